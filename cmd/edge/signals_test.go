@@ -45,3 +45,19 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// Signals that come while the process ends neither kill it nor keep its pid file.
+func TestRun_signalsWhileItEnds(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
+		pid := filepath.Join(t.TempDir(), "pid")
+		e := start(t, "pid_file = %q\n[admin]\nlisten = false\n[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\n"+
+			"pattern = \"/*\"\ndest = \"status:200\"\n", pid)
+		for e.Signal(syscall.SIGINT); e.Running(); {
+			e.Signal(sig)
+		}
+		code := e.Wait(testutil.Patience)
+		if _, err := os.Stat(pid); code != 0 || err == nil {
+			t.Errorf("%v: exit code %d, the pid file: %v", sig, code, err)
+		}
+	}
+}

@@ -73,6 +73,8 @@ type Reading struct {
 //	SIGQUIT            with upgrade_sock, expect a process that takes over; else as SIGTERM
 //	SIGINT             end at once
 //	SIGPWR             nothing, and the event log says so; SIGWINCH too, in a process without a terminal
+//
+// After it has served, none of these has an effect, since the process is to end.
 func Run(cfg *config.Config, o Options) error {
 	told := newSupervision()
 	return told.failed(run(cfg, o, told))

@@ -30,6 +30,7 @@ type running struct {
 
 // serve obeys signals until one of them ends the process.
 func (p *running) serve() {
+	defer p.signals.keep()
 	for {
 		sig := p.signals.next(p.upgrades.wake)
 		if sig == syscall.SIGHUP && !p.renewsBy(sig) {

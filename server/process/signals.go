@@ -16,6 +16,7 @@ type Signals struct {
 	reopens chan os.Signal
 	renews  chan os.Signal // to upgrade
 	others  chan os.Signal // that mean something to other servers, and nothing here
+	kept    bool           // stop does nothing; owned by the goroutine of Run
 }
 
 // NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process, and those that do nothing, to tell
@@ -41,7 +42,15 @@ func newSignals() *Signals {
 
 func (s *Signals) hearEnds() { signal.Notify(s.ends, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT) }
 
+// keep has signals received until the process has ended, where nobody obeys them. One with its default effect would
+// kill the process before its pid file is removed. signal.Ignore would not do: the runtime dies of a signal that comes
+// while it is called.
+func (s *Signals) keep() { s.kept = true }
+
 func (s *Signals) stop() {
+	if s.kept {
+		return
+	}
 	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.renews, s.others} {
 		signal.Stop(c)
 	}

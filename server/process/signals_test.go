@@ -56,3 +56,18 @@ func TestSignals_oneStandsForAll(t *testing.T) {
 		t.Errorf("%d reloads, %d reopens, %d ends", cap(s.reloads), cap(s.reopens), cap(s.ends))
 	}
 }
+
+// Once the process ends, no signal has its default effect, which would be to kill it.
+func TestSignals_keptAtTheEnd(t *testing.T) {
+	s := NewSignals()
+	s.hearEnds()
+	s.keep()
+	s.stop()
+	defer func() { s.kept = false; s.stop() }()
+	for range 3 { // more than there is room for
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-s.reloads
+}
