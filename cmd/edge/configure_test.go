@@ -120,9 +120,8 @@ func TestConfigure_process(t *testing.T) {
 			t.Errorf("%v: %d, want %d %q:\n%s", args, got, code, want, out)
 		}
 	}
-	tags := make(map[string]string)
-	owner := sender{t, "unix", socket, "", tags}
-	stranger := sender{t, "tcp", tcp, "0123456789abcdef0123456789abcdef", tags}
+	owner := sender{t, "unix", socket, "", make(map[string]string)}
+	stranger := sender{t, "tcp", tcp, "0123456789abcdef0123456789abcdef", owner.tags}
 
 	next := text(`dest = "status:202"`)
 	if done, status := owner.send("?dry_run=1", "", next); status != 200 || done.Applied || !done.DryRun ||

@@ -21,5 +21,6 @@
 // A folder in which the process may not rename leaves the log as it is; Look returns the error of each path once a
 // minute. A folder that is gone has nothing to rename or to compress. On a full disk the oldest files are removed
 // first; what there is no room to compress stays whole, for the next Tidy. What a process that was killed has left half
-// compressed is removed, and compressed again.
+// compressed is removed, and compressed again. Several processes may do so at once, as after an upgrade: flock(2) on a
+// file that was renamed says that one compresses it, and a lease, see fcntl(2), whether one still writes to it.
 package rotate

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stamp is the form of the time in the name of a renamed file. Names are in the order of time.
+// stamp is the form of the time in the name of a renamed file. Names of one log are in the order of renaming.
 const stamp = "20060102T150405.000Z"
 
 // failEvery is how often the same path may be the cause of an error.
@@ -74,8 +74,12 @@ func (r *Rotator) look(p *Policy, path string, now time.Time) (*Moved, error) {
 	return &Moved{path, to}, nil
 }
 
-// rename gives path a name that no file has.
+// rename gives path a name that no file has, and that is after those of the others: where the clock was set back, the
+// newest file would seem to be the oldest.
 func rename(path string, now time.Time) (to string, err error) {
+	if all, _ := rotatedOf(path); len(all) > 0 && !all[0].at.Before(now.Truncate(time.Millisecond)) {
+		now = all[0].at.Add(time.Millisecond)
+	}
 	for {
 		to = path + "." + now.UTC().Format(stamp)
 		if err = os.Link(path, to); err == nil { // unlike rename(2) it replaces nothing
@@ -113,6 +117,17 @@ type rotated struct {
 	path   string
 	at     time.Time
 	ending ending
+}
+
+// since returns when the last line was written, as far as the name can be right.
+func (r *rotated) since(now time.Time) time.Time {
+	if !r.at.After(now) {
+		return r.at
+	}
+	if at, err := os.Lstat(r.path); err == nil {
+		return at.ModTime()
+	}
+	return r.at
 }
 
 // rotatedOf lists the files that the log at path was renamed to, the newest first.

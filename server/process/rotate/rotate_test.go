@@ -161,7 +161,7 @@ func tidies(t *testing.T, word, ending string) {
 	}
 	p := &Policy{Keep: 4, KeepFor: 3 * time.Hour, Compress: word}
 	for range 2 {
-		if err := Tidy(context.Background(), p, path, noon.Add(5*time.Hour)); err != nil {
+		if _, err := Tidy(context.Background(), p, path, noon.Add(5*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"access.log", "access.log.1", "access.log.20261122T120000.000Z.bak",
@@ -260,7 +260,7 @@ func TestRotate_folderRemoved(t *testing.T) {
 	if err := moved[0].Settle(); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a log without a name:", err)
 	}
-	if err := Tidy(context.Background(), p, path, noon); err != nil {
+	if _, err := Tidy(context.Background(), p, path, noon); err != nil {
 		t.Error(err)
 	}
 	if err := compressors["zstd"].compress(context.Background(), moved[0].To); !errors.Is(err, fs.ErrNotExist) {
@@ -315,7 +315,7 @@ func TestRotate_fullDisk(t *testing.T) {
 		t.Fatal(moved, err)
 	}
 	before := names(t, path)
-	if err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) ||
+	if _, err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) ||
 		strings.Count(err.Error(), "\n") > 0 {
 		t.Error("it is said once that the disk is full:", err)
 	}
@@ -326,7 +326,7 @@ func TestRotate_fullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Keep = 2
-	if err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); err != nil {
+	if _, err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); err != nil {
 		t.Error("the oldest makes room:", err)
 	}
 	want := []string{"access.log.20261122T130000.000Z.zst", "access.log.20261122T140000.000Z.zst"}
@@ -369,10 +369,99 @@ func TestTidy_cutShort(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := Tidy(ctx, &Policy{Compress: "gzip"}, path, noon); err != nil {
+	if _, err := Tidy(ctx, &Policy{Compress: "gzip"}, path, noon); err != nil {
 		t.Fatal(err)
 	}
 	if got := names(t, path); !slices.Equal(got, []string{"access.log", filepath.Base(name)}) {
+		t.Error(got)
+	}
+}
+
+// A file to which a process still writes, and one that another process compresses, is left with what is half done.
+func TestTidy_inUse(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, path string) *os.File{
+		"written": func(t *testing.T, path string) *os.File {
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		},
+		"compressed": func(t *testing.T, path string) *os.File {
+			f, err := os.Open(path)
+			if err == nil {
+				err = take(f)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path+".gz.tmp", []byte("half"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			return f
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := log(t, 1, noon)
+			renamed := path + "." + noon.Format(stamp)
+			if err := os.WriteFile(renamed, []byte("line 1\n"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			f := use(t, renamed)
+			defer f.Close()
+			before := names(t, path)
+			left, err := Tidy(context.Background(), &Policy{Compress: "gzip"}, path, noon)
+			if got := names(t, path); !left || err != nil || !slices.Equal(got, before) {
+				t.Fatalf("left: %v, %v: %v, before %v", left, err, got, before)
+			}
+			want := "line 1\n"
+			if _, err := f.WriteString("line 2\n"); err == nil {
+				want += "line 2\n"
+			}
+			f.Close()
+			if left, err = Tidy(context.Background(), &Policy{Compress: "gzip"}, path, noon); left || err != nil {
+				t.Error(left, err)
+			}
+			if got := names(t, path); !slices.Equal(got, []string{"access.log", filepath.Base(renamed) + ".gz"}) {
+				t.Error(got)
+			} else if text := contentOf(t, renamed+".gz"); text != want {
+				t.Errorf("%q", text)
+			}
+		})
+	}
+}
+
+// After the clock was set back, what is renamed last is the newest, and it is kept.
+func TestRotate_clockSetBack(t *testing.T) {
+	path := log(t, 100, noon)
+	r, p := NewRotator(), &Policy{Size: 10, Keep: 2, Compress: "none"}
+	future := noon.Add(365 * 24 * time.Hour)
+	for i, now := range []time.Time{future, future.Add(time.Hour), noon, noon.Add(time.Second)} {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "lines of file %d", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if moved, err := r.Look(p, []string{path}, now); len(moved) != 1 || err != nil {
+			t.Fatal(moved, err)
+		}
+		if _, err := Tidy(context.Background(), p, path, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := rotatedOf(path)
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	for i, want := range []string{"lines of file 3", "lines of file 2"} {
+		if text, err := os.ReadFile(all[i].path); string(text) != want {
+			t.Errorf("%s: %q, want %q: %v", all[i].path, text, want, err)
+		}
+	}
+	// The name says next year; the file is old by the time of its last line.
+	p.KeepFor = time.Hour
+	if _, err := Tidy(context.Background(), p, path, time.Now().Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, path); len(got) != 0 {
 		t.Error(got)
 	}
 }

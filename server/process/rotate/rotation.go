@@ -12,6 +12,7 @@ import (
 
 const (
 	rotateEvery = time.Second // how often the sizes of logs are looked at
+	tidyAgain   = time.Minute // after a file was in use
 	rotatePause = time.Minute // after a log could not be opened again
 )
 
@@ -106,15 +107,24 @@ func (r *Rotation) look(rotator *Rotator, policy *Policy, cfg *config.Config, no
 
 // tidy compresses and removes.
 func (r *Rotation) tidy(ctx context.Context) {
+	var policy *Policy
+	again := time.NewTimer(0)
+	again.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case policy := <-r.tidying:
-			for _, path := range r.logs.Files(r.logs.Config()) {
-				if err := Tidy(ctx, policy, path, time.Now()); err != nil {
-					slog.Error("rotated logs are not tidied up", "log", path, "error", err)
-				}
+		case policy = <-r.tidying:
+		case <-again.C:
+		}
+		for _, path := range r.logs.Files(r.logs.Config()) {
+			left, err := Tidy(ctx, policy, path, time.Now())
+			if err != nil {
+				slog.Error("rotated logs are not tidied up", "log", path, "error", err)
+			}
+			if left {
+				again.Reset(tidyAgain)
 			}
 		}
 	}
