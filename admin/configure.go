@@ -27,7 +27,7 @@ var formats = map[string]string{
 // configurationEndpoints are those that replace the configuration.
 func configurationEndpoints() []Endpoint {
 	return []Endpoint{{
-		Method: "PUT", Pattern: "/v1/config", Needs: MayChange, Heavy: true, Out: Reloaded{},
+		Method: "PUT", Pattern: "/v1/config", Needs: MayChange, Heavy: true, Slow: true, Out: Reloaded{},
 		Types: []string{"application/toml", "application/yaml", "application/json"},
 		Query: []Param{{"dry_run", "1: say what would change, and change nothing."}},
 		Fields: []Param{{"If-Match", "The `ETag` of `GET /v1/config`, which no other configuration has, of this " +

@@ -124,3 +124,15 @@ func TestConfigure_curl(t *testing.T) {
 		t.Errorf("%+v", p.sent)
 	}
 }
+
+// What reads the configuration may have to look names up: its answer has no bound of time.
+func TestEndpoints_slow(t *testing.T) {
+	for _, e := range Endpoints() {
+		switch e.Out.(type) {
+		case Reloaded, Plan, Upgraded:
+			if !e.Slow {
+				t.Errorf("%s %s", e.Method, e.Pattern)
+			}
+		}
+	}
+}

@@ -38,15 +38,15 @@ type Rollback struct {
 // reloadEndpoints are the operations around a reload.
 func reloadEndpoints() []Endpoint {
 	return []Endpoint{
-		{Method: "GET", Pattern: "/v1/diff", Needs: MayRead, Heavy: true, Command: "diff", Out: Plan{},
+		{Method: "GET", Pattern: "/v1/diff", Needs: MayRead, Heavy: true, Slow: true, Command: "diff", Out: Plan{},
 			Doc: "Say what a reload would change, and how many connections it touches. The process reads its files " +
 				"as a reload does. With errors in them the status is 422.",
 			answer: plan},
 		{Method: "GET", Pattern: "/v1/versions", Needs: MayRead, Command: "rollback --list", Out: List[Version]{},
 			Doc:    "List the configurations that are kept for a rollback, the oldest first.",
 			answer: func(c *call) (any, error) { return &List[Version]{Items: c.process.Versions()}, nil }},
-		{Method: "POST", Pattern: "/v1/rollback", Needs: MayChange, Heavy: true, Command: "rollback", In: Rollback{},
-			Out: Reloaded{},
+		{Method: "POST", Pattern: "/v1/rollback", Needs: MayChange, Heavy: true, Slow: true, Command: "rollback",
+			In: Rollback{}, Out: Reloaded{},
 			Doc: "Apply an earlier configuration again, from the texts that were kept of it. The files stay as they " +
 				"are: `differs` says that the next reload applies something else.",
 			answer: rollback},

@@ -151,7 +151,8 @@ func writes() []Endpoint {
 				"request at all. A `/` in a name is written `%2F`. What was asked for holds until it is taken back, " +
 				"the backend leaves the configuration, or the process ends.",
 			answer: changeBackend},
-		{Method: "POST", Pattern: "/v1/reload", Needs: MayChange, Heavy: true, Command: "reload", Out: Reloaded{},
+		{Method: "POST", Pattern: "/v1/reload", Needs: MayChange, Heavy: true, Slow: true, Command: "reload",
+			Out: Reloaded{},
 			Doc: "Read the configuration again and apply it. With errors nothing changes: the answer says what is " +
 				"wrong, with status 422.",
 			answer: reload},

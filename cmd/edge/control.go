@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"syscall"
 	"time"
@@ -178,7 +179,7 @@ func problemsOf(r *config.Report) []config.Problem {
 // reloadBy has the process of client apply its configuration.
 func (a *asking) reloadBy(client *admin.Client, out, problems io.Writer) error {
 	var done admin.Reloaded
-	if err := client.Do(context.Background(), "POST", "/v1/reload", nil, &done); err != nil {
+	if err := client.Patient().Do(context.Background(), "POST", "/v1/reload", nil, &done); err != nil {
 		return err
 	}
 	return a.printReloaded(out, problems, &done)
@@ -268,9 +269,21 @@ func (a *asking) stopBy(client *admin.Client, out io.Writer, now bool) error {
 	}
 	return a.awaitEnd(out, s.PID, text, time.Duration(s.Grace), func() bool {
 		var st admin.Status
-		err := client.Do(context.Background(), "GET", "/v1/status", nil, &st)
-		return err != nil || st.PID != s.PID
+		if err := client.Do(context.Background(), "GET", "/v1/status", nil, &st); err != nil {
+			return isGone(err)
+		}
+		return st.PID != s.PID
 	})
+}
+
+// isGone reports whether an error of a client that was served before says that its process has ended: nobody serves, or
+// another process that does not know the client. One that is busy breaks connections off as well.
+func isGone(err error) bool {
+	var refused *admin.Refused
+	if errors.As(err, &refused) {
+		return refused.Status < http.StatusInternalServerError
+	}
+	return errors.Is(err, admin.ErrNoAnswer)
 }
 
 // awaitEnd waits until a process has ended that was told to.

@@ -3,15 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -438,5 +441,39 @@ func TestControl_json(t *testing.T) {
 	}
 	if code, found = told("stop", "--json", "-c", e.file); code != 0 || found["ended"] != true {
 		t.Errorf("stop by a signal: %d %v", code, found)
+	}
+}
+
+// A process that breaks a connection off, or is too busy to answer, has not ended.
+func TestStopBy_waitsForTheEnd(t *testing.T) {
+	l := testutil.ListenUnix(t)
+	var asked atomic.Int32
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusAccepted)
+			fmt.Fprint(w, `{"pid":7,"grace":"1s"}`)
+			return
+		}
+		switch asked.Add(1) {
+		case 1:
+			panic(http.ErrAbortHandler) // the connection is closed
+		case 2:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 3:
+			fmt.Fprint(w, `{"pid":7}`)
+		default:
+			fmt.Fprint(w, `{"pid":8}`)
+		}
+	})}
+	go srv.Serve(l) //nolint:errcheck // until Close
+	defer srv.Close()
+	client, err := admin.NewClient(admin.Target{Address: "unix:" + l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := new(asking).stopBy(client, &out, false); err != nil || asked.Load() < 4 ||
+		!strings.Contains(out.String(), "has ended") {
+		t.Errorf("%v after %d questions: %s", err, asked.Load(), out.String())
 	}
 }

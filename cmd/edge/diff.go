@@ -58,7 +58,7 @@ func (a *asking) diff(out, problems io.Writer) error {
 		return err
 	}
 	var plan admin.Plan
-	if err := c.Do(context.Background(), "GET", "/v1/diff", nil, &plan); err != nil {
+	if err := c.Patient().Do(context.Background(), "GET", "/v1/diff", nil, &plan); err != nil {
 		return err
 	}
 	if plan.Applicable {

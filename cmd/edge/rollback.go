@@ -75,7 +75,7 @@ func (a *asking) rollback(out, problems io.Writer, ask *admin.Rollback) error {
 		return err
 	}
 	var done admin.Reloaded
-	if err := c.Do(context.Background(), "POST", "/v1/rollback", ask, &done); err != nil {
+	if err := c.Patient().Do(context.Background(), "POST", "/v1/rollback", ask, &done); err != nil {
 		return err
 	}
 	if err := a.printReloaded(out, problems, &done); err != nil {
