@@ -79,8 +79,8 @@ func TestDelivery_trailersStayBehindTheBody(t *testing.T) {
 	for name, filters := range map[string][]*proxy.Filter{
 		"plain":  nil,
 		"parked": {{Name: "park", Request: parking, Response: parking}},
-		"filtered": {{Name: "body", Request: parking, RequestBody: holding(proxy.NewKey[[]byte](), false),
-			ResponseBody: holding(proxy.NewKey[[]byte](), true)}},
+		"filtered": {{Name: "body", Request: parking, RequestBody: holding(heldUp, false),
+			ResponseBody: holding(heldDown, true)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(e *engine.Engine) []proxy.Route {

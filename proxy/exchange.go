@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -47,9 +48,10 @@ type Exchange struct {
 	toUp   relay // the body of the request
 	toDown relay // the body of the answer
 	socket socket
-	given  []byte // the number that the request came with, where that is accepted
-	trace  []byte // the identity of its trace, where it is looked for
-	locals []any
+	given  []byte          // the number that the request came with, where that is accepted
+	trace  []byte          // the identity of its trace, where it is looked for
+	index  uint32          // its number among the exchanges of the reactor
+	used   slab.Used       // of which Locals it has a value
 	noted  []observe.Field // by LogField
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
@@ -253,29 +255,21 @@ func (x *Exchange) TraceID() string { return string(x.trace) }
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
 
-// Key names a slot of an exchange in which filters keep a T of their own. Make it once, at load.
-type Key[T any] struct{ slot int }
+// Local is state that filters keep with an exchange: a T for each, without an allocation. It is zero at the beginning
+// and zeroed when the log record was written. Make it once, as a variable of a package: there may be 4096 in a process,
+// and none is given back.
+//
+//	var user = proxy.NewLocal[User]()
+//
+//	func request(x *proxy.Exchange) proxy.Verdict {
+//		user.Of(x).Name = …
+type Local[T any] struct{ kind slab.Kind[T] }
 
-var keys atomic.Int64
+// NewLocal makes a Local. Safe for any goroutine.
+func NewLocal[T any]() Local[T] { return Local[T]{slab.NewKind[T]()} }
 
-// NewKey returns a slot of its own. Safe for any goroutine.
-func NewKey[T any]() Key[T] { return Key[T]{int(keys.Add(1) - 1)} }
-
-// Get returns what was kept in x, or the zero T.
-func (k Key[T]) Get(x *Exchange) (v T) {
-	if k.slot < len(x.locals) {
-		v, _ = x.locals[k.slot].(T)
-	}
-	return v
-}
-
-// Set keeps v until x ends. It allocates unless T is a pointer.
-func (k Key[T]) Set(x *Exchange, v T) {
-	for k.slot >= len(x.locals) {
-		x.locals = append(x.locals, nil)
-	}
-	x.locals[k.slot] = v
-}
+// Of returns what is kept with x. The pointer holds until x ends, and is for the goroutine that owns x.
+func (l Local[T]) Of(x *Exchange) *T { return l.kind.Of(&x.local.slab, x.index, &x.used) }
 
 // LogField adds a member to the record of x in access logs in JSON: observe.FieldsMax of them at the most. A later one
 // does not replace an earlier one of that name.
@@ -300,7 +294,7 @@ func (x *Exchange) reset() {
 	x.Response.Clear()
 	x.toUp.reset()
 	x.toDown.reset()
-	x.locals, x.noted = x.locals[:0], x.noted[:0]
+	x.noted = x.noted[:0]
 	if len(x.given)+len(x.trace) > 0 {
 		x.given, x.trace = x.given[:0], x.trace[:0]
 	}
@@ -341,7 +335,7 @@ func (x *Exchange) filters() *chain {
 func (l *local) take() *Exchange {
 	x := l.free
 	if x == nil {
-		x = &Exchange{proxy: l.proxy, local: l}
+		x = &Exchange{proxy: l.proxy, local: l, index: l.slab.Take()}
 		x.toUp.reactor, x.toDown.reactor = l.reactor, l.reactor
 		x.waiter.Init((*takeSide)(x))
 		x.Request.Base = make([]byte, 0, headCapacity)
@@ -369,7 +363,11 @@ const fieldSize = 16
 // sizeOf returns the memory that x takes. Bodies have an account of their own: see relay.count.
 func sizeOf(x *Exchange) int {
 	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
-	return exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+	n := exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+	if x.used != 0 {
+		n += x.local.slab.Size(x.used)
+	}
+	return n
 }
 
 // exchangesKept bounds the free exchanges of a reactor.
@@ -392,12 +390,15 @@ func (l *local) recycle(x *Exchange) {
 	if x.cancel != nil {
 		x.cancel()
 	}
-	clear(x.locals)
+	if x.used != 0 {
+		l.slab.Clear(x.index, x.used)
+		x.used = 0
+	}
 	clear(x.noted)
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
 		x.toUp.reset()
 		x.toDown.reset()
-		l.reactor.Account(-x.charged)
+		l.drop(x)
 		return
 	}
 	x.reset()
@@ -406,17 +407,26 @@ func (l *local) recycle(x *Exchange) {
 
 // keep puts x on the free list. Where memory is short it does not, and takes another one off.
 func (l *local) keep(x *Exchange) {
-	switch {
-	case l.kept >= exchangesKept:
-		l.reactor.Account(-x.charged)
-	case l.reactor.Keep(x.charged):
+	if l.kept >= exchangesKept {
+		l.drop(x)
+		return
+	}
+	if l.reactor.Keep(x.charged) {
 		x.next, l.free = l.free, x
 		l.kept++
-	case l.free != nil:
-		other := l.free
-		l.unkeep(other)
-		l.reactor.Account(-other.charged)
+		return
 	}
+	l.slab.Return(x.index) // Keep has taken its memory out of the account
+	if other := l.free; other != nil {
+		l.unkeep(other)
+		l.drop(other)
+	}
+}
+
+// drop gives the memory of x back, which is free.
+func (l *local) drop(x *Exchange) {
+	l.reactor.Account(-x.charged)
+	l.slab.Return(x.index)
 }
 
 // unkeep takes x, the first of them, off the free list: it is held again.
@@ -448,7 +458,7 @@ func checkExchange(x *Exchange) {
 func checkFree(x *Exchange) {
 	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
 	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.try.stream == nil && !x.waiter.Waiting() &&
-		x.aside == 0
+		x.aside == 0 && x.used == 0
 	invariant.That(clean, "a free exchange is in step %d", x.step)
 	checkExchange(x)
 }

@@ -79,6 +79,41 @@ func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 	}
 }
 
+var bulky = NewLocal[[4 << 10]byte]()
+
+// The budget counts what Locals have, until the exchanges that had it are gone.
+func TestLocal_isCounted(t *testing.T) {
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &local{reactor: e.Reactors()[0]}
+	var all []*Exchange
+	for range 2 * exchangesKept {
+		x := l.take()
+		bulky.Of(x)[0] = 1
+		x.charge()
+		all = append(all, x)
+	}
+	if n := l.reactor.Stats().BufBytes; n < 2*exchangesKept*(4<<10) {
+		t.Errorf("%d bytes are counted", n)
+	}
+	for _, x := range all {
+		l.recycle(x)
+	}
+	if n := l.reactor.Stats().BufBytes; n != 0 {
+		t.Errorf("%d bytes are counted of none", n)
+	}
+	if n := l.slab.Bytes(); n > (exchangesKept+64)*(4<<10+64) {
+		t.Errorf("Locals have %d bytes for %d exchanges", n, exchangesKept)
+	}
+	if x := l.take(); bulky.Of(x)[0] != 0 {
+		t.Error("an exchange has what another one kept")
+	}
+}
+
 // deadStream takes a body of three bytes, and then it is over.
 type deadStream struct {
 	session.NopStream

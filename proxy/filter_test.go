@@ -627,20 +627,26 @@ func TestFilter_bodyFiltersFollowEachOther(t *testing.T) {
 	}
 }
 
+// What tests keep with an exchange: Locals are made once in a process.
+var (
+	keptNumber, keptText = proxy.NewLocal[*int](), proxy.NewLocal[string]()
+	heldUp, heldDown     = proxy.NewLocal[[]byte](), proxy.NewLocal[[]byte]()
+	elsewhere            = proxy.NewLocal[bool]()
+)
+
 func TestFilter_localsContextAndFields(t *testing.T) {
-	key, other := proxy.NewKey[*int](), proxy.NewKey[string]()
 	contexts := make(chan error, 2)
 	r := filterRig(t, proxy.SetFields(map[string]string{"X-Added": "1"}, map[string]string{"X-From-Origin": ""}),
 		&proxy.Filter{
 			BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
-				if key.Get(x) != nil || other.Get(x) != "" {
+				if *keptNumber.Of(x) != nil || *keptText.Of(x) != "" {
 					t.Error("locals of another exchange")
 				}
-				other.Set(x, "early")
+				*keptText.Of(x) = "early"
 				return proxy.Next
 			},
 			Response: func(x *proxy.Exchange) proxy.Verdict {
-				x.Response.Set("X-Local", fmt.Sprint(other.Get(x), key.Get(x), x.Context().Err()))
+				x.Response.Set("X-Local", fmt.Sprint(*keptText.Of(x), *keptNumber.Of(x), x.Context().Err()))
 				contexts <- nil
 				ctx := x.Context()
 				go func() {
@@ -678,6 +684,24 @@ func TestFilter_isRefusedWhereItCannotRun(t *testing.T) {
 		if _, err := proxy.NewSnapshot(c.routes, c.filters); err == nil {
 			t.Errorf("%+v passes", c)
 		}
+	}
+}
+
+// What filters keep with an exchange costs no allocation.
+func TestLocal_allocatesNothing(t *testing.T) {
+	g := warm.New(t, warm.Browser, &proxy.Listener{}, &proxy.Filter{
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			*keptText.Of(x) = "seen"
+			return proxy.Next
+		},
+		Log: func(x *proxy.Exchange, _ *observe.Record) {
+			if *keptText.Of(x) != "seen" || *keptNumber.Of(x) != nil {
+				t.Error("what was kept is lost")
+			}
+		},
+	})
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 {
+		t.Fatalf("%v allocations", allocs)
 	}
 }
 

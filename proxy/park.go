@@ -16,7 +16,7 @@ import (
 //	reactor   offload ─► working: bodies and trailers wait, the ends of streams are noted ─► Done ─► caught up,
 //	worker                └─ f(x) ──────────────────────────────────────────────────────────┘        verdict acted on
 //
-// The worker may use all that an Exchange exports. So the reactor leaves Request, Response and the locals alone
+// The worker may use all that an Exchange exports. So the reactor leaves Request, Response and the Locals alone
 // meanwhile, and what others write as well is made before.
 func (x *Exchange) offload(f *judged) {
 	x.charge()

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
@@ -38,6 +39,8 @@ type local struct {
 
 	routing route.Local
 	rings   *recent.Rings // of requests that have ended; nil: none is remembered
+
+	slab slab.Set // what Locals have
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	page           []byte // where bodies of the proxy's own are made

@@ -27,10 +27,9 @@ func TestSim_bufferedRequests(t *testing.T) {
 			})
 			return proxy.Park
 		}
-		held := proxy.NewKey[[]byte]()
 		filters := []*proxy.Filter{
 			{Name: "parking", BeforeRoute: parking, Request: parking, Response: parking},
-			{Name: "request body", RequestBody: holding(held, rng.IntN(2) == 0)},
+			{Name: "request body", RequestBody: holding(heldUp, rng.IntN(2) == 0)},
 		}
 		tuned := tuning{route: proxy.Route{BufferRequest: 1 << 20}}
 		s := (*simulation)(nil)

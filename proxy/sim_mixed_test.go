@@ -36,13 +36,12 @@ func newMixed(t testing.TB, w *sim.World) *mixed {
 	s := &mixed{seen: map[*backend.Member]bool{}}
 	perBackend := max(0, rng.IntN(6)-3)
 	total := time.Duration(max(0, rng.IntN(400)-200)) * time.Millisecond
-	key := proxy.NewKey[bool]()
 	limited := &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
 		x.SetTimeouts(proxy.Timeouts{Total: total})
 		return proxy.Next
 	}, ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
-		if !key.Get(x) && rng.IntN(12) == 0 {
-			key.Set(x, true)
+		if !*elsewhere.Of(x) && rng.IntN(12) == 0 {
+			*elsewhere.Of(x) = true
 			x.SetDestination(proxy.To(s.other, s.options(rng.IntN, 1, nil)))
 		}
 		return proxy.Next

@@ -608,10 +608,10 @@ func TestSim_failuresAreClean(t *testing.T) {
 
 // holding is a body filter that changes nothing but when: it lets go of what it was given at the end, or of all but
 // the last byte.
-func holding(key proxy.Key[[]byte], whole bool) func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
+func holding(local proxy.Local[[]byte], whole bool) func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 	return func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
-		held := key.Get(x)
-		held = append(held, in...)
+		kept := local.Of(x)
+		held := append(*kept, in...)
 		n := len(held)
 		if !end && whole {
 			n = 0
@@ -619,7 +619,7 @@ func holding(key proxy.Key[[]byte], whole bool) func(x *proxy.Exchange, in []byt
 			n = max(0, n-1)
 		}
 		x.Emit(held[:n])
-		key.Set(x, append([]byte(nil), held[n:]...))
+		*kept = append([]byte(nil), held[n:]...)
 		return proxy.Next
 	}
 }
@@ -645,12 +645,11 @@ func TestSim_filters(t *testing.T) {
 			}
 			return proxy.Park
 		}
-		held, kept := proxy.NewKey[[]byte](), proxy.NewKey[[]byte]()
 		filters := []*proxy.Filter{
 			{Name: "early", BeforeRoute: parking},
 			{Name: "parking", Request: parking, Response: parking},
-			{Name: "request body", RequestBody: holding(held, rng.IntN(2) == 0)},
-			{Name: "response body", ResponseBody: holding(kept, rng.IntN(2) == 0)},
+			{Name: "request body", RequestBody: holding(heldUp, rng.IntN(2) == 0)},
+			{Name: "response body", ResponseBody: holding(heldDown, rng.IntN(2) == 0)},
 		}
 		s := newSimulation(t, w, 1+int(w.Seed()%2), filters[:1+rng.IntN(4)]...)
 		origins := goodOrigins

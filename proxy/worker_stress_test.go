@@ -25,22 +25,23 @@ import (
 )
 
 // touch uses all of an exchange that a filter may use.
-func touch(x *proxy.Exchange, key proxy.Key[string]) {
+func touch(x *proxy.Exchange) {
 	for _, h := range []*message.Head{&x.Request, &x.Response} {
 		h.Set("X-Touched", fmt.Sprint(x.ID(), x.ClientIP(), x.Client().Peer(), x.Client().Local(), x.Scheme(),
-			x.Attempts(), x.Backend(), x.Status(), x.Route() == nil, x.TLS() == nil, x.Context().Err(), key.Get(x)))
+			x.Attempts(), x.Backend(), x.Status(), x.Route() == nil, x.TLS() == nil, x.Context().Err(),
+			*keptText.Of(x)))
 		h.AddID(message.Connection, "Connection", "x-hop")
 		h.Continue = h.Continue && !h.Chunked
 	}
-	key.Set(x, string(x.Request.Path()))
+	*keptText.Of(x) = string(x.Request.Path())
 }
 
 // touching is a filter with a function for each phase; those that may block do, for a random time.
-func touching(key proxy.Key[string]) *proxy.Filter {
+func touching() *proxy.Filter {
 	blocking := func(x *proxy.Exchange) proxy.Verdict {
 		ref := x.Ref()
 		for range rand.IntN(30) {
-			touch(x, key)
+			touch(x)
 			runtime.Gosched()
 		}
 		switch rand.IntN(10) {
@@ -54,13 +55,13 @@ func touching(key proxy.Key[string]) *proxy.Filter {
 		}
 		return proxy.Next
 	}
-	plain := func(x *proxy.Exchange) { touch(x, key) }
+	plain := func(x *proxy.Exchange) { touch(x) }
 	failed := func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
-		touch(x, key)
+		touch(x)
 		return proxy.Next
 	}
 	body := func(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
-		touch(x, key)
+		touch(x)
 		x.Emit(in)
 		return proxy.Next
 	}
@@ -71,7 +72,7 @@ func touching(key proxy.Key[string]) *proxy.Filter {
 		ConnectFailed: failed, Error: failed,
 		Log: func(x *proxy.Exchange, _ *observe.Record) { plain(x) },
 		Trailers: func(x *proxy.Exchange, h *message.Head) {
-			touch(x, key)
+			touch(x)
 			h.Set("X-Sum", "1")
 		},
 		RequestBody: body, ResponseBody: body,
@@ -231,7 +232,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 		{Path: "/h2", Timeout: 20 * time.Millisecond, To: lead(s.Addr().String(), upstream.H2)},
 		{Path: "/handler", Timeout: 20 * time.Millisecond, To: handler.FromHTTP(answer)},
 	}
-	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching(proxy.NewKey[string]()))
+	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching())
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {

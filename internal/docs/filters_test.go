@@ -67,14 +67,14 @@ var bodies = &proxy.Filter{
 	},
 }
 
-var started = proxy.NewKey[time.Time]()
+var started = proxy.NewLocal[time.Time]()
 
 var timed = &proxy.Filter{
 	Request: func(x *proxy.Exchange) proxy.Verdict {
-		started.Set(x, time.Now())
+		*started.Of(x) = time.Now()
 		return proxy.Next
 	},
-	Log: func(x *proxy.Exchange, r *observe.Record) { log.Println(r.Status, time.Since(started.Get(x))) },
+	Log: func(x *proxy.Exchange, r *observe.Record) { log.Println(r.Status, time.Since(*started.Of(x))) },
 }
 
 func slowDown(*proxy.Exchange) proxy.Verdict {

@@ -35,7 +35,7 @@ var floors = [][]string{
 	{"route/target"},
 	{"route"},
 	{"proxy/forwarding", "proxy/grpc", "proxy/meter", "proxy/page", "proxy/recent",
-		"proxy/retry", "proxy/websocket"},
+		"proxy/retry", "proxy/slab", "proxy/websocket"},
 	{"proxy"},
 	{"proxy/handler", "proxy/dynamic"},
 	{"."},

@@ -55,8 +55,7 @@ type Destinations struct {
 	opts   Options
 	max    int
 	engine *engine.Engine
-	local  []*local // by Reactor.Index
-	chosen proxy.Key[*destination]
+	local  []*local     // by Reactor.Index
 	shed   *destination // what requests get for which there is no look-up
 
 	ctx     context.Context // of look-ups
@@ -127,11 +126,23 @@ type answer struct {
 	stale     int64             // reactor time up to which it is used where that fails
 }
 
+// chosen is the destination of an exchange, and which Destinations chose it.
+var chosen = proxy.NewLocal[struct {
+	by  *Destinations
+	one *destination
+}]()
+
+// choose has x lead to one.
+func (d *Destinations) choose(x *proxy.Exchange, one *destination) {
+	c := chosen.Of(x)
+	c.by, c.one = d, one
+}
+
 // New makes Destinations for the reactors of e.
 func New(e *engine.Engine, o Options) *Destinations {
 	d := &Destinations{
 		opts: o, max: cmp.Or(o.Max, destinationsMax), engine: e,
-		chosen: proxy.NewKey[*destination](), all: make(map[string]*destination),
+		all: make(map[string]*destination),
 	}
 	if o.Names == nil {
 		d.opts.Names = discovery.NamesBy(nil)
@@ -202,7 +213,7 @@ func (d *Destinations) find(x *proxy.Exchange) proxy.Verdict {
 	if now >= a.refreshAt && one.asked.CompareAndSwap(false, true) {
 		d.offload(r, func() { d.refresh(one, now) })
 	}
-	d.chosen.Set(x, one)
+	d.choose(x, one)
 	return proxy.Next
 }
 
@@ -211,7 +222,7 @@ func (d *Destinations) find(x *proxy.Exchange) proxy.Verdict {
 func (d *Destinations) wait(x *proxy.Exchange, l *local, ticket *destination) proxy.Verdict {
 	ref, now := x.Ref(), x.Reactor().Now()
 	ticket.since = now
-	d.chosen.Set(x, ticket)
+	d.choose(x, ticket)
 	if !d.offload(x.Reactor(), func() { d.join(waiting{ref, ticket}, now) }) {
 		ticket.is = d.shed
 		return proxy.Next
@@ -229,11 +240,11 @@ func (d *Destinations) offload(r *engine.Reactor, f func()) bool {
 
 // of returns where x leads. It has waited for that.
 func (d *Destinations) of(x *proxy.Exchange, call bool) proxy.Destination {
-	one := d.chosen.Get(x)
-	if one == nil {
+	c := chosen.Of(x)
+	if c.by != d {
 		return nil // a filter has led x here, whose route leads elsewhere
 	}
-	l := d.local[x.Reactor().Index()]
+	one, l := c.one, d.local[x.Reactor().Index()]
 	if one.is != nil {
 		waited := x.Reactor().Now() - one.since
 		proxy.LookedUp(x, time.Duration(waited))
@@ -282,7 +293,7 @@ func (l *local) check() {
 func (d *Destinations) refuse(x *proxy.Exchange, why Refusal, cause error) proxy.Verdict {
 	one := &destination{key: string(d.local[x.Reactor().Index()].text)}
 	one.answer.Store(&answer{to: failing{NotAllowed}, call: failing{NotAllowed}, why: why, cause: cause})
-	d.chosen.Set(x, one)
+	d.choose(x, one)
 	return proxy.Next
 }
 
