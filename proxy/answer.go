@@ -14,40 +14,81 @@ import (
 )
 
 // fail ends an exchange that cannot go on: by an answer of the proxy's own or, when the answer has begun, by its end.
-func (x *Exchange) fail(f *Fault) {
+func (x *Exchange) fail(f *Error) {
 	if x.answering || f.Silent {
 		x.cut(f)
 		return
 	}
 	switch f {
-	case FaultOverload, faultDescriptors:
+	case Overload, NoDescriptors:
 		x.local.stats.Shed++
-	case faultRequests:
+	case MaxRequests:
 		x.local.stats.ShedRequests++
-	case faultConcurrency:
+	case ConcurrencyLimit:
 		x.local.stats.ShedAdaptive++
-	case faultPending:
+	case MaxPending:
 		x.local.stats.ShedPending++
-	case faultTooLarge:
+	case BodyTooLarge:
 		x.local.stats.TooLarge++
-	case faultLoop:
+	case LoopDetected:
 		x.local.stats.Loops++
 	}
 	x.fault = f
 	v := RespondPage(f.Status)
 	if list := x.filters().onError; len(list) > 0 {
-		if own := ask(x, list, f); own.final() {
+		e := failing(x, f)
+		own := ask(x, list, e)
+		switch {
+		case own.final():
 			v = own
-		} else if own.kind != next {
-			x.fault, x.detail = faultFilter, "" // a failure of filters, so that none is asked about it
-			v = RespondPage(faultFilter.Status)
+		case own.kind != next:
+			x.fault, x.detail = FilterFailed, "" // a failure of filters, so that none is asked about it
+			v = RespondPage(FilterFailed.Status)
+		case e.Status != f.Status || e.Text != f.Text || e.Token != f.Token:
+			x.fault, v = changed(f, e), RespondPage(e.Status)
 		}
+		*e = Error{}
 	}
 	x.ownAnswer(v)
 }
 
+// failing returns f with its cause, for filters, until the next call.
+func failing(x *Exchange, f *Error) *Error {
+	e := &x.local.failing
+	*e = f.of(causeOf(x, f))
+	return e
+}
+
+// changed returns f with what a filter has made another of in e, if that can be answered.
+func changed(f, e *Error) *Error {
+	own := *f
+	own.Text, own.Token = e.Text, e.Token
+	if e.Status >= 400 && e.Status <= 599 {
+		own.Status = e.Status
+	}
+	return &own
+}
+
+// causeOf returns what the network or the destination said where f is the failure of the last attempt; nil: nothing.
+func causeOf(x *Exchange, f *Error) error {
+	if x.try.fault == f {
+		return x.try.cause
+	}
+	return nil
+}
+
+// Failure returns why the proxy answers, or ends x, of its own, with the cause; nil: it does not.
+func (x *Exchange) Failure() *Error {
+	f := x.fault
+	if f == nil || causeOf(x, f) == nil {
+		return f
+	}
+	e := f.of(causeOf(x, f))
+	return &e
+}
+
 // ask gives the filters of list a failure, until one of them has another verdict than Next.
-func ask(x *Exchange, list []named[onFailure], f *Fault) (v Verdict) {
+func ask(x *Exchange, list []named[onFailure], e *Error) (v Verdict) {
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
@@ -55,12 +96,8 @@ func ask(x *Exchange, list []named[onFailure], f *Fault) (v Verdict) {
 			v = broken
 		}
 	}()
-	failure := Failure{Fault: f, Backend: x.Backend()}
-	if x.try.fault == f {
-		failure.Cause = x.try.cause
-	}
 	for ; i < len(list); i++ {
-		if v = list[i].run(x, &failure); v.kind != next {
+		if v = list[i].run(x, e); v.kind != next {
 			return v
 		}
 	}
@@ -71,9 +108,9 @@ func ask(x *Exchange, list []named[onFailure], f *Fault) (v Verdict) {
 func (x *Exchange) respond(v Verdict) {
 	switch {
 	case x.answering:
-		x.cut(faultFilter)
+		x.cut(FilterFailed)
 	case !v.final():
-		x.fail(faultFilter)
+		x.fail(FilterFailed)
 	default:
 		x.ownAnswer(v)
 	}
@@ -132,7 +169,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 func (x *Exchange) sendResponse() {
 	h := &x.Response
 	if x.Request.Upgrade && unswitched(x) {
-		x.fail(faultUnswitched)
+		x.fail(UpgradeFailed)
 		return
 	}
 	x.status = h.Status
@@ -144,9 +181,9 @@ func (x *Exchange) sendResponse() {
 	}
 	x.answering = true
 	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil
-	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != faultAnswerSize {
+	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != AnswerHeadTooLarge {
 		x.answering = false
-		x.fail(faultAnswerSize)
+		x.fail(AnswerHeadTooLarge)
 		return
 	} else if err != nil {
 		downError(x, err)

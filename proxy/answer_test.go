@@ -58,9 +58,9 @@ func TestRespond_isSentAsItIsGiven(t *testing.T) {
 		for phase, f := range map[string]*proxy.Filter{
 			"request":  {Request: func(*proxy.Exchange) proxy.Verdict { return c.verdict }},
 			"response": {Response: func(*proxy.Exchange) proxy.Verdict { return c.verdict }},
-			"error":    {Error: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict { return c.verdict }},
+			"error":    {Error: func(*proxy.Exchange, *proxy.Error) proxy.Verdict { return c.verdict }},
 			"connect failed": {
-				ConnectFailed: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict { return c.verdict },
+				ConnectFailed: func(*proxy.Exchange, *proxy.Error) proxy.Verdict { return c.verdict },
 			},
 		} {
 			r := filterRig(t, f)
@@ -111,16 +111,16 @@ func TestFilter_errorDecides(t *testing.T) {
 	var failures, later atomic.Int64
 	cause := make(chan error, 1)
 	r := filterRig(t,
-		&proxy.Filter{Error: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+		&proxy.Filter{Error: func(x *proxy.Exchange, f *proxy.Error) proxy.Verdict {
 			failures.Add(1)
 			if x.Request.Get("X-Pass") != "" {
 				return proxy.Next
 			}
 			cause <- f.Cause
-			return proxy.Respond(f.Status, f.Reason+" "+f.Token+" "+f.Backend)
+			return proxy.Respond(f.Status, f.Reason()+" "+f.Token+" "+x.Backend())
 		}},
 		&proxy.Filter{
-			Error: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict {
+			Error: func(*proxy.Exchange, *proxy.Error) proxy.Verdict {
 				later.Add(1)
 				return proxy.Next
 			},
@@ -155,7 +155,7 @@ func TestFilter_errorDecides(t *testing.T) {
 func TestFilter_errorThatDecidesWrong(t *testing.T) {
 	for name, v := range map[string]proxy.Verdict{"park": proxy.Park, "status": proxy.Respond(0, "")} {
 		var times atomic.Int64
-		failed := func(*proxy.Exchange, *proxy.Failure) proxy.Verdict {
+		failed := func(*proxy.Exchange, *proxy.Error) proxy.Verdict {
 			times.Add(1)
 			return v
 		}
@@ -179,12 +179,12 @@ func TestFilter_connectFailedDecides(t *testing.T) {
 	var attempts atomic.Int64
 	var answers atomic.Bool
 	count := &proxy.Filter{
-		ConnectFailed: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+		ConnectFailed: func(x *proxy.Exchange, f *proxy.Error) proxy.Verdict {
 			attempts.Add(1)
 			if !answers.Load() {
 				return proxy.Next
 			}
-			return proxy.Respond(503, f.Backend).With("Retry-After", "7")
+			return proxy.Respond(503, x.Backend()).With("Retry-After", "7")
 		},
 	}
 	first := testutil.FreeAddr(t)

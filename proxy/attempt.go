@@ -28,7 +28,7 @@ import (
 // Owned by its exchange, which clears it with the rest of its progress.
 type attempt struct {
 	stream session.Stream // takes the request; nil while there is none
-	fault  *Fault         // of the try before; the answer when nothing is left to try. nil: there was none
+	fault  *Error         // of the try before; the answer when nothing is left to try. nil: there was none
 	cause  error          // of fault, as the destination gave it
 
 	// Of To: where the request goes.
@@ -66,10 +66,10 @@ func (a *attempt) drop() {
 	a.stream, a.conn = nil, nil
 }
 
-// reportFault counts a failure of a backend that gave no answer, or not all of it, whether a retry hides it or not.
+// reportError counts a failure of a backend that gave no answer, or not all of it, whether a retry hides it or not.
 // That a connection which had served before is lost says nothing of the backend, and for the outliers the exchanges
 // that shared one are one failure.
-func (a *attempt) reportFault(x *Exchange, f *Fault, code session.Code) {
+func (a *attempt) reportError(x *Exchange, f *Error, code session.Code) {
 	if a.backend == nil || f.trouble == backend.NoTrouble {
 		return
 	}
@@ -213,10 +213,10 @@ const (
 )
 
 // blame notes a failure of the backend, which the log tells of where that is news.
-func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
+func (a *attempt) blame(x *Exchange, f *Error, cause error) {
 	m := a.backend
 	switch {
-	case f == faultPorts, f == faultDescriptors:
+	case f == NoPorts, f == NoDescriptors:
 		x.local.tellOwn(f, cause)
 		return
 	case m == nil || f.trouble == backend.NoTrouble:
@@ -227,11 +227,11 @@ func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
 		return
 	}
 	try := f.try
-	if f == faultDial && m.ID().Addr.IsUnix() {
+	if f == ConnectRefused && m.ID().Addr.IsUnix() {
 		try = trySocket
 	}
 	slog.Warn("a backend fails", "upstream", a.up.upstream.Name(), "backend", m.Address(), "address", a.addr(),
-		"what", f.Text, "reason", f.Reason, "error", quoted(cause), "since", t.Since, "failures", t.Failures,
+		"what", f.Text, "reason", f.Reason(), "error", quoted(cause), "since", t.Since, "failures", t.Failures,
 		"request", x.ID(), "try", try)
 }
 
@@ -239,11 +239,11 @@ func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
 const ownEvery = 10 * time.Second
 
 // tellOwn tells of a failure to connect that is not the backend's.
-func (l *local) tellOwn(f *Fault, cause error) {
+func (l *local) tellOwn(f *Error, cause error) {
 	if now := l.reactor.Now(); l.toldOwn == 0 || now-l.toldOwn >= int64(ownEvery) {
 		l.toldOwn = now
-		slog.Warn("no connection to a backend can be made", "what", f.Text, "reason", f.Reason, "error", quoted(cause),
-			"try", f.try)
+		slog.Warn("no connection to a backend can be made", "what", f.Text, "reason", f.Reason(),
+			"error", quoted(cause), "try", f.try)
 	}
 }
 

@@ -42,7 +42,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 		if p, v = x.local.transform(x, list, p, end); v.kind != next {
 			x.toUp.owed += in
 			if v.kind == park { // a body has nowhere to wait
-				x.fail(faultFilter)
+				x.fail(FilterFailed)
 			} else {
 				x.judge(v)
 			}
@@ -53,7 +53,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 		var err error
 		if p, err = x.call.decode(x.local, p, end); err != nil {
 			x.toUp.owed += in
-			x.fail(faultBase64)
+			x.fail(BadBase64)
 			return nil, false
 		}
 	}
@@ -68,7 +68,7 @@ func buffered(x *Exchange) bool {
 	case h.Length == 0 || h.Verb == message.VerbConnect || x.call.form != grpc.None:
 		return true // one that has content gets no upgrade: see askTunnel
 	case h.Length > int64(x.route.BufferRequest), len(x.toUp.raw) > x.route.BufferRequest:
-		x.fail(faultTooLarge)
+		x.fail(BodyTooLarge)
 		return false
 	case x.toUp.ended:
 		measure(x)
@@ -95,13 +95,13 @@ func buffer(x *Exchange, p []byte, end bool) {
 	l := &x.toUp
 	if len(l.raw)+len(p) > x.route.BufferRequest {
 		x.down.Release(len(p))
-		x.fail(faultTooLarge)
+		x.fail(BodyTooLarge)
 		return
 	}
 	l.wait(p, end)
 	if !end {
 		if x.local.reactor.Overloaded() {
-			x.fail(FaultOverload)
+			x.fail(Overload)
 			return
 		}
 		l.owed -= len(p)
@@ -129,7 +129,7 @@ func bodyWaited(x *Exchange) bool {
 	}
 	p := x.toUp.filterable()
 	if x.bodyIn > x.listener.bodyMax {
-		x.fail(faultTooLarge)
+		x.fail(BodyTooLarge)
 		return false
 	}
 	x.pushUp(p, 0, x.toUp.ended)
@@ -162,10 +162,10 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 		}
 		var v Verdict
 		if p, v = x.local.transform(x, list, p, end); v.kind == panicked {
-			x.cut(FaultInternal)
+			x.cut(Internal)
 			return nil, false
 		} else if v.kind != next {
-			x.cut(faultFilter)
+			x.cut(FilterFailed)
 			return nil, false
 		}
 	}
@@ -218,9 +218,9 @@ func downError(x *Exchange, err error) {
 	case session.ErrDead:
 		x.dropUp()
 	case session.ErrHeadSize:
-		x.cut(faultAnswerSize)
+		x.cut(AnswerHeadTooLarge)
 	default:
-		x.cut(faultBodyMismatch)
+		x.cut(BodyLengthMismatch)
 	}
 }
 
@@ -242,12 +242,12 @@ func (x *Exchange) resumeUp() {
 // upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
 func upError(x *Exchange, err error) {
 	switch err := err.(type) {
-	case *Fault:
+	case *Error:
 		x.try.drop()
 		x.fail(err)
 	default:
 		if err != session.ErrDead {
-			x.fail(faultBodyMismatch)
+			x.fail(BodyLengthMismatch)
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (x *Exchange) endAnswer() {
 	h := x.toDown.trailers
 	forwarding.DropNamed(&x.Response, h)
 	if list := x.route.chain.trailers; len(list) > 0 && !tell(x, list, func(f onTrailers) { f(x, h) }) {
-		x.fail(FaultInternal)
+		x.fail(Internal)
 		return
 	}
 	if x.call.answered {

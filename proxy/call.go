@@ -78,7 +78,7 @@ func (c *call) fails(x *Exchange, h *message.Head, status int, text string) bool
 }
 
 // addStatus adds what became of the call: f, or a status of HTTP where f is nil.
-func (c *call) addStatus(h *message.Head, f *Fault, status int, text string) {
+func (c *call) addStatus(h *message.Head, f *Error, status int, text string) {
 	c.status, c.known = grpc.StatusOf(status), true
 	if f != nil && f.call != 0 {
 		c.status = f.call
@@ -90,16 +90,16 @@ func (c *call) addStatus(h *message.Head, f *Fault, status int, text string) {
 const deadlineSlack = 5 * int64(time.Millisecond)
 
 // cancelled returns why an origin took its answer to a call back: it does so at the deadline, as the client would.
-func (c *call) cancelled(f *Fault, now int64) *Fault {
-	if c.deadline > 0 && f == faultCancelled && now+deadlineSlack >= c.deadline {
-		return faultDeadline
+func (c *call) cancelled(f *Error, now int64) *Error {
+	if c.deadline > 0 && f == BackendCancelled && now+deadlineSlack >= c.deadline {
+		return DeadlinePassed
 	}
 	return f
 }
 
 // end ends an answer that has begun and cannot be completed by saying why, where there is room for that: a reset says
 // less. It reports whether it did.
-func (c *call) end(x *Exchange, f *Fault) bool {
+func (c *call) end(x *Exchange, f *Error) bool {
 	l := &x.toDown
 	if !c.answered || !x.answering || l.endSent || len(l.held) > 0 || l.waiting || x.down.Congested() {
 		return false

@@ -122,7 +122,7 @@ func TestChoose_elsewhere(t *testing.T) {
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		dead, spare = leadTo(e, "127.0.0.1:1", "dead.test"), leadTo(e, named(t, "spare"), "")
 		return []proxy.Route{{Path: "/ok", To: dead}, {Path: "/circle", To: dead}}
-	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, f *proxy.Error) proxy.Verdict {
 		asked.Add(1)
 		switch {
 		case f.Token != "connection_refused":
@@ -156,7 +156,7 @@ func TestChoose_back(t *testing.T) {
 		return []proxy.Route{{To: home}}
 	}, &proxy.Filter{
 		Request: func(x *proxy.Exchange) proxy.Verdict { x.SetDestination(dead); return proxy.Next },
-		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
 			x.SetDestination(nil)
 			return proxy.Next
 		},
@@ -172,7 +172,7 @@ func TestChoose_elsewhereByAFunction(t *testing.T) {
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		home = leadTo(e, named(t, "home"), "")
 		return []proxy.Route{{To: leadTo(e, "127.0.0.1:1", "")}}
-	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
 		switch string(x.Request.Path()) {
 		case "/none":
 			x.SetDestination(proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil }))
@@ -230,7 +230,7 @@ func TestChoose_within(t *testing.T) {
 				}
 				return proxy.Next
 			},
-			ConnectFailed: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict { asked.Add(1); return proxy.Next },
+			ConnectFailed: func(*proxy.Exchange, *proxy.Error) proxy.Verdict { asked.Add(1); return proxy.Next },
 		})
 		if status, _ := askFor(t, r.url); status != 502 || asked.Load() != 2 {
 			t.Errorf("chosen %v: %d, %d attempts", chosen, status, asked.Load())

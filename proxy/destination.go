@@ -17,7 +17,7 @@ type Destination interface {
 	// to to, on the reactor of x, and never inside Open or a method of the stream: see session.Receiver. Open may be
 	// called again for the same exchange, where it failed or its stream ended before the answer.
 	//
-	// Instead of a stream it may return an error: a Verdict of Respond answers the request so, a *Fault is the failure
+	// Instead of a stream it may return an error: a Verdict of Respond answers the request so, a *Error is the failure
 	// that it names, ErrPending says that the stream will be there later. Any other is a backend that could not be
 	// connected to.
 	Open(x *Exchange, to session.Receiver) (session.Stream, error)
@@ -105,7 +105,7 @@ func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream,
 	if d := f(x); d != nil {
 		return d.Open(x, to)
 	}
-	return nil, faultNoBackend
+	return nil, NoBackend
 }
 
 // Named leads to the destination that the Snapshot of an exchange has under a name, such as an upstream of a
@@ -115,7 +115,7 @@ func Named(name string) Destination {
 	return DestinationFunc(func(x *Exchange) Destination {
 		d := x.snapshot.named[name]
 		if d == nil {
-			x.local.tellOwn(faultNoBackend, fmt.Errorf("no destination is called %q", name))
+			x.local.tellOwn(NoBackend, fmt.Errorf("no destination is called %q", name))
 		}
 		return d
 	})
@@ -210,13 +210,13 @@ func Redirect(to string, status int) (Destination, error) {
 func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
 	h := &x.Request
 	if d.to.NeedsHost() && h.Authority.Len == 0 {
-		return nil, faultTarget
+		return nil, BadTarget
 	}
 	rest := restFor(x, d.to)
 	at := len(h.Base)
 	h.Base = d.to.Append(h.Base, h, x.Scheme(), rest)
 	if len(h.Base)-at > targetMax {
-		return nil, faultTargetTooLong
+		return nil, TargetTooLong
 	}
 	return nil, Respond(d.status, "").With("Location", string(h.Base[at:]))
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.
-func (x *Exchange) cut(f *Fault) {
+func (x *Exchange) cut(f *Error) {
 	if x.working {
 		x.lost = f
 		return
@@ -147,7 +147,7 @@ func (x *Exchange) rescue() {
 	}
 	caught(x, p, "")
 	x.parked = false
-	x.cut(FaultInternal)
+	x.cut(Internal)
 }
 
 // caught counts and logs a panic of the filter or function that by names. In a checked build one with a string may be a

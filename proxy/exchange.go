@@ -84,11 +84,11 @@ type progress struct {
 	timeouts Timeouts
 	ctx      context.Context
 	cancel   context.CancelFunc
-	refusal  *Fault // the request cannot be sent on
+	refusal  *Error // the request cannot be sent on
 	allow    string // for Allow, where the method is refused; "": see allowed
-	fault    *Fault // why the proxy answered, or cut the exchange off, of its own
+	fault    *Error // why the proxy answered, or cut the exchange off, of its own
 	detail   string // of fault, for Proxy-Status; "": none
-	lost     *Fault // the backend failed while a worker owned x
+	lost     *Error // the backend failed while a worker owned x
 
 	origin  *origin  // of the request, while a worker owns x
 	resumed *Verdict // Resume came before the worker's filter returned Park

@@ -167,7 +167,7 @@ func setFields(x *Exchange, h *message.Head, list []setField) {
 			h.Del(f.name)
 		case f.id == message.Host:
 			if f.parts != nil && !isHost(value) {
-				x.refusal = faultHost
+				x.refusal = BadHost
 				return
 			}
 			h.SetAuthority(value)

@@ -66,13 +66,6 @@ func (v Verdict) Error() string { return "the destination answers by itself" }
 // final reports whether v is an answer that can be sent.
 func (v *Verdict) final() bool { return v.kind == respond && v.status >= 200 && v.status <= 999 }
 
-// Failure is a Fault of one exchange, with what is known of it. Borrowed until return.
-type Failure struct {
-	*Fault
-	Cause   error  // what the network, TLS or the destination said; nil: nothing did
-	Backend string // the address of the backend that was tried last; "": none was
-}
-
 // Phase is a set of phases of a Filter.
 type Phase uint16
 
@@ -97,7 +90,7 @@ type Filter struct {
 	UpstreamRequest func(x *Exchange)
 	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is. Where
 	// two attempts are made at a time (retry.Hedge), and the other one goes on, it does not run.
-	ConnectFailed func(x *Exchange, f *Failure) Verdict
+	ConnectFailed func(x *Exchange, e *Error) Verdict
 	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh one that may
 	// still be connecting. The second one of two attempts at a time is not told of.
 	Connected func(x *Exchange)
@@ -112,8 +105,9 @@ type Filter struct {
 	// Trailers may change the trailer fields of an answer.
 	Trailers func(x *Exchange, h *message.Head)
 	// Error runs once for a failure that the proxy is about to answer. Next leaves it to the next filter and then to
-	// the proxy's page, Respond answers instead.
-	Error func(x *Exchange, f *Failure) Verdict
+	// the proxy's page, Respond answers instead. e is borrowed until return, and of this exchange alone: its Status
+	// (400 to 599), Text and Token may be changed, for the filters after this one and the page. Logs keep its Reason.
+	Error func(x *Exchange, e *Error) Verdict
 	// Log runs last, when all is known, whether there is an access log or not. r is borrowed until return; what is
 	// changed in it, access logs get changed.
 	Log func(x *Exchange, r *observe.Record)
@@ -139,7 +133,7 @@ type named[F any] struct {
 type (
 	onExchange = func(x *Exchange)
 	onBody     = func(x *Exchange, in []byte, end bool) Verdict
-	onFailure  = func(x *Exchange, f *Failure) Verdict
+	onFailure  = func(x *Exchange, e *Error) Verdict
 	onTrailers = func(x *Exchange, h *message.Head)
 	onRecord   = func(x *Exchange, r *observe.Record)
 )

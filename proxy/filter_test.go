@@ -118,11 +118,11 @@ func (r *recorder) filter(name string, early bool) *proxy.Filter {
 		UpstreamRequest: plain("upstream request"), Connected: plain("connected"),
 		UpstreamResponse: plain("upstream response"),
 		RequestBody:      body("request body"), ResponseBody: body("response body"),
-		ConnectFailed: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict {
+		ConnectFailed: func(*proxy.Exchange, *proxy.Error) proxy.Verdict {
 			r.note("connect failed %s", name)
 			return proxy.Next
 		},
-		Error: func(_ *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+		Error: func(_ *proxy.Exchange, f *proxy.Error) proxy.Verdict {
 			r.note("error %d %s", f.Status, name)
 			return proxy.Next
 		},
@@ -398,8 +398,8 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 			x.Emit(in)
 			return bad(x, "responsebody")
 		},
-		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { return bad(x, "dead") },
-		Error:         func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { return bad(x, "dead/error") },
+		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict { return bad(x, "dead") },
+		Error:         func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict { return bad(x, "dead/error") },
 		Log:           func(x *proxy.Exchange, _ *observe.Record) { bad(x, "log") },
 	})
 	lives := testutil.Dial(t, r.addr())

@@ -57,7 +57,7 @@ func secured(x *Exchange) bool {
 	case x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS:
 		toHTTPS(x)
 	default:
-		x.fail(faultPlain)
+		x.fail(NotSecured)
 	}
 	return false
 }
@@ -67,7 +67,7 @@ func certified(x *Exchange) bool {
 	if x.digest.Verified {
 		return true
 	}
-	x.fail(faultClientCert)
+	x.fail(NoClientCert)
 	return false
 }
 
@@ -75,7 +75,7 @@ func withoutUnderscores(x *Exchange) bool {
 	if !x.Request.Underscores {
 		return true
 	}
-	x.fail(faultUnderscore)
+	x.fail(UnderscoreRefused)
 	return false
 }
 
@@ -98,7 +98,7 @@ func namedByHandshake(x *Exchange) bool {
 		ok = err == nil
 	}
 	if !ok {
-		x.fail(faultSNI)
+		x.fail(SNIMismatch)
 	}
 	return ok
 }
@@ -115,7 +115,7 @@ func withinBodyMax(x *Exchange) bool {
 	if x.Request.Length <= x.listener.bodyMax {
 		return true
 	}
-	x.fail(faultTooLarge)
+	x.fail(BodyTooLarge)
 	return false
 }
 
@@ -206,10 +206,10 @@ func toHTTPS(x *Exchange) {
 	target := h.Bytes(h.Target)
 	switch {
 	case len(target) == 0 || target[0] != '/': // "*", or the authority of CONNECT
-		x.fail(faultMisdirected)
+		x.fail(SchemeMismatch)
 		return
 	case h.Authority.Len == 0:
-		x.fail(faultTarget)
+		x.fail(BadTarget)
 		return
 	}
 	to := append([]byte("https://"), h.Host()...)

@@ -287,14 +287,14 @@ func (g *hedge) fail(code session.Code, cause error) {
 }
 
 // fail notes that an attempt ended before its answer.
-func (a *attempt) fail(x *Exchange, code session.Code, cause error) *Fault {
+func (a *attempt) fail(x *Exchange, code session.Code, cause error) *Error {
 	a.drop()
-	f := faultOfReset(code, cause)
+	f := errorOfReset(code, cause)
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	if code == session.ConnectFailed || code == session.ConnectTimeout {
 		a.blame(x, f, cause)
 	}
-	a.reportFault(x, f, code)
+	a.reportError(x, f, code)
 	a.note(x, f, 0)
 	return f
 }
@@ -380,7 +380,7 @@ func (g *hedge) adopt() {
 }
 
 // takesOver reports whether the second attempt is the one of x from now on, since the first one failed by f.
-func (g *hedge) takesOver(f *Fault, cause error) bool {
+func (g *hedge) takesOver(f *Error, cause error) bool {
 	if g.state != hedgeOut {
 		return false
 	}

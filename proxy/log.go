@@ -113,7 +113,7 @@ func logTLS(r *observe.Record, d *tlsconn.Digest) {
 func statusOf(x *Exchange) (status int, reason string) {
 	status = int(x.status)
 	if f := x.fault; f != nil {
-		reason = f.Reason
+		reason = f.Reason()
 		if x.status == 0 {
 			status = f.Status
 		}
@@ -165,7 +165,7 @@ type past struct {
 
 // note records that a has ended without the answer of x: by a failure, or with a status for which another attempt is
 // made.
-func (a *attempt) note(x *Exchange, f *Fault, status int) {
+func (a *attempt) note(x *Exchange, f *Error, status int) {
 	if x.local.rings == nil || a.backend == nil {
 		return
 	}
@@ -177,7 +177,7 @@ func (a *attempt) note(x *Exchange, f *Fault, status int) {
 	}
 	how := recent.StatusOutcome(status)
 	if f != nil {
-		how = f.reason()
+		how = f.noted()
 	}
 	m, after := a.backend, time.Duration(x.local.reactor.Now()-x.started)
 	x.past.first = recent.MakeTry(backend.TagOf(m).Of(m.Address()), how, after)
@@ -307,7 +307,7 @@ func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
 		r.Flags |= notedFlags(x)
 	}
 	if f := x.fault; f != nil {
-		r.Reason = f.reason()
+		r.Reason = f.noted()
 		if x.status == 0 {
 			r.Status = uint16(f.Status)
 		}

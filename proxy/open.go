@@ -40,7 +40,7 @@ func (x *Exchange) open() session.Stream {
 		case Verdict:
 			x.respond(err)
 			return nil
-		case *Fault:
+		case *Error:
 			if x.try.failOver(x) {
 				continue
 			}
@@ -59,7 +59,7 @@ func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			caught(x, p, "Destination.Open")
-			s, err = nil, FaultInternal
+			s, err = nil, Internal
 		}
 	}()
 	return d.Open(x, (*guardedSide)(x))
@@ -83,7 +83,7 @@ func (x *Exchange) send(s session.Stream) {
 		return
 	}
 	if list := x.route.chain.connected; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
-		x.fail(FaultInternal)
+		x.fail(Internal)
 		return
 	}
 	if bodyless {
@@ -107,15 +107,15 @@ func setPatience(x *Exchange, s session.Stream) {
 func (x *Exchange) again(cause error) bool {
 	x.stopClock()
 	a := &x.try
-	a.fault, a.cause, a.shared = faultOfDial(cause), cause, nil // no connection is shared with the attempt before
+	a.fault, a.cause, a.shared = errorOfDial(cause), cause, nil // no connection is shared with the attempt before
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
-	a.reportFault(x, a.fault, session.ConnectFailed)
+	a.reportError(x, a.fault, session.ConnectFailed)
 	a.note(x, a.fault, 0)
 	if x.aside&hedging != 0 && x.hedge.takesOver(a.fault, cause) {
 		return false
 	}
-	if a.backend == nil || a.fault == faultLimit {
+	if a.backend == nil || a.fault == BackendLimit {
 		x.detail = a.limitReached(cause)
 		x.fail(a.fault)
 		return false
@@ -137,7 +137,7 @@ func answeredInstead(x *Exchange) bool {
 	if len(list) == 0 {
 		return false
 	}
-	v := ask(x, list, x.try.fault)
+	v := ask(x, list, failing(x, x.try.fault))
 	if v.kind != next {
 		x.respond(v)
 	}
@@ -147,9 +147,9 @@ func answeredInstead(x *Exchange) bool {
 // retry tries once more where that is safe, and the policy of the upstream wants it: what was not processed, because
 // there was no connection or the backend said so (RFC 9113 §8.7), and else what may be repeated (RFC 9110 §9.2.2). It
 // reports false where x is left as it was, to be failed.
-func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
+func (x *Exchange) retry(code session.Code, f *Error, cause error) bool {
 	a := &x.try
-	if !a.repeatable(x) {
+	if f.Retry == RetryNever || !a.repeatable(x) {
 		return false
 	}
 	a.fault, a.cause = f, cause
@@ -186,7 +186,7 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	default:
 		return false
 	}
-	x.reopen()
+	reopen(x)
 	return true
 }
 
@@ -197,7 +197,7 @@ func (a *attempt) repeatable(x *Exchange) bool {
 }
 
 // reopen begins the next attempt, at what x.try aims at, after the pause that it wants.
-func (x *Exchange) reopen() {
+func reopen(x *Exchange) {
 	x.toUp.rewind()
 	x.try.sent, x.try.bad = 0, false
 	if d := x.try.pause; d > 0 {
@@ -250,7 +250,7 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 	was.note(x, nil, int(h.Status))
 	a.drop()
 	throwAway(s, h, end && x.toUp.endSent)
-	x.reopen()
+	reopen(x)
 	return true
 }
 
@@ -301,7 +301,7 @@ func throwAway(s session.Stream, h *message.Head, over bool) {
 const discardMax = 64 << 10
 
 // upFailed ends an exchange whose destination is gone, as far as it still matters.
-func (x *Exchange) upFailed(f *Fault) {
+func (x *Exchange) upFailed(f *Error) {
 	switch {
 	case x.tunnel && x.answering && x.toDown.ended:
 		// What the destination said is delivered first. Nobody is left for what the client says.
@@ -309,9 +309,9 @@ func (x *Exchange) upFailed(f *Fault) {
 		discardBody(x)
 		x.toUp.endSent = true
 		x.answerSent()
-	case x.tunnel && x.answering && f == faultTimeout:
+	case x.tunnel && x.answering && f == AnswerTimeout:
 		x.local.stats.TunnelsIdle++
-		x.cut(faultTunnelIdle)
+		x.cut(TunnelIdle)
 	case x.toDown.ended && (x.answering || x.parked || x.working):
 		// The answer is here; that it came before the whole request was sent harms nobody.
 		discardBody(x)

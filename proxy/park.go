@@ -56,7 +56,7 @@ func (x *Exchange) offload(f *judged) {
 	}
 	if err := x.local.reactor.Offload(job); err != nil {
 		x.origin = nil
-		x.fail(FaultOverload)
+		x.fail(Overload)
 		return
 	}
 	x.working = true
@@ -73,7 +73,7 @@ func caughtUp(x *Exchange, v Verdict) {
 		x.finish()
 		return
 	case v.kind == panicked:
-		x.fail(FaultInternal)
+		x.fail(Internal)
 		return
 	case x.lost != nil:
 		x.fail(x.lost)

@@ -42,6 +42,8 @@ type local struct {
 
 	slab slab.Set // what Locals have
 
+	failing Error // what Error filters are given
+
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	page           []byte // where bodies of the proxy's own are made
 	coded          []byte // what gRPC-Web makes of a piece of a body

@@ -33,10 +33,10 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	}
 	switch {
 	case x.local.reactor.Overloaded():
-		x.fail(FaultOverload)
+		x.fail(Overload)
 		return
 	case asked && !x.trusted && x.digest == nil:
-		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
+		x.fail(SchemeMismatch) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 		return
 	case x.Request.Underscores && x.listener.Underscores == UnderscoresDrop:
 		dropUnderscores(&x.Request)
@@ -67,7 +67,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 		x.pushUp(p, len(p), end)
 	case x.bodyIn > x.listener.bodyMax:
 		s.Release(len(p))
-		x.fail(faultTooLarge)
+		x.fail(BodyTooLarge)
 	case x.step == stepBuffer:
 		buffer(x, p, end)
 	case x.step < stepForward:
@@ -122,20 +122,20 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 }
 
 // whyLeft returns why the client's end came before ours.
-func whyLeft(x *Exchange, code session.Code, cause error) *Fault {
+func whyLeft(x *Exchange, code session.Code, cause error) *Error {
 	switch {
 	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
-		return faultDrain
+		return Drained
 	case cause == session.ErrSlowBody && !x.answering: // the session answers it
 		x.local.answered = sessionEnd{cause, x.ID()}
-		return faultSlowBody
+		return SlowBody
 	case code == session.Timeout:
-		return faultClientSlow
+		return ClientSlow
 	case code == session.Malformed: // the session answers it
 		x.local.answered = sessionEnd{cause, x.ID()}
-		return faultMalformedBody
+		return MalformedBody
 	}
-	return faultClientGone
+	return ClientGone
 }
 
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
@@ -149,7 +149,7 @@ func forward(x *Exchange, noVia bool) {
 		NoVia: noVia,
 	})
 	if !ok {
-		x.refusal = faultLoop
+		x.refusal = LoopDetected
 	}
 }
 

@@ -71,7 +71,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		x.try.up.setCookie(x)
 	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
-		x.fail(FaultInternal)
+		x.fail(Internal)
 		return
 	}
 	if x.route.Intercept && x.Response.Status >= 400 {
@@ -184,20 +184,20 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.try.noteConnect(x)
 	x.try.drop()
 	if cause == engine.ErrStopped { // it is not the backend that ended it
-		x.upFailed(faultDrain)
+		x.upFailed(Drained)
 		return
 	}
-	if cause == error(FaultInternal) {
+	if cause == error(Internal) {
 		x.local.stats.Panics++
 	}
-	f := faultOfReset(code, cause)
+	f := errorOfReset(code, cause)
 	x.try.trace(x, "an attempt failed", "error", quoted(cause))
 	connecting := code == session.ConnectFailed || code == session.ConnectTimeout
 	if connecting {
 		x.try.blame(x, f, cause)
 	}
 	if !x.tunnel && !x.toDown.ended {
-		x.try.reportFault(x, f, code)
+		x.try.reportError(x, f, code)
 		x.try.note(x, f, 0)
 	}
 	if x.step == stepForward && x.retry(code, f, cause) {

@@ -76,7 +76,7 @@ func retarget(x *Exchange, base []byte) {
 	h := &x.Request
 	n := len(base) - len(h.Base)
 	if n > targetMax {
-		x.refusal = faultTargetTooLong
+		x.refusal = TargetTooLong
 		return
 	}
 	h.Target = message.Span{At: uint32(len(h.Base)), Len: uint32(n)}

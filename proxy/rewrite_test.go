@@ -54,7 +54,7 @@ func TestRewrite_boundsTheTarget(t *testing.T) {
 	}
 	x := &Exchange{}
 	x.Request.SetTarget("/" + strings.Repeat("a", 1000))
-	if f.UpstreamRequest(x); x.refusal != faultTargetTooLong {
+	if f.UpstreamRequest(x); x.refusal != TargetTooLong {
 		t.Errorf("a target of %d bytes is sent on", x.Request.Target.Len)
 	}
 }

@@ -179,10 +179,10 @@ func findRoute(x *Exchange) bool {
 	switch err {
 	case nil:
 	case route.ErrParameters:
-		x.fail(faultParameters)
+		x.fail(ParametersRefused)
 		return false
 	default: // ErrPath
-		x.fail(faultPath)
+		x.fail(AmbiguousPath)
 		return false
 	}
 	x.route, x.routed = r, x.Request.Target
@@ -253,11 +253,11 @@ func otherMethods(x *Exchange) string {
 // failRouteless answers a request that no route takes. RFC 9110 §15.5.6: where a route would take another method it is
 // 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
 func failRouteless(x *Exchange) {
-	f := faultNoRoute
+	f := NoRoute
 	if x.allow = otherMethods(x); x.allow != "" {
-		f = faultMethod
+		f = MethodRefused
 	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
-		f, x.allow = faultMethod, allowed
+		f, x.allow = MethodRefused, allowed
 	}
 	x.fail(f)
 }
@@ -298,14 +298,14 @@ func lastHop(x *Exchange) bool {
 	n, err := strconv.ParseUint(string(v), 10, 32)
 	switch {
 	case err != nil:
-		x.fail(faultMaxForwards)
+		x.fail(BadMaxForwards)
 	case n > 0:
 		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 		return false
 	case h.Verb == message.VerbOptions:
 		x.ownAnswer(Respond(200, "").With("Allow", allowed))
 	default:
-		x.fail(faultMethod)
+		x.fail(MethodRefused)
 	}
 	return true
 }

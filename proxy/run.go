@@ -84,7 +84,7 @@ func (x *Exchange) judge(v Verdict) {
 	case respond:
 		x.respond(v)
 	case panicked:
-		x.fail(FaultInternal)
+		x.fail(Internal)
 	}
 }
 
@@ -132,7 +132,7 @@ func (x *Exchange) prepare() bool {
 	}
 	host := x.Request.Authority
 	if list := x.route.chain.upstreamRequest; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
-		x.fail(FaultInternal)
+		x.fail(Internal)
 		return false
 	}
 	x.filtered = x.Request.Authority
@@ -150,14 +150,14 @@ func (x *Exchange) prepare() bool {
 
 // chosenLead returns where x leads. Where that is a function, it is asked first: a failure is returned where it chooses
 // none.
-func chosenLead(x *Exchange) (l *lead, failed *Fault) {
+func chosenLead(x *Exchange) (l *lead, failed *Error) {
 	if l = x.lead(); l.choose == nil {
 		return l, nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			caught(x, p, "DestinationFunc")
-			l, failed = nil, FaultInternal
+			l, failed = nil, Internal
 		}
 	}()
 	for range detoursMax {
@@ -170,7 +170,7 @@ func chosenLead(x *Exchange) (l *lead, failed *Fault) {
 			return l, nil
 		}
 	}
-	return nil, faultNoBackend
+	return nil, NoBackend
 }
 
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
@@ -194,9 +194,9 @@ func armTotal(x *Exchange) {
 func expire(x *Exchange) {
 	defer x.rescue()
 	x.local.stats.Expired++
-	f := faultTotal
+	f := TotalTimeout
 	if x.call.deadline > 0 {
-		f = faultDeadline
+		f = DeadlinePassed
 	}
 	switch {
 	case x.working: // its Done ends it

@@ -39,7 +39,7 @@ func newMixed(t testing.TB, w *sim.World) *mixed {
 	limited := &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
 		x.SetTimeouts(proxy.Timeouts{Total: total})
 		return proxy.Next
-	}, ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+	}, ConnectFailed: func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
 		if !*elsewhere.Of(x) && rng.IntN(12) == 0 {
 			*elsewhere.Of(x) = true
 			x.SetDestination(proxy.To(s.other, s.options(rng.IntN, 1, nil)))

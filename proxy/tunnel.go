@@ -100,7 +100,7 @@ func askTunnel(x *Exchange) {
 		from = i + 1
 	}
 	if h.Proto == message.HTTP20 { // RFC 8441: nothing is left of an extended CONNECT without its protocol
-		x.refusal = faultNoTunnel
+		x.refusal = UpgradeRefused
 	}
 }
 
@@ -113,16 +113,16 @@ func askTunnel(x *Exchange) {
 // The end of either is passed on, and the exchange is over when both have ended.
 func openTunnel(x *Exchange, h *message.Head) bool {
 	if h.Status == 101 && !message.EqualFoldBytes(h.Bytes(h.Protocol), x.Request.Bytes(x.Request.Protocol)) {
-		x.fail(faultMalformed)
+		x.fail(MalformedAnswer)
 		return false
 	}
 	if x.socket.asked {
 		switch websocket.Accept(&x.Request, h, x.socket.made) {
 		case websocket.ErrNoKey:
-			x.fail(faultNoTunnel)
+			x.fail(UpgradeRefused)
 			return false
 		case websocket.ErrAccept:
-			x.fail(faultMalformed)
+			x.fail(MalformedAnswer)
 			return false
 		}
 	}

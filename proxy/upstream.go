@@ -152,7 +152,7 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, err
 		if a.fault != nil {
 			return nil, a.fault
 		}
-		return nil, faultNoBackend
+		return nil, NoBackend
 	}
 	return d.connect(x, to)
 }
@@ -322,7 +322,7 @@ func (p *placeSide) OnTurn() {
 func noneLeft(x *Exchange) {
 	f := x.try.fault
 	if f == nil {
-		f = faultNoBackend
+		f = NoBackend
 	}
 	x.attempts-- // of the one that did not come about
 	if !x.try.failOver(x) {
@@ -342,21 +342,21 @@ func (p *placeSide) OnRefused(err error) {
 }
 
 // refused returns the failure of x, for which no backend has room: that of the attempt before, where there was one.
-func refused(x *Exchange, err error) *Fault {
+func refused(x *Exchange, err error) *Error {
 	if f := x.try.fault; f != nil {
 		return f
 	}
 	o := x.try.up.limits.Options()
 	if err == admission.ErrLineFull {
 		x.detail = fmt.Sprintf("max_pending %d", o.Pending)
-		return faultPending
+		return MaxPending
 	}
 	if now, limit := x.try.up.limits.Concurrency(); o.Adaptive && (o.Requests == 0 || now >= limit*2/3) {
 		x.detail = fmt.Sprintf("concurrency %d/%d", now, limit)
-		return faultConcurrency
+		return ConcurrencyLimit
 	}
 	x.detail = fmt.Sprintf("max_requests %d", o.Requests)
-	return faultRequests
+	return MaxRequests
 }
 
 // orEjected returns next, which was picked, or one that is ejected where no other one is left.

@@ -56,7 +56,7 @@ func touching() *proxy.Filter {
 		return proxy.Next
 	}
 	plain := func(x *proxy.Exchange) { touch(x) }
-	failed := func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+	failed := func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
 		touch(x)
 		return proxy.Next
 	}

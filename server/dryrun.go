@@ -143,8 +143,8 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	watch := &proxy.Filter{
 		Name:        "dry run",
 		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { return d.explain(x) },
-		Error: func(_ *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
-			d.result.Text = f.Text
+		Error: func(_ *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			d.result.Text = e.Text
 			return proxy.Next
 		},
 	}

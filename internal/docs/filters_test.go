@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log"
 	"log/slog"
 	"net/http"
@@ -77,16 +78,25 @@ var timed = &proxy.Filter{
 	Log: func(x *proxy.Exchange, r *observe.Record) { log.Println(r.Status, time.Since(*started.Of(x))) },
 }
 
+var changing = &proxy.Filter{
+	Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+		if errors.Is(e, proxy.ConnectRefused) || errors.Is(e, proxy.NoBackend) {
+			e.Status, e.Text = 503, "We are changing the wheels. Back in a minute."
+		}
+		return proxy.Next
+	},
+}
+
 func slowDown(*proxy.Exchange) proxy.Verdict {
 	return proxy.Respond(429, `{"error":"slow down"}`).Type("application/json").With("Retry-After", "2")
 }
 
 func watched(slow *atomic.Int64, closedForNow string) *proxy.Filter {
 	return &proxy.Filter{
-		Error: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
-			slog.Warn("failed", "request", x.ID(), "status", f.Status, "reason", f.Reason,
-				"backend", f.Backend, "cause", f.Cause)
-			if f.Status < 500 {
+		Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			slog.Warn("failed", "request", x.ID(), "status", e.Status, "reason", e.Reason(),
+				"backend", x.Backend(), "cause", e.Cause)
+			if e.Status < 500 {
 				return proxy.Next
 			}
 			return proxy.Respond(503, closedForNow).Type("text/html; charset=utf-8").With("Retry-After", "30")

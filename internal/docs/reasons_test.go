@@ -13,9 +13,10 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
 )
 
-// fault is a proxy.Fault as the code has it, or a row of the table in docs/operations.md.
+// fault is a proxy.Error as the code has it, or a row of the table in docs/operations.md.
 type fault struct {
 	status        int
 	token, reason string
@@ -63,7 +64,7 @@ func (f *fault) shownBy(row *fault) bool {
 		(f.token == row.token || f.token == "" && (row.token == "http_request_error" || row.token == ""))
 }
 
-// faultsOfCode returns the composite literals of type Fault in package proxy and below it.
+// faultsOfCode returns the composite literals of type Error in package proxy and below it.
 func faultsOfCode(t *testing.T) (all []fault) {
 	t.Helper()
 	root := testutil.Root(t)
@@ -86,7 +87,7 @@ func faultsOfCode(t *testing.T) (all []fault) {
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			lit, ok := n.(*ast.CompositeLit)
-			if ok && nameOf(lit.Type) == "Fault" && len(lit.Elts) > 0 {
+			if ok && nameOf(lit.Type) == "Error" && len(lit.Elts) > 0 {
 				at := set.Position(lit.Pos())
 				all = append(all, faultOf(t, lit, fmt.Sprintf("%s:%d", filepath.Base(path), at.Line)))
 			}
@@ -110,13 +111,21 @@ func nameOf(e ast.Expr) string {
 	return ""
 }
 
+var sides = map[string]proxy.Side{
+	"SideProxy": proxy.SideProxy, "SideClient": proxy.SideClient, "SideBackend": proxy.SideBackend,
+}
+
 func faultOf(t *testing.T, lit *ast.CompositeLit, at string) fault {
 	t.Helper()
 	f := fault{at: at}
+	side, kind := proxy.SideProxy, ""
 	for _, e := range lit.Elts {
 		pair, ok := e.(*ast.KeyValueExpr)
 		if !ok {
 			t.Fatalf("%s: a field without a name", at)
+		}
+		if nameOf(pair.Key) == "From" {
+			side = sides[nameOf(pair.Value)]
 		}
 		value, ok := pair.Value.(*ast.BasicLit)
 		if !ok {
@@ -127,10 +136,11 @@ func faultOf(t *testing.T, lit *ast.CompositeLit, at string) fault {
 			f.status, _ = strconv.Atoi(value.Value)
 		case "Token":
 			f.token = text
-		case "Reason":
-			f.reason = text
+		case "Kind":
+			kind = text
 		}
 	}
+	f.reason = side.String() + ":" + kind
 	return f
 }
 

@@ -163,7 +163,7 @@ func New(e *engine.Engine, o Options) *Destinations {
 		})
 	}
 	d.shed = &destination{}
-	d.shed.answer.Store(&answer{to: failing{proxy.FaultOverload}, call: failing{proxy.FaultOverload}, why: notRefused})
+	d.shed.answer.Store(&answer{to: failing{proxy.Overload}, call: failing{proxy.Overload}, why: notRefused})
 	return d
 }
 

@@ -195,7 +195,7 @@ func (d *Destinations) judge(one *destination, before *answer, addrs []poller.Ad
 	return refusing(Unresolved, notRefused, err, now+int64(failureTTL))
 }
 
-func refusing(f *proxy.Fault, why Refusal, cause error, until int64) *answer {
+func refusing(f *proxy.Error, why Refusal, cause error, until int64) *answer {
 	return &answer{to: failing{f}, call: failing{f}, why: why, cause: cause, until: until, refreshAt: until}
 }
 

@@ -24,15 +24,15 @@ const (
 var (
 	// NotAllowed refuses a request to lead anywhere but to what is listed. It does not say which rule it was: a client
 	// could find out by that which names and addresses there are.
-	NotAllowed = &proxy.Fault{
-		Status: 403, Token: "destination_ip_prohibited", Reason: "edge:dest_not_allowed",
+	NotAllowed = proxy.NewError(proxy.Error{
+		Kind: "dest_not_allowed", From: proxy.SideProxy, Status: 403, Token: "destination_ip_prohibited",
 		Text: "Requests may not lead there.",
-	}
+	})
 	// Unresolved says that the name of a destination has no address, or that its servers do not answer.
-	Unresolved = &proxy.Fault{
-		Status: 502, Token: "dns_error", Reason: "backend:dns",
+	Unresolved = proxy.NewError(proxy.Error{
+		Kind: "dns", From: proxy.SideBackend, Status: 502, Token: "dns_error",
 		Text: "The name of the backend does not resolve.",
-	}
+	})
 )
 
 // Refused is the Destination of a request that may not go where it says.
@@ -40,7 +40,7 @@ var Refused proxy.Destination = failing{NotAllowed}
 
 // failing is a Destination that is a failure.
 // Immutable.
-type failing struct{ fault *proxy.Fault }
+type failing struct{ fault *proxy.Error }
 
 // Open fails.
 func (f failing) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) { return nil, f.fault }

@@ -49,17 +49,11 @@ func (d *toHandler) Open(x *proxy.Exchange, to session.Receiver) (session.Stream
 	return newServed(d.handler, x, to), nil
 }
 
-// What a handler may make of an exchange.
-var (
-	faultTarget = &proxy.Fault{
-		Status: 400, Token: "http_request_error", Reason: "client:target",
-		Text: "The request target is malformed.",
-	}
-	faultAborted = &proxy.Fault{
-		Status: 502, Token: "http_response_incomplete", Reason: "handler:aborted",
-		Text: "The handler gave up.", Silent: true,
-	}
-)
+// errAborted is what a handler makes of an exchange by http.ErrAbortHandler.
+var errAborted = proxy.NewError(proxy.Error{
+	Kind: "aborted", From: proxy.SideBackend, Status: 502, Token: "http_response_incomplete",
+	Text: "The handler gave up.", Silent: true,
+})
 
 // Bounds of the bytes that wait between a handler and its client.
 const (
@@ -132,7 +126,7 @@ func newServed(h http.Handler, x *proxy.Exchange, to session.Receiver) *served {
 func (s *served) SendHead(h *message.Head, end bool) error {
 	r, err := newRequest(s, h, end)
 	if err != nil {
-		return faultTarget
+		return proxy.BadTarget
 	}
 	s.inEnded = end
 	s.verb = h.Verb
@@ -142,7 +136,7 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }
 	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
 	if err := s.reactor.Offload(&s.job); err != nil {
-		return proxy.FaultOverload
+		return proxy.Overload
 	}
 	s.give()
 	return nil
@@ -274,10 +268,10 @@ func (s *served) noteEnd(end bool) {
 func (s *served) fail(quiet bool) {
 	s.x = nil
 	if quiet {
-		s.to.OnReset(s, session.Aborted, faultAborted)
+		s.to.OnReset(s, session.Aborted, errAborted)
 		return
 	}
-	s.to.OnReset(s, session.Aborted, proxy.FaultInternal)
+	s.to.OnReset(s, session.Aborted, proxy.Internal)
 }
 
 // onMore gives the handler what has come, or notes that it waits.

@@ -1,0 +1,144 @@
+package proxy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// unopened is a destination that cannot be connected to.
+type unopened struct{ cause error }
+
+func (u unopened) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
+	return nil, u.cause
+}
+
+// What keeps a connection from being made is told apart by what the kernel says, in the words of RFC 9209 §2.3.
+func TestError_ofConnecting(t *testing.T) {
+	for _, c := range []struct {
+		cause  error
+		status int
+		token  string
+	}{
+		{syscall.ECONNREFUSED, 502, "connection_refused"},
+		{fmt.Errorf("connect: %w", syscall.ECONNREFUSED), 502, "connection_refused"},
+		{syscall.ENOENT, 502, "destination_unavailable"},
+		{syscall.EACCES, 502, "proxy_configuration_error"},
+		{syscall.EPERM, 502, "proxy_configuration_error"},
+		{syscall.ENETUNREACH, 502, "destination_ip_unroutable"},
+		{syscall.EHOSTUNREACH, 502, "destination_ip_unroutable"},
+		{syscall.ETIMEDOUT, 504, "connection_timeout"},
+		{engine.ErrConnectTimeout, 504, "connection_timeout"},
+		{syscall.EADDRNOTAVAIL, 503, "connection_limit_reached"},
+		{engine.ErrNoDescriptors, 503, "connection_limit_reached"},
+		{syscall.ENOBUFS, 503, "proxy_internal_response"},
+		{upstream.ErrNoAddress, 503, "destination_unavailable"},
+		{upstream.ErrQueueFull, 503, "connection_limit_reached"},
+		{&tlsconn.HandshakeError{Reason: tlsconn.ErrTimeout}, 504, "connection_timeout"},
+		{syscall.ECONNRESET, 502, "connection_refused"},
+	} {
+		r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: unopened{c.cause}}} })
+		resp, err := http.Get(r.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		got := resp.Header.Get("Proxy-Status")
+		if resp.StatusCode != c.status || !strings.HasSuffix(got, "error="+c.token) {
+			t.Errorf("%v: %d, %s; want %d, %s", c.cause, resp.StatusCode, got, c.status, c.token)
+		}
+	}
+}
+
+// What filters are told of a failure has its cause, and is found by its kind.
+func TestError_Is(t *testing.T) {
+	dead := testutil.FreeAddr(t)
+	logged := make(chan error, 1)
+	told := make(chan error, 1)
+	r := newRig(t, func(e *engine.Engine) []proxy.Route { return []proxy.Route{{To: to(e, dead)}} }, &proxy.Filter{
+		Error: func(_ *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			own := *e // e is borrowed
+			told <- &own
+			return proxy.Next
+		},
+		Log: func(x *proxy.Exchange, _ *observe.Record) { logged <- x.Failure() },
+	})
+	resp, err := http.Get(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for at, err := range map[string]error{"Error": <-told, "Log": <-logged} {
+		if !errors.Is(err, proxy.ConnectRefused) || !errors.Is(err, syscall.ECONNREFUSED) ||
+			errors.Is(err, proxy.ConnectTimeout) || errors.Is(err, proxy.TLSFailed) {
+			t.Errorf("%s: %v is something else", at, err)
+		}
+		e := (*proxy.Error)(nil)
+		if !errors.As(err, &e) || e.Reason() != "backend:connect" || e.Retry != proxy.RetryAlways {
+			t.Errorf("%s: %+v", at, err)
+		}
+	}
+	if !errors.Is(&proxy.Error{Kind: "tls", From: proxy.SideBackend}, proxy.TLSFailed) ||
+		errors.Is(proxy.TLSMisconfigured, proxy.TLSFailed) {
+		t.Error("kinds of two sides are one")
+	}
+}
+
+// A filter changes what a failure is answered with, but neither the log nor the failure of the next request.
+func TestError_changedByFilters(t *testing.T) {
+	records := make(chan string, 2)
+	seen := make(chan int, 2)
+	r := newRig(t, func(*engine.Engine) []proxy.Route { return nil },
+		&proxy.Filter{Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			if x.Request.Get("X-Change") != "" {
+				e.Status, e.Text, e.Token = 410, "It is gone for good.", "destination_unavailable"
+			}
+			return proxy.Next
+		}},
+		&proxy.Filter{Error: func(_ *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			seen <- e.Status
+			return proxy.Next
+		}, Log: func(_ *proxy.Exchange, r *observe.Record) { records <- fmt.Sprint(r.Status, " ", r.Reason) }})
+	for _, c := range []struct {
+		change               string
+		status               int
+		text, token, logLine string
+	}{
+		{"yes", 410, "It is gone for good.", "destination_unavailable", "410 edge:route"},
+		{"", 404, "There is nothing at this address.", "destination_not_found", "404 edge:route"},
+	} {
+		req, err := http.NewRequest("GET", r.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Change", c.change)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || !strings.Contains(string(body), c.text) ||
+			!strings.HasSuffix(resp.Header.Get("Proxy-Status"), "error="+c.token) {
+			t.Errorf("%d %s %s", resp.StatusCode, resp.Header.Get("Proxy-Status"), body)
+		}
+		if got := <-seen; got != c.status {
+			t.Errorf("the next filter sees %d", got)
+		}
+		if got := <-records; got != c.logLine {
+			t.Errorf("the log says %s", got)
+		}
+	}
+}
