@@ -1,0 +1,143 @@
+package regex
+
+import (
+	"regexp/syntax"
+	"unicode"
+	"unicode/utf8"
+)
+
+// classes divide the bytes into those that no text tells apart. Immutable.
+//
+//	any two bytes of a class can stand for each other anywhere in a text
+type classes struct {
+	of    [256]uint8
+	bytes []byte // one of each class
+}
+
+// leads are the bytes from 0x80 on at which the rules for the next bytes of a rune change.
+var leads = [...]byte{0x80, 0x90, 0xa0, 0xc0, 0xc2, 0xe0, 0xe1, 0xed, 0xee, 0xf0, 0xf1, 0xf4, 0xf5}
+
+// newClasses returns the classes of a program.
+func newClasses(prog *syntax.Prog) *classes {
+	var cut [256 + 1]bool
+	for _, b := range leads {
+		cut[b] = true
+	}
+	for _, ranges := range distinctRanges(prog) {
+		for i := 0; i+1 < len(ranges); i += 2 {
+			cutAt(&cut, ranges[i])
+			cutAt(&cut, ranges[i+1]+1)
+		}
+	}
+	wordOp, lineOp := assertions(prog)
+	if wordOp {
+		for _, r := range []rune{'0', '9' + 1, 'A', 'Z' + 1, '_', '_' + 1, 'a', 'z' + 1} {
+			cutAt(&cut, r)
+		}
+	}
+	if lineOp {
+		cutAt(&cut, '\n')
+		cutAt(&cut, '\n'+1)
+	}
+	return cutClasses(prog, &cut)
+}
+
+// cutClasses numbers the classes between the cuts. Parts of ASCII that the same instructions match are one class.
+func cutClasses(prog *syntax.Prog, cut *[256 + 1]bool) *classes {
+	c := &classes{}
+	wordOp, lineOp := assertions(prog)
+	same := make(map[string]uint8)
+	var matched []byte
+	for b := range 256 {
+		switch {
+		case b > 0 && !cut[b]:
+			c.of[b] = c.of[b-1]
+			continue
+		case b < utf8.RuneSelf:
+			matched = append(matched[:0], 0)
+			if wordOp && syntax.IsWordChar(rune(b)) {
+				matched[0] |= 1
+			}
+			if lineOp && b == '\n' {
+				matched[0] |= 2
+			}
+			for i := range prog.Inst {
+				if inst := &prog.Inst[i]; readsRune(inst) && inst.MatchRune(rune(b)) {
+					matched = append(matched, byte(i), byte(i>>8))
+				}
+			}
+			if n, ok := same[string(matched)]; ok {
+				c.of[b] = n
+				continue
+			}
+			same[string(matched)] = uint8(len(c.bytes))
+		}
+		c.of[b] = uint8(len(c.bytes))
+		c.bytes = append(c.bytes, byte(b))
+	}
+	return c
+}
+
+// distinctRanges returns the runes of the instructions as pairs of first and last. Repetitions share them.
+func distinctRanges(prog *syntax.Prog) (all [][]rune) {
+	seen := make(map[*rune]bool)
+	for i := range prog.Inst {
+		inst := &prog.Inst[i]
+		if !readsRune(inst) || len(inst.Rune) == 0 || seen[&inst.Rune[0]] {
+			continue
+		}
+		if len(inst.Rune) > 1 {
+			seen[&inst.Rune[0]] = true
+			all = append(all, inst.Rune)
+			continue
+		}
+		r := inst.Rune[0]
+		all = append(all, []rune{r, r})
+		if syntax.Flags(inst.Arg)&syntax.FoldCase != 0 {
+			for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+				all = append(all, []rune{other, other})
+			}
+		}
+	}
+	return all
+}
+
+// cutAt cuts classes so that the bytes of the runes below r and of those from r on are told apart.
+func cutAt(cut *[256 + 1]bool, r rune) {
+	if 0xd800 <= r && r < 0xe000 {
+		r = 0xe000 // no text has a surrogate
+	}
+	if r <= 0 || r > unicode.MaxRune {
+		return
+	}
+	if r < utf8.RuneSelf {
+		cut[r] = true
+		return
+	}
+	var b [utf8.UTFMax]byte
+	for _, c := range b[:utf8.EncodeRune(b[:], r)] {
+		cut[c], cut[c+1] = true, true
+	}
+}
+
+// assertions reports whether a program looks at words, and at lines.
+func assertions(prog *syntax.Prog) (words, lines bool) {
+	for i := range prog.Inst {
+		if prog.Inst[i].Op != syntax.InstEmptyWidth {
+			continue
+		}
+		op := syntax.EmptyOp(prog.Inst[i].Arg)
+		words = words || op&(syntax.EmptyWordBoundary|syntax.EmptyNoWordBoundary) != 0
+		lines = lines || op&(syntax.EmptyBeginLine|syntax.EmptyEndLine) != 0
+	}
+	return words, lines
+}
+
+// readsRune reports whether an instruction consumes a rune.
+func readsRune(inst *syntax.Inst) bool {
+	switch inst.Op {
+	case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,43 @@
+// Package regex matches the regular expressions of rules against bytes, at a cost that is known beforehand.
+//
+// It understands the syntax and has the meaning of package regexp: Match says what regexp.Regexp.Match says, of any
+// bytes, valid UTF-8 or not. It is for many short texts that are asked about many patterns, such as the fields of
+// requests. It finds no place of a match but those of Submatches, and replaces nothing.
+//
+//	pattern, err := regex.Compile(`(?i)(bot|crawl|spider)[/ ]v?\d+`, regex.Limits{})
+//	cache := regex.NewCache(regex.NewBudget(16 << 20)) // one for each event loop
+//	if pattern.Match(cache, userAgent) { … }
+//
+// A pattern is matched by the first rung of a ladder that can do it:
+//
+//	Literal  it means that a text is, begins with, ends with or contains one of 16 words at most, in
+//	         the case given or in any: bytes are compared
+//	Word     each match contains one of 16 words at most: a text without them is refused by looking for
+//	         the words, any other goes to the next rung
+//	DFA      one look into a table for each byte. The table is built from what texts need, never whole
+//	Regexp   package regexp, for a text or a pattern that needs more states than the limits allow
+//
+// # The automaton
+//
+// A state is a set of instructions of the program that regexp/syntax makes, what stood before them if an assertion
+// such as \b waits for the next rune, and the bytes of a rune that has not ended. So a table of bytes decodes UTF-8 as
+// package utf8 does, with an invalid byte as one U+FFFD, and knows ^, $, \b and (?m). Bytes that no instruction and no
+// assertion tells apart are one class, which keeps rows short:
+//
+//	table   unknown | dead | matched | state | state | …      one row each
+//	row     class 0 | class 1 | … | end of the text           offset of the next row, 2 bytes each
+//
+// # Ownership
+//
+// A Pattern is immutable after Compile and safe for any goroutine. A Cache has the states of all patterns for one event
+// loop and is owned by one goroutine. It finds those of a pattern by the number that the pattern has in the process;
+// the states of a pattern that was collected are given up. A Budget is safe for any goroutine.
+//
+// # Limits
+//
+// A pattern has at most 16 KiB of text and 1000 instructions with its repetitions written out; this is checked before
+// they are. A table has at most 256 states. A full one is begun anew; one that is full four times without having been
+// worth it rests for 1024 texts, which regexp matches. For one text at most 65536 instructions are visited to build
+// states, then regexp takes it. All tables that share a Budget have at most its bytes. Match allocates only to build
+// states, and where regexp does.
+package regex

@@ -1,0 +1,207 @@
+package regex
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"regexp"
+	"regexp/syntax"
+	"runtime"
+	"sync"
+)
+
+// Limits bound what a pattern may need. 0 is the default of each.
+type Limits struct {
+	Instructions int // of the program with repetitions written out: 1000
+	States       int // of the table of a pattern in a Cache: 256
+}
+
+const (
+	patternMax          = 16 << 10 // bytes of a pattern
+	instructionsDefault = 1000
+	instructionsMax     = math.MaxUint16
+	statesDefault       = 256
+)
+
+// Rung is the way in which a pattern is matched: see the package.
+type Rung uint8
+
+// The rungs, from the cheapest on.
+const (
+	Literal Rung = iota
+	Word
+	DFA
+	Regexp
+)
+
+// String returns the name of the rung.
+func (r Rung) String() string {
+	return [...]string{"literal", "word", "dfa", "regexp"}[r]
+}
+
+// Pattern is a compiled regular expression. Immutable, safe for any goroutine.
+//
+//	literal != nil => the pattern means words
+//	each match contains filter, if there is one
+//	each match begins with lead, and the text does too if leadFirst
+//	anchored => each match begins where the text does
+type Pattern struct {
+	text   string
+	groups int
+	rung   Rung
+
+	literal   *literal
+	filter    *literal
+	lead      []byte
+	leadFirst bool
+
+	prog     *syntax.Prog
+	classes  *classes
+	stride   int // classes, and the end of the text
+	states   int // in a table
+	anchored bool
+	number   int
+	serial   uint64
+
+	once   sync.Once
+	regexp *regexp.Regexp // made when it is needed for the first time
+}
+
+// Compile parses a pattern in the syntax of package regexp. An error is an *Error.
+func Compile(pattern string, l Limits) (*Pattern, error) {
+	if len(pattern) > patternMax {
+		return nil, &Error{Offset: patternMax, End: len(pattern),
+			Message: fmt.Sprintf("it has %d bytes, the limit is %d", len(pattern), patternMax)}
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, syntaxError(pattern, err)
+	}
+	most := l.Instructions
+	if most <= 0 {
+		most = instructionsDefault
+	}
+	most = min(most, instructionsMax)
+	if instructions(re, most) > most {
+		return nil, &Error{End: len(pattern), Hint: "repeat less, or write two patterns",
+			Message: fmt.Sprintf("with its repetitions written out it has more than %d instructions", most)}
+	}
+	p := &Pattern{text: pattern, groups: re.MaxCap()}
+	re = re.Simplify()
+	if p.prog, err = syntax.Compile(re); err != nil {
+		return nil, syntaxError(pattern, err)
+	}
+	p.choose(re)
+	p.prepare(l.States)
+	return p, nil
+}
+
+// choose finds the cheapest rung.
+func (p *Pattern) choose(re *syntax.Regexp) {
+	if l, ok := parseLiteral(re); ok {
+		p.literal = l
+		return
+	}
+	p.rung = DFA
+	p.lead, p.leadFirst = leadOf(re)
+	const leadEnough = 3 // bytes: then few texts get further
+	if len(p.lead) < leadEnough {
+		if words := required(re); words != nil {
+			p.filter = requiredLiteral(words)
+		}
+	}
+	if p.filter != nil || p.lead != nil {
+		p.rung = Word
+	}
+}
+
+// leadOf returns the bytes that all matches begin with. first says that the text must begin with them.
+func leadOf(re *syntax.Regexp) (lead []byte, first bool) {
+	items := flatten(re, nil)
+	for len(items) > 0 && items[0].Op == syntax.OpBeginText {
+		items, first = items[1:], true
+	}
+	if len(items) == 0 || items[0].Op != syntax.OpLiteral {
+		return nil, first
+	}
+	words, ok := expandLiteral(items[0])
+	if !ok {
+		return nil, first
+	}
+	w := words[0]
+	for i, c := range w {
+		if c.fold {
+			w = w[:i]
+			break
+		}
+	}
+	return w.bytes(), first
+}
+
+// prepare has all ready that an automaton needs, where the pattern can need one.
+func (p *Pattern) prepare(states int) {
+	if p.literal != nil && !p.literal.otherCase {
+		return
+	}
+	p.classes = newClasses(p.prog)
+	p.stride = len(p.classes.bytes) + 1
+	if states <= 0 {
+		states = statesDefault
+	}
+	p.states = min(states, math.MaxUint16/p.stride-rowsReserved)
+	var w builder
+	w.now.reset(len(p.prog.Inst))
+	w.follow(p.prog, &w.now, uint16(p.prog.Start), syntax.EmptyBeginLine, undecided)
+	p.anchored = len(w.now.kept) == 0 && !w.now.matched
+	p.number, p.serial = takeNumber()
+	runtime.AddCleanup(p, releaseNumber, p.number)
+}
+
+// Match reports whether b contains a match, as regexp.Regexp.Match does. Without a cache it is package regexp that
+// looks, where bytes cannot be compared. Match allocates nothing once the cache has the states that b needs.
+func (p *Pattern) Match(c *Cache, b []byte) bool {
+	if p.literal != nil {
+		if says := p.literal.match(b); says != unsure {
+			return says == yes
+		}
+	}
+	if p.filter != nil && p.filter.match(b) == no {
+		return false
+	}
+	rest := b
+	if len(p.lead) > 0 {
+		i := 0
+		if !p.leadFirst {
+			i = bytes.Index(b, p.lead)
+		}
+		if i < 0 || !bytes.HasPrefix(b[i:], p.lead) {
+			return false
+		}
+		rest = b[i+len(p.lead):]
+	}
+	if c != nil {
+		a := c.lookUp(p)
+		if a == nil {
+			a = c.admit(p)
+		}
+		if says := a.match(p, c, rest); says != undone {
+			return says == matched
+		}
+	}
+	return p.machine().Match(b)
+}
+
+// machine returns the pattern as package regexp has it.
+func (p *Pattern) machine() *regexp.Regexp {
+	p.once.Do(func() { p.regexp = regexp.MustCompile(p.text) })
+	return p.regexp
+}
+
+// Rung returns the first rung that texts get to, for explanations. See Cache.Rung for what became of it.
+func (p *Pattern) Rung() Rung { return p.rung }
+
+// Groups returns how many groups the pattern has, the whole match not counted.
+func (p *Pattern) Groups() int { return p.groups }
+
+// String returns the text of the pattern.
+func (p *Pattern) String() string { return p.text }
