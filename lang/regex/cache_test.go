@@ -1,0 +1,242 @@
+package regex
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dear has a state for each way in which the last 15 letters can be an a or a b.
+const dear = `(a|b)*a(a|b){14}\d`
+
+// hostile are patterns whose tables never end, or whose states are dear.
+var hostile = []string{
+	dear, `(a|b|ab)*c{0,100}$`, `((a{0,9}){0,9}){0,5}\d`, `(?i)(k|s|ks){1,99}\b$`, `(\pL|\d){90}\d`, `(.*a){30}\d`,
+	`(a?){100}a{100}\d`, `^(.|\n)*a.{200}\d$`, `(?:(?:\b|a)*){30}\d`, strings.Repeat("$", 500), `([é-Ж]|.)*a[^b]{12}\d`,
+}
+
+// ab returns n bytes that are letters at random, the same ones for each run.
+func ab(seed uint64, n int) []byte {
+	random := rand.New(rand.NewPCG(seed, 1))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = "ababababababababababkS é\xc3"[random.IntN(26)]
+	}
+	return b
+}
+
+// No pattern and no text has more built than the bounds allow, and the answer stays that of package regexp.
+func TestMatch_boundsWhatIsBuilt(t *testing.T) {
+	for _, pattern := range hostile {
+		p, want := compile(t, pattern), regexp.MustCompile(pattern)
+		c := NewCache(nil)
+		for i := range uint64(4) {
+			text := ab(i, 300)
+			before := c.Stats()
+			if got := p.Match(c, text); got != want.Match(text) {
+				t.Fatalf("%q: %v on %q", pattern, got, text)
+			}
+			after := c.Stats()
+			if built := after.Built - before.Built; built > uint64(p.states*(flushesMax+1)) {
+				t.Errorf("%q: %d states for one text", pattern, built)
+			}
+			if over := c.builder.visited - visitedMax; over > 2*len(p.prog.Inst)*4 {
+				t.Errorf("%q: %d instructions more than the bound for one text", pattern, over)
+			}
+			checkTables(t, c, p)
+		}
+	}
+}
+
+// A table that is full again and again is given up for a while, then tried again.
+func TestMatch_restsAndComesBack(t *testing.T) {
+	p, c := compile(t, dear), NewCache(nil)
+	for i := range uint64(100) {
+		if c.Rung(p) == Regexp {
+			break
+		}
+		p.Match(c, ab(i, 900))
+	}
+	if c.Rung(p) != Regexp || c.Stats().Bytes != 0 || c.Stats().Rested != 1 || c.Stats().Flushed < flushesMax {
+		t.Fatalf("rung %v, %+v", c.Rung(p), c.Stats())
+	}
+	text := []byte("aaaa1")
+	for range restTexts {
+		p.Match(c, text)
+	}
+	if c.Stats().Patterns != 0 {
+		t.Errorf("in the rest: %+v", c.Stats())
+	}
+	p.Match(c, text)
+	if c.Rung(p) != p.Rung() || c.Stats().Patterns != 1 {
+		t.Errorf("after the rest: rung %v, %+v", c.Rung(p), c.Stats())
+	}
+}
+
+// A table that is full because texts differ, and that reads much for each state, is begun anew without end.
+func TestMatch_keepsATableThatIsWorthIt(t *testing.T) {
+	p, err := Compile(`(a|b)*a(a|b){4}\d`, Limits{States: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, plain := NewCache(nil), bytes.Repeat([]byte("-"), 2000)
+	for i := range uint64(60) {
+		text := append(ab(i, 6), plain...)
+		if got, want := p.Match(c, text), p.machine().Match(text); got != want {
+			t.Fatalf("%v on %.10q", got, text)
+		}
+	}
+	if s := c.Stats(); s.Flushed < flushesMax || s.Rested != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestBudget_boundsAllCaches(t *testing.T) {
+	const budgetBytes = 50_000
+	budget := NewBudget(budgetBytes)
+	caches := []*Cache{NewCache(budget), NewCache(budget)}
+	var patterns []*Pattern
+	for i := range 60 {
+		p := compile(t, fmt.Sprintf(`x%d[a-z]+\d|[0-9]{2}-%d`, i, i))
+		patterns = append(patterns, p)
+		for _, c := range caches {
+			for _, text := range []string{fmt.Sprintf("x%dabc7", i), "12-5", "x59zz1"} {
+				if got, want := p.Match(c, []byte(text)), p.machine().MatchString(text); got != want {
+					t.Fatalf("%q on %q: %v", p, text, got)
+				}
+			}
+			checkTables(t, c, p)
+		}
+		if used := budget.Used(); used > budgetBytes || used != caches[0].Stats().Bytes+caches[1].Stats().Bytes {
+			t.Fatalf("%d bytes used, %+v %+v", used, caches[0].Stats(), caches[1].Stats())
+		}
+	}
+	if caches[0].Stats().Rested == 0 {
+		t.Error("the budget was never over")
+	}
+	runtime.KeepAlive(patterns)
+	for _, c := range caches {
+		c.Close()
+	}
+	if budget.Used() != 0 {
+		t.Errorf("%d bytes used after Close", budget.Used())
+	}
+}
+
+// A budget counts about the bytes by which the heap grows.
+func TestBudget_countsTheHeap(t *testing.T) {
+	var patterns []*Pattern
+	for i := range 200 {
+		patterns = append(patterns, compile(t, fmt.Sprintf(`(a|b)*a(a|b){%d}[%d-9]`, 3+i%5, i%8)))
+	}
+	text, c := ab(1, 300), NewCache(nil)
+	heap := heapBytes()
+	for _, p := range patterns {
+		p.Match(c, text)
+	}
+	grown, counted := heapBytes()-heap, c.Stats().Bytes
+	t.Logf("the heap has grown by %d, %d are counted", grown, counted)
+	if counted*3 < grown*2 || grown*2 < counted {
+		t.Errorf("the heap has grown by %d, %d are counted", grown, counted)
+	}
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(patterns)
+}
+
+func heapBytes() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Patterns come and go as configurations do. Their tables go with them, and nothing in a Cache keeps a pattern alive.
+func TestCache_givesUpTablesOfPatternsThatAreGone(t *testing.T) {
+	c := NewCache(nil)
+	for range 3 {
+		generation(t, c, 50)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for c.sweep(); c.Stats().Patterns > 0; c.sweep() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", c.Stats())
+		}
+		runtime.GC()
+	}
+	if c.budget.Used() != 0 {
+		t.Errorf("%d bytes used", c.budget.Used())
+	}
+	for { // numbers are free a little later than the patterns are gone
+		numbers.Lock()
+		used, free := numbers.used, len(numbers.free)
+		numbers.Unlock()
+		if free >= 100 && used >= free {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d numbers, %d free", used, free)
+		}
+		runtime.GC()
+	}
+}
+
+// generation compiles so many patterns and matches each of them once.
+func generation(t *testing.T, c *Cache, patterns int) {
+	t.Helper()
+	for i := range patterns {
+		p := compile(t, fmt.Sprintf(`x%d[a-z]+\d`, i))
+		if !p.Match(c, fmt.Appendf(nil, "-x%dab1", i)) {
+			t.Fatal(p)
+		}
+	}
+}
+
+// A pattern gets the number of another that is gone, never its table.
+func TestCache_tellsPatternsOfOneNumberApart(t *testing.T) {
+	a, b, c := compile(t, `[a-c]+\d`), compile(t, `[x-z]+\d`), NewCache(nil)
+	if !a.Match(c, []byte("b1")) {
+		t.Fatal(a)
+	}
+	number := b.number
+	b.number = a.number // as if a had been collected
+	if b.Match(c, []byte("b1")) || !b.Match(c, []byte("y1")) || !a.Match(c, []byte("b1")) {
+		t.Error("two patterns of one number have one table")
+	}
+	checkTables(t, c, a)
+	b.number = number
+	runtime.KeepAlive(a)
+}
+
+// Rules run in all event loops at once, over one pattern and one budget.
+func TestPattern_isSafeForAnyGoroutine(t *testing.T) {
+	budget, done := NewBudget(60_000), make(chan error)
+	var patterns []*Pattern
+	for _, row := range rows {
+		patterns = append(patterns, compile(t, row.pattern))
+	}
+	for range 4 {
+		go func() {
+			c := NewCache(budget)
+			defer c.Close()
+			var wrong error
+			for i := range 400 {
+				p, row := patterns[i%len(rows)], rows[i*7%len(rows)]
+				if got, want := p.Match(c, []byte(row.text)), p.machine().MatchString(row.text); got != want {
+					wrong = fmt.Errorf("%q on %q: %v", p, row.text, got)
+				}
+			}
+			done <- wrong
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
