@@ -35,9 +35,10 @@
 //
 // # Limits
 //
-// A pattern has at most 16 KiB of text and 1000 instructions with its repetitions written out; this is checked before
-// they are. A table has at most 256 states. A full one is begun anew; one that is full four times without having been
-// worth it rests for 1024 texts, which regexp matches. For one text at most 65536 instructions are visited to build
-// states, then regexp takes it. All tables that share a Budget have at most its bytes. Match allocates only to build
-// states, and where regexp does.
+// A pattern has at most 16 KiB of text, 100 times \p, and 1000 instructions with its repetitions written out; this is
+// checked before they are. A table has at most 256 states. A full one is begun anew; one that is full four times
+// without having been worth it rests for 1024 texts, which regexp matches. For one text at most 65536 instructions are
+// visited to build states, then regexp takes it. All tables that share a Budget have at most its bytes. Match allocates
+// only to build states, and where regexp does. The last rung has the cost of regexp: a pattern of many instructions
+// and a long text can take it milliseconds.
 package regex

@@ -1,6 +1,9 @@
 package regex
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // finder looks for words anywhere in a text. Immutable.
 //
@@ -71,47 +74,37 @@ func (f *finder) in(b []byte) bool {
 		return bytes.Contains(b, f.single)
 	}
 	first, second := &f.pairs[0], &f.pairs[1]
-	if f.step == 2 {
-		i := 0
-		for ; i+3 < len(b); i += 4 {
-			if m := first[b[i]] & second[b[i+1]]; m != 0 && f.at(b, i, m) {
-				return true
-			}
-			if m := first[b[i+2]] & second[b[i+3]]; m != 0 && f.at(b, i+2, m) {
-				return true
-			}
-		}
-		for ; i+1 < len(b); i += 2 {
-			if m := first[b[i]] & second[b[i+1]]; m != 0 && f.at(b, i, m) {
-				return true
-			}
-		}
-		return false
-	}
-	for i := 0; i+1 < len(b); i++ {
+	for i := 0; i+1 < len(b); i += f.step {
 		if m := first[b[i]] & second[b[i+1]]; m != 0 && f.at(b, i, m) {
 			return true
 		}
 	}
+	// A word of one byte may be the last one.
 	last := len(b) - 1
-	return last >= 0 && first[b[last]] != 0 && f.at(b, last, first[b[last]])
+	return f.step == 1 && last >= 0 && first[b[last]] != 0 && f.at(b, last, first[b[last]])
 }
 
-// at reports whether one of the words that mask names is at the pair i of b.
+// at reports whether one of the words whose bits mask has is at the pair i of b.
 func (f *finder) at(b []byte, i int, mask uint32) bool {
-	for n, w := range f.words {
-		if mask&(1<<n) != 0 && f.has(b, i, w) || mask&(1<<(n+wordsMax)) != 0 && i > 0 && f.has(b, i-1, w) {
+	for ; mask != 0; mask &= mask - 1 {
+		n, from := bits.TrailingZeros32(mask), i
+		if n >= wordsMax {
+			n, from = n-wordsMax, i-1
+		}
+		if from >= 0 && f.has(b[from:], f.words[n]) {
 			return true
 		}
 	}
 	return false
 }
 
-// has reports whether w is at b[i:].
-func (f *finder) has(b []byte, i int, w []byte) bool {
-	if len(b)-i < len(w) {
+// has reports whether b begins with w.
+func (f *finder) has(b, w []byte) bool {
+	if len(b) < len(w) {
 		return false
 	}
-	part := b[i : i+len(w)]
-	return f.fold && equalFold(part, w) || !f.fold && string(part) == string(w)
+	if f.fold {
+		return equalFold(b[:len(w)], w)
+	}
+	return string(b[:len(w)]) == string(w)
 }

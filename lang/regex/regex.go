@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -18,6 +19,7 @@ type Limits struct {
 
 const (
 	patternMax          = 16 << 10 // bytes of a pattern
+	propertiesMax       = 100      // \p and \P in a pattern: 5000 of them keep the parser busy for a second
 	instructionsDefault = 1000
 	instructionsMax     = math.MaxUint16
 	statesDefault       = 256
@@ -72,6 +74,10 @@ func Compile(pattern string, l Limits) (*Pattern, error) {
 	if len(pattern) > patternMax {
 		return nil, &Error{Offset: patternMax, End: len(pattern),
 			Message: fmt.Sprintf("it has %d bytes, the limit is %d", len(pattern), patternMax)}
+	}
+	if n := strings.Count(pattern, `\p`) + strings.Count(pattern, `\P`); n > propertiesMax {
+		return nil, &Error{End: len(pattern),
+			Message: fmt.Sprintf(`it has \p and \P %d times, the limit is %d`, n, propertiesMax)}
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {

@@ -82,6 +82,9 @@ func TestCompile_boundsInstructions(t *testing.T) {
 	if _, err := Compile(strings.Repeat("a", patternMax+1), Limits{}); err == nil {
 		t.Error("a pattern of more than 16 KiB is taken")
 	}
+	if _, err := Compile("["+strings.Repeat(`\pL`, propertiesMax+1)+"]", Limits{}); err == nil {
+		t.Error("a pattern with \\p 101 times is taken")
+	}
 	for _, row := range seeds {
 		p, err := Compile(row[0], Limits{Instructions: 5000})
 		if err != nil {
