@@ -21,14 +21,13 @@ func (b before) rune() rune {
 	return [...]rune{beforeOther: ' ', beforeWord: 'a', beforeLine: '\n', beforeText: -1}[b]
 }
 
+// beforeOf returns what is before the place after r.
 func beforeOf(r rune) before {
 	switch {
 	case syntax.IsWordChar(r):
 		return beforeWord
 	case r == '\n':
 		return beforeLine
-	case r < 0:
-		return beforeText
 	}
 	return beforeOther
 }

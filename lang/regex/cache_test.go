@@ -53,6 +53,19 @@ func TestMatch_boundsWhatIsBuilt(t *testing.T) {
 	}
 }
 
+// A text whose states are dear is left to regexp before it has cost much. The states stay, so texts get further.
+func TestMatch_leavesATextThatIsDear(t *testing.T) {
+	p, c := compile(t, `^(?:.|\n)*a.{900}\d$`), NewCache(nil)
+	text := append(bytes.Repeat([]byte("a"), 1500), '1')
+	if !p.Match(c, text) || c.Stats().Abandoned != 1 || c.Stats().Built < 10 {
+		t.Errorf("%+v", c.Stats())
+	}
+	built := c.Stats().Built
+	if !p.Match(c, text) || c.Stats().Built == built {
+		t.Errorf("the second time: %+v", c.Stats())
+	}
+}
+
 // A table that is full again and again is given up for a while, then tried again.
 func TestMatch_restsAndComesBack(t *testing.T) {
 	p, c := compile(t, dear), NewCache(nil)

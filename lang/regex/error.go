@@ -54,16 +54,13 @@ func place(pattern string, wrong *syntax.Error) (offset, end int) {
 		return 0, len(pattern)
 	}
 	// The parser goes from left to right, so the part is the first one that is wrong with nothing after it.
-	from, first := 0, -1
+	from := 0
 	for range occurrencesMax {
 		i := strings.Index(pattern[from:], wrong.Expr)
 		if i < 0 {
 			break
 		}
 		offset, end = from+i, from+i+len(wrong.Expr)
-		if first < 0 {
-			first = offset
-		}
 		var here *syntax.Error
 		_, err := syntax.Parse(pattern[:end], syntax.Perl)
 		if errors.As(err, &here) && here.Code == wrong.Code && here.Expr == wrong.Expr {
@@ -71,10 +68,7 @@ func place(pattern string, wrong *syntax.Error) (offset, end int) {
 		}
 		from += i + 1
 	}
-	if first < 0 {
-		return 0, len(pattern)
-	}
-	return first, first + len(wrong.Expr)
+	return 0, len(pattern)
 }
 
 // parenthesis returns the offset of the last parenthesis that is not closed, or of the first that closes nothing.

@@ -1,6 +1,7 @@
 package regex
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ var seeds = [][2]string{
 	{`\Qa.b\E+`, "a.bb"}, {`(a*)*b`, "aaaa"}, {`((a{0,9}){0,9}){0,9}c`, "aac"}, {`(a|aa)+$`, "aaab"},
 	{`(a)(b)?(c)?`, "xac"}, {`(?:(a)|b)*`, "ab"}, {`(a??)(a*)`, "aa"}, {`(?i)(gptbot|gpt-4|bingbot)`, "x GPTBot/1"},
 	{`(a|b)*a(a|b){9}x`, "abbabababbabaabababbabbabaaabbbx"},
+	{`(ab){0,}c`, "ababc"}, {`a|[^\x00-\x{10FFFF}]b`, "a"}, {`a^b|^$c`, "ab"},
 	{`k{2}|(?i)sk`, "ſ\u212a"}, {`a?b?`, ""}, {`(?i)a|bc`, "BC"},
 }
 
@@ -30,6 +32,9 @@ var seeds = [][2]string{
 func FuzzMatch(f *testing.F) {
 	for _, s := range seeds {
 		f.Add(s[0], []byte(s[1]))
+	}
+	for _, wrong := range []string{`a\`, `((a)`, `[[:x:]`, `\Q(\E)`, `a**a**`, `(?i`, "\xff"} {
+		f.Add(wrong, []byte("a"))
 	}
 	budget := NewBudget(0)
 	f.Fuzz(func(t *testing.T, pattern string, b []byte) {
@@ -115,6 +120,10 @@ func differ(t *testing.T, pattern string, b []byte, budget *Budget) {
 	p, err := Compile(pattern, Limits{})
 	want, wantErr := regexp.Compile(pattern)
 	if err != nil {
+		var wrong *Error
+		if !errors.As(err, &wrong) || wrong.Offset < 0 || wrong.End < wrong.Offset || wrong.End > len(pattern) {
+			t.Fatalf("%q: %#v", pattern, err)
+		}
 		if wantErr == nil && len(pattern) < 100 && p == nil && !tooLong(pattern) {
 			t.Fatalf("%q: %v, regexp takes it", pattern, err)
 		}

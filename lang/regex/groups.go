@@ -15,6 +15,7 @@ type Groups [GroupsMax][2]int32
 
 const (
 	visitsMax = 1 << 18 // bits: instructions times places of a text. Above it package regexp looks
+	jobsKept  = 1 << 12 // room for jobs that stays from one text to the next
 	undo      = -1      // as the instruction of a job: the group gets back what it was
 )
 
@@ -33,8 +34,9 @@ type backtracker struct {
 }
 
 // Submatches sets the groups of the leftmost match in b, as regexp.Regexp.FindSubmatchIndex returns them, and reports
-// whether there is one. It allocates nothing once the cache has grown to what b needs. Without a cache it is package
-// regexp that looks, and allocates; so it does where places of b times instructions are more than 262144.
+// whether there is one; if not, what groups has is without meaning. It allocates nothing once the cache has grown,
+// unless b needs very much. Without a cache it is package regexp that looks, and allocates; so it does where places of
+// b times instructions are more than 262144.
 func (p *Pattern) Submatches(c *Cache, b []byte, groups *Groups) bool {
 	if c == nil || len(p.prog.Inst)*(len(b)+1) > visitsMax {
 		return p.submatches(b, groups)
@@ -46,6 +48,15 @@ func (p *Pattern) Submatches(c *Cache, b []byte, groups *Groups) bool {
 	}
 	t.visited = t.visited[:words]
 	clear(t.visited)
+	found := p.search(t, b, groups)
+	if cap(t.jobs) > jobsKept {
+		t.jobs = nil
+	}
+	return found
+}
+
+// search tries one place of b after the other.
+func (p *Pattern) search(t *backtracker, b []byte, groups *Groups) bool {
 	for start := 0; start <= len(b); {
 		if len(p.lead) > 0 && !p.leadFirst {
 			i := bytes.Index(b[start:], p.lead)
@@ -57,7 +68,7 @@ func (p *Pattern) Submatches(c *Cache, b []byte, groups *Groups) bool {
 		if t.try(p.prog, b, start, groups) {
 			return true
 		}
-		if p.leadFirst {
+		if p.leadFirst || p.anchored {
 			return false
 		}
 		_, n := utf8.DecodeRune(b[start:])

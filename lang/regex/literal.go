@@ -208,11 +208,9 @@ var lower = func() (table [256]byte) {
 	return table
 }()
 
-// equalFold reports whether b is the word w, which is lower case, in any case of ASCII.
+// equalFold reports whether b, which is no shorter, begins with w in any case of ASCII. w is lower case.
 func equalFold(b, w []byte) bool {
-	if len(b) != len(w) {
-		return false
-	}
+	b = b[:len(w)]
 	for i, c := range w {
 		if lower[b[i]] != c {
 			return false

@@ -47,7 +47,7 @@ func TestCompile_errorsSayWhere(t *testing.T) {
 		pattern, part, says string
 	}{
 		{`a(b`, `(`, `missing closing )`}, {`a)b(`, `)`, `unexpected )`},
-		{`(a)[)](b`, `(`, `missing closing )`},
+		{`(a)[)](b`, `(`, `missing closing )`}, {`[^)](b`, `(`, `missing closing )`},
 		{`[a)](b\)`, `(`, `missing closing )`}, {`\Q(\E(x`, `(`, `missing closing )`},
 		{`[[:alpha:])](b`, `(`, "missing"},
 		{`a**`, `**`, `nested repetition`}, {`*a`, `*`, `argument to repetition`}, {`a{2}b++`, `++`, `possessive`},
