@@ -82,7 +82,9 @@ func checkAutomaton(t *testing.T, p *Pattern, a *automaton) {
 		t.Fatalf("%q: %d values in rows of %d for %d states, %d in the index", p, len(a.table), a.stride,
 			len(a.keys), len(a.index))
 	}
+	bytes := int64(automatonBytes + 2*len(a.table))
 	for i, key := range a.keys {
+		bytes += int64(len(key) + stateOverhead)
 		if int(a.index[key]) != (rowsReserved+i)*a.stride {
 			t.Fatalf("%q: state %d has the offset %d", p, i, a.index[key])
 		}
@@ -97,6 +99,9 @@ func checkAutomaton(t *testing.T, p *Pattern, a *automaton) {
 		if !slices.IsSorted(kept) || len(slices.Compact(kept)) != len(kept) {
 			t.Fatalf("%q: state %d keeps %v", p, i, kept)
 		}
+	}
+	if a.bytes != bytes {
+		t.Fatalf("%q: %d bytes are charged, it has %d", p, a.bytes, bytes)
 	}
 	for at, row := range a.table {
 		state := int(row)/a.stride - rowsReserved

@@ -104,11 +104,8 @@ func distinctRanges(prog *syntax.Prog) (all [][]rune) {
 
 // cutAt cuts classes so that the bytes of the runes below r and of those from r on are told apart.
 func cutAt(cut *[256 + 1]bool, r rune) {
-	if 0xd800 <= r && r < 0xe000 {
-		r = 0xe000 // no text has a surrogate
-	}
-	if r <= 0 || r > unicode.MaxRune {
-		return
+	if r <= 0 || !utf8.ValidRune(r) {
+		return // no text has a surrogate, and those around them begin with bytes of their own
 	}
 	if r < utf8.RuneSelf {
 		cut[r] = true

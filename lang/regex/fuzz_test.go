@@ -25,6 +25,9 @@ var seeds = [][2]string{
 	{`(a)(b)?(c)?`, "xac"}, {`(?:(a)|b)*`, "ab"}, {`(a??)(a*)`, "aa"}, {`(?i)(gptbot|gpt-4|bingbot)`, "x GPTBot/1"},
 	{`(a|b)*a(a|b){9}x`, "abbabababbabaabababbabbabaaabbbx"},
 	{`(ab){0,}c`, "ababc"}, {`a|[^\x00-\x{10FFFF}]b`, "a"}, {`a^b|^$c`, "ab"},
+	{`[\x{2040}-\x{10FFFF}]`, "\u3000"}, {`[\x{10400}-\x{10FFFF}]`, "\U00011000"}, {`[^\x{800}-\x{10FFFF}]`, "\u07ff"},
+	{`[\x{D900}-\x{10FFFF}]`, "\ue000"}, {`[^\x{D900}-\x{10FFFF}]`, "\ud7ff"}, {`[kKa]`, "\u212a"}, {`[sSa]`, "\u017f"},
+	{`(?i:abcdef)ghi\d+`, "xABCDEFghi1"}, {`(ab){5,}c`, "abababababc"}, {`\bé\b`, "aéa"}, {`(?i)ab[^c]`, "ABé"},
 	{`k{2}|(?i)sk`, "ſ\u212a"}, {`a?b?`, ""}, {`(?i)a|bc`, "BC"},
 }
 
