@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"internal/reference/http2"},
 	{"internal/testutil", "internal/lint"},
 	{"message"},
-	{"timerwheel", "lang/regex"},
+	{"timerwheel", "lang/regex", "lang/table"},
 	{"pool", "ketama", "tinyufo", "limits", "poller", "certs"},
 	{"internal/sim"},
 	{"h2/hpack"},
