@@ -106,3 +106,35 @@ func BenchmarkList_millionPrefixes(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkMap_hundredThousandLines(b *testing.B) {
+	const lines = 100_000
+	var text bytes.Buffer
+	keys, misses := make([][]byte, lines), make([][]byte, lines)
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range lines {
+		keys[i] = fmt.Appendf(nil, "user-%d@example.com", i)
+		misses[i] = fmt.Appendf(nil, "user-%d@example.net", i)
+		fmt.Fprintf(&text, "%s backend-%d\n", keys[i], r.IntN(1000))
+	}
+	r.Shuffle(lines, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	m := NewMap("x", Options{Keys: Texts})
+	u := load(b, m, Source{File: write(b, text.Bytes())})
+	b.Logf("%d bytes, %v", u.Stats.Bytes, u.Stats.Took)
+	for _, c := range []struct {
+		name string
+		all  [][]byte
+		want bool
+	}{{"hit", keys, true}, {"miss", misses, false}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if _, ok := m.Text(c.all[i%lines]); ok != c.want {
+					b.Fatalf("%s", c.all[i%lines])
+				}
+				i++
+			}
+		})
+	}
+}

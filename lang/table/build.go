@@ -88,7 +88,7 @@ func (s sizes) total(k Keys, pairs bool) int64 {
 			bytes += 2 * 4 * int64(s.n)
 		}
 	} else {
-		bytes += int64(s.text+s.inline) + keyOverhead*int64(s.n) + 8*int64(slotsFor(s.n))
+		bytes += int64(s.text+s.inline) + recordHead*int64(s.n) + 8*int64(slotsFor(s.n))
 	}
 	if pairs {
 		bytes += int64(s.text+s.inline) + 2*int64(s.n) + 8*int64(slotsFor(s.n))
@@ -139,7 +139,7 @@ func (b *builder) reserve(s sizes) (err error) {
 		}
 	}
 	if b.opts.Keys == Texts {
-		return b.texts.init(b.owner, s.n, s.text+s.inline+keyOverhead*s.n)
+		return b.texts.init(b.owner, s.n, s.text+s.inline+recordHead*s.n)
 	}
 	b.records, err = slice[record](b.scratch, s.n)
 	b.records = b.records[:0]
@@ -220,14 +220,11 @@ func (b *builder) take(key, value []byte) *fault {
 
 // takeText adds a key, unless it is there.
 func (b *builder) takeText(key []byte, ref uint32) *fault {
-	slot, follows, ok := b.texts.find(key)
-	switch {
-	case !ok && b.pairs:
+	slot, was := b.texts.find(key)
+	if was == 0 {
 		b.texts.add(slot, key, ref)
-	case !ok:
-		b.texts.add(slot, key, 0)
-	case b.pairs && refIn(follows) != ref:
-		return faultf(0, "", "%s has the value %s already", quoted(key), quoted(b.values.get(refIn(follows))))
+	} else if was != ref {
+		return faultf(0, "", "%s has the value %s already", quoted(key), quoted(b.values.get(was)))
 	}
 	return nil
 }
@@ -258,6 +255,9 @@ func (b *builder) finish() (*generation, error) {
 func (b *builder) checkValues() {
 	var twice []record // the first of each
 	for i := 1; i < len(b.records) && len(twice) < problemsMax; i++ {
+		if i%walkStep == 0 {
+			b.pace.Step()
+		}
 		first, second := &b.records[i-1], &b.records[i]
 		if !first.same(second) || first.ref == second.ref {
 			continue

@@ -51,7 +51,7 @@ func (l *List) HasAddr(a netip.Addr) bool {
 // HasText reports whether a text is in a list of texts. text is borrowed until return.
 func (l *List) HasText(text []byte) bool {
 	g := l.current.Load()
-	is := g.texts.has(text)
+	is := g.texts.ref(text) != 0
 	runtime.KeepAlive(g)
 	return is
 }

@@ -38,7 +38,7 @@ type node struct {
 
 const (
 	bucketMax   = 8
-	boundsASlot = 2
+	boundsASlot = 1
 
 	slotIsNode = 1 << 31 // then the rest is the number of a node, else that of the first bound of the slot, or after it
 )

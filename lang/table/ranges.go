@@ -26,13 +26,13 @@ type ranges struct {
 	refs    []uint32 // by bound; nil in a list
 }
 
-// rank is how many bounds are not above p. It compares as many bounds as a bucket can have, of which those beyond the
-// bucket are above p: so there is no branch that nobody can foretell.
+// rank is how many bounds are not above p. It looks among as many bounds as a bucket can have; those beyond the bucket
+// are above p.
 func (r *ranges) rank(p place) uint32 {
 	first := r.index.find(p)
 	switch {
 	case r.upper32 != nil:
-		first += notAbove32((*[bucketMax]uint32)(r.upper32[first:]), p.hi>>32)
+		first += notAbove32((*[bucketMax]uint32)(r.upper32[first:]), uint32(p.hi>>32))
 	case r.lower == nil:
 		first += notAbove((*[bucketMax]uint64)(r.upper64[first:]), p.hi)
 	default:
@@ -44,30 +44,34 @@ func (r *ranges) rank(p place) uint32 {
 	return min(first, r.count) // padding is not above the last place of all
 }
 
-// notAbove32 counts the bounds that are not above v, which has 32 bits.
-func notAbove32(bounds *[bucketMax]uint32, v uint64) (n uint32) {
-	for _, b := range bounds {
-		n += uint32((uint64(b) - v - 1) >> 63)
-	}
-	return n
+// notAbove32 counts the bounds that are not above v. Each step halves what is left, without a branch.
+func notAbove32(bounds *[bucketMax]uint32, v uint32) uint32 {
+	n := upTo(uint64(bounds[3]), uint64(v)) << 2
+	n += upTo(uint64(bounds[(n+1)&7]), uint64(v)) << 1
+	n += upTo(uint64(bounds[n&7]), uint64(v))
+	return uint32(n + upTo(uint64(bounds[n&7]), uint64(v)))
 }
 
 // notAbove counts the bounds that are not above v.
-func notAbove(bounds *[bucketMax]uint64, v uint64) (n uint32) {
-	for _, b := range bounds {
-		_, above := bits.Sub64(v, b, 0)
-		n += 1 - uint32(above)
-	}
-	return n
+func notAbove(bounds *[bucketMax]uint64, v uint64) uint32 {
+	n := upTo(bounds[3], v) << 2
+	n += upTo(bounds[(n+1)&7], v) << 1
+	n += upTo(bounds[n&7], v)
+	return uint32(n + upTo(bounds[n&7], v))
+}
+
+// upTo is 1 when bound is not above v, else 0. The compiler would make a branch of a comparison.
+func upTo(bound, v uint64) uint64 {
+	_, above := bits.Sub64(v, bound, 0)
+	return 1 - above
 }
 
 // below counts the bounds that are below v.
 func below(bounds *[bucketMax]uint64, v uint64) (n uint32) {
-	for _, b := range bounds {
-		_, is := bits.Sub64(b, v, 0)
-		n += uint32(is)
+	if v == 0 {
+		return 0
 	}
-	return n
+	return notAbove(bounds, v-1)
 }
 
 // has reports whether a prefix of a list has p.

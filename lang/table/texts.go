@@ -9,7 +9,7 @@ import (
 // texts is a hash table of keys, by open addressing. Immutable once it is built.
 //
 //	slot     63…32 tag of the hash │ 31…0 position of the record + 1; 0: empty
-//	record   length of the key, 2 bytes │ the key │ in a map: the ref of its value, 4 bytes
+//	record   ref of the value, 4 bytes, 1 in a list │ length of the key, 2 bytes │ the key
 //
 // The hash is seeded: nobody outside can choose keys that meet.
 type texts struct {
@@ -23,8 +23,8 @@ type texts struct {
 // slotsFor is how many slots n keys have: a power of two, of which two thirds are taken at most.
 func slotsFor(n int) int { return 1 << bits.Len(uint(n+n/2)) }
 
-// keyOverhead is what a record has beside its key, at most.
-const keyOverhead = 6
+// recordHead is what a record has before its key.
+const recordHead = 6
 
 // init gets memory for n keys, and for size bytes of records, which are below 4 GiB.
 func (t *texts) init(m *memory, n, size int) (err error) {
@@ -41,59 +41,42 @@ const (
 	positionMask = 1<<32 - 1
 )
 
-// find returns the slot of key, or the empty one where it would be, and what follows the key in its record.
-func (t *texts) find(key []byte) (slot uint64, follows []byte, ok bool) {
+// find returns the slot of key and its ref, or the empty slot where it would be and 0.
+func (t *texts) find(key []byte) (slot uint64, ref uint32) {
 	hash := maphash.Bytes(t.seed, key)
 	mask := uint64(len(t.slots) - 1)
 	for slot = hash & mask; ; slot = (slot + 1) & mask {
 		word := t.slots[slot&mask]
 		if word == 0 {
-			return slot, nil, false
+			return slot, 0
 		}
 		if (word^hash)&tagMask != 0 {
 			continue
 		}
 		rec := t.records[word&positionMask-1:]
-		n := int(binary.LittleEndian.Uint16(rec))
-		if n == len(key) && string(rec[2:2+n]) == string(key) {
-			return slot, rec[2+n:], true
+		n := int(binary.LittleEndian.Uint16(rec[4:]))
+		if n == len(key) && string(rec[recordHead:recordHead+n]) == string(key) {
+			return slot, binary.LittleEndian.Uint32(rec)
 		}
 	}
 }
 
-// has reports whether key is there.
-func (t *texts) has(key []byte) bool {
-	if len(key) > t.longest || len(t.slots) == 0 {
-		return false
-	}
-	_, _, ok := t.find(key)
-	return ok
-}
-
-// ref is what a map says for key, or 0.
+// ref is the ref of key, or 0 when it is not there.
 func (t *texts) ref(key []byte) uint32 {
 	if len(key) > t.longest || len(t.slots) == 0 {
 		return 0
 	}
-	_, follows, ok := t.find(key)
-	if !ok {
-		return 0
-	}
-	return refIn(follows)
+	_, ref := t.find(key)
+	return ref
 }
 
-// refIn is the ref after a key.
-func refIn(follows []byte) uint32 { return binary.LittleEndian.Uint32(follows) }
-
-// add puts a key that is not there into the slot that find returned. ref is 0 in a list.
+// add puts a key that is not there into the slot that find returned.
 func (t *texts) add(slot uint64, key []byte, ref uint32) {
-	at := t.used
-	binary.LittleEndian.PutUint16(t.records[at:], uint16(len(key)))
-	t.used += 2 + copy(t.records[at+2:], key)
-	if ref != 0 {
-		binary.LittleEndian.PutUint32(t.records[t.used:], ref)
-		t.used += 4
-	}
-	t.slots[slot] = maphash.Bytes(t.seed, key)&tagMask | uint64(at+1)
+	rec := t.records[t.used:]
+	binary.LittleEndian.PutUint32(rec, ref)
+	binary.LittleEndian.PutUint16(rec[4:], uint16(len(key)))
+	copy(rec[recordHead:], key)
+	t.slots[slot] = maphash.Bytes(t.seed, key)&tagMask | uint64(t.used+1)
+	t.used += recordHead + len(key)
 	t.longest = max(t.longest, len(key))
 }
