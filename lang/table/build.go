@@ -26,7 +26,7 @@ type builder struct {
 
 // build makes a generation of what was read. The memory of it is estimated first.
 func (h *handle) build(c *content, scratch *memory) (*generation, error) {
-	b := &builder{handle: h, content: c, owner: &memory{budget: h.opts.Budget}, scratch: scratch}
+	b := &builder{handle: h, content: c, owner: &memory{budget: h.opts.Budget, stays: true}, scratch: scratch}
 	g, err := b.run()
 	if err != nil {
 		b.owner.free()

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	mapLeast   = 64 << 10 // smaller ones come from the Go heap: a mapping takes pages, and a process has 65530 of them
-	unmapPiece = 2 << 20  // so much is given back between two pauses
+	mapLeast = 64 << 10 // smaller ones come from the Go heap: a mapping takes pages, and a process has 65530 of them
+	mapPiece = 2 << 20  // so much is got or given back between two pauses
 )
 
 // flat are types without pointers: memory that the garbage collector does not see has none.
@@ -23,8 +23,10 @@ type flat interface {
 // Owned by one goroutine until it is part of a table; after that free is called once, when nobody refers to the table.
 type memory struct {
 	budget *Budget
+	stays  bool // beyond the build: look-ups go everywhere in it
 	mapped [][]byte
 	bytes  int64 // of all slices
+	pace   yield.Pace
 	freed  atomic.Bool
 }
 
@@ -40,11 +42,14 @@ func slice[T flat](m *memory, n int) ([]T, error) {
 	if size < mapLeast {
 		return make([]T, n), nil
 	}
-	raw, err := mapMemory(int(size))
+	raw, err := mapMemory(int(size), m.stays)
 	if err != nil {
 		return nil, err
 	}
 	m.mapped = append(m.mapped, raw)
+	// The kernel takes milliseconds for a large page when it has to make one of small ones. In a system call the runtime
+	// gives the processor to others meanwhile, in a page fault it does not.
+	m.eachPiece(raw, fillPages)
 	// SAFETY: raw begins at a page, so it is aligned for T; it has n elements of T, which has no pointers, and all of
 	// its bits may have any value. The slice is used until free only, by the comment of memory.
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), nil
@@ -61,17 +66,20 @@ func (m *memory) count(bytes int64) bool {
 
 // free gives the mapped memory back, in pieces with pauses: the kernel takes milliseconds for all of a large table.
 func (m *memory) free() {
-	var pace yield.Pace
 	for _, raw := range m.mapped {
-		for at := 0; at < len(raw); at += unmapPiece {
-			pace.Step()
-			dropPages(raw[at:min(at+unmapPiece, len(raw))])
-		}
+		m.eachPiece(raw, dropPages)
 		unmapMemory(raw)
 	}
 	m.mapped = nil
 	m.budget.give(m.bytes)
 	m.freed.Store(true)
+}
+
+func (m *memory) eachPiece(raw []byte, f func(piece []byte)) {
+	for at := 0; at < len(raw); at += mapPiece {
+		f(raw[at:min(at+mapPiece, len(raw))])
+		m.pace.Step()
+	}
 }
 
 // isMapped reports whether some of it is outside of the heap.

@@ -5,7 +5,10 @@ package table
 import "io/fs"
 
 // mapMemory gets memory from the heap. The garbage collector does not look into it.
-func mapMemory(size int) ([]byte, error) { return make([]byte, size), nil }
+func mapMemory(size int, _ bool) ([]byte, error) { return make([]byte, size), nil }
+
+// fillPages leaves it to the first write.
+func fillPages([]byte) {}
 
 // dropPages leaves the pages to the garbage collector.
 func dropPages([]byte) {}
