@@ -61,6 +61,8 @@ func TestPrepare_saysWhereAFileIsWrong(t *testing.T) {
 			`2:3: "10.1.0.0/8" has bits beyond its length; did you mean 10.0.0.0/8?`},
 		{Addresses, false, "10.0.0.0/33", `1:10: "33" is no length of a prefix; 0 to 32 are possible`},
 		{Addresses, false, "10.0.0.0/+8", `1:10: "+8" is no length of a prefix; 0 to 32 are possible`},
+		{Addresses, false, "10.0.0.0/08", `1:10: "08" is no length of a prefix; 0 to 32 are possible`},
+		{Addresses, false, "10.0.0.0/", `1:10: "" is no length of a prefix; 0 to 32 are possible`},
 		{Addresses, false, "10/8",
 			`1:1: "10/8" is no address and no prefix; write it as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32`},
 		{Addresses, false, "10.0/8",

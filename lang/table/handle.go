@@ -164,6 +164,9 @@ func (h *handle) Refresh() (*Update, error) {
 	h.building.Lock()
 	defer h.building.Unlock()
 	was := h.snapshot()
+	if was.source.File == "" {
+		return &Update{Stats: was.stats, handle: h}, nil
+	}
 	u, err := h.prepare(was.source, was)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.title(), err)

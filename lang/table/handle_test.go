@@ -63,6 +63,9 @@ func replace(t *testing.T, path, text string) {
 
 func TestHandle_refreshes(t *testing.T) {
 	l := NewList("x", Options{})
+	if u, err := l.Refresh(); err != nil || u.Changed {
+		t.Errorf("no source: %v, %v", u, err)
+	}
 	path := write(t, []byte("10.0.0.1\n"))
 	load(t, l, Source{File: path, Inline: []Entry{{Key: "::7"}}})
 	refresh := func(want bool) {
@@ -149,6 +152,7 @@ func TestPrepare_keepsBounds(t *testing.T) {
 		{Options{Budget: NewBudget(100)}, Source{File: path}, "the memory for tables is used up"},
 		{Options{}, Source{File: pipe}, "it is no regular file"},
 		{Options{}, Source{File: dir}, "it is no regular file"},
+		{Options{}, Source{File: "/proc/self/status"}, "it changes while it is read: write a new file and rename it"},
 		{Options{Keys: Texts}, Source{Inline: []Entry{{Key: strings.Repeat("x", 65536)}}},
 			"a text of 65536 bytes: no more than 65535 are possible"},
 	} {
@@ -243,6 +247,21 @@ func TestHandle_readersSurviveSwaps(t *testing.T) {
 	wg.Wait()
 	if n := len(l.alive) + len(m.alive); n > 6 {
 		t.Errorf("%d generations are still mapped", n)
+	}
+}
+
+// A build leaves next to nothing to the garbage collector, in which the processor would help while it allocates.
+func TestPrepare_allocatesOutsideOfTheHeap(t *testing.T) {
+	for _, keys := range []Keys{Addresses, Texts} {
+		l := NewList("l", Options{Keys: keys})
+		path := write(t, prefixes(5000, true))
+		n := 0
+		if got := testutil.Allocs(3, func() {
+			n++
+			load(t, l, Source{File: path, Inline: []Entry{{Key: fmt.Sprint("::", n)}}})
+		}); got > 150 {
+			t.Errorf("%v: %v allocations for 5000 entries", keys, got)
+		}
 	}
 }
 

@@ -47,8 +47,8 @@ func slice[T flat](m *memory, n int) ([]T, error) {
 		return nil, err
 	}
 	m.mapped = append(m.mapped, raw)
-	// The kernel takes milliseconds for a large page when it has to make one of small ones. In a system call the runtime
-	// gives the processor to others meanwhile, in a page fault it does not.
+	// The kernel takes milliseconds for a large page when it has to make one of small ones. In a system call the
+	// runtime gives the processor to others meanwhile, in a page fault it does not.
 	m.eachPiece(raw, fillPages)
 	// SAFETY: raw begins at a page, so it is aligned for T; it has n elements of T, which has no pointers, and all of
 	// its bits may have any value. The slice is used until free only, by the comment of memory.

@@ -71,12 +71,12 @@ func parsePrefix(text []byte) (r record, f *fault) {
 	}
 	bits := a.BitLen()
 	if hasLength {
-		n, err := strconv.Atoi(length)
-		if err != nil || n < 0 || n > bits || strconv.Itoa(n) != length {
+		n, err := strconv.ParseUint(length, 10, 8)
+		if err != nil || int(n) > bits || len(length) > 1 && length[0] == '0' {
 			return r, faultf(len(host)+1, "0 to "+strconv.Itoa(bits)+" are possible",
 				"%s is no length of a prefix", quoted([]byte(length)))
 		}
-		bits = n
+		bits = int(n)
 	}
 	if a.Is4In6() {
 		if bits -= 96; bits < 0 {

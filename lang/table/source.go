@@ -113,7 +113,8 @@ func (o *Options) readFile(m *memory, path string, pace *yield.Pace) (text []byt
 		pace.Step()
 	}
 	now, err := f.Stat()
-	if err == nil && !sameFile(s.info, now) {
+	more, _ := f.Read(make([]byte, 1)) // files of /proc have no size
+	if err == nil && (more > 0 || !sameFile(s.info, now)) {
 		err = &fs.PathError{Op: "read", Path: path, Err: errChanging}
 	}
 	return text, s, err
