@@ -210,7 +210,7 @@ func TestHandle_readersSurviveSwaps(t *testing.T) {
 	var pairs bytes.Buffer
 	n, rounds := 5000, 3
 	if os.Getenv("EDGE_SOAK") != "" {
-		n, rounds = 100_000, 300
+		n, rounds = 100_000, 50
 	}
 	for i := range n {
 		fmt.Fprintf(&pairs, "key%d value%d\n", i, i)
@@ -247,6 +247,34 @@ func TestHandle_readersSurviveSwaps(t *testing.T) {
 	wg.Wait()
 	if n := len(l.alive) + len(m.alive); n > 6 {
 		t.Errorf("%d generations are still mapped", n)
+	}
+}
+
+// What a reader has loaded is not unmapped, however often garbage is collected; what it has got of it stays valid after
+// that, too.
+func TestHandle_unmapsNothingThatIsRead(t *testing.T) {
+	m := NewMap("m", Options{Keys: Texts})
+	var text bytes.Buffer
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "key%d value%d\n", i, i)
+	}
+	load(t, m, Source{File: write(t, text.Bytes())})
+	value, _ := m.Text([]byte("key77"))
+	old := m.current.Load()
+	of := old.memory
+	load(t, m, Source{Inline: []Entry{{"a", "b"}}})
+	for range 5 {
+		runtime.GC()
+	}
+	if of.freed.Load() || !of.isMapped() {
+		t.Fatal("a generation is unmapped that a reader has")
+	}
+	if again, ok := old.value(old.texts.ref([]byte("key77"))); !ok || string(again) != "value77" {
+		t.Errorf("%q, %v", again, ok)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { runtime.GC(); return of.freed.Load() }, "it is unmapped")
+	if string(value) != "value77" {
+		t.Errorf("the value is %q after its table was unmapped", value)
 	}
 }
 
