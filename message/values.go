@@ -25,18 +25,30 @@ func (h *Head) Parameter(name string) string {
 
 // AppendParameter is Parameter, but for where the value is: it is appended to dst.
 func (h *Head) AppendParameter(dst []byte, name string) []byte {
-	for query, more := h.Query(), true; more; {
-		var pair []byte
-		pair, query, more = bytes.Cut(query, []byte{'&'})
-		key, value, _ := bytes.Cut(pair, []byte{'='})
-		if len(pair) == 0 || !unescapesTo(key, name) || bytes.IndexByte(pair, ';') >= 0 {
-			continue
+	for query := h.Query(); ; {
+		value, rest, ok := CutParameter(query, name)
+		if !ok {
+			return dst
 		}
-		if text, ok := appendUnescaped(dst, value); ok {
+		if text, ok := AppendUnescaped(dst, value); ok {
 			return text
 		}
+		query = rest
 	}
-	return dst
+}
+
+// CutParameter returns the first value of a query that is called name, as it is written, and what of the query follows
+// it. Both are borrowed.
+func CutParameter(query []byte, name string) (value, rest []byte, ok bool) {
+	for len(query) > 0 {
+		var pair []byte
+		pair, query, _ = bytes.Cut(query, []byte{'&'})
+		key, value, _ := bytes.Cut(pair, []byte{'='})
+		if len(pair) > 0 && unescapesTo(key, name) && bytes.IndexByte(pair, ';') < 0 {
+			return value, query, true
+		}
+	}
+	return nil, nil, false
 }
 
 // unescapesTo reports whether b, a part of a query, stands for s.
@@ -52,8 +64,9 @@ func unescapesTo(b []byte, s string) bool {
 	return n == len(s)
 }
 
-// appendUnescaped appends what b, a part of a query, stands for. It reports false where a percent sign encodes nothing.
-func appendUnescaped(dst, b []byte) ([]byte, bool) {
+// AppendUnescaped appends what b, a part of a query, stands for. It returns dst and false where a percent sign encodes
+// nothing.
+func AppendUnescaped(dst, b []byte) ([]byte, bool) {
 	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
 		return append(dst, b...), true
 	}
@@ -91,22 +104,31 @@ func (h *Head) PeekCookie(name string) []byte {
 		if f := &h.Fields[i]; f.ID != Cookie || f.Dropped() {
 			continue
 		}
-		for list, more := h.Value(i), true; more; {
-			var pair []byte
-			pair, list, more = bytes.Cut(list, []byte{';'})
-			key, value, _ := bytes.Cut(trimBlanks(pair), []byte{'='})
-			if string(trimBlanks(key)) != name {
-				continue
-			}
-			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			if validCookie(value) {
-				return value
-			}
+		if value, _, ok := CutCookie(h.Value(i), name); ok {
+			return value
 		}
 	}
 	return nil
+}
+
+// CutCookie returns the value of the first cookie called name in the value of a Cookie field, as PeekCookie reads it,
+// and what of the field follows it. Both are borrowed.
+func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
+	for len(list) > 0 {
+		var pair []byte
+		pair, list, _ = bytes.Cut(list, []byte{';'})
+		key, value, _ := bytes.Cut(trimBlanks(pair), []byte{'='})
+		if string(trimBlanks(key)) != name {
+			continue
+		}
+		if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+			value = value[1 : n-1]
+		}
+		if validCookie(value) {
+			return value, list, true
+		}
+	}
+	return nil, nil, false
 }
 
 // trimBlanks returns b without the blanks around it.

@@ -3,7 +3,7 @@ package lint
 import "fmt"
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "timerwheel", "pool", "ketama", "tinyufo", "limits"}
+var codecs = []string{"message", "h1", "h2", "timerwheel", "pool", "ketama", "tinyufo", "limits", "lang"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}

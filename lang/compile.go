@@ -1,0 +1,377 @@
+package lang
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"net/netip"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// The six kinds of functions that a text becomes: for true or false, numbers, texts, lists of texts, addresses and
+// prefixes. Each is made once of the functions under it; evaluation looks at no tree.
+type (
+	boolFunc   = func(*X) bool
+	numberFunc = func(*X) (int64, bool)
+	addrFunc   = func(*X) netip.Addr
+	prefixFunc = func(*X) netip.Prefix
+)
+
+// compiler makes functions of a checked tree.
+type compiler struct {
+	scope   *Scope
+	capture bool // match.N is asked: "~" notes its groups
+}
+
+// boolean compiles n, whose kind is Bool.
+func (c *compiler) boolean(n *node) boolFunc {
+	switch n.op {
+	case opTrue:
+		return func(*X) bool { return true }
+	case opFalse:
+		return func(*X) bool { return false }
+	case opName:
+		return n.variable.Bool
+	case opNot:
+		f := c.boolean(n.args[0])
+		return func(x *X) bool { return !f(x) }
+	case opAnd:
+		return allOf(c.booleans(n.args))
+	case opOr:
+		return anyOf(c.booleans(n.args))
+	case opCond:
+		cond, yes, no := c.boolean(n.args[0]), c.boolean(n.args[1]), c.boolean(n.args[2])
+		return func(x *X) bool {
+			if cond(x) {
+				return yes(x)
+			}
+			return no(x)
+		}
+	case opCall:
+		return c.booleanCall(n)
+	}
+	return c.comparison(n)
+}
+
+func (c *compiler) booleans(nodes []*node) []boolFunc {
+	list := make([]boolFunc, len(nodes))
+	for i, n := range nodes {
+		list[i] = c.boolean(n)
+	}
+	return list
+}
+
+func allOf(list []boolFunc) boolFunc {
+	a, b := list[0], list[1]
+	switch len(list) {
+	case 2:
+		return func(x *X) bool { return a(x) && b(x) }
+	case 3:
+		d := list[2]
+		return func(x *X) bool { return a(x) && b(x) && d(x) }
+	}
+	return func(x *X) bool {
+		for _, f := range list {
+			if !f(x) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func anyOf(list []boolFunc) boolFunc {
+	a, b := list[0], list[1]
+	if len(list) == 2 {
+		return func(x *X) bool { return a(x) || b(x) }
+	}
+	return func(x *X) bool {
+		for _, f := range list {
+			if f(x) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// booleanCall compiles has, any, all and percent.
+func (c *compiler) booleanCall(n *node) boolFunc {
+	of := n.args[0]
+	switch n.text {
+	case "any", "all":
+		return c.boolean(of)
+	case "percent":
+		share, hash := n.args[1].number, c.hash(of)
+		return func(x *X) bool { return hash(x)%100 < share }
+	}
+	switch { // has
+	case of.each != nil:
+		each := of.each
+		return func(x *X) bool {
+			found, _ := each(x, always)
+			return found
+		}
+	case of.many:
+		list := c.texts(of)
+		return func(x *X) bool { return len(list(x, x.State.list)) > len(x.State.list) }
+	case of.kind == Text:
+		f := c.scalar(of)
+		return func(x *X) bool { return f(x) != nil }
+	case of.kind == IP:
+		f := c.addr(of)
+		return func(x *X) bool { return f(x).IsValid() }
+	case of.kind == Prefix:
+		f := c.prefix(of)
+		return func(x *X) bool { return f(x).IsValid() }
+	}
+	f := c.number(of)
+	return func(x *X) bool {
+		_, ok := f(x)
+		return ok
+	}
+}
+
+func always(*X, []byte) bool { return true }
+
+// comparison compiles a comparison, by the kind of its left side.
+func (c *compiler) comparison(n *node) boolFunc {
+	left, right := n.args[0], n.args[1]
+	var f boolFunc
+	switch {
+	case left.kind == Text || left.kind == Texts:
+		return c.textComparison(n)
+	case left.kind.number():
+		return c.numberComparison(n)
+	case n.cmp == cmpIn:
+		f = c.addrIn(n)
+	case left.kind == IP:
+		a, b := c.addr(left), c.addr(right)
+		f = func(x *X) bool {
+			p := a(x)
+			return p.IsValid() && p == b(x)
+		}
+	case left.kind == Prefix:
+		a, b := c.prefix(left), c.prefix(right)
+		f = func(x *X) bool {
+			p := a(x)
+			return p.IsValid() && p == b(x)
+		}
+	default:
+		a, b := c.boolean(left), c.boolean(right)
+		f = func(x *X) bool { return a(x) == b(x) }
+	}
+	if n.negate {
+		return func(x *X) bool { return !f(x) }
+	}
+	return f
+}
+
+// addrIn compiles ip in {…} and ip in list.NAME.
+func (c *compiler) addrIn(n *node) boolFunc {
+	of := c.addr(n.args[0])
+	if n.list != nil {
+		has := n.list.HasAddr
+		return func(x *X) bool {
+			a := of(x)
+			return a.IsValid() && has(a)
+		}
+	}
+	set := newAddressSet(prefixesOf(n.args[1]))
+	if set.few == nil {
+		return func(x *X) bool { return set.has(of(x)) }
+	}
+	prefixes := set.few
+	return func(x *X) bool {
+		a := of(x)
+		for i := range prefixes {
+			if prefixes[i].Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func prefixesOf(set *node) []netip.Prefix {
+	list := make([]netip.Prefix, len(set.args))
+	for i, a := range set.args {
+		list[i] = a.prefix
+	}
+	return list
+}
+
+// textComparison compiles a comparison of texts. A side that may have several values asks for one that it holds for;
+// where there is none, a missing thing is one empty text.
+func (c *compiler) textComparison(n *node) boolFunc {
+	left := n.args[0]
+	if f := fused(n); f != nil {
+		return f
+	}
+	holds := c.test(n)
+	if n.inner {
+		positive := holds
+		holds = func(x *X, text []byte) bool { return !positive(x, text) }
+	}
+	var f boolFunc
+	switch {
+	case left.each != nil:
+		each := left.each
+		f = func(x *X) bool {
+			found, held := each(x, holds)
+			return held || !found && holds(x, empty)
+		}
+	case left.many || left.kind == Texts:
+		list := c.texts(left)
+		f = func(x *X) bool {
+			s := x.State
+			mark := len(s.list)
+			s.list = list(x, s.list)
+			held := anyText(x, s.list[mark:], holds)
+			s.list = s.list[:mark]
+			return held
+		}
+	default:
+		of := c.scalar(left)
+		f = func(x *X) bool { return holds(x, of(x)) }
+	}
+	if n.outer {
+		return func(x *X) bool { return !f(x) }
+	}
+	return f
+}
+
+// anyText reports whether a test holds for one of some texts, or for the empty one where there is none.
+func anyText(x *X, list [][]byte, holds test) bool {
+	for _, text := range list {
+		if holds(x, text) {
+			return true
+		}
+	}
+	return len(list) == 0 && holds(x, empty)
+}
+
+// fused returns the comparisons that most rules consist of as one function; nil for any other. They do the same as
+// what the general way makes.
+func fused(n *node) boolFunc {
+	left, right := n.args[0], n.args[1]
+	if left.op != opName || left.variable == nil || left.secret || right.secret {
+		return nil
+	}
+	text, constant := right.constant()
+	var f boolFunc
+	switch of := left.variable; {
+	case of == methodVariable && constant && n.cmp == cmpEqual:
+		f = methodIs([]string{text})
+	case of == methodVariable && n.cmp == cmpIn && n.list == nil:
+		f = methodIs(constants(right))
+	case of == pathVariable && constant && n.cmp == cmpEqual:
+		f = func(x *X) bool { return string(path(x)) == text }
+	case of == pathVariable && constant && n.cmp == cmpStarts:
+		f = func(x *X) bool {
+			p := path(x)
+			return len(p) >= len(text) && string(p[:len(text)]) == text
+		}
+	}
+	if f != nil && n.outer {
+		return func(x *X) bool { return !f(x) }
+	}
+	return f
+}
+
+var methodVariable, pathVariable = builtinNamed("method"), builtinNamed("path")
+
+// methodIs compiles a comparison with methods: those that have a number are bits of a mask. It is nil where one has no
+// number, or where the numbers cannot be told apart from what is missing.
+func methodIs(names []string) boolFunc {
+	mask := uint32(0)
+	for _, name := range names {
+		verb := message.LookupVerb(name)
+		if verb == message.VerbOther {
+			return nil
+		}
+		mask |= 1 << verb
+	}
+	return func(x *X) bool { return x.Request != nil && mask>>x.Request.Verb&1 != 0 }
+}
+
+// constants returns the texts of a set.
+func constants(set *node) []string {
+	list := make([]string, len(set.args))
+	for i, a := range set.args {
+		list[i] = a.text
+	}
+	return list
+}
+
+// test compiles what a comparison asks about one text of its left side.
+func (c *compiler) test(n *node) test {
+	right := n.args[1]
+	switch {
+	case n.list != nil:
+		has := n.list.HasText
+		return func(_ *X, text []byte) bool { return has(text) }
+	case n.cmp == cmpIn:
+		set := newTextSet(constants(right))
+		return func(_ *X, text []byte) bool { return set.has(text) }
+	case n.cmp == cmpMatches && c.capture:
+		p := n.pattern
+		return func(x *X, text []byte) bool { return p.capture(x.State, text) }
+	case n.cmp == cmpMatches:
+		p := n.pattern
+		return func(_ *X, text []byte) bool { return p.matches(text) }
+	}
+	if text, ok := right.constant(); ok && !n.args[0].secret {
+		return constantTest(n.cmp, text)
+	}
+	same := sameFunc(n)
+	if right.many || right.kind == Texts {
+		list := c.texts(right)
+		return func(x *X, text []byte) bool {
+			s := x.State
+			mark := len(s.list)
+			s.list = list(x, s.list)
+			held := false
+			for _, other := range s.list[mark:] {
+				held = held || same(text, other)
+			}
+			held = held || len(s.list) == mark && same(text, empty)
+			s.list = s.list[:mark]
+			return held
+		}
+	}
+	other := c.scalar(right)
+	return func(x *X, text []byte) bool { return same(text, other(x)) }
+}
+
+// constantTest compiles a comparison with a text that is written out.
+func constantTest(by cmp, text string) test {
+	b := []byte(text)
+	switch by {
+	case cmpContains:
+		return func(_ *X, of []byte) bool { return bytes.Contains(of, b) }
+	case cmpStarts:
+		return func(_ *X, of []byte) bool { return bytes.HasPrefix(of, b) }
+	case cmpEnds:
+		return func(_ *X, of []byte) bool { return bytes.HasSuffix(of, b) }
+	case cmpLike:
+		return func(_ *X, of []byte) bool { return like(of, b) }
+	}
+	return func(_ *X, of []byte) bool { return string(of) == text }
+}
+
+// sameFunc returns the comparison of two texts. With a secret it takes the same time for all of the same length.
+func sameFunc(n *node) func(a, b []byte) bool {
+	switch n.cmp {
+	case cmpContains:
+		return bytes.Contains
+	case cmpStarts:
+		return bytes.HasPrefix
+	case cmpEnds:
+		return bytes.HasSuffix
+	}
+	if n.args[0].secret || n.args[1].secret {
+		return func(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+	}
+	return bytes.Equal
+}

@@ -1,0 +1,161 @@
+package lang
+
+// Condition is a text that is true or false. Immutable, safe for any goroutine.
+type Condition struct {
+	scope   *Scope
+	phases  Phases
+	text    string
+	holds   boolFunc
+	capture bool
+}
+
+// Condition compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
+func (s *Scope) Condition(text string, in Phases) (*Condition, error) {
+	return s.condition(text, in, false)
+}
+
+func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, error) {
+	n, match, err := s.checkedCondition(text, in)
+	if err != nil {
+		return nil, err
+	}
+	capture = capture || match
+	c := compiler{scope: s, capture: capture}
+	return &Condition{scope: s, phases: in, text: text, holds: c.boolean(n), capture: capture}, nil
+}
+
+// checkedCondition parses and checks a text, and reports whether it names match.N.
+func (s *Scope) checkedCondition(text string, in Phases) (*node, bool, *Error) {
+	n, err := parseCondition(text)
+	if err != nil {
+		return nil, false, err
+	}
+	c := checker{scope: s, phases: in, src: text}
+	err = c.condition(n)
+	return n, c.match, err
+}
+
+// Capturing returns a condition that means the same and notes the groups of the last "~" that held, for templates that
+// name match.N (see Template.NamesMatch). It is slower: a match with groups takes longer than one without.
+func (c *Condition) Capturing() (*Condition, error) {
+	if c.capture {
+		return c, nil
+	}
+	return c.scope.condition(c.text, c.phases, true)
+}
+
+// Holds evaluates c.
+func (c *Condition) Holds(x *X) bool {
+	if x.State == nil {
+		x.State = NewState(0)
+	}
+	x.State.begin()
+	if c.capture {
+		x.State.matched = false
+	}
+	return c.holds(x)
+}
+
+// String returns the text of c, as it was written.
+func (c *Condition) String() string { return c.text }
+
+// Template is a text with values in braces. Immutable, safe for any goroutine.
+type Template struct {
+	text  string
+	parts []templatePart
+	match bool
+}
+
+// templatePart is a text as it is, or what appends a value.
+type templatePart struct {
+	plain string
+	value func(x *X, dst []byte) []byte
+}
+
+// Template compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
+func (s *Scope) Template(text string, in Phases) (*Template, error) {
+	root, match, err := s.checkedTemplate(text, in)
+	if err != nil {
+		return nil, err
+	}
+	t := &Template{text: text, match: match}
+	c := compiler{scope: s}
+	for _, n := range root.args {
+		if n.op == opText {
+			t.parts = append(t.parts, templatePart{plain: n.text})
+		} else {
+			t.parts = append(t.parts, templatePart{value: c.part(n)})
+		}
+	}
+	return t, nil
+}
+
+func (s *Scope) checkedTemplate(text string, in Phases) (*node, bool, *Error) {
+	root, err := parseTemplate(text)
+	if err != nil {
+		return nil, false, err
+	}
+	c := checker{scope: s, phases: in, src: text}
+	err = c.check(root)
+	return root, c.match, err
+}
+
+// part compiles an expression of a template. Several values are joined by ", ".
+func (c *compiler) part(n *node) func(x *X, dst []byte) []byte {
+	switch {
+	case n.kind != Text:
+		return c.appender(n)
+	case !n.many:
+		f := c.scalar(n)
+		return func(x *X, dst []byte) []byte { return append(dst, f(x)...) }
+	}
+	list := c.texts(n)
+	return func(x *X, dst []byte) []byte {
+		s := x.State
+		for i, text := range list(x, s.list)[len(s.list):] {
+			if i > 0 {
+				dst = append(dst, comma...)
+			}
+			dst = append(dst, text...)
+		}
+		return dst
+	}
+}
+
+// Append appends what t is for x. It stops at ComputedMax bytes, which State.Cut counts.
+func (t *Template) Append(dst []byte, x *X) []byte {
+	if x.State == nil {
+		x.State = NewState(0)
+	}
+	x.State.begin()
+	begin := len(dst)
+	for i := range t.parts {
+		if p := &t.parts[i]; p.value == nil {
+			dst = append(dst, p.plain...)
+		} else {
+			dst = p.value(x, dst)
+		}
+		if len(dst)-begin > ComputedMax {
+			x.State.cut++
+			return dst[:begin+ComputedMax]
+		}
+	}
+	return dst
+}
+
+// NamesMatch reports whether t names match.N: then the condition of its rule is a Capturing one.
+func (t *Template) NamesMatch() bool { return t.match }
+
+// Constant returns the text of t, where there is no value in it.
+func (t *Template) Constant() (string, bool) {
+	switch {
+	case len(t.parts) == 0:
+		return "", true
+	case len(t.parts) == 1 && t.parts[0].value == nil:
+		return t.parts[0].plain, true
+	}
+	return "", false
+}
+
+// String returns the text of t, as it was written.
+func (t *Template) String() string { return t.text }

@@ -1,0 +1,139 @@
+package lang
+
+import (
+	"github.com/edge-proxy/edge/message"
+)
+
+// ComputedMax is how many bytes of computed texts one evaluation has room for. What is more is cut off and counted:
+// see State.Cut.
+const ComputedMax = 64 << 10
+
+// X is what a text is evaluated for: one request, its answer, or a connection. The caller fills it, evaluation reads
+// it. Owned by its reactor.
+type X struct {
+	Request *message.Head // nil before one came
+	Answer  *message.Head // nil before one came
+	Path    []byte        // the path that routing saw, in normal form; nil: the path as it came
+	Subject any           // what the functions of registered variables look at
+	State   *State        // of the reactor
+}
+
+// State is what evaluations on one reactor share: the bytes of computed texts, and the groups of the last match.
+// Owned by its reactor.
+//
+// What an evaluation returns is borrowed until the next one with the same State.
+type State struct {
+	Now int64 // nanoseconds since 1970, of the clock that the owner keeps; 0: time.unix is missing
+
+	computed   []byte   // texts, one after another, from the beginning of an evaluation
+	list       [][]byte // lists of texts that are in use, as a stack
+	collecting [][]byte // a list that is being made
+	cut        uint64
+	seed       uint64 // of random
+
+	subject []byte // what the last "~" that held was asked about; empty: none did
+	groups  [GroupsMax][2]int32
+	matched bool
+	outer   matchOf // of the route
+}
+
+// matchOf is a match that the owner of a State names.
+type matchOf struct {
+	subject []byte
+	groups  [][2]int32
+}
+
+// GroupsMax is how many groups of a match texts can name, the whole of it, match.0, among them.
+const GroupsMax = 10
+
+// NewState returns the state of one reactor. seed begins what random draws.
+func NewState(seed uint64) *State { return &State{seed: seed} }
+
+// Cut is how many computed texts were cut off since the start, for want of room.
+func (s *State) Cut() uint64 { return s.cut }
+
+// SetMatch names the groups that match.N is where no "~" of the rule held: those of a route's pattern, each from its
+// first byte in subject to the byte after its last, or -1. Both are borrowed until the next call.
+func (s *State) SetMatch(subject []byte, groups [][2]int32) {
+	s.outer = matchOf{subject, groups}
+	s.matched = false
+}
+
+// begin forgets the texts of the evaluation before.
+func (s *State) begin() {
+	s.computed = s.computed[:0]
+	s.list = s.list[:0]
+}
+
+// Room returns an empty slice to append a computed text to, which Keep then takes. Between the two calls there is no
+// other evaluation.
+func (s *State) Room() []byte { return s.computed[len(s.computed):] }
+
+// Keep makes text, which was appended to what Room returned, a text of this evaluation. It returns text, or as much of
+// it as there is room for.
+func (s *State) Keep(text []byte) []byte {
+	room := ComputedMax - len(s.computed)
+	if len(text) > room {
+		text = text[:room]
+		s.cut++
+	}
+	if cap(text) == 0 {
+		return empty
+	}
+	if free := s.computed[len(s.computed):cap(s.computed)]; len(free) == 0 || &text[:1][0] != &free[:1][0] {
+		s.computed = append(s.computed, text...) // text outgrew the buffer, or stands elsewhere: it is copied once
+		return s.computed[len(s.computed)-len(text):]
+	}
+	s.computed = s.computed[:len(s.computed)+len(text)]
+	return text[:len(text):len(text)]
+}
+
+// left is how many bytes a computed text may have.
+func (s *State) left() int { return ComputedMax - len(s.computed) }
+
+// empty is a text that is there and has no bytes. A nil slice is a text that is missing.
+var empty = []byte{}
+
+// present returns b as a text that is there.
+func present(b []byte) []byte {
+	if b == nil {
+		return empty
+	}
+	return b
+}
+
+// keepMatch notes the groups of a match in subject, for match.N.
+func (s *State) keepMatch(subject []byte, at []int) {
+	s.subject = append(s.subject[:0], subject...)
+	for i := range s.groups {
+		s.groups[i] = [2]int32{-1, -1}
+		if 2*i+1 < len(at) {
+			s.groups[i] = [2]int32{int32(at[2*i]), int32(at[2*i+1])}
+		}
+	}
+	s.matched = true
+}
+
+// group returns a group of the last match, nil when there is none.
+func (s *State) group(i int) []byte {
+	subject, groups := s.subject, s.groups[:]
+	if !s.matched {
+		subject, groups = s.outer.subject, s.outer.groups
+	}
+	if i >= len(groups) || groups[i][0] < 0 || groups[i][0] > groups[i][1] || int(groups[i][1]) > len(subject) {
+		return nil
+	}
+	return present(subject[groups[i][0]:groups[i][1]])
+}
+
+// random returns a number from 0 to n-1.
+func (s *State) random(n int64) int64 {
+	s.seed += 0x9e3779b97f4a7c15 // splitmix64
+	return int64(mixed(s.seed) >> 1 % uint64(n))
+}
+
+func mixed(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}

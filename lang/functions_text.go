@@ -1,0 +1,203 @@
+package lang
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// The functions of texts. They return what they are given, a part of it, or a text that the state keeps.
+
+// lower returns b with letters of ASCII in lower case.
+func (s *State) lower(b []byte) []byte {
+	dst := s.Room()
+	for _, c := range b {
+		if c-'A' < 26 {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return s.Keep(dst)
+}
+
+func (s *State) upper(b []byte) []byte {
+	dst := s.Room()
+	for _, c := range b {
+		if c-'a' < 26 {
+			c &^= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return s.Keep(dst)
+}
+
+func trim(b []byte) []byte { return present(bytes.Trim(b, " \t\r\n")) }
+
+func cutPrefix(b, prefix []byte) []byte { return present(bytes.TrimPrefix(b, prefix)) }
+
+func cutSuffix(b, suffix []byte) []byte { return present(bytes.TrimSuffix(b, suffix)) }
+
+// replace stops where there is no room left: the result may be the product of two long texts.
+func (s *State) replace(b, before, after []byte) []byte {
+	if len(before) == 0 || !bytes.Contains(b, before) {
+		return b
+	}
+	dst, left := s.Room(), s.left()
+	for len(dst) <= left {
+		i := bytes.Index(b, before)
+		if i < 0 {
+			break
+		}
+		dst = append(append(dst, b[:i]...), after...)
+		b = b[i+len(before):]
+	}
+	return s.Keep(append(dst, b...))
+}
+
+func unreserved(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || digit(c) || c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func (s *State) urlEncode(b []byte) []byte {
+	dst := s.Room()
+	for _, c := range b {
+		if unreserved(c) {
+			dst = append(dst, c)
+		} else {
+			dst = message.AppendPercent(dst, c)
+		}
+	}
+	return s.Keep(dst)
+}
+
+func (s *State) urlDecode(b []byte) []byte {
+	if bytes.IndexByte(b, '%') < 0 {
+		return b
+	}
+	dst := s.Room()
+	for len(b) > 0 {
+		c, size := message.DecodePercent(b)
+		dst, b = append(dst, c), b[size:]
+	}
+	return s.Keep(dst)
+}
+
+func (s *State) base64(b []byte) []byte { return s.Keep(base64.StdEncoding.AppendEncode(s.Room(), b)) }
+
+// base64Decode takes both alphabets, so it translates that of URLs, without the padding, before it decodes.
+func (s *State) base64Decode(b []byte) []byte {
+	n := len(b)
+	for n > 0 && b[n-1] == '=' {
+		n--
+	}
+	if len(b)-n > 2 || len(b) != n && len(b)%4 != 0 {
+		return nil
+	}
+	dst := append(s.Room(), b[:n]...)
+	for i, c := range dst {
+		switch c {
+		case '-':
+			dst[i] = '+'
+		case '_':
+			dst[i] = '/'
+		case '\r', '\n': // which the decoder would pass over
+			return nil
+		}
+	}
+	size, err := base64.RawStdEncoding.Decode(dst, dst) // in place: it writes less than it has read
+	if err != nil {
+		return nil
+	}
+	return s.Keep(dst[:size])
+}
+
+func (s *State) hex(b []byte) []byte { return s.Keep(hex.AppendEncode(s.Room(), b)) }
+
+func (s *State) sha256(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return s.Keep(append(s.Room(), sum[:]...))
+}
+
+func basename(b []byte) []byte { return present(b[bytes.LastIndexByte(b, '/')+1:]) }
+
+func extension(b []byte) []byte {
+	b = basename(b)
+	i := bytes.LastIndexByte(b, '.')
+	if i < 0 {
+		return nil
+	}
+	return present(b[i+1:])
+}
+
+// sealer is HMAC-SHA-256 with one key (RFC 2104), whose two blocks are made once. Immutable.
+type sealer struct{ inner, outer [sha256.BlockSize]byte }
+
+func newSealer(key []byte) *sealer {
+	if len(key) > sha256.BlockSize {
+		sum := sha256.Sum256(key)
+		key = sum[:]
+	}
+	s := new(sealer)
+	copy(s.inner[:], key)
+	copy(s.outer[:], key)
+	for i := range s.inner {
+		s.inner[i] ^= 0x36
+		s.outer[i] ^= 0x5c
+	}
+	return s
+}
+
+// seal returns the code of b.
+func (k *sealer) seal(s *State, b []byte) []byte {
+	inner := sha256.Sum256(append(append(s.Room(), k.inner[:]...), b...))
+	var outer [sha256.BlockSize + sha256.Size]byte
+	copy(outer[copy(outer[:], k.outer[:]):], inner[:])
+	sum := sha256.Sum256(outer[:])
+	return s.Keep(append(s.Room(), sum[:]...))
+}
+
+// hashOf is FNV-1a of 64 bits, mixed so that every bit depends on every byte. It never changes: shares of clients that
+// percent makes stay what they are.
+func hashOf(b []byte) int64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 0x100000001b3
+	}
+	return int64(mixed(h) >> 1)
+}
+
+// parseInt reads decimal digits with an optional minus, and refuses what does not fit.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) > 1 && b[0] == '-' {
+		n, ok := message.ParseLength(b[1:])
+		return -n, ok
+	}
+	return message.ParseLength(b)
+}
+
+// like reports whether b is as the glob says: * stands for any bytes, none too. It takes time in proportion to the two
+// lengths: only the last star is ever tried again.
+func like(b, glob []byte) bool {
+	i, j, star, from := 0, 0, -1, 0
+	for i < len(b) {
+		switch {
+		case j < len(glob) && glob[j] == '*':
+			star, from = j, i
+			j++
+		case j < len(glob) && glob[j] == b[i]:
+			i, j = i+1, j+1
+		case star >= 0:
+			from++
+			i, j = from, star+1
+		default:
+			return false
+		}
+	}
+	for j < len(glob) && glob[j] == '*' {
+		j++
+	}
+	return j == len(glob)
+}
