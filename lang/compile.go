@@ -114,7 +114,7 @@ func (c *compiler) booleanCall(n *node) boolFunc {
 		}
 	case of.many:
 		list := c.texts(of)
-		return func(x *X) bool { return len(list(x, x.State.list)) > len(x.State.list) }
+		return func(x *X) bool { return x.State.count(list(x, x.State.list)) > 0 }
 	case of.kind == Text:
 		f := c.scalar(of)
 		return func(x *X) bool { return f(x) != nil }
@@ -272,6 +272,8 @@ func fused(n *node) boolFunc {
 			p := path(x)
 			return len(p) >= len(text) && string(p[:len(text)]) == text
 		}
+	case of == hostVariable && constant && n.cmp == cmpEqual && !upperCase(text):
+		f = func(x *X) bool { return x.Request != nil && message.EqualFold(hostAsIs(x.Request), text) }
 	}
 	if f != nil && n.outer {
 		return func(x *X) bool { return !f(x) }
@@ -279,7 +281,7 @@ func fused(n *node) boolFunc {
 	return f
 }
 
-var methodVariable, pathVariable = builtinNamed("method"), builtinNamed("path")
+var methodVariable, pathVariable, hostVariable = builtinNamed("method"), builtinNamed("path"), builtinNamed("host")
 
 // methodIs compiles a comparison with methods: those that have a number are bits of a mask. It is nil where one has no
 // number, or where the numbers cannot be told apart from what is missing.

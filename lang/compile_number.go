@@ -167,9 +167,7 @@ func (c *compiler) numberCall(n *node) numberFunc {
 	case "len":
 		if of.kind == Texts {
 			list := c.texts(of)
-			return func(x *X) (int64, bool) {
-				return int64(len(list(x, x.State.list)) - len(x.State.list)), true
-			}
+			return func(x *X) (int64, bool) { return x.State.count(list(x, x.State.list)), true }
 		}
 		f := c.scalar(of)
 		return func(x *X) (int64, bool) { return int64(len(f(x))), true }

@@ -90,13 +90,18 @@ func (c *compiler) element(n *node) TextFunc {
 	case of.op == opCall && of.text == "split" && by.op == opNumber && of.args[0].kind == Text && !of.args[0].many &&
 		of.args[1].op == opText && of.args[1].text != "" && by.number >= 0:
 		text, separator, index := c.scalar(of.args[0]), []byte(of.args[1].text), by.number
+		if len(separator) == 1 {
+			return func(x *X) []byte { return pieceOfByte(text(x), separator[0], index) }
+		}
 		return func(x *X) []byte { return piece(text(x), separator, index) }
 	}
 	list, index := c.texts(of), c.number(by)
 	return func(x *X) []byte {
 		i, ok := index(x)
 		s := x.State
-		all := list(x, s.list)[len(s.list):]
+		all := list(x, s.list)
+		mark := len(s.list)
+		s.list, all = all[:mark], all[mark:]
 		if i < 0 {
 			i += int64(len(all))
 		}
@@ -120,6 +125,21 @@ func piece(text, separator []byte, index int64) []byte {
 		return nil
 	}
 	if i := bytes.Index(text, separator); i >= 0 {
+		text = text[:i]
+	}
+	return text
+}
+
+// pieceOfByte is piece for a separator of one byte, as most are.
+func pieceOfByte(text []byte, separator byte, index int64) []byte {
+	for ; index > 0; index-- {
+		i := bytes.IndexByte(text, separator)
+		if i < 0 {
+			return nil
+		}
+		text = text[i+1:]
+	}
+	if i := bytes.IndexByte(text, separator); i >= 0 {
 		text = text[:i]
 	}
 	return text

@@ -112,7 +112,10 @@ func (c *compiler) part(n *node) func(x *X, dst []byte) []byte {
 	list := c.texts(n)
 	return func(x *X, dst []byte) []byte {
 		s := x.State
-		for i, text := range list(x, s.list)[len(s.list):] {
+		all := list(x, s.list)
+		mark := len(s.list)
+		s.list, all = all[:mark], all[mark:]
+		for i, text := range all {
 			if i > 0 {
 				dst = append(dst, comma...)
 			}

@@ -88,6 +88,13 @@ func (s *State) Keep(text []byte) []byte {
 	return text[:len(text):len(text)]
 }
 
+// count returns how many texts all has, which was made of the list in use, and keeps its memory for the next one.
+func (s *State) count(all [][]byte) int64 {
+	n := len(all) - len(s.list)
+	s.list = all[:len(s.list)]
+	return int64(n)
+}
+
 // left is how many bytes a computed text may have.
 func (s *State) left() int { return ComputedMax - len(s.computed) }
 

@@ -13,23 +13,21 @@ import (
 
 // lower returns b with letters of ASCII in lower case.
 func (s *State) lower(b []byte) []byte {
-	dst := s.Room()
-	for _, c := range b {
+	dst := append(s.Room(), b...)
+	for i, c := range dst {
 		if c-'A' < 26 {
-			c |= 0x20
+			dst[i] = c | 0x20
 		}
-		dst = append(dst, c)
 	}
 	return s.Keep(dst)
 }
 
 func (s *State) upper(b []byte) []byte {
-	dst := s.Room()
-	for _, c := range b {
+	dst := append(s.Room(), b...)
+	for i, c := range dst {
 		if c-'a' < 26 {
-			c &^= 0x20
+			dst[i] = c &^ 0x20
 		}
-		dst = append(dst, c)
 	}
 	return s.Keep(dst)
 }

@@ -77,7 +77,7 @@ var holding = []struct {
 	{`url_encode("a b/c") == "a%20b%2Fc" and url_decode("a%20b%2") == "a b%2"`, true},
 	{`base64("hi?") == "aGk/" and base64_decode("aGk_") == "hi?" and not has(base64_decode("*"))`, true},
 	{`hex("az") == "617a" and hex(sha256("")) starts_with "e3b0c442"`, true},
-	{`hex(hmac(secret.links, "x")) == "a2e25bc00c9ab3f1e9e3e20d83b6ed7ba1e31f1e7ad4ac5c9f1d8a3a1a5cbd8b"`, false},
+	{`hex(hmac(secret.links, "x")) == "c38edc8815c8489f64738978f44008f8596345545f0baa68ef6fcf5c53e57189"`, true},
 	{`header.x-token == secret.token`, false},
 	{`"open sesame" == secret.token`, true},
 	{`hash("a") == hash("a") and hash("a") != hash("b")`, true},

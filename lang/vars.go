@@ -44,20 +44,21 @@ var builtin = []Variable{
 		Example: `status >= 500`, Int: status},
 	{Name: "answer.header", Kind: Text, Phases: Answer | Log,
 		Doc:     "`answer.header.X` is a field of the answer; there may be several of a name.",
-		Example: `answer.header.content-type starts_with "text/"`, NamedTexts: answerHeaderNamed, each: answerHeaderEach},
+		Example: `answer.header.content-type starts_with "text/"`, NamedTexts: answerHeaderNamed,
+		each: answerHeaderEach},
 	{Name: "answer.length", Kind: Size, Phases: Answer | Log,
 		Doc:     "The length of the answer's body; missing where it is not told.",
 		Example: `answer.length > 1m`, Int: answerLength},
 	{Name: "match", Kind: Text, Phases: Always,
 		Doc: "`match.1` is a group of the last `~` that held in this rule, or of the route's pattern; " +
 			"`match.0` is all of it.",
-		Example: `path ~ "^/v([0-9]+)/" and match.1 == "2"`, Named: matchNamed},
+		Example: `path ~ "^/api/v([0-9]+)/" and match.1 == "2"`, Named: matchNamed},
 	{Name: "time.unix", Kind: Int, Phases: Always,
 		Doc:     "Seconds since 1970.",
 		Example: `time.unix > 1800000000`, Int: timeUnix},
 	{Name: "time.hour", Kind: Int, Phases: Always,
 		Doc:     "The hour in UTC, 0 to 23.",
-		Example: `time.hour >= 22`, Int: timeHour},
+		Example: `time.hour >= 8`, Int: timeHour},
 	{Name: "time.weekday", Kind: Int, Phases: Always, Doc: "The day of the week in UTC; Sunday is 0.",
 		Example: `time.weekday in {0 6}`, Int: timeWeekday},
 }
@@ -104,19 +105,33 @@ func host(x *X) []byte {
 	if x.Request == nil {
 		return nil
 	}
-	b := x.Request.Host()
-	if n := len(b); n > 1 && b[n-1] == '.' {
-		b = b[:n-1]
-	}
+	b := hostAsIs(x.Request)
 	if len(b) == 0 {
 		return nil
 	}
-	for _, c := range b {
-		if c-'A' < 26 {
-			return x.State.lower(b)
-		}
+	if upperCase(b) {
+		return x.State.lower(b)
 	}
 	return b
+}
+
+// hostAsIs returns the host without its port and the dot of the root.
+func hostAsIs(h *message.Head) []byte {
+	b := h.Host()
+	if n := len(b); n > 1 && b[n-1] == '.' {
+		b = b[:n-1]
+	}
+	return b
+}
+
+// upperCase reports whether b has a letter of ASCII in upper case.
+func upperCase[T string | []byte](b T) bool {
+	for i := range len(b) {
+		if b[i]-'A' < 26 {
+			return true
+		}
+	}
+	return false
 }
 
 func scheme(x *X) []byte {
@@ -342,4 +357,9 @@ func cookieEach(name string) eachFunc {
 }
 
 // unmapped returns an address in the one form that they have here.
-func unmapped(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+func unmapped(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
+	return a.Unmap().WithZone("")
+}
