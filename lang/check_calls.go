@@ -134,7 +134,7 @@ func (c *checker) replacement(n *node) *Error {
 	if with.op != opText {
 		return at(with, "the replacement is written out")
 	}
-	r, err := newReplacement(with.text, n.pattern.re.NumSubexp())
+	r, err := newReplacement(with.text, n.pattern.groups())
 	if err != nil {
 		e := at(with, "%s", err.Message)
 		e.Hint = err.Hint

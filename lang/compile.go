@@ -321,7 +321,7 @@ func (c *compiler) test(n *node) test {
 		return func(x *X, text []byte) bool { return p.capture(x.State, text) }
 	case n.cmp == cmpMatches:
 		p := n.pattern
-		return func(_ *X, text []byte) bool { return p.matches(text) }
+		return func(x *X, text []byte) bool { return p.matches(x.State, text) }
 	}
 	if text, ok := right.constant(); ok && !n.args[0].secret {
 		return constantTest(n.cmp, text)

@@ -70,10 +70,10 @@ func FuzzFunctions(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r, err := newReplacement(with, p.re.NumSubexp())
+		r, err := newReplacement(with, p.groups())
 		if err == nil {
 			form := regexp.MustCompile(`\$(\d)`).ReplaceAllString(strings.ReplaceAll(with, "$$", "\x00"), "$${$1}")
-			want := p.re.ReplaceAllString(one, strings.ReplaceAll(form, "\x00", "$$"))
+			want := regexp.MustCompile(re).ReplaceAllString(one, strings.ReplaceAll(form, "\x00", "$$"))
 			if got := string(p.replaceAll(s, a, r)); got != want && !strings.Contains(with, "\x00") {
 				t.Errorf("%q by %q in %q: %q, want %q", re, with, one, got, want)
 			}

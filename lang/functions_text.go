@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"strings"
 
 	"github.com/edge-proxy/edge/message"
 )
@@ -198,4 +199,70 @@ func like(b, glob []byte) bool {
 		j++
 	}
 	return j == len(glob)
+}
+
+// replacement is the third argument of re_replace, cut at its groups. Immutable.
+type replacement struct{ parts []replacementPart }
+
+type replacementPart struct {
+	text  string
+	group int // -1: text
+}
+
+// newReplacement reads $1, ${1} and $$.
+func newReplacement(text string, groups int) (*replacement, *Error) {
+	r := new(replacement)
+	for i := 0; i < len(text); {
+		j := strings.IndexByte(text[i:], '$')
+		if j < 0 {
+			r.parts = append(r.parts, replacementPart{text[i:], -1})
+			break
+		}
+		if j > 0 {
+			r.parts = append(r.parts, replacementPart{text[i : i+j], -1})
+		}
+		i += j + 1
+		rest := text[i:]
+		switch {
+		case strings.HasPrefix(rest, "$"):
+			r.parts, i = append(r.parts, replacementPart{"$", -1}), i+1
+			continue
+		case len(rest) > 2 && rest[0] == '{' && digit(rest[1]) && rest[2] == '}':
+			rest, i = rest[1:], i+3
+		case len(rest) > 0 && digit(rest[0]):
+			i++
+		default:
+			return nil, &Error{Message: "$ is followed by the number of a group",
+				Hint: "$1, ${1}; the sign itself is $$"}
+		}
+		group := int(rest[0] - '0')
+		if group > groups {
+			return nil, &Error{Message: "the expression has no group " + rest[:1]}
+		}
+		r.parts = append(r.parts, replacementPart{"", group})
+	}
+	return r, nil
+}
+
+// replaceAll replaces each match of p in b.
+func (p *pattern) replaceAll(s *State, b []byte, with *replacement) []byte {
+	dst, left, last := s.Room(), s.left(), 0
+	for _, at := range p.all(b) {
+		if len(dst) > left {
+			break
+		}
+		dst = append(dst, b[last:at[0]]...)
+		for _, part := range with.parts {
+			if part.group < 0 {
+				dst = append(dst, part.text...)
+			} else if begin := at[2*part.group]; begin >= 0 {
+				dst = append(dst, b[begin:at[2*part.group+1]]...)
+			}
+		}
+		last = at[1]
+	}
+	if last == 0 && len(dst) == 0 {
+		return b
+	}
+	return s.Keep(append(dst, b[last:]...))
 }

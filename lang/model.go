@@ -3,6 +3,7 @@ package lang
 import (
 	"bytes"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -238,7 +239,7 @@ func (m *model) texts(n *node, text []byte, right *node) bool {
 	case n.cmp == cmpIn:
 		return slices.Contains(constants(right), string(text))
 	case n.cmp == cmpMatches:
-		at := n.pattern.re.FindSubmatchIndex(text)
+		at := regexp.MustCompile(right.text).FindSubmatchIndex(text)
 		if at != nil && m.capture {
 			m.x.State.keepMatch(text, at)
 		}
