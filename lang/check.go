@@ -274,6 +274,9 @@ func (c *checker) compare(n *node) *Error {
 		return err
 	}
 	n.kind, n.outer = Bool, n.negate
+	if left.secret && n.cmp != cmpEqual {
+		return at(n, "a secret is compared by == alone")
+	}
 	if n.cmp == cmpIn {
 		return c.in(n)
 	}
@@ -283,7 +286,7 @@ func (c *checker) compare(n *node) *Error {
 	if err := c.alike(left, right); err != nil {
 		return err
 	}
-	if (left.secret || right.secret) && n.cmp != cmpEqual {
+	if right.secret && n.cmp != cmpEqual {
 		return at(n, "a secret is compared by == alone")
 	}
 	texts := left.kind == Text || left.kind == Texts

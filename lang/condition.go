@@ -79,7 +79,7 @@ func (s *Scope) Template(text string, in Phases) (*Template, error) {
 		return nil, err
 	}
 	t := &Template{text: text, match: match}
-	c := compiler{scope: s}
+	c := compiler{scope: s, capture: match}
 	for _, n := range root.args {
 		if n.op == opText {
 			t.parts = append(t.parts, templatePart{plain: n.text})

@@ -150,14 +150,16 @@ func checkModel(t *testing.T, names *Scope, x *X, text string) {
 	} else {
 		checkError(t, err, text)
 	}
-	if root, _, err := names.checkedTemplate(text, Log); err == nil {
+	if root, match, err := names.checkedTemplate(text, Log); err == nil {
 		compiled, err := names.Template(text, Log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := model{x: x, scope: names}
+		m := model{x: x, scope: names, capture: match}
 		x.State.begin()
+		x.State.matched = false
 		want := string(m.template(root))
+		x.State.matched = false
 		got := string(compiled.Append(nil, x))
 		if x.State.Cut() == 0 && got != want {
 			t.Fatalf("%q: %q, the model says %q", text, got, want)

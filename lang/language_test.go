@@ -127,6 +127,7 @@ var rendered = []struct{ text, want string }{
 	{`{path.re_replace("^/api/v([0-9]+)", "/$1$$")}`, "/2$/items/17"},
 	{"{date(1800000000)} {date(1800000000, '%Y-%m-%d %H:%M:%S %a %b %%')}",
 		"Fri, 15 Jan 2027 08:00:00 GMT 2027-01-15 08:00:00 Fri Jan %"},
+	{`{path ~ "^/api/v([0-9]+)" ? match.1 : "none"}`, "2"},
 	{"{1 + 2}{0 - 5}{10m}{5s}", "3-5104857605.000000"},
 }
 
@@ -197,6 +198,7 @@ var wrong = []struct{ text, says string }{
 	{"header['a b'] == 'a'", "name of a field"},
 	{"time.unix-5 > 0", "spaces around a minus"},
 	{"secret.token == 'a' and secret.token contains 'b'", "by == alone"},
+	{"hmac(secret.links, path) in {'a'}", "by == alone"},
 	{"lower(secret.token) == 'a'", "stands nowhere else"},
 	{"'a' == secret.tken", "did you mean token"},
 	{"hmac('k', path) == 'a'", "is a secret"},

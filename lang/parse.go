@@ -13,7 +13,8 @@ const (
 type parser struct {
 	lexer
 	nodes, depth int
-	last         int // where the token before this one ends
+	last         int    // where the token before this one ends
+	free         []node // the next nodes: they are made by the dozen, since they go together too
 }
 
 // next reads the token that follows.
@@ -133,7 +134,12 @@ func (p *parser) node(o op, at int, args ...*node) (*node, *Error) {
 	if p.nodes++; p.nodes > NodesMax {
 		return nil, problem(at, p.end, "more than %d values, operators and calls", NodesMax)
 	}
-	n := &node{op: o, at: int32(at), end: int32(p.end), args: args}
+	if len(p.free) == 0 {
+		p.free = make([]node, 12)
+	}
+	n := &p.free[0]
+	p.free = p.free[1:]
+	n.op, n.at, n.end, n.args = o, int32(at), int32(p.end), args
 	if len(args) > 0 {
 		n.end = int32(p.last)
 	}

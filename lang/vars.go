@@ -31,7 +31,7 @@ var builtin = []Variable{
 	{Name: "port", Kind: Int, Phases: afterHead,
 		Doc:     "The port that was asked for; where none is named, that of the scheme.",
 		Example: `port == 8443`, Int: port},
-	{Name: "scheme", Kind: Text, Phases: afterHead, Doc: "`https` or `http`, as it was asked for.",
+	{Name: "scheme", Kind: Text, Phases: afterHead, Doc: "`https` or `http`, by the head alone: a program that ends TLS replaces it.",
 		Example: `scheme == "http"`, Text: scheme},
 	{Name: "proto", Kind: Text, Phases: afterHead,
 		Doc:     "The version that the request came in: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.",
