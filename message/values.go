@@ -132,7 +132,15 @@ func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 }
 
 // trimBlanks returns b without the blanks around it.
-func trimBlanks(b []byte) []byte { return bytes.Trim(b, " \t") }
+func trimBlanks(b []byte) []byte {
+	for len(b) > 0 && blank(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && blank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
 
 // validCookie accepts the bytes of a cookie's value, and blanks and commas, which many applications put there.
 func validCookie(value []byte) bool {
