@@ -21,7 +21,15 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 	}
 	capture = capture || match
 	c := compiler{scope: s, capture: capture}
-	return &Condition{scope: s, phases: in, text: text, holds: c.boolean(n), capture: capture}, nil
+	holds := c.boolean(n)
+	if capture {
+		all := holds
+		holds = func(x *X) bool {
+			x.State.matched = false
+			return all(x)
+		}
+	}
+	return &Condition{scope: s, phases: in, text: text, holds: holds, capture: capture}, nil
 }
 
 // checkedCondition parses and checks a text, and reports whether it names match.N.
@@ -50,9 +58,6 @@ func (c *Condition) Holds(x *X) bool {
 		x.State = NewState(0)
 	}
 	x.State.begin()
-	if c.capture {
-		x.State.matched = false
-	}
 	return c.holds(x)
 }
 

@@ -59,11 +59,8 @@ func (s *State) SetMatch(subject []byte, groups [][2]int32) {
 	s.matched = false
 }
 
-// begin forgets the texts of the evaluation before.
-func (s *State) begin() {
-	s.computed = s.computed[:0]
-	s.list = s.list[:0]
-}
+// begin forgets the texts of the evaluation before. Its lists are gone: what makes one gives it up when it is asked.
+func (s *State) begin() { s.computed = s.computed[:0] }
 
 // Room returns an empty slice to append a computed text to, which Keep then takes. Between the two calls there is no
 // other evaluation.
