@@ -5,8 +5,8 @@
 //
 // Each benchmark evaluates one condition, or one template, for the request of a browser with a dozen fields. All get
 // the same request. CEL and expr are asked as a proxy would ask them: programs are compiled once, and the variables
-// that a condition names are looked up in the head when it is evaluated, as strings. lang has its own variables for that. A
-// test compares the answers of all four.
+// that a condition names are looked up in the head when it is evaluated, as strings. lang has its own variables for
+// that. A test compares the answers of all four.
 //
 // A load benchmark compiles a rule of five clauses from its text.
 //
