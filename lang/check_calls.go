@@ -141,6 +141,7 @@ func (c *checker) replacement(n *node) *Error {
 		return e
 	}
 	n.with = r
+	n.pattern.prepareAll()
 	return nil
 }
 

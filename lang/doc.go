@@ -21,7 +21,7 @@
 //
 // A Scope, a Condition and a Template are immutable and safe for any goroutine. An X and its State are owned by one
 // reactor: the state holds the bytes of computed texts, which are borrowed until the next evaluation with it.
-// Evaluation allocates nothing once the state's buffers have grown, but for re_replace and the groups of a match.
+// Evaluation allocates nothing once the state's buffers have grown, but for re_replace.
 //
 // # Limits
 //

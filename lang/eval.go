@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -23,7 +24,8 @@ type X struct {
 //
 // What an evaluation returns is borrowed until the next one with the same State.
 type State struct {
-	Now int64 // nanoseconds since 1970, of the clock that the owner keeps; 0: time.unix is missing
+	Now      int64        // nanoseconds since 1970, of the clock that the owner keeps; 0: time.unix is missing
+	Patterns *regex.Cache // of regular expressions; an owner that has several states may give their caches one budget
 
 	computed   []byte   // texts, one after another, from the beginning of an evaluation
 	list       [][]byte // lists of texts that are in use, as a stack
@@ -32,7 +34,8 @@ type State struct {
 	seed       uint64 // of random
 
 	subject []byte // what the last "~" that held was asked about; empty: none did
-	groups  [GroupsMax][2]int32
+	groups  regex.Groups
+	found   regex.Groups // of the match that is tried
 	matched bool
 	outer   matchOf // of the route
 }
@@ -43,11 +46,8 @@ type matchOf struct {
 	groups  [][2]int32
 }
 
-// GroupsMax is how many groups of a match texts can name, the whole of it, match.0, among them.
-const GroupsMax = 10
-
 // NewState returns the state of one reactor. seed begins what random draws.
-func NewState(seed uint64) *State { return &State{seed: seed} }
+func NewState(seed uint64) *State { return &State{seed: seed, Patterns: regex.NewCache(nil)} }
 
 // Cut is how many computed texts were cut off since the start, for want of room.
 func (s *State) Cut() uint64 { return s.cut }

@@ -3,60 +3,54 @@ package lang
 import (
 	"errors"
 	"regexp"
-	"regexp/syntax"
-	"strings"
+
+	"github.com/edge-proxy/edge/lang/regex"
 )
 
 // InstructionsMax is how large a regular expression may be, in instructions of the compiled program: x{1000} has a
 // thousand of them.
 const InstructionsMax = 1000
 
+// GroupsMax is how many groups of a match texts can name, the whole of it, match.0, among them.
+const GroupsMax = regex.GroupsMax
+
 // pattern is a regular expression. Immutable.
 type pattern struct {
-	re *regexp.Regexp
+	*regex.Pattern
+	re *regexp.Regexp // of re_replace, which wants every match
 }
 
 // newPattern compiles an expression of Go's package regexp. The error says which bytes of text are wrong.
 func newPattern(text string) (*pattern, *Error) {
-	parsed, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		var e *syntax.Error
-		if !errors.As(err, &e) {
-			return nil, problem(0, len(text), "%v", err)
-		}
-		if i := strings.Index(text, e.Expr); i >= 0 && e.Expr != "" {
-			return nil, problem(i, i+len(e.Expr), "%v: %s", e.Code, e.Expr)
-		}
-		return nil, problem(0, len(text), "%v", e.Code)
+	p, err := regex.Compile(text, regex.Limits{Instructions: InstructionsMax})
+	if err == nil {
+		return &pattern{Pattern: p}, nil
 	}
-	prog, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
+	var wrong *regex.Error
+	if !errors.As(err, &wrong) {
 		return nil, problem(0, len(text), "%v", err)
 	}
-	if n := len(prog.Inst); n > InstructionsMax {
-		return nil, problem(0, len(text), "its program has %d instructions, %d are allowed", n, InstructionsMax)
-	}
-	re, err := regexp.Compile(text)
-	if err != nil {
-		return nil, problem(0, len(text), "%v", err)
-	}
-	return &pattern{re: re}, nil
+	return nil, &Error{Offset: wrong.Offset, End: wrong.End, Message: wrong.Message, Hint: wrong.Hint}
 }
 
 // groups is how many groups p has, the whole match aside.
-func (p *pattern) groups() int { return p.re.NumSubexp() }
+func (p *pattern) groups() int { return p.Pattern.Groups() }
 
 // matches reports whether p matches somewhere in b.
-func (p *pattern) matches(_ *State, b []byte) bool { return p.re.Match(b) }
+func (p *pattern) matches(s *State, b []byte) bool { return p.Match(s.Patterns, b) }
 
 // capture is matches, and notes the groups in s.
 func (p *pattern) capture(s *State, b []byte) bool {
-	at := p.re.FindSubmatchIndex(b)
-	if at != nil {
-		s.keepMatch(b, at)
+	if !p.Submatches(s.Patterns, b, &s.found) {
+		return false
 	}
-	return at != nil
+	s.subject = append(s.subject[:0], b...)
+	s.groups, s.matched = s.found, true
+	return true
 }
+
+// prepareAll has p ready for all.
+func (p *pattern) prepareAll() { p.re = regexp.MustCompile(p.String()) }
 
 // all returns the places of all matches in b and of their groups, as regexp.Regexp does.
 func (p *pattern) all(b []byte) [][]int { return p.re.FindAllSubmatchIndex(b, -1) }
