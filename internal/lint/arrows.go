@@ -16,13 +16,8 @@ var floors = [][]string{
 	{"internal/reference/http2"},
 	{"internal/testutil", "internal/lint"},
 	{"message"},
-<<<<<<< HEAD
 	{"timerwheel", "lang/regex", "lang/table"},
-	{"pool", "ketama", "tinyufo", "limits", "poller", "certs"},
-=======
-	{"timerwheel"},
 	{"pool", "ketama", "tinyufo", "limits", "poller", "certs", "lang"},
->>>>>>> f696a43 (lang: conditions and templates, parsed, checked and compiled)
 	{"internal/sim"},
 	{"h2/hpack"},
 	{"h1", "h2"},
