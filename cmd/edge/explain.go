@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/server/explain"
 )
@@ -42,23 +43,35 @@ func newExplain() *cobra.Command {
 	}
 	f := cmd.Flags()
 	o.flags(f)
-	f.StringVarP(&o.ask.Method, "request", "X", "", "the `method`, GET unless given")
-	f.StringArrayVarP(&o.ask.Fields, "header", "H", nil, "a `field` of the request, as in -H 'X-Beta: 1'; repeatable")
-	f.StringVar(&o.client, "client-ip", "", "the `address` of the client, 192.0.2.1 unless given")
+	askFlags(f, &o.ask, &o.client)
 	f.BoolVar(&o.json, "json", false, "print JSON, see docs/explain.md")
 	return cmd
 }
 
+// askFlags are the flags that say what is asked for beside its URL.
+func askFlags(f *pflag.FlagSet, ask *explain.Ask, client *string) {
+	f.StringVarP(&ask.Method, "request", "X", "", "the `method`, GET unless given")
+	f.StringArrayVarP(&ask.Fields, "header", "H", nil, "a `field` of the request, as in -H 'X-Beta: 1'; repeatable")
+	f.StringVar(client, "client-ip", "", "the `address` of the client, 192.0.2.1 unless given")
+}
+
 var errClientIP = errors.New("--client-ip takes an IP address")
+
+// askClient takes the address of the client, if one is given.
+func askClient(ask *explain.Ask, client string) (err error) {
+	if client == "" {
+		return nil
+	}
+	if ask.Client, err = netip.ParseAddr(client); err != nil {
+		return fmt.Errorf("%w, not %q", errClientIP, client)
+	}
+	return nil
+}
 
 // run reads the configuration and explains.
 func (o *explainOptions) run(cmd *cobra.Command) error {
-	if o.client != "" {
-		ip, err := netip.ParseAddr(o.client)
-		if err != nil {
-			return usage{cmd, fmt.Errorf("%w, not %q", errClientIP, o.client)}
-		}
-		o.ask.Client = ip
+	if err := askClient(&o.ask, o.client); err != nil {
+		return usage{cmd, err}
 	}
 	path, ignored := o.locate()
 	o.textOnly, o.places = true, true

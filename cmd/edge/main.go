@@ -112,8 +112,9 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&given.signal, "signal", "s", "",
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
-	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newUpgrade(), newStop(),
-		newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newDemo(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newLang(), newDiff(), newReload(), newRollback(), newUpgrade(),
+		newStop(), newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newDemo(), newBench(), newDoctor(),
+		newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// edge lang says what a text makes of a request, and what is wrong with one.
+func TestLang(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{`path like "/api/*" and header.x-beta == "1"`, "http://localhost/api/v1", "-H", "X-Beta: 1"}, 0,
+			[]string{"true\n", `path like "/api/*"`, "it is /api/v1", `header.x-beta == "1"`}},
+		{[]string{`scheme == "https" and method == "GET"`, "-X", "POST"}, 0,
+			[]string{"false\n", "it is http\n", "not asked"}},
+		{[]string{`path == "/a b"`, "http://x/%61%20b"}, 0, []string{"false", "it is /a%20b"}},
+		{[]string{`client.ip in {10.0.0.0/8}`, "--client-ip", "10.1.2.3"}, 0, []string{"true\n", "it is 10.1.2.3"}},
+		{[]string{`cookie.id ~ "^a(b)" and match.1 == "b"`, "http://x/", "-H", "Cookie: id=abc"}, 0,
+			[]string{"true\n"}},
+		{[]string{"--template", `https://{host}{target}`, "http://Example.com/a?b=c"}, 0,
+			[]string{"https://example.com/a?b=c\n"}},
+		{[]string{`pth == "a"`}, 1, []string{"error: there is no variable pth", "^^^ did you mean path?"}},
+		{[]string{`status == 200`}, 1, []string{"error: ", "^^^^^^"}},
+		{[]string{`http.request.uri.path matches "^/u"`}, 1, []string{"here it is called path"}},
+		{[]string{}, 2, []string{"takes a text and a URL"}},
+		{[]string{"true", "ftp://x/"}, 2, []string{"the URL begins with http://"}},
+		{[]string{"true", "--client-ip", "me"}, 2, []string{"--client-ip takes an IP address"}},
+	} {
+		code, out := in(t, t.TempDir(), append([]string{"lang"}, c.args...)...)
+		for _, want := range c.want {
+			if code != c.code || !strings.Contains(out, want) {
+				t.Errorf("%q: exit %d, no %q in\n%s", c.args, code, want, out)
+			}
+		}
+	}
+	_, out := in(t, t.TempDir(), "lang", "--json", `header.x == "a" or true`)
+	var got evaluated
+	err := json.Unmarshal([]byte(out), &got)
+	if err != nil || got.Holds == nil || !*got.Holds || len(got.Clauses) != 2 ||
+		!got.Clauses[0].Missing || got.Clauses[0].Holds || !got.Clauses[1].Holds {
+		t.Errorf("%v: %s", err, out)
+	}
+}

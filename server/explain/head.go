@@ -1,0 +1,30 @@
+package explain
+
+import (
+	"net/netip"
+
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Arrived is a request of an Ask as it comes from the client.
+type Arrived struct {
+	Head   message.Head
+	Scheme string
+	Client netip.Addr
+}
+
+// Arrive returns the request that a asks about. The error says what is wrong with it.
+func Arrive(a *Ask) (*Arrived, error) {
+	q, err := parse(a)
+	if err != nil {
+		return nil, err
+	}
+	r := &Arrived{Scheme: q.Scheme, Client: q.client}
+	var d h1.Decoder
+	d.InitRequests(nil)
+	if _, _, _, err := d.Next(q.wire(), &r.Head); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
