@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"net/netip"
+	"slices"
 
 	"github.com/edge-proxy/edge/message"
 )
@@ -202,43 +203,126 @@ func prefixesOf(set *node) []netip.Prefix {
 }
 
 // textComparison compiles a comparison of texts. A side that may have several values asks for one that it holds for;
-// where there is none, a missing thing is one empty text.
+// where there is none, a missing thing is one empty text. Each side is evaluated once.
 func (c *compiler) textComparison(n *node) boolFunc {
 	left := n.args[0]
 	if f := fused(n); f != nil {
 		return f
 	}
 	holds := c.test(n)
+	if holds == nil {
+		holds = rightTest(n)
+	}
 	if n.inner {
 		positive := holds
 		holds = func(x *X, text []byte) bool { return !positive(x, text) }
 	}
-	var f boolFunc
-	switch {
-	case left.each != nil:
-		each := left.each
+	f := c.asked(n, holds)
+	if left.secret || n.args[1].secret {
+		whole := f
 		f = func(x *X) bool {
-			found, held := each(x, holds)
-			return held || !found && holds(x, empty)
-		}
-	case left.many || left.kind == Texts:
-		list := c.texts(left)
-		f = func(x *X) bool {
-			s := x.State
-			mark := len(s.list)
-			s.list = list(x, s.list)
-			held := anyText(x, s.list[mark:], holds)
-			s.list = s.list[:mark]
+			cut := x.State.cut
+			held := whole(x)
+			if x.State.cut != cut { // a part is easily guessed: nothing equals it
+				return n.inner
+			}
 			return held
 		}
-	default:
-		of := c.scalar(left)
-		f = func(x *X) bool { return holds(x, of(x)) }
 	}
 	if n.outer {
 		return func(x *X) bool { return !f(x) }
 	}
 	return f
+}
+
+// asked compiles the question whether a test holds for one value of the left side.
+func (c *compiler) asked(n *node, holds test) boolFunc {
+	left := n.args[0]
+	list := c.right(n)
+	switch {
+	case left.each != nil && list == nil:
+		each := left.each
+		return func(x *X) bool {
+			found, held := each(x, holds)
+			return held || !found && holds(x, empty)
+		}
+	case left.each != nil:
+		each := left.each
+		return func(x *X) bool {
+			s, mark, outer := x.State, len(x.State.list), x.State.right
+			s.list = list(x, s.list)
+			s.setRight(n, mark)
+			found, held := each(x, holds)
+			held = held || !found && holds(x, empty)
+			s.list, s.right = s.list[:mark], outer
+			return held
+		}
+	case list == nil && (left.many || left.kind == Texts):
+		all := c.texts(left)
+		return func(x *X) bool {
+			s, mark := x.State, len(x.State.list)
+			s.list = all(x, s.list)
+			held := anyText(x, s.list[mark:], holds)
+			s.list = s.list[:mark]
+			return held
+		}
+	case list == nil:
+		of := c.scalar(left)
+		return func(x *X) bool { return holds(x, of(x)) }
+	}
+	all := c.texts(left)
+	return func(x *X) bool {
+		s, mark, outer := x.State, len(x.State.list), x.State.right
+		s.list = all(x, s.list)
+		end := len(s.list)
+		s.list = list(x, s.list)
+		s.setRight(n, end)
+		held := anyText(x, s.list[mark:end], holds)
+		s.list, s.right = s.list[:mark], outer
+		return held
+	}
+}
+
+// right compiles the right side of n to a list, where that is evaluated: nil for what is written out.
+func (c *compiler) right(n *node) TextsFunc {
+	if _, constant := n.args[1].constant(); n.list != nil || n.cmp == cmpIn || n.cmp == cmpMatches ||
+		constant && !n.args[0].secret {
+		return nil
+	}
+	return c.texts(n.args[1])
+}
+
+// manyRight is from how many values of the right side on they are searched in order. One client sends both sides of
+// cookie.a == query.a, and 8 KiB of them are 4 million pairs.
+const manyRight = 16
+
+// searched reports whether many values of the right side are searched.
+func searched(n *node) bool { return n.cmp == cmpEqual && !n.args[0].secret && !n.args[1].secret }
+
+// setRight makes what the list has from begin on the right side of n.
+func (s *State) setRight(n *node, begin int) {
+	s.right = span{begin, len(s.list)}
+	if all := s.list[begin:]; len(all) > manyRight && searched(n) {
+		slices.SortFunc(all, bytes.Compare)
+	}
+}
+
+// rightTest compares a text with the values of the right side, which stand in the list of the state.
+func rightTest(n *node) test {
+	same, search := sameFunc(n), searched(n)
+	return func(x *X, text []byte) bool {
+		all := x.State.list[x.State.right.begin:x.State.right.end]
+		if search && len(all) > manyRight {
+			_, found := slices.BinarySearchFunc(all, text, bytes.Compare)
+			return found
+		}
+		for _, other := range all {
+			if same(text, other) {
+				return true
+			}
+		}
+		return len(all) == 0 && same(text, empty)
+	}
 }
 
 // anyText reports whether a test holds for one of some texts, or for the empty one where there is none.
@@ -306,7 +390,7 @@ func constants(set *node) []string {
 	return list
 }
 
-// test compiles what a comparison asks about one text of its left side.
+// test compiles what a comparison asks about one text of its left side; nil where it asks the values of the right one.
 func (c *compiler) test(n *node) test {
 	right := n.args[1]
 	switch {
@@ -326,24 +410,7 @@ func (c *compiler) test(n *node) test {
 	if text, ok := right.constant(); ok && !n.args[0].secret {
 		return constantTest(n.cmp, text)
 	}
-	same := sameFunc(n)
-	if right.many || right.kind == Texts {
-		list := c.texts(right)
-		return func(x *X, text []byte) bool {
-			s := x.State
-			mark := len(s.list)
-			s.list = list(x, s.list)
-			held := false
-			for _, other := range s.list[mark:] {
-				held = held || same(text, other)
-			}
-			held = held || len(s.list) == mark && same(text, empty)
-			s.list = s.list[:mark]
-			return held
-		}
-	}
-	other := c.scalar(right)
-	return func(x *X, text []byte) bool { return same(text, other(x)) }
+	return nil
 }
 
 // constantTest compiles a comparison with a text that is written out.

@@ -29,6 +29,7 @@ type State struct {
 
 	computed   []byte   // texts, one after another, from the beginning of an evaluation
 	list       [][]byte // lists of texts that are in use, as a stack
+	right      span     // in list: the right side of the comparison at hand
 	collecting [][]byte // a list that is being made
 	cut        uint64
 	seed       uint64 // of random
@@ -39,6 +40,9 @@ type State struct {
 	matched bool
 	outer   matchOf // of the route
 }
+
+// span is a part of a list.
+type span struct{ begin, end int }
 
 // matchOf is a match that the owner of a State names.
 type matchOf struct {

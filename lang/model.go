@@ -185,6 +185,7 @@ func (m *model) sum(n *node) value {
 // compare asks of each value on the left whether it is what the right says.
 func (m *model) compare(n *node) bool {
 	left, right := n.args[0], n.args[1]
+	cut := m.x.State.cut
 	v := m.eval(left)
 	if left.kind.number() {
 		return v.there && m.numbers(n, v.number)
@@ -195,11 +196,20 @@ func (m *model) compare(n *node) bool {
 	if len(v.texts) == 0 {
 		v.texts = [][]byte{empty}
 	}
+	var others [][]byte
+	if n.list == nil && n.cmp != cmpIn && n.cmp != cmpMatches {
+		if others = m.eval(right).texts; len(others) == 0 {
+			others = [][]byte{empty}
+		}
+	}
 	found := false
 	for _, text := range v.texts {
-		if found = m.texts(n, text, right) != n.inner; found {
+		if found = m.texts(n, text, others) != n.inner; found {
 			break
 		}
+	}
+	if (left.secret || right.secret) && m.x.State.cut != cut {
+		found = n.inner
 	}
 	return found != n.outer
 }
@@ -232,7 +242,8 @@ func (m *model) same(n *node, v value) bool {
 }
 
 // texts asks about one text.
-func (m *model) texts(n *node, text []byte, right *node) bool {
+func (m *model) texts(n *node, text []byte, others [][]byte) bool {
+	right := n.args[1]
 	switch {
 	case n.list != nil:
 		return n.list.HasText(text)
@@ -244,10 +255,6 @@ func (m *model) texts(n *node, text []byte, right *node) bool {
 			m.x.State.keepMatch(text, at)
 		}
 		return at != nil
-	}
-	others := m.eval(right).texts
-	if len(others) == 0 {
-		others = [][]byte{empty}
 	}
 	return slices.ContainsFunc(others, func(other []byte) bool {
 		switch n.cmp {

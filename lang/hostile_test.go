@@ -1,0 +1,90 @@
+package lang
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostile returns a request with a target and fields.
+func hostile(target string, fields ...string) *X {
+	lines := append([]string{"GET " + target + " HTTP/1.1", "Host: a"}, fields...)
+	x := &X{Request: request(lines...), State: NewState(1)}
+	x.Path = []byte("/private")
+	return x
+}
+
+// TestCondition_sealsOnce sends many signatures: the code that they are compared with is made once, and does not run
+// out of room, where it would be empty as they are.
+func TestCondition_sealsOnce(t *testing.T) {
+	names := scope(t)
+	for text, want := range map[string]bool{
+		`query.sig == hex(hmac(secret.links, path))`:                         false,
+		`not query.sig != hex(hmac(secret.links, path))`:                     false,
+		`any(query.sig == hex(hmac(secret.links, path)))`:                    false,
+		`all(query.sig == hex(hmac(secret.links, path)))`:                    false,
+		`any(query.sig != hex(hmac(secret.links, path)))`:                    true,
+		`hex(hmac(secret.links, path)) == query.sig`:                         false,
+		`query.sig == hex(hmac(secret.links, replace(path, "p", header.x)))`: false,
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := hostile("/private?"+strings.Repeat("sig=&", 6000), "X: "+strings.Repeat("x", ComputedMax))
+		if c.Holds(x) != want {
+			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut())
+		}
+		checkModel(t, names, x, text)
+	}
+}
+
+// TestCondition_codeThatIsCut: where there was no room for a code nothing equals what is left of it.
+func TestCondition_codeThatIsCut(t *testing.T) {
+	names := scope(t)
+	for text, want := range map[string]bool{
+		`query.sig == replace(header.x, "x", "yy") + hex(hmac(secret.links, path))`:      false,
+		`query.sig != replace(header.x, "x", "yy") + hex(hmac(secret.links, path))`:      true,
+		`all(query.sig == replace(header.x, "x", "yy") + hex(hmac(secret.links, path)))`: false,
+		`any(query.sig != replace(header.x, "x", "yy") + hex(hmac(secret.links, path)))`: true,
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := hostile("/private?sig=", "X: "+strings.Repeat("x", ComputedMax/2))
+		if c.Holds(x) != want || x.State.Cut() == 0 {
+			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut())
+		}
+	}
+}
+
+// TestCondition_manyByMany compares thousands of values with thousands, none of which are alike: that took 5 s.
+func TestCondition_manyByMany(t *testing.T) {
+	names := scope(t)
+	for _, text := range []string{
+		`cookie.a == query.a`,
+		`query.a == cookie.a`,
+		`cookie.a == query.a ?? "y"`,
+		`split(header.a, ",") == split(header.b, ",")`,
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := hostile("/?"+strings.Repeat("a=%78&", 2700), "Cookie: "+strings.Repeat("a;", 8<<10),
+			"A: "+strings.Repeat("a,", 8<<10)+"a", "B: "+strings.Repeat("b,", 8<<10)+"b")
+		begin := time.Now()
+		if c.Holds(x) {
+			t.Errorf("%s holds", text)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%s took %v", text, took)
+		}
+		x.Request.Add("Cookie", "a=x")
+		x.Request.Add("A", "b")
+		if !c.Holds(x) {
+			t.Errorf("%s does not hold for one of them", text)
+		}
+	}
+}
