@@ -88,3 +88,31 @@ func TestCondition_manyByMany(t *testing.T) {
 		}
 	}
 }
+
+// TestCondition_malformedValues: what one reader refuses another takes, so a rule sees it.
+func TestCondition_malformedValues(t *testing.T) {
+	names := scope(t)
+	for _, c := range []struct{ text, query, cookie string }{
+		{`query.cmd contains "rm"`, "cmd=rm;ls", ""},
+		{`query.cmd == "rm;ls"`, "cmd=rm;ls", ""},
+		{`query.cmd == "rm %zz"`, "cmd=rm+%zz", ""},
+		{`query.cmd == "rm%"`, "cmd=rm%", ""},
+		{`query.cmd == "rm%2"`, "a=1&c%6Dd=r%6d%2", ""},
+		{`has(query.cmd)`, "cmd;=1&cmd=%", ""},
+		{`cookie.x == "<script>\""`, "", `x=<script>"`},
+		{`cookie.x == "a\b"`, "", `x=a\b`},
+		{`cookie.x == "é"`, "", `x=é`},
+		{`cookie.x == "<script>"`, "", `x="<script>"`},
+		{`cookie.x == "b"`, "", `x="a; x=b`},
+	} {
+		compiled, err := names.Condition(c.text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := hostile("/?"+c.query, "Cookie: "+c.cookie)
+		if !compiled.Holds(x) {
+			t.Errorf("%s does not hold for %s%s", c.text, c.query, c.cookie)
+		}
+		checkModel(t, names, x, c.text)
+	}
+}

@@ -18,13 +18,13 @@ var builtin = []Variable{
 	{Name: "target", Kind: Text, Phases: afterHead, Doc: "The target with its query, byte for byte as it came.",
 		Example: `target contains "//"`, Text: target},
 	{Name: "query", Kind: Text, Phases: afterHead,
-		Doc: "The query as it came, without the question mark. `query.X` is a parameter, decoded; there " +
-			"may be several of a name.",
+		Doc: "The query as it came, without the question mark. `query.X` is a parameter, decoded as forms " +
+			"are; a `%` that encodes nothing stays. There may be several of a name.",
 		Example: `query.q == "1"`, Text: query, NamedTexts: queryNamed, each: queryEach},
 	{Name: "header", Kind: Text, Phases: afterHead,
 		Doc:     "`header.X` is a field of the request; its name is in any case, and there may be several of it.",
 		Example: `header.user-agent contains "curl"`, NamedTexts: headerNamed, each: headerEach},
-	{Name: "cookie", Kind: Text, Phases: afterHead, Doc: "`cookie.X` is a cookie; there may be several of a name.",
+	{Name: "cookie", Kind: Text, Phases: afterHead, Doc: "`cookie.X` is a cookie, without quotation marks around it; there may be several of a name.",
 		Example: `cookie.beta == "yes"`, NamedTexts: cookieNamed, each: cookieEach},
 	{Name: "host", Kind: Text, Phases: afterHead, Doc: "The host that was asked for, in lower case, without its port.",
 		Example: `host ends_with ".example.com"`, Text: host},
@@ -305,7 +305,8 @@ func eachField(x *X, h *message.Head, id message.Name, name string, holds test) 
 	return found, false
 }
 
-// queryEach walks the parameters of a name. What is no encoding is passed over, as url.ParseQuery does.
+// queryEach walks the parameters of a name. A percent sign that encodes nothing stands for itself, and a semicolon too:
+// origins read such values, so that a rule has to.
 func queryEach(name string) eachFunc {
 	return func(x *X, holds test) (found, held bool) {
 		if x.Request == nil {
@@ -318,10 +319,7 @@ func queryEach(name string) eachFunc {
 				break
 			}
 			if bytes.IndexByte(value, '%') >= 0 || bytes.IndexByte(value, '+') >= 0 {
-				if value, ok = message.AppendUnescaped(x.State.Room(), value); !ok {
-					continue
-				}
-				value = x.State.Keep(value)
+				value = x.State.parameter(value)
 			}
 			if found = true; holds(x, present(value)) {
 				return true, true
@@ -329,6 +327,20 @@ func queryEach(name string) eachFunc {
 		}
 		return found, false
 	}
+}
+
+// parameter decodes a value of a query.
+func (s *State) parameter(b []byte) []byte {
+	dst := s.Room()
+	for len(b) > 0 {
+		if b[0] == '+' {
+			dst, b = append(dst, ' '), b[1:]
+			continue
+		}
+		c, size := message.DecodePercent(b)
+		dst, b = append(dst, c), b[size:]
+	}
+	return s.Keep(dst)
 }
 
 // cookieEach walks the cookies of a name.

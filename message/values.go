@@ -26,11 +26,11 @@ func (h *Head) Parameter(name string) string {
 // AppendParameter is Parameter, but for where the value is: it is appended to dst.
 func (h *Head) AppendParameter(dst []byte, name string) []byte {
 	for query := h.Query(); ; {
-		value, rest, ok := CutParameter(query, name)
-		if !ok {
+		pair, value, rest := cutParameter(query, name)
+		if pair == nil {
 			return dst
 		}
-		if text, ok := AppendUnescaped(dst, value); ok {
+		if text, ok := appendUnescaped(dst, value); ok && bytes.IndexByte(pair, ';') < 0 {
 			return text
 		}
 		query = rest
@@ -38,17 +38,22 @@ func (h *Head) AppendParameter(dst []byte, name string) []byte {
 }
 
 // CutParameter returns the first value of a query that is called name, as it is written, and what of the query follows
-// it. Both are borrowed.
+// it. Both are borrowed. It passes over no value: what is malformed for one reader another one takes.
 func CutParameter(query []byte, name string) (value, rest []byte, ok bool) {
+	pair, value, rest := cutParameter(query, name)
+	return value, rest, pair != nil
+}
+
+// cutParameter returns the name and the value together too, nil where there is none.
+func cutParameter(query []byte, name string) (pair, value, rest []byte) {
 	for len(query) > 0 {
-		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
 		key, value, _ := bytes.Cut(pair, []byte{'='})
-		if len(pair) > 0 && unescapesTo(key, name) && bytes.IndexByte(pair, ';') < 0 {
-			return value, query, true
+		if len(pair) > 0 && unescapesTo(key, name) {
+			return pair, value, query
 		}
 	}
-	return nil, nil, false
+	return nil, nil, nil
 }
 
 // unescapesTo reports whether b, a part of a query, stands for s.
@@ -64,9 +69,9 @@ func unescapesTo(b []byte, s string) bool {
 	return n == len(s)
 }
 
-// AppendUnescaped appends what b, a part of a query, stands for. It returns dst and false where a percent sign encodes
+// appendUnescaped appends what b, a part of a query, stands for. It returns dst and false where a percent sign encodes
 // nothing.
-func AppendUnescaped(dst, b []byte) ([]byte, bool) {
+func appendUnescaped(dst, b []byte) ([]byte, bool) {
 	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
 		return append(dst, b...), true
 	}
@@ -104,15 +109,19 @@ func (h *Head) PeekCookie(name string) []byte {
 		if f := &h.Fields[i]; f.ID != Cookie || f.Dropped() {
 			continue
 		}
-		if value, _, ok := CutCookie(h.Value(i), name); ok {
-			return value
+		for rest := h.Value(i); len(rest) > 0; {
+			var value []byte
+			var ok bool
+			if value, rest, ok = CutCookie(rest, name); ok && validCookie(value) {
+				return value
+			}
 		}
 	}
 	return nil
 }
 
-// CutCookie returns the value of the first cookie called name in the value of a Cookie field, as PeekCookie reads it,
-// and what of the field follows it. Both are borrowed.
+// CutCookie returns the value of the first cookie called name in the value of a Cookie field, without quotation marks
+// around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or not.
 func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 	for len(list) > 0 {
 		var pair []byte
@@ -124,9 +133,7 @@ func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 		if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 			value = value[1 : n-1]
 		}
-		if validCookie(value) {
-			return value, list, true
-		}
+		return value, list, true
 	}
 	return nil, nil, false
 }
