@@ -24,8 +24,39 @@ type compiler struct {
 	capture bool // match.N is asked: "~" notes its groups
 }
 
-// boolean compiles n, whose kind is Bool.
+// boolean compiles n, whose kind is Bool. What was computed for it is given up when it is known: ComputedMax is for one
+// comparison, or a client fills it by the texts that the first ones ask about, and the last ones see none.
 func (c *compiler) boolean(n *node) boolFunc {
+	f := c.plainly(n)
+	if n.op != opCompare && n.op != opCall || !n.computes() || n.op == opCompare && fused(n) != nil {
+		return f
+	}
+	return func(x *X) bool {
+		mark := len(x.State.computed)
+		held := f(x)
+		x.State.computed = x.State.computed[:mark]
+		return held
+	}
+}
+
+// computes reports whether n may need room for computed texts.
+func (n *node) computes() bool {
+	switch n.op {
+	case opCall, opAdd:
+		return true
+	case opName, opIndex:
+		if v := n.variable; v != nil && (v.Kind == Text || v.Kind == Texts) && !slices.Contains(borrowed, v) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.args, (*node).computes)
+}
+
+// borrowed are built-in texts that are never computed.
+var borrowed = []*Variable{methodVariable, pathVariable, builtinNamed("target"), builtinNamed("header"),
+	builtinNamed("cookie"), builtinNamed("answer.header"), builtinNamed("scheme"), builtinNamed("proto")}
+
+func (c *compiler) plainly(n *node) boolFunc {
 	switch n.op {
 	case opTrue:
 		return func(*X) bool { return true }

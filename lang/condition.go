@@ -135,12 +135,12 @@ func (t *Template) Append(dst []byte, x *X) []byte {
 	if x.State == nil {
 		x.State = NewState(0)
 	}
-	x.State.begin()
 	begin := len(dst)
 	for i := range t.parts {
 		if p := &t.parts[i]; p.value == nil {
 			dst = append(dst, p.plain...)
 		} else {
+			x.State.begin() // ComputedMax is for one value
 			dst = p.value(x, dst)
 		}
 		if len(dst)-begin > ComputedMax {

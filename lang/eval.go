@@ -5,8 +5,8 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// ComputedMax is how many bytes of computed texts one evaluation has room for. What is more is cut off and counted:
-// see State.Cut.
+// ComputedMax is how many bytes of computed texts one comparison, or one value of a template, has room for, and how
+// long a template may be. What is more is cut off and counted: see State.Cut.
 const ComputedMax = 64 << 10
 
 // X is what a text is evaluated for: one request, its answer, or a connection. The caller fills it, evaluation reads
@@ -63,8 +63,8 @@ func (s *State) SetMatch(subject []byte, groups [][2]int32) {
 	s.matched = false
 }
 
-// begin forgets the texts of the evaluation before. Its lists are gone: what makes one gives it up when it is asked.
-func (s *State) begin() { s.computed = s.computed[:0] }
+// begin forgets the texts of the evaluation before, and the lists that it had in use if a function panicked.
+func (s *State) begin() { s.computed, s.list = s.computed[:0], s.list[:0] }
 
 // Room returns an empty slice to append a computed text to, which Keep then takes. Between the two calls there is no
 // other evaluation.

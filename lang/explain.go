@@ -60,6 +60,7 @@ func (e *explainer) walk(n *node, asked bool) (holds bool) {
 	}
 	clause := Clause{Offset: int(n.at), End: int(n.end), Text: e.text[n.at:n.end], Asked: asked}
 	if asked {
+		e.x.State.begin()
 		clause.Holds = e.eval(n).yes
 		clause.Value, clause.Missing = e.value(n)
 	}

@@ -116,3 +116,70 @@ func TestCondition_malformedValues(t *testing.T) {
 		checkModel(t, names, x, c.text)
 	}
 }
+
+// TestCondition_roomForEach: what one comparison has computed takes no room from the next one.
+func TestCondition_roomForEach(t *testing.T) {
+	names := scope(t)
+	clauses, blanks := make([]string, 20), strings.Repeat("+", 8000)
+	for i := range clauses {
+		clauses[i] = `query.c contains "evil` + string(rune('a'+i)) + `"`
+	}
+	for text, x := range map[string]*X{
+		`lower(header.x) == "b" or lower(header.y) == "evil"`:            hostile("/"),
+		strings.Join(clauses, " or "):                                    hostile("/?c=" + blanks + "evilt"),
+		`text(len(lower(header.x)) > 0) + lower(header.y) == "trueevil"`: hostile("/"),
+		`int(lower(header.x), 0) == 0 and lower(header.y) == "evil"`:     hostile("/"),
+		`not percent(lower(header.x), 0) and lower(header.y) == "evil"`:  hostile("/"),
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Request.Add("X", strings.Repeat("x", ComputedMax))
+		x.Request.Add("Y", "Evil")
+		if !c.Holds(x) || x.State.Cut() != 0 {
+			t.Errorf("%.80s does not hold, %d texts cut", text, x.State.Cut())
+		}
+		checkModel(t, names, x, text)
+	}
+	to, err := names.Template(`{len(lower(header.x)) > 1 ? "a" : "b"}{lower(header.y)}`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := hostile("/", "X: "+strings.Repeat("x", ComputedMax), "Y: B")
+	if got := string(to.Append(nil, x)); got != "ab" {
+		t.Errorf("the template is %q", got)
+	}
+}
+
+// TestState_afterPanic: a function of a program that panics leaves nothing in the state.
+func TestState_afterPanic(t *testing.T) {
+	given := names()
+	given.Functions = append(given.Functions, Function{Name: "fails", Doc: "It panics.", Example: `fails("a") == ""`,
+		Text: func(*X, []byte, []byte, []byte) []byte { panic("fails") }})
+	scope, err := NewScope(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails, err := scope.Condition(`split(header.x, ",").fails() == query.a`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := scope.Condition(`split(header.x, ",").upper() == query.a and len(split(header.x, ",")) == 3`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := hostile("/?a=1&a=%43", "X: a,b,c")
+	for range 3 {
+		func() {
+			defer func() { recover() }()
+			fails.Holds(x)
+		}()
+		if !after.Holds(x) {
+			t.Error("after a panic the condition does not hold")
+		}
+		if n := len(x.State.list); n != 0 {
+			t.Errorf("the state has %d texts left", n)
+		}
+	}
+}

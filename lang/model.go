@@ -56,6 +56,9 @@ func (v value) missing(kind Kind) bool {
 }
 
 func (m *model) eval(n *node) (v value) {
+	if n.kind == Bool {
+		defer func(mark int) { m.x.State.computed = m.x.State.computed[:mark] }(len(m.x.State.computed))
+	}
 	switch n.op {
 	case opText:
 		return one([]byte(n.text))
@@ -395,6 +398,7 @@ func (m *model) text(n *node, v value) []byte {
 func (m *model) template(root *node) []byte {
 	var dst []byte
 	for _, n := range root.args {
+		m.x.State.begin()
 		dst = append(dst, m.text(n, m.eval(n))...)
 	}
 	return dst[:min(len(dst), ComputedMax)]
