@@ -122,7 +122,8 @@ func (s *State) keepMatch(subject []byte, at []int) {
 	s.matched = true
 }
 
-// group returns a group of the last match, nil when there is none.
+// group returns a group of the last match, nil when there is none. It is a copy: another "~" of the same evaluation
+// takes the place of the subject.
 func (s *State) group(i int) []byte {
 	subject, groups := s.subject, s.groups[:]
 	if !s.matched {
@@ -131,7 +132,11 @@ func (s *State) group(i int) []byte {
 	if i >= len(groups) || groups[i][0] < 0 || groups[i][0] > groups[i][1] || int(groups[i][1]) > len(subject) {
 		return nil
 	}
-	return present(subject[groups[i][0]:groups[i][1]])
+	text := subject[groups[i][0]:groups[i][1]]
+	if !s.matched {
+		return present(text)
+	}
+	return s.Keep(append(s.Room(), text...))
 }
 
 // random returns a number from 0 to n-1.

@@ -183,3 +183,23 @@ func TestState_afterPanic(t *testing.T) {
 		}
 	}
 }
+
+// TestCondition_twoMatches: the groups of one match stay what they are while another one is made.
+func TestCondition_twoMatches(t *testing.T) {
+	names := scope(t)
+	for _, text := range []string{
+		`path ~ "^/(.*)$" and match.1 + (header.x ~ "^(.*)$" ? match.1 : "") == "privatezz"`,
+		`path ~ "^/(.*)$" and match.1 == (header.x ~ "^(.*)$" ? "private" : "")`,
+		`path ~ "^/(.*)$" and replace(match.1, "v", header.x ~ "^(.*)$" ? "x" : "") == "prixate"`,
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := hostile("/", "X: zz")
+		if !c.Holds(x) {
+			t.Errorf("%s does not hold", text)
+		}
+		checkModel(t, names, x, text)
+	}
+}
