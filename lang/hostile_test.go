@@ -203,3 +203,17 @@ func TestCondition_twoMatches(t *testing.T) {
 		checkModel(t, names, x, text)
 	}
 }
+
+// TestLike_time has a glob found again and again but for its last byte.
+func TestLike_time(t *testing.T) {
+	text := []byte(strings.Repeat("a", 64<<10))
+	begin := time.Now()
+	for _, glob := range []string{"*" + strings.Repeat("a", 8<<10) + "b*", "*" + strings.Repeat("a*", 8<<10) + "b*"} {
+		if like(text, []byte(glob)) {
+			t.Errorf("%.10s… is like it", glob)
+		}
+	}
+	if took := time.Since(begin); took > time.Second/2 {
+		t.Errorf("it took %v", took)
+	}
+}
