@@ -157,8 +157,13 @@ func validName(name string) bool {
 	return name != ""
 }
 
-// checkTables finds lists and maps without the function that they need.
+// checkTables finds lists and maps without the function that they need, and secrets that a request without any has.
 func (s *Scope) checkTables() error {
+	for name, secret := range s.secrets {
+		if len(secret) == 0 {
+			return fmt.Errorf("secret %s: it is empty, and equals what is missing", name)
+		}
+	}
 	for name, l := range s.lists {
 		if l.Kind == Text && l.HasText == nil || l.Kind == IP && l.HasAddr == nil || l.Kind != Text && l.Kind != IP {
 			return fmt.Errorf("list %s: it holds texts or addresses, and has the function for them", name)

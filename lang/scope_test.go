@@ -18,6 +18,7 @@ func TestNewScope_wrong(t *testing.T) {
 		"needs a name of its own":    {Functions: []Function{{Name: "lower"}}},
 		"a text and at most two":     {Functions: []Function{{Name: "a", Args: 3}}},
 		"list a: it holds texts":     {Lists: map[string]List{"a": {Kind: IP}}},
+		"secret a: it is empty":      {Secrets: map[string][]byte{"a": nil}},
 		"map a: its keys are texts":  {Maps: map[string]Map{"a": {Key: Int}}},
 		"its function gives a numbe": {Variables: []Variable{{Name: "a", Kind: Bool, Phases: Log, Int: length}}},
 	} {
