@@ -277,6 +277,9 @@ func (c *checker) compare(n *node) *Error {
 	if left.secret && n.cmp != cmpEqual {
 		return at(n, "a secret is compared by == alone")
 	}
+	if err := c.hostCase(n); err != nil {
+		return err
+	}
 	if n.cmp == cmpIn {
 		return c.in(n)
 	}
@@ -306,6 +309,25 @@ func (c *checker) compare(n *node) *Error {
 		return c.pattern(n, right)
 	case n.cmp == cmpLike && right.op != opText:
 		return at(right, "a glob is written out")
+	}
+	return nil
+}
+
+// hostCase refuses a comparison of the host, which is in lower case, with a text that has an upper case: that is never
+// what was meant, and a rule that is to refuse a host would refuse none.
+func (c *checker) hostCase(n *node) *Error {
+	left, right := n.args[0], n.args[1]
+	if left.op != opName || left.variable != hostVariable || n.cmp == cmpMatches {
+		return nil
+	}
+	texts := []*node{right}
+	if right.op == opSet {
+		texts = right.args
+	}
+	for _, a := range texts {
+		if a.op == opText && upperCase(a.text) {
+			return at(a, "host is in lower case").hint("write %q", strings.ToLower(a.text))
+		}
 	}
 	return nil
 }

@@ -236,6 +236,9 @@ var wrong = []struct{ text, says string }{
 	{"path in", "in is followed by"},
 	{"(path == 'a'", "no end"},
 	{"client.ip in {10.0.0.0/8", "no end"},
+	{"host == 'Example.com'", `write "example.com"`},
+	{"host in {'a' 'B'}", "host is in lower case"},
+	{"host not ends_with '.Example.com'", "host is in lower case"},
 }
 
 func TestCondition_wrong(t *testing.T) {
