@@ -250,10 +250,11 @@ func newReplacement(text string, groups int) (*replacement, *Error) {
 	return r, nil
 }
 
-// replaceAll replaces each match of p in b.
+// replaceAll replaces each match of p in b. Where there is no time for more, the rest is cut off.
 func (p *pattern) replaceAll(s *State, b []byte, with *replacement) []byte {
 	dst, left, last := s.Room(), s.left(), 0
-	for _, at := range p.all(b) {
+	places, more := p.all(b)
+	for _, at := range places {
 		if len(dst) > left {
 			break
 		}
@@ -266,6 +267,10 @@ func (p *pattern) replaceAll(s *State, b []byte, with *replacement) []byte {
 			}
 		}
 		last = at[1]
+	}
+	if more {
+		s.cut++
+		return s.Keep(dst)
 	}
 	if last == 0 && len(dst) == 0 {
 		return b

@@ -217,3 +217,23 @@ func TestLike_time(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// TestReplace_time replaces matches for each of which the rest of the text is looked at. What there is no time for is
+// cut off: it is not left as it came.
+func TestReplace_time(t *testing.T) {
+	names := scope(t)
+	to, err := names.Template(`{header.x.re_replace("<[^>]*>|<", "_")}`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int]int{2000: 2000, 32 << 10: replaceWork / (32<<10 + 1)} {
+		x := hostile("/", "X: "+strings.Repeat("<", size))
+		begin := time.Now()
+		if got := string(to.Append(nil, x)); got != strings.Repeat("_", want) || (x.State.Cut() > 0) != (want < size) {
+			t.Errorf("%d bytes: %d, want %d, %d texts cut", size, len(got), want, x.State.Cut())
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("%d bytes took %v", size, took)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package lang
 import (
 	"errors"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 
 	"github.com/edge-proxy/edge/lang/regex"
 )
@@ -17,7 +19,8 @@ const GroupsMax = regex.GroupsMax
 // pattern is a regular expression. Immutable.
 type pattern struct {
 	*regex.Pattern
-	re *regexp.Regexp // of re_replace, which wants every match
+	re  *regexp.Regexp // of re_replace, which wants every match
+	far bool           // a match may need a look at all of the text
 }
 
 // newPattern compiles an expression of Go's package regexp. The error says which bytes of text are wrong.
@@ -50,7 +53,32 @@ func (p *pattern) capture(s *State, b []byte) bool {
 }
 
 // prepareAll has p ready for all.
-func (p *pattern) prepareAll() { p.re = regexp.MustCompile(p.String()) }
+func (p *pattern) prepareAll() {
+	p.re = regexp.MustCompile(p.String())
+	tree, err := syntax.Parse(p.String(), syntax.Perl)
+	p.far = err != nil || unbounded(tree)
+}
 
-// all returns the places of all matches in b and of their groups, as regexp.Regexp does.
-func (p *pattern) all(b []byte) [][]int { return p.re.FindAllSubmatchIndex(b, -1) }
+// unbounded reports whether re repeats something without an end.
+func unbounded(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpRepeat && re.Max < 0 ||
+		slices.ContainsFunc(re.Sub, unbounded)
+}
+
+// replaceWork bounds the matches that re_replace replaces times the bytes of the text, where the pattern
+// repeats without an end. Package regexp may look at all of the rest for each match then: 8 KiB of "<" take a second
+// for <[^>]*>|<, and 32 KiB 16 times that.
+const replaceWork = 8 << 20
+
+// all returns the places of the matches in b and of their groups, as regexp.Regexp does. more reports that there are
+// others, for which there is no time.
+func (p *pattern) all(b []byte) (places [][]int, more bool) {
+	if !p.far {
+		return p.re.FindAllSubmatchIndex(b, -1), false
+	}
+	most := replaceWork / (len(b) + 1)
+	if places = p.re.FindAllSubmatchIndex(b, most+1); len(places) > most {
+		return places[:most], true
+	}
+	return places, false
+}
