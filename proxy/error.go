@@ -86,7 +86,7 @@ func (e *Error) Error() string {
 // Is reports whether target is an Error with the same Kind and From.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	return ok && t.Kind == e.Kind && t.From == e.From
+	return ok && t != nil && t.Kind == e.Kind && t.From == e.From
 }
 
 // Unwrap returns the cause.

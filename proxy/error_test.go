@@ -90,6 +90,9 @@ func TestError_Is(t *testing.T) {
 			t.Errorf("%s: %+v", at, err)
 		}
 	}
+	if errors.Is(proxy.NoRoute, (*proxy.Error)(nil)) {
+		t.Error("a failure is none")
+	}
 	if !errors.Is(&proxy.Error{Kind: "tls", From: proxy.SideBackend}, proxy.TLSFailed) ||
 		errors.Is(proxy.TLSMisconfigured, proxy.TLSFailed) {
 		t.Error("kinds of two sides are one")
