@@ -104,17 +104,26 @@ func unitOf(family string) string {
 
 var kindTexts = [...]string{KindCounter: "counter", KindGauge: "gauge", KindHistogram: "histogram"}
 
+// namesake is a gauge that is called as a counter is without _total. OpenMetrics has one family of a name.
+const namesake = "edge_connections"
+
 // Family begins the lines of the family with that name, which ends in _total where it is a counter.
 func (e *Exposition) Family(name, help string, kind Kind) {
+	typed := kindTexts[kind]
 	if e.format == OpenMetrics && kind == KindCounter {
-		name = strings.TrimSuffix(name, "_total") // the family is called so, its samples have the whole name
+		// The family is called so, its samples have the whole name.
+		if short := strings.TrimSuffix(name, "_total"); short != namesake {
+			name = short
+		} else {
+			typed = "unknown" // whose samples are called as the family is
+		}
 	}
 	b := append(e.buf, "# HELP "...)
 	b = append(append(b, name...), ' ')
 	b = appendHelp(b, help, e.format == OpenMetrics)
 	b = append(b, "\n# TYPE "...)
 	b = append(append(b, name...), ' ')
-	b = append(append(b, kindTexts[kind]...), '\n')
+	b = append(append(b, typed...), '\n')
 	if unit := unitOf(name); unit != "" && e.format == OpenMetrics {
 		b = append(b, "# UNIT "...)
 		b = append(append(b, name...), ' ')

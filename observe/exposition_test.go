@@ -146,3 +146,25 @@ func BenchmarkExposition_1000Histograms(b *testing.B) {
 	}
 	b.SetBytes(int64(len(e.Bytes())))
 }
+
+// OpenMetrics has one family of a name: a counter whose name without _total is that of a gauge has another type there.
+func TestExposition_namesakes(t *testing.T) {
+	for format, want := range map[MetricFormat]string{
+		PrometheusText: "# TYPE edge_connections gauge\n# TYPE edge_connections_total counter\n",
+		OpenMetrics:    "# TYPE edge_connections gauge\n# TYPE edge_connections_total unknown\n",
+	} {
+		e := &Exposition{}
+		e.Reset(format)
+		e.Family("edge_connections", "Open ones.", KindGauge)
+		e.Family("edge_connections_total", "Accepted ones.", KindCounter)
+		var types strings.Builder
+		for line := range strings.Lines(string(e.Bytes())) {
+			if strings.HasPrefix(line, "# TYPE") {
+				types.WriteString(line)
+			}
+		}
+		if types.String() != want {
+			t.Errorf("%v:\n%s", format, types.String())
+		}
+	}
+}

@@ -411,7 +411,7 @@ func TestRun_interruptStopsAtOnce(t *testing.T) {
 	if code := e.Wait(testutil.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_accepted_total":1`)
+	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_total":1`)
 }
 
 func TestRun_opensMovedLogsAgain(t *testing.T) {

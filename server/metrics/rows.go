@@ -18,7 +18,7 @@ type row struct {
 
 // engineRows are read from an engine.Stats.
 var engineRows = []row{
-	{"edge_connections_accepted_total", "", "Accepted", "Connections of clients accepted."},
+	{"edge_connections_total", "", "Accepted", "Connections of clients accepted."},
 	{"edge_connections_handed_off_total", "", "HandedOff", "Connections given to an event loop with fewer of them."},
 	{"edge_connections_released_total", "", "Released", "Connections given to another process."},
 	{"edge_connections_received_total", "", "Received", "Connections taken over from another process."},
