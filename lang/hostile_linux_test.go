@@ -211,8 +211,8 @@ func TestCondition_twoMatches(t *testing.T) {
 func TestLike_time(t *testing.T) {
 	text := []byte(strings.Repeat("a", 64<<10))
 	took := spent(t, func() {
-		for _, glob := range []string{"*" + strings.Repeat("a", 8<<10) + "b*", "*" + strings.Repeat("a*", 8<<10) + "b*"} {
-			if like(text, []byte(glob)) {
+		for _, again := range []string{"a", "a*"} {
+			if glob := "*" + strings.Repeat(again, 8<<10) + "b*"; like(text, []byte(glob)) {
 				t.Errorf("%.10s… is like it", glob)
 			}
 		}
