@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
@@ -16,8 +17,8 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Error is a failure of an exchange, with its answer. From and Kind name it in one word each: "backend:connect" in the
-// access log, in edge why and in metrics. Token is what Proxy-Status has for it.
+// Error is a failure of an exchange, with its answer. From and Kind name it in one word each. Reason is what the access
+// log and edge why have for it, "backend:connect", and Token what Proxy-Status has.
 // Immutable, but for the one that a filter is given: see Filter.Error. Those of this package are variables of it, which
 // errors.Is finds. A Destination may have its own, made by NewError: Open returns one, and the streams that it makes
 // give one as the cause of OnReset.
@@ -39,7 +40,8 @@ type Error struct {
 
 	trouble backend.TroubleKind // of the backend that it says something about
 	try     string              // what to look at first, for the log
-	reason  string              // From and Kind
+	phase   string              // in Reason; "": Kind
+	reason  string              // what Reason returns
 	number  *atomic.Uint32      // of its recent.Reason; in it 0: nobody has asked
 }
 
@@ -92,12 +94,13 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Reason returns the reason in the access log: From and Kind, with a colon.
+// Reason returns the reason in the access log: the side that ended the exchange and the phase, which is the Kind but
+// where several kinds have one phase.
 func (e *Error) Reason() string {
 	if e.reason != "" {
 		return e.reason
 	}
-	return e.From.String() + ":" + string(e.Kind)
+	return e.From.String() + ":" + cmp.Or(e.phase, string(e.Kind))
 }
 
 // of returns e for one exchange, with its cause.
@@ -268,6 +271,7 @@ var (
 	ConnectTimeout = NewError(Error{
 		Kind: "connect_timeout", From: SideBackend, Status: 504, Token: "connection_timeout", Retry: RetryAlways,
 		Text:    "The backend did not accept in time.",
+		phase:   "connect",
 		trouble: backend.Connecting,
 		try: "is the machine up, and does no firewall drop what is sent to it? timeouts.connect says how long " +
 			"it has",

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -137,6 +138,8 @@ func faultOf(t *testing.T, lit *ast.CompositeLit, at string) fault {
 		case "Token":
 			f.token = text
 		case "Kind":
+			kind = cmp.Or(kind, text)
+		case "phase":
 			kind = text
 		}
 	}
