@@ -133,6 +133,18 @@ func originOf(name string) string {
 	return origins.byName[name]
 }
 
+// inFile returns the address that the file has for that of an origin, and any other text as it is.
+func inFile(address string) string {
+	origins.Lock()
+	defer origins.Unlock()
+	for file, test := range origins.byName {
+		if address == test {
+			return file
+		}
+	}
+	return address
+}
+
 var (
 	listenLine  = regexp.MustCompile(`(?m)^(listen\s+= )"(.*:(\d+))"$`)
 	addressPart = regexp.MustCompile(`(address = )"([^"]+)"`)
@@ -234,11 +246,7 @@ func answerWords(resp *http.Response, want string, ports map[string]string) stri
 		value := resp.Header.Get(field)
 		if words[i] == ">" {
 			value = resp.Header.Get("X-Got-" + field)
-			for file, test := range origins.byName {
-				if value == test {
-					value = file
-				}
-			}
+			value = inFile(value)
 		}
 		got += " " + words[i] + " " + field + "=" + strings.ReplaceAll(value, " ", "_")
 	}
