@@ -97,8 +97,32 @@ type patron struct {
 	client *http.Client
 	url    string
 	dials  atomic.Int64
+	ended  atomic.Int64 // connections that the server has ended
 	asked  atomic.Int64
 	failed atomic.Pointer[string]
+}
+
+// patronConn is a connection of a patron. The client may end it by itself: a Transport does not use one again whose
+// goroutines were kept from running for 50 ms.
+type patronConn struct {
+	net.Conn
+	by   *patron
+	left atomic.Bool
+}
+
+// Read notes the end of the server.
+func (c *patronConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && !c.left.Swap(true) {
+		c.by.ended.Add(1)
+	}
+	return n, err
+}
+
+// Close is the end of the client.
+func (c *patronConn) Close() error {
+	c.left.Store(true)
+	return c.Conn.Close()
 }
 
 func newPatron(t *testing.T, url, network, address string) *patron {
@@ -107,7 +131,11 @@ func newPatron(t *testing.T, url, network, address string) *patron {
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 1,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			p.dials.Add(1)
-			return new(net.Dialer).DialContext(ctx, network, address)
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &patronConn{Conn: c, by: p}, nil
 		},
 	}
 	p.client = &http.Client{Transport: tr}
@@ -238,8 +266,8 @@ func TestHandover_clientsNoticeNothing(t *testing.T) {
 		if text := p.failed.Load(); text != nil {
 			t.Errorf("%s: %s after %d requests", p.url, *text, p.asked.Load())
 		}
-		if n := p.dials.Load(); strings.HasPrefix(p.url, "http:") && n != 1 {
-			t.Errorf("%s: %d connections", p.url, n)
+		if n := p.ended.Load(); strings.HasPrefix(p.url, "http:") && n > 0 {
+			t.Errorf("%s: %d of %d connections were ended", p.url, n, p.dials.Load())
 		}
 	}
 	t.Logf("%d connections of %d clients moved in %d rounds", moved, len(all), len(rounds))
