@@ -73,12 +73,7 @@ func (c *compiler) plainly(n *node) boolFunc {
 		return anyOf(c.booleans(n.args))
 	case opCond:
 		cond, yes, no := c.boolean(n.args[0]), c.boolean(n.args[1]), c.boolean(n.args[2])
-		return func(x *X) bool {
-			if cond(x) {
-				return yes(x)
-			}
-			return no(x)
-		}
+		return chosen(cond, yes, no)
 	case opCall:
 		return c.booleanCall(n)
 	}

@@ -228,25 +228,13 @@ func (c *compiler) addr(n *node) addrFunc {
 		return func(x *X) netip.Addr { return unmapped(f(x)) }
 	case opCond:
 		cond, yes, no := c.boolean(n.args[0]), c.addr(n.args[1]), c.addr(n.args[2])
-		return func(x *X) netip.Addr {
-			if cond(x) {
-				return yes(x)
-			}
-			return no(x)
-		}
+		return chosen(cond, yes, no)
 	}
 	list := make([]addrFunc, len(n.args))
 	for i, a := range n.args {
 		list[i] = c.addr(a)
 	}
-	return func(x *X) (a netip.Addr) {
-		for _, f := range list {
-			if a = f(x); a.IsValid() {
-				break
-			}
-		}
-		return a
-	}
+	return firstValid(list)
 }
 
 // prefix compiles n, whose kind is Prefix.
@@ -260,23 +248,33 @@ func (c *compiler) prefix(n *node) prefixFunc {
 		return func(x *X) netip.Prefix { return masked(of(x), four, six) }
 	case opCond:
 		cond, yes, no := c.boolean(n.args[0]), c.prefix(n.args[1]), c.prefix(n.args[2])
-		return func(x *X) netip.Prefix {
-			if cond(x) {
-				return yes(x)
-			}
-			return no(x)
-		}
+		return chosen(cond, yes, no)
 	}
 	list := make([]prefixFunc, len(n.args))
 	for i, a := range n.args {
 		list[i] = c.prefix(a)
 	}
-	return func(x *X) (p netip.Prefix) {
+	return firstValid(list)
+}
+
+// chosen returns what yes does where cond holds, else what no does.
+func chosen[T any](cond boolFunc, yes, no func(*X) T) func(*X) T {
+	return func(x *X) T {
+		if cond(x) {
+			return yes(x)
+		}
+		return no(x)
+	}
+}
+
+// firstValid returns the first value of list that is not missing.
+func firstValid[T interface{ IsValid() bool }](list []func(*X) T) func(*X) T {
+	return func(x *X) (v T) {
 		for _, f := range list {
-			if p = f(x); p.IsValid() {
+			if v = f(x); v.IsValid() {
 				break
 			}
 		}
-		return p
+		return v
 	}
 }

@@ -36,12 +36,7 @@ func (c *compiler) scalar(n *node) TextFunc {
 		return c.concatenation(n)
 	case opCond:
 		cond, yes, no := c.boolean(n.args[0]), c.scalar(n.args[1]), c.scalar(n.args[2])
-		return func(x *X) []byte {
-			if cond(x) {
-				return yes(x)
-			}
-			return no(x)
-		}
+		return chosen(cond, yes, no)
 	}
 	list := c.scalars(n.args)
 	return func(x *X) (text []byte) {
