@@ -78,3 +78,15 @@ func TestHAProxy_defaultServer(t *testing.T) {
 	}
 	wantAll(t, "send-proxy", p, []string{"not carried: default-server … send-proxy"})
 }
+
+// A backend that refuses another value of a field than the rule asks for that leads there is closed: a request may have
+// both values.
+func TestHAProxy_twoValuesOfAField(t *testing.T) {
+	p := planOf(t, "haproxy", "frontend f\n mode http\n bind :80\n use_backend b if { hdr(X) yes }\n"+
+		"backend b\n http-request deny if { hdr(X) no }\n server s 127.0.0.1:1\n")
+	out := string(p.Text(plan.TextOnly))
+	if !strings.Contains(out, "status:403") || strings.Contains(out, "dest   = \"b\"") {
+		t.Errorf("%s", out)
+	}
+	wantAll(t, "two values", p, []string{"not carried: the answer of backend b"})
+}

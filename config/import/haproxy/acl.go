@@ -40,8 +40,9 @@ func (a test) and(b test) (c test, ok bool) {
 	return c, true
 }
 
-// meet returns the test that both hold, where some request does.
-func (a test) meet(b test) (c test, some bool) {
+// meet returns the test that both hold, where some request does. told is false where it asks a field for two values,
+// which a request with both of them has: edge has no such test.
+func (a test) meet(b test) (c test, some, told bool) {
 	c = test{secure: max(-1, min(1, a.secure+b.secure)), below: a.below}
 	c.short = append(slices.Clone(a.short), b.short...)
 	var fits, fitsToo bool
@@ -55,9 +56,9 @@ func (a test) meet(b test) (c test, some bool) {
 	paths := shared(a.paths, b.paths, within)
 	c.hosts, c.methods, c.paths = hosts, methods, paths
 	empty := func(a, b, both []string) bool { return len(a) > 0 && len(b) > 0 && len(both) == 0 }
-	some = fits && fitsToo && a.secure*b.secure >= 0
-	return c, some && !empty(a.hosts, b.hosts, hosts) && !empty(a.methods, b.methods, methods) &&
+	some = a.secure*b.secure >= 0 && !empty(a.hosts, b.hosts, hosts) && !empty(a.methods, b.methods, methods) &&
 		!empty(a.paths, b.paths, paths)
+	return c, some, fits && fitsToo
 }
 
 // bothFields returns the conditions of both lists. It reports false where they name one field twice: edge has no such

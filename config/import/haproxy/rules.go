@@ -85,14 +85,23 @@ func (f *front) guard() {
 			rules = append(rules, r)
 			continue
 		}
-		own := f.im.guardsOf(r.backend)
+		own, closed := f.im.guardsOf(r.backend), false
 		for _, g := range own.rules {
-			if both, some := r.meet(g.test); some {
+			switch both, some, told := r.meet(g.test); {
+			case some && told:
 				rules = append(rules, rule{both, g.keys, append(slices.Clone(g.from), r.from...), ""})
+			case some:
+				closed = true
+				f.im.Lose(g.from[0], "the answer of backend "+r.backend, "it asks for another value of a field than a "+
+					"rule that leads there: requests of that rule are closed, since they may have both")
 			}
 		}
+		from := slices.Clone(r.from)
 		if own.closed != nil {
-			r = rule{r.test, refused, append(slices.Clone(r.from), own.closed.at), ""}
+			closed, from = true, append(from, own.closed.at)
+		}
+		if closed {
+			r = rule{r.test, refused, from, ""}
 		}
 		rules = append(rules, r)
 	}
