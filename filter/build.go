@@ -10,12 +10,13 @@ import (
 // Build is what a filter may use of the server that it is made for. nil is a good one: there is no server then, as in
 // a program that calls New by itself.
 type Build struct {
-	Name     string            // of the filter in its file
-	Type     string            // of the filter
-	Logger   *slog.Logger      // nil: slog.Default
-	Reactors int               // of the server
-	Counters *observe.Registry // where Counter counts; nil: nowhere else
-	Kept     *Store            // of Keep; nil: nothing is kept
+	Name     string       // of the filter in its file
+	Type     string       // of the filter
+	Logger   *slog.Logger // nil: slog.Default
+	Reactors int          // of the server
+	Kept     *Claims      // of Keep and Counter; nil: nothing is kept, and no metrics count
+
+	complete bool // the configuration is from a file: it is checked, and has its defaults
 }
 
 // Log returns where the filter tells what an operator has to know: not each request.
@@ -27,16 +28,22 @@ func (b *Build) Log() *slog.Logger {
 }
 
 // Counter is a number of things that filters have done, with a cell for each reactor.
-type Counter struct{ cells []observe.Counter }
+type Counter struct {
+	result string
+	cells  []observe.Counter
+}
 
 // Counter returns the counter of one result, a word such as "limited": edge_filter_total with the labels filter, type
-// and result. Filters of one name in two generations of a configuration count on.
+// and result, for filters of type rate_limit edge_ratelimit_total with filter and result. Filters of one name and type
+// in two generations of a configuration count on.
 func (b *Build) Counter(result string) *Counter {
-	n := 1
-	if b != nil && b.Reactors > 0 {
-		n = b.Reactors
+	reactors := 1
+	if b != nil {
+		reactors = max(reactors, b.Reactors)
 	}
-	c := &Counter{cells: make([]observe.Counter, n)}
+	c, _ := Keep(b, "counter "+result, func() (*Counter, error) {
+		return &Counter{result: result, cells: make([]observe.Counter, reactors)}, nil
+	})
 	return c
 }
 
@@ -53,12 +60,38 @@ func (c *Counter) Load() (sum uint64) {
 	return sum
 }
 
-// Store holds what filters keep over reloads. It belongs to a server.
-type Store struct{}
+// limitType is the type of filters whose counters are a family of their own.
+const limitType = "rate_limit"
 
-// Keep returns what create made for a filter of this name and type with this identity: the same over reloads as long as
-// none of the three changes, so that a reload does not forget what was counted. A T that has Close is closed when no
-// configuration in force keeps it any more.
-func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
-	return create()
+// List has r list the counters of all filters that s keeps.
+func (s *Store) List(r *observe.Registry) {
+	r.Counters("edge_filter_total", "What filters did, by their names, their types and the result.",
+		func(yield func(float64, ...observe.Label)) {
+			s.eachCounter(func(key keptKey, c *Counter) {
+				if key.typ != limitType {
+					yield(float64(c.Load()), observe.Label{Name: "filter", Value: key.name},
+						observe.Label{Name: "type", Value: key.typ}, observe.Label{Name: "result", Value: c.result})
+				}
+			})
+		})
+	r.Counters("edge_ratelimit_total", "What filters of type rate_limit did, by their names and the result.",
+		func(yield func(float64, ...observe.Label)) {
+			s.eachCounter(func(key keptKey, c *Counter) {
+				if key.typ == limitType {
+					yield(float64(c.Load()), observe.Label{Name: "filter", Value: key.name},
+						observe.Label{Name: "result", Value: c.result})
+				}
+			})
+		})
+}
+
+// eachCounter calls do for each counter that is kept.
+func (s *Store) eachCounter(do func(key keptKey, c *Counter)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, k := range s.kept {
+		if c, ok := k.value.(*Counter); ok {
+			do(key, c)
+		}
+	}
 }

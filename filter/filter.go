@@ -4,34 +4,75 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // Type is a registered type of filters. Immutable.
 type Type struct {
 	Name string
-	Doc  string // one sentence
+	Doc  string        // one sentence
+	Keys []*schema.Key // of its table; their targets embed schema.Held, which has what New returns
+	New  func() any    // makes a struct for them: a pointer to it
 
+	of   reflect.Type
 	make func(config any, b *Build) (*proxy.Filter, error)
 }
 
 // types are written by init functions alone.
 var types = map[string]*Type{}
 
-// Register adds a type of filters whose tables are decoded into a C, a struct. It is for init functions. A name that is
-// taken panics.
+// Register adds a type of filters whose tables are decoded into a C, a struct. It is for init functions. A mistake in
+// the tags of C and a name that is taken panic.
 func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
+	of := reflect.TypeFor[C]()
 	if types[name] != nil {
 		panic(fmt.Sprintf("filter: there are two types %q", name))
 	}
-	types[name] = &Type{Name: name, Doc: doc, make: func(config any, b *Build) (*proxy.Filter, error) {
-		return create(config.(*C), b)
-	}}
+	keys, err := keysOf(of)
+	switch {
+	case err != nil:
+	case name == "" || doc == "" || create == nil:
+		err = errNameless
+	default:
+		err = checkReserved(keys)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("filter: type %q: %v", name, err))
+	}
+	types[name] = &Type{Name: name, Doc: doc, Keys: keys, New: func() any { return new(C) }, of: of,
+		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
 }
 
 // Types returns the registered types, by name.
 func Types() []*Type {
 	return slices.SortedFunc(maps.Values(types), func(a, b *Type) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// TypeNamed returns the type of that name, or nil.
+func TypeNamed(name string) *Type { return types[name] }
+
+// Make makes a filter of a configuration that New of t has made and that was read from a file. A panic is an error.
+// The filter has the name of b.
+func (t *Type) Make(config any, b *Build) (f *proxy.Filter, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = nil, fmt.Errorf("filters of type %q: panic: %v", t.Name, p)
+		}
+	}()
+	whole := *b
+	whole.Type, whole.complete = t.Name, true
+	made, err := t.make(config, &whole)
+	if err != nil {
+		return nil, err
+	}
+	if made == nil {
+		return nil, fmt.Errorf("filters of type %q: New has returned neither a filter nor an error", t.Name)
+	}
+	named := *made
+	named.Name = b.Name
+	return &named, nil
 }

@@ -22,6 +22,7 @@ type Key struct {
 	Synonyms map[string]string // other words for those of Enum
 	Later    []string          // words of later versions: an error of its own
 	Restart  bool              // a new value waits until the process starts again; in sections of shape One
+	Required bool              // an entry without it is wrong; in a table inside it, where that has another key
 	Secret   bool              // Document.Written hides its values
 	Local    bool              // its texts name something of this machine, such as files: see Sent
 	Doc      string            // Markdown without bars

@@ -1,0 +1,110 @@
+package filter
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+)
+
+// Store holds what filters keep over reloads: each thing as long as it has a holder. It belongs to a server. The zero
+// value is ready. Safe for any goroutine.
+type Store struct {
+	mu   sync.Mutex
+	kept map[keptKey]*kept // guarded by mu
+}
+
+// keptKey says whose a thing is.
+type keptKey struct {
+	name, typ, identity string
+	of                  reflect.Type
+}
+
+type kept struct {
+	value   any
+	holders int // Claims; guarded by Store.mu
+}
+
+// Claims is what the filters of one generation of a configuration keep.
+// Owned by the goroutine that makes the generation, until Release.
+type Claims struct {
+	store *Store
+	keys  map[keptKey]bool
+}
+
+// Claim begins a generation.
+func (s *Store) Claim() *Claims { return &Claims{store: s, keys: make(map[keptKey]bool)} }
+
+// Release ends the generation: what no other one keeps is closed. A second call does nothing. It returns what Close
+// said.
+func (c *Claims) Release() (errs []error) {
+	for key := range c.keys {
+		if v, last := c.store.release(key); last {
+			if closer, ok := v.(interface{ Close() error }); ok {
+				if err := closer.Close(); err != nil {
+					errs = append(errs, fmt.Errorf("filter %s: %w", key.name, err))
+				}
+			} else if closer, ok := v.(interface{ Close() }); ok {
+				closer.Close()
+			}
+		}
+	}
+	c.keys = nil
+	return errs
+}
+
+// Keep returns what create made for a filter of this name and type with this identity: the same over reloads as long as
+// none of the three changes, so that a reload does not forget what was counted. A T that has Close, with an error or
+// without, is closed when no configuration in force keeps it any more, after the last request that it may serve.
+func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
+	if b == nil || b.Kept == nil {
+		return create()
+	}
+	key := keptKey{b.Name, b.Type, identity, reflect.TypeFor[T]()}
+	if v, found := b.Kept.hold(key); found {
+		return v.(T), nil
+	}
+	v, err := create()
+	if err != nil {
+		return v, err
+	}
+	b.Kept.add(key, v)
+	return v, nil
+}
+
+// hold returns what is kept for key, for this generation too.
+func (c *Claims) hold(key keptKey) (any, bool) {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	k := c.store.kept[key]
+	if k == nil {
+		return nil, false
+	}
+	if !c.keys[key] {
+		c.keys[key] = true
+		k.holders++
+	}
+	return k.value, true
+}
+
+// add keeps v for key, which nothing is kept for: one goroutine makes generations.
+func (c *Claims) add(key keptKey, v any) {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	if c.store.kept == nil {
+		c.store.kept = make(map[keptKey]*kept)
+	}
+	c.store.kept[key] = &kept{v, 1}
+	c.keys[key] = true
+}
+
+// release gives up one hold, and reports whether it was the last one.
+func (s *Store) release(key keptKey) (v any, last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.kept[key]
+	k.holders--
+	if k.holders == 0 {
+		delete(s.kept, key)
+	}
+	return k.value, k.holders == 0
+}
