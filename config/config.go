@@ -7,9 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -55,6 +57,11 @@ type Config struct {
 	Fallback     Dest        // where a request goes that no route takes: the upstream "default", the hello page, or 404
 
 	Registrations []Registration `json:",omitempty"` // of [register]
+
+	Lists    []language.List    `json:",omitempty"`
+	Maps     []language.Map     `json:",omitempty"`
+	Secrets  map[string][]byte  `json:"-"` // of [secrets]
+	Language *language.Language `json:"-"` // what conditions and templates may name
 
 	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
@@ -346,6 +353,7 @@ type Route struct {
 	Query           []route.Condition // all have to hold
 	Listeners       []string          // names of those that the request may have come by; empty: all
 	ClientCert      *route.ClientCert // what the client has to have shown; nil: anything or nothing
+	When            *lang.Condition   `json:",omitempty"` // that has to hold; nil: there is none
 	Weight          int               // among equal routes; 0: none was given
 	Priority        int               // 0 goes first, 3 last; 1 is usual
 	Off             bool              // its weight was given as 0: it takes no request
@@ -385,7 +393,7 @@ func (r *Route) Rule() route.Rule {
 // TakesAll reports whether the route takes every request that no other one does.
 func (r Route) TakesAll() bool {
 	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == PathPrefix && r.ClientCert == nil &&
-		len(r.Listeners)+len(r.Methods)+len(r.Header)+len(r.Query) == 0
+		r.When == nil && len(r.Listeners)+len(r.Methods)+len(r.Header)+len(r.Query) == 0
 }
 
 // Rest returns the route of the requests that no other one takes; false when another one takes all, or when they are

@@ -130,6 +130,7 @@ type routeEntry struct {
 	schema.Given
 	Route
 	pattern   string
+	when      string
 	webSocket bool
 	grpc      bool
 	hosts     []string

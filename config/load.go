@@ -1,9 +1,11 @@
 package config
 
 import (
+	"os"
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
@@ -18,6 +20,9 @@ type Options struct {
 	Dir string
 	// TextOnly looks at what is written alone: Load does not open the certificates that the files name.
 	TextOnly bool
+	// Tables are the lists and maps of the process: those that the Config has take effect with its Language.Commit.
+	// nil: the Config has some of its own, as one that is only checked.
+	Tables *language.Tables
 	// Filters are the names of the filters that the program has. The binary edge has none.
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
@@ -140,6 +145,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
 	r.c.Features = r.features(doc.top)
 	r.c.ErrorPages = doc.top.errors.pages
+	readLanguage(r, o)
 	r.file.Fill(doc.all)
 	r.c.Filters = doc.all.filters
 	checkFilters(r, &doc.all.Given, doc.all.filters)
@@ -180,6 +186,27 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 		r.openFiles()
 	}
 	return r.c
+}
+
+// readLanguage reads what conditions and templates may name.
+func readLanguage(r *resolver, o Options) {
+	l := language.Read(r.file, language.Options{
+		Tables: o.Tables, Open: !r.now.IsZero(), Locate: r.locate, LookupEnv: o.environment(),
+		Unreadable: func(err error, at syntax.Span, path string) bool { return leaveToOthers(r, err, at, path) },
+	})
+	r.c.Language, r.c.Lists, r.c.Maps, r.c.Secrets = l, l.Lists, l.Maps, l.Secrets()
+}
+
+// environment returns what finds a variable for env.NAME. A client that may not quote variables does not get them in
+// this way either.
+func (o Options) environment() func(name string) (string, bool) {
+	switch {
+	case o.Sent != nil && o.Sent.Known != nil:
+		return nil
+	case o.LookupEnv == nil:
+		return os.LookupEnv
+	}
+	return o.LookupEnv
 }
 
 // resolvePart builds a Config of sections that stand alone.

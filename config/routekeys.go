@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/route"
@@ -16,12 +17,13 @@ func routesSection() *schema.Section {
 		Doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, " +
 			"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
 			"number of conditions, of which `listener` comes before `client_cert` before `methods` before `header` " +
-			"before `query`, and what differs still " +
+			"before `query` before `when`, and what differs still " +
 			"by the alphabet; what is equal shares the requests by `weight`. A pattern that ends in " +
 			"`/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
 			"everything), any other is exact; `=/` is the root alone. Every spelling of a path " +
 			"is that path, see `paths` of listeners. " +
-			"Conditions (`listener`, `client_cert`, `methods`, `header`, `query`) all have to hold, for the request " +
+			"Conditions (`listener`, `client_cert`, `methods`, `header`, `query`, `when`) all have to hold, for the " +
+			"request " +
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		New: schema.Make[routeEntry],
@@ -69,6 +71,10 @@ func matchKeys() []*schema.Key {
 		{Path: "query", Type: value.TypeParameters, Example: `{ version = "2" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Query }),
 			Doc:  "Condition: parameters of the query, as for `header`; they are compared decoded."},
+		{Path: "when", Type: language.TypeCondition, Example: `'path ends_with ".php" or header.x-beta == "1"'`,
+			Into: schema.Into(func(e *routeEntry) *string { return &e.when }),
+			Doc: "Condition: a text of [the language](DSL.md) that holds for the request. It is asked after all " +
+				"others."},
 		{Path: "weight", Type: schema.Int, Min: "0", Max: "65535", Example: "90",
 			Into: schema.Into(func(e *routeEntry) *int { return &e.Weight }),
 			Doc: "Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if " +

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/internal/yield"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -30,10 +31,13 @@ func (r *resolver) resolveRoutes() {
 		if e.Has("grpc") {
 			e.GRPC = switchOf(e.grpc)
 		}
+		if e.Has("when") && !e.Failed("when") {
+			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Request)
+		}
 		e.Features = r.features(e)
 		e.ErrorPages = e.errors.pages
 		warnPointlessIntercept(r, e)
-		right := !e.HasUnknown()
+		right := !e.HasUnknown() && (e.When != nil || !e.Has("when"))
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		e.on = r.listenersOf(e)
 		checkFilters(r, &e.Given, e.Filters)
@@ -107,7 +111,7 @@ func (r *resolver) patternsOf(e *routeEntry) (all []route.Pattern, ok bool) {
 		return []route.Pattern{p}, wrong == ""
 	case !e.Has("host") && !e.Has("path"):
 		some, right := false, true
-		for _, k := range []string{"listener", "client_cert", "methods", "header", "query"} {
+		for _, k := range []string{"listener", "client_cert", "methods", "header", "query", "when"} {
 			some, right = some || e.Has(k), right && !e.Failed(k)
 		}
 		if some {
@@ -178,7 +182,7 @@ func (r *resolver) warnShadowed(e *routeEntry, p route.Pattern) bool {
 		Host: p.Host, Path: p.Path, Exact: p.Exact, Methods: e.Methods, Header: e.Header, Query: e.Query,
 		Listeners: e.Listeners, ClientCert: e.ClientCert,
 	}
-	conditions := rule.Conditions()
+	conditions := strings.TrimSpace(rule.Conditions() + " " + textOf(e.When))
 	key := rule.Pattern() + " " + conditions
 	old, found := r.patterns[key]
 	if !found {

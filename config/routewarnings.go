@@ -51,7 +51,7 @@ func warnHiddenRoutes(r *resolver) {
 		rule := one.Rule()
 		for _, other := range alike[rule.Pattern()] {
 			first := other.Rule()
-			if other.Entry == one.Entry || !first.Hides(&rule, listeners) {
+			if other.Entry == one.Entry || other.When != nil || !first.Hides(&rule, listeners) {
 				continue
 			}
 			at, by := entryOf(r, one).Node().Head, entryOf(r, other).Node().Head
@@ -68,7 +68,7 @@ func warnLoneWeights(r *resolver) {
 	count := make(map[string]int)
 	key := func(one *Route) string {
 		rule := one.Rule()
-		return rule.Pattern() + " " + rule.Conditions()
+		return rule.Pattern() + " " + rule.Conditions() + " " + textOf(one.When)
 	}
 	for i := range r.c.Routes {
 		count[key(&r.c.Routes[i])]++
@@ -159,7 +159,7 @@ func warnRedirectLoops(r *resolver) {
 		}
 	}
 	for _, one := range live(r.c) {
-		if one.Dest.Kind != DestRedirect || one.ClientCert != nil {
+		if one.Dest.Kind != DestRedirect || one.ClientCert != nil || one.When != nil {
 			continue
 		}
 		for i := range r.c.Listeners {

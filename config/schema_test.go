@@ -60,6 +60,10 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		if k.Path == "listener" {
 			before = "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
 		}
+	case "lists":
+		need("values", `["192.0.2.1"]`)
+	case "maps":
+		need("values", `{ a = "b" }`)
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {

@@ -10,9 +10,11 @@ import (
 
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/format"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // registered are the sections of other packages.
@@ -29,7 +31,7 @@ var edge = sync.OnceValue(func() *schema.Schema {
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
 		membersSection(), defaultsSection(), routesSection(), registerSection(), logSection(),
-	}, registered), codes, reserved())
+	}, language.Sections(), registered), codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
@@ -61,11 +63,11 @@ func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
 func Canonical(src *syntax.Source) (text []byte, rep *Report) { return format.Canonical(src, edge()) }
 
 // Same reports whether two configurations mean the same. The spelling of a key and its place in a file do not count, so
-// Same ignores Places, Written and Namings.
+// Same ignores Places, Written, Namings and Language.
 func Same(a, b *Config) bool {
 	x, y := *a, *b
 	x.Places, y.Places, x.Written, y.Written = nil, nil, nil, nil
-	x.Namings, y.Namings = nil, nil
+	x.Namings, y.Namings, x.Language, y.Language = nil, nil, nil, nil
 	return schema.Equal(x, y)
 }
 
@@ -174,6 +176,7 @@ func (r *Route) ChangedKeys(next *Route) []string {
 		return &routeEntry{
 			Route: *r, hosts: []string{r.Host}, path: r.PathKind.String() + r.Path,
 			errors: errorPages{pages: r.ErrorPages}, redirect: r.Dest.Location, redirectStatus: r.Dest.Status,
+			when: textOf(r.When),
 		}
 	}
 	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
@@ -186,6 +189,14 @@ func (r *Route) ChangedKeys(next *Route) []string {
 		}
 	}
 	return keys
+}
+
+// textOf returns the text of a condition, "" where there is none.
+func textOf(c *lang.Condition) string {
+	if c == nil {
+		return ""
+	}
+	return c.String()
 }
 
 // changedKeys compares two entries of a section and those of other packages inside them.
@@ -308,7 +319,7 @@ var laterKeys = map[string][]string{
 	"":          {"acme", "filters", "services", "cache", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
-	"routes":    {"when", "mirror", "cache", "compress"},
+	"routes":    {"mirror", "cache", "compress"},
 	"log":       {"redact", "sample", "always"},
 }
 

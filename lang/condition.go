@@ -64,6 +64,9 @@ func (c *Condition) Holds(x *X) bool {
 // String returns the text of c, as it was written.
 func (c *Condition) String() string { return c.text }
 
+// MarshalText makes the text of c what JSON shows.
+func (c *Condition) MarshalText() ([]byte, error) { return []byte(c.text), nil }
+
 // Template is a text with values in braces. Immutable, safe for any goroutine.
 type Template struct {
 	text  string
@@ -167,3 +170,6 @@ func (t *Template) Constant() (string, bool) {
 
 // String returns the text of t, as it was written.
 func (t *Template) String() string { return t.text }
+
+// MarshalText makes the text of t what JSON shows.
+func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }

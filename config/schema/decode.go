@@ -64,6 +64,10 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 		d.reportNotTable(n, p, path)
 	case p.section != nil && p.shape == Named:
 		for _, c := range n.Children {
+			if bare := p.children[p.section.Bare]; c.Kind != syntax.KindTable && bare != nil {
+				d.member(c, bare, d.doc.enter(p.section, t, c), path)
+				continue
+			}
 			if c.Kind != syntax.KindTable {
 				d.WrongKind(c, "a table", TableHint)
 				continue

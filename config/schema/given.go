@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // Target is what an entry of a section is decoded into: a struct that embeds Given.
@@ -158,12 +159,15 @@ func SectionOf(t Target) *Section { return t.base().section }
 func Inside(t Target) []Target { return t.base().inside }
 
 // Equal reports whether two values of one type are equal, wherever in a file they were written: places and entries'
-// memory of the file do not count.
+// memory of the file do not count. A condition or a template is its text.
 func Equal(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 func equal(a, b reflect.Value) bool {
 	if t := a.Type(); t == reflect.TypeFor[syntax.Pos]() || t == reflect.TypeFor[Given]() {
 		return true
+	}
+	if t := a.Type(); t == reflect.TypeFor[lang.Condition]() || t == reflect.TypeFor[lang.Template]() {
+		return a.FieldByName("text").String() == b.FieldByName("text").String()
 	}
 	switch a.Kind() {
 	case reflect.Interface:

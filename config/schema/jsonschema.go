@@ -104,6 +104,9 @@ func (s *Section) forms(p *place) []any {
 			forms = append(forms, table)
 		}
 	case Named:
+		if bare := p.children[s.Bare]; bare != nil {
+			table = object{"anyOf": []any{table, bare.describe()}}
+		}
 		forms = append(forms, object{"type": "object", "additionalProperties": table})
 	default:
 		forms = append(forms, table)

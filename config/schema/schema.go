@@ -53,7 +53,7 @@ type Section struct {
 	Top      bool   // its keys may stand at the top of the file as well
 	Merges   bool   // entries of a list that have the same name in several files are one
 	Single   bool   // a table, [path], is a list with one entry; of shape List
-	Bare     string // the key that is meant by a string in place of an entry
+	Bare     string // the key that a value in place of an entry is for; a hint where the shape is not Named
 	Switch   string // the key that true or false stand for in place of the table; of shape One
 	Extends  bool   // its keys stand among those of another section with this path; New is called when one is given
 	Defaults string // the path of a section of shape One whose values stand in for those that an entry lacks

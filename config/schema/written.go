@@ -80,9 +80,12 @@ func (w *writer) value(n *syntax.Node, p *place, hide bool) {
 // named renders the entries of a section of that shape, whose names are no keys.
 func (w *writer) named(n *syntax.Node, p *place, hide bool) {
 	w.object(n, func(c *syntax.Node) {
-		if c.Kind == syntax.KindTable {
+		switch bare := p.children[p.section.Bare]; {
+		case c.Kind == syntax.KindTable:
 			w.table(c, p, hide)
-		} else {
+		case bare != nil:
+			w.value(c, bare, hide)
+		default:
 			w.value(c, nil, true)
 		}
 	})

@@ -3,7 +3,9 @@ package syntax
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"sort"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -30,6 +32,7 @@ type Source struct {
 	Colon bool   // the format writes key: value, not key = value; set by ParseTree
 	order int    // its number among the files of one configuration
 	lines []int  // the offset of the first byte of each line
+	above int    // lines of the file before the text: of an Excerpt
 }
 
 // NewSource returns the source with that text, which must not change afterwards. Problems are sorted by order, then by
@@ -43,6 +46,33 @@ func NewSource(name string, text []byte, order int) *Source {
 		}
 	}
 	return s
+}
+
+// Excerpt returns the source that has one line of a file, which no configuration consists of: a list that one names.
+// Problems in it come after all others.
+func Excerpt(name string, line int, text string) *Source {
+	text = strings.TrimRight(text, "\r\n")
+	if text == "" {
+		text = " "
+	}
+	s := NewSource(name, []byte(text), math.MaxInt)
+	s.above = line - 1
+	return s
+}
+
+// At returns the place of the word at a column of the first line. Columns start at 1 and count characters.
+func (s *Source) At(column int) Span {
+	from := 0
+	for ; column > 1 && from < len(s.Text); column-- {
+		_, size := utf8.DecodeRune(s.Text[from:])
+		from += size
+	}
+	from = min(from, len(s.Text)-1)
+	to := from + 1
+	for to < len(s.Text) && strings.IndexByte(" \t\r\n#", s.Text[to]) < 0 {
+		to++
+	}
+	return s.Span(from, to)
 }
 
 // Span returns the place of the bytes from offset from up to offset to.
@@ -103,7 +133,8 @@ func (s Span) Pos() Pos {
 	}
 	line := s.Source.lineAt(s.From)
 	start := s.Source.lines[line-1]
-	return Pos{File: s.Source.Name, Line: line, Column: utf8.RuneCount(s.Source.Text[start:s.From]) + 1}
+	column := utf8.RuneCount(s.Source.Text[start:s.From]) + 1
+	return Pos{File: s.Source.Name, Line: line + s.Source.above, Column: column}
 }
 
 // RelativeTo names the place in a message about from: by its line in the same file, with the file otherwise.

@@ -1,0 +1,209 @@
+package language
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/lang/table"
+)
+
+// Options say how Read makes a Language. The zero value reads no file.
+type Options struct {
+	// Tables has the handles that lists and maps of the same name and kind go on with; nil: they get new ones.
+	Tables *Tables
+	// Open has files read; otherwise a table has the entries that are written out alone.
+	Open bool
+	// Locate returns where a file is that at names; nil: there.
+	Locate func(path string, at syntax.Span) string
+	// Unreadable is asked about an error of a file. It reports it and returns true where it is for others to read; nil:
+	// none is.
+	Unreadable func(err error, at syntax.Span, path string) bool
+	// LookupEnv finds env.NAME; nil: there is no environment.
+	LookupEnv func(name string) (value string, found bool)
+}
+
+// Language is what the texts of one configuration may name. Immutable after Read, but for Commit.
+type Language struct {
+	Lists []List
+	Maps  []Map
+
+	names  lang.Names // that the configuration defines
+	scope  *lang.Scope
+	loaded []loaded
+	tables *Tables
+}
+
+// Read makes the language of the entries of a file. It reports what is wrong with them, also in the files that they
+// name.
+func Read(doc *schema.Document, o Options) *Language {
+	l := &Language{tables: o.Tables}
+	l.names = lang.Names{
+		Lists: make(map[string]lang.List), Maps: make(map[string]lang.Map), Secrets: make(map[string][]byte),
+		Env: o.LookupEnv,
+	}
+	r := reader{doc: doc, rep: doc.Report, options: o, language: l}
+	for _, e := range schema.All[*listEntry](doc.Entries("lists")) {
+		if doc.Fill(e); r.named(&e.Given, e.Name) {
+			l.names.Lists[e.Name] = r.list(e)
+		}
+	}
+	for _, e := range schema.All[*mapEntry](doc.Entries("maps")) {
+		if doc.Fill(e); r.named(&e.Given, e.Name) {
+			l.names.Maps[e.Name] = r.table(e)
+		}
+	}
+	for _, e := range schema.All[*secretEntry](doc.Entries("secrets")) {
+		if doc.Fill(e); r.named(&e.Given, e.name) {
+			r.secret(e)
+		}
+	}
+	var err error
+	if l.scope, err = lang.NewScope(l.names); err != nil {
+		doc.Report.Errorf(syntax.Span{}, "", "%s", err)
+		l.scope, _ = lang.NewScope(lang.Names{})
+	}
+	if o.Tables == nil {
+		l.Commit()
+	}
+	return l
+}
+
+// Secrets returns the secrets, for a comparison of two configurations. They are not shown.
+func (l *Language) Secrets() map[string][]byte { return l.names.Secrets }
+
+// Scope returns what texts may name.
+func (l *Language) Scope() *lang.Scope { return l.scope }
+
+// Condition compiles the string n as a condition that is evaluated in some phases. What is wrong with it is reported
+// at its place inside the string; the result is nil then.
+func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Condition {
+	if !isText(rep, n) {
+		return nil
+	}
+	c, err := l.scope.Condition(n.Text, in)
+	if err != nil {
+		report(rep, n, err)
+		return nil
+	}
+	return c
+}
+
+// Template is Condition for a template.
+func (l *Language) Template(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template {
+	if !isText(rep, n) {
+		return nil
+	}
+	t, err := l.scope.Template(n.Text, in)
+	if err != nil {
+		report(rep, n, err)
+		return nil
+	}
+	return t
+}
+
+// isText reports whether n is a string, and reports to rep where it is not.
+func isText(rep *syntax.Report, n *syntax.Node) bool {
+	if n.Kind != syntax.KindString && n.Kind != syntax.KindLost {
+		rep.Errorf(n.Value, "", "%q must be a string, this is %s", n.Key, n.Kind.Noun())
+	}
+	return n.Kind == syntax.KindString
+}
+
+// report reports what is wrong with the text of n.
+func report(rep *syntax.Report, n *syntax.Node, err error) {
+	var wrong *lang.Error
+	if !errors.As(err, &wrong) {
+		rep.Errorf(n.Value, "", "%s", err)
+		return
+	}
+	rep.Errorf(n.Part(wrong.Offset, wrong.End), wrong.Hint, "%s", wrong.Message)
+}
+
+// reader makes a Language.
+type reader struct {
+	doc      *schema.Document
+	rep      *syntax.Report
+	options  Options
+	language *Language
+}
+
+// named reports whether texts can have a name in them, and reports to rep where they cannot.
+func (r *reader) named(g *schema.Given, name string) bool {
+	right := name != "" && len(name) <= 64
+	for i, c := range []byte(name) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+		right = right && (letter || i > 0 && (c >= '0' && c <= '9' || c == '-'))
+	}
+	if !right {
+		r.rep.Errorf(g.Node().Name, "as in office or office-net",
+			"%s is no name: it begins with a letter and has letters, digits, \"_\" and \"-\" alone, 64 at most",
+			syntax.Quote(name))
+	}
+	return right
+}
+
+// list reads one of [lists].
+func (r *reader) list(e *listEntry) lang.List {
+	e.Pos = e.Node().Head.Pos()
+	if !e.Has("values") && e.Lacks("file") {
+		r.rep.Errorf(e.Node().Head, `add file = "…" or values = […]`, "this list has no entries")
+	}
+	source := table.Source{File: r.file(&e.Given, e.File)}
+	for _, v := range e.Values {
+		source.Inline = append(source.Inline, table.Entry{Key: v})
+	}
+	e.File = source.File
+	r.language.Lists = append(r.language.Lists, e.List)
+	t := r.options.Tables.list(e.Name, keysOf(e.Kind))
+	r.load(tableKey{name: e.Name, keys: t.Keys()}, t, source, e.Refresh, &e.Given)
+	if t.Keys() == table.Texts {
+		return lang.List{Kind: lang.Text, HasText: t.HasText}
+	}
+	return lang.List{Kind: lang.IP, HasAddr: t.HasAddr}
+}
+
+// table reads one of [maps].
+func (r *reader) table(e *mapEntry) lang.Map {
+	e.Pos = e.Node().Head.Pos()
+	if !e.Has("values") && e.Lacks("file") {
+		r.rep.Errorf(e.Node().Head, `add file = "…" or values = {…}`, "this map has no entries")
+	}
+	e.File = r.file(&e.Given, e.File)
+	r.language.Maps = append(r.language.Maps, e.Map)
+	t := r.options.Tables.table(e.Name, keysOf(e.Kind))
+	source := table.Source{File: e.File, Inline: e.Values}
+	r.load(tableKey{name: e.Name, keys: t.Keys(), pairs: true}, t, source, e.Refresh, &e.Given)
+	if t.Keys() == table.Texts {
+		return lang.Map{Key: lang.Text, Text: t.Text}
+	}
+	return lang.Map{Key: lang.IP, Addr: t.Addr}
+}
+
+// secret reads one of [secrets].
+func (r *reader) secret(e *secretEntry) {
+	if e.Lacks("value") {
+		r.rep.Errorf(e.Node().Head, `add value = "${file:/run/secrets/`+e.name+`}"`, "this secret has no value")
+	}
+	if e.Failed("value") || !e.Has("value") {
+		e.value = "?" // its name is known even so: texts that use it are right
+	}
+	r.language.names.Secrets[e.name] = []byte(e.value)
+}
+
+// file returns where the file of a table is.
+func (r *reader) file(g *schema.Given, path string) string {
+	if path == "" || r.options.Locate == nil || !g.Has("file") {
+		return path
+	}
+	return r.options.Locate(path, g.At("file"))
+}
+
+func keysOf(kind string) table.Keys {
+	if strings.EqualFold(kind, "texts") {
+		return table.Texts
+	}
+	return table.Addresses
+}

@@ -1,0 +1,160 @@
+package language
+
+import (
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang/table"
+)
+
+// Types of keys. The comment after each is the Go type of its values.
+var (
+	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate one that Language.Template does.
+	TypeCondition = schema.Type{Name: "[condition](DSL.md)", Parse: parseText} // string
+	TypeTemplate  = schema.Type{Name: "[template](DSL.md)", Parse: parseText}  // string
+
+	typeEntries = schema.Type{Name: "table of strings", Parse: parseEntries}   // []table.Entry
+	typeSecret  = schema.Type{Name: "string", Parse: parseText}                // string
+	typeValues  = schema.Type{Name: "list of strings", Parse: parseListValues} // []string
+)
+
+// parseText reads a text, which may have several lines.
+func parseText(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	switch {
+	case n.Kind != syntax.KindString:
+		d.WrongKind(n, "a string", "")
+	case strings.TrimSpace(n.Text) == "":
+		d.Report.Errorf(n.Value, "leave it out, or say which", "%q must not be empty", n.Key)
+	default:
+		return n.Text, true
+	}
+	return "", false
+}
+
+// parseListValues reads the entries of a list: it takes one without brackets too, and an empty list.
+func parseListValues(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindList && len(n.Children) == 0 {
+		return []string{}, true
+	}
+	return schema.Strings.Parse(d, k, n)
+}
+
+// parseEntries reads the entries of a map.
+func parseEntries(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind != syntax.KindTable {
+		d.WrongKind(n, "a table of strings", schema.TableHint)
+		return nil, false
+	}
+	all, right := make([]table.Entry, 0, len(n.Children)), true
+	for _, c := range n.Children {
+		v, ok := schema.Optional.Parse(d, k, c)
+		if right = ok && right; ok {
+			all = append(all, table.Entry{Key: c.Key, Value: v.(string)})
+		}
+	}
+	return all, right
+}
+
+// List is one of [lists]: texts or addresses.
+type List struct {
+	Name    string
+	Kind    string        // texts or addresses
+	Values  []string      `json:",omitempty"` // beside those of File
+	File    string        `json:",omitempty"` // "": there is none
+	Refresh time.Duration // how often the file is looked at; below 0: with a reload alone
+	Pos     syntax.Pos
+}
+
+// Map is one of [maps]: it leads from texts or addresses to texts.
+type Map struct {
+	Name    string
+	Kind    string        // of its keys: texts or addresses
+	Values  []table.Entry `json:",omitempty"` // beside those of File
+	File    string        `json:",omitempty"` // "": there is none
+	Refresh time.Duration // how often the file is looked at; below 0: with a reload alone
+	Pos     syntax.Pos
+}
+
+type listEntry struct {
+	schema.Given
+	List
+}
+
+type mapEntry struct {
+	schema.Given
+	Map
+}
+
+type secretEntry struct {
+	schema.Given
+	name  string
+	value string
+}
+
+// Sections returns the sections of the schema that Read reads.
+func Sections() []*schema.Section { return []*schema.Section{lists(), maps(), secrets()} }
+
+var kinds = []string{"addresses", "texts"}
+
+func lists() *schema.Section {
+	return &schema.Section{
+		Path: "lists", Shape: schema.Named, Bare: "values",
+		Doc: "Lists that [conditions](DSL.md) ask as `list.NAME`. One that is written out may stand as " +
+			"`[lists]` with `office = [\"10.0.0.0/8\"]`.",
+		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &listEntry{List: List{Name: n.Key}} },
+		Keys: []*schema.Key{
+			{Path: "type", Type: schema.Choice, Enum: kinds, Default: `"addresses"`,
+				Into: schema.Into(func(e *listEntry) *string { return &e.Kind }),
+				Doc: "What it has: IP addresses and prefixes such as `10.0.0.0/8`, or texts, which are compared byte " +
+					"by byte."},
+			{Path: "values", Type: typeValues, Example: `["10.0.0.0/8", "2001:db8::1"]`,
+				Into: schema.Into(func(e *listEntry) *[]string { return &e.Values }), Doc: "Its entries."},
+			{Path: "file", Type: schema.String, Local: true, Example: `"office.txt"`,
+				Into: schema.Into(func(e *listEntry) *string { return &e.File }),
+				Doc: "A file with entries, one in each line; `#` begins a comment. It is put together with `values`. " +
+					"See [lists and maps](DSL.md#lists-and-maps)."},
+			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "1s", Max: "24h",
+				Example: `"10s"`,
+				Into:    schema.Into(func(e *listEntry) *time.Duration { return &e.Refresh }),
+				Doc: "How often the file is looked at. A changed one takes effect without a reload; a wrong one is " +
+					"logged, and what was there stays. `off`: it is looked at when the configuration is loaded."},
+		},
+	}
+}
+
+func maps() *schema.Section {
+	return &schema.Section{
+		Path: "maps", Shape: schema.Named,
+		Doc: "Maps that [conditions and templates](DSL.md) ask as `map.NAME[key]`.",
+		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &mapEntry{Map: Map{Name: n.Key}} },
+		Keys: []*schema.Key{
+			{Path: "type", Type: schema.Choice, Enum: kinds, Default: `"texts"`,
+				Into: schema.Into(func(e *mapEntry) *string { return &e.Kind }),
+				Doc:  "What its keys are. Of prefixes of addresses the longest one that has the address decides."},
+			{Path: "values", Type: typeEntries, Example: `{ DE = "eu", "a b" = "x" }`,
+				Into: schema.Into(func(e *mapEntry) *[]table.Entry { return &e.Values }), Doc: "Its entries."},
+			{Path: "file", Type: schema.String, Local: true, Example: `"country.txt"`,
+				Into: schema.Into(func(e *mapEntry) *string { return &e.File }),
+				Doc:  "A file with entries: in each line a key, a blank and a value. As for lists."},
+			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "1s", Max: "24h",
+				Example: `"10s"`,
+				Into:    schema.Into(func(e *mapEntry) *time.Duration { return &e.Refresh }), Doc: "As for lists."},
+		},
+	}
+}
+
+func secrets() *schema.Section {
+	return &schema.Section{
+		Path: "secrets", Shape: schema.Named, Bare: "value",
+		Doc: "Secrets that [conditions and templates](DSL.md) use as `secret.NAME`: keys of `hmac`, and what clients " +
+			"have to present. `[secrets]` with `api = \"${file:/run/secrets/api}\"`. They are never shown.",
+		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &secretEntry{name: n.Key} },
+		Keys: []*schema.Key{
+			{Path: "value", Type: typeSecret, Secret: true, Example: `"correct horse battery staple"`,
+				Into: schema.Into(func(e *secretEntry) *string { return &e.value }),
+				Doc:  "The secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`."},
+		},
+	}
+}
