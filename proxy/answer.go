@@ -19,6 +19,7 @@ func (x *Exchange) fail(f *Error) {
 		x.cut(f)
 		return
 	}
+	f = answerable(f)
 	switch f {
 	case Overload, NoDescriptors:
 		x.local.stats.Shed++
@@ -50,6 +51,16 @@ func (x *Exchange) fail(f *Error) {
 		*e = Error{}
 	}
 	x.ownAnswer(v)
+}
+
+// answerable returns f, with the status of Internal where a Destination has made it with one that is no failure's.
+func answerable(f *Error) *Error {
+	if f.Status >= 400 && f.Status <= 599 {
+		return f
+	}
+	own := *f
+	own.Status = Internal.Status
+	return &own
 }
 
 // failing returns f with its cause, for filters, until the next call.

@@ -26,7 +26,7 @@ type Error struct {
 	Kind   Kind
 	From   Side   // that ended the exchange
 	Retry  Retry  // whether the request may be sent once more
-	Status int    // of the answer, 400 or more
+	Status int    // of the answer: 400 to 599, else it is 500
 	Token  string // error type of Proxy-Status: RFC 9209 §2.3
 	Text   string // one sentence: what the client can change, for 4xx; those of 5xx only gRPC clients and filters see
 	Cause  error  // what the network, TLS or the destination said; nil: nothing did

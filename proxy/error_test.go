@@ -145,3 +145,15 @@ func TestError_changedByFilters(t *testing.T) {
 		}
 	}
 }
+
+// A failure of a Destination whose status is no failure's is answered as one of the proxy.
+func TestError_statusOfADestination(t *testing.T) {
+	wants := map[int]int{-1: 500, 0: 500, 200: 500, 399: 500, 600: 500, 70000: 500, 400: 400, 599: 599}
+	for status, want := range wants {
+		own := proxy.NewError(proxy.Error{Kind: "own", From: proxy.SideBackend, Status: status, Text: "It is wrong."})
+		r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: unopened{own}}} })
+		if got, body := askFor(t, r.url); got != want || !strings.Contains(body, "It is wrong.") && want < 500 {
+			t.Errorf("status %d: %d %q, want %d", status, got, body, want)
+		}
+	}
+}
