@@ -2,10 +2,8 @@ package syntax
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 const (
@@ -123,10 +121,4 @@ func Plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// LateRegexp returns a function that returns the regular expression expr, compiled at its first call: one that only
-// mistakes need costs the start of a process nothing.
-func LateRegexp(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }

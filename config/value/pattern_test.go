@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -98,11 +99,11 @@ func TestPlainPattern_agrees(t *testing.T) {
 	every = func(s string, more int) {
 		if plainPattern(s) {
 			plain++
-			for _, expr := range []func() *regexp.Regexp{
+			for _, text := range []expr.Text{
 				patternMethod, patternRule, patternModifier, patternParameter, patternExpr,
 			} {
-				if expr().MatchString(s) {
-					t.Errorf("%q matches %s", s, expr())
+				if text.Regexp().MatchString(s) {
+					t.Errorf("%q matches %s", s, text)
 				}
 			}
 		}

@@ -35,7 +35,7 @@ func TemplateVariables() Variables {
 }
 
 // foreignVariable is a variable as nginx, HAProxy, Apache, Caddy or Envoy write it.
-var foreignVariable = syntax.LateRegexp(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
+var foreignVariable = expr.Text(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
 	`\{((?:http|re|env|system|vars|file|time)\.[^}]*)\}|%([A-Z][A-Z_]{2,}(?:\([^)]*\))?)%`)
 
 // sameVariables are variables of other programs, in lower case, by those that stand for the same here.
@@ -96,7 +96,7 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	if n == nil || n.Expanded {
 		return
 	}
-	for _, match := range foreignVariable().FindAllStringSubmatch(n.Text, -1) {
+	for _, match := range foreignVariable.Regexp().FindAllStringSubmatch(n.Text, -1) {
 		name := strings.Join(match[1:], "")
 		hint := variableHint(name, ours)
 		if match[1] != "" && name == strings.ToUpper(name) && strings.Trim(name, "0123456789") != "" {
