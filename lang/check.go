@@ -117,6 +117,10 @@ func (c *checker) number(n *node, want Kind) *Error {
 		n.kind = Int
 	}
 	number, err := strconv.ParseInt(digits, 10, 64)
+	if n.kind == Int && unit.duration > 0 {
+		return at(n, "%s stands beside a number, and is minutes or a size", n.text).
+			hint("a number of seconds is written without a unit, %d; %dk is a size", number*60, number*1024)
+	}
 	if n.number = number * factor; err != nil || n.number/factor != number {
 		return at(n, "%s is too large", n.text)
 	}
@@ -177,6 +181,8 @@ func (c *checker) alike(a, b *node) *Error {
 		return err.hint("true and false have no quotes")
 	case text.op == opText && other.kind.number():
 		return err.hint("a number has no quotes")
+	case a.kind == Int && b.op == opNumber || b.kind == Int && a.op == opNumber: // a duration
+		return err.hint("a number of seconds is written without a unit")
 	case text.kind == Text && other.kind == Int:
 		return err.hint("int(%s, 0) is the number in a text", c.source(text))
 	case a.kind == IP && b.kind == Prefix:
@@ -198,14 +204,40 @@ func (c *checker) choice(n *node) *Error {
 	return c.oneOf(n, n.args[1:])
 }
 
+// missable reports whether the value of n may be missing. + takes what is missing as an empty text.
+func (n *node) missable() bool {
+	switch n.op {
+	case opCall:
+		switch n.text {
+		case "len", "hash", "random", "hmac":
+			return false
+		case "default":
+			return n.args[1].missable()
+		case "text", "int":
+			return n.args[len(n.args)-1].missable() || n.text == "int" && len(n.args) == 1
+		}
+	case opAdd:
+		return n.kind != Text
+	case opCond:
+		return n.args[1].missable() || n.args[2].missable()
+	case opElse:
+		return n.args[len(n.args)-1].missable()
+	}
+	return !n.literal() && n.kind != Bool
+}
+
 // alternative checks a ?? b.
 func (c *checker) alternative(n *node) *Error {
 	for i, a := range n.args {
 		if err := c.check(a); err != nil {
 			return err
 		}
-		if i < len(n.args)-1 && (a.literal() || a.kind == Bool) {
-			return at(a, "%s is never missing", c.source(a))
+		if i < len(n.args)-1 && !a.missable() {
+			err := at(a, "%s is never missing", c.source(a))
+			if a.op == opAdd {
+				return err.hint("+ takes what is missing as an empty text; write a + (b ?? c)")
+			}
+			return err
 		}
 	}
 	return c.oneOf(n, n.args)
