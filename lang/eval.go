@@ -29,7 +29,7 @@ type State struct {
 
 	computed   []byte   // texts, one after another, from the beginning of an evaluation
 	list       [][]byte // lists of texts that are in use, as a stack
-	right      span     // in list: the right side of the comparison at hand
+	right      rightSide
 	collecting [][]byte // a list that is being made
 	cut        uint64
 	seed       uint64 // of random
@@ -41,8 +41,12 @@ type State struct {
 	outer   matchOf // of the route
 }
 
-// span is a part of a list.
-type span struct{ begin, end int }
+// rightSide is the right side of the comparison at hand: a part of the list of texts in use.
+type rightSide struct {
+	begin, end int
+	work       int      // bytes that were looked at to find one of its texts in others
+	needles    *needles // nil: they are looked for one by one
+}
 
 // matchOf is a match that the owner of a State names.
 type matchOf struct {

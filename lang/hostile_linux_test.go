@@ -1,7 +1,10 @@
 package lang
 
 import (
+	"bytes"
+	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +93,62 @@ func TestCondition_manyByMany(t *testing.T) {
 			t.Errorf("%s does not hold for one of them", text)
 		}
 	}
+}
+
+// TestCondition_partsOfMany looks for thousands of texts in thousands: that took up to 0.3 s, or 20 ms for one of them.
+func TestCondition_partsOfMany(t *testing.T) {
+	names := scope(t)
+	for text, holding := range map[string]string{
+		`cookie.a contains query.a`:                       "a=x0xyz1",
+		`cookie.a starts_with query.a`:                    "a=xyz1x",
+		`cookie.a ends_with query.a`:                      "a=x0xyz1",
+		`not cookie.a not contains query.a`:               "a=x0xyz1",
+		`any(cookie.a contains lower(query.a))`:           "a=x0xyz1",
+		`not all(cookie.a not ends_with query.a)`:         "a=x0xyz1",
+		`header.cookie contains query.a`:                  "b=xyz1",
+		`lower(cookie.a) starts_with split(query.a, ",")`: "a=xYZ1x",
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parameters := strings.Builder{}
+		for i := range 2700 {
+			fmt.Fprintf(&parameters, "a=xx%d%%78&", i)
+		}
+		x := hostile("/?"+parameters.String()+"a=xyz1", "Cookie: "+strings.Repeat("a=xxxxxxxx;", 2700)+
+			"a="+strings.Repeat("x", 16<<10))
+		if took := spent(t, func() {
+			for range 10 {
+				if c.Holds(x) {
+					t.Errorf("%s holds", text)
+				}
+			}
+		}); took > 400*time.Millisecond {
+			t.Errorf("%s took %v for ten times", text, took)
+		}
+		x.Request.Add("Cookie", holding)
+		if !c.Holds(x) {
+			t.Errorf("%s does not hold for one of them", text)
+		}
+	}
+}
+
+// FuzzNeedles: one of some texts is a part of another as package bytes says.
+func FuzzNeedles(f *testing.F) {
+	f.Add([]byte("abcab,bc,,caa"), []byte("xbcaa"))
+	f.Add([]byte("aab,aaab,ab"), []byte("aaaaaaab"))
+	f.Fuzz(func(t *testing.T, list, text []byte) {
+		texts := bytes.Split(list, []byte(","))
+		for by, has := range map[cmp]func(a, b []byte) bool{
+			cmpContains: bytes.Contains, cmpStarts: bytes.HasPrefix, cmpEnds: bytes.HasSuffix,
+		} {
+			want := slices.ContainsFunc(texts, func(part []byte) bool { return has(text, part) })
+			if got := newNeedles(texts, by).in(text); got != want {
+				t.Fatalf("%q %s %q: %v", text, cmpNames[by], texts, got)
+			}
+		}
+	})
 }
 
 // TestCondition_malformedValues: what one reader refuses another takes, so a rule sees it.

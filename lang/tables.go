@@ -42,6 +42,96 @@ func (s *textSet) has(b []byte) bool {
 	return ok
 }
 
+// needles are texts that are looked for in another one, all at once and in time in proportion to its length: the
+// automaton of Aho and Corasick. Immutable.
+//
+//	node 0 is the empty text, any other stands for a begin of a needle; for its end with cmpEnds
+//	next leads from a node and a byte to the node that is a byte longer
+//	fail leads to the longest node that is an end of this one
+//	last says that a needle ends here
+type needles struct {
+	by   cmp // cmpContains, cmpStarts or cmpEnds
+	next map[uint64]int32
+	fail []int32
+	last []bool
+}
+
+func newNeedles(texts [][]byte, by cmp) *needles {
+	t := &needles{by: by, next: make(map[uint64]int32), fail: []int32{0}, last: []bool{false}}
+	type growing struct {
+		text []byte
+		node int32
+	}
+	list := make([]growing, len(texts))
+	for i, text := range texts {
+		list[i] = growing{text, 0}
+	}
+	// All of them grow by a byte in each turn, so that the nodes that fail leads to are there.
+	for at := 0; len(list) > 0; at++ {
+		rest := list[:0]
+		for _, g := range list {
+			if at == len(g.text) {
+				t.last[g.node] = true
+				continue
+			}
+			g.node = t.child(g.node, t.byteAt(g.text, at))
+			rest = append(rest, g)
+		}
+		list = rest
+	}
+	for i := range t.fail[1:] { // shorter ones come first
+		t.last[i+1] = t.last[i+1] || by == cmpContains && t.last[t.fail[i+1]]
+	}
+	return t
+}
+
+// child returns the node after a byte, a new one where there is none.
+func (t *needles) child(node int32, c byte) int32 {
+	to, ok := t.next[edge(node, c)]
+	if ok {
+		return to
+	}
+	fail := int32(0)
+	for at := node; at != 0 && !ok; {
+		at = t.fail[at]
+		fail, ok = t.next[edge(at, c)]
+	}
+	to = int32(len(t.fail))
+	t.next[edge(node, c)] = to
+	t.fail, t.last = append(t.fail, fail), append(t.last, false)
+	return to
+}
+
+func edge(node int32, c byte) uint64 { return uint64(node)<<8 | uint64(c) }
+
+func (t *needles) byteAt(text []byte, i int) byte {
+	if t.by == cmpEnds {
+		return text[len(text)-1-i]
+	}
+	return text[i]
+}
+
+// in reports whether text has one of the needles where t looks for them.
+func (t *needles) in(text []byte) bool {
+	node := int32(0)
+	for i := range text {
+		if t.last[node] {
+			return true
+		}
+		c := t.byteAt(text, i)
+		to, ok := t.next[edge(node, c)]
+		for !ok && node != 0 && t.by == cmpContains {
+			node = t.fail[node]
+			to, ok = t.next[edge(node, c)]
+		}
+		if !ok && t.by != cmpContains {
+			return false
+		}
+		node = to
+	}
+	return t.last[node]
+}
+
 // addressSet is a set of prefixes that is written out: ranges that neither overlap nor touch, in order. Immutable.
 type addressSet struct {
 	few  []netip.Prefix
