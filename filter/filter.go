@@ -13,10 +13,11 @@ import (
 
 // Type is a registered type of filters. Immutable.
 type Type struct {
-	Name string
-	Doc  string        // one sentence
-	Keys []*schema.Key // of its table; their targets embed schema.Held, which has what New returns
-	New  func() any    // makes a struct for them: a pointer to it
+	Name    string
+	Doc     string        // one sentence
+	Package string        // the path of the package that has its struct
+	Keys    []*schema.Key // of its table; their targets embed schema.Held, which has what New returns
+	New     func() any    // makes a struct for them: a pointer to it
 
 	of   reflect.Type
 	make func(config any, b *Build) (*proxy.Filter, error)
@@ -26,11 +27,12 @@ type Type struct {
 var types = map[string]*Type{}
 
 // Register adds a type of filters whose tables are decoded into a C, a struct. It is for init functions. A mistake in
-// the tags of C and a name that is taken panic.
+// the tags of C panics, and a name that is taken, with the two packages.
 func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
 	of := reflect.TypeFor[C]()
-	if types[name] != nil {
-		panic(fmt.Sprintf("filter: there are two types %q", name))
+	from := of.PkgPath()
+	if t := types[name]; t != nil {
+		panic(fmt.Sprintf("filter: two packages register a type of filters named %q: %s and %s", name, t.Package, from))
 	}
 	keys, err := keysOf(of)
 	switch {
@@ -43,7 +45,7 @@ func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filte
 	if err != nil {
 		panic(fmt.Sprintf("filter: type %q: %v", name, err))
 	}
-	types[name] = &Type{Name: name, Doc: doc, Keys: keys, New: func() any { return new(C) }, of: of,
+	types[name] = &Type{Name: name, Doc: doc, Package: from, Keys: keys, New: func() any { return new(C) }, of: of,
 		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
 }
 

@@ -27,7 +27,7 @@ func complete(root *cobra.Command) {
 		"tls":     cobra.FixedCompletions([]string{tlsInternal, tlsNone}, noFile),
 		"signal":  cobra.FixedCompletions(letterWords, noFile),
 		"request": cobra.FixedCompletions([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, noFile),
-		"header":  none, "client-ip": none,
+		"header":  none, "client-ip": none, "with": none,
 	}
 	for _, cmd := range append(root.Commands(), root) {
 		if cmd.ValidArgsFunction == nil {

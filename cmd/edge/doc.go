@@ -12,6 +12,7 @@
 //	edge doctor             says what is wrong with the machine, and which line mends it
 //	edge serve-demo         an origin to try it with
 //	edge bench              measures, or loads a URL: runs edge-bench, where it stands beside edge
+//	edge build              makes an edge that is linked with modules of others; edge modules lists what is linked
 //	edge completion SHELL   what a shell needs to complete all that
 //	edge version
 //

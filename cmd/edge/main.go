@@ -114,7 +114,7 @@ func newRoot() *cobra.Command {
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newLang(), newDiff(), newReload(), newRollback(), newUpgrade(),
 		newStop(), newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newDemo(), newBench(), newDoctor(),
-		newVersion())
+		newBuild(), newModules(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root

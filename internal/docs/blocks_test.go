@@ -54,6 +54,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/doctor.md", "warning  descriptors", "of another machine"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
 	{"docs/health.md", "level=WARN msg=backend_down", "the log of a terminal"},
+	{"docs/plugins.md", "edge build --with", "takes a module of others and half a minute; TestBuild builds"},
 	{"docs/resilience.md", "level=WARN msg=backend_down", "the log of a terminal"},
 	{"docs/health.md", "            ┌──", "a drawing"},
 	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
