@@ -1,0 +1,188 @@
+package headers
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the keys of the filter. "off" for a field: it is not sent.
+type Config struct {
+	Preset   string `edge:"preset" doc:"The fields to begin with." default:"basic" enum:"basic strict none"`
+	Override bool   `edge:"override" doc:"Replace what the backend sends. Otherwise that stands."`
+
+	HSTS string `edge:"hsts" doc:"Strict-Transport-Security, on secured connections." example:"max-age=600"`
+	CSP  string `edge:"csp" doc:"Content-Security-Policy." example:"frame-ancestors 'none'"`
+
+	CSPReportOnly string `edge:"csp_report_only" doc:"Content-Security-Policy-Report-Only, to try one."`
+
+	ContentType string `edge:"content_type_options" doc:"X-Content-Type-Options." example:"nosniff"`
+	Referrer    string `edge:"referrer_policy" doc:"Referrer-Policy." example:"same-origin"`
+	Frame       string `edge:"frame_options" doc:"X-Frame-Options." example:"DENY"`
+	Permissions string `edge:"permissions_policy" doc:"Permissions-Policy." example:"camera=()"`
+
+	Opener   string `edge:"opener_policy" doc:"Cross-Origin-Opener-Policy." example:"same-origin-allow-popups"`
+	Embedder string `edge:"embedder_policy" doc:"Cross-Origin-Embedder-Policy." example:"credentialless"`
+	Resource string `edge:"resource_policy" doc:"Cross-Origin-Resource-Policy." example:"same-site"`
+}
+
+func init() {
+	filter.Register("security_headers", "Sets the fields of an answer that make browsers careful.", New)
+}
+
+// The names of the fields, in the order of a row.
+var names = [...]string{
+	"Strict-Transport-Security", "Content-Security-Policy", "Content-Security-Policy-Report-Only",
+	"X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options", "Permissions-Policy",
+	"Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy",
+}
+
+// row is a value for each of names, "" for one that is not sent.
+type row [len(names)]string
+
+var presets = map[string]row{
+	"none": {},
+	"basic": {
+		"max-age=31536000", "", "", "nosniff", "strict-origin-when-cross-origin", "SAMEORIGIN",
+	},
+	"strict": {
+		"max-age=63072000; includeSubDomains",
+		"default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+		"", "nosniff", "no-referrer", "DENY",
+		"accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), " +
+			"microphone=(), midi=(), payment=(), usb=()",
+		"same-origin", "require-corp", "same-origin",
+	},
+}
+
+// keys are the rows' counterparts in c.
+func (c *Config) keys() row {
+	return row{
+		c.HSTS, c.CSP, c.CSPReportOnly, c.ContentType, c.Referrer, c.Frame, c.Permissions, c.Opener, c.Embedder,
+		c.Resource,
+	}
+}
+
+// off is what a key says for a field that is not to be sent.
+const off = "off"
+
+// policy is the fields of a Config. Immutable.
+type policy struct {
+	fields   []field
+	bits     [message.NameCount]uint16 // of the fields that have a number: their bit among fields
+	override bool
+	set      *filter.Counter
+}
+
+// field is one that is set.
+type field struct {
+	name, value string
+	id          message.Name
+	secured     bool // only on secured connections
+}
+
+// New makes the filter.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	preset := c.Preset
+	if preset == "" {
+		preset = "basic"
+	}
+	values, ok := presets[preset]
+	if !ok {
+		return nil, fmt.Errorf("preset %q: there are basic, strict and none", preset)
+	}
+	p := &policy{override: c.Override, set: b.Counter("set")}
+	for i, value := range c.keys() {
+		if value != "" {
+			if err := check(i, value); err != nil {
+				return nil, err
+			}
+			values[i] = value
+		}
+		if values[i] == "" || values[i] == off {
+			continue
+		}
+		f := field{names[i], values[i], message.Lookup(names[i]), i == 0}
+		if f.id != message.Other {
+			p.bits[f.id] = 1 << len(p.fields)
+		}
+		p.fields = append(p.fields, f)
+	}
+	return &proxy.Filter{Name: "security_headers", Response: p.response}, nil
+}
+
+// check returns what is wrong with a value of names[i].
+func check(i int, value string) error {
+	if !message.ValidValue(value) {
+		return fmt.Errorf("%s: %q is not a value of a field", names[i], value)
+	}
+	if value == off {
+		return nil
+	}
+	switch names[i] {
+	case "Strict-Transport-Security":
+		if !strings.Contains(strings.ToLower(value), "max-age=") {
+			return fmt.Errorf("%s: %q has no max-age, so that browsers pass it over", names[i], value)
+		}
+	case "X-Content-Type-Options":
+		return oneOf(i, value, "nosniff")
+	case "X-Frame-Options":
+		return oneOf(i, value, "DENY", "SAMEORIGIN")
+	case "Cross-Origin-Resource-Policy":
+		return oneOf(i, value, "same-origin", "same-site", "cross-origin")
+	}
+	return nil
+}
+
+func oneOf(i int, value string, words ...string) error {
+	for _, w := range words {
+		if strings.EqualFold(value, w) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %q is none of %s: browsers would pass it over", names[i], value, strings.Join(words, ", "))
+}
+
+func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
+	h := &x.Response
+	var has uint16
+	if !p.override {
+		has = p.present(h)
+	}
+	added := false
+	for i := range p.fields {
+		f := &p.fields[i]
+		switch {
+		case has&(1<<i) != 0 || f.secured && !x.Request.HTTPS:
+			continue
+		case p.override && f.id != message.Other:
+			h.DelID(f.id)
+		case p.override:
+			h.Del(f.name)
+		}
+		h.AddID(f.id, f.name, f.value)
+		added = true
+	}
+	if added {
+		p.set.Add(x)
+	}
+	return proxy.Next
+}
+
+// present returns the bits of the fields that h has.
+func (p *policy) present(h *message.Head) (has uint16) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.Dropped() {
+			has |= p.bits[f.ID]
+		}
+	}
+	for i := range p.fields {
+		if f := &p.fields[i]; f.id == message.Other && h.Find(f.name) >= 0 {
+			has |= 1 << i
+		}
+	}
+	return has
+}

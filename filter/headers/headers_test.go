@@ -1,0 +1,180 @@
+package headers_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/filter/headers"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// serve starts a proxy with a filter before an origin that sends some of the fields itself. /own and /dead are answered
+// by the proxy.
+func serve(t *testing.T, c *headers.Config, secured *tls.Config) string {
+	t.Helper()
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/careful" {
+			w.Header().Set("Strict-Transport-Security", "max-age=1")
+			w.Header().Set("x-frame-options", "ALLOW-FROM https://a.example")
+			w.Header()["permissions-policy"] = []string{"usb=(self)"}
+		}
+	}))
+	t.Cleanup(origin.Close)
+	f, err := headers.New(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []*proxy.Filter{f}
+	s := &edge.Server{Addr: "127.0.0.1:0", TLS: secured, Routes: []proxy.Route{
+		{Path: "/own", To: proxy.Answer(404, "text/plain", "none"), Filters: list},
+		{Path: "/dead", To: edge.Backends(testutil.FreeAddr(t)), Filters: list},
+		{To: edge.Backends(origin.Listener.Addr().String()), Filters: list},
+	}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections() // else Shutdown waits for them
+		s.Shutdown(context.Background())
+	})
+	return s.ListenAddr()
+}
+
+// field returns the values of a field, those of several fields with a bar between.
+func field(resp *http.Response, name string) string {
+	return strings.Join(resp.Header.Values(name), "|")
+}
+
+func TestFilter_basic(t *testing.T) {
+	url := "http://" + serve(t, &headers.Config{}, nil)
+	for path, status := range map[string]int{"/": 200, "/own": 404, "/dead": 502} {
+		resp, _ := testutil.Get(t, http.DefaultClient, url+path)
+		got := fmt.Sprint(resp.StatusCode, field(resp, "X-Content-Type-Options"), field(resp, "Referrer-Policy"),
+			field(resp, "X-Frame-Options"), field(resp, "Strict-Transport-Security"),
+			field(resp, "Content-Security-Policy"))
+		if want := fmt.Sprint(status, "nosniff", "strict-origin-when-cross-origin", "SAMEORIGIN", "", ""); got != want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	resp, _ := testutil.Get(t, http.DefaultClient, url+"/careful")
+	if got := field(resp, "X-Frame-Options"); got != "ALLOW-FROM https://a.example" {
+		t.Errorf("the backend's field is %q", got)
+	}
+}
+
+func TestFilter_override(t *testing.T) {
+	url := "http://" + serve(t, &headers.Config{
+		Preset: "strict", Override: true, Referrer: "off", Resource: "same-site",
+		CSPReportOnly: "default-src 'none'",
+	}, nil)
+	resp, _ := testutil.Get(t, http.DefaultClient, url+"/careful")
+	for name, want := range map[string]string{
+		"X-Frame-Options": "DENY", "Referrer-Policy": "", "Cross-Origin-Resource-Policy": "same-site",
+		"Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Opener-Policy": "same-origin",
+		"Content-Security-Policy-Report-Only": "default-src 'none'",
+	} {
+		if got := field(resp, name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	got := field(resp, "Permissions-Policy")
+	if !strings.HasPrefix(got, "accelerometer=()") || strings.Contains(got, "|") {
+		t.Errorf("Permissions-Policy: %q", got)
+	}
+}
+
+func TestFilter_hstsOnSecuredConnections(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	cert, key := ca.Issue(t, nil, "localhost")
+	addr := serve(t, &headers.Config{Preset: "strict"}, &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+	})
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: ca.Pool, ServerName: "localhost"},
+	}}
+	defer client.CloseIdleConnections()
+	for path, want := range map[string]string{"/": "max-age=63072000; includeSubDomains", "/careful": "max-age=1"} {
+		resp, _ := testutil.Get(t, client, "https://"+addr+path)
+		if got := field(resp, "Strict-Transport-Security"); got != want {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+func TestNew_refuses(t *testing.T) {
+	for want, c := range map[string]headers.Config{
+		"paranoid": {Preset: "paranoid"}, "max-age": {HSTS: "includeSubDomains"}, "nosniff": {ContentType: "sniff"},
+		"SAMEORIGIN": {Frame: "ALLOWALL"}, "same-site": {Resource: "none"},
+		"not a value": {CSP: "default-src 'self'\r\nSet-Cookie: a=b"},
+	} {
+		if _, err := headers.New(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+func TestFilter_allocatesNothing(t *testing.T) {
+	for _, c := range []headers.Config{{}, {Preset: "strict"}, {Preset: "strict", Override: true}} {
+		f, err := headers.New(&c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := warm.New(t, warm.Browser, &proxy.Listener{}, f)
+		if n := testutil.Allocs(1000, g.Exchange); n != 0 {
+			t.Errorf("%+v: %v allocations", c, n)
+		}
+	}
+}
+
+func BenchmarkFilter(b *testing.B) {
+	for _, preset := range []string{"none", "basic", "strict"} {
+		b.Run(preset, func(b *testing.B) {
+			f, err := headers.New(&headers.Config{Preset: preset}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			g := warm.New(b, warm.Browser, &proxy.Listener{}, f)
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Exchange()
+			}
+		})
+	}
+}
+
+// An answer of the proxy has the fields of the preset, but for one that the configuration leaves out.
+func Example() {
+	careful, err := headers.New(&headers.Config{Preset: "basic", Referrer: "off"}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
+		{To: proxy.Answer(200, "text/plain", "hello"), Filters: []*proxy.Filter{careful}},
+	}}
+	if err := s.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	resp, err := http.Get("http://" + s.ListenAddr())
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, name := range []string{"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} {
+		fmt.Printf("%s: %q\n", name, resp.Header.Get(name))
+	}
+	http.DefaultClient.CloseIdleConnections()
+	// Output:
+	// X-Content-Type-Options: "nosniff"
+	// X-Frame-Options: "SAMEORIGIN"
+	// Referrer-Policy: ""
+}

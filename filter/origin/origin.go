@@ -1,0 +1,186 @@
+package origin
+
+import (
+	"bytes"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// Set is a set of origins.
+// Immutable after NewSet.
+type Set struct {
+	any   bool
+	exact map[string]struct{}
+	globs []glob
+}
+
+// glob is an origin with a star: what stands before it and after it.
+type glob struct{ before, after string }
+
+// Error says what is wrong with an origin of a configuration, and what would be right.
+type Error struct {
+	Origin string
+	Hint   string
+
+	fault string
+}
+
+// Error says what is wrong.
+func (e *Error) Error() string { return strconv.Quote(e.Origin) + ": " + e.fault }
+
+// NewSet makes a Set.
+func NewSet(origins []string) (*Set, *Error) {
+	s := &Set{exact: map[string]struct{}{}}
+	for _, o := range origins {
+		if o == "*" {
+			s.any = true
+			continue
+		}
+		if err := check(o); err != nil {
+			return nil, err
+		}
+		if before, after, star := strings.Cut(o, "*"); star {
+			s.globs = append(s.globs, glob{before, after})
+		} else {
+			s.exact[o] = struct{}{}
+		}
+	}
+	return s, nil
+}
+
+// Any reports whether "*" is among the origins.
+func (s *Set) Any() bool { return s.any }
+
+// AnyHost reports whether a star is the whole host of one of the origins, such as "https://*".
+func (s *Set) AnyHost() bool {
+	for _, g := range s.globs {
+		if strings.HasSuffix(g.before, "://") && (g.after == "" || g.after[0] == ':') {
+			return true
+		}
+	}
+	return false
+}
+
+// Has reports whether an origin is in s. "*" is for the caller: see Any.
+func (s *Set) Has(o []byte) bool {
+	if _, ok := s.exact[string(o)]; ok {
+		return true
+	}
+	for i := range s.globs {
+		if s.globs[i].matches(o) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *glob) matches(o []byte) bool {
+	if len(o) <= len(g.before)+len(g.after) || string(o[:len(g.before)]) != g.before {
+		return false
+	}
+	end := len(o) - len(g.after)
+	if string(o[end:]) != g.after {
+		return false
+	}
+	for _, c := range o[len(g.before):end] {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// Of returns the value of the field Origin, nil where there is none. Where there are several, several is true and the
+// value means nothing: RFC 6454 §7.3 allows one, and parties differ in which of two they believe. Borrowed.
+func Of(h *message.Head) (value []byte, several bool) { return Single(h, message.Origin) }
+
+// Single returns the value of a field that may come once, nil where it did not come. Borrowed.
+func Single(h *message.Head, id message.Name) (value []byte, several bool) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != id || f.Dropped() {
+			continue
+		}
+		if value != nil {
+			return nil, true
+		}
+		value = h.Value(i)
+	}
+	return value, false
+}
+
+// OfAuthority reports whether an origin names an authority, host[:port], whatever its scheme is.
+func OfAuthority(o, authority []byte) bool {
+	i := bytes.Index(o, []byte("://"))
+	if i <= 0 || len(authority) == 0 || !bytes.Equal(o[i+3:], authority) {
+		return false
+	}
+	for j, c := range o[:i] {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (j == 0 || !('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.')) {
+			return false
+		}
+	}
+	return true
+}
+
+// check returns what is wrong with an origin of a configuration.
+func check(o string) *Error {
+	wrong := func(fault, hint string) *Error { return &Error{o, hint, fault} }
+	scheme, host, ok := strings.Cut(o, "://")
+	switch {
+	case o == "null":
+		return wrong("it is what sandboxed frames and local files have in common, so that any page can be one",
+			"give the page that asks an origin of its own")
+	case !ok:
+		return wrong("it has no scheme", `write "https://`+strings.Trim(o, "/")+`"`)
+	case o != strings.ToLower(o):
+		return wrong("browsers send origins in lower case", `write "`+strings.ToLower(o)+`"`)
+	case strings.Count(o, "*") > 1:
+		return wrong("it has more than one star", "one star may stand in the host, or for the port")
+	case strings.ContainsAny(scheme, "*"):
+		return wrong("a star in the scheme", "list the origin once for each scheme")
+	case strings.HasSuffix(host, "/"):
+		return wrong("an origin ends without a slash", `write "`+strings.TrimRight(o, "/")+`"`)
+	case strings.ContainsAny(host, "/?#"):
+		return wrong("an origin has no path", `write "`+scheme+"://"+host[:strings.IndexAny(host, "/?#")]+`"`)
+	}
+	if hint := defaultPort(scheme, host); hint != "" {
+		return wrong("browsers leave the port of the scheme out", `write "`+hint+`"`)
+	}
+	plain := strings.Replace(strings.Replace(o, ":*", ":1", 1), "*", "x", 1)
+	u, err := url.Parse(plain)
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.Scheme != scheme {
+		return wrong("it is not scheme://host or scheme://host:port", "")
+	}
+	if _, _, ok := message.SplitAuthority([]byte(u.Host)); !ok || strings.HasSuffix(u.Host, ":") {
+		return wrong("the host or its port is not valid", "")
+	}
+	if !owned(host) {
+		return wrong("the star stands for a part of a name that anybody can register",
+			`put a dot after it, as in "`+strings.Replace(o, "*", "*.", 1)+`"`)
+	}
+	return nil
+}
+
+// defaultPort returns the origin without its port where that is the one of the scheme.
+func defaultPort(scheme, host string) string {
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	if rest, ok := strings.CutSuffix(host, port); ok && port != "" {
+		return scheme + "://" + rest
+	}
+	return ""
+}
+
+// owned reports whether what a star stands for belongs to the owner of the rest of the host: it is the port, or stands
+// before two labels. A star in place of the whole host, or of all labels but the last, means what it says.
+func owned(host string) bool {
+	before, after, star := strings.Cut(host, "*")
+	if !star || strings.HasSuffix(before, ":") {
+		return true
+	}
+	after, _, _ = strings.Cut(after, ":")
+	return before == "" && (after == "" || after[0] == '.') || strings.Count(after, ".") >= 2
+}
