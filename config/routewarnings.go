@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -144,6 +145,7 @@ func (a arrives) CertificateVerified() bool { return true }
 func (a arrives) CertificateNames() (subject, issuer string, sans []string, ok bool) {
 	return "", "", nil, false
 }
+func (a arrives) Holds(*lang.Condition, []byte) bool { return false }
 
 // warnRedirectLoops warns of redirects that lead back to where they were asked, perhaps by way of others. One request
 // of each route is followed; where it leaves the listeners and the hosts of the file, nothing is known.

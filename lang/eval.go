@@ -67,6 +67,15 @@ func (s *State) SetMatch(subject []byte, groups [][2]int32) {
 	s.matched = false
 }
 
+// Match returns the groups of the last "~" that held in the last evaluation of a Capturing condition, and the text that
+// they are of; nil: there are none. Borrowed until the next evaluation.
+func (s *State) Match() (subject []byte, groups *regex.Groups) {
+	if !s.matched {
+		return nil, nil
+	}
+	return s.subject, &s.groups
+}
+
 // begin forgets the texts of the evaluation before, and the lists that it had in use if a function panicked.
 func (s *State) begin() { s.computed, s.list = s.computed[:0], s.list[:0] }
 

@@ -137,8 +137,8 @@ func (v *Variable) check() error {
 	if set > 1 || set == 0 && !named || named && v.Kind != Text || v.Named != nil && v.NamedTexts != nil {
 		return fmt.Errorf("variable %s: one function is set, for its kind", v.Name)
 	}
-	for _, part := range strings.Split(v.Name, ".") {
-		if !validName(part) || reserved[part] {
+	for i, part := range strings.Split(v.Name, ".") {
+		if !validName(part) || i == 0 && reserved[part] {
 			return fmt.Errorf("variable %q: a name is letters, digits and dots", v.Name)
 		}
 	}

@@ -131,7 +131,7 @@ func (x *Exchange) respond(v Verdict) {
 func (x *Exchange) ownAnswer(v Verdict) {
 	x.dropUp()
 	x.local.stats.Own++
-	x.parked = false
+	x.parked, x.ours = false, true
 	discardBody(x)
 	again := x.step >= stepResponse
 	h := &x.Response

@@ -115,7 +115,7 @@ func buffer(x *Exchange, p []byte, end bool) {
 // measure gives a request whose body is here its length, unless filters are about to change the body or trailers follow
 // it, which a length would rule out over HTTP/1.
 func measure(x *Exchange) {
-	if l := &x.toUp; l.trailers == nil && len(x.route.chain.requestBody) == 0 {
+	if l := &x.toUp; l.trailers == nil && !x.route.chain.filtersRequest(x) {
 		x.Request.Length = int64(len(l.raw))
 	}
 }
@@ -142,7 +142,7 @@ func stageAnswer(x *Exchange) {
 		x.toDown.staged = x.socket.asked
 		return
 	}
-	x.toDown.staged = len(x.route.chain.responseBody) > 0 || x.call.web()
+	x.toDown.staged = x.route.chain.filtersAnswer(x) || x.call.web()
 }
 
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for

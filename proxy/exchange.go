@@ -65,6 +65,7 @@ type Exchange struct {
 	authority message.Span // likewise
 	filtered  message.Span // the authority when the filters have run
 	routed    message.Span // the target when the route was chosen
+	asked     message.Span // the authority when the route was chosen
 	callType  message.Span // the content type that the client of a call gave
 
 	progress
@@ -101,12 +102,13 @@ type progress struct {
 	number   uint64          // 0 until it is asked for
 	bodyIn   int64           // bytes of the request's body that came
 	pick     balance.Request // what a backend is chosen by, and those that were tried
-	at       int             // the next filter of the step
 	retries  int
 	attempts int32
+	at       int32 // the next filter of the step
 	status   uint16
-	detours  uint8 // how often SetDestination of ConnectFailed was followed
-	refusals uint8 // of backends that did not process the request, and said so
+	answered uint16 // the status of the destination's answer; 0: it gave none
+	detours  uint8  // how often SetDestination of ConnectFailed was followed
+	refusals uint8  // of backends that did not process the request, and said so
 	interims uint8
 	step     step
 	aside    aside
@@ -122,6 +124,8 @@ type progress struct {
 	hostSet   bool // a filter has set the Host that is sent on
 	forwards  bool // the request was made one that is sent on: see Forwarder
 	retrying  bool // it is counted as a retry that is under way
+	matched   bool // routeMatch has the groups of Route.When
+	ours      bool // the answer is the proxy's own
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 }
 

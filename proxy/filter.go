@@ -82,6 +82,10 @@ const (
 type Filter struct {
 	Name string
 
+	// When says for which exchanges the filter is: where it is false none of its functions runs, and a body passes as
+	// it comes. It is asked once an exchange, on its reactor, when the first function would run. nil: for all.
+	When func(x *Exchange) bool
+
 	// BeforeRoute runs when the head has come, before a route is chosen. Only for filters of a Snapshot.
 	BeforeRoute func(x *Exchange) Verdict
 	// Request runs when the route is known. Both see the head as it came and may change it.
@@ -115,6 +119,11 @@ type Filter struct {
 	// Blocking names the phases whose functions may block.
 	Blocking Phase
 
+	// NamesMatch says that a text of the filter names match.N, the groups of Route.When (lang.Template.NamesMatch):
+	// they are kept for it.
+	NamesMatch bool
+
+	gate  gate     // made of When by gated
 	owned []string // fields of the request that it sets or removes: trailers have none of them
 }
 
@@ -149,7 +158,12 @@ type chain struct {
 	trailers                       []named[onTrailers]
 	log                            []named[onRecord]
 	owned                          []string
+
+	requestGates, responseGates []gate // of requestBody and responseBody, where all of them have one
 }
+
+// gate reports whether a filter with a When is for an exchange. nil: it is.
+type gate func(x *Exchange) bool
 
 // errBlocking refuses a filter whose Blocking names what it does not have.
 var errBlocking = errors.New("Blocking names a phase that the filter has no function for")
@@ -195,6 +209,8 @@ func compose(filters []*Filter) *chain {
 		c.onError = add(c.onError, f, f.Error, f.Error != nil)
 		c.owned = append(c.owned, f.owned...)
 	}
+	c.requestGates = gatesOf(filters, func(f *Filter) bool { return f.RequestBody != nil })
+	c.responseGates = gatesOf(filters, func(f *Filter) bool { return f.ResponseBody != nil })
 	return c
 }
 
@@ -209,7 +225,163 @@ func addJudged(list []judged, f *Filter, run func(x *Exchange) Verdict, phase Ph
 	if run == nil {
 		return list
 	}
-	return append(list, judged{named[func(x *Exchange) Verdict]{run, f.Name}, f.Blocking&phase != 0})
+	blocking := f.Blocking&phase != 0
+	if open := f.gate; open != nil && !blocking {
+		ask := run
+		run = func(x *Exchange) Verdict {
+			if !open(x) {
+				return Next
+			}
+			return ask(x)
+		}
+	} else if open != nil { // it is asked on the reactor, so that no worker begins in vain
+		list = append(list, judged{named: named[func(x *Exchange) Verdict]{func(x *Exchange) Verdict {
+			if !open(x) {
+				x.at++ // past the one that may block
+			}
+			return Next
+		}, f.Name}})
+	}
+	return append(list, judged{named[func(x *Exchange) Verdict]{run, f.Name}, blocking})
+}
+
+// gatesMax bounds the filters with a When that may run for an exchange.
+const gatesMax = 256
+
+// errGates refuses more than that.
+var errGates = fmt.Errorf("more than %d filters have a condition", gatesMax)
+
+// decisions are what Filter.When said of an exchange, by number.
+type decisions struct{ asked, held [gatesMax / 64]uint64 }
+
+var decided = NewLocal[decisions]()
+
+// gatedAll returns filters that ask those with a When themselves, which get the numbers from first on, and the number
+// after the last one.
+func gatedAll(filters []*Filter, first int) (list []*Filter, after int, err error) {
+	list = filters
+	for i, f := range filters {
+		if f.When == nil {
+			continue
+		}
+		if first == gatesMax {
+			return nil, 0, errGates
+		}
+		if &list[0] == &filters[0] {
+			list = slices.Clone(filters)
+		}
+		list[i] = f.gated(first)
+		first++
+	}
+	return list, first, nil
+}
+
+// gated returns f with functions that ask When themselves, whose answer has the number n. Those of the phases that
+// judge are left to addJudged.
+func (f *Filter) gated(n int) *Filter {
+	when, own, word, bit := f.When, *f, n/64, uint64(1)<<(n%64)
+	open := func(x *Exchange) bool {
+		d := decided.Of(x)
+		if d.asked[word]&bit == 0 {
+			if when(x) { // where it panics it is asked again, and the exchange fails
+				d.held[word] |= bit
+			}
+			d.asked[word] |= bit
+		}
+		return d.held[word]&bit != 0
+	}
+	own.When, own.gate = nil, open
+	own.UpstreamRequest = onExchangeIf(open, f.UpstreamRequest)
+	own.Connected = onExchangeIf(open, f.Connected)
+	own.UpstreamResponse = onExchangeIf(open, f.UpstreamResponse)
+	own.RequestBody, own.ResponseBody = onBodyIf(open, f.RequestBody), onBodyIf(open, f.ResponseBody)
+	own.ConnectFailed, own.Error = onFailureIf(open, f.ConnectFailed), onFailureIf(open, f.Error)
+	if run := f.Trailers; run != nil {
+		own.Trailers = func(x *Exchange, h *message.Head) {
+			if open(x) {
+				run(x, h)
+			}
+		}
+	}
+	if run := f.Log; run != nil {
+		own.Log = func(x *Exchange, r *observe.Record) {
+			if open(x) {
+				run(x, r)
+			}
+		}
+	}
+	return &own
+}
+
+func onExchangeIf(open gate, run onExchange) onExchange {
+	if run == nil {
+		return nil
+	}
+	return func(x *Exchange) {
+		if open(x) {
+			run(x)
+		}
+	}
+}
+
+func onBodyIf(open gate, run onBody) onBody {
+	if run == nil {
+		return nil
+	}
+	return func(x *Exchange, in []byte, end bool) Verdict {
+		if !open(x) {
+			x.Emit(in)
+			return Next
+		}
+		return run(x, in, end)
+	}
+}
+
+func onFailureIf(open gate, run onFailure) onFailure {
+	if run == nil {
+		return nil
+	}
+	return func(x *Exchange, e *Error) Verdict {
+		if !open(x) {
+			return Next
+		}
+		return run(x, e)
+	}
+}
+
+// gatesOf returns the gates of the filters that has names, nil where one of them has none.
+func gatesOf(filters []*Filter, has func(f *Filter) bool) (list []gate) {
+	for _, f := range filters {
+		switch {
+		case !has(f):
+		case f.gate == nil:
+			return nil
+		default:
+			list = append(list, f.gate)
+		}
+	}
+	return list
+}
+
+// filtersRequest reports whether c has a filter for the body of the request of x, filtersAnswer for that of its
+// answer.
+func (c *chain) filtersRequest(x *Exchange) bool {
+	return len(c.requestBody) > 0 && (c.requestGates == nil || anyOpen(x, c.requestGates))
+}
+
+func (c *chain) filtersAnswer(x *Exchange) bool {
+	return len(c.responseBody) > 0 && (c.responseGates == nil || anyOpen(x, c.responseGates))
+}
+
+// anyOpen reports whether one of the gates is open. One that panics is: its filter asks it again, and the exchange
+// ends.
+func anyOpen(x *Exchange, gates []gate) (open bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			open = true
+		}
+	}()
+	return slices.ContainsFunc(gates, func(g gate) bool { return g(x) })
 }
 
 // judgeBy runs the filters of list, those of the step, from x.at on, until one says something else than Next or may
@@ -221,7 +393,7 @@ func judgeBy(x *Exchange, list []judged) (v Verdict, blocking *judged) {
 			v = broken
 		}
 	}()
-	for x.at < len(list) {
+	for int(x.at) < len(list) {
 		f := &list[x.at]
 		x.at++
 		if f.blocking {

@@ -23,12 +23,14 @@ func (x *Exchange) offload(f *judged) {
 	var v Verdict
 	x.Context() // the client's end cancels it
 	numberOf(x) // the count is the reactor's
-	x.origin = &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest}
+	from := &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest, now: x.local.reactor.Now()}
+	x.origin = from
 	cancel := x.cancel
 	job := &engine.Job{}
 	job.Do = func(ctx context.Context) {
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
+		defer func() { x.proxy.idle.giveBack(from.language) }()
 		defer func() {
 			if p := recover(); p != nil {
 				v = broken
@@ -95,11 +97,13 @@ func caughtUp(x *Exchange, v Verdict) {
 }
 
 // origin is where a request came from: the client's stream as a worker sees it, and as x remembers it once it has gone.
-// Immutable.
+// Immutable, but for what the worker evaluates texts with.
 type origin struct {
 	session.NopStream
 	peer, local poller.Addr
 	digest      *tlsconn.Digest
+	now         int64       // of the reactor, when the worker took over
+	language    *evaluation // of the worker; nil until it evaluates a text
 }
 
 // What an origin tells.
@@ -116,7 +120,7 @@ func (o *origin) SendTrailers(*message.Head) error         { return session.ErrD
 // twice, so that a place is the number of a park as well.
 type place struct {
 	step step
-	at   int
+	at   int32
 }
 
 // Ref names one park of an exchange for other goroutines. A Ref that outlives its park, or its exchange, does nothing.

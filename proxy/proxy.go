@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forwarding"
@@ -24,6 +25,8 @@ type Proxy struct {
 	snapshot atomic.Pointer[Snapshot]
 	local    []*local         // by Reactor.Index
 	name     *forwarding.Name // immutable once a Service was made
+	patterns *regex.Budget    // of the tables of regular expressions, on all reactors and workers
+	idle     idleEvaluations
 }
 
 // local is the state that the exchanges of one reactor share.
@@ -39,6 +42,8 @@ type local struct {
 
 	routing route.Local
 	rings   *recent.Rings // of requests that have ended; nil: none is remembered
+
+	language *evaluation // of texts; nil until the first one
 
 	slab slab.Set // what Locals have
 
@@ -111,7 +116,7 @@ type Hedges struct {
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
-	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName)}
+	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0)}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {
 		p.local = append(p.local, &local{proxy: p, reactor: r, ids: [2]uint64{rand.Uint64(), rand.Uint64()}})

@@ -43,6 +43,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		return
 	}
 	h.MoveTo(&x.Response)
+	x.answered = x.Response.Status
 	x.charge()
 	x.try.noteConnect(x)
 	x.try.firstByte = x.local.reactor.Now()
@@ -57,7 +58,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if end {
 		x.requestSent()
 	}
-	if len(x.route.chain.responseBody) > 0 {
+	if x.route.chain.filtersAnswer(x) {
 		unmeasured(x, end)
 	}
 	if x.call.form != grpc.None {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/internal/yield"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
@@ -38,10 +39,12 @@ type Route struct {
 
 	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
 	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
+	When       *lang.Condition   // condition: of the phase lang.Request, asked after all others; nil: none
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Timeout time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
 	Filters []*Filter
+	Without []string // filters of the Snapshot, by name, that do not run for the route, but for their BeforeRoute
 
 	// BufferRequest is how many bytes of a request's body are received whole before it is sent on, with its length; a
 	// larger one is answered 413. 0: it is sent on as it comes.
@@ -55,6 +58,7 @@ type Route struct {
 	Intercept bool      // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
+	captures       bool // templates name match.N, the groups of When
 	rest           int  // where in a path {rest} begins
 	lead, grpcLead lead // of To and GRPCTo
 	tag            observe.Tag
@@ -110,25 +114,88 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	if err := checkFilters(filters); err != nil {
 		return nil, err
 	}
-	s := &Snapshot{chain: compose(filters), number: snapshots.Add(1)}
+	own, gates, err := gatedAll(filters, 0)
+	if err != nil {
+		return nil, err
+	}
+	whens, err := conditionsOf(routes, filters)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{chain: compose(own), number: snapshots.Add(1)}
 	s.routes.Grow(len(routes))
 	var pace yield.Pace
 	for i := range routes {
 		pace.Step()
 		r := routes[i]
-		if err := s.add(&r, filters); err != nil {
+		if r.When != nil {
+			r.When, r.captures = whens[r.When.String()], r.namesMatch(filters)
+		}
+		if err := s.add(&r, own, gates); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.title(i, len(routes)), err)
 		}
 	}
 	return s, nil
 }
 
-// add composes r, which s takes over, and the filters of all routes.
-func (s *Snapshot) add(r *Route, filters []*Filter) error {
+// conditionsOf returns the conditions of routes by their texts. One whose groups a text names is a capturing one.
+func conditionsOf(routes []Route, filters []*Filter) (list map[string]*lang.Condition, err error) {
+	for i := range routes {
+		r := &routes[i]
+		if r.When == nil {
+			continue
+		}
+		if list == nil {
+			list = make(map[string]*lang.Condition)
+		}
+		when, known := list[r.When.String()]
+		if !known {
+			when = r.When
+		}
+		if r.namesMatch(filters) {
+			if when, err = when.Capturing(); err != nil {
+				return nil, fmt.Errorf("%s: %w", r.title(i, len(routes)), err)
+			}
+		}
+		list[r.When.String()] = when
+	}
+	return list, nil
+}
+
+// namesMatch reports whether a text of r, or of one of filters, names the groups of r.When.
+func (r *Route) namesMatch(filters []*Filter) bool {
+	names := func(f *Filter) bool { return f != nil && f.NamesMatch }
+	return slices.ContainsFunc(filters, names) || slices.ContainsFunc(r.Filters, names)
+}
+
+// without returns the filters that Route.Without leaves.
+func (r *Route) without(filters []*Filter) ([]*Filter, error) {
+	for _, name := range r.Without {
+		if !slices.ContainsFunc(filters, func(f *Filter) bool { return f.Name == name }) {
+			return nil, fmt.Errorf("there is no filter %q for all routes that Without could leave out", name)
+		}
+	}
+	if len(r.Without) == 0 {
+		return slices.Clip(filters), nil
+	}
+	out := func(f *Filter) bool { return slices.Contains(r.Without, f.Name) }
+	return slices.DeleteFunc(slices.Clone(filters), out), nil
+}
+
+// add composes r, which s takes over, and the filters of all routes, of which gates have a When.
+func (s *Snapshot) add(r *Route, filters []*Filter, gates int) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	all := append(slices.Clip(filters), r.Filters...)
+	all, err := r.without(filters)
+	if err != nil {
+		return err
+	}
+	own, _, err := gatedAll(r.Filters, gates)
+	if err != nil {
+		return err
+	}
+	all = append(all, own...)
 	r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
 	r.rest = len(strings.TrimRight(route.NormalPath(r.Path), "/"))
 	if r.Rewrite != nil {
@@ -155,7 +222,7 @@ func (r *Route) title(i, n int) string {
 func (r *Route) rule() route.Rule {
 	return route.Rule{
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Methods: r.Methods, Header: r.Header, Query: r.Query,
-		Listeners: r.Listeners, ClientCert: r.ClientCert, Weight: r.Weight,
+		Listeners: r.Listeners, ClientCert: r.ClientCert, When: r.When, Weight: r.Weight,
 	}
 }
 
@@ -175,6 +242,7 @@ func (l *Listener) reading() route.Reading {
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
 func findRoute(x *Exchange) bool {
 	l := x.listener
+	forgetMatch(x)
 	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), l.reading(), &x.local.routing)
 	switch err {
 	case nil:
@@ -185,7 +253,10 @@ func findRoute(x *Exchange) bool {
 		x.fail(AmbiguousPath)
 		return false
 	}
-	x.route, x.routed = r, x.Request.Target
+	x.route, x.routed, x.asked = r, x.Request.Target, x.Request.Authority
+	if r != nil && r.captures {
+		keepMatch(x)
+	}
 	read := x.local.routing.Read()
 	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
 		h := &x.Request
@@ -199,7 +270,13 @@ func findRoute(x *Exchange) bool {
 // them, and the path that they see: see route.Table.Explain. It is for filters of the phase BeforeRoute. It takes a
 // search for each part of each route, on the reactor of x: nothing for every request.
 func ExplainRoutes(x *Exchange) (all []route.Explained[*Route], path string, err error) {
-	return x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
+	all, path, err = x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
+	for i := range all {
+		if one := &all[i]; one.Why == route.OtherWhen {
+			one.Clauses = one.Rule.When.Explain(evaluationOf(x).look(x, []byte(path)))
+		}
+	}
+	return all, path, err
 }
 
 // arrival tells what the request of an Exchange came by. It is the Exchange, by conversion.

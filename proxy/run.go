@@ -32,7 +32,7 @@ func (x *Exchange) run() {
 		case stepResponse:
 			filters = x.filters().response
 		}
-		if x.at < len(filters) {
+		if int(x.at) < len(filters) {
 			v, blocking := judgeBy(x, filters)
 			if blocking != nil {
 				x.offload(blocking)
@@ -104,10 +104,11 @@ func chooseRoute(x *Exchange) bool {
 	if x.route.GRPC.on(x.listener.GRPC) {
 		x.call.begin(x)
 	}
-	if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
+	filtered := x.route.chain.filtersRequest(x)
+	if filtered && x.Request.Length != 0 {
 		x.Request.Length = message.LengthUnknown
 	}
-	x.toUp.staged = len(x.route.chain.requestBody) > 0 || x.call.form == grpc.WebText
+	x.toUp.staged = filtered || x.call.form == grpc.WebText
 	return true
 }
 

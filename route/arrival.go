@@ -1,6 +1,10 @@
 package route
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/lang"
+)
 
 // Arrival tells what a request came by, for the conditions that are not about its head. Its methods are called when a
 // rule asks, on the goroutine of the search.
@@ -13,6 +17,9 @@ type Arrival interface {
 	// CertificateNames returns what that certificate says: subject and issuer as in RFC 2253, and its alternative
 	// names. It reports false where there is none.
 	CertificateNames() (subject, issuer string, sans []string, ok bool)
+	// Holds reports whether a condition of Rule.When holds, where the path is this one. It is called when all other
+	// conditions of the rule hold. A search may ask twice, with two readings of one path.
+	Holds(when *lang.Condition, path []byte) bool
 }
 
 // certCondition is a ClientCert ready for use. What may be anything is nil.

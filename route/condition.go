@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -27,7 +28,8 @@ type conditions struct {
 	query     []condition
 	listeners []string
 	cert      *certCondition
-	ranks     [5]int // how specific they are: how many in all, then by kind
+	when      *lang.Condition
+	ranks     [6]int // how specific they are: how many in all, then by kind
 }
 
 // ordinary are the methods that a route takes without naming them: not CONNECT, which makes a tunnel, and not TRACE,
@@ -72,7 +74,10 @@ func newConditions(r *Rule) (c conditions, err error) {
 	// What no client can write comes before what it can.
 	listeners, methods := min(len(r.Listeners), 1), min(len(r.Methods), 1)
 	all := listeners + certs + methods + len(c.header) + len(c.query)
-	c.ranks = [...]int{all, listeners, certs, methods, len(c.header)}
+	if c.when = r.When; c.when != nil {
+		all++
+	}
+	c.ranks = [...]int{all, listeners, certs, methods, len(c.header), len(c.query)}
 	c.few = all == methods
 	return c, nil
 }
@@ -92,14 +97,15 @@ func compileConditions(list []Condition) ([]condition, error) {
 	return all, nil
 }
 
-// hold reports whether the request h, which came by from, meets them.
-func (c *conditions) hold(h *message.Head, from Arrival) bool {
-	return c.few && c.verbs>>h.Verb&1 != 0 || c.allHold(h, from)
+// hold reports whether the request h for path, which came by from, meets them.
+func (c *conditions) hold(path []byte, h *message.Head, from Arrival) bool {
+	return c.few && c.verbs>>h.Verb&1 != 0 || c.allHold(path, h, from)
 }
 
 // allHold is hold for the conditions that most rules do not have.
-func (c *conditions) allHold(h *message.Head, from Arrival) bool {
-	return (c.verbs>>h.Verb&1 != 0 || c.named(h)) && c.arrivalHolds(from) && c.headHolds(h)
+func (c *conditions) allHold(path []byte, h *message.Head, from Arrival) bool {
+	return (c.verbs>>h.Verb&1 != 0 || c.named(h)) && c.arrivalHolds(from) && c.headHolds(h) &&
+		(c.when == nil || from.Holds(c.when, path))
 }
 
 // named reports whether the method of h, which has no Verb, is among those that are named.

@@ -3,6 +3,7 @@ package route_test
 import (
 	"fmt"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -10,8 +11,9 @@ import (
 // plain is an Arrival of which nothing is known.
 type plain struct{}
 
-func (plain) ListenerName() string      { return "" }
-func (plain) CertificateVerified() bool { return false }
+func (plain) ListenerName() string               { return "" }
+func (plain) CertificateVerified() bool          { return false }
+func (plain) Holds(*lang.Condition, []byte) bool { return false }
 func (plain) CertificateNames() (subject, issuer string, sans []string, ok bool) {
 	return "", "", nil, false
 }

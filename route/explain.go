@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -20,6 +21,7 @@ const (
 	OtherMethod              // …
 	OtherField               // …: Explained.Condition is which one
 	OtherQuery               // …: likewise
+	OtherWhen                // …: Rule.When; Explained.Clauses says which part of it
 	LessSpecific             // all of it fits, and another rule is more specific: Explained.Below
 	Shares                   // it takes such requests by its weight, and another rule has the turn
 	Takes                    // it takes the request
@@ -28,7 +30,8 @@ const (
 // String returns a word for w, as JSON has it: "host", "less_specific".
 func (w Why) String() string {
 	return [...]string{
-		"host", "path", "listener", "client_cert", "method", "header", "query", "less_specific", "weight", "takes",
+		"host", "path", "listener", "client_cert", "method", "header", "query", "when", "less_specific", "weight",
+		"takes",
 	}[w]
 }
 
@@ -50,10 +53,11 @@ type Explained[T any] struct {
 	Rule      Rule
 	Value     T
 	Why       Why
-	Below     Below     // for LessSpecific
-	Condition Condition // for OtherField and OtherQuery: the one that does not hold
-	Weight    int       // for Takes and Shares: its share of all that the equal rules have together
-	All       int       // what these weights add up to; 0 for a rule that shares with none
+	Below     Below         // for LessSpecific
+	Condition Condition     // for OtherField and OtherQuery: the one that does not hold
+	Clauses   []lang.Clause // for OtherWhen, where the caller of Explain fills it in
+	Weight    int           // for Takes and Shares: its share of all that the equal rules have together
+	All       int           // what these weights add up to; 0 for a rule that shares with none
 }
 
 // Explain returns what became of each rule in a search for h, in the order in which they were added, and the path that
@@ -144,6 +148,9 @@ func (r *Rule) explain(path []byte, h *message.Head, from Arrival, which *Condit
 			*which = c
 			return OtherQuery
 		}
+	}
+	if part.When = r.When; !fits() {
+		return OtherWhen
 	}
 	return Takes
 }

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/lang"
 )
 
 // Rule says which requests it takes. The zero value takes all but CONNECT and TRACE.
@@ -19,7 +21,9 @@ type Rule struct {
 	Query      []Condition // likewise
 	Listeners  []string    // by Arrival.ListenerName, those that the request may have come by; nil: all
 	ClientCert *ClientCert // what the client has to have shown; nil: anything or nothing
-	Weight     int         // its share of the requests that other rules would take just as well, 65535 at most
+	// When has to hold, by Arrival.Holds; nil: there is none. Rules whose texts are the same have the same condition.
+	When   *lang.Condition
+	Weight int // its share of the requests that other rules would take just as well, 65535 at most
 }
 
 // Condition is what a field or a parameter of the query has to be. Value is the whole value; "" takes any, as long as
@@ -117,6 +121,9 @@ func (r *Rule) Conditions() string {
 	if c := r.ClientCert; c != nil {
 		all = append(all, fmt.Sprintf("c%q%q%q", c.Subject, c.Issuer, c.SAN))
 	}
+	if r.When != nil {
+		all = append(all, fmt.Sprintf("w%q", r.When))
+	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), " ")
 }
@@ -138,7 +145,7 @@ func (r *Rule) Hides(other *Rule, listeners []string) bool {
 }
 
 // impliedBy reports whether the conditions of r hold for every request for which those of other do. It may say false
-// where they do, for regular expressions.
+// where they do, for regular expressions and When.
 func (r *Rule) impliedBy(other *Rule, listeners []string) bool {
 	if len(r.Listeners) > 0 {
 		if len(other.Listeners) > 0 {
@@ -154,6 +161,9 @@ func (r *Rule) impliedBy(other *Rule, listeners []string) bool {
 			return false
 		}
 	case len(other.Methods) == 0 || !within(other.Methods, r.Methods):
+		return false
+	}
+	if r.When != nil && (other.When == nil || r.When.String() != other.When.String()) {
 		return false
 	}
 	return r.ClientCert.impliedBy(other.ClientCert) && impliedAll(r.Header, other.Header, strings.EqualFold) &&

@@ -191,8 +191,8 @@ func (r *rules) choose(c *choice, rule *Rule) error {
 }
 
 // before reports whether e is more specific than other: it has more conditions. Where both have as many, a request can
-// meet both; then listeners come before certificates before methods before fields before the query, and after that the
-// alphabet decides, since the order in which rules were added never does.
+// meet both; then listeners come before certificates before methods before fields before the query before When. After
+// that the alphabet decides, since the order in which rules were added never does.
 func (e *equals) before(other *equals) bool {
 	if order := slices.Compare(e.ranks[:], other.ranks[:]); order != 0 {
 		return order > 0
@@ -238,7 +238,7 @@ func (r *rules) findHost(host, path []byte, h *message.Head, from Arrival) *equa
 func (p *paths) find(path []byte, h *message.Head, from Arrival) *equals {
 	if p.exact != nil { // a look into no map is a call too
 		if c := p.exact[string(path)]; c != nil {
-			if e := c.find(h, from); e != nil {
+			if e := c.find(path, h, from); e != nil {
 				return e
 			}
 		}
@@ -261,16 +261,16 @@ func (p *paths) find(path []byte, h *message.Head, from Arrival) *equals {
 		if s.choice == nil {
 			continue
 		}
-		if e := s.choice.find(h, from); e != nil {
+		if e := s.choice.find(path, h, from); e != nil {
 			return e
 		}
 	}
 	return nil
 }
 
-func (c *choice) find(h *message.Head, from Arrival) *equals {
+func (c *choice) find(path []byte, h *message.Head, from Arrival) *equals {
 	for _, e := range c.list {
-		if e.hold(h, from) {
+		if e.hold(path, h, from) {
 			return e
 		}
 	}

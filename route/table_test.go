@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -36,6 +37,9 @@ func (a *arrival) ListenerName() string      { return a.listener }
 func (a *arrival) CertificateVerified() bool { return a.verified }
 func (a *arrival) CertificateNames() (subject, issuer string, sans []string, ok bool) {
 	return "CN=me", "CN=ca", []string{"me.example"}, a.certificate
+}
+func (a *arrival) Holds(when *lang.Condition, path []byte) bool {
+	return when.Holds(&lang.X{Path: path})
 }
 
 // here is where requests come by of which nothing else is said.

@@ -297,7 +297,7 @@ func (d *dryRun) explain(x *proxy.Exchange) proxy.Verdict {
 	for i, one := range all {
 		d.result.Routes = append(d.result.Routes, route.Explained[*config.Route]{
 			Rule: one.Rule, Value: d.routes[i], Why: one.Why, Below: one.Below, Condition: one.Condition,
-			Weight: one.Weight, All: one.All,
+			Clauses: one.Clauses, Weight: one.Weight, All: one.All,
 		})
 		if one.Why == route.Takes {
 			d.result.Route = d.routes[i]

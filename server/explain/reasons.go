@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/server"
 )
@@ -96,11 +97,33 @@ func sentence(e *route.Explained[*config.Route], taken *config.Route, q *asked, 
 		return "it asks for the field " + condition(e.Condition)
 	case route.OtherQuery:
 		return "it asks for the parameter " + condition(e.Condition) + " in the query"
+	case route.OtherWhen:
+		return "its condition does not hold" + clauses(e.Clauses)
 	case route.Shares:
 		return fmt.Sprintf("it is equal to route %s and takes %d of %d of these requests, by its weight", taken.Name,
 			e.Weight, e.All)
 	}
 	return "it would take it, but is less specific than route " + taken.Name + ": " + lesser(e, taken)
+}
+
+// clauses says which clauses of a condition did not hold; "" where each of them did, under a not.
+func clauses(all []lang.Clause) string {
+	var list []string
+	for _, c := range all {
+		switch {
+		case !c.Asked || c.Holds:
+		case c.Missing:
+			list = append(list, c.Text+", and that is missing")
+		case c.Value != "":
+			list = append(list, fmt.Sprintf("%s, and that is %q", c.Text, c.Value))
+		default:
+			list = append(list, c.Text)
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(list, "; ")
 }
 
 func condition(c route.Condition) string {

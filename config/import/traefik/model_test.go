@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/import/traefik"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -150,6 +151,7 @@ type arrival struct{}
 
 func (arrival) ListenerName() string                                    { return "web" }
 func (arrival) CertificateVerified() bool                               { return false }
+func (arrival) Holds(*lang.Condition, []byte) bool                      { return false }
 func (arrival) CertificateNames() (s, i string, sans []string, ok bool) { return "", "", nil, false }
 
 // take returns the upstream that a request goes to, "" where it is answered 404.

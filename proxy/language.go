@@ -1,0 +1,333 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/lang/regex"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/variables"
+	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// View returns x as texts of the language see it: what package variables has, the path that routing saw, the target
+// and the host that it saw, and the fields as they are now. The groups of Route.When are match.N; those of a condition
+// that was evaluated since the last View are forgotten. It is for the goroutine that owns x, and borrowed until the
+// callback returns or has View called for another exchange, which Fetch may. It allocates nothing once the reactor has
+// evaluated a text.
+func View(x *Exchange) *lang.X {
+	e := evaluationOf(x)
+	if x.route == nil {
+		return e.look(x, e.pathBefore(x))
+	}
+	return e.look(x, x.Path())
+}
+
+// Holds returns a function that evaluates c, which is for the phase of a request or a later one: for Filter.When.
+func Holds(c *lang.Condition) func(x *Exchange) bool {
+	return func(x *Exchange) bool { return c.Holds(View(x)) }
+}
+
+// evaluation is what texts of the language are evaluated with.
+// Owned by its reactor, or by the worker that owns an exchange.
+type evaluation struct {
+	view  lang.X
+	head  message.Head // of the view, where the request is rewritten already
+	state *lang.State
+	path  []byte // of a request that has no route
+
+	found matchOf // of the search for a route
+}
+
+// matchOf is a match of a Route.When, until the route is chosen.
+type matchOf struct {
+	when    string // its text; "": there is none
+	subject []byte
+	groups  regex.Groups
+}
+
+// evaluationOf returns what texts are evaluated with on this goroutine, which owns x.
+func evaluationOf(x *Exchange) *evaluation {
+	if x.origin != nil {
+		return x.origin.evaluation(x.proxy)
+	}
+	l := x.local
+	if l.language == nil {
+		l.language = newEvaluation(l.proxy, l.ids[0])
+	}
+	l.language.state.Now = l.now()
+	return l.language
+}
+
+func newEvaluation(p *Proxy, seed uint64) *evaluation {
+	e := &evaluation{state: lang.NewState(seed)}
+	e.state.Patterns = regex.NewCache(p.patterns)
+	return e
+}
+
+// look makes the view that of x, whose path is read as path.
+func (e *evaluation) look(x *Exchange, path []byte) *lang.X {
+	v := &e.view
+	v.Request, v.Answer, v.Path = &x.Request, nil, path
+	v.Subject, v.State = (*subject)(x), e.state
+	if x.route != nil && (x.Request.Target != x.routed || x.Request.Authority != x.asked) {
+		e.head = x.Request
+		e.head.Target, e.head.Authority = x.routed, x.asked
+		v.Request = &e.head
+	}
+	if x.Response.Status > 0 {
+		v.Answer = &x.Response
+	}
+	if x.matched {
+		m := routeMatch.Of(x)
+		e.state.SetMatch(x.Request.Bytes(m.subject), m.groups[:])
+	} else {
+		e.state.SetMatch(nil, nil)
+	}
+	return v
+}
+
+// pathBefore returns the path of a request that has no route, as routes will see it.
+func (e *evaluation) pathBefore(x *Exchange) []byte {
+	h := &x.Request
+	e.path = route.AppendPath(e.path[:0], h.Bytes(h.Target), x.listener.reading())
+	return e.path
+}
+
+// matchKept is the match of the Route.When of an exchange, in the bytes of its request.
+type matchKept struct {
+	subject message.Span
+	groups  regex.Groups
+}
+
+var routeMatch = NewLocal[matchKept]()
+
+// Holds evaluates the condition of a route that is looked at: see route.Arrival.
+func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
+	e := evaluationOf((*Exchange)(x))
+	if !when.Holds(e.look((*Exchange)(x), path)) {
+		return false
+	}
+	// A search may read a path in two ways, and ask twice: the groups are those of the first one.
+	if text := when.String(); e.found.when != text {
+		if subject, groups := e.state.Match(); groups != nil {
+			e.found.when, e.found.groups = text, *groups
+			e.found.subject = append(e.found.subject[:0], subject...)
+		}
+	}
+	return true
+}
+
+// forgetMatch begins a search for a route.
+func forgetMatch(x *Exchange) {
+	if e := x.local.language; e != nil {
+		e.found.when = ""
+	}
+}
+
+// keepMatch keeps the groups of the condition of the route that was chosen, for its templates.
+func keepMatch(x *Exchange) {
+	e := x.local.language
+	if e == nil || e.found.when != x.route.When.String() {
+		return
+	}
+	h := &x.Request
+	*routeMatch.Of(x) = matchKept{
+		message.Span{At: uint32(len(h.Base)), Len: uint32(len(e.found.subject))}, e.found.groups,
+	}
+	h.Base = append(h.Base, e.found.subject...)
+	x.matched = true
+}
+
+// TextsMax is how many texts of different names an exchange may have.
+const TextsMax = 16
+
+// texts are what rules have set for an exchange, in the bytes of its request.
+type texts struct {
+	user message.Span
+	n    int
+	list [TextsMax]struct {
+		name string
+		text message.Span
+	}
+}
+
+var textsOf = NewLocal[texts]()
+
+// SetText sets the variable local.NAME of x, in place of what it was. value is copied. It reports false where x has
+// TextsMax others already: then nothing is set.
+func SetText(x *Exchange, name string, value []byte) bool {
+	t := textsOf.Of(x)
+	i := 0
+	for i < t.n && t.list[i].name != name {
+		i++
+	}
+	if i == len(t.list) {
+		return false
+	}
+	t.n = max(t.n, i+1)
+	t.list[i].name, t.list[i].text = name, keep(x, value)
+	return true
+}
+
+// SetUser sets auth.user of x: the user that a filter has made sure of. "" is nobody.
+func SetUser(x *Exchange, name string) { textsOf.Of(x).user = keep(x, name) }
+
+// keep copies a text into the bytes of the request, where it holds until x ends.
+func keep[T string | []byte](x *Exchange, text T) message.Span {
+	h := &x.Request
+	at := uint32(len(h.Base))
+	h.Base = append(h.Base, text...)
+	return message.Span{At: at, Len: uint32(len(text))}
+}
+
+// subject is an Exchange as its variables see it, by conversion.
+type subject Exchange
+
+var _ variables.Subject = (*subject)(nil)
+
+// What the variables ask: see variables.Subject.
+func (x *subject) ClientIP() netip.Addr  { return (*Exchange)(x).ClientIP() }
+func (x *subject) Peer() netip.AddrPort  { return session.PeerIP((*Exchange)(x).Client()) }
+func (x *subject) Local() netip.AddrPort { return (*Exchange)(x).Client().Local().IP }
+func (x *subject) ListenerName() string  { return x.listener.Name }
+func (x *subject) TLS() *tlsconn.Digest  { return x.digest }
+func (x *subject) TraceID() []byte       { return x.trace }
+func (x *subject) Attempts() int         { return int(x.attempts) }
+func (x *subject) Bytes() (in, out int64) {
+	return x.bodyIn, x.toDown.passed
+}
+
+func (x *subject) ClientPort() uint16 {
+	if x.client.IsValid() {
+		return 0
+	}
+	return x.Peer().Port()
+}
+
+func (x *subject) RouteName() string {
+	if x.route == nil {
+		return ""
+	}
+	return x.route.Name
+}
+
+func (x *subject) AppendID(dst []byte) []byte {
+	if len(x.given) > 0 {
+		return append(dst, x.given...)
+	}
+	id := numberOf((*Exchange)(x))
+	return hex.AppendEncode(dst, id[:])
+}
+
+func (x *subject) Rest() []byte {
+	if x.route == nil || x.route.Exact {
+		return nil
+	}
+	path := (*Exchange)(x).Path()
+	if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
+		return nil
+	}
+	return path[min(x.route.rest, len(path)):]
+}
+
+func (x *subject) User() []byte {
+	if t := textsOf.Of((*Exchange)(x)); t.user.Len > 0 {
+		return x.Request.Bytes(t.user)
+	}
+	return nil
+}
+
+func (x *subject) Text(name string) []byte {
+	t := textsOf.Of((*Exchange)(x))
+	for i := range t.n {
+		if t.list[i].name == name {
+			return x.Request.Bytes(t.list[i].text)
+		}
+	}
+	return nil
+}
+
+func (x *subject) Status() int {
+	n := (*Exchange)(x).Status()
+	if n == 0 && x.fault != nil {
+		return x.fault.Status
+	}
+	return n
+}
+
+func (x *subject) Upstream() (u variables.Upstream) {
+	u.Addr, u.Status = (*Exchange)(x).Backend(), int(x.answered)
+	if a := &x.try; a.firstByte > 0 {
+		u.Time = time.Duration(a.firstByte - a.connected)
+	}
+	return u
+}
+
+// Duration is that of the reactor's clock. On a worker it is as long as when that began.
+func (x *subject) Duration() time.Duration {
+	if x.origin != nil {
+		return time.Duration(x.origin.now - x.started)
+	}
+	return time.Duration(x.local.reactor.Now() - x.started)
+}
+
+func (x *subject) Fault() (by, kind string) {
+	if x.fault == nil {
+		return "", ""
+	}
+	return x.fault.From.String(), string(x.fault.Kind)
+}
+
+func (x *subject) Source() string {
+	switch {
+	case x.ours:
+		return "own"
+	case x.answered > 0:
+		return "upstream"
+	}
+	return ""
+}
+
+// idleEvaluations are those of workers that own no exchange: there are never more than there were workers at once.
+// Guarded by mu.
+type idleEvaluations struct {
+	mu   sync.Mutex
+	list []*evaluation
+}
+
+// evaluation returns that of the worker that owns the exchange which came from o.
+func (o *origin) evaluation(p *Proxy) *evaluation {
+	if o.language == nil {
+		o.language = p.idle.take(p)
+	}
+	o.language.state.Now = time.Now().UnixNano()
+	return o.language
+}
+
+func (i *idleEvaluations) take(p *Proxy) *evaluation {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if n := len(i.list); n > 0 {
+		e := i.list[n-1]
+		i.list = i.list[:n-1]
+		return e
+	}
+	return newEvaluation(p, p.local[0].ids[0]^uint64(time.Now().UnixNano()))
+}
+
+// giveBack takes the evaluation of a worker that is done with its exchange; nil: it had none.
+func (i *idleEvaluations) giveBack(e *evaluation) {
+	if e == nil {
+		return
+	}
+	e.view, e.head = lang.X{}, message.Head{}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.list = append(i.list, e)
+}

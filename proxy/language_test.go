@@ -1,0 +1,281 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/variables"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// scopeOf returns what texts of the tests may name.
+func scopeOf(t testing.TB) *lang.Scope {
+	t.Helper()
+	office := netip.MustParsePrefix("192.0.2.0/24")
+	s, err := variables.Scope(lang.Names{Lists: map[string]lang.List{
+		"office": {Kind: lang.IP, HasAddr: office.Contains},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func whenOf(t testing.TB, text string) *lang.Condition {
+	t.Helper()
+	c, err := scopeOf(t).Condition(text, lang.Request)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return c
+}
+
+func templateOf(t testing.TB, text string) *lang.Template {
+	t.Helper()
+	c, err := scopeOf(t).Template(text, lang.Request)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return c
+}
+
+// says is a filter that puts what a template is into a field of the answer.
+func says(t testing.TB, name, text string) *proxy.Filter {
+	say, err := scopeOf(t).Template(text, lang.Answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &proxy.Filter{Name: name, NamesMatch: say.NamesMatch(), Response: func(x *proxy.Exchange) proxy.Verdict {
+		x.Response.Set(name, string(say.Append(nil, proxy.View(x))))
+		return proxy.Next
+	}}
+}
+
+// Conditions of routes see what routing sees, however the request is spelled.
+func TestRoute_when(t *testing.T) {
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		local := `client.ip in {127.0.0.0/8} and listener == "test" and not has(tls.version) and path == "/own"`
+		named := func(name, when string) proxy.Route {
+			return proxy.Route{Name: name, When: whenOf(t, when), To: proxy.Answer(200, "", name),
+				Filters: []*proxy.Filter{says(t, "X-Match", "{match.1}")}}
+		}
+		version := named("version", `path ~ "^/api/v([0-9]+)/"`)
+		version.Path = "/api"
+		return []proxy.Route{
+			{Name: "all", To: proxy.Answer(200, "", "all")},
+			named("admin", `path starts_with "/admin"`), named("guest", `header.x-role == "guest"`),
+			named("host", `host == "a.example" and port == 81`), version,
+			named("local", local),
+		}
+	})
+	w := testutil.Dial(t, r.addr())
+	for _, c := range []struct{ target, fields, want, match string }{
+		{"/", "", "all", ""},
+		{"/admin", "", "admin", ""},
+		{"/%61dmin", "", "admin", ""},
+		{"/x/../admin", "", "admin", ""},
+		{"/x", "X-Role: user\r\nX-Role: guest\r\n", "guest", ""},
+		{"/api/v17/x", "", "version", "17"},
+		{"/api/%7617/x", "", "version", "17"},
+		{"/api/x", "", "all", ""},
+		{"http://a.example:81/x", "", "host", ""},
+		{"/own?path=/admin", "", "local", ""},
+	} {
+		host := "h"
+		if strings.HasPrefix(c.target, "http:") {
+			host = "a.example:81"
+		}
+		w.Send("GET " + c.target + " HTTP/1.1\r\nHost: " + host + "\r\n" + c.fields + "\r\n")
+		resp, body := w.ReadResponse("GET")
+		if body != c.want || resp.Header.Get("X-Match") != c.match {
+			t.Errorf("%s %s: %q %q, want %q %q", c.target, c.fields, body, resp.Header.Get("X-Match"), c.want, c.match)
+		}
+	}
+	// What some origins take for /admin is no way around the condition.
+	for _, target := range []string{"//admin", "/x%2f..%2fadmin", "/\\admin"} {
+		w := testutil.Dial(t, r.addr())
+		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		if resp, body := w.ReadResponse("GET"); resp.StatusCode != 400 {
+			t.Errorf("%s: %s %q", target, resp.Status, body)
+		}
+	}
+}
+
+// The groups are those of the route that was chosen, on each stream its own.
+func TestRoute_matchOfManyRoutes(t *testing.T) {
+	g := warm.NewRouted(t, "GET /a/one HTTP/1.1\r\nHost: h\r\n\r\n", &proxy.Listener{},
+		func(origin *upstream.Upstream) []proxy.Route {
+			to := proxy.To(origin, nil)
+			match := func(x *proxy.Exchange) proxy.Verdict {
+				v := proxy.View(x)
+				// Another "~" takes the groups until the next View.
+				whenOf(t, `path ~ "^/(.)" and match.1 == "a"`).Holds(v)
+				got := string(templateOf(t, "{match.0} {match.1} {match.2}").Append(nil, proxy.View(x)))
+				if got != "/a/one a one" {
+					t.Errorf("got %q", got)
+				}
+				return proxy.Next
+			}
+			return []proxy.Route{
+				{Name: "x", When: whenOf(t, `path ~ "^/(a)/on(e)$" and header.x == "1" and path ~ "(/)a"`), To: to},
+				{Name: "a", Path: "/a", When: whenOf(t, `path ~ "^/(a)/(one)$"`), To: to,
+					Filters: []*proxy.Filter{{NamesMatch: true, Request: match, Response: match}}},
+			}
+		})
+	if !strings.HasPrefix(g.First, "HTTP/1.1 200") {
+		t.Fatal(g.First)
+	}
+}
+
+// A filter with a condition is asked once an exchange, and its bodies pass as they come.
+func TestFilter_when(t *testing.T) {
+	var asked atomic.Int64
+	rec := &recorder{}
+	f := rec.filter("f", true)
+	f.Blocking = proxy.PhaseRequest
+	f.When = func(x *proxy.Exchange) bool {
+		asked.Add(1)
+		return x.Request.Get("X-Run") != "" || x.Query("run") != ""
+	}
+	r := filterRig(t, f)
+	for _, c := range []struct {
+		target string
+		ran    bool
+	}{{"/", false}, {"/?run=1", true}, {"/trailers", false}, {"/dead", false}, {"/own", false}} {
+		asked.Store(0)
+		rec.take()
+		resp, body := r.post(t, c.target, "hello")
+		r.settled(t)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%s: asked %d times", c.target, n)
+		}
+		if notes := rec.take(); len(notes) > 0 != c.ran {
+			t.Errorf("%s: ran %q", c.target, notes)
+		}
+		if c.target == "/" && (body != "hello" || resp.Header.Get("X-Seen") != "5 []" || resp.ContentLength != 5) {
+			t.Errorf("got %q %v", body, resp.Header)
+		}
+	}
+}
+
+// A condition that panics fails the exchange: the filter may be what keeps others out.
+func TestFilter_whenPanics(t *testing.T) {
+	ran := false
+	r := filterRig(t, &proxy.Filter{When: func(*proxy.Exchange) bool { panic(fmt.Errorf("oh")) },
+		Request: func(*proxy.Exchange) proxy.Verdict { ran = true; return proxy.Next }})
+	if resp, _ := r.post(t, "/", "hello"); resp.StatusCode != 500 || ran {
+		t.Errorf("got %s, ran: %v", resp.Status, ran)
+	}
+}
+
+func TestRoute_without(t *testing.T) {
+	rec := &recorder{}
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: proxy.Answer(200, "", "")},
+			{Path: "/a", Without: []string{"one"}, To: proxy.Answer(200, "", "")}}
+	}, rec.filter("one", false), rec.filter("two", false))
+	r.post(t, "/", "")
+	if notes := strings.Join(rec.take(), " "); !strings.Contains(notes, "one") || !strings.Contains(notes, "two") {
+		t.Error(notes)
+	}
+	r.post(t, "/a", "")
+	if notes := strings.Join(rec.take(), " "); strings.Contains(notes, "one") || !strings.Contains(notes, "two") {
+		t.Error(notes)
+	}
+	_, err := proxy.NewSnapshot([]proxy.Route{{Without: []string{"none"}, To: proxy.Answer(200, "", "")}}, nil)
+	if err == nil || !strings.Contains(err.Error(), `"none"`) {
+		t.Error(err)
+	}
+}
+
+// Texts and the user stay with an exchange, on a worker too, and go with it.
+func TestSetText(t *testing.T) {
+	set := &proxy.Filter{Blocking: proxy.PhaseRequest, Request: func(x *proxy.Exchange) proxy.Verdict {
+		if v := proxy.View(x); whenOf(t, `has(local.tier) or has(auth.user)`).Holds(v) {
+			t.Error("texts of another exchange")
+		}
+		proxy.SetUser(x, "ann")
+		for i := range proxy.TextsMax {
+			proxy.SetText(x, fmt.Sprint("n", i), []byte("v"))
+		}
+		if proxy.SetText(x, "tier", []byte("gold")) || !proxy.SetText(x, "n0", []byte("gold")) {
+			t.Error("too many texts, or too few")
+		}
+		return proxy.Next
+	}}
+	text := "{auth.user} {local.n0} {local.n1} {local.tier ?? \"-\"} {request.id == request_id}"
+	r := filterRig(t, set, says(t, "X-Says", text))
+	for range 3 {
+		if resp, _ := r.post(t, "/", ""); resp.Header.Get("X-Says") != "ann gold v - true" {
+			t.Error(resp.Header)
+		}
+	}
+}
+
+// At the end the variables of the answer are known.
+func TestView_ofTheLog(t *testing.T) {
+	got := make(chan string, 1)
+	text := "{status} {answer.source} {attempts} " +
+		"{route == \"all\" ? text(bytes.in) + \"/\" + text(bytes.out) : \"-\"} {upstream.status ?? 0} " +
+		"{error.source ?? \"-\"}:{error.kind ?? \"-\"} {has(upstream.addr)} {upstream.time < duration} {target} {route}"
+	say, err := scopeOf(t).Template(text, lang.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := filterRig(t, &proxy.Filter{
+		UpstreamRequest: func(x *proxy.Exchange) { x.Request.SetTarget("/other") },
+		Log:             func(x *proxy.Exchange, _ *observe.Record) { got <- string(say.Append(nil, proxy.View(x))) },
+	})
+	for target, want := range map[string]string{
+		"/x?q": "200 upstream 1 5/5 200 -:- true true /x?q all", "/own": "200 own 0 - 0 -:- false false /own own",
+		"/dead/x": "502 own 1 - 0 backend:connect true false /dead/x dead",
+	} {
+		r.post(t, target, "hello")
+		if s := <-got; s != want {
+			t.Errorf("%s: %q, want %q", target, s, want)
+		}
+	}
+}
+
+// Conditions of routes and filters, and texts, allocate nothing.
+func TestView_warmAllocatesNothing(t *testing.T) {
+	on := &proxy.Listener{Trusted: &forwarding.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}
+	when := whenOf(t, `header.user-agent ~ "(?i)(bot|crawl|spider)[/ ]v?\d+" or client.ip in list.office and `+
+		`request.id != "" and local.a == "1"`)
+	say := templateOf(t, "{match.1} {client.ip} {request.id} {local.a} {scheme} {path}")
+	held := 0
+	var dst []byte
+	f := &proxy.Filter{
+		NamesMatch: true,
+		When:       proxy.Holds(when),
+		Response: func(x *proxy.Exchange) proxy.Verdict {
+			held++
+			dst = say.Append(dst[:0], proxy.View(x))
+			return proxy.Next
+		},
+	}
+	set := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		proxy.SetText(x, "a", []byte("1"))
+		return proxy.Next
+	}}
+	g := warm.NewRouted(t, warm.Browser, on, func(origin *upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{To: proxy.Answer(404, "", "")}, {
+			When: whenOf(t, `path ~ "^/articles/([0-9]+)/"`), To: proxy.To(origin, nil),
+			Filters: []*proxy.Filter{set, f},
+		}}
+	})
+	allocs := testutil.Allocs(1000, g.Exchange)
+	if allocs != 0 || held < 1000 || !strings.HasPrefix(string(dst), "2026 192.0.2.7 ") {
+		t.Errorf("%v allocations, held %d times, %q", allocs, held, dst)
+	}
+}

@@ -1,0 +1,176 @@
+package variables
+
+import (
+	"net/netip"
+
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// connection are the variables of the connection that a request came by.
+var connection = []lang.Variable{
+	address("client.ip", "The address of the client: that of the connection or, where this is a trusted proxy's, the "+
+		"one that it names.", `client.ip in {10.0.0.0/8}`, Subject.ClientIP),
+	number("client.port", lang.Int, lang.Always, "The port of the client; missing where a trusted proxy names it.",
+		`client.port < 1024`, func(s Subject) (int64, bool) { return above0(s.ClientPort()) }),
+	address("peer.ip", "The address of the other end of the connection: the client, or a proxy before this one.",
+		`peer.ip == 127.0.0.1`, func(s Subject) netip.Addr { return s.Peer().Addr() }),
+	address("server.ip", "The address that the client connected to.",
+		`server.ip == 192.0.2.1`, func(s Subject) netip.Addr { return s.Local().Addr() }),
+	number("server.port", lang.Int, lang.Always, "The port that the client connected to.",
+		`server.port == 8443`, func(s Subject) (int64, bool) { return above0(s.Local().Port()) }),
+	text("listener", lang.Always, "The name of the listener.", `listener == "admin"`, Subject.ListenerName),
+	{Name: "scheme", Kind: lang.Text, Phases: afterHead, Example: `scheme == "http"`,
+		Doc:  "`https` on a connection that is secured, else `http`, unless a trusted proxy says otherwise.",
+		Text: scheme},
+
+	text("tls.version", lang.Always, "The version: `TLS 1.2`, `TLS 1.3`; missing without TLS, as all of `tls.`",
+		`tls.version == "TLS 1.3"`, secured((*tlsconn.Digest).VersionName)),
+	text("tls.cipher", lang.Always, "The cipher suite.", `tls.cipher contains "AES_128"`,
+		secured((*tlsconn.Digest).CipherName)),
+	text("tls.group", lang.Always, "The group of the key exchange.", `tls.group == "X25519MLKEM768"`,
+		secured((*tlsconn.Digest).GroupName)),
+	{Name: "tls.sni", Kind: lang.Text, Phases: lang.Always, Example: `tls.sni == "db.example.com"`,
+		Doc: "The name that the client asked for in the handshake, in lower case; missing where it is no name.",
+		Text: of(func(x *lang.X, s Subject) []byte {
+			return lower(kept(x, secured(serverName)(s)))
+		})},
+	text("tls.alpn", lang.Always, "The protocol that both sides agreed upon.", `tls.alpn == "h2"`,
+		secured(func(d *tlsconn.Digest) string { return d.ALPN })),
+	flag("tls.resumed", "Whether the handshake resumed a session.", `not tls.resumed`,
+		func(s Subject) bool { d := s.TLS(); return d != nil && d.Resumed }),
+
+	text("cert.subject", lang.Always, "The subject of the client's certificate (RFC 2253); missing where it leads "+
+		"to no authority that the listener trusts, as all of `cert.` but `sha256`.", `cert.subject contains "OU=ops"`,
+		vouched(func(c *tlsconn.Certificate) string { return c.Subject })),
+	text("cert.issuer", lang.Always, "The issuer of that certificate.", `cert.issuer == "CN=our CA"`,
+		vouched(func(c *tlsconn.Certificate) string { return c.Issuer })),
+	text("cert.serial", lang.Always, "Its serial number, in hexadecimal.", `cert.serial not in {"1f" "20"}`,
+		vouched(func(c *tlsconn.Certificate) string { return c.Serial })),
+	{Name: "cert.sans", Kind: lang.Texts, Phases: lang.Always, Example: `cert.sans == "DNS:a.example.com"`,
+		Doc:   "The list of its subject alternative names, with their types: `DNS:`, `IP:`, `email:`, `URI:`.",
+		Texts: names},
+	appended("cert.sha256", lang.Always, "The SHA-256 of the certificate in hexadecimal, trusted or not: the client "+
+		"has shown that it has its key.", `cert.sha256 starts_with "5f70bf18"`, appendSHA256),
+	flag("cert.verified", "Whether the client's certificate leads to an authority that the listener trusts.",
+		`cert.verified`, verified),
+}
+
+// made are the variables that the proxy makes for a request, or that rules and filters set.
+var made = []lang.Variable{
+	text("route", afterHead, "The name of the route; missing before one is chosen.", `route == "api"`,
+		Subject.RouteName),
+	appended("request.id", afterHead, "The number of the request, as in the access log.", `{request.id}`, appendID),
+	bytes("trace.id", afterHead, "The number of the trace that the request is part of.", `{trace.id}`, Subject.TraceID),
+	number("attempt", lang.Int, afterHead, "The number of the attempt that is under way; 0 before the first one.",
+		`attempt > 1`, func(s Subject) (int64, bool) { return int64(s.Attempts()), true }),
+	{Name: "local", Kind: lang.Text, Phases: afterHead, Example: `local.tier == "gold"`,
+		Doc: "`local.X` is the text that a rule has set under that name.", Named: local},
+	bytes("auth.user", afterHead, "The user that a filter has made sure of.", `has(auth.user)`, Subject.User),
+}
+
+// answer are the variables that are known when there is an answer.
+var answer = []lang.Variable{
+	number("status", lang.Int, afterReply, "The status of the answer.", `status >= 500`,
+		func(s Subject) (int64, bool) { return above0(s.Status()) }),
+	text("answer.source", afterReply, "Who made the answer: `upstream`, or `own` where the proxy did.",
+		`answer.source == "own"`, Subject.Source),
+	text("upstream.addr", afterReply, "The address of the backend that answered, or was tried last.",
+		`upstream.addr == "10.0.0.1:8080"`, func(s Subject) string { return s.Upstream().Addr }),
+	number("upstream.status", lang.Int, afterReply, "The status of the backend's answer; missing where it gave none.",
+		`upstream.status == 502`, func(s Subject) (int64, bool) { return above0(s.Upstream().Status) }),
+	number("upstream.time", lang.Duration, afterReply, "How long the backend took until the head of its answer came.",
+		`upstream.time > 500ms`, func(s Subject) (int64, bool) { return above0(s.Upstream().Time) }),
+	number("attempts", lang.Int, afterReply, "How many backends or connections were tried.",
+		`attempts > 1`, func(s Subject) (int64, bool) { return int64(s.Attempts()), true }),
+	number("duration", lang.Duration, afterReply, "The time since the head of the request came.",
+		`duration > 2s`, func(s Subject) (int64, bool) { return int64(s.Duration()), true }),
+	number("bytes.in", lang.Size, afterReply, "Bytes of the request's body that came.",
+		`bytes.in > 1m`, func(s Subject) (int64, bool) { in, _ := s.Bytes(); return in, true }),
+	number("bytes.out", lang.Size, afterReply, "Bytes of the answer's body that were sent.",
+		`bytes.out > 1m`, func(s Subject) (int64, bool) { _, out := s.Bytes(); return out, true }),
+	text("error.kind", afterReply, "What failed, in one word, where something did.",
+		`error.kind == "connect"`, func(s Subject) string { _, kind := s.Fault(); return kind }),
+	text("error.source", afterReply, "Whose failure it was: `client`, `backend` or `edge`.",
+		`error.source == "backend"`, func(s Subject) string { by, _ := s.Fault(); return by }),
+}
+
+// aliases are the names that templates had before the language: they stay.
+var aliases = []lang.Variable{
+	appended("request_id", afterHead, older("request.id"), `{request_id}`, appendID),
+	bytes("trace_id", afterHead, older("trace.id"), `{trace_id}`, Subject.TraceID),
+	address("client_ip", older("client.ip"), `{client_ip}`, Subject.ClientIP),
+	text("tls_version", lang.Always, older("tls.version"), `{tls_version}`, secured((*tlsconn.Digest).VersionName)),
+	text("tls_cipher", lang.Always, older("tls.cipher"), `{tls_cipher}`, secured((*tlsconn.Digest).CipherName)),
+	text("tls_group", lang.Always, older("tls.group"), `{tls_group}`, secured((*tlsconn.Digest).GroupName)),
+	text("sni", lang.Always, "An older name: `tls.sni` with upper and lower case as they came.", `{sni}`,
+		secured(serverName)),
+	text("alpn", lang.Always, older("tls.alpn"), `{alpn}`, secured(func(d *tlsconn.Digest) string { return d.ALPN })),
+	text("client_cert_subject", lang.Always, olderShown("cert.subject"), `{client_cert_subject}`,
+		shown(func(c *tlsconn.Certificate) string { return c.Subject })),
+	text("client_cert_issuer", lang.Always, olderShown("cert.issuer"), `{client_cert_issuer}`,
+		shown(func(c *tlsconn.Certificate) string { return c.Issuer })),
+	text("client_cert_serial", lang.Always, olderShown("cert.serial"), `{client_cert_serial}`,
+		shown(func(c *tlsconn.Certificate) string { return c.Serial })),
+	appended("client_cert_sans", lang.Always, "An older name: the names of a certificate that may not be trusted, "+
+		"with commas between them; a comma in a name is `%2C`.", `{client_cert_sans}`, appendNames),
+	appended("client_cert_sha256", lang.Always, older("cert.sha256"), `{client_cert_sha256}`, appendSHA256),
+	text("client_cert_verified", lang.Always, "An older name: `true` where `cert.verified` is, else missing.",
+		`{client_cert_verified}`, func(s Subject) string {
+			if verified(s) {
+				return "true"
+			}
+			return ""
+		}),
+	bytes("rest", afterHead, "What the path has beyond that of the route; missing where the route has a whole path.",
+		`{rest}`, Subject.Rest),
+}
+
+func older(name string) string { return "An older name of `" + name + "`." }
+
+func olderShown(name string) string {
+	return "An older name of `" + name + "`, of a certificate that may not be trusted: see `cert.verified`."
+}
+
+func scheme(x *lang.X) []byte {
+	switch {
+	case x.Request == nil:
+		return nil
+	case x.Request.HTTPS:
+		return httpsText
+	}
+	return httpText
+}
+
+var httpText, httpsText = []byte("http"), []byte("https")
+
+func appendID(dst []byte, s Subject) []byte { return s.AppendID(dst) }
+
+// names appends the names of the certificate, where it is trusted.
+func names(x *lang.X, dst [][]byte) [][]byte {
+	s, ok := x.Subject.(Subject)
+	if !ok || !verified(s) {
+		return dst
+	}
+	if c := s.TLS().PeerCertificate(); c != nil {
+		for _, name := range c.SANs {
+			dst = append(dst, kept(x, name))
+		}
+	}
+	return dst
+}
+
+// local returns the variable of a text that rules set.
+func local(name string) (lang.TextFunc, error) {
+	return of(func(_ *lang.X, s Subject) []byte { return s.Text(name) }), nil
+}
+
+// lower makes letters of ASCII lower case, in place.
+func lower(b []byte) []byte {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return b
+}
