@@ -158,6 +158,7 @@ func (s *Server) commit(b *build) {
 		update()
 	}
 	s.own.use(b.listeners) // before a request can ask for them
+	b.config.Language.Commit()
 	s.proxy.Swap(b.snapshot)
 	s.tickets.Use(b.tlsConfigs)
 	s.tickets.Every(b.config.TLS.TicketRotation)
@@ -170,6 +171,7 @@ func (s *Server) commit(b *build) {
 	}
 	b.certs.Watch(watchEvery, s.tellCertificate)
 	s.trust.Use(b.trust)
+	s.tables.Use(b.config.Language)
 	if b.prepared != nil {
 		b.prepared()
 	}

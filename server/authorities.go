@@ -2,7 +2,19 @@ package server
 
 import (
 	"log/slog"
+
+	"github.com/edge-proxy/edge/config/language"
 )
+
+// tellTable logs what has become of a changed file of a list or a map.
+func tellTable(c language.Change) {
+	if c.Err != nil {
+		slog.Error("the file of a "+c.Kind+" is wrong, what it had stays", "name", c.Name, "file", c.File, "error", c.Err,
+			"more", c.More)
+		return
+	}
+	slog.Info(c.Kind+" changed", "name", c.Name, "file", c.File, "entries", c.Entries)
+}
 
 // trustChanged applies the present configuration again after files of authorities have changed. What does not depend on
 // them goes on. It reports whether they could be read; until then the generation before stays. It is for certs.Follow.

@@ -20,6 +20,7 @@ import (
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -86,7 +87,8 @@ type Server struct {
 	tickets *certs.Tickets
 	monitor *health.Monitor
 	trust   *certs.Follower // of the files of authorities
-	begun   *config.Config  // that New was given
+	tables  *language.Follower
+	begun   *config.Config // that New was given
 
 	registered register.Tally
 	ending     chan struct{} // closed by Drain and Stop
@@ -166,10 +168,11 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.counters.Registry.Attach(s.traffic)
 	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
-	s.trust = certs.Follow(watchEvery, s.trustChanged)
+	s.trust, s.tables = certs.Follow(watchEvery, s.trustChanged), language.Follow(tellTable)
 	s.handover.begin(s)
 	if err := s.replace(cfg, false); err != nil {
 		s.trust.Stop()
+		s.tables.Stop()
 		e.Stop()
 		return nil, err
 	}
@@ -360,6 +363,7 @@ func (s *Server) Stop() error {
 	s.stopOnce.Do(func() { close(s.stopping) })
 	s.withdraw(s.takeRegistrations(), s.stopping)
 	s.trust.Stop() // without applying and mu, which trustChanged takes
+	s.tables.Stop()
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()

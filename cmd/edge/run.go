@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
@@ -75,7 +76,7 @@ func supervised(from sources) error {
 func runConfig(from sources, stats bool) error {
 	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	path, ignored := from.locate()
-	from.written = true
+	from.written, from.tables = true, language.NewTables()
 	files := &config.Files{}
 	from.reading.Record = files
 	cfg, report := from.load(path, ignored)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/server/process"
 )
 
@@ -29,7 +30,8 @@ type sources struct {
 	set  []string
 	dir  string // where the process was started, when it has left that folder; else ""
 
-	reading process.Reading // texts in place of the disk, and where to keep what is read
+	tables  *language.Tables // those of the process; nil: the configuration is only checked
+	reading process.Reading  // texts in place of the disk, and where to keep what is read
 
 	daemon   bool
 	watch    bool
@@ -91,6 +93,7 @@ func (s *sources) locate() (path string, ignored []string) {
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
+		Tables:  s.tables,
 		Written: s.written, Partial: s.partial, Kept: s.reading.Kept, Record: s.reading.Record, Sent: s.reading.Sent}
 	if s.daemon {
 		o.Set = append(slices.Clip(o.Set), "daemon=true")

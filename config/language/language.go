@@ -71,6 +71,19 @@ func Read(doc *schema.Document, o Options) *Language {
 	return l
 }
 
+// Files returns the files of lists and maps.
+func (l *Language) Files() (paths []string) {
+	if l == nil {
+		return nil
+	}
+	for i := range l.loaded {
+		if file := l.loaded[i].file; file != "" {
+			paths = append(paths, file)
+		}
+	}
+	return paths
+}
+
 // Secrets returns the secrets, for a comparison of two configurations. They are not shown.
 func (l *Language) Secrets() map[string][]byte { return l.names.Secrets }
 

@@ -94,11 +94,23 @@ type secretEntry struct {
 }
 
 // Sections returns the sections of the schema that Read reads.
-func Sections() []*schema.Section { return []*schema.Section{lists(), maps(), secrets()} }
+func Sections() []*schema.Section {
+	return []*schema.Section{listKeys(), mapKeys(), secretKeys()}
+}
+
+// ChangedKeys returns the keys whose values differ between two lists.
+func (l *List) ChangedKeys(next *List) []string {
+	return listKeys().ChangedKeys(&listEntry{List: *l}, &listEntry{List: *next})
+}
+
+// ChangedKeys is that of List.
+func (m *Map) ChangedKeys(next *Map) []string {
+	return mapKeys().ChangedKeys(&mapEntry{Map: *m}, &mapEntry{Map: *next})
+}
 
 var kinds = []string{"addresses", "texts"}
 
-func lists() *schema.Section {
+func listKeys() *schema.Section {
 	return &schema.Section{
 		Path: "lists", Shape: schema.Named, Bare: "values",
 		Doc: "Lists that [conditions](DSL.md) ask as `list.NAME`. One that is written out may stand as " +
@@ -115,7 +127,7 @@ func lists() *schema.Section {
 				Into: schema.Into(func(e *listEntry) *string { return &e.File }),
 				Doc: "A file with entries, one in each line; `#` begins a comment. It is put together with `values`. " +
 					"See [lists and maps](DSL.md#lists-and-maps)."},
-			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "1s", Max: "24h",
+			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
 				Example: `"10s"`,
 				Into:    schema.Into(func(e *listEntry) *time.Duration { return &e.Refresh }),
 				Doc: "How often the file is looked at. A changed one takes effect without a reload; a wrong one is " +
@@ -124,7 +136,7 @@ func lists() *schema.Section {
 	}
 }
 
-func maps() *schema.Section {
+func mapKeys() *schema.Section {
 	return &schema.Section{
 		Path: "maps", Shape: schema.Named,
 		Doc: "Maps that [conditions and templates](DSL.md) ask as `map.NAME[key]`.",
@@ -138,14 +150,14 @@ func maps() *schema.Section {
 			{Path: "file", Type: schema.String, Local: true, Example: `"country.txt"`,
 				Into: schema.Into(func(e *mapEntry) *string { return &e.File }),
 				Doc:  "A file with entries: in each line a key, a blank and a value. As for lists."},
-			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "1s", Max: "24h",
+			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
 				Example: `"10s"`,
 				Into:    schema.Into(func(e *mapEntry) *time.Duration { return &e.Refresh }), Doc: "As for lists."},
 		},
 	}
 }
 
-func secrets() *schema.Section {
+func secretKeys() *schema.Section {
 	return &schema.Section{
 		Path: "secrets", Shape: schema.Named, Bare: "value",
 		Doc: "Secrets that [conditions and templates](DSL.md) use as `secret.NAME`: keys of `hmac`, and what clients " +

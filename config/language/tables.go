@@ -39,6 +39,7 @@ type tableKey struct {
 type loaded struct {
 	key     tableKey
 	handle  handle
+	file    string // "": there is none
 	refresh time.Duration
 	update  *table.Update // nil: its content could not be read
 }
@@ -113,8 +114,7 @@ func (l *Language) Commit() {
 
 // load prepares the content of a table, and reports what is wrong with it.
 func (r *reader) load(key tableKey, h handle, s table.Source, refresh time.Duration, g *schema.Given) {
-	one := loaded{key: key, handle: h, refresh: refresh}
-	path := s.File
+	one, path := loaded{key: key, handle: h, file: s.File, refresh: refresh}, s.File
 	if !r.options.Open {
 		s.File = ""
 	}

@@ -173,7 +173,7 @@ func (h *handle) Refresh() (*Update, error) {
 	}
 	h.state.Lock()
 	defer h.state.Unlock()
-	if h.current.Load() != was.generation { // Commit was faster, and has what is newer
+	if h.current.Load() != was.generation || !h.origin.source.equal(was.source) { // Commit was faster
 		return &Update{Stats: h.Stats(), handle: h}, nil
 	}
 	h.swap(u)
@@ -246,7 +246,7 @@ func (h *handle) prepare(s Source, now loaded) (*Update, error) {
 
 // stands reports, without reading, whether a source has the content that the origin has.
 func (o *origin) stands(s Source) bool {
-	if s.File != o.source.File || !slices.Equal(s.Inline, o.source.Inline) {
+	if !s.equal(o.source) {
 		return false
 	}
 	if s.File == "" {

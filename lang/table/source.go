@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,6 +22,10 @@ type Entry struct{ Key, Value string }
 type Source struct {
 	Inline []Entry
 	File   string // path, or ""
+}
+
+func (s Source) equal(other Source) bool {
+	return s.File == other.File && slices.Equal(s.Inline, other.Inline)
 }
 
 // content is a source as it was read.

@@ -2,12 +2,14 @@ package changes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/yield"
 )
@@ -35,6 +37,7 @@ func partsOf(c *config.Config) []part {
 	if len(c.ErrorPages) > 0 {
 		all = append(all, part{"error_pages", "", &c.ErrorPages})
 	}
+	all = append(all, tablesOf(c)...)
 	for i := range c.Certificates {
 		all = append(all, part{"certificate", c.Certificates[i].Cert, &c.Certificates[i]})
 	}
@@ -57,6 +60,21 @@ func partsOf(c *config.Config) []part {
 		all = append(all, part{schema.SectionOf(f).Path, "", f})
 	}
 	number(all)
+	return all
+}
+
+// tablesOf returns the lists, the maps and the secrets. What files have is not among it: a reload reads them again.
+func tablesOf(c *config.Config) (all []part) {
+	for i := range c.Lists {
+		all = append(all, part{"list", c.Lists[i].Name, &c.Lists[i]})
+	}
+	for i := range c.Maps {
+		all = append(all, part{"map", c.Maps[i].Name, &c.Maps[i]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Secrets)) {
+		secret := c.Secrets[name]
+		all = append(all, part{"secret", name, &secret})
+	}
 	return all
 }
 
@@ -153,6 +171,10 @@ func (c *comparison) changed(p *part, was any) Entry {
 		}
 	case *config.Log:
 		e.Keys = was.(*config.Log).ChangedKeys(v)
+	case *language.List:
+		e.Keys = was.(*language.List).ChangedKeys(v)
+	case *language.Map:
+		e.Keys = was.(*language.Map).ChangedKeys(v)
 	case *config.TLS:
 		e.Keys = was.(*config.TLS).ChangedKeys(v)
 	case *config.Certificate:

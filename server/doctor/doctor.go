@@ -135,6 +135,7 @@ var checks = []struct {
 	{"thp", (*exam).hugePages},
 	{"clock", (*exam).clock},
 	{"certificate", (*exam).certificates},
+	{"tables", (*exam).tables},
 	{"logs", (*exam).logs},
 	{"disk", (*exam).disk},
 	{"labels", (*exam).labels},

@@ -337,7 +337,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"24 checks: 1 error, 9 warnings, 1 note\n",
+		"25 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)
@@ -436,6 +436,29 @@ func TestExamine_pidFile(t *testing.T) {
 		}
 		if r := Examine(m, c, os.Getpid()); len(r.Findings) != 0 {
 			t.Errorf("%q, running: %+v", text, r.Findings)
+		}
+	}
+}
+
+// The file of a list is read by the user that the process has become.
+func TestExamine_filesOfLists(t *testing.T) {
+	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
+	m.lay(t, good)
+	m.lay(t, map[string]string{"/etc/office.txt": "10.0.0.0/8\n",
+		"/proc/900/status": "Name:\tedge\nUid:\t0\t54321\t0\t0\nGid:\t0\t54321\t0\t0\nGroups:\t \n"})
+	cfg := parse(t, plainFile+"\n[lists.office]\nfile = \"/etc/office.txt\"\n")
+	for mode, want := range map[os.FileMode]int{0o644: 0, 0o600: 1} {
+		if err := os.Chmod(m.Path("/etc/office.txt"), mode); err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, f := range Examine(m, cfg, 900).Findings {
+			if f.Check == "tables" && strings.Contains(f.What, "user 54321 cannot read /etc/office.txt") {
+				found++
+			}
+		}
+		if found != want {
+			t.Errorf("with the rights %v there are %d findings", mode, found)
 		}
 	}
 }

@@ -129,19 +129,29 @@ func (e *exam) unreadable(id *config.Identity, path string) string {
 
 // keyRights: keys that the user of the process cannot read. Root reads them at the start, the user at a reload, at an
 // upgrade and when they are renewed.
-func (e *exam) keyRights(cert, key string) {
+func (e *exam) keyRights(cert, key string) { e.canRead(key, "the key of "+cert) }
+
+// tables: files of lists and maps that the user of the process cannot read.
+func (e *exam) tables() {
+	for _, file := range e.config.Language.Files() {
+		e.canRead(file, "the file of a list or a map")
+	}
+}
+
+// canRead finds what keeps the user of the process from reading a file.
+func (e *exam) canRead(path, what string) {
 	id := e.keyReader()
 	if id == nil {
 		return
 	}
-	at := e.unreadable(id, key)
+	at := e.unreadable(id, path)
 	if at == "" {
 		return
 	}
-	fix := []string{fmt.Sprintf("chgrp %d %s && chmod g+r %[2]s", id.GID, key)}
-	if at != key {
+	fix := []string{fmt.Sprintf("chgrp %d %s && chmod g+r %[2]s", id.GID, path)}
+	if at != path {
 		fix = []string{fmt.Sprintf("chgrp %d %s && chmod g+x %[2]s", id.GID, at)}
 	}
-	e.find(Warning, fix, "user %d cannot read %s, the key of %s, because of the rights of %s: reloads that read it "+
-		"again fail, and so do upgrades", id.UID, key, cert, at)
+	e.find(Warning, fix, "user %d cannot read %s, %s, because of the rights of %s: reloads that read it "+
+		"again fail, and so do upgrades", id.UID, path, what, at)
 }

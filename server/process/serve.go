@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -18,7 +19,7 @@ import (
 func Serve(path string, o server.Options) error {
 	reading := config.Options{
 		Filters: slices.Sorted(maps.Keys(o.Filters)), Sources: slices.Sorted(maps.Keys(o.Sources)),
-		Registries: slices.Sorted(maps.Keys(o.Registries)), Written: true,
+		Registries: slices.Sorted(maps.Keys(o.Registries)), Written: true, Tables: language.NewTables(),
 	}
 	signals := NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	files := &config.Files{}

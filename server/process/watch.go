@@ -45,7 +45,7 @@ func (v *view) equal(other *view) bool {
 // watched until now, of before they were read.
 func (w *watch) use(files *config.Files, cfg *config.Config, before view) {
 	if w.files = files; cfg != nil {
-		w.pages = cfg.PageFiles()
+		w.pages = append(cfg.PageFiles(), cfg.Language.Files()...)
 	}
 	w.seen, w.latest = w.look(), view{}
 	for path := range w.seen.stamps {

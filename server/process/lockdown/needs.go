@@ -74,6 +74,9 @@ func Of(o Options) *Needs {
 	for _, path := range o.Config.PageFiles() {
 		n.read("error_pages", config.Pos{}, path)
 	}
+	for _, path := range o.Config.Language.Files() {
+		n.read("lists and maps", config.Pos{}, path)
+	}
 	if o.Program != "" {
 		n.add(Need{Key: "program", Path: o.Program, Access: Execute, Later: true})
 	}
