@@ -386,7 +386,8 @@ type Route struct {
 func (r *Route) Rule() route.Rule {
 	return route.Rule{
 		Host: r.Host, Path: r.Path, Exact: r.PathKind == PathExact, Methods: r.Methods,
-		Header: r.Header, Query: r.Query, Listeners: r.Listeners, ClientCert: r.ClientCert, Weight: r.Weight,
+		Header: r.Header, Query: r.Query, Listeners: r.Listeners, ClientCert: r.ClientCert, When: r.When,
+		Weight: r.Weight,
 	}
 }
 

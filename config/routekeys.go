@@ -71,7 +71,7 @@ func matchKeys() []*schema.Key {
 		{Path: "query", Type: value.TypeParameters, Example: `{ version = "2" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Query }),
 			Doc:  "Condition: parameters of the query, as for `header`; they are compared decoded."},
-		{Path: "when", Type: language.TypeCondition, Example: `'path ends_with ".php" or header.x-beta == "1"'`,
+		{Path: "when", Type: language.TypeCondition, Example: `'client.ip in {10.0.0.0/8} or header.x-beta == "1"'`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.when }),
 			Doc: "Condition: a text of [the language](DSL.md) that holds for the request. It is asked after all " +
 				"others."},

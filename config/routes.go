@@ -180,9 +180,9 @@ type patternTaken struct {
 func (r *resolver) warnShadowed(e *routeEntry, p route.Pattern) bool {
 	rule := route.Rule{
 		Host: p.Host, Path: p.Path, Exact: p.Exact, Methods: e.Methods, Header: e.Header, Query: e.Query,
-		Listeners: e.Listeners, ClientCert: e.ClientCert,
+		Listeners: e.Listeners, ClientCert: e.ClientCert, When: e.When,
 	}
-	conditions := strings.TrimSpace(rule.Conditions() + " " + textOf(e.When))
+	conditions := rule.Conditions()
 	key := rule.Pattern() + " " + conditions
 	old, found := r.patterns[key]
 	if !found {

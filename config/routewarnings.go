@@ -52,7 +52,7 @@ func warnHiddenRoutes(r *resolver) {
 		rule := one.Rule()
 		for _, other := range alike[rule.Pattern()] {
 			first := other.Rule()
-			if other.Entry == one.Entry || other.When != nil || !first.Hides(&rule, listeners) {
+			if other.Entry == one.Entry || !first.Hides(&rule, listeners) {
 				continue
 			}
 			at, by := entryOf(r, one).Node().Head, entryOf(r, other).Node().Head
@@ -69,7 +69,7 @@ func warnLoneWeights(r *resolver) {
 	count := make(map[string]int)
 	key := func(one *Route) string {
 		rule := one.Rule()
-		return rule.Pattern() + " " + rule.Conditions() + " " + textOf(one.When)
+		return rule.Pattern() + " " + rule.Conditions()
 	}
 	for i := range r.c.Routes {
 		count[key(&r.c.Routes[i])]++

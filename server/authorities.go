@@ -9,8 +9,8 @@ import (
 // tellTable logs what has become of a changed file of a list or a map.
 func tellTable(c language.Change) {
 	if c.Err != nil {
-		slog.Error("the file of a "+c.Kind+" is wrong, what it had stays", "name", c.Name, "file", c.File, "error", c.Err,
-			"more", c.More)
+		slog.Error("the file of a "+c.Kind+" is wrong, what it had stays", "name", c.Name, "file", c.File,
+			"error", c.Err, "more", c.More)
 		return
 	}
 	slog.Info(c.Kind+" changed", "name", c.Name, "file", c.File, "entries", c.Entries)

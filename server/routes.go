@@ -127,7 +127,7 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: rule.Host, Path: rule.Path, Exact: rule.Exact, Methods: rule.Methods,
 		Header: rule.Header, Query: rule.Query, Weight: rule.Weight, Class: classes[c.Priority],
-		Listeners: rule.Listeners, ClientCert: rule.ClientCert,
+		Listeners: rule.Listeners, ClientCert: rule.ClientCert, When: rule.When,
 		Timeout: c.Total, BufferRequest: int(c.BufferRequest),
 		Tunnels: proxy.Tunnels{
 			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,

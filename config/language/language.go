@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/lang/table"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // Options say how Read makes a Language. The zero value reads no file.
@@ -61,9 +62,9 @@ func Read(doc *schema.Document, o Options) *Language {
 		}
 	}
 	var err error
-	if l.scope, err = lang.NewScope(l.names); err != nil {
+	if l.scope, err = variables.Scope(l.names); err != nil {
 		doc.Report.Errorf(syntax.Span{}, "", "%s", err)
-		l.scope, _ = lang.NewScope(lang.Names{})
+		l.scope, _ = variables.Scope(lang.Names{})
 	}
 	if o.Tables == nil {
 		l.Commit()

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+const whenRoutes = `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+trusted_proxies = ["127.0.0.1"]
+[lists]
+office = ["198.51.100.0/24", "2001:db8::/32"]
+beta = { type = "texts", values = ["a", "b c"] }
+[maps.tier]
+values = { alice = "gold", bob = "tin" }
+[secrets]
+pass = "open sesame"
+[[routes]]
+pattern = "/*"
+dest = "status:404"
+[[routes]]
+when = 'client.ip in list.office'
+dest = "status:410"
+[[routes]]
+when = 'header.x-beta in list.beta and path starts_with "/b"'
+dest = "status:411"
+[[routes]]
+when = '''
+  map.tier[header.x-user] == "gold"
+  and method == "GET"
+'''
+dest = "status:412"
+[[routes]]
+when = "header.x-key == secret.pass"
+dest = "status:413"
+[[routes]]
+path = "/old/*"
+when = 'path ~ "^/old/([a-z]+)$" and not has(cookie.new)'
+dest = "status:414"
+`
+
+func TestWhen_choosesRoutes(t *testing.T) {
+	s := start(t, Options{}, "%s", quiet+whenRoutes)
+	for _, test := range []struct {
+		path   string
+		fields []string
+		want   int
+	}{
+		{"/", nil, 404},
+		{"/", []string{"X-Forwarded-For: 198.51.100.7"}, 410},
+		{"/", []string{"X-Forwarded-For: 2001:db8::9"}, 410},
+		{"/", []string{"X-Forwarded-For: 203.0.113.7"}, 404},
+		{"/b", []string{"X-Beta: b c"}, 411},
+		{"/b", []string{"X-Beta: x", "X-Beta: a"}, 411},
+		{"/c", []string{"X-Beta: a"}, 404},
+		{"/", []string{"X-User: alice"}, 412},
+		{"/", []string{"X-User: bob"}, 404},
+		{"/", []string{"X-Key: open sesame"}, 413},
+		{"/", []string{"X-Key: open sesam"}, 404},
+		{"/old/page", nil, 414},
+		{"/old/page", []string{"Cookie: new=1"}, 404},
+		{"/old/page2", nil, 404},
+	} {
+		if got := askFor(t, "GET", urlOf(t, s, "web")+test.path, test.fields...).StatusCode; got != test.want {
+			t.Errorf("%s with %q: %d, want %d", test.path, test.fields, got, test.want)
+		}
+	}
+}
+
+// rename puts a file in the place of another one, as a careful writer does.
+func rename(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loadList loads a configuration with a list from a file, for a server with these tables.
+func loadList(t *testing.T, dir string, tables *language.Tables, refresh string) (*config.Config, *config.Report) {
+	t.Helper()
+	path := filepath.Join(dir, "edge.toml")
+	rename(t, path, quiet+fmt.Sprintf(`
+global.worker_threads = 2
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[lists.blocked]
+type = "texts"
+file = "%s/list.txt"
+%s
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+[[routes]]
+when = 'header.x-user in list.blocked'
+dest = "status:403"
+`, dir, refresh))
+	return config.Options{Tables: tables}.Load(path)
+}
+
+// statusFor asks as a user.
+func statusFor(t *testing.T, s *Server, user string) int {
+	t.Helper()
+	return askFor(t, "GET", urlOf(t, s, "web")+"/", "X-User: "+user).StatusCode
+}
+
+// A reload with a broken file of a list is refused with the line of that file, and what was in force stays; one that is
+// only checked changes nothing.
+func TestWhen_reloadOfLists(t *testing.T) {
+	dir, tables := t.TempDir(), language.NewTables()
+	list := filepath.Join(dir, "list.txt")
+	rename(t, list, "mallory\n")
+	cfg, report := loadList(t, dir, tables, "")
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s := serve(t, cfg, Options{})
+	if got := statusFor(t, s, "mallory"); got != 403 {
+		t.Fatalf("blocked: %d", got)
+	}
+
+	rename(t, list, "mallory\n\"eve\n")
+	if cfg, report := loadList(t, dir, tables, ""); report.OK() || cfg != nil ||
+		!strings.HasPrefix(report.Errors[0].Error(), list+":2:") {
+		t.Errorf("a broken list is loaded: %+v", report.Errors)
+	}
+	if got := statusFor(t, s, "mallory"); got != 403 {
+		t.Errorf("after a refused reload: %d", got)
+	}
+
+	rename(t, list, "eve\n")
+	for _, of := range []*language.Tables{nil, tables} { // a check, and a reload that does not come to its end
+		if _, report := loadList(t, dir, of, ""); !report.OK() {
+			t.Fatal(report.Errors)
+		}
+		if got := statusFor(t, s, "mallory"); got != 403 {
+			t.Errorf("after a check: %d", got)
+		}
+	}
+
+	cfg, report = loadList(t, dir, tables, "")
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	if diff, err := s.Apply(cfg); err != nil || !diff.Empty() {
+		t.Errorf("%v %v: the configuration says the same", diff, err)
+	}
+	if mallory, eve := statusFor(t, s, "mallory"), statusFor(t, s, "eve"); mallory != 204 || eve != 403 {
+		t.Errorf("after the reload: %d %d", mallory, eve)
+	}
+}
+
+// A file that changes while requests come takes effect without a reload, and none of them fails.
+func TestWhen_listsRefreshUnderLoad(t *testing.T) {
+	dir, tables := t.TempDir(), language.NewTables()
+	list := filepath.Join(dir, "list.txt")
+	rename(t, list, "mallory\n")
+	cfg, report := loadList(t, dir, tables, `refresh = "100ms"`)
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s := serve(t, cfg, Options{})
+	url, stop := urlOf(t, s, "web"), make(chan struct{})
+	var asked, failed atomic.Int64
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				resp, err := c.Get(url)
+				if asked.Add(1); err != nil || resp.StatusCode != 204 {
+					failed.Add(1)
+				}
+				if err == nil {
+					resp.Body.Close()
+				}
+			}
+		})
+	}
+	for i := range 3 {
+		user := fmt.Sprint("user", i)
+		rename(t, list, strings.Repeat("# a comment\n", i)+user+"\n")
+		testutil.Eventually(t, 20*time.Second, func() bool { return statusFor(t, s, user) == 403 }, user)
+	}
+	rename(t, list, "\"broken\n")
+	if got := statusFor(t, s, "user2"); got != 403 {
+		t.Errorf("with a broken file: %d", got)
+	}
+	close(stop)
+	clients.Wait()
+	if failed.Load() > 0 || asked.Load() == 0 {
+		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
+	}
+}
