@@ -18,10 +18,11 @@ type Options struct {
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
 	Dir string
-	// TextOnly looks at what is written alone: Load does not open the certificates that the files name.
+	// TextOnly looks at what is written alone: Load does not open the certificates, pages and lists that the files name.
 	TextOnly bool
 	// Tables are the lists and maps of the process: those that the Config has take effect with its Language.Commit.
-	// nil: the Config has some of its own, as one that is only checked.
+	// nil: the Config has some of its own, as one that is only checked. With Tables their files are read, also with
+	// TextOnly.
 	Tables *language.Tables
 	// Filters are the names of the filters that the program has. The binary edge has none.
 	Filters []string
@@ -191,7 +192,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 // readLanguage reads what conditions and templates may name.
 func readLanguage(r *resolver, o Options) {
 	l := language.Read(r.file, language.Options{
-		Tables: o.Tables, Open: !r.now.IsZero(), Locate: r.locate, LookupEnv: o.environment(),
+		Tables: o.Tables, Open: !r.now.IsZero() || o.Tables != nil, Locate: r.locate, LookupEnv: o.environment(),
 		Unreadable: func(err error, at syntax.Span, path string) bool { return leaveToOthers(r, err, at, path) },
 	})
 	r.c.Language, r.c.Lists, r.c.Maps, r.c.Secrets = l, l.Lists, l.Maps, l.Secrets()

@@ -272,7 +272,7 @@ func findRoute(x *Exchange) bool {
 func ExplainRoutes(x *Exchange) (all []route.Explained[*Route], path string, err error) {
 	all, path, err = x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
 	for i := range all {
-		if one := &all[i]; one.Why == route.OtherWhen {
+		if one := &all[i]; one.Why >= route.OtherWhen && one.Rule.When != nil {
 			one.Clauses = one.Rule.When.Explain(evaluationOf(x).look(x, []byte(path)))
 		}
 	}

@@ -55,7 +55,7 @@ type Explained[T any] struct {
 	Why       Why
 	Below     Below         // for LessSpecific
 	Condition Condition     // for OtherField and OtherQuery: the one that does not hold
-	Clauses   []lang.Clause // for OtherWhen, where the caller of Explain fills it in
+	Clauses   []lang.Clause // of Rule.When where it was asked, and the caller of Explain fills it in
 	Weight    int           // for Takes and Shares: its share of all that the equal rules have together
 	All       int           // what these weights add up to; 0 for a rule that shares with none
 }

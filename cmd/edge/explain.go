@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/server/explain"
 )
 
@@ -74,7 +75,7 @@ func (o *explainOptions) run(cmd *cobra.Command) error {
 		return usage{cmd, err}
 	}
 	path, ignored := o.locate()
-	o.textOnly, o.places = true, true
+	o.textOnly, o.places, o.tables = true, true, language.NewTables()
 	cfg, report := o.load(path, ignored)
 	if !report.OK() {
 		if err := report.Render(cmd.ErrOrStderr()); err != nil {
@@ -82,6 +83,7 @@ func (o *explainOptions) run(cmd *cobra.Command) error {
 		}
 		return exit(exitError)
 	}
+	cfg.Language.Commit()
 	answer, err := explain.Explain(cfg, &o.ask)
 	if err != nil {
 		return usage{cmd, err}

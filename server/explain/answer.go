@@ -60,6 +60,17 @@ type Route struct {
 	Weight  int    `json:"weight"` // of All requests that equal routes share; 0: it shares with none
 	All     int    `json:"all"`
 	Leads   string `json:"leads_to"` // "upstream api", "status 404", "redirect …", "hello page"
+
+	When []Clause `json:"when,omitempty"` // the parts of its condition
+}
+
+// Clause is a part of a condition of the language, and what became of it.
+type Clause struct {
+	Text    string `json:"text"`
+	Holds   bool   `json:"holds"`
+	Asked   bool   `json:"asked"` // false: the clauses before it decided
+	Value   string `json:"value"` // what its left side was
+	Missing bool   `json:"missing"`
 }
 
 // Other is a listener or a route that does not take the request.
@@ -69,6 +80,8 @@ type Other struct {
 	Pattern string `json:"pattern,omitempty"` // of a route
 	Why     string `json:"why"`               // a word: see route.Why; of a listener scheme, port or address
 	Text    string `json:"text"`              // one sentence
+
+	When []Clause `json:"when,omitempty"` // of a route: the parts of its condition, where it was asked
 
 	near int // how near it came, for the order
 }

@@ -119,7 +119,7 @@ func (a *Answer) own(run *server.DryResult) {
 	}
 	if routeless && len(a.OtherRoutes) > 0 && a.OtherRoutes[0].near >= 0 {
 		o := a.OtherRoutes[0]
-		a.Why += "; the nearest is " + o.Name + in(o.At) + ": " + o.Text
+		a.Why += "; the nearest is " + o.Name + in(o.At) + ": " + o.Text + unmet(o.When)
 	}
 }
 
@@ -181,7 +181,7 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 	out := &Route{Name: r.Name, At: at(r.Pos), Pattern: patternOf(r)}
 	for i := range run.Routes {
 		if e := &run.Routes[i]; e.Value == r {
-			out.Weight, out.All = e.Weight, e.All
+			out.Weight, out.All, out.When = e.Weight, e.All, clausesOf(e.Clauses)
 		}
 	}
 	switch d := &r.Dest; d.Kind {

@@ -57,6 +57,49 @@ func wantLines(t *testing.T, what, text string, lines ...string) {
 	}
 }
 
+// Each route whose condition was asked has the parts of it, with what they were about.
+func TestExplain_conditionsOfTheLanguage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := `
+[[listeners]]
+listen = "127.0.0.1:8080"
+[lists]
+office = ["198.51.100.0/24"]
+[secrets]
+pass = "open sesame"
+[[routes]]
+pattern = "/*"
+dest = "status:404"
+[[routes]]
+name = "inner"
+when = 'client.ip in list.office and (header.x-beta == "1" or path ~ "^/b")'
+dest = "status:204"
+[[routes]]
+name = "keyed"
+when = 'header.x-key == secret.pass'
+dest = "status:204"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inside := answerOf(t, path, explain.Ask{URL: "http://127.0.0.1:8080/bx", Client: netip.MustParseAddr("198.51.100.3")})
+	said := textOf(t, inside)
+	wantLines(t, "taken", said, "route inner /* (", "client.ip in list.office true it is 198.51.100.3\n",
+		"header.x-beta == \"1\" false it is missing\n", "path ~ \"^/b\" true it is /bx\n",
+		"less specific than route inner: that one has more conditions, 1 and not 0",
+		"header.x-key == secret.pass false it is (secret)\n")
+	if len(inside.Route.When) != 3 || !inside.Route.When[2].Holds {
+		t.Errorf("%+v", inside.Route)
+	}
+	outside := answerOf(t, path, explain.Ask{URL: "http://127.0.0.1:8080/bx", Fields: []string{"X-Key: sesame"}})
+	said = textOf(t, outside)
+	wantLines(t, "not taken", said, "inner /* (", "its condition does not hold\n",
+		"client.ip in list.office false it is 192.0.2.1\n", "path ~ \"^/b\" not asked\n")
+	if strings.Contains(said, "open sesame") {
+		t.Error("a secret is shown")
+	}
+}
+
 // A destination that the request names is shown, or why it may not lead there.
 func TestExplain_dynamic(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "edge.toml")

@@ -22,6 +22,7 @@ func otherRoutes(cfg *config.Config, q *asked, l *config.Listener, run *server.D
 		}
 		o := otherOf(e.Value)
 		o.Why, o.Text, o.near = e.Why.String(), sentence(e, run.Route, q, l, run.Path), nearness(e, q, run.Path)
+		o.When = clausesOf(e.Clauses)
 		all = append(all, o)
 	}
 	for i := range cfg.Routes {
@@ -98,7 +99,7 @@ func sentence(e *route.Explained[*config.Route], taken *config.Route, q *asked, 
 	case route.OtherQuery:
 		return "it asks for the parameter " + condition(e.Condition) + " in the query"
 	case route.OtherWhen:
-		return "its condition does not hold" + clauses(e.Clauses)
+		return "its condition does not hold"
 	case route.Shares:
 		return fmt.Sprintf("it is equal to route %s and takes %d of %d of these requests, by its weight", taken.Name,
 			e.Weight, e.All)
@@ -106,24 +107,37 @@ func sentence(e *route.Explained[*config.Route], taken *config.Route, q *asked, 
 	return "it would take it, but is less specific than route " + taken.Name + ": " + lesser(e, taken)
 }
 
-// clauses says which clauses of a condition did not hold; "" where each of them did, under a not.
-func clauses(all []lang.Clause) string {
+// clausesOf returns the parts of a condition that was asked.
+func clausesOf(all []lang.Clause) (list []Clause) {
+	for _, c := range all {
+		list = append(list, Clause{c.Text, c.Holds, c.Asked, c.Value, c.Missing})
+	}
+	return list
+}
+
+// unmet says which clauses of a condition did not hold; "" where each of them did, under a not.
+func unmet(all []Clause) string {
 	var list []string
 	for _, c := range all {
-		switch {
-		case !c.Asked || c.Holds:
-		case c.Missing:
-			list = append(list, c.Text+", and that is missing")
-		case c.Value != "":
-			list = append(list, fmt.Sprintf("%s, and that is %q", c.Text, c.Value))
-		default:
-			list = append(list, c.Text)
+		if c.Asked && !c.Holds {
+			list = append(list, strings.TrimSuffix(c.Text+", and "+c.value(), ", and "))
 		}
 	}
 	if len(list) == 0 {
 		return ""
 	}
 	return ": " + strings.Join(list, "; ")
+}
+
+// value says what the left side of c was; "" where nothing is known.
+func (c *Clause) value() string {
+	switch {
+	case !c.Asked || c.Value == "" && !c.Missing:
+		return ""
+	case c.Missing:
+		return "it is missing"
+	}
+	return "it is " + c.Value
 }
 
 func condition(c route.Condition) string {
@@ -157,6 +171,9 @@ func lesser(e *route.Explained[*config.Route], taken *config.Route) string {
 // conditionsOf counts the conditions of a route, as package route does.
 func conditionsOf(r *config.Route) int {
 	n := min(len(r.Listeners), 1) + min(len(r.Methods), 1) + len(r.Header) + len(r.Query)
+	if r.When != nil {
+		n++
+	}
 	if c := r.ClientCert; c != nil {
 		n++
 		for _, part := range []string{c.Subject, c.Issuer, c.SAN} {

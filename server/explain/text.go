@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/edge-proxy/edge/internal/printable"
 )
 
 // othersShown is how many routes that do not take the request are shown as text.
@@ -54,6 +56,7 @@ func (a *Answer) decision(p *printer) {
 			share = fmt.Sprintf(", %d of %d requests", r.Weight, r.All)
 		}
 		p.line("route", "%s%s%s%s -> %s", r.Name, named(r.Pattern, r.Name), in(r.At), share, r.Leads)
+		p.clauses("          ", r.When)
 	}
 	if a.Status == 0 {
 		return
@@ -136,6 +139,7 @@ func (a *Answer) others(p *printer) {
 		fmt.Fprintf(p.out, "\n%s\n", list.title)
 		for _, o := range list.list[:min(len(list.list), othersShown)] {
 			fmt.Fprintf(p.out, "  %s%s%s: %s\n", o.Name, named(o.Pattern, o.Name), in(o.At), o.Text)
+			p.clauses("    ", o.When)
 		}
 		if more := len(list.list) - othersShown; more > 0 {
 			fmt.Fprintf(p.out, "  and %d more: --json has all\n", more)
@@ -148,6 +152,24 @@ type printer struct{ out *bytes.Buffer }
 
 func (p *printer) line(label, text string, values ...any) {
 	fmt.Fprintf(p.out, "%-9s %s\n", label, strings.TrimRight(fmt.Sprintf(text, values...), " "))
+}
+
+// clauses writes the parts of a condition in columns.
+func (p *printer) clauses(margin string, list []Clause) {
+	var rows bytes.Buffer
+	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
+	for i := range list {
+		c := &list[i]
+		said := fmt.Sprint(c.Holds)
+		if !c.Asked {
+			said = "not asked"
+		}
+		fmt.Fprintf(t, "%s%s\t%s\t%s\n", margin, printable.Text(c.Text), said, printable.Text(c.value()))
+	}
+	_ = t.Flush() // into memory
+	for line := range strings.Lines(rows.String()) {
+		p.out.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
 }
 
 // settings writes times and limits in columns.
