@@ -14,8 +14,10 @@ const (
 	rowsMin        = 8       // of a new table
 	flushesMax     = 4       // in a row, of a full table that was not worth being built
 	worthBytes     = 64      // a table was worth it if it read so many bytes for each state
-	restTexts      = 1024    // that regexp matches before a table is tried again
+	restTexts      = 1024    // that the nfa matches before a table is tried again
 	visitedMax     = 1 << 16 // instructions that one text may have visited to build states, some 0.5 ms
+	creditMax      = 1 << 20 // instructions that all tables may visit beyond textCredit and one a byte, 10 ms
+	textCredit     = 16      // what each text adds to the credit besides its bytes
 	stateOverhead  = 80      // bytes of a state beside its row and its key: headers, its place in the index
 	automatonBytes = 512     // of an automaton without states
 )
@@ -26,7 +28,7 @@ type verdict uint8
 const (
 	refused verdict = iota
 	matched
-	undone // regexp has to decide
+	undone // the nfa has to decide
 )
 
 // automaton is the table of one pattern in one Cache. Owned by the goroutine of the Cache.
@@ -47,7 +49,7 @@ type automaton struct {
 
 	bytesRead int // since the table was begun, before the text at hand
 	flushes   int // in a row without being worth it
-	rest      int // texts that are left to regexp
+	rest      int // texts that are left to the nfa
 }
 
 // match runs the table over b, which follows the lead of p, and builds what is missing.
@@ -56,8 +58,17 @@ func (a *automaton) match(p *Pattern, c *Cache, b []byte) verdict {
 		a.rest--
 		return undone
 	}
-	row, ok := a.start, true
 	c.builder.visited = 0
+	c.credit = min(creditMax, c.credit+len(b)+textCredit)
+	says := a.run(p, c, b)
+	c.credit -= c.builder.visited
+	c.stats.Visited += uint64(c.builder.visited)
+	return says
+}
+
+// run is match without what limits it.
+func (a *automaton) run(p *Pattern, c *Cache, b []byte) verdict {
+	row, ok := a.start, true
 	if row == rowUnknown {
 		if row, ok = a.begin(p, c); !ok {
 			return undone
@@ -100,6 +111,10 @@ func scan(table []uint16, class *[256]uint8, row, last int, b []byte) (from, nex
 // begin builds the state in which a text begins, after the lead of the pattern.
 func (a *automaton) begin(p *Pattern, c *Cache) (row int, ok bool) {
 	w := &c.builder
+	if c.credit <= 0 {
+		c.stats.Abandoned++
+		return 0, false
+	}
 	reached := w.begin(p)
 	for i := 0; i < len(p.lead) && !reached; i++ {
 		reached = w.read(p, p.lead[i])
@@ -113,7 +128,7 @@ func (a *automaton) begin(p *Pattern, c *Cache) (row int, ok bool) {
 // build builds what follows the state from with the byte b, of which the table has read so many of this text before.
 func (a *automaton) build(p *Pattern, c *Cache, from int, b byte, read int) (row int, ok bool) {
 	w := &c.builder
-	if w.visited > visitedMax {
+	if w.visited > visitedMax || w.visited > c.credit {
 		c.stats.Abandoned++
 		return 0, false
 	}
@@ -223,7 +238,7 @@ func (a *automaton) flush(c *Cache, read int) bool {
 	return true
 }
 
-// restNow gives up the table and leaves texts to regexp for a while.
+// restNow gives up the table and leaves texts to the nfa for a while.
 func (a *automaton) restNow(c *Cache) {
 	c.stats.Rested++
 	a.drop(c)

@@ -43,7 +43,10 @@ type Stats struct {
 	Built     uint64 // states
 	Flushed   uint64 // tables that were full
 	Rested    uint64 // tables that were given up for a while: too often full, or over the budget
+	Visited   uint64 // instructions, to build states
 	Abandoned uint64 // texts that needed too much building
+	Left      uint64 // bytes of texts that tables did not do
+	Ungrouped uint64 // matches whose groups would have needed too much
 }
 
 // Cache has the tables of all patterns for one event loop. Owned by one goroutine.
@@ -54,6 +57,8 @@ type Cache struct {
 	tables  []*automaton
 	hand    int // next table that is looked at for a pattern that is gone
 	builder builder
+	credit  int // instructions that may be visited to build states: creditMax at first, and more by each byte read
+	tracks  tracks
 	groups  backtracker
 	stats   Stats
 }
@@ -63,7 +68,7 @@ func NewCache(budget *Budget) *Cache {
 	if budget == nil {
 		budget = NewBudget(0)
 	}
-	return &Cache{budget: budget}
+	return &Cache{budget: budget, credit: creditMax}
 }
 
 // Close gives all tables up and their bytes back to the budget. The cache is empty then, and usable.
@@ -73,7 +78,7 @@ func (c *Cache) Close() {
 			a.drop(c)
 		}
 	}
-	*c = Cache{budget: c.budget}
+	*c = *NewCache(c.budget)
 }
 
 // Stats returns the counts of the cache.
@@ -87,10 +92,10 @@ func (c *Cache) Stats() Stats {
 	return stats
 }
 
-// Rung returns which rung matches texts of p in this cache now: that of the pattern, or Regexp while its table rests.
+// Rung returns which rung matches texts of p in this cache now: that of the pattern, or NFA while its table rests.
 func (c *Cache) Rung(p *Pattern) Rung {
 	if a := c.lookUp(p); p.rung != Literal && a != nil && a.rest > 0 {
-		return Regexp
+		return NFA
 	}
 	return p.rung
 }

@@ -2,11 +2,37 @@ package regex
 
 import (
 	"bytes"
+	"regexp"
 	"regexp/syntax"
 	"slices"
+	"sync"
 	"testing"
 	"unicode/utf8"
 )
+
+var machines sync.Map // *regexp.Regexp by text
+
+// machine returns p as package regexp has it.
+func (p *Pattern) machine() *regexp.Regexp {
+	re, ok := machines.Load(p.text)
+	if !ok {
+		re, _ = machines.LoadOrStore(p.text, regexp.MustCompile(p.text))
+	}
+	return re.(*regexp.Regexp)
+}
+
+// submatches has package regexp look.
+func (p *Pattern) submatches(b []byte, groups *Groups) bool {
+	found := p.machine().FindSubmatchIndex(b)
+	if found == nil {
+		return false
+	}
+	*groups = noGroups
+	for i := 0; i < len(found)/2 && i < GroupsMax; i++ {
+		groups[i] = [2]int32{int32(found[2*i]), int32(found[2*i+1])}
+	}
+	return true
+}
 
 // checkPattern walks the invariants of Pattern, finder and classes.
 func checkPattern(t *testing.T, p *Pattern) {

@@ -2,7 +2,6 @@ package regex
 
 import (
 	"regexp/syntax"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -18,15 +17,15 @@ type classes struct {
 var leads = [...]byte{0x80, 0x90, 0xa0, 0xc0, 0xc2, 0xe0, 0xe1, 0xed, 0xee, 0xf0, 0xf1, 0xf4, 0xf5}
 
 // newClasses returns the classes of a program.
-func newClasses(prog *syntax.Prog) *classes {
+func newClasses(prog *syntax.Prog, all []readers) *classes {
 	var cut [256 + 1]bool
 	for _, b := range leads {
 		cut[b] = true
 	}
-	for _, ranges := range distinctRanges(prog) {
-		for i := 0; i+1 < len(ranges); i += 2 {
-			cutAt(&cut, ranges[i])
-			cutAt(&cut, ranges[i+1]+1)
+	for _, g := range all {
+		for first, last := range g.ranges() {
+			cutAt(&cut, first)
+			cutAt(&cut, last+1)
 		}
 	}
 	wordOp, lineOp := assertions(prog)
@@ -39,11 +38,11 @@ func newClasses(prog *syntax.Prog) *classes {
 		cutAt(&cut, '\n')
 		cutAt(&cut, '\n'+1)
 	}
-	return cutClasses(prog, &cut)
+	return cutClasses(prog, all, &cut)
 }
 
-// cutClasses numbers the classes between the cuts. Parts of ASCII that the same instructions match are one class.
-func cutClasses(prog *syntax.Prog, cut *[256 + 1]bool) *classes {
+// cutClasses numbers the classes between the cuts. Parts of ASCII that the same instructions read are one class.
+func cutClasses(prog *syntax.Prog, all []readers, cut *[256 + 1]bool) *classes {
 	c := &classes{}
 	wordOp, lineOp := assertions(prog)
 	same := make(map[string]uint8)
@@ -61,8 +60,8 @@ func cutClasses(prog *syntax.Prog, cut *[256 + 1]bool) *classes {
 			if lineOp && b == '\n' {
 				matched[0] |= 2
 			}
-			for i := range prog.Inst {
-				if inst := &prog.Inst[i]; readsRune(inst) && inst.MatchRune(rune(b)) {
+			for i, g := range all {
+				if g.inst.MatchRune(rune(b)) {
 					matched = append(matched, byte(i), byte(i>>8))
 				}
 			}
@@ -76,30 +75,6 @@ func cutClasses(prog *syntax.Prog, cut *[256 + 1]bool) *classes {
 		c.bytes = append(c.bytes, byte(b))
 	}
 	return c
-}
-
-// distinctRanges returns the runes of the instructions as pairs of first and last. Repetitions share them.
-func distinctRanges(prog *syntax.Prog) (all [][]rune) {
-	seen := make(map[*rune]bool)
-	for i := range prog.Inst {
-		inst := &prog.Inst[i]
-		if !readsRune(inst) || len(inst.Rune) == 0 || seen[&inst.Rune[0]] {
-			continue
-		}
-		if len(inst.Rune) > 1 {
-			seen[&inst.Rune[0]] = true
-			all = append(all, inst.Rune)
-			continue
-		}
-		r := inst.Rune[0]
-		all = append(all, []rune{r, r})
-		if syntax.Flags(inst.Arg)&syntax.FoldCase != 0 {
-			for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
-				all = append(all, []rune{other, other})
-			}
-		}
-	}
-	return all
 }
 
 // cutAt cuts classes so that the bytes of the runes below r and of those from r on are told apart.

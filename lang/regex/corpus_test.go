@@ -157,5 +157,6 @@ func TestMatch_patternsAtRandom(t *testing.T) {
 				t.Fatalf("seed %d: %q on %q: groups %v, regexp %v", seed, pattern, b, got, must)
 			}
 		}
+		machines.Clear()
 	}
 }

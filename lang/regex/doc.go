@@ -15,7 +15,7 @@
 //	Word     each match contains one of 16 words at most: a text without them is refused by looking for
 //	         the words, any other goes to the next rung
 //	DFA      one look into a table for each byte. The table is built from what texts need, never whole
-//	Regexp   package regexp, for a text or a pattern that needs more states than the limits allow
+//	NFA      some words of bits moved for each byte, for a text that needs more states than the limits allow
 //
 // # The automaton
 //
@@ -37,8 +37,11 @@
 //
 // A pattern has at most 16 KiB of text, 100 times \p, and 1000 instructions with its repetitions written out; this is
 // checked before they are. A table has at most 256 states. A full one is begun anew; one that is full four times
-// without having been worth it rests for 1024 texts, which regexp matches. For one text at most 65536 instructions are
-// visited to build states, then regexp takes it. All tables that share a Budget have at most its bytes. Match allocates
-// only to build states, and where regexp does. The last rung has the cost of regexp: a pattern of many instructions
-// and a long text can take it milliseconds.
+// without having been worth it rests for 1024 texts, which the NFA matches. For one text at most 65536 instructions are
+// visited to build states, and for many texts one for each of their bytes beyond a million; then the NFA takes over.
+// All tables that share a Budget have at most its bytes. Match allocates only to build states.
+//
+// The NFA looks at 512 words at most for each byte, mostly at 10 to 30: a text of 64 KiB is done in 1 ms, and in some
+// 20 ms for the worst pattern. A pattern that would need more is refused. The groups of a match are not looked for
+// where instructions times places are more than 16 million or more than 4 million are tried.
 package regex

@@ -2,6 +2,7 @@ package regex
 
 import (
 	"errors"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -135,6 +136,7 @@ func differ(t *testing.T, pattern string, b []byte, budget *Budget) {
 	if wantErr != nil {
 		t.Fatalf("%q is compiled, regexp says %v", pattern, wantErr)
 	}
+	defer machines.Clear()
 	few, _ := Compile(pattern, Limits{States: 3})
 	c := NewCache(budget)
 	defer c.Close()
@@ -149,6 +151,12 @@ func differ(t *testing.T, pattern string, b []byte, budget *Budget) {
 			}
 		}
 		checkTables(t, c, p, few)
+		if p.nfa != nil {
+			if got := p.nfa.match(&c.tracks, p, text, 0); got != says {
+				t.Fatalf("%q on %q: %v on sets, regexp %v", pattern, text, got, says)
+			}
+		}
+		checkScan(t, p, c, text, want)
 		var got, must Groups
 		found := p.Submatches(c, text, &got)
 		if found != p.submatches(text, &must) || found && got != must {
@@ -157,8 +165,40 @@ func differ(t *testing.T, pattern string, b []byte, budget *Budget) {
 	}
 }
 
+// checkScan fails where Scan finds other matches than package regexp.
+func checkScan(t *testing.T, p *Pattern, c *Cache, text []byte, want *regexp.Regexp) {
+	t.Helper()
+	all := want.FindAllSubmatchIndex(text, -1)
+	var g Groups
+	n := 0
+	for s := p.Scan(c, text); s.Next(&g); n++ {
+		if n == len(all) {
+			t.Fatalf("%q on %q: more than %v", p, text, all)
+		}
+		for i := range min(len(all[n])/2, GroupsMax) {
+			if g[i] != [2]int32{int32(all[n][2*i]), int32(all[n][2*i+1])} {
+				t.Fatalf("%q on %q: match %d is %v, regexp %v", p, text, n, g, all[n])
+			}
+		}
+	}
+	if n != len(all) {
+		t.Fatalf("%q on %q: %d matches, regexp %v", p, text, n, all)
+	}
+	checkBacktracker(t, &c.groups)
+}
+
+// checkBacktracker fails where a search has left something visited.
+func checkBacktracker(t *testing.T, b *backtracker) {
+	t.Helper()
+	for i, w := range b.visited {
+		if w != 0 {
+			t.Fatalf("word %d of what was visited is %#x", i, w)
+		}
+	}
+}
+
 // tooLong reports whether a pattern has more instructions than Compile takes.
 func tooLong(pattern string) bool {
-	_, err := Compile(pattern, Limits{Instructions: instructionsMax})
+	_, err := Compile(pattern, Limits{Instructions: instructionsMax, Load: math.MaxInt})
 	return err == nil
 }

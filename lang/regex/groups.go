@@ -14,9 +14,11 @@ const GroupsMax = 10
 type Groups [GroupsMax][2]int32
 
 const (
-	visitsMax = 1 << 18 // bits: instructions times places of a text. Above it package regexp looks
-	jobsKept  = 1 << 12 // room for jobs that stays from one text to the next
-	undo      = -1      // as the instruction of a job: the group gets back what it was
+	placesMax  = 1 << 24 // bits: instructions times places of a text, 2 MiB
+	placesKept = 1 << 13 // words of them that stay from one text to the next
+	visitsMax  = 1 << 22 // instructions that are tried at places for one text, some 20 ms
+	jobsKept   = 1 << 12 // room for jobs that stays from one text to the next
+	undo       = -1      // as the instruction of a job: the group gets back what it was
 )
 
 // job is what is tried when the present way leads nowhere.
@@ -27,67 +29,31 @@ type job struct {
 }
 
 // backtracker finds the groups of the match that package regexp finds: the leftmost one, and of these the one that
-// the order of the pattern prefers. No instruction is tried twice at a place, so the work is bounded by visitsMax.
+// the order of the pattern prefers. No instruction is tried twice at a place.
+//
+//	visited has a bit for each instruction at each place, by places; all are 0 between searches
 type backtracker struct {
-	visited []uint64
-	jobs    []job
+	visited    []uint64
+	jobs       []job
+	first, end int
+	visits     int // that are left in this search; below 0: there were too many
 }
 
 // Submatches sets the groups of the leftmost match in b, as regexp.Regexp.FindSubmatchIndex returns them, and reports
 // whether there is one; if not, what groups has is without meaning. It allocates nothing once the cache has grown,
-// unless b needs very much. Without a cache it is package regexp that looks, and allocates; so it does where places of
-// b times instructions are more than 262144.
+// unless b needs much. Where to find the groups would take too long, which Stats.Ungrouped counts, all of them are -1
+// though there is a match.
 func (p *Pattern) Submatches(c *Cache, b []byte, groups *Groups) bool {
-	if c == nil || len(p.prog.Inst)*(len(b)+1) > visitsMax {
-		return p.submatches(b, groups)
+	s := p.Scan(c, b)
+	if s.Next(groups) {
+		s.done()
+		return true
 	}
-	t := &c.groups
-	words := (len(p.prog.Inst)*(len(b)+1) + 63) / 64
-	if cap(t.visited) < words {
-		t.visited = make([]uint64, words)
-	}
-	t.visited = t.visited[:words]
-	clear(t.visited)
-	found := p.search(t, b, groups)
-	if cap(t.jobs) > jobsKept {
-		t.jobs = nil
-	}
-	return found
-}
-
-// search tries one place of b after the other.
-func (p *Pattern) search(t *backtracker, b []byte, groups *Groups) bool {
-	for start := 0; start <= len(b); {
-		if len(p.lead) > 0 && !p.leadFirst {
-			i := bytes.Index(b[start:], p.lead)
-			if i < 0 {
-				return false
-			}
-			start += i
-		}
-		if t.try(p.prog, b, start, groups) {
-			return true
-		}
-		if p.leadFirst || p.anchored {
-			return false
-		}
-		_, n := utf8.DecodeRune(b[start:])
-		start += max(n, 1)
-	}
-	return false
-}
-
-// submatches has package regexp look.
-func (p *Pattern) submatches(b []byte, groups *Groups) bool {
-	found := p.machine().FindSubmatchIndex(b)
-	if found == nil {
+	if !s.Stopped() {
 		return false
 	}
 	*groups = noGroups
-	for i := 0; i < len(found)/2 && i < GroupsMax; i++ {
-		groups[i] = [2]int32{int32(found[2*i]), int32(found[2*i+1])}
-	}
-	return true
+	return p.Match(c, b)
 }
 
 var noGroups = func() (g Groups) {
@@ -97,11 +63,125 @@ var noGroups = func() (g Groups) {
 	return g
 }()
 
+// Scan finds the matches of a pattern in a text, one after the other.
+type Scan struct {
+	p       *Pattern
+	c       *Cache
+	t       *backtracker
+	b       []byte
+	at      int // where to look next
+	end     int // of the match before; -1: there was none
+	visits  int // that are left
+	stopped bool
+}
+
+// Scan returns the matches in b, as regexp.Regexp.FindAllSubmatchIndex does. Without a cache it has room of its own.
+func (p *Pattern) Scan(c *Cache, b []byte) Scan {
+	s := Scan{p: p, c: c, b: b, end: -1, visits: visitsMax}
+	if c != nil {
+		s.t = &c.groups
+	} else {
+		s.t = new(backtracker)
+	}
+	if len(p.prog.Inst)*(len(b)+1) > placesMax {
+		s.stop()
+	}
+	return s
+}
+
+// Next finds the next match and sets its groups. It returns false where there is none, or no time to find it: see
+// Stopped.
+func (s *Scan) Next(groups *Groups) bool {
+	for s.at <= len(s.b) {
+		s.t.visits = s.visits
+		found := s.p.search(s.t, s.b, s.at, groups)
+		if s.visits = s.t.visits; s.visits < 0 {
+			s.stop()
+			return false
+		}
+		if !found {
+			s.done()
+			return false
+		}
+		end := int(groups[0][1])
+		accept := true
+		if end == s.at { // an empty match, which is none after another match
+			accept = int(groups[0][0]) != s.end
+			_, n := utf8.DecodeRune(s.b[s.at:])
+			s.at += max(n, 1)
+		} else {
+			s.at = end
+		}
+		if s.end = end; accept {
+			return true
+		}
+	}
+	return false
+}
+
+// Stopped reports that there may be more matches, and was no time to find them.
+func (s *Scan) Stopped() bool { return s.stopped }
+
+// done ends the scan, and gives up room that few texts need.
+func (s *Scan) done() {
+	s.at = len(s.b) + 1
+	if len(s.t.visited) > placesKept {
+		s.t.visited = nil
+	}
+	if cap(s.t.jobs) > jobsKept {
+		s.t.jobs = nil
+	}
+}
+
+func (s *Scan) stop() {
+	s.done()
+	s.stopped = true
+	if s.c != nil {
+		s.c.stats.Ungrouped++
+	}
+}
+
+// search looks for a match at one place of b after the other.
+func (p *Pattern) search(t *backtracker, b []byte, from int, groups *Groups) bool {
+	if words := (len(p.prog.Inst)*(len(b)+1) + 63) / 64; len(t.visited) < words {
+		t.visited = make([]uint64, words)
+	}
+	t.first, t.end = len(b)+1, 0
+	found := p.tryAll(t, b, from, groups)
+	if t.first < t.end {
+		first, end := t.first*len(p.prog.Inst)/64, (t.end*len(p.prog.Inst)+63)/64
+		clear(t.visited[first:end])
+	}
+	return found
+}
+
+func (p *Pattern) tryAll(t *backtracker, b []byte, start int, groups *Groups) bool {
+	for start <= len(b) && t.visits >= 0 {
+		switch {
+		case (p.leadFirst || p.anchored) && start > 0:
+			return false
+		case len(p.lead) > 0 && !p.leadFirst:
+			i := bytes.Index(b[start:], p.lead)
+			if i < 0 {
+				return false
+			}
+			start += i
+		}
+		if t.try(p.prog, b, start, groups) {
+			return true
+		}
+		_, n := utf8.DecodeRune(b[start:])
+		start += max(n, 1)
+	}
+	return false
+}
+
 // try looks for a match that begins at start.
 func (t *backtracker) try(prog *syntax.Prog, b []byte, start int, groups *Groups) bool {
 	*groups = noGroups
+	t.first, t.end = min(t.first, start), max(t.end, start+1)
 	t.jobs = append(t.jobs[:0], job{pc: int32(prog.Start), pos: int32(start)})
-	for len(t.jobs) > 0 {
+	for len(t.jobs) > 0 && t.visits >= 0 {
 		j := t.jobs[len(t.jobs)-1]
 		t.jobs = t.jobs[:len(t.jobs)-1]
 		if j.pc == undo {
@@ -120,8 +200,8 @@ func (t *backtracker) try(prog *syntax.Prog, b []byte, start int, groups *Groups
 // a job.
 func (t *backtracker) follow(prog *syntax.Prog, b []byte, j job, groups *Groups) (end int32, ok bool) {
 	pc, pos := uint32(j.pc), int(j.pos)
-	for {
-		bit := int(pc)*(len(b)+1) + pos
+	for ; t.visits >= 0; t.visits-- {
+		bit := pos*len(prog.Inst) + int(pc)
 		if t.visited[bit/64]&(1<<(bit%64)) != 0 {
 			return 0, false
 		}
@@ -156,10 +236,13 @@ func (t *backtracker) follow(prog *syntax.Prog, b []byte, j job, groups *Groups)
 			if !inst.MatchRune(r) {
 				return 0, false
 			}
-			pos += n
+			if pos += n; pos >= t.end {
+				t.end = pos + 1
+			}
 		}
 		pc = inst.Out
 	}
+	return 0, false
 }
 
 // around returns the assertions that hold at a place of a text.

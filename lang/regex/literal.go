@@ -53,7 +53,19 @@ func parseLiteral(re *syntax.Regexp) (*literal, bool) {
 	if !ok {
 		return nil, false
 	}
+	if shape == contains && !findable(words, fold) {
+		return nil, false
+	}
 	return newLiteral(shape, words, fold), true
+}
+
+// findable reports whether words can be looked for at a cost that is bounded well.
+func findable(words []word, fold bool) bool {
+	runes := 0
+	for _, w := range words {
+		runes += len(w)
+	}
+	return runes <= findRunesMax || len(words) == 1 && !fold
 }
 
 // trim leaves out what may match nothing at an end of re at which the text goes on, so that .*x.* is x.

@@ -21,6 +21,8 @@ func TestCompile_choosesTheCheapestRung(t *testing.T) {
 		{`(?i)(bot|crawl|spider)[/ ]v?\d+`, Word}, {`^/api/v[0-9]+/items/[0-9]+`, Word}, {`\bsqlmap\b`, Word},
 		{`(?m)^Host: x$`, Word}, {`[0-9]+`, Literal}, {`[0-9]{3}x`, DFA}, {`^\d+$`, DFA}, {`^[^/]*x`, DFA},
 		{`\pL`, DFA},
+		{strings.Repeat("abcdefgh", 120), Literal}, {"^" + strings.Repeat("a", 900), Literal},
+		{"(?i)" + strings.Repeat("a", 513), Word}, {strings.Repeat(strings.Repeat("a", 300)+"|", 2) + "b{300}", Word},
 		{`^/user/[0-9]+$`, Word}, {`union\s+select`, Word}, {`(?i)union\s+select`, Word},
 	} {
 		if p := compile(t, c.pattern); p.Rung() != c.rung {
@@ -130,14 +132,19 @@ func TestSubmatches_moreGroupsThanAreReturned(t *testing.T) {
 	if p.Groups() != 12 {
 		t.Errorf("%d groups", p.Groups())
 	}
-	long := []byte(strings.Repeat("b", visitsMax) + strings.Repeat("a", 12))
-	if !p.Submatches(c, long, &g) || g[1] != [2]int32{visitsMax, visitsMax + 1} {
+	const before = 300 << 10
+	long := []byte(strings.Repeat("b", before) + strings.Repeat("a", 12))
+	if !p.Submatches(c, long, &g) || g[1] != [2]int32{before, before + 1} || c.Stats().Ungrouped != 0 {
 		t.Errorf("%v in a long text", g)
+	}
+	long = append(append(long, long...), long...)
+	if !p.Submatches(c, long, &g) || g != noGroups || c.Stats().Ungrouped != 1 {
+		t.Errorf("%v in a text that is too long", g)
 	}
 }
 
 func TestRung_String(t *testing.T) {
-	for rung, want := range map[Rung]string{Literal: "literal", Word: "word", DFA: "dfa", Regexp: "regexp"} {
+	for rung, want := range map[Rung]string{Literal: "literal", Word: "word", DFA: "dfa", NFA: "nfa"} {
 		if rung.String() != want {
 			t.Errorf("%v, want %s", rung, want)
 		}

@@ -106,6 +106,11 @@ func requiredLiteral(words []word) *literal {
 		}
 		fold = true
 	}
+	if !findable(words, fold) { // a text that has a word has its begin
+		for i, w := range words {
+			words[i] = w[:min(len(w), findRunesMax/wordsMax)]
+		}
+	}
 	return newLiteral(contains, words, fold)
 }
 

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	wordsMax     = 16  // in a set of words; the masks of finder have one bit for each
-	wordRunesMax = 256 // in a word
+	wordsMax     = 16   // in a set of words; the masks of finder have one bit for each
+	wordRunesMax = 1000 // in a word
+	findRunesMax = 512  // in all words that are looked for, unless that is one in one case: each byte may begin all
 )
 
 // char is one rune of a word. fold says that its other case will do, and the rune is lower case then.
