@@ -16,7 +16,9 @@ type checker struct {
 	phases Phases // in which the text is evaluated
 	src    string
 
-	match bool // match.N is named
+	match        bool // match.N is named
+	instructions int  // of all regular expressions
+	load         int  // likewise
 }
 
 // at returns an error about a node.
@@ -371,8 +373,21 @@ func (c *checker) pattern(n, text *node) *Error {
 			hint("what a request says is compared by ==, contains, starts_with")
 	}
 	p, err := newPattern(text.text)
+	if err != nil {
+		return c.within(text, err)
+	}
 	n.pattern = p
-	return c.within(text, err)
+	c.instructions += p.Instructions()
+	c.load += p.Load()
+	switch {
+	case c.instructions > TextInstructionsMax:
+		err = at(text, "all regular expressions up to this one have more than %d instructions", TextInstructionsMax)
+	case c.load > LoadMax:
+		err = at(text, "a request can be made for which all regular expressions up to this one take too long")
+	default:
+		return nil
+	}
+	return err.hint("repeat less in them, or write several rules")
 }
 
 // within makes an error about the content of a literal text one about the source.

@@ -141,7 +141,6 @@ func (c *checker) replacement(n *node) *Error {
 		return e
 	}
 	n.with = r
-	n.pattern.prepareAll()
 	return nil
 }
 

@@ -19,6 +19,11 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 	if err != nil {
 		return nil, err
 	}
+	if !capture { // else it is there already
+		if err := s.admit(n); err != nil {
+			return nil, err
+		}
+	}
 	capture = capture || match
 	c := compiler{scope: s, capture: capture}
 	holds := c.boolean(n)
@@ -30,6 +35,29 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 		}
 	}
 	return &Condition{scope: s, phases: in, text: text, holds: holds, capture: capture}, nil
+}
+
+// admit counts the instructions of the regular expressions of a text, and refuses it where those of all texts are too
+// many.
+func (s *Scope) admit(root *node) *Error {
+	if n := root.instructions(); n > 0 && s.compiled.Add(int64(n)) > ScopeInstructionsMax {
+		s.compiled.Add(int64(-n))
+		return problem(int(root.at), int(root.end),
+			"the regular expressions of all texts up to this one have more than %d instructions", ScopeInstructionsMax).
+			hint("repeat less in them")
+	}
+	return nil
+}
+
+// instructions returns how many the regular expressions in n have.
+func (n *node) instructions() (sum int) {
+	if n.pattern != nil {
+		sum = n.pattern.Instructions()
+	}
+	for _, a := range n.args {
+		sum += a.instructions()
+	}
+	return sum
 }
 
 // checkedCondition parses and checks a text, and reports whether it names match.N.
@@ -84,6 +112,9 @@ type templatePart struct {
 func (s *Scope) Template(text string, in Phases) (*Template, error) {
 	root, match, err := s.checkedTemplate(text, in)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(root); err != nil {
 		return nil, err
 	}
 	t := &Template{text: text, match: match}

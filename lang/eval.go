@@ -57,7 +57,8 @@ type matchOf struct {
 // NewState returns the state of one reactor. seed begins what random draws.
 func NewState(seed uint64) *State { return &State{seed: seed, Patterns: regex.NewCache(nil)} }
 
-// Cut is how many computed texts were cut off since the start, for want of room.
+// Cut is how many computed texts were cut off since the start, for want of room, and matches whose groups are missing,
+// for want of time.
 func (s *State) Cut() uint64 { return s.cut }
 
 // SetMatch names the groups that match.N is where no "~" of the rule held: those of a route's pattern, each from its
@@ -77,7 +78,12 @@ func (s *State) Match() (subject []byte, groups *regex.Groups) {
 }
 
 // begin forgets the texts of the evaluation before, and the lists that it had in use if a function panicked.
-func (s *State) begin() { s.computed, s.list = s.computed[:0], s.list[:0] }
+func (s *State) begin() {
+	s.computed, s.list = s.computed[:0], s.list[:0]
+	if s.Patterns != nil {
+		s.Patterns.Begin()
+	}
+}
 
 // Room returns an empty slice to append a computed text to, which Keep then takes. Between the two calls there is no
 // other evaluation.

@@ -70,7 +70,6 @@ func FuzzFunctions(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p.prepareAll()
 		r, err := newReplacement(with, p.groups())
 		if err == nil {
 			form := regexp.MustCompile(`\$(\d)`).ReplaceAllString(strings.ReplaceAll(with, "$$", "\x00"), "$${$1}")

@@ -249,31 +249,3 @@ func newReplacement(text string, groups int) (*replacement, *Error) {
 	}
 	return r, nil
 }
-
-// replaceAll replaces each match of p in b. Where there is no time for more, the rest is cut off.
-func (p *pattern) replaceAll(s *State, b []byte, with *replacement) []byte {
-	dst, left, last := s.Room(), s.left(), 0
-	places, more := p.all(b)
-	for _, at := range places {
-		if len(dst) > left {
-			break
-		}
-		dst = append(dst, b[last:at[0]]...)
-		for _, part := range with.parts {
-			if part.group < 0 {
-				dst = append(dst, part.text...)
-			} else if begin := at[2*part.group]; begin >= 0 {
-				dst = append(dst, b[begin:at[2*part.group+1]]...)
-			}
-		}
-		last = at[1]
-	}
-	if more {
-		s.cut++
-		return s.Keep(dst)
-	}
-	if last == 0 && len(dst) == 0 {
-		return b
-	}
-	return s.Keep(append(dst, b[last:]...))
-}

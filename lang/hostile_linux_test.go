@@ -289,14 +289,15 @@ func TestReplace_time(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for size, want := range map[int]int{2000: 2000, 32 << 10: replaceWork / (32<<10 + 1)} {
+	for _, size := range []int{1000, 32 << 10} {
 		x := hostile("/", "X: "+strings.Repeat("<", size))
 		got := ""
 		took := spent(t, func() { got = string(to.Append(nil, x)) })
-		if got != strings.Repeat("_", want) || (x.State.Cut() > 0) != (want < size) {
-			t.Errorf("%d bytes: %d, want %d, %d texts cut", size, len(got), want, x.State.Cut())
+		cut := x.State.Cut() > 0
+		if strings.Trim(got, "_") != "" || cut != (size > 1000) || cut != (len(got) < size) || len(got) < 10 {
+			t.Errorf("%d bytes: %d, %d texts cut", size, len(got), x.State.Cut())
 		}
-		if took > 20*time.Second {
+		if took > time.Second {
 			t.Errorf("%d bytes took %v", size, took)
 		}
 	}

@@ -2,32 +2,33 @@ package lang
 
 import (
 	"errors"
-	"regexp"
-	"regexp/syntax"
-	"slices"
 
 	"github.com/edge-proxy/edge/lang/regex"
 )
 
-// InstructionsMax is how large a regular expression may be, in instructions of the compiled program: x{1000} has a
-// thousand of them.
-const InstructionsMax = 1000
+// Bounds of regular expressions, in instructions of their compiled programs: x{1000} has a thousand of them. To compile
+// one takes a microsecond or so.
+const (
+	InstructionsMax      = 1000     // of one
+	TextInstructionsMax  = 16 << 10 // of all in one text
+	ScopeInstructionsMax = 1 << 20  // of all in the texts of one Scope
+)
+
+// LoadMax bounds what one byte may cost in the regular expressions of one text, where all of them need more states than
+// their tables have: see regex.Pattern.Load. For the worst texts and 64 KiB that a client sends it is 0.2 s.
+const LoadMax = 4096
 
 // GroupsMax is how many groups of a match texts can name, the whole of it, match.0, among them.
 const GroupsMax = regex.GroupsMax
 
 // pattern is a regular expression. Immutable.
-type pattern struct {
-	*regex.Pattern
-	re  *regexp.Regexp // of re_replace, which wants every match
-	far bool           // a match may need a look at all of the text
-}
+type pattern struct{ *regex.Pattern }
 
 // newPattern compiles an expression of Go's package regexp. The error says which bytes of text are wrong.
 func newPattern(text string) (*pattern, *Error) {
 	p, err := regex.Compile(text, regex.Limits{Instructions: InstructionsMax})
 	if err == nil {
-		return &pattern{Pattern: p}, nil
+		return &pattern{p}, nil
 	}
 	var wrong *regex.Error
 	if !errors.As(err, &wrong) {
@@ -42,43 +43,42 @@ func (p *pattern) groups() int { return p.Pattern.Groups() }
 // matches reports whether p matches somewhere in b.
 func (p *pattern) matches(s *State, b []byte) bool { return p.Match(s.Patterns, b) }
 
-// capture is matches, and notes the groups in s.
+// capture is matches, and notes the groups in s. Where there is no time to find them they are missing.
 func (p *pattern) capture(s *State, b []byte) bool {
-	if !p.Submatches(s.Patterns, b, &s.found) {
+	if !p.Match(s.Patterns, b) {
 		return false
+	}
+	p.Submatches(s.Patterns, b, &s.found)
+	if s.found[0][0] < 0 {
+		s.cut++
 	}
 	s.subject = append(s.subject[:0], b...)
 	s.groups, s.matched = s.found, true
 	return true
 }
 
-// prepareAll has p ready for all.
-func (p *pattern) prepareAll() {
-	p.re = regexp.MustCompile(p.String())
-	tree, err := syntax.Parse(p.String(), syntax.Perl)
-	p.far = err != nil || unbounded(tree)
-}
-
-// unbounded reports whether re repeats something without an end.
-func unbounded(re *syntax.Regexp) bool {
-	return re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpRepeat && re.Max < 0 ||
-		slices.ContainsFunc(re.Sub, unbounded)
-}
-
-// replaceWork bounds the matches that re_replace replaces times the bytes of the text, where the pattern
-// repeats without an end. Package regexp may look at all of the rest for each match then: 8 KiB of "<" take a second
-// for <[^>]*>|<, and 32 KiB 16 times that.
-const replaceWork = 8 << 20
-
-// all returns the places of the matches in b and of their groups, as regexp.Regexp does. more reports that there are
-// others, for which there is no time.
-func (p *pattern) all(b []byte) (places [][]int, more bool) {
-	if !p.far {
-		return p.re.FindAllSubmatchIndex(b, -1), false
+// replaceAll replaces each match of p in b. Where there is no time for more, the rest is cut off.
+func (p *pattern) replaceAll(s *State, b []byte, with *replacement) []byte {
+	if !p.Match(s.Patterns, b) {
+		return b
 	}
-	most := replaceWork / (len(b) + 1)
-	if places = p.re.FindAllSubmatchIndex(b, most+1); len(places) > most {
-		return places[:most], true
+	var at regex.Groups
+	dst, left, last := s.Room(), s.left(), int32(0)
+	scan := p.Scan(s.Patterns, b)
+	for len(dst) <= left && scan.Next(&at) {
+		dst = append(dst, b[last:at[0][0]]...)
+		for _, part := range with.parts {
+			if part.group < 0 {
+				dst = append(dst, part.text...)
+			} else if group := at[part.group]; group[0] >= 0 {
+				dst = append(dst, b[group[0]:group[1]]...)
+			}
+		}
+		last = at[0][1]
 	}
-	return places, false
+	if scan.Stopped() {
+		s.cut++
+		return s.Keep(dst)
+	}
+	return s.Keep(append(dst, b[last:]...))
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Variable is a name that texts may use, and the function that its value comes from. Immutable once it is in a Scope.
@@ -78,7 +79,7 @@ type Names struct {
 	Env       func(string) (string, bool) // env.NAME, asked when a text is compiled; nil: there is no env
 }
 
-// Scope is what texts may name. Immutable after NewScope, safe for any goroutine.
+// Scope is what texts may name. Immutable after NewScope but for a count, safe for any goroutine.
 type Scope struct {
 	variables map[string]*Variable
 	functions map[string]*function
@@ -86,6 +87,7 @@ type Scope struct {
 	tables    map[string]Map
 	secrets   map[string][]byte
 	env       func(string) (string, bool)
+	compiled  atomic.Int64 // instructions of the regular expressions of texts that were compiled
 }
 
 // NewScope returns the names of the language with those of a program.

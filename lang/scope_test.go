@@ -29,6 +29,35 @@ func TestNewScope_wrong(t *testing.T) {
 }
 
 // A program replaces a variable of the language: it may know more than the head does.
+// All texts of a scope share a bound, which those that are refused and explanations do not count towards.
+func TestScope_instructionsOfAll(t *testing.T) {
+	s := scope(t)
+	text := strings.Repeat(`path ~ "\d{990}x" or `, 16) + "true"
+	n := 0
+	for ; n < 100; n++ {
+		c, err := s.Condition(text, Request)
+		if err != nil {
+			if !strings.Contains(err.Error(), "of all texts") {
+				t.Fatal(err)
+			}
+			break
+		}
+		if n > 0 {
+			continue
+		}
+		if _, err := c.Capturing(); err != nil {
+			t.Fatal(err)
+		}
+		c.Explain(&X{})
+	}
+	if n != ScopeInstructionsMax/(16*993) {
+		t.Errorf("%d texts are taken", n)
+	}
+	if _, err := s.Template(`{path.re_replace("\d{200}x", "")}`, Request); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewScope_replaces(t *testing.T) {
 	s, err := NewScope(Names{Variables: []Variable{{Name: "scheme", Kind: Text, Phases: Request, Doc: "It.",
 		Text: func(*X) []byte { return []byte("https") }}}})

@@ -60,6 +60,8 @@ type Cache struct {
 	credit  int // instructions that may be visited to build states: creditMax at first, and more by each byte read
 	tracks  tracks
 	groups  backtracker
+	visits  int  // that are left to find groups
+	begun   bool // all texts share visits
 	stats   Stats
 }
 
@@ -70,6 +72,10 @@ func NewCache(budget *Budget) *Cache {
 	}
 	return &Cache{budget: budget, credit: creditMax}
 }
+
+// Begin has all texts whose groups are looked for until the next call share one bound. Without any call each text has
+// the bound for itself.
+func (c *Cache) Begin() { c.visits, c.begun = visitsMax, true }
 
 // Close gives all tables up and their bytes back to the budget. The cache is empty then, and usable.
 func (c *Cache) Close() {

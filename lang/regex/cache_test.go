@@ -72,6 +72,30 @@ func TestMatch_boundsWhatManyTextsBuild(t *testing.T) {
 	}
 }
 
+// After Begin all texts together have the time to find groups that one has otherwise.
+func TestCache_Begin(t *testing.T) {
+	p, c := compile(t, `<[^>]*>|<`), NewCache(nil)
+	text := bytes.Repeat([]byte("<"), 800) // a million visits
+	matches := func(texts int) (all int) {
+		for range texts {
+			for s := p.Scan(c, text); s.Next(new(Groups)); {
+				all++
+			}
+		}
+		return all
+	}
+	if all := matches(20); all != 20*len(text) || c.Stats().Ungrouped != 0 {
+		t.Errorf("%d matches, %+v", all, c.Stats())
+	}
+	c.Begin()
+	if all := matches(20); all > 8*len(text) || all < len(text) || c.Stats().Ungrouped == 0 {
+		t.Errorf("%d matches in texts that share a bound, %+v", all, c.Stats())
+	}
+	if c.Begin(); !p.Submatches(c, text, new(Groups)) {
+		t.Error("Begin does not give back what was used")
+	}
+}
+
 // Sets have the answer that package regexp has where tables have none. It took 1.8 s for 64 KiB, they take some 20 ms
 // at most.
 func TestMatch_setsOfLongTexts(t *testing.T) {

@@ -93,9 +93,13 @@ func (p *Pattern) Scan(c *Cache, b []byte) Scan {
 // Stopped.
 func (s *Scan) Next(groups *Groups) bool {
 	for s.at <= len(s.b) {
-		s.t.visits = s.visits
+		left := &s.visits
+		if s.c != nil && s.c.begun {
+			left = &s.c.visits
+		}
+		s.t.visits = *left
 		found := s.p.search(s.t, s.b, s.at, groups)
-		if s.visits = s.t.visits; s.visits < 0 {
+		if *left = s.t.visits; *left < 0 {
 			s.stop()
 			return false
 		}

@@ -36,13 +36,21 @@ func required(re *syntax.Regexp) []word {
 func requiredInSequence(items []*syntax.Regexp) []word {
 	var best []word
 	run := []word{{}}
+	var before *syntax.Regexp
+	var words []word
+	ok := false
 	for _, item := range items {
 		switch item.Op {
 		case syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine,
 			syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 			continue // has no length
 		}
-		words, ok := expand(item)
+		if item != before { // repetitions are one item many times
+			words, ok = expand(item)
+			before = item
+		} else if !ok {
+			continue
+		}
 		if !ok {
 			best, run = rarer(best, required(item)), []word{{}}
 			continue
