@@ -121,32 +121,45 @@ func (h *Head) PeekCookie(name string) []byte {
 }
 
 // CutCookie returns the value of the first cookie called name in the value of a Cookie field, without quotation marks
-// around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or not.
+// around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or not. name has
+// no blank, equals sign or semicolon.
 func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 	for len(list) > 0 {
-		var pair []byte
-		pair, list, _ = bytes.Cut(list, []byte{';'})
-		key, value, _ := bytes.Cut(trimBlanks(pair), []byte{'='})
-		if string(trimBlanks(key)) != name {
+		if blank(list[0]) {
+			list = list[1:]
 			continue
+		}
+		named := len(list) >= len(name) && string(list[:len(name)]) == name
+		if named {
+			value = list[len(name):]
+			for len(value) > 0 && blank(value[0]) {
+				value = value[1:]
+			}
+			named = len(value) == 0 || value[0] == '=' || value[0] == ';'
+		}
+		if !named {
+			i := bytes.IndexByte(list, ';')
+			if i < 0 {
+				break
+			}
+			list = list[i+1:]
+			continue
+		}
+		if i := bytes.IndexByte(value, ';'); i >= 0 {
+			value, rest = value[:i], value[i+1:]
+		}
+		if len(value) > 0 {
+			value = value[1:]
+		}
+		for len(value) > 0 && blank(value[len(value)-1]) {
+			value = value[:len(value)-1]
 		}
 		if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 			value = value[1 : n-1]
 		}
-		return value, list, true
+		return value, rest, true
 	}
 	return nil, nil, false
-}
-
-// trimBlanks returns b without the blanks around it.
-func trimBlanks(b []byte) []byte {
-	for len(b) > 0 && blank(b[0]) {
-		b = b[1:]
-	}
-	for len(b) > 0 && blank(b[len(b)-1]) {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 // validCookie accepts the bytes of a cookie's value, and blanks and commas, which many applications put there.

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
 	"testing"
@@ -112,4 +113,35 @@ func TestHead_All(t *testing.T) {
 		}
 		break
 	}
+}
+
+// FuzzCutCookie holds CutCookie against one that cuts at each sign.
+func FuzzCutCookie(f *testing.F) {
+	for _, list := range []string{"", "a", "a;a=1", " a = \"b\" ;a;a=", "ab=1; a=2", "a\t=\" ;; =a;a a=1", "x; a ", "aa=1;a", "=;="} {
+		f.Add([]byte(list), "a")
+	}
+	f.Fuzz(func(t *testing.T, list []byte, name string) {
+		if !ValidName(name) {
+			return
+		}
+		for more := true; more; {
+			value, rest, ok := CutCookie(list, name)
+			var want, after []byte
+			found := false
+			for after = list; len(after) > 0 && !found; {
+				var pair []byte
+				pair, after, _ = bytes.Cut(after, []byte{';'})
+				key, content, _ := bytes.Cut(bytes.Trim(pair, " \t"), []byte{'='})
+				if found = string(bytes.Trim(key, " \t")) == name; found {
+					if want = content; len(want) > 1 && want[0] == '"' && want[len(want)-1] == '"' {
+						want = want[1 : len(want)-1]
+					}
+				}
+			}
+			if ok != found || !bytes.Equal(value, want) || ok && !bytes.Equal(rest, after) {
+				t.Fatalf("%q in %q: %q %q %v, want %q %q %v", name, list, value, rest, ok, want, after, found)
+			}
+			list, more = rest, ok
+		}
+	})
 }
