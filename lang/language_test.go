@@ -239,6 +239,7 @@ var wrong = []struct{ text, says string }{
 	{"(true ? 'a' : path + path) ?? 'd' == 'd'", "never missing"},
 	{"header.a ?? ('a' ?? 'b') == 'd'", "'a' is never missing"},
 	{"1 + 'a' == 2", "text(x)"},
+	{"(path ~ '' ? 0 : '') == ''", "'' is a text, and 0 is a number"},
 	{"status + path == '2'", "text(x)"},
 	{"path + 'a' - 'b' == ''", "does not take"},
 	{"999999999999999999g > 1", "too large"},
