@@ -56,6 +56,9 @@ func printVersion(w io.Writer, asJSON bool) error {
 	if c := build.Commit(); c != "" {
 		commit = "commit " + c + ", "
 	}
+	for _, m := range linked().Modules {
+		text += "\nlinked with " + m.String()
+	}
 	_, err := fmt.Fprintf(w, "edge %s (%s%s %s/%s, TLS by %s)\n%s\n",
 		build.Version(), commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName(), text)
 	return err

@@ -54,6 +54,10 @@ func New(*Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}
 	if err != nil || !strings.Contains(string(list), "Does nothing.") {
 		t.Errorf("%v\n%s", err, list)
 	}
+	version, err := exec.Command(filepath.Join(dir, "mine"), "version").CombinedOutput()
+	if err != nil || !strings.Contains(string(version), "linked with example.com/mod in "+filepath.Join(dir, "mod")) {
+		t.Errorf("%v\n%s", err, version)
+	}
 }
 
 func TestBuild_commandLine(t *testing.T) {
@@ -72,6 +76,11 @@ func TestBuild_commandLine(t *testing.T) {
 	// This edge was built by a test: it does not know its version.
 	if code, out := edge(t, "build", "--with", "example.com/tenant"); code != exitError ||
 		!strings.Contains(out, "it is not known which edge to build") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	t.Setenv("GOPROXY", "off")
+	if code, out := edge(t, "build", "--with", "github.com/edge-proxy/edge@v1.2.0"); code != exitError ||
+		!strings.Contains(out, "edge: edge build: go get: ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	t.Setenv("PATH", t.TempDir())

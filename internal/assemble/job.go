@@ -114,7 +114,6 @@ type work struct {
 	ctx     context.Context
 	tool    *tool
 	edge    Module // with a Version or a Dir
-	text    string // the version that the program prints
 	program string // the temporary file
 	result  Result
 }
@@ -130,17 +129,13 @@ var (
 func (w *work) chooseEdge() error {
 	for _, m := range w.job.Modules {
 		if m.Path == Edge {
-			w.edge, w.text = m, m.Version
-			if m.Version == "" {
-				w.text = "dev"
-			}
-			if m.Version == "" && m.Dir == "" {
-				w.edge.Version, w.text = "latest", ""
+			if w.edge = m; m.Version == "" && m.Dir == "" {
+				w.edge.Version = "latest"
 			}
 			return nil
 		}
 	}
-	w.edge.Path, w.text = Edge, w.job.Version
+	w.edge.Path = Edge
 	switch v := w.job.Version; {
 	case release.MatchString(v) && !described.MatchString(v):
 		w.edge.Version = "v" + strings.TrimPrefix(v, "v")
@@ -267,12 +262,11 @@ func (w *work) compile() error {
 	for _, m := range w.added() {
 		paths = append(paths, m.Path)
 	}
-	commit := w.job.Commit
-	if w.edge.Dir != "" || w.text != w.job.Version {
-		commit = "" // of another edge than this one
+	version := w.result.Edge.Version // not the commit: the same versions make the same bytes
+	if version == "" {
+		version = "dev"
 	}
-	flags := fmt.Sprintf("-s -w -X %sversion=%s -X %scommit=%s -X %sadded=%s",
-		variables, w.text, variables, commit, variables, strings.Join(paths, ","))
+	flags := fmt.Sprintf("-s -w -X %sversion=%s -X %sadded=%s", variables, version, variables, strings.Join(paths, ","))
 	_, err := w.tool.run("build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", w.program, ".")
 	if err != nil {
 		return w.explain(err)

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -183,8 +184,17 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v, %v, want %d bytes", st, err, r.Size)
 	}
 	out, err := exec.Command(j.Out, "modules").Output()
-	want := `{"edge":"1.2.0","modules":[{"path":"example.com/mod","types":["tenant"]}]}`
+	want := `{"edge":"v1.2.0","modules":[{"path":"example.com/mod","types":["tenant"]}]}`
 	if err != nil || string(out) != want {
 		t.Errorf("the program says %s, %v", out, err)
+	}
+	again := job(t, "example.com/mod@v1.1.0", Edge+"@v1.2.0")
+	if _, err := run(t, again); err != nil {
+		t.Fatal(err)
+	}
+	one, err := os.ReadFile(j.Out)
+	two, alsoErr := os.ReadFile(again.Out)
+	if err != nil || alsoErr != nil || len(one) == 0 || !bytes.Equal(one, two) {
+		t.Errorf("the same versions make other bytes: %d and %d, %v, %v", len(one), len(two), err, alsoErr)
 	}
 }

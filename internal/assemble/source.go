@@ -82,9 +82,6 @@ func linkedOf(p *listed, m Module) Linked {
 // checkEdge: the go command takes a newer edge where a module in a folder requires one.
 func (w *work) checkEdge() error {
 	got := w.result.Edge.Version
-	if w.text == "" {
-		w.text = got
-	}
 	if w.edge.Dir != "" || !release.MatchString(w.edge.Version) || got == w.edge.Version {
 		return nil
 	}

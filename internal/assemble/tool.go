@@ -41,7 +41,7 @@ func newTool(ctx context.Context) (*tool, error) {
 	return t, nil
 }
 
-// failure is what a command has printed before it failed.
+// failure is what a command has printed before it failed. The exit code of the command is not that of edge.
 type failure struct {
 	what string // "go build"
 	out  string
@@ -55,9 +55,6 @@ func (f *failure) Error() string {
 	}
 	return f.what + ": " + f.err.Error()
 }
-
-// Unwrap is for the interface.
-func (f *failure) Unwrap() error { return f.err }
 
 // linesShown and bytesShown bound what an error repeats of the output of a command.
 const (
