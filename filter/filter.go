@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/proxy"
@@ -15,7 +17,7 @@ import (
 type Type struct {
 	Name    string
 	Doc     string        // one sentence
-	Package string        // the path of the package that has its struct
+	Package string        // the path of the package that registered it
 	Keys    []*schema.Key // of its table; their targets embed schema.Held, which has what New returns
 	New     func() any    // makes a struct for them: a pointer to it
 
@@ -30,7 +32,7 @@ var types = map[string]*Type{}
 // the tags of C panics, and a name that is taken, with the two packages.
 func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
 	of := reflect.TypeFor[C]()
-	from := of.PkgPath()
+	from := packageOf(create)
 	if t := types[name]; t != nil {
 		panic(fmt.Sprintf("filter: two packages register a type of filters named %q: %s and %s", name, t.Package, from))
 	}
@@ -47,6 +49,18 @@ func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filte
 	}
 	types[name] = &Type{Name: name, Doc: doc, Package: from, Keys: keys, New: func() any { return new(C) }, of: of,
 		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
+}
+
+// packageOf returns the path of the package that a function of a package, or one inside such a function, is in.
+func packageOf(function any) string {
+	v := reflect.ValueOf(function)
+	if v.IsNil() {
+		return ""
+	}
+	name := runtime.FuncForPC(v.Pointer()).Name() // such as "example.com/yaml%2ev3.New"
+	last := strings.LastIndexByte(name, '/') + 1
+	base, _, _ := strings.Cut(name[last:], ".")
+	return name[:last] + strings.ReplaceAll(base, "%2e", ".")
 }
 
 // Types returns the registered types, by name.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +82,9 @@ func newModules(t *testing.T) *modules {
 	t.Helper()
 	p := &modules{t.TempDir()}
 	p.add(t, Edge, "v1.2.0", tinyEdge)
-	p.add(t, Edge, "v1.9.0", tinyEdge)
+	later := maps.Clone(tinyEdge)
+	later["later/later.go"] = "package later\n"
+	p.add(t, Edge, "v1.9.0", later)
 	for name, value := range map[string]string{
 		"GOPROXY": "file://" + p.dir, "GOSUMDB": "off", "GOMODCACHE": t.TempDir(), "GOFLAGS": "-modcacherw",
 		"GOTOOLCHAIN": "local", "GOPRIVATE": "", "GONOPROXY": "",

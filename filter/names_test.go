@@ -1,0 +1,38 @@
+package filter_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/csrf"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// A type knows the package that registered it, also where its struct has no name or is one of another package, and two
+// packages with one name are both named.
+func TestRegister_namesPackages(t *testing.T) {
+	const own = "github.com/edge-proxy/edge/filter_test"
+	filter.Register("nameless_struct", "Has a struct without a name.",
+		func(*struct{}, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
+	filter.Register("foreign_struct", "Has a struct of another package.", newForeign)
+	for name, want := range map[string]string{
+		"nameless_struct": own, "foreign_struct": own, "csrf": "github.com/edge-proxy/edge/filter/csrf",
+	} {
+		if got := filter.TypeNamed(name).Package; got != want {
+			t.Errorf("%s is of %s, want %s", name, got, want)
+		}
+	}
+	defer func() {
+		said := fmt.Sprint(recover())
+		for _, want := range []string{`"csrf"`, "github.com/edge-proxy/edge/filter/csrf and " + own} {
+			if !strings.Contains(said, want) {
+				t.Errorf("it says %s, want %s", said, want)
+			}
+		}
+	}()
+	filter.Register("csrf", "Takes a name that is taken.", newForeign)
+}
+
+func newForeign(*csrf.Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
