@@ -144,6 +144,21 @@ func (h *Head) Peek(id Name) []byte {
 	return nil
 }
 
+// Single returns the value of a field that may come once, nil where it did not come. Where it came more than once,
+// several is true and there is no value: parties differ in which of two they believe. Borrowed.
+func (h *Head) Single(id Name) (value []byte, several bool) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != id || f.Dropped() {
+			continue
+		}
+		if value != nil {
+			return nil, true
+		}
+		value = h.Value(i)
+	}
+	return value, false
+}
+
 // Has reports whether there is a field that id names.
 func (h *Head) Has(id Name) bool {
 	for i := range h.Fields {

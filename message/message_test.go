@@ -283,6 +283,26 @@ func TestHead_Elements(t *testing.T) {
 	}
 }
 
+func TestHead_Single(t *testing.T) {
+	var h Head
+	if value, several := h.Single(Origin); value != nil || several {
+		t.Error(value, several)
+	}
+	h.Add("Origin", "")
+	if value, several := h.Single(Origin); value == nil || len(value) > 0 || several {
+		t.Error("an empty field is one")
+	}
+	h.Add("origin", "https://b")
+	if value, several := h.Single(Origin); value != nil || !several {
+		t.Error(value, several)
+	}
+	h.DelID(Origin)
+	h.Add("Origin", "https://c")
+	if value, several := h.Single(Origin); string(value) != "https://c" || several {
+		t.Error(value, several)
+	}
+}
+
 func TestPercent_comesBack(t *testing.T) {
 	for c := range 256 {
 		b := AppendPercent(nil, byte(c))

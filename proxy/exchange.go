@@ -91,8 +91,8 @@ type progress struct {
 	detail   string // of fault, for Proxy-Status; "": none
 	lost     *Error // the backend failed while a worker owned x
 
-	origin  *origin  // of the request, while a worker owns x
-	resumed *Verdict // Resume came before the worker's filter returned Park
+	origin  *origin                   // of the request, while a worker owns x
+	resumed func(x *Exchange) Verdict // of Resume, which came before the worker's filter returned Park
 
 	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 

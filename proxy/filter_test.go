@@ -290,6 +290,34 @@ func TestFilter_parksAndResumes(t *testing.T) {
 	}
 }
 
+func TestRef_resumeWithDecidesOnce(t *testing.T) {
+	r := filterRig(t, &proxy.Filter{
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			ref := x.Ref()
+			go func() {
+				ref.ResumeWith(func(x *proxy.Exchange) proxy.Verdict {
+					*keptText.Of(x) = "seen"
+					return proxy.Next
+				})
+				ref.ResumeWith(func(*proxy.Exchange) proxy.Verdict {
+					t.Error("it came too late")
+					return proxy.Next
+				})
+			}()
+			return proxy.Park
+		},
+		Response: func(x *proxy.Exchange) proxy.Verdict {
+			x.Response.Set("X-Local", *keptText.Of(x))
+			return proxy.Next
+		},
+	}, &proxy.Filter{})
+	if resp, body := r.post(t, "/", "hello"); resp.Header.Get("X-Local") != "seen" || body != "hello" {
+		t.Fatal(resp.Header, body)
+	}
+	r.wantLateResumes(t, 1)
+	r.settled(t)
+}
+
 func TestFilter_blocksOnAWorker(t *testing.T) {
 	for name, f := range map[string]*proxy.Filter{
 		"early":    {Blocking: proxy.PhaseBeforeRoute},

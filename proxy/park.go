@@ -48,8 +48,9 @@ func (x *Exchange) offload(f *judged) {
 			x.down = x.origin // the stream may be another exchange's by now
 		}
 		x.origin = nil
-		if r := x.resumed; r != nil && v.kind == park {
-			v, x.resumed = *r, nil
+		if r := x.resumed; r != nil && v.kind == park && !x.downGone {
+			x.resumed = nil
+			v = r(x)
 		} else if r != nil {
 			x.resumed = nil
 			x.local.stats.LateResumes++
@@ -138,15 +139,19 @@ func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), plac
 
 // Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
 // counted, when the client has gone, when somebody else resumed it, or when it was answered meanwhile. It never comes
-// too early: a worker may return Park after it. It allocates one task.
-func (f Ref) Resume(v Verdict) {
+// too early: a worker may return Park after it. It allocates a task.
+func (f Ref) Resume(v Verdict) { f.ResumeWith(func(*Exchange) Verdict { return v }) }
+
+// ResumeWith is Resume with the verdict of decide, which runs on the reactor of the exchange, and only where it does
+// not come too late: it may note in the exchange what was found out meanwhile.
+func (f Ref) ResumeWith(decide func(x *Exchange) Verdict) {
 	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
 		x := f.x
 		switch {
 		case x.gen.Load() != f.gen || f.place != place{x.step, x.at}:
 			x.local.stats.LateResumes++
 		case x.working && x.resumed == nil:
-			x.resumed = &v
+			x.resumed = decide
 		case !x.parked:
 			x.local.stats.LateResumes++
 		default:
@@ -155,7 +160,7 @@ func (f Ref) Resume(v Verdict) {
 			}
 			defer x.rescue()
 			x.parked = false
-			x.judge(v)
+			x.judge(decide(x))
 		}
 	}})
 }
