@@ -44,17 +44,13 @@ type policy struct {
 
 // New makes the filter.
 func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	if len(c.Methods) == 0 {
-		whole := *c
-		whole.Methods = []string{"GET", "HEAD", "POST"}
-		c = &whole
-	}
-	for _, p := range c.problems() {
-		return nil, p
-	}
-	origins, err := origin.NewSet(c.Origins)
+	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
+	}
+	origins, wrong := origin.NewSet(c.Origins)
+	if wrong != nil {
+		return nil, wrong
 	}
 	p := &policy{
 		origins: origins, credentials: c.Credentials, private: c.PrivateNetwork,
@@ -93,7 +89,7 @@ func (p *policy) see(x *proxy.Exchange) *asker {
 		return a
 	}
 	h := &x.Request
-	value, several := origin.Of(h)
+	value, several := h.Single(message.Origin)
 	switch {
 	case value == nil && !several:
 		a.verdict = plain

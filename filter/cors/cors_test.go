@@ -183,20 +183,20 @@ func TestFilter_besideOthers(t *testing.T) {
 func TestNew_refuses(t *testing.T) {
 	star, one := []string{"*"}, []string{"https://a.example"}
 	for want, c := range map[string]cors.Config{
-		"no origin":        {},
-		"may read":         {Origins: star, Credentials: true},
-		`"https://*" with`: {Origins: []string{"https://*"}, Credentials: true},
-		"any page can be":  {Origins: []string{"null"}},
-		"mean nothing":     {Origins: append(one, "*")},
-		`write "PATCH"`:    {Origins: one, Methods: []string{"GET", "patch"}},
-		"not a method":     {Origins: one, Methods: []string{"GET,PUT"}},
-		"for no page":      {Origins: one, Methods: []string{"TRACE"}},
-		"methods: \"*\"":   {Origins: one, Methods: star, Credentials: true},
-		"headers: \"*\"":   {Origins: one, Headers: star, Credentials: true},
-		"expose: \"*\"":    {Origins: one, Expose: star, Credentials: true},
-		"name of a field":  {Origins: one, Headers: []string{"X Token"}},
-		"part of a name":   {Origins: []string{"https://*example.com"}},
-		`"https://a.b"`:    {Origins: []string{"https://a.b/"}},
+		"required":          {},
+		"may read":          {Origins: star, Credentials: true},
+		`"https://*" with`:  {Origins: []string{"https://*"}, Credentials: true},
+		"any page can be":   {Origins: []string{"null"}},
+		"mean nothing":      {Origins: append(one, "*")},
+		`write "PATCH"`:     {Origins: one, Methods: []string{"GET", "patch"}},
+		"not a method":      {Origins: one, Methods: []string{"GET,PUT"}},
+		"for no page":       {Origins: one, Methods: []string{"TRACE"}},
+		"methods[0]: \"*\"": {Origins: one, Methods: star, Credentials: true},
+		"headers[0]: \"*\"": {Origins: one, Headers: star, Credentials: true},
+		"expose[0]: \"*\"":  {Origins: one, Expose: star, Credentials: true},
+		"name of a field":   {Origins: one, Headers: []string{"X Token"}},
+		"part of a name":    {Origins: []string{"https://*example.com"}},
+		`"https://a.b"`:     {Origins: []string{"https://a.b/"}},
 	} {
 		if _, err := cors.New(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

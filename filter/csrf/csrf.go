@@ -1,8 +1,6 @@
 package csrf
 
 import (
-	"errors"
-
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/message"
@@ -28,16 +26,27 @@ type rules struct {
 	refused, isolated, exempt *filter.Counter
 }
 
-var errAny = errors.New(`trusted_origins has "*": the filter would refuse nothing`)
+// Check finds origins that are none.
+func (c *Config) Check(r *filter.Report) {
+	for i, o := range c.TrustedOrigins {
+		at := r.Element("trusted_origins", i, len(c.TrustedOrigins))
+		if set, err := origin.NewSet([]string{o}); err != nil {
+			at.Errorf(err.Hint, "%v", err)
+		} else if set.Any() {
+			at.Errorf("list the origins", `"*": the filter would refuse nothing`)
+		}
+	}
+}
 
 // New makes the filter.
 func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	trusted, err := origin.NewSet(c.TrustedOrigins)
+	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	if trusted.Any() {
-		return nil, errAny
+	trusted, wrong := origin.NewSet(c.TrustedOrigins)
+	if wrong != nil {
+		return nil, wrong
 	}
 	r := &rules{
 		trusted: trusted, isolate: c.Isolate,
@@ -75,7 +84,7 @@ func (r *rules) judge(h *message.Head) *filter.Counter {
 }
 
 func (r *rules) trusts(h *message.Head) bool {
-	from, several := origin.Of(h)
+	from, several := h.Single(message.Origin)
 	return !several && len(from) > 0 && r.trusted.Has(from)
 }
 
@@ -91,8 +100,8 @@ func safe(h *message.Head) bool {
 
 // crossOrigin reports whether a browser sent a request for another site, as far as its fields say.
 func crossOrigin(h *message.Head) bool {
-	site, several := origin.Single(h, message.SecFetchSite)
-	from, more := origin.Of(h)
+	site, several := h.Single(message.SecFetchSite)
+	from, more := h.Single(message.Origin)
 	switch {
 	case several || more:
 		return true
@@ -107,16 +116,16 @@ func crossOrigin(h *message.Head) bool {
 // foreignLoad reports whether another site loads what a request of a safe method asks for, rather than leads the user
 // to it: https://web.dev/articles/fetch-metadata.
 func foreignLoad(h *message.Head) bool {
-	site, several := origin.Single(h, message.SecFetchSite)
+	site, several := h.Single(message.SecFetchSite)
 	switch {
 	case several:
 		return true
 	case len(site) == 0 || string(site) == "same-origin" || string(site) == "same-site" || string(site) == "none":
 		return false
 	}
-	if mode, _ := origin.Single(h, message.SecFetchMode); string(mode) != "navigate" || h.Verb != message.VerbGet {
+	if mode, _ := h.Single(message.SecFetchMode); string(mode) != "navigate" || h.Verb != message.VerbGet {
 		return true
 	}
-	dest, _ := origin.Single(h, message.SecFetchDest)
+	dest, _ := h.Single(message.SecFetchDest)
 	return string(dest) != "document"
 }

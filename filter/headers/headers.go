@@ -1,7 +1,7 @@
 package headers
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/filter"
@@ -58,8 +58,14 @@ var presets = map[string]row{
 	},
 }
 
-// keys are the rows' counterparts in c.
-func (c *Config) keys() row {
+// keys are those of the fields.
+var keys = row{
+	"hsts", "csp", "csp_report_only", "content_type_options", "referrer_policy", "frame_options", "permissions_policy",
+	"opener_policy", "embedder_policy", "resource_policy",
+}
+
+// values are those of the keys.
+func (c *Config) values() row {
 	return row{
 		c.HSTS, c.CSP, c.CSPReportOnly, c.ContentType, c.Referrer, c.Frame, c.Permissions, c.Opener, c.Embedder,
 		c.Resource,
@@ -68,6 +74,30 @@ func (c *Config) keys() row {
 
 // off is what a key says for a field that is not to be sent.
 const off = "off"
+
+// words are the values that browsers know of a field; others they pass over.
+var words = map[string][]string{
+	"content_type_options": {"nosniff"},
+	"frame_options":        {"DENY", "SAMEORIGIN"},
+	"resource_policy":      {"same-origin", "same-site", "cross-origin"},
+}
+
+// Check finds values that browsers would pass over.
+func (c *Config) Check(r *filter.Report) {
+	for i, value := range c.values() {
+		at, known := r.At(keys[i]), words[keys[i]]
+		same := func(word string) bool { return strings.EqualFold(word, value) }
+		switch {
+		case value == "" || value == off:
+		case !message.ValidValue(value):
+			at.Errorf("", "%q is not a value of a field", value)
+		case known != nil && !slices.ContainsFunc(known, same):
+			at.Errorf("", "%q is none of %s, so that browsers pass it over", value, strings.Join(known, ", "))
+		case keys[i] == "hsts" && !strings.Contains(strings.ToLower(value), "max-age="):
+			at.Errorf("", "%q has no max-age, so that browsers pass it over", value)
+		}
+	}
+}
 
 // policy is the fields of a Config. Immutable.
 type policy struct {
@@ -86,20 +116,14 @@ type field struct {
 
 // New makes the filter.
 func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	preset := c.Preset
-	if preset == "" {
-		preset = "basic"
-	}
-	values, ok := presets[preset]
-	if !ok {
-		return nil, fmt.Errorf("preset %q: there are basic, strict and none", preset)
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
 	}
 	p := &policy{override: c.Override, set: b.Counter("set")}
-	for i, value := range c.keys() {
+	values := presets[c.Preset]
+	for i, value := range c.values() {
 		if value != "" {
-			if err := check(i, value); err != nil {
-				return nil, err
-			}
 			values[i] = value
 		}
 		if values[i] == "" || values[i] == off {
@@ -112,38 +136,6 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		p.fields = append(p.fields, f)
 	}
 	return &proxy.Filter{Name: "security_headers", Response: p.response}, nil
-}
-
-// check returns what is wrong with a value of names[i].
-func check(i int, value string) error {
-	if !message.ValidValue(value) {
-		return fmt.Errorf("%s: %q is not a value of a field", names[i], value)
-	}
-	if value == off {
-		return nil
-	}
-	switch names[i] {
-	case "Strict-Transport-Security":
-		if !strings.Contains(strings.ToLower(value), "max-age=") {
-			return fmt.Errorf("%s: %q has no max-age, so that browsers pass it over", names[i], value)
-		}
-	case "X-Content-Type-Options":
-		return oneOf(i, value, "nosniff")
-	case "X-Frame-Options":
-		return oneOf(i, value, "DENY", "SAMEORIGIN")
-	case "Cross-Origin-Resource-Policy":
-		return oneOf(i, value, "same-origin", "same-site", "cross-origin")
-	}
-	return nil
-}
-
-func oneOf(i int, value string, words ...string) error {
-	for _, w := range words {
-		if strings.EqualFold(value, w) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: %q is none of %s: browsers would pass it over", names[i], value, strings.Join(words, ", "))
 }
 
 func (p *policy) response(x *proxy.Exchange) proxy.Verdict {

@@ -93,24 +93,6 @@ func (g *glob) matches(o []byte) bool {
 	return true
 }
 
-// Of returns the value of the field Origin, nil where there is none. Where there are several, several is true and the
-// value means nothing: RFC 6454 §7.3 allows one, and parties differ in which of two they believe. Borrowed.
-func Of(h *message.Head) (value []byte, several bool) { return Single(h, message.Origin) }
-
-// Single returns the value of a field that may come once, nil where it did not come. Borrowed.
-func Single(h *message.Head, id message.Name) (value []byte, several bool) {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != id || f.Dropped() {
-			continue
-		}
-		if value != nil {
-			return nil, true
-		}
-		value = h.Value(i)
-	}
-	return value, false
-}
-
 // OfAuthority reports whether an origin names an authority, host[:port], whatever its scheme is.
 func OfAuthority(o, authority []byte) bool {
 	i := bytes.Index(o, []byte("://"))

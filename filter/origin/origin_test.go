@@ -6,7 +6,6 @@ import (
 
 	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/message"
 )
 
 func TestNewSet_refusesWhatNoBrowserSends(t *testing.T) {
@@ -105,21 +104,6 @@ func TestSet_any(t *testing.T) {
 		if got := [2]bool{set.Any(), set.AnyHost()}; got != want {
 			t.Errorf("%q: %v", text, got)
 		}
-	}
-}
-
-func TestOf_severalFieldsAreNone(t *testing.T) {
-	var h message.Head
-	if value, several := origin.Of(&h); value != nil || several {
-		t.Error(value, several)
-	}
-	h.Add("Origin", "")
-	if value, several := origin.Of(&h); value == nil || len(value) > 0 || several {
-		t.Error("an empty field is one")
-	}
-	h.Add("origin", "https://b")
-	if value, several := origin.Of(&h); value != nil || !several {
-		t.Error(value, several)
 	}
 }
 
