@@ -113,8 +113,8 @@ func newRoot() *cobra.Command {
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newLang(), newDiff(), newReload(), newRollback(), newUpgrade(),
-		newStop(), newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newDemo(), newBench(), newDoctor(),
-		newBuild(), newModules(), newVersion())
+		newStop(), newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newHashPassword(), newDemo(),
+		newBench(), newDoctor(), newBuild(), newModules(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root

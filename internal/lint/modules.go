@@ -10,7 +10,8 @@ import (
 // imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys": {"admin", "internal/socketfile", "internal/warm", "backend/discovery", "poller", "engine",
-		"server", "internal/sim", "bench", "cmd/edge-bench"},
+		"server", "internal/sim", "bench", "cmd/edge-bench", "filter/basicauth/prompt"},
+	"golang.org/x/crypto":                     {"filter/basicauth"},
 	"golang.org/x/net":                        {"backend/discovery/dns", "bench", "internal/testutil/dnsserver"},
 	"golang.org/x/time":                       {"bench"},
 	"github.com/pelletier/go-toml/v2":         {"config/syntax"},

@@ -1,0 +1,33 @@
+// Package basicauth is the filter "basic_auth": it asks for a user and a password, as RFC 7617 has it.
+//
+// Passwords cross the connection as they are, so it is for connections that are secured. It does not count attempts: a
+// filter that limits the rate by address stands before it where guessing is to be slow.
+//
+// # Users
+//
+// A table or a file has lines name:hash, as htpasswd writes them. Hashes are those of bcrypt and of Argon2id; the
+// command edge hash-password and the function Hash make them. What can be guessed fast, and a password as it is, is
+// refused. The file is looked at each second, by a request, and read again when it has changed; one that is wrong then
+// changes nothing.
+//
+// # Verification
+//
+// A hash takes 20 to 100 ms by design. So a request is parked meanwhile, and a pool that all filters of the process
+// share does the work:
+//
+//	request ─► remembered? ─► goes on                                                              on the reactor
+//	                └─ no ─► waits, 64 at the most ─► verified ─► goes on, or 401     on half of the processors,
+//	                            └─ 503, Retry-After                                   within 128 MiB
+//
+// A pair that was verified is remembered for a minute after its last use, as an HMAC with a key of the process: a hit
+// takes no worker and no allocation. The hash of the user is a part of it, so that a password that was changed is not
+// remembered. A name that is no user's takes as long as one that is: the hash of a user is computed for it.
+//
+// # What backends see
+//
+// The field Authorization is removed unless forward says otherwise. Other filters and logs have the name as auth.user.
+//
+// # Threads
+//
+// A filter belongs to all reactors. Its users are replaced as a whole; all else of it never changes.
+package basicauth

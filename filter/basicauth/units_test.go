@@ -1,0 +1,417 @@
+package basicauth
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/message"
+)
+
+// argonOf returns a hash that takes next to no time.
+func argonOf(t testing.TB, password string, kib uint32) string {
+	t.Helper()
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=1,p=1$%s$%s", kib, b64.EncodeToString([]byte("saltsalt")),
+		b64.EncodeToString(argon2.IDKey([]byte(password), []byte("saltsalt"), 1, kib, 1, 32)))
+}
+
+func TestHash_isReadBack(t *testing.T) {
+	for _, kind := range []Kind{Argon2id, Bcrypt} {
+		text, err := Hash(kind, []byte("pass:wörd"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := parseHash(text)
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		if !h.matches([]byte("pass:wörd")) || h.matches([]byte("pass:word")) || h.matches(nil) {
+			t.Errorf("%s does not tell passwords apart", text)
+		}
+	}
+}
+
+func TestHash_refuses(t *testing.T) {
+	for want, c := range map[string]struct {
+		kind     Kind
+		password string
+	}{
+		"empty":       {Argon2id, ""},
+		"longer than": {Argon2id, strings.Repeat("x", passwordMax+1)},
+		"first 72":    {Bcrypt, strings.Repeat("x", 73)},
+		"control":     {Bcrypt, "a\nb"},
+		"the kinds":   {"md5", "a"},
+	} {
+		if text, err := Hash(c.kind, []byte(c.password)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v", want, text, err)
+		}
+	}
+}
+
+// bcrypt reads 72 bytes: a longer password is none, or all that begin so would be one.
+func TestBcrypt_longPasswordIsNone(t *testing.T) {
+	text, err := Hash(Bcrypt, []byte(strings.Repeat("x", 72)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := parseHash(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.matches([]byte(strings.Repeat("x", 72))) || h.matches([]byte(strings.Repeat("x", 73))) {
+		t.Error("73 bytes are taken for 72")
+	}
+}
+
+func TestParseHash_refuses(t *testing.T) {
+	const b = "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+	const a = "$c2FsdHNhbHQ$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"
+	if _, err := parseHash(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseHash("$argon2id$v=19$m=64,t=1,p=1" + a); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"":                                            "not a hash",
+		"hunter2":                                     "not a hash",
+		"$":                                           "not a hash",
+		"$apr1$abc$def":                               "guessed fast",
+		"{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=":           "guessed fast",
+		"$6$abc$def":                                  "guessed fast",
+		"$argon2i$v=19$m=64,t=1,p=1" + a:              "guessed fast",
+		b[:59]:                                        "not a hash",
+		b + "a":                                       "not a hash",
+		strings.Replace(b, "N9", "N:", 1):             "not a hash",
+		strings.Replace(b, "$10$", "$03$", 1):         "not a hash",
+		strings.Replace(b, "$10$", "$1x$", 1):         "not a hash",
+		strings.Replace(b, "$10$", "$16$", 1):         "too long",
+		strings.Repeat("$2y$", 200):                   "too long",
+		"$argon2id$v=16$m=64,t=1,p=1" + a:             "version 19",
+		"$argon2id$m=64,t=1,p=1" + a:                  "not a hash",
+		"$argon2id$v=19$m=64,t=1" + a:                 "not a hash",
+		"$argon2id$v=19$t=1,m=64,p=1" + a:             "not a hash",
+		"$argon2id$v=19$m=64,t=0,p=1" + a:             "not a hash",
+		"$argon2id$v=19$m=64,t=1,p=0" + a:             "not a hash",
+		"$argon2id$v=19$m=7,t=1,p=1" + a:              "not a hash",
+		"$argon2id$v=19$m=-1,t=1,p=1" + a:             "not a hash",
+		"$argon2id$v=19$m=131073,t=1,p=1" + a:         "too much memory",
+		"$argon2id$v=19$m=99999999999,t=1,p=1" + a:    "not a hash",
+		"$argon2id$v=19$m=64,t=33,p=1" + a:            "too much",
+		"$argon2id$v=19$m=640,t=1,p=17" + a:           "too much",
+		"$argon2id$v=19$m=64,t=1,p=1$c2FsdA" + a[12:]: "not a hash",
+		"$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$!":   "not a hash",
+	} {
+		_, err := parseHash(text)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err != nil && len(text) > 4 && strings.Contains(err.Error(), text) {
+			t.Errorf("the error shows what was given: %v", err)
+		}
+	}
+}
+
+// headOf makes a head with fields Authorization.
+func headOf(fields ...string) *message.Head {
+	var h message.Head
+	for _, f := range fields {
+		h.Add("Authorization", f)
+	}
+	return &h
+}
+
+func basic(text string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(text)) }
+
+func TestRead(t *testing.T) {
+	long := strings.Repeat("x", credentialsMax-2)
+	for _, c := range []struct {
+		fields         []string
+		want           outcome
+		user, password string
+	}{
+		{nil, missing, "", ""},
+		{[]string{""}, missing, "", ""},
+		{[]string{"Bearer abc"}, missing, "", ""},
+		{[]string{"Basically YTpi"}, missing, "", ""},
+		{[]string{"Basic\tYTpi"}, missing, "", ""},
+		{[]string{basic("a:b")}, given, "a", "b"},
+		{[]string{"bASIC   YTpi"}, given, "a", "b"},
+		{[]string{basic("ann:pa:ss:")}, given, "ann", "pa:ss:"},
+		{[]string{basic("ann:")}, given, "ann", ""},
+		{[]string{basic("jörg:ü")}, given, "jörg", "ü"},
+		{[]string{basic("a:" + long)}, given, "a", long},
+		{[]string{basic("a:" + long + "x")}, malformed, "", ""},
+		{[]string{basic("a:" + strings.Repeat("x", 60000))}, malformed, "", ""},
+		{[]string{basic(strings.Repeat("u", 256) + ":b")}, malformed, "", ""},
+		{[]string{basic("a:b"), basic("a:b")}, malformed, "", ""},
+		{[]string{basic("a:b"), "Bearer x"}, malformed, "", ""},
+		{[]string{"Basic"}, malformed, "", ""},
+		{[]string{"Basic "}, malformed, "", ""},
+		{[]string{"Basic YTpi="}, malformed, "", ""},
+		{[]string{"Basic YTo"}, malformed, "", ""},
+		{[]string{"Basic YTp="}, malformed, "", ""},
+		{[]string{"Basic YTpi YTpi"}, malformed, "", ""},
+		{[]string{"Basic YTpi,"}, malformed, "", ""},
+		{[]string{"Basic YTq_"}, malformed, "", ""},
+		{[]string{"Basic ===="}, malformed, "", ""},
+		{[]string{basic("nocolon")}, malformed, "", ""},
+		{[]string{basic(":b")}, malformed, "", ""},
+		{[]string{basic("a:b\n")}, malformed, "", ""},
+		{[]string{basic("a\x00:b")}, malformed, "", ""},
+		{[]string{basic("a:b\x7f")}, malformed, "", ""},
+	} {
+		var room credentialsRoom
+		got, o := read(headOf(c.fields...), &room)
+		if o != c.want || string(got.user) != c.user || string(got.password) != c.password {
+			t.Errorf("%.60q: %d, %q, %q", c.fields, o, got.user, got.password)
+		}
+	}
+}
+
+// What is read as credentials is read as the same by net/http.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{basic("a:b"), "Basic YTpi", "basic  YTpi", "Basic YTp=", "Bearer x", basic("a:b:c")} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		var room credentialsRoom
+		c, o := read(headOf(field), &room)
+		if o != given {
+			return
+		}
+		scheme, rest, _ := strings.Cut(field, " ") // net/http takes one space
+		r := &http.Request{Header: http.Header{"Authorization": {scheme + " " + strings.TrimLeft(rest, " ")}}}
+		user, password, ok := r.BasicAuth()
+		if !ok || user != string(c.user) || password != string(c.password) {
+			t.Errorf("%q: %q, %q; by net/http %v, %q, %q", field, c.user, c.password, ok, user, password)
+		}
+	})
+}
+
+func TestParseUsers(t *testing.T) {
+	h := cheap(t)
+	for text, want := range map[string]string{
+		"ann:" + h: "",
+		"\ufeff# users\r\n\r\nann:" + h + "\r\nbob:" + h: "",
+		"":                                 "1: there is no user",
+		"# none\n":                         "1: there is no user",
+		"ann:" + h + "\nann:" + h:          `2: user "ann": the name is taken`,
+		"ann":                              `1: a line is "name:hash"`,
+		"\nann:hunter2":                    `2: user "ann": it is not a hash`,
+		":" + h:                            "1: user \"\": a name has",
+		"a\x01:" + h:                       "a name has",
+		strings.Repeat("n", 256) + ":" + h: "a name has",
+	} {
+		list, err := parseUsers([]byte(text))
+		switch {
+		case want == "" && (err != nil || list.named["ann"] == nil):
+			t.Errorf("%q: %v", text, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%q: %v", text, err)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("the error shows a password: %v", err)
+		}
+	}
+}
+
+func FuzzParseUsers(f *testing.F) {
+	f.Add("ann:$2y$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n# x\nbob:y")
+	f.Add("ann:$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseUsers([]byte(text))
+		if err != nil {
+			return
+		}
+		for _, u := range list.list {
+			if u.hash.memory() > memoryMax || list.named[u.name] != u {
+				t.Errorf("%+v", u)
+			}
+		}
+	})
+}
+
+// cheap is a hash of "secret" that takes next to no time.
+func cheap(t testing.TB) string {
+	t.Helper()
+	return argonOf(t, "secret", 8)
+}
+
+func TestUsers_likelyIsTheSameEachTime(t *testing.T) {
+	list, err := parseUsers([]byte("ann:" + cheap(t) + "\nbob:" + argonOf(t, "x", 16) + "\neve:" + argonOf(t, "y", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[*user]bool{}
+	for _, name := range strings.Split("a b c d e f g h i j k l m n o p q r s t u v w x y z", " ") {
+		u := list.likely([]byte(name))
+		if seen[u] = true; list.likely([]byte(name)) != u {
+			t.Errorf("%s changes", name)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d of 3 users stand for others", len(seen))
+	}
+}
+
+// slow is a hash that takes as long as the test wants.
+type slow struct {
+	size  int64
+	begun chan int64
+	end   chan struct{}
+}
+
+func (s *slow) matches(password []byte) bool {
+	s.begun <- s.size
+	<-s.end
+	return string(password) == "secret"
+}
+
+func (s *slow) memory() int64 { return s.size }
+
+func TestPool_bounds(t *testing.T) {
+	p := &pool{workers: 2}
+	h := &slow{10, make(chan int64, 200), make(chan struct{})}
+	results := make(chan bool, 200)
+	add := func() bool {
+		return p.add(&attempt{context.Background(), h, []byte("secret"), func(same bool) { results <- same }})
+	}
+	for i := range 2 + waitingMax {
+		if !add() {
+			t.Fatalf("attempt %d is refused", i)
+		}
+	}
+	<-h.begun
+	<-h.begun
+	if add() {
+		t.Error("there is no bound")
+	}
+	if len(h.begun) > 0 {
+		t.Error("more run than there are workers")
+	}
+	h.end <- struct{}{}
+	<-h.begun
+	testutil.Eventually(t, testutil.Patience, add, "there is room again")
+	close(h.end)
+	for range 3 + waitingMax {
+		if !<-results {
+			t.Error("a right password is wrong")
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.running == 0 && p.memory == 0 && len(p.waiting) == 0
+	}, "nothing runs")
+}
+
+func TestPool_memory(t *testing.T) {
+	p := &pool{workers: 4}
+	begun, end := make(chan int64, 10), make(chan struct{})
+	results := make(chan bool, 10)
+	for _, size := range []int64{memoryMax / 2, memoryMax/2 + 1, 1, memoryMax} {
+		p.add(&attempt{context.Background(), &slow{size, begun, end}, nil, func(same bool) { results <- same }})
+	}
+	want := []int64{memoryMax / 2, memoryMax/2 + 1, 1, memoryMax}
+	if got := <-begun; got != want[0] || len(begun) > 0 {
+		t.Errorf("%d began, and %d more", got, len(begun))
+	}
+	end <- struct{}{}
+	if got := <-begun; got != want[1] {
+		t.Errorf("%d began, in another order", got)
+	}
+	close(end)
+	for range want {
+		if <-results {
+			t.Error("no password is right")
+		}
+	}
+}
+
+// panics is a hash that cannot be computed.
+type panics struct{}
+
+func (panics) matches([]byte) bool { panic("on purpose") }
+func (panics) memory() int64       { return 1 }
+
+func TestPool_goesOn(t *testing.T) {
+	p := &pool{workers: 1}
+	results := make(chan bool, 3)
+	done := func(same bool) { results <- same }
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	var asked atomic.Int64
+	p.add(&attempt{context.Background(), panics{}, nil, done})
+	p.add(&attempt{gone, counting{&asked}, []byte("secret"), done})
+	p.add(&attempt{context.Background(), counting{&asked}, []byte("secret"), done})
+	if got := [3]bool{<-results, <-results, <-results}; got != [3]bool{false, false, true} || asked.Load() != 1 {
+		t.Error(got, asked.Load())
+	}
+}
+
+// counting counts how often it is computed.
+type counting struct{ n *atomic.Int64 }
+
+func (c counting) matches(password []byte) bool {
+	c.n.Add(1)
+	return string(password) == "secret"
+}
+
+func (counting) memory() int64 { return 1 }
+
+func TestRemembers(t *testing.T) {
+	a := &auth{remember: 100}
+	list, err := parseUsers([]byte("ann:" + cheap(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, other := list.named["ann"], &user{name: "ann"}
+	remembered().Set(sealed(&u.id, []byte("ann:secret")), 100)
+	for _, c := range []struct {
+		u     *user
+		whole string
+		now   int64
+		want  bool
+	}{
+		{u, "ann:secret", 10, true},
+		{u, "ann:secreT", 10, false},
+		{other, "ann:secret", 10, false}, // the hash was changed
+		{u, "ann:secret", 99, true},      // and it is used now
+		{u, "ann:secret", 198, true},
+		{u, "ann:secret", 298, false},
+	} {
+		if got := a.remembers(c.u, []byte(c.whole), c.now); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	if (&auth{}).remembers(u, []byte("ann:secret"), 10) {
+		t.Error("it is off")
+	}
+}
+
+// BenchmarkRemembered is what a request with a password that was verified costs.
+func BenchmarkRemembered(b *testing.B) {
+	a := &auth{remember: 1 << 62}
+	list, err := parseUsers([]byte("ann:" + cheap(b)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := headOf(basic("ann:secret"))
+	remembered().Set(sealed(&list.named["ann"].id, []byte("ann:secret")), 1<<62)
+	b.ReportAllocs()
+	for b.Loop() {
+		var room credentialsRoom
+		c, _ := read(h, &room)
+		if !a.remembers(list.named[string(c.user)], c.whole, 1) {
+			b.Fatal("it is not remembered")
+		}
+	}
+}
