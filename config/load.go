@@ -18,7 +18,8 @@ type Options struct {
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
 	Dir string
-	// TextOnly looks at what is written alone: Load does not open the certificates, pages and lists that the files name.
+	// TextOnly looks at what is written alone: Load does not open the certificates, pages and lists that the files
+	// name.
 	TextOnly bool
 	// Tables are the lists and maps of the process: those that the Config has take effect with its Language.Commit.
 	// nil: the Config has some of its own, as one that is only checked. With Tables their files are read, also with

@@ -37,6 +37,13 @@ headers.response = { Link = "https://user:hidden@c.example/?token=hidden&x=1" }
 pattern = "d.example/*"
 dest = "c"
 timeouts.read = "5s"
+[lists]
+office = ["10.0.0.0/8"]
+[secrets]
+api = "hidden-hidden-hidden-3"
+quoted = "${SECRET}"
+[secrets.long]
+value = "hidden-4"
 `
 	env := map[string]string{"LEVEL": "debug", "SECRET": "hidden-hidden-hidden-2", "NAME": ""}
 	o := Options{Written: true, LookupEnv: func(name string) (string, bool) {
@@ -51,6 +58,10 @@ timeouts.read = "5s"
 	if err := json.Unmarshal(c.Written, &tree); err != nil {
 		t.Fatalf("%v: %s", err, c.Written)
 	}
+	shown, err := json.Marshal(c)
+	if err != nil || strings.Contains(string(shown), "hidden-4") {
+		t.Errorf("%v: a secret is in %s", err, shown)
+	}
 	got := string(c.Written)
 	if strings.Contains(strings.NewReplacer("(hidden)", "", "hidden-no", "").Replace(got), "hidden") {
 		t.Errorf("a secret is in %s", got)
@@ -61,7 +72,8 @@ timeouts.read = "5s"
 		`"secret":["(hidden)","${SECRET}"]`, `"secret":"(hidden)"`, `"send":"(hidden)"`, `"cookie":"sid"`,
 		`"Authorization":"(hidden)","X-Api-Key":"(hidden)","X-Env":"prod","Cookie":"(hidden)"`,
 		`"Link":"https://(hidden)@c.example/?token=(hidden)&x=1"`, `"read":"5s"`,
-		`"discover":"file:///etc/hidden-no/list"`,
+		`"discover":"file:///etc/hidden-no/list"`, `"lists":{"office":["10.0.0.0/8"]}`,
+		`"secrets":{"api":"(hidden)","quoted":"${SECRET}","long":{"value":"(hidden)"}}`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not in %s", want, got)

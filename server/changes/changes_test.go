@@ -76,6 +76,9 @@ upstreams.u.backends = [{ address = "10.0.0.1:80" }, { address = "10.0.0.2:80", 
 			"~ upstream u [retry.budget]\n"},
 		{"http", "log_level = \"debug\"\nlog.format = \"common\"\nerror_pages = { 404.body = \"x\" }\nhttp",
 			"~ global [log_level]\n~ log [format]\n+ error_pages\n"},
+		{"http", "lists.a = [\"10.0.0.1\"]\nmaps.m.values = { a = \"b\" }\nsecrets.s = \"x\"\nhttp",
+			"+ list a\n+ map m\n+ secret s\n"},
+		{`dest = "u"`, "dest = \"u\", when = 'path == \"/x\"'", "~ route r (a.test) [when]\n"},
 	} {
 		t.Run(c.by, func(t *testing.T) {
 			d := Of(parse(t, base), parse(t, strings.Replace(base, c.replace, c.by, 1)))
@@ -87,6 +90,19 @@ upstreams.u.backends = [{ address = "10.0.0.1:80" }, { address = "10.0.0.2:80", 
 				t.Errorf("the way back has\n%s", show(&back))
 			}
 		})
+	}
+}
+
+// Lists, maps and secrets are compared by what is written, and no secret is told.
+func TestOf_tablesAndSecrets(t *testing.T) {
+	old := parse(t, "lists.a = [\"10.0.0.1\"]\nsecrets.s = \"old\"\nmaps.m.values = { a = \"b\" }\n")
+	same := parse(t, "secrets.s.value = \"old\"\n[lists]\na = \"10.0.0.1\"\n[maps.m]\nvalues = { a = \"b\" }\n")
+	if d := Of(old, same); !d.Empty() {
+		t.Errorf("the same in other words: %s", show(&d))
+	}
+	d := Of(old, parse(t, "lists.a = [\"10.0.0.2\"]\nsecrets.s = \"new\"\nmaps.m.values = { a = \"c\" }\n"))
+	if got, want := show(&d), "~ list a [values]\n~ map m [values]\n~ secret s\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 

@@ -82,7 +82,8 @@ dest = "status:204"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	inside := answerOf(t, path, explain.Ask{URL: "http://127.0.0.1:8080/bx", Client: netip.MustParseAddr("198.51.100.3")})
+	const url = "http://127.0.0.1:8080/bx"
+	inside := answerOf(t, path, explain.Ask{URL: url, Client: netip.MustParseAddr("198.51.100.3")})
 	said := textOf(t, inside)
 	wantLines(t, "taken", said, "route inner /* (", "client.ip in list.office true it is 198.51.100.3\n",
 		"header.x-beta == \"1\" false it is missing\n", "path ~ \"^/b\" true it is /bx\n",
@@ -91,7 +92,7 @@ dest = "status:204"
 	if len(inside.Route.When) != 3 || !inside.Route.When[2].Holds {
 		t.Errorf("%+v", inside.Route)
 	}
-	outside := answerOf(t, path, explain.Ask{URL: "http://127.0.0.1:8080/bx", Fields: []string{"X-Key: sesame"}})
+	outside := answerOf(t, path, explain.Ask{URL: url, Fields: []string{"X-Key: sesame"}})
 	said = textOf(t, outside)
 	wantLines(t, "not taken", said, "inner /* (", "its condition does not hold\n",
 		"client.ip in list.office false it is 192.0.2.1\n", "path ~ \"^/b\" not asked\n")

@@ -32,7 +32,7 @@ func try(t *testing.T, err error) {
 
 const (
 	watchedMain = "include = [\"conf.d/*.toml\"]\nvia = \"${file:secret}\"\nerror_pages.404 = \"FOLDER/404.html\"\n" +
-		"http.listen = \":80\"\n"
+		"http.listen = \":80\"\nlists.office.file = \"FOLDER/office.txt\"\n"
 	watchedPart = "[[routes]]\npattern = \"/*\"\ndest = \"status:404\"\n"
 )
 
@@ -45,6 +45,7 @@ func watchedFolder(t *testing.T) (dir string, w *watch, read func()) {
 	put(t, dir+"/conf.d/a.toml", watchedPart)
 	put(t, dir+"/secret", "one")
 	put(t, dir+"/404.html", "gone")
+	put(t, dir+"/office.txt", "10.0.0.0/8\n")
 	try(t, os.Symlink("..1", dir+"/..data"))
 	try(t, os.Symlink("..data/edge.toml", dir+"/edge.toml"))
 	w = &watch{}
@@ -55,7 +56,7 @@ func watchedFolder(t *testing.T) (dir string, w *watch, read func()) {
 		w.use(files, cfg, before)
 	}
 	read()
-	if len(w.files.Texts) != 2 || len(w.pages) != 1 {
+	if len(w.files.Texts) != 2 || len(w.pages) != 2 {
 		t.Fatalf("%+v %q", w.files, w.pages)
 	}
 	return dir, w, read
@@ -69,6 +70,7 @@ func TestWatch_tellsChanges(t *testing.T) {
 		},
 		"another size":          func(t *testing.T, dir string) { put(t, dir+"/..1/edge.toml", watchedMain+"\n") },
 		"a quoted file":         func(t *testing.T, dir string) { put(t, dir+"/secret", "two") },
+		"a list":                func(t *testing.T, dir string) { put(t, dir+"/office.txt", "10.0.0.0/9\n") },
 		"a page":                func(t *testing.T, dir string) { put(t, dir+"/404.html", "lost") },
 		"one more file":         func(t *testing.T, dir string) { put(t, dir+"/conf.d/b.toml", "") },
 		"one file less":         func(t *testing.T, dir string) { try(t, os.Remove(dir+"/conf.d/a.toml")) },

@@ -82,6 +82,8 @@ tls = { ca = "DIR/uca/ca.pem" }
 [[register]]
 to = "file://DIR/told/list"
 listener = "web"
+[lists.office]
+file = "DIR/lists/office.txt"
 [[routes]]
 pattern = "/*"
 dest = "u"
@@ -90,14 +92,14 @@ access_log = "DIR/route/a.log"
 
 func TestNeeds_Rules(t *testing.T) {
 	dir := tree(t, "conf/edge.toml", "log/", "run/", "ca/", "access/", "pages/404.html", "admin/", "certs/", "keys/",
-		"web/", "found/", "uca/", "told/", "route/", "bin/edge", "bin/edge-1.2", "state/internal/", "other/x")
+		"web/", "lists/", "found/", "uca/", "told/", "route/", "bin/edge", "bin/edge-1.2", "state/internal/", "other/x")
 	n := needsOf(t, dir, everything)
 	r := n.Rules()
 	for _, c := range []struct {
 		what      string
 		got, want []string
 	}{
-		{"read", own(dir, r.Read), strings.Fields("bin ca certs conf found keys pages told uca")},
+		{"read", own(dir, r.Read), strings.Fields("bin ca certs conf found keys lists pages told uca")},
 		{"write", own(dir, r.Write), strings.Fields("access admin log route run told web")},
 		{"execute", own(dir, r.Execute), []string{"bin"}},
 	} {
