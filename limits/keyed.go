@@ -131,6 +131,29 @@ func (t *SharedGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter t
 	if uint64(n-1) >= t.burst {
 		return n == 0, never(n)
 	}
+	d, ok := t.take(hash, now, n)
+	if !ok {
+		return false, t.wait(d)
+	}
+	return true, 0
+}
+
+// Reserve is Take for events that are held back until they come evenly: an event that is admitted has to wait so long,
+// for no longer than a burst less one event takes. Where it is refused, wait is retryAfter.
+func (t *SharedGCRATable) Reserve(hash uint64, now, n int64) (ok bool, wait time.Duration) {
+	if uint64(n-1) >= t.burst {
+		return n == 0, never(n)
+	}
+	d, ok := t.take(hash, now, n)
+	if !ok {
+		return false, t.wait(d)
+	}
+	return true, time.Duration((d - uint64(n)*t.interval) << t.shift)
+}
+
+// take moves the TAT of the key by n events unless it would then lie after the burst. d is how far after now it lies,
+// or would lie.
+func (t *SharedGCRATable) take(hash uint64, now, n int64) (d uint64, ok bool) {
 	print, ticks := fingerprint(hash), t.ticks(now)
 	b := t.bucket(hash)
 	cell := &b[hash>>firstShift%bucketCells]
@@ -139,12 +162,12 @@ func (t *SharedGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter t
 		if w>>printShift != print {
 			cell, w = t.find(b, hash, print, ticks)
 		}
-		d := t.ahead(w, ticks) + uint64(n)*t.interval
+		d = t.ahead(w, ticks) + uint64(n)*t.interval
 		if d > t.span {
-			return false, t.wait(d)
+			return d, false
 		}
 		if cell.CompareAndSwap(w, t.after(print, ticks, d)) {
-			return true, 0
+			return d, true
 		}
 		w = cell.Load()
 	}

@@ -75,6 +75,25 @@ func TestGCRATable_admitsNoMoreThanItsRateInAnyWindow(t *testing.T) {
 	}
 }
 
+// Events that wait as Reserve says come evenly, whatever came at once. What it refuses, Take would.
+func TestSharedGCRATable_reservesEvenly(t *testing.T) {
+	table := NewSharedGCRATable(Quota{Count: 100, Per: time.Second, Burst: 5}, 8)
+	const now = int64(time.Hour)
+	for i := range time.Duration(5) {
+		ok, wait := table.Reserve(mixed(1), now, 1)
+		if want := i * 10 * time.Millisecond; !ok || (wait-want).Abs() > time.Microsecond {
+			t.Errorf("event %d waits %v (%v), want %v", i, wait, ok, want)
+		}
+	}
+	ok, wait := table.Reserve(mixed(1), now, 1)
+	if taken, after := table.Take(mixed(1), now, 1); ok || taken || wait != after || wait <= 0 {
+		t.Errorf("one too many: %v %v, and Take says %v %v", ok, wait, taken, after)
+	}
+	if ok, wait := table.Reserve(mixed(2), now, 6); ok || wait != Never {
+		t.Errorf("more than a burst: %v %v", ok, wait)
+	}
+}
+
 // The interval is rounded up to ticks: a rate is never exceeded, and kept to 1/65536; to 1/512 with the largest
 // burst.
 func TestTickPace_roundsUp(t *testing.T) {

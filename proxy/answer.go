@@ -120,6 +120,8 @@ func (x *Exchange) respond(v Verdict) {
 	switch {
 	case x.answering:
 		x.cut(FilterFailed)
+	case v.kind == fail:
+		x.fail(v.failure)
 	case !v.final():
 		x.fail(FilterFailed)
 	default:

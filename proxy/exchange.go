@@ -101,6 +101,7 @@ type progress struct {
 	secured  int64           // of it: ns of TLS handshakes that succeeded
 	number   uint64          // 0 until it is asked for
 	bodyIn   int64           // bytes of the request's body that came
+	bodyMax  int64           // that may come, where bodyBound says so
 	pick     balance.Request // what a backend is chosen by, and those that were tried
 	retries  int
 	attempts int32
@@ -126,6 +127,7 @@ type progress struct {
 	retrying  bool // it is counted as a retry that is under way
 	matched   bool // routeMatch has the groups of Route.When
 	ours      bool // the answer is the proxy's own
+	bodyBound bool // by LimitBody
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 }
 

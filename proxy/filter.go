@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/observe"
 )
 
-// Verdict is what a filter decides: Next, Respond or Park. One of Respond is also what a Destination that answers by
-// itself returns as its error.
+// Verdict is what a filter decides: Next, Respond, Fail or Park. One of Respond is also what a Destination that answers
+// by itself returns as its error.
 // Immutable.
 type Verdict struct {
 	kind        verdictKind
@@ -19,6 +19,7 @@ type Verdict struct {
 	contentType string   // of body; "": plain text
 	fields      []string // further ones of the answer: names and values in turn
 	page        bool     // the body is the page of the status
+	failure     *Error   // of Fail
 }
 
 type verdictKind uint8
@@ -27,6 +28,7 @@ const (
 	next verdictKind = iota
 	respond
 	park
+	fail
 	panicked
 )
 
@@ -47,6 +49,10 @@ func Respond[B ~string | ~[]byte](status int, body B) Verdict {
 
 // RespondPage answers with the proxy's page for status, as for a failure with that status, instead of going on.
 func RespondPage(status int) Verdict { return Verdict{kind: respond, status: status, page: true} }
+
+// Fail ends the exchange with e, as a failure of the proxy's own: with the page of its status, Proxy-Status, and its
+// Reason in the access log. One that is Silent is not answered: the connection is closed, in HTTP/2 the stream reset.
+func Fail(e *Error) Verdict { return Verdict{kind: fail, failure: e} }
 
 // Type returns v with contentType as the type of its body.
 func (v Verdict) Type(contentType string) Verdict {

@@ -65,7 +65,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 		x.toUp.wait(p, end)
 	case x.tunnel:
 		x.pushUp(p, len(p), end)
-	case x.bodyIn > x.listener.bodyMax:
+	case x.bodyIn > bodyMaxOf(x):
 		s.Release(len(p))
 		x.fail(BodyTooLarge)
 	case x.step == stepBuffer:

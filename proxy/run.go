@@ -81,7 +81,7 @@ func (x *Exchange) judge(v Verdict) {
 	case park:
 		x.parked = true
 		x.charge()
-	case respond:
+	case respond, fail:
 		x.respond(v)
 	case panicked:
 		x.fail(Internal)
