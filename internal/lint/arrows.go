@@ -45,8 +45,10 @@ var floors = [][]string{
 	{"config"},
 	{"config/metering", "server/changes"},
 	{"filter"},
+	{"filter/delay"},
+	{"filter/access", "filter/fault", "filter/maintenance", "filter/ratelimit", "filter/requestlimits"},
 	{"."},
-	{"internal/warm"},
+	{"internal/warm", "internal/filterrig"},
 	{"config/import/plan"},
 	{"config/import"},
 	{"admin"},
@@ -94,7 +96,7 @@ var opened = map[string]bool{"backend/health": true}
 
 // testOnly are packages for tests and for bench, never for what is shipped.
 var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm",
-	"internal/reference"}
+	"internal/filterrig", "internal/reference"}
 
 // checkArrows: an import only points down.
 func checkArrows(s *source) []finding {

@@ -1,0 +1,80 @@
+package access
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/lang/table"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the table of a filter of the type "ip".
+type Config struct {
+	Allow []netip.Prefix `edge:"allow" doc:"The only clients that get through." example:"10.0.0.0/8"`
+	Deny  []netip.Prefix `edge:"deny" doc:"Clients that are refused, whatever allow says." example:"10.66.0.0/16"`
+
+	Status int  `edge:"status" doc:"The status of the refusal." default:"403" min:"400" max:"599" example:"404"`
+	Drop   bool `edge:"drop" doc:"No answer: the connection is closed, a stream of HTTP/2 is reset." example:"true"`
+}
+
+// Check finds a filter that would let everybody through.
+func (c *Config) Check(r *filter.Report) {
+	if len(c.Allow)+len(c.Deny) == 0 {
+		r.At("allow").Errorf("give allow or deny a prefix", "the filter would let everybody through")
+	}
+}
+
+func init() {
+	filter.Register("ip", "Lets clients through by their addresses.", New)
+}
+
+// New makes a filter of c.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
+	}
+	allow, err := listOf("allow", c.Allow)
+	if err != nil {
+		return nil, err
+	}
+	deny, err := listOf("deny", c.Deny)
+	if err != nil {
+		return nil, err
+	}
+	refused, refusal := b.Counter("refused"), proxy.Fail(refusalOf(c))
+	return &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		ip := x.ClientIP()
+		if deny != nil && deny.HasAddr(ip) || allow != nil && !allow.HasAddr(ip) {
+			refused.Add(x)
+			return refusal
+		}
+		return proxy.Next
+	}}, nil
+}
+
+func refusalOf(c *Config) *proxy.Error {
+	return proxy.NewError(proxy.Error{
+		Kind: "client_address", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied", Silent: c.Drop,
+		Text: "This address has no access.",
+	})
+}
+
+// listOf builds the list of some prefixes; nil: there are none.
+func listOf(key string, prefixes []netip.Prefix) (*table.List, error) {
+	if len(prefixes) == 0 {
+		return nil, nil
+	}
+	var source table.Source
+	for _, p := range prefixes {
+		source.Inline = append(source.Inline, table.Entry{Key: p.String()})
+	}
+	list := table.NewList(key, table.Options{Keys: table.Addresses})
+	update, err := list.Prepare(source)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	update.Commit()
+	return list, nil
+}

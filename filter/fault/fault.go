@@ -1,0 +1,109 @@
+package fault
+
+import (
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/delay"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the table of a filter of the type "fault". Shares are texts such as "0.1%".
+type Config struct {
+	Abort  string `edge:"abort" doc:"The share of requests that are aborted." default:"0%" example:"0.1%"`
+	Status int    `edge:"status" doc:"The status of the answer to those." default:"503" min:"400" max:"599"`
+	Cut    bool   `edge:"cut" doc:"They get none: the connection is closed, a stream of HTTP/2 is reset."`
+
+	Delay     string        `edge:"delay" doc:"The share of requests that are delayed." default:"0%" example:"10%"`
+	DelayFor  time.Duration `edge:"delay_for" doc:"For how long." default:"1s" min:"1ms" max:"10m" example:"200ms"`
+	DelayMost int           `edge:"delay_most" doc:"So many at a time." default:"1000" min:"1" max:"100000"`
+}
+
+// Check finds what is no share, and a filter that would do nothing.
+func (c *Config) Check(r *filter.Report) {
+	abort, ok := parseShare(c.Abort)
+	delayed, okay := parseShare(c.Delay)
+	if !ok {
+		r.At("abort").Errorf(`write "0.1%", from "0%" to "100%"`, "%q is no share", c.Abort)
+	}
+	if !okay {
+		r.At("delay").Errorf(`write "0.1%", from "0%" to "100%"`, "%q is no share", c.Delay)
+	}
+	if ok && okay && abort+delayed == 0 {
+		r.At("abort").Errorf(`say abort = "1%" or delay = "1%"`, "the filter would do nothing")
+	}
+}
+
+func init() {
+	filter.Register("fault", "Fails and delays a share of requests, for tests.", New)
+}
+
+// faults is a filter of this type. Safe for the reactors of a server.
+type faults struct {
+	abort, delay share
+	delayFor     time.Duration
+	held         *delay.Line
+	abortion     proxy.Verdict
+
+	aborted, delayed, undelayed *filter.Counter
+}
+
+// New makes a filter of c.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
+	}
+	f := &faults{
+		delayFor: c.DelayFor, held: delay.NewLine(c.DelayMost),
+		aborted: b.Counter("aborted"), delayed: b.Counter("delayed"), undelayed: b.Counter("undelayed"),
+	}
+	f.abort, _ = parseShare(c.Abort)
+	f.delay, _ = parseShare(c.Delay)
+	f.abortion = proxy.Fail(proxy.NewError(proxy.Error{
+		Kind: "fault", From: proxy.SideProxy, Status: c.Status, Token: "proxy_internal_response",
+		Silent: c.Cut, Text: "This failure was made for a test.",
+	}))
+	b.Log().Warn("a filter makes requests fail on purpose", "abort", c.Abort, "delay", c.Delay)
+	made := &proxy.Filter{Request: f.request}
+	if f.delay > 0 {
+		made.Log = func(x *proxy.Exchange, _ *observe.Record) { f.held.Leave(x) }
+	}
+	return made, nil
+}
+
+func (f *faults) request(x *proxy.Exchange) proxy.Verdict {
+	v := proxy.Next
+	if f.abort.has(rand.Uint32()) {
+		f.aborted.Add(x)
+		v = f.abortion
+	}
+	if f.delay.has(rand.Uint32()) {
+		if park, ok := f.held.Hold(x, f.delayFor, v); ok {
+			f.delayed.Add(x)
+			return park
+		}
+		f.undelayed.Add(x)
+	}
+	return v
+}
+
+// share is a part of all numbers of 32 bits: those below it.
+type share uint64
+
+func (s share) has(n uint32) bool { return uint64(n) < uint64(s) }
+
+// parseShare parses a number of percent.
+func parseShare(text string) (_ share, ok bool) {
+	number, ok := strings.CutSuffix(strings.TrimSpace(text), "%")
+	percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !ok || err != nil || !(percent >= 0 && percent <= 100) {
+		return 0, false
+	}
+	return share(math.Round(percent / 100 * (1 << 32))), true
+}

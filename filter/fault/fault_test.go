@@ -1,0 +1,142 @@
+package fault_test
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/fault"
+	"github.com/edge-proxy/edge/internal/filterrig"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+func newRig(t *testing.T, c *fault.Config) (*filterrig.Rig, *filter.Build) {
+	t.Helper()
+	var store filter.Store
+	b := &filter.Build{Name: "chaos", Type: "fault", Reactors: 2, Kept: store.Claim()}
+	f, err := fault.New(c, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filterrig.New(t, f), b
+}
+
+func TestFilter_abortsAll(t *testing.T) {
+	for name, client := range filterrig.Clients(t) {
+		g, b := newRig(t, &fault.Config{Abort: "100%", Status: 502})
+		if resp, _ := testutil.Get(t, client, g.URL); resp.StatusCode != 502 || g.Seen.Load() != 0 {
+			t.Errorf("%s: %d, the origin saw %d", name, resp.StatusCode, g.Seen.Load())
+		}
+		if n := b.Counter("aborted").Load(); n != 1 {
+			t.Errorf("%s: counted %d", name, n)
+		}
+	}
+}
+
+func TestFilter_cuts(t *testing.T) {
+	g, _ := newRig(t, &fault.Config{Abort: "100%", Cut: true})
+	w := g.Dial(t)
+	w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if got := w.ReadAll(); got != "" {
+		t.Errorf("HTTP/1: %q", got)
+	}
+	if resp, err := filterrig.Clients(t)["HTTP/2"].Get(g.URL); err == nil {
+		resp.Body.Close()
+		t.Errorf("HTTP/2: %d, want a reset", resp.StatusCode)
+	}
+}
+
+// A delayed request goes on, or is aborted, after its time.
+func TestFilter_delays(t *testing.T) {
+	for abort, want := range map[string]int{"": 200, "100%": 503} {
+		for name, client := range filterrig.Clients(t) {
+			g, b := newRig(t, &fault.Config{Abort: abort, Delay: "100%", DelayFor: 20 * time.Millisecond})
+			began := time.Now()
+			resp, _ := testutil.Get(t, client, g.URL)
+			if took := time.Since(began); resp.StatusCode != want || took < 20*time.Millisecond {
+				t.Errorf("%s: %d after %v", name, resp.StatusCode, took)
+			}
+			if n := b.Counter("delayed").Load(); n != 1 {
+				t.Errorf("%s: counted %d", name, n)
+			}
+		}
+	}
+}
+
+// Beyond its bound nothing is delayed.
+func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
+	g, b := newRig(t, &fault.Config{Delay: "100%", DelayFor: time.Minute, DelayMost: 1})
+	w := g.Dial(t)
+	w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	testutil.Eventually(t, testutil.Patience, func() bool { return b.Counter("delayed").Load() == 1 }, "one is held")
+	if resp, _ := testutil.Get(t, filterrig.Clients(t)["HTTP/1"], g.URL); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+	if n := b.Counter("undelayed").Load(); n != 1 {
+		t.Errorf("counted %d", n)
+	}
+	w.Close() // the client leaves, and its place is free
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		w := g.Dial(t)
+		w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		defer w.Close()
+		return b.Counter("delayed").Load() >= 2
+	}, "another one is held")
+	if n := g.LateResumes(); n != 0 {
+		t.Errorf("%d late resumes", n)
+	}
+}
+
+func TestFilter_allocatesNothing(t *testing.T) {
+	f, err := fault.New(&fault.Config{Abort: "0.0000001%", Delay: "0.0000001%"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := warm.New(t, warm.Browser, &proxy.Listener{}, f)
+	if n := testutil.Allocs(1000, g.Exchange); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestNew_refusesMistakes(t *testing.T) {
+	for want, c := range map[string]*fault.Config{
+		"do nothing":                {},
+		`abort: "5" is no share`:    {Abort: "5"},
+		`abort: "-1%" is no share`:  {Abort: "-1%"},
+		`delay: "101%" is no share`: {Delay: "101%"},
+		`delay: "NaN%" is no share`: {Delay: "NaN%"},
+		"delay_for: it must be":     {Delay: "1%", DelayFor: time.Hour},
+	} {
+		if _, err := fault.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want one that says %q", err, want)
+		}
+	}
+}
+
+func Example() {
+	chaos, err := fault.New(&fault.Config{Abort: "100%", Status: 504}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s := &edge.Server{Addr: "127.0.0.1:0", Filters: []*proxy.Filter{chaos}, Routes: []proxy.Route{
+		{To: proxy.Answer(200, "text/plain", "welcome\n")},
+	}}
+	if err := s.Start(); err != nil {
+		log.Fatal(err)
+	}
+	resp, err := http.Get("http://" + s.ListenAddr())
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	fmt.Println(resp.StatusCode)
+	http.DefaultClient.CloseIdleConnections()
+	// Output: 504
+}

@@ -1,0 +1,185 @@
+package maintenance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/limits"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the table of a filter of the type "maintenance".
+type Config struct {
+	On   bool   `edge:"on" doc:"The filter answers all requests but those that allow and except name."`
+	File string `edge:"file" doc:"While this file exists, the filter answers as with on." example:"/run/edge/closed"`
+
+	Allow  []netip.Prefix `edge:"allow" doc:"Clients that get through." example:"10.0.0.0/8"`
+	Except []string       `edge:"except" doc:"Paths that get through, as of health checks." example:"/healthz"`
+
+	Status     int           `edge:"status" doc:"The status of the answer." default:"503" min:"400" max:"599"`
+	RetryAfter time.Duration `edge:"retry_after" doc:"When clients shall come again." default:"5m" min:"1s" max:"720h"`
+
+	Body string `edge:"body" doc:"The body of the answer; without it, the page of the status." example:"back at noon"`
+	Type string `edge:"content_type" doc:"The type of body." default:"text/plain; charset=utf-8"`
+}
+
+// Check finds a filter that would never answer.
+func (c *Config) Check(r *filter.Report) {
+	if !c.On && c.File == "" {
+		r.At("on").Errorf("say on = true or name a file", "the filter would never answer")
+	}
+	if !message.ValidValue(c.Type) {
+		r.At("content_type").Errorf("", "%q cannot stand in a field", c.Type)
+	}
+	for i, path := range c.Except {
+		if !strings.HasPrefix(path, "/") {
+			r.Element("except", i, len(c.Except)).Errorf("a path begins with /", "%q is no path", path)
+		}
+	}
+}
+
+func init() {
+	filter.Register("maintenance", "Answers 503 while a switch is on or a file exists.", New)
+}
+
+// gate is a filter of this type. Safe for the reactors of a server.
+type gate struct {
+	on     bool
+	file   string
+	allow  []netip.Prefix
+	except []string
+	log    func(msg string, args ...any)
+
+	shut    atomic.Bool  // the file exists
+	looked  atomic.Int64 // reactor time of the last look
+	blind   atomic.Bool  // the last look failed
+	failure *proxy.Error
+	refusal proxy.Verdict
+}
+
+// New makes a filter of c.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGate(c, b)
+	if err != nil {
+		return nil, err
+	}
+	return g.filter(c, b), nil
+}
+
+func newGate(c *Config, b *filter.Build) (*gate, error) {
+	g := &gate{on: c.On, file: c.File, allow: c.Allow, except: c.Except, log: b.Log().Warn}
+	if c.File != "" {
+		if err := g.look(); err != nil {
+			return nil, fmt.Errorf("file: %w", err)
+		}
+	}
+	g.failure = proxy.NewError(proxy.Error{
+		Kind: "maintenance", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied",
+		Text: "This is closed for maintenance.",
+	})
+	g.refusal = proxy.Fail(g.failure)
+	return g, nil
+}
+
+func (g *gate) filter(c *Config, b *filter.Build) *proxy.Filter {
+	after := strconv.FormatInt(limits.Seconds(c.RetryAfter), 10)
+	page := proxy.Respond(g.failure.Status, c.Body).Type(c.Type)
+	refused := b.Counter("refused")
+	return &proxy.Filter{
+		Request: g.request,
+		Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			if !e.Is(g.failure) {
+				return proxy.Next
+			}
+			if refused.Add(x); c.Body != "" {
+				return page
+			}
+			return proxy.Next
+		},
+		Response: func(x *proxy.Exchange) proxy.Verdict {
+			if f := x.Failure(); f != nil && f.Is(g.failure) {
+				x.Response.AddID(message.RetryAfter, "Retry-After", after)
+			}
+			return proxy.Next
+		},
+	}
+}
+
+func (g *gate) request(x *proxy.Exchange) proxy.Verdict {
+	if g.file != "" {
+		now, last := x.Reactor().Now(), g.looked.Load()
+		if now-last >= int64(time.Second) && !g.passes(x) && g.looked.CompareAndSwap(last, now) {
+			return g.lookAgain(x)
+		}
+	}
+	if g.closed() && !g.passes(x) {
+		return g.refusal
+	}
+	return proxy.Next
+}
+
+func (g *gate) closed() bool { return g.on || g.shut.Load() }
+
+// passes reports whether x gets through while the gate is closed.
+func (g *gate) passes(x *proxy.Exchange) bool {
+	if len(g.except) > 0 {
+		path := x.Path()
+		if slices.ContainsFunc(g.except, func(p string) bool { return string(path) == p }) {
+			return true
+		}
+	}
+	ip := x.ClientIP().Unmap()
+	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// lookAgain has a worker look for the file, and x wait for it. Where no worker is free x goes by what is known.
+func (g *gate) lookAgain(x *proxy.Exchange) proxy.Verdict {
+	ref, job := x.Ref(), &engine.Job{}
+	job.Do = func(context.Context) {
+		switch err := g.look(); {
+		case err == nil:
+			g.blind.Store(false)
+		case !g.blind.Swap(true):
+			g.log("the file of a maintenance filter cannot be looked for: it goes by what it knew", "error", err)
+		}
+	}
+	job.Done.Run = func(*engine.Reactor) { ref.Resume(g.verdict()) }
+	if err := x.Reactor().Offload(job); err != nil {
+		return g.verdict()
+	}
+	return proxy.Park
+}
+
+// verdict is that of a request that does not pass.
+func (g *gate) verdict() proxy.Verdict {
+	if g.closed() {
+		return g.refusal
+	}
+	return proxy.Next
+}
+
+// look notes whether the file exists. It blocks.
+func (g *gate) look() error {
+	_, err := os.Stat(g.file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	g.shut.Store(err == nil)
+	return nil
+}

@@ -1,0 +1,227 @@
+package requestlimits
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the table of a filter of the type "request_limits". A limit that is 0 or empty does not hold.
+type Config struct {
+	Methods []string `edge:"methods" doc:"The methods that are taken, HEAD with GET; else 405." example:"POST"`
+
+	Target int64 `edge:"target" unit:"size" doc:"The longest path and query; else 414." min:"0" max:"1m" example:"2k"`
+
+	Fields     int   `edge:"fields" doc:"The most fields of a head; else 431." min:"0" max:"10000" example:"50"`
+	HeaderSize int64 `edge:"header_size" unit:"size" doc:"Their bytes; else 431." min:"0" max:"1m" example:"8k"`
+	Parameters int   `edge:"parameters" doc:"The most of a query; else 400." min:"0" max:"10000" example:"30"`
+
+	ContentTypes []string `edge:"content_types" doc:"The types that a body may have; else 415." example:"image/*"`
+
+	Body int64 `edge:"body" unit:"size" doc:"The longest body; else 413." min:"0" max:"1024g" example:"1m"`
+}
+
+// Check finds what is no method and no type, and a filter without a limit.
+func (c *Config) Check(r *filter.Report) {
+	for i, m := range c.Methods {
+		if !message.ValidName(m) {
+			r.Element("methods", i, len(c.Methods)).Errorf("", "%q is no method", m)
+		}
+	}
+	for i, text := range c.ContentTypes {
+		if _, ok := parseType(text); !ok {
+			r.Element("content_types", i, len(c.ContentTypes)).Errorf(
+				"write application/json or image/*", "%q is no type", text)
+		}
+	}
+	if len(c.Methods)+len(c.ContentTypes)+c.Fields+c.Parameters == 0 && c.Target+c.HeaderSize+c.Body == 0 {
+		r.At("body").Errorf("set body, methods or another key", "no limit is set: the filter would take everything")
+	}
+}
+
+func init() {
+	filter.Register("request_limits", "Bounds methods, targets, fields and bodies of requests.", New)
+}
+
+// The failures that a request meets. That of a body is proxy.BodyTooLarge.
+var (
+	methodRefused     = refusal("method", 405, "This method is not taken here.")
+	targetTooLong     = refusal("target_length", 414, "The request target is too long.")
+	headTooLarge      = refusal("header_size", 431, "The head of the request is too large.")
+	tooManyParameters = refusal("parameters", 400, "The query has too many parameters.")
+	typeRefused       = refusal("content_type", 415, "Content of this type is not taken here.")
+)
+
+func refusal(kind proxy.Kind, status int, text string) *proxy.Error {
+	return proxy.NewError(proxy.Error{
+		Kind: kind, From: proxy.SideProxy, Status: status, Token: "http_request_denied", Text: text,
+	})
+}
+
+// limiter is a filter of this type. Immutable.
+type limiter struct {
+	checks []check
+	body   int64 // 0: any
+	large  *filter.Counter
+}
+
+// check is one limit: what it asks, and what becomes of a request that is not within it.
+type check struct {
+	within  func(x *proxy.Exchange) bool
+	refusal proxy.Verdict
+	refused *filter.Counter
+}
+
+// counting is the limiter that counts the body of an exchange whose length is not told.
+var counting = proxy.NewLocal[*limiter]()
+
+// New makes a filter of c.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
+	}
+	l := &limiter{body: c.Body, large: b.Counter("body")}
+	l.addChecks(c, b)
+	f := &proxy.Filter{Request: l.request}
+	if l.body > 0 {
+		f.Log = l.log
+	}
+	if len(c.Methods) > 0 {
+		allow := strings.Join(withHEAD(c.Methods), ", ")
+		f.Response = func(x *proxy.Exchange) proxy.Verdict {
+			if x.Failure() == methodRefused && !x.Response.Has(message.Allow) {
+				x.Response.AddID(message.Allow, "Allow", allow)
+			}
+			return proxy.Next
+		}
+	}
+	return f, nil
+}
+
+func (l *limiter) request(x *proxy.Exchange) proxy.Verdict {
+	for i := range l.checks {
+		if c := &l.checks[i]; !c.within(x) {
+			c.refused.Add(x)
+			return c.refusal
+		}
+	}
+	if l.body == 0 || x.Request.Length == 0 {
+		return proxy.Next
+	}
+	if x.Request.Length > l.body {
+		l.large.Add(x)
+	} else if x.Request.Length == message.LengthUnknown {
+		if of := counting.Of(x); *of == nil || (*of).body > l.body {
+			*of = l
+		}
+	}
+	return proxy.LimitBody(x, l.body)
+}
+
+// log counts a body that became too large while it came.
+func (l *limiter) log(x *proxy.Exchange, _ *observe.Record) {
+	if x.Failure() == proxy.BodyTooLarge && *counting.Of(x) == l {
+		l.large.Add(x)
+	}
+}
+
+// addChecks adds the limits that are set, in the order in which they are looked at.
+func (l *limiter) addChecks(c *Config, b *filter.Build) {
+	add := func(on bool, result string, failure *proxy.Error, within func(x *proxy.Exchange) bool) {
+		if on {
+			l.checks = append(l.checks, check{within, proxy.Fail(failure), b.Counter(result)})
+		}
+	}
+	types := make([]mediaType, len(c.ContentTypes))
+	for i, text := range c.ContentTypes {
+		types[i], _ = parseType(text)
+	}
+	methods := withHEAD(c.Methods)
+	add(len(methods) > 0, "method", methodRefused, func(x *proxy.Exchange) bool {
+		method := x.Request.MethodBytes()
+		return slices.ContainsFunc(methods, func(m string) bool { return string(method) == m })
+	})
+	add(c.Target > 0, "target", targetTooLong, func(x *proxy.Exchange) bool {
+		return int64(x.Request.Target.Len) <= c.Target
+	})
+	add(c.Fields > 0 || c.HeaderSize > 0, "header", headTooLarge, func(x *proxy.Exchange) bool {
+		fields, size := sizeOf(&x.Request)
+		return (c.Fields == 0 || fields <= c.Fields) && (c.HeaderSize == 0 || size <= c.HeaderSize)
+	})
+	add(c.Parameters > 0, "parameters", tooManyParameters, func(x *proxy.Exchange) bool {
+		query := x.Request.Query()
+		return len(query) == 0 || bytes.Count(query, ampersand) < c.Parameters
+	})
+	add(len(types) > 0, "content_type", typeRefused, func(x *proxy.Exchange) bool {
+		return x.Request.Length == 0 || typed(&x.Request, types)
+	})
+}
+
+var ampersand = []byte("&")
+
+// withHEAD returns methods with HEAD where GET is one of them: RFC 9110 §9.1 requires both of a server.
+func withHEAD(methods []string) []string {
+	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
+		return append(slices.Clone(methods), "HEAD")
+	}
+	return slices.Clone(methods)
+}
+
+// sizeOf returns the number of fields of h, and the bytes of their names and values.
+func sizeOf(h *message.Head) (fields int, size int64) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.Dropped() {
+			fields++
+			size += int64(f.NameLen) + int64(f.ValueLen)
+		}
+	}
+	return fields, size
+}
+
+// mediaType is a type of content (RFC 9110 §8.3.1), in lower case; "" for "*".
+type mediaType struct{ kind, sub string }
+
+// parseType parses type/subtype, or type/*.
+func parseType(text string) (t mediaType, ok bool) {
+	kind, sub, ok := strings.Cut(strings.ToLower(text), "/")
+	if !ok || !message.ValidName(kind) || kind == "*" || !message.ValidName(sub) {
+		return t, false
+	}
+	if sub == "*" {
+		sub = ""
+	}
+	return mediaType{kind, sub}, true
+}
+
+// typed reports whether the content of h has one of types. Of several fields each has to say so: backends differ in
+// which of them they believe.
+func typed(h *message.Head, types []mediaType) (ok bool) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.ContentType && !f.Dropped() {
+			if !taken(types, h.Value(i)) {
+				return false
+			}
+			ok = true
+		}
+	}
+	return ok
+}
+
+// taken reports whether the value of Content-Type is one of types. Its parameters are not looked at.
+func taken(types []mediaType, value []byte) bool {
+	if i := bytes.IndexByte(value, ';'); i >= 0 {
+		value = value[:i]
+	}
+	kind, sub, ok := bytes.Cut(bytes.Trim(value, " \t"), slash)
+	return ok && slices.ContainsFunc(types, func(t mediaType) bool {
+		return message.EqualFold(kind, t.kind) && (t.sub == "" || message.EqualFold(sub, t.sub))
+	})
+}
+
+var slash = []byte("/")
