@@ -165,7 +165,11 @@ func (c *compiler) part(n *node) func(x *X, dst []byte) []byte {
 }
 
 // Append appends what t is for x. It stops at ComputedMax bytes, which State.Cut counts.
-func (t *Template) Append(dst []byte, x *X) []byte {
+func (t *Template) Append(dst []byte, x *X) []byte { return t.AppendEscaped(dst, x, nil) }
+
+// AppendEscaped is Append with each value escaped, and the text around the values as it is: escape makes dst[from:],
+// one value, what stands in its place. nil: values stand as they are.
+func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from int) []byte) []byte {
 	if x.State == nil {
 		x.State = NewState(0)
 	}
@@ -175,7 +179,11 @@ func (t *Template) Append(dst []byte, x *X) []byte {
 			dst = append(dst, p.plain...)
 		} else {
 			x.State.begin() // ComputedMax is for one value
+			from := len(dst)
 			dst = p.value(x, dst)
+			if escape != nil {
+				dst = escape(dst, from)
+			}
 		}
 		if len(dst)-begin > ComputedMax {
 			x.State.cut++

@@ -129,6 +129,7 @@ type progress struct {
 	ours      bool // the answer is the proxy's own
 	bodyBound bool // by LimitBody
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
+	unlogged  bool // no access log gets its record
 }
 
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.

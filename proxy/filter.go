@@ -133,6 +133,10 @@ type Filter struct {
 	owned []string // fields of the request that it sets or removes: trailers have none of them
 }
 
+// Own says that f sets or removes these fields of requests: trailers that name them are not sent on. To be called
+// before f is part of a Snapshot.
+func (f *Filter) Own(names ...string) { f.owned = append(f.owned, names...) }
+
 // judged is one function of a phase that gives a verdict.
 type judged struct {
 	named[func(x *Exchange) Verdict]

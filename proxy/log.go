@@ -26,11 +26,17 @@ type AccessLog interface {
 	Append(r *observe.Record)
 }
 
+// Unlog has no access log get the record of x. Filters of the phase Log get it.
+func Unlog(x *Exchange) { x.unlogged = true }
+
 // logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access logs.
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.listener.Log, x.filters().log
 	if x.route != nil && x.route.Log != nil {
 		logs = x.route.Log
+	}
+	if x.unlogged {
+		logs = nil
 	}
 	if logs == nil && len(list) == 0 {
 		return

@@ -1,0 +1,140 @@
+package rules
+
+import (
+	"cmp"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// TarpitMax is how many requests wait in tarpits at a time, in the process. One more is ended at once: what is meant to
+// cost its client time must not cost the proxy its memory.
+const TarpitMax = 1000
+
+// tarpitted is how many wait.
+var tarpitted atomic.Int32
+
+// Tarpitted returns how many requests wait in tarpits. Safe for any goroutine.
+func Tarpitted() int { return int(tarpitted.Load()) }
+
+// counters count what rules of one filter have ended. Immutable.
+type counters struct {
+	responded, redirected, denied, dropped, tarpitted, full *filter.Counter
+}
+
+func countersOf(b *filter.Build) counters {
+	return counters{
+		b.Counter("responded"), b.Counter("redirected"), b.Counter("denied"), b.Counter("dropped"),
+		b.Counter("tarpitted"), b.Counter("tarpit_full"),
+	}
+}
+
+// refusalOf returns the failure that a rule makes of requests; nil: it makes none.
+func refusalOf(r *Rule) *proxy.Error {
+	switch {
+	case r.Drop:
+		return proxy.NewError(proxy.Error{
+			Kind: "rule", From: proxy.SideProxy, Status: 444, Silent: true, Token: "http_request_denied",
+			Text: "A rule ends the connection.",
+		})
+	case r.Deny != 0 || r.Tarpit > 0:
+		return proxy.NewError(proxy.Error{
+			Kind: "rule", From: proxy.SideProxy, Status: cmp.Or(r.Deny, 403), Token: "http_request_denied",
+			Text: "A rule refuses the request.",
+		})
+	}
+	return nil
+}
+
+// end ends the request by r.
+func (s *set) end(x *proxy.Exchange, v *lang.X, r *rule) proxy.Verdict {
+	if r.Name != "" {
+		local.Of(x).rule = r.Name
+	}
+	switch {
+	case r.Respond != nil:
+		s.counters.responded.Add(x)
+		return r.respond(v)
+	case r.to != nil:
+		s.counters.redirected.Add(x)
+		return r.redirect(&x.Request, v)
+	case r.Tarpit > 0:
+		if tarpitted.Add(1) > TarpitMax {
+			tarpitted.Add(-1)
+			s.counters.full.Add(x)
+			break
+		}
+		s.counters.tarpitted.Add(x)
+		return park(x, r)
+	}
+	if r.Drop {
+		s.counters.dropped.Add(x)
+	} else {
+		s.counters.denied.Add(x)
+	}
+	return proxy.Fail(r.refusal)
+}
+
+func (r *rule) respond(v *lang.X) proxy.Verdict {
+	body := ""
+	if t := r.Respond.Body; t != nil {
+		constant, ok := t.Constant()
+		if body = constant; !ok {
+			body = string(t.AppendEscaped(nil, v, r.escape))
+		}
+	}
+	return proxy.Respond(r.Respond.Status, body).Type(r.Respond.Type)
+}
+
+func (r *rule) redirect(h *message.Head, v *lang.X) proxy.Verdict {
+	base, failed := r.to.append(h, v)
+	if failed != nil {
+		return proxy.Fail(failed)
+	}
+	return proxy.Respond(cmp.Or(r.Redirect.Status, 308), "").With("Location", string(base[len(h.Base):]))
+}
+
+// pit is the wait of one request in a tarpit. Owned by its reactor.
+type pit struct {
+	timer  engine.Timer
+	ref    proxy.Ref
+	until  int64 // reactor time
+	ending *proxy.Error
+	left   bool
+}
+
+// look is how often a request in a tarpit looks whether the process ends.
+const look = int64(250 * time.Millisecond)
+
+// park has x wait for as long as r says.
+func park(x *proxy.Exchange, r *rule) proxy.Verdict {
+	reactor := x.Reactor()
+	p := &pit{ref: x.Ref(), until: reactor.Now() + int64(r.Tarpit), ending: r.refusal}
+	p.timer.Run = p.tick
+	local.Of(x).pit = p
+	reactor.Arm(&p.timer, min(p.until, reactor.Now()+look))
+	return proxy.Park
+}
+
+// tick ends the request when it is time, or when the process drains: nobody waits for a tarpit then.
+func (p *pit) tick(r *engine.Reactor) {
+	if now := r.Now(); now < p.until && !r.Engine().Draining() {
+		r.Arm(&p.timer, min(p.until, now+look))
+		return
+	}
+	p.ref.Resume(proxy.Fail(p.ending))
+}
+
+// leave gives back the place of x, which is over.
+func (p *pit) leave(x *proxy.Exchange) {
+	if !p.left {
+		p.left = true
+		tarpitted.Add(-1)
+		x.Reactor().Disarm(&p.timer)
+	}
+}

@@ -1,0 +1,249 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// New makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
+// proxy.PhaseRequest. It checks them. b may be nil.
+func New(rules []Rule, in proxy.Phase, b *filter.Build) (*proxy.Filter, error) {
+	s := &set{before: in == proxy.PhaseBeforeRoute, counters: countersOf(b)}
+	f := &proxy.Filter{Name: "rules"}
+	noted := false
+	for i := range rules {
+		r := &rules[i]
+		c, err := newRule(r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", title(r, i), err)
+		}
+		s.rules = append(s.rules, c)
+		for _, field := range r.RequestFields {
+			f.Own(field.Name)
+		}
+		if len(r.RequestFields) > 0 {
+			f.UpstreamRequest = s.setFields
+		}
+		if len(r.AnswerFields) > 0 {
+			f.Response = s.answer
+		}
+		f.NamesMatch = f.NamesMatch || c.names
+		noted = noted || r.Tag != "" || r.Tarpit > 0 || r.Name != "" && r.Ends()
+	}
+	if noted {
+		f.Log = s.log
+	}
+	if s.before {
+		f.BeforeRoute = s.run
+	} else {
+		f.Request = s.run
+	}
+	return f, nil
+}
+
+// title names a rule, which is rules[i].
+func title(r *Rule, i int) string {
+	if r.Name != "" {
+		return fmt.Sprintf("rule %q", r.Name)
+	}
+	return fmt.Sprintf("rule %d", i+1)
+}
+
+// set is the rules of a filter. Immutable.
+type set struct {
+	rules    []*rule
+	before   bool // they run before a route is chosen
+	counters counters
+}
+
+// rule is a Rule that was made ready. Immutable.
+type rule struct {
+	*Rule
+	when    *lang.Condition
+	names   bool // a template names match.N
+	late    bool // a template for the answer names match.N
+	rewrite *target
+	to      *target // of the redirect
+	query   *query
+	request []field
+	answer  []field
+	escape  func(dst []byte, from int) []byte // of values in the body
+	refusal *proxy.Error                      // of Deny and Drop
+}
+
+func newRule(of *Rule) (*rule, error) {
+	if err := of.Check(); err != nil {
+		return nil, err
+	}
+	r := &rule{Rule: of, when: of.When, query: newQuery(of.Query), refusal: refusalOf(of),
+		request: newFields(of.RequestFields), answer: newFields(of.AnswerFields)}
+	for _, t := range of.templates() {
+		r.names = r.names || namesMatch(t)
+	}
+	for _, f := range r.answer {
+		r.late = r.late || namesMatch(f.value)
+	}
+	r.names = r.names || r.late
+	var err error
+	if r.when != nil && r.names {
+		if r.when, err = r.when.Capturing(); err != nil {
+			return nil, err
+		}
+	}
+	if of.Rewrite != nil {
+		if r.rewrite, err = newTarget(of.Rewrite, false); err != nil {
+			return nil, err
+		}
+	}
+	if to := of.Redirect; to != nil {
+		if r.to, err = newTarget(to.To, true); err != nil {
+			return nil, err
+		}
+	}
+	if of.Respond != nil {
+		r.escape = escapeFor(of.Respond.Type)
+	}
+	return r, nil
+}
+
+// run asks the rules, until one of them ends the request.
+func (s *set) run(x *proxy.Exchange) proxy.Verdict {
+	v := proxy.View(x)
+	for _, r := range s.rules {
+		if r.names && r.when == nil {
+			v = proxy.View(x) // match.N is not that of another rule
+		}
+		if r.when != nil && !r.when.Holds(v) {
+			continue
+		}
+		if r.Ends() {
+			r.note(s, x, v)
+			return s.end(x, v, r)
+		}
+		moved, failed := r.act(s, x, v)
+		if failed != nil {
+			return proxy.Fail(failed)
+		}
+		if moved {
+			v = proxy.View(x) // before the route, the path is another one now
+		}
+	}
+	return proxy.Next
+}
+
+// note does what a rule does that ends the request as well.
+func (r *rule) note(s *set, x *proxy.Exchange, v *lang.X) {
+	for i := range r.Set {
+		r.store(x, v, &r.Set[i])
+	}
+	if r.Tag != "" {
+		tag(x, r.Tag)
+	}
+	if r.NoLog {
+		proxy.Unlog(x)
+	}
+	if len(r.answer) > 0 {
+		local.Of(x).keep(s, r, &x.Request, v)
+	}
+}
+
+// store sets a text of the exchange.
+func (r *rule) store(x *proxy.Exchange, v *lang.X, t *Text) {
+	if t.Value == nil {
+		proxy.SetText(x, t.Name, nil)
+		return
+	}
+	base := x.Request.Base
+	proxy.SetText(x, t.Name, t.Value.Append(base, v)[len(base):])
+}
+
+// act does what a rule does with a request that goes on. moved says that its target is another one.
+func (r *rule) act(s *set, x *proxy.Exchange, v *lang.X) (moved bool, failed *proxy.Error) {
+	r.note(s, x, v)
+	if r.Timeout > 0 {
+		x.SetTimeouts(proxy.Timeouts{Total: r.Timeout})
+	}
+	if r.To != nil {
+		x.SetDestination(r.To)
+	}
+	for i := range r.request {
+		if failed = local.Of(x).add(s, x, v, &r.request[i]); failed != nil {
+			return false, failed
+		}
+	}
+	h := &x.Request
+	if r.rewrite != nil && h.Target.Len > 0 && h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
+		base, failed := r.rewrite.append(h, v)
+		if failed != nil {
+			return false, failed
+		}
+		at := len(h.Base)
+		h.Base, h.Target = base, message.Span{At: uint32(at), Len: uint32(len(base) - at)}
+		if dotted(h.Path()) {
+			return false, proxy.AmbiguousPath
+		}
+		moved = true
+	}
+	if r.query != nil {
+		if failed = r.query.change(h, v); failed != nil {
+			return false, failed
+		}
+		moved = true
+	}
+	return moved, nil
+}
+
+// state is what rules keep with an exchange.
+type state struct {
+	fields  [fieldsKept]sent // of the request, until it is sent on
+	more    []sent           // beyond fieldsKept
+	sending int
+
+	held    [heldKept]held // rules that held and set fields of the answer
+	rest    []held         // beyond heldKept
+	holding int
+
+	tags string // of rules, separated by blanks
+	rule string // the name of the one that ended the request
+	pit  *pit   // that it is in, or was in
+}
+
+// How many of each are kept without an allocation.
+const (
+	fieldsKept = 8
+	heldKept   = 4
+)
+
+var local = proxy.NewLocal[state]()
+
+// tag notes a tag.
+func tag(x *proxy.Exchange, text string) {
+	if st := local.Of(x); st.tags == "" {
+		st.tags = text
+	} else if !strings.Contains(" "+st.tags+" ", " "+text+" ") {
+		st.tags += " " + text
+	}
+}
+
+// log notes in the access log what was done, and lets go of what waits. The filters of a listener, of all routes and of
+// a route share a state: the first one notes it.
+func (s *set) log(x *proxy.Exchange, _ *observe.Record) {
+	st := local.Of(x)
+	if st.pit != nil {
+		st.pit.leave(x)
+	}
+	if st.tags != "" {
+		x.LogField("tags", st.tags)
+		st.tags = ""
+	}
+	if st.rule != "" {
+		x.LogField("rule", st.rule)
+		st.rule = ""
+	}
+}
