@@ -19,7 +19,7 @@ import (
 // Config is the keys of the filter. One of Users and File is needed.
 type Config struct {
 	Realm string `edge:"realm" doc:"What browsers show with the question." default:"restricted"`
-	File  string `edge:"file" doc:"Has lines name:hash, and is read again when it changes." example:"/etc/edge/users"`
+	File  string `edge:"file" doc:"Lines name:hash. Read again when it changes." example:"/etc/edge/users" local:"true"`
 
 	Users map[string]string `edge:"users" doc:"Names, and hashes of passwords: see edge hash-password." secret:"true"`
 
@@ -192,7 +192,9 @@ func (a *auth) look(x *proxy.Exchange) {
 	if now-before < lookEvery || !a.looked.CompareAndSwap(before, now) {
 		return
 	}
-	x.Reactor().Offload(&engine.Job{Do: func(context.Context) { a.reread() }})
+	_ = x.Reactor().Offload(&engine.Job{ // where there is no worker, a later request looks
+		Do: func(context.Context) { a.reread() }, Done: engine.Task{Run: func(*engine.Reactor) {}},
+	})
 }
 
 // reread reads the file again where it has changed. One that is wrong changes nothing.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -122,6 +123,19 @@ func TestFilter_manyAtOnce(t *testing.T) {
 
 func TestFilter_file(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
+	told, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	testutil.EventLog(t, slog.NewTextHandler(told, nil))
+	logged := func() string {
+		text, err := os.ReadFile(told.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
 	write := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -149,11 +163,17 @@ func TestFilter_file(t *testing.T) {
 		t.Error("the old password is remembered")
 	}
 	write("ann:hunter2\n")
-	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if !status("ann", "two", 200)() || !status("bob", "two", 200)() {
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return status("ann", "two", 200)() && strings.Contains(logged(), "the users stay as they were")
+	}, "a wrong file is reported")
+	if !status("bob", "two", 200)() {
 		t.Error("a wrong file changed the users")
+	}
+	write("bob:" + two + "\n")
+	testutil.Eventually(t, testutil.Patience, status("ann", "two", 401), "a user is gone")
+	if text := logged(); strings.Contains(text, "panic") || strings.Contains(text, "hunter2") ||
+		strings.Count(text, "stay as they were") != 1 {
+		t.Error(text)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Config is the keys of the filter.
 type Config struct {
-	Origins []string `edge:"origins" doc:"Who may read answers. A star is any part of a host." required:"true"`
+	Origins []string `edge:"origins" doc:"Who may read answers." required:"true" example:"https://app.example.com"`
 	Methods []string `edge:"methods" doc:"The methods that pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
 	Headers []string `edge:"headers" doc:"The fields that pages may set beyond the harmless ones."`
 	Expose  []string `edge:"expose" doc:"The fields of answers that pages may read beyond the harmless ones."`

@@ -217,3 +217,18 @@ func parsed(text string) (*message.Head, bool) {
 	_, event, _, err := d.Next([]byte(text), &h)
 	return &h, err == nil && event&h1.HeadDone != 0
 }
+
+func BenchmarkRequest(b *testing.B) {
+	r, _ := rig(b)
+	for _, method := range []string{"GET", "POST"} {
+		b.Run(method, func(b *testing.B) {
+			h, _ := asked(method, "a.example", []string{"same-origin"}, []string{"https://a.example"})
+			b.ReportAllocs()
+			for b.Loop() {
+				if !r.passes(h) {
+					b.Fatal("it is refused")
+				}
+			}
+		})
+	}
+}
