@@ -36,7 +36,7 @@ ROUNDS   ?= 9
 FLAGS    ?=
 
 # Modules of their own: an importer of edge gets neither baselines nor test suites of others.
-MODULES := bench cmd/edge-bench internal/interop internal/outside
+MODULES := bench cmd/edge-bench examples/plugin internal/interop internal/outside
 # $(call each,COMMAND) runs a command in every one of them.
 each = for dir in $(MODULES); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || exit 1; done
 

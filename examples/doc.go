@@ -9,6 +9,7 @@
 //	https         a proxy that speaks TLS and HTTP/2 with its clients
 //	loadbalancer  a proxy with two backends and two filters
 //	nethttp       a ServeMux of net/http, moved over by handler.FromHTTP
+//	plugin        a type of filters in a module of its own, for edge build
 //	services      three services that register themselves and find each other through edge
 //	upgrade       handlers of net/http that stream, and one that takes over its connection
 //	edge.toml     a configuration of the edge program that shows every key

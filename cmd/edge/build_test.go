@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,44 +20,55 @@ func TestBuild(t *testing.T) {
 		t.Skip("compiles for up to a minute: EDGE_SOAK=1 does")
 	}
 	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"edge.build": "# what we link\ngithub.com/edge-proxy/edge=" + testutil.Root(t) + "\nexample.com/mod=./mod\n",
-		"mod/go.mod": "module example.com/mod\n\ngo 1.26.0\n",
-		"mod/mod.go": `package mod
-
-import (
-	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/proxy"
-)
-
-type Config struct{}
-
-func init() { filter.Register("mine", "Does nothing.", New) }
-
-func New(*Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
-`,
-	} {
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	plugin := filepath.Join(testutil.Root(t), "examples", "plugin")
+	list := "# what we link\ngithub.com/edge-proxy/edge=" + testutil.Root(t) + "\nexample.com/tenant=" + plugin + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "edge.build"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	build := exec.Command(testutil.Binary(t, "./cmd/edge"), "build", "-o", "mine")
 	build.Dir = dir
 	out, err := build.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "filters: mine\n") {
+	if err != nil || !strings.Contains(string(out), "filters: tenant\n") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	list, err := exec.Command(filepath.Join(dir, "mine"), "modules").CombinedOutput()
-	if err != nil || !strings.Contains(string(list), "Does nothing.") {
-		t.Errorf("%v\n%s", err, list)
+	mine := filepath.Join(dir, "mine")
+	for arg, want := range map[string]string{
+		"modules": "example.com/tenant in " + plugin + "  Refuses tenants",
+		"version": "linked with example.com/tenant in " + plugin,
+	} {
+		if out, err := exec.Command(mine, arg).CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v, want %s in\n%s", err, want, out)
+		}
 	}
-	version, err := exec.Command(filepath.Join(dir, "mine"), "version").CombinedOutput()
-	if err != nil || !strings.Contains(string(version), "linked with example.com/mod in "+filepath.Join(dir, "mod")) {
-		t.Errorf("%v\n%s", err, version)
+	text, err := os.ReadFile(filepath.Join(plugin, "edge.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := strings.NewReplacer(":8080", "127.0.0.1:0", "localhost:3000", origin(t))
+	conf := write(t, "%s", place.Replace(string(text)))
+	p := testutil.Start(t, testutil.Command{Path: mine, Args: []string{"run", conf}, Dir: dir})
+	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	c := client(t)
+	for path, want := range map[string]int{"/": 200, "/api/": 403, "/api/?known": 404} { // the demo has no /api/
+		req, err := http.NewRequest("GET", url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, "known") {
+			req.Header.Set("X-Tenant", "acme")
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+	refused, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "check", conf).CombinedOutput()
+	if err == nil || !strings.Contains(string(refused), `unknown type "tenant"`) {
+		t.Errorf("the edge that builds knows the type: %v\n%s", err, refused)
 	}
 }
 

@@ -1,0 +1,14 @@
+module example.com/tenant
+
+go 1.26.0
+
+require github.com/edge-proxy/edge v0.0.0
+
+require (
+	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/edge-proxy/edge => ../.. // a module of its own repository has a version above, and no such line
