@@ -72,6 +72,15 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// edge build copies Go files and embedded ones. A file of another kind would be missing in what it builds.
+func TestBuild_copiesAllFiles(t *testing.T) {
+	const kinds = "{{.CgoFiles}}{{.SFiles}}{{.HFiles}}{{.CFiles}}{{.SysoFiles}}{{.IgnoredOtherFiles}}"
+	out, err := exec.Command("go", "list", "-f", kinds, ".").Output()
+	if got := strings.NewReplacer("[", "", "]", "").Replace(strings.TrimSpace(string(out))); err != nil || got != "" {
+		t.Errorf("%v: %s: have internal/assemble copy them", err, got)
+	}
+}
+
 func TestBuild_commandLine(t *testing.T) {
 	for want, args := range map[string][]string{
 		"edge build needs a module":          {"build"},

@@ -271,6 +271,9 @@ func (w *work) compile() error {
 	if err != nil {
 		return w.explain(err)
 	}
+	if err := os.Chmod(w.program, 0o755); err != nil { //nolint:gosec // it is a program
+		return err
+	}
 	st, err := os.Stat(w.program)
 	if err != nil {
 		return err

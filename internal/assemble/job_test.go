@@ -201,3 +201,47 @@ func TestRun(t *testing.T) {
 		t.Errorf("the same versions make other bytes: %d and %d, %v, %v", len(one), len(two), err, alsoErr)
 	}
 }
+
+// A build that is ended leaves nothing, at whatever step.
+func TestRun_ended(t *testing.T) {
+	newModules(t)
+	dir := "example.com/mod=" + folder(t, plugin(v120, registers))
+	for _, step := range []string{"look up modules", "compile", "start it"} {
+		j := job(t, dir)
+		tmp := t.TempDir()
+		t.Setenv("TMPDIR", tmp)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := errors.New("ended")
+		j.Step = func(text string) {
+			if text == step {
+				cancel(ended)
+			}
+		}
+		if _, err := j.Run(ctx); !errors.Is(err, ended) {
+			t.Errorf("%s: %v", step, err)
+		}
+		for _, left := range []string{tmp, filepath.Dir(j.Out)} {
+			if files, err := os.ReadDir(left); err != nil || len(files) > 0 {
+				t.Errorf("%s: %v, %v", step, files, err)
+			}
+		}
+	}
+}
+
+// A program for another system is built and not started. The standard library is compiled for it.
+func TestRun_forAnotherSystem(t *testing.T) {
+	if os.Getenv("EDGE_SOAK") == "" {
+		t.Skip("compiles the standard library: EDGE_SOAK=1 does")
+	}
+	newModules(t)
+	t.Setenv("GOOS", "linux")
+	t.Setenv("GOARCH", "riscv64")
+	j := job(t, "example.com/mod="+folder(t, plugin(v120, "func init() { panic(1) }\n")))
+	r, err := j.Run(t.Context())
+	if err != nil || r.Started || r.Target != "linux/riscv64" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if st, err := os.Stat(j.Out); err != nil || st.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", st, err)
+	}
+}

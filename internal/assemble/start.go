@@ -34,9 +34,6 @@ func (w *work) start() error {
 	if !w.runsHere() {
 		return nil
 	}
-	if err := os.Chmod(w.program, 0o755); err != nil { //nolint:gosec // it is a program
-		return err
-	}
 	empty := filepath.Join(w.tool.dir, "empty.toml")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		return err
