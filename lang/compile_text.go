@@ -204,10 +204,11 @@ func (c *compiler) textCall(n *node) TextFunc {
 	of := n.args[0]
 	switch {
 	case n.function.text != nil || n.text == "re_replace":
-		text, f := c.scalar(of), c.mapped(n)
+		text, f, rest := c.scalar(of), mapped(n), c.rest(n)
 		return func(x *X) []byte {
 			if b := text(x); b != nil {
-				return f(x, b)
+				second, third := rest(x)
+				return f(x, b, second, third)
 			}
 			return nil
 		}
@@ -257,24 +258,29 @@ func (c *compiler) textCall(n *node) TextFunc {
 	}
 }
 
-// mapped compiles what a function does with one text.
-func (c *compiler) mapped(n *node) func(x *X, text []byte) []byte {
+// mapped returns what a function does with one text.
+func mapped(n *node) func(x *X, text, a, b []byte) []byte {
 	if n.text == "re_replace" {
 		p, with := n.pattern, n.with
-		return func(x *X, text []byte) []byte { return p.replaceAll(x.State, text, with) }
+		return func(x *X, text, _, _ []byte) []byte { return p.replaceAll(x.State, text, with) }
 	}
-	f := n.function.text
-	switch len(n.args) {
-	case 1:
-		return func(x *X, text []byte) []byte { return f(x, text, nil, nil) }
-	case 2:
-		a := c.scalar(n.args[1])
-		return func(x *X, text []byte) []byte { return f(x, text, present(a(x)), nil) }
+	return n.function.text
+}
+
+// rest compiles the arguments of a function after the first one. They are evaluated once, however many values that
+// has: one client sends all of them.
+func (c *compiler) rest(n *node) func(x *X) (a, b []byte) {
+	if len(n.args) == 1 || n.text == "re_replace" {
+		return func(*X) (a, b []byte) { return nil, nil }
 	}
-	a, b := c.scalar(n.args[1]), c.scalar(n.args[2])
-	return func(x *X, text []byte) []byte {
-		first := present(a(x))
-		return f(x, text, first, present(b(x)))
+	second := c.scalar(n.args[1])
+	if len(n.args) == 2 {
+		return func(x *X) (a, b []byte) { return present(second(x)), nil }
+	}
+	third := c.scalar(n.args[2])
+	return func(x *X) (a, b []byte) {
+		a = present(second(x))
+		return a, present(third(x))
 	}
 }
 
@@ -347,14 +353,15 @@ func (c *compiler) textsCall(n *node) TextsFunc {
 	if n.text == "split" {
 		return c.split(n)
 	}
-	list, f := c.texts(n.args[0]), c.mapped(n)
+	list, f, rest := c.texts(n.args[0]), mapped(n), c.rest(n)
 	return func(x *X, dst [][]byte) [][]byte {
 		s := x.State
 		mark := len(s.list)
-		s.list = list(x, dst) // f may have lists of its own
+		s.list = list(x, dst) // what follows may have lists of its own
+		a, b := rest(x)
 		kept := mark
 		for i := mark; i < len(s.list); i++ {
-			if text := f(x, s.list[i]); text != nil {
+			if text := f(x, s.list[i], a, b); text != nil {
 				s.list[kept] = text
 				kept++
 			}

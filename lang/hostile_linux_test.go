@@ -266,6 +266,58 @@ func TestCondition_twoMatches(t *testing.T) {
 	}
 }
 
+// hostileHeads returns requests that use their size in other ways: by one long value of each thing, by many short
+// ones, by text that decoders, patterns and readers of JSON have to look at.
+func hostileHeads(size int) map[string]*X {
+	all := func(s string) string { return strings.Repeat(s, size/len(s)) }
+	var parameters, cookies strings.Builder
+	for i := 0; parameters.Len() < size; i++ {
+		fmt.Fprintf(&parameters, "a=%%78%d&", i)
+		fmt.Fprintf(&cookies, "a=y%d; ", i)
+	}
+	deep := strings.Repeat(`{"a":`, size/6) + "1" + strings.Repeat("}", size/6)
+	head := func(query, x, a, b, cookie string) *X {
+		return hostile("/?"+query, "X: "+x, "A: "+a, "B: "+b, "Cookie: "+cookie)
+	}
+	return map[string]*X{
+		"long":      head("a="+all("a"), all("a"), all("a"), "b", "a="+all("a")),
+		"many":      head(all("a=x&"), all("a,"), all("a,"), all("b,"), all("a=y;")),
+		"differing": head(parameters.String(), parameters.String(), "a", "b", cookies.String()),
+		"empty":     head(all("a&"), all(","), all(","), all(","), all("a;")),
+		"json":      head("a="+all("%7b"), deep, "a", "b", "a=["),
+		"wide":      head("a=1", "{"+all(`"a":1,`)+`"b":1}`, all("<"), "b", "a="+all("<")),
+		"percent":   head("a="+all("%41"), all("%41"), all("<"), all("ab"), "a="+all("%")),
+	}
+}
+
+// TestCondition_hostileHeads has no head take a time that grows with its square: replace(query.a, cookie.a, "x") took
+// 12 s for 64 KiB of each.
+func TestCondition_hostileHeads(t *testing.T) {
+	names, heads := scope(t), hostileHeads(24<<10)
+	for _, text := range []string{
+		`query.a == cookie.a`, `all(query.a != cookie.a)`, `any(cookie.a contains query.a)`,
+		`cookie.a ends_with query.a`, `header.x like "*a*a*a*a*b*"`, `(query.a ?? cookie.a) == "zz"`,
+		`header.x contains header.b`, `percent(query.a, 0)`,
+		`replace(query.a, cookie.a, "x") == "b"`, `replace(header.x, header.b, header.a) == "b"`,
+		`split(header.x, ",").replace(cookie.a, header.a) == "b"`, `cut_prefix(query.a, cookie.a) == "b"`,
+		`sha256(query.a) == "b"`, `hmac(secret.links, query.a) == "b"`, `base64_decode(base64(header.x)) == "b"`,
+		`json(header.x, "a.a.a.a") == "b"`, `url_encode(query.a) == "b"`, `split(split(header.x, ","), "a")[3] == "b"`,
+		`join(split(header.x, ","), header.b) == "b"`, `header.x + query.a + header.x == "b"`, `map.up[query.a] == "b"`,
+		`query.a ~ "(a|b|x|y)*a(a|b){14}\d"`, `re_replace(query.a, "(a*)*b|x", "_$1") == "b"`, `int(query.a, 1) == 3`,
+		`re_replace(header.a, "<[^>]*>|<", "_") == "b"`, `query.a ~ "^(.*)(.*)(.*)$" and match.1 == "b"`,
+	} {
+		c, err := names.Condition(text, Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, x := range heads {
+			if took := spent(t, func() { c.Holds(x) }); took > 150*time.Millisecond {
+				t.Errorf("%s on the head %q took %v", text, name, took)
+			}
+		}
+	}
+}
+
 // TestLike_time has a glob found again and again but for its last byte.
 func TestLike_time(t *testing.T) {
 	text := []byte(strings.Repeat("a", 64<<10))

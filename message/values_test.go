@@ -117,7 +117,9 @@ func TestHead_All(t *testing.T) {
 
 // FuzzCutCookie holds CutCookie against one that cuts at each sign.
 func FuzzCutCookie(f *testing.F) {
-	for _, list := range []string{"", "a", "a;a=1", " a = \"b\" ;a;a=", "ab=1; a=2", "a\t=\" ;; =a;a a=1", "x; a ", "aa=1;a", "=;="} {
+	for _, list := range []string{
+		"", "a", "a;a=1", " a = \"b\" ;a;a=", "ab=1; a=2", "a\t=\" ;; =a;a a=1", "x; a ", "aa=1;a", "=;=",
+	} {
 		f.Add([]byte(list), "a")
 	}
 	f.Fuzz(func(t *testing.T, list []byte, name string) {
