@@ -1,5 +1,10 @@
 package lang
 
+import (
+	"slices"
+	"strings"
+)
+
 // Condition is a text that is true or false. Immutable, safe for any goroutine.
 type Condition struct {
 	scope   *Scope
@@ -104,13 +109,38 @@ type Template struct {
 
 // templatePart is a text as it is, or what appends a value.
 type templatePart struct {
-	plain string
-	value func(x *X, dst []byte) []byte
+	plain  string
+	source string // of the value, without its braces
+	value  func(x *X, dst []byte) []byte
 }
 
 // Template compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
 func (s *Scope) Template(text string, in Phases) (*Template, error) {
-	root, match, err := s.checkedTemplate(text, in)
+	return s.template(text, in, nil)
+}
+
+// LooseTemplate is Template for a text that may have braces of its own, such as JSON: they stand for themselves, one or
+// two of them, unless a name follows that the Scope knows.
+func (s *Scope) LooseTemplate(text string, in Phases) (*Template, error) {
+	return s.template(text, in, func(name string) bool { return s.functions[name] != nil || s.begins(name) })
+}
+
+// begins reports whether a name, or the part of one before the dot, is one that texts may begin with.
+func (s *Scope) begins(name string) bool {
+	tables := []string{secretPrefix, listPrefix, tablePrefix, envPrefix}
+	if slices.Contains(tables, name+".") || s.variables[name] != nil {
+		return true
+	}
+	for known := range s.variables {
+		if strings.HasPrefix(known, name+".") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Scope) template(text string, in Phases, begins func(name string) bool) (*Template, error) {
+	root, match, err := s.checkedTemplate(text, in, begins)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +153,14 @@ func (s *Scope) Template(text string, in Phases) (*Template, error) {
 		if n.op == opText {
 			t.parts = append(t.parts, templatePart{plain: n.text})
 		} else {
-			t.parts = append(t.parts, templatePart{value: c.part(n)})
+			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end]})
 		}
 	}
 	return t, nil
 }
 
-func (s *Scope) checkedTemplate(text string, in Phases) (*node, bool, *Error) {
-	root, err := parseTemplate(text)
+func (s *Scope) checkedTemplate(text string, in Phases, begins func(name string) bool) (*node, bool, *Error) {
+	root, err := parseLoose(text, begins)
 	if err != nil {
 		return nil, false, err
 	}
@@ -189,6 +219,39 @@ func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from 
 			x.State.cut++
 			return dst[:begin+ComputedMax]
 		}
+	}
+	return dst
+}
+
+// Part is a part of a Template: a text as it is, or a value.
+type Part struct {
+	Plain  string
+	Source string // of a value, as it was written between its braces; "" for a text
+}
+
+// Parts returns the parts of t, in order.
+func (t *Template) Parts() []Part {
+	list := make([]Part, len(t.parts))
+	for i, p := range t.parts {
+		list[i] = Part{p.plain, p.source}
+	}
+	return list
+}
+
+// AppendPart appends part i of t alone, for a caller that escapes values: at most ComputedMax bytes, which State.Cut counts.
+func (t *Template) AppendPart(dst []byte, x *X, i int) []byte {
+	p := &t.parts[i]
+	if p.value == nil {
+		return append(dst, p.plain...)
+	}
+	if x.State == nil {
+		x.State = NewState(0)
+	}
+	x.State.begin()
+	begin := len(dst)
+	if dst = p.value(x, dst); len(dst)-begin > ComputedMax {
+		x.State.cut++
+		dst = dst[:begin+ComputedMax]
 	}
 	return dst
 }

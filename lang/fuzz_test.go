@@ -150,7 +150,7 @@ func checkModel(t *testing.T, names *Scope, x *X, text string) {
 	} else {
 		checkError(t, err, text)
 	}
-	if root, match, err := names.checkedTemplate(text, Log); err == nil {
+	if root, match, err := names.checkedTemplate(text, Log, nil); err == nil {
 		compiled, err := names.Template(text, Log)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -332,5 +333,44 @@ func TestFormat(t *testing.T) {
 		if want != "" && got != want || want == "" && err == nil {
 			t.Errorf("%s: %s, %v, want %s", text, got, err, want)
 		}
+	}
+}
+
+// Braces of a loose template that begin no value stand for themselves.
+func TestScope_looseTemplate(t *testing.T) {
+	for text, want := range map[string]string{
+		"{method}": "GET", "{{method}}": "{GET}", `{"id": "{method}", "n": {}}`: `{"id": "GET", "n": {}}`,
+		"{nothing} {Method} {}": "{nothing} {Method} {}", "}{": "}{", "{": "{", "{ method }": "{ method }",
+		`{"a":{"b":1}}`: `{"a":{"b":1}}`, `{lower("A")}`: "a", "{query.q}": "1, two words", `{local.a}{ret}`: "a{ret}",
+	} {
+		got, err := scope(t).LooseTemplate(text, Request)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if s := string(got.Append(nil, browser())); s != want {
+			t.Errorf("%s: %q, want %q", text, s, want)
+		}
+	}
+	for _, text := range []string{"{method", "{method.}", "{status}", "{lower()}", "{local}"} {
+		if _, err := scope(t).LooseTemplate(text, Request); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}
+
+func TestTemplate_parts(t *testing.T) {
+	text, err := scope(t).Template(`a{{{lower(path)}/{"x"}{query.q ?? "y"}`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []Part{{"a{", ""}, {"", "lower(path)"}, {"/", ""}, {"x", ""}, {"", `query.q ?? "y"`}}
+	if got := text.Parts(); !slices.Equal(got, parts) {
+		t.Errorf("%q", got)
+	}
+	var all []byte
+	for i := range parts {
+		all = text.AppendPart(all, browser(), i)
+	}
+	if want := string(text.Append(nil, browser())); string(all) != want {
+		t.Errorf("%q, want %q", all, want)
 	}
 }

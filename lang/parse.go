@@ -15,6 +15,8 @@ type parser struct {
 	nodes, depth int
 	last         int    // where the token before this one ends
 	free         []node // the next nodes: they are made by the dozen, since they go together too
+
+	begins func(name string) bool // of a loose template: whether a name begins a value; nil: all braces do
 }
 
 // next reads the token that follows.
@@ -46,11 +48,15 @@ func parseCondition(text string) (*node, *Error) {
 }
 
 // parseTemplate parses text with expressions in braces.
-func parseTemplate(text string) (*node, *Error) {
+func parseTemplate(text string) (*node, *Error) { return parseLoose(text, nil) }
+
+// parseLoose is parseTemplate where braces are text unless begins holds for the name after them; nil: it always does.
+func parseLoose(text string, begins func(name string) bool) (*node, *Error) {
 	p, err := newParser(text)
 	if err != nil {
 		return nil, err
 	}
+	p.begins = begins
 	root := &node{op: opTemplate, end: int32(len(text))}
 	for p.pos < len(text) {
 		if err := p.plain(root); err != nil {
@@ -105,28 +111,48 @@ func (p *parser) plain(root *node) *Error {
 	var content strings.Builder
 	for p.pos < len(p.src) {
 		c := p.src[p.pos]
-		if c == '{' || c == '}' {
+		switch {
+		case c != '{' && c != '}':
+		case p.begins != nil:
+			if c == '{' && p.beginsValue() {
+				return p.addPlain(root, begin, content.String())
+			}
+		default:
 			if p.pos+1 == len(p.src) || p.src[p.pos+1] != c {
 				if c == '}' {
 					return problem(p.pos, p.pos+1, "no brace is open here").hint(twiceHint)
 				}
-				break
+				return p.addPlain(root, begin, content.String())
 			}
 			p.pos++
 		}
 		content.WriteByte(c)
 		p.pos++
 	}
-	if content.Len() == 0 {
+	return p.addPlain(root, begin, content.String())
+}
+
+// addPlain adds a text as it is to a template, if it has any bytes.
+func (p *parser) addPlain(root *node, begin int, content string) *Error {
+	if content == "" {
 		return nil
 	}
 	n, err := p.node(opText, begin)
 	if err != nil {
 		return err
 	}
-	n.text, n.end = content.String(), int32(p.pos)
+	n.text, n.end = content, int32(p.pos)
 	root.args = append(root.args, n)
 	return nil
+}
+
+// beginsValue reports whether the brace at hand begins a value: a name follows that is known.
+func (p *parser) beginsValue() bool {
+	i := p.pos + 1
+	for i < len(p.src) && (letter(p.src[i]) || i > p.pos+1 && digit(p.src[i])) {
+		i++
+	}
+	return i > p.pos+1 && p.begins(p.src[p.pos+1:i])
 }
 
 // node makes a node that begins at a byte of the text. A leaf ends with the token, any other with the one before it.

@@ -240,7 +240,7 @@ func TestClaims_underscores(t *testing.T) {
 
 // A client cannot add a field that a route sets: in no spelling, and not after the body.
 func TestClaims_besideWhatARouteSets(t *testing.T) {
-	set := proxy.SetFields(map[string]string{
+	set := setFields(map[string]string{
 		"X-Client": "{client_cert_subject}", "x-env": "prod", "X_Role": "none", "Cookie": "", "X-Request-ID": "1",
 	}, nil)
 	names := []string{
@@ -265,7 +265,7 @@ func TestClaims_besideWhatARouteSets(t *testing.T) {
 // Trailers that come before the route is known are looked at when they leave.
 func TestClaims_inTrailersThatCameEarly(t *testing.T) {
 	parked := make(chan proxy.Ref, 1)
-	c := newClaims(t, proxy.Listener{}, upstream.H1, proxy.SetFields(map[string]string{"X-Client": ""}, nil),
+	c := newClaims(t, proxy.Listener{}, upstream.H1, setFields(map[string]string{"X-Client": ""}, nil),
 		&proxy.Filter{Name: "park", Request: func(x *proxy.Exchange) proxy.Verdict {
 			parked <- x.Ref()
 			return proxy.Park

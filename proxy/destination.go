@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -84,6 +86,12 @@ func (a *answer) Check() error {
 type Upgrader interface {
 	// Upgrades is never called.
 	Upgrades()
+}
+
+// Matching is a Destination with texts that may name match.N, the groups of Route.When.
+type Matching interface {
+	// NamesMatch reports whether one does: the groups are kept for it.
+	NamesMatch() bool
 }
 
 // DestinationFunc is a Destination that chooses one for each exchange, when the filters of the request have run: see
@@ -183,16 +191,16 @@ func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
 
 // redirect is a Destination that sends the client elsewhere.
 type redirect struct {
-	to     *message.Template
+	to     *location.Template
 	status int
 }
 
 var errRedirectStatus = errors.New("the status of a redirect is 301, 302, 303, 307 or 308")
 
-// Redirect answers every request with status and a Location that the template to makes of it: see
-// message.ParseLocation. Status 0 is 308, which keeps the method.
-func Redirect(to string, status int) (Destination, error) {
-	t, err := message.ParseLocation(to)
+// Redirect answers every request with status and a Location that the template to makes of it: see location.Location.
+// Status 0 is 308, which keeps the method.
+func Redirect(to *lang.Template, status int) (Destination, error) {
+	t, err := location.Location(to)
 	if err != nil {
 		return nil, fmt.Errorf("redirect to %q: %w", to, err)
 	}
@@ -208,15 +216,15 @@ func Redirect(to string, status int) (Destination, error) {
 
 // Open answers.
 func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
-	h := &x.Request
-	if d.to.NeedsHost() && h.Authority.Len == 0 {
-		return nil, BadTarget
-	}
-	rest := restFor(x, d.to)
+	h, v := &x.Request, View(x)
 	at := len(h.Base)
-	h.Base = d.to.Append(h.Base, h, x.Scheme(), rest)
-	if len(h.Base)-at > targetMax {
-		return nil, TargetTooLong
+	base, err := d.to.Append(h.Base, h, v)
+	if err != nil {
+		return nil, refusalOf(err)
 	}
-	return nil, Respond(d.status, "").With("Location", string(h.Base[at:]))
+	h.Base = base
+	return nil, Respond(d.status, "").With("Location", string(base[at:]))
 }
+
+// NamesMatch reports whether the Location has groups of Route.When.
+func (d *redirect) NamesMatch() bool { return d.to.NamesMatch() }

@@ -37,7 +37,7 @@ func TestFields_namesOfACertificateStayApart(t *testing.T) {
 			Backends: backend.Of(origin.Listener.Addr().String()),
 		}), nil),
 
-		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{"X-Names": "{client_cert_sans}"}, nil)},
+		Filters: []*proxy.Filter{setFields(map[string]string{"X-Names": "{client_cert_sans}"}, nil)},
 	}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestFields_hostOfAVariableIsAHost(t *testing.T) {
 	} {
 		r := newRig(t, func(e *engine.Engine) []proxy.Route {
 			return []proxy.Route{{To: to(e, origin.Listener.Addr().String()), Filters: []*proxy.Filter{
-				proxy.SetFields(map[string]string{"Host": c.host, "X-Name": "{sni}"}, nil),
+				setFields(map[string]string{"Host": c.host, "X-Name": "{sni}"}, nil),
 			}}}
 		})
 		digest := &tlsconn.Digest{Version: tls.VersionTLS13, ServerName: c.sni, ALPN: "h2"}

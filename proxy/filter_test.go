@@ -664,7 +664,7 @@ var (
 
 func TestFilter_localsContextAndFields(t *testing.T) {
 	contexts := make(chan error, 2)
-	r := filterRig(t, proxy.SetFields(map[string]string{"X-Added": "1"}, map[string]string{"X-From-Origin": ""}),
+	r := filterRig(t, setFields(map[string]string{"X-Added": "1"}, map[string]string{"X-From-Origin": ""}),
 		&proxy.Filter{
 			BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
 				if *keptNumber.Of(x) != nil || *keptText.Of(x) != "" {

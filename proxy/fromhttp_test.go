@@ -693,7 +693,7 @@ func TestFromHTTP_bodyIsGoneAfterReturn(t *testing.T) {
 func TestFromHTTP_filtersSeeItsAnswer(t *testing.T) {
 	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Header.Get("X-Filter")+strings.Repeat(" lower", 5000))
-	}), proxy.SetFields(map[string]string{"X-Filter": "set"}, map[string]string{"X-Answer": "seen"}), &proxy.Filter{
+	}), setFields(map[string]string{"X-Filter": "set"}, map[string]string{"X-Answer": "seen"}), &proxy.Filter{
 		ResponseBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 			x.Emit(bytes.ToUpper(in))
 			return proxy.Next

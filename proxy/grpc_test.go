@@ -86,7 +86,7 @@ func TestGRPC_failuresOfARouteThatSetsTheType(t *testing.T) {
 			"application/grpc", "Application/GRPC+proto", "application/grpc-web+proto", "application/grpc-web-text",
 		} {
 			s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: proxy.On, Filters: []*proxy.Filter{
-				proxy.SetFields(map[string]string{"Content-Type": set}, nil),
+				setFields(map[string]string{"Content-Type": set}, nil),
 			}}})
 			w := s.client()
 			w.Send(callOf(contentType, "", ""))

@@ -1,35 +1,34 @@
 package proxy
 
 import (
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/proxy/location"
 )
 
 // SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
-// An empty value removes the field. What the client says under a name that is set, in any spelling (see Del of
-// message.Head) and in trailers too, is not sent on. Names and values must be valid (message.ValidName, ValidValue).
+// nil, or a text that is empty, removes the field. What the client says under a name that is set, in any spelling (see
+// Del of message.Head) and in trailers too, is not sent on. Names, and the text around values, must be valid
+// (message.ValidName, ValidValue).
 //
-// A value may have variables: {request_id}, {trace_id}, {client_ip}, and facts of the client's connection,
-// {tls_version}, {tls_cipher}, {tls_group}, {sni}, {alpn}, {client_cert_subject}, {client_cert_issuer},
-// {client_cert_serial}, {client_cert_sans}, {client_cert_sha256} and {client_cert_verified}. Where none of
-// them is known the field is removed, so that no client can write it itself. Other braces are text.
-func SetFields(request, response map[string]string) *Filter {
+// Where none of the values in a template is there the field is removed, so that no client can write it itself. Control
+// characters in values are percent-encoded. What becomes Host is a host, or the request is refused.
+func SetFields(request, response map[string]*lang.Template) *Filter {
 	f := &Filter{Name: "headers"}
-	if list := newFields(request); len(list) > 0 {
+	if list := newFields(f, request); len(list) > 0 {
 		f.UpstreamRequest = func(x *Exchange) { setFields(x, &x.Request, list) }
 		for _, set := range list {
 			f.owned = append(f.owned, set.name)
 		}
 	}
-	if list := newFields(response); len(list) > 0 {
+	if list := newFields(f, response); len(list) > 0 {
 		f.Response = func(x *Exchange) Verdict {
 			setFields(x, &x.Response, list)
 			return Next
@@ -42,136 +41,60 @@ func SetFields(request, response map[string]string) *Filter {
 type setField struct {
 	name  string
 	id    message.Name
-	value string
-	parts []fieldPart // of the value, where it has variables
+	fixed string         // the value, where it has no values of a request
+	value *lang.Template // nil: it is fixed
+	plain []bool         // which parts of value are texts
 }
 
-// fieldPart is a text or a variable.
-type fieldPart struct {
-	text string
-	fact func(x *Exchange) string
-}
-
-func newFields(fields map[string]string) (list []setField) {
+// newFields makes the fields that f sets.
+func newFields(f *Filter, fields map[string]*lang.Template) (list []setField) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fields[name]
-		list = append(list, setField{name, message.Lookup(name), value, cutFacts(value)})
+		one := setField{name: name, id: message.Lookup(name)}
+		if t := fields[name]; t != nil {
+			one.use(t)
+			f.NamesMatch = f.NamesMatch || t.NamesMatch()
+		}
+		list = append(list, one)
 	}
 	return list
 }
 
-// cutFacts cuts a value at its variables; nil when it has none.
-func cutFacts(value string) (parts []fieldPart) {
-	found := false
-	for rest := value; rest != ""; {
-		open := strings.IndexByte(rest, '{')
-		end := -1
-		if open >= 0 {
-			end = strings.IndexByte(rest[open:], '}')
+// use makes t the value of f.
+func (f *setField) use(t *lang.Template) {
+	for _, p := range t.Parts() {
+		f.fixed += p.Plain
+		f.plain = append(f.plain, p.Source == "")
+		if p.Source != "" {
+			f.value = t
 		}
-		if end < 0 {
-			parts = append(parts, fieldPart{text: rest})
-			break
-		}
-		if fact := facts[rest[open+1:open+end]]; fact != nil {
-			found = true
-			parts = append(parts, fieldPart{text: rest[:open]}, fieldPart{fact: fact})
-			rest = rest[open+end+1:]
-			continue
-		}
-		parts = append(parts, fieldPart{text: rest[:open+1]})
-		rest = rest[open+1:]
-	}
-	if !found {
-		return nil
-	}
-	return parts
-}
-
-// facts are the variables of fields.
-var facts = map[string]func(x *Exchange) string{
-	"request_id": (*Exchange).ID,
-	"trace_id":   (*Exchange).TraceID,
-	"client_ip":  func(x *Exchange) string { return string(observe.AppendIP(nil, x.ClientIP())) },
-
-	"tls_version": tlsFact((*tlsconn.Digest).VersionName),
-	"tls_cipher":  tlsFact((*tlsconn.Digest).CipherName),
-	"tls_group":   tlsFact((*tlsconn.Digest).GroupName),
-	"sni":         tlsFact(hostFact),
-	"alpn":        tlsFact(func(d *tlsconn.Digest) string { return d.ALPN }),
-
-	"client_cert_subject": certFact(func(c *tlsconn.Certificate) string { return c.Subject }),
-	"client_cert_issuer":  certFact(func(c *tlsconn.Certificate) string { return c.Issuer }),
-	"client_cert_serial":  certFact(func(c *tlsconn.Certificate) string { return c.Serial }),
-	"client_cert_sans":    certFact(joinNames),
-	"client_cert_sha256":  certFact(func(c *tlsconn.Certificate) string { return hex.EncodeToString(c.SHA256[:]) }),
-	"client_cert_verified": tlsFact(func(d *tlsconn.Digest) string {
-		if d.Verified {
-			return "true"
-		}
-		return ""
-	}),
-}
-
-// tlsFact is a fact of a connection that is secured; others do not have it.
-func tlsFact(of func(d *tlsconn.Digest) string) func(x *Exchange) string {
-	return func(x *Exchange) string {
-		if x.digest == nil {
-			return ""
-		}
-		return of(x.digest)
 	}
 }
 
-// hostFact is the name that the client asked for. It may be any text there: RFC 6066 §3 says what is a name, and the
-// handshake does not check it.
-func hostFact(d *tlsconn.Digest) string {
-	if !message.ValidHostName(d.ServerName) {
-		return ""
+// append appends the value for v; known reports whether one of its values is there.
+func (f *setField) append(dst []byte, v *lang.X) (text []byte, known bool) {
+	for i, plain := range f.plain {
+		from := len(dst)
+		dst = f.value.AppendPart(dst, v, i)
+		if !plain {
+			known = known || len(dst) > from
+			dst = escapeControls(dst, from)
+		}
 	}
-	return d.ServerName
-}
-
-// joinNames lists the names of a certificate so that none can be read as two. A comma in a name is "%2C", a percent
-// sign "%25", but in a URI, where it encodes already.
-func joinNames(c *tlsconn.Certificate) string {
-	var list strings.Builder
-	for i, name := range c.SANs {
-		if i > 0 {
-			list.WriteByte(',')
-		}
-		if !strings.HasPrefix(name, "URI:") {
-			name = strings.ReplaceAll(name, "%", "%25")
-		}
-		list.WriteString(strings.ReplaceAll(name, ",", "%2C"))
-	}
-	return list.String()
-}
-
-func certFact(of func(c *tlsconn.Certificate) string) func(x *Exchange) string {
-	return tlsFact(func(d *tlsconn.Digest) string {
-		if c := d.PeerCertificate(); c != nil {
-			return of(c)
-		}
-		return ""
-	})
+	return dst, known
 }
 
 func setFields(x *Exchange, h *message.Head, list []setField) {
 	for i := range list {
 		f := &list[i]
-		value := f.value
-		if f.parts != nil {
-			value = valueOf(x, f.parts)
+		value := f.fixed
+		if f.value != nil {
+			setComputed(x, h, f)
+			continue
 		}
 		switch {
 		case value == "":
 			h.Del(f.name)
 		case f.id == message.Host:
-			if f.parts != nil && !isHost(value) {
-				x.refusal = BadHost
-				return
-			}
 			h.SetAuthority(value)
 		default:
 			h.Set(f.name, value)
@@ -179,83 +102,92 @@ func setFields(x *Exchange, h *message.Head, list []setField) {
 	}
 }
 
-// isHost reports whether a value that has variables may stand in Host.
-func isHost(value string) bool {
-	_, _, ok := message.SplitAuthority([]byte(value))
-	return ok
-}
-
-// valueOf puts the facts of the request into a value; "" where none of them is known.
-func valueOf(x *Exchange, parts []fieldPart) string {
-	var value []byte
-	known := false
-	for _, p := range parts {
-		if p.fact == nil {
-			value = append(value, p.text...)
-			continue
+// setComputed sets a field whose value has values of the request.
+func setComputed(x *Exchange, h *message.Head, f *setField) {
+	v, e := View(x), evaluationOf(x)
+	text, known := f.append(e.text[:0], v)
+	e.text = text[:0]
+	value := bytes.Trim(text, " \t") // RFC 9110 §5.5: a value has no white space at its ends
+	switch {
+	case !known || len(value) == 0:
+		h.Del(f.name)
+	case f.id != message.Host:
+		h.Del(f.name)
+		h.AddBytes(f.id, f.name, value)
+	default:
+		if _, _, ok := message.SplitAuthority(value); !ok {
+			x.refusal = BadHost
+			return
 		}
-		fact := p.fact(x)
-		known = known || fact != ""
-		value = appendFact(value, fact)
+		at := len(h.Base)
+		h.Base = append(h.Base, value...)
+		h.Authority = message.Span{At: uint32(at), Len: uint32(len(value))}
 	}
-	if !known {
-		return ""
-	}
-	return string(value)
 }
 
-// appendFact appends a text that a client may have chosen: a client that makes its own certificate may put line ends
-// into names, which would end the field.
-func appendFact(dst []byte, fact string) []byte {
-	for _, c := range []byte(fact) {
-		if c < ' ' || c == 0x7f {
+// escapeControls percent-encodes control characters of dst[from:], which a client may have chosen: one that makes its
+// own certificate may put line ends into names, which would end the field.
+func escapeControls(dst []byte, from int) []byte {
+	control := func(c byte) bool { return c < ' ' || c == 0x7f }
+	i := from
+	for i < len(dst) && !control(dst[i]) {
+		i++
+	}
+	if i == len(dst) {
+		return dst
+	}
+	end := len(dst)
+	for _, c := range dst[i:end] {
+		if control(c) {
 			dst = message.AppendPercent(dst, c)
-			continue
+		} else {
+			dst = append(dst, c)
 		}
-		dst = append(dst, c)
 	}
-	return dst
+	return append(dst[:i], dst[end:]...)
 }
 
 // Rewrite changes the path of a request before it is sent on. The log, redirects and conditions see the path as it
 // came. What it makes begins with one slash.
 // Immutable once it is part of a Snapshot.
 type Rewrite struct {
-	StripPrefix string // taken away where the path begins with it, by segments
-	AddPrefix   string // put before what is left
-	Path        string // instead of both: a template, see message.ParsePath
+	StripPrefix string         // taken away where the path begins with it, by segments
+	AddPrefix   string         // put before what is left
+	Path        *lang.Template // instead of both: see location.Path
 }
-
-// targetMax bounds the target that a rewrite or a redirect makes.
-const targetMax = 16 << 10
 
 var errRewrite = errors.New("a rewrite has either a path or prefixes, which begin with a slash")
 
 // filter checks w and makes a filter of it.
 func (w *Rewrite) filter() (*Filter, error) {
 	f := &Filter{Name: "rewrite"}
-	if w.Path != "" {
-		t, err := message.ParsePath(w.Path)
+	if w.Path != nil {
+		t, err := location.Path(w.Path)
 		if err != nil {
 			return nil, fmt.Errorf("rewrite to %q: %w", w.Path, err)
 		}
 		if w.StripPrefix != "" || w.AddPrefix != "" {
 			return nil, errRewrite
 		}
+		f.NamesMatch = t.NamesMatch()
 		f.UpstreamRequest = func(x *Exchange) {
-			if h := &x.Request; h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
-				rest := restFor(x, t)
-				retarget(x, t.Append(h.Base, h, x.Scheme(), rest))
+			h := &x.Request
+			if h.Bytes(h.Target)[0] != '/' { // "*", or the authority of CONNECT
+				return
 			}
+			v := View(x)
+			base, err := t.Append(h.Base, h, v)
+			if err != nil {
+				x.refusal = refusalOf(err)
+				return
+			}
+			retarget(x, base)
 		}
 		return f, nil
 	}
 	strip, put := strings.TrimRight(w.StripPrefix, "/"), strings.TrimRight(w.AddPrefix, "/")
 	for _, prefix := range []string{strip, put} {
-		if prefix == "" {
-			continue
-		}
-		if _, err := message.ParsePath(prefix); err != nil || strings.ContainsAny(prefix, "{?") {
+		if prefix != "" && (!location.ValidPrefix(prefix) || strings.ContainsAny(prefix, "{}")) {
 			return nil, errRewrite
 		}
 	}
@@ -284,7 +216,7 @@ func swapPrefix(x *Exchange, strip, put string) {
 func retarget(x *Exchange, base []byte) {
 	h := &x.Request
 	n := len(base) - len(h.Base)
-	if n > targetMax {
+	if n > location.Max {
 		x.refusal = TargetTooLong
 		return
 	}
@@ -292,17 +224,15 @@ func retarget(x *Exchange, base []byte) {
 	h.Base = base
 }
 
-// restFor returns what {rest} stands for, where t has it: what the path has beyond that of the route. "" or a path.
-// Borrowed until x ends.
-func restFor(x *Exchange, t *message.Template) []byte {
-	if !t.HasRest() || x.route.Exact {
-		return nil
+// refusalOf returns the failure of a request that no target, and no Location, can be made of.
+func refusalOf(err error) *Error {
+	switch err {
+	case location.ErrLong:
+		return TargetTooLong
+	case location.ErrDots:
+		return AmbiguousPath
 	}
-	path := x.Path()
-	if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
-		return nil
-	}
-	return path[min(x.route.rest, len(path)):]
+	return BadTarget
 }
 
 // RewriteLocation makes a filter that has answers name this proxy where they name the backend: a Location or

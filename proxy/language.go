@@ -40,6 +40,7 @@ type evaluation struct {
 	head  message.Head // of the view, where the request is rewritten already
 	state *lang.State
 	path  []byte // of a request that has no route
+	text  []byte // of a field
 
 	found matchOf // of the search for a route
 }

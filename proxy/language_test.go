@@ -49,6 +49,26 @@ func templateOf(t testing.TB, text string) *lang.Template {
 	return c
 }
 
+// setFields is proxy.SetFields of texts.
+func setFields(request, response map[string]string) *proxy.Filter {
+	scope, err := variables.Scope(lang.Names{})
+	if err != nil {
+		panic(err)
+	}
+	compiled := func(fields map[string]string, in lang.Phases) map[string]*lang.Template {
+		all := make(map[string]*lang.Template)
+		for name, text := range fields {
+			t, err := scope.LooseTemplate(text, in)
+			if err != nil {
+				panic(err)
+			}
+			all[name] = t
+		}
+		return all
+	}
+	return proxy.SetFields(compiled(request, lang.Request), compiled(response, lang.Answer))
+}
+
 // says is a filter that puts what a template is into a field of the answer.
 func says(t testing.TB, name, text string) *proxy.Filter {
 	say, err := scopeOf(t).Template(text, lang.Answer)

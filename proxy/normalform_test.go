@@ -294,7 +294,7 @@ func TestSecure_schemes(t *testing.T) {
 
 // What TLS says of a client goes to the origin, and what the client should know of it to the client.
 func TestSecure_fields(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Filters: []*proxy.Filter{proxy.SetFields(map[string]string{
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{Filters: []*proxy.Filter{setFields(map[string]string{
 		"X-TLS": "{tls_version} {tls_cipher}/{tls_group} {sni} {alpn}", "X-Cert": "{client_cert_subject}",
 		"X-Text": "{x} {",
 	}, nil)}}})

@@ -34,9 +34,9 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 	to := proxy.To(upstream.New(e, upstream.Options{Backends: backend.Of(origin.Addr().String())}), nil)
 	guard.To = to
 	guard.Path = "/admin"
-	guard.Filters = []*proxy.Filter{proxy.SetFields(nil, map[string]string{"X-Route": "guarded"})}
+	guard.Filters = []*proxy.Filter{setFields(nil, map[string]string{"X-Route": "guarded"})}
 	open := proxy.Route{Name: "open", To: to, Filters: []*proxy.Filter{
-		proxy.SetFields(nil, map[string]string{"X-Route": "open"}),
+		setFields(nil, map[string]string{"X-Route": "open"}),
 	}}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{guard, open}, nil)
 	if err != nil {

@@ -164,6 +164,14 @@ func conditionsOf(routes []Route, filters []*Filter) (list map[string]*lang.Cond
 
 // namesMatch reports whether a text of r, or of one of filters, names the groups of r.When.
 func (r *Route) namesMatch(filters []*Filter) bool {
+	for _, to := range []Destination{r.To, r.GRPCTo} {
+		if d, ok := to.(Matching); ok && d.NamesMatch() {
+			return true
+		}
+	}
+	if w := r.Rewrite; w != nil && w.Path != nil && w.Path.NamesMatch() {
+		return true
+	}
 	names := func(f *Filter) bool { return f != nil && f.NamesMatch }
 	return slices.ContainsFunc(filters, names) || slices.ContainsFunc(r.Filters, names)
 }

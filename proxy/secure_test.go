@@ -65,7 +65,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 			Backends: backend.Of(origin.Listener.Addr().String()),
 		}), nil),
 
-		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{
+		Filters: []*proxy.Filter{setFields(map[string]string{
 			"X-Subject": "{client_cert_subject}", "X-Verified": "{client_cert_verified}",
 			"X-Facts": "{client_cert_serial} {client_cert_sans} {client_cert_sha256}",
 		}, nil)},

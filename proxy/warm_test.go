@@ -49,7 +49,7 @@ func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 			To:      proxy.To(origin, &proxy.ToOptions{Host: proxy.HostOfBackend}), Weight: 9,
 		}
 		other := r
-		other.Name, other.Weight, other.Rewrite = "b", 1, &proxy.Rewrite{Path: "/b{path}?{query}"}
+		other.Name, other.Weight, other.Rewrite = "b", 1, &proxy.Rewrite{Path: templateOf(t, "/b{path}?{query}")}
 		return []proxy.Route{{Name: "all", To: proxy.Answer(404, "", "")}, r, other}
 	})
 	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {

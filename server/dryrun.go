@@ -191,7 +191,7 @@ func dryRulesOf(u *config.Upstream) (r dryRules, err error) {
 // named shows what is sent to the destination that a request names, or refuses it. No name is looked up.
 func (d *dryRun) named(rules dryRules, u *config.Upstream, grpc bool) proxy.Destination {
 	return proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
-		text := string(rules.template.Append(nil, &x.Request, x.Path()))
+		text := string(rules.template.Append(nil, &x.Request, x.Path(), proxy.View(x)))
 		to, err := target.Parse(text)
 		if err == nil {
 			text = to.String()

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
@@ -172,7 +173,9 @@ func New(e *engine.Engine, o Options) *Destinations {
 func (d *Destinations) Lead(r *proxy.Route) {
 	r.To = proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination { return d.of(x, false) })
 	r.GRPCTo = proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination { return d.of(x, d.opts.GRPC) })
-	r.Filters = append(r.Filters, &proxy.Filter{Name: "dest", Request: d.find})
+	r.Filters = append(r.Filters, &proxy.Filter{
+		Name: "dest", Request: d.find, NamesMatch: d.opts.Template.NamesMatch(),
+	})
 }
 
 // find finds the destination of x, which waits for a look-up where there is no answer that is still good.
@@ -183,7 +186,11 @@ func (d *Destinations) find(x *proxy.Exchange) proxy.Verdict {
 	if d.opts.Template.NeedsPath() {
 		path = x.Path()
 	}
-	l.text = d.opts.Template.Append(l.text[:0], &x.Request, path)
+	var v *lang.X
+	if d.opts.Template.NeedsView() {
+		v = proxy.View(x)
+	}
+	l.text = d.opts.Template.Append(l.text[:0], &x.Request, path, v)
 	var err error
 	if l.form, err = target.Append(l.form[:0], l.text); err != nil {
 		return d.refuse(x, Malformed, err)

@@ -69,7 +69,7 @@ func TestTemplate_hostile(t *testing.T) {
 		t.Fatalf("%d values", len(hostile))
 	}
 	for _, value := range hostile {
-		text := tm.Append(nil, request("/", "h.example", "X-Tenant", value), nil)
+		text := tm.Append(nil, request("/", "h.example", "X-Tenant", value), nil, nil)
 		one, err := target.Parse(string(text))
 		if err == nil && list.Check(&one) == nil {
 			t.Errorf("%q leads to %s", value, one.String())
@@ -78,7 +78,7 @@ func TestTemplate_hostile(t *testing.T) {
 	for value, want := range map[string]string{ // what is not hostile is let through, as what it is
 		"a": "a", "A": "a", "a.b": "a.b", "evil.example": "evil.example", "127.0.0.1": "127.0.0.1", "0x7f": "0x7f",
 	} {
-		one, err := target.Parse(string(tm.Append(nil, request("/", "h.example", "X-Tenant", value), nil)))
+		one, err := target.Parse(string(tm.Append(nil, request("/", "h.example", "X-Tenant", value), nil, nil)))
 		if err != nil || list.Check(&one) != nil || one.Host != want+".svc.internal" || one.IP.IsValid() {
 			t.Errorf("%q leads to %+v, %v", value, one, err)
 		}
@@ -159,7 +159,7 @@ func TestTemplate(t *testing.T) {
 		"{query:none}{header:None}{cookie:no}": "",
 	} {
 		tm := template(t, text)
-		if got := string(tm.Append(nil, h, []byte("/v1/users/7"))); got != want {
+		if got := string(tm.Append(nil, h, []byte("/v1/users/7"), nil)); got != want {
 			t.Errorf("%q makes %q, want %q", text, got, want)
 		}
 		if tm.NeedsPath() != strings.Contains(text, "{path:") || tm.String() != text {
@@ -222,7 +222,7 @@ func TestAppend_allocatesNothing(t *testing.T) {
 	h := request("/a", "h.example", "X-Tenant", "Acme")
 	text, form := make([]byte, 0, 512), make([]byte, 0, 512)
 	if n := testutil.Allocs(100, func() {
-		text = tm.Append(text[:0], h, []byte("/a/b"))
+		text = tm.Append(text[:0], h, []byte("/a/b"), nil)
 		form, _ = target.Append(form[:0], text)
 	}); n != 0 || string(form) != "http://acme.a.svc.internal:8080" {
 		t.Errorf("%v allocations for %q", n, form)

@@ -3,27 +3,31 @@ package target
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
 
 // Template is the text of a destination with variables of a request: {host} is the host without its port, {host:N} the
 // Nth label of it from the left, {path:N} the Nth segment of the path, {header:NAME}, {cookie:NAME} and {query:NAME}
-// the value of the first one of that name. A variable that the request does not have is "".
+// the value of the first one of that name. A variable that the request does not have is "". A text of the language
+// (package lang) is one as well: see New.
 // Immutable.
 type Template struct {
 	text  string
 	parts []part
-	path  bool // it has {path:N}
+	path  bool           // it has {path:N}
+	value *lang.Template // of which computed parts are; nil: there are none
 }
 
 // part is a text or a variable.
 type part struct {
 	text string // or the name that a variable has
 	of   variable
-	at   int // N
+	at   int // N, or which part of the text
 }
 
 type variable uint8
@@ -36,6 +40,7 @@ const (
 	headerVariable
 	cookieVariable
 	queryVariable
+	computedVariable // of package lang
 )
 
 // Bounds of a template.
@@ -103,6 +108,36 @@ func ParseTemplate(text string) (*Template, error) {
 	return t, t.checkScheme()
 }
 
+// New makes a Template of a text of the language with at least one value. One slash at its end is left out.
+func New(text *lang.Template) (*Template, error) {
+	t := &Template{text: text.String(), value: text}
+	list := text.Parts()
+	for i, p := range list {
+		if p.Source != "" {
+			t.parts = append(t.parts, part{of: computedVariable, at: i})
+			continue
+		}
+		if i == len(list)-1 {
+			p.Plain = strings.TrimSuffix(p.Plain, "/")
+		}
+		if !plain(p.Plain) {
+			return nil, errText
+		}
+		if p.Plain != "" {
+			t.parts = append(t.parts, part{text: p.Plain})
+		}
+	}
+	switch computed := func(p part) bool { return p.of == computedVariable }; {
+	case len(t.text) > textMax:
+		return nil, errLong
+	case !slices.ContainsFunc(t.parts, computed):
+		return nil, errConstant
+	case len(t.parts) > partsMax:
+		return nil, errParts
+	}
+	return t, t.checkScheme()
+}
+
 // plain reports whether s may stand in a template beside its variables: what no destination can have is found now.
 func plain(s string) bool {
 	s = strings.ReplaceAll(s, "://", "")
@@ -153,6 +188,12 @@ func (t *Template) checkScheme() error {
 // String returns the text that t was parsed of.
 func (t *Template) String() string { return t.text }
 
+// NeedsView reports whether t was made by New: Append needs a view of the request.
+func (t *Template) NeedsView() bool { return t.value != nil }
+
+// NamesMatch reports whether t names match.N.
+func (t *Template) NamesMatch() bool { return t.value != nil && t.value.NamesMatch() }
+
 // NeedsPath reports whether t has {path:N}.
 func (t *Template) NeedsPath() bool { return t.path }
 
@@ -197,9 +238,9 @@ func Suggest(t *Template) string {
 	return "http://*.svc.internal:8080"
 }
 
-// Append appends what t makes of the request h to dst. path is the path as routes see it: see NeedsPath. More than a
-// Target can have is left out.
-func (t *Template) Append(dst []byte, h *message.Head, path []byte) []byte {
+// Append appends what t makes of the request h to dst. path is the path as routes see it, v the view of the request: see
+// NeedsPath and NeedsView. More than a Target can have is left out.
+func (t *Template) Append(dst []byte, h *message.Head, path []byte, v *lang.X) []byte {
 	start := len(dst)
 	for i := range t.parts {
 		switch p := &t.parts[i]; p.of {
@@ -219,6 +260,8 @@ func (t *Template) Append(dst []byte, h *message.Head, path []byte) []byte {
 			dst = append(dst, h.PeekCookie(p.text)...)
 		case queryVariable:
 			dst = h.AppendParameter(dst, p.text)
+		case computedVariable:
+			dst = t.value.AppendPart(dst, v, p.at)
 		}
 		if len(dst)-start > textMax {
 			return dst[:start+textMax+1] // which is an error for certain
