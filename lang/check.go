@@ -172,7 +172,8 @@ func (c *checker) alike(a, b *node) *Error {
 		return nil
 	}
 	err := problem(int(min(a.at, b.at)), int(max(a.end, b.end)),
-		"%s is %v, and %s is %v", c.source(a), a.kind, c.source(b), b.kind)
+		"%s is %v, and %s is %v",
+		c.source(a), a.kind, c.source(b), b.kind)
 	text, other := a, b
 	if b.op == opText || a.kind != Text {
 		text, other = b, a

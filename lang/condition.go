@@ -238,7 +238,8 @@ func (t *Template) Parts() []Part {
 	return list
 }
 
-// AppendPart appends part i of t alone, for a caller that escapes values: at most ComputedMax bytes, which State.Cut counts.
+// AppendPart appends part i of t alone, for a caller that escapes values: at most ComputedMax bytes, which State.Cut
+// counts.
 func (t *Template) AppendPart(dst []byte, x *X, i int) []byte {
 	p := &t.parts[i]
 	if p.value == nil {

@@ -350,7 +350,7 @@ func ring(x *Exchange) {
 
 // bound bounds the time of an attempt that began at a reactor time, where another one may follow.
 func (a *attempt) bound(x *Exchange, began int64) {
-	if u := a.up; u.perTry > 0 && (x.retries < u.upstream.Retries() || u.failover != nil) {
+	if u := a.up; u.perTry > 0 && (int(x.retries) < u.upstream.Retries() || u.failover != nil) {
 		setClock(x, began+int64(u.perTry), timed)
 	}
 }
@@ -449,7 +449,7 @@ func (a *attempt) followed(x *Exchange, code session.Code) bool {
 	case !a.mayRepeat(x, retry.Timeout):
 		return false
 	}
-	return a.up.failover != nil || x.retries < a.up.upstream.Retries() && a.affords(x, false)
+	return a.up.failover != nil || int(x.retries) < a.up.upstream.Retries() && a.affords(x, false)
 }
 
 // followedUnsent is followed for an attempt that has no connection.
@@ -461,7 +461,7 @@ func (a *attempt) followedUnsent(x *Exchange) bool {
 		return false
 	case int(a.refused)+1 < min(a.backend.Reachable(), addressesMax):
 		return true
-	case x.retries >= a.up.upstream.Retries() || !a.anotherMember(x):
+	case int(x.retries) >= a.up.upstream.Retries() || !a.anotherMember(x):
 		return false
 	}
 	refusing, members := a.up.upstream.Options().Backends.Refusing()

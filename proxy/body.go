@@ -70,14 +70,17 @@ func LimitBody(x *Exchange, n int64) Verdict {
 		return Fail(BodyTooLarge)
 	}
 	if n < bodyMaxOf(x) {
-		x.bodyMax, x.bodyBound = n, true
+		*bodyBound.Of(x), x.bodyBound = n, true
 	}
 	return Next
 }
 
+// bodyBound is what LimitBody has set.
+var bodyBound = NewLocal[int64]()
+
 func bodyMaxOf(x *Exchange) int64 {
 	if x.bodyBound {
-		return x.bodyMax
+		return *bodyBound.Of(x)
 	}
 	return x.listener.bodyMax
 }

@@ -101,9 +101,8 @@ type progress struct {
 	secured  int64           // of it: ns of TLS handshakes that succeeded
 	number   uint64          // 0 until it is asked for
 	bodyIn   int64           // bytes of the request's body that came
-	bodyMax  int64           // that may come, where bodyBound says so
 	pick     balance.Request // what a backend is chosen by, and those that were tried
-	retries  int
+	retries  int32
 	attempts int32
 	at       int32 // the next filter of the step
 	status   uint16

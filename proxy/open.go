@@ -238,7 +238,7 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 	if p.Budget != nil && !is.failure {
 		p.Budget.Good(r.Index(), r.Now())
 	}
-	if !is.repeated || !a.repeatable(x) || x.retries >= a.up.upstream.Retries() {
+	if !is.repeated || !a.repeatable(x) || int(x.retries) >= a.up.upstream.Retries() {
 		return false
 	}
 	was := *a
@@ -359,7 +359,7 @@ func (a *attempt) next(x *Exchange) bool {
 		return true
 	}
 	u := a.up.upstream
-	if x.retries >= u.Retries() || !a.up.retry.On.Has(retry.Connect) {
+	if int(x.retries) >= u.Retries() || !a.up.retry.On.Has(retry.Connect) {
 		x.pick.Tried.Add(a.backend.Slot())
 		return false
 	}
@@ -418,7 +418,7 @@ func (a *attempt) afterLoss(x *Exchange) bool {
 
 // repeats reports whether a request that may have been processed is worth another attempt after cause.
 func (a *attempt) repeats(x *Exchange, cause retry.Cause) bool {
-	return a.mayRepeat(x, cause) && x.retries < a.up.upstream.Retries()
+	return a.mayRepeat(x, cause) && int(x.retries) < a.up.upstream.Retries()
 }
 
 // mayRepeat is repeats, however many attempts there were.
@@ -474,7 +474,7 @@ func (a *attempt) another(x *Exchange, why meter.Retry, after time.Duration, fre
 		return false
 	default:
 		x.pick.Tried.Reset()
-		a.aim, a.pause = nextBackend, max(after, retry.Pause(x.retries, rand.Uint64()))
+		a.aim, a.pause = nextBackend, max(after, retry.Pause(int(x.retries), rand.Uint64()))
 	}
 	x.retries++
 	a.count(x, why)

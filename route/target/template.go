@@ -238,8 +238,8 @@ func Suggest(t *Template) string {
 	return "http://*.svc.internal:8080"
 }
 
-// Append appends what t makes of the request h to dst. path is the path as routes see it, v the view of the request: see
-// NeedsPath and NeedsView. More than a Target can have is left out.
+// Append appends what t makes of the request h to dst. path is the path as routes see it, v the view of the request:
+// see NeedsPath and NeedsView. More than a Target can have is left out.
 func (t *Template) Append(dst []byte, h *message.Head, path []byte, v *lang.X) []byte {
 	start := len(dst)
 	for i := range t.parts {
