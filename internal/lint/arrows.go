@@ -34,7 +34,7 @@ var floors = [][]string{
 	{"backend/health"},
 	{"route/target"},
 	{"route"},
-	{"proxy/forwarding", "proxy/grpc", "proxy/location", "proxy/meter", "proxy/page", "proxy/recent",
+	{"proxy/forwarding", "proxy/grpc", "proxy/meter", "proxy/page", "proxy/recent",
 		"proxy/retry", "proxy/slab", "proxy/variables", "proxy/websocket"},
 	{"proxy/location"},
 	{"proxy"},
