@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -40,6 +41,9 @@ type (
 	Header    = value.Header
 )
 
+// Filter is one of [filters].
+type Filter = filters.Filter
+
 // SeverityError is the severity of what keeps a configuration from loading.
 const SeverityError = syntax.SeverityError
 
@@ -63,7 +67,8 @@ type Config struct {
 	Secrets  map[string][]byte  `json:"-"` // of [secrets]
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
-	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
+	Filters  []string        `json:",omitempty"` // for all requests, by their names: see filters.Order
+	Defined  []Filter        `json:",omitempty"` // of [filters]
 	Features []schema.Target `json:",omitempty"` // see Register
 
 	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
@@ -158,6 +163,7 @@ type Listener struct {
 	FastOpen        int             // connections that may wait with data in their SYN; 0: none
 	SocketMode      fs.FileMode     `json:",omitempty"` // of Unix sockets; 0: what the umask leaves
 	SocketOwner     Account         `json:",omitzero"`  // of Unix sockets
+	Filters         []string        `json:",omitempty"` // for its requests, before Config.Filters
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
 }

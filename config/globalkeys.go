@@ -46,8 +46,9 @@ func defaultsSection() *schema.Section {
 		Keys: []*schema.Key{
 			{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
 				Into: schema.Into(func(e *defaultsEntry) *[]string { return &e.filters }),
-				Doc: "Filters for all requests, in their order, by the names that the program gives them: see " +
-					"[filters](filters.md#in-a-configuration). The binary `edge` has none."},
+				Doc: "Filters for all requests, in their order, after those of the listener: names of [filters]" +
+					"(#filtersname), or those that a program gives its own. See [filters]" +
+					"(filters.md#in-a-configuration)."},
 		},
 	}
 }

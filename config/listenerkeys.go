@@ -36,6 +36,10 @@ func listenersSection() *schema.Section {
 				Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
 				Into:    schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
 				Doc:     "As at the top level, before those."},
+			{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
+				Into: schema.Into(func(e *listenerEntry) *[]string { return &e.Filters }),
+				Doc: "Filters for its requests, before those of `[defaults]`. `!name` takes one of those out. See " +
+					"[filters](filters.md#in-a-configuration)."},
 			{Path: "trusted_proxies", Type: value.TypeNetworks, Example: `["10.0.0.0/8", "unix"]`,
 				Into: schema.Into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				Doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +

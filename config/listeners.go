@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -50,6 +51,9 @@ func (r *resolver) resolveListeners() {
 		}
 		e.Features = r.features(e)
 		e.ErrorPages = e.errors.pages
+		list := filters.List{Given: &e.Given, Names: e.Filters, Before: filters.Before(nil, r.c.Filters),
+			Where: "of [defaults]"}
+		list.Check(r.rep, r.filters)
 		r.c.Listeners = append(r.c.Listeners, e.Listener)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -25,7 +26,7 @@ type Options struct {
 	// nil: the Config has some of its own, as one that is only checked. With Tables their files are read, also with
 	// TextOnly.
 	Tables *language.Tables
-	// Filters are the names of the filters that the program has. The binary edge has none.
+	// Filters are the names of the filters that the program has made itself, beside those of [filters].
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
@@ -148,9 +149,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.c.Features = r.features(doc.top)
 	r.c.ErrorPages = doc.top.errors.pages
 	readLanguage(r, o)
-	r.file.Fill(doc.all)
-	r.c.Filters = doc.all.filters
-	checkFilters(r, &doc.all.Given, doc.all.filters)
+	resolveFilters(r)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
 	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
@@ -177,6 +176,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnusedTLS()
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
+	warnUnusedFilters(r)
 	r.warnUnguardedRoutes()
 	warnRoutes(r)
 	warnSharedCookies(r)
@@ -238,18 +238,38 @@ func checkRollback(r *resolver) {
 	}
 }
 
-// checkFilters reports names of filters that the program does not have.
-func checkFilters(r *resolver, g *schema.Given, names []string) {
-	for i, name := range names {
-		if slices.Contains(r.filters, name) {
-			continue
-		}
-		hint := syntax.DidYouMean(name, r.filters)
-		if len(r.filters) == 0 {
-			hint = "filters are written in Go: a program that imports edge names its own in server.Options.Filters"
-		}
-		r.rep.Errorf(g.ElementAt("filters", i, len(names)), hint, "this program has no filter %s", syntax.Quote(name))
+// resolveFilters reads [filters], and the list of those of all requests.
+func resolveFilters(r *resolver) {
+	r.c.Defined = filters.Read(r.file, r.c.Language, r.filters)
+	r.filters = slices.Concat(r.filters, filters.Names(r.file))
+	all := r.doc.all
+	r.file.Fill(all)
+	r.c.Filters = all.filters
+	list := filters.List{Given: &all.Given, Names: all.filters, First: true, Where: "of [defaults]"}
+	list.Check(r.rep, r.filters)
+}
+
+// checkRouteFilters checks the list of a route, whose requests come by the listeners e.on.
+func checkRouteFilters(r *resolver, e *routeEntry) {
+	before := filters.Before(nil, r.c.Filters)
+	for _, l := range e.on {
+		before = append(before, l.Filters...)
 	}
+	list := filters.List{Given: &e.Given, Names: e.Filters, Before: before,
+		Where: "of its listeners and of [defaults]"}
+	list.Check(r.rep, r.filters)
+}
+
+// warnUnusedFilters warns of filters that nothing names.
+func warnUnusedFilters(r *resolver) {
+	lists := [][]string{r.c.Filters}
+	for i := range r.c.Listeners {
+		lists = append(lists, r.c.Listeners[i].Filters)
+	}
+	for _, e := range r.doc.routes {
+		lists = append(lists, e.Filters)
+	}
+	filters.WarnUnused(r.file, slices.Concat(lists...))
 }
 
 // resolveFallback decides where requests go that no route takes.

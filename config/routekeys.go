@@ -165,7 +165,8 @@ func backendKeys() []*schema.Key {
 			Doc:  "Fields to set in the answer, as in `headers.request`."},
 		{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Filters }),
-			Doc:  "Filters for its requests, after those of all requests, by the names that the program gives them."},
+			Doc: "Filters for its requests, after those of its listener and of `[defaults]`. `!name` takes one of " +
+				"those out."},
 		{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: "false",
 			Into: schema.Into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
 			Doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},

@@ -40,7 +40,7 @@ func (r *resolver) resolveRoutes() {
 		right := !e.HasUnknown() && (e.When != nil || !e.Has("when"))
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		e.on = r.listenersOf(e)
-		checkFilters(r, &e.Given, e.Filters)
+		checkRouteFilters(r, e)
 		r.resolveDest(e)
 		r.checkRewrite(e)
 		r.warnPointlessKeys(e)

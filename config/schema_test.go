@@ -6,10 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
+
+func init() {
+	filters.Register(&filters.Type{Name: "polite", Doc: "Asks for manners.", New: func() any { return &struct{}{} }})
+}
 
 // mine are the options of a program that has a filter.
 var mine = Options{Filters: []string{"mine"}}
@@ -60,10 +65,10 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		if k.Path == "listener" {
 			before = "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
 		}
-	case "lists":
-		need("values", `["192.0.2.1"]`)
-	case "maps":
-		need("values", `{ a = "b" }`)
+	case "filters", "lists", "maps":
+		required := map[string][2]string{"filters": {"type", `"polite"`}, "lists": {"values", `["192.0.2.1"]`},
+			"maps": {"values", `{ a = "b" }`}}[s.Path]
+		need(required[0], required[1])
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/format"
 	"github.com/edge-proxy/edge/config/language"
@@ -30,7 +31,7 @@ var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
-		membersSection(), defaultsSection(), routesSection(), registerSection(), logSection(),
+		membersSection(), defaultsSection(), filters.Section(), routesSection(), registerSection(), logSection(),
 	}, language.Sections(), registered), codes, reserved())
 })
 
@@ -316,9 +317,9 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"acme", "filters", "services", "cache", "cluster", "tracing", "sentry", "dev"},
+	"":          {"acme", "services", "cache", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
-	"listeners": {"proxy_protocol", "filters", "h3"},
+	"listeners": {"proxy_protocol", "h3"},
 	"routes":    {"mirror", "cache", "compress"},
 	"log":       {"redact", "sample", "always"},
 }

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/lang"
 )
+
+// checker is a configuration with rules that the types of its keys cannot say.
+type checker interface{ Check(r *Report) }
 
 // reservedKeys are those that filters of every type have.
 var reservedKeys = []string{"type", "when"}
@@ -54,7 +57,7 @@ func Completed[C any](c *C, b *Build) (*C, error) {
 			r.At(k.Path).Errorf("", "it is required")
 		}
 	}
-	if checked, ok := any(whole).(interface{ Check(r *Report) }); ok && r.Err() == nil {
+	if checked, ok := any(whole).(checker); ok && r.Err() == nil {
 		checked.Check(r)
 	}
 	if err := r.Err(); err != nil {
@@ -78,8 +81,8 @@ func complete(k *schema.Key, t schema.Target) error {
 	}
 	switch preset := k.Preset().(type) {
 	case nil:
-	case Source:
-		v, err := preset.compile(scope())
+	case filters.Source:
+		v, err := preset.Compile(scope())
 		if err != nil {
 			return err
 		}
@@ -103,20 +106,4 @@ func tableIsSet(keys []*schema.Key, t schema.Target, path string) bool {
 	return dot < 0 || slices.ContainsFunc(keys, func(k *schema.Key) bool {
 		return strings.HasPrefix(k.Path, path[:dot+1]) && isSet(keys, t, k.Path)
 	})
-}
-
-// Source is the value of a key for a *lang.Condition or a *lang.Template: a text that is compiled once it is known what
-// it may name.
-type Source struct {
-	Text     string
-	Phases   lang.Phases
-	Template bool
-}
-
-// compile returns a *lang.Condition or a *lang.Template.
-func (s Source) compile(in *lang.Scope) (any, error) {
-	if s.Template {
-		return in.Template(s.Text, s.Phases)
-	}
-	return in.Condition(s.Text, s.Phases)
 }

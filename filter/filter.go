@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -18,10 +20,8 @@ type Type struct {
 	Name    string
 	Doc     string        // one sentence
 	Package string        // the path of the package that registered it
-	Keys    []*schema.Key // of its table; their targets embed schema.Held, which has what New returns
-	New     func() any    // makes a struct for them: a pointer to it
+	Keys    []*schema.Key // of its table
 
-	of   reflect.Type
 	make func(config any, b *Build) (*proxy.Filter, error)
 }
 
@@ -47,8 +47,14 @@ func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filte
 	if err != nil {
 		panic(fmt.Sprintf("filter: type %q: %v", name, err))
 	}
-	types[name] = &Type{Name: name, Doc: doc, Package: from, Keys: keys, New: func() any { return new(C) }, of: of,
+	types[name] = &Type{Name: name, Doc: doc, Package: from, Keys: keys,
 		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
+	filters.Register(&filters.Type{Name: name, Doc: doc, Keys: keys, New: func() any { return new(C) },
+		Check: func(rep *syntax.Report, g *schema.Given, config any) {
+			if checked, ok := config.(checker); ok {
+				checked.Check(&Report{keys: keys, has: g.Has, given: g, file: rep})
+			}
+		}})
 }
 
 // packageOf returns the path of the package that a function of a package, or one inside such a function, is in.
@@ -71,7 +77,7 @@ func Types() []*Type {
 // TypeNamed returns the type of that name, or nil.
 func TypeNamed(name string) *Type { return types[name] }
 
-// Make makes a filter of a configuration that New of t has made and that was read from a file. A panic is an error.
+// Make makes a filter of a configuration of t that was read from a file: filters.Filter has it. A panic is an error.
 // The filter has the name of b.
 func (t *Type) Make(config any, b *Build) (f *proxy.Filter, err error) {
 	defer func() {
@@ -91,4 +97,24 @@ func (t *Type) Make(config any, b *Build) (f *proxy.Filter, err error) {
 	named := *made
 	named.Name = b.Name
 	return &named, nil
+}
+
+// Phases returns the names of the functions that f has, in the order in which they run.
+func Phases(f *proxy.Filter) (names []string) {
+	for _, phase := range []struct {
+		name string
+		has  bool
+	}{
+		{"BeforeRoute", f.BeforeRoute != nil}, {"Request", f.Request != nil},
+		{"UpstreamRequest", f.UpstreamRequest != nil}, {"ConnectFailed", f.ConnectFailed != nil},
+		{"Connected", f.Connected != nil}, {"RequestBody", f.RequestBody != nil},
+		{"UpstreamResponse", f.UpstreamResponse != nil}, {"Response", f.Response != nil},
+		{"ResponseBody", f.ResponseBody != nil}, {"Trailers", f.Trailers != nil}, {"Error", f.Error != nil},
+		{"Log", f.Log != nil},
+	} {
+		if phase.has {
+			names = append(names, phase.name)
+		}
+	}
+	return names
 }

@@ -24,6 +24,18 @@ type kept struct {
 	holders int // Claims; guarded by Store.mu
 }
 
+// Close closes what is kept: no filter runs any more.
+func (s *Store) Close() (errs []error) {
+	s.mu.Lock()
+	all := s.kept
+	s.kept = nil
+	s.mu.Unlock()
+	for key, k := range all {
+		errs = appendClosed(errs, key, k.value)
+	}
+	return errs
+}
+
 // Claims is what the filters of one generation of a configuration keep.
 // Owned by the goroutine that makes the generation, until Release.
 type Claims struct {
@@ -37,18 +49,22 @@ func (s *Store) Claim() *Claims { return &Claims{store: s, keys: make(map[keptKe
 // Release ends the generation: what no other one keeps is closed. A second call does nothing. It returns what Close
 // said.
 func (c *Claims) Release() (errs []error) {
-	for key := range c.keys {
-		if v, last := c.store.release(key); last {
-			if closer, ok := v.(interface{ Close() error }); ok {
-				if err := closer.Close(); err != nil {
-					errs = append(errs, fmt.Errorf("filter %s: %w", key.name, err))
-				}
-			} else if closer, ok := v.(interface{ Close() }); ok {
-				closer.Close()
-			}
-		}
+	for key, v := range c.store.release(c) {
+		errs = appendClosed(errs, key, v)
 	}
-	c.keys = nil
+	return errs
+}
+
+// appendClosed closes v and appends what that said.
+func appendClosed(errs []error, key keptKey, v any) []error {
+	switch closer := v.(type) {
+	case interface{ Close() error }:
+		if err := closer.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("filter %s: %w", key.name, err))
+		}
+	case interface{ Close() }:
+		closer.Close()
+	}
 	return errs
 }
 
@@ -97,14 +113,19 @@ func (c *Claims) add(key keptKey, v any) {
 	c.keys[key] = true
 }
 
-// release gives up one hold, and reports whether it was the last one.
-func (s *Store) release(key keptKey) (v any, last bool) {
+// release gives up what c holds, and returns what nothing holds any more.
+func (s *Store) release(c *Claims) (last map[keptKey]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.kept[key]
-	k.holders--
-	if k.holders == 0 {
-		delete(s.kept, key)
+	last = make(map[keptKey]any)
+	for key := range c.keys {
+		if k := s.kept[key]; k != nil {
+			if k.holders--; k.holders == 0 {
+				delete(s.kept, key)
+				last[key] = k.value
+			}
+		}
 	}
-	return k.value, k.holders == 0
+	c.keys = nil
+	return last
 }

@@ -11,9 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // Rate is how often something may be: 100/s, 5/m, 1000/h. The zero value is none.
@@ -113,34 +115,38 @@ func fieldTypes(f reflect.StructField) (of schema.FieldType, found bool) {
 	case reflect.TypeFor[Text]():
 		return schema.FieldType{Type: schema.String, Plain: true, Secret: true}, true
 	case reflect.TypeFor[*lang.Condition]():
-		return sourceType("condition", f), true
+		return sourceType(filters.ConditionType, f), true
 	case reflect.TypeFor[*lang.Template]():
-		return sourceType("template", f), true
+		return sourceType(filters.TemplateType, f), true
 	}
 	return of, false
 }
 
 // sourceType returns the type of a text of the language.
-func sourceType(name string, f reflect.StructField) schema.FieldType {
+func sourceType(of func(lang.Phases) schema.Type, f reflect.StructField) schema.FieldType {
 	in, known := phases[f.Tag.Get("phase")]
 	if !known {
 		panic(fmt.Sprintf("filter: field %s: the phases are connection, request, answer and log", f.Name))
 	}
-	parse := func(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-		s, ok := d.String(n, "a "+name)
-		return Source{Text: s, Phases: in, Template: name == "template"}, ok
-	}
-	return schema.FieldType{Type: schema.Type{Name: name, Parse: parse}, Plain: true,
-		Set: func(field reflect.Value, v any) {
-			if _, isSource := v.(Source); !isSource { // that one is compiled later
-				field.Set(reflect.ValueOf(v))
-			}
-		}}
+	return schema.FieldType{Type: of(in), Plain: true, Set: func(field reflect.Value, v any) {
+		if _, isSource := v.(filters.Source); !isSource { // that one is compiled later
+			field.Set(reflect.ValueOf(v))
+		}
+	}}
 }
+
+// Condition compiles a condition that is evaluated in some phases, for a program that makes a configuration itself. It
+// names no list, no map and no secret: these are of a configuration file.
+func Condition(text string, in lang.Phases) (*lang.Condition, error) {
+	return scope().Condition(text, in)
+}
+
+// Template is Condition for a template.
+func Template(text string, in lang.Phases) (*lang.Template, error) { return scope().Template(text, in) }
 
 // scope has what texts of filters may name that a program makes.
 var scope = sync.OnceValue(func() *lang.Scope {
-	s, err := lang.NewScope(lang.Names{})
+	s, err := variables.Scope(lang.Names{})
 	if err != nil {
 		panic("filter: " + err.Error())
 	}
@@ -160,8 +166,8 @@ func keysOf(of reflect.Type) ([]*schema.Key, error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		if preset, ok := k.Preset().(Source); ok {
-			if _, err := preset.compile(scope()); err != nil {
+		if preset, ok := k.Preset().(filters.Source); ok {
+			if _, err := preset.Compile(scope()); err != nil {
 				return nil, fmt.Errorf("default of %q: %w", k.Path, err)
 			}
 		}

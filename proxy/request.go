@@ -22,7 +22,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	h.MoveTo(&x.Request)
 	x.started = x.local.reactor.Now()
 	x.target, x.authority = x.Request.Target, x.Request.Authority
-	x.snapshot = x.proxy.snapshot.Load()
+	x.snapshot = x.proxy.snapshot.Load().of(x.listener)
 	x.toUp.ended = end
 	x.local.stats.Exchanges++
 	x.digest = x.down.TLS()

@@ -92,6 +92,8 @@ type Snapshot struct {
 	routes route.Table[*Route]
 	chain  *chain
 	named  map[string]Destination // for Named; nil: none
+	own    map[string]*Snapshot   // of listeners, by their names; nil: none has one
+	held   any                    // see Hold
 	number uint32                 // how many this process has made, this one included
 }
 
@@ -107,6 +109,30 @@ func (s *Snapshot) Name(name string, d Destination) {
 		s.named = make(map[string]Destination)
 	}
 	s.named[name] = d
+}
+
+// For has requests that come by the listener of that name see own in place of s, with filters of its own. To be called
+// before s is used.
+func (s *Snapshot) For(listener string, own *Snapshot) {
+	if s.own == nil {
+		s.own = make(map[string]*Snapshot)
+	}
+	own.number, own.held = s.number, s.held
+	s.own[listener] = own
+}
+
+// Hold keeps v reachable for the garbage collector as long as an exchange may use s, or one of its own for a listener.
+// To be called before For.
+func (s *Snapshot) Hold(v any) { s.held = v }
+
+// of returns the Snapshot for the requests of l.
+func (s *Snapshot) of(l *Listener) *Snapshot {
+	if s.own != nil {
+		if own := s.own[l.Name]; own != nil {
+			return own
+		}
+	}
+	return s
 }
 
 // NewSnapshot composes routes and the filters that run for every request.

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/upstream"
@@ -52,12 +53,17 @@ type build struct {
 	trust      certs.Stamps  // of the files of authorities, before they were read
 	partly     bool          // it goes without addresses that cannot be opened
 	lost       []error       // about these
+
+	made   map[string]*proxy.Filter // of [filters], by name
+	claims *filter.Claims           // what they keep; released when no exchange uses them
 }
 
 // build begins the generation of cfg.
 func (s *Server) build(cfg *config.Config) *build {
+	claims := s.kept.Claim()
 	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), checks: make(map[string]*health.Options),
-		agents: make(map[string]*health.Options),
+		agents: make(map[string]*health.Options), made: make(map[string]*proxy.Filter), claims: claims,
+		fresh: []func(){func() { claims.Release() }},
 		generation: generation{
 			config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
 			upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),

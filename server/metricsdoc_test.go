@@ -36,6 +36,9 @@ func everyMetric(t *testing.T) map[string]metric {
 	s := start(t, Options{StateDir: t.TempDir()}, `
 log.output = [%q]
 metrics.hosts = 10
+filters.note.type = "test_note"
+filters.limit.type = "rate_limit"
+defaults.filters = ["note", "limit"]
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"

@@ -1,14 +1,19 @@
 package server
 
 import (
+	"cmp"
 	_ "embed" // the hello page
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
@@ -40,17 +45,54 @@ func (b *build) makeRoutes() error {
 		return err
 	}
 	b.lookups.Wait()
-	filters, err := b.filters(b.config.Filters)
-	if err != nil {
+	if b.snapshot, err = b.snapshotFor(list, routes, nil, named); err != nil {
 		return err
 	}
-	if b.snapshot, err = proxy.NewSnapshot(routes, filters); err != nil {
-		return err
-	}
-	for name, d := range named {
-		b.snapshot.Name(name, d)
+	b.snapshot.Hold(tenureOf(b.claims))
+	for i := range b.config.Listeners {
+		l := &b.config.Listeners[i]
+		if len(l.Filters) == 0 {
+			continue
+		}
+		own, err := b.snapshotFor(list, routes, l.Filters, named)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		b.snapshot.For(l.Name, own)
 	}
 	return nil
+}
+
+// snapshotFor makes the routes for requests that come by a listener with these filters of its own. The routes do not
+// have their filters of the configuration yet.
+func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, listener []string,
+	named map[string]proxy.Destination) (*proxy.Snapshot, error) {
+	before := filters.Before(listener, b.config.Filters)
+	all, err := b.filters(before)
+	if err != nil {
+		return nil, err
+	}
+	routes = slices.Clone(routes)
+	for i, c := range list {
+		if len(c.Filters) == 0 {
+			continue
+		}
+		r := &routes[i]
+		add, without := filters.Of(c.Filters, before)
+		added, err := b.filters(add)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", c.Name, err)
+		}
+		r.Filters, r.Without = append(added, r.Filters...), without
+	}
+	s, err := proxy.NewSnapshot(routes, all)
+	if err != nil {
+		return nil, err
+	}
+	for name, d := range named {
+		s.Name(name, d)
+	}
+	return s, nil
 }
 
 // served returns the routes of c that take requests: what no other one takes has one, too.
@@ -68,7 +110,7 @@ func served(c *config.Config) (list []*config.Route) {
 
 // namedUpstreams returns the destinations that filters of the program may choose by name: the upstreams.
 func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
-	if len(b.server.opts.Filters) == 0 {
+	if len(b.server.opts.Filters)+len(b.config.Defined) == 0 {
 		return nil, nil
 	}
 	named := make(map[string]proxy.Destination)
@@ -84,19 +126,63 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	return named, nil
 }
 
-// filters returns the filters of these names.
+// filters returns the filters of these names. Each is made once for a generation.
 func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
 	for _, name := range names {
-		f := b.server.opts.Filters[name]
-		if f == nil { // the configuration was not parsed with the names that there are
-			return nil, fmt.Errorf("no filter is called %q", name)
+		f := cmp.Or(b.server.opts.Filters[name], b.made[name])
+		if f == nil {
+			if f, err = b.makeFilter(name); err != nil {
+				return nil, err
+			}
+			b.made[name] = f
 		}
 		list = append(list, f)
 	}
 	return list, nil
 }
 
-// route makes one route.
+// makeFilter makes a filter of [filters].
+func (b *build) makeFilter(name string) (*proxy.Filter, error) {
+	i := slices.IndexFunc(b.config.Defined, func(f config.Filter) bool { return f.Name == name })
+	if i < 0 { // the configuration was not parsed with the names that there are
+		return nil, fmt.Errorf("no filter is called %q", name)
+	}
+	c := &b.config.Defined[i]
+	t := filter.TypeNamed(c.Type)
+	f, err := t.Make(c.Config, &filter.Build{Name: name, Reactors: b.server.Reactors(), Kept: b.claims,
+		Logger: slog.Default().With("filter", name)})
+	if err != nil {
+		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
+	}
+	if c.When != nil {
+		f.When = bothHold(proxy.Holds(c.When), f.When)
+	}
+	return f, nil
+}
+
+// tenure is reachable as long as an exchange may use the filters of a generation.
+type tenure struct{ _ *tenure }
+
+// tenureOf returns a tenure after which claims are released.
+func tenureOf(claims *filter.Claims) *tenure {
+	t := &tenure{}
+	runtime.AddCleanup(t, func(claims *filter.Claims) {
+		for _, err := range claims.Release() {
+			slog.Warn("a filter that a reload took away was not closed", "error", err)
+		}
+	}, claims)
+	return t
+}
+
+// bothHold returns a condition that holds where a and b do; a nil b does.
+func bothHold(a, b func(*proxy.Exchange) bool) func(*proxy.Exchange) bool {
+	if b == nil {
+		return a
+	}
+	return func(x *proxy.Exchange) bool { return a(x) && b(x) }
+}
+
+// route makes one route, without its filters of the configuration.
 func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	if r, err = baseRoute(c); err != nil {
 		return r, err
@@ -106,11 +192,6 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 			return r, err
 		}
 	}
-	named, err := b.filters(c.Filters)
-	if err != nil {
-		return r, fmt.Errorf("route %s: %w", c.Name, err)
-	}
-	r.Filters = append(named, r.Filters...)
 	if r.Log, err = b.logsOfRoute(c); err != nil {
 		return r, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -46,7 +47,8 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Explain logs every request that failed, with a hint: for a person at a terminal.
 	Explain bool
-	// Filters are those that a configuration may name: in [defaults] for all requests, in a route for its own.
+	// Filters are those of the program that a configuration may name beside those of [filters]: in [defaults] for all
+	// requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
@@ -90,6 +92,7 @@ type Server struct {
 	tables  *language.Follower
 	begun   *config.Config // that New was given
 
+	kept       filter.Store // by filters, over reloads
 	registered register.Tally
 	ending     chan struct{} // closed by Drain and Stop
 	endOnce    sync.Once
@@ -166,6 +169,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.pages = metrics.NewPages(func() { s.gather(false) }, s.counters.Registry.AppendTo)
 	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
 	s.counters.Registry.Attach(s.traffic)
+	s.kept.List(&s.counters.Registry)
 	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust, s.tables = certs.Follow(watchEvery, s.trustChanged), language.Follow(tellTable)
@@ -380,6 +384,7 @@ func (s *Server) Stop() error {
 			l.removeFile()
 		}
 	}
+	s.kept.Close()
 	s.tickets.Stop()
 	if s.present.certs != nil {
 		s.present.certs.Stop()

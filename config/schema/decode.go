@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -72,13 +74,48 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 				d.WrongKind(c, "a table", TableHint)
 				continue
 			}
-			d.table(c, p, d.doc.enter(p.section, t, c), syntax.JoinKey(path, c.Key))
+			d.named(c, p, d.doc.enter(p.section, t, c), syntax.JoinKey(path, c.Key))
 		}
 	case p.section != nil:
 		d.table(n, p, d.doc.enter(p.section, t, n), path)
 	default:
 		d.table(n, p, t, path)
 	}
+}
+
+// named decodes the entry n of a section of that shape. Of one whose kind is not known no key is.
+func (d *Decoder) named(n *syntax.Node, p *place, t Target, path string) {
+	at := p.of(n)
+	if at != p || p.variants == nil {
+		d.table(n, at, t, path)
+		return
+	}
+	t.base().unknown = true
+	kinds := &p.section.Variants
+	names := slices.Sorted(maps.Keys(p.variants))
+	by := n.Child(kinds.By)
+	if by == nil {
+		hint := ""
+		if p.variants[n.Key] != nil {
+			hint = fmt.Sprintf("write %s = %s", kinds.By, syntax.Quote(n.Key))
+		} else if len(names) > 0 {
+			hint = "known are " + strings.Join(names, ", ")
+		}
+		d.Report.Errorf(n.Head, hint, "[%s] has no %s", path, syntax.Quote(kinds.By))
+		return
+	}
+	name, ok := d.String(by, "a name")
+	if !ok {
+		return
+	}
+	hint := syntax.DidYouMean(name, names)
+	if kinds.Unknown != nil {
+		hint = cmp.Or(hint, kinds.Unknown(name))
+	}
+	if hint == "" && len(names) > 0 {
+		hint = "known are " + strings.Join(names, ", ")
+	}
+	d.Report.Errorf(by.Value, hint, "unknown %s %s", kinds.By, syntax.Quote(name))
 }
 
 // entries decodes a list of tables.
@@ -269,17 +306,27 @@ func (s *Schema) homesOf(name string) []string {
 		} else if around, found := strings.CutSuffix(section.Path, ".NAME."+name); found {
 			homes = append(homes, titleOf(around, Named))
 		}
-		for _, k := range section.Keys {
-			level := levelOf(k.Path)
-			if table := strings.TrimSuffix(level, "."); table == name {
-				homes = append(homes, section.Title())
-			} else if k.Path[len(level):] == name || slices.Contains(k.Aliases, "."+name) {
-				home := strings.TrimPrefix(table+" of "+section.Title(), " of ")
-				homes = append(homes, strings.Replace(home, titleOf("", One), "the top of the file", 1))
-			}
+		homes = appendHomes(homes, section.Keys, name, section.Title())
+		for _, v := range section.Variants.List {
+			homes = appendHomes(homes, v.Keys, name, section.Title()+" with "+section.Variants.By+" = "+
+				syntax.Quote(v.Name))
 		}
 	}
 	return slices.Compact(homes)
+}
+
+// appendHomes appends the tables of the section with that title that have a key or a table of that name.
+func appendHomes(homes []string, keys []*Key, name, title string) []string {
+	for _, k := range keys {
+		level := levelOf(k.Path)
+		if table := strings.TrimSuffix(level, "."); table == name {
+			homes = append(homes, title)
+		} else if k.Path[len(level):] == name || slices.Contains(k.Aliases, "."+name) {
+			home := strings.TrimPrefix(table+" of "+title, " of ")
+			homes = append(homes, strings.Replace(home, titleOf("", One), "the top of the file", 1))
+		}
+	}
+	return homes
 }
 
 // word returns the hint for a word of another program in the table at path, or "".

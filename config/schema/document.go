@@ -39,7 +39,8 @@ func (doc *Document) enter(s *Section, parent Target, n *syntax.Node) Target {
 		return list[0]
 	}
 	t := s.New(parent, n)
-	*t.base() = Given{section: s, node: n, nodes: make(map[string]*syntax.Node), values: make(map[string]any)}
+	*t.base() = Given{section: s, variant: s.variant(n), node: n,
+		nodes: make(map[string]*syntax.Node), values: make(map[string]any)}
 	doc.entries[s] = append(doc.entries[s], t)
 	if parent != nil {
 		parent.base().inside = append(parent.base().inside, t)
@@ -80,7 +81,7 @@ func (doc *Document) Fill(t Target) {
 	if path := g.section.Defaults; path != "" {
 		defaults = doc.entries[doc.schema.Section(path)][0].base().values
 	}
-	for _, k := range g.section.Keys {
+	for _, k := range g.keys() {
 		v, ok := g.values[k.Path]
 		if !ok {
 			v, ok = defaults[k.Path]

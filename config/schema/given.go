@@ -2,6 +2,7 @@ package schema
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -15,6 +16,7 @@ type Target interface{ base() *Given }
 // are for keys that the file gave.
 type Given struct {
 	section *Section
+	variant *Variant // nil: it has none
 	node    *syntax.Node
 	nodes   map[string]*syntax.Node // by the canonical path of the key
 	values  map[string]any          // those that were right
@@ -23,6 +25,14 @@ type Given struct {
 }
 
 func (g *Given) base() *Given { return g }
+
+// keys returns the keys that the entry may have.
+func (g *Given) keys() []*Key {
+	if g.variant == nil {
+		return g.section.Keys
+	}
+	return slices.Concat(g.section.Keys, g.variant.Keys)
+}
 
 // Node returns the table of the entry, nil when it has none.
 func (g *Given) Node() *syntax.Node { return g.node }
@@ -158,6 +168,16 @@ func SectionOf(t Target) *Section { return t.base().section }
 // are inside the entry of the section with the path "".
 func Inside(t Target) []Target { return t.base().inside }
 
+// liker is a value that is compared in a way of its own by Equal.
+type liker interface{ Like(other any) bool }
+
+func likerOf(v reflect.Value) (of liker, ok bool) {
+	if v.Kind() == reflect.Struct && v.CanInterface() {
+		of, ok = v.Interface().(liker)
+	}
+	return of, ok
+}
+
 // Equal reports whether two values of one type are equal, wherever in a file they were written: places and entries'
 // memory of the file do not count. A condition or a template is its text.
 func Equal(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
@@ -165,6 +185,9 @@ func Equal(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b))
 func equal(a, b reflect.Value) bool {
 	if t := a.Type(); t == reflect.TypeFor[syntax.Pos]() || t == reflect.TypeFor[Given]() {
 		return true
+	}
+	if liker, ok := likerOf(a); ok {
+		return liker.Like(b.Interface())
 	}
 	if t := a.Type(); t == reflect.TypeFor[lang.Condition]() || t == reflect.TypeFor[lang.Template]() {
 		return a.FieldByName("text").String() == b.FieldByName("text").String()

@@ -89,6 +89,18 @@ func (p *place) describeTable() object {
 	return object{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
+// describeVariants returns an entry of s, which is of one of its kinds.
+func (p *place) describeVariants(s *Section) object {
+	kinds := []any{}
+	for _, v := range s.Variants.List {
+		table := p.variants[v.Name].describeTable()
+		table["description"] = v.Doc
+		table["properties"].(object)[s.Variants.By] = object{"const": v.Name}
+		kinds = append(kinds, table)
+	}
+	return object{"anyOf": kinds}
+}
+
 // forms returns how the entries of a section may be written.
 func (s *Section) forms(p *place) []any {
 	table := p.describeTable()
@@ -104,6 +116,9 @@ func (s *Section) forms(p *place) []any {
 			forms = append(forms, table)
 		}
 	case Named:
+		if p.variants != nil {
+			table = p.describeVariants(s)
+		}
 		if bare := p.children[s.Bare]; bare != nil {
 			table = object{"anyOf": []any{table, bare.describe()}}
 		}

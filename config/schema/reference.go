@@ -52,8 +52,18 @@ func (s *Section) describe(b *strings.Builder) {
 	if s.Top {
 		b.WriteString("\nThese keys may stand at the top of the file as well.\n")
 	}
+	describeKeys(b, s.Keys)
+	for _, v := range s.Variants.List {
+		fmt.Fprintf(b, "\n### `%s = %s`\n\n%s\n", s.Variants.By, syntax.Quote(v.Name), v.Doc)
+		if len(v.Keys) > 0 {
+			describeKeys(b, v.Keys)
+		}
+	}
+}
+
+func describeKeys(b *strings.Builder, keys []*Key) {
 	b.WriteString("\n| key | type | default | meaning |\n|---|---|---|---|\n")
-	for _, k := range s.Keys {
+	for _, k := range keys {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, k.typeText(), code(k.Default), k.meaning())
 	}
 }
@@ -96,6 +106,9 @@ func (k *Key) meaning() string {
 			names = append(names, code(name)+where)
 		}
 		text += " Also written " + strings.Join(names, ", ") + "."
+	}
+	if k.Required {
+		text += " *required*"
 	}
 	if k.Restart {
 		text += " *restart*"

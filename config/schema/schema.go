@@ -62,6 +62,7 @@ type Section struct {
 	Later    []string // names of later versions among its keys: an error of its own
 	Codes    []Code   // of the warnings and notes that Resolve reports
 	Groups   *Groups  // its entries are another way to write lists inside entries of another section
+	Variants Variants // its entries are of several kinds, each with keys of its own; of shape Named
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
 	// n is its table, nil for an entry without one.
@@ -86,6 +87,34 @@ type Groups struct {
 	Into      string   // the section with the lists: "upstreams.NAME.backends"
 	By        []string // the keys whose values are names of entries around such lists; one entry may belong to several
 	Otherwise []string // the names where one of By is missing; "": none
+}
+
+// Variants are the kinds of entries of a section.
+type Variants struct {
+	By   string // the key whose value is the name of the kind
+	List []Variant
+	// Unknown returns the hint for a name that no kind has, where there is one better than a similar name; nil: none.
+	Unknown func(name string) string
+}
+
+// Variant is a kind of entries of a section. Its keys stand beside those of the section.
+type Variant struct {
+	Name, Doc string
+	Keys      []*Key
+}
+
+// variant returns the kind of the entry n, or nil.
+func (s *Section) variant(n *syntax.Node) *Variant {
+	if s.Variants.By == "" || n == nil {
+		return nil
+	}
+	by := n.Child(s.Variants.By)
+	for i := range s.Variants.List {
+		if v := &s.Variants.List[i]; by != nil && by.Kind == syntax.KindString && v.Name == by.Text {
+			return v
+		}
+	}
+	return nil
 }
 
 // Title returns the section as a file writes its header.
@@ -178,6 +207,9 @@ func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
 	}
 	for _, section := range sections {
 		at := s.root.walk(section.Path)
+		if section.Variants.By != "" {
+			at.addVariants(section)
+		}
 		for _, a := range section.Aliases {
 			from := s.root.walk(a.Path)
 			from.section, from.shape, from.path = section, a.Shape, at.path
@@ -255,6 +287,38 @@ type place struct {
 	path     string   // canonical, without the NAME of named sections
 	children map[string]*place
 	names    []string // of the children, in the order of the schema
+	variants map[string]*place
+}
+
+// addVariants adds the places of the kinds of entries of s, which stand at p.
+func (p *place) addVariants(s *Section) {
+	p.variants = make(map[string]*place)
+	for _, v := range s.Variants.List {
+		at := &place{section: p.section, shape: p.shape, path: p.path, children: maps.Clone(p.children),
+			names: slices.Clone(p.names)}
+		for _, k := range v.Keys {
+			err := k.prepare(s)
+			if err == nil && (at.walk(k.Path).key != nil || at.walk(k.Path).children != nil) {
+				err = errors.New("it is taken")
+			}
+			if err != nil || p.variants[v.Name] != nil {
+				panic(fmt.Sprintf("schema: %s of %s %q: %v", k.Path, s.Title(), v.Name, err))
+			}
+			at.walk(k.Path).key = k
+		}
+		p.variants[v.Name] = at
+	}
+}
+
+// of returns the place of the keys of the entry n, which stands at p: that of its kind, p where there are none or none
+// of that name.
+func (p *place) of(n *syntax.Node) *place {
+	if p.variants != nil {
+		if v := p.section.variant(n); v != nil {
+			return p.variants[v.Name]
+		}
+	}
+	return p
 }
 
 // child returns the place below p, made when it is missing.

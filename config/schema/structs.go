@@ -109,6 +109,9 @@ func (s *structKeys) field(f reflect.StructField, index []int, path string) erro
 		Default: of.literal(f.Type, tag("default")), Example: of.literal(f.Type, tag("example")),
 		Into: fieldAt(index, of.Set),
 	}
+	if f.Type.Kind() == reflect.Bool && k.Default == "" {
+		k.Default = "false"
+	}
 	switch {
 	case slices.ContainsFunc(s.keys, func(other *Key) bool { return other.Path == path }):
 		return fmt.Errorf("there are two keys %q", path)

@@ -82,7 +82,7 @@ func (w *writer) named(n *syntax.Node, p *place, hide bool) {
 	w.object(n, func(c *syntax.Node) {
 		switch bare := p.children[p.section.Bare]; {
 		case c.Kind == syntax.KindTable:
-			w.table(c, p, hide)
+			w.table(c, p.of(c), hide)
 		case bare != nil:
 			w.value(c, bare, hide)
 		default:

@@ -42,7 +42,7 @@ var floors = [][]string{
 	{"config/syntax"},
 	{"config/schema", "config/foreign"},
 	{"config/value", "config/format"},
-	{"config/language"},
+	{"config/language", "config/filters"},
 	{"config"},
 	{"config/metering", "server/changes"},
 	{"filter"},

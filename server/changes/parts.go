@@ -44,6 +44,9 @@ func partsOf(c *config.Config) []part {
 	for i := range c.Listeners {
 		all = append(all, part{"listener", c.Listeners[i].Name, &c.Listeners[i]})
 	}
+	for i := range c.Defined {
+		all = append(all, part{"filter", c.Defined[i].Name, &c.Defined[i]})
+	}
 	for i := range c.Upstreams {
 		all = append(all, part{"upstream", c.Upstreams[i].Name, &c.Upstreams[i]})
 	}
@@ -186,6 +189,8 @@ func (c *comparison) changed(p *part, was any) Entry {
 		c.upstream(&e, was.(*config.Upstream), v)
 	case *routePart:
 		c.route(&e, was.(*routePart), v)
+	case *config.Filter:
+		e.Keys = was.(*config.Filter).ChangedKeys(v)
 	case *config.Registration:
 		e.Keys = was.(*config.Registration).ChangedKeys(v)
 	case schema.Target:

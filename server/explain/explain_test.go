@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/filter/all"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/server/explain"
 )
@@ -435,6 +437,59 @@ dest = "alone"
 		}
 		if path == "/alone" && strings.Contains(text, "health_check") {
 			t.Errorf("it is not checked:\n%s", text)
+		}
+	}
+}
+
+// The filters of a request are listed in their order, with their types, places and functions.
+func TestExplain_filters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	if err := os.WriteFile(path, []byte(`[http]
+listen = ":8080"
+filters = ["careful"]
+
+[filters.browsers]
+type = "csrf"
+when = 'path starts_with "/app"'
+
+[filters.careful]
+type = "security_headers"
+
+[filters.own]
+type = "csrf"
+
+[defaults]
+filters = ["browsers"]
+
+[[routes]]
+pattern = "/app"
+dest = "status:204"
+filters = ["own"]
+
+[[routes]]
+pattern = "/api"
+dest = "status:204"
+filters = ["!browsers"]
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"http://x:8080/app": "careful, of type security_headers: .* browsers, of type csrf, when path .* " +
+			"own, of type csrf: .*",
+		"http://x:8080/api": "careful, .* taken out by the route, but for BeforeRoute: browsers, of type csrf, .*",
+	} {
+		a := answerOf(t, path, explain.Ask{URL: url})
+		var steps []string
+		for _, s := range a.Steps {
+			if s.Phase == "filter" {
+				steps = append(steps, s.Text)
+				if s.At == "" {
+					t.Errorf("%s: no place of %s", url, s.Text)
+				}
+			}
+		}
+		if got := strings.Join(steps, " "); !regexp.MustCompile("^" + want + "$").MatchString(got) {
+			t.Errorf("%s: got %s", url, got)
 		}
 	}
 }

@@ -3,10 +3,13 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/proxy/retry"
 )
 
@@ -26,6 +29,7 @@ func (s *steps) add(phase string, of any, key, text string, values ...any) {
 func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route) []Step {
 	s := &steps{places: cfg.Places, list: []Step{}}
 	s.listener(l)
+	s.filters(cfg, l, r)
 	if r != nil {
 		s.request(r)
 		s.answer(r)
@@ -71,6 +75,46 @@ func (s *steps) listener(l *config.Listener) {
 	}
 }
 
+// filters adds the filters of a request, in their order, and those that the route takes out.
+func (s *steps) filters(cfg *config.Config, l *config.Listener, r *config.Route) {
+	var own []string
+	if r != nil {
+		own = r.Filters
+	}
+	before := filters.Before(l.Filters, cfg.Filters)
+	_, without := filters.Of(own, before)
+	for _, name := range filters.Order(l.Filters, cfg.Filters, own) {
+		s.filter(cfg, name, "")
+	}
+	for _, name := range without {
+		s.filter(cfg, name, "taken out by the route, but for BeforeRoute: ")
+	}
+}
+
+// filter adds the filter of that name. It is made to see which functions it has.
+func (s *steps) filter(cfg *config.Config, name, before string) {
+	const phase = "filter"
+	i := slices.IndexFunc(cfg.Defined, func(f config.Filter) bool { return f.Name == name })
+	if i < 0 {
+		s.list = append(s.list, Step{Phase: phase, Text: before + name + ", of the program"})
+		return
+	}
+	c := &cfg.Defined[i]
+	text := fmt.Sprintf("%s%s, of type %s", before, name, c.Type)
+	if c.When != nil {
+		text += fmt.Sprintf(", when %s", c.When)
+	}
+	var store filter.Store
+	defer store.Close()
+	f, err := filter.TypeNamed(c.Type).Make(c.Config, &filter.Build{Name: name, Kept: store.Claim()})
+	if err != nil {
+		text += ": it cannot be made: " + err.Error()
+	} else if phases := filter.Phases(f); len(phases) > 0 {
+		text += ": " + strings.Join(phases, ", ")
+	}
+	s.list = append(s.list, Step{Phase: phase, Text: text, At: at(c.Pos)})
+}
+
 // request adds what the route does with the request.
 func (s *steps) request(r *config.Route) {
 	const phase = "request"
@@ -83,9 +127,6 @@ func (s *steps) request(r *config.Route) {
 		s.add(phase, r, "rewrite.strip_prefix", "%s is taken off the path", w.StripPrefix)
 	case w.AddPrefix != "":
 		s.add(phase, r, "rewrite.add_prefix", "%s is put before the path", w.AddPrefix)
-	}
-	if len(r.Filters) > 0 {
-		s.add(phase, r, "filters", "filters of the program: %s", strings.Join(r.Filters, ", "))
 	}
 	if r.BufferRequest > 0 {
 		s.add(phase, r, "buffer_request", "a body of up to %s is received whole first", size(r.BufferRequest))

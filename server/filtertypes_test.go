@@ -1,0 +1,228 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// noteConfig is that of a type of filters that write their names into a field of the answer.
+type noteConfig struct {
+	As   string `edge:"as" doc:"What is written in place of the name."`
+	Fail string `edge:"fail" doc:"What New says." enum:"error panic nothing"`
+}
+
+func newNote(c *noteConfig, b *filter.Build) (*proxy.Filter, error) {
+	switch c.Fail {
+	case "error":
+		return nil, errors.New("it does not want to")
+	case "panic":
+		panic("it must not")
+	case "nothing":
+		return nil, nil
+	}
+	name := b.Name
+	if c.As != "" {
+		name = c.As
+	}
+	counter := b.Counter("noted")
+	return &proxy.Filter{Response: func(x *proxy.Exchange) proxy.Verdict {
+		counter.Add(x)
+		x.Response.Set("X-Filters", strings.TrimSpace(x.Response.Get("X-Filters")+" "+name))
+		return proxy.Next
+	}}, nil
+}
+
+// tallyConfig is a type of filters that count over reloads, and let requests for /wait wait.
+type tallyConfig struct {
+	Identity string `edge:"identity" doc:"Of what it counts." default:"one"`
+}
+
+type sum struct{ seen, closed atomic.Int32 }
+
+func (t *sum) Close() { t.closed.Add(1) }
+
+var (
+	tallies = make(chan *sum, 100) // that were made
+	waiting = make(chan proxy.Ref, 1)
+)
+
+func newTally(c *tallyConfig, b *filter.Build) (*proxy.Filter, error) {
+	of, err := filter.Keep(b, c.Identity, func() (*sum, error) {
+		t := &sum{}
+		tallies <- t
+		return t, nil
+	})
+	return &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		of.seen.Add(1)
+		if string(x.Path()) == "/wait" {
+			waiting <- x.Ref()
+			return proxy.Park
+		}
+		return proxy.Next
+	}}, err
+}
+
+func init() {
+	filter.Register("test_note", "Notes its name.", newNote)
+	filter.Register("test_tally", "Counts.", newTally)
+	filter.Register("rate_limit", "Has a family of metrics of its own.", newNote)
+}
+
+const noteRoutes = quiet + `
+filters.a = { type = "test_note" }
+filters.b = { type = "test_note", as = "B" }
+filters.c = { type = "test_note" }
+filters.d = { type = "test_note", when = 'path == "/some"' }
+[defaults]
+filters = ["b", "d", "mine"]
+[[listeners]]
+name = "one"
+listen = "127.0.0.1:0"
+[[listeners]]
+name = "two"
+listen = "127.0.0.1:0"
+filters = ["a", "!d"]
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+[[routes]]
+pattern = "/own"
+dest = "status:204"
+filters = ["c", "!mine"]
+[[routes]]
+pattern = "/moved"
+dest = "status:204"
+filters = ["!b", "b", "a"]
+[[routes]]
+pattern = "/none"
+dest = "status:204"
+filters = ["!b", "!d", "!mine", "!a"]
+`
+
+// Filters run in the order listener, [defaults], route, and each list takes out what runs before it.
+func TestFilterTypes_order(t *testing.T) {
+	mine := &proxy.Filter{Name: "mine", Response: func(x *proxy.Exchange) proxy.Verdict {
+		x.Response.Set("X-Filters", x.Response.Get("X-Filters")+" mine")
+		return proxy.Next
+	}}
+	s := serve(t, parse(t, noteRoutes, "mine"), Options{Filters: map[string]*proxy.Filter{"mine": mine}})
+	for _, c := range []struct{ listener, path, want string }{
+		{"one", "/", "B mine"},
+		{"one", "/some", "B d mine"},
+		{"one", "/own", "B c"},
+		{"one", "/moved", "mine B a"},
+		{"one", "/none", ""},
+		{"two", "/", "a B mine"},
+		{"two", "/some", "a B mine"},
+		{"two", "/own", "a B c"},
+		{"two", "/moved", "a mine B"},
+		{"two", "/none", ""},
+	} {
+		resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, c.listener)+c.path)
+		if got := strings.TrimSpace(resp.Header.Get("X-Filters")); got != c.want {
+			t.Errorf("%s %s: got %q, want %q", c.listener, c.path, got, c.want)
+		}
+	}
+	page := scrape(t, s)
+	for _, want := range []string{
+		`edge_filter_total{filter="a",result="noted",type="test_note"} 5`,
+		`edge_filter_total{filter="d",result="noted",type="test_note"} 1`,
+	} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("there is no line %s", want)
+		}
+	}
+}
+
+// A reload keeps what filters count, and closes what no configuration keeps when the last request is over that may use
+// it.
+func TestFilterTypes_reloadKeeps(t *testing.T) {
+	const routes = quiet + "http = { name = \"web\", listen = \"127.0.0.1:0\" }\n[[routes]]\npattern = \"/*\"\n" +
+		"dest = \"status:204\"\n"
+	const with = routes + "filters = [\"t\"]\n[filters.t]\ntype = \"test_tally\"\n"
+	s := serve(t, parse(t, with), Options{})
+	of := <-tallies
+	get(t, s, "web", "/")
+	apply(t, s, "%s", with+"identity = \"one\"\n[filters.unused]\ntype = \"test_note\"\nfail = \"error\"\n")
+	get(t, s, "web", "/")
+	if n := of.seen.Load(); n != 2 || len(tallies) > 0 {
+		t.Errorf("%d requests were counted over a reload, want 2", n)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if resp, err := http.Get(urlOf(t, s, "web") + "/wait"); err == nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	ref := <-waiting
+	apply(t, s, "%s", with+"identity = \"two\"\n")
+	next := <-tallies
+	get(t, s, "web", "/")
+	if next.seen.Load() != 1 || of.seen.Load() != 3 {
+		t.Errorf("the filter with another identity counts for the first one")
+	}
+	for range 5 {
+		runtime.GC()
+	}
+	if of.closed.Load() != 0 {
+		t.Error("closed before the request was over that uses it")
+	}
+	ref.Resume(proxy.Next)
+	<-done
+	apply(t, s, "%s", routes)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		runtime.GC()
+		get(t, s, "web", "/")
+		return of.closed.Load() == 1 && next.closed.Load() == 1
+	})
+}
+
+// What a server keeps is closed when it stops.
+func TestFilterTypes_stopCloses(t *testing.T) {
+	s := serve(t, parse(t, quiet+"http.listen = \"127.0.0.1:0\"\ndefaults.filters = [\"t\"]\n"+
+		"filters.t.type = \"test_tally\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"), Options{})
+	of := <-tallies
+	if err := s.Stop(); err != nil || of.closed.Load() != 1 {
+		t.Errorf("closed %d times, %v; want 1", of.closed.Load(), err)
+	}
+}
+
+// A filter that cannot be made refuses the reload, with the place of its section, and the present configuration goes
+// on.
+func TestFilterTypes_newFails(t *testing.T) {
+	const routes = quiet + "http = { name = \"web\", listen = \"127.0.0.1:0\" }\n[[routes]]\npattern = \"/*\"\n" +
+		"dest = \"status:204\"\nfilters = [\"n\", \"t\"]\n[filters.t]\ntype = \"test_tally\"\n"
+	s := serve(t, parse(t, routes+"[filters.n]\ntype = \"test_note\"\n"), Options{})
+	of := <-tallies
+	for fail, want := range map[string]string{
+		"error":   `test.toml:10:1: filter "n": it does not want to`,
+		"panic":   `test.toml:10:1: filter "n": filters of type "test_note": panic: it must not`,
+		"nothing": `test.toml:10:1: filter "n": filters of type "test_note": New has returned neither`,
+	} {
+		text := strings.Replace(routes, `"n", "t"`, `"t", "n"`, 1)
+		text = strings.Replace(text, `"test_tally"`, `"test_tally"`+"\nidentity = \""+fail+`"`, 1)
+		_, err := s.Apply(parse(t, text+"[filters.n]\ntype = \"test_note\"\nfail = \""+fail+"\"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", fail, err, want)
+		}
+		if begun := <-tallies; begun.closed.Load() != 1 {
+			t.Errorf("%s: what the other filter kept for it is not closed", fail)
+		}
+		resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+"/")
+		if resp.Header.Get("X-Filters") != "n" {
+			t.Errorf("%s: the present filter does not run", fail)
+		}
+	}
+	if of.seen.Load() != 3 || of.closed.Load() != 0 {
+		t.Errorf("counted %d, closed %d times; want 3 and 0", of.seen.Load(), of.closed.Load())
+	}
+}
