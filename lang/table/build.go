@@ -80,10 +80,13 @@ type sizes struct {
 // total estimates the bytes that the build takes at most at a time, the file included. Bounds that are distributed
 // so that the index has to divide again and again take more: the budget counts what is really taken.
 func (s sizes) total(k Keys, pairs bool) int64 {
-	const recordSize, nodes = 24, 4
-	bytes := int64(s.text)
+	const recordSize, nodes, lines = 24, 4, 7
+	bytes, v4 := int64(s.text), int64(nodes)
+	if 2*s.v4 >= linesLeast {
+		v4 = lines
+	}
 	if k == Addresses {
-		bytes += recordSize*int64(s.n) + 2*(4+nodes)*int64(s.v4) + 2*(16+nodes)*int64(s.v6)
+		bytes += recordSize*int64(s.n) + 2*(4+v4)*int64(s.v4) + 2*(16+nodes)*int64(s.v6)
 		if pairs {
 			bytes += 2 * 4 * int64(s.n)
 		}

@@ -28,7 +28,7 @@
 // What is large lies in memory that the garbage collector does not see:
 //
 //	handle ── atomic pointer ──► generation (Go heap)
-//	                                ├─ ranges of IPv4, of IPv6: sorted bounds and the index over them   mapped
+//	                                ├─ ranges of IPv4, of IPv6: sorted bounds, and an index or lines     mapped
 //	                                ├─ texts: slots of the hash table, and the keys                      mapped
 //	                                └─ values: pieces of 256 KiB at most, without pointers               Go heap
 //

@@ -85,9 +85,9 @@ type indexer struct {
 	nodeN, slotN int
 }
 
-// buildIndex makes the index over n bounds.
-func (r *ranges) buildIndex(m *memory, n int, pace *yield.Pace) (err error) {
-	r.count = uint32(n)
+// buildIndex makes the index over the bounds.
+func (r *ranges) buildIndex(m *memory, pace *yield.Pace) (err error) {
+	n := int(r.count)
 	if n <= bucketMax {
 		return nil
 	}

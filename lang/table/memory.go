@@ -16,7 +16,7 @@ const (
 
 // flat are types without pointers: memory that the garbage collector does not see has none.
 type flat interface {
-	byte | uint32 | uint64 | node | record
+	byte | uint32 | uint64 | node | line | record
 }
 
 // memory is what a table has of memory outside of the heap, or a build of one has. Its slices are valid until free.

@@ -3,12 +3,16 @@ package table
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/yield"
 )
 
 // pair is an entry of the model, which goes through all of them for each question.
@@ -231,4 +235,54 @@ func FuzzTables(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLines_rank: lines have the rank that a search has, of bounds that are crowded at a place too.
+func TestLines_rank(t *testing.T) {
+	if size := unsafe.Sizeof(line{}); size != 64 {
+		t.Errorf("a line has %d bytes, that of a cache 64", size)
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, c := range []struct {
+		name     string
+		n, space int // bounds at random among so many places
+		crowd    int // bounds beside each other
+		lines    bool
+	}{
+		{"even", 20_000, 1 << 26, 0, true},
+		{"dense", 20_000, 40_000, 0, true},
+		{"at the end", 20_000, 1 << 32, 0, false},
+		{"crowded at a place", 20_000, 1 << 26, 200, true},
+		{"crowded", 2000, 1 << 24, 4000, false},
+		{"a line of 2^16", 700_000, 1 << 32, 60_000, true},
+	} {
+		bounds := make([]uint32, 0, c.n)
+		for range c.n {
+			bounds = append(bounds, math.MaxUint32-uint32(r.Int64N(int64(c.space))))
+		}
+		for i := range c.crowd {
+			bounds = append(bounds, math.MaxUint32-uint32(c.space/2)+uint32(i))
+		}
+		slices.Sort(bounds)
+		bounds = slices.Compact(bounds)
+		ranges := &ranges{upper32: bounds, index: index{count: uint32(len(bounds))}}
+		if ok, err := ranges.buildLines(&memory{}, &yield.Pace{}); ok != c.lines || err != nil {
+			t.Fatalf("%s: %v, %v", c.name, ok, err)
+		} else if !ok {
+			continue
+		}
+		asked := []uint32{0, 1, math.MaxUint32 - 1, math.MaxUint32}
+		for i := 0; i < len(bounds); i += 1 + len(bounds)/25_000 {
+			asked = append(asked, bounds[i]-1, bounds[i], bounds[i]+1)
+		}
+		for _, v := range asked {
+			want, found := slices.BinarySearch(bounds, v)
+			if found {
+				want++
+			}
+			if got := ranges.rank(place{hi: uint64(v) << 32}); got != uint32(want) {
+				t.Fatalf("%s: the rank of %#x is %d, want %d", c.name, v, got, want)
+			}
+		}
+	}
 }

@@ -24,11 +24,15 @@ type ranges struct {
 	upper64 []uint64 // the upper 64 bits, or nil
 	lower   []uint64 // the lower 64 bits, or nil when they are 0
 	refs    []uint32 // by bound; nil in a list
+	lines   lines    // in place of the index, or none
 }
 
 // rank is how many bounds are not above p. It looks among as many bounds as a bucket can have; those beyond the bucket
 // are above p.
 func (r *ranges) rank(p place) uint32 {
+	if r.lines.all != nil {
+		return r.lines.rank(r.upper32, r.count, uint32(p.hi>>32))
+	}
 	first := r.index.find(p)
 	switch {
 	case r.upper32 != nil:
@@ -164,7 +168,13 @@ func newRanges(m *memory, sorted []record, withRefs bool, pace *yield.Pace) (*ra
 			r.upper64[i] = math.MaxUint64
 		}
 	}
-	return r, r.buildIndex(m, n, pace)
+	r.count = uint32(n)
+	if r.upper32 != nil && n >= linesLeast {
+		if ok, err := r.buildLines(m, pace); ok || err != nil {
+			return r, err
+		}
+	}
+	return r, r.buildIndex(m, pace)
 }
 
 // reserve gets memory for n bounds which have no other bits than those of union.
