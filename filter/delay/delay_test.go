@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type rig struct {
 	*filterrig.Rig
 	line *delay.Line
+	kept atomic.Int64 // requests that were held so far
 }
 
 func newRig(t *testing.T, places int) *rig {
@@ -31,6 +33,7 @@ func newRig(t *testing.T, places int) *rig {
 				return proxy.Next
 			}
 			if v, ok := g.line.Hold(x, d, proxy.Next); ok {
+				g.kept.Add(1)
 				return v
 			}
 			return full
@@ -97,7 +100,7 @@ func TestLine_isFinishedByADrain(t *testing.T) {
 	g := newRig(t, 1)
 	w := g.Dial(t)
 	w.Send("GET /?100ms HTTP/1.1\r\nHost: a\r\n\r\n")
-	g.holds(t, 1)
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.kept.Load() == 1 }, "it is held")
 	ended := make(chan error, 1)
 	go func() { ended <- g.Shutdown(context.Background()) }()
 	if resp, body := w.ReadResponse("GET"); resp.StatusCode != 200 || body != "ok" {

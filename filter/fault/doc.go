@@ -14,14 +14,14 @@
 //
 // # What happens
 //
-// A request is delayed, aborted, both, or neither: the two shares are drawn independently of each other. A delay comes
-// first. An aborted request is answered with a status or, with cut, by the end of its connection; a backend never sees
-// it.
+// A request is delayed, aborted, both, or neither: the two shares are drawn independently of each other, by chance or
+// by a key, whose requests then always fare alike, on every server and after a restart. A delay comes first. An aborted
+// request is answered with a status or, with cut, by the end of its connection; a backend never sees it.
 //
 // # Life cycle, threads and ownership
 //
 // A filter is safe for all reactors. A delayed request is parked with a timer of its reactor: see package delay. A
-// request that nothing happens to costs two random numbers and no allocation.
+// request that nothing happens to costs a random number or the hash of its key, and no allocation.
 //
 // # Limits
 //

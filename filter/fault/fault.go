@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/delay"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -22,6 +23,8 @@ type Config struct {
 	Delay     string        `edge:"delay" doc:"The share of requests that are delayed." default:"0%" example:"10%"`
 	DelayFor  time.Duration `edge:"delay_for" doc:"For how long." default:"1s" min:"1ms" max:"10m" example:"200ms"`
 	DelayMost int           `edge:"delay_most" doc:"So many at a time." default:"1000" min:"1" max:"100000"`
+
+	Key *lang.Template `edge:"key" doc:"What fares alike; without it chance decides." example:"{client.ip}"`
 }
 
 // Check finds what is no share, and a filter that would do nothing.
@@ -47,6 +50,7 @@ func init() {
 type faults struct {
 	abort, delay share
 	delayFor     time.Duration
+	key          *lang.Template // nil: by chance
 	held         *delay.Line
 	abortion     proxy.Verdict
 
@@ -60,7 +64,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		return nil, err
 	}
 	f := &faults{
-		delayFor: c.DelayFor, held: delay.NewLine(c.DelayMost),
+		delayFor: c.DelayFor, key: c.Key, held: delay.NewLine(c.DelayMost),
 		aborted: b.Counter("aborted"), delayed: b.Counter("delayed"), undelayed: b.Counter("undelayed"),
 	}
 	f.abort, _ = parseShare(c.Abort)
@@ -79,11 +83,12 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 
 func (f *faults) request(x *proxy.Exchange) proxy.Verdict {
 	v := proxy.Next
-	if f.abort.has(rand.Uint32()) {
+	drawn := f.draw(x)
+	if f.abort.has(uint32(drawn >> 32)) {
 		f.aborted.Add(x)
 		v = f.abortion
 	}
-	if f.delay.has(rand.Uint32()) {
+	if f.delay.has(uint32(drawn)) {
 		if park, ok := f.held.Hold(x, f.delayFor, v); ok {
 			f.delayed.Add(x)
 			return park
@@ -91,6 +96,21 @@ func (f *faults) request(x *proxy.Exchange) proxy.Verdict {
 		f.undelayed.Add(x)
 	}
 	return v
+}
+
+// draw returns two numbers of 32 bits: of chance, or of the key.
+func (f *faults) draw(x *proxy.Exchange) uint64 {
+	if f.key == nil {
+		return rand.Uint64()
+	}
+	// FNV-1a, which is the same everywhere, and the last step of MurmurHash3, which spreads it over all bits.
+	h := uint64(14695981039346656037)
+	for _, c := range filter.TextOf(x, f.key) {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 // share is a part of all numbers of 32 bits: those below it.

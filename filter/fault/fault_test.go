@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -91,6 +93,36 @@ func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
 	}, "another one is held")
 	if n := g.LateResumes(); n != 0 {
 		t.Errorf("%d late resumes", n)
+	}
+}
+
+// Half of the keys are aborted, and always the same half.
+func TestFilter_keysFareAlike(t *testing.T) {
+	scope, err := lang.NewScope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := scope.Template("{header.x-key}", lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := filterrig.Clients(t)["HTTP/1"]
+	var first []int
+	for range 2 {
+		g, b := newRig(t, &fault.Config{Abort: "50%", Key: key})
+		for i := range 40 {
+			req := g.From(t, "", "/")
+			req.Header.Set("X-Key", strconv.Itoa(i))
+			resp, _ := testutil.Do(t, client, req)
+			if len(first) < 40 {
+				first = append(first, resp.StatusCode)
+			} else if resp.StatusCode != first[i] {
+				t.Errorf("key %d: %d, and before %d", i, resp.StatusCode, first[i])
+			}
+		}
+		if n := b.Counter("aborted").Load(); n != 18 { // it is the same everywhere
+			t.Errorf("%d of 40 are aborted", n)
+		}
 	}
 }
 

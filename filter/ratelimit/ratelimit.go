@@ -1,0 +1,249 @@
+package ratelimit
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/delay"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/limits"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Config is the table of a filter of the type "rate_limit".
+type Config struct {
+	Key *lang.Template `edge:"key" doc:"By what requests are counted." example:"{header.x-api-key}"`
+
+	Rate    filter.Rate `edge:"rate" doc:"How many requests of a key get through." required:"true" example:"100/s"`
+	Burst   int         `edge:"burst" doc:"How many at once; 0: those of rate." min:"0" max:"1000000" example:"200"`
+	MaxKeys int         `edge:"max_keys" doc:"Keys told apart at a time." default:"100000" min:"1" max:"100000000"`
+	Scope   string      `edge:"scope" doc:"Who counts: this process." enum:"local cluster" default:"local"`
+
+	Mode       string        `edge:"mode" doc:"What becomes of others." enum:"reject delay log" default:"reject"`
+	MaxDelay   time.Duration `edge:"max_delay" doc:"The longest delay." default:"5s" min:"1ms" max:"1m"`
+	MaxDelayed int           `edge:"max_delayed" doc:"So many at a time." default:"1000" min:"1" max:"100000"`
+
+	Status int    `edge:"status" doc:"The status of the refusal." default:"429" min:"400" max:"599"`
+	Fields string `edge:"fields" doc:"How answers tell what is left." enum:"auto draft x off" default:"auto"`
+}
+
+// Check finds what the types of keys cannot say.
+func (c *Config) Check(r *filter.Report) {
+	if c.Scope == "cluster" {
+		r.At("scope").Errorf(`say scope = "local", and divide the rate by the number of nodes`,
+			"there is no store that nodes share yet")
+	}
+	if err := c.quota().Validate(); err != nil {
+		r.At("rate").Errorf("", "%v", err)
+	}
+}
+
+// quota is what the table is for. What would be delayed for too long is refused at once: the burst is smaller then.
+func (c *Config) quota() limits.Quota {
+	q := limits.Quota{Count: int64(c.Rate.Count), Per: c.Rate.Per, Burst: int64(c.Burst)}
+	if q.Burst == 0 {
+		q.Burst = q.Count
+	}
+	if c.Mode == "delay" && q.Per > 0 {
+		q.Burst = min(q.Burst, 1+int64(float64(c.MaxDelay)/float64(q.Per)*float64(q.Count)))
+	}
+	return q
+}
+
+func init() {
+	filter.Register("rate_limit", "Bounds the rate of requests by client or another key.", New)
+}
+
+// counts is what is kept over reloads. Safe for all reactors.
+type counts struct {
+	hasher  limits.Hasher
+	table   *limits.SharedGCRATable
+	evicted atomic.Uint64 // takeovers of the table that are counted
+	warned  atomic.Int64  // reactor time of the last line about them
+}
+
+// limiter is a filter of this type. Safe for all reactors.
+type limiter struct {
+	*counts
+	key     *lang.Template // nil: the address of the client
+	name    string
+	waiting *delay.Line // nil: nothing is delayed
+	log     *slog.Logger
+	onlyLog bool
+	refusal proxy.Verdict
+	fields  fields
+
+	allowed, limited, delayed, evictions *filter.Counter
+}
+
+// New makes a filter of c.
+func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+	l, err := newLimiter(c, b)
+	if err != nil {
+		return nil, err
+	}
+	f := &proxy.Filter{Request: l.request, Response: l.response}
+	if l.waiting != nil {
+		f.Log = func(x *proxy.Exchange, _ *observe.Record) { l.waiting.Leave(x) }
+	}
+	return f, nil
+}
+
+func newLimiter(c *Config, b *filter.Build) (*limiter, error) {
+	c, err := filter.Completed(c, b)
+	if err != nil {
+		return nil, err
+	}
+	q := c.quota()
+	kept, err := filter.Keep(b, identityOf(c, q), func() (*counts, error) {
+		return &counts{hasher: limits.NewHasher(), table: limits.NewSharedGCRATable(q, c.MaxKeys)}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &limiter{
+		counts: kept, key: c.Key, name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
+		allowed: b.Counter("allowed"), limited: b.Counter("limited"), delayed: b.Counter("delayed"),
+		evictions: b.Counter("evicted"),
+		refusal: proxy.Fail(proxy.NewError(proxy.Error{
+			Kind: "rate_limit", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied",
+			Text: "Too many requests.",
+		})),
+	}
+	l.fields = newFields(c, q, l.name)
+	if c.Mode == "delay" {
+		l.waiting = delay.NewLine(c.MaxDelayed)
+	}
+	return l, nil
+}
+
+func identityOf(c *Config, q limits.Quota) string {
+	key := ""
+	if c.Key != nil {
+		key = c.Key.String()
+	}
+	return fmt.Sprintf("%d/%v %d %d %s", q.Count, q.Per, q.Burst, c.MaxKeys, key)
+}
+
+func nameOf(b *filter.Build) string {
+	if b == nil || b.Name == "" {
+		return "rate_limit"
+	}
+	return b.Name
+}
+
+// told is what limiters have to say in the answer to an exchange.
+type told struct {
+	refused *limiter      // that refused it
+	after   time.Duration // for Retry-After
+	n       int
+	shown   [shownMax]struct {
+		limiter *limiter
+		hash    uint64
+	}
+}
+
+// shownMax is of how many limiters an answer tells what is left.
+const shownMax = 4
+
+var tells = proxy.NewLocal[told]()
+
+func (l *limiter) request(x *proxy.Exchange) proxy.Verdict {
+	hash, now := l.hash(x), x.Reactor().Now()
+	if l.fields.form != fieldsOff {
+		l.show(x, hash)
+	}
+	if l.waiting != nil {
+		return l.reserve(x, hash, now)
+	}
+	ok, after := l.table.Take(hash, now, 1)
+	if l.table.Takeovers() != l.evicted.Load() {
+		l.countEviction(x, now)
+	}
+	switch {
+	case ok:
+		l.allowed.Add(x)
+		return proxy.Next
+	case l.onlyLog:
+		l.limited.Add(x)
+		x.LogField("over_limit", l.name)
+		return proxy.Next
+	}
+	return l.refuse(x, after)
+}
+
+// reserve takes the place of x in the evenly spaced events of its key.
+func (l *limiter) reserve(x *proxy.Exchange, hash uint64, now int64) proxy.Verdict {
+	ok, wait := l.table.Reserve(hash, now, 1)
+	if l.table.Takeovers() != l.evicted.Load() {
+		l.countEviction(x, now)
+	}
+	switch {
+	case !ok:
+		return l.refuse(x, wait)
+	case wait < time.Millisecond: // less than the timers of reactors tell apart
+		l.allowed.Add(x)
+		return proxy.Next
+	}
+	v, held := l.waiting.Hold(x, wait, proxy.Next)
+	if !held {
+		return l.refuse(x, wait)
+	}
+	l.delayed.Add(x)
+	return v
+}
+
+func (l *limiter) refuse(x *proxy.Exchange, after time.Duration) proxy.Verdict {
+	l.limited.Add(x)
+	t := tells.Of(x)
+	t.refused, t.after = l, after
+	return l.refusal
+}
+
+// hash returns that of the key of x.
+func (l *limiter) hash(x *proxy.Exchange) uint64 {
+	if l.key != nil {
+		return l.hasher.Bytes(filter.TextOf(x, l.key))
+	}
+	if ip := x.ClientIP(); ip.IsValid() {
+		return l.hasher.Addr(ip)
+	}
+	return l.hasher.Uint64(0) // clients on a Unix socket
+}
+
+// countEviction counts one key that was given up for another, and says so now and then.
+func (l *limiter) countEviction(x *proxy.Exchange, now int64) {
+	if n := l.evicted.Load(); n < l.table.Takeovers() && l.evicted.CompareAndSwap(n, n+1) {
+		l.evictions.Add(x)
+	}
+	if last := l.warned.Load(); (last == 0 || now-last > int64(time.Minute)) && l.warned.CompareAndSwap(last, now) {
+		l.log.Warn("a rate limit has more active keys than max_keys: some begin anew", "filter", l.name)
+	}
+}
+
+// response adds what the answer tells of the limit.
+func (l *limiter) response(x *proxy.Exchange) proxy.Verdict {
+	if x.Failure() != nil {
+		if t := tells.Of(x); t.refused == l {
+			addRetryAfter(x, t.after)
+		}
+	}
+	if l.fields.form != fieldsOff {
+		l.addFields(x)
+	}
+	return proxy.Next
+}
+
+// addRetryAfter says when to come again, up to a tenth later, so that those refused together do not come back together.
+func addRetryAfter(x *proxy.Exchange, after time.Duration) {
+	after += time.Duration(rand.Int64N(int64(min(after, time.Hour))/10 + 1))
+	var b [20]byte
+	x.Response.AddBytes(message.RetryAfter, "Retry-After", strconv.AppendInt(b[:0], limits.Seconds(after), 10))
+}
