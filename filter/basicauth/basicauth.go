@@ -183,8 +183,8 @@ func (a *auth) accept(x *proxy.Exchange, u *user) proxy.Verdict {
 	return proxy.Next
 }
 
-// lookEvery is the time between two looks at the file.
-const lookEvery = int64(time.Second)
+// lookEvery is the time between two looks at the file. Tests shorten it.
+var lookEvery = int64(time.Second)
 
 // look has a worker read the file again where it has changed. Until it has, the users are those of before.
 func (a *auth) look(x *proxy.Exchange) {

@@ -1,0 +1,26 @@
+package basicauth
+
+import (
+	"encoding/base64"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// CheapHash returns a hash that takes next to no time.
+func CheapHash(password string) string { return argonOf(password, 8) }
+
+func argonOf(password string, kib uint32) string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=1,p=1$%s$%s", kib, b64.EncodeToString([]byte("saltsalt")),
+		b64.EncodeToString(argon2.IDKey([]byte(password), []byte("saltsalt"), 1, kib, 1, 32)))
+}
+
+// LookOften has files of users looked at more often for a test.
+func LookOften(t *testing.T) {
+	before := lookEvery
+	lookEvery = int64(10 * time.Millisecond)
+	t.Cleanup(func() { lookEvery = before })
+}
