@@ -179,6 +179,7 @@ func (a *auth) accept(x *proxy.Exchange, u *user) proxy.Verdict {
 	if !a.forward {
 		x.Request.DelID(message.Authorization)
 	}
+	proxy.SetUser(x, u.name)
 	x.LogField("user", u.name)
 	return proxy.Next
 }

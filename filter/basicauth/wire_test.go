@@ -19,7 +19,9 @@ import (
 	"github.com/edge-proxy/edge/filter/basicauth"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // serve starts a proxy with a filter before an origin that answers with the field Authorization that it got.
@@ -33,8 +35,20 @@ func serve(t *testing.T, c *basicauth.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scope, err := variables.Scope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := scope.Template("{auth.user}", lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tells := &proxy.Filter{Response: func(x *proxy.Exchange) proxy.Verdict {
+		x.Response.Set("X-User", string(user.Append(nil, proxy.View(x))))
+		return proxy.Next
+	}}
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
-		{To: edge.Backends(origin.Listener.Addr().String()), Filters: []*proxy.Filter{f}},
+		{To: edge.Backends(origin.Listener.Addr().String()), Filters: []*proxy.Filter{f, tells}},
 	}}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -84,6 +98,10 @@ func TestFilter_asks(t *testing.T) {
 				resp, body := get(t, url, ask.user, ask.password)
 				if resp.StatusCode != ask.status {
 					t.Errorf("%+v: %s", ask, resp.Status)
+				}
+				name := resp.Header.Get("X-User")
+				if ask.status == 200 && name != ask.user || ask.status != 200 && name != "" {
+					t.Errorf("%+v: auth.user is %q", ask, name)
 				}
 				challenge := resp.Header.Get("WWW-Authenticate")
 				if want := `Basic realm="the \"inner\" \\ circle", charset="UTF-8"`; ask.status == 401 &&

@@ -3,6 +3,7 @@ package csrf
 import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/origin"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -10,6 +11,8 @@ import (
 // Config is the keys of the filter.
 type Config struct {
 	Isolate bool `edge:"isolate" doc:"Refuse all that other sites load from here, but for links that are followed."`
+
+	Bypass *lang.Condition `edge:"bypass" doc:"Such requests pass, whoever sends them." example:"path == \"/hook\""`
 
 	TrustedOrigins []string `edge:"trusted_origins" doc:"Their requests pass. A star is any part of a host."`
 }
@@ -21,6 +24,7 @@ func init() {
 // rules is a Config that was checked, with its counters. Immutable.
 type rules struct {
 	trusted *origin.Set
+	bypass  *lang.Condition // nil: none
 	isolate bool
 
 	refused, isolated, exempt *filter.Counter
@@ -49,7 +53,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		return nil, wrong
 	}
 	r := &rules{
-		trusted: trusted, isolate: c.Isolate,
+		trusted: trusted, bypass: c.Bypass, isolate: c.Isolate,
 		refused: b.Counter("refused"), isolated: b.Counter("isolated"), exempt: b.Counter("exempt"),
 	}
 	return &proxy.Filter{Name: "csrf", Request: r.request}, nil
@@ -62,7 +66,7 @@ func (r *rules) request(x *proxy.Exchange) proxy.Verdict {
 	switch {
 	case count == nil:
 		return proxy.Next
-	case r.trusts(&x.Request):
+	case r.trusts(&x.Request) || r.bypass != nil && r.bypass.Holds(proxy.View(x)):
 		r.exempt.Add(x)
 		return proxy.Next
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/edge-proxy/edge/filter/csrf"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // serve starts a proxy with a filter before an origin, and returns its address.
@@ -73,6 +75,27 @@ func TestFilter_onTheWire(t *testing.T) {
 		w.Send(c.method + " / HTTP/1.1\r\nHost: " + host + "\r\n" + length + fields + "\r\n")
 		if resp, _ := w.ReadResponse(c.method); resp.StatusCode != c.status {
 			t.Errorf("%s %s %q: %s", c.method, host, c.fields, resp.Status)
+		}
+		w.Close()
+	}
+}
+
+func TestFilter_bypass(t *testing.T) {
+	scope, err := variables.Scope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := scope.Condition(`path starts_with "/hooks/" and header.x-key == "1"`, lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serve(t, &csrf.Config{Bypass: hooks})
+	for want, c := range map[int][2]string{200: {"/hooks/pay", "1"}, 403: {"/hooks/pay", "2"}} {
+		w := testutil.Dial(t, addr)
+		w.Send("POST " + c[0] + " HTTP/1.1\r\nHost: a\r\nX-Key: " + c[1] +
+			"\r\nOrigin: https://b\r\nContent-Length: 0\r\n\r\n")
+		if resp, _ := w.ReadResponse("POST"); resp.StatusCode != want {
+			t.Errorf("%q: %s", c, resp.Status)
 		}
 		w.Close()
 	}
