@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/route/target"
 )
 
 // Files are the texts that a configuration was read from.
@@ -198,10 +199,13 @@ type Limits struct {
 
 // Upstream is a named pool of backends.
 type Upstream struct {
-	Name          string // for one that a dest spells out: that text
-	Inline        bool   // spelled out by a dest, without a table of its own
-	Backends      []Backend
-	Template      string        `json:",omitempty"` // of a dest with variables: target.ParseTemplate; no Backends
+	Name     string // for one that a dest spells out: that text
+	Inline   bool   // spelled out by a dest, without a table of its own
+	Backends []Backend
+	Template string `json:",omitempty"` // of a dest with variables: see Named; no Backends
+
+	Named *target.Template `json:"-"` // of Template
+
 	Allow         []string      `json:",omitempty"` // where that may lead (target.ParseList)
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
@@ -418,7 +422,7 @@ func (c *Config) Rest() (rest Route, needed bool) {
 type Rewrite struct {
 	StripPrefix string
 	AddPrefix   string
-	Path        string // a template (message.ParsePath); then the prefixes are empty
+	Path        *lang.Template `json:",omitempty"` // see location.Path; then the prefixes are empty
 }
 
 // DestKind says what kind of destination a Dest is.
@@ -445,7 +449,7 @@ type Dest struct {
 	Kind     DestKind
 	Upstream int // index into Config.Upstreams
 	Status   int
-	Location string // a template (message.ParseLocation)
+	Location *lang.Template `json:",omitempty"` // see location.Location
 }
 
 // Summary returns the line a successful check prints: "configuration OK: 2 listeners, 6 routes, 3 upstreams".

@@ -11,7 +11,9 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/internal/expr"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/route/target"
 )
 
@@ -38,9 +40,6 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 				"dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
 			return Dest{}
 		}
-	}
-	if to, found := strings.CutPrefix(text, "redirect:"); found {
-		return r.redirectTo(to, edge().Section("routes").Default("redirect.status").(int), at)
 	}
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)
@@ -114,13 +113,16 @@ func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 
 // namesItself reports whether a dest has variables, so that each request names its own.
 func namesItself(text string) bool {
-	return target.HasVariables(text) && !strings.HasPrefix(text, "redirect:")
+	return target.HasVariables(text) && !strings.HasPrefix(text, redirectPrefix)
 }
 
 // namedByRequests returns the upstream of a dest with variables: one for all with the same list of what is allowed.
 func namedByRequests(r *resolver, e *routeEntry) Dest {
 	at := e.At("dest")
-	t, err := target.ParseTemplate(e.dest)
+	t, err := templateOf(r, e)
+	if t == nil && err == nil {
+		return Dest{} // that is in the report
+	}
 	if err != nil {
 		hint := cmp.Or(syntax.VariableHint(e.dest), `write one such as "http://{header:X-Tenant}.svc.internal:8080"`)
 		r.rep.Errorf(at, hint, "dest = %s: %v", syntax.Quote(e.dest), err)
@@ -160,11 +162,28 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 		i = r.newUpstream(name, at)
 		r.inline[key] = i
 		u := &r.c.Upstreams[i]
-		u.Inline, u.Template, u.Allow = true, e.dest, e.allow
+		u.Inline, u.Template, u.Named, u.Allow = true, e.dest, t, e.allow
 		u.SlowStart, u.Sticky, u.Outlier.On = 0, Sticky{}, false // each destination is a backend of its own
 		u.TLS.On = l.Reaches("https", 0) && (scheme == "" || scheme == "https")
 	}
 	return Dest{Kind: DestUpstream, Upstream: i}
+}
+
+// oldVariable is what a dest with variables had before the language: {path:1}, {header:X-Tenant}.
+var oldVariable = expr.Text(`\{[a-z]+:`)
+
+// templateOf reads a dest with variables: as a text of the language, unless it has variables with a colon. Without a
+// result and without an error the report says what is wrong.
+func templateOf(r *resolver, e *routeEntry) (*target.Template, error) {
+	old, err := target.ParseTemplate(e.dest)
+	if err == nil || oldVariable.Regexp().MatchString(e.dest) || syntax.VariableHint(e.dest) != "" {
+		return old, err
+	}
+	text := r.c.Language.Template(r.rep, e.KeyNode("dest"), lang.Request)
+	if text == nil {
+		return nil, nil
+	}
+	return target.New(text)
 }
 
 // warnPointlessPriority warns of a priority where no request waits because of a limit.
@@ -306,18 +325,31 @@ func without(names []string, name string) []string {
 	return rest
 }
 
-// redirectTo returns the destination that redirects to a template.
-func (r *resolver) redirectTo(to string, status int, at syntax.Span) Dest {
-	if _, err := message.ParseLocation(to); err != nil {
-		r.rep.Errorf(at, redirectHint(to), "redirect to %s: %v", syntax.Quote(to), err)
+// redirectPrefix begins a dest that is a redirect.
+const redirectPrefix = "redirect:"
+
+// redirectTo returns the destination that redirects to the template of n from an offset on.
+func redirectTo(r *resolver, n *syntax.Node, from, status int) Dest {
+	value.WarnForeignVariables(r.rep, n, value.TemplateVariables())
+	d := Dest{Kind: DestRedirect, Status: status}
+	if d.Location = r.c.Language.TemplateFrom(r.rep, n, from, lang.Request); d.Location == nil {
+		return d
 	}
-	return Dest{Kind: DestRedirect, Status: status, Location: to}
+	if _, err := location.Location(d.Location); err != nil {
+		to := n.Text[from:]
+		r.rep.Errorf(n.Value, redirectHint(r, to), "redirect to %s: %v", syntax.Quote(to), err)
+	}
+	return d
 }
 
 // redirectHint returns the hint for the template of a redirect that is wrong.
-func redirectHint(to string) string {
+func redirectHint(r *resolver, to string) string {
 	for _, meant := range []string{schemeHTTPS + to, "/" + to} {
-		if _, err := message.ParseLocation(meant); err == nil && !strings.Contains(to, ":/") {
+		t, err := r.c.Language.Scope().Template(meant, lang.Request)
+		if err == nil && !strings.Contains(to, ":/") {
+			_, err = location.Location(t)
+		}
+		if err == nil && !strings.Contains(to, ":/") {
 			return "did you mean " + syntax.Quote(meant) + "?"
 		}
 	}

@@ -142,6 +142,7 @@ type routeEntry struct {
 	errors         errorPages
 	redirect       string
 	redirectStatus int
+	rewritePath    string
 }
 
 // features resolves the entries directly inside t of sections that other packages registered, and returns them.

@@ -107,12 +107,12 @@ func destKeys() []*schema.Key {
 				"the usual one; `http://10.0.0.0/8:port` for addresses that requests name. A network alone says that " +
 				"the names may have addresses in it: without it they have to be on the public Internet. See " +
 				"[discovery](discovery.md#destinations-that-requests-name)."},
-		{Path: "redirect.to", Type: schema.String, Example: `"https://example.com{path}"`,
+		{Path: "redirect.to", Type: language.TypeTemplate, Example: `"https://example.com{path}"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.redirect }),
-			Doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and " +
-				"`{method}` are those of the request; `{rest}` is what its path has beyond the pattern, `/x` of " +
-				"`/old/x` where that is `/old/*`. The query is kept unless there is a `?` or `{query}`; a `?` at the " +
-				"end takes it away."},
+			Doc: "Instead of `dest`: where the client is sent, with [values](DSL.md) of the request: `{path}`, " +
+				"`{host}`, `{match.1}` of `when`. `{rest}` is what its path has beyond the pattern, `/x` of " +
+				"`/old/x` where that is `/old/*`. The query is kept unless there is a `?`, `{query}` or `{target}`; " +
+				"a `?` at the end takes it away."},
 		{Path: "redirect.status", Type: schema.Int, Default: "308", Min: "301", Max: "308", Example: "301",
 			Into: schema.Into(func(e *routeEntry) *int { return &e.redirectStatus }),
 			Doc:  "301, 302, 303, 307 or 308."},
@@ -122,9 +122,9 @@ func destKeys() []*schema.Key {
 		{Path: "rewrite.add_prefix", Type: schema.String, Example: `"/service"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.Rewrite.AddPrefix }),
 			Doc:  "What the backend sees before the path, or before what is left of it."},
-		{Path: "rewrite.path", Type: schema.String, Example: `"/index{path}"`,
-			Into: schema.Into(func(e *routeEntry) *string { return &e.Rewrite.Path }),
-			Doc:  "Instead of both: the path that the backend sees, with variables as in `redirect.to`."},
+		{Path: "rewrite.path", Type: language.TypeTemplate, Example: `"/index{path}"`,
+			Into: schema.Into(func(e *routeEntry) *string { return &e.rewritePath }),
+			Doc:  "Instead of both: the path that the backend sees, with values as in `redirect.to`."},
 		{Path: "rewrite_location", Type: schema.Bool, Default: "false", Example: "true",
 			Into: schema.Into(func(e *routeEntry) *bool { return &e.RewriteLocation }),
 			Doc: "A `Location` or `Content-Location` that names the backend, by its address or the Host that it was " +
@@ -158,8 +158,8 @@ func backendKeys() []*schema.Key {
 		{Path: "headers.request", Type: value.TypeHeaders, Example: `{ X-Env = "prod", Cookie = "" }`,
 			Into: schema.Into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
 			Doc: "Fields to set in the request; an empty value removes the field. What the client says under that " +
-				"name is not sent on: in any case, with `_` for `-`, and in trailers. A value may have [variables]" +
-				"(#variables-of-fields)."},
+				"name is not sent on: in any case, with `_` for `-`, and in trailers. A value may have " +
+				"[values](DSL.md) of the request in braces: see [fields](#variables-of-fields)."},
 		{Path: "headers.response", Type: value.TypeHeaders, Example: `{ Server = "" }`,
 			Into: schema.Into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
 			Doc:  "Fields to set in the answer, as in `headers.request`."},

@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -43,6 +43,8 @@ func (r *resolver) resolveRoutes() {
 		checkRouteFilters(r, e)
 		r.resolveDest(e)
 		r.checkRewrite(e)
+		compileFields(r, e, "headers.request", e.RequestHeaders, lang.Request)
+		compileFields(r, e, "headers.response", e.ResponseHeaders, lang.Answer)
 		r.warnPointlessKeys(e)
 		warnPointlessAllow(r, e)
 		warnPointlessPriority(r, e)
@@ -219,8 +221,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			value.WarnForeignVariables(r.rep, e.KeyNode("redirect.to"), value.TemplateVariables())
-			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
+			e.Dest = redirectTo(r, e.KeyNode("redirect.to"), 0, e.redirectStatus)
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
 			r.rep.Errorf(e.At("redirect.status"), "the default is 308",
@@ -236,11 +237,11 @@ func (r *resolver) resolveDest(e *routeEntry) {
 	case e.Has("dest") && !e.Failed("dest") && namesItself(e.dest):
 		e.Dest = namedByRequests(r, e)
 		return
+	case strings.HasPrefix(e.dest, redirectPrefix) && !e.Failed("dest"):
+		status := edge().Section("routes").Default("redirect.status").(int)
+		e.Dest = redirectTo(r, e.KeyNode("dest"), len(redirectPrefix), status)
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.dest, e.At("dest"))
-		if e.Dest.Kind == DestRedirect {
-			value.WarnForeignVariables(r.rep, e.KeyNode("dest"), value.TemplateVariables())
-		}
 	}
 }
 
@@ -287,15 +288,15 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 		}
 		at, text := e.At(path), e.Value(path).(string)
 		value.WarnForeignVariables(r.rep, e.KeyNode(path), value.TemplateVariables())
-		_, err := message.ParsePath(text)
+		if name == "path" {
+			rewriteTo(r, e)
+		}
 		switch {
-		case name == "path" && err != nil:
-			r.rep.Errorf(at, "", "rewrite to %s: %v", syntax.Quote(text), err)
 		case name == "path" && (e.Has("rewrite.strip_prefix") || e.Has("rewrite.add_prefix")):
 			r.rep.Errorf(at, "leave one of them out", "a rewrite has either a path or prefixes")
 		case name != "path" && !strings.HasPrefix(text, "/"):
 			r.rep.Errorf(at, "did you mean "+syntax.Quote("/"+text)+"?", "a prefix begins with \"/\"")
-		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
+		case name != "path" && (!location.ValidPrefix(text) || strings.ContainsAny(text, "{}?*")):
 			r.rep.Errorf(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
 		case name == "strip_prefix" && route.NormalPath(text) != text:
 			r.rep.Warnf(schema.CodeNoEffect, at, "did you mean "+syntax.Quote(route.NormalPath(text))+"?",
@@ -309,6 +310,33 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 				break
 			}
 		}
+	}
+}
+
+// rewriteTo compiles the path that backends see.
+func rewriteTo(r *resolver, e *routeEntry) {
+	e.Rewrite.Path = r.c.Language.Template(r.rep, e.KeyNode("rewrite.path"), lang.Request)
+	if e.Rewrite.Path == nil {
+		return
+	}
+	if _, err := location.Path(e.Rewrite.Path); err != nil {
+		r.rep.Errorf(e.At("rewrite.path"), "", "rewrite to %s: %v", syntax.Quote(e.rewritePath), err)
+	}
+}
+
+// compileFields compiles the values of fields that a route sets.
+func compileFields(r *resolver, e *routeEntry, key string, list []Header, in lang.Phases) {
+	if !e.Has(key) {
+		return
+	}
+	made := make(map[string]*lang.Template)
+	for _, n := range e.KeyNode(key).Children { // also of a table that has something else that is wrong
+		if n.Kind == syntax.KindString && n.Text != "" {
+			made[n.Key] = r.c.Language.Field(r.rep, n, in)
+		}
+	}
+	for i := range list {
+		list[i].Template = made[list[i].Name]
 	}
 }
 

@@ -6,8 +6,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/location"
+	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -265,8 +268,8 @@ func (h *hop) next(table *route.Table[*Route], asks *message.Head) (to string, b
 	if err != nil || by == nil || by.Dest.Kind != DestRedirect {
 		return "", nil, false
 	}
-	t, err := message.ParseLocation(by.Dest.Location)
-	if err != nil {
+	t, err := location.Location(by.Dest.Location)
+	if err != nil || !followed(by.Dest.Location) {
 		return "", nil, false
 	}
 	path, _, _ := strings.Cut(h.target, "?")
@@ -274,7 +277,28 @@ func (h *hop) next(table *route.Table[*Route], asks *message.Head) (to string, b
 	if by.PathKind == PathPrefix {
 		rest = path[min(len(strings.TrimSuffix(route.NormalPath(by.Path), "/")), len(path)):]
 	}
-	return string(t.Append(nil, &ask, h.scheme, []byte(rest))), by, true
+	ask.HTTPS = h.scheme == "https"
+	text, err := t.Append(nil, &ask, &lang.X{Request: &ask, Path: []byte(path), Subject: &walker{rest: rest}})
+	return string(text), by, err == nil
+}
+
+// walker is the subject of a request that is followed: of what texts ask a subject it knows {rest} alone.
+type walker struct {
+	variables.Subject
+	rest string
+}
+
+// Rest returns what the path has beyond that of the route.
+func (w *walker) Rest() []byte { return []byte(w.rest) }
+
+// followed reports whether a request that is followed has all values of a template.
+func followed(t *lang.Template) bool {
+	for _, p := range t.Parts() {
+		if p.Source != "" && !slices.Contains(value.TemplateVariables().Names(), p.Source) && p.Source != "target" {
+			return false
+		}
+	}
+	return true
 }
 
 // resolve returns the request for a Location. It reports false where it leaves what the file knows: for a port that no

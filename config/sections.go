@@ -15,7 +15,6 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/lang"
 )
 
 // registered are the sections of other packages.
@@ -176,8 +175,8 @@ func (r *Route) ChangedKeys(next *Route) []string {
 	of := func(r *Route) schema.Target {
 		return &routeEntry{
 			Route: *r, hosts: []string{r.Host}, path: r.PathKind.String() + r.Path,
-			errors: errorPages{pages: r.ErrorPages}, redirect: r.Dest.Location, redirectStatus: r.Dest.Status,
-			when: textOf(r.When),
+			errors: errorPages{pages: r.ErrorPages}, redirectStatus: r.Dest.Status,
+			when: textOf(r.When), redirect: textOf(r.Dest.Location), rewritePath: textOf(r.Rewrite.Path),
 		}
 	}
 	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
@@ -192,12 +191,15 @@ func (r *Route) ChangedKeys(next *Route) []string {
 	return keys
 }
 
-// textOf returns the text of a condition, "" where there is none.
-func textOf(c *lang.Condition) string {
-	if c == nil {
+// textOf returns the text of a condition or a template, "" where there is none.
+func textOf[T any, P interface {
+	*T
+	String() string
+}](of P) string {
+	if of == nil {
 		return ""
 	}
-	return c.String()
+	return of.String()
 }
 
 // changedKeys compares two entries of a section and those of other packages inside them.

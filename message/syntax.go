@@ -142,3 +142,17 @@ func AppendPercent(dst []byte, c byte) []byte {
 	const digits = "0123456789ABCDEF"
 	return append(dst, '%', digits[c>>4], digits[c&15])
 }
+
+// OneSlash makes one of the slashes at dst[start:], be they turned either way: to a browser, and to many a server, a
+// path that begins with two of them is a host.
+func OneSlash(dst []byte, start int) []byte {
+	n := start
+	for n < len(dst) && (dst[n] == '/' || dst[n] == '\\') {
+		n++
+	}
+	if n-start < 2 {
+		return dst
+	}
+	dst[start] = '/'
+	return append(dst[:start+1], dst[n:]...)
+}

@@ -28,6 +28,7 @@ type dynamicKey struct {
 	host            string
 	noVia, grpc     bool
 	retry           retry.Policy
+	language        string // what the text of the template is bound to
 }
 
 // idleShare is how many destinations share the idle connections that an upstream may keep.
@@ -67,6 +68,9 @@ func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) err
 		servers: fmt.Sprint(u.Discovery.Resolver), retry: of.retry,
 		own:  b.listening(),
 		grpc: r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC(),
+	}
+	if u.Named.NeedsView() {
+		key.language = b.config.Language.Identity()
 	}
 	d := b.destinations[key]
 	if d == nil {
@@ -116,15 +120,11 @@ func (b *build) listening() string {
 
 // rulesOf returns what u says of where requests may lead.
 func rulesOf(u *config.Upstream) (*target.Template, *target.List, error) {
-	t, err := target.ParseTemplate(u.Template)
-	if err != nil {
-		return nil, nil, fmt.Errorf("dest %s: %w", u.Template, err)
-	}
 	l, err := target.ParseList(u.Allow...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("allow_dest: %w", err)
 	}
-	return t, l, nil
+	return u.Named, l, nil
 }
 
 // ownAddresses are the addresses at which the listeners of a Server listen.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
@@ -18,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 //go:embed hello.html
@@ -218,20 +216,12 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 		},
 	}
 	if c.Rewrite != (config.Rewrite{}) {
-		r.Rewrite = &proxy.Rewrite{StripPrefix: c.Rewrite.StripPrefix, AddPrefix: c.Rewrite.AddPrefix}
-		if c.Rewrite.Path != "" {
-			if r.Rewrite.Path, err = textScope().Template(c.Rewrite.Path, lang.Request); err != nil {
-				return r, fmt.Errorf("route %s: rewrite: %w", c.Name, err)
-			}
-		}
+		w := proxy.Rewrite(c.Rewrite)
+		r.Rewrite = &w
 	}
 	switch c.Dest.Kind {
 	case config.DestRedirect:
-		to, err := textScope().Template(c.Dest.Location, lang.Request)
-		if err == nil {
-			r.To, err = proxy.Redirect(to, c.Dest.Status)
-		}
-		if err != nil {
+		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
 			return r, fmt.Errorf("route %s: %w", c.Name, err)
 		}
 	case config.DestStatus:
@@ -247,15 +237,7 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 		r.Filters = append(r.Filters, proxy.RewriteLocation(r.Rewrite))
 	}
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
-		request, err := fields(c.RequestHeaders, lang.Request)
-		if err != nil {
-			return r, fmt.Errorf("route %s: %w", c.Name, err)
-		}
-		response, err := fields(c.ResponseHeaders, lang.Answer)
-		if err != nil {
-			return r, fmt.Errorf("route %s: %w", c.Name, err)
-		}
-		r.Filters = append(r.Filters, proxy.SetFields(request, response))
+		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
 	}
 	return r, nil
 }
@@ -304,24 +286,10 @@ func statusText(status int) string {
 	return fmt.Sprintf("%d %s\n", status, h1.Reason(status))
 }
 
-// textScope is what texts of a configuration may name.
-var textScope = sync.OnceValue(func() *lang.Scope {
-	s, err := variables.Scope(lang.Names{})
-	if err != nil {
-		panic(err)
-	}
-	return s
-})
-
-// fields compiles the values of fields. Braces in them that begin no value stand for themselves.
-func fields(list []config.Header, in lang.Phases) (map[string]*lang.Template, error) {
+func fields(list []config.Header) map[string]*lang.Template {
 	m := make(map[string]*lang.Template, len(list))
 	for _, f := range list {
-		t, err := textScope().LooseTemplate(f.Value, in)
-		if err != nil {
-			return nil, fmt.Errorf("header %s: %w", f.Name, err)
-		}
-		m[f.Name] = t
+		m[f.Name] = f.Template
 	}
-	return m, nil
+	return m
 }

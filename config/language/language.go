@@ -1,11 +1,16 @@
 package language
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/lang/table"
 	"github.com/edge-proxy/edge/proxy/variables"
@@ -85,6 +90,22 @@ func (l *Language) Files() (paths []string) {
 	return paths
 }
 
+// Identity tells what compiled texts are bound to: it is the same for two configurations whose texts, where they are
+// equal, mean the same.
+func (l *Language) Identity() string {
+	if l == nil {
+		return ""
+	}
+	h := sha256.New()
+	for _, one := range l.loaded {
+		fmt.Fprintf(h, "%v %p ", one.key, one.handle)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.names.Secrets)) {
+		fmt.Fprintf(h, "%q %q ", name, l.names.Secrets[name])
+	}
+	return string(h.Sum(nil))
+}
+
 // Secrets returns the secrets, for a comparison of two configurations. They are not shown.
 func (l *Language) Secrets() map[string][]byte { return l.names.Secrets }
 
@@ -99,7 +120,7 @@ func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases)
 	}
 	c, err := l.scope.Condition(n.Text, in)
 	if err != nil {
-		report(rep, n, err)
+		report(rep, n, 0, err)
 		return nil
 	}
 	return c
@@ -107,13 +128,50 @@ func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases)
 
 // Template is Condition for a template.
 func (l *Language) Template(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template {
+	return l.TemplateFrom(rep, n, 0, in)
+}
+
+// TemplateFrom is Template for the text of n from an offset on.
+func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in lang.Phases) *lang.Template {
 	if !isText(rep, n) {
 		return nil
 	}
-	t, err := l.scope.Template(n.Text, in)
+	t, err := l.scope.Template(n.Text[from:], in)
 	if err != nil {
-		report(rep, n, err)
+		report(rep, n, from, err)
 		return nil
+	}
+	return t
+}
+
+// word is what looks like a variable, and is none that there is.
+var word = expr.Text(`\{[a-z][a-z0-9_]*\}`)
+
+// Field is Template for a text in which braces may stand for themselves, as in JSON: the value of a field. A name alone
+// in braces has to be one that there is.
+func (l *Language) Field(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template {
+	if !isText(rep, n) {
+		return nil
+	}
+	t, err := l.scope.LooseTemplate(n.Text, in)
+	if err != nil {
+		report(rep, n, 0, err)
+		return nil
+	}
+	from := 0
+	for _, p := range t.Parts() {
+		if p.Source != "" {
+			from += strings.Index(n.Text[from:], p.Source) + len(p.Source)
+			continue
+		}
+		for _, at := range word.Regexp().FindAllStringIndex(p.Plain, -1) {
+			text := p.Plain[at[0]:at[1]]
+			from += strings.Index(n.Text[from:], text)
+			if _, err := l.scope.Template(text, in); err != nil {
+				report(rep, n, from, err)
+				return nil
+			}
+		}
 	}
 	return t
 }
@@ -126,14 +184,14 @@ func isText(rep *syntax.Report, n *syntax.Node) bool {
 	return n.Kind == syntax.KindString
 }
 
-// report reports what is wrong with the text of n.
-func report(rep *syntax.Report, n *syntax.Node, err error) {
+// report reports what is wrong with the text of n from an offset on.
+func report(rep *syntax.Report, n *syntax.Node, from int, err error) {
 	var wrong *lang.Error
 	if !errors.As(err, &wrong) {
 		rep.Errorf(n.Value, "", "%s", err)
 		return
 	}
-	rep.Errorf(n.Part(wrong.Offset, wrong.End), wrong.Hint, "%s", wrong.Message)
+	rep.Errorf(n.Part(from+wrong.Offset, from+wrong.End), wrong.Hint, "%s", wrong.Message)
 }
 
 // reader makes a Language.

@@ -1,7 +1,6 @@
 package value
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -173,16 +172,9 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	if _, ok := d.String(n, "a string"); !ok {
 		return false
 	}
-	if lower == "host" && !variable.Regexp().MatchString(n.Text) {
+	if lower == "host" && !strings.Contains(n.Text, "{") {
 		_, right := parseHostValue(d, nil, n)
 		return right
-	}
-	for _, v := range variable.Regexp().FindAllString(n.Text, -1) {
-		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables.names, name) {
-			hint := cmp.Or(syntax.DidYouMean(name, headerVariables.names), variableHint(name, headerVariables))
-			d.Report.Errorf(n.Value, hint, "the variable %q is not supported by this version", v)
-			return false
-		}
 	}
 	WarnForeignVariables(d.Report, n, headerVariables)
 	if strings.TrimSpace(n.Text) != n.Text {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.
@@ -46,7 +47,8 @@ type AccessLog struct {
 
 // Header is a field to set; an empty value removes it.
 type Header struct {
-	Name  string
-	Value string
-	Pos   syntax.Pos
+	Name     string
+	Value    string
+	Pos      syntax.Pos
+	Template *lang.Template `json:"-"` // of Value, where it may have values of requests
 }

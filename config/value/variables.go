@@ -6,14 +6,10 @@ import (
 
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/internal/expr"
-	"github.com/edge-proxy/edge/message"
 )
 
 // CodeForeignVariable is the code of the warnings about variables of other programs.
 const CodeForeignVariable = "foreign-variable"
-
-// variable is a variable in the value of a header, of this version or a later one.
-var variable = expr.Text(`\{[a-z][a-z0-9_]*\}`)
 
 // Variables are those that a value may have.
 type Variables struct {
@@ -30,9 +26,12 @@ var headerVariables = Variables{[]string{
 
 // TemplateVariables returns those of redirects and rewrites.
 func TemplateVariables() Variables {
-	names := message.TemplateVariables()
+	names := []string{"path", "rest", "query", "host", "scheme", "method"}
 	return Variables{names, "there are {" + strings.Join(names, "}, {") + "}"}
 }
+
+// Names returns their names.
+func (v Variables) Names() []string { return v.names }
 
 // foreignVariable is a variable as nginx, HAProxy, Apache, Caddy or Envoy write it.
 var foreignVariable = expr.Text(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
@@ -96,13 +95,19 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	if n == nil || n.Expanded {
 		return
 	}
-	for _, match := range foreignVariable.Regexp().FindAllStringSubmatch(n.Text, -1) {
-		name := strings.Join(match[1:], "")
+	for _, at := range foreignVariable.Regexp().FindAllStringSubmatchIndex(n.Text, -1) {
+		name, isEnv := "", at[2] >= 0
+		for i := 2; i < len(at); i += 2 {
+			if at[i] >= 0 {
+				name += n.Text[at[i]:at[i+1]]
+			}
+		}
 		hint := variableHint(name, ours)
-		if match[1] != "" && name == strings.ToUpper(name) && strings.Trim(name, "0123456789") != "" {
+		if isEnv && name == strings.ToUpper(name) && strings.Trim(name, "0123456789") != "" {
 			hint = "the environment variable is written ${" + name + "}"
 		}
-		rep.Warnf(CodeForeignVariable, n.Value, hint, "%s is no variable here: it is sent as it stands", match[0])
+		rep.Warnf(CodeForeignVariable, n.Part(at[0], at[1]), hint, "%s is no variable here: it is sent as it stands",
+			n.Text[at[0]:at[1]])
 	}
 }
 

@@ -249,7 +249,7 @@ func (c *comparison) route(e *Entry, old, next *routePart) {
 	if old.to != next.to {
 		e.Keys = append(e.Keys, "dest")
 		e.Details = append(e.Details, "- dest "+old.to, "+ dest "+next.to)
-	} else if old.of.Dest != next.of.Dest {
+	} else if !schema.Equal(old.of.Dest, next.of.Dest) {
 		e.Keys = append(e.Keys, "dest")
 	}
 	slices.Sort(e.Keys)

@@ -119,7 +119,7 @@ func (s *steps) filter(cfg *config.Config, name, before string) {
 func (s *steps) request(r *config.Route) {
 	const phase = "request"
 	switch w := r.Rewrite; {
-	case w.Path != "":
+	case w.Path != nil:
 		s.add(phase, r, "rewrite.path", "the path becomes %s", w.Path)
 	case w.StripPrefix != "" && w.AddPrefix != "":
 		s.add(phase, r, "rewrite.strip_prefix", "%s at the begin of the path becomes %s", w.StripPrefix, w.AddPrefix)

@@ -62,7 +62,7 @@ func destOf(c *config.Config, d *config.Dest) string {
 	case config.DestUpstream:
 		return c.Upstreams[d.Upstream].Name
 	case config.DestRedirect:
-		return d.Location
+		return d.Location.String()
 	case config.DestStatus:
 		return strconv.Itoa(d.Status)
 	}
