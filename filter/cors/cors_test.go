@@ -14,7 +14,9 @@ import (
 	"github.com/edge-proxy/edge/filter/cors"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // serve starts a proxy with a filter before an origin that has fields of its own. /dead is answered by the proxy.
@@ -165,7 +167,9 @@ func TestFilter_besideOthers(t *testing.T) {
 			}
 			return proxy.Next
 		}},
-		proxy.SetFields(map[string]string{"Origin": "https://inside.example"}, nil))
+		proxy.SetFields(map[string]*lang.Template{
+			"Origin": variables.MustTemplate("https://inside.example", lang.Request),
+		}, nil))
 	for path, want := range map[string]string{
 		"/private": "401 Allow-Origin=https://app.example Vary=Accept|Origin",
 		"/":        "200 Allow-Origin=https://app.example Vary=Origin",
