@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -36,7 +37,8 @@ func balancingKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *value.HashKey { return &e.HashKey }),
 			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
 				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
-				"`query:NAME`. Requests without a value are balanced in turns. `\"\"` is the default."},
+				"`query:NAME`, or a text with [values](DSL.md) such as `{client.ip}{path}`. Requests without a value " +
+				"are balanced in turns. `\"\"` is the default."},
 	}
 }
 
@@ -349,6 +351,9 @@ func Hashes(method string) bool {
 // entry of an upstream or of a route.
 func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey) {
 	if !given.Has("hash_key") || given.Failed("hash_key") || given.Failed("load_balancing") || key.Of == "" {
+		return
+	}
+	if key.Text() != "" && r.c.Language.Template(r.rep, given.KeyNode("hash_key"), lang.Request) == nil {
 		return
 	}
 	hint := "add load_balancing = \"ketama\""

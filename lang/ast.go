@@ -2,6 +2,7 @@ package lang
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -102,6 +103,14 @@ type node struct {
 	value    TextFunc  // of a name in a map of names
 	values   TextsFunc // likewise
 	each     eachFunc  // likewise, for the built-in ones
+}
+
+// namesPath reports whether n looks at the path as routing saw it.
+func (n *node) namesPath() bool {
+	if v := n.variable; v != nil && (v.Name == "path" || v.Name == "rest") {
+		return true
+	}
+	return slices.ContainsFunc(n.args, (*node).namesPath)
 }
 
 // literal reports whether n is written out.

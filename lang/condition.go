@@ -12,6 +12,7 @@ type Condition struct {
 	text    string
 	holds   boolFunc
 	capture bool
+	path    bool // it names the path
 }
 
 // Condition compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
@@ -39,7 +40,7 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 			return all(x)
 		}
 	}
-	return &Condition{scope: s, phases: in, text: text, holds: holds, capture: capture}, nil
+	return &Condition{scope: s, phases: in, text: text, holds: holds, capture: capture, path: n.namesPath()}, nil
 }
 
 // admit counts the instructions of the regular expressions of a text, and refuses it where those of all texts are too
@@ -93,6 +94,10 @@ func (c *Condition) Holds(x *X) bool {
 	x.State.begin()
 	return c.holds(x)
 }
+
+// NamesPath reports whether c looks at X.Path. A path may have more than one spelling, and then it may hold for one of
+// them alone.
+func (c *Condition) NamesPath() bool { return c.path }
 
 // String returns the text of c, as it was written.
 func (c *Condition) String() string { return c.text }

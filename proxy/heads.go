@@ -84,11 +84,15 @@ func (f *setField) append(dst []byte, v *lang.X) (text []byte, known bool) {
 }
 
 func setFields(x *Exchange, h *message.Head, list []setField) {
+	var v *lang.X
 	for i := range list {
 		f := &list[i]
 		value := f.fixed
 		if f.value != nil {
-			setComputed(x, h, f)
+			if v == nil {
+				v = View(x)
+			}
+			setComputed(x, h, f, v)
 			continue
 		}
 		switch {
@@ -103,8 +107,8 @@ func setFields(x *Exchange, h *message.Head, list []setField) {
 }
 
 // setComputed sets a field whose value has values of the request.
-func setComputed(x *Exchange, h *message.Head, f *setField) {
-	v, e := View(x), evaluationOf(x)
+func setComputed(x *Exchange, h *message.Head, f *setField, v *lang.X) {
+	e := evaluationOf(x)
 	text, known := f.append(e.text[:0], v)
 	e.text = text[:0]
 	value := bytes.Trim(text, " \t") // RFC 9110 §5.5: a value has no white space at its ends

@@ -28,9 +28,37 @@ func View(x *Exchange) *lang.X {
 	return e.look(x, x.Path())
 }
 
-// Holds returns a function that evaluates c, which is for the phase of a request or a later one: for Filter.When.
+// Holds returns a function that evaluates c, which is for the phase of a request or a later one: for Filter.When. See
+// Ask.
 func Holds(c *lang.Condition) func(x *Exchange) bool {
-	return func(x *Exchange) bool { return c.Holds(View(x)) }
+	return func(x *Exchange) bool { return Ask(x, View(x), c) }
+}
+
+// Ask evaluates c for v, the View of x. Some origins read a path in another way than routes do: two slashes as one, or
+// "%2F" as a slash. Where c holds for one of the readings alone, a client could step around it, so that the request is
+// refused when it would be sent on, as it is where the readings lead to different routes.
+func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
+	if !c.NamesPath() || x.refusal != nil || x.step >= stepForward {
+		return c.Holds(v)
+	}
+	target := x.routed
+	if x.route == nil {
+		target = x.Request.Target
+	}
+	e := evaluationOf(x)
+	other, differs := route.AppendLenient(e.text[:0], x.Request.Bytes(target), x.listener.reading())
+	if e.text = other[:0]; !differs {
+		return c.Holds(v)
+	}
+	usual := v.Path
+	v.Path = other
+	second := c.Holds(v)
+	v.Path = usual
+	held := c.Holds(v) // the last one: its groups are those of c
+	if held != second {
+		x.refusal = AmbiguousPath
+	}
+	return held
 }
 
 // evaluation is what texts of the language are evaluated with.

@@ -299,3 +299,67 @@ func TestView_warmAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, held %d times, %q", allocs, held, dst)
 	}
 }
+
+// A filter with a condition on the path cannot be stepped around by a spelling that origins read as that path.
+func TestFilter_whenOfTwofoldPaths(t *testing.T) {
+	guard := &proxy.Filter{When: proxy.Holds(whenOf(t, `path starts_with "/admin"`)), Request: respond}
+	r := filterRig(t, guard, &proxy.Filter{When: proxy.Holds(whenOf(t, `method == "POST" and random(2) == 1`))})
+	for target, want := range map[string]int{
+		"/admin/x": 499, "/%61dmin": 499, "/x/../admin": 499, "/own/../admin": 499,
+		"//admin": 400, "/x%2f..%2fadmin": 400, "/a//../admin": 400, "/%5cadmin": 400, "/\\admin": 400,
+		"//public": 200, "/public%2fx": 200, "/x?y=//admin": 200,
+	} {
+		if resp, body := r.post(t, target, "hello"); resp.StatusCode != want {
+			t.Errorf("%s: %s %q, want %d", target, resp.Status, body, want)
+		}
+	}
+}
+
+// No field, and no spelling of one, says what a client is or where it asked: not of a peer that is not trusted, and not
+// over HTTP/2, where ":authority" stands beside Host.
+func TestView_ofForgedFields(t *testing.T) {
+	text := "{client.ip}|{peer.ip}|{scheme}|{host}|{port}|{header.x-a}|{query.q}|{cookie.c}|{tls.sni}|{cert.verified}"
+	role := `{header.x-role == "guest"} {header.x-role != "guest"}`
+	r := filterRig(t, says(t, "X-Says", text), says(t, "X-Role", role))
+	w := testutil.Dial(t, r.addr())
+	w.Send("GET http://a.example/?q=1&%71=2&q=3 HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 10.0.0.1\r\n" +
+		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: b.example\r\nForwarded: for=10.0.0.1;proto=https\r\n" +
+		"X-A: 1\r\nx_a: 2\r\nx-A: 3\r\nX-Role: admin\r\nX-Role: guest\r\nCookie: c=1; c=2\r\nCookie: c=3\r\n" +
+		"Client-Cert: x\r\nSNI: x\r\n\r\n")
+	resp, _ := w.ReadResponse("GET")
+	want := "127.0.0.1|127.0.0.1|http|a.example|80|1, 3|1, 2, 3|1, 2, 3||false"
+	if got := resp.Header.Get("X-Says"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := resp.Header.Get("X-Role"); got != "true false" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Exchanges that are under way at once on one reactor have groups and texts of their own.
+func TestRoute_matchOfOthers(t *testing.T) {
+	waiting := make(chan proxy.Ref, 1)
+	hold := &proxy.Filter{NamesMatch: true, Request: func(x *proxy.Exchange) proxy.Verdict {
+		name := templateOf(t, "{match.1}").Append(nil, proxy.View(x))
+		proxy.SetText(x, "name", name)
+		if string(name) == "first" {
+			waiting <- x.Ref()
+			return proxy.Park
+		}
+		return proxy.Next
+	}}
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{{When: whenOf(t, `path ~ "^/a/(.*)$"`), To: proxy.Answer(200, "", "ok"),
+			Filters: []*proxy.Filter{hold, says(t, "X-Says", "{match.1} {local.name}")}}}
+	})
+	first, second := testutil.Dial(t, r.addr()), testutil.Dial(t, r.addr())
+	first.Send("GET /a/first HTTP/1.1\r\nHost: h\r\n\r\n")
+	ref := <-waiting
+	second.Send("GET /a/second HTTP/1.1\r\nHost: h\r\n\r\n")
+	resp, _ := second.ReadResponse("GET")
+	ref.Resume(proxy.Next)
+	other, _ := first.ReadResponse("GET")
+	if a, b := other.Header.Get("X-Says"), resp.Header.Get("X-Says"); a != "first first" || b != "second second" {
+		t.Errorf("%q and %q", a, b)
+	}
+}

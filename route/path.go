@@ -96,6 +96,26 @@ func AppendPath(dst, target []byte, how Reading) []byte {
 	return resolvePath(dst, path, 0)
 }
 
+// AppendLenient appends the path of a target as servers read it that take more than "/" for a slash, and several
+// slashes for one. It reports whether that is another path than AppendPath has, and appends nothing where it is not.
+func AppendLenient(dst, target []byte, how Reading) (read []byte, differs bool) {
+	path, plain := pathOf(target)
+	if plain || how.Paths == PathsRaw || len(path) == 0 || path[0] != '/' {
+		return dst, false
+	}
+	options, start := lenient, len(dst)
+	if how.Parameters == ParametersStripped {
+		options |= withoutParameters
+	}
+	dst = AppendPath(dst, target, how)
+	usual := len(dst)
+	dst = resolvePath(dst, path, options)
+	if bytes.Equal(dst[start:usual], dst[usual:]) {
+		return dst[:start], false
+	}
+	return append(dst[:start], dst[usual:]...), true
+}
+
 // NormalPath returns the one spelling that rules have for a path, which begins with a slash: unreserved characters
 // decoded, the other encodings in upper case, dot segments resolved (RFC 3986 §6.2.2).
 func NormalPath(path string) string { return string(resolvePath(nil, []byte(path), 0)) }

@@ -150,3 +150,18 @@ func TestPathOf(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendLenient(t *testing.T) {
+	for _, c := range []struct{ target, want string }{
+		{"/a/b?c=//d", ""}, {"/%61/./b", ""}, {"//a", "/a"}, {"/a%2fb", "/a/b"}, {"/a/x%5c..%5Cb", "/a/b"},
+		{"/a//../b", "/b"}, {"/a\\b", "/a/b"}, {"*", ""}, {"a.example:443", ""},
+	} {
+		got, differs := AppendLenient([]byte("x"), []byte(c.target), Reading{})
+		if string(got) != "x"+c.want || differs != (c.want != "") {
+			t.Errorf("%s: %q %v", c.target, got, differs)
+		}
+		if _, differs := AppendLenient(nil, []byte(c.target), Reading{Paths: PathsRaw}); differs {
+			t.Errorf("%s differs where routes see it as it came", c.target)
+		}
+	}
+}

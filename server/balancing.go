@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -70,7 +71,7 @@ func (b *build) destination(
 		Failover: failover, Limits: m.limiter(), Meter: b.server.traffic.Upstream(u.Name),
 	}
 	if method.Hash != nil {
-		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of
+		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey), b.config.Language.Scope()).of
 	}
 	return proxy.To(p, o)
 }
@@ -146,9 +147,16 @@ type scratch struct {
 	_     [40]byte
 }
 
-func newKeys(reactors int, method *balance.Method, key value.HashKey) *keys {
+// newKeys makes keys of what key says, a text of which scope has the names.
+func newKeys(reactors int, method *balance.Method, key value.HashKey, scope *lang.Scope) *keys {
 	k := &keys{hash: method.Hash, scratch: make([]scratch, reactors)}
 	name := key.Name
+	if text := key.Text(); text != "" {
+		if t, err := scope.Template(text, lang.Request); err == nil { // config has compiled it, too
+			k.from = func(dst []byte, x *proxy.Exchange) []byte { return t.Append(dst, proxy.View(x)) }
+			return k
+		}
+	}
 	switch key.Of {
 	case "path":
 		k.from = func(dst []byte, x *proxy.Exchange) []byte { return append(dst, x.Path()...) }

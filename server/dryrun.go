@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -112,6 +113,7 @@ type dryRun struct {
 	request *DryRequest
 	routes  []*config.Route // as the snapshot has them
 	zone    string          // where the process runs
+	scope   *lang.Scope     // of the texts of the configuration
 	result  DryResult
 
 	explainErr error
@@ -119,6 +121,7 @@ type dryRun struct {
 
 // snapshot returns the routes, which lead to destinations that show what they would send.
 func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
+	d.scope = cfg.Language.Scope()
 	var routes []proxy.Route
 	for _, c := range d.routes {
 		r, err := baseRoute(c)
@@ -158,7 +161,7 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	if len(index) == 0 && len(u.Discovery.Sources) == 0 && u.Failover == "" {
 		return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil })
 	}
-	by := chooserOf(u, c, set, index)
+	by := chooserOf(u, c, set, index, d.scope)
 	choose := func(x *proxy.Exchange) string {
 		if d.result.Backend, d.result.Cookie = by.pick(x); len(u.Backends) == 0 {
 			return ""
@@ -242,7 +245,9 @@ type chooser struct {
 	index  []int // of backends, by the slots of their set
 }
 
-func chooserOf(u *config.Upstream, c *config.Route, set *backend.Set, index []int) (by chooser) {
+func chooserOf(
+	u *config.Upstream, c *config.Route, set *backend.Set, index []int, scope *lang.Scope,
+) (by chooser) {
 	by.cookie, by.index = u.Sticky.Cookie, index
 	if s := u.Sticky; s.Cookie != "" && len(s.Secrets) > 0 {
 		o := sticky.Options{Service: u.Name, Name: s.Cookie, TTL: s.TTL, Secrets: s.Secrets}
@@ -258,7 +263,7 @@ func chooserOf(u *config.Upstream, c *config.Route, set *backend.Set, index []in
 			backends[i] = balance.Backend{Name: b.String(), Weight: b.Weight}
 		}
 	}
-	by.keys, by.picker = newKeys(1, method, cmp.Or(c.HashKey, u.HashKey)), method.New(0, 1)
+	by.keys, by.picker = newKeys(1, method, cmp.Or(c.HashKey, u.HashKey), scope), method.New(0, 1)
 	by.view = balance.NewView(backends, nil)
 	if method.Prepare != nil {
 		method.Prepare(by.view)

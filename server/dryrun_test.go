@@ -145,7 +145,10 @@ buffer_request = "1m"
 
 // The backend that a dry run names for the key of a request is the one that a server sends it to.
 func TestDryRun_byKey(t *testing.T) {
-	for _, method := range []string{"ketama\"\nhash_key = \"query:id", "maglev\"\nhash_key = \"path", "ip_hash"} {
+	for _, method := range []string{
+		"ketama\"\nhash_key = \"query:id", "ketama\"\nhash_key = \"{query.id}{path}",
+		"maglev\"\nhash_key = \"path", "ip_hash",
+	} {
 		var backends []string
 		for i := range 4 {
 			backends = append(backends, fmt.Sprintf("{ address = %q, weight = %d }", mirror(t, fmt.Sprint(i)), 1+i%2))

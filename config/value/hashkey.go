@@ -11,12 +11,15 @@ import (
 
 // HashKey is what of a request decides which backend it goes to. The zero value is nothing that was said.
 type HashKey struct {
-	Of   string // client_ip, path, uri, host, header, cookie or query
-	Name string // of the header, cookie or parameter
+	Of   string // client_ip, path, uri, host, header, cookie or query; "text" for a template
+	Name string // of the header, cookie or parameter; the template
 }
 
 // String returns k as it is written.
 func (k HashKey) String() string {
+	if k.Of == hashedText {
+		return k.Name
+	}
 	if k.Name != "" {
 		return k.Of + ":" + k.Name
 	}
@@ -31,8 +34,20 @@ var (
 	hashedNamed = []string{"header", "cookie", "query"}
 )
 
+// hashedText is what HashKey.Of is for a template of the language.
+const hashedText = "text"
+
+// Text returns the template that k is, "" where it is none.
+func (k HashKey) Text() string {
+	if k.Of != hashedText {
+		return ""
+	}
+	return k.Name
+}
+
 // hashKeyHint lists what there is.
-const hashKeyHint = `write "client_ip", "path", "uri", "host", "header:NAME", "cookie:NAME" or "query:NAME"`
+const hashKeyHint = `write "client_ip", "path", "uri", "host", "header:NAME", "cookie:NAME" or "query:NAME", ` +
+	`or a text such as "{header.x-user}{path}"`
 
 // sameHashKeys are the words of nginx and HAProxy for them.
 var sameHashKeys = map[string]string{
@@ -47,6 +62,9 @@ func parseHashKey(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) 
 	s, ok := d.String(n, "a part of a request")
 	if !ok {
 		return HashKey{}, false
+	}
+	if strings.Contains(s, "{") { // config compiles it
+		return HashKey{Of: hashedText, Name: s}, true
 	}
 	of, name, named := strings.Cut(s, ":")
 	hint := hashKeyHint
