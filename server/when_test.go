@@ -214,3 +214,66 @@ func TestWhen_listsRefreshUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
 	}
 }
+
+// Texts with values of requests: in redirects, paths, fields and destinations.
+func TestTemplates_ofConfigurations(t *testing.T) {
+	to := mirror(t, "one")
+	_, port, _ := strings.Cut(to, ":")
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[maps.tier]
+values = { alice = "gold" }
+[maps.place]
+values = { a = "127.0.0.1" }
+[secrets]
+links = "f3b1c0de"
+[[routes]]
+path = "/old/*"
+when = 'path ~ "^/old/([a-z]+)/([0-9]+)$"'
+redirect.to = "/new/{match.2}/{match.1}?by={header.x-user}"
+[[routes]]
+pattern = "/v1/*"
+dest = "%s"
+rewrite.path = '{path.cut_prefix("/v1")}'
+headers.request.X-Forwarded-Host = '{map.tier[header.x-user] ?? "tin"}'
+headers.response = { X-Said = "{status} {\"a\":1} {method}", X-None = "{header.x-none}" }
+[[routes]]
+pattern = "/to/*"
+dest = 'http://{map.place[query.at]}:%s'
+allow_dest = ["http://127.0.0.1:%[2]s", "127.0.0.0/8"]
+[[routes]]
+path = "/signed"
+dest = "redirect:/x?sig={hex(hmac(secret.links, path))}"
+`, to, port)
+	url := urlOf(t, s, "web")
+	for _, test := range []struct{ path, field, want string }{
+		{"/old/page/17", "X-User: a&b", "308 /new/17/page?by=a%26b"},
+		{"/old/page", "", "404 "},
+		{"/signed", "", "308 /x?sig=" + signed},
+	} {
+		resp := askFor(t, "GET", url+test.path, test.field)
+		if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location")); got != test.want {
+			t.Errorf("%s: %s, want %s", test.path, got, test.want)
+		}
+	}
+	for user, tier := range map[string]string{"alice": "gold", "bob": "tin"} {
+		resp := askFor(t, "GET", url+"/v1/x?q=1", "X-User: "+user)
+		if body := bodyOf(t, resp); !strings.Contains(body, "GET /x?q=1 ") ||
+			!strings.Contains(body, "X-Forwarded-Host="+tier+" ") {
+			t.Errorf("%s: %s", user, body)
+		}
+		if said, none := resp.Header.Get("X-Said"), resp.Header["X-None"]; said != `200 {"a":1} GET` || none != nil {
+			t.Errorf("the answer has %q and %q", said, none)
+		}
+	}
+	for at, want := range map[string]int{"a": 200, "b": 403} {
+		if got := askFor(t, "GET", url+"/to/x?at="+at).StatusCode; got != want {
+			t.Errorf("to %s: %d, want %d", at, got, want)
+		}
+	}
+}
+
+// signed is HMAC-SHA256 of "/signed" with the key f3b1c0de.
+const signed = "f103148a66460f1c4528225cf40ad044419568d215bb72dd627f63c3fb888e11"
