@@ -1,6 +1,8 @@
 package outside
 
 import (
+	"sync/atomic"
+
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
@@ -22,7 +24,7 @@ func (g *Greet) Check(r *edge.Report) {
 
 func init() { edge.RegisterFilter("greet", "Greets those who know the key.", NewGreet) }
 
-type greeted struct{ times int }
+type greeted struct{ times atomic.Int32 }
 
 // NewGreet makes a filter that counts over reloads.
 func NewGreet(g *Greet, b *edge.Build) (*proxy.Filter, error) {
@@ -33,10 +35,9 @@ func NewGreet(g *Greet, b *edge.Build) (*proxy.Filter, error) {
 	counter := b.Counter("greeted")
 	seen, err := edge.Keep(b, "seen", func() (*greeted, error) { return &greeted{}, nil })
 	return &proxy.Filter{Name: "greet", Request: func(x *proxy.Exchange) proxy.Verdict {
-		if x.Request.Get("X-Key") != string(g.Key) || seen.times >= g.Limit {
+		if x.Request.Get("X-Key") != string(g.Key) || int(seen.times.Add(1)) > g.Limit {
 			return proxy.Next
 		}
-		seen.times++
 		counter.Add(x)
 		return proxy.Respond(200, g.Text.Append(nil, proxy.View(x)))
 	}}, err
