@@ -60,7 +60,7 @@ func TestAll_examples(t *testing.T) {
 		}
 		for _, k := range of.Keys {
 			value := k.Example
-			if value == "" {
+			if value == "" && k.Default != "false" {
 				value = k.Default
 			}
 			text := "[filters.x]\ntype = \"" + of.Name + "\"\n" + required.String()

@@ -48,6 +48,7 @@ var floors = [][]string{
 	{"filter"},
 	{"filter/delay"},
 	{"filter/access", "filter/fault", "filter/maintenance", "filter/ratelimit", "filter/requestlimits"},
+	{"filter/all"},
 	{"."},
 	{"internal/warm", "internal/filterrig"},
 	{"config/import/plan"},

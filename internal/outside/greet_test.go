@@ -96,7 +96,8 @@ func TestGreet_mistakes(t *testing.T) {
 		"key = \"k\"\ntxt = \"you\"":    `5:1: error: unknown key "txt" in [filters.hello]`,
 		"key = \"k\"\ntext = \"{pth}\"": `5:10: error: `,
 	} {
-		_, rep := config.Parse("edge.toml", []byte("http.listen = \":0\"\n[filters.hello]\ntype = \"greet\"\n"+text+"\n"))
+		text := "http.listen = \":0\"\n[filters.hello]\ntype = \"greet\"\n" + text + "\n"
+		_, rep := config.Parse("edge.toml", []byte(text))
 		if len(rep.Errors) != 1 || !strings.Contains(rep.Errors[0].Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, rep.Errors, want)
 		}
