@@ -124,7 +124,7 @@ func elsewhere(name string) string {
 	if slices.Contains(Own, name) {
 		return `this program was built without it: import _ "github.com/edge-proxy/edge/filter/all"`
 	}
-	return ""
+	return "edge modules lists the types of this program, and edge build links modules that have others"
 }
 
 // ConditionType is the type of keys for conditions that are asked in some phases. Its values are Sources.

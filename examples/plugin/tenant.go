@@ -3,7 +3,7 @@ package tenant
 import (
 	"time"
 
-	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -11,7 +11,7 @@ import (
 
 // Config has the keys of a table [filters.NAME] with type = "tenant".
 type Config struct {
-	From *lang.Template `edge:"from" doc:"The tenant." default:"{header.x-tenant}" example:"\"{cookie.tenant}\""`
+	From *lang.Template `edge:"from" doc:"The tenant." default:"{header.x-tenant}" example:"{cookie.tenant}"`
 
 	Known []string `edge:"known" doc:"Others are answered 403." required:"true" example:"[\"acme\", \"globex\"]"`
 
@@ -20,7 +20,7 @@ type Config struct {
 }
 
 // Check says what the types of the keys cannot.
-func (c *Config) Check(r *filter.Report) {
+func (c *Config) Check(r *edge.Report) {
 	for i, name := range c.Known {
 		if name == "" {
 			r.Element("known", i, len(c.Known)).Errorf("requests without a tenant are refused", "a tenant has a name")
@@ -29,7 +29,7 @@ func (c *Config) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("tenant", "Refuses tenants that it does not know, and names the others.", New)
+	edge.RegisterFilter("tenant", "Refuses tenants that it does not know, and names the others.", New)
 }
 
 // tenant is what a filter keeps for an exchange, from one phase to the next.
@@ -44,12 +44,12 @@ var local = proxy.NewLocal[tenant]()
 type rules struct {
 	*Config
 	known                 map[string]string
-	passed, refused, slow *filter.Counter
+	passed, refused, slow *edge.Counter
 }
 
 // New makes a filter of c, for a file or for a program.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func New(c *Config, b *edge.Build) (*proxy.Filter, error) {
+	c, err := edge.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

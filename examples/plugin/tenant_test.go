@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -72,6 +73,31 @@ func TestNew_refuses(t *testing.T) {
 	} {
 		if _, err := New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", c, err, want)
+		}
+	}
+}
+
+// A table of a file is what New gets, with the defaults, and mistakes have their places.
+func TestConfig_ofAFile(t *testing.T) {
+	const file = "[http]\nlisten = \":0\"\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\nfilters = [\"a\"]\n" +
+		"[filters.a]\ntype = \"tenant\"\n"
+	c, report := config.Parse("edge.toml", []byte(file+"known = \"acme\"\n"))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	got := c.Defined[0].Config.(*Config)
+	if got.From.String() != "{header.x-tenant}" || got.Field != "X-Tenant" || got.Slow != time.Second ||
+		len(got.Known) != 1 {
+		t.Errorf("%+v", got)
+	}
+	for text, want := range map[string]string{
+		"":                           `a filter of type "tenant" needs "known"`,
+		"know = \"acme\"\n":          "unknown key \"know\"",
+		"known = [\"acme\", \"\"]\n": "edge.toml:9:",
+	} {
+		if _, report := config.Parse("edge.toml", []byte(file+text)); report.OK() ||
+			!strings.Contains(report.Errors[0].Error(), want) {
+			t.Errorf("%q: %v, want %s", text, report.Errors, want)
 		}
 	}
 }
