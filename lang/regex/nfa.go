@@ -19,7 +19,7 @@ import (
 //	0 1 2 3 4 5    one: 0 1 2 3 4; two: 2; a jump from 0 and 1 to 4
 //
 //	node i is bit i%64 of word i/64 of a set, a set has words words
-//	starts[holds] is what a match begins with where the assertions holds are true, nil if these never are
+//	set start[holds] of starts is what a match begins with where the assertions holds are true
 type nfa struct {
 	words          int
 	last           int      // the node of the end
@@ -30,7 +30,8 @@ type nfa struct {
 	jumps          []jump
 	assertions     []assertion // in the order of their nodes
 	waiting        []uint64    // the nodes of the assertions
-	starts         [1 << 6][]uint64
+	start          [1 << 6]uint8
+	starts         []uint64
 	used           syntax.EmptyOp // assertions of the pattern
 	load           int            // words that one byte has looked at, at most
 }
@@ -312,12 +313,16 @@ func union(a, b []uint64) {
 
 // begin fills in the starts.
 func (m *nfaMaker) begin() {
+	seen := uint64(0)
 	for _, before := range []rune{-1, '\n', 'a', ' '} {
 		for _, after := range []rune{-1, '\n', 'a', ' '} {
 			holds := syntax.EmptyOpContext(before, after) & m.used
-			if m.starts[holds] == nil {
-				m.starts[holds] = m.set()
-				m.follow(m.starts[holds], uint32(m.prog.Start), holds, false)
+			if seen&(1<<holds) == 0 {
+				seen |= 1 << holds
+				m.start[holds] = uint8(len(m.starts) / m.words)
+				set := m.set()
+				m.follow(set, uint32(m.prog.Start), holds, false)
+				m.starts = append(m.starts, set...)
 			}
 		}
 	}
@@ -343,7 +348,7 @@ func (n *nfa) match(t *tracks, p *Pattern, b []byte, from int) bool {
 			before = r
 		}
 		if i == from || !p.anchored {
-			union(now, n.starts[holds])
+			union(now, n.starts[int(n.start[holds])*n.words:][:n.words])
 		}
 		if len(n.assertions) > 0 {
 			n.decide(now, done, holds)
