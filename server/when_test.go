@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -158,8 +159,12 @@ func TestWhen_reloadOfLists(t *testing.T) {
 	if !report.OK() {
 		t.Fatal(report.Errors)
 	}
+	if diff, err := s.Apply(cfg); err != nil || !slices.Equal(diff.Changed, []string{"list blocked"}) {
+		t.Errorf("%v %v", diff, err)
+	}
+	cfg, _ = loadList(t, dir, tables, "")
 	if diff, err := s.Apply(cfg); err != nil || !diff.Empty() {
-		t.Errorf("%v %v: the configuration says the same", diff, err)
+		t.Errorf("%v %v: nothing has changed", diff, err)
 	}
 	if mallory, eve := statusFor(t, s, "mallory"), statusFor(t, s, "eve"); mallory != 204 || eve != 403 {
 		t.Errorf("after the reload: %d %d", mallory, eve)

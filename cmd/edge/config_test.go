@@ -146,6 +146,37 @@ func TestRun_reloadReadsIncludesAndSecretsAgain(t *testing.T) {
 	}
 }
 
+func TestRun_reloadOfLists(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"edge.toml": "log.output = []\nhttp.listen = '127.0.0.1:0'\n[lists.at]\ntype = 'texts'\nfile = 'at.txt'\n" +
+			"[[routes]]\nwhen = 'path in list.at'\ndest = 'status:204'\n",
+		"at.txt": "/a\n",
+	})
+	e := runIn(t, dir)
+	want := func(when string, a, b int) {
+		t.Helper()
+		for path, status := range map[string]int{"/a": a, "/b": b} {
+			if resp, _ := testutil.Get(t, client(t), "http://"+e.addr+path); resp.StatusCode != status {
+				t.Errorf("%s %s is answered %d, want %d", when, path, resp.StatusCode, status)
+			}
+		}
+	}
+	change := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "at.txt"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.Signal(syscall.SIGHUP)
+	}
+	want("before,", 204, 404)
+	change("/b\n")
+	e.WaitLine(`"msg":"configuration reloaded","changes":{"changed":\["list at"\]}`)
+	want("after a reload", 404, 204)
+	change("/a\n  \"b\n")
+	e.WaitLine(`"level":"ERROR".*at.txt:2:\d+: error: `)
+	e.WaitLine(`reload failed, nothing has changed`)
+	want("after a refused reload", 404, 204)
+}
+
 func TestCheck_files(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"edge.yaml":  "include: [a.toml]\nhttp: {listen: ':80'}\nroutes: [{pattern: /*, dest: 'status:204'}]\n",

@@ -111,10 +111,7 @@ func (f *Follower) look(now time.Time) (next time.Duration) {
 
 // refreshNow looks at the file of t.
 func (t *followed) refreshNow(tell func(Change)) {
-	c := Change{Kind: "list", Name: t.key.name, File: t.file}
-	if t.key.pairs {
-		c.Kind = "map"
-	}
+	c := Change{Kind: t.key.kind(), Name: t.key.name, File: t.file}
 	u, err := t.handle.Refresh()
 	switch {
 	case err == nil && (u.Changed || *t.failed != ""):

@@ -42,6 +42,7 @@ type loaded struct {
 	file    string // "": there is none
 	refresh time.Duration
 	update  *table.Update // nil: its content could not be read
+	differs bool          // from what the handle has in force
 }
 
 // Tables are the handles of a process. Safe for any goroutine.
@@ -92,6 +93,28 @@ func (t *Tables) table(name string, keys table.Keys) *table.Map {
 	return table.NewMap(name, t.options(keys))
 }
 
+// Differing returns the lists and maps whose content is another one than that in force when Read was called, as
+// "list office". Those that were not in force are not among them.
+func (l *Language) Differing() (titles []string) {
+	if l == nil {
+		return nil
+	}
+	for i := range l.loaded {
+		if one := &l.loaded[i]; one.differs {
+			titles = append(titles, one.key.kind()+" "+one.key.name)
+		}
+	}
+	return titles
+}
+
+// kind is list or map.
+func (k *tableKey) kind() string {
+	if k.pairs {
+		return "map"
+	}
+	return "list"
+}
+
 // Commit puts what Read has read into force: it is for the moment in which the configuration takes effect. Once more it
 // does nothing.
 func (l *Language) Commit() {
@@ -118,10 +141,12 @@ func (r *reader) load(key tableKey, h handle, s table.Source, refresh time.Durat
 	if !r.options.Open {
 		s.File = ""
 	}
-	var err error
-	if one.update, err = h.Prepare(s); err != nil {
-		one.update = nil
+	inForce := !h.Stats().Built.IsZero()
+	u, err := h.Prepare(s)
+	if err != nil {
 		r.reportTable(err, path, g)
+	} else {
+		one.update, one.differs = u, inForce && u.Changed
 	}
 	r.language.loaded = append(r.language.loaded, one)
 }

@@ -20,13 +20,17 @@ func (n *Node) Part(from, to int) Span {
 	if n.Value.Source.Colon && isBlock(r.src, n.Value.From) {
 		indents = r.blockIndent(n.Value.From)
 	}
-	for ; indents > 0; indents-- { // but for blocks of YAML that say how far they are indented, the first one is right
+	least := max(0, indents-indentsMax)
+	for ; indents > least; indents-- { // but for blocks of YAML that say how far they are indented, the first is right
 		if r.read(n.Value, indents) {
 			return r.span(n.Value.Source)
 		}
 	}
 	return n.Value
 }
+
+// indentsMax is how many blanks a block of YAML may begin with, beyond its indentation, for its parts to be found.
+const indentsMax = 64
 
 // rereader reads a string a second time and notes where a part of its text stands. It knows the text, so that it can
 // tell when it has gone astray: it accepts a little more than the parsers do.

@@ -201,3 +201,38 @@ func TestNode_partInABlock(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a file is, the places of parts of its strings lie in it, and follow each other.
+func FuzzNode_part(f *testing.F) {
+	for _, text := range []string{
+		"k = \"a\\u00e9\\n\"", "k = \"\"\"\n a\\\n  b\"\"\"", "k: >2+\n  a\n\n   b\n\n", "k: 'a''b\n\n  c'",
+		"k: \"\\\n x\\x41\"",
+		`{"k": "\ud83d\ude00\/"}`, "k: |\n\n\n", "k: &a !!str x y\nz: *a",
+	} {
+		f.Add("f", text)
+		f.Add("f.yaml", text)
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		rep := &Report{}
+		root, _ := ParseTree(NewSource(name, []byte(text), 0), rep)
+		var walk func(n *Node)
+		walk = func(n *Node) {
+			for _, c := range n.Children {
+				walk(c)
+			}
+			if n.Kind != KindString || !n.Value.IsValid() {
+				return
+			}
+			last := 0
+			for i := range min(len(n.Text), 100) {
+				at := n.Part(i, i+1)
+				if at.From < 0 || at.From >= at.To || at.To > len(at.Source.Text) || at.From < last && at != n.Value {
+					t.Fatalf("byte %d of %q in %q is at %d to %d, after %d", i, n.Text, text, at.From, at.To, last)
+				}
+				last = at.From
+			}
+			n.Part(len(n.Text), len(n.Text)).Pos()
+		}
+		walk(root)
+	})
+}

@@ -1,11 +1,15 @@
 package value
 
 import (
+	"cmp"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/internal/expr"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // CodeForeignVariable is the code of the warnings about variables of other programs.
@@ -89,13 +93,42 @@ func variableHint(name string, ours Variables) string {
 	return ours.list
 }
 
+// foreignMax bounds the warnings about one text: each looks for its place.
+const foreignMax = 20
+
+// plain is the language without the names of a program.
+var plain = sync.OnceValue(func() *lang.Scope {
+	s, err := lang.NewScope(lang.Names{})
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
+
+// languageHint says what the language has for a variable of another program, or "".
+func languageHint(text string) string {
+	_, err := plain().Template("{"+text+"}", lang.Always)
+	wrong := (*lang.Error)(nil)
+	if !errors.As(err, &wrong) {
+		return ""
+	}
+	here, found := strings.CutPrefix(wrong.Hint, "here it is called ")
+	switch {
+	case !found:
+		return ""
+	case strings.Contains(here, " "):
+		return wrong.Hint
+	}
+	return "write {" + here + "}"
+}
+
 // WarnForeignVariables warns of variables of other programs in the string n, which is sent as it stands. What ${…}
 // stands for is left alone: it may be a password with a dollar.
 func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	if n == nil || n.Expanded {
 		return
 	}
-	for _, at := range foreignVariable.Regexp().FindAllStringSubmatchIndex(n.Text, -1) {
+	for _, at := range foreignVariable.Regexp().FindAllStringSubmatchIndex(n.Text, foreignMax) {
 		name, isEnv := "", at[2] >= 0
 		for i := 2; i < len(at); i += 2 {
 			if at[i] >= 0 {
@@ -103,6 +136,9 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 			}
 		}
 		hint := variableHint(name, ours)
+		if hint == ours.list {
+			hint = cmp.Or(languageHint(n.Text[at[0]:at[1]]), hint)
+		}
 		if isEnv && name == strings.ToUpper(name) && strings.Trim(name, "0123456789") != "" {
 			hint = "the environment variable is written ${" + name + "}"
 		}

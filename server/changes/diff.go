@@ -130,8 +130,22 @@ func Of(old, next *config.Config) Diff {
 			d.Entries = append(d.Entries, c.removed(&p))
 		}
 	}
+	d.addTables(next)
 	d.Restart = append(config.RestartKeys(old, next), socketKeys(old, next)...)
 	return d
+}
+
+// addTables adds the lists and maps that are written as before, and whose files have other content than what is in
+// force.
+func (d *Diff) addTables(next *config.Config) {
+	for _, title := range next.Language.Differing() {
+		if slices.Contains(d.Changed, title) {
+			continue
+		}
+		kind, name, _ := strings.Cut(title, " ")
+		d.Changed = append(d.Changed, title)
+		d.Entries = append(d.Entries, Entry{Action: Changed, Kind: kind, Name: name, Details: []string{"~ its file"}})
+	}
 }
 
 // socketPrefix begins the names of socketKeys.
