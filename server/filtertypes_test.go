@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 // noteConfig is that of a type of filters that write their names into a field of the answer.
@@ -109,7 +111,7 @@ filters = ["!b", "!d", "!mine", "!a"]
 
 // Filters run in the order listener, [defaults], route, and each list takes out what runs before it.
 func TestFilterTypes_order(t *testing.T) {
-	mine := &proxy.Filter{Name: "mine", Response: func(x *proxy.Exchange) proxy.Verdict {
+	mine := &proxy.Filter{Response: func(x *proxy.Exchange) proxy.Verdict {
 		x.Response.Set("X-Filters", x.Response.Get("X-Filters")+" mine")
 		return proxy.Next
 	}}
@@ -164,8 +166,14 @@ func TestFilterTypes_reloadKeeps(t *testing.T) {
 		}
 	}()
 	ref := <-waiting
-	apply(t, s, "%s", with+"identity = \"two\"\n")
+	d := apply(t, s, "%s", with+"identity = \"two\"\n")
 	next := <-tallies
+	changed := func(e changes.Entry) bool {
+		return e.Title() == "filter t" && e.Action == changes.Changed && slices.Equal(e.Keys, []string{"identity"})
+	}
+	if !slices.ContainsFunc(d.Entries, changed) {
+		t.Errorf("the reload tells %+v", d.Entries)
+	}
 	get(t, s, "web", "/")
 	if next.seen.Load() != 1 || of.seen.Load() != 3 {
 		t.Errorf("the filter with another identity counts for the first one")

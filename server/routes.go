@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	_ "embed" // the hello page
 	"fmt"
 	"log/slog"
@@ -124,16 +123,21 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	return named, nil
 }
 
-// filters returns the filters of these names. Each is made once for a generation.
+// filters returns the filters of these names, which are theirs from then on: routes take them out by name. Each is made
+// once for a generation.
 func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
 	for _, name := range names {
-		f := cmp.Or(b.server.opts.Filters[name], b.made[name])
-		if f == nil {
+		f := b.made[name]
+		if own := b.server.opts.Filters[name]; f == nil && own != nil {
+			named := *own
+			named.Name = name
+			f = &named
+		} else if f == nil {
 			if f, err = b.makeFilter(name); err != nil {
 				return nil, err
 			}
-			b.made[name] = f
 		}
+		b.made[name] = f
 		list = append(list, f)
 	}
 	return list, nil

@@ -384,7 +384,7 @@ func (s *Server) Stop() error {
 			l.removeFile()
 		}
 	}
-	s.kept.Close()
+	errs := s.kept.Close()
 	s.tickets.Stop()
 	if s.present.certs != nil {
 		s.present.certs.Stop()
@@ -395,7 +395,6 @@ func (s *Server) Stop() error {
 	for _, of := range s.present.services {
 		of.stop()
 	}
-	var errs []error
 	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {
 		errs = append(errs, k.close())
 	}
