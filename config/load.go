@@ -260,8 +260,11 @@ func checkRouteFilters(r *resolver, e *routeEntry) {
 	list.Check(r.rep, r.filters)
 }
 
-// warnUnusedFilters warns of filters that nothing names.
+// warnUnusedFilters warns of filters that nothing names: with an error, a list may name one wrongly.
 func warnUnusedFilters(r *resolver) {
+	if !r.rep.OK() {
+		return
+	}
 	lists := [][]string{r.c.Filters}
 	for i := range r.c.Listeners {
 		lists = append(lists, r.c.Listeners[i].Filters)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
@@ -46,16 +47,18 @@ func (b *build) makeRoutes() error {
 		return err
 	}
 	b.snapshot.Hold(tenureOf(b.claims))
+	made := make(map[string]*proxy.Snapshot) // by the filters of listeners
 	for i := range b.config.Listeners {
 		l := &b.config.Listeners[i]
-		if len(l.Filters) == 0 {
-			continue
+		key := strings.Join(l.Filters, "\n")
+		if made[key] == nil && key != "" {
+			if made[key], err = b.snapshotFor(list, routes, l.Filters, named); err != nil {
+				return fmt.Errorf("listener %s: %w", l.Name, err)
+			}
 		}
-		own, err := b.snapshotFor(list, routes, l.Filters, named)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+		if key != "" {
+			b.snapshot.For(l.Name, made[key])
 		}
-		b.snapshot.For(l.Name, own)
 	}
 	return nil
 }

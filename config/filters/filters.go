@@ -117,8 +117,8 @@ func Section() *schema.Section {
 const CodeUnused = "unused-filter"
 
 // Own are the types of edge itself, which a program has that imports package filter/all.
-var Own = []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "request_limits",
-	"security_headers"}
+var Own = []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit",
+	"request_limits", "security_headers"}
 
 func elsewhere(name string) string {
 	if slices.Contains(Own, name) {

@@ -8,5 +8,6 @@ import (
 	_ "github.com/edge-proxy/edge/filter/fault"
 	_ "github.com/edge-proxy/edge/filter/headers"
 	_ "github.com/edge-proxy/edge/filter/maintenance"
+	_ "github.com/edge-proxy/edge/filter/ratelimit"
 	_ "github.com/edge-proxy/edge/filter/requestlimits"
 )

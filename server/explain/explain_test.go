@@ -476,7 +476,7 @@ filters = ["!browsers"]
 	for url, want := range map[string]string{
 		"http://x:8080/app": "careful, of type security_headers: .* browsers, of type csrf, when path .* " +
 			"own, of type csrf: .*",
-		"http://x:8080/api": "careful, .* taken out by the route, but for BeforeRoute: browsers, of type csrf, .*",
+		"http://x:8080/api": "careful, .* browsers, of type csrf, when .*: taken out by the route",
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var steps []string

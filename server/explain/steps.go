@@ -84,35 +84,49 @@ func (s *steps) filters(cfg *config.Config, l *config.Listener, r *config.Route)
 	before := filters.Before(l.Filters, cfg.Filters)
 	_, without := filters.Of(own, before)
 	for _, name := range filters.Order(l.Filters, cfg.Filters, own) {
-		s.filter(cfg, name, "")
+		s.filter(cfg, name, false)
 	}
 	for _, name := range without {
-		s.filter(cfg, name, "taken out by the route, but for BeforeRoute: ")
+		s.filter(cfg, name, true)
 	}
 }
 
-// filter adds the filter of that name. It is made to see which functions it has.
-func (s *steps) filter(cfg *config.Config, name, before string) {
-	const phase = "filter"
+// filter adds the filter of that name, which the route may take out. It is made to see which functions it has.
+func (s *steps) filter(cfg *config.Config, name string, out bool) {
+	step := Step{Phase: "filter", Text: name + ", of the program"}
+	var phases []string
 	i := slices.IndexFunc(cfg.Defined, func(f config.Filter) bool { return f.Name == name })
-	if i < 0 {
-		s.list = append(s.list, Step{Phase: phase, Text: before + name + ", of the program"})
-		return
+	if i >= 0 {
+		c := &cfg.Defined[i]
+		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), at(c.Pos)
+		if c.When != nil {
+			step.Text += fmt.Sprintf(", when %s", c.When)
+		}
+		var err error
+		if phases, err = phasesOf(c); err != nil {
+			step.Text += ": it cannot be made: " + err.Error()
+		}
 	}
-	c := &cfg.Defined[i]
-	text := fmt.Sprintf("%s%s, of type %s", before, name, c.Type)
-	if c.When != nil {
-		text += fmt.Sprintf(", when %s", c.When)
+	switch {
+	case out && slices.Contains(phases, "BeforeRoute"):
+		step.Text += ": BeforeRoute alone, the route takes it out"
+	case out:
+		step.Text += ": taken out by the route"
+	case len(phases) > 0:
+		step.Text += ": " + strings.Join(phases, ", ")
 	}
+	s.list = append(s.list, step)
+}
+
+// phasesOf returns the names of the functions that a filter has.
+func phasesOf(c *config.Filter) ([]string, error) {
 	var store filter.Store
 	defer store.Close()
-	f, err := filter.TypeNamed(c.Type).Make(c.Config, &filter.Build{Name: name, Kept: store.Claim()})
+	f, err := filter.TypeNamed(c.Type).Make(c.Config, &filter.Build{Name: c.Name, Kept: store.Claim()})
 	if err != nil {
-		text += ": it cannot be made: " + err.Error()
-	} else if phases := filter.Phases(f); len(phases) > 0 {
-		text += ": " + strings.Join(phases, ", ")
+		return nil, err
 	}
-	s.list = append(s.list, Step{Phase: phase, Text: text, At: at(c.Pos)})
+	return filter.Phases(f), nil
 }
 
 // request adds what the route does with the request.
