@@ -121,6 +121,14 @@ func TestConfig_tellsMistakes(t *testing.T) {
 	}
 }
 
+func TestConfig_listAtTheTop(t *testing.T) {
+	_, rep := config.Parse("edge.toml", []byte("filters = [\"a\"]\n"+head))
+	if want := "a list belongs to [[listeners]], [defaults] or [[routes]]"; len(rep.Errors) != 1 ||
+		rep.Errors[0].Hint != want {
+		t.Errorf("got %+v, want %s", rep.Errors, want)
+	}
+}
+
 func TestConfig_refusesNamesOfTheProgram(t *testing.T) {
 	o := config.Options{Filters: []string{"mine"}}
 	_, rep := o.Parse("edge.toml", []byte("defaults.filters = [\"mine\"]\n"+head+"[filters.mine]\ntype = \"polite\"\n"))

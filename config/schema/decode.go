@@ -203,10 +203,22 @@ func (d *Decoder) reportNotTable(n *syntax.Node, p *place, path string) {
 		hint = "write " + syntax.Quote("["+path+"]")
 	case n.Kind == syntax.KindBool && !n.Truth:
 		hint = "leave it out"
+	case n.Kind == syntax.KindList && p.section != nil && p.shape == Named:
+		hint = d.doc.schema.homeOfList(n.Key)
 	case !colon:
 		hint = p.sample(n.Key)
 	}
 	d.Report.Errorf(n.Value, hint, "%q must be a table, this is %s", n.Key, n.Kind.Noun())
+}
+
+// homeOfList returns the hint for a list where the entries of a named section stand, or "": other tables have a list of
+// that name.
+func (s *Schema) homeOfList(name string) string {
+	homes := slices.DeleteFunc(s.homesOf(name), func(home string) bool { return strings.HasPrefix(home, "the top") })
+	if len(homes) == 0 {
+		return ""
+	}
+	return "a list belongs to " + syntax.OneOf(homes)
 }
 
 // sample returns the hint that shows the table at p with one of its keys, or "". An alias is not shown.
