@@ -70,6 +70,12 @@ func Of(o Options) *Needs {
 	n.addProcess(&o)
 	n.addListeners(&o)
 	n.addUpstreams(o.Config)
+	for i := range o.Config.Defined {
+		f := &o.Config.Defined[i]
+		for key, path := range f.Files() {
+			n.read("filters."+f.Name+"."+key, f.Pos, path)
+		}
+	}
 	n.addAdmin(o.Config)
 	for _, path := range o.Config.PageFiles() {
 		n.read("error_pages", config.Pos{}, path)

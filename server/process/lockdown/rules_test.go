@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	_ "github.com/edge-proxy/edge/filter/basicauth"
 )
 
 // tree makes files, and folders of the names that end with a slash.
@@ -82,6 +83,9 @@ tls = { ca = "DIR/uca/ca.pem" }
 [[register]]
 to = "file://DIR/told/list"
 listener = "web"
+[filters.staff]
+type = "basic_auth"
+file = "DIR/users/all"
 [lists.office]
 file = "DIR/lists/office.txt"
 [[routes]]
@@ -92,14 +96,15 @@ access_log = "DIR/route/a.log"
 
 func TestNeeds_Rules(t *testing.T) {
 	dir := tree(t, "conf/edge.toml", "log/", "run/", "ca/", "access/", "pages/404.html", "admin/", "certs/", "keys/",
-		"web/", "lists/", "found/", "uca/", "told/", "route/", "bin/edge", "bin/edge-1.2", "state/internal/", "other/x")
+		"users/", "web/", "lists/", "found/", "uca/", "told/", "route/", "bin/edge", "bin/edge-1.2", "state/internal/",
+		"other/x")
 	n := needsOf(t, dir, everything)
 	r := n.Rules()
 	for _, c := range []struct {
 		what      string
 		got, want []string
 	}{
-		{"read", own(dir, r.Read), strings.Fields("bin ca certs conf found keys lists pages told uca")},
+		{"read", own(dir, r.Read), strings.Fields("bin ca certs conf found keys lists pages told uca users")},
 		{"write", own(dir, r.Write), strings.Fields("access admin log route run told web")},
 		{"execute", own(dir, r.Execute), []string{"bin"}},
 	} {
