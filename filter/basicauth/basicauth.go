@@ -25,7 +25,7 @@ type Config struct {
 
 	Forward bool `edge:"forward" doc:"Backends get the field Authorization too."`
 
-	Remember time.Duration `edge:"remember" doc:"After its last use. 0s: never." default:"1m" min:"0s" max:"1h"`
+	Remember time.Duration `edge:"remember" doc:"How long a right password is known." default:"1m" min:"0s" max:"1h"`
 }
 
 func init() {
