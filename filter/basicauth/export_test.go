@@ -1,8 +1,10 @@
 package basicauth
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,4 +25,21 @@ func LookOften(t *testing.T) {
 	before := lookEvery
 	lookEvery = int64(10 * time.Millisecond)
 	t.Cleanup(func() { lookEvery = before })
+}
+
+// FillPool has the pool of the process verify and hold as many passwords as it may, until the test ends.
+func FillPool(t *testing.T) {
+	t.Helper()
+	h := &slow{1, make(chan int64, 1000), make(chan struct{})}
+	var left sync.WaitGroup
+	for full := false; !full; {
+		left.Add(1)
+		if full = !shared().add(&attempt{context.Background(), h, nil, func(bool) { left.Done() }}); full {
+			left.Done()
+		}
+	}
+	t.Cleanup(func() {
+		close(h.end)
+		left.Wait()
+	})
 }

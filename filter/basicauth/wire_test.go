@@ -133,6 +133,23 @@ func TestFilter_manyAtOnce(t *testing.T) {
 	group.Wait()
 }
 
+// Where too many passwords wait a request is refused at once, unless its password is remembered.
+func TestFilter_busy(t *testing.T) {
+	url := serve(t, &basicauth.Config{
+		Users: map[string]string{"ann": basicauth.CheapHash("busy")}, Remember: time.Hour,
+	})
+	if resp, _ := get(t, url, "ann", "busy"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	basicauth.FillPool(t)
+	for password, want := range map[string]string{"busy": "200 ", "wrong": "503 1", "": "503 1"} {
+		resp, _ := get(t, url, "ann", password)
+		if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Retry-After")); got != want {
+			t.Errorf("%q: %s", password, got)
+		}
+	}
+}
+
 func TestFilter_file(t *testing.T) {
 	basicauth.LookOften(t)
 	path := filepath.Join(t.TempDir(), "users")
