@@ -72,17 +72,6 @@ func (f *Filter) ChangedKeys(next *Filter) (keys []string) {
 	return keys
 }
 
-// Files returns the files that the keys of f name, by these keys.
-func (f *Filter) Files() map[string]string {
-	files := make(map[string]string)
-	for _, k := range find(f.Type).Keys {
-		if path, ok := f.keys[k.Path].(string); ok && k.Local && path != "" {
-			files[k.Path] = path
-		}
-	}
-	return files
-}
-
 // entry is a table of [filters].
 type entry struct {
 	schema.Held
@@ -128,8 +117,8 @@ func Section() *schema.Section {
 const CodeUnused = "unused-filter"
 
 // Own are the types of edge itself, which a program has that imports package filter/all.
-var Own = []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit",
-	"request_limits", "security_headers"}
+var Own = []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
+	"security_headers"}
 
 func elsewhere(name string) string {
 	if slices.Contains(Own, name) {

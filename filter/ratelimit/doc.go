@@ -12,8 +12,8 @@
 // # What is counted
 //
 // Requests, when they arrive, by the generic cell rate algorithm: at once as many as burst, and in the long run as many
-// as rate. Without a key each client has its own count, by its address, of IPv6 by the first 64 bits. A key that is
-// empty, as where the field is missing, is one as any other: all those requests share a count.
+// as rate. The default key is the address of the client, of IPv6 the first 64 bits. A key that is empty, as where the
+// field is missing, is one as any other: all those requests share a count.
 //
 //	request ─► key ─► hash ─► cell of the table ─┬─ room: goes on                     allowed
 //	                                             ├─ delay: parked until its turn      delayed

@@ -19,7 +19,7 @@ import (
 
 // Config is the table of a filter of the type "rate_limit".
 type Config struct {
-	Key *lang.Template `edge:"key" doc:"By what requests are counted." example:"{header.x-api-key}"`
+	Key *lang.Template `edge:"key" doc:"By what requests are counted." default:"{cidr(client.ip, 32, 64)}"`
 
 	Rate    filter.Rate `edge:"rate" doc:"How many requests of a key get through." required:"true" example:"100/s"`
 	Burst   int         `edge:"burst" doc:"How many at once; 0: those of rate." min:"0" max:"1000000" example:"200"`
@@ -57,6 +57,17 @@ func (c *Config) quota() limits.Quota {
 	return q
 }
 
+// byClient is the key that needs no text: package limits hashes addresses as they are, and means the same clients.
+const byClient = "{cidr(client.ip, 32, 64)}"
+
+// textKey returns the key unless it is byClient.
+func (c *Config) textKey() *lang.Template {
+	if c.Key.String() == byClient {
+		return nil
+	}
+	return c.Key
+}
+
 func init() {
 	filter.Register("rate_limit", "Bounds the rate of requests by client or another key.", New)
 }
@@ -72,7 +83,7 @@ type counts struct {
 // limiter is a filter of this type. Safe for all reactors.
 type limiter struct {
 	*counts
-	key     *lang.Template // nil: the address of the client
+	key     *lang.Template // nil: byClient
 	name    string
 	waiting *delay.Line // nil: nothing is delayed
 	log     *slog.Logger
@@ -109,7 +120,7 @@ func newLimiter(c *Config, b *filter.Build) (*limiter, error) {
 		return nil, err
 	}
 	l := &limiter{
-		counts: kept, key: c.Key, name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
+		counts: kept, key: c.textKey(), name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
 		allowed: b.Counter("allowed"), limited: b.Counter("limited"), delayed: b.Counter("delayed"),
 		evictions: b.Counter("evicted"),
 		refusal: proxy.Fail(proxy.NewError(proxy.Error{
@@ -125,11 +136,7 @@ func newLimiter(c *Config, b *filter.Build) (*limiter, error) {
 }
 
 func identityOf(c *Config, q limits.Quota) string {
-	key := ""
-	if c.Key != nil {
-		key = c.Key.String()
-	}
-	return fmt.Sprintf("%d/%v %d %d %s", q.Count, q.Per, q.Burst, c.MaxKeys, key)
+	return fmt.Sprintf("%d/%v %d %d %s", q.Count, q.Per, q.Burst, c.MaxKeys, c.Key)
 }
 
 func nameOf(b *filter.Build) string {

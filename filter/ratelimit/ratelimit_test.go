@@ -53,11 +53,7 @@ func (g *rig) wantCounts(t *testing.T, want ...uint64) {
 // template compiles a key of fields of the request.
 func template(t *testing.T, text string) *lang.Template {
 	t.Helper()
-	scope, err := lang.NewScope(lang.Names{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := scope.Template(text, lang.Request)
+	key, err := filter.Template(text, lang.Request)
 	if err != nil {
 		t.Fatal(err)
 	}
