@@ -45,8 +45,8 @@ const (
 	noCompress   = `has nothing here yet: answers are not compressed`
 	noCache      = `has nothing here yet: answers are not kept`
 	noAuth       = `has nothing here yet: let the backend ask for passwords, or use client_ca in [https]`
-	noAddresses  = `has nothing here yet: routes do not look at the addresses of clients`
-	noRates      = `has nothing here yet: requests are not counted by client`
+	isAddresses  = `is allow and deny of a filter: type = "ip" in [filters.NAME], and that name in filters`
+	isRate       = `is rate = "10/s" of a filter: type = "rate_limit" in [filters.NAME], and that name in filters`
 	noStreams    = `has nothing here: only HTTP is served`
 	noBuffering  = `has nothing here: bodies go on as they come`
 	noACME       = `has nothing here yet: certificates come from files, or from cert = "internal"`
@@ -130,8 +130,9 @@ var words = []struct{ of, here, words string }{
 	{"nginx", isHTTP2, "http2"},
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is format = "combined" in [log]`, "log_format"},
-	{"nginx", noAddresses, "deny"},
-	{"nginx", noRates, "limit_req limit_req_zone limit_conn limit_rate"},
+	{"nginx", isAddresses, "deny"},
+	{"nginx", isRate, "limit_req limit_req_zone"},
+	{"nginx", `has nothing here yet: connections are not counted by client`, "limit_conn limit_rate"},
 	{"nginx", noAuth, "auth_basic auth_basic_user_file auth_request"},
 	{"nginx", isPages, "error_page"},
 	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
@@ -171,7 +172,7 @@ var words = []struct{ of, here, words string }{
 	{"HAProxy", `has nothing to set here: connections to backends are kept, see pool in [upstreams.NAME]`,
 		"http_reuse"},
 	{"HAProxy", `is [[routes]] with pattern = "/healthz" and dest = "status:200"`, "monitor_uri"},
-	{"HAProxy", noAddresses, "tcp_request"},
+	{"HAProxy", isAddresses, "tcp_request"},
 	{"Caddy", isDest, "reverse_proxy"},
 	{"Caddy", isRoute, "handle route apps handlers site"},
 	{"Caddy", isStrip, "handle_path"},
@@ -217,7 +218,7 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", `is redirect_to_https = true in [http]`, "redirectscheme"},
 	{"Traefik", isRedirect, "redirectregex"},
 	{"Traefik", isPath, "replacepath"},
-	{"Traefik", noRates, "ratelimit rate_limit"},
+	{"Traefik", isRate, "ratelimit rate_limit"},
 	{"Traefik", noAuth, "forwardauth"},
 	{"Traefik", isAccessLog, "accesslog"},
 	{"Traefik", isVerify, "serverstransport serverstransports insecureskipverify"},

@@ -63,7 +63,8 @@ func lost() map[string]string {
 			"add_after_body": "edge does not rewrite bodies",
 		"gzip brotli":                        "not available in this version: answers are not compressed",
 		"proxy_cache":                        "not available in this version: answers are not kept",
-		"limit_req limit_conn limit_rate":    "not available in this version: requests are not counted by client",
+		"limit_req":                          "write a filter of type rate_limit",
+		"limit_conn limit_rate":              "not available in this version: connections are not counted by client",
 		"auth_basic auth_request allow deny": "not available in this version",
 		"limit_rate_after": "not available in this version: answers are sent as " +
 			"fast as clients read",
