@@ -138,6 +138,29 @@ func TestFilter_lowerBodyHolds(t *testing.T) {
 	}
 }
 
+// A body that has come while an earlier filter had the request wait is no exception.
+func TestFilter_boundsWhatCameBefore(t *testing.T) {
+	parked := make(chan proxy.Ref, 1)
+	waits := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		parked <- x.Ref()
+		return proxy.Park
+	}}
+	for body, want := range map[string]int{"0123456789": 200, "0123456789a": 413} {
+		f, b := counted(t, &requestlimits.Config{Body: 10})
+		g := filterrig.New(t, waits, f)
+		w := g.Dial(t)
+		w.Send(chunked(body))
+		(<-parked).Resume(proxy.Next)
+		if resp, _ := w.ReadResponse("POST"); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", body, resp.StatusCode, want)
+		}
+		w.Close()
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return b.Counter("body").Load() == uint64(want/413)
+		}, "it is counted")
+	}
+}
+
 func TestFilter_allocatesNothing(t *testing.T) {
 	f, _ := counted(t, &requestlimits.Config{
 		Methods: []string{"GET"}, Target: 100, Fields: 50, HeaderSize: 2000, Parameters: 3,
