@@ -126,12 +126,6 @@ func (g *Global) FromWorkingDirectory(path string) string {
 	return filepath.Join(g.WorkingDirectory, path)
 }
 
-// Log says how requests are logged.
-type Log struct {
-	Format string   // json, common or combined
-	Output []string // "stdout", "stderr" or paths; empty: no access log
-}
-
 // Listener is one named set of addresses that are served alike.
 type Listener struct {
 	Name      string

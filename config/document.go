@@ -68,6 +68,7 @@ type globalEntry struct {
 type logEntry struct {
 	schema.Given
 	Log
+	when, line string
 }
 
 type listenerEntry struct {

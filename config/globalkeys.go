@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 )
@@ -207,6 +208,13 @@ func logSection() *schema.Section {
 				Later: []string{"logfmt"}, Example: `"combined"`,
 				Into: schema.Into(func(e *logEntry) *string { return &e.Format }),
 				Doc:  "One JSON object a line, or the formats of Apache and nginx."},
+			{Path: "line", Type: language.TypeTemplate, Example: `"{client.ip} {method} {path} {status} {duration}"`,
+				Into: schema.Into(func(e *logEntry) *string { return &e.line }),
+				Doc: "A line of your own in place of `format`: a template of [the language](DSL.md). Values are " +
+					"escaped, so that no client writes lines of its own. See [requests](operations.md#requests)."},
+			{Path: "when", Type: language.TypeCondition, Example: `'status >= 500 or duration > 1s'`,
+				Into: schema.Into(func(e *logEntry) *string { return &e.when }),
+				Doc:  "Which requests are logged: a condition of [the language](DSL.md). Without it all are."},
 			{Path: "output", Type: value.TypeLogOutput, Local: true, Default: `["stdout"]`,
 				Example: `["stdout", "/var/log/edge/access.log"]`,
 				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),

@@ -150,6 +150,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.c.ErrorPages = doc.top.errors.pages
 	readLanguage(r, o)
 	resolveFilters(r)
+	resolveLog(r)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
 	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)

@@ -5,10 +5,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 )
+
+// Log says how requests are logged.
+type Log struct {
+	Format string          // json, common or combined
+	Output []string        // "stdout", "stderr" or paths; empty: no access log
+	When   *lang.Condition `json:",omitempty"` // of what is logged; nil: all
+	Line   *lang.Template  `json:",omitempty"` // in place of Format; nil: that
+}
 
 // logFile is a log that the configuration names.
 type logFile struct {
@@ -69,6 +79,24 @@ func checkLogs(doc *document, g *Global, rep *Report) {
 			rep.Warnf(codeLogNotWritable, log.at, "the user that runs edge has to be allowed to",
 				"this user may not write %s", shown)
 		}
+	}
+}
+
+// resolveLog compiles what is said about the lines of access logs.
+func resolveLog(r *resolver) {
+	e := r.doc.log
+	if e.Has("when") && !e.Failed("when") {
+		r.c.Log.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Log)
+	}
+	if !e.Has("line") || e.Failed("line") {
+		return
+	}
+	r.c.Log.Line = r.c.Language.Template(r.rep, e.KeyNode("line"), lang.Log)
+	switch {
+	case e.Has("format"):
+		r.rep.Errorf(e.Head("format"), "remove one of the two", "line stands in place of format")
+	case strings.ContainsAny(e.line, "\r\n"):
+		r.rep.Errorf(e.At("line"), "", "a line of the log has no end of a line in it")
 	}
 }
 

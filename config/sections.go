@@ -138,7 +138,17 @@ func (g *Global) ChangedKeys(next *Global) []string {
 
 // ChangedKeys is as that of Listener.
 func (l *Log) ChangedKeys(next *Log) []string {
-	return changedKeys("log", &logEntry{Log: *l}, &logEntry{Log: *next}, nil, nil)
+	of := func(l *Log) *logEntry {
+		e := &logEntry{Log: *l}
+		if l.When != nil {
+			e.when = l.When.String()
+		}
+		if l.Line != nil {
+			e.line = l.Line.String()
+		}
+		return e
+	}
+	return changedKeys("log", of(l), of(next), nil, nil)
 }
 
 // ChangedKeys is as that of Listener. Keys that listeners have too differ there.

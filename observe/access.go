@@ -62,5 +62,22 @@ func (a *AccessLog) Append(r *Record) {
 	a.ring.Commit(len(b))
 }
 
+// AppendLine writes a line that the caller has made, of RecordMax bytes at most: what is more is cut off. The values in
+// it are escaped: see EscapeText and EscapeJSON. line is borrowed until return.
+func (a *AccessLog) AppendLine(line []byte) {
+	line = line[:min(len(line), RecordMax-1)]
+	if b := a.ring.Reserve(len(line) + 1); b != nil {
+		a.ring.Commit(len(append(append(b, line...), '\n')))
+	}
+}
+
+// EscapeJSON appends the first 256 bytes of value as the inside of a JSON string: a client cannot end the string, nor
+// the line.
+func EscapeJSON(dst, value []byte) []byte { return appendJSON(dst, value) }
+
+// EscapeText appends the first 256 bytes of value with \xNN for all but the characters of ASCII that are no control
+// characters, quotation marks or backslashes: a client cannot end a text in quotation marks, nor the line.
+func EscapeText(dst, value []byte) []byte { return appendCLF(dst, value) }
+
 // Dropped is how many records found no room. Safe for any goroutine.
 func (a *AccessLog) Dropped() uint64 { return a.ring.Dropped() }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -24,6 +26,56 @@ import (
 type AccessLog interface {
 	// Append takes a record. r and what it refers to are borrowed until return.
 	Append(r *observe.Record)
+}
+
+// ExchangeLog is an AccessLog that looks at the exchange of a record too.
+type ExchangeLog interface {
+	AccessLog
+	// AppendOf is Append for the record r of x. It runs on the reactor of x.
+	AppendOf(x *Exchange, r *observe.Record)
+}
+
+// ChosenLog is an access log of those exchanges for which a condition holds, in lines of its own form. Owned by one
+// reactor.
+type ChosenLog struct {
+	to     *observe.AccessLog
+	when   *lang.Condition
+	line   *lang.Template
+	escape func(dst []byte, from int) []byte
+	text   []byte // of the line
+	value  []byte // that is escaped
+}
+
+// ChooseLog returns a log that writes to to where when holds, for nil always, and what line is in place of a record, if
+// it is not nil. Both are for the phase of the log. The values of a line that begins with a brace are escaped as those
+// of JSON are, any others as in the Common Log Format. What came and was no request is logged as a record.
+func ChooseLog(to *observe.AccessLog, when *lang.Condition, line *lang.Template) *ChosenLog {
+	l := &ChosenLog{to: to, when: when, line: line}
+	escape := observe.EscapeText
+	if line != nil && strings.HasPrefix(line.String(), "{{") {
+		escape = observe.EscapeJSON
+	}
+	l.escape = func(dst []byte, from int) []byte {
+		l.value = append(l.value[:0], dst[from:]...)
+		return escape(dst[:from], l.value)
+	}
+	return l
+}
+
+// Append writes the record of what was no request.
+func (l *ChosenLog) Append(r *observe.Record) { l.to.Append(r) }
+
+// AppendOf writes the line or the record of x, where it is to be logged.
+func (l *ChosenLog) AppendOf(x *Exchange, r *observe.Record) {
+	v := View(x)
+	switch {
+	case l.when != nil && !l.when.Holds(v):
+	case l.line == nil:
+		l.to.Append(r)
+	default:
+		l.text = l.line.AppendEscaped(l.text[:0], v, l.escape)
+		l.to.AppendLine(l.text)
+	}
 }
 
 // Unlog has no access log get the record of x. Filters of the phase Log get it.
@@ -48,7 +100,11 @@ func (l *local) logExchange(x *Exchange) {
 		r.Fields = x.noted
 	}
 	if logs != nil {
-		logs[l.reactor.Index()].Append(r)
+		if log, ok := logs[l.reactor.Index()].(ExchangeLog); ok {
+			log.AppendOf(x, r)
+		} else {
+			logs[l.reactor.Index()].Append(r)
+		}
 	}
 	l.record = r
 }

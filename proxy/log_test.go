@@ -2,16 +2,22 @@ package proxy_test
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // What is refused before it is a request is logged with the version that it came in.
@@ -51,6 +57,60 @@ func TestLog_bytesOfARefusal(t *testing.T) {
 		}
 		if got := log.want(t, 1+i, 400, "client:"+h1.ErrNoHost.Error()); got.BytesOut != int64(len(body)) {
 			t.Errorf("%s: logged %d bytes of %d", method, got.BytesOut, len(body))
+		}
+	}
+}
+
+// A log has what its condition chooses, in lines of its own form, which no client can end.
+func TestChooseLog(t *testing.T) {
+	scope, err := variables.Scope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ when, line, want string }{
+		{`status >= 500 and duration < 1h`, "", `"path":"/failed"`},
+		{`path ends_with "1"`, `{method} "{query.q}" {status} {header.x-none}.`, `GET "a\x22\x0Ab" 503 .`},
+		{`path ends_with "1"`, `{{"q":"{query.q}","agent":"{header.user-agent}"}}`, `{"q":"a\"\nb","agent":"a\"b"}`},
+		{"", `{path}`, "/failed\n/failed1"},
+	} {
+		var when *lang.Condition
+		var line *lang.Template
+		if c.when != "" {
+			if when, err = scope.Condition(c.when, lang.Log); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.line != "" {
+			if line, err = scope.Template(c.line, lang.Log); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "access.log")
+		sink, err := observe.Open(observe.Options{Path: path, Flush: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := proxy.ChooseLog(sink.AccessLog(observe.FormatJSON), when, line)
+		r := newRigWith(t, engine.Options{Reactors: 1}, func(*engine.Engine) []proxy.Route {
+			failed := proxy.MustRoute("/*", proxy.Answer(503, "", ""))
+			failed.Log = []proxy.AccessLog{log}
+			return []proxy.Route{failed}
+		})
+		for _, target := range []string{"/failed", "/failed1?q=a%22%0Ab"} {
+			if status, _ := askFor(t, r.url+target, "User-Agent", `a"b`); status != 503 {
+				t.Fatal(status)
+			}
+			if c.when != "" && strings.HasPrefix(c.when, "status") {
+				break
+			}
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			text, _ := os.ReadFile(path)
+			return strings.Contains(string(text), c.want) && strings.HasSuffix(string(text), "\n") &&
+				strings.Count(string(text), "\n") == 1+strings.Count(c.want, "\n")
+		}, "%s: %s", c.when, c.line)
+		if err := sink.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -97,7 +97,8 @@ func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 	}
 	var all [][]proxy.AccessLog
 	for _, path := range paths {
-		all = append(all, b.sinks[filepath.Clean(path)].of(format, len(b.server.engine.Reactors())))
+		logs := b.sinks[filepath.Clean(path)].of(format, len(b.server.engine.Reactors()))
+		all = append(all, chosen(logs, &b.config.Log))
 	}
 	switch {
 	case len(all) == 0:
@@ -117,6 +118,18 @@ func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 		logs[i] = each
 	}
 	return logs, nil
+}
+
+// chosen returns logs with the condition and the line of the configuration.
+func chosen(logs []proxy.AccessLog, c *config.Log) []proxy.AccessLog {
+	if c.When == nil && c.Line == nil {
+		return logs
+	}
+	all := make([]proxy.AccessLog, len(logs))
+	for i, l := range logs {
+		all[i] = proxy.ChooseLog(l.(*observe.AccessLog), c.When, c.Line)
+	}
+	return all
 }
 
 // of returns the logs of k in a format. It makes them once: a ring lives as long as its sink.
@@ -156,6 +169,17 @@ type tee []proxy.AccessLog
 func (t tee) Append(r *observe.Record) {
 	for _, l := range t {
 		l.Append(r)
+	}
+}
+
+// AppendOf gives the record of x to each of them.
+func (t tee) AppendOf(x *proxy.Exchange, r *observe.Record) {
+	for _, l := range t {
+		if of, ok := l.(proxy.ExchangeLog); ok {
+			of.AppendOf(x, r)
+		} else {
+			l.Append(r)
+		}
 	}
 }
 
