@@ -72,6 +72,17 @@ func (f *Filter) ChangedKeys(next *Filter) (keys []string) {
 	return keys
 }
 
+// Files returns the files that the keys of f name, by these keys.
+func (f *Filter) Files() map[string]string {
+	files := make(map[string]string)
+	for _, k := range find(f.Type).Keys {
+		if path, ok := f.keys[k.Path].(string); ok && k.Local && path != "" {
+			files[k.Path] = path
+		}
+	}
+	return files
+}
+
 // entry is a table of [filters].
 type entry struct {
 	schema.Held
