@@ -12,7 +12,7 @@ import (
 type Config struct {
 	Isolate bool `edge:"isolate" doc:"Refuse all that other sites load from here, but for links that are followed."`
 
-	Bypass *lang.Condition `edge:"bypass" doc:"Requests for which it holds pass." example:"path == \"/hook\""`
+	Bypass *lang.Condition `edge:"bypass" doc:"Such requests pass, also from other sites." example:"path == \"/hook\""`
 
 	TrustedOrigins []string `edge:"trusted_origins" doc:"Their requests pass. A star is any part of a host."`
 }
