@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -111,7 +110,7 @@ func setComputed(x *Exchange, h *message.Head, f *setField, v *lang.X) {
 	e := evaluationOf(x)
 	text, known := f.append(e.text[:0], v)
 	e.text = text[:0]
-	value := bytes.Trim(text, " \t") // RFC 9110 §5.5: a value has no white space at its ends
+	value := trimBlanks(text)
 	switch {
 	case !known || len(value) == 0:
 		h.Del(f.name)
@@ -129,12 +128,22 @@ func setComputed(x *Exchange, h *message.Head, f *setField, v *lang.X) {
 	}
 }
 
+// trimBlanks returns a value without white space at its ends: RFC 9110 §5.5.
+func trimBlanks(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
 // escapeControls percent-encodes control characters of dst[from:], which a client may have chosen: one that makes its
 // own certificate may put line ends into names, which would end the field.
 func escapeControls(dst []byte, from int) []byte {
-	control := func(c byte) bool { return c < ' ' || c == 0x7f }
 	i := from
-	for i < len(dst) && !control(dst[i]) {
+	for i < len(dst) && dst[i] >= ' ' && dst[i] != 0x7f {
 		i++
 	}
 	if i == len(dst) {
@@ -142,7 +151,7 @@ func escapeControls(dst []byte, from int) []byte {
 	}
 	end := len(dst)
 	for _, c := range dst[i:end] {
-		if control(c) {
+		if c < ' ' || c == 0x7f {
 			dst = message.AppendPercent(dst, c)
 		} else {
 			dst = append(dst, c)

@@ -1,6 +1,8 @@
 package location
 
 import (
+	"bytes"
+
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
@@ -86,7 +88,7 @@ func rooted(path []byte) []byte {
 	return path
 }
 
-var slash = []byte("/")
+var slash, dot = []byte("/"), []byte("/.")
 
 // What of a value is not encoded: a set of bits for each byte.
 const (
@@ -153,6 +155,9 @@ func hostHolds(url []byte) bool {
 
 // dotted reports whether a target has a dot segment in its path, in whatever spelling.
 func dotted(target []byte) bool {
+	if !bytes.Contains(target, dot) && bytes.IndexByte(target, '%') < 0 && bytes.IndexByte(target, '\\') < 0 {
+		return false // as almost all of them
+	}
 	dots, only := 0, false // of the segment so far: how many dots, and whether it is nothing else
 	for i := 0; ; {
 		c, size := byte('/'), 1

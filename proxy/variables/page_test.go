@@ -30,7 +30,8 @@ func TestPage(t *testing.T) {
 	var want strings.Builder
 	want.WriteString("| name | kind | known in | what it is | example |\n|---|---|---|---|---|\n")
 	for _, v := range variables.All() {
-		fmt.Fprintf(&want, "| `%s` | %s | %v | %s | `%s` |\n", v.Name, strings.TrimPrefix(v.Kind.String(), "a "), v.Phases,
+		kind := strings.TrimPrefix(v.Kind.String(), "a ")
+		fmt.Fprintf(&want, "| `%s` | %s | %v | %s | `%s` |\n", v.Name, kind, v.Phases,
 			strings.ReplaceAll(v.Doc, "|", `\|`), strings.ReplaceAll(v.Example, "|", `\|`))
 	}
 	if *update {
