@@ -254,10 +254,12 @@ func (t *Template) endHost(first int, after string) error {
 			return nil
 		}
 		switch source := t.source(i); {
-		case p.value == hostAsIs, source == "port", source == "server.port", isLookup(source):
+		case (p.value == hostAsIs || isLookup(source)) && (!some || last == '.'),
+			(source == "port" || source == "server.port") && last == ':':
 			t.named = t.named || p.value != hostAsIs
 			some, last = true, 'a'
-		case p.value == queryAsIs, source == "scheme", source == "method":
+		case p.value == queryAsIs, p.value == hostAsIs, source == "scheme", source == "method",
+			source == "port", source == "server.port", strings.HasPrefix(source, "map."):
 			return errHost
 		case !some || last == '.' || last == ':' || last == '-':
 			return errHost
