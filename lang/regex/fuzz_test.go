@@ -29,7 +29,7 @@ var seeds = [][2]string{
 	{`[\x{2040}-\x{10FFFF}]`, "\u3000"}, {`[\x{10400}-\x{10FFFF}]`, "\U00011000"}, {`[^\x{800}-\x{10FFFF}]`, "\u07ff"},
 	{`[\x{D900}-\x{10FFFF}]`, "\ue000"}, {`[^\x{D900}-\x{10FFFF}]`, "\ud7ff"}, {`[kKa]`, "\u212a"}, {`[sSa]`, "\u017f"},
 	{`(?i:abcdef)ghi\d+`, "xABCDEFghi1"}, {`(ab){5,}c`, "abababababc"}, {`\bé\b`, "aéa"}, {`(?i)ab[^c]`, "ABé"},
-	{`k{2}|(?i)sk`, "ſ\u212a"}, {`a?b?`, ""}, {`(?i)a|bc`, "BC"},
+	{`(?i)^A$`, "A0"}, {`(?i)^(admin|root)$`, "Admins"}, {`k{2}|(?i)sk`, "ſ\u212a"}, {`a?b?`, ""}, {`(?i)a|bc`, "BC"},
 }
 
 // FuzzMatch holds each rung against package regexp, cold and warm, with few states and with many.

@@ -182,7 +182,7 @@ func (l *literal) compare(b []byte) bool {
 		c = b[len(b)-1]
 	}
 	for mask, i := l.candidates[c], 0; mask != 0; mask, i = mask>>1, i+1 {
-		if mask&1 == 0 || len(l.words[i]) > len(b) {
+		if mask&1 == 0 || len(l.words[i]) > len(b) || l.shape == equals && len(l.words[i]) < len(b) {
 			continue
 		}
 		w, part := l.words[i], b
