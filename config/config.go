@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -40,6 +41,7 @@ type (
 	Trusted   = value.Trusted
 	AccessLog = value.AccessLog
 	Header    = value.Header
+	Rule      = rules.Rule
 )
 
 // Filter is one of [filters].
@@ -68,6 +70,7 @@ type Config struct {
 	Secrets  map[string][]byte  `json:"-"` // of [secrets]
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
+	Rules    []Rule          `json:",omitempty"` // for all requests, after those of the listener
 	Filters  []string        `json:",omitempty"` // for all requests, by their names: see filters.Order
 	Defined  []Filter        `json:",omitempty"` // of [filters]
 	Features []schema.Target `json:",omitempty"` // see Register
@@ -158,6 +161,7 @@ type Listener struct {
 	FastOpen        int             // connections that may wait with data in their SYN; 0: none
 	SocketMode      fs.FileMode     `json:",omitempty"` // of Unix sockets; 0: what the umask leaves
 	SocketOwner     Account         `json:",omitzero"`  // of Unix sockets
+	Rules           []Rule          `json:",omitempty"` // for its requests
 	Filters         []string        `json:",omitempty"` // for its requests, before Config.Filters
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
@@ -373,6 +377,7 @@ type Route struct {
 	WebSocket       Switch   // whether a connection may become one
 	GRPC            Switch   // whether backends speak gRPC
 	Upgrades        []string // further protocols that it may become
+	Rules           []Rule   `json:",omitempty"` // once it is chosen
 	Filters         []string `json:",omitempty"` // as Config.Filters
 	AccessLog       AccessLog
 	ErrorPages      []ErrorPage     `json:",omitempty"`
@@ -410,13 +415,6 @@ func (c *Config) Rest() (rest Route, needed bool) {
 	}
 	idle := edge().Section("routes").Default("timeouts.idle").(time.Duration)
 	return Route{Name: "default", Path: "/", Dest: f, Priority: 1, TunnelIdle: idle}, true
-}
-
-// Rewrite changes the path that a backend sees. The zero value changes nothing.
-type Rewrite struct {
-	StripPrefix string
-	AddPrefix   string
-	Path        *lang.Template `json:",omitempty"` // see location.Path; then the prefixes are empty
 }
 
 // DestKind says what kind of destination a Dest is.

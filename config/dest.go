@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -21,6 +22,13 @@ const namesInHint = 5
 
 // laterSchemes begin a dest of later versions.
 var laterSchemes = []string{"static:"}
+
+// Rewrite changes the path that a backend sees. The zero value changes nothing.
+type Rewrite struct {
+	StripPrefix string
+	AddPrefix   string
+	Path        *lang.Template `json:",omitempty"` // see location.Path; then the prefixes are empty
+}
 
 // destHello is the dest of the hello page, unless an upstream has that name.
 const destHello = "hello"
@@ -354,4 +362,42 @@ func redirectHint(r *resolver, to string) string {
 		}
 	}
 	return `write one such as "https://example.com{path}"`
+}
+
+// resolveRules reads the rules of all requests and those of listeners.
+func resolveRules(r *resolver) {
+	r.c.Rules = rulesOf(r, r.file.Entries(rules.OfAll))
+	for i, e := range r.doc.listeners {
+		r.c.Listeners[i].Rules = rulesOf(r, schema.Inside(e))
+	}
+}
+
+// rulesOf reads the rules among entries.
+func rulesOf(r *resolver, entries []schema.Target) []Rule {
+	return rules.Read(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
+		d := r.parseDest(text, at)
+		if d.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
+			return r.c.Upstreams[d.Upstream].Name
+		}
+		if d.Kind != DestUpstream {
+			r.rep.Errorf(at, "respond and redirect answer", "the dest of a rule is an upstream, or addresses")
+		}
+		return ""
+	})
+}
+
+// EachRule calls f for every rule of c.
+func (c *Config) EachRule(f func(rule *Rule)) {
+	lists := [][]Rule{c.Rules}
+	for i := range c.Listeners {
+		lists = append(lists, c.Listeners[i].Rules)
+	}
+	for i := range c.Routes {
+		lists = append(lists, c.Routes[i].Rules)
+	}
+	for _, list := range lists {
+		for i := range list {
+			f(&list[i])
+		}
+	}
 }

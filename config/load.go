@@ -167,6 +167,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.resolveMembers()
 	r.requireBackends()
 	resolveFailovers(r)
+	resolveRules(r)
 	r.resolveRoutes()
 	r.resolveFallback()
 	resolveChecks(r)

@@ -35,6 +35,7 @@ func (r *resolver) resolveRoutes() {
 			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Request)
 		}
 		e.Features = r.features(e)
+		e.Rules = rulesOf(r, schema.Inside(e))
 		e.ErrorPages = e.errors.pages
 		warnPointlessIntercept(r, e)
 		right := !e.HasUnknown() && (e.When != nil || !e.Has("when"))

@@ -19,6 +19,12 @@ func init() {
 // mine are the options of a program that has a filter.
 var mine = Options{Filters: []string{"mine"}}
 
+// aroundRules are the tables that rules stand in.
+var aroundRules = map[string]string{
+	"listeners.rules": "[[listeners]]\nlisten = \":80\"\n",
+	"routes.rules":    "[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n",
+}
+
 // fileWith writes the key with a value into a file in which everything else is right.
 func fileWith(s *schema.Section, k *schema.Key, value string) string {
 	fields := []string{dottedKey(k.Path) + " = " + value}
@@ -27,7 +33,7 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 			fields = append(fields, path+" = "+text)
 		}
 	}
-	before := ""
+	before := aroundRules[s.Path]
 	switch s.Path {
 	case "listeners":
 		need("listen", `":80"`)
@@ -40,12 +46,10 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		}
 	case "certificates":
 		need("cert", `"a.pem"`)
-	case "upstreams":
-		need("backends", `[{ address = "h:1" }]`)
-		if k.Path == "tls.key" {
-			need("tls.cert", `"a.pem"`)
+	case "upstreams", "upstream_defaults":
+		if s.Path == "upstreams" {
+			need("backends", `[{ address = "h:1" }]`)
 		}
-	case "upstream_defaults":
 		if k.Path == "tls.key" {
 			need("tls.cert", `"a.pem"`)
 		}
@@ -64,6 +68,10 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		need("to", `"consul://127.0.0.1:8500/users"`)
 		if k.Path == "listener" {
 			before = "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
+		}
+	case "rules", "listeners.rules", "routes.rules":
+		if need("tag", `"a"`); k.Path == "redirect.status" {
+			need("redirect.to", `"/"`)
 		}
 	case "filters", "lists", "maps":
 		required := map[string][2]string{"filters": {"type", `"polite"`}, "lists": {"values", `["192.0.2.1"]`},
@@ -245,6 +253,9 @@ func TestSchema_foreignWords(t *testing.T) {
 					continue
 				}
 				table := strings.ReplaceAll(s.Title(), "NAME", "x")
+				if outer, _, inside := strings.Cut(s.Path, ".rules"); inside {
+					table = "[[" + outer + "]]\n" + table
+				}
 				_, rep := Parse("f", []byte(table+"\n"+strings.ToUpper(name)+" = 1\n"))
 				if want := "did you mean " + syntax.Quote(name) + "?"; !strings.Contains(rendered(t, rep), want) {
 					t.Errorf("%s is a key of %s, and its hint speaks of another program", name, s.Title())

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/format"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -31,7 +32,7 @@ var edge = sync.OnceValue(func() *schema.Schema {
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
 		membersSection(), defaultsSection(), filters.Section(), routesSection(), registerSection(), logSection(),
-	}, language.Sections(), registered), codes, reserved())
+	}, language.Sections(), rules.Sections(), registered), codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
@@ -128,7 +129,11 @@ func (l *Listener) ChangedKeys(next *Listener) []string {
 		}
 		return e
 	}
-	return changedKeys("listeners", of(l), of(next), l.Features, next.Features)
+	keys := changedKeys("listeners", of(l), of(next), l.Features, next.Features)
+	if !schema.Equal(l.Rules, next.Rules) {
+		keys = append(keys, "rules")
+	}
+	return keys
 }
 
 // ChangedKeys is as that of Listener.
@@ -193,7 +198,10 @@ func (r *Route) ChangedKeys(next *Route) []string {
 	for _, s := range []struct {
 		key     string
 		differs bool
-	}{{"websocket", r.WebSocket != next.WebSocket}, {"grpc", r.GRPC != next.GRPC}} {
+	}{
+		{"websocket", r.WebSocket != next.WebSocket}, {"grpc", r.GRPC != next.GRPC},
+		{"rules", !schema.Equal(r.Rules, next.Rules)},
+	} {
 		if s.differs {
 			keys = append(keys, s.key)
 		}

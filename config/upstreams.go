@@ -173,6 +173,11 @@ func (r *resolver) warnUnusedUpstreams() {
 		}
 	}
 	use(r.c.Fallback)
+	r.c.EachRule(func(rule *Rule) {
+		if i, found := r.names[rule.Dest]; found {
+			use(Dest{Kind: DestUpstream, Upstream: i})
+		}
+	})
 	for i := range r.c.Routes {
 		use(r.c.Routes[i].Dest)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
@@ -55,7 +56,9 @@ type DryResult struct {
 	// Shares is the part of the requests that each backend of its upstream gets from this instance while all are up and
 	// equally fast, and neither a cookie nor a key decides.
 	Shares []float64
-	Unused []bool // says of each backend whether this instance does not use it: it is in another zone or subset
+	To     *config.Upstream // that it is sent to; nil: none, or where dest has variables
+	Rules  []DryRule        // that were asked, in their order
+	Unused []bool           // says of each backend whether this instance does not use it: another zone or subset
 
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
@@ -63,6 +66,13 @@ type DryResult struct {
 	Fields map[string]string // of that answer, by their names
 	Reason string            // of its record in the access log; "": it is no failure
 	Text   string            // what it says of the failure: one sentence
+}
+
+// DryRule is a rule that a DryRequest was held against.
+type DryRule struct {
+	Rule    *config.Rule
+	Held    bool
+	Clauses []lang.Clause // of its condition; nil: it has none
 }
 
 // CookieVerdict says what a request with the cookie of a sticky upstream is worth.
@@ -123,9 +133,20 @@ type dryRun struct {
 func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	d.scope = cfg.Language.Scope()
 	var routes []proxy.Route
+	ruled := &rules.Maker{
+		Dest: func(upstream string) proxy.Destination {
+			return d.destination(cfg.Upstream(upstream), &config.Route{}, false)
+		},
+		Watch: func(of *config.Rule, held bool, clauses []lang.Clause) {
+			d.result.Rules = append(d.result.Rules, DryRule{of, held, clauses})
+		},
+	}
 	for _, c := range d.routes {
 		r, err := baseRoute(c)
 		if err != nil {
+			return nil, err
+		}
+		if r.Filters, err = ruled.Around(r.Filters, c.Rules, "route "+c.Name); err != nil {
 			return nil, err
 		}
 		if c.Dest.Kind == config.DestUpstream {
@@ -151,7 +172,11 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 			return proxy.Next
 		},
 	}
-	return proxy.NewSnapshot(routes, []*proxy.Filter{watch})
+	before, err := rulesBefore(ruled, cfg, d.request.Listener)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.NewSnapshot(routes, append(before, watch))
 }
 
 // destination shows what c sends to u.
@@ -169,7 +194,7 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 		return u.Backends[max(d.result.Backend, 0)].String()
 	}
 	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
-		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
+		d.result.Sent, d.result.GRPC, d.result.To = h1.AppendRequest(nil, &x.Request), grpc, u
 		d.result.Shares, d.result.Unused = make([]float64, len(u.Backends)), make([]bool, len(u.Backends))
 		for i := range d.result.Unused {
 			d.result.Unused[i] = !slices.Contains(index, i)
@@ -362,7 +387,12 @@ func (d *dryRun) SendHead(h *message.Head, _ bool) error {
 }
 
 // Append takes the record of the access log.
-func (d *dryRun) Append(r *observe.Record) { d.result.Reason, d.result.Client = r.Reason, r.ClientIP }
+func (d *dryRun) Append(r *observe.Record) {
+	d.result.Reason, d.result.Client = r.Reason, r.ClientIP
+	if d.result.Sent == nil && d.result.Status == 0 { // a rule ended it without an answer
+		d.result.Status = r.Status
+	}
+}
 
 // Peer is the client.
 func (d *dryRun) Peer() poller.Addr { return poller.Addr{IP: d.request.Client} }

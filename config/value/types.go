@@ -2,6 +2,7 @@ package value
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -126,6 +127,17 @@ var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
+// WrongField says what is wrong with the name of a field that is to be set, and what helps; "": nothing.
+func WrongField(name string) (wrong, hint string) {
+	if !message.ValidName(name) {
+		return syntax.Quote(name) + " is not the name of a header", `a name has letters, digits and "-"`
+	}
+	if slices.Contains(framingHeaders, strings.ToLower(name)) {
+		return "header " + strconv.Quote(name) + " is written by the proxy itself", "leave it out"
+	}
+	return "", ""
+}
+
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
 func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind != syntax.KindTable {
@@ -155,16 +167,9 @@ func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 
 // header checks a field that is to be set. lower is its name in lower case.
 func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
-	if !message.ValidName(n.Key) {
-		d.Report.Errorf(n.Name, `a name has letters, digits and "-"`, "%s is not the name of a header",
-			syntax.Quote(n.Key))
+	if wrong, hint := WrongField(n.Key); wrong != "" {
+		d.Report.Errorf(n.Name, hint, "%s", wrong)
 		return false
-	}
-	for _, f := range framingHeaders {
-		if lower == f {
-			d.Report.Errorf(n.Name, "leave it out", "header %q is written by the proxy itself", n.Key)
-			return false
-		}
 	}
 	if n.Kind == syntax.KindString && n.Text == "" {
 		return true

@@ -63,7 +63,7 @@ func (s *set) end(x *proxy.Exchange, v *lang.X, r *rule) proxy.Verdict {
 	case r.to != nil:
 		s.counters.redirected.Add(x)
 		return r.redirect(&x.Request, v)
-	case r.Tarpit > 0:
+	case r.Tarpit > 0 && s.watch == nil:
 		if tarpitted.Add(1) > TarpitMax {
 			tarpitted.Add(-1)
 			s.counters.full.Add(x)
@@ -92,9 +92,9 @@ func (r *rule) respond(v *lang.X) proxy.Verdict {
 }
 
 func (r *rule) redirect(h *message.Head, v *lang.X) proxy.Verdict {
-	base, failed := r.to.append(h, v)
-	if failed != nil {
-		return proxy.Fail(failed)
+	base, err := r.to.Append(h.Base, h, v)
+	if err != nil {
+		return proxy.Fail(failureOf(err))
 	}
 	return proxy.Respond(cmp.Or(r.Redirect.Status, 308), "").With("Location", string(base[len(h.Base):]))
 }

@@ -9,11 +9,17 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/location"
 )
 
 // New makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
 // proxy.PhaseRequest. It checks them. b may be nil.
 func New(rules []Rule, in proxy.Phase, b *filter.Build) (*proxy.Filter, error) {
+	_, f, err := newSet(rules, in, b)
+	return f, err
+}
+
+func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter, error) {
 	s := &set{before: in == proxy.PhaseBeforeRoute, counters: countersOf(b)}
 	f := &proxy.Filter{Name: "rules"}
 	noted := false
@@ -21,7 +27,7 @@ func New(rules []Rule, in proxy.Phase, b *filter.Build) (*proxy.Filter, error) {
 		r := &rules[i]
 		c, err := newRule(r)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", title(r, i), err)
+			return nil, nil, fmt.Errorf("%s: %w", title(r, i), err)
 		}
 		s.rules = append(s.rules, c)
 		for _, field := range r.RequestFields {
@@ -44,7 +50,7 @@ func New(rules []Rule, in proxy.Phase, b *filter.Build) (*proxy.Filter, error) {
 	} else {
 		f.Request = s.run
 	}
-	return f, nil
+	return s, f, nil
 }
 
 // title names a rule, which is rules[i].
@@ -60,6 +66,8 @@ type set struct {
 	rules    []*rule
 	before   bool // they run before a route is chosen
 	counters counters
+
+	watch func(i int, held bool, clauses []lang.Clause) // nil: nobody is told; see Maker.Watch
 }
 
 // rule is a Rule that was made ready. Immutable.
@@ -68,8 +76,8 @@ type rule struct {
 	when    *lang.Condition
 	names   bool // a template names match.N
 	late    bool // a template for the answer names match.N
-	rewrite *target
-	to      *target // of the redirect
+	rewrite *location.Template
+	to      *location.Template // of the redirect
 	query   *query
 	request []field
 	answer  []field
@@ -97,12 +105,12 @@ func newRule(of *Rule) (*rule, error) {
 		}
 	}
 	if of.Rewrite != nil {
-		if r.rewrite, err = newTarget(of.Rewrite, false); err != nil {
+		if r.rewrite, err = location.Path(of.Rewrite); err != nil {
 			return nil, err
 		}
 	}
 	if to := of.Redirect; to != nil {
-		if r.to, err = newTarget(to.To, true); err != nil {
+		if r.to, err = location.Location(to.To); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +123,10 @@ func newRule(of *Rule) (*rule, error) {
 // run asks the rules, until one of them ends the request.
 func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	v := proxy.View(x)
-	for _, r := range s.rules {
+	for i, r := range s.rules {
+		if s.watch != nil {
+			s.tell(i, v)
+		}
 		if r.names && r.when == nil {
 			v = proxy.View(x) // match.N is not that of another rule
 		}
@@ -137,6 +148,16 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	return proxy.Next
 }
 
+// tell tells of rule i.
+func (s *set) tell(i int, v *lang.X) {
+	held, clauses := true, []lang.Clause(nil)
+	if when := s.rules[i].when; when != nil {
+		clauses = when.Explain(v)
+		held = when.Holds(v)
+	}
+	s.watch(i, held, clauses)
+}
+
 // note does what a rule does that ends the request as well.
 func (r *rule) note(s *set, x *proxy.Exchange, v *lang.X) {
 	for i := range r.Set {
@@ -145,7 +166,7 @@ func (r *rule) note(s *set, x *proxy.Exchange, v *lang.X) {
 	if r.Tag != "" {
 		tag(x, r.Tag)
 	}
-	if r.NoLog {
+	if r.NoLog && s.watch == nil {
 		proxy.Unlog(x)
 	}
 	if len(r.answer) > 0 {
@@ -179,15 +200,12 @@ func (r *rule) act(s *set, x *proxy.Exchange, v *lang.X) (moved bool, failed *pr
 	}
 	h := &x.Request
 	if r.rewrite != nil && h.Target.Len > 0 && h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
-		base, failed := r.rewrite.append(h, v)
-		if failed != nil {
-			return false, failed
+		base, err := r.rewrite.Append(h.Base, h, v)
+		if err != nil {
+			return false, failureOf(err)
 		}
 		at := len(h.Base)
 		h.Base, h.Target = base, message.Span{At: uint32(at), Len: uint32(len(base) - at)}
-		if dotted(h.Path()) {
-			return false, proxy.AmbiguousPath
-		}
 		moved = true
 	}
 	if r.query != nil {

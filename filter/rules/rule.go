@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/location"
 )
 
 // Rule says what is done with the requests that When holds for. Conditions and templates are of the phase Request,
@@ -71,6 +72,7 @@ var (
 	errRedirect = errors.New("the status of a redirect is 301, 302, 303, 307 or 308")
 	errField    = errors.New("no name of a field that may be set")
 	errTag      = errors.New("a tag is a word of letters, digits, \".\", \"_\" and \"-\"")
+	errNowhere  = errors.New("a redirect says where to")
 	errTime     = errors.New("a time is not below 0")
 )
 
@@ -152,15 +154,15 @@ func (r *Rule) checkFields() error {
 
 func (r *Rule) checkTemplates() error {
 	if r.Rewrite != nil {
-		if _, err := newTarget(r.Rewrite, false); err != nil {
+		if _, err := location.Path(r.Rewrite); err != nil {
 			return fmt.Errorf("rewrite to %q: %w", r.Rewrite, err)
 		}
 	}
 	if r.Redirect != nil {
 		if r.Redirect.To == nil {
-			return errLocation
+			return errNowhere
 		}
-		if _, err := newTarget(r.Redirect.To, true); err != nil {
+		if _, err := location.Location(r.Redirect.To); err != nil {
 			return fmt.Errorf("redirect to %q: %w", r.Redirect.To, err)
 		}
 	}

@@ -43,6 +43,7 @@ var floors = [][]string{
 	{"config/schema", "config/foreign"},
 	{"config/value", "config/format"},
 	{"config/language", "config/filters"},
+	{"config/rules"},
 	{"config"},
 	{"config/metering", "server/changes"},
 	{"filter"},

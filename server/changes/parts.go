@@ -34,6 +34,9 @@ func partsOf(c *config.Config) []part {
 	all := make([]part, 0, 8+len(c.Certificates)+len(c.Listeners)+len(c.Upstreams)+len(c.Routes))
 	all = append(all, part{"global", "", &c.Global}, part{"log", "", &c.Log}, part{"tls", "", &c.TLS},
 		part{"filters", "", &c.Filters})
+	if len(c.Rules) > 0 {
+		all = append(all, part{"rules", "", &c.Rules})
+	}
 	if len(c.ErrorPages) > 0 {
 		all = append(all, part{"error_pages", "", &c.ErrorPages})
 	}

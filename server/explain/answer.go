@@ -25,6 +25,8 @@ type Answer struct {
 	Route       *Route  `json:"route"`        // null: none takes it, or it was answered before
 	OtherRoutes []Other `json:"other_routes"` // why each of them does not take it, the nearest first
 
+	Rules []Rule `json:"rules"` // that it was held against, in their order
+
 	Steps    []Step    `json:"steps"`    // what happens to it on the way, in this order
 	Upstream *Upstream `json:"upstream"` // null: edge answers
 	Sent     []string  `json:"sent"`     // the lines of the head that a backend gets
@@ -71,6 +73,15 @@ type Clause struct {
 	Asked   bool   `json:"asked"` // false: the clauses before it decided
 	Value   string `json:"value"` // what its left side was
 	Missing bool   `json:"missing"`
+}
+
+// Rule is a rule that the request was held against.
+type Rule struct {
+	Name  string   `json:"name"`
+	At    string   `json:"at"`
+	Holds bool     `json:"holds"`
+	Does  []string `json:"does"` // where it holds: "deny 403", "rewrite /new{path}"
+	When  []Clause `json:"when"` // the parts of its condition
 }
 
 // Other is a listener or a route that does not take the request.

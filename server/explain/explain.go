@@ -19,8 +19,8 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 		return nil, err
 	}
 	a := &Answer{
-		Request: q.Request, OtherListeners: []Other{}, Fields: []string{}, OtherRoutes: []Other{}, Steps: []Step{},
-		Sent: []string{}, Settings: []Setting{}, Log: []string{}, Notes: []string{},
+		Request: q.Request, OtherListeners: []Other{}, Fields: []string{}, OtherRoutes: []Other{}, Rules: []Rule{},
+		Steps: []Step{}, Sent: []string{}, Settings: []Setting{}, Log: []string{}, Notes: []string{},
 	}
 	in, others, note := q.choose(cfg)
 	a.OtherListeners = append(a.OtherListeners, others...)
@@ -71,10 +71,13 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 		a.Route = routeOf(cfg, r, run)
 	}
 	a.OtherRoutes = otherRoutes(cfg, q, l, run)
+	a.Rules = rulesOf(run.Rules)
 	a.Steps = stepsOf(cfg, l, r)
 	var u *config.Upstream
 	if run.Sent != nil {
-		u = &cfg.Upstreams[r.Dest.Upstream]
+		if u = run.To; u == nil { // dest has variables
+			u = &cfg.Upstreams[r.Dest.Upstream]
+		}
 		a.Upstream = upstreamOf(u, r, run)
 		a.Sent = strings.Split(strings.TrimRight(string(run.Sent), "\r\n"), "\r\n")
 		a.protocols(q, l, r, run)
@@ -102,8 +105,14 @@ func (a *Answer) own(run *server.DryResult) {
 			a.Fields = append(a.Fields, name+": "+value)
 		}
 	}
+	by := ""
+	if n := len(a.Rules); n > 0 && run.Rules[n-1].Held && run.Rules[n-1].Rule.Ends() {
+		by = a.Rules[n-1].title(n)
+	}
 	routeless := run.Route == nil && run.Routes != nil && (a.Status == 404 || a.Status == 405)
 	switch {
+	case by != "":
+		a.Why = by + " answers"
 	case routeless && a.Status == 404:
 		a.Why = "no route takes it"
 	case routeless:

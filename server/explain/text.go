@@ -24,6 +24,15 @@ func (a *Answer) WriteText(w io.Writer) error {
 		p.line("path", "%s, as routes see it", q.Path)
 	}
 	a.decision(p)
+	for i := range a.Rules {
+		r := &a.Rules[i]
+		said := "does not hold"
+		if r.Holds {
+			said = strings.Join(r.Does, "; ")
+		}
+		p.line(label(i, "rules"), "%s: %s%s", r.title(i+1), said, in(r.At))
+		p.clauses("            ", r.When)
+	}
 	for i, s := range a.Steps {
 		p.line(label(i, "steps"), "%s: %s%s", s.Phase, s.Text, in(s.At))
 	}

@@ -1,0 +1,93 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/edge-proxy/edge/config/rules"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Type is what counters and metrics have as the type of rules.
+const Type = "rules"
+
+// Maker makes filters of the rules of a configuration.
+type Maker struct {
+	Dest  func(upstream string) proxy.Destination // the destination with the name of an upstream
+	Build func(name string) *filter.Build         // nil: there is no server
+
+	// Watch is told of every rule that is asked, with what the parts of its condition were. No request waits in a
+	// tarpit then. nil: nobody wants to know.
+	Watch func(of *rules.Rule, held bool, clauses []lang.Clause)
+}
+
+// BeforeRoute makes a filter of rules that run before a route is chosen; nil where there are none. whose names them in
+// metrics and errors: a listener, or "defaults".
+func (m *Maker) BeforeRoute(list []rules.Rule, whose string) (*proxy.Filter, error) {
+	return m.make(list, whose, proxy.PhaseBeforeRoute)
+}
+
+// Around returns the filters of a route with its rules: they are asked before its filters, and the fields that they set
+// are set after those of the filters.
+func (m *Maker) Around(filters []*proxy.Filter, list []rules.Rule, route string) ([]*proxy.Filter, error) {
+	f, err := m.make(list, route, proxy.PhaseRequest)
+	if f == nil || err != nil {
+		return filters, err
+	}
+	last := *f
+	last.Request = nil
+	all := append([]*proxy.Filter{{Name: f.Name, Request: f.Request, NamesMatch: f.NamesMatch}}, filters...)
+	return append(all, &last), nil
+}
+
+func (m *Maker) make(list []rules.Rule, whose string, in proxy.Phase) (*proxy.Filter, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	var b *filter.Build
+	if m.Build != nil {
+		b = m.Build(whose)
+	}
+	s, f, err := newSet(m.rules(list), in, b)
+	if err != nil {
+		return nil, fmt.Errorf("rules of %s: %w", whose, err)
+	}
+	if m.Watch != nil {
+		s.watch = func(i int, held bool, clauses []lang.Clause) { m.Watch(&list[i], held, clauses) }
+	}
+	return f, nil
+}
+
+// rules returns the rules of a configuration as those of this package.
+func (m *Maker) rules(list []rules.Rule) (all []Rule) {
+	for i := range list {
+		c := &list[i]
+		r := Rule{
+			Name: c.Name, When: c.When, Set: textsOf(c.Set), Tag: c.Tag, NoLog: c.NoLog, Timeout: c.Timeout,
+			RequestFields: textsOf(c.Request), AnswerFields: textsOf(c.Response), Rewrite: c.Rewrite,
+			Deny: c.Deny, Drop: c.Drop, Tarpit: c.Tarpit,
+		}
+		if len(c.QueryDel)+len(c.QuerySet)+len(c.QueryAdd) > 0 {
+			r.Query = &Query{Del: c.QueryDel, Set: textsOf(c.QuerySet), Add: textsOf(c.QueryAdd)}
+		}
+		if c.Respond.On {
+			r.Respond = &Respond{Status: c.Respond.Status, Body: c.Respond.Body, Type: c.Respond.Type}
+		}
+		if c.Redirect.To != nil {
+			r.Redirect = &Redirect{To: c.Redirect.To, Status: c.Redirect.Status}
+		}
+		if c.Dest != "" {
+			r.To = m.Dest(c.Dest)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func textsOf(list []rules.Text) (all []Text) {
+	for _, t := range list {
+		all = append(all, Text{t.Name, t.Value})
+	}
+	return all
+}

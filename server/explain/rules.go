@@ -1,0 +1,24 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/edge-proxy/edge/server"
+)
+
+// rulesOf returns the rules that a request was held against.
+func rulesOf(seen []server.DryRule) []Rule {
+	list := make([]Rule, 0, len(seen))
+	for _, s := range seen {
+		r := Rule{Name: s.Rule.Name, At: at(s.Rule.Pos), Holds: s.Held, Does: []string{}, When: clausesOf(s.Clauses)}
+		if s.Held {
+			r.Does = s.Rule.Actions()
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// title names r, which is the nth.
+func (r *Rule) title(n int) string { return cmp.Or(r.Name, fmt.Sprintf("rule %d", n)) }

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// Rules of a listener run first, then those of all requests, then those of the route; a reload changes them.
+func TestRules_ofListenersAllAndRoutes(t *testing.T) {
+	origin := func(name string) string { return mirror(t, name) }
+	text := quiet + `
+[[listeners]]
+name = "one"
+listen = "127.0.0.1:0"
+[[listeners.rules]]
+set = { by = "one" }
+headers.response = { X-By = "{local.by}" }
+[[listeners]]
+name = "two"
+listen = "127.0.0.1:0"
+[[rules]]
+when = 'path starts_with "/v1/"'
+rewrite = '{path.cut_prefix("/v1")}'
+[[rules]]
+name = "secret"
+when = 'path like "*.git*"'
+deny = %d
+[[rules]]
+when = 'header.x-canary == "1"'
+dest = "canary"
+[[rules]]
+headers.response = { X-All = "{status} {local.by ?? 'nobody'}", X-By = "{local.by ?? 'all'}" }
+[upstreams.canary]
+backends = [{ address = "` + origin("canary") + `" }]
+[[routes]]
+name = "api"
+pattern = "/api/*"
+dest = "` + origin("api") + `"
+headers.response = { X-Route = "route", X-All = "route" }
+[[routes.rules]]
+when = 'path ~ "^/api/(.*)$"'
+rewrite = "/{match.1}"
+headers = { request = { X-Path = "{path}" }, response = { X-Route = "rule" } }
+[[routes]]
+pattern = "/own"
+dest = "status:204"
+`
+	s := start(t, Options{}, text, 404)
+	ask := func(listener, path string, fields ...string) (*http.Response, string) {
+		req, err := http.NewRequest("GET", urlOf(t, s, listener)+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(fields); i += 2 {
+			req.Header.Set(fields[i], fields[i+1])
+		}
+		return testutil.Do(t, http.DefaultClient, req)
+	}
+	for _, c := range []struct {
+		listener, path, canary string
+		status                 int
+		by, all, route, body   string
+	}{
+		{"one", "/own", "", 204, "one", "204 one", "", ""},
+		{"two", "/own", "", 204, "all", "204 nobody", "", ""},
+		{"one", "/v1/own", "", 204, "one", "204 one", "", ""},
+		{"two", "/.git/config", "", 404, "", "", "", ""},
+		{"one", "/.git/config", "", 404, "one", "", "", ""},
+		{"two", "/v1/api/x", "", 200, "all", "route", "rule", "api GET /x"},
+		{"two", "/api/x", "1", 200, "all", "route", "rule", "canary GET /x"},
+	} {
+		resp, body := ask(c.listener, c.path, "X-Canary", c.canary)
+		h := resp.Header
+		got := fmt.Sprint(resp.StatusCode, h.Get("X-By"), h.Get("X-All"), h.Get("X-Route"))
+		want := fmt.Sprint(c.status, c.by, c.all, c.route)
+		if got != want || c.body != "" && !strings.HasPrefix(body, c.body) {
+			t.Errorf("%s %s: got %s %.60q, want %s %q", c.listener, c.path, got, body, want, c.body)
+		}
+	}
+	want := `edge_filter_total{filter="defaults",result="denied",type="rules"} 2` + "\n"
+	if !strings.Contains(scrape(t, s), want) {
+		t.Errorf("there is no line %s", want)
+	}
+	if d := apply(t, s, text, 410); len(d.Entries) == 0 {
+		t.Error("a changed rule is no change")
+	}
+	if resp, _ := ask("two", "/.git"); resp.StatusCode != 410 {
+		t.Errorf("after a reload: %d", resp.StatusCode)
+	}
+}
+
+// foreign are requests for the rules of other programs in docs/rules.md: by the comment before each, the method, the
+// target and fields of one that its condition holds for, and of one that it does not hold for; "": it has none.
+var foreign = []struct{ begins, holds, not string }{
+	{`Cloudflare: http.request.uri.path matches`, "GET /user/17", "GET /user/x"},
+	{`Cloudflare: not ip.src in`, "GET / Host: admin.x.org", "GET / Host: x.org"},
+	{`Cloudflare: ip.geoip.country`, "GET / client: 198.51.100.7", "GET / client: 192.0.2.1"},
+	{`Cloudflare: http.user_agent eq`, "GET /", "GET / User-Agent: x"},
+	{`Cloudflare: ip.src in $office`, "GET / client: 10.1.2.3", "GET / client: 192.0.2.1"},
+	{`Cloudflare: any(`, "GET / X: b\r\nX: ba", "GET / X: b"},
+	{`nginx: location ~* \.(jpg|png)$`, "GET /A.JPG", "GET /a.jpg/"},
+	{`nginx: if ($http_cookie`, "GET / Cookie: a=b; id=1", "GET / Cookie: idx=1"},
+	{`nginx: rewrite ^/old/`, "GET /old/a", "GET /older"},
+	{`nginx: return 301`, "GET / Host: secure.x.org", "GET / Host: x.org"},
+	{`nginx: map $http_upgrade`, "GET /", ""},
+	{`nginx: split_clients`, "", "GET / client: 192.0.2.1"},
+	{`nginx: limit_req_zone`, "GET /", ""},
+	{`nginx: proxy_set_header`, "GET /", ""},
+	{`nginx: location ~ /\.git`, "GET /a/.git/x", "GET /git"},
+	{`Caddy: @x`, "GET /api/a X: ab", "POST /api/a X: ab"},
+	{`Caddy: header_regexp`, "GET / X: v2", "GET / X: v"},
+	{`Caddy: expression`, "GET / Host: A.org", "GET / Host: b.a"},
+	{`Traefik: Host(`, "GET /?q=1 Host: a", "GET /c Host: a"},
+	{`Traefik: ClientIP(`, "GET / client: 10.0.0.1\r\nX: a", "GET / client: 11.0.0.1\r\nX: a"},
+	{`Traefik: HostSNI(`, "", "GET /"},
+	{`HAProxy: acl a path_beg`, "GET /API/x", "GET /API/x client: 10.0.0.1"},
+	{`HAProxy: http-request set-path`, "GET /v1/x", "GET /v2/x"},
+	{`HAProxy: balance hdr(X-User)`, "GET /", ""},
+	{`HAProxy: ssl_fc_alpn`, "", "GET /"},
+	{`HAProxy: http-request tarpit`, "GET /wp-login.php?a", "GET /"},
+	{`HAProxy: http-request silent-drop`, "GET / User-Agent: zgrab/0.x", "GET /"},
+}
+
+// Each rule of another program on the page does what its comment says: it holds for one request and not for another.
+func TestRules_ofOtherPrograms(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs/rules.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page2, _ := strings.Cut(string(page), "## Rules of other programs")
+	seen := 0
+	for _, block := range regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(page2, -1) {
+		parts := strings.Split(block[1], "\n# ")
+		route := "[[routes]]" + strings.SplitN(parts[len(parts)-1], "[[routes]]", 2)[1]
+		for _, part := range parts[1:] {
+			rule, _, _ := strings.Cut(part, "[[routes]]")
+			cfg := parse(t, strings.Replace(parts[0], ":8080", "127.0.0.1:0", 1)+"\n# "+rule+"\n"+route)
+			for _, f := range foreign {
+				if !strings.HasPrefix(part, f.begins) {
+					continue
+				}
+				seen++
+				for _, ask := range []string{f.holds, f.not} {
+					if held := holds(t, cfg, ask); ask != "" && held != (ask == f.holds) {
+						t.Errorf("%s: for %q it is %v", f.begins, ask, held)
+					}
+				}
+			}
+		}
+	}
+	if seen != len(foreign) {
+		t.Errorf("the page has %d of the %d rules", seen, len(foreign))
+	}
+}
+
+// holds reports whether the only rule of cfg holds for a request: "METHOD TARGET FIELDS", where the field "client" is
+// its address.
+func holds(t *testing.T, cfg *config.Config, ask string) bool {
+	t.Helper()
+	if ask == "" {
+		return false
+	}
+	method, rest, _ := strings.Cut(ask, " ")
+	target, fields, _ := strings.Cut(rest, " ")
+	client := "192.0.2.9"
+	if _, after, found := strings.Cut(fields, "client: "); found {
+		client, fields, _ = strings.Cut(after, "\r\n")
+	}
+	if fields != "" {
+		fields += "\r\n"
+	}
+	if !strings.Contains(fields, "Host:") {
+		fields += "Host: x.org\r\n"
+	}
+	got, err := DryRun(cfg, &DryRequest{
+		Listener: &cfg.Listeners[0], Wire: []byte(method + " " + target + " HTTP/1.1\r\n" + fields + "\r\n"),
+		Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rules) != 1 {
+		t.Fatalf("%q met %d rules", ask, len(got.Rules))
+	}
+	return got.Rules[0].Held
+}
