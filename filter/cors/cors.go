@@ -62,19 +62,12 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return &proxy.Filter{Name: "cors", Request: p.request, Response: p.response}, nil
 }
 
-// verdict is what p says of the Origin of a request.
-type verdict uint8
-
-const (
-	unseen  verdict = iota
-	plain           // the request has none
-	allowed         // at span
-	foreign
-)
-
-// asker is the Origin of a request as it came: a filter after this one may set another for the backend.
+// asker is the Origin of a request as it came: a filter after this one may set another for the backend. What it is
+// worth each policy says for itself.
 type asker struct {
-	verdict   verdict
+	seen      bool
+	given     bool // the request has one
+	several   bool // of which none counts
 	preflight bool
 	private   bool // it asks whether a private network may be reached
 	origin    message.Span
@@ -83,22 +76,23 @@ type asker struct {
 var askers = proxy.NewLocal[asker]()
 
 // see returns the Origin of x, which is looked at once.
-func (p *policy) see(x *proxy.Exchange) *asker {
+func see(x *proxy.Exchange) *asker {
 	a := askers.Of(x)
-	if a.verdict != unseen {
+	if a.seen {
 		return a
 	}
 	h := &x.Request
 	value, several := h.Single(message.Origin)
-	switch {
-	case value == nil && !several:
-		a.verdict = plain
-	case several || !p.origins.Any() && !p.origins.Has(value):
-		a.verdict = foreign
-	default:
-		a.verdict, a.origin = allowed, spanOf(h)
+	a.seen, a.given, a.several = true, value != nil || several, several
+	if a.given && !several {
+		a.origin = spanOf(h)
 	}
 	return a
+}
+
+// allows reports whether p lets pages of the Origin of x read the answer.
+func (p *policy) allows(x *proxy.Exchange, a *asker) bool {
+	return a.given && !a.several && (p.origins.Any() || p.origins.Has(x.Request.Bytes(a.origin)))
 }
 
 // spanOf returns where the value of Origin lies.
@@ -115,16 +109,16 @@ const (
 
 func (p *policy) request(x *proxy.Exchange) proxy.Verdict {
 	h := &x.Request
-	a := p.see(x)
-	if a.verdict == plain || h.Verb != message.VerbOptions || !h.Has(message.AccessControlRequestMethod) {
+	a := see(x)
+	if !a.given || h.Verb != message.VerbOptions || !h.Has(message.AccessControlRequestMethod) {
 		return proxy.Next
 	}
 	a.preflight = true
-	if a.verdict == foreign {
+	if !p.allows(x, a) {
 		p.refused.Add(x)
 		return refusal
 	}
-	a.private = p.private && h.Get(askPrivate) == "true"
+	a.private = h.Get(askPrivate) == "true"
 	p.preflight.Add(x)
 	return granted
 }
@@ -136,7 +130,7 @@ var (
 
 // response puts the fields into an answer.
 func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
-	a, h := p.see(x), &x.Response
+	a, h := see(x), &x.Response
 	dropFields(h)
 	if !p.origins.Any() {
 		vary(h, "Origin")
@@ -146,9 +140,9 @@ func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
 		vary(h, "Access-Control-Request-Headers")
 	}
 	switch {
-	case a.verdict == allowed:
+	case p.allows(x, a):
 		p.allowed.Add(x)
-	case a.verdict == foreign:
+	case a.given:
 		p.foreign.Add(x)
 		return proxy.Next
 	case !p.origins.Any():
@@ -177,7 +171,7 @@ func (p *policy) grant(h *message.Head, a *asker) {
 		h.AddID(message.AccessControlAllowHeaders, "Access-Control-Allow-Headers", p.headers)
 	}
 	h.AddID(message.AccessControlMaxAge, "Access-Control-Max-Age", p.maxAge)
-	if a.private {
+	if p.private && a.private {
 		h.AddID(message.Other, allowPrivate, "true")
 	}
 }

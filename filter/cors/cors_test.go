@@ -184,6 +184,27 @@ func TestFilter_besideOthers(t *testing.T) {
 	}
 }
 
+// Of two filters each asks its own list: the second one does not take the word of the first.
+func TestFilter_twice(t *testing.T) {
+	strict, err := cors.New(&cors.Config{Origins: []string{"https://app.example"}, Credentials: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, &cors.Config{Origins: []string{"*"}}, strict)
+	for from, want := range map[string]string{
+		"https://app.example":  "200 Allow-Origin=https://app.example Allow-Credentials=true Vary=Origin",
+		"https://evil.example": "200 Vary=Origin",
+	} {
+		if got := told(ask(t, "GET", url, "Origin: "+from)); got != want {
+			t.Errorf("%s: %s", from, got)
+		}
+	}
+	preflight := told(ask(t, "OPTIONS", url, "Origin: https://evil.example", "Access-Control-Request-Method: GET"))
+	if strings.Contains(preflight, "Allow-") {
+		t.Error(preflight)
+	}
+}
+
 func TestNew_refuses(t *testing.T) {
 	star, one := []string{"*"}, []string{"https://a.example"}
 	for want, c := range map[string]cors.Config{
