@@ -66,7 +66,7 @@ func (r *rules) request(x *proxy.Exchange) proxy.Verdict {
 	switch {
 	case count == nil:
 		return proxy.Next
-	case r.trusts(&x.Request) || r.bypass != nil && r.bypass.Holds(proxy.View(x)):
+	case r.trusts(&x.Request) || r.bypass != nil && proxy.Ask(x, proxy.View(x), r.bypass):
 		r.exempt.Add(x)
 		return proxy.Next
 	}
