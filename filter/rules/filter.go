@@ -130,7 +130,7 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 		if r.names && r.when == nil {
 			v = proxy.View(x) // match.N is not that of another rule
 		}
-		if r.when != nil && !r.when.Holds(v) {
+		if r.when != nil && !proxy.Ask(x, v, r.when) {
 			continue
 		}
 		if r.Ends() {

@@ -476,3 +476,21 @@ func TestNew_refuses(t *testing.T) {
 		}
 	}
 }
+
+// A rule about a path cannot be stepped around by a spelling that origins read as that path, before a route is chosen
+// and after.
+func TestRules_twofoldPaths(t *testing.T) {
+	deny := []rules.Rule{{When: when(`path starts_with "/all/admin"`), Deny: 403}}
+	r := newRig(t, deny, []rules.Rule{{When: when(`path starts_with "/route/admin"`), Deny: 403}})
+	for target, want := range map[string]int{
+		"/all/admin": 403, "/all//admin": 400, "/all/x%2f..%2fadmin": 400, "/all%5cadmin": 400, "/all//x": 200,
+		"/route/admin": 403, "/route//admin": 400, "/route/x%2f..%2fadmin": 400, "/route//x": 200,
+	} {
+		w := testutil.Dial(t, r.ListenAddr())
+		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		if resp, body := w.ReadResponse("GET"); resp.StatusCode != want {
+			t.Errorf("%s: %s %q, want %d", target, resp.Status, body, want)
+		}
+		w.Close()
+	}
+}
