@@ -118,8 +118,9 @@ func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 			t.Errorf("%s in [%s] has no example", row[1], section)
 			continue
 		}
-		was, rep := config.Parse("f.toml", []byte(header))
-		next, rep2 := config.Parse("f.toml", []byte(header+row[1]+" = "+example[1]+"\n"))
+		o := config.Options{Filters: []string{"mine"}}
+		was, rep := o.Parse("f.toml", []byte(header))
+		next, rep2 := o.Parse("f.toml", []byte(header+row[1]+" = "+example[1]+"\n"))
 		if was == nil || next == nil {
 			t.Errorf("%s in [%s]: %v %v", row[1], section, rep.Errors, rep2.Errors)
 			continue

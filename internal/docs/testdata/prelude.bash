@@ -33,6 +33,9 @@ make() {
 	[ "${1-}" != run ] || start proxy --from :8080 --to localhost:3000
 }
 
+printf 'curl\n' >bots.txt
+printf '192.0.2.0/24 DE\n' >country.txt
+
 "$EDGE" serve-demo --listen 127.0.0.1:3000 >/dev/null 2>&1 & demo=$!
 until command curl -sf http://127.0.0.1:3000/ >/dev/null; do kill -0 $demo; sleep 0.02; done
 where=prelude
