@@ -254,11 +254,10 @@ func (x *subject) AppendID(dst []byte) []byte {
 	return hex.AppendEncode(dst, id[:])
 }
 
-func (x *subject) Rest() []byte {
+func (x *subject) Rest(path []byte) []byte {
 	if x.route == nil || x.route.Exact {
 		return nil
 	}
-	path := (*Exchange)(x).Path()
 	if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
 		return nil
 	}

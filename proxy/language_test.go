@@ -2,6 +2,8 @@ package proxy_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -361,5 +363,23 @@ func TestRoute_matchOfOthers(t *testing.T) {
 	other, _ := first.ReadResponse("GET")
 	if a, b := other.Header.Get("X-Says"), resp.Header.Get("X-Says"); a != "first first" || b != "second second" {
 		t.Errorf("%q and %q", a, b)
+	}
+}
+
+// What a path has beyond that of the route has two readings as well.
+func TestFilter_whenOfTwofoldRest(t *testing.T) {
+	guard := &proxy.Filter{When: proxy.Holds(whenOf(t, `rest starts_with "/admin"`)), Request: respond}
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(origin.Close)
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{Path: "/api", To: to(e, origin.Listener.Addr().String()), Filters: []*proxy.Filter{guard}}}
+	})
+	for target, want := range map[string]int{
+		"/api/admin/x": 499, "/api/%61dmin": 499, "/api/x": 200, "/api//x": 200,
+		"/api//admin": 400, "/api/x%2f..%2fadmin": 400, "/api/%5cadmin": 400,
+	} {
+		if resp, body := r.post(t, target, "hello"); resp.StatusCode != want {
+			t.Errorf("%s: %s %q, want %d", target, resp.Status, body, want)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // asked is a Subject of which {rest} alone is known.
 type asked struct{ rest string }
 
-func (a *asked) Rest() []byte                        { return []byte(a.rest) }
+func (a *asked) Rest([]byte) []byte                  { return []byte(a.rest) }
 func (a *asked) ClientIP() (none netip.Addr)         { return none }
 func (a *asked) ClientPort() uint16                  { return 0 }
 func (a *asked) Peer() (none netip.AddrPort)         { return none }

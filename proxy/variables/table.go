@@ -122,8 +122,9 @@ var aliases = []lang.Variable{
 			}
 			return ""
 		}),
-	bytes("rest", afterHead, "What the path has beyond that of the route; missing where the route has a whole path.",
-		`{rest}`, Subject.Rest),
+	{Name: "rest", Kind: lang.Text, Phases: afterHead, Example: `{rest}`,
+		Doc:  "What the path has beyond that of the route; missing where the route has a whole path.",
+		Text: of(func(x *lang.X, s Subject) []byte { return s.Rest(x.Path) })},
 }
 
 func older(name string) string { return "An older name of `" + name + "`." }

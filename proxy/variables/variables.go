@@ -25,7 +25,7 @@ type Subject interface {
 	RouteName() string          // "": none is chosen
 	AppendID(dst []byte) []byte // appends the number of the request
 	TraceID() []byte            // nil: nobody looks for one
-	Rest() []byte               // what the path has beyond that of the route
+	Rest(path []byte) []byte    // what a path has beyond that of the route
 	User() []byte               // nil: nobody
 	Text(name string) []byte    // that a rule has set; nil: none has
 	Attempts() int              // backends or connections that were tried

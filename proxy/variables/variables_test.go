@@ -25,9 +25,9 @@ func (v *visit) RouteName() string     { return "" }
 func (v *visit) AppendID(dst []byte) []byte {
 	return append(dst, "0a0b"...)
 }
-func (v *visit) TraceID() []byte { return nil }
-func (v *visit) Rest() []byte    { return []byte("/x") }
-func (v *visit) User() []byte    { return nil }
+func (v *visit) TraceID() []byte    { return nil }
+func (v *visit) Rest([]byte) []byte { return []byte("/x") }
+func (v *visit) User() []byte       { return nil }
 func (v *visit) Text(name string) []byte {
 	if name == "tier" {
 		return []byte("gold")
