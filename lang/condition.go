@@ -95,6 +95,11 @@ func (c *Condition) Holds(x *X) bool {
 	return c.holds(x)
 }
 
+// Same reports whether c and other mean the same: they have one text, and were compiled for one Scope.
+func (c *Condition) Same(other *Condition) bool {
+	return c.text == other.text && c.scope == other.scope && c.phases == other.phases
+}
+
 // NamesPath reports whether c looks at X.Path. A path may have more than one spelling, and then it may hold for one of
 // them alone.
 func (c *Condition) NamesPath() bool { return c.path }

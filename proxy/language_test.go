@@ -383,3 +383,27 @@ func TestFilter_whenOfTwofoldRest(t *testing.T) {
 		}
 	}
 }
+
+// Two conditions with the same text, of which each has a list of its own, are not one.
+func TestRoute_whenOfTwoScopes(t *testing.T) {
+	in := func(prefix string) *lang.Condition {
+		s, err := variables.Scope(lang.Names{Lists: map[string]lang.List{
+			"l": {Kind: lang.IP, HasAddr: netip.MustParsePrefix(prefix).Contains},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.Condition("client.ip in list.l", lang.Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	_, err := proxy.NewSnapshot([]proxy.Route{
+		{Path: "/a", When: in("127.0.0.0/8"), To: proxy.Answer(200, "", "a")},
+		{Path: "/b", When: in("192.0.2.0/24"), To: proxy.Answer(200, "", "b")},
+	}, nil)
+	if err == nil || !strings.Contains(err.Error(), "scope") {
+		t.Error(err)
+	}
+}

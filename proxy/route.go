@@ -39,7 +39,7 @@ type Route struct {
 
 	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
 	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
-	When       *lang.Condition   // condition: of the phase lang.Request, asked after all others; nil: none
+	When       *lang.Condition   // condition: of the phase lang.Request, of one scope, asked last; nil: none
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Timeout time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
@@ -164,6 +164,9 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	return s, nil
 }
 
+// errScopes refuses two conditions that could not be told apart.
+var errScopes = errors.New("another route has the same condition, for another scope")
+
 // conditionsOf returns the conditions of routes by their texts. One whose groups a text names is a capturing one.
 func conditionsOf(routes []Route, filters []*Filter) (list map[string]*lang.Condition, err error) {
 	for i := range routes {
@@ -177,6 +180,8 @@ func conditionsOf(routes []Route, filters []*Filter) (list map[string]*lang.Cond
 		when, known := list[r.When.String()]
 		if !known {
 			when = r.When
+		} else if !when.Same(r.When) {
+			return nil, fmt.Errorf("%s: %w: %s", r.title(i, len(routes)), errScopes, r.When)
 		}
 		if r.namesMatch(filters) {
 			if when, err = when.Capturing(); err != nil {
