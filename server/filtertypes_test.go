@@ -234,3 +234,33 @@ func TestFilterTypes_newFails(t *testing.T) {
 		t.Errorf("counted %d, closed %d times; want 3 and 0", of.seen.Load(), of.closed.Load())
 	}
 }
+
+const takenRoutes = quiet + `
+filters.quota = { type = "test_note" }
+[defaults]
+filters = ["auth", "waf", "quota"]
+[[listeners]]
+name = "one"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+filters = ["!waf"]
+[[routes]]
+pattern = "/q"
+dest = "status:204"
+filters = ["!quota"]
+`
+
+// What a list takes out is named as in the file, whatever a program calls its filters.
+func TestFilterTypes_takenOutByTheNameInTheFile(t *testing.T) {
+	auth := &proxy.Filter{Name: "quota", Request: func(*proxy.Exchange) proxy.Verdict { return proxy.Respond(401, "") }}
+	waf := &proxy.Filter{Name: "mine"}
+	s := serve(t, parse(t, takenRoutes, "auth", "waf"),
+		Options{Filters: map[string]*proxy.Filter{"auth": auth, "waf": waf}})
+	for _, path := range []string{"/", "/q"} {
+		if resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "one")+path); resp.StatusCode != 401 {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}
