@@ -89,7 +89,8 @@ type Filter struct {
 	Name string
 
 	// When says for which exchanges the filter is: where it is false none of its functions runs, and a body passes as
-	// it comes. It is asked once an exchange, on its reactor, when the first function would run. nil: for all.
+	// it comes. It is asked once an exchange, on its reactor, when the first function would run; for one that changes
+	// what is sent on or answered, before the request is sent on. nil: for all.
 	When func(x *Exchange) bool
 
 	// BeforeRoute runs when the head has come, before a route is chosen. Only for filters of a Snapshot.
@@ -301,6 +302,9 @@ func (f *Filter) gated(n int) *Filter {
 		return d.held[word]&bit != 0
 	}
 	own.When, own.gate = nil, open
+	if f.BeforeRoute == nil && f.Request == nil && f.changes() {
+		own.Request = func(*Exchange) Verdict { return Next } // When is asked while the request can be refused: see Ask
+	}
 	own.UpstreamRequest = onExchangeIf(open, f.UpstreamRequest)
 	own.Connected = onExchangeIf(open, f.Connected)
 	own.UpstreamResponse = onExchangeIf(open, f.UpstreamResponse)
@@ -321,6 +325,12 @@ func (f *Filter) gated(n int) *Filter {
 		}
 	}
 	return &own
+}
+
+// changes reports whether f is there for what is sent on, or for the answer.
+func (f *Filter) changes() bool {
+	return f.UpstreamRequest != nil || f.RequestBody != nil || f.UpstreamResponse != nil || f.Response != nil ||
+		f.ResponseBody != nil || f.Trailers != nil
 }
 
 func onExchangeIf(open gate, run onExchange) onExchange {

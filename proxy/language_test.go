@@ -407,3 +407,25 @@ func TestRoute_whenOfTwoScopes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A filter that looks at no request is asked before the request is sent on, so that a spelling of the path does not
+// keep its fields from an answer.
+func TestFilter_whenOfAnswers(t *testing.T) {
+	admin := proxy.Holds(whenOf(t, `path starts_with "/admin"`))
+	for name, guard := range map[string]*proxy.Filter{
+		"Response": {When: admin, Response: func(x *proxy.Exchange) proxy.Verdict {
+			x.Response.Set("X-Guard", "1")
+			return proxy.Next
+		}},
+		"UpstreamRequest": {When: admin, UpstreamRequest: func(x *proxy.Exchange) { x.Request.Set("X-Added", "1") }},
+	} {
+		r := filterRig(t, guard)
+		for target, want := range map[string]int{"/admin": 200, "/x": 200, "//x": 200, "//admin": 400, "/%5cadmin": 400} {
+			resp, _ := r.post(t, target, "hello")
+			guarded := resp.Header.Get("X-Guard") == "1" || strings.HasSuffix(resp.Header.Get("X-Seen"), "]1")
+			if resp.StatusCode != want || guarded != (target == "/admin") {
+				t.Errorf("%s: %s: %s, guarded: %v", name, target, resp.Status, guarded)
+			}
+		}
+	}
+}
