@@ -229,6 +229,9 @@ func (x *subject) TLS() *tlsconn.Digest  { return x.digest }
 func (x *subject) TraceID() []byte       { return x.trace }
 func (x *subject) Attempts() int         { return int(x.attempts) }
 func (x *subject) Bytes() (in, out int64) {
+	if o := x.origin; o != nil { // more may come meanwhile, and the reactor counts it
+		return o.in, o.out
+	}
 	return x.bodyIn, x.toDown.passed
 }
 

@@ -1,7 +1,10 @@
 package proxy_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -372,7 +375,8 @@ func TestFilter_whenOfTwofoldRest(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(origin.Close)
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Path: "/api", To: to(e, origin.Listener.Addr().String()), Filters: []*proxy.Filter{guard}}}
+		leads := to(e, origin.Listener.Addr().String())
+		return []proxy.Route{{Path: "/api", To: leads, Filters: []*proxy.Filter{guard}}}
 	})
 	for target, want := range map[string]int{
 		"/api/admin/x": 499, "/api/%61dmin": 499, "/api/x": 200, "/api//x": 200,
@@ -420,12 +424,67 @@ func TestFilter_whenOfAnswers(t *testing.T) {
 		"UpstreamRequest": {When: admin, UpstreamRequest: func(x *proxy.Exchange) { x.Request.Set("X-Added", "1") }},
 	} {
 		r := filterRig(t, guard)
-		for target, want := range map[string]int{"/admin": 200, "/x": 200, "//x": 200, "//admin": 400, "/%5cadmin": 400} {
+		for target, want := range map[string]int{
+			"/admin": 200, "/x": 200, "//x": 200, "//admin": 400, "/%5cadmin": 400,
+		} {
 			resp, _ := r.post(t, target, "hello")
 			guarded := resp.Header.Get("X-Guard") == "1" || strings.HasSuffix(resp.Header.Get("X-Seen"), "]1")
 			if resp.StatusCode != want || guarded != (target == "/admin") {
 				t.Errorf("%s: %s: %s, guarded: %v", name, target, resp.Status, guarded)
 			}
 		}
+	}
+}
+
+// A filter of a worker reads how much has come while more comes.
+func TestView_onAWorkerWhileTheBodyComes(t *testing.T) {
+	c, err := scopeOf(t).Condition(`bytes.in > 100m or bytes.out > 100m or duration > 1h or attempts > 9`, lang.Answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() { // it begins to answer when the head has come
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		req, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+		io.Copy(io.Discard, req.Body)
+		io.WriteString(conn, "ok")
+	}()
+	began, sent := make(chan bool), make(chan bool)
+	f := &proxy.Filter{Blocking: proxy.PhaseResponse, Response: func(x *proxy.Exchange) proxy.Verdict {
+		began <- true
+		for more := true; more; {
+			c.Holds(proxy.View(x))
+			select {
+			case <-sent:
+				more = false
+			default:
+			}
+		}
+		return proxy.Next
+	}}
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: to(e, l.Addr().String()), Filters: []*proxy.Filter{f}}}
+	})
+	w := testutil.Dial(t, r.addr())
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n")
+	<-began
+	for range 20 {
+		w.Send(strings.Repeat("x", 1000))
+	}
+	close(sent)
+	if resp, body := w.ReadResponse("POST"); resp.StatusCode != 200 || body != "ok" {
+		t.Error(resp.Status, body)
 	}
 }

@@ -24,6 +24,7 @@ func (x *Exchange) offload(f *judged) {
 	x.Context() // the client's end cancels it
 	numberOf(x) // the count is the reactor's
 	from := &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest, now: x.local.reactor.Now()}
+	from.in, from.out = x.bodyIn, x.toDown.passed
 	x.origin = from
 	cancel := x.cancel
 	job := &engine.Job{}
@@ -104,6 +105,7 @@ type origin struct {
 	peer, local poller.Addr
 	digest      *tlsconn.Digest
 	now         int64       // of the reactor, when the worker took over
+	in, out     int64       // bytes of both bodies, likewise
 	language    *evaluation // of the worker; nil until it evaluates a text
 }
 
