@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
@@ -46,32 +48,48 @@ func (b *build) makeRoutes() error {
 		return err
 	}
 	b.snapshot.Hold(tenureOf(b.claims))
+	made := make(map[string]*proxy.Snapshot) // by the filters of listeners, and those with rules
 	for i := range b.config.Listeners {
 		l := &b.config.Listeners[i]
-		if len(l.Filters) == 0 {
-			continue
+		key := strings.Join(l.Filters, "\n")
+		if len(l.Rules) > 0 {
+			key += "\n\n" + l.Name // no other listener has its rules
 		}
-		own, err := b.snapshotFor(list, routes, l.Filters, named)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+		if made[key] == nil && key != "" {
+			if made[key], err = b.snapshotFor(list, routes, l, named); err != nil {
+				return fmt.Errorf("listener %s: %w", l.Name, err)
+			}
 		}
-		b.snapshot.For(l.Name, own)
+		if key != "" {
+			b.snapshot.For(l.Name, made[key])
+		}
 	}
 	return nil
 }
 
-// snapshotFor makes the routes for requests that come by a listener with these filters of its own. The routes do not
-// have their filters of the configuration yet.
-func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, listener []string,
+// snapshotFor makes the routes for requests that come by l, which has filters or rules of its own; nil: by any other
+// listener. The routes do not have their filters and rules of the configuration yet.
+func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *config.Listener,
 	named map[string]proxy.Destination) (*proxy.Snapshot, error) {
-	before := filters.Before(listener, b.config.Filters)
+	if l == nil {
+		l = &config.Listener{}
+	}
+	ruled := &rules.Maker{
+		Dest:  func(upstream string) proxy.Destination { return named[upstream] },
+		Build: func(name string) *filter.Build { return b.of(name, rules.Type) },
+	}
+	first, err := rulesBefore(ruled, b.config, l)
+	if err != nil {
+		return nil, err
+	}
+	before := filters.Before(l.Filters, b.config.Filters)
 	all, err := b.filters(before)
 	if err != nil {
 		return nil, err
 	}
 	routes = slices.Clone(routes)
 	for i, c := range list {
-		if len(c.Filters) == 0 {
+		if len(c.Filters)+len(c.Rules) == 0 {
 			continue
 		}
 		r := &routes[i]
@@ -81,8 +99,11 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, listener
 			return nil, fmt.Errorf("route %s: %w", c.Name, err)
 		}
 		r.Filters, r.Without = append(added, r.Filters...), without
+		if r.Filters, err = ruled.Around(r.Filters, c.Rules, "route "+c.Name); err != nil {
+			return nil, err
+		}
 	}
-	s, err := proxy.NewSnapshot(routes, all)
+	s, err := proxy.NewSnapshot(routes, append(first, all...))
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +111,29 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, listener
 		s.Name(name, d)
 	}
 	return s, nil
+}
+
+// rulesBefore returns the filters of the rules that run before a route is chosen, for requests that come by l.
+func rulesBefore(m *rules.Maker, c *config.Config, l *config.Listener) (all []*proxy.Filter, err error) {
+	for _, of := range []struct {
+		list  []config.Rule
+		whose string
+	}{{l.Rules, "listener " + l.Name}, {c.Rules, "defaults"}} {
+		f, err := m.BeforeRoute(of.list, of.whose)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			all = append(all, f)
+		}
+	}
+	return all, nil
+}
+
+// anyRuleLeads reports whether a rule of c chooses where requests go.
+func anyRuleLeads(c *config.Config) (leads bool) {
+	c.EachRule(func(r *config.Rule) { leads = leads || r.Dest != "" })
+	return leads
 }
 
 // served returns the routes of c that take requests: what no other one takes has one, too.
@@ -107,7 +151,7 @@ func served(c *config.Config) (list []*config.Route) {
 
 // namedUpstreams returns the destinations that filters of the program may choose by name: the upstreams.
 func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
-	if len(b.server.opts.Filters)+len(b.config.Defined) == 0 {
+	if len(b.server.opts.Filters)+len(b.config.Defined) == 0 && !anyRuleLeads(b.config) {
 		return nil, nil
 	}
 	named := make(map[string]proxy.Destination)
@@ -123,13 +167,14 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	return named, nil
 }
 
-// filters returns the filters of these names. Each is made once for a generation.
+// filters returns the filters of these names, which are theirs from then on: routes take them out by name. Each is made
+// once for a generation.
 func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
 	for _, name := range names {
 		f := b.made[name]
 		if own := b.server.opts.Filters[name]; f == nil && own != nil {
 			named := *own
-			named.Name = name // by which lists take it out, whatever the program calls it
+			named.Name = name
 			f = &named
 		} else if f == nil {
 			if f, err = b.makeFilter(name); err != nil {
@@ -150,8 +195,7 @@ func (b *build) makeFilter(name string) (*proxy.Filter, error) {
 	}
 	c := &b.config.Defined[i]
 	t := filter.TypeNamed(c.Type)
-	f, err := t.Make(c.Config, &filter.Build{Name: name, Reactors: b.server.Reactors(), Kept: b.claims,
-		Logger: slog.Default().With("filter", name)})
+	f, err := t.Make(c.Config, b.of(name, ""))
 	if err != nil {
 		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
 	}
@@ -159,6 +203,12 @@ func (b *build) makeFilter(name string) (*proxy.Filter, error) {
 		f.When = bothHold(proxy.Holds(c.When), f.When)
 	}
 	return f, nil
+}
+
+// of returns what a filter with that name may use of the server.
+func (b *build) of(name, typ string) *filter.Build {
+	return &filter.Build{Name: name, Type: typ, Reactors: b.server.Reactors(), Kept: b.claims,
+		Logger: slog.Default().With("filter", name)}
 }
 
 // tenure is reachable as long as an exchange may use the filters of a generation.
