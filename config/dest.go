@@ -368,7 +368,8 @@ func redirectHint(r *resolver, to string) string {
 func resolveRules(r *resolver) {
 	r.c.Rules = rulesOf(r, r.file.Entries(rules.OfAll))
 	for i, e := range r.doc.listeners {
-		r.c.Listeners[i].Rules = rulesOf(r, schema.Inside(e))
+		e.Rules = rulesOf(r, schema.Inside(e))
+		r.c.Listeners[i].Rules = e.Rules
 	}
 }
 

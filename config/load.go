@@ -3,10 +3,12 @@ package config
 import (
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
@@ -169,6 +171,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	resolveFailovers(r)
 	resolveRules(r)
 	r.resolveRoutes()
+	checkRules(r)
 	r.resolveFallback()
 	resolveChecks(r)
 	if len(doc.listeners) == 0 {
@@ -253,13 +256,85 @@ func resolveFilters(r *resolver) {
 
 // checkRouteFilters checks the list of a route, whose requests come by the listeners e.on.
 func checkRouteFilters(r *resolver, e *routeEntry) {
-	before := filters.Before(nil, r.c.Filters)
+	before := append(filters.Before(nil, r.c.Filters), addedBy(r.c.Rules)...)
 	for _, l := range e.on {
-		before = append(before, l.Filters...)
+		before = slices.Concat(before, l.Filters, addedBy(l.Rules))
 	}
 	list := filters.List{Given: &e.Given, Names: e.Filters, Before: before,
 		Where: "of its listeners and of [defaults]"}
 	list.Check(r.rep, r.filters)
+}
+
+// addedBy returns the filters that rules add.
+func addedBy(list []Rule) (names []string) {
+	for i := range list {
+		add, _ := filters.Split(list[i].Filters)
+		names = append(names, add...)
+	}
+	return names
+}
+
+// checkRules checks what rules say of filters and of texts, which all of them share.
+func checkRules(r *resolver) {
+	var texts, switches rules.Names
+	check := func(entries []schema.Target, before []string) {
+		before = slices.DeleteFunc(before, func(name string) bool { return !slices.Contains(r.filters, name) })
+		for _, e := range schema.All[*rules.Entry](entries) {
+			list := filters.List{Given: &e.Given, Names: e.Filters, Once: true, Before: before,
+				Where: "of the requests of this rule"}
+			list.Check(r.rep, r.filters)
+			e.Share(r.rep, &texts, &switches)
+		}
+	}
+	all := r.c.Filters
+	for _, e := range r.doc.routes {
+		all = slices.Concat(all, e.Filters)
+	}
+	everywhere := slices.Concat(all, addedBy(r.c.Rules))
+	for _, e := range r.doc.listeners {
+		own := slices.Concat(e.Filters, addedBy(e.Rules))
+		everywhere = append(everywhere, own...)
+		check(schema.Inside(e), slices.Concat(all, own))
+	}
+	check(r.file.Entries(rules.OfAll), everywhere)
+	for _, e := range r.doc.routes {
+		before := slices.Concat(r.c.Filters, addedBy(r.c.Rules), e.Filters, addedBy(e.Rules))
+		for _, l := range e.on {
+			before = slices.Concat(before, l.Filters, addedBy(l.Rules))
+		}
+		check(schema.Inside(e), before)
+	}
+}
+
+// FilterLists returns the lists of filters for requests that come by l and are taken by r, which may be nil.
+func (c *Config) FilterLists(l *Listener, r *Route) filters.Lists {
+	lists := filters.Lists{Listener: l.Filters, All: c.Filters, Rules: filtersOf(l.Rules, c.Rules)}
+	if r != nil {
+		lists.Route, lists.RouteRules = r.Filters, filtersOf(r.Rules)
+	}
+	return lists
+}
+
+// filtersOf returns what rules say of filters.
+func filtersOf(of ...[]Rule) (list []string) {
+	for _, rules := range of {
+		for i := range rules {
+			list = append(list, rules[i].Filters...)
+		}
+	}
+	return list
+}
+
+// RuledFilters returns the names of the filters that rules add or take out.
+func (c *Config) RuledFilters() (names []string) {
+	c.EachRule(func(rule *Rule) {
+		for _, name := range rule.Filters {
+			if name = strings.TrimPrefix(name, "!"); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	})
+	return names
 }
 
 // warnUnusedFilters warns of filters that nothing names: with an error, a list may name one wrongly.
@@ -274,6 +349,7 @@ func warnUnusedFilters(r *resolver) {
 	for _, e := range r.doc.routes {
 		lists = append(lists, e.Filters)
 	}
+	r.c.EachRule(func(rule *Rule) { lists = append(lists, addedBy([]Rule{*rule})) })
 	filters.WarnUnused(r.file, slices.Concat(lists...))
 }
 

@@ -134,6 +134,7 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	d.scope = cfg.Language.Scope()
 	var routes []proxy.Route
 	ruled := &rules.Maker{
+		Filters: cfg.RuledFilters(),
 		Dest: func(upstream string) proxy.Destination {
 			return d.destination(cfg.Upstream(upstream), &config.Route{}, false)
 		},

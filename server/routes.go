@@ -75,15 +75,17 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *confi
 		l = &config.Listener{}
 	}
 	ruled := &rules.Maker{
-		Dest:  func(upstream string) proxy.Destination { return named[upstream] },
-		Build: func(name string) *filter.Build { return b.of(name, rules.Type) },
+		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
+		Build:   func(name string) *filter.Build { return b.of(name, rules.Type) },
+		Filters: b.config.RuledFilters(),
 	}
 	first, err := rulesBefore(ruled, b.config, l)
 	if err != nil {
 		return nil, err
 	}
-	before := filters.Before(l.Filters, b.config.Filters)
-	all, err := b.filters(before)
+	lists := b.config.FilterLists(l, nil)
+	before := lists.Before()
+	all, err := b.placed(before, ruled)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +95,9 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *confi
 			continue
 		}
 		r := &routes[i]
-		add, without := filters.Of(c.Filters, before)
-		added, err := b.filters(add)
+		lists := b.config.FilterLists(l, c)
+		own, without := lists.OfRoute(before)
+		added, err := b.placed(own, ruled)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", c.Name, err)
 		}
@@ -167,24 +170,41 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	return named, nil
 }
 
-// filters returns the filters of these names, which are theirs from then on: routes take them out by name. Each is made
-// once for a generation.
-func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
-	for _, name := range names {
-		f := b.made[name]
-		if own := b.server.opts.Filters[name]; f == nil && own != nil {
-			named := *own
-			named.Name = name
-			f = &named
-		} else if f == nil {
-			if f, err = b.makeFilter(name); err != nil {
-				return nil, err
-			}
+// filter returns the filter of that name, which is its own from then on: routes take it out by name. It is made once
+// for a generation.
+func (b *build) filter(name string) (f *proxy.Filter, err error) {
+	f = b.made[name]
+	if own := b.server.opts.Filters[name]; f == nil && own != nil {
+		named := *own
+		named.Name = name
+		f = &named
+	} else if f == nil {
+		if f, err = b.makeFilter(name); err != nil {
+			return nil, err
 		}
-		b.made[name] = f
-		list = append(list, f)
 	}
-	return list, nil
+	b.made[name] = f
+	return f, nil
+}
+
+// placed returns filters in their places. Those that rules name ask what the rules said.
+func (b *build) placed(list []filters.Member, m *rules.Maker) (all []*proxy.Filter, err error) {
+	for _, one := range list {
+		f, err := b.filter(one.Name)
+		if err != nil {
+			return nil, err
+		}
+		if one.Moved && f.BeforeRoute != nil { // which has run by then
+			rest := *f
+			rest.BeforeRoute, rest.Blocking = nil, f.Blocking&^proxy.PhaseBeforeRoute
+			f = &rest
+		}
+		if one.Ruled {
+			f = m.Gate(f, one.Stands)
+		}
+		all = append(all, f)
+	}
+	return all, nil
 }
 
 // makeFilter makes a filter of [filters].

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/filter/maintenance"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -95,6 +96,110 @@ dest = "status:204"
 	}
 	if resp, _ := ask("two", "/.git"); resp.StatusCode != 410 {
 		t.Errorf("after a reload: %d", resp.StatusCode)
+	}
+}
+
+// ruledFilters has rules that name filters.
+const ruledFilters = quiet + `
+[[listeners]]
+name = "one"
+listen = "127.0.0.1:0"
+filters = ["first"]
+[[listeners.rules]]
+when = 'has(query.first)'
+filters = ["!first"]
+[[listeners]]
+name = "two"
+listen = "127.0.0.1:0"
+[filters.first]
+type = "test_note"
+[filters.all]
+type = "test_note"
+[filters.own]
+type = "test_note"
+[filters.more]
+type = "test_note"
+when = 'query.more != "never"'
+[filters.late]
+type = "test_note"
+[filters.closed]
+type = "maintenance"
+on = true
+[filters.teapot]
+type = "maintenance"
+on = true
+status = 418
+[defaults]
+filters = ["all", "closed"]
+[[rules]]
+when = 'has(query.more)'
+filters = ["more", "!all"]
+[[rules]]
+when = 'query.more == "both"'
+filters = ["all", "!own"]
+[[rules]]
+when = 'query.open == "rule"'
+filters = ["!closed"]
+[[rules]]
+when = 'has(query.deny)'
+filters = ["late"]
+deny = true
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+filters = ["own"]
+[[routes.rules]]
+when = 'query.open == "route"'
+filters = ["!closed"]
+[[routes.rules]]
+when = 'has(query.late)'
+filters = ["late"]
+[[routes.rules]]
+when = 'has(query.tea)'
+filters = ["teapot", "!closed"]
+[[routes]]
+pattern = "/plain"
+dest = "status:204"
+filters = ["!closed", "more"]
+[[routes]]
+pattern = "/none"
+dest = "status:204"
+filters = ["!closed", "!more"]
+`
+
+// Rules add filters and take them out, in all phases but those that have run.
+func TestRules_filters(t *testing.T) {
+	s := start(t, Options{}, "%s", ruledFilters)
+	for _, c := range []struct {
+		listener, target string
+		status           int
+		filters          string
+	}{
+		{"two", "/", 503, "all own"},
+		{"one", "/", 503, "first all own"},
+		{"one", "/?first", 503, "all own"},
+		{"two", "/?first", 503, "all own"},
+		{"two", "/?open=rule", 204, "all own"},
+		{"two", "/?open=route", 204, "all own"},
+		{"two", "/?open=route&late", 204, "all late own"},
+		{"two", "/?more", 503, "more own"},
+		{"two", "/?more=both", 503, "all more"},
+		{"one", "/?more=never&first&open=rule", 204, "own"},
+		{"two", "/?deny", 403, "all late"},
+		{"two", "/?tea", 418, "all own"},
+		{"two", "/plain", 204, "all more"},
+		{"two", "/plain?more=both", 204, "all more"},
+		{"two", "/plain?more", 204, "more"},
+		{"two", "/none?more", 204, ""},
+	} {
+		req, err := http.NewRequest("GET", urlOf(t, s, c.listener)+c.target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, _ := testutil.Do(t, http.DefaultClient, req)
+		if got := resp.Header.Get("X-Filters"); resp.StatusCode != c.status || got != c.filters {
+			t.Errorf("%s %s: got %d %q, want %d %q", c.listener, c.target, resp.StatusCode, got, c.status, c.filters)
+		}
 	}
 }
 

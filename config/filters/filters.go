@@ -107,7 +107,7 @@ func Section() *schema.Section {
 			"[filters](filters.md#in-a-configuration).",
 		Variants: schema.Variants{By: "type", Unknown: elsewhere},
 		Codes: []schema.Code{{Name: CodeUnused,
-			Doc: "No listener, no route and not `[defaults]` names a filter: it is not made."}},
+			Doc: "No listener, no route, no rule and not `[defaults]` names a filter: it is not made."}},
 		Keys: []*schema.Key{
 			{Path: "type", Type: schema.Token, Required: true, Example: `"polite"`,
 				Into: schema.Into(func(e *entry) *string { return &e.Type }),
@@ -215,7 +215,7 @@ func WarnUnused(doc *schema.Document, named []string) {
 	for _, e := range schema.All[*entry](doc.Entries("filters")) {
 		if !slices.Contains(named, e.Name) {
 			doc.Report.Warnf(CodeUnused, e.Node().Head,
-				"name it in \"filters\" of a listener, of [defaults] or of a route",
+				"name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 				"nothing uses the filter %s", syntax.Quote(e.Name))
 		}
 	}

@@ -34,29 +34,77 @@ func Before(listener, all []string) []string {
 	return add
 }
 
-// Of returns what the list of a route changes, where these filters run before: the filters that follow them, and those
-// of them that do not run.
-func Of(route, before []string) (add, without []string) {
-	named, out := Split(route)
-	for _, name := range out {
-		if slices.Contains(before, name) {
-			without = append(without, name)
-		}
-	}
-	for _, name := range named {
-		if !slices.Contains(before, name) || slices.Contains(without, name) {
-			add = append(add, name)
-		}
-	}
-	return add, without
+// Lists are the lists of a request: of its listener, of all requests and of its route, then what rules name before the
+// route is chosen, and what those of the route name.
+type Lists struct{ Listener, All, Route, Rules, RouteRules []string }
+
+// Member is a filter in its place among those of a request.
+type Member struct {
+	Name   string
+	Stands bool // a list has it: it runs unless a rule takes it out. false: it runs where a rule adds it
+	Ruled  bool // a rule names it
+	Moved  bool // one of those before, which runs after the rules of the route, for one of them takes it out
 }
 
-// Order returns the filters of a request in their order, by the lists of its listener, of all requests, and of its
-// route.
-func Order(listener, all, route []string) []string {
-	before := Before(listener, all)
-	add, without := Of(route, before)
-	return append(slices.DeleteFunc(before, func(name string) bool { return slices.Contains(without, name) }), add...)
+// Names reports whether other has the name of m.
+func (m Member) Names(other Member) bool { return m.Name == other.Name }
+
+// Before returns the filters that run before those of a route.
+func (l *Lists) Before() (list []Member) {
+	added, _ := Split(l.Rules)
+	for _, name := range Before(l.Listener, l.All) {
+		list = append(list, Member{Name: name, Stands: true, Ruled: l.ruled(name)})
+	}
+	for _, name := range added {
+		if !has(list, name) {
+			list = append(list, Member{Name: name, Ruled: true})
+		}
+	}
+	return list
+}
+
+// OfRoute returns the filters that run after the rules of the route, where before run before, and those of before that
+// do not run in their place.
+func (l *Lists) OfRoute(before []Member) (own []Member, without []string) {
+	named, out := Split(l.Route)
+	var added []Member
+	for _, name := range named {
+		stands := slices.ContainsFunc(before, func(m Member) bool { return m.Name == name && m.Stands })
+		if !stands || slices.Contains(out, name) {
+			added = append(added, Member{Name: name, Stands: true, Ruled: l.ruled(name)})
+		}
+	}
+	follows := false // a rule of the route names m, or one before it
+	for _, m := range before {
+		if slices.Contains(out, m.Name) || has(added, m.Name) {
+			without = append(without, m.Name)
+			continue
+		}
+		if follows = follows || names(l.RouteRules, m.Name); follows {
+			without = append(without, m.Name)
+			own = append(own, Member{m.Name, m.Stands, l.ruled(m.Name), true})
+		}
+	}
+	own = append(own, added...)
+	turned, _ := Split(l.RouteRules)
+	for _, name := range turned {
+		if !has(own, name) {
+			own = append(own, Member{Name: name, Ruled: true})
+		}
+	}
+	return own, without
+}
+
+// ruled reports whether a rule names a filter.
+func (l *Lists) ruled(name string) bool { return names(l.Rules, name) || names(l.RouteRules, name) }
+
+// names reports whether a list adds a filter or takes it out.
+func names(list []string, name string) bool {
+	return slices.Contains(list, name) || slices.Contains(list, "!"+name)
+}
+
+func has(list []Member, name string) bool {
+	return slices.ContainsFunc(list, func(m Member) bool { return m.Name == name })
 }
 
 // List is a list of names in a file.
@@ -64,6 +112,7 @@ type List struct {
 	Given  *schema.Given // with the key "filters"
 	Names  []string
 	First  bool     // nothing runs before them
+	Once   bool     // a name is added or taken out
 	Before []string // what does, and may be taken out
 	// Where says whose they are, for messages: "of [defaults]".
 	Where string
@@ -89,6 +138,8 @@ func (l *List) Check(rep *syntax.Report, known []string) {
 			rep.Errorf(at, hint, "there is no filter %s", syntax.Quote(taken))
 		case slices.Index(l.Names, name) < i:
 			rep.Errorf(at, "leave one of them out", "%s stands twice in the list", syntax.Quote(name))
+		case out && slices.Contains(l.Names, taken) && l.Once:
+			rep.Errorf(at, "leave one of them out", "%s is added and taken out", syntax.Quote(taken))
 		case out && l.First:
 			rep.Errorf(at, "a listener or a route takes it out", "no filters run before those %s", l.Where)
 		case out && !slices.Contains(l.Before, taken):

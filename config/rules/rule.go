@@ -20,6 +20,7 @@ type Rule struct {
 	Set      []Text          `json:",omitempty"` // local.NAME
 	Tag      string          `json:",omitempty"`
 	NoLog    bool            `json:",omitempty"`
+	Filters  []string        `json:",omitempty"` // added, and "!name" taken out
 	Timeout  time.Duration   `json:",omitzero"`
 	Dest     string          `json:",omitempty"` // the name of an upstream; "": where the route leads
 	Request  []Text          `json:",omitempty"` // fields
@@ -142,7 +143,7 @@ func (e *Entry) compile(rep *syntax.Report, c Compiler) {
 var (
 	ending  = []string{"respond", "redirect", "deny", "drop"}
 	sending = []string{"timeout", "dest", "headers.request", "rewrite", "query"}
-	noting  = []string{"set", "tag", "log", "headers.response"}
+	noting  = []string{"set", "tag", "log", "filters", "headers.response"}
 )
 
 // has reports whether the file gave a key, or one in the table of that name.
@@ -152,6 +153,9 @@ func (e *Entry) has(key string) bool {
 	}
 	if key == "log" && !e.Failed(key) {
 		return e.NoLog
+	}
+	if key == "filters" && !e.Failed(key) {
+		return len(e.Filters) > 0
 	}
 	return e.Has(key) || e.HasAny(key+".")
 }
@@ -214,6 +218,45 @@ func (e *Entry) check(rep *syntax.Report) {
 	}
 }
 
+// How many names all rules of a configuration may have.
+const (
+	TextsMax   = 16 // of set
+	FiltersMax = 64
+)
+
+// Names are the names that rules have so far.
+type Names []string
+
+// add adds a name, unless there are too many: then it reports false.
+func (l *Names) add(name string, most int) bool {
+	switch {
+	case slices.Contains(*l, name):
+	case len(*l) == most:
+		return false
+	default:
+		*l = append(*l, name)
+	}
+	return true
+}
+
+// Share adds the names of e to those of the rules before it, and reports the first one that is too many.
+func (e *Entry) Share(rep *syntax.Report, texts, filters *Names) {
+	for _, t := range e.Set {
+		if !texts.add(t.Name, TextsMax) {
+			rep.Errorf(e.KeyNode("set").Child(t.Name).Head, "set one that no other rule needs any more",
+				"a request has %d texts at most, by all rules together: %s is one more", TextsMax, syntax.Quote(t.Name))
+			break
+		}
+	}
+	for i, name := range e.Filters {
+		if name = strings.TrimPrefix(name, "!"); !filters.add(name, FiltersMax) {
+			rep.Errorf(e.ElementAt("filters", i, len(e.Filters)), "give filters a \"when\" of their own",
+				"rules name %d filters at most, all together: %s is one more", FiltersMax, syntax.Quote(name))
+			break
+		}
+	}
+}
+
 // Ends reports whether r ends the requests that it holds for.
 func (r *Rule) Ends() bool {
 	return r.Respond.On || r.Redirect.To != nil || r.Deny > 0 || r.Drop || r.Tarpit > 0
@@ -238,6 +281,7 @@ func (r *Rule) Actions() (list []string) {
 	texts("set", r.Set)
 	add(r.Tag != "", "tag %s", r.Tag)
 	add(r.NoLog, "log = false")
+	add(len(r.Filters) > 0, "filters %s", strings.Join(r.Filters, " "))
 	add(r.Timeout > 0, "timeout %s", r.Timeout)
 	add(r.Dest != "", "dest %s", r.Dest)
 	texts("headers.request", r.Request)

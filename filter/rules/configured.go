@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
@@ -16,6 +17,8 @@ const Type = "rules"
 type Maker struct {
 	Dest  func(upstream string) proxy.Destination // the destination with the name of an upstream
 	Build func(name string) *filter.Build         // nil: there is no server
+
+	Filters []string // those that rules name, 64 at most
 
 	// Watch is told of every rule that is asked, with what the parts of its condition were. No request waits in a
 	// tarpit then. nil: nobody wants to know.
@@ -68,6 +71,8 @@ func (m *Maker) rules(list []rules.Rule) (all []Rule) {
 			RequestFields: textsOf(c.Request), AnswerFields: textsOf(c.Response), Rewrite: c.Rewrite,
 			Deny: c.Deny, Drop: c.Drop, Tarpit: c.Tarpit,
 		}
+		on, off := filters.Split(c.Filters)
+		r.On, r.Off = m.switchesOf(on), m.switchesOf(off)
 		if len(c.QueryDel)+len(c.QuerySet)+len(c.QueryAdd) > 0 {
 			r.Query = &Query{Del: c.QueryDel, Set: textsOf(c.QuerySet), Add: textsOf(c.QueryAdd)}
 		}

@@ -169,6 +169,9 @@ func (r *rule) note(s *set, x *proxy.Exchange, v *lang.X) {
 	if r.NoLog && s.watch == nil {
 		proxy.Unlog(x)
 	}
+	if r.On|r.Off != 0 {
+		switched.Of(x).turn(r.On, r.Off)
+	}
 	if len(r.answer) > 0 {
 		local.Of(x).keep(s, r, &x.Request, v)
 	}

@@ -29,13 +29,20 @@ var rewriting = []rules.Rule{
 func warmRig(t testing.TB, list []rules.Rule) *warm.Rig {
 	var filters []*proxy.Filter
 	if list != nil {
+		none := func(*proxy.Exchange) proxy.Verdict { return proxy.Next }
 		filters = append(filters, filterOf(t, list, proxy.PhaseRequest))
+		if list[0].On != 0 {
+			filters = append(filters, rules.Switches(1).Gate(&proxy.Filter{Request: none, Response: none}, false))
+		}
 	}
 	return warm.New(t, warm.Browser, &proxy.Listener{}, filters...)
 }
 
+// switching are rules that turn the switch of a filter on and off.
+var switching = []rules.Rule{{On: 1}, {When: when(`has(query.off)`), Off: 1}, {On: 2}}
+
 func TestRules_allocateNothing(t *testing.T) {
-	for name, list := range map[string][]rules.Rule{"look": looking, "rewrite": rewriting} {
+	for name, list := range map[string][]rules.Rule{"look": looking, "rewrite": rewriting, "switch": switching} {
 		r := warmRig(t, list)
 		for range 20 {
 			r.Exchange()
@@ -51,7 +58,7 @@ func BenchmarkRules(b *testing.B) {
 		name string
 		list []rules.Rule
 	}{
-		{"none", nil}, {"5 look", looking}, {"3 rewrite", rewriting},
+		{"none", nil}, {"3 switch", switching}, {"5 look", looking}, {"3 rewrite", rewriting},
 		{"5 look and 3 rewrite", slices.Concat(looking, rewriting)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

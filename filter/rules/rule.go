@@ -21,6 +21,7 @@ type Rule struct {
 	Set           []Text            // texts of the exchange: see proxy.SetText
 	Tag           string            // noted in the access log, with those of other rules, as "tags"
 	NoLog         bool              // no access log has the request
+	On, Off       Switches          // of filters that run, or do not
 	Timeout       time.Duration     // for the whole exchange
 	To            proxy.Destination // where the request goes, in place of where its route leads
 	RequestFields []Text            // of the request that is sent on; one that is nil or becomes empty is removed
@@ -64,6 +65,7 @@ type Redirect struct {
 
 var (
 	errNothing  = errors.New("it does nothing: give it an action")
+	errSwitch   = errors.New("a switch is turned on or off, not both")
 	errTwoEnds  = errors.New("of respond, redirect, deny and drop a rule has one")
 	errTarpit   = errors.New("what follows a tarpit is deny or drop")
 	errMoot     = errors.New("what a rule does with a request that it answers itself has no effect")
@@ -105,6 +107,11 @@ func (r *Rule) sends() bool {
 	return r.Rewrite != nil || r.Query != nil || r.To != nil || r.Timeout != 0 || len(r.RequestFields) > 0
 }
 
+// notes reports whether r does something that is of use for requests that end with it, too.
+func (r *Rule) notes() bool {
+	return r.NoLog || r.Tag != "" || r.On|r.Off != 0 || len(r.Set)+len(r.AnswerFields) > 0
+}
+
 func (r *Rule) checkEnd() error {
 	ends := 0
 	for _, is := range []bool{r.Respond != nil, r.Redirect != nil, r.Deny != 0, r.Drop} {
@@ -119,8 +126,10 @@ func (r *Rule) checkEnd() error {
 		return errTarpit
 	case r.Ends() && r.sends():
 		return errMoot
-	case !r.Ends() && !r.sends() && !r.NoLog && r.Tag == "" && len(r.Set)+len(r.AnswerFields) == 0:
+	case !r.Ends() && !r.sends() && !r.notes():
 		return errNothing
+	case r.On&r.Off != 0:
+		return errSwitch
 	case r.Deny != 0 && (r.Deny < 400 || r.Deny > 599):
 		return errDeny
 	case r.Respond != nil && (r.Respond.Status < 200 || r.Respond.Status > 599):

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	configured "github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
@@ -440,6 +441,37 @@ func TestRules_tarpitEnds(t *testing.T) {
 		t.Error(err)
 	}
 	waits(0)
+}
+
+// The last rule that turns a switch counts. A filter without one that stands runs.
+func TestSwitches(t *testing.T) {
+	note := func(name string) *proxy.Filter {
+		return &proxy.Filter{Name: name, Response: func(x *proxy.Exchange) proxy.Verdict {
+			x.Response.Set("X-Ran", strings.TrimSpace(x.Response.Get("X-Ran")+" "+name))
+			return proxy.Next
+		}}
+	}
+	const a, b, c rules.Switches = 1, 2, 1 << 63
+	never := note("never")
+	never.When = func(*proxy.Exchange) bool { return false }
+	r := serve(t, []*proxy.Filter{
+		filterOf(t, []rules.Rule{
+			{When: when(`has(query.on)`), On: a | c, Off: b}, {When: when(`has(query.off)`), On: b, Off: a | c},
+			{When: when(`has(query.end)`), On: c, Deny: 403},
+		}, proxy.PhaseBeforeRoute),
+		a.Gate(note("a"), false), b.Gate(note("b"), true), c.Gate(note("c"), false), c.Gate(never, true),
+	}, []proxy.Route{{Path: "/", To: proxy.Answer(204, "", "")}})
+	for target, want := range map[string]string{
+		"/": "b", "/?on": "a c", "/?off": "b", "/?on&off": "b", "/?end": "b c", "/?on&end": "a c",
+	} {
+		resp, _ := asked{target: target, fields: []string{host}}.do(t, clients(t)["HTTP/1"], r.url)
+		if got := resp.Header.Get("X-Ran"); got != want {
+			t.Errorf("%s: %q ran, want %q", target, got, want)
+		}
+	}
+	if configured.TextsMax != proxy.TextsMax {
+		t.Errorf("a configuration sets %d texts, an exchange has %d", configured.TextsMax, proxy.TextsMax)
+	}
 }
 
 func TestNew_refuses(t *testing.T) {

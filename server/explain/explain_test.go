@@ -466,17 +466,27 @@ pattern = "/app"
 dest = "status:204"
 filters = ["own"]
 
+[[rules]]
+when = 'has(query.bare)'
+filters = ["!careful"]
+
 [[routes]]
 pattern = "/api"
 dest = "status:204"
 filters = ["!browsers"]
+
+[[routes.rules]]
+when = 'has(query.own)'
+filters = ["own"]
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for url, want := range map[string]string{
 		"http://x:8080/app": "careful, of type security_headers: .* browsers, of type csrf, when path .* " +
 			"own, of type csrf: .*",
-		"http://x:8080/api": "careful, .* browsers, of type csrf, when .*: taken out by the route",
+		"http://x:8080/api": "careful, .* browsers, of type csrf, when .*: the route takes it out",
+		"http://x:8080/api?own&bare": "careful, .*: a rule takes it out own, of type csrf: " +
+			".* .added by a rule. browsers, .*: the route takes it out",
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var steps []string

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/server"
 )
 
 // steps collects what happens to a request on its way, in the order in which the proxy does it.
@@ -25,11 +26,11 @@ func (s *steps) add(phase string, of any, key, text string, values ...any) {
 	s.list = append(s.list, Step{Phase: phase, Text: fmt.Sprintf(text, values...), At: at(pos)})
 }
 
-// stepsOf returns what happens to a request that comes by l and is taken by r, which may be nil.
-func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route) []Step {
+// stepsOf returns what happens to a request that comes by l and is taken by r, which may be nil, and has seen rules.
+func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route, seen []server.DryRule) []Step {
 	s := &steps{places: cfg.Places, list: []Step{}}
 	s.listener(l)
-	s.filters(cfg, l, r)
+	s.filters(cfg, l, r, seen)
 	if r != nil {
 		s.request(r)
 		s.answer(r)
@@ -75,24 +76,53 @@ func (s *steps) listener(l *config.Listener) {
 	}
 }
 
-// filters adds the filters of a request, in their order, and those that the route takes out.
-func (s *steps) filters(cfg *config.Config, l *config.Listener, r *config.Route) {
-	var own []string
-	if r != nil {
-		own = r.Filters
+// filters adds the filters of a request, in their order, and those that the route and rules take out.
+func (s *steps) filters(cfg *config.Config, l *config.Listener, r *config.Route, seen []server.DryRule) {
+	lists := cfg.FilterLists(l, r)
+	before := lists.Before()
+	own, without := lists.OfRoute(before)
+	for _, m := range before {
+		if !slices.Contains(without, m.Name) {
+			s.member(cfg, m, r, seen)
+		}
 	}
-	before := filters.Before(l.Filters, cfg.Filters)
-	_, without := filters.Of(own, before)
-	for _, name := range filters.Order(l.Filters, cfg.Filters, own) {
-		s.filter(cfg, name, false)
+	for _, m := range own {
+		s.member(cfg, m, r, seen)
 	}
-	for _, name := range without {
-		s.filter(cfg, name, true)
+	for _, m := range before {
+		if m.Stands && slices.Contains(without, m.Name) && !slices.ContainsFunc(own, m.Names) {
+			s.filter(cfg, m.Name, "the route takes it out", true)
+		}
 	}
 }
 
-// filter adds the filter of that name, which the route may take out. It is made to see which functions it has.
-func (s *steps) filter(cfg *config.Config, name string, out bool) {
+// member adds a filter that may run.
+func (s *steps) member(cfg *config.Config, m filters.Member, r *config.Route, seen []server.DryRule) {
+	first, runs := m.Stands, m.Stands // before the route is chosen, and then
+	for _, d := range seen {
+		for _, name := range d.Rule.Filters {
+			if taken, out := strings.CutPrefix(name, "!"); d.Held && taken == m.Name {
+				runs = !out
+			}
+		}
+		if r == nil || !slices.ContainsFunc(r.Rules, func(of config.Rule) bool { return of.Pos == d.Rule.Pos }) {
+			first = runs
+		}
+	}
+	switch {
+	case !runs && m.Stands:
+		s.filter(cfg, m.Name, "a rule takes it out", m.Moved && first)
+	case runs && !m.Stands:
+		s.filter(cfg, m.Name, "", false)
+		s.list[len(s.list)-1].Text += " (added by a rule)"
+	case runs:
+		s.filter(cfg, m.Name, "", false)
+	}
+}
+
+// filter adds the filter of that name. It is made to see which functions it has. out says what takes it out, "":
+// nothing, and late that BeforeRoute has run by then.
+func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	step := Step{Phase: "filter", Text: name + ", of the program"}
 	var phases []string
 	i := slices.IndexFunc(cfg.Defined, func(f config.Filter) bool { return f.Name == name })
@@ -108,10 +138,10 @@ func (s *steps) filter(cfg *config.Config, name string, out bool) {
 		}
 	}
 	switch {
-	case out && slices.Contains(phases, "BeforeRoute"):
-		step.Text += ": BeforeRoute alone, the route takes it out"
-	case out:
-		step.Text += ": taken out by the route"
+	case late && slices.Contains(phases, "BeforeRoute"):
+		step.Text += ": BeforeRoute alone, " + out
+	case out != "":
+		step.Text += ": " + out
 	case len(phases) > 0:
 		step.Text += ": " + strings.Join(phases, ", ")
 	}
