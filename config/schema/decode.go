@@ -56,6 +56,9 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 		}
 		d.note(p.key, n)
 		p.key.convertExpanded(n)
+		if p.key.Secret {
+			d.Report.Hide(n)
+		}
 		v, right := p.key.Type.Parse(d, p.key, n)
 		t.base().store(d.Report, p.key, n, v, right)
 	case p.section != nil && p.shape == List:

@@ -130,7 +130,8 @@ func (s Span) excerpt() (before, marked, after string) {
 	line, start := s.Source.line(number), s.Source.lines[number-1]
 	from := min(s.From-start, len(line))
 	to := max(from, min(s.To-start, len(line)))
-	b, m, a := printable(line[:from]), printable(line[from:to]), printable(line[to:])
+	shown := func(from, to int) []rune { return printable(s.Source.shown(start+from, start+to)) }
+	b, m, a := shown(0, from), shown(from, to), shown(to, len(line))
 	if len(b)+len(m)+len(a) > excerptColumns {
 		if len(b) > excerptColumns/2 {
 			b = append([]rune("…"), b[len(b)-excerptColumns/2:]...)

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,6 +26,47 @@ func (r *Report) hide(s secret) {
 	s.written, s.text = strings.ToLower(s.written), strings.ToLower(s.text)
 	r.secrets = append(r.secrets, s)
 }
+
+// Hide has problems show nothing of the values in n, which are secrets. A reference to one, ${…}, is shown as it is.
+func (r *Report) Hide(n *Node) {
+	for _, c := range n.Children {
+		r.Hide(c)
+	}
+	if n.Kind == KindTable || n.Kind == KindList || n.Expanded || n.Text == "" || !n.Value.IsValid() {
+		return
+	}
+	at := n.Value
+	if text := at.Source.Text[at.From:at.To]; len(text) > 1 && (text[0] == '"' || text[0] == '\'') {
+		at.From, at.To = at.From+1, at.To-1
+	}
+	at.Source.hidden = append(at.Source.hidden, at)
+	r.hide(secret{at: n.Value, text: n.Text, values: []string{n.Text}})
+}
+
+// shown returns a part of the text without what is hidden.
+func (s *Source) shown(from, to int) []byte {
+	var text []byte
+	for _, h := range s.hidden {
+		if h.From >= to || h.To <= from {
+			continue
+		}
+		if text == nil {
+			text = bytes.Clone(s.Text[from:to])
+		}
+		for i := max(h.From, from); i < min(h.To, to); i++ {
+			text[i-from] = hiddenByte
+		}
+	}
+	if text == nil {
+		return s.Text[from:to]
+	}
+	return hiddenBytes().ReplaceAll(text, []byte("…"))
+}
+
+// hiddenByte stands for a byte that is not shown: none that a file may have.
+const hiddenByte = 0
+
+var hiddenBytes = compiled("\x00+")
 
 // redact removes the values of ${…} from a problem.
 func (r *Report) redact(p *Problem) {

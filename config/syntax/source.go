@@ -27,12 +27,13 @@ func (p Pos) String() string {
 
 // Source is the text of one file. Immutable once ParseTree has returned.
 type Source struct {
-	Name  string // the path, as messages show it
-	Text  []byte // without a byte order mark
-	Colon bool   // the format writes key: value, not key = value; set by ParseTree
-	order int    // its number among the files of one configuration
-	lines []int  // the offset of the first byte of each line
-	above int    // lines of the file before the text: of an Excerpt
+	Name   string // the path, as messages show it
+	Text   []byte // without a byte order mark
+	Colon  bool   // the format writes key: value, not key = value; set by ParseTree
+	order  int    // its number among the files of one configuration
+	lines  []int  // the offset of the first byte of each line
+	hidden []Span // of values that are secrets
+	above  int    // lines of the file before the text: of an Excerpt
 }
 
 // NewSource returns the source with that text, which must not change afterwards. Problems are sorted by order, then by
