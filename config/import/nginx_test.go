@@ -71,14 +71,16 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 			location / { PASS }`,
 		"what follows": `location / { if ($cookie_a = "") { return 401; }
 			if ($http_x = s) { return 200; } PASS }`,
-		"an expression":             `location / { PASS } location ~ /\.git { deny all; }`,
-		"an expression in any case": `location / { PASS } location ~* ^/x/ { auth_basic x; PASS }`,
+		"an expression":             `location / { PASS } location ~ /\.(?!git) { deny all; }`,
+		"an expression in any case": `location / { PASS } location ~* "^/.{4}/" { auth_basic x; PASS }`,
 		"an expression that opens": `auth_basic x; location / { auth_basic off; PASS }
-			location ~ \.php$ { return 404; }`,
-		"the answer of one": `location / { PASS } location ~ \.php$ { return 404; }`,
+			location ~ \.php(?=x) { return 404; }`,
+		"the answer of one": `location / { PASS } location ~ \.p.p$ { return 404; }`,
+		"one before another": `location / { deny all; } location ~ \.(?!git) { deny all; }
+			location ~ \.php$ { PASS }`,
 		"by the name in one": `location / { PASS } location ~ a$ { try_files $uri @a; }
 			location @a { deny all; }`,
-		"an expression inside":     `location / { location ~ b$ { deny all; } PASS }`,
+		"an expression inside":     `location / { location ~ ^/.b { deny all; } PASS }`,
 		"a path that edge has not": `location / { PASS } location /a*b/ { deny all; }`,
 		"the same path":            `location /x/ { PASS } location ~ ^/x/ { deny all; } location / { deny all; }`,
 		"another one before it":    `location / { deny all; } location ^~ /x/ { deny all; } location ~ ^/x/y { PASS }`,

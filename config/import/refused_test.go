@@ -159,6 +159,7 @@ const (
 	aboutAddresses = iota
 	aboutMethods
 	aboutExpressions
+	aboutPatterns // expressions that answer or lead to a backend
 	aboutAll
 	kinds
 )
@@ -172,7 +173,7 @@ func newRefusing(seed uint64) *refusing {
 	if s.about(aboutAddresses, 3) {
 		s.text += s.guards("    ")
 	}
-	if s.kind == aboutExpressions {
+	if s.kind == aboutExpressions || s.kind == aboutPatterns {
 		s.used["/"] = true
 		s.text += "    location / { proxy_pass http://BACKEND; }\n"
 	}
@@ -204,9 +205,16 @@ func (s *refusing) location(indent, above string, depth int) string {
 		mark = ""
 	case aboutExpressions:
 		mark = s.one("", "", "^~ ", "~ ", "~ ", "~* ")
+	case aboutPatterns:
+		mark = s.one("", "", "= ", "^~ ", "~ ", "~ ", "~ ", "~* ", "~* ")
 	}
 	path, id := "", ""
-	if strings.HasPrefix(mark, "~") {
+	if s.kind == aboutPatterns && strings.HasPrefix(mark, "~") {
+		path = s.one(`/\.git`, `\.php$`, `\.(php|JSK)$`, `^/c/.*\.php$`, `^/[^/]+/b/`, `(^|/)\.`, `/x`, `^/a/[a-z]+$`,
+			`^/(a|c)/.*x`, `/d/.`, `/\.(?!git)`, `x|y`, `[^a-z]x$`, ` `, `^/a/.+/x`, `^/.*/.*/`, `"^/.{4}$"`, `%`, `20`,
+			`^/(a|c)(/|$)`, `b\*|b/`, `^/c/(.*)/x`, `/(?i)X$`)
+		id = mark + path
+	} else if strings.HasPrefix(mark, "~") {
 		path = s.one(`^/a/`, `^/a/b/`, `/\.git`, `\.php$`, `^/c/.*\.php$`, `^/(a|c)/`, `^/a/b$`, `^/c/d`, `^/a/x$`)
 		id = mark + path
 	} else {
@@ -230,6 +238,12 @@ func (s *refusing) location(indent, above string, depth int) string {
 func (s *refusing) body(indent, mark string) string {
 	text := ""
 	switch {
+	case s.kind == aboutPatterns:
+		if s.rand.IntN(4) == 0 {
+			text = s.tests(indent, 1)
+		}
+		return text + indent + s.one("deny all;", "return 403;", "return 204;", "return 302 /elsewhere;",
+			"proxy_pass http://BACKEND;", "proxy_pass http://BACKEND;") + "\n"
 	case s.kind == aboutExpressions && strings.HasPrefix(mark, "~"):
 		text += indent + s.one("deny all;", "deny 127.0.0.1; allow all;", "allow all;", "") + "\n"
 	case s.kind != aboutMethods && s.rand.IntN(3) == 0, s.kind == aboutAddresses && s.rand.IntN(2) == 0:
@@ -310,7 +324,9 @@ func (s *refusing) tests(indent string, n int) (text string) {
 // requests returns what the server is asked.
 func (s *refusing) requests() (list []*request) {
 	for _, path := range []string{"/", "/x", "/a", "/a/", "/a/x", "/a/a/x", "/a/b", "/a/b/", "/a/b/x", "/a/b/y.php",
-		"/c", "/c/", "/c/y.php", "/c/d/x", "/c/d/.git/config", "/b/x", "/A/x", "/a*b/x"} {
+		"/c", "/c/", "/c/y.php", "/c/d/x", "/c/d/.git/config", "/b/x", "/A/x", "/a*b/x", "/a/%2egit", "/c/y.php%0A",
+		"/a/Y.PHP", "/a/b//x", "/a%2Fb/x", "/c/%0Ay.php", "/a/z%20x", "/c/y.j%C5%BFk", "/%C3%A9/b/x", "/a/%C3%A9",
+		"//a/x", "/c/d/%5Cx", "/c/%2525x", "/a/./b/../x", "/%2Egit", "/c/d%5Cb//x"} {
 		for range 2 {
 			r := &request{method: s.one("GET", "GET", "POST", "PUT", "HEAD"), host: s.host(), header: http.Header{}}
 			r.path = path + s.one("", "", "?q=1", "?q=2")

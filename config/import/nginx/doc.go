@@ -4,8 +4,9 @@
 // in inner blocks, and writes routes that choose alike by edge's own rules. Where they cannot, it says so.
 //
 //	text ─ lex.go ──► tree, with ── servers.go ──► listeners
-//	       includes   lines         routes.go ───► routes: locations.go (paths), rewrite.go, branch.go
-//	                                               (return, rewrite, if), content.go, proxy.go (answers)
+//	       includes   lines         routes.go ───► routes: locations.go, reach.go, expression.go (paths),
+//	                                               rewrite.go, branch.go (return, rewrite, if),
+//	                                               content.go, proxy.go (answers)
 //	                                upstreams.go ► upstreams
 //	                                words.go ────► findings about all the rest
 //
@@ -13,9 +14,10 @@
 //
 //   - nginx compares texts, edge segments: location /api takes /apix there. It is among the losses. A location /api/
 //     does not take /api there: that path gets a route of its own, the redirect that nginx answers with.
-//   - Of regular expressions those are carried that are a text which paths begin with, where the order of nginx, in
-//     which the first expression goes before longer paths, comes to the same: see reach.go. Where another one refuses
-//     requests, the locations are closed that would take them.
+//   - A regular expression that is a text which paths begin with becomes a path, where the order of nginx, in which the
+//     first expression goes before longer paths, comes to the same: see reach.go. Others become conditions of routes,
+//     where those mean the same: see expression.go. Where one that is not carried refuses requests, the locations are
+//     closed that would take them.
 //   - set makes constants, where the value has no variable of a request. They are put in their places.
 //   - A location whose guards (auth_basic, allow, deny and the like) edge does not have stays closed: 403. So does what
 //     comes after an if that refuses requests and that edge cannot follow.

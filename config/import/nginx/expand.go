@@ -198,6 +198,7 @@ func (e *expander) holds(t test, set uint) (holds, known bool) {
 func (e *expander) write(answer *route, set uint, methods []string) *route {
 	r := answer.on(e.route.path)
 	r.tests, r.methods, r.header, r.query = nil, methods, nil, nil
+	r.when = e.route.when
 	for i, t := range e.tests {
 		switch {
 		case set&(1<<i) == 0:

@@ -15,9 +15,12 @@ type location struct {
 	mark   string // "", "=", "^~", "~", "~*", "@"
 	path   string // as the file has it; of a regular expression the text that paths begin with
 	exact  bool
-	parent *location  // around it, or nil
-	closed *directive // a location that refuses requests which come here instead
-	routes []*route   // for path "/*", to be moved to where the location is
+	parent *location   // around it, or nil
+	closed *directive  // a location that refuses requests which come here instead
+	routes []*route    // for path "/*", to be moved to where the location is
+	expr   *expression // that routes of others ask for; nil: none
+	dir    string      // all paths that expr matches begin with it
+	before []*location // with expressions, that take requests of this one
 }
 
 // regular reports whether l was one with a regular expression, or is.
@@ -36,15 +39,30 @@ func (im *importer) locations(s *server) (routes []*route) {
 			im.Note(s.d.at, "paths that no location takes", "nginx looks for files there; edge answers 404")
 		}
 	}
-	all = im.reachable(all)
-	for _, l := range all {
-		if l.mark != "@" {
-			l.routes = im.contentOf(s, l, all)
+	all, asked := im.reachable(s, all)
+	for _, l := range slices.Concat(all, asked) {
+		if l.mark == "@" {
+			continue
+		}
+		l.routes = im.contentOf(s, l, all)
+		for _, r := range l.routes {
+			r.before = l.before
 		}
 	}
+	taken := map[string]bool{} // paths
 	for _, l := range all {
-		if l.mark != "@" {
-			routes = append(routes, im.place(l, all)...)
+		if l.mark == "@" {
+			continue
+		}
+		placed := im.place(l, all)
+		for _, r := range placed {
+			if taken[r.path] { // the routes of the location that was there first go before
+				r.before = nil
+			}
+			routes = append(routes, r.withExpressions()...)
+		}
+		for _, r := range placed {
+			taken[r.path] = true
 		}
 	}
 	return routes

@@ -28,8 +28,10 @@ var (
 // reach finds the locations of a server that are carried.
 type reach struct {
 	*plan.Plan
+	server *server
 	all    []*location // of the file
 	list   []*location // carried
+	asked  []*location // carried as conditions of routes of others
 	hidden map[*location]bool
 	lost   []lostLocation
 }
@@ -41,9 +43,9 @@ type lostLocation struct {
 }
 
 // reachable returns the locations that take the requests that they take in nginx: regular expressions as the paths that
-// they stand for, and without those to which no request comes.
-func (im *importer) reachable(all []*location) []*location {
-	r := &reach{Plan: im.Plan, all: all, hidden: map[*location]bool{}}
+// they stand for, and without those to which no request comes. asked are those that routes of others ask for.
+func (im *importer) reachable(s *server, all []*location) (list, asked []*location) {
+	r := &reach{Plan: im.Plan, server: s, all: all, hidden: map[*location]bool{}}
 	for _, l := range all {
 		switch {
 		case l.mark == "@":
@@ -58,7 +60,9 @@ func (im *importer) reachable(all []*location) []*location {
 	for _, l := range r.lost {
 		r.closeFor(l)
 	}
-	return slices.DeleteFunc(r.list, func(l *location) bool { return r.hidden[l] })
+	r.list = slices.DeleteFunc(r.list, func(l *location) bool { return r.hidden[l] })
+	r.ask()
+	return r.list, r.asked
 }
 
 // inLost reports whether an expression around l is not carried.
@@ -133,13 +137,27 @@ func (r *reach) expression(l *location) {
 	}
 }
 
+// instead carries l as a condition, or else loses it, where it has no path that takes the same requests.
+func (r *reach) instead(l *location, expr, why string) {
+	if r.conditional(l, expr) {
+		return
+	}
+	if !answersAlone(l) {
+		why = "expressions are carried whose location has a return, a deny all or a proxy_pass, and no rewrite"
+	}
+	r.lose(l, beginning(expr, l.mark), why)
+}
+
 // literal gives l the path that its regular expression stands for, and reports whether there is one that takes the same
 // requests here, where the longest path goes first and not the first expression.
 func (r *reach) literal(l *location, expr string) bool {
 	dir := beginning(expr, l.mark)
 	m := literalExpr.Regexp().FindStringSubmatch(expr)
 	if m == nil {
-		r.lose(l, dir, "routes compare paths as they stand, without regular expressions")
+		r.instead(l, expr, "no condition of a route means the same as this expression, for all paths")
+		return false
+	}
+	if l.mark == "~*" && strings.ToLower(m[1]) != strings.ToUpper(m[1]) && r.conditional(l, expr) {
 		return false
 	}
 	l.path = strings.ReplaceAll(m[1], `\`, "")
@@ -148,11 +166,11 @@ func (r *reach) literal(l *location, expr string) bool {
 		l.path = strings.TrimSuffix(l.path, "/") + "/"
 	}
 	if l.parent != nil && !strings.HasPrefix(l.path, l.parent.path) || r.shadow(l) != nil {
-		r.lose(l, dir, "it takes requests of the location around it alone")
+		r.instead(l, expr, "it takes requests of the location around it alone")
 		return false
 	}
 	if why := r.before(l); why != "" {
-		r.lose(l, dir, why)
+		r.instead(l, expr, why)
 		return false
 	}
 	if l.mark == "~*" && strings.ToLower(l.path) != strings.ToUpper(l.path) {
@@ -239,6 +257,12 @@ func (r *reach) closeFor(l lostLocation) {
 			o.closed = l.d
 		case strings.HasPrefix(l.dir, o.path) && !o.exact:
 			shorter = true
+		}
+	}
+	for _, o := range r.asked {
+		takes := !l.regular() && l.mark != "" || l.regular() && r.comesTo(o, l.location)
+		if o.closed == nil && takes && meet(o.dir, l.dir) {
+			o.closed = l.d
 		}
 	}
 	there := func(o *location) bool { return o.path == l.dir && !o.exact && o.mark != "@" }

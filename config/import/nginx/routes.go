@@ -14,6 +14,8 @@ type route struct {
 	methods  []string
 	header   []plan.Field
 	query    []plan.Field
+	when     string
+	before   []*location // with expressions, that take some of its requests
 	keys     []setting
 	from     []plan.Place
 	comments []string
@@ -70,11 +72,15 @@ func (im *importer) compile(s *server) {
 		})
 	} else {
 		parts = im.beforeLocations(s, parts)
+		s.rewritten = len(parts) > 0
 		s.routes = im.locations(s)
 	}
 	for _, r := range s.routes {
 		first.keep(r)
 		r.tests = append(slices.Clone(first.conditions), r.tests...)
+		if len(r.tests) > 0 && r.when == "" {
+			r.withoutExpressions()
+		}
 	}
 	var routes []*route
 	for _, r := range append(parts, s.routes...) {
@@ -109,7 +115,7 @@ func (im *importer) beforeLocations(s *server, parts []*route) (kept []*route) {
 func distinct(routes []*route) (list []*route) {
 	seen := map[string]bool{}
 	for _, r := range routes {
-		id := fmt.Sprint(r.path, r.methods, r.header, r.query)
+		id := fmt.Sprint(r.path, r.methods, r.header, r.query, r.when)
 		if !seen[id] {
 			seen[id] = true
 			list = append(list, r)
@@ -219,6 +225,9 @@ func (s *server) write(im *importer, c combination, hosts []string, routes []*ro
 		}
 		if len(r.query) > 0 {
 			b.Set("query", conditionTable(r.query), none)
+		}
+		if r.when != "" {
+			b.Set("when", plan.Literal(r.when), none)
 		}
 		for _, k := range r.keys {
 			b.Set(k.name, k.value, k.at)

@@ -20,6 +20,8 @@ type server struct {
 	routes  []*route
 	plain   *route // where requests without TLS are sent, if anywhere else
 	others  []hostRule
+
+	rewritten bool // it answers some paths before it looks for a location
 }
 
 // hostRule is an answer for one name of a server, or for all but one.

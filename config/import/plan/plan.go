@@ -175,7 +175,7 @@ func (p *Plan) Text(check Check) []byte {
 // guards returns the keys, by header, without which a block would let more requests in than it was meant to.
 func guards() map[string][]string {
 	return map[string][]string{
-		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
+		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query", "when"},
 		"[[listeners]]": {"client_ca", "client_auth"},
 	}
 }

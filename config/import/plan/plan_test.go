@@ -58,3 +58,13 @@ func TestPlan_leavesOutListenersWithoutTheirGuards(t *testing.T) {
 		t.Errorf("%v\n%s", p.Findings(), text)
 	}
 }
+
+func TestLiteral_standsForItself(t *testing.T) {
+	for text, want := range map[string]string{
+		`path ~ "\.git"`: `'path ~ "\.git"'`, `it's`: `"it's"`, "a\nb": `"a\u000Ab"`, "${A}": `'$${A}'`, "": `''`,
+	} {
+		if got := plan.Literal(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}

@@ -32,6 +32,16 @@ func Raw(s string) string {
 	return b.String()
 }
 
+// Literal returns s as a string of TOML in single quotes, in which a backslash stands for itself, or as String does
+// where s has something that cannot stand there.
+func Literal(s string) string {
+	odd := func(r rune) bool { return r < ' ' || r == '\'' || r == 0x7f || r == utf8.RuneError }
+	if strings.ContainsFunc(s, odd) {
+		return String(s)
+	}
+	return "'" + strings.ReplaceAll(s, "${", "$${") + "'"
+}
+
 // Strings returns a list of strings, or the string alone where there is one.
 func Strings(list ...string) string {
 	if len(list) == 1 {
