@@ -26,7 +26,7 @@ var spellings = []string{
 	"/a%2Fb/x", "//a/x", "/a//b/x", "/a/./b/../x", "/a/b/%2e%2e/x", "/a%20b", "/a/%20/x", "/a/%2525", "/%25/x", "/a/20",
 	"/a/%41%78",
 	"/c/y.jsk", "/c/y.JSK", "/c/y.j%C5%BFk", "/c/y.j%C5%BF%E2%84%AA", "/%C3%A9/b/x", "/a/%C3%A9",
-	"/a/%FF/x",
+	"/a/%FF/x", "//a/%5C/x", "//c/%5C/x",
 	"/c/d/%5Cx", "/c/d%5Cb//x", "/%5C.git", "/c/%2F%2Fx", "/a/abc", "/b/abc/20/x", "/a/x%00", "/c//x", "/c/d//x",
 }
 

@@ -111,7 +111,7 @@ func expressionOf(text, mark string) (e expression, ok bool) {
 		e = expression{"lower(" + e.subject + ")", strings.ToLower(e.text)}
 	}
 	_, err := regexp.Compile(e.text)
-	return e, err == nil && takenByRoutes(e)
+	return e, err == nil
 }
 
 // topLevelOr reports whether an expression has alternatives outside of groups, or a group at its begin.
@@ -133,9 +133,13 @@ func topLevelOr(text string) bool {
 	return false
 }
 
-// takenByRoutes reports whether a route may have e as its condition.
-func takenByRoutes(e expression) bool {
-	text := "[http]\nlisten = \":80\"\n[[routes]]\ndest = \"status:403\"\nwhen = " + plan.Literal(e.holds(true)) + "\n"
+// takenByRoutes reports whether a route may have all of these expressions in its condition.
+func takenByRoutes(list []*location, last *expression) bool {
+	when := last.holds(true)
+	for _, l := range list {
+		when += " and " + l.expr.holds(false)
+	}
+	text := "[http]\nlisten = \":80\"\n[[routes]]\ndest = \"status:403\"\nwhen = " + plan.Literal(when) + "\n"
 	return plan.TextOnly([]byte(text)).OK()
 }
 
@@ -149,7 +153,10 @@ func (r *reach) conditional(l *location, expr string) bool {
 		return false
 	}
 	e, ok := expressionOf(expr, l.mark)
-	if !ok || e.subject != "path" && r.longHeads() || strings.Contains(e.subject, mergedPath) && r.keepsSlashes() {
+	if !ok || !takenByRoutes(r.asked, &e) {
+		return false
+	}
+	if e.subject != "path" && r.longHeads() || strings.Contains(e.subject, mergedPath) && r.keepsSlashes() {
 		return false
 	}
 	l.path, l.exact, l.expr, l.dir = "/", false, &e, beginning(expr, l.mark)

@@ -175,7 +175,7 @@ func (p *Plan) Text(check Check) []byte {
 // guards returns the keys, by header, without which a block would let more requests in than it was meant to.
 func guards() map[string][]string {
 	return map[string][]string{
-		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query", "when"},
+		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
 		"[[listeners]]": {"client_ca", "client_auth"},
 	}
 }
@@ -210,6 +210,11 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 			continue
 		}
 		kept = append(kept, b)
+		when := slices.IndexFunc(b.keys, func(k key) bool { return b.header == "[[routes]]" && k.name == "when" })
+		if why, found := refused[line{b, when}]; found {
+			p.shut(b, why)
+			continue
+		}
 		var keys []key
 		for i, k := range b.keys {
 			why, found := refused[line{b, i}]
@@ -225,6 +230,25 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 		b.keys = keys
 	}
 	p.blocks = kept
+}
+
+// shut has a route refuse all requests that it takes without its condition, which edge does not take: the route may be
+// there to refuse some, so that to leave it out would let them through.
+func (p *Plan) shut(b *Block, why string) {
+	var keys []key
+	for _, k := range b.keys {
+		switch {
+		case k.name == "when":
+			at := Place{File: p.File}
+			if len(b.from) > 0 {
+				at = b.from[0]
+			}
+			p.Lose(at, k.name+" = "+k.value, "edge says: "+why+"; the route is closed: 403")
+		case slices.Contains(guards()[b.header], k.name):
+			keys = append(keys, k)
+		}
+	}
+	b.keys = append(keys, key{name: "dest", value: String("status:403")})
 }
 
 // commentMax is how many places the comment of a block names.

@@ -68,3 +68,17 @@ func TestLiteral_standsForItself(t *testing.T) {
 		}
 	}
 }
+
+// A route may be there to refuse some requests: without its condition it refuses all.
+func TestText_closesRoutesWhoseConditionIsRefused(t *testing.T) {
+	p := &plan.Plan{Program: "x", File: "f"}
+	b := p.Add("[[routes]]", plan.Place{File: "f", Line: 1})
+	b.Set("path", plan.String("/a/*"), plan.Place{})
+	b.Set("when", plan.Literal("path is wrong"), plan.Place{})
+	b.Set("dest", plan.String("status:200"), plan.Place{})
+	text := string(p.Text(plan.TextOnly))
+	closed := strings.Contains(text, "\"/a/*\"\ndest = \"status:403\"\n")
+	if !closed || strings.Contains(text, "when") || p.Losses() != 1 {
+		t.Errorf("%s\n%v", text, p.Findings())
+	}
+}
