@@ -282,6 +282,8 @@ func (h *hop) next(table *route.Table[*Route], asks *message.Head) (to string, b
 	return string(text), by, err == nil
 }
 
+var _ variables.Subject = (*walker)(nil)
+
 // walker is the subject of a request that is followed: of what texts ask a subject it knows {rest} alone.
 type walker struct {
 	variables.Subject
@@ -289,7 +291,7 @@ type walker struct {
 }
 
 // Rest returns what the path has beyond that of the route.
-func (w *walker) Rest() []byte { return []byte(w.rest) }
+func (w *walker) Rest([]byte) []byte { return []byte(w.rest) }
 
 // followed reports whether a request that is followed has all values of a template.
 func followed(t *lang.Template) bool {
