@@ -123,8 +123,9 @@ func TestConfig_tellsMistakes(t *testing.T) {
 
 func TestConfig_listAtTheTop(t *testing.T) {
 	_, rep := config.Parse("edge.toml", []byte("filters = [\"a\"]\n"+head))
-	if want := "a list belongs to [[listeners]], [defaults] or [[routes]]"; len(rep.Errors) != 1 ||
-		rep.Errors[0].Hint != want {
+	want := "a list belongs to [[listeners]], [defaults], " +
+		"[[routes]], [[rules]], [[listeners.rules]] or [[routes.rules]]"
+	if len(rep.Errors) != 1 || rep.Errors[0].Hint != want {
 		t.Errorf("got %+v, want %s", rep.Errors, want)
 	}
 }
