@@ -33,7 +33,8 @@ var builtin = []Variable{
 		Doc:     "The port that was asked for; where none is named, that of the scheme.",
 		Example: `port == 8443`, Int: port},
 	{Name: "scheme", Kind: Text, Phases: afterHead,
-		Doc:     "`https` or `http`, by the head alone: a program that ends TLS replaces it.",
+		Doc: "`https` or `http`, as the head has it. edge sets it by the connection, or by what a trusted " +
+			"proxy says.",
 		Example: `scheme == "http"`, Text: scheme},
 	{Name: "proto", Kind: Text, Phases: afterHead,
 		Doc:     "The version that the request came in: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.",

@@ -20,9 +20,6 @@ var connection = []lang.Variable{
 	number("server.port", lang.Int, lang.Always, "The port that the client connected to.",
 		`server.port == 8443`, func(s Subject) (int64, bool) { return above0(s.Local().Port()) }),
 	text("listener", lang.Always, "The name of the listener.", `listener == "admin"`, Subject.ListenerName),
-	{Name: "scheme", Kind: lang.Text, Phases: afterHead, Example: `scheme == "http"`,
-		Doc:  "`https` on a connection that is secured, else `http`, unless a trusted proxy says otherwise.",
-		Text: scheme},
 
 	text("tls.version", lang.Always, "The version: `TLS 1.2`, `TLS 1.3`; missing without TLS, as all of `tls.`",
 		`tls.version == "TLS 1.3"`, secured((*tlsconn.Digest).VersionName)),
@@ -132,18 +129,6 @@ func older(name string) string { return "An older name of `" + name + "`." }
 func olderShown(name string) string {
 	return "An older name of `" + name + "`, of a certificate that may not be trusted: see `cert.verified`."
 }
-
-func scheme(x *lang.X) []byte {
-	switch {
-	case x.Request == nil:
-		return nil
-	case x.Request.HTTPS:
-		return httpsText
-	}
-	return httpText
-}
-
-var httpText, httpsText = []byte("http"), []byte("https")
 
 func appendID(dst []byte, s Subject) []byte { return s.AppendID(dst) }
 
