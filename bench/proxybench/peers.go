@@ -52,6 +52,14 @@ var Peers = []Peer{
 	},
 	{Name: "edge", binary: "edge", version: []string{"version"}, config: edgeConfig(false), argv: edgeArgs},
 	{Name: "edge+log", binary: "edge", version: []string{"version"}, config: edgeConfig(true), argv: edgeArgs},
+	{
+		Name: "edge+filters", optional: true, binary: "edge", version: []string{"version"}, config: edgeFilters,
+		argv: edgeArgs,
+	},
+	{
+		Name: "edge+rules", optional: true, binary: "edge", version: []string{"version"}, config: edgeRules,
+		argv: edgeArgs,
+	},
 	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: nginxArgs},
 	{Name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: haproxyConfig, argv: haproxyArgs},
 	{Name: "h2o", binary: "h2o", version: []string{"-v"}, config: h2oConfig, argv: h2oArgs},
@@ -152,7 +160,64 @@ func edgeConfig(accessLog bool) func(place) (string, string) {
 		if accessLog {
 			output = fmt.Sprintf("[%q]", filepath.Join(p.dir, "access.log"))
 		}
-		return "edge.toml", fmt.Sprintf(`[global]
+		return edgeFile(p, output, fmt.Sprintf("[[routes]]\npattern = \"/\"\ndest = %q\n", p.origin))
+	}
+}
+
+// edgeFilters has ten filters that look at each request and let it pass.
+func edgeFilters(p place) (string, string) {
+	var text, names strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&names, "%q, ", fmt.Sprintf("f%d", i))
+		fmt.Fprintf(&text, "[filters.f%d]\n%s\n", i, []string{
+			`type = "csrf"`,
+			"type = \"ip\"\ndeny = [\"192.0.2.0/24\"]",
+			"type = \"request_limits\"\nmethods = [\"GET\", \"HEAD\"]",
+		}[i%3])
+	}
+	fmt.Fprintf(&text, "[[routes]]\npattern = \"/\"\ndest = %q\nfilters = [%s]\n", p.origin, &names)
+	return edgeFile(p, "[]", text.String())
+}
+
+// edgeRules asks five conditions, two of them regular expressions, of which the last takes what a browser asks of the
+// scenario, and then rewrites the path and sets two fields.
+func edgeRules(p place) (string, string) {
+	return edgeFile(p, "[]", strings.ReplaceAll(`[[routes]]
+path = "/small"
+when = 'header.user-agent ~ "(?i)(bot|crawl|spider)[/ ]v?\d+"'
+dest = "ORIGIN"
+
+[[routes]]
+path = "/small"
+when = 'client.ip in {10.0.0.0/8 172.16.0.0/12}'
+dest = "ORIGIN"
+
+[[routes]]
+path = "/small"
+when = 'cookie.theme == "light" and method == "GET"'
+dest = "ORIGIN"
+
+[[routes]]
+path = "/small"
+when = 'header.x-beta == "1" or query.beta == "1"'
+dest = "ORIGIN"
+
+[[routes]]
+path = "/*"
+when = 'path ~ "^/sm[a-z]+$"'
+dest = "ORIGIN"
+rewrite = { path = '/{path.cut_prefix("/")}' }
+headers = { request = { X-Client = "{client.ip}", X-Page = "{path.basename()}" } }
+
+[[routes]]
+path = "/*"
+dest = "ORIGIN"
+`, "ORIGIN", p.origin))
+}
+
+// edgeFile is a configuration of edge with routes, whose access log goes to output.
+func edgeFile(p place, output, routes string) (name, text string) {
+	return "edge.toml", fmt.Sprintf(`[global]
 worker_threads = 1
 
 [[listeners]]
@@ -171,15 +236,11 @@ protocols = ["h1", "h2"]
 cert = %q
 key = %q
 
-[[routes]]
-pattern = "/"
-dest = %q
-
+%s
 [log]
 format = "json"
 output = %s
-`, p.listen, p.h2c, p.secure, p.keys.cert, p.keys.key, p.origin, output)
-	}
+`, p.listen, p.h2c, p.secure, p.keys.cert, p.keys.key, routes, output)
 }
 
 // asRoot is line when we run as root: the peers would change to a user who cannot enter our
