@@ -112,9 +112,10 @@ func (c *Condition) MarshalText() ([]byte, error) { return []byte(c.text), nil }
 
 // Template is a text with values in braces. Immutable, safe for any goroutine.
 type Template struct {
-	text  string
-	parts []templatePart
-	match bool
+	text   string
+	parts  []templatePart
+	match  bool
+	single TextFunc // of one text and nothing else, which may have several values; nil: it is something else
 }
 
 // templatePart is a text as it is, or what appends a value.
@@ -166,7 +167,38 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end]})
 		}
 	}
+	if len(root.args) == 1 && root.args[0].op != opText {
+		t.single = c.single(root.args[0])
+	}
 	return t, nil
+}
+
+// single compiles an expression that is all that a template has; nil where it is no text.
+func (c *compiler) single(n *node) TextFunc {
+	switch {
+	case n.kind != Text:
+		return nil
+	case !n.many:
+		return c.scalar(n)
+	}
+	list := c.texts(n)
+	return func(x *X) []byte {
+		s := x.State
+		all := list(x, s.list)
+		mark := len(s.list)
+		s.list, all = all[:mark], all[mark:]
+		if len(all) == 1 {
+			return all[0]
+		}
+		text := s.Room()
+		for i, one := range all {
+			if i > 0 {
+				text = append(text, comma...)
+			}
+			text = append(text, one...)
+		}
+		return s.Keep(text)
+	}
 }
 
 func (s *Scope) checkedTemplate(text string, in Phases, begins func(name string) bool) (*node, bool, *Error) {
@@ -231,6 +263,21 @@ func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from 
 		}
 	}
 	return dst
+}
+
+// Text returns the text of t: where it lies, if t is one text and nothing else, or else appended to room. It is borrowed
+// until x changes or another text is evaluated.
+func (t *Template) Text(x *X, room []byte) []byte {
+	if t.single == nil || x.State == nil {
+		return t.Append(room, x)[len(room):]
+	}
+	x.State.begin()
+	text := t.single(x)
+	if len(text) > ComputedMax {
+		x.State.cut++
+		text = text[:ComputedMax]
+	}
+	return text
 }
 
 // Part is a part of a Template: a text as it is, or a value.

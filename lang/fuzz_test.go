@@ -164,6 +164,10 @@ func checkModel(t *testing.T, names *Scope, x *X, text string) {
 		if x.State.Cut() == 0 && got != want {
 			t.Fatalf("%q: %q, the model says %q", text, got, want)
 		}
+		x.State.matched = false
+		if alone := string(compiled.Text(x, nil)); x.State.Cut() == 0 && alone != want {
+			t.Fatalf("%q: Text is %q, the model says %q", text, alone, want)
+		}
 	} else {
 		checkError(t, err, text)
 	}

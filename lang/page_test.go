@@ -81,7 +81,11 @@ func result(t *testing.T, names *Scope, text string) string {
 		t.Errorf("%s: %v", text, err)
 		return ""
 	}
-	return string(template.Append(nil, x))
+	made := string(template.Append(nil, x))
+	if alone := template.Text(x, nil); string(alone) != made {
+		t.Errorf("%s: Text is %q, want %q", text, alone, made)
+	}
+	return made
 }
 
 // Every variable and function has an example, which does what the test says.

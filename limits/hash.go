@@ -3,6 +3,7 @@ package limits
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"net/netip"
 )
@@ -39,6 +40,21 @@ func (h Hasher) Addr(a netip.Addr) uint64 {
 	}
 	b := a.As16()
 	return h.Uint64(binary.BigEndian.Uint64(b[:]))
+}
+
+// Network returns the hash of the network of a client: of the first four bits of its address for IPv4, mapped into IPv6
+// or not, and of the first six for IPv6. Those of two pairs of lengths have nothing in common.
+func (h Hasher) Network(a netip.Addr, four, six int) uint64 {
+	if a.Is4() || a.Is4In6() {
+		b := a.As4()
+		return h.Uint64(uint64(binary.BigEndian.Uint32(b[:])&(math.MaxUint32<<(32-four))) | 0xffff<<48)
+	}
+	b := a.As16()
+	first, second := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	if six <= 64 {
+		return h.Uint64(first & (math.MaxUint64 << (64 - six)))
+	}
+	return fold(fold(first^h.a, second&(math.MaxUint64<<(128-six))^h.b)^h.a, mixB)
 }
 
 // Uint64 returns the hash of an integer, such as the number of a customer: like wyhash, two products that

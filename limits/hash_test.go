@@ -77,3 +77,33 @@ func TestHasher_Uint64IsMixed(t *testing.T) {
 		}
 	}
 }
+
+// The hash of a network is that of all its addresses, and of no other's.
+func TestHasher_Network(t *testing.T) {
+	h := NewHasher()
+	for _, text := range []string{"203.0.113.195", "::ffff:203.0.113.195", "2001:db8:1:2:3:4:5:6", "fe80::1%eth0"} {
+		a := netip.MustParseAddr(text)
+		if h.Network(a, 32, 64) != h.Addr(a) {
+			t.Errorf("%s: the hash of its client is another one", a)
+		}
+		plain := a.Unmap().WithZone("")
+		for bits := range plain.BitLen() + 1 {
+			hash := h.Network(a, bits, bits)
+			if first := netip.PrefixFrom(plain, bits).Masked().Addr(); h.Network(first, bits, bits) != hash {
+				t.Errorf("%s/%d: its first address has another hash", a, bits)
+			}
+			if bits > 0 && h.Network(flipped(plain, bits-1), bits, bits) == hash {
+				t.Errorf("%s/%d: another network has the hash too", a, bits)
+			}
+		}
+	}
+	h.Network(netip.Addr{}, 32, 64)
+}
+
+// flipped returns a with one of its bits inverted.
+func flipped(a netip.Addr, bit int) netip.Addr {
+	b := a.AsSlice()
+	b[bit/8] ^= 0x80 >> (bit % 8)
+	a, _ = netip.AddrFromSlice(b)
+	return a
+}

@@ -29,7 +29,7 @@ func newFields(c *Config, q limits.Quota, name string) fields {
 	// A key may be a secret, and what is left of it tells those who guess whether there is such a key. So it is told
 	// only where the configuration says so.
 	form := c.Fields
-	if form == "auto" && c.textKey() != nil {
+	if form == "auto" && networkOf(c.Key) == (network{}) {
 		form = "off"
 	}
 	switch form {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -57,15 +58,23 @@ func (c *Config) quota() limits.Quota {
 	return q
 }
 
-// byClient is the key that needs no text: package limits hashes addresses as they are, and means the same clients.
-const byClient = "{cidr(client.ip, 32, 64)}"
+// network is a key that needs no text: the first bits of the client's address.
+type network struct{ four, six int }
 
-// textKey returns the key unless it is byClient.
-func (c *Config) textKey() *lang.Template {
-	if c.Key.String() == byClient {
-		return nil
+var aNetwork = regexp.MustCompile(`^\{ *(?:client\.ip|cidr\(client\.ip, *([0-9]+), *([0-9]+)\)) *\}$`)
+
+// networkOf returns that of a key; the zero network is none.
+func networkOf(key *lang.Template) network {
+	part := aNetwork.FindStringSubmatch(key.String())
+	switch {
+	case part == nil:
+		return network{}
+	case part[1] == "":
+		return network{32, 128}
 	}
-	return c.Key
+	four, _ := strconv.Atoi(part[1]) // the language knows that they are lengths
+	six, _ := strconv.Atoi(part[2])
+	return network{four, six}
 }
 
 func init() {
@@ -83,7 +92,8 @@ type counts struct {
 // limiter is a filter of this type. Safe for all reactors.
 type limiter struct {
 	*counts
-	key     *lang.Template // nil: byClient
+	key     *lang.Template
+	client  network // what key is; the zero network: a text
 	name    string
 	waiting *delay.Line // nil: nothing is delayed
 	log     *slog.Logger
@@ -120,7 +130,7 @@ func newLimiter(c *Config, b *filter.Build) (*limiter, error) {
 		return nil, err
 	}
 	l := &limiter{
-		counts: kept, key: c.textKey(), name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
+		counts: kept, key: c.Key, client: networkOf(c.Key), name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
 		allowed: b.Counter("allowed"), limited: b.Counter("limited"), delayed: b.Counter("delayed"),
 		evictions: b.Counter("evicted"),
 		refusal: proxy.Fail(proxy.NewError(proxy.Error{
@@ -216,11 +226,11 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration) proxy.Verdict {
 
 // hash returns that of the key of x.
 func (l *limiter) hash(x *proxy.Exchange) uint64 {
-	if l.key != nil {
+	if l.client == (network{}) {
 		return l.hasher.Bytes(filter.TextOf(x, l.key))
 	}
 	if ip := x.ClientIP(); ip.IsValid() {
-		return l.hasher.Addr(ip)
+		return l.hasher.Network(ip, l.client.four, l.client.six)
 	}
 	return l.hasher.Uint64(0) // clients on a Unix socket
 }

@@ -86,6 +86,29 @@ func TestFilter_refusesWhatIsTooMuchByAddress(t *testing.T) {
 	}
 }
 
+// A key that is the network of a client means the same whether it is made a text or not.
+func TestFilter_countsByNetwork(t *testing.T) {
+	clients := []string{
+		"192.0.2.1", "::ffff:192.0.2.1", "192.0.2.77", "192.0.3.1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1",
+	}
+	for key, statuses := range map[string][]int{
+		"{client.ip}":                {200, 429, 200, 200, 200, 200, 200},
+		"{cidr(client.ip, 24, 64)}":  {200, 429, 429, 200, 200, 429, 200},
+		"{cidr(client.ip, 24, 128)}": {200, 429, 429, 200, 200, 200, 200},
+		"{ cidr(client.ip,8,32) }":   {200, 429, 429, 429, 200, 429, 429},
+	} {
+		for _, text := range []string{key, "is " + key} {
+			g := newRig(t, &ratelimit.Config{Key: template(t, text), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+			client := filterrig.Clients(t)["HTTP/1"]
+			for i, from := range clients {
+				if resp, _ := testutil.Do(t, client, g.From(t, from, "/")); resp.StatusCode != statuses[i] {
+					t.Errorf("%s: %s is answered %d, want %d", text, from, resp.StatusCode, statuses[i])
+				}
+			}
+		}
+	}
+}
+
 func TestFilter_countsByItsKey(t *testing.T) {
 	g := newRig(t, &ratelimit.Config{
 		Key: template(t, "{header.x-key}"), Rate: filter.Rate{Count: 1, Per: time.Hour}, Status: 503,
