@@ -169,6 +169,7 @@ func TestConfigure_process(t *testing.T) {
 	if done, status := owner.send("", `"6"`, text(`dest = "status:201"`)); status != 200 || done.Differs {
 		t.Errorf("what the file has: %d %+v", status, done)
 	}
+	c.CloseIdleConnections() // a drain keeps them for two thirds of its grace
 	restarted(t, e, owner, text)
 }
 

@@ -87,6 +87,7 @@ func TestWhy(t *testing.T) {
 	if out := why(); strings.Contains(out, well) {
 		t.Errorf("what went well is among the others: %s", out)
 	}
+	c.CloseIdleConnections() // a drain keeps them for two thirds of its grace
 	if code := e.Stop(); code != 0 {
 		t.Error("exit code " + strconv.Itoa(code))
 	}
