@@ -28,6 +28,8 @@ type Options struct {
 	// nil: the Config has some of its own, as one that is only checked. With Tables their files are read, also with
 	// TextOnly.
 	Tables *language.Tables
+	// MakeFilters has the filters that are used made once, and given up, to see whether they can be.
+	MakeFilters bool
 	// Filters are the names of the filters that the program has made itself, beside those of [filters].
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
@@ -181,7 +183,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnusedTLS()
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
-	warnUnusedFilters(r)
+	checkUsedFilters(r, o.MakeFilters)
 	r.warnUnguardedRoutes()
 	warnRoutes(r)
 	warnSharedCookies(r)
@@ -337,8 +339,9 @@ func (c *Config) RuledFilters() (names []string) {
 	return names
 }
 
-// warnUnusedFilters warns of filters that nothing names: with an error, a list may name one wrongly.
-func warnUnusedFilters(r *resolver) {
+// checkUsedFilters warns of filters that nothing names: with an error, a list may name one wrongly. With try the others
+// are made.
+func checkUsedFilters(r *resolver, try bool) {
 	if !r.rep.OK() {
 		return
 	}
@@ -350,7 +353,7 @@ func warnUnusedFilters(r *resolver) {
 		lists = append(lists, e.Filters)
 	}
 	r.c.EachRule(func(rule *Rule) { lists = append(lists, addedBy([]Rule{*rule})) })
-	filters.WarnUnused(r.file, slices.Concat(lists...))
+	filters.CheckUsed(r.file, slices.Concat(lists...), try)
 }
 
 // resolveFallback decides where requests go that no route takes.

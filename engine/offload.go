@@ -69,12 +69,16 @@ func (o *offload) init(opts OffloadOptions, memory int64) {
 	o.jobs = make(chan *Job, opts.Queue)
 }
 
-// Offload gives j to a worker or, where it lasts, to a goroutine of its own. It never waits: when all workers are busy
-// and the queue is full, or there are as many lasting jobs as there may be, it returns ErrOffloadFull. On r only.
+// Offload gives j, which has both functions, to a worker or, where it lasts, to a goroutine of its own. It never waits:
+// when all workers are busy and the queue is full, or there are as many lasting jobs as there may be, it returns
+// ErrOffloadFull. On r only.
 func (r *Reactor) Offload(j *Job) error {
 	r.MustOwn()
 	if r.stopping {
 		return ErrStopped
+	}
+	if j.Do == nil || j.Done.Run == nil {
+		panic("engine: a Job needs Do and Done.Run") // here, where the stack names the caller
 	}
 	o := &r.engine.offload
 	j.reactor, j.Err = r, nil

@@ -730,6 +730,28 @@ func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 	}
 }
 
+// A Job that lacks a function is a mistake of its caller: it is told there, and the reactor goes on.
+func TestReactor_refusesHalfAJob(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	said := make(chan any, 2)
+	for _, j := range []*engine.Job{
+		{Do: func(context.Context) {}}, {Done: engine.Task{Run: func(*engine.Reactor) {}}},
+	} {
+		e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
+			defer func() { said <- recover() }()
+			_ = r.Offload(j)
+		}})
+		if p := <-said; p != "engine: a Job needs Do and Done.Run" {
+			t.Errorf("it is told %v", p)
+		}
+	}
+}
+
 // offload gives j on the first reactor.
 func offload(t *testing.T, e *engine.Engine, j *engine.Job) {
 	t.Helper()

@@ -63,7 +63,7 @@ func (c *Counter) Load() (sum uint64) {
 // limitType is the type of filters whose counters are a family of their own.
 const limitType = "rate_limit"
 
-// List has r list the counters of all filters that s keeps.
+// List has r list the counters of the filters in force, of all that s keeps where TakeEffect was not called.
 func (s *Store) List(r *observe.Registry) {
 	r.Counters("edge_filter_total", "What filters did, by their names, their types and the result.",
 		func(yield func(float64, ...observe.Label)) {
@@ -85,12 +85,12 @@ func (s *Store) List(r *observe.Registry) {
 		})
 }
 
-// eachCounter calls do for each counter that is kept.
+// eachCounter calls do for each counter that is listed.
 func (s *Store) eachCounter(do func(key keptKey, c *Counter)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, k := range s.kept {
-		if c, ok := k.value.(*Counter); ok {
+		if c, ok := k.value.(*Counter); ok && (s.present == nil || s.present.keys[key]) {
 			do(key, c)
 		}
 	}

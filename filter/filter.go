@@ -47,9 +47,14 @@ func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filte
 	if err != nil {
 		panic(fmt.Sprintf("filter: type %q: %v", name, err))
 	}
-	types[name] = &Type{Name: name, Doc: doc, Package: from, Keys: keys,
+	t := &Type{Name: name, Doc: doc, Package: from, Keys: keys,
 		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
+	types[name] = t
 	filters.Register(&filters.Type{Name: name, Doc: doc, Keys: keys, New: func() any { return new(C) },
+		Try: func(name string, config any) error {
+			_, err := t.Try(name, config)
+			return err
+		},
 		Check: func(rep *syntax.Report, g *schema.Given, config any) {
 			if checked, ok := config.(checker); ok {
 				checked.Check(&Report{keys: keys, has: g.Has, given: g, file: rep})
@@ -97,6 +102,18 @@ func (t *Type) Make(config any, b *Build) (f *proxy.Filter, err error) {
 	named := *made
 	named.Name = b.Name
 	return &named, nil
+}
+
+// Try makes a filter of a configuration as Make does, and closes what it keeps: there is no server. It returns the
+// names of the functions that the filter has, in the order in which they run.
+func (t *Type) Try(name string, config any) (phases []string, err error) {
+	var store Store
+	defer store.Close()
+	f, err := t.Make(config, &Build{Name: name, Kept: store.Claim()})
+	if err != nil {
+		return nil, err
+	}
+	return Phases(f), nil
 }
 
 // Phases returns the names of the functions that f has, in the order in which they run.

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -193,6 +195,32 @@ func TestStore_keepsOverGenerations(t *testing.T) {
 	failed := errors.New("no")
 	if _, err := filter.Keep(&filter.Build{Kept: third}, "x", func() (int, error) { return 0, failed }); err != failed {
 		t.Errorf("got %v, want what create said", err)
+	}
+}
+
+// What a configuration no longer has leaves the metrics with the reload, not with the next garbage collection.
+func TestStore_listsWhatIsInForce(t *testing.T) {
+	var s filter.Store
+	var r observe.Registry
+	s.List(&r)
+	listed := func() string {
+		var names []string
+		r.Each(func(s observe.Sample) { names = append(names, s.Labels[0].Value) })
+		slices.Sort(names)
+		return strings.Join(names, "")
+	}
+	for _, c := range []struct {
+		has  []string
+		want string
+	}{{[]string{"a", "b"}, "ab"}, {[]string{"b", "c"}, "bc"}, {nil, ""}} {
+		claims := s.Claim() // the one before is not released: requests use it
+		for _, name := range c.has {
+			(&filter.Build{Name: name, Type: "t", Kept: claims}).Counter("done")
+		}
+		claims.TakeEffect()
+		if got := listed(); got != c.want {
+			t.Errorf("%v: %q are listed", c.has, got)
+		}
 	}
 }
 

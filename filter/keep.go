@@ -9,8 +9,9 @@ import (
 // Store holds what filters keep over reloads: each thing as long as it has a holder. It belongs to a server. The zero
 // value is ready. Safe for any goroutine.
 type Store struct {
-	mu   sync.Mutex
-	kept map[keptKey]*kept // guarded by mu
+	mu      sync.Mutex
+	kept    map[keptKey]*kept // guarded by mu
+	present *Claims           // guarded by mu; nil: no generation has taken effect
 }
 
 // keptKey says whose a thing is.
@@ -34,6 +35,14 @@ func (s *Store) Close() (errs []error) {
 		errs = appendClosed(errs, key, k.value)
 	}
 	return errs
+}
+
+// TakeEffect says that c is the generation in force: List lists its counters, and no longer those that the filters of
+// an earlier one still count for the requests they have.
+func (c *Claims) TakeEffect() {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	c.store.present = c
 }
 
 // Claims is what the filters of one generation of a configuration keep.

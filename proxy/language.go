@@ -36,7 +36,8 @@ func Holds(c *lang.Condition) func(x *Exchange) bool {
 
 // Ask evaluates c for v, the View of x. Some origins read a path in another way than routes do: two slashes as one, or
 // "%2F" as a slash. Where c holds for one of the readings alone, a client could step around it, so that the request is
-// refused when it would be sent on, as it is where the readings lead to different routes.
+// refused when it would be sent on, as it is where the readings lead to different routes. With Listener.Paths = raw
+// there is one reading alone, that of the bytes as they came: c is as good as what the origin makes of these.
 func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	if !c.NamesPath() || x.refusal != nil || x.step >= stepForward {
 		return c.Holds(v)
@@ -60,6 +61,9 @@ func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	}
 	return held
 }
+
+// Refused returns why x is refused when it would be sent on, as Ask says; nil: it is not.
+func Refused(x *Exchange) *Error { return x.refusal }
 
 // evaluation is what texts of the language are evaluated with.
 // Owned by its reactor, or by the worker that owns an exchange.

@@ -160,6 +160,7 @@ func (s *Server) commit(b *build) {
 	s.own.use(b.listeners) // before a request can ask for them
 	b.config.Language.Commit()
 	s.proxy.Swap(b.snapshot)
+	b.claims.TakeEffect()
 	s.tickets.Use(b.tlsConfigs)
 	s.tickets.Every(b.config.TLS.TicketRotation)
 	for _, set := range b.settings {

@@ -70,9 +70,8 @@ type DryResult struct {
 
 // DryRule is a rule that a DryRequest was held against.
 type DryRule struct {
-	Rule    *config.Rule
-	Held    bool
-	Clauses []lang.Clause // of its condition; nil: it has none
+	Rule *config.Rule
+	rules.Asked
 }
 
 // CookieVerdict says what a request with the cookie of a sticky upstream is worth.
@@ -138,8 +137,8 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 		Dest: func(upstream string) proxy.Destination {
 			return d.destination(cfg.Upstream(upstream), &config.Route{}, false)
 		},
-		Watch: func(of *config.Rule, held bool, clauses []lang.Clause) {
-			d.result.Rules = append(d.result.Rules, DryRule{of, held, clauses})
+		Watch: func(of *config.Rule, asked rules.Asked) {
+			d.result.Rules = append(d.result.Rules, DryRule{of, asked})
 		},
 	}
 	for _, c := range d.routes {

@@ -50,7 +50,7 @@ func check(out, problems io.Writer, o checkOptions) error {
 		return errNoFile
 	}
 	files := &config.Files{}
-	o.reading.Record = files
+	o.reading.Record, o.filters = files, true
 	cfg, report := o.load(path, ignored)
 	limits, err := lockdownOf(cfg, report, files)
 	if err != nil {

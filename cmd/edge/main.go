@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 // stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
@@ -52,18 +52,20 @@ func main() {
 	os.Exit(run())
 }
 
-func run() int {
-	err := newRoot().Execute()
+func run() int { return conclude(newRoot().Execute()) }
+
+// conclude prints what the process ends with, unless that was printed already, and returns its exit code.
+func conclude(err error) int {
 	var code exit
 	var wrong usage
-	var daemon *exec.ExitError
+	var daemon *process.DaemonError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &daemon) && daemon.Exited():
-		return daemon.ExitCode() // the daemon has printed why
+	case errors.As(err, &daemon):
+		return daemon.Code
 	case errors.As(err, &wrong):
 		fmt.Fprintf(stderr, "edge: %s\n%s\n", printable.Text(err.Error()), wrong.help())
 		return exitUsage

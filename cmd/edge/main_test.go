@@ -20,6 +20,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 func TestMain(m *testing.M) {
@@ -188,6 +189,35 @@ func TestCheck_exitCodes(t *testing.T) {
 		if code, out := edge(t, c.args...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("edge %q: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, out)
 		}
+	}
+}
+
+// A program that edge starts and that fails has printed nothing for edge: only a daemon has.
+func TestConclude_exitCodes(t *testing.T) {
+	failed := exec.Command("sh", "-c", "exit 7").Run()
+	for want, err := range map[int]error{
+		0: nil, exitError: fmt.Errorf("a tool: %w", failed), exitUsage: usage{nil, errNoFile}, 5: exit(5),
+		7: fmt.Errorf("start: %w", &process.DaemonError{Code: 7}),
+	} {
+		if got := conclude(err); got != want {
+			t.Errorf("%v: exit code %d, want %d", err, got, want)
+		}
+	}
+}
+
+// edge check makes the filters that are used, as a reload would: what only New can see is found before.
+func TestCheck_makesFilters(t *testing.T) {
+	const conf = "[filters.door]\ntype = \"basic_auth\"\nfile = \"%s\"\n\n[[routes]]\npattern = \"/*\"\n" +
+		"dest = \"status:204\"\nfilters = [%s]\n"
+	none := filepath.Join(t.TempDir(), "none")
+	path := write(t, conf, none, `"door"`)
+	code, out := edge(t, "check", "-c", path)
+	if want := path + ":1:1: error: the filter \"door\" cannot be made: "; code != 1 || !strings.Contains(out, want) ||
+		!strings.Contains(out, "1 | [filters.door]") {
+		t.Errorf("exit code %d, want %s in\n%s", code, want, out)
+	}
+	if code, out := edge(t, "check", "-c", write(t, conf, none, "")); code != 0 {
+		t.Errorf("a filter that is not used: exit code %d\n%s", code, out)
 	}
 }
 

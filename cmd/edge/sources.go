@@ -40,6 +40,7 @@ type sources struct {
 	places   bool // the configuration knows where its values stand
 	written  bool // the configuration keeps what the files say
 	partial  bool // also of files with errors: what names the process
+	filters  bool // filters are made once, to see whether they can be
 }
 
 func (s *sources) flags(f *pflag.FlagSet) {
@@ -93,7 +94,7 @@ func (s *sources) locate() (path string, ignored []string) {
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
-		Tables:  s.tables,
+		Tables: s.tables, MakeFilters: s.filters,
 		Written: s.written, Partial: s.partial, Kept: s.reading.Kept, Record: s.reading.Record, Sent: s.reading.Sent}
 	if s.daemon {
 		o.Set = append(slices.Clip(o.Set), "daemon=true")

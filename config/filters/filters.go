@@ -20,6 +20,8 @@ type Type struct {
 
 	// Check reports what the types of the keys cannot say. It is asked about a struct without other mistakes.
 	Check func(rep *syntax.Report, g *schema.Given, config any)
+	// Try makes a filter and gives it up again. The error says why it cannot be made.
+	Try func(name string, config any) error
 }
 
 // types are written by init functions alone.
@@ -210,10 +212,18 @@ func Names(doc *schema.Document) (names []string) {
 	return names
 }
 
-// WarnUnused warns of tables of [filters] whose names stand in none of the lists that named joins.
-func WarnUnused(doc *schema.Document, named []string) {
+// CheckUsed warns of tables of [filters] whose names stand in none of the lists that named joins. With try it makes the
+// others, as a server does, and reports those that cannot be made.
+func CheckUsed(doc *schema.Document, named []string, try bool) {
 	for _, e := range schema.All[*entry](doc.Entries("filters")) {
-		if !slices.Contains(named, e.Name) {
+		if slices.Contains(named, e.Name) {
+			if !try {
+				continue
+			}
+			if err := find(e.Type).Try(e.Name, e.Config); err != nil {
+				doc.Report.Errorf(e.Node().Head, "", "the filter %s cannot be made: %v", syntax.Quote(e.Name), err)
+			}
+		} else {
 			doc.Report.Warnf(CodeUnused, e.Node().Head,
 				"name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 				"nothing uses the filter %s", syntax.Quote(e.Name))

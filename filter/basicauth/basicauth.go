@@ -163,7 +163,7 @@ func (a *auth) verify(x *proxy.Exchange, list *users, u *user, c *credentials) p
 		return a.accept(x, u)
 	}
 	if !shared().add(&attempt{
-		ctx: x.Context(), hash: judged.hash, password: bytes.Clone(c.password),
+		ctx: x.Context(), from: clientOf(x.ClientIP()), hash: judged.hash, password: bytes.Clone(c.password),
 		done: func(same bool) {
 			ref.ResumeWith(func(x *proxy.Exchange) proxy.Verdict { return decide(x, same) })
 		},

@@ -34,7 +34,7 @@ func FillPool(t *testing.T) {
 	var left sync.WaitGroup
 	for full := false; !full; {
 		left.Add(1)
-		if full = !shared().add(&attempt{context.Background(), h, nil, func(bool) { left.Done() }}); full {
+		if full = !shared().add(&attempt{ctx: context.Background(), hash: h, done: func(bool) { left.Done() }}); full {
 			left.Done()
 		}
 	}

@@ -3,6 +3,7 @@ package basicauth
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"sync"
 )
@@ -11,11 +12,12 @@ import (
 const (
 	memoryMax  = 128 << 20 // bytes that the verifications which run take together
 	waitingMax = 64        // passwords that wait
+	waitingOf  = 16        // of them, those of one client: else one that guesses would keep all others out
 )
 
 // pool verifies passwords, on goroutines that end when none waits.
 //
-//	add ─► waiting, waitingMax ─► one of workers, within memory ─► done
+//	add ─► waiting, waitingMax, of a client waitingOf ─► one of workers, within memory ─► done
 //
 // Where one waits, a goroutine runs, which looks for it when it is done: alone, each has enough memory.
 type pool struct {
@@ -31,6 +33,7 @@ type pool struct {
 // Owned by the pool from add until done is called.
 type attempt struct {
 	ctx      context.Context // where it has ended nobody wants to know any more
+	from     netip.Prefix    // the client; the zero one: it has no address, as on a Unix socket
 	hash     hash
 	password []byte
 	done     func(same bool)
@@ -39,11 +42,11 @@ type attempt struct {
 // shared is the pool of all filters: the processors and the memory are those of the process.
 var shared = sync.OnceValue(func() *pool { return &pool{workers: max(1, runtime.GOMAXPROCS(0)/2)} })
 
-// add takes an attempt, and reports false where too many wait. Safe for any goroutine.
+// add takes an attempt, and reports false where too many wait, in all or of its client. Safe for any goroutine.
 func (p *pool) add(a *attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) >= waitingMax {
+	if len(p.waiting) >= waitingMax || a.from.IsValid() && p.waitingFrom(a.from) >= waitingOf {
 		return false
 	}
 	p.waiting = append(p.waiting, a)
@@ -52,6 +55,27 @@ func (p *pool) add(a *attempt) bool {
 		go p.work(p.takeFirst())
 	}
 	return true
+}
+
+// waitingFrom returns how many of a client wait. Guarded by mu.
+func (p *pool) waitingFrom(client netip.Prefix) (n int) {
+	for _, a := range p.waiting {
+		if a.from == client {
+			n++
+		}
+	}
+	return n
+}
+
+// clientOf returns whose attempts are counted together: those of an address, of IPv6 of the first 64 bits, which is
+// what one client has.
+func clientOf(ip netip.Addr) netip.Prefix {
+	bits := 64
+	if ip = ip.Unmap().WithZone(""); ip.Is4() {
+		bits = 32
+	}
+	client, _ := ip.Prefix(bits) // of no address it is the zero one
+	return client
 }
 
 // fits reports whether there is memory for the first that waits. Guarded by mu.

@@ -3,7 +3,9 @@ package basicauth
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -268,7 +270,8 @@ func TestPool_bounds(t *testing.T) {
 	h := &slow{10, make(chan int64, 200), make(chan struct{})}
 	results := make(chan bool, 200)
 	add := func() bool {
-		return p.add(&attempt{context.Background(), h, []byte("secret"), func(same bool) { results <- same }})
+		return p.add(&attempt{ctx: context.Background(), hash: h, password: []byte("secret"),
+			done: func(same bool) { results <- same }})
 	}
 	for i := range 2 + waitingMax {
 		if !add() {
@@ -299,12 +302,55 @@ func TestPool_bounds(t *testing.T) {
 	}, "nothing runs")
 }
 
+// One client that guesses does not keep the others out: each has its part of what waits.
+func TestPool_shares(t *testing.T) {
+	p := &pool{workers: 1}
+	h := &slow{10, make(chan int64, 200), make(chan struct{})}
+	done := make(chan bool, 200)
+	add := func(client string) bool {
+		from := netip.Prefix{}
+		if client != "" {
+			from = clientOf(netip.MustParseAddr(client))
+		}
+		return p.add(&attempt{ctx: context.Background(), from: from, hash: h, done: func(same bool) { done <- same }})
+	}
+	taken := 0
+	for i := range 3 * waitingOf {
+		if add(fmt.Sprintf("2001:db8::%x", i+1)) {
+			taken++
+		}
+	}
+	if taken != 1+waitingOf { // one runs
+		t.Errorf("%d of one client are taken, want %d", taken, 1+waitingOf)
+	}
+	for _, other := range []string{"2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.2", ""} {
+		if !add(other) {
+			t.Errorf("%q is kept out", other)
+		}
+		taken++
+	}
+	for range waitingOf - 1 {
+		if !add("::ffff:192.0.2.1") { // the same as the one above
+			t.Error("it has no part")
+		}
+		taken++
+	}
+	if add("192.0.2.1") {
+		t.Error("an address has more than its part")
+	}
+	close(h.end)
+	for range taken {
+		<-done
+	}
+}
+
 func TestPool_memory(t *testing.T) {
 	p := &pool{workers: 4}
 	begun, end := make(chan int64, 10), make(chan struct{})
 	results := make(chan bool, 10)
 	for _, size := range []int64{memoryMax / 2, memoryMax/2 + 1, 1, memoryMax} {
-		p.add(&attempt{context.Background(), &slow{size, begun, end}, nil, func(same bool) { results <- same }})
+		p.add(&attempt{ctx: context.Background(), hash: &slow{size, begun, end},
+			done: func(same bool) { results <- same }})
 	}
 	want := []int64{memoryMax / 2, memoryMax/2 + 1, 1, memoryMax}
 	if got := <-begun; got != want[0] || len(begun) > 0 {
@@ -335,9 +381,13 @@ func TestPool_goesOn(t *testing.T) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	var asked atomic.Int64
-	p.add(&attempt{context.Background(), panics{}, nil, done})
-	p.add(&attempt{gone, counting{&asked}, []byte("secret"), done})
-	p.add(&attempt{context.Background(), counting{&asked}, []byte("secret"), done})
+	for _, a := range []*attempt{
+		{ctx: context.Background(), hash: panics{}}, {ctx: gone, hash: counting{&asked}},
+		{ctx: context.Background(), hash: counting{&asked}},
+	} {
+		a.password, a.done = []byte("secret"), done
+		p.add(a)
+	}
 	if got := [3]bool{<-results, <-results, <-results}; got != [3]bool{false, false, true} || asked.Load() != 1 {
 		t.Error(got, asked.Load())
 	}

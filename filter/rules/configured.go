@@ -20,9 +20,15 @@ type Maker struct {
 
 	Filters []string // those that rules name, 64 at most
 
-	// Watch is told of every rule that is asked, with what the parts of its condition were. No request waits in a
-	// tarpit then. nil: nobody wants to know.
-	Watch func(of *rules.Rule, held bool, clauses []lang.Clause)
+	// Watch is told of every rule that is asked. No request waits in a tarpit then. nil: nobody wants to know.
+	Watch func(of *rules.Rule, asked Asked)
+}
+
+// Asked is what became of a rule that was asked.
+type Asked struct {
+	Held    bool
+	Refused *proxy.Error  // with which the request ends when it would be sent on, for its condition: see proxy.Ask
+	Clauses []lang.Clause // what the parts of the condition were; nil: there is none
 }
 
 // BeforeRoute makes a filter of rules that run before a route is chosen; nil where there are none. whose names them in
@@ -57,7 +63,7 @@ func (m *Maker) make(list []rules.Rule, whose string, in proxy.Phase) (*proxy.Fi
 		return nil, fmt.Errorf("rules of %s: %w", whose, err)
 	}
 	if m.Watch != nil {
-		s.watch = func(i int, held bool, clauses []lang.Clause) { m.Watch(&list[i], held, clauses) }
+		s.watch = func(i int, asked Asked) { m.Watch(&list[i], asked) }
 	}
 	return f, nil
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -103,7 +104,8 @@ func (r *rule) redirect(h *message.Head, v *lang.X) proxy.Verdict {
 type pit struct {
 	timer  engine.Timer
 	ref    proxy.Ref
-	until  int64 // reactor time
+	over   context.Context // ends with the request
+	until  int64           // reactor time
 	ending *proxy.Error
 	left   bool
 }
@@ -114,27 +116,33 @@ const look = int64(250 * time.Millisecond)
 // park has x wait for as long as r says.
 func park(x *proxy.Exchange, r *rule) proxy.Verdict {
 	reactor := x.Reactor()
-	p := &pit{ref: x.Ref(), until: reactor.Now() + int64(r.Tarpit), ending: r.refusal}
+	p := &pit{ref: x.Ref(), over: x.Context(), until: reactor.Now() + int64(r.Tarpit), ending: r.refusal}
 	p.timer.Run = p.tick
 	local.Of(x).pit = p
 	reactor.Arm(&p.timer, min(p.until, reactor.Now()+look))
 	return proxy.Park
 }
 
-// tick ends the request when it is time, or when the process drains: nobody waits for a tarpit then.
+// tick ends the request when it is time, or when the process drains: nobody waits for a tarpit then. A request that has
+// ended before gives back its place here where no filter of Log did: one that panics costs those after it their turn.
 func (p *pit) tick(r *engine.Reactor) {
-	if now := r.Now(); now < p.until && !r.Engine().Draining() {
+	now := r.Now()
+	switch {
+	case p.over.Err() != nil:
+		p.leave(r)
+	case now < p.until && !r.Engine().Draining():
 		r.Arm(&p.timer, min(p.until, now+look))
-		return
+	default:
+		p.leave(r)
+		p.ref.Resume(proxy.Fail(p.ending))
 	}
-	p.ref.Resume(proxy.Fail(p.ending))
 }
 
-// leave gives back the place of x, which is over.
-func (p *pit) leave(x *proxy.Exchange) {
+// leave gives back the place of the request, which waits no longer.
+func (p *pit) leave(r *engine.Reactor) {
 	if !p.left {
 		p.left = true
 		tarpitted.Add(-1)
-		x.Reactor().Disarm(&p.timer)
+		r.Disarm(&p.timer)
 	}
 }

@@ -67,7 +67,7 @@ type set struct {
 	before   bool // they run before a route is chosen
 	counters counters
 
-	watch func(i int, held bool, clauses []lang.Clause) // nil: nobody is told; see Maker.Watch
+	watch func(i int, asked Asked) // nil: nobody is told; see Maker.Watch
 }
 
 // rule is a Rule that was made ready. Immutable.
@@ -124,13 +124,10 @@ func newRule(of *Rule) (*rule, error) {
 func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	v := proxy.View(x)
 	for i, r := range s.rules {
-		if s.watch != nil {
-			s.tell(i, v)
-		}
 		if r.names && r.when == nil {
 			v = proxy.View(x) // match.N is not that of another rule
 		}
-		if r.when != nil && !proxy.Ask(x, v, r.when) {
+		if !s.holds(x, v, i) {
 			continue
 		}
 		if r.Ends() {
@@ -148,14 +145,22 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	return proxy.Next
 }
 
-// tell tells of rule i.
-func (s *set) tell(i int, v *lang.X) {
-	held, clauses := true, []lang.Clause(nil)
-	if when := s.rules[i].when; when != nil {
-		clauses = when.Explain(v)
-		held = when.Holds(v)
+// holds reports whether rule i holds for x, whose View is v.
+func (s *set) holds(x *proxy.Exchange, v *lang.X, i int) bool {
+	when := s.rules[i].when
+	if s.watch == nil {
+		return when == nil || proxy.Ask(x, v, when)
 	}
-	s.watch(i, held, clauses)
+	a, before := Asked{Held: true}, proxy.Refused(x)
+	if when != nil {
+		a.Clauses = when.Explain(v)
+		a.Held = proxy.Ask(x, v, when)
+	}
+	if e := proxy.Refused(x); before == nil {
+		a.Refused = e
+	}
+	s.watch(i, a)
+	return a.Held
 }
 
 // note does what a rule does that ends the request as well.
@@ -257,7 +262,7 @@ func tag(x *proxy.Exchange, text string) {
 func (s *set) log(x *proxy.Exchange, _ *observe.Record) {
 	st := local.Of(x)
 	if st.pit != nil {
-		st.pit.leave(x)
+		st.pit.leave(x.Reactor())
 	}
 	if st.tags != "" {
 		x.LogField("tags", st.tags)

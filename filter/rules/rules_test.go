@@ -3,6 +3,7 @@ package rules_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/session"
@@ -441,6 +443,20 @@ func TestRules_tarpitEnds(t *testing.T) {
 		t.Error(err)
 	}
 	waits(0)
+}
+
+var errPanic = errors.New("on purpose")
+
+// A filter that panics as the request ends keeps no place in the tarpit.
+func TestRules_tarpitBesideAPanic(t *testing.T) {
+	breaks := &proxy.Filter{Name: "breaks", Log: func(*proxy.Exchange, *observe.Record) { panic(errPanic) }}
+	r := serve(t, []*proxy.Filter{breaks, filterOf(t, []rules.Rule{{Tarpit: time.Hour}}, proxy.PhaseBeforeRoute)},
+		[]proxy.Route{{Name: "all", Path: "/all"}})
+	w := testutil.Dial(t, r.ListenAddr())
+	w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	testutil.Eventually(t, testutil.Patience, func() bool { return rules.Tarpitted() == 1 }, "it does not wait")
+	w.Reset()
+	testutil.Eventually(t, testutil.Patience, func() bool { return rules.Tarpitted() == 0 }, "its place is lost")
 }
 
 // The last rule that turns a switch counts. A filter without one that stands runs.

@@ -98,6 +98,7 @@ type handle struct {
 	building sync.Mutex
 	// Guarded by building.
 	alive []*memory // with mapped parts that are not free yet
+	looks uint64    // at sources so far
 
 	state sync.Mutex
 	// Guarded by state, as are stores to current.
@@ -109,6 +110,7 @@ type origin struct {
 	source Source
 	sum    [32]byte
 	stamp  stamp
+	look   uint64 // that has found it: a later one has seen what is newer
 }
 
 func (h *handle) init(name string, o Options, pairs bool) {
@@ -138,11 +140,16 @@ type Update struct {
 }
 
 // Commit makes the generation the current one, with an atomic store. It does not wait for a build. Once more it does
-// nothing.
+// nothing, and neither does it where the same source was looked at later, by a Refresh that has overtaken it.
 func (u *Update) Commit() {
-	u.handle.state.Lock()
-	defer u.handle.state.Unlock()
-	u.handle.swap(u)
+	h := u.handle
+	h.state.Lock()
+	defer h.state.Unlock()
+	if h.origin.look > u.origin.look && h.origin.source.equal(u.origin.source) {
+		u.generation = nil
+		return
+	}
+	h.swap(u)
 }
 
 // Prepare reads a source and builds a generation from it. What is wrong with entries is an error of type Problems.
@@ -211,7 +218,9 @@ func (h *handle) title() string {
 
 // prepare is Prepare with building locked.
 func (h *handle) prepare(s Source, now loaded) (*Update, error) {
+	h.looks++
 	same := &Update{Stats: now.stats, handle: h, generation: now.generation, origin: now.origin}
+	same.origin.look = h.looks
 	built := !same.Stats.Built.IsZero()
 	if built && now.stands(s) {
 		return same, nil
@@ -223,7 +232,7 @@ func (h *handle) prepare(s Source, now loaded) (*Update, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := origin{source: s, sum: c.sum, stamp: c.stamp}
+	from := origin{source: s, sum: c.sum, stamp: c.stamp, look: h.looks}
 	if built && c.sum == now.sum {
 		same.origin = from
 		return same, nil

@@ -104,6 +104,47 @@ func TestHandle_refreshes(t *testing.T) {
 	}
 }
 
+// A reload reads a file, a Refresh reads it after it has changed, and then the reload takes effect: what is newer
+// stays. A reload that names another source has its way.
+func TestHandle_overtakenByARefresh(t *testing.T) {
+	l := NewList("x", Options{})
+	path := write(t, []byte("10.0.0.1\n"))
+	load(t, l, Source{File: path})
+	prepare := func(s Source) *Update {
+		t.Helper()
+		u, err := l.Prepare(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	refreshTo := func(text string) {
+		t.Helper()
+		replace(t, path, text)
+		if u, err := l.Refresh(); err != nil || !u.Changed {
+			t.Fatal(u, err)
+		}
+	}
+	for _, c := range []struct {
+		reload      Source
+		first, then string // of the file
+		want        string
+	}{
+		{Source{File: path}, "10.0.0.1\n", "10.0.0.2\n", "10.0.0.2"}, // nothing had changed before
+		{Source{File: path}, "10.0.0.3\n", "10.0.0.4\n", "10.0.0.4"}, // it had
+		{Source{Inline: []Entry{{Key: "10.0.0.5"}}}, "10.0.0.6\n", "10.0.0.7\n", "10.0.0.5"},
+	} {
+		replace(t, path, c.first)
+		u := prepare(c.reload)
+		refreshTo(c.then)
+		u.Commit()
+		if !has(l, c.want) || l.Stats().Entries != 1 {
+			t.Errorf("%s is not the content", c.want)
+		}
+		prepare(Source{File: path}).Commit()
+	}
+}
+
 // A file is not read when its times tell that it has not changed: here it could not be.
 func TestHandle_trustsOldTimes(t *testing.T) {
 	l := NewList("x", Options{})

@@ -82,6 +82,8 @@ type Rule struct {
 	Holds bool     `json:"holds"`
 	Does  []string `json:"does"` // where it holds: "deny 403", "rewrite /new{path}"
 	When  []Clause `json:"when"` // the parts of its condition
+
+	Refused string `json:"refused,omitempty"` // why the request is, where the condition holds for one reading alone
 }
 
 // Other is a listener or a route that does not take the request.

@@ -23,6 +23,33 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // answerOf explains a request to a file.
+// A path that origins read in two ways is refused where a rule holds for one reading alone: the rule says so.
+func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	const text = "[[rules]]\nwhen = 'path starts_with \"/admin\"'\ndeny = 403\n[[rules]]\n" +
+		"when = 'path ~ \"^/admin\"'\ntag = \"a\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"http://x:8080/admin":  "deny 403",
+		"http://x:8080//admin": "does not hold; the request is refused: The path can be read in two ways.",
+		"http://x:8080//other": "does not hold (",
+	} {
+		a := answerOf(t, path, explain.Ask{URL: url})
+		var out strings.Builder
+		if err := a.WriteText(&out); err != nil {
+			t.Fatal(err)
+		}
+		if line := regexp.MustCompile(`rule 1: .*`).FindString(out.String()); !strings.Contains(line, want) {
+			t.Errorf("%s: want %q in\n%s", url, want, out.String())
+		}
+		if strings.Count(out.String(), "is refused: ") > 1 {
+			t.Errorf("%s: more than the first rule refuses it\n%s", url, out.String())
+		}
+	}
+}
+
 func answerOf(t *testing.T, path string, ask explain.Ask) *explain.Answer {
 	t.Helper()
 	cfg, report := config.Options{TextOnly: true, Places: true}.Load(path)

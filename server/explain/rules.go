@@ -15,6 +15,9 @@ func rulesOf(seen []server.DryRule) []Rule {
 		if s.Held {
 			r.Does = s.Rule.Actions()
 		}
+		if s.Refused != nil {
+			r.Refused = s.Refused.Text + " The condition does not hold for both readings."
+		}
 		list = append(list, r)
 	}
 	return list

@@ -133,7 +133,7 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
 		var err error
-		if phases, err = phasesOf(c); err != nil {
+		if phases, err = filter.TypeNamed(c.Type).Try(c.Name, c.Config); err != nil {
 			step.Text += ": it cannot be made: " + err.Error()
 		}
 	}
@@ -146,17 +146,6 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 		step.Text += ": " + strings.Join(phases, ", ")
 	}
 	s.list = append(s.list, step)
-}
-
-// phasesOf returns the names of the functions that a filter has.
-func phasesOf(c *config.Filter) ([]string, error) {
-	var store filter.Store
-	defer store.Close()
-	f, err := filter.TypeNamed(c.Type).Make(c.Config, &filter.Build{Name: c.Name, Kept: store.Claim()})
-	if err != nil {
-		return nil, err
-	}
-	return filter.Phases(f), nil
 }
 
 // request adds what the route does with the request.

@@ -30,6 +30,9 @@ func (a *Answer) WriteText(w io.Writer) error {
 		if r.Holds {
 			said = strings.Join(r.Does, "; ")
 		}
+		if r.Refused != "" {
+			said += "; the request is refused: " + r.Refused
+		}
 		p.line(label(i, "rules"), "%s: %s%s", r.title(i+1), said, in(r.At))
 		p.clauses("            ", r.When)
 	}

@@ -20,7 +20,7 @@ var (
 )
 
 // detach starts the program again, with the same arguments, in a session of its own: a Go process cannot fork. It
-// returns when the new process serves, or has ended: then the error is an *exec.ExitError with its exit code.
+// returns when the new process serves, or has ended: then the error is a *DaemonError with its exit code.
 //
 //	detach ── start ──► new process: configuration, addresses, logs, pid file, rights
 //	  │ waits on a pipe                 │ an error: told on the terminal; the end of the process closes the pipe
@@ -45,10 +45,22 @@ func detach() error {
 	if n, _ := r.Read(make([]byte, 1)); n == 1 {
 		return child.Process.Release()
 	}
-	if err := child.Wait(); err != nil {
+	err = child.Wait()
+	if ended := (*exec.ExitError)(nil); errors.As(err, &ended) && ended.Exited() {
+		return &DaemonError{ended.ExitCode()}
+	}
+	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}
 	return errDaemonEnded
+}
+
+// DaemonError says that the process that was to serve has ended by itself before it did. It has printed why.
+type DaemonError struct{ Code int }
+
+// Error names the exit code.
+func (e *DaemonError) Error() string {
+	return fmt.Sprintf("daemon: it ended with exit code %d", e.Code)
 }
 
 // Detached reports whether the process is to become a daemon: then its parent has already reported on the

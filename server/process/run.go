@@ -63,7 +63,7 @@ type Reading struct {
 // Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
 // start, or what it could not finish. With fips = true the process begins again, unless it began with that mode
 // on. With daemon = true it starts the program once more and returns when that process serves; when that process
-// ended instead, the error is an *exec.ExitError. A listener takes over the socket that a supervisor has opened for its
+// ended instead, the error is a *DaemonError. A listener takes over the socket that a supervisor has opened for its
 // address and hands on as sd_listen_fds(3) says.
 //
 //	SIGHUP             read the configuration again and apply it
