@@ -23,6 +23,7 @@ import (
 
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	_ "github.com/edge-proxy/edge/filter/all" // types that results name
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -59,6 +60,7 @@ type request struct {
 	secure                   bool
 	header                   http.Header
 	body                     string
+	from                     string // the address of the client; "": any
 }
 
 func (r *request) String() string {

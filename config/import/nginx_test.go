@@ -47,10 +47,12 @@ func TestNginx_answersAreTheSame(t *testing.T) {
 // What edge cannot ask of requests keeps all of them from their backend.
 func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 	for name, body := range map[string]string{
-		"an address before all":   `location / { deny 192.0.2.7; allow all; PASS }`,
-		"addresses, then nobody":  `location / { allow 10.0.0.0/8; deny all; PASS }`,
+		"an address of no kind":   `location / { deny unix:; allow all; PASS }`,
+		"proxies of one place":    `location / { set_real_ip_from 10.0.0.1; deny 192.0.2.7; PASS }`,
+		"users of no file":        `location / { auth_basic x; auth_basic_user_file none; PASS }`,
+		"users of a variable":     `location / { auth_basic x; auth_basic_user_file $host; PASS }`,
+		"users that are lost":     `location / { auth_basic x; auth_basic_user_file f; PASS }`,
 		"nobody inside everybody": `allow all; location / { deny all; PASS }`,
-		"an address inside":       `location / { deny 192.0.2.7; PASS }`,
 		"any of two":              `location / { satisfy any; allow 10.0.0.0/8; deny all; auth_basic x; PASS }`,
 		"a module of others":      `location / { auth_pam x; PASS }`,
 		"digest":                  `auth_digest x; location / { PASS }`,
@@ -108,6 +110,78 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// allow, deny, auth_basic and limit_req are filters, where those mean the same.
+func TestNginx_filters(t *testing.T) {
+	const users = "u:$2y$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n"
+	for name, c := range map[string]struct{ body, want string }{
+		"others than one": {`deny 192.0.2.7; allow all;`, `[filters.addresses] type="ip" deny="192.0.2.7"`},
+		"some alone": {`allow 10.0.0.0/8; allow 2001:db8::1/32; deny all; allow 192.0.2.7;`,
+			`[filters.addresses] type="ip" allow=["10.0.0.0/8", "2001:db8::/32"]`},
+		"all but some of some": {`deny 10.1.0.0/16; allow 10.0.0.0/8; deny all;`,
+			`[filters.addresses] type="ip" allow="10.0.0.0/8" deny="10.1.0.0/16"`},
+		"some of those that are refused": {`allow 10.1.0.0/16; deny 10.0.0.0/8; deny 192.0.2.7;`,
+			`[filters.addresses] type="ip" deny=["10.0.0.0/8", "192.0.2.7"] when='client.ip not in {10.1.0.0/16}'`},
+		"by turns": {`allow 10.1.0.0/16; deny 10.0.0.0/8; allow 192.0.2.7; deny all;`,
+			`[filters.addresses] type="ip" deny="10.0.0.0/8" when='client.ip not in {10.1.0.0/16}'
+			[filters.addresses-2] type="ip" allow=["10.1.0.0/16", "192.0.2.7"]`},
+		"a password": {`auth_basic "The \"staff\""; auth_basic_user_file users;`,
+			`[filters.users] type="basic_auth" file="users" realm="The \"staff\"" forward=true`},
+		"an address and a password": {`deny 192.0.2.7; auth_basic x; auth_basic_user_file users;`,
+			`[filters.addresses] type="ip" deny="192.0.2.7"
+			[filters.users] type="basic_auth" file="users" realm="x" forward=true`},
+		"an address or a password": {`satisfy any; deny 10.1.0.0/16; allow 10.0.0.0/8; deny all; auth_basic x;
+			auth_basic_user_file users;`,
+			`[filters.users] type="basic_auth" file="users" realm="x" forward=true ` +
+				`when='not (client.ip not in {10.1.0.0/16} and (client.ip in {10.0.0.0/8}))'`},
+		"a password for those that are not refused": {`satisfy any; deny 192.0.2.7; auth_basic x;
+			auth_basic_user_file users;`, `[filters.users] type="basic_auth" file="users" realm="x" forward=true`},
+		"a rate": {`limit_req zone=one;`,
+			`[filters.one] type="rate_limit" rate="2/s" burst=1 status=503`},
+		"a burst that waits": {`limit_req zone=one burst=5;`,
+			`[filters.one] type="rate_limit" rate="2/s" burst=6 mode="delay" max_delay="2500ms" status=503`},
+		"a burst that does not wait": {`limit_req zone=one burst=5 nodelay; limit_req_status 429;`,
+			`[filters.one] type="rate_limit" rate="2/s" burst=6 status=429`},
+		"the smallest burst of all": {`limit_req zone=one burst=5 nodelay;
+			location /x/ { limit_req zone=one burst=2; }`,
+			`[filters.one] type="rate_limit" rate="2/s" burst=3 mode="delay" max_delay="1s" status=503`},
+		"by a field": {`limit_req zone=key;`,
+			`[filters.key] type="rate_limit" key='{header.x-key}' when='header.x-key != ""' rate="5/m" ` +
+				`burst=1 status=503`},
+		"by the name of the server": {`limit_req zone=here;`,
+			`[filters.here-a-test] type="rate_limit" key='a.test {path}' rate="1/s" burst=1 status=503`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := "http { limit_req_zone $remote_addr zone=one:1m rate=2r/s; " +
+				"limit_req_zone $http_x_key zone=key:1m rate=5r/m; " +
+				"limit_req_zone '$server_name $uri' zone=here:1m rate=1r/s; " +
+				"server { listen 8080; server_name a.test; " + c.body +
+				" location / { proxy_pass http://127.0.0.1:9000; } } }"
+			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{
+				"f":     {Data: []byte(text)},
+				"users": {Data: []byte(users)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := filtersOf(string(p.Text(plan.TextOnly)))
+			if want := strings.Join(strings.Fields(c.want), " "); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// filtersOf returns the tables of filters of a text, with single blanks, and fails where no route names one.
+func filtersOf(text string) string {
+	var list []string
+	for _, block := range strings.Split(text, "\n\n") {
+		_, table, found := strings.Cut(block, "\n[filters.")
+		if found && strings.Contains(text, "\nfilters ") {
+			list = append(list, "[filters."+regexp.MustCompile(`(?m)^(\w+) *= `).ReplaceAllString(table, "$1="))
+		}
+	}
+	return strings.Join(strings.Fields(strings.Join(list, " ")), " ")
 }
 
 // A listener asks all clients for the same certificates: a server that asks for others is closed.

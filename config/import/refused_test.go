@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -72,7 +74,8 @@ func (f *refusedFile) text(port string) string {
 		"  uwsgi_temp_path t4; scgi_temp_path t5; access_log off; keepalive_requests 100000;\n" +
 		"  server { listen 127.0.0.1:" + port + " default_server; server_name none.test; return 404; }\n")
 	for _, s := range f.servers {
-		b.WriteString(strings.NewReplacer("PORT", port, "BACKEND", f.backend, "USERS", f.dir+"/users").Replace(s.text))
+		b.WriteString(strings.NewReplacer("PORT", port, "BACKEND", f.backend, "USERS", f.dir+"/users",
+			"PLAIN", f.dir+"/plain").Replace(s.text))
 	}
 	return b.String() + "}\n"
 }
@@ -80,8 +83,14 @@ func (f *refusedFile) text(port string) string {
 // compare asks both programs the same.
 func (f *refusedFile) compare(t *testing.T, binary string, total *tally) {
 	theirs, ours := freePort(t), freePort(t)
-	if err := os.WriteFile(filepath.Join(f.dir, "users"), []byte("u:{PLAIN}p\n"), 0o600); err != nil {
+	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"users": "u:" + string(hash) + "\n", "plain": "u:{PLAIN}p\n"} {
+		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	path := filepath.Join(f.dir, "there.conf")
 	if err := os.WriteFile(path, []byte(f.text(theirs)), 0o600); err != nil {
@@ -98,7 +107,8 @@ func (f *refusedFile) compare(t *testing.T, binary string, total *tally) {
 			refused := a < 200 || a >= 400 && a < 500 && a != 404 && a != 405 // these two: a file that is not there
 			switch through := b >= 200 && b < 400; {
 			case refused && through:
-				t.Errorf("seed %d: %s %s %v: %d there, %d here", s.seed, r.method, r.path, r.header, a, b)
+				t.Errorf("seed %d: %s %s %v from %s: %d there, %d here",
+					s.seed, r.method, r.path, r.header, r.from, a, b)
 				wrong = true
 			case refused:
 				total.refused++
@@ -123,17 +133,21 @@ func clientOf(t *testing.T, port string) func(r *request) int {
 		}
 		return err == nil
 	}, "listens on "+port)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+port)
-	}}
-	t.Cleanup(transport.CloseIdleConnections)
+	transports := map[string]*http.Transport{}
+	for _, from := range []string{"", "127.0.0.2", "127.0.1.1"} {
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		transports[from] = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", "127.0.0.1:"+port)
+		}}
+		t.Cleanup(transports[from].CloseIdleConnections)
+	}
 	return func(r *request) int {
 		req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+r.host+r.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header = r.header.Clone()
-		resp, err := transport.RoundTrip(req)
+		resp, err := transports[r.from].RoundTrip(req)
 		if err != nil {
 			return -1
 		}
@@ -212,13 +226,14 @@ func (s *refusing) location(indent, above string, depth int) string {
 	if s.kind == aboutPatterns && strings.HasPrefix(mark, "~") {
 		path = s.one(`/\.git`, `\.php$`, `\.(php|JSK)$`, `^/c/.*\.php$`, `^/[^/]+/b/`, `(^|/)\.`, `/x`, `^/a/[a-z]+$`,
 			`^/(a|c)/.*x`, `/d/.`, `/\.(?!git)`, `x|y`, `[^a-z]x$`, ` `, `^/a/.+/x`, `^/.*/.*/`, `"^/.{4}$"`, `%`, `20`,
-			`^/(a|c)(/|$)`, `b\*|b/`, `^/c/(.*)/x`, `/(?i)X$`)
+			`^/(a|c)(/|$)`, `^/a`, `^/c/d`, `^/(a|c/y)`, `b\*|b/`, `^/c/(.*)/x`, `/(?i)X$`)
 		id = mark + path
 	} else if strings.HasPrefix(mark, "~") {
-		path = s.one(`^/a/`, `^/a/b/`, `/\.git`, `\.php$`, `^/c/.*\.php$`, `^/(a|c)/`, `^/a/b$`, `^/c/d`, `^/a/x$`)
+		path = s.one(`^/a/`, `^/a/b/`, `/\.git`, `\.php$`, `^/c/.*\.php$`, `^/(a|c)/`, `^/a/b$`, `^/c/d`, `^/a/x$`,
+			`^/a`, `^/a/b`, `^/c/.`)
 		id = mark + path
 	} else {
-		path = above + s.one("", "a/", "a/b/", "a/b", "c/", "c/d/", "b/", "x", "a*b/")
+		path = above + s.one("", "a/", "a/b/", "a/b", "c/", "c/d/", "b/", "x", "a*b/", "a", "c/d")
 		id = strings.TrimPrefix(mark, "^~ ") + path
 	}
 	if s.used[id] || path == "/" && mark == "= " && above != "/" {
@@ -251,7 +266,8 @@ func (s *refusing) body(indent, mark string) string {
 	}
 	if s.about(aboutMethods, 4) {
 		text += indent + "limit_except " + s.one("GET", "POST", "GET POST") + " { " +
-			s.one("deny all;", "allow 127.0.0.1; deny all;", `auth_basic "x"; auth_basic_user_file USERS;`) + " }\n"
+			s.one("deny all;", "allow 127.0.0.1; deny all;", "deny 127.0.0.2;",
+				`auth_basic "x"; auth_basic_user_file USERS;`) + " }\n"
 	}
 	if s.about(aboutMethods, 3) {
 		text += s.tests(indent, 3)
@@ -276,9 +292,9 @@ func (s *refusing) body(indent, mark string) string {
 // guards returns directives of the access phase.
 func (s *refusing) guards(indent string) (text string) {
 	if s.kind == aboutAddresses || s.rand.IntN(3) > 0 {
-		for range 1 + s.rand.IntN(3) {
+		for range 1 + s.rand.IntN(4) {
 			text += indent + s.one("allow ", "deny ") +
-				s.one("all", "all", "127.0.0.1", "127.0.0.0/8", "192.0.2.7") + ";\n"
+				s.one("all", "all", "127.0.0.1", "127.0.0.0/8", "127.0.0.0/24", "127.0.1.1", "192.0.2.7") + ";\n"
 		}
 	}
 	if s.kind == aboutAddresses {
@@ -286,7 +302,7 @@ func (s *refusing) guards(indent string) (text string) {
 	}
 	switch s.rand.IntN(4) {
 	case 0:
-		text += indent + "auth_basic \"x\"; auth_basic_user_file USERS;\n"
+		text += indent + "auth_basic \"x\"; auth_basic_user_file " + s.one("USERS", "USERS", "PLAIN") + ";\n"
 	case 1:
 		text += indent + "auth_basic off;\n"
 	}
@@ -326,7 +342,8 @@ func (s *refusing) requests() (list []*request) {
 	for _, path := range []string{"/", "/x", "/a", "/a/", "/a/x", "/a/a/x", "/a/b", "/a/b/", "/a/b/x", "/a/b/y.php",
 		"/c", "/c/", "/c/y.php", "/c/d/x", "/c/d/.git/config", "/b/x", "/A/x", "/a*b/x", "/a/%2egit", "/c/y.php%0A",
 		"/a/Y.PHP", "/a/b//x", "/a%2Fb/x", "/c/%0Ay.php", "/a/z%20x", "/c/y.j%C5%BFk", "/%C3%A9/b/x", "/a/%C3%A9",
-		"//a/x", "/c/d/%5Cx", "/c/%2525x", "/a/./b/../x", "/%2Egit", "/c/d%5Cb//x"} {
+		"//a/x", "/ax", "/a/bx/c",
+		"/c/dx", "/c/yx/z", "/c/d/%5Cx", "/c/%2525x", "/a/./b/../x", "/%2Egit", "/c/d%5Cb//x"} {
 		for range 2 {
 			r := &request{method: s.one("GET", "GET", "POST", "PUT", "HEAD"), host: s.host(), header: http.Header{}}
 			r.path = path + s.one("", "", "?q=1", "?q=2")
@@ -337,8 +354,9 @@ func (s *refusing) requests() (list []*request) {
 				r.header.Set("X-Other", "o")
 			}
 			if s.rand.IntN(4) == 0 {
-				r.header.Set("Authorization", "Basic dTpw")
+				r.header.Set("Authorization", s.one("Basic dTpw", "Basic dTpw", "Basic dTp4"))
 			}
+			r.from = s.one("", "", "127.0.0.2", "127.0.1.1")
 			if s.rand.IntN(4) == 0 {
 				r.header.Set("Cookie", "c=1")
 			}

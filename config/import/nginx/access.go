@@ -7,43 +7,13 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// guardName matches directives that let some requests through and refuse others, which this version of edge cannot.
-// allow and deny are looked at by themselves.
+// guardName matches directives that let some requests through and refuse others, which this version of edge cannot,
+// but for auth_basic. allow and deny are looked at by themselves.
 var guardName = plan.Expr(`^(auth_[a-z]+|auth_jwt_enabled|(server_rewrite|rewrite|access)_by_lua.*|js_access|` +
 	`secure_link|valid_referers)$`)
 
 // noGuards are directives that guardName matches and that refuse nothing.
 var noGuards = []string{"auth_delay", "auth_http"}
-
-// guard returns the directive of a scope because of which a location has to stay closed, or nil. exact is true where
-// nginx refuses all requests too.
-func guard(im *plan.Plan, at *scope) (d *directive, exact bool) {
-	found, rules := guardsOf(at)
-	verdict := verdictOf(rules)
-	for _, d := range rules {
-		switch {
-		case found == nil && verdict == everybody:
-			im.Note(d.at, d.text(), "nothing to write: nobody is refused")
-		case found == nil && verdict == nobody:
-			im.Note(d.at, d.text(), "everybody is refused")
-		default:
-			im.Lose(d.at, d.text(),
-				"not available in this version: routes do not look at addresses of clients")
-		}
-	}
-	switch {
-	case found != nil && !found.unread:
-		im.Lose(found.at, found.text(),
-			"not available in this version: the route is closed until you guard it otherwise")
-		markAll(found)
-		return found, false
-	case found != nil:
-		return found, false
-	case verdict != everybody:
-		return rules[0], verdict == nobody
-	}
-	return nil, false
-}
 
 // guardsOf returns a directive of a scope that lets some requests through, or nil, and what allow and deny say in it.
 func guardsOf(at *scope) (found *directive, rules []*directive) {
@@ -132,13 +102,13 @@ func (r *route) shut(at plan.Place, why string) {
 		r.from = append(r.from, c.answer.from...)
 	}
 	r.from = append([]plan.Place{at}, r.from...)
-	r.keys, r.tests = nil, nil
+	r.keys, r.tests, r.limits, r.access = nil, nil, nil, nil
 	r.set("dest", plan.String("status:403"), at)
 }
 
-// exceptMethods translates limit_except: other methods than those that it names are refused. What is inside says to
-// whom; edge refuses them to all. It goes before the tests of its location: those are not run for other methods.
-func exceptMethods(im *plan.Plan, d *directive) condition {
+// exceptMethods translates limit_except: what is inside says who may use other methods than those that it names. It
+// goes before the tests of its location: those are not run for other methods.
+func (im *importer) exceptMethods(s *server, l *location, d *directive, all []*location, inner []rewriting) condition {
 	c := condition{d: d, negative: true, methods: slices.Clone(d.args), answer: answer("403", d.at)}
 	if slices.Contains(c.methods, "GET") && !slices.Contains(c.methods, "HEAD") {
 		c.methods = append(c.methods, "HEAD")
@@ -146,15 +116,31 @@ func exceptMethods(im *plan.Plan, d *directive) condition {
 	if len(d.block) == 0 {
 		im.Lose(d.at, d.text(), "the other methods are refused to all")
 	}
+	within := *l
+	within.scope = l.scope.inner(d)
+	e := im.filters.entryOf(s, within.scope)
+	strange := slices.IndexFunc(d.block, func(c *directive) bool { return !slices.Contains(entryNames, c.name) })
+	if strange < 0 && e.closed == nil && e.nobody == nil && len(e.access) > 0 {
+		if r := im.content(s, l, all, inner); len(r.tests) == 0 {
+			e.pass(r)
+			r.from = append([]plan.Place{d.at}, r.from...)
+			im.responseFields(l.scope, r)
+			c.answer = r
+			return c
+		}
+	}
 	for _, inner := range d.block {
 		inner.used = true
 		if inner.name != "deny" || inner.arg(0) != "all" {
-			im.Lose(inner.at, inner.text(), "not available in this version: the other methods are refused to all")
+			im.Lose(inner.at, inner.text(), "the other methods are refused to all")
 		}
 		c.answer.from = append(c.answer.from, inner.at)
 	}
 	return c
 }
+
+// entryNames are directives of limit_except about what requests have to pass.
+var entryNames = []string{"allow", "deny", "auth_basic", "auth_basic_user_file", "satisfy"}
 
 // accessTest matches tests of if that ask for the identity of a client.
 var accessTest = plan.Expr(`\$\{?(realip_remote_addr|remote_addr|binary_remote_addr|remote_user|ssl_client_|geoip|` +

@@ -48,21 +48,21 @@ func (im *importer) tested(s *server, l *location, all []*location, p *phase, in
 	}
 	var tests []condition
 	if d := l.scope.own("limit_except"); d != nil {
-		tests = append(tests, exceptMethods(im.Plan, d))
+		tests = append(tests, im.exceptMethods(s, l, d, all, inner))
 	}
 	whole.tests = slices.Concat(tests, p.conditions, whole.tests)
 	return whole
 }
 
-// guarded returns the route of what a location contains, unless requests have to pass something that edge does not
-// have: then it stays closed.
+// guarded returns the route of what a location contains, after what its requests have to pass. Where edge does not have
+// that, it stays closed.
 func (im *importer) guarded(s *server, l *location, all []*location, inner []rewriting) *route {
-	d, exact := guard(im.Plan, l.scope)
-	switch {
-	case d == nil:
-		return im.content(s, l, all, inner)
-	case exact:
-		r := answer("403", d.at)
+	e := im.filters.entryOf(s, l.scope)
+	if e.nobody != nil {
+		for _, d := range l.scope.all("allow", "deny") {
+			im.Note(d.at, d.text(), "everybody is refused")
+		}
+		r := answer("403", e.nobody.at)
 		for _, name := range []string{"proxy_pass", "grpc_pass"} {
 			if pass := l.scope.own(name); pass != nil {
 				r.from, r.proxied = append(r.from, pass.at), true
@@ -71,10 +71,14 @@ func (im *importer) guarded(s *server, l *location, all []*location, inner []rew
 		return r
 	}
 	r := im.content(s, l, all, inner)
-	if d.unread {
-		r.close(d)
-	} else {
-		r.shut(d.at, d.name+" is not available")
+	switch {
+	case e.closed == nil:
+		e.pass(r)
+	case e.closed.unread:
+		r.close(e.closed)
+	default:
+		r.from = append(r.from, e.from...)
+		r.shut(e.closed.at, e.why)
 	}
 	return r
 }

@@ -12,15 +12,17 @@
 //
 // What differs between the two, and what is done about it:
 //
-//   - nginx compares texts, edge segments: location /api takes /apix there. It is among the losses. A location /api/
-//     does not take /api there: that path gets a route of its own, the redirect that nginx answers with.
+//   - nginx compares texts, edge segments: location /api takes /apix there. Where it refuses or counts requests that
+//     gets a condition (partial.go), else it is among the losses. A location /api/ does not take /api there: that
+//     path gets a route of its own, the redirect that nginx answers with.
 //   - A regular expression that is a text which paths begin with becomes a path, where the order of nginx, in which the
 //     first expression goes before longer paths, comes to the same: see reach.go. Others become conditions of routes,
 //     where those mean the same: see expression.go. Where one that is not carried refuses requests, the locations are
 //     closed that would take them.
 //   - set makes constants, where the value has no variable of a request. They are put in their places.
-//   - A location whose guards (auth_basic, allow, deny and the like) edge does not have stays closed: 403. So does what
-//     comes after an if that refuses requests and that edge cannot follow.
+//   - limit_req, allow, deny and auth_basic become filters: limits.go, guards.go. A location with other guards, or with
+//     some that mean something else here, stays closed: 403. So does what comes after an if that refuses requests and
+//     that edge cannot follow.
 //   - if and limit_except go one after the other, routes by the number of their conditions: see expand.go.
 //   - What a request is answered with where edge cannot do what the file says is 503, never another location.
 //

@@ -159,7 +159,7 @@ func (r *reach) conditional(l *location, expr string) bool {
 	if e.subject != "path" && r.longHeads() || strings.Contains(e.subject, mergedPath) && r.keepsSlashes() {
 		return false
 	}
-	l.path, l.exact, l.expr, l.dir = "/", false, &e, beginning(expr, l.mark)
+	l.path, l.exact, l.expr, l.dir = "/", false, &e, beginningText(expr, l.mark)
 	r.asked = append(r.asked, l)
 	return true
 }
@@ -263,25 +263,21 @@ func (e *expression) mayMatch(pattern string) bool {
 // withExpressions returns r and, before it, the routes for its requests that expressions take.
 func (r *route) withExpressions() (routes []*route) {
 	r.before = slices.DeleteFunc(slices.Clone(r.before), func(l *location) bool { return !l.expr.mayMatch(r.path) })
-	for i, l := range r.before {
-		when := []string{l.expr.holds(true)}
-		for _, earlier := range r.before[:i] {
-			when = append(when, earlier.expr.holds(false))
-		}
+	and := func(conditions ...string) string {
+		return strings.Join(slices.DeleteFunc(conditions, func(c string) bool { return c == "" }), " and ")
+	}
+	others := and(r.unless...)
+	for _, l := range r.before {
 		for _, own := range l.routes {
 			c := own.on(r.path)
-			c.when = strings.Join(when, " and ")
+			c.when = and(r.when, l.expr.holds(true), others)
 			routes = append(routes, c)
 		}
+		others = and(others, l.expr.holds(false))
 	}
+	if r.when != "" {
+		r.when = and(r.when, others)
+	}
+	r.others = others
 	return append(routes, r)
-}
-
-// withoutExpressions has r, which has tests that would go before a condition, take no request of an expression.
-func (r *route) withoutExpressions() {
-	var when []string
-	for _, l := range r.before {
-		when = append(when, l.expr.holds(false))
-	}
-	r.when = strings.Join(when, " and ")
 }

@@ -17,6 +17,8 @@ type importer struct {
 	servers   []*server
 	listeners []*listener
 	upgrade   map[string]bool // variables that map makes of Upgrade
+
+	filters *filterTable
 }
 
 // Import reads the file at path and those that it includes. The error is that of reading the first file; all else is
@@ -31,6 +33,8 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	im := &importer{
 		Plan: p, groups: map[string]*group{}, names: map[string]bool{}, made: map[string]string{},
 		upgrade: map[string]bool{},
+		filters: &filterTable{plan: p, zones: map[string]*zone{}, made: map[string]*filter{},
+			names: map[string]bool{}, read: read, dir: filepath.Dir(path)},
 	}
 	im.main(tree)
 	im.leftOver(tree, "")
@@ -70,6 +74,7 @@ func (im *importer) contents(http *directive) {
 			im.servers = append(im.servers, im.newServer(d))
 		}
 	}
+	im.filters.addZones(im.http, http)
 	im.logs()
 	im.listen()
 	for _, s := range im.servers {

@@ -21,6 +21,9 @@ type location struct {
 	expr   *expression // that routes of others ask for; nil: none
 	dir    string      // all paths that expr matches begin with it
 	before []*location // with expressions, that take requests of this one
+
+	whole   bool // an expression that takes whole segments
+	partial bool // paths that begin with this one within a segment have routes of their own
 }
 
 // regular reports whether l was one with a regular expression, or is.
@@ -49,6 +52,7 @@ func (im *importer) locations(s *server) (routes []*route) {
 			r.before = l.before
 		}
 	}
+	parts := partials(s, all)
 	taken := map[string]bool{} // paths
 	for _, l := range all {
 		if l.mark == "@" {
@@ -59,11 +63,15 @@ func (im *importer) locations(s *server) (routes []*route) {
 			if taken[r.path] { // the routes of the location that was there first go before
 				r.before = nil
 			}
+			r.without(parts)
 			routes = append(routes, r.withExpressions()...)
 		}
 		for _, r := range placed {
 			taken[r.path] = true
 		}
+	}
+	for _, p := range parts {
+		routes = append(routes, p.routesOf(parts)...)
 	}
 	return routes
 }
@@ -162,6 +170,7 @@ func (im *importer) place(l *location, all []*location) (routes []*route) {
 	}
 	short, slash := strings.CutSuffix(l.path, "/")
 	switch {
+	case !slash && (l.partial || l.whole):
 	case !slash:
 		im.Lose(l.d.at, l.d.text()+" for paths such as "+l.path+"x",
 			"edge compares whole segments: "+prefixOf(path)+" takes "+l.path+" and all below it")

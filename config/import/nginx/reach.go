@@ -62,6 +62,7 @@ func (im *importer) reachable(s *server, all []*location) (list, asked []*locati
 	}
 	r.list = slices.DeleteFunc(r.list, func(l *location) bool { return r.hidden[l] })
 	r.ask()
+	s.lost = r.lost
 	return r.list, r.asked
 }
 
@@ -162,6 +163,7 @@ func (r *reach) literal(l *location, expr string) bool {
 	}
 	l.path = strings.ReplaceAll(m[1], `\`, "")
 	l.exact = m[2] == "$"
+	l.whole = slices.Contains([]string{"(/|$)", "($|/)", "(/.*)?$"}, m[2])
 	if !l.exact && strings.HasPrefix(m[2], "/") && !strings.HasPrefix(m[2], "/?") {
 		l.path = strings.TrimSuffix(l.path, "/") + "/"
 	}
@@ -273,6 +275,12 @@ func (r *reach) closeFor(l lostLocation) {
 
 // beginning returns the folder in which all paths are that a regular expression matches.
 func beginning(expr, mark string) string {
+	text := beginningText(expr, mark)
+	return text[:strings.LastIndexByte(text, '/')+1]
+}
+
+// beginningText returns what all paths begin with that a regular expression matches.
+func beginningText(expr, mark string) string {
 	rest, found := strings.CutPrefix(expr, "^")
 	if !found || !strings.HasPrefix(rest, "/") || strings.Contains(rest, "|") && !strings.Contains(rest, "(") {
 		return "/"
@@ -300,5 +308,5 @@ func beginning(expr, mark string) string {
 	if end < len(rest) && strings.IndexByte("?*{", rest[end]) >= 0 {
 		end--
 	}
-	return rest[:strings.LastIndexByte(rest[:max(end, 1)], '/')+1]
+	return rest[:max(end, 1)]
 }

@@ -16,11 +16,15 @@ type route struct {
 	query    []plan.Field
 	when     string
 	before   []*location // with expressions, that take some of its requests
+	unless   []string    // conditions of requests that routes with the same path take
+	others   string      // all of these, and those of before
 	keys     []setting
 	from     []plan.Place
 	comments []string
 	proxied  bool        // it leads to a backend
 	tests    []condition // answers to some of its requests, in the order of the file
+	limits   []*filter   // that count its requests
+	access   []*filter   // that refuse some of its requests after that
 }
 
 // setting is a line of a route.
@@ -79,7 +83,7 @@ func (im *importer) compile(s *server) {
 		first.keep(r)
 		r.tests = append(slices.Clone(first.conditions), r.tests...)
 		if len(r.tests) > 0 && r.when == "" {
-			r.withoutExpressions()
+			r.when = r.others // its tests would go before a condition
 		}
 	}
 	var routes []*route
@@ -231,6 +235,9 @@ func (s *server) write(im *importer, c combination, hosts []string, routes []*ro
 		}
 		for _, k := range r.keys {
 			b.Set(k.name, k.value, k.at)
+		}
+		if names := im.filters.namesOf(r); len(names) > 0 {
+			b.Set("filters", plan.List(names...), none)
 		}
 	}
 }

@@ -21,7 +21,8 @@ type server struct {
 	plain   *route // where requests without TLS are sent, if anywhere else
 	others  []hostRule
 
-	rewritten bool // it answers some paths before it looks for a location
+	rewritten bool           // it answers some paths before it looks for a location
+	lost      []lostLocation // that refuse requests
 }
 
 // hostRule is an answer for one name of a server, or for all but one.

@@ -49,7 +49,7 @@ func needless() map[string]string {
 			"proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update " +
 			"proxy_cache_valid proxy_ignore_headers": "only of use with proxy_cache",
 		"limit_req_zone limit_req_status limit_req_log_level limit_conn_zone limit_conn_status limit_conn_log_level " +
-			"limit_req_dry_run": "only of use with limit_req and limit_conn",
+			"limit_req_dry_run limit_conn_dry_run": "only of use with limit_req and limit_conn",
 		"log_format open_log_file_cache": "only of use with a log that names it",
 		"auth_basic_user_file satisfy":   "only of use with auth_basic",
 		"include":                        "only of use with files",
@@ -61,11 +61,10 @@ func lost() map[string]string {
 	return map[string]string{
 		"sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types add_before_body " +
 			"add_after_body": "edge does not rewrite bodies",
-		"gzip brotli":                        "not available in this version: answers are not compressed",
-		"proxy_cache":                        "not available in this version: answers are not kept",
-		"limit_req":                          "write a filter of type rate_limit",
-		"limit_conn limit_rate":              "not available in this version: connections are not counted by client",
-		"auth_basic auth_request allow deny": "not available in this version",
+		"gzip brotli":           "not available in this version: answers are not compressed",
+		"proxy_cache":           "not available in this version: answers are not kept",
+		"limit_conn limit_rate": "not available in this version: connections are not counted by client",
+		"auth_request":          "not available in this version",
 		"limit_rate_after": "not available in this version: answers are sent as " +
 			"fast as clients read",
 		"map geo split_clients geoip_country": "edge has no variables of one's own",
@@ -96,8 +95,9 @@ func lost() map[string]string {
 
 // ours are directives that become something of edge where they are read. One that is not read has no effect: all blocks
 // that it holds for say it themselves, or there are none.
-const ours = " access_log add_header alias client_header_timeout client_max_body_size default_type error_log " +
-	"error_page grpc_connect_timeout grpc_read_timeout grpc_set_header index keepalive_requests keepalive_timeout " +
+const ours = " access_log add_header alias allow auth_basic deny limit_req client_header_timeout " +
+	"client_max_body_size default_type error_log error_page grpc_connect_timeout " +
+	"grpc_read_timeout grpc_set_header index keepalive_requests keepalive_timeout " +
 	"large_client_header_buffers listen pid proxy_connect_timeout proxy_hide_header proxy_intercept_errors " +
 	"proxy_next_upstream proxy_next_upstream_tries proxy_read_timeout proxy_set_header real_ip_header root " +
 	"server_name set_real_ip_from ssl_certificate ssl_certificate_key ssl_ciphers ssl_client_certificate " +

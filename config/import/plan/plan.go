@@ -197,7 +197,7 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	for _, b := range p.blocks {
 		for i, k := range b.keys {
 			why, found := refused[line{b, i}]
-			if found && slices.Contains(guards()[b.header], k.name) {
+			if found && (slices.Contains(guards()[b.header], k.name) || strings.HasPrefix(b.header, "[filters.")) {
 				refused[line{b, -1}] = k.name + " = " + k.value + ": " + why
 			}
 		}
@@ -210,9 +210,8 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 			continue
 		}
 		kept = append(kept, b)
-		when := slices.IndexFunc(b.keys, func(k key) bool { return b.header == "[[routes]]" && k.name == "when" })
-		if why, found := refused[line{b, when}]; found {
-			p.shut(b, why)
+		if at := b.barred(func(i int) bool { return refused[line{b, i}] != "" }); at >= 0 {
+			p.shut(b, at, refused[line{b, at}])
 			continue
 		}
 		var keys []key
@@ -232,19 +231,29 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	p.blocks = kept
 }
 
-// shut has a route refuse all requests that it takes without its condition, which edge does not take: the route may be
-// there to refuse some, so that to leave it out would let them through.
-func (p *Plan) shut(b *Block, why string) {
+// barred returns which key of a route that refuses requests is wrong; -1: none.
+func (b *Block) barred(wrong func(i int) bool) int {
+	for i, k := range b.keys {
+		if b.header == "[[routes]]" && (k.name == "when" || k.name == "filters") && wrong(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// shut has a route refuse all requests that it takes without its condition or its filters, which edge does not take:
+// the route may be there to refuse some, so that to leave it out would let them through.
+func (p *Plan) shut(b *Block, refused int, why string) {
 	var keys []key
-	for _, k := range b.keys {
+	for i, k := range b.keys {
 		switch {
-		case k.name == "when":
+		case i == refused:
 			at := Place{File: p.File}
 			if len(b.from) > 0 {
 				at = b.from[0]
 			}
 			p.Lose(at, k.name+" = "+k.value, "edge says: "+why+"; the route is closed: 403")
-		case slices.Contains(guards()[b.header], k.name):
+		case k.name == "when" || slices.Contains(guards()[b.header], k.name):
 			keys = append(keys, k)
 		}
 	}
@@ -307,7 +316,8 @@ func (p *Plan) inOrder() []*Block {
 }
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
-var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[upstream", "[[routes]]", ""}
+var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[upstream",
+	"[[routes]]", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {
