@@ -209,7 +209,7 @@ func TestChooser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, mine := s.Chooser(0), s.Chooser(1, 0)
+	all, mine := s.Chooser("", 0), s.Chooser("", 1, 0)
 	for _, c := range []struct {
 		by   *Chooser
 		name string
@@ -232,13 +232,59 @@ func TestChooser(t *testing.T) {
 	}
 }
 
+// Those whose When holds come before all others for a name, those for the name itself before those with a star.
+func TestChooser_when(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	holds := map[string]bool{}
+	pair := func(file, when string, names ...string) Files {
+		f := issue(t, ca, dir, file, append([]string{file}, names...)...)
+		if when != "" {
+			f.When = func(_ *tls.ClientHelloInfo, listener string) bool { return holds[when+"@"+listener] }
+		}
+		return f
+	}
+	s, err := NewSet(nil, []Files{
+		pair("plain", "", "www.test"), pair("wild", "a", "*.test"), pair("exact", "a", "www.test"),
+		pair("second", "b", "www.test"),
+	}, []Files{pair("own", "", "www.test")}, []Files{pair("alone", "a", "www.test")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, holds, want string
+		groups            []int
+	}{
+		{"www.test", "", "plain", []int{0}}, {"www.test", "a@l", "exact", []int{0}},
+		{"x.test", "a@l", "wild", []int{0}},
+		{"WWW.test", "b@l", "second", []int{0}}, {"www.test", "a@other", "plain", []int{0}},
+		{"x.test", "", "plain", []int{0}}, {"", "", "plain", []int{0}}, {"", "b@l", "second", []int{0}},
+		{"www.test", "", "own", []int{1, 0}}, {"www.test", "b@l", "second", []int{1, 0}},
+		{"", "b@l", "own", []int{1, 0}},
+		{"www.test", "a@l", "alone", []int{2}}, {"www.test", "", "", []int{2}}, {"", "", "", []int{2}},
+	} {
+		clear(holds)
+		holds[c.holds] = true
+		got := ""
+		cert, err := s.Chooser("l", c.groups...).GetCertificate(&tls.ClientHelloInfo{ServerName: c.name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cert != nil {
+			got = cert.Leaf.Subject.CommonName
+		}
+		if got != c.want {
+			t.Errorf("%q gets %q where %q holds, want %q", c.name, got, c.holds, c.want)
+		}
+	}
+}
+
 func TestChooser_doesNotAllocate(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	s, err := NewSet(nil, []Files{issue(t, ca, dir, "a", "*.example.org")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, hello := s.Chooser(0), &tls.ClientHelloInfo{ServerName: "www.example.org"}
+	c, hello := s.Chooser("", 0), &tls.ClientHelloInfo{ServerName: "www.example.org"}
 	if n := testutil.Allocs(100, func() { _, _ = c.GetCertificate(hello) }); n != 0 {
 		t.Errorf("%v allocations a choice", n)
 	}
@@ -268,7 +314,7 @@ func TestChooser_byWhatTheClientVerifies(t *testing.T) {
 		tls.ECDSAWithP256AndSHA256: "*ecdsa.PublicKey", tls.PSSWithSHA256: "*rsa.PublicKey",
 	} {
 		for _, server := range []string{"a.example.org", ""} {
-			got, err := s.Chooser(0).GetCertificate(&tls.ClientHelloInfo{ServerName: server,
+			got, err := s.Chooser("", 0).GetCertificate(&tls.ClientHelloInfo{ServerName: server,
 				SignatureSchemes: []tls.SignatureScheme{scheme}, SupportedVersions: []uint16{tls.VersionTLS13},
 				SupportedCurves: []tls.CurveID{tls.X25519}})
 			if err != nil {
@@ -460,7 +506,7 @@ func TestSet_renews(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	hello := &tls.ClientHelloInfo{ServerName: "localhost"}
-	got, err := s.Chooser(0).GetCertificate(hello)
+	got, err := s.Chooser("", 0).GetCertificate(hello)
 	if err != nil || got.Leaf.Equal(first) || got.Leaf.NotAfter.Sub(due) < leafLife-time.Minute {
 		t.Fatal(err, got.Leaf.NotAfter)
 	}

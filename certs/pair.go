@@ -29,11 +29,16 @@ type Files struct {
 	Key   string   // the private key in PEM; empty: in the same file
 	OCSP  string   // a response of the authority in DER, to staple; empty: none
 	Hosts []string // names it is for, "*.example.org" among them; none: those that the certificate names
+	When  When     // the handshakes that it is for; nil: all
 
 	in *folder // the folder of certificate and key; nil: they may be in any
 }
 
-// id is equal for files whose pairs are interchangeable.
+// When says whether a pair is for a handshake with a listener of that name. It is called on the goroutines of
+// handshakes.
+type When = func(hello *tls.ClientHelloInfo, listener string) bool
+
+// id is equal for files whose pairs are interchangeable, whatever their When.
 func (f *Files) id() string {
 	return strings.Join(append([]string{f.Cert, f.Key, f.OCSP}, f.Hosts...), "\x00")
 }

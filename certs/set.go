@@ -36,8 +36,15 @@ type Set struct {
 
 // group is a list of pairs, of which a name chooses one.
 type group struct {
-	pairs []*pair
-	names atomic.Pointer[names]
+	pairs  []*pair // those for all handshakes
+	names  atomic.Pointer[names]
+	asking []asking
+}
+
+// asking is a pair of a group that is for some handshakes alone. Immutable.
+type asking struct {
+	*pair
+	when When
 }
 
 // names finds the pairs for a name. Immutable. Several for one name differ in what they are signed with.
@@ -79,7 +86,11 @@ func NewSet(old *Set, groups ...[]Files) (*Set, error) {
 				made[id] = p
 				s.pairs = append(s.pairs, p)
 			}
-			g.pairs = append(g.pairs, p)
+			if when := list[i].When; when != nil {
+				g.asking = append(g.asking, asking{p, when})
+			} else {
+				g.pairs = append(g.pairs, p)
+			}
 		}
 		g.index()
 		s.groups = append(s.groups, g)
@@ -89,6 +100,7 @@ func NewSet(old *Set, groups ...[]Files) (*Set, error) {
 
 func read(f *Files) (*pair, error) {
 	p := &pair{files: *f, seen: f.stamps()}
+	p.files.When = nil // it is the group's, and another generation's may differ
 	c, err := Load(f, time.Now())
 	if err != nil {
 		return nil, err
@@ -138,15 +150,19 @@ func (s *Set) Certificates() []*Certificate {
 
 // Chooser chooses a certificate for each handshake of a listener. Safe for any goroutine; immutable.
 type Chooser struct {
-	groups []*group
+	listener string
+	groups   []*group
+	asks     bool // a pair is for some handshakes alone
 }
 
-// Chooser returns the Chooser of these groups, by their numbers. The first group that has the name gives the pair; for
-// a name that no group has, or none at all, it is the first pair.
-func (s *Set) Chooser(groups ...int) *Chooser {
-	c := &Chooser{}
+// Chooser returns the Chooser of these groups, by their numbers, for a listener of that name. The first group that has
+// the name gives the pair; for a name that no group has, or none at all, it is the first pair. Pairs whose When holds
+// come before all others for the name, and before others of their group where it is the first pair that is chosen.
+func (s *Set) Chooser(listener string, groups ...int) *Chooser {
+	c := &Chooser{listener: listener}
 	for _, i := range groups {
 		c.groups = append(c.groups, s.groups[i])
+		c.asks = c.asks || len(s.groups[i].asking) > 0
 	}
 	return c
 }
@@ -156,17 +172,69 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	name := strings.ToLower(hello.ServerName)
 	if name != "" {
 		for _, g := range c.groups {
+			if p := c.ask(g, name, hello); p != nil {
+				return &p.present.Load().TLS, nil
+			}
+		}
+		for _, g := range c.groups {
 			if found := g.find(name); found != nil {
 				return pick(found, hello), nil
 			}
 		}
 	}
 	for _, g := range c.groups {
+		if p := c.ask(g, "", hello); p != nil {
+			return &p.present.Load().TLS, nil
+		}
 		if len(g.pairs) > 0 {
 			return pick(g.defaults(), hello), nil
 		}
 	}
+	if c.asks {
+		return nil, nil // the alert is unrecognized_name: there is no server for this client
+	}
 	return nil, errNone
+}
+
+// ask returns the pair of g for a name, "" for any, whose When holds: one that the client can verify before the others,
+// then one for the name itself before one for "*.parent", then the first. nil: none holds.
+func (c *Chooser) ask(g *group, name string, hello *tls.ClientHelloInfo) (best *pair) {
+	rank := 0
+	for i := range g.asking {
+		a := &g.asking[i]
+		cert := a.present.Load()
+		fits := 1
+		if name != "" {
+			fits = cert.fitsName(name)
+		}
+		if fits == 0 || !a.when(hello, c.listener) {
+			continue
+		}
+		if hello.SupportsCertificate(&cert.TLS) == nil {
+			fits += verifiable
+		}
+		if fits > rank {
+			best, rank = a.pair, fits
+		}
+	}
+	return best
+}
+
+// verifiable is what it adds to the rank of a pair that the client can verify it.
+const verifiable = 4
+
+// fitsName returns 2 where the certificate is for a lower-case name, 1 where it is for "*.parent", else 0.
+func (c *Certificate) fitsName(name string) (rank int) {
+	_, parent, cut := strings.Cut(name, ".")
+	for _, host := range c.Hosts {
+		if host == name {
+			return 2
+		}
+		if star, wild := strings.CutPrefix(host, "*."); wild && cut && star == parent {
+			rank = 1
+		}
+	}
+	return rank
 }
 
 // defaults returns the first pair of g with those for the same names.

@@ -33,7 +33,7 @@ func TestSet_looks(t *testing.T) {
 		}
 		return changes
 	}
-	all := s.Chooser(0)
+	all := s.Chooser("", 0)
 	look(0)
 	issue(t, ca, dir, "a", "new.example.org")
 	if c := look(1)[0]; c.Err != nil || c.Now.Subject() != "CN=new.example.org" {
@@ -107,13 +107,13 @@ func TestNewSet_takesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next.Chooser(1).groups[0].pairs[0] != old.groups[0].pairs[0] {
+	if next.Chooser("", 1).groups[0].pairs[0] != old.groups[0].pairs[0] {
 		t.Error("an unchanged pair was read again")
 	}
-	if got := chosen(t, next.Chooser(0), ""); got != "b2.example.org" {
+	if got := chosen(t, next.Chooser("", 0), ""); got != "b2.example.org" {
 		t.Errorf("a changed pair was not: %s", got)
 	}
-	if got := chosen(t, old.Chooser(0), "b.example.org"); got != "b.example.org" {
+	if got := chosen(t, old.Chooser("", 0), "b.example.org"); got != "b.example.org" {
 		t.Errorf("the old set was changed: %s", got)
 	}
 	if _, err := NewSet(old, []Files{{Cert: "/none"}, {Cert: "/neither"}}); err == nil {
@@ -139,7 +139,7 @@ func TestNewSet_swappedMeanwhile(t *testing.T) {
 	}
 	next.Watch(time.Hour, func(Change) {})
 	defer next.Stop()
-	if got := chosen(t, next.Chooser(0), "new.example.org"); got != "new.example.org" {
+	if got := chosen(t, next.Chooser("", 0), "new.example.org"); got != "new.example.org" {
 		t.Errorf("got %s", got)
 	}
 }

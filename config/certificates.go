@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // pairOf is a certificate of the configuration on its way through openFiles.
@@ -420,6 +421,9 @@ func (r *resolver) resolveCertificates() {
 		e.Pos = e.Node().Head.Pos()
 		if e.Lacks("cert") {
 			r.rep.Errorf(e.Node().Head, `add cert = "example.pem"`, "this certificate has no file")
+		}
+		if e.Has("when") && !e.Failed("when") {
+			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Handshake)
 		}
 		r.checkInternalCert(&e.Given, &e.Certificate)
 		for _, host := range e.Hosts {

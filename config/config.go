@@ -494,10 +494,11 @@ const InternalCert = "internal"
 
 // Certificate is a certificate with its key.
 type Certificate struct {
-	Hosts    []string // names it is for; none: those that it says itself
-	Cert     string   // a path, or InternalCert
-	Key      string   // a path; empty: in the same file
-	OCSP     string   // path of a response to staple; empty: none
+	Hosts    []string        // names it is for; none: those that it says itself
+	Cert     string          // a path, or InternalCert
+	Key      string          // a path; empty: in the same file
+	OCSP     string          // path of a response to staple; empty: none
+	When     *lang.Condition `json:",omitempty"` // on the handshakes that it is for; nil: all
 	NotAfter time.Time
 	Pos      Pos
 }

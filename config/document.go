@@ -90,6 +90,7 @@ type paired interface {
 type certificateEntry struct {
 	schema.Given
 	Certificate
+	when string
 }
 
 func (e *certificateEntry) pair() *Certificate { return &e.Certificate }

@@ -163,8 +163,8 @@ func (t *TLS) ChangedKeys(next *TLS) []string {
 
 // ChangedKeys is as that of Listener.
 func (c *Certificate) ChangedKeys(next *Certificate) []string {
-	return changedKeys("certificates", &certificateEntry{Certificate: *c}, &certificateEntry{Certificate: *next},
-		nil, nil)
+	of := func(c *Certificate) schema.Target { return &certificateEntry{Certificate: *c, when: textOf(c.When)} }
+	return changedKeys("certificates", of(c), of(next), nil, nil)
 }
 
 // ChangedKeys is as that of Listener.

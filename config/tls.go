@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -25,6 +26,11 @@ func certificatesSection() *schema.Section {
 			{Path: "hosts", Type: schema.Strings, Example: `["example.org", "*.example.org"]`,
 				Into: schema.Into(func(e *certificateEntry) *[]string { return &e.Hosts }),
 				Doc:  "Names it is for. Without them those that the certificate says itself."},
+			{Path: "when", Type: language.TypeCondition, Example: "'client.ip in {10.0.0.0/8}'",
+				Into: schema.Into(func(e *certificateEntry) *string { return &e.when }),
+				Doc: "The handshakes that it is for: a text of [the language](DSL.md) that knows `tls.sni`, " +
+					"`tls.alpn`, the addresses and the listener. Of the certificates for a name, those whose `when` " +
+					"holds come before those without."},
 		}, pairKeys()...),
 	}
 }

@@ -71,6 +71,8 @@ func (c *checker) phase(n *node, v *Variable) *Error {
 		return nil
 	}
 	switch {
+	case c.phases&Handshake != 0 && v.Phases&Handshake == 0:
+		return at(n, "%s is not known before the handshake ends", c.source(n)).hint("use it in when of a route")
 	case v.Phases == Log:
 		return at(n, "%s is known when all is over", c.source(n)).hint("use it in log")
 	case v.Phases&(Connection|Request) == 0:

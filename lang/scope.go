@@ -244,18 +244,19 @@ type Phases uint8
 
 // The phases.
 const (
-	Connection Phases = 1 << iota // a connection, before any request on it
+	Handshake  Phases = 1 << iota // a client has begun a TLS handshake, and nothing is agreed upon
+	Connection                    // a connection, before any request on it
 	Request                       // a request came
 	Answer                        // the head of its answer came
 	Log                           // all is over
 
-	Always = Connection | Request | Answer | Log
+	Always = Handshake | Connection | Request | Answer | Log
 )
 
 // String lists the phases.
 func (p Phases) String() string {
 	var names []string
-	for i, name := range []string{"connection", "request", "answer", "log"} {
+	for i, name := range []string{"handshake", "connection", "request", "answer", "log"} {
 		if p>>i&1 != 0 {
 			names = append(names, name)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -41,7 +42,14 @@ func (b *build) openCertificates() error {
 	}
 	groups := [][]certs.Files{nil}
 	for i := range b.config.Certificates {
-		groups[0] = append(groups[0], filesOf(&b.config.Certificates[i]))
+		c := &b.config.Certificates[i]
+		files := filesOf(c)
+		if when := c.When; when != nil {
+			files.When = func(hello *tls.ClientHelloInfo, listener string) bool {
+				return terms.Holds(when, hello, listener)
+			}
+		}
+		groups[0] = append(groups[0], files)
 	}
 	for i := range b.config.Listeners {
 		var own []certs.Files
@@ -137,8 +145,8 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	}
 	o := &l.TLSOptions
 	c := &tls.Config{
-		GetCertificate: b.certs.Chooser(i+1, 0).GetCertificate, MinVersion: o.MinVersion, CipherSuites: o.Ciphers,
-		CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
+		GetCertificate: b.certs.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
+		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
 	}
 	if slices.Contains(l.Protocols, "h2") {
 		c.NextProtos = append(c.NextProtos, "h2")

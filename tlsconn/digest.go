@@ -52,6 +52,15 @@ func DigestOf(c *engine.Conn) *Digest {
 	return nil
 }
 
+// HelloDigest returns what is known of the connection of a handshake that has begun: Peer and Local. It is for
+// callbacks of a tls.Config. nil: the connection is not of this package.
+func HelloDigest(hello *tls.ClientHelloInfo) *Digest {
+	if p, ok := hello.Conn.(*pipe); ok {
+		return p.address
+	}
+	return nil
+}
+
 // fill takes over what the handshake found out.
 func (d *Digest) fill(s tls.ConnectionState) {
 	d.Version, d.Cipher, d.Group = s.Version, s.CipherSuite, s.CurveID

@@ -38,6 +38,7 @@ type Language struct {
 
 	names  lang.Names // that the configuration defines
 	scope  *lang.Scope
+	hello  *lang.Scope // of handshakes
 	loaded []loaded
 	tables *Tables
 }
@@ -67,9 +68,13 @@ func Read(doc *schema.Document, o Options) *Language {
 		}
 	}
 	var err error
-	if l.scope, err = variables.Scope(l.names); err != nil {
+	if l.scope, err = variables.Scope(l.names); err == nil {
+		l.hello, err = variables.HandshakeScope(l.names)
+	}
+	if err != nil {
 		doc.Report.Errorf(syntax.Span{}, "", "%s", err)
 		l.scope, _ = variables.Scope(lang.Names{})
+		l.hello, _ = variables.HandshakeScope(lang.Names{})
 	}
 	if o.Tables == nil {
 		l.Commit()
@@ -118,7 +123,11 @@ func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases)
 	if !isText(rep, n) {
 		return nil
 	}
-	c, err := l.scope.Condition(n.Text, in)
+	scope := l.scope
+	if in == lang.Handshake {
+		scope = l.hello
+	}
+	c, err := scope.Condition(n.Text, in)
 	if err != nil {
 		report(rep, n, 0, err)
 		return nil

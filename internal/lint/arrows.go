@@ -36,7 +36,7 @@ var floors = [][]string{
 	{"route"},
 	{"proxy/forwarding", "proxy/grpc", "proxy/meter", "proxy/page", "proxy/recent",
 		"proxy/retry", "proxy/slab", "proxy/variables", "proxy/websocket"},
-	{"proxy/location"},
+	{"proxy/location", "proxy/terms"},
 	{"proxy"},
 	{"proxy/handler", "proxy/dynamic"},
 	{"config/syntax"},

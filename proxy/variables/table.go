@@ -21,34 +21,35 @@ var connection = []lang.Variable{
 		`server.port == 8443`, func(s Subject) (int64, bool) { return above0(s.Local().Port()) }),
 	text("listener", lang.Always, "The name of the listener.", `listener == "admin"`, Subject.ListenerName),
 
-	text("tls.version", lang.Always, "The version: `TLS 1.2`, `TLS 1.3`; missing without TLS, as all of `tls.`",
+	text("tls.version", afterHandshake, "The version: `TLS 1.2`, `TLS 1.3`; missing without TLS, as all of `tls.`",
 		`tls.version == "TLS 1.3"`, secured((*tlsconn.Digest).VersionName)),
-	text("tls.cipher", lang.Always, "The cipher suite.", `tls.cipher contains "AES_128"`,
+	text("tls.cipher", afterHandshake, "The cipher suite.", `tls.cipher contains "AES_128"`,
 		secured((*tlsconn.Digest).CipherName)),
-	text("tls.group", lang.Always, "The group of the key exchange.", `tls.group == "X25519MLKEM768"`,
+	text("tls.group", afterHandshake, "The group of the key exchange.", `tls.group == "X25519MLKEM768"`,
 		secured((*tlsconn.Digest).GroupName)),
 	{Name: "tls.sni", Kind: lang.Text, Phases: lang.Always, Example: `tls.sni == "db.example.com"`,
 		Doc: "The name that the client asked for in the handshake, in lower case; missing where it is no name.",
 		Text: of(func(x *lang.X, s Subject) []byte {
 			return lower(kept(x, secured(serverName)(s)))
 		})},
-	text("tls.alpn", lang.Always, "The protocol that both sides agreed upon.", `tls.alpn == "h2"`,
+	text("tls.alpn", lang.Always, "The protocol that both sides agreed upon. In a handshake those that the client "+
+		"offers, of which one has to be so.", `tls.alpn == "h2"`,
 		secured(func(d *tlsconn.Digest) string { return d.ALPN })),
 	flag("tls.resumed", "Whether the handshake resumed a session.", `not tls.resumed`,
 		func(s Subject) bool { d := s.TLS(); return d != nil && d.Resumed }),
 
-	text("cert.subject", lang.Always, "The subject of the client's certificate (RFC 2253); missing where it leads "+
+	text("cert.subject", afterHandshake, "The subject of the client's certificate (RFC 2253); missing where it leads "+
 		"to no authority that the listener trusts, as all of `cert.` but `sha256`.", `cert.subject contains "OU=ops"`,
 		vouched(func(c *tlsconn.Certificate) string { return c.Subject })),
-	text("cert.issuer", lang.Always, "The issuer of that certificate.", `cert.issuer == "CN=our CA"`,
+	text("cert.issuer", afterHandshake, "The issuer of that certificate.", `cert.issuer == "CN=our CA"`,
 		vouched(func(c *tlsconn.Certificate) string { return c.Issuer })),
-	text("cert.serial", lang.Always, "Its serial number, in hexadecimal.", `cert.serial not in {"1f" "20"}`,
+	text("cert.serial", afterHandshake, "Its serial number, in hexadecimal.", `cert.serial not in {"1f" "20"}`,
 		vouched(func(c *tlsconn.Certificate) string { return c.Serial })),
-	{Name: "cert.sans", Kind: lang.Texts, Phases: lang.Always, Example: `cert.sans == "DNS:a.example.com"`,
+	{Name: "cert.sans", Kind: lang.Texts, Phases: afterHandshake, Example: `cert.sans == "DNS:a.example.com"`,
 		Doc:   "The list of its subject alternative names, with their types: `DNS:`, `IP:`, `email:`, `URI:`.",
 		Texts: names},
-	appended("cert.sha256", lang.Always, "The SHA-256 of the certificate in hexadecimal, trusted or not: the client "+
-		"has shown that it has its key.", `cert.sha256 starts_with "5f70bf18"`, appendSHA256),
+	appended("cert.sha256", afterHandshake, "The SHA-256 of the certificate in hexadecimal, trusted or not: the "+
+		"client has shown that it has its key.", `cert.sha256 starts_with "5f70bf18"`, appendSHA256),
 	flag("cert.verified", "Whether the client's certificate leads to an authority that the listener trusts.",
 		`cert.verified`, verified),
 }
@@ -97,22 +98,23 @@ var aliases = []lang.Variable{
 	appended("request_id", afterHead, older("request.id"), `{request_id}`, appendID),
 	bytes("trace_id", afterHead, older("trace.id"), `{trace_id}`, Subject.TraceID),
 	address("client_ip", older("client.ip"), `{client_ip}`, Subject.ClientIP),
-	text("tls_version", lang.Always, older("tls.version"), `{tls_version}`, secured((*tlsconn.Digest).VersionName)),
-	text("tls_cipher", lang.Always, older("tls.cipher"), `{tls_cipher}`, secured((*tlsconn.Digest).CipherName)),
-	text("tls_group", lang.Always, older("tls.group"), `{tls_group}`, secured((*tlsconn.Digest).GroupName)),
-	text("sni", lang.Always, "An older name: `tls.sni` with upper and lower case as they came.", `{sni}`,
+	text("tls_version", afterHandshake, older("tls.version"), `{tls_version}`, secured((*tlsconn.Digest).VersionName)),
+	text("tls_cipher", afterHandshake, older("tls.cipher"), `{tls_cipher}`, secured((*tlsconn.Digest).CipherName)),
+	text("tls_group", afterHandshake, older("tls.group"), `{tls_group}`, secured((*tlsconn.Digest).GroupName)),
+	text("sni", afterHandshake, "An older name: `tls.sni` with upper and lower case as they came.", `{sni}`,
 		secured(serverName)),
-	text("alpn", lang.Always, older("tls.alpn"), `{alpn}`, secured(func(d *tlsconn.Digest) string { return d.ALPN })),
-	text("client_cert_subject", lang.Always, olderShown("cert.subject"), `{client_cert_subject}`,
+	text("alpn", afterHandshake, older("tls.alpn"), `{alpn}`,
+		secured(func(d *tlsconn.Digest) string { return d.ALPN })),
+	text("client_cert_subject", afterHandshake, olderShown("cert.subject"), `{client_cert_subject}`,
 		shown(func(c *tlsconn.Certificate) string { return c.Subject })),
-	text("client_cert_issuer", lang.Always, olderShown("cert.issuer"), `{client_cert_issuer}`,
+	text("client_cert_issuer", afterHandshake, olderShown("cert.issuer"), `{client_cert_issuer}`,
 		shown(func(c *tlsconn.Certificate) string { return c.Issuer })),
-	text("client_cert_serial", lang.Always, olderShown("cert.serial"), `{client_cert_serial}`,
+	text("client_cert_serial", afterHandshake, olderShown("cert.serial"), `{client_cert_serial}`,
 		shown(func(c *tlsconn.Certificate) string { return c.Serial })),
-	appended("client_cert_sans", lang.Always, "An older name: the names of a certificate that may not be trusted, "+
+	appended("client_cert_sans", afterHandshake, "An older name: the names of a certificate that may not be trusted, "+
 		"with commas between them; a comma in a name is `%2C`.", `{client_cert_sans}`, appendNames),
-	appended("client_cert_sha256", lang.Always, older("cert.sha256"), `{client_cert_sha256}`, appendSHA256),
-	text("client_cert_verified", lang.Always, "An older name: `true` where `cert.verified` is, else missing.",
+	appended("client_cert_sha256", afterHandshake, older("cert.sha256"), `{client_cert_sha256}`, appendSHA256),
+	text("client_cert_verified", afterHandshake, "An older name: `true` where `cert.verified` is, else missing.",
 		`{client_cert_verified}`, func(s Subject) string {
 			if verified(s) {
 				return "true"

@@ -82,6 +82,8 @@ func MustCondition(text string, in lang.Phases) *lang.Condition {
 
 // When something is known.
 const (
+	afterHandshake = lang.Connection | lang.Request | lang.Answer | lang.Log
+
 	afterHead  = lang.Request | lang.Answer | lang.Log
 	afterReply = lang.Answer | lang.Log
 )
@@ -149,7 +151,7 @@ func address(name, doc, example string, get func(s Subject) netip.Addr) lang.Var
 
 // flag is a variable that is true or false.
 func flag(name, doc, example string, get func(s Subject) bool) lang.Variable {
-	return lang.Variable{Name: name, Kind: lang.Bool, Phases: lang.Always, Doc: doc, Example: example,
+	return lang.Variable{Name: name, Kind: lang.Bool, Phases: afterHandshake, Doc: doc, Example: example,
 		Bool: of(func(_ *lang.X, s Subject) bool { return get(s) })}
 }
 
@@ -192,10 +194,10 @@ func verified(s Subject) bool {
 	return d != nil && d.Verified
 }
 
-// serverName is the name that the client asked for. It may be any text there: RFC 6066 §3 says what is a name, and the
-// handshake does not check it.
+// serverName is the name that the client asked for. It may be any text there: RFC 6066 §3 says what is a name, an
+// address is none, and the handshake does not check it.
 func serverName(d *tlsconn.Digest) string {
-	if !message.ValidHostName(d.ServerName) {
+	if !message.ValidHostName(d.ServerName) || numeric(d.ServerName) {
 		return ""
 	}
 	return d.ServerName

@@ -113,3 +113,29 @@ func TestScope_values(t *testing.T) {
 		t.Error("status is known before an answer")
 	}
 }
+
+// A handshake knows what its first message tells, and says why it knows no more.
+func TestHandshakeScope(t *testing.T) {
+	scope, err := variables.HandshakeScope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		`path == "/"`:              "path is not known before the handshake ends",
+		`header.x == "1"`:          "header.x is not known before the handshake ends",
+		`host == "a"`:              "host is not known before the handshake ends",
+		`tls.version == "TLS 1.3"`: "tls.version is not known before the handshake ends",
+		`cert.verified`:            "cert.verified is not known before the handshake ends",
+		`status == 200`:            "status is not known before the handshake ends",
+		`local.a == "b"`:           "local.a is not known before the handshake ends",
+		`tls.snj == "a"`:           "there is no variable tls.snj",
+		`tls.sni == "a" and tls.alpn == "h2" and client.ip == 10.0.0.1 and time.hour < 8 and random(2) == 1`: "",
+	} {
+		_, err := scope.Condition(text, lang.Handshake)
+		if (want == "") != (err == nil) {
+			t.Errorf("%s: %v", text, err)
+		} else if want != "" && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}

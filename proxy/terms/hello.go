@@ -1,0 +1,51 @@
+package terms
+
+import (
+	"crypto/tls"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/proxy/variables"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// asking is a handshake, or a request that is held against one, as conditions see it. Owned by the goroutine that took
+// it from the pool.
+type asking struct {
+	x     lang.X
+	hello variables.Hello
+	name  [256]byte
+}
+
+var pool = sync.Pool{New: func() any {
+	a := &asking{}
+	a.x.State = lang.NewState(uint64(time.Now().UnixNano()))
+	a.x.Subject = &a.hello
+	return a
+}}
+
+// ask begins to ask about a client of d that names a host and offers protocols. What is not known of d is missing.
+func ask[T string | []byte](d *tlsconn.Digest, host T, offered []string, listener string) *asking {
+	a := pool.Get().(*asking)
+	a.x.State.Now = time.Now().UnixNano()
+	h := &a.hello
+	h.Name, h.Offered, h.By = variables.AppendServerName(a.name[:0], host), offered, listener
+	if d != nil {
+		h.From, h.To = d.Peer.IP, d.Local.IP
+	}
+	return a
+}
+
+func (a *asking) release() {
+	a.hello = variables.Hello{}
+	pool.Put(a)
+}
+
+// Holds reports whether a condition on handshakes, lang.Handshake, holds for one with a listener of that name. Safe for
+// any goroutine.
+func Holds(c *lang.Condition, hello *tls.ClientHelloInfo, listener string) bool {
+	a := ask(tlsconn.HelloDigest(hello), hello.ServerName, hello.SupportedProtos, listener)
+	defer a.release()
+	return c.Holds(&a.x)
+}
