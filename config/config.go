@@ -68,6 +68,7 @@ type Config struct {
 	Lists    []language.List    `json:",omitempty"`
 	Maps     []language.Map     `json:",omitempty"`
 	Secrets  map[string][]byte  `json:"-"` // of [secrets]
+	Geo      language.Geo       `json:",omitzero"`
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
 	Rules    []Rule          `json:",omitempty"` // for all requests, after those of the listener

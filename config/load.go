@@ -203,7 +203,7 @@ func readLanguage(r *resolver, o Options) {
 		Tables: o.Tables, Open: !r.now.IsZero() || o.Tables != nil, Locate: r.locate, LookupEnv: o.environment(),
 		Unreadable: func(err error, at syntax.Span, path string) bool { return leaveToOthers(r, err, at, path) },
 	})
-	r.c.Language, r.c.Lists, r.c.Maps, r.c.Secrets = l, l.Lists, l.Maps, l.Secrets()
+	r.c.Language, r.c.Lists, r.c.Maps, r.c.Secrets, r.c.Geo = l, l.Lists, l.Maps, l.Secrets(), l.Geo
 }
 
 // environment returns what finds a variable for env.NAME. A client that may not quote variables does not get them in

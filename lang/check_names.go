@@ -65,8 +65,11 @@ func (c *checker) environment(n *node, name string) *Error {
 	return nil
 }
 
-// phase refuses a variable that is not known when the text is evaluated.
+// phase refuses a variable that is not known here, or not when the text is evaluated.
 func (c *checker) phase(n *node, v *Variable) *Error {
+	if v.Refused != "" {
+		return at(n, "%s", v.Refused).hint("%s", v.Remedy)
+	}
 	if v.Phases&c.phases == c.phases {
 		return nil
 	}

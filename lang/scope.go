@@ -20,6 +20,8 @@ type Variable struct {
 	Phases  Phases // when it is known
 	Doc     string // one sentence
 	Example string // a condition or, with braces, a template
+	Refused string // why no text can name it here; "": one can
+	Remedy  string // the hint beside Refused
 
 	Text       func(*X) []byte                      // nil: missing. Borrowed until the evaluation ends
 	Int        func(*X) (int64, bool)               // false: missing

@@ -35,6 +35,7 @@ type Options struct {
 type Language struct {
 	Lists []List
 	Maps  []Map
+	Geo   Geo // zero: there is no database
 
 	names  lang.Names // that the configuration defines
 	scope  *lang.Scope
@@ -67,6 +68,7 @@ func Read(doc *schema.Document, o Options) *Language {
 			r.secret(e)
 		}
 	}
+	l.names.Variables = variables.Geo(r.geo())
 	var err error
 	if l.scope, err = variables.Scope(l.names); err == nil {
 		l.hello, err = variables.HandshakeScope(l.names)
@@ -82,7 +84,7 @@ func Read(doc *schema.Document, o Options) *Language {
 	return l
 }
 
-// Files returns the files of lists and maps.
+// Files returns the files of lists, maps and databases.
 func (l *Language) Files() (paths []string) {
 	if l == nil {
 		return nil
@@ -239,7 +241,7 @@ func (r *reader) list(e *listEntry) lang.List {
 	e.File = source.File
 	r.language.Lists = append(r.language.Lists, e.List)
 	t := r.options.Tables.list(e.Name, keysOf(e.Kind))
-	r.load(tableKey{name: e.Name, keys: t.Keys()}, t, source, e.Refresh, &e.Given)
+	r.loadOf(&e.Given, tableKey{name: e.Name, keys: t.Keys()}, t, source, e.Refresh)
 	if t.Keys() == table.Texts {
 		return lang.List{Kind: lang.Text, HasText: t.HasText}
 	}
@@ -256,7 +258,7 @@ func (r *reader) table(e *mapEntry) lang.Map {
 	r.language.Maps = append(r.language.Maps, e.Map)
 	t := r.options.Tables.table(e.Name, keysOf(e.Kind))
 	source := table.Source{File: e.File, Inline: e.Values}
-	r.load(tableKey{name: e.Name, keys: t.Keys(), pairs: true}, t, source, e.Refresh, &e.Given)
+	r.loadOf(&e.Given, tableKey{name: e.Name, keys: t.Keys(), pairs: true}, t, source, e.Refresh)
 	if t.Keys() == table.Texts {
 		return lang.Map{Key: lang.Text, Text: t.Text}
 	}

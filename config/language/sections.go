@@ -77,6 +77,17 @@ type Map struct {
 	Pos     syntax.Pos
 }
 
+// Geo is [geo]: the databases that geo.country and its like are asked of.
+type Geo struct {
+	Databases []string      `json:",omitempty"` // files
+	Refresh   time.Duration `json:",omitempty"` // how often they are looked at; below 0: with a reload alone
+}
+
+type geoEntry struct {
+	schema.Given
+	Geo
+}
+
 type listEntry struct {
 	schema.Given
 	List
@@ -95,7 +106,7 @@ type secretEntry struct {
 
 // Sections returns the sections of the schema that Read reads.
 func Sections() []*schema.Section {
-	return []*schema.Section{listKeys(), mapKeys(), secretKeys()}
+	return []*schema.Section{listKeys(), mapKeys(), secretKeys(), geoKeys()}
 }
 
 // ChangedKeys returns the keys whose values differ between two lists.
@@ -106,6 +117,11 @@ func (l *List) ChangedKeys(next *List) []string {
 // ChangedKeys is that of List.
 func (m *Map) ChangedKeys(next *Map) []string {
 	return mapKeys().ChangedKeys(&mapEntry{Map: *m}, &mapEntry{Map: *next})
+}
+
+// ChangedKeys is that of List.
+func (g *Geo) ChangedKeys(next *Geo) []string {
+	return geoKeys().ChangedKeys(&geoEntry{Geo: *g}, &geoEntry{Geo: *next})
 }
 
 var kinds = []string{"addresses", "texts"}
@@ -167,6 +183,27 @@ func secretKeys() *schema.Section {
 			{Path: "value", Type: typeSecret, Secret: true, Example: `"correct horse battery staple"`,
 				Into: schema.Into(func(e *secretEntry) *string { return &e.value }),
 				Doc:  "The secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`."},
+		},
+	}
+}
+
+func geoKeys() *schema.Section {
+	return &schema.Section{
+		Path: "geo",
+		Doc: "Databases that say where addresses are, for `geo.country`, `geo.asn` and the like in " +
+			"[conditions and templates](DSL.md#countries-cities-and-networks).",
+		New: schema.Make[geoEntry],
+		Keys: []*schema.Key{
+			{Path: "databases", Type: schema.Strings, Local: true,
+				Example: `["GeoLite2-Country.mmdb", "GeoLite2-ASN.mmdb"]`,
+				Into:    schema.Into(func(e *geoEntry) *[]string { return &e.Databases }),
+				Doc: "Files in the MaxMind DB format, such as those of MaxMind, DB-IP, IP2Location and IPinfo. Of " +
+					"several that know something of an address the first one counts."},
+			{Path: "refresh", Type: schema.Duration, Default: `"1m"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
+				Example: `"1h"`,
+				Into:    schema.Into(func(e *geoEntry) *time.Duration { return &e.Refresh }),
+				Doc: "How often the files are looked at. A new one takes effect without a reload; a wrong one is " +
+					"logged, and what was there stays. `off`: they are read when the configuration is loaded."},
 		},
 	}
 }

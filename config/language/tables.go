@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang/geo"
 	"github.com/edge-proxy/edge/lang/table"
 )
 
@@ -33,6 +34,7 @@ type tableKey struct {
 	name  string
 	keys  table.Keys
 	pairs bool
+	geo   bool
 }
 
 // loaded is a table of a configuration.
@@ -93,8 +95,20 @@ func (t *Tables) table(name string, keys table.Keys) *table.Map {
 	return table.NewMap(name, t.options(keys))
 }
 
-// Differing returns the lists and maps whose content is another one than that in force when Read was called, as
-// "list office". Those that were not in force are not among them.
+// database is list for a database, whose name is its path.
+func (t *Tables) database(path string) *table.Map {
+	if m, ok := t.find(databaseKey(path)).(*table.Map); ok {
+		return m
+	}
+	return table.NewMap(path, geo.Options(t.options(table.Addresses).Budget))
+}
+
+func databaseKey(path string) tableKey {
+	return tableKey{name: path, keys: table.Addresses, pairs: true, geo: true}
+}
+
+// Differing returns the lists, maps and databases whose content is another one than that in force when Read was called,
+// as "list office". Those that were not in force are not among them.
 func (l *Language) Differing() (titles []string) {
 	if l == nil {
 		return nil
@@ -107,9 +121,12 @@ func (l *Language) Differing() (titles []string) {
 	return titles
 }
 
-// kind is list or map.
+// kind is list, map or database.
 func (k *tableKey) kind() string {
-	if k.pairs {
+	switch {
+	case k.geo:
+		return "database"
+	case k.pairs:
 		return "map"
 	}
 	return "list"
@@ -135,28 +152,34 @@ func (l *Language) Commit() {
 	}
 }
 
-// load prepares the content of a table, and reports what is wrong with it.
-func (r *reader) load(key tableKey, h handle, s table.Source, refresh time.Duration, g *schema.Given) {
-	one, path := loaded{key: key, handle: h, file: s.File, refresh: refresh}, s.File
+// load prepares the content of a table, for Commit.
+func (r *reader) load(key tableKey, h handle, s table.Source, refresh time.Duration) (*table.Update, error) {
+	one := loaded{key: key, handle: h, file: s.File, refresh: refresh}
 	if !r.options.Open {
 		s.File = ""
 	}
 	inForce := !h.Stats().Built.IsZero()
 	u, err := h.Prepare(s)
-	if err != nil {
-		r.reportTable(err, path, g)
-	} else {
+	if err == nil {
 		one.update, one.differs = u, inForce && u.Changed
 	}
 	r.language.loaded = append(r.language.loaded, one)
+	return u, err
 }
 
-// reportTable reports why the content of a table could not be prepared.
-func (r *reader) reportTable(err error, path string, g *schema.Given) {
+// loadOf is load for an entry that may name a file.
+func (r *reader) loadOf(g *schema.Given, key tableKey, h handle, s table.Source, refresh time.Duration) {
 	at := g.Node().Head
-	if path != "" && g.Has("file") {
+	if s.File != "" && g.Has("file") {
 		at = g.At("file")
 	}
+	if _, err := r.load(key, h, s, refresh); err != nil {
+		r.reportTable(err, s.File, g, at)
+	}
+}
+
+// reportTable reports why the content of a table could not be prepared; at is where its file is named.
+func (r *reader) reportTable(err error, path string, g *schema.Given, at syntax.Span) {
 	var problems table.Problems
 	switch {
 	case errors.As(err, &problems):

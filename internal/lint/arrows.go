@@ -17,7 +17,7 @@ var floors = [][]string{
 	{"internal/testutil", "internal/lint"},
 	{"message"},
 	{"timerwheel", "lang/regex", "lang/table"},
-	{"pool", "ketama", "tinyufo", "limits", "poller", "certs", "lang"},
+	{"pool", "ketama", "tinyufo", "limits", "poller", "certs", "lang", "lang/geo"},
 	{"internal/sim"},
 	{"h2/hpack"},
 	{"h1", "h2"},

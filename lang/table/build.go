@@ -1,7 +1,10 @@
 package table
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"net/netip"
 	"slices"
 	"sort"
 
@@ -22,6 +25,9 @@ type builder struct {
 	records  []record
 	texts    texts
 	values   collector
+
+	decoded Decoded // nil: the file has lines
+	taken   int     // entries of decoded
 }
 
 // build makes a generation of what was read. The memory of it is estimated first.
@@ -40,7 +46,10 @@ func (b *builder) run() (*generation, error) {
 	if err := checkEncoding(b.source.File, b.text); err != nil {
 		return nil, err
 	}
-	size := b.count()
+	size, err := b.measure()
+	if err != nil {
+		return nil, err
+	}
 	if b.entries > b.opts.EntriesMax {
 		return nil, fmt.Errorf("%d entries: no more than %d are possible", b.entries, b.opts.EntriesMax)
 	}
@@ -51,7 +60,11 @@ func (b *builder) run() (*generation, error) {
 	if err := b.reserve(size); err != nil {
 		return nil, err
 	}
-	b.eachEntry(b.take)
+	if b.decoded != nil {
+		b.failed = wrongFile(b.source.File, b.decoded.Each(b.takeDecoded))
+	} else {
+		b.eachEntry(b.take)
+	}
 	if b.failed != nil {
 		return nil, b.failed
 	}
@@ -99,6 +112,50 @@ func (s sizes) total(k Keys, pairs bool) int64 {
 	return bytes
 }
 
+// measure returns what the source has, at most.
+func (b *builder) measure() (sizes, error) {
+	if b.opts.Decode == nil || b.source.File == "" {
+		return b.count(), nil
+	}
+	var err error
+	if b.decoded, err = b.opts.Decode(b.text); err != nil {
+		return sizes{}, wrongFile(b.source.File, err)
+	}
+	n := b.decoded.EntriesMax()
+	b.entries = n
+	return sizes{text: len(b.text), v4: n / 2, v6: n - n/2, n: n}, nil
+}
+
+// errOverlap is what a file whose entries have addresses in common, so that there may be any number of them, has.
+var errOverlap = errors.New("its networks overlap")
+
+// wrongFile adds the path to what is wrong with a file; nil: nothing is.
+func wrongFile(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: "read", Path: path, Err: err}
+}
+
+// takeDecoded puts an entry of a file without lines into what is built.
+func (b *builder) takeDecoded(p netip.Prefix, value []byte) error {
+	if b.taken++; b.taken%walkStep == 0 {
+		b.pace.Step()
+	}
+	if b.taken > b.entries {
+		return errOverlap
+	}
+	r := record{bits: uint8(p.Bits()), ref: b.values.ref(value)}
+	if r.ref == 0 {
+		return errMemory
+	}
+	var is4 bool
+	r.from, is4 = placeOf(p.Addr())
+	r.is6 = !is4
+	b.records = append(b.records, r)
+	return nil
+}
+
 // count goes over the source once.
 func (b *builder) count() sizes {
 	s := sizes{text: len(b.text), inline: int(inlineBytes(b.source.Inline)), n: len(b.source.Inline)}
@@ -137,7 +194,11 @@ func (s *sizes) add(entry []byte) {
 // reserve gets the memory whose size is known before the entries are read.
 func (b *builder) reserve(s sizes) (err error) {
 	if b.pairs {
-		if err = b.values.init(b.owner, b.scratch, s.n, s.text+s.inline); err != nil {
+		text := s.text + s.inline
+		if b.decoded != nil {
+			text = s.n * textMax // entries may share what the file has once
+		}
+		if err = b.values.init(b.owner, b.scratch, s.n, text); err != nil {
 			return err
 		}
 	}
@@ -236,7 +297,7 @@ func (b *builder) takeText(key []byte, ref uint32) *fault {
 func (b *builder) finish() (*generation, error) {
 	g := &generation{texts: b.texts, values: b.values.values}
 	sortRecords(b.records, &b.pace)
-	if b.pairs {
+	if b.pairs && b.decoded == nil {
 		b.checkValues()
 	}
 	if len(b.problems) > 0 {
@@ -251,6 +312,9 @@ func (b *builder) finish() (*generation, error) {
 		return nil, err
 	}
 	g.stats = Stats{Entries: b.entries, Bytes: b.owner.bytes}
+	if b.decoded != nil {
+		g.stats.Entries, g.stats.Marks = b.taken, b.decoded.Marks()
+	}
 	return g, nil
 }
 

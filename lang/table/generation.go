@@ -21,6 +21,7 @@ type Stats struct {
 	Bytes   int64         // of memory that the table takes
 	Built   time.Time     // when; zero: nothing was built yet
 	Took    time.Duration // to read and to build
+	Marks   uint64        // of Options.Decode
 }
 
 // noContent is what a handle has before its first commit.

@@ -175,6 +175,11 @@ func (h *handle) Refresh() (*Update, error) {
 		return &Update{Stats: was.stats, handle: h}, nil
 	}
 	u, err := h.prepare(was.source, was)
+	if err == nil && h.opts.Lost != nil {
+		if lost := was.stats.Marks &^ u.Stats.Marks; lost != 0 {
+			err = wrongFile(was.source.File, h.opts.Lost(lost))
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.title(), err)
 	}

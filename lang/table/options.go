@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 )
 
@@ -29,6 +30,23 @@ type Options struct {
 	EntriesMax int     // entries of one table; 0: 16 777 216, which is also the most
 	MemoryMax  int64   // bytes of one table while it is built, its file included; 0: 1 GiB
 	Budget     *Budget // shared by tables; nil: none
+
+	// Decode reads the file of a map of addresses that has another form than lines; nil: it has lines. file is borrowed
+	// until the build ends.
+	Decode func(file []byte) (Decoded, error)
+	// Lost is the error of a Refresh whose file lacks Marks that the one before has; nil: it may lack them.
+	Lost func(marks uint64) error
+}
+
+// Decoded is a file that Options.Decode has read. Owned by the goroutine that builds.
+type Decoded interface {
+	// EntriesMax is how many entries Each has at most.
+	EntriesMax() int
+	// Each calls add with each entry, and ends with the first error. No two prefixes have an address in common. value
+	// is borrowed until add returns, and has 65535 bytes at most.
+	Each(add func(p netip.Prefix, value []byte) error) error
+	// Marks are bits that say what the values have, once Each has returned: see Stats.
+	Marks() uint64
 }
 
 // Numbers of bounds, positions of records and refs of values stay within 32 bits.

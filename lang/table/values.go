@@ -8,6 +8,7 @@ import (
 const (
 	pieceBits = 18
 	pieceMax  = 1 << pieceBits
+	piecesMax = 1 << (32 - pieceBits)
 )
 
 // values are the texts that a map leads to, each of them once. They lie in pieces on the Go heap, which have no
@@ -66,7 +67,7 @@ func (c *collector) add(value []byte) uint32 {
 	n := 2 + len(value)
 	if c.room < n {
 		size := min(pieceMax, n+max(c.left, 0)+1)
-		if !c.owner.count(int64(size)) {
+		if len(c.pieces) == piecesMax || !c.owner.count(int64(size)) {
 			return 0
 		}
 		c.pieces = append(c.pieces, make([]byte, size))

@@ -44,8 +44,8 @@ type Upstream struct {
 	Time   time.Duration // from the request sent to the head of its answer
 }
 
-// All returns the variables of a proxy.
-func All() []lang.Variable { return slices.Concat(connection, made, answer, aliases) }
+// All returns the variables of a proxy. Those of Geo are without databases.
+func All() []lang.Variable { return slices.Concat(connection, made, Geo(nil), answer, aliases) }
 
 // Scope returns what texts may name: All, what the language itself has, and n.
 func Scope(n lang.Names) (*lang.Scope, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/lang/geo"
+	"github.com/edge-proxy/edge/lang/table"
 	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -46,7 +48,8 @@ func (v *visit) Source() string             { return "own" }
 
 // Every variable has a sentence, and an example that compiles where it is known. Nothing is known without a Subject.
 func TestAll(t *testing.T) {
-	scope, err := variables.Scope(lang.Names{})
+	empty := geo.Databases{{Map: table.NewMap("empty", geo.Options(nil)), Fields: geo.All}}
+	scope, err := variables.Scope(lang.Names{Variables: variables.Geo(empty)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func partsOf(c *config.Config) []part {
 	return all
 }
 
-// tablesOf returns the lists, the maps and the secrets. What files have is not among it: a reload reads them again.
+// tablesOf returns the lists, the maps, the secrets and [geo]. What files have is not among it: a reload reads them
+// again.
 func tablesOf(c *config.Config) (all []part) {
 	for i := range c.Lists {
 		all = append(all, part{"list", c.Lists[i].Name, &c.Lists[i]})
@@ -80,6 +81,9 @@ func tablesOf(c *config.Config) (all []part) {
 	for _, name := range slices.Sorted(maps.Keys(c.Secrets)) {
 		secret := c.Secrets[name]
 		all = append(all, part{"secret", name, &secret})
+	}
+	if len(c.Geo.Databases) > 0 {
+		all = append(all, part{"geo", "", &c.Geo})
 	}
 	return all
 }
@@ -181,6 +185,8 @@ func (c *comparison) changed(p *part, was any) Entry {
 		e.Keys = was.(*language.List).ChangedKeys(v)
 	case *language.Map:
 		e.Keys = was.(*language.Map).ChangedKeys(v)
+	case *language.Geo:
+		e.Keys = was.(*language.Geo).ChangedKeys(v)
 	case *config.TLS:
 		e.Keys = was.(*config.TLS).ChangedKeys(v)
 	case *config.Certificate:

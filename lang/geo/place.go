@@ -1,0 +1,96 @@
+package geo
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"strings"
+	"unicode/utf8"
+)
+
+// Field is something that a database says of an address.
+type Field uint8
+
+// The fields.
+const (
+	Country      Field = iota // two letters of ISO 3166-1
+	Continent                 // two letters
+	Region                    // the code of ISO 3166-2 without that of the country, or a name
+	City                      // in English
+	Organization              // of the autonomous system
+	ASN                       // the number of the autonomous system
+
+	fields
+)
+
+// names are what fields are called in messages.
+var names = [fields]string{"countries", "continents", "regions", "cities", "names of autonomous systems",
+	"numbers of autonomous systems"}
+
+// String is what a database has that has the field, in the plural: "countries".
+func (f Field) String() string { return names[f] }
+
+// Fields are those that a database has.
+type Fields uint64
+
+// All are all fields.
+const All Fields = 1<<fields - 1
+
+// Has reports whether f is among them.
+func (s Fields) Has(f Field) bool { return s>>f&1 != 0 }
+
+// String lists them.
+func (s Fields) String() string {
+	var list []string
+	for rest := uint64(s & All); rest != 0; rest &= rest - 1 {
+		list = append(list, Field(bits.TrailingZeros64(rest)).String())
+	}
+	return strings.Join(list, ", ")
+}
+
+// Place is what a database says of addresses: a length in one byte and a text, for one field after another. ASN is
+// four bytes. Immutable.
+type Place []byte
+
+// Text returns a field other than ASN; nil: it is missing. The result must not be written.
+func (p Place) Text(f Field) []byte {
+	at := 0
+	for ; f > 0 && at < len(p); f-- {
+		at += 1 + int(p[at])
+	}
+	if at >= len(p) || p[at] == 0 {
+		return nil
+	}
+	end := at + 1 + int(p[at])
+	return p[at+1 : end : end]
+}
+
+// Number returns the number of the autonomous system; 0: it is missing.
+func (p Place) Number() uint32 {
+	if b := p.Text(ASN); len(b) == 4 {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+// textMax is how many bytes of a text are kept: its length is one byte.
+const textMax = 255
+
+// appendText appends a field to a Place.
+func appendText(p []byte, text string) []byte {
+	if len(text) > textMax {
+		cut := textMax
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut]
+	}
+	return append(append(p, byte(len(text))), text...)
+}
+
+// appendNumber appends ASN to a Place.
+func appendNumber(p []byte, n uint32) []byte {
+	if n == 0 {
+		return append(p, 0)
+	}
+	return binary.BigEndian.AppendUint32(append(p, 4), n)
+}
