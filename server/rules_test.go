@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	_ "github.com/edge-proxy/edge/filter/maintenance"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -208,7 +209,8 @@ func TestRules_filters(t *testing.T) {
 var foreign = []struct{ begins, holds, not string }{
 	{`Cloudflare: http.request.uri.path matches`, "GET /user/17", "GET /user/x"},
 	{`Cloudflare: not ip.src in`, "GET / Host: admin.x.org", "GET / Host: x.org"},
-	{`Cloudflare: ip.geoip.country`, "GET / client: 198.51.100.7", "GET / client: 192.0.2.1"},
+	{`Cloudflare: ip.geoip.country`, "GET / client: 177.8.9.10", "GET / client: 81.2.69.1"},
+	{`Cloudflare: ip.src.asnum`, "GET / client: 192.0.2.1", "GET / client: 81.2.69.1"},
 	{`Cloudflare: http.user_agent eq`, "GET /", "GET / User-Agent: x"},
 	{`Cloudflare: ip.src in $office`, "GET / client: 10.1.2.3", "GET / client: 192.0.2.1"},
 	{`Cloudflare: any(`, "GET / X: b\r\nX: ba", "GET / X: b"},
@@ -242,13 +244,20 @@ func TestRules_ofOtherPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, page2, _ := strings.Cut(string(page), "## Rules of other programs")
-	seen := 0
+	seen, data := 0, filepath.Join(testutil.Root(t), "lang/geo/testdata")
+	located := strings.NewReplacer(":8080", "127.0.0.1:0", "GeoLite2-Country", data+"/country", "GeoLite2-ASN",
+		data+"/asn")
 	for _, block := range regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(page2, -1) {
 		parts := strings.Split(block[1], "\n# ")
 		route := "[[routes]]" + strings.SplitN(parts[len(parts)-1], "[[routes]]", 2)[1]
 		for _, part := range parts[1:] {
 			rule, _, _ := strings.Cut(part, "[[routes]]")
-			cfg := parse(t, strings.Replace(parts[0], ":8080", "127.0.0.1:0", 1)+"\n# "+rule+"\n"+route)
+			text := located.Replace(parts[0]) + "\n# " + rule + "\n" + route
+			cfg, rep := config.Options{Tables: language.NewTables()}.Parse("edge.toml", []byte(text))
+			if cfg == nil {
+				t.Fatal(rep.Errors)
+			}
+			cfg.Language.Commit()
 			for _, f := range foreign {
 				if !strings.HasPrefix(part, f.begins) {
 					continue
