@@ -40,6 +40,7 @@ type (
 	Address   = value.Address
 	Trusted   = value.Trusted
 	AccessLog = value.AccessLog
+	Logging   = value.Logging
 	Header    = value.Header
 	Rule      = rules.Rule
 )

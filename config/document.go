@@ -68,14 +68,15 @@ type globalEntry struct {
 type logEntry struct {
 	schema.Given
 	Log
-	when, line string
+	logging loggingTexts
 }
 
 type listenerEntry struct {
 	schema.Given
 	Listener
-	own    Certificate // what its keys say; Listener.Certificate when there is one
-	errors errorPages
+	own     Certificate // what its keys say; Listener.Certificate when there is one
+	errors  errorPages
+	logging loggingTexts
 }
 
 func (e *listenerEntry) options() *TLSOptions { return &e.TLSOptions }
@@ -140,6 +141,7 @@ type routeEntry struct {
 	dest      string
 	allow     []string         // where a dest with variables may lead
 	on        []*listenerEntry // those whose requests it may take
+	logging   loggingTexts
 
 	errors         errorPages
 	redirect       string

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 )
@@ -203,22 +202,11 @@ func logSection() *schema.Section {
 		Path: "log",
 		Doc:  "The log of requests.",
 		New:  schema.Make[logEntry],
-		Keys: []*schema.Key{
-			{Path: "format", Type: schema.Choice, Default: `"json"`, Enum: []string{"json", "common", "combined"},
-				Later: []string{"logfmt"}, Example: `"combined"`,
-				Into: schema.Into(func(e *logEntry) *string { return &e.Format }),
-				Doc:  "One JSON object a line, or the formats of Apache and nginx."},
-			{Path: "line", Type: language.TypeTemplate, Example: `"{client.ip} {method} {path} {status} {duration}"`,
-				Into: schema.Into(func(e *logEntry) *string { return &e.line }),
-				Doc: "A line of your own in place of `format`: a template of [the language](DSL.md). Values are " +
-					"escaped, so that no client writes lines of its own. See [requests](operations.md#requests)."},
-			{Path: "when", Type: language.TypeCondition, Example: `'status >= 500 or duration > 1s'`,
-				Into: schema.Into(func(e *logEntry) *string { return &e.when }),
-				Doc:  "Which requests are logged: a condition of [the language](DSL.md). Without it all are."},
+		Keys: append([]*schema.Key{
 			{Path: "output", Type: value.TypeLogOutput, Local: true, Default: `["stdout"]`,
 				Example: `["stdout", "/var/log/edge/access.log"]`,
 				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),
 				Doc:     "`stdout`, `stderr` or paths. An empty list: no access log."},
-		},
+		}, loggingKeys("", func(e *logEntry) (*Logging, *loggingTexts) { return &e.Logging, &e.logging })...),
 	}
 }

@@ -29,9 +29,6 @@ func listenersSection() *schema.Section {
 				Into: schema.Into(func(e *listenerEntry) *[]Address { return &e.Addresses }),
 				Doc: "`:80` is IPv4 and IPv6 in one socket, `0.0.0.0:80` IPv4, `[::]:80` IPv6 alone, `unix:/path` a " +
 					"Unix socket. Port 0 is any free one."},
-			{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: `"/var/log/edge/web.log"`,
-				Into: schema.Into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
-				Doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
 			{Path: "error_pages", Type: typeErrorPages, Local: true,
 				Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
 				Into:    schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
@@ -51,7 +48,10 @@ func listenersSection() *schema.Section {
 			{Path: "via", Type: schema.Bool, Default: "true", Example: "false",
 				Into: schema.Into(func(e *listenerEntry) *bool { return &e.Via }),
 				Doc:  "Whether clients are told of edge by `Via`; `[global] via` is the name there."},
-		}, requestIDKeys(), secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
+		}, accessLogKeys("Where its requests are logged instead of `[log] output`; `false`: nowhere. A table "+
+			"says more; what it leaves out is as in `[log]`. See [requests](operations.md#which-requests-are-logged).",
+			func(e *listenerEntry) (*AccessLog, *loggingTexts) { return &e.AccessLog, &e.logging },
+		), requestIDKeys(), secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
 	}
 }
 

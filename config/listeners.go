@@ -49,6 +49,7 @@ func (r *resolver) resolveListeners() {
 		} else if len(e.Addresses) > 0 {
 			e.Name = e.Addresses[0].Text
 		}
+		resolveAccessLog(r, &e.Given, &e.AccessLog, &e.logging)
 		e.Features = r.features(e)
 		e.ErrorPages = e.errors.pages
 		list := filters.List{Given: &e.Given, Names: e.Filters, Before: filters.Before(nil, r.c.Filters),

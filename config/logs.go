@@ -1,23 +1,188 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
+	"unicode"
 
+	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
 )
 
 // Log says how requests are logged.
 type Log struct {
-	Format string          // json, common or combined
-	Output []string        // "stdout", "stderr" or paths; empty: no access log
-	When   *lang.Condition `json:",omitempty"` // of what is logged; nil: all
-	Line   *lang.Template  `json:",omitempty"` // in place of Format; nil: that
+	Logging
+	Output []string // "stdout", "stderr" or paths; empty: no access log
+}
+
+// LogOf returns how the requests of a route are logged that came by a listener: each key is as the route says, else as
+// the listener does, else as [log] does. r is nil for those that no route takes.
+func (c *Config) LogOf(l *Listener, r *Route) Log {
+	log := c.Log.with(&l.AccessLog)
+	if r != nil {
+		log = log.with(&r.AccessLog)
+	}
+	return log
+}
+
+// with returns log with what a says in place of it. Format and Line are one thing to say, as are a path and false.
+func (log Log) with(a *AccessLog) Log {
+	switch {
+	case a.Off:
+		log.Output = nil
+	case a.Path != "":
+		log.Output = []string{a.Path}
+	}
+	switch {
+	case a.Line != nil:
+		log.Line = a.Line
+	case a.Format != "":
+		log.Format, log.Line = a.Format, nil
+	}
+	log.When = cmp.Or(a.When, log.When)
+	log.Sample = cmp.Or(a.Sample, log.Sample)
+	log.Always = cmp.Or(a.Always, log.Always)
+	return log
+}
+
+// loggingTexts are the texts of a Logging that are in the language, and the path of a table.
+type loggingTexts struct {
+	when, line string
+	path       string // "": as AccessLog has it
+	always     []string
+}
+
+// textsOf returns the texts of l, for a comparison.
+func textsOf(l *Logging) (texts loggingTexts) {
+	if l.When != nil {
+		texts.when = l.When.String()
+	}
+	if l.Line != nil {
+		texts.line = l.Line.String()
+	}
+	if l.Always != nil {
+		texts.always = append(texts.always, "") // an empty list is not the same as none
+		for _, c := range *l.Always {
+			texts.always = append(texts.always, c.String())
+		}
+	}
+	return texts
+}
+
+// Types of keys. The comment after each is the Go type of its values.
+var (
+	typeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
+	typeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string
+)
+
+// accessLogKeys are the keys of a listener or a route about the access log of its requests. doc is of the first one.
+func accessLogKeys[T schema.Target](doc string, of func(T) (*AccessLog, *loggingTexts)) []*schema.Key {
+	return append([]*schema.Key{
+		{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: `"/var/log/edge/web.log"`,
+			Into: schema.Into(func(e T) *value.Where { log, _ := of(e); return &log.Where }), Doc: doc},
+		{Path: "access_log.path", Type: schema.String, Local: true, Example: `"/var/log/edge/web.log"`,
+			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.path }),
+			Doc:  "The same as a path in place of the table."},
+	}, loggingKeys("access_log.", func(e T) (*Logging, *loggingTexts) {
+		log, texts := of(e)
+		return &log.Logging, texts
+	})...)
+}
+
+// loggingKeys are the keys that [log], listeners and routes have alike, after a prefix.
+func loggingKeys[T schema.Target](prefix string, of func(T) (*Logging, *loggingTexts)) []*schema.Key {
+	format := ""
+	if prefix == "" {
+		format = `"json"`
+	}
+	return []*schema.Key{
+		{Path: prefix + "format", Type: schema.Choice, Default: format, Enum: []string{"json", "common", "combined"},
+			Later: []string{"logfmt"}, Example: `"combined"`,
+			Into: schema.Into(func(e T) *string { log, _ := of(e); return &log.Format }),
+			Doc:  "One JSON object a line, or the formats of Apache and nginx."},
+		{Path: prefix + "line", Type: language.TypeTemplate,
+			Example: `"{client.ip} {method} {path} {status} {duration}"`,
+			Into:    schema.Into(func(e T) *string { _, texts := of(e); return &texts.line }),
+			Doc: "A line of your own in place of `format`: a template of [the language](DSL.md). Values are " +
+				"escaped, so that no client writes lines of its own. See [requests](operations.md#requests)."},
+		{Path: prefix + "when", Type: language.TypeCondition, Example: `'status >= 500 or duration > 1s'`,
+			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.when }),
+			Doc:  "Which requests are logged: a condition of [the language](DSL.md). Without it all are."},
+		{Path: prefix + "sample", Type: typeSample, Example: `0.1`,
+			Into: schema.Into(func(e T) **float64 { log, _ := of(e); return &log.Sample }),
+			Doc: "The share of those requests that is logged: all of one trace, or none of them. Without it all " +
+				"are. See [samples](operations.md#which-requests-are-logged)."},
+		{Path: prefix + "always", Type: typeAlways, Example: `["5xx", ">1s", "retried"]`,
+			Into: schema.Into(func(e T) *[]string { _, texts := of(e); return &texts.always }),
+			Doc: "What is logged whether the sample has it or not: statuses (`503`, `5xx`), times (`>1s`), `retried`" +
+				", `error` (edge or a backend has failed, or the client has left), conditions of " +
+				"[the language](DSL.md)."},
+	}
+}
+
+// parseSample reads a share.
+func parseSample(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	share, hint := -1.0, "write 0.1 for a tenth"
+	switch {
+	case n.Kind == syntax.KindFloat:
+		share = n.Fraction
+	case n.Kind == syntax.KindInt:
+		share = float64(n.Integer)
+	case n.Kind == syntax.KindString && n.Expanded:
+		if v, err := strconv.ParseFloat(n.Text, 64); err == nil {
+			share = v
+		}
+	case n.Kind == syntax.KindLost:
+		return nil, false
+	case n.Kind == syntax.KindString:
+		hint = shareHint(n.Text, hint)
+	}
+	if share >= 1 && share <= 100 && n.Kind == syntax.KindInt && share != 1 {
+		hint = shareHint(n.Text+"%", hint)
+	}
+	if !(share >= 0 && share <= 1) { // a NaN is neither
+		d.Report.Errorf(n.Value, hint, "%q must be a number from 0 to 1", n.Key)
+		return nil, false
+	}
+	return &share, true
+}
+
+// shareHint says how a percentage is written, else it returns other.
+func shareHint(text, other string) string {
+	digits, percent := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !(v >= 0 && v <= 100) {
+		return other
+	}
+	if percent {
+		v /= 100
+	}
+	return "write " + strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// parseAlways reads a list of texts, which Language compiles later. A status may be a number.
+func parseAlways(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	all := []string{}
+	for _, c := range append([]*syntax.Node{n}, n.Children...) {
+		if c.Kind == syntax.KindInt {
+			c.Kind, c.Text = syntax.KindString, strconv.FormatInt(c.Integer, 10)
+		}
+	}
+	right := d.Each(n, "a word or a condition", func(_ *syntax.Node, s string) bool {
+		all = append(all, s)
+		return true
+	})
+	return all, right
 }
 
 // logFile is a log that the configuration names.
@@ -41,15 +206,18 @@ func (doc *document) logFiles() (all []logFile) {
 			add(path, l.ElementAt("output", i, len(l.Output)))
 		}
 	}
-	for _, e := range doc.listeners {
-		if e.Has("access_log") {
-			add(e.AccessLog.Path, e.At("access_log"))
+	own := func(e *schema.Given, log *AccessLog) {
+		for _, key := range []string{"access_log", "access_log.path"} {
+			if e.Has(key) {
+				add(log.Path, e.At(key))
+			}
 		}
 	}
+	for _, e := range doc.listeners {
+		own(&e.Given, &e.AccessLog)
+	}
 	for _, e := range doc.routes {
-		if e.Has("access_log") {
-			add(e.AccessLog.Path, e.At("access_log"))
-		}
+		own(&e.Given, &e.AccessLog)
 	}
 	return all
 }
@@ -82,21 +250,100 @@ func checkLogs(doc *document, g *Global, rep *Report) {
 	}
 }
 
-// resolveLog compiles what is said about the lines of access logs.
-func resolveLog(r *resolver) {
-	e := r.doc.log
-	if e.Has("when") && !e.Failed("when") {
-		r.c.Log.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Log)
+// resolveAccessLog resolves what a listener or a route says about the log of its requests.
+func resolveAccessLog(r *resolver, e *schema.Given, to *AccessLog, texts *loggingTexts) {
+	if texts.path != "" {
+		to.Path = texts.path
 	}
-	if !e.Has("line") || e.Failed("line") {
+	resolveLogging(r, e, "access_log.", &to.Logging, texts)
+}
+
+// resolveLogging compiles what an entry says about the lines of access logs, under keys with a prefix.
+func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging, texts *loggingTexts) {
+	if e.Has(prefix+"when") && !e.Failed(prefix+"when") {
+		to.When = r.c.Language.Condition(r.rep, e.KeyNode(prefix+"when"), lang.Log)
+	}
+	if e.Has(prefix+"always") && !e.Failed(prefix+"always") {
+		to.Always = resolveAlways(r, e.KeyNode(prefix+"always"))
+		warnPointlessAlways(r, e, prefix)
+	}
+	if !e.Has(prefix+"line") || e.Failed(prefix+"line") {
 		return
 	}
-	r.c.Log.Line = r.c.Language.Template(r.rep, e.KeyNode("line"), lang.Log)
+	to.Line = r.c.Language.Template(r.rep, e.KeyNode(prefix+"line"), lang.Log)
 	switch {
-	case e.Has("format"):
-		r.rep.Errorf(e.Head("format"), "remove one of the two", "line stands in place of format")
-	case strings.ContainsAny(e.line, "\r\n"):
-		r.rep.Errorf(e.At("line"), "", "a line of the log has no end of a line in it")
+	case e.Has(prefix + "format"):
+		r.rep.Errorf(e.Head(prefix+"format"), "remove one of the two", "line stands in place of format")
+	case strings.ContainsAny(texts.line, "\r\n"):
+		r.rep.Errorf(e.At(prefix+"line"), "", "a line of the log has no end of a line in it")
+	}
+}
+
+// resolveAlways compiles the texts of always.
+func resolveAlways(r *resolver, n *syntax.Node) *[]*lang.Condition {
+	all, nodes := []*lang.Condition{}, n.Children
+	if n.Kind == syntax.KindString {
+		nodes = []*syntax.Node{n}
+	}
+	for _, one := range nodes {
+		if meant, wrong := alwaysWord(one.Text); wrong != "" {
+			r.rep.Errorf(one.Value, wrong, "always has no word %s", syntax.Quote(one.Text))
+		} else if meant == "" {
+			all = append(all, r.c.Language.Condition(r.rep, one, lang.Log))
+		} else if c, err := r.c.Language.Scope().Condition(meant, lang.Log); err == nil {
+			all = append(all, c)
+		} else {
+			r.rep.Errorf(one.Value, "", "%s: %s", syntax.Quote(one.Text), err)
+		}
+	}
+	return &all
+}
+
+// alwaysWords are the words of always, beside statuses and times.
+var alwaysWords = map[string]string{"retried": "attempts > 1", "error": "has(error.kind)"}
+
+// alwaysWord returns the condition that a word of always stands for, "" where the text is a condition itself, or the
+// hint for one that is neither.
+func alwaysWord(text string) (meant, wrong string) {
+	class, status := strings.CutSuffix(strings.ToLower(text), "xx")
+	switch {
+	case alwaysWords[text] != "":
+		return alwaysWords[text], ""
+	case status && len(class) == 1 && class >= "1" && class <= "5":
+		return "status >= " + class + "00 and status <= " + class + "99", ""
+	case len(text) == 3 && text >= "100" && text <= "599" && strings.Trim(text, "0123456789") == "":
+		return "status == " + text, ""
+	case text[0] == '>':
+		op, than := ">", text[1:]
+		if strings.HasPrefix(than, "=") {
+			op, than = ">=", than[1:]
+		}
+		took, ok := schema.ParseDuration(strings.TrimSpace(than))
+		if !ok || took < time.Millisecond {
+			return "", `times are written as in ">1s" or ">250ms"`
+		}
+		return "duration " + op + " " + strconv.FormatInt(took.Milliseconds(), 10) + "ms", ""
+	case strings.ContainsFunc(text, func(c rune) bool { return c != '_' && !unicode.In(c, unicode.L, unicode.Nd) }):
+		return "", ""
+	}
+	words := []string{"retried", "error", "5xx", "4xx"}
+	meant = map[string]string{"retry": "retried", "retries": "retried", "failed": "error"}[text]
+	return "", cmp.Or(syntax.DidYouMean(cmp.Or(meant, text), words), "words are "+syntax.Alternatives(words)+
+		", statuses such as \"503\" and times such as \">1s\"")
+}
+
+// warnPointlessAlways warns of always where nothing is sampled in the whole configuration.
+func warnPointlessAlways(r *resolver, e *schema.Given, prefix string) {
+	sampled := r.doc.log.Has("sample")
+	for _, l := range r.doc.listeners {
+		sampled = sampled || l.Has("access_log.sample")
+	}
+	for _, route := range r.doc.routes {
+		sampled = sampled || route.Has("access_log.sample")
+	}
+	if !sampled {
+		r.rep.Warnf(schema.CodeNoEffect, e.Head(prefix+"always"), "add sample = 0.1, or leave it out",
+			"without a sample all requests are logged")
 	}
 }
 

@@ -28,6 +28,10 @@ func routesSection() *schema.Section {
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		New: schema.Make[routeEntry],
 		Keys: slices.Concat(matchKeys(), destKeys(), routeBalancingKeys(), backendKeys(), timeoutKeys(),
+			accessLogKeys("Where its requests are logged instead of where the listener says; `false`: nowhere. A "+
+				"table says more; what it leaves out is as in the one of the listener, or else in `[log]`. See "+
+				"[requests](operations.md#which-requests-are-logged).",
+				func(e *routeEntry) (*AccessLog, *loggingTexts) { return &e.AccessLog, &e.logging }),
 			[]*schema.Key{priorityKey()}),
 	}
 }
@@ -167,9 +171,6 @@ func backendKeys() []*schema.Key {
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Filters }),
 			Doc: "Filters for its requests, after those of its listener and of `[defaults]`. `!name` takes one of " +
 				"those out."},
-		{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: "false",
-			Into: schema.Into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
-			Doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
 		{Path: "error_pages", Type: typeErrorPages, Local: true, Example: `{ 5xx = ["down.html", "down.json"] }`,
 			Into: schema.Into(func(e *routeEntry) *errorPages { return &e.errors }),
 			Doc:  "As at the top level, before those and before those of the listener."},

@@ -34,6 +34,7 @@ func (r *resolver) resolveRoutes() {
 		if e.Has("when") && !e.Failed("when") {
 			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Request)
 		}
+		resolveAccessLog(r, &e.Given, &e.AccessLog, &e.logging)
 		e.Features = r.features(e)
 		e.Rules = rulesOf(r, schema.Inside(e))
 		e.ErrorPages = e.errors.pages

@@ -124,6 +124,7 @@ func (l *Listener) RestartKeys(next *Listener) []string {
 func (l *Listener) ChangedKeys(next *Listener) []string {
 	of := func(l *Listener) schema.Target {
 		e := &listenerEntry{Listener: *l, errors: errorPages{pages: l.ErrorPages}}
+		e.logging = textsOf(&l.AccessLog.Logging)
 		if l.Certificate != nil {
 			e.own = *l.Certificate
 		}
@@ -143,16 +144,7 @@ func (g *Global) ChangedKeys(next *Global) []string {
 
 // ChangedKeys is as that of Listener.
 func (l *Log) ChangedKeys(next *Log) []string {
-	of := func(l *Log) *logEntry {
-		e := &logEntry{Log: *l}
-		if l.When != nil {
-			e.when = l.When.String()
-		}
-		if l.Line != nil {
-			e.line = l.Line.String()
-		}
-		return e
-	}
+	of := func(l *Log) *logEntry { return &logEntry{Log: *l, logging: textsOf(&l.Logging)} }
 	return changedKeys("log", of(l), of(next), nil, nil)
 }
 
@@ -191,7 +183,8 @@ func (r *Route) ChangedKeys(next *Route) []string {
 		return &routeEntry{
 			Route: *r, hosts: []string{r.Host}, path: r.PathKind.String() + r.Path,
 			errors: errorPages{pages: r.ErrorPages}, redirectStatus: r.Dest.Status,
-			when: textOf(r.When), redirect: textOf(r.Dest.Location), rewritePath: textOf(r.Rewrite.Path),
+			logging: textsOf(&r.AccessLog.Logging),
+			when:    textOf(r.When), redirect: textOf(r.Dest.Location), rewritePath: textOf(r.Rewrite.Path),
 		}
 	}
 	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
@@ -341,7 +334,7 @@ var laterKeys = map[string][]string{
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "h3"},
 	"routes":    {"mirror", "cache", "compress"},
-	"log":       {"redact", "sample", "always"},
+	"log":       {"redact"},
 }
 
 // reserved returns the names without a meaning. Those for upstreams are those for their defaults too.

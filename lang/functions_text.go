@@ -158,6 +158,9 @@ func (k *sealer) seal(s *State, b []byte) []byte {
 	return s.Keep(append(s.Room(), sum[:]...))
 }
 
+// Hash returns the number from 0 to 1<<63 that hash(x) is of a text. It never changes.
+func Hash(text []byte) int64 { return hashOf(text) }
+
 // hashOf is FNV-1a of 64 bits, mixed so that every bit depends on every byte. It never changes: shares of clients that
 // percent makes stay what they are.
 func hashOf(b []byte) int64 {

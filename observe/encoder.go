@@ -93,6 +93,9 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSON(dst, r.Referer)
 		dst = append(dst, '"')
 	}
+	if r.SampleRate != "" {
+		dst = append(append(dst, `,"sample_rate":`...), r.SampleRate...)
+	}
 	if len(r.Fields) > 0 {
 		dst = appendJSONFields(dst, r.Fields)
 	}

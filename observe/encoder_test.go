@@ -61,6 +61,7 @@ func samples() []*Record {
 		Status: 204, Dur: math.MaxInt64, BytesIn: math.MinInt64, BytesOut: math.MaxInt64,
 	}
 	call := sample()
+	call.SampleRate = "0.1"
 	call.Fields = []Field{{"tenant", "a\"b"}, {"note", "x\n"}}
 	call.Proto, call.GRPC, call.GRPCStatus = ProtoHTTP2, true, 14
 	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""

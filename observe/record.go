@@ -68,6 +68,8 @@ type Record struct {
 	GRPC       bool // the call ended with GRPCStatus
 	GRPCStatus int
 
+	SampleRate string // the share of all exchanges that it stands for, as a JSON number; "": it stands for itself
+
 	Fields []Field // further ones, for JSON: the first FieldsMax of them
 }
 

@@ -271,6 +271,8 @@ func (x *subject) Rest(path []byte) []byte {
 	return path[min(x.route.rest, len(path)):]
 }
 
+func (x *subject) SampleRate() string { return x.local.sampleRate }
+
 func (x *subject) User() []byte {
 	if t := textsOf.Of((*Exchange)(x)); t.user.Len > 0 {
 		return x.Request.Bytes(t.user)

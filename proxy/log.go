@@ -3,7 +3,9 @@ package proxy
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,24 +37,102 @@ type ExchangeLog interface {
 	AppendOf(x *Exchange, r *observe.Record)
 }
 
-// ChosenLog is an access log of those exchanges for which a condition holds, in lines of its own form. Owned by one
-// reactor.
-type ChosenLog struct {
+// Chooser is an AccessLog that has the records of some exchanges alone.
+type Chooser interface {
+	AccessLog
+	// Choose returns the log that gets the record of x, nil where none does, and the share of all exchanges that x
+	// stands for as a JSON number: "" where it stands for itself. It runs on the reactor of x, once, when x is over.
+	Choose(x *Exchange) (to AccessLog, rate string)
+}
+
+// LogChoice says of which exchanges an access log has records: of none for which When does not hold, of each for which
+// one of Always does, and of a sample of all others. Conditions are for the phase of the log. Immutable.
+type LogChoice struct {
+	When   *lang.Condition // nil: all
+	Always []*lang.Condition
+	Sample LogSample
+}
+
+// LogSample is a share of all exchanges. The zero value is all of them.
+type LogSample struct {
+	rate  string // as a JSON number; "": all
+	below uint64 // of the 1<<63 numbers that a hash may be
+}
+
+// SampleLog returns the sample of a share from 0 to 1. All exchanges of one trace are in it or none is, in each process
+// that knows the trace: what counts is the number of the trace, or that of the request where it is part of none that is
+// known. A larger share has all that a smaller one has.
+func SampleLog(share float64) LogSample {
+	if share >= 1 {
+		return LogSample{}
+	}
+	return LogSample{rate: strconv.FormatFloat(share, 'f', -1, 64), below: uint64(share * (1 << 63))}
+}
+
+// takes reports whether x is in the sample.
+func (s *LogSample) takes(x *Exchange) bool {
+	of := x.trace
+	if len(of) == 0 {
+		of = x.given
+	}
+	if len(of) > 0 {
+		return uint64(lang.Hash(of)) < s.below
+	}
+	var text [32]byte // what the next proxy may get as the number of the request
+	id := numberOf(x)
+	hex.Encode(text[:], id[:])
+	return uint64(lang.Hash(text[:])) < s.below
+}
+
+// chosenLog is an access log with a choice. Owned by one reactor.
+type chosenLog struct {
+	to     AccessLog
+	choice *LogChoice
+}
+
+// ChooseLog returns a log that gives to to what c chooses. What came and was no request is in it in any case.
+func ChooseLog(to AccessLog, c *LogChoice) Chooser { return &chosenLog{to, c} }
+
+// Append writes the record of what was no request.
+func (l *chosenLog) Append(r *observe.Record) { l.to.Append(r) }
+
+func (l *chosenLog) Choose(x *Exchange) (to AccessLog, rate string) {
+	c, counts := l.choice, &x.local.stats.Logs
+	if c.When != nil && !c.When.Holds(View(x)) {
+		counts.Unwanted++
+		return nil, ""
+	}
+	if c.Sample.rate == "" {
+		return l.to, ""
+	}
+	for _, always := range c.Always {
+		if always.Holds(View(x)) {
+			return l.to, ""
+		}
+	}
+	if !c.Sample.takes(x) {
+		counts.Sampled++
+		return nil, ""
+	}
+	return l.to, c.Sample.rate
+}
+
+// lineLog is an access log in lines of its own form. Owned by one reactor.
+type lineLog struct {
 	to     *observe.AccessLog
-	when   *lang.Condition
 	line   *lang.Template
 	escape func(dst []byte, from int) []byte
 	text   []byte // of the line
 	value  []byte // that is escaped
 }
 
-// ChooseLog returns a log that writes to to where when holds, for nil always, and what line is in place of a record, if
-// it is not nil. Both are for the phase of the log. The values of a line that begins with a brace are escaped as those
-// of JSON are, any others as in the Common Log Format. What came and was no request is logged as a record.
-func ChooseLog(to *observe.AccessLog, when *lang.Condition, line *lang.Template) *ChosenLog {
-	l := &ChosenLog{to: to, when: when, line: line}
+// LogLines returns a log that writes to to what line, which is for the phase of the log, makes of an exchange. The
+// values of a line that begins with a brace are escaped as those of JSON are, any others as in the Common Log Format.
+// What came and was no request is logged as a record.
+func LogLines(to *observe.AccessLog, line *lang.Template) ExchangeLog {
+	l := &lineLog{to: to, line: line}
 	escape := observe.EscapeText
-	if line != nil && strings.HasPrefix(line.String(), "{{") {
+	if strings.HasPrefix(line.String(), "{{") {
 		escape = observe.EscapeJSON
 	}
 	l.escape = func(dst []byte, from int) []byte {
@@ -63,50 +143,80 @@ func ChooseLog(to *observe.AccessLog, when *lang.Condition, line *lang.Template)
 }
 
 // Append writes the record of what was no request.
-func (l *ChosenLog) Append(r *observe.Record) { l.to.Append(r) }
+func (l *lineLog) Append(r *observe.Record) { l.to.Append(r) }
 
-// AppendOf writes the line or the record of x, where it is to be logged.
-func (l *ChosenLog) AppendOf(x *Exchange, r *observe.Record) {
-	v := View(x)
-	switch {
-	case l.when != nil && !l.when.Holds(v):
-	case l.line == nil:
-		l.to.Append(r)
-	default:
-		l.text = l.line.AppendEscaped(l.text[:0], v, l.escape)
-		l.to.AppendLine(l.text)
-	}
+// AppendOf writes the line of x.
+func (l *lineLog) AppendOf(x *Exchange, _ *observe.Record) {
+	l.text = l.line.AppendEscaped(l.text[:0], View(x), l.escape)
+	l.to.AppendLine(l.text)
+}
+
+// LogStats counts the exchanges of listeners and routes that have an access log.
+type LogStats struct {
+	Written  uint64 // that were given to it
+	Sampled  uint64 // that were not, by LogChoice.Sample
+	Unwanted uint64 // that were not, by LogChoice.When
+	Unlogged uint64 // that were not, by Unlog
 }
 
 // Unlog has no access log get the record of x. Filters of the phase Log get it.
 func Unlog(x *Exchange) { x.unlogged = true }
 
-// logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access logs.
+// logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access log.
 func (l *local) logExchange(x *Exchange) {
-	logs, list := x.listener.Log, x.filters().log
-	if x.route != nil && x.route.Log != nil {
-		logs = x.route.Log
-	}
-	if x.unlogged {
-		logs = nil
-	}
+	logs, list := logsOf(x), x.filters().log
 	if logs == nil && len(list) == 0 {
 		return
 	}
-	r := l.takeRecord()
-	l.fill(r, x)
+	r := (*observe.Record)(nil)
 	if len(list) > 0 {
+		r = l.takeRecord()
+		l.fill(r, x)
 		_ = tell(x, list, func(f onRecord) { f(x, r) }) // there is nothing left to end
 		r.Fields = x.noted
 	}
-	if logs != nil {
-		if log, ok := logs[l.reactor.Index()].(ExchangeLog); ok {
-			log.AppendOf(x, r)
-		} else {
-			logs[l.reactor.Index()].Append(r)
+	log, rate := AccessLog(nil), ""
+	switch {
+	case logs == nil:
+	case x.unlogged:
+		l.stats.Logs.Unlogged++
+	default:
+		log = logs[l.reactor.Index()]
+		if c, ok := log.(Chooser); ok {
+			log, rate = c.Choose(x)
 		}
 	}
-	l.record = r
+	if log != nil {
+		if r == nil {
+			r = l.takeRecord()
+			l.fill(r, x)
+		}
+		r.SampleRate, l.sampleRate = rate, rate
+		l.stats.Logs.Written++
+		if of, ok := log.(ExchangeLog); ok {
+			of.AppendOf(x, r)
+		} else {
+			log.Append(r)
+		}
+	}
+	if r != nil {
+		l.record = r
+	}
+}
+
+// logsOf returns the access logs for x, by Reactor.Index; nil: it has none.
+func logsOf(x *Exchange) []AccessLog {
+	if r := x.route; r != nil {
+		if r.LogsBy != nil {
+			if logs := r.LogsBy[x.listener.Name]; logs != nil {
+				return logs
+			}
+		}
+		if r.Log != nil {
+			return r.Log
+		}
+	}
+	return x.listener.Log
 }
 
 // takeRecord returns a record that nobody uses. It is given back to l.record.
@@ -159,7 +269,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	if d := x.digest; d != nil {
 		logTLS(r, d)
 	}
-	r.Fields = x.noted
+	r.Fields, r.SampleRate = x.noted, ""
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 }
 

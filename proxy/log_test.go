@@ -90,7 +90,11 @@ func TestChooseLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log := proxy.ChooseLog(sink.AccessLog(observe.FormatJSON), when, line)
+		var log proxy.AccessLog = sink.AccessLog(observe.FormatJSON)
+		if line != nil {
+			log = proxy.LogLines(log.(*observe.AccessLog), line)
+		}
+		log = proxy.ChooseLog(log, &proxy.LogChoice{When: when})
 		r := newRigWith(t, engine.Options{Reactors: 1}, func(*engine.Engine) []proxy.Route {
 			failed := proxy.MustRoute("/*", proxy.Answer(503, "", ""))
 			failed.Log = []proxy.AccessLog{log}

@@ -49,6 +49,8 @@ type local struct {
 
 	failing Error // what Error filters are given
 
+	sampleRate string // of the record that is being logged; see Chooser
+
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	page           []byte // where bodies of the proxy's own are made
 	coded          []byte // what gRPC-Web makes of a piece of a body
@@ -101,6 +103,7 @@ type Stats struct {
 	InterimsLost  uint64 // 1xx heads above the limit of an exchange
 	Refused       uint64 // requests that the session refused
 	Loops         uint64 // requests that went in circles
+	Logs          LogStats
 	Active        int
 }
 

@@ -50,7 +50,8 @@ type Route struct {
 	// larger one is answered 413. 0: it is sent on as it comes.
 	BufferRequest int
 
-	Log []AccessLog // by Reactor.Index; nil: the listener's
+	Log    []AccessLog            // by Reactor.Index; nil: the listener's
+	LogsBy map[string][]AccessLog // in place of Log for the requests of listeners, by Listener.Name
 
 	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,10 +10,12 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/meter"
+	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -103,6 +106,32 @@ func TestProxy_warmLogAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// What an access log chooses allocates nothing, whether there is a record or none. A share is one of the numbers that
+// the proxy itself gives requests, too.
+func TestProxy_warmLogChoiceAllocatesNothing(t *testing.T) {
+	when := variables.MustCondition(`path != "/health"`, lang.Log)
+	always := []*lang.Condition{variables.MustCondition(`status >= 500`, lang.Log),
+		variables.MustCondition(`attempts > 1 or duration > 1h`, lang.Log)}
+	for _, share := range []float64{0, 0.25, 1} {
+		to := &countedLog{}
+		log := proxy.ChooseLog(to, &proxy.LogChoice{When: when, Always: always, Sample: proxy.SampleLog(share)})
+		g := warm.New(t, warm.Small, &proxy.Listener{Log: []proxy.AccessLog{log}})
+		before, trips := to.n, g.Trips
+		if allocs := testutil.Allocs(4000, g.Exchange); allocs != 0 {
+			t.Errorf("%v: %v allocations", share, allocs)
+		}
+		n := float64(g.Trips - trips)
+		if got, most := float64(to.n-before), 6*math.Sqrt(n*share*(1-share)); math.Abs(got-n*share) > most {
+			t.Errorf("%v: %v records of %v", share, got, n)
+		}
+	}
+}
+
+// countedLog counts its records.
+type countedLog struct{ n int }
+
+func (l *countedLog) Append(*observe.Record) { l.n++ }
 
 // dropped is an access log that nobody reads.
 type dropped struct{}

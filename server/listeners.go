@@ -97,7 +97,8 @@ func (b *build) openListeners() error {
 	times := make(map[string]int)
 	for i := range b.config.Listeners {
 		c := &b.config.Listeners[i]
-		logs, err := b.logsOfListener(c)
+		log := b.config.LogOf(c, nil)
+		logs, err := b.logsBy(&log)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -86,50 +87,43 @@ func LogPaths(c *config.Config) (paths []string) {
 	return paths
 }
 
-// logsTo returns logs that write to all paths, one for each reactor; nil without a path.
-func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
-	format, err := observe.ParseFormat(b.config.Log.Format)
+// logsBy returns what l says, one log for each reactor; nil: there is none.
+func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
+	format, err := observe.ParseFormat(l.Format)
 	if err != nil {
 		return nil, err
 	}
 	if b.server.opts.Explain && format == observe.FormatCommon {
 		format = observe.FormatTimed
 	}
-	var all [][]proxy.AccessLog
-	for _, path := range paths {
-		logs := b.sinks[filepath.Clean(path)].of(format, len(b.server.engine.Reactors()))
-		all = append(all, chosen(logs, &b.config.Log))
-	}
-	switch {
-	case len(all) == 0:
+	if len(l.Output) == 0 {
 		return nil, nil
-	case len(all) == 1 && !b.server.opts.Explain:
-		return all[0], nil
 	}
 	logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
+	for _, path := range l.Output {
+		for i, log := range b.sinks[filepath.Clean(path)].of(format, len(logs)) {
+			if l.Line != nil {
+				log = proxy.LogLines(log.(*observe.AccessLog), l.Line)
+			}
+			logs[i] = alsoTo(logs[i], log)
+		}
+	}
+	choice := &proxy.LogChoice{When: l.When, Sample: proxy.SampleLog(1)}
+	if l.Always != nil {
+		choice.Always = *l.Always
+	}
+	if l.Sample != nil {
+		choice.Sample = proxy.SampleLog(*l.Sample)
+	}
 	for i := range logs {
-		var each tee
-		for _, l := range all {
-			each = append(each, l[i])
-		}
 		if b.server.opts.Explain {
-			each = append(each, explainer{})
+			logs[i] = alsoTo(logs[i], explainer{})
 		}
-		logs[i] = each
+		if l.When != nil || l.Sample != nil {
+			logs[i] = proxy.ChooseLog(logs[i], choice)
+		}
 	}
 	return logs, nil
-}
-
-// chosen returns logs with the condition and the line of the configuration.
-func chosen(logs []proxy.AccessLog, c *config.Log) []proxy.AccessLog {
-	if c.When == nil && c.Line == nil {
-		return logs
-	}
-	all := make([]proxy.AccessLog, len(logs))
-	for i, l := range logs {
-		all[i] = proxy.ChooseLog(l.(*observe.AccessLog), c.When, c.Line)
-	}
-	return all
 }
 
 // of returns the logs of k in a format. It makes them once: a ring lives as long as its sink.
@@ -165,6 +159,17 @@ func (s *Server) linger(k *sink) {
 // tee is an access log with several outputs.
 type tee []proxy.AccessLog
 
+// alsoTo returns a log that writes to both; before may be nil.
+func alsoTo(before, log proxy.AccessLog) proxy.AccessLog {
+	if before == nil {
+		return log
+	}
+	if t, ok := before.(tee); ok {
+		return append(t, log)
+	}
+	return tee{before, log}
+}
+
 // Append gives r to each of them.
 func (t tee) Append(r *observe.Record) {
 	for _, l := range t {
@@ -189,28 +194,46 @@ type nowhere struct{}
 // Append drops r.
 func (nowhere) Append(*observe.Record) {}
 
-// logsOfListener returns the logs of a listener: its own, those of [log], or nil.
-func (b *build) logsOfListener(l *config.Listener) ([]proxy.AccessLog, error) {
-	switch {
-	case l.AccessLog.Off:
-		return nil, nil
-	case l.AccessLog.Path != "":
-		return b.logsTo([]string{l.AccessLog.Path})
+// Choose chooses nothing.
+func (nowhere) Choose(*proxy.Exchange) (proxy.AccessLog, string) { return nil, "" }
+
+// logRoute gives r the logs that c says; without any, those of the listener of each request stay.
+func (b *build) logRoute(r *proxy.Route, c *config.Route) error {
+	if c.AccessLog.IsZero() {
+		return nil
 	}
-	return b.logsTo(b.config.Log.Output)
+	same := true
+	var first config.Log
+	for i := range b.config.Listeners {
+		l := b.config.LogOf(&b.config.Listeners[i], c)
+		if i == 0 {
+			first = l
+		}
+		same = same && schema.Equal(first, l)
+	}
+	if same {
+		logs, err := b.logsOrNone(&first)
+		r.Log = logs
+		return err
+	}
+	r.LogsBy = make(map[string][]proxy.AccessLog)
+	for i := range b.config.Listeners {
+		of := &b.config.Listeners[i]
+		l := b.config.LogOf(of, c)
+		logs, err := b.logsOrNone(&l)
+		if err != nil {
+			return err
+		}
+		r.LogsBy[of.Name] = logs
+	}
+	return nil
 }
 
-// logsOfRoute returns the logs of a route; nil: those of its listener.
-func (b *build) logsOfRoute(r *config.Route) ([]proxy.AccessLog, error) {
-	switch {
-	case r.AccessLog.Off:
-		logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
-		for i := range logs {
-			logs[i] = nowhere{}
-		}
-		return logs, nil
-	case r.AccessLog.Path != "":
-		return b.logsTo([]string{r.AccessLog.Path})
+// logsOrNone returns what l says, for a route: logs that have nothing where that is so.
+func (b *build) logsOrNone(l *config.Log) ([]proxy.AccessLog, error) {
+	logs, err := b.logsBy(l)
+	if logs == nil && err == nil {
+		logs = slices.Repeat([]proxy.AccessLog{nowhere{}}, len(b.server.engine.Reactors()))
 	}
-	return nil, nil
+	return logs, err
 }

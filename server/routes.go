@@ -263,7 +263,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 			return r, err
 		}
 	}
-	if r.Log, err = b.logsOfRoute(c); err != nil {
+	if err = b.logRoute(&r, c); err != nil {
 		return r, err
 	}
 	r.Meter = b.server.traffic.Route(c.Name, b.untimed)

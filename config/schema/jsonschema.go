@@ -51,6 +51,9 @@ func (p *place) describe() object {
 		forms = p.key.forms()
 		if forms == nil && p.key.Type.Truth && len(p.children) > 0 {
 			forms = []any{object{"type": "boolean"}, variable} // or the table below it
+			if p.key.Type.Text {
+				forms[1] = object{"type": "string"}
+			}
 		}
 		if forms == nil {
 			return object{"description": p.key.Doc}

@@ -19,6 +19,7 @@ type Type struct {
 	Parse  func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
 	Number func(text string) (int64, bool) // reads a bound; nil for a type without bounds
 	Truth  bool                            // true or false are among its values
+	Text   bool                            // any text is among its values, beside those of Truth and tables
 }
 
 // The types of keys that are not about one feature. The comment after each is the Go type of its values.

@@ -16,8 +16,9 @@ var (
 	TypeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
 	TypeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // Endpoint
 	TypeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
-	TypeAccessLog = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
 	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
+
+	TypeAccessLog = schema.Type{Name: "path, false or a table", Parse: parseAccessLog, Truth: true, Text: true} // Where
 )
 
 // parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.
@@ -77,13 +78,17 @@ func parseEndpointValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, 
 	return e, wrong == ""
 }
 
-// parseAccessLogValue reads a path, or false for none.
-func parseAccessLogValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+// parseAccessLog reads a path, or false for none.
+func parseAccessLog(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindBool && !n.Truth {
-		return AccessLog{Off: true}, true
+		return Where{Off: true}, true
 	}
-	s, ok := d.String(n, "a path or false")
-	return AccessLog{Path: s}, ok
+	if n.Kind == syntax.KindBool {
+		d.WrongKind(n, "a path, false or a table", "leave it out: requests are logged then")
+		return nil, false
+	}
+	s, ok := d.String(n, "a path, false or a table")
+	return Where{Path: s}, ok
 }
 
 func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

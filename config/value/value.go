@@ -39,10 +39,28 @@ func (e Endpoint) String() string {
 	return JoinHostPort(e.Host, strconv.Itoa(e.Port))
 }
 
-// AccessLog overrides the destination of the access log. The zero value overrides nothing.
+// AccessLog is what a listener or a route says of the access log of its requests. The zero value says nothing.
 type AccessLog struct {
-	Off  bool
+	Where
+	Logging
+}
+
+// IsZero reports whether a says nothing.
+func (a *AccessLog) IsZero() bool { return *a == AccessLog{} }
+
+// Where is where requests are logged. The zero value says nothing.
+type Where struct {
+	Off  bool // nowhere
 	Path string
+}
+
+// Logging says which requests are logged, and in which form. What is empty or nil is as the entry around it says.
+type Logging struct {
+	Format string             `json:",omitempty"` // json, common or combined
+	Line   *lang.Template     `json:",omitempty"` // in place of Format
+	When   *lang.Condition    `json:",omitempty"` // no others are logged
+	Sample *float64           `json:",omitempty"` // the share of requests that is logged, 0 to 1
+	Always *[]*lang.Condition `json:",omitempty"` // requests for one of which it holds are logged whatever Sample says
 }
 
 // Header is a field to set; an empty value removes it.

@@ -1,6 +1,7 @@
 package variables
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/edge-proxy/edge/lang"
@@ -91,6 +92,9 @@ var answer = []lang.Variable{
 		`error.kind == "connect"`, func(s Subject) string { _, kind := s.Fault(); return kind }),
 	text("error.source", afterReply, "Whose failure it was: `client`, `backend` or `edge`.",
 		`error.source == "backend"`, func(s Subject) string { by, _ := s.Fault(); return by }),
+	text("sample.rate", lang.Log, "In a line of the access log: the share of all requests that it stands for, such "+
+		"as `0.1`; `1` where it stands for itself.", `{sample.rate}`,
+		func(s Subject) string { return cmp.Or(s.SampleRate(), "1") }),
 }
 
 // aliases are the names that templates had before the language: they stay.

@@ -35,6 +35,7 @@ type Subject interface {
 	Bytes() (in, out int64)     // of both bodies
 	Fault() (side, kind string) // why the proxy answered of its own, or cut the answer off; "": it did not
 	Source() string             // of the answer: see answer.source
+	SampleRate() string         // of the record that is being logged, as a number; "": it stands for itself
 }
 
 // Upstream is what an exchange has from an upstream.

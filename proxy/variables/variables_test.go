@@ -45,6 +45,7 @@ func (v *visit) Duration() time.Duration    { return 3 * time.Second }
 func (v *visit) Bytes() (in, out int64)     { return 5 << 20, 7 }
 func (v *visit) Fault() (side, kind string) { return "backend", "reset" }
 func (v *visit) Source() string             { return "own" }
+func (v *visit) SampleRate() string         { return "" }
 
 // Every variable has a sentence, and an example that compiles where it is known. Nothing is known without a Subject.
 func TestAll(t *testing.T) {
@@ -101,6 +102,7 @@ func TestScope_values(t *testing.T) {
 			"502 2 true true false"},
 		{"{error.source}:{error.kind} {bytes.in == 5m} {bytes.out} {answer.source} {upstream.addr}", nil,
 			"backend:reset true 7 own 10.1.0.1:80"},
+		{"{sample.rate}", nil, "1"},
 	} {
 		text, err := scope.Template(c.text, lang.Log)
 		if err != nil {

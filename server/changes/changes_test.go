@@ -129,7 +129,7 @@ func TestOf_tellsEachKey(t *testing.T) {
 	other := map[string]string{"upstreams.NAME.discover": "", "routes.name": "", "routes.pattern": "",
 		"routes.host": "", "routes.allow_dest": "", "upstreams.NAME.tls.alpn": "",
 		"routes.path": "", "routes.dest": "", "listeners.name": "", "listeners.cert": "",
-		"listeners.listen": ""}
+		"listeners.listen": "", "listeners.access_log.path": "", "routes.access_log.path": ""}
 	section, told := "", 0
 	for lines := bufio.NewScanner(page); lines.Scan(); {
 		line := lines.Text()

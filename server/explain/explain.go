@@ -234,22 +234,27 @@ func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Ups
 	return out
 }
 
-// logOf returns where the request is logged, and in which format.
+// logOf returns where the request is logged, in which format and in which case.
 func logOf(cfg *config.Config, l *config.Listener, r *config.Route) []string {
-	by := l.AccessLog
-	if r != nil && r.AccessLog != (config.AccessLog{}) {
-		by = r.AccessLog
+	log, which := cfg.LogOf(l, r), ""
+	if log.When != nil {
+		which = ", when " + log.When.String()
 	}
-	to := cfg.Log.Output
-	switch {
-	case by.Off:
-		return []string{}
-	case by.Path != "":
-		to = []string{by.Path}
+	if log.Sample != nil && *log.Sample < 1 {
+		which += fmt.Sprintf(", a sample of %v", *log.Sample)
+		if log.Always != nil {
+			for _, c := range *log.Always {
+				which += ", always when " + c.String()
+			}
+		}
+	}
+	form := log.Format
+	if log.Line != nil {
+		form = "lines"
 	}
 	out := []string{}
-	for _, path := range to {
-		out = append(out, cfg.Log.Format+" to "+path)
+	for _, path := range log.Output {
+		out = append(out, form+" to "+path+which)
 	}
 	return out
 }

@@ -88,6 +88,11 @@ var proxyRows = []row{
 	{"edge_shed_total", "reason=max_requests", "ShedRequests", ""},
 	{"edge_shed_total", "reason=max_pending", "ShedPending", ""},
 	{"edge_shed_total", "reason=concurrency", "ShedAdaptive", ""},
+	{"edge_log_records_total", "result=logged", "Logs.Written",
+		"Requests of listeners and routes with an access log; all but those logged were left out by it."},
+	{"edge_log_records_total", "result=sampled", "Logs.Sampled", ""},
+	{"edge_log_records_total", "result=condition", "Logs.Unwanted", ""},
+	{"edge_log_records_total", "result=rule", "Logs.Unlogged", ""},
 
 	{"edge_requests_active", "", "Active", "Requests in progress."},
 }
