@@ -265,8 +265,8 @@ func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from 
 	return dst
 }
 
-// Text returns the text of t: where it lies, if t is one text and nothing else, or else appended to room. It is borrowed
-// until x changes or another text is evaluated.
+// Text returns the text of t: where it lies, if t is one text and nothing else, or else appended to room. It is
+// borrowed until x changes or another text is evaluated.
 func (t *Template) Text(x *X, room []byte) []byte {
 	if t.single == nil || x.State == nil {
 		return t.Append(room, x)[len(room):]

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,6 +208,14 @@ func newStage(t *testing.T, dir string) *stage {
 	a.Write(t, filepath.Join(keys, "clients.pem"))
 	a.Write(t, filepath.Join(dir, "ca.pem"))
 	a.IssueTo(t, dir, "alice", nil, "alice")
+	for name, is := range map[string]string{
+		"GeoLite2-Country.mmdb": "country.mmdb", "GeoLite2-City.mmdb": "city.mmdb", "GeoLite2-ASN.mmdb": "asn.mmdb",
+	} {
+		data, err := os.ReadFile(filepath.Join("..", "..", "lang", "geo", "testdata", is))
+		if err = cmp.Or(err, os.WriteFile(filepath.Join(dir, name), data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return s
 }
 
