@@ -55,9 +55,10 @@ func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filte
 			_, err := t.Try(name, config)
 			return err
 		},
-		Check: func(rep *syntax.Report, g *schema.Given, config any) {
+		Check: func(rep *syntax.Report, g *schema.Given, table string, config any) {
 			if checked, ok := config.(checker); ok {
-				checked.Check(&Report{keys: keys, has: g.Has, given: g, file: rep})
+				has := func(path string) bool { return g.Has(table + path) }
+				checked.Check(&Report{keys: keys, has: has, given: g, table: table, file: rep})
 			}
 		}})
 }

@@ -14,6 +14,7 @@ type Report struct {
 	keys  []*schema.Key
 	has   func(path string) bool
 	given *schema.Given  // what a file says; nil: a program has made the struct
+	table string         // that the paths of the keys begin with in given
 	file  *syntax.Report // of the file
 	errs  []error        // where there is no file
 }
@@ -78,12 +79,12 @@ func (p Place) Errorf(hint, format string, args ...any) {
 
 // span returns where p is in the file: the key, or the table where that does not have it.
 func (p Place) span() syntax.Span {
-	g := p.report.given
+	g, path := p.report.given, p.report.table+p.path
 	switch {
-	case !g.Has(p.path):
+	case !g.Has(path):
 		return g.Node().Head
 	case p.element >= 0:
-		return g.ElementAt(p.path, p.element, p.of)
+		return g.ElementAt(path, p.element, p.of)
 	}
-	return g.At(p.path)
+	return g.At(path)
 }

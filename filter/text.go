@@ -9,7 +9,17 @@ import (
 // the request has left over, so that it costs no allocation, and is borrowed until x.Request changes or another text is
 // made. For the goroutine that owns x.
 func TextOf(x *proxy.Exchange, t *lang.Template) []byte {
-	view := proxy.View(x) // which may have the request grow
+	return TextIn(x, proxy.View(x), t)
+}
+
+// TextIn is TextOf for v, the View of x.
+func TextIn(x *proxy.Exchange, v *lang.X, t *lang.Template) []byte {
+	if text, ok := t.Single(v); ok {
+		return text
+	}
 	h := &x.Request
-	return t.Text(view, h.Base[len(h.Base):])
+	at := len(h.Base)
+	b := t.Append(h.Base, v)
+	h.Base = b[:at]
+	return b[at:]
 }

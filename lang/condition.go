@@ -265,19 +265,21 @@ func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from 
 	return dst
 }
 
-// Text returns the text of t: where it lies, if t is one text and nothing else, or else appended to room. It is
-// borrowed until x changes or another text is evaluated.
-func (t *Template) Text(x *X, room []byte) []byte {
-	if t.single == nil || x.State == nil {
-		return t.Append(room, x)[len(room):]
+// Single returns the text of a template that is one value and nothing else, where it lies: borrowed until x changes or
+// another text is evaluated. ok is false for any other template, which is for Append.
+func (t *Template) Single(x *X) (text []byte, ok bool) {
+	if t.single == nil {
+		return nil, false
+	}
+	if x.State == nil {
+		x.State = NewState(0)
 	}
 	x.State.begin()
-	text := t.single(x)
-	if len(text) > ComputedMax {
+	if text = t.single(x); len(text) > ComputedMax {
 		x.State.cut++
 		text = text[:ComputedMax]
 	}
-	return text
+	return text, true
 }
 
 // Part is a part of a Template: a text as it is, or a value.

@@ -75,7 +75,6 @@ func newTally(c *tallyConfig, b *filter.Build) (*proxy.Filter, error) {
 func init() {
 	filter.Register("test_note", "Notes its name.", newNote)
 	filter.Register("test_tally", "Counts.", newTally)
-	filter.Register("rate_limit", "Has a family of metrics of its own.", newNote)
 }
 
 const noteRoutes = quiet + `

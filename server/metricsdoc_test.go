@@ -37,7 +37,7 @@ func everyMetric(t *testing.T) map[string]metric {
 log.output = [%q]
 metrics.hosts = 10
 filters.note.type = "test_note"
-filters.limit.type = "rate_limit"
+filters.limit = { type = "rate_limit", rate = "1000/s" }
 defaults.filters = ["note", "limit"]
 [[listeners]]
 name = "web"

@@ -16,6 +16,86 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
+// A limit of a rule is counted under the name of the rule, and what it has counted outlives a reload as long as it
+// stays as it is. Rules of one name in two places count apart.
+func TestRules_limitOutlivesReloads(t *testing.T) {
+	const text = quiet + `
+http = { name = "web", listen = "127.0.0.1:0" }
+[[rules]]
+name = "first"
+when = 'path starts_with "/a"'
+limit = { rate = "%d/h" }
+[[rules]]
+when = 'path starts_with "/b"'
+limit = { rate = "1/h", key = "{path}" }
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+[[routes.rules]]
+name = "first"
+when = 'path starts_with "/c"'
+limit = { rate = "2/h" }
+`
+	s := start(t, Options{}, text, 2)
+	ask := func(path string, want ...int) {
+		t.Helper()
+		for i, want := range want {
+			resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+path)
+			if resp.StatusCode != want {
+				t.Errorf("%s, request %d: %d, want %d", path, i, resp.StatusCode, want)
+			}
+		}
+	}
+	ask("/a", 204, 204, 429)
+	ask("/c", 204, 204, 429)
+	ask("/b", 204, 429)
+	ask("/b/2", 204)
+	apply(t, s, text+"[[routes.rules]]\nwhen = 'path == \"/x\"'\ndeny = 404\n", 2)
+	ask("/a", 429)
+	ask("/b", 429)
+	ask("/c", 429)
+	page := scrape(t, s)
+	for _, want := range []string{
+		`edge_ratelimit_total{filter="first",result="allowed"} 4`,
+		`edge_ratelimit_total{filter="first",result="limited"} 4`,
+		`edge_ratelimit_total{filter="rule 2 of defaults",result="limited"} 2`,
+	} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("there is no line %s in\n%s", want, regexp.MustCompile("edge_rate.*").FindAllString(page, -1))
+		}
+	}
+	apply(t, s, text, 3) // another limit begins anew
+	ask("/a", 204)
+	ask("/c", 429)
+}
+
+// Mistakes in a limit are shown at their place, those of texts inside the string.
+func TestRules_limitMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		`limit = { burst = 3 }`:    `:2:1: error: "limit" needs "limit.rate"`,
+		`limit = {}`:               `:2:1: error: "limit" needs "limit.rate"`,
+		`limit = 5`:                `:2:9: error: "limit" must be a table`,
+		`limit = { rate = "5/x" }`: `:2:18: error: "rate" must be a rate, not "5/x"`,
+		`limit = { rate = "5/s", key = "{clien.ip}" }`:  `:2:33: error: there is no variable clien.ip`,
+		"limit.rate = \"5/s\"\nlimit.key = 'a{status}'": `:3:16: error: status is not known before an answer`,
+		`limit = { rate = "5/s", mode = "delay" }`:      `:2:32: error: "mode" must be "reject" or "log", not "delay"`,
+		`limit = { rate = "5/s", max_delay = "1s" }`:    `:2:25: error: unknown key "max_delay" in [rules.limit]`,
+		`limit = { rate = "5/s", scope = "cluster" }`:   `:2:33: error: there is no store`,
+		"limit = { rate = \"5/s\" }\ndeny = 403":        `:2:1: error: "limit" has no effect`,
+		`limit = { rate = "5/s", burst = -1 }`:          `:2:33: error: "burst" must be between 0 and 1000000`,
+		`limit = { rate = "5/s" }`:                      ``,
+	} {
+		_, rep := config.Parse("edge.toml", []byte("[[rules]]\n"+text+"\n"))
+		got := ""
+		for i := range rep.Errors {
+			got += rep.Errors[i].Error() + "\n"
+		}
+		if !strings.Contains(got, want) || want == "" && got != "" || strings.Count(got, "error: ") > 1 {
+			t.Errorf("%s\n%s want %s", text, got, want)
+		}
+	}
+}
+
 // Rules of a listener run first, then those of all requests, then those of the route; a reload changes them.
 func TestRules_ofListenersAllAndRoutes(t *testing.T) {
 	origin := func(name string) string { return mirror(t, name) }

@@ -18,8 +18,9 @@ type Type struct {
 	Keys []*schema.Key // of schema.Struct
 	New  func() any    // makes a struct for their values: a pointer to it
 
-	// Check reports what the types of the keys cannot say. It is asked about a struct without other mistakes.
-	Check func(rep *syntax.Report, g *schema.Given, config any)
+	// Check reports what the types of the keys cannot say. It is asked about a struct without other mistakes. The paths
+	// of the keys in g begin with table.
+	Check func(rep *syntax.Report, g *schema.Given, table string, config any)
 	// Try makes a filter and gives it up again. The error says why it cannot be made.
 	Try func(name string, config any) error
 }
@@ -59,8 +60,11 @@ func (f Filter) Like(other any) bool {
 
 // ChangedKeys returns the keys whose values differ between two filters.
 func (f *Filter) ChangedKeys(next *Filter) (keys []string) {
-	if f.Type != next.Type {
+	switch {
+	case f.Type != next.Type:
 		return []string{"type"}
+	case f.Type == "": // neither is one
+		return nil
 	}
 	if fmt.Sprint(f.When) != fmt.Sprint(next.When) {
 		keys = append(keys, "when")
@@ -72,6 +76,19 @@ func (f *Filter) ChangedKeys(next *Filter) (keys []string) {
 		}
 	}
 	return keys
+}
+
+// Settings returns the values of f that are not those of the defaults, in the order of its keys: "rate 100/s".
+func (f *Filter) Settings() (list []string) {
+	for _, k := range find(f.Type).Keys {
+		if v, preset := f.keys[k.Path], k.Preset(); v != nil && (preset == nil || !schema.Equal(v, preset)) {
+			if s, ok := v.(Source); ok {
+				v = s.Text
+			}
+			list = append(list, fmt.Sprintf("%s %v", k.Path, v))
+		}
+	}
+	return list
 }
 
 // Files returns the files that the keys of f name, by these keys.
@@ -233,54 +250,140 @@ func CheckUsed(doc *schema.Document, named []string, try bool) {
 
 // resolve completes and checks an entry whose values are filled in.
 func (e *entry) resolve(rep *syntax.Report, c Compiler) {
-	t, before := find(e.Type), len(rep.Errors)
 	if e.Has("when") && !e.Failed("when") {
 		e.When = c.Condition(rep, e.KeyNode("when"), e.when.Phases)
 	}
-	e.keys = make(map[string]any, len(t.Keys))
-	right := !e.HasUnknown()
-	for _, k := range t.Keys {
-		v := e.Value(k.Path)
-		right = right && !e.Failed(k.Path)
-		if v == nil && !e.Has(k.Path) {
+	t := find(e.Type)
+	e.keys = (&table{Held: &e.Held, of: t, keys: t.Keys}).resolve(rep, c)
+}
+
+// table is the keys of a type in a file: an entry of [filters], or a table inside an entry of another section.
+type table struct {
+	*schema.Held
+	of   *Type
+	keys []*schema.Key // of the entry
+	path string        // that they begin with: "limit."; "": they are those of the entry
+}
+
+// resolve completes and checks a table whose values are filled in, and returns them by the paths of the type's keys.
+func (t *table) resolve(rep *syntax.Report, c Compiler) map[string]any {
+	values, before := make(map[string]any, len(t.keys)), len(rep.Errors)
+	right := !t.HasUnknown()
+	for _, k := range t.keys {
+		v := t.Value(k.Path)
+		right = right && !t.Failed(k.Path)
+		if v == nil && !t.Has(k.Path) {
 			v = k.Preset()
 		}
-		e.keys[k.Path] = v
+		values[k.Path[len(t.path):]] = v
 		if s, ok := v.(Source); ok {
-			e.compile(rep, c, k, s)
+			t.compile(rep, c, k, s)
 		}
-		if dot := strings.LastIndexByte(k.Path, '.'); k.Required && e.Lacks(k.Path) &&
-			(dot < 0 || e.HasAny(k.Path[:dot+1])) {
+		around := k.Path[:strings.LastIndexByte(k.Path, '.')+1]
+		if k.Required && t.Lacks(k.Path) && (around == t.path || t.HasAny(around)) {
 			hint := ""
 			if k.Example != "" {
 				hint = "write " + k.Path + " = " + k.Example
 			}
-			rep.Errorf(e.Node().Head, hint, "a filter of type %s needs %s", syntax.Quote(t.Name), syntax.Quote(k.Path))
+			rep.Errorf(t.head(), hint, "%s needs %s", t.title(), syntax.Quote(k.Path))
 		}
 	}
-	if right && len(rep.Errors) == before && t.Check != nil {
-		t.Check(rep, &e.Given, e.Config)
+	if right && len(rep.Errors) == before && t.of.Check != nil {
+		t.of.Check(rep, &t.Given, t.path, t.Struct)
 	}
+	return values
+}
+
+// head returns where the table begins.
+func (t *table) head() syntax.Span {
+	if n := t.Node().Child(strings.TrimSuffix(t.path, ".")); n != nil {
+		return n.Head
+	}
+	return t.Node().Head
+}
+
+// title says what the table is.
+func (t *table) title() string {
+	if t.path == "" {
+		return "a filter of type " + syntax.Quote(t.of.Name)
+	}
+	return syntax.Quote(strings.TrimSuffix(t.path, "."))
 }
 
 // compile compiles the text of k and stores what it has become.
-func (e *entry) compile(rep *syntax.Report, c Compiler, k *schema.Key, s Source) {
-	if e.Has(k.Path) {
-		if n := e.KeyNode(k.Path); !s.Template {
+func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s Source) {
+	if t.Has(k.Path) {
+		if n := t.KeyNode(k.Path); !s.Template {
 			if v := c.Condition(rep, n, s.Phases); v != nil {
-				k.Store(e, v)
+				k.Store(t.Held, v)
 			}
 		} else if v := c.Template(rep, n, s.Phases); v != nil {
-			k.Store(e, v)
+			k.Store(t.Held, v)
 		}
 		return
 	}
 	v, err := s.Compile(c.Scope())
 	if err != nil {
-		rep.Errorf(e.Node().Head, "", "the default of %s: %s", syntax.Quote(k.Path), err)
+		rep.Errorf(t.Node().Head, "", "the default of %s: %s", syntax.Quote(k.Path), err)
 		return
 	}
-	k.Store(e, v)
+	k.Store(t.Held, v)
+}
+
+// Inside is a table inside the entries of another section that has keys of a type.
+type Inside struct {
+	of   *Type
+	path string
+	keys []*schema.Key
+}
+
+// In returns the table of that name with the keys of a type, as change has changed them, but for those that it leaves
+// out: then it returns false. nil: the program does not have the type.
+func In(name, typ string, change func(k *schema.Key) bool) *Inside {
+	t := find(typ)
+	if t == nil {
+		return nil
+	}
+	in := &Inside{of: t, path: name + "."}
+	for _, k := range t.Keys {
+		own := *k
+		if own.Path = in.path + k.Path; change(&own) {
+			in.keys = append(in.keys, &own)
+		}
+	}
+	return in
+}
+
+// Keys returns the keys for one section. The targets of its entries embed schema.Held.
+func (in *Inside) Keys() (list []*schema.Key) {
+	if in == nil {
+		return nil
+	}
+	for _, k := range in.keys {
+		own := *k
+		list = append(list, &own)
+	}
+	return list
+}
+
+// New returns the Struct of an entry whose table is n; nil: it does not have the table.
+func (in *Inside) New(n *syntax.Node) any {
+	if in == nil || n == nil {
+		return nil
+	}
+	if of := n.Child(strings.TrimSuffix(in.path, ".")); of == nil || of.Kind != syntax.KindTable {
+		return nil
+	}
+	return in.of.New()
+}
+
+// Resolve completes and checks the table of an entry whose values are filled in. The zero Filter: it has none.
+func (in *Inside) Resolve(rep *syntax.Report, h *schema.Held, c Compiler) Filter {
+	if h.Struct == nil {
+		return Filter{}
+	}
+	t := &table{Held: h, of: in.of, keys: in.keys, path: in.path}
+	return Filter{Type: in.of.Name, Config: h.Struct, Pos: h.Node().Head.Pos(), keys: t.resolve(rep, c)}
 }
 
 // Compile returns a *lang.Condition or a *lang.Template.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
@@ -29,6 +30,7 @@ type Rule struct {
 	QueryDel []string        `json:",omitempty"`
 	QuerySet []Text          `json:",omitempty"`
 	QueryAdd []Text          `json:",omitempty"`
+	Limit    filters.Filter  `json:",omitzero"` // of type rate_limit, without a name; the zero one: there is none
 
 	Respond  Respond       `json:",omitzero"`
 	Redirect Redirect      `json:",omitzero"`
@@ -65,6 +67,8 @@ type Compiler interface {
 	Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Condition
 	// Template is Condition for a template.
 	Template(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template
+	// Scope returns what texts may name.
+	Scope() *lang.Scope
 }
 
 // Read returns the rules that entries of a file have. dest returns the upstream that a text at a place leads to, ""
@@ -81,6 +85,7 @@ func Read(
 		if e.Has("dest") && !e.Failed("dest") {
 			e.Dest = dest(e.dest, e.At("dest"))
 		}
+		e.Limit = limits().Resolve(doc.Report, &e.Held, c)
 		e.NoLog = !e.log
 		e.check(doc.Report)
 		if last != nil {
@@ -142,7 +147,7 @@ func (e *Entry) compile(rep *syntax.Report, c Compiler) {
 // Keys that end a request, and those that only one that goes on has any use for.
 var (
 	ending  = []string{"respond", "redirect", "deny", "drop"}
-	sending = []string{"timeout", "dest", "headers.request", "rewrite", "query"}
+	sending = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query"}
 	noting  = []string{"set", "tag", "log", "filters", "headers.response"}
 )
 
@@ -157,7 +162,7 @@ func (e *Entry) has(key string) bool {
 	if key == "filters" && !e.Failed(key) {
 		return len(e.Filters) > 0
 	}
-	return e.Has(key) || e.HasAny(key+".")
+	return e.Has(key) || e.HasAny(key+".") || e.Node().Child(key) != nil
 }
 
 // spot returns where a key stands, or the first one in the table of that name.
@@ -168,6 +173,9 @@ func (e *Entry) spot(key string) syntax.Span {
 		if e.Has(name) {
 			return e.Head(name)
 		}
+	}
+	if n := e.Node().Child(key); n != nil {
+		return n.Head
 	}
 	return e.Node().Head
 }
@@ -282,6 +290,9 @@ func (r *Rule) Actions() (list []string) {
 	add(r.Tag != "", "tag %s", r.Tag)
 	add(r.NoLog, "log = false")
 	add(len(r.Filters) > 0, "filters %s", strings.Join(r.Filters, " "))
+	if r.Limit.Type != "" {
+		add(true, "limit %s", strings.Join(r.Limit.Settings(), ", "))
+	}
 	add(r.Timeout > 0, "timeout %s", r.Timeout)
 	add(r.Dest != "", "dest %s", r.Dest)
 	texts("headers.request", r.Request)

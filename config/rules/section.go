@@ -1,9 +1,12 @@
 package rules
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -12,7 +15,7 @@ import (
 
 // Entry is a table of rules.
 type Entry struct {
-	schema.Given
+	schema.Held // of the keys of limit
 	Rule
 	when, rewrite, to, body string
 	dest                    string
@@ -40,10 +43,30 @@ func Sections() []*schema.Section {
 
 func section(path, doc string) *schema.Section {
 	return &schema.Section{
-		Path: path, Shape: schema.List, Doc: doc, New: schema.Make[Entry], Keys: append(keys(), endKeys()...),
-		Later: []string{"limit", "cache"},
+		Path: path, Shape: schema.List, Doc: doc, New: newEntry,
+		Keys: slices.Concat(keys(), endKeys(), limits().Keys()), Later: []string{"cache"},
 	}
 }
+
+func newEntry(_ schema.Target, n *syntax.Node) schema.Target {
+	return &Entry{Held: schema.Held{Struct: limits().New(n)}}
+}
+
+// limits is the table limit, which has the keys of filters of type rate_limit but for those of delays: a rule cannot
+// hold a request back, since the rules after it run at once.
+var limits = sync.OnceValue(func() *filters.Inside {
+	return filters.In("limit", "rate_limit", func(k *schema.Key) bool {
+		switch k.Path {
+		case "limit.rate":
+			k.Doc = "The rule limits its requests: how many of a key get through. What is beyond it is refused."
+		case "limit.mode":
+			k.Enum = []string{"reject", "log"}
+		case "limit.max_delay", "limit.max_delayed":
+			return false
+		}
+		return true
+	})
+})
 
 // keys are those of what a rule is for, and of what it does with a request that goes on.
 func keys() []*schema.Key {

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -106,24 +107,53 @@ type limiter struct {
 
 // New makes a filter of c.
 func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	l, err := newLimiter(c, b)
+	l, err := newLimiter(c, b, "")
 	if err != nil {
 		return nil, err
 	}
-	f := &proxy.Filter{Request: l.request, Response: l.response}
+	f := &proxy.Filter{Response: l.response}
+	f.Request = func(x *proxy.Exchange) proxy.Verdict { return l.request(x, nil) }
 	if l.waiting != nil {
 		f.Log = func(x *proxy.Exchange, _ *observe.Record) { l.waiting.Leave(x) }
 	}
 	return f, nil
 }
 
-func newLimiter(c *Config, b *filter.Build) (*limiter, error) {
+// Limit is a limit that another filter asks for its own requests: rules have some. Safe for all reactors.
+type Limit struct{ *limiter }
+
+var errDelays = errors.New(`mode "delay": only a filter of its own holds requests back`)
+
+// NewLimit makes the limit of c, which does not delay. It has the name of b, and is one with those that have the same
+// name, keys and whose.
+func NewLimit(c *Config, b *filter.Build, whose string) (*Limit, error) {
+	l, err := newLimiter(c, b, " of "+whose)
+	if err != nil {
+		return nil, err
+	}
+	if l.waiting != nil {
+		return nil, errDelays
+	}
+	return &Limit{l}, nil
+}
+
+// Take counts x, whose View is v. It returns false with the verdict that refuses x.
+func (l *Limit) Take(x *proxy.Exchange, v *lang.X) (refused proxy.Verdict, ok bool) {
+	refused = l.request(x, v)
+	return refused, tells.Of(x).refused != l.limiter
+}
+
+// Tell adds to the answer to x what it tells of the limit, if x was counted. It is for the phase Response.
+func (l *Limit) Tell(x *proxy.Exchange) { l.response(x) }
+
+// newLimiter makes the limiter of c. Its state is that of all with the same name, keys and whose.
+func newLimiter(c *Config, b *filter.Build, whose string) (*limiter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
 	q := c.quota()
-	kept, err := filter.Keep(b, identityOf(c, q), func() (*counts, error) {
+	kept, err := filter.Keep(b, identityOf(c, q)+whose, func() (*counts, error) {
 		return &counts{hasher: limits.NewHasher(), table: limits.NewSharedGCRATable(q, c.MaxKeys)}, nil
 	})
 	if err != nil {
@@ -172,8 +202,9 @@ const shownMax = 4
 
 var tells = proxy.NewLocal[told]()
 
-func (l *limiter) request(x *proxy.Exchange) proxy.Verdict {
-	hash, now := l.hash(x), x.Reactor().Now()
+// request counts x. v is its View, nil where there is none yet.
+func (l *limiter) request(x *proxy.Exchange, v *lang.X) proxy.Verdict {
+	hash, now := l.hash(x, v), x.Reactor().Now()
 	if l.fields.form != fieldsOff {
 		l.show(x, hash)
 	}
@@ -225,9 +256,12 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration) proxy.Verdict {
 }
 
 // hash returns that of the key of x.
-func (l *limiter) hash(x *proxy.Exchange) uint64 {
+func (l *limiter) hash(x *proxy.Exchange, v *lang.X) uint64 {
 	if l.client == (network{}) {
-		return l.hasher.Bytes(filter.TextOf(x, l.key))
+		if v == nil {
+			v = proxy.View(x)
+		}
+		return l.hasher.Bytes(filter.TextIn(x, v, l.key))
 	}
 	if ip := x.ClientIP(); ip.IsValid() {
 		return l.hasher.Network(ip, l.client.four, l.client.six)

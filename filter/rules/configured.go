@@ -6,6 +6,7 @@ import (
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -87,6 +88,9 @@ func (m *Maker) rules(list []rules.Rule) (all []Rule) {
 		}
 		if c.Redirect.To != nil {
 			r.Redirect = &Redirect{To: c.Redirect.To, Status: c.Redirect.Status}
+		}
+		if limit, ok := c.Limit.Config.(*ratelimit.Config); ok {
+			r.Limit = limit
 		}
 		if c.Dest != "" {
 			r.To = m.Dest(c.Dest)

@@ -52,11 +52,16 @@ func refusalOf(r *Rule) *proxy.Error {
 	return nil
 }
 
-// end ends the request by r.
-func (s *set) end(x *proxy.Exchange, v *lang.X, r *rule) proxy.Verdict {
+// sign has the access log name r as the rule that ends x.
+func (r *rule) sign(x *proxy.Exchange) {
 	if r.Name != "" {
 		local.Of(x).rule = r.Name
 	}
+}
+
+// end ends the request by r.
+func (s *set) end(x *proxy.Exchange, v *lang.X, r *rule) proxy.Verdict {
+	r.sign(x)
 	switch {
 	case r.Respond != nil:
 		s.counters.responded.Add(x)

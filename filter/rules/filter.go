@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
@@ -26,6 +28,10 @@ func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter,
 	for i := range rules {
 		r := &rules[i]
 		c, err := newRule(r)
+		if err == nil && r.Limit != nil {
+			c.limit, err = newLimit(r, title(r, i), b)
+			s.limits = append(s.limits, c.limit)
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", title(r, i), err)
 		}
@@ -36,11 +42,11 @@ func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter,
 		if len(r.RequestFields) > 0 {
 			f.UpstreamRequest = s.setFields
 		}
-		if len(r.AnswerFields) > 0 {
+		if len(r.AnswerFields) > 0 || r.Limit != nil {
 			f.Response = s.answer
 		}
 		f.NamesMatch = f.NamesMatch || c.names
-		noted = noted || r.Tag != "" || r.Tarpit > 0 || r.Name != "" && r.Ends()
+		noted = noted || r.Tag != "" || r.Tarpit > 0 || r.Name != "" && (r.Ends() || r.Limit != nil)
 	}
 	if noted {
 		f.Log = s.log
@@ -61,9 +67,24 @@ func title(r *Rule, i int) string {
 	return fmt.Sprintf("rule %d", i+1)
 }
 
+// newLimit makes the limit of r, which is called title, among the rules that b is for. Its counters have the name of
+// the rule.
+func newLimit(r *Rule, title string, b *filter.Build) (*ratelimit.Limit, error) {
+	own := filter.Build{Name: cmp.Or(r.Name, title), Type: "rate_limit"}
+	if b != nil {
+		own.Logger, own.Reactors, own.Kept = b.Logger, b.Reactors, b.Kept
+		if r.Name == "" {
+			own.Name = title + " of " + b.Name
+		}
+		return ratelimit.NewLimit(r.Limit, &own, b.Name)
+	}
+	return ratelimit.NewLimit(r.Limit, &own, "")
+}
+
 // set is the rules of a filter. Immutable.
 type set struct {
 	rules    []*rule
+	limits   []*ratelimit.Limit
 	before   bool // they run before a route is chosen
 	counters counters
 
@@ -83,6 +104,7 @@ type rule struct {
 	answer  []field
 	escape  func(dst []byte, from int) []byte // of values in the body
 	refusal *proxy.Error                      // of Deny and Drop
+	limit   *ratelimit.Limit                  // nil: there is none
 }
 
 func newRule(of *Rule) (*rule, error) {
@@ -127,12 +149,23 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 		if r.names && r.when == nil {
 			v = proxy.View(x) // match.N is not that of another rule
 		}
-		if !s.holds(x, v, i) {
+		if s.watch != nil {
+			if !s.tell(x, v, i) {
+				continue
+			}
+		} else if r.when != nil && !proxy.Ask(x, v, r.when) {
 			continue
 		}
 		if r.Ends() {
 			r.note(s, x, v)
 			return s.end(x, v, r)
+		}
+		r.note(s, x, v)
+		if r.limit != nil {
+			if refused, ok := r.limit.Take(x, v); !ok {
+				r.sign(x)
+				return refused
+			}
 		}
 		moved, failed := r.act(s, x, v)
 		if failed != nil {
@@ -145,14 +178,10 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	return proxy.Next
 }
 
-// holds reports whether rule i holds for x, whose View is v.
-func (s *set) holds(x *proxy.Exchange, v *lang.X, i int) bool {
-	when := s.rules[i].when
-	if s.watch == nil {
-		return when == nil || proxy.Ask(x, v, when)
-	}
+// tell tells of rule i, and reports whether it holds for x, whose View is v.
+func (s *set) tell(x *proxy.Exchange, v *lang.X, i int) bool {
 	a, before := Asked{Held: true}, proxy.Refused(x)
-	if when != nil {
+	if when := s.rules[i].when; when != nil {
 		a.Clauses = when.Explain(v)
 		a.Held = proxy.Ask(x, v, when)
 	}
@@ -194,7 +223,6 @@ func (r *rule) store(x *proxy.Exchange, v *lang.X, t *Text) {
 
 // act does what a rule does with a request that goes on. moved says that its target is another one.
 func (r *rule) act(s *set, x *proxy.Exchange, v *lang.X) (moved bool, failed *proxy.Error) {
-	r.note(s, x, v)
 	if r.Timeout > 0 {
 		x.SetTimeouts(proxy.Timeouts{Total: r.Timeout})
 	}

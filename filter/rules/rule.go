@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
@@ -28,6 +29,7 @@ type Rule struct {
 	AnswerFields  []Text            // likewise of the answer
 	Rewrite       *lang.Template    // of the target's path; the query stays unless the text has a "?" or names it
 	Query         *Query            // of the target that a rewrite has left
+	Limit         *ratelimit.Config // requests beyond it are refused, before what goes on with them; it does not delay
 
 	// One of these ends the request. Tarpit goes before Deny or Drop: the client waits that long.
 	Respond  *Respond
@@ -104,7 +106,8 @@ func (r *Rule) Ends() bool {
 
 // sends reports whether r says something about the request that is sent on.
 func (r *Rule) sends() bool {
-	return r.Rewrite != nil || r.Query != nil || r.To != nil || r.Timeout != 0 || len(r.RequestFields) > 0
+	return r.Rewrite != nil || r.Query != nil || r.To != nil || r.Timeout != 0 || len(r.RequestFields) > 0 ||
+		r.Limit != nil
 }
 
 // notes reports whether r does something that is of use for requests that end with it, too.
@@ -190,6 +193,9 @@ func (r *Rule) templates() (list []*lang.Template) {
 		}
 	}
 	list = append(list, r.Rewrite)
+	if r.Limit != nil {
+		list = append(list, r.Limit.Key)
+	}
 	if r.Respond != nil {
 		list = append(list, r.Respond.Body)
 	}

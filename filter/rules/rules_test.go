@@ -17,6 +17,8 @@ import (
 
 	"github.com/edge-proxy/edge"
 	configured "github.com/edge-proxy/edge/config/rules"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
@@ -419,6 +421,55 @@ func TestRules_log(t *testing.T) {
 	}
 }
 
+// A limit counts by its key, which may name a group and a text of its rule. What is beyond it ends the rules.
+func TestRules_limit(t *testing.T) {
+	list := func(prefix string) []rules.Rule {
+		return []rules.Rule{
+			{Name: "tenants", When: when(`path ~ "^/` + prefix + `/t/([^/]+)"`), Set: one("who", "{header.x-a}"),
+				Tag: "asked", RequestFields: one("X-B", "{match.1}"), Limit: &ratelimit.Config{
+					Key: text("{match.1} {local.who}"), Rate: filter.Rate{Count: 2, Per: time.Hour}, Fields: "draft"}},
+			{When: when(`has(query.late)`), Limit: &ratelimit.Config{Mode: "log", Fields: "off",
+				Rate: filter.Rate{Count: 1, Per: time.Hour}}},
+			{AnswerFields: oneLate("X-After-"+prefix, "{status}")},
+		}
+	}
+	r := newRig(t, list("all"), list("route"))
+	for _, prefix := range []string{"/all", "/route"} {
+		for name, c := range clients(t) {
+			for i, one := range []struct {
+				target, who, want, left string
+			}{
+				{"/t/a", "1", "200", "1"}, {"/t/a", "1", "200", "0"}, {"/t/a", "1", "429", "0"},
+				{"/t/b", "1", "200", "1"}, {"/t/a", "2", "200", "1"}, {"/t/a?late", "1", "429", "0"},
+				{"/other?late", "1", "200", ""}, {"/other?late", "1", "200", ""},
+			} {
+				ask := asked{target: prefix + one.target, fields: []string{host, "X-A: " + name + one.who}}
+				resp, body := ask.do(t, c, r.url)
+				got, left := fmt.Sprint(resp.StatusCode), resp.Header.Get("RateLimit")
+				if _, rest, ok := strings.Cut(left, ";r="); ok {
+					left, _, _ = strings.Cut(rest, ";")
+				}
+				if got != one.want || left != one.left {
+					t.Errorf("%s %s %d: %s, %q are left, want %+v", name, ask.target, i, got, left, one)
+				}
+				if after := resp.Header.Get("Retry-After"); (after != "") != (one.want == "429") {
+					t.Errorf("%s %s %d: Retry-After is %q", name, ask.target, i, after)
+				}
+				if one.want == "200" && strings.HasPrefix(one.target, "/t/") != strings.Contains(body, "X-B: ") {
+					t.Errorf("%s %s %d: the rule does not go on: %s", name, ask.target, i, body)
+				}
+				if out := resp.Header.Get("X-After-" + prefix[1:]); (out == "") != (one.want == "429") {
+					t.Errorf("%s %s %d: the rules after it: %q", name, ask.target, i, out)
+				}
+			}
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		got := r.log.String()
+		return strings.Count(got, `"rule":"tenants"`) == 8 && strings.Count(got, `"reason":"edge:rate_limit"`) == 8
+	}, "the log does not name the rule")
+}
+
 // A client that leaves gives back its place in the tarpit, and so does a server that ends.
 func TestRules_tarpitEnds(t *testing.T) {
 	r := newRig(t, []rules.Rule{{Tarpit: time.Hour}}, nil)
@@ -505,6 +556,9 @@ func TestNew_refuses(t *testing.T) {
 		`field "a b": no name`:   {AnswerFields: oneLate("a b", "1")},
 		`field "Connection"`:     {AnswerFields: oneLate("Connection", "x")},
 		"a tag is":               {Tag: "a b"},
+		"rate: it is required":   {Limit: &ratelimit.Config{}},
+		"holds requests back":    {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}, Mode: "delay"}},
+		"answers itself":         {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}}, Deny: 403},
 		"a time is":              {Timeout: -1, Tag: "a"},
 		"a path begins":          {Rewrite: text("a")},
 		`a path has no "#"`:      {Rewrite: text("/a#b")},

@@ -49,6 +49,7 @@ var floors = [][]string{
 	{"filter"},
 	{"filter/delay"},
 	{"filter/access", "filter/fault", "filter/maintenance", "filter/ratelimit", "filter/requestlimits"},
+	{"filter/rules"},
 	{"filter/all"},
 	{"."},
 	{"internal/warm", "internal/filterrig"},
