@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
@@ -20,26 +21,14 @@ func (x *Exchange) fail(f *Error) {
 		return
 	}
 	f = answerable(f)
-	switch f {
-	case Overload, NoDescriptors:
-		x.local.stats.Shed++
-	case MaxRequests:
-		x.local.stats.ShedRequests++
-	case ConcurrencyLimit:
-		x.local.stats.ShedAdaptive++
-	case MaxPending:
-		x.local.stats.ShedPending++
-	case BodyTooLarge:
-		x.local.stats.TooLarge++
-	case LoopDetected:
-		x.local.stats.Loops++
-	}
 	x.fault = f
 	v := RespondPage(f.Status)
 	if list := x.filters().onError; len(list) > 0 {
 		e := failing(x, f)
-		own := ask(x, list, e)
+		own, resent := askAboutFailure(x, list, f, e)
 		switch {
+		case resent:
+			return
 		case own.final():
 			v = own
 		case own.kind != next:
@@ -50,7 +39,68 @@ func (x *Exchange) fail(f *Error) {
 		}
 		*e = Error{}
 	}
+	x.local.countFailure(f)
 	x.ownAnswer(v)
+}
+
+// countFailure counts f, which is answered.
+func (l *local) countFailure(f *Error) {
+	switch f {
+	case Overload, NoDescriptors:
+		l.stats.Shed++
+	case MaxRequests:
+		l.stats.ShedRequests++
+	case ConcurrencyLimit:
+		l.stats.ShedAdaptive++
+	case MaxPending:
+		l.stats.ShedPending++
+	case BodyTooLarge:
+		l.stats.TooLarge++
+	case LoopDetected:
+		l.stats.Loops++
+	}
+}
+
+// askAboutFailure gives the filters of list the failure f, as e, until one of them answers it, or has the request sent
+// once more: then the exchange goes on. A Resend that cannot be is Next.
+func askAboutFailure(x *Exchange, list []named[onFailure], f, e *Error) (v Verdict, resent bool) {
+	for {
+		if v, list = ask(x, list, e); v.kind != resend {
+			return v, false
+		}
+		if resendAfter(x, f) {
+			return v, true
+		}
+	}
+}
+
+// resendAfter makes another attempt after the failure f, since a filter wants one: where SetDestination leads by now,
+// or at another backend of the upstream, whatever its conditions are. It reports false, and leaves x to be answered,
+// where the request cannot be sent once more, or may not.
+func resendAfter(x *Exchange, f *Error) bool {
+	a := &x.try
+	switch {
+	case x.step != stepForward, a.stream != nil, a.up == nil && x.attempts == 0: // it was not sent, or is still
+		return false
+	case x.aside&hedging != 0 && x.hedge.state != hedgeArmed:
+		return false
+	case x.interims > 0 || x.toUp.begun() && x.toUp.keep == 0:
+		return false
+	case f.Retry == RetryNever, f.Retry == RetryIdempotent && !(x.Request.Verb.Idempotent() && x.toUp.ended):
+		return false
+	}
+	if d, _ := x.lead().to.(*toUpstream); x.rechosen && (d == nil || d != a.up) {
+		if !a.turnAway(x) {
+			return false
+		}
+		x.retries, x.refusals = 0, 0
+	} else if a.up == nil || a.backend == nil || int(x.retries) >= a.up.upstream.Retries() ||
+		!a.another(x, meter.AfterFilter, 0, false) {
+		return false
+	}
+	x.fault, x.detail = nil, ""
+	reopen(x)
+	return true
 }
 
 // answerable returns f, with the status of Internal where a Destination has made it with one that is no failure's.
@@ -98,21 +148,21 @@ func (x *Exchange) Failure() *Error {
 	return &e
 }
 
-// ask gives the filters of list a failure, until one of them has another verdict than Next.
-func ask(x *Exchange, list []named[onFailure], e *Error) (v Verdict) {
+// ask gives the filters of list a failure, until one of them has another verdict than Next. rest are those after it.
+func ask(x *Exchange, list []named[onFailure], e *Error) (v Verdict, rest []named[onFailure]) {
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
 			caught(x, p, list[i].name)
-			v = broken
+			v, rest = broken, nil
 		}
 	}()
 	for ; i < len(list); i++ {
 		if v = list[i].run(x, e); v.kind != next {
-			return v
+			return v, list[i+1:]
 		}
 	}
-	return Next
+	return Next, nil
 }
 
 // respond answers in place of the backend: the verdict of a filter, or of a destination.

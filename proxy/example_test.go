@@ -28,6 +28,19 @@ func ExampleToOptions() {
 	}
 }
 
+// A request that a backend has not processed, or that may be repeated, goes to a standby by a filter.
+func ExampleResend() {
+	_ = func(standby proxy.Destination) *proxy.Filter {
+		return &proxy.Filter{Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			if e.From != proxy.SideBackend || proxy.Times(x).Total > time.Second {
+				return proxy.Next
+			}
+			x.SetDestination(standby) // without it: another backend of the same upstream
+			return proxy.Resend
+		}}
+	}
+}
+
 func Example() {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "hello from", r.URL.Path)

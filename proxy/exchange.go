@@ -229,8 +229,8 @@ func (x *Exchange) lead() *lead {
 }
 
 // SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
-// of the phases BeforeRoute and Request, and for ConnectFailed: after it d is tried instead of another backend, with
-// attempts of its own, up to 8 times. A body that is partly sent cannot go elsewhere.
+// of the phases BeforeRoute and Request, for ConnectFailed: after it d is tried instead of another backend, with
+// attempts of its own, up to 8 times; and for Error before Resend. A body that is partly sent cannot go elsewhere.
 func (x *Exchange) SetDestination(d Destination) { x.chosen, x.rechosen = leadTo(d), true }
 
 // Timeouts are times that an exchange has. 0: as its route or its upstream says.

@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/observe"
 )
 
-// Verdict is what a filter decides: Next, Respond, Fail or Park. One of Respond is also what a Destination that answers
-// by itself returns as its error.
+// Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. One of Respond is also what a Destination that
+// answers by itself returns as its error.
 // Immutable.
 type Verdict struct {
 	kind        verdictKind
@@ -29,6 +29,7 @@ const (
 	respond
 	park
 	fail
+	resend
 	panicked
 )
 
@@ -39,6 +40,11 @@ var broken = Verdict{kind: panicked}
 var (
 	Next = Verdict{kind: next} // go on
 	Park = Verdict{kind: park} // wait for Ref.Resume, or for the client's end, whichever comes first
+	// Resend is for Filter.Error alone: the request is sent once more, to another backend of its upstream if there is
+	// one, or to where SetDestination has led it. It is Next where that may not be: the request may have been processed
+	// (Error.Retry says so) and its method is not idempotent, a part of its body is lost, the client was sent an
+	// interim answer, or the attempts or the budget of the upstream are used up.
+	Resend = Verdict{kind: resend}
 )
 
 // Respond answers with status and body instead of going on. The body is sent as it is given, as plain text unless Type
@@ -115,9 +121,10 @@ type Filter struct {
 	ResponseBody func(x *Exchange, in []byte, end bool) Verdict
 	// Trailers may change the trailer fields of an answer.
 	Trailers func(x *Exchange, h *message.Head)
-	// Error runs once for a failure that the proxy is about to answer. Next leaves it to the next filter and then to
-	// the proxy's page, Respond answers instead. e is borrowed until return, and of this exchange alone: its Status
-	// (400 to 599), Text and Token may be changed, for the filters after this one and the page. Logs keep its Reason.
+	// Error runs for a failure that the proxy is about to answer. Next leaves it to the next filter and then to the
+	// proxy's page, Respond answers instead, and Resend makes another attempt, after which Error may run again. e is
+	// borrowed until return, and of this exchange alone: its Status (400 to 599), Text and Token may be changed, for
+	// the filters after this one and the page. Logs keep its Reason.
 	Error func(x *Exchange, e *Error) Verdict
 	// Log runs last, when all is known, whether there is an access log or not. r is borrowed until return; what is
 	// changed in it, access logs get changed.

@@ -273,6 +273,33 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 }
 
+// Durations are the parts of the time that an exchange took. 0: there was no such part, as with a connection that
+// stood.
+type Durations struct {
+	Queue     time.Duration // it waited for a place at a backend, or for a connection of a limited number
+	DNS       time.Duration // it waited until the name of its destination was looked up
+	Connect   time.Duration // its connections were established, handshakes included
+	TLS       time.Duration // the handshakes of these
+	FirstByte time.Duration // from its last connection to the head of the answer
+	Body      time.Duration // from there to the end
+	Total     time.Duration // from the head of the request to the end
+}
+
+// Times returns the parts of the time of x until now: in Filter.Log, those that the access log has. Queue, Connect and
+// TLS are the sums of all attempts. On a worker it is as late as when that began.
+func Times(x *Exchange) (d Durations) {
+	a, end := &x.try, x.started+int64((*subject)(x).Duration())
+	d.Queue, d.Connect, d.TLS = time.Duration(x.waited), time.Duration(x.dialled), time.Duration(x.secured)
+	if x.past != nil {
+		d.DNS = time.Duration(x.past.lookup)
+	}
+	if a.firstByte > 0 {
+		d.FirstByte, d.Body = time.Duration(a.firstByte-a.connected), time.Duration(end-a.firstByte)
+	}
+	d.Total = time.Duration(end - x.started)
+	return d
+}
+
 // logTLS fills in what is known of a secured connection.
 func logTLS(r *observe.Record, d *tlsconn.Digest) {
 	r.TLSVersion, r.TLSGroup, r.SNI, r.ClientCert = d.VersionName(), d.GroupName(), d.ServerName, ""
@@ -357,7 +384,7 @@ func (a *attempt) note(x *Exchange, f *Error, status int) {
 
 // LookedUp notes for how long x waited until the name of its destination was looked up. On the reactor of x.
 func LookedUp(x *Exchange, d time.Duration) {
-	if x.local.rings == nil || d <= 0 {
+	if d <= 0 {
 		return
 	}
 	if x.past == nil {

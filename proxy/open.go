@@ -137,7 +137,7 @@ func answeredInstead(x *Exchange) bool {
 	if len(list) == 0 {
 		return false
 	}
-	v := ask(x, list, failing(x, x.try.fault))
+	v, _ := ask(x, list, failing(x, x.try.fault))
 	if v.kind != next {
 		x.respond(v)
 	}

@@ -83,6 +83,8 @@ func (x *Exchange) judge(v Verdict) {
 		x.charge()
 	case respond, fail:
 		x.respond(v)
+	case resend: // nothing has failed
+		x.fail(FilterFailed)
 	case panicked:
 		x.fail(Internal)
 	}

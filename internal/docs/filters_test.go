@@ -87,6 +87,25 @@ var changing = &proxy.Filter{
 	},
 }
 
+// onStandby has what a backend fails at sent to another destination, and logs what failed nevertheless.
+func onStandby(standby proxy.Destination) *proxy.Filter {
+	return &proxy.Filter{
+		Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
+			if e.From != proxy.SideBackend || proxy.Times(x).Total > time.Second {
+				return proxy.Next
+			}
+			x.SetDestination(standby) // without it: another backend of the same upstream
+			return proxy.Resend
+		},
+		Log: func(x *proxy.Exchange, _ *observe.Record) {
+			if e, t := x.Failure(), proxy.Times(x); e != nil {
+				slog.Warn("failed", "reason", e.Reason(), "cause", e.Cause, "queue", t.Queue, "dns", t.DNS,
+					"connect", t.Connect, "tls", t.TLS, "first_byte", t.FirstByte, "body", t.Body, "total", t.Total)
+			}
+		},
+	}
+}
+
 func slowDown(*proxy.Exchange) proxy.Verdict {
 	return proxy.Respond(429, `{"error":"slow down"}`).Type("application/json").With("Retry-After", "2")
 }

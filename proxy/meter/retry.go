@@ -12,6 +12,7 @@ const (
 	After4xx                        // the answer's status was 400 to 499
 	After5xx                        // the answer's status was 500 to 599
 	AfterGRPC                       // the call's status is a condition of a retry
+	AfterFilter                     // a filter wanted it
 	retries
 )
 

@@ -112,6 +112,7 @@ var phaseLabels = [meter.Phases]string{
 var retryLabels = [meter.Retries]string{
 	meter.AfterConnect: "connect", meter.AfterRefusedStream: "refused_stream", meter.AfterReset: "reset",
 	meter.AfterTimeout: "timeout", meter.After4xx: "4xx", meter.After5xx: "5xx", meter.AfterGRPC: "grpc",
+	meter.AfterFilter: "filter",
 }
 
 // NewTraffic makes Traffic for a proxy with that number of reactors, as c says.
