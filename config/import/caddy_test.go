@@ -209,10 +209,11 @@ func wantAll(t *testing.T, name string, p *plan.Plan, want []string) {
 func TestImport_guardsThatAreNotCarried(t *testing.T) {
 	const front = "frontend f\n mode http\n bind :8080\n default_backend d\n"
 	const backs = "backend d\n server s 127.0.0.1:1\nbackend b\n http-request deny\n server s 127.0.0.1:2\n"
-	wantAll(t, "lost rule", planOf(t, "haproxy", front+" use_backend b if { src 10.0.0.1 }\n"+backs),
-		[]string{"not carried: http-request deny (the refusal is not carried: no rule that leads to backend b is"})
+	wantAll(t, "lost rule", planOf(t, "haproxy", front+" use_backend b if { nbsrv(b) gt 1 }\n"+backs),
+		[]string{"[[rules]] deny = true", "and the backend refuses requests: all that may go there are refused"})
 	wantAll(t, "lost form", planOf(t, "haproxy", front+" use_backend %[req.hdr(x)]\n"+backs),
-		[]string{"not carried: http-request deny (the refusal is not carried"})
+		[]string{"[[rules]] deny = true", "and the backend refuses requests: all that may go there are refused",
+			"not carried: http-request deny (the refusal is not carried"})
 	wantAll(t, "no rule", planOf(t, "haproxy", front+backs),
 		[]string{"note: http-request deny (it is inside backend b, to which nothing leads"})
 	wantAll(t, "traefik", planOf(t, "traefik", `{"http": {

@@ -40,27 +40,6 @@ func (a test) and(b test) (c test, ok bool) {
 	return c, true
 }
 
-// meet returns the test that both hold, where some request does. told is false where it asks a field for two values,
-// which a request with both of them has: edge has no such test.
-func (a test) meet(b test) (c test, some, told bool) {
-	c = test{secure: max(-1, min(1, a.secure+b.secure)), below: a.below}
-	c.short = append(slices.Clone(a.short), b.short...)
-	var fits, fitsToo bool
-	c.header, fits = bothFields(a.header, b.header)
-	c.query, fitsToo = bothFields(a.query, b.query)
-	hosts := shared(a.hosts, b.hosts, func(x, y string) bool {
-		below, any := strings.CutPrefix(y, "*")
-		return x == y || any && strings.HasSuffix(x, below)
-	})
-	methods := shared(a.methods, b.methods, func(x, y string) bool { return x == y })
-	paths := shared(a.paths, b.paths, within)
-	c.hosts, c.methods, c.paths = hosts, methods, paths
-	empty := func(a, b, both []string) bool { return len(a) > 0 && len(b) > 0 && len(both) == 0 }
-	some = a.secure*b.secure >= 0 && !empty(a.hosts, b.hosts, hosts) && !empty(a.methods, b.methods, methods) &&
-		!empty(a.paths, b.paths, paths)
-	return c, some, fits && fitsToo
-}
-
 // bothFields returns the conditions of both lists. It reports false where they name one field twice: edge has no such
 // table.
 func bothFields(a, b []plan.Field) (both []plan.Field, fits bool) {
@@ -75,28 +54,6 @@ func bothFields(a, b []plan.Field) (both []plan.Field, fits bool) {
 		}
 	}
 	return both, true
-}
-
-// shared returns what is in both sets, where in reports whether all that x stands for is in y. An empty set has
-// everything.
-func shared(a, b []string, in func(x, y string) bool) (both []string) {
-	if len(a) == 0 {
-		return b
-	}
-	if len(b) == 0 {
-		return a
-	}
-	for _, x := range a {
-		for _, y := range b {
-			switch {
-			case in(x, y):
-				both = append(both, x)
-			case in(y, x):
-				both = append(both, y)
-			}
-		}
-	}
-	return both
 }
 
 // parseTest reads a criterion and its values: "path_beg /api"; ok is false where edge does not know it.
@@ -267,8 +224,16 @@ func (f *front) condition(words []string) (list []test, ok bool) {
 	return append(list, current), true
 }
 
-// readACLs reads the acl lines of a section. Several lines of one name are one acl, where their values are of one kind.
-func (f *front) readACLs(s *section) {
+// loseACLs adds the findings about acl lines.
+func (f *front) loseACLs(list []*line) {
+	for _, l := range list {
+		f.im.Lose(l.at, l.text(), "edge does not know this condition")
+	}
+}
+
+// readACLs reads the acl lines of a section, and returns those that routes do not have. Several lines of one name are
+// one acl, where their values are of one kind.
+func (f *front) readACLs(s *section) (lost []*line) {
 	bad := map[string]bool{}
 	for _, l := range s.all("acl") {
 		name := l.word(1)
@@ -293,12 +258,13 @@ func (f *front) readACLs(s *section) {
 			f.from[name] = append(f.from[name], l.at)
 		} else {
 			l.used = true
-			f.im.Lose(l.at, l.text(), "edge does not know this condition")
+			lost = append(lost, l)
 		}
 	}
 	for name := range bad {
 		delete(f.acls, name)
 	}
+	return lost
 }
 
 // fromACLs returns the lines of the acls that a condition names.

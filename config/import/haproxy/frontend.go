@@ -19,6 +19,13 @@ type front struct {
 	rules  []rule
 	plain  string   // names of its listeners
 	secure []string // likewise, those with TLS
+
+	// Of a frontend whose lines become rules.
+	when     string       // what each of them asks for
+	many     bool         // requests are told apart by their backends
+	refusing bool         // a backend refuses requests
+	skip     []*condition // requests for which a rule before has let the others of its kind out
+	changed  []string     // parts of a request that a rule has changed
 }
 
 // rule is an answer for requests for which a test holds.
@@ -46,8 +53,12 @@ func (im *importer) frontend(s *section) {
 		return
 	}
 	f.listeners()
-	f.readACLs(s)
-	closed := f.requestRules(s)
+	if f.inSequence() {
+		f.sequence()
+		return
+	}
+	f.loseACLs(f.readACLs(s))
+	f.requestRules(s)
 	for _, l := range s.all("use_backend") {
 		f.useBackend(l)
 	}
@@ -63,10 +74,6 @@ func (im *importer) frontend(s *section) {
 		last.keys = []plan.Field{{Name: "dest", Value: `"status:503"`}}
 	}
 	f.rules = append(f.rules, last)
-	f.guard()
-	if closed != nil {
-		f.rules = []rule{{keys: refused, from: []plan.Place{closed.at, at}}}
-	}
 	f.write()
 }
 

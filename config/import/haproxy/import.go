@@ -15,14 +15,15 @@ type importer struct {
 	*plan.Plan
 	sections  []*section
 	backends  map[string]*section
-	made      map[string]bool // upstreams that are written
-	missed    map[string]bool // backends of rules that are not carried; "": one of them names any
-	alone     bool            // there is one frontend
-	guarded   map[string]*guards
+	made      map[string]bool   // upstreams that are written
+	missed    map[string]bool   // backends of rules that are not carried; "": one of them names any
+	alone     bool              // there is one frontend
 	names     map[string]string // of upstreams, by those of backends
 	used      map[string]bool   // names of upstreams
 	listeners map[string]bool   // names of listeners
 	told      map[string]bool   // findings about options that many servers have
+	read      *plan.Reader
+	dir       string // where relative paths of the file begin
 }
 
 // Import reads the file at path. The error is that of reading it; all else is among the findings of the plan.
@@ -33,8 +34,9 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 		return nil, err
 	}
 	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, made: map[string]bool{},
-		missed: map[string]bool{}, guarded: map[string]*guards{}, names: map[string]string{}, used: map[string]bool{},
-		listeners: map[string]bool{}, told: map[string]bool{}}
+		missed: map[string]bool{}, names: map[string]string{}, used: map[string]bool{},
+		listeners: map[string]bool{}, told: map[string]bool{}, read: r,
+		dir: filepath.Dir(path)}
 	fronts := 0
 	for _, s := range list {
 		switch s.kind {
@@ -170,7 +172,7 @@ func (l *line) refuses() bool {
 func (im *importer) leftOver() {
 	for _, s := range im.sections {
 		inside := map[string]bool{"global": true, "defaults": true, "frontend": true, "backend": true, "listen": true}
-		if !inside[s.kind] {
+		if !inside[s.kind] && !s.head.used {
 			im.Lose(s.head.at, s.head.text(), "edge has no such section")
 		} else if s.kind == "backend" && !im.made[s.name] && !s.head.used {
 			im.Note(s.head.at, s.head.text(), "no rule that is carried leads there")

@@ -109,7 +109,9 @@ func cut(s string) (words []string) {
 		case mark != 0 && c == mark:
 			mark = 0
 		case c == '\\' && mark != '\'' && i+1 < len(s):
-			i++
+			if strings.IndexByte(` \#"'`, s[i+1]) >= 0 { // before all else it stands for itself
+				i++
+			}
 			b.WriteByte(s[i])
 			inWord = true
 		case mark != 0:

@@ -8,9 +8,8 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// requestRules translates redirect and the lines that answer or refuse, those of the defaults first. closed is one that
-// guards the section and is not known: the section stays closed.
-func (f *front) requestRules(s *section) (closed *line) {
+// requestRules translates redirect and the lines that answer, those of the defaults first.
+func (f *front) requestRules(s *section) {
 	for _, l := range s.withDefaults() {
 		words, known := l.words, l.used // by another section
 		if words[0] == "http-request" && l.word(1) == "redirect" {
@@ -29,18 +28,11 @@ func (f *front) requestRules(s *section) (closed *line) {
 			words = words[:cond]
 		}
 		var key plan.Field
-		switch verb := l.word(1); {
+		switch {
 		case words[0] == "redirect":
 			key = redirect(words)
-		case words[0] == "http-request" && (verb == "deny" || verb == "return"):
+		case words[0] == "http-request" && l.word(1) == "return":
 			key = f.status(l, words)
-		case words[0] == "http-request" && verb == "auth":
-			understood = false
-		case l.refuses():
-			key = plan.Field{Name: "dest", Value: `"status:403"`}
-			if !known && understood {
-				f.im.Lose(l.at, l.text(), "the answer is 403")
-			}
 		default:
 			continue
 		}
@@ -49,17 +41,10 @@ func (f *front) requestRules(s *section) (closed *line) {
 			for _, t := range tests {
 				f.add(l, t, "", key)
 			}
-			continue
-		}
-		why := "edge does not know it; its requests go on to the rules after it"
-		if l.guards() {
-			closed, why = l, "not available in this version: the section is closed until you guard it otherwise"
-		}
-		if !known {
-			f.im.Lose(l.at, l.text(), why)
+		} else if !known {
+			f.im.Lose(l.at, l.text(), "edge does not know it; its requests go on to the rules after it")
 		}
 	}
-	return closed
 }
 
 // withDefaults returns the lines of the defaults that hold for s, and its own ones.
@@ -68,64 +53,6 @@ func (s *section) withDefaults() []*line {
 		return s.lines
 	}
 	return slices.Concat(s.base.withDefaults(), s.lines)
-}
-
-// guards reports whether a line that refuses lets some requests through: nobody knows which, where its condition is not
-// known.
-func (l *line) guards() bool {
-	not := func(w string) bool { return strings.HasPrefix(w, "!") }
-	return l.refuses() && (l.word(1) == "auth" || l.has("unless") || slices.ContainsFunc(l.words, not))
-}
-
-// guard has a backend refuse, or answer, what its own section does: before the rules that lead there.
-func (f *front) guard() {
-	var rules []rule
-	for _, r := range f.rules {
-		if r.backend == "" || f.im.backends[r.backend] == f.s {
-			rules = append(rules, r)
-			continue
-		}
-		own, closed := f.im.guardsOf(r.backend), false
-		for _, g := range own.rules {
-			switch both, some, told := r.meet(g.test); {
-			case some && told:
-				rules = append(rules, rule{both, g.keys, append(slices.Clone(g.from), r.from...), ""})
-			case some:
-				closed = true
-				f.im.Lose(g.from[0], "the answer of backend "+r.backend, "it asks for another value of a field than a "+
-					"rule that leads there: requests of that rule are closed, since they may have both")
-			}
-		}
-		from := slices.Clone(r.from)
-		if own.closed != nil {
-			closed, from = true, append(from, own.closed.at)
-		}
-		if closed {
-			r = rule{r.test, refused, from, ""}
-		}
-		rules = append(rules, r)
-	}
-	f.rules = rules
-}
-
-var refused = []plan.Field{{Name: "dest", Value: `"status:403"`}}
-
-// guards are what a backend section answers by itself.
-type guards struct {
-	rules  []rule
-	closed *line // nil: all else goes to its servers
-}
-
-// guardsOf reads the rules of a backend section when they are asked for first.
-func (im *importer) guardsOf(name string) *guards {
-	if own := im.guarded[name]; own != nil {
-		return own
-	}
-	f := &front{im: im, s: im.backends[name], acls: map[string][]test{}, from: map[string][]plan.Place{}}
-	f.readACLs(f.s)
-	closed := f.requestRules(f.s)
-	im.guarded[name] = &guards{f.rules, closed}
-	return im.guarded[name]
 }
 
 // only reports whether a test asks for TLS and for nothing else.
@@ -199,6 +126,19 @@ func facts() *strings.Replacer {
 		"%[uuid()]", "{request_id}")
 }
 
+var formatted = plan.Expr(`%\[([^\]]+)\]`)
+
+// values returns a format as a template, as far as edge knows the parts of requests in it.
+func (f *front) values(format string) string {
+	return formatted.Regexp().ReplaceAllStringFunc(format, func(m string) string {
+		s, match, ok := f.sampleOf(m[2 : len(m)-1])
+		if !ok || match != "" {
+			return m
+		}
+		return "{" + s.holds + "}"
+	})
+}
+
 // fields writes what http-request and http-response lines do with fields and paths of proxied requests.
 func (f *front) fields(b *plan.Block, r rule) {
 	if r.backend == "" {
@@ -234,7 +174,7 @@ func (f *front) fields(b *plan.Block, r rule) {
 
 // field adds what one line does with a field.
 func (f *front) field(l *line, list *[]plan.Field) {
-	name, value := l.word(2), facts().Replace(l.word(3))
+	name, value := l.word(2), f.values(facts().Replace(l.word(3)))
 	switch l.word(1) {
 	case "set-header", "add-header":
 	case "del-header":

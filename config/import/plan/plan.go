@@ -210,6 +210,12 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 			continue
 		}
 		kept = append(kept, b)
+		if b.header == "[[rules]]" {
+			if !p.endRule(b, func(i int) string { return refused[line{b, i}] }) {
+				kept = kept[:len(kept)-1]
+			}
+			continue
+		}
 		if at := b.barred(func(i int) bool { return refused[line{b, i}] != "" }); at >= 0 {
 			p.shut(b, at, refused[line{b, at}])
 			continue
@@ -229,6 +235,26 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 		b.keys = keys
 	}
 	p.blocks = kept
+}
+
+// endRule has a rule that does something about where requests go refuse them all, where one of its keys is wrong: why
+// says so. It reports whether the rule stays.
+func (p *Plan) endRule(b *Block, why func(i int) string) (stays bool) {
+	var when []key
+	wrong, guards := false, false
+	for i, k := range b.keys {
+		if why(i) != "" {
+			wrong = true
+			p.Lose(k.at, k.name+" = "+k.value, "edge says: "+why(i))
+		} else if k.name == "when" {
+			when = append(when, k)
+		}
+		guards = guards || slices.Contains([]string{"deny", "drop", "filters", "set", "dest"}, k.name)
+	}
+	if wrong && guards {
+		b.keys = append(when, key{name: "deny", value: "true"})
+	}
+	return !wrong || guards
 }
 
 // barred returns which key of a route that refuses requests is wrong; -1: none.
@@ -317,7 +343,7 @@ func (p *Plan) inOrder() []*Block {
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
 var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[upstream",
-	"[[routes]]", ""}
+	"[[rules]]", "[[routes]]", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {

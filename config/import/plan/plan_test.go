@@ -82,3 +82,37 @@ func TestText_closesRoutesWhoseConditionIsRefused(t *testing.T) {
 		t.Errorf("%s\n%v", text, p.Findings())
 	}
 }
+
+// What refuses requests and is refused by edge leaves nothing open: a rule refuses all, a route without its filter too.
+func TestPlan_closesWhatIsWrong(t *testing.T) {
+	p := &plan.Plan{Program: "nginx", File: "f"}
+	at := plan.Place{File: "f", Line: 7}
+	p.Add("[[listeners]]", at).Set("listen", `":8080"`, at)
+	wrong := p.Add("[[rules]]", at)
+	wrong.Set("when", `"path =="`, at)
+	wrong.Set("deny", `true`, at)
+	status := p.Add("[[rules]]", at)
+	status.Set("when", `"path == '/a'"`, at)
+	status.Set("deny", `99`, at)
+	field := p.Add("[[rules]]", at)
+	field.Set("when", `"path == '/b'"`, at)
+	field.Set("headers.request", `{ "no name" = "x" }`, at)
+	p.Add("[filters.f]", at).Set("type", `"none such"`, at)
+	guarded := p.Add("[[routes]]", at)
+	guarded.Set("path", `"/g"`, at)
+	guarded.Set("when", `"method == 'GET'"`, at)
+	guarded.Set("dest", `"http://127.0.0.1:3000"`, at)
+	guarded.Set("filters", `["f"]`, at)
+	text := string(p.Text(plan.TextOnly))
+	if got := strings.Count(text, "deny = true"); got != 2 || strings.Contains(text, "path ==\"") ||
+		strings.Contains(text, "/b") || !strings.Contains(text, "when = \"path == '/a'\"") {
+		t.Errorf("%d rules refuse all:\n%s", got, text)
+	}
+	if strings.Contains(text, "filters") || strings.Contains(text, "3000") ||
+		!strings.Contains(text, "when = \"method == 'GET'\"\ndest = \"status:403\"") {
+		t.Errorf("%s", text)
+	}
+	if p.Losses() < 5 {
+		t.Errorf("%d losses: %v", p.Losses(), p.Findings())
+	}
+}

@@ -1,0 +1,201 @@
+package importer_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// What HAProxy refuses, edge does not let through with the configuration that is imported, whatever the file says.
+//
+// Each seed is a frontend of a file that both programs serve. EDGE_SOAK=1 tries more files, EDGE_SEED=N others.
+func TestHAProxy_nothingThatIsRefusedIsLetThrough(t *testing.T) {
+	binary := haproxy(t)
+	seed, files := uint64(1), 1
+	if os.Getenv("EDGE_SOAK") != "" {
+		files = 100
+	}
+	if text := os.Getenv("EDGE_SEED"); text != "" {
+		if _, err := fmt.Sscan(text, &seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backend := echo(t, false)
+	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := tally{}
+	for range files {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "addresses"), []byte("# some\n127.0.0.2\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		theirs, ours := proxyHead+string(hash)+"\n", proxyHead+string(hash)+"\n"
+		var fronts []*askedFront
+		for range 12 {
+			f := &askedFront{seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), theirs: freePort(t), ours: freePort(t)}
+			f.write(backend, dir)
+			theirs += strings.ReplaceAll(f.text, "PORT", f.theirs)
+			ours += strings.ReplaceAll(f.text, "PORT", f.ours)
+			fronts = append(fronts, f)
+			seed++
+		}
+		path := filepath.Join(dir, "there.cfg")
+		if err := os.WriteFile(path, []byte(theirs), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-db", "-f", path}})
+		(&dialect{program: "haproxy"}).startEdge(t, dir, ours)
+		for _, f := range fronts {
+			f.compare(t, &total)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%+v", total)
+	if total.refused < 100 || total.through < 100 || total.closed > total.through {
+		t.Errorf("too few requests are refused by HAProxy, or let through by both: %+v", total)
+	}
+}
+
+const proxyHead = `defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  timeout tarpit 2ms
+userlist staff
+  user u password `
+
+// askedFront is a frontend of HAProxy with its backends, made from a seed.
+type askedFront struct {
+	seed         uint64
+	rand         *rand.Rand
+	text         string
+	theirs, ours string
+}
+
+func (f *askedFront) one(of ...string) string { return of[f.rand.IntN(len(of))] }
+
+func (f *askedFront) write(backend, dir string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "frontend f%d\n  bind 127.0.0.1:PORT\n", f.seed)
+	for i := range 3 {
+		for range 1 + f.rand.IntN(2) {
+			fmt.Fprintf(&b, "  acl a%d %s\n", i, f.criterion())
+		}
+	}
+	if f.rand.IntN(4) == 0 {
+		fmt.Fprintf(&b, "  tcp-request content %s %s\n", f.one("reject", "reject", "accept"), f.condition())
+	}
+	for range f.rand.IntN(4) {
+		b.WriteString("  " + f.rule() + "\n")
+	}
+	for range f.rand.IntN(3) {
+		fmt.Fprintf(&b, "  use_backend b%d-%d %s\n", f.seed, f.rand.IntN(2), f.condition())
+	}
+	fmt.Fprintf(&b, "  default_backend b%d-0\n", f.seed)
+	for i := range 2 {
+		fmt.Fprintf(&b, "backend b%d-%d\n", f.seed, i)
+		for n := range 3 {
+			fmt.Fprintf(&b, "  acl a%d %s\n", n, f.criterion())
+		}
+		for range f.rand.IntN(3) {
+			b.WriteString("  " + f.rule() + "\n")
+		}
+		fmt.Fprintf(&b, "  server s %s\n", backend)
+	}
+	f.text = strings.ReplaceAll(b.String(), "FILE", dir+"/addresses")
+}
+
+// rule returns a line about requests.
+func (f *askedFront) rule() string {
+	return "http-request " + f.one("deny", "deny", "deny", "deny deny_status 404", "tarpit", "reject", "allow",
+		"return status 204", "return status 403", "redirect location /elsewhere", "set-header X-Set yes",
+		"replace-path ^/a/(.*) /b/\\1", "replace-path ^/ax /b.php", "auth realm R") + " " + f.condition()
+}
+
+// condition returns what a line asks.
+func (f *askedFront) condition() string {
+	text := f.one("if", "if", "unless")
+	for i := range 1 + f.rand.IntN(3) {
+		if i > 0 {
+			text += f.one("", "", " or", " ||")
+		}
+		text += " " + f.one("", "", "!")
+		if f.rand.IntN(2) == 0 {
+			text += f.one("a0", "a1", "a2", "METH_GET", "LOCALHOST", "METH_POST")
+		} else {
+			text += "{ " + f.criterion() + " }"
+		}
+	}
+	return text
+}
+
+// criterion returns a fetch with its values.
+func (f *askedFront) criterion() string {
+	return f.one("path /a /a/x", "path -i /A/X", "path_beg /a", "path_beg /a/ /c/", "path_beg -i /A",
+		"path_end .php", "path_end -i .php", "path_sub x", "path_dir img", "path_reg ^/[ab]", `path_reg \.php$`,
+		"path -m reg -i ^/A/", "path,lower /a/x", "path_len gt 3", "query q=1", "url_sub q=1", "url_param(q) 1",
+		"url_param(q) -m found", "hdr(X) yes", "hdr(X) -m sub es", "hdr(X) -m beg y", "hdr(X) -i YES",
+		"hdr(X) -m found", "hdr_reg(X) ^(yes|no)$", "req.fhdr(X) yes", "req.fhdr(X) -m end yes", "hdr(host) h.test",
+		"hdr(host) -i h.test", "hdr_end(host) -i .h.test", "hdr_dom(host) -i www", "hdr_beg(host) www.",
+		"hdr_reg(host) -i ^www", "req.hdr(host),field(1,:),lower h.test", "hdr_val(X-N) gt 3", "src 127.0.0.2",
+		"src 127.0.0.0/24", "src -f FILE", "method GET", "method POST PUT", "cook(c) 1", "cook(c) -m found", "ssl_fc",
+		"http_auth(staff)", "always_true", "rand(2) gt 5", "rand(2) lt 5")
+}
+
+// compare asks both programs the same.
+func (f *askedFront) compare(t *testing.T, total *tally) {
+	there, here := clientOf(t, f.theirs), clientOf(t, f.ours)
+	wrong := false
+	for _, path := range []string{"/", "/a", "/a/x", "/ax", "/A/x", "/b.php", "/a/b.PHP", "/%61/x", "/c/img/x", "/img",
+		"/c/", "/x%2ephp"} {
+		for range 4 {
+			r := &request{method: f.one("GET", "GET", "POST", "PUT", "HEAD"), header: http.Header{},
+				path: path + f.one("", "", "?q=1", "?q=2", "?q=2&q=1"),
+				host: f.one("h.test", "h.test", "H.Test", "www.h.test", "h.test:8080", "x.test"),
+				from: f.one("", "", "127.0.0.2", "127.0.1.1")}
+			f.fields(r)
+			a, b := there(r), here(r)
+			refused, through := a < 200 || a >= 400 && a <= 500, b == 200 // other answers are those of the file
+			switch {
+			case refused && through:
+				t.Errorf("seed %d: %s %s%s %v from %s: %d there, %d here", f.seed, r.method, r.host, r.path, r.header,
+					r.from, a, b)
+				wrong = true
+			case refused:
+				total.refused++
+			case through && a < 400:
+				total.through++
+			case a < 400:
+				total.closed++
+			}
+		}
+	}
+	if wrong {
+		t.Log(f.text)
+	}
+}
+
+// fields gives a request some of the fields that criteria look at.
+func (f *askedFront) fields(r *request) {
+	for _, field := range []struct{ name, value string }{
+		{"X", f.one("", "", "yes", "no", "a, yes", "YES")}, {"X-N", f.one("", "", "3", "4", "x")},
+		{"Cookie", f.one("", "", "c=1", "c=2; d=1")}, {"Authorization", f.one("", "Basic dTpw", "Basic dTp4")},
+	} {
+		if field.value != "" {
+			r.header.Set(field.name, field.value)
+		}
+	}
+}
