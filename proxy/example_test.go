@@ -41,6 +41,42 @@ func ExampleResend() {
 	}
 }
 
+// token is what an authentication filter keeps of a token that it has verified.
+type token struct {
+	sub    []byte
+	groups [][]byte
+}
+
+// Claim is asked for auth.claim.sub, auth.claim.groups and whatever else a text names.
+func (t *token) Claim(name string, dst [][]byte) [][]byte {
+	switch name {
+	case "sub":
+		return append(dst, t.sub)
+	case "groups":
+		return append(dst, t.groups...)
+	}
+	return dst
+}
+
+var tokens = proxy.NewLocal[token]()
+
+// A filter that makes sure of users tells texts of the configuration what it knows of them.
+func ExampleSetClaims() {
+	verify := func(bearer string, t *token) bool {
+		t.sub, t.groups = []byte("alice"), [][]byte{[]byte("dev"), []byte("ops")}
+		return bearer != ""
+	}
+	_ = &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		t := tokens.Of(x)
+		if !verify(x.Request.Get("Authorization"), t) {
+			return proxy.Respond(401, "Who are you?\n")
+		}
+		proxy.SetUser(x, string(t.sub))
+		proxy.SetClaims(x, t)
+		return proxy.Next
+	}}
+}
+
 func Example() {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "hello from", r.URL.Path)

@@ -223,13 +223,24 @@ func TestRoute_without(t *testing.T) {
 	}
 }
 
+// claimsOf are claims that are written out.
+type claimsOf map[string][]string
+
+func (c claimsOf) Claim(name string, dst [][]byte) [][]byte {
+	for _, value := range c[name] {
+		dst = append(dst, []byte(value))
+	}
+	return dst
+}
+
 // Texts and the user stay with an exchange, on a worker too, and go with it.
 func TestSetText(t *testing.T) {
 	set := &proxy.Filter{Blocking: proxy.PhaseRequest, Request: func(x *proxy.Exchange) proxy.Verdict {
-		if v := proxy.View(x); whenOf(t, `has(local.tier) or has(auth.user)`).Holds(v) {
+		if v := proxy.View(x); whenOf(t, `has(local.tier) or has(auth.user) or has(auth.claim.sub)`).Holds(v) {
 			t.Error("texts of another exchange")
 		}
 		proxy.SetUser(x, "ann")
+		proxy.SetClaims(x, claimsOf{"sub": {"ann@x.org"}, "aud": {"a", "b"}})
 		for i := range proxy.TextsMax {
 			proxy.SetText(x, fmt.Sprint("n", i), []byte("v"))
 		}
@@ -238,10 +249,11 @@ func TestSetText(t *testing.T) {
 		}
 		return proxy.Next
 	}}
-	text := "{auth.user} {local.n0} {local.n1} {local.tier ?? \"-\"} {request.id == request_id}"
+	text := "{auth.user} {local.n0} {local.n1} {local.tier ?? \"-\"} {request.id == request_id} " +
+		"{auth.claim.sub} {auth.claim.aud} {auth.claim.aud == \"b\"} {has(auth.claim.exp)}"
 	r := filterRig(t, set, says(t, "X-Says", text))
 	for range 3 {
-		if resp, _ := r.post(t, "/", ""); resp.Header.Get("X-Says") != "ann gold v - true" {
+		if resp, _ := r.post(t, "/", ""); resp.Header.Get("X-Says") != "ann gold v - true ann@x.org a, b true false" {
 			t.Error(resp.Header)
 		}
 	}

@@ -66,6 +66,9 @@ var made = []lang.Variable{
 	{Name: "local", Kind: lang.Text, Phases: afterHead, Example: `local.tier == "gold"`,
 		Doc: "`local.X` is the text that a rule has set under that name.", Named: local},
 	bytes("auth.user", afterHead, "The user that a filter has made sure of.", `has(auth.user)`, Subject.User),
+	{Name: "auth.claim", Kind: lang.Text, Phases: afterHead, Example: `auth.claim.groups == "admin"`,
+		Doc: "`auth.claim.X` is a claim of that user, given by authentication filters: `sub` of a token, its " +
+			"`groups`. There may be several values of a name; missing where no filter gave any.", NamedTexts: claim},
 }
 
 // answer are the variables that are known when there is an answer.
@@ -155,6 +158,16 @@ func names(x *lang.X, dst [][]byte) [][]byte {
 // local returns the variable of a text that rules set.
 func local(name string) (lang.TextFunc, error) {
 	return of(func(_ *lang.X, s Subject) []byte { return s.Text(name) }), nil
+}
+
+// claim returns the variable of a claim.
+func claim(name string) (lang.TextsFunc, error) {
+	return func(x *lang.X, dst [][]byte) [][]byte {
+		if s, ok := x.Subject.(Subject); ok {
+			return s.Claim(name, dst)
+		}
+		return dst
+	}, nil
 }
 
 // lower makes letters of ASCII lower case, in place.

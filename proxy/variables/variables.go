@@ -28,6 +28,10 @@ type Subject interface {
 	Rest(path []byte) []byte    // what a path has beyond that of the route
 	User() []byte               // nil: nobody
 	Text(name string) []byte    // that a rule has set; nil: none has
+
+	// Claim appends the values of what authentication filters have set.
+	Claim(name string, dst [][]byte) [][]byte
+
 	Attempts() int              // backends or connections that were tried
 	Status() int                // of the answer; 0: there is none
 	Upstream() Upstream         // nothing, where no backend was asked

@@ -36,6 +36,12 @@ func (v *visit) Text(name string) []byte {
 	}
 	return nil
 }
+func (v *visit) Claim(name string, dst [][]byte) [][]byte {
+	if name == "groups" {
+		dst = append(dst, []byte("dev"), []byte("ops"))
+	}
+	return dst
+}
 func (v *visit) Attempts() int { return 2 }
 func (v *visit) Status() int   { return 502 }
 func (v *visit) Upstream() variables.Upstream {
@@ -98,6 +104,8 @@ func TestScope_values(t *testing.T) {
 		{"{has(sni)} {has(tls.sni)}", &tlsconn.Digest{ServerName: "a\r\nX-Admin: 1"}, "false false"},
 		{"{client_cert_verified} {cert.verified} {has(cert.subject)}", &tlsconn.Digest{Verified: true},
 			"true true false"},
+		{"{auth.claim.groups} {auth.claim.groups == \"ops\"} {auth.claim[\"a.b\"] ?? \"none\"}", nil,
+			"dev, ops true none"},
 		{"{status} {attempts} {duration > 2s} {upstream.time == 1s} {has(upstream.status)}", nil,
 			"502 2 true true false"},
 		{"{error.source}:{error.kind} {bytes.in == 5m} {bytes.out} {answer.source} {upstream.addr}", nil,
