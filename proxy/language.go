@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/message"
@@ -74,6 +75,8 @@ type evaluation struct {
 	path  []byte // of a request that has no route
 	text  []byte // of a field
 
+	counted Language // that a worker has counted when it gave this back; guarded by idleEvaluations.mu
+
 	found matchOf // of the search for a route
 }
 
@@ -95,6 +98,25 @@ func evaluationOf(x *Exchange) *evaluation {
 	}
 	l.language.state.Now = l.now()
 	return l.language
+}
+
+// Language are counters of the evaluations of conditions and templates.
+type Language struct {
+	Cut      uint64      // see lang.State.Cut
+	Patterns regex.Stats // of regular expressions
+}
+
+// stats returns the counters of e.
+func (e *evaluation) stats() Language { return Language{e.state.Cut(), e.state.Patterns.Stats()} }
+
+// WorkerLanguage returns the counters of evaluations by workers, which no reactor has. Safe for any goroutine.
+func (p *Proxy) WorkerLanguage() (sum Language) {
+	p.idle.mu.Lock()
+	defer p.idle.mu.Unlock()
+	for _, e := range p.idle.all {
+		tally.Add(&sum, &e.counted)
+	}
+	return sum
 }
 
 func newEvaluation(p *Proxy, seed uint64) *evaluation {
@@ -356,6 +378,7 @@ func (x *subject) Source() string {
 type idleEvaluations struct {
 	mu   sync.Mutex
 	list []*evaluation
+	all  []*evaluation // those in use too
 }
 
 // evaluation returns that of the worker that owns the exchange which came from o.
@@ -375,7 +398,9 @@ func (i *idleEvaluations) take(p *Proxy) *evaluation {
 		i.list = i.list[:n-1]
 		return e
 	}
-	return newEvaluation(p, p.local[0].ids[0]^uint64(time.Now().UnixNano()))
+	e := newEvaluation(p, p.local[0].ids[0]^uint64(time.Now().UnixNano()))
+	i.all = append(i.all, e)
+	return e
 }
 
 // giveBack takes the evaluation of a worker that is done with its exchange; nil: it had none.
@@ -384,7 +409,9 @@ func (i *idleEvaluations) giveBack(e *evaluation) {
 		return
 	}
 	e.view, e.head = lang.X{}, message.Head{}
+	counted := e.stats()
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	e.counted = counted
 	i.list = append(i.list, e)
 }

@@ -259,6 +259,27 @@ func TestSetText(t *testing.T) {
 	}
 }
 
+// Texts that are cut are counted, on reactors and on workers.
+func TestStats_language(t *testing.T) {
+	long, err := scopeOf(t).Template(`{replace(header.x-long, "a", "`+strings.Repeat("0", 200)+`")}`, lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := func(x *proxy.Exchange) proxy.Verdict {
+		long.Append(nil, proxy.View(x))
+		return proxy.Next
+	}
+	r := filterRig(t, &proxy.Filter{Request: cut}, &proxy.Filter{Request: cut, Blocking: proxy.PhaseRequest})
+	for range 2 {
+		r.get(t, "/own", "X-Long", strings.Repeat("a", 1000))
+	}
+	if n := r.stats().Language.Cut; n != 2 {
+		t.Errorf("reactors have cut %d texts, want 2", n)
+	}
+	byWorkers := func() bool { return r.proxy.WorkerLanguage().Cut == 2 }
+	testutil.Eventually(t, testutil.Patience, byWorkers, "workers have cut two")
+}
+
 // At the end the variables of the answer are known.
 func TestView_ofTheLog(t *testing.T) {
 	got := make(chan string, 1)

@@ -104,6 +104,7 @@ type Stats struct {
 	Refused       uint64 // requests that the session refused
 	Loops         uint64 // requests that went in circles
 	Logs          LogStats
+	Language      Language
 	Active        int
 }
 
@@ -139,6 +140,9 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 	l := p.local[r.Index()]
 	s := l.stats
 	s.Active = l.active
+	if l.language != nil {
+		s.Language = l.language.stats()
+	}
 	return s
 }
 

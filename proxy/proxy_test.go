@@ -80,6 +80,7 @@ func (r *rig) stats() (sum proxy.Stats) {
 		sum.Exchanges += s.Exchanges
 		sum.Own += s.Own
 		sum.Cut += s.Cut
+		sum.Language.Cut += s.Language.Cut
 		sum.ClientGone += s.ClientGone
 		sum.Retries += s.Retries
 		sum.Failovers += s.Failovers

@@ -283,6 +283,7 @@ func (s *Server) show() {
 	}
 	l.countPorts(now)
 	now.Engine.OffloadRefused, now.Engine.OffloadPanics = s.engine.OffloadStats()
+	now.AddLanguage(s.proxy.WorkerLanguage())
 	now.TLS = s.secure.Stats()
 	now.Loops = append([]metrics.Loop(nil), l.loops...)
 	s.counters.Show(now)

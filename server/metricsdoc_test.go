@@ -39,6 +39,7 @@ metrics.hosts = 10
 filters.note.type = "test_note"
 filters.limit = { type = "rate_limit", rate = "1000/s" }
 defaults.filters = ["note", "limit"]
+lists.office = "10.0.0.0/8"
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"

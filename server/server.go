@@ -173,6 +173,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust, s.tables = certs.Follow(watchEvery, s.trustChanged), language.Follow(tellTable)
+	s.counters.RegisterTables(s.tables.Tables)
 	s.handover.begin(s)
 	if err := s.replace(cfg, false); err != nil {
 		s.trust.Stop()

@@ -1,7 +1,9 @@
 package language
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,12 +19,24 @@ type Change struct {
 	More       int   // problems beside Err, of one file
 }
 
-// Follower looks at the files of lists and maps that have a refresh. Safe for any goroutine.
+// Table is a list, a map or a database in force, and what became of the looks at its file by refresh.
+type Table struct {
+	Kind, Name string
+	Entries    int       // now
+	Right      time.Time // when it was last found right, by a load or by a look
+	Changed    uint64    // looks that found other content, and took it
+	Unchanged  uint64    // looks that found what was there
+	Failed     uint64    // looks that found something wrong
+}
+
+// Follower looks at the files of lists, maps and databases that have a refresh. Safe for any goroutine.
 type Follower struct {
 	tell func(Change)
 
-	mu      sync.Mutex
-	tables  []followed // guarded by mu; replaced as a whole
+	mu     sync.Mutex
+	tables []followed            // guarded by mu; replaced as a whole
+	all    map[tableKey]*watched // in force; guarded by mu, as what it has
+
 	changed chan struct{}
 
 	stop  chan struct{}
@@ -30,9 +44,16 @@ type Follower struct {
 	once  sync.Once
 }
 
+// watched is a table in force.
+type watched struct {
+	handle handle
+	Table
+}
+
 // followed is a table whose file is looked at.
 type followed struct {
 	loaded
+	counts *watched
 	due    time.Time
 	failed *string // what was wrong with the file at the last look; "": nothing
 }
@@ -47,22 +68,65 @@ func Follow(tell func(Change)) *Follower {
 
 // Use says which tables are in force; nil: none. It does not wait for a look that is under way.
 func (f *Follower) Use(l *Language) {
-	var tables []followed
-	if l != nil {
-		now := time.Now()
-		for _, one := range l.loaded {
-			if one.refresh > 0 && one.file != "" {
-				tables = append(tables, followed{loaded: one, due: now.Add(one.refresh), failed: new(string)})
-			}
-		}
-	}
 	f.mu.Lock()
-	f.tables = tables
+	f.use(l)
 	f.mu.Unlock()
 	select {
 	case f.changed <- struct{}{}:
 	default:
 	}
+}
+
+// use is Use with mu locked. What a table has counted goes on.
+func (f *Follower) use(l *Language) {
+	before, now := f.all, time.Now()
+	f.tables, f.all = nil, make(map[tableKey]*watched)
+	if l == nil {
+		return
+	}
+	for _, one := range l.loaded {
+		w := before[one.key]
+		if w == nil {
+			w = &watched{Table: Table{Kind: one.key.kind(), Name: one.key.name}}
+		}
+		w.handle, w.Right = one.handle, now
+		f.all[one.key] = w
+		if one.refresh > 0 && one.file != "" {
+			due := now.Add(one.refresh)
+			f.tables = append(f.tables, followed{loaded: one, counts: w, due: due, failed: new(string)})
+		}
+	}
+}
+
+// Tables returns what is in force, by kind and name.
+func (f *Follower) Tables() []Table {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	tables := make([]Table, 0, len(f.all))
+	for _, w := range f.all {
+		w.Entries = w.handle.Stats().Entries
+		tables = append(tables, w.Table)
+	}
+	slices.SortFunc(tables, func(a, b Table) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return tables
+}
+
+// count notes what a look has found.
+func (f *Follower) count(w *watched, changed bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil:
+		w.Failed++
+		return
+	case changed:
+		w.Changed++
+	default:
+		w.Unchanged++
+	}
+	w.Right = time.Now()
 }
 
 // Stop ends the Follower and waits until it has: not within tell.
@@ -99,7 +163,7 @@ func (f *Follower) look(now time.Time) (next time.Duration) {
 	for i := range tables {
 		t := &tables[i]
 		if !t.due.After(now) {
-			t.refreshNow(f.tell)
+			t.refreshNow(f)
 			t.due = time.Now().Add(t.refresh)
 		}
 		if wait := max(time.Until(t.due), time.Millisecond); next == 0 || wait < next {
@@ -110,19 +174,20 @@ func (f *Follower) look(now time.Time) (next time.Duration) {
 }
 
 // refreshNow looks at the file of t.
-func (t *followed) refreshNow(tell func(Change)) {
+func (t *followed) refreshNow(f *Follower) {
 	c := Change{Kind: t.key.kind(), Name: t.key.name, File: t.file}
 	u, err := t.handle.Refresh()
+	f.count(t.counts, err == nil && u.Changed, err)
 	switch {
 	case err == nil && (u.Changed || *t.failed != ""):
 		*t.failed, c.Entries = "", u.Stats.Entries
-		tell(c)
+		f.tell(c)
 	case err != nil && err.Error() != *t.failed:
 		*t.failed, c.Err = err.Error(), err
 		var problems table.Problems
 		if errors.As(err, &problems) {
 			c.Err, c.More = errors.New(problems[0].String()), len(problems)-1
 		}
-		tell(c)
+		f.tell(c)
 	}
 }

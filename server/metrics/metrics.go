@@ -168,6 +168,9 @@ func copyAll[S any](to, from map[string]*S) {
 // AddMembers adds what was counted of the backends of the upstream with that name.
 func (s *Sample) AddMembers(name string, of backend.Stats) { tally.Add(entry(s.members, name), &of) }
 
+// AddLanguage adds what evaluations of conditions and templates on workers have counted.
+func (s *Sample) AddLanguage(of proxy.Language) { tally.Add(&s.Proxy.Language, &of) }
+
 // Limits returns the counters of the limits of the upstream with that name, to add to.
 func (s *Sample) Limits(name string) *admission.Stats { return entry(s.limits, name) }
 

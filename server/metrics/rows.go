@@ -93,7 +93,21 @@ var proxyRows = []row{
 	{"edge_log_records_total", "result=sampled", "Logs.Sampled", ""},
 	{"edge_log_records_total", "result=condition", "Logs.Unwanted", ""},
 	{"edge_log_records_total", "result=rule", "Logs.Unlogged", ""},
+	{"edge_texts_cut_total", "", "Language.Cut",
+		"Texts made by conditions and templates that were cut off for want of room, and matches without groups."},
+	{"edge_regex_tables_dropped_total", "reason=full", "Language.Patterns.Flushed",
+		"Tables of regular expressions that were given up and built anew, or that rest for a while."},
+	{"edge_regex_tables_dropped_total", "reason=rest", "Language.Patterns.Rested", ""},
+	{"edge_regex_states_total", "", "Language.Patterns.Built",
+		"States of the tables of regular expressions that were built."},
+	{"edge_regex_without_table_bytes_total", "", "Language.Patterns.Left",
+		"Bytes that regular expressions matched without a table, which takes ten times as long."},
+	{"edge_regex_given_up_total", "what=table", "Language.Patterns.Abandoned",
+		"Texts that would have needed too much of a table, or too much time to find groups."},
+	{"edge_regex_given_up_total", "what=groups", "Language.Patterns.Ungrouped", ""},
 
+	{"edge_regex_tables", "", "Language.Patterns.Patterns", "Tables of regular expressions, of each event loop."},
+	{"edge_regex_table_bytes", "", "Language.Patterns.Bytes", "Memory of the tables of regular expressions."},
 	{"edge_requests_active", "", "Active", "Requests in progress."},
 }
 

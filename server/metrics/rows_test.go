@@ -88,8 +88,10 @@ func TestRows_showEveryCounter(t *testing.T) {
 		"SlowestTick": "edge_loop_slowest_tick_seconds", "Conns": "edge_connections", "Busy": "edge_loop_busy_ratio",
 	})
 	showsEach[proxy.Stats](t, proxyRows, map[string]string{
-		"Exchanges": "edge_listener_requests_total", "Answered.0": "edge_requests_total", "Answered.1": "the same",
-		"Answered.2": "the same", "Answered.3": "the same", "Answered.4": "the same", "Answered.5": "the same",
+		"Language.Patterns.Visited": "the work for states that are built",
+		"Exchanges":                 "edge_listener_requests_total",
+		"Answered.0":                "edge_requests_total", "Answered.1": "the same", "Answered.2": "the same",
+		"Answered.3": "the same", "Answered.4": "the same", "Answered.5": "the same",
 		"Retries": "edge_retries_total",
 	})
 	showsEach[tlsconn.Stats](t, tlsRows, map[string]string{
