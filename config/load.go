@@ -201,6 +201,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 func readLanguage(r *resolver, o Options) {
 	l := language.Read(r.file, language.Options{
 		Tables: o.Tables, Open: !r.now.IsZero() || o.Tables != nil, Locate: r.locate, LookupEnv: o.environment(),
+		Places:     o.Places,
 		Unreadable: func(err error, at syntax.Span, path string) bool { return leaveToOthers(r, err, at, path) },
 	})
 	r.c.Language, r.c.Lists, r.c.Maps, r.c.Secrets, r.c.Geo = l, l.Lists, l.Maps, l.Secrets(), l.Geo

@@ -122,6 +122,7 @@ type Template struct {
 type templatePart struct {
 	plain  string
 	source string // of the value, without its braces
+	secret bool   // the value is a secret, or made of one
 	value  func(x *X, dst []byte) []byte
 }
 
@@ -164,7 +165,7 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 		if n.op == opText {
 			t.parts = append(t.parts, templatePart{plain: n.text})
 		} else {
-			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end]})
+			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end], secret: n.secret})
 		}
 	}
 	if len(root.args) == 1 && root.args[0].op != opText {
@@ -286,13 +287,14 @@ func (t *Template) Single(x *X) (text []byte, ok bool) {
 type Part struct {
 	Plain  string
 	Source string // of a value, as it was written between its braces; "" for a text
+	Secret bool   // the value is made of a secret: it is not for people
 }
 
 // Parts returns the parts of t, in order.
 func (t *Template) Parts() []Part {
 	list := make([]Part, len(t.parts))
 	for i, p := range t.parts {
-		list[i] = Part{p.plain, p.source}
+		list[i] = Part{p.plain, p.source, p.secret}
 	}
 	return list
 }

@@ -27,6 +27,8 @@ type State struct {
 	Now      int64        // nanoseconds since 1970, of the clock that the owner keeps; 0: time.unix is missing
 	Patterns *regex.Cache // of regular expressions; an owner that has several states may give their caches one budget
 
+	Stopwatch *Stopwatch // Explain measures clauses with it; nil: it measures none
+
 	computed   []byte   // texts, one after another, from the beginning of an evaluation
 	list       [][]byte // lists of texts that are in use, as a stack
 	right      rightSide

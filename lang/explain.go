@@ -1,6 +1,9 @@
 package lang
 
-import "unicode/utf8"
+import (
+	"time"
+	"unicode/utf8"
+)
 
 // Clause is a part of a condition that and, or, not and choices join, and what became of it.
 type Clause struct {
@@ -10,13 +13,53 @@ type Clause struct {
 	Holds       bool
 	Value       string // what its left side was, at most ValueMax bytes of it
 	Missing     bool   // that was missing
+
+	Took time.Duration // one evaluation of what it is compiled to; 0: it was not measured
 }
 
 // ValueMax is how many bytes of a value Explain shows.
 const ValueMax = 200
 
-// Explain evaluates c in the plain way and returns each clause with its value, in the order in which they stand. The
-// values of secrets, and what is made of them, are not shown.
+// Stopwatch measures how long clauses take: it evaluates each some thousand times, and for half a millisecond at most.
+// Owned by one goroutine.
+type Stopwatch struct {
+	Left time.Duration        // for all clauses together
+	Now  func() time.Duration // since any moment
+}
+
+const (
+	evaluationsMax = 4096
+	clauseTimeMax  = 500 * time.Microsecond // of all evaluations of one clause
+	roundTime      = 20 * time.Microsecond  // of those between two looks at the clock
+)
+
+// measure returns how long evaluate takes: the least of several rounds, since other work can only add to one.
+func (w *Stopwatch) measure(evaluate func()) time.Duration {
+	if w.Left <= 0 {
+		return 0
+	}
+	begin := w.Now()
+	evaluate()
+	at := w.Now()
+	least, most := max(at-begin, 1), min(w.Left, clauseTimeMax)
+	for n := 1; n < evaluationsMax; {
+		round := max(1, min(evaluationsMax/8, roundTime/least))
+		if at-begin+round*least > most {
+			break
+		}
+		for range round {
+			evaluate()
+		}
+		next := w.Now()
+		least = min(least, max(1, (next-at)/round))
+		at, n = next, n+int(round)
+	}
+	w.Left -= at - begin
+	return least
+}
+
+// Explain evaluates c in the plain way and returns each clause with its value, in the order in which they stand, and
+// how long it takes, where x.State has a Stopwatch. The values of secrets, and what is made of them, are not shown.
 func (c *Condition) Explain(x *X) []Clause {
 	n, _, err := c.scope.checkedCondition(c.text, c.phases)
 	if err != nil {
@@ -63,9 +106,22 @@ func (e *explainer) walk(n *node, asked bool) (holds bool) {
 		e.x.State.begin()
 		clause.Holds = e.eval(n).yes
 		clause.Value, clause.Missing = e.value(n)
+		if w := e.x.State.Stopwatch; w != nil {
+			clause.Took = e.measure(w, n)
+		}
 	}
 	e.clauses = append(e.clauses, clause)
 	return clause.Holds
+}
+
+// measure compiles a clause by itself and measures it. The groups that it matches are those that it matched before.
+func (e *explainer) measure(w *Stopwatch, n *node) time.Duration {
+	c := compiler{scope: e.scope, capture: e.capture}
+	holds := c.boolean(n)
+	return w.measure(func() {
+		e.x.State.begin()
+		holds(e.x)
+	})
 }
 
 // value shows what a clause is about: the left side of a comparison, the first argument of a function.

@@ -362,9 +362,9 @@ func TestTemplate_parts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := []Part{{"a{", ""}, {"", "lower(path)"}, {"/", ""}, {"x", ""}, {"", `query.q ?? "y"`}}
+	parts := []Part{{Plain: "a{"}, {Source: "lower(path)"}, {Plain: "/"}, {Plain: "x"}, {Source: `query.q ?? "y"`}}
 	if got := text.Parts(); !slices.Equal(got, parts) {
-		t.Errorf("%q", got)
+		t.Errorf("%+v", got)
 	}
 	var all []byte
 	for i := range parts {

@@ -34,6 +34,11 @@ type DryRequest struct {
 	Secured    bool             // by TLS
 	ServerName string           // that its handshake asked for
 	Verified   bool             // the client has shown a certificate that leads to a trusted one
+
+	Stopwatch *lang.Stopwatch // measures clauses; nil: none is measured
+	// Look is called with the request as texts of the language see it, once: after the rules of the listener and those
+	// for all, when the route is known, or before, where it is answered before. nil: nobody looks.
+	Look func(x *lang.X)
 }
 
 // DryResult is what becomes of a DryRequest.
@@ -125,6 +130,8 @@ type dryRun struct {
 	scope   *lang.Scope     // of the texts of the configuration
 	result  DryResult
 
+	looked bool // DryRequest.Look was called
+
 	explainErr error
 }
 
@@ -164,6 +171,10 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 		}
 		routes = append(routes, r)
 	}
+	first := &proxy.Filter{Name: "dry run begins", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
+		proxy.View(x).State.Stopwatch = d.request.Stopwatch
+		return proxy.Next
+	}}
 	watch := &proxy.Filter{
 		Name:        "dry run",
 		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { return d.explain(x) },
@@ -171,12 +182,25 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 			d.result.Text = e.Text
 			return proxy.Next
 		},
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			d.look(x)
+			return proxy.Next
+		},
+		Log: func(x *proxy.Exchange, _ *observe.Record) { d.look(x) },
 	}
 	before, err := rulesBefore(ruled, cfg, d.request.Listener)
 	if err != nil {
 		return nil, err
 	}
-	return proxy.NewSnapshot(routes, append(before, watch))
+	return proxy.NewSnapshot(routes, slices.Concat([]*proxy.Filter{first}, before, []*proxy.Filter{watch}))
+}
+
+// look shows the request, once.
+func (d *dryRun) look(x *proxy.Exchange) {
+	if look := d.request.Look; look != nil && !d.looked {
+		d.looked = true
+		look(proxy.View(x))
+	}
 }
 
 // destination shows what c sends to u.

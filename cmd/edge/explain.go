@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/server/explain"
 )
 
@@ -69,6 +71,12 @@ func askClient(ask *explain.Ask, client string) (err error) {
 	return nil
 }
 
+// newStopwatch returns what measures the parts of conditions, for 20 ms all together.
+func newStopwatch() *lang.Stopwatch {
+	begin := time.Now()
+	return &lang.Stopwatch{Left: 20 * time.Millisecond, Now: func() time.Duration { return time.Since(begin) }}
+}
+
 // run reads the configuration and explains.
 func (o *explainOptions) run(cmd *cobra.Command) error {
 	if err := askClient(&o.ask, o.client); err != nil {
@@ -84,6 +92,7 @@ func (o *explainOptions) run(cmd *cobra.Command) error {
 		return exit(exitError)
 	}
 	cfg.Language.Commit()
+	o.ask.Stopwatch = newStopwatch()
 	answer, err := explain.Explain(cfg, &o.ask)
 	if err != nil {
 		return usage{cmd, err}

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route"
@@ -18,6 +18,7 @@ import (
 
 // langOptions are the flags of edge lang.
 type langOptions struct {
+	sources
 	text     string
 	ask      explain.Ask
 	client   string
@@ -31,11 +32,16 @@ func newLang() *cobra.Command {
 		Use:   "lang TEXT [URL]",
 		Short: "Say what a condition or a template makes of a request",
 		Long: "Say whether a condition of the language (docs/DSL.md) holds for a request, and what each of its parts " +
-			"says, or what a template makes of it. Nothing is sent, and no configuration is read.\n\n" +
-			"Exit codes: 0 it was evaluated, whether it holds or not, 1 the text is wrong.",
+			"says, or what a template makes of it. Nothing is sent.\n\n" +
+			"Without -c it knows the head of the request, client.ip and scheme. With -c it has all that a text of " +
+			"that configuration has: its lists, maps and secrets, which are not shown, the listener and the route of " +
+			"the request, and what rules have made of it.\n\n" +
+			"Exit codes: 0 it was evaluated, whether it holds or not, 1 the text or the configuration is wrong.",
 		Example: "  edge lang 'path like \"/api/*\" and header.x-beta == \"1\"' http://localhost/api/v1 \\\n" +
 			"    -H 'X-Beta: 1'\n" +
-			"  edge lang --template 'https://{host}{target}' http://example.com/a?b=c",
+			"  edge lang --template 'https://{host}{target}' http://example.com/a?b=c\n" +
+			"  edge lang -c edge.toml 'client.ip in list.office and route == \"api\"' http://localhost/api/v1 \\\n" +
+			"    --client-ip 10.1.2.3",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usage{cmd, fmt.Errorf("%s takes a text and a URL, got %d arguments", cmd.CommandPath(),
@@ -50,6 +56,7 @@ func newLang() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
+	f.StringVarP(&o.conf, "conf", "c", "", "configuration `file` whose names the text may have")
 	f.BoolVar(&o.template, "template", false, "the text is a template, not a condition")
 	askFlags(f, &o.ask, &o.client)
 	f.BoolVar(&o.json, "json", false, "print JSON")
@@ -69,18 +76,9 @@ func langNames() lang.Names {
 
 // evaluated is what edge lang prints.
 type evaluated struct {
-	Holds   *bool    `json:"holds,omitempty"`
-	Clauses []clause `json:"clauses,omitempty"`
-	Text    *string  `json:"text,omitempty"`
-}
-
-// clause is a part of a condition.
-type clause struct {
-	Text    string `json:"text"`
-	Holds   bool   `json:"holds"`
-	Asked   bool   `json:"asked"`
-	Value   string `json:"value"`
-	Missing bool   `json:"missing"`
+	Holds   *bool            `json:"holds,omitempty"`
+	Clauses []explain.Clause `json:"clauses,omitempty"`
+	Text    *string          `json:"text,omitempty"`
 }
 
 // run evaluates the text.
@@ -88,18 +86,12 @@ func (o *langOptions) run(cmd *cobra.Command) error {
 	if err := askClient(&o.ask, o.client); err != nil {
 		return usage{cmd, err}
 	}
-	request, err := explain.Arrive(&o.ask)
-	if err != nil {
-		return usage{cmd, err}
+	o.ask.Stopwatch = newStopwatch()
+	evaluate := o.evaluateAlone
+	if o.conf != "" {
+		evaluate = o.evaluateIn
 	}
-	scope, err := lang.NewScope(langNames())
-	if err != nil {
-		return err
-	}
-	x := &lang.X{Request: &request.Head, Subject: request, State: lang.NewState(uint64(time.Now().UnixNano()))}
-	x.Path = []byte(route.NormalPath(string(request.Head.Path())))
-	x.State.Now = time.Now().UnixNano()
-	result, err := o.evaluate(scope, x)
+	result, err := evaluate(cmd)
 	if wrong := (*lang.Error)(nil); errors.As(err, &wrong) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "error: %s\n%s %s\n", wrong.Message, wrong.Caret(o.text), wrong.Hint)
 		return exit(exitError)
@@ -113,6 +105,41 @@ func (o *langOptions) run(cmd *cobra.Command) error {
 	return result.print(cmd.OutOrStdout())
 }
 
+// evaluateAlone evaluates the text for the head of the request.
+func (o *langOptions) evaluateAlone(cmd *cobra.Command) (*evaluated, error) {
+	request, err := explain.Arrive(&o.ask)
+	if err != nil {
+		return nil, usage{cmd, err}
+	}
+	scope, err := lang.NewScope(langNames())
+	if err != nil {
+		return nil, err
+	}
+	x := &lang.X{Request: &request.Head, Subject: request, State: lang.NewState(uint64(time.Now().UnixNano()))}
+	x.Path = []byte(route.NormalPath(string(request.Head.Path())))
+	x.State.Now, x.State.Stopwatch = time.Now().UnixNano(), o.ask.Stopwatch
+	return o.evaluate(scope, x)
+}
+
+// evaluateIn evaluates the text for the request as a configuration takes it, with what that defines.
+func (o *langOptions) evaluateIn(cmd *cobra.Command) (result *evaluated, err error) {
+	path, ignored := o.locate()
+	o.textOnly, o.tables = true, language.NewTables()
+	cfg, report := o.load(path, ignored)
+	if !report.OK() {
+		if err := report.Render(cmd.ErrOrStderr()); err != nil {
+			return nil, err
+		}
+		return nil, exit(exitError)
+	}
+	cfg.Language.Commit()
+	asked := explain.Look(cfg, &o.ask, func(x *lang.X) { result, err = o.evaluate(cfg.Language.Scope(), x) })
+	if asked != nil {
+		return nil, usage{cmd, asked}
+	}
+	return result, err
+}
+
 // evaluate compiles the text and asks it.
 func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error) {
 	if o.template {
@@ -120,19 +147,23 @@ func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error)
 		if err != nil {
 			return nil, err
 		}
-		text := string(t.Append(nil, x))
-		return &evaluated{Text: &text}, nil
+		var text []byte
+		for i, p := range t.Parts() {
+			if p.Secret {
+				text = append(text, "(secret)"...)
+			} else {
+				text = t.AppendPart(text, x, i)
+			}
+		}
+		said := string(text)
+		return &evaluated{Text: &said}, nil
 	}
 	c, err := scope.Condition(o.text, lang.Request)
 	if err != nil {
 		return nil, err
 	}
 	holds := c.Holds(x)
-	result := &evaluated{Holds: &holds}
-	for _, p := range c.Explain(x) {
-		result.Clauses = append(result.Clauses, clause{p.Text, p.Holds, p.Asked, p.Value, p.Missing})
-	}
-	return result, nil
+	return &evaluated{Holds: &holds, Clauses: explain.Clauses(c.Explain(x))}, nil
 }
 
 func (e *evaluated) print(w io.Writer) error {
@@ -141,16 +172,5 @@ func (e *evaluated) print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w, *e.Holds)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range e.Clauses {
-		said, value := fmt.Sprint(c.Holds), "it is "+c.Value
-		switch {
-		case !c.Asked:
-			said, value = "not asked", ""
-		case c.Missing:
-			value = "it is missing"
-		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", printable.Text(c.Text), said, printable.Text(value))
-	}
-	return table.Flush()
+	return explain.WriteClauses(w, "  ", e.Clauses)
 }

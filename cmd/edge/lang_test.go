@@ -6,6 +6,54 @@ import (
 	"testing"
 )
 
+// With a configuration a text may have what that defines, and no secret is shown.
+func TestLang_configuration(t *testing.T) {
+	file := write(t, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:8080"
+trusted_proxies = ["192.0.2.1"]
+[lists]
+office = ["10.0.0.0/8"]
+[maps.tier.values]
+a = "gold"
+[secrets]
+pass = "open sesame"
+[[routes]]
+name = "api"
+pattern = "/api/*"
+dest = "status:200"
+`)
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{`client.ip in list.office`, "-H", "X-Forwarded-For: 10.1.2.3"}, 0,
+			[]string{"true\n", "it is 10.1.2.3"}},
+		{[]string{`route == "api" and listener == "web" and map.tier[query.t] == "gold"`,
+			"http://127.0.0.1:8080/api/x?t=a"}, 0, []string{"true\n", "it is api ", " ns\n"}},
+		{[]string{`header.x-key == secret.pass`, "-H", "X-Key: open sesame"}, 0, []string{"true\n", "it is (secret)"}},
+		{[]string{"--template", `{path} {hex(hmac(secret.pass, path))}.`}, 0, []string{"/ (secret).\n"}},
+		{[]string{`client.ip in list.ofice`}, 1, []string{"error: there is no list ofice", "did you mean office?"}},
+		{[]string{`true`, "https://x/"}, 2, []string{"no listener of the configuration takes the request"}},
+	} {
+		code, out := in(t, t.TempDir(), append([]string{"lang", "-c", file}, c.args...)...)
+		for _, want := range c.want {
+			if code != c.code || !strings.Contains(out, want) {
+				t.Errorf("%q: exit %d, no %q in\n%s", c.args, code, want, out)
+			}
+		}
+		if strings.Contains(out, "open sesame") {
+			t.Errorf("%q shows the secret: %s", c.args, out)
+		}
+	}
+	if code, out := in(t, t.TempDir(), "lang", "-c", write(t, "http.listen = 1"), "true"); code != 1 ||
+		!strings.Contains(out, "edge.toml:1:15: error: ") {
+		t.Errorf("a wrong configuration: %d %s", code, out)
+	}
+}
+
 // edge lang says what a text makes of a request, and what is wrong with one.
 func TestLang(t *testing.T) {
 	for _, c := range []struct {
@@ -16,7 +64,7 @@ func TestLang(t *testing.T) {
 		{[]string{`path like "/api/*" and header.x-beta == "1"`, "http://localhost/api/v1", "-H", "X-Beta: 1"}, 0,
 			[]string{"true\n", `path like "/api/*"`, "it is /api/v1", `header.x-beta == "1"`}},
 		{[]string{`scheme == "https" and method == "GET"`, "-X", "POST"}, 0,
-			[]string{"false\n", "it is http\n", "not asked"}},
+			[]string{"false\n", "it is http ", " ns\n", "not asked"}},
 		{[]string{`path == "/a b"`, "http://x/%61%20b"}, 0, []string{"false", "it is /a%20b"}},
 		{[]string{`client.ip in {10.0.0.0/8}`, "--client-ip", "10.1.2.3"}, 0, []string{"true\n", "it is 10.1.2.3"}},
 		{[]string{`cookie.id ~ "^a(b)" and match.1 == "b"`, "http://x/", "-H", "Cookie: id=abc"}, 0,

@@ -27,6 +27,8 @@ type Options struct {
 	// Unreadable is asked about an error of a file. It reports it and returns true where it is for others to read; nil:
 	// none is.
 	Unreadable func(err error, at syntax.Span, path string) bool
+	// Places has the Language remember where conditions stand: see Place.
+	Places bool
 	// LookupEnv finds env.NAME; nil: there is no environment.
 	LookupEnv func(name string) (value string, found bool)
 }
@@ -42,12 +44,17 @@ type Language struct {
 	hello  *lang.Scope // of handshakes
 	loaded []loaded
 	tables *Tables
+
+	nodes map[*lang.Condition]*syntax.Node // the strings of conditions; nil: nobody asks for their places
 }
 
 // Read makes the language of the entries of a file. It reports what is wrong with them, also in the files that they
 // name.
 func Read(doc *schema.Document, o Options) *Language {
 	l := &Language{tables: o.Tables}
+	if o.Places {
+		l.nodes = make(map[*lang.Condition]*syntax.Node)
+	}
 	l.names = lang.Names{
 		Lists: make(map[string]lang.List), Maps: make(map[string]lang.Map), Secrets: make(map[string][]byte),
 		Env: o.LookupEnv,
@@ -134,7 +141,19 @@ func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases)
 		report(rep, n, 0, err)
 		return nil
 	}
+	if l.nodes != nil {
+		l.nodes[c] = n
+	}
 	return c
+}
+
+// Place returns where the bytes of c from an offset up to another one stand; false where that is not known.
+func (l *Language) Place(c *lang.Condition, from, to int) (at syntax.Pos, known bool) {
+	n := l.nodes[c]
+	if n == nil {
+		return syntax.Pos{}, false
+	}
+	return n.Part(from, to).Pos(), true
 }
 
 // Template is Condition for a template.

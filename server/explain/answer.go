@@ -1,6 +1,10 @@
 package explain
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/edge-proxy/edge/lang"
+)
 
 // Ask is a request that somebody wants explained.
 type Ask struct {
@@ -8,6 +12,8 @@ type Ask struct {
 	Method string // "": GET
 	Fields []string
 	Client netip.Addr // of the connection; invalid: 192.0.2.1, an address for documentation
+
+	Stopwatch *lang.Stopwatch // measures the parts of conditions; nil: none is measured
 }
 
 // Answer is what becomes of a request.
@@ -73,6 +79,8 @@ type Clause struct {
 	Asked   bool   `json:"asked"` // false: the clauses before it decided
 	Value   string `json:"value"` // what its left side was
 	Missing bool   `json:"missing"`
+	NS      int64  `json:"ns,omitempty"` // one evaluation takes; 0: it was not measured
+	At      string `json:"at,omitempty"` // "edge.toml:3:17"
 }
 
 // Rule is a rule that the request was held against.

@@ -2,11 +2,13 @@ package explain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/server"
 )
@@ -35,13 +37,8 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	a.Listener = &Listener{
 		Name: l.Name, At: at(l.Pos), Address: in.address.Text, TLS: l.TLS.String(), SNI: q.serverName(),
 	}
-	dry := &server.DryRequest{
-		Listener: l, Wire: q.wire(), Secured: q.Scheme == "https", ServerName: q.serverName(),
-		Verified: l.TLSOptions.ClientAuth == config.ClientAuthRequire && q.Scheme == "https",
-	}
-	if in.address.Network != "unix" {
-		dry.Client = netip.AddrPortFrom(q.client, 0)
-	}
+	dry := q.arriveAt(&in)
+	dry.Stopwatch = ask.Stopwatch
 	if dry.Verified {
 		a.note("the listener demands a certificate: it is explained as if the client had shown a valid one")
 	}
@@ -54,6 +51,46 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	}
 	a.fill(cfg, q, l, run)
 	return a, nil
+}
+
+// arriveAt returns the request as it comes to an address.
+func (q *asked) arriveAt(in *place) *server.DryRequest {
+	l := in.listener
+	dry := &server.DryRequest{
+		Listener: l, Wire: q.wire(), Secured: q.Scheme == "https", ServerName: q.serverName(),
+		Verified: l.TLSOptions.ClientAuth == config.ClientAuthRequire && q.Scheme == "https",
+	}
+	if in.address.Network != "unix" {
+		dry.Client = netip.AddrPortFrom(q.client, 0)
+	}
+	return dry
+}
+
+// errNoListener is a request that comes nowhere.
+var errNoListener = errors.New("no listener of the configuration takes the request")
+
+// Look gives look the request as texts of the language see it in a server of cfg: with the listener and the route that
+// take it, and with what the rules before the route have made of it. The error says what is wrong with what was asked.
+func Look(cfg *config.Config, ask *Ask, look func(x *lang.X)) error {
+	q, err := parse(ask)
+	if err != nil {
+		return err
+	}
+	in, _, _ := q.choose(cfg)
+	if in.listener == nil {
+		return errNoListener
+	}
+	dry, looked := q.arriveAt(&in), false
+	dry.Look = func(x *lang.X) {
+		looked = true
+		x.State.Stopwatch = ask.Stopwatch
+		look(x)
+	}
+	run, err := server.DryRun(cfg, dry)
+	if err == nil && !looked { // it is no request
+		err = fmt.Errorf("it is answered %d: %s", run.Status, run.Text)
+	}
+	return err
 }
 
 func (a *Answer) note(text string, values ...any) {
@@ -71,7 +108,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 		a.Route = routeOf(cfg, r, run)
 	}
 	a.OtherRoutes = otherRoutes(cfg, q, l, run)
-	a.Rules = rulesOf(run.Rules)
+	a.Rules = rulesOf(cfg, run.Rules)
 	a.Steps = stepsOf(cfg, l, r, run.Rules)
 	var u *config.Upstream
 	if run.Sent != nil {
@@ -190,7 +227,7 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 	out := &Route{Name: r.Name, At: at(r.Pos), Pattern: patternOf(r)}
 	for i := range run.Routes {
 		if e := &run.Routes[i]; e.Value == r {
-			out.Weight, out.All, out.When = e.Weight, e.All, clausesOf(e.Clauses)
+			out.Weight, out.All, out.When = e.Weight, e.All, clausesOf(cfg, r.When, e.Clauses)
 		}
 	}
 	switch d := &r.Dest; d.Kind {

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/filter/all"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/server/explain"
 )
 
@@ -112,21 +113,86 @@ dest = "status:204"
 		t.Fatal(err)
 	}
 	const url = "http://127.0.0.1:8080/bx"
-	inside := answerOf(t, path, explain.Ask{URL: url, Client: netip.MustParseAddr("198.51.100.3")})
+	inside := answerOf(t, path, explain.Ask{URL: url, Client: netip.MustParseAddr("198.51.100.3"),
+		Stopwatch: &lang.Stopwatch{Left: time.Second, Now: ticks(8 * time.Microsecond)}})
 	said := textOf(t, inside)
-	wantLines(t, "taken", said, "route inner /* (", "client.ip in list.office true it is 198.51.100.3\n",
-		"header.x-beta == \"1\" false it is missing\n", "path ~ \"^/b\" true it is /bx\n",
+	wantLines(t, "taken", said, "route inner /* (",
+		"client.ip in list.office true it is 198.51.100.3 15 ns "+path+":13:9\n",
+		"header.x-beta == \"1\" false it is missing 15 ns "+path+":13:39\n",
+		"path ~ \"^/b\" true it is /bx 15 ns "+path+":13:63\n",
 		"less specific than route inner: that one has more conditions, 1 and not 0",
-		"header.x-key == secret.pass false it is (secret)\n")
+		"header.x-key == secret.pass false it is (secret) 15 ns "+path+":17:9\n")
+	if w := inside.Route.When; w[0].NS != 15 || w[1].At != path+":13:39" {
+		t.Errorf("%+v", w)
+	}
 	if len(inside.Route.When) != 3 || !inside.Route.When[2].Holds {
 		t.Errorf("%+v", inside.Route)
 	}
 	outside := answerOf(t, path, explain.Ask{URL: url, Fields: []string{"X-Key: sesame"}})
 	said = textOf(t, outside)
 	wantLines(t, "not taken", said, "inner /* (", "its condition does not hold\n",
-		"client.ip in list.office false it is 192.0.2.1\n", "path ~ \"^/b\" not asked\n")
+		"client.ip in list.office false it is 192.0.2.1 "+path+":13:9\n",
+		"path ~ \"^/b\" not asked "+path+":13:63\n")
 	if strings.Contains(said, "open sesame") {
 		t.Error("a secret is shown")
+	}
+}
+
+// ticks is a clock that goes on by step with each look at it.
+func ticks(step time.Duration) func() time.Duration {
+	now := time.Duration(0)
+	return func() time.Duration {
+		now += step
+		return now
+	}
+}
+
+// A text is evaluated for the request as the server has it, before the route or with it.
+func TestLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := `
+[[listeners]]
+name = "web"
+listen = ":8080"
+[[rules]]
+when = 'path == "/denied"'
+set = { tier = "none" }
+deny = 403
+[[rules]]
+set = { tier = "gold" }
+[[routes]]
+name = "a"
+pattern = "/a/*"
+dest = "10.0.0.1:80"
+rewrite.path = "/z"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, report := config.Options{TextOnly: true}.Load(path)
+	if cfg == nil {
+		t.Fatal(report.Errors)
+	}
+	for url, want := range map[string]string{
+		"/a/b": "web a /a/b /b gold", "/": "web  /  gold", "/denied": "web  /denied  none", "/a/../c": "web  /c  gold",
+	} {
+		said, looks := "", 0
+		err := explain.Look(cfg, &explain.Ask{URL: url}, func(x *lang.X) {
+			looks++
+			what, err := cfg.Language.Scope().Template("{listener} {route} {path} {rest} {local.tier}", lang.Request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = string(what.Append(nil, x))
+		})
+		if err != nil || said != want || looks != 1 {
+			t.Errorf("%s: %q, %v, %d times, want %q", url, said, err, looks, want)
+		}
+	}
+	for _, ask := range []explain.Ask{{URL: "https://x/"}, {URL: "/", Fields: []string{"Content-Length: x"}}} {
+		if err := explain.Look(cfg, &ask, func(*lang.X) { t.Error("it is looked at") }); err == nil {
+			t.Errorf("%+v comes to a listener", ask)
+		}
 	}
 }
 

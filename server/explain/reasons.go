@@ -22,7 +22,7 @@ func otherRoutes(cfg *config.Config, q *asked, l *config.Listener, run *server.D
 		}
 		o := otherOf(e.Value)
 		o.Why, o.Text, o.near = e.Why.String(), sentence(e, run.Route, q, l, run.Path), nearness(e, q, run.Path)
-		o.When = clausesOf(e.Clauses)
+		o.When = clausesOf(cfg, e.Value.When, e.Clauses)
 		all = append(all, o)
 	}
 	for i := range cfg.Routes {
@@ -108,9 +108,21 @@ func sentence(e *route.Explained[*config.Route], taken *config.Route, q *asked, 
 }
 
 // clausesOf returns the parts of a condition that was asked.
-func clausesOf(all []lang.Clause) (list []Clause) {
+func clausesOf(cfg *config.Config, when *lang.Condition, all []lang.Clause) []Clause {
+	list := Clauses(all)
+	for i, c := range all {
+		if p, known := cfg.Language.Place(when, c.Offset, c.End); known {
+			list[i].At = p.String()
+		}
+	}
+	return list
+}
+
+// Clauses returns the parts of a condition that Explain of the language has told.
+func Clauses(all []lang.Clause) (list []Clause) {
 	for _, c := range all {
-		list = append(list, Clause{c.Text, c.Holds, c.Asked, c.Value, c.Missing})
+		list = append(list, Clause{Text: c.Text, Holds: c.Holds, Asked: c.Asked, Value: c.Value, Missing: c.Missing,
+			NS: c.Took.Nanoseconds()})
 	}
 	return list
 }

@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
 )
 
 // rulesOf returns the rules that a request was held against.
-func rulesOf(seen []server.DryRule) []Rule {
+func rulesOf(cfg *config.Config, seen []server.DryRule) []Rule {
 	list := make([]Rule, 0, len(seen))
 	for _, s := range seen {
-		r := Rule{Name: s.Rule.Name, At: at(s.Rule.Pos), Holds: s.Held, Does: []string{}, When: clausesOf(s.Clauses)}
+		r := Rule{Name: s.Rule.Name, At: at(s.Rule.Pos), Holds: s.Held, Does: []string{},
+			When: clausesOf(cfg, s.Rule.When, s.Clauses)}
 		if s.Held {
 			r.Does = s.Rule.Actions()
 		}

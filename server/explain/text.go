@@ -168,20 +168,32 @@ func (p *printer) line(label, text string, values ...any) {
 
 // clauses writes the parts of a condition in columns.
 func (p *printer) clauses(margin string, list []Clause) {
-	var rows bytes.Buffer
+	_ = WriteClauses(p.out, margin, list) // into memory
+}
+
+// WriteClauses writes the parts of a condition in columns, for people: each with what it says, its value, how long it
+// takes and where it stands.
+func WriteClauses(w io.Writer, margin string, list []Clause) error {
+	var rows, out bytes.Buffer
 	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 	for i := range list {
 		c := &list[i]
-		said := fmt.Sprint(c.Holds)
+		said, took := fmt.Sprint(c.Holds), ""
 		if !c.Asked {
 			said = "not asked"
 		}
-		fmt.Fprintf(t, "%s%s\t%s\t%s\n", margin, printable.Text(c.Text), said, printable.Text(c.value()))
+		if c.NS > 0 {
+			took = fmt.Sprintf("%d ns", c.NS)
+		}
+		fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\n", margin, printable.Text(c.Text), said, printable.Text(c.value()), took,
+			c.At)
 	}
 	_ = t.Flush() // into memory
 	for line := range strings.Lines(rows.String()) {
-		p.out.WriteString(strings.TrimRight(line, " \n") + "\n")
+		out.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 // settings writes times and limits in columns.
