@@ -50,19 +50,20 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 		built.dir, built.paths = dir, map[string]string{}
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
-	to, build := path, exec.Command("go", "build", "-buildvcs=false")
-	build.Dir = Root(t)
+	to, run := path, exec.Command("go", "run", "-buildvcs=false")
+	run.Dir = Root(t)
 	if qemu := os.Getenv("EDGE_QEMU_ARM64"); qemu != "" {
 		to = path + "-arm64"
-		build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+		run.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
 		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", qemu, to) // the process keeps its number
 		if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
 			t.Fatal(err)
 		}
 	}
-	build.Args = append(append(build.Args, flags...), "-o", to, pkg)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
+	// go run keeps the binary in Go's cache, and cp copies it from there; go build would link it for each test package.
+	run.Args = append(append(run.Args, flags...), "-exec", "cp", pkg, to)
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("go run %s: %v\n%s", pkg, err, out)
 	}
 	built.paths[key] = path
 	return path
