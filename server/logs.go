@@ -101,14 +101,18 @@ func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
 	}
 	logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
 	for _, path := range l.Output {
-		for i, log := range b.sinks[filepath.Clean(path)].of(format, len(logs)) {
+		out := b.sinks[filepath.Clean(path)]
+		if out == nil {
+			return nil, nil // openLogs has reported it
+		}
+		for i, log := range out.of(format, len(logs)) {
 			if l.Line != nil {
 				log = proxy.LogLines(log.(*observe.AccessLog), l.Line)
 			}
 			logs[i] = alsoTo(logs[i], log)
 		}
 	}
-	choice := &proxy.LogChoice{When: l.When, Sample: proxy.SampleLog(1)}
+	choice := &proxy.LogChoice{When: l.When}
 	if l.Always != nil {
 		choice.Always = *l.Always
 	}

@@ -36,6 +36,7 @@ func (a *asked) Duration() time.Duration             { return 0 }
 func (a *asked) Bytes() (in, out int64)              { return 0, 0 }
 func (a *asked) Fault() (side, kind string)          { return "", "" }
 func (a *asked) Source() string                      { return "" }
+func (a *asked) SampleRate() string                  { return "" }
 
 // request makes a head of a method, a target and a host.
 func request(target, host string) *message.Head {
