@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,8 +72,8 @@ func (s *simulation) unavailable(p *sim.Peer, x *exchange, done func()) bool {
 	return true
 }
 
-// Whatever an origin answers, and whenever its clients leave: no request that must not be repeated is, and what is over
-// is counted nowhere, by any method of balancing.
+// Whatever an origin answers, and whenever its clients leave, and whether a filter wants another attempt in any case: no
+// request that must not be repeated is, and what is over is counted nowhere, by any method of balancing.
 func TestSim_retries(t *testing.T) {
 	methods := []*balance.Method{
 		balance.Adaptive, balance.RoundRobin, balance.LeastConn, balance.Random, balance.Ketama, balance.IPHash,
@@ -118,7 +119,12 @@ func TestSim_retries(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			w.Faults = sim.Faults{ConnectRefused: 0.1, ConnectTimeout: 0.02, ShortWrite: 0.2, Reset: 0.002}
 		}
-		s := newTunedSimulation(t, w, reactors, tuned, limited)
+		filters := []*proxy.Filter{limited}
+		if rng.IntN(3) == 0 {
+			filters = append(filters, stubborn(new(atomic.Int32)))
+			policy.On = on(t, words[rng.IntN(len(words))]).On
+		}
+		s := newTunedSimulation(t, w, reactors, tuned, filters...)
 		s.faults = true
 		s.plan(5, 6, slices.Concat(unavailableOrigins, unavailableOrigins, badOrigins))
 		for _, x := range s.exchanges {
