@@ -1,5 +1,6 @@
 // Package language gives the texts of a configuration in the language of package lang their meaning: it reads the
-// sections [lists], [maps] and [secrets], and compiles conditions and templates with the names that these define.
+// sections [lists], [maps], [secrets] and [geo], and compiles conditions and templates with the names that these
+// define.
 //
 // It is not the language, and it does not know which key takes a condition: packages above ask it for each.
 //

@@ -13,10 +13,14 @@ import (
 // FileMax is how many bytes a database has at most.
 const FileMax = 512 << 20
 
+// memoryMax is for the estimate of a table: it takes each node of a tree for a network, which makes it twice as much as
+// is needed. What a build really takes is bounded by the Budget.
+const memoryMax = 4 << 30
+
 // Options are those of a table.Map that has a database. The memory is counted in budget, which may be nil.
 func Options(budget *table.Budget) table.Options {
 	return table.Options{
-		Keys: table.Addresses, FileMax: FileMax, Budget: budget, Decode: open,
+		Keys: table.Addresses, FileMax: FileMax, MemoryMax: memoryMax, Budget: budget, Decode: open,
 		Lost: func(marks uint64) error { return fmt.Errorf("it has no %s any more", Fields(marks)) },
 	}
 }

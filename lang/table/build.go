@@ -126,8 +126,8 @@ func (b *builder) measure() (sizes, error) {
 	return sizes{text: len(b.text), v4: n / 2, v6: n - n/2, n: n}, nil
 }
 
-// errOverlap is what a file whose entries have addresses in common, so that there may be any number of them, has.
-var errOverlap = errors.New("its networks overlap")
+// errMore is why a file is not taken that was measured wrongly.
+var errMore = errors.New("it has more entries than it tells of")
 
 // wrongFile adds the path to what is wrong with a file; nil: nothing is.
 func wrongFile(path string, err error) error {
@@ -143,7 +143,7 @@ func (b *builder) takeDecoded(p netip.Prefix, value []byte) error {
 		b.pace.Step()
 	}
 	if b.taken > b.entries {
-		return errOverlap
+		return errMore
 	}
 	r := record{bits: uint8(p.Bits()), ref: b.values.ref(value)}
 	if r.ref == 0 {

@@ -134,7 +134,7 @@ func (e *exam) keyRights(cert, key string) { e.canRead(key, "the key of "+cert) 
 // tables: files of lists and maps that the user of the process cannot read.
 func (e *exam) tables() {
 	for _, file := range e.config.Language.Files() {
-		e.canRead(file, "the file of a list or a map")
+		e.canRead(file, "the file of a list, a map or a database")
 	}
 }
 
