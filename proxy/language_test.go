@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/lang/geo"
+	"github.com/edge-proxy/edge/lang/table"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
@@ -27,13 +30,27 @@ import (
 func scopeOf(t testing.TB) *lang.Scope {
 	t.Helper()
 	office := netip.MustParsePrefix("192.0.2.0/24")
-	s, err := variables.Scope(lang.Names{Lists: map[string]lang.List{
-		"office": {Kind: lang.IP, HasAddr: office.Contains},
-	}})
+	s, err := variables.Scope(lang.Names{
+		Lists:     map[string]lang.List{"office": {Kind: lang.IP, HasAddr: office.Contains}},
+		Variables: variables.Geo(geo.Databases{databaseOf(t, "country.mmdb"), databaseOf(t, "asn.mmdb")}),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// databaseOf reads a database of the tests of package geo.
+func databaseOf(t testing.TB, name string) geo.Database {
+	t.Helper()
+	path := filepath.Join("..", "lang", "geo", "testdata", name)
+	m := table.NewMap(name, geo.Options(nil))
+	u, err := m.Prepare(table.Source{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Commit()
+	return geo.Database{Map: m, Fields: geo.Fields(u.Stats.Marks)}
 }
 
 func whenOf(t testing.TB, text string) *lang.Condition {
@@ -305,12 +322,18 @@ func TestView_ofTheLog(t *testing.T) {
 	}
 }
 
+// plan are claims of one value.
+type plan struct{ is []byte }
+
+func (p *plan) Claim(_ string, dst [][]byte) [][]byte { return append(dst, p.is) }
+
 // Conditions of routes and filters, and texts, allocate nothing.
 func TestView_warmAllocatesNothing(t *testing.T) {
 	on := &proxy.Listener{Trusted: &forwarding.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}
 	when := whenOf(t, `header.user-agent ~ "(?i)(bot|crawl|spider)[/ ]v?\d+" or client.ip in list.office and `+
-		`request.id != "" and local.a == "1"`)
-	say := templateOf(t, "{match.1} {client.ip} {request.id} {local.a} {scheme} {path}")
+		`request.id != "" and local.a == "1" and auth.claim.plan == "gold" and geo.country in {"US"} and geo.asn > 1`)
+	say := templateOf(t, "{match.1} {client.ip} {geo.country} {geo.asn} {request.id} {auth.claim.plan} {local.a}")
+	user := &plan{[]byte("gold")}
 	held := 0
 	var dst []byte
 	f := &proxy.Filter{
@@ -324,6 +347,7 @@ func TestView_warmAllocatesNothing(t *testing.T) {
 	}
 	set := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		proxy.SetText(x, "a", []byte("1"))
+		proxy.SetClaims(x, user)
 		return proxy.Next
 	}}
 	g := warm.NewRouted(t, warm.Browser, on, func(origin *upstream.Upstream) []proxy.Route {
@@ -333,7 +357,7 @@ func TestView_warmAllocatesNothing(t *testing.T) {
 		}}
 	})
 	allocs := testutil.Allocs(1000, g.Exchange)
-	if allocs != 0 || held < 1000 || !strings.HasPrefix(string(dst), "2026 192.0.2.7 ") {
+	if allocs != 0 || held < 1000 || !strings.HasPrefix(string(dst), "2026 192.0.2.7 US 64496 ") {
 		t.Errorf("%v allocations, held %d times, %q", allocs, held, dst)
 	}
 }
