@@ -220,7 +220,7 @@ func TestImport_guardsThatAreNotCarried(t *testing.T) {
 		"routers": {"a": {"rule": "ClientIP(`+"`10.0.0.1`"+`)", "middlewares": ["own", "all"], "service": "s"}},
 		"middlewares": {
 			"own": {"ipAllowList": {"sourceRange":
-				["192.0.2.1/32"]}},
+				["192.0.2.1/32"], "ipStrategy": {"depth": 1}}},
 			"all": {"ipAllowList": {"sourceRange":
 				["0.0.0.0/0", "::/0"]}}},
 		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:3000"}]}}}}}`),

@@ -12,10 +12,36 @@ type test struct {
 	conds []cond // sorted; each once
 }
 
-// cond is a condition on a method, a field or a parameter.
+// cond is a condition on a method, a field or a parameter, or one in the language.
 type cond struct {
-	kind        byte // 'm', 'h', 'q'
+	kind        byte // 'm', 'h', 'q', 'w'
 	name, value string
+}
+
+// negated returns the text of the language that holds where another one does not.
+func negated(text string) string {
+	if inner, found := strings.CutPrefix(text, "not ("); found {
+		return strings.TrimSuffix(inner, ")")
+	}
+	return "not (" + text + ")"
+}
+
+// whens returns the conditions in the language, and the number of the others.
+func (a test) whens() (list []string, others int) {
+	for _, c := range a.conds {
+		if c.kind == 'w' {
+			list = append(list, c.name)
+		} else {
+			others++
+		}
+	}
+	return list, others
+}
+
+// count returns how many conditions edge counts.
+func (a test) count() int {
+	whens, n := a.whens()
+	return n + min(1, len(whens))
 }
 
 func compareConds(a, b cond) int {
@@ -42,6 +68,9 @@ func (a test) and(b test) (both test, ok bool) {
 	for i, c := range both.conds {
 		// Two methods, or two values of one field or parameter.
 		if i > 0 && c.kind == both.conds[i-1].kind && (c.kind == 'm' || c.name == both.conds[i-1].name) {
+			return both, false
+		}
+		if c.kind == 'w' && slices.Contains(both.conds, cond{'w', negated(c.name), ""}) {
 			return both, false
 		}
 	}
@@ -134,7 +163,7 @@ func rank(a, b test) int {
 	if c := rankPath(a.path, b.path); c != 0 {
 		return c
 	}
-	return len(b.conds) - len(a.conds)
+	return b.count() - a.count()
 }
 
 func rankHost(a, b string) int {

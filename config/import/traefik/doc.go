@@ -7,6 +7,7 @@
 //	        compose.go:          ├ routers.go: rules, by rule.go, matchers.go, literals.go
 //	        labels, flags        │   └ cells ─ asks.go ─► write.go ──► routes
 //	                             ├ steps.go, redirects.go, headers.go: what middlewares do in a route
+//	                             ├ filters.go: those that are filters
 //	                             ├ services.go, transport.go ──► upstreams
 //	                             └ words.go ──► findings about all the rest
 //
@@ -15,10 +16,11 @@
 // Rules that exclude something (!) become routes for what they exclude, which lead to where the next router does. See
 // cells.
 //
-// PathPrefix compares texts: PathPrefix(`/api`) takes /apix. Such paths are among the losses, unless the text ends with
-// a slash. An expression is carried where it stands for a few texts. A router whose rule edge cannot ask for is left
-// out; one with a guard, such as a password, is closed in all that it may take: 403. So is one whose guard edge does
-// not have. What leads to a service without servers answers 503.
+// PathPrefix compares texts: PathPrefix(`/api`) takes /apix. Such paths have a condition where the router may refuse
+// requests; elsewhere they are among the losses, unless the text ends with a slash. An expression that does not stand
+// for a few texts, and ClientIP, are conditions in the language, of which edge counts all of a route as one: see apart.
+// A router whose rule edge cannot ask for is left out; one with a guard that edge does not have is closed in all that
+// it may take: 403. What leads to a service without servers answers 503.
 //
 // Each line of a file of Traefik is in the result or among the findings. Of a file of Docker Compose the labels and the
 // flags are.

@@ -19,6 +19,8 @@ type importer struct {
 	entries []*entry
 	pools   *pools
 	secure  []certificate
+
+	filters *filterTable
 }
 
 // doc is a part of the dynamic configuration: a file, or the labels of a container.
@@ -46,6 +48,7 @@ func Import(paths []string, r *plan.Reader) (*plan.Plan, error) {
 	}
 	p := &plan.Plan{Program: "Traefik", File: filepath.Base(paths[0])}
 	im := &importer{Plan: p, read: r}
+	im.filters = &filterTable{p, r, map[string]*filter{}, map[string]bool{}}
 	im.pools = &pools{p, im, map[string]*upstream{}, map[string]bool{"default": true}}
 	for _, path := range paths {
 		text, err := r.Read(path)

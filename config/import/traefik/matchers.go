@@ -25,12 +25,13 @@ const conjMax = 256
 type meaning struct {
 	ways   []conj
 	wide   []string // what the routes take, and the rule does not, or the other way round
+	strict bool     // the router keeps requests away: nothing that it takes may be left to others
 	failed string   // why the rule cannot be carried at all
 }
 
-// mean translates a rule.
-func mean(e *expr) meaning {
-	m := &meaning{}
+// mean translates a rule. strict is true where its router keeps requests away.
+func mean(e *expr, strict bool) meaning {
+	m := &meaning{strict: strict}
 	m.ways = m.of(e, false)
 	if len(m.ways) > conjMax {
 		m.ways, m.failed = nil, "it can be met in more than 256 ways"
@@ -87,6 +88,12 @@ func product(a, b []conj) (ways []conj) {
 // call returns the ways to meet a matcher, or not to meet it.
 func (m *meaning) call(e *expr, not bool) []conj {
 	ways, ok := m.matcher(strings.ToLower(e.name), e.args)
+	if text := inLanguage(strings.ToLower(e.name), e.args); !ok && text != "" {
+		if not {
+			text = negated(text)
+		}
+		return []conj{{test: test{conds: []cond{{'w', text, ""}}}}}
+	}
 	if !ok {
 		text := e.name + "(`" + strings.Join(e.args, "`, `") + "`)"
 		return []conj{{unknown: []string{text}}}
@@ -98,7 +105,7 @@ func (m *meaning) call(e *expr, not bool) []conj {
 	for _, w := range ways {
 		var part []conj
 		if w.test.key() != (test{}).key() {
-			part = append(part, conj{nots: []test{w.test}})
+			part = append(part, w.test.missed()...)
 		}
 		for _, n := range w.nots {
 			part = append(part, conj{test: n})
@@ -106,6 +113,14 @@ func (m *meaning) call(e *expr, not bool) []conj {
 		none = product(none, part)
 	}
 	return none
+}
+
+// missed returns the ways not to meet a test.
+func (a test) missed() []conj {
+	if whens, others := a.whens(); len(whens) == 1 && others == 0 && a.host == "" {
+		return []conj{{test: test{conds: []cond{{'w', negated(whens[0]), ""}}}}} // it asks for the path too
+	}
+	return []conj{{nots: []test{a}}}
 }
 
 // matcher returns the ways to meet a matcher; ok is false where edge cannot ask for it.
@@ -123,6 +138,9 @@ func (m *meaning) matcher(name string, args []string) (ways []conj, ok bool) {
 	case "pathprefix":
 		return each(args, m.pathPrefix)
 	case "pathregexp":
+		if slices.ContainsFunc(args, withinSegment) {
+			return nil, false
+		}
 		return each(args, m.pathRegexp)
 	case "method":
 		return each(args, method)
@@ -139,6 +157,50 @@ func (m *meaning) matcher(name string, args []string) (ways []conj, ok bool) {
 		return parameters(args)
 	}
 	return nil, false
+}
+
+// plainExpr matches expressions of characters that no escape of a path stands for.
+var plainExpr = plan.Expr(`^[A-Za-z0-9_/^$()|?:*+.\[\]\\{},-]*$`)
+
+// inLanguage returns what conditions of routes do not ask, in the language; "": nor does that.
+func inLanguage(name string, args []string) string {
+	subject := ""
+	switch name {
+	case "clientip":
+		if list, why := ranges(args); why == "" && len(list) > 0 {
+			return "peer.ip in {" + strings.Join(list, " ") + "}"
+		}
+		return ""
+	case "hostregexp":
+		subject = "host"
+	case "pathregexp":
+		subject = "url_decode(path)"
+	default:
+		return ""
+	}
+	var parts []string
+	for _, a := range args {
+		if isTemplate(a) {
+			any := "[^/]+"
+			if subject == "host" {
+				any = "[^.]+"
+			}
+			a = fromTemplate(a, any)
+		}
+		if _, err := regexp.Compile(a); err != nil || strings.ContainsAny(a, "\"`\n") || len(a) > valueMax ||
+			strings.HasSuffix(a, `\`) {
+			return ""
+		}
+		if subject == "url_decode(path)" && plainExpr.Regexp().MatchString(a) && !strings.Contains(a, "[^") {
+			parts = append(parts, `path ~ "`+a+`"`)
+			continue
+		}
+		parts = append(parts, subject+` ~ "`+a+`"`)
+	}
+	if len(parts) > 1 {
+		return "(" + strings.Join(parts, " or ") + ")"
+	}
+	return strings.Join(parts, "")
 }
 
 // each joins the ways to meet each of several arguments.
@@ -300,7 +362,10 @@ func below(p string) test {
 	return test{path: p}
 }
 
-// pathPrefix returns the way to meet a text that paths begin with.
+// plainPath matches paths that are the same in all spellings.
+var plainPath = plan.Expr(`^/[A-Za-z0-9_/.~-]*$`)
+
+// pathPrefix returns the ways to meet a text that paths begin with.
 func (m *meaning) pathPrefix(p string) ([]conj, bool) {
 	if isTemplate(p) {
 		return m.pathRegexp(strings.TrimSuffix(fromTemplate(p, "[^/]+"), "$"))
@@ -314,11 +379,24 @@ func (m *meaning) pathPrefix(p string) ([]conj, bool) {
 	case short == "":
 	case short != p:
 		w.nots = []test{{path: "=" + short}}
+	case m.strict && plainPath.Regexp().MatchString(p):
+		around := below(p[:strings.LastIndexByte(p, '/')+1])
+		within := conj{test: test{path: around.path, conds: []cond{{'w', `path starts_with "` + p + `"`, ""}}}}
+		return []conj{w, within}, true
 	default:
 		m.wide = append(m.wide, fmt.Sprintf("paths such as %sx, which PathPrefix takes, are not taken: edge compares "+
 			"whole segments", p))
 	}
 	return []conj{w}, true
+}
+
+// withinSegment reports whether an expression is the beginning of a path that ends within a segment.
+func withinSegment(text string) bool {
+	if isTemplate(text) || strings.HasSuffix(text, "(/|$)") || strings.HasSuffix(text, "(/.*)?$") {
+		return false
+	}
+	texts, whole, ok := literals(text)
+	return ok && !whole && slices.ContainsFunc(texts, func(p string) bool { return !strings.HasSuffix(p, "/") })
 }
 
 // pathRegexp returns the ways to meet an expression that is one of a few texts, or their beginning.

@@ -44,6 +44,13 @@ func matchers() (list []matcher) {
 	add("PathRegexp(`^/(p|r)/`)", func(a asked) bool {
 		return strings.HasPrefix(a.path, "/p/") || strings.HasPrefix(a.path, "/r/")
 	})
+	add("PathRegexp(`^/[pr]`)", func(a asked) bool {
+		return strings.HasPrefix(a.path, "/p") || strings.HasPrefix(a.path, "/r")
+	})
+	add("PathRegexp(`q.?$`)", func(a asked) bool {
+		return strings.HasSuffix(a.path, "q") || strings.HasSuffix(a.path[:len(a.path)-1], "q")
+	})
+	add("HostRegexp(`^[ab]`)", func(a asked) bool { return a.host[0] == 'a' || a.host[0] == 'b' })
 	for _, method := range methods {
 		add("Method(`"+method+"`)", func(a asked) bool { return a.method == method })
 	}
@@ -129,6 +136,9 @@ func tableOf(t *testing.T, text string) (table *route.Table[string], result stri
 		t.Fatal(p.Findings(), text)
 	}
 	result = string(p.Text(plan.TextOnly))
+	if p.Losses() > 0 {
+		t.Fatal(p.Findings(), text)
+	}
 	c, report := config.Parse("edge.toml", []byte(result))
 	if !report.OK() {
 		t.Fatal(report.Errors)
@@ -147,12 +157,15 @@ func tableOf(t *testing.T, text string) (table *route.Table[string], result stri
 }
 
 // arrival is a request by the one listener.
-type arrival struct{}
+type arrival struct{ head *message.Head }
 
 func (arrival) ListenerName() string                                    { return "web" }
 func (arrival) CertificateVerified() bool                               { return false }
-func (arrival) Holds(*lang.Condition, []byte) bool                      { return false }
 func (arrival) CertificateNames() (s, i string, sans []string, ok bool) { return "", "", nil, false }
+
+func (a arrival) Holds(c *lang.Condition, path []byte) bool {
+	return c.Holds(&lang.X{Request: a.head, Path: path, State: lang.NewState(1)})
+}
 
 // take returns the upstream that a request goes to, "" where it is answered 404.
 func take(t *testing.T, table *route.Table[string], a asked) string {
@@ -171,7 +184,7 @@ func take(t *testing.T, table *route.Table[string], a asked) string {
 		}
 	}
 	var local route.Local
-	to, err := table.Find(&h, arrival{}, route.Reading{}, &local)
+	to, err := table.Find(&h, arrival{&h}, route.Reading{}, &local)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,7 @@ func (im *importer) router(res *resource) {
 		im.Lose(rule.at, rule.words(), err.Error())
 		return
 	}
-	m := mean(e)
+	m := mean(e, keepsAway(im, r))
 	if m.failed != "" {
 		im.Lose(rule.at, rule.words(), m.failed)
 		return
@@ -181,10 +181,24 @@ func (im *importer) ways(r *router, rule *node, ways []conj) {
 	}
 }
 
+// keepsAway reports whether a router, or one of its entry points, has a middleware that may refuse requests.
+func keepsAway(im *importer, r *router) (found bool) {
+	refuses := func(c *chain) bool {
+		return c.guarded || slices.ContainsFunc(c.steps, func(m *resource) bool {
+			return slices.ContainsFunc(m.list, func(n *node) bool {
+				kind := strings.ToLower(n.name)
+				return slices.Contains(guards, kind) && !everybody(n) || kind == "ratelimit"
+			})
+		})
+	}
+	im.each(r, func(e *entry) { found = found || refuses(&e.chain) })
+	return found || refuses(&r.chain)
+}
+
 // guarded reports whether something guards a router, or one of its entry points, that edge does not have.
 func (im *importer) guarded(r *router) (found bool) {
-	im.each(r, func(e *entry) { found = found || e.guards() })
-	return found || r.closed || r.guards()
+	im.each(r, func(e *entry) { found = found || e.guards(im) })
+	return found || r.closed || r.guards(im)
 }
 
 // entryPoints marks the entry points of a router, and adds a loss for each that does not exist.
@@ -250,7 +264,9 @@ func (im *importer) cells(e *entry) []*written {
 		im.Lose(e.at, "the order of some routers of entry point "+e.name, fmt.Sprintf("they make more than %d routes",
 			cellsMax))
 	}
-	slices.SortStableFunc(all, func(a, b test) int { return cmp.Or(rank(b, a), strings.Compare(a.key(), b.key())) })
+	slices.SortStableFunc(all, func(a, b test) int {
+		return cmp.Or(rank(b, a), len(a.conds)-len(b.conds), strings.Compare(a.key(), b.key()))
+	})
 	var kept []*written
 	for _, t := range all {
 		w := im.answer(e, rules, t)
@@ -259,6 +275,7 @@ func (im *importer) cells(e *entry) []*written {
 		}
 	}
 	slices.Reverse(kept)
+	apart(kept)
 	return kept
 }
 

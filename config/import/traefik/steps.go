@@ -45,10 +45,10 @@ func (c *chain) add(im *importer, n *node, from *doc, depth int) {
 var guards = []string{"basicauth", "digestauth", "forwardauth", "ipallowlist", "ipwhitelist", "plugin"}
 
 // guards reports whether something guards requests that edge does not have.
-func (c *chain) guards() bool {
+func (c *chain) guards(im *importer) bool {
 	return c.guarded || slices.ContainsFunc(c.steps, func(m *resource) bool {
 		return slices.ContainsFunc(m.list, func(n *node) bool {
-			return slices.Contains(guards, strings.ToLower(n.name)) && !everybody(n)
+			return slices.Contains(guards, strings.ToLower(n.name)) && !everybody(n) && im.filters.unfit(n) != ""
 		})
 	})
 }
@@ -76,6 +76,7 @@ type reply struct {
 	keys     []plan.Field
 	from     []plan.Place
 	answered []plan.Field // the request goes no further
+	filters  []*filter    // that it passes before
 }
 
 // reply returns the route for the requests of a cell, which a router takes.
@@ -83,7 +84,7 @@ func (im *importer) reply(e *entry, r *router, t test) *written {
 	_, exact := t.exact()
 	a := &reply{im: im, e: e, r: r, cell: t, base: t.base(), exact: exact}
 	w := &written{test: t, entries: []*entry{e}, from: slices.Clone(r.from)}
-	if r.closed || r.guards() || e.guards() {
+	if r.closed || r.guards(im) || e.guards(im) {
 		a.answered = []plan.Field{{Name: "dest", Value: `"status:403"`}}
 	}
 	if r.redirect != nil {
@@ -105,7 +106,10 @@ func (im *importer) reply(e *entry, r *router, t test) *written {
 	if len(a.response) > 0 {
 		a.keys = append(a.keys, plan.Field{Name: "headers.response", Value: plan.Table(a.response)})
 	}
-	w.keys = a.keys
+	w.keys, w.filters = a.keys, a.filters
+	if len(w.filters) > 0 {
+		w.keys = append(w.keys, plan.Field{Name: "filters", Value: filtersKey(w.filters)})
+	}
 	return w.finish()
 }
 
@@ -150,8 +154,8 @@ func stepOf(kind string) func(*reply, *node) {
 		"redirectscheme": (*reply).redirectScheme, "redirectregex": (*reply).redirectExpression,
 		"headers": (*reply).headers, "retry": (*reply).retry, "buffering": (*reply).buffering,
 		"ipallowlist": (*reply).addresses, "ipwhitelist": (*reply).addresses,
-		"basicauth": lose(noGuard), "digestauth": lose(noGuard), "forwardauth": lose(noGuard), "plugin": lose(noGuard),
-		"ratelimit":         lose("rates are not limited in this version"),
+		"basicauth": (*reply).password, "ratelimit": (*reply).rate,
+		"digestauth": lose(noGuard), "forwardauth": lose(noGuard), "plugin": lose(noGuard),
 		"inflightreq":       lose("requests of one client are not counted in this version: see breaker of upstreams"),
 		"compress":          lose("not available in this version: answers are not compressed"),
 		"circuitbreaker":    lose("see outlier of upstreams, which ejects single backends"),
@@ -370,14 +374,6 @@ func (a *reply) setResponse(name, value string) {
 	if a.answered == nil && !slices.ContainsFunc(a.response, same) {
 		a.response = append(a.response, plan.Field{Name: name, Value: value})
 	}
-}
-
-func (a *reply) addresses(n *node) {
-	if everybody(n) {
-		a.im.note(n, "nothing to write: it lets everybody in")
-		return
-	}
-	a.im.lose(n, noGuard)
 }
 
 // buffering writes the size up to which bodies of requests are received whole.

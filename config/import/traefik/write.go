@@ -15,7 +15,9 @@ type written struct {
 	keys    []plan.Field // keys of all of its routes
 	dests   []dest       // one, or several that share the requests
 	from    []plan.Place
-	text    string // all keys: routes with the same text answer alike
+	filters []*filter
+	unless  []string // conditions of more specific routes, which edge counts as it does those of this one
+	text    string   // all keys: routes with the same text answer alike
 
 	hosts, methods []string
 }
@@ -47,7 +49,7 @@ func (im *importer) write(all []*written) {
 	var list []*written
 	byKey := map[string]*written{}
 	for _, w := range all {
-		key := w.key() + "\x03" + w.text
+		key := w.key() + "\x03" + w.when() + "\x03" + w.text
 		if same := byKey[key]; same != nil {
 			same.entries = append(same.entries, w.entries...)
 			same.from = append(same.from, w.from...)
@@ -105,7 +107,7 @@ func (w *written) join(before []*written, listed map[string]bool) bool {
 			continue
 		}
 		sameMethods, sameHosts := slices.Equal(o.methods, w.methods), slices.Equal(o.hosts, w.hosts)
-		if !slices.Equal(withoutMethods(o.conds), withoutMethods(w.conds)) {
+		if !slices.Equal(withoutMethods(o.conds), withoutMethods(w.conds)) || o.when() != w.when() {
 			continue
 		}
 		switch {
@@ -120,6 +122,42 @@ func (w *written) join(before []*written, listed map[string]bool) bool {
 		return true
 	}
 	return false
+}
+
+// when returns the condition in the language; "": none.
+func (w *written) when() string {
+	whens, _ := w.whens()
+	return strings.Join(slices.Concat(whens, w.unless), " and ")
+}
+
+// apart has routes that edge would not choose by the number of their conditions ask that those which are more specific
+// do not take a request: several conditions in the language count as one.
+func apart(list []*written) {
+	for _, w := range list {
+		own, others := w.whens()
+		if len(own) == 0 {
+			continue
+		}
+		for _, o := range list {
+			more, same := o.whens()
+			if o.place() != w.place() || same != others || len(more) <= len(own) || !o.test.within(w.test) {
+				continue
+			}
+			var rest []string
+			for _, text := range more {
+				if !slices.Contains(own, text) {
+					rest = append(rest, text)
+				}
+			}
+			text := "not (" + strings.Join(rest, " and ") + ")"
+			if len(rest) == 1 {
+				text = negated(rest[0])
+			}
+			if !slices.Contains(w.unless, text) {
+				w.unless = append(w.unless, text)
+			}
+		}
+	}
 }
 
 // withoutMethods returns the conditions that are not methods.
@@ -162,6 +200,7 @@ func (im *importer) refuseMethods(list []*written, open []*entry) {
 // route writes a route, or several that share its requests.
 func (im *importer) route(w *written, listed bool) {
 	none := plan.Place{}
+	im.filters.write(w.filters)
 	for _, d := range w.dests {
 		b := im.Add("[[routes]]", w.from...)
 		b.From(d.from...)
@@ -196,6 +235,9 @@ func (im *importer) route(w *written, listed bool) {
 			if text := conditions(w.conds, kind.kind); text != "" {
 				b.Set(kind.key, text, none)
 			}
+		}
+		if when := w.when(); when != "" {
+			b.Set("when", plan.Literal(when), none)
 		}
 		for _, f := range slices.Concat(d.keys, w.keys) {
 			other := ""
