@@ -138,7 +138,7 @@ func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
 		"many hosts":        many("@m%d host h%[1]d.test\nrespond @m%[1]d 403\n"),
 		"many methods":      many("@m%d method M%[1]d\nrespond @m%[1]d 403\n"),
 		"two slashes":       "respond /a//b 403\n",
-		"inside of another": "@a remote_ip 10.0.0.0/8\n@b remote_ip 10.1.0.0/16\nhandle @a {\nrespond @b 403\n}\n",
+		"inside of another": "@a vars x y\n@b vars x z\nhandle @a {\nrespond @b 403\n}\n",
 		"after others":      unknown(5) + "respond @m4 403\n",
 		"one of many":       unknown(20) + "respond @m19 403\n",
 	} {
@@ -152,6 +152,34 @@ func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
 				t.Errorf("%s: %v", name, f)
 			}
 		}
+	}
+}
+
+// What routes do not ask by their own keys is a condition in the language, and basic_auth with bcrypt a filter.
+func TestCaddy_conditions(t *testing.T) {
+	const users = "basic_auth bcrypt Staff {\nu $2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\n}\n"
+	const open = `path = "/*" dest = "http://localhost:3000"`
+	for text, want := range map[string][]string{
+		"@a remote_ip 10.0.0.0/8 192.0.2.7\nrespond @a 403\n": {open,
+			`path = "/*" when = 'peer.ip in {10.0.0.0/8 192.0.2.7}' dest = "status:403"`},
+		"@a not client_ip private_ranges\nrespond @a 403\n": {`path = "/*" dest = "status:403"`,
+			`when = 'client.ip in {192.168.0.0/16 172.16.0.0/12 10.0.0.0/8 127.0.0.0/8 fd00::/8 ::1}' dest = "http`},
+		"@a path *.php */.*\nrespond @a 404\n": {open, `when = '(lower(url_decode(path)) ends_with ".php" or ` +
+			`lower(url_decode(path)) contains "/.")' dest = "status:404"`},
+		"@a path_regexp \\.(png|jpg)$\nrespond @a 404\n": {open,
+			`when = 'url_decode(path) ~ "\.(png|jpg)$"' dest = "status:404"`},
+		"@a remote_ip 10.0.0.1\n@b path *.php\nrespond @a 403\nrespond @b 404\n": {open,
+			`when = 'lower(url_decode(path)) ends_with ".php" and not (peer.ip in {10.0.0.1})' dest = "status:404"`},
+		"@a remote_ip 10.0.0.0/99\nrespond @a 403\n": {`path = "/*" dest = "status:403"`,
+			"edge does not know these addresses"},
+		users: {`type = "basic_auth" realm = "Staff" users = { u = "$2y$04$`,
+			`path = "/*" dest = "http://localhost:3000" filters = ["users"]`},
+		strings.Replace(users, "$2y$04", "$1$04", 1): {
+			`path = "/*" dest = "status:403"`, "not carried: basic_auth"},
+		strings.Replace(users, "bcrypt", "/admin/* bcrypt", 1): {
+			open, `path = "/admin/*" dest = "http://localhost:3000" filters`},
+	} {
+		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), want)
 	}
 }
 

@@ -15,6 +15,9 @@
 //	handle /api/* { … }     walked for /api/…, for /api, and for all other paths
 //	@post method POST       walked for POST, and for all other methods
 //
+// What conditions of routes do not ask, addresses and ends of paths, is a condition in the language. edge counts
+// those of a route as one, so a route with one says of all of them whether they hold.
+//
 // A matcher that edge has no condition for is taken as one that does not hold, unless a request would then get
 // past an answer that refuses it: there the route is closed, with 403.
 //

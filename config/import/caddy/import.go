@@ -18,6 +18,7 @@ type importer struct {
 	order     []string            // of directives
 	atoms     map[string]*atom    // by what they ask
 	names     map[string]bool     // of upstreams of the result
+	filters   map[string]bool     // their names
 	made      map[string]string   // names of upstreams of the result, by the text of their keys
 	steps     int                 // walked so far
 	cased     bool                // the note about the case of paths was given
@@ -34,7 +35,7 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	}
 	im := &importer{
 		Plan: p, read: read, order: slices.Clone(defaultOrder), atoms: map[string]*atom{}, names: map[string]bool{},
-		made: map[string]string{}, unsure: map[plan.Place]bool{},
+		made: map[string]string{}, unsure: map[plan.Place]bool{}, filters: map[string]bool{},
 	}
 	im.readOptions(parse.global)
 	for _, d := range parse.sites {

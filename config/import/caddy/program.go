@@ -45,7 +45,7 @@ func builderOf(name string) builder {
 	return map[string]builder{
 		"respond": respond, "error": respond, "abort": abort, "redir": redirect, "header": header,
 		"request_header": requestHeader, "rewrite": rewrite, "uri": uri, "reverse_proxy": proxy,
-		"file_server": files, "try_files": tryFiles, "basic_auth": guarded, "basicauth": guarded,
+		"file_server": files, "try_files": tryFiles, "basic_auth": password, "basicauth": password,
 		"forward_auth": guarded, "log_skip": skipLog, "skip_log": skipLog, "request_body": requestBody,
 		"php_fastcgi": scripts, "method": lost("edge sends the method that the client sent"),
 		"root": root, "encode": lost("not available in this version: answers are not compressed"),
@@ -308,6 +308,47 @@ func guarded(im *importer, _ *scope, d *directive) func(*walk) bool {
 			c.markAll()
 		}
 		w.guard = d
+		return false
+	}
+}
+
+// password is basic_auth: a filter, where bcrypt has hashed all passwords.
+func password(im *importer, sc *scope, d *directive) func(*walk) bool {
+	realm := "restricted"
+	switch {
+	case len(d.args) > 0 && d.args[0] != "bcrypt", len(d.args) > 2:
+		return guarded(im, sc, d)
+	case len(d.args) == 2:
+		realm = d.args[1]
+	}
+	var users []plan.Field
+	var lines strings.Builder
+	for _, c := range d.block {
+		if len(c.args) != 1 {
+			return guarded(im, sc, d)
+		}
+		users = append(users, plan.Field{Name: c.name, Value: c.args[0]})
+		lines.WriteString(c.name + ":" + c.args[0] + "\n")
+	}
+	if why := plan.UsersWrong(lines.String()); why != "" {
+		return guarded(im, sc, d)
+	}
+	name := ""
+	return func(w *walk) bool {
+		if name == "" {
+			name = plan.Unused("users", im.filters)
+			b := im.Add("[filters."+name+"]", places(nil, d)...)
+			b.Set("type", `"basic_auth"`, d.at)
+			b.Set("realm", plan.String(realm), d.at)
+			b.Set("users", plan.Table(users), plan.Place{})
+			b.Set("forward", "true", plan.Place{})
+			for _, c := range d.block {
+				c.markAll()
+			}
+		}
+		if !slices.Contains(w.filters, name) {
+			w.filters = append(slices.Clone(w.filters), name)
+		}
 		return false
 	}
 }

@@ -17,13 +17,14 @@ type route struct {
 	region  region
 	methods []string
 	atoms   []*atom
-	mask    int // of atoms, among those of the region
+	unless  []*atom // in the language, which do not hold, where others do: a route with one says all of them
+	mask    int     // of atoms, among those of the region
 	out     outcome
 }
 
 // id returns what the route takes and does.
 func (r *route) id() string {
-	return fmt.Sprint(r.region, r.methods, conditionsID(r.atoms), "\n", r.out.whole())
+	return fmt.Sprint(r.region, r.methods, conditionsID(r.atoms), conditionsID(r.unless), "\n", r.out.whole())
 }
 
 // conditionsID names a set of conditions.
@@ -160,7 +161,8 @@ func (im *importer) routes(l *listener, host string, hosts *[]string) (list []*r
 // sameRoutes reports whether the routes of the outer region do with requests of the inner one what its own routes do.
 func sameRoutes(outer, inner []*route) bool {
 	return slices.EqualFunc(outer, inner, func(o, i *route) bool {
-		return slices.Equal(o.methods, i.methods) && slices.Equal(o.atoms, i.atoms) && o.out.id() == i.out.id() &&
+		return slices.Equal(o.methods, i.methods) && slices.Equal(o.atoms, i.atoms) &&
+			slices.Equal(o.unless, i.unless) && o.out.id() == i.out.id() &&
 			(o.out.dest == "" || sameMove(o, i))
 	})
 }
@@ -208,6 +210,9 @@ func (im *importer) cells(l *listener, host string, r region, v *survey) (list [
 			continue
 		}
 		one := &route{region: r, atoms: subset(c.atoms, of.mask), out: end, mask: of.mask}
+		if of.mask&c.inLanguage() != 0 {
+			one.unless = subset(c.atoms, c.inLanguage()&^of.mask)
+		}
 		if of.method != "" {
 			one.methods = []string{of.method}
 			same := slices.IndexFunc(list, func(o *route) bool {
@@ -222,6 +227,16 @@ func (im *importer) cells(l *listener, host string, r region, v *survey) (list [
 		list = append(list, one)
 	}
 	return list
+}
+
+// inLanguage returns the mask of the conditions in the language.
+func (c *cells) inLanguage() (mask int) {
+	for i, a := range c.atoms {
+		if len(whens([]*atom{a})) > 0 {
+			mask |= 1 << i
+		}
+	}
+	return mask
 }
 
 // classes returns all classes, those with fewer conditions first.
@@ -245,6 +260,9 @@ func count(atoms []*atom, methods bool) int {
 	all := map[condition]bool{}
 	for _, a := range atoms {
 		for _, c := range a.list {
+			if c.when { // edge counts them as one
+				c = condition{when: true}
+			}
 			all[c] = true
 		}
 	}
@@ -259,6 +277,10 @@ func count(atoms []*atom, methods bool) int {
 func (c *cells) needed(list []*route, of class, end string) bool {
 	most, same := -1, false
 	for _, r := range list {
+		language := c.inLanguage()
+		if said := r.mask & language; said != 0 && said != of.mask&language {
+			continue
+		}
 		if r.mask&^of.mask != 0 || r.methods != nil && !slices.Contains(r.methods, of.method) {
 			continue
 		}
@@ -447,7 +469,7 @@ func (im *importer) write(s *served, r *route, everywhere bool) {
 		for _, a := range r.atoms {
 			for _, c := range a.list {
 				f := plan.Field{Name: c.name, Value: c.value}
-				if c.query == (kind == "query") && !slices.Contains(list, f) {
+				if !c.when && c.query == (kind == "query") && !slices.Contains(list, f) {
 					list = append(list, f)
 				}
 			}
@@ -455,6 +477,13 @@ func (im *importer) write(s *served, r *route, everywhere bool) {
 		if len(list) > 0 {
 			b.Set(kind, conditionTable(list), none)
 		}
+	}
+	when := whens(r.atoms)
+	for _, text := range whens(r.unless) {
+		when = append(when, "not ("+text+")")
+	}
+	if len(when) > 0 {
+		b.Set("when", plan.Literal(strings.Join(when, " and ")), none)
 	}
 	at := none
 	if len(o.from) > 0 {

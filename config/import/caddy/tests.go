@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"fmt"
+	"net/netip"
 	"net/textproto"
 	"path"
 	"regexp"
@@ -15,9 +16,9 @@ import (
 type test struct {
 	kind  testKind
 	parts []*test
-	text  string         // testPath: the pattern; testHost: the host; testUnknown: why it is not known
+	text  string         // testPath: the pattern; testEnds: a condition; testHost: the host; testUnknown: why
 	expr  *regexp.Regexp // testExpression: of the path
-	list  []string       // testMethod
+	list  []string       // testMethod; testEnds: the patterns
 	atom  *atom          // testAtom
 	at    plan.Place
 	what  string // as a finding names it
@@ -32,6 +33,7 @@ const (
 	testAny                 // one of the parts holds
 	testNot                 // the part does not hold
 	testPath
+	testEnds // the path is like one of several patterns that begin with a star
 	testExpression
 	testHost
 	testSecure // the request came by TLS
@@ -43,15 +45,16 @@ const (
 // atom is a set of conditions of a route that hold together, on fields and parameters.
 type atom struct{ list []condition }
 
-// condition is a condition on a field or a parameter.
+// condition is a condition on a field or a parameter, or one in the language.
 type condition struct {
 	query       bool
+	when        bool   // name is a text of the language
 	name, value string // as a route has them; value "": it is there
 }
 
 // same reports whether two conditions are about the same field or parameter.
 func (c condition) same(o condition) bool {
-	return c.query == o.query && strings.EqualFold(c.name, o.name)
+	return c.query == o.query && c.when == o.when && strings.EqualFold(c.name, o.name)
 }
 
 // exact reports whether one value alone fulfils the condition.
@@ -102,7 +105,55 @@ func (im *importer) atomTest(query bool, name, value string, d *directive) *test
 	if !query {
 		name = textproto.CanonicalMIMEHeaderKey(name)
 	}
-	return &test{kind: testAtom, atom: im.atomOf([]condition{{query, name, value}}), at: d.at, what: d.text()}
+	a := im.atomOf([]condition{{query: query, name: name, value: value}})
+	return &test{kind: testAtom, atom: a, at: d.at, what: d.text()}
+}
+
+// whenTest returns the test for a condition in the language.
+func (im *importer) whenTest(text string, d *directive) *test {
+	a := im.atomOf([]condition{{when: true, name: text}})
+	return &test{kind: testAtom, atom: a, at: d.at, what: d.text()}
+}
+
+// whens returns the conditions in the language of a list.
+func whens(list []*atom) (texts []string) {
+	for _, a := range list {
+		for _, c := range a.list {
+			if c.when {
+				texts = append(texts, c.name)
+			}
+		}
+	}
+	return texts
+}
+
+// privateRanges are what private_ranges stands for.
+var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1"}
+
+// addresses reads remote_ip and client_ip.
+func addresses(im *importer, d *directive, subject string) *test {
+	var list []string
+	for _, text := range d.args {
+		if text == "private_ranges" {
+			list = append(list, privateRanges...)
+			continue
+		}
+		list = append(list, text)
+	}
+	for i, text := range list {
+		if _, err := netip.ParseAddr(text); err == nil {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return unknown(d, "edge does not know these addresses")
+		}
+		list[i] = p.Masked().String()
+	}
+	if len(list) == 0 {
+		return unknown(d, "edge does not know this form")
+	}
+	return im.whenTest(subject+" in {"+strings.Join(list, " ")+"}", d)
 }
 
 // unknown returns a test that edge has no condition for.
@@ -148,7 +199,7 @@ func (im *importer) mergeValues(all *test) *test {
 		if t.kind == testAll && len(t.parts) == 1 && len(t.parts[0].parts) == 1 {
 			t = t.parts[0].parts[0]
 		}
-		if t.kind != testAtom {
+		if t.kind != testAtom || t.atom.list[0].when {
 			parts = append(parts, t)
 			continue
 		}
@@ -181,9 +232,7 @@ func (im *importer) matcher(d *directive) *test {
 	d.used = true
 	switch d.name {
 	case "path":
-		return anyOf(im.each(d, func(s string) *test {
-			return &test{kind: testPath, text: s, at: d.at, what: d.text()}
-		}))
+		return pathMatcher(im, d)
 	case "host":
 		return anyOf(im.each(d, func(s string) *test {
 			return &test{kind: testHost, text: strings.ToLower(s), at: d.at, what: d.text()}
@@ -228,14 +277,39 @@ func (im *importer) matcher(d *directive) *test {
 		return unknown(d, "routes do not look at the version of HTTP")
 	case "not":
 		return im.notMatcher(d)
-	case "remote_ip", "client_ip":
-		return unknown(d, "not available in this version: routes do not look at addresses of clients")
+	case "remote_ip":
+		return addresses(im, d, "peer.ip")
+	case "client_ip":
+		return addresses(im, d, "client.ip")
 	case "file":
 		return im.unknownBlock(d, "edge serves no files")
 	case "expression", "":
 		return im.unknownBlock(d, "routes have no expressions")
 	}
 	return im.unknownBlock(d, "edge has no such condition")
+}
+
+// pathMatcher reads path. Patterns that begin with a star are one condition.
+func pathMatcher(im *importer, d *directive) *test {
+	var ends, conditions []string
+	for _, s := range d.args {
+		if strings.HasPrefix(s, "*") && patternText(s) != "" {
+			ends, conditions = append(ends, s), append(conditions, patternText(s))
+		}
+	}
+	rest := *d
+	rest.args = slices.DeleteFunc(slices.Clone(d.args), func(s string) bool { return slices.Contains(ends, s) })
+	parts := im.each(&rest, func(s string) *test {
+		return &test{kind: testPath, text: s, at: d.at, what: d.text()}
+	})
+	if len(ends) > 0 {
+		text := strings.Join(conditions, " or ")
+		if len(ends) > 1 {
+			text = "(" + text + ")"
+		}
+		parts = append(parts, &test{kind: testEnds, text: text, list: ends, at: d.at, what: d.text()})
+	}
+	return anyOf(parts)
 }
 
 // unknownBlock is unknown for a matcher that may have braces.
@@ -343,6 +417,11 @@ func (t *test) holds(w *walk) bool {
 		return !t.parts[0].holds(w)
 	case testPath:
 		return w.matchPath(t)
+	case testEnds:
+		if !w.rest {
+			return slices.ContainsFunc(t.list, func(p string) bool { return globMatches(p, w.cur) })
+		}
+		return w.matchWhen(t, t.text)
 	case testExpression:
 		return w.matchExpression(t)
 	case testHost:

@@ -92,6 +92,7 @@ type walk struct {
 	ended   bool
 	out     outcome
 	guard   *directive // requests have to pass this, and edge does not have it
+	filters []string   // that requests pass
 	replies []field
 	asks    []field
 	logging string
@@ -304,6 +305,38 @@ func (w *walk) matchPattern(t *test, pattern string) bool {
 	return !found && w.assumeSince(t, tooMany)
 }
 
+// matchWhen is matchAtom for a condition in the language about the path, where that is still the one of the client; "":
+// there is no such condition.
+func (w *walk) matchWhen(t *test, text string) bool {
+	if text == "" || w.cur != w.region.path || w.rest != w.region.prefix {
+		return w.assume(t)
+	}
+	a := w.im.atomOf([]condition{{when: true, name: text}})
+	return w.matchAtom(&test{kind: testAtom, atom: a, at: t.at, what: t.what, lines: t.lines})
+}
+
+var plainText = plan.Expr(`^[A-Za-z0-9_/.~-]+$`)
+
+// patternText returns the condition that a path ends with a text, or has it anywhere: "*.php", "*x*".
+func patternText(pattern string) string {
+	text, open := strings.CutSuffix(pattern[1:], "*")
+	switch {
+	case !plainText.Regexp().MatchString(text):
+		return ""
+	case open:
+		return `lower(url_decode(path)) contains "` + strings.ToLower(text) + `"`
+	}
+	return `lower(url_decode(path)) ends_with "` + strings.ToLower(text) + `"`
+}
+
+// expressionText returns the condition that a path matches a regular expression.
+func expressionText(expr string) string {
+	if strings.ContainsAny(expr, "\"`\n") || strings.HasSuffix(expr, `\`) {
+		return ""
+	}
+	return `url_decode(path) ~ "` + expr + `"`
+}
+
 // noteCase says once that edge compares paths as they stand.
 func (w *walk) noteCase(t *test, pattern string) {
 	if !w.im.cased && strings.ToLower(pattern) != strings.ToUpper(pattern) {
@@ -326,7 +359,7 @@ func (w *walk) matchExpression(t *test) bool {
 	}
 	m := plainExpr.Regexp().FindStringSubmatch(t.expr.String())
 	if m == nil {
-		return w.assume(t)
+		return w.matchWhen(t, expressionText(t.expr.String()))
 	}
 	path := strings.ReplaceAll(m[1], `\`, "")
 	if m[2] != "$" {
@@ -437,6 +470,9 @@ func (w *walk) finish() {
 	set := func(name, value string, at plan.Place) { o.settings = append(o.settings, setting{name, value, at}) }
 	if w.guard != nil && !o.denies {
 		w.closed(w.guard)
+	}
+	if len(w.filters) > 0 && !o.denies {
+		set("filters", plan.List(w.filters...), plan.Place{})
 	}
 	for _, list := range []struct {
 		name   string
