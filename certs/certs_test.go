@@ -393,11 +393,11 @@ func TestTickets_outliveConfigsAndRotations(t *testing.T) {
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	resumed := func(server *tls.Config) bool { return handshake(t, server, client).DidResume }
 	first, second := newServer(), newServer()
-	tickets.Use([]*tls.Config{first})
+	tickets.Use([]TicketUser{{Config: first}})
 	if resumed(first) {
 		t.Error("the first handshake resumes")
 	}
-	tickets.Use([]*tls.Config{first, second})
+	tickets.Use([]TicketUser{{Config: first}, {Config: second}})
 	if !resumed(second) {
 		t.Error("not resumed by another configuration with the same keys")
 	}
@@ -406,9 +406,27 @@ func TestTickets_outliveConfigsAndRotations(t *testing.T) {
 		t.Error("not resumed after a rotation")
 	}
 	other := newServer()
-	NewTickets(tickets.Keys(), nil).Use([]*tls.Config{other})
+	NewTickets(tickets.Keys(), nil).Use([]TicketUser{{Config: other}})
 	if !resumed(other) {
 		t.Error("not resumed by keys that were handed on")
+	}
+	bound, same, changed := newServer(), newServer(), newServer()
+	tickets.Use([]TicketUser{{first, ""}, {bound, "a"}, {same, "a"}, {changed, "b"}})
+	if resumed(bound) {
+		t.Error("resumed by one that is bound to words, which the session has not")
+	}
+	if tickets.Rotate(); !resumed(same) {
+		t.Error("not resumed by another one that is bound to the same words")
+	}
+	if resumed(changed) {
+		t.Error("resumed by one that is bound to other words")
+	}
+	if resumed(first) {
+		t.Error("resumed by one that is not bound, where the session is")
+	}
+	late := newServer()
+	if tickets.Begin(TicketUser{late, ""}); !resumed(late) {
+		t.Error("not resumed by one that begins before it is used")
 	}
 	for range ticketKeys {
 		tickets.Rotate()
@@ -416,7 +434,7 @@ func TestTickets_outliveConfigsAndRotations(t *testing.T) {
 	if resumed(second) {
 		t.Error("resumed with a key that has rotated away")
 	}
-	if n := len(tickets.Keys()); n != ticketKeys || rotations != ticketKeys+1 {
+	if n := len(tickets.Keys()); n != ticketKeys || rotations != ticketKeys+2 {
 		t.Errorf("%d keys, %d rotations", n, rotations)
 	}
 }

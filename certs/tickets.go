@@ -1,7 +1,9 @@
 package certs
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"slices"
 	"sync"
@@ -17,10 +19,17 @@ const ticketKeys = 3
 type Tickets struct {
 	mu      sync.Mutex
 	keys    [][32]byte    // newest first; guarded by mu
-	configs []*tls.Config // guarded by mu
+	users   []TicketUser  // guarded by mu
 	every   time.Duration // guarded by mu
 	timer   *time.Timer   // guarded by mu; nil: no rotation
 	rotated func()
+}
+
+// TicketUser is a tls.Config with the words that its tickets are bound to: a Config with the same words alone opens
+// them. Those without words are bound to nothing.
+type TicketUser struct {
+	Config *tls.Config
+	Bound  string
 }
 
 // NewTickets begins with keys, newest first, as Keys returned them, or with a new one where there are none. rotated,
@@ -38,18 +47,40 @@ func newTicketKey() (key [32]byte) {
 	return key
 }
 
-// Use sets the keys of configs, and no longer those of earlier ones.
-func (t *Tickets) Use(configs []*tls.Config) {
+// Use sets the keys of users, and no longer those of earlier ones.
+func (t *Tickets) Use(users []TicketUser) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.configs = slices.Clone(configs)
+	t.users = slices.Clone(users)
 	t.spread()
 }
 
+// Begin sets the keys of one that serves before Use is called with it.
+func (t *Tickets) Begin(u TicketUser) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u.take(t.keys)
+}
+
 func (t *Tickets) spread() {
-	for _, c := range t.configs {
-		c.SetSessionTicketKeys(t.keys)
+	for _, u := range t.users {
+		u.take(t.keys)
 	}
+}
+
+// take has u use keys, or what its words make of each.
+func (u TicketUser) take(keys [][32]byte) {
+	if u.Bound == "" {
+		u.Config.SetSessionTicketKeys(keys)
+		return
+	}
+	own := make([][32]byte, len(keys))
+	for i := range keys {
+		mac := hmac.New(sha256.New, keys[i][:])
+		mac.Write([]byte(u.Bound))
+		mac.Sum(own[i][:0])
+	}
+	u.Config.SetSessionTicketKeys(own)
 }
 
 // Rotate puts a new key before the others.

@@ -44,7 +44,9 @@ func (r *resolver) openFiles() {
 			all = append(all, &pairOf{cert: l.Certificate, given: &e.Given})
 		}
 		r.openAuthorities(&e.Given, &r.doc.tls.Given, "client_ca", &l.TLSOptions.ClientCA)
+		openRuleAuthorities(r, schema.Inside(e), l.TLSRules)
 	}
+	openRuleAuthorities(r, r.file.Entries(tlsRulesPath), r.c.TLS.Rules)
 	for _, p := range all {
 		r.openPair(p)
 	}
@@ -416,9 +418,13 @@ func (r *resolver) locate(path string, at syntax.Span) string {
 
 // resolveCertificates adds the [[certificates]] to the Config.
 func (r *resolver) resolveCertificates() {
+	names := make(map[string]syntax.Span)
 	for _, e := range r.doc.certificates {
 		r.file.Fill(e)
 		e.Pos = e.Node().Head.Pos()
+		if e.Has("name") && !e.Failed("name") {
+			r.requireUniqueName(names, e.Name, e.At("name"), "certificate")
+		}
 		if e.Lacks("cert") {
 			r.rep.Errorf(e.Node().Head, `add cert = "example.pem"`, "this certificate has no file")
 		}

@@ -48,12 +48,12 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 
 // demandsCert reports whether the listener serves no client without a certificate.
 func (e *listenerEntry) demandsCert() bool {
-	return e.TLS != TLSOff && e.TLSOptions.ClientAuth == ClientAuthRequire
+	return e.TLS != TLSOff && e.TLSOptions.ClientAuth == ClientAuthRequire && !e.relaxed
 }
 
 // verifiesCerts reports whether the listener checks certificates of clients against authorities.
 func (e *listenerEntry) verifiesCerts() bool {
-	return e.TLS != TLSOff && e.TLSOptions.ClientCA != "" && e.TLSOptions.ClientAuth != ClientAuthNone
+	return e.TLS != TLSOff && (e.ruled || e.TLSOptions.ClientCA != "" && e.TLSOptions.ClientAuth != ClientAuthNone)
 }
 
 // servesRequests reports whether the listener does anything but redirect. It serves what a trusted proxy was asked by

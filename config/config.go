@@ -164,6 +164,7 @@ type Listener struct {
 	SocketMode      fs.FileMode     `json:",omitempty"` // of Unix sockets; 0: what the umask leaves
 	SocketOwner     Account         `json:",omitzero"`  // of Unix sockets
 	Rules           []Rule          `json:",omitempty"` // for its requests
+	TLSRules        []TLSRule       `json:",omitempty"` // on its handshakes
 	Filters         []string        `json:",omitempty"` // for its requests, before Config.Filters
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
@@ -496,6 +497,7 @@ const InternalCert = "internal"
 
 // Certificate is a certificate with its key.
 type Certificate struct {
+	Name     string          `json:",omitempty"` // for rules; "": it has none
 	Hosts    []string        // names it is for; none: those that it says itself
 	Cert     string          // a path, or InternalCert
 	Key      string          // a path; empty: in the same file
@@ -509,7 +511,8 @@ type Certificate struct {
 type TLS struct {
 	TicketRotation   time.Duration // how often the keys of session tickets change
 	HandshakeTimeout time.Duration
-	Handshakes       int // in progress at once; 0: what the memory is enough for
+	Handshakes       int       // in progress at once; 0: what the memory is enough for
+	Rules            []TLSRule `json:",omitempty"` // on handshakes, after those of the listener
 }
 
 // TLSOptions say how a listener secures its connections.

@@ -75,6 +75,8 @@ type listenerEntry struct {
 	schema.Given
 	Listener
 	own     Certificate // what its keys say; Listener.Certificate when there is one
+	ruled   bool        // a rule on handshakes has certificates of clients verified
+	relaxed bool        // a rule on handshakes demands none of some clients
 	errors  errorPages
 	logging loggingTexts
 }
@@ -91,6 +93,12 @@ type paired interface {
 type certificateEntry struct {
 	schema.Given
 	Certificate
+	when string
+}
+
+type tlsRuleEntry struct {
+	schema.Given
+	TLSRule
 	when string
 }
 

@@ -3,9 +3,12 @@ package config
 import (
 	"crypto/tls"
 	"slices"
+	"strings"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // resolveTLS decides whether a listener takes TLS, plain HTTP or both, and checks its keys about TLS.
@@ -36,6 +39,8 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 			"this listener takes no plain requests")
 	}
 	r.resolveClientAuth(e)
+	e.TLSRules = tlsRulesOf(r, schema.Inside(e))
+	checkRuledAuth(r, e)
 	r.checkHSTS(e)
 	r.resolvePlainRequests(e)
 	r.warnWeakTLS(&e.Given, &e.TLSOptions)
@@ -76,6 +81,9 @@ func (r *resolver) refuseTLSKeys(e *listenerEntry) {
 			r.rep.Errorf(e.Head(k.Path), "add tls = true", "this listener takes no TLS")
 			return
 		}
+	}
+	if rules := schema.All[*tlsRuleEntry](schema.Inside(e)); len(rules) > 0 {
+		r.rep.Errorf(rules[0].Node().Head, "add tls = true to the listener", "this listener takes no TLS")
 	}
 }
 
@@ -170,6 +178,11 @@ func (r *resolver) tlsOnlyKey(e *listenerEntry) (key string, at syntax.Span) {
 			}
 		}
 	}
+	for _, one := range tlsRulesAt(r, e) {
+		if one.guards() {
+			return "a rule on handshakes", one.Node().Head
+		}
+	}
 	return "", syntax.Span{}
 }
 
@@ -213,8 +226,13 @@ func (r *resolver) checkFIPS() {
 		}
 	}
 	check(&r.doc.tls.Given, &r.doc.tls.shared)
+	rules := schema.All[*tlsRuleEntry](r.file.Entries(tlsRulesPath))
 	for _, e := range r.doc.listeners {
 		check(&e.Given, &e.TLSOptions)
+		rules = append(rules, schema.All[*tlsRuleEntry](schema.Inside(e))...)
+	}
+	for _, e := range rules {
+		check(&e.Given, &TLSOptions{MinVersion: e.MinVersion})
 	}
 }
 
@@ -228,7 +246,210 @@ func (r *resolver) warnUnusedTLS() {
 	for _, e := range r.doc.certificates {
 		r.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "", "no listener takes TLS, so this certificate is not used")
 	}
+	for _, e := range schema.All[*tlsRuleEntry](r.file.Entries(tlsRulesPath)) {
+		r.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "", "no listener takes TLS, so this rule is not asked")
+	}
 	if g := &r.doc.tls.Given; g.Node() != nil && g.HasAny("") {
 		r.rep.Warnf(schema.CodeNoEffect, g.Node().ConflictSpan(), "", "no listener takes TLS, so [tls] means nothing")
+	}
+}
+
+// TLSRule decides about the handshakes that its condition holds for. What it leaves at the zero value it does not
+// decide.
+type TLSRule struct {
+	Name        string          `json:",omitempty"`
+	When        *lang.Condition `json:",omitempty"` // nil: all
+	Deny        bool            `json:",omitempty"`
+	ClientAuth  ClientAuth      `json:",omitempty"`
+	ClientCA    string          `json:",omitempty"` // path; "": that of the listener
+	MinVersion  uint16          `json:",omitempty"` // of crypto/tls
+	Certificate string          `json:",omitempty"` // the name of one of Config.Certificates
+	Pos         Pos
+}
+
+// guards reports whether requests may have to be refused because of the rule.
+func (t *TLSRule) guards() bool { return t.Deny || t.ClientAuth != "" || t.MinVersion != 0 }
+
+// Decides says what the rule decides, in the words of a file.
+func (t *TLSRule) Decides() (list []string) {
+	add := func(on bool, text string) {
+		if on {
+			list = append(list, text)
+		}
+	}
+	add(t.Deny, "deny")
+	add(t.ClientAuth != "", "client_auth "+string(t.ClientAuth))
+	add(t.ClientCA != "", "client_ca "+t.ClientCA)
+	add(t.MinVersion != 0, "min_version "+versionName(t.MinVersion))
+	add(t.Certificate != "", "certificate "+t.Certificate)
+	return list
+}
+
+// HandshakeRules returns the rules of a listener: its own, then those of all.
+func (c *Config) HandshakeRules(l *Listener) []TLSRule { return slices.Concat(l.TLSRules, c.TLS.Rules) }
+
+// Paths of the sections of rules on handshakes.
+const (
+	tlsRulesPath      = "tls.rules"
+	listenerRulesPath = "listeners.tls_rules"
+)
+
+func tlsRuleSections() []*schema.Section {
+	section := func(path, doc string) *schema.Section {
+		return &schema.Section{Path: path, Shape: schema.List, Doc: doc, New: schema.Make[tlsRuleEntry],
+			Keys: tlsRuleKeys()}
+	}
+	return []*schema.Section{
+		section(tlsRulesPath, "Rules on TLS handshakes, by the name that the client asks for, its address, and what "+
+			"else its first message tells. All of them are asked, in their order, until one denies; the first that "+
+			"decides a thing decides it. See [rules on handshakes](tls.md#rules-on-handshakes)."),
+		section(listenerRulesPath, "Rules on the handshakes of a listener, which are asked before those of "+
+			"`[[tls.rules]]`. Their keys are the same."),
+	}
+}
+
+func tlsRuleKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "name", Type: schema.Token, Example: `"partners"`,
+			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.Name }),
+			Doc:  "Its name, for metrics and `edge explain`."},
+		{Path: "when", Type: language.TypeCondition, Example: `'tls.sni == "api.example.org"'`,
+			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.when }),
+			Doc: "The handshakes that it is for: a text of [the language](DSL.md) that knows `tls.sni`, " +
+				"`tls.alpn`, the addresses and the listener. Without it, all."},
+		{Path: "client_auth", Type: schema.Choice, Enum: []string{"none", "request", "require"}, Example: `"require"`,
+			Into: schema.Into(func(e *tlsRuleEntry) *string { return (*string)(&e.ClientAuth) }),
+			Doc:  "Whether clients show a certificate, as `client_auth` of the listener."},
+		{Path: "client_ca", Type: schema.String, Local: true, Example: `"/etc/edge/tls/partners.pem"`,
+			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.ClientCA }),
+			Doc: "The authorities of these certificates, in place of those of the listener. Without `client_auth` " +
+				"they are required."},
+		{Path: "min_version", Type: typeVersion, Enum: versionNames(), Synonyms: versionSynonyms, Example: `"1.3"`,
+			Into: schema.Into(func(e *tlsRuleEntry) *uint16 { return &e.MinVersion }),
+			Doc:  "The oldest version of TLS that is accepted, in place of that of the listener."},
+		{Path: "certificate", Type: schema.Token, Example: `"internal"`,
+			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.Certificate }),
+			Doc: "The `name` of the one of `[[certificates]]` that the client gets, whatever name it asks for and " +
+				"whatever `when` that one has."},
+		{Path: "deny", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *tlsRuleEntry) *bool { return &e.Deny }),
+			Doc: "The handshake is refused: with the alert `unrecognized_name`, or `access_denied` where the client " +
+				"asks for no name. No rule after it is asked."},
+	}
+}
+
+// tlsRulesOf reads the rules on handshakes among entries.
+func tlsRulesOf(r *resolver, entries []schema.Target) (list []TLSRule) {
+	ruled := make(map[string]*tlsRuleEntry) // keys that a rule for all handshakes decides
+	for _, e := range schema.All[*tlsRuleEntry](entries) {
+		r.file.Fill(e)
+		e.Pos = e.Node().Head.Pos()
+		if e.Has("when") && !e.Failed("when") {
+			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Handshake)
+		}
+		if e.ClientCA != "" && !e.Has("client_auth") {
+			e.ClientAuth = ClientAuthRequire
+		}
+		checkTLSRule(r, e)
+		warnShadowedTLSRule(r, e, ruled)
+		r.warnWeakTLS(&e.Given, &TLSOptions{MinVersion: e.MinVersion})
+		list = append(list, e.TLSRule)
+	}
+	return list
+}
+
+// deciding are the keys by which a rule decides something.
+var deciding = []string{"client_auth", "client_ca", "min_version", "certificate", "deny"}
+
+// decides returns the keys by which e decides something.
+func (e *tlsRuleEntry) decides() (keys []string) {
+	for _, key := range deciding {
+		if e.Has(key) && (key != "deny" || e.Deny || e.Failed(key)) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// checkTLSRule reports what the types of the keys cannot say.
+func checkTLSRule(r *resolver, e *tlsRuleEntry) {
+	switch keys := e.decides(); {
+	case len(keys) == 0 && !e.HasUnknown():
+		r.rep.Errorf(e.Node().Head, "one of "+strings.Join(deciding, ", "), "this rule decides nothing")
+	case e.Deny && len(keys) > 1:
+		r.rep.Conflictf(e.Head(keys[0]), e.Head("deny"), "leave one of them out", "%q has no effect: the rule denies "+
+			"the handshake, at %s", keys[0], e.Head("deny").RelativeTo(e.Head(keys[0])))
+	case e.Has("client_ca") && e.ClientAuth == ClientAuthNone:
+		r.rep.Conflictf(e.Head("client_ca"), e.Head("client_auth"), "leave one of them out", "%q has no effect: the "+
+			"rule asks for no certificate, at %s", "client_ca", e.Head("client_auth").RelativeTo(e.Head("client_ca")))
+	}
+	if !e.Has("certificate") || e.Failed("certificate") {
+		return
+	}
+	var names []string
+	for _, c := range r.doc.certificates {
+		if c.Name == e.Certificate {
+			return
+		}
+		names = append(names, c.Name)
+	}
+	hint := syntax.DidYouMean(e.Certificate, names)
+	if hint == "" {
+		hint = "add name = " + syntax.Quote(e.Certificate) + " to one of [[certificates]]"
+	}
+	r.rep.Errorf(e.At("certificate"), hint, "there is no certificate %s", syntax.Quote(e.Certificate))
+}
+
+// warnShadowedTLSRule warns of a rule that decides nothing, since rules before it decide all of that for all
+// handshakes: these are in ruled, to which e is added where it is one of them.
+func warnShadowedTLSRule(r *resolver, e *tlsRuleEntry, ruled map[string]*tlsRuleEntry) {
+	always := !e.Has("when") && !e.HasUnknown()
+	by, hidden := ruled["deny"], true
+	for _, key := range e.decides() {
+		if key == "client_ca" {
+			key = "client_auth" // one decision
+		}
+		first := ruled[key]
+		hidden = hidden && first != nil
+		if by == nil {
+			by = first
+		}
+		if first == nil && always {
+			ruled[key] = e
+		}
+	}
+	if by != nil && by != e && (hidden || ruled["deny"] == by) {
+		r.rep.WarnConflictf(schema.CodeNoEffect, e.Node().Head, by.Node().Head,
+			"this rule decides nothing: the one at %s holds always, and goes before it",
+			by.Node().Head.RelativeTo(e.Node().Head))
+	}
+}
+
+// checkRuledAuth reports a rule that demands certificates of clients where nothing says which ones are good.
+func checkRuledAuth(r *resolver, e *listenerEntry) {
+	for _, one := range tlsRulesAt(r, e) {
+		ca := e.TLSOptions.ClientCA != "" || one.ClientCA != ""
+		e.relaxed = e.relaxed || one.ClientAuth == ClientAuthNone || one.ClientAuth == ClientAuthRequest
+		e.ruled = e.ruled || ca && one.ClientAuth != "" && one.ClientAuth != ClientAuthNone
+		unsure := e.Failed("client_ca") || one.Failed("client_ca") || r.doc.tls.Failed("client_ca")
+		if one.ClientAuth == ClientAuthRequire && !ca && !unsure {
+			r.rep.Errorf(one.At("client_auth"), `add client_ca = "clients.pem" to the rule or to the listener`,
+				"nothing says which client certificates are good at the listener in %s",
+				e.Node().Head.RelativeTo(one.At("client_auth")))
+		}
+	}
+}
+
+// tlsRulesAt returns the rules that are asked about the handshakes of a listener.
+func tlsRulesAt(r *resolver, e *listenerEntry) []*tlsRuleEntry {
+	return slices.Concat(schema.All[*tlsRuleEntry](schema.Inside(e)),
+		schema.All[*tlsRuleEntry](r.file.Entries(tlsRulesPath)))
+}
+
+// openRuleAuthorities opens the authorities that the rules of entries name. A listener that takes no TLS has none in
+// list.
+func openRuleAuthorities(r *resolver, entries []schema.Target, list []TLSRule) {
+	for i, e := range schema.All[*tlsRuleEntry](entries)[:len(list)] {
+		r.openAuthorities(&e.Given, nil, "client_ca", &list[i].ClientCA)
 	}
 }

@@ -164,6 +164,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.checkLoops()
 	checkRollback(r)
 	r.resolveCertificates()
+	r.c.TLS.Rules = tlsRulesOf(r, r.file.Entries(tlsRulesPath))
 	r.resolveListeners()
 	warnOverlaps(r)
 	r.resolveUpstreams()

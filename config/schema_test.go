@@ -21,8 +21,17 @@ var mine = Options{Filters: []string{"mine"}}
 
 // aroundRules are the tables that rules stand in.
 var aroundRules = map[string]string{
-	"listeners.rules": "[[listeners]]\nlisten = \":80\"\n",
-	"routes.rules":    "[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n",
+	"listeners.rules":     "[[listeners]]\nlisten = \":80\"\n",
+	"listeners.tls_rules": "[[listeners]]\nlisten = \":80\"\ncert = \"a.pem\"\nclient_ca = \"ca.pem\"\n",
+	"tls.rules":           "[[listeners]]\nlisten = \":80\"\ncert = \"a.pem\"\nclient_ca = \"ca.pem\"\n",
+	"routes.rules":        "[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n",
+}
+
+// needed are the keys without which a section is wrong.
+var needed = map[string][2]string{
+	"certificates": {"cert", `"a.pem"`}, "filters": {"type", `"polite"`}, "lists": {"values", `["192.0.2.1"]`},
+	"maps": {"values", `{ a = "b" }`}, "upstreams.NAME.backends": {"address", `"h:1"`},
+	"load_balancing.backends": {"address", `"h:1"`}, "register": {"to", `"consul://127.0.0.1:8500/users"`},
 }
 
 // fileWith writes the key with a value into a file in which everything else is right.
@@ -34,6 +43,9 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		}
 	}
 	before := aroundRules[s.Path]
+	if key, needed := needed[s.Path]; needed {
+		need(key[0], key[1])
+	}
 	switch s.Path {
 	case "listeners":
 		need("listen", `":80"`)
@@ -44,8 +56,6 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 				need("hsts.max_age", `"1d"`)
 			}
 		}
-	case "certificates":
-		need("cert", `"a.pem"`)
 	case "upstreams", "upstream_defaults":
 		if s.Path == "upstreams" {
 			need("backends", `[{ address = "h:1" }]`)
@@ -53,19 +63,14 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		if k.Path == "tls.key" {
 			need("tls.cert", `"a.pem"`)
 		}
-	case "upstreams.NAME.backends", "load_balancing.backends":
-		need("address", `"h:1"`)
-	case "upstreams.NAME.health_check":
-		before = "[upstreams.x]\nbackends = [{ address = \"h:1\" }]\n"
-		if k.Path == "timeout" {
-			need("interval", `"1h"`)
+	case "upstreams.NAME.health_check", "health_check":
+		if s.Path != "health_check" {
+			before = "[upstreams.x]\nbackends = [{ address = \"h:1\" }]\n"
 		}
-	case "health_check":
 		if k.Path == "timeout" {
 			need("interval", `"1h"`)
 		}
 	case "register":
-		need("to", `"consul://127.0.0.1:8500/users"`)
 		if k.Path == "listener" {
 			before = "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
 		}
@@ -73,10 +78,13 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		if need("tag", `"a"`); k.Path == "redirect.status" {
 			need("redirect.to", `"/"`)
 		}
-	case "filters", "lists", "maps":
-		required := map[string][2]string{"filters": {"type", `"polite"`}, "lists": {"values", `["192.0.2.1"]`},
-			"maps": {"values", `{ a = "b" }`}}[s.Path]
-		need(required[0], required[1])
+	case tlsRulesPath, listenerRulesPath:
+		before = "[[certificates]]\nname = \"internal\"\ncert = \"b.pem\"\n" + before
+		if k.Path == "client_ca" {
+			need("client_auth", `"request"`)
+		} else if k.Path != "deny" || value == "false" {
+			need("certificate", `"internal"`)
+		}
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {
@@ -253,7 +261,8 @@ func TestSchema_foreignWords(t *testing.T) {
 					continue
 				}
 				table := strings.ReplaceAll(s.Title(), "NAME", "x")
-				if outer, _, inside := strings.Cut(s.Path, ".rules"); inside {
+				outer, own, _ := strings.Cut(s.Path, ".")
+				if strings.HasSuffix(own, "rules") && s.Path != tlsRulesPath {
 					table = "[[" + outer + "]]\n" + table
 				}
 				_, rep := Parse("f", []byte(table+"\n"+strings.ToUpper(name)+" = 1\n"))

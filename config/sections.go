@@ -32,7 +32,7 @@ var edge = sync.OnceValue(func() *schema.Schema {
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
 		membersSection(), defaultsSection(), filters.Section(), routesSection(), registerSection(), logSection(),
-	}, language.Sections(), rules.Sections(), registered), codes, reserved())
+	}, tlsRuleSections(), language.Sections(), rules.Sections(), registered), codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
@@ -134,6 +134,9 @@ func (l *Listener) ChangedKeys(next *Listener) []string {
 	if !schema.Equal(l.Rules, next.Rules) {
 		keys = append(keys, "rules")
 	}
+	if !schema.Equal(l.TLSRules, next.TLSRules) {
+		keys = append(keys, "tls_rules")
+	}
 	return keys
 }
 
@@ -150,7 +153,11 @@ func (l *Log) ChangedKeys(next *Log) []string {
 
 // ChangedKeys is as that of Listener. Keys that listeners have too differ there.
 func (t *TLS) ChangedKeys(next *TLS) []string {
-	return changedKeys("tls", &tlsEntry{TLS: *t}, &tlsEntry{TLS: *next}, nil, nil)
+	keys := changedKeys("tls", &tlsEntry{TLS: *t}, &tlsEntry{TLS: *next}, nil, nil)
+	if !schema.Equal(t.Rules, next.Rules) {
+		keys = append(keys, "rules")
+	}
+	return keys
 }
 
 // ChangedKeys is as that of Listener.

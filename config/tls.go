@@ -23,6 +23,9 @@ func certificatesSection() *schema.Section {
 			"is looked for beside the file that names it.",
 		New: schema.Make[certificateEntry],
 		Keys: append([]*schema.Key{
+			{Path: "name", Type: schema.Token, Example: `"internal"`,
+				Into: schema.Into(func(e *certificateEntry) *string { return &e.Name }),
+				Doc:  "Its name, for `certificate` of [rules on handshakes](tls.md#rules-on-handshakes)."},
 			{Path: "hosts", Type: schema.Strings, Example: `["example.org", "*.example.org"]`,
 				Into: schema.Into(func(e *certificateEntry) *[]string { return &e.Hosts }),
 				Doc:  "Names it is for. Without them those that the certificate says itself."},

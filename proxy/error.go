@@ -164,6 +164,11 @@ var (
 		Kind: "sni", From: SideProxy, Status: 421, Token: "http_request_error",
 		Text: "This connection was secured for another host.",
 	})
+	TermsMismatch = NewError(Error{
+		Kind: "tls_rules", From: SideProxy, Status: 421, Token: "http_request_error",
+		Text: "This connection was secured on other terms than this request needs.",
+		call: grpc.Unauthenticated,
+	})
 	LoopDetected = NewError(Error{
 		Kind: "loop", From: SideProxy, Status: 508, Token: "proxy_loop_detected",
 		Text: "The request goes in circles.",

@@ -28,8 +28,9 @@ func (l *Listener) composed() *Listener {
 			c.guards = append(c.guards, g)
 		}
 	}
-	add(l.StrictSNI || l.ClientCert, secured)
+	add(l.StrictSNI || l.ClientCert || l.Fits != nil, secured)
 	add(l.ClientCert, certified)
+	add(l.Fits != nil, fitting)
 	add(l.Underscores == UnderscoresRefuse, withoutUnderscores)
 	add(l.StrictSNI, namedByHandshake)
 	add(l.RedirectToHTTPS != 0, askedByHTTPS)
@@ -68,6 +69,15 @@ func certified(x *Exchange) bool {
 		return true
 	}
 	x.fail(NoClientCert)
+	return false
+}
+
+// fitting refuses a request for a host that a handshake would not have been for on the terms of this connection.
+func fitting(x *Exchange) bool {
+	if x.listener.Fits(x.digest, x.Request.Host()) {
+		return true
+	}
+	x.fail(TermsMismatch)
 	return false
 }
 
@@ -182,14 +192,14 @@ func addHSTS(x *Exchange) {
 
 // What is wrong with a Listener that asks for what its TLS does not bring.
 var (
-	errGuardPlain      = errors.New("StrictSNI and ClientCert refuse every request without TLS")
+	errGuardPlain      = errors.New("StrictSNI, ClientCert and Fits refuse every request without TLS")
 	errGuardUnverified = errors.New("ClientCert refuses every request: TLS.ClientAuth verifies no certificate")
 )
 
 // Check reports a guard of l that no connection secured by c, nil for none, can meet.
 func (l *Listener) Check(c *tls.Config) error {
 	switch {
-	case c == nil && (l.StrictSNI || l.ClientCert):
+	case c == nil && (l.StrictSNI || l.ClientCert || l.Fits != nil):
 		return errGuardPlain
 	case l.ClientCert && c.ClientAuth < tls.VerifyClientCertIfGiven && c.GetConfigForClient == nil:
 		return errGuardUnverified

@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Proxy takes requests from listeners and brings them where the routes of its present Snapshot say.
@@ -183,8 +184,8 @@ func (p *Proxy) Recent(r *engine.Reactor, bad bool, before uint64, n int) (page 
 
 // Listener is what the proxy has to know of where a request came in. The zero value is good.
 //
-// StrictSNI and ClientCert guard every request of the listener, whatever its connections may be: one on a connection
-// without TLS, as tlsconn.ServerOptions.Auto lets through, is sent to RedirectToHTTPS or answered 421.
+// StrictSNI, ClientCert and Fits guard every request of the listener, whatever its connections may be: one on a
+// connection without TLS, as tlsconn.ServerOptions.Auto lets through, is sent to RedirectToHTTPS or answered 421.
 // Immutable.
 type Listener struct {
 	Name      string
@@ -205,6 +206,10 @@ type Listener struct {
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
 	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
 	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
+
+	// Fits reports whether a connection may have requests for a host, empty where a request names none; 421 if not. It
+	// is asked for each request. nil: any.
+	Fits func(d *tlsconn.Digest, host []byte) bool
 
 	NoVia       bool // clients are not told of the proxy by Via
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC

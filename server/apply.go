@@ -161,7 +161,7 @@ func (s *Server) commit(b *build) {
 	b.config.Language.Commit()
 	s.proxy.Swap(b.snapshot)
 	b.claims.TakeEffect()
-	s.tickets.Use(b.tlsConfigs)
+	s.tickets.Use(b.ticketing)
 	s.tickets.Every(b.config.TLS.TicketRotation)
 	for _, set := range b.settings {
 		set.listener.apply(&set)

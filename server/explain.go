@@ -58,6 +58,8 @@ func refusalOf(reason error) refusal {
 	switch reason {
 	case tlsconn.ErrNotTLS:
 		return refusal{"the client spoke plain HTTP, or nothing that is known", `https:// in its URL, or tls = "auto"`}
+	case tlsconn.ErrDenied:
+		return refusal{what: "a rule denies it"}
 	case tlsconn.ErrTimeout:
 		return refusal{what: "the client was too slow or silent"}
 	case tlsconn.ErrCrowded:

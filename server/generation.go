@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"slices"
 	"sync"
 
@@ -40,19 +39,20 @@ type generation struct {
 type build struct {
 	server *Server
 	generation
-	snapshot   *proxy.Snapshot
-	settings   []setting
-	prepared   func()                     // the commit of Options.Prepare; nil: none
-	fresh      []func()                   // close what b opened
-	updates    []func()                   // give services their members
-	checks     map[string]*health.Options // of services, by the name of the upstream
-	agents     map[string]*health.Options // the same
-	lookups    sync.WaitGroup
-	tlsConfigs []*tls.Config // of the listeners
-	untimed    bool          // there are too many routes to count how long the requests of each take
-	trust      certs.Stamps  // of the files of authorities, before they were read
-	partly     bool          // it goes without addresses that cannot be opened
-	lost       []error       // about these
+	snapshot  *proxy.Snapshot
+	settings  []setting
+	prepared  func()                     // the commit of Options.Prepare; nil: none
+	fresh     []func()                   // close what b opened
+	updates   []func()                   // give services their members
+	checks    map[string]*health.Options // of services, by the name of the upstream
+	agents    map[string]*health.Options // the same
+	lookups   sync.WaitGroup
+	chosen    map[string]int     // the groups of certs that rules choose, by the name of the certificate
+	ticketing []certs.TicketUser // the configurations of the listeners
+	untimed   bool               // there are too many routes to count how long the requests of each take
+	trust     certs.Stamps       // of the files of authorities, before they were read
+	partly    bool               // it goes without addresses that cannot be opened
+	lost      []error            // about these
 
 	made   map[string]*proxy.Filter // of [filters], by name
 	claims *filter.Claims           // what they keep; released when no exchange uses them
@@ -115,6 +115,9 @@ func trustFiles(c *config.Config) (paths []string) {
 	for i := range c.Listeners {
 		if l := &c.Listeners[i]; l.TLS != config.TLSOff {
 			add(l.TLSOptions.ClientCA)
+			for _, rule := range c.HandshakeRules(l) {
+				add(rule.ClientCA)
+			}
 		}
 	}
 	for i := range c.Upstreams {

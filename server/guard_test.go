@@ -48,6 +48,8 @@ func TestGuard_plainRequestsByCurl(t *testing.T) {
 		{"client_ca = CA\n", "421"},
 		{"client_ca = CA\nclient_auth = \"require\"\nredirect_to_https = true\n", "308 https://127.0.0.1/x"},
 		{"strict_sni = true\n", "421"},
+		{"[[tls.rules]]\nwhen = 'tls.sni == \"example.org\"'\nclient_ca = CA\n", "421"},
+		{"[[tls.rules]]\nwhen = 'tls.sni == \"b.test\"'\ndeny = true\n", "421"},
 		{"hsts.max_age = \"1d\"\n", "308 https://127.0.0.1/x"},
 	} {
 		ca, dir := testutil.NewAuthority(t), t.TempDir()

@@ -102,12 +102,13 @@ func (b *build) openListeners() error {
 		if err != nil {
 			return err
 		}
-		secure, err := b.secureOptions(i)
+		secure, handshakes, err := b.secureOptions(i)
 		if err != nil {
 			return err
 		}
 		opts := sessionOptions(c)
 		requests := proxyListener(c, logs)
+		guardBy(requests, handshakes)
 		requests.Meter = b.server.traffic.Listener(c.Name)
 		if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
 			return fmt.Errorf("listener %s: %w", c.Name, err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -57,6 +59,13 @@ func (b *build) openCertificates() error {
 			own = append(own, filesOf(c))
 		}
 		groups = append(groups, own)
+	}
+	b.chosen = make(map[string]int)
+	for i := range b.config.Certificates {
+		if c := &b.config.Certificates[i]; c.Name != "" {
+			b.chosen[c.Name] = len(groups)
+			groups = append(groups, []certs.Files{filesOf(c)})
+		}
 	}
 	if b.certs, err = certs.NewSet(b.server.present.certs, groups...); err != nil {
 		return fmt.Errorf("certificate: %w", err)
@@ -137,11 +146,12 @@ func StateDir(uid int) (string, error) {
 	return "", errNoState
 }
 
-// secureOptions returns the options of TLS of listener i; nil when it has no TLS.
-func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
+// secureOptions returns the options of TLS of listener i, and the rules on its handshakes; nil when it has no TLS, or
+// no rules.
+func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *terms.Rules, error) {
 	l := &b.config.Listeners[i]
 	if l.TLS == config.TLSOff {
-		return nil, nil
+		return nil, nil, nil
 	}
 	o := &l.TLSOptions
 	c := &tls.Config{
@@ -154,26 +164,128 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	if slices.Contains(l.Protocols, "h1") {
 		c.NextProtos = append(c.NextProtos, "http/1.1")
 	}
-	if o.ClientCA != "" {
-		pool, err := certs.Authorities(o.ClientCA)
+	asked := authOf(o.ClientAuth, o.ClientCA)
+	secure := &tlsconn.ServerOptions{Config: c, Asked: asked.Asked, Auto: l.TLS == config.TLSAuto,
+		Plain: b.server.proxy.PlainOnTLS, Failed: refused(l.Name)}
+	if err := b.askClients(c, o.ClientAuth, o.ClientCA); err != nil {
+		return nil, nil, fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	rules, err := b.ruleHandshakes(l, c)
+	if rules == nil || err != nil {
+		b.ticket(c, "")
+		return secure, nil, err
+	}
+	secure.Choose = rules.Choose
+	return secure, rules, nil
+}
+
+// ticket gives c its keys of session tickets, which are bound to words. A new address serves before the generation is
+// committed.
+func (b *build) ticket(c *tls.Config, bound string) {
+	u := certs.TicketUser{Config: c, Bound: bound}
+	b.server.tickets.Begin(u)
+	b.ticketing = append(b.ticketing, u)
+}
+
+// askClients has c ask clients for certificates.
+func (b *build) askClients(c *tls.Config, auth config.ClientAuth, ca string) error {
+	c.ClientAuth, c.ClientCAs = tls.NoClientCert, nil
+	if ca != "" {
+		pool, err := certs.Authorities(ca)
 		if err != nil {
-			return nil, fmt.Errorf("listener %s: client_ca: %w", l.Name, err)
+			return fmt.Errorf("client_ca: %w", err)
 		}
 		c.ClientCAs = pool
 	}
 	switch {
-	case o.ClientAuth == config.ClientAuthRequire:
+	case auth == config.ClientAuthRequire:
 		c.ClientAuth = tls.RequireAndVerifyClientCert
-	case o.ClientAuth == config.ClientAuthRequest && c.ClientCAs != nil:
+	case auth == config.ClientAuthRequest && c.ClientCAs != nil:
 		c.ClientAuth = tls.VerifyClientCertIfGiven
-	case o.ClientAuth == config.ClientAuthRequest:
+	case auth == config.ClientAuthRequest:
 		c.ClientAuth = tls.RequestClientCert
 	}
-	c.SetSessionTicketKeys(b.server.tickets.Keys()) // a new address serves before the generation is committed
-	b.tlsConfigs = append(b.tlsConfigs, c)
-	return &tlsconn.ServerOptions{
-		Config: c, Auto: l.TLS == config.TLSAuto, Plain: b.server.proxy.PlainOnTLS, Failed: refused(l.Name),
-	}, nil
+	return nil
+}
+
+// authOf returns how clients are asked for certificates. The words are equal for equal keys: the file of authorities is
+// named, since connections go on when it changes.
+func authOf(auth config.ClientAuth, ca string) terms.Auth {
+	a := terms.Auth{Asked: string(auth), Require: auth == config.ClientAuthRequire}
+	if auth != config.ClientAuthNone && ca != "" {
+		a.Asked += " " + ca
+	}
+	return a
+}
+
+// ruleHandshakes returns the rules on the handshakes of l, whose tls.Config is base; nil: there are none. Every other
+// Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
+func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rules, error) {
+	rules := handshakeRules(b.config, l, func(name string) terms.Certificate {
+		return b.certs.Chooser(l.Name, b.chosen[name]).GetCertificate
+	})
+	if rules == nil {
+		return nil, nil
+	}
+	choose := base.GetCertificate
+	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if ruled := tlsconn.HelloTerms(hello).Certificate; ruled != nil {
+			return ruled(hello)
+		}
+		return choose(hello)
+	}
+	base.DynamicRecordSizingDisabled = true // as tlsconn has it in the one that it is given
+	var wrong error
+	rules.Prepare(func(auth *terms.Auth, minVersion uint16) *tls.Config {
+		c := base.Clone()
+		c.MinVersion = minVersion
+		word, ca, _ := strings.Cut(auth.Asked, " ")
+		if err := b.askClients(c, config.ClientAuth(word), ca); err != nil {
+			wrong = fmt.Errorf("rule on handshakes of listener %s: %w", l.Name, err)
+		}
+		b.ticket(c, auth.Asked)
+		return c
+	})
+	return rules, wrong
+}
+
+// handshakeRules returns the rules on the handshakes of a listener; nil: there are none. certificate returns what shows
+// one of [[certificates]].
+func handshakeRules(
+	c *config.Config, l *config.Listener, certificate func(name string) terms.Certificate,
+) *terms.Rules {
+	written := c.HandshakeRules(l)
+	if l.TLS == config.TLSOff || len(written) == 0 {
+		return nil
+	}
+	made := make(map[string]*terms.Auth)
+	auth := func(by config.ClientAuth, ca string) *terms.Auth {
+		a := authOf(by, ca)
+		if made[a.Asked] == nil {
+			made[a.Asked] = &a
+		}
+		return made[a.Asked]
+	}
+	list := make([]terms.Rule, len(written))
+	for i := range written {
+		w := &written[i]
+		list[i] = terms.Rule{Name: w.Name, When: w.When, Deny: w.Deny, MinVersion: w.MinVersion}
+		if w.ClientAuth != "" {
+			list[i].Auth = auth(w.ClientAuth, cmp.Or(w.ClientCA, l.TLSOptions.ClientCA))
+		}
+		if w.Certificate != "" {
+			list[i].Certificate = certificate(w.Certificate)
+		}
+	}
+	o := &l.TLSOptions
+	return terms.New(l.Name, list, terms.Decision{Auth: auth(o.ClientAuth, o.ClientCA), MinVersion: o.MinVersion})
+}
+
+// guardBy has requests of a listener held against the rules on its handshakes, where they may be for another host.
+func guardBy(l *proxy.Listener, rules *terms.Rules) {
+	if rules != nil && rules.Guards() {
+		l.Fits, l.ClientCert = rules.Fit, false // what Fit asks depends on the host
+	}
 }
 
 // hstsOf returns the value of Strict-Transport-Security; "": none.

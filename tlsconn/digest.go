@@ -25,7 +25,9 @@ type Digest struct {
 	ServerName  string // that the client asked for
 	ALPN        string // agreed upon; empty when there was none
 	Resumed     bool
-	Verified    bool // the peer's certificate leads to a trusted one
+	Verified    bool     // the peer's certificate leads to a trusted one
+	Asked       string   // which certificate the client was asked for, in the words of ServerOptions and Terms
+	Offered     []string // the protocols that the client offers, where ServerOptions.Choose was asked; shared
 
 	chain []*x509.Certificate
 	facts atomic.Pointer[Certificate]

@@ -15,6 +15,7 @@ var (
 	ErrLeft      = errors.New("the peer closed the connection")
 	ErrNotTLS    = errors.New("the peer does not speak TLS")
 	ErrHelloSize = errors.New("the ClientHello is too large")
+	ErrDenied    = errors.New("no terms were chosen for the client") // ServerOptions.Choose has refused it
 	ErrPanic     = errors.New("a callback of the configuration panicked")
 )
 

@@ -47,6 +47,7 @@ type handshake struct {
 	accept     func(c *engine.Conn) engine.Handler
 	next       engine.Handler // of a client whose handshake failed
 	config     *tls.Config
+	terms      Terms // that were chosen; the goroutine's
 	layer      *layer
 	failure    error // why it failed, where that is not OnClose's cause
 	task       engine.Task
@@ -223,6 +224,7 @@ func (h *handshake) begin() {
 	l.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: h.accepted, Hello: h.heard}
 	l.pipe.shake, l.pipe.address = h, &l.digest
 	if h.server != nil {
+		l.digest.Asked = h.server.Asked
 		l.conn = newServer(&l.pipe, h.config)
 	} else {
 		l.conn = newClient(&l.pipe, h.config)
@@ -255,11 +257,16 @@ func (h *handshake) compute() {
 			h.layer.digest.Verified = false // a resumed session brings what another listener has verified
 		}
 	case ErrPanic:
+	case ErrDenied:
+		name = h.layer.digest.ServerName
 	default:
 		name = h.layer.conn.ConnectionState().ServerName
 	}
 	h.mu.Lock()
 	h.done, h.err, h.name = true, err, name
+	if err == ErrDenied {
+		h.tellDenied()
+	}
 	h.post()
 	holds := h.worker == hasTurn
 	h.mu.Unlock()

@@ -86,6 +86,11 @@ type ServerOptions struct {
 	// it, since a head and its small body shall be one record; code that returns another Config by
 	// GetConfigForClient should do the same.
 	Config *tls.Config
+	// Choose, if set, chooses the terms of each handshake, on its goroutine, before anything was computed.
+	Choose func(hello *tls.ClientHelloInfo) Terms
+	// Asked says which certificate Config asks clients for, in any words: Digest.Asked. It is for code that compares
+	// what is asked for now with what a connection was asked for.
+	Asked string
 	// Auto takes plain connections too: those whose first byte begins no TLS record. They show no certificate, whatever
 	// Config.ClientAuth says: accept has to refuse them where one is a must.
 	Auto bool
@@ -131,6 +136,9 @@ func (h *Handshaker) Server(
 	o ServerOptions, accept func(c *engine.Conn) engine.Handler,
 ) func(c *engine.Conn) engine.Handler {
 	o.Config.DynamicRecordSizingDisabled = true
+	if o.Choose != nil {
+		o.Config.GetConfigForClient = o.choose
+	}
 	return func(c *engine.Conn) engine.Handler {
 		s := newHandshake(h, o.Config)
 		s.conn, s.server, s.accept = c, &o, accept

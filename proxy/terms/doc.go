@@ -1,8 +1,13 @@
-// Package terms decides on what terms clients are served by TLS: it evaluates conditions on handshakes, which know what
+// Package terms decides on what terms clients are served by TLS: whether they show a certificate, which one they get,
+// how old their TLS may be, and whether they are served at all. Rules have conditions on handshakes, which know what
 // the first message of one tells.
 //
-//	when, err := scope.Condition(`client.ip in {10.0.0.0/8}`, lang.Handshake)
-//	holds := terms.Holds(when, hello, "web") // in a callback of a tls.Config
+//	ClientHello ─ Choose ─► tls.Config, made at load for each combination ─► handshake ─► Digest.Asked
+//	request ───── Fit ────► would a handshake for its host have come to the same terms as Digest has? no: 421
+//
+// A connection is secured for one name, and its requests may name any host: Fit is what keeps a host from being reached
+// on the terms of another one. It asks the same rules with the same client, so nothing is kept for a connection but the
+// words for what it was asked, and rules that have changed since then bind it.
 //
 // It reads no configuration and opens no certificate: package server makes its values of what package config has read.
 //

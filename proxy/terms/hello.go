@@ -16,6 +16,8 @@ type asking struct {
 	x     lang.X
 	hello variables.Hello
 	name  [256]byte
+
+	agreed [1]string // the protocol of a connection of which no more is known
 }
 
 var pool = sync.Pool{New: func() any {

@@ -208,6 +208,9 @@ func (n *Needs) addListeners(o *Options) {
 			pair("listener "+l.Name, l.Certificate, l.Pos)
 		}
 		n.read("client_ca", l.Pos, l.TLSOptions.ClientCA)
+		for _, rule := range c.HandshakeRules(l) {
+			n.read("client_ca", rule.Pos, rule.ClientCA)
+		}
 		n.write("access_log", l.Pos, l.AccessLog.Path, false)
 	}
 	for i := range c.Routes {

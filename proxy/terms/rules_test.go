@@ -1,0 +1,159 @@
+package terms
+
+import (
+	"crypto/tls"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+var (
+	none    = &Auth{Asked: "none"}
+	ours    = &Auth{Asked: "require ours.pem", Require: true}
+	theirs  = &Auth{Asked: "require theirs.pem", Require: true}
+	request = &Auth{Asked: "request"}
+)
+
+// made prepares rules, each tls.Config of which says by its CipherSuites which ones there are.
+func made(list []Rule) (r *Rules, configs int) {
+	r = New("web", list, Decision{Auth: none, MinVersion: tls.VersionTLS12})
+	r.Prepare(func(*Auth, uint16) *tls.Config {
+		configs++
+		return &tls.Config{}
+	})
+	return r, configs
+}
+
+// The first rule that decides a thing decides it, and all are asked until one denies.
+func TestRules_decide(t *testing.T) {
+	a := condition(t, `tls.sni == "a"`)
+	shows := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
+	r, configs := made([]Rule{
+		{When: condition(t, `tls.sni starts_with "a"`), MinVersion: tls.VersionTLS13, Count: &Count{}},
+		{When: a, Auth: ours, MinVersion: tls.VersionTLS10, Count: &Count{}},
+		{When: a, Auth: theirs, Certificate: shows, Count: &Count{}},
+		{When: condition(t, `tls.sni == "ab"`), Auth: ours, Certificate: shows, Count: &Count{}},
+		{When: condition(t, `tls.sni in {"b" "ab"}`), Deny: true, Count: &Count{}},
+		{When: condition(t, `tls.sni == "b"`), Auth: ours, Count: &Count{}},
+	})
+	if configs != 3*3 {
+		t.Errorf("%d configurations of 3 ways to ask and 3 versions", configs)
+	}
+	for _, c := range []struct {
+		name string
+		want Decision
+	}{
+		{"", Decision{Auth: none, MinVersion: tls.VersionTLS12, By: By{-1, -1, -1, -1}}},
+		{"ac", Decision{Auth: none, MinVersion: tls.VersionTLS13, By: By{-1, -1, 0, -1}}},
+		{"a", Decision{Auth: ours, MinVersion: tls.VersionTLS13, By: By{-1, 1, 0, 2}}},
+		{"ab", Decision{Denied: true, Auth: ours, MinVersion: tls.VersionTLS13, By: By{4, 3, 0, 3}}},
+		{"b", Decision{Denied: true, Auth: none, MinVersion: tls.VersionTLS12, By: By{4, -1, -1, -1}}},
+	} {
+		got := r.Explain(digest("10.0.0.1:1"), c.name, nil)
+		got.Certificate = nil
+		if got.Denied != c.want.Denied || got.Auth != c.want.Auth || got.MinVersion != c.want.MinVersion ||
+			got.By != c.want.By {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		terms := r.Choose(&tls.ClientHelloInfo{ServerName: c.name})
+		if (terms.Config == nil) != got.Denied || terms.Config != nil && terms.Asked != got.Auth.Asked {
+			t.Errorf("%s: %+v", c.name, terms)
+		}
+	}
+	for i, want := range []uint64{2, 1, 1, 0, 0, 0} {
+		if n := r.list[i].Count.Applied.Load(); n != want {
+			t.Errorf("rule %d was applied %d times, want %d", i, n, want)
+		}
+	}
+	if n := r.list[4].Count.Denied.Load(); n != 2 {
+		t.Errorf("%d were denied", n)
+	}
+}
+
+// A connection may have the requests for whose hosts it was asked for the same certificate, and for no others.
+func TestRules_Fit(t *testing.T) {
+	r, _ := made([]Rule{
+		{When: condition(t, `tls.sni == "ours"`), Auth: ours},
+		{When: condition(t, `tls.sni == "theirs"`), Auth: theirs},
+		{When: condition(t, `tls.sni == "new"`), MinVersion: tls.VersionTLS13},
+		{When: condition(t, `tls.sni == "closed" or client.ip == 10.0.0.2`), Deny: true},
+		{When: condition(t, `tls.alpn == "h2" and tls.sni == "asks"`), Auth: request},
+	})
+	conn := func(name, asked string, verified bool, version uint16) *tlsconn.Digest {
+		d := digest("10.0.0.1:1")
+		d.ServerName, d.Asked, d.Verified, d.Version = name, asked, verified, version
+		return d
+	}
+	plain := conn("a", "none", false, tls.VersionTLS12)
+	mine := conn("ours", ours.Asked, true, tls.VersionTLS13)
+	before := conn("asks", "none", false, tls.VersionTLS13)
+	before.ALPN = "h2"
+	offers := conn("asks", "request", false, tls.VersionTLS13)
+	offers.ALPN, offers.Offered = "http/1.1", []string{"http/1.1", "h2"}
+	bad := conn("a", "none", false, tls.VersionTLS13)
+	bad.Peer = digest("10.0.0.2:1").Peer
+	for _, c := range []struct {
+		name string
+		d    *tlsconn.Digest
+		host string
+		want bool
+	}{
+		{"its own name", plain, "a", true}, {"no host", plain, "", true}, {"another host", plain, "b", true},
+		{"an address", plain, "192.0.2.1", true}, {"what is no name", plain, "a..b", true},
+		{"one that demands", plain, "ours", false}, {"in upper case", plain, "Ours", false},
+		{"with the dot of the root", plain, "ours.", false}, {"one that is closed", plain, "closed", false},
+		{"an old version", plain, "new", false},
+		{"a new version", conn("a", "none", false, tls.VersionTLS13), "new", true},
+		{"its own name, with a certificate", mine, "ours", true}, {"no host, with one", mine, "", true},
+		{"of another authority", mine, "theirs", false}, {"of none", mine, "a", false},
+		{"one that nobody has verified", conn("ours", ours.Asked, false, tls.VersionTLS13), "ours", false},
+		{"what it has agreed upon", before, "asks", false}, {"what it has offered", offers, "asks", true},
+		{"an address that is denied", bad, "a", false},
+	} {
+		if got := r.Fit(c.d, []byte(c.host)); got != c.want {
+			t.Errorf("%s, %q on a connection for %q: %v", c.name, c.host, c.d.ServerName, got)
+		}
+	}
+}
+
+func TestRules_doNotAllocate(t *testing.T) {
+	r, _ := made([]Rule{
+		{When: condition(t, `tls.sni ends_with ".example.org" and tls.alpn == "h2"`), Auth: ours, Count: &Count{}},
+		{When: condition(t, `client.ip in {10.0.0.0/8}`), MinVersion: tls.VersionTLS13},
+	})
+	hello := &tls.ClientHelloInfo{ServerName: "A.example.org", SupportedProtos: []string{"h2"}}
+	d := digest("10.0.0.1:1")
+	d.ALPN, d.Asked = "h2", "none"
+	host := []byte("Other.Example.ORG")
+	if n := testutil.Allocs(100, func() { r.Choose(hello) }); n != 0 {
+		t.Errorf("%v allocations a handshake", n)
+	}
+	if n := testutil.Allocs(100, func() { r.Fit(d, host) }); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}
+
+func BenchmarkRules(b *testing.B) {
+	list := []Rule{}
+	for range 10 {
+		list = append(list, Rule{When: condition(b, `tls.sni == "x.example.org" and client.ip in {10.0.0.0/8}`),
+			Auth: ours})
+	}
+	r, _ := made(list)
+	hello := &tls.ClientHelloInfo{ServerName: "a.example.org", SupportedProtos: []string{"h2", "http/1.1"}}
+	d, host := digest("10.0.0.1:1"), []byte("a.example.org")
+	d.Asked, d.Offered = "none", hello.SupportedProtos
+	b.Run("handshake", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Choose(hello)
+		}
+	})
+	b.Run("request", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Fit(d, host)
+		}
+	})
+}
