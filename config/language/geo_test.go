@@ -63,6 +63,16 @@ func TestGeo(t *testing.T) {
 			t.Errorf("%s is at %s, want %s", ip, got, want)
 		}
 	}
+	when, err := l.hello.Condition(`geo.country == "GB" and geo.asn == 20712`, lang.Handshake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"81.2.69.142:1", "192.0.2.1:1"} {
+		x := lang.X{Subject: &variables.Hello{From: netip.MustParseAddrPort(from)}}
+		if got := when.Holds(&x); got != (from == "81.2.69.142:1") {
+			t.Errorf("in a handshake from %s it is %v", from, got)
+		}
+	}
 	if len(l.Files()) != 3 || len(l.Geo.Databases) != 3 || l.Geo.Refresh == 0 {
 		t.Errorf("%v, %+v", l.Files(), l.Geo)
 	}
