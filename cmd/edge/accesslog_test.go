@@ -160,7 +160,7 @@ func sampled(id string, share float64) bool {
 func TestAccessLog_sample(t *testing.T) {
 	t.Parallel()
 	r := newLogRig(t)
-	const n = 400
+	const n = 200
 	want := make(map[string]int)
 	for i := range n {
 		id, trace := fmt.Sprintf("r-%d", i), fmt.Sprintf("%032x", i+1)
