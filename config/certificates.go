@@ -441,6 +441,14 @@ func (r *resolver) resolveCertificates() {
 	}
 }
 
+// For reports whether the certificate is for a name, "" for none, as far as its hosts say so.
+func (c *Certificate) For(name string) bool {
+	_, parent, _ := strings.Cut(name, ".")
+	return name == "" || len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(host string) bool {
+		return strings.EqualFold(host, name) || strings.EqualFold(host, "*."+parent)
+	})
+}
+
 // checkInternalCert refuses files for a certificate of the internal authority.
 func (r *resolver) checkInternalCert(g *schema.Given, c *Certificate) {
 	if c.Cert != InternalCert {

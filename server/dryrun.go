@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/session"
@@ -34,6 +36,7 @@ type DryRequest struct {
 	Secured    bool             // by TLS
 	ServerName string           // that its handshake asked for
 	Verified   bool             // the client has shown a certificate that leads to a trusted one
+	Shake      *DryHandshake    // of its connection; nil: that is not secured
 
 	Stopwatch *lang.Stopwatch // measures clauses; nil: none is measured
 	// Look is called with the request as texts of the language see it, once: after the rules of the listener and those
@@ -106,7 +109,9 @@ func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
 	}
 	p := proxy.New(e, snapshot)
 	p.SetName(viaOf(cfg))
-	service := p.Service(proxyListener(q.Listener, []proxy.AccessLog{run}))
+	requests := proxyListener(q.Listener, []proxy.AccessLog{run})
+	guardBy(requests, handshakeRules(cfg, q.Listener, nil, func(string) terms.Certificate { return nil }))
+	service := p.Service(requests)
 	e.Start()
 	done := make(chan struct{})
 	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
@@ -426,5 +431,10 @@ func (d *dryRun) TLS() *tlsconn.Digest {
 	if !d.request.Secured {
 		return nil
 	}
-	return &tlsconn.Digest{ServerName: d.request.ServerName, Verified: d.request.Verified}
+	digest := &tlsconn.Digest{ServerName: d.request.ServerName, Verified: d.request.Verified,
+		Version: tls.VersionTLS13, Peer: d.Peer()}
+	if d.request.Shake != nil {
+		digest.Asked = d.request.Shake.Asked
+	}
+	return digest
 }

@@ -49,6 +49,9 @@ listen = "127.0.0.1:0"
 tls = true
 [[certificates]]
 cert = "internal"
+[[tls.rules]]
+when = 'tls.sni == "none.example"'
+deny = true
 [[routes]]
 name = "api"
 pattern = "/*"

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -157,12 +161,7 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *terms.Rules, erro
 	c := &tls.Config{
 		GetCertificate: b.certs.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
-	}
-	if slices.Contains(l.Protocols, "h2") {
-		c.NextProtos = append(c.NextProtos, "h2")
-	}
-	if slices.Contains(l.Protocols, "h1") {
-		c.NextProtos = append(c.NextProtos, "http/1.1")
+		NextProtos: protocolsOf(l),
 	}
 	asked := authOf(o.ClientAuth, o.ClientCA)
 	secure := &tlsconn.ServerOptions{Config: c, Asked: asked.Asked, Auto: l.TLS == config.TLSAuto,
@@ -177,6 +176,17 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *terms.Rules, erro
 	}
 	secure.Choose = rules.Choose
 	return secure, rules, nil
+}
+
+// protocolsOf returns the protocols of l as handshakes name them, the one that it prefers first.
+func protocolsOf(l *config.Listener) (names []string) {
+	if slices.Contains(l.Protocols, "h2") {
+		names = append(names, "h2")
+	}
+	if slices.Contains(l.Protocols, "h1") {
+		names = append(names, "http/1.1")
+	}
+	return names
 }
 
 // ticket gives c its keys of session tickets, which are bound to words. A new address serves before the generation is
@@ -221,7 +231,7 @@ func authOf(auth config.ClientAuth, ca string) terms.Auth {
 // ruleHandshakes returns the rules on the handshakes of l, whose tls.Config is base; nil: there are none. Every other
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
 func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rules, error) {
-	rules := handshakeRules(b.config, l, func(name string) terms.Certificate {
+	rules := handshakeRules(b.config, l, &b.server.shakes, func(name string) terms.Certificate {
 		return b.certs.Chooser(l.Name, b.chosen[name]).GetCertificate
 	})
 	if rules == nil {
@@ -250,9 +260,9 @@ func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rul
 }
 
 // handshakeRules returns the rules on the handshakes of a listener; nil: there are none. certificate returns what shows
-// one of [[certificates]].
+// one of [[certificates]]; nobody counts where counts is nil.
 func handshakeRules(
-	c *config.Config, l *config.Listener, certificate func(name string) terms.Certificate,
+	c *config.Config, l *config.Listener, counts *terms.Counts, certificate func(name string) terms.Certificate,
 ) *terms.Rules {
 	written := c.HandshakeRules(l)
 	if l.TLS == config.TLSOff || len(written) == 0 {
@@ -270,6 +280,9 @@ func handshakeRules(
 	for i := range written {
 		w := &written[i]
 		list[i] = terms.Rule{Name: w.Name, When: w.When, Deny: w.Deny, MinVersion: w.MinVersion}
+		if counts != nil {
+			list[i].Count = counts.Of(l.Name, cmp.Or(w.Name, strconv.Itoa(i+1)))
+		}
 		if w.ClientAuth != "" {
 			list[i].Auth = auth(w.ClientAuth, cmp.Or(w.ClientCA, l.TLSOptions.ClientCA))
 		}
@@ -281,11 +294,70 @@ func handshakeRules(
 	return terms.New(l.Name, list, terms.Decision{Auth: auth(o.ClientAuth, o.ClientCA), MinVersion: o.MinVersion})
 }
 
+// listRules has r list the counters of rules on handshakes.
+func listRules(r *observe.Registry, counts *terms.Counts) {
+	r.Counters("edge_tls_rules_total", "Handshakes that rules decided about, by listener, rule and result.",
+		func(yield func(float64, ...observe.Label)) {
+			counts.Each(func(listener, rule string, n *terms.Count) {
+				of := []observe.Label{{Name: "listener", Value: listener}, {Name: "rule", Value: rule}}
+				yield(float64(n.Applied.Load()), append(of[:2:2], observe.Label{Name: "result", Value: "applied"})...)
+				yield(float64(n.Denied.Load()), append(of[:2:2], observe.Label{Name: "result", Value: "denied"})...)
+			})
+		})
+}
+
 // guardBy has requests of a listener held against the rules on its handshakes, where they may be for another host.
 func guardBy(l *proxy.Listener, rules *terms.Rules) {
 	if rules != nil && rules.Guards() {
 		l.Fits, l.ClientCert = rules.Fit, false // what Fit asks depends on the host
 	}
+}
+
+// DryHandshake is what becomes of a handshake for DryRun: of a client that asks for a name and offers what the listener
+// has.
+type DryHandshake struct {
+	Denied      bool
+	Require     bool   // there is no request without a certificate that is trusted
+	Asked       string // "none", "request" or "require", and the file of authorities: as tlsconn.Digest has it
+	MinVersion  uint16
+	Certificate *config.Certificate // that is named or for some handshakes alone; nil: the one that names choose
+	Rules       []*config.TLSRule   // that were asked for it
+	Held        []bool              // says of each of Rules whether it holds
+}
+
+// DryShake finds out what a listener of cfg does with a handshake for a name by a client; its address is invalid for a
+// Unix socket. No file is opened: which of the certificates for all handshakes is for the name is not known.
+func DryShake(cfg *config.Config, l *config.Listener, client netip.AddrPort, name string) *DryHandshake {
+	offered := protocolsOf(l)
+	d := &tlsconn.Digest{Peer: poller.Addr{IP: client}}
+	base := authOf(l.TLSOptions.ClientAuth, l.TLSOptions.ClientCA)
+	out := &DryHandshake{Asked: base.Asked, Require: base.Require, MinVersion: l.TLSOptions.MinVersion}
+	for i := range cfg.Certificates {
+		c := &cfg.Certificates[i]
+		if c.When != nil && c.For(name) && terms.HoldsFor(c.When, d, name, offered, l.Name) {
+			out.Certificate = c
+			break
+		}
+	}
+	rules := handshakeRules(cfg, l, nil, func(string) terms.Certificate {
+		return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
+	})
+	if rules == nil {
+		return out
+	}
+	written := cfg.HandshakeRules(l)
+	t, held := rules.Explain(d, name, offered)
+	for i := range written {
+		out.Rules = append(out.Rules, &written[i])
+	}
+	out.Denied, out.Asked, out.Require, out.MinVersion = t.Denied, t.Auth.Asked, t.Auth.Require, t.MinVersion
+	out.Held = held
+	if t.By.Certificate >= 0 {
+		named := written[t.By.Certificate].Certificate
+		i := slices.IndexFunc(cfg.Certificates, func(c config.Certificate) bool { return c.Name == named })
+		out.Certificate = &cfg.Certificates[i]
+	}
+	return out
 }
 
 // hstsOf returns the value of Strict-Transport-Security; "": none.

@@ -27,6 +27,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -93,6 +94,7 @@ type Server struct {
 	begun   *config.Config // that New was given
 
 	kept       filter.Store // by filters, over reloads
+	shakes     terms.Counts // of rules on handshakes
 	registered register.Tally
 	ending     chan struct{} // closed by Drain and Stop
 	endOnce    sync.Once
@@ -170,6 +172,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
 	s.counters.Registry.Attach(s.traffic)
 	s.kept.List(&s.counters.Registry)
+	listRules(&s.counters.Registry, &s.shakes)
 	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust, s.tables = certs.Follow(watchEvery, s.trustChanged), language.Follow(tellTable)

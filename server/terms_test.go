@@ -376,6 +376,13 @@ deny = true
 			t.Errorf("%s, want %s:\n%s", c.args, c.want, out)
 		}
 	}
+	for label, want := range map[[2]string]float64{{"2", "denied"}: 3, {"3", "applied"}: 2, {"4", "applied"}: 2,
+		{"admins", "applied"}: 0} {
+		got := counter(r.server, "edge_tls_rules_total", "web", label[1], label[0])
+		if got != want {
+			t.Errorf("edge_tls_rules_total of rule %s, %s: %v, want %v", label[0], label[1], got, want)
+		}
+	}
 	old := r.mustDial("127.0.0.1", "www.test", func(o *tls.Config) { o.MaxVersion = tls.VersionTLS12 })
 	if status, _ := old.ask("new.test"); status != 421 {
 		t.Errorf("a host that demands TLS 1.3, by TLS 1.2: %d", status)

@@ -47,7 +47,12 @@ func (a *asking) release() {
 // Holds reports whether a condition on handshakes, lang.Handshake, holds for one with a listener of that name. Safe for
 // any goroutine.
 func Holds(c *lang.Condition, hello *tls.ClientHelloInfo, listener string) bool {
-	a := ask(tlsconn.HelloDigest(hello), hello.ServerName, hello.SupportedProtos, listener)
+	return HoldsFor(c, tlsconn.HelloDigest(hello), hello.ServerName, hello.SupportedProtos, listener)
+}
+
+// HoldsFor is Holds for a client of d that asks for a name and offers protocols.
+func HoldsFor(c *lang.Condition, d *tlsconn.Digest, name string, offered []string, listener string) bool {
+	a := ask(d, name, offered, listener)
 	defer a.release()
 	return c.Holds(&a.x)
 }

@@ -2,7 +2,6 @@ package terms
 
 import (
 	"crypto/tls"
-	"sync/atomic"
 
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -27,9 +26,6 @@ type Auth struct {
 	Asked   string // in words: equal for two that ask for the same, in other configurations too
 	Require bool   // there is no request without a certificate that is trusted
 }
-
-// Count counts the handshakes in which a rule has decided something. Safe for any goroutine.
-type Count struct{ Applied, Denied atomic.Uint64 }
 
 // Decision is what rules decide about one handshake.
 type Decision struct {
@@ -174,9 +170,15 @@ func (r *Rules) Fit(d *tlsconn.Digest, host []byte) bool {
 	return !t.Denied && t.Auth.Asked == d.Asked && d.Version >= t.MinVersion && (d.Verified || !t.Auth.Require)
 }
 
-// Explain returns what is decided about a client that asks for a name from an address, as d has it.
-func (r *Rules) Explain(d *tlsconn.Digest, name string, offered []string) Decision {
+// Explain returns what is decided about a client that asks for a name from an address, as d has it, and which rules
+// hold. Those after one that denies are not asked.
+func (r *Rules) Explain(d *tlsconn.Digest, name string, offered []string) (t Decision, held []bool) {
 	a := ask(d, name, offered, r.listener)
 	defer a.release()
-	return r.decide(a)
+	t = r.decide(a)
+	for i := range r.list {
+		when := r.list[i].When
+		held = append(held, (!t.Denied || i <= t.By.Deny) && (when == nil || when.Holds(&a.x)))
+	}
+	return t, held
 }

@@ -50,7 +50,10 @@ func TestRules_decide(t *testing.T) {
 		{"ab", Decision{Denied: true, Auth: ours, MinVersion: tls.VersionTLS13, By: By{4, 3, 0, 3}}},
 		{"b", Decision{Denied: true, Auth: none, MinVersion: tls.VersionTLS12, By: By{4, -1, -1, -1}}},
 	} {
-		got := r.Explain(digest("10.0.0.1:1"), c.name, nil)
+		got, held := r.Explain(digest("10.0.0.1:1"), c.name, nil)
+		if held[4] != got.Denied || held[5] {
+			t.Errorf("%s: %v", c.name, held)
+		}
 		got.Certificate = nil
 		if got.Denied != c.want.Denied || got.Auth != c.want.Auth || got.MinVersion != c.want.MinVersion ||
 			got.By != c.want.By {

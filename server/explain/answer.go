@@ -21,6 +21,8 @@ type Answer struct {
 	Request  Request   `json:"request"`
 	Listener *Listener `json:"listener"` // null: none takes it
 
+	Handshake *Handshake `json:"handshake,omitempty"` // null: there is none, or no rule is on it
+
 	OtherListeners []Other `json:"other_listeners"` // why each of them does not take it
 
 	Status int      `json:"status"` // of the answer of edge's own; 0: a backend answers
@@ -92,6 +94,16 @@ type Rule struct {
 	When  []Clause `json:"when"` // the parts of its condition
 
 	Refused string `json:"refused,omitempty"` // why the request is, where the condition holds for one reading alone
+}
+
+// Handshake is what rules and conditions decide about the handshake of the client.
+type Handshake struct {
+	Denied      bool   `json:"denied"`
+	ClientAuth  string `json:"client_auth"` // none, request or require, and the file of authorities
+	MinVersion  string `json:"min_version"`
+	Certificate string `json:"certificate"` // the file of one that is chosen otherwise than by the name alone
+	At          string `json:"at"`          // of the certificate
+	Rules       []Rule `json:"rules"`
 }
 
 // Other is a listener or a route that does not take the request.

@@ -37,8 +37,15 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	a.Listener = &Listener{
 		Name: l.Name, At: at(l.Pos), Address: in.address.Text, TLS: l.TLS.String(), SNI: q.serverName(),
 	}
-	dry := q.arriveAt(&in)
+	dry := q.arriveAt(cfg, &in)
 	dry.Stopwatch = ask.Stopwatch
+	if dry.Shake != nil {
+		a.Handshake = handshakeOf(dry.Shake)
+		if dry.Shake.Denied {
+			a.Why = "a rule denies the handshake: there is no request"
+			return a, nil
+		}
+	}
 	if dry.Verified {
 		a.note("the listener demands a certificate: it is explained as if the client had shown a valid one")
 	}
@@ -53,15 +60,18 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	return a, nil
 }
 
-// arriveAt returns the request as it comes to an address.
-func (q *asked) arriveAt(in *place) *server.DryRequest {
+// arriveAt returns the request as it comes to an address, after the handshake with a server of cfg.
+func (q *asked) arriveAt(cfg *config.Config, in *place) *server.DryRequest {
 	l := in.listener
 	dry := &server.DryRequest{
 		Listener: l, Wire: q.wire(), Secured: q.Scheme == "https", ServerName: q.serverName(),
-		Verified: l.TLSOptions.ClientAuth == config.ClientAuthRequire && q.Scheme == "https",
 	}
 	if in.address.Network != "unix" {
 		dry.Client = netip.AddrPortFrom(q.client, 0)
+	}
+	if dry.Secured {
+		dry.Shake = server.DryShake(cfg, l, dry.Client, dry.ServerName)
+		dry.Verified = dry.Shake.Require
 	}
 	return dry
 }
@@ -80,7 +90,7 @@ func Look(cfg *config.Config, ask *Ask, look func(x *lang.X)) error {
 	if in.listener == nil {
 		return errNoListener
 	}
-	dry, looked := q.arriveAt(&in), false
+	dry, looked := q.arriveAt(cfg, &in), false
 	dry.Look = func(x *lang.X) {
 		looked = true
 		x.State.Stopwatch = ask.Stopwatch

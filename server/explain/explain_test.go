@@ -596,3 +596,55 @@ filters = ["own"]
 		}
 	}
 }
+
+// A URL with https has the rules on its handshake, by the name and the address of the client.
+func TestExplain_rulesOnHandshakes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := `[https]
+listen = "127.0.0.1:443"
+cert = "a.pem"
+[[certificates]]
+name = "inner"
+cert = "inner.pem"
+[[certificates]]
+cert = "wide.pem"
+hosts = "www.test"
+when = 'client.ip == 192.0.2.9'
+[[https.tls_rules]]
+name = "admins"
+when = 'tls.sni == "admin.test"'
+client_ca = "ca.pem"
+[[tls.rules]]
+when = 'client.ip in {10.0.0.0/8}'
+certificate = "inner"
+min_version = "1.3"
+[[tls.rules]]
+when = 'tls.sni == "closed.test"'
+deny = true
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ url, from, host, lines string }{
+		{"https://www.test/", "", "", "handshake client_auth none, TLS 1.2 or newer\n admins: does not hold|" +
+			"answer 204"},
+		{"https://Admin.test/", "10.1.1.1", "", "handshake client_auth require ca.pem, TLS 1.3 or newer\n " +
+			"certificate inner.pem|client_ca ca.pem|rule 2: min_version TLS 1.3; certificate inner|answer 204|" +
+			"notes the listener demands a certificate"},
+		{"https://www.test/", "", "admin.test", "421 edge:tls_rules"},
+		{"https://www.test/", "192.0.2.9", "", "certificate wide.pem"},
+		{"https://closed.test/", "", "", "handshake denied|rule 3: deny"},
+	} {
+		ask := explain.Ask{URL: c.url}
+		if c.from != "" {
+			ask.Client = netip.MustParseAddr(c.from)
+		}
+		if c.host != "" {
+			ask.Fields = []string{"Host: " + c.host}
+		}
+		wantLines(t, c.url, textOf(t, answerOf(t, path, ask)), strings.Split(c.lines, "|")...)
+	}
+}

@@ -2,7 +2,9 @@ package explain
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
+	"strings"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
@@ -27,3 +29,47 @@ func rulesOf(cfg *config.Config, seen []server.DryRule) []Rule {
 
 // title names r, which is the nth.
 func (r *Rule) title(n int) string { return cmp.Or(r.Name, fmt.Sprintf("rule %d", n)) }
+
+// handshakeOf returns what is decided about a handshake; nil: nothing but what the listener says.
+func handshakeOf(s *server.DryHandshake) *Handshake {
+	if len(s.Rules) == 0 && s.Certificate == nil {
+		return nil
+	}
+	h := &Handshake{Denied: s.Denied, ClientAuth: s.Asked, MinVersion: tls.VersionName(s.MinVersion), Rules: []Rule{}}
+	if c := s.Certificate; c != nil {
+		h.Certificate, h.At = c.Cert, at(c.Pos)
+	}
+	for i, written := range s.Rules {
+		r := Rule{Name: written.Name, At: at(written.Pos), Holds: s.Held[i], Does: []string{}}
+		if r.Holds {
+			r.Does = written.Decides()
+		}
+		h.Rules = append(h.Rules, r)
+	}
+	return h
+}
+
+// handshake says what is decided about the handshake.
+func (a *Answer) handshake(p *printer) {
+	h := a.Handshake
+	if h == nil {
+		return
+	}
+	switch {
+	case h.Denied:
+		p.line("handshake", "denied")
+	default:
+		p.line("handshake", "client_auth %s, %s or newer", h.ClientAuth, h.MinVersion)
+		if h.Certificate != "" {
+			p.line("", "certificate %s%s", h.Certificate, in(h.At))
+		}
+	}
+	for i := range h.Rules {
+		r := &h.Rules[i]
+		said := "does not hold"
+		if r.Holds {
+			said = strings.Join(r.Does, "; ")
+		}
+		p.line("", "%s: %s%s", r.title(i+1), said, in(r.At))
+	}
+}

@@ -23,6 +23,7 @@ func (a *Answer) WriteText(w io.Writer) error {
 	if q.Path != "" && q.Path != cutQuery(q.Target) {
 		p.line("path", "%s, as routes see it", q.Path)
 	}
+	a.handshake(p)
 	a.decision(p)
 	for i := range a.Rules {
 		r := &a.Rules[i]
