@@ -63,15 +63,15 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 			location @a { limit_except GET { deny all; } return 403; }`,
 		"an answer by name":          `location / { try_files $uri @app; } location @app { return 403; PASS }`,
 		"a password before the name": `location / { auth_basic x; try_files $uri @app; } location @app { PASS }`,
-		"an address of if":           `location / { if ($remote_addr != 10.0.0.1) { return 403; } PASS }`,
-		"an address led away":        `location / { if ($remote_addr != 10.0.0.1) { return 302 /no; } PASS }`,
-		"a certificate":              `location / { if ($ssl_client_verify != SUCCESS) { return 403; } PASS }`,
+		"an address of if":           `location / { if ($geoip_country_code != DE) { return 403; } PASS }`,
+		"an address led away":        `location / { if ($geoip_country_code != DE) { return 302 /no; } PASS }`,
+		"a certificate":              `location / { if ($ssl_client_s_dn != CN=a) { return 403; } PASS }`,
 		"a variable": `set $ok 0; if ($http_x = s) { set $ok 1; }
 			if ($ok = 0) { return 403; } location / { PASS }`,
 		"an unknown expression": `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
 		"two answers in one if": `if ($http_x = s) { rewrite ^/a$ /b permanent; return 403; }
 			location / { PASS }`,
-		"what follows": `location / { if ($cookie_a = "") { return 401; }
+		"what follows": `location / { if ($geoip_city = "") { return 401; }
 			if ($http_x = s) { return 200; } PASS }`,
 		"an expression":             `location / { PASS } location ~ /\.(?!git) { deny all; }`,
 		"an expression in any case": `location / { PASS } location ~* "^/.{4}/" { auth_basic x; PASS }`,
@@ -169,6 +169,27 @@ func TestNginx_filters(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// Tests of if that routes do not ask by their own keys are conditions in the language.
+func TestNginx_tests(t *testing.T) {
+	for test, want := range map[string]string{
+		`$remote_addr = 10.0.0.1`:          `client.ip == 10.0.0.1`,
+		`$remote_addr != 10.0.0.1`:         `not (client.ip == 10.0.0.1)`,
+		`$remote_addr ~ "^10\."`:           `text(client.ip) ~ "^10\."`,
+		`$cookie_a`:                        `any(cookie.a not in {"" "0"})`,
+		`$cookie_a != b`:                   `not (all(cookie.a == "b"))`,
+		`$http_x !~* "^S?$"`:               `not (join(header.x, ", ") ~ "(?i)^S?$")`,
+		`$request_uri ~ "\.\."`:            `target ~ "\.\."`,
+		`$ssl_client_verify != SUCCESS`:    `not (cert.verified)`,
+		`$args ~* union`:                   `query ~ "(?i)union"`,
+		`$request_method !~ ^(GE|HEA)[TD]`: `not (method ~ "^(GE|HEA)[TD]")`,
+	} {
+		p := planOf(t, "nginx", "http { server { listen 8080; location / { if ("+test+") { return 403; } "+
+			"proxy_pass http://127.0.0.1:9000; } } }")
+		wantAll(t, test, p, []string{`path = "/*" when = '` + want + `' dest = "status:403"`,
+			`path = "/*" dest = "http://127.0.0.1:9000"`})
 	}
 }
 

@@ -15,6 +15,7 @@ type condition struct {
 	methods  []string
 	header   []plan.Field
 	query    []plan.Field
+	when     string // in the language
 	answer   *route
 }
 
@@ -52,6 +53,11 @@ func (im *importer) branch(s *server, at *scope, d *directive, l *location, p *p
 		return
 	}
 	c, why := conditionOf(test)
+	if why != "" {
+		if c = inLanguage(s, at, test); c != nil {
+			why = ""
+		}
+	}
 	if why != "" {
 		lose(why, "; requests go on as if it did not hold")
 		return

@@ -23,7 +23,8 @@
 //   - limit_req, allow, deny and auth_basic become filters: limits.go, guards.go. A location with other guards, or with
 //     some that mean something else here, stays closed: 403. So does what comes after an if that refuses requests and
 //     that edge cannot follow.
-//   - if and limit_except go one after the other, routes by the number of their conditions: see expand.go.
+//   - if and limit_except go one after the other, routes by the number of their conditions: see expand.go, and
+//     decisions.go for tests that are conditions in the language.
 //   - What a request is answered with where edge cannot do what the file says is 503, never another location.
 //
 // Every directive of the file is in the result or among the findings: what nothing has used is found at the end.

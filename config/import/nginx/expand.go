@@ -42,6 +42,9 @@ func routesOf(im *plan.Plan, r *route) (routes []*route) {
 	if len(r.tests) == 0 {
 		return []*route{r}
 	}
+	if slices.ContainsFunc(r.tests, func(c condition) bool { return c.when != "" }) {
+		return r.decisions()
+	}
 	e := &expander{route: r}
 	e.collect()
 	chosen := map[string]*route{}

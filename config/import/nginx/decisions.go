@@ -1,0 +1,168 @@
+package nginx
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// Where a test of if asks something that routes do not ask by their own keys, all tests of the location are conditions
+// in the language. They are asked one after the other, so each route says that those before it did not hold:
+//
+//	if ($cookie_a = "") { return 401; }     when = 'cookie.a == ""'                          401
+//	if ($http_x = s) { return 403; }        when = 'not (cookie.a == "") and header.x …'     403
+//	proxy_pass …                                                                             the backend
+
+// decisions returns the routes that r comes to with the tests before its own answer.
+func (r *route) decisions() (routes []*route) {
+	base, before := r.when, []string(nil)
+	with := func(last ...string) string {
+		return strings.Join(slices.DeleteFunc(slices.Concat([]string{base}, before, last),
+			func(c string) bool { return c == "" }), " and ")
+	}
+	for _, c := range r.tests {
+		text := c.text()
+		a := c.answer.on(r.path)
+		a.tests, a.methods, a.header, a.query, a.when = nil, nil, nil, nil, with(text)
+		routes = append(routes, a)
+		before = append(before, negated(text))
+	}
+	last := r.on(r.path)
+	if last.tests = nil; base != "" { // without a condition it is asked after those with one
+		last.when = with()
+	}
+	return append(routes, last)
+}
+
+// negated returns the condition that another one does not hold.
+func negated(text string) string {
+	if inner, found := strings.CutPrefix(text, "not ("); found && strings.HasSuffix(inner, ")") &&
+		!strings.Contains(inner, "(") {
+		return strings.TrimSuffix(inner, ")")
+	}
+	return "not (" + text + ")"
+}
+
+// text returns c in the language.
+func (c *condition) text() string {
+	parts := []string{c.when}
+	if len(c.methods) > 0 {
+		parts = append(parts, "method in {"+quoted(c.methods)+"}")
+	}
+	for _, t := range c.fields() {
+		subject := "join(header." + strings.ToLower(t.Name) + `, ", ")`
+		if t.query {
+			subject = "query." + t.Name
+		}
+		switch expr, found := strings.CutPrefix(t.Value, "~"); {
+		case found:
+			parts = append(parts, subject+` ~ "`+expr+`"`)
+		case t.Value == "":
+			parts = append(parts, subject+` != ""`)
+		default:
+			parts = append(parts, subject+" == "+quoted([]string{t.Value}))
+		}
+	}
+	text := strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), " and ")
+	if c.negative {
+		return "not (" + text + ")"
+	}
+	return text
+}
+
+// quoted returns texts of the language with blanks between them.
+func quoted(list []string) string {
+	var b strings.Builder
+	for i, s := range list {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(`"` + s + `"`)
+	}
+	return b.String()
+}
+
+// quotable reports whether a text may stand between quotation marks of the language.
+func quotable(s string) bool {
+	return !strings.ContainsAny(s, "\"\n\r") && !strings.HasSuffix(s, `\`)
+}
+
+var askedName = plan.Expr(`^\$([a-z0-9_]+)(?: (=|!=|~|~\*|!~|!~\*)(?: (.*))?)?$`)
+
+// inLanguage returns a test of if that routes ask for in the language; nil: edge does not know it.
+func inLanguage(s *server, at *scope, text string) *condition {
+	m := askedName.Regexp().FindStringSubmatch(text)
+	if m == nil {
+		return nil
+	}
+	name, operator, value := m[1], m[2], m[3]
+	if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+		value = value[1 : n-1]
+	}
+	if hasVariables(value) && !strings.Contains(operator, "~") || !quotable(value) {
+		return nil
+	}
+	c := &condition{negative: strings.HasPrefix(operator, "!")}
+	operator = strings.TrimPrefix(operator, "!")
+	subject, first := subjectOf(name)
+	if name == "remote_addr" && otherAddresses(s, at) != "" {
+		return nil
+	}
+	switch {
+	case subject == "":
+		return nil
+	case name == "remote_addr" && operator == "=":
+		address, err := netip.ParseAddr(value)
+		if err != nil || address.String() != value {
+			return nil
+		}
+		c.when = "client.ip == " + value
+		return c
+	case name == "ssl_client_verify":
+		c.when = "cert.verified"
+		if operator != "=" || value != "SUCCESS" {
+			return nil
+		}
+		return c
+	case operator == "": // neither empty nor 0
+		c.when = subject + ` not in {"" "0"}`
+		if first {
+			c.when = "any(" + subject + ` not in {"" "0"})`
+		}
+		return c
+	case operator == "=":
+		c.when = subject + ` == "` + value + `"`
+	default:
+		if operator == "~*" {
+			value = "(?i)" + value
+		}
+		if _, err := regexp.Compile(value); err != nil {
+			return nil
+		}
+		c.when = subject + ` ~ "` + value + `"`
+	}
+	if first && c.negative { // nginx looks at the first one of that name, which may be another one
+		c.when = "all(" + c.when + ")"
+	}
+	return c
+}
+
+// subjectOf returns the variable of the language for one of nginx, which is a text; "": there is none. first says that
+// there may be several values, of which nginx looks at the first one.
+func subjectOf(name string) (subject string, first bool) {
+	sent := sentName.Regexp().FindStringSubmatch(name)
+	switch {
+	case sent != nil && sent[1] == "http":
+		return "join(" + sentValue("http", sent[2]) + `, ", ")`, false
+	case sent != nil:
+		return sentValue(sent[1], sent[2]), true
+	}
+	return map[string]string{
+		"remote_addr": "text(client.ip)", "request_method": "method", "host": "host", "request_uri": "target",
+		"args": "query", "query_string": "query", "content_type": "header.content-type",
+		"ssl_client_verify": "cert.verified", "ssl_server_name": "tls.sni", "ssl_protocol": "tls.version",
+	}[name], false
+}
