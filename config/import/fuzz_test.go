@@ -41,6 +41,19 @@ func FuzzImport(f *testing.F) {
 			"if ($http_a != b) { return 403; } }",
 		"server { rewrite; rewrite ^/(.*)$ $1$1 permanent; rewrite (( x last; location ~ (( { } " +
 			"location = { } location { } }",
+		"limit_req_zone; limit_req_zone $a; limit_req_zone $remote_addr zone=:1m rate=0r/s; limit_req_zone $http_ " +
+			"zone=a:1 rate=9999999999r/m; limit_req_zone '{$host' zone=b:x rate=1r/s; server { limit_req; " +
+			"limit_req zone=a burst=-1; limit_req zone=b burst=99999999999 delay=x; allow; deny; deny a; " +
+			"allow 1.2.3.4/99; location / { satisfy; limit_except; limit_except GET { allow all; } " +
+			"proxy_pass http://a; } location /a { deny 1.2.3.4; auth_basic; auth_basic_user_file; return 200; } }",
+		"server { location / { if ($cookie_ = a) { return 403; } if ($remote_addr = x) { return 403; } " +
+			"if ($http_a ~ \"\\\") { return 403; } if ($arg_b !~ (( ) { return 403; } return 200; } }",
+		"frontend f\nbind :80\nacl\nacl a\nacl a { {\nacl b path -m\nacl c -i\nacl d hdr( -f\nacl e src -f x\n" +
+			"http-request deny if ! { or\nhttp-request deny unless ! !\nhttp-request deny if { }\nhttp-request\n" +
+			"http-request return\nhttp-request auth if !{ http_auth() }\nhttp-request set-header\n" +
+			"http-request replace-path ( \\1\nhttp-request deny if { sc_http_req_rate(0) gt }\n" +
+			"http-request track-sc0\nhttp-request deny if { sc0_http_req_rate gt 9 } a b\nuse_backend\n" +
+			"use_backend x if\nstick-table store http_req_rate(\ndefault_backend\nbackend x\nhttp-request deny\n",
 		"server { add_header; add_header A; proxy_set_header; error_page; error_page 404; try_files; auth_basic; }",
 	} {
 		for program := range importer.Programs() {

@@ -32,7 +32,7 @@ func partials(s *server, all []*location) (list []*partial) {
 	for _, l := range all {
 		part := slices.ContainsFunc(l.routes, func(r *route) bool { return r.path != "/*" })
 		if l.mark == "@" || l.exact || l.whole || part || s.rewritten || strings.HasSuffix(l.path, "/") ||
-			!plainPath.Regexp().MatchString(l.path) || !l.regular() && !l.counts() && !refusesSome(l, all) {
+			!plainPath.Regexp().MatchString(l.path) || !l.regular() && !l.keepsAway(all) {
 			continue
 		}
 		p := &partial{l, prefixOf(l.path[:strings.LastIndexByte(l.path, '/')])}
@@ -52,6 +52,14 @@ func partials(s *server, all []*location) (list []*partial) {
 // goesBefore reports whether l, which is not carried, may take requests of p: those are refused at the pattern of p.
 func (l *lostLocation) goesBefore(p *partial) bool {
 	return !l.regular() && prefixOf(l.dir) == p.pattern && strings.HasPrefix(l.path, p.path)
+}
+
+// keepsAway reports whether l, or an expression that takes some of its requests, refuses or counts requests.
+func (l *location) keepsAway(all []*location) bool {
+	return l.closed != nil || l.counts() || refusesSome(l, all) ||
+		slices.ContainsFunc(l.before, func(o *location) bool {
+			return o.closed != nil || o.counts() || refusesSome(o, all)
+		})
 }
 
 // counts reports whether the requests of l are counted.
