@@ -48,6 +48,22 @@ PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | gr
 # rules about text, programs, and tests of the binary, which is built without either.
 CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd|packaging)(/|$$)')
 
+# $(call having,PATTERN,OPTIONS) lists edge's packages with files that have a line like it.
+having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirname | sort -u | \
+	sed 's,^\.,github.com/edge-proxy/edge,')
+
+# Packages of CORE where goroutines may meet: they or their tests start some, share state, or import what starts some
+# outside of tests (testutil aside, which all import). In the others the race detector has nothing to find. ONLY are
+# those that have files for -race or -tags invariants alone, of which vet has seen all the others.
+STARTING = $(filter-out %/testutil %/cmd/edge,$(call having,^\s*go [a-z],--exclude='*_test.go'))
+ONLY     = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
+SHARING  = ^\s*go [a-z]|"(sync|sync/atomic|testing/synctest|net/http/httptest|$(subst $(space),|,$(STARTING)))"
+RACED    = $(filter $(ONLY) $(call having,$(SHARING)),$(CORE))
+space    = $(subst ,, )
+
+# The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
+COMPILING := GOGC=off GOMEMLIMIT=1GiB
+
 # The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
 SLOW := ./server ./proxy ./cmd/edge
 
@@ -129,7 +145,7 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
-	for step in fmt vet unit race fuzz; do \
+	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$(($$(nproc) + 1))" \
 			BESIDE=arm64 FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
@@ -143,13 +159,20 @@ test: deps ## everything that must pass, each once and short (a few minutes)
 fmt: ## fail when gofmt would change a file
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
 
+# Everything that vet, unit and race compile, and nothing else: each of them finds it in Go's cache.
+.PHONY: compile
+compile: ## all packages and tests, those of make race too
+	$(COMPILING) go list -export -test ./... >/dev/null
+	@$(call each,$(COMPILING) go list -export -test ./... >/dev/null)
+	CGO_ENABLED=1 $(COMPILING) go list -race -tags invariants -export -test $(RACED) >/dev/null
+
 # The race detector is on because the target race builds with it: nothing is compiled for vet alone.
 .PHONY: vet
-vet: ## go vet of all modules, and of the core with the tags of make race
-	go vet ./...
-	@$(call each,go vet ./...)
-	go vet -C internal/interop -tags apps ./apps
-	CGO_ENABLED=1 go vet -race -tags invariants $(CORE)
+vet: ## go vet of all modules, and with the tags of make race where there are files for them
+	$(COMPILING) go vet ./...
+	@$(call each,$(COMPILING) go vet ./...)
+	$(COMPILING) go vet -C internal/interop -tags apps ./apps
+	CGO_ENABLED=1 $(COMPILING) go vet -race -tags invariants $(ONLY)
 
 .PHONY: lint
 lint: ## the rules of internal/lint
@@ -169,8 +192,8 @@ unit-in/%:
 	go test -C $* $(FLAGS) ./...
 
 .PHONY: race
-race: ## the tests of the core under the race detector, with the assertions of the next target
-	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(filter-out ./cmd/%,$(SLOW)) $(CORE)
+race: ## the tests of the core where goroutines may meet, under the race detector and with assertions
+	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(filter-out ./cmd/%,$(SLOW)) $(RACED)
 
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers
@@ -179,7 +202,7 @@ invariants: ## the tests of the core with assertions and poisoned buffers
 # Types are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests.
 .PHONY: arm64
 arm64: ## the edge binary for arm64
-	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./cmd/edge
+	$(COMPILING) GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./cmd/edge
 
 .PHONY: others
 others: ## build and vet all modules for arm64, and vet what is portable for darwin
@@ -213,7 +236,7 @@ fuzz: ## each fuzz target for FUZZTIME=30s
 # see above.
 fuzz-in/%:
 	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; \
-	go test -C $* -c -vet=off $(FUZZBUILD) -o $$dir/fuzz.test .; \
+	go test -C $* -c -vet=off -ldflags='-s -w' $(FUZZBUILD) -o $$dir/fuzz.test .; \
 	cache=$$(go env GOCACHE)/fuzz/$$(go list -C $* .); \
 	cd $*; \
 	for target in $$($$dir/fuzz.test -test.list '^Fuzz'); do \
