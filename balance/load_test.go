@@ -568,6 +568,7 @@ func TestLocal_muchInOneMillisecond(t *testing.T) {
 
 // The more answers differ by themselves, the more a backend's must be longer before it counts as slow.
 func TestUsual_band(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, c := range []struct {
 		what        string
 		answer      func(rng *rand.Rand) float64
@@ -593,6 +594,7 @@ func TestUsual_band(t *testing.T) {
 
 // A slow backend is found among as few as two, also where requests come one at a time and it gets its turns at first.
 func TestUsual_oneOfTwoIsSlow(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, n := range []int{2, 3, 16} {
 		v := NewView(fleet(n, false), nil)
 		l, p, slow := NewLocal(v.loads, 1), Adaptive.New(0, 1), 0

@@ -164,6 +164,7 @@ func TestTurns_goOnWhenWeightsChange(t *testing.T) {
 
 // Where a cycle would be too long, shares are right over a long run, and there is no burst that a cycle would not have.
 func TestTurns_spreadWithoutACycle(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		weights := make([]int, 2+rng.IntN(100))

@@ -51,6 +51,7 @@ func TestLoad_includesFromTheFolderOfTheFile(t *testing.T) {
 }
 
 func TestLoad_limitsFiles(t *testing.T) {
+	testutil.OnlyPlain(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "edge.toml"), "include = 'd/*'\n")
 	for i := range 4096 {

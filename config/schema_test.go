@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func init() {
@@ -131,6 +132,7 @@ func TestSchema_rowsAreWhole(t *testing.T) {
 }
 
 func TestSchema_defaultsAndExamplesLoad(t *testing.T) {
+	testutil.OnlyPlain(t)
 	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		for _, value := range []string{k.Default, k.Example} {
 			if value == "" {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // zipfCounts is a stream of n events of keys by Zipf's law with the exponent s: each key's number, in the order of
@@ -32,6 +34,7 @@ func estimators(o EstimatorOptions) map[string]estimator {
 // Cormode & Muthukrishnan 2005, theorem 1: an estimate is never too low, and too high by more than e/w of all events
 // with a probability of e^-d at most. Conservative update (Estan & Varghese 2002) keeps both, and is never higher.
 func TestEstimator_boundsOfThePapers(t *testing.T) {
+	testutil.OnlyPlain(t)
 	events := 200_000
 	if testing.Short() {
 		events = 50_000

@@ -159,6 +159,7 @@ func TestTopK_keepsCopies(t *testing.T) {
 
 // What four owners count gives, merged, the list of all.
 func TestTopK_merged(t *testing.T) {
+	testutil.OnlyPlain(t)
 	stream, counts := zipfCounts(400_000, 1.1, 1<<20, 7)
 	merged, owners := NewTopK(TopKOptions[uint64]{}), [4]*TopK[uint64]{}
 	for i := range owners {

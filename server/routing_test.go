@@ -514,7 +514,7 @@ redirect = { to = "{scheme}://%[3]s{path}" }
 func TestPatterns_spellings(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
-	for range 2000 {
+	for range testutil.RaceRounds(2000) {
 		var patterns []string
 		var text strings.Builder
 		for range 2 {

@@ -33,6 +33,7 @@ var spellings = []string{
 // nginx and edge choose the same location for each spelling of a path, but for those that edge refuses because some
 // read them in another way. EDGE_SOAK=1 tries more files, EDGE_SEED=N others.
 func TestNginx_expressionsTakeTheSame(t *testing.T) {
+	testutil.OnlyPlain(t)
 	binary := testutil.Nginx(t)
 	seed, files := uint64(1), 1
 	if os.Getenv("EDGE_SOAK") != "" {

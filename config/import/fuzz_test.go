@@ -10,10 +10,12 @@ import (
 
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // FuzzImport: whatever a file says, the result loads, and nothing panics.
 func FuzzImport(f *testing.F) {
+	testutil.OnlyPlain(f)
 	for i, program := range importer.Programs() {
 		files, err := filepath.Glob(filepath.Join("testdata", program, "*"))
 		if err != nil {

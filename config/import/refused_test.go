@@ -22,6 +22,7 @@ import (
 // Each seed is a server of a file that both programs serve. EDGE_SOAK=1 tries more files. EDGE_SEED=N begins with
 // another seed.
 func TestNginx_nothingThatIsRefusedIsLetThrough(t *testing.T) {
+	testutil.OnlyPlain(t)
 	binary := testutil.Nginx(t)
 	seed, files := uint64(1), 1
 	if os.Getenv("EDGE_SOAK") != "" {

@@ -22,7 +22,7 @@ const (
 // of a kernel. It says which it was, how to run it again, and what the World looked like.
 //
 // A World is for one goroutine, in which the race detector finds nothing and takes its time: in a short run with it a
-// test gets a quarter of its seeds, for the assertions.
+// test gets a tenth of its seeds, for the assertions.
 //
 // EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_TIMES=n multiplies what the test asks
 // for, EDGE_SIM_FIRST=n sets where they begin.
@@ -30,7 +30,7 @@ func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
 	t.Helper()
 	first, count := uint64(1), uint64(seeds)
 	if testutil.RaceOn && testing.Short() {
-		count = (count + 3) / 4
+		count = (count + 9) / 10
 	}
 	if n, ok := environment(t, envTimes); ok {
 		count *= n
