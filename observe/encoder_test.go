@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,7 @@ type line struct {
 	UserAgent  string    `json:"user_agent,omitempty"`
 	Referer    string    `json:"referer,omitempty"`
 	Call       int       `json:"grpc_status,omitempty"`
+	Rate       float64   `json:"sample_rate,omitempty"`
 	TLS        string    `json:"tls_version,omitempty"`
 	Group      string    `json:"tls_group,omitempty"`
 	SNI        string    `json:"sni,omitempty"`
@@ -176,6 +178,9 @@ func expected(t testing.TB, r *Record) line {
 	l.Trace = text(r.TraceID)
 	if r.GRPC {
 		l.Call = r.GRPCStatus
+	}
+	if r.SampleRate != "" {
+		l.Rate, _ = strconv.ParseFloat(r.SampleRate, 64)
 	}
 	if r.TLSVersion != "" {
 		l.TLS, l.Group, l.SNI, l.Cert = r.TLSVersion, r.TLSGroup, r.SNI, text([]byte(r.ClientCert))

@@ -100,7 +100,7 @@ func TestFields_hostOfAVariableIsAHost(t *testing.T) {
 	for _, c := range []struct{ host, sni, want string }{
 		{"{sni}", "a.test", "a.test a.test"},
 		{"{sni}:81", "a_b.test", "a_b.test:81 a_b.test"},
-		{"{sni}", "10.0.0.1", "10.0.0.1 10.0.0.1"},
+		{"{sni}", "10.0.0.1", "h "},
 		{"{sni}", "", "h "},
 		{"{sni}", "internal admin/x?y@z", "h "},
 		{"{sni}", "a.test:80", "h "},

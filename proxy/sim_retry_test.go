@@ -72,7 +72,7 @@ func (s *simulation) unavailable(p *sim.Peer, x *exchange, done func()) bool {
 	return true
 }
 
-// Whatever an origin answers, and whenever its clients leave, and whether a filter wants another attempt in any case: no
+// Whatever an origin answers, whenever its clients leave, and whether a filter wants another attempt in any case: no
 // request that must not be repeated is, and what is over is counted nowhere, by any method of balancing.
 func TestSim_retries(t *testing.T) {
 	methods := []*balance.Method{

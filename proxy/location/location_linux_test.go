@@ -37,6 +37,9 @@ func (a *asked) Bytes() (in, out int64)              { return 0, 0 }
 func (a *asked) Fault() (side, kind string)          { return "", "" }
 func (a *asked) Source() string                      { return "" }
 func (a *asked) SampleRate() string                  { return "" }
+func (a *asked) Claim(string, [][]byte) [][]byte     { return nil }
+
+var _ variables.Subject = (*asked)(nil)
 
 // request makes a head of a method, a target and a host.
 func request(target, host string) *message.Head {
