@@ -140,7 +140,8 @@ func TestResend_bounds(t *testing.T) {
 			noted <- why
 		}})
 		resp, _ := fetch(t, "GET", r.url+"/", "")
-		if resp.StatusCode != c.status || asked.Load() != c.asked || bad.asked.Load() != c.asked {
+		if n := bad.asked.Load(); resp.StatusCode != c.status || asked.Load() != c.asked || n > c.asked ||
+			n < c.asked && c.status != 504 { // time may be over before the backend has the request
 			t.Errorf("%s: %d, the filter was asked %d times, the backend %d", name, resp.StatusCode, asked.Load(),
 				bad.asked.Load())
 		}

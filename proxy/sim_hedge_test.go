@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -503,6 +504,11 @@ func TestSim_hedgesInAnyOrder(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			w.Faults = sim.Faults{ConnectRefused: 0.1, ConnectTimeout: 0.1, ShortWrite: 0.2, Reset: 0.002}
 		}
+		filters := []*proxy.Filter{limited}
+		if rng.IntN(3) == 0 {
+			filters = append(filters, stubborn(new(atomic.Int32)))
+			policy.On = on(t, []string{"connect", "reset", "503"}[rng.IntN(3)]).On
+		}
 		s := newTunedSimulation(t, w, reactors, tuning{to: to, upstream: func(o *upstream.Options) {
 			fewer(o, 2+rng.IntN(2))
 			o.Retries = rng.IntN(4) - 1
@@ -514,7 +520,7 @@ func TestSim_hedgesInAnyOrder(t *testing.T) {
 					Errors: 1 + rng.IntN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
 				})
 			}
-		}}, limited)
+		}}, filters...)
 		s.faults = true
 		s.plan(4, 5, origins)
 		for _, x := range s.exchanges {

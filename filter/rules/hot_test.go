@@ -3,7 +3,10 @@ package rules_test
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
@@ -41,8 +44,17 @@ func warmRig(t testing.TB, list []rules.Rule) *warm.Rig {
 // switching are rules that turn the switch of a filter on and off.
 var switching = []rules.Rule{{On: 1}, {When: when(`has(query.off)`), Off: 1}, {On: 2}}
 
+// limiting are rules with a limit that all requests stay within, by address and by a group.
+var limiting = []rules.Rule{
+	{Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1_000_000, Per: time.Second}}},
+	{When: when(`path ~ "^/(.)"`), Limit: &ratelimit.Config{Key: text("{match.1}"),
+		Rate: filter.Rate{Count: 1_000_000, Per: time.Second}}},
+}
+
 func TestRules_allocateNothing(t *testing.T) {
-	for name, list := range map[string][]rules.Rule{"look": looking, "rewrite": rewriting, "switch": switching} {
+	for name, list := range map[string][]rules.Rule{
+		"look": looking, "rewrite": rewriting, "switch": switching, "limit": limiting,
+	} {
 		r := warmRig(t, list)
 		for range 20 {
 			r.Exchange()
@@ -58,7 +70,7 @@ func BenchmarkRules(b *testing.B) {
 		name string
 		list []rules.Rule
 	}{
-		{"none", nil}, {"3 switch", switching}, {"5 look", looking}, {"3 rewrite", rewriting},
+		{"none", nil}, {"3 switch", switching}, {"5 look", looking}, {"3 rewrite", rewriting}, {"2 limit", limiting},
 		{"5 look and 3 rewrite", slices.Concat(looking, rewriting)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
