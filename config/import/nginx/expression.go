@@ -231,6 +231,9 @@ func (r *reach) ask() {
 	// Expressions inside the longest prefix go before those beside it.
 	slices.SortStableFunc(r.asked, func(a, b *location) int { return cmp.Compare(depth(b), depth(a)) })
 	for _, o := range r.list {
+		if o.closed == o.d { // it stands for one that is not carried, and for all that would go before that
+			continue
+		}
 		for _, l := range r.asked {
 			// All paths of l may begin with one that another location keeps from expressions.
 			kept := slices.ContainsFunc(r.list, func(k *location) bool {
