@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -42,7 +43,10 @@ type Server struct {
 	Listener proxy.Listener
 
 	Listeners []Listener // further ones, for the same routes
-	AccessLog io.Writer  // gets a line of JSON for each request, from a goroutine; nil: there is no access log
+
+	ConnFilters []*connfilter.Filter // for the connections of all listeners
+
+	AccessLog io.Writer // gets a line of JSON for each request, from a goroutine; nil: there is no access log
 
 	engine     *engine.Engine
 	proxy      *proxy.Proxy
@@ -178,7 +182,12 @@ func (s *Server) listen(l *Listener) error {
 		l.Listener.Log = s.logs
 	}
 	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
-	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr, Share: s.Share}, s.secured(l.TLS, srv.Accept))
+	accept := srv.Accept
+	if l.TLS != nil {
+		accept = s.secured(l.TLS, connfilter.After(l.Listener.Name, s.ConnFilters, accept))
+	}
+	accept = connfilter.Before(l.Listener.Name, s.ConnFilters, accept)
+	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr, Share: s.Share}, accept)
 	if err != nil {
 		return err
 	}
@@ -186,13 +195,10 @@ func (s *Server) listen(l *Listener) error {
 	return nil
 }
 
-// secured puts TLS before accept; nil: none.
+// secured puts TLS before accept.
 func (s *Server) secured(
 	config *tls.Config, accept func(*engine.Conn) engine.Handler,
 ) func(*engine.Conn) engine.Handler {
-	if config == nil {
-		return accept
-	}
 	if len(config.NextProtos) == 0 {
 		config = config.Clone()
 		config.NextProtos = []string{"h2", "http/1.1"}

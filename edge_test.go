@@ -12,12 +12,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -352,5 +354,30 @@ func TestServer_startsAgain(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "/asked") {
 		t.Errorf("the log is %q", log.String())
+	}
+}
+
+// A program has connection filters without a configuration.
+func TestServer_connFilters(t *testing.T) {
+	testutil.CheckLeaks(t)
+	var refuse atomic.Bool
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: proxy.Answer(200, "", "ok")}},
+		ConnFilters: []*connfilter.Filter{{Accept: func(connfilter.Conn) bool { return !refuse.Load() }}}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience}
+	for _, refused := range []bool{false, true} {
+		refuse.Store(refused)
+		resp, err := c.Get("http://" + s.ListenAddr())
+		if err == nil {
+			resp.Body.Close()
+		}
+		if (err != nil) != refused {
+			t.Errorf("refused: %v, got %v", refused, err)
+		}
+	}
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"slices"
+
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 )
@@ -49,12 +51,15 @@ func (s *Set) use(method *balance.Method) {
 	if method.Prepare == nil {
 		return
 	}
-	for _, m := range s.methods {
-		if m == method {
-			return
-		}
+	i := slices.IndexFunc(s.methods, func(m *balance.Method) bool { return m.Name == method.Name })
+	switch {
+	case i < 0:
+		s.methods = append(s.methods, method)
+	case s.methods[i] == method:
+		return
+	default: // it was made anew
+		s.methods[i] = method
 	}
-	s.methods = append(s.methods, method)
 	s.prepare(&s.now.Load().order)
 }
 

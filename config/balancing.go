@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -24,12 +25,13 @@ var balancingSynonyms = map[string]string{
 const balancingDoc = "`adaptive`: the least loaded of three that are drawn; one that is slow or fails counts as more " +
 	"loaded. `round_robin`: in turns, by weight, in nginx's order. `random`; `least_conn` (requests under way over " +
 	"the weight); `p2c` (the less loaded of two that are drawn); `peak_ewma` (Finagle's). By a key, see `hash_key`: " +
-	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
+	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). Or the name of one of " +
+	"`[balance_methods]`. See [balancing](balancing.md)."
 
 // balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
 func balancingKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Default: `"adaptive"`, Enum: balance.Names(),
+		{Path: "load_balancing", Type: schema.Choice, Default: `"adaptive"`, Enum: balance.Names(), Open: true,
 			Synonyms: balancingSynonyms, Example: `"least_conn"`,
 			Into: schema.Into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
 			Doc:  "How a backend is chosen. " + balancingDoc},
@@ -198,7 +200,7 @@ func spreadKeys() []*schema.Key {
 // routeBalancingKeys say it for one route.
 func routeBalancingKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Enum: balance.Names(), Synonyms: balancingSynonyms,
+		{Path: "load_balancing", Type: schema.Choice, Enum: balance.Names(), Open: true, Synonyms: balancingSynonyms,
 			Example: `"round_robin"`,
 			Into:    schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),
 			Doc: "Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, " +
@@ -347,9 +349,30 @@ func Hashes(method string) bool {
 	return m != nil && m.Hash != nil
 }
 
-// checkBalancing reports a key that has no effect, since the method does not look at one. given is the
-// entry of an upstream or of a route.
+// checkMethods warns of balance methods that nothing uses.
+func checkMethods(r *resolver) {
+	plugins.BalanceMethods.RefuseTaken(r.file, balance.Names())
+	if !r.rep.OK() {
+		return
+	}
+	used := []string{r.doc.defaults.LoadBalancing}
+	for i := range r.c.Upstreams {
+		used = append(used, r.c.Upstreams[i].LoadBalancing)
+	}
+	for i := range r.c.Routes {
+		used = append(used, r.c.Routes[i].LoadBalancing)
+	}
+	plugins.BalanceMethods.WarnUnused(r.file, used)
+}
+
+// checkBalancing reports a method that there is not, and a key that has no effect, since the method does not look at
+// one. given is the entry of an upstream or of a route.
 func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey) {
+	names, _ := plugins.BalanceMethods.Names(r.file)
+	if given.Has("load_balancing") && !given.Failed("load_balancing") &&
+		!given.CheckChoice(r.rep, "load_balancing", names) {
+		return
+	}
 	if !given.Has("hash_key") || given.Failed("hash_key") || given.Failed("load_balancing") || key.Of == "" {
 		return
 	}
@@ -360,7 +383,7 @@ func checkBalancing(r *resolver, given *schema.Given, method string, key value.H
 	switch {
 	case method == "ip_hash" && key.Of != "client_ip":
 		r.rep.Errorf(given.At("hash_key"), hint, "ip_hash chooses by the address of the client alone")
-	case !Hashes(method):
+	case !Hashes(method) && !slices.Contains(names, method):
 		r.rep.Warnf(schema.CodeNoEffect, given.At("hash_key"), hint, "load_balancing = %q does not look at a key",
 			method)
 	}

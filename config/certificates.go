@@ -91,7 +91,7 @@ func warnUncovered(r *resolver, all []*pairOf) {
 			}
 		}
 	}
-	if !secured || r.c.Fallback.Kind == DestUpstream {
+	if !secured || r.c.Fallback.sends() {
 		return // they are for no host, or for any
 	}
 	for _, p := range shared.all {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -95,15 +96,15 @@ func (r *resolver) warnUnguardedRoutes() {
 		case e.ClientCert != nil && !slices.ContainsFunc(e.on, (*listenerEntry).verifiesCerts):
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("client_cert"), "add client_ca to the listener",
 				"no listener of this route verifies certificates of clients, so it takes no request")
-		case e.ClientCert == nil && demanding != nil && e.Dest.Kind == DestUpstream:
+		case e.ClientCert == nil && demanding != nil && e.Dest.sends():
 			r.rep.Warnf(codeUnguardedRoute, e.Node().Head, "add client_cert = true, or listener = "+
 				syntax.Quote(demanding.Name), what, "this route", open.Name, demanding.Name)
 		}
 	}
 	demanding, open := demandingAndOpen(r.doc.listeners)
-	if r.c.Fallback.Kind == DestUpstream && demanding != nil && !slices.ContainsFunc(r.c.Routes, Route.TakesAll) {
-		r.rep.Warnf(codeUnguardedRoute, r.named[defaultUpstream],
+	if r.c.Fallback.sends() && demanding != nil && !slices.ContainsFunc(r.c.Routes, Route.TakesAll) {
+		r.rep.Warnf(codeUnguardedRoute, cmp.Or(r.named[defaultUpstream], r.defined[defaultUpstream]),
 			`add [[routes]] with pattern = "/*" and client_cert = true`, what,
-			"upstream "+syntax.Quote(defaultUpstream), open.Name, demanding.Name)
+			r.c.Fallback.Kind.String()+" "+syntax.Quote(defaultUpstream), open.Name, demanding.Name)
 	}
 }

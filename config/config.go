@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -45,11 +45,8 @@ type (
 	Rule      = rules.Rule
 )
 
-// Filter is one of [filters].
-type Filter = filters.Filter
-
-// SeverityError is the severity of what keeps a configuration from loading.
-const SeverityError = syntax.SeverityError
+// Definition is a table of a registered type, such as one of [filters].
+type Definition = plugins.Definition
 
 // Config is a checked configuration: every name resolved, every default filled in. Not changed after Load or Parse
 // returned it, so safe for any goroutine to read.
@@ -73,8 +70,8 @@ type Config struct {
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
 	Rules    []Rule          `json:",omitempty"` // for all requests, after those of the listener
-	Filters  []string        `json:",omitempty"` // for all requests, by their names: see filters.Order
-	Defined  []Filter        `json:",omitempty"` // of [filters]
+	Filters  []string        `json:",omitempty"` // for all requests, by their names: see filters.Lists
+	Defined  []Definition    `json:",omitempty"` // of [filters], [destinations] and the like, by their kinds
 	Features []schema.Target `json:",omitempty"` // see Register
 
 	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
@@ -166,6 +163,7 @@ type Listener struct {
 	Rules           []Rule          `json:",omitempty"` // for its requests
 	TLSRules        []TLSRule       `json:",omitempty"` // on its handshakes
 	Filters         []string        `json:",omitempty"` // for its requests, before Config.Filters
+	ConnFilters     []string        `json:",omitempty"` // for its connections, by their names
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
 }
@@ -429,11 +427,12 @@ const (
 	DestStatus                   // answer with Dest.Status
 	DestHello                    // answer with the hello page
 	DestRedirect                 // answer with Dest.Status and Dest.Location
+	DestDefined                  // the one of [destinations] that Dest.Name names
 )
 
-// String returns "upstream", "status", "hello" or "redirect".
+// String returns "upstream", "status", "hello", "redirect" or "destination".
 func (k DestKind) String() string {
-	return [...]string{"upstream", "status", "hello", "redirect"}[k]
+	return [...]string{"upstream", "status", "hello", "redirect", "destination"}[k]
 }
 
 // MarshalText makes the kind readable in JSON.
@@ -445,6 +444,7 @@ type Dest struct {
 	Upstream int // index into Config.Upstreams
 	Status   int
 	Location *lang.Template `json:",omitempty"` // see location.Location
+	Name     string         `json:",omitempty"` // of one of [destinations]
 }
 
 // Summary returns the line a successful check prints: "configuration OK: 2 listeners, 6 routes, 3 upstreams".

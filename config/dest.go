@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -33,11 +34,14 @@ type Rewrite struct {
 // destHello is the dest of the hello page, unless an upstream has that name.
 const destHello = "hello"
 
-// parseDest returns where a dest leads. It is the name of an upstream, else redirect:URL, status:404, hello, or
-// addresses.
+// parseDest returns where a dest leads. It is the name of an upstream or of a destination, else redirect:URL,
+// status:404, hello, or addresses.
 func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
+	}
+	if _, found := r.defined[text]; found {
+		return Dest{Kind: DestDefined, Name: text}
 	}
 	if isSource(r, text) {
 		return discoveredUpstream(r, text, at)
@@ -299,6 +303,9 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 	for n := range r.names {
 		names = append(names, n)
 	}
+	for n := range r.defined {
+		names = append(names, n)
+	}
 	sort.Strings(names)
 	if hint := syntax.VariableHint(name); hint != "" {
 		return hint
@@ -308,7 +315,8 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 	}
 	hint, label := "", "upstreams"
 	if near := syntax.Nearest(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near), r.named[near].RelativeTo(at))
+		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near),
+			cmp.Or(r.named[near], r.defined[near]).RelativeTo(at))
 		label = "other upstreams"
 		names = without(names, near)
 	}
@@ -380,12 +388,35 @@ func rulesOf(r *resolver, entries []schema.Target) []Rule {
 		if d.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
 			return r.c.Upstreams[d.Upstream].Name
 		}
-		if d.Kind != DestUpstream {
-			r.rep.Errorf(at, "respond and redirect answer", "the dest of a rule is an upstream, or addresses")
+		if d.Kind != DestUpstream && d.Kind != DestDefined {
+			r.rep.Errorf(at, "respond and redirect answer",
+				"the dest of a rule is an upstream, a destination, or addresses")
 		}
-		return ""
+		return d.Name
 	})
 }
+
+// resolveDestinations refuses destinations that have the name of an upstream, and warns of those that nothing uses.
+func resolveDestinations(r *resolver) {
+	for name, at := range r.defined {
+		if _, found := r.names[name]; found {
+			r.rep.Conflictf(at, r.named[name], "each has a name of its own: a dest may be either",
+				"the upstream at %s has the name %q", r.named[name].RelativeTo(at), name)
+		}
+	}
+	if !r.rep.OK() || len(r.filters) > 0 {
+		return // or a filter may choose any
+	}
+	used := []string{r.c.Fallback.Name}
+	for i := range r.c.Routes {
+		used = append(used, r.c.Routes[i].Dest.Name)
+	}
+	r.c.EachRule(func(rule *Rule) { used = append(used, rule.Dest) })
+	plugins.Destinations.WarnUnused(r.file, used)
+}
+
+// sends reports whether requests go on, to a backend or to what a module has made of them.
+func (d *Dest) sends() bool { return d.Kind == DestUpstream || d.Kind == DestDefined }
 
 // EachRule calls f for every rule of c.
 func (c *Config) EachRule(f func(rule *Rule)) {

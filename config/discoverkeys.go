@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -41,8 +42,8 @@ func discoverKey() *schema.Key {
 	return &schema.Key{Path: "discover", Type: typeSources, Local: true, Example: `"srv+dns://users.service.consul"`,
 		Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Discovery.Sources }),
 		Doc: "Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, " +
-			"`file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, up to four. See " +
-			"[discovery](discovery.md)."}
+			"`file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of " +
+			"`[discoverers]`, up to four. See [discovery](discovery.md)."}
 }
 
 // discoveryKeys are the keys about finding backends that an upstream and the defaults of all upstreams share.
@@ -112,9 +113,29 @@ func checkSources(r *resolver, e *upstreamEntry) {
 }
 
 func checkSource(r *resolver, text string, at syntax.Span) {
+	names, _ := plugins.Discoverers.Names(r.file)
+	if slices.Contains(names, text) {
+		return
+	}
+	if hint := syntax.DidYouMean(text, names); hint != "" && !strings.Contains(text, "://") {
+		r.rep.Errorf(at, hint, "there is no discoverer %s", syntax.Quote(text))
+		return
+	}
 	if _, err := locator.Parse(text, r.sources...); err != nil {
 		r.rep.Errorf(at, schemeHint(text, slices.Concat(locator.Schemes, r.sources)), "%v", err)
 	}
+}
+
+// warnUnusedDiscoverers warns of discoverers that no upstream names.
+func warnUnusedDiscoverers(r *resolver) {
+	if !r.rep.OK() {
+		return
+	}
+	var used []string
+	for i := range r.c.Upstreams {
+		used = append(used, r.c.Upstreams[i].Discovery.Sources...)
+	}
+	plugins.Discoverers.WarnUnused(r.file, used)
 }
 
 // schemeHint returns the hint for a text with another scheme than these, or "".

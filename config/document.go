@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -24,11 +25,15 @@ type document struct {
 
 	certificates  []*certificateEntry
 	registrations []*registerEntry
+
+	sinks map[string]syntax.Span // the names of [log_sinks]
 }
 
 // documentOf sorts the entries of file by their sections.
 func documentOf(file *schema.Document) *document {
+	_, sinks := plugins.LogSinks.Names(file)
 	return &document{
+		sinks:        sinks,
 		top:          schema.Only[*topEntry](file.Entries("")),
 		all:          schema.Only[*defaultsEntry](file.Entries("defaults")),
 		global:       schema.Only[*globalEntry](file.Entries("global")),

@@ -206,7 +206,7 @@ func logSection() *schema.Section {
 			{Path: "output", Type: value.TypeLogOutput, Local: true, Default: `["stdout"]`,
 				Example: `["stdout", "/var/log/edge/access.log"]`,
 				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),
-				Doc:     "`stdout`, `stderr` or paths. An empty list: no access log."},
+				Doc:     "`stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log."},
 		}, loggingKeys("", func(e *logEntry) (*Logging, *loggingTexts) { return &e.Logging, &e.logging })...),
 	}
 }

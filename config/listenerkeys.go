@@ -37,6 +37,10 @@ func listenersSection() *schema.Section {
 				Into: schema.Into(func(e *listenerEntry) *[]string { return &e.Filters }),
 				Doc: "Filters for its requests, before those of `[defaults]`. `!name` takes one of those out. See " +
 					"[filters](filters.md#in-a-configuration)."},
+			{Path: "connection_filters", Type: schema.Strings, Example: `["polite"]`,
+				Into: schema.Into(func(e *listenerEntry) *[]string { return &e.ConnFilters }),
+				Doc: "What decides over its connections, in this order: names of `[connection_filters]`. One that " +
+					"says no closes the connection. See [modules](plugins.md#connection-filters)."},
 			{Path: "trusted_proxies", Type: value.TypeNetworks, Example: `["10.0.0.0/8", "unix"]`,
 				Into: schema.Into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				Doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +

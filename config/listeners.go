@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
 	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -55,6 +57,7 @@ func (r *resolver) resolveListeners() {
 		list := filters.List{Given: &e.Given, Names: e.Filters, Before: filters.Before(nil, r.c.Filters),
 			Where: "of [defaults]"}
 		list.Check(r.rep, r.filters)
+		checkConnFilters(r, e)
 		r.c.Listeners = append(r.c.Listeners, e.Listener)
 	}
 }
@@ -174,4 +177,31 @@ func (r *resolver) addListener() {
 	a.Pos = Pos{File: r.file.Main.Name}
 	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos
 	r.c.Listeners = append(r.c.Listeners, e.Listener)
+}
+
+// checkConnFilters reports connection filters that there are not.
+func checkConnFilters(r *resolver, e *listenerEntry) {
+	names, _ := plugins.ConnectionFilters.Names(r.file)
+	for i, name := range e.ConnFilters {
+		at := e.ElementAt("connection_filters", i, len(e.ConnFilters))
+		switch {
+		case !slices.Contains(names, name):
+			r.rep.Errorf(at, cmp.Or(syntax.DidYouMean(name, names), "write [connection_filters.NAME] with a type"),
+				"there is no connection filter %s", syntax.Quote(name))
+		case slices.Index(e.ConnFilters, name) < i:
+			r.rep.Errorf(at, "leave one of them out", "%s stands twice in the list", syntax.Quote(name))
+		}
+	}
+}
+
+// warnUnusedConnFilters warns of connection filters that no listener names.
+func warnUnusedConnFilters(r *resolver) {
+	if !r.rep.OK() {
+		return
+	}
+	var used []string
+	for i := range r.c.Listeners {
+		used = append(used, r.c.Listeners[i].ConnFilters...)
+	}
+	plugins.ConnectionFilters.WarnUnused(r.file, used)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -52,6 +53,9 @@ type Options struct {
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
+
+// SeverityError is the severity of what keeps a configuration from loading.
+const SeverityError = syntax.SeverityError
 
 // Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
 func Load(path string) (*Config, *Report) { return Options{}.Load(path) }
@@ -126,6 +130,7 @@ type resolver struct {
 	now        time.Time               // against which certificates are valid; zero: no file that is named is opened
 	names      map[string]int          // the index of an upstream, by its name
 	named      map[string]syntax.Span  // where an upstream is first named, for hints
+	defined    map[string]syntax.Span  // where a destination is, by its name
 	inline     map[string]int          // the index of an upstream that a dest spells out, by its backends
 	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns   map[string]patternTaken // the first route with a pattern and conditions
@@ -153,7 +158,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.c.Features = r.features(doc.top)
 	r.c.ErrorPages = doc.top.errors.pages
 	readLanguage(r, o)
-	resolveFilters(r)
+	resolveDefined(r)
 	resolveLogging(r, &doc.log.Given, "", &r.c.Log.Logging, &doc.log.logging)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
@@ -183,6 +188,11 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnusedTLS()
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
+	resolveDestinations(r)
+	checkSinks(r)
+	checkMethods(r)
+	warnUnusedConnFilters(r)
+	warnUnusedDiscoverers(r)
 	checkUsedFilters(r, o.MakeFilters)
 	warnNoLog(doc, r.rep)
 	r.warnUnguardedRoutes()
@@ -247,10 +257,15 @@ func checkRollback(r *resolver) {
 	}
 }
 
-// resolveFilters reads [filters], and the list of those of all requests.
-func resolveFilters(r *resolver) {
-	r.c.Defined = filters.Read(r.file, r.c.Language, r.filters)
-	r.filters = slices.Concat(r.filters, filters.Names(r.file))
+// resolveDefined reads the tables of registered types, and the list of filters of all requests.
+func resolveDefined(r *resolver) {
+	for _, k := range plugins.Kinds {
+		r.c.Defined = append(r.c.Defined, k.Read(r.file, r.c.Language)...)
+	}
+	plugins.Filters.RefuseTaken(r.file, r.filters)
+	named, _ := plugins.Filters.Names(r.file)
+	r.filters = slices.Concat(r.filters, named)
+	_, r.defined = plugins.Destinations.Names(r.file)
 	all := r.doc.all
 	r.file.Fill(all)
 	r.c.Filters = all.filters
@@ -329,6 +344,16 @@ func filtersOf(of ...[]Rule) (list []string) {
 	return list
 }
 
+// Find returns what is defined of a kind under a name, or nil.
+func (c *Config) Find(kind *plugins.Kind, name string) *Definition {
+	for i := range c.Defined {
+		if d := &c.Defined[i]; d.Kind == kind && d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
 // RuledFilters returns the names of the filters that rules add or take out.
 func (c *Config) RuledFilters() (names []string) {
 	c.EachRule(func(rule *Rule) {
@@ -355,7 +380,7 @@ func checkUsedFilters(r *resolver, try bool) {
 		lists = append(lists, e.Filters)
 	}
 	r.c.EachRule(func(rule *Rule) { lists = append(lists, addedBy([]Rule{*rule})) })
-	filters.CheckUsed(r.file, slices.Concat(lists...), try)
+	plugins.Filters.CheckUsed(r.file, slices.Concat(lists...), try)
 }
 
 // resolveFallback decides where requests go that no route takes.
@@ -364,6 +389,8 @@ func (r *resolver) resolveFallback() {
 	r.c.Fallback = Dest{Kind: DestStatus, Status: 404}
 	if i, found := r.names[defaultUpstream]; found {
 		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
+	} else if _, found := r.defined[defaultUpstream]; found {
+		r.c.Fallback = Dest{Kind: DestDefined, Name: defaultUpstream}
 	} else if routes+listeners == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
 	} else if routes == 0 && !r.doc.top.HasUnknown() { // which may be routes by another name

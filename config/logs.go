@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -194,7 +196,7 @@ type logFile struct {
 // logFiles returns the files that logs go to, as they are written.
 func (doc *document) logFiles() (all []logFile) {
 	add := func(path string, at syntax.Span) {
-		if path != "" && path != "stdout" && path != "stderr" {
+		if _, sink := doc.sinks[path]; !sink && path != "" && path != "stdout" && path != "stderr" {
 			all = append(all, logFile{path, at})
 		}
 	}
@@ -347,9 +349,25 @@ func warnPointlessAlways(r *resolver, e *schema.Given, prefix string) {
 	}
 }
 
+// checkSinks warns of log sinks that nothing uses.
+func checkSinks(r *resolver) {
+	plugins.LogSinks.RefuseTaken(r.file, []string{"stdout", "stderr"})
+	if !r.rep.OK() {
+		return
+	}
+	used := r.c.Log.Output
+	for i := range r.c.Listeners {
+		used = append(slices.Clip(used), r.c.Listeners[i].AccessLog.Path)
+	}
+	for i := range r.c.Routes {
+		used = append(used, r.c.Routes[i].AccessLog.Path)
+	}
+	plugins.LogSinks.WarnUnused(r.file, used)
+}
+
 // warnNoLog warns of a process in the background whose logs all go to its stdout and stderr.
 func warnNoLog(doc *document, rep *Report) {
-	if doc.global.Daemon && len(doc.logFiles()) == 0 {
+	if doc.global.Daemon && len(doc.logFiles())+len(doc.sinks) == 0 {
 		rep.Warnf(codeNoLog, doc.global.At("daemon"), `add error_log = "/var/log/edge/error.log", and output to [log]`,
 			"stdout and stderr lead nowhere in the background: nothing is logged")
 	}

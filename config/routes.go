@@ -255,7 +255,7 @@ var forBackends = []string{
 
 // warnPointlessKeys warns of such keys. They are no error: a dest may become a status for a while.
 func (r *resolver) warnPointlessKeys(e *routeEntry) {
-	if e.Dest.Kind == DestUpstream {
+	if e.Dest.sends() {
 		return
 	}
 	for _, path := range forBackends {
@@ -305,7 +305,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 				"routes see a path in its normal form, where no prefix is %s", syntax.Quote(text))
 		}
 	}
-	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {
+	if e.Rewrite != (Rewrite{}) && !e.Dest.sends() {
 		for _, name := range []string{"rewrite.strip_prefix", "rewrite.add_prefix", "rewrite.path"} {
 			if e.Has(name) {
 				r.rep.Errorf(e.Head(name), "leave it out", "a rewrite is for what goes to a backend")

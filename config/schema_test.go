@@ -6,22 +6,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/foreign"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func init() {
-	filters.Register(&filters.Type{Name: "polite", Doc: "Asks for manners.", New: func() any { return &struct{}{} }})
+	for _, k := range plugins.Kinds {
+		k.Register(&plugins.Type{Name: "polite", Doc: "Asks for manners.", New: func() any { return &struct{}{} }})
+	}
 }
 
 // mine are the options of a program that has a filter.
 var mine = Options{Filters: []string{"mine"}}
 
-// aroundRules are the tables that rules stand in.
+// aroundRules are the tables that rules stand in, and those that keys of a section name.
 var aroundRules = map[string]string{
+	"listeners connection_filters": "[connection_filters.polite]\ntype = \"polite\"\n",
+
 	"listeners.rules":     "[[listeners]]\nlisten = \":80\"\n",
 	"listeners.tls_rules": "[[listeners]]\nlisten = \":80\"\ncert = \"a.pem\"\nclient_ca = \"ca.pem\"\n",
 	"tls.rules":           "[[listeners]]\nlisten = \":80\"\ncert = \"a.pem\"\nclient_ca = \"ca.pem\"\n",
@@ -43,7 +47,7 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 			fields = append(fields, path+" = "+text)
 		}
 	}
-	before := aroundRules[s.Path]
+	before := aroundRules[s.Path] + aroundRules[s.Path+" "+k.Path]
 	if key, needed := needed[s.Path]; needed {
 		need(key[0], key[1])
 	}

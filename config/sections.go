@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/format"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -31,14 +31,15 @@ var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
-		membersSection(), defaultsSection(), filters.Section(), routesSection(), registerSection(), logSection(),
-	}, tlsRuleSections(), language.Sections(), rules.Sections(), registered), codes, reserved())
+		membersSection(), defaultsSection(),
+	}, plugins.Sections(), []*schema.Section{routesSection(), registerSection(), logSection()}, tlsRuleSections(),
+		language.Sections(), rules.Sections(), registered), codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
 func codeNames() (names []string) {
 	all := codes
-	for _, s := range registered {
+	for _, s := range slices.Concat(plugins.Sections(), registered) {
 		all = slices.Concat(all, s.Codes)
 	}
 	for _, c := range all {

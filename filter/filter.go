@@ -1,121 +1,64 @@
 package filter
 
 import (
-	"cmp"
-	"fmt"
-	"maps"
-	"reflect"
-	"runtime"
-	"slices"
-	"strings"
-
-	"github.com/edge-proxy/edge/config/filters"
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/plugins"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Type is a registered type of filters. Immutable.
-type Type struct {
-	Name    string
-	Doc     string        // one sentence
-	Package string        // the path of the package that registered it
-	Keys    []*schema.Key // of its table
+// What types of filters use of package plugin.
+type (
+	Build   = plugin.Build
+	Counter = plugin.Counter
+	Report  = plugin.Report
+	Rate    = plugin.Rate
+	Text    = plugin.Text
+	Store   = plugin.Store
+	Claims  = plugin.Claims
+)
 
-	make func(config any, b *Build) (*proxy.Filter, error)
-}
-
-// types are written by init functions alone.
-var types = map[string]*Type{}
-
-// Register adds a type of filters whose tables are decoded into a C, a struct. It is for init functions. A mistake in
-// the tags of C panics, and a name that is taken, with the two packages.
+// Register adds a type of filters whose tables are decoded into a C, a struct: see plugin.Register.
 func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
-	of := reflect.TypeFor[C]()
-	from := packageOf(create)
-	if t := types[name]; t != nil {
-		panic(fmt.Sprintf("filter: two packages register a type of filters named %q: %s and %s", name, t.Package, from))
-	}
-	keys, err := keysOf(of)
-	switch {
-	case err != nil:
-	case name == "" || doc == "" || create == nil:
-		err = errNameless
-	default:
-		err = checkReserved(keys)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("filter: type %q: %v", name, err))
-	}
-	t := &Type{Name: name, Doc: doc, Package: from, Keys: keys,
-		make: func(config any, b *Build) (*proxy.Filter, error) { return create(config.(*C), b) }}
-	types[name] = t
-	filters.Register(&filters.Type{Name: name, Doc: doc, Keys: keys, New: func() any { return new(C) },
-		Try: func(name string, config any) error {
-			_, err := t.Try(name, config)
-			return err
-		},
-		Check: func(rep *syntax.Report, g *schema.Given, table string, config any) {
-			if checked, ok := config.(checker); ok {
-				has := func(path string) bool { return g.Has(table + path) }
-				checked.Check(&Report{keys: keys, has: has, given: g, table: table, file: rep})
-			}
-		}})
+	plugin.Register(plugins.Filters, name, doc, create)
 }
 
-// packageOf returns the path of the package that a function of a package, or one inside such a function, is in.
-func packageOf(function any) string {
-	v := reflect.ValueOf(function)
-	if v.IsNil() {
-		return ""
-	}
-	name := runtime.FuncForPC(v.Pointer()).Name() // such as "example.com/yaml%2ev3.New"
-	last := strings.LastIndexByte(name, '/') + 1
-	base, _, _ := strings.Cut(name[last:], ".")
-	return name[:last] + strings.ReplaceAll(base, "%2e", ".")
-}
-
-// Types returns the registered types, by name.
-func Types() []*Type {
-	return slices.SortedFunc(maps.Values(types), func(a, b *Type) int { return cmp.Compare(a.Name, b.Name) })
-}
-
-// TypeNamed returns the type of that name, or nil.
-func TypeNamed(name string) *Type { return types[name] }
-
-// Make makes a filter of a configuration of t that was read from a file: filters.Filter has it. A panic is an error.
-// The filter has the name of b.
-func (t *Type) Make(config any, b *Build) (f *proxy.Filter, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			f, err = nil, fmt.Errorf("filters of type %q: panic: %v", t.Name, p)
-		}
-	}()
-	whole := *b
-	whole.Type, whole.complete = t.Name, true
-	made, err := t.make(config, &whole)
+// Make makes a filter of a table of a configuration. It has the name of the table.
+func Make(d *plugins.Definition, b *Build) (*proxy.Filter, error) {
+	made, err := plugin.Make[*proxy.Filter](d, b)
 	if err != nil {
 		return nil, err
 	}
-	if made == nil {
-		return nil, fmt.Errorf("filters of type %q: New has returned neither a filter nor an error", t.Name)
-	}
 	named := *made
-	named.Name = b.Name
+	named.Name = d.Name
 	return &named, nil
 }
 
-// Try makes a filter of a configuration as Make does, and closes what it keeps: there is no server. It returns the
-// names of the functions that the filter has, in the order in which they run.
-func (t *Type) Try(name string, config any) (phases []string, err error) {
-	var store Store
-	defer store.Close()
-	f, err := t.Make(config, &Build{Name: name, Kept: store.Claim()})
-	if err != nil {
-		return nil, err
-	}
-	return Phases(f), nil
+// Try makes a filter of a table as Make does, and closes what it keeps: there is no server. It returns the names of the
+// functions that the filter has, in the order in which they run.
+func Try(d *plugins.Definition) (phases []string, err error) {
+	err = plugin.Try(d, func(f *proxy.Filter) { phases = Phases(f) })
+	return phases, err
 }
+
+// Completed is plugin.Completed.
+func Completed[C any](c *C, b *Build) (*C, error) { return plugin.Completed(c, b) }
+
+// Keep is plugin.Keep.
+func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
+	return plugin.Keep(b, identity, create)
+}
+
+// ParseRate is plugin.ParseRate.
+func ParseRate(s string) (Rate, error) { return plugin.ParseRate(s) }
+
+// Condition is plugin.Condition.
+func Condition(text string, in lang.Phases) (*lang.Condition, error) {
+	return plugin.Condition(text, in)
+}
+
+// Template is plugin.Template.
+func Template(text string, in lang.Phases) (*lang.Template, error) { return plugin.Template(text, in) }
 
 // Phases returns the names of the functions that f has, in the order in which they run.
 func Phases(f *proxy.Filter) (names []string) {

@@ -217,7 +217,7 @@ func (s *Server) retire(old *generation) {
 		}
 	}
 	for path, k := range old.sinks {
-		if s.present.sinks[path] == nil {
+		if s.present.sinks[path] != k {
 			s.linger(k)
 		}
 	}

@@ -2,16 +2,21 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -20,7 +25,7 @@ import (
 type choosing struct {
 	upstream    *upstream.Upstream
 	route, host string // of a route that has turns of its own
-	method      string
+	method      *balance.Method
 }
 
 // leadTo leads to u as c uses it, or to its failover, which has a method and keys of its own. Calls of gRPC go to both
@@ -42,19 +47,22 @@ func (b *build) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.De
 			return nil, err
 		}
 	}
-	return b.destination(p, u, c, failover), nil
+	return b.destination(p, u, c, failover)
 }
 
 // destination leads to p, which was made of u, by the method of u or that of c. A reload that has the same goes on with
 // the turns where they were.
 func (b *build) destination(
 	p *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,
-) proxy.Destination {
-	id := choosing{upstream: p, method: cmp.Or(c.LoadBalancing, u.LoadBalancing)}
+) (proxy.Destination, error) {
+	method, err := b.method(cmp.Or(c.LoadBalancing, u.LoadBalancing))
+	if err != nil {
+		return nil, err
+	}
+	id := choosing{upstream: p, method: method}
 	if c.LoadBalancing != "" {
 		id.route, id.host = c.Name, c.Host
 	}
-	method := balance.ByName(id.method) // config knows the same names
 	v := b.views[id]
 	if v == nil {
 		v = b.server.present.views[id]
@@ -73,7 +81,110 @@ func (b *build) destination(
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey), b.config.Language.Scope()).of
 	}
-	return proxy.To(p, o)
+	return proxy.To(p, o), nil
+}
+
+// method returns the method of balancing with that name. One of [balance_methods] goes on over a reload where its keys
+// are the same, with its turns.
+func (b *build) method(name string) (*balance.Method, error) {
+	if m := balance.ByName(name); m != nil {
+		return m, nil
+	}
+	return lasting(b, plugins.BalanceMethods, name, func(m *balance.Method, h *keeper) (*balance.Method, error) {
+		if m.New == nil {
+			return nil, errors.New("its Method has no New")
+		}
+		named := *m
+		named.Name = name
+		return balance.Guarded(&named, h.failed), nil
+	})
+}
+
+// connFilters returns the filters of the connections of a listener.
+func (b *build) connFilters(names []string) (all []*connfilter.Filter, err error) {
+	for _, name := range names {
+		f, err := lasting(b, plugins.ConnectionFilters, name,
+			func(f *connfilter.Filter, h *keeper) (*connfilter.Filter, error) {
+				return &connfilter.Filter{Accept: h.counted(f.Accept), Secure: h.counted(f.Secure)}, nil
+			})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// lasting returns what a configuration defines of a kind under a name. It goes on over a reload where its keys are the
+// same; finish makes of it what is used. All that is used has h, so that what it keeps is released after it.
+func lasting[T any](
+	b *build, kind *plugins.Kind, name string, finish func(made T, h *keeper) (T, error),
+) (made T, err error) {
+	d, key := b.config.Find(kind, name), definedKey{kind, name}
+	for _, known := range []definedValue{b.lasting[key], b.server.present.lasting[key]} {
+		if known.made != nil && known.defined.Like(*d) {
+			b.lasting[key] = known
+			return known.made.(T), nil
+		}
+	}
+	of := b.of(kind, name, d.Type)
+	of.Kept = b.server.kept.ClaimLasting()
+	h := &keeper{of: of, hold: tenureOf(of.Kept)}
+	if made, err = makeDefined[T](d, of); err != nil {
+		return made, err
+	}
+	if made, err = finish(made, h); err != nil {
+		return made, fmt.Errorf("%s: %s %q: %w", d.Pos, kind.Name, name, err)
+	}
+	b.lasting[key] = definedValue{d, made}
+	return made, nil
+}
+
+// definedKey and definedValue are something that lasting has made.
+type (
+	definedKey struct {
+		kind *plugins.Kind
+		name string
+	}
+	definedValue struct {
+		defined *config.Definition
+		made    any
+	}
+)
+
+// keeper is what all that lasting makes has: as long as it can be reached, so can what a module keeps for it.
+type keeper struct {
+	of   *plugin.Build
+	hold *tenure
+}
+
+// failed tells of a panic.
+func (h *keeper) failed(p any) {
+	h.of.Logger.Error("a "+h.of.Kind.Name+" has failed", "panic", p, "stack", string(debug.Stack()))
+}
+
+// counted returns ask, which may be nil, with its refusals counted.
+func (h *keeper) counted(ask func(connfilter.Conn) bool) func(connfilter.Conn) bool {
+	if ask == nil {
+		return nil
+	}
+	f := &connFilter{h, ask, h.of.Counter("refused")}
+	return f.pass
+}
+
+// connFilter asks a connection filter, and counts.
+type connFilter struct {
+	*keeper
+	ask     func(connfilter.Conn) bool
+	refused *plugin.Counter
+}
+
+func (f *connFilter) pass(c connfilter.Conn) bool {
+	if f.ask(c) {
+		return true
+	}
+	f.refused.IncOn(c.Reactor)
+	return false
 }
 
 // sticking is the cookie that keeps clients at the backends of an upstream, as the last build had it; undo of a build

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
@@ -70,7 +71,9 @@ type DryResult struct {
 
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
-	Status int               // of the answer of edge's own; 0 where the request is sent
+	Defined *config.Definition // the one of [destinations] that takes it, which is not asked; nil: none does
+
+	Status int               // of the answer of edge's own; 0 where the request is sent, or Defined takes it
 	Fields map[string]string // of that answer, by their names
 	Reason string            // of its record in the access log; "": it is no failure
 	Text   string            // what it says of the failure: one sentence
@@ -125,6 +128,9 @@ func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
 	return &run.result, nil
 }
 
+// leaves reports whether something else than edge answers.
+func (r *DryResult) leaves() bool { return r.Sent != nil || r.Defined != nil }
+
 // dryRun is the client of a DryRequest, its access log, and what it leads to.
 // Owned by the reactor between take and its end.
 type dryRun struct {
@@ -147,7 +153,10 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	ruled := &rules.Maker{
 		Filters: cfg.RuledFilters(),
 		Dest: func(upstream string) proxy.Destination {
-			return d.destination(cfg.Upstream(upstream), &config.Route{}, false)
+			if u := cfg.Upstream(upstream); u != nil {
+				return d.destination(u, &config.Route{}, false)
+			}
+			return d.defined(cfg, upstream)
 		},
 		Watch: func(of *config.Rule, asked rules.Asked) {
 			d.result.Rules = append(d.result.Rules, DryRule{of, asked})
@@ -161,7 +170,10 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 		if r.Filters, err = ruled.Around(r.Filters, c.Rules, "route "+c.Name); err != nil {
 			return nil, err
 		}
-		if c.Dest.Kind == config.DestUpstream {
+		switch c.Dest.Kind {
+		case config.DestDefined:
+			r.To = d.defined(cfg, c.Dest.Name)
+		case config.DestUpstream:
 			u := &cfg.Upstreams[c.Dest.Upstream]
 			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
 			if u.Template != "" {
@@ -231,6 +243,15 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 		for slot, share := range set.Shares() {
 			d.result.Shares[index[slot]] = share
 		}
+	})
+}
+
+// defined takes what the destination of that name would.
+func (d *dryRun) defined(cfg *config.Config, name string) proxy.Destination {
+	taken := proxy.Answer(204, "", "")
+	return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination {
+		d.result.Defined = cfg.Find(plugins.Destinations, name)
+		return taken
 	})
 }
 
@@ -308,8 +329,8 @@ func chooserOf(
 		by.sticky, _ = sticky.New(set, o) // config has checked them
 	}
 	method := balance.ByName(cmp.Or(c.LoadBalancing, u.LoadBalancing))
-	if method.Hash == nil {
-		return by
+	if method == nil || method.Hash == nil {
+		return by // one of [balance_methods] is not asked
 	}
 	backends, first := make([]balance.Backend, len(u.Backends)), u.FirstTier()
 	for _, i := range index {
@@ -383,7 +404,7 @@ func (d *dryRun) take(r *engine.Reactor, service *proxy.Service) {
 		return
 	}
 	service.Accept(r, d).OnHead(d, &h, true)
-	if d.result.Sent == nil && d.result.Status == 0 {
+	if !d.result.leaves() && d.result.Status == 0 {
 		d.explainErr = errParked
 	}
 }
@@ -403,7 +424,7 @@ func (d *dryRun) refuse(r *engine.Reactor, service *proxy.Service, err error) {
 
 // SendHead takes the answer. That of a request that would be sent says nothing.
 func (d *dryRun) SendHead(h *message.Head, _ bool) error {
-	if d.result.Sent != nil {
+	if d.result.leaves() {
 		return nil
 	}
 	d.result.Status, d.result.Fields = int(h.Status), make(map[string]string)
@@ -418,7 +439,7 @@ func (d *dryRun) SendHead(h *message.Head, _ bool) error {
 // Append takes the record of the access log.
 func (d *dryRun) Append(r *observe.Record) {
 	d.result.Reason, d.result.Client = r.Reason, r.ClientIP
-	if d.result.Sent == nil && d.result.Status == 0 { // a rule ended it without an answer
+	if !d.result.leaves() && d.result.Status == 0 { // a rule ended it without an answer
 		d.result.Status = r.Status
 	}
 }

@@ -24,7 +24,8 @@ type generation struct {
 
 	destinations map[dynamicKey]*dynamic.Destinations // of each dest with variables
 	listeners    []*listener
-	sinks        map[string]*sink // by path
+	sinks        map[string]*sink // see outputKey
+	lasting      map[definedKey]definedValue
 	certs        *certs.Set
 	authority    string // the file of the internal authority; "": no certificate is of it
 
@@ -54,8 +55,9 @@ type build struct {
 	partly    bool               // it goes without addresses that cannot be opened
 	lost      []error            // about these
 
-	made   map[string]*proxy.Filter // of [filters], by name
-	claims *filter.Claims           // what they keep; released when no exchange uses them
+	made   map[string]*proxy.Filter     // of [filters], by name
+	leads  map[string]proxy.Destination // of [destinations], by name
+	claims *filter.Claims               // what they keep; released when no exchange uses them
 }
 
 // build begins the generation of cfg.
@@ -63,9 +65,11 @@ func (s *Server) build(cfg *config.Config) *build {
 	claims := s.kept.Claim()
 	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), checks: make(map[string]*health.Options),
 		agents: make(map[string]*health.Options), made: make(map[string]*proxy.Filter), claims: claims,
+		leads: make(map[string]proxy.Destination),
 		fresh: []func(){func() { claims.Release() }},
 		generation: generation{
 			config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
+			lasting:   make(map[definedKey]definedValue),
 			upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),
 			destinations: make(map[dynamicKey]*dynamic.Destinations),
 		}}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/socketfile"
@@ -55,6 +56,7 @@ type setting struct {
 	requests *proxy.Listener
 	server   *Server
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
+	filters  []*connfilter.Filter
 }
 
 // apply puts s in place: the limits of connections for new ones, the rest for new requests.
@@ -71,8 +73,9 @@ func (l *listener) apply(s *setting) {
 	}
 	begin := l.sessions[len(l.sessions)-1].Accept
 	if s.secure != nil {
-		begin = s.server.secure.Server(*s.secure, s.server.counted(begin))
+		begin = s.server.secure.Server(*s.secure, s.server.counted(connfilter.After(s.name, s.filters, begin)))
 	}
+	begin = connfilter.Before(s.name, s.filters, begin)
 	l.begin.Store(&begin)
 }
 
@@ -106,6 +109,10 @@ func (b *build) openListeners() error {
 		if err != nil {
 			return err
 		}
+		filters, err := b.connFilters(c.ConnFilters)
+		if err != nil {
+			return err
+		}
 		opts := sessionOptions(c)
 		requests := proxyListener(c, logs)
 		guardBy(requests, handshakes)
@@ -118,7 +125,8 @@ func (b *build) openListeners() error {
 			times[key]++ // port 0 may be named several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
 			set := setting{listener: kept[key], config: c, name: c.Name, title: nameAt(c, &a), opts: opts,
-				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure}
+				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure,
+				filters: filters}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {
 					if err = listenError(c, &a, err); !b.partly {

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -9,8 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -38,13 +42,26 @@ func isTerminal(path string) bool {
 // sink is an output of the access log, with a log for each reactor.
 // Guarded by Server.mu; each log is owned by its reactor.
 type sink struct {
-	path string
+	path string // or the name of one of [log_sinks]
 	sink *observe.Sink
 	logs map[observe.Format][]proxy.AccessLog // by Reactor.Index
+
+	defined *config.Definition // of [log_sinks]; nil: it is a file
+	writer  io.Writer          // that it has made
+	claims  *plugin.Claims     // what it keeps, as long as it is open
 }
 
 // openLogs opens the outputs of access logs, and keeps those that the present generation has open.
 func (b *build) openLogs() error {
+	for i := range b.config.Defined {
+		d := &b.config.Defined[i]
+		if d.Kind != plugins.LogSinks || !slices.Contains(outputsOf(b.config), d.Name) {
+			continue
+		}
+		if err := b.openSink(d); err != nil {
+			return err
+		}
+	}
 	for _, path := range LogPaths(b.config) {
 		if old := b.server.present.sinks[path]; old != nil {
 			b.sinks[path] = old
@@ -65,26 +82,73 @@ func (b *build) openLogs() error {
 	return nil
 }
 
-// LogPaths returns the outputs that c names for access logs, "stdout" and "stderr" among them, each once.
-func LogPaths(c *config.Config) (paths []string) {
-	add := func(path string) {
-		if path == "" {
-			return
+// openSink makes one of [log_sinks], or keeps the present one where its keys are the same.
+func (b *build) openSink(d *config.Definition) error {
+	key := outputKey(b.config, d.Name)
+	if old := b.server.present.sinks[key]; old != nil && old.defined.Like(*d) {
+		b.sinks[key] = old
+		return nil
+	}
+	of := b.of(d.Kind, d.Name, "")
+	of.Kept = b.server.kept.ClaimLasting()
+	w, err := makeDefined[io.Writer](d, of)
+	if err != nil {
+		of.Kept.Release()
+		return err
+	}
+	k := &sink{path: d.Name, logs: make(map[observe.Format][]proxy.AccessLog), defined: d, writer: w, claims: of.Kept}
+	b.fresh = append(b.fresh, func() { _ = k.close() })
+	if k.sink, err = observe.Open(observe.Options{Writer: sinkWriter{w}, Events: of.Logger}); err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	b.sinks[key] = k
+	return nil
+}
+
+// sinkWriter is the writer of a module: a panic is an error, as one of the output.
+type sinkWriter struct{ to io.Writer }
+
+// Write writes p.
+func (s sinkWriter) Write(p []byte) (n int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n, err = 0, fmt.Errorf("panic: %v", p)
 		}
-		if path = filepath.Clean(path); !slices.Contains(paths, path) {
+	}()
+	return s.to.Write(p)
+}
+
+// outputKey returns what stands for an output in generation.sinks: a clean path, or what no clean path is.
+func outputKey(c *config.Config, output string) string {
+	if c.Find(plugins.LogSinks, output) != nil {
+		return "//" + output
+	}
+	return filepath.Clean(output)
+}
+
+// LogPaths returns the files that c names for access logs, "stdout" and "stderr" among them, each once.
+func LogPaths(c *config.Config) (paths []string) {
+	for _, output := range outputsOf(c) {
+		if c.Find(plugins.LogSinks, output) != nil {
+			continue
+		}
+		if path := filepath.Clean(output); !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}
-	for _, path := range c.Log.Output {
-		add(path)
-	}
+	return paths
+}
+
+// outputsOf returns what c names for access logs.
+func outputsOf(c *config.Config) (all []string) {
+	all = slices.Clone(c.Log.Output)
 	for i := range c.Listeners {
-		add(c.Listeners[i].AccessLog.Path)
+		all = append(all, c.Listeners[i].AccessLog.Path)
 	}
 	for i := range c.Routes {
-		add(c.Routes[i].AccessLog.Path)
+		all = append(all, c.Routes[i].AccessLog.Path)
 	}
-	return paths
+	return slices.DeleteFunc(all, func(output string) bool { return output == "" })
 }
 
 // logsBy returns what l says, one log for each reactor; nil: there is none.
@@ -101,7 +165,7 @@ func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
 	}
 	logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
 	for _, path := range l.Output {
-		out := b.sinks[filepath.Clean(path)]
+		out := b.sinks[outputKey(b.config, path)]
 		if out == nil {
 			return nil, nil // openLogs has reported it
 		}
@@ -142,8 +206,19 @@ func (k *sink) of(format observe.Format, reactors int) []proxy.AccessLog {
 	return logs
 }
 
+// close writes what lies in k to its end, waits for that as long as observe.Options say, and closes k.
 func (k *sink) close() error {
-	if err := k.sink.Close(); err != nil {
+	var errs []error
+	if k.sink != nil {
+		errs = append(errs, k.sink.Close())
+	}
+	if closer, ok := k.writer.(io.Closer); ok {
+		errs = append(errs, closer.Close())
+	}
+	if k.claims != nil {
+		errs = append(errs, k.claims.Release()...)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("access log %s: %w", k.path, err)
 	}
 	return nil

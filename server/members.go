@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 )
 
 // firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
@@ -24,10 +25,11 @@ const firstLookup = time.Second
 // Guarded by Server.mu.
 type members struct {
 	set      *backend.Set
-	servers  string                       // that names asks, as text
-	names    *discovery.Resolver          // nil before the first commit
-	discover config.Discovery             // that runners were made by
-	runners  map[string]*discovery.Runner // by the text of the source
+	servers  string                        // that names asks, as text
+	names    *discovery.Resolver           // nil before the first commit
+	discover config.Discovery              // that runners were made by
+	runners  map[string]*discovery.Runner  // by the text of the source
+	defined  map[string]*config.Definition // those of them that are in [discoverers]
 
 	checks, agents watched
 	stopLog        func() // ends that changes are logged
@@ -135,12 +137,18 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 	before.Sources = u.Discovery.Sources
 	runOn := s.runners != nil && before.Equal(&u.Discovery)
 	runners := make(map[string]*discovery.Runner, len(u.Discovery.Sources))
+	defined := make(map[string]*config.Definition)
 	for _, text := range u.Discovery.Sources {
-		if runOn && s.runners[text] != nil {
+		d := b.config.Find(plugins.Discoverers, text)
+		if d != nil {
+			defined[text] = d
+		}
+		if old := s.defined[text]; runOn && s.runners[text] != nil && (d == nil) == (old == nil) &&
+			(d == nil || d.Like(*old)) {
 			runners[text] = s.runners[text]
 			continue
 		}
-		source, err := discovery.Open(text, discovery.Opening{Names: names, Makers: b.server.opts.Sources})
+		source, err := b.source(text, d, names)
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +185,24 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 				s.set.Apply(text, nil)
 			}
 		}
-		s.runners, s.discover = runners, u.Discovery
+		s.runners, s.defined, s.discover = runners, defined, u.Discovery
 	}, nil
+}
+
+// source makes the source that a text names: d of [discoverers], unless that is nil. Each upstream has its own.
+func (b *build) source(text string, d *config.Definition, names discovery.Names) (discovery.Source, error) {
+	if d == nil {
+		return discovery.Open(text, discovery.Opening{Names: names, Makers: b.server.opts.Sources})
+	}
+	of := b.of(d.Kind, d.Name, d.Type)
+	of.Kept = b.server.kept.ClaimLasting()
+	hold := tenureOf(of.Kept)
+	made, err := makeDefined[discovery.Source](d, of)
+	return &heldSource{made, hold}, err
+}
+
+// heldSource is a source of a module: what that keeps is released when nothing has the source any more.
+type heldSource struct {
+	discovery.Source
+	hold *tenure
 }

@@ -12,11 +12,13 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -76,7 +78,7 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *confi
 	}
 	ruled := &rules.Maker{
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
-		Build:   func(name string) *filter.Build { return b.of(name, rules.Type) },
+		Build:   func(name string) *filter.Build { return b.of(plugins.Filters, name, rules.Type) },
 		Filters: b.config.RuledFilters(),
 	}
 	first, err := rulesBefore(ruled, b.config, l)
@@ -152,7 +154,8 @@ func served(c *config.Config) (list []*config.Route) {
 	return list
 }
 
-// namedUpstreams returns the destinations that filters of the program may choose by name: the upstreams.
+// namedUpstreams returns the destinations that filters of the program may choose by name: upstreams, and those of
+// [destinations].
 func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	if len(b.server.opts.Filters)+len(b.config.Defined) == 0 && !anyRuleLeads(b.config) {
 		return nil, nil
@@ -167,7 +170,37 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 			return nil, err
 		}
 	}
+	for i := range b.config.Defined {
+		if d := &b.config.Defined[i]; d.Kind == plugins.Destinations {
+			to, err := b.defined(d.Name)
+			if err != nil {
+				return nil, err
+			}
+			named[d.Name] = to
+		}
+	}
 	return named, nil
+}
+
+// defined returns the destination of [destinations] with that name. It is made once for a generation.
+func (b *build) defined(name string) (proxy.Destination, error) {
+	if made := b.leads[name]; made != nil {
+		return made, nil
+	}
+	d := b.config.Find(plugins.Destinations, name)
+	made, err := makeDefined[proxy.Destination](d, b.of(d.Kind, name, ""))
+	if err == nil {
+		b.leads[name] = made
+	}
+	return made, err
+}
+
+// makeDefined makes what d defines, which may use of.
+func makeDefined[T any](d *config.Definition, of *plugin.Build) (made T, err error) {
+	if made, err = plugin.Make[T](d, of); err != nil {
+		return made, fmt.Errorf("%s: %s %q: %w", d.Pos, d.Kind.Name, d.Name, err)
+	}
+	return made, nil
 }
 
 // filter returns the filter of that name, which is its own from then on: routes take it out by name. It is made once
@@ -209,13 +242,11 @@ func (b *build) placed(list []filters.Member, m *rules.Maker) (all []*proxy.Filt
 
 // makeFilter makes a filter of [filters].
 func (b *build) makeFilter(name string) (*proxy.Filter, error) {
-	i := slices.IndexFunc(b.config.Defined, func(f config.Filter) bool { return f.Name == name })
-	if i < 0 { // the configuration was not parsed with the names that there are
+	c := b.config.Find(plugins.Filters, name)
+	if c == nil { // the configuration was not parsed with the names that there are
 		return nil, fmt.Errorf("no filter is called %q", name)
 	}
-	c := &b.config.Defined[i]
-	t := filter.TypeNamed(c.Type)
-	f, err := t.Make(c.Config, b.of(name, ""))
+	f, err := filter.Make(c, b.of(plugins.Filters, name, ""))
 	if err != nil {
 		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
 	}
@@ -225,10 +256,10 @@ func (b *build) makeFilter(name string) (*proxy.Filter, error) {
 	return f, nil
 }
 
-// of returns what a filter with that name may use of the server.
-func (b *build) of(name, typ string) *filter.Build {
-	return &filter.Build{Name: name, Type: typ, Reactors: b.server.Reactors(), Kept: b.claims,
-		Logger: slog.Default().With("filter", name)}
+// of returns what something of a kind with that name may use of the server.
+func (b *build) of(kind *plugins.Kind, name, typ string) *plugin.Build {
+	return &plugin.Build{Kind: kind, Name: name, Type: typ, Reactors: b.server.Reactors(), Kept: b.claims,
+		Logger: slog.Default().With(kind.Name, name)}
 }
 
 // tenure is reachable as long as an exchange may use the filters of a generation.
@@ -258,10 +289,16 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	if r, err = baseRoute(c); err != nil {
 		return r, err
 	}
-	if c.Dest.Kind == config.DestUpstream {
+	switch c.Dest.Kind {
+	case config.DestUpstream:
 		if err := b.toUpstream(&r, c); err != nil {
 			return r, err
 		}
+	case config.DestDefined:
+		if r.To, err = b.defined(c.Dest.Name); err != nil {
+			return r, err
+		}
+		r.GRPC = proxy.Switch(c.GRPC)
 	}
 	if err = b.logRoute(&r, c); err != nil {
 		return r, err

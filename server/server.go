@@ -388,7 +388,6 @@ func (s *Server) Stop() error {
 			l.removeFile()
 		}
 	}
-	errs := s.kept.Close()
 	s.tickets.Stop()
 	if s.present.certs != nil {
 		s.present.certs.Stop()
@@ -399,10 +398,11 @@ func (s *Server) Stop() error {
 	for _, of := range s.present.services {
 		of.stop()
 	}
+	var errs []error
 	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {
 		errs = append(errs, k.close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.kept.Close()...)...)
 }
 
 // Reopen opens the files of the access logs again, after they were renamed.

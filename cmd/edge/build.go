@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,10 +18,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/assemble"
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -69,7 +70,7 @@ func newModules() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "modules",
-		Short: "List the types of filters that this program has, and the modules that they come from",
+		Short: "List the types of filters, destinations and the like that this program has, and their modules",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report := linked()
@@ -83,9 +84,9 @@ func newModules() *cobra.Command {
 	return cmd
 }
 
-// linked returns the modules of others in this program, and its types of filters.
+// linked returns the modules of others in this program, and its registered types.
 func linked() *assemble.Report {
-	r := &assemble.Report{Edge: build.Version(), Modules: []assemble.Linked{}, Types: []assemble.FilterType{}}
+	r := &assemble.Report{Edge: build.Version(), Modules: []assemble.Linked{}, Types: []assemble.Type{}}
 	at := func(m build.Module) *assemble.Linked {
 		i := slices.IndexFunc(r.Modules, func(l assemble.Linked) bool { return l.Path == m.Path })
 		if i < 0 {
@@ -98,12 +99,15 @@ func linked() *assemble.Report {
 		m, _ := build.ModuleOf(pkg)
 		at(m)
 	}
-	for _, t := range filter.Types() {
+	for _, t := range plugin.Types() {
 		m, isEdge := build.ModuleOf(t.Package)
-		r.Types = append(r.Types, assemble.FilterType{Name: t.Name, Doc: t.Doc, Module: m.Path})
+		r.Types = append(r.Types, assemble.Type{Kind: t.Kind.Section, Name: t.Name, Doc: t.Doc, Module: m.Path})
 		if !isEdge {
 			l := at(m)
-			l.Types = append(l.Types, t.Name)
+			if l.Types == nil {
+				l.Types = make(map[string][]string)
+			}
+			l.Types[t.Kind.Section] = append(l.Types[t.Kind.Section], t.Name)
 		}
 	}
 	return r
@@ -112,17 +116,17 @@ func linked() *assemble.Report {
 // printModules prints a line for each type, and one for each module without any.
 func printModules(to io.Writer, r *assemble.Report) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TYPE\tMODULE\tDOES")
+	fmt.Fprintln(w, "KIND\tTYPE\tMODULE\tDOES")
 	for _, t := range r.Types {
 		from := "edge " + r.Edge
 		if i := slices.IndexFunc(r.Modules, func(l assemble.Linked) bool { return l.Path == t.Module }); i >= 0 {
 			from = r.Modules[i].String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", t.Name, from, t.Doc)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.Kind, t.Name, from, t.Doc)
 	}
 	for _, m := range r.Modules {
 		if len(m.Types) == 0 {
-			fmt.Fprintf(w, "-\t%s\tregisters no type of filters\n", m)
+			fmt.Fprintf(w, "-\t-\t%s\tregisters no type\n", m)
 		}
 	}
 	return w.Flush()
@@ -224,9 +228,13 @@ func printBuilt(to io.Writer, r *assemble.Result) error {
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s\t%s, %s\n", r.Edge, r.Go, r.Target)
 	for _, m := range r.Modules {
-		types := "registers no type of filters"
+		types := "registers no type"
 		if len(m.Types) > 0 {
-			types = "filters: " + strings.Join(m.Types, ", ")
+			var all []string
+			for _, kind := range slices.Sorted(maps.Keys(m.Types)) {
+				all = append(all, kind+": "+strings.Join(m.Types[kind], ", "))
+			}
+			types = strings.Join(all, "; ")
 		} else if !r.Started {
 			types = "not started: it is for " + r.Target
 		}

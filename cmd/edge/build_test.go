@@ -132,15 +132,17 @@ func TestModules(t *testing.T) {
 func TestModules_printed(t *testing.T) {
 	var text strings.Builder
 	err := printModules(&text, &assemble.Report{Edge: "1.2.0",
-		Modules: []assemble.Linked{{Path: "example.com/a", Version: "v1.0.0", Types: []string{"tenant"}},
+		Modules: []assemble.Linked{
+			{Path: "example.com/a", Version: "v1.0.0", Types: map[string][]string{"filters": {"tenant"}}},
 			{Path: "example.com/b", Dir: "../b"}},
-		Types: []assemble.FilterType{{Name: "browser", Doc: "Is kind.", Module: "github.com/edge-proxy/edge"},
-			{Name: "tenant", Doc: "Limits a tenant.", Module: "example.com/a"}},
+		Types: []assemble.Type{
+			{Kind: "filters", Name: "browser", Doc: "Is kind.", Module: "github.com/edge-proxy/edge"},
+			{Kind: "filters", Name: "tenant", Doc: "Limits a tenant.", Module: "example.com/a"}},
 	})
-	want := `TYPE     MODULE                 DOES
-browser  edge 1.2.0             Is kind.
-tenant   example.com/a v1.0.0   Limits a tenant.
--        example.com/b in ../b  registers no type of filters
+	want := `KIND     TYPE     MODULE                 DOES
+filters  browser  edge 1.2.0             Is kind.
+filters  tenant   example.com/a v1.0.0   Limits a tenant.
+-        -        example.com/b in ../b  registers no type
 `
 	if err != nil || text.String() != want {
 		t.Errorf("%v\n%s", err, text.String())

@@ -1,18 +1,17 @@
-// Package filters reads the section [filters] of a configuration, and the lists of names in which listeners, all
-// requests and routes say which of the filters are theirs.
+// Package filters reads the lists of names in which listeners, all requests and routes say which filters are theirs.
 //
-// It makes no filter: package filter registers the types, with the function that makes one, and package server calls
-// that.
+//	filters = ["a", "!b"]     of a listener, [defaults] and a route     --> Lists
 //
-//	[filters.NAME]            type, when, and the keys of the type      --> Filter
-//	filters = ["a", "!b"]     of a listener, [defaults] and a route     --> Order
+// It makes no filter and reads none: a name stands for one filter of the whole configuration, a table of [filters] (see
+// config/plugins) or one that the program has made itself (server.Options.Filters).
 //
-// A name stands for one filter of the whole configuration: a table of [filters], or one that the program has made
-// itself (server.Options.Filters).
+// # Order
 //
-// A text of the language is kept as it is written until all files are read, and compiled by a Compiler then: it may
-// name lists, maps and secrets of the configuration.
+// Filters of the listener run first, then those of all requests, then those of the route: each once, at its first
+// place. "!a" takes a out of the lists before. Rules add filters, and take them out, for requests that they hold for;
+// what they name asks for each request: see Member.
 //
-// Life cycle: types are registered by init functions, and none afterwards. A Filter is not changed after the
-// configuration was loaded.
+// # Ownership
+//
+// All of it is pure: nothing here is changed after it was read, so it is safe for any goroutine.
 package filters

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
@@ -16,21 +16,21 @@ import (
 
 // Rule is a rule of a configuration.
 type Rule struct {
-	Name     string          `json:",omitempty"`
-	When     *lang.Condition `json:",omitempty"` // nil: always
-	Set      []Text          `json:",omitempty"` // local.NAME
-	Tag      string          `json:",omitempty"`
-	NoLog    bool            `json:",omitempty"`
-	Filters  []string        `json:",omitempty"` // added, and "!name" taken out
-	Timeout  time.Duration   `json:",omitzero"`
-	Dest     string          `json:",omitempty"` // the name of an upstream; "": where the route leads
-	Request  []Text          `json:",omitempty"` // fields
-	Response []Text          `json:",omitempty"` // fields
-	Rewrite  *lang.Template  `json:",omitempty"`
-	QueryDel []string        `json:",omitempty"`
-	QuerySet []Text          `json:",omitempty"`
-	QueryAdd []Text          `json:",omitempty"`
-	Limit    filters.Filter  `json:",omitzero"` // of type rate_limit, without a name; the zero one: there is none
+	Name     string             `json:",omitempty"`
+	When     *lang.Condition    `json:",omitempty"` // nil: always
+	Set      []Text             `json:",omitempty"` // local.NAME
+	Tag      string             `json:",omitempty"`
+	NoLog    bool               `json:",omitempty"`
+	Filters  []string           `json:",omitempty"` // added, and "!name" taken out
+	Timeout  time.Duration      `json:",omitzero"`
+	Dest     string             `json:",omitempty"` // the name of an upstream; "": where the route leads
+	Request  []Text             `json:",omitempty"` // fields
+	Response []Text             `json:",omitempty"` // fields
+	Rewrite  *lang.Template     `json:",omitempty"`
+	QueryDel []string           `json:",omitempty"`
+	QuerySet []Text             `json:",omitempty"`
+	QueryAdd []Text             `json:",omitempty"`
+	Limit    plugins.Definition `json:",omitzero"` // of type rate_limit, without a name; the zero one: there is none
 
 	Respond  Respond       `json:",omitzero"`
 	Redirect Redirect      `json:",omitzero"`

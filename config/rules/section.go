@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -54,8 +54,8 @@ func newEntry(_ schema.Target, n *syntax.Node) schema.Target {
 
 // limits is the table limit, which has the keys of filters of type rate_limit but for those of delays: a rule cannot
 // hold a request back, since the rules after it run at once.
-var limits = sync.OnceValue(func() *filters.Inside {
-	return filters.In("limit", "rate_limit", func(k *schema.Key) bool {
+var limits = sync.OnceValue(func() *plugins.Inside {
+	return plugins.Filters.In("limit", "rate_limit", func(k *schema.Key) bool {
 		switch k.Path {
 		case "limit.rate":
 			k.Doc = "The rule limits its requests: how many of a key get through. What is beyond it is refused."

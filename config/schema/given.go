@@ -52,6 +52,20 @@ func (g *Given) ElementAt(path string, i, n int) syntax.Span {
 	return g.At(path)
 }
 
+// CheckChoice reports a value of an Open key that is neither one of its words nor one of others, and returns whether it
+// is right.
+func (g *Given) CheckChoice(rep *syntax.Report, path string, others []string) bool {
+	s, right := g.Value(path).(string)
+	for _, k := range g.keys() {
+		if k.Path == path && right {
+			with := *k
+			with.Enum = slices.Concat(k.Enum, others)
+			return (&Decoder{Report: rep}).Choice(&with, g.KeyNode(path), s)
+		}
+	}
+	return false
+}
+
 // Head returns where a key stands.
 func (g *Given) Head(path string) syntax.Span { return g.nodes[path].Head }
 

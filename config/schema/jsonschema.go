@@ -94,6 +94,9 @@ func (p *place) describeTable() object {
 
 // describeVariants returns an entry of s, which is of one of its kinds.
 func (p *place) describeVariants(s *Section) object {
+	if len(s.Variants.List) == 0 {
+		return p.describeTable()
+	}
 	kinds := []any{}
 	for _, v := range s.Variants.List {
 		table := p.variants[v.Name].describeTable()
@@ -151,6 +154,9 @@ func (k *Key) forms() []any {
 	case len(k.Enum) > 0 && k.Type.Number == nil:
 		// The type decides whether it is one of the words or a list of them, and which kinds stand for them.
 		one := object{"enum": words}
+		if k.Open {
+			return []any{one, object{"type": "string"}}
+		}
 		return []any{one, object{"type": "array"}, object{"type": "boolean"}, object{"type": "number"}, variable}
 	case k.Type.Name == Bool.Name:
 		return []any{object{"type": "boolean"}, variable}

@@ -18,6 +18,7 @@ type Key struct {
 	Min      string            // the least number, size or duration, as a file would write it; "" is no bound
 	Max      string            // the largest one; "" is no bound
 	Enum     []string          // the words that a choice allows
+	Open     bool              // it allows others too, which Given.CheckChoice is told when all files are read
 	Words    []string          // words that stand for 0 beside numbers, for -1 beside durations
 	Synonyms map[string]string // other words for those of Enum
 	Later    []string          // words of later versions: an error of its own

@@ -129,7 +129,7 @@ func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 	if same, found := k.Synonyms[s]; found {
 		return same, ok
 	}
-	return s, ok && d.Choice(k, n, s)
+	return s, ok && (k.Open || d.Choice(k, n, s))
 }
 
 func parseChoices(d *Decoder, k *Key, n *syntax.Node) (any, bool) {

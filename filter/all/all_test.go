@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/filters"
-	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/config/plugins"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 var registers = regexp.MustCompile(`(?m)^\s*(?:func init\(\) \{ )?filter\.Register\("(\w+)"`)
 
-// Every type that a package below filter registers is here, and filters.Own names it.
+// Every type that a package below filter registers is here, and plugins.Filters.Own names it.
 func TestAll(t *testing.T) {
 	files, err := filepath.Glob("../*/*.go")
 	if err != nil {
@@ -34,21 +34,21 @@ func TestAll(t *testing.T) {
 		}
 	}
 	var got []string
-	for _, k := range filter.Types() {
+	for _, k := range plugin.Types() {
 		got = append(got, k.Name)
 	}
 	slices.Sort(want)
 	if len(want) == 0 || !slices.Equal(got, want) {
 		t.Errorf("registered are %v, below filter are %v", got, want)
 	}
-	if own := slices.Sorted(slices.Values(filters.Own)); !slices.Equal(own, want) {
-		t.Errorf("filters.Own has %v, want %v", own, want)
+	if own := slices.Sorted(slices.Values(plugins.Filters.Own())); !slices.Equal(own, want) {
+		t.Errorf("plugins.Filters.Own has %v, want %v", own, want)
 	}
 }
 
 // The example of each key is a value that the key takes.
 func TestAll_examples(t *testing.T) {
-	for _, of := range filter.Types() {
+	for _, of := range plugin.Types() {
 		var required strings.Builder
 		for _, k := range of.Keys {
 			if k.Required && k.Example == "" {

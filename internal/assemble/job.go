@@ -40,10 +40,11 @@ type Result struct {
 
 // Linked is a module in a program.
 type Linked struct {
-	Path    string   `json:"path"`
-	Version string   `json:"version"`
-	Dir     string   `json:"dir,omitempty"`   // a folder that stood for it
-	Types   []string `json:"types,omitempty"` // of filters that it has registered
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Dir     string `json:"dir,omitempty"` // a folder that stood for it
+
+	Types map[string][]string `json:"types,omitempty"` // that it has registered, by their kinds: "filters"
 }
 
 // String returns the path with the version or the folder.

@@ -49,14 +49,15 @@ func main() {
 	if os.Args[1] == "check" {
 		os.Exit(0)
 	}
-	report := "{\"edge\":\"" + build.Version + "\",\"modules\":[{\"path\":\"" + build.Added + "\",\"types\":["
+	report := "{\"edge\":\"" + build.Version + "\",\"modules\":[{\"path\":\"" + build.Added +
+		"\",\"types\":{\"filters\":["
 	for i, n := range filter.Names {
 		if i > 0 {
 			report += ","
 		}
 		report += "\"" + n + "\""
 	}
-	os.Stdout.WriteString(report + "]}]}")
+	os.Stdout.WriteString(report + "]}}]}")
 }
 `,
 		"cmd/edge/main_test.go": "package main\n\nimport _ \"example.com/nowhere\"\n",
@@ -178,7 +179,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := r.Modules[0]
-	if len(r.Modules) != 1 || m.String() != "example.com/mod v1.1.0" || strings.Join(m.Types, " ") != "tenant" ||
+	types := strings.Join(m.Types["filters"], " ")
+	if len(r.Modules) != 1 || m.String() != "example.com/mod v1.1.0" || types != "tenant" ||
 		r.Edge.String() != Edge+" v1.2.0" || !r.Started || !strings.HasPrefix(r.Go, "go1.") {
 		t.Errorf("%+v", r)
 	}
@@ -187,7 +189,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v, %v, want %d bytes", st, err, r.Size)
 	}
 	out, err := exec.Command(j.Out, "modules").Output()
-	want := `{"edge":"v1.2.0","modules":[{"path":"example.com/mod","types":["tenant"]}]}`
+	want := `{"edge":"v1.2.0","modules":[{"path":"example.com/mod","types":{"filters":["tenant"]}}]}`
 	if err != nil || string(out) != want {
 		t.Errorf("the program says %s, %v", out, err)
 	}

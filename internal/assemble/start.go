@@ -17,13 +17,14 @@ const startTimeout = time.Minute
 
 // Report is what "edge modules --json" prints.
 type Report struct {
-	Edge    string       `json:"edge"` // its version
-	Modules []Linked     `json:"modules"`
-	Types   []FilterType `json:"types"`
+	Edge    string   `json:"edge"` // its version
+	Modules []Linked `json:"modules"`
+	Types   []Type   `json:"types"`
 }
 
-// FilterType is a type of filters in a program.
-type FilterType struct {
+// Type is a registered type in a program.
+type Type struct {
+	Kind   string `json:"kind"` // "filters"
 	Name   string `json:"name"`
 	Doc    string `json:"doc"`
 	Module string `json:"module"` // its path

@@ -48,7 +48,7 @@ func partsOf(c *config.Config) []part {
 		all = append(all, part{"listener", c.Listeners[i].Name, &c.Listeners[i]})
 	}
 	for i := range c.Defined {
-		all = append(all, part{"filter", c.Defined[i].Name, &c.Defined[i]})
+		all = append(all, part{c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]})
 	}
 	for i := range c.Upstreams {
 		all = append(all, part{"upstream", c.Upstreams[i].Name, &c.Upstreams[i]})
@@ -104,6 +104,8 @@ func destOf(c *config.Config, r *config.Route) string {
 		return c.Upstreams[r.Dest.Upstream].Name
 	case config.DestStatus:
 		return "status:" + strconv.Itoa(r.Dest.Status)
+	case config.DestDefined:
+		return r.Dest.Name
 	}
 	return r.Dest.Kind.String()
 }
@@ -198,8 +200,8 @@ func (c *comparison) changed(p *part, was any) Entry {
 		c.upstream(&e, was.(*config.Upstream), v)
 	case *routePart:
 		c.route(&e, was.(*routePart), v)
-	case *config.Filter:
-		e.Keys = was.(*config.Filter).ChangedKeys(v)
+	case *config.Definition:
+		e.Keys = was.(*config.Definition).ChangedKeys(v)
 	case *config.Registration:
 		e.Keys = was.(*config.Registration).ChangedKeys(v)
 	case schema.Target:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/server"
@@ -152,6 +153,10 @@ func (a *Answer) own(run *server.DryResult) {
 			a.Fields = append(a.Fields, name+": "+value)
 		}
 	}
+	if run.Defined != nil {
+		a.note("the destination %s takes it, of type %s: it was not asked", run.Defined.Name, run.Defined.Type)
+		return
+	}
 	by := ""
 	if n := len(a.Rules); n > 0 && run.Rules[n-1].Held && run.Rules[n-1].Rule.Ends() {
 		by = a.Rules[n-1].title(n)
@@ -247,6 +252,8 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 		out.Leads = fmt.Sprintf("status %d", d.Status)
 	case config.DestRedirect:
 		out.Leads = fmt.Sprintf("redirect %d to %s", cmp.Or(d.Status, 308), d.Location)
+	case config.DestDefined:
+		out.Leads = fmt.Sprintf("destination %s, of type %s", d.Name, cfg.Find(plugins.Destinations, d.Name).Type)
 	case config.DestHello:
 		out.Leads = "hello page"
 	}

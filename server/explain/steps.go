@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/server"
@@ -125,15 +126,13 @@ func (s *steps) member(cfg *config.Config, m filters.Member, r *config.Route, se
 func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	step := Step{Phase: "filter", Text: name + ", of the program"}
 	var phases []string
-	i := slices.IndexFunc(cfg.Defined, func(f config.Filter) bool { return f.Name == name })
-	if i >= 0 {
-		c := &cfg.Defined[i]
+	if c := cfg.Find(plugins.Filters, name); c != nil {
 		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), at(c.Pos)
 		if c.When != nil {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
 		var err error
-		if phases, err = filter.TypeNamed(c.Type).Try(c.Name, c.Config); err != nil {
+		if phases, err = filter.Try(c); err != nil {
 			step.Text += ": it cannot be made: " + err.Error()
 		}
 	}

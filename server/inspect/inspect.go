@@ -65,6 +65,8 @@ func destOf(c *config.Config, d *config.Dest) string {
 		return d.Location.String()
 	case config.DestStatus:
 		return strconv.Itoa(d.Status)
+	case config.DestDefined:
+		return d.Name
 	}
 	return "the hello page"
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/server"
@@ -73,7 +74,7 @@ func Of(o Options) *Needs {
 	for i := range o.Config.Defined {
 		f := &o.Config.Defined[i]
 		for key, path := range f.Files() {
-			n.read("filters."+f.Name+"."+key, f.Pos, path)
+			n.read(f.Kind.Section+"."+f.Name+"."+key, f.Pos, path)
 		}
 	}
 	n.addAdmin(o.Config)
@@ -174,13 +175,20 @@ func (n *Needs) addProcess(o *Options) {
 	g, none := &o.Config.Global, config.Pos{}
 	n.write("error_log", none, g.ErrorLog, false)
 	for _, path := range o.Config.Log.Output {
-		n.write("log.output", none, path, false)
+		n.log(o.Config, "log.output", none, path)
 	}
 	n.write("pid_file", none, g.PIDFile, true)
 	n.write("upgrade_sock", none, g.UpgradeSock, true)
 	n.read("ca_file", none, g.CAFile)
 	if o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})
+	}
+}
+
+// log adds an output of the access log, which may be one of [log_sinks].
+func (n *Needs) log(c *config.Config, key string, pos config.Pos, output string) {
+	if c.Find(plugins.LogSinks, output) == nil {
+		n.write(key, pos, output, false)
 	}
 }
 
@@ -211,10 +219,10 @@ func (n *Needs) addListeners(o *Options) {
 		for _, rule := range c.HandshakeRules(l) {
 			n.read("client_ca", rule.Pos, rule.ClientCA)
 		}
-		n.write("access_log", l.Pos, l.AccessLog.Path, false)
+		n.log(c, "access_log", l.Pos, l.AccessLog.Path)
 	}
 	for i := range c.Routes {
-		n.write("access_log", c.Routes[i].Pos, c.Routes[i].AccessLog.Path, false)
+		n.log(c, "access_log", c.Routes[i].Pos, c.Routes[i].AccessLog.Path)
 	}
 	if internal && o.StateDir != "" {
 		n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder), Access: Write,

@@ -1,4 +1,4 @@
-package filter
+package plugin
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ func (r *Report) mustKnow(path string) {
 			return
 		}
 	}
-	panic(fmt.Sprintf("filter: there is no key %q", path))
+	panic(fmt.Sprintf("plugin: there is no key %q", path))
 }
 
 // Errorf reports what is wrong at p. hint says what was probably meant, or what to do; "" is none.

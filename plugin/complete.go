@@ -1,4 +1,4 @@
-package filter
+package plugin
 
 import (
 	"errors"
@@ -7,23 +7,20 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 )
 
 // checker is a configuration with rules that the types of its keys cannot say.
 type checker interface{ Check(r *Report) }
 
-// reservedKeys are those that filters of every type have.
-var reservedKeys = []string{"type", "when"}
-
 var errNameless = errors.New("it needs a name, a sentence and a function New")
 
-// checkReserved finds keys that filters of every type have.
-func checkReserved(keys []*schema.Key) error {
+// checkReserved finds keys that tables of every type of a kind have.
+func checkReserved(kind *plugins.Kind, keys []*schema.Key) error {
 	for _, k := range keys {
-		if table, _, _ := strings.Cut(k.Path, "."); slices.Contains(reservedKeys, table) {
-			return fmt.Errorf("key %q: filters of every type have it", k.Path)
+		if table, _, _ := strings.Cut(k.Path, "."); kind.Reserves(table) {
+			return fmt.Errorf("key %q: %s of every type have it", k.Path, kind.Section)
 		}
 	}
 	return nil
@@ -81,7 +78,7 @@ func complete(k *schema.Key, t schema.Target) error {
 	}
 	switch preset := k.Preset().(type) {
 	case nil:
-	case filters.Source:
+	case plugins.Source:
 		v, err := preset.Compile(scope())
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package filter
+package plugin
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
@@ -115,9 +115,9 @@ func fieldTypes(f reflect.StructField) (of schema.FieldType, found bool) {
 	case reflect.TypeFor[Text]():
 		return schema.FieldType{Type: schema.String, Plain: true, Secret: true}, true
 	case reflect.TypeFor[*lang.Condition]():
-		return sourceType(filters.ConditionType, f), true
+		return sourceType(plugins.ConditionType, f), true
 	case reflect.TypeFor[*lang.Template]():
-		return sourceType(filters.TemplateType, f), true
+		return sourceType(plugins.TemplateType, f), true
 	}
 	return of, false
 }
@@ -126,10 +126,10 @@ func fieldTypes(f reflect.StructField) (of schema.FieldType, found bool) {
 func sourceType(of func(lang.Phases) schema.Type, f reflect.StructField) schema.FieldType {
 	in, known := phases[f.Tag.Get("phase")]
 	if !known {
-		panic(fmt.Sprintf("filter: field %s: the phases are connection, request, answer and log", f.Name))
+		panic(fmt.Sprintf("plugin: field %s: the phases are connection, request, answer and log", f.Name))
 	}
 	return schema.FieldType{Type: of(in), Plain: true, Set: func(field reflect.Value, v any) {
-		if _, isSource := v.(filters.Source); !isSource { // that one is compiled later
+		if _, isSource := v.(plugins.Source); !isSource { // that one is compiled later
 			field.Set(reflect.ValueOf(v))
 		}
 	}}
@@ -144,11 +144,11 @@ func Condition(text string, in lang.Phases) (*lang.Condition, error) {
 // Template is Condition for a template.
 func Template(text string, in lang.Phases) (*lang.Template, error) { return scope().Template(text, in) }
 
-// scope has what texts of filters may name that a program makes.
+// scope has what texts may name that a program makes.
 var scope = sync.OnceValue(func() *lang.Scope {
 	s, err := variables.Scope(lang.Names{})
 	if err != nil {
-		panic("filter: " + err.Error())
+		panic("plugin: " + err.Error())
 	}
 	return s
 })
@@ -166,7 +166,7 @@ func keysOf(of reflect.Type) ([]*schema.Key, error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		if preset, ok := k.Preset().(filters.Source); ok {
+		if preset, ok := k.Preset().(plugins.Source); ok {
 			if _, err := preset.Compile(scope()); err != nil {
 				return nil, fmt.Errorf("default of %q: %w", k.Path, err)
 			}

@@ -1,12 +1,15 @@
-package filter
+package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"sync"
+
+	"github.com/edge-proxy/edge/config/plugins"
 )
 
-// Store holds what filters keep over reloads: each thing as long as it has a holder. It belongs to a server. The zero
+// Store holds what is kept over reloads: each thing as long as it has a holder. It belongs to a server. The zero
 // value is ready. Safe for any goroutine.
 type Store struct {
 	mu      sync.Mutex
@@ -16,6 +19,7 @@ type Store struct {
 
 // keptKey says whose a thing is.
 type keptKey struct {
+	kind                *plugins.Kind
 	name, typ, identity string
 	of                  reflect.Type
 }
@@ -23,9 +27,10 @@ type keptKey struct {
 type kept struct {
 	value   any
 	holders int // Claims; guarded by Store.mu
+	lasting int // those of them that last; guarded by Store.mu
 }
 
-// Close closes what is kept: no filter runs any more.
+// Close closes what is kept: nothing that was made runs any more.
 func (s *Store) Close() (errs []error) {
 	s.mu.Lock()
 	all := s.kept
@@ -45,15 +50,24 @@ func (c *Claims) TakeEffect() {
 	c.store.present = c
 }
 
-// Claims is what the filters of one generation of a configuration keep.
+// Claims is what one generation of a configuration keeps, or something that goes on over several of them.
 // Owned by the goroutine that makes the generation, until Release.
 type Claims struct {
 	store *Store
 	keys  map[keptKey]bool
+	lasts bool // they are of no generation
 }
 
 // Claim begins a generation.
 func (s *Store) Claim() *Claims { return &Claims{store: s, keys: make(map[keptKey]bool)} }
+
+// ClaimLasting begins Claims of something that goes on over generations: List lists their counters until they are
+// released.
+func (s *Store) ClaimLasting() *Claims {
+	c := s.Claim()
+	c.lasts = true
+	return c
+}
 
 // Release ends the generation: what no other one keeps is closed. A second call does nothing. It returns what Close
 // said.
@@ -69,7 +83,7 @@ func appendClosed(errs []error, key keptKey, v any) []error {
 	switch closer := v.(type) {
 	case interface{ Close() error }:
 		if err := closer.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("filter %s: %w", key.name, err))
+			errs = append(errs, fmt.Errorf("%s %s: %w", key.kind.Name, key.name, err))
 		}
 	case interface{ Close() }:
 		closer.Close()
@@ -77,14 +91,15 @@ func appendClosed(errs []error, key keptKey, v any) []error {
 	return errs
 }
 
-// Keep returns what create made for a filter of this name and type with this identity: the same over reloads as long as
-// none of the three changes, so that a reload does not forget what was counted. A T that has Close, with an error or
-// without, is closed when no configuration in force keeps it any more, after the last request that it may serve.
+// Keep returns what create made for a table of this kind, name and type with this identity: the same over reloads as
+// long as none of the four changes, so that a reload does not forget what was counted. A T that has Close, with an
+// error or without, is closed when no configuration in force keeps it any more, after the last request that it may
+// serve.
 func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
 	if b == nil || b.Kept == nil {
 		return create()
 	}
-	key := keptKey{b.Name, b.Type, identity, reflect.TypeFor[T]()}
+	key := keptKey{cmp.Or(b.Kind, plugins.Filters), b.Name, b.Type, identity, reflect.TypeFor[T]()}
 	if v, found := b.Kept.hold(key); found {
 		return v.(T), nil
 	}
@@ -106,7 +121,7 @@ func (c *Claims) hold(key keptKey) (any, bool) {
 	}
 	if !c.keys[key] {
 		c.keys[key] = true
-		k.holders++
+		k.hold(c)
 	}
 	return k.value, true
 }
@@ -118,8 +133,18 @@ func (c *Claims) add(key keptKey, v any) {
 	if c.store.kept == nil {
 		c.store.kept = make(map[keptKey]*kept)
 	}
-	c.store.kept[key] = &kept{v, 1}
+	k := &kept{value: v}
+	k.hold(c)
+	c.store.kept[key] = k
 	c.keys[key] = true
+}
+
+// hold adds a holder. Store.mu is held.
+func (k *kept) hold(c *Claims) {
+	k.holders++
+	if c.lasts {
+		k.lasting++
+	}
 }
 
 // release gives up what c holds, and returns what nothing holds any more.
@@ -129,6 +154,9 @@ func (s *Store) release(c *Claims) (last map[keptKey]any) {
 	last = make(map[keptKey]any)
 	for key := range c.keys {
 		if k := s.kept[key]; k != nil {
+			if c.lasts {
+				k.lasting--
+			}
 			if k.holders--; k.holders == 0 {
 				delete(s.kept, key)
 				last[key] = k.value

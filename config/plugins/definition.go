@@ -1,0 +1,292 @@
+package plugins
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
+)
+
+// Definition is one table of a kind.
+type Definition struct {
+	Kind   *Kind
+	Name   string
+	Type   string
+	When   *lang.Condition `json:",omitempty"` // of a filter: for which requests; nil: for all
+	Config any             `json:"-"`          // what New of the type has made, completed and checked
+	Pos    syntax.Pos
+
+	keys map[string]any // the values of Config, by their keys, as they were read
+}
+
+// Like reports whether two definitions have the same keys with the same values. It is for schema.Equal.
+func (d Definition) Like(other any) bool {
+	o := other.(Definition)
+	return d.Kind == o.Kind && d.Name == o.Name && len(d.ChangedKeys(&o)) == 0
+}
+
+// ChangedKeys returns the keys whose values differ between two definitions of a kind.
+func (d *Definition) ChangedKeys(next *Definition) (keys []string) {
+	switch {
+	case d.Type != next.Type:
+		return []string{"type"}
+	case d.Type == "": // neither is one
+		return nil
+	}
+	if fmt.Sprint(d.When) != fmt.Sprint(next.When) {
+		keys = append(keys, "when")
+	}
+	for _, k := range d.Kind.find(d.Type).Keys {
+		a, b := d.keys[k.Path], next.keys[k.Path]
+		if (a == nil) != (b == nil) || a != nil && !schema.Equal(a, b) {
+			keys = append(keys, k.Path)
+		}
+	}
+	return keys
+}
+
+// Settings returns the values of d that are not those of the defaults, in the order of its keys: "rate 100/s".
+func (d *Definition) Settings() (list []string) {
+	for _, k := range d.Kind.find(d.Type).Keys {
+		if v, preset := d.keys[k.Path], k.Preset(); v != nil && (preset == nil || !schema.Equal(v, preset)) {
+			if s, ok := v.(Source); ok {
+				v = s.Text
+			}
+			list = append(list, fmt.Sprintf("%s %v", k.Path, v))
+		}
+	}
+	return list
+}
+
+// Files returns the files that the keys of d name, by these keys.
+func (d *Definition) Files() map[string]string {
+	files := make(map[string]string)
+	for _, k := range d.Kind.find(d.Type).Keys {
+		if path, ok := d.keys[k.Path].(string); ok && k.Local && path != "" {
+			files[k.Path] = path
+		}
+	}
+	return files
+}
+
+// entry is a table of a kind.
+type entry struct {
+	schema.Held
+	Definition
+	when Source
+}
+
+// newEntry makes the target of a table.
+func (k *Kind) newEntry(_ schema.Target, n *syntax.Node) schema.Target {
+	e := &entry{}
+	e.Kind = k
+	if n == nil {
+		return e
+	}
+	if by := n.Child("type"); by != nil {
+		if t := k.find(by.Text); t != nil {
+			e.Config = t.New()
+			e.Struct = e.Config
+		}
+	}
+	e.Name, e.Pos = n.Key, n.Head.Pos()
+	return e
+}
+
+// Read returns the tables of k that doc has, in the order of the file.
+func (k *Kind) Read(doc *schema.Document, c Compiler) (all []Definition) {
+	for _, e := range schema.All[*entry](doc.Entries(k.Section)) {
+		if e.Config == nil {
+			continue // its type is not known
+		}
+		doc.Fill(e)
+		e.resolve(doc.Report, c)
+		all = append(all, e.Definition)
+	}
+	return all
+}
+
+// Names returns the names of all tables of k, right or wrong, with their places.
+func (k *Kind) Names(doc *schema.Document) (names []string, at map[string]syntax.Span) {
+	at = make(map[string]syntax.Span)
+	for _, e := range schema.All[*entry](doc.Entries(k.Section)) {
+		names = append(names, e.Name)
+		at[e.Name] = e.Node().Head
+	}
+	return names, at
+}
+
+// RefuseTaken reports tables of k whose names stand for something of the program.
+func (k *Kind) RefuseTaken(doc *schema.Document, program []string) {
+	names, at := k.Names(doc)
+	for _, name := range names {
+		if slices.Contains(program, name) {
+			doc.Report.Errorf(at[name], "give this one another name", "the program has a %s %s of its own", k.Name,
+				syntax.Quote(name))
+		}
+	}
+}
+
+// WarnUnused warns of tables of k whose names stand in none of the lists that named joins.
+func (k *Kind) WarnUnused(doc *schema.Document, named []string) { k.CheckUsed(doc, named, false) }
+
+// CheckUsed is WarnUnused. With try it makes the others, as a server does, and reports those that cannot be made.
+func (k *Kind) CheckUsed(doc *schema.Document, named []string, try bool) {
+	for _, e := range schema.All[*entry](doc.Entries(k.Section)) {
+		if !slices.Contains(named, e.Name) {
+			doc.Report.Warnf(k.unusedCode(), e.Node().Head, k.Use, "nothing uses the %s %s", k.Name,
+				syntax.Quote(e.Name))
+			continue
+		}
+		if !try {
+			continue
+		}
+		if err := k.find(e.Type).Try(&e.Definition); err != nil {
+			doc.Report.Errorf(e.Node().Head, "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
+		}
+	}
+}
+
+// resolve completes and checks an entry whose values are filled in.
+func (e *entry) resolve(rep *syntax.Report, c Compiler) {
+	if e.Has("when") && !e.Failed("when") {
+		e.When = c.Condition(rep, e.KeyNode("when"), e.when.Phases)
+	}
+	t := e.Kind.find(e.Type)
+	e.keys = (&table{Held: &e.Held, kind: e.Kind, of: t, keys: t.Keys}).resolve(rep, c)
+}
+
+// table is the keys of a type in a file: an entry of its kind, or a table inside an entry of another section.
+type table struct {
+	*schema.Held
+	kind *Kind
+	of   *Type
+	keys []*schema.Key // of the entry
+	path string        // that they begin with: "limit."; "": they are those of the entry
+}
+
+// resolve completes and checks a table whose values are filled in, and returns them by the paths of the type's keys.
+func (t *table) resolve(rep *syntax.Report, c Compiler) map[string]any {
+	values, before := make(map[string]any, len(t.keys)), len(rep.Errors)
+	right := !t.HasUnknown()
+	for _, k := range t.keys {
+		v := t.Value(k.Path)
+		right = right && !t.Failed(k.Path)
+		if v == nil && !t.Has(k.Path) {
+			v = k.Preset()
+		}
+		values[k.Path[len(t.path):]] = v
+		if s, ok := v.(Source); ok {
+			t.compile(rep, c, k, s)
+		}
+		around := k.Path[:strings.LastIndexByte(k.Path, '.')+1]
+		if k.Required && t.Lacks(k.Path) && (around == t.path || t.HasAny(around)) {
+			hint := ""
+			if k.Example != "" {
+				hint = "write " + k.Path + " = " + k.Example
+			}
+			rep.Errorf(t.head(), hint, "%s needs %s", t.title(), syntax.Quote(k.Path))
+		}
+	}
+	if right && len(rep.Errors) == before && t.of.Check != nil {
+		t.of.Check(rep, &t.Given, t.path, t.Struct)
+	}
+	return values
+}
+
+// head returns where the table begins.
+func (t *table) head() syntax.Span {
+	if n := t.Node().Child(strings.TrimSuffix(t.path, ".")); n != nil {
+		return n.Head
+	}
+	return t.Node().Head
+}
+
+// title says what the table is.
+func (t *table) title() string {
+	if t.path == "" {
+		return "a " + t.kind.Name + " of type " + syntax.Quote(t.of.Name)
+	}
+	return syntax.Quote(strings.TrimSuffix(t.path, "."))
+}
+
+// compile compiles the text of k and stores what it has become.
+func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s Source) {
+	if t.Has(k.Path) {
+		if n := t.KeyNode(k.Path); !s.Template {
+			if v := c.Condition(rep, n, s.Phases); v != nil {
+				k.Store(t.Held, v)
+			}
+		} else if v := c.Template(rep, n, s.Phases); v != nil {
+			k.Store(t.Held, v)
+		}
+		return
+	}
+	v, err := s.Compile(c.Scope())
+	if err != nil {
+		rep.Errorf(t.Node().Head, "", "the default of %s: %s", syntax.Quote(k.Path), err)
+		return
+	}
+	k.Store(t.Held, v)
+}
+
+// Inside is a table inside the entries of another section that has keys of a type.
+type Inside struct {
+	kind *Kind
+	of   *Type
+	path string
+	keys []*schema.Key
+}
+
+// In returns the table of that name with the keys of a type, as change has changed them, but for those that it leaves
+// out: then it returns false. nil: the program does not have the type.
+func (k *Kind) In(name, typ string, change func(k *schema.Key) bool) *Inside {
+	t := k.find(typ)
+	if t == nil {
+		return nil
+	}
+	in := &Inside{kind: k, of: t, path: name + "."}
+	for _, key := range t.Keys {
+		own := *key
+		if own.Path = in.path + key.Path; change(&own) {
+			in.keys = append(in.keys, &own)
+		}
+	}
+	return in
+}
+
+// Keys returns the keys for one section. The targets of its entries embed schema.Held.
+func (in *Inside) Keys() (list []*schema.Key) {
+	if in == nil {
+		return nil
+	}
+	for _, k := range in.keys {
+		own := *k
+		list = append(list, &own)
+	}
+	return list
+}
+
+// New returns the Struct of an entry whose table is n; nil: it does not have the table.
+func (in *Inside) New(n *syntax.Node) any {
+	if in == nil || n == nil {
+		return nil
+	}
+	if of := n.Child(strings.TrimSuffix(in.path, ".")); of == nil || of.Kind != syntax.KindTable {
+		return nil
+	}
+	return in.of.New()
+}
+
+// Resolve completes and checks the table of an entry whose values are filled in. The zero Definition: it has none.
+func (in *Inside) Resolve(rep *syntax.Report, h *schema.Held, c Compiler) Definition {
+	if h.Struct == nil {
+		return Definition{}
+	}
+	t := &table{Held: h, kind: in.kind, of: in.of, keys: in.keys, path: in.path}
+	return Definition{Kind: in.kind, Type: in.of.Name, Config: h.Struct, Pos: h.Node().Head.Pos(),
+		keys: t.resolve(rep, c)}
+}

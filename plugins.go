@@ -1,0 +1,82 @@
+package edge
+
+import (
+	"io"
+
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/config/plugins"
+	"github.com/edge-proxy/edge/connfilter"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// What a type uses of package plugin.
+type (
+	Build   = plugin.Build   // what New may use of the server; nil: there is none
+	Report  = plugin.Report  // takes what Check finds wrong
+	Counter = plugin.Counter // what Build.Counter returns
+	Rate    = plugin.Rate    // 100/s, as a field of a configuration
+	Secret  = plugin.Text    // a text that nobody is shown, as a field of a configuration
+)
+
+// RegisterFilter adds a type of filters: [filters.NAME] of a configuration file has it as type, and its keys are the
+// fields of a C, which have tags. It is for init functions. A mistake in the tags and a name that is taken panic. See
+// package plugin.
+func RegisterFilter[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
+	plugin.Register(plugins.Filters, name, doc, create)
+}
+
+// RegisterDestination is RegisterFilter for [destinations.NAME]: dest of a route or of a rule is NAME. A panic of its
+// Open answers the request 500, and is logged.
+func RegisterDestination[C any](name, doc string, create func(c *C, b *Build) (proxy.Destination, error)) {
+	plugin.Register(plugins.Destinations, name, doc, create)
+}
+
+// RegisterBalance is RegisterFilter for [balance_methods.NAME]: load_balancing of an upstream or of a route is NAME. A
+// method picks backends on each reactor by a Picker of its own, which returns at once. What panics, and what picks a
+// backend that is closed or was tried, picks none, and is logged. The Name of the method is that of the table.
+func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*balance.Method, error)) {
+	plugin.Register(plugins.BalanceMethods, name, doc, create)
+}
+
+// RegisterConnectionFilter is RegisterFilter for [connection_filters.NAME]: connection_filters of a listener has NAME.
+// Its functions run on reactors and return at once. A panic closes the connection, and is logged.
+func RegisterConnectionFilter[C any](
+	name, doc string, create func(c *C, b *Build) (*connfilter.Filter, error),
+) {
+	plugin.Register(plugins.ConnectionFilters, name, doc, create)
+}
+
+// RegisterDiscoverer is RegisterFilter for [discoverers.NAME]: discover of an upstream is NAME. Each upstream that
+// names it gets a source of its own, which runs on a goroutine. What an error or a panic of Run ends is begun again,
+// later each time; meanwhile the backends that were found stay.
+func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (discovery.Source, error)) {
+	plugin.Register(plugins.Discoverers, name, doc, create)
+}
+
+// RegisterLogSink is RegisterFilter for [log_sinks.NAME]: output of [log], or an access_log, is NAME. The writer gets
+// whole lines, many at once, on a goroutine of its own, so it may block: reactors never wait for it, and what finds no
+// room meanwhile is dropped and counted. It must not keep what it gets. An error or a panic loses these lines, and is
+// logged at most once a minute. One that has Close is closed when nothing logs to it any more.
+func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Writer, error)) {
+	plugin.Register(plugins.LogSinks, name, doc, create)
+}
+
+// Completed returns c with the defaults of its fields, checked: what a type's function begins with, so that a program
+// may call it with a struct of its own.
+func Completed[C any](c *C, b *Build) (*C, error) { return plugin.Completed(c, b) }
+
+// Keep returns what create made for a table of this kind, name and type with this identity: the same over reloads.
+func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
+	return plugin.Keep(b, identity, create)
+}
+
+// Condition compiles a condition for a field of a configuration that a program makes: see docs/DSL.md.
+func Condition(text string, in lang.Phases) (*lang.Condition, error) {
+	return plugin.Condition(text, in)
+}
+
+// Template is Condition for a template.
+func Template(text string, in lang.Phases) (*lang.Template, error) { return plugin.Template(text, in) }
