@@ -95,7 +95,8 @@ func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer page.Close()
-	const listener = "[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n"
+	const listener = "[connection_filters.polite]\ntype = \"test_door\"\n" +
+		"[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n"
 	given := []string{"listen", "cert", "tls", "hsts.max_age"}
 	section, header, waiting := "", "", 0
 	for lines := bufio.NewScanner(page); lines.Scan(); {
