@@ -59,7 +59,7 @@ func TestSchema_refusesWhatIsWrong(t *testing.T) {
 	schema := compiled(t)
 	for _, text := range []string{
 		"lisen = 1", "[http]\nlistn = \":80\"", "[global]\nlog_level = \"loud\"", "[global]\nworker_threads = 0",
-		"[[routes]]\npatern = \"/*\"", "[upstreams.a]\nload_balancing = \"best\"", "routes = \"x\"",
+		"[[routes]]\npatern = \"/*\"", "[upstreams.a]\nload_balancing = 1", "routes = \"x\"",
 		"[upstreams.a.pool]\nidle = \"many\"",
 	} {
 		var v map[string]any
