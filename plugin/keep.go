@@ -80,15 +80,26 @@ func (c *Claims) Release() (errs []error) {
 
 // appendClosed closes v and appends what that said.
 func appendClosed(errs []error, key keptKey, v any) []error {
+	if err := Close(v); err != nil {
+		errs = append(errs, fmt.Errorf("%s %s: %w", key.kind.Name, key.name, err))
+	}
+	return errs
+}
+
+// Close closes what a module has made, where that has Close, with an error or without. A panic is an error.
+func Close(v any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
 	switch closer := v.(type) {
 	case interface{ Close() error }:
-		if err := closer.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("%s %s: %w", key.kind.Name, key.name, err))
-		}
+		return closer.Close()
 	case interface{ Close() }:
 		closer.Close()
 	}
-	return errs
+	return nil
 }
 
 // Keep returns what create made for a table of this kind, name and type with this identity: the same over reloads as

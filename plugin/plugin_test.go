@@ -163,3 +163,23 @@ func TestRegister_namesOfKinds(t *testing.T) {
 	}()
 	plugin.Register(plugins.Destinations, "greet", "Takes a name that is taken.", newGreet)
 }
+
+// ending is what a module keeps, and cannot close.
+type ending struct{}
+
+func (ending) Close() { panic("it does not end") }
+
+// What a module keeps may panic when it is closed: that is told, and ends nothing else.
+func TestClaims_panicOfClose(t *testing.T) {
+	var store plugin.Store
+	c := store.Claim()
+	b := &plugin.Build{Kind: plugins.LogSinks, Name: "a", Kept: c}
+	for _, identity := range []string{"x", "y"} {
+		if _, err := plugin.Keep(b, identity, func() (ending, error) { return ending{}, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if errs := c.Release(); len(errs) != 2 || errs[0].Error() != "log sink a: panic: it does not end" {
+		t.Errorf("got %v", errs)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,9 @@ type sink struct {
 	defined *config.Definition // of [log_sinks]; nil: it is a file
 	writer  io.Writer          // that it has made
 	claims  *plugin.Claims     // what it keeps, as long as it is open
+
+	once   sync.Once
+	closed error // what close has said
 }
 
 // openLogs opens the outputs of access logs, and keeps those that the present generation has open.
@@ -206,15 +211,19 @@ func (k *sink) of(format observe.Format, reactors int) []proxy.AccessLog {
 	return logs
 }
 
-// close writes what lies in k to its end, waits for that as long as observe.Options say, and closes k.
+// close writes what lies in k to its end, waits for that as long as observe.Options say, and closes k. It does so once,
+// also where the server ends while k lingers.
 func (k *sink) close() error {
+	k.once.Do(func() { k.closed = k.end() })
+	return k.closed
+}
+
+func (k *sink) end() error {
 	var errs []error
 	if k.sink != nil {
 		errs = append(errs, k.sink.Close())
 	}
-	if closer, ok := k.writer.(io.Closer); ok {
-		errs = append(errs, closer.Close())
-	}
+	errs = append(errs, plugin.Close(k.writer))
 	if k.claims != nil {
 		errs = append(errs, k.claims.Release()...)
 	}
@@ -228,7 +237,9 @@ func (k *sink) close() error {
 func (s *Server) linger(k *sink) {
 	s.lingering = append(s.lingering, k)
 	time.AfterFunc(lingerTime, func() {
-		_ = k.close()
+		if err := k.close(); err != nil {
+			slog.Warn("an access log that a reload took away was not closed", "error", err)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.lingering = slices.DeleteFunc(s.lingering, func(other *sink) bool { return other == k })

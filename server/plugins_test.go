@@ -147,7 +147,7 @@ func TestPlugins_refused(t *testing.T) {
 // recordConfig is that of a type of log sinks that keep what they get.
 type recordConfig struct {
 	Name string `edge:"name" doc:"Of the one that keeps it." required:"true" example:"one"`
-	Fail string `edge:"fail" doc:"What fails." enum:"make panic error"`
+	Fail string `edge:"fail" doc:"What fails." enum:"make panic error close"`
 }
 
 // recorder is a log sink.
@@ -183,7 +183,14 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (r *recorder) Close() error { close(r.closed); return nil }
+// Close panics when it is called twice, as that of others may.
+func (r *recorder) Close() error {
+	close(r.closed)
+	if r.Fail == "close" {
+		panic("it does not end")
+	}
+	return nil
+}
 
 func init() { plugin.Register(plugins.LogSinks, "test_record", "Keeps lines.", newRecorder) }
 
@@ -270,6 +277,23 @@ func TestPlugins_brokenLogSinks(t *testing.T) {
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			return strings.Contains(scrape(t, s), `edge_log_lost_total{output="kept"} 1`)
 		}, fail)
+	}
+}
+
+// A log sink whose Close panics ends alone. One that a reload took away is closed once, though the server ends before
+// its time has come.
+func TestPlugins_closedLogSinks(t *testing.T) {
+	s := serve(t, parse(t, strings.Replace(recorded, `name = "one" }`, `name = "one", fail = "close" }`, 1)), Options{})
+	<-recorders
+	<-recorders
+	out := &sink{path: "gone", writer: &recorder{&recordConfig{}, nil, make(chan struct{})}}
+	s.linger(out)
+	err := s.Stop()
+	if err == nil || !strings.Contains(err.Error(), "access log kept: panic: it does not end") {
+		t.Errorf("got %v", err)
+	}
+	if err := out.close(); err != nil {
+		t.Errorf("closed again: %v", err)
 	}
 }
 
