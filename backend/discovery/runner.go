@@ -27,6 +27,8 @@ const (
 	membersMax        = 10000                  // of one source
 	weightMax         = 65535
 	namedMax          = 8 // addresses that a line of the log names
+
+	stopWait = time.Second // for a source to end: a reload waits
 )
 
 // Options describe a Runner.
@@ -48,7 +50,7 @@ type Options struct {
 type Runner struct {
 	opts   Options
 	cancel context.CancelFunc
-	done   sync.WaitGroup
+	done   chan struct{} // closed when the source has ended
 	ready  chan struct{} // closed after the first answer or failure
 
 	mu           sync.Mutex
@@ -74,10 +76,13 @@ func Start(o Options) *Runner {
 		o.EmptyAfter = emptyAfterDefault
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{opts: o, cancel: cancel, ready: make(chan struct{}), applied: o.Known}
+	r := &Runner{opts: o, cancel: cancel, ready: make(chan struct{}), done: make(chan struct{}), applied: o.Known}
 	r.timer = time.AfterFunc(time.Hour, r.onTime)
 	r.timer.Stop()
-	r.done.Go(func() { r.run(ctx) })
+	go func() {
+		defer close(r.done)
+		r.run(ctx)
+	}()
 	return r
 }
 
@@ -101,14 +106,19 @@ func (r *Runner) Join(s *backend.Set) {
 	}
 }
 
-// Stop ends the source and waits for it. The set keeps what it has: Set.Apply with an empty list removes it.
+// Stop ends the source and waits for it, a moment: one that does not end with its context is not heard any more. The
+// set keeps what it has: Set.Apply with an empty list removes it.
 func (r *Runner) Stop() {
 	r.mu.Lock()
 	r.stopped = true
 	r.timer.Stop()
 	r.mu.Unlock()
 	r.cancel()
-	r.done.Wait()
+	select {
+	case <-r.done:
+	case <-time.After(stopWait):
+		slog.Warn("discovery_not_ended", "upstream", r.opts.Upstream, "source", r.opts.Name)
+	}
 }
 
 // run calls Run of the source, again after it has failed.

@@ -407,3 +407,33 @@ func TestRunner_storm(t *testing.T) {
 		}
 	})
 }
+
+// deaf is a Source that does not end with its context.
+type deaf chan struct{}
+
+func (d deaf) Run(_ context.Context, publish func([]backend.Spec, error)) error {
+	publish([]backend.Spec{{Address: "10.0.0.1:80", Weight: 1}}, nil)
+	<-d
+	publish([]backend.Spec{{Address: "10.0.0.1:81", Weight: 1}}, nil)
+	return nil
+}
+
+// A source that does not end with its context holds nobody up, and is heard no more.
+func TestRunner_deafSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set, source := backend.NewSet(), make(deaf)
+		r := Start(Options{Name: "deaf", Source: source})
+		r.Join(set)
+		synctest.Wait()
+		begun := time.Now()
+		r.Stop()
+		if took := time.Since(begun); took > stopWait {
+			t.Errorf("it took %v", took)
+		}
+		close(source)
+		time.Sleep(time.Minute)
+		if got := members(set); got != "80" {
+			t.Errorf("members %q", got)
+		}
+	})
+}
