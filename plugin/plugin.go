@@ -53,6 +53,7 @@ func Register[C, T any](kind *plugins.Kind, typ, doc string, create func(c *C, b
 	if err != nil {
 		panic(fmt.Sprintf("plugin: type %q of %s: %v", typ, kind.Section, err))
 	}
+	keys = owned(keys)
 	types[name{kind, typ}] = &Type{Kind: kind, Name: typ, Doc: doc, Package: from, Keys: keys,
 		make: func(config any, b *Build) (any, error) { return create(config.(*C), b) }}
 	kind.Register(&plugins.Type{Name: typ, Doc: doc, Keys: keys, New: func() any { return new(C) },
@@ -63,6 +64,14 @@ func Register[C, T any](kind *plugins.Kind, typ, doc string, create func(c *C, b
 				checked.Check(&Report{keys: keys, has: has, given: g, table: table, file: rep})
 			}
 		}})
+}
+
+// owned returns copies of keys: a key belongs to the one section whose tables have it, and types may share a struct.
+func owned(keys []*schema.Key) (all []*schema.Key) {
+	for _, k := range keys {
+		all = append(all, new(*k))
+	}
+	return all
 }
 
 // packageOf returns the path of the package that a function of a package, or one inside such a function, is in.

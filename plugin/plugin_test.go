@@ -37,6 +37,8 @@ func newGreet(c *greet, b *plugin.Build) (proxy.Destination, error) {
 
 func init() {
 	plugin.Register(plugins.Destinations, "greet", "Greets.", newGreet)
+	plugin.Register(plugins.ConnectionFilters, "greet", "Has the keys of another type.",
+		func(*greet, *plugin.Build) (*connfilter.Filter, error) { return &connfilter.Filter{}, nil })
 	plugin.Register(plugins.LogSinks, "keep", "Keeps lines.",
 		func(*struct{}, *plugin.Build) (io.Writer, error) { return io.Discard, nil })
 	plugin.Register(plugins.BalanceMethods, "pick", "Picks.",
@@ -181,5 +183,14 @@ func TestClaims_panicOfClose(t *testing.T) {
 	}
 	if errs := c.Release(); len(errs) != 2 || errs[0].Error() != "log sink a: panic: it does not end" {
 		t.Errorf("got %v", errs)
+	}
+}
+
+// Types of two kinds may have one struct.
+func TestRegister_sharedStruct(t *testing.T) {
+	text := base + led + "[connection_filters.door]\ntype = \"greet\"\ntext = \"hello\"\n" +
+		"[[listeners]]\nlisten = \":1\"\nconnection_filters = [\"door\"]\n"
+	if cfg, rep := config.Parse("edge.toml", []byte(text)); cfg == nil || len(rep.Warnings) != 0 {
+		t.Errorf("%v %v", rep.Errors, rep.Warnings)
 	}
 }
