@@ -2,9 +2,11 @@ package plugin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/config/plugins"
 )
@@ -86,20 +88,38 @@ func appendClosed(errs []error, key keptKey, v any) []error {
 	return errs
 }
 
-// Close closes what a module has made, where that has Close, with an error or without. A panic is an error.
-func Close(v any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
+// closeWait is how long a Close of a module may take: a reload and the end of a process wait for it.
+const closeWait = 5 * time.Second
+
+var errCloseWait = errors.New("its Close did not return in time")
+
+// Close closes what a module has made, where that has Close, with an error or without. A panic is an error, and so is
+// one that takes longer than 5 s.
+func Close(v any) error {
+	var closing func() error
 	switch closer := v.(type) {
 	case interface{ Close() error }:
-		return closer.Close()
+		closing = closer.Close
 	case interface{ Close() }:
-		closer.Close()
+		closing = func() error { closer.Close(); return nil }
+	default:
+		return nil
 	}
-	return nil
+	said := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				said <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		said <- closing()
+	}()
+	select {
+	case err := <-said:
+		return err
+	case <-time.After(closeWait):
+		return errCloseWait
+	}
 }
 
 // Keep returns what create made for a table of this kind, name and type with this identity: the same over reloads as

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
@@ -193,4 +195,20 @@ func TestRegister_sharedStruct(t *testing.T) {
 	if cfg, rep := config.Parse("edge.toml", []byte(text)); cfg == nil || len(rep.Warnings) != 0 {
 		t.Errorf("%v %v", rep.Errors, rep.Warnings)
 	}
+}
+
+// stuck is what a module keeps, and does not close.
+type stuck struct{ end chan struct{} }
+
+func (s stuck) Close() { <-s.end }
+
+// A Close that hangs holds nobody up for longer than it says.
+func TestClose_hangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, begun := stuck{make(chan struct{})}, time.Now()
+		if err := plugin.Close(s); err == nil || time.Since(begun) != 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		close(s.end)
+	})
 }
