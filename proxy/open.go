@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -54,7 +55,10 @@ func (x *Exchange) open() session.Stream {
 	}
 }
 
-// openGuarded opens a destination that may be another package's: a panic there is a failure of x.
+var errNothing = errors.New("it has returned neither a stream nor an error")
+
+// openGuarded opens a destination that may be another package's: a panic there is a failure of x, as it is to return
+// nothing, which nobody would ever answer.
 func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -62,7 +66,11 @@ func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
 			s, err = nil, Internal
 		}
 	}()
-	return d.Open(x, (*guardedSide)(x))
+	s, err = d.Open(x, (*guardedSide)(x))
+	if own, ok := err.(*Error); ok && own == nil || s == nil && err == nil {
+		panic(errNothing)
+	}
+	return s, err
 }
 
 // send sends the request to the stream of the destination.

@@ -25,7 +25,7 @@ import (
 // greetConfig is that of a type of destinations that answer by themselves.
 type greetConfig struct {
 	Text string `edge:"text" doc:"What is said." required:"true" example:"hello"`
-	Fail string `edge:"fail" doc:"What fails." enum:"make panic nothing open stream"`
+	Fail string `edge:"fail" doc:"What fails." enum:"make panic nothing open stream neither typed"`
 }
 
 // greeter is a destination. It counts its greetings over reloads.
@@ -55,6 +55,11 @@ func (g *greeter) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, e
 		panic("it cannot greet")
 	case "stream":
 		return nil, errors.New("there is nobody")
+	case "neither":
+		return nil, nil
+	case "typed":
+		var e *proxy.Error
+		return nil, e
 	}
 	g.said.Add(1)
 	g.counter.Add(x)
@@ -75,6 +80,8 @@ bye = { type = "test_greet", text = "bye" }
 default = { type = "test_greet", text = "anything" }
 broken = { type = "test_greet", text = "x", fail = "open" }
 empty = { type = "test_greet", text = "x", fail = "stream" }
+neither = { type = "test_greet", text = "x", fail = "neither" }
+typed = { type = "test_greet", text = "x", fail = "typed" }
 [[routes]]
 pattern = "/a/*"
 dest = "hello"
@@ -92,6 +99,12 @@ dest = "broken"
 [[routes]]
 pattern = "/empty"
 dest = "empty"
+[[routes]]
+pattern = "/neither"
+dest = "neither"
+[[routes]]
+pattern = "/typed"
+dest = "typed"
 `
 
 // A destination of a module takes requests as an upstream does: of routes, of rules, and those that no route takes. A
@@ -109,7 +122,7 @@ func TestPlugins_destinations(t *testing.T) {
 			t.Errorf("%s: got %d %q, want %q", path, status, body, want)
 		}
 	}
-	for path, want := range map[string]int{"/broken": 500, "/empty": 502} {
+	for path, want := range map[string]int{"/broken": 500, "/empty": 502, "/neither": 500, "/typed": 500} {
 		if status, body := ask(path); status != want {
 			t.Errorf("%s: got %d %q, want %d", path, status, body, want)
 		}
