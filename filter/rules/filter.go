@@ -29,7 +29,7 @@ func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter,
 		r := &rules[i]
 		c, err := newRule(r)
 		if err == nil && r.Limit != nil {
-			c.limit, err = newLimit(r, title(r, i), b)
+			c.limit, err = newLimit(rules[:i+1], b)
 			s.limits = append(s.limits, c.limit)
 		}
 		if err != nil {
@@ -67,18 +67,28 @@ func title(r *Rule, i int) string {
 	return fmt.Sprintf("rule %d", i+1)
 }
 
-// newLimit makes the limit of r, which is called title, among the rules that b is for. Its counters have the name of
-// the rule.
-func newLimit(r *Rule, title string, b *filter.Build) (*ratelimit.Limit, error) {
-	own := filter.Build{Name: cmp.Or(r.Name, title), Type: "rate_limit"}
+// newLimit makes the limit of the last of rules, which are among those that b is for. Its counters have the name of the
+// rule.
+func newLimit(rules []Rule, b *filter.Build) (*ratelimit.Limit, error) {
+	last := len(rules) - 1
+	r, whose := &rules[last], ""
+	own := filter.Build{Name: cmp.Or(r.Name, title(r, last)), Type: "rate_limit"}
 	if b != nil {
-		own.Logger, own.Reactors, own.Kept = b.Logger, b.Reactors, b.Kept
+		own.Logger, own.Reactors, own.Kept, whose = b.Logger, b.Reactors, b.Kept, b.Name
 		if r.Name == "" {
-			own.Name = title + " of " + b.Name
+			own.Name += " of " + b.Name
 		}
-		return ratelimit.NewLimit(r.Limit, &own, b.Name)
 	}
-	return ratelimit.NewLimit(r.Limit, &own, "")
+	before := 0 // of the same name: each counts apart
+	for i := range rules[:last] {
+		if rules[i].Name == r.Name && rules[i].Limit != nil {
+			before++
+		}
+	}
+	if r.Name != "" && before > 0 {
+		whose = fmt.Sprintf("%d in %s", before+1, whose)
+	}
+	return ratelimit.NewLimit(r.Limit, &own, whose)
 }
 
 // set is the rules of a filter. Immutable.

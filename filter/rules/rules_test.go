@@ -421,6 +421,32 @@ func TestRules_log(t *testing.T) {
 	}
 }
 
+// Rules of one name have limits of their own, which are kept over reloads.
+func TestRules_limitsOfOneName(t *testing.T) {
+	var store filter.Store
+	claims := store.Claim()
+	build := func() *filter.Build { return &filter.Build{Name: "defaults", Kept: claims} }
+	limit := &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}, Burst: 1, Fields: "off"}
+	list := []rules.Rule{
+		{Name: "a", When: when(`path == "/1"`), Limit: limit}, {Name: "a", When: when(`path == "/2"`), Limit: limit},
+	}
+	for generation, want := range []string{"200 200 429", "429 429 429"} {
+		f, err := rules.New(list, proxy.PhaseBeforeRoute, build())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := serve(t, []*proxy.Filter{f}, []proxy.Route{{Name: "all", Path: "/"}})
+		var got []string
+		for _, path := range []string{"/1", "/2", "/1"} {
+			resp, _ := (&asked{target: path, fields: []string{host}}).do(t, clients(t)["HTTP/1"], r.url)
+			got = append(got, fmt.Sprint(resp.StatusCode))
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("generation %d: %s, want %s", generation, got, want)
+		}
+	}
+}
+
 // A limit counts by its key, which may name a group and a text of its rule. What is beyond it ends the rules.
 func TestRules_limit(t *testing.T) {
 	list := func(prefix string) []rules.Rule {
