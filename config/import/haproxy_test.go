@@ -85,26 +85,32 @@ func TestHAProxy_defaultServer(t *testing.T) {
 	wantAll(t, "send-proxy", p, []string{"not carried: default-server … send-proxy"})
 }
 
+// rawPath is the path as it came: one with dot segments is another one in normal form.
+const rawPath = `split(target, "?")[0]`
+
 // Conditions, as rules have them. What is not known holds where a rule refuses, and does not elsewhere.
 func TestHAProxy_conditions(t *testing.T) {
 	for line, want := range map[string]string{ // a condition and what is done
-		"deny if { src 10.0.0.0/8 192.0.2.7 }":   `'client.ip in {10.0.0.0/8 192.0.2.7}' deny=403`,
-		"deny unless { path_beg /a }":            `'not (split(target, "?")[0] starts_with "/a")' deny=403`,
-		"deny if { path_beg /a } or { path /b }": `'path starts_with "/a" or path == "/b"' deny=403`,
-		"deny if two { method PUT }": `'(path == "/x" or path ends_with "y")` +
-			` and method == "PUT"' deny=403`,
-		"deny if { nbsrv(b) lt 1 } { method PUT }":   `'method == "PUT"' deny=403`,
-		"deny if !{ nbsrv(b) lt 1 }":                 `deny=403`,
-		"deny if { hdr(X) a b }":                     `'split(header.x, ",").trim() in {"a" "b"}' deny=403`,
-		"deny if { hdr(X) -m sub a }":                `'header.x contains "a"' deny=403`,
-		"deny if { hdr(host) -i A.test }":            `'host == "a.test"' deny=403`,
-		"deny unless { hdr(host) -i A.test }":        `'not (lower(header.host ?? host) == "a.test")' deny=403`,
-		`deny if { path_reg "\.php$" }`:              `'path ~ "\.php$"' deny=403`,
-		"deny if { path_dir img }":                   `'path ~ "(^|/)img(/|$)"' deny=403`,
-		"deny if { cook(a) 1 } { dst_port 80 }":      `'cookie.a == "1" and server.port == 80' deny=403`,
-		"tarpit if METH_POST":                        `'method == "POST"' tarpit="3s" deny=500`,
-		"reject if { ssl_fc_sni a.test }":            `'tls.sni == "a.test"' drop=true`,
-		"auth if { path_beg /a } !{ http_auth(u) }":  `'path starts_with "/a"' filters=["users-u"]`,
+		"deny if { src 10.0.0.0/8 192.0.2.7 }": `'client.ip in {10.0.0.0/8 192.0.2.7}' deny=403`,
+		"deny unless { path_beg /a }":          `'not (split(target, "?")[0] starts_with "/a")' deny=403`,
+		"deny if { path_beg /a } or { path /b }": `'path starts_with "/a" or ` + rawPath +
+			` starts_with "/a" or path == "/b"' deny=403`,
+		"deny if two { method PUT }": `'(path == "/x" or path ends_with "y" or ` + rawPath +
+			` ends_with "y") and method == "PUT"' deny=403`,
+		"deny if { nbsrv(b) lt 1 } { method PUT }": `'method == "PUT"' deny=403`,
+		"deny if !{ nbsrv(b) lt 1 }":               `deny=403`,
+		"deny if { hdr(X) a b }":                   `'split(header.x, ",").trim() in {"a" "b"}' deny=403`,
+		"deny if { hdr(X) -m sub a }":              `'header.x contains "a"' deny=403`,
+		"deny if { hdr(host) -i A.test }":          `'host == "a.test"' deny=403`,
+		"deny unless { hdr(host) -i A.test }":      `'not (lower(header.host ?? host) == "a.test")' deny=403`,
+		`deny if { path_reg "\.php$" }`:            `'path ~ "\.php$" or ` + rawPath + ` ~ "\.php$"' deny=403`,
+		"deny if { path_dir img }": `'path ~ "(^|/)img(/|$)" or ` + rawPath +
+			` ~ "(^|/)img(/|$)"' deny=403`,
+		"deny if { cook(a) 1 } { dst_port 80 }": `'cookie.a == "1" and server.port == 80' deny=403`,
+		"tarpit if METH_POST":                   `'method == "POST"' tarpit="3s" deny=500`,
+		"reject if { ssl_fc_sni a.test }":       `'tls.sni == "a.test"' drop=true`,
+		"auth if { path_beg /a } !{ http_auth(u) }": `'path starts_with "/a" or ` + rawPath +
+			` starts_with "/a"' filters=["users-u"]`,
 		"auth unless { http_auth(gone) }":            `deny=true`,
 		"return status 200 string hi if { path /a }": `'path == "/a"' respond={ status = 200, body = "hi" }`,
 		"return status 200 if { nbsrv(b) lt 1 }":     ``,

@@ -160,7 +160,7 @@ func (f *askedFront) compare(t *testing.T, total *tally) {
 	there, here := clientOf(t, f.theirs), clientOf(t, f.ours)
 	wrong := false
 	for _, path := range []string{"/", "/a", "/a/x", "/ax", "/A/x", "/b.php", "/a/b.PHP", "/%61/x", "/c/img/x", "/img",
-		"/c/", "/x%2ephp"} {
+		"/c/", "/x%2ephp", "/a/..", "/a/../b", "/c/./img/.."} {
 		for range 4 {
 			r := &request{method: f.one("GET", "GET", "POST", "PUT", "HEAD"), header: http.Header{},
 				path: path + f.one("", "", "?q=1", "?q=2", "?q=2&q=1"),

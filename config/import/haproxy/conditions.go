@@ -23,6 +23,8 @@ type condition struct {
 	sure  string // likewise, and nowhere else; "": as holds
 	loose bool   // edge has none such
 
+	either bool // sure may hold where holds does not: paths with dot segments
+
 	// Of one that is unknown.
 	users   string   // the list whose users are let in
 	counter []string // it compares a number of what was counted: its words
@@ -84,6 +86,9 @@ func (c *condition) write(s sense, up bool) (text string, kind conditionKind) {
 		}
 		if c.sure != "" && (s == exact || s == refusal && !up) {
 			return c.sure, leaf
+		}
+		if c.either && s == refusal {
+			return c.holds + " or " + c.sure, or
 		}
 		return c.holds, leaf
 	case not:

@@ -409,6 +409,7 @@ func (s sample) like(value, match string, fold bool) *condition {
 	}
 	if s.sure != "" {
 		c.sure = write(s.sure, value)
+		c.either = s.holds != "host" && c.sure != "" && match != "str" && match != ""
 	}
 	if s.holds == "host" && match != "beg" { // HAProxy looks at the port too
 		switch {
