@@ -174,12 +174,21 @@ func TestNginx_filters(t *testing.T) {
 
 // Tests of if that routes do not ask by their own keys are conditions in the language.
 func TestNginx_tests(t *testing.T) {
+	const (
+		argA    = `query ~ "(?i)(?:^|&)a=([^&]*)"`
+		cookieA = `join(header.cookie, ";") ~ "(?i)(?:^|;) *a *= *([^;]*)"`
+	)
 	for test, want := range map[string]string{
 		`$remote_addr = 10.0.0.1`:          `client.ip == 10.0.0.1`,
 		`$remote_addr != 10.0.0.1`:         `not (client.ip == 10.0.0.1)`,
 		`$remote_addr ~ "^10\."`:           `text(client.ip) ~ "^10\."`,
-		`$cookie_a`:                        `any(cookie.a not in {"" "0"})`,
-		`$cookie_a != b`:                   `not (all(cookie.a == "b"))`,
+		`$cookie_a`:                        cookieA + ` and match.1 not in {"" "0"}`,
+		`$cookie_a != b`:                   `not (` + cookieA + ` and match.1 == "b")`,
+		`$arg_a`:                           argA + ` and match.1 not in {"" "0"}`,
+		`$arg_a = 1`:                       argA + ` and match.1 == "1"`,
+		`$arg_a = ""`:                      `not (` + argA + ` and match.1 != "")`,
+		`$arg_a != ""`:                     argA + ` and match.1 != ""`,
+		`$arg_a !~* x.`:                    `not (` + argA + ` and match.1 ~ "(?i)x.")`,
 		`$http_x !~* "^S?$"`:               `not (join(header.x, ", ") ~ "(?i)^S?$")`,
 		`$request_uri ~ "\.\."`:            `target ~ "\.\."`,
 		`$ssl_client_verify != SUCCESS`:    `not (cert.verified)`,

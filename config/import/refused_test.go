@@ -347,7 +347,7 @@ func (s *refusing) requests() (list []*request) {
 		"/c/dx", "/c/yx/z", "/c/d/%5Cx", "/c/%2525x", "/a/./b/../x", "/%2Egit", "/c/d%5Cb//x"} {
 		for range 2 {
 			r := &request{method: s.one("GET", "GET", "POST", "PUT", "HEAD"), host: s.host(), header: http.Header{}}
-			r.path = path + s.one("", "", "?q=1", "?q=2")
+			r.path = path + s.one("", "", "?q=1", "?q=2", "?Q=1", "?q=2&q=1", "?q=%31")
 			if key := s.one("", "", "s", "t"); key != "" {
 				r.header.Set("X-Key", key)
 			}
@@ -359,7 +359,7 @@ func (s *refusing) requests() (list []*request) {
 			}
 			r.from = s.one("", "", "127.0.0.2", "127.0.1.1")
 			if s.rand.IntN(4) == 0 {
-				r.header.Set("Cookie", "c=1")
+				r.header.Set("Cookie", s.one("c=1", "C=1"))
 			}
 			list = append(list, r)
 		}

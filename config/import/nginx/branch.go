@@ -14,18 +14,14 @@ type condition struct {
 	negative bool // the answer is for requests for which it does not hold
 	methods  []string
 	header   []plan.Field
-	query    []plan.Field
 	when     string // in the language
 	answer   *route
 }
 
-// fields returns the tests of fields and parameters.
+// fields returns the tests of fields.
 func (c *condition) fields() (list []test) {
 	for _, f := range c.header {
-		list = append(list, test{false, f})
-	}
-	for _, f := range c.query {
-		list = append(list, test{true, f})
+		list = append(list, test{f})
 	}
 	return list
 }
@@ -167,8 +163,6 @@ func conditionOf(text string) (c *condition, why string) {
 	switch {
 	case strings.HasPrefix(name, "http_"):
 		c.header = []plan.Field{{Name: fieldName(name[5:]), Value: value}}
-	case strings.HasPrefix(name, "arg_"):
-		c.query = []plan.Field{{Name: name[4:], Value: value}}
 	default:
 		return nil, "edge does not test $" + name
 	}

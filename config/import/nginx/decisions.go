@@ -26,7 +26,7 @@ func (r *route) decisions() (routes []*route) {
 	for _, c := range r.tests {
 		text := c.text()
 		a := c.answer.on(r.path)
-		a.tests, a.methods, a.header, a.query, a.when = nil, nil, nil, nil, with(text)
+		a.tests, a.methods, a.header, a.when = nil, nil, nil, with(text)
 		routes = append(routes, a)
 		before = append(before, negated(text))
 	}
@@ -54,9 +54,6 @@ func (c *condition) text() string {
 	}
 	for _, t := range c.fields() {
 		subject := "join(header." + strings.ToLower(t.Name) + `, ", ")`
-		if t.query {
-			subject = "query." + t.Name
-		}
 		switch expr, found := strings.CutPrefix(t.Value, "~"); {
 		case found:
 			parts = append(parts, subject+` ~ "`+expr+`"`)
@@ -107,7 +104,10 @@ func inLanguage(s *server, at *scope, text string) *condition {
 	}
 	c := &condition{negative: strings.HasPrefix(operator, "!")}
 	operator = strings.TrimPrefix(operator, "!")
-	subject, first := subjectOf(name)
+	if of := partOf(name); of != "" {
+		return c.asksPart(of, operator, value)
+	}
+	subject := subjectOf(name)
 	if name == "remote_addr" && otherAddresses(s, at) != "" {
 		return nil
 	}
@@ -128,10 +128,7 @@ func inLanguage(s *server, at *scope, text string) *condition {
 		}
 		return c
 	case operator == "": // neither empty nor 0
-		c.when = subject + ` not in {"" "0"}`
-		if first {
-			c.when = "any(" + subject + ` not in {"" "0"})`
-		}
+		c.when = subject + notEmpty
 		return c
 	case operator == "=":
 		c.when = subject + ` == "` + value + `"`
@@ -144,25 +141,55 @@ func inLanguage(s *server, at *scope, text string) *condition {
 		}
 		c.when = subject + ` ~ "` + value + `"`
 	}
-	if first && c.negative { // nginx looks at the first one of that name, which may be another one
-		c.when = "all(" + c.when + ")"
-	}
 	return c
 }
 
-// subjectOf returns the variable of the language for one of nginx, which is a text; "": there is none. first says that
-// there may be several values, of which nginx looks at the first one.
-func subjectOf(name string) (subject string, first bool) {
-	sent := sentName.Regexp().FindStringSubmatch(name)
-	switch {
-	case sent != nil && sent[1] == "http":
-		return "join(" + sentValue("http", sent[2]) + `, ", ")`, false
-	case sent != nil:
-		return sentValue(sent[1], sent[2]), true
+// notEmpty is what a test without an operator asks of a text.
+const notEmpty = ` not in {"" "0"}`
+
+// partOf returns the condition that a request has the argument or the cookie of a variable, whose value is match.1
+// then: the first one of that name in any case, as it came. "": it is another variable.
+func partOf(name string) string {
+	switch sent := sentName.Regexp().FindStringSubmatch(name); {
+	case sent == nil || sent[1] == "http":
+		return ""
+	case sent[1] == "arg":
+		return `query ~ "(?i)(?:^|&)` + sent[2] + `=([^&]*)"`
+	default:
+		return `join(header.cookie, ";") ~ "(?i)(?:^|;) *` + sent[2] + ` *= *([^;]*)"`
+	}
+}
+
+// asksPart has c ask for an argument or a cookie, which is there if the condition of holds; nil: edge does not know it.
+func (c *condition) asksPart(of, operator, value string) *condition {
+	last := notEmpty
+	switch operator {
+	case "":
+	case "=":
+		if last = ` == "` + value + `"`; value == "" { // or it is missing
+			c.negative, last = !c.negative, ` != ""`
+		}
+	default:
+		if operator == "~*" {
+			value = "(?i)" + value
+		}
+		if re, err := regexp.Compile(value); err != nil || re.MatchString("") {
+			return nil
+		}
+		last = ` ~ "` + value + `"`
+	}
+	c.when = of + " and match.1" + last
+	return c
+}
+
+// subjectOf returns the variable of the language for one of nginx, which is a text; "": there is none.
+func subjectOf(name string) string {
+	if sent := sentName.Regexp().FindStringSubmatch(name); sent != nil && sent[1] == "http" {
+		return "join(" + sentValue("http", sent[2]) + `, ", ")`
 	}
 	return map[string]string{
 		"remote_addr": "text(client.ip)", "request_method": "method", "host": "host", "request_uri": "target",
 		"args": "query", "query_string": "query", "content_type": "header.content-type",
 		"ssl_client_verify": "cert.verified", "ssl_server_name": "tls.sni", "ssl_protocol": "tls.version",
-	}[name], false
+	}[name]
 }

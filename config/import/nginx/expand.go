@@ -31,11 +31,8 @@ type expander struct {
 	classes [][]string // methods about which all tests say the same; the last one, nil, is of all others
 }
 
-// test is a test of a field or a parameter.
-type test struct {
-	query bool
-	plan.Field
-}
+// test is a test of a field.
+type test struct{ plan.Field }
 
 // routesOf returns the routes that r comes to with the tests in front of its own answer.
 func routesOf(im *plan.Plan, r *route) (routes []*route) {
@@ -132,8 +129,8 @@ func (e *expander) possible(set uint) bool {
 	return true
 }
 
-// near reports whether two tests look at the same field or parameter.
-func (t test) near(o test) bool { return t.query == o.query && strings.EqualFold(t.Name, o.Name) }
+// near reports whether two tests look at the same field.
+func (t test) near(o test) bool { return strings.EqualFold(t.Name, o.Name) }
 
 // takes reports whether a test holds for a value.
 func (t test) takes(value string) bool {
@@ -200,14 +197,10 @@ func (e *expander) holds(t test, set uint) (holds, known bool) {
 // write returns the route for a set and a class.
 func (e *expander) write(answer *route, set uint, methods []string) *route {
 	r := answer.on(e.route.path)
-	r.tests, r.methods, r.header, r.query = nil, methods, nil, nil
+	r.tests, r.methods, r.header = nil, methods, nil
 	r.when = e.route.when
 	for i, t := range e.tests {
-		switch {
-		case set&(1<<i) == 0:
-		case t.query:
-			r.query = append(r.query, t.Field)
-		default:
+		if set&(1<<i) != 0 {
 			r.header = append(r.header, t.Field)
 		}
 	}

@@ -13,7 +13,6 @@ type route struct {
 	path     string // as edge has it: "/api/*", "/x", "=/x/"
 	methods  []string
 	header   []plan.Field
-	query    []plan.Field
 	when     string
 	before   []*location // with expressions, that take some of its requests
 	unless   []string    // conditions of requests that routes with the same path take
@@ -119,7 +118,7 @@ func (im *importer) beforeLocations(s *server, parts []*route) (kept []*route) {
 func distinct(routes []*route) (list []*route) {
 	seen := map[string]bool{}
 	for _, r := range routes {
-		id := fmt.Sprint(r.path, r.methods, r.header, r.query, r.when)
+		id := fmt.Sprint(r.path, r.methods, r.header, r.when)
 		if !seen[id] {
 			seen[id] = true
 			list = append(list, r)
@@ -226,9 +225,6 @@ func (s *server) write(im *importer, c combination, hosts []string, routes []*ro
 		}
 		if len(r.header) > 0 {
 			b.Set("header", conditionTable(r.header), none)
-		}
-		if len(r.query) > 0 {
-			b.Set("query", conditionTable(r.query), none)
 		}
 		if r.when != "" {
 			b.Set("when", plan.Literal(r.when), none)
