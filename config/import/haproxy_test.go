@@ -85,8 +85,12 @@ func TestHAProxy_defaultServer(t *testing.T) {
 	wantAll(t, "send-proxy", p, []string{"not carried: default-server … send-proxy"})
 }
 
-// rawPath is the path as it came: one with dot segments is another one in normal form.
-const rawPath = `split(target, "?")[0]`
+// rawPath is the path as it came: one with dot segments is another one in normal form. With paramA match.1 is the
+// parameter a as it came.
+const (
+	rawPath = `split(target, "?")[0]`
+	paramA  = `query ~ "(?:^|[&;])a=([^&;]*)"`
+)
 
 // Conditions, as rules have them. What is not known holds where a rule refuses, and does not elsewhere.
 func TestHAProxy_conditions(t *testing.T) {
@@ -104,11 +108,17 @@ func TestHAProxy_conditions(t *testing.T) {
 		"deny if { hdr(host) -i A.test }":          `'host == "a.test"' deny=403`,
 		"deny unless { hdr(host) -i A.test }":      `'not (lower(header.host ?? host) == "a.test")' deny=403`,
 		`deny if { path_reg "\.php$" }`:            `'path ~ "\.php$" or ` + rawPath + ` ~ "\.php$"' deny=403`,
+		"deny if { path,field(2,/) b }": `'split(path, "/")[1] == "b" or split(` + rawPath +
+			`, "/")[1] == "b"' deny=403`,
 		"deny if { path_dir img }": `'path ~ "(^|/)img(/|$)" or ` + rawPath +
 			` ~ "(^|/)img(/|$)"' deny=403`,
 		"deny if { cook(a) 1 } { dst_port 80 }": `'cookie.a == "1" and server.port == 80' deny=403`,
-		"tarpit if METH_POST":                   `'method == "POST"' tarpit="3s" deny=500`,
-		"reject if { ssl_fc_sni a.test }":       `'tls.sni == "a.test"' drop=true`,
+		"deny unless { url_param(a) 1 2 }":      `'not (` + paramA + ` and match.1 in {"1" "2"})' deny=403`,
+		"deny if { url_param(a) -m found }":     `'` + paramA + ` and has(match.1)' deny=403`,
+		"deny if { url_param(a) -m sub x y }": `'` + paramA + ` and match.1 contains "x" or ` + paramA +
+			` and match.1 contains "y"' deny=403`,
+		"tarpit if METH_POST":             `'method == "POST"' tarpit="3s" deny=500`,
+		"reject if { ssl_fc_sni a.test }": `'tls.sni == "a.test"' drop=true`,
 		"auth if { path_beg /a } !{ http_auth(u) }": `'path starts_with "/a" or ` + rawPath +
 			` starts_with "/a"' filters=["users-u"]`,
 		"auth unless { http_auth(gone) }":            `deny=true`,

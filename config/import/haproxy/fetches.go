@@ -23,10 +23,11 @@ type sample struct {
 	holds  string // in the language
 	sure   string // where a condition has to hold in no more cases than there; "": as holds
 	number bool
-	flag   bool // it is true or false by itself
-	list   bool // its values are also separated by commas
-	fold   bool // it is in lower case already
-	loose  bool // more is the same here than there
+	flag   bool   // it is true or false by itself
+	list   bool   // its values are also separated by commas
+	fold   bool   // it is in lower case already
+	loose  bool   // more is the same here than there
+	param  string // the parameter that it is
 }
 
 var fetchName = plan.Expr(`^([a-z0-9_.]+)(?:\(([^()]*)\))?$`)
@@ -112,7 +113,7 @@ func (f *front) fetch(name, argument string) (s sample, ok bool) {
 	case "hdr_val":
 		return sample{holds: "int(header." + lower + ")", number: true}, named
 	case "url_param", "urlp":
-		return sample{holds: "query." + argument}, named
+		return sample{holds: "query." + argument, param: argument}, named
 	case "cook", "cookie":
 		return sample{holds: "cookie." + argument}, named
 	case "ssl_fc":
@@ -223,6 +224,23 @@ flags:
 		}
 		values = append(slices.Clone(values), more...)
 	}
+	if s.param == "" {
+		return s.compare(values, match, fold)
+	}
+	// HAProxy takes the first one, as it came; a ; separates parameters, too.
+	s.holds = strings.Replace(s.holds, "query."+s.param, "match.1", 1)
+	c := s.compare(values, match, fold)
+	for _, k := range append(c.kids, c) {
+		if k.kind == leaf {
+			k.holds = `query ~ "(?:^|[&;])` + s.param + `=([^&;]*)" and ` + k.holds
+		}
+	}
+	return c
+}
+
+// compare returns the condition that s is one of values, or like one.
+func (s sample) compare(values []string, match string, fold bool) *condition {
+	none := &condition{kind: unknown}
 	switch {
 	case len(values) > valuesMax:
 		return none
@@ -351,6 +369,7 @@ func (s sample) oneOf(values []string, fold bool) *condition {
 			return c.caseOfHost(values)
 		}
 		c.sure = list(s.sure)
+		c.either = s.holds != "path" && s.holds != "host" // a segment, or the like
 	}
 	return c
 }
