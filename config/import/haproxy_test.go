@@ -114,9 +114,9 @@ func TestHAProxy_conditions(t *testing.T) {
 			` ~ "(^|/)img(/|$)"' deny=403`,
 		"deny if { cook(a) 1 } { dst_port 80 }": `'cookie.a == "1" and server.port == 80' deny=403`,
 		"deny unless { url_param(a) 1 2 }":      `'not (` + paramA + ` and match.1 in {"1" "2"})' deny=403`,
-		"deny if { url_param(a) -m found }":     `'` + paramA + ` and has(match.1)' deny=403`,
-		"deny if { url_param(a) -m sub x y }": `'` + paramA + ` and match.1 contains "x" or ` + paramA +
-			` and match.1 contains "y"' deny=403`,
+		"deny if { url_param(a) -m found }":     `'has(query.a) or ` + paramA + ` and has(match.1)' deny=403`,
+		"deny if { url_param(a) -m sub x y }": `'query.a contains "x" or ` + paramA +
+			` and match.1 contains "x" or query.a contains "y" or ` + paramA + ` and match.1 contains "y"' deny=403`,
 		"tarpit if METH_POST":             `'method == "POST"' tarpit="3s" deny=500`,
 		"reject if { ssl_fc_sni a.test }": `'tls.sni == "a.test"' drop=true`,
 		"auth if { path_beg /a } !{ http_auth(u) }": `'path starts_with "/a" or ` + rawPath +

@@ -227,12 +227,15 @@ flags:
 	if s.param == "" {
 		return s.compare(values, match, fold)
 	}
-	// HAProxy takes the first one, as it came; a ; separates parameters, too.
-	s.holds = strings.Replace(s.holds, "query."+s.param, "match.1", 1)
+	// HAProxy looks at each of that name, as it came; a ; separates parameters, too. The first one is sure to be so.
 	c := s.compare(values, match, fold)
-	for _, k := range append(c.kids, c) {
+	s.holds = strings.Replace(s.holds, "query."+s.param, "match.1", 1)
+	first := s.compare(values, match, fold)
+	firsts := append(first.kids, first)
+	for i, k := range append(c.kids, c) {
 		if k.kind == leaf {
-			k.holds = `query ~ "(?:^|[&;])` + s.param + `=([^&;]*)" and ` + k.holds
+			k.sure = `query ~ "(?:^|[&;])` + s.param + `=([^&;]*)" and ` + firsts[i].holds
+			k.either = true
 		}
 	}
 	return c
