@@ -1,6 +1,11 @@
 package balance
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+var errNoPicker = errors.New("its New has made no picker")
 
 // Guarded returns m as one that may be wrong: what panics, and a pick of a backend that must not be picked, is told to
 // failed, on the goroutine that it happens on, and picks none. It is for methods of other packages. A pick costs some
@@ -10,7 +15,9 @@ func Guarded(m *Method, failed func(p any)) *Method {
 		p := &guarded{failed: failed}
 		func() {
 			defer rescue(failed)
-			p.picker = m.New(reactor, reactors)
+			if p.picker = m.New(reactor, reactors); p.picker == nil {
+				failed(errNoPicker)
+			}
 		}()
 		return p
 	}}

@@ -56,3 +56,12 @@ func BenchmarkGuarded_roundRobin(b *testing.B) {
 		})
 	}
 }
+
+// A method that makes no picker says so: it picks none.
+func TestGuarded_noPicker(t *testing.T) {
+	var told []any
+	m := Guarded(&Method{New: func(int, int) Picker { return nil }}, func(p any) { told = append(told, p) })
+	if i := m.New(0, 1).Pick(nil, nil, nil); i != -1 || len(told) != 1 {
+		t.Errorf("it has picked %d, told %v", i, told)
+	}
+}
