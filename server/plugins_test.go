@@ -40,7 +40,7 @@ func newGreeter(c *greetConfig, b *plugin.Build) (proxy.Destination, error) {
 	case "make":
 		return nil, errors.New("it does not want to")
 	case "panic":
-		panic("it must not")
+		panic(errors.New("it must not"))
 	case "nothing":
 		return nil, nil
 	}
@@ -52,7 +52,7 @@ func newGreeter(c *greetConfig, b *plugin.Build) (proxy.Destination, error) {
 func (g *greeter) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
 	switch g.Fail {
 	case "open":
-		panic("it cannot greet")
+		panic(errors.New("it cannot greet"))
 	case "stream":
 		return nil, errors.New("there is nobody")
 	case "neither":
@@ -185,7 +185,7 @@ func newRecorder(c *recordConfig, _ *plugin.Build) (io.Writer, error) {
 func (r *recorder) Write(p []byte) (int, error) {
 	switch r.Fail {
 	case "panic":
-		panic("it must not")
+		panic(errors.New("it must not"))
 	case "error":
 		return 0, errors.New("it is full")
 	}
@@ -200,7 +200,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 func (r *recorder) Close() error {
 	close(r.closed)
 	if r.Fail == "close" {
-		panic("it does not end")
+		panic(errors.New("it does not end"))
 	}
 	return nil
 }
@@ -329,7 +329,7 @@ func newPrefer(c *preferConfig, b *plugin.Build) (*balance.Method, error) {
 	counter := b.Counter("picked")
 	return &balance.Method{New: func(int, int) balance.Picker {
 		if c.Fail == "new" {
-			panic("there is none")
+			panic(errors.New("there is none"))
 		}
 		return preferring{c, counter}
 	}}, nil
@@ -337,7 +337,7 @@ func newPrefer(c *preferConfig, b *plugin.Build) (*balance.Method, error) {
 
 func (p preferring) Pick(v *balance.View, _ *balance.Local, q *balance.Request) int {
 	if p.Fail == "pick" {
-		panic("it must not")
+		panic(errors.New("it must not"))
 	}
 	for i := range v.Len() {
 		if i = (i + p.Place) % v.Len(); v.Open(i) && !q.Tried.Has(i) {
@@ -427,7 +427,7 @@ func newDoor(c *doorConfig, _ *plugin.Build) (*connfilter.Filter, error) {
 		Accept: func(conn connfilter.Conn) bool {
 			met <- conn
 			if c.Refuse == "panic" {
-				panic("it must not")
+				panic(errors.New("it must not"))
 			}
 			return c.Refuse != "all"
 		},
@@ -537,7 +537,7 @@ func newList(c *listConfig, b *plugin.Build) (discovery.Source, error) {
 func (s *listSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	listRuns <- s.runs.Add(1)
 	if s.Fail == "panic" {
-		panic("it must not")
+		panic(errors.New("it must not"))
 	}
 	var list []backend.Spec
 	for _, address := range s.Addresses {

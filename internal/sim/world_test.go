@@ -481,7 +481,7 @@ func TestRun_printsTheSeed(t *testing.T) {
 	t.Setenv(envTimes, "")
 	t.Setenv(envFirst, "")
 	rec := &recorder{quiet: quiet{TB: t}}
-	Run(rec, 10, func(t testing.TB, w *World) {
+	Run(rec, 100, func(t testing.TB, w *World) {
 		if w.Seed() == 2 {
 			t.Error("no")
 		}
