@@ -115,7 +115,7 @@ type Template struct {
 	text   string
 	parts  []templatePart
 	match  bool
-	single TextFunc // of one text and nothing else, which may have several values; nil: it is something else
+	single TextFunc // of one text and nothing else, several values joined; nil: it is something else
 }
 
 // templatePart is a text as it is, or what appends a value.
@@ -168,38 +168,10 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end], secret: n.secret})
 		}
 	}
-	if len(root.args) == 1 && root.args[0].op != opText {
-		t.single = c.single(root.args[0])
+	if len(root.args) == 1 && root.args[0].kind == Text && root.args[0].op != opText {
+		t.single = c.scalar(root.args[0])
 	}
 	return t, nil
-}
-
-// single compiles an expression that is all that a template has; nil where it is no text.
-func (c *compiler) single(n *node) TextFunc {
-	switch {
-	case n.kind != Text:
-		return nil
-	case !n.many:
-		return c.scalar(n)
-	}
-	list := c.texts(n)
-	return func(x *X) []byte {
-		s := x.State
-		all := list(x, s.list)
-		mark := len(s.list)
-		s.list, all = all[:mark], all[mark:]
-		if len(all) == 1 {
-			return all[0]
-		}
-		text := s.Room()
-		for i, one := range all {
-			if i > 0 {
-				text = append(text, comma...)
-			}
-			text = append(text, one...)
-		}
-		return s.Keep(text)
-	}
 }
 
 func (s *Scope) checkedTemplate(text string, in Phases, begins func(name string) bool) (*node, bool, *Error) {
