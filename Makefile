@@ -293,6 +293,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 	part simulations $$make sim SIM_FIRST=$$seed; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
+	part guards env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -v -run '^TestGuards$$' ./filter/rules; \
 	part failures env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'backendsFail|retryStorm|madeUpNames|ALargeOne' ./cmd/edge; \
 	part upgrades env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'Upgrade' ./cmd/edge; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \

@@ -115,6 +115,7 @@ type Template struct {
 	text   string
 	parts  []templatePart
 	match  bool
+	path   bool     // it names the path
 	single TextFunc // of one text and nothing else, several values joined; nil: it is something else
 }
 
@@ -159,7 +160,7 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 	if err := s.admit(root); err != nil {
 		return nil, err
 	}
-	t := &Template{text: text, match: match}
+	t := &Template{text: text, match: match, path: root.namesPath()}
 	c := compiler{scope: s, capture: match}
 	for _, n := range root.args {
 		if n.op == opText {
@@ -292,6 +293,9 @@ func (t *Template) AppendPart(dst []byte, x *X, i int) []byte {
 
 // NamesMatch reports whether t names match.N: then the condition of its rule is a Capturing one.
 func (t *Template) NamesMatch() bool { return t.match }
+
+// NamesPath reports whether t has X.Path in it, or a part of it: see Condition.NamesPath.
+func (t *Template) NamesPath() bool { return t.path }
 
 // Constant returns the text of t, where there is no value in it.
 func (t *Template) Constant() (string, bool) {

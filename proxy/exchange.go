@@ -121,14 +121,15 @@ type progress struct {
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
-	hostSet   bool // a filter has set the Host that is sent on
-	forwards  bool // the request was made one that is sent on: see Forwarder
-	retrying  bool // it is counted as a retry that is under way
-	matched   bool // routeMatch has the groups of Route.When
-	ours      bool // the answer is the proxy's own
-	bodyBound bool // by LimitBody
-	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
-	unlogged  bool // no access log gets its record
+	hostSet   bool  // a filter has set the Host that is sent on
+	forwards  bool  // the request was made one that is sent on: see Forwarder
+	retrying  bool  // it is counted as a retry that is under way
+	matched   bool  // routeMatch has the groups of Route.When
+	variants  uint8 // how many readings of the path the texts of SetTemplate have, beside the first
+	ours      bool  // the answer is the proxy's own
+	bodyBound bool  // by LimitBody
+	tunnel    bool  // the answer made a tunnel of the exchange: see openTunnel
+	unlogged  bool  // no access log gets its record
 }
 
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.

@@ -35,32 +35,49 @@ func Holds(c *lang.Condition) func(x *Exchange) bool {
 	return func(x *Exchange) bool { return Ask(x, View(x), c) }
 }
 
-// Ask evaluates c for v, the View of x. Some origins read a path in another way than routes do: two slashes as one, or
-// "%2F" as a slash. Where c holds for one of the readings alone, a client could step around it, so that the request is
-// refused when it would be sent on, as it is where the readings lead to different routes. With Listener.Paths = raw
-// there is one reading alone, that of the bytes as they came: c is as good as what the origin makes of these.
+// Ask evaluates c for v, the View of x. Some servers read a path in another way than routes do: two slashes as one, or
+// "%2F" as a slash. Where c holds for some of the readings alone, a client could step around it, so that the request is
+// refused when it would be sent on, as it is where the readings lead to different routes: see route.Readings. With
+// Listener.Paths = raw there is one reading alone, that of the bytes as they came: c is as good as the origin's reading
+// of them.
 func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
-	if !c.NamesPath() || x.refusal != nil || x.step >= stepForward {
+	if !c.NamesPath() && x.variants == 0 || x.refusal != nil || x.step >= stepForward {
 		return c.Holds(v)
 	}
-	target := x.routed
+	holding := 0
+	n := EachReading(x, v, func() {
+		if c.Holds(v) {
+			holding++
+		}
+	})
+	if holding > 0 && holding < n {
+		x.refusal = AmbiguousPath
+	}
+	return c.Holds(v) // once more: its groups are those of c
+}
+
+// EachReading calls f for each reading of the path that routing sees or saw: see route.Readings. v, the View of x, has
+// that reading meanwhile, and the texts of SetTemplate are those of that reading. It returns how many there are; 0, and
+// f is not called: all servers read the path alike.
+func EachReading(x *Exchange, v *lang.X, f func()) int {
+	e, target, usual := evaluationOf(x), x.routed, v.Path
 	if x.route == nil {
 		target = x.Request.Target
 	}
-	e := evaluationOf(x)
-	other, differs := route.AppendLenient(e.text[:0], x.Request.Bytes(target), x.listener.reading())
-	if e.text = other[:0]; !differs {
-		return c.Holds(v)
+	n := e.readings.Of(x.Request.Bytes(target), x.listener.reading())
+	all := n
+	if x.variants > 0 { // a rewrite may have come after them
+		all = max(n, int(x.variants)+1)
 	}
-	usual := v.Path
-	v.Path = other
-	second := c.Holds(v)
-	v.Path = usual
-	held := c.Holds(v) // the last one: its groups are those of c
-	if held != second {
-		x.refusal = AmbiguousPath
+	for i := range all {
+		if v.Path = usual; i < n {
+			v.Path = e.readings.At(i)
+		}
+		e.variant = i
+		f()
 	}
-	return held
+	v.Path, e.variant = usual, 0
+	return all
 }
 
 // Refused returns why x is refused when it would be sent on, as Ask says; nil: it is not.
@@ -74,6 +91,9 @@ type evaluation struct {
 	state *lang.State
 	path  []byte // of a request that has no route
 	text  []byte // of a field
+
+	readings route.Readings // of the path of a request
+	variant  int            // the reading that texts of SetTemplate are asked for: see EachReading
 
 	counted Language // that a worker has counted when it gave this back; guarded by idleEvaluations.mu
 
@@ -165,7 +185,17 @@ var routeMatch = NewLocal[matchKept]()
 // Holds evaluates the condition of a route that is looked at: see route.Arrival.
 func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	e := evaluationOf((*Exchange)(x))
-	if !when.Holds(e.look((*Exchange)(x), path)) {
+	v, others := e.look((*Exchange)(x), path), 0
+	for e.variant = int(x.variants); e.variant > 0; e.variant-- {
+		if when.Holds(v) {
+			others++
+		}
+	}
+	held := when.Holds(v)
+	if held && others < int(x.variants) || !held && others > 0 {
+		x.refusal = AmbiguousPath
+	}
+	if !held {
 		return false
 	}
 	// A search may read a path in two ways, and ask twice: the groups are those of the first one.
@@ -207,28 +237,69 @@ type texts struct {
 	user   message.Span
 	claims Claims
 	n      int
-	list   [TextsMax]struct {
-		name string
-		text message.Span
-	}
+	list   [TextsMax]namedText
+}
+
+type namedText struct {
+	name   string
+	text   message.Span
+	others []message.Span // by the readings of the path after the first; nil: the text is the same in all of them
 }
 
 var textsOf = NewLocal[texts]()
 
-// SetText sets the variable local.NAME of x, in place of what it was. value is copied. It reports false where x has
-// TextsMax others already: then nothing is set.
-func SetText(x *Exchange, name string, value []byte) bool {
-	t := textsOf.Of(x)
+// named returns the text that is called name, which may be a new one; nil where there are TextsMax others.
+func (t *texts) named(name string) *namedText {
 	i := 0
 	for i < t.n && t.list[i].name != name {
 		i++
 	}
 	if i == len(t.list) {
-		return false
+		return nil
 	}
 	t.n = max(t.n, i+1)
-	t.list[i].name, t.list[i].text = name, keep(x, value)
-	return true
+	t.list[i].name, t.list[i].others = name, nil
+	return &t.list[i]
+}
+
+// SetText sets the variable local.NAME of x, in place of what it was. value is copied. It reports false where x has
+// TextsMax others already: then nothing is set.
+func SetText(x *Exchange, name string, value []byte) bool {
+	t := textsOf.Of(x).named(name)
+	if t != nil {
+		t.text = keep(x, value)
+	}
+	return t != nil
+}
+
+// SetTemplate is SetText with what text makes of v, the View of x. Where the path can be read in several ways, the text
+// is made of each of them, and Ask holds a condition against all. when is the condition that has just held for v, in
+// whose groups text may look; nil: it had none. It allocates for a path with several readings alone.
+func SetTemplate(x *Exchange, v *lang.X, name string, text *lang.Template, when *lang.Condition) {
+	value := func() message.Span {
+		base := x.Request.Base
+		return keep(x, text.Append(base, v)[len(base):])
+	}
+	first := value() // which may look at the text of that name
+	var all []message.Span
+	if text.NamesPath() || text.NamesMatch() || x.variants > 0 {
+		EachReading(x, v, func() {
+			if when != nil {
+				when.Holds(v)
+			}
+			all = append(all, value())
+		})
+	}
+	t := textsOf.Of(x).named(name)
+	if t == nil {
+		return
+	}
+	if t.text = first; len(all) > 1 {
+		t.others, x.variants = all[1:], max(x.variants, uint8(len(all)-1))
+	}
+	if len(all) > 0 && when != nil {
+		when.Holds(v) // the groups are those of the usual reading again
+	}
 }
 
 // SetUser sets auth.user of x: the user that a filter has made sure of. "" is nobody.
@@ -326,7 +397,11 @@ func (x *subject) Text(name string) []byte {
 	t := textsOf.Of((*Exchange)(x))
 	for i := range t.n {
 		if t.list[i].name == name {
-			return x.Request.Bytes(t.list[i].text)
+			text := t.list[i].text
+			if of := evaluationOf((*Exchange)(x)).variant; of > 0 && of <= len(t.list[i].others) {
+				text = t.list[i].others[of-1]
+			}
+			return x.Request.Bytes(text)
 		}
 	}
 	return nil

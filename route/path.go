@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/edge-proxy/edge/message"
 )
@@ -13,11 +14,8 @@ import (
 //
 //	/a/%2E%2e/%7Eb//c%2fd?q  ─►  /~b//c%2Fd      unreserved characters decoded, dot segments resolved
 //
-// What the RFC tells apart and many an origin does not is looked at a second time, as such an origin would:
-//
-//	/~b/c/d                                      %2F, %5C and "\" are slashes, several slashes are one
-//
-// Where the two readings lead to different routes, or the second one has dot segments left, the request is refused.
+// Servers that tell less apart than the RFC read it in other ways: see Readings. Where these lead to different routes,
+// or dot segments show in one of them alone, the request is refused.
 //
 // RFC 3986 §3.3 gives ";" to applications: some origins take what follows it in a segment for parameters, and look for
 // dot segments and empty ones when they have taken those away. See Parameters.
@@ -96,26 +94,6 @@ func AppendPath(dst, target []byte, how Reading) []byte {
 	return resolvePath(dst, path, 0)
 }
 
-// AppendLenient appends the path of a target as servers read it that take more than "/" for a slash, and several
-// slashes for one. It reports whether that is another path than AppendPath has, and appends nothing where it is not.
-func AppendLenient(dst, target []byte, how Reading) (read []byte, differs bool) {
-	path, plain := pathOf(target)
-	if plain || how.Paths == PathsRaw || len(path) == 0 || path[0] != '/' {
-		return dst, false
-	}
-	options, start := lenient, len(dst)
-	if how.Parameters == ParametersStripped {
-		options |= withoutParameters
-	}
-	dst = AppendPath(dst, target, how)
-	usual := len(dst)
-	dst = resolvePath(dst, path, options)
-	if bytes.Equal(dst[start:usual], dst[usual:]) {
-		return dst[:start], false
-	}
-	return append(dst[:start], dst[usual:]...), true
-}
-
 // NormalPath returns the one spelling that rules have for a path, which begins with a slash: unreserved characters
 // decoded, the other encodings in upper case, dot segments resolved (RFC 3986 §6.2.2).
 func NormalPath(path string) string { return string(resolvePath(nil, []byte(path), 0)) }
@@ -124,7 +102,10 @@ func NormalPath(path string) string { return string(resolvePath(nil, []byte(path
 type reading uint8
 
 const (
-	lenient           reading = 1 << iota // more than "/" is a slash, and several are one
+	encodedSlash      reading = 1 << iota // %2F is a slash, and %3B begins parameters
+	backslash                             // "\" is a slash; with encodedSlash, so is %5C
+	mergedFirst                           // several slashes are one, before dot segments are resolved
+	mergedLast                            // several slashes are one, after dot segments were resolved
 	withoutParameters                     // the rest of a segment from ";" on is left out
 )
 
@@ -132,7 +113,7 @@ const (
 // §6.2.2.
 func resolvePath(dst, path []byte, how reading) []byte {
 	start := len(dst)
-	loose, bare := how&lenient != 0, how&withoutParameters != 0
+	encoded, bare := how&encodedSlash != 0, how&withoutParameters != 0
 	for i := 0; i < len(path); {
 		i++ // the slash, in whatever form it came, was looked at by the round before
 		at := len(dst)
@@ -140,12 +121,12 @@ func resolvePath(dst, path []byte, how reading) []byte {
 		more, parameters := false, false
 		for i < len(path) {
 			c, size := message.DecodePercent(path[i:])
-			if c == '/' && (size == 1 || loose) || loose && c == '\\' {
+			if (c == '/' || c == '\\' && how&backslash != 0) && (size == 1 || encoded) {
 				i += size - 1
 				more = true
 				break
 			}
-			parameters = parameters || bare && c == ';' && (size == 1 || loose)
+			parameters = parameters || bare && c == ';' && (size == 1 || encoded)
 			switch {
 			case parameters:
 			case size == 3 && !unreserved(c):
@@ -159,7 +140,7 @@ func resolvePath(dst, path []byte, how reading) []byte {
 		}
 		segment := dst[at+1:]
 		switch {
-		case loose && len(segment) == 0 && more, string(segment) == ".":
+		case how&mergedFirst != 0 && len(segment) == 0 && more, string(segment) == ".":
 			dst = dst[:at]
 		case string(segment) == "..":
 			dst = dst[:start+max(bytes.LastIndexByte(dst[start:at], '/'), 0)]
@@ -170,26 +151,33 @@ func resolvePath(dst, path []byte, how reading) []byte {
 			dst = append(dst, '/')
 		}
 	}
+	if how&mergedLast != 0 {
+		kept := slices.CompactFunc(dst[start:], func(a, b byte) bool { return a == '/' && b == '/' })
+		dst = dst[:start+len(kept)]
+	}
 	return dst
 }
 
-// twofold reports whether some read the path in another way than the RFC.
-func twofold(path []byte) bool {
+// oddSlashes returns how some servers read path in another way than the RFC; 0: all read it in one way.
+func oddSlashes(path []byte) (how reading) {
 	for i, c := range path {
 		switch c {
 		case '\\':
-			return true
+			how |= backslash
 		case '/':
 			if i > 0 && path[i-1] == '/' {
-				return true
+				how |= mergedFirst
 			}
 		case '%':
-			if d, size := message.DecodePercent(path[i:]); size == 3 && (d == '/' || d == '\\' || d == ';') {
-				return true
+			switch d, size := message.DecodePercent(path[i:]); {
+			case size == 3 && (d == '/' || d == ';'):
+				how |= encodedSlash
+			case size == 3 && d == '\\':
+				how |= encodedSlash | backslash
 			}
 		}
 	}
-	return false
+	return how
 }
 
 // hidesDots reports whether a path whose dot segments are resolved has some for lenient readers: "..%2f", "..\".

@@ -39,15 +39,15 @@ var (
 	ErrParameters = errors.New("the path has parameters")
 )
 
-// Local is what searches keep between them: a buffer for paths, and how far requests are shared among equal rules. The
-// zero value is ready.
+// Local is what searches keep between them: the readings of a path, and how far requests are shared among equal rules.
+// The zero value is ready.
 // Owned by one goroutine.
 type Local struct {
-	path  []byte
-	read  []byte // of path: see Read
-	of    *rules
-	turns []*balance.Turns // by equals.split, for of
-	none  balance.Request
+	readings Readings
+	read     []byte // of readings: see Read
+	of       *rules
+	turns    []*balance.Turns // by equals.split, for of
+	none     balance.Request
 }
 
 // pick returns the place of the rule of e whose turn it is.
@@ -93,17 +93,16 @@ func (r *rules) read(path []byte, h *message.Head, from Arrival, how Reading, l 
 
 // readResolved is read for a path that has to be resolved first.
 func (r *rules) readResolved(path []byte, how reading, h *message.Head, from Arrival, l *Local) (*equals, error) {
-	l.path = resolvePath(l.path[:0], path, how)
-	read := l.path
-	e := r.find(read, h, from)
-	if twofold(read) || twofold(path) {
-		at := len(read)
-		l.path = resolvePath(l.path, path, how|lenient)
-		if hidesDots(read) || r.find(l.path[at:], h, from) != e {
+	l.readings.read(path, how)
+	l.read = l.readings.At(0)
+	e := r.find(l.read, h, from)
+	for i := 1; i < len(l.readings.ends); i++ {
+		if r.find(l.readings.At(i), h, from) != e {
 			return nil, ErrPath
 		}
-		read = l.path[:at]
 	}
-	l.read = read
+	if hidesDots(l.read) {
+		return nil, ErrPath
+	}
 	return e, nil
 }

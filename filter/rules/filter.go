@@ -227,8 +227,7 @@ func (r *rule) store(x *proxy.Exchange, v *lang.X, t *Text) {
 		proxy.SetText(x, t.Name, nil)
 		return
 	}
-	base := x.Request.Base
-	proxy.SetText(x, t.Name, t.Value.Append(base, v)[len(base):])
+	proxy.SetTemplate(x, v, t.Name, t.Value, r.when)
 }
 
 // act does what a rule does with a request that goes on. moved says that its target is another one.
