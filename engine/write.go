@@ -75,8 +75,12 @@ func (c *Conn) Commit(b []byte) {
 // Write queues or sends p, all of it, or returns ErrQueueFull and takes nothing. p is borrowed until return.
 func (c *Conn) Write(p []byte) error {
 	c.mustOwn()
-	if err := c.mayQueue(len(p)); err != nil {
-		return err
+	switch {
+	case c.writeClosed():
+		return ErrClosed
+	case c.queued+len(p) > c.reactor.opts.SendMax:
+		c.reactor.stats.QueueFull++
+		return ErrQueueFull
 	}
 	if len(p) >= largeWrite && c.state == open && c.can&poller.CanWrite != 0 {
 		n := c.send(p)
@@ -119,17 +123,6 @@ func (c *Conn) CloseWrite() {
 
 // writeClosed reports whether nothing more can be queued: c closes, or FIN was asked for.
 func (c *Conn) writeClosed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
-
-func (c *Conn) mayQueue(n int) error {
-	if c.writeClosed() {
-		return ErrClosed
-	}
-	if c.queued+n > c.reactor.opts.SendMax {
-		c.reactor.stats.QueueFull++
-		return ErrQueueFull
-	}
-	return nil
-}
 
 func (c *Conn) noteQueued() {
 	if c.queued > c.reactor.opts.SendLow {

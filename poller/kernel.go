@@ -148,6 +148,9 @@ type Kernel interface {
 
 	// Read reads at most len(p) bytes. 0 bytes without an error is the end.
 	Read(fd FD, p []byte) (int, syscall.Errno)
+	// AckNow sends the acknowledgement that TCP delays, up to 40 ms, so that it can leave with an answer. It is for
+	// bytes after which more are due: a peer with Nagle's algorithm (RFC 9293 §3.7.4) keeps these until then.
+	AckNow(fd FD)
 	// Write writes from p; fewer bytes than len(p) means that the socket is full.
 	Write(fd FD, p []byte) (int, syscall.Errno)
 	// WriteLast is Write for what CloseWrite follows at once when all of p was taken: both leave in one segment, where

@@ -257,6 +257,11 @@ func (k *Epoll) SockError(fd FD) syscall.Errno {
 	return syscall.Errno(v)
 }
 
+// AckNow asks for one acknowledgement. Any even value but 0 leaves delaying on for what comes later.
+func (k *Epoll) AckNow(fd FD) {
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 2) //nolint:errcheck // it comes by itself, later
+}
+
 // LocalAddr is the address of our end; the zero Addr when the kernel does not say.
 func (k *Epoll) LocalAddr(fd FD) Addr {
 	sa, err := unix.Getsockname(int(fd))

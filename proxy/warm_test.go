@@ -36,6 +36,21 @@ func TestProxy_warmExchangeCosts4CallsAndNoAllocation(t *testing.T) {
 	}
 }
 
+// A backend that writes its answer in two pieces may keep the second one until the first is acknowledged (Nagle's
+// algorithm): the proxy acknowledges it at once. An answer that came whole costs no such call.
+func TestProxy_warmAnswerInPiecesIsAcknowledgedAtOnce(t *testing.T) {
+	for _, cut := range []int{0, 20, 140} { // none, in the head, in the body
+		g := warm.New(t, warm.Small, &proxy.Listener{})
+		g.Cut = cut
+		before, trips := g.Loop.Calls(), g.Trips
+		allocs := testutil.Allocs(100, g.Exchange)
+		c, n := g.Loop.Calls().Minus(before), g.Trips-trips
+		if want := min(cut, 1) * n; c.AckNow != want || allocs != 0 {
+			t.Errorf("cut at %d: %d acknowledgements in %d exchanges, %v allocations", cut, c.AckNow, n, allocs)
+		}
+	}
+}
+
 // Conditions, a split, a rewrite, a chain of proxies and a Host of one's own allocate nothing either.
 func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 	on := &proxy.Listener{Forwarded: true, Trusted: &forwarding.Trust{

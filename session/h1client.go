@@ -229,8 +229,12 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	if c.owed > 0 {
 		conn.PauseRead()
 	}
-	if heard && c.receiver != nil && c.answer != answerDone || c.owed > 0 {
+	due := c.receiver != nil && c.answer != answerDone
+	if heard && due || c.owed > 0 {
 		c.await()
+	}
+	if due && !c.tunnel {
+		conn.AckNow()
 	}
 	return used
 }

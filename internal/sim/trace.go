@@ -13,7 +13,7 @@ import (
 type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
 	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
-	Pipe, Splice, SetIntake, Adopt, Duplicate                      int
+	Pipe, Splice, SetIntake, Adopt, Duplicate, AckNow              int
 }
 
 // Minus returns what was called since before.
@@ -27,7 +27,7 @@ func (c Calls) Minus(before Calls) Calls {
 		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close, Reset: c.Reset - before.Reset,
 		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice,
 		SetIntake: c.SetIntake - before.SetIntake, Adopt: c.Adopt - before.Adopt,
-		Duplicate: c.Duplicate - before.Duplicate,
+		Duplicate: c.Duplicate - before.Duplicate, AckNow: c.AckNow - before.AckNow,
 	}
 }
 

@@ -1,6 +1,7 @@
 package warm
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -51,10 +52,12 @@ type Rig struct {
 	Trips int    // exchanges so far
 	First string // what the client got first
 	Proxy *proxy.Proxy
+	Cut   int // bytes of the answer that the origin writes apart, before the rest; 0: it writes all at once
 
 	reactor  *engine.Reactor
 	down, up poller.FD
 	request  []byte
+	rest     []byte // of the answer
 }
 
 // New makes a Rig whose client sends request again and again, through a route with these filters.
@@ -130,7 +133,13 @@ func (g *Rig) pump() {
 	if g.up != 0 {
 		if up := g.Loop.Sock(g.up); len(up.Sent) > 0 {
 			up.Sent = up.Sent[:0]
-			g.Loop.Inject(g.up, answer)
+			g.Loop.Inject(g.up, answer[:cmp.Or(g.Cut, len(answer))])
+			g.rest = answer[cmp.Or(g.Cut, len(answer)):]
+			return
+		}
+		if len(g.rest) > 0 {
+			g.Loop.Inject(g.up, g.rest)
+			g.rest = nil
 			return
 		}
 	}
