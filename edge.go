@@ -182,12 +182,13 @@ func (s *Server) listen(l *Listener) error {
 		l.Listener.Log = s.logs
 	}
 	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
-	accept := srv.Accept
+	accept, o := srv.Accept, engine.ListenOptions{Addr: addr, Share: s.Share}
 	if l.TLS != nil {
 		accept = s.secured(l.TLS, connfilter.After(l.Listener.Name, s.ConnFilters, accept))
+		o.Gate = s.handshaker
 	}
 	accept = connfilter.Before(l.Listener.Name, s.ConnFilters, accept)
-	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr, Share: s.Share}, accept)
+	open, err := s.engine.Listen(o, accept)
 	if err != nil {
 		return err
 	}

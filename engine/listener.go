@@ -26,6 +26,8 @@ type ListenOptions struct {
 	// ConnsMax is how many connections may be open at one time, over all reactors; 0: no limit. Above it
 	// connections wait in the backlog, and for each of them an idle one is closed: see Yielder.
 	ConnsMax int
+	// Gate, if set, is asked before each connection is accepted.
+	Gate Gate
 	// FastOpen is how many connections may wait that came with data in their SYN (TCP Fast Open). That saves a
 	// round trip for clients that were here before. The network may deliver such data twice: RFC 7413 §6.3. 0:
 	// none.
@@ -41,6 +43,13 @@ type ListenOptions struct {
 	// Held is for sockets of Adopt that another process keeps for as long as it likes, as systemd does: Close does no
 	// more than Abandon, and Join opens no further sockets.
 	Held bool
+}
+
+// Gate bounds the connections that begin.
+type Gate interface {
+	// Full reports whether r has no room for another connection. Connections then wait in the backlog, and r asks again
+	// 20 ms later at most. It runs on r and takes next to no time.
+	Full(r *Reactor) bool
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -270,7 +279,7 @@ func (r *Reactor) pauseAccept() {
 // none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
 	for range r.accepts {
-		if !a.end.begun && r.Pressure() >= PressureAccept {
+		if g := a.listener.opts.Gate; !a.end.begun && (r.Pressure() >= PressureAccept || g != nil && g.Full(r)) {
 			r.pauseAccept()
 			return true
 		}

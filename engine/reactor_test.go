@@ -322,6 +322,34 @@ func TestReactor_acceptGoesOnBehindADeadOne(t *testing.T) {
 	}
 }
 
+// gate is full for as long as it says.
+type gate bool
+
+func (full *gate) Full(*engine.Reactor) bool { return bool(*full) }
+
+// While a gate is full, connections wait; a moment after it is not, they are accepted.
+func TestListener_gate(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	full := gate(true)
+	g.listen(engine.ListenOptions{Gate: &full})
+	accepted := 0
+	g.accept = func(*engine.Conn) engine.Handler {
+		accepted++
+		return &script{}
+	}
+	g.loop.Offer(g.door, loopback)
+	g.loop.Offer(g.door, loopback)
+	g.ticks(5)
+	if paused := g.reactor.Stats().AcceptPaused; accepted != 0 || paused == 0 {
+		t.Fatalf("%d accepted, paused %d times", accepted, paused)
+	}
+	full = false
+	g.pass(30 * time.Millisecond)
+	if accepted != 2 {
+		t.Fatalf("%d accepted", accepted)
+	}
+}
+
 func TestReactor_connsMaxHoldsAndGivesWayAtOnce(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	g.listen(engine.ListenOptions{ConnsMax: 2})

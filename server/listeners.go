@@ -30,13 +30,14 @@ import (
 type listener struct {
 	key      string // of its address
 	open     *engine.Listener
-	sockets  engine.ListenOptions // of its sockets, without Addr and ConnsMax
+	sockets  engine.ListenOptions // of its sockets, without Addr, ConnsMax and Gate
 	anyPort  bool                 // the kernel chose the port
 	isHeld   bool                 // its sockets are of a supervisor
 	file     *socketfile.File     // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
 	heldName string               // that the supervisor has given them
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
+	shaking  atomic.Pointer[tlsconn.Handshaker]                  // of TLS handshakes; nil: there are none
 	service  *proxy.Service
 	name     string                // guarded by Server.mu
 	title    string                // name, or the address where the listener has none; guarded by Server.mu
@@ -72,11 +73,19 @@ func (l *listener) apply(s *setting) {
 		l.sessions = append(l.sessions, session.NewServer(s.server.engine, l.service, s.opts))
 	}
 	begin := l.sessions[len(l.sessions)-1].Accept
+	l.shaking.Store(nil)
 	if s.secure != nil {
+		l.shaking.Store(s.server.secure)
 		begin = s.server.secure.Server(*s.secure, s.server.counted(connfilter.After(s.name, s.filters, begin)))
 	}
 	begin = connfilter.Before(s.name, s.filters, begin)
 	l.begin.Store(&begin)
+}
+
+// Full reports whether connections wait because there are too many handshakes: engine.Gate.
+func (l *listener) Full(r *engine.Reactor) bool {
+	h := l.shaking.Load()
+	return h != nil && h.Full(r)
 }
 
 // accept begins a connection as l is configured now.
@@ -266,7 +275,7 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 		return l, nil
 	}
 	o := sockets
-	o.ConnsMax, o.Suspended = set.connsMax, b.server.handover.suspended
+	o.ConnsMax, o.Suspended, o.Gate = set.connsMax, b.server.handover.suspended, l
 	adopted, err := b.server.handover.adopt(l, a, o)
 	if adopted || err != nil {
 		l.sockets = sockets

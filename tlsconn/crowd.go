@@ -12,23 +12,28 @@ import (
 // purpose.
 const patience = int64(250 * time.Millisecond)
 
+// helloDue is how long a client may take for its ClientHello before it can be closed for another's sake. It is sent
+// together with the last packet of the connect, and has not been read yet when a connection is accepted.
+const helloDue = int64(10 * time.Millisecond)
+
 // crowd is the handshakes that clients began on one reactor, and decides which gives way when they are too many: the
-// one that has stood still for longest. That is never one that computes or whose answer has come, for it has been paid
-// for and is nearly done; and one that we wait for counts only after patience. When none can give way the newcomer is
-// refused.
+// one that has owed us bytes for longest. One that has said its ClientHello never gives way to another: in a flood of
+// these, clients that were given up would come again at once, and the flood would never be slowed. When none can give
+// way, the listener accepts no more: clients wait in the backlog of the kernel, first come first served.
 //
-//	          ┌─────────── unheard ───────────┐                    ┌── awaited ──┐
-//	OnOpen ──►│ silent ──► waits for its turn ├──► computes ──────►│ owes us its │──► computes ──► done
-//	          └───────────────────────────────┘    in neither      │   answer    │    in neither
-//	               may give way at once                            └─────────────┘
-//	                                                            may give way after patience
+//	          ┌─ silent ─┐                                         ┌── awaited ──┐
+//	OnOpen ──►│ owes us  ├──► waits for its turn ──► computes ────►│ owes us its │──► computes ──► done
+//	          │ a hello  │             in neither                  │   answer    │    in neither
+//	          └──────────┘                                         └─────────────┘
+//	     may give way after helloDue                         may give way after patience
 //
 // Owned by its reactor.
 //
 //	both lists are in the order of stood
 //	n counts those that are in neither as well
 type crowd struct {
-	unheard list.List[handshake] // nothing was computed for them
+	coming  int                  // accepted, and not in n yet
+	silent  list.List[handshake] // nothing was computed for them
 	awaited list.List[handshake]
 	n       int
 	_       [64]byte // reactors count at the same time: keep them off each other's cache line
@@ -43,7 +48,7 @@ func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
 		}
 	}
 	c.n++
-	c.stand(&c.unheard, h, now)
+	c.stand(&c.silent, h, now)
 	return victim
 }
 
@@ -58,13 +63,28 @@ func (c *crowd) stand(l *list.List[handshake], h *handshake, now int64) {
 func (c *crowd) leave(h *handshake) {
 	h.crowd.Remove()
 	c.n--
-	invariant.That(c.n >= c.unheard.Len()+c.awaited.Len(), "%d handshakes are fewer than those that stand", c.n)
+	invariant.That(c.n >= c.silent.Len()+c.awaited.Len(), "%d handshakes are fewer than those that stand", c.n)
 }
 
 func (c *crowd) victim(now int64) *handshake {
-	u, a := c.unheard.First(), c.awaited.First()
-	if a != nil && now-a.stood > patience && (u == nil || a.stood < u.stood) {
+	s, a := c.silent.First(), c.awaited.First()
+	switch {
+	case a != nil && now-a.stood > patience && (s == nil || a.stood < s.stood):
 		return a
+	case s != nil && now-s.stood > helloDue:
+		return s
 	}
-	return u
+	return nil
+}
+
+// full reports whether there is no room for one more beside those that are coming, and too few that may give way.
+func (c *crowd) full(most int, now int64) bool {
+	above := c.n + c.coming + 1 - most
+	for h := c.silent.First(); above > 0 && h != nil && now-h.stood > helloDue; h = h.crowd.Next() {
+		above--
+	}
+	for h := c.awaited.First(); above > 0 && h != nil && now-h.stood > patience; h = h.crowd.Next() {
+		above--
+	}
+	return above > 0
 }

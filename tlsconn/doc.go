@@ -8,7 +8,7 @@
 // handler's OnOpen comes when the handshake is done, and from then on it sees plaintext and does not notice:
 //
 //	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
-//	e.Listen(engine.ListenOptions{Addr: addr}, hs.Server(tlsconn.ServerOptions{Config: config}, accept))
+//	e.Listen(engine.ListenOptions{Addr: addr, Gate: hs}, hs.Server(tlsconn.ServerOptions{Config: config}, accept))
 //
 // DigestOf tells what is known of a connection: version, names, certificates, times. FIN without close_notify is OnEOF
 // with Conn.Truncated; a handshake that failed is a *HandshakeError.
@@ -18,8 +18,8 @@
 // crypto/tls can stop in the middle of a handshake only by keeping its goroutine. So there is one for each handshake,
 // but not before the ClientHello is whole and its turn to compute has come: a client that says nothing costs a Conn and
 // a deadline. It computes only while it holds one of Computing turns, which it gives back while it waits for bytes.
-// When more come than can be computed, what was begun goes on and what is new is given up before it has cost anything:
-// see turns for the order, crowd for their number.
+// When more come than can be computed, what was begun goes on, the networks of clients take turns with what is new, and
+// further clients are not accepted: see turns for the order, crowd for their number.
 //
 //	silent ── ClientHello ─► waits for its turn ─► computes ⇄ waits for bytes ─► Secure ─► records, on the reactor
 //	  └─────────────── timeout, too many, too late, FIN, not TLS ──────────┘

@@ -28,7 +28,7 @@ func ExampleHandshaker_Server() {
 	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	accept := func(*engine.Conn) engine.Handler { return greeter{} }
 	o := tlsconn.ServerOptions{Config: serverConfig()}
-	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, hs.Server(o, accept))
+	l, err := e.Listen(engine.ListenOptions{Addr: loopback, Gate: hs}, hs.Server(o, accept))
 	if err != nil {
 		panic(err)
 	}

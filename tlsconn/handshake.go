@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ const handshakeSize = 30 << 10
 //	phase < begun => worker == hasNoTurn and not done; worker >= awaitsBytes => not done
 //	firstTurn => phase == awaitingTurn and posted
 //	turn is in a line => phase == awaitingTurn or worker == awaitsTurn, and it has not failed
-//	crowd is in unheard => phase < begun; in awaited => worker == awaitsBytes
+//	crowd is in silent => phase < awaitingTurn; in awaited => worker == awaitsBytes
 //	it has failed or phase == succeeded => not listed
 //	accounted > 0 => phase >= awaitingTurn; phase == succeeded => done and accounted == 0
 type handshake struct {
@@ -51,7 +52,7 @@ type handshake struct {
 	layer      *layer
 	failure    error // why it failed, where that is not OnClose's cause
 	task       engine.Task
-	crowd      list.Node[handshake] // among the handshakes that wait, on its reactor
+	crowd      list.Node[handshake] // among the handshakes that owe us bytes, on its reactor
 	stood      int64                // when it took that place
 	accepted   int64
 	heard      int64 // when the ClientHello was whole, or was asked for
@@ -60,8 +61,9 @@ type handshake struct {
 	listed     bool // it counts in the owner's list
 	readPaused bool
 
-	turn  list.Node[handshake] // where it waits for a turn; guarded by turns.mu, as asked
-	asked int64                // when it asked for that turn
+	turn    list.Node[handshake] // where it waits for a turn; guarded by turns.mu, as asked
+	asked   int64                // when it asked for that turn
+	network netip.Prefix         // of a client: see networkOf
 
 	mu        sync.Mutex
 	more      sync.Cond // worker changed: in has a whole record and there is a turn, or none will come
@@ -116,11 +118,19 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 		h.handOn(c)
 		return
 	}
+	h.arrive()
 	h.phase = connected
 	h.accepted = c.Reactor().Now()
 	c.SetTimeout(h.owner.opts.Timeout)
 	if h.owner.enter(h) && h.server == nil {
 		h.start(nil)
+	}
+}
+
+// arrive ends the time in which a client that was accepted counts as coming.
+func (h *handshake) arrive() {
+	if h.server != nil {
+		h.owner.crowdOf(h).coming--
 	}
 }
 
@@ -201,8 +211,7 @@ func (h *handshake) start(in []byte) {
 		return
 	}
 	if h.server != nil {
-		c := h.owner.crowdOf(h)
-		c.stand(&c.unheard, h, h.heard)
+		h.crowd.Remove()
 	}
 	h.conn.SetTimeout(time.Duration(min(h.owner.late, h.remaining(h.heard))))
 }
@@ -525,6 +534,9 @@ func (h *handshake) OnEOF(*engine.Conn) {
 func (h *handshake) OnClose(c *engine.Conn, cause error) {
 	if invariant.On {
 		defer h.check()
+	}
+	if h.phase == unconnected {
+		h.arrive()
 	}
 	if h.listed {
 		h.owner.leave(h)

@@ -13,14 +13,15 @@ import (
 
 // HandshakerOptions bound the handshakes of a process. The zero value is good.
 type HandshakerOptions struct {
-	// Max is how many are in progress, silent ones too; with one more, the one that has stood still for longest gives
-	// way. 0: 10 000, or one for each 64 KiB of the engine's memory budget where that is less.
+	// Max is how many are in progress, silent ones too. For one more, the one that has owed bytes for longest gives
+	// way: after 10 ms where that is its ClientHello, else after 250 ms. Where none does, see Full. 0: 10 000, or one
+	// for each 64 KiB of the engine's memory budget where that is less.
 	Max int
 	// Computing is how many compute at one time; those that wait for bytes do not. 0: GOMAXPROCS without a quarter of
 	// it, at least 1, which is left to the reactors.
 	Computing int
-	// Timeout is from the start of a connection to the end of its handshake. A handshake that has waited for a quarter
-	// of it to begin to compute is given up. 0: 10 s.
+	// Timeout is from the start of a connection to the end of its handshake. A handshake that has waited for half of it
+	// to begin to compute is given up. 0: 10 s.
 	Timeout time.Duration
 }
 
@@ -48,12 +49,12 @@ const (
 	// come to half of the budget, and things begin to give way at three quarters.
 	memoryEach     = 64 << 10
 	timeoutDefault = 10 * time.Second
-	// lateDivisor is of Timeout. A client that waited for so long has most of its patience left for its round trips;
-	// of one that waits for longer it is likely that it leaves, or that its time is over, when all is computed.
-	lateDivisor = 4
+	// lateDivisor is of Timeout. A client that waited for so long has time left for its round trips; of one that waits
+	// for longer it is likely that it leaves, or that its time is over, when all is computed.
+	lateDivisor = 2
 	// newestDivisor is of that time: a line that has stood for less may be a burst, all of which can be served in time,
 	// and in the order of asking is.
-	newestDivisor = 2
+	newestDivisor = 4
 )
 
 // computing returns how many may compute on so many processors. Reactors are left one at least: what computes does not
@@ -141,9 +142,16 @@ func (h *Handshaker) Server(
 	}
 	return func(c *engine.Conn) engine.Handler {
 		s := newHandshake(h, o.Config)
-		s.conn, s.server, s.accept = c, &o, accept
+		s.conn, s.server, s.accept, s.network = c, &o, accept, networkOf(c.Peer().IP.Addr())
+		h.crowdOf(s).coming++
 		return s
 	}
+}
+
+// Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way: for
+// engine.ListenOptions.Gate. It runs on that reactor.
+func (h *Handshaker) Full(r *engine.Reactor) bool {
+	return h.crowds[r.Index()].full(h.share, r.Now())
 }
 
 // Dial connects to a peer and secures the connection: OnOpen comes once the handshake is done. What is written before

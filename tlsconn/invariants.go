@@ -21,15 +21,25 @@ func (t *turns) check() {
 		err := l.Check()
 		invariant.That(err == nil, "line %d: %v", i, err)
 		for h := l.First(); h != nil; h = h.turn.Next() {
-			invariant.That(i == lineOf(h, i == oursBegun || i == clientsBegun), "in line %d", i)
+			invariant.That((h.server == nil) == (i != clientsBegun), "in line %d", i)
 		}
+	}
+	waiting += t.new
+	invariant.That(t.ring.Len() == len(t.crowds), "%d networks take turns, %d have lines", t.ring.Len(), len(t.crowds))
+	if len(t.crowds) <= walkedMax {
+		inLines := 0
+		for of, n := range t.crowds {
+			inLines += n.line.Len()
+			invariant.That(n.line.Len() > 0 && n.line.First().network == of, "the line of %v", of)
+		}
+		invariant.That(inLines == t.new, "%d are in the lines of networks, %d count", inLines, t.new)
 	}
 	invariant.That(t.free >= 0 && (t.free == 0 || waiting == 0), "%d turns are free, %d wait", t.free, waiting)
 }
 
 // check panics when the lists of crowd are linked wrongly.
 func (c *crowd) check() {
-	for _, l := range []*list.List[handshake]{&c.unheard, &c.awaited} {
+	for _, l := range []*list.List[handshake]{&c.silent, &c.awaited} {
 		if l.Len() <= walkedMax {
 			err := l.Check()
 			invariant.That(err == nil, "a list of the crowd: %v", err)
@@ -56,10 +66,10 @@ func (h *handshake) check() {
 func (h *handshake) checkPlaces(over bool) {
 	if h.crowd.Listed() {
 		c := h.owner.crowdOf(h)
-		unheard := h.crowd.In(&c.unheard)
+		silent := h.crowd.In(&c.silent)
 		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
-		invariant.That(unheard && h.phase < begun || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,
-			"phase %d, worker %d, unheard %v", h.phase, h.worker, unheard)
+		invariant.That(silent && h.phase < awaitingTurn || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,
+			"phase %d, worker %d, silent %v", h.phase, h.worker, silent)
 		c.check()
 	}
 	t := &h.owner.turns

@@ -107,7 +107,7 @@ func (v *overload) side(i int, o tlsconn.HandshakerOptions, server, client *tls.
 		return poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(k)}), 443)}
 	}
 	s := &side{Engine: e, hs: tlsconn.NewHandshaker(e, o), addr: address(1), door: v.w.Serve(address(2))}
-	listen := engine.ListenOptions{Addr: s.addr}
+	listen := engine.ListenOptions{Addr: s.addr, Gate: s.hs}
 	if _, err := e.Listen(listen, s.hs.Server(tlsconn.ServerOptions{Config: server}, echoes)); err != nil {
 		v.t.Fatal(err)
 	}
@@ -353,9 +353,49 @@ func TestOverload_silent(t *testing.T) {
 	v.end()
 }
 
-// One that has waited for a quarter of its time is given up then, and nothing is computed for it.
+// flood are n clients of one network, each of which says its ClientHello, waits for an answer, leaves, and comes again.
+func (v *overload) flood(n int, long time.Duration) {
+	end, port := v.w.Now()+int64(long), uint16(1024)
+	var come func()
+	come = func() {
+		if v.w.Now() >= end {
+			return
+		}
+		port = max(port+1, 1024)
+		p := v.w.DialFrom(poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 9, 9}), port)}, v.ours.addr)
+		p.Send(v.hello)
+		p.Handle = func(p *sim.Peer) {
+			if len(p.Received()) > 0 || p.Closed() {
+				p.Handle = nil
+				p.Reset()
+				v.w.After(roundTrip/2, come)
+			}
+		}
+	}
+	for range n {
+		v.w.After(0, come)
+	}
+}
+
+// A flood gets no more than can be computed: it waits in the backlog, and clients of other networks have their turns.
+func TestOverload_flood(t *testing.T) {
+	testutil.OnlyPlain(t)
+	v := newOverload(t, crowding)
+	s := v.clients()
+	const long = 5 * time.Second
+	v.flood(25, long)
+	v.offer(s, capacity/5, long)
+	v.run(long)
+	started := v.ours.hs.Stats().Started
+	v.end()
+	if s.served < s.offered*98/100 || started > uint64(1.5*capacity*long.Seconds()) {
+		t.Errorf("%d of %d were served, %d began", s.served, s.offered, started)
+	}
+}
+
+// One that has waited for half of its time is given up then, and nothing is computed for it.
 func TestOverload_late(t *testing.T) {
-	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: 2 * shift})
+	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: shift})
 	v.bare().begin() // has the turn for a shift
 	v.w.After(shift/10, v.bare().begin)
 	v.w.After(shift*4/10, func() {
@@ -377,7 +417,7 @@ func TestOverload_late(t *testing.T) {
 
 // One whose turn came in time has all the time that is left.
 func TestOverload_turnInTime(t *testing.T) {
-	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: 4 * shift})
+	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: 2 * shift})
 	v.bare().begin()
 	v.w.After(shift/5, v.bare().begin)
 	v.w.After(shift*8/5, func() {
@@ -407,7 +447,7 @@ func TestOverload_answeredStays(t *testing.T) {
 		v.silent().begin()
 	})
 	at(306, func() {
-		if s := v.ours.hs.Stats(); s.Full != 1 || s.Crowded != 0 || s.Queued != 1 {
+		if s := v.ours.hs.Stats(); s.Started != 2 || s.Full != 0 || s.Crowded != 0 || s.Queued != 1 {
 			t.Errorf("after the newcomer: %+v", s)
 		}
 	})

@@ -79,7 +79,7 @@ func (v *house) serve(o tlsconn.ServerOptions, accept func(c *engine.Conn) engin
 	if o.Config == nil {
 		o.Config = serverConfig()
 	}
-	l, err := v.engine.Listen(engine.ListenOptions{Addr: loopback}, v.hs.Server(o, accept))
+	l, err := v.engine.Listen(engine.ListenOptions{Addr: loopback, Gate: v.hs}, v.hs.Server(o, accept))
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -13,22 +14,33 @@ import (
 // their backends.
 //
 //	give ─► ours, begun ─► ours, new ─► clients', begun ─► clients', new ─► free
-//	          oldest        either          oldest             either
+//	          oldest        either          oldest         networks in turn, either
 //
 // New ones come in the order of asking while all are served soon. When the first of them has waited for newestAfter,
 // more ask than can be served, and whatever the order is, some will wait in vain. In that order everybody would wait
-// for as long as is allowed; the newest first, those that are served are served at once.
+// for as long as is allowed; the newest first, those that are served are served at once. New ones of clients have a
+// line for each network, and the networks take turns: a flood from some of them leaves the others their share.
 // Safe for any goroutine.
 //
 //	free >= 0; free > 0 => nobody waits
 //	a handshake waits in one line at most: that of lineOf
+//	crowds has the lines of the networks that are not empty, and ring has them in the order of their turns
 type turns struct {
 	newestAfter int64
 
-	mu    sync.Mutex
-	free  int                         // guarded by mu, as all below
-	now   int64                       // the latest time that somebody asked at
-	lines [lines]list.List[handshake] // in the order of giving
+	mu     sync.Mutex
+	free   int                         // guarded by mu, as all below
+	now    int64                       // the latest time that somebody asked at
+	lines  [lines]list.List[handshake] // in the order of giving, before crowds
+	crowds map[netip.Prefix]*network
+	ring   list.List[network]
+	new    int // handshakes in crowds
+}
+
+// network is the line of the new handshakes of clients from one network.
+type network struct {
+	line  list.List[handshake]
+	place list.Node[network] // in turns.ring
 }
 
 // The lines of turns.
@@ -36,20 +48,42 @@ const (
 	oursBegun = iota
 	oursNew
 	clientsBegun
-	clientsNew
 	lines
 )
 
-func lineOf(h *handshake, begun bool) int {
+// lineOf returns the line for h, which is added where there was none for its network.
+func (t *turns) lineOf(h *handshake, begun bool) *list.List[handshake] {
 	switch {
 	case h.server == nil && begun:
-		return oursBegun
+		return &t.lines[oursBegun]
 	case h.server == nil:
-		return oursNew
+		return &t.lines[oursNew]
 	case begun:
-		return clientsBegun
+		return &t.lines[clientsBegun]
 	}
-	return clientsNew
+	t.new++
+	n := t.crowds[h.network]
+	if n == nil {
+		if t.crowds == nil {
+			t.crowds = make(map[netip.Prefix]*network)
+		}
+		n = &network{}
+		t.crowds[h.network] = n
+		t.ring.PushBack(&n.place, n)
+	}
+	return &n.line
+}
+
+// networkOf returns the network that shares the turns of others with a client: a /24, or a /48 of IPv6. Clients on Unix
+// sockets are one.
+func networkOf(peer netip.Addr) netip.Prefix {
+	peer = peer.Unmap()
+	bits := 48
+	if peer.Is4() {
+		bits = 24
+	}
+	p, _ := peer.WithZone("").Prefix(bits)
+	return p
 }
 
 // ask reports whether h has a turn now. If not it waits for one, until give returns it or cancel ends that.
@@ -65,7 +99,7 @@ func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 		return true
 	}
 	h.asked = now
-	t.lines[lineOf(h, begun)].PushBack(&h.turn, h)
+	t.lineOf(h, begun).PushBack(&h.turn, h)
 	return false
 }
 
@@ -76,7 +110,21 @@ func (t *turns) cancel(h *handshake) bool {
 	if invariant.On {
 		defer t.check()
 	}
-	return h.turn.Remove()
+	n := t.crowds[h.network]
+	isNew := n != nil && h.turn.In(&n.line)
+	waited := h.turn.Remove()
+	if isNew {
+		t.left(h, n)
+	}
+	return waited
+}
+
+// left ends the line of a network when nobody is in it. h has just left it. mu is held.
+func (t *turns) left(h *handshake, n *network) {
+	if t.new--; n.line.Len() == 0 {
+		n.place.Remove()
+		delete(t.crowds, h.network)
+	}
 }
 
 // give passes a turn on to next; nil: nobody wants it. begun is what next has said.
@@ -90,15 +138,30 @@ func (t *turns) give() (next *handshake, begun bool) {
 		if next = t.lines[i].First(); next == nil {
 			continue
 		}
-		begun = i == oursBegun || i == clientsBegun
-		if !begun && t.now-next.asked > t.newestAfter {
-			next = t.lines[i].Last()
+		if begun = i != oursNew; !begun {
+			next = t.newOf(&t.lines[i])
 		}
 		next.turn.Remove()
 		return next, begun
 	}
+	if n := t.ring.First(); n != nil {
+		next = t.newOf(&n.line)
+		next.turn.Remove()
+		n.place.Remove()
+		t.ring.PushBack(&n.place, n)
+		t.left(next, n)
+		return next, false
+	}
 	t.free++
 	return nil, false
+}
+
+// newOf returns the next of a line of new ones, which is not empty. mu is held.
+func (t *turns) newOf(l *list.List[handshake]) *handshake {
+	if first := l.First(); t.now-first.asked <= t.newestAfter {
+		return first
+	}
+	return l.Last()
 }
 
 // waiting returns how many wait for a turn.
@@ -108,5 +171,5 @@ func (t *turns) waiting() (n int) {
 	for i := range t.lines {
 		n += t.lines[i].Len()
 	}
-	return n
+	return n + t.new
 }

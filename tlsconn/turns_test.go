@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -69,6 +70,30 @@ func TestTurns_newestFirst(t *testing.T) {
 	want := []string{"ob 1", "ob 2", "ob 3", "on 4", "on 3", "on 2", "on 1", "cb 1", "cb 2", "cn 3", "cn 2", "cn 1"}
 	if order := n.give(); !slices.Equal(order, want) {
 		t.Errorf("%q", order)
+	}
+}
+
+// Networks take turns, however many of each ask; one of which nobody asks any more is forgotten.
+func TestTurns_networks(t *testing.T) {
+	q := &turns{newestAfter: 1e12}
+	var order []string
+	for i, peer := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.1.1", "2001:db8:0:1::1",
+		"2001:db8:0:2::1", "::ffff:10.0.1.9", "10.0.0.5"} {
+		h := wish(false)
+		h.network = networkOf(netip.MustParseAddr(peer))
+		if q.ask(h, false, int64(i)); i == 3 && !q.cancel(h) {
+			t.Fatal("it does not wait")
+		}
+	}
+	for h, _ := q.give(); h != nil; h, _ = q.give() {
+		order = append(order, h.network.String())
+	}
+	four, other, six := "10.0.0.0/24", "10.0.1.0/24", "2001:db8::/48"
+	if want := []string{four, other, six, four, other, six, four, four}; !slices.Equal(order, want) {
+		t.Errorf("%q", order)
+	}
+	if len(q.crowds) != 0 || q.ring.Len() != 0 || q.waiting() != 0 || q.free != 1 {
+		t.Errorf("%d networks, %d wait, %d are free", len(q.crowds), q.waiting(), q.free)
 	}
 }
 
