@@ -54,6 +54,10 @@ var Troubles = []Trouble{
 		Name: "overload", What: "good clients among handshakes, most of which stop half way",
 		dear: true, measure: (*BystanderOptions).overload,
 	},
+	{
+		Name: "hellos", What: "good clients among a flood of others that wait for their answers",
+		measure: (*BystanderOptions).hellos,
+	},
 }
 
 // BystanderOptions say what RunBystander measures. The zero value measures everything.

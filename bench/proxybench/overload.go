@@ -2,6 +2,7 @@ package proxybench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -70,8 +71,10 @@ func MeasureOverload(ctx context.Context, addr string, window time.Duration, w i
 
 // rush is the load of clients on the proxy at addr.
 type rush struct {
-	addr  string
-	hello []byte
+	addr     string
+	hello    []byte
+	from     string        // the address of clients; "": any
+	patience time.Duration // of a client whose handshake is brought to its end; 0: goodPatience
 
 	mu    sync.Mutex
 	bares []net.Conn // guarded by mu; open, oldest first
@@ -187,7 +190,7 @@ func (r *rush) visit(due time.Time) {
 		return
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(v.begun.Add(goodPatience))
+	_ = c.SetDeadline(v.begun.Add(cmp.Or(r.patience, goodPatience)))
 	_, _ = io.WriteString(c, "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	if b, _ := io.ReadAll(c); bytes.HasPrefix(b, []byte("HTTP/1.1 200")) {
 		v.took = time.Since(v.begun)
@@ -208,7 +211,7 @@ func (r *rush) dialTLS() *tls.Conn {
 	if c == nil {
 		return nil
 	}
-	_ = c.SetDeadline(time.Now().Add(goodPatience))
+	_ = c.SetDeadline(time.Now().Add(cmp.Or(r.patience, goodPatience)))
 	secure := tls.Client(c, full())
 	if secure.Handshake() != nil {
 		_ = c.Close()
@@ -252,7 +255,7 @@ func (r *rush) closeBares(most int) {
 
 // dial connects. What is closed before it has had an answer to all it said is reset.
 func (r *rush) dial() net.Conn {
-	c, err := net.DialTimeout("tcp", r.addr, answerWait)
+	c, err := dialFrom(r.from).Dial("tcp", r.addr)
 	if err != nil {
 		return nil
 	}

@@ -219,7 +219,8 @@ func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...st
 	return p.waitReady(ctx, addr)
 }
 
-func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
+// startPeer starts p on cpus; none: on that of proxies.
+func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...int) error {
 	binary, err := p.locate(&r.options)
 	if err != nil {
 		return err
@@ -236,7 +237,10 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
 	if err != nil {
 		return err
 	}
-	proc, err := startProcess(p.Name, argv, r.options.ProxyCPU, at.dir, p.env...)
+	if len(cpus) == 0 {
+		cpus = []int{r.options.ProxyCPU}
+	}
+	proc, err := startOn(p.Name, argv, cpus, at.dir, p.env...)
 	if err != nil {
 		return err
 	}

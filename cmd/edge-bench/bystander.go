@@ -60,6 +60,25 @@ func newOverload() *cobra.Command {
 	return c
 }
 
+func newHellos() *cobra.Command {
+	var addr string
+	var apart bool
+	var window time.Duration
+	c := &cobra.Command{
+		Use:    "hellos",
+		Short:  "Flood a proxy with handshakes, each of which waits for its answer, for bystander",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return proxybench.MeasureHellos(c.Context(), addr, apart, window, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&addr, "secure", "", "its TLS address")
+	c.Flags().BoolVar(&apart, "apart", true, "good clients come from another network")
+	c.Flags().DurationVarP(&window, "duration", "d", 10*time.Second, "measured time")
+	return c
+}
+
 func newH2Origin() *cobra.Command {
 	var listen string
 	c := &cobra.Command{

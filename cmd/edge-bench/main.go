@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(), newBalance(),
-		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newH2Origin())
+		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newHellos(), newH2Origin())
 	addURL(root)
 	return root
 }

@@ -1,0 +1,179 @@
+package proxybench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+)
+
+// Hellos are a flood of clients that wait for their answers: each says its ClientHello, reads the beginning of the
+// answer, leaves and comes again. So a proxy that takes no more than it can compute slows the flood, and one that gives
+// clients up has them back at once. The measure is how many good clients are served, and how soon.
+//
+//	flood  hellosWanted clients, each of which wants one a second     127.0.1.1 ──┐
+//	good   20 a second, each with a handshake and a request           127.0.2.1 ──┴─► two event loops, two processors
+
+const (
+	hellosWanted   = 12000 // a second
+	hellosGood     = 20    // a second
+	hellosPatience = 15 * time.Second
+	hellosFrom     = "127.0.1.1"
+	hellosApart    = "127.0.2.1" // of another network than the flood
+)
+
+// hellosPeers are the proxies that are compared.
+var hellosPeers = []string{"edge", "nginx", "haproxy"}
+
+// HellosSample is what one flood found out.
+type HellosSample struct {
+	Hellos       float64 // answered or closed, a second
+	Good, Served int
+	P50, P99     time.Duration
+}
+
+// MeasureHellos measures one flood against a proxy and writes what it found to w. apart says that good clients come
+// from another network.
+func MeasureHellos(ctx context.Context, addr string, apart bool, window time.Duration, w io.Writer) error {
+	r := &rush{addr: addr, hello: clientHello(), from: hellosFrom}
+	from := hellosFrom
+	if apart {
+		from = hellosApart
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var taken atomic.Int64
+	for i := range hellosWanted {
+		go func() {
+			for wait(ctx, time.Duration(i)*time.Second/hellosWanted); ctx.Err() == nil; {
+				began := time.Now()
+				r.bare(false)
+				taken.Add(1)
+				_ = wait(ctx, time.Second-time.Since(began))
+			}
+		}()
+	}
+	_ = wait(ctx, overloadWarm)
+	var over sync.WaitGroup
+	good := &rush{addr: addr, from: from, patience: hellosPatience}
+	began, before := time.Now(), taken.Load()
+	for n := 0; time.Since(began) < window && wait(ctx, time.Second/hellosGood) == nil; n++ {
+		over.Go(func() { good.visit(time.Now()) })
+	}
+	s := HellosSample{Hellos: float64(taken.Load()-before) / time.Since(began).Seconds(), Good: len(good.good)}
+	over.Wait()
+	var spent []float64
+	for _, v := range good.good {
+		if v.took > 0 {
+			spent = append(spent, float64(v.took))
+		}
+	}
+	slices.Sort(spent)
+	s.Served = len(spent)
+	s.P50, s.P99 = time.Duration(quantile(spent, 0.5)), time.Duration(quantile(spent, 0.99))
+	return json.NewEncoder(w).Encode(s)
+}
+
+// hellos measures the flood against each peer in turn, o.Rounds times, and prints all together to w.
+func (o *BystanderOptions) hellos(ctx context.Context, t Trouble, w io.Writer) error {
+	run, _, err := o.begin(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer run.close()
+	cpus := allowedCPUs()
+	sums := map[string]*HellosSample{}
+	for range o.Rounds {
+		for _, name := range hellosPeers {
+			p := Peers[slices.IndexFunc(Peers, func(p Peer) bool { return p.Name == name })]
+			if _, err := p.locate(&run.options); err != nil {
+				run.note("without %s: %v", name, err)
+				continue
+			}
+			for _, apart := range []bool{true, false} {
+				s, err := run.floodOf(ctx, p, cpus, apart, o.Window)
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				key := fmt.Sprintf("%s\t%t", name, apart)
+				if sums[key] == nil {
+					sums[key] = &HellosSample{}
+				}
+				sum := sums[key]
+				sum.Hellos, sum.Good, sum.Served = sum.Hellos+s.Hellos, sum.Good+s.Good, sum.Served+s.Served
+				sum.P50, sum.P99 = max(sum.P50, s.P50), max(sum.P99, s.P99)
+			}
+		}
+	}
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(tab, "hellos\tnetworks apart\ttaken/s\tgood clients\tserved\tp50\tp99\t%s\n", t.What)
+	for _, name := range hellosPeers {
+		for _, apart := range []bool{true, false} {
+			key := fmt.Sprintf("%s\t%t", name, apart)
+			if s := sums[key]; s != nil {
+				_, _ = fmt.Fprintf(tab, "%s\t%.0f\t%d\t%.0f%%\t%s\t%s\n", key, s.Hellos/float64(o.Rounds), s.Good,
+					100*float64(s.Served)/float64(max(s.Good, 1)), micros(s.P50), micros(s.P99))
+			}
+		}
+	}
+	return tab.Flush()
+}
+
+// floodOf starts p with two event loops on all processors and measures a flood against it.
+func (r *runner) floodOf(
+	ctx context.Context, p Peer, cpus []int, apart bool, window time.Duration,
+) (s HellosSample, err error) {
+	addrs, err := freeAddrs(3)
+	if err != nil {
+		return s, err
+	}
+	one := p.config
+	p.config = func(at place) (string, string) {
+		name, text := one(at)
+		return name, twoLoops.Replace(text)
+	}
+	p.Name = fmt.Sprintf("%s-%d", p.Name, len(r.peers))
+	if err := r.startPeer(ctx, p, addrs, cpus...); err != nil {
+		return s, err
+	}
+	peer := r.peers[len(r.peers)-1]
+	defer peer.process.stop()
+	argv := []string{r.options.Self, "hellos", "--secure", peer.at.secure, "--duration", window.String(),
+		fmt.Sprintf("--apart=%t", apart)}
+	child, err := startOn("hellos", argv, cpus, r.dir, "GOMAXPROCS=1")
+	if err != nil {
+		return s, err
+	}
+	defer child.stop()
+	if err := child.waitEnd(ctx); err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(child.printed()), &s); err != nil {
+		return s, errors.Join(err, errors.New(child.tail()))
+	}
+	run := fmt.Sprintf("%s, networks apart %t", p.Name, apart)
+	r.note("%s: %.0f hellos/s, %d of %d good clients served, p50 %v", run, s.Hellos, s.Served, s.Good, s.P50)
+	return s, nil
+}
+
+// twoLoops has the configurations of hellosPeers use two processors, and take as many connections as the flood has.
+var twoLoops = strings.NewReplacer("worker_threads = 1", "worker_threads = 2",
+	"worker_processes 1", "worker_processes 2", "worker_connections 8192", "worker_connections 20000",
+	"nbthread 1", "nbthread 2", "maxconn 8192", "maxconn 40000")
+
+// dialFrom returns a dialer whose connections come from an address; "": from any.
+func dialFrom(ip string) *net.Dialer {
+	d := &net.Dialer{Timeout: answerWait}
+	if ip != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)}
+	}
+	return d
+}
