@@ -56,7 +56,7 @@ type healthEntry struct {
 
 func healthSection() *schema.Section {
 	return &schema.Section{
-		Path: "health_check", Switch: "enabled",
+		Path: "health_check", Switch: "enabled", Bare: "path",
 		Doc: "Checks of backends. The section turns them on for all upstreams, those that a `dest` spells out among " +
 			"them. Its keys are the defaults of `health_check` of an upstream. See [health](health.md).",
 		New:  schema.Make[healthEntry],
@@ -66,7 +66,7 @@ func healthSection() *schema.Section {
 
 func upstreamHealthSection() *schema.Section {
 	return &schema.Section{
-		Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled",
+		Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled", Bare: "path",
 		Doc: "Checks of the backends of this upstream. The table turns them on; `health_check = false` turns off " +
 			"those of `[health_check]`.",
 		New: func(parent schema.Target, _ *syntax.Node) schema.Target {

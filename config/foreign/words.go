@@ -10,50 +10,57 @@ import (
 
 // What many words of other programs are here.
 const (
-	isRoute      = `is [[routes]] with pattern = "/path/*" and dest = "host:port"`
-	isDest       = `is dest = "host:port" in [[routes]]`
-	isHost       = `is host = "example.com" in [[routes]], or the beginning of its pattern`
-	isListener   = `is [[listeners]] with listen = ":80"`
-	isUpstream   = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
-	isBackend    = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
-	isRedirect   = `is redirect = { to = "https://example.com{path}" } in [[routes]]`
-	isRequest    = `is headers = { request = { Name = "value" } } in [[routes]]`
-	isResponse   = `is headers = { response = { Name = "value" } } in [[routes]]`
-	isConnect    = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
-	isRead       = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
-	isTimeouts   = `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`
-	isIdle       = `is limits = { idle_timeout = "60s" } in [http]`
-	isRetry      = `is retry = { attempts = 2 } in [upstreams.NAME]`
-	isBalancing  = `is load_balancing in [upstreams.NAME]; adaptive, which honours weights, is the default`
-	isTrust      = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
-	isStrip      = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
-	isPath       = `is rewrite = { path = "/new{path}" } in [[routes]]`
-	isCert       = `is cert = "a.pem" and key = "a.key" in [https] or [[certificates]]`
-	isVerify     = `is tls = { verify = false } in [upstreams.NAME]`
-	isSNI        = `is tls = { sni = "host" } in [upstreams.NAME]`
-	isCondition  = `is a condition of [[routes]]: host, path, methods, header, query`
-	isHTTP2      = `is protocols = ["h1", "h2"] in [https]; both are the default`
-	isAccessLog  = `is [log] with output = ["/var/log/edge/access.log"]`
-	isProtocol   = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
-	isThreads    = `is worker_threads = 4; without it there is one for each processor`
-	noFiles      = `has nothing here yet: edge serves no files; let a backend do it`
-	noScripts    = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
-	isHealth     = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
-	isEjection   = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
-	isIPHash     = `is load_balancing = "ip_hash" in [upstreams.NAME]`
-	noSticky     = `has nothing here yet: load_balancing = "ip_hash" chooses by address, "ketama" by hash_key`
-	noCompress   = `has nothing here yet: answers are not compressed`
-	noCache      = `has nothing here yet: answers are not kept`
-	noAuth       = `has nothing here yet: let the backend ask for passwords, or use client_ca in [https]`
-	isAddresses  = `is allow and deny of a filter: type = "ip" in [filters.NAME], and that name in filters`
-	isRate       = `is rate = "10/s" of a filter: type = "rate_limit" in [filters.NAME], and that name in filters`
-	noStreams    = `has nothing here: only HTTP is served`
-	noBuffering  = `has nothing here: bodies go on as they come`
-	noACME       = `has nothing here yet: certificates come from files, or from cert = "internal"`
-	isDiscover   = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
-	isPages      = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
-	noMiddleware = `has nothing here: what a route does stands in it: headers, rewrite, redirect`
-	noModes      = `has nothing to set here: edge looks at the machine itself`
+	isRoute     = `is [[routes]] with pattern = "/path/*" and dest = "host:port"`
+	isDest      = `is dest = "host:port" in [[routes]]`
+	isHost      = `is host = "example.com" in [[routes]], or the beginning of its pattern`
+	isListener  = `is [[listeners]] with listen = ":80"`
+	isUpstream  = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
+	isBackend   = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
+	isRedirect  = `is redirect = { to = "https://example.com{path}" } in [[routes]]`
+	isRequest   = `is headers = { request = { Name = "value" } } in [[routes]]`
+	isResponse  = `is headers = { response = { Name = "value" } } in [[routes]]`
+	isConnect   = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
+	isRead      = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
+	isTimeouts  = `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`
+	isIdle      = `is limits = { idle_timeout = "60s" } in [http]`
+	isRetry     = `is retry = { attempts = 2 } in [upstreams.NAME]`
+	isBalancing = `is load_balancing in [upstreams.NAME] or [upstream_defaults]; the default honours weights`
+	isTrust     = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
+	isStrip     = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
+	isPath      = `is rewrite = { path = "/new{path}" } in [[routes]]`
+	isCert      = `is cert = "a.pem" and key = "a.key" in [https] or [[certificates]]`
+	isVerify    = `is tls = { verify = false } in [upstreams.NAME]`
+	isSNI       = `is tls = { sni = "host" } in [upstreams.NAME]`
+	isCondition = `is when = 'path starts_with "/api/"' in [[rules]] or [[routes]]`
+	isHTTP2     = `is protocols = ["h1", "h2"] in [https]; both are the default`
+	isAccessLog = `is [log] with output = ["/var/log/edge/access.log"]`
+	isProtocol  = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
+	isThreads   = `is worker_threads = 4; without it there is one for each processor`
+	noFiles     = `has nothing here yet: edge serves no files; let a backend do it`
+	noScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
+	isHealth    = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
+	isEjection  = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
+	isIPHash    = `is load_balancing = "ip_hash" in [upstreams.NAME]`
+	isSticky    = `is sticky = { cookie = "edge" } in [upstreams.NAME]`
+	noCompress  = `has nothing here yet: answers are not compressed`
+	noCache     = `has nothing here yet: answers are not kept`
+	isPasswords = `is type = "basic_auth" in [filters.NAME], and that name in filters`
+	isCORS      = `is type = "cors" in [filters.NAME], and that name in filters`
+	isSecurity  = `is type = "security_headers" in [filters.NAME], and that name in filters`
+	isLimits    = `is type = "request_limits" in [filters.NAME], and that name in filters`
+	noAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
+	isAddresses = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
+	isRate      = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
+	isMetrics   = `is [metrics] with listen = ":9145"`
+	isGeo       = `is databases = ["country.mmdb"] in [geo]: when = 'geo.country == "DE"' in [[rules]]`
+	isSplit     = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
+	noStreams   = `has nothing here: only HTTP is served`
+	noBuffering = `has nothing here: bodies go on as they come`
+	noACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
+	isDiscover  = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
+	isPages     = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
+	isFilter    = `is [filters.NAME], and that name in filters of [[routes]], [[rules]] or [defaults]`
+	noModes     = `has nothing to set here: edge looks at the machine itself`
 )
 
 // words are words of other programs and what each is here. They have hints of their own where edge has no such
@@ -68,11 +75,12 @@ var words = []struct{ of, here, words string }{
 	{"nginx", isHost, "server_name server_names"},
 	{"nginx", `is a route without a host: pattern = "/*"`, "default_server"},
 	{"nginx", noFiles, "root alias index autoindex try_files default_type"},
-	{"nginx", `is dest = "status:404" in [[routes]], or redirect = { to = "https://…" }`, "return"},
-	{"nginx", isCondition, "if map"},
-	{"nginx", `has nothing here: there are no variables of one's own`, "set"},
-	{"nginx", noModes,
-		"events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size modules load_module"},
+	{"nginx", `is respond, redirect or deny in [[rules]], or dest = "status:404" in [[routes]]`, "return"},
+	{"nginx", isCondition, "if"},
+	{"nginx", `is [maps.NAME], which texts ask as {map.NAME[header.host]}`, "map"},
+	{"nginx", `is set = { NAME = "{header.host}" } in [[rules]], for texts with {local.NAME}`, "set"},
+	{"nginx", noModes, "events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size"},
+	{"nginx", `has nothing here: "edge build" links modules, and "edge modules" lists them`, "modules load_module"},
 	{"nginx", noStreams, "stream mail"},
 	{"nginx", isThreads, "worker_processes"},
 	{"nginx", `is limits = { connections = 10000 } in [[listeners]]; without it there is no limit`,
@@ -129,19 +137,27 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `has nothing here: keys stand in files without a password`, "ssl_password_file"},
 	{"nginx", isHTTP2, "http2"},
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
-	{"nginx", `is format = "combined" in [log]`, "log_format"},
+	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
 	{"nginx", isRate, "limit_req limit_req_zone"},
 	{"nginx", `has nothing here yet: connections are not counted by client`, "limit_conn limit_rate"},
-	{"nginx", noAuth, "auth_basic auth_basic_user_file auth_request"},
+	{"nginx", isPasswords, "auth_basic auth_basic_user_file"},
+	{"nginx", noAsking, "auth_request auth_jwt"},
+	{"nginx", `is when = 'client.ip not in list.NAME' of the filter that asks for passwords`, "satisfy"},
+	{"nginx", `is methods, with type = "request_limits", in [filters.NAME], and that name in filters`, "limit_except"},
+	{"nginx", isSplit, "split_clients"},
+	{"nginx", isGeo, "geoip_country geoip_city geoip_org geoip2"},
+	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`,
+		"secure_link secure_link_md5 secure_link_secret"},
+	{"nginx", `is deny = true in [[tls.rules]]`, "ssl_reject_handshake"},
 	{"nginx", isPages, "error_page"},
 	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
 	{"nginx", noScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
-	{"nginx", `has nothing here yet: there is no page of counters`, "stub_status"},
+	{"nginx", isMetrics, "stub_status"},
 	{"HAProxy", `is [[listeners]] with listen = ":80", and [[routes]]`, "frontend frontends"},
 	{"HAProxy", isUpstream, "backend"},
 	{"HAProxy", `is dest = "NAME" in [[routes]]`, "routes.backend"},
 	{"HAProxy", `is listen = ":80" in [[listeners]]`, "bind"},
-	{"HAProxy", `is dest = "NAME" in [[routes]], with a pattern`, "use_backend"},
+	{"HAProxy", `is dest = "NAME" in [[routes]] with a pattern, or in [[rules]] with when`, "use_backend"},
 	{"HAProxy", `is [[routes]] with pattern = "/*" and dest = "NAME"`, "default_backend"},
 	{"HAProxy", isBalancing, "balance"},
 	{"HAProxy", noStreams, "mode"},
@@ -158,12 +174,17 @@ var words = []struct{ of, here, words string }{
 	{"HAProxy", `is limits = { header_timeout = "10s" } in [http]`, "timeout_http_request"},
 	{"HAProxy", `is pool = { queue_timeout = "1s" } in [upstreams.NAME]`, "timeout_queue"},
 	{"HAProxy", `is timeouts = { idle = "1h" } in [[routes]]`, "timeout_tunnel"},
-	{"HAProxy", noSticky, "stick stick_table cookie"},
-	{"HAProxy", isRequest, "http_request"},
+	{"HAProxy", isSticky, "cookie"},
+	{"HAProxy", `is sticky in [upstreams.NAME], or limit in [[rules]] for rates`, "stick stick_table"},
+	{"HAProxy", `is deny, respond, redirect, tarpit, headers, rewrite, query, set or timeout in [[rules]]`,
+		"http_request"},
+	{"HAProxy", `is drop = true in [[rules]], [[listeners.rules]] or [[routes.rules]]`, "silent_drop"},
+	{"HAProxy", `is log = false in [[rules]]`, "dontlognull dontlog_normal"},
+	{"HAProxy", `is tls_rules in [[listeners]], or [[tls.rules]]`, "strict_sni"},
 	{"HAProxy", isResponse, "http_response"},
 	{"HAProxy", isPages, "errorfile errorfiles"},
 	{"HAProxy", isThreads, "nbthread nbproc"},
-	{"HAProxy", `has nothing here yet: there is no page of counters`, "stats"},
+	{"HAProxy", `is [metrics] with listen = ":9145", or "edge status" and [admin]`, "stats"},
 	{"HAProxy", noCompress, "compression"},
 	{"HAProxy", isRetry, "retries"},
 	{"HAProxy", isCert, "crt"},
@@ -175,14 +196,17 @@ var words = []struct{ of, here, words string }{
 	{"Caddy", isDest, "reverse_proxy"},
 	{"Caddy", isRoute, "handle route apps handlers site"},
 	{"Caddy", isStrip, "handle_path"},
-	{"Caddy", `is dest = "status:200" in [[routes]]`, "respond"},
+	{"Caddy", `is respond = { status = 200, body = "…" } in [[rules]]`, "respond"},
+	{"Caddy", `is drop = true in [[rules]]`, "abort"},
+	{"Caddy", `is when = 'client.ip in list.NAME' with [lists.NAME]`, "remote_ip client_ip"},
 	{"Caddy", isRedirect, "redir"},
 	{"Caddy", noFiles, "file_server templates"},
 	{"Caddy", noScripts, "php_fastcgi"},
 	{"Caddy", noCompress, "encode"},
 	{"Caddy", isRequest, "header_up"},
 	{"Caddy", isResponse, "header_down"},
-	{"Caddy", noAuth, "basicauth basic_auth forward_auth"},
+	{"Caddy", isPasswords, "basicauth basic_auth"},
+	{"Caddy", noAsking, "forward_auth"},
 	{"Caddy", isPages, "handle_errors"},
 	{"Caddy", `is dest = "status:503" in [[routes]]`, "error"},
 	{"Caddy", isBalancing, "lb_policy"},
@@ -198,7 +222,12 @@ var words = []struct{ of, here, words string }{
 	{"Caddy", isCondition, "matcher"},
 	{"Caddy", `is include = ["conf.d/*.toml"]`, "import"},
 	{"Traefik", isRoute, "routers router"},
-	{"Traefik", noMiddleware, "middlewares middleware"},
+	{"Traefik", isFilter, "middlewares middleware"},
+	{"Traefik", isAddresses, "ipallowlist ipwhitelist sourcerange"},
+	{"Traefik", isCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
+	{"Traefik", isSecurity, "stsseconds framedeny contenttypenosniff browserxssfilter"},
+	{"Traefik", isLimits, "maxrequestbodybytes"},
+	{"Traefik", isMetrics, "prometheus"},
 	{"Traefik", isListener, "entrypoints entrypoint"},
 	{"Traefik", isUpstream, "listeners.services loadbalancer load_balancer service"},
 	{"Traefik", `is listener = "NAME" in [[routes]]`, "routes.entrypoints"},
@@ -215,23 +244,28 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", isStrip, "stripprefix"},
 	{"Traefik", `is rewrite = { add_prefix = "/new" } in [[routes]]`, "addprefix"},
 	{"Traefik", `is redirect_to_https = true in [http]`, "redirectscheme"},
-	{"Traefik", isRedirect, "redirectregex"},
+	{"Traefik", `is redirect = { to = "/new/{match.1}" } in [[rules]], when = 'path ~ "^/old/(.*)"'`,
+		"redirectregex"},
 	{"Traefik", isPath, "replacepath"},
+	{"Traefik", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "replacepathregex"},
 	{"Traefik", isRate, "ratelimit rate_limit"},
-	{"Traefik", noAuth, "forwardauth"},
+	{"Traefik", noAsking, "forwardauth"},
 	{"Traefik", isAccessLog, "accesslog"},
 	{"Traefik", isVerify, "serverstransport serverstransports insecureskipverify"},
 	{"Traefik", isHealth, "healthcheck"},
 	{"Traefik", `is [[routes]] with pattern = "/ping" and dest = "status:200"`, "ping"},
 	{"Traefik", isTrust, "forwardedheaders trustedips"},
-	{"Traefik", `has nothing here yet: there is no dashboard`, "api"},
+	{"Traefik", `is [admin] with listen; there is no dashboard`, "api"},
 	{"Traefik", noStreams, "tcp udp"},
 	{"Envoy", `is [[listeners]], [[routes]] and [upstreams.NAME] at the top of the file`, "static_resources"},
 	{"Envoy", isDiscover, "dynamic_resources"},
 	{"Envoy", isUpstream, "clusters cluster"},
 	{"Envoy", isRoute, "virtual_hosts route_config"},
 	{"Envoy", `is [[listeners]] and [[routes]]`, "filter_chains"},
-	{"Envoy", noMiddleware, "http_filters"},
+	{"Envoy", isFilter, "http_filters"},
+	{"Envoy", isCORS, "cors"},
+	{"Envoy", `is type = "csrf" in [filters.NAME], and that name in filters`, "csrf"},
+	{"Envoy", `is type = "fault" in [filters.NAME], and that name in filters`, "fault"},
 	{"Envoy", isBackend, "load_assignment lb_endpoints endpoints endpoint"},
 	{"Envoy", isListener, "socket_address"},
 	{"Envoy", isConnect, "connect_timeout"},
@@ -252,7 +286,7 @@ var words = []struct{ of, here, words string }{
 	{"Apache", isCert, "sslcertificatefile sslcertificatekeyfile"},
 	{"Apache", isAccessLog, "customlog"},
 	{"Apache", `is error_log = "/var/log/edge/error.log"`, "errorlog"},
-	{"Apache", isPath, "rewriterule"},
+	{"Apache", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "rewriterule"},
 	{"h2o", isThreads, "num_threads"},
 	{"h2o", isRoute, "mapping"},
 	{"h2o", `is limits = { body_size = "10m" } in [http]`, "limit_request_body"},
@@ -273,6 +307,8 @@ var words = []struct{ of, here, words string }{
 	{"", isHost, "domain hostname"},
 	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
 	{"", isCert, "certificate certs"},
+	{"", isSplit, "canary"},
+	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
 	{"", noFiles, "static"},
 	{"", noACME, "letsencrypt"},
 }

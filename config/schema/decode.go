@@ -166,11 +166,15 @@ func (d *Decoder) reportElement(n *syntax.Node, p *place) {
 	if n.Kind == syntax.KindLost {
 		return
 	}
-	hint := ""
-	if bare := p.section.Bare; n.Kind == syntax.KindString && bare != "" {
-		hint = fmt.Sprintf("write { %s = %s }", bare, syntax.Quote(n.Text))
+	d.Report.Errorf(n.Value, p.bareHint(n), "%q is a list of tables, this is %s", n.Key, n.Kind.Noun())
+}
+
+// bareHint returns the hint for a string in place of an entry of the section at p, or "".
+func (p *place) bareHint(n *syntax.Node) string {
+	if n.Kind != syntax.KindString || p.section == nil || p.section.Bare == "" {
+		return ""
 	}
-	d.Report.Errorf(n.Value, hint, "%q is a list of tables, this is %s", n.Key, n.Kind.Noun())
+	return fmt.Sprintf("write { %s = %s }", p.section.Bare, syntax.Quote(n.Text))
 }
 
 // TableHint is the hint for a value that has to be a table.
@@ -208,8 +212,10 @@ func (d *Decoder) reportNotTable(n *syntax.Node, p *place, path string) {
 		hint = "leave it out"
 	case n.Kind == syntax.KindList && p.section != nil && p.shape == Named:
 		hint = d.doc.schema.homeOfList(n.Key)
-	case !colon:
-		hint = p.sample(n.Key)
+	default:
+		if hint = p.bareHint(n); hint == "" && !colon {
+			hint = p.sample(n.Key)
+		}
 	}
 	d.Report.Errorf(n.Value, hint, "%q must be a table, this is %s", n.Key, n.Kind.Noun())
 }

@@ -69,7 +69,7 @@ func withoutPath(s string) (wrong, hint string) {
 		return route.ErrHostPort.Error(), meantPattern(strings.TrimSuffix(s, ":"+port) + "/*")
 	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
-			"; what paths end in cannot be compared"
+			`; when = 'path ends_with ` + syntax.Quote(s[1:]) + "' for paths"
 	case fileName.Regexp().MatchString(s) && !wild:
 		return wrong, meantPattern("/" + s)
 	case syntax.IsBareKey(s) && s != "localhost":
@@ -132,8 +132,8 @@ func plainPattern(s string) bool {
 
 // plainHint says how a regular expression is written as a pattern, or what to do when it cannot be.
 func plainHint(expr string) string {
-	plain := exprMarks.Regexp().ReplaceAllString(expr, "")
-	plain, begins := strings.CutPrefix(plain, "^")
+	text := exprMarks.Regexp().ReplaceAllString(expr, "")
+	plain, begins := strings.CutPrefix(text, "^")
 	plain, ends := strings.CutSuffix(plain, "$")
 	for _, rest := range []string{"/(.*)", "/.*", "/.+", "(.*)", ".*"} {
 		if head, found := strings.CutSuffix(plain, rest); found {
@@ -148,7 +148,13 @@ func plainHint(expr string) string {
 		}
 		return meantPattern(plain)
 	}
-	return `write one route for each prefix such as "/api/*"; what paths end in cannot be compared`
+	if strings.HasPrefix(expr, "~*") {
+		text = "(?i)" + text
+	}
+	if text == expr && !strings.ContainsAny(expr[:1], "^/\\") || strings.ContainsAny(text, `'"`) {
+		text = "…" // of an expression with a host, or with quotes
+	}
+	return `write pattern = "/*" and when = 'path ~ "` + text + `"'`
 }
 
 // openEnd returns the hint to take everything below dir, for a pattern that leaves open a part in the middle of a path,
@@ -159,7 +165,7 @@ func openEnd(dir string) string {
 		what = "every path"
 	}
 	return suggest(dir+"/*", syntax.Quote(dir+"/*")+" takes "+what+
-		"; a part in the middle, or what it ends in, cannot be left open")
+		`; for a part in the middle or at the end write when = 'path ~ "…"'`)
 }
 
 // ParsePath reads a path without a host.
@@ -210,7 +216,8 @@ func starHint(host, before, star string) string {
 	case rest == "" && !strings.Contains(segment, "."):
 		way := dir + "/" + segment
 		return suggest(way+"/*", syntax.Quote(way+"/*")+" takes "+way+
-			" and all below it; a part of a segment cannot be compared")
+			" and all below it; for a part of a segment write when = 'path starts_with "+
+			syntax.Quote(strings.TrimPrefix(way, host))+"'")
 	}
 	return openEnd(dir)
 }
