@@ -17,9 +17,10 @@
 // # Configurations
 //
 // The tag "edge" is the key of a field; others say what the reference page has: see schema.Struct. The types of fields
-// are string, bool, *bool, int, int64 with unit:"size", time.Duration, []string, []netip.Prefix, map[string]string,
-// Rate, Text (of which nobody sees the value), *lang.Condition, *lang.Template (phase:"answer" where they are evaluated
-// when an answer is there), and a struct, which is a table inside.
+// are string (unit:"lines" where it may have several), bool, *bool, int, int64 with unit:"size", time.Duration,
+// []string, []netip.Prefix, map[string]string, Rate, Text (of which nobody sees the value), *lang.Condition,
+// *lang.Template (phase:"answer" where they are evaluated when an answer is there), and a struct, which is a table
+// inside.
 //
 // What types cannot say, a method Check(r *Report) of *Config does. The function of a type begins with Completed, which
 // does for a program what a file has done already: zero fields get their defaults, and all is checked.

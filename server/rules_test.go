@@ -387,3 +387,38 @@ func holds(t *testing.T, cfg *config.Config, ask string) bool {
 	}
 	return got.Rules[0].Held
 }
+
+// A body has the lines and tabs of its text: in a string of several lines, and by escapes.
+func TestRules_bodiesHaveLines(t *testing.T) {
+	const text = quiet + `
+http = { name = "web", listen = "127.0.0.1:0" }
+[[rules]]
+when = 'path == "/escapes"'
+respond = { body = "a\n\tb\n" }
+[[rules]]
+when = 'path == "/lines"'
+respond = { body = """
+at {path}
+	next
+""" }
+[filters.closed]
+type = "maintenance"
+on = true
+body = """
+back
+	soon
+"""
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+filters = ["closed"]
+`
+	s := start(t, Options{}, text)
+	for path, want := range map[string]string{
+		"/escapes": "a\n\tb\n", "/lines": "at /lines\n\tnext\n", "/other": "back\n\tsoon\n",
+	} {
+		if _, got := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}

@@ -14,6 +14,8 @@ var (
 	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate one that Language.Template does.
 	TypeCondition = schema.Type{Name: "[condition](DSL.md)", Parse: parseText}          // string
 	TypeTemplate  = schema.Type{Name: "[template](DSL.md)", Parse: schema.String.Parse} // string
+	// TypeLines is TypeTemplate for a text that may have several lines.
+	TypeLines = schema.Type{Name: "[template](DSL.md), in several lines too", Parse: schema.Lines.Parse} // string
 
 	typeEntries = schema.Type{Name: "table of strings", Parse: parseEntries}   // []table.Entry
 	typeSecret  = schema.Type{Name: "string", Parse: parseText}                // string

@@ -129,7 +129,7 @@ func endKeys() []*schema.Key {
 		{Path: "respond.status", Type: schema.Int, Default: "200", Min: "200", Max: "599", Example: "200",
 			Into: schema.Into(func(e *Entry) *int { return &e.Respond.Status }),
 			Doc:  "The rule answers: with this status."},
-		{Path: "respond.body", Type: language.TypeTemplate, Example: `"hello {client.ip}"`,
+		{Path: "respond.body", Type: language.TypeLines, Example: `"hello {client.ip}"`,
 			Into: schema.Into(func(e *Entry) *string { return &e.body }),
 			Doc: "The body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for " +
 				"between quotation marks."},

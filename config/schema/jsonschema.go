@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -171,7 +172,7 @@ func (k *Key) forms() []any {
 		return forms
 	case k.Type.Number != nil:
 		return []any{object{"type": "string"}, object{"type": "number"}}
-	case k.Type.Name == String.Name || k.Type.Name == Folder.Name || k.Type.Name == Token.Name:
+	case slices.Contains([]string{String.Name, Lines.Name, Folder.Name, Token.Name}, k.Type.Name):
 		return []any{object{"type": "string"}}
 	case k.Type.Name == Strings.Name:
 		return []any{object{"type": "string"}, object{"type": "array", "items": object{"type": "string"}}}

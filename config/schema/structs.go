@@ -44,9 +44,9 @@ type holder interface{ held() any }
 // of a struct inside it, as a table of that name; an embedded one has none. types returns further types of fields.
 //
 // Other tags say what a Key has: doc, default, required:"true", example, min and max, enum:"a b", words:"off",
-// unit:"size" of an int64, secret:"true" and local:"true". A default and an example stand as a file has them, but a
-// text without its quotes. A bool has no default that is true: in a program nothing tells it from one that is not set.
-// A *bool may have one.
+// unit:"size" of an int64, unit:"lines" of a string, secret:"true" and local:"true". A default and an example stand as
+// a file has them, but a text without its quotes. A bool has no default that is true: in a program nothing tells it
+// from one that is not set. A *bool may have one.
 func Struct(of reflect.Type, types func(reflect.StructField) (FieldType, bool)) ([]*Key, error) {
 	s := structKeys{types: types}
 	err := s.add(of, nil, "")
@@ -185,6 +185,8 @@ func (s *structKeys) typeOf(f reflect.StructField) (FieldType, error) {
 		return of, nil
 	case kind == reflect.String && words:
 		return FieldType{Type: Choice, Plain: true}, nil
+	case kind == reflect.String && f.Tag.Get("unit") == "lines":
+		return FieldType{Type: Lines, Plain: true}, nil
 	case kind == reflect.String:
 		return FieldType{Type: String, Plain: true}, nil
 	case kind == reflect.Bool, kind == reflect.Pointer && t.Elem().Kind() == reflect.Bool:

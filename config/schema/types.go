@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"path/filepath"
@@ -25,6 +26,7 @@ type Type struct {
 // The types of keys that are not about one feature. The comment after each is the Go type of its values.
 var (
 	String   = Type{Name: "string", Parse: parseString}                      // string, not empty
+	Lines    = Type{Name: "string, in several lines too", Parse: parseLines} // string, not empty
 	Optional = Type{Name: "string", Parse: parseOptional}                    // string, maybe empty
 	Strings  = Type{Name: "string or list", Parse: parseStrings}             // []string
 	Choice   = Type{Name: "choice", Parse: parseChoice}                      // string
@@ -54,8 +56,11 @@ func (k *Key) convertExpanded(n *syntax.Node) {
 	}
 }
 
-// String reads a string that is not empty. want names it in the error: "a path".
-func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
+// String reads a string of one line that is not empty. want names it in the error: "a path".
+func (d *Decoder) String(n *syntax.Node, want string) (string, bool) { return d.text(n, want, "") }
+
+// text is String for a text that may have some control characters.
+func (d *Decoder) text(n *syntax.Node, want, allowed string) (string, bool) {
 	if n.Kind != syntax.KindString {
 		d.WrongKind(n, want, quotedHint(n))
 		return "", false
@@ -64,8 +69,15 @@ func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
 		d.Report.Errorf(n.Value, "leave it out, or say which", "%q must not be empty", n.Key)
 		return "", false
 	}
-	if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		d.Report.Errorf(n.Value, syntax.BackslashHint, "%q must not hold control characters", n.Key)
+	wrong := func(r rune) bool { return (r < ' ' || r == 0x7f) && !strings.ContainsRune(allowed, r) }
+	if strings.ContainsFunc(n.Text, wrong) {
+		hint := "it is one line, without tabs"
+		if allowed != "" {
+			hint = `it may have tabs and line ends, \n without \r, and no others`
+		} else if at := n.Value; bytes.IndexByte(at.Source.Text[at.From:at.To], '\\') >= 0 {
+			hint = syntax.BackslashHint
+		}
+		d.Report.Errorf(n.Value, hint, "%q must not hold control characters", n.Key)
 		return "", false
 	}
 	return n.Text, true
@@ -107,6 +119,8 @@ func (d *Decoder) Filled(n *syntax.Node) bool {
 func parseString(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 	return d.String(n, "a string")
 }
+
+func parseLines(d *Decoder, _ *Key, n *syntax.Node) (any, bool) { return d.text(n, "a string", "\t\n") }
 
 func parseStrings(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 	var all []string

@@ -31,7 +31,7 @@ type Config struct {
 	Status     int           `edge:"status" doc:"The status of the answer." default:"503" min:"400" max:"599"`
 	RetryAfter time.Duration `edge:"retry_after" doc:"When clients shall come again." default:"5m" min:"1s" max:"720h"`
 
-	Body string `edge:"body" doc:"The body of the answer; without it, the page of the status." example:"back at noon"`
+	Body string `edge:"body" doc:"The body of the answer; without it, the page of the status." unit:"lines"`
 	Type string `edge:"content_type" doc:"The type of body." default:"text/plain; charset=utf-8"`
 }
 
