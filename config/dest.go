@@ -404,8 +404,8 @@ func resolveDestinations(r *resolver) {
 				"the upstream at %s has the name %q", r.named[name].RelativeTo(at), name)
 		}
 	}
-	if !r.rep.OK() || len(r.filters) > 0 {
-		return // or a filter may choose any
+	if !r.rep.OK() || r.choosing {
+		return
 	}
 	used := []string{r.c.Fallback.Name}
 	for i := range r.c.Routes {

@@ -135,6 +135,7 @@ type resolver struct {
 	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns   map[string]patternTaken // the first route with a pattern and conditions
 	filters    []string                // names of those that the program has
+	choosing   bool                    // a filter of the program or of a module may choose any upstream or destination
 	sources    []string                // schemes of those that the program has
 	registries []string                // schemes of those that the program has
 	ageless    map[*schema.Given]bool  // entries that were reported to have hsts without max_age
@@ -264,6 +265,9 @@ func resolveDefined(r *resolver) {
 	}
 	plugins.Filters.RefuseTaken(r.file, r.filters)
 	named, _ := plugins.Filters.Names(r.file)
+	r.choosing = len(r.filters) > 0 || slices.ContainsFunc(r.c.Defined, func(d Definition) bool {
+		return d.Kind == plugins.Filters && !slices.Contains(d.Kind.Own(), d.Type)
+	})
 	r.filters = slices.Concat(r.filters, named)
 	_, r.defined = plugins.Destinations.Names(r.file)
 	all := r.doc.all

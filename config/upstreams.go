@@ -158,9 +158,9 @@ func validUpstreamName(s string) bool {
 
 // warnUnusedUpstreams warns of [upstreams.NAME] that no route leads to: a dest may misspell the name. Upstreams of
 // [[load_balancing.backends]] are left out: they have names whether a dest needs them or not. A filter of the program
-// may choose any.
+// or of a module may choose any.
 func (r *resolver) warnUnusedUpstreams() {
-	if !r.rep.OK() || len(r.filters) > 0 {
+	if !r.rep.OK() || r.choosing {
 		return
 	}
 	used := make(map[string]bool)

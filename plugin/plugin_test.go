@@ -51,8 +51,10 @@ func init() {
 		func(*struct{}, *plugin.Build) (*connfilter.Filter, error) { return &connfilter.Filter{}, nil })
 	plugin.Register(plugins.Discoverers, "find", "Finds.",
 		func(*struct{}, *plugin.Build) (discovery.Source, error) { return nil, nil })
-	plugin.Register(plugins.Filters, "look", "Looks.",
-		func(*struct{}, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
+	for _, name := range []string{"look", "fault"} { // of a module, and of edge
+		plugin.Register(plugins.Filters, name, "Looks.",
+			func(*struct{}, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
+	}
 }
 
 const base = "[http]\nlisten = \":0\"\n[destinations.hi]\ntype = \"greet\"\ntext = \"hi\"\n"
@@ -117,7 +119,11 @@ func TestConfig_tellsMistakes(t *testing.T) {
 // A table that nothing uses is a warning, which a file may allow.
 func TestConfig_warnsOfUnused(t *testing.T) {
 	const unused = "[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n"
+	const spare = unused + "[upstreams.spare]\nbackends = [{ address = \"h:80\" }]\n[defaults]\nfilters = [\"f\"]\n"
 	for text, want := range map[string]int{
+		base + spare + "[filters.f]\ntype = \"look\"\n":  0, // it may choose any destination
+		base + spare + "[filters.f]\ntype = \"fault\"\n": 2,
+
 		base + led: 0, base + unused: 1, "allow = [\"unused-destination\"]\n" + base + unused: 0,
 		strings.ReplaceAll(base, "hi]", "default]"):                                      0,
 		base + led + "[log_sinks.kept]\ntype = \"keep\"\n":                               1,
