@@ -32,7 +32,7 @@ func (d *Decoder) table(n *syntax.Node, p *place, t Target, path string) {
 		}
 		at := p.children[c.Key]
 		if at == nil {
-			t.base().unknown = true
+			t.base().unknown = t.base().unknown || path != "" || !d.doc.schema.Reserved.ignores(c.Key)
 			d.reportUnknown(c, p, path)
 			continue
 		}
