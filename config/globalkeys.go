@@ -75,7 +75,7 @@ func globalSection() *schema.Section {
 			{Path: "pid_file", Type: schema.String, Local: true, Example: `"/run/edge/edge.pid"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.PIDFile }),
 				Doc:  "Where the process writes its id. None is written without it."},
-			{Path: "error_log", Type: schema.String, Local: true,
+			{Path: "error_log", Type: value.TypeLogPath, Local: true,
 				Default: `"stderr"`, Example: `"/var/log/edge/error.log"`,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.ErrorLog }),
 				Doc:  "`stderr` or a path."},

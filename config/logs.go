@@ -92,7 +92,7 @@ func accessLogKeys[T schema.Target](doc string, of func(T) (*AccessLog, *logging
 	return append([]*schema.Key{
 		{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: `"/var/log/edge/web.log"`,
 			Into: schema.Into(func(e T) *value.Where { log, _ := of(e); return &log.Where }), Doc: doc},
-		{Path: "access_log.path", Type: schema.String, Local: true, Example: `"/var/log/edge/web.log"`,
+		{Path: "access_log.path", Type: value.TypeLogPath, Local: true, Example: `"/var/log/edge/web.log"`,
 			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.path }),
 			Doc:  "The same as a path in place of the table."},
 	}, loggingKeys("access_log.", func(e T) (*Logging, *loggingTexts) {

@@ -88,23 +88,36 @@ func parseAccessLog(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		return nil, false
 	}
 	s, ok := d.String(n, "a path, false or a table")
-	return Where{Path: s}, ok
+	return Where{Path: s}, ok && logPath(d, n, s)
+}
+
+// TypeLogPath is the path of a log: string.
+var TypeLogPath = schema.Type{Name: "string", Parse: parseLogPath}
+
+func parseLogPath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a string")
+	return s, ok && logPath(d, n, s)
+}
+
+// logPath reports a log that is no file, and returns whether s may name one.
+func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
+	scheme, _, found := strings.Cut(s, "://")
+	if strings.HasPrefix(s, "syslog:") {
+		scheme, found = "syslog", true
+	}
+	if found || s == "otlp" {
+		d.Report.Errorf(n.Value, `write "stderr" or a path`, "log output %s is not supported by this version",
+			syntax.Quote(scheme))
+		return false
+	}
+	return true
 }
 
 func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	all := []string{}
 	right := d.Each(n, "a path", func(c *syntax.Node, s string) bool {
-		scheme, _, found := strings.Cut(s, "://")
-		if strings.HasPrefix(s, "syslog:") {
-			scheme, found = "syslog", true
-		}
-		if found || s == "otlp" {
-			d.Report.Errorf(c.Value, `write "stdout", "stderr" or a path`,
-				"log output %s is not supported by this version", syntax.Quote(scheme))
-			return false
-		}
 		all = append(all, s)
-		return true
+		return logPath(d, c, s)
 	})
 	return all, right
 }
