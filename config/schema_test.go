@@ -217,6 +217,16 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 	})
 }
 
+// Each key of [global] may stand at the top of a file, one in a table of its own too.
+func TestSchema_keysOfGlobalStandAtTheTop(t *testing.T) {
+	for _, k := range edge().Section("global").Keys {
+		_, rep := Options{TextOnly: true}.Parse("f", []byte(k.Path+" = "+k.Example+"\n"))
+		if said := rendered(t, rep); strings.Contains(said, "unknown") {
+			t.Errorf("%s:\n%s", k.Path, said)
+		}
+	}
+}
+
 func TestSchema_laterKeysAreUnknown(t *testing.T) {
 	headers := map[string]string{
 		"": "", "listeners": "[[listeners]]\n", "routes": "[[routes]]\n", "upstreams": "[upstreams.x]\n",

@@ -359,7 +359,7 @@ func (p *place) has(table, name string) bool {
 func addAliases(root *place, s *Section) {
 	home := root.walk(s.Path)
 	for _, k := range s.Keys {
-		if s.Top && !strings.Contains(k.Path, ".") {
+		if s.Top {
 			root.aliasTo(k.Path, k)
 		}
 		for _, a := range k.Aliases {
