@@ -317,7 +317,7 @@ type Retry struct {
 // Outlier says when backends are ejected that answer worse than the others.
 type Outlier struct {
 	On         bool
-	Errors     int           // failures in a row
+	Errors     int           // the least failures in a row
 	Window     time.Duration // that is compared
 	Eject      time.Duration // the first ejection
 	MaxEjected int           // of 100 backends

@@ -64,9 +64,10 @@ func resilienceKeys() []*schema.Key {
 				"(overload.md#the-adaptive-limit) wait."},
 		{Path: "outlier.errors", Type: schema.Int, Default: "5", Min: "2", Max: "1000", Example: "10",
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.Errors }),
-			Doc: "Failures in a row after which a backend is ejected: no answer; or 502, 503 and 504, from two " +
-				"routes or over a second. Any key of `outlier` turns ejection on, also of backends that answer " +
-				"much worse than the others."},
+			Doc: "The least failures in a row that eject a backend: no answer; or 502, 503 and 504, from two routes " +
+				"or over a second. It takes up to 40 where the others had fewer than 250 good requests in " +
+				"`window`, or fail too: see [ejection](resilience.md#ejection). Any key of `outlier` turns " +
+				"ejection on, also of backends that answer much worse than the others."},
 		{Path: "outlier.window", Type: schema.Duration, Default: `"10s"`, Min: "1s", Max: "10m", Example: `"30s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Outlier.Window }),
 			Doc:  "The time over which backends are compared."},

@@ -11,7 +11,7 @@ import (
 
 // Options say when members are ejected. The zero value is good. Immutable once used.
 type Options struct {
-	Errors     int           // failures in a row; 0: 5
+	Errors     int           // the least failures in a row: Surprising may ask for more; 0: 5
 	Window     time.Duration // that is compared; 0: 10 s
 	Eject      time.Duration // the first ejection of a member; 0: 30 s
 	MaxEjected int           // how many of 100 members at the most; 0: 50

@@ -16,9 +16,9 @@
 // A member is compared with all others together, never with a fixed rate: where a bad address or a common database
 // makes all of them fail, none is ejected. Beside that, a member is ejected after so many faults in a row, which are
 // connections that were refused or lost and answers that never came, or after as many failures in a row (502, 503, 504)
-// that are of more than one route or last for a second; in more than so many, where the others fail often too. Members
-// with fewer than 20 requests in the window are not compared, and no more than a part of the members is ejected at a
-// time, never the last one.
+// that are of more than one route or last for a second; in more than so many, where the others fail often too or
+// had few requests. Members with fewer than 20 requests in the window are not compared, and no more than a part of the
+// members is ejected at a time, never the last one.
 //
 // # Threads and ownership
 //

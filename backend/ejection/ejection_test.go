@@ -3,6 +3,9 @@ package ejection_test
 import (
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,6 +43,36 @@ func TestOutlier(t *testing.T) {
 	} {
 		if got := ejection.Outlier(c.n, c.failed, c.total, c.totalFailed); got != c.want {
 			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// docs/resilience.md says how many failures in a row eject a backend, by the good requests that the others had.
+func TestDetector_rowsAreAsLongAsTheDocsSay(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "resilience.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| (\d+) good requests[^|]*\| (\d+) \|$`).FindAllSubmatch(page, -1)
+	if len(rows) < 4 {
+		t.Fatalf("the page has %d rows", len(rows))
+	}
+	for _, row := range rows {
+		good, _ := strconv.Atoi(string(row[1]))
+		want, _ := strconv.Atoi(string(row[2]))
+		d, now := ejection.New(1, ejection.Options{}, service(2)), 1000*second
+		d.Good(0, 1, 1, now) // the detector learns of its members
+		now += 100 * second
+		d.Good(0, 1, 1, now) // the first one after a pause is not counted
+		for range good {
+			d.Good(0, 1, 1, now)
+		}
+		failed := 1
+		for len(d.Bad(0, 0, 0, ejection.Failed{Fault: true}, now)) == 0 && failed < 100 {
+			failed++
+		}
+		if failed != want {
+			t.Errorf("after %d good requests to others it takes %d failures, the page says %d", good, failed, want)
 		}
 	}
 }

@@ -293,7 +293,7 @@ func (s *settings) outliers(u *config.Upstream) {
 	if !o.On {
 		return
 	}
-	s.add("outlier.errors", u, fmt.Sprint(o.Errors), "failures in a row after which a backend is ejected")
+	s.add("outlier.errors", u, fmt.Sprint(o.Errors), "the least failures in a row that eject a backend")
 	s.add("outlier.window", u, period(o.Window), "over which backends are compared")
 	s.add("outlier.eject", u, period(o.Eject), "of the first ejection")
 	s.add("outlier.max_ejected", u, fmt.Sprintf("%d%%", o.MaxEjected), "of the backends at a time")
