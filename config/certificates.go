@@ -261,6 +261,9 @@ func missingHint(g *schema.Given, path, prefix string) string {
 	if hint := syntax.VariableHint(path); hint != "" || prefix != "" {
 		return hint
 	}
+	if slices.Contains([]string{"auto", "acme", "letsencrypt"}, filepath.Base(path)) {
+		return `edge asks no authority yet: certbot writes files; cert = "internal" makes one for development`
+	}
 	if !g.Has("key") {
 		return `it needs key = "…" too, unless it holds the key; cert = "internal" makes one for development`
 	}

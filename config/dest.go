@@ -384,6 +384,11 @@ func resolveRules(r *resolver) {
 // rulesOf reads the rules among entries.
 func rulesOf(r *resolver, entries []schema.Target) []Rule {
 	return rules.Read(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
+		if namesItself(text) {
+			r.rep.Errorf(at, "write it as dest of a route that has the when of the rule, with allow_dest",
+				"the dest of a rule has no variables")
+			return ""
+		}
 		d := r.parseDest(text, at)
 		if d.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
 			return r.c.Upstreams[d.Upstream].Name

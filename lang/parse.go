@@ -1,6 +1,9 @@
 package lang
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Bounds of a text, so that no configuration makes one that is slow to load or to evaluate.
 const (
@@ -188,6 +191,9 @@ func (p *parser) expect(op, after string) *Error {
 	return p.next()
 }
 
+// operatorWords are the operators that are words.
+var operatorWords = []string{"and", "contains", "ends_with", "in", "like", "not", "or", "starts_with"}
+
 // surplus says that an expression is over where the text is not.
 func (p *parser) surplus() *Error {
 	err := problem(p.at, p.end, "an operator is missing before %s", p.src[p.at:p.end])
@@ -202,6 +208,9 @@ func (p *parser) surplus() *Error {
 			return err.hint("here it is called like")
 		case "startswith", "endswith":
 			return err.hint("write %s_with", strings.TrimSuffix(lower, "with"))
+		}
+		if near := nearest(p.text, slices.Values(operatorWords)); near != "" {
+			return err.hint("did you mean %s?", near)
 		}
 		return err.hint("and, or join conditions")
 	case p.is(")") || p.is("]") || p.is("}"):

@@ -308,6 +308,8 @@ var words = []struct{ of, here, words string }{
 	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
 	{"", isCert, "certificate certs"},
 	{"", isSplit, "canary"},
+	{"", `is "edge build --with MODULE", and its types in [filters.NAME], [destinations.NAME] and the like`,
+		"plugins plugin"},
 	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
 	{"", noFiles, "static"},
 	{"", noACME, "letsencrypt"},
