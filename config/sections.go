@@ -3,7 +3,6 @@ package config
 import (
 	_ "embed"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -345,16 +344,7 @@ var laterKeys = map[string][]string{
 	"log":       {"redact"},
 }
 
-// reserved returns the names without a meaning. Those for upstreams are those for their defaults too.
+// reserved returns the names without a meaning.
 func reserved() schema.Reserved {
-	later := maps.Clone(laterKeys)
-	for table, names := range laterKeys {
-		if below, found := strings.CutPrefix(table, "upstreams"); found {
-			later["upstream_defaults"+below] = names
-		}
-	}
-	return schema.Reserved{
-		Ignored: ignoredKeys, Later: later,
-		Words: foreign.Hints(), Foreign: foreign.File,
-	}
+	return schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: foreign.Hints(), Foreign: foreign.File}
 }

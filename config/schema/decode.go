@@ -263,14 +263,6 @@ func (d *Decoder) reportUnknown(n *syntax.Node, p *place, path string) {
 		d.Report.Notef(CodeIgnoredKey, n.Head, "%q has no meaning here and is ignored", n.Key)
 		return
 	}
-	if top := p.path == "" || p.section != nil && p.section.Top; top && slices.Contains(reserved.Keys, n.Key) {
-		d.Report.Notef(CodeIgnoredKey, n.Head, "%q has no effect in this version", n.Key)
-		return
-	}
-	if path == "" && slices.Contains(reserved.Sections, n.Key) {
-		d.Report.Warnf(CodeNoEffect, n.ConflictSpan(), "", "[%s] has no effect in this version", n.Key)
-		return
-	}
 	if slices.Contains(reserved.Later[p.path], n.Key) {
 		_, name, _ := strings.Cut(what, " ")
 		hint := reserved.word(n.Key, p.path)

@@ -27,15 +27,6 @@ func (s *Schema) JSONSchema(w io.Writer, title string) error {
 			properties[name] = none
 		}
 	}
-	for _, name := range s.Reserved.Keys {
-		later := object{"description": "Accepted and ignored: it will have a meaning."}
-		properties[name] = later
-		if global, found := properties["global"].(object); found {
-			if inside, found := global["properties"].(object); found {
-				inside[name] = later
-			}
-		}
-	}
 	if len(patterns) > 0 {
 		root["patternProperties"] = patterns
 	}

@@ -23,12 +23,7 @@ func (s *Schema) Reference(w io.Writer, introduction string) error {
 		}
 		fmt.Fprintf(&b, "\n`%s`", k)
 	}
-	b.WriteString(".")
-	if len(s.Reserved.Keys) > 0 {
-		b.WriteString("\n\nThe same goes for `" + strings.Join(s.Reserved.Keys, "`, `") +
-			"`, which will have a meaning.")
-	}
-	b.WriteString("\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
+	b.WriteString(".\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
 		"| code | meaning |\n|---|---|\n")
 	for _, c := range s.Codes {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c.Name, c.Doc)

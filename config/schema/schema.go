@@ -135,10 +135,8 @@ func titleOf(path string, shape Shape) string {
 
 // Reserved are names that a file may have although no section has them.
 type Reserved struct {
-	Ignored  []string            // keys of other servers at the top of a file: a note. A star at the end is any rest
-	Keys     []string            // keys of later versions, where those of a Top section stand: a note
-	Sections []string            // sections of later versions: a warning
-	Later    map[string][]string // other names of later versions, by the path of their table: an error of its own
+	Ignored []string            // keys of other servers at the top of a file: a note. A star at the end is any rest
+	Later   map[string][]string // names of later versions, by the path of their table: an error of its own
 
 	// Words are words of other programs, in lower case with "_" for "-" and blanks, and what the hint for each says
 	// after it: "of nginx is dest". One with a table before it, as "upstreams.server", is for that table.
