@@ -94,6 +94,10 @@ func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) 
 		lock.Judge(report, needs, true)
 		return nil, nil
 	}
+	if err := lockdown.Missing(); err != nil && cfg.Global.Lockdown == config.LockdownStrict {
+		report.Errors = append(report.Errors, config.Problem{Pos: config.Pos{File: files.Main},
+			Severity: config.SeverityError, Message: fmt.Sprintf("lockdown = \"strict\": %v", err)})
+	}
 	return needs.Rules().Lines(), nil
 }
 
@@ -103,7 +107,7 @@ func show(out, problems io.Writer, o checkOptions, cfg *config.Config, report *c
 		_, err := out.Write(report.JSON())
 		return err
 	}
-	if err := report.Render(problems); err != nil || cfg == nil {
+	if err := report.Render(problems); err != nil || !report.OK() {
 		return err
 	}
 	_, err := fmt.Fprintln(out, cfg.Summary())

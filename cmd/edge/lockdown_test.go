@@ -378,6 +378,10 @@ func TestLockdown_strict(t *testing.T) {
 	if _, err := os.Stat(l.path("run/edge.pid")); err == nil {
 		t.Error("the pid file is left")
 	}
+	code, out = in(t, l.dir, "check", "-c", "conf/edge.toml")
+	if code != 1 || !strings.Contains(out, `error: lockdown = "strict": `) || strings.Contains(out, " OK") {
+		t.Errorf("%d %s", code, out)
+	}
 }
 
 func TestCheck_lockdown(t *testing.T) {

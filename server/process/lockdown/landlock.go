@@ -44,6 +44,17 @@ var (
 		"CGO_ENABLED=0 builds one without")
 )
 
+// Missing returns what this build of the program lacks for a whole lock; nil: nothing. The kernel may lack more.
+func Missing() error {
+	if auditArch == 0 {
+		return errArch
+	}
+	if _, _, err := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); err == syscall.ENOTSUP {
+		return errCgo
+	}
+	return nil
+}
+
 // landlockABI returns the version of Landlock; 0: there is none.
 func landlockABI() int {
 	abi, _, err := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
