@@ -35,10 +35,10 @@ func Make(d *plugins.Definition, b *Build) (*proxy.Filter, error) {
 }
 
 // Try makes a filter of a table as Make does, and closes what it keeps: there is no server. It returns the names of the
-// functions that the filter has, in the order in which they run.
-func Try(d *plugins.Definition) (phases []string, err error) {
-	err = plugin.Try(d, func(f *proxy.Filter) { phases = Phases(f) })
-	return phases, err
+// functions that the filter has, in the order in which they run, and the warnings that were logged.
+func Try(d *plugins.Definition) (phases, warned []string, err error) {
+	warned, err = plugin.Try(d, func(f *proxy.Filter) { phases = Phases(f) })
+	return phases, warned, err
 }
 
 // Completed is plugin.Completed.

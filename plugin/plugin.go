@@ -2,11 +2,14 @@ package plugin
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
@@ -57,7 +60,7 @@ func Register[C, T any](kind *plugins.Kind, typ, doc string, create func(c *C, b
 	types[name{kind, typ}] = &Type{Kind: kind, Name: typ, Doc: doc, Package: from, Keys: keys,
 		make: func(config any, b *Build) (any, error) { return create(config.(*C), b) }}
 	kind.Register(&plugins.Type{Name: typ, Doc: doc, Keys: keys, New: func() any { return new(C) },
-		Try: func(d *plugins.Definition) error { return Try(d, func(T) {}) },
+		Try: func(d *plugins.Definition) ([]string, error) { return Try(d, func(T) {}) },
 		Check: func(rep *syntax.Report, g *schema.Given, table string, config any) {
 			if checked, ok := config.(checker); ok {
 				has := func(path string) bool { return g.Has(table + path) }
@@ -122,15 +125,39 @@ func Make[T any](d *plugins.Definition, b *Build) (made T, err error) {
 	return v.(T), nil
 }
 
-// Try makes what a table stands for as Make does, has use look at it, and closes what it keeps: there is no server.
-func Try[T any](d *plugins.Definition, use func(made T)) error {
+// Try makes what a table stands for as Make does, has use look at it, and closes what it keeps: there is no server. It
+// returns the warnings that were logged.
+func Try[T any](d *plugins.Definition, use func(made T)) (warned []string, err error) {
 	var store Store
 	defer store.Close()
-	made, err := Make[T](d, &Build{Kept: store.Claim()})
+	w := &warnings{Handler: slog.DiscardHandler}
+	made, err := Make[T](d, &Build{Kept: store.Claim(), Logger: slog.New(w)})
 	if err == nil {
 		use(made)
 	}
-	return err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lines, err
+}
+
+// warnings keeps the warnings and errors that are logged. Safe for any goroutine.
+type warnings struct {
+	slog.Handler
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, line)
+	return nil
 }
 
 // isNil reports whether v is nothing, or a pointer or a function that is nil.

@@ -210,6 +210,25 @@ func TestCheck_files(t *testing.T) {
 	}
 }
 
+// What a filter warns of when it is made is a finding of edge check, and a step of edge explain.
+func TestCheck_warningsOfFilters(t *testing.T) {
+	dir := folder(t, map[string]string{"edge.toml": "http.listen = ':80'\n[filters.f]\ntype = 'fault'\nabort = '1%'\n" +
+		"[[routes]]\npattern = '/*'\ndest = 'status:204'\nfilters = ['f']\n"})
+	for args, want := range map[string]string{
+		"check":        `edge.toml:2:1: warning: the filter "f": a filter makes requests fail on purpose`,
+		"check --json": `"code": "filter-warning"`,
+		"check --strict --set allow=['filter-warning']": "configuration OK",
+		"explain http://localhost/":                     "filter: f warns: a filter makes requests fail on purpose",
+	} {
+		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), strings.Fields(args)...)
+		cmd.Dir = dir
+		text, _ := cmd.CombinedOutput()
+		if !strings.Contains(string(text), want) || strings.Contains(string(text), "WARN") {
+			t.Errorf("edge %s: want %q alone in\n%s", args, want, text)
+		}
+	}
+}
+
 // A WebSocket passes unless a route says otherwise, or all do.
 func TestRun_webSocket(t *testing.T) {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

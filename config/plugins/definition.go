@@ -144,7 +144,11 @@ func (k *Kind) CheckUsed(doc *schema.Document, named []string, try bool) {
 		if !try {
 			continue
 		}
-		if err := k.find(e.Type).Try(&e.Definition); err != nil {
+		warned, err := k.find(e.Type).Try(&e.Definition)
+		for _, line := range warned {
+			doc.Report.Warnf(k.warningCode(), e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
+		}
+		if err != nil {
 			doc.Report.Errorf(e.Node().Head, "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
 		}
 	}

@@ -20,8 +20,8 @@ type Type struct {
 	// Check reports what the types of the keys cannot say. It is asked about a struct without other mistakes. The paths
 	// of the keys in g begin with table.
 	Check func(rep *syntax.Report, g *schema.Given, table string, config any)
-	// Try makes what d defines and gives it up again. The error says why it cannot be made.
-	Try func(d *Definition) error
+	// Try makes what d defines and gives it up again. The error says why it cannot be made. What is made logs warnings.
+	Try func(d *Definition) (warned []string, err error)
 }
 
 // Kind is what the tables of one section stand for. Immutable once all init functions have run.
@@ -32,6 +32,7 @@ type Kind struct {
 	Does    string // of the key type
 	Use     string // the hint for one that nothing uses
 	Unused  string // what the code of that warning means
+	Warning string // what the code of warnings means that one logs when it is made
 
 	keys []*schema.Key // beside type
 	own  []string      // types of edge itself, which a program has that imports the package all
@@ -51,6 +52,8 @@ var Filters = &Kind{
 	Does:   "What it does: one of those below, or of a module that the program was built with.",
 	Use:    "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 	Unused: "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
+	Warning: "A filter warns the operator when it is made, as one of the type `fault` does. `edge check` makes the " +
+		"filters that are used.",
 	own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
 		"security_headers"},
 	all: "github.com/edge-proxy/edge/filter/all",
@@ -140,6 +143,9 @@ func (k *Kind) find(name string) *Type {
 // unusedCode is the code of the warning of one that nothing uses.
 func (k *Kind) unusedCode() string { return "unused-" + strings.ReplaceAll(k.Name, " ", "-") }
 
+// warningCode is the code of the warnings that one logs when it is made.
+func (k *Kind) warningCode() string { return k.Name + "-warning" }
+
 // Sections returns the sections of all kinds, with the types that were registered.
 func Sections() (all []*schema.Section) {
 	for _, k := range Kinds {
@@ -155,6 +161,9 @@ func (k *Kind) section() *schema.Section {
 		Codes:    []schema.Code{{Name: k.unusedCode(), Doc: k.Unused}},
 		Keys: append([]*schema.Key{{Path: "type", Type: schema.Token, Required: true, Example: `"polite"`,
 			Into: schema.Into(func(e *entry) *string { return &e.Type }), Doc: k.Does}}, k.keys...),
+	}
+	if k.Warning != "" {
+		s.Codes = append(s.Codes, schema.Code{Name: k.warningCode(), Doc: k.Warning})
 	}
 	all := slices.SortedFunc(slices.Values(k.types), func(a, b *Type) int { return cmp.Compare(a.Name, b.Name) })
 	for _, t := range all {

@@ -131,9 +131,12 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 		if c.When != nil {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
-		var err error
-		if phases, err = filter.Try(c); err != nil {
+		made, warned, err := filter.Try(c)
+		if phases = made; err != nil {
 			step.Text += ": it cannot be made: " + err.Error()
+		}
+		for _, line := range warned {
+			s.list = append(s.list, Step{Phase: "filter", Text: name + " warns: " + line, At: step.At})
 		}
 	}
 	switch {
