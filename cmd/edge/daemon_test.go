@@ -180,6 +180,18 @@ func TestDaemon_thatCannotServe(t *testing.T) {
 	}
 }
 
+// The reason stands in the file of error_log as well.
+func TestDaemon_logsWhyItCannotServe(t *testing.T) {
+	file := write(t, "error_log = \"error.log\"\n"+daemonText, testutil.Listen(t).Addr())
+	code, out := daemonize(t, file, nil, "-d", "-c", file)
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "error.log"))
+	if err != nil || code != 1 || strings.Count(out, "address already in use") != 1 ||
+		!strings.Contains(string(text), `"msg":"start failed","error":"`) ||
+		!strings.Contains(string(text), "address already in use") {
+		t.Errorf("%v, exit code %d, it says\n%s\nand the log\n%s", err, code, out, text)
+	}
+}
+
 // Warnings are printed once.
 func TestDaemon_warnsOnce(t *testing.T) {
 	file := write(t, "daemon = true\npid_file = \"edge.pid\"\nhttp.listen = %q\n", testutil.FreeAddr(t))

@@ -128,7 +128,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	before.inherit(&o.Server, given)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
-		return err
+		return notStarted(cfg, err)
 	}
 	events.register(s.Registry())
 	p := running{
@@ -141,7 +141,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	defer p.doorway.close()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
-		return err
+		return notStarted(cfg, err)
 	}
 	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: logFiles, Reopen: p.reopenLogs})
 	p.serve()
@@ -168,6 +168,14 @@ func tellStart(o *Options) {
 		attrs = append([]any{"version", o.Version}, attrs...)
 	}
 	slog.Info("starting", attrs...)
+}
+
+// notStarted returns err, and logs it in a file: nobody may see what a daemon prints.
+func notStarted(cfg *config.Config, err error) error {
+	if cfg.Global.ErrorLog != "stderr" {
+		slog.Error("start failed", "error", err)
+	}
+	return err
 }
 
 // tellEnd logs the last line.
