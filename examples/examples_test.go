@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,24 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+
+// edge.toml names its sections at its beginning, and says where all keys are.
+func TestConfiguration_namesItsSections(t *testing.T) {
+	text, err := os.ReadFile("edge.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	about, rest, _ := strings.Cut(string(text), "\n\n")
+	var has []string
+	for _, header := range regexp.MustCompile(`(?m)^\[.*\]$`).FindAllString(rest, -1) {
+		has = append(has, strings.ReplaceAll(header, "upstreams.api", "upstreams.NAME"))
+	}
+	named := regexp.MustCompile(`\[+[\w.]+\]+`).FindAllString(about, -1)
+	if slices.Sort(named); !slices.Equal(named, slices.Compact(slices.Sorted(slices.Values(has)))) ||
+		!strings.Contains(about, "docs/configuration.md has them all") {
+		t.Errorf("the file has %q, and says of itself\n%s", has, about)
+	}
+}
 
 // start builds and runs an example and returns where it listens.
 func start(t *testing.T, name string, args ...string) (p *testutil.Process, url string) {
