@@ -132,7 +132,8 @@ func (m *marks) connect(h *message.Head) *Error {
 	return nil
 }
 
-// extendedConnect: RFC 8441 §4. It becomes what asks for the same in HTTP/1, GET with Upgrade.
+// extendedConnect: RFC 8441 §4. It becomes what asks for the same in HTTP/1, GET with Upgrade. The two fields are for
+// conditions, which would take it for a plain GET. Encoders pass them over: Head.Upgrade and Protocol say the same.
 func (m *marks) extendedConnect(h *message.Head, ok bool) *Error {
 	if !ok || h.Verb != message.VerbConnect {
 		return ErrProtocol
@@ -147,7 +148,9 @@ func (m *marks) extendedConnect(h *message.Head, ok bool) *Error {
 	if e := m.target(h); e != nil {
 		return e
 	}
-	h.Method, h.Verb, h.Upgrade = put(h, "GET"), message.VerbGet, true
+	h.Method, h.Verb, h.Upgrade, h.Hops = put(h, "GET"), message.VerbGet, true, true
+	h.AddID(message.Connection, "Connection", "Upgrade")
+	h.AddBytes(message.Upgrade, "Upgrade", h.Bytes(h.Protocol))
 	return nil
 }
 

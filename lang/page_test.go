@@ -26,6 +26,7 @@ var examples = map[string]string{
 	`port == 8443`:                                   "true",
 	`scheme == "http"`:                               "true",
 	`proto != "HTTP/2"`:                              "true",
+	`upgrade == "websocket"`:                         "false",
 	`length > 10m`:                                   "false",
 	`status >= 500`:                                  "false",
 	`answer.header.content-type starts_with "text/"`: "true",

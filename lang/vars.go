@@ -39,6 +39,10 @@ var builtin = []Variable{
 	{Name: "proto", Kind: Text, Phases: afterHead,
 		Doc:     "The version that the request came in: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.",
 		Example: `proto != "HTTP/2"`, Text: proto},
+	{Name: "upgrade", Kind: Text, Phases: afterHead,
+		Doc: "The protocol that the request asks to change to, in lower case, by `Upgrade` of HTTP/1 or an extended " +
+			"`CONNECT` of HTTP/2; missing where it asks for none.",
+		Example: `upgrade == "websocket"`, Text: upgrade},
 	{Name: "length", Kind: Size, Phases: afterHead,
 		Doc:     "The length of the request's body; missing where it is not told.",
 		Example: `length > 10m`, Int: length},
@@ -173,6 +177,18 @@ func proto(x *X) []byte {
 		return nil
 	}
 	return protos[x.Request.Proto]
+}
+
+// upgrade returns the protocol in lower case. Where it came so it is borrowed.
+func upgrade(x *X) []byte {
+	if x.Request == nil || !x.Request.Upgrade {
+		return nil
+	}
+	b := x.Request.Bytes(x.Request.Protocol)
+	if upperCase(b) {
+		return x.State.lower(b)
+	}
+	return b
 }
 
 func length(x *X) (int64, bool) {

@@ -31,6 +31,9 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.listener.Trusted != nil {
 		believe(x, asked)
 	}
+	if x.Request.Upgrade && x.Request.Proto != message.HTTP20 {
+		settleUpgrade(&x.Request)
+	}
 	switch {
 	case x.local.reactor.Overloaded():
 		x.fail(Overload)

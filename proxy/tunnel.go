@@ -67,40 +67,38 @@ func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
 	return false
 }
 
-// askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows. One
-// with content asks for none: where a backend took the content for the new protocol, an answer to it could be taken for
-// that to the next request of its connection. RFC 9110 §7.8: an Upgrade may be ignored.
-func askTunnel(x *Exchange) {
-	h := &x.Request
+// settleUpgrade leaves of the protocols that a request of HTTP/1 lists in Upgrade the first that is no version of HTTP,
+// so that conditions see the one that the backend is asked for. A request with content asks for none: where a backend
+// took the content for the new protocol, an answer to it could be taken for that to the next request of its connection.
+// RFC 9110 §7.8: an Upgrade may be ignored.
+func settleUpgrade(h *message.Head) {
 	h.Upgrade = false
 	if h.Verb == message.VerbConnect || h.Length != 0 { // it asks for a tunnel already, or has content
 		return
 	}
-	list := h.Bytes(h.Protocol)
-	at := int(h.Protocol.At)
-	for i, from := 0, 0; i <= len(list); i++ {
-		if i < len(list) && list[i] != ',' {
-			continue
-		}
-		start, end := from, i
-		for start < end && (list[start] == ' ' || list[start] == '\t') {
-			start++
-		}
-		for end > start && (list[end-1] == ' ' || list[end-1] == '\t') {
-			end--
-		}
-		if start < end && x.route.Tunnels.allow(list[start:end], x.listener) {
-			h.Upgrade = true
-			h.Protocol = message.Span{At: uint32(at + start), Len: uint32(end - start)}
-			if message.EqualFold(list[start:end], websocket.Protocol) {
-				x.socket.asked, x.socket.made = true, websocket.Ask(h)
-			}
+	for p := range h.Elements(message.Upgrade) {
+		if len(p) > 0 && !isHTTP(p) {
+			h.DelID(message.Upgrade)
+			h.AddBytes(message.Upgrade, "Upgrade", p)
+			f := &h.Fields[len(h.Fields)-1]
+			h.Protocol, h.Upgrade = message.Span{At: f.ValueAt, Len: f.ValueLen}, true
 			return
 		}
-		from = i + 1
 	}
-	if h.Proto == message.HTTP20 { // RFC 8441: nothing is left of an extended CONNECT without its protocol
+}
+
+// askTunnel has the backend be asked for the protocol that the request names, if the route allows it.
+func askTunnel(x *Exchange) {
+	h := &x.Request
+	switch p := h.Bytes(h.Protocol); {
+	case x.route.Tunnels.allow(p, x.listener):
+		if message.EqualFold(p, websocket.Protocol) {
+			x.socket.asked, x.socket.made = true, websocket.Ask(h)
+		}
+	case h.Proto == message.HTTP20: // RFC 8441: nothing is left of an extended CONNECT without its protocol
 		x.refusal = UpgradeRefused
+	default:
+		h.Upgrade = false
 	}
 }
 
