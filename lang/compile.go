@@ -265,23 +265,15 @@ func (c *compiler) textComparison(n *node) boolFunc {
 func (c *compiler) asked(n *node, holds test) boolFunc {
 	left := n.args[0]
 	list := c.right(n)
+	if each, made := c.walk(left); each != nil && (list != nil || left.computes()) {
+		return oneByOne(n, each, made, holds, list)
+	}
 	switch {
-	case left.each != nil && list == nil:
+	case left.each != nil:
 		each := left.each
 		return func(x *X) bool {
 			found, held := each(x, holds)
 			return held || !found && holds(x, empty)
-		}
-	case left.each != nil:
-		each := left.each
-		return func(x *X) bool {
-			s, mark, outer := x.State, len(x.State.list), x.State.right
-			s.list = list(x, s.list)
-			s.setRight(n, mark)
-			found, held := each(x, holds)
-			held = held || !found && holds(x, empty)
-			s.list, s.right = s.list[:mark], outer
-			return held
 		}
 	case list == nil && (left.many || left.kind == Texts):
 		all := c.texts(left)
@@ -304,6 +296,51 @@ func (c *compiler) asked(n *node, holds test) boolFunc {
 		s.list = list(x, s.list)
 		s.setRight(n, end)
 		held := anyText(x, s.list[mark:end], holds)
+		s.list, s.right = s.list[:mark], outer
+		return held
+	}
+}
+
+// walk compiles n, where it is made of the values of one name, to the walk over these and what is made of each; else
+// both are nil.
+func (c *compiler) walk(n *node) (each eachFunc, made func(x *X, text []byte) []byte) {
+	if n.each != nil {
+		return n.each, func(_ *X, text []byte) []byte { return text }
+	}
+	asks := func(a *node) bool { return a.op != opText }
+	if n.op != opCall || n.function.text == nil && n.text != "re_replace" || slices.ContainsFunc(n.args[1:], asks) {
+		return nil, nil
+	}
+	each, inner := c.walk(n.args[0])
+	f, rest := mapped(n), c.rest(n)
+	return each, func(x *X, text []byte) []byte {
+		if text = inner(x, text); text != nil {
+			a, b := rest(x)
+			text = f(x, text, a, b)
+		}
+		return text
+	}
+}
+
+// oneByOne is asked for a left side that is computed, or held against several values: the room for computed texts is
+// given back when the test of a value is done, so that the number of values does not count.
+func oneByOne(n *node, each eachFunc, made func(x *X, text []byte) []byte, holds test, right TextsFunc) boolFunc {
+	one := func(x *X, text []byte) bool {
+		text = made(x, text)
+		held := text != nil && holds(x, text)
+		s := x.State
+		s.any, s.computed = s.any || text != nil, s.computed[:s.taken]
+		return held
+	}
+	return func(x *X) bool {
+		s, mark, outer := x.State, len(x.State.list), x.State.right
+		if right != nil {
+			s.list = right(x, s.list)
+			s.setRight(n, mark)
+		}
+		s.any, s.taken = false, len(s.computed)
+		_, held := each(x, one)
+		held = held || !s.any && holds(x, empty)
 		s.list, s.right = s.list[:mark], outer
 		return held
 	}

@@ -5,8 +5,8 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// ComputedMax is how many bytes of computed texts one comparison, or one value of a template, has room for, and how
-// long a template may be. What is more is cut off and counted: see State.Cut.
+// ComputedMax is how many bytes of computed texts one comparison has room for, by each value of its left side, or one
+// value of a template, and how long a template may be. What is more is cut off and counted: see State.Cut.
 const ComputedMax = 64 << 10
 
 // X is what a text is evaluated for: one request, its answer, or a connection. The caller fills it, evaluation reads
@@ -33,6 +33,8 @@ type State struct {
 	list       [][]byte // lists of texts that are in use, as a stack
 	right      rightSide
 	collecting [][]byte // a list that is being made
+	taken      int      // bytes of computed that the values of the comparison at hand leave as they are
+	any        bool     // the left side of that has a value
 	cut        uint64
 	seed       uint64 // of random
 

@@ -233,6 +233,34 @@ func TestState_computedMax(t *testing.T) {
 	}
 }
 
+// The room for computed texts is there for each value of the left side again, so that a client fills it by no number of
+// values. A function that makes nothing of a value leaves it out.
+func TestCondition_roomIsForEachValue(t *testing.T) {
+	names := scope(t)
+	filling := strings.Repeat("%41", 9_000)
+	x := browser("X-Many: "+filling+"1", "X-Many: "+filling+"2", "X-Many: "+filling+"3",
+		"X-Many: "+filling+"4", "X-Many: EVIL%3d",
+		"X-None: %25", "X-None: .", "X-Sevens: "+strings.Repeat("7", 20_000))
+	for text, want := range map[string]bool{
+		`lower(url_decode(url_decode(header.x-many))) == "evil="`:                  true,
+		`header.x-many.url_decode().re_replace("E(.)I", "$1") like "*VL="`:         true,
+		`header.x-many.lower().upper() == header.x-none ?? "EVIL%3D"`:              false,
+		`header.x-none.lower().upper() == header.x-none.url_decode().url_encode()`: true,
+		`base64_decode(url_decode(header.x-none)) == ""`:                           true,
+		`base64_decode(header.x-many.cut_suffix("%3d")) == "x"`:                    false,
+		`all(header.x-many.lower() contains "%")`:                                  true,
+		`header.x-many.lower() == "y" or header.x-sevens.hex() ends_with "37"`:     true,
+	} {
+		c, err := names.Condition(text, Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before := x.State.Cut(); c.Holds(x) != want || x.State.Cut() != before {
+			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut()-before)
+		}
+	}
+}
+
 // Keep takes what was appended to Room, what outgrew it, and what stands elsewhere.
 func TestState_Keep(t *testing.T) {
 	s := NewState(1)

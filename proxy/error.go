@@ -363,6 +363,10 @@ var (
 		Text: "The path can be read in two ways.",
 		last: true,
 	})
+	ConditionCut = NewError(Error{
+		Kind: "cut", From: SideClient, Status: 400, Token: "http_request_error",
+		Text: "The request is too long for the conditions that it has to meet.",
+	})
 	BadHost = NewError(Error{
 		Kind: "host", From: SideClient, Status: 400, Token: "http_request_error",
 		Text: "What the connection says of the client is no host.",

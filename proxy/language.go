@@ -40,7 +40,24 @@ func Holds(c *lang.Condition) func(x *Exchange) bool {
 // refused when it would be sent on, as it is where the readings lead to different routes: see route.Readings. With
 // Listener.Paths = raw there is one reading alone, that of the bytes as they came: c is as good as the origin's reading
 // of them.
+//
+// A condition that had no room for what it computes has not been asked whole, and a client could make it so: such a
+// request is refused, also where it would not be sent on.
 func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
+	cut := v.State.Cut()
+	held := askReadings(x, v, c)
+	refuseCut(x, v.State, cut)
+	return held
+}
+
+// refuseCut has the request refused if s has cut a text of a condition since it had cut so many.
+func refuseCut(x *Exchange, s *lang.State, before uint64) {
+	if s.Cut() != before && x.step < stepForward {
+		x.refusal = ConditionCut
+	}
+}
+
+func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	if !c.NamesPath() && x.variants == 0 || x.refusal != nil || x.step >= stepForward {
 		return c.Holds(v)
 	}
@@ -185,6 +202,7 @@ var routeMatch = NewLocal[matchKept]()
 // Holds evaluates the condition of a route that is looked at: see route.Arrival.
 func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	e := evaluationOf((*Exchange)(x))
+	cut := e.state.Cut()
 	v, others := e.look((*Exchange)(x), path), 0
 	for e.variant = int(x.variants); e.variant > 0; e.variant-- {
 		if when.Holds(v) {
@@ -195,6 +213,7 @@ func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	if held && others < int(x.variants) || !held && others > 0 {
 		x.refusal = AmbiguousPath
 	}
+	refuseCut((*Exchange)(x), e.state, cut)
 	if !held {
 		return false
 	}

@@ -43,6 +43,10 @@ func (x *Exchange) run() {
 				return
 			}
 		}
+		if x.refusal == ConditionCut && x.step < stepForward {
+			x.fail(ConditionCut)
+			return
+		}
 		x.at = 0
 		switch x.step {
 		case stepBeforeRoute:
@@ -82,6 +86,9 @@ func (x *Exchange) judge(v Verdict) {
 		x.parked = true
 		x.charge()
 	case respond, fail:
+		if v.kind == respond && x.refusal == ConditionCut && x.step < stepForward {
+			v = Fail(ConditionCut)
+		}
 		x.respond(v)
 	case resend: // nothing has failed
 		x.fail(FilterFailed)

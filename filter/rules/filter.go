@@ -166,11 +166,14 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 		} else if r.when != nil && !proxy.Ask(x, v, r.when) {
 			continue
 		}
+		cut := v.State.Cut()
+		r.note(s, x, v)
+		if v.State.Cut() != cut { // of a text that conditions ask about
+			return proxy.Fail(proxy.ConditionCut)
+		}
 		if r.Ends() {
-			r.note(s, x, v)
 			return s.end(x, v, r)
 		}
-		r.note(s, x, v)
 		if r.limit != nil {
 			if refused, ok := r.limit.Take(x, v); !ok {
 				r.sign(x)

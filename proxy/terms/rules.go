@@ -83,17 +83,19 @@ func (r *Rules) Prepare(made func(auth *Auth, minVersion uint16) *tls.Config) {
 	}
 }
 
-// decide asks the rules in their order: all of them, until one denies. The first that decides a thing decides it.
+// decide asks the rules in their order: all of them, until one denies. The first that decides a thing decides it. A
+// condition that had no room for what it computes has not been asked whole: then the handshake is denied.
 func (r *Rules) decide(a *asking) Decision {
-	d := r.base
+	d, cut := r.base, a.x.State.Cut()
 	for i := range r.list {
 		rule := &r.list[i]
-		if rule.When != nil && !rule.When.Holds(&a.x) {
-			continue
-		}
-		if rule.Deny {
+		held := rule.When == nil || rule.When.Holds(&a.x)
+		if held && rule.Deny || a.x.State.Cut() != cut {
 			d.Denied, d.By.Deny = true, i
 			break
+		}
+		if !held {
+			continue
 		}
 		if rule.Auth != nil && d.By.Auth < 0 {
 			d.Auth, d.By.Auth = rule.Auth, i

@@ -2,6 +2,7 @@ package terms
 
 import (
 	"crypto/tls"
+	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -71,6 +72,23 @@ func TestRules_decide(t *testing.T) {
 	}
 	if n := r.list[4].Count.Denied.Load(); n != 2 {
 		t.Errorf("%d were denied", n)
+	}
+}
+
+// A condition that has no room for what it computes denies the handshake, whatever its rule decides: a rule that denies
+// would let it pass.
+func TestRules_conditionThatIsCut(t *testing.T) {
+	for _, rule := range []Rule{{Deny: true}, {MinVersion: tls.VersionTLS13}} {
+		rule.When = condition(t, `url_encode(tls.alpn.join("")) contains "end"`)
+		r, _ := made([]Rule{rule})
+		offered := []string{strings.Repeat("%", 10_000)}
+		if got, _ := r.Explain(digest("10.0.0.1:1"), "a", offered); got.Denied {
+			t.Errorf("%+v: %d bytes are too many", rule, len(offered[0]))
+		}
+		offered = append(offered, strings.Repeat("%", 40_000), "end")
+		if got, _ := r.Explain(digest("10.0.0.1:1"), "a", offered); !got.Denied || got.By.Deny != 0 {
+			t.Errorf("%+v: %+v", rule, got)
+		}
 	}
 }
 
