@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -125,6 +126,7 @@ type templatePart struct {
 	source string // of the value, without its braces
 	secret bool   // the value is a secret, or made of one
 	value  func(x *X, dst []byte) []byte
+	texts  TextsFunc // the values, where there may be several; nil: there is one
 }
 
 // Template compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
@@ -166,7 +168,11 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 		if n.op == opText {
 			t.parts = append(t.parts, templatePart{plain: n.text})
 		} else {
-			t.parts = append(t.parts, templatePart{value: c.part(n), source: text[n.at:n.end], secret: n.secret})
+			p := templatePart{value: c.part(n), source: text[n.at:n.end], secret: n.secret}
+			if n.many {
+				p.texts = c.texts(n)
+			}
+			t.parts = append(t.parts, p)
 		}
 	}
 	if len(root.args) == 1 && root.args[0].kind == Text && root.args[0].op != opText {
@@ -289,6 +295,27 @@ func (t *Template) AppendPart(dst []byte, x *X, i int) []byte {
 		dst = dst[:begin+ComputedMax]
 	}
 	return dst
+}
+
+// AppendOne is Append with one of its values in each place where there may be several, which Append joins: in the n-th
+// way of all, n from 0. What has no value is empty. x has a State.
+func (t *Template) AppendOne(dst []byte, x *X, n int) (text []byte, all int) {
+	all = 1
+	for i := range t.parts {
+		p := &t.parts[i]
+		if p.texts == nil {
+			dst = t.AppendPart(dst, x, i)
+			continue
+		}
+		x.State.begin()
+		list := p.texts(x, x.State.list)
+		x.State.list = list[:0]
+		if len(list) > 0 {
+			dst = append(dst, list[n%len(list)]...)
+			n, all = n/len(list), min(all*len(list), math.MaxInt32)
+		}
+	}
+	return dst, all
 }
 
 // NamesMatch reports whether t names match.N: then the condition of its rule is a Capturing one.

@@ -69,6 +69,72 @@ limit = { rate = "2/h" }
 	ask("/c", 429)
 }
 
+// A client that has used up its key gets no further by more values of the field, cookie or parameter that the key is
+// made of, in whatever order. The backend may read any of them.
+func TestLimits_chargeEveryValueOfTheKey(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+http = { name = "web", listen = "127.0.0.1:0" }
+[filters.field]
+type = "rate_limit"
+key = "{header.x-key}/{cookie.k}"
+rate = "1/h"
+[filters.waits]
+type = "rate_limit"
+key = "{header.x-key.lower()}"
+rate = "1/h"
+mode = "delay"
+max_delay = "1ms"
+[[rules]]
+when = 'path == "/rule"'
+limit = { rate = "1/h", key = "{query.k}" }
+[[routes]]
+pattern = "/field"
+filters = ["field"]
+dest = "status:204"
+[[routes]]
+pattern = "/waits"
+filters = ["waits"]
+dest = "status:204"
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`)
+	for _, c := range []struct {
+		target string
+		fields []string
+		status int
+	}{
+		{"/field", []string{"X-Key: a", "Cookie: k=1"}, 204},
+		{"/field", []string{"X-Key: a", "X-Key: r1", "Cookie: k=1; k=r2"}, 429},
+		{"/field", []string{"X-Key: r3", "X-Key: a", "Cookie: k=r4; k=1"}, 429},
+		{"/field", []string{"X-Key: r5", "X-Key: a", "Cookie: k=1", "Cookie: k=r6"}, 429},
+		{"/field", []string{"X-Key: b", "X-Key: b", "Cookie: k=1"}, 204},
+		{"/field", []string{"X-Key: c", "X-Key: d", "Cookie: k=1; k=2; k=3; k=4"}, 204},
+		{"/field", []string{"X-Key: d", "Cookie: k=3"}, 429},
+		{"/field", []string{"X-Key: e", "X-Key: f", "X-Key: g", "Cookie: k=1; k=2; k=3"}, 400},
+		{"/field", []string{"Cookie: k=1"}, 204},
+		{"/field", []string{"Cookie: k=1", "X-Other: 1"}, 429},
+		{"/waits", []string{"X-Key: a"}, 204},
+		{"/waits", []string{"X-Key: x", "X-Key: A"}, 429},
+		{"/waits", []string{"X-Key: 1" + strings.Repeat("\r\nX-Key: a", 8)}, 400},
+		{"/rule?k=a", nil, 204},
+		{"/rule?k=b&k=a", nil, 429},
+		{"/rule?k=%61&k=c", nil, 429},
+		{"/rule?k=1&k=2&k=3&k=4&k=5&k=6&k=7&k=8", nil, 204},
+		{"/rule?k=1&k=2&k=3&k=4&k=5&k=6&k=7&k=8&k=9", nil, 400},
+	} {
+		w := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+		w.Send("GET " + c.target + " HTTP/1.1\r\nHost: a\r\n" + strings.Join(append(c.fields, ""), "\r\n") + "\r\n")
+		resp, body := w.ReadResponse("GET")
+		w.Close()
+		retry := resp.Header.Get("Retry-After") != ""
+		if resp.StatusCode != c.status || retry != (c.status == 429) {
+			t.Errorf("%s %q: %d, Retry-After %v, want %d: %s", c.target, c.fields, resp.StatusCode, retry, c.status,
+				body)
+		}
+	}
+}
+
 // Mistakes in a limit are shown at their place, those of texts inside the string.
 func TestRules_limitMistakes(t *testing.T) {
 	for text, want := range map[string]string{

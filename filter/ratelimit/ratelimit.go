@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -202,71 +203,86 @@ const shownMax = 4
 
 var tells = proxy.NewLocal[told]()
 
-// request counts x. v is its View, nil where there is none yet.
+// valuesMax is how many keys one request may have: a client sends as many values of a field as it likes.
+const valuesMax = 8
+
+var tooManyValues = proxy.Fail(proxy.NewError(proxy.Error{
+	Kind: "limit_key", From: proxy.SideClient, Status: 400, Token: "http_request_error",
+	Text: "What requests are counted by has too many values.",
+}))
+
+// request counts x, by each of its keys: all of them need room. v is its View, nil where there is none yet.
 func (l *limiter) request(x *proxy.Exchange, v *lang.X) proxy.Verdict {
-	hash, now := l.hash(x, v), x.Reactor().Now()
-	if l.fields.form != fieldsOff {
-		l.show(x, hash)
+	var room [valuesMax]uint64
+	keys, now := l.keys(x, v, room[:0]), x.Reactor().Now()
+	if l.fields.form != fieldsOff && len(keys) > 0 {
+		l.show(x, keys[0])
 	}
-	if l.waiting != nil {
-		return l.reserve(x, hash, now)
+	ok, wait := len(keys) > 0, time.Duration(0)
+	for _, key := range keys {
+		var free bool
+		var after time.Duration
+		if l.waiting != nil { // its place in the evenly spaced events of the key
+			free, after = l.table.Reserve(key, now, 1)
+		} else {
+			free, after = l.table.Take(key, now, 1)
+		}
+		ok, wait = ok && free, max(wait, after)
 	}
-	ok, after := l.table.Take(hash, now, 1)
 	if l.table.Takeovers() != l.evicted.Load() {
 		l.countEviction(x, now)
 	}
 	switch {
-	case ok:
-		l.allowed.Add(x)
-		return proxy.Next
-	case l.onlyLog:
+	case !ok && l.onlyLog:
 		l.limited.Add(x)
 		x.LogField("over_limit", l.name)
 		return proxy.Next
-	}
-	return l.refuse(x, after)
-}
-
-// reserve takes the place of x in the evenly spaced events of its key.
-func (l *limiter) reserve(x *proxy.Exchange, hash uint64, now int64) proxy.Verdict {
-	ok, wait := l.table.Reserve(hash, now, 1)
-	if l.table.Takeovers() != l.evicted.Load() {
-		l.countEviction(x, now)
-	}
-	switch {
+	case len(keys) == 0:
+		return l.refuse(x, -1, tooManyValues)
 	case !ok:
-		return l.refuse(x, wait)
-	case wait < time.Millisecond: // less than the timers of reactors tell apart
+		return l.refuse(x, wait, l.refusal)
+	case l.waiting == nil, wait < time.Millisecond: // less than the timers of reactors tell apart
 		l.allowed.Add(x)
 		return proxy.Next
 	}
-	v, held := l.waiting.Hold(x, wait, proxy.Next)
+	verdict, held := l.waiting.Hold(x, wait, proxy.Next)
 	if !held {
-		return l.refuse(x, wait)
+		return l.refuse(x, wait, l.refusal)
 	}
 	l.delayed.Add(x)
-	return v
+	return verdict
 }
 
-func (l *limiter) refuse(x *proxy.Exchange, after time.Duration) proxy.Verdict {
+// refuse notes that v refuses x. after is for Retry-After; below 0 there is none.
+func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict) proxy.Verdict {
 	l.limited.Add(x)
 	t := tells.Of(x)
 	t.refused, t.after = l, after
-	return l.refusal
+	return v
 }
 
-// hash returns that of the key of x.
-func (l *limiter) hash(x *proxy.Exchange, v *lang.X) uint64 {
-	if l.client == (network{}) {
-		if v == nil {
-			v = proxy.View(x)
+// keys appends the hashes of the keys of x: of one for each value that its key has, where a client may send several. It
+// returns none where there are too many.
+func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
+	if l.client != (network{}) {
+		if ip := x.ClientIP(); ip.IsValid() {
+			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six))
 		}
-		return l.hasher.Bytes(filter.TextIn(x, v, l.key))
+		return append(dst, l.hasher.Uint64(0)) // clients on a Unix socket
 	}
-	if ip := x.ClientIP(); ip.IsValid() {
-		return l.hasher.Network(ip, l.client.four, l.client.six)
+	if v == nil {
+		v = proxy.View(x)
 	}
-	return l.hasher.Uint64(0) // clients on a Unix socket
+	for n, all := 0, 1; n < all; n++ {
+		var text []byte
+		if text, all = filter.TextIn(x, v, l.key, n); all > valuesMax {
+			return nil
+		}
+		if hash := l.hasher.Bytes(text); !slices.Contains(dst, hash) {
+			dst = append(dst, hash)
+		}
+	}
+	return dst
 }
 
 // countEviction counts one key that was given up for another, and says so now and then.
@@ -282,7 +298,7 @@ func (l *limiter) countEviction(x *proxy.Exchange, now int64) {
 // response adds what the answer tells of the limit.
 func (l *limiter) response(x *proxy.Exchange) proxy.Verdict {
 	if x.Failure() != nil {
-		if t := tells.Of(x); t.refused == l {
+		if t := tells.Of(x); t.refused == l && t.after >= 0 {
 			addRetryAfter(x, t.after)
 		}
 	}
