@@ -371,11 +371,10 @@ dest = %q
 			"for=127.0.0.1;host=\"h\";proto=http Via=1.1 cdn|1.1 front\n", "1.2.3.4"},
 		{"trusting", "Host: h", "host=h X-Forwarded-For=127.0.0.1 X-Forwarded-Proto=http X-Forwarded-Host=h " +
 			"Via=1.1 front\n", "127.0.0.1"},
-		{"trusting", "Host: h|X-Forwarded-For: junk, 10.0.0.2", "X-Forwarded-For=junk, 10.0.0.2, 127.0.0.1",
-			"10.0.0.2"},
+		{"trusting", "Host: h|X-Forwarded-For: junk, 10.0.0.2", "X-Forwarded-For=junk, 10.0.0.2, 127.0.0.1", "::"},
 		{"trusting", "X-Forwarded-For: 2001:db9::1, [2001:db8::7]:80, 10.0.0.1:99", "", "2001:db9::1"},
 		{"trusting", "X-Forwarded-For: 10.0.0.7, ::ffff:10.0.0.1", "", "10.0.0.7"},
-		{"trusting", "X-Forwarded-For: 1.2.3.4.5", "", "127.0.0.1"},
+		{"trusting", "X-Forwarded-For: 1.2.3.4.5", "", "::"},
 		{"rfc7239", claim, "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 		{"both", "X-Forwarded-For: ::1|Host: h", "X-Forwarded-For=::1, 127.0.0.1 X-Forwarded-Proto=http " +
 			"X-Forwarded-Host=h Forwarded=for=127.0.0.1;host=\"h\";proto=http Via=1.1 front\n", "::1"},

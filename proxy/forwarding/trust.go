@@ -36,8 +36,9 @@ func (t *Trust) address(ip netip.Addr) bool {
 	return false
 }
 
-// Client walks X-Forwarded-For from the right to the first address that is not trusted. What stands before something
-// that is no address is not believed. Invalid when the field says nothing.
+// Client walks X-Forwarded-For from the right to the first address that is not trusted. Invalid when the field says
+// nothing. Where it comes to something that is no address, a trusted proxy does not know the client: that is "::", the
+// address of nobody. The proxy is not taken for its client, and what stands before is not believed.
 func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 	left := forwardersMax
 	for i := len(h.Fields) - 1; i >= 0; i-- {
@@ -51,9 +52,13 @@ func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 			} else {
 				list = nil
 			}
-			ip, ok := parseForwarder(bytes.Trim(item, " \t"))
-			if !ok {
+			item = bytes.Trim(item, " \t")
+			ip, ok := parseForwarder(item)
+			switch {
+			case !ok && list == nil && len(item) == 0: // a proxy has appended to an empty field
 				return client
+			case !ok:
+				return netip.IPv6Unspecified()
 			}
 			if client = ip; !t.address(ip) {
 				return client
