@@ -97,6 +97,19 @@ var holding = []struct {
 	{"path contains `/v2/` and path != 'it\\'s'", true},
 }
 
+// Applications take the blanks off, and an origin would read another value than the condition.
+func TestCondition_cookieWithBlanks(t *testing.T) {
+	c, err := scope(t).Condition(`cookie.role == "admin"`, Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range []string{"role=admin", "role= admin", "x=1; role =\t admin ; role=b", `role= "admin" `} {
+		if !c.Holds(browser("Cookie: " + cookie)) {
+			t.Errorf("not for %q", cookie)
+		}
+	}
+}
+
 func TestCondition_holds(t *testing.T) {
 	names := scope(t)
 	for _, c := range holding {

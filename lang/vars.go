@@ -25,7 +25,8 @@ var builtin = []Variable{
 		Doc:     "`header.X` is a field of the request; its name is in any case, and there may be several of it.",
 		Example: `header.user-agent contains "curl"`, NamedTexts: headerNamed, each: headerEach},
 	{Name: "cookie", Kind: Text, Phases: afterHead,
-		Doc:     "`cookie.X` is a cookie, without quotation marks around it; there may be several of a name.",
+		Doc: "`cookie.X` is a cookie, without blanks and quotation marks around it; `%XX` in it stays. There may be " +
+			"several of a name.",
 		Example: `cookie.beta == "yes"`, NamedTexts: cookieNamed, each: cookieEach},
 	{Name: "host", Kind: Text, Phases: afterHead, Doc: "The host that was asked for, in lower case, without its port.",
 		Example: `host ends_with ".example.com"`, Text: host},

@@ -120,9 +120,9 @@ func (h *Head) PeekCookie(name string) []byte {
 	return nil
 }
 
-// CutCookie returns the value of the first cookie called name in the value of a Cookie field, without quotation marks
-// around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or not. name has
-// no blank, equals sign or semicolon.
+// CutCookie returns the value of the first cookie called name in the value of a Cookie field, without blanks and
+// quotation marks around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or
+// not. name has no blank, equals sign or semicolon.
 func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 	for len(list) > 0 {
 		if blank(list[0]) {
@@ -151,9 +151,7 @@ func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 		if len(value) > 0 {
 			value = value[1:]
 		}
-		for len(value) > 0 && blank(value[len(value)-1]) {
-			value = value[:len(value)-1]
-		}
+		value = bytes.Trim(value, " \t") // as many applications do
 		if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 			value = value[1 : n-1]
 		}

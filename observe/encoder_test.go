@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -67,6 +68,19 @@ func samples() []*Record {
 	call.Proto, call.GRPC, call.GRPCStatus = ProtoHTTP2, true, 14
 	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""
 	return []*Record{sample(), refused, hostile, unix, call}
+}
+
+// Characters that nobody sees make two texts that look alike.
+func TestEscapeJSON_charactersThatDoNotShow(t *testing.T) {
+	const hidden, want = "a\u200bd\ufeffm\U000e0001i\u2066n\u00ad", `a\u200bd\ufeffm\udb40\udc01i\u2066n\u00ad`
+	got := EscapeJSON(nil, []byte(hidden))
+	if string(got) != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	var decoded string
+	if err := json.Unmarshal([]byte(`"`+string(got)+`"`), &decoded); err != nil || decoded != hidden {
+		t.Errorf("%q, %v", decoded, err)
+	}
 }
 
 func TestEncoder_golden(t *testing.T) {
@@ -210,7 +224,7 @@ func checkJSON(t testing.TB, r *Record) {
 	if !json.Valid(got) || !utf8.Valid(got) {
 		t.Fatalf("not JSON: %q", got)
 	}
-	steers := func(c rune) bool { return c < ' ' || 0x7f <= c && c < 0xa0 || c == '\u202e' }
+	steers := func(c rune) bool { return c < ' ' || 0x7f <= c && c < 0xa0 || unicode.Is(unicode.Cf, c) }
 	if n := bytes.IndexFunc(got, steers); n != len(got)-1 {
 		t.Fatalf("control character at %d of %d: %q", n, len(got), got)
 	}

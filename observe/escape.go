@@ -3,6 +3,7 @@ package observe
 import (
 	"encoding/binary"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -100,14 +101,13 @@ func escapeJSON(dst, p []byte) []byte {
 	return append(dst, p[from:]...)
 }
 
-// unsafeRune names characters beyond ASCII that steer a terminal, break a line for some reader, or show a line in
-// another order than it has: the C1 controls, the two separators, and what turns the direction of writing
-// (CVE-2021-42574).
+// unsafeRune names characters beyond ASCII that steer a terminal, break a line for some reader, show a line in another
+// order than it has (CVE-2021-42574), or do not show at all: the C1 controls, the two separators, and the characters of
+// format, such as the zero width space, the byte order mark and tags.
 func unsafeRune(r rune) bool {
-	return r < 0xa0 || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
+	return r < 0xa0 || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Cf, r)
 }
 
-// escapeRune needs no surrogates: nothing above U+FFFD is escaped.
 func escapeRune(dst []byte, r rune) []byte {
 	const hex = "0123456789abcdef"
 	switch r {
@@ -119,6 +119,9 @@ func escapeRune(dst []byte, r rune) []byte {
 		return append(dst, `\r`...)
 	case '\t':
 		return append(dst, `\t`...)
+	}
+	if high, low := utf16.EncodeRune(r); r > 0xffff {
+		return escapeRune(escapeRune(dst, high), low)
 	}
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
