@@ -203,6 +203,12 @@ func (e *Entry) check(rep *syntax.Report) {
 		rep.Conflictf(e.spot("tarpit"), e.spot(end), "use deny or drop",
 			"what follows a tarpit is a refusal, not %q", end)
 	}
+	for _, f := range e.Response {
+		if end == "respond" && strings.EqualFold(f.Name, "Content-Type") {
+			rep.Conflictf(e.KeyNode("headers.response").Child(f.Name).Head, e.spot(end), "write it as respond.type",
+				"values in the body are escaped for the type that %q says: no other one is sent", "respond.type")
+		}
+	}
 	if end != "" {
 		for _, key := range sending {
 			if e.has(key) {

@@ -86,12 +86,14 @@ func (s *set) end(x *proxy.Exchange, v *lang.X, r *rule) proxy.Verdict {
 	return proxy.Fail(r.refusal)
 }
 
+// respond answers. A body with values of the request is of its type alone: browsers that guess may take it for HTML.
 func (r *rule) respond(v *lang.X) proxy.Verdict {
 	body := ""
 	if t := r.Respond.Body; t != nil {
 		constant, ok := t.Constant()
 		if body = constant; !ok {
 			body = string(t.AppendEscaped(nil, v, r.escape))
+			return proxy.Respond(r.Respond.Status, body).Type(r.Respond.Type).With("X-Content-Type-Options", "nosniff")
 		}
 	}
 	return proxy.Respond(r.Respond.Status, body).Type(r.Respond.Type)

@@ -308,6 +308,20 @@ func TestRules_actions(t *testing.T) {
 	}
 }
 
+// A browser that guesses the type of a body does not run the values in it.
+func TestRules_respondWithValuesIsOfItsType(t *testing.T) {
+	body := func(path, body string) rules.Rule {
+		return rules.Rule{When: when(`path == "` + path + `"`), Respond: &rules.Respond{Status: 200, Body: text(body)}}
+	}
+	r := newRig(t, []rules.Rule{body("/values", "{query.q}"), body("/constant", "hello")}, nil)
+	for path, want := range map[string]string{"/values?q=%3Cscript%3E": "nosniff", "/constant": ""} {
+		resp, _ := asked{target: path, fields: []string{host}}.do(t, clients(t)["HTTP/1"], r.url)
+		if got := resp.Header.Get("X-Content-Type-Options"); got != want || resp.StatusCode != 200 {
+			t.Errorf("%s: %s, %q, want %q", path, resp.Status, got, want)
+		}
+	}
+}
+
 func TestRules_rewrite(t *testing.T) {
 	strip := rules.Rule{When: when(`path starts_with "/v1/"`), Rewrite: text(`{path.cut_prefix("/v1")}`)}
 	group := rules.Rule{When: when(`path ~ "^/old/(.*)$"`), Rewrite: text(`/all/{match.1}?old=1`)}
