@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 )
@@ -151,9 +152,16 @@ func (p *policy) accepts(token string) bool {
 	return found == 1
 }
 
-// guard refuses requests that a web page in the browser of an operator may have sent. A page that has had its name
+// self is the process. Tests, which are clients of themselves, have none.
+var self = os.Getpid()
+
+// guard refuses requests that came through a proxy, this process above all: its clients would have its rights. It also
+// refuses those that a web page in the browser of an operator may have sent. A page that has had its name
 // resolve to this machine (DNS rebinding) asks for its own name as Host, and other pages are named in Origin.
 func (p *policy) guard(f *surface, r *http.Request) error {
+	if from, _ := r.Context().Value(peerKey{}).(*peer); !f.probes && (from != nil && from.pid == self || forwarded(r)) {
+		return &problem{http.StatusForbidden, "proxied", "a proxy may not ask this for its clients"}
+	}
 	if !f.unix && !p.knows(hostOf(r.Host), f.probes) {
 		return &problem{http.StatusForbidden, "host", "the host " + quoteShort(r.Host) + " is not one of this " +
 			"surface: names in [" + f.section + "] lists those that clients may use beside IP addresses and localhost"}
@@ -167,6 +175,11 @@ func (p *policy) guard(f *surface, r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+// forwarded reports whether a proxy says that it has sent r on.
+func forwarded(r *http.Request) bool {
+	return len(r.Header["Via"])+len(r.Header["Forwarded"])+len(r.Header["X-Forwarded-For"]) > 0
 }
 
 // ownOrigin reports whether a page of origin has come from here.

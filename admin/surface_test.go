@@ -340,6 +340,37 @@ func TestSurface_unix(t *testing.T) {
 	}
 }
 
+// TestMain has the process take itself for another one: it is the client of its own surfaces.
+func TestMain(m *testing.M) {
+	self = -1
+	os.Exit(m.Run())
+}
+
+// What comes through a proxy has the rights of that one, and not of the client that it serves.
+func TestSurface_refusesProxies(t *testing.T) {
+	path := testutil.SocketPath(t)
+	s := open(t, &fake{}, "[admin]\nlisten = [\"unix:"+path+"\", \"127.0.0.1:0\"]\ntoken = \""+testToken+"\"\n"+
+		"[metrics]\nlisten = \"127.0.0.1:0\"")
+	unix, tcp, metrics := over(t, "unix", path), over(t, "tcp", s.Addresses()[1]), over(t, "tcp", s.Listening()[2][1])
+	for _, field := range []string{"Via: 1.1 edge", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"} {
+		ask(t, unix, &one{"GET", "http://localhost/v1/status", field, "", 403, "proxied"})
+		ask(t, tcp, &one{"GET", "http://localhost/v1/status", "Authorization: Bearer " + testToken + "; " + field, "",
+			403, "proxied"})
+		ask(t, metrics, &one{"GET", "http://localhost/metrics", field, "", 200, ""})
+	}
+}
+
+// The process itself is the client where an upstream leads to its socket, and what it sends is of others.
+func TestSurface_refusesItsOwnProcess(t *testing.T) {
+	before := self
+	t.Cleanup(func() { self = before })
+	self = os.Getpid()
+	path := testutil.SocketPath(t)
+	open(t, &fake{}, unixText(path))
+	ask(t, over(t, "unix", path), &one{"GET", "http://a/livez", "", "", 403, "proxied"})
+	ask(t, over(t, "unix", path), &one{"POST", "http://a/v1/reload", asJSON, "", 403, "proxied"})
+}
+
 // Curl, which we have not written, asks over the socket.
 func TestSurface_curl(t *testing.T) {
 	curl, err := exec.LookPath("curl")

@@ -299,8 +299,8 @@ func checkRegistration(r *resolver, e *registerEntry) {
 	switch {
 	case e.Check != "" && scheme != "consul":
 		r.rep.Errorf(e.At("check"), "leave it out", "only Consul asks instances itself")
-	case e.Address.Unix != "" && scheme == "consul":
-		r.rep.Errorf(e.At("address"), "", "Consul takes host:port alone")
+	case e.Address.Unix != "" && (scheme == "consul" || scheme == "etcd"):
+		r.rep.Errorf(e.At("address"), "", "%s takes host:port alone", scheme)
 	}
 	switch own := e.Address.Port != 0 || e.Address.Unix != ""; {
 	case own && e.Has("listener"):

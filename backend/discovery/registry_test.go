@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -203,6 +204,22 @@ func etcd(r *registry) http.Handler {
 			http.NotFound(w, q)
 		}
 	})
+}
+
+// A registry names no Unix socket: others write to it, and a program that has a socket trusts the user of this process.
+func TestRegistry_namesNoSocket(t *testing.T) {
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	r := newRegistry()
+	r.put("users/1", "10.0.0.1:80")
+	r.put("users/2", "unix:/run/edge/admin.sock")
+	r.put("users/3", `{"Addr": "unix:/run/docker.sock"}`)
+	set, _ := follow(t, "etcd://"+serve(t, etcd(r))+"/users/")
+	becomes(t, set, "80")
+	const want = `backends=2 error="\"unix:/run/`
+	if text := log.String(); !strings.Contains(text, "discovery_left_out") || !strings.Contains(text, want) {
+		t.Errorf("no %s in %s", want, text)
+	}
 }
 
 func TestEtcd_isFollowed(t *testing.T) {

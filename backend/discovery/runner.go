@@ -203,19 +203,40 @@ func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 	if len(list) > membersMax {
 		return nil, fmt.Errorf("%d backends, more than %d", len(list), membersMax)
 	}
-	wrong := slices.IndexFunc(list, func(b backend.Spec) bool { return !usable(&b) })
-	left := slices.DeleteFunc(slices.Clone(list), func(b backend.Spec) bool { return !usable(&b) })
+	var wrong error // with the first of them
+	left := slices.DeleteFunc(slices.Clone(list), func(b backend.Spec) bool {
+		var err error
+		switch {
+		case !usable(&b):
+			err = fmt.Errorf("%.100q with weight %d cannot be a backend", b.Address, b.Weight)
+		case isRegistry(r.opts.Source) && strings.HasPrefix(b.Address, unixPrefix):
+			err = fmt.Errorf("%.100q: a registry may not name a Unix socket: backends and file:// may", b.Address)
+		}
+		wrong = cmp.Or(wrong, err)
+		return err != nil
+	})
 	slices.SortStableFunc(left, func(a, b backend.Spec) int { return cmp.Compare(a.Address, b.Address) })
-	if wrong < 0 {
+	if wrong == nil {
 		return left, nil
 	}
-	err := fmt.Errorf("%.100q with weight %d cannot be a backend", list[wrong].Address, list[wrong].Weight)
 	if len(left) == 0 {
-		return nil, err
+		return nil, wrong
 	}
 	slog.Warn("discovery_left_out", "upstream", r.opts.Upstream, "source", r.opts.Name,
-		"backends", len(list)-len(left), "error", err)
+		"backends", len(list)-len(left), "error", wrong)
 	return left, nil
+}
+
+const unixPrefix = "unix:" // of an address that is a Unix socket
+
+// isRegistry reports whether others than the operator of this machine write what s finds. Sockets of this machine are
+// for them to name: the programs that serve them trust the user of this process.
+func isRegistry(s Source) bool {
+	switch s.(type) {
+	case *etcdSource, *consulSource, *kubeSource, *dockerSource, *nameSource, *serviceSource:
+		return true
+	}
+	return false
 }
 
 // usable reports whether b can be a member.
@@ -223,7 +244,7 @@ func usable(b *backend.Spec) bool {
 	if b.Weight < 0 || b.Weight > weightMax {
 		return false
 	}
-	if path, ok := strings.CutPrefix(b.Address, "unix:"); ok {
+	if path, ok := strings.CutPrefix(b.Address, unixPrefix); ok {
 		return path != ""
 	}
 	host, port, err := net.SplitHostPort(b.Address)

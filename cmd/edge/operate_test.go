@@ -277,3 +277,20 @@ func TestOperate_defaultSocket(t *testing.T) {
 		t.Errorf("turned off: %d %s", code, out)
 	}
 }
+
+// Where an upstream leads to the admin surface of its own process, clients of the listener get none of its rights.
+func TestAdmin_refusesItsOwnProcess(t *testing.T) {
+	socket := testutil.SocketPath(t)
+	e := start(t, "[admin]\nlisten = \"unix:%s\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
+		"dest = \"unix:%[1]s\"\nheaders.request = { Via = \"\" }\n", socket)
+	e.WaitLine(`"section":"admin"`)
+	for _, path := range []string{"/v1/config", "/v1/status", "/livez"} {
+		resp, body := testutil.Get(t, client(t), "http://"+e.addr+path)
+		if resp.StatusCode != 403 || !strings.Contains(body, `"code":"proxied"`) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	if code, out := e.tell(t, "status", "--admin", "unix:"+socket); code != 0 {
+		t.Errorf("another process: %d %s", code, out)
+	}
+}
