@@ -29,5 +29,5 @@
 // # Limits
 //
 // 64 connections an address, of which others wait in the kernel; 5 s for a head, 30 s between two requests; bodies of
-// 1 MiB; 4 expensive calls at a time; 1000 connections a page.
+// 1 MiB; 3 expensive calls at a time, and one of the owner; 1000 connections a page.
 package admin

@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const (
-	bodyMost  = 1 << 20
-	heavyMost = 4       // expensive calls at a time
-	chunkSize = 8 << 10 // of a streamed answer
+	bodyMost   = 1 << 20
+	heavyMost  = 3       // expensive calls at a time; of the owner one more
+	unreadMost = 16      // of other clients, with those whose answers are yet to be read: they take memory
+	chunkSize  = 8 << 10 // of a streamed answer
 )
 
 // call is one request that is answered with JSON.
@@ -153,16 +155,16 @@ func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Req
 
 // run serves e.
 func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
+	computed := func() {}
 	if e.Heavy {
-		select {
-		case s.heavy <- struct{}{}:
-			defer func() { <-s.heavy }()
-		default:
+		var read func()
+		if computed, read = s.admit(r); computed == nil {
 			w.Header().Set("Retry-After", "1")
-			writeProblem(w, &problem{http.StatusServiceUnavailable, "busy",
-				fmt.Sprintf("%d expensive calls run already", heavyMost)})
+			writeProblem(w, &problem{http.StatusServiceUnavailable, "busy", "too many expensive calls run already"})
 			return
 		}
+		defer read()
+		defer computed()
 	}
 	if e.serve != nil {
 		e.serve(s, w, r)
@@ -176,11 +178,39 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := e.answer(&c)
 	end()
+	computed() // a client that does not read its answer keeps nobody from calling
 	if err != nil {
 		writeProblem(w, err)
 		return
 	}
 	writeAnswer(w, c.status, answer)
+}
+
+// admit takes the places of an expensive call, of which the owner has one of its own. computed and read give them back
+// when there is an answer, and when it is written; nil: there is no place.
+func (s *Surfaces) admit(r *http.Request) (computed, read func()) {
+	take := func(places chan struct{}) (giveBack func()) {
+		select {
+		case places <- struct{}{}:
+			return sync.OnceFunc(func() { <-places })
+		default:
+			return nil
+		}
+	}
+	from, _ := r.Context().Value(peerKey{}).(*peer)
+	owner := from != nil && from.owns()
+	if read = func() {}; !owner {
+		if read = take(s.unread); read == nil {
+			return nil, nil
+		}
+	}
+	if computed = take(s.heavy); computed == nil && owner {
+		computed = take(s.owners)
+	}
+	if computed == nil {
+		read()
+	}
+	return computed, read
 }
 
 // serveUnknown answers a request without an endpoint as the mux does, by JSON.

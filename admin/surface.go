@@ -47,7 +47,9 @@ type Surfaces struct {
 	process Process
 	options Options
 	routes  func() *routes // made by the first call: most processes that have no surface never need them
-	heavy   chan struct{}  // holds one element for each expensive call that runs
+	heavy   chan struct{}  // holds one element for each expensive call that is computed
+	owners  chan struct{}  // likewise, where heavy is full, for a call of the owner
+	unread  chan struct{}  // holds one element for each expensive call of others until its answer is written
 	machine string         // the name of the machine, in lower case
 
 	counters    counters
@@ -79,7 +81,8 @@ type surface struct {
 
 // New makes surfaces without an address.
 func New(p Process, o Options) *Surfaces {
-	s := &Surfaces{process: p, options: o, heavy: make(chan struct{}, heavyMost)}
+	s := &Surfaces{process: p, options: o, heavy: make(chan struct{}, heavyMost),
+		owners: make(chan struct{}, 1), unread: make(chan struct{}, unreadMost)}
 	s.routes = sync.OnceValue(s.makeRoutes)
 	if name, err := os.Hostname(); err == nil {
 		s.machine = hostOf(name)

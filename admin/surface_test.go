@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -527,24 +528,53 @@ func TestSurfaces_taken_showsNoToken(t *testing.T) {
 	}
 }
 
-// Expensive calls are few at a time; others are told to come again.
+// Expensive calls are few at a time; others are told to come again. The owner has a place that others do not get.
 func TestSurface_heavyCalls(t *testing.T) {
 	path := testutil.SocketPath(t)
 	p := &fake{wait: make(chan struct{})}
-	s := open(t, p, unixText(path))
-	c := over(t, "unix", path)
+	s := open(t, p, "[admin]\nlisten = [\"unix:"+path+"\", \"127.0.0.1:0\"]\ntoken = \""+testToken+"\"")
+	owner, reader := over(t, "unix", path), over(t, "tcp", s.Addresses()[1])
+	const token = "Authorization: Bearer " + testToken
 	var done sync.WaitGroup
 	for range heavyMost {
-		done.Go(func() {
-			ask(t, c, &one{"GET", "http://a/v1/routes", "", "", 200, ""})
-		})
+		done.Go(func() { ask(t, reader, &one{"GET", "http://localhost/v1/routes", token, "", 200, ""}) })
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(s.heavy) == heavyMost }, "all run")
-	ask(t, c, &one{"GET", "http://a/v1/upstreams", "", "", 503, "busy"})
-	ask(t, c, &one{"GET", "http://a/v1/status", "", "", 200, ""})
+	ask(t, reader, &one{"GET", "http://localhost/v1/upstreams", token, "", 503, "busy"})
+	ask(t, reader, &one{"GET", "http://localhost/v1/status", token, "", 200, ""})
+	ask(t, owner, &one{"POST", "http://a/v1/reload", asJSON, "", 422, ""})
+	done.Go(func() { ask(t, owner, &one{"GET", "http://a/v1/routes", "", "", 200, ""}) })
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(s.owners) == 1 }, "the owner's runs")
+	ask(t, owner, &one{"POST", "http://a/v1/reload", asJSON, "", 503, "busy"})
 	close(p.wait)
 	done.Wait()
-	ask(t, c, &one{"GET", "http://a/v1/upstreams", "", "", 200, ""})
+	ask(t, reader, &one{"GET", "http://localhost/v1/upstreams", token, "", 200, ""})
+}
+
+// many is a process whose routes are more than buffers of the kernel take.
+type many struct{ fake }
+
+func (m *many) Routes() []Route {
+	return slices.Repeat([]Route{{Name: strings.Repeat("a", 1<<10)}}, 10<<10)
+}
+
+// Clients that may only read, and do not, keep the owner from no expensive call. Those whose answers wait are bounded.
+func TestSurface_readersThatDoNotRead(t *testing.T) {
+	path := testutil.SocketPath(t)
+	s := open(t, &many{}, "[admin]\nlisten = [\"unix:"+path+"\", \"127.0.0.1:0\"]\ntoken = \""+testToken+"\"")
+	for i := range connsMost {
+		c, err := net.Dial("tcp", s.Addresses()[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET /v1/routes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", testToken)
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return s.connections.Load() == int64(i+1) && len(s.unread) == min(i+1, unreadMost) && len(s.heavy) == 0
+		}, "answer %d waits", i)
+	}
+	ask(t, over(t, "unix", path), &one{"POST", "http://a/v1/reload", asJSON, "", 422, ""})
+	ask(t, over(t, "unix", path), &one{"GET", "http://a/v1/routes", "", "", 200, ""})
 }
 
 func TestSurface_profiles(t *testing.T) {
