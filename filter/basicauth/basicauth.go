@@ -163,15 +163,21 @@ func (a *auth) verify(x *proxy.Exchange, list *users, u *user, c *credentials) p
 		return a.accept(x, u)
 	}
 	if !shared().add(&attempt{
-		ctx: x.Context(), from: clientOf(x.ClientIP()), hash: judged.hash, password: bytes.Clone(c.password),
+		ctx: x.Context(), from: x.ClientIP(), hash: judged.hash, password: bytes.Clone(c.password),
 		done: func(same bool) {
 			ref.ResumeWith(func(x *proxy.Exchange) proxy.Verdict { return decide(x, same) })
 		},
+		displaced: func() { ref.ResumeWith(a.refuse) },
 	}) {
-		a.refused.Add(x)
-		return a.busy
+		return a.refuse(x)
 	}
 	return proxy.Park
+}
+
+// refuse answers a request whose password there is no room for.
+func (a *auth) refuse(x *proxy.Exchange) proxy.Verdict {
+	a.refused.Add(x)
+	return a.busy
 }
 
 // accept lets a request of u through.

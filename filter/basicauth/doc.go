@@ -19,8 +19,9 @@
 //	                └─ no ─► waits, 64 at the most ─► verified ─► goes on, or 401     on half of the processors,
 //	                            └─ 503, Retry-After                                   within 128 MiB
 //
-// At most 16 of those that wait are of one client, as its address says, of IPv6 the first 64 bits: one that guesses
-// does not keep out those whose passwords are not remembered. A client that has no address has no such bound.
+// At most 16 of those that wait are of one client, as its address says, of IPv6 the first 64 bits. A client that has no
+// address has no such bound. Networks and clients take turns, those that guess after the others, and where too many
+// wait the client that has the most gives way: guessing does not keep out those whose passwords are not remembered.
 //
 // A pair that was verified is remembered for a minute after its last use, as an HMAC with a key of the process: a hit
 // takes no worker and no allocation. The hash of the user is a part of it, so that a password that was changed is not

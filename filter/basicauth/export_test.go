@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -32,9 +33,11 @@ func FillPool(t *testing.T) {
 	t.Helper()
 	h := &slow{1, make(chan int64, 1000), make(chan struct{})}
 	var left sync.WaitGroup
-	for full := false; !full; {
+	for n, full := byte(0), false; !full; n++ {
 		left.Add(1)
-		if full = !shared().add(&attempt{ctx: context.Background(), hash: h, done: func(bool) { left.Done() }}); full {
+		ip := netip.AddrFrom4([4]byte{10, n, 0, 1}) // none has more than a client of the test
+		a := &attempt{ctx: context.Background(), from: ip, hash: h, done: func(bool) { left.Done() }}
+		if full = !shared().add(a); full {
 			left.Done()
 		}
 	}

@@ -3,9 +3,11 @@ package basicauth
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -308,10 +310,7 @@ func TestPool_shares(t *testing.T) {
 	h := &slow{10, make(chan int64, 200), make(chan struct{})}
 	done := make(chan bool, 200)
 	add := func(client string) bool {
-		from := netip.Prefix{}
-		if client != "" {
-			from = clientOf(netip.MustParseAddr(client))
-		}
+		from, _ := netip.ParseAddr(client)
 		return p.add(&attempt{ctx: context.Background(), from: from, hash: h, done: func(same bool) { done <- same }})
 	}
 	taken := 0
@@ -341,6 +340,111 @@ func TestPool_shares(t *testing.T) {
 	close(h.end)
 	for range taken {
 		<-done
+	}
+}
+
+// queue is a pool with one worker, which the test is.
+type queue struct {
+	p         *pool
+	current   *attempt // that the worker verifies
+	displaced map[netip.Addr]int
+}
+
+// known is a hash of which the test says whether a password is the one.
+type known bool
+
+func (k known) matches([]byte) bool { return bool(k) }
+func (known) memory() int64         { return 0 }
+
+// add has a password of a client wait.
+func (q *queue) add(client netip.Addr, right bool) bool {
+	return q.p.add(&attempt{from: client, hash: known(right), displaced: func() { q.displaced[client]++ }})
+}
+
+// serve ends what the worker does, and returns the client that it serves next.
+func (q *queue) serve() netip.Addr {
+	if q.current == nil {
+		q.current = q.p.next()
+	} else {
+		q.current = q.p.end(q.current, q.current.hash.matches(nil))
+	}
+	return q.current.from
+}
+
+// guessers returns n addresses, each of them step after the one before.
+func guessers(n, step int) (all []netip.Addr) {
+	for i := range n {
+		at := uint32(10<<24 + 1 + i*step)
+		all = append(all, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))))
+	}
+	return all
+}
+
+// Clients that guess as fast as they can, however many they are, keep out no client that has not guessed, and have it
+// wait for no turn of theirs: where all are in its network, and where each has one.
+func TestPool_guessersDelayNobody(t *testing.T) {
+	for _, many := range []int{1, 4, 8, 64, 200} {
+		for _, step := range []int{1, 256} {
+			q := &queue{&pool{}, nil, map[netip.Addr]int{}}
+			all := guessers(many, step)
+			victim := guessers(201, step)[200]
+			for round := range 10 * many {
+				for _, g := range slices.Repeat(all, 2) {
+					q.add(g, false)
+				}
+				logsIn := round > 2*many && round%3 == 0 // all of the others were served before
+				if logsIn && !q.add(victim, true) {
+					t.Fatalf("%d guess, %d apart, round %d: a password is refused", many, step, round)
+				}
+				for _, g := range slices.Repeat(all, 2) {
+					q.add(g, false)
+				}
+				if from := q.serve(); logsIn && from != victim {
+					t.Fatalf("%d guess, %d apart, round %d: %v is served first", many, step, round, from)
+				}
+			}
+			if n := q.displaced[victim]; n > 0 {
+				t.Errorf("%d guess, %d apart: displaced %d times", many, step, n)
+			}
+		}
+	}
+}
+
+// Clients with wrong passwords take turns, whatever each has waiting, and so do networks, whatever clients they have.
+func TestPool_takesTurns(t *testing.T) {
+	q := &queue{&pool{}, nil, map[netip.Addr]int{}}
+	network := guessers(20, 1)
+	lone, other := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("2001:db8::1")
+	served := map[netip.Addr]int{}
+	for range 600 {
+		for _, g := range slices.Repeat(network, 4) {
+			q.add(g, false)
+		}
+		q.add(lone, false)
+		q.add(other, false)
+		served[q.serve()]++
+	}
+	for _, one := range []netip.Addr{lone, other} {
+		if n := served[one]; n < 195 || n > 205 {
+			t.Errorf("%v of 3 networks is served %d of 600 times", one, n)
+		}
+	}
+	for _, one := range network {
+		if n := served[one]; n < 9 || n > 11 {
+			t.Errorf("%v of 20 in a network is served %d of 200 times", one, n)
+		}
+	}
+}
+
+// What is known of clients that do not wait has a bound.
+func TestPool_forgets(t *testing.T) {
+	q := &queue{&pool{}, nil, map[netip.Addr]int{}}
+	for _, g := range guessers(3*partiesMax, 256) {
+		q.add(g, false)
+		q.serve()
+	}
+	if n, m := len(q.p.parties[0]), len(q.p.parties[1]); n > partiesMax || m > partiesMax {
+		t.Errorf("%d networks and %d clients are known", n, m)
 	}
 }
 
