@@ -24,6 +24,12 @@ type Spec struct {
 // tier returns the tier of b within bounds.
 func (b *Spec) tier() int { return min(max(b.Tier, 0), tiersMax-1) }
 
+// Resolves reports whether b is given by a name, whose addresses are looked up.
+func (b *Spec) Resolves() bool {
+	id := idOf(b)
+	return id.Resolves()
+}
+
 // ID says which backend a Spec is about. Members of equal ID are the same one.
 type ID struct {
 	Addr poller.Addr // of a backend that needs no resolving

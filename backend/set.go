@@ -112,7 +112,7 @@ func (s *Set) Members() []*Member {
 func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
 	present := s.now.Load().byID()
 	for i := range backends {
-		if id := idOf(&backends[i]); id.Resolves() && present[id] == nil {
+		if b := &backends[i]; b.Resolves() && present[idOf(b)] == nil {
 			list = append(list, &backends[i])
 		}
 	}

@@ -69,6 +69,9 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	for _, p := range found.Pairs {
 		values[string(p.Key)] = p.Value
 	}
+	if err := bounded(values); err != nil {
+		return err
+	}
 	publish(valuesOf(values))
 	of.Start = found.Header.Revision + 1
 	events, err := r.Open(ctx, "POST", "/v3/watch", map[string]any{"create_request": of})
@@ -96,8 +99,23 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 				values[string(one.Pair.Key)] = one.Pair.Value
 			}
 		}
+		if err := bounded(values); err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
 		publish(valuesOf(values))
 	}
+}
+
+// bounded returns an error where values are more than the backends of a source take: keys that are no backends count.
+func bounded(values map[string][]byte) error {
+	size := 0
+	for key, value := range values {
+		size += len(key) + len(value)
+	}
+	if len(values) > membersMax || size > fileMax {
+		return fmt.Errorf("%d keys of %d bytes, more than %d or %d", len(values), size, membersMax, fileMax)
+	}
+	return nil
 }
 
 // prefixEnd returns the first key after all that have a prefix.

@@ -26,6 +26,9 @@ const (
 	kubeWatch  = 5 * time.Minute // a watch lasts so long, and up to twice that
 	kubeToken  = time.Minute     // a token is read again
 	statusGone = 410             // the version is forgotten
+
+	kubePagesMax     = 200            // of a list
+	kubeEndpointsMax = 2 * membersMax // with the slices that they are in
 )
 
 // kubeSource finds the endpoints of a service of Kubernetes: its EndpointSlices, listed and watched.
@@ -180,7 +183,7 @@ func listSlices(ctx context.Context, r *remote.Client, where string, query url.V
 	for name, values := range query {
 		page[name] = values
 	}
-	for {
+	for range kubePagesMax {
 		var list kubeList
 		if _, err := r.Call(ctx, "GET", where+page.Encode(), nil, &list); err != nil {
 			return nil, "", err
@@ -188,11 +191,28 @@ func listSlices(ctx context.Context, r *remote.Client, where string, query url.V
 		for i := range list.Items {
 			slices[list.Items[i].Meta.Name] = &list.Items[i]
 		}
+		if err := boundedSlices(slices); err != nil {
+			return nil, "", err
+		}
 		if list.Meta.Continue == "" {
 			return slices, list.Meta.Version, nil
 		}
 		page.Set("continue", list.Meta.Continue)
 	}
+	return nil, "", fmt.Errorf("more than %d pages of slices", kubePagesMax)
+}
+
+// boundedSlices returns an error where slices are more than those of a service can be: empty ones and endpoints that
+// are not ready count.
+func boundedSlices(slices map[string]*kubeSlice) error {
+	n := len(slices)
+	for _, slice := range slices {
+		n += len(slice.Endpoints)
+	}
+	if n > kubeEndpointsMax {
+		return fmt.Errorf("%d slices and endpoints, more than %d", n, kubeEndpointsMax)
+	}
+	return nil
 }
 
 // follow takes events until the watch ends. It returns how many there were. The end is no error, unless the version is
@@ -219,6 +239,9 @@ func (s *kubeSource) follow(events *remote.Stream, slices map[string]*kubeSlice,
 		switch e.Type {
 		case "ADDED", "MODIFIED":
 			slices[slice.Meta.Name] = &slice
+			if err := boundedSlices(slices); err != nil {
+				return n, err
+			}
 		case "DELETED":
 			delete(slices, slice.Meta.Name)
 		default: // BOOKMARK: the version alone

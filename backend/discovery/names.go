@@ -25,6 +25,7 @@ const (
 	lookupTTL    = 30 * time.Second // of a Lookup, which does not tell
 	lookupMax    = 15 * time.Second // one look-up takes
 	refreshShare = 0.9              // of the TTL, so that the next answer is there before this one ends
+	lookupsMax   = 32               // at a time, of one Resolver
 )
 
 // Lookup finds the addresses of a host in the place of the servers of the machine. Safe for any goroutine.
@@ -113,13 +114,15 @@ type Resolver struct {
 	service string // what the log calls the set
 	set     *backend.Set
 	names   Names
+	slots   chan struct{} // has an element for each look-up that is under way
 	done    sync.WaitGroup
 	stop    map[*backend.Member]context.CancelFunc // guarded by the Set; after Stop, by nothing
 }
 
 // ResolveNames starts to resolve the names of the members of s, and of those that join it. The log calls s service.
 func ResolveNames(service string, s *backend.Set, names Names) *Resolver {
-	r := &Resolver{service: service, set: s, names: names, stop: make(map[*backend.Member]context.CancelFunc)}
+	r := &Resolver{service: service, set: s, names: names, slots: make(chan struct{}, lookupsMax),
+		stop: make(map[*backend.Member]context.CancelFunc)}
 	s.Follow((*following)(r))
 	return r
 }
@@ -219,8 +222,14 @@ func complete(a, known dns.Answer) dns.Answer {
 	return a
 }
 
-// once looks a host up, in bounded time.
+// once looks a host up, in bounded time from when there is a slot for it.
 func (r *Resolver) once(ctx context.Context, host string, early func(dns.Answer)) (dns.Answer, error) {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return dns.Answer{}, ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookupMax)
 	defer cancel()
 	return r.names.Addresses(ctx, host, early)

@@ -3,9 +3,11 @@ package discovery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,4 +171,30 @@ func TestResolver_namesAddresses(t *testing.T) {
 			t.Errorf("%s is missing in\n%s", want, log.String())
 		}
 	}
+}
+
+// A source may give many names while no server answers: few of them are looked up at a time.
+func TestResolver_boundsLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int64
+		s := backend.NewSet()
+		res := ResolveNames("service", s, NamesBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer running.Add(-1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		defer res.Stop()
+		list := make([]backend.Spec, 10*lookupsMax)
+		for i := range list {
+			list[i].Address = fmt.Sprintf("h%d.example:80", i)
+		}
+		s.Update(list)
+		time.Sleep(5 * lookupMax)
+		if most.Load() != lookupsMax {
+			t.Errorf("%d look-ups at a time, want %d", most.Load(), lookupsMax)
+		}
+	})
 }

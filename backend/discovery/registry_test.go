@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -256,6 +257,62 @@ func TestEtcd_isFollowed(t *testing.T) {
 	becomes(t, set, "1 3")
 	if set.Members()[0] != stays {
 		t.Error("a member that stays is another one")
+	}
+}
+
+// A registry that goes on adding what is no backend ends its watch: that would fill the memory.
+func TestEtcd_isBounded(t *testing.T) {
+	r := newRegistry()
+	r.put("users/a", "10.0.0.1:1")
+	source, err := Open("etcd://"+serve(t, etcd(r))+"/users/", Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := 0
+	err = source.Run(t.Context(), func([]backend.Spec, error) {
+		if published++; published > 1 {
+			return
+		}
+		for i := range 9 {
+			r.put(fmt.Sprint("users/", i), strings.Repeat("no backend", fileMax/80))
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "keys of") {
+		t.Error(err)
+	}
+	many := make(map[string][]byte)
+	for i := range membersMax {
+		many[strconv.Itoa(i)] = nil
+	}
+	if err := bounded(many); err != nil {
+		t.Error(err)
+	}
+	if many["one more"] = nil; bounded(many) == nil {
+		t.Errorf("%d keys are taken", len(many))
+	}
+}
+
+// Neither the pages of a list nor what slices hold, in a list and in events, has no end.
+func TestKubernetes_isBounded(t *testing.T) {
+	many := slice(1, slices.Repeat([]string{"10.0.0.1"}, kubeEndpointsMax)...)
+	for name, first := range map[string]int{"pages": kubePagesMax + 1, "a list": 1, "an event": 0} {
+		k := &kube{registry: newRegistry(), token: "one"}
+		token := filepath.Join(t.TempDir(), "token")
+		write(t, token, "one", true)
+		for i := range first {
+			k.put(fmt.Sprint("users-", i), slice(1, "10.0.0.1"))
+		}
+		if first == 1 {
+			k.put("users-many", many)
+		}
+		source, err := Open("k8s://shop/users:1?api=http://"+serve(t, k.handler())+"&token_file="+token, Opening{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = source.Run(t.Context(), func([]backend.Spec, error) { k.put("users-many", many) })
+		if err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

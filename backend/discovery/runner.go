@@ -25,6 +25,7 @@ const (
 	emptyAnswers      = 3                      // empty answers in a row that are believed
 	emptyAfterDefault = 30 * time.Second       // after the first of fewer
 	membersMax        = 10000                  // of one source
+	namesMax          = 1000                   // of them, those that are given by name: looking them up takes memory
 	weightMax         = 65535
 	namedMax          = 8 // addresses that a line of the log names
 
@@ -204,18 +205,24 @@ func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 		return nil, fmt.Errorf("%d backends, more than %d", len(list), membersMax)
 	}
 	var wrong error // with the first of them
-	left := slices.DeleteFunc(slices.Clone(list), func(b backend.Spec) bool {
+	names := 0
+	left := slices.Clone(list)
+	slices.SortStableFunc(left, func(a, b backend.Spec) int { return cmp.Compare(a.Address, b.Address) })
+	left = slices.DeleteFunc(left, func(b backend.Spec) bool {
 		var err error
 		switch {
 		case !usable(&b):
 			err = fmt.Errorf("%.100q with weight %d cannot be a backend", b.Address, b.Weight)
 		case isRegistry(r.opts.Source) && strings.HasPrefix(b.Address, unixPrefix):
 			err = fmt.Errorf("%.100q: a registry may not name a Unix socket: backends and file:// may", b.Address)
+		case b.Resolves():
+			if names++; names > namesMax {
+				err = fmt.Errorf("%.100q: more than %d host names", b.Address, namesMax)
+			}
 		}
 		wrong = cmp.Or(wrong, err)
 		return err != nil
 	})
-	slices.SortStableFunc(left, func(a, b backend.Spec) int { return cmp.Compare(a.Address, b.Address) })
 	if wrong == nil {
 		return left, nil
 	}

@@ -220,6 +220,30 @@ func TestRunner_refusesWhatIsNoBackend(t *testing.T) {
 	})
 }
 
+// Names take look-ups, of which there may be fewer than of backends; those that are left out are the same each time.
+func TestRunner_boundsNames(t *testing.T) {
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	run(t, Options{}, func(t *testing.T, s told, _ *Runner, set *backend.Set, _ func(string)) {
+		all := []string{"10.0.0.1:1", "unix:/run/x"}
+		for i := range namesMax + 5 {
+			all = append(all, fmt.Sprintf("h%04d.example:80", i))
+		}
+		for range 3 {
+			s.find(all...)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := set.Len(); n != namesMax+2 {
+				t.Errorf("%d members", n)
+			}
+			slices.Reverse(all)
+		}
+	})
+	if !strings.Contains(log.String(), `backends=5 error="\"h1000.example:80\": more than 1000 host names"`) {
+		t.Error(log.String())
+	}
+}
+
 // A source that returns or panics is run again, later each time; one that worked meanwhile, soon.
 func TestRunner_runsAgain(t *testing.T) {
 	var log testutil.Output
