@@ -32,7 +32,7 @@ func TestFilter_refuses(t *testing.T) {
 	} {
 		tool(t, c.command[0])
 		s := startSandbox(t, []string{"--ro-bind", "/", "/", "--dev-bind", "/dev/null", "/dev/null"}, c.command, filter)
-		code := s.process.Wait(testutil.Patience)
+		code := s.process.Wait(testutil.Minutes)
 		if code == 0 || !strings.Contains(s.process.Output(), c.want) {
 			t.Errorf("%q: exit code %d, %s", c.command, code, s.process.Output())
 		}

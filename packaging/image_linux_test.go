@@ -218,7 +218,7 @@ func TestImage(t *testing.T) {
 	if err := unix.Kill(s.pid(), unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := s.process.Wait(testutil.Patience); code != 0 {
+	if code := s.process.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }

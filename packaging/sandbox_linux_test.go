@@ -230,7 +230,7 @@ func TestUnit_sandbox(t *testing.T) {
 	if err := unix.Kill(s.pid(), unix.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		status, body := s.get("http://127.0.0.1/bytes/3000000")
 		return status == "200" && len(body) == 3000000
 	}, "the reload has led to the backend")
@@ -238,7 +238,7 @@ func TestUnit_sandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard("STOPPING=1")
-	if code := s.process.Wait(testutil.Patience); code != 0 {
+	if code := s.process.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if log, err := os.ReadFile(filepath.Join(logs, "access.log")); err != nil || bytes.Count(log, []byte("\n")) < 4 {

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -81,7 +80,7 @@ headers.response = { X-Sub = "{auth.claim.sub}", X-Mail = '{auth.claim["https://
 			t.Errorf("%s: %q %q, want %q %q", c.token, sub, filters, c.sub, c.filters)
 		}
 	}
-	testutil.Eventually(t, 10*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		got, _ := os.ReadFile(lines)
 		return strings.Contains(string(got), "/a dev, admin\n") && strings.Contains(string(got), "/c \n")
 	}, "the log has the groups")

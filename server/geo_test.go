@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -79,7 +78,7 @@ dest = "status:403"
 			t.Errorf("%s: %d %q, want %d %q", c.client, status, place, c.status, c.place)
 		}
 	}
-	testutil.Eventually(t, 10*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		got, _ := os.ReadFile(lines)
 		return strings.Contains(string(got), "/a GB\n") && strings.Contains(string(got), "/c BR\n") &&
 			strings.Contains(string(got), "/f \n")
@@ -90,7 +89,7 @@ dest = "status:403"
 		t.Errorf("with a broken file: %d", status)
 	}
 	putDatabase(t, "ipinfo.mmdb", country) // Brazil is not in it
-	testutil.Eventually(t, 20*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		status, _ := from("177.8.0.1", "/")
 		return status == 204
 	}, "the new file takes effect")

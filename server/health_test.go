@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -140,7 +139,7 @@ func TestHealth_checkedBeforeItServes(t *testing.T) {
 		t.Errorf("before it is checked: %v", got)
 	}
 	one.ill.Store(false)
-	testutil.Eventually(t, 10*time.Second, func() bool { return answersOf(t, s, 1)["one"] == 1 }, "it serves")
+	testutil.Eventually(t, testutil.Patience, func() bool { return answersOf(t, s, 1)["one"] == 1 }, "it serves")
 }
 
 // With passive_counts a backend that answers requests is not checked.

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -55,23 +54,23 @@ dest = "status:204"
 		return true
 	}
 	askFor(t, "GET", urlOf(t, s, "web")+"/abc/x17", "X: "+strings.Repeat("a", 2000))
-	testutil.Eventually(t, 20*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		return page("edge_texts_cut_total 1\n", "edge_regex_tables 1\n", `edge_list_entries{kind="list",name="net"} 2`,
 			`edge_list_entries{kind="list",name="still"} 1`, `edge_list_entries{kind="map",name="net"} 1`,
 			`edge_list_refreshes_total{kind="list",name="still",result="unchanged"} 0`)
 	}, "what the request has cost is counted")
 	const failed = `edge_list_refreshes_total{kind="list",name="net",result="failed"} `
 	rename(t, list, "nonsense\n")
-	testutil.Eventually(t, 20*time.Second, func() bool { return !page(failed + "0\n") }, "a failure is counted")
+	testutil.Eventually(t, testutil.Patience, func() bool { return !page(failed + "0\n") }, "a failure is counted")
 	rename(t, list, "10.0.0.0/8\n")
-	testutil.Eventually(t, 20*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		return page(`edge_list_entries{kind="list",name="net"} 1`) &&
 			!page(`edge_list_refreshes_total{kind="list",name="net",result="changed"} 0`+"\n")
 	}, "the new content is counted")
 	if _, err := s.Apply(load("[lists.more]\nvalues = '10.0.0.1'")); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, 20*time.Second, func() bool { // a page is as old as 200 ms
+	testutil.Eventually(t, testutil.Patience, func() bool { // a page is as old as 200 ms
 		return page(`edge_list_entries{kind="list",name="more"} 1`, "edge_texts_cut_total 1\n")
 	}, "the new list is there")
 	if page(failed + "0\n") {

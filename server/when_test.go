@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -207,7 +206,7 @@ func TestWhen_listsRefreshUnderLoad(t *testing.T) {
 	for i := range 3 {
 		user := fmt.Sprint("user", i)
 		rename(t, list, strings.Repeat("# a comment\n", i)+user+"\n")
-		testutil.Eventually(t, 20*time.Second, func() bool { return statusFor(t, s, user) == 403 }, user)
+		testutil.Eventually(t, testutil.Patience, func() bool { return statusFor(t, s, user) == 403 }, user)
 	}
 	rename(t, list, "\"broken\n")
 	if got := statusFor(t, s, "user2"); got != 403 {

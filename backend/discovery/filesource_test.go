@@ -79,7 +79,7 @@ func follow(t *testing.T, text string) (*backend.Set, *Runner) {
 // becomes waits for the members of a set.
 func becomes(t *testing.T, set *backend.Set, want string) {
 	t.Helper()
-	testutil.Eventually(t, 20*time.Second, func() bool { return members(set) == want })
+	testutil.Eventually(t, testutil.Patience, func() bool { return members(set) == want })
 }
 
 // write puts text into a file by a rename, as careful programs do, or in place.
@@ -116,13 +116,13 @@ func TestFile_isFollowed(t *testing.T) {
 		return !r.failingSince.IsZero()
 	}
 	write(t, path, "10.0.0.1:1 what\n", true)
-	testutil.Eventually(t, 20*time.Second, failed)
+	testutil.Eventually(t, testutil.Patience, failed)
 	write(t, path, `["10.0.0.1:1", "10.0.0.1:4"]`, true)
 	becomes(t, set, "1 4")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, 20*time.Second, failed)
+	testutil.Eventually(t, testutil.Patience, failed)
 	if members(set) != "1 4" {
 		t.Error("a file that is missing took members away")
 	}

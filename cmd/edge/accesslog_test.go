@@ -127,7 +127,7 @@ func (r *logRig) counts() string {
 // wantCounts waits for counts: a reactor that has much to do shows what it had counted before.
 func (r *logRig) wantCounts(want string) {
 	r.t.Helper()
-	testutil.Eventually(r.t, testutil.Patience, func() bool { return r.counts() == want }, "counted %s", want)
+	testutil.Eventually(r.t, testutil.Minutes, func() bool { return r.counts() == want }, "counted %s", want)
 }
 
 // lines ends edge, so that all is written, and returns the lines of a log.

@@ -62,7 +62,7 @@ func (u *units) tcp(name, address string) string {
 	u.t.Helper()
 	var l net.Listener
 	var err error
-	testutil.Eventually(u.t, testutil.Patience, func() bool { // a process that starts has what was open, for a moment
+	testutil.Eventually(u.t, testutil.Minutes, func() bool { // a process that starts has what was open, for a moment
 		l, err = net.Listen("tcp", address)
 		return !errors.Is(err, syscall.EADDRINUSE)
 	}, "free")
@@ -159,7 +159,7 @@ func (a *activated) reload(addresses ...string) {
 		a.t.Fatal(err)
 	}
 	a.reloads++
-	testutil.Eventually(a.t, testutil.Patience, func() bool {
+	testutil.Eventually(a.t, testutil.Minutes, func() bool {
 		return strings.Count(a.Output(), `"msg":"configuration reloaded"`) == a.reloads
 	})
 }
@@ -284,7 +284,7 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 		if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
 			t.Fatal(err)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool { return s.serving() != before }, "upgraded")
+		testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() != before }, "upgraded")
 	}
 }
 
@@ -369,7 +369,7 @@ func TestRun_socketActivationRefused(t *testing.T) {
 			command := u.command("own", dir, append([]string{"run", "-c", "edge.toml"}, strings.Fields(c.args)...)...)
 			command.Env = append(command.Env, c.env)
 			p := testutil.Start(t, command)
-			if code := p.Wait(testutil.Patience); code != exitError {
+			if code := p.Wait(testutil.Minutes); code != exitError {
 				t.Errorf("exit code %d", code)
 			}
 			if !regexp.MustCompile(c.want).MatchString(p.Output()) {
@@ -397,7 +397,7 @@ func TestStatus_foreign(t *testing.T) {
 	want := fmt.Sprintf("sleep, process %d, listens on %s too and gets a part of the connections, which wait: it is "+
 		"stopped: kill -CONT %[1]d, or kill -KILL %[1]d", other.PID(), address)
 	var out string
-	testutil.Eventually(t, testutil.Patience, func() bool { // what was found before holds for 5 s
+	testutil.Eventually(t, testutil.Minutes, func() bool { // what was found before holds for 5 s
 		_, out = in(t, dir, "status")
 		return strings.Count(out, "  foreign  ") == 1 && strings.Contains(out, want)
 	}, "named")

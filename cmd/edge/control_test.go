@@ -60,7 +60,7 @@ func TestControl_ofOneProcess(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "within 20s") || !strings.Contains(out, pid+" has ended") {
 		t.Errorf("stop: %d %s", code, out)
 	}
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
 	e.WaitLine(`"msg":"drained"`)
@@ -90,7 +90,7 @@ func TestControl_wrongFile(t *testing.T) {
 	if code, out := e.tell(t, "stop", "--now", "--pid-file", "edge.pid"); code != 0 || !strings.Contains(out, "cuts") {
 		t.Errorf("stop --pid-file: %d %s", code, out)
 	}
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 	if strings.Contains(e.Output(), "configuration: ") {
 		t.Errorf("it was told to reload:\n%s", e.Output())
 	}
@@ -123,7 +123,7 @@ func TestControl_stopOfABusyProcess(t *testing.T) {
 			if code, out := e.tell(t, strings.Fields(c.args)...); code != 0 || !strings.Contains(out, "has ended") {
 				t.Errorf("%d %s", code, out)
 			}
-			e.Wait(testutil.Patience)
+			e.Wait(testutil.Minutes)
 			e.WaitLine(c.said)
 		})
 	}
@@ -186,7 +186,7 @@ func TestPIDFile_left(t *testing.T) {
 	e := start(t, controlled, "/x")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
 	e.Signal(syscall.SIGKILL)
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", e.PID()) {
 		t.Fatalf("it left %q %v", text, err)
 	}
@@ -226,7 +226,7 @@ func TestPIDFile_whileAnotherDrains(t *testing.T) {
 		Args: []string{"run", e.file}})
 	next.WaitLine(`"msg":"listening"`)
 	e.Signal(syscall.SIGTERM)
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", next.PID()) {
 		t.Errorf("the pid file holds %q %v, not %d", text, err, next.PID())
 	}
@@ -265,7 +265,7 @@ func TestRun_windowSignal(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, says(log, `"signal":"window changed"`), "it tells")
+	testutil.Eventually(t, testutil.Minutes, says(log, `"signal":"window changed"`), "it tells")
 	ends(t, file, pid)
 }
 
@@ -398,7 +398,7 @@ func TestControl_asTheUser(t *testing.T) {
 			t.Errorf("%s: %v %s", word, err, out)
 		}
 	}
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	p.WaitLine(`(?s)"msg":"configuration reloaded.*"msg":"drained"`)

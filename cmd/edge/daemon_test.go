@@ -32,7 +32,7 @@ func noneLeft(t *testing.T, file string) {
 		for _, pid := range runningWith(file) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "all have ended")
+		testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 0 }, "all have ended")
 	})
 }
 
@@ -58,7 +58,7 @@ func daemonOf(t *testing.T, file, stderr string) int {
 		t.Fatal(err)
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		all := runningWith(file)
 		return len(all) == 1 && all[0] == pid
 	}, "the process %d is the only one", pid)
@@ -97,7 +97,7 @@ func ends(t *testing.T, file string, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "%d has ended", pid)
+	testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 0 }, "%d has ended", pid)
 	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "edge.pid")); err == nil {
 		t.Error("the pid file is still there")
 	}
@@ -154,7 +154,7 @@ func TestDaemon_errorLog(t *testing.T) {
 		if err := syscall.Kill(pid, sig); err != nil {
 			t.Fatal(err)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return says(log, want)() || says(log+".1", want)()
 		}, "%v is obeyed", sig)
 	}
@@ -175,7 +175,7 @@ func TestDaemon_thatCannotServe(t *testing.T) {
 			if code != 1 || strings.Count(out, c.want) != 1 {
 				t.Errorf("exit code %d, want 1 and %q once in\n%s", code, c.want, out)
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "all ended")
+			testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 0 }, "all ended")
 		})
 	}
 }
@@ -225,15 +225,15 @@ func TestDaemon_withoutItsCommand(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file),
 		Args: []string{"-d", "-c", file}})
 	put(func() {})
-	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 2 }, "it starts again")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 2 }, "it starts again")
 	put(func() {
 		p.Signal(syscall.SIGKILL)
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			_, err := os.Stat(fmt.Sprintf("/proc/%d", p.PID()))
 			return err != nil // it was waited for, so the pipe is closed
 		}, "the command has ended")
 	})
-	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "the daemon ends")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 0 }, "the daemon ends")
 }
 
 // The variable that tells a daemon of its parent is refused from anybody else.

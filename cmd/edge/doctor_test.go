@@ -42,7 +42,7 @@ func TestDoctor_sockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The kernel may leave a line of its table out while other sockets come and go.
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		code, all := found(t, dir)
 		f := all["sockets"]
 		return code == 1 && f.Level == doctor.Error && strings.Contains(f.What, taken) &&
@@ -82,7 +82,7 @@ func TestDoctor_binary(t *testing.T) {
 	}
 	p := testutil.Start(t, testutil.Command{Path: own, Args: []string{"run"}, Dir: dir})
 	p.WaitLine(`"msg":"listening"`)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		code, _ := in(t, dir, "status")
 		return code == 0
 	}, "it runs")

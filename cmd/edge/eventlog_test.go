@@ -96,7 +96,7 @@ func (s *stalled) write(text string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	testutil.Eventually(s.t, testutil.Patience, func() bool {
+	testutil.Eventually(s.t, testutil.Minutes, func() bool {
 		w, err := os.OpenFile(s.conf, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		if err == nil {
 			_ = w.Close()
@@ -171,7 +171,7 @@ func TestRun_logThatNobodyReads(t *testing.T) {
 		s.Signal(syscall.SIGHUP)
 		s.configure(route)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return s.answered(1, "/third") == 1 }, "SIGHUP is obeyed")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return s.answered(1, "/third") == 1 }, "SIGHUP is obeyed")
 	if n := s.answered(10, "/third"); n != 10 {
 		t.Errorf("%d of 10 requests answered while lines are dropped", n)
 	}
@@ -181,7 +181,7 @@ func TestRun_logThatNobodyReads(t *testing.T) {
 	s.readTo(`"msg":"log files opened again"`)
 	s.Signal(syscall.SIGTERM)
 	s.readTo(`"msg":"stopped".*"error_log_dropped_total":[1-9]`)
-	if code := s.Wait(testutil.Patience); code != 0 {
+	if code := s.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -191,7 +191,7 @@ func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
 	s := startStalled(t)
 	s.failHandshakes(100)
 	s.Signal(syscall.SIGTERM)
-	if code := s.Wait(testutil.Patience); code != 0 {
+	if code := s.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -210,7 +210,7 @@ func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
 				Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", write(t, "%s", text)}, Stderr: w,
 			})
 			_ = w.Close()
-			if code := p.Wait(testutil.Patience); code != 1 {
+			if code := p.Wait(testutil.Minutes); code != 1 {
 				t.Errorf("exit code %d", code)
 			}
 		})
@@ -243,7 +243,7 @@ func TestRun_startErrorComesLast(t *testing.T) {
 		Path: testutil.Binary(t, "./cmd/edge"), Env: []string{"STATE_DIRECTORY=" + t.TempDir()},
 		Args: []string{"run", "-c", write(t, "https = { listen = %q, cert = \"internal\" }\n", taken)},
 	})
-	if code := p.Wait(testutil.Patience); code != 1 {
+	if code := p.Wait(testutil.Minutes); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	out := p.Output()
@@ -257,7 +257,7 @@ func TestRun_startErrorComesLast(t *testing.T) {
 func TestRun_crashShowsItsStacks(t *testing.T) {
 	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n")
 	e.Signal(syscall.SIGABRT)
-	if code := e.Wait(testutil.Patience); code != 2 {
+	if code := e.Wait(testutil.Minutes); code != 2 {
 		t.Errorf("exit code %d", code)
 	}
 	if out := e.Output(); !strings.Contains(out, "\nSIGABRT: abort") || !strings.Contains(out, "\ngoroutine ") {
@@ -279,7 +279,7 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	answers(t, "http://"+addr+"/first")
 	log := filepath.Join(filepath.Dir(e.file), "error.log")
 	e.change(t, text, log, addr, "second")
-	testutil.Eventually(t, testutil.Patience, says(log, "configuration reloaded"), "the new file is written to")
+	testutil.Eventually(t, testutil.Minutes, says(log, "configuration reloaded"), "the new file is written to")
 	answers(t, "http://"+addr+"/second")
 	if code := e.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)

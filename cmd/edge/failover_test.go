@@ -45,14 +45,14 @@ dest = "first"
 			one.Signal(syscall.SIGKILL)
 			g.more(t, 100)
 			two.Signal(syscall.SIGKILL)
-			one.Wait(testutil.Patience)
-			two.Wait(testutil.Patience)
+			one.Wait(testutil.Minutes)
+			two.Wait(testutil.Minutes)
 			if got := from(); got != other {
 				t.Errorf("answered by %s, want %s", got, other)
 			}
 			g.more(t, 200)
 			demoBackend(t, at)
-			testutil.Eventually(t, testutil.Patience, func() bool { return from() == at })
+			testutil.Eventually(t, testutil.Minutes, func() bool { return from() == at })
 			g.more(t, 100)
 			g.end(t)
 		})

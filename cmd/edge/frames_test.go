@@ -135,14 +135,14 @@ func kill(t *testing.T, pid, lives int) map[int]bool {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return map[int]bool{} // it has ended by itself
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return stopped(pid) })
+	testutil.Eventually(t, testutil.Minutes, func() bool { return stopped(pid) })
 	inodes := clientPorts()
 	has := portsOf(pid, inodes)
 	for port := range portsOf(lives, inodes) {
 		delete(has, port)
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL) // after BYE it may have ended by itself
-	testutil.Eventually(t, testutil.Patience, func() bool { return ended(pid) })
+	testutil.Eventually(t, testutil.Minutes, func() bool { return ended(pid) })
 	return has
 }
 
@@ -308,7 +308,7 @@ func dieAt(t *testing.T, d death, rng *rand.Rand) {
 	}
 	nobody := d.at == upgrade.Bye && d.new // the old one has nothing left, and ends
 	if nobody {
-		k.Wait(testutil.Patience)
+		k.Wait(testutil.Minutes)
 	} else {
 		k.goesOn()
 	}
@@ -375,10 +375,10 @@ func (k *killing) judge(had map[int]bool) {
 func (k *killing) goesOn() {
 	k.t.Helper()
 	named := func() bool { return k.serving() == k.lives }
-	testutil.Eventually(k.t, testutil.Patience, named, "the pid file names process %d", k.lives)
+	testutil.Eventually(k.t, testutil.Minutes, named, "the pid file names process %d", k.lives)
 	before := k.clients.asked.Load()
 	served := func() bool { return k.clients.asked.Load() > before+200 }
-	testutil.Eventually(k.t, testutil.Patience, served, "requests go on")
+	testutil.Eventually(k.t, testutil.Minutes, served, "requests go on")
 	if ended(k.lives) {
 		k.t.Errorf("process %d has ended too", k.lives)
 	}
@@ -388,10 +388,10 @@ func (k *killing) goesOn() {
 func startsAgain(t *testing.T, s *service, lives int) {
 	t.Helper()
 	_ = syscall.Kill(lives, syscall.SIGKILL)
-	testutil.Eventually(t, testutil.Patience, func() bool { return ended(lives) })
+	testutil.Eventually(t, testutil.Minutes, func() bool { return ended(lives) })
 	next := testutil.Start(t, testutil.Command{Path: s.bin, Args: []string{"run", "-c", "edge.toml"}, Dir: s.dir})
 	next.WaitLine(`"msg":"listening"`)
-	testutil.Eventually(t, testutil.Patience, func() bool { return s.serving() == next.PID() })
+	testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() == next.PID() })
 	if err := s.answers(); err != nil {
 		t.Error(err)
 	}

@@ -52,7 +52,7 @@ func TestRun_checksBackends(t *testing.T) {
 		t.Errorf("answers of %v", got)
 	}
 	second.Signal(syscall.SIGKILL)
-	second.Wait(testutil.Patience)
+	second.Wait(testutil.Minutes)
 	answers(10)
 	e.WaitLine(`backend_down.*` + two + `.*refused`)
 	if got := answers(10); got["one"] != 10 {

@@ -41,7 +41,7 @@ func TestUpgrade_manyIdle(t *testing.T) {
 		before := slowestTick(t, metrics)
 		s.mustUpgrade()
 		ended := func() bool { return strings.Count(s.Output(), `"msg":"stopped"`) > round }
-		testutil.Eventually(t, testutil.Patience, ended, "the old one has ended")
+		testutil.Eventually(t, testutil.Minutes, ended, "the old one has ended")
 		after := slowestTick(t, metrics)
 		idle.check(t, nil)
 		for _, c := range idle {

@@ -139,7 +139,7 @@ func (l *locked) signal(sig syscall.Signal, text string) {
 	if err := syscall.Kill(l.serving(), sig); err != nil {
 		l.t.Fatal(err)
 	}
-	testutil.Eventually(l.t, testutil.Patience, func() bool {
+	testutil.Eventually(l.t, testutil.Minutes, func() bool {
 		now, _ := os.ReadFile(log)
 		return len(now) >= len(before) && strings.Contains(string(now[len(before):]), text)
 	}, "the error log says %q", text)
@@ -246,7 +246,7 @@ func (l *locked) goesOn() {
 		}
 		l.signal(syscall.SIGUSR1, "log files opened again")
 		l.serves()
-		testutil.Eventually(l.t, testutil.Patience, says(l.path("log/access.log"), "/two"), "a new log is written")
+		testutil.Eventually(l.t, testutil.Minutes, says(l.path("log/access.log"), "/two"), "a new log is written")
 		before := l.serving()
 		l.install("bin/edge", l.path("bin/edge"))
 		if code, out := in(l.t, l.path("conf"), "upgrade"); code != 0 || l.serving() == before {
@@ -342,7 +342,7 @@ func TestLockdown_upgradeFromOutside(t *testing.T) {
 	before := l.serving()
 	next := testutil.Start(t, testutil.Command{Path: l.path("bin/edge"), Dir: l.dir,
 		Args: []string{"run", "--upgrade", "-c", "conf/edge.toml"}})
-	testutil.Eventually(t, testutil.Patience, func() bool { return l.serving() == next.PID() }, "it takes over")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return l.serving() == next.PID() }, "it takes over")
 	l.serves()
 	l.hasMarks()
 	if before == l.serving() {
@@ -351,7 +351,7 @@ func TestLockdown_upgradeFromOutside(t *testing.T) {
 	if out := curlWith(t, "-o", os.DevNull, "-w", "%{http_code}", "http://"+l.plain+"/log"); out != "200" {
 		t.Errorf("/log: %s", out)
 	}
-	testutil.Eventually(t, testutil.Patience, says(l.path("elsewhere/a.log"), "/log"), "it logs elsewhere")
+	testutil.Eventually(t, testutil.Minutes, says(l.path("elsewhere/a.log"), "/log"), "it logs elsewhere")
 	if code := next.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

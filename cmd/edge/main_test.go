@@ -372,9 +372,9 @@ dest = %q
 			l.Go(func() { l.run(e.addr, "/bytes/100", 100) })
 		}
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return l.answered.Load() > 500 }, "load runs")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return l.answered.Load() > 500 }, "load runs")
 	e.Signal(syscall.SIGTERM)
-	code := e.Wait(testutil.Patience)
+	code := e.Wait(testutil.Minutes)
 	l.Wait()
 	if n := l.failed.Load(); n > 0 || code != 0 {
 		t.Errorf("%d requests failed, %d did not, exit code %d", n, l.answered.Load(), code)
@@ -413,7 +413,7 @@ dest = %q
 func TestRun_gracePeriodCutsWhatHangs(t *testing.T) {
 	e, w := hanging(t, "300ms")
 	e.Signal(syscall.SIGQUIT)
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	w.ReadAll()
@@ -429,7 +429,7 @@ func TestRun_secondSignalEndsTheDrain(t *testing.T) {
 		c.Close()
 	}
 	e.Signal(syscall.SIGTERM)
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	e.WaitLine(`draining cut short`)
@@ -438,7 +438,7 @@ func TestRun_secondSignalEndsTheDrain(t *testing.T) {
 func TestRun_interruptStopsAtOnce(t *testing.T) {
 	e, _ := hanging(t, "1h")
 	e.Signal(syscall.SIGINT)
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_total":1`)
@@ -462,7 +462,7 @@ dest = "status:204"
 		}
 	}
 	var addr string
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
 		_, rest, found := strings.Cut(string(b), `"address":"`)
 		addr, _, _ = strings.Cut(rest, `"`)
@@ -476,12 +476,12 @@ dest = "status:204"
 		}
 	}
 	p.Signal(syscall.SIGUSR1)
-	testutil.Eventually(t, testutil.Patience, holds("error.log", "opened again"), "the event log is opened again")
+	testutil.Eventually(t, testutil.Minutes, holds("error.log", "opened again"), "the event log is opened again")
 	testutil.Get(t, c, "http://"+addr+"/two")
-	testutil.Eventually(t, testutil.Patience, holds("access.log", "/two"), "the access log is opened again")
-	testutil.Eventually(t, testutil.Patience, holds("old-access.log", "/one"), "the old one has what was before")
+	testutil.Eventually(t, testutil.Minutes, holds("access.log", "/two"), "the access log is opened again")
+	testutil.Eventually(t, testutil.Minutes, holds("old-access.log", "/one"), "the old one has what was before")
 	p.Signal(syscall.SIGINT)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -489,7 +489,7 @@ dest = "status:204"
 func TestRun_pidFile(t *testing.T) {
 	e := start(t, "pid_file = \"edge.pid\""+oneRoute, "/x")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		b, _ := os.ReadFile(path)
 		return string(b) == fmt.Sprintf("%d\n", e.PID())
 	}, "the pid file holds %d", e.PID())

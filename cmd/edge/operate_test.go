@@ -108,7 +108,7 @@ func TestOperate(t *testing.T) {
 	if code, out := e.tell(t, "stop"); code != 0 || !strings.Contains(out, pid+" has ended") {
 		t.Errorf("stop: %d %s", code, out)
 	}
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
 	e.WaitLine(`"admin: change","method":"POST","path":"/v1/stop","status":202,"uid":` + strconv.Itoa(os.Geteuid()))
@@ -188,7 +188,7 @@ func TestOperate_overTCP(t *testing.T) {
 	if code, out := run("EDGE_ADMIN_TOKEN=0123456789abcdef0123456789abcdef", "stop", "--now"); code != 0 {
 		t.Errorf("stop: %d %s", code, out)
 	}
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 	e.WaitLine(`"msg":"admin: change",.*"client":"127`)
 }
 
@@ -222,7 +222,7 @@ func TestOperate_whileItDrains(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	e.Signal(syscall.SIGTERM)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		code, out := e.tell(t, "status", "--json")
 		return code == 0 && strings.Contains(out, `"state": "draining"`)
 	}, "it drains")
@@ -234,7 +234,7 @@ func TestOperate_whileItDrains(t *testing.T) {
 		t.Errorf("the next process: %d %s", code, out)
 	}
 	e.Signal(syscall.SIGINT)
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 	if code, out := next.tell(t, "status", "--live"); code != 0 {
 		t.Errorf("after the end of the first one: %d %s", code, out)
 	}

@@ -122,7 +122,7 @@ func TestRun_filtersDecideOverRequests(t *testing.T) {
 	if err := os.WriteFile(switched, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		status, resp := ask(t, r, "GET /closed/")
 		return status == 503 && resp.Header.Get("Retry-After") == "300"
 	}, "it is closed")
@@ -153,7 +153,7 @@ func limitsOutliveReloads(t *testing.T, r *running, metrics, to, switched string
 	t.Helper()
 	const more = "[[routes]]\npattern = \"/more/*\"\ndest = \"status:202\"\n"
 	r.change(t, policies+policed()+more, metrics, to, 2, switched)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		status, _ := ask(t, r, "GET /more/")
 		return status == 202
 	}, "the configuration has changed")
@@ -161,7 +161,7 @@ func limitsOutliveReloads(t *testing.T, r *running, metrics, to, switched string
 		t.Errorf("%d after a reload", status)
 	}
 	r.change(t, policies+policed(), metrics, to, 3, switched)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		status, _ := ask(t, r, "GET /fair/", "X-Forwarded-For", "192.0.2.1")
 		return status == 404
 	}, "another limit begins anew")

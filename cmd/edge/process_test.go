@@ -19,7 +19,7 @@ import (
 // listening waits for the first address in an error log that is a file.
 func listening(t *testing.T, log string) (addr string) {
 	t.Helper()
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		text, _ := os.ReadFile(log)
 		_, rest, _ := strings.Cut(string(text), `"msg":"listening"`)
 		_, rest, _ = strings.Cut(rest, `"address":"`)
@@ -74,7 +74,7 @@ dest = "status:204"
 		Args: []string{"run", "-c", "edge.toml"}})
 	log := filepath.Join(work, "error.log")
 	url := "https://" + listening(t, log)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		b, _ := os.ReadFile(filepath.Join(work, "edge.pid"))
 		return string(b) == fmt.Sprintf("%d\n", p.PID())
 	}, "the pid file is there")
@@ -85,7 +85,7 @@ dest = "status:204"
 		t.Fatal(err)
 	}
 	p.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, testutil.Patience, says(log, `"msg":"configuration reloaded"`), "it reloads")
+	testutil.Eventually(t, testutil.Minutes, says(log, `"msg":"configuration reloaded"`), "it reloads")
 	if out := curlWith(t, "-k", "-o", os.DevNull, "-w", "%{http_code}", url+"/two"); out != "204" {
 		t.Errorf("after the reload: %s", out)
 	}
@@ -93,7 +93,7 @@ dest = "status:204"
 		t.Fatal(err)
 	}
 	p.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, testutil.Patience, says(log, `"keys":["working_directory"]`), "it says what waits")
+	testutil.Eventually(t, testutil.Minutes, says(log, `"keys":["working_directory"]`), "it says what waits")
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -242,7 +242,7 @@ dest = "status:204"
 	}
 	put("/two")
 	p.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, testutil.Patience, says(log, `"msg":"configuration reloaded"`), "it reloads")
+	testutil.Eventually(t, testutil.Minutes, says(log, `"msg":"configuration reloaded"`), "it reloads")
 	if resp, _ := testutil.Get(t, c, url+"/two"); resp.StatusCode != 204 {
 		t.Errorf("/two: %d", resp.StatusCode)
 	}
@@ -250,7 +250,7 @@ dest = "status:204"
 		t.Fatal(err)
 	}
 	p.Signal(syscall.SIGUSR1)
-	testutil.Eventually(t, testutil.Patience, says(log, "opened again"), "the log is opened again")
+	testutil.Eventually(t, testutil.Minutes, says(log, "opened again"), "the log is opened again")
 	c.CloseIdleConnections()
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -334,5 +334,5 @@ func TestRun_userWithoutRoot(t *testing.T) {
 		_ = same.Process.Kill()
 		_ = same.Wait()
 	})
-	testutil.Eventually(t, testutil.Patience, says(filepath.Join(dir, "edge.pid"), "\n"), "it serves as nobody")
+	testutil.Eventually(t, testutil.Minutes, says(filepath.Join(dir, "edge.pid"), "\n"), "it serves as nobody")
 }

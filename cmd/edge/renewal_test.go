@@ -79,7 +79,7 @@ func TestUpgrade_now(t *testing.T) {
 		_, out := s.upgrade()
 		return out
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		return strings.Contains(said(), "2 processes of earlier upgrades drain still, the last one with 1 connections")
 	}, "a third upgrade is refused")
 	if !lives(oldest) || !lives(middle) {
@@ -111,7 +111,7 @@ func TestUpgrade_now(t *testing.T) {
 	s.addrs = more
 	s.configure(1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
 	s.mustUpgrade("--now")
-	testutil.Eventually(t, testutil.Patience, func() bool { return !lives(oldest) }, "the oldest one has ended")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(oldest) }, "the oldest one has ended")
 	if !lives(middle) {
 		t.Error("the other one has ended, too")
 	}
@@ -150,7 +150,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			c, err := net.Dial("tcp", addrs[1])
 			if err == nil {
 				c.Close()
@@ -162,7 +162,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return askFresh(t.Context(), addrs[1], 0) == nil
 		}, "%s: the address is served again", text)
 	}
@@ -216,12 +216,12 @@ func TestUpgrade_droppedAndTakenBack(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return !listensAt(t, s.PID(), addrs[1]) },
+	testutil.Eventually(t, testutil.Minutes, func() bool { return !listensAt(t, s.PID(), addrs[1]) },
 		"the old process has closed its copy")
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return s.serving() == s.PID() }, "the old one serves again")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() == s.PID() }, "the old one serves again")
 	for _, addr := range addrs {
 		if err := askFresh(t.Context(), addr, 0); err != nil {
 			t.Errorf("%s: %v", addr, err)
@@ -360,10 +360,10 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			if err := syscall.Kill(middle, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool { return !lives(middle) }, "the middle one has ended")
+			testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(middle) }, "the middle one has ended")
 			s.WaitLine(`"msg":"connections drain here","connections":0,"reason":"the new process has ended, and`)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool { return listensAt(t, s.PID(), s.addrs[0]) != killed },
+		testutil.Eventually(t, testutil.Minutes, func() bool { return listensAt(t, s.PID(), s.addrs[0]) != killed },
 			"killed %v: the oldest one keeps its copies of sockets as long as it hears which are closed", killed)
 		for range 3 {
 			if err := s.answers(); err != nil {
@@ -376,7 +376,7 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			t.Errorf("killed %v: the oldest process answers and closes its connection: %v %v", killed, resp, err)
 		}
 		held.Close()
-		testutil.Eventually(t, testutil.Patience, func() bool { return !lives(s.PID()) && !lives(middle) },
+		testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(s.PID()) && !lives(middle) },
 			"killed %v: both have ended", killed)
 		if s.serving() != pid || strings.Contains(s.Output(), "serves again") {
 			t.Errorf("killed %v: process %d serves, not %d", killed, s.serving(), pid)

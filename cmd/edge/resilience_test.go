@@ -82,7 +82,7 @@ func (g *getters) count() int {
 func (g *getters) more(t *testing.T, n int) int {
 	t.Helper()
 	from := g.count()
-	testutil.Eventually(t, testutil.Patience, func() bool { return g.count() >= from+n }, "requests go on")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return g.count() >= from+n }, "requests go on")
 	return g.count()
 }
 
@@ -200,7 +200,7 @@ func (f *faulty) more(n, long int) int {
 // felt waits until a request has taken as long as wait: it was under way at the backend that fails.
 func (f *faulty) felt(wait time.Duration) {
 	f.t.Helper()
-	testutil.Eventually(f.t, testutil.Patience, func() bool {
+	testutil.Eventually(f.t, testutil.Minutes, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return slices.ContainsFunc(f.made, func(m made) bool { return m.took >= wait })
@@ -246,7 +246,7 @@ func (f *faulty) killOne(i int) {
 	f.t.Helper()
 	o := f.all[i]
 	o.Signal(syscall.SIGKILL)
-	o.Wait(testutil.Patience)
+	o.Wait(testutil.Minutes)
 	f.more(100, 1000)
 	back := startOrigin(f.t, o.at)
 	f.all[i] = back
@@ -254,7 +254,7 @@ func (f *faulty) killOne(i int) {
 		o.counts()
 	}
 	var is counts
-	testutil.Eventually(f.t, testutil.Patience, func() bool {
+	testutil.Eventually(f.t, testutil.Minutes, func() bool {
 		now := back.counts()
 		is.Served, is.Peak = is.Served+now.Served, max(is.Peak, now.Peak)
 		return is.Served >= 100

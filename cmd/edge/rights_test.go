@@ -31,7 +31,7 @@ func fails(t *testing.T, cmd *exec.Cmd) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(testutil.Patience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(testutil.Minutes, func() { _ = cmd.Process.Kill() })
 	if err := cmd.Wait(); err == nil || !late.Stop() {
 		t.Errorf("it did not refuse: %v", err)
 	}

@@ -176,7 +176,7 @@ func TestRollback_automatic(t *testing.T) {
 	c := client(t)
 	ask := func(want int) {
 		t.Helper()
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			resp, _ := testutil.Get(t, c, "http://"+e.addr+"/")
 			return resp.StatusCode == want
 		})

@@ -39,7 +39,7 @@ func TestRun_rotatesLogs(t *testing.T) {
 			asked++
 		}
 		p.Signal([]syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP}[round])
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			all, _ := filepath.Glob(log + ".*.zst")
 			return len(all) > round
 		}, "the log is rotated and compressed")

@@ -28,7 +28,7 @@ func newSupervisor(t *testing.T) *supervisor {
 // next returns the next datagram.
 func (m *supervisor) next() string {
 	m.t.Helper()
-	text := m.socket.Next(testutil.Patience)
+	text := m.socket.Next(testutil.Minutes)
 	if text == "" {
 		m.t.Fatal("nothing is heard")
 	}
@@ -85,7 +85,7 @@ func TestRun_notify(t *testing.T) {
 	m.want(`STATUS=draining: 1 connection left \(1 idle\), cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
 	p.Signal(syscall.SIGTERM)
 	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=closing connections and logs`)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -99,7 +99,7 @@ func TestRun_notifyFailedStart(t *testing.T) {
 		!strings.HasSuffix(got, "\nERRNO=99\n") {
 		t.Errorf("%q", got)
 	}
-	if code := p.Wait(testutil.Patience); code != exitError {
+	if code := p.Wait(testutil.Minutes); code != exitError {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -41,7 +41,7 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 	}
 	defer w.Close()
 	p.Signal(syscall.SIGTERM)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -55,7 +55,7 @@ func TestRun_signalsWhileItEnds(t *testing.T) {
 		for e.Signal(syscall.SIGINT); e.Running(); {
 			e.Signal(sig)
 		}
-		code := e.Wait(testutil.Patience)
+		code := e.Wait(testutil.Minutes)
 		if _, err := os.Stat(pid); code != 0 || err == nil {
 			t.Errorf("%v: exit code %d, the pid file: %v", sig, code, err)
 		}

@@ -64,7 +64,7 @@ dest = "all"
 	}
 	i := slices.Index(list, own["one"])
 	backends[i].Signal(syscall.SIGKILL)
-	backends[i].Wait(testutil.Patience)
+	backends[i].Wait(testutil.Minutes)
 	next := ask(first, "one", "--http2")
 	if next == own["one"] {
 		t.Fatal("a backend that was killed answers")

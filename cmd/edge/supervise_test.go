@@ -37,7 +37,7 @@ func TestRun_supervise(t *testing.T) {
 		t.Error(r.StatusCode)
 	}
 	if !testutil.RaceOn {
-		testutil.Eventually(t, testutil.Patience, func() bool { return resident(t, p.PID()) <= 6<<10 },
+		testutil.Eventually(t, testutil.Minutes, func() bool { return resident(t, p.PID()) <= 6<<10 },
 			"the parent has 6 MiB of resident memory at most")
 	}
 	if code := p.Stop(); code != 0 {
@@ -50,7 +50,7 @@ func TestRun_supervise(t *testing.T) {
 		"run --supervise -c /none.toml": exitError, "--supervise -d": exitUsage, "run -d --supervise": exitUsage,
 	} {
 		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: strings.Fields(args)})
-		if code := p.Wait(testutil.Patience); code != want {
+		if code := p.Wait(testutil.Minutes); code != want {
 			t.Errorf("edge %s ends with %d, want %d", args, code, want)
 		}
 	}
@@ -101,7 +101,7 @@ func TestRun_superviseAsProcess1(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.WaitLine(`"msg":"stopped"`)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }

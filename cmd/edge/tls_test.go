@@ -419,7 +419,7 @@ func TestRun_FIPS(t *testing.T) {
 	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
 	e.WaitLine(`after a restart.*fips`)
 	e.Signal(syscall.SIGTERM)
-	if code := e.Wait(testutil.Patience); code != 0 {
+	if code := e.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("ends with %d", code)
 	}
 }

@@ -40,7 +40,7 @@ func TestUpgrade_standsStillAfterGo(t *testing.T) {
 				if f.Type == upgrade.Go {
 					next = f.next
 					_ = syscall.Kill(next, syscall.SIGSTOP)
-					testutil.Eventually(t, testutil.Patience, func() bool { return stopped(next) })
+					testutil.Eventually(t, testutil.Minutes, func() bool { return stopped(next) })
 				}
 			})
 			l := newLoad(t)
@@ -57,7 +57,7 @@ func TestUpgrade_standsStillAfterGo(t *testing.T) {
 				})
 			}
 			s.WaitLine(`"msg":"upgrade failed, this process serves on","error":".*did not accept in time`)
-			testutil.Eventually(t, testutil.Patience, func() bool { return ended(next) }, "process %d is killed", next)
+			testutil.Eventually(t, testutil.Minutes, func() bool { return ended(next) }, "process %d is killed", next)
 			if err := s.answers(); err != nil || s.serving() != s.PID() {
 				t.Errorf("%v; process %d serves", err, s.serving())
 			}
@@ -160,7 +160,7 @@ func TestUpgrade_halfTheDescriptors(t *testing.T) {
 			t.Fatalf("an idle connection: %v, closes: %v", err, closes)
 		}
 	}
-	if code := s.Wait(testutil.Patience); code != 0 {
+	if code := s.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("the old one ended with %d", code)
 	}
 }
@@ -229,7 +229,7 @@ func TestUpgrade_diskFull(t *testing.T) {
 versions_dir = "versions"`)
 	s.Process = testutil.Start(t, testutil.Command{Path: s.bin, Args: []string{"run", "-c", "edge.toml"}, Dir: disk})
 	t.Cleanup(s.end)
-	testutil.Eventually(t, testutil.Patience, func() bool { return s.answers() == nil && s.serving() > 0 })
+	testutil.Eventually(t, testutil.Minutes, func() bool { return s.answers() == nil && s.serving() > 0 })
 	l := newLoad(t)
 	l.keepAlive(4, func(int) string { return s.addrs[0] })
 	l.fresh(2, func() string { return s.addrs[0] })

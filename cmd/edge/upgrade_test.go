@@ -519,14 +519,14 @@ func TestUpgrade_changedProgram(t *testing.T) {
 	s.WaitLine(`"msg":"configuration reloaded, nothing has changed"`)
 	link("3.0.0")
 	s.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, testutil.Patience, runs("3.0.0"), "the new program serves")
+	testutil.Eventually(t, testutil.Minutes, runs("3.0.0"), "the new program serves")
 	s.WaitLine(`"msg":"upgrade complete`)
 	link("2.0.0")
 	pid := s.serving()
 	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil || pid == s.PID() {
 		t.Fatal(pid, err)
 	}
-	testutil.Eventually(t, testutil.Patience, runs("2.0.0"), "the program before serves again")
+	testutil.Eventually(t, testutil.Minutes, runs("2.0.0"), "the program before serves again")
 	if err := s.answers(); err != nil {
 		t.Error(err)
 	}
@@ -564,7 +564,7 @@ func TestUpgrade_byNewProcess(t *testing.T) {
 		Path: s.bin, Args: []string{"run", "--upgrade", "-c", "edge.toml"}, Dir: s.dir,
 	})
 	next.WaitLine(`"msg":"upgrade complete`)
-	if code := s.Wait(testutil.Patience); code != 0 {
+	if code := s.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("the old one ended with %d", code)
 	}
 	if s.serving() != next.PID() {
@@ -574,7 +574,7 @@ func TestUpgrade_byNewProcess(t *testing.T) {
 		Path: s.bin, Args: []string{"-u", "-c", "edge.toml"}, Dir: s.dir,
 	})
 	third.WaitLine(`"msg":"upgrade complete`)
-	next.Wait(testutil.Patience)
+	next.Wait(testutil.Minutes)
 	if err := s.answers(); err != nil {
 		t.Error(err)
 	}
@@ -630,7 +630,7 @@ func TestUpgrade_takenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := func() bool { return s.serving() == s.PID() }
-		testutil.Eventually(t, testutil.Patience, back, "the pid file names the old one")
+		testutil.Eventually(t, testutil.Minutes, back, "the pid file names the old one")
 		if err := s.answers(); err != nil {
 			t.Error(err)
 		}
@@ -684,7 +684,7 @@ func TestUpgrade_killed(t *testing.T) {
 			t.Fatal(err)
 		}
 		named := func() bool { return s.serving() == lives }
-		testutil.Eventually(t, testutil.Patience, named, "round %d: the pid file names process %d", round, lives)
+		testutil.Eventually(t, testutil.Minutes, named, "round %d: the pid file names process %d", round, lives)
 		for range 4 {
 			if err := s.answers(); err != nil {
 				t.Errorf("round %d: %v", round, err)

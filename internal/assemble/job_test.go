@@ -156,7 +156,7 @@ func run(t *testing.T, j *Job) (*Result, error) {
 	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	defer cancel()
 	r, err := j.Run(ctx)
 	left, globErr := filepath.Glob(filepath.Join(tmp, "*"))

@@ -25,5 +25,5 @@
 //
 // # Limits
 //
-// The shell of a page has the time of testutil.Patience.
+// The shell of a page has the time of testutil.Minutes.
 package docs

@@ -45,7 +45,7 @@ func runPage(t *testing.T, list []*block) error {
 	for i, b := range list {
 		script += stage.command(b, i)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir

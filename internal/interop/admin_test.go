@@ -106,7 +106,7 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 			}
 		}
 	}
-	e.Wait(testutil.Patience)
+	e.Wait(testutil.Minutes)
 }
 
 // judge sends req and has its answer judged.

@@ -84,7 +84,7 @@ func checked(t *testing.T, address string, o health.Options) string {
 	set := backend.Of(address)
 	w := health.NewMonitor(e).Watch(set, o)
 	t.Cleanup(w.Stop)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		s := w.Stats()
 		return s.Passed >= 12 || s.Downs > 0
 	}, "the checks decide")

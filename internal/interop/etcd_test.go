@@ -34,7 +34,7 @@ func etcdAt(t *testing.T) string {
 			t.Log(out.String())
 		}
 	})
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		resp, err := http.Get("http://" + client.String() + "/health")
 		if err != nil {
 			return false
@@ -92,7 +92,7 @@ func TestDiscovery_etcd(t *testing.T) {
 	r.Join(set)
 	becomes := func(want string) {
 		t.Helper()
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			var all []string
 			for _, m := range set.Members() {
 				all = append(all, strings.TrimPrefix(m.Address(), "10.0.0.1:"))
@@ -107,7 +107,7 @@ func TestDiscovery_etcd(t *testing.T) {
 	for i := range 100 {
 		put("users/many/"+fmt.Sprint(i), fmt.Sprintf("10.0.0.1:%d", 100+i), "")
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return set.Len() == 102 }, "102 members")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return set.Len() == 102 }, "102 members")
 	etcdCall(t, at, "/v3/kv/deleterange", map[string]any{
 		"key": []byte("users/many/"), "range_end": []byte("users/many0"),
 	})

@@ -146,7 +146,7 @@ func runChild(t *testing.T, addr, cert string) {
 		child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert,
 		"GRPC_GO_LOG_SEVERITY_LEVEL=error", // else a case that fails does not say why
 	}})
-	if code := p.Wait(4 * testutil.Patience); code != 0 || !strings.Contains(p.Output(), "all passed") {
+	if code := p.Wait(testutil.Minutes); code != 0 || !strings.Contains(p.Output(), "all passed") {
 		t.Errorf("the client ended with %d:\n%s", code, p.Output())
 	}
 }

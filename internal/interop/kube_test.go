@@ -65,7 +65,7 @@ func (c *cluster) file(name string) string { return filepath.Join(c.dir, name) }
 func (c *cluster) start() {
 	c.t.Helper()
 	c.process = testutil.Start(c.t, testutil.Command{Path: c.path, Args: c.args, Dir: c.dir})
-	testutil.Eventually(c.t, 4*testutil.Patience, func() bool {
+	testutil.Eventually(c.t, testutil.Minutes, func() bool {
 		status, _ := c.call("GET", "/readyz", "")
 		return status == 200 || !c.process.Running()
 	}, "the API server is ready")
@@ -75,7 +75,7 @@ func (c *cluster) start() {
 func (c *cluster) restart() {
 	c.t.Helper()
 	c.process.Signal(os.Kill)
-	c.process.Wait(testutil.Patience)
+	c.process.Wait(testutil.Minutes)
 	c.client.CloseIdleConnections()
 	c.start()
 }
@@ -262,7 +262,7 @@ func (g *gate) hold(t *testing.T) {
 	close(g.cut)
 	g.cut = make(chan struct{})
 	g.mu.Unlock()
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		return g.waiting > 0
@@ -349,7 +349,7 @@ func (f *following) answers(t *testing.T, path string) string {
 func (f *following) become(t *testing.T, want string, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
-		testutil.Eventually(t, 2*testutil.Patience, func() bool { return f.answers(t, path) == want }, path, want)
+		testutil.Eventually(t, testutil.Minutes, func() bool { return f.answers(t, path) == want }, path, want)
 	}
 }
 

@@ -241,10 +241,10 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 		`histogram_quantile(0.5, sum by (le) (edge_request_duration_seconds_bucket))`,
 		`route:edge_requests:rate5m{route="api"} >= 0`, `upstream:edge_backend_up:ratio == 1`,
 	} {
-		testutil.Eventually(t, testutil.Patience, func() bool { return has(query) }, query, &log)
+		testutil.Eventually(t, testutil.Minutes, func() bool { return has(query) }, query, &log)
 	}
 	var rules evaluated
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		n := 0
 		ask("/api/v1/rules", &rules)
 		for _, g := range rules.Data.Groups {

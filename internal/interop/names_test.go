@@ -82,7 +82,7 @@ func daemon(t *testing.T, at netip.AddrPort, name string, args ...string) netip.
 		_ = log.Close()
 	})
 	m := new(miekg.Msg).SetQuestion("ns.example.", miekg.TypeA)
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		r, _, err := (&miekg.Client{Timeout: time.Second}).Exchange(m, at.String())
 		return err == nil && r.Rcode == miekg.RcodeSuccess
 	}, "an answer of "+name)

@@ -28,7 +28,7 @@ func TestRegister_etcd(t *testing.T) {
 	r.Join(set)
 	becomes := func(want string) {
 		t.Helper()
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			var all []string
 			for _, m := range set.Members() {
 				all = append(all, m.Address())

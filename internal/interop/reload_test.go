@@ -176,7 +176,7 @@ func TestReload_underLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.Signal(syscall.SIGHUP)
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return strings.Count(e.Output(), `"msg":"configuration reloaded"`) >= i && c.served.Load() > served+100 ||
 				c.failed.Load() > 0
 		})

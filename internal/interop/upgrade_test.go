@@ -55,7 +55,7 @@ func TestUpgrade_underLoad(t *testing.T) {
 		}
 		more := func() {
 			served := c.served.Load()
-			testutil.Eventually(t, testutil.Patience, func() bool {
+			testutil.Eventually(t, testutil.Minutes, func() bool {
 				return c.served.Load() > served+200 || c.failed.Load() > 0
 			})
 		}
@@ -73,7 +73,7 @@ func TestUpgrade_underLoad(t *testing.T) {
 			t.Errorf("%d of %d failed, the last one: %v", n, c.served.Load()+n, c.fault.Load())
 		}
 		processes := strings.Count(e.Output(), `"msg":"upgrading"`)
-		testutil.Eventually(t, testutil.Patience, func() bool {
+		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return strings.Count(e.Output(), `"msg":"stopped"`) == processes
 		}, "the process before ends")
 	}

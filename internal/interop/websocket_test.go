@@ -103,7 +103,7 @@ func doors(t *testing.T, e *edge) []door {
 
 // bound bounds all messages of one client.
 func bound(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*testutil.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -167,7 +167,7 @@ func gorillaClient(t *testing.T, d door) {
 		}
 		return nil
 	})
-	soon := time.Now().Add(4 * testutil.Patience)
+	soon := time.Now().Add(testutil.Minutes)
 	if err := c.WriteControl(gorilla.PingMessage, []byte("are you there"), soon); err != nil {
 		t.Fatal(err)
 	}

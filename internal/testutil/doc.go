@@ -18,5 +18,6 @@
 //
 // Everything takes a testing.TB, reports its failures there and cleans up in t.Cleanup, so
 // nothing is returned that must be closed. A failure is Fatal: call it from the goroutine of
-// the test. All waiting is bounded: by the deadline that is passed, or by Patience.
+// the test. All waiting is bounded: by the deadline that is passed, by Patience, or by
+// Minutes where another process is awaited.
 package testutil

@@ -110,7 +110,7 @@ func (p *Process) Wait(within time.Duration) int {
 func (p *Process) Stop() int {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
-	return p.Wait(Patience)
+	return p.Wait(Minutes)
 }
 
 // PID returns the process id.
@@ -132,7 +132,7 @@ func (p *Process) Output() string { return p.out.String() }
 func (p *Process) waitUntil(cond func() bool, what string) {
 	p.t.Helper()
 	ok := false
-	poll(Patience, func() bool {
+	poll(Minutes, func() bool {
 		running := p.Running() // read first: once it is false, the output is complete
 		ok = cond()
 		return ok || !running

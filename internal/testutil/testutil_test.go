@@ -233,7 +233,7 @@ func TestProcess_killed(t *testing.T) {
 	p := Start(t, Command{Path: Binary(t, "./internal/testutil/testdata/parrot")})
 	p.WaitLine(`listening`)
 	p.Signal(syscall.SIGKILL)
-	if code := p.Wait(Patience); code != 128+int(syscall.SIGKILL) {
+	if code := p.Wait(Minutes); code != 128+int(syscall.SIGKILL) {
 		t.Fatalf("exit code %d, want 137", code)
 	}
 	if p.Running() {

@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// Patience bounds every wait that has no deadline of its own. It is long, since only a
-// test that fails waits for all of it.
+// Patience bounds every wait that has no deadline of its own and is for code of the test's own process. It is long,
+// since only a test that fails waits for all of it.
 const Patience = 30 * time.Second
+
+// Minutes bounds every wait for another process: a compiler, a package manager, an edge that the test has started.
+// On a machine that builds other programs too, a compiler takes minutes for what takes it seconds otherwise.
+const Minutes = 5 * time.Minute
 
 // pollEvery is how often Eventually looks.
 const pollEvery = 2 * time.Millisecond

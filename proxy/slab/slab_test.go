@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -147,7 +146,7 @@ func TestSet_Clear_letsGo(t *testing.T) {
 		*large.Of(&s, s.Take(), &used) = v
 	}()
 	s.Clear(0, used)
-	testutil.Eventually(t, 10*time.Second, func() bool {
+	testutil.Eventually(t, testutil.Patience, func() bool {
 		runtime.GC()
 		select {
 		case <-gone:

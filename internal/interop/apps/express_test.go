@@ -120,7 +120,7 @@ func events(t *testing.T, w *way) string {
 		}
 	}
 	resp.Body.Close()
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		w.do(t, request{method: "POST", path: fmt.Sprintf("/events/%s/last", w.slug)})
 		return string(w.do(t, request{path: "/listeners/" + w.slug}).body) == "false"
 	}, "the application has noticed that the client left")

@@ -43,7 +43,7 @@ location / {
 	fastcgi_param SERVER_PROTOCOL $server_protocol;
 }
 `, socket, backend))
-	testutil.Eventually(t, testutil.Patience, func() bool {
+	testutil.Eventually(t, testutil.Minutes, func() bool {
 		_, err := os.Stat(socket)
 		return err == nil
 	}, "fcgiwrap listens")

@@ -45,7 +45,7 @@ func TestPrometheus(t *testing.T) {
 
 func askPrometheus(a *app, below string) {
 	direct := a.ways[0]
-	testutil.Eventually(a, testutil.Patience, func() bool {
+	testutil.Eventually(a, testutil.Minutes, func() bool {
 		return strings.Contains(string(direct.do(a.T, request{path: "/api/v1/query?query=up"}).body), `"1"`)
 	}, "it has asked itself")
 	a.ask("the root", all, get("/"))

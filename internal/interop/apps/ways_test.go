@@ -87,7 +87,7 @@ func (a *app) front(address, format string, args ...any) {
 		transport.Protocols.SetUnencryptedHTTP2(w.h2 && !w.tls)
 		a.Cleanup(transport.CloseIdleConnections)
 		w.client = &http.Client{
-			Transport: transport, Timeout: 4 * testutil.Patience,
+			Transport: transport, Timeout: testutil.Minutes,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}

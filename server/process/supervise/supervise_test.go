@@ -117,7 +117,7 @@ func TestRun_followsTheService(t *testing.T) {
 		pids := p.WaitLine(`old (\d+) new (\d+) orphan (\d+)`)
 		p.WaitLine("new is ready")
 		p.WaitLine("waiting " + pids[3])
-		testutil.Eventually(t, testutil.Patience, gone(pids[1]), "the old one is collected")
+		testutil.Eventually(t, testutil.Minutes, gone(pids[1]), "the old one is collected")
 		text := make([]byte, 256)
 		_ = above.SetReadDeadline(time.Now().Add(testutil.Patience))
 		if n, err := above.Read(text); err != nil || string(text[:n]) != "STATUS=moves\n" {
@@ -129,7 +129,7 @@ func TestRun_followsTheService(t *testing.T) {
 		}
 		orphan, _ := strconv.Atoi(pids[3])
 		_ = syscall.Kill(orphan, syscall.SIGUSR1)
-		testutil.Eventually(t, testutil.Patience, gone(pids[3]), "the orphan is collected")
+		testutil.Eventually(t, testutil.Minutes, gone(pids[3]), "the orphan is collected")
 		if code := p.Stop(); code != 7 {
 			t.Fatalf("exit code %d", code)
 		}
@@ -143,7 +143,7 @@ func TestRun_killedService(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if code := p.Wait(testutil.Patience); code != 137 {
+	if code := p.Wait(testutil.Minutes); code != 137 {
 		t.Errorf("exit code %d", code)
 	}
 }
