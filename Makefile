@@ -331,8 +331,10 @@ cover: ## statement coverage in coverage.out, the total on the last line
 
 ##@ Measure
 .PHONY: bench
-bench: ## what must be inlined, and Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
-	go test -C bench ./compiled
+bench: ## Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out (all of them take more than an hour)
+	@n=$$(grep -rhoE --include='*_test.go' '^func Benchmark\w+' . | cut -c 6- | grep -cE '$(BENCH)' || true); \
+	echo "$$n functions, $(COUNT) times each: $$((n * $(COUNT) / 30 + 1)) minutes at least. A part of them:" \
+		"make bench BENCH=Table COUNT=3"
 	{ go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./...; \
 		go test -C bench -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./...; } | tee $(OUT)
 

@@ -4,8 +4,9 @@
 //	testdata/inlined.txt  one function a line: package, a space, its name as the compiler writes it
 //	testdata/bounds.txt   one file a line: the most checks of bounds, a space, the file
 //
-// The lists belong to one release of Go, which the test names: with another one they are skipped. make bench
-// checks them, make test does not. A number of bounds.txt may fall: then the test says so, and -update writes the list.
+// The lists belong to one release of Go, which the test names: with another one they are skipped. A number of
+// bounds.txt may fall: then the test says so, and -update writes the list. It may rise where the new check stands in no
+// loop over bytes: the commit says which it is.
 //
 // # Why lists
 //
