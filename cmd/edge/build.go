@@ -208,7 +208,7 @@ func (o *buildOptions) run(cmd *cobra.Command) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	job := assemble.Job{Modules: list, Version: build.Version(), Commit: build.Commit(), Out: o.out,
+	job := assemble.Job{Modules: list, Version: build.Version(), Out: o.out,
 		Step: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "edge build: "+text) }}
 	r, err := job.Run(ctx)
 	switch {

@@ -22,7 +22,6 @@ const command = Edge + "/cmd/edge"
 type Job struct {
 	Modules []Module // one of the path Edge says which edge, in place of Version and Commit
 	Version string   // of the edge that is built: "1.2.3", or what internal/build knows of a build
-	Commit  string   // of that edge; "" where nothing is known
 	Out     string   // the file that is written, or replaced
 	Step    func(string)
 }
@@ -119,11 +118,11 @@ type work struct {
 	result  Result
 }
 
-// release matches versions that a go.mod can require: not those of git describe, nor of a changed tree.
+// release matches versions that a go.mod can require: not those of git describe, of a changed tree or of a version that
+// is not out yet.
 var (
 	release   = regexp.MustCompile(`^v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
-	described = regexp.MustCompile(`-\d+-g[0-9a-f]+$|-dirty$`)
-	whole     = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	described = regexp.MustCompile(`-\d+-g[0-9a-f]+$|-dirty$|-dev$`)
 )
 
 // chooseEdge finds out which edge is built: the one that is named, else the one that runs.
@@ -140,8 +139,6 @@ func (w *work) chooseEdge() error {
 	switch v := w.job.Version; {
 	case release.MatchString(v) && !described.MatchString(v):
 		w.edge.Version = "v" + strings.TrimPrefix(v, "v")
-	case whole.MatchString(w.job.Commit):
-		w.edge.Version = w.job.Commit
 	default:
 		return fmt.Errorf("%w: this program is a development build (%s), so name a version, --with %s@v1.2.3, "+
 			"or a folder, --with %s=./edge", ErrDevelopment, v, Edge, Edge)
