@@ -1,10 +1,9 @@
-# docker build --build-arg VERSION="$(git describe --tags --always)" --build-arg COMMIT="$(git rev-parse HEAD)" -t edge .
+# docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t edge .
 FROM golang:1.26 AS build
-ARG VERSION=dev
 ARG COMMIT=
 WORKDIR /src
 COPY . .
-RUN make bin/edge VERSION="$VERSION" COMMIT="$COMMIT" && mkdir /empty
+RUN make bin/edge COMMIT="$COMMIT" && mkdir /empty
 
 FROM scratch
 COPY --from=build /src/bin/edge /usr/local/bin/edge

@@ -8,9 +8,10 @@ SHELL       := /bin/bash
 # TLS=boring links BoringCrypto, the FIPS-validated module of Google, which needs a C compiler.
 TLS     ?= go
 ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# CHANGELOG.md begins with "[1.2.3] - unreleased" until the day of that release stands there.
+VERSION := $(shell sed -n '/^.. \[/{s/.*\[\(.*\)\] - unreleased/\1-dev/;s/.*\[\(.*\)\].*/\1/;p;q}' CHANGELOG.md)
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
-COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+COMMIT  := $(shell git describe --exclude='*' --always --abbrev=40 --dirty 2>/dev/null)
 INTO    := github.com/edge-proxy/edge/internal/build
 BUILD   := $(ENV) go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -X $(INTO).version=$(VERSION) -X $(INTO).commit=$(COMMIT)'
@@ -274,7 +275,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 		[ -z "$$now" ] || failed+=" $$now was stopped;"; \
 		for name in $(PARTS); do [[ "$$table$$now" == *"$$name"* ]] || failed+=" no $$name;"; done; \
 		printf '\n=== soak of %s, SOAK_SEED=%s TAKEOVERS=%s TIMES=%s REPEATS=%s SOAK_FUZZ=%s\n%b  %d s:%s\n' \
-			'$(VERSION)' $$seed $(TAKEOVERS) $(TIMES) $(REPEATS) $(SOAK_FUZZ) "$$table" $$((SECONDS - from)) \
+			'$(VERSION) $(COMMIT)' $$seed $(TAKEOVERS) $(TIMES) $(REPEATS) $(SOAK_FUZZ) "$$table" $$((SECONDS - from)) \
 			"$${failed:- all passed}"; \
 	}; \
 	trap tell EXIT; \
