@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
@@ -53,6 +54,8 @@ type Server struct {
 	handshaker *tlsconn.Handshaker // of all listeners; nil: none of them has TLS
 	listeners  []*engine.Listener
 	resolvers  []*discovery.Resolver
+	checks     []check
+	watches    []*health.Watch
 	log        *observe.Sink // nil without AccessLog
 	logs       []proxy.AccessLog
 }
@@ -103,7 +106,7 @@ func (s *Server) Start() (err error) {
 		if err != nil {
 			s.stop()
 			s.engine, s.handshaker, s.resolvers, s.listeners = nil, nil, nil, nil // Start may be called again
-			s.log, s.logs = nil, nil
+			s.log, s.logs, s.watches = nil, nil, nil
 		}
 	}()
 	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)
@@ -132,8 +135,30 @@ func (s *Server) Start() (err error) {
 			return err
 		}
 	}
+	monitor := health.NewMonitor(s.engine)
+	for _, c := range s.checks {
+		s.watches = append(s.watches, monitor.Watch(c.set, c.options))
+	}
 	s.engine.Start()
 	return nil
+}
+
+// check is what a Server has checked.
+type check struct {
+	set     *backend.Set
+	options health.Options
+}
+
+// Check has the backends of set checked from Start on: one that fails gets no requests until it passes again. With
+// Rules.Start, backends get none before the first check, either. Before Start, once for each set.
+func (s *Server) Check(set *backend.Set, o health.Options) {
+	if o.Rules.Start != health.StartUp {
+		set.JoinWith(backend.Health)
+		for _, m := range set.Members() {
+			m.Mark(backend.Health, true, backend.Why{})
+		}
+	}
+	s.checks = append(s.checks, check{set, o})
 }
 
 // makeEngine makes the engine, unless Bind has.
@@ -230,6 +255,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) stop() {
 	for _, r := range s.resolvers {
 		r.Stop()
+	}
+	for _, w := range s.watches {
+		w.Stop()
 	}
 	if s.engine != nil {
 		s.engine.Stop()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -48,4 +49,35 @@ func ExampleServer() {
 	// 200 fine
 	// 200 origin saw /hello by 1.1 edge
 	// <nil>
+}
+
+// Backends are checked before the first request: one that is ill gets none.
+func ExampleServer_Check() {
+	origin := func(status int) *httptest.Server {
+		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+		}))
+	}
+	well, ill := origin(200), origin(500)
+	defer well.Close()
+	defer ill.Close()
+	set := backend.Of(well.Listener.Addr().String(), ill.Listener.Addr().String())
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.To(upstream.Options{Backends: set}, nil)}}}
+	s.Check(set, health.Options{Path: "/healthz", Rules: health.Rules{Start: health.StartChecked}})
+	if err := s.Start(); err != nil {
+		log.Fatal(err)
+	}
+	answers := map[int]int{}
+	for answers[200] < 10 { // 503 until one has passed
+		resp, err := http.Get("http://" + s.ListenAddr() + "/")
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+		answers[resp.StatusCode]++
+	}
+	http.DefaultClient.CloseIdleConnections()
+	fmt.Println(answers[500], "from the one that is ill,", s.Shutdown(context.Background()))
+	// Output:
+	// 0 from the one that is ill, <nil>
 }

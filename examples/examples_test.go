@@ -165,7 +165,7 @@ func TestExamples_addressTaken(t *testing.T) {
 			args = append(args, "127.0.0.1:1")
 		}
 		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/"+name), Args: args})
-		if code := p.Wait(testutil.Patience); code != 1 || !strings.Contains(p.Output(), "address already in use") {
+		if code := p.Wait(testutil.Minutes); code != 1 || !strings.Contains(p.Output(), "address already in use") {
 			t.Errorf("%s: exit code %d\n%s", name, code, p.Output())
 		}
 	}
@@ -209,7 +209,7 @@ func TestConfigured(t *testing.T) {
 		}
 	}
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if lines, _ := os.ReadFile(filepath.Join(dir, "access.log")); strings.Count(string(lines), "\n") != 3 {
@@ -245,7 +245,7 @@ headers = { response = { X-A = "$1", X-B = "${file:word}" } }
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine(`"msg":"configuration reloaded`)
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -279,7 +279,7 @@ func TestDiscover(t *testing.T) {
 	resp, body := ask(t, "GET", url, "me")
 	want(t, resp, body, 200, "app")
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Patience); code != 0 {
+	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -10,11 +10,11 @@ import (
 // Rules say when a member is checked, and how many results decide.
 // Immutable once used.
 type Rules struct {
-	Interval time.Duration // between two checks of a member that serves
-	Fast     time.Duration // from the first result that contradicts its state until that is decided
-	Down     time.Duration // between two checks of a member that is down
-	Rise     int           // passed checks in a row that bring a member up
-	Fall     int           // failed ones that take it down
+	Interval time.Duration // between two checks of a member that serves; 0: 5 s
+	Fast     time.Duration // from the first result that contradicts its state until that is decided; 0: 1 s or Interval
+	Down     time.Duration // between two checks of a member that is down; 0: as Interval
+	Rise     int           // passed checks in a row that bring a member up; 0: 2
+	Fall     int           // failed ones that take it down; 0: 3
 	Start    Start
 }
 

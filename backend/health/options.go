@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strconv"
@@ -22,13 +23,13 @@ const (
 	Agent             // a line of an agent, which says what the member is to get; it passes and fails no check
 )
 
-// Options say how the members of one set are checked. The zero value of what has a default stands for it.
+// Options say how the members of one set are checked. A zero field takes its default.
 // Immutable once used.
 type Options struct {
 	Name     string // of the upstream, for the log
 	Instance uint64 // of this process, so that several spread their checks
 	Rules    Rules
-	Timeout  time.Duration // of one check, from the connection to the whole answer
+	Timeout  time.Duration // of one check, from the connection to the whole answer; 0: 1 s, or Rules.Interval
 	Kind     Kind
 	Port     int // of the checks; 0: that of the member
 	// Passive has requests take the place of checks: a member that serves, has answered some within the interval and
@@ -66,12 +67,11 @@ const bodyMax = 64 << 10
 
 // withDefaults returns o with what it leaves out.
 func (o Options) withDefaults() *Options {
-	if o.Method == "" {
-		o.Method = "GET"
-	}
-	if o.Path == "" {
-		o.Path = "/"
-	}
+	r := &o.Rules
+	r.Interval, r.Rise, r.Fall = cmp.Or(r.Interval, 5*time.Second), cmp.Or(r.Rise, 2), cmp.Or(r.Fall, 3)
+	r.Fast, r.Down = cmp.Or(r.Fast, min(r.Interval, time.Second)), cmp.Or(r.Down, r.Interval)
+	o.Timeout = cmp.Or(o.Timeout, min(r.Interval, time.Second))
+	o.Method, o.Path = cmp.Or(o.Method, "GET"), cmp.Or(o.Path, "/")
 	if len(o.Statuses) == 0 {
 		o.Statuses = defaultStatuses
 	}

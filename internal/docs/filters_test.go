@@ -16,6 +16,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -138,6 +139,10 @@ func changeBackends() {
 	// Later, on any goroutine:
 	set.Update([]backend.Spec{{Address: "10.0.0.1:80"}, {Address: "10.0.0.3:80", Weight: 2}})
 	serve(route)
+}
+
+func checkBackends(s *edge.Server, set *backend.Set) {
+	s.Check(set, health.Options{Path: "/healthz", Rules: health.Rules{Start: health.StartChecked}})
 }
 
 func pagesOfOnesOwn() *edge.Server {
