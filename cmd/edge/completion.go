@@ -2,12 +2,26 @@ package main
 
 import (
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
 )
+
+// bareBash stands in for the package bash-completion, where that is missing: words up to the cursor, and no choice
+// among files, which leaves it to bash.
+const bareBash = `
+__edge_init_completion() {
+    local line=${COMP_LINE:0:COMP_POINT}
+    read -ra words <<<"$line"
+    [[ $line != *' ' ]] || words+=("")
+    cword=$((${#words[@]} - 1))
+    cur=${words[cword]}
+    declare -F _filedir >/dev/null || _filedir() { :; }
+}
+`
 
 var errNoShell = errors.New("edge completion takes bash, zsh, fish or powershell")
 
@@ -17,6 +31,13 @@ func complete(root *cobra.Command) {
 	if shells, _, err := root.Find([]string{"completion"}); err == nil {
 		shells.Args = cobra.ArbitraryArgs
 		shells.RunE = func(cmd *cobra.Command, _ []string) error { return usage{cmd, errNoShell} }
+	}
+	if bash, _, err := root.Find([]string{"completion", "bash"}); err == nil {
+		bash.Long, _, _ = strings.Cut(bash.Long, "\nThis script depends on")
+		bash.PostRunE = func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), bareBash)
+			return err
+		}
 	}
 	const noFile = cobra.ShellCompDirectiveNoFileComp
 	extensions := []string{"toml", "yaml", "yml", "json"}

@@ -41,7 +41,7 @@ func TestCompletion_scripts(t *testing.T) {
 			t.Errorf("%s: %d %s", args, code, out)
 		}
 	}
-	bash, err := exec.LookPath("bash")
+	bash, err := exec.LookPath("bash") // here without the package bash-completion
 	if err != nil {
 		t.Skip(err)
 	}
@@ -49,5 +49,20 @@ func TestCompletion_scripts(t *testing.T) {
 		testutil.Binary(t, "./cmd/edge")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "__start_edge edge") {
 		t.Errorf("bash: %v %s", err, out)
+	}
+	for line, want := range map[string]string{
+		"edge up": "upgrade upstreams", "edge proxy --tls i": "internal", "edge check -c ed": "",
+		"edge run --set global.pid": "global.pid_file=", "edge completion ": "bash fish powershell zsh",
+	} {
+		out, err := exec.Command(bash, "--norc", "--noprofile", "-c", `program=$0
+source <("$program" completion bash)
+edge() { "$program" "$@"; }
+compopt() { :; } # bash has it for the key TAB alone
+COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
+__start_edge
+printf '%s\n' "${COMPREPLY[@]%% *}"`, testutil.Binary(t, "./cmd/edge"), line).CombinedOutput()
+		if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != want {
+			t.Errorf("bash: %q: %v %s, want %q", line, err, out, want)
+		}
 	}
 }
