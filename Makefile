@@ -74,10 +74,10 @@ dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname 
 ##@ Use
 .PHONY: run
 run: bin/edge ## a demo origin with edge in front of it, on http://127.0.0.1:8080
-	@bin/edge serve-demo --listen $(DEMO) & demo=$$!; \
-	trap 'kill $$demo 2>/dev/null || true' EXIT; \
+	@trap 'kill $$(jobs -p) 2>/dev/null || true; wait' EXIT; \
+	bin/edge serve-demo --listen $(DEMO) & \
 	echo "edge: http://$(LISTEN)  (Ctrl-C ends it)"; \
-	bin/edge proxy --from $(LISTEN) --to $(DEMO)
+	bin/edge proxy --from $(LISTEN) --to $(DEMO) & wait $$!
 
 .PHONY: build
 build: bin/edge bin/edge-bench ## bin/edge and bin/edge-bench; TLS=boring with BoringCrypto

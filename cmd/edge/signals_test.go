@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -58,6 +59,31 @@ func TestRun_signalsWhileItEnds(t *testing.T) {
 		code := e.Wait(testutil.Minutes)
 		if _, err := os.Stat(pid); code != 0 || err == nil {
 			t.Errorf("%v: exit code %d, the pid file: %v", sig, code, err)
+		}
+	}
+}
+
+// A signal to make run ends the proxy and the demo origin.
+func TestMake_runEndsBoth(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(testutil.Binary(t, "./cmd/edge"), filepath.Join(dir, "bin/edge")); err != nil {
+		t.Fatal(err)
+	}
+	addrs := []string{testutil.FreeAddr(t), testutil.FreeAddr(t)}
+	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Dir: dir, Env: []string{"MAKEFLAGS="}, Args: []string{"-c",
+		`exec make -f "$0" -o bin/edge run LISTEN="$1" DEMO="$2"`, filepath.Join(testutil.Root(t), "Makefile"),
+		addrs[0], addrs[1]}})
+	for _, addr := range addrs {
+		p.WaitPort(addr)
+	}
+	p.Stop()
+	for _, addr := range addrs {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			t.Errorf("%s is still served", addr)
 		}
 	}
 }
