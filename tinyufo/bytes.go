@@ -1,6 +1,7 @@
 package tinyufo
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -56,9 +57,9 @@ type Bytes struct {
 	stats  *hitStats
 }
 
-// NewBytes makes a cache of byte slices, or returns the error of the kernel which has no memory for it. It
-// panics when Size is less than 16 KiB or more than 32 GiB for each of the Shards. Its memory is given back when
-// nothing refers to it any more.
+// NewBytes makes a cache of byte slices. The error says that Size is less than 16 KiB or more than 32 GiB for each of
+// the Shards, or which other option is wrong; or it is that of the kernel, which has no memory for the cache. Its
+// memory is given back when nothing refers to the cache any more.
 func NewBytes(o BytesOptions) (*Bytes, error) {
 	n := o.Shards
 	if n == 0 {
@@ -71,10 +72,10 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 		}
 	}
 	if n < 0 || n&(n-1) != 0 || o.TTL < 0 {
-		panic("tinyufo: BytesOptions.Shards is not a power of two, or TTL negative")
+		return nil, errors.New("tinyufo: BytesOptions.Shards is not a power of two, or TTL negative")
 	}
 	if each := o.Size / int64(n); each < sizeMin || each > sizeMax {
-		panic("tinyufo: BytesOptions.Size is less than 16 KiB or more than 32 GiB for each shard")
+		return nil, errors.New("tinyufo: BytesOptions.Size is less than 16 KiB or more than 32 GiB for each shard")
 	}
 	c := &Bytes{ttl: o.TTL}
 	if o.Stats {
@@ -113,13 +114,10 @@ func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 // more often than what it would displace: try again when it is next asked for, and it will be.
 func (c *Bytes) Set(key, value []byte) bool { return c.shards.Set(key, value, c.expiry(c.ttl)) }
 
-// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. It panics when the
-// cache has no times to live: BytesOptions.TTL of Forever gives it such.
+// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. So does any in a
+// cache without times to live, which would return the entry for longer: BytesOptions.TTL of Forever gives it such.
 func (c *Bytes) SetTTL(key, value []byte, ttl time.Duration) bool {
-	if c.ttl == 0 {
-		panic("tinyufo: SetTTL for a cache without BytesOptions.TTL (Forever is one)")
-	}
-	if ttl <= 0 {
+	if ttl <= 0 || c.ttl == 0 {
 		c.Delete(key)
 		return false
 	}

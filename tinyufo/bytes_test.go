@@ -90,12 +90,25 @@ func TestBytes_SetTTL(t *testing.T) {
 	if _, ok := c.Get(nil, []byte("for ever")); ok {
 		t.Error("a time of 0 leaves the entry")
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("SetTTL of a cache without times to live does not panic")
+	c = newBytes(t, BytesOptions{Size: 1 << 20})
+	c.Set([]byte("k"), []byte("v"))
+	if c.SetTTL([]byte("k"), []byte("w"), time.Second) {
+		t.Error("a cache without times to live takes what lives for a second")
+	}
+	if v, ok := c.Get(nil, []byte("k")); ok {
+		t.Errorf("it has %q still", v)
+	}
+}
+
+func TestNewBytes_refusesOptions(t *testing.T) {
+	for want, o := range map[string]BytesOptions{
+		"Size is less than 16 KiB": {}, "32 GiB for each shard": {Size: 1 << 40, Shards: 1},
+		"not a power of two": {Size: 1 << 20, Shards: 3}, "TTL negative": {Size: 1 << 20, TTL: -1},
+	} {
+		if c, err := NewBytes(o); err == nil || c != nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", o, err, want)
 		}
-	}()
-	newBytes(t, BytesOptions{Size: 1 << 20}).SetTTL([]byte("k"), nil, time.Second)
+	}
 }
 
 // The goroutine of a cache without a Clock keeps the time: no entry ends too soon, or much too late.

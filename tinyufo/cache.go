@@ -149,13 +149,11 @@ func (c *Cache[K, V]) search(hash uint64, key K) (value V, ok bool) {
 // key has no value, and OnEvict is told TooHeavy. A key that is not equal to itself, a NaN, is evicted at once.
 func (c *Cache[K, V]) Set(key K, value V) { c.set(key, value, 0) }
 
-// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. It panics
-// when the cache has no times to live (Options.TTL of Forever gives it such), or has a TTI.
+// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. So does any in a
+// cache without times to live (Options.TTL of Forever gives it such) or with a TTI: it would return the entry for
+// longer.
 func (c *Cache[K, V]) SetTTL(key K, value V, ttl time.Duration) {
-	if !c.timed || c.tti > 0 {
-		panic("tinyufo: SetTTL for a cache without Options.TTL (Forever is one), or with Options.TTI")
-	}
-	if ttl <= 0 {
+	if ttl <= 0 || !c.timed || c.tti > 0 {
 		c.Delete(key)
 		return
 	}

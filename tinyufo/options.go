@@ -38,7 +38,8 @@ type Options[K comparable, V any] struct {
 	// Stale is how long after its time Load may still return an entry, while one goroutine loads it anew.
 	Stale time.Duration
 
-	// Negative is for how long Load remembers that its loader has returned ErrNotFound. 0: not at all.
+	// Negative is for how long Load remembers that its loader has returned ErrNotFound. 0: not at all. What is
+	// remembered takes the room of an entry and counts in Stats, and OnEvict is not called for it: it has no value.
 	Negative time.Duration
 
 	// OnEvict is called once for each entry that has left the cache, by the goroutine that made it leave, after
