@@ -73,7 +73,8 @@ const (
 	graceDefault = 10 * time.Second
 )
 
-// Serve listens on addr and serves the routes until SIGINT or SIGTERM comes; then requests in progress are finished.
+// Serve listens on addr and serves the routes until SIGINT or SIGTERM comes; then requests in progress are finished. It
+// returns nil then, unlike http.ListenAndServe: write "if err := edge.Serve(…); err != nil", not log.Fatal of the call.
 func Serve(addr string, routes ...proxy.Route) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

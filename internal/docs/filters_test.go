@@ -10,13 +10,18 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/health"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -80,6 +85,10 @@ var timed = &proxy.Filter{
 }
 
 var changing = &proxy.Filter{
+	UpstreamRequest: func(x *proxy.Exchange) {
+		x.Request.Set("X-Real-IP", x.ClientIP().String())
+		x.Request.Del("Cookie")
+	},
 	Error: func(x *proxy.Exchange, e *proxy.Error) proxy.Verdict {
 		if errors.Is(e, proxy.ConnectRefused) || errors.Is(e, proxy.NoBackend) {
 			e.Status, e.Text = 503, "We are changing the wheels. Back in a minute."
@@ -184,4 +193,19 @@ func serve(...proxy.Route) {}
 var _ = []any{
 	serveTLS, parked, blocking, bodies, timed, slowDown, watched, destination, changeBackends, redirected, mixed,
 	pagesOfOnesOwn,
+}
+
+// The table of phases has each function of a Filter in its form.
+func TestFilters_phases(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "filters.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[proxy.Filter]()) {
+		form := strings.ReplaceAll(f.Type.String(), "uint8", "byte")
+		row := "\n| `" + f.Name + "` | `" + form + "` |"
+		if f.Type.Kind() == reflect.Func && f.IsExported() && f.Name != "When" && !strings.Contains(string(page), row) {
+			t.Errorf("docs/filters.md has no row %s", row)
+		}
+	}
 }
