@@ -97,8 +97,8 @@ func TestLogChanges_panic(t *testing.T) {
 		all[1].Down(Health)
 		text := log.Take()
 		for _, want := range []string{
-			"level=WARN msg=backends_panic upstream=api open=1/3 what=",
-			"backends_panic_over upstream=api open=2/3 was_panicking=1m0s",
+			"level=WARN msg=\"panic of backends begins\" upstream=api open=1/3 what=",
+			"panic of backends is over\" upstream=api open=2/3 was_panicking=1m0s",
 		} {
 			if strings.Count(text, want) != 1 {
 				t.Errorf("%q is not once in %s", want, text)
@@ -126,16 +126,17 @@ func TestLogChanges_flapping(t *testing.T) {
 			return lines
 		}
 		if lines := flap(4, time.Minute); len(lines) != 4 || !strings.Contains(lines[3],
-			"level=INFO msg=backend_up upstream=api backend=10.0.0.1:80 tier=0 reason=refused was_down=1m0s open=2/2") {
+			`msg="backend up" upstream=api backend=10.0.0.1:80 tier=0 reason=refused was_down=1m0s open=2/2`) ||
+			!strings.Contains(lines[3], "level=INFO") {
 			t.Errorf("slow changes: %q", lines)
 		}
 		// 600 changes in 10 minutes: 6 lines, then one a minute.
 		lines := flap(600, time.Second)
-		if n := len(lines); n < 6+9 || n > 6+12 || !strings.Contains(lines[n-1], "msg=backend_flapping") {
+		if n := len(lines); n < 6+9 || n > 6+12 || !strings.Contains(lines[n-1], "msg=\"backend flaps\"") {
 			t.Errorf("%d lines, the last one %q", n, lines[n-1])
 		}
 		time.Sleep(10 * time.Minute)
-		if lines := flap(2, time.Minute); len(lines) != 2 || !strings.Contains(lines[0], "msg=backend_down") {
+		if lines := flap(2, time.Minute); len(lines) != 2 || !strings.Contains(lines[0], "msg=\"backend down\"") {
 			t.Errorf("after a quiet time: %q", lines)
 		}
 		s.Update([]Spec{{Address: "10.0.0.2:80"}})

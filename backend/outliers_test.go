@@ -82,8 +82,8 @@ func TestOutliers_log(t *testing.T) {
 		t.Fatalf("%q", lines)
 	}
 	for i, want := range []string{
-		"backend_down upstream=api backend=10.0.0.1:80 tier=0 reason=ejected_faults failed=5 of=5 for=",
-		"backend_up upstream=api backend=10.0.0.1:80 tier=0 reason=ejected_faults by=\"ejection is off\" was_down=",
+		"backend down\" upstream=api backend=10.0.0.1:80 tier=0 reason=ejected_faults failed=5 of=5 for=",
+		"backend up\" upstream=api backend=10.0.0.1:80 tier=0 reason=ejected_faults by=\"ejection is off\" was_down=",
 	} {
 		if !strings.Contains(lines[i], want) {
 			t.Errorf("%s\nwant %s", lines[i], want)

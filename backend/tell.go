@@ -33,8 +33,8 @@ type flapping struct {
 	quiet   bool      // more than flapsMax came in the window before, or in this one
 }
 
-// LogChanges logs each change of the members of s once, as backend_down and backend_up; of a member that changes again
-// and again one backend_flapping a minute. Panics are logged as backends_panic and backends_panic_over. The log calls s
+// LogChanges logs each change of the members of s once, as "backend down" and "backend up"; of a member that changes
+// again and again one "backend flaps" a minute. Panics are logged by their beginning and their end. The log calls s
 // service. stop ends that.
 func LogChanges(service string, s *Set) (stop func()) {
 	t := &teller{service: service, flaps: make(map[*Member]*flapping)}
@@ -65,9 +65,9 @@ func (t *teller) change(c *Change) {
 	if c.Reason&told == 0 {
 		return
 	}
-	level, event, was := slog.LevelWarn, "backend_down", "was_up"
+	level, event, was := slog.LevelWarn, "backend down", "was_up"
 	if !c.On {
-		level, event, was = slog.LevelInfo, "backend_up", "was_down"
+		level, event, was = slog.LevelInfo, "backend up", "was_down"
 	}
 	word := c.Why.Word
 	if word == "" {
@@ -79,7 +79,7 @@ func (t *teller) change(c *Change) {
 	open := slog.String("open", fmt.Sprintf("%d/%d", c.Open, c.Members))
 	switch n, tell := t.count(c.Member, time.Now()); {
 	case tell && n > flapsMax:
-		event, level = "backend_flapping", slog.LevelWarn
+		event, level = "backend flaps", slog.LevelWarn
 		attrs = append(attrs, slog.Int("changes", n), slog.Bool("up", !c.On), slog.String("reason", word), open)
 	case tell:
 		attrs = append(append(attrs, slog.String("reason", word)), c.Facts...)
@@ -102,9 +102,9 @@ func (t *teller) panic(p *Panic) {
 	if !tell {
 		return
 	}
-	level, event, was := slog.LevelWarn, "backends_panic", "was_well"
+	level, event, was := slog.LevelWarn, "panic of backends begins", "was_well"
 	if !p.On {
-		level, event, was = slog.LevelInfo, "backends_panic_over", "was_panicking"
+		level, event, was = slog.LevelInfo, "panic of backends is over", "was_panicking"
 	}
 	attrs := []slog.Attr{
 		slog.String("upstream", t.service), slog.String("open", fmt.Sprintf("%d/%d", p.Open, p.Members)),

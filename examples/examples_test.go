@@ -259,7 +259,7 @@ func TestDiscover(t *testing.T) {
 	}
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/discover"), Dir: dir})
 	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
-	p.WaitLine(`"msg":"discovery_failed"`)
+	p.WaitLine(`"msg":"discovery failed"`)
 	if resp, _ := ask(t, "GET", url, "me"); resp.StatusCode != 503 {
 		t.Errorf("%s without a folder", resp.Status)
 	}
@@ -275,7 +275,7 @@ func TestDiscover(t *testing.T) {
 	})}
 	go app.Serve(l) //nolint:errcheck // it ends with the listener
 	defer app.Close()
-	p.WaitLine(`"msg":"discovery_changed"`)
+	p.WaitLine(`"msg":"discovery changed"`)
 	resp, body := ask(t, "GET", url, "me")
 	want(t, resp, body, 200, "app")
 	p.Signal(os.Interrupt)
@@ -355,7 +355,7 @@ func runServices(t *testing.T, registry string) {
 			Args: []string{"-name", name, "-registry", registry, "-edge", url, "-linger", "300ms"},
 		})
 		at := p.WaitLine(`listening on (\S+)`)[1]
-		edge.WaitLine(`discovery_changed.*"added":\[[^]]*"` + regexp.QuoteMeta(at) + `"`)
+		edge.WaitLine(`discovery changed.*"added":\[[^]]*"` + regexp.QuoteMeta(at) + `"`)
 		return p
 	}
 	shop, prices := begin("shop"), begin("prices")

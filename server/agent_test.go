@@ -103,7 +103,7 @@ func TestAgent_saysWhatItsBackendGets(t *testing.T) {
 		t.Errorf("without agents up %v, weight %v", up, weight)
 	}
 	for _, line := range []string{
-		"msg=backend_down upstream=api backend=" + address + " tier=0 reason=agent got=drain open=0/1",
+		"msg=\"backend down\" upstream=api backend=" + address + " tier=0 reason=agent got=drain open=0/1",
 		"reason=agent got=\"down 100%#no database\"", "msg=\"the agent of a backend answers again\"",
 		"reason=agent by=\"checks are off\"",
 	} {

@@ -168,7 +168,7 @@ func (explainer) Append(r *observe.Record) {
 // hints say what to check first, by the reason of a record.
 var hints = map[string]string{
 	"edge:no_backend": "the name does not resolve, no backend could be reached, " +
-		"or all of them fail their checks: see backend_down",
+		"or all of them fail their checks: see \"backend down\" in the log",
 	"backend:reset":       "it broke off the request; its own log may say why",
 	"edge:loop":           "the backend leads back to this proxy: is its address right?",
 	"client:timeout":      "the client sent nothing, or took nothing of the answer, for 60 s",

@@ -76,7 +76,7 @@ func TestHealth_takesABackendAwayAndBringsItBack(t *testing.T) {
 	if got := answersOf(t, s, 8); got["one"] != 8 {
 		t.Errorf("two is down; answers of %v", got)
 	}
-	want := `level=WARN msg=backend_down upstream="?.*"? backend=` + regexp.QuoteMeta(two.address()) +
+	want := `level=WARN msg="backend down" upstream="?.*"? backend=` + regexp.QuoteMeta(two.address()) +
 		` tier=0 reason=status expected=200-299 got=503 after=[13]/[13] took=\S+ next=\S+ (was_up=\S+ )?open=1/2`
 	testutil.Eventually(t, testutil.Patience, func() bool { return regexp.MustCompile(want).MatchString(log.String()) },
 		"a line like ", want, " in ", &log)
@@ -90,10 +90,10 @@ func TestHealth_takesABackendAwayAndBringsItBack(t *testing.T) {
 	}
 	two.ill.Store(false)
 	testutil.Eventually(t, testutil.Patience, func() bool { return down() == 0 }, "two is up")
-	if n := strings.Count(log.String(), "msg=backend_down"); n != 1 {
+	if n := strings.Count(log.String(), "msg=\"backend down\""); n != 1 {
 		t.Errorf("%d lines say that it is down", n)
 	}
-	if n := strings.Count(log.String(), "msg=backend_up"); n != 1 {
+	if n := strings.Count(log.String(), "msg=\"backend up\""); n != 1 {
 		t.Errorf("%d lines say that it is up", n)
 	}
 

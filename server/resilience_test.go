@@ -170,7 +170,7 @@ outlier = { errors = 5, eject = "1h" }`)
 	if n := asked.Load(); n > 0 {
 		t.Errorf("it is asked %d times", n)
 	}
-	line := regexp.MustCompile(`(?m)^.*msg=backend_down upstream=all backend=` + regexp.QuoteMeta(bad) +
+	line := regexp.MustCompile(`(?m)^.*msg="backend down" upstream=all backend=` + regexp.QuoteMeta(bad) +
 		` tier=0 reason=ejected_\w+ failed=\d+ of=\d+ for=\S+ open=2/3$`)
 	if text := log.String(); strings.Count(text, "eject") != 1 || !line.MatchString(text) {
 		t.Errorf("told:\n%s", text)

@@ -14,8 +14,7 @@
 // members, for ever or for Options.StaleOK. "No backend" is believed after three such answers in a row or after
 // Options.EmptyAfter, at once with None. A source that returns or panics is run again after 1, 2, 4 … 30 s.
 //
-// What happens is logged as discovery_changed, discovery_failed, discovery_works_again, discovery_empty,
-// discovery_expired, discovery_left_out and discovery_panic, once for each change.
+// The log tells once of each change: "discovery failed", "discovery changed" and the like.
 //
 // # Names of single backends
 //

@@ -118,7 +118,7 @@ func (r *Runner) Stop() {
 	select {
 	case <-r.done:
 	case <-time.After(stopWait):
-		slog.Warn("discovery_not_ended", "upstream", r.opts.Upstream, "source", r.opts.Name)
+		slog.Warn("discovery does not end", "upstream", r.opts.Upstream, "source", r.opts.Name)
 	}
 }
 
@@ -148,7 +148,7 @@ func (r *Runner) runOnce(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the source panicked: %v", p)
-			slog.Error("discovery_panic", "upstream", r.opts.Upstream, "source", r.opts.Name, "panic", p,
+			slog.Error("discovery panicked", "upstream", r.opts.Upstream, "source", r.opts.Name, "panic", p,
 				"stack", string(debug.Stack()))
 		}
 	}()
@@ -229,7 +229,7 @@ func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 	if len(left) == 0 {
 		return nil, wrong
 	}
-	slog.Warn("discovery_left_out", "upstream", r.opts.Upstream, "source", r.opts.Name,
+	slog.Warn("discovery leaves members out", "upstream", r.opts.Upstream, "source", r.opts.Name,
 		"backends", len(list)-len(left), "error", wrong)
 	return left, nil
 }
@@ -268,7 +268,7 @@ func (r *Runner) fail(err error, now time.Time) {
 		return
 	}
 	r.failingSince = now
-	slog.Warn("discovery_failed", "upstream", r.opts.Upstream, "source", r.opts.Name, "error", err,
+	slog.Warn("discovery failed", "upstream", r.opts.Upstream, "source", r.opts.Name, "error", err,
 		"members_kept", len(r.applied))
 }
 
@@ -278,7 +278,7 @@ func (r *Runner) succeed() {
 	if r.failingSince.IsZero() {
 		return
 	}
-	slog.Info("discovery_works_again", "upstream", r.opts.Upstream, "source", r.opts.Name,
+	slog.Info("discovery works again", "upstream", r.opts.Upstream, "source", r.opts.Name,
 		"after", time.Since(r.failingSince).Round(time.Millisecond).String())
 	r.failingSince, r.expired = time.Time{}, false
 }
@@ -287,8 +287,8 @@ func (r *Runner) succeed() {
 func (r *Runner) findNone(now time.Time) {
 	if r.emptyTimes++; r.emptyTimes == 1 {
 		r.emptySince = now
-		slog.Warn("discovery_empty", "upstream", r.opts.Upstream, "source", r.opts.Name, "members_kept", len(r.applied),
-			"for", r.opts.EmptyAfter.String())
+		slog.Warn("discovery found nothing", "upstream", r.opts.Upstream, "source", r.opts.Name,
+			"members_kept", len(r.applied), "for", r.opts.EmptyAfter.String())
 	}
 	if r.emptyTimes >= emptyAnswers {
 		r.change(nil, now)
@@ -319,7 +319,7 @@ func equal(a, b backend.Spec) bool {
 // apply gives the set a list. mu is held.
 func (r *Runner) apply(list []backend.Spec) {
 	added, removed := differences(r.applied, list)
-	level, event := slog.LevelInfo, "discovery_changed"
+	level, event := slog.LevelInfo, "discovery changed"
 	if len(removed) > len(r.applied)/2 {
 		level = slog.LevelWarn // more than half at one time: somebody should know
 	}
@@ -370,7 +370,7 @@ func (r *Runner) due() (at time.Time, do func()) {
 // expire removes the members of a source that fails for longer than is good. mu is held.
 func (r *Runner) expire() {
 	r.expired = true
-	slog.Warn("discovery_expired", "upstream", r.opts.Upstream, "source", r.opts.Name, "members", len(r.applied),
+	slog.Warn("discovery expired", "upstream", r.opts.Upstream, "source", r.opts.Name, "members", len(r.applied),
 		"after", r.opts.StaleOK.String())
 	r.apply(nil)
 }

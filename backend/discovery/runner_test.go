@@ -272,8 +272,8 @@ func TestRunner_runsAgain(t *testing.T) {
 		}
 		want("1")
 	})
-	for _, event := range []string{"discovery_failed", "discovery_panic", "discovery_works_again", "discovery_changed",
-		"connection lost", "runner_test.go"} {
+	for _, event := range []string{"discovery failed", "discovery panicked", "discovery works again",
+		"discovery changed", "connection lost", "runner_test.go"} {
 		if !strings.Contains(log.String(), event) {
 			t.Errorf("the log lacks %s:\n%s", event, log.String())
 		}

@@ -54,12 +54,12 @@ func TestRun_checksBackends(t *testing.T) {
 	second.Signal(syscall.SIGKILL)
 	second.Wait(testutil.Minutes)
 	answers(10)
-	e.WaitLine(`backend_down.*` + two + `.*refused`)
+	e.WaitLine(`backend down.*` + two + `.*refused`)
 	if got := answers(10); got["one"] != 10 {
 		t.Errorf("one is alone, and there are answers of %v", got)
 	}
 	nginx(t, two, "two")
-	e.WaitLine(`backend_up.*` + two)
+	e.WaitLine(`backend up.*` + two)
 	if got := answers(10); got["two"] == 0 {
 		t.Errorf("two is back, and there are answers of %v", got)
 	}

@@ -78,7 +78,7 @@ func printRoutes(w io.Writer, list []admin.Route) {
 }
 
 func printUpstreams(w io.Writer, list []admin.Upstream) {
-	fmt.Fprintln(w, "UPSTREAM\tBACKEND\tSTATE\tWEIGHT\tREQUESTS\tLATENCY\tWHY")
+	fmt.Fprintln(w, "UPSTREAM\tBACKEND\tSTATE\tWEIGHT\tUNDER WAY\tLATENCY\tWHY")
 	for i := range list {
 		for j := range list[i].Backends {
 			b := &list[i].Backends[j]

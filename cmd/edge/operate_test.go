@@ -62,6 +62,7 @@ func TestOperate(t *testing.T) {
 		{"status --json", `"state": "serving"`},
 		{"routes", "api api.example /* api"},
 		{"routes", "rest * /* 204"},
+		{"upstreams", "UPSTREAM BACKEND STATE WEIGHT UNDER WAY LATENCY WHY"},
 		{"upstreams", "api 127.0.0.1:2 serving 3 0"},
 		{"upstreams --json", `"address": "127.0.0.1:2"`},
 		{"conns", "h1 idle 1 0 - -"},

@@ -24,7 +24,7 @@ func TestRun_registersItself(t *testing.T) {
 	instance("b")
 	front := start(t, "[http]\nlisten = \"127.0.0.1:0\"\n[upstreams.users]\ndiscover = \"%s\"\n"+
 		"[[routes]]\npattern = \"/*\"\ndest = \"users\"\n", registry)
-	front.WaitLine(`discovery_changed.*members.*2`)
+	front.WaitLine(`discovery changed.*members.*2`)
 	var asked, stop atomic.Int64
 	var clients sync.WaitGroup
 	for range 4 {

@@ -365,7 +365,7 @@ func TestDiscovery_kubernetes(t *testing.T) {
 		edge.become(t, want, "/direct", "/gated")
 	}
 	const none = "503 Service Unavailable"
-	edge.WaitLine(`discovery_failed.*"upstream":"direct".*403`)
+	edge.WaitLine(`discovery failed.*"upstream":"direct".*403`)
 	c.addSlice("users-a", a)
 	becomes(none)
 	c.permit()
@@ -397,7 +397,7 @@ func TestDiscovery_kubernetes(t *testing.T) {
 	g.mu.Unlock()
 	c.addSlice("users-d", d)
 	becomes("a d")
-	told := regexp.MustCompile(`discovery_failed.*"upstream":"direct"`).FindAllString(edge.Output(), -1)
+	told := regexp.MustCompile(`discovery failed.*"upstream":"direct"`).FindAllString(edge.Output(), -1)
 	if len(told) != 2 {
 		t.Errorf("missing rights and a lost watch were told so: %q", told)
 	}

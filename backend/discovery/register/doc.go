@@ -24,8 +24,7 @@
 // A Registration is safe for any goroutine. A Registry belongs to one Registration. A program may have registries of
 // its own: two methods.
 //
-// What happens is logged as registered, register_failed, registered_again, withdrawn, withdraw_failed and
-// register_panic, once for each change.
+// The log tells once of each change: "registered", "registration failed" and the like.
 //
 // # Limits
 //

@@ -142,7 +142,7 @@ func (r *Registration) await(ended <-chan struct{}) {
 	select {
 	case <-ended:
 	case <-t.C:
-		slog.Warn("withdraw_failed", "registry", r.opts.To, "name", r.name(), "error", errHangs)
+		slog.Warn("withdrawal failed", "registry", r.opts.To, "name", r.name(), "error", errHangs)
 	}
 }
 
@@ -152,7 +152,7 @@ var errHangs = errors.New("the registry does not return")
 func (r *Registration) takeBack(ctx context.Context) {
 	err := r.survive(func() error { return r.opts.Registry.Withdraw(ctx) })
 	if err != nil {
-		slog.Warn("withdraw_failed", "registry", r.opts.To, "name", r.name(), "error", err)
+		slog.Warn("withdrawal failed", "registry", r.opts.To, "name", r.name(), "error", err)
 	} else if r.Known() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -228,7 +228,7 @@ func (r *Registration) survive(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the registry panicked: %v", p)
-			slog.Error("register_panic", "registry", r.opts.To, "panic", p, "stack", string(debug.Stack()))
+			slog.Error("registration panicked", "registry", r.opts.To, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return call()
@@ -247,10 +247,10 @@ func (r *Registration) tell(e *Entry, address string, begun time.Time, err error
 	switch {
 	case err != nil && r.failing.IsZero():
 		r.failing = begun
-		slog.Warn("register_failed", "registry", r.opts.To, "name", e.Called(r.knownBy), "error", err)
+		slog.Warn("registration failed", "registry", r.opts.To, "name", e.Called(r.knownBy), "error", err)
 	case err != nil:
 	case !r.failing.IsZero():
-		slog.Info("registered_again", "registry", r.opts.To, "name", e.Called(address), "address", address,
+		slog.Info("registered again", "registry", r.opts.To, "name", e.Called(address), "address", address,
 			"after", time.Since(r.failing).Round(time.Millisecond).String())
 	case address != r.knownBy:
 		slog.Info("registered", "registry", r.opts.To, "name", e.Called(address), "address", address,

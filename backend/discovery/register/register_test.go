@@ -147,9 +147,9 @@ func TestRegistration_triesAgain(t *testing.T) {
 			}
 			n.told(fails)
 		})
-	if len(events) != 4 || !strings.HasPrefix(events[1], "register_failed registry=here name=one error=no") ||
-		!strings.HasPrefix(events[2], "registered_again registry=here name=one address=10.0.0.1:80 after=1m") ||
-		!strings.HasPrefix(events[3], "withdraw_failed registry=here name=one error=no") {
+	if len(events) != 4 || !strings.HasPrefix(events[1], `"registration failed" registry=here name=one error=no`) ||
+		!strings.HasPrefix(events[2], `"registered again" registry=here name=one address=10.0.0.1:80 after=1m`) ||
+		!strings.HasPrefix(events[3], `"withdrawal failed" registry=here name=one error=no`) {
 		t.Errorf("logged %q", events)
 	}
 }
@@ -216,10 +216,11 @@ func TestRegistration_registryThatDoesNotReturn(t *testing.T) {
 		found         bool
 		events        []string
 	}{
-		"the first Put": {true, false, false, []string{"withdraw_failed registry=here name=:80 error=" + notReturned}},
+		"the first Put": {true, false, false, []string{
+			`"withdrawal failed" registry=here name=:80 error=` + notReturned}},
 		"Withdraw": {false, true, true, []string{
 			"registered registry=here name=10.0.0.1:80 address=10.0.0.1:80 ttl=15s",
-			"withdraw_failed registry=here name=10.0.0.1:80 error=" + notReturned}},
+			`"withdrawal failed" registry=here name=10.0.0.1:80 error=` + notReturned}},
 	} {
 		var out bytes.Buffer
 		testutil.EventLog(t, slog.NewTextHandler(&out, nil))
@@ -257,7 +258,7 @@ func TestRegistration_registryThatDoesNotReturn(t *testing.T) {
 		}
 	})
 	if len(events) != 3 || !strings.Contains(events[1], "panic=oh") ||
-		!strings.HasPrefix(events[2], "withdraw_failed") {
+		!strings.HasPrefix(events[2], `"withdrawal failed"`) {
 		t.Errorf("logged %q", events)
 	}
 }
