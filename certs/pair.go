@@ -93,6 +93,7 @@ type Certificate struct {
 	Hosts []string // lower-case names and "*.parent" that it is for
 	Leaf  *x509.Certificate
 
+	FilesErr    error     // what is wrong with the files by now, which is why this certificate is presented still
 	StapleErr   error     // why there is no OCSP response to staple, although a file was named
 	stapleUntil time.Time // when the response is too old; zero: never
 }

@@ -95,8 +95,13 @@ func (p *pair) look(now time.Time) (c Change, changed bool) {
 	}
 	next, err := Load(&p.files, now)
 	if err != nil {
-		p.wrong++
-		return Change{p.files, old, err}, p.wrong == 2
+		if p.wrong++; p.wrong != 2 {
+			return c, false
+		}
+		next := *old
+		next.FilesErr = err
+		p.present.Store(&next)
+		return Change{p.files, &next, err}, true
 	}
 	p.wrong = 0
 	p.present.Store(next)

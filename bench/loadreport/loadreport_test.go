@@ -90,6 +90,9 @@ func TestWriteText_tellsOfOneRow(t *testing.T) {
 	}
 	open := textOf(t, single(1000))
 	wantAll(t, open, "1000/s asked for, 7 unsent, sent 3.00ms late at worst")
+	late := single(1000)
+	late.Rows[0].Result.Unsent = late.Rows[0].Result.Requests + 1
+	wantAll(t, textOf(t, late), "100001 (most: useless) unsent")
 	if strings.Contains(open, "note: closed loop") {
 		t.Errorf("this is an open loop:\n%s", open)
 	}

@@ -63,7 +63,8 @@ func (r *Row) write(b *strings.Builder) {
 	line("errors", "%s", errorsText(s))
 	line("connections", "%d opened, %d of them in place of another", s.Opened, s.Reopened)
 	if s.Rate > 0 {
-		line("schedule", "%s/s asked for, %d unsent, sent %s late at worst", count(s.Rate), s.Unsent, micros(s.Late))
+		line("schedule", "%s/s asked for, %s unsent, sent %s late at worst", count(s.Rate), unsentText(s),
+			micros(s.Late))
 	}
 	line("this side", "%.2f µs CPU a request, %.0f %% of a CPU",
 		s.CPU.Seconds()*1e6/max(float64(s.Requests), 1), 100*s.CPU.Seconds()/seconds)
@@ -106,7 +107,7 @@ func (r *Row) cells() []string {
 	}
 	unsent := ""
 	if s.Rate > 0 {
-		unsent = fmt.Sprint(s.Unsent)
+		unsent = unsentText(s)
 	}
 	return []string{
 		r.Target, r.Load(), count(s.PerSecond()), micros(l.P50), micros(l.P90), micros(l.P99), micros(l.P999),
@@ -148,6 +149,14 @@ func statusText(s *load.Status) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// unsentText marks a row whose latencies tell of less than half of the requests.
+func unsentText(s *load.Result) string {
+	if s.Unsent > s.Requests {
+		return fmt.Sprintf("%d (most: useless)", s.Unsent)
+	}
+	return fmt.Sprint(s.Unsent)
 }
 
 func errorsText(s *load.Result) string {

@@ -135,13 +135,13 @@ func TestText_hasATableForEachGroup(t *testing.T) {
 	for _, want := range []string{
 		"Test CPU, go1.26 amd64, GOMAXPROCS 2, medians of 5 rounds of 1s\n", "\nparse a head\n", "\ntimers\n",
 		"11.0          1    16   400", "parse/small/edge  9.50 cpu-ns/op  2.00 touched/op\n",
-		"0.100  0.100–0.100    parse/small/nethttp\n",
+		"0.100  0.100–0.100    parse/small/nethttp\n", "\n\nbelow 1 under edge ÷ it: edge is faster\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
 		}
 	}
-	if n := strings.Count(b.String(), "edge ÷ it"); n != 2 {
+	if n := strings.Count(b.String(), "edge ÷ it"); n != 2+1 {
 		t.Errorf("%d tables of 2 groups:\n%s", n, b.String())
 	}
 }

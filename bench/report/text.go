@@ -21,6 +21,9 @@ func (r *Report) WriteText(w io.Writer) error {
 			err = writeGroup(w, rows)
 		}
 	}
+	if err == nil {
+		_, err = fmt.Fprintln(w, "\nbelow 1 under edge ÷ it: edge is faster")
+	}
 	return err
 }
 

@@ -108,7 +108,13 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 		return errors.Join(err, out.close())
 	}
 	r.Rows = []loadreport.Row{{Target: u, Result: result}}
-	return out.write(c.OutOrStdout(), r)
+	if err := out.write(c.OutOrStdout(), r); err != nil {
+		return err
+	}
+	if failed := result.Failed(); failed > 0 && failed >= result.Requests {
+		return errors.New("no request brought an answer with a status of 2xx or 3xx")
+	}
+	return nil
 }
 
 // options are what the flags say of a load on u.

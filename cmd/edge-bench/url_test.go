@@ -119,6 +119,16 @@ func TestURL_printsComparesAndWritesAPage(t *testing.T) {
 	}
 }
 
+// A load that brings no answer but failures is printed, and fails.
+func TestURL_failsWhereNothingIsServed(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	defer s.Close()
+	out, err := runURL(t, s.URL, "-c", "2", "-d", "30ms")
+	if err == nil || !strings.Contains(err.Error(), "no request brought") || !strings.Contains(out, "5xx ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestURL_refuses(t *testing.T) {
 	s, served, _ := counting(t)
 	s.Start()
