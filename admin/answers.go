@@ -49,6 +49,7 @@ type Status struct {
 	Log           LogLevel        `json:"log"`
 	Listeners     []Listener      `json:"listeners"`
 	Upstreams     []UpstreamState `json:"upstreams" doc:"How many backends of each upstream serve."`
+	Certificates  []Certificate   `json:"certificates,omitempty" doc:"Those whose files are wrong by now."`
 	Admin         []string        `json:"admin" doc:"The addresses of this API."`
 	Foreign       []ForeignSocket `json:"foreign" doc:"Sockets of other processes at addresses of this one."`
 }
@@ -178,6 +179,7 @@ type Certificate struct {
 	From    time.Time `json:"not_before"`
 	Until   time.Time `json:"not_after"`
 	State   string    `json:"state" enum:"valid,expiring,expired,early"`
+	Wrong   string    `json:"wrong,omitempty" doc:"What is wrong with its files by now: it is presented still."`
 	Staple  string    `json:"staple,omitempty" doc:"Why no OCSP response is stapled, although a file was named."`
 	KeyID   string    `json:"key_id" doc:"SHA-256 of the public key."`
 }

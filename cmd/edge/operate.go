@@ -109,11 +109,11 @@ func reasonsOf(b *admin.Backend) string {
 }
 
 func printCertificates(w io.Writer, list []admin.Certificate) {
-	fmt.Fprintln(w, "CERTIFICATE\tHOSTS\tSTATE\tEXPIRES")
+	fmt.Fprintln(w, "CERTIFICATE\tHOSTS\tSTATE\tEXPIRES\tFILES")
 	for i := range list {
 		c := &list[i]
-		printable.Printf(w, "%s\t%s\t%s\t%s (%s)\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
-			c.Until.Format(time.DateOnly), daysLeft(c.Until))
+		printable.Printf(w, "%s\t%s\t%s\t%s (%s)\t%s\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
+			c.Until.Format(time.DateOnly), daysLeft(c.Until), firstOf(c.Wrong, "-"))
 	}
 }
 

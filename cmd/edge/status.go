@@ -115,6 +115,10 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	for _, u := range st.Upstreams {
 		printable.Printf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)
 	}
+	for i := range st.Certificates {
+		c := &st.Certificates[i]
+		printable.Printf(w, "  certificate    %s stays, its files are wrong: %s\n", c.Subject, c.Wrong)
+	}
 	for i := range st.Foreign {
 		printable.Printf(w, "  foreign        %s\n", foreignText(&st.Foreign[i]))
 	}

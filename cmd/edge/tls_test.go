@@ -138,7 +138,8 @@ func TestRun_certificateBySNI(t *testing.T) {
 
 func TestRun_certificateSwapped(t *testing.T) {
 	p := newPKI(t, "a")
-	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
+	admin := fmt.Sprintf("[admin]\nlisten = %q\n", "unix:"+testutil.SocketPath(t))
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s%s", p.pair("a"), everything, admin)
 	c := p.client(t, e.addr, nil)
 	first, _ := testutil.Get(t, c, "https://a.example.org/")
 	serial := func() string {
@@ -167,8 +168,13 @@ func TestRun_certificateSwapped(t *testing.T) {
 	if serial() != after {
 		t.Error("a wrong pair took over")
 	}
+	for _, command := range []string{"certs", "status"} {
+		if code, out := e.tell(t, command); code != 0 || !strings.Contains(out, "a.key: holds no private key") {
+			t.Errorf("edge %s: %d\n%s", command, code, out)
+		}
+	}
 	// A reload with it changes nothing either.
-	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s# changed\n", p.pair("a"), everything)
+	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s%s# changed\n", p.pair("a"), everything, admin)
 	e.WaitLine(`"msg":"reload failed, nothing has changed"`)
 	if serial() != after {
 		t.Error("a wrong pair took over by a reload")

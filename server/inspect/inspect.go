@@ -162,6 +162,9 @@ func (v *Inspector) Certificates() []admin.Certificate {
 		one := admin.Certificate{Subject: c.Subject(), Hosts: c.Hosts, Issuer: c.Leaf.Issuer.String(),
 			Serial: c.Leaf.SerialNumber.Text(16), From: c.Leaf.NotBefore, Until: c.Leaf.NotAfter,
 			State: certificateStates[c.State(now)], KeyID: hex.EncodeToString(key[:])}
+		if c.FilesErr != nil {
+			one.Wrong = c.FilesErr.Error()
+		}
 		if c.StapleErr != nil {
 			one.Staple = c.StapleErr.Error()
 		}

@@ -216,6 +216,11 @@ func (a *administration) Status() *admin.Status {
 		Log:       admin.LogLevel{Level: level, Until: until},
 		Listeners: p.inspect.Listeners(), Upstreams: p.inspect.States(), Admin: a.surfaces.Addresses(),
 		Foreign: p.inspect.Foreign()}
+	for _, c := range p.inspect.Certificates() {
+		if c.Wrong != "" {
+			st.Certificates = append(st.Certificates, c)
+		}
+	}
 	if a.draining.Load() {
 		st.State = admin.Draining
 	} else if p.server.Ready() != nil {
