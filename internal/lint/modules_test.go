@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -65,6 +66,27 @@ func TestModules_graphOfAnImporter(t *testing.T) {
 	}
 	if n := bytes.Count(out, []byte("\n")); n > graphMax {
 		t.Errorf("%d modules, %d are allowed:\n%s", n, graphMax, out)
+	}
+}
+
+// README.md and docs/dependencies.md say how many modules of others a program links.
+func TestModules_linked(t *testing.T) {
+	words := []string{5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+	for pkg, pages := range map[string]map[string]string{
+		module:               {"README.md": "edge links %s modules", "docs/dependencies.md": "edge\nlinks %s modules"},
+		module + "/cmd/edge": {"docs/dependencies.md": "`edge` links %s modules"},
+	} {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		linked := slices.Compact(slices.Sorted(slices.Values(strings.Fields(string(out)))))
+		for page, text := range pages {
+			got, err := os.ReadFile(filepath.Join("../..", page))
+			if want := fmt.Sprintf(text, words[len(linked)-1]); err != nil || !strings.Contains(string(got), want) {
+				t.Errorf("%s does not say %q: %v, %s links %q", page, want, err, pkg, linked)
+			}
+		}
 	}
 }
 
