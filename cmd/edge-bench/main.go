@@ -8,10 +8,12 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/internal/build"
 )
 
-// version is set by the linker, in what make builds: a tag, and the commit.
-var version string
+// version is that of edge: both are built of the same commit.
+var version = build.Version()
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

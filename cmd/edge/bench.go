@@ -43,7 +43,7 @@ func execBench(path string, args []string) error {
 	err := syscall.Exec(path, append([]string{path}, args...), os.Environ())
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("bench: there is no %s: it is a binary of its own, since it carries what edge is compared "+
-			"with; make build makes both, make install installs both", path)
+			"with; the archive of a release has it beside edge, and make install in the source installs both", path)
 	}
 	return fmt.Errorf("bench: %s: %w", path, err)
 }

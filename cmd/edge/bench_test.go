@@ -42,7 +42,7 @@ func TestBench_saysThatThereIsNone(t *testing.T) {
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != exitError || strings.Count(string(out), "\n") != 1 ||
 		!strings.Contains(string(out), "/edge-bench: it is a binary of its own") ||
-		!strings.Contains(string(out), "make build makes both") {
+		!strings.Contains(string(out), "the archive of a release has it beside edge") {
 		t.Errorf("exit code %d\n%s", cmd.ProcessState.ExitCode(), out)
 	}
 }

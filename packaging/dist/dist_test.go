@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -62,7 +63,7 @@ func TestParse(t *testing.T) {
 // file has the owner, the time and the rights that it is to have.
 func TestArchive(t *testing.T) {
 	r, program := of(t), testutil.Binary(t, "./cmd/edge")
-	if err := r.pack(runtime.GOARCH, program, program); err != nil {
+	if err := r.pack(runtime.GOARCH, []string{program, program}, program); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(r.out, "edge-1.2.3-linux-"+runtime.GOARCH+".tar.gz")
@@ -71,7 +72,7 @@ func TestArchive(t *testing.T) {
 	if err := os.WriteFile(other, read(t, program), 0o700); err != nil { //nolint:gosec // it is run
 		t.Fatal(err)
 	}
-	if err := r.pack(runtime.GOARCH, other, program); err != nil {
+	if err := r.pack(runtime.GOARCH, []string{other, program}, program); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(first, read(t, name)) {
@@ -94,7 +95,7 @@ func TestArchive(t *testing.T) {
 		}
 		names = append(names, h.Name)
 		want := int64(0o644)
-		if h.Typeflag == tar.TypeDir || h.Name == "edge-1.2.3/edge" {
+		if h.Typeflag == tar.TypeDir || h.Name == "edge-1.2.3/edge" || h.Name == "edge-1.2.3/edge-bench" {
 			want = 0o755
 		}
 		if h.Mode != want || h.Uid != 0 || h.Gid != 0 || h.Uname != "" || !h.ModTime.Equal(r.when) {
@@ -106,7 +107,8 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"edge", "edge.toml", "edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
+		"edge", "edge-bench", "edge.toml",
+		"edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
 	} {
 		if !slices.Contains(names, "edge-1.2.3/"+want) {
 			t.Errorf("no %s in %q", want, names)
@@ -121,11 +123,11 @@ func TestArchive(t *testing.T) {
 // 1.6 is there, in the forms that the schema asks for.
 func TestBill(t *testing.T) {
 	r, program := of(t), testutil.Binary(t, "./cmd/edge")
-	text, err := r.bom("amd64", program)
+	text, err := r.bom("edge", "amd64", program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := r.bom("amd64", program)
+	again, err := r.bom("edge", "amd64", program)
 	if err != nil || !bytes.Equal(text, again) {
 		t.Error("another bill of the same binary", err)
 	}
@@ -162,6 +164,15 @@ func TestBill(t *testing.T) {
 	}
 	if len(b.Components) != len(info.Deps)+1 || len(b.Dependencies[0].DependsOn) != len(b.Components) {
 		t.Errorf("%d components for %d modules", len(b.Components), len(info.Deps))
+	}
+}
+
+// A module of edge that a folder stands for, as in edge-bench, has the version of the release.
+func TestBill_modulesInFolders(t *testing.T) {
+	r := of(t)
+	m := &debug.Module{Path: "example.com/a", Version: "v0.0.0", Replace: &debug.Module{Path: "../.."}}
+	if c := r.moduleOf(m); c.PURL != "pkg:golang/example.com/a@1.2.3" {
+		t.Errorf("%+v", c)
 	}
 }
 
@@ -242,7 +253,7 @@ func TestRelease_reproducible(t *testing.T) {
 		sums[i] = read(t, filepath.Join(dir, "dist", sumsName))
 	}
 	t.Logf("%s", sums[0])
-	if bytes.Count(sums[0], []byte("\n")) != 8 || !bytes.Equal(sums[0], sums[1]) {
+	if bytes.Count(sums[0], []byte("\n")) != 10 || !bytes.Equal(sums[0], sums[1]) {
 		t.Errorf("not the same as\n%s", sums[1])
 	}
 }

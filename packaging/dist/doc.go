@@ -1,6 +1,6 @@
-// Command dist makes the files of a release: for each architecture a tar archive with the static binary and what
-// belongs to it, a list of the modules that are linked into the binary (an SBOM in CycloneDX 1.6), and SHA256SUMS over
-// all.
+// Command dist makes the files of a release: for each architecture a tar archive with the static binaries and
+// what belongs to them, for each binary a list of the modules that are linked into it (an SBOM in CycloneDX 1.6), and
+// SHA256SUMS over all.
 //
 //	go run ./packaging/dist -version 1.2.3 -commit 0123456789abcdef… -epoch 1767225600 -out dist
 //	go run ./packaging/dist -sums -out dist     writes SHA256SUMS anew, after packages were added
@@ -18,6 +18,7 @@
 // # What is in an archive
 //
 //	edge-1.2.3/edge                       static, for Linux
+//	edge-1.2.3/edge-bench                 likewise; edge bench runs it
 //	edge-1.2.3/edge.toml                  /etc/edge/edge.toml of the packages
 //	edge-1.2.3/edge.1                     the manual page
 //	edge-1.2.3/LICENSE

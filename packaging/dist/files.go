@@ -18,19 +18,19 @@ import (
 
 const linked = "github.com/edge-proxy/edge/internal/build."
 
-// build links the program for an architecture, with nothing of this machine or its user in it.
-func (r *release) build(arch, to string) error {
+// build links the program of a folder below cmd for an architecture, with nothing of this machine or its user in it.
+func (r *release) build(name, arch, to string) error {
 	flags := fmt.Sprintf("-s -w -buildid= -X %sversion=%s -X %[1]scommit=%[3]s", linked, r.version, r.commit)
 	to, err := filepath.Abs(to)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, "./cmd/edge")
-	cmd.Dir = r.source
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, ".")
+	cmd.Dir = filepath.Join(r.source, "cmd", name)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off",
 		"GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build for %s: %w\n%s", arch, err, out)
+		return fmt.Errorf("go build %s for %s: %w\n%s", name, arch, err, out)
 	}
 	return nil
 }
@@ -58,14 +58,16 @@ var taken = map[string]string{
 // completions are the files that shells look for, by the words of edge completion.
 var completions = map[string]string{"bash": "edge", "zsh": "_edge", "fish": "edge.fish"}
 
-// content returns the files of an archive by their names in it.
-func (r *release) content(binary, runs string) (map[string]file, error) {
+// content returns the files of an archive by their names in it. binaries are those of programs.
+func (r *release) content(binaries []string, runs string) (map[string]file, error) {
 	all := map[string]file{}
-	program, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, err
+	for i, name := range programs {
+		text, err := os.ReadFile(binaries[i])
+		if err != nil {
+			return nil, err
+		}
+		all[name] = file{text, 0o755}
 	}
-	all["edge"] = file{program, 0o755}
 	for to, from := range taken {
 		text, err := os.ReadFile(filepath.Join(r.source, filepath.FromSlash(from)))
 		if err != nil {

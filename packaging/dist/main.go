@@ -80,42 +80,54 @@ func (r *release) make() error {
 		return err
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // nothing is lost with it
-	binaries := map[string]string{}
+	binaries := map[string][]string{}
 	for _, arch := range append(slices.Clone(r.archs), runtime.GOARCH) {
-		if binaries[arch] == "" {
-			binaries[arch] = filepath.Join(work, "edge-"+arch)
-			if err := r.build(arch, binaries[arch]); err != nil {
+		if binaries[arch] != nil {
+			continue
+		}
+		for _, name := range programs {
+			to := filepath.Join(work, name+"-"+arch)
+			if err := r.build(name, arch, to); err != nil {
 				return err
 			}
+			binaries[arch] = append(binaries[arch], to)
 		}
 	}
 	for _, arch := range r.archs {
-		if err := r.pack(arch, binaries[arch], binaries[runtime.GOARCH]); err != nil {
+		if err := r.pack(arch, binaries[arch], binaries[runtime.GOARCH][0]); err != nil {
 			return err
 		}
 	}
 	return writeSums(r.out)
 }
 
-// pack makes the archive and the SBOM of a binary. runs is the same program for this machine: it prints completions.
-func (r *release) pack(arch, binary, runs string) error {
-	content, err := r.content(binary, runs)
+// programs are the binaries of an archive. edge-bench has 26 MB and no place in the packages and the image.
+var programs = []string{"edge", "edge-bench"}
+
+// pack makes the archive of the programs, and an SBOM for each. runs is edge for this machine: it prints completions.
+func (r *release) pack(arch string, binaries []string, runs string) error {
+	content, err := r.content(binaries, runs)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("edge-%s-linux-%s", r.version, arch)
+	name := fmt.Sprintf("-%s-linux-%s", r.version, arch)
 	archive, err := r.archive(content)
 	if err != nil {
 		return err
 	}
-	if err := write(filepath.Join(r.out, name+".tar.gz"), archive); err != nil {
+	if err := write(filepath.Join(r.out, "edge"+name+".tar.gz"), archive); err != nil {
 		return err
 	}
-	bom, err := r.bom(arch, binary)
-	if err != nil {
-		return err
+	for i, program := range programs {
+		bom, err := r.bom(program, arch, binaries[i])
+		if err == nil {
+			err = write(filepath.Join(r.out, program+name+".cdx.json"), bom)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return write(filepath.Join(r.out, name+".cdx.json"), bom)
+	return nil
 }
 
 // write makes a file whole or not at all: one of that name stays as it is until the new one is complete.

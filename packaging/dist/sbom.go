@@ -65,7 +65,7 @@ type dependency struct {
 
 // bom returns the bill of a binary: the modules that the linker took, as the binary itself tells them, and the standard
 // library.
-func (r *release) bom(arch, binary string) ([]byte, error) {
+func (r *release) bom(program, arch, binary string) ([]byte, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (r *release) bom(arch, binary string) ([]byte, error) {
 	}
 	sum := sha256.Sum256(text)
 	edge := goModule(info.Main.Path, r.version)
-	edge.Type, edge.Name = "application", "edge"
+	edge.Type, edge.Name = "application", program
 	edge.PURL += "?goos=linux&goarch=" + arch
 	edge.Ref = edge.PURL
 	edge.Hashes = []hash{{"SHA-256", hex.EncodeToString(sum[:])}}
@@ -92,7 +92,7 @@ func (r *release) bom(arch, binary string) ([]byte, error) {
 		Components:   []component{goModule("std", strings.TrimPrefix(info.GoVersion, "go"))},
 	}
 	for _, m := range info.Deps {
-		b.Components = append(b.Components, moduleOf(m))
+		b.Components = append(b.Components, r.moduleOf(m))
 	}
 	of := dependency{Ref: edge.Ref}
 	for i := range b.Components {
@@ -112,10 +112,13 @@ func goModule(path, version string) component {
 	return component{Type: "library", Ref: purl, Name: path, Version: version, PURL: purl}
 }
 
-// moduleOf returns the component of a module. Its sum is that of go.sum: of all its files, not of one, so it is none of
-// the hashes that CycloneDX knows.
-func moduleOf(m *debug.Module) component {
+// moduleOf returns the component of a module: one of edge, which has edge's version, where a folder stands for it. Its
+// sum is that of go.sum: of all its files, not of one, so it is none of the hashes that CycloneDX knows.
+func (r *release) moduleOf(m *debug.Module) component {
 	used := cmp.Or(m.Replace, m)
+	if used.Sum == "" && m.Replace != nil {
+		used = &debug.Module{Path: m.Path, Version: r.version}
+	}
 	c := goModule(used.Path, used.Version)
 	if used.Sum != "" {
 		c.Properties = []property{{"go:sum", used.Sum}}
