@@ -42,7 +42,8 @@ type DrainBeginner interface {
 // Draining reports whether Drain was called. From then on an answer has to say that its connection closes.
 func (e *Engine) Draining() bool { return e.draining.Load() }
 
-// Drain closes the listeners, as Close does and in half of grace at most. Then it waits until they and all accepted
+// Drain closes the listeners, as Close does and in half of grace at most; at once where no client has begun to connect,
+// and none is connected. Then it waits until they and all accepted
 // connections are closed, at most for grace, and reports whether none is left. Handlers see Draining and close their
 // connections after the present message. What is still open in the last third of grace, each connection at a random
 // moment of its own, is ended if it is idle, and told the time that is left if it is not. What is open after that is
@@ -63,8 +64,9 @@ func (e *Engine) drain(grace time.Duration, suspended bool) bool {
 	listeners := slices.DeleteFunc(slices.Clone(e.listeners), func(l *Listener) bool { return l.paused.Load() })
 	e.mu.Unlock()
 	end := time.Now().Add(grace)
+	idle := e.Conns() == 0
 	for _, l := range listeners {
-		l.close(min(unlistenTime, grace/2))
+		l.close(min(unlistenTime, grace/2), idle)
 	}
 	return e.each((*Reactor).beginDrain) && e.drained(listeners, end.Add(-grace/partShare)) || e.Draining() &&
 		e.each(func(r *Reactor) { r.beginParting(time.Until(end)) }) && e.drained(listeners, end)

@@ -40,15 +40,15 @@ type unlistening struct {
 // socket is closed at once; its file stays until the next Listen replaces it. Close does not wait, see Closed. Open
 // connections are not touched. Suspended listeners are abandoned.
 // Safe for any goroutine but a reactor's.
-func (l *Listener) Close() { l.close(unlistenTime) }
+func (l *Listener) Close() { l.close(unlistenTime, false) }
 
-// close is Close within a given time.
-func (l *Listener) close(within time.Duration) {
+// close is Close within a given time; at once where hasty is set and no client has begun to connect.
+func (l *Listener) close(within time.Duration, hasty bool) {
 	if l.closed.Swap(true) {
 		return
 	}
 	for _, r := range l.engine.reactors {
-		r.call(func() error { r.unlisten(l, within); return nil }) //nolint:errcheck // ErrStopped: closed already
+		r.call(func() error { r.unlisten(l, within, hasty); return nil }) //nolint:errcheck // ErrStopped: it is closed
 	}
 }
 
@@ -108,22 +108,29 @@ func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
 }
 
 // unlisten begins to close the sockets of l.
-func (r *Reactor) unlisten(l *Listener, within time.Duration) {
+func (r *Reactor) unlisten(l *Listener, within time.Duration, hasty bool) {
 	for _, a := range r.acceptorsOf(l) {
 		if a.suspended || l.opts.Held { // another process has it: its clients are not to notice
 			a.abandon(r)
 		} else {
-			a.unlisten(r, within)
+			a.unlisten(r, within, hasty)
 		}
 	}
 }
 
 // unlisten begins to close a's socket.
-func (a *acceptor) unlisten(r *Reactor, within time.Duration) {
+func (a *acceptor) unlisten(r *Reactor, within time.Duration, hasty bool) {
 	now := r.kernel.Now() // where a simulation drives the reactor r.now may be old
 	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
 	a.ready, r.acceptAny = true, true // accepting may have been paused
 	a.end.timer.Run = a.takeNoMore
+	if hasty && !a.listener.addr.IsUnix() {
+		r.kernel.SetIntake(a.fd, poller.IntakeBegun) // first: nobody begins after the look at those who have
+		if !r.kernel.ConnectsBegun(a.fd) {
+			a.close(r)
+			return
+		}
+	}
 	if l := a.listener; !l.opts.DeferAccept || l.addr.IsUnix() {
 		a.takeNoMore(r)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -118,6 +119,62 @@ func TestListener_closeKeepsClientsThatSayNothing(t *testing.T) {
 	}
 	for _, c := range clients {
 		speakEcho(t, c, 100)
+	}
+}
+
+// intakes is a kernel that notes which clients its listeners were to take.
+type intakes struct {
+	poller.Kernel
+	all []poller.Intake
+}
+
+func (k *intakes) SetIntake(l poller.FD, i poller.Intake) {
+	k.all = append(k.all, i)
+	k.Kernel.SetIntake(l, i)
+}
+
+// A drain closes its sockets at once where no client has begun to connect, and waits for those that have.
+func TestDrain_waitsForClientsAlone(t *testing.T) {
+	for clients, want := range map[int][]poller.Intake{
+		0: {poller.IntakeBegun}, 20: {poller.IntakeBegun, poller.IntakeAll, poller.IntakeBegun},
+	} {
+		k := &intakes{}
+		e := start(t, engine.Options{Reactors: 1, Kernel: func(int) (kernel poller.Kernel, err error) {
+			k.Kernel, err = poller.NewEpoll(poller.ParkRuntime)
+			return k, err
+		}})
+		l := serve(t, e, engine.ListenOptions{Addr: free(t), DeferAccept: true}, echoes)
+		var silent []net.Conn
+		for range clients {
+			silent = append(silent, dialNet(t, l.Addr()))
+		}
+		drained := make(chan bool)
+		go func() { drained <- e.Drain(testutil.Patience) }()
+		testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == clients })
+		for _, c := range silent {
+			speakEcho(t, c, 100)
+		}
+		if whole := <-drained; !whole {
+			t.Errorf("%d clients: something is left", clients)
+		}
+		e.Stop()
+		if !slices.Equal(k.all, want) {
+			t.Errorf("%d clients: the intakes are %v, want %v", clients, k.all, want)
+		}
+	}
+}
+
+// A drain cuts off no client that was told that it is connected, though hardly any is at any moment.
+func TestDrain_underConnectingClients(t *testing.T) {
+	for range 10 {
+		e := start(t, engine.Options{Reactors: 2})
+		o := engine.ListenOptions{Addr: free(t), DeferAccept: true}
+		serve(t, e, o, echoes)
+		c := gather(o.Addr, 1)
+		testutil.Eventually(t, testutil.Patience, func() bool { return c.answered.Load() > 20 })
+		e.Drain(testutil.Patience)
+		c.dismiss(t)
+		e.Stop()
 	}
 }
 

@@ -138,6 +138,9 @@ type Kernel interface {
 	// its connect is not answered, so that it tries again a second later. A Unix socket refuses it, at once and for
 	// good: what waits there when SetIntake returns is all that will ever wait.
 	SetIntake(l FD, i Intake)
+	// ConnectsBegun reports whether clients have begun to connect to a TCP socket, and are not waiting to be accepted
+	// yet; true where that is not known. It reads the table of all sockets, which takes milliseconds where many are.
+	ConnectsBegun(l FD) bool
 	// Connect begins a connection: 0 when it stands already, EINPROGRESS when CanWrite will say so. With any other
 	// number there is no descriptor.
 	Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno)

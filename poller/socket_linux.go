@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -211,6 +212,23 @@ func (k *Epoll) SetIntake(l FD, i Intake) {
 		return
 	}
 	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) //nolint:errcheck // there may be none
+}
+
+// ConnectsBegun looks for sockets in the state SYN_RECV, in which TCP_DEFER_ACCEPT leaves clients that send nothing.
+func (k *Epoll) ConnectsBegun(l FD) bool {
+	port := fmt.Appendf(nil, ":%04X", k.LocalAddr(l).IP.Port())
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, err := os.ReadFile("/proc/self/net/" + table)
+		if err != nil {
+			return true
+		}
+		for line := range bytes.Lines(text) {
+			if f := bytes.Fields(line); len(f) > 3 && bytes.HasSuffix(f[1], port) && string(f[3]) == "03" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Connect begins a connection.

@@ -210,6 +210,9 @@ func (k *Kernel) SetIntake(l poller.FD, i poller.Intake) {
 	d.mute = i == poller.IntakeBegun
 }
 
+// ConnectsBegun does not know.
+func (k *Kernel) ConnectsBegun(poller.FD) bool { return true }
+
 // Connect begins a connection.
 func (k *Kernel) Connect(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno) {
 	k.calls.Connect++
