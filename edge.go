@@ -151,7 +151,7 @@ type check struct {
 }
 
 // Check has the backends of set checked from Start on: one that fails gets no requests until it passes again. With
-// Rules.Start, backends get none before the first check, either. Before Start, once for each set.
+// health.StartChecked they get none before their first check either. Call it before Start, once for each set.
 func (s *Server) Check(set *backend.Set, o health.Options) {
 	if o.Rules.Start != health.StartUp {
 		set.JoinWith(backend.Health)
