@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +27,7 @@ const (
 const demoText = `edge serve-demo: an origin to try a proxy with
   /            this text
   /echo        the request, as it came in
+  /addr        the address that the request came to: which of several backends this is
   /delay/MS    an answer after MS milliseconds (at most 60000)
   /status/N    status N
   /bytes/N     N bytes with Content-Length
@@ -65,16 +66,17 @@ func serveDemo(listen string) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), demoGrace)
 	defer cancel()
-	if err := s.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
-		return s.Close()
-	}
-	return nil
+	_ = s.Shutdown(grace) // Close cuts the requests that are left
+	return s.Close()
 }
 
 func demo() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, demoText) })
 	mux.HandleFunc("/echo", demoEcho)
+	mux.HandleFunc("/addr", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Context().Value(http.LocalAddrContextKey))
+	})
 	mux.HandleFunc("/delay/{n}", func(w http.ResponseWriter, r *http.Request) {
 		n, ok := number(w, r, int(delayMax/time.Millisecond))
 		if !ok {
@@ -145,10 +147,7 @@ func demoBytes(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(n))
-	piece := make([]byte, 32<<10)
-	for i := range piece {
-		piece[i] = "0123456789abcdef"[i%16]
-	}
+	piece := bytes.Repeat([]byte("0123456789abcdef"), 2<<10)
 	for n > 0 {
 		m, err := w.Write(piece[:min(n, len(piece))])
 		if n -= m; err != nil {

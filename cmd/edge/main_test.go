@@ -118,6 +118,9 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	if resp, body := testutil.Get(t, c, url+"/"); resp.StatusCode != 200 || body != demoText {
 		t.Errorf("/: %d %q", resp.StatusCode, body)
 	}
+	if _, body := testutil.Get(t, c, url+"/addr"); body != to+"\n" {
+		t.Errorf("/addr: %q, want %s", body, to)
+	}
 	if resp, body := testutil.Get(t, c, url+"/bytes/3000000"); resp.StatusCode != 200 || len(body) != 3_000_000 {
 		t.Errorf("/bytes: %d, %d bytes", resp.StatusCode, len(body))
 	}
