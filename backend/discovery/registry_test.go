@@ -218,7 +218,7 @@ func TestRegistry_namesNoSocket(t *testing.T) {
 	set, _ := follow(t, "etcd://"+serve(t, etcd(r))+"/users/")
 	becomes(t, set, "80")
 	const want = `backends=2 error="\"unix:/run/`
-	if text := log.String(); !strings.Contains(text, "discovery_left_out") || !strings.Contains(text, want) {
+	if text := log.String(); !strings.Contains(text, "discovery leaves members out") || !strings.Contains(text, want) {
 		t.Errorf("no %s in %s", want, text)
 	}
 }

@@ -16,10 +16,11 @@ func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
 
 // block is a code block of a page.
 type block struct {
-	page  string // from the root, with slashes
-	line  int    // of its first line
-	lang  string
-	lines []string
+	page    string // from the root, with slashes
+	section string // the last heading of the second level
+	line    int    // of its first line
+	lang    string
+	lines   []string
 }
 
 func (b *block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
@@ -64,6 +65,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/plugins.md", "github.com/edge-proxy/edge v1.4.0 ", "what edge build prints; TestBuild looks at it"},
 	{"docs/plugins.md", "# edge.build", "TestParseFile reads such a file"},
 	{"docs/plugins.md", "FROM golang:1.26 AS build", "needs docker"},
+	{"docs/recipes.md", "edge serve-demo", "prelude.bash starts them"},
 	{"docs/resilience.md", "level=WARN msg=\"backend down\"", "the log of a terminal"},
 	{"docs/health.md", "            ┌──", "a drawing"},
 	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
@@ -140,15 +142,18 @@ func TestGet(t *testing.T) {
 // blocks returns the code blocks of a page.
 func blocks(page, text string) (list []*block) {
 	var open *block
+	section := ""
 	for i, line := range strings.Split(text, "\n") {
 		lang, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
 		switch {
 		case fence && open == nil:
-			open = &block{page: page, line: i + 2, lang: lang}
+			open = &block{page: page, section: section, line: i + 2, lang: lang}
 		case fence:
 			list, open = append(list, open), nil
 		case open != nil:
 			open.lines = append(open.lines, line)
+		case strings.HasPrefix(line, "## "):
+			section = line[3:]
 		}
 	}
 	return list

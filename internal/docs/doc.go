@@ -13,15 +13,20 @@
 //	text         a drawing or a sample; so are the formats of other programs (ini, dockerfile)
 //
 // Blocks that cannot run, and samples that no command of their page prints, are in the list of exceptions, each with
-// its reason. A block that nothing tests fails the test, and so does an exception without a block.
+// its reason. A block that nothing tests fails the test, and so does an exception without a block. The shell of a page
+// has the time of testutil.Patience.
 //
 // # The shell of a page
 //
-// The shell starts in an empty folder with a demo origin on port 3000, certificates in /etc/edge/tls and error pages in
-// /etc/edge/pages; these stand for a free port and folders of the test. A configuration of the page becomes edge.toml.
-// It is served for the commands that follow it, unless these start edge themselves; before the first one edge
-// is a proxy from port 8080 to the demo origin. make only says what it would do; openssl, curl and edge are the real
-// ones.
+// The shell starts in an empty folder with demo origins on ports 3000, 3001 and 3002, certificates in /etc/edge/tls and
+// error pages in /etc/edge/pages: free ports and folders of the test. A configuration of the page becomes edge.toml. It
+// is served for the commands that follow it, unless these start edge themselves; before the first one edge is a proxy
+// from port 8080 to the first origin. make only says what it would do; openssl, curl and edge are the real ones. Each
+// section of recipes.md has a shell of its own.
+//
+// # Links
+//
+// A link to a heading leads to one. The index of docs/README.md has the words of everyday jobs.
 //
 // # Limits
 //

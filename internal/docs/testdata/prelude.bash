@@ -1,8 +1,8 @@
 # What the blocks of a page find in their shell, beside edge itself, which is $EDGE. $ROOT is the root of the module.
 set -euo pipefail
-server= demo= output=/dev/null log=$PWD/server.log
+server= demos= output=/dev/null log=$PWD/server.log
 trap 'code=$?; [ $code = 0 ] || { echo "$where: exit code $code"; cat "$output" "$log"; } >&4
-	kill -KILL $server $demo 2>/dev/null || true' EXIT
+	kill -KILL $server $demos 2>/dev/null || true' EXIT
 exec 4>&1
 
 # start runs edge in the background until the next start. It returns when edge serves.
@@ -36,7 +36,9 @@ make() {
 printf 'curl\n' >bots.txt
 printf '192.0.2.0/24 DE\n' >country.txt
 
-"$EDGE" serve-demo --listen 127.0.0.1:3000 >/dev/null 2>&1 & demo=$!
-until command curl -sf http://127.0.0.1:3000/ >/dev/null; do kill -0 $demo; sleep 0.02; done
+for port in :3000 :3001 :3002; do
+	"$EDGE" serve-demo --listen 127.0.0.1$port >/dev/null 2>&1 & demos+=" $!"
+	until command curl -sf http://127.0.0.1$port/ >/dev/null; do kill -0 $!; sleep 0.02; done
+done
 where=prelude
 start proxy --from :8080 --to localhost:3000
