@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"engine"},
 	{"tlsconn", "engine/netconn"},
 	{"session", "connfilter"},
-	{"observe", "balance", "cache"},
+	{"observe", "balance"},
 	{"backend"},
 	{"backend/admission", "backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},
 	{"backend/discovery/remote"},

@@ -1,6 +1,12 @@
 package lint
 
-import "testing"
+import (
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
 
 func TestArrows(t *testing.T) { clean(t, "arrows") }
 
@@ -28,4 +34,49 @@ func TestArrows_fires(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { fires(t, "arrows", c.in, c.want...) })
 	}
+}
+
+// The table of packages in docs/architecture.md has the floors from the top down, so that no import points up in it.
+func TestFloors_areTheOrderOfTheTable(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, rows := len(floors), 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		lowest := above
+		for _, dir := range packagesOf(cells[1]) {
+			floor, _ := floorOf(dir)
+			if floor < 0 || floor > above {
+				t.Errorf("%s has floor %d, below a row with %d", dir, floor, above)
+			}
+			lowest = min(lowest, floor)
+		}
+		above = lowest
+		rows++
+	}
+	if rows < 90 {
+		t.Errorf("the table has %d rows", rows)
+	}
+}
+
+// packagesOf returns the packages that a cell names: `a`, `b/{c,d}`; the root is `edge`.
+func packagesOf(cell string) (dirs []string) {
+	for i, text := range strings.Split(cell, "`") {
+		if i%2 == 0 {
+			continue
+		}
+		base, list, _ := strings.Cut(strings.TrimSuffix(text, "}"), "{")
+		for name := range strings.SplitSeq(list, ",") {
+			dirs = append(dirs, path.Join(base, name))
+		}
+	}
+	if slices.Equal(dirs, []string{"edge"}) {
+		return []string{"."}
+	}
+	return dirs
 }
