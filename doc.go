@@ -2,7 +2,7 @@
 //
 //	go get github.com/edge-proxy/edge
 //
-// The first program has two backends, which get requests in turn:
+// The first program has two backends, which get requests by load and latency:
 //
 //	package main
 //

@@ -285,8 +285,8 @@ func (s *Server) Proxy() *proxy.Proxy { return s.proxy }
 // Reactors returns the reactors, once the Server was started.
 func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
 
-// Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
-// Server, which connects them with its engine; where a filter or a function chooses, see Server.Bind.
+// Backends leads to the servers at the given addresses (host:port or unix:/path), chosen by load and latency. It is for
+// the routes of a Server, which connects them with its engine; where a filter or a function chooses, see Server.Bind.
 func Backends(addresses ...string) proxy.Destination {
 	return To(upstream.Options{Name: strings.Join(addresses, " "), Backends: backend.Of(addresses...)}, nil)
 }
