@@ -35,6 +35,7 @@ var languages = []string{"go", "toml", "yaml", "sh", "console", "text", "ini", "
 var exceptions = []struct{ page, begins, reason string }{
 	{"*/README.md", "go get github.com/edge-proxy/edge/", "needs a module; TestGet looks at it"},
 	{"*/README.md", "bin/edge-bench micro", "measures for minutes"},
+	{"README.md", "$ edge why", "of a request on another machine; docs/recipes.md runs the command"},
 	{"docs/DSL.md", "condition = expr", "the grammar"},
 	{"docs/DSL.md", `path starts_with "/api/"`, "the tables of the page have these two, which tests of lang read"},
 	{"docs/admin.md", "curl --unix-socket", "needs /run/edge; tests of cmd/edge ask in this way"},
