@@ -120,7 +120,6 @@ func adminSection() *schema.Section {
 func metricsSection() *schema.Section {
 	return &schema.Section{
 		Path: "metrics", Extends: true, New: schema.Make[MetricsSettings],
-		Doc: "Where they are to be had.",
 		Keys: []*schema.Key{
 			{Path: "listen", Type: typeListen, Example: `":9145"`,
 				Into: schema.Into(func(e *MetricsSettings) *Listen { return &e.Listen }),

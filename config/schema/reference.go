@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -13,18 +14,13 @@ func (s *Schema) Reference(w io.Writer, introduction string) error {
 	var b strings.Builder
 	b.WriteString(introduction)
 	for _, section := range s.Sections {
-		section.describe(&b)
+		if !section.Extends {
+			section.describe(&b, s.Sections)
+		}
 	}
 	b.WriteString("\n## Keys without a meaning\n\nThese may stand at the top of a file written for another server. " +
-		"They are accepted and ignored, with a note:\n")
-	for i, k := range s.Reserved.Ignored {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "\n`%s`", k)
-	}
-	b.WriteString(".\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
-		"| code | meaning |\n|---|---|\n")
+		"They are accepted and ignored, with a note:\n\n`" + strings.Join(s.Reserved.Ignored, "`,\n`") + "`.")
+	b.WriteString("\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n| code | meaning |\n|---|---|\n")
 	for _, c := range s.Codes {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c.Name, c.Doc)
 	}
@@ -32,7 +28,8 @@ func (s *Schema) Reference(w io.Writer, introduction string) error {
 	return err
 }
 
-func (s *Section) describe(b *strings.Builder) {
+// describe writes a section with the keys of those that extend it.
+func (s *Section) describe(b *strings.Builder, all []*Section) {
 	title := "`" + s.Title() + "`"
 	if s.Path == "" {
 		title = "Top level"
@@ -47,7 +44,13 @@ func (s *Section) describe(b *strings.Builder) {
 	if s.Top {
 		b.WriteString("\nThese keys may stand at the top of the file as well.\n")
 	}
-	describeKeys(b, s.Keys)
+	keys := s.Keys
+	for _, more := range all {
+		if more.Extends && more.Path == s.Path {
+			keys = slices.Concat(keys, more.Keys)
+		}
+	}
+	describeKeys(b, keys)
 	for _, v := range s.Variants.List {
 		fmt.Fprintf(b, "\n### `%s = %s`\n\n%s\n", s.Variants.By, syntax.Quote(v.Name), v.Doc)
 		if len(v.Keys) > 0 {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	_ "github.com/edge-proxy/edge/admin" // it registers its sections
@@ -34,5 +35,16 @@ func TestReference_isUpToDate(t *testing.T) {
 	}
 	if !bytes.Equal(got, b.Bytes()) {
 		t.Errorf("%s is out of date: go test ./internal/docs -run Reference -update writes it", path)
+	}
+}
+
+// All keys of a section stand together, those that another package adds to it too.
+func TestReference_hasEachSectionOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for _, line := range prose(t, "docs/configuration.md") {
+		if strings.HasPrefix(line, "## ") && seen[line] {
+			t.Errorf("%s is there twice", line)
+		}
+		seen[line] = true
 	}
 }
