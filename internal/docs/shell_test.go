@@ -45,13 +45,14 @@ func runPage(t *testing.T, list []*block) error {
 	for i, b := range list {
 		script += stage.command(b, i)
 	}
+	binary := testutil.Binary(t, "./cmd/edge") // which the first page has to build
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.Env = append(os.Environ(), "EDGE="+testutil.Binary(t, "./cmd/edge"), "ROOT="+testutil.Root(t),
+	cmd.Env = append(os.Environ(), "EDGE="+binary, "ROOT="+testutil.Root(t),
 		"DIR="+dir, "HOME="+dir, "STATE_DIRECTORY="+filepath.Join(dir, ".local/state/edge"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
