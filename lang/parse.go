@@ -191,9 +191,6 @@ func (p *parser) expect(op, after string) *Error {
 	return p.next()
 }
 
-// operatorWords are the operators that are words.
-var operatorWords = []string{"and", "contains", "ends_with", "in", "like", "not", "or", "starts_with"}
-
 // surplus says that an expression is over where the text is not.
 func (p *parser) surplus() *Error {
 	err := problem(p.at, p.end, "an operator is missing before %s", p.src[p.at:p.end])
@@ -209,7 +206,8 @@ func (p *parser) surplus() *Error {
 		case "startswith", "endswith":
 			return err.hint("write %s_with", strings.TrimSuffix(lower, "with"))
 		}
-		if near := nearest(p.text, slices.Values(operatorWords)); near != "" {
+		words := slices.Values([]string{"and", "contains", "ends_with", "like", "not", "starts_with"})
+		if near := nearest(p.text, words); near != "" {
 			return err.hint("did you mean %s?", near)
 		}
 		return err.hint("and, or join conditions")

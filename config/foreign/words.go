@@ -47,7 +47,6 @@ const (
 	isPasswords = `is type = "basic_auth" in [filters.NAME], and that name in filters`
 	isCORS      = `is type = "cors" in [filters.NAME], and that name in filters`
 	isSecurity  = `is type = "security_headers" in [filters.NAME], and that name in filters`
-	isLimits    = `is type = "request_limits" in [filters.NAME], and that name in filters`
 	noAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
 	isAddresses = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
 	isRate      = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
@@ -146,8 +145,7 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is methods, with type = "request_limits", in [filters.NAME], and that name in filters`, "limit_except"},
 	{"nginx", isSplit, "split_clients"},
 	{"nginx", isGeo, "geoip_country geoip_city geoip_org geoip2"},
-	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`,
-		"secure_link secure_link_md5 secure_link_secret"},
+	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`, "secure_link"},
 	{"nginx", `is deny = true in [[tls.rules]]`, "ssl_reject_handshake"},
 	{"nginx", isPages, "error_page"},
 	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
@@ -197,7 +195,6 @@ var words = []struct{ of, here, words string }{
 	{"Caddy", isRoute, "handle route apps handlers site"},
 	{"Caddy", isStrip, "handle_path"},
 	{"Caddy", `is respond = { status = 200, body = "…" } in [[rules]]`, "respond"},
-	{"Caddy", `is drop = true in [[rules]]`, "abort"},
 	{"Caddy", `is when = 'client.ip in list.NAME' with [lists.NAME]`, "remote_ip client_ip"},
 	{"Caddy", isRedirect, "redir"},
 	{"Caddy", noFiles, "file_server templates"},
@@ -226,7 +223,6 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", isAddresses, "ipallowlist ipwhitelist sourcerange"},
 	{"Traefik", isCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
 	{"Traefik", isSecurity, "stsseconds framedeny contenttypenosniff browserxssfilter"},
-	{"Traefik", isLimits, "maxrequestbodybytes"},
 	{"Traefik", isMetrics, "prometheus"},
 	{"Traefik", isListener, "entrypoints entrypoint"},
 	{"Traefik", isUpstream, "listeners.services loadbalancer load_balancer service"},
@@ -244,8 +240,7 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", isStrip, "stripprefix"},
 	{"Traefik", `is rewrite = { add_prefix = "/new" } in [[routes]]`, "addprefix"},
 	{"Traefik", `is redirect_to_https = true in [http]`, "redirectscheme"},
-	{"Traefik", `is redirect = { to = "/new/{match.1}" } in [[rules]], when = 'path ~ "^/old/(.*)"'`,
-		"redirectregex"},
+	{"Traefik", `is redirect = { to = "/new/{match.1}" } in [[rules]] with when = 'path ~ "…"'`, "redirectregex"},
 	{"Traefik", isPath, "replacepath"},
 	{"Traefik", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "replacepathregex"},
 	{"Traefik", isRate, "ratelimit rate_limit"},
@@ -308,8 +303,7 @@ var words = []struct{ of, here, words string }{
 	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
 	{"", isCert, "certificate certs"},
 	{"", isSplit, "canary"},
-	{"", `is "edge build --with MODULE", and its types in [filters.NAME], [destinations.NAME] and the like`,
-		"plugins plugin"},
+	{"", `is "edge build --with MODULE", and its types in [filters.NAME] and the like`, "plugins plugin"},
 	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
 	{"", noFiles, "static"},
 	{"", noACME, "letsencrypt"},

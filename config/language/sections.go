@@ -11,11 +11,11 @@ import (
 
 // Types of keys. The comment after each is the Go type of its values.
 var (
-	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate one that Language.Template does.
-	TypeCondition = schema.Type{Name: "[condition](DSL.md)", Parse: parseText}          // string
-	TypeTemplate  = schema.Type{Name: "[template](DSL.md)", Parse: schema.String.Parse} // string
-	// TypeLines is TypeTemplate for a text that may have several lines.
-	TypeLines = schema.Type{Name: "[template](DSL.md), in several lines too", Parse: schema.Lines.Parse} // string
+	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate one that Language.Template does. One
+	// of TypeLines may have several lines.
+	TypeCondition = schema.Type{Name: "[condition](DSL.md)", Parse: parseText}                               // string
+	TypeTemplate  = schema.Type{Name: "[template](DSL.md)", Parse: schema.String.Parse}                      // string
+	TypeLines     = schema.Type{Name: "[template](DSL.md), in several lines too", Parse: schema.Lines.Parse} // string
 
 	typeEntries = schema.Type{Name: "table of strings", Parse: parseEntries}   // []table.Entry
 	typeSecret  = schema.Type{Name: "string", Parse: parseText}                // string

@@ -108,9 +108,8 @@ func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
 	if found || s == "otlp" {
 		d.Report.Errorf(n.Value, `write "stderr" or a path`, "log output %s is not supported by this version",
 			syntax.Quote(scheme))
-		return false
 	}
-	return true
+	return !found && s != "otlp"
 }
 
 func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

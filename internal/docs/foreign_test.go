@@ -14,6 +14,7 @@ import (
 // unknownElsewhere are what no word of another program leads to, with the reason.
 var unknownElsewhere = map[string]string{
 	"load_balancing.backends": "another way to write [[upstreams.NAME.backends]]",
+	"destinations":            "its types come from modules",
 	"balance_methods":         "its types come from modules",
 	"discoverers":             "its types come from modules",
 	"log_sinks":               "its types come from modules",
