@@ -254,3 +254,12 @@ func TestImport_guardsThatAreNotCarried(t *testing.T) {
 		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:3000"}]}}}}}`),
 		[]string{"not carried: http.middlewares.own.ipAllowList", "note: http.middlewares.all.ipAllowList"})
 }
+
+// A time of checks that Caddy has by default, and that edge refuses, is told of at the line that turns checks on.
+func TestCaddy_defaultsOfChecksHaveALine(t *testing.T) {
+	list := findingsOf(t, "caddy", ":80 {\n reverse_proxy 127.0.0.1:3000 {\n  health_uri /h\n  health_interval 2s\n"+
+		" }\n}\n")
+	if len(list) != 1 || list[0].Line != 3 || !strings.Contains(list[0].What, "health_check.timeout") {
+		t.Error(list)
+	}
+}

@@ -256,6 +256,21 @@ func difference(want, got string) string {
 	return b.String()
 }
 
+// findingsOf imports a text and returns what is found in it.
+func findingsOf(t *testing.T, program, text string) []plan.Finding {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := importer.Import(program, file, &plan.Reader{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Text(plan.TextOnly)
+	return p.Findings()
+}
+
 // imported returns the text and the findings for a file, and checks that each of its lines is in one of them.
 func imported(t *testing.T, d *dialect, file, text string) string {
 	p, err := importer.Import(d.program, file, &plan.Reader{})

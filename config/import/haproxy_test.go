@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,3 +145,20 @@ func TestHAProxy_conditions(t *testing.T) {
 }
 
 var rulesKey = regexp.MustCompile(`(?m)^([\w.]+) *= `)
+
+// No finding shows a password, or its hash.
+func TestHAProxy_findingsHideSecrets(t *testing.T) {
+	said := fmt.Sprint(findingsOf(t, "haproxy", `userlist staff
+  user bob password $5$abc$SECRET
+  user al insecure-password SECRET
+frontend f
+  bind :80
+  stats auth admin:SECRET
+  default_backend b
+backend b
+  server s 127.0.0.1:3000
+`))
+	if strings.Contains(said, "SECRET") || !strings.Contains(said, "user bob password …") {
+		t.Error(said)
+	}
+}

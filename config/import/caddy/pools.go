@@ -95,7 +95,7 @@ func (p *pool) healthOption(d *directive) {
 		for name, usual := range map[string]string{"interval": `"30s"`, "timeout": `"5s"`, "rise": "1", "fall": "1"} {
 			full := "health_check." + name
 			if !slices.ContainsFunc(p.keys, func(s setting) bool { return s.name == full }) {
-				p.keys = append(p.keys, setting{full, usual, plan.Place{}})
+				p.keys = append(p.keys, setting{full, usual, d.at})
 			}
 		}
 		slices.SortStableFunc(p.keys, func(a, b setting) int { return strings.Compare(a.name, b.name) })

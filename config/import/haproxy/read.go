@@ -15,8 +15,16 @@ type line struct {
 	used  bool
 }
 
-// text returns the line as a finding names it.
-func (l *line) text() string { return strings.Join(l.words, " ") }
+// text returns the line as a finding names it: without passwords and their hashes.
+func (l *line) text() string {
+	words := slices.Clone(l.words)
+	for i := range words[1:] {
+		if strings.HasSuffix(words[i], "password") || words[0] == "stats" && words[i] == "auth" {
+			words[i+1] = "…"
+		}
+	}
+	return strings.Join(words, " ")
+}
 
 // word returns the word i, or "".
 func (l *line) word(i int) string {
