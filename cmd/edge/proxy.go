@@ -177,5 +177,7 @@ func aboutFlag(p *config.Problem) string {
 	if p.Hint == "" {
 		return flag + ": " + p.Message
 	}
-	return flag + ": " + p.Message + "; " + p.Hint
+	// No flag stands for what a route has.
+	return flag + ": " + p.Message + "; " + strings.Replace(p.Hint, " and rewrite",
+		", and for the path --save FILE, whose route gets rewrite", 1)
 }

@@ -1,7 +1,9 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -146,12 +148,23 @@ func (k *Kind) CheckUsed(doc *schema.Document, named []string, try bool) {
 		}
 		warned, err := k.find(e.Type).Try(&e.Definition)
 		for _, line := range warned {
-			doc.Report.Warnf(k.warningCode(), e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
+			doc.Report.Warnf(k.Name+"-warning", e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
 		}
 		if err != nil {
-			doc.Report.Errorf(e.Node().Head, "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
+			doc.Report.Errorf(e.blamed(err), "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
 		}
 	}
+}
+
+// blamed returns where the file stands that err is about, else where the table of e begins.
+func (e *entry) blamed(err error) syntax.Span {
+	var wrong *fs.PathError
+	for key, path := range e.Files() {
+		if errors.As(err, &wrong) && wrong.Path == path && e.Has(key) {
+			return e.At(key)
+		}
+	}
+	return e.Node().Head
 }
 
 // resolve completes and checks an entry whose values are filled in.

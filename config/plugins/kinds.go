@@ -52,8 +52,7 @@ var Filters = &Kind{
 	Does:   "What it does: one of those below, or of a module that the program was built with.",
 	Use:    "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 	Unused: "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
-	Warning: "A filter warns the operator when it is made, as one of the type `fault` does. `edge check` makes the " +
-		"filters that are used.",
+	Warning: "A filter that is used warns the operator when it is made, as those of the type `fault` do.",
 	own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
 		"security_headers"},
 	all: "github.com/edge-proxy/edge/filter/all",
@@ -143,9 +142,6 @@ func (k *Kind) find(name string) *Type {
 // unusedCode is the code of the warning of one that nothing uses.
 func (k *Kind) unusedCode() string { return "unused-" + strings.ReplaceAll(k.Name, " ", "-") }
 
-// warningCode is the code of the warnings that one logs when it is made.
-func (k *Kind) warningCode() string { return k.Name + "-warning" }
-
 // Sections returns the sections of all kinds, with the types that were registered.
 func Sections() (all []*schema.Section) {
 	for _, k := range Kinds {
@@ -163,7 +159,7 @@ func (k *Kind) section() *schema.Section {
 			Into: schema.Into(func(e *entry) *string { return &e.Type }), Doc: k.Does}}, k.keys...),
 	}
 	if k.Warning != "" {
-		s.Codes = append(s.Codes, schema.Code{Name: k.warningCode(), Doc: k.Warning})
+		s.Codes = append(s.Codes, schema.Code{Name: k.Name + "-warning", Doc: k.Warning})
 	}
 	all := slices.SortedFunc(slices.Values(k.types), func(a, b *Type) int { return cmp.Compare(a.Name, b.Name) })
 	for _, t := range all {

@@ -90,6 +90,9 @@ const fileMax = 16 << 20
 // passed over.
 func readFile(path string) (*users, fs.FileInfo, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf(`%w: "edge hash-password" makes its lines`, err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
