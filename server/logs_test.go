@@ -1,9 +1,13 @@
 package server
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A reload is refused whose access log cannot be opened: that of a route, of a listener, or of all.
@@ -24,5 +28,30 @@ func TestApply_logThatCannotBeOpened(t *testing.T) {
 		if _, err := s.Apply(parse(t, text)); err == nil || !strings.Contains(err.Error(), "access log: ") {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// {time} is the time that a line of JSON has.
+func TestLog_timeIsThatOfJSON(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, `
+log.output = [%q]
+http = { name = "web", listen = "127.0.0.1:0" }
+[[rules]]
+headers.response = { X-Time = "{time}" }
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`, log)
+	said := askFor(t, "GET", urlOf(t, s, "web")+"/").Header.Get("X-Time")
+	var line struct{ Time string }
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return json.Unmarshal([]byte(readFile(log)), &line) == nil
+	}, "the request is logged")
+	const form = "2006-01-02T15:04:05.000000Z"
+	got, err := time.Parse(form, said)
+	want, wrong := time.Parse(form, line.Time)
+	if err != nil || wrong != nil || got.Sub(want).Abs() > time.Minute { // the clock is read again between the two
+		t.Errorf("%q, in JSON %q", said, line.Time)
 	}
 }

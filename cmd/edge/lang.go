@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/server/explain"
 )
@@ -23,6 +25,7 @@ type langOptions struct {
 	ask      explain.Ask
 	client   string
 	template bool
+	log      bool
 	json     bool
 }
 
@@ -58,6 +61,7 @@ func newLang() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&o.conf, "conf", "c", "", "configuration `file` whose names the text may have")
 	f.BoolVar(&o.template, "template", false, "the text is a template, not a condition")
+	f.BoolVar(&o.log, "log", false, "the text is one of [log]: what an answer tells is missing in it")
 	askFlags(f, &o.ask, &o.client)
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
@@ -69,7 +73,7 @@ func langNames() lang.Names {
 	return lang.Names{Variables: []lang.Variable{
 		{Name: "client.ip", Kind: lang.IP, Phases: lang.Always, Doc: "The address of the client.",
 			Example: `client.ip in {10.0.0.0/8}`, IP: func(x *lang.X) netip.Addr { return of(x).Client }},
-		{Name: "scheme", Kind: lang.Text, Phases: lang.Request, Doc: "`https` or `http`, as the URL says.",
+		{Name: "scheme", Kind: lang.Text, Phases: lang.Request | lang.Log, Doc: "`https` or `http`, as the URL says.",
 			Example: `scheme == "https"`, Text: func(x *lang.X) []byte { return []byte(of(x).Scheme) }},
 	}}
 }
@@ -111,7 +115,11 @@ func (o *langOptions) evaluateAlone(cmd *cobra.Command) (*evaluated, error) {
 	if err != nil {
 		return nil, usage{cmd, err}
 	}
-	scope, err := lang.NewScope(langNames())
+	names := langNames()
+	if o.log {
+		names.Variables = slices.Concat(variables.All(), names.Variables)
+	}
+	scope, err := lang.NewScope(names)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +150,12 @@ func (o *langOptions) evaluateIn(cmd *cobra.Command) (result *evaluated, err err
 
 // evaluate compiles the text and asks it.
 func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error) {
+	in := lang.Request
+	if o.log {
+		in = lang.Log
+	}
 	if o.template {
-		t, err := scope.Template(o.text, lang.Request)
+		t, err := scope.Template(o.text, in)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +170,7 @@ func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error)
 		said := string(text)
 		return &evaluated{Text: &said}, nil
 	}
-	c, err := scope.Condition(o.text, lang.Request)
+	c, err := scope.Condition(o.text, in)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,10 @@ pass = "open sesame"
 name = "api"
 pattern = "/api/*"
 dest = "status:200"
+[[routes]]
+name = "all"
+pattern = "/*"
+dest = "status:200"
 `)
 	for _, c := range []struct {
 		args []string
@@ -35,6 +39,10 @@ dest = "status:200"
 			"http://127.0.0.1:8080/api/x?t=a"}, 0, []string{"true\n", "it is api ", " ns\n"}},
 		{[]string{`header.x-key == secret.pass`, "-H", "X-Key: open sesame"}, 0, []string{"true\n", "it is (secret)"}},
 		{[]string{"--template", `{path} {hex(hmac(secret.pass, path))}.`}, 0, []string{"/ (secret).\n"}},
+		{[]string{"--log", "--template", `{{"t":"{time}","{route}","{status}{duration}"}}`}, 0,
+			[]string{`{"t":"20`, `Z","all","0.000000"}`}},
+		{[]string{"--log", `status >= 500 or attempts == 0`}, 0, []string{"true\n", "it is missing"}},
+		{[]string{"--template", `{duration}`}, 1, []string{"duration is not known before an answer"}},
 		{[]string{`client.ip in list.ofice`}, 1, []string{"error: there is no list ofice", "did you mean office?"}},
 		{[]string{`true`, "https://x/"}, 2, []string{"no listener of the configuration takes the request"}},
 	} {

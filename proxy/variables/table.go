@@ -3,6 +3,7 @@ package variables
 import (
 	"cmp"
 	"net/netip"
+	"time"
 
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -57,6 +58,13 @@ var connection = []lang.Variable{
 
 // made are the variables that the proxy makes for a request, or that rules and filters set.
 var made = []lang.Variable{
+	{Name: "time", Kind: lang.Text, Phases: afterHead, Example: `{time}`,
+		Doc: "When the head of the request came, in UTC, as `time` of a log in JSON has it: " +
+			"`2026-01-02T03:04:05.678901Z`.",
+		Text: of(func(x *lang.X, s Subject) []byte {
+			at := time.Unix(0, x.State.Now-int64(s.Duration())).UTC()
+			return x.State.Keep(at.AppendFormat(x.State.Room(), "2006-01-02T15:04:05.000000Z"))
+		})},
 	text("route", afterHead, "The name of the route; missing before one is chosen.", `route == "api"`,
 		Subject.RouteName),
 	appended("request.id", afterHead, "The number of the request, as in the access log.", `{request.id}`, appendID),
