@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -284,6 +287,47 @@ func TestHijack_isRefused(t *testing.T) {
 	if body, _ := io.ReadAll(resp.Body); string(body) != "false true" || resp.ProtoMajor != 2 {
 		t.Errorf("over HTTP/2: %s %s", resp.Proto, body)
 	}
+}
+
+// A handler cannot take over a stream, so that an extended CONNECT is a plain GET to it.
+func TestHijack_seesNoUpgradeOfHTTP2(t *testing.T) {
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400 + len(r.Header.Values("Upgrade")) + len(r.Header.Values("Connection")))
+		}))}}}
+	s.Session.H2C = true
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"},
+		{":path", "/"}, {":authority", "a"}} {
+		if err := enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := testutil.Dial(t, s.ListenAddr())
+	defer w.Close()
+	w.Send(http2.ClientPreface)
+	frames := http2.NewFramer(w.Conn(), w.Conn())
+	err := errors.Join(frames.WriteSettings(), frames.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}))
+	for err == nil {
+		var f http2.Frame
+		if f, err = frames.ReadFrame(); err != nil {
+			break
+		}
+		if h, ok := f.(*http2.HeadersFrame); ok {
+			fields, err := hpack.NewDecoder(4096).DecodeFull(h.HeaderBlockFragment())
+			if err != nil || fields[0].Value != "400" {
+				t.Errorf("%v, %v", fields, err)
+			}
+			return
+		}
+	}
+	t.Fatal(err)
 }
 
 // A 101 that no Hijack follows is a failure of the handler.

@@ -100,6 +100,8 @@ func httpFields(h *message.Head) http.Header {
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; {
 		case f.Dropped(), f.ID == message.Host, f.ID == message.TransferEncoding, f.ID == message.Trailer:
+		case h.Proto == message.HTTP20 && (f.ID == message.Connection || f.ID == message.Upgrade):
+			// They stand for an extended CONNECT, which a handler cannot take over.
 		default:
 			key := f.ID.String()
 			if f.ID == message.Other {
