@@ -200,12 +200,14 @@ func (r *Runner) publish(list []backend.Spec, err error) {
 }
 
 // clean returns list in order, without what cannot be a member. It is an error when nothing is left, or too much.
+// Sockets of this machine are not for writers of a registry to name: their programs trust the user of this process.
 func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 	if len(list) > membersMax {
 		return nil, fmt.Errorf("%d backends, more than %d", len(list), membersMax)
 	}
 	var wrong error // with the first of them
 	names := 0
+	_, registry := r.opts.Source.(*etcdSource) // other registries name host and port apart
 	left := slices.Clone(list)
 	slices.SortStableFunc(left, func(a, b backend.Spec) int { return cmp.Compare(a.Address, b.Address) })
 	left = slices.DeleteFunc(left, func(b backend.Spec) bool {
@@ -213,7 +215,7 @@ func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 		switch {
 		case !usable(&b):
 			err = fmt.Errorf("%.100q with weight %d cannot be a backend", b.Address, b.Weight)
-		case isRegistry(r.opts.Source) && strings.HasPrefix(b.Address, unixPrefix):
+		case registry && strings.HasPrefix(b.Address, unixPrefix):
 			err = fmt.Errorf("%.100q: a registry may not name a Unix socket: backends and file:// may", b.Address)
 		case b.Resolves():
 			if names++; names > namesMax {
@@ -235,16 +237,6 @@ func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
 }
 
 const unixPrefix = "unix:" // of an address that is a Unix socket
-
-// isRegistry reports whether others than the operator of this machine write what s finds. Sockets of this machine are
-// for them to name: the programs that serve them trust the user of this process.
-func isRegistry(s Source) bool {
-	switch s.(type) {
-	case *etcdSource, *consulSource, *kubeSource, *dockerSource, *nameSource, *serviceSource:
-		return true
-	}
-	return false
-}
 
 // usable reports whether b can be a member.
 func usable(b *backend.Spec) bool {

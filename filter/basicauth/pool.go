@@ -15,7 +15,7 @@ const (
 	memoryMax  = 128 << 20 // bytes that the verifications which run take together
 	waitingMax = 64        // passwords that wait
 	waitingOf  = 16        // of them, those of one client
-	partiesMax = 4096      // clients whose turns are known, and networks
+	partiesMax = 8192      // clients whose turns are known, and networks
 )
 
 // pool verifies passwords, on goroutines that end when none waits.
@@ -28,11 +28,11 @@ type pool struct {
 	workers int
 
 	mu      sync.Mutex
-	running int                        // guarded by mu
-	memory  int64                      // guarded by mu
-	waiting []*attempt                 // guarded by mu; the oldest first
-	parties [2]map[netip.Prefix]*party // networks, and clients; guarded by mu
-	served  uint64                     // attempts that have begun; guarded by mu
+	running int                     // guarded by mu
+	memory  int64                   // guarded by mu
+	waiting []*attempt              // guarded by mu; the oldest first
+	parties map[netip.Prefix]*party // guarded by mu
+	wrong   uint64                  // attempts so far that were wrong; guarded by mu
 }
 
 // attempt is a password that is to be verified.
@@ -43,18 +43,21 @@ type attempt struct {
 	hash      hash
 	password  []byte
 	done      func(same bool)
-	displaced func() // another client's was taken in its place
+	displaced func() // is called where it gives way to one of another client
 
 	parties [2]*party // its network, and its client
 }
 
-// party is a client or a network of clients. Those take turns: first the one whose password was wrong the longest time
-// ago, then the one that was served so. A client with a right password does not wait for those that guess.
+// party is a client or a network of clients. They take turns: first the one whose last wrong password is the oldest, so
+// that a client with a right one does not wait for those that guess.
 // Guarded by the mu of its pool.
 type party struct {
-	waiting       int    // its attempts that wait
-	wrong, served uint64 // when its last attempt with a wrong password, and its last one, began; 0: never
+	waiting uint64 // its attempts that wait
+	wrong   uint64 // the number of its last wrong one; 0: none
 }
+
+func byWaiting(p *party) uint64 { return p.waiting }
+func byWrong(p *party) uint64   { return p.wrong }
 
 // shared is the pool of all filters: the processors and the memory are those of the process.
 var shared = sync.OnceValue(func() *pool { return &pool{workers: max(1, runtime.GOMAXPROCS(0)/2)} })
@@ -79,12 +82,14 @@ func (p *pool) place(a *attempt) (last *attempt) {
 		return a
 	}
 	p.waiting = append(p.waiting, a)
-	a.countWaiting(1)
+	for _, of := range a.parties {
+		of.waiting++
+	}
 	if len(p.waiting) > waitingMax {
-		last = p.waiting[0]
-		for _, other := range p.waiting {
-			if other.compareToGiveWay(last) >= 0 {
-				last = other
+		last = a
+		for _, b := range slices.Backward(p.waiting) {
+			if cmp.Or(b.compare(last, byWaiting), b.compare(last, byWrong)) > 0 {
+				last = b
 			}
 		}
 		p.take(last)
@@ -98,59 +103,36 @@ func (p *pool) place(a *attempt) (last *attempt) {
 	return last
 }
 
-// setParties finds the network and the client of a: its address, or the first 64 bits of an IPv6 one, which is what a
-// client has, and 24 or 48 bits. Those that do not wait are forgotten where there are too many.
+// setParties finds the network and the client of a: the first 24 bits of its address and all of it, of an IPv6 one the
+// first 48 and 64, which is what a client has. One that does not wait is forgotten where there are too many.
 func (p *pool) setParties(a *attempt) {
-	ip := a.from.Unmap().WithZone("")
-	bits := [...]int{48, 64}
+	if p.parties == nil {
+		p.parties = make(map[netip.Prefix]*party)
+	}
+	ip, bits := a.from.Unmap().WithZone(""), [...]int{48, 64}
 	if ip.Is4() {
 		bits = [...]int{24, 32}
 	}
-	for i, known := range &p.parties {
+	for i := range bits {
 		prefix, _ := ip.Prefix(bits[i]) // of no address it is the zero one
-		if known[prefix] == nil {
-			if known == nil {
-				known = make(map[netip.Prefix]*party)
-				p.parties[i] = known
+		for other, of := range p.parties {
+			if len(p.parties) < partiesMax {
+				break
 			}
-			for other, of := range known {
-				if len(known) < partiesMax {
-					break
-				}
-				if of.waiting == 0 {
-					delete(known, other)
-				}
+			if of.waiting == 0 {
+				delete(p.parties, other)
 			}
-			known[prefix] = new(party)
 		}
-		a.parties[i] = known[prefix]
+		if p.parties[prefix] == nil {
+			p.parties[prefix] = new(party)
+		}
+		a.parties[i] = p.parties[prefix]
 	}
 }
 
-// countWaiting adds n to the attempts of a's parties that wait.
-func (a *attempt) countWaiting(n int) {
-	for _, of := range a.parties {
-		of.waiting += n
-	}
-}
-
-// compareTurns is below 0 where a is served before b.
-func (a *attempt) compareTurns(b *attempt) int {
-	order := 0
-	for i, of := range a.parties {
-		other := b.parties[i]
-		order = cmp.Or(order, cmp.Compare(of.wrong, other.wrong), cmp.Compare(of.served, other.served))
-	}
-	return order
-}
-
-// compareToGiveWay is above 0 where a gives way before b.
-func (a *attempt) compareToGiveWay(b *attempt) int {
-	order := 0
-	for i, of := range a.parties {
-		order = cmp.Or(order, cmp.Compare(of.waiting, b.parties[i].waiting))
-	}
-	return cmp.Or(order, a.compareTurns(b))
+// compare compares the networks of a and b by a number, then the clients.
+func (a *attempt) compare(b *attempt, by func(*party) uint64) int {
+	return cmp.Or(cmp.Compare(by(a.parties[0]), by(b.parties[0])), cmp.Compare(by(a.parties[1]), by(b.parties[1])))
 }
 
 // next takes the attempt whose turn it is from those that wait; nil: there is none, or no memory for it. Guarded by mu.
@@ -158,24 +140,22 @@ func (p *pool) next() *attempt {
 	if len(p.waiting) == 0 {
 		return nil
 	}
-	a := slices.MinFunc(p.waiting, (*attempt).compareTurns)
+	a := slices.MinFunc(p.waiting, func(a, b *attempt) int { return a.compare(b, byWrong) })
 	if p.memory+a.hash.memory() > memoryMax {
 		return nil
 	}
-	p.served++
-	for _, of := range a.parties {
-		of.served = p.served
-	}
 	p.memory += a.hash.memory()
-	return p.take(a)
+	p.take(a)
+	return a
 }
 
 // take removes a from those that wait. Guarded by mu.
-func (p *pool) take(a *attempt) *attempt {
+func (p *pool) take(a *attempt) {
 	i := slices.Index(p.waiting, a)
 	p.waiting = slices.Delete(p.waiting, i, i+1)
-	a.countWaiting(-1)
-	return a
+	for _, of := range a.parties {
+		of.waiting--
+	}
 }
 
 // work verifies a, and then those that wait.
@@ -191,8 +171,9 @@ func (p *pool) end(a *attempt, same bool) *attempt {
 	defer p.mu.Unlock()
 	p.memory -= a.hash.memory()
 	if !same {
+		p.wrong++
 		for _, of := range a.parties {
-			of.wrong = of.served
+			of.wrong = p.wrong
 		}
 	}
 	next := p.next()
