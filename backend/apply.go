@@ -1,6 +1,10 @@
 package backend
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/poller"
+)
 
 // part is what one source says of the members of a Set.
 type part struct {
@@ -70,11 +74,10 @@ type candidate struct {
 
 // named returns the backends that the parts name, each once. mu is held.
 func (s *Set) named() (list []candidate) {
-	seen := make(map[ID]bool)
+	seen, names := make(map[ID]bool), make(map[string][]poller.Addr)
 	for i := range s.parts {
 		copies := make(map[ID]int)
-		for k := range s.parts[i].list {
-			b := &s.parts[i].list[k]
+		add := func(b *Spec) {
 			id := idOf(b)
 			first := id
 			id.Copy = copies[first]
@@ -84,6 +87,18 @@ func (s *Set) named() (list []candidate) {
 				list = append(list, candidate{b, id})
 			}
 		}
+		for k := range s.parts[i].list {
+			b := &s.parts[i].list[k]
+			if !b.Resolves() {
+				add(b)
+				continue
+			}
+			if names[b.Address] = s.addresses[b.Address]; len(names[b.Address]) == 0 {
+				names[b.Address] = b.Addrs
+			}
+			eachOf(b, names[b.Address], add)
+		}
 	}
+	s.setNames(names)
 	return list
 }

@@ -2,12 +2,12 @@
 //
 // It knows no HTTP and opens no connection: package upstream keeps connections to the members of a Set, and other
 // protocols can do the same. It looks no name up and checks no member: packages discovery and health do, and say so by
-// SetAddrs and by a Reason.
+// SetAddresses and by a Reason.
 //
 // # A set and its members
 //
 //	source ─► Set.Apply ──► Member: ID, weight, addresses, reasons ─► state, immutable ─► View.Pick, on a reactor
-//	names  ─► Member.SetAddrs ────────────────┘          ▲
+//	names  ─► Set.SetAddresses ───────────────┘          ▲
 //	health, ejection, drain, operator ─► Down, Up ───────┘
 //
 // A source gives its whole list, again whenever it changes; the members are those of all sources. A member whose ID is
@@ -46,8 +46,8 @@
 //
 // # Names
 //
-// A member is an address or a host name with a port. A name stands for all its addresses, used in turn; package
-// discovery keeps them by SetAddrs. A member whose name has no address is down by the Reason Names.
+// Each address of a host name is a member; package discovery says what they are. A name without one is a member that is
+// down by the Reason Names, and one with an address of each family is a member that is reached at both, in turn.
 //
 // # Threads and ownership
 //

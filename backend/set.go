@@ -35,6 +35,9 @@ type Set struct {
 	policy    Policy            // written with applying held, too; guarded by mu
 	indices   [tiersMax][]ID    // of members and others, for subsets; guarded by mu
 	pace      pace              // guarded by mu
+
+	resolver  NameFollower             // nil: none; guarded by mu
+	addresses map[string][]poller.Addr // of the names that the parts list; guarded by mu
 }
 
 // state is a Set at one moment.
@@ -107,12 +110,13 @@ func (s *Set) Members() []*Member {
 	return slices.DeleteFunc(slices.Clone(s.now.Load().members), func(m *Member) bool { return m == nil })
 }
 
-// Unresolved returns those of backends that have a name and are not members yet: an Update may give them the addresses
+// Unresolved returns those of backends that have a name which no member has yet: an Update may give them the addresses
 // that they have, so that they are up at once.
 func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
-	present := s.now.Load().byID()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range backends {
-		if b := &backends[i]; b.Resolves() && present[idOf(b)] == nil {
+		if _, known := s.addresses[backends[i].Address]; !known && backends[i].Resolves() {
 			list = append(list, &backends[i])
 		}
 	}

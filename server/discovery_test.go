@@ -390,3 +390,56 @@ routes = [{ pattern = "/*", dest = "dns://any.test:%d" }]
 		t.Error(got)
 	}
 }
+
+// Each address of a host name is a backend, whose load counts by itself: while one is busy the other one is asked.
+func TestDiscovery_addressesOfANameAreBackends(t *testing.T) {
+	busy, end := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, _, _ := net.SplitHostPort(r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
+		if at == "127.0.0.51" {
+			first.Do(func() {
+				close(busy)
+				<-end
+			})
+		}
+		fmt.Fprint(w, at)
+	})}
+	go origin.Serve(l) //nolint:errcheck // ends with the listener
+	defer origin.Close()
+	s := start(t, Options{Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.51"), netip.MustParseAddr("127.0.0.52")}, nil
+	}}, quiet+`
+http = { name = "web", listen = "127.0.0.1:0" }
+upstream_defaults = { load_balancing = "least_conn" }
+upstreams.api = { backends = [{ address = "any.test:%[1]d" }] }
+routes = [{ pattern = "/api", dest = "api" }, { pattern = "/*", dest = "any.test:%[1]d" }]
+`, l.Addr().(*net.TCPAddr).Port)
+	for _, path := range []string{"/api", "/"} {
+		busy, end, first = make(chan struct{}), make(chan struct{}), sync.Once{}
+		var asked sync.WaitGroup
+		for waits := false; !waits; {
+			answered := make(chan struct{})
+			asked.Go(func() {
+				get(t, s, "web", path)
+				close(answered)
+			})
+			select {
+			case <-busy:
+				waits = true
+			case <-answered:
+			}
+		}
+		for range 12 {
+			if _, at := get(t, s, "web", path); at != "127.0.0.52" {
+				t.Errorf("%s: %s answers while it is busy with another request", path, at)
+			}
+		}
+		close(end)
+		asked.Wait()
+	}
+}

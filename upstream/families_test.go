@@ -29,9 +29,10 @@ func TestSite_otherAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set := backend.NewSet(backend.Spec{Address: "a.test:80", Addrs: addrsOf(c.addrs)})
+		set := backend.Of("a.test:80")
 		u := New(e, Options{Backends: set})
 		m := set.Members()[0]
+		m.SetAddrs(addrsOf(c.addrs))
 		for _, at := range addrsOf(c.over) {
 			m.PassOver(at)
 		}

@@ -116,20 +116,20 @@ type Resolver struct {
 	names   Names
 	slots   chan struct{} // has an element for each look-up that is under way
 	done    sync.WaitGroup
-	stop    map[*backend.Member]context.CancelFunc // guarded by the Set; after Stop, by nothing
+	stop    map[string]context.CancelFunc // by name; guarded by the Set; after Stop, by nothing
 }
 
 // ResolveNames starts to resolve the names of the members of s, and of those that join it. The log calls s service.
 func ResolveNames(service string, s *backend.Set, names Names) *Resolver {
 	r := &Resolver{service: service, set: s, names: names, slots: make(chan struct{}, lookupsMax),
-		stop: make(map[*backend.Member]context.CancelFunc)}
-	s.Follow((*following)(r))
+		stop: make(map[string]context.CancelFunc)}
+	s.FollowNames((*following)(r))
 	return r
 }
 
 // Stop ends the goroutines.
 func (r *Resolver) Stop() {
-	r.set.Unfollow((*following)(r))
+	r.set.FollowNames(nil)
 	for _, cancel := range r.stop {
 		cancel()
 	}
@@ -139,31 +139,26 @@ func (r *Resolver) Stop() {
 // following is a Resolver as its Set sees it.
 type following Resolver
 
-// Joined starts to resolve the name of m.
-func (f *following) Joined(m *backend.Member) {
-	if id := m.ID(); !id.Resolves() {
-		return
-	}
+// NameJoined starts to resolve a name.
+func (f *following) NameJoined(name string) {
 	r := (*Resolver)(f)
 	ctx, cancel := context.WithCancel(context.Background())
-	r.stop[m] = cancel
-	r.done.Go(func() { r.run(ctx, m) })
+	r.stop[name] = cancel
+	r.done.Go(func() { r.run(ctx, name) })
 }
 
-// Left ends it.
-func (f *following) Left(m *backend.Member) {
-	if cancel := f.stop[m]; cancel != nil {
-		cancel()
-		delete(f.stop, m)
-	}
+// NameLeft ends it.
+func (f *following) NameLeft(name string) {
+	f.stop[name]()
+	delete(f.stop, name)
 }
 
-// run resolves the name of m again and again. The last good answer is kept when a later look-up fails, or finds that
+// run resolves name, host:port, again and again. The last good answer is kept when a later look-up fails, or finds that
 // the name has no address: a backend that an operator has named does not end because of its name.
-func (r *Resolver) run(ctx context.Context, m *backend.Member) {
-	host, port, err := splitAddress(m.Address())
+func (r *Resolver) run(ctx context.Context, name string) {
+	host, port, err := splitAddress(name)
 	if err != nil {
-		slog.Warn("backend does not resolve", "upstream", r.service, "backend", m.Address(), "error", err)
+		slog.Warn("backend does not resolve", "upstream", r.service, "backend", name, "error", err)
 		return
 	}
 	var last dns.Answer
@@ -175,8 +170,8 @@ func (r *Resolver) run(ctx context.Context, m *backend.Member) {
 			return
 		}
 		last = a
-		m.SetAddrs(withPort(a.Addrs, port))
-		slog.Info("backend resolved", "upstream", r.service, "backend", m.Address(), "addresses", named(a.Addrs))
+		r.set.SetAddresses(name, withPort(a.Addrs, port))
+		slog.Info("backend resolved", "upstream", r.service, "backend", name, "addresses", named(a.Addrs))
 	}
 	for {
 		a, err := r.once(ctx, host, func(a dns.Answer) {
@@ -196,7 +191,7 @@ func (r *Resolver) run(ctx context.Context, m *backend.Member) {
 			wait.reset()
 		} else {
 			if !failing {
-				slog.Warn("backend does not resolve", "upstream", r.service, "backend", m.Address(),
+				slog.Warn("backend does not resolve", "upstream", r.service, "backend", name,
 					"error", err, "addresses_kept", len(last.Addrs))
 			}
 			pause = wait.next()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,34 +36,45 @@ func lookups(t *testing.T, answers chan []string) Lookup {
 	}
 }
 
-// A name that does not resolve is a backend that is down; one that moves takes its backend along.
+// A name that does not resolve is a backend that is down; one that moves takes its backend along. Several addresses are
+// as many backends, unless they are one of each family.
 func TestResolver_followsNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := backend.Of("one.example:80", "127.0.0.1:80")
-		one := s.Members()[0]
+		s := backend.NewSet(backend.Spec{Address: "one.example:80", Weight: 3, Zone: "a", Tier: 1},
+			backend.Spec{Address: "127.0.0.1:80"})
 		answers := make(chan []string, 1)
 		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
 		defer func() {
 			close(answers)
 			res.Stop()
 		}()
+		const two = "10.0.0.1:80 [10.0.0.1:80] ,10.0.0.2:80 [10.0.0.2:80] "
 		for _, step := range []struct {
 			answer []string
-			want   int
+			want   string
 			wait   time.Duration
 		}{
-			{nil, 0, 1200 * time.Millisecond},
-			{[]string{"10.0.0.2", "10.0.0.1", "10.0.0.2"}, 2, 27 * time.Second},
-			{nil, 2, 1200 * time.Millisecond}, // the last good answer is kept
-			{[]string{"10.0.0.3"}, 1, 27 * time.Second},
+			{nil, "one.example:80 [] dns", 1200 * time.Millisecond},
+			{[]string{"10.0.0.2", "10.0.0.1", "10.0.0.2"}, two, 27 * time.Second},
+			{nil, two, 1200 * time.Millisecond}, // the last good answer is kept
+			{[]string{"10.0.0.2", "::2"}, "one.example:80 [10.0.0.2:80 [::2]:80] ", 27 * time.Second},
+			{[]string{"10.0.0.2", "10.0.0.1"}, two, 27 * time.Second},
+			{[]string{"10.0.0.3"}, "one.example:80 [10.0.0.3:80] ", 27 * time.Second},
 		} {
 			answers <- step.answer
 			synctest.Wait()
-			if got := len(*one.Addrs()); got != step.want {
-				t.Fatalf("%v: %d addresses, want %d", step.answer, got, step.want)
+			var got []string
+			for _, m := range s.Members() {
+				if m.Host() == "one.example:80" {
+					got = append(got, fmt.Sprint(m.Address(), " ", *m.Addrs(), " ", m.Reasons()))
+					if tier, zone := m.Place(); m.Weight() != 3 || tier != 1 || zone != "a" {
+						t.Errorf("%v: weight %d tier %d zone %q", m.Address(), m.Weight(), tier, zone)
+					}
+				}
 			}
-			if down := one.Reasons()&backend.Names != 0; down != (step.want == 0) {
-				t.Fatalf("%v: down %v", step.answer, down)
+			slices.Sort(got)
+			if text := strings.Join(got, ","); text != step.want {
+				t.Fatalf("%v: %s, want %s", step.answer, text, step.want)
 			}
 			time.Sleep(step.wait)
 			synctest.Wait()

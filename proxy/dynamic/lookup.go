@@ -216,10 +216,12 @@ func (d *Destinations) open(one *destination, addrs []poller.Addr) (to, call pro
 
 // pool makes one pool of one, with a member that has these addresses.
 func (d *Destinations) pool(one *destination, addrs []poller.Addr, o upstream.Options) proxy.Destination {
-	o.Backends = backend.NewSet(backend.Spec{Address: one.target.Address(), Addrs: addrs})
+	o.Backends = backend.Of(one.target.Address())
+	m := o.Backends.Members()[0]
+	m.SetAddrs(addrs)
 	u := upstream.New(d.engine, o)
 	one.pools = append(one.pools, u)
-	one.member = append(one.member, o.Backends.Members()...)
+	one.member = append(one.member, m)
 	d.onReactors(func(l *local, _ *engine.Reactor) { l.pools[u] = true })
 	to := d.opts.To
 	return proxy.To(u, &to)

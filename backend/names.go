@@ -1,0 +1,75 @@
+package backend
+
+import "github.com/edge-proxy/edge/poller"
+
+// NameFollower hears of the host names that backends of a Set are given by. Its methods must not change the Set.
+type NameFollower interface {
+	NameJoined(name string) // before a member is at one of its addresses
+	NameLeft(name string)   // no backend is given by it any more
+}
+
+// FollowNames has f hear of all names from now on, of those that there are already as of those that join. There is one
+// follower at a time; nil is none.
+func (s *Set) FollowNames(f NameFollower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resolver = f; f == nil {
+		return
+	}
+	for name := range s.addresses {
+		f.NameJoined(name)
+	}
+}
+
+// SetAddresses says what a name stands for: each address is a member. A name that has no more than one address of each
+// family stands for one member, which is reached at both. addrs must not change afterwards.
+func (s *Set) SetAddresses(name string, addrs []poller.Addr) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	if _, known := s.addresses[name]; !known {
+		s.mu.Unlock()
+		return
+	}
+	s.addresses[name] = addrs
+	s.unite()
+	s.mu.Unlock()
+	for _, m := range s.Members() {
+		if m.id.Resolves() && m.id.Name == name {
+			m.SetAddrs(addrs)
+		}
+	}
+}
+
+// eachOf calls add for each backend that b, which is given by name, is at these addresses.
+func eachOf(b *Spec, addrs []poller.Addr, add func(*Spec)) {
+	if len(addrs) < 2 || len(addrs) == 2 && addrs[0].IP.Addr().Is4() != addrs[1].IP.Addr().Is4() {
+		one := *b
+		one.Addrs = addrs
+		add(&one)
+		return
+	}
+	for _, a := range addrs {
+		one := *b
+		one.Address, one.Host, one.Addrs = a.IP.String(), b.Address, nil
+		add(&one)
+	}
+}
+
+// setNames makes names those of s, and tells their follower. mu is held.
+func (s *Set) setNames(names map[string][]poller.Addr) {
+	before := s.addresses
+	if s.addresses = names; s.resolver == nil {
+		return
+	}
+	for name := range names {
+		if _, known := before[name]; !known {
+			s.resolver.NameJoined(name)
+		}
+	}
+	for name := range before {
+		if _, stays := names[name]; !stays {
+			s.resolver.NameLeft(name)
+		}
+	}
+}
