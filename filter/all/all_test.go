@@ -46,6 +46,17 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// Each key that names a file says so: a client over TCP may not name files that the process reads.
+func TestAll_filesAreLocal(t *testing.T) {
+	for _, of := range plugin.Types() {
+		for _, k := range of.Keys {
+			if k.Path == "file" && !k.Local {
+				t.Errorf("%s: the key %s = %s lacks local:\"true\"", of.Name, k.Path, k.Example)
+			}
+		}
+	}
+}
+
 // The example of each key is a value that the key takes.
 func TestAll_examples(t *testing.T) {
 	for _, of := range plugin.Types() {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
@@ -232,6 +234,23 @@ func FuzzParseUsers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A pipe in place of the file of users keeps no worker waiting for a writer.
+func TestReadFile_waitsForNoWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := readFile(path)
+		done <- err
+	}()
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(done) == 1 }, "it is read")
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Error(err)
+	}
 }
 
 func TestUsers_likelyIsTheSameEachTime(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // user is a name and what is known of its password.
@@ -89,7 +90,7 @@ const fileMax = 16 << 20
 // readFile reads a file of lines "name:hash", as htpasswd writes it. Empty lines and those that begin with "#" are
 // passed over.
 func readFile(path string) (*users, fs.FileInfo, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not keep the worker waiting
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf(`%w: "edge hash-password" makes its lines`, err)
 	}

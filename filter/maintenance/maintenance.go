@@ -23,7 +23,7 @@ import (
 // Config is the table of a filter of the type "maintenance".
 type Config struct {
 	On   bool   `edge:"on" doc:"The filter answers all requests but what allow and except name." example:"true"`
-	File string `edge:"file" doc:"While this file exists, the filter answers as with on." example:"/run/edge/closed"`
+	File string `edge:"file" doc:"While it exists, the answer is as with on." example:"/run/edge/closed" local:"true"`
 
 	Allow  []netip.Prefix `edge:"allow" doc:"Clients that get through." example:"10.0.0.0/8"`
 	Except []string       `edge:"except" doc:"Paths that get through, as of health checks." example:"/healthz"`
