@@ -99,6 +99,7 @@ type handle struct {
 	// Guarded by building.
 	alive []*memory // with mapped parts that are not free yet
 	looks uint64    // at sources so far
+	small [32]byte  // the sum of a content with half of the entries or less, which a Refresh has found once
 
 	state sync.Mutex
 	// Guarded by state, as are stores to current.
@@ -164,12 +165,14 @@ func (h *handle) Prepare(s Source) (*Update, error) {
 	return u, nil
 }
 
-// Refresh looks whether the file of the current generation has changed, and if so, prepares and commits it. When the
-// file is wrong, or gone, the table stays as it is, and Refresh says why each time that it is asked. It is for
-// workers.
+// Refresh looks whether the file of the current generation has changed, and if so, prepares and commits it. A file of
+// lines with half of the entries or less is committed by the second Refresh in a row that finds it. When the file is
+// wrong, or gone, the table stays as it is, and Refresh says why each time that it is asked. It is for workers.
 func (h *handle) Refresh() (*Update, error) {
 	h.building.Lock()
 	defer h.building.Unlock()
+	small := h.small
+	h.small = [32]byte{}
 	was := h.snapshot()
 	if was.source.File == "" {
 		return &Update{Stats: was.stats, handle: h}, nil
@@ -182,6 +185,10 @@ func (h *handle) Refresh() (*Update, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.title(), err)
+	}
+	if 2*u.Stats.Entries <= was.stats.Entries && u.Changed && u.origin.sum != small && h.opts.Decode == nil {
+		h.small = u.origin.sum // its writer may be at it still: a list would let through what it is to refuse
+		return &Update{Stats: was.stats, handle: h}, nil
 	}
 	h.state.Lock()
 	defer h.state.Unlock()

@@ -97,10 +97,36 @@ func TestHandle_refreshes(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 	replace(t, path, "# none\n")
+	refresh(false) // somebody may be about to write more
 	u, err := l.Refresh()
 	want := "list x: " + path + " has no entries"
 	if err != nil || fmt.Sprint(u.Notes) != "["+want+"]" || has(l, "10.0.0.2") {
 		t.Errorf("an empty file: %v, %v", u, err)
+	}
+}
+
+// A file that is empty, or has lost half of its entries, for a moment takes nothing away from a list.
+func TestHandle_looksTwiceAtWhatShrinks(t *testing.T) {
+	l := NewList("x", Options{})
+	const full = "10.0.0.1\n10.0.0.2\n10.0.0.3\n10.0.0.4\n"
+	path := write(t, []byte(full))
+	load(t, l, Source{File: path})
+	for _, step := range []struct {
+		text    string
+		changed bool
+		entries int
+	}{
+		{"", false, 4}, {full, false, 4}, // the writer is done
+		{"", false, 4}, {"10.0.0.1\n", false, 4}, {"", false, 4}, // it is not
+		{full + "10.0.0.5\n", true, 5},
+		{full, true, 4}, {"10.0.0.1\n10.0.0.2\n10.0.0.3\n", true, 3},
+		{"10.0.0.1\n", false, 3}, {"10.0.0.1\n", true, 1},
+		{"", false, 1}, {"", true, 0}, {full, true, 4},
+	} {
+		replace(t, path, step.text)
+		if u, err := l.Refresh(); err != nil || u.Changed != step.changed || l.Stats().Entries != step.entries {
+			t.Errorf("%q: %v, changed %v, %d entries", step.text, err, u.Changed, l.Stats().Entries)
+		}
 	}
 }
 
