@@ -127,10 +127,11 @@ func rulesOf(u *config.Upstream) (*target.Template, *target.List, error) {
 	return u.Named, l, nil
 }
 
-// ownAddresses are the addresses at which the listeners of a Server listen.
+// ownAddresses are the addresses at which the listeners of a Server listen, and others of its process.
 // Safe for any goroutine.
 type ownAddresses struct {
 	listening atomic.Pointer[[]netip.AddrPort]
+	others    func() []netip.AddrPort // nil: there are none
 
 	mu     sync.Mutex
 	looked time.Time    // guarded by mu
@@ -154,13 +155,16 @@ func (o *ownAddresses) use(listeners []*listener) {
 // listensAt reports whether what is sent to an address comes to a listener. One for all addresses has each of the
 // machine's, of either version of IP. It may block for as long as the kernel takes to name them.
 func (o *ownAddresses) listensAt(at netip.AddrPort) bool {
-	all := o.listening.Load()
-	if all == nil {
-		return false
+	var all []netip.AddrPort
+	if listening := o.listening.Load(); listening != nil {
+		all = *listening
+	}
+	if o.others != nil {
+		all = slices.Concat(all, o.others())
 	}
 	ip := at.Addr().Unmap().WithZone("")
 	here := ip.IsUnspecified() // connect(2) takes it for an address of this machine
-	for _, own := range *all {
+	for _, own := range all {
 		if own.Port() == at.Port() && (here || own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip)) {
 			return true
 		}

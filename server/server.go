@@ -72,6 +72,9 @@ type Options struct {
 	// Prepare is called for each generation, with its configuration, and builds what follows it outside the Server.
 	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.
 	Prepare func(cfg *config.Config) (commit, undo func(), err error)
+	// Listens returns the addresses of the process beside listeners, such as [admin]: requests that name their own
+	// destination do not lead there. Safe for any goroutine. nil: there are none.
+	Listens func() []netip.AddrPort
 	// Version returns the number of the present configuration, for edge_config_version. It must not ask for counters.
 	// Safe for any goroutine. nil: how many were applied, the first one among them.
 	Version func() int
@@ -160,6 +163,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
 		drawn: cryptorand.Text(), stopping: make(chan struct{}), ending: make(chan struct{}),
 	}
+	s.own.others = o.Listens
 	s.proxy.SetName(viaOf(cfg))
 	s.monitor, s.instance = health.NewMonitor(e), instanceOf()
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{

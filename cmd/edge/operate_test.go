@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -293,5 +294,26 @@ func TestAdmin_refusesItsOwnProcess(t *testing.T) {
 	}
 	if code, out := e.tell(t, "status", "--admin", "unix:"+socket); code != 0 {
 		t.Errorf("another process: %d %s", code, out)
+	}
+}
+
+// Requests that name their own destination reach no address of the process itself: neither [admin] nor [metrics].
+func TestAllowDest_neverToThePorts(t *testing.T) {
+	e := start(t, "[admin]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n"+
+		"[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
+		"dest = \"http://{header:X-To}\"\nallow_dest = [\"http://127.0.0.1:*\"]\n")
+	for _, section := range []string{"admin", "metrics"} {
+		at := e.WaitLine(`"section":"` + section + `","address":"([^"]+)"`)[1]
+		for to, want := range map[string]int{at: 403, origin(t): 200} {
+			req, err := http.NewRequest("GET", "http://"+e.addr+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-To", to)
+			resp, body := testutil.Do(t, client(t), req)
+			if resp.StatusCode != want || strings.Contains(body, "proxied") {
+				t.Errorf("to %s of %s: %d %s", to, section, resp.StatusCode, body)
+			}
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -76,7 +77,7 @@ var (
 	errDrains = errors.New("the process drains")
 )
 
-// newAdministration makes one without an address.
+// newAdministration makes one without an address, and has the server know those that it will have.
 func newAdministration(o *Options, id *identity, events *eventLog) *administration {
 	a := &administration{events: events, signals: o.Signals, version: o.Version, file: o.File, begun: time.Now()}
 	if path, err := filepath.Abs(o.File); err == nil && o.File != "" {
@@ -86,8 +87,18 @@ func newAdministration(o *Options, id *identity, events *eventLog) *administrati
 	if id != nil {
 		surface.UID, surface.GID = id.UID, id.GID
 	}
-	a.surfaces = admin.New(a, surface)
+	a.surfaces, o.Server.Listens = admin.New(a, surface), a.listens
 	return a
+}
+
+// listens is a server.Options.Listens.
+func (a *administration) listens() (all []netip.AddrPort) {
+	for _, one := range a.surfaces.Listening() {
+		if at, err := netip.ParseAddrPort(one[1]); err == nil {
+			all = append(all, netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port()))
+		}
+	}
+	return all
 }
 
 // prepare is a server.Options.Prepare: it opens the addresses of a configuration.
