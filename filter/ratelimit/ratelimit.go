@@ -261,8 +261,8 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict
 	return v
 }
 
-// keys appends the hashes of the keys of x: of one for each value that its key has, where a client may send several. It
-// returns none where there are too many.
+// keys appends the hashes of the keys of x: of one for each value that its key has, where a client may send several, and
+// for each reading of the path. It returns none where there are too many.
 func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
 	if l.client != (network{}) {
 		if ip := x.ClientIP(); ip.IsValid() {
@@ -273,14 +273,22 @@ func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
 	if v == nil {
 		v = proxy.View(x)
 	}
-	for n, all := 0, 1; n < all; n++ {
-		var text []byte
-		if text, all = filter.TextIn(x, v, l.key, n); all > valuesMax {
-			return nil
+	most := 1
+	add := func() {
+		for n, all := 0, 1; n < all && most <= valuesMax; n++ {
+			var text []byte
+			text, all = filter.TextIn(x, v, l.key, n)
+			if hash := l.hasher.Bytes(text); !slices.Contains(dst, hash) {
+				dst = append(dst, hash)
+			}
+			most = max(most, all, len(dst))
 		}
-		if hash := l.hasher.Bytes(text); !slices.Contains(dst, hash) {
-			dst = append(dst, hash)
-		}
+	}
+	if !l.key.NamesPath() || proxy.EachReading(x, v, add) == 0 {
+		add()
+	}
+	if most > valuesMax {
+		return nil
 	}
 	return dst
 }

@@ -137,6 +137,24 @@ func TestFilter_countsByItsKey(t *testing.T) {
 	}
 }
 
+// A path counts in each way that servers read it, so that no spelling of it is a key of its own.
+func TestFilter_countsByReadingsOfThePath(t *testing.T) {
+	g := newRig(t, &ratelimit.Config{Key: template(t, "{path}"), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+	client := filterrig.Clients(t)["HTTP/1"]
+	for _, c := range []struct {
+		path   string
+		status int
+	}{
+		{"/login", 200}, {"//login", 429}, {"/%2flogin", 429}, {"/x//../login", 429}, {"/other//x", 200}, {"/other/x", 429},
+	} {
+		req := g.From(t, "", "/")
+		req.URL.Path, req.URL.RawPath = strings.ReplaceAll(c.path, "%2f", "/"), c.path
+		if resp, _ := testutil.Do(t, client, req); resp.StatusCode != c.status {
+			t.Errorf("%s: %d, want %d", c.path, resp.StatusCode, c.status)
+		}
+	}
+}
+
 func TestFilter_tellsWhatIsLeft(t *testing.T) {
 	for form, want := range map[string][]string{
 		"":      {`"api";q=3;w=180|"api";r=2;t=60`, `"api";q=3;w=180|"api";r=1;t=120`},
