@@ -31,8 +31,10 @@ func (s *Set) SetAddresses(name string, addrs []poller.Addr) {
 		s.mu.Unlock()
 		return
 	}
-	s.addresses[name] = addrs
-	s.unite()
+	moves := isOneMember(s.addresses[name]) && isOneMember(addrs)
+	if s.addresses[name] = addrs; !moves {
+		s.unite()
+	}
 	s.mu.Unlock()
 	for _, m := range s.Members() {
 		if m.id.Resolves() && m.id.Name == name {
@@ -41,9 +43,14 @@ func (s *Set) SetAddresses(name string, addrs []poller.Addr) {
 	}
 }
 
+// isOneMember reports whether a name with these addresses is one member, which may have an address of each family.
+func isOneMember(addrs []poller.Addr) bool {
+	return len(addrs) < 2 || len(addrs) == 2 && addrs[0].IP.Addr().Is4() != addrs[1].IP.Addr().Is4()
+}
+
 // eachOf calls add for each backend that b, which is given by name, is at these addresses.
 func eachOf(b *Spec, addrs []poller.Addr, add func(*Spec)) {
-	if len(addrs) < 2 || len(addrs) == 2 && addrs[0].IP.Addr().Is4() != addrs[1].IP.Addr().Is4() {
+	if isOneMember(addrs) {
 		one := *b
 		one.Addrs = addrs
 		add(&one)

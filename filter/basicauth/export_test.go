@@ -33,6 +33,9 @@ func FillPool(t *testing.T) {
 	t.Helper()
 	h := &slow{1, make(chan int64, 1000), make(chan struct{})}
 	var left sync.WaitGroup
+	shared().mu.Lock()
+	shared().parties = nil // what tests before have left
+	shared().mu.Unlock()
 	for n, full := byte(0), false; !full; n++ {
 		left.Add(1)
 		ip := netip.AddrFrom4([4]byte{10, n, 0, 1}) // none has more than a client of the test
