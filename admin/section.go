@@ -127,7 +127,7 @@ func metricsSection() *schema.Section {
 					"the address of `[admin]`."},
 			{Path: "names", Type: typeNames, Example: `["edge.example.com"]`,
 				Into: schema.Into(func(e *MetricsSettings) *[]string { return &e.Names }),
-				Doc: "Hosts that clients may ask for, beside IP addresses, `localhost`, names without a dot and the " +
+				Doc: "Hosts whose web pages may ask, beside IP addresses, `localhost`, names without a dot and the " +
 					"name of the machine."},
 		},
 	}
