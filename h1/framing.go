@@ -227,7 +227,7 @@ func connectionOptions(h *message.Head, m *marks) *Error {
 
 // dropNamed drops the fields that a connection option names (RFC 9110 §7.6.1). Those of framing stay: encoders do not
 // write them, and the message must not change its meaning when it is looked at again. So do those by which proxies name
-// the client: a trusted proxy may pass Connection of its client on, who would be taken for the proxy (CVE-2024-45410).
+// the client: a trusted proxy may pass its client's Connection on (CVE-2024-45410).
 func dropNamed(h *message.Head, option []byte) {
 	id := message.LookupBytes(option)
 	if id.Framing() || id.Claims() || message.IsForwarding(option) {

@@ -261,7 +261,7 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict
 	return v
 }
 
-// keys appends the hashes of the keys of x: of one for each value that its key has, where a client may send several, and
+// keys appends the hashes of the keys of x: one for each value that its key has, where a client may send several, and
 // for each reading of the path. It returns none where there are too many.
 func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
 	if l.client != (network{}) {
