@@ -49,9 +49,9 @@ var Filters = &Kind{
 	Name: "filter", Section: "filters",
 	Doc: "Filters, by the names under which `filters` of listeners, `[defaults]` and routes name them: see " +
 		"[filters](filters.md#in-a-configuration).",
-	Does:   "What it does: one of those below, or of a module that the program was built with.",
-	Use:    "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
-	Unused: "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
+	Does:    "What it does: one of those below, or of a module that the program was built with.",
+	Use:     "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
+	Unused:  "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
 	Warning: "A filter that is used warns the operator when it is made, as those of the type `fault` do.",
 	own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
 		"security_headers"},
