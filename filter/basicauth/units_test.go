@@ -402,20 +402,21 @@ func guessers(n, step int) (all []netip.Addr) {
 // Clients that guess as fast as they can, however many they are, keep out no client that has not guessed, and have it
 // wait for no turn of theirs: where all are in its network, and where each has one.
 func TestPool_guessersDelayNobody(t *testing.T) {
-	for _, many := range []int{1, 4, 8, 64, 200} {
+	testutil.OnlyPlain(t)
+	for _, many := range []int{1, 4, 8, 64, 100} {
 		for _, step := range []int{1, 256} {
 			q := &queue{&pool{}, nil, map[netip.Addr]int{}}
 			all := guessers(many, step)
 			victim := guessers(201, step)[200]
-			for round := range 10 * many {
-				for _, g := range slices.Repeat(all, 2) {
+			for round := range 3*many + 20 {
+				for _, g := range all {
 					q.add(g, false)
 				}
 				logsIn := round > 2*many && round%3 == 0 // all of the others were served before
 				if logsIn && !q.add(victim, true) {
 					t.Fatalf("%d guess, %d apart, round %d: a password is refused", many, step, round)
 				}
-				for _, g := range slices.Repeat(all, 2) {
+				for _, g := range all {
 					q.add(g, false)
 				}
 				if from := q.serve(); logsIn && from != victim {
@@ -431,6 +432,7 @@ func TestPool_guessersDelayNobody(t *testing.T) {
 
 // Clients with wrong passwords take turns, whatever each has waiting, and so do networks, whatever clients they have.
 func TestPool_takesTurns(t *testing.T) {
+	testutil.OnlyPlain(t)
 	q := &queue{&pool{}, nil, map[netip.Addr]int{}}
 	network := guessers(20, 1)
 	lone, other := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("2001:db8::1")
@@ -457,6 +459,7 @@ func TestPool_takesTurns(t *testing.T) {
 
 // What is known of clients that do not wait has a bound.
 func TestPool_forgets(t *testing.T) {
+	testutil.OnlyPlain(t)
 	q := &queue{&pool{}, nil, map[netip.Addr]int{}}
 	for _, g := range guessers(3*partiesMax, 256) {
 		q.add(g, false)

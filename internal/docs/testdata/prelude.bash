@@ -1,7 +1,8 @@
 # What the blocks of a page find in their shell, beside edge itself, which is $EDGE. $ROOT is the root of the module.
 set -euo pipefail
 server= demos= output=/dev/null log=$PWD/server.log
-trap 'code=$?; [ $code = 0 ] || { echo "$where: exit code $code"; cat "$output" "$log"; } >&4
+trap 'code=$?; [ $code = 0 ] || { echo "$where: exit code $code"; cat "$output" "$log"
+		"$EDGE" stop --now --pid-file "$DIR/edge.pid" || true; } >&4 2>&1
 	kill -KILL $server $demos 2>/dev/null || true' EXIT
 exec 4>&1
 
