@@ -266,20 +266,6 @@ func TestRun_webSocket(t *testing.T) {
 	}
 }
 
-// A file of users that is not there is told of at the key that names it, with the command that makes its lines.
-func TestCheck_missingFileOfUsers(t *testing.T) {
-	dir := folder(t, map[string]string{"edge.toml": "http.listen = ':80'\n[filters.f]\ntype = 'basic_auth'\n" +
-		"file = 'users'\n[[routes]]\npattern = '/*'\ndest = 'status:204'\nfilters = ['f']\n"})
-	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "check")
-	cmd.Dir = dir
-	text, _ := cmd.CombinedOutput()
-	for _, want := range []string{"edge.toml:4:8: error: ", "edge hash-password"} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("want %q in\n%s", want, text)
-		}
-	}
-}
-
 // The hint for an address with a path names what edge proxy can do about it.
 func TestProxy_addressWithAPath(t *testing.T) {
 	code, said := edge(t, "proxy", "--from", "0", "--to", "http://127.0.0.1:1/app")

@@ -215,8 +215,8 @@ func TestCheck_makesFilters(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	path := write(t, conf, none, `"door"`)
 	code, out := edge(t, "check", "-c", path)
-	if want := path + ":1:1: error: the filter \"door\" cannot be made: "; code != 1 || !strings.Contains(out, want) ||
-		!strings.Contains(out, "1 | [filters.door]") {
+	if want := path + ":3:8: error: the filter \"door\" cannot be made: "; code != 1 || !strings.Contains(out, want) ||
+		!strings.Contains(out, "3 | file = ") || !strings.Contains(out, "edge hash-password") {
 		t.Errorf("exit code %d, want %s in\n%s", code, want, out)
 	}
 	if code, out := edge(t, "check", "-c", write(t, conf, none, "")); code != 0 {

@@ -41,17 +41,14 @@ const (
 	isHealth    = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
 	isEjection  = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
 	isIPHash    = `is load_balancing = "ip_hash" in [upstreams.NAME]`
-	isSticky    = `is sticky = { cookie = "edge" } in [upstreams.NAME]`
 	noCompress  = `has nothing here yet: answers are not compressed`
 	noCache     = `has nothing here yet: answers are not kept`
 	isPasswords = `is type = "basic_auth" in [filters.NAME], and that name in filters`
 	isCORS      = `is type = "cors" in [filters.NAME], and that name in filters`
-	isSecurity  = `is type = "security_headers" in [filters.NAME], and that name in filters`
 	noAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
 	isAddresses = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
 	isRate      = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
 	isMetrics   = `is [metrics] with listen = ":9145"`
-	isGeo       = `is databases = ["country.mmdb"] in [geo]: when = 'geo.country == "DE"' in [[rules]]`
 	isSplit     = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
 	noStreams   = `has nothing here: only HTTP is served`
 	noBuffering = `has nothing here: bodies go on as they come`
@@ -144,7 +141,7 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is when = 'client.ip not in list.NAME' of the filter that asks for passwords`, "satisfy"},
 	{"nginx", `is methods, with type = "request_limits", in [filters.NAME], and that name in filters`, "limit_except"},
 	{"nginx", isSplit, "split_clients"},
-	{"nginx", isGeo, "geoip_country geoip_city geoip_org geoip2"},
+	{"nginx", `is databases = ["country.mmdb"] in [geo]: when = 'geo.country == "DE"' in [[rules]]`, "geoip2"},
 	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`, "secure_link"},
 	{"nginx", `is deny = true in [[tls.rules]]`, "ssl_reject_handshake"},
 	{"nginx", isPages, "error_page"},
@@ -172,10 +169,9 @@ var words = []struct{ of, here, words string }{
 	{"HAProxy", `is limits = { header_timeout = "10s" } in [http]`, "timeout_http_request"},
 	{"HAProxy", `is pool = { queue_timeout = "1s" } in [upstreams.NAME]`, "timeout_queue"},
 	{"HAProxy", `is timeouts = { idle = "1h" } in [[routes]]`, "timeout_tunnel"},
-	{"HAProxy", isSticky, "cookie"},
+	{"HAProxy", `is sticky = { cookie = "edge" } in [upstreams.NAME]`, "cookie"},
 	{"HAProxy", `is sticky in [upstreams.NAME], or limit in [[rules]] for rates`, "stick stick_table"},
-	{"HAProxy", `is deny, respond, redirect, tarpit, headers, rewrite, query, set or timeout in [[rules]]`,
-		"http_request"},
+	{"HAProxy", `is deny, tarpit, headers, rewrite, query, set or timeout in [[rules]]`, "http_request"},
 	{"HAProxy", `is drop = true in [[rules]], [[listeners.rules]] or [[routes.rules]]`, "silent_drop"},
 	{"HAProxy", `is log = false in [[rules]]`, "dontlognull dontlog_normal"},
 	{"HAProxy", `is tls_rules in [[listeners]], or [[tls.rules]]`, "strict_sni"},
@@ -222,7 +218,7 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", isFilter, "middlewares middleware"},
 	{"Traefik", isAddresses, "ipallowlist ipwhitelist sourcerange"},
 	{"Traefik", isCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
-	{"Traefik", isSecurity, "stsseconds framedeny contenttypenosniff browserxssfilter"},
+	{"Traefik", `is type = "security_headers" in [filters.NAME], and that name in filters`, "stsseconds framedeny"},
 	{"Traefik", isMetrics, "prometheus"},
 	{"Traefik", isListener, "entrypoints entrypoint"},
 	{"Traefik", isUpstream, "listeners.services loadbalancer load_balancer service"},

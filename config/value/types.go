@@ -18,6 +18,8 @@ var (
 	TypeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
 	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
 
+	TypeLogPath = schema.Type{Name: "string", Parse: parseLogPath} // string
+
 	TypeAccessLog = schema.Type{Name: "path, false or a table", Parse: parseAccessLog, Truth: true, Text: true} // Where
 )
 
@@ -90,9 +92,6 @@ func parseAccessLog(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 	s, ok := d.String(n, "a path, false or a table")
 	return Where{Path: s}, ok && logPath(d, n, s)
 }
-
-// TypeLogPath is the path of a log: string.
-var TypeLogPath = schema.Type{Name: "string", Parse: parseLogPath}
 
 func parseLogPath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	s, ok := d.String(n, "a string")

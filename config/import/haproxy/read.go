@@ -18,9 +18,9 @@ type line struct {
 // text returns the line as a finding names it: without passwords and their hashes.
 func (l *line) text() string {
 	words := slices.Clone(l.words)
-	for i := range words[1:] {
-		if strings.HasSuffix(words[i], "password") || words[0] == "stats" && words[i] == "auth" {
-			words[i+1] = "…"
+	for i := 1; i < len(words); i++ {
+		if strings.HasSuffix(words[i-1], "password") || words[0] == "stats" && words[i-1] == "auth" {
+			words[i] = "…"
 		}
 	}
 	return strings.Join(words, " ")

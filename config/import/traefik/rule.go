@@ -12,8 +12,6 @@ const (
 	ruleCallsMax = 512
 )
 
-var errRule = errors.New("edge does not know this rule")
-
 // expr is a rule: a call of a matcher, or others that are combined.
 type expr struct {
 	op   byte // '&', '|', '!', or 0 for a call

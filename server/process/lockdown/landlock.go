@@ -46,9 +46,6 @@ var (
 
 // Missing returns what this build of the program lacks for a whole lock; nil: nothing. The kernel may lack more.
 func Missing() error {
-	if auditArch == 0 {
-		return errArch
-	}
 	if _, _, err := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); err == syscall.ENOTSUP {
 		return errCgo
 	}
