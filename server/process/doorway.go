@@ -115,13 +115,16 @@ var errRelative = errors.New("the path of the program is not absolute")
 func (d *doorway) ask(c *handover.Channel, p *handover.Peer, b upgrade.AskBody) {
 	defer c.Close()
 	slog.Info("upgrade asked for", "pid", p.PID, "user", p.UID)
-	steps := make(chan upgrade.Frame, 1)
-	gone := make(chan struct{})
-	defer close(gone)
+	over := make(chan struct{}) // closed when the command knows how it went, or has gone
+	end := sync.OnceFunc(func() { close(over) })
+	// It is sent before the upgrade goes on: a process without connections ends at once when the new one serves.
 	err := d.upgrades.begin(b, func(f upgrade.Frame) {
 		select {
-		case steps <- f:
-		case <-gone:
+		case <-over:
+		default:
+			if c.Send(&f, nil) != nil || f.Type != upgrade.Working {
+				end()
+			}
 		}
 	})
 	if err != nil {
@@ -129,9 +132,5 @@ func (d *doorway) ask(c *handover.Channel, p *handover.Peer, b upgrade.AskBody) 
 			Body: upgrade.RefuseBody{Reason: err.Error()}}, nil)
 		return
 	}
-	for f := range steps {
-		if c.Send(&f, nil) != nil || f.Type != upgrade.Working {
-			return // the command has gone, or knows how it went
-		}
-	}
+	<-over
 }
