@@ -68,8 +68,9 @@ func MeasureHellos(ctx context.Context, addr string, apart bool, window time.Dur
 	for n := 0; time.Since(began) < window && wait(ctx, time.Second/hellosGood) == nil; n++ {
 		over.Go(func() { good.visit(time.Now()) })
 	}
-	s := HellosSample{Hellos: float64(taken.Load()-before) / time.Since(began).Seconds(), Good: len(good.good)}
+	s := HellosSample{Hellos: float64(taken.Load()-before) / time.Since(began).Seconds()}
 	over.Wait()
+	s.Good = len(good.good)
 	var spent []float64
 	for _, v := range good.good {
 		if v.took > 0 {
@@ -164,10 +165,9 @@ func (r *runner) floodOf(
 	return s, nil
 }
 
-// twoLoops has the configurations of hellosPeers use two processors, and take as many connections as the flood has.
+// twoLoops has the configurations of hellosPeers use two processors.
 var twoLoops = strings.NewReplacer("worker_threads = 1", "worker_threads = 2",
-	"worker_processes 1", "worker_processes 2", "worker_connections 8192", "worker_connections 20000",
-	"nbthread 1", "nbthread 2", "maxconn 8192", "maxconn 40000")
+	"worker_processes 1", "worker_processes 2", "nbthread 1", "nbthread 2")
 
 // dialFrom returns a dialer whose connections come from an address; "": from any.
 func dialFrom(ip string) *net.Dialer {
