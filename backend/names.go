@@ -63,7 +63,7 @@ func eachOf(b *Spec, addrs []poller.Addr, add func(*Spec)) {
 	}
 }
 
-// setNames makes names those of s, and tells their follower. mu is held.
+// setNames replaces the names of s by names, and tells their follower which joined and which left. mu is held.
 func (s *Set) setNames(names map[string][]poller.Addr) {
 	before := s.addresses
 	if s.addresses = names; s.resolver == nil {

@@ -110,8 +110,8 @@ func (s *Set) Members() []*Member {
 	return slices.DeleteFunc(slices.Clone(s.now.Load().members), func(m *Member) bool { return m == nil })
 }
 
-// Unresolved returns those of backends that have a name which no member has yet: an Update may give them the addresses
-// that they have, so that they are up at once.
+// Unresolved returns the backends whose name no member has yet: an Update may give them the addresses that they have,
+// so that they are up at once.
 func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -166,6 +166,7 @@ func newEvaluation(p *Proxy, seed uint64) *evaluation {
 func (e *evaluation) look(x *Exchange, path []byte) *lang.X {
 	v := &e.view
 	v.Request, v.Answer, v.Path = &x.Request, nil, path
+	e.variant = 0 // a condition that panicked may have left another reading
 	v.Subject, v.State = (*subject)(x), e.state
 	if x.route != nil && (x.Request.Target != x.routed || x.Request.Authority != x.asked) {
 		e.head = x.Request

@@ -16,8 +16,8 @@ import (
 )
 
 // Hellos are a flood of clients that wait for their answers: each says its ClientHello, reads the beginning of the
-// answer, leaves and comes again. So a proxy that takes no more than it can compute slows the flood, and one that gives
-// clients up has them back at once. The measure is how many good clients are served, and how soon.
+// answer, leaves and comes again. A proxy that takes no more handshakes than it can compute slows the flood down. A
+// proxy that closes clients early has them back at once. The measure is how many good clients are served, and how soon.
 //
 //	flood  hellosWanted clients, each of which wants one a second     127.0.1.1 ──┐
 //	good   20 a second, each with a handshake and a request           127.0.2.1 ──┴─► two event loops, two processors

@@ -219,7 +219,7 @@ func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...st
 	return p.waitReady(ctx, addr)
 }
 
-// startPeer starts p on cpus; none: on that of proxies.
+// startPeer starts p on cpus, or on ProxyCPU where cpus is empty.
 func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...int) error {
 	binary, err := p.locate(&r.options)
 	if err != nil {
