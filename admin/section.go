@@ -73,9 +73,9 @@ func adminSection() *schema.Section {
 			{Path: "listen", Type: typeListen, Example: `"unix:/run/edge/admin.sock"`,
 				Into: schema.Into(func(e *Settings) *Listen { return &e.Listen }),
 				Doc: "Where it listens; `false` or `\"off\"`: nowhere. Without the key it is `admin.sock` in the " +
-					"folder that `RUNTIME_DIRECTORY` names, else in `/run/edge`, where that folder is there and the " +
-					"process may write it. An address that is not a loopback one needs `cert`, and `token` or " +
-					"`client_ca`."},
+					"folder that `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in " +
+					"`XDG_RUNTIME_DIR`: see [admin](admin.md#where-it-listens). An address that is no loopback one " +
+					"needs `cert`, and `token` or `client_ca`."},
 			{Path: "token", Type: schema.String, Example: `"${file:/run/secrets/edge_admin}"`, Secret: true,
 				Into: schema.Into(func(e *Settings) *string { return &e.Token }),
 				Doc: "What clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. " +

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -38,6 +39,7 @@ const (
 // Options say how surfaces are opened. The zero value is good.
 type Options struct {
 	UID, GID int    // that Unix sockets are given to; 0 or below: they stay the process's
+	File     string // of the configuration; "": there is none
 	Version  string // for the OpenAPI document
 }
 
@@ -70,6 +72,7 @@ type surface struct {
 	text     string // as the file has it
 	section  string // admin or metrics
 	unix     bool
+	standard bool // no configuration names it
 	probes   bool // [metrics]: for probes alone
 	listener net.Listener
 	file     *socketfile.File // of a Unix socket; nil: none
@@ -139,7 +142,7 @@ func (b *building) build(cfg *config.Config) error {
 	}
 	addresses := a.Listen.Addresses
 	if len(addresses) == 0 && !a.Listen.Off {
-		if err := b.addDefault(p); err != nil {
+		if err := b.addDefault(&cfg.Global, p); err != nil {
 			b.all.tellNone(err)
 		}
 	}
@@ -159,19 +162,42 @@ func (b *building) build(cfg *config.Config) error {
 	return nil
 }
 
-// addDefault adds the address that a process has whose configuration names none; nothing where there is no folder for
-// it. An error is one of the address.
-func (b *building) addDefault(p *policy) error {
-	if path := DefaultSocket(); usable(filepath.Dir(path)) {
-		return b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
-	}
-	for _, f := range b.all.open { // the process has given up the right to make it
-		if f.section == "admin" && strings.HasSuffix(f.text, "/"+socketName) && f.unix {
+// addDefault adds the first of the sockets that a process may have whose configuration names no address. An error is
+// one of a socket, or says that there is no folder for one.
+func (b *building) addDefault(g *config.Global, p *policy) error {
+	for _, f := range b.all.open { // it stays, also where the process has given up the right to make it
+		if f.standard {
 			b.list = append(b.list, f)
 			b.policies[f] = p
+			return nil
 		}
 	}
-	return nil
+	failed, replaces := errNoFolder, b.replaces
+	defer func() { b.replaces = replaces }()
+	for _, path := range DefaultSockets(g) {
+		if !usable(filepath.Dir(path)) {
+			continue
+		}
+		b.replaces = replaces && b.all.isServedAt(path)
+		failed = b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
+		if failed == nil {
+			b.list[len(b.list)-1].standard = true
+			return nil
+		}
+	}
+	return failed
+}
+
+var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket beside")
+
+// isServedAt reports whether the process at a socket serves the file of s: it is the one that s takes over from.
+func (s *Surfaces) isServedAt(path string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	var st Status
+	c, err := NewClient(Target{Address: "unix:" + path})
+	return err == nil && c.Do(ctx, http.MethodGet, "/v1/status", nil, &st) == nil &&
+		st.Configuration.File == s.options.File
 }
 
 // tellNone logs once why there is no surface. mu is held.
@@ -182,14 +208,23 @@ func (s *Surfaces) tellNone(err error) {
 	}
 }
 
-// DefaultSocket returns the path of the socket of a process whose configuration names no address: in the folder of
-// RUNTIME_DIRECTORY, which systemd sets, else in /run/edge.
-func DefaultSocket() string {
+// DefaultSockets returns sockets for a process whose configuration names no address. It has the first one that it can
+// make: in the folder of RUNTIME_DIRECTORY, which systemd sets, else in /run/edge; beside the pid file; and in
+// XDG_RUNTIME_DIR, unless the process is to be locked down, which would open that folder to it. A folder where any user
+// may make files has none.
+func DefaultSockets(g *config.Global) (paths []string) {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
-	if dir == "" {
-		dir = runtimeFolder
+	paths = append(paths, filepath.Join(cmp.Or(dir, runtimeFolder), socketName))
+	if path, err := filepath.Abs(g.FromWorkingDirectory(g.PIDFile)); err == nil && g.PIDFile != "" {
+		paths = append(paths, strings.TrimSuffix(path, ".pid")+"."+socketName)
 	}
-	return filepath.Join(dir, socketName)
+	if dir = os.Getenv("XDG_RUNTIME_DIR"); dir != "" && g.Lockdown == config.LockdownOff {
+		paths = append(paths, filepath.Join(dir, "edge."+socketName))
+	}
+	return slices.DeleteFunc(paths, func(path string) bool {
+		at, err := os.Stat(filepath.Dir(path))
+		return err != nil || !at.IsDir() || at.Mode()&0o002 != 0
+	})
 }
 
 const (

@@ -50,7 +50,8 @@ func startOn(name string, argv []string, cpus []int, dir string, env ...string) 
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), env...)
+	// In XDG_RUNTIME_DIR the first edge would have an admin surface, and the others none.
+	cmd.Env = append(append(os.Environ(), "XDG_RUNTIME_DIR="), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: an interrupt at the terminal comes to us alone, and stop reaches workers.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -18,7 +18,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-const controlled = "pid_file = \"edge.pid\"\ngrace_period = \"20s\"\n" + oneRoute
+const controlled = "pid_file = \"edge.pid\"\nadmin.listen = false\ngrace_period = \"20s\"\n" + oneRoute
 
 // tell runs a command in the folder of e's configuration.
 func (r *running) tell(t *testing.T, args ...string) (code int, out string) {
@@ -381,7 +381,8 @@ func TestControl_asTheUser(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
 	file, bin := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "edge")
-	text := fmt.Sprintf("user = \"nobody\"\npid_file = %q\n"+oneRoute, filepath.Join(dir, "edge.pid"), "/x")
+	text := fmt.Sprintf("user = \"nobody\"\nadmin.listen = false\npid_file = %q\n"+oneRoute,
+		filepath.Join(dir, "edge.pid"), "/x")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

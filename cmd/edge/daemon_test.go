@@ -127,7 +127,7 @@ func TestDaemon_servesWhenTheCommandEnds(t *testing.T) {
 			addr := testutil.FreeAddr(t)
 			file := write(t, "%s"+daemonText, c.head, addr)
 			code, out := daemonize(t, file, nil, append(c.args, file)...)
-			if code != 0 || strings.Count(out, `"msg":"listening"`) != 1 {
+			if code != 0 || strings.Count(out, `"msg":"listening","listener"`) != 1 {
 				t.Fatalf("exit code %d, and it says\n%s", code, out)
 			}
 			answers(t, "http://"+addr+"/x")

@@ -284,7 +284,7 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	if code := e.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"are missing\" output=/dev/full lines=2", "error_log_lost_total=2"} {
+	for _, want := range []string{"are missing\" output=/dev/full lines=3", "error_log_lost_total=3"} {
 		if !says(log, want)() {
 			t.Errorf("%q is missing", want)
 		}

@@ -263,6 +263,9 @@ func TestOperate_defaultSocket(t *testing.T) {
 	if code, out := second.tell(t, "reload"); code != 1 || !strings.Contains(out, "has no pid_file") {
 		t.Errorf("reload of the second one: %d %s", code, out)
 	}
+	if code, out := second.tell(t, "upstreams"); !strings.Contains(out, "[admin]\nlisten = \"unix:") {
+		t.Errorf("no two lines to paste: %d %s", code, out)
+	}
 	if code, out := in(t, t.TempDir(), "status"); code != 0 || !strings.Contains(out, fmt.Sprint(first.PID())) {
 		t.Errorf("without a configuration: %d %s", code, out)
 	}
@@ -277,6 +280,43 @@ func TestOperate_defaultSocket(t *testing.T) {
 	fourth := start(t, "admin.listen = false\n"+oneRoute, "/four")
 	if code, out := fourth.tell(t, "upstreams"); code != 1 || !strings.Contains(out, "no admin surface is known") {
 		t.Errorf("turned off: %d %s", code, out)
+	}
+}
+
+// With the files of the quick start, and with edge proxy, the commands find the process: by a socket beside the pid
+// file, or by one in the runtime folder of the user.
+func TestOperate_socketWithoutAdmin(t *testing.T) {
+	run := filepath.Dir(testutil.SocketPath(t))
+	t.Setenv("XDG_RUNTIME_DIR", run)
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1"}})
+	address := p.WaitLine(`edge: (http://\S+/) ->`)[1]
+	p.WaitLine(`listening.*edge\.admin\.sock`)
+	if resp, _ := testutil.Get(t, client(t), address+"asked"); resp.StatusCode != 502 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	number := p.WaitLine(`request failed","request":"([^"]+)"`)[1]
+	if code, out := in(t, t.TempDir(), "why", number); code != 0 || !strings.Contains(out, "backend:connect") {
+		t.Errorf("why: %d %s", code, out)
+	}
+	dir, err := os.MkdirTemp("", "edge") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	file := filepath.Join(dir, "edge.toml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "pid_file = \"edge.pid\"\n"+oneRoute, "/quick"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir})
+	e.WaitLine(`listening.*/edge\.admin\.sock`)
+	for _, args := range [][]string{{"upstreams"}, {"routes"}, {"diff"}, {"rollback", "--list"}, {"status"}} {
+		if code, out := in(t, dir, args...); code != 0 || strings.Contains(out, "admin surface") {
+			t.Errorf("%v: %d %s", args, code, out)
+		}
+	}
+	if code, out := in(t, dir, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", e.PID())) {
+		t.Errorf("of two processes: %d %s", code, out)
 	}
 }
 

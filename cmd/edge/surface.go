@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,8 @@ type asking struct {
 }
 
 const asksText = "The process is asked over its admin surface. It is found by --admin, else by EDGE_ADMIN, else by " +
-	"[admin] listen of the configuration, which is looked for as edge run does it, else at /run/edge/admin.sock. " +
+	"[admin] listen of the configuration, which is looked for as edge run does it, else at the sockets that " +
+	"a process without it has: /run/edge/admin.sock, one beside the pid file, or one in XDG_RUNTIME_DIR. " +
 	"Over TCP the token is that of EDGE_ADMIN_TOKEN, else that of the configuration."
 
 func (a *asking) flags(cmd *cobra.Command) {
@@ -42,7 +42,8 @@ func adminFlag(cmd *cobra.Command, address *string) {
 func (a *asking) elsewhere() bool { return a.address != "" || os.Getenv("EDGE_ADMIN") != "" }
 
 // errNoSurface says that a process is not found by an admin surface: there may be one with a pid file.
-var errNoSurface = errors.New("no admin surface is known: add [admin] listen to the configuration, or give --admin")
+var errNoSurface = errors.New("no admin surface is known: give --admin, or add two lines to the configuration, " +
+	"reload it and ask again:\n[admin]\nlisten = \"unix:edge.admin.sock\"")
 
 // client returns a client of the process. It was not asked yet. It wraps errNoSurface where only the pid file can
 // lead to the process. A file with errors names the process too, if it can be read so far: that is when somebody asks
@@ -91,35 +92,41 @@ func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.
 	return usual(path, cfg)
 }
 
-// usual returns a client of the usual socket, if it is the process of cfg that serves there: the file, or the pid file,
-// says so. path is the file, "": there is none.
+// usual returns a client of that socket of processes without [admin] listen where the process of cfg serves: the file,
+// or the pid file, says so. path is the file, "": there is none, and any process will do.
 func usual(path string, cfg *config.Config) (*admin.Client, error) {
-	socket := admin.DefaultSocket()
-	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoSurface
+	none, g := errNoSurface, &config.Global{}
+	if cfg != nil {
+		g = &cfg.Global
 	}
-	c, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
-	if err != nil || path == "" {
-		return c, err
-	}
-	var st admin.Status
-	if err := c.Do(context.Background(), "GET", "/v1/status", nil, &st); err != nil {
-		if errors.Is(err, admin.ErrNoAnswer) {
-			return nil, errNoSurface
+	for _, socket := range admin.DefaultSockets(g) {
+		c, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
+		var st admin.Status
+		if err == nil {
+			err = c.Do(context.Background(), "GET", "/v1/status", nil, &st)
 		}
-		return nil, err
-	}
-	if cfg != nil && cfg.Global.PIDFile != "" {
-		if i, err := pidfile.Find(cfg.Global.FromWorkingDirectory(cfg.Global.PIDFile)); err == nil && i.PID == st.PID {
+		switch {
+		case errors.Is(err, admin.ErrNoAnswer):
+		case err != nil:
+			return nil, err
+		case path == "", serves(&st, path, g):
 			return c, nil
+		default:
+			none = fmt.Errorf("the process %d at %s serves %s, not %s: %w", st.PID, socket,
+				firstOf(st.Configuration.File, "no file"), path, errNoSurface)
 		}
-		return nil, errNoSurface
 	}
-	if full, err := filepath.Abs(path); err == nil && full == st.Configuration.File {
-		return c, nil
+	return nil, none
+}
+
+// serves reports whether st is of the process of the configuration at path.
+func serves(st *admin.Status, path string, g *config.Global) bool {
+	if g.PIDFile != "" {
+		i, err := pidfile.Find(g.FromWorkingDirectory(g.PIDFile))
+		return err == nil && i.PID == st.PID
 	}
-	return nil, fmt.Errorf("the process %d at %s serves %s, not %s: %w", st.PID, socket,
-		firstOf(st.Configuration.File, "no file"), path, errNoSurface)
+	full, err := filepath.Abs(path)
+	return err == nil && full == st.Configuration.File
 }
 
 func firstOf(texts ...string) string {

@@ -483,6 +483,26 @@ func TestUpgrade_wrongConfiguration(t *testing.T) {
 	}
 }
 
+// Of two processes without [admin] the second one has the socket beside its pid file. When it is upgraded its successor
+// has that one, and the first process keeps its own.
+func TestUpgrade_sockets(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Dir(testutil.SocketPath(t)))
+	first := start(t, oneRoute, "/first")
+	second := serve(t, 1, "")
+	for _, serving := range []func() int{second.serving, func() int { return second.mustUpgrade() }} {
+		pid := serving()
+		if code, out := first.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
+			t.Errorf("the first one: %d %s", code, out)
+		}
+		if code, out := in(t, second.dir, "routes"); code != 0 || strings.Contains(out, "/first") {
+			t.Errorf("routes of the second one: %d %s", code, out)
+		}
+		if code, out := in(t, second.dir, "status", "--json"); code != 0 || !strings.Contains(out, fmt.Sprint(pid)) {
+			t.Errorf("the second one: %d %s", code, out)
+		}
+	}
+}
+
 // The program that is put in the place of the old one is the new one: by SIGUSR2, by SIGHUP where that is asked for,
 // and by a link.
 func TestUpgrade_changedProgram(t *testing.T) {

@@ -1,7 +1,6 @@
 package warm
 
 import (
-	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -133,8 +132,11 @@ func (g *Rig) pump() {
 	if g.up != 0 {
 		if up := g.Loop.Sock(g.up); len(up.Sent) > 0 {
 			up.Sent = up.Sent[:0]
-			g.Loop.Inject(g.up, answer[:cmp.Or(g.Cut, len(answer))])
-			g.rest = answer[cmp.Or(g.Cut, len(answer)):]
+			first := answer
+			if g.Cut > 0 {
+				first, g.rest = answer[:g.Cut], answer[g.Cut:]
+			}
+			g.Loop.Inject(g.up, first)
 			return
 		}
 		if len(g.rest) > 0 {

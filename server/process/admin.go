@@ -83,7 +83,7 @@ func newAdministration(o *Options, id *identity, events *eventLog) *administrati
 	if path, err := filepath.Abs(o.File); err == nil && o.File != "" {
 		a.file = path
 	}
-	surface := admin.Options{}
+	surface := admin.Options{File: a.file}
 	if id != nil {
 		surface.UID, surface.GID = id.UID, id.GID
 	}

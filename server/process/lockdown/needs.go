@@ -285,8 +285,8 @@ func (n *Needs) addAdmin(c *config.Config) {
 	for i := range a.Listen.Addresses {
 		n.address("admin.listen", &a.Listen.Addresses[i])
 	}
-	if socket := admin.DefaultSocket(); !a.Listen.Off && len(a.Listen.Addresses) == 0 {
-		if at, err := os.Stat(filepath.Dir(socket)); err == nil && at.IsDir() {
+	if !a.Listen.Off && len(a.Listen.Addresses) == 0 {
+		for _, socket := range admin.DefaultSockets(&config.Global{Lockdown: config.LockdownOn}) {
 			n.write("admin.listen", config.Pos{}, socket, false)
 		}
 	}
