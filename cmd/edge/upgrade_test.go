@@ -491,7 +491,8 @@ func TestUpgrade_sockets(t *testing.T) {
 	second := serve(t, 1, "")
 	for _, serving := range []func() int{second.serving, func() int { return second.mustUpgrade() }} {
 		pid := serving()
-		if code, out := first.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
+		one := fmt.Sprint("process ", first.PID())
+		if code, out := first.tell(t, "status"); code != 0 || !strings.Contains(out, one) {
 			t.Errorf("the first one: %d %s", code, out)
 		}
 		if code, out := in(t, second.dir, "routes"); code != 0 || strings.Contains(out, "/first") {
