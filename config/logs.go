@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // Log says how requests are logged.
@@ -37,7 +38,8 @@ func (c *Config) LogOf(l *Listener, r *Route) Log {
 	return log
 }
 
-// with returns log with what a says in place of it. Format and Line are one thing to say, as are a path and false.
+// with returns log with what a says in place of it. Format, Line and Fields are one thing to say, as are a path and
+// false.
 func (log Log) with(a *AccessLog) Log {
 	switch {
 	case a.Off:
@@ -47,9 +49,9 @@ func (log Log) with(a *AccessLog) Log {
 	}
 	switch {
 	case a.Line != nil:
-		log.Line = a.Line
-	case a.Format != "":
-		log.Format, log.Line = a.Format, nil
+		log.Line, log.Fields = a.Line, nil
+	case a.Format != "" || a.Fields != nil:
+		log.Format, log.Line, log.Fields = cmp.Or(a.Format, "json"), nil, a.Fields
 	}
 	log.When = cmp.Or(a.When, log.When)
 	log.Sample = cmp.Or(a.Sample, log.Sample)
@@ -85,6 +87,7 @@ func textsOf(l *Logging) (texts loggingTexts) {
 var (
 	typeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
 	typeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string
+	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
 )
 
 // accessLogKeys are the keys of a listener or a route about the access log of its requests. doc is of the first one.
@@ -117,6 +120,10 @@ func loggingKeys[T schema.Target](prefix string, of func(T) (*Logging, *loggingT
 			Into:    schema.Into(func(e T) *string { _, texts := of(e); return &texts.line }),
 			Doc: "A line of your own in place of `format`: a template of [the language](DSL.md). Values are " +
 				"escaped, so that no client writes lines of its own. See [requests](operations.md#requests)."},
+		{Path: prefix + "fields", Type: typeFields, Example: `{ tenant = "{header.x-tenant}" }`,
+			Into: schema.Into(func(e T) **[]value.Text { log, _ := of(e); return &log.Fields }),
+			Doc: "Members of your own in each line of the format `json`, after its own: texts that are templates of " +
+				"[the language](DSL.md), 24 at most. See [requests](operations.md#requests)."},
 		{Path: prefix + "when", Type: language.TypeCondition, Example: `'status >= 500 or duration > 1s'`,
 			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.when }),
 			Doc:  "Which requests are logged: a condition of [the language](DSL.md). Without it all are."},
@@ -170,6 +177,22 @@ func shareHint(text, other string) string {
 		v /= 100
 	}
 	return "write " + strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// parseFields reads members of lines in JSON.
+func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	all, right := value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
+		if observe.HasMember(c.Key) {
+			return "the line has a member " + syntax.Quote(c.Key) + " of its own",
+				"write another name, such as " + syntax.Quote("x_"+c.Key)
+		}
+		return "", ""
+	})
+	if len(all) > observe.MembersMax {
+		d.Report.Errorf(n.Head, `"line" has no limit`, "%d fields, %d are the most", len(all), observe.MembersMax)
+		right = false
+	}
+	return &all, right
 }
 
 // parseAlways reads a list of texts, which Language compiles later. A status may be a number.
@@ -269,14 +292,26 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging, te
 		to.Always = resolveAlways(r, e.KeyNode(prefix+"always"))
 		warnPointlessAlways(r, e, prefix)
 	}
+	if to.Fields != nil {
+		for i, f := range *to.Fields {
+			(*to.Fields)[i].Value = r.c.Language.Template(r.rep, e.KeyNode(prefix+"fields").Child(f.Name), lang.Log)
+		}
+		if to.Format == "common" || to.Format == "combined" {
+			r.rep.Errorf(e.Head(prefix+"fields"), `leave format out, or write a line of your own with "line"`,
+				"fields are for the format json, not for %s", to.Format)
+		}
+	}
 	if !e.Has(prefix+"line") || e.Failed(prefix+"line") {
 		return
 	}
 	to.Line = r.c.Language.Template(r.rep, e.KeyNode(prefix+"line"), lang.Log)
-	switch {
-	case e.Has(prefix + "format"):
-		r.rep.Errorf(e.Head(prefix+"format"), "remove one of the two", "line stands in place of format")
-	case strings.ContainsAny(texts.line, "\r\n"):
+	for _, key := range []string{"format", "fields"} {
+		if e.Has(prefix + key) {
+			r.rep.Errorf(e.Head(prefix+key), "remove one of the two: line may have all of it itself",
+				"line stands in place of %s", key)
+		}
+	}
+	if strings.ContainsAny(texts.line, "\r\n") {
 		r.rep.Errorf(e.At(prefix+"line"), "", "a line of the log has no end of a line in it")
 	}
 }

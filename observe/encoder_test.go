@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -427,5 +430,57 @@ func TestAppendIP_everyOctet(t *testing.T) {
 	for i := range 256 {
 		ip := netip.AddrFrom4([4]byte{byte(i), byte(i + 1), byte(255 - i), byte(i * 7)})
 		wantText(t, "address", string(AppendIP([]byte("a"), ip)), "a"+ip.String())
+	}
+}
+
+// A configuration adds no member that a line has already: those of records, and those that edge adds to them.
+func TestHasMember_allThatLinesHave(t *testing.T) {
+	want := make(map[string]bool)
+	model := reflect.TypeFor[line]()
+	for i := range model.NumField() {
+		name, _, _ := strings.Cut(model.Field(i).Tag.Get("json"), ",")
+		want[name] = true
+	}
+	delete(want, "tenant") // Fields of the samples
+	delete(want, "note")
+	noted := regexp.MustCompile(`\.LogField\("(\w+)"`)
+	for _, folder := range []string{"../proxy", "../filter"} {
+		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, found := range noted.FindAllSubmatch(text, -1) {
+				want[string(found[1])] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !want["sample_rate"] || !want["hedge"] {
+		t.Fatalf("found %v", want)
+	}
+	for name := range want {
+		if !HasMember(name) || !HasMember(strings.ToUpper(name)) {
+			t.Errorf("%q is no member", name)
+		}
+	}
+	if len(members) != len(want) {
+		t.Errorf("%d members, lines have %d", len(members), len(want))
+	}
+}
+
+// A line of the largest record with all members that a configuration may add finds room in a ring.
+func TestLineMax_fitsIntoARing(t *testing.T) {
+	s, err := Open(Options{Path: os.DevNull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	a := s.AccessLog(FormatJSON)
+	if a.AppendLine(make([]byte, LineMax)); a.Dropped() != 0 {
+		t.Errorf("a line of %d bytes is dropped", LineMax)
 	}
 }

@@ -1,6 +1,10 @@
 package observe
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // The versions of HTTP a Record knows. Any other value is written as "-".
 const (
@@ -16,12 +20,28 @@ const textMax = 256
 // FieldsMax is how many Fields of a record are written.
 const FieldsMax = 8
 
+// MembersMax is how many members a configuration may add to a line of JSON.
+const MembersMax = 24
+
 // RecordMax bounds an encoded record without Fields: seventeen texts of textMax bytes, each byte
 // escaped to six, and less than 1 KiB of names, numbers and punctuation.
 const RecordMax = 17*6*textMax + 1024
 
 // fieldsMax bounds what Fields add to a record, in bytes.
 const fieldsMax = FieldsMax * (2*6*textMax + 6)
+
+// LineMax bounds a line: a record with all its Fields, and members that a configuration adds to it.
+const LineMax = RecordMax + fieldsMax + MembersMax*(2*6*textMax+6)
+
+// members are the names at the top of a line of JSON: those of records, then those that edge adds as Fields.
+var members = strings.Fields(`time id trace_id listener client_ip client_port proto method host path query route
+	status reason bytes_in bytes_out dur_ms t attempts reused upstream backend grpc_status tls_version tls_group sni
+	client_cert user_agent referer sample_rate retry hedge over_limit user tags rule`)
+
+// HasMember reports whether a line of JSON may have a member of that name, be its letters small or large.
+func HasMember(name string) bool {
+	return slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, name) })
+}
 
 // Timings are the parts of an exchange in nanoseconds; 0 where there was none.
 type Timings struct {

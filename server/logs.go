@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -177,6 +178,8 @@ func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
 		for i, log := range out.of(format, len(logs)) {
 			if l.Line != nil {
 				log = proxy.LogLines(log.(*observe.AccessLog), l.Line)
+			} else if l.Fields != nil {
+				log = &fieldLog{AccessLog: log.(*observe.AccessLog), fields: *l.Fields}
 			}
 			logs[i] = alsoTo(logs[i], log)
 		}
@@ -244,6 +247,29 @@ func (s *Server) linger(k *sink) {
 		defer s.mu.Unlock()
 		s.lingering = slices.DeleteFunc(s.lingering, func(other *sink) bool { return other == k })
 	})
+}
+
+// fieldLog is an access log in JSON with members that the configuration adds. What came and was no request is logged
+// without them. Owned by one reactor.
+type fieldLog struct {
+	*observe.AccessLog
+	encoder     observe.Encoder
+	fields      []value.Text
+	line, value []byte
+}
+
+// AppendOf writes the record r of x with the members.
+func (l *fieldLog) AppendOf(x *proxy.Exchange, r *observe.Record) {
+	line := l.encoder.AppendJSON(l.line[:0], r)
+	line = line[:len(line)-len("}\n")]
+	for _, f := range l.fields {
+		l.value = append(l.value[:0], f.Name...)
+		line = observe.EscapeJSON(append(line, `,"`...), l.value)
+		l.value = f.Value.Append(l.value[:0], proxy.View(x))
+		line = append(observe.EscapeJSON(append(line, `":"`...), l.value), '"')
+	}
+	l.line = append(line, '}')
+	l.AppendLine(l.line)
 }
 
 // tee is an access log with several outputs.

@@ -2,12 +2,16 @@ package server
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
 )
 
 // A reload is refused whose access log cannot be opened: that of a route, of a listener, or of all.
@@ -53,5 +57,29 @@ dest = "status:204"
 	want, wrong := time.Parse(form, line.Time)
 	if err != nil || wrong != nil || got.Sub(want).Abs() > time.Minute { // the clock is read again between the two
 		t.Errorf("%q, in JSON %q", said, line.Time)
+	}
+}
+
+// Members that a configuration adds to the lines of a log cost no allocation.
+func TestFieldLog_allocatesNothing(t *testing.T) {
+	sink, err := observe.Open(observe.Options{Path: os.DevNull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sink.Close() }()
+	c := parse(t, `
+[log.fields]
+agent = "{header.user-agent}"
+none = "{header.x-none}"
+"say \"so\"" = "{path} {status}"
+`)
+	log := &fieldLog{AccessLog: sink.AccessLog(observe.FormatJSON), fields: *c.Log.Fields}
+	g := warm.New(t, warm.Browser, &proxy.Listener{Log: []proxy.AccessLog{log}})
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(log.line, &line); err != nil || line["none"] != "" || line[`say "so"`] == "" {
+		t.Errorf("%v: %s", err, log.line)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -66,7 +67,7 @@ dest = "status:404"
 access_log = { path = "DIR/own.log", sample = 0, always = ["404", ">1h"], format = "common" }
 `
 
-// logRig is an edge with sampledLogs.
+// logRig is an edge with the listeners web and inside, whose logs are in a folder.
 type logRig struct {
 	t      *testing.T
 	dir    string
@@ -76,11 +77,13 @@ type logRig struct {
 	run    *running
 }
 
-func newLogRig(t *testing.T) *logRig {
+func newLogRig(t *testing.T) *logRig { return newLogRigOf(t, sampledLogs) }
+
+func newLogRigOf(t *testing.T, logs string) *logRig {
 	t.Helper()
 	dir := t.TempDir()
 	r := &logRig{t: t, dir: dir, client: client(t)}
-	r.run, r.socket = administered(t, "%s", strings.ReplaceAll(sampledLogs, "DIR", dir))
+	r.run, r.socket = administered(t, "%s", strings.ReplaceAll(logs, "DIR", dir))
 	for _, name := range []string{"web", "inside"} {
 		found := r.run.WaitLine(`"msg":"listening".*"listener":"` + name + `".*"address":"([^"]+)"`)
 		r.addrs = append(r.addrs, found[1])
@@ -258,6 +261,91 @@ func TestAccessLog_explained(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &a); err != nil || code != 0 || len(a.Log) != 1 ||
 			!strings.HasSuffix(a.Log[0], want) {
 			t.Errorf("%s: %d %v %q", path, code, err, a.Log)
+		}
+	}
+}
+
+// The logs of two listeners with members of their own, and routes that say otherwise.
+const fieldLogs = `
+[log]
+output = ["DIR/all.log"]
+fields = { tenant = "{header.x-tenant}", plan = "{cookie.plan}", q = "{query.q}" }
+
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+
+[[listeners]]
+name = "inside"
+listen = "127.0.0.1:0"
+access_log = { fields = { zone = "in {status}" } }
+
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+[[routes]]
+pattern = "/own/*"
+dest = "status:404"
+access_log = { path = "DIR/own.log", fields = { "say \"a\"" = '"{path}"' } }
+[[routes]]
+pattern = "/none/*"
+dest = "status:200"
+access_log = { format = "json" }
+[[routes]]
+pattern = "/line/*"
+dest = "status:200"
+access_log = { line = '{{"path":"{path}"}}' }
+`
+
+// A line of JSON has the fields of the innermost place that says its form, which no client can end, from a reload on
+// those of the new configuration.
+func TestAccessLog_fields(t *testing.T) {
+	t.Parallel()
+	r := newLogRigOf(t, fieldLogs)
+	r.ask(0, "/a?q=a%22%0A%01%5Cb", "X-Tenant", `ac"me\`, "Cookie", "plan=gold")
+	r.ask(0, "/b")
+	for _, path := range []string{"/c", "/own/d", "/none/e", "/line/f"} {
+		r.ask(1, path, "X-Tenant", "acme")
+	}
+	text, err := os.ReadFile(r.run.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := strings.Replace(string(text), `tenant = "{header.x-tenant}", plan`, `when = "{time}", kind`, 1)
+	if err := os.WriteFile(r.run.file, []byte(next), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.run.Signal(syscall.SIGHUP)
+	r.run.WaitLine(`"msg":"configuration reloaded"`)
+	r.ask(0, "/g", "Cookie", "plan=gold")
+	known := "time id listener client_ip client_port proto method host query route status bytes_in bytes_out dur_ms " +
+		"t attempts reused user_agent"
+	for file, want := range map[string]string{
+		"all.log": `{"path":"/a","plan":"gold","q":"a\"\n\u0001\\b","tenant":"ac\"me\\"}
+{"path":"/b","plan":"","q":"","tenant":""}
+{"path":"/c","zone":"in 200"}
+{"path":"/none/e"}
+{"path":"/line/f"}
+{"kind":"gold","path":"/g","q":"","when":"time"}`,
+		"own.log": `{"path":"/own/d","say \"a\"":"\"/own/d\""}`,
+	} {
+		var got []string
+		for _, line := range r.lines(file) {
+			var one map[string]any
+			if err := json.Unmarshal([]byte(line), &one); err != nil {
+				t.Fatalf("%v: %s", err, line)
+			}
+			if one["when"] != nil && one["when"] == one["time"] {
+				one["when"] = "time"
+			}
+			for name := range strings.FieldsSeq(known) {
+				delete(one, name)
+			}
+			text, _ := json.Marshal(one)
+			got = append(got, string(text))
+		}
+		if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(strings.SplitSeq(want, "\n"))) {
+			t.Errorf("%s:\n%s\nwant\n%s", file, strings.Join(got, "\n"), want)
 		}
 	}
 }

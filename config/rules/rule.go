@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy/location"
 )
@@ -42,10 +43,7 @@ type Rule struct {
 }
 
 // Text is a template with a name.
-type Text struct {
-	Name  string
-	Value *lang.Template `json:",omitempty"` // nil: empty
-}
+type Text = value.Text
 
 // Respond is an answer.
 type Respond struct {

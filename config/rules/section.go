@@ -166,7 +166,7 @@ var (
 // typeFields is the type of a table of fields: []Text.
 func typeFields(ofRequest bool) schema.Type {
 	parse := func(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-		return parseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
+		return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
 			if !ofRequest && strings.EqualFold(c.Key, "host") {
 				return "an answer has no Host", "headers.request sets that of the request"
 			}
@@ -193,7 +193,7 @@ func parseDeny(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 }
 
 func parseNames(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
-	return parseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
+	return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
 		if k.Path == "set" && !isName(c.Key) {
 			return syntax.Quote(c.Key) + " is no name: it begins with a letter and has letters, digits, \"_\" and " +
 				"\"-\" alone, 64 at most", ""
@@ -211,36 +211,4 @@ func isName(name string) bool {
 		}
 	}
 	return name != "" && len(name) <= 64
-}
-
-// parseTexts reads a table of texts, whose names wrong checks.
-func parseTexts(
-	d *schema.Decoder, n *syntax.Node, wrong func(*syntax.Node) (wrong, hint string),
-) (any, bool) {
-	if n.Kind != syntax.KindTable {
-		d.WrongKind(n, "a table of strings", schema.TableHint)
-		return nil, false
-	}
-	all, right := make([]Text, 0, len(n.Children)), d.Filled(n)
-	seen := make(map[string]*syntax.Node)
-	for _, c := range n.Children {
-		if says, hint := wrong(c); says != "" {
-			d.Report.Errorf(c.Head, hint, "%s", says)
-			right = false
-			continue
-		}
-		if old := seen[strings.ToLower(c.Key)]; old != nil {
-			d.Report.Conflictf(c.Head, old.Head, "leave one of them out", "%q is set twice", c.Key)
-			right = false
-			continue
-		}
-		seen[strings.ToLower(c.Key)] = c
-		if c.Kind != syntax.KindString {
-			d.WrongKind(c, "a string", "")
-			right = false
-			continue
-		}
-		all = append(all, Text{Name: c.Key})
-	}
-	return all, right
 }

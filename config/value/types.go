@@ -156,33 +156,36 @@ func WrongField(name string) (wrong, hint string) {
 
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
 func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	if n.Kind != syntax.KindTable {
-		d.WrongKind(n, "a table", schema.TableHint)
-		return nil, false
-	}
 	var all []Header
-	right := true
-	seen := make(map[string]*syntax.Node)
+	right := named(d, n, func(c *syntax.Node) bool {
+		all = append(all, Header{Name: c.Key, Value: c.Text, Pos: c.Head.Pos()})
+		return header(d, c)
+	})
+	return all, right
+}
+
+// named has read look at each part of the table n, whose names differ in more than the case of letters.
+func named(d *schema.Decoder, n *syntax.Node, read func(*syntax.Node) bool) bool {
+	if n.Kind != syntax.KindTable {
+		d.WrongKind(n, "a table of strings", schema.TableHint)
+		return false
+	}
+	right, seen := true, make(map[string]*syntax.Node)
 	for _, c := range n.Children {
 		lower := strings.ToLower(c.Key)
 		if old := seen[lower]; old != nil {
-			d.Report.Conflictf(c.Head, old.Head, "first at "+old.Head.RelativeTo(c.Head),
-				"header %q is set twice", c.Key)
+			d.Report.Conflictf(c.Head, old.Head, "first at "+old.Head.RelativeTo(c.Head), "%q is set twice", c.Key)
 			right = false
 			continue
 		}
 		seen[lower] = c
-		if !header(d, c, lower) {
-			right = false
-			continue
-		}
-		all = append(all, Header{Name: c.Key, Value: c.Text, Pos: c.Head.Pos()})
+		right = read(c) && right
 	}
-	return all, right
+	return right
 }
 
-// header checks a field that is to be set. lower is its name in lower case.
-func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
+// header checks a field that is to be set.
+func header(d *schema.Decoder, n *syntax.Node) bool {
 	if wrong, hint := WrongField(n.Key); wrong != "" {
 		d.Report.Errorf(n.Name, hint, "%s", wrong)
 		return false
@@ -193,7 +196,7 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	if _, ok := d.String(n, "a string"); !ok {
 		return false
 	}
-	if lower == "host" && !strings.Contains(n.Text, "{") {
+	if strings.EqualFold(n.Key, "host") && !strings.Contains(n.Text, "{") {
 		_, right := parseHostValue(d, nil, n)
 		return right
 	}
@@ -204,4 +207,21 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 		return false
 	}
 	return true
+}
+
+// ParseTexts reads a table of texts, whose names wrong checks, as []Text without values.
+func ParseTexts(d *schema.Decoder, n *syntax.Node, wrong func(*syntax.Node) (wrong, hint string)) ([]Text, bool) {
+	var all []Text
+	right := named(d, n, func(c *syntax.Node) bool {
+		if says, hint := wrong(c); says != "" {
+			d.Report.Errorf(c.Head, hint, "%s", says)
+		} else if c.Kind != syntax.KindString {
+			d.WrongKind(c, "a string", "")
+		} else {
+			all = append(all, Text{Name: c.Key})
+			return true
+		}
+		return false
+	})
+	return all, right && d.Filled(n)
 }

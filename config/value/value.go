@@ -58,9 +58,16 @@ type Where struct {
 type Logging struct {
 	Format string             `json:",omitempty"` // json, common or combined
 	Line   *lang.Template     `json:",omitempty"` // in place of Format
+	Fields *[]Text            `json:",omitempty"` // members of the lines of json
 	When   *lang.Condition    `json:",omitempty"` // no others are logged
 	Sample *float64           `json:",omitempty"` // the share of requests that is logged, 0 to 1
 	Always *[]*lang.Condition `json:",omitempty"` // requests for one of which it holds are logged whatever Sample says
+}
+
+// Text is a template with a name.
+type Text struct {
+	Name  string
+	Value *lang.Template `json:",omitempty"` // nil: empty
 }
 
 // Header is a field to set; an empty value removes it.
