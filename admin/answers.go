@@ -153,6 +153,7 @@ type BackendChange struct {
 	State BackendState `json:"state,omitempty" doc:"serving takes back what was asked for before; none: unchanged."`
 	Share *float64     `json:"share,omitempty" doc:"The part of its weight that it gets, 0 to 1; none: unchanged."`
 	For   Duration     `json:"for,omitempty" doc:"After this time the change is taken back; none: it stays."`
+	Force bool         `json:"force,omitempty" doc:"Take it out of service although no other backend serves."`
 }
 
 // Connection is one connection of a client.

@@ -58,6 +58,7 @@ var (
 	ErrUnknown  = errors.New("there is no such thing")                                                           // 404
 	ErrNoText   = errors.New("the process was not started from files, so there is no text of its configuration") // 404
 	ErrConflict = errors.New("not now")                                                                          // 409
+	ErrLast     = errors.New(`"force": true takes it out all the same`)                                          // 409
 	ErrStale    = errors.New("the configuration has changed meanwhile")                                          // 412
 	ErrInvalid  = errors.New("this cannot be")                                                                   // 400
 )
@@ -88,6 +89,8 @@ func statusOf(err error) (status int, code string) {
 		return http.StatusNotFound, "no-text"
 	case errors.Is(err, ErrConflict):
 		return http.StatusConflict, "conflict"
+	case errors.Is(err, ErrLast):
+		return http.StatusConflict, "last-backend"
 	case errors.Is(err, ErrStale):
 		return http.StatusPreconditionFailed, "stale"
 	case errors.Is(err, ErrInvalid):

@@ -148,7 +148,8 @@ func writes() []Endpoint {
 			In: BackendChange{}, Out: Backend{},
 			Doc: "Drain a backend, take it out, have it serve again, or change the part of its weight, for a time. " +
 				"`draining` ends what is under way and keeps clients that a sticky cookie holds; `down` takes no " +
-				"request at all. A `/` in a name is written `%2F`. What was asked for holds until it is taken back, " +
+				"request at all. 409 `last-backend`: no other backend of the upstream serves, and `force` is not " +
+				"true. A `/` in a name is written `%2F`. What was asked for holds until it is taken back, " +
 				"the backend leaves the configuration, or the process ends.",
 			answer: changeBackend},
 		{Method: "POST", Pattern: "/v1/reload", Needs: MayChange, Heavy: true, Slow: true, Command: "reload",

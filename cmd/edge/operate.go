@@ -191,7 +191,6 @@ type changing struct {
 	backend string
 	change  admin.BackendChange
 	lasts   time.Duration
-	share   string
 }
 
 // argument takes the backend.
@@ -219,7 +218,11 @@ func (c *changing) run(cmd *cobra.Command) error {
 	}
 	path := "/v1/upstreams/" + url.PathEscape(upstream) + "/backends/" + url.PathEscape(address)
 	var b admin.Backend
-	if err := client.Do(context.Background(), "PATCH", path, &c.change, &b); err != nil {
+	err = client.Do(context.Background(), "PATCH", path, &c.change, &b)
+	if refused := (*admin.Refused)(nil); errors.As(err, &refused) && refused.Code == "last-backend" {
+		return fmt.Errorf("no other backend of %s serves: --force takes it out all the same", printable.Word(upstream))
+	}
+	if err != nil {
 		return err
 	}
 	return c.show(cmd.OutOrStdout(), &b, func(w io.Writer) {
@@ -262,7 +265,8 @@ func newDrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drain UPSTREAM/BACKEND", Short: "Send a backend no new requests",
 		Long: "Send a backend no new requests, and let it end those that it has. Clients that a sticky cookie holds " +
-			"there stay, unless --down is given. edge enable takes it back.\n\n" + asksText,
+			"there stay, unless --down is given. The last backend of its upstream that serves needs --force. " +
+			"edge enable takes it back.\n\n" + asksText,
 		Example: "  edge drain api/10.0.0.11:8080 --for 10m",
 		Args:    c.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -275,6 +279,7 @@ func newDrain() *cobra.Command {
 	c.flags(cmd)
 	cmd.Flags().DurationVar(&c.lasts, "for", 0, "for this `time`; else until it is enabled")
 	cmd.Flags().BoolVar(&down, "down", false, "send it nothing at all")
+	cmd.Flags().BoolVar(&c.change.Force, "force", false, "also when no other backend serves")
 	return cmd
 }
 

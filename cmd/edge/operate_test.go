@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -354,6 +357,80 @@ func TestAllowDest_neverToThePorts(t *testing.T) {
 			if resp.StatusCode != want || strings.Contains(body, "proxied") {
 				t.Errorf("to %s of %s: %d %s", to, section, resp.StatusCode, body)
 			}
+		}
+	}
+}
+
+// The last backend of an upstream that serves is taken out by force alone, by the command and by the API, be the others
+// drained or found down by checks.
+func TestDrain_lastBackendThatServes(t *testing.T) {
+	t.Parallel()
+	first, second, dead := origin(t), origin(t), testutil.FreeAddr(t)
+	r, socket := administered(t, `
+[http]
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "api"
+[upstreams.api]
+backends = [ { address = %q }, { address = %q } ]
+[[routes]]
+pattern = "/checked/*"
+dest = "checked"
+[upstreams.checked]
+backends = [ { address = %q }, { address = %q } ]
+health_check = { type = "tcp", interval = "50ms", rise = 1, fall = 1 }
+`, first, second, first, dead)
+	testutil.Eventually(t, testutil.Minutes, func() bool {
+		_, out := r.tell(t, "upstreams", "--json")
+		return strings.Contains(out, `"checks"`)
+	}, "the checks find a backend down")
+	api := "no other backend of api serves: --force takes it out all the same"
+	checked := strings.Replace(api, "api", "checked", 1)
+	for _, s := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"drain checked/" + dead, 0, "draining"}, // it does not serve
+		{"enable checked/" + dead, 0, "checks"},
+		{"drain checked/" + first, 1, checked},
+		{"drain api/" + first, 0, "draining"},
+		{"drain api/" + first + " --for 1h", 0, "draining"},
+		{"drain api/" + second, 1, api},
+		{"drain api/" + second + " --down", 1, api},
+		{"enable api/" + second + " --share 10", 0, "serving"},
+		{"enable api/" + first + " --share 0", 0, "serving"},
+		{"drain api/" + second, 1, api},
+		{"enable api/" + first, 0, "serving"},
+		{"drain api/" + second, 0, "draining"},
+		{"drain api/" + first + " --force", 0, "draining"},
+	} {
+		if code, out := r.tell(t, strings.Fields(s.args)...); code != s.code || !strings.Contains(out, s.want) {
+			t.Errorf("%s: %d, want %d and %q:\n%s", s.args, code, s.code, s.want, out)
+		}
+	}
+	client, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := `no other backend of checked serves: "force": true takes it out all the same`
+	path := "/v1/upstreams/checked/backends/" + first
+	for _, c := range []struct{ body, want string }{
+		{`{"state":"down"}`, "409 last-backend " + last},
+		{`{"state":"draining","for":"1h"}`, "409 last-backend " + last},
+		{`{"state":"draining","force":true}`, ""},
+		{`{"state":"draining","for":"1h"}`, ""}, // it drains already
+	} {
+		got := ""
+		err := client.Do(t.Context(), "PATCH", path, json.RawMessage(c.body), nil)
+		if r := (*admin.Refused)(nil); errors.As(err, &r) {
+			got = fmt.Sprintf("%d %s %s", r.Status, r.Code, r.Problem.Error)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.body, got, c.want)
 		}
 	}
 }

@@ -28,11 +28,35 @@ type ending struct {
 	back  func() // has the backend do what was asked of it without an end
 }
 
-// change does what c says, and arranges for its end. A change takes the place of the one before of the same subject,
-// and of its end; BackendServing takes the place of all.
-func (a *asked) change(m *backend.Member, c *admin.BackendChange) {
+// changeAt does what c says with those of all members of an upstream that have an address, and returns one of them;
+// nil: there is none. Without c.Force it is ErrLast where they serve and no other member does. Looking and changing are
+// one step: of two changes at a time the second one sees the first.
+func (a *asked) changeAt(all []*backend.Member, address string, c *admin.BackendChange) (*backend.Member, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	var found *backend.Member
+	serves, others := false, false
+	for _, m := range all {
+		if m.Address() == address {
+			found, serves = m, serves || m.Reasons() == 0
+		} else {
+			others = others || m.Reasons() == 0 && m.Part() > 0
+		}
+	}
+	if serves && !others && !c.Force && c.State != "" && c.State != admin.BackendServing {
+		return nil, admin.ErrLast
+	}
+	for _, m := range all {
+		if m.Address() == address { // one that is named twice has several
+			a.change(m, c)
+		}
+	}
+	return found, nil
+}
+
+// change does what c says, and arranges for its end. A change takes the place of the one before of the same subject,
+// and of its end; BackendServing takes the place of all. a.mu is held.
+func (a *asked) change(m *backend.Member, c *admin.BackendChange) {
 	state, share, d := subject{m, false}, subject{m, true}, time.Duration(c.For)
 	switch c.State {
 	case "":

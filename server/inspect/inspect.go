@@ -129,18 +129,15 @@ func (v *Inspector) backend(m *backend.Member) admin.Backend {
 }
 
 // ChangeBackend does what an operator asks of a backend of an upstream, which is named by its address. It holds as long
-// as the backend is a member of the upstream, over reloads. An error wraps admin.ErrUnknown.
+// as the backend is a member of the upstream, over reloads. An error wraps admin.ErrUnknown or admin.ErrLast.
 func (v *Inspector) ChangeBackend(upstream, address string, change *admin.BackendChange) (*admin.Backend, error) {
 	set := v.server.Parts().Backends[upstream]
 	if set == nil {
 		return nil, fmt.Errorf("%w: an upstream %q", admin.ErrUnknown, upstream)
 	}
-	var found *backend.Member
-	for _, m := range set.Members() {
-		if m.Address() == address {
-			v.asked.change(m, change) // one that is named twice has several
-			found = m
-		}
+	found, err := v.asked.changeAt(set.Members(), address, change)
+	if err != nil {
+		return nil, fmt.Errorf("no other backend of %s serves: %w", upstream, err)
 	}
 	if found == nil {
 		return nil, fmt.Errorf("%w: a backend %q of %s", admin.ErrUnknown, address, upstream)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,13 +143,19 @@ func TestAsked_change(t *testing.T) {
 	m := set.Members()[0]
 	m.Down(backend.Health)
 	var a asked
-	a.change(m, &admin.BackendChange{State: admin.BackendDraining, For: admin.Duration(time.Hour)})
+	change := func(c admin.BackendChange) {
+		c.Force = true
+		if found, err := a.changeAt(set.Members(), m.Address(), &c); found != m || err != nil {
+			t.Errorf("%v, %v", found, err)
+		}
+	}
+	change(admin.BackendChange{State: admin.BackendDraining, For: admin.Duration(time.Hour)})
 	first := a.until(m)
-	a.change(m, &admin.BackendChange{State: admin.BackendDown})
+	change(admin.BackendChange{State: admin.BackendDown})
 	if a.until(m) != nil || first == nil || m.Reasons() != backend.Health|backend.Operator {
 		t.Errorf("%v %v %s", first, a.until(m), m.Reasons())
 	}
-	a.change(m, &admin.BackendChange{State: admin.BackendServing, For: admin.Duration(time.Hour)})
+	change(admin.BackendChange{State: admin.BackendServing, For: admin.Duration(time.Hour)})
 	if a.until(m) != nil || m.Reasons() != backend.Health || m.Part() != 1 {
 		t.Errorf("%v %s", a.until(m), m.Reasons())
 	}
@@ -182,10 +190,14 @@ func TestAsked_ends(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := backend.Of("127.0.0.1:1").Members()[0]
+				members := backend.Of("127.0.0.1:1").Members()
+				m := members[0]
 				var a asked
-				for i := range c.changes {
-					a.change(m, &c.changes[i])
+				for _, change := range c.changes {
+					change.Force = true
+					if _, err := a.changeAt(members, m.Address(), &change); err != nil {
+						t.Fatal(err)
+					}
 				}
 				if got := stateOf(m); got != c.before {
 					t.Errorf("before the end: %s, want %s", got, c.before)
@@ -277,5 +289,27 @@ func TestInspector_connectionsOfAStoppedServer(t *testing.T) {
 	cancel()
 	if _, _, err := v.Connections(ctx, "", 1, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// Of two backends that are drained at the same time one is left.
+func TestAsked_drainsOfAllAtATime(t *testing.T) {
+	for range 200 {
+		set := backend.Of("127.0.0.1:1", "127.0.0.1:2")
+		var a asked
+		var group sync.WaitGroup
+		var refused atomic.Int32
+		for _, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
+			group.Go(func() {
+				_, err := a.changeAt(set.Members(), address, &admin.BackendChange{State: admin.BackendDraining})
+				if errors.Is(err, admin.ErrLast) {
+					refused.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		if refused.Load() != 1 {
+			t.Fatalf("%d of two drains are refused", refused.Load())
+		}
 	}
 }
