@@ -48,8 +48,25 @@ func (l *Listener) close(within time.Duration, hasty bool) {
 		return
 	}
 	for _, r := range l.engine.reactors {
-		r.call(func() error { r.unlisten(l, within, hasty); return nil }) //nolint:errcheck // ErrStopped: it is closed
+		now := hasty && l.nobodyConnects(r)
+		r.call(func() error { r.unlisten(l, within, now); return nil }) //nolint:errcheck // ErrStopped: it is closed
 	}
+}
+
+// nobodyConnects has r take no client that begins to connect from now on, and reports whether none has begun. It looks
+// on its own goroutine: the system's list of connections may be long.
+func (l *Listener) nobodyConnects(r *Reactor) bool {
+	var sockets []poller.FD
+	r.call(func() error { //nolint:errcheck // ErrStopped: there is none
+		for _, a := range r.acceptorsOf(l) {
+			if !a.suspended && !l.opts.Held && !l.addr.IsUnix() {
+				r.kernel.SetIntake(a.fd, poller.IntakeBegun)
+				sockets = append(sockets, a.fd)
+			}
+		}
+		return nil
+	})
+	return !slices.ContainsFunc(sockets, r.kernel.ConnectsBegun)
 }
 
 // Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
@@ -125,11 +142,8 @@ func (a *acceptor) unlisten(r *Reactor, within time.Duration, hasty bool) {
 	a.ready, r.acceptAny = true, true // accepting may have been paused
 	a.end.timer.Run = a.takeNoMore
 	if hasty && !a.listener.addr.IsUnix() {
-		r.kernel.SetIntake(a.fd, poller.IntakeBegun) // first: nobody begins after the look at those who have
-		if !r.kernel.ConnectsBegun(a.fd) {
-			a.close(r)
-			return
-		}
+		a.close(r)
+		return
 	}
 	if l := a.listener; !l.opts.DeferAccept || l.addr.IsUnix() {
 		a.takeNoMore(r)
