@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -122,7 +123,11 @@ func (c *control) instance(cfg *config.Config, path string) (*pidfile.Instance, 
 		return nil, fmt.Errorf("%s has %w, which names the process: for the next start add pid_file = "+
 			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path, errNoPIDFile)
 	}
-	return pidfile.Find(cfg.Global.FromWorkingDirectory(pidFile))
+	whole, err := filepath.Abs(cfg.Global.FromWorkingDirectory(pidFile)) // messages say where it was looked for
+	if err != nil {
+		return nil, err
+	}
+	return pidfile.Find(whole)
 }
 
 // reload checks the configuration, unless the process may be on another machine, and has the process apply it.

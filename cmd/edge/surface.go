@@ -43,7 +43,7 @@ func (a *asking) elsewhere() bool { return a.address != "" || os.Getenv("EDGE_AD
 
 // errNoSurface says that a process is not found by an admin surface: there may be one with a pid file.
 var errNoSurface = errors.New("no admin surface is known: give --admin, or add two lines to the configuration, " +
-	"reload it and ask again:\n[admin]\nlisten = \"unix:edge.admin.sock\"")
+	"start edge again with it, and ask about a new request:\n[admin]\nlisten = \"unix:edge.admin.sock\"")
 
 // client returns a client of the process. It was not asked yet. It wraps errNoSurface where only the pid file can
 // lead to the process. A file with errors names the process too, if it can be read so far: that is when somebody asks
@@ -95,11 +95,16 @@ func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.
 // usual returns a client of that socket of processes without [admin] listen where the process of cfg serves: the file,
 // or the pid file, says so. path is the file, "": there is none, and any process will do.
 func usual(path string, cfg *config.Config) (*admin.Client, error) {
-	none, g := errNoSurface, &config.Global{}
+	g := &config.Global{}
 	if cfg != nil {
 		g = &cfg.Global
 	}
-	for _, socket := range admin.DefaultSockets(g) {
+	sockets := admin.DefaultSockets(g)
+	none := errNoSurface
+	if len(sockets) > 0 {
+		none = fmt.Errorf("nobody answers at %s: %w", strings.Join(sockets, ", "), errNoSurface)
+	}
+	for _, socket := range sockets {
 		c, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
 		var st admin.Status
 		if err == nil {
@@ -121,10 +126,10 @@ func usual(path string, cfg *config.Config) (*admin.Client, error) {
 
 // serves reports whether st is of the process of the configuration at path.
 func serves(st *admin.Status, path string, g *config.Global) bool {
-	if g.PIDFile != "" {
-		i, err := pidfile.Find(g.FromWorkingDirectory(g.PIDFile))
-		return err == nil && i.PID == st.PID
+	if i, err := pidfile.Find(g.FromWorkingDirectory(g.PIDFile)); err == nil {
+		return i.PID == st.PID
 	}
+	// There is none, or the kernel hides what the process has open: its file has to do.
 	full, err := filepath.Abs(path)
 	return err == nil && full == st.Configuration.File
 }

@@ -146,6 +146,9 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 		step.Text += ": " + out
 	case len(phases) > 0:
 		step.Text += ": " + strings.Join(phases, ", ")
+		if slices.Contains(phases, "BeforeRoute") || slices.Contains(phases, "Request") {
+			step.Text += " (not run here: it may refuse the request)"
+		}
 	}
 	s.list = append(s.list, step)
 }

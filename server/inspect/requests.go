@@ -58,9 +58,9 @@ func (v *Inspector) Requests(
 	case s.room == 0:
 		return nil, fmt.Errorf("%w: no request is remembered, since why = 0 in [admin]", admin.ErrUnknown)
 	case q.ID != "" && len(s.found) == 0:
-		return nil, fmt.Errorf("%w: no request %s is remembered: it has not ended yet, was another process's, or was "+
-			"longer ago than the last %d of its event loop. The access log may have it", admin.ErrUnknown,
-			strconv.QuoteToASCII(q.ID), s.room)
+		return nil, fmt.Errorf("%w: no request %s is remembered: it has not ended yet, was another process's, came "+
+			"before [admin], or was longer ago than the last %d of its event loop. The access log may have it",
+			admin.ErrUnknown, strconv.QuoteToASCII(q.ID), s.room)
 	}
 	list := s.sorted()
 	all := make([]admin.Request, len(list))
