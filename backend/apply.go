@@ -1,10 +1,14 @@
 package backend
 
 import (
+	"log/slog"
 	"slices"
 
 	"github.com/edge-proxy/edge/poller"
 )
+
+// membersMax bounds the members of a Set. As many may leave while as many others join: balance.NewView takes 65535.
+const membersMax = 32000
 
 // part is what one source says of the members of a Set.
 type part struct {
@@ -18,7 +22,7 @@ func (s *Set) Update(backends []Spec) { s.Apply("", backends) }
 // Apply makes list, which must not change afterwards, what source says of the members; none ends its part. What other
 // sources say stays. Those that were members before stay, with all that is kept for them, and with the addresses that
 // their names have; those that no source names any more go. A backend that several sources name is one member, as the
-// source "" says, else that which was applied first.
+// source "" says, else that which was applied first. Beyond membersMax, those that were named last are left out.
 func (s *Set) Apply(source string, list []Spec) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -47,6 +51,10 @@ func (s *Set) unite() {
 	next := &state{members: make([]*Member, len(old.members))}
 	changed := false
 	list := s.choose(s.named())
+	if more := len(list) - membersMax; more > 0 {
+		slog.Warn("an upstream has too many backends", "left_out", more, "first", list[membersMax].Address)
+		list = list[:membersMax]
+	}
 	for _, c := range list {
 		m := present[c.id]
 		if m == nil {
@@ -74,7 +82,7 @@ type candidate struct {
 
 // named returns the backends that the parts name, each once. mu is held.
 func (s *Set) named() (list []candidate) {
-	seen, names := make(map[ID]bool), make(map[string][]poller.Addr)
+	seen, names, known := make(map[ID]bool), make(map[string][]poller.Addr), addressesOf(s.addresses)
 	for i := range s.parts {
 		copies := make(map[ID]int)
 		add := func(b *Spec) {
@@ -93,10 +101,13 @@ func (s *Set) named() (list []candidate) {
 				add(b)
 				continue
 			}
-			if names[b.Address] = s.addresses[b.Address]; len(names[b.Address]) == 0 {
-				names[b.Address] = b.Addrs
+			addrs := s.addresses[b.Address]
+			if len(addrs) == 0 && known+len(b.Addrs) <= addressesMax {
+				addrs = b.Addrs
+				known += len(addrs)
 			}
-			eachOf(b, names[b.Address], add)
+			names[b.Address] = addrs
+			eachOf(b, addrs, add)
 		}
 	}
 	s.setNames(names)

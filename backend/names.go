@@ -1,6 +1,13 @@
 package backend
 
-import "github.com/edge-proxy/edge/poller"
+import (
+	"fmt"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// addressesMax bounds the addresses of all names of a Set: each may be a member, and a name server chooses how many.
+const addressesMax = 10000
 
 // NameFollower hears of the host names that backends of a Set are given by. Its methods must not change the Set.
 type NameFollower interface {
@@ -22,14 +29,19 @@ func (s *Set) FollowNames(f NameFollower) {
 }
 
 // SetAddresses says what a name stands for: each address is a member. A name that has no more than one address of each
-// family stands for one member, which is reached at both. addrs must not change afterwards.
-func (s *Set) SetAddresses(name string, addrs []poller.Addr) {
+// family stands for one member, which is reached at both. addrs must not change afterwards. It is an error, and changes
+// nothing, when the names have too many addresses.
+func (s *Set) SetAddresses(name string, addrs []poller.Addr) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	if _, known := s.addresses[name]; !known {
 		s.mu.Unlock()
-		return
+		return nil
+	}
+	if n := addressesOf(s.addresses) - len(s.addresses[name]) + len(addrs); n > addressesMax {
+		s.mu.Unlock()
+		return fmt.Errorf("%d addresses of all names of the upstream, more than %d", n, addressesMax)
 	}
 	moves := isOneMember(s.addresses[name]) && isOneMember(addrs)
 	if s.addresses[name] = addrs; !moves {
@@ -41,6 +53,15 @@ func (s *Set) SetAddresses(name string, addrs []poller.Addr) {
 			m.SetAddrs(addrs)
 		}
 	}
+	return nil
+}
+
+// addressesOf returns how many addresses names have.
+func addressesOf(names map[string][]poller.Addr) (n int) {
+	for _, addrs := range names {
+		n += len(addrs)
+	}
+	return n
 }
 
 // isOneMember reports whether a name with these addresses is one member, which may have an address of each family.

@@ -164,19 +164,22 @@ func (r *Resolver) run(ctx context.Context, name string) {
 	var last dns.Answer
 	var wait backoff
 	failing := false
-	use := func(a dns.Answer) {
+	use := func(a dns.Answer) error {
 		a = complete(a, last)
 		if slices.Equal(a.Addrs, last.Addrs) {
-			return
+			return nil
+		}
+		if err := r.set.SetAddresses(name, withPort(a.Addrs, port)); err != nil {
+			return err
 		}
 		last = a
-		r.set.SetAddresses(name, withPort(a.Addrs, port))
 		slog.Info("backend resolved", "upstream", r.service, "backend", name, "addresses", named(a.Addrs))
+		return nil
 	}
 	for {
 		a, err := r.once(ctx, host, func(a dns.Answer) {
 			if len(last.Addrs) == 0 {
-				use(a)
+				_ = use(a) // an error comes back with the whole answer
 			}
 		})
 		if ctx.Err() != nil {
@@ -187,7 +190,9 @@ func (r *Resolver) run(ctx context.Context, name string) {
 		}
 		pause := refreshAfter(a.TTL)
 		if err == nil {
-			use(a)
+			err = use(a)
+		}
+		if err == nil {
 			wait.reset()
 		} else {
 			if !failing {

@@ -210,3 +210,35 @@ func TestResolver_boundsLookups(t *testing.T) {
 		}
 	})
 }
+
+// A name server cannot make more members than an upstream may have: an answer with too many addresses changes nothing.
+func TestResolver_boundsAddresses(t *testing.T) {
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	synctest.Test(t, func(t *testing.T) {
+		var flood atomic.Bool
+		s := backend.NewSet(backend.Spec{Address: "a.example:80"}, backend.Spec{Address: "b.example:80"})
+		res := ResolveNames("service", s, NamesBy(func(_ context.Context, host string) (ips []netip.Addr, _ error) {
+			n := 3
+			if host == "a.example" && flood.Load() {
+				n = 9998
+			}
+			for i := range n {
+				ips = append(ips, netip.AddrFrom4([4]byte{10, host[0], byte(i >> 8), byte(i)}))
+			}
+			return ips, nil
+		}))
+		defer res.Stop()
+		synctest.Wait()
+		flood.Store(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := s.Len(); n != 6 {
+			t.Errorf("%d members", n)
+		}
+	})
+	if text := log.String(); !strings.Contains(text, "backend does not resolve") ||
+		!strings.Contains(text, "10001 addresses of all names of the upstream, more than 10000") {
+		t.Errorf("%.500s", text)
+	}
+}
