@@ -87,7 +87,7 @@ type Global struct {
 	Pin           bool
 	PIDFile       string // empty: none
 	Via           string // its name in Via; "unique": one that no other process has
-	ErrorLog      string // "stderr" or a path
+	ErrorLog      string // "stdout", "stderr" or a path
 	GracePeriod   time.Duration
 
 	ShutdownTimeout time.Duration // added to GracePeriod

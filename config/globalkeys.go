@@ -78,7 +78,7 @@ func globalSection() *schema.Section {
 			{Path: "error_log", Type: value.TypeLogPath, Local: true,
 				Default: `"stderr"`, Example: `"/var/log/edge/error.log"`,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.ErrorLog }),
-				Doc:  "`stderr` or a path."},
+				Doc:  "`stderr`, `stdout` or a path."},
 			{Path: "grace_period", Type: schema.Duration, Default: `"30s"`, Min: "0s", Max: "24h", Example: `"1m"`,
 				Aliases: []string{"grace_period_seconds"},
 				Into:    schema.Into(func(e *globalEntry) *time.Duration { return &e.GracePeriod }),

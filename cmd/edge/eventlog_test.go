@@ -290,3 +290,19 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// error_log = "stdout" is the standard output of the process, as in [log] output, and no file of that name.
+func TestRun_errorLogOnStdout(t *testing.T) {
+	file := write(t, "[global]\nerror_log = \"stdout\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Dir: filepath.Dir(file), Args: []string{
+		"-c", `exec "$0" run -c "$1" 2>"$1.stderr"`, testutil.Binary(t, "./cmd/edge"), file}})
+	p.WaitLine(`"msg":"listening"`)
+	p.Signal(syscall.SIGUSR1)
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	p.WaitLine(`"msg":"stopped"`)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "stdout")); err == nil {
+		t.Error("there is a file named stdout")
+	}
+}

@@ -105,7 +105,7 @@ func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
 		scheme, found = "syslog", true
 	}
 	if found || s == "otlp" {
-		d.Report.Errorf(n.Value, `write "stderr" or a path`, "log output %s is not supported by this version",
+		d.Report.Errorf(n.Value, `write "stdout", "stderr" or a path`, "log output %s is not supported by this version",
 			syntax.Quote(scheme))
 	}
 	return !found && s != "otlp"

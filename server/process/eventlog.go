@@ -67,7 +67,10 @@ type eventOutput struct {
 	sink *observe.Sink
 }
 
-// openEventLog opens path, which may be "stderr".
+// standard are the files that error_log names by a word.
+var standard = map[string]*os.File{"stdout": os.Stdout, "stderr": os.Stderr}
+
+// openEventLog opens path, which may be a word of standard.
 func openEventLog(path, level string) (*eventLog, error) {
 	e := &eventLog{last: observe.NewBounded(os.Stderr, eventsWait)}
 	out, err := e.open(path)
@@ -83,8 +86,8 @@ func openEventLog(path, level string) (*eventLog, error) {
 
 // open opens an output for use.
 func (e *eventLog) open(path string) (o *eventOutput, err error) {
-	o = &eventOutput{path: path, file: os.Stderr}
-	if path != "stderr" {
+	o = &eventOutput{path: path, file: standard[path]}
+	if o.file == nil {
 		if o.file, err = observe.OpenFile(path); err != nil {
 			return nil, fmt.Errorf("error log: %w", err)
 		}
@@ -99,7 +102,7 @@ func (e *eventLog) open(path string) (o *eventOutput, err error) {
 // close writes what waits and closes the file.
 func (o *eventOutput) close() error {
 	err := o.sink.Close()
-	if o.file == os.Stderr {
+	if standard[o.path] != nil {
 		return err
 	}
 	if err != nil && o.file.SetWriteDeadline(time.Now()) == nil { // it is a named pipe, and now it refuses the rest
@@ -173,7 +176,7 @@ func (e *eventLog) register(r *observe.Registry) {
 func (e *eventLog) reopen() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	if e.out.path == "stderr" {
+	if standard[e.out.path] != nil {
 		return nil
 	}
 	next, err := e.open(e.out.path)
