@@ -32,6 +32,9 @@ type (
 	etcdPair struct {
 		Key   []byte `json:"key"`
 		Value []byte `json:"value"`
+
+		backend backend.Spec // that Value is; without an address: it is not parsed yet
+		err     error        // it is none
 	}
 	etcdFound struct {
 		Header etcdHeader `json:"header"`
@@ -65,9 +68,9 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	if _, err := r.Call(ctx, "POST", "/v3/kv/range", of, &found); err != nil {
 		return err
 	}
-	values := make(map[string][]byte, len(found.Pairs))
-	for _, p := range found.Pairs {
-		values[string(p.Key)] = p.Value
+	values := make(map[string]*etcdPair, len(found.Pairs))
+	for i := range found.Pairs {
+		values[string(found.Pairs[i].Key)] = &found.Pairs[i]
 	}
 	if err := bounded(values); err != nil {
 		return err
@@ -96,7 +99,7 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 			if one.Type == "DELETE" {
 				delete(values, string(one.Pair.Key))
 			} else {
-				values[string(one.Pair.Key)] = one.Pair.Value
+				values[string(one.Pair.Key)] = &one.Pair
 			}
 		}
 		if err := bounded(values); err != nil {
@@ -107,10 +110,10 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 }
 
 // bounded returns an error where values are more than the backends of a source take: keys that are no backends count.
-func bounded(values map[string][]byte) error {
+func bounded(values map[string]*etcdPair) error {
 	size := 0
-	for key, value := range values {
-		size += len(key) + len(value)
+	for key, p := range values {
+		size += len(key) + len(p.Value)
 	}
 	if len(values) > membersMax || size > fileMax {
 		return fmt.Errorf("%d keys of %d bytes, more than %d or %d", len(values), size, membersMax, fileMax)
@@ -131,17 +134,19 @@ func prefixEnd(prefix string) []byte {
 }
 
 // valuesOf returns the backends that the values of keys are. A value that is none is left out, so that one writer does
-// not stop all others, unless there is no other.
-func valuesOf(values map[string][]byte) ([]backend.Spec, error) {
-	var list []backend.Spec
+// not stop all others, unless there is no other. Each is parsed once, however often another one changes.
+func valuesOf(values map[string]*etcdPair) ([]backend.Spec, error) {
+	list := make([]backend.Spec, 0, len(values))
 	var failed error
-	for key, value := range values {
-		b, err := parseValue(value)
-		if err != nil {
-			failed = fmt.Errorf("key %q: %w", key, err)
+	for key, p := range values {
+		if p.err == nil && p.backend.Address == "" {
+			p.backend, p.err = parseValue(p.Value)
+		}
+		if p.err != nil {
+			failed = fmt.Errorf("key %q: %w", key, p.err)
 			continue
 		}
-		list = append(list, b)
+		list = append(list, p.backend)
 	}
 	if len(list) == 0 && failed != nil {
 		return nil, failed

@@ -170,7 +170,7 @@ func etcd(r *registry) http.Handler {
 			found := etcdFound{Header: etcdHeader{r.version}}
 			for key, value := range r.values {
 				if within(key, of) {
-					found.Pairs = append(found.Pairs, etcdPair{[]byte(key), []byte(value)})
+					found.Pairs = append(found.Pairs, etcdPair{Key: []byte(key), Value: []byte(value)})
 				}
 			}
 			_ = json.NewEncoder(w).Encode(found)
@@ -195,7 +195,7 @@ func etcd(r *registry) http.Handler {
 				if !within(c.key, create.Of) {
 					return nil
 				}
-				event := map[string]any{"kv": etcdPair{[]byte(c.key), []byte(c.value)}}
+				event := map[string]any{"kv": etcdPair{Key: []byte(c.key), Value: []byte(c.value)}}
 				if c.value == "" {
 					event["type"] = "DELETE"
 				}
@@ -280,15 +280,30 @@ func TestEtcd_isBounded(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "keys of") {
 		t.Error(err)
 	}
-	many := make(map[string][]byte)
+	many := make(map[string]*etcdPair)
 	for i := range membersMax {
-		many[strconv.Itoa(i)] = nil
+		many[strconv.Itoa(i)] = new(etcdPair)
 	}
 	if err := bounded(many); err != nil {
 		t.Error(err)
 	}
-	if many["one more"] = nil; bounded(many) == nil {
+	if many["one more"] = new(etcdPair); bounded(many) == nil {
 		t.Errorf("%d keys are taken", len(many))
+	}
+}
+
+// An event of the watch has no value parsed again but its own.
+func TestEtcd_parsesAValueOnce(t *testing.T) {
+	values := make(map[string]*etcdPair)
+	for i := range 1000 {
+		values[strconv.Itoa(i)] = &etcdPair{Value: fmt.Appendf(nil, `{"Addr": "10.0.0.1:%d"}`, i+1)}
+	}
+	if list, err := valuesOf(values); len(list) != 1000 || err != nil {
+		t.Fatal(len(list), err)
+	}
+	values["7"] = &etcdPair{Value: []byte("10.0.0.2:80")}
+	if n := testutil.Allocs(10, func() { _, _ = valuesOf(values) }); n > 50 {
+		t.Errorf("%v allocations for 1000 values that are known", n)
 	}
 }
 
