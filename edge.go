@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -92,10 +93,7 @@ func (s *Server) Run(ctx context.Context) error {
 		slog.Info("proxy listens", "address", address)
 	}
 	<-ctx.Done()
-	grace := s.Grace
-	if grace == 0 {
-		grace = graceDefault
-	}
+	grace := cmp.Or(s.Grace, graceDefault)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	return s.Shutdown(ctx)
@@ -375,9 +373,7 @@ var errListen = errors.New("an address to listen on is :port, IP:port or unix:/p
 
 // parseAddr parses an address to listen on. A host name is not one: it may stand for several.
 func parseAddr(address string) (poller.Addr, error) {
-	if address == "" {
-		address = addrDefault
-	}
+	address = cmp.Or(address, addrDefault)
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return poller.Addr{Path: path}, nil
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,12 +60,7 @@ func ParseFilter(text string) (keep func(c *Connection) bool, err error) {
 		}
 	}
 	return func(c *Connection) bool {
-		for i := range all {
-			if !all[i].holds(c) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(all, func(one condition) bool { return !one.holds(c) })
 	}, nil
 }
 

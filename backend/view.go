@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/edge-proxy/edge/balance"
@@ -27,9 +28,7 @@ type turns struct {
 
 // View makes a View of s for so many reactors, whose turns begin anew. method nil is balance.Adaptive.
 func (s *Set) View(reactors int, method *balance.Method) *View {
-	if method == nil {
-		method = balance.Adaptive
-	}
+	method = cmp.Or(method, balance.Adaptive)
 	v := &View{set: s, method: method}
 	s.mu.Lock()
 	defer s.mu.Unlock()

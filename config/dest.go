@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -299,14 +300,8 @@ func otherScheme(scheme, rest string) string {
 
 // upstreamHint returns the hint for a dest that names an upstream that does not exist.
 func (r *resolver) upstreamHint(name string, at syntax.Span) string {
-	var names []string
-	for n := range r.names {
-		names = append(names, n)
-	}
-	for n := range r.defined {
-		names = append(names, n)
-	}
-	sort.Strings(names)
+	names := slices.AppendSeq(slices.Collect(maps.Keys(r.names)), maps.Keys(r.defined))
+	slices.Sort(names)
 	if hint := syntax.VariableHint(name); hint != "" {
 		return hint
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -300,9 +301,7 @@ func finishHealth(r *resolver, e *healthEntry) {
 	}
 	finishAgent(r, e)
 	e.FastInterval = min(e.FastInterval, e.Interval)
-	if e.DownInterval == 0 {
-		e.DownInterval = e.Interval
-	}
+	e.DownInterval = cmp.Or(e.DownInterval, e.Interval)
 	for _, h := range e.headers {
 		if strings.EqualFold(h.Name, "host") && e.Has("headers") {
 			r.rep.Errorf(e.At("headers"), "write host = "+syntax.Quote(h.Value),

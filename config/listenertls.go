@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"slices"
 	"strings"
@@ -411,9 +412,7 @@ func warnShadowedTLSRule(r *resolver, e *tlsRuleEntry, ruled map[string]*tlsRule
 		}
 		first := ruled[key]
 		hidden = hidden && first != nil
-		if by == nil {
-			by = first
-		}
+		by = cmp.Or(by, first)
 		if first == nil && always {
 			ruled[key] = e
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -191,9 +192,7 @@ func startOf(one *Route, l *Listener) (from *hop, asks *message.Head) {
 	if below, wild := strings.CutPrefix(host, "*."); wild {
 		host = "www." + below
 	}
-	if host == "" {
-		host = "localhost"
-	}
+	host = cmp.Or(host, "localhost")
 	target := one.Path
 	if one.PathKind == PathPrefix {
 		target = strings.TrimSuffix(target, "/") + "/x"

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"sync/atomic"
@@ -57,9 +58,7 @@ type windows struct {
 }
 
 func newWindows(o RateOptions) windows {
-	if o.Slots == 0 {
-		o.Slots = 2
-	}
+	o.Slots = cmp.Or(o.Slots, 2)
 	if o.Slots != 2 && o.Slots != 4 && o.Slots != 8 {
 		panic(fmt.Sprintf("limits: %d slots of a window", o.Slots))
 	}

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -114,9 +115,7 @@ func ParsePath(s string) (p Pattern, err error) {
 		}
 		return p, wrong
 	}
-	if p.Path == "" {
-		p.Path = "/"
-	}
+	p.Path = cmp.Or(p.Path, "/")
 	return p, nil
 }
 

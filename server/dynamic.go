@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -83,9 +84,7 @@ func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) err
 		b.fresh = append(b.fresh, d.Close)
 	}
 	b.destinations[key] = d
-	if r.Timeout == 0 {
-		r.Timeout = u.Timeouts.Total
-	}
+	r.Timeout = cmp.Or(r.Timeout, u.Timeouts.Total)
 	d.Lead(r)
 	return nil
 }
@@ -164,12 +163,9 @@ func (o *ownAddresses) listensAt(at netip.AddrPort) bool {
 	}
 	ip := at.Addr().Unmap().WithZone("")
 	here := ip.IsUnspecified() // connect(2) takes it for an address of this machine
-	for _, own := range all {
-		if own.Port() == at.Port() && (here || own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(all, func(own netip.AddrPort) bool {
+		return own.Port() == at.Port() && (here || own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip))
+	})
 }
 
 // isHost reports whether ip is an address of this machine. Where they cannot be found out, any may be.
@@ -191,10 +187,5 @@ func (o *ownAddresses) isHost(ip netip.Addr) bool {
 			}
 		}
 	}
-	for _, one := range o.host {
-		if one == ip {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(o.host, ip)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	_ "embed" // the hello page
 	"fmt"
 	"log/slog"
@@ -362,9 +363,7 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) (err error) {
 	if r.To, err = b.leadTo(u, c, c.GRPC == config.On); err != nil {
 		return err
 	}
-	if r.Timeout == 0 {
-		r.Timeout = u.Timeouts.Total
-	}
+	r.Timeout = cmp.Or(r.Timeout, u.Timeouts.Total)
 	r.GRPC = proxy.Switch(c.GRPC)
 	if r.GRPC == proxy.ByListener && b.anyGRPC() && (u.Protocol != "h2" || u.Failover != "") {
 		r.GRPCTo, err = b.leadTo(u, c, true)

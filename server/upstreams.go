@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/edge-proxy/edge/certs"
@@ -83,10 +84,7 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 // stands for the system's authorities, or for no certificate, so an empty file must be an error.
 func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
-	ca := c.CA
-	if ca == "" {
-		ca = b.config.Global.CAFile
-	}
+	ca := cmp.Or(c.CA, b.config.Global.CAFile)
 	if ca != "" {
 		if t.CA, err = certs.AuthoritiesPEM(ca); err != nil {
 			return t, err

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -34,10 +35,7 @@ const streamsMaxDefault = 100
 const pingAfterDefault = 30 * time.Second
 
 func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
-	streams := o.StreamsMax
-	if streams == 0 {
-		streams = streamsMaxDefault
-	}
+	streams := cmp.Or(o.StreamsMax, streamsMaxDefault)
 	return h2.Options{
 		Arena: a, MaxStreams: streams, HeaderTable: o.HeaderTable, StreamWindow: o.StreamWindow,
 		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: orDefault(o.BetweenBytes),

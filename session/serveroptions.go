@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/edge-proxy/edge/h1"
@@ -32,20 +33,12 @@ const (
 )
 
 func (o *ServerOptions) setDefaults() {
-	for _, d := range []struct {
-		v *time.Duration
-		d time.Duration
-	}{
-		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, time.Minute},
-		{&o.SendTimeout, time.Minute}, {&o.IdleTimeout, time.Minute}, {&o.HalfCloseWait, time.Second},
-	} {
-		if *d.v == 0 {
-			*d.v = d.d
-		}
-	}
-	if o.BodyRate == 0 {
-		o.BodyRate = bodyRateDefault
-	}
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 10*time.Second)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
+	o.SendTimeout = cmp.Or(o.SendTimeout, time.Minute)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.HalfCloseWait = cmp.Or(o.HalfCloseWait, time.Second)
+	o.BodyRate = cmp.Or(o.BodyRate, bodyRateDefault)
 }
 
 // ServerStats are the counters of a Server on one reactor.

@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"cmp"
 	"crypto/tls"
 	"runtime"
 	"sync"
@@ -63,15 +64,9 @@ func computing(processors int) int { return max(1, processors-max(1, processors/
 
 // NewHandshaker makes a Handshaker for the connections of e.
 func NewHandshaker(e *engine.Engine, o HandshakerOptions) *Handshaker {
-	if o.Max == 0 {
-		o.Max = int(min(maxDefault, e.Memory()/memoryEach))
-	}
-	if o.Computing == 0 {
-		o.Computing = computing(runtime.GOMAXPROCS(0))
-	}
-	if o.Timeout == 0 {
-		o.Timeout = timeoutDefault
-	}
+	o.Max = cmp.Or(o.Max, int(min(maxDefault, e.Memory()/memoryEach)))
+	o.Computing = cmp.Or(o.Computing, computing(runtime.GOMAXPROCS(0)))
+	o.Timeout = cmp.Or(o.Timeout, timeoutDefault)
 	reactors := len(e.Reactors())
 	late := int64(o.Timeout) / lateDivisor
 	return &Handshaker{

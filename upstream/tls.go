@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -105,9 +106,7 @@ func (t *TLS) config(address string) (*tls.Config, error) {
 		ServerName: t.nameFor(address), InsecureSkipVerify: t.Insecure,
 		MinVersion: t.MinVersion, MaxVersion: t.MaxVersion,
 	}
-	if c.MinVersion == 0 {
-		c.MinVersion = tls.VersionTLS12
-	}
+	c.MinVersion = cmp.Or(c.MinVersion, tls.VersionTLS12)
 	if c.ServerName == "" && !t.Insecure {
 		return nil, errNoName
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -104,9 +105,7 @@ func (l *Limiter) Change(o Options) {
 	case o.Pending < 0:
 		o.Pending = 0
 	}
-	if o.Wait == 0 {
-		o.Wait = waitDefault
-	}
+	o.Wait = cmp.Or(o.Wait, waitDefault)
 	l.opts.Store(&o)
 	for _, of := range l.local {
 		if of.oldest.Load() != nobody {

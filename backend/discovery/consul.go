@@ -1,7 +1,9 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -52,9 +54,7 @@ func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, err
 	index := uint64(0)
 	for {
 		q := url.Values{"passing": {"1"}}
-		for name, values := range s.params {
-			q[name] = values
-		}
+		maps.Copy(q, s.params)
 		if index > 0 {
 			q.Set("index", strconv.FormatUint(index, 10))
 			q.Set("wait", (consulWait - time.Duration(rand.Int64N(int64(consulWait/16)))).Round(time.Second).String())
@@ -91,10 +91,7 @@ func consulSpecs(entries []consulEntry) []backend.Spec {
 	list := make([]backend.Spec, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		host := e.Service.Address
-		if host == "" {
-			host = e.Node.Address
-		}
+		host := cmp.Or(e.Service.Address, e.Node.Address)
 		list = append(list, backend.Spec{
 			Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)),
 			Weight:  max(0, e.Service.Weights.Passing), Zone: e.Service.Meta["zone"],

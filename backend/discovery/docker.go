@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -161,12 +162,7 @@ func (s *dockerSource) addressOf(c *dockerContainer) string {
 	if c.HostConfig.NetworkMode == "host" {
 		return "127.0.0.1"
 	}
-	names := make([]string, 0, len(c.NetworkSettings.Networks))
-	for name := range c.NetworkSettings.Networks {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(c.NetworkSettings.Networks)) {
 		n := c.NetworkSettings.Networks[name]
 		switch {
 		case s.network != "" && name != s.network:

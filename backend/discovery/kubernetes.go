@@ -1,10 +1,12 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -151,12 +153,8 @@ func (s *kubeSource) connect() (*remote.Client, error) {
 			return nil, errNoCluster
 		}
 		api = "https://" + net.JoinHostPort(host, port)
-		if ca == "" {
-			ca = path.Join(KubeFolder, "ca.crt")
-		}
-		if tokenFile == "" {
-			tokenFile = path.Join(KubeFolder, "token")
-		}
+		ca = cmp.Or(ca, path.Join(KubeFolder, "ca.crt"))
+		tokenFile = cmp.Or(tokenFile, path.Join(KubeFolder, "token"))
 	}
 	r, err := remote.New([]string{api}, remote.Options{Agent: agent, CA: ca})
 	if err != nil || tokenFile == "" {
@@ -180,9 +178,7 @@ func listSlices(ctx context.Context, r *remote.Client, where string, query url.V
 	map[string]*kubeSlice, string, error) {
 	slices := make(map[string]*kubeSlice)
 	page := url.Values{"limit": {kubePage}}
-	for name, values := range query {
-		page[name] = values
-	}
+	maps.Copy(page, query)
 	for range kubePagesMax {
 		var list kubeList
 		if _, err := r.Call(ctx, "GET", where+page.Encode(), nil, &list); err != nil {

@@ -130,9 +130,7 @@ func (r *Runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil {
-			err = errEnded
-		}
+		err = cmp.Or(err, errEnded)
 		r.publish(nil, err)
 		if r.worked() {
 			wait.reset()

@@ -1,6 +1,7 @@
 package ejection
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -138,18 +139,10 @@ type record struct {
 // New makes a Detector for so many reactors. list returns the members that there are; it is called once a second, and
 // after failures.
 func New(reactors int, o Options, list func() []Member) *Detector {
-	if o.Errors == 0 {
-		o.Errors = 5
-	}
-	if o.Window == 0 {
-		o.Window = 10 * time.Second
-	}
-	if o.Eject == 0 {
-		o.Eject = 30 * time.Second
-	}
-	if o.MaxEjected == 0 {
-		o.MaxEjected = 50
-	}
+	o.Errors = cmp.Or(o.Errors, 5)
+	o.Window = cmp.Or(o.Window, 10*time.Second)
+	o.Eject = cmp.Or(o.Eject, 30*time.Second)
+	o.MaxEjected = cmp.Or(o.MaxEjected, 50)
 	if o.Random == nil {
 		o.Random = func() uint64 { return 0 }
 	}

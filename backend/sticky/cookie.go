@@ -1,6 +1,7 @@
 package sticky
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"strconv"
@@ -50,12 +51,8 @@ func New(set *backend.Set, o Options) (*Cookie, error) {
 		o.Secrets = []string{rand.Text()}
 	}
 	c := &Cookie{name: o.Name, ttl: o.TTL, set: set}
-	if c.name == "" {
-		c.name = NameDefault
-	}
-	if c.ttl == 0 {
-		c.ttl = TTLDefault
-	}
+	c.name = cmp.Or(c.name, NameDefault)
+	c.ttl = cmp.Or(c.ttl, TTLDefault)
 	if c.ttl < TTLMin || c.ttl > TTLMax {
 		return nil, fmt.Errorf("sticky: a cookie cannot live for %v: from %v to %v", c.ttl, TTLMin, TTLMax)
 	}

@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -39,10 +40,7 @@ func (t *Table) Changes(old *Table) (list []Change, added, removed []string) {
 			}
 		}
 	}
-	for name := range before {
-		removed = append(removed, name)
-	}
-	slices.Sort(removed)
+	removed = slices.Sorted(maps.Keys(before))
 	slices.SortStableFunc(list, func(a, b Change) int {
 		x, y := math.Abs(math.Log(a.New/a.Old)), math.Abs(math.Log(b.New/b.Old))
 		switch {

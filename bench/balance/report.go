@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -63,10 +64,8 @@ func (t *Table) Summaries() []Summary {
 }
 
 func with(list []int, n int) []int {
-	for _, other := range list {
-		if other == n {
-			return list
-		}
+	if slices.Contains(list, n) {
+		return list
 	}
 	return append(list, n)
 }

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -16,9 +17,7 @@ var (
 func usually(list []Scenario) []Scenario {
 	for i := range list {
 		s := &list[i]
-		if s.Group == "" {
-			s.Group = GroupJudged
-		}
+		s.Group = cmp.Or(s.Group, GroupJudged)
 		if s.Workers == nil {
 			s.Workers = fours
 		}

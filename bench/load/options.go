@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -83,12 +84,8 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
 	}
-	if o.Authority == "" {
-		o.Authority = o.Addr
-	}
-	if o.Path == "" {
-		o.Path = "/"
-	}
+	o.Authority = cmp.Or(o.Authority, o.Addr)
+	o.Path = cmp.Or(o.Path, "/")
 	if o.Method == "" && len(o.Body) > 0 && o.Protocol != WebSocket {
 		o.Method = "POST"
 	} else if o.Method == "" {

@@ -1,6 +1,7 @@
 package loadreport
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,10 +124,7 @@ func (r *Report) Compare(old *Report) *Comparison {
 
 // since names the old report.
 func (c *Comparison) since() string {
-	name := c.Old.Machine.Version
-	if name == "" {
-		name = "an earlier report"
-	}
+	name := cmp.Or(c.Old.Machine.Version, "an earlier report")
 	return name + c.Old.Time.UTC().Format(" of 2006-01-02 15:04")
 }
 

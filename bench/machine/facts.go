@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -124,7 +125,7 @@ func (f *Facts) Differences(other *Facts) []string {
 	var found []string
 	compare := func(name, a, b string) {
 		if a != b {
-			found = append(found, fmt.Sprintf("%s: %s; there %s", name, orUnknown(a), orUnknown(b)))
+			found = append(found, fmt.Sprintf("%s: %s; there %s", name, cmp.Or(a, "unknown"), cmp.Or(b, "unknown")))
 		}
 	}
 	compare("CPU", f.CPU.Model, other.CPU.Model)
@@ -141,13 +142,6 @@ func (f *Facts) Differences(other *Facts) []string {
 		found = append(found, "mitigations")
 	}
 	return found
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
 }
 
 func (c *CPU) count() string {

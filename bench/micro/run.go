@@ -1,6 +1,7 @@
 package micro
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -33,9 +34,7 @@ type Step struct {
 // Run measures in rounds and returns what it has when ctx ends, with the error of ctx.
 // Not to be called twice at the same time.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
-	if o.Benchtime == "" {
-		o.Benchtime = "1s"
-	}
+	o.Benchtime = cmp.Or(o.Benchtime, "1s")
 	if o.Count <= 0 {
 		o.Count = 5
 	}

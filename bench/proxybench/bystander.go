@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,9 +96,7 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 	if o.Window <= 0 {
 		o.Window = 2 * time.Second
 	}
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
+	o.Log = cmp.Or(o.Log, io.Discard)
 	var results []BystanderResult
 	var others []Trouble
 	for _, t := range troubles {

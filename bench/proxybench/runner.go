@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,12 +124,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Window <= 0 {
 		o.Window = time.Second
 	}
-	if o.Load == "" {
-		o.Load = loadAuto
-	}
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
+	o.Load = cmp.Or(o.Load, loadAuto)
+	o.Log = cmp.Or(o.Log, io.Discard)
 	if o.Before != "" {
 		o.Peers = withBefore(o.Peers)
 	}

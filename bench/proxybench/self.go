@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,9 +102,7 @@ func newSelfRun(o SelfOptions) (*selfRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Kind == "" {
-		o.Kind = SelfKinds[0].Name
-	}
+	o.Kind = cmp.Or(o.Kind, SelfKinds[0].Name)
 	kinds, err := pick(SelfKinds, []string{o.Kind}, "kind of load", func(k SelfKind) string { return k.Name })
 	if err != nil {
 		return nil, err

@@ -240,10 +240,7 @@ func (c *Comparison) verdict() string {
 
 // since names the old report.
 func (c *Comparison) since() string {
-	name := c.Old.Machine.Version
-	if name == "" {
-		name = "an earlier report"
-	}
+	name := cmp.Or(c.Old.Machine.Version, "an earlier report")
 	if !c.Old.Time.IsZero() {
 		name += c.Old.Time.UTC().Format(" of 2006-01-02 15:04")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,9 +188,7 @@ func (o *buildOptions) modules() (list []assemble.Module, err error) {
 	if file == "" && len(list) > 0 {
 		return list, nil
 	}
-	if file == "" {
-		file = buildFile
-	}
+	file = cmp.Or(file, buildFile)
 	more, err := assemble.ParseFile(file)
 	if o.file == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoModule

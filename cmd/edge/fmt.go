@@ -107,10 +107,8 @@ func (o *formatOptions) run(in io.Reader, out, problems io.Writer, args []string
 	if err := o.print(out, files); err != nil {
 		return err
 	}
-	for _, f := range files {
-		if o.check && f.Differs {
-			return exit(exitError)
-		}
+	if o.check && slices.ContainsFunc(files, func(f *formattedFile) bool { return f.Differs }) {
+		return exit(exitError)
 	}
 	return nil
 }

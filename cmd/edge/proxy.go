@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,10 +129,8 @@ func (o *proxyOptions) run(cmd *cobra.Command) error {
 // hostFor returns the upstream's key host. A server on the Internet, which is reached by TLS, answers for its own
 // names. A server on this machine or network gets the Host of the client, as if it were asked directly.
 func hostFor(backends []string) string {
-	for _, b := range backends {
-		if !strings.HasPrefix(b, "https://") {
-			return "keep"
-		}
+	if slices.ContainsFunc(backends, func(b string) bool { return !strings.HasPrefix(b, "https://") }) {
+		return "keep"
 	}
 	return "backend"
 }

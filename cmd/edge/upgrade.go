@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,10 +148,7 @@ func (a *asking) renewBySignal(g config.Global, ask *admin.Upgrade, step func(te
 	if *ask != (admin.Upgrade{}) {
 		return 0, errNeedsAnswer
 	}
-	file := a.pidFile
-	if file == "" {
-		file = g.PIDFile
-	}
+	file := cmp.Or(a.pidFile, g.PIDFile)
 	if file == "" {
 		return 0, errors.New("the configuration has neither upgrade_sock nor pid_file nor [admin], which lead to the " +
 			"process: find it by pgrep -a edge, and use kill -USR2")

@@ -2,6 +2,7 @@ package format
 
 import (
 	"github.com/edge-proxy/edge/config/syntax"
+	"slices"
 )
 
 // TOML returns the text of src, which is TOML, in the form that the doc of the package describes. The report says what
@@ -34,14 +35,6 @@ func TOML(src *syntax.Source) (out []byte, rep *syntax.Report) {
 
 // Same reports whether two trees of TOML say the same in the same order, wherever they stand.
 func Same(a, b *syntax.Node) bool {
-	if a.Kind != b.Kind || a.Key != b.Key || a.Text != b.Text || a.Origin != b.Origin ||
-		len(a.Children) != len(b.Children) {
-		return false
-	}
-	for i, c := range a.Children {
-		if !Same(c, b.Children[i]) {
-			return false
-		}
-	}
-	return true
+	return a.Kind == b.Kind && a.Key == b.Key && a.Text == b.Text && a.Origin == b.Origin &&
+		slices.EqualFunc(a.Children, b.Children, Same)
 }

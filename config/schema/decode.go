@@ -265,10 +265,7 @@ func (d *Decoder) reportUnknown(n *syntax.Node, p *place, path string) {
 	}
 	if slices.Contains(reserved.Later[p.path], n.Key) {
 		_, name, _ := strings.Cut(what, " ")
-		hint := reserved.word(n.Key, p.path)
-		if hint == "" {
-			hint = "leave it out"
-		}
+		hint := cmp.Or(reserved.word(n.Key, p.path), "leave it out")
 		d.Report.Errorf(n.ConflictSpan(), hint, "%s is not supported by this version", name)
 		return
 	}

@@ -200,15 +200,7 @@ func (k *Key) synonymIn(s string) string {
 
 // word reports whether n is one of the words that the key allows in place of a number.
 func (k *Key) word(n *syntax.Node) bool {
-	if n.Kind != syntax.KindString {
-		return false
-	}
-	for _, w := range k.Words {
-		if n.Text == w {
-			return true
-		}
-	}
-	return false
+	return n.Kind == syntax.KindString && slices.Contains(k.Words, n.Text)
 }
 
 // want says what the key takes, for messages.

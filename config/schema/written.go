@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -188,10 +189,5 @@ var secretNames = []string{"authorization", "cookie", "token", "secret", "passw"
 // NamesSecret reports whether a name that the user has chosen, as that of a field, is one for credentials.
 func NamesSecret(name string) bool {
 	name = strings.ToLower(name)
-	for _, part := range secretNames {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) })
 }

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -224,9 +225,7 @@ func (r *Report) Finish(file string, allow []string) {
 			if p.Severity != SeverityError && slices.Contains(allow, p.Code) {
 				continue
 			}
-			if p.File == "" {
-				p.File = file
-			}
+			p.File = cmp.Or(p.File, file)
 			kept = append(kept, p)
 		}
 		slices.SortStableFunc(kept, func(a, b Problem) int { return a.at.Compare(b.at) })

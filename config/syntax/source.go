@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"sort"
@@ -53,9 +54,7 @@ func NewSource(name string, text []byte, order int) *Source {
 // Problems in it come after all others.
 func Excerpt(name string, line int, text string) *Source {
 	text = strings.TrimRight(text, "\r\n")
-	if text == "" {
-		text = " "
-	}
+	text = cmp.Or(text, " ")
 	s := NewSource(name, []byte(text), math.MaxInt)
 	s.above = line - 1
 	return s

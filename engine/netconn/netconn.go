@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"os"
@@ -295,9 +296,7 @@ func (h *events) OnClose(_ *engine.Conn, cause error) {
 	s := (*Conn)(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cause == nil {
-		cause = net.ErrClosed
-	}
+	cause = cmp.Or(cause, net.ErrClosed)
 	s.err = cause
 	s.out.release()
 	s.wake()

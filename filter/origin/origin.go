@@ -3,6 +3,7 @@ package origin
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,12 +57,9 @@ func (s *Set) Any() bool { return s.any }
 
 // AnyHost reports whether a star is the whole host of one of the origins, such as "https://*".
 func (s *Set) AnyHost() bool {
-	for _, g := range s.globs {
-		if strings.HasSuffix(g.before, "://") && (g.after == "" || g.after[0] == ':') {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.globs, func(g glob) bool {
+		return strings.HasSuffix(g.before, "://") && (g.after == "" || g.after[0] == ':')
+	})
 }
 
 // Has reports whether an origin is in s. "*" is for the caller: see Any.

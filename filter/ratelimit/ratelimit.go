@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,9 +52,7 @@ func (c *Config) Check(r *filter.Report) {
 // quota is what the table is for. What would be delayed for too long is refused at once: the burst is smaller then.
 func (c *Config) quota() limits.Quota {
 	q := limits.Quota{Count: int64(c.Rate.Count), Per: c.Rate.Per, Burst: int64(c.Burst)}
-	if q.Burst == 0 {
-		q.Burst = q.Count
-	}
+	q.Burst = cmp.Or(q.Burst, q.Count)
 	if c.Mode == "delay" && q.Per > 0 {
 		q.Burst = min(q.Burst, 1+int64(float64(c.MaxDelay)/float64(q.Per)*float64(q.Count)))
 	}

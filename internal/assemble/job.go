@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,10 +241,7 @@ func (w *work) get() error {
 		if m.Dir != "" {
 			continue
 		}
-		version := m.Version
-		if version == "" {
-			version = "latest"
-		}
+		version := cmp.Or(m.Version, "latest")
 		args = append(args, m.Path+"@"+version)
 	}
 	if len(args) == 1 {
@@ -261,9 +259,7 @@ func (w *work) compile() error {
 		paths = append(paths, m.Path)
 	}
 	version := w.result.Edge.Version // not the commit: the same versions make the same bytes
-	if version == "" {
-		version = "dev"
-	}
+	version = cmp.Or(version, "dev")
 	flags := fmt.Sprintf("-s -w -X %sversion=%s -X %sadded=%s", variables, version, variables, strings.Join(paths, ","))
 	_, err := w.tool.run("build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", w.program, ".")
 	if err != nil {

@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -155,12 +156,7 @@ func arrow(s *source, from int, home, imported string) string {
 }
 
 func isTestOnly(dir string) bool {
-	for _, p := range testOnly {
-		if within(dir, p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(testOnly, func(p string) bool { return within(dir, p) })
 }
 
 // floorOf returns the floor of a package and the entry that it has it from, or -1.

@@ -3,8 +3,9 @@ package lint
 import (
 	"fmt"
 	"go/ast"
+	"maps"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -80,13 +81,8 @@ func checkPackageDoc(t *tree) []finding {
 			packages[s.dir] = append(packages[s.dir], s)
 		}
 	}
-	dirs := make([]string, 0, len(packages))
-	for dir := range packages {
-		dirs = append(dirs, dir)
-	}
-	sort.Strings(dirs)
 	var found []finding
-	for _, dir := range dirs {
+	for _, dir := range slices.Sorted(maps.Keys(packages)) {
 		if f, ok := packageDoc(dir, packages[dir]); !ok {
 			found = append(found, f)
 		}

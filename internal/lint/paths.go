@@ -1,8 +1,9 @@
 package lint
 
 import (
+	"maps"
 	"regexp"
-	"sort"
+	"slices"
 )
 
 // machinePath matches a directory of somebody's machine.
@@ -10,20 +11,12 @@ var machinePath = regexp.MustCompile(`(?:^|[\s"'=(:` + "`" + `])(/(?:work|root|U
 
 // checkMachinePath: no file names a directory that exists on one machine only.
 func checkMachinePath(t *tree) []finding {
-	texts := map[string][]byte{}
-	for name, text := range t.texts {
-		texts[name] = text
-	}
+	texts := maps.Clone(t.texts)
 	for _, s := range t.sources {
 		texts[s.path] = s.text
 	}
-	names := make([]string, 0, len(texts))
-	for name := range texts {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	var found []finding
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		eachLine(texts[name], func(n int, line string) {
 			if m := machinePath.FindStringSubmatch(line); m != nil {
 				found = append(found, finding{path: name, line: n, symbol: m[1],

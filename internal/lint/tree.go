@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -162,12 +163,7 @@ func (s *source) line(pos token.Pos) int { return s.fset.Position(pos).Line }
 
 // under reports whether the file belongs to one of the packages, or lies below one of them.
 func (s *source) under(dirs ...string) bool {
-	for _, d := range dirs {
-		if within(s.dir, d) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(dirs, func(d string) bool { return within(s.dir, d) })
 }
 
 func within(dir, parent string) bool { return dir == parent || strings.HasPrefix(dir, parent+"/") }

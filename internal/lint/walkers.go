@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -67,12 +68,7 @@ func (s *source) types(yield func(*ast.TypeSpec, *ast.CommentGroup) bool) {
 }
 
 func statesInvariant(doc *ast.CommentGroup) bool {
-	for line := range strings.Lines(doc.Text()) {
-		if invariantLine.MatchString(line) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(strings.Split(doc.Text(), "\n"), invariantLine.MatchString)
 }
 
 // wordsOf returns the words by which a walker may tell what it walks.

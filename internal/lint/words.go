@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"maps"
 	"path"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -120,12 +121,7 @@ func checkNote(t *tree) []finding {
 			}
 		}
 	}
-	names := make([]string, 0, len(t.texts))
-	for name := range t.texts {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(t.texts)) {
 		if path.Ext(name) == ".md" {
 			continue
 		}

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -107,9 +109,7 @@ func (k *Kernel) Listen(a poller.Addr, o *poller.ListenOptions) (poller.FD, poll
 		o = &poller.ListenOptions{}
 	}
 	d := &door{w: k.w, addr: a, opts: *o}
-	if d.opts.Backlog == 0 {
-		d.opts.Backlog = backlogDefault
-	}
+	d.opts.Backlog = cmp.Or(d.opts.Backlog, backlogDefault)
 	if errno := k.w.bind(d); errno != 0 {
 		return poller.NoFD, a, os.NewSyscallError("bind", errno)
 	}
@@ -509,14 +509,7 @@ func (w *World) open(f *file) *file {
 }
 
 // anyRunnable reports whether some reactor has work, so that the clock must not move.
-func (w *World) anyRunnable() bool {
-	for _, k := range w.kernels {
-		if k.runnable() {
-			return true
-		}
-	}
-	return false
-}
+func (w *World) anyRunnable() bool { return slices.ContainsFunc(w.kernels, (*Kernel).runnable) }
 
 // tick moves the clock to the next event, or to the end of a reactor's sleep if that is earlier.
 func (w *World) tick() bool {

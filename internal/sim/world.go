@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -229,15 +230,9 @@ func (w *World) misuse(format string, args ...any) {
 
 // stuck reports whether only the test itself could still make something happen.
 func (w *World) stuck() bool {
-	if len(w.events)+len(w.scripts) > 0 {
-		return false
-	}
-	for _, k := range w.kernels {
-		if k.runnable() || !k.shut && k.until >= 0 {
-			return false
-		}
-	}
-	return true
+	return len(w.events)+len(w.scripts) == 0 && !slices.ContainsFunc(w.kernels, func(k *Kernel) bool {
+		return k.runnable() || !k.shut && k.until >= 0
+	})
 }
 
 // after runs f later, as part of the network.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -102,12 +103,7 @@ func (h *RigH2) Exchange() {
 
 // reading reports whether the proxy has not read all that the origin said; what it reads in a tick leaves in it.
 func (h *RigH2) reading() bool {
-	for _, fd := range h.ups {
-		if h.Loop.Sock(fd).Unread() > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.ups, func(fd poller.FD) bool { return h.Loop.Sock(fd).Unread() > 0 })
 }
 
 // origin answers what was asked.

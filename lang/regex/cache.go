@@ -1,6 +1,7 @@
 package regex
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -17,9 +18,7 @@ const BudgetDefault = 16 << 20
 
 // NewBudget returns a budget of so many bytes, of BudgetDefault if that is 0.
 func NewBudget(bytes int64) *Budget {
-	if bytes == 0 {
-		bytes = BudgetDefault
-	}
+	bytes = cmp.Or(bytes, BudgetDefault)
 	return &Budget{limit: bytes}
 }
 

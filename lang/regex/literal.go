@@ -3,6 +3,7 @@ package regex
 import (
 	"encoding/binary"
 	"regexp/syntax"
+	"slices"
 )
 
 // shape is where a text must have the word.
@@ -118,10 +119,8 @@ func anchors(w word) (inner word, s shape, ok bool) {
 	for len(w) > 0 && w[len(w)-1].r == textEnd {
 		w, s = w[:len(w)-1], s|ends
 	}
-	for _, c := range w {
-		if c.r < 0 {
-			return nil, 0, false
-		}
+	if slices.ContainsFunc(w, func(c char) bool { return c.r < 0 }) {
+		return nil, 0, false
 	}
 	return w, s, true
 }
@@ -201,12 +200,7 @@ func (l *literal) compare(b []byte) bool {
 
 // hasEmpty reports whether the empty text is one of the words.
 func (l *literal) hasEmpty() bool {
-	for _, w := range l.words {
-		if len(w) == 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.words, func(w []byte) bool { return len(w) == 0 })
 }
 
 // lower has the lower case of each byte.

@@ -2,6 +2,7 @@ package table
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -94,12 +95,7 @@ const (
 // short of time may keep the goroutine that frees waiting, and then the next build asks again.
 func awaitFree(all []*memory) {
 	isFree := func() bool {
-		for _, m := range all {
-			if !m.freed.Load() {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(all, func(m *memory) bool { return !m.freed.Load() })
 	}
 	for range collectRounds {
 		if isFree() {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -41,10 +42,7 @@ func (e *exam) certificates() {
 		} else if left < expiresSoon {
 			e.find(Warning, renew, "%s expires in %s", c.Cert, days(left))
 		}
-		key := c.Key
-		if key == "" {
-			key = c.Cert
-		}
+		key := cmp.Or(c.Key, c.Cert)
 		if at, err := os.Stat(e.Path(key)); err == nil && at.Mode().Perm()&0o004 != 0 {
 			e.find(Warning, []string{"chmod o= " + key}, "%s has the rights %v: every user can read the key", key,
 				at.Mode().Perm())

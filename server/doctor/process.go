@@ -47,12 +47,10 @@ func (e *exam) generations() {
 
 // supervises reports whether a process is the parent that --supervise asks for.
 func (e *exam) supervises(pid int) bool {
-	for _, arg := range strings.Split(e.text(fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00") {
-		if arg == "--supervise" || strings.HasPrefix(arg, "--supervise=") {
-			return true
-		}
-	}
-	return false
+	args := strings.Split(e.text(fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00")
+	return slices.ContainsFunc(args, func(arg string) bool {
+		return arg == "--supervise" || strings.HasPrefix(arg, "--supervise=")
+	})
 }
 
 func (e *exam) comm(pid int) string { return e.text(fmt.Sprintf("/proc/%d/comm", pid)) }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 	case reason.Word == "client:gone":
 		return explainGone(r, backend)
 	case reason.Word != "":
-		sentence = strings.TrimSuffix(firstOf(reason.Text, noText[reason.Word], "It failed: "+reason.Word+"."), ".")
+		sentence = strings.TrimSuffix(cmp.Or(reason.Text, noText[reason.Word], "It failed: "+reason.Word+"."), ".")
 		if one.EndedBy == "backend" && backend != "" {
 			sentence += ": " + backend + ", " + span(r.End) + " after the request came"
 		}
@@ -39,12 +40,12 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 		return sentence + ".", reason.Try
 	case one.Call != nil && *one.Call > 0:
 		sentence = fmt.Sprintf("The call ended with the status %d of gRPC, which %s said", *one.Call,
-			firstOf(backend, "edge"))
+			cmp.Or(backend, "edge"))
 	case one.Own:
 		return fmt.Sprintf("The route answers %d by itself: no backend was asked.", one.Status), ""
 	case one.Status >= 500:
 		sentence, try = fmt.Sprintf("The answer %d is that of %s: edge passed it on", one.Status,
-			firstOf(backend, "the destination")), "the log of the backend"
+			cmp.Or(backend, "the destination")), "the log of the backend"
 	default:
 		sentence = fmt.Sprintf("It was answered with %d", one.Status)
 	}
@@ -120,7 +121,7 @@ func outcomeText(t recent.Try) string {
 		return fmt.Sprintf("which answered %d", status)
 	}
 	reason := recent.ReasonOf(t.Reason())
-	text := strings.TrimSuffix(firstOf(reason.Text, reason.Word), ".")
+	text := strings.TrimSuffix(cmp.Or(reason.Text, reason.Word), ".")
 	return fmt.Sprintf("%s (%s)", reason.Word, text)
 }
 
@@ -149,13 +150,4 @@ func Short(d time.Duration) string {
 		}
 	}
 	return d.String()
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -399,10 +400,7 @@ func (t *Traffic) count(r *routeTotal, at place, n uint64) {
 
 // labels returns the labels of a series. t.mu is held.
 func (t *Traffic) labels(route string, at place) []observe.Label {
-	method := at.method.String()
-	if method == "" {
-		method = others
-	}
+	method := cmp.Or(at.method.String(), others)
 	return []observe.Label{
 		{Name: "listener", Value: t.listeners[at.listener]}, {Name: "route", Value: route},
 		{Name: "method", Value: method}, {Name: "code", Value: t.meters.Statuses().Labels[at.column]},

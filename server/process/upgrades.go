@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,9 +88,7 @@ func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
 	if err != nil {
 		return err
 	}
-	if bin == "" {
-		bin = u.program.path
-	}
+	bin = cmp.Or(bin, u.program.path)
 	slog.Info("upgrading", "program", bin)
 	go func() { a.end(a.start(bin)) }()
 	return nil

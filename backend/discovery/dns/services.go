@@ -102,10 +102,8 @@ func (c *Client) findTargets(ctx context.Context, name string, all *Services, ad
 		})
 	}
 	lookups.Wait()
-	for i := range all.List {
-		if len(all.List[i].Addrs) > 0 {
-			return nil
-		}
+	if slices.ContainsFunc(all.List, func(s Service) bool { return len(s.Addrs) > 0 }) {
+		return nil
 	}
 	return cmp.Or(firstError(all.List), errTargets)
 }

@@ -1,6 +1,7 @@
 package register
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -118,9 +119,7 @@ func (g *consulRegistry) register(ctx context.Context, e *Entry) error {
 	s.Check = consulCheck{Name: "edge", TTL: e.TTL.String(), Status: "passing",
 		Deregister: max(deregisterMin, 2*e.TTL).String()}
 	if e.Check != "" {
-		if host == "" {
-			host = "127.0.0.1" // the agent is on the machine of its services
-		}
+		host = cmp.Or(host, "127.0.0.1") // the agent is on the machine of its services
 		s.Check.HTTP = "http://" + net.JoinHostPort(host, port) + e.Check
 		s.Check.TTL, s.Check.Interval, s.Check.Status = "", (e.TTL / renewals).String(), "critical"
 	}

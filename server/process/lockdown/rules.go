@@ -1,6 +1,7 @@
 package lockdown
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -214,9 +215,7 @@ const Hint = "a restart locks down with what the files name then; edge run --upg
 
 func (n *Need) finding(main string) config.Problem {
 	p := config.Problem{Pos: n.Pos, Severity: config.SeverityError, Hint: Hint}
-	if p.File == "" {
-		p.File = main
-	}
+	p.File = cmp.Or(p.File, main)
 	p.Message = fmt.Sprintf("%s: lockdown does not let the process %s %s", n.Key, n.Access, n.Path)
 	if n.Path == "" {
 		p.Message = fmt.Sprintf("%s: lockdown does not let the process bind port %d", n.Key, n.Port)
