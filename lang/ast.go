@@ -130,3 +130,16 @@ func (n *node) height() int {
 	}
 	return deepest + 1
 }
+
+// operator returns the operator of a comparison.
+func (n *node) operator() string {
+	switch {
+	case !n.negate:
+		return cmpNames[n.cmp]
+	case n.cmp == cmpEqual:
+		return "!="
+	case n.cmp == cmpMatches:
+		return "!~"
+	}
+	return "not " + cmpNames[n.cmp]
+}

@@ -182,7 +182,7 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 }
 
 func (s *Scope) checkedTemplate(text string, in Phases, begins func(name string) bool) (*node, bool, *Error) {
-	root, err := parseLoose(text, begins)
+	root, err := parseTemplate(text, begins)
 	if err != nil {
 		return nil, false, err
 	}

@@ -15,7 +15,7 @@
 // and Append evaluate it for an X: a request, its answer, and whatever the program's own variables look at.
 //
 //	text ─► lexer ─► parser ─► tree ─► checker ─► compiler ─► functions
-//	                             └► printer (Format)     └► model (Explain)
+//	                                                     └► model (Explain)
 //
 // # Ownership
 //

@@ -51,7 +51,7 @@ func checkError(t *testing.T, err *Error, text string) {
 func FuzzParse(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, parse := range []func(string) (*node, *Error){parseCondition, parseTemplate} {
+		for _, parse := range []func(string) (*node, *Error){parseCondition, parseStrict} {
 			if n, err := parse(text); err != nil {
 				checkError(t, err, text)
 			} else {
@@ -61,11 +61,14 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// parseStrict parses a template in which every brace begins a value.
+func parseStrict(text string) (*node, *Error) { return parseTemplate(text, nil) }
+
 // FuzzPrint: what is printed is parsed to the same tree, and is printed as itself.
 func FuzzPrint(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, parse := range []func(string) (*node, *Error){parseCondition, parseTemplate} {
+		for _, parse := range []func(string) (*node, *Error){parseCondition, parseStrict} {
 			n, err := parse(text)
 			if err != nil {
 				continue
@@ -200,4 +203,14 @@ func clausesHold(c *Condition, x *X, n *node) bool {
 		return first.Holds
 	}
 	return walk(n)
+}
+
+// template evaluates a template.
+func (m *model) template(root *node) []byte {
+	var dst []byte
+	for _, n := range root.args {
+		m.x.State.begin()
+		dst = append(dst, m.text(n, m.eval(n))...)
+	}
+	return dst[:min(len(dst), ComputedMax)]
 }

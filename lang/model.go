@@ -393,13 +393,3 @@ func (m *model) text(n *node, v value) []byte {
 	}
 	return appendNumber(nil, n.kind, func(*X) (int64, bool) { return v.number, v.there }, m.x)
 }
-
-// template evaluates a template.
-func (m *model) template(root *node) []byte {
-	var dst []byte
-	for _, n := range root.args {
-		m.x.State.begin()
-		dst = append(dst, m.text(n, m.eval(n))...)
-	}
-	return dst[:min(len(dst), ComputedMax)]
-}

@@ -50,11 +50,9 @@ func parseCondition(text string) (*node, *Error) {
 	return n, checkHeight(n)
 }
 
-// parseTemplate parses text with expressions in braces.
-func parseTemplate(text string) (*node, *Error) { return parseLoose(text, nil) }
-
-// parseLoose is parseTemplate where braces are text unless begins holds for the name after them; nil: it always does.
-func parseLoose(text string, begins func(name string) bool) (*node, *Error) {
+// parseTemplate parses text with expressions in braces. Braces are text unless begins holds for the name after them;
+// nil: it always does.
+func parseTemplate(text string, begins func(name string) bool) (*node, *Error) {
 	p, err := newParser(text)
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func (n *node) binds() int {
 	return bindPost
 }
 
-// printer writes a tree in the one form that Format gives: names of operators for their other spellings, one space.
+// printer writes a tree in one form for all spellings of a text: == for eq, and for &&, one space between words.
 type printer struct{ strings.Builder }
 
 // printed returns the text of a tree, which parses into the same tree.
@@ -123,19 +123,6 @@ func (p *printer) node(n *node) {
 	}
 }
 
-// operator returns the operator of a comparison.
-func (n *node) operator() string {
-	switch {
-	case !n.negate:
-		return cmpNames[n.cmp]
-	case n.cmp == cmpEqual:
-		return "!="
-	case n.cmp == cmpMatches:
-		return "!~"
-	}
-	return "not " + cmpNames[n.cmp]
-}
-
 // receiver writes what stands before a dot or a bracket.
 func (p *printer) receiver(n *node) {
 	switch n.op {
@@ -194,18 +181,4 @@ func (p *printer) template(n *node) {
 		p.node(a)
 		p.WriteByte('}')
 	}
-}
-
-// Format returns a condition in the one form that all spellings of it have: == for eq, and for &&, one space between
-// words. It means the same.
-func Format(condition string) (string, error) { return formatted(parseCondition(condition)) }
-
-// FormatTemplate is Format for a template.
-func FormatTemplate(template string) (string, error) { return formatted(parseTemplate(template)) }
-
-func formatted(n *node, err *Error) (string, error) {
-	if err != nil {
-		return "", err
-	}
-	return printed(n), nil
 }
