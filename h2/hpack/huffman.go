@@ -170,6 +170,14 @@ type run struct {
 	end int // where it ends in the block
 }
 
+// decodeStep decodes the next bits of y to what follows the symbols of sum, the steps since at. The compiler inlines it.
+func decodeStep(y uint64, sum step, out unsafe.Pointer, at uintptr) (uint64, step, step) {
+	s := steps[y>>(64-stepBits)]
+	// SAFETY: the callers have room there: see decodeRun.
+	binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+	return y << (s & 63), s, sum + s&0xffff
+}
+
 // decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. After r.at dst has
 // huffmanRoom for what is left. 8 <= r.end.
 //
@@ -186,26 +194,10 @@ func decodeRun(dst, block []byte, r run) run {
 	for p < last*8+64 {
 		from := min(p>>3, last)
 		y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p - from*8) & 63)
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
-		sum = s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
+		y, s, sum = decodeStep(y, 0, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
 		at, p = at+uintptr(sum>>8), p+int(sum&63)
 		if s == 0 {
 			break
@@ -235,26 +227,10 @@ func decodeLong(dst, block []byte, r run) run {
 		y |= ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) >> (have & 63)
 		from += int((63 - have) >> 3)
 		have |= 56
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
-		sum = s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
+		y, s, sum = decodeStep(y, 0, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
 		at, have = at+uintptr(sum>>8), have-uint(sum&63)
 		if s == 0 {
 			break
@@ -274,24 +250,10 @@ func decodePair(dst, block []byte, r, t run) (run, run) {
 	for p < last*8+64 && p2 < last2*8+64 {
 		from := min(p>>3, last)
 		y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p - from*8) & 63)
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
-		sum = s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
+		y, s, sum = decodeStep(y, 0, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		y, s, sum = decodeStep(y, sum, out, at)
+		_, s, sum = decodeStep(y, sum, out, at)
 		at, p = at+uintptr(sum>>8), p+int(sum&63)
 		if s == 0 {
 			break
@@ -299,24 +261,10 @@ func decodePair(dst, block []byte, r, t run) (run, run) {
 
 		from = min(p2>>3, last2)
 		y = ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p2 - from*8) & 63)
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2))[:], s.text())
-		sum = s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
-		y <<= s & 63
-
-		s = steps[y>>(64-stepBits)]
-		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
-		sum += s & 0xffff
+		y, s, sum = decodeStep(y, 0, out, at2)
+		y, s, sum = decodeStep(y, sum, out, at2)
+		y, s, sum = decodeStep(y, sum, out, at2)
+		_, s, sum = decodeStep(y, sum, out, at2)
 		at2, p2 = at2+uintptr(sum>>8), p2+int(sum&63)
 		if s == 0 {
 			break
