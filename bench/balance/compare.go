@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // changeLeast is the least change of a p99 that is told. The same code gives the same figures, so that any difference
@@ -61,7 +63,7 @@ func (t *Table) changeParts(old *Table) []part {
 		"%d cells; %d are new, %d gone", 100*changeLeast, len(list), len(added), len(removed)),
 		[][]string{{"cell", "method", "was", "is", "change"}}}
 	for _, c := range list {
-		cells.rows = append(cells.rows, []string{c.Cell, c.Method, ratio(c.Old), ratio(c.New),
+		cells.rows = append(cells.rows, []string{c.Cell, c.Method, report.Short(c.Old), report.Short(c.New),
 			fmt.Sprintf("%+.1f %%", 100*(c.New/c.Old-1))})
 	}
 	sums := part{"geometric means of p99", [][]string{{"scenarios", "method", "was", "is", "worst was", "worst is"}}}
@@ -70,7 +72,7 @@ func (t *Table) changeParts(old *Table) []part {
 		for _, w := range before {
 			if s.Members == 0 && w.Members == 0 && s.Group == w.Group && s.Method == w.Method {
 				sums.rows = append(sums.rows, []string{s.Group, s.Method, fmt.Sprintf("%.3f", w.P99),
-					fmt.Sprintf("%.3f", s.P99), ratio(w.Worst), ratio(s.Worst)})
+					fmt.Sprintf("%.3f", s.P99), report.Short(w.Worst), report.Short(s.Worst)})
 			}
 		}
 	}

@@ -90,10 +90,10 @@ func (t *Table) card(c *Cell) card {
 	}
 	for i := range c.Methods {
 		f := &c.Methods[i]
-		b := bar{Method: f.Method, Text: ratio(f.P99), Ours: i == 0,
+		b := bar{Method: f.Method, Text: report.Short(f.P99), Ours: i == 0,
 			Width: math.Round(1000*math.Log(min(max(f.P99, 1), svgMax)*1.02)/math.Log(most*1.02)) / 10}
-		b.Note = fmt.Sprintf("p99 %.0f ms, seeds %s to %s; p50 %s, p99.9 %s", f.P99Ms, ratio(f.P99Low),
-			ratio(f.P99High), ratio(f.P50), ratio(f.P999))
+		b.Note = fmt.Sprintf("p99 %.0f ms, seeds %s to %s; p50 %s, p99.9 %s", f.P99Ms, report.Short(f.P99Low),
+			report.Short(f.P99High), report.Short(f.P50), report.Short(f.P999))
 		if f.Share > 0 {
 			b.Note += fmt.Sprintf("; %.2f %% to where the trouble is", 100*f.Share)
 		}

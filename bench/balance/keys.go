@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	lb "github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Keys is how a method that hashes distributes keys, and what it moves when one backend closes.
@@ -76,7 +77,7 @@ func keysPart(list []Keys) part {
 			"moved by a join"}}}
 	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) }
 	for _, k := range list {
-		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members), ratio(k.Imbalance), ratio(k.After),
+		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members), report.Short(k.Imbalance), report.Short(k.After),
 			percent(k.Needless), percent(k.Spread), percent(k.Joined)})
 	}
 	return p

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Name tells the cell from others.
@@ -178,8 +180,8 @@ func (t *Table) parts() []part {
 		a, b := row, append([]string(nil), row...)
 		for i := range t.Methods {
 			s := &sums[i]
-			a = append(a, ratio(s.P99)+" · "+ratio(s.Worst))
-			b = append(b, ratio(s.P50)+" · "+ratio(s.P999))
+			a = append(a, report.Short(s.P99)+" · "+report.Short(s.Worst))
+			b = append(b, report.Short(s.P50)+" · "+report.Short(s.P999))
 		}
 		worst.rows, tails.rows = append(worst.rows, a), append(tails.rows, b)
 		sums = sums[len(t.Methods):]
@@ -195,9 +197,9 @@ func (t *Table) parts() []part {
 		trouble := false
 		for k := range c.Methods {
 			f := &c.Methods[k]
-			x = append(x, ratio(f.P99))
+			x = append(x, report.Short(f.P99))
 			y = append(y, fmt.Sprintf("%.2f · %.2f", 100*f.Share, 100*f.Failed))
-			z = append(z, ratio(f.Imbalance))
+			z = append(z, report.Short(f.Imbalance))
 			trouble = trouble || f.Share > 0
 		}
 		cells.rows, balance.rows = append(cells.rows, x), append(balance.rows, z)
@@ -241,7 +243,7 @@ func (t *Table) policyParts() (parts []part) {
 			if f.Crowd == 0 {
 				return ""
 			}
-			return ratio(f.Crowd)
+			return report.Short(f.Crowd)
 		})
 	add("of the requests, in per cent: leave their zone · would by the rule · went to another zone than by the rule",
 		func(c *Cell, f *Figures) string {
@@ -271,15 +273,4 @@ func allOr(n int) string {
 		return "all"
 	}
 	return fmt.Sprint(n)
-}
-
-// ratio writes three digits.
-func ratio(v float64) string {
-	switch {
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	case v < 100:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.0f", v)
 }

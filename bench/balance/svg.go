@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // The overview has a row for each method, and on it a dot for each cell: its p99 over the ideal's.
@@ -73,13 +75,13 @@ func svgMethod(b *strings.Builder, cells []*Cell, method string, y int) {
 		p99 := c.of(method).P99
 		logs, worst = logs+math.Log(p99), max(worst, p99)
 		fmt.Fprintf(b, `<circle class="d" cx="%.1f" cy="%d" r="4"><title>%s: %s</title></circle>`+"\n",
-			svgX(p99), y+i%5*3-6, html.EscapeString(c.Name()), ratio(p99))
+			svgX(p99), y+i%5*3-6, html.EscapeString(c.Name()), report.Short(p99))
 	}
 	all := math.Exp(logs / float64(len(cells)))
 	x := svgX(all)
 	fmt.Fprintf(b, `<line class="m" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>`+"\n", x, y-12, x, y+12)
 	fmt.Fprintf(b, `<text class="s" x="%d" y="%d">%s · %s</text>`+"\n", svgLeft+svgPlot+12, y+4,
-		ratio(all), ratio(worst))
+		report.Short(all), report.Short(worst))
 }
 
 // svgX has room for small differences, and the great ones still fit: the root of the logarithm.

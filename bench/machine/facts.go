@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // Facts are what is known of a machine, and of the program that measures on it. What is not known is empty.
@@ -145,12 +147,12 @@ func (f *Facts) Differences(other *Facts) []string {
 }
 
 func (c *CPU) count() string {
-	text := plural(c.Threads, "thread")
+	text := syntax.Plural(c.Threads, "thread")
 	if c.Cores > 0 {
-		text += ", " + plural(c.Cores, "core")
+		text += ", " + syntax.Plural(c.Cores, "core")
 	}
 	if c.Sockets > 1 {
-		text += ", " + plural(c.Sockets, "socket")
+		text += ", " + syntax.Plural(c.Sockets, "socket")
 	}
 	if c.Allowed != "" {
 		text += "; this process: " + c.Allowed
@@ -220,13 +222,6 @@ func (c Cgroup) String() string {
 		return "no limit"
 	}
 	return strings.Join(parts, ", ")
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func bytesText(n int64) string {

@@ -44,7 +44,7 @@ func writeGroup(w io.Writer, rows []Result) error {
 		}
 		// A cell that no tab ends is no column: names stand on the left at the end of the line.
 		_, _ = fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%s\t%s\t%s\t  \t%s%s\n",
-			short(r.NsPerOp), r.Allocs, r.Bytes, speed, ratio, quartiles, r.Name, extras(r.Extra))
+			Short(r.NsPerOp), r.Allocs, r.Bytes, speed, ratio, quartiles, r.Name, extras(r.Extra))
 	}
 	return t.Flush()
 }
@@ -63,8 +63,8 @@ func (c *Comparison) WriteText(w io.Writer) error {
 		if change.Beside != nil {
 			p = fmt.Sprintf("%.3f", change.Beside.P)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.3f\t%s\t%s\t  \t%s%s\n", short(change.Old.Median),
-			short(change.New.Median), change.Text(), change.P, change.Beside.Text(), p, change.Name,
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.3f\t%s\t%s\t  \t%s%s\n", Short(change.Old.Median),
+			Short(change.New.Median), change.Text(), change.P, change.Beside.Text(), p, change.Name,
 			change.allocsText())
 	}
 	_ = t.Flush()
@@ -108,8 +108,8 @@ func (r *Report) WriteBenchstat(w io.Writer) error {
 	return err
 }
 
-// short shows three digits of what is small.
-func short(ns float64) string {
+// Short writes three digits of a number below 1000.
+func Short(ns float64) string {
 	switch {
 	case ns < 10:
 		return fmt.Sprintf("%.2f", ns)
@@ -144,7 +144,7 @@ func digits(v float64) string {
 func extras(of map[string]float64) string {
 	var b strings.Builder
 	for _, unit := range slices.Sorted(maps.Keys(of)) {
-		_, _ = fmt.Fprintf(&b, "  %s %s", short(of[unit]), unit)
+		_, _ = fmt.Fprintf(&b, "  %s %s", Short(of[unit]), unit)
 	}
 	return b.String()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/bench/load"
 	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/machine"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // messageBytes is the message of a WebSocket that is told no other.
@@ -195,7 +196,7 @@ func what(u string, o *load.Options) string {
 	if o.TLS != nil {
 		text += " over TLS"
 	}
-	text += " · " + plural(o.Connections, "connection")
+	text += " · " + syntax.Plural(o.Connections, "connection")
 	switch {
 	case o.Depth > 1 && o.Protocol == load.HTTP2:
 		text += fmt.Sprintf(" with %d streams each", o.Depth)
@@ -204,14 +205,7 @@ func what(u string, o *load.Options) string {
 	case o.Reconnect:
 		text += ", each for one request"
 	}
-	return text + " · " + plural(min(o.Threads, o.Connections), "thread") + " · " + o.Duration.String()
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return text + " · " + syntax.Plural(min(o.Threads, o.Connections), "thread") + " · " + o.Duration.String()
 }
 
 // commandLine is how c was called, as a shell reads it.

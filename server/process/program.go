@@ -3,12 +3,9 @@ package process
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
@@ -58,7 +56,7 @@ func startedAs(version string) *program {
 		err:  errors.Join(errDir, errPath),
 		path: path, args: os.Args[1:], dir: dir, version: version,
 		env:     slices.DeleteFunc(os.Environ(), meantForThis),
-		present: sync.OnceValues(func() (string, error) { return sumOf("/proc/self/exe") }),
+		present: sync.OnceValues(func() (string, error) { return build.Sum("/proc/self/exe") }),
 	}
 }
 
@@ -94,26 +92,12 @@ func (p *program) changed() (bool, error) {
 	if sameFile(p.path, "/proc/self/exe") {
 		return false, nil
 	}
-	now, err := sumOf(p.path)
+	now, err := build.Sum(p.path)
 	if err != nil {
 		return false, err
 	}
 	present, err := p.present()
 	return now != present, err
-}
-
-// sumOf returns the SHA-256 of a file, in hexadecimal.
-func sumOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 const (
