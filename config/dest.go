@@ -313,7 +313,7 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near),
 			cmp.Or(r.named[near], r.defined[near]).RelativeTo(at))
 		label = "other upstreams"
-		names = without(names, near)
+		names = slices.DeleteFunc(names, func(n string) bool { return n == near })
 	}
 	if len(names) == 0 {
 		return strings.TrimSpace(hint)
@@ -324,16 +324,6 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 		hint += fmt.Sprintf(" and %d more", more)
 	}
 	return hint
-}
-
-func without(names []string, name string) []string {
-	var rest []string
-	for _, n := range names {
-		if n != name {
-			rest = append(rest, n)
-		}
-	}
-	return rest
 }
 
 // redirectPrefix begins a dest that is a redirect.

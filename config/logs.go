@@ -371,14 +371,9 @@ func alwaysWord(text string) (meant, wrong string) {
 
 // warnPointlessAlways warns of always where nothing is sampled in the whole configuration.
 func warnPointlessAlways(r *resolver, e *schema.Given, prefix string) {
-	sampled := r.doc.log.Has("sample")
-	for _, l := range r.doc.listeners {
-		sampled = sampled || l.Has("access_log.sample")
-	}
-	for _, route := range r.doc.routes {
-		sampled = sampled || route.Has("access_log.sample")
-	}
-	if !sampled {
+	if !r.doc.log.Has("sample") &&
+		!slices.ContainsFunc(r.doc.listeners, func(e *listenerEntry) bool { return e.Has("access_log.sample") }) &&
+		!slices.ContainsFunc(r.doc.routes, func(e *routeEntry) bool { return e.Has("access_log.sample") }) {
 		r.rep.Warnf(schema.CodeNoEffect, e.Head(prefix+"always"), "add sample = 0.1, or leave it out",
 			"without a sample all requests are logged")
 	}

@@ -94,11 +94,7 @@ func warnUnreachableRoutes(r *resolver) {
 		if e.Off || !e.Has("listener") {
 			continue
 		}
-		served := false
-		for _, l := range e.on {
-			served = served || l.servesRequests()
-		}
-		if !served {
+		if !slices.ContainsFunc(e.on, (*listenerEntry).servesRequests) {
 			r.rep.Warnf(codeUnreachableRoute, e.Head("listener"), "name the listener that takes https",
 				"this route takes no request: its listeners redirect all of them to https")
 		}
@@ -111,13 +107,8 @@ func warnIdleListeners(r *resolver) {
 		return
 	}
 	for _, l := range r.doc.listeners {
-		taken := false
-		for _, e := range r.doc.routes {
-			for _, on := range e.on {
-				taken = taken || on == l && !e.Off
-			}
-		}
-		if !taken && l.servesRequests() {
+		taken := func(e *routeEntry) bool { return !e.Off && slices.Contains(e.on, l) }
+		if !slices.ContainsFunc(r.doc.routes, taken) && l.servesRequests() {
 			r.rep.Warnf(codeIdleListener, l.Node().Head, "",
 				"no route takes requests of this listener: every answer is %d", r.c.Fallback.Status)
 		}

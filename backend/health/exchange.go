@@ -229,10 +229,9 @@ func (x *exchange) OnReset(_ session.Stream, code session.Code, cause error) {
 	if p == nil {
 		return
 	}
-	if code == session.ConnectionLost || code == session.Refused || code == session.WentAway {
-		if x.asks == headTimeout && p.lost() {
-			return
-		}
+	again := code == session.ConnectionLost || code == session.Refused || code == session.WentAway
+	if again && x.asks == headTimeout && p.lost() {
+		return
 	}
 	x.fail(findingOfReset(code, cause))
 }

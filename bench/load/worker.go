@@ -64,12 +64,10 @@ func newWorker(p *plan, index int) *worker {
 		latencies: newHistogram(),
 	}
 	w.codec = h2.Options{
-		Arena: new(h2.Arena), MaxStreams: p.Depth, StallTimeout: p.Timeout, SettingsTimeout: p.Timeout,
+		Arena: new(h2.Arena), MaxStreams: p.Depth, StallTimeout: p.Timeout, SettingsTimeout: p.Timeout, Scheme: "http",
 	}
 	if p.TLS != nil {
 		w.codec.Scheme = "https"
-	} else {
-		w.codec.Scheme = "http"
 	}
 	for i := index; i < p.Connections; i += p.Threads {
 		w.peers = append(w.peers, newPeer(w))

@@ -54,10 +54,8 @@ func (a *answers) readRequest(in []byte) request {
 	if string(path) == echoPath {
 		r.key = webSocketKey(head[len(line):])
 	}
-	if len(method) > 0 && method[0] == 'P' {
-		if !r.readFraming(head[len(line):]) {
-			r.answer, r.close = &a.refused, true
-		}
+	if len(method) > 0 && method[0] == 'P' && !r.readFraming(head[len(line):]) {
+		r.answer, r.close = &a.refused, true
 	}
 	return r
 }

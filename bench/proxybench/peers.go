@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,13 +77,7 @@ func FindPeers(names []string) ([]Peer, error) {
 	if len(names) > 0 {
 		return pick(Peers, append([]string{floorName}, names...), "peer", func(p Peer) string { return p.Name })
 	}
-	var all []Peer
-	for _, p := range Peers {
-		if !p.optional {
-			all = append(all, p)
-		}
-	}
-	return all, nil
+	return slices.DeleteFunc(slices.Clone(Peers), func(p Peer) bool { return p.optional }), nil
 }
 
 // withBefore adds the peer "before" to names; no name means all that are not optional.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -69,10 +70,7 @@ func (a *asking) diff(out, problems io.Writer) error {
 	} else {
 		printFindings(problems, plan.Findings)
 	}
-	if err != nil {
-		return err
-	}
-	return exit(exitError)
+	return cmp.Or[error](err, exit(exitError))
 }
 
 // servesFile returns an error where a file was named that the process of c does not serve.
@@ -102,10 +100,7 @@ func (a *asking) diffFiles(out, problems io.Writer, old, next string) error {
 			if err == nil && a.json {
 				err = printJSON(out, &admin.Plan{Findings: problemsOf(report)})
 			}
-			if err != nil {
-				return err
-			}
-			return exit(exitError)
+			return cmp.Or[error](err, exit(exitError))
 		}
 		both[i] = cfg
 	}

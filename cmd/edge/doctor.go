@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -33,10 +34,7 @@ func (c *control) examine(out, problems io.Writer, host doctor.Host, asJSON bool
 	path, ignored := c.locate()
 	cfg, report := c.load(path, ignored)
 	if !report.OK() {
-		if err := report.Render(problems); err != nil {
-			return err
-		}
-		return exit(exitError)
+		return cmp.Or[error](report.Render(problems), exit(exitError))
 	}
 	running := 0
 	if i, err := c.instance(cfg, path); err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -86,10 +87,7 @@ func (o *explainOptions) run(cmd *cobra.Command) error {
 	o.textOnly, o.places, o.tables = true, true, language.NewTables()
 	cfg, report := o.load(path, ignored)
 	if !report.OK() {
-		if err := report.Render(cmd.ErrOrStderr()); err != nil {
-			return err
-		}
-		return exit(exitError)
+		return cmp.Or[error](report.Render(cmd.ErrOrStderr()), exit(exitError))
 	}
 	cfg.Language.Commit()
 	o.ask.Stopwatch = newStopwatch()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,10 +73,7 @@ func (a *asking) notRunning(out io.Writer, why error) error {
 	if !a.json {
 		return why
 	}
-	if err := printJSON(out, map[string]any{"running": false, "reason": why.Error()}); err != nil {
-		return err
-	}
-	return exit(exitError)
+	return cmp.Or[error](printJSON(out, map[string]any{"running": false, "reason": why.Error()}), exit(exitError))
 }
 
 // printStatusJSON prints what the process says, with what is said of one that has no admin surface.

@@ -107,10 +107,8 @@ func (s *secret) shows(word string, here bool) bool {
 	if strings.Contains(s.written, word) {
 		return false
 	}
-	if here || utf8.RuneCountInString(word) >= secretRunesMin {
-		if strings.Contains(s.text, word) {
-			return true
-		}
+	if (here || utf8.RuneCountInString(word) >= secretRunesMin) && strings.Contains(s.text, word) {
+		return true
 	}
 	for _, v := range s.values {
 		v = strings.ToLower(v)

@@ -67,10 +67,5 @@ func read(h *message.Head, buf *credentialsRoom) (c credentials, o outcome) {
 
 // hasControl reports whether a text has a control character: RFC 7617 §2, user and password have none.
 func hasControl(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c == 0x7f {
-			return true
-		}
-	}
-	return false
+	return bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

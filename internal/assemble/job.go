@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -174,13 +175,8 @@ func (w *work) step(text string) {
 }
 
 // added are the modules beside edge.
-func (w *work) added() (list []Module) {
-	for _, m := range w.job.Modules {
-		if m.Path != Edge {
-			list = append(list, m)
-		}
-	}
-	return list
+func (w *work) added() []Module {
+	return slices.DeleteFunc(slices.Clone(w.job.Modules), func(m Module) bool { return m.Path == Edge })
 }
 
 // replaced is the version that a go.mod requires of a module that a folder stands for.

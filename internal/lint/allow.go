@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -56,28 +57,16 @@ func (e exception) covers(f finding) bool {
 
 // remaining returns the findings that no exception covers.
 func remaining(found []finding, list []exception) []finding {
-	var left []finding
-	for _, f := range found {
-		covered := false
-		for _, e := range list {
-			covered = covered || e.covers(f)
-		}
-		if !covered {
-			left = append(left, f)
-		}
-	}
-	return left
+	return slices.DeleteFunc(slices.Clone(found), func(f finding) bool {
+		return slices.ContainsFunc(list, func(e exception) bool { return e.covers(f) })
+	})
 }
 
 // unused returns a finding for each exception that covers nothing.
 func unused(found []finding, list []exception) []finding {
 	var left []finding
 	for _, e := range list {
-		used := false
-		for _, f := range found {
-			used = used || e.covers(f)
-		}
-		if !used {
+		if !slices.ContainsFunc(found, e.covers) {
 			left = append(left, finding{rule: "allow", path: allowFile, line: e.line,
 				says: fmt.Sprintf("nothing needs the exception %s %s %s", e.rule, e.path, e.symbol)})
 		}

@@ -3,6 +3,7 @@ package regex
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 )
 
 // finder looks for words anywhere in a text. Immutable.
@@ -27,18 +28,15 @@ type finder struct {
 
 // newFinder returns a finder of words, which are lower case if fold. None may be empty.
 func newFinder(words [][]byte, fold bool) finder {
-	letters := false
-	for _, w := range words {
-		letters = letters || !bytes.Equal(bytes.ToLower(w), bytes.ToUpper(w))
-	}
+	letters := slices.ContainsFunc(words, func(w []byte) bool {
+		return !bytes.Equal(bytes.ToLower(w), bytes.ToUpper(w))
+	})
 	f := finder{words: words, fold: fold && letters, step: 2, pairs: new([2][256]uint32)}
 	if len(words) == 1 && !f.fold {
 		return finder{single: words[0]}
 	}
-	for _, w := range words {
-		if len(w) < 3 {
-			f.step = 1
-		}
+	if slices.ContainsFunc(words, func(w []byte) bool { return len(w) < 3 }) {
+		f.step = 1
 	}
 	for i, w := range words {
 		if len(w) == 0 {

@@ -142,10 +142,5 @@ func number(name, text string) (int, error) {
 
 // valid reports whether systemd allows a name.
 func valid(name string) bool {
-	for i := range len(name) {
-		if name[i] < ' ' || name[i] > '~' {
-			return false
-		}
-	}
-	return len(name) <= nameMax
+	return len(name) <= nameMax && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
 }
