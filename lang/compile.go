@@ -68,9 +68,9 @@ func (c *compiler) plainly(n *node) boolFunc {
 		f := c.boolean(n.args[0])
 		return func(x *X) bool { return !f(x) }
 	case opAnd:
-		return allOf(c.booleans(n.args))
+		return allOf(listOf(n.args, c.boolean))
 	case opOr:
-		return anyOf(c.booleans(n.args))
+		return anyOf(listOf(n.args, c.boolean))
 	case opCond:
 		cond, yes, no := c.boolean(n.args[0]), c.boolean(n.args[1]), c.boolean(n.args[2])
 		return chosen(cond, yes, no)
@@ -80,10 +80,11 @@ func (c *compiler) plainly(n *node) boolFunc {
 	return c.comparison(n)
 }
 
-func (c *compiler) booleans(nodes []*node) []boolFunc {
-	list := make([]boolFunc, len(nodes))
+// listOf returns what of says of each node.
+func listOf[T any](nodes []*node, of func(*node) T) []T {
+	list := make([]T, len(nodes))
 	for i, n := range nodes {
-		list[i] = c.boolean(n)
+		list[i] = of(n)
 	}
 	return list
 }
@@ -221,11 +222,7 @@ func (c *compiler) addrIn(n *node) boolFunc {
 }
 
 func prefixesOf(set *node) []netip.Prefix {
-	list := make([]netip.Prefix, len(set.args))
-	for i, a := range set.args {
-		list[i] = a.prefix
-	}
-	return list
+	return listOf(set.args, func(a *node) netip.Prefix { return a.prefix })
 }
 
 // textComparison compiles a comparison of texts. A side that may have several values asks for one that it holds for;
@@ -475,13 +472,7 @@ func methodIs(names []string) boolFunc {
 }
 
 // constants returns the texts of a set.
-func constants(set *node) []string {
-	list := make([]string, len(set.args))
-	for i, a := range set.args {
-		list[i] = a.text
-	}
-	return list
-}
+func constants(set *node) []string { return listOf(set.args, func(a *node) string { return a.text }) }
 
 // test compiles what a comparison asks about one text of its left side; nil where it asks the values of the right one.
 func (c *compiler) test(n *node) test {

@@ -70,10 +70,7 @@ func constantNumber(by cmp, negate bool, of numberFunc, with int64) boolFunc {
 
 // numberIn compiles n in {1 2 3}. Missing is in no set, and so is not in it.
 func (c *compiler) numberIn(n *node, of numberFunc) boolFunc {
-	list := make([]int64, len(n.args[1].args))
-	for i, a := range n.args[1].args {
-		list[i] = a.number
-	}
+	list := listOf(n.args[1].args, func(a *node) int64 { return a.number })
 	negate := n.negate
 	return func(x *X) bool {
 		a, ok := of(x)
@@ -108,10 +105,7 @@ func (c *compiler) number(n *node) numberFunc {
 			return no(x)
 		}
 	}
-	list := make([]numberFunc, len(n.args))
-	for i, a := range n.args {
-		list[i] = c.number(a)
-	}
+	list := listOf(n.args, c.number)
 	if n.op == opElse {
 		return func(x *X) (int64, bool) {
 			for _, f := range list {
@@ -230,11 +224,7 @@ func (c *compiler) addr(n *node) addrFunc {
 		cond, yes, no := c.boolean(n.args[0]), c.addr(n.args[1]), c.addr(n.args[2])
 		return chosen(cond, yes, no)
 	}
-	list := make([]addrFunc, len(n.args))
-	for i, a := range n.args {
-		list[i] = c.addr(a)
-	}
-	return firstValid(list)
+	return firstValid(listOf(n.args, c.addr))
 }
 
 // prefix compiles n, whose kind is Prefix.
@@ -250,11 +240,7 @@ func (c *compiler) prefix(n *node) prefixFunc {
 		cond, yes, no := c.boolean(n.args[0]), c.prefix(n.args[1]), c.prefix(n.args[2])
 		return chosen(cond, yes, no)
 	}
-	list := make([]prefixFunc, len(n.args))
-	for i, a := range n.args {
-		list[i] = c.prefix(a)
-	}
-	return firstValid(list)
+	return firstValid(listOf(n.args, c.prefix))
 }
 
 // chosen returns what yes does where cond holds, else what no does.

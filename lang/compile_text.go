@@ -38,7 +38,7 @@ func (c *compiler) scalar(n *node) TextFunc {
 		cond, yes, no := c.boolean(n.args[0]), c.scalar(n.args[1]), c.scalar(n.args[2])
 		return chosen(cond, yes, no)
 	}
-	list := c.scalars(n.args)
+	list := listOf(n.args, c.scalar)
 	return func(x *X) (text []byte) {
 		for _, f := range list {
 			if text = f(x); text != nil {
@@ -50,14 +50,6 @@ func (c *compiler) scalar(n *node) TextFunc {
 }
 
 var comma = []byte(", ")
-
-func (c *compiler) scalars(nodes []*node) []TextFunc {
-	list := make([]TextFunc, len(nodes))
-	for i, n := range nodes {
-		list[i] = c.scalar(n)
-	}
-	return list
-}
 
 // named compiles a name that has one text.
 func (c *compiler) named(n *node) TextFunc {
@@ -167,7 +159,7 @@ func got(text []byte, ok bool) []byte {
 
 // concatenation compiles a + b. What is missing is an empty text.
 func (c *compiler) concatenation(n *node) TextFunc {
-	parts := c.scalars(n.args)
+	parts := listOf(n.args, c.scalar)
 	return func(x *X) []byte {
 		s := x.State
 		mark := len(s.list)
@@ -308,10 +300,7 @@ func (c *compiler) texts(n *node) TextsFunc {
 			return no(x, dst)
 		}
 	case opElse:
-		var list []TextsFunc
-		for _, a := range n.args {
-			list = append(list, c.texts(a))
-		}
+		list := listOf(n.args, c.texts)
 		return func(x *X, dst [][]byte) [][]byte {
 			for _, f := range list {
 				if all := f(x, dst); len(all) > len(dst) {
