@@ -77,7 +77,8 @@ func keysPart(list []Keys) part {
 			"moved by a join"}}}
 	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) }
 	for _, k := range list {
-		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members), report.Short(k.Imbalance), report.Short(k.After),
+		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members),
+			report.Short(k.Imbalance), report.Short(k.After),
 			percent(k.Needless), percent(k.Spread), percent(k.Joined)})
 	}
 	return p

@@ -170,7 +170,7 @@ type run struct {
 	end int // where it ends in the block
 }
 
-// decodeStep decodes the next bits of y to what follows the symbols of sum, the steps since at. The compiler inlines it.
+// decodeStep decodes the next bits of y to what follows the symbols of sum, the steps since at. It is inlined.
 func decodeStep(y uint64, sum step, out unsafe.Pointer, at uintptr) (uint64, step, step) {
 	s := steps[y>>(64-stepBits)]
 	// SAFETY: the callers have room there: see decodeRun.
