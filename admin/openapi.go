@@ -177,7 +177,7 @@ func (d *describer) refer(t reflect.Type) object {
 
 // describe returns the schema of a struct.
 func (d *describer) describe(t reflect.Type) object {
-	properties, required := object{}, []any{}
+	properties, required := object{}, []string{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !f.IsExported() || name == "-" || f.Anonymous {
@@ -189,7 +189,7 @@ func (d *describer) describe(t reflect.Type) object {
 			s["description"] = doc
 		}
 		if enum != "" {
-			s["enum"] = anys(strings.Split(enum, ","))
+			s["enum"] = strings.Split(enum, ",")
 		}
 		properties[name] = s
 		if !strings.Contains(rest, "omit") {
@@ -201,15 +201,6 @@ func (d *describer) describe(t reflect.Type) object {
 		o["required"] = required
 	}
 	return o
-}
-
-// anys makes values of JSON of strings.
-func anys(list []string) []any {
-	all := make([]any, len(list))
-	for i, s := range list {
-		all[i] = s
-	}
-	return all
 }
 
 // schemaName names a type: Route, RouteList. What is found in a configuration is a Finding, since an answer that is an

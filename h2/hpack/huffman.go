@@ -41,8 +41,6 @@ const (
 // Bits are lowest, for a shift takes its count from there. Of a few steps the lower halves can be added up.
 type step uint32
 
-func (s step) bits() uint   { return uint(s & 63) }
-func (s step) count() int   { return int(s >> 8 & 0xff) }
 func (s step) text() uint16 { return uint16(s >> 16) }
 
 func makeStep(text uint16, symbols, bits uint) step {

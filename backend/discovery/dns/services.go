@@ -105,17 +105,12 @@ func (c *Client) findTargets(ctx context.Context, name string, all *Services, ad
 	if slices.ContainsFunc(all.List, func(s Service) bool { return len(s.Addrs) > 0 }) {
 		return nil
 	}
-	return cmp.Or(firstError(all.List), errTargets)
-}
-
-// firstError returns the error of the first target that has one.
-func firstError(list []Service) error {
-	for i := range list {
-		if list[i].Err != nil {
-			return list[i].Err
+	for i := range all.List {
+		if err := all.List[i].Err; err != nil {
+			return err
 		}
 	}
-	return nil
+	return errTargets
 }
 
 // domainOf returns the domain that the service of a full name belongs to: without _service and _proto, or without the
