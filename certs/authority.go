@@ -144,16 +144,12 @@ func (a *Authority) leafFiles() Files { return a.files(leafCert, leafKey) }
 func aged(leaf *x509.Certificate, now time.Time) bool { return leaf.NotAfter.Sub(now) <= leafLife/3 }
 
 func covers(leaf *x509.Certificate, names []string) bool {
-	for _, name := range names {
-		ip := net.ParseIP(name)
-		if ip == nil && !slices.Contains(leaf.DNSNames, name) {
-			return false
+	return !slices.ContainsFunc(names, func(name string) bool {
+		if ip := net.ParseIP(name); ip != nil {
+			return !slices.ContainsFunc(leaf.IPAddresses, ip.Equal)
 		}
-		if ip != nil && !slices.ContainsFunc(leaf.IPAddresses, ip.Equal) {
-			return false
-		}
-	}
-	return true
+		return !slices.Contains(leaf.DNSNames, name)
+	})
 }
 
 func serial() *big.Int {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -115,35 +116,28 @@ func summarize(name string, rounds []round) PeerResult {
 
 // WriteText prints r for people.
 func (r *Report) WriteText(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "%s %s · %s, %d CPUs · %s · load: %s\n", r.Machine.Kernel, r.Machine.Arch,
-		r.Machine.CPU, r.Machine.CPUs, r.Machine.Go, r.Machine.Load); err != nil {
-		return err
-	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s · %s, %d CPUs · %s · load: %s\n", r.Machine.Kernel, r.Machine.Arch,
+		r.Machine.CPU, r.Machine.CPUs, r.Machine.Go, r.Machine.Load)
 	for _, p := range r.Peers {
-		if p.Version == "" {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "  %-9s %s\n", p.Name, p.Version); err != nil {
-			return err
+		if p.Version != "" {
+			fmt.Fprintf(&b, "  %-9s %s\n", p.Name, p.Version)
 		}
 	}
 	for _, s := range r.Scenarios {
-		if err := s.writeText(w); err != nil {
-			return err
-		}
+		s.writeText(&b)
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 const columns = "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\tp50\tp99\t" +
 	"RSS MiB\tpeak\terrors\t"
 
-func (s *ScenarioResult) writeText(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "\n%s: %s (%d rounds kept of %d run, %d asked)\n", s.Name, s.What,
-		s.RoundsKept, s.RoundsRun, s.RoundsAsked); err != nil {
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+func (s *ScenarioResult) writeText(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s: %s (%d rounds kept of %d run, %d asked)\n", s.Name, s.What,
+		s.RoundsKept, s.RoundsRun, s.RoundsAsked)
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(t, columns)
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
@@ -161,17 +155,12 @@ func (s *ScenarioResult) writeText(w io.Writer) error {
 			p.Name, p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx,
 			toBefore, 100*p.Busy, micros(p.P50), micros(p.P99), mib(p.Memory.RSS), mib(p.Memory.Peak), p.Errors)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
+	_ = t.Flush()
 	for _, p := range s.Peers {
 		if p.Errors > 0 {
-			if _, err := fmt.Fprintf(w, "  %s: %s\n", p.Name, p.Detail); err != nil {
-				return err
-			}
+			fmt.Fprintf(b, "  %s: %s\n", p.Name, p.Detail)
 		}
 	}
-	return nil
 }
 
 // micros prints d; wrk has no percentile for some pipelined runs and says 0.

@@ -2,6 +2,7 @@ package proxybench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -149,22 +150,18 @@ func pick[T any](all []T, names []string, kind string, nameOf func(T) string) ([
 	if len(names) == 0 {
 		return all, nil
 	}
-	wanted := make(map[string]bool, len(names))
-	for _, n := range names {
-		wanted[n] = true
-	}
 	var picked []T
-	known := make([]string, 0, len(all))
+	var known []string
 	for _, m := range all {
-		name := nameOf(m)
-		known = append(known, name)
-		if wanted[name] {
+		known = append(known, nameOf(m))
+		if slices.Contains(names, nameOf(m)) {
 			picked = append(picked, m)
-			delete(wanted, name)
 		}
 	}
-	for n := range wanted {
-		return nil, fmt.Errorf("unknown %s %q; there are %s", kind, n, strings.Join(known, ", "))
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("unknown %s %q; there are %s", kind, n, strings.Join(known, ", "))
+		}
 	}
 	return picked, nil
 }

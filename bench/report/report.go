@@ -174,21 +174,18 @@ func (r *Result) subject() string { return strings.TrimSuffix(r.Name, "/"+r.libr
 
 // times are the samples' times, ascending.
 func (r *Result) times() []float64 {
-	values := make([]float64, len(r.Samples))
-	for i, s := range r.Samples {
-		values[i] = s.NsPerOp
-	}
-	slices.Sort(values)
-	return values
+	return r.sorted(func(s Sample) float64 { return s.NsPerOp })
 }
 
-func (r *Result) median(of func(Sample) float64) float64 {
+func (r *Result) median(of func(Sample) float64) float64 { return quantile(r.sorted(of), 0.5) }
+
+func (r *Result) sorted(of func(Sample) float64) []float64 {
 	values := make([]float64, len(r.Samples))
 	for i, s := range r.Samples {
 		values[i] = of(s)
 	}
 	slices.Sort(values)
-	return quantile(values, 0.5)
+	return values
 }
 
 // ratioOf compares two entries round by round. A round in which the baseline took no time says

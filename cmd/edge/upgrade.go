@@ -72,13 +72,11 @@ func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade) error {
 		} else {
 			done["pid"] = pid
 		}
-		if failed := printJSON(out, done); failed != nil {
-			return failed
-		}
-		if err != nil {
+		failed := printJSON(out, done)
+		if failed == nil && err != nil {
 			return exit(exitError)
 		}
-		return nil
+		return failed
 	}
 	if err != nil {
 		return fmt.Errorf("not upgraded, the old process serves on: %w", err)
