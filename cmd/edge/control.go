@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +202,7 @@ func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) er
 	case !done.Applied:
 		if !a.json {
 			printFindings(problems, done.Findings)
-			why := printable.Text(firstOf(done.Error, "the configuration has errors"))
+			why := printable.Text(cmp.Or(done.Error, "the configuration has errors"))
 			fmt.Fprintln(problems, "edge: nothing has changed:", why)
 			for _, line := range done.Try {
 				fmt.Fprintln(problems, "     ", printable.Text(line))

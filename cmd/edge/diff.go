@@ -84,7 +84,7 @@ func (a *asking) servesFile(c *admin.Client) error {
 	}
 	if full, err := filepath.Abs(a.conf); err != nil || full != st.Configuration.File {
 		return fmt.Errorf("the process %d serves %s, not %s: edge diff OLD NEW compares two files", st.PID,
-			firstOf(st.Configuration.File, "no file"), a.conf)
+			cmp.Or(st.Configuration.File, "no file"), a.conf)
 	}
 	return nil
 }

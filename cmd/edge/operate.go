@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func printRoutes(w io.Writer, list []admin.Route) {
 		if r.Unused != "" {
 			notes = append(notes, "unused: "+r.Unused)
 		}
-		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\n", firstOf(r.Name, "-"), firstOf(r.Host, "*"), path, r.To,
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\n", cmp.Or(r.Name, "-"), cmp.Or(r.Host, "*"), path, r.To,
 			strings.Join(notes, ", "))
 	}
 }
@@ -113,7 +114,7 @@ func printCertificates(w io.Writer, list []admin.Certificate) {
 	for i := range list {
 		c := &list[i]
 		printable.Printf(w, "%s\t%s\t%s\t%s (%s)\t%s\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
-			c.Until.Format(time.DateOnly), daysLeft(c.Until), firstOf(c.Wrong, "-"))
+			c.Until.Format(time.DateOnly), daysLeft(c.Until), cmp.Or(c.Wrong, "-"))
 	}
 }
 
@@ -181,7 +182,7 @@ func printConns(w io.Writer, list *admin.List[admin.Connection]) {
 	for i := range list.Items {
 		c := &list.Items[i]
 		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol, c.State,
-			c.Requests, c.Queued, firstOf(c.TLS, "-"), firstOf(c.Host, "-"))
+			c.Requests, c.Queued, cmp.Or(c.TLS, "-"), cmp.Or(c.Host, "-"))
 	}
 }
 

@@ -93,10 +93,10 @@ func printStatusJSON(out io.Writer, st *admin.Status) error {
 // printStatus prints what the process says, for people.
 func printStatus(w io.Writer, st *admin.Status) error {
 	fmt.Fprintln(w, runsText(st.PID, st.Started))
-	printable.Printf(w, "  version        %s, %d event loops, %s\n", firstOf(st.Version, "unknown"),
+	printable.Printf(w, "  version        %s, %d event loops, %s\n", cmp.Or(st.Version, "unknown"),
 		st.Reactors, st.State)
 	c := &st.Configuration
-	printable.Printf(w, "  configuration  %s, version %d, applied %s\n", firstOf(c.File, "no file"), c.Version,
+	printable.Printf(w, "  configuration  %s, version %d, applied %s\n", cmp.Or(c.File, "no file"), c.Version,
 		c.Applied.Local().Format(time.DateTime))
 	if c.Differs {
 		printable.Printf(w, "  %-15sthe files say otherwise: edge diff shows how, the next reload applies them\n", "")

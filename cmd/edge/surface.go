@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,14 +62,14 @@ func (a *asking) client() (*admin.Client, error) {
 
 // clientFor is client where the configuration at path was read; nil: there is none. whole says that it has no errors.
 func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.Client, error) {
-	if address := firstOf(a.address, os.Getenv("EDGE_ADMIN")); address != "" {
+	if address := cmp.Or(a.address, os.Getenv("EDGE_ADMIN")); address != "" {
 		t := admin.Target{Address: address, Token: os.Getenv("EDGE_ADMIN_TOKEN")}
 		if cfg != nil {
 			own, trust := admin.CredentialsOf(cfg)
 			if t.Token == "" || !strings.Contains(address, "://") { // https:// with a token may be another machine
 				t.Trust = trust
 			}
-			t.Token = firstOf(t.Token, own)
+			t.Token = cmp.Or(t.Token, own)
 		}
 		return admin.NewClient(t)
 	}
@@ -78,7 +79,7 @@ func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.
 		case off:
 			return nil, errNoSurface
 		case given:
-			t.Token = firstOf(os.Getenv("EDGE_ADMIN_TOKEN"), t.Token)
+			t.Token = cmp.Or(os.Getenv("EDGE_ADMIN_TOKEN"), t.Token)
 			return admin.NewClient(t)
 		}
 	}
@@ -118,7 +119,7 @@ func usual(path string, cfg *config.Config) (*admin.Client, error) {
 			return c, nil
 		default:
 			none = fmt.Errorf("the process %d at %s serves %s, not %s: %w", st.PID, socket,
-				firstOf(st.Configuration.File, "no file"), path, errNoSurface)
+				cmp.Or(st.Configuration.File, "no file"), path, errNoSurface)
 		}
 	}
 	return nil, none
@@ -132,15 +133,6 @@ func serves(st *admin.Status, path string, g *config.Global) bool {
 	// There is none, or the kernel hides what the process has open: its file has to do.
 	full, err := filepath.Abs(path)
 	return err == nil && full == st.Configuration.File
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }
 
 // ask asks an operation. Where there is no surface the error says so.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -82,8 +83,8 @@ func printRequests(w io.Writer, list []admin.Request) {
 		if n := len(r.Tries); n > 0 {
 			backend = r.Tries[n-1].Backend
 		}
-		printable.Printf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", firstOf(r.ID, "-"), clock(r.Began), took(r.Took),
-			r.Status, firstOf(r.Reason, "-"), firstOf(r.Route, "-"), backend, r.Attempts, r.Client)
+		printable.Printf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(r.ID, "-"), clock(r.Began), took(r.Took),
+			r.Status, cmp.Or(r.Reason, "-"), cmp.Or(r.Route, "-"), backend, r.Attempts, r.Client)
 	}
 }
 
@@ -105,13 +106,13 @@ func took(d admin.Duration) string {
 // printRequest prints what became of r as a timeline.
 func printRequest(w io.Writer, r *admin.Request) {
 	line := func(name, format string, values ...any) { printable.Printf(w, name+"\t"+format+"\n", values...) }
-	line("request", "%s", firstOf(r.ID, "-"))
+	line("request", "%s", cmp.Or(r.ID, "-"))
 	line("began", "%s, took %s", clock(r.Began), took(r.Took))
 	secured := ""
 	if r.TLS {
 		secured = " over TLS"
 	}
-	line("client", "%s, %s%s, listener %s", firstOf(r.Client, "-"), r.Protocol, secured, r.Listener)
+	line("client", "%s, %s%s, listener %s", cmp.Or(r.Client, "-"), r.Protocol, secured, r.Listener)
 	if r.Route != "" {
 		line("route", "%s", r.Route)
 	}
