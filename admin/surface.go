@@ -188,7 +188,8 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 	return failed
 }
 
-var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket beside")
+var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket " +
+	"beside, or their paths are too long for one")
 
 // isServedAt reports whether the process at a socket serves the file of s: it is the one that s takes over from.
 func (s *Surfaces) isServedAt(path string) bool {
@@ -211,7 +212,7 @@ func (s *Surfaces) tellNone(err error) {
 // DefaultSockets returns sockets for a process whose configuration names no address. It has the first one that it can
 // make: in the folder of RUNTIME_DIRECTORY, which systemd sets, else in /run/edge; beside the pid file; and in
 // XDG_RUNTIME_DIR, unless the process is to be locked down, which would open that folder to it. A folder where any user
-// may make files has none.
+// may make files has none, and neither has one with a path that is too long for a socket.
 func DefaultSockets(g *config.Global) (paths []string) {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
 	paths = append(paths, filepath.Join(cmp.Or(dir, runtimeFolder), socketName))
@@ -223,7 +224,7 @@ func DefaultSockets(g *config.Global) (paths []string) {
 	}
 	return slices.DeleteFunc(paths, func(path string) bool {
 		at, err := os.Stat(filepath.Dir(path))
-		return err != nil || !at.IsDir() || at.Mode()&0o002 != 0
+		return err != nil || !at.IsDir() || at.Mode()&0o002 != 0 || len(path) > value.UnixPathMax
 	})
 }
 

@@ -323,6 +323,41 @@ func TestOperate_socketWithoutAdmin(t *testing.T) {
 	}
 }
 
+// A process that does not answer at one of the usual sockets, and a folder whose path is too long for a socket, keep no
+// command from the process: it is found by the next socket, or by the pid file.
+func TestOperate_usualSocketOfAnother(t *testing.T) {
+	taken := filepath.Join(filepath.Dir(testutil.SocketPath(t)), "admin.sock")
+	silent, err := net.Listen("unix", taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	short, err := os.MkdirTemp("", "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	long := filepath.Join(short, strings.Repeat("x", 75)) // which leaves room for the socket under its hidden name
+	for _, one := range []struct{ runtime, dir, want string }{
+		{filepath.Dir(taken), short, "was applied"}, {short + "/none", long, "reads the configuration again"},
+	} {
+		dir := one.dir
+		t.Setenv("RUNTIME_DIRECTORY", one.runtime)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Appendf(nil, "pid_file = \"edge.pid\"\n"+oneRoute, "/usual")
+		if err := os.WriteFile(filepath.Join(dir, "edge.toml"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir}
+		testutil.Start(t, edge).WaitLine(`"listening","listener"`)
+		if code, out := in(t, dir, "reload"); code != 0 || !strings.Contains(out, one.want) {
+			t.Errorf("%s: %d %s", dir, code, out)
+		}
+	}
+}
+
 // Where an upstream leads to the admin surface of its own process, clients of the listener get none of its rights.
 func TestAdmin_refusesItsOwnProcess(t *testing.T) {
 	socket := testutil.SocketPath(t)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -93,8 +94,12 @@ func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.
 	return usual(path, cfg)
 }
 
+// statusTime is how long a process at one of the usual sockets may take to say which one it is.
+const statusTime = 10 * time.Second
+
 // usual returns a client of that socket of processes without [admin] listen where the process of cfg serves: the file,
-// or the pid file, says so. path is the file, "": there is none, and any process will do.
+// or the pid file, says so. path is the file, "": there is none, and any process will do. A process that refuses this
+// user, or does not answer, is another one as long as a later socket or the pid file can lead to the right one.
 func usual(path string, cfg *config.Config) (*admin.Client, error) {
 	g := &config.Global{}
 	if cfg != nil {
@@ -109,12 +114,16 @@ func usual(path string, cfg *config.Config) (*admin.Client, error) {
 		c, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
 		var st admin.Status
 		if err == nil {
-			err = c.Do(context.Background(), "GET", "/v1/status", nil, &st)
+			ctx, cancel := context.WithTimeout(context.Background(), statusTime)
+			err = c.Do(ctx, "GET", "/v1/status", nil, &st)
+			cancel()
 		}
 		switch {
 		case errors.Is(err, admin.ErrNoAnswer):
+		case err != nil && g.PIDFile != "":
+			none = fmt.Errorf("%w: %w", err, errNoSurface)
 		case err != nil:
-			return nil, err
+			none = err
 		case path == "", serves(&st, path, g):
 			return c, nil
 		default:

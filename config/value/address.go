@@ -12,7 +12,8 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-const unixPathMax = 107 // sockaddr_un holds 108 bytes with the final zero
+// UnixPathMax bounds the path of a Unix socket: sockaddr_un(7) holds 108 bytes with the final zero.
+const UnixPathMax = 107
 
 // ParseListen reads ":80", "0.0.0.0:80", "[::]:80" or "unix:/path". wrong says what is wrong with it, else it is empty.
 func ParseListen(s string) (a Address, wrong, hint string) {
@@ -202,8 +203,8 @@ func wrongUnixPath(p string) (wrong, hint string) {
 	switch {
 	case p == "":
 		return "\"unix:\" needs a path", example
-	case len(p) > unixPathMax:
-		return "the path of a Unix socket has at most " + strconv.Itoa(unixPathMax) + " bytes", example
+	case len(p) > UnixPathMax:
+		return "the path of a Unix socket has at most " + strconv.Itoa(UnixPathMax) + " bytes", example
 	case strings.HasPrefix(p, "@") || strings.ContainsRune(p, 0):
 		return "abstract Unix sockets are not supported", example
 	}
