@@ -96,19 +96,19 @@ func New(p Process, o Options) *Surfaces {
 // Prepare opens the addresses that cfg names and s does not have. commit makes them those of s, with what cfg says of
 // all, and closes the others; undo closes those that were opened. One of the two is called next.
 func (s *Surfaces) Prepare(cfg *config.Config) (commit, undo func(), err error) {
-	return s.prepare(cfg, false)
+	return s.prepare(cfg, building{})
 }
 
 // Replace is Prepare for a process that takes the place of another one: addresses that this one serves are taken from
-// it. The path of a Unix socket leads to the new one at once.
-func (s *Surfaces) Replace(cfg *config.Config) (commit, undo func(), err error) {
-	return s.prepare(cfg, true)
+// it. The path of a Unix socket leads to the new one at once. from is the number of the other process; 0: not known.
+func (s *Surfaces) Replace(cfg *config.Config, from int) (commit, undo func(), err error) {
+	return s.prepare(cfg, building{replaces: true, from: from})
 }
 
-func (s *Surfaces) prepare(cfg *config.Config, replaces bool) (commit, undo func(), err error) {
+func (s *Surfaces) prepare(cfg *config.Config, b building) (commit, undo func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := &building{all: s, policies: make(map[*surface]*policy), replaces: replaces}
+	b.all, b.policies = s, make(map[*surface]*policy)
 	undo = func() {
 		for _, f := range b.fresh {
 			f.closeSocket()
@@ -118,7 +118,7 @@ func (s *Surfaces) prepare(cfg *config.Config, replaces bool) (commit, undo func
 		undo()
 		return nil, nil, err
 	}
-	return func() { s.commit(b) }, undo, nil
+	return func() { s.commit(&b) }, undo, nil
 }
 
 // building is the surfaces of the next configuration.
@@ -128,6 +128,7 @@ type building struct {
 	fresh    []*surface // of list, those that were opened for it
 	policies map[*surface]*policy
 	replaces bool // another process may serve at the addresses
+	from     int  // the number of that process; 0: it is not known
 }
 
 // build opens what cfg names. all.mu is held.
@@ -178,7 +179,7 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 		if !usable(filepath.Dir(path)) {
 			continue
 		}
-		b.replaces = replaces && b.all.isServedAt(path)
+		b.replaces = replaces && b.isServedAt(path)
 		failed = b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
 		if failed == nil {
 			b.list[len(b.list)-1].standard = true
@@ -191,14 +192,17 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket " +
 	"beside, or their paths are too long for one")
 
-// isServedAt reports whether the process at a socket serves the file of s: it is the one that s takes over from.
-func (s *Surfaces) isServedAt(path string) bool {
+// isServedAt reports whether the process at a socket is the one that this one takes over from. Where its number is not
+// known it is the one that serves the same file.
+func (b *building) isServedAt(path string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	var st Status
 	c, err := NewClient(Target{Address: "unix:" + path})
-	return err == nil && c.Do(ctx, http.MethodGet, "/v1/status", nil, &st) == nil &&
-		st.Configuration.File == s.options.File
+	if err != nil || c.Do(ctx, http.MethodGet, "/v1/status", nil, &st) != nil {
+		return false
+	}
+	return st.PID == b.from || b.from == 0 && st.Configuration.File == b.all.options.File
 }
 
 // tellNone logs once why there is no surface. mu is held.

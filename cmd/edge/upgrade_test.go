@@ -504,6 +504,25 @@ func TestUpgrade_sockets(t *testing.T) {
 	}
 }
 
+// Of two processes without a file the second one has no socket. When it is upgraded its successor leaves the first
+// process its own.
+func TestUpgrade_socketOfAnother(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", filepath.Dir(testutil.SocketPath(t)))
+	proxy := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: t.TempDir(),
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1"}}
+	first := testutil.Start(t, proxy)
+	first.WaitLine(`listening.*edge\.admin\.sock`)
+	second := testutil.Start(t, proxy)
+	t.Cleanup(func() { (&service{t: t, dir: proxy.Dir, Process: second}).end() })
+	second.WaitLine(`edge: http://`)
+	second.Signal(syscall.SIGUSR2)
+	second.WaitLine(`"msg":"upgraded: the new process serves`)
+	code, out := in(t, t.TempDir(), "status")
+	if code != 0 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // The program that is put in the place of the old one is the new one: by SIGUSR2, by SIGHUP where that is asked for,
 // and by a link.
 func TestUpgrade_changedProgram(t *testing.T) {

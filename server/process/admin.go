@@ -168,12 +168,13 @@ func (a *administration) versionOf(snapshot uint16) int {
 	return 0
 }
 
-// take takes the addresses of cfg from the process that serves them, or takes them back.
-func (a *administration) take(cfg *config.Config) error {
+// take takes the addresses of cfg from the process that serves them, or takes them back. from is its number; 0: it is
+// not known.
+func (a *administration) take(cfg *config.Config, from int) error {
 	a.waits.Store(false)
 	a.draining.Store(false)
 	a.surfaces.Leave()
-	put, _, err := a.surfaces.Replace(cfg)
+	put, _, err := a.surfaces.Replace(cfg, from)
 	if err != nil {
 		return fmt.Errorf("admin surface: %w", err)
 	}

@@ -75,8 +75,9 @@ func (t *taker) Accept() error { return t.p.server.Handover().Resume() }
 
 // TakeNames is for handover.Taker. Without its names the process serves all the same.
 func (t *taker) TakeNames() {
-	err := errors.Join(t.p.pid.Replace(t.p.upgrades.before.pidFile()),
-		wrapped("upgrade_sock", t.p.doorway.listen(true)), t.p.admin.take(t.p.reloads.config()))
+	before := t.p.upgrades.before
+	err := errors.Join(t.p.pid.Replace(before.pidFile()), wrapped("upgrade_sock", t.p.doorway.listen(true)),
+		t.p.admin.take(t.p.reloads.config(), before.pid))
 	if err != nil {
 		slog.Error("upgraded, but this process is not found by its name", "error", err)
 	}
@@ -94,7 +95,7 @@ func (p *running) names(mine bool) {
 		return
 	}
 	err := errors.Join(p.pid.Restore(), wrapped("upgrade_sock", p.doorway.restore()),
-		p.admin.take(p.reloads.config()))
+		p.admin.take(p.reloads.config(), 0))
 	if err != nil {
 		slog.Error("this process serves again, but is not found by its name", "error", err)
 	}

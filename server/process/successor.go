@@ -27,6 +27,7 @@ import (
 type successor struct {
 	side   *handover.NewSide
 	legacy *handover.Inheritance
+	pid    int // of the process before; 0: it is not known
 }
 
 var (
@@ -49,6 +50,7 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 		pid, err := pidfile.Take(cfg.Global.PIDFile)
 		return nil, pid, err
 	}
+	before := c.PID()
 	side := handover.Join(c, upgrade.HelloBody{
 		Build: p.build(), PID: os.Getpid(), Free: freeDescriptors(),
 		Reactors: cmp.Or(cfg.Global.WorkerThreads, runtime.GOMAXPROCS(0)),
@@ -58,7 +60,7 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 		return nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
 	side.Step("loading the configuration")
-	return &successor{side, legacy}, pidfile.Inherited(cfg.Global.PIDFile), nil
+	return &successor{side, legacy, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
 }
 
 // channelBefore returns the channel to the process before; nil: there is none to be.

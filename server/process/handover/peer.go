@@ -57,6 +57,16 @@ func peerOf(c *Channel, anyone bool) (*Peer, error) {
 	return p, nil
 }
 
+// PID returns the number of the process at the other end; 0: it is not known.
+func (c *Channel) PID() int {
+	p, err := peerOf(c, true)
+	if err != nil {
+		return 0
+	}
+	p.Close()
+	return p.PID
+}
+
 // Kill ends the process by SIGKILL.
 func (p *Peer) Kill() error { return p.Signal(unix.SIGKILL) }
 
