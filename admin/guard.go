@@ -19,6 +19,7 @@ type policy struct {
 	tokens    [][sha256.Size]byte // of which a client has to have one
 	names     []string            // of hosts that a client may ask for, in lower case
 	readAll   bool                // any user of the machine may read
+	ownerOnly bool                // the group of the process has no rights
 	writable  bool                // clients of TCP may change things
 	pprof     bool
 	metrics   string // the path of the metrics
@@ -81,16 +82,20 @@ func (p *policy) rightsOf(f *surface, r *http.Request) *client {
 // ofPeer gives the rights of a user of this machine.
 func (p *policy) ofPeer(c *client, r *http.Request) {
 	c.peer, _ = r.Context().Value(peerKey{}).(*peer)
+	may := "only root, the user of the process and its group"
+	if p.ownerOnly {
+		may = "only root and the user of the process; its group too where [admin] listen names the socket"
+	}
 	switch {
 	case c.peer == nil:
 		c.peer = &peer{uid: -1, gid: -1}
 		c.reason = "the kernel does not say who the client is"
-	case c.peer.trusted():
+	case c.peer.owns(), !p.ownerOnly && c.peer.trusted():
 		c.rights = MayChange
 	case p.readAll:
-		c.rights, c.reason = MayRead, "only root, the user of the process and its group may change things"
+		c.rights, c.reason = MayRead, may
 	default:
-		c.reason = "only root, the user of the process and its group; read = \"all\" in [admin] lets others read"
+		c.reason = may + "; read = \"all\" in [admin] lets others read"
 	}
 }
 

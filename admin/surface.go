@@ -169,7 +169,7 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 	for _, f := range b.all.open { // it stays, also where the process has given up the right to make it
 		if f.standard {
 			b.list = append(b.list, f)
-			b.policies[f] = p
+			b.policies[f] = p.usual(f.text)
 			return nil
 		}
 	}
@@ -180,7 +180,7 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 			continue
 		}
 		b.replaces = replaces && b.isServedAt(path)
-		failed = b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
+		failed = b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p.usual(path))
 		if failed == nil {
 			b.list[len(b.list)-1].standard = true
 			return nil
@@ -203,6 +203,14 @@ func (b *building) isServedAt(path string) bool {
 		return false
 	}
 	return st.PID == b.from || b.from == 0 && st.Configuration.File == b.all.options.File
+}
+
+// usual returns p for a socket that no configuration names. The folder for edge alone says by its group who operates
+// edge. The group of a user, which may be one of all users, or nogroup of many services, does not.
+func (p *policy) usual(path string) *policy {
+	own := *p
+	own.ownerOnly = filepath.Base(path) != socketName
+	return &own
 }
 
 // tellNone logs once why there is no surface. mu is held.

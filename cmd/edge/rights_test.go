@@ -180,3 +180,36 @@ func TestUpgrade_askedForByRoot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The socket beside a pid file, which no configuration names, is for root and the user of the process. The members of
+// its group, such as all services with the group of nobody, have the rights at a socket that one names.
+func TestAdmin_groupAtUsualSocket(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	socket, bin := filepath.Join(dir, "edge.admin.sock"), filepath.Join(dir, "edge")
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
+		t.Skip(err)
+	}
+	lines := "http.listen = \"127.0.0.1:0\"\npid_file = \"" + filepath.Join(dir, "edge.pid") + "\"\n"
+	p := testutil.Start(t, asNobody(t, dir, dir, lines))
+	p.WaitLine(`edge\.admin\.sock`)
+	ask := func() string {
+		cmd := exec.Command(bin, "log", "debug", "--admin", "unix:"+socket)
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid) - 1, Gid: uint32(gid)}}
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	if out := ask(); !strings.Contains(out, "only root and the user of the process") {
+		t.Errorf("a member of the group: %s", out)
+	}
+	asNobody(t, dir, dir, fmt.Sprintf("admin.listen = \"unix:%s\"\n", socket)+lines)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLine(`"msg":"configuration reloaded`)
+	if out := ask(); !strings.Contains(out, "has the level debug") {
+		t.Errorf("where the configuration names the socket: %s", out)
+	}
+}
