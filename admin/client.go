@@ -48,7 +48,10 @@ type Client struct {
 	http   *http.Client
 }
 
-const dialTime = 3 * time.Second
+const (
+	dialTime  = 3 * time.Second
+	dialPause = time.Millisecond // while the queue of a Unix socket is full, as when other users connect to it all the time
+)
 
 // NewClient returns a Client. It does not connect yet.
 func NewClient(t Target) (*Client, error) {
@@ -58,7 +61,12 @@ func NewClient(t Target) (*Client, error) {
 	if path, found := strings.CutPrefix(t.Address, "unix:"); found {
 		c.base = "http://edge"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", path)
+			for begun := time.Now(); ; time.Sleep(dialPause) {
+				conn, err := dialer.DialContext(ctx, "unix", path)
+				if !errors.Is(err, syscall.EAGAIN) || ctx.Err() != nil || time.Since(begun) > dialTime {
+					return conn, err
+				}
+			}
 		}
 		c.http = &http.Client{Transport: transport}
 		return c, nil

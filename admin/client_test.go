@@ -1,8 +1,19 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
 	"strings"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A token does not leave the machine in clear.
@@ -22,5 +33,47 @@ func TestNewClient_scheme(t *testing.T) {
 		if err != nil || c.base != want {
 			t.Errorf("%s: %v, want %s: %+v", address, err, want, c)
 		}
+	}
+}
+
+// A Client waits for room in the queue of a socket that other users fill.
+func TestClient_fullQueue(t *testing.T) {
+	path := testutil.SocketPath(t)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "listener")
+	defer file.Close()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for full := false; !full; {
+		other, err := net.Dial("unix", path)
+		if full = errors.Is(err, unix.EAGAIN); err != nil && !full {
+			t.Fatal(err)
+		}
+		if err == nil {
+			defer other.Close()
+		}
+	}
+	serve := sync.OnceFunc(func() { // once the queue has had no room
+		l, err := net.FileListener(file)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { l.Close() })
+		go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+	})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		ConnectDone: func(_, _ string, _ error) { serve() },
+	})
+	c, err := NewClient(Target{Address: "unix:" + path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(ctx, http.MethodGet, "/v1/status", nil, &Status{}); err != nil {
+		t.Error(err)
 	}
 }
