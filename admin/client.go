@@ -50,7 +50,7 @@ type Client struct {
 
 const (
 	dialTime  = 3 * time.Second
-	dialPause = time.Millisecond // while the queue of a Unix socket is full, as when other users connect to it all the time
+	dialPause = time.Millisecond // while the queue of a Unix socket is full: many others connect to it
 )
 
 // NewClient returns a Client. It does not connect yet.
