@@ -62,7 +62,7 @@ func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
 		return c.Holds(v)
 	}
 	holding := 0
-	n := EachReading(x, v, func() {
+	n := eachReading(x, v, nil, func() {
 		if c.Holds(v) {
 			holding++
 		}
@@ -74,9 +74,17 @@ func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
 }
 
 // EachReading calls f for each reading of the path that routing sees or saw: see route.Readings. v, the View of x, has
-// that reading meanwhile, and the texts of SetTemplate are those of that reading. It returns how many there are; 0, and
-// f is not called: all servers read the path alike.
-func EachReading(x *Exchange, v *lang.X, f func()) int {
+// that reading meanwhile, and so have the texts of SetTemplate and match.N, the groups of when or of the route. when is
+// the condition that has just held for v; nil: there was none. It returns how many readings there are; 0, and f is not
+// called: text, which f is about, is the same in all of them.
+func EachReading(x *Exchange, v *lang.X, text *lang.Template, when *lang.Condition, f func()) int {
+	if !text.NamesPath() && !text.NamesMatch() && x.variants == 0 {
+		return 0
+	}
+	return eachReading(x, v, when, f)
+}
+
+func eachReading(x *Exchange, v *lang.X, when *lang.Condition, f func()) int {
 	e, target, usual := evaluationOf(x), x.routed, v.Path
 	if x.route == nil {
 		target = x.Request.Target
@@ -91,10 +99,31 @@ func EachReading(x *Exchange, v *lang.X, f func()) int {
 			v.Path = e.readings.At(i)
 		}
 		e.variant = i
+		e.regroup(x, v, when)
 		f()
 	}
 	v.Path, e.variant = usual, 0
+	if all > 0 {
+		e.regroup(x, v, when)
+	}
 	return all
+}
+
+// regroup makes match.N the groups of the reading that v has.
+func (e *evaluation) regroup(x *Exchange, v *lang.X, when *lang.Condition) {
+	if x.matched {
+		m := routeMatch.Of(x)
+		v.State.SetMatch(x.Request.Bytes(m.subject), m.groups[:])
+		if e.variant > 0 && x.route.When.Holds(v) {
+			if subject, groups := v.State.Match(); groups != nil {
+				e.found.subject, e.found.groups = append(e.found.subject[:0], subject...), *groups
+				v.State.SetMatch(e.found.subject, e.found.groups[:])
+			}
+		}
+	}
+	if when != nil {
+		when.Holds(v)
+	}
 }
 
 // Refused returns why x is refused when it would be sent on, as Ask says; nil: it is not.
@@ -302,23 +331,13 @@ func SetTemplate(x *Exchange, v *lang.X, name string, text *lang.Template, when 
 	}
 	first := value() // which may look at the text of that name
 	var all []message.Span
-	if text.NamesPath() || text.NamesMatch() || x.variants > 0 {
-		EachReading(x, v, func() {
-			if when != nil {
-				when.Holds(v)
-			}
-			all = append(all, value())
-		})
-	}
+	EachReading(x, v, text, when, func() { all = append(all, value()) })
 	t := textsOf.Of(x).named(name)
 	if t == nil {
 		return
 	}
 	if t.text = first; len(all) > 1 {
 		t.others, x.variants = all[1:], max(x.variants, uint8(len(all)-1))
-	}
-	if len(all) > 0 && when != nil {
-		when.Holds(v) // the groups are those of the usual reading again
 	}
 }
 

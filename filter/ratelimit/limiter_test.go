@@ -62,7 +62,7 @@ func TestLimiter_millionKeysInFixedMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		for i := range uint64(1_000_000) {
 			binary.LittleEndian.PutUint64(n[:], i)
-			l.request(x, nil)
+			l.request(x, nil, nil)
 		}
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
@@ -88,7 +88,7 @@ func TestLimiter_longKeys(t *testing.T) {
 			if i == 2 {
 				key[len(key)-1]++
 			}
-			if l.request(x, nil); l.allowed.Load() != want {
+			if l.request(x, nil, nil); l.allowed.Load() != want {
 				t.Errorf("request %d: %d allowed, want %d", i, l.allowed.Load(), want)
 			}
 		}
@@ -134,7 +134,7 @@ func bench(b *testing.B, key *lang.Template) {
 	c := &Config{Rate: filter.Rate{Count: 1e9, Per: time.Second}, Key: key, Fields: "off"}
 	within(b, c, func(l *limiter, x *proxy.Exchange) {
 		l.table = endless()
-		measure(b, func() { l.request(x, nil) })
+		measure(b, func() { l.request(x, nil, nil) })
 	})
 }
 

@@ -112,7 +112,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		return nil, err
 	}
 	f := &proxy.Filter{Response: l.response}
-	f.Request = func(x *proxy.Exchange) proxy.Verdict { return l.request(x, nil) }
+	f.Request = func(x *proxy.Exchange) proxy.Verdict { return l.request(x, nil, nil) }
 	if l.waiting != nil {
 		f.Log = func(x *proxy.Exchange, _ *observe.Record) { l.waiting.Leave(x) }
 	}
@@ -137,9 +137,10 @@ func NewLimit(c *Config, b *filter.Build, whose string) (*Limit, error) {
 	return &Limit{l}, nil
 }
 
-// Take counts x, whose View is v. It returns false with the verdict that refuses x.
-func (l *Limit) Take(x *proxy.Exchange, v *lang.X) (refused proxy.Verdict, ok bool) {
-	refused = l.request(x, v)
+// Take counts x, whose View is v. when is the condition that has just held for v, in whose groups the key may look;
+// nil: it had none. It returns false with the verdict that refuses x.
+func (l *Limit) Take(x *proxy.Exchange, v *lang.X, when *lang.Condition) (refused proxy.Verdict, ok bool) {
+	refused = l.request(x, v, when)
 	return refused, tells.Of(x).refused != l.limiter
 }
 
@@ -210,10 +211,11 @@ var tooManyValues = proxy.Fail(proxy.NewError(proxy.Error{
 	Text: "What requests are counted by has too many values.",
 }))
 
-// request counts x, by each of its keys: all of them need room. v is its View, nil where there is none yet.
-func (l *limiter) request(x *proxy.Exchange, v *lang.X) proxy.Verdict {
+// request counts x, by each of its keys: all of them need room. v is its View, nil where there is none yet. when is as
+// in Take.
+func (l *limiter) request(x *proxy.Exchange, v *lang.X, when *lang.Condition) proxy.Verdict {
 	var room [valuesMax]uint64
-	keys, now := l.keys(x, v, room[:0]), x.Reactor().Now()
+	keys, now := l.keys(x, v, when, room[:0]), x.Reactor().Now()
 	if l.fields.form != fieldsOff && len(keys) > 0 {
 		l.show(x, keys[0])
 	}
@@ -261,8 +263,8 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict
 }
 
 // keys appends the hashes of the keys of x: one for each value that its key has, where a client may send several, and
-// for each reading of the path. It returns none where there are too many.
-func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
+// for each reading of the path. It returns none where there are too many. when is as in Take.
+func (l *limiter) keys(x *proxy.Exchange, v *lang.X, when *lang.Condition, dst []uint64) []uint64 {
 	if l.client != (network{}) {
 		if ip := x.ClientIP(); ip.IsValid() {
 			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six))
@@ -283,7 +285,7 @@ func (l *limiter) keys(x *proxy.Exchange, v *lang.X, dst []uint64) []uint64 {
 			most = max(most, all, len(dst))
 		}
 	}
-	if !l.key.NamesPath() || proxy.EachReading(x, v, add) == 0 {
+	if proxy.EachReading(x, v, l.key, when, add) == 0 {
 		add()
 	}
 	if most > valuesMax {

@@ -175,7 +175,7 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 			return s.end(x, v, r)
 		}
 		if r.limit != nil {
-			if refused, ok := r.limit.Take(x, v); !ok {
+			if refused, ok := r.limit.Take(x, v, r.when); !ok {
 				r.sign(x)
 				return refused
 			}

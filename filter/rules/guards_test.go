@@ -9,9 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -152,6 +155,8 @@ func guardings(t testing.TB) (all []*guarding) {
 		{When: when(`local.p == "/api/admin" or local.p starts_with "/api/admin/"`), Deny: 403}}
 	group := []rules.Rule{{When: when(`path ~ "^/api/(.*)$"`), Set: one("p", "{match.1}")},
 		{When: when(`local.p == "admin" or local.p starts_with "admin/"`), Deny: 403}}
+	routed := filterOf(t, group[1:], proxy.PhaseRequest)
+	setting := filterOf(t, []rules.Rule{{Set: one("p", "{match.1}")}}, proxy.PhaseRequest)
 	for _, sending := range []struct {
 		name, place string
 		listener    proxy.Listener
@@ -183,10 +188,13 @@ func guardings(t testing.TB) (all []*guarding) {
 			all = append(all, newGuarding(t, g, slices.Concat(before, sending.moved), routes...))
 		}
 		open := leading("open", sending.rules, sending.rewrite)
+		grouped := leading("grouped", sending.rules, sending.rewrite)
+		grouped.When, grouped.Filters = group[0].When, append([]*proxy.Filter{setting, routed}, grouped.Filters...)
 		if sending.moved == nil {
 			add("a route", false, nil, open, proxy.Route{Path: "/api/admin", Filters: []*proxy.Filter{forbid}})
 			add("a rule of the route", false, nil,
 				leading("open", slices.Concat(deny(prefix), sending.rules), sending.rewrite))
+			add("a group of the route", false, nil, grouped)
 		}
 		add("a rule", false, deny(prefix), open)
 		add("a pattern", false, deny(pattern), open)
@@ -260,6 +268,29 @@ func TestGuards_honest(t *testing.T) {
 			if len(g.ask(false, target)) != 0 {
 				t.Errorf("%s lets %s pass", g.name, target)
 			}
+		}
+	}
+}
+
+// A limit counts all readings of a path as one, whatever its key has of the path.
+func TestGuards_limitsByTextsAndGroups(t *testing.T) {
+	limit := func(key string) *ratelimit.Config {
+		return &ratelimit.Config{Key: text(key), Rate: filter.Rate{Count: 1, Per: time.Hour}}
+	}
+	byFilter, err := ratelimit.New(limit("{match.1}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := when(`path ~ "^/api/(.*)$"`)
+	for name, g := range map[string]*guarding{
+		"a text": newGuarding(t, guarding{}, []rules.Rule{
+			{Set: one("p", "{path.lower()}")}, {Limit: limit("{local.p}")}}, proxy.Route{}),
+		"a group": newGuarding(t, guarding{}, []rules.Rule{{When: login, Limit: limit("{match.1}")}}, proxy.Route{}),
+		"a group of the route": newGuarding(t, guarding{}, nil,
+			proxy.Route{When: login, Filters: []*proxy.Filter{byFilter}}),
+	} {
+		if sent := g.ask(false, "/api/login", "/api//login", "/api///login", "/api/%2flogin"); len(sent) != 1 {
+			t.Errorf("%s: the origin got %q", name, sent)
 		}
 	}
 }
