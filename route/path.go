@@ -106,6 +106,7 @@ const (
 	backslash                             // "\" is a slash; with encodedSlash, so is %5C
 	mergedFirst                           // several slashes are one, before dot segments are resolved
 	mergedLast                            // several slashes are one, after dot segments were resolved
+	encodedOther                          // %3A is a colon, and so are others: see decodable
 	withoutParameters                     // the rest of a segment from ";" on is left out
 )
 
@@ -129,7 +130,7 @@ func resolvePath(dst, path []byte, how reading) []byte {
 			parameters = parameters || bare && c == ';' && (size == 1 || encoded)
 			switch {
 			case parameters:
-			case size == 3 && !unreserved(c):
+			case size == 3 && !unreserved(c) && (how&encodedOther == 0 || !decodable(c)):
 				dst = append(dst, '%', upperHex(path[i+1]), upperHex(path[i+2]))
 			case c == '%': // "%2%65" must not come to encode a dot
 				dst = append(dst, "%25"...)
@@ -158,8 +159,8 @@ func resolvePath(dst, path []byte, how reading) []byte {
 	return dst
 }
 
-// oddSlashes returns how some servers read path in another way than the RFC; 0: all read it in one way.
-func oddSlashes(path []byte) (how reading) {
+// oddities returns how some servers read path in another way than the RFC; 0: all read it in one way.
+func oddities(path []byte) (how reading) {
 	for i, c := range path {
 		switch c {
 		case '\\':
@@ -169,11 +170,15 @@ func oddSlashes(path []byte) (how reading) {
 				how |= mergedFirst
 			}
 		case '%':
-			switch d, size := message.DecodePercent(path[i:]); {
-			case size == 3 && (d == '/' || d == ';'):
+			d, size := message.DecodePercent(path[i:])
+			if size == 3 && (d == '/' || d == ';' || d == '\\') {
 				how |= encodedSlash
-			case size == 3 && d == '\\':
-				how |= encodedSlash | backslash
+			}
+			if size == 3 && d == '\\' {
+				how |= backslash
+			}
+			if size == 3 && decodable(d) && !unreserved(d) {
+				how |= encodedOther
 			}
 		}
 	}
@@ -236,6 +241,10 @@ func parametersOf(path []byte) (some, odd bool) {
 func unreserved(c byte) bool {
 	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
+
+// decodable reports whether servers that decode a path before they look at it see an encoded c as c itself, and as
+// nothing else: "/users%3Adelete" is "/users:delete".
+func decodable(c byte) bool { return '!' <= c && c <= '~' && c != '%' && c != '/' && c != '\\' }
 
 func upperHex(c byte) byte {
 	if c >= 'a' {

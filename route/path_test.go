@@ -159,6 +159,8 @@ func TestReadings(t *testing.T) {
 		"/a/x%5c..%5Cb":         "/a/x%5C..%5Cb /a/b",
 		`/a\b`:                  `/a\b /a/b`,
 		"/a//../b":              "/a/b /b",
+		"/%61%3ab%40":           "/a%3Ab%40 /a:b@",
+		"/a%3Bb%2F%5B%25%20":    "/a%3Bb%2F%5B%25%20 /a;b%2F[%25%20 /a;b/[%25%20",
 		"/a//b/../c":            "/a//c /a/c",
 		"/api//admin//../s":     "/api//admin/s /api/s /api/admin/s",
 		`/api/x\y/../admin\s`:   `/api/admin\s /api/x/admin/s /api/admin/s`,

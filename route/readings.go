@@ -8,6 +8,7 @@ import "bytes"
 //	/api//x%2Fadmin/../b    ─►  /api//b            [0]: RFC 3986, as rules see it
 //	                            /api/b             several slashes are one, at first or at last
 //	                            /api//x/b, /api/x/b  %2F is a slash as well; so may be "\" and %5C
+//	/a%40b                  ─►  /a%40b, /a@b       RFC 3986 §2.2 tells them apart, most servers do not
 //
 // A rewrite, and Paths of a listener, send on [0] in place of the path that came. So what servers make of [0] is among
 // the readings: in "/api//admin//../b", the dots take away an empty segment where slashes are merged at last, and
@@ -46,15 +47,15 @@ func (r *Readings) read(path []byte, how reading) {
 	r.text, r.ends = r.text[:0], r.ends[:0]
 	r.add(path, how)
 	for _, from := range [...][]byte{path, r.At(0)} {
-		odd := oddSlashes(from)
+		odd := oddities(from)
 		if odd == 0 {
 			continue
 		}
 		for _, slashes := range [...]reading{0, encodedSlash, backslash, encodedSlash | backslash} {
-			if slashes&^odd == 0 {
-				r.add(from, how|slashes)
-				r.add(from, how|slashes|mergedFirst)
-				r.add(from, how|slashes|mergedLast)
+			if how := how | slashes | odd&encodedOther; slashes&^odd == 0 {
+				r.add(from, how)
+				r.add(from, how|mergedFirst)
+				r.add(from, how|mergedLast)
 			}
 		}
 	}

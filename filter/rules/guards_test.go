@@ -25,7 +25,7 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// guarding is a proxy with a guarded place, /api/admin and all below it, among others that are open to everybody. The
+// guarding is a proxy with a guarded place, /api/adm:n and all below it, among others that are open to everybody. The
 // origin notes what it is sent.
 type guarding struct {
 	name     string
@@ -142,7 +142,7 @@ func framesFor(targets []string) []byte {
 	return b
 }
 
-// guardings are all the ways to guard /api/admin, each with all the ways to send on what is open.
+// guardings are all the ways to guard /api/adm:n, each with all the ways to send on what is open.
 func guardings(t testing.TB) (all []*guarding) {
 	forbid := &proxy.Filter{Request: func(*proxy.Exchange) proxy.Verdict { return proxy.Respond(403, "") }}
 	deny := func(text string) []rules.Rule { return []rules.Rule{{When: when(text), Deny: 403}} }
@@ -150,11 +150,11 @@ func guardings(t testing.TB) (all []*guarding) {
 		return proxy.Route{Name: name, Path: "/api", Rewrite: w,
 			Filters: []*proxy.Filter{filterOf(t, deny, proxy.PhaseRequest)}}
 	}
-	const prefix, pattern = `path == "/api/admin" or path starts_with "/api/admin/"`, `path ~ "^/api/admin(/|$)"`
+	const prefix, pattern = `path == "/api/adm:n" or path starts_with "/api/adm:n/"`, `path ~ "^/api/adm:n(/|$)"`
 	lowered := []rules.Rule{{Set: one("p", "{path.lower()}")},
-		{When: when(`local.p == "/api/admin" or local.p starts_with "/api/admin/"`), Deny: 403}}
+		{When: when(`local.p == "/api/adm:n" or local.p starts_with "/api/adm:n/"`), Deny: 403}}
 	group := []rules.Rule{{When: when(`path ~ "^/api/(.*)$"`), Set: one("p", "{match.1}")},
-		{When: when(`local.p == "admin" or local.p starts_with "admin/"`), Deny: 403}}
+		{When: when(`local.p == "adm:n" or local.p starts_with "adm:n/"`), Deny: 403}}
 	routed := filterOf(t, group[1:], proxy.PhaseRequest)
 	setting := filterOf(t, []rules.Rule{{Set: one("p", "{match.1}")}}, proxy.PhaseRequest)
 	for _, sending := range []struct {
@@ -164,22 +164,22 @@ func guardings(t testing.TB) (all []*guarding) {
 		rules       []rules.Rule
 		moved       []rules.Rule // before the route
 	}{
-		{name: "as it came", place: "/api/admin"},
-		{name: "strip_prefix", place: "/admin", rewrite: &proxy.Rewrite{StripPrefix: "/api"}},
-		{name: "add_prefix", place: "/v1/api/admin", rewrite: &proxy.Rewrite{AddPrefix: "/v1"}},
-		{name: "both", place: "/v1/admin", rewrite: &proxy.Rewrite{StripPrefix: "/api", AddPrefix: "/v1"}},
-		{name: "path", place: "/v1/api/admin", rewrite: &proxy.Rewrite{Path: text("/v1{path}")}},
-		{name: "rest", place: "/admin", rewrite: &proxy.Rewrite{Path: text("{rest}")}},
-		{name: "rule", place: "/api/admin", rules: []rules.Rule{{Rewrite: text("{path}")}}},
-		{name: "match", place: "/admin", rules: []rules.Rule{
+		{name: "as it came", place: "/api/adm:n"},
+		{name: "strip_prefix", place: "/adm:n", rewrite: &proxy.Rewrite{StripPrefix: "/api"}},
+		{name: "add_prefix", place: "/v1/api/adm:n", rewrite: &proxy.Rewrite{AddPrefix: "/v1"}},
+		{name: "both", place: "/v1/adm:n", rewrite: &proxy.Rewrite{StripPrefix: "/api", AddPrefix: "/v1"}},
+		{name: "path", place: "/v1/api/adm:n", rewrite: &proxy.Rewrite{Path: text("/v1{path}")}},
+		{name: "rest", place: "/adm:n", rewrite: &proxy.Rewrite{Path: text("{rest}")}},
+		{name: "rule", place: "/api/adm:n", rules: []rules.Rule{{Rewrite: text("{path}")}}},
+		{name: "match", place: "/adm:n", rules: []rules.Rule{
 			{When: when(`path ~ "^/api(/.*)$"`), Rewrite: text("{match.1}")}}},
-		{name: "before the route", place: "/api/v1/admin", moved: []rules.Rule{
+		{name: "before the route", place: "/api/v1/adm:n", moved: []rules.Rule{
 			{When: when(`path ~ "^/api(/.*)$"`), Rewrite: text("/api/v1{match.1}")}}},
-		{name: "forwarded", place: "/api/admin", listener: proxy.Listener{Paths: route.PathsForwarded}},
-		{name: "strip", place: "/api/admin", listener: proxy.Listener{Parameters: route.ParametersStripped}},
-		{name: "stripped prefix", place: "/admin", listener: proxy.Listener{Parameters: route.ParametersStripped},
+		{name: "forwarded", place: "/api/adm:n", listener: proxy.Listener{Paths: route.PathsForwarded}},
+		{name: "strip", place: "/api/adm:n", listener: proxy.Listener{Parameters: route.ParametersStripped}},
+		{name: "stripped prefix", place: "/adm:n", listener: proxy.Listener{Parameters: route.ParametersStripped},
 			rewrite: &proxy.Rewrite{StripPrefix: "/api"}},
-		{name: "refuse", place: "/admin", listener: proxy.Listener{Parameters: route.ParametersRefused},
+		{name: "refuse", place: "/adm:n", listener: proxy.Listener{Parameters: route.ParametersRefused},
 			rewrite: &proxy.Rewrite{StripPrefix: "/api"}},
 	} {
 		add := func(guard string, folded bool, before []rules.Rule, routes ...proxy.Route) {
@@ -191,7 +191,7 @@ func guardings(t testing.TB) (all []*guarding) {
 		grouped := leading("grouped", sending.rules, sending.rewrite)
 		grouped.When, grouped.Filters = group[0].When, append([]*proxy.Filter{setting, routed}, grouped.Filters...)
 		if sending.moved == nil {
-			add("a route", false, nil, open, proxy.Route{Path: "/api/admin", Filters: []*proxy.Filter{forbid}})
+			add("a route", false, nil, open, proxy.Route{Path: "/api/adm:n", Filters: []*proxy.Filter{forbid}})
 			add("a rule of the route", false, nil,
 				leading("open", slices.Concat(deny(prefix), sending.rules), sending.rewrite))
 			add("a group of the route", false, nil, grouped)
@@ -238,7 +238,7 @@ const batch = 20 // targets at a time
 
 func FuzzGuards(f *testing.F) {
 	all := guardings(f)
-	for _, s := range []string{"/api//admin//../s", `/api/x\y/../admin\s`, `/api/admin\y%2fz/../s`, "/api/..;/admin"} {
+	for _, s := range []string{"/api//adm:n//../s", `/api/x\y/../adm:n\s`, `/api/adm:n\y%2fz/../s`, "/api/..;/adm:n"} {
 		f.Add(s, uint8(1), true)
 	}
 	f.Fuzz(func(t *testing.T, target string, which uint8, h2 bool) {
@@ -257,14 +257,17 @@ func FuzzGuards(f *testing.F) {
 // What honest clients ask for passes all guards.
 func TestGuards_honest(t *testing.T) {
 	for _, g := range guardings(t) {
-		for _, target := range strings.Fields("/api/x//y /api/a//b/../c /api/a/%2e/b /api/p%2Fq /api// /api/x%5Cy") {
+		for _, target := range strings.Fields(
+			"/api/x//y /api/a//b/../c /api/a/%2e/b /api/p%2Fq /api// /api/x%5Cy /api/a%40b%2C") {
 			for _, h2 := range []bool{false, true} {
 				if len(g.ask(h2, target)) != 1 {
 					t.Errorf("%s refuses %s", g.name, target)
 				}
 			}
 		}
-		for _, target := range []string{"/api/admin", "/api/admin/s?q", "/api/%61dmin/s", "/api/x/../admin"} {
+		for _, target := range []string{
+			"/api/adm:n", "/api/adm:n/s?q", "/api/%61dm:n/s", "/api/x/../adm:n", "/api/adm%3An",
+		} {
 			if len(g.ask(false, target)) != 0 {
 				t.Errorf("%s lets %s pass", g.name, target)
 			}
@@ -299,7 +302,7 @@ func TestGuards_limitsByTextsAndGroups(t *testing.T) {
 func drawTarget(r *rand.Rand) string {
 	pieces := [...]string{
 		"/", "/", "/", "//", "/.", "/..", "/../", "/./", "%2f", "%2F", "%5c", `\`, "%2e", "%2e%2e", ".", "..",
-		";", ";x", "%3b", "/;", "/..;", "api", "/api", "admin", "/admin", "/admin/", "%61dmin", "ADMIN", "s", "x",
+		";", ";x", "%3b", "/;", "/..;", "api", "/api", "adm:n", "/adm:n", "/adm:n/", "%61dm:n", "ADM:N", "s", "x",
 		"%", "%25", "v1",
 	}
 	var b strings.Builder
@@ -312,7 +315,7 @@ func drawTarget(r *rand.Rand) string {
 		b.WriteString(pieces[r.IntN(len(pieces))])
 	}
 	if r.IntN(10) == 0 {
-		b.WriteString("?/../admin")
+		b.WriteString("?/../adm:n")
 	}
 	return b.String()
 }
@@ -329,8 +332,9 @@ func (g *guarding) breached(path string) string {
 	return ""
 }
 
-// readersOf returns the paths that servers make of one: they differ in the bytes that are a slash to them, and in when
-// they make one slash of several. It is written from RFC 3986 §5.2.4 and §6.2.2 in the plainest way.
+// readersOf returns the paths that servers make of one: they differ in the bytes that are a slash to them, in when
+// they make one slash of several, and in whether they decode a colon. It is written from RFC 3986 §5.2.4 and §6.2.2 in
+// the plainest way.
 func readersOf(path string, parameters bool) (all []string) {
 	for _, slashes := range [][]string{{"/"}, {"/", "%2F"}, {"/", `\`}, {"/", "%2F", `\`, "%5C"}} {
 		var segments []string
@@ -347,6 +351,9 @@ func readersOf(path string, parameters bool) (all []string) {
 		}
 		all = append(all, "/"+strings.Join(resolved(segments), "/"), "/"+strings.Join(merged(resolved(segments)), "/"),
 			"/"+strings.Join(resolved(merged(segments)), "/"))
+	}
+	for _, path := range all {
+		all = append(all, strings.ReplaceAll(path, "%3A", ":"))
 	}
 	return all
 }
