@@ -105,9 +105,9 @@ type node struct {
 	each     eachFunc  // likewise, for the built-in ones
 }
 
-// namesPath reports whether n looks at the path as routing saw it.
+// namesPath reports whether n looks at the path as routing saw it, or at a group, which may be of it.
 func (n *node) namesPath() bool {
-	if v := n.variable; v != nil && (v.Name == "path" || v.Name == "rest") {
+	if v := n.variable; v != nil && (v.Name == "path" || v.Name == "rest" || v.Name == "match") {
 		return true
 	}
 	return slices.ContainsFunc(n.args, (*node).namesPath)

@@ -13,7 +13,8 @@ type Condition struct {
 	text    string
 	holds   boolFunc
 	capture bool
-	path    bool // it names the path
+	match   bool // it names match.N
+	path    bool // it names the path, or match.N
 }
 
 // Condition compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
@@ -41,7 +42,7 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 			return all(x)
 		}
 	}
-	return &Condition{scope: s, phases: in, text: text, holds: holds, capture: capture, path: n.namesPath()}, nil
+	return &Condition{s, in, text, holds, capture, match, n.namesPath()}, nil
 }
 
 // admit counts the instructions of the regular expressions of a text, and refuses it where those of all texts are too
@@ -101,8 +102,11 @@ func (c *Condition) Same(other *Condition) bool {
 	return c.text == other.text && c.scope == other.scope && c.phases == other.phases
 }
 
-// NamesPath reports whether c looks at X.Path. A path may have more than one spelling, and then it may hold for one of
-// them alone.
+// NamesMatch reports whether c names match.N, which may be a group of another condition: see SetMatch of State.
+func (c *Condition) NamesMatch() bool { return c.match }
+
+// NamesPath reports whether c looks at X.Path, or at a group, which may be of it. A path may have more than one
+// spelling, and then c may hold for one of them alone.
 func (c *Condition) NamesPath() bool { return c.path }
 
 // String returns the text of c, as it was written.
@@ -116,7 +120,7 @@ type Template struct {
 	text   string
 	parts  []templatePart
 	match  bool
-	path   bool     // it names the path
+	path   bool     // it names the path, or match.N
 	single TextFunc // of one text and nothing else, several values joined; nil: it is something else
 }
 
@@ -321,7 +325,7 @@ func (t *Template) AppendOne(dst []byte, x *X, n int) (text []byte, all int) {
 // NamesMatch reports whether t names match.N: then the condition of its rule is a Capturing one.
 func (t *Template) NamesMatch() bool { return t.match }
 
-// NamesPath reports whether t has X.Path in it, or a part of it: see Condition.NamesPath.
+// NamesPath reports whether t has X.Path in it, a part of it, or a group: see Condition.NamesPath.
 func (t *Template) NamesPath() bool { return t.path }
 
 // Constant returns the text of t, where there is no value in it.

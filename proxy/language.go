@@ -78,7 +78,7 @@ func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
 // the condition that has just held for v; nil: there was none. It returns how many readings there are; 0, and f is not
 // called: text, which f is about, is the same in all of them.
 func EachReading(x *Exchange, v *lang.X, text *lang.Template, when *lang.Condition, f func()) int {
-	if !text.NamesPath() && !text.NamesMatch() && x.variants == 0 {
+	if !text.NamesPath() && x.variants == 0 {
 		return 0
 	}
 	return eachReading(x, v, when, f)

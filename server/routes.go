@@ -252,7 +252,7 @@ func (b *build) makeFilter(name string) (*proxy.Filter, error) {
 		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
 	}
 	if c.When != nil {
-		f.When = bothHold(proxy.Holds(c.When), f.When)
+		f.When, f.NamesMatch = bothHold(proxy.Holds(c.When), f.When), f.NamesMatch || c.When.NamesMatch()
 	}
 	return f, nil
 }

@@ -488,3 +488,34 @@ filters = ["closed"]
 		}
 	}
 }
+
+// A condition of a filter or a rule sees the groups of its route, where no template names one.
+func TestRules_conditionsOnGroupsOfTheRoute(t *testing.T) {
+	const text = quiet + `
+http = { name = "web", listen = "127.0.0.1:0" }
+[filters.closed]
+type = "maintenance"
+on = true
+when = 'match.1 == "shut"'
+[[routes]]
+pattern = "/filter/*"
+when = 'path ~ "([^/]+)$"'
+filters = ["closed"]
+dest = "status:204"
+[[routes]]
+pattern = "/rule/*"
+when = 'path ~ "([^/]+)$"'
+dest = "status:204"
+[[routes.rules]]
+when = 'match.1 == "shut"'
+deny = 403
+`
+	s := start(t, Options{}, "%s", text)
+	for path, want := range map[string]int{
+		"/filter/open": 204, "/filter/shut": 503, "/rule/open": 204, "/rule/shut": 403,
+	} {
+		if resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+path); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+}

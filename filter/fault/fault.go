@@ -74,7 +74,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		Silent: c.Cut, Text: "This failure was made for a test.",
 	}))
 	b.Log().Warn("a filter makes requests fail on purpose", "abort", c.Abort, "delay", c.Delay)
-	made := &proxy.Filter{Request: f.request}
+	made := &proxy.Filter{Request: f.request, NamesMatch: f.key != nil && f.key.NamesMatch()}
 	if f.delay > 0 {
 		made.Log = func(x *proxy.Exchange, _ *observe.Record) { f.held.Leave(x) }
 	}

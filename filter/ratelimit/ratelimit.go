@@ -111,7 +111,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &proxy.Filter{Response: l.response}
+	f := &proxy.Filter{Response: l.response, NamesMatch: l.key.NamesMatch()}
 	f.Request = func(x *proxy.Exchange) proxy.Verdict { return l.request(x, nil, nil) }
 	if l.waiting != nil {
 		f.Log = func(x *proxy.Exchange, _ *observe.Record) { l.waiting.Leave(x) }

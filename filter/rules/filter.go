@@ -45,7 +45,7 @@ func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter,
 		if len(r.AnswerFields) > 0 || r.Limit != nil {
 			f.Response = s.answer
 		}
-		f.NamesMatch = f.NamesMatch || c.names
+		f.NamesMatch = f.NamesMatch || c.names || r.When != nil && r.When.NamesMatch()
 		noted = noted || r.Tag != "" || r.Tarpit > 0 || r.Name != "" && (r.Ends() || r.Limit != nil)
 	}
 	if noted {

@@ -157,6 +157,7 @@ func guardings(t testing.TB) (all []*guarding) {
 		{When: when(`local.p == "adm:n" or local.p starts_with "adm:n/"`), Deny: 403}}
 	routed := filterOf(t, group[1:], proxy.PhaseRequest)
 	setting := filterOf(t, []rules.Rule{{Set: one("p", "{match.1}")}}, proxy.PhaseRequest)
+	asking := filterOf(t, deny(`match.1 == "adm:n" or match.1 starts_with "adm:n/"`), proxy.PhaseRequest)
 	for _, sending := range []struct {
 		name, place string
 		listener    proxy.Listener
@@ -190,11 +191,14 @@ func guardings(t testing.TB) (all []*guarding) {
 		open := leading("open", sending.rules, sending.rewrite)
 		grouped := leading("grouped", sending.rules, sending.rewrite)
 		grouped.When, grouped.Filters = group[0].When, append([]*proxy.Filter{setting, routed}, grouped.Filters...)
+		asked := leading("asked", sending.rules, sending.rewrite)
+		asked.When, asked.Filters = group[0].When, append([]*proxy.Filter{asking}, asked.Filters...)
 		if sending.moved == nil {
 			add("a route", false, nil, open, proxy.Route{Path: "/api/adm:n", Filters: []*proxy.Filter{forbid}})
 			add("a rule of the route", false, nil,
 				leading("open", slices.Concat(deny(prefix), sending.rules), sending.rewrite))
 			add("a group of the route", false, nil, grouped)
+			add("a condition on a group of the route", false, nil, asked)
 		}
 		add("a rule", false, deny(prefix), open)
 		add("a pattern", false, deny(pattern), open)
@@ -292,7 +296,8 @@ func TestGuards_limitsByTextsAndGroups(t *testing.T) {
 		"a group of the route": newGuarding(t, guarding{}, nil,
 			proxy.Route{When: login, Filters: []*proxy.Filter{byFilter}}),
 	} {
-		if sent := g.ask(false, "/api/login", "/api//login", "/api///login", "/api/%2flogin"); len(sent) != 1 {
+		sent := g.ask(false, "/api/login", "/api//login", "/api///login", "/api/%2flogin", "/api/other")
+		if strings.Join(sent, " ") != "/api/login /api/other" {
 			t.Errorf("%s: the origin got %q", name, sent)
 		}
 	}
