@@ -179,3 +179,23 @@ func TestReadings(t *testing.T) {
 		}
 	}
 }
+
+// A hundred conditions about one path have its readings made once.
+func TestReadings_areKeptForTheNextCondition(t *testing.T) {
+	var r Readings
+	ask := func(target string, how Reading) string {
+		r.Of([]byte(target), how)
+		return string(r.At(0))
+	}
+	ask("/a//b;c?x", Reading{})
+	r.text[1] = 'z' // what is made anew does not have it
+	if got := ask("/a//b;c?y", Reading{}); got != "/z//b;c" {
+		t.Errorf("%s: the readings were made again", got)
+	}
+	if got := ask("/a//b;c", Reading{Parameters: ParametersStripped}); got != "/a//b" {
+		t.Errorf("%s of another way to read parameters", got)
+	}
+	if got := ask("/a//c", Reading{Parameters: ParametersStripped}); got != "/a//c" {
+		t.Errorf("%s of another path", got)
+	}
+}

@@ -18,6 +18,9 @@ import "bytes"
 type Readings struct {
 	text []byte
 	ends []int
+
+	path []byte // that these are readings of: many conditions may ask for them
+	how  reading
 }
 
 // Of reads the path of a target. It returns how many readings there are; 0: all servers read the path alike.
@@ -44,6 +47,10 @@ func (r *Readings) At(i int) []byte {
 
 // read is Of for a path that has more than one spelling. how says what is done with parameters.
 func (r *Readings) read(path []byte, how reading) {
+	if how == r.how && bytes.Equal(path, r.path) {
+		return
+	}
+	r.path, r.how = append(r.path[:0], path...), how
 	r.text, r.ends = r.text[:0], r.ends[:0]
 	r.add(path, how)
 	for _, from := range [...][]byte{path, r.At(0)} {
