@@ -90,6 +90,9 @@ func eachReading(x *Exchange, v *lang.X, when *lang.Condition, f func()) int {
 		target = x.Request.Target
 	}
 	n := e.readings.Of(x.Request.Bytes(target), x.listener.reading())
+	if n > route.ReadingsMax && x.refusal == nil {
+		x.refusal = AmbiguousPath
+	}
 	all := n
 	if x.variants > 0 { // a rewrite may have come after them
 		all = max(n, int(x.variants)+1)

@@ -199,3 +199,21 @@ func TestReadings_areKeptForTheNextCondition(t *testing.T) {
 		t.Errorf("%s of another path", got)
 	}
 }
+
+// A request whose path has too many readings is refused where all of them lead to one route, too.
+func TestTable_boundsReadings(t *testing.T) {
+	table := tableOf(t, named{Rule{}, "all"})
+	for target, want := range map[string]error{
+		`/a//b%2Fc\d%3A`: nil, // one odd slash of each kind
+		`/a\b//\../..//%2fa%2f%2f\\//../a/..%5cb/x`: ErrPath,
+	} {
+		var r Readings
+		n := r.Of([]byte(target), Reading{})
+		if (n > ReadingsMax) != (want != nil) || n > ReadingsMax+3 {
+			t.Errorf("%s has %d readings", target, n)
+		}
+		if _, err := table.Find(ask("GET", "h", target), here, Reading{}, &Local{}); err != want {
+			t.Errorf("%s: %v, want %v", target, err, want)
+		}
+	}
+}

@@ -95,6 +95,9 @@ func (r *rules) read(path []byte, h *message.Head, from Arrival, how Reading, l 
 func (r *rules) readResolved(path []byte, how reading, h *message.Head, from Arrival, l *Local) (*equals, error) {
 	l.readings.read(path, how)
 	l.read = l.readings.At(0)
+	if len(l.readings.ends) > ReadingsMax {
+		return nil, ErrPath
+	}
 	e := r.find(l.read, h, from)
 	for i := 1; i < len(l.readings.ends); i++ {
 		if r.find(l.readings.At(i), h, from) != e {

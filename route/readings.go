@@ -23,7 +23,13 @@ type Readings struct {
 	how  reading
 }
 
-// Of reads the path of a target. It returns how many readings there are; 0: all servers read the path alike.
+// ReadingsMax is how many readings a path may have: one with "//", "%2F", "\" and "%3A" has as many. The work for a
+// path grows with their square: a text that a rule sets has a value in each, and a route's When is asked for all of
+// these in each.
+const ReadingsMax = 9
+
+// Of reads the path of a target. It returns how many readings there are, of more than ReadingsMax only some; 0: all
+// servers read the path alike.
 func (r *Readings) Of(target []byte, how Reading) int {
 	path, plain := pathOf(target)
 	switch {
@@ -59,7 +65,7 @@ func (r *Readings) read(path []byte, how reading) {
 			continue
 		}
 		for _, slashes := range [...]reading{0, encodedSlash, backslash, encodedSlash | backslash} {
-			if how := how | slashes | odd&encodedOther; slashes&^odd == 0 {
+			if how := how | slashes | odd&encodedOther; slashes&^odd == 0 && len(r.ends) <= ReadingsMax {
 				r.add(from, how)
 				r.add(from, how|mergedFirst)
 				r.add(from, how|mergedLast)

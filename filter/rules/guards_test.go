@@ -303,6 +303,15 @@ func TestGuards_limitsByTextsAndGroups(t *testing.T) {
 	}
 }
 
+// A guard is not asked about all of too many readings, so that no rewrite after it makes the path a harmless one.
+func TestGuards_tooManyReadings(t *testing.T) {
+	g := newGuarding(t, guarding{}, []rules.Rule{
+		{When: when(`path == "/secret"`), Deny: 403}, {Rewrite: text("/open")}}, proxy.Route{})
+	if sent := g.ask(false, "/a//b", `/a\b//\../..//%2fa%2f%2f\\//../a/..%5cb/x`); len(sent) != 1 {
+		t.Errorf("the origin got %q", sent)
+	}
+}
+
 // drawTarget makes up a path out of the pieces that servers disagree about.
 func drawTarget(r *rand.Rand) string {
 	pieces := [...]string{
