@@ -16,10 +16,12 @@ import (
 //	give ─► ours, begun ─► ours, new ─► clients', begun ─► clients', new ─► free
 //	          oldest        either          oldest         networks in turn, either
 //
-// New ones come in the order of asking while all are served soon. When the first of them has waited for newestAfter,
-// more ask than can be served, and whatever the order is, some will wait in vain. In that order everybody would wait
-// for as long as is allowed; the newest first, those that are served are served at once. New ones of clients have a
-// line for each network, and the networks take turns: a flood from some of them leaves the others their share.
+// New ones come in the order of asking while all are served soon, or while those that wait do so to the end: clients
+// that come again only when they were served slow each other down. When the first has waited for newestAfter, and one
+// has ended its waiting within that time, more ask than can be served, and whatever the order is, some will wait in
+// vain. In that order everybody would wait for as long as is allowed; the newest first, those that are served are
+// served at once. New ones of clients have a line for each network, and the networks take turns: a flood from some of
+// them leaves the others their share.
 // Safe for any goroutine.
 //
 //	free >= 0; free > 0 => nobody waits
@@ -31,6 +33,7 @@ type turns struct {
 	mu     sync.Mutex
 	free   int                         // guarded by mu, as all below
 	now    int64                       // the latest time that somebody asked at
+	gaveUp int64                       // now, when one last ended its waiting; 0: none has
 	lines  [lines]list.List[handshake] // in the order of giving, before crowds
 	crowds map[netip.Prefix]*network
 	ring   list.List[network]
@@ -116,6 +119,9 @@ func (t *turns) cancel(h *handshake) bool {
 	if isNew {
 		t.left(h, n)
 	}
+	if waited {
+		t.gaveUp = t.now
+	}
 	return waited
 }
 
@@ -158,7 +164,8 @@ func (t *turns) give() (next *handshake, begun bool) {
 
 // newOf returns the next of a line of new ones, which is not empty. mu is held.
 func (t *turns) newOf(l *list.List[handshake]) *handshake {
-	if first := l.First(); t.now-first.asked <= t.newestAfter {
+	first := l.First()
+	if t.now-first.asked <= t.newestAfter || t.gaveUp == 0 || t.now-t.gaveUp > t.newestAfter {
 		return first
 	}
 	return l.Last()

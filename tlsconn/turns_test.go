@@ -58,7 +58,8 @@ func TestTurns_order(t *testing.T) {
 	}
 }
 
-// While a line stands its newest come first; but not of what was begun, which does not grow by what others ask for.
+// While a line stands, and some give up, its newest come first; but not of what was begun, which does not grow by what
+// others ask for. Where nobody gives up, those who ask are no more than can be served, and the order is that of asking.
 func TestTurns_newestFirst(t *testing.T) {
 	n := &named{&turns{newestAfter: 2e9}, map[*handshake]string{}}
 	n.ask("cn 1", "cn 2", "cn 3")
@@ -68,8 +69,18 @@ func TestTurns_newestFirst(t *testing.T) {
 	n.q.free = 0
 	n.ask("cn 1", "cb 1", "cn 2", "cb 2", "cn 3", "ob 1", "on 1", "ob 2", "on 2", "on 3", "on 4", "ob 3")
 	want := []string{"ob 1", "ob 2", "ob 3", "on 4", "on 3", "on 2", "on 1", "cb 1", "cb 2", "cn 3", "cn 2", "cn 1"}
+	gone := wish(true)
+	n.q.ask(gone, false, n.q.now)
+	if !n.q.cancel(gone) {
+		t.Error("it did not wait")
+	}
 	if order := n.give(); !slices.Equal(order, want) {
 		t.Errorf("%q", order)
+	}
+	n.q.free = 0
+	n.ask("cn 1", "cn 2", "cn 3", "cn 4")
+	if order := n.give(); !slices.Equal(order, []string{"cn 1", "cn 2", "cn 3", "cn 4"}) {
+		t.Errorf("nobody has given up of late: %q", order)
 	}
 }
 
