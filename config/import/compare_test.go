@@ -18,7 +18,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	importer "github.com/edge-proxy/edge/config/import"
@@ -117,13 +120,23 @@ func replaceLast(re *regexp.Regexp, text string, f func(match, group string) str
 	return b.String() + text[at:]
 }
 
-// freePort returns a port that nobody listens on.
+// lastPort is the port that freePort returned last, but for 30000.
+var lastPort atomic.Uint32
+
+// freePort returns a port that nobody listens on at any address. Programs listen there on all of them: it is none of
+// those that testutil.FreeAddr chooses from.
 func freePort(t *testing.T) string {
-	_, port, err := net.SplitHostPort(testutil.FreeAddr(t))
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := strconv.Itoa(30000 + int(lastPort.Add(1)%2700))
+		l, err := net.Listen("tcp", ":"+port)
+		if err == nil {
+			l.Close()
+			return port
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	return port
 }
 
 // compare imports every file of a program, compares the result with the golden file, and the answers of edge with those
