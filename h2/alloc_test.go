@@ -64,7 +64,7 @@ func (x *exchanger) exchange() (ok bool) {
 		}
 	}
 	x.toPeer = x.toPeer[:0]
-	return ok && x.client.Idle() && x.server.Idle()
+	return ok && x.client.Streams() == 0 && x.server.Streams() == 0
 }
 
 func TestConn_exchangeAllocatesNothing(t *testing.T) {

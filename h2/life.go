@@ -142,14 +142,14 @@ func (c *Conn) Room() int {
 	if c.role != Client || c.GoingAway() || c.fault != nil {
 		return 0
 	}
-	return max(min(c.peerMax, c.o.maxStreams(), int(idMax-c.lastOwn)/2)-c.open, 0)
+	return max(min(c.Limit(), int(idMax-c.lastOwn)/2)-c.open, 0)
 }
+
+// Limit returns how many streams of ours may be open at once: what the peer allows, and Options.MaxStreams.
+func (c *Conn) Limit() int { return min(c.peerMax, c.o.maxStreams()) }
 
 // Streams returns how many streams are open.
 func (c *Conn) Streams() int { return c.open }
-
-// Idle reports whether no stream is open.
-func (c *Conn) Idle() bool { return c.open == 0 }
 
 // Owed returns the bytes of all streams that were delivered and not released.
 func (c *Conn) Owed() int { return int(c.owed) }

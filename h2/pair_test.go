@@ -93,7 +93,7 @@ func (p *pair) run() {
 			key++
 			p.open(client, key)
 		}
-		if key == exchanges && client.c.Idle() && server.c.Idle() {
+		if key == exchanges && client.c.Streams() == 0 && server.c.Streams() == 0 {
 			break
 		}
 		e := p.ends[p.rng.IntN(2)]

@@ -163,6 +163,10 @@ func (m *Mux) Room() int {
 	return m.codec.Room()
 }
 
+// Limit returns how many exchanges the origin takes at one time, and whether it has said so: until its SETTINGS come
+// it is assumed to take what RFC 9113 §6.5.2 wants of it.
+func (m *Mux) Limit() (n int, known bool) { return m.codec.Limit(), m.settingsSeen }
+
 // Streams returns how many exchanges are in progress.
 func (m *Mux) Streams() int { return len(m.live) }
 

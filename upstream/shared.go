@@ -45,10 +45,9 @@ type shared struct {
 	localIndex int               // in local.shared
 	room       list.Node[shared] // its place among those with room
 
-	settingsSeen bool  // the server has said how many exchanges it takes
-	unclaimed    bool  // no exchange was given it yet
-	yieldsSince  int64 // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
-	yieldedAt    int64 // when it began to do so last; 0: never
+	unclaimed   bool  // no exchange was given it yet
+	yieldsSince int64 // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
+	yieldedAt   int64 // when it began to do so last; 0: never
 }
 
 // streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
@@ -140,7 +139,11 @@ func (m *shared) open(r session.Receiver) session.Stream {
 
 // hasRoom reports whether an exchange may be opened, as far as is known.
 func (m *shared) hasRoom() bool {
-	return m.mux.Usable() && (m.settingsSeen || m.mux.Streams() < m.conn.group.Key().assumed())
+	if !m.mux.Usable() {
+		return false
+	}
+	_, known := m.mux.Limit()
+	return known || m.mux.Streams() < m.conn.group.Key().assumed()
 }
 
 // OnRoom notes how many exchanges the server takes, and serves those that wait.
@@ -151,7 +154,7 @@ func (m *shared) OnRoom(*session.Mux) {
 		return
 	}
 	l := m.conn.site.local
-	m.noteSettings()
+	limited := m.noteSettings()
 	idle := m.mux.Streams() == 0
 	switch {
 	case m.retireIfOld():
@@ -160,7 +163,7 @@ func (m *shared) OnRoom(*session.Mux) {
 		l.stats.Yielded++
 		m.retire()
 		return
-	case idle && m.settingsSeen && !m.mux.Usable():
+	case idle && limited && !m.mux.Usable():
 		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, which must
 		// not be one more that stays.
 		m.retire()
@@ -182,21 +185,21 @@ func (m *shared) OnRoom(*session.Mux) {
 	t.announceRoom()
 }
 
-// noteSettings remembers how many exchanges the server takes at a time, for the next connection to it.
-func (m *shared) noteSettings() {
-	if !m.mux.Connected() {
-		return
+// noteSettings remembers how many exchanges the server takes at a time, for the next connection to it. It reports
+// whether the server has said that.
+func (m *shared) noteSettings() bool {
+	n, known := m.mux.Limit()
+	if !known {
+		return false
 	}
-	m.settingsSeen = true
-	room := m.mux.Room()
 	p := m.conn.group.Key()
 	if yes := m.mux.Upgrades(); yes != p.upgrade.Load() {
 		p.upgrade.Store(yes)
 	}
-	n, known := int64(room+m.mux.Streams()), p.streams.Load()
-	if n != known && n > 0 && (room > 0 || n < known) {
+	if n := int64(n); n > 0 && n != p.streams.Load() {
 		p.streams.Store(n)
 	}
+	return true
 }
 
 // armIdle bounds how long m may be idle, where it may not become that old.

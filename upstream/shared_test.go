@@ -289,6 +289,26 @@ func TestShared_opensWhatIsNeeded(t *testing.T) {
 	})
 }
 
+// The first connection alone gets more exchanges than its origin takes at a time: what its SETTINGS say holds for the
+// next ones, while all that it took is still under way.
+func TestShared_refusedOnce(t *testing.T) {
+	sim.Run(t, 100, func(t testing.TB, w *sim.World) {
+		limit := 1 + w.Rand().IntN(10)
+		v := newCommune(t, w, 1, upstream.Options{}, &h2Origin{limit: limit, delay: 30 * time.Second})
+		for i := range 40 {
+			v.begin(0, 0, i%2*1000)
+		}
+		v.finish()
+		v.succeeded()
+		for i, x := range v.all {
+			if x.refusals > 1 {
+				t.Fatalf("exchange %d: %d times refused, %d are taken at a time; %+v", i, x.refusals, limit, v.sum())
+			}
+		}
+		v.empty()
+	})
+}
+
 // Connections to an origin that says that it takes no exchanges do not pile up.
 func TestShared_originThatTakesNothing(t *testing.T) {
 	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
