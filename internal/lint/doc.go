@@ -18,7 +18,12 @@
 //	func-length engine/conn.go:(*Conn).flush   a table of cases that reads better whole
 //
 // An exception that nothing needs any more is a finding too (TestAllow), so the list only
-// holds what is true. What is checked is the working tree, committed or not; directories
+// holds what is true.
+//
+// What is counted has a baseline beside its limit, baseline.txt: lines of a top folder, operations and fields of a
+// type, pairs of files against the grain. It may only fall. A commit that raises a number says why on its line.
+//
+// What is checked is the working tree, committed or not; directories
 // named testdata, bin and dist, and those with a leading dot, are left alone.
 //
 // Files are parsed once per test run and shared; nothing is type-checked for a rule, so they take

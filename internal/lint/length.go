@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"go/ast"
-	"maps"
-	"path"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -14,8 +11,6 @@ import (
 const (
 	funcLinesMax   = 70
 	fileLinesMax   = 600 // tests aside
-	folderFilesMax = 26  // tests aside
-	typeMethodsMax = 50  // tests aside
 	lineColumnsMax = 120
 	tabColumns     = 4
 )
@@ -74,51 +69,5 @@ func checkLineLength(s *source) []finding {
 				says: fmt.Sprintf("%d columns, %d are allowed", columns, lineColumnsMax)})
 		}
 	})
-	return found
-}
-
-// checkFiles: a folder has at most 26 Go files.
-func checkFiles(t *tree) []finding {
-	files := map[string]int{}
-	for _, s := range t.sources {
-		if !s.test {
-			files[s.dir]++
-		}
-	}
-	var found []finding
-	for _, dir := range slices.Sorted(maps.Keys(files)) {
-		if files[dir] > folderFilesMax {
-			found = append(found, finding{path: dir, line: 1, symbol: fmt.Sprint(files[dir]),
-				says: fmt.Sprintf("%d files, %d are allowed", files[dir], folderFilesMax)})
-		}
-	}
-	return found
-}
-
-// checkMethods: a type has at most 50 methods. A method that several builds have counts once. The symbol of a finding
-// is type=methods: an exception holds for that number alone, so that it has to be lowered when the number falls.
-func checkMethods(t *tree) []finding {
-	methods := map[string]map[string]bool{} // by the path of the type
-	for _, s := range t.sources {
-		for _, decl := range s.ast.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || s.test || fn.Recv == nil || len(fn.Recv.List) == 0 {
-				continue
-			}
-			typ := path.Join(s.dir, typeName(fn.Recv.List[0].Type))
-			if methods[typ] == nil {
-				methods[typ] = map[string]bool{}
-			}
-			methods[typ][fn.Name.Name] = true
-		}
-	}
-	var found []finding
-	for _, typ := range slices.Sorted(maps.Keys(methods)) {
-		if n := len(methods[typ]); n > typeMethodsMax {
-			dir, name := path.Split(typ)
-			found = append(found, finding{path: path.Clean(dir), line: 1, symbol: fmt.Sprintf("%s=%d", name, n),
-				says: fmt.Sprintf("%s has %d methods, %d are allowed", name, n, typeMethodsMax)})
-		}
-	}
 	return found
 }

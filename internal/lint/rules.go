@@ -26,8 +26,6 @@ var rules = []rule{
 	{name: "func-length", source: checkFuncLength},
 	{name: "file-length", source: checkFileLength},
 	{name: "line-length", source: checkLineLength},
-	{name: "files", tree: checkFiles},
-	{name: "methods", tree: checkMethods},
 	{name: "walkers", tree: checkWalkers},
 	{name: "word", source: checkWord},
 	{name: "note", tree: checkNote},
@@ -37,6 +35,12 @@ var rules = []rule{
 	{name: "machine-path", tree: checkMachinePath},
 	{name: "link", tree: checkLink},
 	{name: "listed", tree: checkListed},
+}
+
+func init() {
+	for _, m := range measures {
+		rules = append(rules, rule{name: m.rule, tree: m.check})
+	}
 }
 
 func ruleNamed(name string) (rule, bool) {

@@ -140,7 +140,7 @@ func parseSource(rel string, text []byte) (*source, error) {
 		fset: token.NewFileSet(), test: strings.HasSuffix(rel, "_test.go"),
 		imports: map[string]string{},
 	}
-	file, err := parser.ParseFile(s.fset, rel, text, parser.ParseComments|parser.SkipObjectResolution)
+	file, err := parser.ParseFile(s.fset, rel, text, parser.ParseComments) // with Unresolved, for the rule grain
 	if err != nil {
 		return nil, err
 	}
