@@ -171,7 +171,6 @@ func limitsOutliveReloads(t *testing.T, r *running, metrics, to, switched string
 func TestCheck_filtersThatAreWrong(t *testing.T) {
 	for table, want := range map[string]string{
 		`type = "rate_limit"; rate = "5"`:                        `:3:8: error: "rate" must be a rate`,
-		`type = "rate_limit"; rate = "5/s"; scope = "cluster"`:   `:4:9: error: there is no store`,
 		`type = "rate_limit"; rate = "5/s"; key = "{client.pi}"`: `:4:9: error: there is no variable client.pi`,
 		`type = "rate_limit"`:                                    `needs "rate"`,
 		`type = "ip"; allow = ["10.0.0.0/33"]`:                   `:3:10: error: "10.0.0.0/33" is no address`,

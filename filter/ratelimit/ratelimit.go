@@ -28,7 +28,6 @@ type Config struct {
 	Rate    filter.Rate `edge:"rate" doc:"How many requests of a key get through." required:"true" example:"100/s"`
 	Burst   int         `edge:"burst" doc:"How many at once; 0: those of rate." min:"0" max:"1000000" example:"200"`
 	MaxKeys int         `edge:"max_keys" doc:"Keys told apart at a time." default:"100000" min:"1" max:"100000000"`
-	Scope   string      `edge:"scope" doc:"Who counts: this process." enum:"local cluster" default:"local"`
 
 	Mode       string        `edge:"mode" doc:"What becomes of others." enum:"reject delay log" default:"reject"`
 	MaxDelay   time.Duration `edge:"max_delay" doc:"The longest delay." default:"5s" min:"1ms" max:"1m"`
@@ -40,10 +39,6 @@ type Config struct {
 
 // Check finds what the types of keys cannot say.
 func (c *Config) Check(r *filter.Report) {
-	if c.Scope == "cluster" {
-		r.At("scope").Errorf(`say scope = "local", and divide the rate by the number of nodes`,
-			"there is no store that nodes share yet")
-	}
 	if err := c.quota().Validate(); err != nil {
 		r.At("rate").Errorf("", "%v", err)
 	}

@@ -325,7 +325,6 @@ func TestNew_refusesMistakes(t *testing.T) {
 	rate := filter.Rate{Count: 1, Per: time.Second}
 	for want, c := range map[string]*ratelimit.Config{
 		"rate: it is required":     {},
-		"no store that nodes":      {Rate: rate, Scope: "cluster"},
 		`mode: it must be "reject`: {Rate: rate, Mode: "shed"},
 		"fills again in more than": {Rate: filter.Rate{Count: 1, Per: 24 * time.Hour}, Burst: 1e6},
 	} {
