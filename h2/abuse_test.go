@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
 )
 
 // flood repeats what the peer sends until the connection ends with want, and returns how often that was. In between

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
 )
 
 // A proxy that carries the calls of many clients on one connection gives some up at any time, before or after the head

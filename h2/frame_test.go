@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+
 	"github.com/edge-proxy/edge/message"
 )
 

@@ -7,8 +7,9 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -238,7 +239,7 @@ func readByReference(t *testing.T, role Role, out []byte) {
 	}
 	r := http2.NewFramer(nil, bytes.NewReader(out))
 	r.SetMaxReadFrameSize(maxFrameSent)
-	dec := hpack.NewDecoder(4096)
+	dec := hpack.NewDecoder(4096, nil)
 	for at := 0; at < len(out); at++ {
 		f, err := r.ReadFrame()
 		if err != nil {

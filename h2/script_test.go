@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -53,9 +54,10 @@ func newScript(t testing.TB, role Role, o Options) *script {
 		s.o.Arena = new(Arena)
 	}
 	s.framer = http2.NewFramer(&s.in, nil)
+	s.framer.AllowIllegalWrites = true
 	s.enc = hpack.NewEncoder(&s.block)
 	s.reader = http2.NewFramer(nil, &s.out)
-	s.reader.ReadMetaHeaders = hpack.NewDecoder(4096)
+	s.reader.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	s.c.Init(role, &s.o, s.now)
 	return s
 }

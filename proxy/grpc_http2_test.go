@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -130,7 +131,7 @@ func dialFramed(t *testing.T, addr string, settings ...http2.Setting) *framedCli
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck // it is open
 	c := &framedClient{t: t, Framer: http2.NewFramer(conn, conn), conn: conn}
-	c.ReadMetaHeaders = hpack.NewDecoder(4096)
+	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}

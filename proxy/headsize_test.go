@@ -10,10 +10,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -43,7 +44,7 @@ func (s *narrow) serve(conn net.Conn) {
 	defer conn.Close()
 	s.conns.Add(1)
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn)}
-	c.ReadMetaHeaders = hpack.NewDecoder(4096)
+	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.block)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return

@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -320,7 +321,7 @@ func TestHijack_seesNoUpgradeOfHTTP2(t *testing.T) {
 			break
 		}
 		if h, ok := f.(*http2.HeadersFrame); ok {
-			fields, err := hpack.NewDecoder(4096).DecodeFull(h.HeaderBlockFragment())
+			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
 			if err != nil || fields[0].Value != "400" {
 				t.Errorf("%v, %v", fields, err)
 			}

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -27,6 +28,7 @@ func asking(t *testing.T, addr string, n int) net.Conn {
 	var out strings.Builder
 	out.WriteString(http2.ClientPreface)
 	f := http2.NewFramer(&out, nil)
+	f.AllowIllegalWrites = true
 	f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	var block strings.Builder
 	enc := hpack.NewEncoder(&block)

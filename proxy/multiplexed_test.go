@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -52,7 +53,7 @@ func serveFramed(t *testing.T, s *framed) *framed {
 func (s *framed) serve(conn net.Conn) {
 	defer conn.Close()
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn), number: int(s.conns.Add(1))}
-	c.enc, c.dec = hpack.NewEncoder(&c.block), hpack.NewDecoder(4096)
+	c.enc, c.dec = hpack.NewEncoder(&c.block), hpack.NewDecoder(4096, nil)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}

@@ -146,7 +146,6 @@ func TestRules_limitMistakes(t *testing.T) {
 		"limit.rate = \"5/s\"\nlimit.key = 'a{status}'": `:3:16: error: status is not known before an answer`,
 		`limit = { rate = "5/s", mode = "delay" }`:      `:2:32: error: "mode" must be "reject" or "log", not "delay"`,
 		`limit = { rate = "5/s", max_delay = "1s" }`:    `:2:25: error: unknown key "max_delay" in [rules.limit]`,
-		`limit = { rate = "5/s", scope = "cluster" }`:   `:2:33: error: there is no store`,
 		"limit = { rate = \"5/s\" }\ndeny = 403":        `:2:1: error: "limit" has no effect`,
 		`limit = { rate = "5/s", burst = -1 }`:          `:2:33: error: "burst" must be between 0 and 1000000`,
 		`limit = { rate = "5/s" }`:                      ``,

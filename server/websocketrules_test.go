@@ -9,8 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -73,7 +74,7 @@ func askHTTP2(t *testing.T, addr, host, protocol string) string {
 			t.Fatal(err)
 		}
 		if h, ok := f.(*http2.HeadersFrame); ok {
-			fields, err := hpack.NewDecoder(4096).DecodeFull(h.HeaderBlockFragment())
+			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
 			if err != nil {
 				t.Fatal(err)
 			}

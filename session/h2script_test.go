@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
@@ -99,7 +100,7 @@ func (g *stage) Refused(_ *engine.Reactor, _ poller.Addr, status int, _ error) {
 
 func newScript(t testing.TB, o engine.Options) *script {
 	t.Helper()
-	s := &script{t: t, l: sim.NewLoop(), dec: hpack.NewDecoder(4096)}
+	s := &script{t: t, l: sim.NewLoop(), dec: hpack.NewDecoder(4096, nil)}
 	o.Reactors, o.Kernel = 1, func(int) (poller.Kernel, error) { return s.l, nil }
 	e, err := engine.New(o)
 	if err != nil {

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/internal/sim"
 )
 
@@ -33,7 +34,8 @@ func (o *h2Origin) serve(l *sim.Listener) {
 		o.accepted++
 		c := &h2Conn{origin: o, peer: p, open: map[uint32]bool{}}
 		c.framer = http2.NewFramer(&c.out, &c.in)
-		c.dec = hpack.NewDecoder(4096)
+		c.framer.AllowIllegalWrites = true
+		c.dec = hpack.NewDecoder(4096, nil)
 		c.enc = hpack.NewEncoder(&c.block)
 		p.Handle = func(*sim.Peer) { c.handle() }
 		c.handle()

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"golang.org/x/net/http2/hpack"
 )
 
 func decodeCode(code []byte) ([]byte, error) {

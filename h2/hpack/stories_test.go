@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"golang.org/x/net/http2/hpack"
 )
 
 var update = flag.Bool("update", false, "write the stories of testdata anew")
@@ -214,10 +214,10 @@ func (s *story) decode(t *testing.T, path string) {
 // decodeByOther is decode by the reference.
 func (s *story) decodeByOther(t *testing.T, path string) {
 	t.Helper()
-	d := hpack.NewDecoder(defaultTableSize)
+	d := hpack.NewDecoder(defaultTableSize, nil)
 	for i, c := range s.Cases {
 		if c.TableSize != nil {
-			d.SetLimit(uint32(*c.TableSize))
+			d.SetAllowedMaxDynamicTableSize(uint32(*c.TableSize))
 		}
 		if got, err := d.DecodeFull(unhex(t, c.Wire)); err != nil || listed(got) != c.list() {
 			t.Errorf("%s, case %d, the other decoder: %v\ngot  %q\nwant %q", path, i, err, listed(got), c.list())

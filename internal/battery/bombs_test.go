@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 

@@ -3,8 +3,8 @@ package battery
 import (
 	"strings"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 func h2lengthCases() []h2case {

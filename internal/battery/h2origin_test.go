@@ -9,8 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -161,7 +162,7 @@ func (c *h2serving) write(frames string) {
 }
 
 func (o *h2origin) serve(nc net.Conn) {
-	c := &h2serving{Conn: nc, o: o, dec: hpack.NewDecoder(4096), streams: map[uint32]*h2exchange{}}
+	c := &h2serving{Conn: nc, o: o, dec: hpack.NewDecoder(4096, nil), streams: map[uint32]*h2exchange{}}
 	defer c.close()
 	var settings string
 	o.note(func() { o.conns++; settings = o.settings })

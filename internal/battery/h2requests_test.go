@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
 )
 
 // inner is what an attacker wants to be read as a request of its own.

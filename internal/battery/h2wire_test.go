@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/reference/hpack"
-	"github.com/edge-proxy/edge/internal/reference/http2"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -257,7 +258,7 @@ func h2dial(t *testing.T, addr string) *h2client {
 	c := testutil.Dial(t, addr).Conn()
 	c.SetDeadline(time.Now().Add(patience))
 	h := &h2client{
-		Conn: c, in: http2.NewFramer(nil, c), dec: hpack.NewDecoder(4096), answers: map[uint32]*h2answer{},
+		Conn: c, in: http2.NewFramer(nil, c), dec: hpack.NewDecoder(4096, nil), answers: map[uint32]*h2answer{},
 		credit: map[uint32]int{},
 	}
 	h.in.SetMaxReadFrameSize(16384)

@@ -12,9 +12,7 @@ import (
 // each other; where two need each other, the contract between them is missing.
 var floors = [][]string{
 	{"internal/invariant", "internal/cgroup", "internal/safeopen", "internal/socketfile", "internal/printable",
-		"internal/list", "internal/tally", "internal/build", "internal/yield", "internal/expr", "internal/assemble"},
-	{"internal/reference/hpack"},
-	{"internal/reference/http2"},
+		"internal/list", "internal/tally", "internal/build", "internal/yield", "internal/assemble"},
 	{"internal/testutil", "internal/lint"},
 	{"message"},
 	{"timerwheel", "lang/regex", "lang/table"},
@@ -101,7 +99,7 @@ var opened = map[string]bool{"backend/health": true}
 
 // testOnly are packages for tests and for bench, never for what is shipped.
 var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm",
-	"internal/filterrig", "internal/reference"}
+	"internal/filterrig"}
 
 // checkArrows: an import only points down.
 func checkArrows(s *source) []finding {
