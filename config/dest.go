@@ -14,7 +14,6 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/route/target"
@@ -183,13 +182,13 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 }
 
 // oldVariable is what a dest with variables had before the language: {path:1}, {header:X-Tenant}.
-var oldVariable = expr.Text(`\{[a-z]+:`)
+var oldVariable = syntax.Expr(`\{[a-z]+:`)
 
 // templateOf reads a dest with variables: as a text of the language, unless it has variables with a colon. Without a
 // result and without an error the report says what is wrong.
 func templateOf(r *resolver, e *routeEntry) (*target.Template, error) {
 	old, err := target.ParseTemplate(e.dest)
-	if err == nil || oldVariable.Regexp().MatchString(e.dest) || syntax.VariableHint(e.dest) != "" {
+	if err == nil || oldVariable().MatchString(e.dest) || syntax.VariableHint(e.dest) != "" {
 		return old, err
 	}
 	text := r.c.Language.Template(r.rep, e.KeyNode("dest"), lang.Request)

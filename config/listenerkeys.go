@@ -14,10 +14,8 @@ func listenersSection() *schema.Section {
 		Path: "listeners", Shape: schema.List, Merges: true, Defaults: "tls",
 		Aliases: []schema.Alias{
 			{Path: "http", Doc: "one listener for plain HTTP"},
-			{Path: "https", Doc: "one listener for TLS, with `cert` and `key`, or with those of `[[certificates]]`",
-				Adds: "tls = true"},
-			{Path: "network", Doc: "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port",
-				Adds: `tls = "auto"`, With: "cert"},
+			{Path: "https", Doc: "one listener for TLS, with `cert` and `key`, or with those of `[[certificates]]`"},
+			{Path: "network", Doc: "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port"},
 		},
 		Doc: "Addresses that are served alike. Two listeners never share an address.",
 		New: schema.Make[listenerEntry],

@@ -8,12 +8,10 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/config/foreign"
-	"github.com/edge-proxy/edge/config/format"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 )
 
@@ -58,19 +56,6 @@ func Reference(w io.Writer) error { return edge().Reference(w, referenceIntro) }
 // JSONSchema writes all keys as a JSON Schema (draft 7), for editors of TOML, YAML and JSON. It takes every right
 // configuration; some wrong ones too, since only Load knows all rules.
 func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
-
-// Canonical returns the text of a TOML file with canonical names, formatted: see format.Canonical. The caller has to
-// check that both texts mean the same: it loads both, and asks Same.
-func Canonical(src *syntax.Source) (text []byte, rep *Report) { return format.Canonical(src, edge()) }
-
-// Same reports whether two configurations mean the same. The spelling of a key and its place in a file do not count, so
-// Same ignores Places, Written, Namings and Language.
-func Same(a, b *Config) bool {
-	x, y := *a, *b
-	x.Places, y.Places, x.Written, y.Written = nil, nil, nil, nil
-	x.Namings, y.Namings, x.Language, y.Language = nil, nil, nil, nil
-	return schema.Equal(x, y)
-}
 
 // Keys returns the keys that stand in a table of their own, or at the top of a file, as Options.Set takes them:
 // "http.listen", "log_level".

@@ -173,8 +173,7 @@ func upstreamBackendsSection() *schema.Section {
 func membersSection() *schema.Section {
 	return &schema.Section{
 		Path: "load_balancing.backends", Shape: schema.List,
-		Groups: &schema.Groups{Into: "upstreams.NAME.backends", By: []string{"name", "upstream"},
-			Otherwise: []string{"", defaultUpstream}},
+		Lists: "upstreams.NAME.backends",
 		Doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those " +
 			"with the same `upstream` form that one too; all that name no `upstream` also form `default`.",
 		New: schema.Make[memberEntry],

@@ -26,7 +26,6 @@ var errTextLong = errors.New("longer than 16 MiB")
 type formatOptions struct {
 	sources
 	check, json bool
-	canonical   bool
 }
 
 func newFmt() *cobra.Command {
@@ -37,9 +36,6 @@ func newFmt() *cobra.Command {
 		Long: "Format files of the configuration that are TOML, in place: aligned keys, one blank line between " +
 			"sections, one form for lists and quotes. Order and comments stay. What a file means is compared before " +
 			"anything is written, and stays too. The names of files that changed are printed.\n\n" +
-			"With --canonical, each key and section gets its canonical name and place; the configuration is loaded " +
-			"before and after, and has to be the same. Name it with -c then: a file that is a part of another one " +
-			"is no configuration.\n\n" +
 			"With -c, the file and those that it includes. With - for a file, and where the text comes by a pipe, " +
 			"the result goes to stdout. With none of these, the configuration that edge run would find. Files of " +
 			"YAML and JSON are left as they are. With an error in one file none is written.\n\n" +
@@ -55,8 +51,6 @@ func newFmt() *cobra.Command {
 	}
 	confFlag(cmd.Flags(), &o.conf)
 	cmd.Flags().BoolVar(&o.check, "check", false, "list the files that have another form, write none, and exit with 1")
-	cmd.Flags().BoolVar(&o.canonical, "canonical", false, "write the canonical names of keys and sections too, where "+
-		"another spelling stands: [[listeners]] for [http]")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the files as JSON")
 	return cmd
 }
@@ -77,13 +71,9 @@ func (o *formatOptions) run(in io.Reader, out, problems io.Writer, args []string
 	if err != nil {
 		return err
 	}
-	form := format.TOML
-	if o.canonical {
-		form = config.Canonical
-	}
 	right := true
 	for _, f := range files {
-		fine, err := f.format(form, problems)
+		fine, err := f.format(problems)
 		if err != nil {
 			return err
 		}
@@ -91,11 +81,6 @@ func (o *formatOptions) run(in io.Reader, out, problems io.Writer, args []string
 	}
 	if !right {
 		return exit(exitError)
-	}
-	if o.canonical {
-		if err := o.compare(problems, files, args); err != nil {
-			return err
-		}
 	}
 	if !o.check {
 		for _, f := range files {
@@ -217,18 +202,15 @@ func isOther(name string, text []byte) bool {
 	return src.Colon
 }
 
-// formatter returns a text in its form, and reports what keeps it from having one.
-type formatter func(src *syntax.Source) (text []byte, rep *syntax.Report)
-
 // format fills in what the file should be, or shows what is wrong with it.
-func (f *formattedFile) format(form formatter, problems io.Writer) (right bool, err error) {
+func (f *formattedFile) format(problems io.Writer) (right bool, err error) {
 	src, rep := syntax.NewSource(f.File, f.before, 0), &syntax.Report{}
 	_, whole := syntax.ParseTree(src, rep)
 	switch {
 	case src.Colon:
 		return false, fmt.Errorf("%s: %w", f.File, errNotTOML)
 	case whole && rep.OK():
-		f.after, rep = form(src)
+		f.after, rep = format.TOML(src)
 	}
 	rep.Finish(f.File, nil)
 	f.Differs = string(f.after) != string(f.before)

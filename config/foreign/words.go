@@ -1,11 +1,11 @@
 package foreign
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 )
 
 // What many words of other programs are here.
@@ -324,7 +324,7 @@ func Hints() map[string]string {
 var programs = []struct {
 	name string
 	says string                       // what its words are called here
-	text expr.Text                    // a line that only its files have; "": they are of a format that edge reads
+	text func() *regexp.Regexp        // a line that only its files have; nil: they are of a format that edge reads
 	tree func(root *syntax.Node) bool // whether it is one of its files; nil: they are of no such format
 }{
 	{name: "HAProxy", says: "bind is listen, use_backend is dest, backend is [upstreams.NAME]",
@@ -363,8 +363,8 @@ var programs = []struct {
 }
 
 // lines returns what finds a whole line that is one of these.
-func lines(some ...string) expr.Text {
-	return expr.Text(`(?m)^(?:` + strings.Join(some, "|") + `)[ \t\r]*$`)
+func lines(some ...string) func() *regexp.Regexp {
+	return syntax.Expr(`(?m)^(?:` + strings.Join(some, "|") + `)[ \t\r]*$`)
 }
 
 // within returns the table or list that the names lead to, or nil.
@@ -378,7 +378,7 @@ func within(n *syntax.Node, names ...string) *syntax.Node {
 }
 
 // ownHeader is the header of a TOML table; no file of nginx, HAProxy, Apache or Caddy has one.
-var ownHeader = expr.Text(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
+var ownHeader = syntax.Expr(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
 
 // What a small file says here, in both ways to write it.
 const (
@@ -403,7 +403,7 @@ func File(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint 
 		if root != nil {
 			found = p.tree != nil && within(root, "routes") == nil && p.tree(root)
 		} else {
-			found = p.text != "" && p.text.Regexp().Match(src.Text) && !ownHeader.Regexp().Match(src.Text)
+			found = p.text != nil && p.text().Match(src.Text) && !ownHeader().Match(src.Text)
 		}
 		if !found {
 			continue

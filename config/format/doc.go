@@ -20,13 +20,7 @@
 //
 // Formatting a result again changes nothing.
 //
-// Canonical gives keys and tables the canonical names of a schema as well. It cuts the statements into blocks, one for
-// each header, renames and moves them, and leaves it to its caller to load both texts and compare.
-//
-//	blocks -- canonical.go, --> blocks -- rename.go, --> blocks -- group.go, --> statements -- as above
-//	          tables                      keys                     entries of lists
-//
-// Life cycle: TOML and Canonical are functions of their input, for any goroutine.
+// Life cycle: TOML is a function of its input, for any goroutine.
 //
 // Limits: those of package syntax.
 package format

@@ -16,7 +16,6 @@ type statement struct {
 	key    []string // as they are written: bare or with quotes
 	value  *value   // nil: a header or a comment
 	note   string   // the comment at its end, or the comment that it is
-	at     int      // where it begins in the text
 }
 
 // value is a scalar, or a list or inline table with its elements.
@@ -42,7 +41,7 @@ func (s *scanner) statements() (all []statement) {
 		if s.at >= len(s.text) || s.failed {
 			return all
 		}
-		st := statement{gap: gap, at: s.at}
+		st := statement{gap: gap}
 		switch s.peek() {
 		case '#':
 			st.note = s.comment()
@@ -205,7 +204,7 @@ func (s *scanner) bracketed(end byte) *value {
 	for {
 		ends := s.lineEnds()
 		v.broken = v.broken || ends > 0
-		st := statement{gap: ends > 1 && len(v.elements) > 0, joined: ends == 0, at: s.at}
+		st := statement{gap: ends > 1 && len(v.elements) > 0, joined: ends == 0}
 		switch c := s.peek(); {
 		case s.failed || c == 0:
 			s.failed = true

@@ -10,7 +10,6 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/lang/table"
 	"github.com/edge-proxy/edge/proxy/variables"
@@ -175,7 +174,7 @@ func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in
 }
 
 // word is what looks like a variable, and is none that there is.
-var word = expr.Text(`\{[a-z][a-z0-9_]*\}`)
+var word = syntax.Expr(`\{[a-z][a-z0-9_]*\}`)
 
 // Field is Template for a text in which braces may stand for themselves, as in JSON: the value of a field. A name alone
 // in braces has to be one that there is.
@@ -194,7 +193,7 @@ func (l *Language) Field(rep *syntax.Report, n *syntax.Node, in lang.Phases) *la
 			from += strings.Index(n.Text[from:], p.Source) + len(p.Source)
 			continue
 		}
-		for _, at := range word.Regexp().FindAllStringIndex(p.Plain, -1) {
+		for _, at := range word().FindAllStringIndex(p.Plain, -1) {
 			text := p.Plain[at[0]:at[1]]
 			from += strings.Index(n.Text[from:], text)
 			if _, err := l.scope.Template(text, in); err != nil {

@@ -62,7 +62,7 @@ type Section struct {
 	Keys     []*Key
 	Later    []string // names of later versions among its keys: an error of its own
 	Codes    []Code   // of the warnings and notes that Resolve reports
-	Groups   *Groups  // its entries are another way to write lists inside entries of another section
+	Lists    string   // the section in whose lists its entries end: they are another way to write those
 	Variants Variants // its entries are of several kinds, each with keys of its own; of shape Named
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
@@ -79,15 +79,6 @@ type Alias struct {
 	Path  string
 	Shape Shape
 	Doc   string
-	Adds  string // the key and value that an entry there has where it does not name the key: "tls = true"
-	With  string // the key without which Adds does not hold; "": it holds for all
-}
-
-// Groups says into which lists the entries of a section belong.
-type Groups struct {
-	Into      string   // the section with the lists: "upstreams.NAME.backends"
-	By        []string // the keys whose values are names of entries around such lists; one entry may belong to several
-	Otherwise []string // the names where one of By is missing; "": none
 }
 
 // Variants are the kinds of entries of a section.

@@ -49,8 +49,8 @@ func (d *Decoder) note(k *Key, n *syntax.Node) {
 		local = local || strings.Contains(n.Text, mark)
 	}
 	section := k.section.Path
-	if g := k.section.Groups; g != nil { // a file in canonical form has them there
-		section = g.Into
+	if k.section.Lists != "" { // however they are written, they are the same names
+		section = k.section.Lists
 	}
 	as := Naming{syntax.JoinKey(section, k.Path), n.Text}
 	if local {

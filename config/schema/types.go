@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 )
 
 // Type is a type of values: how to read one from a node, and what to call it. A package may have types of its own.
@@ -308,7 +307,7 @@ func parseDuration(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 }
 
 // amount is a number with a unit of time as people write it out: "5 seconds".
-var amount = expr.Text(`([0-9.]+) *([A-Za-z]+)[ ,]*`)
+var amount = syntax.Expr(`([0-9.]+) *([A-Za-z]+)[ ,]*`)
 
 var unitNames = map[string]string{
 	"ms": "ms", "msec": "ms", "millisecond": "ms", "s": "s", "sec": "s", "second": "s", "m": "m", "min": "m",
@@ -317,8 +316,8 @@ var unitNames = map[string]string{
 
 // durationHint returns the hint for a text that is no time.
 func durationHint(s string) string {
-	meant := amount.Regexp().ReplaceAllStringFunc(s, func(text string) string {
-		part := amount.Regexp().FindStringSubmatch(text)
+	meant := amount().ReplaceAllStringFunc(s, func(text string) string {
+		part := amount().FindStringSubmatch(text)
 		unit := strings.ToLower(part[2])
 		return part[1] + cmp.Or(unitNames[unit], unitNames[strings.TrimSuffix(unit, "s")])
 	})

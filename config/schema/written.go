@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 )
 
 // Hidden stands for a secret in what Written returns.
@@ -111,7 +110,7 @@ func (w *writer) scalar(n *syntax.Node, hide bool) {
 	switch {
 	case n.Expanded:
 		raw := unquoted(n)
-		if hide && !reference.Regexp().MatchString(raw) {
+		if hide && !reference().MatchString(raw) {
 			raw = Hidden
 		}
 		w.text(withoutCredentials(raw))
@@ -144,7 +143,7 @@ func (w *writer) any(v any) {
 }
 
 // reference matches a string that is one ${…} and nothing else, without a default, which could be a secret.
-var reference = expr.Text(`^\$\{(?:file:[^}]*|\w+)\}$`)
+var reference = syntax.Expr(`^\$\{(?:file:[^}]*|\w+)\}$`)
 
 // unquoted returns a string as the file has it, without its quotes.
 func unquoted(n *syntax.Node) string {
@@ -162,22 +161,22 @@ func unquoted(n *syntax.Node) string {
 }
 
 var (
-	userinfo   = expr.Text(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
-	credential = expr.Text(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
-	preset     = expr.Text(`\$\{(\w+):-[^}]*\}`)
+	userinfo   = syntax.Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
+	credential = syntax.Expr(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
+	preset     = syntax.Expr(`\$\{(\w+):-[^}]*\}`)
 )
 
 // withoutCredentials hides the user and the password in URLs, parameters that are called as credentials are, and the
 // default of a variable.
 func withoutCredentials(s string) string {
 	if strings.Contains(s, "@") {
-		s = userinfo.Regexp().ReplaceAllString(s, "${1}"+Hidden+"@")
+		s = userinfo().ReplaceAllString(s, "${1}"+Hidden+"@")
 	}
 	if strings.Contains(s, "=") {
-		s = credential.Regexp().ReplaceAllString(s, "${1}"+Hidden)
+		s = credential().ReplaceAllString(s, "${1}"+Hidden)
 	}
 	if strings.Contains(s, ":-") {
-		s = preset.Regexp().ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
+		s = preset().ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
 	}
 	return s
 }

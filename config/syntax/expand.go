@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
-
-	"github.com/edge-proxy/edge/internal/expr"
 )
 
 const expansionBytesMax = 64 << 10 // of a file that a string quotes; certificates and keys stay far below
@@ -98,12 +96,12 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 }
 
 // otherVariable is an environment variable as shells, Caddy and templates write it.
-var otherVariable = expr.Text(`\{\$([A-Za-z_]\w*)\}|\$\(([A-Za-z_]\w*)\)|\$([A-Za-z_]\w*)|` +
+var otherVariable = Expr(`\{\$([A-Za-z_]\w*)\}|\$\(([A-Za-z_]\w*)\)|\$([A-Za-z_]\w*)|` +
 	`\{\{-? *(?:\.Env\.|env "?)([A-Za-z_]\w*)"? *-?\}\}`)
 
 // VariableHint returns the hint for a string that names environment variables as other programs do, or "".
 func VariableHint(s string) string {
-	if meant := otherVariable.Regexp().ReplaceAllString(s, "$${$1$2$3$4}"); meant != s {
+	if meant := otherVariable().ReplaceAllString(s, "$${$1$2$3$4}"); meant != s {
 		return "did you mean " + Quote(meant) + "?"
 	}
 	return ""

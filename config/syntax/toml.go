@@ -9,7 +9,6 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
-	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/internal/yield"
 )
 
@@ -125,13 +124,13 @@ func (b *tomlBuilder) truthAt(from int) Span {
 }
 
 // unquoted is a line whose value is a single word that is not a number.
-var unquoted = expr.Text(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
+var unquoted = Expr(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
 	`([A-Za-z/:][^\s#"',]*|[0-9]+[.:/][^\s#"',]*[.:/][^\s#"',]*)[ \t]*(#.*)?$`)
 
 // bareWord returns the value of the line that holds at, when an error there means that its quotes are missing.
 func (b *tomlBuilder) bareWord(at int) Span {
 	number := b.src.lineAt(at)
-	match := unquoted.Regexp().FindSubmatchIndex(b.src.line(number))
+	match := unquoted().FindSubmatchIndex(b.src.line(number))
 	if match == nil {
 		return Span{}
 	}

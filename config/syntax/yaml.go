@@ -137,7 +137,7 @@ func (b *yamlBuilder) hint(at Span, message string) string {
 		return "a value with a colon needs quotes; or the line does not stand below its neighbours"
 	case strings.HasPrefix(message, "did not find expected key"):
 		return "it does not stand below its neighbours"
-	case unquoted.Regexp().Match(line) || bytes.Contains(line, []byte(" = ")):
+	case unquoted().Match(line) || bytes.Contains(line, []byte(" = ")):
 		return "this looks like TOML: YAML is written key: value"
 	}
 	return ""

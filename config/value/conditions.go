@@ -179,7 +179,7 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		return e.String(), true
 	}
 	if _, wrong, hint := ParseHost(host, ""); wrong != "" || strings.Contains(s, "*") {
-		if foreignVariable.Regexp().MatchString(s) {
+		if foreignVariable().MatchString(s) {
 			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
 		}
 		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -70,7 +69,7 @@ func withoutPath(s string) (wrong, hint string) {
 	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
 			`; when = 'path ends_with ` + syntax.Quote(s[1:]) + "' for paths"
-	case fileName.Regexp().MatchString(s) && !wild:
+	case fileName().MatchString(s) && !wild:
 		return wrong, meantPattern("/" + s)
 	case syntax.IsBareKey(s) && s != "localhost":
 		return wrong, "write " + syntax.Quote("/"+s+"/*") + " for a path, " + syntax.Quote(s+"/*") + " for a host"
@@ -79,16 +78,16 @@ func withoutPath(s string) (wrong, hint string) {
 }
 
 // fileName is what no host is called.
-var fileName = expr.Text(`\.(?:php|html?|js|css|png|jpe?g|gif|svg|ico|txt|xml|json|pdf)$`)
+var fileName = syntax.Expr(`\.(?:php|html?|js|css|png|jpe?g|gif|svg|ico|txt|xml|json|pdf)$`)
 
 // Patterns as other programs have them.
 var (
-	patternMethod    = expr.Text(`^([A-Z]+)[ \t]+(\S.*)$`)
-	patternRule      = expr.Text("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
-	patternModifier  = expr.Text(`^(=|\^~)[ \t]+(/.*)$`)
-	patternParameter = expr.Text(`^([^{<]*)/[^/{<]*(?:\{[^/]*\}|<[^/]*>)`)
-	patternExpr      = expr.Text(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
-	exprMarks        = expr.Text(`^~\*?[ \t]*`)
+	patternMethod    = syntax.Expr(`^([A-Z]+)[ \t]+(\S.*)$`)
+	patternRule      = syntax.Expr("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
+	patternModifier  = syntax.Expr(`^(=|\^~)[ \t]+(/.*)$`)
+	patternParameter = syntax.Expr(`^([^{<]*)/[^/{<]*(?:\{[^/]*\}|<[^/]*>)`)
+	patternExpr      = syntax.Expr(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
+	exprMarks        = syntax.Expr(`^~\*?[ \t]*`)
 )
 
 // otherLanguage says what is wrong with a pattern in the language of another program, and how it is written here.
@@ -96,23 +95,23 @@ func otherLanguage(s string) (wrong, hint string) {
 	if plainPattern(s) {
 		return "", ""
 	}
-	if m := patternMethod.Regexp().FindStringSubmatch(s); m != nil {
+	if m := patternMethod().FindStringSubmatch(s); m != nil {
 		return "a pattern has no method", suggest(m[2], "write methods = "+syntax.Quote(m[1])+" beside pattern = "+
 			syntax.Quote(m[2]))
 	}
-	if m := patternModifier.Regexp().FindStringSubmatch(s); m != nil {
+	if m := patternModifier().FindStringSubmatch(s); m != nil {
 		if m[1] != "=" {
 			m[2] = strings.TrimSuffix(m[2], "/") + "/*"
 		}
 		return "a pattern has no modifier such as " + syntax.Quote(m[1]), meantPattern(m[2])
 	}
-	if m := patternParameter.Regexp().FindStringSubmatch(s); m != nil {
+	if m := patternParameter().FindStringSubmatch(s); m != nil {
 		return "a pattern has no parameters", openEnd(m[1])
 	}
 	switch {
-	case patternRule.Regexp().MatchString(s):
+	case patternRule().MatchString(s):
 		return "a pattern is no rule of Traefik", "Host(`a.test`) && PathPrefix(`/api`) is written \"a.test/api/*\""
-	case patternExpr.Regexp().MatchString(s):
+	case patternExpr().MatchString(s):
 		return "a pattern is compared as it stands: it is no regular expression", plainHint(s)
 	}
 	return "", ""
@@ -132,7 +131,7 @@ func plainPattern(s string) bool {
 
 // plainHint says how a regular expression is written as a pattern, or what to do when it cannot be.
 func plainHint(expr string) string {
-	text := exprMarks.Regexp().ReplaceAllString(expr, "")
+	text := exprMarks().ReplaceAllString(expr, "")
 	plain, begins := strings.CutPrefix(text, "^")
 	plain, ends := strings.CutSuffix(plain, "$")
 	for _, rest := range []string{"/(.*)", "/.*", "/.+", "(.*)", ".*"} {
@@ -276,7 +275,7 @@ func hostHint(host string) string {
 	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7f }) {
 		return "an international name stands as it is sent, \"xn--…\""
 	}
-	if patternExpr.Regexp().MatchString(host) {
+	if patternExpr().MatchString(host) {
 		return "name each host, or write \"*.example.com\" for all below one"
 	}
 	return "a host has letters, digits, \"-\" and \"_\" between dots"

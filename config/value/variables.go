@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/lang"
 )
 
@@ -38,7 +37,7 @@ func TemplateVariables() Variables {
 func (v Variables) Names() []string { return v.names }
 
 // foreignVariable is a variable as nginx, HAProxy, Apache, Caddy or Envoy write it.
-var foreignVariable = expr.Text(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
+var foreignVariable = syntax.Expr(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
 	`\{((?:http|re|env|system|vars|file|time)\.[^}]*)\}|%([A-Z][A-Z_]{2,}(?:\([^)]*\))?)%`)
 
 // sameVariables are variables of other programs, in lower case, by those that stand for the same here.
@@ -128,7 +127,7 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	if n == nil || n.Expanded {
 		return
 	}
-	for _, at := range foreignVariable.Regexp().FindAllStringSubmatchIndex(n.Text, foreignMax) {
+	for _, at := range foreignVariable().FindAllStringSubmatchIndex(n.Text, foreignMax) {
 		name, isEnv := "", at[2] >= 0
 		for i := 2; i < len(at); i += 2 {
 			if at[i] >= 0 {
@@ -148,11 +147,11 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 }
 
 // patternVariable is a part of a path as Express and others write parameters.
-var patternVariable = expr.Text(`^(.*)/(:[A-Za-z_]\w*)`)
+var patternVariable = syntax.Expr(`^(.*)/(:[A-Za-z_]\w*)`)
 
 // WarnPatternVariables warns of parameters in a path that is compared as it stands.
 func WarnPatternVariables(rep *syntax.Report, path string, at syntax.Span) {
-	if m := patternVariable.Regexp().FindStringSubmatch(path); m != nil {
+	if m := patternVariable().FindStringSubmatch(path); m != nil {
 		rep.Warnf(CodeForeignVariable, at, openEnd(m[1]), "%q stands for itself: a pattern has no parameters", m[2])
 	}
 }

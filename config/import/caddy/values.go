@@ -38,7 +38,7 @@ func sizeUnits() map[string]int64 {
 
 // parseSize reads a size as Caddy has it: "10MB", "1GiB".
 func parseSize(s string) (int64, bool) {
-	m := sizeText.Regexp().FindStringSubmatch(s)
+	m := sizeText().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}
@@ -68,7 +68,7 @@ func longNames() map[string]string {
 
 // translate replaces the placeholders of s by what known has for them, and returns the first one that it has not.
 func translate(s string, known map[string]string) (text, unknown string) {
-	text = placeholder.Regexp().ReplaceAllStringFunc(s, func(all string) string {
+	text = placeholder().ReplaceAllStringFunc(s, func(all string) string {
 		name := strings.Trim(all, "{}")
 		if short := longNames()[name]; short != "" {
 			name = short

@@ -321,7 +321,7 @@ var plainText = plan.Expr(`^[A-Za-z0-9_/.~-]+$`)
 func patternText(pattern string) string {
 	text, open := strings.CutSuffix(pattern[1:], "*")
 	switch {
-	case !plainText.Regexp().MatchString(text):
+	case !plainText().MatchString(text):
 		return ""
 	case open:
 		return `lower(url_decode(path)) contains "` + strings.ToLower(text) + `"`
@@ -357,7 +357,7 @@ func (w *walk) matchExpression(t *test) bool {
 	if !w.rest {
 		return t.expr.MatchString(w.cur)
 	}
-	m := plainExpr.Regexp().FindStringSubmatch(t.expr.String())
+	m := plainExpr().FindStringSubmatch(t.expr.String())
 	if m == nil {
 		return w.matchWhen(t, expressionText(t.expr.String()))
 	}

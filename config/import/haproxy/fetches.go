@@ -38,7 +38,7 @@ var matchSuffixes = []string{"_beg", "_end", "_dom", "_reg", "_sub", "_dir"}
 // sampleOf reads a fetch with its converters; match is what its name ends with.
 func (f *front) sampleOf(text string) (s sample, match string, ok bool) {
 	parts := splitCalls(text)
-	m := fetchName.Regexp().FindStringSubmatch(parts[0])
+	m := fetchName().FindStringSubmatch(parts[0])
 	if m == nil {
 		return s, "", false
 	}
@@ -83,7 +83,7 @@ func (f *front) fetch(name, argument string) (s sample, ok bool) {
 	if slices.Contains(f.changed, name) || argument != "" && slices.Contains(f.changed, strings.ToLower(argument)) {
 		return s, false
 	}
-	named := plainName.Regexp().MatchString(argument)
+	named := plainName().MatchString(argument)
 	lower := strings.ToLower(argument)
 	switch name {
 	case "path":
@@ -146,7 +146,7 @@ func (s sample) convert(text string) (sample, bool) {
 	if s.number || s.flag || s.holds == "client.ip" || s.holds == "server.ip" {
 		return s, false
 	}
-	m := fieldConverter.Regexp().FindStringSubmatch(text)
+	m := fieldConverter().FindStringSubmatch(text)
 	switch {
 	case text == "lower" && s.holds == "host":
 		if s.sure != "" {
@@ -183,11 +183,11 @@ func (f *front) leafOf(words []string) *condition {
 	if len(words) == 0 {
 		return none
 	}
-	if m := fetchName.Regexp().FindStringSubmatch(words[0]); m != nil && m[1] == "http_auth" {
+	if m := fetchName().FindStringSubmatch(words[0]); m != nil && m[1] == "http_auth" {
 		none.users = m[2]
 		return none
 	}
-	if counterName.Regexp().MatchString(words[0]) {
+	if counterName().MatchString(words[0]) {
 		none.counter = words
 		return none
 	}

@@ -84,7 +84,7 @@ var timeText = plan.Expr(`^([0-9]{1,9})(us|ms|s|m|h|d)?$`)
 
 // parseTime reads a time; a bare number is milliseconds.
 func parseTime(s string) (d time.Duration, ok bool) {
-	m := timeText.Regexp().FindStringSubmatch(s)
+	m := timeText().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}

@@ -68,7 +68,7 @@ var (
 
 // limiter writes the filter of a comparison such as "sc_http_req_rate(0) gt 20", and returns its name.
 func (f *front) limiter(l *line, words []string) (name, why string) {
-	m := rateName.Regexp().FindStringSubmatch(words[0])
+	m := rateName().FindStringSubmatch(words[0])
 	if m == nil || len(words) != 3 || words[1] != "gt" && words[1] != "ge" {
 		return "", "edge counts requests alone"
 	}
@@ -141,7 +141,7 @@ func rateOf(s *section) (per time.Duration, at *line) {
 		for _, w := range l.words {
 			for _, part := range strings.Split(w, "),") {
 				part = strings.TrimSuffix(part, ")") + ")"
-				if m := rateStore.Regexp().FindStringSubmatch(part); m != nil {
+				if m := rateStore().FindStringSubmatch(part); m != nil {
 					per, _ = parseTime(m[1])
 					return per, l
 				}

@@ -130,7 +130,7 @@ var formatted = plan.Expr(`%\[([^\]]+)\]`)
 
 // values returns a format as a template, as far as edge knows the parts of requests in it.
 func (f *front) values(format string) string {
-	return formatted.Regexp().ReplaceAllStringFunc(format, func(m string) string {
+	return formatted().ReplaceAllStringFunc(format, func(m string) string {
 		s, match, ok := f.sampleOf(m[2 : len(m)-1])
 		if !ok || match != "" {
 			return m
@@ -213,7 +213,7 @@ var pathExpr = plan.Expr(`^\^?(/[A-Za-z0-9_/-]*?)(/?)\(\.\*\)\$?$`)
 // path writes replace-path ^/api/(.*) /\1.
 func (f *front) path(b *plan.Block, l *line) {
 	l.used = true
-	m := pathExpr.Regexp().FindStringSubmatch(l.word(2))
+	m := pathExpr().FindStringSubmatch(l.word(2))
 	// A backslash before a digit is gone: the words of the file are cut as HAProxy cuts them.
 	to, found := strings.CutSuffix(strings.ReplaceAll(l.word(3), `\1`, "1"), "1")
 	if m == nil || !found || len(l.words) != 4 || !strings.HasPrefix(to, "/") || l.word(1) == "set-path" {

@@ -22,7 +22,7 @@ func guardsOf(at *scope) (found *directive, rules []*directive) {
 			if c.unread {
 				found = c
 			}
-			if !guardName.Regexp().MatchString(c.name) || slices.Contains(noGuards, c.name) {
+			if !guardName().MatchString(c.name) || slices.Contains(noGuards, c.name) {
 				continue
 			}
 			if d := at.get(c.name); d.arg(0) != "off" {
@@ -154,14 +154,14 @@ func mayRefuse(d *directive, test string, p *phase) bool {
 	switch {
 	case p.closed != nil:
 		return true
-	case accessTest.Regexp().MatchString(test):
+	case accessTest().MatchString(test):
 		return slices.ContainsFunc(d.block, func(c *directive) bool {
 			return c.name == "return" || c.name == "rewrite"
 		})
 	case p.whole == nil || !p.whole.refuses():
 		return false
 	}
-	return !fileTest.Regexp().MatchString(test) || !strings.HasPrefix(p.whole.dest(), `"status:5`)
+	return !fileTest().MatchString(test) || !strings.HasPrefix(p.whole.dest(), `"status:5`)
 }
 
 // refusesSome reports whether a location may refuse requests, by itself, by what is around it, by what is inside or by
@@ -188,11 +188,11 @@ func refusesInside(d *directive) bool {
 			return len(c.args) > 0 && len(c.args[0]) == 3 && c.args[0] >= "400"
 		case "if":
 			test := strings.TrimPrefix(strings.Join(c.args, " "), "(")
-			return accessTest.Regexp().MatchString(test) || refusesInside(c)
+			return accessTest().MatchString(test) || refusesInside(c)
 		case "deny", "limit_except", "internal":
 			return true
 		}
-		return c.unread || guardName.Regexp().MatchString(c.name) && c.arg(0) != "off" ||
+		return c.unread || guardName().MatchString(c.name) && c.arg(0) != "off" ||
 			c.name == "location" && refusesInside(c)
 	})
 }

@@ -92,17 +92,17 @@ var (
 // hostBranch translates an if about the scheme or the host.
 func (im *importer) hostBranch(s *server, test string, answer *route, p *phase) bool {
 	answer.tests = slices.Clone(p.conditions)
-	if schemeTest.Regexp().MatchString(test) {
+	if schemeTest().MatchString(test) {
 		if s.plain == nil {
 			s.plain = answer
 		}
 		return true
 	}
-	if m := hostTest.Regexp().FindStringSubmatch(test); m != nil {
+	if m := hostTest().FindStringSubmatch(test); m != nil {
 		s.others = append(s.others, hostRule{strings.ToLower(m[2]), m[1] == "!=", answer})
 		return true
 	}
-	if m := hostMatch.Regexp().FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
+	if m := hostMatch().FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
 		s.others = append(s.others, hostRule{strings.ToLower(strings.ReplaceAll(m[1], `\`, "")), false, answer})
 		return true
 	}
@@ -122,7 +122,7 @@ func conditionOf(text string) (c *condition, why string) {
 		c.header = []plan.Field{{Name: fieldName(name)}}
 		return c, ""
 	}
-	m := testExpr.Regexp().FindStringSubmatch(text)
+	m := testExpr().FindStringSubmatch(text)
 	if m == nil {
 		return nil, "edge does not know this test"
 	}
@@ -133,8 +133,8 @@ func conditionOf(text string) (c *condition, why string) {
 	c.negative = strings.HasPrefix(operator, "!")
 	operator = strings.TrimPrefix(operator, "!")
 	switch {
-	case name == "request_method" && methodSet.Regexp().MatchString(value):
-		c.methods = strings.Split(methodSet.Regexp().ReplaceAllString(value, "$1"), "|")
+	case name == "request_method" && methodSet().MatchString(value):
+		c.methods = strings.Split(methodSet().ReplaceAllString(value, "$1"), "|")
 		return c, ""
 	case hasVariables(value) && operator == "=":
 		return nil, "the value has a variable"

@@ -91,7 +91,7 @@ var askedName = plan.Expr(`^\$([a-z0-9_]+)(?: (=|!=|~|~\*|!~|!~\*)(?: (.*))?)?$`
 
 // inLanguage returns a test of if that routes ask for in the language; nil: edge does not know it.
 func inLanguage(s *server, at *scope, text string) *condition {
-	m := askedName.Regexp().FindStringSubmatch(text)
+	m := askedName().FindStringSubmatch(text)
 	if m == nil {
 		return nil
 	}
@@ -150,7 +150,7 @@ const notEmpty = ` not in {"" "0"}`
 // partOf returns the condition that a request has the argument or the cookie of a variable, whose value is match.1
 // then: the first one of that name in any case, as it came. "": it is another variable.
 func partOf(name string) string {
-	switch sent := sentName.Regexp().FindStringSubmatch(name); {
+	switch sent := sentName().FindStringSubmatch(name); {
 	case sent == nil || sent[1] == "http":
 		return ""
 	case sent[1] == "arg":
@@ -184,7 +184,7 @@ func (c *condition) asksPart(of, operator, value string) *condition {
 
 // subjectOf returns the variable of the language for one of nginx, which is a text; "": there is none.
 func subjectOf(name string) string {
-	if sent := sentName.Regexp().FindStringSubmatch(name); sent != nil && sent[1] == "http" {
+	if sent := sentName().FindStringSubmatch(name); sent != nil && sent[1] == "http" {
 		return "join(" + sentValue("http", sent[2]) + `, ", ")`
 	}
 	return map[string]string{

@@ -68,7 +68,7 @@ func expressionOf(text, mark string) (e expression, ok bool) {
 	var quantified bool // a group is repeated
 	wide, any, depth := false, false, 0
 	for rest := text; rest != ""; {
-		m := piece.Regexp().FindStringSubmatch(rest)
+		m := piece().FindStringSubmatch(rest)
 		if m == nil {
 			return e, false
 		}
@@ -104,7 +104,7 @@ func expressionOf(text, mark string) (e expression, ok bool) {
 	switch {
 	case any:
 		e.subject = mergedPath
-	case simpleExpr.Regexp().MatchString(text) && !topLevelOr(text):
+	case simpleExpr().MatchString(text) && !topLevelOr(text):
 		e.subject = "path"
 	}
 	if mark == "~*" {

@@ -175,7 +175,7 @@ func strange(at *scope) *directive {
 			if c.unread {
 				return c
 			}
-			if !guardName.Regexp().MatchString(c.name) || slices.Contains(noGuards, c.name) || c.name == "auth_basic" {
+			if !guardName().MatchString(c.name) || slices.Contains(noGuards, c.name) || c.name == "auth_basic" {
 				continue
 			}
 			if d := at.get(c.name); d.arg(0) != "off" {

@@ -309,7 +309,7 @@ func (p *parser) include(d *directive, _ string, depth int) (list []*directive) 
 				p.plan.Note(d.at, d.text(), "types of files: edge serves none")
 				continue
 			}
-			if depth > 0 && !harmless.Regexp().MatchString(file) {
+			if depth > 0 && !harmless().MatchString(file) {
 				why += "; what it may refuse is closed: 403"
 				list = append(list, &directive{name: d.name, args: d.args, at: d.at, used: true, unread: true})
 			}

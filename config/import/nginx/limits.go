@@ -52,7 +52,7 @@ func (t *filterTable) addZone(at *scope, d *directive) {
 			name, text, _ = strings.Cut(a[len("zone="):], ":")
 			size, _ = parseSize(text)
 		case strings.HasPrefix(a, "rate="):
-			rate = zoneRate.Regexp().FindStringSubmatch(a)
+			rate = zoneRate().FindStringSubmatch(a)
 		}
 	}
 	t.zones[name] = z
@@ -122,12 +122,12 @@ var (
 // is not empty, where it may be: nginx does not count such requests.
 func zoneKey(at *scope, text string) (key, empty, why string) {
 	text = expand(text, at.constants)
-	if ownAddress.Regexp().MatchString(text) {
+	if ownAddress().MatchString(text) {
 		return "", "", ""
 	}
 	known := keyNames()
-	for _, m := range variable.Regexp().FindAllString(text, -1) {
-		if sent := sentName.Regexp().FindStringSubmatch(nameOf(m)); sent != nil {
+	for _, m := range variable().FindAllString(text, -1) {
+		if sent := sentName().FindStringSubmatch(nameOf(m)); sent != nil {
 			value := sentValue(sent[1], sent[2])
 			known[nameOf(m)] = "{" + value + "}"
 			if m == text {
@@ -135,7 +135,7 @@ func zoneKey(at *scope, text string) (key, empty, why string) {
 			}
 		}
 	}
-	plain := variable.Regexp().ReplaceAllString(text, "")
+	plain := variable().ReplaceAllString(text, "")
 	key, unknown := translate(text, known)
 	switch {
 	case unknown != "":
@@ -225,7 +225,7 @@ func (z *zone) complete(p *plan.Plan) {
 	if !z.delay || z.burst == 0 {
 		return
 	}
-	rate := zoneRate.Regexp().FindStringSubmatch(z.d.arg(z.rateAt()))
+	rate := zoneRate().FindStringSubmatch(z.d.arg(z.rateAt()))
 	count, _ := strconv.ParseInt(rate[1], 10, 64)
 	per := int64(time.Second / time.Millisecond)
 	if rate[2] == "m" {

@@ -32,7 +32,7 @@ func partials(s *server, all []*location) (list []*partial) {
 	for _, l := range all {
 		part := slices.ContainsFunc(l.routes, func(r *route) bool { return r.path != "/*" })
 		if l.mark == "@" || l.exact || l.whole || part || s.rewritten || strings.HasSuffix(l.path, "/") ||
-			!plainPath.Regexp().MatchString(l.path) || !l.regular() && !l.keepsAway(all) {
+			!plainPath().MatchString(l.path) || !l.regular() && !l.keepsAway(all) {
 			continue
 		}
 		p := &partial{l, prefixOf(l.path[:strings.LastIndexByte(l.path, '/')])}

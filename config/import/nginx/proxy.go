@@ -23,7 +23,7 @@ func parseTarget(s string) (t target, ok bool) {
 	if !strings.Contains(s, "://") {
 		s = "grpc://" + s
 	}
-	m := passURL.Regexp().FindStringSubmatch(s)
+	m := passURL().FindStringSubmatch(s)
 	if m == nil || hasVariables(s) {
 		return t, false
 	}

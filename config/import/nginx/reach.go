@@ -123,7 +123,7 @@ func (r *reach) shadow(l *location) *location {
 
 // expression adds a location with a regular expression.
 func (r *reach) expression(l *location) {
-	m := wordsExpr.Regexp().FindStringSubmatch(l.path)
+	m := wordsExpr().FindStringSubmatch(l.path)
 	if m == nil || l.d.child("location") != nil {
 		if r.literal(l, l.path) {
 			r.list = append(r.list, l)
@@ -153,7 +153,7 @@ func (r *reach) instead(l *location, expr, why string) {
 // requests here, where the longest path goes first and not the first expression.
 func (r *reach) literal(l *location, expr string) bool {
 	dir := beginning(expr, l.mark)
-	m := literalExpr.Regexp().FindStringSubmatch(expr)
+	m := literalExpr().FindStringSubmatch(expr)
 	if m == nil {
 		r.instead(l, expr, "no condition of a route means the same as this expression, for all paths")
 		return false

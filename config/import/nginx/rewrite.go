@@ -81,7 +81,7 @@ func templateNames() map[string]string {
 func redirectTo(s *server, at *scope, text string) (to, unknown string) {
 	text = expand(text, at.constants)
 	if s.first != "" && s.first != "_" && !hasVariables(s.first) {
-		text = variable.Regexp().ReplaceAllStringFunc(text, func(m string) string {
+		text = variable().ReplaceAllStringFunc(text, func(m string) string {
 			if nameOf(m) == "server_name" {
 				return s.first
 			}
@@ -168,7 +168,7 @@ var rewriteExpr = plan.Expr(`^\^?(/?(?:[A-Za-z0-9_/~%-]|\\[./-])*)(\$|/?\.\*\$?|
 // rewrite translates one rewrite.
 func (im *importer) rewrite(s *server, at *scope, d *directive, l *location, p *phase) {
 	expr, to, flag := d.arg(0), d.arg(1), d.arg(2)
-	m := rewriteExpr.Regexp().FindStringSubmatch(expr)
+	m := rewriteExpr().FindStringSubmatch(expr)
 	plain := strings.HasPrefix(expr, "^") || expr == ".*" || expr == "(.*)"
 	if m == nil || !plain || strings.HasPrefix(to, "-") {
 		im.Lose(d.at, d.text(), "edge knows expressions that are a beginning of the path and the rest")

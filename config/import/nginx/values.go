@@ -15,7 +15,7 @@ var variable = plan.Expr(`\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))`)
 // constant may have others.
 func expand(s string, constants map[string]string) string {
 	for range 4 {
-		next := variable.Regexp().ReplaceAllStringFunc(s, func(m string) string {
+		next := variable().ReplaceAllStringFunc(s, func(m string) string {
 			if value, found := constants[nameOf(m)]; found && len(value) < 1024 {
 				return value
 			}
@@ -34,7 +34,7 @@ func nameOf(m string) string { return strings.Trim(m, "${}") }
 
 // translate replaces the variables of s by those that edge has; unknown is one that has no match, or "".
 func translate(s string, known map[string]string) (result, unknown string) {
-	result = variable.Regexp().ReplaceAllStringFunc(s, func(m string) string {
+	result = variable().ReplaceAllStringFunc(s, func(m string) string {
 		if here, found := known[nameOf(m)]; found {
 			return here
 		}
@@ -45,7 +45,7 @@ func translate(s string, known map[string]string) (result, unknown string) {
 }
 
 // hasVariables reports whether s has a variable.
-func hasVariables(s string) bool { return variable.Regexp().MatchString(s) }
+func hasVariables(s string) bool { return variable().MatchString(s) }
 
 // timeUnits returns those of nginx.
 func timeUnits() map[string]time.Duration {
@@ -60,7 +60,7 @@ var timePart = plan.Expr(`^([0-9]{1,9})(ms|[smhdwMy]?)`)
 // parseTime reads a time: "60", "90s", "1h 30m", "1h30m".
 func parseTime(s string) (d time.Duration, ok bool) {
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimLeft(s, " ") {
-		m := timePart.Regexp().FindStringSubmatch(s)
+		m := timePart().FindStringSubmatch(s)
 		if m == nil {
 			return 0, false
 		}

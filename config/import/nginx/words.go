@@ -151,7 +151,7 @@ func (im *importer) unused(d *directive, outer string) {
 		im.Note(d.at, d.text(), need)
 	case no != "":
 		im.Lose(d.at, d.text(), no)
-	case scriptName.Regexp().MatchString(d.name):
+	case scriptName().MatchString(d.name):
 		im.Lose(d.at, d.text(), "backends speak HTTP")
 	case strings.Contains(ours, " "+d.name+" "):
 		im.Note(d.at, d.text(), "no server or location of the file reads it")

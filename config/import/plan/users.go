@@ -10,7 +10,7 @@ var bcryptHash = Expr(`^\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$`)
 
 // HashWrong says why a filter of the type basic_auth has no use for the hash of a password, or "".
 func HashWrong(hash string) string {
-	if bcryptHash.Regexp().MatchString(hash) {
+	if bcryptHash().MatchString(hash) {
 		return ""
 	}
 	return "edge reads passwords hashed by bcrypt: make new ones with edge hash-password"

@@ -2,12 +2,13 @@ package plan
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/edge-proxy/edge/internal/expr"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // String returns s as a string of TOML that stands for itself: what edge would expand in it is escaped.
@@ -162,4 +163,4 @@ func Unused(name string, used map[string]bool) string {
 }
 
 // Expr is a regular expression that is compiled when it is first used.
-type Expr = expr.Text
+func Expr(text string) func() *regexp.Regexp { return syntax.Expr(text) }

@@ -149,5 +149,5 @@ var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
 
 // expand puts defaults in the places of variables, and $ for $$. What has none is left as it is: what reads it says so.
 func (im *importer) expand(s string) string {
-	return strings.ReplaceAll(variables.Regexp().ReplaceAllString(s, "$1"), "$$", "$")
+	return strings.ReplaceAll(variables().ReplaceAllString(s, "$1"), "$$", "$")
 }

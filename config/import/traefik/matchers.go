@@ -191,7 +191,7 @@ func inLanguage(name string, args []string) string {
 			strings.HasSuffix(a, `\`) {
 			return ""
 		}
-		if subject == "url_decode(path)" && plainExpr.Regexp().MatchString(a) && !strings.Contains(a, "[^") {
+		if subject == "url_decode(path)" && plainExpr().MatchString(a) && !strings.Contains(a, "[^") {
 			parts = append(parts, `path ~ "`+a+`"`)
 			continue
 		}
@@ -286,7 +286,7 @@ var templates = plan.Expr(`\{[A-Za-z0-9_]*:?([^{}]*(?:\{[0-9,]+\}[^{}]*)*)\}`)
 func fromTemplate(text, any string) string {
 	var b strings.Builder
 	at := 0
-	for _, g := range templates.Regexp().FindAllStringSubmatchIndex(text, -1) {
+	for _, g := range templates().FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(regexp.QuoteMeta(text[at:g[0]]))
 		if expression := text[g[2]:g[3]]; expression != "" {
 			b.WriteString("(?:" + expression + ")")
@@ -300,7 +300,7 @@ func fromTemplate(text, any string) string {
 
 // isTemplate reports whether an argument has variables of Traefik 2.
 func isTemplate(s string) bool {
-	g := templates.Regexp().FindStringIndex(s)
+	g := templates().FindStringIndex(s)
 	return g != nil && !strings.ContainsAny(s[:g[0]], `^\[(`)
 }
 
@@ -322,7 +322,7 @@ func (m *meaning) hostRegexp(text string) ([]conj, bool) {
 	}
 	inner, begins := strings.CutPrefix(text, "^")
 	inner, ends := strings.CutSuffix(inner, "$")
-	if g := labels.Regexp().FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
+	if g := labels().FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
 		texts, whole, ok := literals("^" + g[2] + "$")
 		if ok && whole {
 			if g[1] != ".+" {
@@ -379,7 +379,7 @@ func (m *meaning) pathPrefix(p string) ([]conj, bool) {
 	case short == "":
 	case short != p:
 		w.nots = []test{{path: "=" + short}}
-	case m.strict && plainPath.Regexp().MatchString(p):
+	case m.strict && plainPath().MatchString(p):
 		around := below(p[:strings.LastIndexByte(p, '/')+1])
 		within := conj{test: test{path: around.path, conds: []cond{{'w', `path starts_with "` + p + `"`, ""}}}}
 		return []conj{w, within}, true

@@ -90,13 +90,13 @@ var (
 func parseMove(n *node) *move {
 	regex, to := n.str("regex"), n.str("replacement")
 	schemes := map[string]string{"http": "http", "https": "https"}
-	if g := moveWWW.Regexp().FindStringSubmatch(regex); g != nil {
-		if t := bareTo.Regexp().FindStringSubmatch(to); t != nil {
+	if g := moveWWW().FindStringSubmatch(regex); g != nil {
+		if t := bareTo().FindStringSubmatch(to); t != nil {
 			return &move{schemes: schemes[g[1]], www: true, to: t[1], rest: true}
 		}
 		return nil
 	}
-	f, t := moveFrom.Regexp().FindStringSubmatch(regex), moveTo.Regexp().FindStringSubmatch(to)
+	f, t := moveFrom().FindStringSubmatch(regex), moveTo().FindStringSubmatch(to)
 	if f == nil || t == nil {
 		return nil
 	}

@@ -330,7 +330,7 @@ var (
 
 // swap reads the replacement of one beginning of a path by another: ^/a/(.*) and /b/$1. from is the beginning.
 func swap(regex, replacement string) (from, take, put string, ok bool) {
-	f, t := swapFrom.Regexp().FindStringSubmatch(regex), swapTo.Regexp().FindStringSubmatch(replacement)
+	f, t := swapFrom().FindStringSubmatch(regex), swapTo().FindStringSubmatch(replacement)
 	if f == nil || t == nil || (f[2] == "") != (t[2] == "") {
 		return "", "", "", false
 	}
