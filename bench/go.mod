@@ -18,6 +18,7 @@ require (
 	github.com/elastic/go-freelru v0.16.0
 	github.com/expr-lang/expr v1.17.8
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8
+	github.com/hashicorp/golang-lru/arc/v2 v2.0.7
 	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/kkdai/maglev v0.2.0

@@ -9,7 +9,7 @@ import (
 )
 
 func ExampleRun() {
-	policies, err := hitratio.Find([]string{"lru", "sieve"})
+	policies, err := hitratio.Find([]string{"lru", "arc"})
 	if err != nil {
 		fmt.Println(err)
 		return

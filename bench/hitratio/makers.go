@@ -10,18 +10,15 @@ import (
 func Makers() []Maker {
 	return []Maker{
 		{"ufo", "the policy of package tinyufo", false, newUFO},
-		{"lru", "least recently used", false, newLRU},
 		{"s3-fifo", "S3-FIFO", false, newS3FIFO},
-		{"sieve", "SIEVE", false, newSIEVE},
-		{"arc", "ARC", false, newARC},
-		{"w-tinylfu", "W-TinyLFU with the hill climber of Caffeine and otter", false, newWTinyLFU},
 		{"cf-tinyufo", "TinyUFO as Cloudflare made it", false, newCloudflareUFO},
 		{"lirs", "LIRS", false, newLIRS},
-		{"quick-cache", "the CLOCK-Pro of the Rust crate quick_cache", false, newQuickCache},
 		{"tinyufo", "package tinyufo, in as many shards as it chooses", true, newTinyUFO},
-		{"otter", "github.com/maypok86/otter/v2", true, newOtter},
-		{"theine", "github.com/Yiling-J/theine-go", true, newTheine},
-		{"ristretto", "github.com/dgraph-io/ristretto/v2", true, newRistretto},
+		{"lru", "LRU of github.com/hashicorp/golang-lru/v2", true, newLRU},
+		{"arc", "ARC of github.com/hashicorp/golang-lru/arc/v2", true, newARC},
+		{"otter", "W-TinyLFU of github.com/maypok86/otter/v2", true, newOtter},
+		{"theine", "W-TinyLFU of github.com/Yiling-J/theine-go", true, newTheine},
+		{"ristretto", "TinyLFU of github.com/dgraph-io/ristretto/v2", true, newRistretto},
 	}
 }
 

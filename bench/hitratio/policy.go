@@ -13,8 +13,8 @@ type Maker struct {
 	What string // one line for --list
 	Real bool   // a cache that people use, driven in a loop, and not a simulator
 
-	// New returns an empty cache of capacity entries, at least 1. A Policy that has a method Close() has
-	// goroutines that end with it.
+	// New returns an empty cache of capacity entries, at least 1. A Policy that has a method Close() may have
+	// goroutines, which end with it.
 	New func(capacity int) Policy
 }
 

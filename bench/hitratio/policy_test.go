@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/edge-proxy/edge/tinyufo"
 )
 
 func TestMakers_neverHoldMoreThanTheirCapacity(t *testing.T) {
@@ -140,8 +138,7 @@ func TestTinyUFO_hitsAsOftenAsItsSimulator(t *testing.T) {
 		percent := func(p Policy) float64 {
 			return 100 * float64(Hits(context.Background(), p, keys)) / float64(len(keys))
 		}
-		shard := tinyufo.New(tinyufo.Options[uint64, uint64]{Entries: size, Shards: 1})
-		simulated, got := percent(newUFO(size)), percent(tinyufoCache{shard})
+		simulated, got := percent(newUFO(size)), percent(newTinyUFOShards(size, 1))
 		sharded := percent(newTinyUFO(size))
 		t.Logf("%s@%d: %.2f simulated, %.2f in one shard, %.2f", w.Name, size, simulated, got, sharded)
 		most := 1.6

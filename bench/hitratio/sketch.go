@@ -63,17 +63,6 @@ func (s *sketch) increment(key uint64) bool {
 	return true
 }
 
-// incrementAll raises all counters of key, as Caffeine does, and reports whether one was not full.
-func (s *sketch) incrementAll(key uint64) (raised bool) {
-	for _, n := range s.counters(key) {
-		if s.count(n) < countMax {
-			s.words[n.word] += 1 << n.shift
-			raised = true
-		}
-	}
-	return raised
-}
-
 // halve divides the counters of a range of words by two.
 func (s *sketch) halve(from, to int) {
 	for i := from; i < to; i++ {

@@ -25,7 +25,7 @@ func newHitratio() *cobra.Command {
 	var f hitratioFlags
 	c := &cobra.Command{
 		Use:   "hitratio",
-		Short: "Compare what caches hit: tinyufo's policy, LRU, S3-FIFO, ARC, W-TinyLFU, otter, theine, ristretto",
+		Short: "Compare what caches hit: tinyufo's policy, S3-FIFO, LIRS, LRU, ARC, otter, theine, ristretto",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runHitratio(c, f) },
 	}

@@ -38,6 +38,7 @@ var moduleHomes = map[string][]string{
 	"github.com/Yiling-J/theine-go":           {"bench"},
 	"github.com/dgraph-io/ristretto/v2":       {"bench"},
 	"github.com/hashicorp/golang-lru/v2":      {"bench"},
+	"github.com/hashicorp/golang-lru/arc/v2":  {"bench"},
 	"github.com/phuslu/lru":                   {"bench"},
 	"github.com/elastic/go-freelru":           {"bench"},
 	"github.com/puzpuzpuz/xsync/v4":           {"bench"},
