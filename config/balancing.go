@@ -211,25 +211,11 @@ func routeBalancingKeys() []*schema.Key {
 	}
 }
 
-// zoneKey says where backends run.
-func zoneKey[E any](of func(E) *string) *schema.Key {
-	return &schema.Key{Path: "zone", Type: schema.String, Example: `"b"`, Into: schema.Into(of),
-		Doc: "Where it runs: see `zones`."}
-}
-
 // The tiers of backends.
 const (
 	backupTier = 1 // of a backup
 	tierMost   = 7
 )
-
-// tierKey says in which order backends are used.
-func tierKey[E any](of func(E) *int) *schema.Key {
-	return &schema.Key{Path: "tier", Type: schema.Int, Default: "0", Min: "0", Max: "7", Example: "2",
-		Into: schema.Into(of),
-		Doc: "It gets a request only where no backend of a lower tier can have it, or as `spill` says. " +
-			"`backup = true` is tier 1."}
-}
 
 // checkTier reports a backup that is not of the tier of backups.
 func checkTier(r *resolver, e *backendEntry) {
@@ -239,11 +225,27 @@ func checkTier(r *resolver, e *backendEntry) {
 	}
 }
 
-// backupKey says that a backend stands by.
-func backupKey[E any](of func(E) *bool) *schema.Key {
-	return &schema.Key{Path: "backup", Type: schema.Bool, Default: "false", Example: "true", Into: schema.Into(of),
-		Doc: "It gets a request only where no other backend can have it: each is down, or had an attempt of this " +
-			"request."}
+// memberKeys are the keys of a backend, which both sections of backends have.
+func memberKeys[E any](of func(E) *backendEntry) []*schema.Key {
+	return []*schema.Key{
+		{Path: "address", Type: value.TypeEndpoint, Example: `"10.0.0.11:8080"`,
+			Into: schema.Into(func(e E) *value.Endpoint { return &of(e).address }),
+			Doc:  "A host name stands for all its addresses."},
+		{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "3",
+			Into: schema.Into(func(e E) *int { return &of(e).weight }),
+			Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
+		{Path: "backup", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e E) *bool { return &of(e).backup }),
+			Doc: "It gets a request only where no other backend can have it: each is down, or had an attempt of " +
+				"this request."},
+		{Path: "tier", Type: schema.Int, Default: "0", Min: "0", Max: "7", Example: "2",
+			Into: schema.Into(func(e E) *int { return &of(e).tier }),
+			Doc: "It gets a request only where no backend of a lower tier can have it, or as `spill` says. " +
+				"`backup = true` is tier 1."},
+		{Path: "zone", Type: schema.String, Example: `"b"`,
+			Into: schema.Into(func(e E) *string { return &of(e).zone }),
+			Doc:  "Where it runs: see `zones`."},
+	}
 }
 
 // checkSlowStart reports a slow start that has no effect, since the method goes by a key.

@@ -305,7 +305,7 @@ func tlsRuleSections() []*schema.Section {
 			"else its first message tells. All of them are asked, in their order, until one denies; the first that "+
 			"decides a thing decides it. See [rules on handshakes](tls.md#rules-on-handshakes)."),
 		section(listenerRulesPath, "Rules on the handshakes of a listener, which are asked before those of "+
-			"`[[tls.rules]]`. Their keys are the same."),
+			"`[[tls.rules]]`."),
 	}
 }
 

@@ -26,10 +26,10 @@ func Register(sections ...*schema.Section) { registered = append(registered, sec
 // edge is the schema: every key there is, in the order of the reference page.
 var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
-		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
-		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
-		membersSection(), defaultsSection(),
-	}, plugins.Sections(), []*schema.Section{routesSection(), registerSection(), logSection()}, tlsRuleSections(),
+		topSection(), globalSection(), logSection(), listenersSection(), tlsSection(), certificatesSection(),
+		upstreamsSection(), upstreamBackendsSection(), healthSection(), upstreamHealthSection(),
+		upstreamDefaultsSection(), membersSection(), defaultsSection(),
+	}, plugins.Sections(), []*schema.Section{routesSection(), registerSection()}, tlsRuleSections(),
 		language.Sections(), rules.Sections(), registered), codes, reserved())
 })
 

@@ -156,17 +156,7 @@ func upstreamBackendsSection() *schema.Section {
 			of.backends = append(of.backends, e)
 			return e
 		},
-		Keys: []*schema.Key{
-			{Path: "address", Type: value.TypeEndpoint, Example: `"10.0.0.11:8080"`,
-				Into: schema.Into(func(e *backendEntry) *value.Endpoint { return &e.address }),
-				Doc:  "A host name stands for all its addresses."},
-			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "3",
-				Into: schema.Into(func(e *backendEntry) *int { return &e.weight }),
-				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
-			backupKey(func(e *backendEntry) *bool { return &e.backup }),
-			tierKey(func(e *backendEntry) *int { return &e.tier }),
-			zoneKey(func(e *backendEntry) *string { return &e.zone }),
-		},
+		Keys: memberKeys(func(e *backendEntry) *backendEntry { return e }),
 	}
 }
 
@@ -177,22 +167,13 @@ func membersSection() *schema.Section {
 		Doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those " +
 			"with the same `upstream` form that one too; all that name no `upstream` also form `default`.",
 		New: schema.Make[memberEntry],
-		Keys: []*schema.Key{
+		Keys: append([]*schema.Key{
 			{Path: "name", Type: schema.String, Example: `"backend1"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.name }),
 				Doc:  "The upstream it forms with others of that name."},
-			{Path: "address", Type: value.TypeEndpoint, Example: `"127.0.0.1:8080"`,
-				Into: schema.Into(func(e *memberEntry) *value.Endpoint { return &e.address }),
-				Doc:  "A host name stands for all its addresses."},
-			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "2",
-				Into: schema.Into(func(e *memberEntry) *int { return &e.weight }),
-				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
-			backupKey(func(e *memberEntry) *bool { return &e.backup }),
-			tierKey(func(e *memberEntry) *int { return &e.tier }),
-			zoneKey(func(e *memberEntry) *string { return &e.zone }),
 			{Path: "upstream", Type: schema.String, Example: `"api"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.upstream }),
 				Doc:  "A further upstream it belongs to."},
-		},
+		}, memberKeys(func(e *memberEntry) *backendEntry { return &e.backendEntry })...),
 	}
 }

@@ -34,10 +34,9 @@ func Sections() []*schema.Section {
 	return []*schema.Section{
 		section(OfAll, "Rules for all requests, which run before a route is chosen, in their order, until one "+
 			"answers: see [rules](rules.md). A rewrite there is what routes see."),
-		section(OfListeners, "Rules for the requests that come by a listener, before those of `[[rules]]`. Their keys "+
-			"are the same."),
-		section(OfRoutes, "Rules for the requests of a route, which run once it is chosen, before its filters. Their "+
-			"keys are those of `[[rules]]`; a rewrite changes what is sent on."),
+		section(OfListeners, "Rules for the requests that come by a listener, before those of `[[rules]]`."),
+		section(OfRoutes, "Rules for the requests of a route, which run once it is chosen, before its filters. A "+
+			"rewrite changes what is sent on."),
 	}
 }
 
@@ -143,7 +142,7 @@ func endKeys() []*schema.Key {
 				"but where `{host}` is written."},
 		{Path: "redirect.status", Type: schema.Int, Default: "308", Min: "301", Max: "308", Example: "301",
 			Into: schema.Into(func(e *Entry) *int { return &e.Redirect.Status }),
-			Doc:  "301, 302, 303, 307 or 308."},
+			Doc:  "Its status: 301, 302, 303, 307 or 308."},
 		{Path: "deny", Type: typeDeny, Example: "404",
 			Into: schema.Into(func(e *Entry) *int { return &e.Deny }),
 			Doc:  "The request is refused: with this status, 400 to 599, and the page for it; `true` is 403."},

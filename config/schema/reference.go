@@ -11,7 +11,7 @@ import (
 
 // Reference writes the reference page of all keys in Markdown, after an introduction.
 func (s *Schema) Reference(w io.Writer, introduction string) error {
-	var b strings.Builder
+	var b page
 	b.WriteString(introduction)
 	for _, section := range s.Sections {
 		if !section.Extends {
@@ -29,7 +29,7 @@ func (s *Schema) Reference(w io.Writer, introduction string) error {
 }
 
 // describe writes a section with the keys of those that extend it.
-func (s *Section) describe(b *strings.Builder, all []*Section) {
+func (s *Section) describe(b *page, all []*Section) {
 	title := "`" + s.Title() + "`"
 	if s.Path == "" {
 		title = "Top level"
@@ -50,20 +50,77 @@ func (s *Section) describe(b *strings.Builder, all []*Section) {
 			keys = slices.Concat(keys, more.Keys)
 		}
 	}
-	describeKeys(b, keys)
+	b.describeKeys(title, keys)
 	for _, v := range s.Variants.List {
-		fmt.Fprintf(b, "\n### `%s = %s`\n\n%s\n", s.Variants.By, syntax.Quote(v.Name), v.Doc)
-		if len(v.Keys) > 0 {
-			describeKeys(b, v.Keys)
-		}
+		title := "`" + s.Variants.By + " = " + syntax.Quote(v.Name) + "`"
+		fmt.Fprintf(b, "\n### %s\n\n%s\n", title, v.Doc)
+		b.describeKeys(title, v.Keys)
 	}
 }
 
-func describeKeys(b *strings.Builder, keys []*Key) {
-	b.WriteString("\n| key | type | default | meaning |\n|---|---|---|---|\n")
-	for _, k := range keys {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, k.typeText(), code(k.Default), k.meaning())
+// page is the reference page, with the tables of keys that it has so far.
+type page struct {
+	strings.Builder
+	tables []table
+}
+
+type table struct {
+	title string
+	keys  []*Key
+}
+
+// has reports whether a row of t says what one of k would, other spellings and the tables inside the section aside.
+func (t table) has(k *Key) bool {
+	return slices.ContainsFunc(t.keys, func(o *Key) bool {
+		a, b := *k, *o
+		a.Path, b.Path = strings.TrimPrefix(k.Path, levelOf(k.Path)), strings.TrimPrefix(o.Path, levelOf(o.Path))
+		a.Aliases, b.Aliases = nil, nil
+		return a.Path == b.Path && a.row() == b.row()
+	})
+}
+
+// describeKeys writes the keys below a title. A line names those that an earlier table has, in place of their rows.
+func (b *page) describeKeys(title string, keys []*Key) {
+	var home table
+	rows := keys
+	for _, t := range b.tables {
+		if rest := slices.DeleteFunc(slices.Clone(keys), t.has); len(rest) < len(rows) {
+			home, rows = t, rest
+		}
 	}
+	b.tables = append(b.tables, table{title, keys})
+	var names []string
+	also := ""
+	for _, k := range keys {
+		if slices.Contains(rows, k) {
+			continue
+		}
+		names = append(names, code(k.Path))
+		for _, a := range k.Aliases {
+			if a[0] != '.' { // the others are as there
+				also += " " + code(k.Path) + " is also written " + code(a) + " (top level)."
+			}
+		}
+	}
+	link := "[" + home.title + "](#" + strings.ToLower(unmarked.Replace(home.title)) + ")"
+	if len(names) > 0 && len(names) == len(home.keys) {
+		fmt.Fprintf(b, "\nThe section has the keys of %s.%s\n", link, also)
+	} else if len(names) > 0 {
+		fmt.Fprintf(b, "\nThese keys mean the same as in %s: %s.%s\n", link, strings.Join(names, ", "), also)
+	}
+	if len(rows) > 0 {
+		b.WriteString("\n| key | type | default | meaning |\n|---|---|---|---|\n")
+	}
+	for _, k := range rows {
+		b.WriteString(k.row())
+	}
+}
+
+// unmarked takes the marks out of a title that its anchor does not have.
+var unmarked = strings.NewReplacer("`", "", "[", "", "]", "", ".", "", "=", "", "\"", "", " ", "-")
+
+func (k *Key) row() string {
+	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", k.Path, k.typeText(), code(k.Default), k.meaning())
 }
 
 func (k *Key) typeText() string {

@@ -48,3 +48,27 @@ func TestReference_hasEachSectionOnce(t *testing.T) {
 		seen[line] = true
 	}
 }
+
+// Each key is explained once: where another section has it too, a line names it. The name of a row is its last word,
+// since a table may stand inside another section: sample of [log] is access_log.sample of listeners.
+func TestReference_hasEachKeyOnce(t *testing.T) {
+	seen, section := map[string]string{}, ""
+	for _, line := range prose(t, "docs/configuration.md") {
+		if strings.HasPrefix(line, "#") {
+			section = strings.TrimLeft(line, "# ")
+		}
+		key, cells, isRow := strings.Cut(strings.TrimPrefix(line, "| `"), "` | ")
+		if !strings.HasPrefix(line, "| `") || !isRow {
+			continue
+		}
+		cells, _, _ = strings.Cut(cells, " Also written ")
+		row := key[strings.LastIndexByte(key, '.')+1:] + cells
+		if seen[row] != "" || seen[section+key] != "" {
+			t.Errorf("%s: %s has a row in %s already", section, key, seen[row]+seen[section+key])
+		}
+		seen[row], seen[section+key] = section, section
+	}
+	if len(seen) < 300 {
+		t.Errorf("%d rows and names were found", len(seen))
+	}
+}
