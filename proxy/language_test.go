@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,7 +31,7 @@ func scopeOf(t testing.TB) *lang.Scope {
 	office := netip.MustParsePrefix("192.0.2.0/24")
 	s, err := variables.Scope(lang.Names{
 		Lists:     map[string]lang.List{"office": {Kind: lang.IP, HasAddr: office.Contains}},
-		Variables: variables.Geo(geo.Databases{databaseOf(t, "country.mmdb"), databaseOf(t, "asn.mmdb")}),
+		Variables: variables.Geo(geo.Databases{database(t)}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -40,17 +39,17 @@ func scopeOf(t testing.TB) *lang.Scope {
 	return s
 }
 
-// databaseOf reads a database of the tests of package geo.
-func databaseOf(t testing.TB, name string) geo.Database {
+// database knows one network.
+func database(t testing.TB) geo.Database {
 	t.Helper()
-	path := filepath.Join("..", "lang", "geo", "testdata", name)
-	m := table.NewMap(name, geo.Options(nil))
-	u, err := m.Prepare(table.Source{File: path})
+	place, has := geo.AppendPlace(nil, &[geo.ASN]string{geo.Country: "US"}, 64496)
+	m := table.NewMap("geo", table.Options{})
+	u, err := m.Prepare(table.Source{Inline: []table.Entry{{Key: "192.0.2.0/24", Value: string(place)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.Commit()
-	return geo.Database{Map: m, Fields: geo.Fields(u.Stats.Marks)}
+	return geo.Database{Map: m, Fields: has}
 }
 
 func whenOf(t testing.TB, text string) *lang.Condition {

@@ -12,10 +12,10 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// putDatabase puts a database of lang/geo/testdata in the place of a file.
+// putDatabase puts a database of lang/geo/mmdb/testdata in the place of a file.
 func putDatabase(t *testing.T, name, path string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "lang/geo/testdata", name))
+	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/lang/geo"
+	"github.com/edge-proxy/edge/lang/geo/mmdb"
 	"github.com/edge-proxy/edge/lang/table"
 )
 
@@ -100,7 +100,7 @@ func (t *Tables) database(path string) *table.Map {
 	if m, ok := t.find(databaseKey(path)).(*table.Map); ok {
 		return m
 	}
-	return table.NewMap(path, geo.Options(t.options(table.Addresses).Budget))
+	return table.NewMap(path, mmdb.Options(t.options(table.Addresses).Budget))
 }
 
 func databaseKey(path string) tableKey {

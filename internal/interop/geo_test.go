@@ -14,20 +14,21 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/lang/geo"
+	"github.com/edge-proxy/edge/lang/geo/mmdb"
 	"github.com/edge-proxy/edge/lang/table"
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/oschwald/maxminddb-golang/v2"
 )
 
-var updateGeo = flag.Bool("update", false, "write the databases of lang/geo/testdata")
+var updateGeo = flag.Bool("update", false, "write the databases of lang/geo/mmdb/testdata")
 
 type (
 	object = mmdbtype.Map
 	str    = mmdbtype.String
 )
 
-// geoFiles are the databases of lang/geo/testdata: networks and what is said of them.
+// geoFiles are the databases of lang/geo/mmdb/testdata: networks and what is said of them.
 var geoFiles = map[string]map[string]object{
 	"country.mmdb": {
 		"81.2.69.0/24":   country("GB", "EU"),
@@ -103,9 +104,9 @@ func database(t testing.TB, o mmdbwriter.Options, networks map[string]object) []
 	return b.Bytes()
 }
 
-// The files of lang/geo/testdata are as the writer makes them, and another reader finds in them what edge finds.
+// The files of lang/geo/mmdb/testdata are as the writer makes them, and another reader finds in them what edge finds.
 func TestGeo_files(t *testing.T) {
-	dir := filepath.Join("..", "..", "lang", "geo", "testdata")
+	dir := filepath.Join("..", "..", "lang", "geo", "mmdb", "testdata")
 	for name, networks := range geoFiles {
 		path := filepath.Join(dir, name)
 		want := database(t, mmdbwriter.Options{
@@ -198,7 +199,7 @@ func compareGeo(t *testing.T, path string, asked []netip.Addr) {
 		t.Fatal(err)
 	}
 	defer theirs.Close() //nolint:errcheck // it is only read
-	ours := table.NewMap(path, geo.Options(nil))
+	ours := table.NewMap(path, mmdb.Options(nil))
 	update, err := ours.Prepare(table.Source{File: path})
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +256,7 @@ func compareMmdblookup(t *testing.T, path string, asked []netip.Addr) {
 	if err != nil {
 		return
 	}
-	ours := table.NewMap(path, geo.Options(nil))
+	ours := table.NewMap(path, mmdb.Options(nil))
 	update, err := ours.Prepare(table.Source{File: path})
 	if err != nil {
 		t.Fatal(err)

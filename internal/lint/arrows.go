@@ -38,7 +38,7 @@ var floors = [][]string{
 	{"proxy/location", "proxy/terms"},
 	{"proxy"},
 	{"proxy/handler", "proxy/dynamic"},
-	{"config/syntax"},
+	{"config/syntax", "lang/geo/mmdb"},
 	{"config/schema", "config/foreign"},
 	{"config/value", "config/format"},
 	{"config/language", "config/filters", "config/plugins"},

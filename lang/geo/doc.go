@@ -1,39 +1,25 @@
-// Package geo reads databases in the MaxMind DB format: which country, city or network an address belongs to.
+// Package geo looks up which country, city or network an address belongs to, in tables that were read from databases.
 //
-// It answers no question by itself. A file is read once, into a map of package table: each of its networks leads to a
-// Place, and places that say the same are one. So a look-up is that of a table, tens of nanoseconds, and nothing of
-// the file stays in memory. It is not mapped either: a program that truncates a mapped file kills the process that
-// reads it.
+// It reads no file: package lang/geo/mmdb does, with a module of others. Package proxy imports this package alone, so a
+// program that links a proxy links no reader of databases.
 //
-//	GeoLite2-City.mmdb                          table.Map
-//	┌──────┬────────────────────────────┐       ┌─────────────────┐
-//	│ tree │ records: names in 8        │  ──►  │ 81.2.69.0/24 ───┼──► Place: GB, EU, ENG, London
-//	│      │ languages, coordinates, …  │       │ 81.2.70.0/23 ───┼──┘
-//	└──────┴────────────────────────────┘       └─────────────────┘
-//
-// A record may have the form of MaxMind's own databases, which DB-IP and IP2Location use too, or the flat one of
-// IPinfo. What a database has is found by reading all of it, not by its name: see Fields.
+// A database is a map of package table: each network leads to a Place, the bytes of all that is known of it. A look-up
+// is that of a table, tens of nanoseconds.
 //
 // # Life cycle
 //
-// Options are those of a table.Map. It is prepared, committed and refreshed as any other:
+// The reader of a file makes each Place by AppendPlace, puts it into a table.Map and tells which Fields there are.
+// Databases are asked one after another, and give functions that find one field:
 //
-//	m := table.NewMap("GeoLite2-Country.mmdb", geo.Options(budget))
-//	u, err := m.Prepare(table.Source{File: path})
-//	u.Commit()
-//	value, found := m.Addr(client)
-//	country := geo.Place(value).Text(geo.Country)
-//
-// A Refresh keeps the old content where the new one lacks fields that it has: a country that is asked for does not go
-// missing because somebody has put another database in the place of that one.
+//	country := geo.Databases{{Map: m, Fields: has}}.Text(geo.Country)
+//	text := country(client) // nil: it is missing
 //
 // # Threads and memory
 //
-// To read a file is work for a worker: some seconds for a city database. A Place is immutable and stays valid; look-ups
-// allocate nothing.
+// Databases are for any goroutine, reactors above all. A Place is immutable and stays valid when its map is swapped;
+// look-ups allocate nothing.
 //
 // # Limits
 //
-// A file has 512 MiB at most, and a tree of 16 777 216 nodes; what a build takes is counted in the Budget. A text has
-// 255 bytes, more are cut off. Addresses of IPv6 that have one of IPv4 inside (6to4, Teredo) are not taken for that.
+// A text has 255 bytes, more are cut off.
 package geo

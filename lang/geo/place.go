@@ -72,6 +72,20 @@ func (p Place) Number() uint32 {
 	return 0
 }
 
+// AppendPlace appends a Place, and returns which fields it has. An empty text and the number 0 are missing; a text is
+// cut to 255 bytes.
+func AppendPlace(p []byte, texts *[ASN]string, asn uint32) (_ []byte, has Fields) {
+	for f, text := range texts {
+		if p = appendText(p, text); text != "" {
+			has |= 1 << f
+		}
+	}
+	if asn == 0 {
+		return append(p, 0), has
+	}
+	return binary.BigEndian.AppendUint32(append(p, 4), asn), has | 1<<ASN
+}
+
 // textMax is how many bytes of a text are kept: its length is one byte.
 const textMax = 255
 
@@ -85,12 +99,4 @@ func appendText(p []byte, text string) []byte {
 		text = text[:cut]
 	}
 	return append(append(p, byte(len(text))), text...)
-}
-
-// appendNumber appends ASN to a Place.
-func appendNumber(p []byte, n uint32) []byte {
-	if n == 0 {
-		return append(p, 0)
-	}
-	return binary.BigEndian.AppendUint32(append(p, 4), n)
 }

@@ -55,7 +55,7 @@ func (v *visit) SampleRate() string         { return "" }
 
 // Every variable has a sentence, and an example that compiles where it is known. Nothing is known without a Subject.
 func TestAll(t *testing.T) {
-	empty := geo.Databases{{Map: table.NewMap("empty", geo.Options(nil)), Fields: geo.All}}
+	empty := geo.Databases{{Map: table.NewMap("empty", table.Options{}), Fields: geo.All}}
 	scope, err := variables.Scope(lang.Names{Variables: variables.Geo(empty)})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package geo
+package mmdb
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/oschwald/maxminddb-golang/v2"
 
+	"github.com/edge-proxy/edge/lang/geo"
 	"github.com/edge-proxy/edge/lang/table"
 )
 
@@ -21,7 +22,7 @@ const memoryMax = 4 << 30
 func Options(budget *table.Budget) table.Options {
 	return table.Options{
 		Keys: table.Addresses, FileMax: FileMax, MemoryMax: memoryMax, Budget: budget, Decode: open,
-		Lost: func(marks uint64) error { return fmt.Errorf("it has no %s any more", Fields(marks)) },
+		Lost: func(marks uint64) error { return fmt.Errorf("it has no %s any more", geo.Fields(marks)) },
 	}
 }
 
@@ -30,7 +31,7 @@ type database struct {
 	reader *maxminddb.Reader
 	tree   tree
 	record record
-	has    Fields
+	has    geo.Fields
 
 	// Places by the offset of the record in the file: many networks have the same one. They are in one text, each after
 	// its length in two bytes; an offset leads to the place in it.
@@ -61,7 +62,7 @@ func open(file []byte) (table.Decoded, error) {
 // EntriesMax is that of a tree: one more than it has nodes, and one for IPv4.
 func (d *database) EntriesMax() int { return int(d.tree.nodes) + 2 }
 
-// Marks are the Fields.
+// Marks are the geo.Fields.
 func (d *database) Marks() uint64 { return uint64(d.has) }
 
 // Each calls add with all networks that have something.
@@ -79,7 +80,7 @@ func (d *database) Each(add func(p netip.Prefix, value []byte) error) error {
 }
 
 // place returns the Place of a record; empty: there is nothing of use.
-func (d *database) place(offset uintptr) (Place, error) {
+func (d *database) place(offset uintptr) (geo.Place, error) {
 	if at, ok := d.known[offset]; ok {
 		return d.at(at), nil
 	}
@@ -88,26 +89,18 @@ func (d *database) place(offset uintptr) (Place, error) {
 		return nil, err
 	}
 	begin := len(d.places)
-	d.places = append(d.places, 0, 0)
-	for f := range ASN {
-		text := d.record.texts[f]
-		if d.places = appendText(d.places, text); text != "" {
-			d.has |= 1 << f
-		}
+	places, has := geo.AppendPlace(append(d.places, 0, 0), &d.record.texts, d.record.asn)
+	if has == 0 {
+		places = places[:begin+2]
 	}
-	if d.places = appendNumber(d.places, d.record.asn); d.record.asn != 0 {
-		d.has |= 1 << ASN
-	}
-	n := len(d.places) - begin - 2
-	if n == int(fields) { // nothing but lengths
-		d.places, n = d.places[:begin+2], 0
-	}
+	n := len(places) - begin - 2
+	d.places, d.has = places, d.has|has
 	d.places[begin], d.places[begin+1] = byte(n>>8), byte(n)
 	d.known[offset] = begin
 	return d.at(begin), nil
 }
 
-func (d *database) at(begin int) Place {
+func (d *database) at(begin int) geo.Place {
 	n := int(d.places[begin])<<8 | int(d.places[begin+1])
 	return d.places[begin+2 : begin+2+n]
 }

@@ -1,4 +1,4 @@
-package geo
+package mmdb
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package geo
+package mmdb
 
 import (
 	"errors"
@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/oschwald/maxminddb-golang/v2/mmdbdata"
+
+	"github.com/edge-proxy/edge/lang/geo"
 )
 
 // record is what is of use in a record of a database.
 type record struct {
-	texts [ASN]string
-	ranks [ASN]uint8 // of the members that the texts come from
+	texts [geo.ASN]string
+	ranks [geo.ASN]uint8 // of the members that the texts come from
 	asn   uint32
 	steps int // members that were looked at
 }
@@ -25,7 +27,7 @@ var errLarge = errors.New("it has too many members")
 
 // member is a member of a record: a value, or a map or a list that has others.
 type member struct {
-	field  Field
+	field  geo.Field
 	rank   uint8 // of several members for one field the one with the highest rank counts; 0: it is no value
 	inside map[string]*member
 }
@@ -35,16 +37,17 @@ var members = func() map[string]*member {
 	all := make(map[string]*member)
 	for _, m := range []struct {
 		path  string
-		field Field
+		field geo.Field
 		rank  uint8
 	}{
-		{"country.iso_code", Country, 3}, {"country_code", Country, 2}, {"country", Country, 1},
-		{"continent.code", Continent, 3}, {"continent_code", Continent, 2}, {"continent", Continent, 1},
-		{"subdivisions.0.iso_code", Region, 5}, {"subdivisions.0.names.en", Region, 4}, {"region_code", Region, 3},
-		{"region", Region, 2}, {"state1", Region, 1},
-		{"city.names.en", City, 2}, {"city", City, 1},
-		{"autonomous_system_number", ASN, 2}, {"asn", ASN, 1},
-		{"autonomous_system_organization", Organization, 3}, {"as_name", Organization, 2}, {"as_org", Organization, 1},
+		{"country.iso_code", geo.Country, 3}, {"country_code", geo.Country, 2}, {"country", geo.Country, 1},
+		{"continent.code", geo.Continent, 3}, {"continent_code", geo.Continent, 2}, {"continent", geo.Continent, 1},
+		{"subdivisions.0.iso_code", geo.Region, 5}, {"subdivisions.0.names.en", geo.Region, 4},
+		{"region_code", geo.Region, 3}, {"region", geo.Region, 2}, {"state1", geo.Region, 1},
+		{"city.names.en", geo.City, 2}, {"city", geo.City, 1},
+		{"autonomous_system_number", geo.ASN, 2}, {"asn", geo.ASN, 1},
+		{"autonomous_system_organization", geo.Organization, 3}, {"as_name", geo.Organization, 2},
+		{"as_org", geo.Organization, 1},
 	} {
 		at, in := (*member)(nil), all
 		for name := range strings.SplitSeq(m.path, ".") {
@@ -80,7 +83,7 @@ func (r *record) read(c mmdbdata.Cursor, m *member) (mmdbdata.Cursor, error) {
 			r.set(m, text)
 		}
 		return next, err
-	case m.rank > 0 && m.field == ASN && (kind == mmdbdata.KindUint16 || kind == mmdbdata.KindUint32 ||
+	case m.rank > 0 && m.field == geo.ASN && (kind == mmdbdata.KindUint16 || kind == mmdbdata.KindUint32 ||
 		kind == mmdbdata.KindUint64):
 		n, next, err := c.ReadUint()
 		if err == nil && n <= math.MaxUint32 {
@@ -146,12 +149,12 @@ func (r *record) set(m *member, text string) {
 	switch {
 	case text == "" || text == "-":
 		return
-	case m.field == ASN:
+	case m.field == geo.ASN:
 		if n, err := strconv.ParseUint(strings.TrimPrefix(text, "AS"), 10, 32); err == nil && r.asn == 0 {
 			r.asn = uint32(n)
 		}
 		return
-	case m.field <= Continent && (!isCode(text) || text == "ZZ"):
+	case m.field <= geo.Continent && (!isCode(text) || text == "ZZ"):
 		return // the name of a country, where there is a code beside it
 	}
 	if m.rank >= r.ranks[m.field] {
