@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"embed"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -17,26 +18,52 @@ import (
 // Immutable after the configuration was read.
 type Settings struct {
 	schema.Given
-	Listen   Listen
-	Token    string
-	ClientCA string
-	Cert     string
-	Key      string
-	Read     string
-	Writable bool
-	Names    []string
-	Pprof    bool
-	Metrics  string
-	Why      int
-	WhySlow  time.Duration
+
+	// Where it listens; `false` or `"off"`: nowhere. Without the key it is `admin.sock` in the folder that
+	// `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in `XDG_RUNTIME_DIR`: see
+	// [admin](admin.md#where-it-listens). An address that is no loopback one needs `cert`, and `token` or `client_ca`.
+	Listen Listen `edge:"listen" example:"unix:/run/edge/admin.sock"`
+	// What clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. A reload changes
+	// it.
+	Token string `edge:"token" example:"${file:/run/secrets/edge_admin}" secret:"true"`
+	// Authorities of client certificates, one of which takes the place of the token.
+	ClientCA string `edge:"client_ca" example:"/etc/edge/operators.pem" local:"true"`
+	// The certificate over TCP, which is TLS then. A reload reads it again.
+	Cert string `edge:"cert" example:"/etc/edge/tls/admin.pem" local:"true"`
+	// Its private key; without it, the key is in the file of the certificate.
+	Key string `edge:"key" example:"/etc/edge/tls/admin.key" local:"true"`
+	// Which users of the machine may read by a Unix socket: those that may change things (root, the user of the
+	// process and its group), or all.
+	Read string `edge:"read" enum:"group all" default:"group" example:"all"`
+	// Whether clients over TCP may change things. By a Unix socket it depends on the user alone.
+	Writable bool `edge:"writable" example:"true"`
+	// Hosts that clients over TCP may ask for, beside IP addresses, `localhost` and the name of the machine: a web
+	// page whose name was made to lead here is refused.
+	// Example: ["edge.example.com"]
+	Names []string `edge:"names" kind:"names"`
+	// Whether those that may change things get profiles of the Go runtime.
+	Pprof bool `edge:"pprof" example:"true"`
+	// The path of the metrics.
+	Metrics string `edge:"metrics" kind:"path" default:"/metrics" example:"/stats"`
+	// How many requests each event loop remembers for `edge why`: so many of all, and so many of those that failed,
+	// were tried again or were slow. 256 bytes each; 0: none.
+	Why int `edge:"why" default:"4096" min:"0" max:"65536" example:"1024"`
+	// Requests are slow whose answers begin after this time, or later.
+	WhySlow time.Duration `edge:"why_slow" default:"1s" min:"1ms" max:"1h" example:"300ms"`
 }
 
 // MetricsSettings is what the section [metrics] says of its address.
 // Immutable after the configuration was read.
 type MetricsSettings struct {
 	schema.Given
-	Listen Listen
-	Names  []string
+
+	// An address with `/metrics`, `/livez` and `/readyz` alone, for anyone. Without it they are at the address of
+	// `[admin]`.
+	Listen Listen `edge:"listen" example:":9145"`
+	// Hosts whose web pages may ask, beside IP addresses, `localhost`, names without a dot and the name of the
+	// machine.
+	// Example: ["edge.example.com"]
+	Names []string `edge:"names" kind:"names"`
 }
 
 // Listen is where a surface listens.
@@ -51,86 +78,33 @@ const codeNoToken = "admin-without-token"
 // tokenLeast is the length of 16 random bytes in base64: 128 bits.
 const tokenLeast = 22
 
-// typeListen reads addresses, "off" or false.
-var typeListen = schema.Type{Name: "address, list or false", Truth: true, Parse: parseListen}
+//go:embed section.go
+var source embed.FS
 
-// typePath reads the path of a URL.
-var typePath = schema.Type{Name: "path", Parse: parsePath}
-
-// typeNames reads names of hosts.
-var typeNames = schema.Type{Name: "host or list", Parse: parseNames}
+// tags say what the tags of fields mean.
+func tags() *schema.Tags {
+	listen := schema.Type{Name: "address, list or false", Truth: true, Parse: parseListen}
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"admin.Listen": {Type: listen, Plain: true},
+		"path":         {Type: schema.Type{Name: "path", Parse: parsePath}, Plain: true},
+		"names":        {Type: schema.Type{Name: "host or list", Parse: parseNames}, Plain: true},
+	}}
+}
 
 func init() { config.Register(adminSection(), metricsSection()) }
 
 func adminSection() *schema.Section {
-	return &schema.Section{
-		Path: "admin", New: schema.Make[Settings], Resolve: resolve, Later: []string{"dashboard"},
+	return schema.Table[Settings](tags(), schema.Section{
+		Path: "admin", Resolve: resolve, Later: []string{"dashboard"},
 		Doc: "The address at which operators, and the commands of `edge`, see and change the running process: " +
 			"see [admin](admin.md).",
 		Codes: []schema.Code{{Name: codeNoToken, Doc: "`[admin]` listens on TCP and has neither `token` nor " +
 			"`client_ca`: there is nothing but `/livez`, `/readyz` and the metrics."}},
-		Keys: []*schema.Key{
-			{Path: "listen", Type: typeListen, Example: `"unix:/run/edge/admin.sock"`,
-				Into: schema.Into(func(e *Settings) *Listen { return &e.Listen }),
-				Doc: "Where it listens; `false` or `\"off\"`: nowhere. Without the key it is `admin.sock` in the " +
-					"folder that `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in " +
-					"`XDG_RUNTIME_DIR`: see [admin](admin.md#where-it-listens). An address that is no loopback one " +
-					"needs `cert`, and `token` or `client_ca`."},
-			{Path: "token", Type: schema.String, Example: `"${file:/run/secrets/edge_admin}"`, Secret: true,
-				Into: schema.Into(func(e *Settings) *string { return &e.Token }),
-				Doc: "What clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. " +
-					"A reload changes it."},
-			{Path: "client_ca", Type: schema.String, Local: true, Example: `"/etc/edge/operators.pem"`,
-				Into: schema.Into(func(e *Settings) *string { return &e.ClientCA }),
-				Doc:  "Authorities of client certificates, one of which takes the place of the token."},
-			{Path: "cert", Type: schema.String, Local: true, Example: `"/etc/edge/tls/admin.pem"`,
-				Into: schema.Into(func(e *Settings) *string { return &e.Cert }),
-				Doc:  "The certificate over TCP, which is TLS then. A reload reads it again."},
-			{Path: "key", Type: schema.String, Local: true, Example: `"/etc/edge/tls/admin.key"`,
-				Into: schema.Into(func(e *Settings) *string { return &e.Key }),
-				Doc:  "Its private key; without it, the key is in the file of the certificate."},
-			{Path: "read", Type: schema.Choice, Default: `"group"`, Enum: []string{"group", "all"}, Example: `"all"`,
-				Into: schema.Into(func(e *Settings) *string { return &e.Read }),
-				Doc: "Which users of the machine may read by a Unix socket: those that may change things (root, the " +
-					"user of the process and its group), or all."},
-			{Path: "writable", Type: schema.Bool, Default: "false", Example: "true",
-				Into: schema.Into(func(e *Settings) *bool { return &e.Writable }),
-				Doc:  "Whether clients over TCP may change things. By a Unix socket it depends on the user alone."},
-			{Path: "names", Type: typeNames, Example: `["edge.example.com"]`,
-				Into: schema.Into(func(e *Settings) *[]string { return &e.Names }),
-				Doc: "Hosts that clients over TCP may ask for, beside IP addresses, `localhost` and the name of the " +
-					"machine: a web page whose name was made to lead here is refused."},
-			{Path: "pprof", Type: schema.Bool, Default: "false", Example: "true",
-				Into: schema.Into(func(e *Settings) *bool { return &e.Pprof }),
-				Doc:  "Whether those that may change things get profiles of the Go runtime."},
-			{Path: "metrics", Type: typePath, Default: `"/metrics"`, Example: `"/stats"`,
-				Into: schema.Into(func(e *Settings) *string { return &e.Metrics }),
-				Doc:  "The path of the metrics."},
-			{Path: "why", Type: schema.Int, Default: "4096", Min: "0", Max: "65536", Example: "1024",
-				Into: schema.Into(func(e *Settings) *int { return &e.Why }),
-				Doc: "How many requests each event loop remembers for `edge why`: so many of all, and so many of " +
-					"those that failed, were tried again or were slow. 256 bytes each; 0: none."},
-			{Path: "why_slow", Type: schema.Duration, Default: `"1s"`, Min: "1ms", Max: "1h", Example: `"300ms"`,
-				Into: schema.Into(func(e *Settings) *time.Duration { return &e.WhySlow }),
-				Doc:  "Requests are slow whose answers begin after this time, or later."},
-		},
-	}
+	})
 }
 
 func metricsSection() *schema.Section {
-	return &schema.Section{
-		Path: "metrics", Extends: true, New: schema.Make[MetricsSettings],
-		Keys: []*schema.Key{
-			{Path: "listen", Type: typeListen, Example: `":9145"`,
-				Into: schema.Into(func(e *MetricsSettings) *Listen { return &e.Listen }),
-				Doc: "An address with `/metrics`, `/livez` and `/readyz` alone, for anyone. Without it they are at " +
-					"the address of `[admin]`."},
-			{Path: "names", Type: typeNames, Example: `["edge.example.com"]`,
-				Into: schema.Into(func(e *MetricsSettings) *[]string { return &e.Names }),
-				Doc: "Hosts whose web pages may ask, beside IP addresses, `localhost`, names without a dot and the " +
-					"name of the machine."},
-		},
-	}
+	return schema.Table[MetricsSettings](tags(), schema.Section{Path: "metrics", Extends: true})
 }
 
 func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
@@ -27,22 +26,6 @@ const balancingDoc = "`adaptive`: the least loaded of three that are drawn; one 
 	"the weight); `p2c` (the less loaded of two that are drawn); `peak_ewma` (Finagle's). By a key, see `hash_key`: " +
 	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). Or the name of one of " +
 	"`[balance_methods]`. See [balancing](balancing.md)."
-
-// balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
-func balancingKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Default: `"adaptive"`, Enum: balance.Names(), Open: true,
-			Synonyms: balancingSynonyms, Example: `"least_conn"`,
-			Into: schema.Into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
-			Doc:  "How a backend is chosen. " + balancingDoc},
-		{Path: "hash_key", Type: value.TypeHashKey, Example: `"header:X-User"`,
-			Into: schema.Into(func(e *upstreamEntry) *value.HashKey { return &e.HashKey }),
-			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
-				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
-				"`query:NAME`, or a text with [values](DSL.md) such as `{client.ip}{path}`. Requests without a value " +
-				"are balanced in turns. `\"\"` is the default."},
-	}
-}
 
 // The types of the keys of sticky. The comment after each is the Go type of its values.
 var (
@@ -143,74 +126,6 @@ func madeAt(r *resolver, u *Upstream) syntax.Span {
 	return r.doc.defaults.Head("sticky.cookie") // a dest that spells an upstream out has no other cookie
 }
 
-// spreadKeys say which backends a method chooses from, and how these share the requests.
-func spreadKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "spill", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Spill }),
-			Doc: "Whether backups, and further tiers, get a part of the requests while less than 5/7 of the weight " +
-				"of the tier before is up. Without it they get requests where no backend of that can have them. See " +
-				"[tiers](balancing.md#backups-and-tiers)."},
-		{Path: "panic", Type: typeShare, Default: "0", Example: `"50%"`,
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Panic }),
-			Doc: "When less than this part of the weight of a tier is up, and other tiers cannot help, all of its " +
-				"backends get requests, also those that fail their checks: the checks may be wrong, and the few " +
-				"that are up would be overloaded. 0: never. See [panic](balancing.md#panic)."},
-		{Path: "slow_start", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"20s"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.SlowStart }),
-			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
-				"It begins with a tenth. 0: it gets them at once. Requests with a `hash_key` go where they belong, " +
-				"whatever this says. See [slow start](balancing.md#slow-start)."},
-		{Path: "sticky.cookie", Type: typeCookieName, Example: `"edge_sid"`,
-			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Sticky.Cookie }),
-			Doc: "The name of a cookie that keeps a client at its backend, whatever `load_balancing` says, while " +
-				"that is up. `\"\"`: none. See [balancing](balancing.md#sticky-cookies)."},
-		{Path: "sticky.ttl", Type: schema.Duration, Default: `"1h"`, Min: "1m", Max: "8760h", Example: `"24h"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Sticky.TTL }),
-			Doc:  "How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left."},
-		{Path: "sticky.secret", Type: typeSecrets, Secret: true, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
-			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Sticky.Secrets }),
-			Doc: "What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and " +
-				"both are believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process " +
-				"draws one, which no other instance knows."},
-		{Path: "zones", Type: schema.Choice, Enum: []string{"off", "prefer", "only"},
-			Example: `"prefer"`,
-			Into:    schema.Into(func(e *upstreamEntry) *string { return &e.Zones }),
-			Doc: "`prefer`: backends whose `zone` is that of `[global]` get all requests that they can carry, those " +
-				"of other zones the rest. `only`: the others are not used. `off`, as without the key: any get " +
-				"requests. See [zones](balancing.md#zones)."},
-		{Path: "zone_share", Type: typePercent, Example: `"50%"`,
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.ZoneShare }),
-			Doc: "The part of all requests to the upstream that processes in this zone get. Without it, all zones " +
-				"of backends get as many."},
-		{Path: "subset.size", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "20",
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Size }),
-			Doc: "How many backends of each tier this process uses, where there are many processes and backends. " +
-				"0: all. See [subsets](balancing.md#subsets)."},
-		{Path: "subset.index", Type: schema.Int, Min: "0", Max: "1000000", Example: "3",
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Index }),
-			Doc: "The number of this process, from 0 on. Without it the host name decides, and the backends are in " +
-				"subsets less evenly."},
-		{Path: "subset.of", Type: schema.Int, Min: "1", Max: "1000000", Example: "40",
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Of }),
-			Doc:  "How many processes there are."},
-	}
-}
-
-// routeBalancingKeys say it for one route.
-func routeBalancingKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Enum: balance.Names(), Open: true, Synonyms: balancingSynonyms,
-			Example: `"round_robin"`,
-			Into:    schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),
-			Doc: "Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, " +
-				"whatever other routes to the upstream do. Connections, limits and queues stay those of the upstream."},
-		{Path: "hash_key", Type: value.TypeHashKey, Example: `"path"`,
-			Into: schema.Into(func(e *routeEntry) *value.HashKey { return &e.HashKey }),
-			Doc:  "Instead of `hash_key` of the upstream."},
-	}
-}
-
 // The tiers of backends.
 const (
 	backupTier = 1 // of a backup
@@ -219,32 +134,9 @@ const (
 
 // checkTier reports a backup that is not of the tier of backups.
 func checkTier(r *resolver, e *backendEntry) {
-	if e.backup && e.Has("tier") && e.tier != backupTier && !e.Failed("tier") {
+	if e.Backup && e.Has("tier") && e.Tier != backupTier && !e.Failed("tier") {
 		at, first := e.At("tier"), e.At("backup")
 		r.rep.Conflictf(at, first, "keep one of them", "backup at %s is tier 1", first.RelativeTo(at))
-	}
-}
-
-// memberKeys are the keys of a backend, which both sections of backends have.
-func memberKeys[E any](of func(E) *backendEntry) []*schema.Key {
-	return []*schema.Key{
-		{Path: "address", Type: value.TypeEndpoint, Example: `"10.0.0.11:8080"`,
-			Into: schema.Into(func(e E) *value.Endpoint { return &of(e).address }),
-			Doc:  "A host name stands for all its addresses."},
-		{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "3",
-			Into: schema.Into(func(e E) *int { return &of(e).weight }),
-			Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
-		{Path: "backup", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e E) *bool { return &of(e).backup }),
-			Doc: "It gets a request only where no other backend can have it: each is down, or had an attempt of " +
-				"this request."},
-		{Path: "tier", Type: schema.Int, Default: "0", Min: "0", Max: "7", Example: "2",
-			Into: schema.Into(func(e E) *int { return &of(e).tier }),
-			Doc: "It gets a request only where no backend of a lower tier can have it, or as `spill` says. " +
-				"`backup = true` is tier 1."},
-		{Path: "zone", Type: schema.String, Example: `"b"`,
-			Into: schema.Into(func(e E) *string { return &of(e).zone }),
-			Doc:  "Where it runs: see `zones`."},
 	}
 }
 
@@ -287,7 +179,7 @@ func checkZones(r *resolver, e *upstreamEntry) {
 		if b.Failed("zone") {
 			return
 		}
-		if b.zone == r.c.Global.Zone {
+		if b.Zone == r.c.Global.Zone {
 			near++
 		}
 	}

@@ -26,9 +26,13 @@ var laterSchemes = []string{"static:"}
 
 // Rewrite changes the path that a backend sees. The zero value changes nothing.
 type Rewrite struct {
-	StripPrefix string
-	AddPrefix   string
-	Path        *lang.Template `json:",omitempty"` // see location.Path; then the prefixes are empty
+	// What the backend does not see of a path that begins with it, by segments.
+	StripPrefix string `edge:"strip_prefix" example:"/v1"`
+	// What the backend sees before the path, or before what is left of it.
+	AddPrefix string `edge:"add_prefix" example:"/service"`
+	// Instead of both: the path that the backend sees, with values as in `redirect.to`.
+	// Example: "/index{path}"
+	Path *lang.Template `edge:"path" json:",omitempty"`
 }
 
 // destHello is the dest of the hello page, unless an upstream has that name.
@@ -136,20 +140,21 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 		return Dest{} // that is in the report
 	}
 	if err != nil {
-		hint := cmp.Or(syntax.VariableHint(e.dest), `write one such as "http://{header:X-Tenant}.svc.internal:8080"`)
-		r.rep.Errorf(at, hint, "dest = %s: %v", syntax.Quote(e.dest), err)
+		hint := cmp.Or(syntax.VariableHint(e.DestText),
+			`write one such as "http://{header:X-Tenant}.svc.internal:8080"`)
+		r.rep.Errorf(at, hint, "dest = %s: %v", syntax.Quote(e.DestText), err)
 		return Dest{}
 	}
-	if len(e.allow) == 0 {
+	if len(e.AllowDest) == 0 {
 		if !e.Failed("allow_dest") {
 			r.rep.Errorf(at, "add allow_dest = ["+syntax.Quote(target.Suggest(t))+"]",
-				"dest = %s: a request names where it goes, and nothing says where it may", syntax.Quote(e.dest))
+				"dest = %s: a request names where it goes, and nothing says where it may", syntax.Quote(e.DestText))
 		}
 		return Dest{}
 	}
-	l, err := target.ParseList(e.allow...)
+	l, err := target.ParseList(e.AllowDest...)
 	if wrong := (*target.EntryError)(nil); errors.As(err, &wrong) {
-		r.rep.Errorf(e.ElementAt("allow_dest", wrong.Index, len(e.allow)), wrong.Hint, "%s: %s",
+		r.rep.Errorf(e.ElementAt("allow_dest", wrong.Index, len(e.AllowDest)), wrong.Hint, "%s: %s",
 			syntax.Quote(wrong.Entry), wrong.Wrong)
 		return Dest{}
 	} else if err != nil {
@@ -159,22 +164,22 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 	scheme, port := t.Fixed()
 	if !l.Reaches(scheme, port) {
 		r.rep.Errorf(e.At("allow_dest"), "add "+syntax.Quote(target.Suggest(t)),
-			"nothing in it is where dest = %s can lead", syntax.Quote(e.dest))
+			"nothing in it is where dest = %s can lead", syntax.Quote(e.DestText))
 		return Dest{}
 	}
-	name := e.dest
-	key := name + "\n" + strings.Join(e.allow, "\n")
+	name := e.DestText
+	key := name + "\n" + strings.Join(e.AllowDest, "\n")
 	i, found := r.inline[key]
 	if !found {
 		for taken := range r.inline {
-			if strings.HasPrefix(taken, e.dest+"\n") { // the names of upstreams differ
-				name = e.dest + " -> " + strings.Join(e.allow, ", ")
+			if strings.HasPrefix(taken, e.DestText+"\n") { // the names of upstreams differ
+				name = e.DestText + " -> " + strings.Join(e.AllowDest, ", ")
 			}
 		}
 		i = r.newUpstream(name, at)
 		r.inline[key] = i
 		u := &r.c.Upstreams[i]
-		u.Inline, u.Template, u.Named, u.Allow = true, e.dest, t, e.allow
+		u.Inline, u.Template, u.Named, u.Allow = true, e.DestText, t, e.AllowDest
 		u.SlowStart, u.Sticky, u.Outlier.On = 0, Sticky{}, false // each destination is a backend of its own
 		u.TLS.On = l.Reaches("https", 0) && (scheme == "" || scheme == "https")
 	}
@@ -187,8 +192,8 @@ var oldVariable = syntax.Expr(`\{[a-z]+:`)
 // templateOf reads a dest with variables: as a text of the language, unless it has variables with a colon. Without a
 // result and without an error the report says what is wrong.
 func templateOf(r *resolver, e *routeEntry) (*target.Template, error) {
-	old, err := target.ParseTemplate(e.dest)
-	if err == nil || oldVariable().MatchString(e.dest) || syntax.VariableHint(e.dest) != "" {
+	old, err := target.ParseTemplate(e.DestText)
+	if err == nil || oldVariable().MatchString(e.DestText) || syntax.VariableHint(e.DestText) != "" {
 		return old, err
 	}
 	text := r.c.Language.Template(r.rep, e.KeyNode("dest"), lang.Request)
@@ -212,8 +217,8 @@ func warnPointlessPriority(r *resolver, e *routeEntry) {
 // warnPointlessAllow warns of allow_dest where requests do not name where they go, and of keys that mean nothing where
 // they do.
 func warnPointlessAllow(r *resolver, e *routeEntry) {
-	if !namesItself(e.dest) {
-		if e.Has("allow_dest") && !strings.Contains(e.dest, "$") {
+	if !namesItself(e.DestText) {
+		if e.Has("allow_dest") && !strings.Contains(e.DestText, "$") {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("allow_dest"), "leave it out",
 				"dest has no variables: it leads to one place")
 		}

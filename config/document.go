@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 )
 
 // document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
@@ -53,16 +54,32 @@ func documentOf(file *schema.Document) *document {
 
 type topEntry struct {
 	schema.Given
-	allow     []string
-	include   []string // always empty: the loader takes the key out
-	webSocket bool
-	grpc      bool
-	errors    errorPages
+
+	// Other files of any format, relative to the folder of this one; a pattern stands for the files it matches. See
+	// [Several files](#several-files).
+	// Example: ["conf.d/*.toml"]
+	Include []string `edge:"include"`
+	// Warnings and notes not to show, by their codes.
+	// Example: ["shadowed-route"]
+	Allow []string `edge:"allow" kind:"codes"`
+	// What listeners do that do not say it themselves.
+	WebSocket bool `edge:"websocket" default:"true" example:"false" also:"proxy.websocket"`
+	// What listeners do that do not say it themselves.
+	GRPC bool `edge:"grpc" example:"true" also:"proxy.grpc"`
+	// Bodies of answers to failures, by status (400 to 599) or class (`4xx`, `5xx`): the path of a file, a table with
+	// `file` or `body` and, where the extension does not say it, `type`; or a list of them in several types, of which
+	// each client gets the one that it prefers. See [Error pages](operations.md#error-pages).
+	// Example: { 404 = "404.html", 5xx = "/etc/edge/5xx.html" }
+	Errors errorPages `edge:"error_pages" local:"true"`
 }
 
 type defaultsEntry struct {
 	schema.Given
-	filters []string
+
+	// Filters for all requests, in their order, after those of the listener: names of [filters](#filtersname), or
+	// those that a program gives its own. See [filters](filters.md#in-a-configuration).
+	// Example: ["mine"]
+	Filters []string `edge:"filters"`
 }
 
 type globalEntry struct {
@@ -73,93 +90,117 @@ type globalEntry struct {
 type logEntry struct {
 	schema.Given
 	Log
-	logging loggingTexts
 }
 
 type listenerEntry struct {
 	schema.Given
 	Listener
-	own     Certificate // what its keys say; Listener.Certificate when there is one
+
+	// As at the top level, before those.
+	// Example: { 503 = { body = "<h1>Back at ten</h1>" } }
+	Errors errorPages `edge:"error_pages" after:"listen" local:"true"`
+	Pair   `edge:"" after:"underscores"`
+
+	own     Certificate // what Pair says; Listener.Certificate when there is one
 	ruled   bool        // a rule on handshakes has certificates of clients verified
 	relaxed bool        // a rule on handshakes demands none of some clients
-	errors  errorPages
-	logging loggingTexts
-}
-
-func (e *listenerEntry) options() *TLSOptions { return &e.TLSOptions }
-func (e *listenerEntry) pair() *Certificate   { return &e.own }
-
-// paired is a target that names the files of a certificate.
-type paired interface {
-	schema.Target
-	pair() *Certificate
 }
 
 type certificateEntry struct {
 	schema.Given
 	Certificate
-	when string
 }
 
 type tlsRuleEntry struct {
 	schema.Given
 	TLSRule
-	when string
 }
-
-func (e *certificateEntry) pair() *Certificate { return &e.Certificate }
 
 type tlsEntry struct {
 	schema.Given
+	Shared TLSOptions `edge:""` // the values of keys that listeners have too
 	TLS
-	shared TLSOptions // the values of keys that listeners have too
 }
-
-func (e *tlsEntry) options() *TLSOptions { return &e.shared }
 
 type upstreamEntry struct {
 	schema.Given
 	Upstream
+
+	// Another way to write `protocol`: what is offered in the handshake. Both are `auto`.
+	// Example: ["h2"]
+	ALPN []string `edge:"tls.alpn" after:"tls.key" kind:"alpn" enum:"h2 http/1.1"`
+
 	backends []*backendEntry
-	alpn     []string
 	health   *healthEntry // nil: it has none
 }
 
 // backendEntry is one of the backends of an [upstreams.NAME].
 type backendEntry struct {
 	schema.Given
-	address value.Endpoint
-	weight  int
-	backup  bool
-	tier    int
-	zone    string
+
+	// A host name stands for all its addresses.
+	Address value.Endpoint `edge:"address" example:"10.0.0.11:8080"`
+	// Its share of the requests. 0: none; an upstream whose backends all have it answers 503.
+	Weight int `edge:"weight" default:"1" min:"0" max:"65535" example:"3"`
+	// It gets a request only where no other backend can have it: each is down, or had an attempt of this request.
+	Backup bool `edge:"backup" example:"true"`
+	// It gets a request only where no backend of a lower tier can have it, or as `spill` says. `backup = true` is tier
+	// 1.
+	Tier int `edge:"tier" default:"0" min:"0" max:"7" example:"2"`
+	// Where it runs: see `zones`.
+	Zone string `edge:"zone" example:"b"`
 }
 
 // memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.
 type memberEntry struct {
+	// The upstream it forms with others of that name.
+	Name string `edge:"name" example:"backend1"`
+	// A further upstream it belongs to.
+	Upstream string `edge:"upstream" example:"api"`
 	backendEntry
-	name     string
-	upstream string
 }
 
 type routeEntry struct {
 	schema.Given
 	Route
-	pattern   string
-	when      string
-	webSocket bool
-	grpc      bool
-	hosts     []string
-	path      string
-	dest      string
-	allow     []string         // where a dest with variables may lead
-	on        []*listenerEntry // those whose requests it may take
-	logging   loggingTexts
 
-	errors         errorPages
-	redirect       string
-	redirectStatus int
-	rewritePath    string
+	// Host and path in one. What stands before the first `/` is the host; none is any host, `*.example.com` any below
+	// that one.
+	Pattern string `edge:"pattern" after:"name" example:"api.example.com/v1/*"`
+	// Instead of `pattern`: the hosts.
+	// Example: ["example.com", "www.example.com"]
+	Hosts []string `edge:"host" after:"pattern"`
+	// Instead of `pattern`: the path, everything when there is none.
+	PathText string `edge:"path" after:"host" example:"/v1/*"`
+	// An upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`,
+	// `h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL`, `status:404`, or `hello` (the page of a
+	// first start). With variables each request names its own: `{host}`, `{host:N}` (the Nth label), `{path:N}` (the
+	// Nth segment), `{header:NAME}`, `{cookie:NAME}`, `{query:NAME}`; see `allow_dest`.
+	DestText string `edge:"dest" after:"weight" example:"api" also:".upstream"`
+	// Where a `dest` with variables may lead; all else is answered 403. `http://name:port`; `http://*.name:port` for
+	// the names below; ports are one, `8000-8999`, several with commas, `*`, or the usual one;
+	// `http://10.0.0.0/8:port` for addresses that requests name. A network alone says that the names may have
+	// addresses in it: without it they have to be on the public Internet. See
+	// [discovery](discovery.md#destinations-that-requests-name).
+	// Example: ["http://*.svc.internal:8080", "10.0.0.0/8"]
+	AllowDest []string `edge:"allow_dest" after:"dest"`
+	// Instead of `dest`: where the client is sent, with [values](DSL.md) of the request: `{path}`, `{host}`,
+	// `{match.1}` of `when`. `{rest}` is what its path has beyond the pattern, `/x` of `/old/x` where that is
+	// `/old/*`. The query is kept unless there is a `?`, `{query}` or `{target}`; a `?` at the end takes it away.
+	// Example: "https://example.com{path}"
+	RedirectTo *lang.Template `edge:"redirect.to" after:"allow_dest"`
+	// 301, 302, 303, 307 or 308.
+	RedirectStatus int `edge:"redirect.status" after:"redirect.to" default:"308" min:"301" max:"308" example:"301"`
+	// Connections may turn into WebSockets. With `false` such a request goes on as one without `Upgrade`.
+	WebSocketKey bool `edge:"websocket" after:"hash_key" default:"" example:"false"`
+	// The backends speak gRPC: connections to them are HTTP/2, errors are a `grpc-status`, `grpc-timeout` bounds a
+	// request, and gRPC-Web is translated. A listener that says it means requests of type `application/grpc` alone.
+	GRPCKey bool `edge:"grpc" after:"websocket" default:"" example:"true"`
+	// As at the top level, before those and before those of the listener.
+	// Example: { 5xx = ["down.html", "down.json"] }
+	Errors errorPages `edge:"error_pages" after:"filters" local:"true"`
+
+	on []*listenerEntry // those whose requests it may take
 }
 
 // features resolves the entries directly inside t of sections that other packages registered, and returns them.

@@ -176,12 +176,12 @@ func warnPointlessIntercept(r *resolver, e *routeEntry) {
 // openErrorPages reads the files of all pages. The slices are shared with the Config, so what is filled in here is
 // filled in there.
 func openErrorPages(r *resolver) {
-	openPages(r, &r.doc.top.errors)
+	openPages(r, &r.doc.top.Errors)
 	for _, e := range r.doc.listeners {
-		openPages(r, &e.errors)
+		openPages(r, &e.Errors)
 	}
 	for _, e := range r.doc.routes {
-		openPages(r, &e.errors)
+		openPages(r, &e.Errors)
 	}
 }
 

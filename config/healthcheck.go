@@ -9,39 +9,72 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/message"
 )
 
 // HealthCheck says how the backends of an upstream are checked.
 type HealthCheck struct {
-	Type         string // http, tcp, grpc, or agent: nothing but what Agent says
-	Interval     time.Duration
-	FastInterval time.Duration // from the first contrary result until it is decided
-	DownInterval time.Duration // of a backend that is down
-	Timeout      time.Duration
-	Rise, Fall   int
-	Start        string // up, down or checked: before the first check
-	Port         int    // 0: that of the backend
-	// PassiveCounts has requests that are answered take the place of checks.
-	PassiveCounts bool `json:",omitempty"`
+	// What a check does: `http` a request, in the version of HTTP and with the TLS of the upstream; `tcp` a
+	// connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`); `agent` nothing but what
+	// `agent` says.
+	Type string `edge:"type" enum:"http tcp grpc agent" default:"http" example:"grpc"`
+	// Time from the beginning of a check to that of the next one, while the backend is up. Each is up to a tenth
+	// shorter, at random.
+	Interval time.Duration `edge:"interval" default:"5s" min:"10ms" max:"1h" example:"10s"`
+	// The same after a result that contradicts the state, until `rise` or `fall` decide; `interval` where that is
+	// shorter.
+	FastInterval time.Duration `edge:"fast_interval" default:"1s" min:"10ms" max:"1h" example:"500ms"`
+	// The same while the backend is down. After 10 minutes it doubles with each check, up to a minute. 0: as
+	// `interval`.
+	DownInterval time.Duration `edge:"down_interval" default:"0s" min:"0s" max:"1h" example:"10s"`
+	// Time for a check, from connecting to the end of what it reads. At most `interval`.
+	Timeout time.Duration `edge:"timeout" default:"1s" min:"1ms" max:"1h" example:"2s"`
+	// Passed checks in a row after which a backend is up again.
+	Rise int `edge:"rise" default:"2" min:"1" max:"1000" example:"1"`
+	// Failed checks in a row after which it is down.
+	Fall int `edge:"fall" default:"3" min:"1" max:"1000" example:"2"`
+	// What a new backend is before its first check, which decides alone: `up`; `checked`: down, and checked within a
+	// second; `down`: the same, but `rise` checks have to pass.
+	Start string `edge:"start" enum:"up down checked" default:"up" example:"checked"`
+	// The port that checks connect to. 0: that of the backend.
+	Port int `edge:"port" default:"0" min:"0" max:"65535" example:"8081"`
+	// Whether requests take the place of checks: a backend that is up, has answered requests within `interval` and
+	// failed none of them is not checked.
+	PassiveCounts bool        `edge:"passive_counts" example:"true" json:",omitempty"`
+	Agent         HealthAgent `edge:"agent" json:",omitzero"` // that runs beside each backend
+	// Of `http`: the path, with a query where there is one.
+	Path string `edge:"path" kind:"target" default:"/" example:"/healthz"`
+	// Of `http`: the method. The request has no body.
+	Method string `edge:"method" enum:"GET HEAD OPTIONS POST" default:"GET" example:"HEAD"`
+	// Of `http` and `grpc`: the Host; else that of the upstream, or the address of the backend.
+	Host string `edge:"host" kind:"host" example:"api.internal"`
+	// Of `http`: the statuses that pass: a number, a range, or a list of both. Redirects are not followed.
+	// Example: [200, "300-399"]
+	ExpectedStatus []StatusRange `edge:"expected_status" default:"200-299"`
+	// Of `http`: text that has to be in the first 64 KiB of the answer.
+	Body string `edge:"body" example:"alive" json:",omitempty"`
+	// Of `tcp`: what is sent first, as text, or as `hex:` and hexadecimal digits.
+	// Example: "PING\r\n"
+	Send string `edge:"send" kind:"bytes" secret:"true" json:",omitempty"`
+	// Of `tcp`: what has to come, anywhere in the first 64 KiB. Without it a connection is enough.
+	// Example: "+PONG"
+	Expect string `edge:"expect" kind:"bytes" json:",omitempty"`
+	// Of `grpc`: the service whose status is asked for. Without it, the status of the whole server.
+	Service string `edge:"service" example:"orders.v1.Orders" json:",omitempty"`
 
-	Method, Path   string
-	Host           string        // empty: the address of the backend
-	Headers        []Header      `json:",omitempty"`
-	ExpectedStatus []StatusRange // that pass
-	Body           string        `json:",omitempty"` // that the answer has to hold
-	Send, Expect   string        `json:",omitempty"` // of a check by TCP; bytes
-	Service        string        `json:",omitempty"` // of a check by gRPC
-
-	Agent HealthAgent `json:",omitzero"` // that runs beside each backend
+	Headers []Header `json:",omitempty"`
 }
 
 // HealthAgent says how the agent of a backend is asked.
 type HealthAgent struct {
-	Port     int // 0: there is none
-	Interval time.Duration
-	Send     string `json:",omitempty"` // bytes
+	// Where an agent beside each backend listens, which says in a line what the backend is to get: `75%`, `drain`,
+	// `maint`, `down`, `up`, `ready`. 0: there is none. See [agents](health.md#agents).
+	Port int `edge:"port" default:"0" min:"0" max:"65535" example:"9777"`
+	// Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`.
+	Interval time.Duration `edge:"interval" default:"0s" min:"0s" max:"1h" example:"2s"`
+	// What an agent is sent first, as text, or as `hex:` and hexadecimal digits.
+	// Example: "api\n"
+	Send string `edge:"send" kind:"bytes" secret:"true" json:",omitempty"`
 }
 
 // StatusRange is a range of statuses, both ends included.
@@ -50,127 +83,12 @@ type StatusRange struct{ From, To int }
 // healthEntry is [health_check], or that of an upstream.
 type healthEntry struct {
 	schema.Given
+	// Whether backends are checked.
+	Enabled bool `edge:"enabled" default:"true" example:"false"`
 	HealthCheck
-	enabled bool
-	headers []Header
-}
-
-func healthSection() *schema.Section {
-	return &schema.Section{
-		Path: "health_check", Switch: "enabled", Bare: "path",
-		Doc: "Checks of backends. The section turns them on for all upstreams, those that a `dest` spells out among " +
-			"them. Its keys are the defaults of `health_check` of an upstream. See [health](health.md).",
-		New:  schema.Make[healthEntry],
-		Keys: healthKeys(),
-	}
-}
-
-func upstreamHealthSection() *schema.Section {
-	return &schema.Section{
-		Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled", Bare: "path",
-		Doc: "Checks of the backends of this upstream. The table turns them on; `health_check = false` turns off " +
-			"those of `[health_check]`.",
-		New: func(parent schema.Target, _ *syntax.Node) schema.Target {
-			e := &healthEntry{}
-			parent.(*upstreamEntry).health = e
-			return e
-		},
-		Keys: healthKeys(),
-	}
-}
-
-// healthKeys are the keys of a check.
-func healthKeys() []*schema.Key {
-	return append([]*schema.Key{
-		{Path: "enabled", Type: schema.Bool, Default: "true", Example: "false",
-			Into: schema.Into(func(e *healthEntry) *bool { return &e.enabled }),
-			Doc:  "Whether backends are checked."},
-		{Path: "type", Type: schema.Choice, Default: `"http"`, Enum: []string{"http", "tcp", "grpc", "agent"},
-			Example: `"grpc"`,
-			Into:    schema.Into(func(e *healthEntry) *string { return &e.Type }),
-			Doc: "What a check does: `http` a request, in the version of HTTP and with the TLS of the upstream; " +
-				"`tcp` a connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`); " +
-				"`agent` nothing but what `agent` says."},
-		{Path: "interval", Type: schema.Duration, Default: `"5s"`, Min: "10ms", Max: "1h", Example: `"10s"`,
-			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Interval }),
-			Doc: "Time from the beginning of a check to that of the next one, while the backend is up. Each is up " +
-				"to a tenth shorter, at random."},
-		{Path: "fast_interval", Type: schema.Duration, Default: `"1s"`, Min: "10ms", Max: "1h", Example: `"500ms"`,
-			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.FastInterval }),
-			Doc: "The same after a result that contradicts the state, until `rise` or `fall` decide; `interval` " +
-				"where that is shorter."},
-		{Path: "down_interval", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "1h", Example: `"10s"`,
-			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.DownInterval }),
-			Doc: "The same while the backend is down. After 10 minutes it doubles with each check, up to a minute. " +
-				"0: as `interval`."},
-		{Path: "timeout", Type: schema.Duration, Default: `"1s"`, Min: "1ms", Max: "1h", Example: `"2s"`,
-			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Timeout }),
-			Doc:  "Time for a check, from connecting to the end of what it reads. At most `interval`."},
-		{Path: "rise", Type: schema.Int, Default: "2", Min: "1", Max: "1000", Example: "1",
-			Into: schema.Into(func(e *healthEntry) *int { return &e.Rise }),
-			Doc:  "Passed checks in a row after which a backend is up again."},
-		{Path: "fall", Type: schema.Int, Default: "3", Min: "1", Max: "1000", Example: "2",
-			Into: schema.Into(func(e *healthEntry) *int { return &e.Fall }),
-			Doc:  "Failed checks in a row after which it is down."},
-		{Path: "start", Type: schema.Choice, Default: `"up"`, Enum: []string{"up", "down", "checked"},
-			Example: `"checked"`,
-			Into:    schema.Into(func(e *healthEntry) *string { return &e.Start }),
-			Doc: "What a new backend is before its first check, which decides alone: `up`; `checked`: down, and " +
-				"checked within a second; `down`: the same, but `rise` checks have to pass."},
-		{Path: "port", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "8081",
-			Into: schema.Into(func(e *healthEntry) *int { return &e.Port }),
-			Doc:  "The port that checks connect to. 0: that of the backend."},
-		{Path: "passive_counts", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e *healthEntry) *bool { return &e.PassiveCounts }),
-			Doc: "Whether requests take the place of checks: a backend that is up, has answered requests within " +
-				"`interval` and failed none of them is not checked."},
-		{Path: "agent.port", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "9777",
-			Into: schema.Into(func(e *healthEntry) *int { return &e.Agent.Port }),
-			Doc: "Where an agent beside each backend listens, which says in a line what the backend is to get: " +
-				"`75%`, `drain`, `maint`, `down`, `up`, `ready`. 0: there is none. See [agents](health.md#agents)."},
-		{Path: "agent.interval", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "1h", Example: `"2s"`,
-			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Agent.Interval }),
-			Doc:  "Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`."},
-		{Path: "agent.send", Type: typeBytes, Secret: true, Example: `"api\n"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Agent.Send }),
-			Doc:  "What an agent is sent first, as text, or as `hex:` and hexadecimal digits."},
-	}, askedKeys()...)
-}
-
-// askedKeys are the keys about what a check asks.
-func askedKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "path", Type: typeTarget, Default: `"/"`, Example: `"/healthz"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Path }),
-			Doc:  "Of `http`: the path, with a query where there is one."},
-		{Path: "method", Type: schema.Choice, Default: `"GET"`, Enum: []string{"GET", "HEAD", "OPTIONS", "POST"},
-			Example: `"HEAD"`,
-			Into:    schema.Into(func(e *healthEntry) *string { return &e.Method }),
-			Doc:     "Of `http`: the method. The request has no body."},
-		{Path: "host", Type: value.TypeHost, Example: `"api.internal"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Host }),
-			Doc:  "Of `http` and `grpc`: the Host; else that of the upstream, or the address of the backend."},
-		{Path: "headers", Type: value.TypeHeaders, Example: `{ X-Check = "edge" }`,
-			Into: schema.Into(func(e *healthEntry) *[]Header { return &e.headers }),
-			Doc: "Of `http` and `grpc`: fields of the request. `User-Agent` is `edge-health` unless it is among " +
-				"them."},
-		{Path: "expected_status", Type: typeStatuses, Default: `"200-299"`, Example: `[200, "300-399"]`,
-			Into: schema.Into(func(e *healthEntry) *[]StatusRange { return &e.ExpectedStatus }),
-			Doc: "Of `http`: the statuses that pass: a number, a range, or a list of both. Redirects are not " +
-				"followed."},
-		{Path: "body", Type: schema.String, Example: `"alive"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Body }),
-			Doc:  "Of `http`: text that has to be in the first 64 KiB of the answer."},
-		{Path: "send", Type: typeBytes, Secret: true, Example: `"PING\r\n"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Send }),
-			Doc:  "Of `tcp`: what is sent first, as text, or as `hex:` and hexadecimal digits."},
-		{Path: "expect", Type: typeBytes, Example: `"+PONG"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Expect }),
-			Doc:  "Of `tcp`: what has to come, anywhere in the first 64 KiB. Without it a connection is enough."},
-		{Path: "service", Type: schema.String, Example: `"orders.v1.Orders"`,
-			Into: schema.Into(func(e *healthEntry) *string { return &e.Service }),
-			Doc:  "Of `grpc`: the service whose status is asked for. Without it, the status of the whole server."},
-	}
+	// Of `http` and `grpc`: fields of the request. `User-Agent` is `edge-health` unless it is among them.
+	// Example: { X-Check = "edge" }
+	Fields []Header `edge:"headers" after:"host" kind:"headers"`
 }
 
 // The types of the keys of checks. The comment after each is the Go type of its values.
@@ -269,12 +187,12 @@ func resolveChecks(r *resolver) {
 func healthOf(r *resolver, u *Upstream, e *healthEntry) *HealthCheck {
 	if e != nil {
 		r.file.Fill(e)
-		e.enabled = e.enabled || !e.Has("enabled") // a table of its own turns checks on
+		e.Enabled = e.Enabled || !e.Has("enabled") // a table of its own turns checks on
 		finishHealth(r, e)
 	} else if e = r.doc.health; e.Node() == nil {
 		return nil
 	}
-	if !e.enabled {
+	if !e.Enabled {
 		return nil
 	}
 	check := e.HealthCheck
@@ -302,7 +220,7 @@ func finishHealth(r *resolver, e *healthEntry) {
 	finishAgent(r, e)
 	e.FastInterval = min(e.FastInterval, e.Interval)
 	e.DownInterval = cmp.Or(e.DownInterval, e.Interval)
-	for _, h := range e.headers {
+	for _, h := range e.Fields {
 		if strings.EqualFold(h.Name, "host") && e.Has("headers") {
 			r.rep.Errorf(e.At("headers"), "write host = "+syntax.Quote(h.Value),
 				"the Host of a check has a key of its own")

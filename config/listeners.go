@@ -28,10 +28,10 @@ func (r *resolver) resolveListeners() {
 		}
 		r.claimAddresses(e)
 		if !e.Has("websocket") {
-			e.WebSocket = r.doc.top.webSocket
+			e.WebSocket = r.doc.top.WebSocket
 		}
 		if !e.Has("grpc") {
-			e.GRPC = r.doc.top.grpc
+			e.GRPC = r.doc.top.GRPC
 		}
 		if !e.Has("request_id") {
 			e.RequestID.On = e.HasAny("request_id.")
@@ -51,9 +51,9 @@ func (r *resolver) resolveListeners() {
 		} else if len(e.Addresses) > 0 {
 			e.Name = e.Addresses[0].Text
 		}
-		resolveAccessLog(r, &e.Given, &e.AccessLog, &e.logging)
+		resolveLogging(r, &e.Given, "access_log.", &e.AccessLog.Logging)
 		e.Features = r.features(e)
-		e.ErrorPages = e.errors.pages
+		e.ErrorPages = e.Errors.pages
 		list := filters.List{Given: &e.Given, Names: e.Filters, Before: filters.Before(nil, r.c.Filters),
 			Where: "of [defaults]"}
 		list.Check(r.rep, r.filters)
@@ -172,7 +172,7 @@ func (r *resolver) addListener() {
 		r.rep.Warnf(codeNoListener, syntax.Span{}, "", "%s", what)
 	}
 	e := r.file.New("listeners").(*listenerEntry)
-	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
+	e.WebSocket, e.GRPC = r.doc.top.WebSocket, r.doc.top.GRPC
 	a, _, _ := value.ParseListen(helloAddress)
 	a.Pos = Pos{File: r.file.Main.Name}
 	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos

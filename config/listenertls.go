@@ -5,8 +5,8 @@ import (
 	"crypto/tls"
 	"slices"
 	"strings"
+	"sync"
 
-	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
@@ -14,7 +14,7 @@ import (
 
 // resolveTLS decides whether a listener takes TLS, plain HTTP or both, and checks its keys about TLS.
 func (r *resolver) resolveTLS(e *listenerEntry) {
-	e.own.Pos = e.Pos
+	e.own = Certificate{Pair: e.Pair, Pos: e.Pos}
 	if e.Has("cert") && !e.Failed("cert") {
 		e.Certificate, e.own.Pos = &e.own, e.Head("cert").Pos()
 		r.checkInternalCert(&e.Given, &e.own)
@@ -77,7 +77,7 @@ func (r *resolver) refuseTLSKeys(e *listenerEntry) {
 	if e.Failed("tls") || e.Node().Key == aliasHTTP && e.Has("cert") {
 		return
 	}
-	for _, k := range append(pairKeys(), tlsKeys()...) {
+	for _, k := range securedKeys() {
 		if e.Has(k.Path) {
 			r.rep.Errorf(e.Head(k.Path), "add tls = true", "this listener takes no TLS")
 			return
@@ -87,6 +87,11 @@ func (r *resolver) refuseTLSKeys(e *listenerEntry) {
 		r.rep.Errorf(rules[0].Node().Head, "add tls = true to the listener", "this listener takes no TLS")
 	}
 }
+
+// securedKeys are the keys of a listener that takes TLS.
+var securedKeys = sync.OnceValue(func() []*schema.Key {
+	return slices.Concat(schema.Of[Pair](tags()), schema.Of[TLSOptions](tags()))
+})
 
 // resolveClientAuth decides whether clients show a certificate.
 func (r *resolver) resolveClientAuth(e *listenerEntry) {
@@ -226,7 +231,7 @@ func (r *resolver) checkFIPS() {
 			}
 		}
 	}
-	check(&r.doc.tls.Given, &r.doc.tls.shared)
+	check(&r.doc.tls.Given, &r.doc.tls.Shared)
 	rules := schema.All[*tlsRuleEntry](r.file.Entries(tlsRulesPath))
 	for _, e := range r.doc.listeners {
 		check(&e.Given, &e.TLSOptions)
@@ -258,14 +263,27 @@ func (r *resolver) warnUnusedTLS() {
 // TLSRule decides about the handshakes that its condition holds for. What it leaves at the zero value it does not
 // decide.
 type TLSRule struct {
-	Name        string          `json:",omitempty"`
-	When        *lang.Condition `json:",omitempty"` // nil: all
-	Deny        bool            `json:",omitempty"`
-	ClientAuth  ClientAuth      `json:",omitempty"`
-	ClientCA    string          `json:",omitempty"` // path; "": that of the listener
-	MinVersion  uint16          `json:",omitempty"` // of crypto/tls
-	Certificate string          `json:",omitempty"` // the name of one of Config.Certificates
-	Pos         Pos
+	// Its name, for metrics and `edge explain`.
+	Name string `edge:"name" kind:"name" example:"partners" json:",omitempty"`
+	// The handshakes that it is for: a text of [the language](DSL.md) that knows `tls.sni`, `tls.alpn`, the addresses
+	// and the listener. Without it, all.
+	// Example: 'tls.sni == "api.example.org"'
+	When *lang.Condition `edge:"when" json:",omitempty"`
+	// Whether clients show a certificate, as `client_auth` of the listener.
+	ClientAuth ClientAuth `edge:"client_auth" enum:"none request require" example:"require" json:",omitempty"`
+	// The authorities of these certificates, in place of those of the listener. Without `client_auth` they are
+	// required.
+	ClientCA string `edge:"client_ca" example:"/etc/edge/tls/partners.pem" local:"true" json:",omitempty"`
+	// The oldest version of TLS that is accepted, in place of that of the listener.
+	MinVersion uint16 `edge:"min_version" kind:"version" example:"1.3" json:",omitempty"`
+	// The `name` of the one of `[[certificates]]` that the client gets, whatever name it asks for and whatever `when`
+	// that one has.
+	Certificate string `edge:"certificate" kind:"name" example:"internal" json:",omitempty"`
+	// The handshake is refused: with the alert `unrecognized_name`, or `access_denied` where the client asks for no
+	// name. No rule after it is asked.
+	Deny bool `edge:"deny" example:"true" json:",omitempty"`
+
+	Pos Pos
 }
 
 // guards reports whether requests may have to be refused because of the rule.
@@ -294,50 +312,6 @@ const (
 	tlsRulesPath      = "tls.rules"
 	listenerRulesPath = "listeners.tls_rules"
 )
-
-func tlsRuleSections() []*schema.Section {
-	section := func(path, doc string) *schema.Section {
-		return &schema.Section{Path: path, Shape: schema.List, Doc: doc, New: schema.Make[tlsRuleEntry],
-			Keys: tlsRuleKeys()}
-	}
-	return []*schema.Section{
-		section(tlsRulesPath, "Rules on TLS handshakes, by the name that the client asks for, its address, and what "+
-			"else its first message tells. All of them are asked, in their order, until one denies; the first that "+
-			"decides a thing decides it. See [rules on handshakes](tls.md#rules-on-handshakes)."),
-		section(listenerRulesPath, "Rules on the handshakes of a listener, which are asked before those of "+
-			"`[[tls.rules]]`."),
-	}
-}
-
-func tlsRuleKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "name", Type: schema.Token, Example: `"partners"`,
-			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.Name }),
-			Doc:  "Its name, for metrics and `edge explain`."},
-		{Path: "when", Type: language.TypeCondition, Example: `'tls.sni == "api.example.org"'`,
-			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.when }),
-			Doc: "The handshakes that it is for: a text of [the language](DSL.md) that knows `tls.sni`, " +
-				"`tls.alpn`, the addresses and the listener. Without it, all."},
-		{Path: "client_auth", Type: schema.Choice, Enum: []string{"none", "request", "require"}, Example: `"require"`,
-			Into: schema.Into(func(e *tlsRuleEntry) *string { return (*string)(&e.ClientAuth) }),
-			Doc:  "Whether clients show a certificate, as `client_auth` of the listener."},
-		{Path: "client_ca", Type: schema.String, Local: true, Example: `"/etc/edge/tls/partners.pem"`,
-			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.ClientCA }),
-			Doc: "The authorities of these certificates, in place of those of the listener. Without `client_auth` " +
-				"they are required."},
-		{Path: "min_version", Type: typeVersion, Enum: versionNames(), Synonyms: versionSynonyms, Example: `"1.3"`,
-			Into: schema.Into(func(e *tlsRuleEntry) *uint16 { return &e.MinVersion }),
-			Doc:  "The oldest version of TLS that is accepted, in place of that of the listener."},
-		{Path: "certificate", Type: schema.Token, Example: `"internal"`,
-			Into: schema.Into(func(e *tlsRuleEntry) *string { return &e.Certificate }),
-			Doc: "The `name` of the one of `[[certificates]]` that the client gets, whatever name it asks for and " +
-				"whatever `when` that one has."},
-		{Path: "deny", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e *tlsRuleEntry) *bool { return &e.Deny }),
-			Doc: "The handshake is refused: with the alert `unrecognized_name`, or `access_denied` where the client " +
-				"asks for no name. No rule after it is asked."},
-	}
-}
 
 // tlsRulesOf reads the rules on handshakes among entries.
 func tlsRulesOf(r *resolver, entries []schema.Target) (list []TLSRule) {

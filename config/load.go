@@ -99,7 +99,7 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	} else if o.Partial {
 		c = resolvePart(file, doc)
 	}
-	rep.Finish(name, doc.top.allow)
+	rep.Finish(name, doc.top.Allow)
 	if !rep.OK() {
 		if o.Partial {
 			return &Config{Global: c.Global, Features: c.Features}, rep
@@ -157,11 +157,11 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.file.Fill(doc.tls)
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
 	r.c.Features = r.features(doc.top)
-	r.c.ErrorPages = doc.top.errors.pages
+	r.c.ErrorPages = doc.top.Errors.pages
 	readLanguage(r, o)
 	resolveDefined(r)
-	resolveLogging(r, &doc.log.Given, "", &r.c.Log.Logging, &doc.log.logging)
-	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
+	resolveLogging(r, &doc.log.Given, "", &r.c.Log.Logging)
+	r.warnWeakTLS(&doc.tls.Given, &doc.tls.Shared)
 	r.resolveProtocol(doc.defaults)
 	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
 	checkSlowStart(r, doc.defaults)
@@ -272,8 +272,8 @@ func resolveDefined(r *resolver) {
 	_, r.defined = plugins.Destinations.Names(r.file)
 	all := r.doc.all
 	r.file.Fill(all)
-	r.c.Filters = all.filters
-	list := filters.List{Given: &all.Given, Names: all.filters, First: true, Where: "of [defaults]"}
+	r.c.Filters = all.Filters
+	list := filters.List{Given: &all.Given, Names: all.Filters, First: true, Where: "of [defaults]"}
 	list.Check(r.rep, r.filters)
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -24,8 +23,10 @@ import (
 
 // Log says how requests are logged.
 type Log struct {
+	// `stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log.
+	// Example: ["stdout", "/var/log/edge/access.log"]
+	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" local:"true"`
 	Logging
-	Output []string // "stdout", "stderr" or paths; empty: no access log
 }
 
 // LogOf returns how the requests of a route are logged that came by a listener: each key is as the route says, else as
@@ -59,85 +60,12 @@ func (log Log) with(a *AccessLog) Log {
 	return log
 }
 
-// loggingTexts are the texts of a Logging that are in the language, and the path of a table.
-type loggingTexts struct {
-	when, line string
-	path       string // "": as AccessLog has it
-	always     []string
-}
-
-// textsOf returns the texts of l, for a comparison.
-func textsOf(l *Logging) (texts loggingTexts) {
-	if l.When != nil {
-		texts.when = l.When.String()
-	}
-	if l.Line != nil {
-		texts.line = l.Line.String()
-	}
-	if l.Always != nil {
-		texts.always = append(texts.always, "") // an empty list is not the same as none
-		for _, c := range *l.Always {
-			texts.always = append(texts.always, c.String())
-		}
-	}
-	return texts
-}
-
 // Types of keys. The comment after each is the Go type of its values.
 var (
 	typeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
 	typeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string
 	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
 )
-
-// accessLogKeys are the keys of a listener or a route about the access log of its requests. doc is of the first one.
-func accessLogKeys[T schema.Target](doc string, of func(T) (*AccessLog, *loggingTexts)) []*schema.Key {
-	return append([]*schema.Key{
-		{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: `"/var/log/edge/web.log"`,
-			Into: schema.Into(func(e T) *value.Where { log, _ := of(e); return &log.Where }), Doc: doc},
-		{Path: "access_log.path", Type: value.TypeLogPath, Local: true, Example: `"/var/log/edge/web.log"`,
-			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.path }),
-			Doc:  "The same as a path in place of the table."},
-	}, loggingKeys("access_log.", func(e T) (*Logging, *loggingTexts) {
-		log, texts := of(e)
-		return &log.Logging, texts
-	})...)
-}
-
-// loggingKeys are the keys that [log], listeners and routes have alike, after a prefix.
-func loggingKeys[T schema.Target](prefix string, of func(T) (*Logging, *loggingTexts)) []*schema.Key {
-	format := ""
-	if prefix == "" {
-		format = `"json"`
-	}
-	return []*schema.Key{
-		{Path: prefix + "format", Type: schema.Choice, Default: format, Enum: []string{"json", "common", "combined"},
-			Later: []string{"logfmt"}, Example: `"combined"`,
-			Into: schema.Into(func(e T) *string { log, _ := of(e); return &log.Format }),
-			Doc:  "One JSON object a line, or the formats of Apache and nginx."},
-		{Path: prefix + "line", Type: language.TypeTemplate,
-			Example: `"{client.ip} {method} {path} {status} {duration}"`,
-			Into:    schema.Into(func(e T) *string { _, texts := of(e); return &texts.line }),
-			Doc: "A line of your own in place of `format`: a template of [the language](DSL.md). Values are " +
-				"escaped, so that no client writes lines of its own. See [requests](operations.md#requests)."},
-		{Path: prefix + "fields", Type: typeFields, Example: `{ tenant = "{header.x-tenant}" }`,
-			Into: schema.Into(func(e T) **[]value.Text { log, _ := of(e); return &log.Fields }),
-			Doc: "Members of your own in each line of the format `json`, after its own: texts that are templates of " +
-				"[the language](DSL.md), 24 at most. See [requests](operations.md#requests)."},
-		{Path: prefix + "when", Type: language.TypeCondition, Example: `'status >= 500 or duration > 1s'`,
-			Into: schema.Into(func(e T) *string { _, texts := of(e); return &texts.when }),
-			Doc:  "Which requests are logged: a condition of [the language](DSL.md). Without it all are."},
-		{Path: prefix + "sample", Type: typeSample, Example: `0.1`,
-			Into: schema.Into(func(e T) **float64 { log, _ := of(e); return &log.Sample }),
-			Doc: "The share of those requests that is logged: all of one trace, or none of them. Without it all " +
-				"are. See [samples](operations.md#which-requests-are-logged)."},
-		{Path: prefix + "always", Type: typeAlways, Example: `["5xx", ">1s", "retried"]`,
-			Into: schema.Into(func(e T) *[]string { _, texts := of(e); return &texts.always }),
-			Doc: "What is logged whether the sample has it or not: statuses (`503`, `5xx`), times (`>1s`), `retried`" +
-				", `error` (edge or a backend has failed, or the client has left), conditions of " +
-				"[the language](DSL.md)."},
-	}
-}
 
 // parseSample reads a share.
 func parseSample(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -276,15 +204,9 @@ func checkLogs(doc *document, g *Global, rep *Report) {
 }
 
 // resolveAccessLog resolves what a listener or a route says about the log of its requests.
-func resolveAccessLog(r *resolver, e *schema.Given, to *AccessLog, texts *loggingTexts) {
-	if texts.path != "" {
-		to.Path = texts.path
-	}
-	resolveLogging(r, e, "access_log.", &to.Logging, texts)
-}
 
 // resolveLogging compiles what an entry says about the lines of access logs, under keys with a prefix.
-func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging, texts *loggingTexts) {
+func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	if e.Has(prefix+"when") && !e.Failed(prefix+"when") {
 		to.When = r.c.Language.Condition(r.rep, e.KeyNode(prefix+"when"), lang.Log)
 	}
@@ -311,7 +233,7 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging, te
 				"line stands in place of %s", key)
 		}
 	}
-	if strings.ContainsAny(texts.line, "\r\n") {
+	if to.Line != nil && strings.ContainsAny(to.Line.String(), "\r\n") {
 		r.rep.Errorf(e.At(prefix+"line"), "", "a line of the log has no end of a line in it")
 	}
 }

@@ -26,18 +26,18 @@ func (r *resolver) resolveRoutes() {
 		r.file.Fill(e)
 		e.Entry, e.Pos = i, e.Node().Head.Pos()
 		if e.Has("websocket") {
-			e.WebSocket = switchOf(e.webSocket)
+			e.WebSocket = switchOf(e.WebSocketKey)
 		}
 		if e.Has("grpc") {
-			e.GRPC = switchOf(e.grpc)
+			e.GRPC = switchOf(e.GRPCKey)
 		}
 		if e.Has("when") && !e.Failed("when") {
 			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Request)
 		}
-		resolveAccessLog(r, &e.Given, &e.AccessLog, &e.logging)
+		resolveLogging(r, &e.Given, "access_log.", &e.AccessLog.Logging)
 		e.Features = r.features(e)
 		e.Rules = rulesOf(r, schema.Inside(e))
-		e.ErrorPages = e.errors.pages
+		e.ErrorPages = e.Errors.pages
 		warnPointlessIntercept(r, e)
 		right := !e.HasUnknown() && (e.When != nil || !e.Has("when"))
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
@@ -85,8 +85,8 @@ func (r *resolver) resolveRoutes() {
 
 // patternName returns the name of a route that has none: its pattern, as the file writes it where it does.
 func patternName(e *routeEntry, p route.Pattern) string {
-	if e.pattern != "" {
-		return e.pattern
+	if e.Pattern != "" {
+		return e.Pattern
 	}
 	return value.PatternText(p)
 }
@@ -106,7 +106,7 @@ func (r *resolver) patternsOf(e *routeEntry) (all []route.Pattern, ok bool) {
 				return nil, false
 			}
 		}
-		p, wrong, hint := value.ParsePattern(e.pattern)
+		p, wrong, hint := value.ParsePattern(e.Pattern)
 		if wrong != "" {
 			r.rep.Errorf(e.At("pattern"), hint, "%s", wrong)
 		} else {
@@ -134,7 +134,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []route.Pattern, ok bool) {
 	base := route.Pattern{Path: "/"}
 	ok = true
 	if e.Has("path") {
-		p, wrong, hint := value.ParsePath(e.path)
+		p, wrong, hint := value.ParsePath(e.PathText)
 		if wrong != "" {
 			r.rep.Errorf(e.At("path"), hint, "%s", wrong)
 			ok = false
@@ -146,11 +146,11 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []route.Pattern, ok bool) {
 	if !e.Has("host") {
 		return []route.Pattern{base}, ok
 	}
-	if len(e.hosts) == 0 {
+	if len(e.Hosts) == 0 {
 		r.rep.Errorf(e.At("host"), "leave it out for any host", "\"host\" must not be empty")
 		return nil, false
 	}
-	for _, h := range e.hosts {
+	for _, h := range e.Hosts {
 		host, wrong, hint := value.ParseHost(h, "")
 		base.Host = host
 		if wrong != "" {
@@ -197,7 +197,7 @@ func (r *resolver) warnShadowed(e *routeEntry, p route.Pattern) bool {
 		return false
 	}
 	what, why := "this route can never match", "the same pattern"
-	if len(e.hosts) > 1 {
+	if len(e.Hosts) > 1 {
 		what += " for " + p.Host
 	}
 	if conditions != "" {
@@ -223,9 +223,9 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			e.Dest = redirectTo(r, e.KeyNode("redirect.to"), 0, e.redirectStatus)
+			e.Dest = redirectTo(r, e.KeyNode("redirect.to"), 0, e.RedirectStatus)
 		}
-		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
+		if s := e.RedirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
 			r.rep.Errorf(e.At("redirect.status"), "the default is 308",
 				"the status of a redirect is 301, 302, 303, 307 or 308")
 		}
@@ -236,14 +236,14 @@ func (r *resolver) resolveDest(e *routeEntry) {
 		r.rep.Errorf(e.At("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
 	case e.Lacks("dest"):
 		r.rep.Errorf(e.Node().Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
-	case e.Has("dest") && !e.Failed("dest") && namesItself(e.dest):
+	case e.Has("dest") && !e.Failed("dest") && namesItself(e.DestText):
 		e.Dest = namedByRequests(r, e)
 		return
-	case strings.HasPrefix(e.dest, redirectPrefix) && !e.Failed("dest"):
+	case strings.HasPrefix(e.DestText, redirectPrefix) && !e.Failed("dest"):
 		status := edge().Section("routes").Default("redirect.status").(int)
 		e.Dest = redirectTo(r, e.KeyNode("dest"), len(redirectPrefix), status)
 	case e.Has("dest") && !e.Failed("dest"):
-		e.Dest = r.parseDest(e.dest, e.At("dest"))
+		e.Dest = r.parseDest(e.DestText, e.At("dest"))
 	}
 }
 
@@ -322,7 +322,7 @@ func rewriteTo(r *resolver, e *routeEntry) {
 		return
 	}
 	if _, err := location.Path(e.Rewrite.Path); err != nil {
-		r.rep.Errorf(e.At("rewrite.path"), "", "rewrite to %s: %v", syntax.Quote(e.rewritePath), err)
+		r.rep.Errorf(e.At("rewrite.path"), "", "rewrite to %s: %v", syntax.Quote(e.Rewrite.Path.String()), err)
 	}
 }
 

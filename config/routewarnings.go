@@ -80,7 +80,7 @@ func warnLoneWeights(r *resolver) {
 	}
 	for _, one := range live(r.c) {
 		e := entryOf(r, one)
-		if one.Weight > 1 && count[key(one)] == 1 && len(e.hosts) < 2 {
+		if one.Weight > 1 && count[key(one)] == 1 && len(e.Hosts) < 2 {
 			r.rep.Warnf(codeLoneWeight, e.Head("weight"), "",
 				"no other route has the same pattern and conditions: this one takes all such requests, whatever its "+
 					"weight")

@@ -54,7 +54,7 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 	switch s.Path {
 	case "listeners":
 		need("listen", `":80"`)
-		for _, secured := range slices.Concat(tlsKeys(), pairKeys(), []*schema.Key{{Path: "tls"}}) {
+		for _, secured := range append(securedKeys(), &schema.Key{Path: "tls"}) {
 			if k.Path == secured.Path {
 				need("cert", `"a.pem"`)
 				need("client_ca", `"ca.pem"`)

@@ -25,12 +25,9 @@ func Register(sections ...*schema.Section) { registered = append(registered, sec
 
 // edge is the schema: every key there is, in the order of the reference page.
 var edge = sync.OnceValue(func() *schema.Schema {
-	return schema.New(slices.Concat([]*schema.Section{
-		topSection(), globalSection(), logSection(), listenersSection(), tlsSection(), certificatesSection(),
-		upstreamsSection(), upstreamBackendsSection(), healthSection(), upstreamHealthSection(),
-		upstreamDefaultsSection(), membersSection(), defaultsSection(),
-	}, plugins.Sections(), []*schema.Section{routesSection(), registerSection()}, tlsRuleSections(),
-		language.Sections(), rules.Sections(), registered), codes, reserved())
+	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
+	return schema.New(slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
+		routeSections(), language.Sections(), rules.Sections(), registered), codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
@@ -108,10 +105,9 @@ func (l *Listener) RestartKeys(next *Listener) []string {
 // methods of that name of the other kinds of entries.
 func (l *Listener) ChangedKeys(next *Listener) []string {
 	of := func(l *Listener) schema.Target {
-		e := &listenerEntry{Listener: *l, errors: errorPages{pages: l.ErrorPages}}
-		e.logging = textsOf(&l.AccessLog.Logging)
+		e := &listenerEntry{Listener: *l, Errors: errorPages{pages: l.ErrorPages}}
 		if l.Certificate != nil {
-			e.own = *l.Certificate
+			e.Pair = l.Certificate.Pair
 		}
 		return e
 	}
@@ -132,8 +128,7 @@ func (g *Global) ChangedKeys(next *Global) []string {
 
 // ChangedKeys is as that of Listener.
 func (l *Log) ChangedKeys(next *Log) []string {
-	of := func(l *Log) *logEntry { return &logEntry{Log: *l, logging: textsOf(&l.Logging)} }
-	return changedKeys("log", of(l), of(next), nil, nil)
+	return changedKeys("log", &logEntry{Log: *l}, &logEntry{Log: *next}, nil, nil)
 }
 
 // ChangedKeys is as that of Listener. Keys that listeners have too differ there.
@@ -147,7 +142,7 @@ func (t *TLS) ChangedKeys(next *TLS) []string {
 
 // ChangedKeys is as that of Listener.
 func (c *Certificate) ChangedKeys(next *Certificate) []string {
-	of := func(c *Certificate) schema.Target { return &certificateEntry{Certificate: *c, when: textOf(c.When)} }
+	of := func(c *Certificate) schema.Target { return &certificateEntry{Certificate: *c} }
 	return changedKeys("certificates", of(c), of(next), nil, nil)
 }
 
@@ -173,10 +168,8 @@ func (u *Upstream) ChangedKeys(next *Upstream) []string {
 func (r *Route) ChangedKeys(next *Route) []string {
 	of := func(r *Route) schema.Target {
 		return &routeEntry{
-			Route: *r, hosts: []string{r.Host}, path: r.PathKind.String() + r.Path,
-			errors: errorPages{pages: r.ErrorPages}, redirectStatus: r.Dest.Status,
-			logging: textsOf(&r.AccessLog.Logging),
-			when:    textOf(r.When), redirect: textOf(r.Dest.Location), rewritePath: textOf(r.Rewrite.Path),
+			Route: *r, Hosts: []string{r.Host}, PathText: r.PathKind.String() + r.Path,
+			Errors: errorPages{pages: r.ErrorPages}, RedirectTo: r.Dest.Location, RedirectStatus: r.Dest.Status,
 		}
 	}
 	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
@@ -192,17 +185,6 @@ func (r *Route) ChangedKeys(next *Route) []string {
 		}
 	}
 	return keys
-}
-
-// textOf returns the text of a condition or a template, "" where there is none.
-func textOf[T any, P interface {
-	*T
-	String() string
-}](of P) string {
-	if of == nil {
-		return ""
-	}
-	return of.String()
 }
 
 // changedKeys compares two entries of a section and those of other packages inside them.

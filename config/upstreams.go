@@ -43,7 +43,7 @@ func (r *resolver) resolveMembers() {
 		r.file.Fill(e)
 		r.requireAddress(&e.backendEntry)
 		checkTier(r, &e.backendEntry)
-		names := []string{e.name, e.upstream}
+		names := []string{e.Name, e.Upstream}
 		if !e.Has("upstream") {
 			names[1] = defaultUpstream
 		}
@@ -85,11 +85,11 @@ func (r *resolver) newUpstream(name string, at syntax.Span) int {
 
 // add adds a backend. One of weight 0 is left out, since it takes no request. An upstream without backends answers 503.
 func (u *Upstream) add(e *backendEntry) {
-	if e.weight == 0 && !e.Failed("weight") {
+	if e.Weight == 0 && !e.Failed("weight") {
 		return
 	}
-	b := Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix, Weight: e.weight, Backup: e.backup,
-		Tier: e.tier, Zone: e.zone, Pos: e.Node().Head.Pos()}
+	b := Backend{Host: e.Address.Host, Port: e.Address.Port, Unix: e.Address.Unix, Weight: e.Weight, Backup: e.Backup,
+		Tier: e.Tier, Zone: e.Zone, Pos: e.Node().Head.Pos()}
 	if b.Backup && b.Tier == 0 {
 		b.Tier = backupTier
 	}
@@ -105,9 +105,9 @@ func (r *resolver) requireAddress(e *backendEntry) {
 
 // requireServerName reports a backend whose certificate is to be verified and for which there is no name.
 func (r *resolver) requireServerName(e *backendEntry, u *Upstream) {
-	if e.address.Unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
+	if e.Address.Unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
 		r.rep.Errorf(e.At("address"), "add sni = \"host\" to its tls",
-			"the certificate of %s has to have a name, and a path is none", syntax.Quote(e.address.String()))
+			"the certificate of %s has to have a name, and a path is none", syntax.Quote(e.Address.String()))
 	}
 }
 
@@ -128,8 +128,8 @@ func (r *resolver) requireBackends() {
 func (r *resolver) resolveProtocol(e *upstreamEntry) {
 	if e.Has("tls.alpn") && !e.Failed("tls.alpn") {
 		protocol := "auto"
-		if len(e.alpn) == 1 {
-			protocol = map[string]string{"h2": "h2", "http/1.1": "h1"}[e.alpn[0]]
+		if len(e.ALPN) == 1 {
+			protocol = map[string]string{"h2": "h2", "http/1.1": "h1"}[e.ALPN[0]]
 		}
 		if e.Has("protocol") && e.Protocol != protocol && !e.Failed("protocol") {
 			at, first := e.At("tls.alpn"), e.At("protocol")

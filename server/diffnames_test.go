@@ -11,13 +11,11 @@ import (
 
 type quota struct {
 	schema.Given
-	Requests int
+	Requests int `edge:"requests" doc:"Of a test."`
 }
 
 func init() {
-	config.Register(&schema.Section{Path: "quota", Doc: "Of a test.", New: schema.Make[quota], Keys: []*schema.Key{{
-		Path: "requests", Type: schema.Int, Doc: "Of a test.",
-		Into: schema.Into(func(q *quota) *int { return &q.Requests })}}})
+	config.Register(schema.Table[quota](nil, schema.Section{Path: "quota", Doc: "Of a test."}))
 }
 
 // A reload tells of sections that other packages registered.
@@ -42,7 +40,8 @@ func TestDiff_certificatesOfOneFile(t *testing.T) {
 	of := func(hosts ...string) *config.Config {
 		c := &config.Config{}
 		for _, h := range hosts {
-			c.Certificates = append(c.Certificates, config.Certificate{Cert: "a.pem", Hosts: []string{h}})
+			c.Certificates = append(c.Certificates, config.Certificate{
+				Pair: config.Pair{Cert: "a.pem"}, Hosts: []string{h}})
 		}
 		return c
 	}

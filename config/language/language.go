@@ -289,9 +289,9 @@ func (r *reader) secret(e *secretEntry) {
 		r.rep.Errorf(e.Node().Head, `add value = "${file:/run/secrets/`+e.name+`}"`, "this secret has no value")
 	}
 	if e.Failed("value") || !e.Has("value") {
-		e.value = "?" // its name is known even so: texts that use it are right
+		e.Value = "?" // its name is known even so: texts that use it are right
 	}
-	r.language.names.Secrets[e.name] = []byte(e.value)
+	r.language.names.Secrets[e.name] = []byte(e.Value)
 }
 
 // file returns where the file of a table is.

@@ -1,7 +1,10 @@
 package language
 
 import (
+	"embed"
+	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -61,28 +64,47 @@ func parseEntries(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) 
 
 // List is one of [lists]: texts or addresses.
 type List struct {
-	Name    string
-	Kind    string        // texts or addresses
-	Values  []string      `json:",omitempty"` // beside those of File
-	File    string        `json:",omitempty"` // "": there is none
-	Refresh time.Duration // how often the file is looked at; below 0: with a reload alone
-	Pos     syntax.Pos
+	// What it has: IP addresses and prefixes such as `10.0.0.0/8`, or texts, which are compared byte by byte.
+	Kind string `edge:"type" enum:"addresses texts" default:"addresses"`
+	// Its entries.
+	// Example: ["10.0.0.0/8", "2001:db8::1"]
+	Values []string `edge:"values" kind:"values" json:",omitempty"`
+	// A file with entries, one in each line; `#` begins a comment. It is put together with `values`. See [lists and
+	// maps](DSL.md#lists-and-maps).
+	File string `edge:"file" example:"office.txt" local:"true" json:",omitempty"`
+	// How often the file is looked at. A changed one takes effect without a reload; a wrong one is logged, and what
+	// was there stays. `off`: it is looked at when the configuration is loaded.
+	Refresh time.Duration `edge:"refresh" default:"off" words:"off" min:"100ms" max:"24h" example:"10s"`
+
+	Name string
+	Pos  syntax.Pos
 }
 
 // Map is one of [maps]: it leads from texts or addresses to texts.
 type Map struct {
-	Name    string
-	Kind    string        // of its keys: texts or addresses
-	Values  []table.Entry `json:",omitempty"` // beside those of File
-	File    string        `json:",omitempty"` // "": there is none
-	Refresh time.Duration // how often the file is looked at; below 0: with a reload alone
-	Pos     syntax.Pos
+	// What its keys are. Of prefixes of addresses the longest one that has the address decides.
+	Kind string `edge:"type" enum:"addresses texts" default:"texts"`
+	// Its entries.
+	// Example: { DE = "eu", "a b" = "x" }
+	Values []table.Entry `edge:"values" json:",omitempty"`
+	// A file with entries: in each line a key, a blank and a value. As for lists.
+	File string `edge:"file" example:"country.txt" local:"true" json:",omitempty"`
+	// As for lists.
+	Refresh time.Duration `edge:"refresh" default:"off" words:"off" min:"100ms" max:"24h" example:"10s"`
+
+	Name string
+	Pos  syntax.Pos
 }
 
 // Geo is [geo]: the databases that geo.country and its like are asked of.
 type Geo struct {
-	Databases []string      `json:",omitempty"` // files
-	Refresh   time.Duration `json:",omitempty"` // how often they are looked at; below 0: with a reload alone
+	// Files in the MaxMind DB format, such as those of MaxMind, DB-IP, IP2Location and IPinfo. Of several that know
+	// something of an address the first one counts.
+	// Example: ["GeoLite2-Country.mmdb", "GeoLite2-ASN.mmdb"]
+	Databases []string `edge:"databases" local:"true" json:",omitempty"`
+	// How often the files are looked at. A new one takes effect without a reload; a wrong one is logged, and what was
+	// there stays. `off`: they are read when the configuration is loaded.
+	Refresh time.Duration `edge:"refresh" default:"1m" words:"off" min:"100ms" max:"24h" example:"1h" json:",omitempty"`
 }
 
 type geoEntry struct {
@@ -102,8 +124,11 @@ type mapEntry struct {
 
 type secretEntry struct {
 	schema.Given
-	name  string
-	value string
+
+	// The secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`.
+	Value string `edge:"value" kind:"secret_text" example:"correct horse battery staple" secret:"true"`
+
+	name string
 }
 
 // Sections returns the sections of the schema that Read reads.
@@ -128,84 +153,53 @@ func (g *Geo) ChangedKeys(next *Geo) []string {
 
 var kinds = []string{"addresses", "texts"}
 
+// Compiled is the type of fields for texts that Language compiles when all entries are known: reading stores nothing.
+func Compiled(t schema.Type) schema.FieldType {
+	return schema.FieldType{Type: t, Set: func(reflect.Value, any) {}}
+}
+
+//go:embed sections.go
+var source embed.FS
+
+// tags say what the tags of fields mean.
+var tags = sync.OnceValue(func() *schema.Tags {
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"[]table.Entry": {Type: typeEntries},
+		"secret_text":   {Type: typeSecret, Plain: true},
+		"values":        {Type: typeValues, Plain: true},
+	}}
+})
+
 func listKeys() *schema.Section {
-	return &schema.Section{
+	return schema.Table[listEntry](tags(), schema.Section{
 		Path: "lists", Shape: schema.Named, Bare: "values",
 		Doc: "Lists that [conditions](DSL.md) ask as `list.NAME`. One that is written out may stand as " +
 			"`[lists]` with `office = [\"10.0.0.0/8\"]`.",
 		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &listEntry{List: List{Name: n.Key}} },
-		Keys: []*schema.Key{
-			{Path: "type", Type: schema.Choice, Enum: kinds, Default: `"addresses"`,
-				Into: schema.Into(func(e *listEntry) *string { return &e.Kind }),
-				Doc: "What it has: IP addresses and prefixes such as `10.0.0.0/8`, or texts, which are compared byte " +
-					"by byte."},
-			{Path: "values", Type: typeValues, Example: `["10.0.0.0/8", "2001:db8::1"]`,
-				Into: schema.Into(func(e *listEntry) *[]string { return &e.Values }), Doc: "Its entries."},
-			{Path: "file", Type: schema.String, Local: true, Example: `"office.txt"`,
-				Into: schema.Into(func(e *listEntry) *string { return &e.File }),
-				Doc: "A file with entries, one in each line; `#` begins a comment. It is put together with `values`. " +
-					"See [lists and maps](DSL.md#lists-and-maps)."},
-			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
-				Example: `"10s"`,
-				Into:    schema.Into(func(e *listEntry) *time.Duration { return &e.Refresh }),
-				Doc: "How often the file is looked at. A changed one takes effect without a reload; a wrong one is " +
-					"logged, and what was there stays. `off`: it is looked at when the configuration is loaded."},
-		},
-	}
+	})
 }
 
 func mapKeys() *schema.Section {
-	return &schema.Section{
+	return schema.Table[mapEntry](tags(), schema.Section{
 		Path: "maps", Shape: schema.Named,
 		Doc: "Maps that [conditions and templates](DSL.md) ask as `map.NAME[key]`.",
 		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &mapEntry{Map: Map{Name: n.Key}} },
-		Keys: []*schema.Key{
-			{Path: "type", Type: schema.Choice, Enum: kinds, Default: `"texts"`,
-				Into: schema.Into(func(e *mapEntry) *string { return &e.Kind }),
-				Doc:  "What its keys are. Of prefixes of addresses the longest one that has the address decides."},
-			{Path: "values", Type: typeEntries, Example: `{ DE = "eu", "a b" = "x" }`,
-				Into: schema.Into(func(e *mapEntry) *[]table.Entry { return &e.Values }), Doc: "Its entries."},
-			{Path: "file", Type: schema.String, Local: true, Example: `"country.txt"`,
-				Into: schema.Into(func(e *mapEntry) *string { return &e.File }),
-				Doc:  "A file with entries: in each line a key, a blank and a value. As for lists."},
-			{Path: "refresh", Type: schema.Duration, Default: `"off"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
-				Example: `"10s"`,
-				Into:    schema.Into(func(e *mapEntry) *time.Duration { return &e.Refresh }), Doc: "As for lists."},
-		},
-	}
+	})
 }
 
 func secretKeys() *schema.Section {
-	return &schema.Section{
+	return schema.Table[secretEntry](tags(), schema.Section{
 		Path: "secrets", Shape: schema.Named, Bare: "value",
 		Doc: "Secrets that [conditions and templates](DSL.md) use as `secret.NAME`: keys of `hmac`, and what clients " +
 			"have to present. `[secrets]` with `api = \"${file:/run/secrets/api}\"`. They are never shown.",
 		New: func(_ schema.Target, n *syntax.Node) schema.Target { return &secretEntry{name: n.Key} },
-		Keys: []*schema.Key{
-			{Path: "value", Type: typeSecret, Secret: true, Example: `"correct horse battery staple"`,
-				Into: schema.Into(func(e *secretEntry) *string { return &e.value }),
-				Doc:  "The secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`."},
-		},
-	}
+	})
 }
 
 func geoKeys() *schema.Section {
-	return &schema.Section{
+	return schema.Table[geoEntry](tags(), schema.Section{
 		Path: "geo",
 		Doc: "Databases that say where addresses are, for `geo.country`, `geo.asn` and the like in " +
 			"[conditions and templates](DSL.md#countries-cities-and-networks).",
-		New: schema.Make[geoEntry],
-		Keys: []*schema.Key{
-			{Path: "databases", Type: schema.Strings, Local: true,
-				Example: `["GeoLite2-Country.mmdb", "GeoLite2-ASN.mmdb"]`,
-				Into:    schema.Into(func(e *geoEntry) *[]string { return &e.Databases }),
-				Doc: "Files in the MaxMind DB format, such as those of MaxMind, DB-IP, IP2Location and IPinfo. Of " +
-					"several that know something of an address the first one counts."},
-			{Path: "refresh", Type: schema.Duration, Default: `"1m"`, Words: []string{"off"}, Min: "100ms", Max: "24h",
-				Example: `"1h"`,
-				Into:    schema.Into(func(e *geoEntry) *time.Duration { return &e.Refresh }),
-				Doc: "How often the files are looked at. A new one takes effect without a reload; a wrong one is " +
-					"logged, and what was there stays. `off`: they are read when the configuration is loaded."},
-		},
-	}
+	})
 }

@@ -1,6 +1,7 @@
 package metering
 
 import (
+	"embed"
 	"fmt"
 
 	"github.com/edge-proxy/edge/config"
@@ -12,9 +13,17 @@ import (
 // Immutable after the configuration was read.
 type Section struct {
 	schema.Given
-	SeriesMax int    // lines of routes and upstreams
-	Codes     string // "class" or "exact"
-	Hosts     int    // that are counted each for itself, beside those of the configuration; 0: none is
+
+	// How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are not
+	// registered with IANA are `other`.
+	Codes string `edge:"codes" enum:"class exact" default:"class" restart:"true"`
+	// How many hosts have counters of their own, `edge_host_requests_total`, beside those that routes name: those that
+	// are asked for most. All others are the host `other`. 0: no hosts are counted.
+	Hosts int `edge:"hosts" default:"0" min:"0" max:"10000" example:"200" restart:"true"`
+	// How many series the requests of routes and upstreams may have, and as many those of listeners and of the
+	// connections, checks and limits of upstreams. What has no room is counted as that of the route, listener or
+	// upstream `other`. Above a 25th of it, routes have no durations: those of upstreams stay.
+	SeriesMax int `edge:"series_max" default:"100000" min:"1000" max:"10000000"`
 }
 
 // DurationLines is how many lines a histogram has: its buckets, sum and count.
@@ -33,28 +42,15 @@ const SeriesMaxDefault = 100_000
 // CodeUntimedRoutes is the code of the warning that there are too many routes for series_max.
 const CodeUntimedRoutes = "untimed-routes"
 
-var section = &schema.Section{
-	Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).", New: schema.Make[Section],
-	Keys: []*schema.Key{
-		{Path: "codes", Type: schema.Choice, Enum: []string{"class", "exact"}, Default: `"class"`, Restart: true,
-			Doc: "How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are " +
-				"not registered with IANA are `other`.",
-			Into: schema.Into(func(s *Section) *string { return &s.Codes })},
-		{Path: "hosts", Type: schema.Int, Min: "0", Max: "10000", Default: "0", Restart: true, Example: "200",
-			Doc: "How many hosts have counters of their own, `edge_host_requests_total`, beside those that routes " +
-				"name: those that are asked for most. All others are the host `other`. 0: no hosts are counted.",
-			Into: schema.Into(func(s *Section) *int { return &s.Hosts })},
-		{Path: "series_max", Type: schema.Int, Min: "1000", Max: "10000000", Default: "100000",
-			Doc: "How many series the requests of routes and upstreams may have, and as many those of listeners and " +
-				"of the connections, checks and limits of upstreams. What has no room is counted as that of the " +
-				"route, listener or upstream `other`. Above a 25th of it, routes have no durations: those of " +
-				"upstreams stay.",
-			Into: schema.Into(func(s *Section) *int { return &s.SeriesMax })},
-	},
+//go:embed section.go
+var source embed.FS
+
+var section = schema.Table[Section](&schema.Tags{Comments: schema.Comments(source)}, schema.Section{
+	Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).",
 	Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` leaves " +
 		"no room for the durations of the requests of each: they are counted for upstreams alone."}},
 	Resolve: func(doc *schema.Document, t schema.Target) { t.(*Section).warn(doc) },
-}
+})
 
 // warn warns where there are more routes than have durations, at series_max or the last route.
 func (s *Section) warn(doc *schema.Document) {

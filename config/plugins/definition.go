@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,13 +13,19 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
+//go:embed definition.go
+var source embed.FS
+
 // Definition is one table of a kind.
 type Definition struct {
-	Kind   *Kind
-	Name   string
-	Type   string
-	When   *lang.Condition `json:",omitempty"` // of a filter: for which requests; nil: for all
-	Config any             `json:"-"`          // what New of the type has made, completed and checked
+	Kind *Kind
+	Name string
+	Type string `edge:"type" kind:"name" required:"true" example:"polite"`
+	// The requests that it is for: a text of [the language](DSL.md). For others none of its functions runs. It is
+	// asked once for a request, when the first one would run.
+	// Example: 'path starts_with "/api/"'
+	When   *lang.Condition `edge:"when" json:",omitempty"`
+	Config any             `json:"-"` // what New of the type has made, completed and checked
 	Pos    syntax.Pos
 
 	keys map[string]any // the values of Config, by their keys, as they were read
@@ -78,7 +85,6 @@ func (d *Definition) Files() map[string]string {
 type entry struct {
 	schema.Held
 	Definition
-	when Source
 }
 
 // newEntry makes the target of a table.
@@ -170,7 +176,7 @@ func (e *entry) blamed(err error) syntax.Span {
 // resolve completes and checks an entry whose values are filled in.
 func (e *entry) resolve(rep *syntax.Report, c Compiler) {
 	if e.Has("when") && !e.Failed("when") {
-		e.When = c.Condition(rep, e.KeyNode("when"), e.when.Phases)
+		e.When = c.Condition(rep, e.KeyNode("when"), lang.Request)
 	}
 	t := e.Kind.find(e.Type)
 	e.keys = (&table{Held: &e.Held, kind: e.Kind, of: t, keys: t.Keys}).resolve(rep, c)

@@ -2,8 +2,10 @@ package plugins
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -34,8 +36,8 @@ type Kind struct {
 	Unused  string // what the code of that warning means
 	Warning string // what the code of warnings means that one logs when it is made
 
-	keys []*schema.Key // beside type
-	own  []string      // types of edge itself, which a program has that imports the package all
+	when bool     // its tables have the key when
+	own  []string // types of edge itself, which a program has that imports the package all
 	all  string
 
 	types []*Type // written by init functions alone
@@ -55,13 +57,8 @@ var Filters = &Kind{
 	Warning: "A filter that is used warns the operator when it is made, as those of the type `fault` do.",
 	own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
 		"security_headers"},
-	all: "github.com/edge-proxy/edge/filter/all",
-	keys: []*schema.Key{
-		{Path: "when", Type: ConditionType(lang.Request), Example: `'path starts_with "/api/"'`,
-			Into: schema.Into(func(e *entry) *Source { return &e.when }),
-			Doc: "The requests that it is for: a text of [the language](DSL.md). For others none of its " +
-				"functions runs. It is asked once for a request, when the first one would run."},
-	},
+	all:  "github.com/edge-proxy/edge/filter/all",
+	when: true,
 }
 
 // Destinations are those of [destinations].
@@ -120,7 +117,7 @@ func (k *Kind) Register(t *Type) { k.types = append(k.types, t) }
 
 // Reserves reports whether tables of every type of k have a key, or a table, of that name.
 func (k *Kind) Reserves(key string) bool {
-	return key == "type" || slices.ContainsFunc(k.keys, func(of *schema.Key) bool { return of.Path == key })
+	return key == "type" || key == "when" && k.when
 }
 
 // Own returns the types that edge itself has.
@@ -150,14 +147,26 @@ func Sections() (all []*schema.Section) {
 	return all
 }
 
+// tags say what the tags of fields mean.
+var tags = sync.OnceValue(func() *schema.Tags {
+	later := func(reflect.Value, any) {} // the text is compiled when all is read
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"*lang.Condition": {Type: ConditionType(lang.Request), Set: later},
+	}}
+})
+
 func (k *Kind) section() *schema.Section {
-	s := &schema.Section{
+	s := schema.Table[entry](tags(), schema.Section{
 		Path: k.Section, Shape: schema.Named, New: k.newEntry, Doc: k.Doc,
 		Variants: schema.Variants{By: "type", Unknown: k.elsewhere},
 		Codes:    []schema.Code{{Name: k.unusedCode(), Doc: k.Unused}},
-		Keys: append([]*schema.Key{{Path: "type", Type: schema.Token, Required: true, Example: `"polite"`,
-			Into: schema.Into(func(e *entry) *string { return &e.Type }), Doc: k.Does}}, k.keys...),
-	}
+		Keep: func(of *schema.Key) bool {
+			if of.Path == "type" {
+				of.Doc = k.Does
+			}
+			return of.Path == "type" || k.when
+		},
+	})
 	if k.Warning != "" {
 		s.Codes = append(s.Codes, schema.Code{Name: k.Name + "-warning", Doc: k.Warning})
 	}

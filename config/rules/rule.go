@@ -17,29 +17,58 @@ import (
 
 // Rule is a rule of a configuration.
 type Rule struct {
-	Name     string             `json:",omitempty"`
-	When     *lang.Condition    `json:",omitempty"` // nil: always
-	Set      []Text             `json:",omitempty"` // local.NAME
-	Tag      string             `json:",omitempty"`
-	NoLog    bool               `json:",omitempty"`
-	Filters  []string           `json:",omitempty"` // added, and "!name" taken out
-	Timeout  time.Duration      `json:",omitzero"`
-	Dest     string             `json:",omitempty"` // the name of an upstream; "": where the route leads
-	Request  []Text             `json:",omitempty"` // fields
-	Response []Text             `json:",omitempty"` // fields
-	Rewrite  *lang.Template     `json:",omitempty"`
-	QueryDel []string           `json:",omitempty"`
-	QuerySet []Text             `json:",omitempty"`
-	QueryAdd []Text             `json:",omitempty"`
-	Limit    plugins.Definition `json:",omitzero"` // of type rate_limit, without a name; the zero one: there is none
+	// Its name. The access log has it as `rule` where the rule ended the request.
+	Name string `edge:"name" kind:"name" example:"no-bots" json:",omitempty"`
+	// The requests that it is for: a text of [the language](DSL.md). Without it, all.
+	// Example: 'path ~ "/\.git"'
+	When *lang.Condition `edge:"when" json:",omitempty"`
+	// Texts of the request, which later rules and all other texts know as `local.NAME`. All rules together set 16
+	// names at most.
+	// Example: { tenant = "{header.x-tenant.lower()}" }
+	Set []Text `edge:"set" kind:"texts" json:",omitempty"`
+	// A word that the access log has among the `tags` of the request.
+	Tag string `edge:"tag" kind:"name" example:"bot" json:",omitempty"`
+	// Filters that run for the request as well, after the rules. `!name` takes one out that would run. The last rule
+	// that names a filter counts. 64 filters at most are named by rules.
+	// Example: ["mine"]
+	Filters []string `edge:"filters" json:",omitempty"`
+	// How long all of the request may take, tunnels aside: in place of `timeouts.total`.
+	Timeout time.Duration `edge:"timeout" min:"1ms" max:"24h" example:"30s" json:",omitzero"`
+	// Fields of the request that is sent on. An empty text, or one that becomes empty, removes the field. What the
+	// client says under that name is not sent on. Rules after it see the request without them.
+	// Example: { X-Real-IP = "{client.ip}" }
+	Request []Text `edge:"headers.request" kind:"request_fields" json:",omitempty"`
+	// Fields of the answer, of edge's own answers too: their texts know the answer. `match.1` is what it was when the
+	// rule held.
+	// Example: { X-Cache-Status = "{answer.source}" }
+	Response []Text `edge:"headers.response" kind:"answer_fields" json:",omitempty"`
+	// The path that takes the place of the one asked for. The query is kept unless there is a `?`, `{query}` or
+	// `{target}`; a `?` at the end takes it away.
+	// Example: '/new{path.cut_prefix("/old")}'
+	Rewrite *lang.Template `edge:"rewrite" json:",omitempty"`
+	// Parameters that are taken out of the query.
+	// Example: ["utm_source", "utm_medium"]
+	QueryDel []string `edge:"query.del" json:",omitempty"`
+	// Parameters that take the place of all of their name. Values are encoded.
+	// Example: { lang = "{header.accept-language}" }
+	QuerySet []Text `edge:"query.set" kind:"texts" json:",omitempty"`
+	// Parameters that are put after the others.
+	// Example: { from = "edge" }
+	QueryAdd []Text   `edge:"query.add" kind:"texts" json:",omitempty"`
+	Respond  Respond  `edge:"respond" json:",omitzero"`
+	Redirect Redirect `edge:"redirect" json:",omitzero"`
+	// The request is refused: with this status, 400 to 599, and the page for it; `true` is 403.
+	Deny int `edge:"deny" kind:"deny" example:"404" json:",omitzero"`
+	// The connection is closed without an answer; in HTTP/2 the stream is reset.
+	Drop bool `edge:"drop" example:"true" json:",omitempty"`
+	// How long the client waits before `deny` or `drop`; with neither it is `deny`. 1000 requests wait at a time in
+	// the process; more are not kept waiting.
+	Tarpit time.Duration `edge:"tarpit" min:"1s" max:"10m" example:"20s" json:",omitzero"`
 
-	Respond  Respond       `json:",omitzero"`
-	Redirect Redirect      `json:",omitzero"`
-	Deny     int           `json:",omitzero"` // a status; 0: it does not deny
-	Drop     bool          `json:",omitempty"`
-	Tarpit   time.Duration `json:",omitzero"` // before Deny, or Drop
-
-	Pos syntax.Pos
+	NoLog bool               `json:",omitempty"`
+	Dest  string             `json:",omitempty"` // the name of an upstream; "": where the route leads
+	Limit plugins.Definition `json:",omitzero"`  // of type rate_limit, without a name; the zero one: there is none
+	Pos   syntax.Pos
 }
 
 // Text is a template with a name.
@@ -47,16 +76,26 @@ type Text = value.Text
 
 // Respond is an answer.
 type Respond struct {
-	On     bool
-	Status int
-	Body   *lang.Template `json:",omitempty"` // nil: empty
-	Type   string
+	// The rule answers: with this status.
+	Status int `edge:"status" default:"200" min:"200" max:"599" example:"200"`
+	// The body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for between
+	// quotation marks.
+	// Example: "hello {client.ip}"
+	Body *lang.Template `edge:"body" kind:"lines" json:",omitempty"`
+	// The type of the body.
+	Type string `edge:"type" default:"text/plain; charset=utf-8" example:"text/html; charset=utf-8"`
+
+	On bool
 }
 
 // Redirect is an answer that sends the client elsewhere.
 type Redirect struct {
-	To     *lang.Template // nil: there is none
-	Status int
+	// Where the client is sent. The query is kept as `rewrite` says. A request does not choose the host, but where
+	// `{host}` is written.
+	// Example: "https://{host}{target}"
+	To *lang.Template `edge:"to" required:"true"`
+	// Its status: 301, 302, 303, 307 or 308.
+	Status int `edge:"status" default:"308" min:"301" max:"308" example:"301"`
 }
 
 // Compiler compiles the texts of a configuration, and reports what is wrong with them: *language.Language.
@@ -81,10 +120,10 @@ func Read(
 		e.Pos = e.Node().Head.Pos()
 		e.compile(doc.Report, c)
 		if e.Has("dest") && !e.Failed("dest") {
-			e.Dest = dest(e.dest, e.At("dest"))
+			e.Dest = dest(e.DestText, e.At("dest"))
 		}
 		e.Limit = limits().Resolve(doc.Report, &e.Held, c)
-		e.NoLog = !e.log
+		e.NoLog = !e.Logged
 		e.check(doc.Report)
 		if last != nil {
 			doc.Report.Warnf(schema.CodeNoEffect, e.Node().Head, "give that one a when, or put this one before it",
@@ -111,13 +150,13 @@ func (e *Entry) compile(rep *syntax.Report, c Compiler) {
 	}
 	if e.Rewrite = template("rewrite", lang.Request); e.Rewrite != nil {
 		if _, err := location.Path(e.Rewrite); err != nil {
-			rep.Errorf(e.At("rewrite"), "", "rewrite to %s: %v", syntax.Quote(e.rewrite), err)
+			rep.Errorf(e.At("rewrite"), "", "rewrite to %s: %v", syntax.Quote(e.Rewrite.String()), err)
 		}
 	}
 	e.Respond.Body = template("respond.body", lang.Request)
 	if e.Redirect.To = template("redirect.to", lang.Request); e.Redirect.To != nil {
 		if _, err := location.Location(e.Redirect.To); err != nil {
-			rep.Errorf(e.At("redirect.to"), "", "redirect to %s: %v", syntax.Quote(e.to), err)
+			rep.Errorf(e.At("redirect.to"), "", "redirect to %s: %v", syntax.Quote(e.Redirect.To.String()), err)
 		}
 	}
 	for key, list := range map[string][]Text{

@@ -1,10 +1,9 @@
 package rules
 
 import (
-	"slices"
+	"embed"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
@@ -17,9 +16,11 @@ import (
 type Entry struct {
 	schema.Held // of the keys of limit
 	Rule
-	when, rewrite, to, body string
-	dest                    string
-	log                     bool
+
+	// With `false` no access log has the request.
+	Logged bool `edge:"log" after:"tag" default:"true" example:"false"`
+	// Where the request goes, in place of where its route leads: an upstream, or addresses as in a route.
+	DestText string `edge:"dest" after:"timeout" example:"10.0.0.12:8080"`
 }
 
 // Paths of the sections.
@@ -41,10 +42,9 @@ func Sections() []*schema.Section {
 }
 
 func section(path, doc string) *schema.Section {
-	return &schema.Section{
-		Path: path, Shape: schema.List, Doc: doc, New: newEntry,
-		Keys: slices.Concat(keys(), endKeys(), limits().Keys()), Later: []string{"cache"},
-	}
+	return schema.Table[Entry](tags(), schema.Section{
+		Path: path, Shape: schema.List, Doc: doc, New: newEntry, Keys: limits().Keys(), Later: []string{"cache"},
+	})
 }
 
 func newEntry(_ schema.Target, n *syntax.Node) schema.Target {
@@ -67,94 +67,21 @@ var limits = sync.OnceValue(func() *plugins.Inside {
 	})
 })
 
-// keys are those of what a rule is for, and of what it does with a request that goes on.
-func keys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "name", Type: schema.Token, Example: `"no-bots"`,
-			Into: schema.Into(func(e *Entry) *string { return &e.Name }),
-			Doc:  "Its name. The access log has it as `rule` where the rule ended the request."},
-		{Path: "when", Type: language.TypeCondition, Example: `'path ~ "/\.git"'`,
-			Into: schema.Into(func(e *Entry) *string { return &e.when }),
-			Doc:  "The requests that it is for: a text of [the language](DSL.md). Without it, all."},
-		{Path: "set", Type: typeTexts, Example: `{ tenant = "{header.x-tenant.lower()}" }`,
-			Into: schema.Into(func(e *Entry) *[]Text { return &e.Set }),
-			Doc: "Texts of the request, which later rules and all other texts know as `local.NAME`. All rules " +
-				"together set 16 names at most."},
-		{Path: "tag", Type: schema.Token, Example: `"bot"`,
-			Into: schema.Into(func(e *Entry) *string { return &e.Tag }),
-			Doc:  "A word that the access log has among the `tags` of the request."},
-		{Path: "log", Type: schema.Bool, Default: "true", Example: "false",
-			Into: schema.Into(func(e *Entry) *bool { return &e.log }),
-			Doc:  "With `false` no access log has the request."},
-		{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
-			Into: schema.Into(func(e *Entry) *[]string { return &e.Filters }),
-			Doc: "Filters that run for the request as well, after the rules. `!name` takes one out that would run. " +
-				"The last rule that names a filter counts. 64 filters at most are named by rules."},
-		{Path: "timeout", Type: schema.Duration, Min: "1ms", Max: "24h", Example: `"30s"`,
-			Into: schema.Into(func(e *Entry) *time.Duration { return &e.Timeout }),
-			Doc:  "How long all of the request may take, tunnels aside: in place of `timeouts.total`."},
-		{Path: "dest", Type: schema.String, Example: `"10.0.0.12:8080"`,
-			Into: schema.Into(func(e *Entry) *string { return &e.dest }),
-			Doc: "Where the request goes, in place of where its route leads: an upstream, or addresses as in a " +
-				"route."},
-		{Path: "headers.request", Type: typeFields(true), Example: `{ X-Real-IP = "{client.ip}" }`,
-			Into: schema.Into(func(e *Entry) *[]Text { return &e.Request }),
-			Doc: "Fields of the request that is sent on. An empty text, or one that becomes empty, removes the " +
-				"field. What the client says under that name is not sent on. Rules after it see the request " +
-				"without them."},
-		{Path: "headers.response", Type: typeFields(false), Example: `{ X-Cache-Status = "{answer.source}" }`,
-			Into: schema.Into(func(e *Entry) *[]Text { return &e.Response }),
-			Doc: "Fields of the answer, of edge's own answers too: their texts know the answer. `match.1` is what it " +
-				"was when the rule held."},
-		{Path: "rewrite", Type: language.TypeTemplate, Example: `'/new{path.cut_prefix("/old")}'`,
-			Into: schema.Into(func(e *Entry) *string { return &e.rewrite }),
-			Doc: "The path that takes the place of the one asked for. The query is kept unless there is a `?`, " +
-				"`{query}` or `{target}`; a `?` at the end takes it away."},
-		{Path: "query.del", Type: schema.Strings, Example: `["utm_source", "utm_medium"]`,
-			Into: schema.Into(func(e *Entry) *[]string { return &e.QueryDel }),
-			Doc:  "Parameters that are taken out of the query."},
-		{Path: "query.set", Type: typeTexts, Example: `{ lang = "{header.accept-language}" }`,
-			Into: schema.Into(func(e *Entry) *[]Text { return &e.QuerySet }),
-			Doc:  "Parameters that take the place of all of their name. Values are encoded."},
-		{Path: "query.add", Type: typeTexts, Example: `{ from = "edge" }`,
-			Into: schema.Into(func(e *Entry) *[]Text { return &e.QueryAdd }),
-			Doc:  "Parameters that are put after the others."},
-	}
-}
+//go:embed rule.go section.go
+var source embed.FS
 
-// endKeys are the keys of what ends a request.
-func endKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "respond.status", Type: schema.Int, Default: "200", Min: "200", Max: "599", Example: "200",
-			Into: schema.Into(func(e *Entry) *int { return &e.Respond.Status }),
-			Doc:  "The rule answers: with this status."},
-		{Path: "respond.body", Type: language.TypeLines, Example: `"hello {client.ip}"`,
-			Into: schema.Into(func(e *Entry) *string { return &e.body }),
-			Doc: "The body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for " +
-				"between quotation marks."},
-		{Path: "respond.type", Type: schema.String, Default: `"text/plain; charset=utf-8"`,
-			Example: `"text/html; charset=utf-8"`,
-			Into:    schema.Into(func(e *Entry) *string { return &e.Respond.Type }),
-			Doc:     "The type of the body."},
-		{Path: "redirect.to", Type: language.TypeTemplate, Example: `"https://{host}{target}"`, Required: true,
-			Into: schema.Into(func(e *Entry) *string { return &e.to }),
-			Doc: "Where the client is sent. The query is kept as `rewrite` says. A request does not choose the host, " +
-				"but where `{host}` is written."},
-		{Path: "redirect.status", Type: schema.Int, Default: "308", Min: "301", Max: "308", Example: "301",
-			Into: schema.Into(func(e *Entry) *int { return &e.Redirect.Status }),
-			Doc:  "Its status: 301, 302, 303, 307 or 308."},
-		{Path: "deny", Type: typeDeny, Example: "404",
-			Into: schema.Into(func(e *Entry) *int { return &e.Deny }),
-			Doc:  "The request is refused: with this status, 400 to 599, and the page for it; `true` is 403."},
-		{Path: "drop", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e *Entry) *bool { return &e.Drop }),
-			Doc:  "The connection is closed without an answer; in HTTP/2 the stream is reset."},
-		{Path: "tarpit", Type: schema.Duration, Min: "1s", Max: "10m", Example: `"20s"`,
-			Into: schema.Into(func(e *Entry) *time.Duration { return &e.Tarpit }),
-			Doc: "How long the client waits before `deny` or `drop`; with neither it is `deny`. 1000 requests wait " +
-				"at a time in the process; more are not kept waiting."},
-	}
-}
+// tags say what the tags of fields mean.
+var tags = sync.OnceValue(func() *schema.Tags {
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"*lang.Condition": language.Compiled(language.TypeCondition),
+		"*lang.Template":  language.Compiled(language.TypeTemplate),
+		"answer_fields":   {Type: typeFields(false)},
+		"deny":            {Type: typeDeny},
+		"lines":           language.Compiled(language.TypeLines),
+		"request_fields":  {Type: typeFields(true)},
+		"texts":           {Type: typeTexts},
+	}}
+})
 
 // Types of keys. The comment after each is the Go type of its values.
 var (

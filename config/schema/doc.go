@@ -1,19 +1,16 @@
-// Package schema gives the tree of a configuration its keys. A section is a table of rows; a row is the one place of a
-// key: its name, type, default, bounds, aliases, documentation, and the field of a struct that its value goes to. The
-// decoder, the merger of files, the hints, the reference page and the keys that wait for a restart are all read from
-// the rows.
+// Package schema gives the tree of a configuration its keys. A section is a struct; a field of it is the one place of a
+// key: tags say its name, type, default, bounds and aliases, the comment above it what users read. The decoder, the
+// merger of files, the hints, the reference page and the keys that wait for a restart are all read from them.
 //
 // It is not edge's configuration: it knows no section. Package config has those of the proxy. A package that brings a
 // feature registers its own with config.Register:
 //
 //	type cache struct {
 //		schema.Given
-//		Memory int64
+//		Memory int64 `edge:"memory" unit:"size" default:"64m" doc:"Its size."`
 //	}
 //
-//	var section = &schema.Section{Path: "cache", Doc: "Answers that are kept.", New: schema.Make[cache],
-//		Keys: []*schema.Key{{Path: "memory", Type: schema.Size, Default: `"64m"`, Doc: "Its size.",
-//			Into: schema.Into(func(e *cache) *int64 { return &e.Memory })}}}
+//	var section = schema.Table[cache](nil, schema.Section{Path: "cache", Doc: "Answers that are kept."})
 //
 //	func init() { config.Register(section) }
 //

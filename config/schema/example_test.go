@@ -8,14 +8,13 @@ import (
 
 type limits struct {
 	schema.Given
-	Memory int64
+	Memory int64 `edge:"memory" unit:"size" default:"64m" min:"1m" max:"1t" doc:"How much may be used."`
 }
 
 func Example() {
-	s := schema.New([]*schema.Section{{Doc: "The top of the file.", New: schema.Make[limits], Keys: []*schema.Key{
-		{Path: "memory", Type: schema.Size, Default: `"64m"`, Min: "1m", Max: "1t", Doc: "How much may be used.",
-			Into: schema.Into(func(e *limits) *int64 { return &e.Memory })},
-	}}}, nil, schema.Reserved{})
+	s := schema.New([]*schema.Section{
+		schema.Table[limits](nil, schema.Section{Doc: "The top of the file."}),
+	}, nil, schema.Reserved{})
 	for _, text := range []string{"memory = \"2m\"\n", "", "memroy = 1\n"} {
 		doc := s.Parse("limits.toml", []byte(text), schema.Options{})
 		doc.Resolve(doc.Entries(""))

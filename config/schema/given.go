@@ -129,14 +129,6 @@ type Field struct {
 	get func(t Target) any
 }
 
-// Into returns the field of a T for values of type V. T is a pointer to a target, or an interface that several are.
-func Into[T, V any](field func(T) *V) Field {
-	return Field{
-		set: func(t Target, v any) { *field(t.(T)) = v.(V) },
-		get: func(t Target) any { return *field(t.(T)) },
-	}
-}
-
 // RestartKeys returns the keys with Restart whose fields differ between two targets of section s, by their names in a
 // file.
 func (s *Section) RestartKeys(old, next Target) []string {

@@ -32,8 +32,9 @@ type Key struct {
 	Into     Field             // the field of the target that the value is for
 
 	section *Section
-	preset  any   // the parsed default
-	lo, hi  int64 // the parsed bounds
+	field   string // "Limits.HeaderSize"
+	preset  any    // the parsed default
+	lo, hi  int64  // the parsed bounds
 }
 
 // Shape says how often a section stands in a file.
@@ -64,6 +65,9 @@ type Section struct {
 	Codes    []Code   // of the warnings and notes that Resolve reports
 	Lists    string   // the section in whose lists its entries end: they are another way to write those
 	Variants Variants // its entries are of several kinds, each with keys of its own; of shape Named
+
+	// Keep alters keys that Table adds, and leaves those out for which it returns false; nil keeps all.
+	Keep func(*Key) bool
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
 	// n is its table, nil for an entry without one.
@@ -173,7 +177,7 @@ func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
 		}
 		for _, k := range section.Keys {
 			if err := k.prepare(section); err != nil {
-				panic(fmt.Sprintf("schema: %s %s: %v", section.Title(), k.Path, err))
+				panic(fmt.Sprintf("schema: %s %s, field %s: %v", section.Title(), k.Path, k.field, err))
 			}
 			if at.walk(k.Path).key != nil {
 				panic(fmt.Sprintf("schema: %s %s is taken", section.Title(), k.Path))

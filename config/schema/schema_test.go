@@ -11,53 +11,42 @@ import (
 
 type top struct {
 	Given
-	level string
+	Level string `edge:"level" enum:"low high" default:"low" doc:"How much."`
 }
 
 type pool struct {
 	Given
-	size   int
-	idle   time.Duration
-	checks int // entries of check inside it
+	Size   int           `edge:"size" default:"4" min:"1" max:"9" doc:"How many." restart:"true" also:".count"`
+	Idle   time.Duration `edge:"idle.time" default:"1s" doc:"How long."`
+	checks int           // entries of check inside it
 }
 
 type check struct {
 	Given
-	path string
-	on   bool
+	Path string `edge:"path" default:"/" doc:"What is asked for."`
+	On   bool   `edge:"on" default:"true" doc:"Whether."`
+}
+
+type more struct {
+	Given
+	Path string `edge:"path" doc:"What is asked for."`
 }
 
 // example is a schema with a section of each shape, and one inside the entries of another.
 func example() *Schema {
-	size := func() *Key {
-		return &Key{Path: "size", Type: Int, Default: "4", Min: "1", Max: "9", Doc: "How many.", Restart: true,
-			Aliases: []string{".count"}, Into: Into(func(e *pool) *int { return &e.size })}
-	}
-	idle := func() *Key {
-		return &Key{Path: "idle.time", Type: Duration, Default: `"1s"`, Doc: "How long.",
-			Into: Into(func(e *pool) *time.Duration { return &e.idle })}
-	}
 	return New([]*Section{
-		{Doc: "The top.", New: Make[top], Keys: []*Key{{Path: "level", Type: Choice, Enum: []string{"low", "high"},
-			Default: `"low"`, Doc: "How much.", Into: Into(func(e *top) *string { return &e.level })}}},
-		{Path: "defaults", Doc: "Of pools.", New: Make[pool], Keys: []*Key{size(), idle()}},
-		{Path: "pools", Shape: Named, Defaults: "defaults", Doc: "Pools.", New: Make[pool], Keys: []*Key{size(),
-			idle()},
+		Table[top](nil, Section{Doc: "The top."}),
+		Table[pool](nil, Section{Path: "defaults", Doc: "Of pools."}),
+		Table[pool](nil, Section{Path: "pools", Shape: Named, Defaults: "defaults", Doc: "Pools.",
 			Resolve: func(doc *Document, t Target) {
 				p := t.(*pool)
 				p.checks = len(All[*check](Inside(t)))
-				if p.size > 8 {
+				if p.Size > 8 {
 					doc.Report.Errorf(p.At("size"), "", "too large for this test")
 				}
-			}},
-		{Path: "pools.NAME.check", Switch: "on", Doc: "Of one pool.", New: Make[check], Keys: []*Key{
-			{Path: "path", Type: String,
-				Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })},
-			{Path: "on", Type: Bool, Default: "true", Doc: "Whether.",
-				Into: Into(func(e *check) *bool { return &e.on })},
-		}},
-		{Path: "pools", Extends: true, Doc: "More about pools.", New: Make[check], Keys: []*Key{{Path: "path",
-			Type: String, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
+			}}),
+		Table[check](nil, Section{Path: "pools.NAME.check", Switch: "on", Doc: "Of one pool."}),
+		Table[more](nil, Section{Path: "pools", Extends: true, Doc: "More about pools."}),
 	}, nil, Reserved{
 		Later: map[string][]string{"pools": {"zone"}},
 		Words: map[string]string{"max_size": "of others is size", "pools.limit": "of others is count"},
@@ -84,7 +73,7 @@ func TestDocument_fillsValuesThenDefaults(t *testing.T) {
 	if !doc.Report.OK() || len(pools) != 2 {
 		t.Fatal(len(pools), doc.Report.Errors)
 	}
-	got := fmt.Sprint(pools[0].size, pools[0].idle, pools[1].size, pools[1].idle)
+	got := fmt.Sprint(pools[0].Size, pools[0].Idle, pools[1].Size, pools[1].Idle)
 	if want := "6 1s 5 3s"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -98,7 +87,7 @@ func TestDocument_resolvesEntriesInsideFirst(t *testing.T) {
 	var got []string
 	for _, p := range pools {
 		if c := Only[*check](Inside(p)); c != nil {
-			got = append(got, c.path)
+			got = append(got, c.Path)
 		}
 		got = append(got, fmt.Sprint(p.checks))
 	}
@@ -120,7 +109,7 @@ func TestDocument_switchInPlaceOfATable(t *testing.T) {
 	var got []string
 	for _, p := range pools {
 		c := Only[*check](Inside(p))
-		got = append(got, fmt.Sprint(c.on, c.Has("on")))
+		got = append(got, fmt.Sprint(c.On, c.Has("on")))
 	}
 	if want := "false true, true true, false true"; strings.Join(got, ", ") != want {
 		t.Errorf("got %v, want %s", got, want)
@@ -148,10 +137,10 @@ func TestDocument_reportsAtItsPlace(t *testing.T) {
 
 func TestSection_RestartKeys(t *testing.T) {
 	s := example().Section("defaults")
-	if got := s.RestartKeys(&pool{size: 1, idle: 1}, &pool{size: 1, idle: 2}); len(got) != 0 {
+	if got := s.RestartKeys(&pool{Size: 1, Idle: 1}, &pool{Size: 1, Idle: 2}); len(got) != 0 {
 		t.Errorf("%v waits for a restart", got)
 	}
-	if got := s.RestartKeys(&pool{size: 1}, &pool{size: 2}); len(got) != 1 || got[0] != "defaults.size" {
+	if got := s.RestartKeys(&pool{Size: 1}, &pool{Size: 2}); len(got) != 1 || got[0] != "defaults.size" {
 		t.Errorf("%v waits for a restart, want defaults.size", got)
 	}
 }
@@ -162,7 +151,7 @@ func TestDocument_extendsEntries(t *testing.T) {
 	if !doc.Report.OK() || len(pools) != 2 {
 		t.Fatal(len(pools), doc.Report.Errors)
 	}
-	if c := Only[*check](Inside(pools[0])); c == nil || c.path != "/a" || !c.Has("path") || pools[0].Has("path") {
+	if c := Only[*more](Inside(pools[0])); c == nil || c.Path != "/a" || !c.Has("path") || pools[0].Has("path") {
 		t.Errorf("the key has not reached its target: %+v", c)
 	}
 	if len(Inside(pools[1])) > 0 {
@@ -172,7 +161,7 @@ func TestDocument_extendsEntries(t *testing.T) {
 
 // A wrong row is found by the first test that makes the schema.
 func TestNew_refusesWrongRows(t *testing.T) {
-	into := Into(func(e *top) *string { return &e.level })
+	into := Of[top](nil)[0].Into
 	for what, s := range map[string]*Section{
 		"no doc":    {Path: "s", Keys: []*Key{{Path: "k", Type: String, Into: into}}},
 		"no field":  {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d"}}},

@@ -1,6 +1,7 @@
 package value
 
 import (
+	"embed"
 	"net/netip"
 	"strconv"
 
@@ -41,27 +42,51 @@ func (e Endpoint) String() string {
 
 // AccessLog is what a listener or a route says of the access log of its requests. The zero value says nothing.
 type AccessLog struct {
-	Where
+	// Where its requests are logged instead of where the listener says; `false`: nowhere. A table says more; what it
+	// leaves out is as in the one of the listener, or else in `[log]`. See
+	// [requests](operations.md#which-requests-are-logged).
+	Where `edge:"" example:"/var/log/edge/web.log" local:"true"`
 	Logging
 }
+
+// Source are the files of this package, for the docs of keys.
+//
+//go:embed value.go
+var Source embed.FS
 
 // IsZero reports whether a says nothing.
 func (a *AccessLog) IsZero() bool { return *a == AccessLog{} }
 
 // Where is where requests are logged. The zero value says nothing.
 type Where struct {
-	Off  bool // nowhere
-	Path string
+	Off bool // nowhere
+	// The same as a path in place of the table.
+	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" local:"true"`
 }
 
 // Logging says which requests are logged, and in which form. What is empty or nil is as the entry around it says.
 type Logging struct {
-	Format string             `json:",omitempty"` // json, common or combined
-	Line   *lang.Template     `json:",omitempty"` // in place of Format
-	Fields *[]Text            `json:",omitempty"` // members of the lines of json
-	When   *lang.Condition    `json:",omitempty"` // no others are logged
-	Sample *float64           `json:",omitempty"` // the share of requests that is logged, 0 to 1
-	Always *[]*lang.Condition `json:",omitempty"` // requests for one of which it holds are logged whatever Sample says
+	// One JSON object a line, or the formats of Apache and nginx.
+	// Example: "combined"
+	Format string `edge:"format" enum:"json common combined" later:"logfmt" json:",omitempty"`
+	// A line of your own in place of `format`: a template of [the language](DSL.md). Values are escaped, so that no
+	// client writes lines of its own. See [requests](operations.md#requests).
+	// Example: "{client.ip} {method} {path} {status} {duration}"
+	Line *lang.Template `edge:"line" json:",omitempty"`
+	// Members of your own in each line of the format `json`, after its own: texts that are templates of [the
+	// language](DSL.md), 24 at most. See [requests](operations.md#requests).
+	// Example: { tenant = "{header.x-tenant}" }
+	Fields *[]Text `edge:"fields" json:",omitempty"`
+	// Which requests are logged: a condition of [the language](DSL.md). Without it all are.
+	// Example: 'status >= 500 or duration > 1s'
+	When *lang.Condition `edge:"when" json:",omitempty"`
+	// The share of those requests that is logged: all of one trace, or none of them. Without it all are. See
+	// [samples](operations.md#which-requests-are-logged).
+	Sample *float64 `edge:"sample" example:"0.1" json:",omitempty"`
+	// What is logged whether the sample has it or not: statuses (`503`, `5xx`), times (`>1s`), `retried`, `error`
+	// (edge or a backend has failed, or the client has left), conditions of [the language](DSL.md).
+	// Example: ["5xx", ">1s", "retried"]
+	Always *[]*lang.Condition `edge:"always" json:",omitempty"`
 }
 
 // Text is a template with a name.

@@ -166,7 +166,7 @@ func checkPhrase(t *tree) []finding {
 		for _, group := range s.ast.Comments {
 			var text strings.Builder
 			for _, c := range group.List {
-				text.WriteString(strings.Trim(c.Text, "/* \t") + "\n")
+				text.WriteString(inlineCode.ReplaceAllString(strings.Trim(c.Text, "/* \t"), "") + "\n")
 			}
 			found = append(found, phrasesIn(s.path, s.line(group.Pos()), text.String())...)
 		}

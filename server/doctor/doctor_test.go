@@ -317,10 +317,10 @@ func TestExamine_files(t *testing.T) {
 	c.Log.Output = []string{"/var/log/mine/access.log", "stdout"}
 	c.Global.ErrorLog = "/srv/logs/error.log"
 	c.Certificates = []config.Certificate{
-		{Cert: "/etc/a.pem", Key: "/etc/a.key", NotAfter: m.now.Add(-50 * time.Hour)},
-		{Cert: "/etc/b.pem", NotAfter: m.now.Add(25 * time.Hour)},
-		{Cert: "/etc/b.pem", NotAfter: m.now.Add(25 * time.Hour)},
-		{Cert: config.InternalCert},
+		{Pair: config.Pair{Cert: "/etc/a.pem", Key: "/etc/a.key"}, NotAfter: m.now.Add(-50 * time.Hour)},
+		{Pair: config.Pair{Cert: "/etc/b.pem"}, NotAfter: m.now.Add(25 * time.Hour)},
+		{Pair: config.Pair{Cert: "/etc/b.pem"}, NotAfter: m.now.Add(25 * time.Hour)},
+		{Pair: config.Pair{Cert: config.InternalCert}},
 	}
 	r := Examine(m, c, 900)
 	var out bytes.Buffer
@@ -497,7 +497,7 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 			}
 		}
 		cfg := parse(t, plainFile)
-		cfg.Certificates = []config.Certificate{{Cert: "/etc/tls/a.pem", Key: "/etc/tls/a.key"}}
+		cfg.Certificates = []config.Certificate{{Pair: config.Pair{Cert: "/etc/tls/a.pem", Key: "/etc/tls/a.key"}}}
 		var got []string
 		for _, f := range Examine(m, cfg, 900).Findings {
 			if f.Check == "certificate" && f.Level == Warning && strings.Contains(f.What, "cannot read") {

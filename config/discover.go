@@ -15,10 +15,20 @@ import (
 
 // Discovery is how an upstream finds further backends, and the addresses of names.
 type Discovery struct {
-	Sources    []string         `json:",omitempty"` // as package backend/discovery/locator has them
-	StaleOK    time.Duration    // how long backends are kept while their source fails; below 0: for ever
-	EmptyAfter time.Duration    // how long they are kept while it finds none
-	Resolver   []netip.AddrPort `json:",omitempty"` // the DNS servers; none: those of the machine
+	// Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, `file:///path`,
+	// `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of `[discoverers]`, up to four. See
+	// [discovery](discovery.md).
+	// Example: "srv+dns://users.service.consul"
+	Sources []string `edge:"discover" kind:"sources" local:"true" json:",omitempty"`
+	// How long backends that were found are kept while their source fails.
+	StaleOK time.Duration `edge:"stale_ok" default:"forever" words:"forever" min:"1s" max:"8760h" example:"10m"`
+	// How long they are kept while the source answers that there are none. Three such answers in a row remove them
+	// sooner.
+	EmptyAfter time.Duration `edge:"empty_after" default:"30s" min:"1s" max:"24h" example:"5s"`
+	// The DNS servers that are asked for names of backends, one after the other; without it those of
+	// `/etc/resolv.conf`.
+	// Example: ["10.0.0.53", "10.0.0.54:5353"]
+	Resolver []netip.AddrPort `edge:"resolver" json:",omitempty"`
 }
 
 // Equal reports whether a and b say the same.
@@ -36,33 +46,6 @@ var (
 	typeSources  = schema.Type{Name: "source or list", Parse: parseSourcesValue}                   // []string
 	typeResolver = schema.Type{Name: "IP address or list", Parse: parseResolverValue, Truth: true} // []netip.AddrPort
 )
-
-// discoverKey is the key of an upstream that says where it finds backends.
-func discoverKey() *schema.Key {
-	return &schema.Key{Path: "discover", Type: typeSources, Local: true, Example: `"srv+dns://users.service.consul"`,
-		Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Discovery.Sources }),
-		Doc: "Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, " +
-			"`file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of " +
-			"`[discoverers]`, up to four. See [discovery](discovery.md)."}
-}
-
-// discoveryKeys are the keys about finding backends that an upstream and the defaults of all upstreams share.
-func discoveryKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "stale_ok", Type: schema.Duration, Default: `"forever"`, Min: "1s", Max: "8760h",
-			Words: []string{"forever"}, Example: `"10m"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Discovery.StaleOK }),
-			Doc:  "How long backends that were found are kept while their source fails."},
-		{Path: "empty_after", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "24h", Example: `"5s"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Discovery.EmptyAfter }),
-			Doc: "How long they are kept while the source answers that there are none. Three such answers in a " +
-				"row remove them sooner."},
-		{Path: "resolver", Type: typeResolver, Example: `["10.0.0.53", "10.0.0.54:5353"]`,
-			Into: schema.Into(func(e *upstreamEntry) *[]netip.AddrPort { return &e.Discovery.Resolver }),
-			Doc: "The DNS servers that are asked for names of backends, one after the other; without it those of " +
-				"`/etc/resolv.conf`."},
-	}
-}
 
 func parseSourcesValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var all []string
@@ -167,68 +150,37 @@ func discoveredUpstream(r *resolver, text string, at syntax.Span) Dest {
 
 // Registration is what others find of a listener, or of a service beside edge.
 type Registration struct {
-	To       string         // as package backend/discovery/locator has it
-	Name     string         `json:",omitempty"` // among the instances of the service; empty: its address
-	Listener string         `json:",omitempty"` // whose address it is; empty: Address has a port
-	Address  value.Endpoint // without a port: that of Listener; without a host: that of the machine
-	Weight   int
-	Zone     string        `json:",omitempty"`
-	TTL      time.Duration // others find it so long after the process has died
-	Linger   time.Duration // between its withdrawal and the end of accepting
-	Check    string        `json:",omitempty"` // the path that Consul asks for; empty: none
-	Pos      Pos
+	// Where others look: `etcd://host:port,host:port/prefix`, `consul://host:port/service` or `file:///path`, as in
+	// `discover`.
+	To string `edge:"to" example:"etcd://10.0.0.5:2379/users/" local:"true"`
+	// Its name among the instances of the service: the end of the key in etcd, the ID in Consul. Without it, its
+	// address. One of the same name takes its place.
+	Name string `edge:"name" example:"users-1" json:",omitempty"`
+	// The name of the listener whose address is registered. Without it, the first one.
+	Listener string `edge:"listener" example:"internal" json:",omitempty"`
+	// The address that others connect to. Without a port it has that of the listener. Without a host it has the
+	// address by which this machine reaches the registry, or that of the agent of Consul, or 127.0.0.1 for a file.
+	// With both it may be that of another service.
+	Address value.Endpoint `edge:"address" kind:"advertised" example:"10.0.0.7"`
+	// Its share of the requests of others.
+	Weight int `edge:"weight" default:"1" min:"1" max:"65535" example:"3"`
+	// The zone that others are told.
+	Zone string `edge:"zone" example:"b" json:",omitempty"`
+	// How long others find it after the process has died. It is renewed each third of that time.
+	TTL time.Duration `edge:"ttl" default:"15s" min:"2s" max:"1h" example:"30s"`
+	// How long the process goes on accepting after it was withdrawn, so that others hear of it. Nothing waits where it
+	// was never registered.
+	Linger time.Duration `edge:"linger" default:"1s" min:"0s" max:"1m" example:"5s"`
+	// Of `consul://`: the path that Consul asks for by HTTP each third of `ttl`. Without it, edge tells Consul that it
+	// serves.
+	Check string `edge:"check" kind:"target" example:"/healthz" json:",omitempty"`
+
+	Pos Pos
 }
 
 type registerEntry struct {
 	schema.Given
 	Registration
-}
-
-func registerSection() *schema.Section {
-	return &schema.Section{
-		Path: "register", Shape: schema.List, Single: true, New: schema.Make[registerEntry],
-		Doc: "Has others find this process, or a service beside it, by the sources of their `discover`. It is " +
-			"withdrawn before the process stops accepting. See [discovery](discovery.md#registration).",
-		Keys: registerKeys(),
-	}
-}
-
-func registerKeys() []*schema.Key {
-	return []*schema.Key{
-		{Path: "to", Type: schema.String, Local: true, Example: `"etcd://10.0.0.5:2379/users/"`,
-			Into: schema.Into(func(e *registerEntry) *string { return &e.To }),
-			Doc: "Where others look: `etcd://host:port,host:port/prefix`, `consul://host:port/service` or " +
-				"`file:///path`, as in `discover`."},
-		{Path: "name", Type: schema.String, Example: `"users-1"`,
-			Into: schema.Into(func(e *registerEntry) *string { return &e.Name }),
-			Doc: "Its name among the instances of the service: the end of the key in etcd, the ID in Consul. " +
-				"Without it, its address. One of the same name takes its place."},
-		{Path: "listener", Type: schema.String, Example: `"internal"`,
-			Into: schema.Into(func(e *registerEntry) *string { return &e.Listener }),
-			Doc:  "The name of the listener whose address is registered. Without it, the first one."},
-		{Path: "address", Type: typeAdvertised, Example: `"10.0.0.7"`,
-			Into: schema.Into(func(e *registerEntry) *value.Endpoint { return &e.Address }),
-			Doc: "The address that others connect to. Without a port it has that of the listener. Without a host it " +
-				"has the address by which this machine reaches the registry, or that of the agent of Consul, or " +
-				"127.0.0.1 for a file. With both it may be that of another service."},
-		{Path: "weight", Type: schema.Int, Default: "1", Min: "1", Max: "65535", Example: "3",
-			Into: schema.Into(func(e *registerEntry) *int { return &e.Weight }),
-			Doc:  "Its share of the requests of others."},
-		{Path: "zone", Type: schema.String, Example: `"b"`,
-			Into: schema.Into(func(e *registerEntry) *string { return &e.Zone }),
-			Doc:  "The zone that others are told."},
-		{Path: "ttl", Type: schema.Duration, Default: `"15s"`, Min: "2s", Max: "1h", Example: `"30s"`,
-			Into: schema.Into(func(e *registerEntry) *time.Duration { return &e.TTL }),
-			Doc:  "How long others find it after the process has died. It is renewed each third of that time."},
-		{Path: "linger", Type: schema.Duration, Default: `"1s"`, Min: "0s", Max: "1m", Example: `"5s"`,
-			Into: schema.Into(func(e *registerEntry) *time.Duration { return &e.Linger }),
-			Doc: "How long the process goes on accepting after it was withdrawn, so that others hear of it. Nothing " +
-				"waits where it was never registered."},
-		{Path: "check", Type: typeTarget, Example: `"/healthz"`,
-			Into: schema.Into(func(e *registerEntry) *string { return &e.Check }),
-			Doc: "Of `consul://`: the path that Consul asks for by HTTP each third of `ttl`. Without it, edge tells " +
-				"Consul that it serves."},
-	}
 }
 
 // typeAdvertised is an address that may lack its host or its port: value.Endpoint.

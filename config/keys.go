@@ -1,0 +1,146 @@
+package config
+
+import (
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// listenerSections are those about the process and its clients.
+func listenerSections() []*schema.Section {
+	return []*schema.Section{
+		schema.Table[topEntry](tags(), schema.Section{Doc: "Keys that stand before the first section."}),
+		schema.Table[globalEntry](tags(), schema.Section{Path: "global", Top: true, Doc: "The process as a whole."}),
+		schema.Table[logEntry](tags(), schema.Section{Path: "log", Doc: "The log of requests.",
+			Keep: func(k *schema.Key) bool {
+				if k.Path == "format" {
+					k.Default = `"json"` // elsewhere it is as [log] says
+				}
+				return true
+			}}),
+		schema.Table[listenerEntry](tags(), schema.Section{
+			Path: "listeners", Shape: schema.List, Merges: true, Defaults: "tls",
+			Aliases: []schema.Alias{
+				{Path: "http", Doc: "one listener for plain HTTP"},
+				{Path: "https", Doc: "one listener for TLS, with `cert` and `key`, or with those of " +
+					"`[[certificates]]`"},
+				{Path: "network", Doc: "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port"},
+			},
+			Doc: "Addresses that are served alike. Two listeners never share an address.",
+			Keep: func(k *schema.Key) bool {
+				if k.Path == "access_log" {
+					k.Doc = "Where its requests are logged instead of `[log] output`; `false`: nowhere. A table says " +
+						"more; what it leaves out is as in `[log]`. See " +
+						"[requests](operations.md#which-requests-are-logged)."
+				}
+				return true
+			},
+		}),
+		schema.Table[tlsEntry](tags(), schema.Section{Path: "tls", Doc: "TLS of all listeners. Most of these keys " +
+			"may stand in a listener too, and hold for that one then."}),
+		schema.Table[certificateEntry](tags(), schema.Section{
+			Path: "certificates", Shape: schema.List,
+			Doc: "Certificates for all listeners with TLS, found by the name that a client asks for: the exact name, " +
+				"then `*.parent`. A listener's own certificate comes before them; a client that asks for an unknown " +
+				"name gets the listener's own, else the first of these. Of several for one name, the first that the " +
+				"client can verify. The files are watched: a pair that changed is used for new connections within " +
+				"seconds, and one that is wrong changes nothing. A path that is not found from the working directory " +
+				"is looked for beside the file that names it.",
+		}),
+	}
+}
+
+// upstreamSections are those about backends.
+func upstreamSections() []*schema.Section {
+	return []*schema.Section{
+		schema.Table[upstreamEntry](tags(), schema.Section{
+			Path: "upstreams", Shape: schema.Named, Defaults: "upstream_defaults",
+			Doc: "Named pools of backends. The upstream named `default` takes the requests that no route takes.",
+			New: func(_ schema.Target, n *syntax.Node) schema.Target {
+				return &upstreamEntry{Upstream: Upstream{Name: n.Key}}
+			},
+		}),
+		schema.Table[backendEntry](tags(), schema.Section{
+			Path: "upstreams.NAME.backends", Shape: schema.List, Bare: "address", New: newBackend,
+			Doc: "The backends of an upstream; usually written `backends = [{ address = \"10.0.0.1:80\" }]`.",
+		}),
+		schema.Table[healthEntry](tags(), schema.Section{
+			Path: "health_check", Switch: "enabled", Bare: "path",
+			Doc: "Checks of backends. The section turns them on for all upstreams, those that a `dest` spells out " +
+				"among them. Its keys are the defaults of `health_check` of an upstream. See [health](health.md).",
+		}),
+		schema.Table[healthEntry](tags(), schema.Section{
+			Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled", Bare: "path",
+			Doc: "Checks of the backends of this upstream. The table turns them on; `health_check = false` turns off " +
+				"those of `[health_check]`.",
+			New: func(parent schema.Target, _ *syntax.Node) schema.Target {
+				e := &healthEntry{}
+				parent.(*upstreamEntry).health = e
+				return e
+			},
+		}),
+		schema.Table[upstreamEntry](tags(), schema.Section{
+			Path: "upstream_defaults", Keep: ofDefaults, Doc: "What an upstream does not say itself, for all of them.",
+		}),
+		schema.Table[memberEntry](tags(), schema.Section{
+			Path: "load_balancing.backends", Shape: schema.List, Lists: "upstreams.NAME.backends",
+			Doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, " +
+				"those with the same `upstream` form that one too; all that name no `upstream` also form `default`.",
+		}),
+	}
+}
+
+func newBackend(parent schema.Target, _ *syntax.Node) schema.Target {
+	e, of := &backendEntry{}, parent.(*upstreamEntry)
+	of.backends = append(of.backends, e)
+	return e
+}
+
+// ofDefaults leaves the keys out that each upstream says for itself.
+func ofDefaults(k *schema.Key) bool {
+	switch k.Path {
+	case "tls", "discover", "failover":
+		return false
+	case "load_balancing":
+		k.Aliases = []string{"load_balancing.method"}
+	case "pool.idle":
+		k.Aliases = []string{"upstream_keepalive_pool_size"}
+	case "retry.attempts":
+		k.Aliases = []string{"max_retries"}
+	}
+	return true
+}
+
+// routeSections are those about routes, and some that stand after them on the reference page.
+func routeSections() []*schema.Section {
+	return []*schema.Section{
+		schema.Table[routeEntry](tags(), schema.Section{
+			Path: "routes", Shape: schema.List,
+			Aliases: []schema.Alias{{Path: "proxy.rules", Shape: schema.List, Doc: "with `upstream` for `dest`"}},
+			Doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, " +
+				"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
+				"number of conditions, of which `listener` comes before `client_cert` before `methods` before " +
+				"`header` before `query` before `when`, and what differs still by the alphabet; what is equal shares " +
+				"the requests by `weight`. A pattern that ends in `/*` or `/` is a prefix by segments (`/api/*` " +
+				"takes `/api` and `/api/x`, not `/apix`; `/` takes everything), any other is exact; `=/` is the root " +
+				"alone. Every spelling of a path is that path, see `paths` of listeners. Conditions (`listener`, " +
+				"`client_cert`, `methods`, `header`, `query`, `when`) all have to hold, for the request as the " +
+				"client sent it; where they do not, a less specific route may take it. What no route takes is " +
+				"answered 404.",
+		}),
+		schema.Table[registerEntry](tags(), schema.Section{
+			Path: "register", Shape: schema.List, Single: true,
+			Doc: "Has others find this process, or a service beside it, by the sources of their `discover`. It is " +
+				"withdrawn before the process stops accepting. See [discovery](discovery.md#registration).",
+		}),
+		schema.Table[tlsRuleEntry](tags(), schema.Section{
+			Path: tlsRulesPath, Shape: schema.List,
+			Doc: "Rules on TLS handshakes, by the name that the client asks for, its address, and what else its " +
+				"first message tells. All of them are asked, in their order, until one denies; the first that " +
+				"decides a thing decides it. See [rules on handshakes](tls.md#rules-on-handshakes).",
+		}),
+		schema.Table[tlsRuleEntry](tags(), schema.Section{
+			Path: listenerRulesPath, Shape: schema.List,
+			Doc: "Rules on the handshakes of a listener, which are asked before those of `[[tls.rules]]`.",
+		}),
+	}
+}

@@ -1,0 +1,192 @@
+package config
+
+import (
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/route"
+)
+
+// PathKind says how a route's path is compared.
+type PathKind uint8
+
+// The kinds of path. PathPrefix compares by segments: /api takes /api and /api/x, not /apix; / takes everything.
+const (
+	PathPrefix PathKind = iota
+	PathExact
+)
+
+// String returns "prefix" or "exact".
+func (k PathKind) String() string {
+	if k == PathExact {
+		return "exact"
+	}
+	return "prefix"
+}
+
+// MarshalText makes the kind readable in JSON.
+func (k PathKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Route sends the requests of one host and path to a destination. An entry of the file that names several hosts becomes
+// as many routes, all with the same Entry.
+type Route struct {
+	// Its name in logs and metrics; the pattern when there is none.
+	Name string `edge:"name" example:"api"`
+	// Condition: the listeners that requests come by, by their names. Without it those of all listeners are taken,
+	// whatever the listeners ask of clients.
+	Listeners []string `edge:"listener" example:"internal"`
+	// Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this connection or
+	// in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC 2253) and `san` (one of its
+	// names suffices) are equal, or found by the regular expression after a `~`. A name counts only as what its text
+	// tells: a DNS name with an `@` or a `:` is none. Each key of the table is a condition more.
+	// Example: { subject = "CN=admin,O=Example", san = "~^spiffe://" }
+	ClientCert *route.ClientCert `edge:"client_cert"`
+	// Condition: the methods. A request with another one is answered 405, unless another route takes it. CONNECT and
+	// TRACE are only taken where they are named.
+	// Example: ["GET", "HEAD"]
+	Methods []string `edge:"methods" kind:"methods"`
+	// Condition: a name alone is there (`header = "X-Beta"`); a value in a table is equal, or found by the regular
+	// expression (RE2) after a `~`. Of several fields of that name one suffices.
+	// Example: { X-Env = "prod", User-Agent = "~curl/[0-9]" }
+	Header []route.Condition `edge:"header" kind:"fields"`
+	// Condition: parameters of the query, as for `header`; they are compared decoded.
+	// Example: { version = "2" }
+	Query []route.Condition `edge:"query" kind:"parameters"`
+	// Condition: a text of [the language](DSL.md) that holds for the request. It is asked after all others.
+	// Example: 'client.ip in {10.0.0.0/8} or header.x-beta == "1"'
+	When *lang.Condition `edge:"when" json:",omitempty"`
+	// Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if the route were
+	// not there.
+	Weight  int     `edge:"weight" min:"0" max:"65535" example:"90"`
+	Rewrite Rewrite `edge:"rewrite"`
+	// A `Location` or `Content-Location` that names the backend, by its address or the Host that it was sent, also
+	// with the backend's port as nginx does, becomes a path here, with the prefixes of `rewrite` undone.
+	RewriteLocation bool `edge:"rewrite_location" example:"true"`
+	// A request body of up to this size is received whole, in memory, before the backend is asked, and is sent with
+	// its length: for backends that cannot read a chunked one, as with WSGI. A larger one is answered 413. WebSockets
+	// and gRPC are not buffered.
+	BufferRequest int64 `edge:"buffer_request" unit:"size" default:"off" words:"off" min:"1k" max:"1g" example:"10m"`
+	// Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, whatever other
+	// routes to the upstream do. Connections, limits and queues stay those of the upstream.
+	LoadBalancing string `edge:"load_balancing" kind:"balance" example:"round_robin"`
+	// Instead of `hash_key` of the upstream.
+	HashKey value.HashKey `edge:"hash_key" example:"path" json:",omitzero"`
+	// Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; `CONNECT` is a
+	// method (see `methods`).
+	// Example: ["mqtt"]
+	Upgrades []string `edge:"upgrades" kind:"upgrades"`
+	// Fields to set in the request; an empty value removes the field. What the client says under that name is not sent
+	// on: in any case, with `_` for `-`, and in trailers. A value may have [values](DSL.md) of the request in braces:
+	// see [fields](#variables-of-fields).
+	// Example: { X-Env = "prod", Cookie = "" }
+	RequestHeaders []Header `edge:"headers.request" kind:"headers"`
+	// Fields to set in the answer, as in `headers.request`.
+	// Example: { Server = "" }
+	ResponseHeaders []Header `edge:"headers.response" kind:"headers"`
+	// Filters for its requests, after those of its listener and of `[defaults]`. `!name` takes one of those out.
+	// Example: ["mine"]
+	Filters []string `edge:"filters" json:",omitempty"`
+	// Put `error_pages` in place of what backends answer with these statuses, not of edge's own answers alone.
+	InterceptErrors bool `edge:"intercept_errors" example:"true" json:",omitempty"`
+	// Instead of what the upstream says.
+	FirstByte time.Duration `edge:"timeouts.first_byte" min:"1ms" max:"24h" example:"5s"`
+	// Instead of what the upstream says.
+	Read time.Duration `edge:"timeouts.read" min:"1ms" max:"24h" example:"5s"`
+	// Instead of what the upstream says.
+	Total time.Duration `edge:"timeouts.total" min:"1ms" max:"24h" example:"30s"`
+	// How long a WebSocket, another tunnel, or a gRPC call whose answer has begun may be without a byte in either
+	// direction.
+	TunnelIdle time.Duration `edge:"timeouts.idle" default:"1h" min:"1s" max:"8760h" example:"10m"`
+	AccessLog  AccessLog     `edge:"access_log"`
+	// Which of the requests that wait because of `breaker` go first: 0 before 1, and so on. Those of 2 and 3 [wait
+	// sooner](overload.md#priorities).
+	Priority int `edge:"priority" default:"1" min:"0" max:"3" example:"0"`
+
+	Host       string // lower case; empty: any host
+	Path       string // without a trailing slash or star, except "/" itself
+	PathKind   PathKind
+	Off        bool // its weight was given as 0: it takes no request
+	Shadowed   bool // an equal one comes first: it can never match
+	Dest       Dest
+	WebSocket  Switch          // whether a connection may become one
+	GRPC       Switch          // whether backends speak gRPC
+	Rules      []Rule          `json:",omitempty"` // once it is chosen
+	ErrorPages []ErrorPage     `json:",omitempty"`
+	Features   []schema.Target `json:",omitempty"` // see Register
+	Entry      int             // number of the entry in the file, from 0
+	Pos        Pos
+}
+
+// Rule returns which requests the route takes.
+func (r *Route) Rule() route.Rule {
+	return route.Rule{
+		Host: r.Host, Path: r.Path, Exact: r.PathKind == PathExact, Methods: r.Methods,
+		Header: r.Header, Query: r.Query, Listeners: r.Listeners, ClientCert: r.ClientCert, When: r.When,
+		Weight: r.Weight,
+	}
+}
+
+// TakesAll reports whether the route takes every request that no other one does.
+func (r Route) TakesAll() bool {
+	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == PathPrefix && r.ClientCert == nil &&
+		r.When == nil && len(r.Listeners)+len(r.Methods)+len(r.Header)+len(r.Query) == 0
+}
+
+// Rest returns the route of the requests that no other one takes; false when another one takes all, or when they are
+// answered 404 anyway.
+func (c *Config) Rest() (rest Route, needed bool) {
+	f := c.Fallback
+	if f.Kind == DestStatus && f.Status == 404 || slices.ContainsFunc(c.Routes, Route.TakesAll) {
+		return Route{}, false
+	}
+	idle := edge().Section("routes").Default("timeouts.idle").(time.Duration)
+	return Route{Name: "default", Path: "/", Dest: f, Priority: 1, TunnelIdle: idle}, true
+}
+
+// DestKind says what kind of destination a Dest is.
+type DestKind uint8
+
+// The kinds of destination.
+const (
+	DestUpstream DestKind = iota // Config.Upstreams[Dest.Upstream]
+	DestStatus                   // answer with Dest.Status
+	DestHello                    // answer with the hello page
+	DestRedirect                 // answer with Dest.Status and Dest.Location
+	DestDefined                  // the one of [destinations] that Dest.Name names
+)
+
+// String returns "upstream", "status", "hello", "redirect" or "destination".
+func (k DestKind) String() string {
+	return [...]string{"upstream", "status", "hello", "redirect", "destination"}[k]
+}
+
+// MarshalText makes the kind readable in JSON.
+func (k DestKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Dest is where a request goes.
+type Dest struct {
+	Kind     DestKind
+	Upstream int // index into Config.Upstreams
+	Status   int
+	Location *lang.Template `json:",omitempty"` // see location.Location
+	Name     string         `json:",omitempty"` // of one of [destinations]
+}
+
+// Switch is a key that may be given or not.
+type Switch uint8
+
+// The values of a Switch.
+const (
+	Unset Switch = iota // as the listener says
+	On
+	Off
+)
+
+// String returns "unset", "on" or "off".
+func (s Switch) String() string { return [...]string{"unset", "on", "off"}[s] }
+
+// MarshalText makes the switch readable in JSON.
+func (s Switch) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
