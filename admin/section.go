@@ -27,11 +27,11 @@ type Settings struct {
 	// it.
 	Token string `edge:"token" example:"${file:/run/secrets/edge_admin}" secret:"true"`
 	// Authorities of client certificates, one of which takes the place of the token.
-	ClientCA string `edge:"client_ca" example:"/etc/edge/operators.pem" local:"true"`
+	ClientCA string `edge:"client_ca" example:"/etc/edge/operators.pem" file:"read"`
 	// The certificate over TCP, which is TLS then. A reload reads it again.
-	Cert string `edge:"cert" example:"/etc/edge/tls/admin.pem" local:"true"`
+	Cert string `edge:"cert" example:"/etc/edge/tls/admin.pem" file:"read"`
 	// Its private key; without it, the key is in the file of the certificate.
-	Key string `edge:"key" example:"/etc/edge/tls/admin.key" local:"true"`
+	Key string `edge:"key" example:"/etc/edge/tls/admin.key" file:"read"`
 	// Which users of the machine may read by a Unix socket: those that may change things (root, the user of the
 	// process and its group), or all.
 	Read string `edge:"read" enum:"group all" default:"group" example:"all"`

@@ -95,9 +95,9 @@ type Global struct {
 	// the environment.
 	Zone string `edge:"zone" example:"eu-1a" json:",omitzero"`
 	// Where the process writes its id. None is written without it.
-	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" local:"true" restart:"true"`
+	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" file:"write" restart:"true"`
 	// `stderr`, `stdout` or a path.
-	ErrorLog string `edge:"error_log" kind:"log_path" default:"stderr" example:"/var/log/edge/error.log" local:"true"`
+	ErrorLog string `edge:"error_log" kind:"log_path" default:"stderr" example:"/var/log/edge/error.log" file:"write"`
 	// How long open requests may take to finish when the process is asked to stop.
 	// Example: "1m"
 	GracePeriod time.Duration `edge:"grace_period" default:"30s" min:"0s" max:"24h" also:"grace_period_seconds"`
@@ -112,7 +112,7 @@ type Global struct {
 	// tunnels too, once they are busy. `off`: never.
 	Splice int64 `edge:"splice" unit:"size" default:"256k" words:"off" min:"4k" max:"1t" example:"off" restart:"true"`
 	// The authorities of backends, in PEM, for upstreams that name none; else those of the system.
-	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" local:"true"`
+	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
 	// Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's cryptographic
 	// module before it listens, and what is not approved is an error.
 	FIPS bool `edge:"fips" example:"true" restart:"true"`
@@ -132,7 +132,7 @@ type Global struct {
 	// A Unix socket at which `edge upgrade` and `edge run --upgrade` find the process. None is made without it;
 	// SIGUSR2 upgrades all the same. See [upgrades](upgrade.md).
 	// Example: "/run/edge/upgrade.sock"
-	UpgradeSock string `edge:"upgrade_sock" local:"true" restart:"true" json:",omitzero"`
+	UpgradeSock string `edge:"upgrade_sock" file:"write" restart:"true" json:",omitzero"`
 	// How long a new process may take until it is ready. After that it is ended, and the old one serves on.
 	UpgradeTimeout time.Duration `edge:"upgrade_timeout" default:"60s" min:"1s" max:"1h" example:"5m" json:"-"`
 	// SIGHUP upgrades instead of reading the configuration again, when the file of the program is another one than the

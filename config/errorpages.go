@@ -18,27 +18,8 @@ import (
 type ErrorPage struct {
 	For  string // a status, "404", or a class, "5xx"
 	Type string // of Body
-	File string // where Body stands; empty: in the configuration
+	File string `file:"page"` // where Body stands; empty: in the configuration
 	Body string // that of File once it was opened: see Load
-}
-
-// PageFiles returns the files of error pages that c has read.
-func (c *Config) PageFiles() (paths []string) {
-	add := func(pages []ErrorPage) {
-		for i := range pages {
-			if file := pages[i].File; file != "" {
-				paths = append(paths, file)
-			}
-		}
-	}
-	add(c.ErrorPages)
-	for i := range c.Listeners {
-		add(c.Listeners[i].ErrorPages)
-	}
-	for i := range c.Routes {
-		add(c.Routes[i].ErrorPages)
-	}
-	return paths
 }
 
 // errorPages are the pages of one key, with the places in the file that name them.

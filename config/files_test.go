@@ -1,68 +1,65 @@
-package config
+package config_test
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/config"
 )
 
-// A configuration whose texts were kept is read again as it was, whatever has become of the files.
-func TestLoad_keptTexts(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("edge.toml", "include = [\"conf.d/*.toml\", \"[x]/one.toml\"]\nhttp.listen = \":80\"\n")
-	write("conf.d/a.toml", "[[routes]]\npattern = \"/a\"\ndest = \"10.0.0.1:${file:port}\"\n")
-	write("conf.d/b.toml", "")
-	write("conf.d/.hidden.toml", "wrong")
-	write("x/one.toml", "[[routes]]\npattern = \"/x\"\ndest = \"10.0.0.2:80\"\n")
-	write("port", "81\n")
-	main := filepath.Join(dir, "edge.toml")
-	kept := &Files{}
-	was, rep := Options{Record: kept, Dir: dir}.Load(main)
-	if was == nil {
+// Each use of a file is known by the key that names it, wherever it stands.
+func TestConfig_Files(t *testing.T) {
+	c, rep := config.Options{TextOnly: true}.Parse("edge.toml", []byte(`
+error_log = "error.log"
+pid_file = "edge.pid"
+ca_file = "all.pem"
+error_pages = { 404 = "404.html", 5xx = { body = "sorry" } }
+[log]
+output = ["stdout", "access.log"]
+[[tls.rules]]
+client_ca = "partners.pem"
+[[certificates]]
+cert = "a.pem"
+key = "a.key"
+[https]
+listen = ":443"
+cert = "internal"
+access_log = "web.log"
+[upstreams.default]
+backends = [{ address = "10.0.0.1:443" }]
+tls = { ca = "b.pem", cert = "c.pem" }
+[[routes]]
+pattern = "/*"
+dest = "default"
+access_log = { path = "route.log" }
+error_pages = { 503 = "busy.html" }
+`))
+	if c == nil {
 		t.Fatal(rep.Errors)
 	}
-	if len(kept.Texts) != 4 || len(kept.Globs) != 2 || len(kept.Quoted) != 1 || kept.Main != main || !kept.Unchanged() {
-		t.Fatalf("%+v", kept)
-	}
-	write("conf.d/b.toml", "log_level = \"debug\"\n")
-	if kept.Unchanged() {
-		t.Error("a file has another text, and that does not count")
-	}
-	write("conf.d/b.toml", "")
-	write("conf.d/c.toml", "wrong = 1\n")
-	if kept.Unchanged() {
-		t.Error("a pattern stands for one more file, and that does not count")
-	}
-	write("edge.toml", "wrong")
-	if err := os.RemoveAll(filepath.Join(dir, "conf.d")); err != nil {
-		t.Fatal(err)
-	}
-	again := &Files{}
-	now, rep := Options{Kept: kept, Record: again, Dir: dir}.Load(main)
-	if now == nil {
-		t.Fatal(rep.Errors)
-	}
-	if len(now.Routes) != 2 || len(was.Routes) != 2 || now.Upstreams[0].Backends[0].Port != 81 || !again.Same(kept) {
-		t.Errorf("%+v", now.Routes)
-	}
-	wrong := &Files{}
-	if c, _ := (Options{Record: wrong}).Load(main); c != nil || len(wrong.Texts) != 1 || wrong.Same(kept) {
-		t.Errorf("%+v of a wrong file", wrong)
-	}
-	if missing := (&Files{Main: main}); missing.Size() != 0 || kept.Size() == 0 {
-		t.Error("sizes")
-	}
-	if c, _ := (Options{Kept: &Files{Main: main}}).Load(main); c != nil {
-		t.Error("a configuration without texts")
+	for use, want := range map[string][]string{
+		"read": {"ca_file all.pem 0", "cert a.pem 10", "cert internal 15", "client_ca partners.pem 8", "key a.key 10",
+			"tls.ca b.pem 17", "tls.cert c.pem 17"},
+		"write": {"error_log error.log 0", "pid_file edge.pid 0"},
+		"log": {"access_log route.log 20", "access_log web.log 13", "output access.log 0",
+			"output stdout 0"},
+		"page": {"404.html 0", "busy.html 20"},
+	} {
+		var got []string
+		for _, f := range c.Files(use) {
+			text := fmt.Sprintf("%s %s %d", f.Key, f.Path, f.Pos.Line)
+			if f.Key == "" {
+				text = text[1:]
+			}
+			got = append(got, text)
+			if f.Use != use || f.Restart != (f.Key == "pid_file") {
+				t.Errorf("%+v", f)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", use, got, want)
+		}
 	}
 }

@@ -183,12 +183,12 @@ type Certificate struct {
 type Pair struct {
 	// The certificate in PEM, followed by those of its authorities. `internal`: one of an authority that this machine
 	// makes for itself, for development.
-	Cert string `edge:"cert" example:"/etc/edge/tls/example.pem" local:"true" also:".ssl_certificate"`
+	Cert string `edge:"cert" example:"/etc/edge/tls/example.pem" file:"read" also:".ssl_certificate"`
 	// Its private key in PEM, without a password. Without it, the key is in the file of the certificate.
-	Key string `edge:"key" example:"/etc/edge/tls/example.key" local:"true" also:".ssl_certificate_key"`
+	Key string `edge:"key" example:"/etc/edge/tls/example.key" file:"read" also:".ssl_certificate_key"`
 	// A response of its authority in DER, which is stapled as long as it is good and in time. The program that fetches
 	// it writes it here again.
-	OCSP string `edge:"ocsp" example:"/etc/edge/tls/example.ocsp" local:"true"`
+	OCSP string `edge:"ocsp" example:"/etc/edge/tls/example.ocsp" file:"read"`
 }
 
 // TLS holds what concerns the TLS of all listeners.
@@ -225,7 +225,7 @@ type TLSOptions struct {
 	ClientAuth ClientAuth `edge:"client_auth" enum:"none request require" example:"request"`
 	// The authorities of client certificates in PEM. Empty: none. The file is watched, and so are those of `ca`,
 	// `cert` and `key` of upstreams, and `ca_file`: new connections go by what they say now.
-	ClientCA string `edge:"client_ca" kind:"optional" example:"/etc/edge/tls/clients.pem" local:"true"`
+	ClientCA string `edge:"client_ca" kind:"optional" example:"/etc/edge/tls/clients.pem" file:"read"`
 	// A request for another host than the handshake named is answered 421, and so is a plain one.
 	StrictSNI bool `edge:"strict_sni" example:"true"`
 	// Clients may resume a session without a whole handshake.

@@ -273,7 +273,7 @@ type TLSRule struct {
 	ClientAuth ClientAuth `edge:"client_auth" enum:"none request require" example:"require" json:",omitempty"`
 	// The authorities of these certificates, in place of those of the listener. Without `client_auth` they are
 	// required.
-	ClientCA string `edge:"client_ca" example:"/etc/edge/tls/partners.pem" local:"true" json:",omitempty"`
+	ClientCA string `edge:"client_ca" example:"/etc/edge/tls/partners.pem" file:"read" json:",omitempty"`
 	// The oldest version of TLS that is accepted, in place of that of the listener.
 	MinVersion uint16 `edge:"min_version" kind:"version" example:"1.3" json:",omitempty"`
 	// The `name` of the one of `[[certificates]]` that the client gets, whatever name it asks for and whatever `when`

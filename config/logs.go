@@ -25,7 +25,7 @@ import (
 type Log struct {
 	// `stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log.
 	// Example: ["stdout", "/var/log/edge/access.log"]
-	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" local:"true"`
+	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" file:"log"`
 	Logging
 }
 

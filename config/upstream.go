@@ -245,11 +245,11 @@ type UpstreamTLS struct {
 	// The name that is asked for, and that the certificate has to have; else the host of the backend.
 	SNI string `edge:"sni" kind:"server_name" example:"api.internal"`
 	// The authorities that are believed, in PEM; else those of `ca_file`, or of the system.
-	CA string `edge:"ca" example:"/etc/edge/tls/ca.pem" local:"true"`
+	CA string `edge:"ca" example:"/etc/edge/tls/ca.pem" file:"read"`
 	// Whether the certificate is verified. With `false` anybody in between can read and change all.
 	Verify bool `edge:"verify" default:"true" example:"false"`
 	// The certificate that a backend is shown when it asks for one, in PEM.
-	Cert string `edge:"cert" example:"/etc/edge/tls/client.pem" local:"true"`
+	Cert string `edge:"cert" example:"/etc/edge/tls/client.pem" file:"read"`
 	// Its key. Without it, the key is in the file of the certificate.
-	Key string `edge:"key" example:"/etc/edge/tls/client.key" local:"true"`
+	Key string `edge:"key" example:"/etc/edge/tls/client.key" file:"read"`
 }

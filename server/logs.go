@@ -147,14 +147,10 @@ func LogPaths(c *config.Config) (paths []string) {
 
 // outputsOf returns what c names for access logs.
 func outputsOf(c *config.Config) (all []string) {
-	all = slices.Clone(c.Log.Output)
-	for i := range c.Listeners {
-		all = append(all, c.Listeners[i].AccessLog.Path)
+	for _, f := range c.Files("log") {
+		all = append(all, f.Path)
 	}
-	for i := range c.Routes {
-		all = append(all, c.Routes[i].AccessLog.Path)
-	}
-	return slices.DeleteFunc(all, func(output string) bool { return output == "" })
+	return all
 }
 
 // logsBy returns what l says, one log for each reactor; nil: there is none.

@@ -75,8 +75,9 @@ type Tags struct {
 
 // Of returns the keys of E, the targets of a section, from its tags: see Struct. The comment above a field is the doc
 // of its key; a line of it that begins with "Example:" or "Also:" has what the tags of these names have. There are
-// further tags: later:"h3", restart:"true", also:"..a.b .c" for Aliases, and after:"a", which puts the keys of a field
-// after the one of a field above it. A mistake in the tags panics. t may be nil.
+// further tags: file:"read" of a key that names a file, by what is done with it, later:"h3", restart:"true",
+// also:"..a.b .c" for Aliases, and after:"a", which puts the keys of a field after the one of a field above it. A
+// mistake in the tags panics. t may be nil.
 func Of[E any](t *Tags) []*Key {
 	if t == nil {
 		t = new(Tags)
@@ -216,7 +217,8 @@ func (s *structKeys) field(in reflect.Type, f reflect.StructField, index []int, 
 		Path: path, Type: of.Type, Doc: tag("doc"), Min: tag("min"), Max: tag("max"),
 		Enum: slices.Concat(strings.Fields(tag("enum")), of.Enum), Open: of.Open, Synonyms: of.Synonyms,
 		Words: strings.Fields(tag("words")), Later: strings.Fields(tag("later")), Aliases: strings.Fields(tag("also")),
-		Required: tag("required") == "true", Local: tag("local") == "true", Restart: tag("restart") == "true",
+		Required: tag("required") == "true", Restart: tag("restart") == "true",
+		Local:   tag("local") == "true" || tag("file") != "",
 		Secret:  of.Secret || tag("secret") == "true",
 		Default: of.literal(f.Type, tag("default")), Example: of.literal(f.Type, tag("example")),
 		Into: s.fieldAt(index, of.Set), field: in.Name() + "." + f.Name,
@@ -286,8 +288,8 @@ func addComments(all map[string][]string, text string) {
 }
 
 // knownTags are those of fields with keys.
-var knownTags = []string{"after", "also", "default", "doc", "edge", "enum", "example", "kind", "later", "local", "max",
-	"min", "phase", "required", "restart", "secret", "unit", "words"}
+var knownTags = []string{"after", "also", "default", "doc", "edge", "enum", "example", "file", "kind", "later", "local",
+	"max", "min", "phase", "required", "restart", "secret", "unit", "words"}
 
 // checkTags finds a misspelt tag, which Go does not.
 func checkTags(tag reflect.StructTag) error {

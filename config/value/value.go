@@ -61,7 +61,7 @@ func (a *AccessLog) IsZero() bool { return *a == AccessLog{} }
 type Where struct {
 	Off bool // nowhere
 	// The same as a path in place of the table.
-	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" local:"true"`
+	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" file:"log"`
 }
 
 // Logging says which requests are logged, and in which form. What is empty or nil is as the entry around it says.

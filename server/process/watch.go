@@ -45,7 +45,10 @@ func (v *view) equal(other *view) bool {
 // watched until now, of before they were read.
 func (w *watch) use(files *config.Files, cfg *config.Config, before view) {
 	if w.files = files; cfg != nil {
-		w.pages = append(cfg.PageFiles(), cfg.Language.Files()...)
+		w.pages = cfg.Language.Files()
+		for _, page := range cfg.Files("page") {
+			w.pages = append(w.pages, page.Path)
+		}
 	}
 	w.seen, w.latest = w.look(), view{}
 	for path := range w.seen.stamps {

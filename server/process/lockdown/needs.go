@@ -68,8 +68,8 @@ func Of(o Options) *Needs {
 		n.main = o.Files.Main
 	}
 	n.addFiles(o.Files)
-	n.addProcess(&o)
-	n.addListeners(&o)
+	n.addNamed(&o)
+	n.addListeners(o.Config)
 	n.addUpstreams(o.Config)
 	for i := range o.Config.Defined {
 		f := &o.Config.Defined[i]
@@ -78,9 +78,6 @@ func Of(o Options) *Needs {
 		}
 	}
 	n.addAdmin(o.Config)
-	for _, path := range o.Config.PageFiles() {
-		n.read("error_pages", config.Pos{}, path)
-	}
 	for _, path := range o.Config.Language.Files() {
 		n.read("lists and maps", config.Pos{}, path)
 	}
@@ -170,63 +167,33 @@ func (n *Needs) addFiles(f *config.Files) {
 	}
 }
 
-// addProcess adds what [global] and [log] name.
-func (n *Needs) addProcess(o *Options) {
-	g, none := &o.Config.Global, config.Pos{}
-	n.write("error_log", none, g.ErrorLog, false)
-	for _, path := range o.Config.Log.Output {
-		n.log(o.Config, "log.output", none, path)
+// addNamed adds the files that keys name.
+func (n *Needs) addNamed(o *Options) {
+	for _, f := range o.Config.Files("read", "page", "write", "log") {
+		switch {
+		case f.Path == config.InternalCert && f.Use == "read":
+			if o.StateDir != "" {
+				n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder),
+					Access: Write, Folder: true})
+			}
+		case f.Use == "read" || f.Use == "page":
+			n.read(f.Key, f.Pos, f.Path)
+		case o.Config.Find(plugins.LogSinks, f.Path) == nil:
+			n.write(f.Key, f.Pos, f.Path, f.Restart)
+		}
 	}
-	n.write("pid_file", none, g.PIDFile, true)
-	n.write("upgrade_sock", none, g.UpgradeSock, true)
-	n.read("ca_file", none, g.CAFile)
-	if o.Versions != "" && g.Versions > 0 {
+	if g := &o.Config.Global; o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})
 	}
 }
 
-// log adds an output of the access log, which may be one of [log_sinks].
-func (n *Needs) log(c *config.Config, key string, pos config.Pos, output string) {
-	if c.Find(plugins.LogSinks, output) == nil {
-		n.write(key, pos, output, false)
-	}
-}
-
-// addListeners adds ports, Unix sockets, certificates and logs of listeners and routes.
-func (n *Needs) addListeners(o *Options) {
-	c, internal := o.Config, false
-	pair := func(key string, p *config.Certificate, pos config.Pos) {
-		if p.Cert == config.InternalCert {
-			internal = true
-			return
-		}
-		for _, path := range []string{p.Cert, p.Key, p.OCSP} {
-			n.read(key, pos, path)
-		}
-	}
-	for i := range c.Certificates {
-		pair("certificates", &c.Certificates[i], c.Certificates[i].Pos)
-	}
+// addListeners adds ports and Unix sockets of listeners.
+func (n *Needs) addListeners(c *config.Config) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		for j := range l.Addresses {
 			n.address("listener "+l.Name, &l.Addresses[j])
 		}
-		if l.Certificate != nil {
-			pair("listener "+l.Name, l.Certificate, l.Pos)
-		}
-		n.read("client_ca", l.Pos, l.TLSOptions.ClientCA)
-		for _, rule := range c.HandshakeRules(l) {
-			n.read("client_ca", rule.Pos, rule.ClientCA)
-		}
-		n.log(c, "access_log", l.Pos, l.AccessLog.Path)
-	}
-	for i := range c.Routes {
-		n.log(c, "access_log", c.Routes[i].Pos, c.Routes[i].AccessLog.Path)
-	}
-	if internal && o.StateDir != "" {
-		n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder), Access: Write,
-			Folder: true})
 	}
 }
 
@@ -239,13 +206,10 @@ func (n *Needs) address(key string, a *value.Address) {
 	n.add(Need{Key: key, Pos: a.Pos, Port: a.Port})
 }
 
-// addUpstreams adds what connections to backends, discovery and registration read and write.
+// addUpstreams adds what discovery and registration read and write.
 func (n *Needs) addUpstreams(c *config.Config) {
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]
-		for _, path := range []string{u.TLS.CA, u.TLS.Cert, u.TLS.Key} {
-			n.read("upstream "+u.Name, u.Pos, path)
-		}
 		for _, text := range u.Discovery.Sources {
 			n.source("upstream "+u.Name, u.Pos, text)
 		}
@@ -276,7 +240,7 @@ func (n *Needs) source(key string, pos config.Pos, text string) {
 	}
 }
 
-// addAdmin adds the addresses and certificates of [admin] and [metrics].
+// addAdmin adds the addresses of [admin] and [metrics].
 func (n *Needs) addAdmin(c *config.Config) {
 	a := schema.Only[*admin.Settings](c.Features)
 	if a == nil {
@@ -289,9 +253,6 @@ func (n *Needs) addAdmin(c *config.Config) {
 		for _, socket := range admin.DefaultSockets(&config.Global{Lockdown: config.LockdownOn}) {
 			n.write("admin.listen", config.Pos{}, socket, false)
 		}
-	}
-	for _, path := range []string{a.Cert, a.Key, a.ClientCA} {
-		n.read("admin", config.Pos{}, path)
 	}
 	if m := schema.Only[*admin.MetricsSettings](c.Features); m != nil {
 		for i := range m.Listen.Addresses {

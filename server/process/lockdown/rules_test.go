@@ -183,7 +183,7 @@ dest = "status:204"
 		{"the same", "", "", all, true, ""},
 		{"a file beside one", "a.pem", "b.pem", all, true, ""},
 		{"a certificate", "certs/a.pem", "new/a.pem", all, false,
-			"edge.toml:4:1: error: certificates: lockdown does not let the process read " + dir + "/new/a.pem"},
+			"edge.toml:4:1: error: cert: lockdown does not let the process read " + dir + "/new/a.pem"},
 		{"a port", "8443", "8444", all, false,
 			"edge.toml:7:10: error: listener 127.0.0.1:8444: lockdown does not let the process bind port 8444"},
 		{"a log", "log/error.log", "new/error.log", all, false,
