@@ -67,6 +67,26 @@ func TestUpgrade_manyIdle(t *testing.T) {
 	}
 }
 
+// Packages are initialized at the start of each command of edge: what only some commands or configurations need is made
+// when they do.
+func TestInit_memory(t *testing.T) {
+	t.Parallel()
+	const most = 520 << 10 // bytes, of which a fifth is not in use
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"version"},
+		Env: []string{"GODEBUG=inittrace=1"}})
+	if code := p.Wait(testutil.Minutes); code != 0 {
+		t.Fatal(code)
+	}
+	all := 0
+	for _, of := range regexp.MustCompile(`(?m)^init \S+ @.* (\d+) bytes`).FindAllStringSubmatch(p.Output(), -1) {
+		n, _ := strconv.Atoi(of[1])
+		all += n
+	}
+	if t.Logf("%d bytes", all); all == 0 || all > most {
+		t.Errorf("init functions allocate %d bytes, not up to %d:\n%s", all, most, p.Output())
+	}
+}
+
 // slowestTick asks the metrics at addr.
 func slowestTick(t *testing.T, addr string) time.Duration {
 	t.Helper()

@@ -47,9 +47,10 @@ func (l *loader) overrideTree(src *syntax.Source, path, value string) *syntax.No
 	return nil
 }
 
-func quoteTOML(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
+// escapes are those of a string in double quotes.
+var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+func quoteTOML(s string) string { return `"` + escapes.Replace(s) + `"` }
 
 // relocate makes every place below n one of src, whose text is the same but for quotes.
 func relocate(n *syntax.Node, src *syntax.Source) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -14,10 +15,15 @@ import (
 
 const nestingMax = 64 // files that people write stay far below; it bounds the recursion of all that walks a tree
 
+// parsers are reused: each has kilobytes for its nodes, and a schema has hundreds of short texts parsed.
+var parsers = sync.Pool{New: func() any { return new(unstable.Parser) }}
+
 // ParseTOML is ParseTree for TOML. After a syntax error it goes on at the next line that looks like a beginning, so
 // that one slip does not hide others.
 func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
 	b := &tomlBuilder{builder: builder{src: src, rep: rep}, root: newTable(OriginHeader)}
+	b.parser = parsers.Get().(*unstable.Parser)
+	defer parsers.Put(b.parser)
 	b.current = b.root
 	var pace yield.Pace
 	for b.base < len(src.Text) && !rep.Full() {
@@ -38,7 +44,7 @@ func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
 // tomlBuilder turns expressions into nodes and keeps TOML's rules about defining things twice.
 type tomlBuilder struct {
 	builder
-	parser  unstable.Parser
+	parser  *unstable.Parser
 	base    int // offset of the text the parser was last given
 	root    *Node
 	current *Node // the table that key-values go to

@@ -37,6 +37,7 @@ var names = knownNames()
 func pseudoAt(p Pseudo) int { return int(message.NameCount) + int(p) }
 
 func knownNames() (names [int(message.NameCount) + len(pseudoNames)]known) {
+	var literal []byte
 	for i := range names {
 		k := &names[i]
 		if i < int(message.NameCount) {
@@ -44,7 +45,8 @@ func knownNames() (names [int(message.NameCount) + len(pseudoNames)]known) {
 		} else {
 			k.text = Pseudo(i - int(message.NameCount)).String()
 		}
-		k.literal = string(appendString(nil, []byte(k.text)))
+		literal = appendString(literal[:0], []byte(k.text))
+		k.literal = string(literal)
 		k.front = frontOf(k.text)
 		k.static = staticIndex(k.text)
 	}

@@ -123,8 +123,8 @@ type work struct {
 // release matches versions that a go.mod can require: not those of git describe, of a changed tree or of a version that
 // is not out yet.
 var (
-	release   = regexp.MustCompile(`^v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
-	described = regexp.MustCompile(`-\d+-g[0-9a-f]+$|-dirty$|-dev$`)
+	release   = expr(`^v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
+	described = expr(`-\d+-g[0-9a-f]+$|-dirty$|-dev$`)
 )
 
 // chooseEdge finds out which edge is built: the one that is named, else the one that runs.
@@ -139,7 +139,7 @@ func (w *work) chooseEdge() error {
 	}
 	w.edge.Path = Edge
 	switch v := w.job.Version; {
-	case release.MatchString(v) && !described.MatchString(v):
+	case release.compile().MatchString(v) && !described.compile().MatchString(v):
 		w.edge.Version = "v" + strings.TrimPrefix(v, "v")
 	default:
 		return fmt.Errorf("%w: this program is a development build (%s), so name a version, --with %s@v1.2.3, "+
@@ -197,7 +197,7 @@ func (w *work) writeModule() error {
 			return err
 		}
 		version := replaced
-		if release.MatchString(m.Version) {
+		if release.compile().MatchString(m.Version) {
 			version = m.Version
 		} else if major := majorOf(name); major != "" {
 			version = major + ".0.0"

@@ -42,9 +42,14 @@ var (
 	errNoFolder  = errors.New(`nothing follows "=": name the folder of the module`)
 )
 
+// expr is a regular expression that is compiled at each use, so that no other command of edge waits for it.
+type expr string
+
+func (e expr) compile() *regexp.Regexp { return regexp.MustCompile(string(e)) }
+
 var (
-	importPath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~/-]*$`)
-	versionOf  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~+-]*$`)
+	importPath = expr(`^[A-Za-z0-9][A-Za-z0-9._~/-]*$`)
+	versionOf  = expr(`^[A-Za-z0-9][A-Za-z0-9._~+-]*$`)
 )
 
 // Parse returns the Module of a text path[@version][=folder]. A folder that is not absolute is one below dir.
@@ -59,7 +64,7 @@ func Parse(text, dir string) (Module, error) {
 	switch {
 	case pinned && version == "":
 		return m, fmt.Errorf("module %q: %w", text, errNoVersion)
-	case pinned && !versionOf.MatchString(version):
+	case pinned && !versionOf.compile().MatchString(version):
 		return m, fmt.Errorf("module %q: %w", text, errVersion)
 	case replaced && folder == "":
 		return m, fmt.Errorf("module %q: %w", text, errNoFolder)
@@ -77,7 +82,7 @@ func checkPath(name string) error {
 		return errNoPath
 	case path.Clean(name) != name || path.IsAbs(name) || first == "." || first == "..":
 		return errDots
-	case !importPath.MatchString(name):
+	case !importPath.compile().MatchString(name):
 		return errSigns
 	case !strings.Contains(first, "."):
 		return errNoDomain

@@ -46,7 +46,7 @@ func (w *work) list() (main *listed, err error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
 		}
-		if p.Module != nil && otherMajor.MatchString(p.Module.Path) {
+		if p.Module != nil && otherMajor.compile().MatchString(p.Module.Path) {
 			return nil, w.otherEdge(p.Module.Path)
 		}
 		if !p.DepOnly {
@@ -82,7 +82,7 @@ func linkedOf(p *listed, m Module) Linked {
 // checkEdge: the go command takes a newer edge where a module in a folder requires one.
 func (w *work) checkEdge() error {
 	got := w.result.Edge.Version
-	if w.edge.Dir != "" || !release.MatchString(w.edge.Version) || got == w.edge.Version {
+	if w.edge.Dir != "" || !release.compile().MatchString(w.edge.Version) || got == w.edge.Version {
 		return nil
 	}
 	graph, err := w.tool.run("mod", "graph")
@@ -123,13 +123,13 @@ func (w *work) writePackage() error {
 
 var (
 	// otherMajor matches the path of another major version of edge.
-	otherMajor = regexp.MustCompile(`^` + regexp.QuoteMeta(Edge) + `/v\d+$`)
+	otherMajor = expr(`^` + regexp.QuoteMeta(Edge) + `/v\d+$`)
 	// namesOtherMajor finds it in what the go command says.
-	namesOtherMajor = regexp.MustCompile(regexp.QuoteMeta(Edge) + `/v\d+`)
+	namesOtherMajor = expr(regexp.QuoteMeta(Edge) + `/v\d+`)
 	// needsNewer finds which module requires which edge, where go get was told another one.
-	needsNewer = regexp.MustCompile(`go: (\S+) requires ` + regexp.QuoteMeta(Edge) + `@(v[^\s,]+), not `)
+	needsNewer = expr(`go: (\S+) requires ` + regexp.QuoteMeta(Edge) + `@(v[^\s,]+), not `)
 	// noPackage finds a package that a module does not have.
-	noPackage = regexp.MustCompile(`module (\S+) found(?: \([^)]*\))?, but does not contain package (\S+)`)
+	noPackage = expr(`module (\S+) found(?: \([^)]*\))?, but does not contain package (\S+)`)
 )
 
 // explain says what a failure of the go command means, where it is about versions of edge.
@@ -138,13 +138,13 @@ func (w *work) explain(err error) error {
 	if !errors.As(err, &f) {
 		return err
 	}
-	if m := needsNewer.FindStringSubmatch(f.out); m != nil {
+	if m := needsNewer.compile().FindStringSubmatch(f.out); m != nil {
 		return w.newerEdge(strings.Replace(m[1], "@", " ", 1), m[2])
 	}
-	if other := namesOtherMajor.FindString(f.out); other != "" {
+	if other := namesOtherMajor.compile().FindString(f.out); other != "" {
 		return w.otherEdge(other)
 	}
-	if m := noPackage.FindStringSubmatch(f.out); m != nil && strings.HasPrefix(m[2], Edge+"/") {
+	if m := noPackage.compile().FindStringSubmatch(f.out); m != nil && strings.HasPrefix(m[2], Edge+"/") {
 		return fmt.Errorf("a module imports %s, which %s does not have: it is for another version of edge", m[2],
 			w.edge)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -75,7 +74,7 @@ func firstLines(out string) string {
 }
 
 // chatter matches what the go command prints while nothing is wrong.
-var chatter = regexp.MustCompile(`(?m)^(go: (downloading|added|upgraded|downgraded|finding|creating)|#) .*\n`)
+var chatter = expr(`(?m)^(go: (downloading|added|upgraded|downgraded|finding|creating)|#) .*\n`)
 
 // run runs the go command in the module and returns what it printed. GOFLAGS, GOPROXY, GOPRIVATE and the like are
 // those of this process.
@@ -97,7 +96,7 @@ func (t *tool) runIn(dir string, args ...string) ([]byte, error) {
 		return nil, context.Cause(t.ctx)
 	}
 	if err != nil {
-		text := chatter.ReplaceAllString(problems.String(), "")
+		text := chatter.compile().ReplaceAllString(problems.String(), "")
 		if t.dir != "" {
 			text = strings.ReplaceAll(text, t.dir+string(os.PathSeparator), "")
 		}
