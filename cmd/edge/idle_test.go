@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -64,6 +66,34 @@ func TestUpgrade_manyIdle(t *testing.T) {
 		if took > moveTimeMax || old > max(before, moveTickMax) || after > moveTickMax {
 			t.Errorf("more than %v and %v", moveTimeMax, moveTickMax)
 		}
+	}
+}
+
+// A process that has served one request keeps little memory: free pages of the heap, and pages of its file that its
+// start alone needed, are given back. Now and then the allocator of Go clears a buffer of 2 MiB for a log, whose pages
+// belong to the process from then on: one of some processes is enough.
+func TestRun_idleMemory(t *testing.T) {
+	if testutil.RaceOn {
+		t.Skip("the race detector needs memory too")
+	}
+	t.Parallel()
+	const ownMax, allMax = 5300, 17 << 10 // KiB, of which a fifth is not in use
+	own := math.MaxInt
+	for tries := 0; own > ownMax && tries < 5; tries++ {
+		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{"GOMAXPROCS=2"},
+			Args: []string{"run", "-c", write(t, "http.listen = \"127.0.0.1:0\"\n"+
+				"pid_file = \"edge.pid\"\nroutes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")}})
+		url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+		if r, _ := testutil.Get(t, http.DefaultClient, url); r.StatusCode != 204 {
+			t.Fatal(r.StatusCode)
+		}
+		testutil.Eventually(t, testutil.Minutes, func() bool { return resident(t, p.PID()) <= allMax },
+			"its start is over, and it has %d KiB of memory", allMax)
+		own = min(own, memoryOf(t, p.PID(), "RssAnon"))
+		t.Log(own, "KiB of", resident(t, p.PID()), "are its own")
+	}
+	if own > ownMax {
+		t.Error("its own are more than", ownMax, "KiB")
 	}
 }
 

@@ -57,13 +57,16 @@ func TestRun_supervise(t *testing.T) {
 }
 
 // resident returns the resident memory of a process, in KiB.
-func resident(t *testing.T, pid int) int {
+func resident(t *testing.T, pid int) int { return memoryOf(t, pid, "VmRSS") }
+
+// memoryOf returns a size in KiB from the status of a process.
+func memoryOf(t *testing.T, pid int, name string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(text)
+	m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindSubmatch(text)
 	if m == nil {
 		t.Fatalf("%s", text)
 	}

@@ -12,21 +12,39 @@ import (
 )
 
 // release gives back what the start of the program has left in memory: free pages of the heap, and pages of its file.
-// The service has the same file, so the machine holds it once, but the resident memory of each process counts it. Pages
-// are read again when they are needed.
+// The service has the same file, so the machine holds it once.
 func release() {
 	debug.FreeOSMemory()
+	filePages("").Drop()
+}
+
+// Pages are memory that has the same bytes as a file.
+type Pages [][]byte
+
+// ProgramPages returns the mappings of the program's file that cannot be written. It finds none after the process has
+// changed its user. Those of other files may end before they are dropped.
+func ProgramPages() Pages {
+	name, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	return filePages(" " + name)
+}
+
+// filePages returns the mappings that cannot be written, of files whose names end with suffix.
+func filePages(suffix string) (clean Pages) {
 	maps, err := os.Open("/proc/self/smaps")
 	if err != nil {
-		return
+		return nil
 	}
 	defer maps.Close() //nolint:errcheck // it was read
 	var from, to uintptr
-	var clean [][]byte
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		line := lines.Text()
-		if f, t, ok := readOnly(line); ok {
-			from, to = f, t
+		if line < "A" || line >= "[" { // else it tells more of the mapping that a line before has begun
+			if from, to = 0, 0; strings.HasSuffix(line, suffix) {
+				from, to = readOnly(line)
+			}
 			continue
 		}
 		if written, found := strings.CutPrefix(line, "Anonymous:"); !found || strings.TrimSpace(written) != "0 kB" {
@@ -34,26 +52,30 @@ func release() {
 		}
 		if to > from {
 			// SAFETY: the kernel has just named the mapping, and nothing of it differs from its file: a page that is
-			// dropped has the same bytes when it is read again. The program's file is mapped until its end.
+			// dropped has the same bytes when it is read again. The program's file is mapped until its end, and the
+			// parent ends no mapping.
 			clean = append(clean, unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&from))), to-from))
 		}
 	}
-	for _, pages := range clean { // at the end: reading the list needs most of them
+	return clean
+}
+
+// Drop takes pages out of the resident memory of this process, which counts them although the kernel keeps them anyway,
+// as its cache of files. A page comes back from there when it is needed.
+func (p Pages) Drop() {
+	for _, pages := range p {
 		_ = unix.Madvise(pages, unix.MADV_DONTNEED)
 	}
 }
 
-// readOnly returns the bounds of a mapping where line begins its description; both are 0 unless it is of a file and
-// cannot be written.
-func readOnly(line string) (from, to uintptr, begins bool) {
-	var f, t, offset, inode uintptr
+// readOnly returns the bounds of the mapping that line is the first of; both are 0 unless it is of a file and cannot be
+// written.
+func readOnly(line string) (from, to uintptr) {
+	var offset, inode uintptr
 	var rights, device string
-	n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d", &f, &t, &rights, &offset, &device, &inode)
-	switch {
-	case n < 6:
-		return 0, 0, false
-	case inode == 0 || !strings.HasPrefix(rights, "r-"):
-		return 0, 0, true
+	n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d", &from, &to, &rights, &offset, &device, &inode)
+	if n < 6 || inode == 0 || !strings.HasPrefix(rights, "r-") {
+		return 0, 0
 	}
-	return f, t, true
+	return from, to
 }
