@@ -91,20 +91,15 @@ func tags() *schema.Tags {
 	}}
 }
 
-func init() { config.Register(adminSection(), metricsSection()) }
-
-func adminSection() *schema.Section {
-	return schema.Table[Settings](tags(), schema.Section{
+func init() {
+	config.Register[Settings](tags, schema.Section{
 		Path: "admin", Resolve: resolve, Later: []string{"dashboard"},
 		Doc: "The address at which operators, and the commands of `edge`, see and change the running process: " +
 			"see [admin](admin.md).",
 		Codes: []schema.Code{{Name: codeNoToken, Doc: "`[admin]` listens on TCP and has neither `token` nor " +
 			"`client_ca`: there is nothing but `/livez`, `/readyz` and the metrics."}},
 	})
-}
-
-func metricsSection() *schema.Section {
-	return schema.Table[MetricsSettings](tags(), schema.Section{Path: "metrics", Extends: true})
+	config.Register[MetricsSettings](tags, schema.Section{Path: "metrics", Extends: true})
 }
 
 func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {

@@ -207,7 +207,7 @@ type routeEntry struct {
 func (r *resolver) features(t schema.Target) []schema.Target {
 	var entries []schema.Target
 	for _, e := range schema.Inside(t) {
-		if slices.Contains(registered, schema.SectionOf(e)) {
+		if slices.Contains(registered(), schema.SectionOf(e)) {
 			entries = append(entries, e)
 		}
 	}

@@ -15,25 +15,45 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 )
 
-// registered are the sections of other packages.
-var registered []*schema.Section
+// registrations make the sections of other packages.
+var registrations []func() *schema.Section
 
-// Register adds sections of other packages to those that a file may have. Call it from an init function: what is loaded
-// afterwards knows them. Their entries are Features: of the Config, or of the route, upstream or listener around them.
-// schema.Only and schema.All find them by the types of their targets.
-func Register(sections ...*schema.Section) { registered = append(registered, sections...) }
+// registered are the sections of other packages, made when a configuration is first read: most commands read none.
+var registered = sync.OnceValue(func() (all []*schema.Section) {
+	for _, section := range registrations {
+		all = append(all, section())
+	}
+	return all
+})
+
+// Register adds a section of another package, with the keys of E, to those that a file may have: see schema.Table. Call
+// it from an init function. tags may be nil. Its entries are Features: of the Config, or of the route, upstream or
+// listener around them. schema.Only and schema.All find them by the types of their targets.
+func Register[E any, T interface {
+	*E
+	schema.Target
+}](tags func() *schema.Tags, s schema.Section) {
+	registrations = append(registrations, func() *schema.Section {
+		if tags == nil {
+			return schema.Table[E, T](nil, s)
+		}
+		return schema.Table[E, T](tags(), s)
+	})
+}
 
 // edge is the schema: every key there is, in the order of the reference page.
 var edge = sync.OnceValue(func() *schema.Schema {
 	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
-	return schema.New(slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
-		routeSections(), language.Sections(), rules.Sections(), registered), codes, reserved())
+	sections := slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
+		routeSections(), language.Sections(), rules.Sections(), registered())
+	tags().Comments = nil // the keys have them
+	return schema.New(sections, codes, reserved())
 })
 
 // codeNames returns the codes of all sections.
 func codeNames() (names []string) {
 	all := codes
-	for _, s := range slices.Concat(plugins.Sections(), registered) {
+	for _, s := range slices.Concat(plugins.Sections(), registered()) {
 		all = slices.Concat(all, s.Codes)
 	}
 	for _, c := range all {

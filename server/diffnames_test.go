@@ -15,7 +15,7 @@ type quota struct {
 }
 
 func init() {
-	config.Register(schema.Table[quota](nil, schema.Section{Path: "quota", Doc: "Of a test."}))
+	config.Register[quota](nil, schema.Section{Path: "quota", Doc: "Of a test."})
 }
 
 // A reload tells of sections that other packages registered.

@@ -45,13 +45,6 @@ const CodeUntimedRoutes = "untimed-routes"
 //go:embed section.go
 var source embed.FS
 
-var section = schema.Table[Section](&schema.Tags{Comments: schema.Comments(source)}, schema.Section{
-	Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).",
-	Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` leaves " +
-		"no room for the durations of the requests of each: they are counted for upstreams alone."}},
-	Resolve: func(doc *schema.Document, t schema.Target) { t.(*Section).warn(doc) },
-})
-
 // warn warns where there are more routes than have durations, at series_max or the last route.
 func (s *Section) warn(doc *schema.Document) {
 	routes := doc.Entries("routes")
@@ -67,7 +60,15 @@ func (s *Section) warn(doc *schema.Document) {
 		"[metrics] has room for %d series: of %d routes no durations are counted", s.SeriesMax, n)
 }
 
-func init() { config.Register(section) }
+func init() {
+	tags := func() *schema.Tags { return &schema.Tags{Comments: schema.Comments(source)} }
+	config.Register[Section](tags, schema.Section{
+		Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).",
+		Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` " +
+			"leaves no room for the durations of the requests of each: they are counted for upstreams alone."}},
+		Resolve: func(doc *schema.Document, t schema.Target) { t.(*Section).warn(doc) },
+	})
+}
 
 // SectionOf returns what c says, or would say by default where it was not read from a file.
 func SectionOf(c *config.Config) *Section {

@@ -10,9 +10,9 @@
 //		Memory int64 `edge:"memory" unit:"size" default:"64m" doc:"Its size."`
 //	}
 //
-//	var section = schema.Table[cache](nil, schema.Section{Path: "cache", Doc: "Answers that are kept."})
-//
-//	func init() { config.Register(section) }
+//	func init() {
+//		config.Register[cache](nil, schema.Section{Path: "cache", Doc: "Answers that are kept."})
+//	}
 //
 // and finds its entries by their type: schema.Only[*cache](c.Features). A section with the path "routes.cache" stands
 // inside the entries of another one.

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"cmp"
 	"embed"
 	"errors"
@@ -263,27 +264,30 @@ func Comments(files ...embed.FS) map[string][]string {
 		names, _ := f.ReadDir(".") // what is embedded can be read
 		for _, file := range names {
 			text, _ := f.ReadFile(file.Name())
-			addComments(all, string(text))
+			addComments(all, text)
 		}
 	}
 	return all
 }
 
-func addComments(all map[string][]string, text string) {
-	of, comment := "", []string(nil)
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		words, found := strings.CutPrefix(line, "\t// ")
-		if found {
+func addComments(all map[string][]string, text []byte) {
+	var of string
+	var comment [][]byte
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if words, found := bytes.CutPrefix(line, []byte("\t// ")); found {
 			comment = append(comment, words)
 			continue
 		}
-		if name, found := strings.CutSuffix(line, " struct {"); found && strings.HasPrefix(name, "type ") {
-			of = strings.TrimPrefix(name, "type ")
-		} else if name, _, found := strings.Cut(line, " "); found && strings.Contains(line, "`edge:") {
-			all[of+"."+strings.TrimPrefix(name, "\t")] = comment
+		if name, found := bytes.CutSuffix(line, []byte(" struct {")); found && bytes.HasPrefix(name, []byte("type ")) {
+			of = string(name[len("type "):])
+		} else if name, _, found := bytes.Cut(line, []byte(" ")); found && bytes.Contains(line, []byte("`edge:")) {
+			key := of + "." + string(bytes.TrimPrefix(name, []byte("\t")))
+			for _, words := range comment {
+				all[key] = append(all[key], string(words)) // nothing keeps the whole text
+			}
 		}
-		comment = nil
+		comment = comment[:0]
 	}
 }
 

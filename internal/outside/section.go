@@ -14,14 +14,14 @@ type Quota struct {
 	Window   time.Duration `edge:"window" min:"1s" max:"1h" default:"1m" restart:"true" doc:"Its length."`
 }
 
-func quotaSection(path string) *schema.Section {
-	return schema.Table[Quota](nil, schema.Section{Path: path, Doc: "How many requests a client has.",
-		Resolve: func(doc *schema.Document, t schema.Target) {
-			if q := t.(*Quota); q.Has("window") && q.Requests == 0 {
-				doc.Report.Errorf(q.At("window"), "", "a window without requests")
-			}
-		},
-	})
+func init() {
+	for _, path := range []string{"quota", "routes.quota"} {
+		config.Register[Quota](nil, schema.Section{Path: path, Doc: "How many requests a client has.", Resolve: check})
+	}
 }
 
-func init() { config.Register(quotaSection("quota"), quotaSection("routes.quota")) }
+func check(doc *schema.Document, t schema.Target) {
+	if q := t.(*Quota); q.Has("window") && q.Requests == 0 {
+		doc.Report.Errorf(q.At("window"), "", "a window without requests")
+	}
+}

@@ -31,14 +31,14 @@ type Policy struct {
 var source embed.FS
 
 // tags say what the tags of fields mean.
-var tags = schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
-	"compression": {Type: schema.Choice, Plain: true, Enum: []string{"zstd", "gzip", "none"},
-		Synonyms: map[string]string{"off": "none", "false": "none", "true": "zstd", "gz": "gzip", "zst": "zstd"}},
-}}
+func tags() *schema.Tags {
+	words := map[string]string{"off": "none", "false": "none", "true": "zstd", "gz": "gzip", "zst": "zstd"}
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"compression": {Type: schema.Choice, Plain: true, Enum: []string{"zstd", "gzip", "none"}, Synonyms: words},
+	}}
+}
 
-var section = schema.Table[Policy](&tags, schema.Section{Path: "log", Extends: true})
-
-func init() { config.Register(section) }
+func init() { config.Register[Policy](tags, schema.Section{Path: "log", Extends: true}) }
 
 // Of returns the policy of c; nil: edge rotates nothing.
 func Of(c *config.Config) *Policy { return schema.Only[*Policy](c.Features) }
