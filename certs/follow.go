@@ -31,6 +31,8 @@ func (s Stamps) Put(path string, at fs.FileInfo) { s[path] = stampIn(at) }
 //	                        └───────────────────────────────────────┘
 type Follower struct {
 	changed func(paths []string, again bool) bool
+	every   time.Duration
+	ticks   *time.Ticker // stands still while there is no file
 
 	mu     sync.Mutex
 	seen   Stamps // stamps of the files as they were read; guarded by mu
@@ -46,16 +48,17 @@ type Follower struct {
 // have changed, once nobody has written to them for that long; it reports whether they could be read, and is called
 // again, with again, as long as not. It runs on the goroutine of the Follower and may call Use.
 func Follow(every time.Duration, changed func(paths []string, again bool) bool) *Follower {
-	f := &Follower{changed: changed, stop: make(chan struct{}), ended: make(chan struct{})}
+	f := &Follower{changed: changed, every: every, ticks: time.NewTicker(every), stop: make(chan struct{}),
+		ended: make(chan struct{})}
+	f.ticks.Stop()
 	go func() {
 		defer close(f.ended)
-		ticks := time.NewTicker(every)
-		defer ticks.Stop()
+		defer f.ticks.Stop()
 		for {
 			select {
 			case <-f.stop:
 				return
-			case <-ticks.C:
+			case <-f.ticks.C:
 				f.look()
 			}
 		}
@@ -68,6 +71,9 @@ func (f *Follower) Use(s Stamps) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen, f.latest, f.failed = s, nil, nil
+	if f.ticks.Stop(); len(s) > 0 {
+		f.ticks.Reset(f.every)
+	}
 }
 
 // Stop ends the Follower and waits until it has: not within changed.

@@ -115,7 +115,11 @@ func (s *Set) Watch(every time.Duration, tell func(Change)) {
 	for _, g := range s.groups { // that set may have swapped one of them since, and made its own names anew
 		g.index()
 	}
+	none := len(s.pairs) == 0
 	s.mu.Unlock()
+	if none {
+		return
+	}
 	s.stop, s.ended = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(s.ended)

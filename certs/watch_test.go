@@ -181,3 +181,31 @@ func TestTickets_rotateByThemselves(t *testing.T) {
 		}
 	})
 }
+
+// Where there are no files, no timer wakes the process.
+func TestWatch_nothing(t *testing.T) {
+	s, err := NewSet(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Watch(time.Hour, nil); s.stop != nil {
+		t.Error("a set without certificates is watched")
+	}
+	s.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		f := Follow(time.Second, nil)
+		f.Stop() // the test takes the place of its goroutine
+		for _, used := range []Stamps{nil, {"file": {}}, {}} {
+			f.Use(used)
+			ticked := false
+			select {
+			case <-f.ticks.C:
+				ticked = true
+			case <-time.After(time.Hour):
+			}
+			if ticked != (len(used) > 0) {
+				t.Errorf("%d files: it ticks: %v", len(used), ticked)
+			}
+		}
+	})
+}

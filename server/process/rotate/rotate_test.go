@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -464,4 +465,17 @@ func TestRotate_clockSetBack(t *testing.T) {
 	if got := names(t, path); len(got) != 0 {
 		t.Error(got)
 	}
+}
+
+// A configuration that rotates nothing is looked at every 10 s, since a reload may bring another one.
+func TestRotation_without(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		r := Begin(Logs{Config: func() *config.Config { asked++; return &config.Config{} }})
+		time.Sleep(time.Minute + time.Millisecond) // synctest's clock
+		r.End()
+		if asked < 5 || asked > 7 {
+			t.Error("looked at", asked, "times in a minute")
+		}
+	})
 }

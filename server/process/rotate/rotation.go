@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	rotateEvery = time.Second // how often the sizes of logs are looked at
-	tidyAgain   = time.Minute // after a file was in use
-	rotatePause = time.Minute // after a log could not be opened again
+	rotateEvery = time.Second      // how often the sizes of logs are looked at
+	configEvery = 10 * time.Second // how often a configuration without rotation is looked at
+	tidyAgain   = time.Minute      // after a file was in use
+	rotatePause = time.Minute      // after a log could not be opened again
 )
 
 // Logs are those of a process. Its functions are safe for any goroutine.
@@ -63,7 +64,12 @@ func (r *Rotation) run(ctx context.Context) {
 		case now := <-ticker.C:
 			cfg := r.logs.Config()
 			policy := Of(cfg)
-			if policy == nil || now.Before(r.paused) {
+			if policy == nil {
+				ticker.Reset(configEvery)
+				continue
+			}
+			ticker.Reset(rotateEvery)
+			if now.Before(r.paused) {
 				continue
 			}
 			whole := r.look(rotator, policy, cfg, now)
