@@ -108,8 +108,8 @@ func (p *pair) look(now time.Time) (c Change, changed bool) {
 	return Change{Files: p.files, Now: next}, true
 }
 
-// Watch looks at the files every so often and tells what changed, until Stop. tell runs on the goroutine of Watch. The
-// set that pairs were taken over from is to be stopped before.
+// Watch looks at the files, if there are any, every so often and tells what changed, until Stop. tell runs on the
+// goroutine of Watch. The set that pairs were taken over from is to be stopped before.
 func (s *Set) Watch(every time.Duration, tell func(Change)) {
 	s.mu.Lock()
 	for _, g := range s.groups { // that set may have swapped one of them since, and made its own names anew

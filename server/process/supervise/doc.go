@@ -13,7 +13,8 @@
 //
 // # Threads and ownership
 //
-// Run takes over the process: its signals, its children and GOMAXPROCS. Once per process, from main.
+// Run takes over the process: its signals, its children and GOMAXPROCS. Once per process, from main. ProgramPages is
+// for the service too, and safe for any goroutine.
 //
 // # Limits
 //
