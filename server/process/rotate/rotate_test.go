@@ -213,6 +213,18 @@ func contentOf(t *testing.T, path string) string {
 	return string(text)
 }
 
+// Without a key of rotate the logs are left to other programs.
+func TestOf_noKey(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false, "log.output = \"access.log\"": false, "log.rotate.keep = 3": true,
+	} {
+		c, rep := config.Parse("edge.toml", []byte(text))
+		if !rep.OK() || (Of(c) != nil) != want {
+			t.Errorf("%q: %v, %+v", text, rep.Errors, Of(c))
+		}
+	}
+}
+
 // true and false are words of compress too, and another one is an error that names those that there are.
 func TestOf_compress(t *testing.T) {
 	for text, want := range map[string]string{

@@ -12,6 +12,7 @@ import (
 // Immutable after the configuration was read.
 type Policy struct {
 	schema.Given
+	asked bool // a file gave a key of it
 
 	// With any key of `rotate`, edge rotates the files of access logs and of `error_log` itself: a file that is larger
 	// than this is renamed. See [rotation](operations.md#rotation).
@@ -38,7 +39,15 @@ func tags() *schema.Tags {
 	}}
 }
 
-func init() { config.Register[Policy](tags, schema.Section{Path: "log", Extends: true}) }
+func init() {
+	resolve := func(_ *schema.Document, t schema.Target) { t.(*Policy).asked = t.(*Policy).HasAny("") }
+	config.Register[Policy](tags, schema.Section{Path: "log", Extends: true, Resolve: resolve})
+}
 
 // Of returns the policy of c; nil: edge rotates nothing.
-func Of(c *config.Config) *Policy { return schema.Only[*Policy](c.Features) }
+func Of(c *config.Config) *Policy {
+	if p := schema.Only[*Policy](c.Features); p != nil && p.asked {
+		return p
+	}
+	return nil
+}
