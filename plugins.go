@@ -5,7 +5,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
@@ -25,20 +24,20 @@ type (
 // fields of a C, which have tags. It is for init functions. A mistake in the tags and a name that is taken panic. See
 // package plugin.
 func RegisterFilter[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
-	plugin.Register(plugins.Filters, name, doc, create)
+	plugin.Register(plugin.Filters, name, doc, create)
 }
 
 // RegisterDestination is RegisterFilter for [destinations.NAME]: dest of a route or of a rule is NAME. A panic of its
 // Open answers the request 500, and is logged.
 func RegisterDestination[C any](name, doc string, create func(c *C, b *Build) (proxy.Destination, error)) {
-	plugin.Register(plugins.Destinations, name, doc, create)
+	plugin.Register(plugin.Destinations, name, doc, create)
 }
 
 // RegisterBalance is RegisterFilter for [balance_methods.NAME]: load_balancing of an upstream or of a route is NAME. A
 // method picks backends on each reactor by a Picker of its own, which returns at once. What panics, and what picks a
 // backend that is closed or was tried, picks none, and is logged. The Name of the method is that of the table.
 func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*balance.Method, error)) {
-	plugin.Register(plugins.BalanceMethods, name, doc, create)
+	plugin.Register(plugin.BalanceMethods, name, doc, create)
 }
 
 // RegisterConnectionFilter is RegisterFilter for [connection_filters.NAME]: connection_filters of a listener has NAME.
@@ -46,14 +45,14 @@ func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*bala
 func RegisterConnectionFilter[C any](
 	name, doc string, create func(c *C, b *Build) (*connfilter.Filter, error),
 ) {
-	plugin.Register(plugins.ConnectionFilters, name, doc, create)
+	plugin.Register(plugin.ConnectionFilters, name, doc, create)
 }
 
 // RegisterDiscoverer is RegisterFilter for [discoverers.NAME]: discover of an upstream is NAME. Each upstream that
 // names it gets a source of its own, which runs on a goroutine. What an error or a panic of Run ends is begun again,
 // later each time; meanwhile the backends that were found stay.
 func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (discovery.Source, error)) {
-	plugin.Register(plugins.Discoverers, name, doc, create)
+	plugin.Register(plugin.Discoverers, name, doc, create)
 }
 
 // RegisterLogSink is RegisterFilter for [log_sinks.NAME]: output of [log], or an access_log, is NAME. The writer gets
@@ -61,7 +60,7 @@ func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (di
 // room meanwhile is dropped and counted. It must not keep what it gets. An error or a panic loses these lines, and is
 // logged at most once a minute. One that has Close is closed when nothing logs to it any more.
 func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Writer, error)) {
-	plugin.Register(plugins.LogSinks, name, doc, create)
+	plugin.Register(plugin.LogSinks, name, doc, create)
 }
 
 // Completed returns c with the defaults of its fields, checked: what a type's function begins with, so that a program

@@ -23,7 +23,7 @@ func (d *Duration) UnmarshalJSON(text []byte) error {
 	if unquoted, err := strconv.Unquote(s); err == nil {
 		s = unquoted
 	}
-	t, ok := schema.ParseDuration(strings.TrimSpace(s))
+	t, ok := schema.Duration.Number(strings.TrimSpace(s))
 	if !ok {
 		return fmt.Errorf("%s is no time: write \"250ms\", \"10m\" or \"1h\"", text)
 	}

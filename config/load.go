@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // Options say how a configuration is read. The zero value is good.
@@ -266,7 +267,7 @@ func resolveDefined(r *resolver) {
 	plugins.Filters.RefuseTaken(r.file, r.filters)
 	named, _ := plugins.Filters.Names(r.file)
 	r.choosing = len(r.filters) > 0 || slices.ContainsFunc(r.c.Defined, func(d Definition) bool {
-		return d.Kind == plugins.Filters && !slices.Contains(d.Kind.Own(), d.Type)
+		return d.Kind == plugin.Filters && !slices.Contains(plugins.Filters.Own, d.Type)
 	})
 	r.filters = slices.Concat(r.filters, named)
 	_, r.defined = plugins.Destinations.Names(r.file)
@@ -349,7 +350,7 @@ func filtersOf(of ...[]Rule) (list []string) {
 }
 
 // Find returns what is defined of a kind under a name, or nil.
-func (c *Config) Find(kind *plugins.Kind, name string) *Definition {
+func (c *Config) Find(kind *plugin.Kind, name string) *Definition {
 	for i := range c.Defined {
 		if d := &c.Defined[i]; d.Kind == kind && d.Name == name {
 			return d

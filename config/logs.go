@@ -277,11 +277,11 @@ func alwaysWord(text string) (meant, wrong string) {
 		if strings.HasPrefix(than, "=") {
 			op, than = ">=", than[1:]
 		}
-		took, ok := schema.ParseDuration(strings.TrimSpace(than))
-		if !ok || took < time.Millisecond {
+		took, ok := schema.Duration.Number(strings.TrimSpace(than))
+		if !ok || took < int64(time.Millisecond) {
 			return "", `times are written as in ">1s" or ">250ms"`
 		}
-		return "duration " + op + " " + strconv.FormatInt(took.Milliseconds(), 10) + "ms", ""
+		return "duration " + op + " " + strconv.FormatInt(took/int64(time.Millisecond), 10) + "ms", ""
 	case strings.ContainsFunc(text, func(c rune) bool { return c != '_' && !unicode.In(c, unicode.L, unicode.Nd) }):
 		return "", ""
 	}

@@ -1,21 +1,22 @@
 package config
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/config/foreign"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 func init() {
-	for _, k := range plugins.Kinds {
-		k.Register(&plugins.Type{Name: "polite", Doc: "Asks for manners.", New: func() any { return &struct{}{} }})
+	for _, k := range plugin.Kinds {
+		plugin.Register(k, "polite", "Asks for manners.", func(*struct{}, *plugin.Build) (any, error) { return 1, nil })
 	}
 }
 
@@ -54,8 +55,8 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 	switch s.Path {
 	case "listeners":
 		need("listen", `":80"`)
-		for _, secured := range append(securedKeys(), &schema.Key{Path: "tls"}) {
-			if k.Path == secured.Path {
+		for _, secured := range append(securedKeys(), new(schema.Key)) {
+			if k.Path == cmp.Or(secured.Path, "tls") {
 				need("cert", `"a.pem"`)
 				need("client_ca", `"ca.pem"`)
 				need("hsts.max_age", `"1d"`)

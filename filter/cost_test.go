@@ -45,7 +45,7 @@ func made(t testing.TB) (inGo, registered *proxy.Filter) {
 	}
 	var store filter.Store
 	b := &filter.Build{Name: "a", Reactors: 1, Kept: store.Claim()}
-	if registered, err = filter.Make(&cfg.Defined[0], b); err != nil {
+	if registered, err = filter.Make(&cfg.Defined[0].Table, b); err != nil {
 		t.Fatal(err)
 	}
 	return inGo, registered

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -20,11 +19,11 @@ type (
 
 // Register adds a type of filters whose tables are decoded into a C, a struct: see plugin.Register.
 func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
-	plugin.Register(plugins.Filters, name, doc, create)
+	plugin.Register(plugin.Filters, name, doc, create)
 }
 
 // Make makes a filter of a table of a configuration. It has the name of the table.
-func Make(d *plugins.Definition, b *Build) (*proxy.Filter, error) {
+func Make(d *plugin.Table, b *Build) (*proxy.Filter, error) {
 	made, err := plugin.Make[*proxy.Filter](d, b)
 	if err != nil {
 		return nil, err
@@ -36,7 +35,7 @@ func Make(d *plugins.Definition, b *Build) (*proxy.Filter, error) {
 
 // Try makes a filter of a table as Make does, and closes what it keeps: there is no server. It returns the names of the
 // functions that the filter has, in the order in which they run, and the warnings that were logged.
-func Try(d *plugins.Definition) (phases, warned []string, err error) {
+func Try(d *plugin.Table) (phases, warned []string, err error) {
 	warned, err = plugin.Try(d, func(f *proxy.Filter) { phases = Phases(f) })
 	return phases, warned, err
 }

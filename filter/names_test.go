@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/csrf"
 	"github.com/edge-proxy/edge/plugin"
@@ -16,7 +15,7 @@ import (
 // packages with one name are both named.
 func TestRegister_namesPackages(t *testing.T) {
 	const own = "github.com/edge-proxy/edge/filter_test"
-	if plugin.TypeNamed(plugins.Filters, "nameless_struct") == nil { // the test runs for the first time
+	if plugin.TypeNamed(plugin.Filters, "nameless_struct") == nil { // the test runs for the first time
 		filter.Register("nameless_struct", "Has a struct without a name.",
 			func(*struct{}, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
 		filter.Register("foreign_struct", "Has a struct of another package.", newForeign)
@@ -24,7 +23,7 @@ func TestRegister_namesPackages(t *testing.T) {
 	for name, want := range map[string]string{
 		"nameless_struct": own, "foreign_struct": own, "csrf": "github.com/edge-proxy/edge/filter/csrf",
 	} {
-		if got := plugin.TypeNamed(plugins.Filters, name).Package; got != want {
+		if got := plugin.TypeNamed(plugin.Filters, name).Package; got != want {
 			t.Errorf("%s is of %s, want %s", name, got, want)
 		}
 	}

@@ -3,7 +3,6 @@ package plugin
 import (
 	"log/slog"
 
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -11,12 +10,12 @@ import (
 // Build is what the function of a type may use of the server that it makes a value for. nil is a good one: there is no
 // server then, as in a program that calls the function by itself.
 type Build struct {
-	Kind     *plugins.Kind // of the table; nil: it is a filter
-	Name     string        // of the table in its file
-	Type     string        // of the table
-	Logger   *slog.Logger  // nil: slog.Default
-	Reactors int           // of the server
-	Kept     *Claims       // of Keep and Counter; nil: nothing is kept, and no metrics count
+	Kind     *Kind        // of the table; nil: it is a filter
+	Name     string       // of the table in its file
+	Type     string       // of the table
+	Logger   *slog.Logger // nil: slog.Default
+	Reactors int          // of the server
+	Kept     *Claims      // of Keep and Counter; nil: nothing is kept, and no metrics count
 
 	complete bool // the configuration is from a file: it is checked, and has its defaults
 }
@@ -86,21 +85,21 @@ func (s *Store) List(r *observe.Registry) {
 	}
 	list("edge_filter_total", "What filters did, by their names, their types and the result.",
 		func(key keptKey) []observe.Label {
-			if key.kind != plugins.Filters || key.typ == limitType {
+			if key.kind != Filters || key.typ == limitType {
 				return nil
 			}
 			return []observe.Label{label("filter", key.name), label("type", key.typ)}
 		})
 	list("edge_ratelimit_total", "What filters of type rate_limit did, by their names and the result.",
 		func(key keptKey) []observe.Label {
-			if key.kind != plugins.Filters || key.typ != limitType {
+			if key.kind != Filters || key.typ != limitType {
 				return nil
 			}
 			return []observe.Label{label("filter", key.name)}
 		})
 	list("edge_plugin_total", "What destinations and other things of modules did, by their kinds, their names, "+
 		"their types and the result.", func(key keptKey) []observe.Label {
-		if key.kind == plugins.Filters {
+		if key.kind == Filters {
 			return nil
 		}
 		return []observe.Label{label("kind", key.kind.Name), label("name", key.name), label("type", key.typ)}

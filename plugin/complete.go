@@ -1,29 +1,22 @@
 package plugin
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // checker is a configuration with rules that the types of its keys cannot say.
 type checker interface{ Check(r *Report) }
 
-var errNameless = errors.New("it needs a name, a sentence and a function New")
-
-// checkReserved finds keys that tables of every type of a kind have.
-func checkReserved(kind *plugins.Kind, keys []*schema.Key) error {
-	for _, k := range keys {
-		if table, _, _ := strings.Cut(k.Path, "."); kind.Reserves(table) {
-			return fmt.Errorf("key %q: %s of every type have it", k.Path, kind.Section)
-		}
+// Check has config, which has the values of a table of t without other mistakes, checked by its Check.
+func (t *Type) Check(config any, f File) {
+	if checked, ok := config.(checker); ok {
+		checked.Check(&Report{rows: t.Rows, has: f.Has, file: f})
 	}
-	return nil
 }
 
 // Completed returns c as a file would give it: fields that are zero have their defaults, and all is checked, by Check
@@ -40,18 +33,24 @@ func Completed[C any](c *C, b *Build) (*C, error) {
 	if c != nil {
 		*whole = *c
 	}
-	keys, err := keysOf(reflect.TypeFor[C]())
+	rows, err := rowsOf(reflect.TypeFor[C]())
 	if err != nil {
 		return nil, err
 	}
-	t := &schema.Held{Struct: whole}
-	r := &Report{keys: keys, has: func(path string) bool { return isSet(keys, t, path) }}
-	given := &schema.Held{Struct: orNew(c)}
-	for _, k := range keys {
-		if err := complete(k, t); err != nil {
-			r.At(k.Path).Errorf("", "%v", err)
-		} else if k.Required && !isSet(keys, t, k.Path) && tableIsSet(keys, given, k.Path) {
-			r.At(k.Path).Errorf("", "it is required")
+	given := cmp.Or(c, new(C))
+	r := &Report{rows: rows, has: func(path string) bool {
+		return slices.ContainsFunc(rows, func(r *tags.Row) bool { return r.Path == path && !r.In(whole).IsZero() })
+	}}
+	for _, row := range rows {
+		switch field := row.In(whole); {
+		case !field.IsZero():
+			if err := row.Allows(field.Interface()); err != nil {
+				r.At(row.Path).Errorf("", "%v", err)
+			}
+		case row.Preset != nil:
+			tags.Set(field, row.Preset)
+		case row.Required && tableIsSet(rows, given, row.Path):
+			r.At(row.Path).Errorf("", "it is required")
 		}
 	}
 	if checked, ok := any(whole).(checker); ok && r.Err() == nil {
@@ -63,44 +62,10 @@ func Completed[C any](c *C, b *Build) (*C, error) {
 	return whole, nil
 }
 
-func orNew[C any](c *C) *C {
-	if c == nil {
-		return new(C)
-	}
-	return c
-}
-
-// complete stores the default of k where its field is zero, and checks what the field has.
-func complete(k *schema.Key, t schema.Target) error {
-	v := reflect.ValueOf(k.Value(t))
-	if !v.IsZero() {
-		return k.Allows(v.Interface())
-	}
-	switch preset := k.Preset().(type) {
-	case nil:
-	case plugins.Source:
-		v, err := preset.Compile(scope())
-		if err != nil {
-			return err
-		}
-		k.Store(t, v)
-	default:
-		k.Store(t, preset)
-	}
-	return nil
-}
-
-// isSet reports whether the field of the key at path is not zero.
-func isSet(keys []*schema.Key, t schema.Target, path string) bool {
-	return slices.ContainsFunc(keys, func(k *schema.Key) bool {
-		return k.Path == path && !reflect.ValueOf(k.Value(t)).IsZero()
-	})
-}
-
 // tableIsSet reports whether a field of the table around path is not zero. The outermost table counts as set.
-func tableIsSet(keys []*schema.Key, t schema.Target, path string) bool {
+func tableIsSet(rows []*tags.Row, of any, path string) bool {
 	dot := strings.LastIndexByte(path, '.')
-	return dot < 0 || slices.ContainsFunc(keys, func(k *schema.Key) bool {
-		return strings.HasPrefix(k.Path, path[:dot+1]) && isSet(keys, t, k.Path)
+	return dot < 0 || slices.ContainsFunc(rows, func(r *tags.Row) bool {
+		return strings.HasPrefix(r.Path, path[:dot+1]) && !r.In(of).IsZero()
 	})
 }

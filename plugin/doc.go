@@ -1,7 +1,7 @@
 // Package plugin is the registry of the types that a program has, of edge and of modules: a type has one name, in a
 // configuration and in Go.
 //
-// A type is of a kind (plugins.Kinds: filters, destinations, …). It is a struct, whose fields are the keys of its
+// A type is of a kind (Kinds: filters, destinations, …). It is a struct, whose fields are the keys of its
 // tables, and a function that makes a value of one. What the value is depends on the kind:
 //
 //	filter               *proxy.Filter
@@ -12,11 +12,11 @@
 //	connection filter    *connfilter.Filter
 //
 // Modules register by the functions of package edge, such as edge.RegisterDestination; package server makes values by
-// Make. This package makes no choice between types and runs none of them for a request.
+// Make. This package makes no choice between types, runs none of them for a request, and reads no file.
 //
 // # Configurations
 //
-// The tag "edge" is the key of a field; others say what the reference page has: see schema.Struct. The types of fields
+// The tag "edge" is the key of a field; others say what the reference page has: see package tags. The types of fields
 // are string (unit:"lines" where it may have several), bool, *bool, int, int64 with unit:"size", time.Duration,
 // []string, []netip.Prefix, map[string]string, Rate, Text (of which nobody sees the value), *lang.Condition,
 // *lang.Template (phase:"answer" where they are evaluated when an answer is there), and a struct, which is a table

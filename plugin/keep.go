@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"sync"
 	"time"
-
-	"github.com/edge-proxy/edge/config/plugins"
 )
 
 // Store holds what is kept over reloads: each thing as long as it has a holder. It belongs to a server. The zero
@@ -21,7 +19,7 @@ type Store struct {
 
 // keptKey says whose a thing is.
 type keptKey struct {
-	kind                *plugins.Kind
+	kind                *Kind
 	name, typ, identity string
 	of                  reflect.Type
 }
@@ -130,7 +128,7 @@ func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error)
 	if b == nil || b.Kept == nil {
 		return create()
 	}
-	key := keptKey{cmp.Or(b.Kind, plugins.Filters), b.Name, b.Type, identity, reflect.TypeFor[T]()}
+	key := keptKey{cmp.Or(b.Kind, Filters), b.Name, b.Type, identity, reflect.TypeFor[T]()}
 	if v, found := b.Kept.hold(key); found {
 		return v.(T), nil
 	}

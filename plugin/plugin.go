@@ -3,6 +3,7 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -11,70 +12,61 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // Type is a registered type. Immutable.
 type Type struct {
-	Kind    *plugins.Kind
+	Kind    *Kind
 	Name    string
-	Doc     string        // one sentence
-	Package string        // the path of the package that registered it
-	Keys    []*schema.Key // of its table
+	Doc     string      // one sentence
+	Package string      // the path of the package that registered it
+	Rows    []*tags.Row // of the keys of its tables
+	New     func() any  // makes a struct for their values: a pointer to it
+
+	// Try makes what a table stands for and gives it up again: see Try. What is made may log warnings.
+	Try func(d *Table) (warned []string, err error)
 
 	make func(config any, b *Build) (any, error)
 }
 
-// name is what no two types share.
-type name struct {
-	kind *plugins.Kind
-	name string
-}
-
-// types are written by init functions alone.
-var types = map[name]*Type{}
+// types are written by init functions alone. No two types of a kind have one name.
+var types []*Type
 
 // Register adds a type of a kind whose tables are decoded into a C, a struct, and of which create makes a T. It is for
 // init functions. A mistake in the tags of C panics, and a name that is taken, with the two packages.
-func Register[C, T any](kind *plugins.Kind, typ, doc string, create func(c *C, b *Build) (T, error)) {
+func Register[C, T any](kind *Kind, typ, doc string, create func(c *C, b *Build) (T, error)) {
 	of := reflect.TypeFor[C]()
 	from := packageOf(create)
-	if t := types[name{kind, typ}]; t != nil {
+	if t := TypeNamed(kind, typ); t != nil {
 		panic(fmt.Sprintf("plugin: two packages register a type of %s named %q: %s and %s", kind.Section, typ,
 			t.Package, from))
 	}
-	keys, err := keysOf(of)
+	rows, err := rowsOf(of)
 	switch {
 	case err != nil:
 	case typ == "" || doc == "" || create == nil:
-		err = errNameless
+		err = errors.New("it needs a name, a sentence and a function New")
 	default:
-		err = checkReserved(kind, keys)
+		err = checkReserved(kind, rows)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("plugin: type %q of %s: %v", typ, kind.Section, err))
 	}
-	keys = owned(keys)
-	types[name{kind, typ}] = &Type{Kind: kind, Name: typ, Doc: doc, Package: from, Keys: keys,
-		make: func(config any, b *Build) (any, error) { return create(config.(*C), b) }}
-	kind.Register(&plugins.Type{Name: typ, Doc: doc, Keys: keys, New: func() any { return new(C) },
-		Try: func(d *plugins.Definition) ([]string, error) { return Try(d, func(T) {}) },
-		Check: func(rep *syntax.Report, g *schema.Given, table string, config any) {
-			if checked, ok := config.(checker); ok {
-				has := func(path string) bool { return g.Has(table + path) }
-				checked.Check(&Report{keys: keys, has: has, given: g, table: table, file: rep})
-			}
-		}})
+	types = append(types, &Type{Kind: kind, Name: typ, Doc: doc, Package: from, Rows: rows,
+		New:  func() any { return new(C) },
+		Try:  func(d *Table) ([]string, error) { return Try(d, func(T) {}) },
+		make: func(config any, b *Build) (any, error) { return create(config.(*C), b) }})
 }
 
-// owned returns copies of keys: a key belongs to the one section whose tables have it, and types may share a struct.
-func owned(keys []*schema.Key) (all []*schema.Key) {
-	for _, k := range keys {
-		all = append(all, new(*k))
+// checkReserved finds keys that tables of every type of a kind have.
+func checkReserved(kind *Kind, rows []*tags.Row) error {
+	for _, r := range rows {
+		if table, _, _ := strings.Cut(r.Path, "."); kind.reserves(table) {
+			return fmt.Errorf("key %q: %s of every type have it", r.Path, kind.Section)
+		}
 	}
-	return all
+	return nil
 }
 
 // packageOf returns the path of the package that a function of a package, or one inside such a function, is in.
@@ -89,23 +81,25 @@ func packageOf(function any) string {
 	return name[:last] + strings.ReplaceAll(base, "%2e", ".")
 }
 
-// Types returns the registered types, by their kinds in the order of plugins.Kinds, and by name.
-func Types() (all []*Type) {
-	for _, t := range types {
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *Type) int {
-		return cmp.Or(slices.Index(plugins.Kinds, a.Kind)-slices.Index(plugins.Kinds, b.Kind),
-			cmp.Compare(a.Name, b.Name))
+// Types returns the registered types, by their kinds in the order of Kinds, and by name.
+func Types() []*Type {
+	return slices.SortedFunc(slices.Values(types), func(a, b *Type) int {
+		return cmp.Or(slices.Index(Kinds, a.Kind)-slices.Index(Kinds, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
-	return all
 }
 
 // TypeNamed returns the type of a kind with that name, or nil.
-func TypeNamed(kind *plugins.Kind, typ string) *Type { return types[name{kind, typ}] }
+func TypeNamed(kind *Kind, typ string) *Type {
+	for _, t := range types {
+		if t.Kind == kind && t.Name == typ {
+			return t
+		}
+	}
+	return nil
+}
 
 // Make makes what a table of a configuration stands for, a value of the kind of the table. A panic is an error.
-func Make[T any](d *plugins.Definition, b *Build) (made T, err error) {
+func Make[T any](d *Table, b *Build) (made T, err error) {
 	t := TypeNamed(d.Kind, d.Type)
 	defer func() {
 		if p := recover(); p != nil {
@@ -127,7 +121,7 @@ func Make[T any](d *plugins.Definition, b *Build) (made T, err error) {
 
 // Try makes what a table stands for as Make does, has use look at it, and closes what it keeps: there is no server. It
 // returns the warnings that were logged.
-func Try[T any](d *plugins.Definition, use func(made T)) (warned []string, err error) {
+func Try[T any](d *Table, use func(made T)) (warned []string, err error) {
 	var store Store
 	defer store.Close()
 	w := &warnings{Handler: slog.DiscardHandler}

@@ -4,19 +4,24 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // Report takes what Check finds wrong in a configuration: rules that the types of its keys cannot say.
 // Owned by the caller of Check.
 type Report struct {
-	keys  []*schema.Key
-	has   func(path string) bool
-	given *schema.Given  // what a file says; nil: a program has made the struct
-	table string         // that the paths of the keys begin with in given
-	file  *syntax.Report // of the file
-	errs  []error        // where there is no file
+	rows []*tags.Row
+	has  func(path string) bool
+	file File    // nil: a program has made the struct
+	errs []error // where there is no file
+}
+
+// File is a table of a file, for a Report of the struct that has its values.
+type File interface {
+	// Has reports whether the file gives a key.
+	Has(path string) bool
+	// Report reports what is wrong with a key, or with an element of its elements; both are below 0 for the key.
+	Report(path string, element, elements int, hint, message string)
 }
 
 // Place is where a Report has an error: a key, or an element of its list.
@@ -30,7 +35,7 @@ type Place struct {
 // At returns the place of a key, "table.key" of one in a table.
 func (r *Report) At(path string) Place {
 	r.mustKnow(path)
-	return Place{report: r, path: path, element: -1}
+	return Place{report: r, path: path, element: -1, of: -1}
 }
 
 // Element returns the place of element i of the n elements of a list.
@@ -51,7 +56,7 @@ func (r *Report) Err() error { return errors.Join(r.errs...) }
 
 // mustKnow panics for a key that there is not: a mistake in a Check, which any test of it finds.
 func (r *Report) mustKnow(path string) {
-	for _, k := range r.keys {
+	for _, k := range r.rows {
 		if k.Path == path {
 			return
 		}
@@ -62,29 +67,17 @@ func (r *Report) mustKnow(path string) {
 // Errorf reports what is wrong at p. hint says what was probably meant, or what to do; "" is none.
 func (p Place) Errorf(hint, format string, args ...any) {
 	r := p.report
+	text := fmt.Sprintf(format, args...)
 	if r.file != nil {
-		r.file.Errorf(p.span(), hint, format, args...)
+		r.file.Report(p.path, p.element, p.of, hint, text)
 		return
 	}
 	at := p.path
 	if p.element >= 0 {
 		at += fmt.Sprintf("[%d]", p.element)
 	}
-	text := fmt.Sprintf(format, args...)
 	if hint != "" {
 		text += " (" + hint + ")"
 	}
 	r.errs = append(r.errs, fmt.Errorf("%s: %s", at, text))
-}
-
-// span returns where p is in the file: the key, or the table where that does not have it.
-func (p Place) span() syntax.Span {
-	g, path := p.report.given, p.report.table+p.path
-	switch {
-	case !g.Has(path):
-		return g.Node().Head
-	case p.element >= 0:
-		return g.ElementAt(path, p.element, p.of)
-	}
-	return g.At(path)
 }

@@ -11,10 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin/tags"
 	"github.com/edge-proxy/edge/proxy/variables"
 )
 
@@ -58,38 +56,19 @@ func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 type Text string
 
 // String hides t.
-func (t Text) String() string { return schema.Hidden }
+func (t Text) String() string { return tags.Hidden }
 
 // GoString hides t.
-func (t Text) GoString() string { return schema.Hidden }
+func (t Text) GoString() string { return tags.Hidden }
 
 // LogValue hides t.
-func (t Text) LogValue() slog.Value { return slog.StringValue(schema.Hidden) }
+func (t Text) LogValue() slog.Value { return slog.StringValue(tags.Hidden) }
 
 // MarshalText hides t.
-func (t Text) MarshalText() ([]byte, error) { return []byte(schema.Hidden), nil }
+func (t Text) MarshalText() ([]byte, error) { return []byte(tags.Hidden), nil }
 
-// typeRate is the type of keys for a Rate.
-var typeRate = schema.Type{Name: "rate", Number: perDay,
-	Parse: func(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
-		s, ok := d.String(n, `a rate, as "100/s"`)
-		if !ok {
-			return nil, false
-		}
-		rate, err := ParseRate(s)
-		if err != nil {
-			d.Report.Errorf(n.Value, `write it as "100/s", "5/m" or "1000/h"`, "%q must be a rate, not %s", n.Key,
-				syntax.Quote(s))
-			return nil, false
-		}
-		if err := k.AllowsNumber(rate.perDay()); err != nil {
-			d.Report.Errorf(n.Value, "", "%q: %v", n.Key, err)
-			return nil, false
-		}
-		return rate, true
-	}}
-
-func (r Rate) perDay() int64 {
+// PerDay returns how often something may be in a day.
+func (r Rate) PerDay() int64 {
 	per := int64(max(r.Per, 1))
 	if int64(r.Count) > math.MaxInt64/int64(24*time.Hour) {
 		return math.MaxInt64
@@ -97,42 +76,55 @@ func (r Rate) perDay() int64 {
 	return int64(r.Count) * int64(24*time.Hour) / per
 }
 
-// perDay reads a bound of rates.
-func perDay(s string) (int64, bool) {
+// ParsePerDay reads a bound of rates.
+func ParsePerDay(s string) (int64, bool) {
 	r, err := ParseRate(s)
-	return r.perDay(), err == nil
+	return r.PerDay(), err == nil
+}
+
+// Source is a text of the language for a field, a *lang.Condition or a *lang.Template. It is compiled once it is known
+// what it may name.
+type Source struct {
+	Text     string
+	Phases   lang.Phases
+	Template bool
+}
+
+// Compile returns a *lang.Condition or a *lang.Template.
+func (s Source) Compile(in *lang.Scope) (any, error) {
+	if s.Template {
+		return in.Template(s.Text, s.Phases)
+	}
+	return in.Condition(s.Text, s.Phases)
 }
 
 // phases are the values of the tag "phase".
 var phases = map[string]lang.Phases{"": lang.Request, "connection": lang.Connection, "request": lang.Request,
 	"answer": lang.Answer, "log": lang.Log}
 
-// fieldTypes returns the types of fields that this package adds to those of schema.Struct.
-func fieldTypes(f reflect.StructField) (of schema.FieldType, found bool) {
-	switch f.Type {
-	case reflect.TypeFor[Rate]():
-		return schema.FieldType{Type: typeRate, Plain: true}, true
-	case reflect.TypeFor[Text]():
-		return schema.FieldType{Type: schema.String, Plain: true, Secret: true}, true
-	case reflect.TypeFor[*lang.Condition]():
-		return sourceType(plugins.ConditionType, f), true
-	case reflect.TypeFor[*lang.Template]():
-		return sourceType(plugins.TemplateType, f), true
+// SourceOf returns the Source of a field without its text; false: the field is for something else.
+func SourceOf(f reflect.StructField) (s Source, found bool) {
+	s.Template = f.Type == reflect.TypeFor[*lang.Template]()
+	if !s.Template && f.Type != reflect.TypeFor[*lang.Condition]() {
+		return s, false
 	}
-	return of, false
-}
-
-// sourceType returns the type of a text of the language.
-func sourceType(of func(lang.Phases) schema.Type, f reflect.StructField) schema.FieldType {
 	in, known := phases[f.Tag.Get("phase")]
 	if !known {
 		panic(fmt.Sprintf("plugin: field %s: the phases are connection, request, answer and log", f.Name))
 	}
-	return schema.FieldType{Type: of(in), Plain: true, Set: func(field reflect.Value, v any) {
-		if _, isSource := v.(plugins.Source); !isSource { // that one is compiled later
-			field.Set(reflect.ValueOf(v))
-		}
-	}}
+	s.Phases = in
+	return s, true
+}
+
+// valuesOf returns the tags.Values of fields of types that this package adds to those of package tags.
+func valuesOf(f reflect.StructField) any {
+	if s, isSource := SourceOf(f); isSource {
+		return tags.Values{Parse: func(text string) (any, error) { s.Text = text; return s, nil }}
+	}
+	if f.Type == reflect.TypeFor[Rate]() {
+		return tags.Values{Number: ParsePerDay, Parse: func(s string) (any, error) { return ParseRate(s) }}
+	}
+	return nil
 }
 
 // Condition compiles a condition that is evaluated in some phases, for a program that makes a configuration itself. It
@@ -153,25 +145,25 @@ var scope = sync.OnceValue(func() *lang.Scope {
 	return s
 })
 
-// known are the keys of structs, by their types.
+// known are the rows of structs, by their types.
 var known sync.Map
 
-// keysOf returns the keys of a struct, and what is wrong with its tags.
-func keysOf(of reflect.Type) ([]*schema.Key, error) {
-	if keys, found := known.Load(of); found {
-		return keys.([]*schema.Key), nil
+// rowsOf returns the rows of a struct, and what is wrong with its tags.
+func rowsOf(of reflect.Type) ([]*tags.Row, error) {
+	if rows, found := known.Load(of); found {
+		return rows.([]*tags.Row), nil
 	}
-	keys, err := schema.Struct(of, fieldTypes)
+	rows, err := tags.Held(of, valuesOf)
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range keys {
-		if preset, ok := k.Preset().(plugins.Source); ok {
-			if _, err := preset.Compile(scope()); err != nil {
-				return nil, fmt.Errorf("default of %q: %w", k.Path, err)
+	for _, r := range rows {
+		if preset, ok := r.Preset.(Source); ok {
+			if r.Preset, err = preset.Compile(scope()); err != nil {
+				return nil, fmt.Errorf("default of %q: %w", r.Path, err)
 			}
 		}
 	}
-	known.Store(of, keys)
-	return keys, nil
+	known.Store(of, rows)
+	return rows, nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/lang"
@@ -90,7 +89,7 @@ func (b *build) method(name string) (*balance.Method, error) {
 	if m := balance.ByName(name); m != nil {
 		return m, nil
 	}
-	return lasting(b, plugins.BalanceMethods, name, func(m *balance.Method, h *keeper) (*balance.Method, error) {
+	return lasting(b, plugin.BalanceMethods, name, func(m *balance.Method, h *keeper) (*balance.Method, error) {
 		if m.New == nil {
 			return nil, errors.New("its Method has no New")
 		}
@@ -103,7 +102,7 @@ func (b *build) method(name string) (*balance.Method, error) {
 // connFilters returns the filters of the connections of a listener.
 func (b *build) connFilters(names []string) (all []*connfilter.Filter, err error) {
 	for _, name := range names {
-		f, err := lasting(b, plugins.ConnectionFilters, name,
+		f, err := lasting(b, plugin.ConnectionFilters, name,
 			func(f *connfilter.Filter, h *keeper) (*connfilter.Filter, error) {
 				return &connfilter.Filter{Accept: h.counted(f.Accept), Secure: h.counted(f.Secure)}, nil
 			})
@@ -118,7 +117,7 @@ func (b *build) connFilters(names []string) (all []*connfilter.Filter, err error
 // lasting returns what a configuration defines of a kind under a name. It goes on over a reload where its keys are the
 // same; finish makes of it what is used. All that is used has h, so that what it keeps is released after it.
 func lasting[T any](
-	b *build, kind *plugins.Kind, name string, finish func(made T, h *keeper) (T, error),
+	b *build, kind *plugin.Kind, name string, finish func(made T, h *keeper) (T, error),
 ) (made T, err error) {
 	d, key := b.config.Find(kind, name), definedKey{kind, name}
 	for _, known := range []definedValue{b.lasting[key], b.server.present.lasting[key]} {
@@ -143,7 +142,7 @@ func lasting[T any](
 // definedKey and definedValue are something that lasting has made.
 type (
 	definedKey struct {
-		kind *plugins.Kind
+		kind *plugin.Kind
 		name string
 	}
 	definedValue struct {

@@ -12,13 +12,13 @@ import (
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
@@ -250,7 +250,7 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 func (d *dryRun) defined(cfg *config.Config, name string) proxy.Destination {
 	taken := proxy.Answer(204, "", "")
 	return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination {
-		d.result.Defined = cfg.Find(plugins.Destinations, name)
+		d.result.Defined = cfg.Find(plugin.Destinations, name)
 		return taken
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/observe"
@@ -61,7 +60,7 @@ type sink struct {
 func (b *build) openLogs() error {
 	for i := range b.config.Defined {
 		d := &b.config.Defined[i]
-		if d.Kind != plugins.LogSinks || !slices.Contains(outputsOf(b.config), d.Name) {
+		if d.Kind != plugin.LogSinks || !slices.Contains(outputsOf(b.config), d.Name) {
 			continue
 		}
 		if err := b.openSink(d); err != nil {
@@ -126,7 +125,7 @@ func (s sinkWriter) Write(p []byte) (n int, err error) {
 
 // outputKey returns what stands for an output in generation.sinks: a clean path, or what no clean path is.
 func outputKey(c *config.Config, output string) string {
-	if c.Find(plugins.LogSinks, output) != nil {
+	if c.Find(plugin.LogSinks, output) != nil {
 		return "//" + output
 	}
 	return filepath.Clean(output)
@@ -135,7 +134,7 @@ func outputKey(c *config.Config, output string) string {
 // LogPaths returns the files that c names for access logs, "stdout" and "stderr" among them, each once.
 func LogPaths(c *config.Config) (paths []string) {
 	for _, output := range outputsOf(c) {
-		if c.Find(plugins.LogSinks, output) != nil {
+		if c.Find(plugin.LogSinks, output) != nil {
 			continue
 		}
 		if path := filepath.Clean(output); !slices.Contains(paths, path) {

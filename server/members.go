@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
@@ -139,7 +139,7 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 	runners := make(map[string]*discovery.Runner, len(u.Discovery.Sources))
 	defined := make(map[string]*config.Definition)
 	for _, text := range u.Discovery.Sources {
-		d := b.config.Find(plugins.Discoverers, text)
+		d := b.config.Find(plugin.Discoverers, text)
 		if d != nil {
 			defined[text] = d
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
@@ -67,7 +66,7 @@ func (g *greeter) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, e
 }
 
 func init() {
-	plugin.Register(plugins.Destinations, "test_greet", "Greets.", newGreeter)
+	plugin.Register(plugin.Destinations, "test_greet", "Greets.", newGreeter)
 }
 
 const greetings = quiet + `
@@ -205,7 +204,7 @@ func (r *recorder) Close() error {
 	return nil
 }
 
-func init() { plugin.Register(plugins.LogSinks, "test_record", "Keeps lines.", newRecorder) }
+func init() { plugin.Register(plugin.LogSinks, "test_record", "Keeps lines.", newRecorder) }
 
 const recorded = `
 log.output = ["kept"]
@@ -348,7 +347,7 @@ func (p preferring) Pick(v *balance.View, _ *balance.Local, q *balance.Request) 
 	return -1
 }
 
-func init() { plugin.Register(plugins.BalanceMethods, "test_prefer", "Prefers one.", newPrefer) }
+func init() { plugin.Register(plugin.BalanceMethods, "test_prefer", "Prefers one.", newPrefer) }
 
 const preferred = quiet + `
 [balance_methods]
@@ -438,7 +437,7 @@ func newDoor(c *doorConfig, _ *plugin.Build) (*connfilter.Filter, error) {
 	}, nil
 }
 
-func init() { plugin.Register(plugins.ConnectionFilters, "test_door", "Says no.", newDoor) }
+func init() { plugin.Register(plugin.ConnectionFilters, "test_door", "Says no.", newDoor) }
 
 // A connection filter of a module is asked before TLS and after it, and closes what it does not want. A reload changes
 // it.
@@ -548,7 +547,7 @@ func (s *listSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	return nil
 }
 
-func init() { plugin.Register(plugins.Discoverers, "test_list", "Knows backends.", newList) }
+func init() { plugin.Register(plugin.Discoverers, "test_list", "Knows backends.", newList) }
 
 // A discoverer of a module finds backends; a reload that changes its keys has another one find others, and one that
 // fails loses none.

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/metering"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
@@ -79,7 +78,7 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *confi
 	}
 	ruled := &rules.Maker{
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
-		Build:   func(name string) *filter.Build { return b.of(plugins.Filters, name, rules.Type) },
+		Build:   func(name string) *filter.Build { return b.of(plugin.Filters, name, rules.Type) },
 		Filters: b.config.RuledFilters(),
 	}
 	first, err := rulesBefore(ruled, b.config, l)
@@ -172,7 +171,7 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 		}
 	}
 	for i := range b.config.Defined {
-		if d := &b.config.Defined[i]; d.Kind == plugins.Destinations {
+		if d := &b.config.Defined[i]; d.Kind == plugin.Destinations {
 			to, err := b.defined(d.Name)
 			if err != nil {
 				return nil, err
@@ -188,7 +187,7 @@ func (b *build) defined(name string) (proxy.Destination, error) {
 	if made := b.leads[name]; made != nil {
 		return made, nil
 	}
-	d := b.config.Find(plugins.Destinations, name)
+	d := b.config.Find(plugin.Destinations, name)
 	made, err := makeDefined[proxy.Destination](d, b.of(d.Kind, name, ""))
 	if err == nil {
 		b.leads[name] = made
@@ -198,7 +197,7 @@ func (b *build) defined(name string) (proxy.Destination, error) {
 
 // makeDefined makes what d defines, which may use of.
 func makeDefined[T any](d *config.Definition, of *plugin.Build) (made T, err error) {
-	if made, err = plugin.Make[T](d, of); err != nil {
+	if made, err = plugin.Make[T](&d.Table, of); err != nil {
 		return made, fmt.Errorf("%s: %s %q: %w", d.Pos, d.Kind.Name, d.Name, err)
 	}
 	return made, nil
@@ -243,11 +242,11 @@ func (b *build) placed(list []filters.Member, m *rules.Maker) (all []*proxy.Filt
 
 // makeFilter makes a filter of [filters].
 func (b *build) makeFilter(name string) (*proxy.Filter, error) {
-	c := b.config.Find(plugins.Filters, name)
+	c := b.config.Find(plugin.Filters, name)
 	if c == nil { // the configuration was not parsed with the names that there are
 		return nil, fmt.Errorf("no filter is called %q", name)
 	}
-	f, err := filter.Make(c, b.of(plugins.Filters, name, ""))
+	f, err := filter.Make(&c.Table, b.of(plugin.Filters, name, ""))
 	if err != nil {
 		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
 	}
@@ -258,7 +257,7 @@ func (b *build) makeFilter(name string) (*proxy.Filter, error) {
 }
 
 // of returns what something of a kind with that name may use of the server.
-func (b *build) of(kind *plugins.Kind, name, typ string) *plugin.Build {
+func (b *build) of(kind *plugin.Kind, name, typ string) *plugin.Build {
 	return &plugin.Build{Kind: kind, Name: name, Type: typ, Reactors: b.server.Reactors(), Kept: b.claims,
 		Logger: slog.Default().With(kind.Name, name)}
 }

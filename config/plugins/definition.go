@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 //go:embed definition.go
@@ -18,15 +19,12 @@ var source embed.FS
 
 // Definition is one table of a kind.
 type Definition struct {
-	Kind *Kind
-	Name string
-	Type string `edge:"type" kind:"name" required:"true" example:"polite"`
+	plugin.Table
 	// The requests that it is for: a text of [the language](DSL.md). For others none of its functions runs. It is
 	// asked once for a request, when the first one would run.
 	// Example: 'path starts_with "/api/"'
-	When   *lang.Condition `edge:"when" json:",omitempty"`
-	Config any             `json:"-"` // what New of the type has made, completed and checked
-	Pos    syntax.Pos
+	When *lang.Condition `edge:"when" json:",omitempty"`
+	Pos  syntax.Pos
 
 	keys map[string]any // the values of Config, by their keys, as they were read
 }
@@ -48,7 +46,7 @@ func (d *Definition) ChangedKeys(next *Definition) (keys []string) {
 	if fmt.Sprint(d.When) != fmt.Sprint(next.When) {
 		keys = append(keys, "when")
 	}
-	for _, k := range d.Kind.find(d.Type).Keys {
+	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
 		a, b := d.keys[k.Path], next.keys[k.Path]
 		if (a == nil) != (b == nil) || a != nil && !schema.Equal(a, b) {
 			keys = append(keys, k.Path)
@@ -59,9 +57,9 @@ func (d *Definition) ChangedKeys(next *Definition) (keys []string) {
 
 // Settings returns the values of d that are not those of the defaults, in the order of its keys: "rate 100/s".
 func (d *Definition) Settings() (list []string) {
-	for _, k := range d.Kind.find(d.Type).Keys {
-		if v, preset := d.keys[k.Path], k.Preset(); v != nil && (preset == nil || !schema.Equal(v, preset)) {
-			if s, ok := v.(Source); ok {
+	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
+		if v, preset := d.keys[k.Path], k.Preset; v != nil && (preset == nil || !schema.Equal(v, preset)) {
+			if s, ok := v.(plugin.Source); ok {
 				v = s.Text
 			}
 			list = append(list, fmt.Sprintf("%s %v", k.Path, v))
@@ -73,7 +71,7 @@ func (d *Definition) Settings() (list []string) {
 // Files returns the files that the keys of d name, by these keys.
 func (d *Definition) Files() map[string]string {
 	files := make(map[string]string)
-	for _, k := range d.Kind.find(d.Type).Keys {
+	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
 		if path, ok := d.keys[k.Path].(string); ok && k.Local && path != "" {
 			files[k.Path] = path
 		}
@@ -90,7 +88,7 @@ type entry struct {
 // newEntry makes the target of a table.
 func (k *Kind) newEntry(_ schema.Target, n *syntax.Node) schema.Target {
 	e := &entry{}
-	e.Kind = k
+	e.Kind = k.Kind
 	if n == nil {
 		return e
 	}
@@ -152,7 +150,7 @@ func (k *Kind) CheckUsed(doc *schema.Document, named []string, try bool) {
 		if !try {
 			continue
 		}
-		warned, err := k.find(e.Type).Try(&e.Definition)
+		warned, err := k.find(e.Type).Try(&e.Table)
 		for _, line := range warned {
 			doc.Report.Warnf(k.Name+"-warning", e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
 		}
@@ -178,15 +176,14 @@ func (e *entry) resolve(rep *syntax.Report, c Compiler) {
 	if e.Has("when") && !e.Failed("when") {
 		e.When = c.Condition(rep, e.KeyNode("when"), lang.Request)
 	}
-	t := e.Kind.find(e.Type)
-	e.keys = (&table{Held: &e.Held, kind: e.Kind, of: t, keys: t.Keys}).resolve(rep, c)
+	t := plugin.TypeNamed(e.Kind, e.Type)
+	e.keys = (&table{Held: &e.Held, of: t, keys: keysOf(t)}).resolve(rep, c)
 }
 
 // table is the keys of a type in a file: an entry of its kind, or a table inside an entry of another section.
 type table struct {
 	*schema.Held
-	kind *Kind
-	of   *Type
+	of   *plugin.Type
 	keys []*schema.Key // of the entry
 	path string        // that they begin with: "limit."; "": they are those of the entry
 }
@@ -199,10 +196,10 @@ func (t *table) resolve(rep *syntax.Report, c Compiler) map[string]any {
 		v := t.Value(k.Path)
 		right = right && !t.Failed(k.Path)
 		if v == nil && !t.Has(k.Path) {
-			v = k.Preset()
+			v = k.Preset
 		}
 		values[k.Path[len(t.path):]] = v
-		if s, ok := v.(Source); ok {
+		if s, ok := v.(plugin.Source); ok {
 			t.compile(rep, c, k, s)
 		}
 		around := k.Path[:strings.LastIndexByte(k.Path, '.')+1]
@@ -214,10 +211,26 @@ func (t *table) resolve(rep *syntax.Report, c Compiler) map[string]any {
 			rep.Errorf(t.head(), hint, "%s needs %s", t.title(), syntax.Quote(k.Path))
 		}
 	}
-	if right && len(rep.Errors) == before && t.of.Check != nil {
-		t.of.Check(rep, &t.Given, t.path, t.Struct)
+	if right && len(rep.Errors) == before {
+		t.of.Check(t.Struct, reported{t, rep})
 	}
 	return values
+}
+
+// reported is t as a plugin.File, which reports to a Report.
+type reported struct {
+	*table
+	to *syntax.Report
+}
+
+func (r reported) Has(path string) bool { return r.table.Has(r.path + path) }
+
+func (r reported) Report(path string, element, elements int, hint, message string) {
+	at := r.Node().Head
+	if path = r.path + path; r.table.Has(path) {
+		at = r.ElementAt(path, element, elements)
+	}
+	r.to.Errorf(at, hint, "%s", message)
 }
 
 // head returns where the table begins.
@@ -231,13 +244,13 @@ func (t *table) head() syntax.Span {
 // title says what the table is.
 func (t *table) title() string {
 	if t.path == "" {
-		return "a " + t.kind.Name + " of type " + syntax.Quote(t.of.Name)
+		return "a " + t.of.Kind.Name + " of type " + syntax.Quote(t.of.Name)
 	}
 	return syntax.Quote(strings.TrimSuffix(t.path, "."))
 }
 
 // compile compiles the text of k and stores what it has become.
-func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s Source) {
+func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s plugin.Source) {
 	if t.Has(k.Path) {
 		if n := t.KeyNode(k.Path); !s.Template {
 			if v := c.Condition(rep, n, s.Phases); v != nil {
@@ -258,8 +271,7 @@ func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s Source)
 
 // Inside is a table inside the entries of another section that has keys of a type.
 type Inside struct {
-	kind *Kind
-	of   *Type
+	of   *plugin.Type
 	path string
 	keys []*schema.Key
 }
@@ -271,8 +283,8 @@ func (k *Kind) In(name, typ string, change func(k *schema.Key) bool) *Inside {
 	if t == nil {
 		return nil
 	}
-	in := &Inside{kind: k, of: t, path: name + "."}
-	for _, key := range t.Keys {
+	in := &Inside{of: t, path: name + "."}
+	for _, key := range keysOf(t) {
 		own := *key
 		if own.Path = in.path + key.Path; change(&own) {
 			in.keys = append(in.keys, &own)
@@ -309,7 +321,7 @@ func (in *Inside) Resolve(rep *syntax.Report, h *schema.Held, c Compiler) Defini
 	if h.Struct == nil {
 		return Definition{}
 	}
-	t := &table{Held: h, kind: in.kind, of: in.of, keys: in.keys, path: in.path}
-	return Definition{Kind: in.kind, Type: in.of.Name, Config: h.Struct, Pos: h.Node().Head.Pos(),
-		keys: t.resolve(rep, c)}
+	t := &table{Held: h, of: in.of, keys: in.keys, path: in.path}
+	return Definition{Table: plugin.Table{Kind: in.of.Kind, Type: in.of.Name, Config: h.Struct},
+		Pos: h.Node().Head.Pos(), keys: t.resolve(rep, c)}
 }

@@ -87,10 +87,10 @@ func (doc *Document) Fill(t Target) {
 			v, ok = defaults[k.Path]
 		}
 		if !ok {
-			v = k.preset
+			v = k.Preset
 		}
 		if v != nil {
-			k.Into.set(t, v)
+			k.Store(t, v)
 		}
 	}
 }

@@ -123,12 +123,6 @@ func (g *Given) store(rep *syntax.Report, k *Key, n *syntax.Node, v any, right b
 		"%q and %q at %s mean the same, but have different values", n.Key, old.Key, where)
 }
 
-// Field is a field of a target that values of a key are stored in.
-type Field struct {
-	set func(t Target, v any)
-	get func(t Target) any
-}
-
 // RestartKeys returns the keys with Restart whose fields differ between two targets of section s, by their names in a
 // file.
 func (s *Section) RestartKeys(old, next Target) []string {
@@ -138,7 +132,7 @@ func (s *Section) RestartKeys(old, next Target) []string {
 	}
 	var names []string
 	for _, k := range s.Keys {
-		if k.Restart && !reflect.DeepEqual(k.Into.get(old), k.Into.get(next)) {
+		if k.Restart && !reflect.DeepEqual(k.value(old), k.value(next)) {
 			names = append(names, prefix+k.Path)
 		}
 	}
@@ -151,7 +145,7 @@ func (s *Section) Name() string { return s.Path[strings.LastIndexByte(s.Path, '.
 // ChangedKeys returns the keys whose fields differ between two targets of section s, by their paths inside it.
 func (s *Section) ChangedKeys(old, next Target) (paths []string) {
 	for _, k := range s.Keys {
-		if !Equal(k.Into.get(old), k.Into.get(next)) {
+		if !Equal(k.value(old), k.value(next)) {
 			paths = append(paths, k.Path)
 		}
 	}

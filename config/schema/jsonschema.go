@@ -153,7 +153,7 @@ func (k *Key) forms() []any {
 	case k.Type.Name == Bool.Name:
 		return []any{object{"type": "boolean"}, variable}
 	case k.Type.Name == Int.Name:
-		forms := []any{object{"type": "integer", "minimum": k.lo, "maximum": k.hi}, variable}
+		forms := []any{object{"type": "integer", "minimum": k.Lo, "maximum": k.Hi}, variable}
 		if k.Min == "" {
 			forms[0] = object{"type": "integer"}
 		}

@@ -4,37 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // Key is one row of a schema. Its texts are the reference page.
 type Key struct {
-	Path     string // below its section: "limits.header_size"
+	tags.Row
 	Type     Type
-	Default  string            // as a file would write it; "" is none
-	Min      string            // the least number, size or duration, as a file would write it; "" is no bound
-	Max      string            // the largest one; "" is no bound
-	Enum     []string          // the words that a choice allows
-	Open     bool              // it allows others too, which Given.CheckChoice is told when all files are read
-	Words    []string          // words that stand for 0 beside numbers, for -1 beside durations
+	Open     bool              // it allows other words too, which Given.CheckChoice is told when all files are read
 	Synonyms map[string]string // other words for those of Enum
-	Later    []string          // words of later versions: an error of its own
-	Restart  bool              // a new value waits until the process starts again; in sections of shape One
-	Required bool              // an entry without it is wrong; in a table inside it, where that has another key
-	Secret   bool              // Document.Written hides its values
-	Local    bool              // its texts name something of this machine, such as files: see Sent
-	Doc      string            // Markdown without bars
-	Example  string            // a value, as a file would write it
-	Aliases  []string          // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top
-	Into     Field             // the field of the target that the value is for
 
+	set     func(field reflect.Value, v any)
+	held    bool // the field is one of the struct of a Held
 	section *Section
-	field   string // "Limits.HeaderSize"
-	preset  any    // the parsed default
-	lo, hi  int64  // the parsed bounds
 }
 
 // Shape says how often a section stands in a file.
@@ -177,7 +164,7 @@ func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
 		}
 		for _, k := range section.Keys {
 			if err := k.prepare(section); err != nil {
-				panic(fmt.Sprintf("schema: %s %s, field %s: %v", section.Title(), k.Path, k.field, err))
+				panic(fmt.Sprintf("schema: %s %s, field %s: %v", section.Title(), k.Path, k.Name, err))
 			}
 			if at.walk(k.Path).key != nil {
 				panic(fmt.Sprintf("schema: %s %s is taken", section.Title(), k.Path))
@@ -227,7 +214,7 @@ func (s *Schema) Section(path string) *Section {
 func (s *Section) Default(path string) any {
 	for _, k := range s.Keys {
 		if k.Path == path {
-			return k.preset
+			return k.Preset
 		}
 	}
 	return nil
@@ -236,18 +223,11 @@ func (s *Section) Default(path string) any {
 // prepare parses what the row says in words.
 func (k *Key) prepare(s *Section) error {
 	k.section = s
-	switch {
-	case k.Doc == "" || k.Into.set == nil || k.Type.Parse == nil:
+	if k.Doc == "" || k.set == nil || k.Type.Parse == nil {
 		return errors.New("no doc, field or type")
-	case (k.Min == "") != (k.Max == ""):
-		return errors.New("one bound without the other")
-	case k.Min != "":
-		var lowest, highest bool
-		k.lo, lowest = k.Type.Number(k.Min)
-		k.hi, highest = k.Type.Number(k.Max)
-		if !lowest || !highest || k.lo > k.hi {
-			return fmt.Errorf("bounds %q and %q", k.Min, k.Max)
-		}
+	}
+	if err := k.Bound(k.Type.Number); err != nil {
+		return err
 	}
 	if k.Default == "" {
 		return nil
@@ -256,7 +236,7 @@ func (k *Key) prepare(s *Section) error {
 	if !rep.OK() {
 		return errors.New("default: " + rep.Errors[0].Message)
 	}
-	k.preset = v
+	k.Preset = v
 	return nil
 }
 

@@ -1,12 +1,14 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 type top struct {
@@ -161,18 +163,20 @@ func TestDocument_extendsEntries(t *testing.T) {
 
 // A wrong row is found by the first test that makes the schema.
 func TestNew_refusesWrongRows(t *testing.T) {
-	into := Of[top](nil)[0].Into
+	of := func(typ Type, r tags.Row) []*Key {
+		r.Path = cmp.Or(r.Path, "k")
+		return []*Key{{Row: r, Type: typ, set: tags.Set}}
+	}
 	for what, s := range map[string]*Section{
-		"no doc":    {Path: "s", Keys: []*Key{{Path: "k", Type: String, Into: into}}},
-		"no field":  {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d"}}},
-		"one bound": {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Min: "1"}}},
-		"bounds":    {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Min: "2", Max: "1"}}},
-		"default":   {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Default: `"x"`}}},
-		"taken":     {Path: "pools"},
-		"nothing":   {Path: "s", Extends: true},
-		"taken key": {Path: "pools", Extends: true, Keys: []*Key{{Path: "size", Type: String, Doc: "d", Into: into}}},
-		"taken alias": {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d", Into: into,
-			Aliases: []string{"level"}}}},
+		"no doc":      {Path: "s", Keys: of(String, tags.Row{})},
+		"no field":    {Path: "s", Keys: []*Key{{Row: tags.Row{Path: "k", Doc: "d"}, Type: String}}},
+		"one bound":   {Path: "s", Keys: of(Int, tags.Row{Doc: "d", Min: "1"})},
+		"bounds":      {Path: "s", Keys: of(Int, tags.Row{Doc: "d", Min: "2", Max: "1"})},
+		"default":     {Path: "s", Keys: of(Int, tags.Row{Doc: "d", Default: `"x"`})},
+		"taken":       {Path: "pools"},
+		"nothing":     {Path: "s", Extends: true},
+		"taken key":   {Path: "pools", Extends: true, Keys: of(String, tags.Row{Path: "size", Doc: "d"})},
+		"taken alias": {Path: "s", Keys: of(String, tags.Row{Doc: "d", Aliases: []string{"level"}})},
 	} {
 		func() {
 			defer func() {

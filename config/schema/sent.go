@@ -4,10 +4,11 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // Sent says that a client has sent the text of a configuration. Such a text includes no files. It also must not contain
-// Hidden, which Document.Written shows in place of a secret: the secret would be lost.
+// tags.Hidden, which Document.Written shows in place of a secret: the secret would be lost.
 // Immutable.
 type Sent struct {
 	// Known are what the text may name on this machine. Then it quotes neither ${NAME} nor ${file:…}: the client could
@@ -58,9 +59,9 @@ func (d *Decoder) note(k *Key, n *syntax.Node) {
 	}
 	switch sent := doc.sent; {
 	case sent == nil:
-	case strings.Contains(n.Text, Hidden):
+	case strings.Contains(n.Text, tags.Hidden):
 		doc.refuse(n, "write the value, or quote a file as ${file:/path}", "%s stands for a secret that was hidden",
-			syntax.Quote(Hidden))
+			syntax.Quote(tags.Hidden))
 	case local && sent.Known != nil && !sent.Known[as]:
 		doc.refuse(n, "root and the user of the process may send it over the Unix socket of [admin]",
 			"this client may not name %s at %q: the configuration in force does not", syntax.Quote(n.Text), as.Key)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // Type is a type of values: how to read one from a node, and what to call it. A package may have types of its own.
@@ -24,19 +25,19 @@ type Type struct {
 
 // The types of keys that are not about one feature. The comment after each is the Go type of its values.
 var (
-	String   = Type{Name: "string", Parse: parseString}                      // string, not empty
-	Lines    = Type{Name: "string, in several lines too", Parse: parseLines} // string, not empty
-	Optional = Type{Name: "string", Parse: parseOptional}                    // string, maybe empty
-	Strings  = Type{Name: "string or list", Parse: parseStrings}             // []string
-	Choice   = Type{Name: "choice", Parse: parseChoice}                      // string
-	Choices  = Type{Name: "list of choices", Parse: parseChoices}            // []string; files join them
-	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}    // int
-	Size     = Type{Name: "size", Parse: parseSize, Number: ParseSize}       // int64, in bytes
-	Rate     = Type{Name: "size a second", Parse: parseRate, Number: rateOf} // int64, in bytes
-	Duration = Type{Name: "time", Parse: parseDuration, Number: nanoseconds} // time.Duration
-	Bool     = Type{Name: "true or false", Parse: parseBool, Truth: true}    // bool
-	Folder   = Type{Name: "absolute path", Parse: parseFolder}               // string
-	Token    = Type{Name: "name", Parse: parseToken}                         // string
+	String   = Type{Name: "string", Parse: parseString}                                   // string, not empty
+	Lines    = Type{Name: "string, in several lines too", Parse: parseLines}              // string, not empty
+	Optional = Type{Name: "string", Parse: parseOptional}                                 // string, maybe empty
+	Strings  = Type{Name: "string or list", Parse: parseStrings}                          // []string
+	Choice   = Type{Name: "choice", Parse: parseChoice}                                   // string
+	Choices  = Type{Name: "list of choices", Parse: parseChoices}                         // []string; files join them
+	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}                 // int
+	Size     = Type{Name: "size", Parse: sizes(sizeHint), Number: tags.ParseSize}         // int64, in bytes
+	Rate     = Type{Name: "size a second", Parse: sizes(rateHint), Number: tags.ByteRate} // int64, in bytes
+	Duration = Type{Name: "time", Parse: parseDuration, Number: tags.Nanoseconds}         // time.Duration
+	Bool     = Type{Name: "true or false", Parse: parseBool, Truth: true}                 // bool
+	Folder   = Type{Name: "absolute path", Parse: parseFolder}                            // string
+	Token    = Type{Name: "name", Parse: parseToken}                                      // string
 )
 
 // convertExpanded turns a string in which ${…} was replaced into the number or boolean that the key takes. A variable
@@ -211,7 +212,7 @@ func (k *Key) want(noun string) string {
 }
 
 func (d *Decoder) inRange(k *Key, n *syntax.Node, v int64) bool {
-	if k.Min == "" || v >= k.lo && v <= k.hi {
+	if k.AllowsNumber(v) == nil {
 		return true
 	}
 	d.Report.Errorf(n.Value, k.leaveOut(), "%q must be between %s and %s", n.Key, k.Min, k.Max)
@@ -248,39 +249,26 @@ func wholeNumber(s string) (int64, bool) {
 	return n, err == nil
 }
 
-func parseSize(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
-	var size int64
-	ok := true
-	switch {
-	case k.word(n):
-		return size, true
-	case n.Kind == syntax.KindInt:
-		size, ok = n.Integer, n.Integer >= 0
-	case n.Kind == syntax.KindString:
-		size, ok = ParseSize(n.Text)
-	default:
-		ok = false
-	}
-	if !ok {
-		d.Report.Errorf(n.Value, `write it as "64k", "10m" or "2g"`, "%q must be %s", n.Key, k.want("a size"))
-		return size, false
-	}
-	return size, d.inRange(k, n, size)
-}
+const (
+	sizeHint = `write it as "64k", "10m" or "2g"`
+	rateHint = `write it as "500/s" or "1k/s"`
+)
 
-// rateOf reads bytes a second: a size, with or without "/s".
-func rateOf(s string) (int64, bool) { return ParseSize(strings.TrimSuffix(s, "/s")) }
-
-func parseRate(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
-	rate, ok := n.Integer, n.Kind == syntax.KindInt && n.Integer >= 0
-	if n.Kind == syntax.KindString {
-		rate, ok = rateOf(n.Text)
+// sizes returns what reads sizes. hint says how one is written.
+func sizes(hint string) func(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	return func(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+		size, ok := n.Integer, n.Kind == syntax.KindInt && n.Integer >= 0
+		if k.word(n) {
+			return int64(0), true
+		} else if n.Kind == syntax.KindString {
+			size, ok = k.Type.Number(n.Text)
+		}
+		if !ok {
+			d.Report.Errorf(n.Value, hint, "%q must be %s", n.Key, k.want("a "+k.Type.Name))
+			return size, false
+		}
+		return size, d.inRange(k, n, size)
 	}
-	if !ok {
-		d.Report.Errorf(n.Value, `write it as "500/s" or "1k/s"`, "%q must be a size a second", n.Key)
-		return rate, false
-	}
-	return rate, d.inRange(k, n, rate)
 }
 
 func parseDuration(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
@@ -291,11 +279,11 @@ func parseDuration(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 	}
 	switch n.Kind {
 	case syntax.KindInt:
-		t, ok = seconds(float64(n.Integer))
+		t, ok = tags.Seconds(float64(n.Integer))
 	case syntax.KindFloat:
-		t, ok = seconds(n.Fraction)
+		t, ok = tags.Seconds(n.Fraction)
 	case syntax.KindString:
-		t, ok = ParseDuration(n.Text)
+		t, ok = tags.ParseDuration(n.Text)
 	default:
 		ok = false
 	}
@@ -321,15 +309,10 @@ func durationHint(s string) string {
 		unit := strings.ToLower(part[2])
 		return part[1] + cmp.Or(unitNames[unit], unitNames[strings.TrimSuffix(unit, "s")])
 	})
-	if _, right := ParseDuration(meant); right && meant != s {
+	if _, right := tags.ParseDuration(meant); right && meant != s {
 		return "did you mean " + syntax.Quote(meant) + "?"
 	}
 	return cmp.Or(syntax.VariableHint(s), `write it as "250ms", "5s" or "1h"; a bare number is seconds`)
-}
-
-func nanoseconds(s string) (int64, bool) {
-	t, ok := ParseDuration(s)
-	return int64(t), ok
 }
 
 func parseBool(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {

@@ -7,10 +7,8 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
-
-// Hidden stands for a secret in what Written returns.
-const Hidden = "(hidden)"
 
 // Written returns what the files say, merged, as an object of JSON in the order of the files. Values of keys that are
 // secret are hidden, as are passwords in URLs, fields that carry credentials, and keys that no section has. A ${…}
@@ -111,13 +109,13 @@ func (w *writer) scalar(n *syntax.Node, hide bool) {
 	case n.Expanded:
 		raw := unquoted(n)
 		if hide && !reference().MatchString(raw) {
-			raw = Hidden
+			raw = tags.Hidden
 		}
 		w.text(withoutCredentials(raw))
 	case n.Kind == syntax.KindNull:
 		w.out.WriteString("null")
 	case hide:
-		w.text(Hidden)
+		w.text(tags.Hidden)
 	case n.Kind == syntax.KindBool:
 		w.any(n.Truth)
 	case n.Kind == syntax.KindInt:
@@ -149,7 +147,7 @@ var reference = syntax.Expr(`^\$\{(?:file:[^}]*|\w+)\}$`)
 func unquoted(n *syntax.Node) string {
 	at := n.Value
 	if !at.IsValid() || at.From < 0 || at.To > len(at.Source.Text) || at.From >= at.To {
-		return Hidden
+		return tags.Hidden
 	}
 	raw := strings.TrimSpace(string(at.Source.Text[at.From:at.To]))
 	for _, quote := range []string{`"""`, "'''", `"`, "'"} {
@@ -170,13 +168,13 @@ var (
 // default of a variable.
 func withoutCredentials(s string) string {
 	if strings.Contains(s, "@") {
-		s = userinfo().ReplaceAllString(s, "${1}"+Hidden+"@")
+		s = userinfo().ReplaceAllString(s, "${1}"+tags.Hidden+"@")
 	}
 	if strings.Contains(s, "=") {
-		s = credential().ReplaceAllString(s, "${1}"+Hidden)
+		s = credential().ReplaceAllString(s, "${1}"+tags.Hidden)
 	}
 	if strings.Contains(s, ":-") {
-		s = preset().ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
+		s = preset().ReplaceAllString(s, "$${${1}:-"+tags.Hidden+"}")
 	}
 	return s
 }

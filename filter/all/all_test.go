@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/plugin"
 )
 
@@ -41,14 +42,17 @@ func TestAll(t *testing.T) {
 	if len(want) == 0 || !slices.Equal(got, want) {
 		t.Errorf("registered are %v, below filter are %v", got, want)
 	}
-	if own := slices.Sorted(slices.Values(plugins.Filters.Own())); !slices.Equal(own, want) {
+	if own := slices.Sorted(slices.Values(plugins.Filters.Own)); !slices.Equal(own, want) {
 		t.Errorf("plugins.Filters.Own has %v, want %v", own, want)
 	}
 }
 
+// types are those of filters, as files see them.
+func types() []schema.Variant { return plugins.Sections()[0].Variants.List }
+
 // Each key that names a file says so: a client over TCP may not name files that the process reads.
 func TestAll_filesAreLocal(t *testing.T) {
-	for _, of := range plugin.Types() {
+	for _, of := range types() {
 		for _, k := range of.Keys {
 			if k.Path == "file" && !k.Local {
 				t.Errorf("%s: the key %s = %s lacks local:\"true\"", of.Name, k.Path, k.Example)
@@ -59,7 +63,7 @@ func TestAll_filesAreLocal(t *testing.T) {
 
 // The example of each key is a value that the key takes.
 func TestAll_examples(t *testing.T) {
-	for _, of := range plugin.Types() {
+	for _, of := range types() {
 		var required strings.Builder
 		for _, k := range of.Keys {
 			if k.Required && k.Example == "" {

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/server"
 )
@@ -253,7 +253,7 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 	case config.DestRedirect:
 		out.Leads = fmt.Sprintf("redirect %d to %s", cmp.Or(d.Status, 308), d.Location)
 	case config.DestDefined:
-		out.Leads = fmt.Sprintf("destination %s, of type %s", d.Name, cfg.Find(plugins.Destinations, d.Name).Type)
+		out.Leads = fmt.Sprintf("destination %s, of type %s", d.Name, cfg.Find(plugin.Destinations, d.Name).Type)
 	case config.DestHello:
 		out.Leads = "hello page"
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/server"
 )
@@ -126,12 +126,12 @@ func (s *steps) member(cfg *config.Config, m filters.Member, r *config.Route, se
 func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	step := Step{Phase: "filter", Text: name + ", of the program"}
 	var phases []string
-	if c := cfg.Find(plugins.Filters, name); c != nil {
+	if c := cfg.Find(plugin.Filters, name); c != nil {
 		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), at(c.Pos)
 		if c.When != nil {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
-		made, warned, err := filter.Try(c)
+		made, warned, err := filter.Try(&c.Table)
 		if phases = made; err != nil {
 			step.Text += ": it cannot be made: " + err.Error()
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -178,7 +178,7 @@ func (n *Needs) addNamed(o *Options) {
 			}
 		case f.Use == "read" || f.Use == "page":
 			n.read(f.Key, f.Pos, f.Path)
-		case o.Config.Find(plugins.LogSinks, f.Path) == nil:
+		case o.Config.Find(plugin.LogSinks, f.Path) == nil:
 			n.write(f.Key, f.Pos, f.Path, f.Restart)
 		}
 	}

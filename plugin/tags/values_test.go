@@ -1,4 +1,4 @@
-package schema
+package tags
 
 import (
 	"testing"
@@ -26,7 +26,7 @@ func TestParseSize(t *testing.T) {
 func TestParseDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0": 0, "5": 5 * time.Second, "1.5": 1500 * time.Millisecond, "250ms": 250 * time.Millisecond,
-		"1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "5s": 5 * time.Second,
+		"1h30m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "5s": 5 * time.Second,
 		"": -1, "s": -1, "-5s": -1, "+5s": -1, "5 s": -1, "5x": -1, "1e9": -1, "inf": -1, "nan": -1, "0x1p4": -1,
 		"d": -1, "1.5d": -1, "1d1d": -1, "99999d": -1, "9999999999999": -1, "9999999h": -1, "1.2.3": -1, ".": -1,
 		"65535d9999999h": -1,

@@ -1,0 +1,35 @@
+package plugin
+
+// Kind is what the values of some types are for. Immutable.
+type Kind struct {
+	Name    string // of one value, for messages
+	Section string // of a configuration whose tables have the types, and the word for several values
+	When    bool   // the tables have the key when
+}
+
+// Kinds are all of them, in the order of the reference page.
+var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters}
+
+// Each kind has a section of a configuration: see config/plugins.
+var (
+	Filters           = &Kind{Name: "filter", Section: "filters", When: true}
+	Destinations      = &Kind{Name: "destination", Section: "destinations"}
+	BalanceMethods    = &Kind{Name: "balance method", Section: "balance_methods"}
+	Discoverers       = &Kind{Name: "discoverer", Section: "discoverers"}
+	LogSinks          = &Kind{Name: "log sink", Section: "log_sinks"}
+	ConnectionFilters = &Kind{Name: "connection filter", Section: "connection_filters"}
+)
+
+// MarshalText makes the kind readable in JSON.
+func (k *Kind) MarshalText() ([]byte, error) { return []byte(k.Name), nil }
+
+// reserves reports whether tables of every type of k have a key, or a table, of that name.
+func (k *Kind) reserves(key string) bool { return key == "type" || key == "when" && k.When }
+
+// Table is one table of a kind: what a value is made of.
+type Table struct {
+	Kind   *Kind
+	Name   string
+	Type   string `edge:"type" kind:"name" required:"true" example:"polite"`
+	Config any    `json:"-"` // what New of the type has made, completed and checked
+}

@@ -1,0 +1,330 @@
+package tags
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Row is what the tags of a field say of its key.
+type Row struct {
+	Path     string   // below its section: "limits.header_size"
+	Default  string   // as a file would write it; "" is none
+	Min      string   // the least number, size or duration, as a file would write it; "" is no bound
+	Max      string   // the largest one; "" is no bound
+	Enum     []string // the words that a choice allows
+	Words    []string // words that stand for 0 beside numbers, for -1 beside durations
+	Later    []string // words of later versions: an error of its own
+	Restart  bool     // a new value waits until the process starts again; in sections of shape One
+	Required bool     // an entry without it is wrong; in a table inside it, where that has another key
+	Secret   bool     // schema.Document.Written hides its values
+	Local    bool     // its texts name something of this machine, such as files: see schema.Document.Sent
+	Doc      string   // Markdown without bars
+	Example  string   // a value, as a file would write it
+	Aliases  []string // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top
+
+	Name  string // of the field: "Limits.HeaderSize"
+	Field reflect.StructField
+	Index []int  // of the field in the outermost struct
+	Type  any    // of the values, as the caller of Of knows it; nil: Kind says it
+	Kind  string // one of those that kindOf returns
+
+	Preset any   // the value of Default
+	Lo, Hi int64 // the bounds as numbers
+}
+
+// Hidden stands for a secret wherever values are shown.
+const Hidden = "(hidden)"
+
+// Of returns the rows of a struct, in the order of its fields. types returns the Type of a field whose values are of a
+// type that the caller knows, nil for others.
+func Of(of reflect.Type, types func(reflect.StructField) any) ([]*Row, error) {
+	w := walk{types: types}
+	err := w.add(of, nil, "")
+	return w.rows, err
+}
+
+type walk struct {
+	types func(reflect.StructField) any
+	rows  []*Row
+}
+
+// add adds the rows of the fields of a struct, which is at index in the outermost one.
+func (w *walk) add(of reflect.Type, index []int, table string) error {
+	if of.Kind() != reflect.Struct {
+		return fmt.Errorf("%v is no struct", of)
+	}
+	for i := range of.NumField() {
+		f, before := of.Field(i), len(w.rows)
+		at := append(slices.Clip(index), i)
+		name, tagged := f.Tag.Lookup("edge")
+		path := table
+		if name != "" {
+			path = strings.TrimPrefix(table+"."+name, ".")
+		}
+		isTable := f.Type.Kind() == reflect.Struct
+		var err error
+		switch {
+		case f.Anonymous && !tagged && isTable:
+			err = w.add(f.Type, at, table)
+		case !tagged:
+		case !f.IsExported() || name != "" && !isPath(name):
+			err = errors.New("a key is an exported field, and its name has letters, digits, \"_\" and \"-\"")
+		case isTable && w.types(f) == nil:
+			err = w.add(f.Type, at, path)
+		default:
+			if err = w.field(of, f, at, path); err == nil && isTable {
+				err = w.add(f.Type, at, path) // the keys of the table that the value stands for
+			}
+		}
+		if err == nil {
+			err = w.move(before, f.Tag.Get("after"), table)
+		}
+		if err != nil {
+			return fmt.Errorf("%s.%s: %w", of.Name(), f.Name, err)
+		}
+	}
+	return nil
+}
+
+func isPath(name string) bool {
+	const bare = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+	return !slices.ContainsFunc(strings.Split(name, "."), func(part string) bool {
+		return part == "" || strings.Trim(part, bare) != ""
+	})
+}
+
+// move puts the rows from index from on after the one of that name.
+func (w *walk) move(from int, after, table string) error {
+	if after == "" {
+		return nil
+	}
+	path := strings.TrimPrefix(table+"."+after, ".")
+	to := 1 + slices.IndexFunc(w.rows[:from], func(r *Row) bool { return r.Path == path })
+	if to == 0 {
+		return fmt.Errorf("there is no key %q before it", path)
+	}
+	moved := slices.Clone(w.rows[from:])
+	w.rows = slices.Insert(w.rows[:from], to, moved...)
+	return nil
+}
+
+// field adds the row of one field.
+func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path string) (err error) {
+	if err := checkTags(f.Tag); err != nil {
+		return err
+	}
+	tag := f.Tag.Get
+	r := &Row{
+		Path: path, Default: tag("default"), Min: tag("min"), Max: tag("max"), Enum: strings.Fields(tag("enum")),
+		Words: strings.Fields(tag("words")), Later: strings.Fields(tag("later")), Aliases: strings.Fields(tag("also")),
+		Required: tag("required") == "true", Restart: tag("restart") == "true",
+		Local:  tag("local") == "true" || tag("file") != "",
+		Secret: tag("secret") == "true", Doc: tag("doc"), Example: tag("example"),
+		Name: in.Name() + "." + f.Name, Field: f, Index: index, Type: w.types(f),
+	}
+	if r.Type == nil {
+		if r.Kind, err = kindOf(f); err != nil {
+			return err
+		}
+	}
+	if _, preset := f.Tag.Lookup("default"); f.Type.Kind() == reflect.Bool && !preset {
+		r.Default = "false"
+	}
+	switch {
+	case slices.ContainsFunc(w.rows, func(other *Row) bool { return other.Path == path }):
+		return fmt.Errorf("there are two keys %q", path)
+	case r.Required && r.Default != "":
+		return errors.New("it is required, and has a default")
+	}
+	w.rows = append(w.rows, r)
+	return nil
+}
+
+// known are the tags of fields with keys.
+var known = []string{"after", "also", "default", "doc", "edge", "enum", "example", "file", "kind", "later", "local",
+	"max", "min", "phase", "required", "restart", "secret", "unit", "words"}
+
+// checkTags finds a misspelt tag, which Go does not.
+func checkTags(tag reflect.StructTag) error {
+	for rest := string(tag); rest != ""; {
+		name, after, found := strings.Cut(strings.TrimLeft(rest, " "), ":")
+		if !found || !slices.Contains(known, name) && name != "json" {
+			return fmt.Errorf("tag %q: known are %s, each as name:\"value\"", name, strings.Join(known, ", "))
+		}
+		value, err := strconv.QuotedPrefix(after)
+		if err != nil {
+			return fmt.Errorf("tag %q: its value stands in quotes", name)
+		}
+		rest = strings.TrimLeft(after[len(value):], " ")
+	}
+	for _, name := range []string{"required", "secret", "local", "restart"} {
+		if v, given := tag.Lookup(name); given && v != "true" {
+			return fmt.Errorf("tag %q: it is \"true\", or is left out", name)
+		}
+	}
+	return nil
+}
+
+// named are the kinds of values that the tags "kind" and "unit" name.
+var named = []string{"size", "rate", "lines", "name", "folder", "optional"}
+
+// typed are the kinds of values of Go types.
+var typed = map[string]string{"bool": "bool", "*bool": "bool", "int": "int", "int64": "int", "string": "string",
+	"time.Duration": "duration", "[]string": "strings", "[]netip.Prefix": "prefixes", "map[string]string": "texts"}
+
+// kindOf returns what the values of a field are. Where a tag has their words, strings are choices.
+func kindOf(f reflect.StructField) (string, error) {
+	goKind, name := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit"))
+	if slices.Contains(named, name) && (goKind == "string") != (values[name].Number != nil) {
+		return name, nil
+	}
+	kind := cmp.Or(typed[f.Type.String()], typed[goKind])
+	if name != "" || kind == "" {
+		return "", fmt.Errorf("there are no values of kind %q of type %v", name, f.Type)
+	}
+	if _, words := f.Tag.Lookup("enum"); words {
+		kind = strings.Replace(kind, "string", "choice", 1)
+	}
+	return kind, nil
+}
+
+// In returns the field of r in the struct that of points to.
+func (r *Row) In(of any) reflect.Value { return reflect.ValueOf(of).Elem().FieldByIndex(r.Index) }
+
+// Set stores v, a value of a key, in a field: one of its type, one that is converted to it, or what it shall point to.
+func Set(field reflect.Value, v any) {
+	if field.Kind() == reflect.Pointer && !reflect.TypeOf(v).AssignableTo(field.Type()) {
+		field.Set(reflect.New(field.Type().Elem()))
+		field = field.Elem()
+	}
+	field.Set(reflect.ValueOf(v).Convert(field.Type()))
+}
+
+// Bound reads the bounds of r. number reads one of them; nil: the values are no numbers.
+func (r *Row) Bound(number func(text string) (int64, bool)) error {
+	switch {
+	case (r.Min == "") != (r.Max == ""):
+		return errors.New("one bound without the other")
+	case r.Min == "":
+		return nil
+	case number == nil:
+		return errors.New("it has no bounds: it is no number")
+	}
+	var lowest, highest bool
+	r.Lo, lowest = number(r.Min)
+	r.Hi, highest = number(r.Max)
+	if !lowest || !highest || r.Lo > r.Hi {
+		return fmt.Errorf("bounds %q and %q", r.Min, r.Max)
+	}
+	return nil
+}
+
+// AllowsNumber returns an error unless v, in the unit of the bounds of r, is between them.
+func (r *Row) AllowsNumber(v int64) error {
+	if r.Min != "" && (v < r.Lo || v > r.Hi) {
+		return fmt.Errorf("it must be between %s and %s", r.Min, r.Max)
+	}
+	return nil
+}
+
+// Held returns the rows of a struct that a program may fill in without a file, checked: see Of. What types returns are
+// Values.
+func Held(of reflect.Type, types func(reflect.StructField) any) ([]*Row, error) {
+	rows, err := Of(of, types)
+	for _, r := range rows {
+		v, found := r.Type.(Values)
+		if !found {
+			v = values[r.Kind]
+		}
+		if wrong := r.prepare(v); wrong != nil {
+			err = cmp.Or(err, fmt.Errorf("%s: %w", r.Name, wrong))
+		}
+	}
+	return rows, err
+}
+
+// prepare reads what r says in words.
+func (r *Row) prepare(v Values) (err error) {
+	err = r.Bound(v.Number)
+	switch isTable := r.Kind == "texts"; {
+	case err != nil:
+	case r.Doc == "":
+		err = errors.New("no doc")
+	case r.Field.Type.Kind() == reflect.Bool && r.Default == "true":
+		err = errors.New("a bool cannot be true by default: turn its meaning around, or make it a *bool")
+	case r.Default != "" && isTable:
+		err = errors.New("a table has no default")
+	case !isTable:
+		if r.Preset, err = r.read(v, r.Default); err != nil {
+			err = fmt.Errorf("default: %w", err)
+		}
+		if _, wrong := r.read(v, r.Example); err == nil && wrong != nil {
+			err = fmt.Errorf("example: %w", wrong)
+		}
+	}
+	return err
+}
+
+// read returns the value of a default or an example, nil for a zero one. A text may stand in quotes.
+func (r *Row) read(v Values, text string) (value any, err error) {
+	if strings.HasPrefix(text, "'") {
+		text = strings.Trim(text, "'")
+	} else if unquoted, err := strconv.Unquote(text); err == nil {
+		text = unquoted
+	}
+	isWord := slices.Contains(r.Words, text)
+	if text == "" || isWord && r.Kind != "duration" {
+		return nil, nil
+	} else if isWord {
+		return -1, nil
+	}
+	value = text
+	if v.Number != nil {
+		n, right := v.Number(text)
+		if !right {
+			return nil, fmt.Errorf("%q is not one of its values", text)
+		}
+		value, err = n, r.AllowsNumber(n)
+	}
+	if v.Parse != nil && err == nil {
+		value, err = v.Parse(text)
+	}
+	if err == nil {
+		err = r.Allows(value)
+	}
+	return value, err
+}
+
+// Allows returns what is wrong with a value that a program has stored in the field of r, or nil.
+func (r *Row) Allows(v any) error {
+	var words []string
+	switch of := reflect.ValueOf(v); {
+	case of.CanInt():
+		return r.AllowsNumber(of.Int())
+	case len(r.Enum) == 0:
+	case of.Kind() == reflect.String:
+		words = []string{of.String()}
+	case of.Kind() == reflect.Slice:
+		words = of.Interface().([]string)
+	}
+	for _, word := range words {
+		if !slices.Contains(r.Enum, word) {
+			return fmt.Errorf("it must be %s, not %q", alternatives(r.Enum), word)
+		}
+	}
+	return nil
+}
+
+// alternatives joins words as a sentence does: "a", "b" or "c".
+func alternatives(words []string) string {
+	text := `"` + strings.Join(words, `", "`) + `"`
+	if at := strings.LastIndex(text, ", "); at >= 0 {
+		text = text[:at] + " or " + text[at+2:]
+	}
+	return text
+}
