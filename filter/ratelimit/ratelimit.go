@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/delay"
 	"github.com/edge-proxy/edge/lang"
@@ -57,7 +58,9 @@ func (c *Config) quota() limits.Quota {
 // network is a key that needs no text: the first bits of the client's address.
 type network struct{ four, six int }
 
-var aNetwork = syntax.Expr(`^\{ *(?:client\.ip|cidr\(client\.ip, *([0-9]+), *([0-9]+)\)) *\}$`)
+var aNetwork = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\{ *(?:client\.ip|cidr\(client\.ip, *([0-9]+), *([0-9]+)\)) *\}$`)
+})
 
 // networkOf returns that of a key; the zero network is none.
 func networkOf(key *lang.Template) network {

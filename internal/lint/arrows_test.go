@@ -30,6 +30,7 @@ func TestArrows_fires(t *testing.T) {
 		"baseline": {files{"cmd/edge/a.go", "package main\n" + own + `bench"`}, []string{"cmd/edge/a.go:2 bench"}},
 		"alone": {files{"config/syntax/a.go", "package syntax\n" + own + `message"`},
 			[]string{"config/syntax/a.go:2 message"}},
+		"root":     {files{"a.go", "package edge\n" + own + `config/schema"`}, []string{"a.go:2 config/schema"}},
 		"no floor": {files{"attic/a.go", "package attic"}, []string{"attic/a.go:1 attic"}},
 	} {
 		t.Run(name, func(t *testing.T) { fires(t, "arrows", c.in, c.want...) })

@@ -44,7 +44,7 @@ func TestModules_baselinesStayOutOfTheBinary(t *testing.T) {
 
 // requiredMax is how many modules the go.mod of a program requires that imports edge and nothing else, once it is tidy:
 // edge, and what is linked or tested with it. Scanners list each of them, and somebody has to look at each.
-const requiredMax = 5
+const requiredMax = 3
 
 func TestModules_requiredByAnImporter(t *testing.T) {
 	root, err := filepath.Abs("../..")
@@ -91,8 +91,16 @@ func TestModules_linked(t *testing.T) {
 	}
 }
 
-// Readers of configurations and of databases are for the binary: a proxy links none of them.
+// Readers of configurations and of databases are for the binary: a program with a proxy and types of its own links none
+// of them.
 func TestModules_linkedByProxy(t *testing.T) {
+	for _, pkg := range []string{module, module + "/plugin", module + "/filter/all"} {
+		for _, linked := range linked(t, pkg) {
+			if linked != module && !strings.HasPrefix(linked, "golang.org/x/") {
+				t.Errorf("%s links %s", pkg, linked)
+			}
+		}
+	}
 	if all := linked(t, module+"/proxy"); !slices.Equal(all, []string{module, "golang.org/x/sys"}) {
 		t.Errorf("it links %q", all)
 	}
