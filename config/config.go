@@ -112,7 +112,7 @@ type Global struct {
 	// tunnels too, once they are busy. `off`: never.
 	Splice int64 `edge:"splice" unit:"size" default:"256k" words:"off" min:"4k" max:"1t" example:"off" restart:"true"`
 	// The authorities of backends, in PEM, for upstreams that name none; else those of the system.
-	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
+	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read" pool:"true"`
 	// Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's cryptographic
 	// module before it listens, and what is not approved is an error.
 	FIPS bool `edge:"fips" example:"true" restart:"true"`

@@ -15,16 +15,17 @@ import (
 
 // Discovery is how an upstream finds further backends, and the addresses of names.
 type Discovery struct {
-	// Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, `file:///path`,
-	// `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of `[discoverers]`, up to four. See
-	// [discovery](discovery.md).
+	// Where backends are found, beside those of `backends`. A source is `dns://host:port`, `srv+dns://name`,
+	// `file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of `[discoverers]`; there
+	// are up to four. See [discovery](discovery.md).
 	// Example: "srv+dns://users.service.consul"
 	Sources []string `edge:"discover" kind:"sources" local:"true" json:",omitempty"`
 	// How long backends that were found are kept while their source fails.
-	StaleOK time.Duration `edge:"stale_ok" default:"forever" words:"forever" min:"1s" max:"8760h" example:"10m"`
-	// How long they are kept while the source answers that there are none. Three such answers in a row remove them
-	// sooner.
-	EmptyAfter time.Duration `edge:"empty_after" default:"30s" min:"1s" max:"24h" example:"5s"`
+	// Example: "10m"
+	StaleOK time.Duration `edge:"stale_ok" default:"forever" words:"forever" min:"1s" max:"8760h" show:".discover"`
+	// How long such backends are kept while the source answers that there are none. Three such answers in a row remove
+	// them sooner.
+	EmptyAfter time.Duration `edge:"empty_after" default:"30s" min:"1s" max:"24h" example:"5s" show:".discover"`
 	// The DNS servers that are asked for names of backends, one after the other; without it those of
 	// `/etc/resolv.conf`.
 	// Example: ["10.0.0.53", "10.0.0.54:5353"]

@@ -195,7 +195,7 @@ type routeEntry struct {
 	WebSocketKey bool `edge:"websocket" after:"hash_key" default:"" example:"false"`
 	// The backends speak gRPC: connections to them are HTTP/2, errors are a `grpc-status`, `grpc-timeout` bounds a
 	// request, and gRPC-Web is translated. A listener that says it means requests of type `application/grpc` alone.
-	GRPCKey bool `edge:"grpc" after:"websocket" default:"" example:"true"`
+	GRPCKey bool `edge:"grpc" after:"websocket" default:"" example:"true" pool:"true"`
 	// As at the top level, before those and before those of the listener.
 	// Example: { 5xx = ["down.html", "down.json"] }
 	Errors errorPages `edge:"error_pages" after:"filters" local:"true"`

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -14,13 +15,13 @@ import (
 
 // HealthCheck says how the backends of an upstream are checked.
 type HealthCheck struct {
-	// What a check does: `http` a request, in the version of HTTP and with the TLS of the upstream; `tcp` a
-	// connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`); `agent` nothing but what
+	// What a check does. `http`: a request, in the version of HTTP and with the TLS of the upstream; `tcp`: a
+	// connection, and bytes on it; `grpc`: a call of the health service (`grpc.health.v1`); `agent`: nothing but what
 	// `agent` says.
-	Type string `edge:"type" enum:"http tcp grpc agent" default:"http" example:"grpc"`
+	Type string `edge:"type" enum:"http tcp grpc agent" default:"http" example:"grpc" show:"always"`
 	// Time from the beginning of a check to that of the next one, while the backend is up. Each is up to a tenth
 	// shorter, at random.
-	Interval time.Duration `edge:"interval" default:"5s" min:"10ms" max:"1h" example:"10s"`
+	Interval time.Duration `edge:"interval" default:"5s" min:"10ms" max:"1h" example:"10s" show:"always"`
 	// The same after a result that contradicts the state, until `rise` or `fall` decide; `interval` where that is
 	// shorter.
 	FastInterval time.Duration `edge:"fast_interval" default:"1s" min:"10ms" max:"1h" example:"500ms"`
@@ -28,11 +29,11 @@ type HealthCheck struct {
 	// `interval`.
 	DownInterval time.Duration `edge:"down_interval" default:"0s" min:"0s" max:"1h" example:"10s"`
 	// Time for a check, from connecting to the end of what it reads. At most `interval`.
-	Timeout time.Duration `edge:"timeout" default:"1s" min:"1ms" max:"1h" example:"2s"`
+	Timeout time.Duration `edge:"timeout" default:"1s" min:"1ms" max:"1h" example:"2s" show:"always"`
 	// Passed checks in a row after which a backend is up again.
-	Rise int `edge:"rise" default:"2" min:"1" max:"1000" example:"1"`
+	Rise int `edge:"rise" default:"2" min:"1" max:"1000" example:"1" show:".type=http .type=tcp .type=grpc"`
 	// Failed checks in a row after which it is down.
-	Fall int `edge:"fall" default:"3" min:"1" max:"1000" example:"2"`
+	Fall int `edge:"fall" default:"3" min:"1" max:"1000" example:"2" show:".type=http .type=tcp .type=grpc"`
 	// What a new backend is before its first check, which decides alone: `up`; `checked`: down, and checked within a
 	// second; `down`: the same, but `rise` checks have to pass.
 	Start string `edge:"start" enum:"up down checked" default:"up" example:"checked"`
@@ -43,9 +44,9 @@ type HealthCheck struct {
 	PassiveCounts bool        `edge:"passive_counts" example:"true" json:",omitempty"`
 	Agent         HealthAgent `edge:"agent" json:",omitzero"` // that runs beside each backend
 	// Of `http`: the path, with a query where there is one.
-	Path string `edge:"path" kind:"target" default:"/" example:"/healthz"`
+	Path string `edge:"path" kind:"target" default:"/" example:"/healthz" show:".type=http"`
 	// Of `http`: the method. The request has no body.
-	Method string `edge:"method" enum:"GET HEAD OPTIONS POST" default:"GET" example:"HEAD"`
+	Method string `edge:"method" enum:"GET HEAD OPTIONS POST" default:"GET" example:"HEAD" show:".type=http"`
 	// Of `http` and `grpc`: the Host; else that of the upstream, or the address of the backend.
 	Host string `edge:"host" kind:"host" example:"api.internal"`
 	// Of `http`: the statuses that pass: a number, a range, or a list of both. Redirects are not followed.
@@ -71,7 +72,7 @@ type HealthAgent struct {
 	// `maint`, `down`, `up`, `ready`. 0: there is none. See [agents](health.md#agents).
 	Port int `edge:"port" default:"0" min:"0" max:"65535" example:"9777"`
 	// Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`.
-	Interval time.Duration `edge:"interval" default:"0s" min:"0s" max:"1h" example:"2s"`
+	Interval time.Duration `edge:"interval" default:"0s" min:"0s" max:"1h" example:"2s" show:".port"`
 	// What an agent is sent first, as text, or as `hex:` and hexadecimal digits.
 	// Example: "api\n"
 	Send string `edge:"send" kind:"bytes" secret:"true" json:",omitempty"`
@@ -79,6 +80,9 @@ type HealthAgent struct {
 
 // StatusRange is a range of statuses, both ends included.
 type StatusRange struct{ From, To int }
+
+// String returns the range as a file has it.
+func (s StatusRange) String() string { return fmt.Sprintf("%d-%d", s.From, s.To) }
 
 // healthEntry is [health_check], or that of an upstream.
 type healthEntry struct {

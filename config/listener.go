@@ -122,14 +122,14 @@ type Limits struct {
 	// Fields of a request head. More is answered 431.
 	HeaderCount int `edge:"header_count" default:"100" min:"1" max:"10000" example:"50"`
 	// Time for the whole request head to arrive.
-	HeaderTimeout time.Duration `edge:"header_timeout" default:"10s" min:"100ms" max:"1h" example:"5s"`
+	HeaderTimeout time.Duration `edge:"header_timeout" default:"10s" min:"100ms" max:"1h" example:"5s" show:"always"`
 	// Bytes of a request body. More is answered 413. 0: no limit.
 	BodySize int64 `edge:"body_size" unit:"size" default:"0" example:"10m"`
 	// Connections open at once on each address of the listener. For one more, one that has been idle for a second is
 	// closed; else it waits. 0: no limit.
 	Connections int `edge:"connections" default:"0" min:"0" max:"100000000" example:"200000"`
 	// Time a connection may wait for its next request.
-	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"75s"`
+	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"75s" show:"always"`
 	// Requests on one connection before it is closed. 0: no limit.
 	KeepaliveRequests int `edge:"keepalive_requests" default:"0" min:"0" max:"1000000000" example:"1000"`
 	// How old a connection of HTTP/2 may be to begin another request. What is in progress ends in peace. 0: any age.

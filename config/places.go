@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -61,6 +62,54 @@ func (p *Places) Log(path string) (at Pos, given bool) {
 		return Pos{}, false
 	}
 	return placeOf(&p.doc.log.Given, path)
+}
+
+// Setting is the value of a key, for people.
+type Setting struct {
+	Name  string `json:"name"`  // the key in its table
+	Value string `json:"value"` // as a file has it
+	At    string `json:"at"`    // where it stands; "default"
+	Doc   string `json:"doc"`
+}
+
+// Settings returns the keys of l, r and u that schema.Section.Told names for a request that comes by l and that r sends
+// to u, both of which may be nil. Of the keys that the files give those are, for l and r, the numbers, sizes and times,
+// and for u all. A key of r takes the place of the one of u with its name.
+func (p *Places) Settings(l *Listener, r *Route, u *Upstream) []Setting {
+	list := p.settings([]Setting{}, l, "listeners", "", l.entry())
+	if u == nil {
+		return list
+	}
+	e := &upstreamEntry{Upstream: *u}
+	e.Retry.On = u.Retry.Conditions()
+	list = p.settings(list, u, "upstreams", "", e)
+	if c := u.HealthCheck; c != nil {
+		check := &healthEntry{Enabled: true, HealthCheck: *c}
+		list = p.settings(list, u, "upstreams.NAME.health_check", "health_check.", check)
+	}
+	own := p.settings(nil, r, "routes", "", &routeEntry{Route: *r})
+	list = slices.DeleteFunc(list, func(s Setting) bool {
+		return slices.ContainsFunc(own, func(o Setting) bool { return o.Name == s.Name })
+	})
+	return append(list, own...)
+}
+
+// settings adds those of e, which stands for of, to list. before is what their names begin with.
+func (p *Places) settings(list []Setting, of any, section, before string, e schema.Target) []Setting {
+	_, all := of.(*Upstream)
+	for _, k := range edge().Section(section).Told(e, func(k *schema.Key) bool {
+		_, given := p.Of(of, before+k.Path)
+		return given && (all || k.Type.Number != nil)
+	}) {
+		s := Setting{Name: before + k.Path, Value: k.Text(k.Value(e)), At: "default", Doc: k.Gist(k.Value(e))}
+		if at, given := p.Of(of, s.Name); given {
+			s.At = at.FileLine()
+		}
+		if s.Value != "" {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 func placeOf(g *schema.Given, path string) (at Pos, given bool) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,12 +13,23 @@ import (
 
 // Types of the keys below. The comment after each is the Go type of its values.
 var (
-	typeConditions = schema.Type{Name: "list of conditions", Parse: parseConditions} // []string
-	typeBudget     = schema.Type{Name: "percentage or \"off\"", Parse: parseBudget}  // int; below 0: off
-	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent}            // int
-	typeShare      = schema.Type{Name: "percentage or 0", Parse: parseShare}         // int
+	typeConditions = schema.Type{Name: "list of conditions", Parse: parseConditions}    // []string
+	typeBudget     = schema.Type{Name: "percentage", Parse: parseBudget, Unit: "%"}     // int; below 0: off
+	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent, Unit: "%"}    // int
+	typeShare      = schema.Type{Name: "percentage or 0", Parse: parseShare, Unit: "%"} // int
 	typeHedge      = schema.Type{Name: "time", Parse: parseHedge, Number: schema.Duration.Number}
 )
+
+// Conditions returns what is tried again, as On says it.
+func (r *Retry) Conditions() []string {
+	switch {
+	case r.On != nil:
+		return r.On
+	case r.PerTry > 0:
+		return []string{"connect", "refused_stream", "reset", "timeout"}
+	}
+	return []string{"connect", "refused_stream", "reset"}
+}
 
 // resolveFailovers finds the upstreams that others fail over to. One that comes back to where it began is refused:
 // requests would go in circles.
@@ -107,9 +119,9 @@ func parseConditions(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return all, right
 }
 
-// parseBudget reads "20%" or "off".
+// parseBudget reads "20%" or a word.
 func parseBudget(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
-	if n.Kind == syntax.KindString && n.Text == "off" {
+	if slices.Contains(k.Words, n.Text) {
 		return -1, true
 	}
 	return parsePercent(d, k, n)

@@ -71,9 +71,9 @@ type Route struct {
 	BufferRequest int64 `edge:"buffer_request" unit:"size" default:"off" words:"off" min:"1k" max:"1g" example:"10m"`
 	// Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, whatever other
 	// routes to the upstream do. Connections, limits and queues stay those of the upstream.
-	LoadBalancing string `edge:"load_balancing" kind:"balance" example:"round_robin"`
+	LoadBalancing string `edge:"load_balancing" kind:"balance" example:"round_robin" show:".load_balancing"`
 	// Instead of `hash_key` of the upstream.
-	HashKey value.HashKey `edge:"hash_key" example:"path" json:",omitzero"`
+	HashKey value.HashKey `edge:"hash_key" example:"path" show:".hash_key" json:",omitzero"`
 	// Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; `CONNECT` is a
 	// method (see `methods`).
 	// Example: ["mqtt"]
@@ -91,19 +91,20 @@ type Route struct {
 	Filters []string `edge:"filters" json:",omitempty"`
 	// Put `error_pages` in place of what backends answer with these statuses, not of edge's own answers alone.
 	InterceptErrors bool `edge:"intercept_errors" example:"true" json:",omitempty"`
-	// Instead of what the upstream says.
-	FirstByte time.Duration `edge:"timeouts.first_byte" min:"1ms" max:"24h" example:"5s"`
-	// Instead of what the upstream says.
-	Read time.Duration `edge:"timeouts.read" min:"1ms" max:"24h" example:"5s"`
-	// Instead of what the upstream says.
+	// Time to the first byte of the answer, instead of what the upstream says.
+	FirstByte time.Duration `edge:"timeouts.first_byte" min:"1ms" max:"24h" example:"5s" pool:"true"`
+	// Time between two reads of the answer, instead of what the upstream says.
+	Read time.Duration `edge:"timeouts.read" min:"1ms" max:"24h" example:"5s" pool:"true"`
+	// Time to the end of the answer, instead of what the upstream says.
 	Total time.Duration `edge:"timeouts.total" min:"1ms" max:"24h" example:"30s"`
 	// How long a WebSocket, another tunnel, or a gRPC call whose answer has begun may be without a byte in either
 	// direction.
-	TunnelIdle time.Duration `edge:"timeouts.idle" default:"1h" min:"1s" max:"8760h" example:"10m"`
+	// Example: "10m"
+	TunnelIdle time.Duration `edge:"timeouts.idle" default:"1h" min:"1s" max:"8760h" pool:"true" show:"always"`
 	AccessLog  AccessLog     `edge:"access_log"`
 	// Which of the requests that wait because of `breaker` go first: 0 before 1, and so on. Those of 2 and 3 [wait
 	// sooner](overload.md#priorities).
-	Priority int `edge:"priority" default:"1" min:"0" max:"3" example:"0"`
+	Priority int `edge:"priority" default:"1" min:"0" max:"3" example:"0" show:"always"`
 
 	Host       string // lower case; empty: any host
 	Path       string // without a trailing slash or star, except "/" itself

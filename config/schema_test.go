@@ -298,3 +298,26 @@ func TestSchema_everyCodeIsKnownToAllow(t *testing.T) {
 		}
 	}
 }
+
+// A tag that names a key no section has would hide its own key.
+func TestShow_namesKeys(t *testing.T) {
+	for _, s := range edge().Sections {
+		if s.Path == "upstream_defaults" {
+			continue // it has not all keys of an upstream
+		}
+		for _, k := range s.Keys {
+			for _, when := range k.Show {
+				path, _, _ := strings.Cut(when, "=")
+				name, inSection := strings.CutPrefix(path, "..")
+				if !inSection {
+					name = k.Path[:strings.LastIndexByte(k.Path, '.')+1] + strings.TrimPrefix(path, ".")
+				}
+				if when != "always" && !slices.ContainsFunc(s.Keys, func(o *schema.Key) bool {
+					return o.Path == name || strings.HasSuffix(name, ".") && strings.HasPrefix(o.Path, name)
+				}) {
+					t.Errorf("%s %s: no key %q", s.Title(), k.Path, when)
+				}
+			}
+		}
+	}
+}

@@ -121,17 +121,17 @@ func (l *Listener) RestartKeys(next *Listener) []string {
 	return edge().Section("listeners").RestartKeys(&listenerEntry{Listener: *l}, &listenerEntry{Listener: *next})
 }
 
+// ReplacesPool reports whether a new value of one of the keys of a section replaces a pool of connections to backends.
+func ReplacesPool(section string, keys []string) bool {
+	return slices.ContainsFunc(edge().Section(section).Keys, func(k *schema.Key) bool {
+		return k.Pool && slices.Contains(keys, k.Path)
+	})
+}
+
 // ChangedKeys returns the keys whose values differ between two entries, by their names in the section. So do the
 // methods of that name of the other kinds of entries.
 func (l *Listener) ChangedKeys(next *Listener) []string {
-	of := func(l *Listener) schema.Target {
-		e := &listenerEntry{Listener: *l, Errors: errorPages{pages: l.ErrorPages}}
-		if l.Certificate != nil {
-			e.Pair = l.Certificate.Pair
-		}
-		return e
-	}
-	keys := changedKeys("listeners", of(l), of(next), l.Features, next.Features)
+	keys := changedKeys("listeners", l.entry(), next.entry(), l.Features, next.Features)
 	if !schema.Equal(l.Rules, next.Rules) {
 		keys = append(keys, "rules")
 	}
@@ -139,6 +139,15 @@ func (l *Listener) ChangedKeys(next *Listener) []string {
 		keys = append(keys, "tls_rules")
 	}
 	return keys
+}
+
+// entry returns l as an entry of its section.
+func (l *Listener) entry() schema.Target {
+	e := &listenerEntry{Listener: *l, Errors: errorPages{pages: l.ErrorPages}}
+	if l.Certificate != nil {
+		e.Pair = l.Certificate.Pair
+	}
+	return e
 }
 
 // ChangedKeys is as that of Listener.

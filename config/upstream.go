@@ -49,22 +49,23 @@ type Upstream struct {
 	// Whether backends are told of edge by `Via`. Some answer otherwise then: nginx does not compress
 	// (`gzip_proxied`). Without it requests that go in circles are not found.
 	Via      bool     `edge:"via" default:"true" example:"false"`
-	Pool     Pool     `edge:"pool"`
+	Pool     Pool     `edge:"pool" pool:"true"`
 	Timeouts Timeouts `edge:"timeouts"`
 	Retry    Retry    `edge:"retry"`
 	Breaker  Breaker  `edge:"breaker"`
 	Outlier  Outlier  `edge:"outlier"`
 	// The version of HTTP. `h2` without TLS is by prior knowledge. `auto`: over TLS what the backend chooses, else
 	// `h1`.
-	Protocol string      `edge:"protocol" enum:"h1 h2 auto" later:"h3" default:"h1" example:"h2"`
-	TLS      UpstreamTLS `edge:"tls"`
+	Protocol string      `edge:"protocol" enum:"h1 h2 auto" later:"h3" default:"h1" example:"h2" pool:"true"`
+	TLS      UpstreamTLS `edge:"tls" pool:"true"`
 	// How long bytes sent to a backend may stay unacknowledged, or find its window closed, before the connection is
 	// broken (`TCP_USER_TIMEOUT`). `system`: as long as the kernel tries.
-	UserTimeout time.Duration `edge:"user_timeout" default:"5m" words:"system" min:"1s" max:"24h" example:"30s"`
+	// Example: "30s"
+	UserTimeout time.Duration `edge:"user_timeout" default:"5m" words:"system" min:"1s" max:"24h" pool:"true"`
 	// The first bytes for a backend leave with the first packet of a connection (TCP Fast Open), once the kernel has a
 	// cookie of it. The network may deliver them twice (RFC 7413), so it is for TLS, or for requests that may be
 	// repeated. That a backend refuses shows later.
-	FastOpen  bool      `edge:"fast_open" example:"true"`
+	FastOpen  bool      `edge:"fast_open" example:"true" pool:"true"`
 	Discovery Discovery `edge:""`
 	// The upstream, or addresses as in `dest`, for requests that no backend of this upstream can take. See
 	// [resilience](resilience.md#failover).
@@ -87,10 +88,10 @@ type Sticky struct {
 	// none. See [balancing](balancing.md#sticky-cookies).
 	Cookie string `edge:"cookie" kind:"cookie" example:"edge_sid"`
 	// How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left.
-	TTL time.Duration `edge:"ttl" default:"1h" min:"1m" max:"8760h" example:"24h"`
-	// What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and both are
-	// believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process draws one, which no
-	// other instance knows.
+	TTL time.Duration `edge:"ttl" default:"1h" min:"1m" max:"8760h" example:"24h" show:".cookie"`
+	// What the cookie is signed with, 16 bytes or more; usually `${file:/run/secrets/edge-sticky}`. Of a list of two
+	// the first signs, and both are believed. Without it each start of a process draws one, which no other instance
+	// knows.
 	Secrets []string `edge:"secret" kind:"secrets" example:"pH2bQ0mS6kX4vT8wZ1rY3nL7" secret:"true" json:"-"`
 }
 
@@ -161,41 +162,44 @@ type Pool struct {
 	MaxPerBackend int `edge:"max_per_backend" default:"0" min:"0" max:"1000000" also:"..breaker.max_connections"`
 	// Requests that may wait: for one backend because of `max_per_backend`, and for all backends together because of
 	// `breaker`. More are answered 503.
-	Queue int `edge:"queue" default:"500" min:"0" max:"1000000" example:"100" also:"..breaker.max_pending"`
-	// How long one waits. Then it is answered 503. For a place under `breaker` it is [less](overload.md#the-line)
+	// Example: 100
+	Queue int `edge:"queue" default:"500" min:"0" max:"1000000" also:"..breaker.max_pending" show:". ..breaker."`
+	// How long a request waits. Then it is answered 503. For a place under `breaker` it is [less](overload.md#the-line)
 	// where others have waited for a while.
-	QueueTimeout time.Duration `edge:"queue_timeout" default:"1s" min:"1ms" max:"10m" example:"5s"`
+	QueueTimeout time.Duration `edge:"queue_timeout" default:"1s" min:"1ms" max:"10m" example:"5s" show:". ..breaker."`
 }
 
 // Timeouts of an exchange with a backend.
 type Timeouts struct {
 	// Time for a connection to a backend to be made.
-	Connect time.Duration `edge:"connect" default:"5s" min:"1ms" max:"10m" example:"1s"`
+	Connect time.Duration `edge:"connect" default:"5s" min:"1ms" max:"10m" example:"1s" show:"always"`
 	// Time from the request sent to the first byte of the answer. Later is answered 504.
-	FirstByte time.Duration `edge:"first_byte" default:"60s" min:"1ms" max:"24h" example:"15s"`
+	// Example: "15s"
+	FirstByte time.Duration `edge:"first_byte" default:"60s" min:"1ms" max:"24h" pool:"true" show:"always"`
 	// Time between two reads of the answer; gRPC calls and tunnels have `timeouts.idle` of the route.
-	Read time.Duration `edge:"read" default:"60s" min:"1ms" max:"24h" example:"30s"`
+	Read time.Duration `edge:"read" default:"60s" min:"1ms" max:"24h" example:"30s" pool:"true" show:"always"`
 	// Time from the head of a request to the end of its answer, tunnels aside. Later is answered 504, or the answer is
 	// cut off. 0: no limit.
-	Total time.Duration `edge:"total" default:"0s" min:"0s" max:"24h" example:"60s"`
+	Total time.Duration `edge:"total" default:"0s" min:"0s" max:"24h" example:"60s" show:"always"`
 }
 
 // Retry says how a request is tried again.
 type Retry struct {
 	// Retries of one request: attempts after the first one. See [resilience](resilience.md).
-	Attempts int `edge:"attempts" default:"2" min:"0" max:"100" example:"1"`
-	// What is tried again: `connect`, `refused_stream`, `reset` (the connection was lost before an answer), `timeout`
-	// (no answer in time), statuses such as `503`, `5xx`, and `grpc:unavailable` and the like. What may have been
-	// processed is repeated only if its method is idempotent; a `grpc:` condition says that calls may be repeated.
+	Attempts int `edge:"attempts" default:"2" min:"0" max:"100" example:"1" pool:"true" show:"always"`
+	// What is tried again. Conditions are `connect`, `refused_stream`, `reset` (the connection was lost before an
+	// answer), `timeout` (no answer in time), statuses such as `503`, `5xx`, and `grpc:unavailable` and the like. What
+	// may have been processed is repeated only if its method is idempotent; a `grpc:` condition says that calls may be
+	// repeated.
 	// Without the key: `connect`, `refused_stream`, `reset`, and `timeout` where `per_try` is set.
 	// Example: ["connect", "refused_stream", "reset", "503"]
-	On []string `edge:"on" kind:"retry_conditions"`
+	On []string `edge:"on" kind:"retry_conditions" show:".attempts"`
 	// How many retries each good answer adds to the budget, which begins with three. When it is empty, the client gets
 	// the failure. `off`: no bound.
-	Budget int `edge:"budget" kind:"budget" default:"20%" example:"10%"`
+	Budget int `edge:"budget" kind:"budget" default:"20%" example:"10%" words:"off" show:".attempts"`
 	// Time of one attempt, from connecting to the head of the answer, where a retry may follow. 0: no bound but
 	// `timeouts.connect` and `timeouts.first_byte`.
-	PerTry time.Duration `edge:"per_try" default:"0s" min:"0s" max:"24h" example:"5s"`
+	PerTry time.Duration `edge:"per_try" default:"0s" min:"0s" max:"24h" example:"5s" show:".attempts"`
 	// A request without an answer after this time, and after the time that 95 of 100 answers take, is sent to another
 	// backend as well; the first answer is taken. Only requests that may be repeated, and at most 5 for each 100 good
 	// answers. Over HTTP/1 each costs a connection. Empty or 0: none is.
@@ -203,7 +207,8 @@ type Retry struct {
 	Hedge time.Duration `edge:"hedge_after" kind:"hedge" default:"\"\"" min:"0s" max:"1m"`
 	// Bytes of a request body that are kept until the answer begins, so that it can be sent again. A longer one is
 	// sent once. 0: none is kept.
-	Buffer int64 `edge:"buffer" unit:"size" default:"64k" min:"0" max:"16m" example:"1m"`
+	// Example: "1m"
+	Buffer int64 `edge:"buffer" unit:"size" default:"64k" min:"0" max:"16m" pool:"true" show:".attempts .hedge_after"`
 }
 
 // Outlier says when backends are ejected that answer worse than the others.
@@ -212,14 +217,14 @@ type Outlier struct {
 	// second. It takes up to 40 where the others had fewer than 250 good requests in `window`, or fail too: see
 	// [ejection](resilience.md#ejection). Any key of `outlier` turns ejection on, also of backends that answer much
 	// worse than the others.
-	Errors int `edge:"errors" default:"5" min:"2" max:"1000" example:"10"`
+	Errors int `edge:"errors" default:"5" min:"2" max:"1000" example:"10" show:"."`
 	// The time over which backends are compared.
-	Window time.Duration `edge:"window" default:"10s" min:"1s" max:"10m" example:"30s"`
-	// How long a backend is ejected, less up to a fifth at random; twice as long each time that it fails again, up to
-	// ten times as long.
-	Eject time.Duration `edge:"eject" default:"30s" min:"1s" max:"1h" example:"1m"`
+	Window time.Duration `edge:"window" default:"10s" min:"1s" max:"10m" example:"30s" show:"."`
+	// How long a backend is ejected, less up to a fifth at random. It is twice as long each time that it fails again,
+	// up to ten times as long.
+	Eject time.Duration `edge:"eject" default:"30s" min:"1s" max:"1h" example:"1m" show:"."`
 	// How many of the backends are ejected at a time: at least one, but never the last that is up.
-	MaxEjected int `edge:"max_ejected" kind:"percent" default:"50%" example:"30%"`
+	MaxEjected int `edge:"max_ejected" kind:"percent" default:"50%" example:"30%" show:"."`
 
 	On bool
 }

@@ -90,6 +90,9 @@ type Source struct {
 	Template bool
 }
 
+// String returns the text.
+func (s Source) String() string { return s.Text }
+
 // Compile returns a *lang.Condition or a *lang.Template.
 func (s Source) Compile(in *lang.Scope) (any, error) {
 	if s.Template {

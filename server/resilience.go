@@ -86,16 +86,11 @@ func (m *members) commitOutliers() {
 
 // setRetry makes the policy for u, whose backends are m.
 func (m *members) setRetry(u *config.Upstream, reactors int) error {
-	p := retry.Policy{On: retry.Default(), PerTry: u.Retry.PerTry, Budget: m.retry.Budget}
-	if p.PerTry > 0 {
-		p.On = p.On.With(retry.Timeout)
+	on, err := retry.Parse(u.Retry.Conditions()...)
+	if err != nil {
+		return fmt.Errorf("upstream %s: retry.on: %w", u.Name, err)
 	}
-	if u.Retry.On != nil {
-		var err error
-		if p.On, err = retry.Parse(u.Retry.On...); err != nil {
-			return fmt.Errorf("upstream %s: retry.on: %w", u.Name, err)
-		}
-	}
+	p := retry.Policy{On: on, PerTry: u.Retry.PerTry, Budget: m.retry.Budget}
 	if ratio := cmp.Or(u.Retry.Budget, retry.RatioDefault); m.ratio != ratio {
 		if m.ratio, p.Budget = ratio, nil; ratio > 0 {
 			p.Budget = retry.NewBudget(reactors, ratio)

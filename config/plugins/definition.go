@@ -59,10 +59,7 @@ func (d *Definition) ChangedKeys(next *Definition) (keys []string) {
 func (d *Definition) Settings() (list []string) {
 	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
 		if v, preset := d.keys[k.Path], k.Preset; v != nil && (preset == nil || !schema.Equal(v, preset)) {
-			if s, ok := v.(plugin.Source); ok {
-				v = s.Text
-			}
-			list = append(list, fmt.Sprintf("%s %v", k.Path, v))
+			list = append(list, k.Path+" "+k.Text(v))
 		}
 	}
 	return list

@@ -132,7 +132,7 @@ func (s *Section) RestartKeys(old, next Target) []string {
 	}
 	var names []string
 	for _, k := range s.Keys {
-		if k.Restart && !reflect.DeepEqual(k.value(old), k.value(next)) {
+		if k.Restart && !reflect.DeepEqual(k.Value(old), k.Value(next)) {
 			names = append(names, prefix+k.Path)
 		}
 	}
@@ -145,7 +145,7 @@ func (s *Section) Name() string { return s.Path[strings.LastIndexByte(s.Path, '.
 // ChangedKeys returns the keys whose fields differ between two targets of section s, by their paths inside it.
 func (s *Section) ChangedKeys(old, next Target) (paths []string) {
 	for _, k := range s.Keys {
-		if !Equal(k.value(old), k.value(next)) {
+		if !Equal(k.Value(old), k.Value(next)) {
 			paths = append(paths, k.Path)
 		}
 	}

@@ -188,8 +188,8 @@ func (k *Key) Store(t Target, v any) {
 	}
 }
 
-// value returns what the field of k has.
-func (k *Key) value(t Target) any {
+// Value returns what the field of k has.
+func (k *Key) Value(t Target) any {
 	if of := k.structIn(t); of != nil {
 		return k.In(of).Interface()
 	}

@@ -41,6 +41,10 @@ type (
 		Given
 		size int `edge:"size" doc:"d"`
 	}
+	switched struct {
+		Given
+		Size int `edge:"size" pool:"yes" doc:"d"`
+	}
 	kindless struct {
 		Given
 		Size int `edge:"size" kind:"percent" doc:"d"`
@@ -60,6 +64,7 @@ func TestOf_panicsOnMistakes(t *testing.T) {
 		`field refused.Size: default: "size" must be`:    mistaken[refused](),
 		`field textless.Size: no doc`:                    mistaken[textless](),
 		`hidden.size: a key is an exported field`:        mistaken[hidden](),
+		`switched.Size: tag "pool": it is "true"`:        mistaken[switched](),
 		`kindless.Size: there are no values of kind`:     mistaken[kindless](),
 		`unordered.Size: there is no key "room"`:         mistaken[unordered](),
 	} {
@@ -108,5 +113,25 @@ func TestOf_readsComments(t *testing.T) {
 	}
 	if s.Keys[2].Doc != "Its name." {
 		t.Errorf("got %+v", s.Keys[2])
+	}
+}
+
+// A tag of a table is one of all its keys.
+func TestOf_tagsTables(t *testing.T) {
+	var got []string
+	for _, k := range Of[struct {
+		Room struct {
+			Size int `edge:"size" doc:"d"`
+			Form int `edge:"form" doc:"d"`
+		} `edge:"room" pool:"true"`
+		Door int `edge:"door" doc:"d"`
+		Lock int `edge:"lock" doc:"d" pool:"true"`
+	}](nil) {
+		if k.Pool {
+			got = append(got, k.Path)
+		}
+	}
+	if want := "room.size room.form lock"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }

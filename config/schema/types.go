@@ -19,26 +19,29 @@ type Type struct {
 	Name   string // in the reference
 	Parse  func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
 	Number func(text string) (int64, bool) // reads a bound; nil for a type without bounds
+	Unit   string                          // what a file writes after a number: "%"
 	Truth  bool                            // true or false are among its values
 	Text   bool                            // any text is among its values, beside those of Truth and tables
 }
 
 // The types of keys that are not about one feature. The comment after each is the Go type of its values.
 var (
-	String   = Type{Name: "string", Parse: parseString}                                   // string, not empty
-	Lines    = Type{Name: "string, in several lines too", Parse: parseLines}              // string, not empty
-	Optional = Type{Name: "string", Parse: parseOptional}                                 // string, maybe empty
-	Strings  = Type{Name: "string or list", Parse: parseStrings}                          // []string
-	Choice   = Type{Name: "choice", Parse: parseChoice}                                   // string
-	Choices  = Type{Name: "list of choices", Parse: parseChoices}                         // []string; files join them
-	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}                 // int
-	Size     = Type{Name: "size", Parse: sizes(sizeHint), Number: tags.ParseSize}         // int64, in bytes
-	Rate     = Type{Name: "size a second", Parse: sizes(rateHint), Number: tags.ByteRate} // int64, in bytes
-	Duration = Type{Name: "time", Parse: parseDuration, Number: tags.Nanoseconds}         // time.Duration
-	Bool     = Type{Name: "true or false", Parse: parseBool, Truth: true}                 // bool
-	Folder   = Type{Name: "absolute path", Parse: parseFolder}                            // string
-	Token    = Type{Name: "name", Parse: parseToken}                                      // string
+	String   = Type{Name: "string", Parse: parseString}                           // string, not empty
+	Lines    = Type{Name: "string, in several lines too", Parse: parseLines}      // string, not empty
+	Optional = Type{Name: "string", Parse: parseOptional}                         // string, maybe empty
+	Strings  = Type{Name: "string or list", Parse: parseStrings}                  // []string
+	Choice   = Type{Name: "choice", Parse: parseChoice}                           // string
+	Choices  = Type{Name: "list of choices", Parse: parseChoices}                 // []string; files join them
+	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}         // int
+	Size     = Type{Name: "size", Parse: sizes(sizeHint), Number: tags.ParseSize} // int64, in bytes
+	Rate     = typeRate                                                           // int64, in bytes
+	Duration = Type{Name: "time", Parse: parseDuration, Number: tags.Nanoseconds} // time.Duration
+	Bool     = Type{Name: "true or false", Parse: parseBool, Truth: true}         // bool
+	Folder   = Type{Name: "absolute path", Parse: parseFolder}                    // string
+	Token    = Type{Name: "name", Parse: parseToken}                              // string
 )
+
+var typeRate = Type{Name: "size a second", Parse: sizes(rateHint), Number: tags.ByteRate, Unit: "/s"}
 
 // convertExpanded turns a string in which ${…} was replaced into the number or boolean that the key takes. A variable
 // stands only in a string, so there is no other way to write one.

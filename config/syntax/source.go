@@ -26,6 +26,14 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// FileLine returns p without its column.
+func (p Pos) FileLine() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
 // Source is the text of one file. Immutable once ParseTree has returned.
 type Source struct {
 	Name   string // the path, as messages show it
@@ -143,5 +151,5 @@ func (s Span) RelativeTo(from Span) string {
 	if s.Source == from.Source {
 		return fmt.Sprintf("line %d", p.Line)
 	}
-	return fmt.Sprintf("%s:%d", p.File, p.Line)
+	return p.FileLine()
 }

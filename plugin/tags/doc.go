@@ -19,6 +19,8 @@
 //	local:"true"         the value names something of this machine
 //	file:"read"          the value names a file, by what is done with it: read, write, log or page
 //	restart:"true"       a new value waits until the process starts again
+//	pool:"true"          a new value replaces connections to backends; of a struct, that of each of its keys
+//	show:".a"            when edge explain tells the key though no file gives it: see schema.Section.Told
 //	later:"h3"           words of later versions
 //	also:"..a.b .c"      other places of the key: see schema.Key
 //	after:"a"            the keys of the field stand after the one of a field above it

@@ -25,6 +25,8 @@ type Row struct {
 	Local    bool     // its texts name something of this machine, such as files: see schema.Document.Sent
 	Doc      string   // Markdown without bars
 	Example  string   // a value, as a file would write it
+	Pool     bool     // a new value replaces a pool of connections to backends
+	Show     []string // when it is told though no file gives it: see schema.Section.Told
 	Aliases  []string // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top
 
 	Name  string // of the field: "Limits.HeaderSize"
@@ -81,6 +83,9 @@ func (w *walk) add(of reflect.Type, index []int, table string) error {
 				err = w.add(f.Type, at, path) // the keys of the table that the value stands for
 			}
 		}
+		for _, r := range w.rows[before:] {
+			r.Pool = f.Tag.Get("pool") == "true" || r.Pool
+		}
 		if err == nil {
 			err = w.move(before, f.Tag.Get("after"), table)
 		}
@@ -124,7 +129,7 @@ func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path s
 		Words: strings.Fields(tag("words")), Later: strings.Fields(tag("later")), Aliases: strings.Fields(tag("also")),
 		Required: tag("required") == "true", Restart: tag("restart") == "true",
 		Local:  tag("local") == "true" || tag("file") != "",
-		Secret: tag("secret") == "true", Doc: tag("doc"), Example: tag("example"),
+		Secret: tag("secret") == "true", Doc: tag("doc"), Example: tag("example"), Show: strings.Fields(tag("show")),
 		Name: in.Name() + "." + f.Name, Field: f, Index: index, Type: w.types(f),
 	}
 	if r.Type == nil {
@@ -147,7 +152,7 @@ func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path s
 
 // known are the tags of fields with keys.
 var known = []string{"after", "also", "default", "doc", "edge", "enum", "example", "file", "kind", "later", "local",
-	"max", "min", "phase", "required", "restart", "secret", "unit", "words"}
+	"max", "min", "phase", "pool", "required", "restart", "secret", "show", "unit", "words"}
 
 // checkTags finds a misspelt tag, which Go does not.
 func checkTags(tag reflect.StructTag) error {
@@ -162,7 +167,7 @@ func checkTags(tag reflect.StructTag) error {
 		}
 		rest = strings.TrimLeft(after[len(value):], " ")
 	}
-	for _, name := range []string{"required", "secret", "local", "restart"} {
+	for _, name := range []string{"required", "secret", "local", "restart", "pool"} {
 		if v, given := tag.Lookup(name); given && v != "true" {
 			return fmt.Errorf("tag %q: it is \"true\", or is left out", name)
 		}

@@ -49,6 +49,15 @@ func parsePrefixes(s string) (any, error) {
 	return all, err
 }
 
+// SizeText returns a number of bytes as a file has it.
+func SizeText(n int64) string {
+	unit := 0
+	for ; unit < 3 && n > 0 && n%1024 == 0; unit++ {
+		n /= 1024
+	}
+	return strconv.FormatInt(n, 10) + [...]string{"", "k", "m", "g"}[unit]
+}
+
 // ParsePrefix reads a prefix of addresses, or a single one. None is an IPv4 one written as IPv6.
 func ParsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)

@@ -178,7 +178,7 @@ func (c *comparison) changed(p *part, was any) Entry {
 	switch v := p.value.(type) {
 	case *config.Global:
 		e.Keys = was.(*config.Global).ChangedKeys(v)
-		if slices.Contains(e.Keys, "ca_file") && c.anyTrustsAll() {
+		if config.ReplacesPool("global", e.Keys) && c.anyTrustsAll() {
 			e.touchPool()
 		}
 	case *config.Log:
@@ -241,7 +241,7 @@ func (c *comparison) listener(e *Entry, old, next *config.Listener) {
 func (c *comparison) upstream(e *Entry, old, next *config.Upstream) {
 	e.Keys = old.ChangedKeys(next)
 	gone := addBackends(e, old, next)
-	if gone || connectTime(old) != connectTime(next) || slices.ContainsFunc(e.Keys, replacesPool) {
+	if gone || connectTime(old) != connectTime(next) || config.ReplacesPool("upstreams", e.Keys) {
 		e.touchPool()
 	}
 }
@@ -264,7 +264,7 @@ func (c *comparison) route(e *Entry, old, next *routePart) {
 		e.Keys = append(e.Keys, "dest")
 	}
 	slices.Sort(e.Keys)
-	if e.Keys = slices.Compact(e.Keys); slices.ContainsFunc(e.Keys, ofOwnPool) {
+	if e.Keys = slices.Compact(e.Keys); config.ReplacesPool("routes", e.Keys) {
 		e.touchPool()
 	}
 }
@@ -273,26 +273,6 @@ func (c *comparison) route(e *Entry, old, next *routePart) {
 func (e *Entry) touchPool() {
 	e.Touches = append(e.Touches, Touch{Connections: IdleBackends, Effect: Closed},
 		Touch{Connections: BusyBackends, Effect: Drained})
-}
-
-// replacesPool reports whether a key of an upstream is among the options of its pool of connections. A pool with other
-// options is another one.
-func replacesPool(key string) bool {
-	switch key {
-	case "timeouts.first_byte", "timeouts.read", "retry.attempts", "retry.buffer", "user_timeout", "fast_open",
-		"protocol":
-		return true
-	}
-	return strings.HasPrefix(key, "pool.") || key == "tls" || strings.HasPrefix(key, "tls.")
-}
-
-// ofOwnPool reports whether a route with another value of a key has a pool of connections of its own.
-func ofOwnPool(key string) bool {
-	switch key {
-	case "timeouts.first_byte", "timeouts.read", "timeouts.idle", "grpc":
-		return true
-	}
-	return false
 }
 
 // addBackends says which backends of an upstream come, go and change, and reports whether one goes.

@@ -3,6 +3,7 @@ package explain
 import (
 	"net/netip"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/lang"
 )
 
@@ -35,12 +36,12 @@ type Answer struct {
 
 	Rules []Rule `json:"rules"` // that it was held against, in their order
 
-	Steps    []Step    `json:"steps"`    // what happens to it on the way, in this order
-	Upstream *Upstream `json:"upstream"` // null: edge answers
-	Sent     []string  `json:"sent"`     // the lines of the head that a backend gets
-	Settings []Setting `json:"settings"` // timeouts and limits that apply
-	Log      []string  `json:"access_log"`
-	Notes    []string  `json:"notes"` // what was assumed
+	Steps    []Step           `json:"steps"`    // what happens to it on the way, in this order
+	Upstream *Upstream        `json:"upstream"` // null: edge answers
+	Sent     []string         `json:"sent"`     // the lines of the head that a backend gets
+	Settings []config.Setting `json:"settings"` // timeouts and limits that apply
+	Log      []string         `json:"access_log"`
+	Notes    []string         `json:"notes"` // what was assumed
 }
 
 // Request is the request as it was understood.
@@ -150,12 +151,4 @@ type Backend struct {
 	Zone    string  `json:"zone"`
 	Unused  bool    `json:"unused"` // in another zone or subset than this process uses
 	Odds    float64 `json:"odds"`   // its share of such requests while all are up and equally fast, 0 to 1
-}
-
-// Setting is the value of a key.
-type Setting struct {
-	Name  string `json:"name"`  // the key in its table
-	Value string `json:"value"` // for people
-	At    string `json:"at"`    // where it stands; "default"
-	Doc   string `json:"doc"`
 }

@@ -23,7 +23,7 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	}
 	a := &Answer{
 		Request: q.Request, OtherListeners: []Other{}, Fields: []string{}, OtherRoutes: []Other{}, Rules: []Rule{},
-		Steps: []Step{}, Sent: []string{}, Settings: []Setting{}, Log: []string{}, Notes: []string{},
+		Steps: []Step{}, Sent: []string{}, Settings: []config.Setting{}, Log: []string{}, Notes: []string{},
 	}
 	in, others, note := q.choose(cfg)
 	a.OtherListeners = append(a.OtherListeners, others...)
@@ -36,7 +36,7 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	}
 	l := in.listener
 	a.Listener = &Listener{
-		Name: l.Name, At: at(l.Pos), Address: in.address.Text, TLS: l.TLS.String(), SNI: q.serverName(),
+		Name: l.Name, At: l.Pos.FileLine(), Address: in.address.Text, TLS: l.TLS.String(), SNI: q.serverName(),
 	}
 	dry := q.arriveAt(cfg, &in)
 	dry.Stopwatch = ask.Stopwatch
@@ -141,7 +141,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 	} else {
 		a.own(run)
 	}
-	a.Settings = settingsOf(cfg, l, r, u)
+	a.Settings = cfg.Places.Settings(l, r, u)
 	a.Log = logOf(cfg, l, r)
 }
 
@@ -239,7 +239,7 @@ func (q *asked) field(name string) string {
 }
 
 func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route {
-	out := &Route{Name: r.Name, At: at(r.Pos), Pattern: patternOf(r)}
+	out := &Route{Name: r.Name, At: r.Pos.FileLine(), Pattern: patternOf(r)}
 	for i := range run.Routes {
 		if e := &run.Routes[i]; e.Value == r {
 			out.Weight, out.All, out.When = e.Weight, e.All, clausesOf(cfg, r.When, e.Clauses)
@@ -262,7 +262,7 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 
 func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Upstream {
 	out := &Upstream{
-		Name: u.Name, At: at(u.Pos), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
+		Name: u.Name, At: u.Pos.FileLine(), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
 		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{}, Sticky: u.Sticky.Cookie,
 	}
 	if run.GRPC || r.GRPC == config.On {
@@ -281,7 +281,7 @@ func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Ups
 	shares := odds(u, run)
 	for i, b := range u.Backends {
 		out.Backends = append(out.Backends, Backend{
-			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Zone: b.Zone,
+			Address: b.String(), At: b.Pos.FileLine(), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Zone: b.Zone,
 			Unused: run.Unused[i], Odds: shares[i],
 		})
 	}
@@ -311,15 +311,4 @@ func logOf(cfg *config.Config, l *config.Listener, r *config.Route) []string {
 		out = append(out, form+" to "+path+which)
 	}
 	return out
-}
-
-// at returns a place as messages have it; "" where there is none.
-func at(p config.Pos) string {
-	if p.File == "" {
-		return ""
-	}
-	if p.Line == 0 {
-		return p.File
-	}
-	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }

@@ -306,7 +306,43 @@ func TestExplain_failover(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLines(t, "failover", textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
-		" failover there "+path+":4 for requests that no backend of the upstream can take")
+		" failover there "+path+":4 The upstream, or addresses as in `dest`, for requests")
+}
+
+// Each key that the file gives for the upstream is a setting, and the limits and times of listener and route; a key of
+// the route takes the place of the upstream's. What is secret is not told.
+func TestExplain_settingsOfTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := `[http]
+listen = ":8080"
+limits.min_rate = "1k/s"
+[upstreams.api]
+backends = [{ address = "10.0.0.11:8080" }]
+pool.max_lifetime = "90m"
+health_check = { type = "tcp", send = "PING", expect = "PONG" }
+load_balancing = "random"
+retry.attempts = 0
+timeouts.total = "2h"
+[[routes]]
+pattern = "/*"
+dest = "api"
+timeouts.total = "90s"
+load_balancing = "round_robin"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"}))
+	wantLines(t, "given", got, " limits.min_rate 1k/s "+path+":3 Bytes a second",
+		" pool.max_lifetime 1h30m "+path+":6 ", " health_check.send (hidden) "+path+":7 ",
+		" health_check.rise 2 default ", " health_check.expect PONG ",
+		" timeouts.total 1m30s "+path+":14 ", " load_balancing round_robin "+path+":15 ",
+		" timeouts.read 1m default Time between two reads of the answer")
+	for _, not := range []string{"PING", "2h", "random", "retry.on", "health_check.path", "outlier", "stale", "ttl"} {
+		if strings.Contains(got, not) {
+			t.Errorf("%s in\n%s", not, got)
+		}
+	}
 }
 
 // A cookie that keeps its client at a backend is believed as a server believes it, where the secret is in the file.
@@ -327,7 +363,7 @@ func TestExplain_sticky(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct{ keys, field, want string }{
 		{"", "X: y", "adaptive, sticky by edge_sid, h1"},
-		{"", "X: y", "sticky.ttl 1h default of the cookie edge_sid"},
+		{"", "X: y", "sticky.ttl 1h default How long a client keeps the cookie"},
 		{"", value(1, now), "the process that made the cookie edge_sid knows its backend"},
 		{", secret = \"" + secret + "\"", value(0, now), "\n 100.0 % 10.0.0.11:8080"},
 		{", secret = \"" + secret + "\"", value(1, now), "the cookie edge_sid keeps the client at api.internal:8080"},
@@ -511,7 +547,7 @@ dest = "alone"
 			"\n retry.on connect refused_stream reset timeout default ", " retry.budget off " + file + ":5 ",
 			" retry.per_try 2s " + file + ":11 ", " outlier.errors 7 " + file + ":10 ",
 			" outlier.max_ejected 50% default ",
-			" health_check.path GET /healthz " + file + ":3 ", " health_check.interval 2s " + file + ":9 ",
+			" health_check.path /healthz " + file + ":3 ", " health_check.interval 2s " + file + ":9 ",
 			" health_check.agent.port 9777 " + file + ":9 ", " health_check.agent.interval 2s default ",
 			" discover dns://api.internal:80 file:///etc/edge/api.txt " + file + ":7 ", " stale_ok 10m " + file + ":8 ",
 		},

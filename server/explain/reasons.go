@@ -62,7 +62,7 @@ func nearness(e *route.Explained[*config.Route], q *asked, path string) int {
 }
 
 func otherOf(r *config.Route) Other {
-	return Other{Name: r.Name, At: at(r.Pos), Pattern: patternOf(r)}
+	return Other{Name: r.Name, At: r.Pos.FileLine(), Pattern: patternOf(r)}
 }
 
 // patternOf returns the pattern of a route as a file has it.

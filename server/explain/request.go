@@ -169,7 +169,8 @@ func (q *asked) choose(cfg *config.Config) (chosen place, others []Other, note s
 			p.why, p.text = "address", "another listener has this address, or goes before it"
 		}
 		if p.listener != chosen.listener {
-			others = append(others, Other{Name: p.listener.Name, At: at(p.listener.Pos), Why: p.why, Text: p.text})
+			l := p.listener
+			others = append(others, Other{Name: l.Name, At: l.Pos.FileLine(), Why: p.why, Text: p.text})
 		}
 	}
 	return chosen, others, note

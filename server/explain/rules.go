@@ -14,7 +14,7 @@ import (
 func rulesOf(cfg *config.Config, seen []server.DryRule) []Rule {
 	list := make([]Rule, 0, len(seen))
 	for _, s := range seen {
-		r := Rule{Name: s.Rule.Name, At: at(s.Rule.Pos), Holds: s.Held, Does: []string{},
+		r := Rule{Name: s.Rule.Name, At: s.Rule.Pos.FileLine(), Holds: s.Held, Does: []string{},
 			When: clausesOf(cfg, s.Rule.When, s.Clauses)}
 		if s.Held {
 			r.Does = s.Rule.Actions()
@@ -37,10 +37,10 @@ func handshakeOf(s *server.DryHandshake) *Handshake {
 	}
 	h := &Handshake{Denied: s.Denied, ClientAuth: s.Asked, MinVersion: tls.VersionName(s.MinVersion), Rules: []Rule{}}
 	if c := s.Certificate; c != nil {
-		h.Certificate, h.At = c.Cert, at(c.Pos)
+		h.Certificate, h.At = c.Cert, c.Pos.FileLine()
 	}
 	for i, written := range s.Rules {
-		r := Rule{Name: written.Name, At: at(written.Pos), Holds: s.Held[i], Does: []string{}}
+		r := Rule{Name: written.Name, At: written.Pos.FileLine(), Holds: s.Held[i], Does: []string{}}
 		if r.Holds {
 			r.Does = written.Decides()
 		}

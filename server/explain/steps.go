@@ -1,17 +1,15 @@
 package explain
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/plugin"
-	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/plugin/tags"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -24,7 +22,7 @@ type steps struct {
 // add adds a step about a key of a listener or a route.
 func (s *steps) add(phase string, of any, key, text string, values ...any) {
 	pos, _ := s.places.Of(of, key)
-	s.list = append(s.list, Step{Phase: phase, Text: fmt.Sprintf(text, values...), At: at(pos)})
+	s.list = append(s.list, Step{Phase: phase, Text: fmt.Sprintf(text, values...), At: pos.FileLine()})
 }
 
 // stepsOf returns what happens to a request that comes by l and is taken by r, which may be nil, and has seen rules.
@@ -67,7 +65,7 @@ func (s *steps) listener(l *config.Listener) {
 		s.add(phase, l, "traceparent", "a request without a trace begins one")
 	}
 	if n := l.Limits.BodySize; n > 0 {
-		s.add(phase, l, "limits.body_size", "a body above %s is answered 413", size(n))
+		s.add(phase, l, "limits.body_size", "a body above %s is answered 413", tags.SizeText(n))
 	}
 	if l.Paths != "matched" {
 		s.add(phase, l, "paths", "paths are %s", l.Paths)
@@ -127,7 +125,7 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	step := Step{Phase: "filter", Text: name + ", of the program"}
 	var phases []string
 	if c := cfg.Find(plugin.Filters, name); c != nil {
-		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), at(c.Pos)
+		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), c.Pos.FileLine()
 		if c.When != nil {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
@@ -167,7 +165,8 @@ func (s *steps) request(r *config.Route) {
 		s.add(phase, r, "rewrite.add_prefix", "%s is put before the path", w.AddPrefix)
 	}
 	if r.BufferRequest > 0 {
-		s.add(phase, r, "buffer_request", "a body of up to %s is received whole first", size(r.BufferRequest))
+		s.add(phase, r, "buffer_request", "a body of up to %s is received whole first",
+			tags.SizeText(r.BufferRequest))
 	}
 	s.fields(phase, r, "headers.request", r.RequestHeaders)
 }
@@ -192,201 +191,4 @@ func (s *steps) fields(phase string, r *config.Route, key string, list []config.
 			s.add(phase, r, key, "the field %s is set to %q", f.Name, f.Value)
 		}
 	}
-}
-
-// settingsOf returns the times and limits for a request that r sends to u, both of which may be nil.
-func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *config.Upstream) []Setting {
-	s := &settings{places: cfg.Places, list: []Setting{}}
-	s.add("limits.header_timeout", l, period(l.Limits.HeaderTimeout), "for the head to come")
-	s.add("limits.idle_timeout", l, period(l.Limits.IdleTimeout), "of the client's connection between two requests")
-	if u == nil {
-		return s.list
-	}
-	s.add("timeouts.connect", u, period(u.Timeouts.Connect), "for a connection, its handshake aside")
-	s.either("timeouts.first_byte", r, r.FirstByte, u, u.Timeouts.FirstByte, "until the answer begins")
-	s.either("timeouts.read", r, r.Read, u, u.Timeouts.Read, "between two pieces of the answer")
-	s.either("timeouts.total", r, r.Total, u, u.Timeouts.Total, "for all of it, tunnels aside")
-	s.add("timeouts.idle", r, period(r.TunnelIdle), "of a tunnel or gRPC call without a byte")
-	s.retries(u)
-	s.outliers(u)
-	s.checks(u)
-	s.discovery(u)
-	if u.SlowStart > 0 {
-		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
-	}
-	if u.Zones != "" && u.Zones != "off" && cfg.Global.Zone != "" {
-		s.add("zones", u, u.Zones, "this process runs in zone "+cfg.Global.Zone)
-	}
-	if u.Subset.Size > 0 {
-		s.add("subset.size", u, fmt.Sprint(u.Subset.Size), "backends of each tier that this process uses")
-	}
-	if u.Spill {
-		s.add("spill", u, "true", "backups share the requests while less than 5/7 of the others are up")
-	}
-	if u.Panic > 0 {
-		s.add("panic", u, fmt.Sprintf("%d%%", u.Panic), "while fewer are up, backends that are down get requests too")
-	}
-	if u.Failover != "" {
-		s.add("failover", u, u.Failover, "for requests that no backend of the upstream can take")
-	}
-	if u.Sticky.Cookie != "" {
-		s.add("sticky.ttl", u, period(u.Sticky.TTL), "of the cookie "+u.Sticky.Cookie)
-	}
-	s.limits(r, u)
-	return s.list
-}
-
-// limits adds what bounds the requests of r to u that are under way.
-func (s *settings) limits(r *config.Route, u *config.Upstream) {
-	if n := u.Pool.MaxPerBackend; n > 0 {
-		s.add("pool.max_per_backend", u, fmt.Sprint(n), "connections to one backend")
-	}
-	if n := u.Breaker.MaxRequests; n > 0 {
-		s.add("breaker.max_requests", u, fmt.Sprint(n), "requests under way at one backend")
-	}
-	if n := u.Breaker.MaxRetries; n > 0 {
-		s.add("breaker.max_retries", u, fmt.Sprint(n), "retries under way at all backends")
-	}
-	if u.Breaker.Adaptive {
-		s.add("breaker.adaptive", u, "true", "a limit of requests under way is found by their latency")
-	}
-	if b := &u.Breaker; b.MaxRequests > 0 || b.Adaptive {
-		s.add("priority", r, fmt.Sprint(r.Priority), "of 0 to 3: what waits for room is served in this order")
-	}
-	if u.Pool.MaxPerBackend > 0 || u.Breaker.MaxRequests > 0 || u.Breaker.Adaptive {
-		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait")
-		s.add("pool.queue_timeout", u, period(u.Pool.QueueTimeout), "for which they wait")
-	}
-}
-
-// settings collects values of keys.
-type settings struct {
-	places *config.Places
-	list   []Setting
-}
-
-// retries adds what is tried again.
-func (s *settings) retries(u *config.Upstream) {
-	r := &u.Retry
-	s.add("retry.attempts", u, fmt.Sprint(r.Attempts), "further attempts after the first")
-	if r.Hedge > 0 {
-		s.add("retry.hedge_after", u, period(r.Hedge), "until a request goes to another backend as well")
-		if r.Attempts == 0 {
-			s.add("retry.buffer", u, size(r.Buffer), "of a body kept for that")
-		}
-	}
-	if r.Attempts == 0 {
-		return
-	}
-	on, budget := strings.Join(r.On, " "), "off"
-	if r.On == nil {
-		if on = "connect refused_stream reset"; r.PerTry > 0 {
-			on += " timeout"
-		}
-	}
-	if r.Budget >= 0 {
-		budget = fmt.Sprintf("%d%%", cmp.Or(r.Budget, retry.RatioDefault))
-	}
-	s.add("retry.on", u, on, "what is tried again")
-	s.add("retry.budget", u, budget, "of the good answers may be tried again")
-	s.add("retry.per_try", u, period(r.PerTry), "of an attempt that another may follow")
-	s.add("retry.buffer", u, size(r.Buffer), "of a body kept for them")
-}
-
-// outliers adds when backends are ejected.
-func (s *settings) outliers(u *config.Upstream) {
-	o := &u.Outlier
-	if !o.On {
-		return
-	}
-	s.add("outlier.errors", u, fmt.Sprint(o.Errors), "the least failures in a row that eject a backend")
-	s.add("outlier.window", u, period(o.Window), "over which backends are compared")
-	s.add("outlier.eject", u, period(o.Eject), "of the first ejection")
-	s.add("outlier.max_ejected", u, fmt.Sprintf("%d%%", o.MaxEjected), "of the backends at a time")
-}
-
-// checks adds how backends are checked.
-func (s *settings) checks(u *config.Upstream) {
-	c := u.HealthCheck
-	if c == nil {
-		return
-	}
-	s.add("health_check.type", u, c.Type, "of the checks of backends")
-	if c.Type != "agent" {
-		switch {
-		case c.Type == "http":
-			s.add("health_check.path", u, c.Method+" "+c.Path, "is what a check asks for")
-		case c.Type == "grpc" && c.Service != "":
-			s.add("health_check.service", u, c.Service, "is what a check asks for")
-		}
-		s.add("health_check.interval", u, period(c.Interval), "between two checks")
-		s.add("health_check.timeout", u, period(c.Timeout), "for each")
-		s.add("health_check.fall", u, fmt.Sprint(c.Fall), "failed ones in a row take a backend down")
-		s.add("health_check.rise", u, fmt.Sprint(c.Rise), "passed ones in a row bring it back")
-	}
-	if c.Agent.Port > 0 {
-		s.add("health_check.agent.port", u, fmt.Sprint(c.Agent.Port), "of the agents beside backends")
-		s.add("health_check.agent.interval", u, period(c.Agent.Interval), "between two questions to each")
-	}
-}
-
-// discovery adds where further backends come from: no file has those.
-func (s *settings) discovery(u *config.Upstream) {
-	d := &u.Discovery
-	if len(d.Sources) == 0 {
-		return
-	}
-	s.add("discover", u, strings.Join(d.Sources, " "), "finds backends; they are not listed here")
-	stale := period(d.StaleOK)
-	if d.StaleOK < 0 {
-		stale = "forever"
-	}
-	s.add("stale_ok", u, stale, "for which backends stay while their source fails")
-	s.add("empty_after", u, period(d.EmptyAfter), "for which they stay while it finds none")
-}
-
-func (s *settings) add(key string, of any, value, doc string) {
-	from := "default"
-	if pos, given := s.places.Of(of, key); given {
-		from = at(pos)
-	}
-	s.list = append(s.list, Setting{Name: key, Value: value, At: from, Doc: doc})
-}
-
-// either adds a time of the route where it has one, else that of the upstream.
-func (s *settings) either(key string, r *config.Route, own time.Duration, u *config.Upstream, of time.Duration,
-	doc string) {
-	if own > 0 {
-		s.add(key, r, period(own), doc)
-		return
-	}
-	s.add(key, u, period(of), doc)
-}
-
-// period returns a duration as a file has it.
-func period(d time.Duration) string {
-	if d <= 0 {
-		return "none"
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
-
-// size returns a number of bytes as a file has it.
-func size(n int64) string {
-	for _, unit := range []struct {
-		bytes int64
-		name  string
-	}{{1 << 30, "g"}, {1 << 20, "m"}, {1 << 10, "k"}} {
-		if n >= unit.bytes && n%unit.bytes == 0 {
-			return fmt.Sprintf("%d%s", n/unit.bytes, unit.name)
-		}
-	}
-	return fmt.Sprint(n)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/printable"
 )
 
@@ -198,7 +199,7 @@ func WriteClauses(w io.Writer, margin string, list []Clause) error {
 }
 
 // settings writes times and limits in columns.
-func (p *printer) settings(list []Setting) {
+func (p *printer) settings(list []config.Setting) {
 	var rows bytes.Buffer
 	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 	for i, s := range list {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin/tags"
 )
 
 // String returns s as a string of TOML that stands for itself: what edge would expand in it is escaped.
@@ -105,17 +106,7 @@ func Duration(d time.Duration) string {
 }
 
 // Size returns bytes as edge.toml has them: "16k", "1m".
-func Size(n int64) string {
-	switch {
-	case n > 0 && n%(1<<30) == 0:
-		return fmt.Sprintf(`"%dg"`, n>>30)
-	case n > 0 && n%(1<<20) == 0:
-		return fmt.Sprintf(`"%dm"`, n>>20)
-	case n > 0 && n%(1<<10) == 0:
-		return fmt.Sprintf(`"%dk"`, n>>10)
-	}
-	return fmt.Sprintf(`"%d"`, n)
-}
+func Size(n int64) string { return Raw(tags.SizeText(n)) }
 
 // Name returns a name for an upstream or a listener: letters, digits, "-" and "_" of s.
 func Name(s string) string {
