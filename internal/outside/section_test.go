@@ -2,6 +2,9 @@ package outside
 
 import (
 	"bytes"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,5 +38,38 @@ func TestRegister(t *testing.T) {
 	var page bytes.Buffer
 	if err := config.Reference(&page); err != nil || !bytes.Contains(page.Bytes(), []byte("## `[routes.quota]`")) {
 		t.Errorf("the reference page lacks the section: %v", err)
+	}
+}
+
+// A key is one field: its default, its bounds, the hint for a mistake, its row on the reference page and in the schema
+// for editors, what waits for a restart and the diff of a reload come from there.
+func TestRegister_keyIsOneField(t *testing.T) {
+	_, rep := config.Parse("f.toml", []byte("quota = { windw = \"2s\", window = \"2h\" }\n"))
+	var said []string
+	for _, e := range rep.Errors {
+		said = append(said, e.Message+": "+e.Hint)
+	}
+	if want := []string{`unknown key "windw" in [quota]: did you mean "window"?`,
+		`"window" must be between 1s and 1h: the default is "1m"`}; !slices.Equal(said, want) {
+		t.Errorf("got %q, want %q", said, want)
+	}
+	var page, editors bytes.Buffer
+	if err := errors.Join(config.Reference(&page), config.JSONSchema(&editors)); err != nil {
+		t.Fatal(err)
+	}
+	row := "| `window` | time | `\"1m\"` | Its length. From 1s to 1h. *restart* |\n"
+	if !strings.Contains(page.String(), row) || !strings.Contains(editors.String(), `"description": "Its length."`) {
+		t.Errorf("there is no row %s", row)
+	}
+	var all []*Quota
+	for _, text := range []string{"quota.requests = 3\n", "quota = { requests = 3, window = \"2m\" }\n"} {
+		c, rep := config.Parse("f.toml", []byte(text))
+		if c == nil {
+			t.Fatal(rep.Errors)
+		}
+		all = append(all, schema.Only[*Quota](c.Features))
+	}
+	if keys := schema.SectionOf(all[0]).ChangedKeys(all[0], all[1]); !slices.Equal(keys, []string{"window"}) {
+		t.Errorf("%q differ", keys)
 	}
 }
