@@ -82,7 +82,12 @@ type HealthAgent struct {
 type StatusRange struct{ From, To int }
 
 // String returns the range as a file has it.
-func (s StatusRange) String() string { return fmt.Sprintf("%d-%d", s.From, s.To) }
+func (s StatusRange) String() string {
+	if s.From == s.To {
+		return strconv.Itoa(s.From)
+	}
+	return fmt.Sprintf("%d-%d", s.From, s.To)
+}
 
 // healthEntry is [health_check], or that of an upstream.
 type healthEntry struct {

@@ -319,7 +319,7 @@ limits.min_rate = "1k/s"
 [upstreams.api]
 backends = [{ address = "10.0.0.11:8080" }]
 pool.max_lifetime = "90m"
-health_check = { type = "tcp", send = "PING", expect = "PONG" }
+health_check = { type = "tcp", send = "PING", expect = "PONG", expected_status = [200, "300-399"] }
 load_balancing = "random"
 retry.attempts = 0
 timeouts.total = "2h"
@@ -336,6 +336,7 @@ load_balancing = "round_robin"
 	wantLines(t, "given", got, " limits.min_rate 1k/s "+path+":3 Bytes a second",
 		" pool.max_lifetime 1h30m "+path+":6 ", " health_check.send (hidden) "+path+":7 ",
 		" health_check.rise 2 default ", " health_check.expect PONG ",
+		" health_check.expected_status 200 300-399 ",
 		" timeouts.total 1m30s "+path+":14 ", " load_balancing round_robin "+path+":15 ",
 		" timeouts.read 1m default Time between two reads of the answer")
 	for _, not := range []string{"PING", "2h", "random", "retry.on", "health_check.path", "outlier", "stale", "ttl"} {
