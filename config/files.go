@@ -19,15 +19,28 @@ type File struct {
 // Files returns the files that keys of c name, by their uses. "stdout", InternalCert and names of [log_sinks], which
 // stand in place of paths, are among them.
 func (c *Config) Files(uses ...string) []File {
-	f := fileFinder{uses: uses, named: make(map[reflect.Type]bool)}
+	f := fileFinder{uses: uses, plans: make(map[reflect.Type]*filePlan)}
 	f.look(reflect.ValueOf(c).Elem(), File{})
 	return f.all
 }
 
 type fileFinder struct {
 	uses  []string
-	named map[reflect.Type]bool // whether values of a type may name files
+	plans map[reflect.Type]*filePlan
 	all   []File
+}
+
+// filePlan is what there is to look at in structs of one type: there may be 10,000s of them, with dozens of fields.
+type filePlan struct {
+	pos    int // the index of the field Pos; below 0: there is none
+	fields []fileField
+}
+
+// fileField is a field that is, or has, the name of a file.
+type fileField struct {
+	index    int
+	key, use string
+	restart  bool
 }
 
 // look finds the files of v, which stands at in.
@@ -47,36 +60,43 @@ func (f *fileFinder) look(v reflect.Value, in File) {
 			f.look(v.Elem(), in)
 		}
 	case reflect.Struct:
-		if pos := v.FieldByName("Pos"); pos.IsValid() {
-			in.Pos, _ = pos.Interface().(Pos)
+		plan := f.planOf(v.Type())
+		if plan.pos >= 0 {
+			in.Pos = v.Field(plan.pos).Interface().(Pos)
 		}
-		for i := range v.NumField() {
-			if field := v.Type().Field(i); f.mayName(field) {
-				at := in
-				at.Key, at.Use = strings.Trim(in.Key+"."+field.Tag.Get("edge"), "."), field.Tag.Get("file")
-				at.Restart = field.Tag.Get("restart") == "true"
-				f.look(v.Field(i), at)
-			}
+		for _, field := range plan.fields {
+			at := in
+			at.Key, at.Use, at.Restart = strings.Trim(in.Key+"."+field.key, "."), field.use, field.restart
+			f.look(v.Field(field.index), at)
 		}
 	}
 }
 
-// mayName reports whether a field is, or has, the name of a file: there may be 10,000s of others.
-func (f *fileFinder) mayName(field reflect.StructField) bool {
-	if !field.IsExported() || field.Tag.Get("json") == "-" && field.Tag.Get("file") == "" {
-		return false
+// planOf returns the plan of a struct. That of a type inside itself has no fields while it is made.
+func (f *fileFinder) planOf(t reflect.Type) *filePlan {
+	plan := f.plans[t]
+	if plan != nil {
+		return plan
 	}
-	t := field.Type
+	plan = &filePlan{pos: -1}
+	f.plans[t] = plan
+	for i := range t.NumField() {
+		field := t.Field(i)
+		tag := field.Tag.Get
+		if field.Name == "Pos" && field.Type == reflect.TypeFor[Pos]() {
+			plan.pos = i
+		}
+		if field.IsExported() && (tag("file") != "" || tag("json") != "-" && f.mayName(field.Type)) {
+			plan.fields = append(plan.fields, fileField{i, tag("edge"), tag("file"), tag("restart") == "true"})
+		}
+	}
+	return plan
+}
+
+// mayName reports whether values of a type may have names of files inside.
+func (f *fileFinder) mayName(t reflect.Type) bool {
 	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	named, known := f.named[t]
-	if t.Kind() != reflect.Struct || known {
-		return named || t.Kind() == reflect.Interface || field.Tag.Get("file") != ""
-	}
-	f.named[t] = false // where t is inside itself
-	for i := range t.NumField() {
-		f.named[t] = f.named[t] || f.mayName(t.Field(i))
-	}
-	return f.named[t]
+	return t.Kind() == reflect.Interface || t.Kind() == reflect.Struct && len(f.planOf(t).fields) > 0
 }

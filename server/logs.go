@@ -58,9 +58,11 @@ type sink struct {
 
 // openLogs opens the outputs of access logs, and keeps those that the present generation has open.
 func (b *build) openLogs() error {
+	outputs := b.config.Files("log")
 	for i := range b.config.Defined {
 		d := &b.config.Defined[i]
-		if d.Kind != plugin.LogSinks || !slices.Contains(outputsOf(b.config), d.Name) {
+		named := func(f config.File) bool { return f.Path == d.Name }
+		if d.Kind != plugin.LogSinks || !slices.ContainsFunc(outputs, named) {
 			continue
 		}
 		if err := b.openSink(d); err != nil {
@@ -133,23 +135,15 @@ func outputKey(c *config.Config, output string) string {
 
 // LogPaths returns the files that c names for access logs, "stdout" and "stderr" among them, each once.
 func LogPaths(c *config.Config) (paths []string) {
-	for _, output := range outputsOf(c) {
-		if c.Find(plugin.LogSinks, output) != nil {
+	for _, output := range c.Files("log") {
+		if c.Find(plugin.LogSinks, output.Path) != nil {
 			continue
 		}
-		if path := filepath.Clean(output); !slices.Contains(paths, path) {
+		if path := filepath.Clean(output.Path); !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}
 	return paths
-}
-
-// outputsOf returns what c names for access logs.
-func outputsOf(c *config.Config) (all []string) {
-	for _, f := range c.Files("log") {
-		all = append(all, f.Path)
-	}
-	return all
 }
 
 // logsBy returns what l says, one log for each reactor; nil: there is none.

@@ -171,7 +171,7 @@ func (n *Needs) addFiles(f *config.Files) {
 func (n *Needs) addNamed(o *Options) {
 	for _, f := range o.Config.Files("read", "page", "write", "log") {
 		switch {
-		case f.Path == config.InternalCert && f.Use == "read":
+		case f.Key == "cert" && f.Path == config.InternalCert:
 			if o.StateDir != "" {
 				n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder),
 					Access: Write, Folder: true})

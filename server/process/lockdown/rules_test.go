@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	_ "github.com/edge-proxy/edge/filter/basicauth"
+	"github.com/edge-proxy/edge/server"
 )
 
 // tree makes files, and folders of the names that end with a slash.
@@ -261,6 +262,22 @@ func TestOf_relative(t *testing.T) {
 		n := Of(Options{Config: c, InPlace: inPlace})
 		if !slices.ContainsFunc(n.list, func(need Need) bool { return need.Path == want }) {
 			t.Errorf("in place %t: %+v", inPlace, n.list)
+		}
+	}
+}
+
+// "internal" stands for a certificate of edge where a key is for one. Elsewhere it is the name of a file.
+func TestOf_fileNamedInternal(t *testing.T) {
+	dir := t.TempDir()
+	n := needsOf(t, dir, "working_directory = \"DIR\"\nca_file = \"internal\"\n[https]\nlisten = \"127.0.0.1:443\"\n"+
+		"cert = \"internal\"\n")
+	for _, want := range []Need{
+		{Key: "ca_file", Path: filepath.Join(dir, "internal"), Port: -1},
+		{Key: "cert = \"internal\"", Path: filepath.Join(dir, "state", server.AuthorityFolder), Access: Write, Port: -1,
+			Folder: true},
+	} {
+		if !slices.Contains(n.list, want) {
+			t.Errorf("%+v is not among them", want)
 		}
 	}
 }
