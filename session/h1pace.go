@@ -55,7 +55,7 @@ func (s *h1Server) patience() time.Duration {
 
 // took notes that n bytes of the answer were queued or sent.
 func (s *h1Server) took(n int) {
-	if s.answerPace.started && n > 0 {
+	if s.answerPace.started() && n > 0 {
 		s.answerPace.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }

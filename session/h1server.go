@@ -31,14 +31,14 @@ type h1Server struct {
 	receiver   Receiver
 	dec        h1.Decoder
 	body       bodyWriter
-	owed       int
-	bodyPace   pace // of the request's body
-	answerPace pace // of the answer, once the client did not take it at once
+	bodyPace   pace    // of the request's body
+	answerPace pace    // of the answer, once the client did not take it at once
+	splice     *splice // of request bodies; nil until there was one
+	owed       int32
 	requests   uint32
 	verb       message.Verb
 	proto      message.Proto
 	tunnel     tunnelState
-	splice     *splice // of request bodies; nil until there was one
 
 	requestDone     bool // the request was delivered whole
 	discarding      bool // the answer was sent; the rest of its request is read and thrown away
@@ -165,7 +165,7 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 		r.OnTrailers(s, &local.head)
 		s.await()
 	default:
-		s.owed += len(body)
+		s.owed += int32(len(body))
 		s.awaits100 = false
 		s.paid(len(body))
 		r.OnData(s, body, end)
@@ -254,7 +254,7 @@ func (s *h1Server) discard(n int) {
 	if !s.discarding {
 		return
 	}
-	if s.owed += n; s.requestDone || s.owed > discardMax {
+	if s.owed += int32(n); s.requestDone || s.owed > discardMax {
 		s.finish()
 	}
 }
@@ -543,7 +543,7 @@ func (s *h1Server) Queued() int { return s.conn.Queued() }
 // Release resumes reading when nothing is owed any more.
 func (s *h1Server) Release(n int) {
 	s.mustOwn()
-	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
+	if s.owed -= int32(min(n, int(s.owed))); s.owed <= 0 && !s.requestDone && s.receiver != nil {
 		s.owed = 0
 		s.conn.ResumeRead()
 		if !s.inCallback {

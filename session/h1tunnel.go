@@ -42,7 +42,7 @@ func (s *h1Server) tunnelData(c *engine.Conn, in []byte) int {
 	if s.receiver == nil || s.requestDone {
 		return len(in)
 	}
-	s.owed += len(in)
+	s.owed += int32(len(in))
 	s.requestDone = s.peerFIN
 	s.inCallback = true
 	s.receiver.OnData(s, in, s.peerFIN)

@@ -312,7 +312,7 @@ func (m *Mux) await(s *h2Stream) {
 		s.until(0)
 	case !s.finalHead:
 		s.until(s.toFirstByte(m.opts.FirstByte))
-	case s.bodyPace.unhurried: // a stream of messages may be silent
+	case s.unhurried: // a stream of messages may be silent
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	default:
 		s.until(s.betweenBytes(m.opts.BetweenBytes))

@@ -8,7 +8,7 @@ import (
 
 // Unhurry lifts the least rate of a request body, and the bound on the time between two pieces of an answer.
 func (s *h2Stream) Unhurry() {
-	s.bodyPace.unhurried = true
+	s.unhurried = true
 	if !s.inCallback && s.receiver != nil {
 		s.link.end.await(s)
 	}
@@ -27,14 +27,14 @@ func (h *h2Server) bodyCame(s *h2Stream, n int) {
 // bodySent notes that n bytes of an answer were sent that the client did not take at once.
 func (h *h2Server) bodySent(s *h2Stream, n int) {
 	perByte := h.owner.perByte
-	if s.bodyPace.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
+	if s.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
 		perByte = 0
 	}
 	s.answerPace.took(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
 }
 
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
-func (s *h2Stream) mayBeSilent() bool { return s.bodyPace.unhurried && s.framing != noHead }
+func (s *h2Stream) mayBeSilent() bool { return s.unhurried && s.framing != noHead }
 
 // answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
 // h1Server.answerMoves.
@@ -77,7 +77,7 @@ func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
 		return s.answerPace.waited(o.SendTimeout, now), true
 	case s.deadline == 0 || !s.owesBody() || s.awaits100:
 		return 0, false
-	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.bodyPace.unhurried:
+	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.unhurried:
 		return 0, false
 	}
 	return s.bodyPace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true

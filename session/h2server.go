@@ -133,7 +133,7 @@ func (h *h2Server) await(s *h2Stream) {
 		s.until(s.answerPace.patience(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
 	case s.endReceived || s.endDelivered || s.owed > 0 || s.awaits100, s.mayBeSilent():
 		s.until(0)
-	case s.bodyPace.unhurried:
+	case s.unhurried:
 		s.until(orTunnelIdle(0))
 	default:
 		d := h.owner.opts.BodyTimeout

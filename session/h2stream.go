@@ -48,6 +48,7 @@ type h2Stream struct {
 	finalHead    bool // of a client: the final head was delivered
 	noContent    bool // of a client: the answer ends with its head, as that to HEAD
 	awaits100    bool // the body is sent after 100
+	unhurried    bool // by Unhurry
 	drainEnds    bool // of a server's tunnel: the process drains, and deadline ends it
 	inCallback   bool // a callback of the receiver runs
 }
@@ -402,12 +403,12 @@ func (s *h2Stream) sent(end bool, n int) {
 		s.awaits100 = false
 	}
 	if n > 0 {
-		if s.answerPace.started {
+		if s.answerPace.started() {
 			s.link.end.bodySent(s, n)
 		}
 		s.answerMoves()
 	}
-	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.bodyPace.unhurried) {
+	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.unhurried) {
 		s.link.end.await(s)
 	}
 }

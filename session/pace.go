@@ -33,10 +33,8 @@ var ErrSlowBody = errors.New("the request body took too long")
 // pace is the time that a client may still take to send a body, or to take an answer. The credit shrinks while the
 // client keeps us waiting and grows with each byte.
 type pace struct {
-	credit    int64 // in ns, without what has run off since
-	since     int64 // time of the reactor from which on the credit shrinks; 0: it does not
-	unhurried bool  // by Unhurry
-	started   bool  // of an answer: the client did not take it at once
+	credit int64 // in ns, without what has run off since
+	since  int64 // time of the reactor from which on the credit shrinks; 0: it does not
 }
 
 // Unhurried is a Stream that can be exempted from the minimum rate of a body: for message streams such as gRPC.
@@ -123,11 +121,14 @@ func (p *pace) owing(silent time.Duration, now int64) time.Duration {
 	return max(time.Duration(now-p.since), bodyGrace-p.run(now))
 }
 
+// started reports whether the client did not take an answer at once, or the credit of a body has begun.
+func (p *pace) started() bool { return *p != pace{} }
+
 // patience returns how long a client may still take to take more of its answer. It begins with limit, which shrinks
 // while the client takes nothing.
 func (p *pace) patience(limit time.Duration, now int64) time.Duration {
-	if !p.started {
-		p.started, p.credit = true, int64(limit)
+	if !p.started() {
+		p.credit = int64(limit)
 	}
 	return p.run(now)
 }
@@ -136,7 +137,7 @@ func (p *pace) patience(limit time.Duration, now int64) time.Duration {
 // that waits after them in our memory, is as slow as one that takes nothing.
 func (p *pace) took(n int, perByte int64, limit time.Duration, now int64) {
 	switch {
-	case !p.started:
+	case !p.started():
 	case perByte == 0:
 		p.credit, p.since = int64(limit), 0
 	default:
@@ -146,7 +147,7 @@ func (p *pace) took(n int, perByte int64, limit time.Duration, now int64) {
 
 // waited returns for how long a client whose patience began with limit has taken too little.
 func (p *pace) waited(limit time.Duration, now int64) time.Duration {
-	if !p.started {
+	if !p.started() {
 		return 0
 	}
 	return limit - p.run(now)
