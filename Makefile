@@ -141,15 +141,18 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
 # "context deadline exceeded" on a busy machine (go.dev/issue/75804). Go spends up to a minute on making each input
 # smaller that reaches new code; here it gets 20 tries. The 10 minutes that go test gives a package are few on a slow
-# machine: they are there to end what hangs. What vet has looked for go test does not. One package more than
-# there are processors is tested at a time, since many tests wait for a clock or a process rather than compute.
+# machine: they are there to end what hangs. What vet has looked for go test does not, and without tables for debuggers
+# a test links in half of the time. One package more than there are processors is tested at a time, since many tests
+# wait for a clock or a process rather than compute. Types are checked for arm64 and darwin by internal/lint/elsewhere,
+# in all packages and their tests; make soak builds for arm64.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$(($$(nproc) + 1))" \
-			BESIDE=arm64 FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
+		if ! $(MAKE) --no-print-directory $$step \
+			FLAGS="-short -timeout=40m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1))" \
+			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
@@ -179,11 +182,10 @@ vet: ## go vet of all modules, and with the tags of make race where there are fi
 lint: ## the rules of internal/lint
 	go test -count=1 ./internal/lint
 
-# The modules are tested one after the other, beside edge's own packages. BESIDE are targets that come after the modules:
-# tests of edge's own packages leave processors idle at their end.
+# The modules are tested one after the other, beside edge's own packages.
 .PHONY: unit
 unit: ## go test ./... in all modules
-	@$(MAKE) --no-print-directory -j2 -Oline $(addprefix unit-in/,edge $(MODULES)) $(BESIDE)
+	@$(MAKE) --no-print-directory -j2 -Oline $(addprefix unit-in/,edge $(MODULES))
 
 .PHONY: unit-in/edge
 unit-in/edge:
@@ -199,11 +201,6 @@ race: ## the tests of the core where goroutines may meet, under the race detecto
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers
 	go test -tags invariants $(FLAGS) $(CORE)
-
-# Types are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests.
-.PHONY: arm64
-arm64: ## the edge binary for arm64
-	$(COMPILING) GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./cmd/edge
 
 .PHONY: others
 others: ## build and vet all modules for arm64, and vet what is portable for darwin

@@ -6,10 +6,12 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,63 +20,76 @@ const release = "go1.26"
 
 var update = flag.Bool("update", false, "write testdata/bounds.txt")
 
-// compile returns what the compiler says of packages with a debugging flag.
-func compile(t *testing.T, option string, packages []string) string {
+// compiled returns what the compiler says of the packages in both lists about inlining and bounds. It runs once.
+var compiled = sync.OnceValues(func() (string, error) {
+	var dirs []string
+	for _, line := range lines("inlined.txt") {
+		dir, _, _ := strings.Cut(line, " ")
+		dirs = append(dirs, "./"+dir)
+	}
+	for _, line := range lines("bounds.txt") {
+		_, file, _ := strings.Cut(line, " ")
+		dirs = append(dirs, "./"+path.Dir(file))
+	}
+	slices.Sort(dirs)
+	args := append([]string{"build", "-gcflags=-m=1 -d=ssa/check_bce/debug=1"}, slices.Compact(dirs)...)
+	cmd := exec.Command("go", args...)
+	cmd.Dir = "../.."
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+})
+
+// output is what compiled returns.
+func output(t *testing.T) string {
 	t.Helper()
 	if !strings.HasPrefix(runtime.Version(), release) || runtime.GOARCH != "amd64" {
 		t.Skip("the lists are of ", release, " on amd64")
 	}
-	cmd := exec.Command("go", append([]string{"build", "-gcflags=" + option}, packages...)...)
-	cmd.Dir = "../.."
-	out, err := cmd.CombinedOutput()
+	out, err := compiled()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return string(out)
+	return out
 }
 
 // lines returns the lines of a list.
-func lines(t *testing.T, name string) []string {
-	t.Helper()
+func lines(name string) []string {
 	text, err := os.ReadFile("testdata/" + name)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
 func TestInlined(t *testing.T) {
-	want := map[string][]string{}
-	for _, line := range lines(t, "inlined.txt") {
-		dir, name, _ := strings.Cut(line, " ")
-		want[dir] = append(want[dir], name)
+	inlined := map[string]bool{}
+	said := regexp.MustCompile(`(?m)^(.*)/[^/]+\.go:[0-9:]+ can inline (.*)$`)
+	for _, m := range said.FindAllStringSubmatch(output(t), -1) {
+		inlined[m[1]+" "+m[2]] = true
 	}
-	for _, dir := range slices.Sorted(maps.Keys(want)) {
-		out := compile(t, "-m=1", []string{"./" + dir})
-		for _, name := range want[dir] {
-			if !regexp.MustCompile(`: can inline ` + regexp.QuoteMeta(name) + `\n`).MatchString(out) {
-				t.Errorf("%s: %s is not inlined any more", dir, name)
-			}
+	for _, line := range lines("inlined.txt") {
+		if !inlined[line] {
+			t.Errorf("%s is not inlined any more", line)
 		}
 	}
 }
 
 func TestBounds(t *testing.T) {
-	most := map[string]int{}
-	var packages []string
-	for _, line := range lines(t, "bounds.txt") {
+	most, got := map[string]int{}, map[string]int{}
+	for _, line := range lines("bounds.txt") {
 		var n int
 		var file string
 		if _, err := fmt.Sscan(line, &n, &file); err != nil {
 			t.Fatal(line, err)
 		}
 		most[file] = n
-		if dir := "./" + file[:strings.LastIndexByte(file, '/')]; !slices.Contains(packages, dir) {
-			packages = append(packages, dir)
-		}
 	}
-	got := map[string]int{}
-	for line := range strings.Lines(compile(t, "-d=ssa/check_bce/debug=1", packages)) {
+	seen := map[string]bool{} // with -m the compiler says some lines several times
+	for line := range strings.Lines(output(t)) {
+		if seen[line] {
+			continue
+		}
+		seen[line] = true
 		if file, _, found := strings.Cut(line, ".go:"); found && strings.Contains(line, "Found Is") {
 			got[file+".go"]++
 		}
