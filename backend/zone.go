@@ -3,7 +3,7 @@ package backend
 // Zones says what becomes of members in other zones.
 type Zones uint8
 
-// What becomes of them.
+// What becomes of them, in the order of the words of a configuration.
 const (
 	ZonesOff    Zones = iota // nothing: zones mean nothing
 	ZonesPrefer              // they get what the members of this zone cannot carry

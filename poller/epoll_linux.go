@@ -19,7 +19,7 @@ const EventsMax = 512
 // Park says how a Kernel sleeps.
 type Park uint8
 
-// The ways to sleep.
+// The ways to sleep, in the order of the words of a configuration.
 const (
 	ParkAuto    Park = iota // as ParkRuntime; while sleeps are short in epoll_wait(2), the processor kept: see doze
 	ParkRuntime             // in the poller of the Go runtime, like any goroutine that waits for the network

@@ -140,7 +140,8 @@ type RequestID struct {
 // Acceptance says whose numbers of requests are accepted: they replace those of the proxy everywhere.
 type Acceptance uint8
 
-// The ways to take the number that a request comes with. One that is malformed is never taken.
+// The ways to take the number that a request comes with, in the order of the words of a configuration. One that is
+// malformed is never taken.
 const (
 	AcceptTrusted Acceptance = iota // from the peers that Listener.Trusted names
 	AcceptAll

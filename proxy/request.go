@@ -178,7 +178,7 @@ func believe(x *Exchange, asked bool) {
 // a proxy says by the other.
 type Underscores uint8
 
-// The ways to take such fields. Of trailers they are dropped, or pass.
+// The ways to take such fields, in the order of the words of a configuration. Of trailers they are dropped, or pass.
 const (
 	UnderscoresDrop   Underscores = iota // nobody hears of them
 	UnderscoresPass                      // lenient: they are fields like others

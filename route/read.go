@@ -16,7 +16,7 @@ type Reading struct {
 // Paths says in which form rules and origins see a path. See docs/http1.md.
 type Paths uint8
 
-// The ways to read a path.
+// The ways to read a path, in the order of the words of a configuration.
 const (
 	PathsMatched   Paths = iota // rules see it with its dot segments resolved; origins get it as it came
 	PathsForwarded              // origins get it resolved too
@@ -26,7 +26,7 @@ const (
 // Parameters says how the parameters of a path are read, ";v=1" after the name of a segment. See docs/http1.md.
 type Parameters uint8
 
-// The ways to read parameters.
+// The ways to read parameters, in the order of the words of a configuration.
 const (
 	ParametersKept     Parameters = iota // they are a part of their segment; one that is nothing else is ErrPath
 	ParametersStripped                   // rules see the path without them

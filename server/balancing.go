@@ -30,9 +30,9 @@ type choosing struct {
 // leadTo leads to u as c uses it, or to its failover, which has a method and keys of its own. Calls of gRPC go to both
 // over HTTP/2.
 func (b *build) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error) {
-	protocol := u.Protocol
+	protocol := constant[upstream.Protocol](u, &u.Protocol)
 	if grpc {
-		protocol = "h2"
+		protocol = upstream.H2
 	}
 	p, err := b.upstream(u, c, protocol)
 	if err != nil {
@@ -231,14 +231,11 @@ func (m *members) commitCookie() {
 	}
 }
 
-// zoneModes are the words of the key "zones".
-var zoneModes = map[string]backend.Zones{"prefer": backend.ZonesPrefer, "only": backend.ZonesOnly}
-
 // policyOf says how the backends of u share the requests of this instance, which runs in zone.
 func policyOf(u *config.Upstream, zone string, instance uint64) backend.Policy {
 	return backend.Policy{
 		SlowStart: u.SlowStart, Spill: u.Spill, Panic: float64(u.Panic) / 100,
-		Zones: zoneModes[u.Zones], Zone: zone, ZoneShare: float64(u.ZoneShare) / 100,
+		Zones: constant[backend.Zones](u, &u.Zones), Zone: zone, ZoneShare: float64(u.ZoneShare) / 100,
 		Subset: backend.Subset{Size: u.Subset.Size, Index: u.Subset.Index, Of: u.Subset.Of, Instance: instance},
 	}
 }

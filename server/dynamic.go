@@ -48,7 +48,7 @@ func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) err
 	if err := of.setRetry(u, len(b.server.engine.Reactors())); err != nil {
 		return err
 	}
-	o.Protocol, o.Client.TunnelIdle = protocols[u.Protocol], c.TunnelIdle
+	o.Protocol, o.Client.TunnelIdle = constant[upstream.Protocol](u, &u.Protocol), c.TunnelIdle
 	if c.GRPC == config.On {
 		o.Protocol = upstream.H2
 	}

@@ -11,14 +11,6 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// The words of the key "type" and "start" of a check.
-var (
-	checkKinds  = map[string]health.Kind{"http": health.HTTP, "tcp": health.TCP, "grpc": health.GRPC}
-	checkStarts = map[string]health.Start{
-		"up": health.StartUp, "down": health.StartDown, "checked": health.StartChecked,
-	}
-)
-
 // checking is how the backends of an upstream are checked; nil: they are not.
 type checking struct {
 	check, agent *health.Options
@@ -53,11 +45,11 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 		return
 	}
 	check := &health.Options{
-		Name: u.Name, Instance: b.server.instance, Timeout: c.Timeout, Kind: checkKinds[c.Type], Port: c.Port,
-		Passive: c.PassiveCounts,
+		Name: u.Name, Instance: b.server.instance, Timeout: c.Timeout, Kind: constant[health.Kind](c, &c.Type),
+		Port: c.Port, Passive: c.PassiveCounts,
 		Rules: health.Rules{
 			Interval: c.Interval, Fast: c.FastInterval, Down: c.DownInterval, Rise: c.Rise, Fall: c.Fall,
-			Start: checkStarts[c.Start],
+			Start: constant[health.Start](c, &c.Start),
 		},
 		Protocol: protocol, TLS: o.TLS, Handshaker: o.Handshaker,
 		Method: c.Method, Path: c.Path, Host: c.Host, Body: c.Body,

@@ -191,11 +191,13 @@ var errAbandoned = errors.New("it was closed, since another process had dropped 
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
-		Paths: paths[c.Paths], Parameters: parameters[c.PathParameters], Underscores: underscores[c.Underscores],
-		GRPC: c.GRPC, NoWebSocket: !c.WebSocket, NoVia: !c.Via, Traceparent: c.Traceparent,
+		Paths: constant[route.Paths](c, &c.Paths), Parameters: constant[route.Parameters](c, &c.PathParameters),
+		Underscores: constant[proxy.Underscores](c, &c.Underscores), GRPC: c.GRPC, NoWebSocket: !c.WebSocket,
+		NoVia: !c.Via, Traceparent: c.Traceparent,
 	}
 	if id := &c.RequestID; id.On {
-		l.RequestID = &proxy.RequestID{Field: id.Field, Accept: acceptances[id.Accept], NoAnswer: !id.Answer}
+		accept := constant[proxy.Acceptance](id, &id.Accept)
+		l.RequestID = &proxy.RequestID{Field: id.Field, Accept: accept, NoAnswer: !id.Answer}
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
@@ -205,22 +207,6 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 		l.RedirectToHTTPS = uint16(c.HTTPSPort)
 	}
 	return l
-}
-
-var paths = map[string]route.Paths{
-	"matched": route.PathsMatched, "forwarded": route.PathsForwarded, "raw": route.PathsRaw,
-}
-
-var parameters = map[string]route.Parameters{
-	"keep": route.ParametersKept, "strip": route.ParametersStripped, "refuse": route.ParametersRefused,
-}
-
-var underscores = map[string]proxy.Underscores{
-	"drop": proxy.UnderscoresDrop, "pass": proxy.UnderscoresPass, "refuse": proxy.UnderscoresRefuse,
-}
-
-var acceptances = map[string]proxy.Acceptance{
-	"trusted": proxy.AcceptTrusted, "all": proxy.AcceptAll, "none": proxy.AcceptNone,
 }
 
 // trustOf returns the peers that a listener trusts; nil: none.

@@ -147,7 +147,8 @@ const (
 func New(cfg *config.Config, o Options) (*Server, error) {
 	e, err := engine.New(engine.Options{
 		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
-		SpliceMin: orNone(cfg.Global.Splice), Park: parks[cfg.Global.Park], Pin: cfg.Global.Pin,
+		SpliceMin: orNone(cfg.Global.Splice), Pin: cfg.Global.Pin,
+		Park: constant[poller.Park](&cfg.Global, &cfg.Global.Park),
 	})
 	if err != nil {
 		return nil, err
@@ -189,11 +190,6 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// parks are the values of the key "park".
-var parks = map[string]poller.Park{
-	"auto": poller.ParkAuto, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
 // viaOf returns the name in Via.

@@ -13,7 +13,7 @@ import (
 // upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
 // waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
 // options.
-func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (*upstream.Upstream, error) {
+func (b *build) upstream(u *config.Upstream, c *config.Route, protocol upstream.Protocol) (*upstream.Upstream, error) {
 	o, err := b.upstreamOptions(u)
 	if err != nil {
 		return nil, err
@@ -28,8 +28,8 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	of.setOutliers(u, len(b.server.engine.Reactors()))
 	b.setLimits(of, u)
 	o.Backends = of.set
-	b.check(u, &o, protocols[protocol])
-	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle
+	b.check(u, &o, protocol)
+	o.Protocol, o.Client.TunnelIdle = protocol, c.TunnelIdle
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte
 	}
@@ -48,8 +48,6 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	b.upstreams[key] = p
 	return p, nil
 }
-
-var protocols = map[string]upstream.Protocol{"h1": upstream.H1, "h2": upstream.H2, "auto": upstream.Auto}
 
 func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	o := upstream.Options{
@@ -94,12 +92,4 @@ func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 		t.Certificate, t.Key, err = (&certs.Files{Cert: c.Cert, Key: c.Key}).PEM()
 	}
 	return t, err
-}
-
-// orNone translates none, which is 0 in a configuration and -1 in options.
-func orNone[N int | int64](n N) N {
-	if n == 0 {
-		return -1
-	}
-	return n
 }

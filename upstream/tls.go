@@ -34,7 +34,7 @@ const sessionsDefault = 256
 // Protocol is the version of HTTP that is spoken to a backend.
 type Protocol uint8
 
-// The protocols of an upstream.
+// The protocols of an upstream, in the order of the words of a configuration.
 const (
 	H1   Protocol = iota // HTTP/1.1
 	H2                   // HTTP/2, without TLS by prior knowledge

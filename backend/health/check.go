@@ -21,7 +21,8 @@ type Rules struct {
 // Start is the state of a member before its first result.
 type Start uint8
 
-// The states. The first result decides, except that a member that starts down needs Rules.Rise.
+// The states, in the order of the words of a configuration. The first result decides, except that a
+// member that starts down needs Rules.Rise.
 const (
 	StartUp      Start = iota // it serves
 	StartDown                 // it does not serve

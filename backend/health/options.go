@@ -15,7 +15,7 @@ import (
 // Kind is what a check asks.
 type Kind uint8
 
-// The kinds.
+// The kinds, in the order of the words of a configuration.
 const (
 	HTTP  Kind = iota // a request, whose status and body are looked at
 	TCP               // a connection; with Options.Expect, bytes on it
