@@ -16,12 +16,10 @@ const (
 	isListener  = `is [[listeners]] with listen = ":80"`
 	isUpstream  = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
 	isBackend   = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
-	isRedirect  = `is redirect = { to = "https://example.com{path}" } in [[routes]]`
 	isRequest   = `is headers = { request = { Name = "value" } } in [[routes]]`
 	isResponse  = `is headers = { response = { Name = "value" } } in [[routes]]`
 	isConnect   = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
 	isRead      = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
-	isTimeouts  = `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`
 	isIdle      = `is limits = { idle_timeout = "60s" } in [http]`
 	isRetry     = `is retry = { attempts = 2 } in [upstreams.NAME]`
 	isBalancing = `is load_balancing in [upstreams.NAME] or [upstream_defaults]; the default honours weights`
@@ -32,7 +30,6 @@ const (
 	isVerify    = `is tls = { verify = false } in [upstreams.NAME]`
 	isSNI       = `is tls = { sni = "host" } in [upstreams.NAME]`
 	isCondition = `is when = 'path starts_with "/api/"' in [[rules]] or [[routes]]`
-	isHTTP2     = `is protocols = ["h1", "h2"] in [https]; both are the default`
 	isAccessLog = `is [log] with output = ["/var/log/edge/access.log"]`
 	isProtocol  = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
 	isThreads   = `is worker_threads = 4; without it there is one for each processor`
@@ -40,9 +37,7 @@ const (
 	noScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
 	isHealth    = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
 	isEjection  = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
-	isIPHash    = `is load_balancing = "ip_hash" in [upstreams.NAME]`
 	noCompress  = `has nothing here yet: answers are not compressed`
-	noCache     = `has nothing here yet: answers are not kept`
 	isPasswords = `is type = "basic_auth" in [filters.NAME], and that name in filters`
 	isCORS      = `is type = "cors" in [filters.NAME], and that name in filters`
 	noAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
@@ -92,14 +87,13 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is user_timeout = "5m" in [upstreams.NAME]`, "proxy_send_timeout"},
 	{"nginx", `is user_timeout = "5m" in [[listeners]]`, "send_timeout"},
 	{"nginx", isProtocol, "proxy_http_version"},
-	{"nginx", noBuffering,
-		"proxy_buffering proxy_buffers proxy_buffer_size"},
+	{"nginx", noBuffering, "proxy_buffering proxy_buffers proxy_buffer_size"},
 	{"nginx", `is buffer_request = "10m" in [[routes]]; without it bodies stream`,
 		"proxy_request_buffering client_body_buffer_size"},
 	{"nginx", `is rewrite_location = true in [[routes]]`, "proxy_redirect"},
 	{"nginx", `has nothing here yet: cookies go on as the backend writes them`, "proxy_cookie_path"},
 	{"nginx", isRetry, "proxy_next_upstream proxy_next_upstream_tries"},
-	{"nginx", noCache, "proxy_cache proxy_cache_path proxy_cache_valid"},
+	{"nginx", `has nothing here yet: answers are not kept`, "proxy_cache proxy_cache_path proxy_cache_valid"},
 	{"nginx", isVerify, "proxy_ssl_verify"},
 	{"nginx", isSNI, "proxy_ssl_name proxy_ssl_server_name"},
 	{"nginx", `is tls = { ca = "ca.pem" } in [upstreams.NAME]`, "proxy_ssl_trusted_certificate"},
@@ -108,14 +102,13 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is limits = { body_size = "10m" } in [http]; without it there is no limit`, "client_max_body_size"},
 	{"nginx", `is limits = { min_rate = "240/s" } in [http]`, "client_body_timeout"},
 	{"nginx", `is limits = { header_timeout = "10s" } in [http]`, "client_header_timeout"},
-	{"nginx", `is limits = { header_size = "32k" } in [http]`,
-		"client_header_buffer_size large_client_header_buffers"},
+	{"nginx", `is limits = { header_size = "32k" } in [http]`, "client_header_buffer_size large_client_header_buffers"},
 	{"nginx", isIdle, "keepalive_timeout"},
 	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
 	{"nginx", isEjection, "max_fails fail_timeout"},
 	{"nginx", `is breaker = { max_requests = 100 } in [upstreams.NAME]`, "max_conns"},
 	{"nginx", `is weight = 0`, "down"},
-	{"nginx", isIPHash, "ip_hash"},
+	{"nginx", `is load_balancing = "ip_hash" in [upstreams.NAME]`, "ip_hash"},
 	{"nginx", isBalancing, "least_conn random"},
 	{"nginx", noCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
 	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
@@ -131,7 +124,7 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is client_auth = "require" in [tls] or [https]`, "ssl_verify_client"},
 	{"nginx", `is ocsp = "a.ocsp" beside cert: a program of yours fetches the response`, "ssl_stapling"},
 	{"nginx", `has nothing here: keys stand in files without a password`, "ssl_password_file"},
-	{"nginx", isHTTP2, "http2"},
+	{"nginx", `is protocols = ["h1", "h2"] in [https]; both are the default`, "http2"},
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
 	{"nginx", isRate, "limit_req limit_req_zone"},
@@ -162,7 +155,7 @@ var words = []struct{ of, here, words string }{
 	{"HAProxy", `has nothing to set here: backends are told by X-Forwarded-For`, "forwardfor"},
 	{"HAProxy", `is limits = { connections = 10000 } in [[listeners]]`, "maxconn"},
 	{"HAProxy", `is breaker = { max_requests = 100 } in [upstreams.NAME]`, "upstreams.maxconn"},
-	{"HAProxy", isTimeouts, "timeout"},
+	{"HAProxy", `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`, "timeout"},
 	{"HAProxy", isIdle, "timeout_client"},
 	{"HAProxy", isRead, "timeout_server"},
 	{"HAProxy", isConnect, "timeout_connect"},
@@ -192,7 +185,7 @@ var words = []struct{ of, here, words string }{
 	{"Caddy", isStrip, "handle_path"},
 	{"Caddy", `is respond = { status = 200, body = "…" } in [[rules]]`, "respond"},
 	{"Caddy", `is when = 'client.ip in list.NAME' with [lists.NAME]`, "remote_ip client_ip"},
-	{"Caddy", isRedirect, "redir"},
+	{"Caddy", `is redirect = { to = "https://example.com{path}" } in [[routes]]`, "redir"},
 	{"Caddy", noFiles, "file_server templates"},
 	{"Caddy", noScripts, "php_fastcgi"},
 	{"Caddy", noCompress, "encode"},
