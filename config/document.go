@@ -212,7 +212,9 @@ func (r *resolver) features(t schema.Target) []schema.Target {
 		}
 	}
 	r.file.Resolve(entries)
-	schema.Detach(entries)
+	if r.c.Places == nil {
+		schema.Detach(entries)
+	}
 	return entries
 }
 

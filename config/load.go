@@ -107,9 +107,6 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 		}
 		return nil, rep
 	}
-	if o.Places {
-		c.Places = &Places{doc}
-	}
 	if o.Written {
 		c.Written = file.Written()
 	}
@@ -151,6 +148,9 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 		names:      make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
+	}
+	if o.Places {
+		r.c.Places = &Places{doc}
 	}
 	r.file.Fill(doc.global)
 	r.file.Fill(doc.log)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -11,9 +12,9 @@ import (
 // Immutable.
 type Places struct{ doc *document }
 
-// Of returns where the value of a key of a *Listener, an *Upstream or a *Route comes from: the place of the key in its
-// own table, or in [tls] or [upstream_defaults]. It reports false where the value is the default of the key. path names
-// the key in its section: "timeouts.connect". A nil p knows nothing.
+// Of returns where the value of a key of a *Listener, *Upstream, *Route or one of Features comes from: the place of the
+// key in its own table, or in [tls] or [upstream_defaults]. It reports false where the value is the default of the key.
+// path names the key in its section: "timeouts.connect". A nil p knows nothing.
 func (p *Places) Of(of any, path string) (at Pos, given bool) {
 	if p == nil {
 		return Pos{}, false
@@ -34,6 +35,8 @@ func (p *Places) Of(of any, path string) (at Pos, given bool) {
 		return placeOf(&p.doc.tls.Given, path)
 	case *Upstream:
 		return p.ofUpstream(of, path)
+	case schema.Target:
+		return placeOf(schema.GivenOf(of), strings.TrimPrefix(path, schema.SectionOf(of).Name()+"."))
 	}
 	return Pos{}, false
 }
@@ -72,41 +75,40 @@ type Setting struct {
 	Doc   string `json:"doc"`
 }
 
-// Settings returns the keys of l, r and u that schema.Section.Told names for a request that comes by l and that r sends
-// to u, both of which may be nil. Of the keys that the files give those are, for l and r, the numbers, sizes and times,
-// and for u all. A key of r takes the place of the one of u with its name.
-func (p *Places) Settings(l *Listener, r *Route, u *Upstream) []Setting {
-	list := p.settings([]Setting{}, l, "listeners", "", l.entry())
-	if u == nil {
-		return list
+// Settings returns the keys that schema.Section.Told names for a request that comes by l and that r sends to u; r and u
+// may be nil. Of the keys that the files give those are, for l and r, the numbers, sizes and times, for u all, and for
+// Features those with a Show. A key of r, or of its Features, takes the place of one of u or c with its name.
+func (p *Places) Settings(c *Config, l *Listener, r *Route, u *Upstream) []Setting {
+	list := p.settings([]Setting{}, l, edge().Section("listeners"), "", l.entry())
+	if u != nil {
+		e := &upstreamEntry{Upstream: *u}
+		e.Retry.On = u.Retry.Conditions()
+		list = p.settings(list, u, edge().Section("upstreams"), "", e)
+		if of := u.HealthCheck; of != nil {
+			check := &healthEntry{Enabled: true, HealthCheck: *of}
+			list = p.settings(list, u, edge().Section("upstreams.NAME.health_check"), "health_check.", check)
+		}
+		list = p.settings(list, r, edge().Section("routes"), "", &routeEntry{Route: *r})
 	}
-	e := &upstreamEntry{Upstream: *u}
-	e.Retry.On = u.Retry.Conditions()
-	list = p.settings(list, u, "upstreams", "", e)
-	if c := u.HealthCheck; c != nil {
-		check := &healthEntry{Enabled: true, HealthCheck: *c}
-		list = p.settings(list, u, "upstreams.NAME.health_check", "health_check.", check)
+	ofUpstream, ofRoute := cmp.Or(u, &Upstream{}).Features, cmp.Or(r, &Route{}).Features
+	for _, f := range slices.Concat(c.Features, l.Features, ofUpstream, ofRoute) {
+		list = p.settings(list, f, schema.SectionOf(f), schema.SectionOf(f).Name()+".", f)
 	}
-	own := p.settings(nil, r, "routes", "", &routeEntry{Route: *r})
-	list = slices.DeleteFunc(list, func(s Setting) bool {
-		return slices.ContainsFunc(own, func(o Setting) bool { return o.Name == s.Name })
-	})
-	return append(list, own...)
+	return list
 }
 
-// settings adds those of e, which stands for of, to list. before is what their names begin with.
-func (p *Places) settings(list []Setting, of any, section, before string, e schema.Target) []Setting {
+// settings adds those of e, an entry of in that stands for of, to list. before is what their names begin with.
+func (p *Places) settings(list []Setting, of any, in *schema.Section, before string, e schema.Target) []Setting {
 	_, all := of.(*Upstream)
-	for _, k := range edge().Section(section).Told(e, func(k *schema.Key) bool {
+	_, feature := of.(schema.Target)
+	for _, k := range in.Told(e, func(k *schema.Key) bool {
 		_, given := p.Of(of, before+k.Path)
-		return given && (all || k.Type.Number != nil)
+		return given && (all || feature && len(k.Show) > 0 || !feature && k.Type.Number != nil)
 	}) {
-		s := Setting{Name: before + k.Path, Value: k.Text(k.Value(e)), At: "default", Doc: k.Gist(k.Value(e))}
-		if at, given := p.Of(of, s.Name); given {
-			s.At = at.FileLine()
-		}
-		if s.Value != "" {
-			list = append(list, s)
+		s, v := Setting{Name: before + k.Path}, k.Value(e)
+		at, _ := p.Of(of, s.Name)
+		if s.Value, s.At, s.Doc = k.Text(v), cmp.Or(at.FileLine(), "default"), k.Gist(v); s.Value != "" {
+			list = append(slices.DeleteFunc(list, func(o Setting) bool { return !all && o.Name == s.Name }), s)
 		}
 	}
 	return list

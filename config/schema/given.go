@@ -161,6 +161,9 @@ func Detach(entries []Target) {
 	}
 }
 
+// GivenOf returns what t knows of the file that it is from.
+func GivenOf(t Target) *Given { return t.base() }
+
 // SectionOf returns the section that t is an entry of.
 func SectionOf(t Target) *Section { return t.base().section }
 

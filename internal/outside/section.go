@@ -10,7 +10,7 @@ import (
 // Quota is what the section [quota] of a configuration says, and quota of a route.
 type Quota struct {
 	schema.Given
-	Requests int           `edge:"requests" min:"0" max:"1000000" default:"100" doc:"In one window."`
+	Requests int           `edge:"requests" min:"0" max:"1000000" default:"100" show:"always" doc:"In one window."`
 	Window   time.Duration `edge:"window" min:"1s" max:"1h" default:"1m" restart:"true" doc:"Its length."`
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/server/explain"
 )
 
 // A section of a package that config does not know has defaults, errors at their place, documentation, and a meaning.
@@ -42,7 +43,7 @@ func TestRegister(t *testing.T) {
 }
 
 // A key is one field: its default, its bounds, the hint for a mistake, its row on the reference page and in the schema
-// for editors, what waits for a restart and the diff of a reload come from there.
+// for editors, what waits for a restart, the diff of a reload and the settings of edge explain come from there.
 func TestRegister_keyIsOneField(t *testing.T) {
 	_, rep := config.Parse("f.toml", []byte("quota = { windw = \"2s\", window = \"2h\" }\n"))
 	var said []string
@@ -71,5 +72,24 @@ func TestRegister_keyIsOneField(t *testing.T) {
 	}
 	if keys := schema.SectionOf(all[0]).ChangedKeys(all[0], all[1]); !slices.Equal(keys, []string{"window"}) {
 		t.Errorf("%q differ", keys)
+	}
+	c, rep := config.Options{Places: true}.Parse("f.toml", []byte("quota.requests = 3\nroutes = ["+
+		"{ pattern = \"/a\", dest = \"status:204\", quota = { window = \"2m\" } }, "+
+		"{ pattern = \"/b\", dest = \"status:204\" }]"))
+	if c == nil {
+		t.Fatal(rep.Errors)
+	}
+	for path, want := range map[string]config.Setting{
+		"/a": {Name: "quota.requests", Value: "100", At: "default", Doc: "In one window"},
+		"/b": {Name: "quota.requests", Value: "3", At: "f.toml:1", Doc: "In one window"},
+	} {
+		a, err := explain.Explain(c, &explain.Ask{URL: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		others := func(s config.Setting) bool { return !strings.HasPrefix(s.Name, "quota.") }
+		if got := slices.DeleteFunc(a.Settings, others); !slices.Equal(got, []config.Setting{want}) {
+			t.Errorf("%s: got %+v, want %+v", path, got, want)
+		}
 	}
 }

@@ -141,7 +141,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 	} else {
 		a.own(run)
 	}
-	a.Settings = cfg.Places.Settings(l, r, u)
+	a.Settings = cfg.Places.Settings(cfg, l, r, u)
 	a.Log = logOf(cfg, l, r)
 }
 
