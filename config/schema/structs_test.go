@@ -53,6 +53,20 @@ type (
 		Given
 		Size int `edge:"size" after:"room" doc:"d"`
 	}
+	sized struct {
+		Given
+		Size []string `edge:"size" unit:"size" doc:"d"`
+	}
+	worded struct {
+		Given
+		Size int `edge:"size" enum:"1 2" doc:"d"`
+	}
+	tabled struct {
+		Given
+		Room struct {
+			Size int `edge:"size" doc:"d"`
+		} `edge:"room" pol:"true"`
+	}
 )
 
 // A mistake in the tags is found by the first test that makes the schema, and names the field.
@@ -67,6 +81,9 @@ func TestOf_panicsOnMistakes(t *testing.T) {
 		`switched.Size: tag "pool": it is "true"`:        mistaken[switched](),
 		`kindless.Size: there are no values of kind`:     mistaken[kindless](),
 		`unordered.Size: there is no key "room"`:         mistaken[unordered](),
+		`sized.Size: there are no values of kind "size"`: mistaken[sized](),
+		`worded.Size: an enum has strings, not values`:   mistaken[worded](),
+		`tabled.Room: tag "pol": known are`:              mistaken[tabled](),
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("got %s, want %s", said, want)

@@ -69,11 +69,13 @@ func (w *walk) add(of reflect.Type, index []int, table string) error {
 			path = strings.TrimPrefix(table+"."+name, ".")
 		}
 		isTable := f.Type.Kind() == reflect.Struct
-		var err error
+		err := checkTags(f.Tag)
 		switch {
 		case f.Anonymous && !tagged && isTable:
 			err = w.add(f.Type, at, table)
-		case !tagged:
+		case !tagged: // its tags are of others
+			err = nil
+		case err != nil:
 		case !f.IsExported() || name != "" && !isPath(name):
 			err = errors.New("a key is an exported field, and its name has letters, digits, \"_\" and \"-\"")
 		case isTable && w.types(f) == nil:
@@ -120,9 +122,6 @@ func (w *walk) move(from int, after, table string) error {
 
 // field adds the row of one field.
 func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path string) (err error) {
-	if err := checkTags(f.Tag); err != nil {
-		return err
-	}
 	tag := f.Tag.Get
 	r := &Row{
 		Path: path, Default: tag("default"), Min: tag("min"), Max: tag("max"), Enum: strings.Fields(tag("enum")),
@@ -184,15 +183,20 @@ var typed = map[string]string{"bool": "bool", "*bool": "bool", "int": "int", "in
 
 // kindOf returns what the values of a field are. Where a tag has their words, strings are choices.
 func kindOf(f reflect.StructField) (string, error) {
-	goKind, name := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit"))
-	if slices.Contains(named, name) && (goKind == "string") != (values[name].Number != nil) {
-		return name, nil
+	goKind, name, of := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit")), "string"
+	if values[name].Number != nil {
+		of = "int"
 	}
 	kind := cmp.Or(typed[f.Type.String()], typed[goKind])
-	if name != "" || kind == "" {
+	_, words := f.Tag.Lookup("enum")
+	switch {
+	case slices.Contains(named, name) && typed[goKind] == of:
+		return name, nil
+	case name != "" || kind == "":
 		return "", fmt.Errorf("there are no values of kind %q of type %v", name, f.Type)
-	}
-	if _, words := f.Tag.Lookup("enum"); words {
+	case words && !strings.HasPrefix(kind, "string"):
+		return "", fmt.Errorf("an enum has strings, not values of type %v", f.Type)
+	case words:
 		kind = strings.Replace(kind, "string", "choice", 1)
 	}
 	return kind, nil
