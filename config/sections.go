@@ -132,13 +132,7 @@ func ReplacesPool(section string, keys []string) bool {
 // methods of that name of the other kinds of entries.
 func (l *Listener) ChangedKeys(next *Listener) []string {
 	keys := changedKeys("listeners", l.entry(), next.entry(), l.Features, next.Features)
-	if !schema.Equal(l.Rules, next.Rules) {
-		keys = append(keys, "rules")
-	}
-	if !schema.Equal(l.TLSRules, next.TLSRules) {
-		keys = append(keys, "tls_rules")
-	}
-	return keys
+	return addChanged(addChanged(keys, "rules", l.Rules, next.Rules), "tls_rules", l.TLSRules, next.TLSRules)
 }
 
 // entry returns l as an entry of its section.
@@ -163,10 +157,7 @@ func (l *Log) ChangedKeys(next *Log) []string {
 // ChangedKeys is as that of Listener. Keys that listeners have too differ there.
 func (t *TLS) ChangedKeys(next *TLS) []string {
 	keys := changedKeys("tls", &tlsEntry{TLS: *t}, &tlsEntry{TLS: *next}, nil, nil)
-	if !schema.Equal(t.Rules, next.Rules) {
-		keys = append(keys, "rules")
-	}
-	return keys
+	return addChanged(keys, "rules", t.Rules, next.Rules)
 }
 
 // ChangedKeys is as that of Listener.
@@ -184,13 +175,8 @@ func (r *Registration) ChangedKeys(next *Registration) []string {
 func (u *Upstream) ChangedKeys(next *Upstream) []string {
 	keys := changedKeys("upstreams", &upstreamEntry{Upstream: *u}, &upstreamEntry{Upstream: *next}, u.Features,
 		next.Features)
-	if !schema.Equal(u.Backends, next.Backends) {
-		keys = append(keys, "backends")
-	}
-	if !schema.Equal(u.HealthCheck, next.HealthCheck) {
-		keys = append(keys, "health_check")
-	}
-	return keys
+	keys = addChanged(keys, "backends", u.Backends, next.Backends)
+	return addChanged(keys, "health_check", u.HealthCheck, next.HealthCheck)
 }
 
 // ChangedKeys is as that of Listener, without "dest". A pattern is told as host and path.
@@ -202,16 +188,14 @@ func (r *Route) ChangedKeys(next *Route) []string {
 		}
 	}
 	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
-	for _, s := range []struct {
-		key     string
-		differs bool
-	}{
-		{"websocket", r.WebSocket != next.WebSocket}, {"grpc", r.GRPC != next.GRPC},
-		{"rules", !schema.Equal(r.Rules, next.Rules)},
-	} {
-		if s.differs {
-			keys = append(keys, s.key)
-		}
+	keys = addChanged(addChanged(keys, "websocket", r.WebSocket, next.WebSocket), "grpc", r.GRPC, next.GRPC)
+	return addChanged(keys, "rules", r.Rules, next.Rules)
+}
+
+// addChanged adds a key whose values differ.
+func addChanged(keys []string, key string, old, next any) []string {
+	if !schema.Equal(old, next) {
+		keys = append(keys, key)
 	}
 	return keys
 }

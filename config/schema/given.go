@@ -142,11 +142,15 @@ func (s *Section) RestartKeys(old, next Target) []string {
 // Name returns the last part of the path of s: what its table is called inside another one.
 func (s *Section) Name() string { return s.Path[strings.LastIndexByte(s.Path, '.')+1:] }
 
-// ChangedKeys returns the keys whose fields differ between two targets of section s, by their paths inside it.
+// ChangedKeys returns the keys whose fields differ between two targets of section s, by their paths inside it. Keys
+// whose fields are parts of the field of such a key are left out.
 func (s *Section) ChangedKeys(old, next Target) (paths []string) {
+	last := []int{-1} // the field of the key before
 	for _, k := range s.Keys {
-		if !Equal(k.Value(old), k.Value(next)) {
-			paths = append(paths, k.Path)
+		n := len(last)
+		inside := len(k.Index) > n && slices.Equal(k.Index[:n], last)
+		if !inside && !Equal(k.Value(old), k.Value(next)) {
+			paths, last = append(paths, k.Path), k.Index
 		}
 	}
 	return paths

@@ -177,6 +177,20 @@ func TestOf_tellsEachKey(t *testing.T) {
 	}
 }
 
+// access_log of a listener is a path or a table with that path: one key has changed.
+func TestOf_pathOfAccessLogIsOneKey(t *testing.T) {
+	base := "http = { listen = \":80\", access_log = "
+	was, _ := config.Parse("f.toml", []byte(base+"\"a.log\" }\n"))
+	next, rep := config.Parse("f.toml", []byte(base+"{ path = \"b.log\", sample = 0.5 } }\n"))
+	if was == nil || next == nil {
+		t.Fatal(rep.Errors)
+	}
+	d := Of(was, next)
+	if len(d.Entries) != 1 || !slices.Equal(d.Entries[0].Keys, []string{"access_log", "access_log.sample"}) {
+		t.Errorf("told is\n%s", show(&d))
+	}
+}
+
 func TestDiff_render(t *testing.T) {
 	three := 3
 	d := Diff{
