@@ -46,7 +46,7 @@ type Definition = plugins.Definition
 // returned it, so safe for any goroutine to read.
 type Config struct {
 	Global       Global
-	Log          Log
+	Log          Log `edge:"log"`
 	TLS          TLS
 	Certificates []Certificate // of all listeners with TLS
 	Listeners    []Listener

@@ -4,11 +4,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
 )
 
 // File is a file that a key names.
 type File struct {
-	Key  string // within the table of its entry
+	Key  string // within the table of its entry; with that of the section where there is one alone: "log.output"
 	Pos  Pos    // of the entry; zero: nobody knows
 	Path string // as it is written; not empty
 	Use  string // "read", "write", "log" or "page": the tag "file" of the key
@@ -56,9 +58,13 @@ func (f *fileFinder) look(v reflect.Value, in File) {
 			f.look(v.Index(i), in)
 		}
 	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			f.look(v.Elem(), in)
+		if v.IsNil() {
+			return
 		}
+		if t, isEntry := v.Interface().(schema.Target); isEntry {
+			in.Key = schema.SectionOf(t).Name()
+		}
+		f.look(v.Elem(), in)
 	case reflect.Struct:
 		plan := f.planOf(v.Type())
 		if plan.pos >= 0 {

@@ -42,8 +42,8 @@ error_pages = { 503 = "busy.html" }
 		"read": {"ca_file all.pem 0", "cert a.pem 10", "cert internal 15", "client_ca partners.pem 8", "key a.key 10",
 			"tls.ca b.pem 17", "tls.cert c.pem 17"},
 		"write": {"error_log error.log 0", "pid_file edge.pid 0"},
-		"log": {"access_log route.log 20", "access_log web.log 13", "output access.log 0",
-			"output stdout 0"},
+		"log": {"access_log route.log 20", "access_log web.log 13", "log.output access.log 0",
+			"log.output stdout 0"},
 		"page": {"404.html 0", "busy.html 20"},
 	} {
 		var got []string

@@ -270,8 +270,10 @@ func TestOf_relative(t *testing.T) {
 func TestOf_fileNamedInternal(t *testing.T) {
 	dir := t.TempDir()
 	n := needsOf(t, dir, "working_directory = \"DIR\"\nca_file = \"internal\"\n[https]\nlisten = \"127.0.0.1:443\"\n"+
-		"cert = \"internal\"\n")
+		"cert = \"internal\"\n[admin]\nlisten = \"127.0.0.1:9000\"\ncert = \"internal\"\nclient_ca = \"ca.pem\"\n")
 	for _, want := range []Need{
+		{Key: "admin.cert", Path: filepath.Join(dir, "internal"), Port: -1},
+		{Key: "admin.client_ca", Path: filepath.Join(dir, "ca.pem"), Port: -1},
 		{Key: "ca_file", Path: filepath.Join(dir, "internal"), Port: -1},
 		{Key: "cert = \"internal\"", Path: filepath.Join(dir, "state", server.AuthorityFolder), Access: Write, Port: -1,
 			Folder: true},
