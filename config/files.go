@@ -49,7 +49,7 @@ type fileField struct {
 func (f *fileFinder) look(v reflect.Value, in File) {
 	switch v.Kind() {
 	case reflect.String:
-		in.Key = strings.TrimSuffix(in.Key, ".path") // access_log stands for its path
+		in.Key = strings.Replace(in.Key, "access_log.path", "access_log", 1) // which stands for its path
 		if in.Path = v.String(); in.Path != "" && slices.Contains(f.uses, in.Use) {
 			f.all = append(f.all, in)
 		}
@@ -85,6 +85,7 @@ func (f *fileFinder) planOf(t reflect.Type) *filePlan {
 		return plan
 	}
 	plan = &filePlan{pos: -1}
+	isEntry := reflect.PointerTo(t).Implements(reflect.TypeFor[schema.Target]()) // it may know the entry around it
 	f.plans[t] = plan
 	for i := range t.NumField() {
 		field := t.Field(i)
@@ -92,7 +93,9 @@ func (f *fileFinder) planOf(t reflect.Type) *filePlan {
 		if field.Name == "Pos" && field.Type == reflect.TypeFor[Pos]() {
 			plan.pos = i
 		}
-		if field.IsExported() && (tag("file") != "" || tag("json") != "-" && f.mayName(field.Type)) {
+		_, isKey := field.Tag.Lookup("edge")
+		follow := tag("json") != "-" && (isKey || field.Anonymous || !isEntry)
+		if field.IsExported() && (tag("file") != "" || follow && f.mayName(field.Type)) {
 			plan.fields = append(plan.fields, fileField{i, tag("edge"), tag("file"), tag("restart") == "true"})
 		}
 	}

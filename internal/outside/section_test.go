@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/server/explain"
 )
 
@@ -91,5 +92,33 @@ func TestRegister_keyIsOneField(t *testing.T) {
 		if got := slices.DeleteFunc(a.Settings, others); !slices.Equal(got, []config.Setting{want}) {
 			t.Errorf("%s: got %+v, want %+v", path, got, want)
 		}
+	}
+}
+
+// nearby is an entry that knows the upstream around it, which knows it in turn.
+type nearby struct {
+	schema.Given
+	Around schema.Target
+	Zones  []string `edge:"zones" doc:"Files of zones." file:"read"`
+}
+
+func init() {
+	config.Register[nearby](nil, schema.Section{Path: "upstreams.NAME.nearby", Doc: "What is near.",
+		New: func(around schema.Target, _ *syntax.Node) schema.Target { return &nearby{Around: around} }})
+}
+
+// The files of such an entry are found, once.
+func TestRegister_filesOfEntryThatKnowsTheOneAround(t *testing.T) {
+	c, rep := config.Parse("f.toml", []byte("[upstreams.default]\nbackends = [{ address = \"10.0.0.1:80\" }]\n"+
+		"tls = { ca = \"ca.pem\" }\nnearby = { zones = [\"a.txt\", \"b.txt\"] }\n"))
+	if c == nil {
+		t.Fatal(rep.Errors)
+	}
+	var got []string
+	for _, f := range c.Files("read") {
+		got = append(got, f.Key+" "+f.Path)
+	}
+	if want := []string{"tls.ca ca.pem", "nearby.zones a.txt", "nearby.zones b.txt"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
