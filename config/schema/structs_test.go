@@ -61,6 +61,10 @@ type (
 		Given
 		Size int `edge:"size" enum:"1 2" doc:"d"`
 	}
+	unused struct {
+		Given
+		Path string `edge:"path" file:"reed" doc:"d"`
+	}
 	tabled struct {
 		Given
 		Room struct {
@@ -83,6 +87,7 @@ func TestOf_panicsOnMistakes(t *testing.T) {
 		`unordered.Size: there is no key "room"`:         mistaken[unordered](),
 		`sized.Size: there are no values of kind "size"`: mistaken[sized](),
 		`worded.Size: an enum has strings, not values`:   mistaken[worded](),
+		`unused.Path: tag "file": it is read, write`:     mistaken[unused](),
 		`tabled.Room: tag "pol": known are`:              mistaken[tabled](),
 	} {
 		if !strings.Contains(said, want) {

@@ -166,6 +166,9 @@ func checkTags(tag reflect.StructTag) error {
 		}
 		rest = strings.TrimLeft(after[len(value):], " ")
 	}
+	if use, given := tag.Lookup("file"); given && !slices.Contains([]string{"read", "write", "log", "page"}, use) {
+		return fmt.Errorf("tag \"file\": it is read, write, log or page, not %q", use)
+	}
 	for _, name := range []string{"required", "secret", "local", "restart", "pool"} {
 		if v, given := tag.Lookup(name); given && v != "true" {
 			return fmt.Errorf("tag %q: it is \"true\", or is left out", name)
@@ -183,10 +186,8 @@ var typed = map[string]string{"bool": "bool", "*bool": "bool", "int": "int", "in
 
 // kindOf returns what the values of a field are. Where a tag has their words, strings are choices.
 func kindOf(f reflect.StructField) (string, error) {
-	goKind, name, of := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit")), "string"
-	if values[name].Number != nil {
-		of = "int"
-	}
+	goKind, name := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit"))
+	of := map[bool]string{true: "int", false: "string"}[values[name].Number != nil]
 	kind := cmp.Or(typed[f.Type.String()], typed[goKind])
 	_, words := f.Tag.Lookup("enum")
 	switch {
