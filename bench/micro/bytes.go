@@ -162,84 +162,36 @@ func appendKey(buf []byte, k uint64) []byte { return binary.LittleEndian.AppendU
 
 func tinyufoBytesStore(size int, ttl time.Duration) (*store[uint64, []byte], error) {
 	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: int64(size), TTL: ttl})
-	if err != nil {
-		return nil, err
-	}
 	return &store[uint64, []byte]{
-		get: func(keys []uint64) (hits int) {
+		get: func(keys []uint64) int {
 			key, value := make([]byte, 0, bytesKey), make([]byte, 0, bytesValue)
-			for _, k := range keys {
-				if _, ok := c.Get(value, appendKey(key, k)); ok {
-					hits++
-				}
-			}
-			return hits
+			return count(keys, func(k uint64) bool { _, ok := c.Get(value, appendKey(key, k)); return ok })
 		},
-		set: func(keys []uint64, value []byte) (refused int) {
+		set: func(keys []uint64, value []byte) int {
 			key := make([]byte, 0, bytesKey)
-			for _, k := range keys {
-				if !c.Set(appendKey(key, k), value) {
-					refused++
-				}
-			}
-			return refused
-		},
-		getElseSet: func(keys []uint64, value []byte) (hits int) {
-			key, got := make([]byte, 0, bytesKey), make([]byte, 0, bytesValue)
-			for _, k := range keys {
-				if _, ok := c.Get(got, appendKey(key, k)); ok {
-					hits++
-				} else {
-					c.Set(appendKey(key, k), value)
-				}
-			}
-			return hits
+			return count(keys, func(k uint64) bool { return !c.Set(appendKey(key, k), value) })
 		},
 		entries: c.Len, close: c.Close, offHeap: func() int { return size },
-	}, nil
+	}, err
 }
 
 func fastcacheStore(size int, _ time.Duration) (*store[uint64, []byte], error) {
 	c := fastcache.New(size)
+	stats := func() (s fastcache.Stats) {
+		c.UpdateStats(&s)
+		return s
+	}
 	return &store[uint64, []byte]{
-		get: func(keys []uint64) (hits int) {
+		get: func(keys []uint64) int {
 			key, value := make([]byte, 0, bytesKey), make([]byte, 0, bytesValue)
-			for _, k := range keys {
-				if _, ok := c.HasGet(value, appendKey(key, k)); ok {
-					hits++
-				}
-			}
-			return hits
+			return count(keys, func(k uint64) bool { _, ok := c.HasGet(value, appendKey(key, k)); return ok })
 		},
 		set: func(keys []uint64, value []byte) int {
 			key := make([]byte, 0, bytesKey)
-			for _, k := range keys {
-				c.Set(appendKey(key, k), value)
-			}
-			return 0
+			return count(keys, func(k uint64) bool { c.Set(appendKey(key, k), value); return false })
 		},
-		getElseSet: func(keys []uint64, value []byte) (hits int) {
-			key, got := make([]byte, 0, bytesKey), make([]byte, 0, bytesValue)
-			for _, k := range keys {
-				if _, ok := c.HasGet(got, appendKey(key, k)); ok {
-					hits++
-				} else {
-					c.Set(appendKey(key, k), value)
-				}
-			}
-			return hits
-		},
-		entries: func() int {
-			var s fastcache.Stats
-			c.UpdateStats(&s)
-			return int(s.EntriesCount)
-		},
-		close: c.Reset,
-		offHeap: func() int {
-			var s fastcache.Stats
-			c.UpdateStats(&s)
-			return int(s.BytesSize)
-		},
+		entries: func() int { return int(stats().EntriesCount) }, close: c.Reset,
+		offHeap: func() int { return int(stats().BytesSize) },
 	}, nil
 }
 
@@ -247,34 +199,13 @@ func freecacheStore(size int, ttl time.Duration) (*store[uint64, []byte], error)
 	c := freecache.NewCache(size)
 	expires := int(ttl / time.Second)
 	return &store[uint64, []byte]{
-		get: func(keys []uint64) (hits int) {
+		get: func(keys []uint64) int {
 			key, value := make([]byte, 0, bytesKey), make([]byte, bytesValue)
-			for _, k := range keys {
-				if _, err := c.GetWithBuf(appendKey(key, k), value); err == nil {
-					hits++
-				}
-			}
-			return hits
+			return count(keys, func(k uint64) bool { _, err := c.GetWithBuf(appendKey(key, k), value); return err == nil })
 		},
-		set: func(keys []uint64, value []byte) (refused int) {
+		set: func(keys []uint64, value []byte) int {
 			key := make([]byte, 0, bytesKey)
-			for _, k := range keys {
-				if c.Set(appendKey(key, k), value, expires) != nil {
-					refused++
-				}
-			}
-			return refused
-		},
-		getElseSet: func(keys []uint64, value []byte) (hits int) {
-			key, got := make([]byte, 0, bytesKey), make([]byte, bytesValue)
-			for _, k := range keys {
-				if _, err := c.GetWithBuf(appendKey(key, k), got); err == nil {
-					hits++
-				} else {
-					_ = c.Set(appendKey(key, k), value, expires)
-				}
-			}
-			return hits
+			return count(keys, func(k uint64) bool { return c.Set(appendKey(key, k), value, expires) != nil })
 		},
 		entries: func() int { return int(c.EntryCount()) },
 	}, nil

@@ -23,13 +23,12 @@ type cacheKey interface{ uint64 | string }
 
 // store is a cache as loops of one kind of cache each, so that no call in them goes through an interface.
 type store[K cacheKey, V any] struct {
-	get        func(keys []K) (hits int)
-	set        func(keys []K, value V) (refused int)
-	getElseSet func(keys []K, value V) (hits int)
-	entries    func() int
-	settle     func()     // waits until goroutines of the cache have done what is to be done; nil: there are none
-	close      func()     // nil: nothing to close
-	offHeap    func() int // memory in bytes that the cache has from the kernel; nil: none
+	get     func(keys []K) (hits int)
+	set     func(keys []K, value V) (refused int)
+	entries func() int
+	settle  func()     // waits until goroutines of the cache have done what is to be done; nil: there are none
+	close   func()     // nil: nothing to close
+	offHeap func() int // memory in bytes that the cache has from the kernel; nil: none
 }
 
 // maker makes one kind of cache.
@@ -71,30 +70,8 @@ func generalMakers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
 func tinyufoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
 	c := tinyufo.New(tinyufo.Options[K, V]{Entries: entries, TTL: ttl})
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.Set(k, value)
-			}
-			return 0
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				} else {
-					c.Set(k, value)
-				}
-			}
-			return hits
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Get(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { c.Set(k, v); return false }) },
 		entries: c.Len, close: c.Close,
 	}, nil
 }
@@ -102,30 +79,8 @@ func tinyufoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, 
 func flatStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
 	c := tinyufo.NewFlat[K, V](tinyufo.FlatOptions{Entries: entries, TTL: ttl})
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.Set(k, value)
-			}
-			return 0
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				} else {
-					c.Set(k, value)
-				}
-			}
-			return hits
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Get(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { c.Set(k, v); return false }) },
 		entries: c.Len, close: c.Close,
 	}, nil
 }
@@ -152,108 +107,33 @@ func otterWith[K cacheKey, V any](entries int, ttl time.Duration, clock otter.Cl
 		o.ExpiryCalculator = otter.ExpiryWriting[K, V](ttl)
 	}
 	c, err := otter.New(&o)
-	if err != nil {
-		return nil, err
-	}
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.GetIfPresent(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.Set(k, value)
-			}
-			return 0
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.GetIfPresent(k); ok {
-					hits++
-				} else {
-					c.Set(k, value)
-				}
-			}
-			return hits
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.GetIfPresent(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { c.Set(k, v); return false }) },
 		entries: c.EstimatedSize, settle: c.CleanUp, close: func() { c.StopAllGoroutines() },
-	}, nil
+	}, err
 }
 
 func theineStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
 	c, err := theine.NewBuilder[K, V](int64(entries)).Build()
-	if err != nil {
-		return nil, err
-	}
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.SetWithTTL(k, value, 1, ttl)
-			}
-			return 0
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				} else {
-					c.SetWithTTL(k, value, 1, ttl)
-				}
-			}
-			return hits
+		get: func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Get(k); return ok }) },
+		set: func(keys []K, v V) int {
+			return count(keys, func(k K) bool { c.SetWithTTL(k, v, 1, ttl); return false })
 		},
 		entries: c.Len, settle: c.Wait, close: c.Close,
-	}, nil
+	}, err
 }
 
 func ristrettoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
 	c, err := ristretto.NewCache(&ristretto.Config[K, V]{
 		NumCounters: 10 * int64(entries), MaxCost: int64(entries), BufferItems: 64, IgnoreInternalCost: true,
 	})
-	if err != nil {
-		return nil, err
-	}
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) (refused int) {
-			for _, k := range keys {
-				if !c.SetWithTTL(k, value, 1, ttl) {
-					refused++
-				}
-			}
-			return refused
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Get(k); ok {
-					hits++
-				} else {
-					c.SetWithTTL(k, value, 1, ttl)
-				}
-			}
-			return hits
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Get(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { return !c.SetWithTTL(k, v, 1, ttl) }) },
 		entries: func() int { return int(c.MaxCost() - c.RemainingCost()) }, settle: c.Wait, close: c.Close,
-	}, nil
+	}, err
 }
 
 // hashicorpStore is lru.Cache, or expirable.LRU where there are times to live.
@@ -263,39 +143,14 @@ func hashicorpStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K
 		return lruStore(c.Get, c.Add, c.Len), nil
 	}
 	c, err := hashicorp.New[K, V](entries)
-	if err != nil {
-		return nil, err
-	}
-	return lruStore(c.Get, c.Add, c.Len), nil
+	return lruStore(c.Get, c.Add, c.Len), err
 }
 
 // lruStore calls by way of functions: a nanosecond beside a mutex.
 func lruStore[K cacheKey, V any](get func(K) (V, bool), add func(K, V) bool, entries func() int) *store[K, V] {
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := get(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				add(k, value)
-			}
-			return 0
-		},
-		getElseSet: func(keys []K, value V) (hits int) {
-			for _, k := range keys {
-				if _, ok := get(k); ok {
-					hits++
-				} else {
-					add(k, value)
-				}
-			}
-			return hits
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := get(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { add(k, v); return false }) },
 		entries: entries,
 	}
 }
@@ -322,20 +177,8 @@ func freelruStore[K cacheKey, V any](entries int, ttl time.Duration, hash func(K
 func xsyncStore[K cacheKey, V any](entries int, _ time.Duration) (*store[K, V], error) {
 	c := xsync.NewMap[K, V](xsync.WithPresize(entries))
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Load(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.Store(k, value)
-			}
-			return 0
-		},
+		get:     func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Load(k); return ok }) },
+		set:     func(keys []K, v V) int { return count(keys, func(k K) bool { c.Store(k, v); return false }) },
 		entries: c.Size,
 	}, nil
 }
@@ -343,25 +186,35 @@ func xsyncStore[K cacheKey, V any](entries int, _ time.Duration) (*store[K, V], 
 func syncMapStore[K cacheKey, V any](int, time.Duration) (*store[K, V], error) {
 	c := new(sync.Map)
 	return &store[K, V]{
-		get: func(keys []K) (hits int) {
-			for _, k := range keys {
-				if _, ok := c.Load(k); ok {
-					hits++
-				}
-			}
-			return hits
-		},
-		set: func(keys []K, value V) int {
-			for _, k := range keys {
-				c.Store(k, value)
-			}
-			return 0
-		},
+		get: func(keys []K) int { return count(keys, func(k K) bool { _, ok := c.Load(k); return ok }) },
+		set: func(keys []K, v V) int { return count(keys, func(k K) bool { c.Store(k, v); return false }) },
 		entries: func() (n int) {
 			c.Range(func(any, any) bool { n++; return true })
 			return n
 		},
 	}, nil
+}
+
+// count counts the keys of which is is true. It is inlined, and the function that it is given with it.
+func count[K any](keys []K, is func(K) bool) (n int) {
+	for _, k := range keys {
+		if is(k) {
+			n++
+		}
+	}
+	return n
+}
+
+// getElseSet gets each key, and sets it after a miss.
+func (s *store[K, V]) getElseSet(keys []K, value V) (hits int) {
+	for i := range keys {
+		if key := keys[i : i+1]; s.get(key) > 0 {
+			hits++
+		} else {
+			s.set(key, value)
+		}
+	}
+	return hits
 }
 
 // open makes a cache or ends b.
