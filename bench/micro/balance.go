@@ -22,49 +22,43 @@ const (
 )
 
 var balanceEntries = []Entry{
-	{"balance/turns/edge", "balancing", turnsWhat, "",
+	{"balance/turns/edge", "balancing", turnsWhat,
 		func(b *testing.B) { pickBackend(b, balance.RoundRobin, 4, 3, 2, 1) }},
-	{"balance/turns/mutex", "balancing", turnsWhat + "; the rule of nginx, a mutex is held", "balance/turns/edge",
-		pickSmooth},
-	{"balance/turns/counter", "balancing", "the next of 4 backends, by a counter that all share", "balance/turns/edge",
-		pickCounter},
+	{"balance/turns/mutex", "balancing", turnsWhat + "; the rule of nginx, a mutex is held", pickSmooth},
+	{"balance/turns/counter", "balancing", "the next of 4 backends, by a counter that all share", pickCounter},
 
-	{"balance/least/edge", "balancing", leastWhat + ", and how fast it is, of three draws", "",
+	{"balance/least/edge", "balancing", leastWhat + ", and how fast it is, of three draws",
 		func(b *testing.B) { pickBackend(b, balance.Adaptive, slices.Repeat([]int{1}, 100)...) }},
-	{"balance/least/atomics", "balancing", leastWhat + ofAtomics, "balance/least/edge",
+	{"balance/least/atomics", "balancing", leastWhat + ofAtomics,
 		func(b *testing.B) { pickShared(b, slices.Repeat([]int{1}, 100)...) }},
-	{"balance/weighted/edge", "balancing", weightedWhat + ", and how fast it is, of three draws", "",
+	{"balance/weighted/edge", "balancing", weightedWhat + ", and how fast it is, of three draws",
 		func(b *testing.B) { pickBackend(b, balance.Adaptive, slices.Repeat([]int{1, 2, 3, 4, 5}, 20)...) }},
 	{"balance/weighted/atomics", "balancing", weightedWhat + ofAtomics + "; sums of weights are searched",
-		"balance/weighted/edge",
 		func(b *testing.B) { pickShared(b, slices.Repeat([]int{1, 2, 3, 4, 5}, 20)...) }},
 
-	{"balance/exchange/edge", "balancing", exchangeWhat + "; then all is published", "", func(b *testing.B) {
+	{"balance/exchange/edge", "balancing", exchangeWhat + "; then all is published", func(b *testing.B) {
 		balanced := exchangeOf(balance.NewLoads())
-		b.ReportAllocs()
 		for b.Loop() {
 			balanced()
 		}
 	}},
-	{"balance/exchange/atomics", "balancing", exchangeWhat + ofAtomics, "balance/exchange/edge", func(b *testing.B) {
+	{"balance/exchange/atomics", "balancing", exchangeWhat + ofAtomics, func(b *testing.B) {
 		counted := newShared(1, 1, 1, 1).exchange()
-		b.ReportAllocs()
 		for b.Loop() {
 			counted()
 		}
 	}},
-	{"balance/exchange-all/edge", "balancing", exchangeWhat + everywhere + "; then all is published", "",
+	{"balance/exchange-all/edge", "balancing", exchangeWhat + everywhere + "; then all is published",
 		func(b *testing.B) {
 			loads := balance.NewLoads()
 			onAllProcessors(b, func() func() { return exchangeOf(loads) })
 		}},
-	{"balance/exchange-all/atomics", "balancing", exchangeWhat + everywhere + ofAtomics, "balance/exchange-all/edge",
+	{"balance/exchange-all/atomics", "balancing", exchangeWhat + everywhere + ofAtomics,
 		func(b *testing.B) { onAllProcessors(b, newShared(1, 1, 1, 1).exchange) }},
 }
 
 // onAllProcessors measures what each makes, by as many goroutines as there are processors.
 func onAllProcessors(b *testing.B, each func() func()) {
-	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for f := each(); pb.Next(); {
 			f()
@@ -86,7 +80,6 @@ func pickBackend(b *testing.B, m *balance.Method, weights ...int) {
 	p := m.New(0, 1)
 	m.Prepare(view)
 	var q balance.Request
-	b.ReportAllocs()
 	for b.Loop() {
 		p.Pick(view, local, &q)
 	}
@@ -146,7 +139,6 @@ func (s *smooth) next() int {
 
 func pickSmooth(b *testing.B) {
 	s := &smooth{weights: []int{4, 3, 2, 1}, current: make([]int, 4)}
-	b.ReportAllocs()
 	for b.Loop() {
 		s.next()
 	}
@@ -154,7 +146,6 @@ func pickSmooth(b *testing.B) {
 
 func pickCounter(b *testing.B) {
 	var turn atomic.Uint64
-	b.ReportAllocs()
 	for b.Loop() {
 		_ = turn.Add(1) % 4
 	}
@@ -205,7 +196,6 @@ func pickShared(b *testing.B, weights ...int) {
 	for i := range weights {
 		s.under[i].Store(int64(rand.IntN(8)))
 	}
-	b.ReportAllocs()
 	for b.Loop() {
 		s.pick()
 	}

@@ -57,13 +57,9 @@ var cacheEntries = slices.Concat(
 // cacheFamily has an entry for each maker, the first of which is ours. what is completed by what the maker says.
 func cacheFamily[K cacheKey, V any](group, name, what string, of []maker[K, V],
 	bench func(m maker[K, V], b *testing.B)) (entries []Entry) {
-	for i, m := range of {
-		e := Entry{Name: name + "/" + m.who, Group: group, What: m.about + ": " + what,
-			Bench: func(b *testing.B) { bench(m, b) }}
-		if i > 0 {
-			e.BaselineOf = name + "/" + of[0].who
-		}
-		entries = append(entries, e)
+	for _, m := range of {
+		entries = append(entries, Entry{name + "/" + m.who, group, m.about + ": " + what,
+			func(b *testing.B) { bench(m, b) }})
 	}
 	return entries
 }
@@ -103,7 +99,6 @@ func fillOnce[K cacheKey, V any](b *testing.B, name string, fill func() *store[K
 func inParallel(b *testing.B, crew int, settle func(), work func(goroutine, n int) int) (sum int) {
 	var taken, total atomic.Int64
 	var wg sync.WaitGroup
-	b.ReportAllocs()
 	before := warm.CPUTime(b)
 	b.ResetTimer()
 	for g := range crew {

@@ -18,12 +18,10 @@ const (
 )
 
 var chunkedEntries = []Entry{
-	{"chunked/4x4096/edge", "decode chunks", chunksInPlace, "", decodeChunks(4, 4096)},
-	{"chunked/4x4096/httputil", "decode chunks", chunksCopied, "chunked/4x4096/edge",
-		decodeChunksStdlib(4, 4096)},
-	{"chunked/64x64/edge", "decode chunks", chunksInPlace, "", decodeChunks(64, 64)},
-	{"chunked/64x64/httputil", "decode chunks", chunksCopied, "chunked/64x64/edge",
-		decodeChunksStdlib(64, 64)},
+	{"chunked/4x4096/edge", "decode chunks", chunksInPlace, decodeChunks(4, 4096)},
+	{"chunked/4x4096/httputil", "decode chunks", chunksCopied, decodeChunksStdlib(4, 4096)},
+	{"chunked/64x64/edge", "decode chunks", chunksInPlace, decodeChunks(64, 64)},
+	{"chunked/64x64/httputil", "decode chunks", chunksCopied, decodeChunksStdlib(64, 64)},
 }
 
 // chunks is a body of n chunks with size bytes each.
@@ -44,7 +42,6 @@ func decodeChunks(n, size int) func(b *testing.B) {
 			b.Fatal(err)
 		}
 		body := chunks(n, size)
-		b.ReportAllocs()
 		b.SetBytes(int64(n * size))
 		for b.Loop() {
 			d, in, got := start, body, 0
@@ -67,7 +64,6 @@ func decodeChunksStdlib(n, size int) func(b *testing.B) {
 		body, dst := chunks(n, size), make([]byte, 4096)
 		src := bytes.NewReader(body)
 		r := bufio.NewReader(src)
-		b.ReportAllocs()
 		b.SetBytes(int64(n * size))
 		for b.Loop() {
 			src.Reset(body)

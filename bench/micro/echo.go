@@ -24,12 +24,12 @@ const (
 )
 
 var echoEntries = []Entry{
-	{"echo/1/edge", echoGroup, echoOne, "", echo(1, serveEngine)},
-	{"echo/1/net", echoGroup, echoOne, "echo/1/edge", echo(1, serveNet)},
-	{"echo/1/netpoll", echoGroup, echoOne, "echo/1/edge", echo(1, serveNetpoll)},
-	{"echo/64/edge", echoGroup, echoMany, "", echo(64, serveEngine)},
-	{"echo/64/net", echoGroup, echoMany, "echo/64/edge", echo(64, serveNet)},
-	{"echo/64/netpoll", echoGroup, echoMany, "echo/64/edge", echo(64, serveNetpoll)},
+	{"echo/1/edge", echoGroup, echoOne, echo(1, serveEngine)},
+	{"echo/1/net", echoGroup, echoOne, echo(1, serveNet)},
+	{"echo/1/netpoll", echoGroup, echoOne, echo(1, serveNetpoll)},
+	{"echo/64/edge", echoGroup, echoMany, echo(64, serveEngine)},
+	{"echo/64/net", echoGroup, echoMany, echo(64, serveNet)},
+	{"echo/64/netpoll", echoGroup, echoMany, echo(64, serveNetpoll)},
 }
 
 // echo measures a server, which serve starts and which ends with b.
@@ -53,7 +53,6 @@ func echo(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) 
 		if !bytes.Equal(question, answer) {
 			b.Fatalf("got %q", answer)
 		}
-		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
 			if n%conns == 0 {
 				all()

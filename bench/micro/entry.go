@@ -2,6 +2,7 @@ package micro
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"testing"
@@ -9,11 +10,9 @@ import (
 
 // Entry is one benchmark. Immutable.
 type Entry struct {
-	Name       string // group/case/who
-	Group      string // a heading
-	What       string // what an operation is, and what of it is counted
-	BaselineOf string // the name of the entry it is to be compared with; empty for one of ours
-
+	Name  string // group/case/who: the first one of a case is ours, the others are its baselines
+	Group string // a heading
+	What  string // what an operation is, and what of it is counted
 	Bench func(b *testing.B)
 }
 
@@ -29,24 +28,29 @@ func Entries() []Entry {
 	)
 }
 
+// families cuts entries into cases.
+func families(entries []Entry) (all []family) {
+	for i, e := range entries {
+		if i == 0 || path.Dir(e.Name) != path.Dir(entries[i-1].Name) {
+			all = append(all, nil)
+		}
+		last := &all[len(all)-1]
+		*last = append(*last, e)
+	}
+	return all
+}
+
 // choose returns the families of the entries that match: a baseline brings the one it is compared
 // with, one of ours brings all its baselines. A nil pattern matches everything.
-func choose(entries []Entry, pattern *regexp.Regexp) ([]family, error) {
-	matches := func(e Entry) bool { return pattern == nil || pattern.MatchString(e.Name) }
-	var chosen []family
-	for _, ours := range entries {
-		if ours.BaselineOf != "" {
-			continue
-		}
-		f, all := family{ours}, matches(ours)
-		for _, e := range entries {
-			if e.BaselineOf == ours.Name && (all || matches(e)) {
-				f = append(f, e)
+func choose(entries []Entry, pattern *regexp.Regexp) (chosen []family, err error) {
+	for _, f := range families(entries) {
+		if pattern != nil && !pattern.MatchString(f[0].Name) {
+			f = append(f[:1:1], slices.DeleteFunc(f[1:], func(e Entry) bool { return !pattern.MatchString(e.Name) })...)
+			if len(f) == 1 {
+				continue
 			}
 		}
-		if all || len(f) > 1 {
-			chosen = append(chosen, f)
-		}
+		chosen = append(chosen, f)
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("no benchmark matches %q", pattern)

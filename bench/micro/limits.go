@@ -17,21 +17,19 @@ const (
 )
 
 var limitsEntries = []Entry{
-	{"limits/allowed/edge", "limits of a rate", "SharedGCRA.Take of an event that is admitted, told the time", "",
+	{"limits/allowed/edge", "limits of a rate", "SharedGCRA.Take of an event that is admitted, told the time",
 		gcraAllowed},
-	{"limits/allowed/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", "limits/allowed/edge",
-		limiterAllowed},
-	{"limits/denied/edge", "limits of a rate", "SharedGCRA.Take of an event that is refused, told the time", "",
+	{"limits/allowed/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", limiterAllowed},
+	{"limits/denied/edge", "limits of a rate", "SharedGCRA.Take of an event that is refused, told the time",
 		gcraDenied},
-	{"limits/denied/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", "limits/denied/edge",
-		limiterDenied},
-	{"limits/keyed/edge", "limits of a rate", "SharedGCRATable.Take for one of 10 000 hashes", "", tableTake},
+	{"limits/denied/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", limiterDenied},
+	{"limits/keyed/edge", "limits of a rate", "SharedGCRATable.Take for one of 10 000 hashes", tableTake},
 	{"limits/keyed/x-time", "limits of a rate", "a map of rate.Limiter by hash; a mutex is held for the look-up",
-		"limits/keyed/edge", limiterMapTake},
-	{"limits/keyed-own/edge", "limits of a rate", "LocalGCRATable.Take for one of 10 000 hashes, on one goroutine", "",
+		limiterMapTake},
+	{"limits/keyed-own/edge", "limits of a rate", "LocalGCRATable.Take for one of 10 000 hashes, on one goroutine",
 		localTableTake},
 	{"limits/keyed-own/x-time", "limits of a rate", "a map of rate.Limiter by hash, on one goroutine",
-		"limits/keyed-own/edge", localLimiterMapTake},
+		localLimiterMapTake},
 }
 
 // arrivals are the hashes of events of limitKeys clients, to be indexed by a uint16.
@@ -57,7 +55,6 @@ var (
 
 func gcraAllowed(b *testing.B) {
 	g, now := limits.NewSharedGCRA(roomy), int64(0)
-	b.ReportAllocs()
 	for b.Loop() {
 		now += 1000
 		g.Take(now, 1)
@@ -66,7 +63,6 @@ func gcraAllowed(b *testing.B) {
 
 func limiterAllowed(b *testing.B) {
 	l, now := rate.NewLimiter(1_000_000, 1_000_000), time.Now()
-	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(1000)
 		l.AllowN(now, 1)
@@ -76,7 +72,6 @@ func limiterAllowed(b *testing.B) {
 func gcraDenied(b *testing.B) {
 	g, now := limits.NewSharedGCRA(tight), int64(0)
 	g.Take(now, 1)
-	b.ReportAllocs()
 	for b.Loop() {
 		now++
 		g.Take(now, 1)
@@ -86,7 +81,6 @@ func gcraDenied(b *testing.B) {
 func limiterDenied(b *testing.B) {
 	l, now := rate.NewLimiter(rate.Every(time.Hour), 1), time.Now()
 	l.AllowN(now, 1)
-	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(1)
 		l.AllowN(now, 1)
@@ -95,7 +89,6 @@ func limiterDenied(b *testing.B) {
 
 func tableTake(b *testing.B) {
 	t, hashes, now := limits.NewSharedGCRATable(roomy, limitKeys), arrivals(), int64(0)
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now += 1000
 		t.Take(hashes[uint16(i)], now, 1)
@@ -104,7 +97,6 @@ func tableTake(b *testing.B) {
 
 func localTableTake(b *testing.B) {
 	t, hashes, now := limits.NewLocalGCRATable(roomy, limitKeys), arrivals(), int64(0)
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now += 1000
 		t.Take(hashes[uint16(i)], now, 1)
@@ -127,7 +119,6 @@ func (m limiterMap) of(hash uint64) *rate.Limiter {
 func limiterMapTake(b *testing.B) {
 	var mu sync.Mutex
 	limiters, hashes, now := limiterMap{}, arrivals(), time.Now()
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(1000)
 		mu.Lock()
@@ -139,7 +130,6 @@ func limiterMapTake(b *testing.B) {
 
 func localLimiterMapTake(b *testing.B) {
 	limiters, hashes, now := limiterMap{}, arrivals(), time.Now()
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(1000)
 		limiters.of(hashes[uint16(i)]).AllowN(now, 1)

@@ -12,15 +12,14 @@ import (
 const mailWindow = 256
 
 var mailboxEntries = []Entry{
-	{"mailbox/post/edge", "work for another goroutine",
-		"Reactor.Post from a goroutine, at most 256 under way; running it is in it", "", postMail},
-	{"mailbox/post/channel", "work for another goroutine",
-		"a send on a channel with room for 256, to a goroutine that runs it", "mailbox/post/edge", postChannel},
-	{"mailbox/round-trip/edge", "work for another goroutine",
-		"Reactor.Post to a reactor that sleeps, whose answer comes by a channel", "", mailRoundTrip},
-	{"mailbox/round-trip/channel", "work for another goroutine",
-		"a send to a goroutine that waits, whose answer comes by a channel", "mailbox/round-trip/edge",
-		channelRoundTrip},
+	{"mailbox/post/edge", "work for another goroutine", "Reactor.Post from a goroutine, at most 256 under way; " +
+		"running it is in it", postMail},
+	{"mailbox/post/channel", "work for another goroutine", "a send on a channel with room for 256, to a goroutine " +
+		"that runs it", postChannel},
+	{"mailbox/round-trip/edge", "work for another goroutine", "Reactor.Post to a reactor that sleeps, whose answer " +
+		"comes by a channel", mailRoundTrip},
+	{"mailbox/round-trip/channel", "work for another goroutine", "a send to a goroutine that waits, whose answer " +
+		"comes by a channel", channelRoundTrip},
 }
 
 // startReactor runs an engine of one reactor until b ends.
@@ -42,7 +41,6 @@ func postMail(b *testing.B) {
 		tasks[i].Run = func(*engine.Reactor) { ran.Add(1) }
 	}
 	sent := int64(0)
-	b.ReportAllocs()
 	for b.Loop() {
 		for sent-ran.Load() >= mailWindow { // the task has not run yet: they run in order
 			runtime.Gosched()
@@ -65,7 +63,6 @@ func postChannel(b *testing.B) {
 		}
 	}()
 	run := func() { ran.Add(1) }
-	b.ReportAllocs()
 	for b.Loop() {
 		work <- run
 	}
@@ -77,7 +74,6 @@ func mailRoundTrip(b *testing.B) {
 	r := startReactor(b)
 	done := make(chan struct{}, 1)
 	t := &engine.Task{Run: func(*engine.Reactor) { done <- struct{}{} }}
-	b.ReportAllocs()
 	for b.Loop() {
 		r.Post(t)
 		<-done
@@ -93,7 +89,6 @@ func channelRoundTrip(b *testing.B) {
 		}
 	}()
 	run := func() { done <- struct{}{} }
-	b.ReportAllocs()
 	for b.Loop() {
 		work <- run
 		<-done

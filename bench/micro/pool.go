@@ -19,22 +19,20 @@ const (
 const idlePool = "pool of idle connections"
 
 var poolEntries = []Entry{
-	{"pool/take-park/edge", idlePool, "Take and Park; 4 keys with 1000 connections each, in no order of memory", "",
+	{"pool/take-park/edge", idlePool, "Take and Park; 4 keys with 1000 connections each, in no order of memory",
 		takePark},
 	{"pool/take-park/edge-mutex", idlePool, "the same under a sync.Mutex, which nobody contends for: locked to " +
-		"take, locked to park, as goroutines would use it", "pool/take-park/edge", takeParkLocked},
-	{"pool/take-park/mutex-map", idlePool,
-		"a map of slices under a sync.Mutex, which nobody contends for: locked to take, locked to park. " +
-			"It can neither remove a dead connection nor find the oldest", "pool/take-park/edge", takeParkMutex},
-	{"pool/take-park/mutex-slice", idlePool,
-		"a slice under a sync.Mutex for each key, which is kept by the caller, as fasthttp's HostClient has it. " +
-			"There is no bound over all keys", "pool/take-park/edge", takeParkSlices},
+		"take, locked to park, as goroutines would use it", takeParkLocked},
+	{"pool/take-park/mutex-map", idlePool, "a map of slices under a sync.Mutex, which nobody contends for: locked " +
+		"to take, locked to park. It can neither remove a dead connection nor find the oldest", takeParkMutex},
+	{"pool/take-park/mutex-slice", idlePool, "a slice under a sync.Mutex for each key, which is kept by the " +
+		"caller, as fasthttp's HostClient has it. There is no bound over all keys", takeParkSlices},
 	{"pool/take-park/channel", idlePool, "a buffered channel for each key, which is kept by the caller: the one " +
-		"parked first is taken first", "pool/take-park/edge", takeParkChannel},
+		"parked first is taken first", takeParkChannel},
 	{"pool/take-park/sync.Pool", idlePool, "a sync.Pool for each key, which is kept by the caller. It forgets " +
-		"connections without closing them, when memory is collected", "pool/take-park/edge", takeParkSyncPool},
+		"connections without closing them, when memory is collected", takeParkSyncPool},
 	{"pool/take-park/puddle", idlePool, "jackc/puddle v2, a pool for each key, which is kept by the caller: " +
-		"TryAcquire and Release. It opens connections and waits for them, too", "pool/take-park/edge", takeParkPuddle},
+		"TryAcquire and Release. It opens connections and waits for them, too", takeParkPuddle},
 }
 
 // peerKey is what makes two connections not interchangeable.
@@ -73,7 +71,6 @@ func takePark(b *testing.B) {
 	for i, c := range conns {
 		s.Park(groups[i%poolKeys], &c.node)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		g := groups[i%poolKeys]
 		c, ok := s.Take(g)
@@ -114,7 +111,6 @@ func takeParkMutex(b *testing.B) {
 	for i, c := range conns {
 		p.park(keys[i%poolKeys], c)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		k := keys[i%poolKeys]
 		c := p.take(k)
@@ -146,7 +142,6 @@ func takeParkLocked(b *testing.B) {
 		defer mu.Unlock()
 		s.Park(g, &c.node)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		g := groups[i%poolKeys]
 		c, ok := take(g)
@@ -188,7 +183,6 @@ func takeParkSlices(b *testing.B) {
 	for i, c := range conns {
 		pools[i%poolKeys].park(c)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p := &pools[i%poolKeys]
 		c := p.take()
@@ -208,7 +202,6 @@ func takeParkChannel(b *testing.B) {
 	for i, c := range conns {
 		pools[i%poolKeys] <- c
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p := pools[i%poolKeys]
 		var c *idleConn
@@ -231,7 +224,6 @@ func takeParkSyncPool(b *testing.B) {
 	for i, c := range conns {
 		pools[i%poolKeys].Put(c)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p := &pools[i%poolKeys]
 		c, ok := p.Get().(*idleConn)
@@ -268,7 +260,6 @@ func takeParkPuddle(b *testing.B) {
 		}
 	}
 	ctx := context.Background()
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r, err := pools[i%poolKeys].TryAcquire(ctx)
 		if err != nil {

@@ -96,7 +96,9 @@ func (f family) measure(ctx context.Context, o Options, at *Step) ([]report.Resu
 func (f family) results(rounds [][]report.Sample) []report.Result {
 	rows := make([]report.Result, len(f))
 	for i, e := range f {
-		rows[i] = report.Result{Name: e.Name, Group: e.Group, What: e.What, BaselineOf: e.BaselineOf}
+		if rows[i] = (report.Result{Name: e.Name, Group: e.Group, What: e.What}); i > 0 {
+			rows[i].BaselineOf = f[0].Name
+		}
 	}
 	return report.Fill(rows, rounds)
 }

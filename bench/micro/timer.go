@@ -16,28 +16,26 @@ const (
 const crowdOfTimers = "timers, a million others live"
 
 var timerEntries = []Entry{
-	{"timer/arm-disarm/edge", crowdOfTimers, "Wheel.Arm and Disarm of one of 64 timers", "", armDisarm},
-	{"timer/arm-disarm/edge-slots", crowdOfTimers, "the same by Slots, with 12 bytes a timer",
-		"timer/arm-disarm/edge", armDisarmSlots},
+	{"timer/arm-disarm/edge", crowdOfTimers, "Wheel.Arm and Disarm of one of 64 timers", armDisarm},
+	{"timer/arm-disarm/edge-slots", crowdOfTimers, "the same by Slots, with 12 bytes a timer", armDisarmSlots},
 	{"timer/arm-disarm/runtime", crowdOfTimers, "Reset and Stop of one of 64 timers of time.AfterFunc",
-		"timer/arm-disarm/edge", armDisarmRuntime},
+		armDisarmRuntime},
 	{"timer/arm-disarm/heap", crowdOfTimers, "Push and Remove of one of 64 timers of a container/heap",
-		"timer/arm-disarm/edge", armDisarmHeap},
+		armDisarmHeap},
 
-	{"timer/move-later/edge", crowdOfTimers, "Wheel.Arm of one of 64 armed timers, each time later", "", moveLater},
-	{"timer/move-later/edge-slots", crowdOfTimers, "the same by Slots", "timer/move-later/edge", moveLaterSlots},
+	{"timer/move-later/edge", crowdOfTimers, "Wheel.Arm of one of 64 armed timers, each time later", moveLater},
+	{"timer/move-later/edge-slots", crowdOfTimers, "the same by Slots", moveLaterSlots},
 	{"timer/move-later/runtime", crowdOfTimers, "Reset of one of 64 timers of time.AfterFunc, each time later",
-		"timer/move-later/edge", moveLaterRuntime},
+		moveLaterRuntime},
 	{"timer/move-later/heap", crowdOfTimers, "Fix of one of 64 timers of a container/heap, each time later",
-		"timer/move-later/edge", moveLaterHeap},
+		moveLaterHeap},
 
-	{"timer/fire/edge", "timers that fire, 64 live", "one timer fires, and is armed for the next granule", "", fire},
-	{"timer/fire/edge-slots", "timers that fire, 64 live", "the same by Slots", "timer/fire/edge", fireSlots},
-	{"timer/fire/runtime", "timers that fire, 64 live",
-		"a timer of time.AfterFunc is reset to 0 and runs its function, in a goroutine of its own",
-		"timer/fire/edge", fireRuntime},
+	{"timer/fire/edge", "timers that fire, 64 live", "one timer fires, and is armed for the next granule", fire},
+	{"timer/fire/edge-slots", "timers that fire, 64 live", "the same by Slots", fireSlots},
+	{"timer/fire/runtime", "timers that fire, 64 live", "a timer of time.AfterFunc is reset to 0 and runs its " +
+		"function, in a goroutine of its own", fireRuntime},
 	{"timer/fire/heap", "timers that fire, 64 live", "the first of a container/heap is given a later time, and Fix",
-		"timer/fire/edge", fireHeap},
+		fireHeap},
 }
 
 type ignore struct{}
@@ -77,7 +75,6 @@ func armDisarm(b *testing.B) {
 		timers[i].Owner = ignore{}
 	}
 	at := int64(time.Second)
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		t := &timers[i%timersRecent]
 		w.Arm(t, at)
@@ -95,7 +92,6 @@ func armDisarmRuntime(b *testing.B) {
 		timers[i] = time.AfterFunc(time.Hour, func() {})
 		timers[i].Stop()
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		t := timers[i%timersRecent]
 		t.Reset(30 * time.Minute)
@@ -111,7 +107,6 @@ func moveLater(b *testing.B) {
 		timers[i].Owner = ignore{}
 		w.Arm(&timers[i], at)
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		at += 1000
 		w.Arm(&timers[i%timersRecent], at)
@@ -126,7 +121,6 @@ func moveLaterRuntime(b *testing.B) {
 		defer timers[i].Stop()
 	}
 	d := time.Hour
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		d += 1000
 		timers[i%timersRecent].Reset(d)

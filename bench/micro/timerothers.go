@@ -24,7 +24,6 @@ func crowdedSlots() *timerwheel.Slots {
 func armDisarmSlots(b *testing.B) {
 	s := crowdedSlots()
 	at := int64(time.Second)
-	b.ReportAllocs()
 	for i := uint32(0); b.Loop(); i++ {
 		s.Arm(timersLive+i%timersRecent, at)
 		s.Disarm(timersLive + i%timersRecent)
@@ -40,7 +39,6 @@ func moveLaterSlots(b *testing.B) {
 	for i := range uint32(timersRecent) {
 		s.Arm(timersLive+i, at)
 	}
-	b.ReportAllocs()
 	for i := uint32(0); b.Loop(); i++ {
 		at += 1000
 		s.Arm(timersLive+i%timersRecent, at)
@@ -59,7 +57,6 @@ func fire(b *testing.B) {
 		timers[i].Owner = soon{&w}
 		w.Arm(&timers[i], 1)
 	}
-	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%timersRecent == 0 {
 			w.Advance(w.Next(), timersRecent)
@@ -74,7 +71,6 @@ func fireSlots(b *testing.B) {
 		s.Arm(i, 1)
 	}
 	again := func(i uint32, now int64) { s.Arm(i, now+1) }
-	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%timersRecent == 0 {
 			s.Advance(s.Next(), timersRecent, again)
@@ -89,7 +85,6 @@ func fireRuntime(b *testing.B) {
 		timers[i] = time.AfterFunc(time.Hour, done.Done)
 		defer timers[i].Stop()
 	}
-	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%timersRecent == 0 {
 			done.Wait()
@@ -149,7 +144,6 @@ func armDisarmHeap(b *testing.B) {
 	h := crowdedHeap()
 	var timers [timersRecent]heapTimer
 	at := int64(time.Second)
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		t := &timers[i%timersRecent]
 		t.at = at
@@ -169,7 +163,6 @@ func moveLaterHeap(b *testing.B) {
 		timers[i].at = at
 		heap.Push(h, &timers[i])
 	}
-	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		at += 1000
 		t := &timers[i%timersRecent]
@@ -185,7 +178,6 @@ func fireHeap(b *testing.B) {
 		timers[i].at = int64(i)
 		heap.Push(&h, &timers[i])
 	}
-	b.ReportAllocs()
 	for b.Loop() {
 		h[0].at += timersRecent
 		heap.Fix(&h, 0)

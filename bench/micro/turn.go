@@ -27,16 +27,16 @@ const (
 )
 
 var turnEntries = []Entry{
-	{"turn/minimal/edge", turnGroup, "one request of 27 bytes" + turnWhat + "; one route", "", turn(turnSmall, 0)},
+	{"turn/minimal/edge", turnGroup, "one request of 27 bytes" + turnWhat + "; one route", turn(turnSmall, 0)},
 	{"turn/minimal/fasthttp", turnGroup, "RequestHeader.Read through one bufio.Reader over all 64, a map of paths, " +
-		"ResponseHeader.AppendBytes", "turn/minimal/edge", turnFasthttp(turnSmall, 0)},
+		"ResponseHeader.AppendBytes", turnFasthttp(turnSmall, 0)},
 	{"turn/minimal/nethttp", turnGroup, "ReadRequest through one bufio.Reader over all 64, ServeMux.Handler, " +
-		"Response.Write to a bufio.Writer that discards", "turn/minimal/edge", turnNetHTTP(turnSmall, 0)},
+		"Response.Write to a bufio.Writer that discards", turnNetHTTP(turnSmall, 0)},
 
-	{"turn/browser/edge", turnGroup, "a browser's request of 636 bytes" + turnWhat + "; 50 routes", "",
+	{"turn/browser/edge", turnGroup, "a browser's request of 636 bytes" + turnWhat + "; 50 routes",
 		turn(string(browserHead), 50)},
-	{"turn/browser/fasthttp", turnGroup, "as above", "turn/browser/edge", turnFasthttp(string(browserHead), 50)},
-	{"turn/browser/nethttp", turnGroup, "as above", "turn/browser/edge", turnNetHTTP(string(browserHead), 50)},
+	{"turn/browser/fasthttp", turnGroup, "as above", turnFasthttp(string(browserHead), 50)},
+	{"turn/browser/nethttp", turnGroup, "as above", turnNetHTTP(string(browserHead), 50)},
 }
 
 // turnPaths are the paths of n routes beside that of the root.
@@ -66,7 +66,6 @@ func turn(request string, routes int) func(b *testing.B) {
 		var local route.Local
 		d.InitRequests(nil)
 		out := make([]byte, 0, 16<<10)
-		b.ReportAllocs()
 		b.SetBytes(int64(len(request)))
 		for left := in; b.Loop(); {
 			n, event, _, err := d.Next(left, &h)
@@ -98,7 +97,6 @@ func turnFasthttp(request string, routes int) func(b *testing.B) {
 		answer.SetNoDefaultContentType(true)
 		answer.SetContentLength(len(turnBody))
 		out := make([]byte, 0, 16<<10)
-		b.ReportAllocs()
 		b.SetBytes(int64(len(request)))
 		for left := turnBatch; b.Loop(); left-- {
 			if left == 0 {
@@ -129,7 +127,6 @@ func turnNetHTTP(request string, routes int) func(b *testing.B) {
 		}
 		w := bufio.NewWriter(io.Discard)
 		body := strings.NewReader(turnBody)
-		b.ReportAllocs()
 		b.SetBytes(int64(len(request)))
 		for left := turnBatch; b.Loop(); left-- {
 			if left == 0 {

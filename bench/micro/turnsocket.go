@@ -35,13 +35,12 @@ const (
 // turnSocketEntries are what turnEntries leave out: the same request and answer with the kernel, the event loop,
 // timers, sessions and Date; and once more with a proxy between client and origin.
 var turnSocketEntries = []Entry{
-	{"turn/socket/edge", turnSocketGroup, turnSocketWhat, "", turnSocket(1, serveTurn)},
-	{"turn/socket/fasthttp", turnSocketGroup, "as above", "turn/socket/edge", turnSocket(1, serveTurnFasthttp)},
-	{"turn/socket/nethttp", turnSocketGroup, "as above", "turn/socket/edge", turnSocket(1, serveTurnNetHTTP)},
+	{"turn/socket/edge", turnSocketGroup, turnSocketWhat, turnSocket(1, serveTurn)},
+	{"turn/socket/fasthttp", turnSocketGroup, "as above", turnSocket(1, serveTurnFasthttp)},
+	{"turn/socket/nethttp", turnSocketGroup, "as above", turnSocket(1, serveTurnNetHTTP)},
 
-	{"turn/proxied/edge", turnSocketGroup, turnProxiedWhat, "", turnSocket(turnBatch, proxyTurn)},
-	{"turn/proxied/nethttp", turnSocketGroup, "as above, ReverseProxy", "turn/proxied/edge",
-		turnSocket(turnBatch, proxyTurnNetHTTP)},
+	{"turn/proxied/edge", turnSocketGroup, turnProxiedWhat, turnSocket(turnBatch, proxyTurn)},
+	{"turn/proxied/nethttp", turnSocketGroup, "as above, ReverseProxy", turnSocket(turnBatch, proxyTurnNetHTTP)},
 }
 
 // turnSocket measures a server, which serve starts and which ends with b: turnBatch requests at once, on so many
@@ -66,7 +65,6 @@ func turnSocket(conns int, serve func(b *testing.B) (addr string)) func(b *testi
 				}
 			}
 		}
-		b.ReportAllocs()
 		b.SetBytes(int64(len(turnSmall)))
 		var before int64
 		for n := 0; b.Loop(); n++ {

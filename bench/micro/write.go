@@ -16,18 +16,17 @@ import (
 const again = "a head that was parsed before is written into memory again, as a proxy passes it on"
 
 var writeEntries = []Entry{
-	{"write-request/edge", "write a head", again, "", writeRequest},
+	{"write-request/edge", "write a head", again, writeRequest},
 	{"write-request/fasthttp", "write a head", again + ": RequestHeader.AppendBytes, names as they came",
-		"write-request/edge", writeRequestFasthttp},
+		writeRequestFasthttp},
 	{"write-request/nethttp", "write a head", again + ": http.Request.Write to a bufio.Writer that discards",
-		"write-request/edge", writeRequestNetHTTP},
+		writeRequestNetHTTP},
 
-	{"write-response/edge", "write a head", again, "", writeResponse},
+	{"write-response/edge", "write a head", again, writeResponse},
 	{"write-response/fasthttp", "write a head", again + ": ResponseHeader.AppendBytes, names as they came",
-		"write-response/edge", writeResponseFasthttp},
-	{"write-response/nethttp", "write a head",
-		again + ": http.Response.Write, as to HEAD, to a bufio.Writer that discards",
-		"write-response/edge", writeResponseNetHTTP},
+		writeResponseFasthttp},
+	{"write-response/nethttp", "write a head", again + ": http.Response.Write, as to HEAD, to a bufio.Writer that " +
+		"discards", writeResponseNetHTTP},
 }
 
 // parsed decodes a head that the benchmark then writes.
@@ -44,7 +43,6 @@ func writeRequest(b *testing.B) {
 	d.InitRequests(nil)
 	h := parsed(b, browserHead, &d)
 	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(h1.AppendRequest(dst, h))))
 	for b.Loop() {
 		dst = h1.AppendRequest(dst[:0], h)
@@ -58,7 +56,6 @@ func writeRequestFasthttp(b *testing.B) {
 		b.Fatal(err)
 	}
 	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(h.AppendBytes(dst))))
 	for b.Loop() {
 		dst = h.AppendBytes(dst[:0])
@@ -71,7 +68,6 @@ func writeRequestNetHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	w := bufio.NewWriter(io.Discard)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(browserHead)))
 	for b.Loop() {
 		if err := r.Write(w); err != nil {
@@ -86,7 +82,6 @@ func writeResponse(b *testing.B) {
 	d.Expect(message.VerbGet)
 	h := parsed(b, answerHead, &d)
 	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(h1.AppendResponse(dst, h, h1.ResponseOptions{}))))
 	for b.Loop() {
 		dst = h1.AppendResponse(dst[:0], h, h1.ResponseOptions{})
@@ -100,7 +95,6 @@ func writeResponseFasthttp(b *testing.B) {
 		b.Fatal(err)
 	}
 	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(h.AppendBytes(dst))))
 	for b.Loop() {
 		dst = h.AppendBytes(dst[:0])
@@ -114,7 +108,6 @@ func writeResponseNetHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	w := bufio.NewWriter(io.Discard)
-	b.ReportAllocs()
 	b.SetBytes(int64(len(answerHead)))
 	for b.Loop() {
 		if err := r.Write(w); err != nil {
