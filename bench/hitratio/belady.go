@@ -28,13 +28,13 @@ func Optimum(keys []uint64, capacity int) int {
 // nextUses says for each access when its key comes again, len(keys) for never.
 func nextUses(keys []uint64) []int {
 	next := make([]int, len(keys))
-	var last index
+	last := make(map[uint64]int)
 	for i := len(keys) - 1; i >= 0; i-- {
 		next[i] = len(keys)
-		if at, ok := last.slot(keys[i]); ok {
-			next[i] = int(at)
+		if at, ok := last[keys[i]]; ok {
+			next[i] = at
 		}
-		last.put(keys[i], int32(i))
+		last[keys[i]] = i
 	}
 	return next
 }

@@ -1,17 +1,24 @@
 package hitratio
 
+import "container/list"
+
 // lirs keeps what was used twice within a short time: the stack orders entries by their last use, and an entry that is
 // used while it is on the stack gets one of the 99 % of places that are not evicted from.
 // Jiang and Zhang, "LIRS", SIGMETRICS 2002. At most twice the capacity of evicted keys stay on the stack.
 type lirs struct {
 	capacity, lowMax, ghostMax int
-	index                      index
-	stack                      *links // list 0: the stack, the oldest in front
-	queue                      *links // list 0: resident and not low; list 1: ghosts; the oldest in front
-	keys                       []uint64
-	state                      []uint8
-	onStack                    []bool
+	byKey                      map[uint64]*lirsEntry
+	stack                      list.List // the oldest in front, as in the others
+	queue                      list.List // resident and not low
+	ghosts                     list.List
 	low                        int
+}
+
+type lirsEntry struct {
+	key     uint64
+	state   uint8
+	stacked *list.Element // nil: not on the stack
+	queued  *list.Element // in queue or ghosts
 }
 
 const (
@@ -20,125 +27,102 @@ const (
 	lirsGhost        // evicted, on the stack
 )
 
-// lirsLists is the same in both sets of links, so that a slot is the same number in both.
-const lirsLists = 2
-
 func newLIRS(capacity int) Policy {
 	high := max(1, capacity/100)
-	slots := 4*capacity + lirsLists + 2
-	return &lirs{
-		capacity: capacity, lowMax: max(1, capacity-high), ghostMax: 2 * capacity,
-		stack: newLinks(lirsLists, slots), queue: newLinks(lirsLists, slots),
-		keys: make([]uint64, slots+lirsLists), state: make([]uint8, slots+lirsLists),
-		onStack: make([]bool, slots+lirsLists),
-	}
+	return &lirs{capacity: capacity, lowMax: max(1, capacity-high), ghostMax: 2 * capacity,
+		byKey: make(map[uint64]*lirsEntry)}
 }
 
 func (c *lirs) Access(key uint64) bool {
-	slot, ok := c.index.slot(key)
+	e := c.byKey[key]
 	switch {
-	case !ok:
+	case e == nil:
 		c.makeRoom()
-		slot = c.stack.take()
-		c.keys[slot], c.onStack[slot] = key, false
-		c.index.put(key, slot)
+		e = &lirsEntry{key: key}
+		c.byKey[key] = e
 		if c.low < c.lowMax {
-			c.state[slot] = lirsLow
 			c.low++
 		} else {
-			c.state[slot] = lirsHigh
-			c.queue.pushBack(0, slot)
+			e.state, e.queued = lirsHigh, c.queue.PushBack(e)
 		}
-		c.touch(slot)
+		c.touch(e)
 		return false
-	case c.state[slot] == lirsLow:
-		c.touch(slot)
+	case e.state == lirsLow:
+		c.touch(e)
 		c.prune()
 		return true
-	case c.state[slot] == lirsHigh:
-		if c.onStack[slot] {
-			c.queue.remove(0, slot)
-			c.promote(slot)
-		} else {
-			c.queue.moveToBack(0, slot)
-			c.touch(slot)
-		}
+	case e.state == lirsHigh && e.stacked != nil:
+		c.queue.Remove(e.queued)
+		c.promote(e)
+		return true
+	case e.state == lirsHigh:
+		c.queue.MoveToBack(e.queued)
+		c.touch(e)
 		return true
 	}
-	c.queue.remove(1, slot)
-	c.state[slot] = lirsHigh // so that makeRoom and prune let it be
+	c.ghosts.Remove(e.queued)
+	e.state = lirsHigh // so that makeRoom and prune let it be
 	c.makeRoom()
-	c.promote(slot)
+	c.promote(e)
 	return false
 }
 
-func (c *lirs) touch(slot int32) {
-	if c.onStack[slot] {
-		c.stack.remove(0, slot)
+func (c *lirs) touch(e *lirsEntry) {
+	if e.stacked == nil {
+		e.stacked = c.stack.PushBack(e)
 	}
-	c.onStack[slot] = true
-	c.stack.pushBack(0, slot)
+	c.stack.MoveToBack(e.stacked)
+}
+
+func (c *lirs) unstack(e *lirsEntry) {
+	c.stack.Remove(e.stacked)
+	e.stacked = nil
 }
 
 // promote makes an entry of the stack low, and the oldest low one high.
-func (c *lirs) promote(slot int32) {
-	c.state[slot] = lirsLow
+func (c *lirs) promote(e *lirsEntry) {
+	e.state = lirsLow
 	c.low++
-	c.touch(slot)
+	c.touch(e)
 	c.prune()
 	if c.low > c.lowMax {
-		oldest := c.stack.front(0)
-		c.stack.remove(0, oldest)
-		c.onStack[oldest] = false
-		c.state[oldest] = lirsHigh
+		oldest := c.stack.Front().Value.(*lirsEntry)
+		c.unstack(oldest)
+		oldest.state, oldest.queued = lirsHigh, c.queue.PushBack(oldest)
 		c.low--
-		c.queue.pushBack(0, oldest)
 		c.prune()
 	}
 }
 
 // prune takes off the stack what is older than the oldest low entry.
 func (c *lirs) prune() {
-	for c.stack.count[0] > 0 {
-		oldest := c.stack.front(0)
-		if c.state[oldest] == lirsLow {
+	for c.stack.Len() > 0 {
+		oldest := c.stack.Front().Value.(*lirsEntry)
+		if oldest.state == lirsLow {
 			return
 		}
-		c.stack.remove(0, oldest)
-		c.onStack[oldest] = false
-		if c.state[oldest] == lirsGhost {
-			c.queue.remove(1, oldest)
-			c.forget(oldest)
+		c.unstack(oldest)
+		if oldest.state == lirsGhost {
+			c.ghosts.Remove(oldest.queued)
+			delete(c.byKey, oldest.key)
 		}
 	}
-}
-
-func (c *lirs) forget(slot int32) {
-	c.index.remove(c.keys[slot])
-	c.stack.park(slot)
 }
 
 // makeRoom evicts the oldest of the queue when the cache is full.
 func (c *lirs) makeRoom() {
-	if c.low+c.queue.count[0] < c.capacity {
+	if c.low+c.queue.Len() < c.capacity || c.queue.Len() == 0 {
 		return
 	}
-	slot := c.queue.front(0)
-	if c.queue.count[0] == 0 {
+	e := c.queue.Remove(c.queue.Front()).(*lirsEntry)
+	if e.stacked == nil {
+		delete(c.byKey, e.key)
 		return
 	}
-	c.queue.remove(0, slot)
-	if !c.onStack[slot] {
-		c.forget(slot)
-		return
-	}
-	c.state[slot] = lirsGhost
-	c.queue.pushBack(1, slot)
-	if c.queue.count[1] > c.ghostMax {
-		ghost := c.queue.front(1)
-		c.queue.remove(1, ghost)
-		c.stack.remove(0, ghost)
-		c.onStack[ghost] = false
-		c.forget(ghost)
+	e.state, e.queued = lirsGhost, c.ghosts.PushBack(e)
+	if c.ghosts.Len() > c.ghostMax {
+		ghost := c.ghosts.Remove(c.ghosts.Front()).(*lirsEntry)
+		c.unstack(ghost)
+		delete(c.byKey, ghost.key)
 	}
 }

@@ -67,10 +67,9 @@ func Sharded(m Maker, shards int) Maker {
 
 type sharded []Policy
 
-// Access chooses by a hash that shares nothing with the one of the sketch. The key that a shard sees is above denseMax:
-// a dense index in each of many shards would fill the memory.
+// Access chooses by a hash that shares nothing with the one of the sketch.
 func (s sharded) Access(key uint64) bool {
-	return s[mix(key^0x5bf03635f0a5b2c1)>>32*uint64(len(s))>>32].Access(key | 1<<63)
+	return s[mix(key^0x5bf03635f0a5b2c1)>>32*uint64(len(s))>>32].Access(key)
 }
 
 func (s sharded) Close() {

@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options) (*Table, error) {
 
 func runWorkload(ctx context.Context, o Options, w Workload, keys []uint64) ([]Cell, error) {
 	var cells []Cell
-	for _, size := range sizesOf(w, keys) {
+	for _, size := range w.Sizes {
 		cells = append(cells, Cell{
 			Workload: w.Name, Group: w.Group, Size: size, Requests: len(keys), Keys: distinct(keys),
 			Hits: make([]float64, len(o.Policies)),

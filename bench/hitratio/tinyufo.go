@@ -1,81 +1,65 @@
 package hitratio
 
-import "math"
+import (
+	"iter"
+	"math"
+)
 
 // cloudflareUFO is the TinyUFO of Cloudflare's Pingora: S3-FIFO's two queues, and a newcomer is let in only
 // if the sketch, which counts what was put and not what was read, has it as often as what it would evict.
 type cloudflareUFO struct {
+	queues
 	capacity, smallMax int
-	index              index
-	links              *links
-	keys               []uint64
-	uses               []uint8
-	place              []uint8
 	sketch             *wideSketch
 }
 
 const (
 	cfSmall = iota
 	cfMain
-	cfLists
+	cfQueues
 )
 
 func newCloudflareUFO(capacity int) Policy {
-	slots := capacity + cfLists + 1
-	return &cloudflareUFO{capacity: capacity, smallMax: capacity/10 + 1, links: newLinks(cfLists, capacity),
-		keys: make([]uint64, slots), uses: make([]uint8, slots), place: make([]uint8, slots),
-		sketch: newWideSketch(capacity)}
+	return &cloudflareUFO{newQueues(cfQueues), capacity, capacity/10 + 1, newWideSketch(capacity)}
 }
 
 func (c *cloudflareUFO) Access(key uint64) bool {
-	if slot, ok := c.index.slot(key); ok {
-		c.uses[slot] = min(3, c.uses[slot]+1)
+	if e := c.byKey[key]; e != nil {
+		e.uses = min(3, e.uses+1)
 		return true
 	}
 	count := c.sketch.increment(key)
-	if c.links.count[cfSmall]+c.links.count[cfMain] == c.capacity {
+	if len(c.byKey) == c.capacity {
 		// What loses against the victim is not taken in: the victim starts again in small.
-		if victim := c.evict(); c.sketch.frequency(victim) > count {
-			key = victim
+		victim := c.victim()
+		c.drop(victim)
+		if c.sketch.frequency(victim.key) > count {
+			key = victim.key
 		}
 	}
-	slot := c.links.take()
-	c.keys[slot], c.uses[slot], c.place[slot] = key, 0, cfSmall
-	c.index.put(key, slot)
-	c.links.pushBack(cfSmall, slot)
+	c.add(key, cfSmall)
 	return false
 }
 
-func (c *cloudflareUFO) drop(slot int32) uint64 {
-	c.links.remove(int32(c.place[slot]), slot)
-	c.links.park(slot)
-	c.index.remove(c.keys[slot])
-	return c.keys[slot]
-}
-
-func (c *cloudflareUFO) evict() uint64 {
-	if c.links.count[cfSmall] >= c.smallMax {
-		for c.links.count[cfSmall] > 0 {
-			slot := c.links.front(cfSmall)
-			if c.uses[slot] <= 1 {
-				return c.drop(slot)
+func (c *cloudflareUFO) victim() *entry {
+	if c.count(cfSmall) >= c.smallMax {
+		for c.count(cfSmall) > 0 {
+			e := c.front(cfSmall)
+			if e.uses <= 1 {
+				return e
 			}
-			c.links.remove(cfSmall, slot)
-			c.place[slot] = cfMain
-			c.links.pushBack(cfMain, slot)
+			c.move(e, cfMain)
 		}
 	}
-	for {
-		if c.links.count[cfMain] == 0 {
-			return c.drop(c.links.front(cfSmall))
+	for c.count(cfMain) > 0 {
+		e := c.front(cfMain)
+		if e.uses == 0 {
+			return e
 		}
-		slot := c.links.front(cfMain)
-		if c.uses[slot] == 0 {
-			return c.drop(slot)
-		}
-		c.uses[slot]--
-		c.links.moveToBack(cfMain, slot)
+		e.uses--
+		c.move(e, cfMain)
 	}
+	return c.front(cfSmall)
 }
 
 // wideSketch has log2 n rows of e·n counters of 8 bits, halved every 8·n increments.
@@ -104,25 +88,29 @@ func (s *wideSketch) increment(key uint64) uint8 {
 			}
 		}
 	}
-	low := uint8(math.MaxUint8)
-	h, stride := mix(key), mix(^key)|1
-	for _, row := range s.rows {
-		counter := &row[h%uint64(len(row))]
+	for counter := range s.counters(key) {
 		if *counter < math.MaxUint8 {
 			*counter++
 		}
-		low = min(low, *counter)
-		h += stride
 	}
-	return low
+	return s.frequency(key)
 }
 
 func (s *wideSketch) frequency(key uint64) uint8 {
 	low := uint8(math.MaxUint8)
-	h, stride := mix(key), mix(^key)|1
-	for _, row := range s.rows {
-		low = min(low, row[h%uint64(len(row))])
-		h += stride
+	for counter := range s.counters(key) {
+		low = min(low, *counter)
 	}
 	return low
+}
+
+// counters are those of key, one in each row.
+func (s *wideSketch) counters(key uint64) iter.Seq[*uint8] {
+	return func(yield func(*uint8) bool) {
+		h, stride := mix(key), mix(^key)|1
+		for _, row := range s.rows {
+			yield(&row[h%uint64(len(row))])
+			h += stride
+		}
+	}
 }

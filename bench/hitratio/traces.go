@@ -14,19 +14,6 @@ import (
 	"strings"
 )
 
-// Form is how a trace file writes its keys.
-type Form string
-
-// The forms of public traces.
-const (
-	FormARC    Form = "arc"           // lines "first count …": count consecutive blocks from first
-	FormLIRS   Form = "lirs"          // a decimal key a line; lines that start with '*' are skipped
-	FormBE32   Form = "be32"          // 4 bytes a key, big-endian
-	FormBE64   Form = "be64"          // 8 bytes a key, big-endian
-	FormOracle Form = "oraclegeneral" // libCacheSim: 24 bytes, little-endian: time 4, key 8, size 4, next use 8
-	FormCSV    Form = "csv"           // libCacheSim: lines "time, key, size, next use", perhaps after a line of names
-)
-
 // runMax bounds the blocks that a line of an ARC trace stands for, and keysMax the keys of a trace, so that a broken
 // file does not fill the memory.
 const (
@@ -37,24 +24,24 @@ const (
 // ErrTrace is wrapped by what the readers return for bytes that are not of their form.
 var ErrTrace = errors.New("not a trace of this form")
 
-// ReadTrace returns the keys of a trace in the order of the accesses. in is borrowed until return.
-func ReadTrace(in io.Reader, form Form) ([]uint64, error) {
-	switch form {
-	case FormARC:
-		return readLines(in, arcLine)
-	case FormLIRS:
-		return readLines(in, lirsLine)
-	case FormCSV:
-		return readLines(in, csvLine)
-	case FormBE32:
-		return readRecords(in, 4, func(b []byte) uint64 { return uint64(binary.BigEndian.Uint32(b)) })
-	case FormBE64:
-		return readRecords(in, 8, binary.BigEndian.Uint64)
-	case FormOracle:
-		return readRecords(in, 24, func(b []byte) uint64 { return binary.LittleEndian.Uint64(b[4:]) })
-	}
-	return nil, fmt.Errorf("unknown form of traces %q", form)
+// Form reads the keys of a trace in the order of the accesses. in is borrowed until return.
+type Form func(in io.Reader) ([]uint64, error)
+
+// The forms of public traces.
+
+// FormARC has lines "first count …": count consecutive blocks from first.
+func FormARC(in io.Reader) ([]uint64, error) { return readLines(in, arcLine) }
+
+// FormLIRS has a decimal key a line; lines that start with '*' are skipped.
+func FormLIRS(in io.Reader) ([]uint64, error) { return readLines(in, lirsLine) }
+
+// FormBE32 has 4 bytes a key, big-endian.
+func FormBE32(in io.Reader) ([]uint64, error) {
+	return readRecords(in, 4, func(b []byte) uint64 { return uint64(binary.BigEndian.Uint32(b)) })
 }
+
+// FormBE64 has 8 bytes a key, big-endian.
+func FormBE64(in io.Reader) ([]uint64, error) { return readRecords(in, 8, binary.BigEndian.Uint64) }
 
 func readRecords(in io.Reader, size int, key func([]byte) uint64) ([]uint64, error) {
 	r := bufio.NewReaderSize(in, 1<<16)
@@ -74,7 +61,7 @@ func readRecords(in io.Reader, size int, key func([]byte) uint64) ([]uint64, err
 }
 
 // readLines calls add with each line that is not empty, cut of space.
-func readLines(in io.Reader, add func(keys []uint64, n int, line []byte) ([]uint64, error)) ([]uint64, error) {
+func readLines(in io.Reader, add func(keys []uint64, line []byte) ([]uint64, error)) ([]uint64, error) {
 	lines := bufio.NewScanner(in)
 	var keys []uint64
 	for n := 1; lines.Scan(); n++ {
@@ -83,7 +70,7 @@ func readLines(in io.Reader, add func(keys []uint64, n int, line []byte) ([]uint
 			continue
 		}
 		var err error
-		if keys, err = add(keys, n, line); err != nil {
+		if keys, err = add(keys, line); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		if len(keys) > keysMax {
@@ -93,7 +80,7 @@ func readLines(in io.Reader, add func(keys []uint64, n int, line []byte) ([]uint
 	return keys, lines.Err()
 }
 
-func arcLine(keys []uint64, _ int, line []byte) ([]uint64, error) {
+func arcLine(keys []uint64, line []byte) ([]uint64, error) {
 	columns := bytes.Fields(line)
 	if len(columns) < 2 {
 		return nil, fmt.Errorf("%q: %w", line, ErrTrace)
@@ -115,26 +102,12 @@ func arcLine(keys []uint64, _ int, line []byte) ([]uint64, error) {
 	return keys, nil
 }
 
-func lirsLine(keys []uint64, _ int, line []byte) ([]uint64, error) {
+func lirsLine(keys []uint64, line []byte) ([]uint64, error) {
 	if line[0] == '*' {
 		return keys, nil
 	}
 	key, err := number(line)
 	if err != nil {
-		return nil, err
-	}
-	return append(keys, key), nil
-}
-
-func csvLine(keys []uint64, n int, line []byte) ([]uint64, error) {
-	columns := bytes.Split(line, []byte(","))
-	if len(columns) < 2 {
-		return nil, fmt.Errorf("%q: %w", line, ErrTrace)
-	}
-	key, err := number(bytes.TrimSpace(columns[1]))
-	if err != nil && n == 1 {
-		return keys, nil
-	} else if err != nil {
 		return nil, err
 	}
 	return append(keys, key), nil
@@ -155,11 +128,11 @@ func OpenTrace(name string, form Form) ([]uint64, error) {
 		return nil, err
 	}
 	defer file.Close()
-	read := ReadTrace
+	read := form
 	if strings.HasSuffix(name, ".xz") {
-		read = readXZ
+		read = func(in io.Reader) ([]uint64, error) { return readXZ(in, form) }
 	}
-	keys, err := read(file, form)
+	keys, err := read(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
@@ -176,16 +149,10 @@ func readXZ(in io.Reader, form Form) ([]uint64, error) {
 	if err := xz.Start(); err != nil {
 		return nil, err
 	}
-	keys, err := ReadTrace(out, form)
+	keys, err := form(out)
 	out.Close() // ends xz, should it still write
 	if werr := xz.Wait(); err == nil && werr != nil {
 		err = fmt.Errorf("xz: %w", werr)
 	}
 	return keys, err
-}
-
-// traceName is the name of a file without its endings.
-func traceName(path string) string {
-	name, _, _ := strings.Cut(filepath.Base(path), ".")
-	return name
 }

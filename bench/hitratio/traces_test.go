@@ -2,7 +2,6 @@ package hitratio
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -12,9 +11,7 @@ import (
 	"testing"
 )
 
-func TestReadTrace(t *testing.T) {
-	record := make([]byte, 24)
-	binary.LittleEndian.PutUint64(record[4:], 1<<40+5)
+func TestForms(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		form Form
@@ -32,20 +29,12 @@ func TestReadTrace(t *testing.T) {
 		{"be32", FormBE32, "\x00\x00\x01\x02\xff\xff\xff\xff", []uint64{258, 1<<32 - 1}, false},
 		{"be32, torn", FormBE32, "\x00\x00\x01\x02\xff", nil, true},
 		{"be64", FormBE64, "\x00\x00\x00\x00\x00\x00\x01\x02", []uint64{258}, false},
-		{"oracleGeneral", FormOracle, string(record) + string(record), []uint64{1<<40 + 5, 1<<40 + 5}, false},
-		{"oracleGeneral, torn", FormOracle, string(record[:23]), nil, true},
-		{"csv with a head", FormCSV, "time, key, size, next\n1, 77, 4096, 3\n2,78,1,-1\n", []uint64{77, 78}, false},
-		{"csv without", FormCSV, "1,77,4096,3\n", []uint64{77}, false},
-		{"csv, a word later", FormCSV, "1,77\n2,x\n", nil, true},
 		{"nothing", FormLIRS, "", nil, false},
 	} {
-		keys, err := ReadTrace(strings.NewReader(c.in), c.form)
+		keys, err := c.form(strings.NewReader(c.in))
 		if !slices.Equal(keys, c.want) || errors.Is(err, ErrTrace) != c.bad || err != nil && !c.bad {
 			t.Errorf("%s: %v, %v, want %v", c.name, keys, err, c.want)
 		}
-	}
-	if _, err := ReadTrace(strings.NewReader(""), "tar"); err == nil {
-		t.Error("an unknown form was read")
 	}
 }
 
@@ -91,8 +80,8 @@ func TestOpenTrace(t *testing.T) {
 	}
 }
 
-func FuzzReadTrace(f *testing.F) {
-	forms := []Form{FormARC, FormLIRS, FormBE32, FormBE64, FormOracle, FormCSV}
+func FuzzForms(f *testing.F) {
+	forms := []Form{FormARC, FormLIRS, FormBE32, FormBE64}
 	for i := range forms {
 		f.Add(uint8(i), []byte("10 3 0 1\n7,1,0,2\n12345678"))
 	}
@@ -100,7 +89,7 @@ func FuzzReadTrace(f *testing.F) {
 		if bytes.Count(in, []byte("\n")) > 100 {
 			t.Skip("a hundred lines may stand for a hundred million blocks")
 		}
-		keys, err := ReadTrace(bytes.NewReader(in), forms[int(form)%len(forms)])
+		keys, err := forms[int(form)%len(forms)](bytes.NewReader(in))
 		if err != nil && keys != nil {
 			t.Error("keys together with an error")
 		}

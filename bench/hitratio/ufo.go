@@ -13,7 +13,7 @@ type ufo struct {
 	target               int // entries that small strives for
 	goal                 int // where target is on its way to
 	targetMin, targetMax int
-	index                index // slot<<1 of a ring position, slot<<1|1 of a place in main
+	index                map[uint64]int // slot<<1 of a ring position, slot<<1|1 of a place in main
 	small                ufoRing
 	main                 []ufoEntry
 	hand                 int
@@ -82,8 +82,8 @@ const (
 func newUFO(capacity int) Policy {
 	share := func(part float64) int { return max(1, int(part*float64(capacity))) }
 	return &ufo{
-		capacity: capacity,
-		target:   share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
+		capacity: capacity, index: make(map[uint64]int),
+		target: share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
 		goal:  share(ufoTargetStart),
 		small: ufoRing{entries: make([]ufoEntry, capacity+1)}, main: make([]ufoEntry, 0, capacity),
 		sketch: newSketch(max(ufoWordsMin, capacity+capacity/4)), rng: rand.New(rand.NewPCG(1, 1)),
@@ -92,7 +92,7 @@ func newUFO(capacity int) Policy {
 }
 
 func (c *ufo) Access(key uint64) bool {
-	at, ok := c.index.slot(key)
+	at, ok := c.index[key]
 	if !ok {
 		c.insert(key)
 		return false
@@ -111,7 +111,7 @@ func (c *ufo) insert(key uint64) {
 	c.judge(key)
 	c.count(key)
 	c.target += min(max(c.goal-c.target, -ufoTargetPace), ufoTargetPace)
-	c.index.put(key, c.small.push(ufoEntry{key: key})<<1)
+	c.index[key] = c.small.push(ufoEntry{key: key}) << 1
 	for c.small.n() > c.target || c.small.n()+len(c.main) > c.capacity {
 		if c.small.n() <= c.target {
 			c.removeMain(c.victim()) // the target has grown
@@ -119,12 +119,12 @@ func (c *ufo) insert(key uint64) {
 		}
 		o := c.small.pop()
 		if len(c.main) < c.capacity-c.target { // main fills, or the target has shrunk
-			c.index.put(o.key, int32(len(c.main))<<1|1)
+			c.index[o.key] = len(c.main)<<1 | 1
 			c.main = append(c.main, ufoEntry{key: o.key})
 			continue
 		}
 		if len(c.main) == 0 { // a capacity of 1 is all small
-			c.index.remove(o.key)
+			delete(c.index, o.key)
 			continue
 		}
 		c.contest(o)
@@ -149,15 +149,15 @@ func (c *ufo) contest(o ufoEntry) {
 	wins := f >= c.sketch.frequency(victim.key)+lead || f >= ufoWarm && c.rng.Uint32()%ufoChance == 0
 	if !wins && c.open == 0 {
 		c.remember(o.key, victim.key)
-		c.index.remove(o.key) // the victim remains under the hand
+		delete(c.index, o.key) // the victim remains under the hand
 		return
 	}
 	if !wins {
 		c.open--
 	}
-	c.index.remove(victim.key)
+	delete(c.index, victim.key)
 	*victim = ufoEntry{key: o.key, young: true}
-	c.index.put(o.key, int32(c.hand)<<1|1)
+	c.index[o.key] = c.hand<<1 | 1
 	c.advance()
 }
 
@@ -216,7 +216,7 @@ func (c *ufo) remember(candidate, victim uint64) {
 
 // winner reports whether the entry that stayed is in main unused, or is there and was used. Neither: it has left.
 func (c *ufo) winner(p *ufoProbe) (idle, used bool) {
-	at, ok := c.index.slot(p.victim)
+	at, ok := c.index[p.victim]
 	if !ok || at&1 == 0 {
 		return false, false
 	}
@@ -245,11 +245,11 @@ func (c *ufo) judge(key uint64) {
 
 // removeMain moves the last entry into the hole.
 func (c *ufo) removeMain(at int) {
-	c.index.remove(c.main[at].key)
+	delete(c.index, c.main[at].key)
 	last := len(c.main) - 1
 	if at != last {
 		c.main[at] = c.main[last]
-		c.index.put(c.main[at].key, int32(at)<<1|1)
+		c.index[c.main[at].key] = at<<1 | 1
 	}
 	c.main = c.main[:last]
 	c.looked = false
@@ -317,8 +317,8 @@ type ufoRing struct {
 
 func (r *ufoRing) n() int { return r.tail - r.head }
 
-func (r *ufoRing) push(e ufoEntry) (at int32) {
-	at = int32(r.tail % len(r.entries))
+func (r *ufoRing) push(e ufoEntry) (at int) {
+	at = r.tail % len(r.entries)
 	r.entries[at] = e
 	r.tail++
 	return at

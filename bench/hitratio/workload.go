@@ -1,11 +1,10 @@
 package hitratio
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Workload is a sequence of accesses, and the capacities to try with it. Immutable.
@@ -117,15 +116,13 @@ func Traces(folder string) ([]Workload, error) {
 	return all, nil
 }
 
-// TraceWorkload is the workload of one trace file. Without sizes it tries four parts of the number of keys.
+// TraceWorkload is the workload of one trace file.
 func TraceWorkload(path string, form Form, sizes []int) Workload {
-	return Workload{
-		Name: traceName(path), What: fmt.Sprintf("trace %s", filepath.Base(path)), Group: GroupReal, Sizes: sizes,
-		Keys: func() ([]uint64, error) {
-			keys, err := OpenTrace(path, form)
-			return numbered(keys), err
-		},
-	}
+	name, _, _ := strings.Cut(filepath.Base(path), ".")
+	return Workload{name, "trace " + filepath.Base(path), GroupReal, sizes, func() ([]uint64, error) {
+		keys, err := OpenTrace(path, form)
+		return numbered(keys), err
+	}}
 }
 
 // numbered replaces each key by the number of keys that came first before it.
@@ -149,16 +146,4 @@ func distinct(keys []uint64) int {
 		highest = max(highest, int(key))
 	}
 	return highest + 1
-}
-
-// sizesOf returns the sizes of w, or parts of the number of keys when it has none.
-func sizesOf(w Workload, keys []uint64) []int {
-	if len(w.Sizes) > 0 {
-		return w.Sizes
-	}
-	var sizes []int
-	for _, part := range []float64{0.001, 0.01, 0.1, 0.25} {
-		sizes = append(sizes, cmp.Or(int(math.Round(part*float64(distinct(keys)))), 1))
-	}
-	return sizes
 }
