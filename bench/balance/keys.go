@@ -2,7 +2,6 @@ package balance
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	lb "github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/bench/report"
@@ -71,15 +70,12 @@ func hashKeys(m *lb.Method, members int, seed uint64) Keys {
 	return k
 }
 
-func keysPart(list []Keys) part {
-	p := part{"methods that hash, 100 000 keys: one backend closes, or one joins",
-		[][]string{{"method", "n", "most keys, over the average", "one closed", "moved needlessly", "spread",
-			"moved by a join"}}}
-	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) }
+func keysPart(list []Keys) *report.Table {
+	t := report.NewTable("methods that hash, 100 000 keys: one backend closes, or one joins",
+		"method\tn\tmost keys, over the average\tone closed\tmoved needlessly\tspread\tmoved by a join")
 	for _, k := range list {
-		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members),
-			report.Short(k.Imbalance), report.Short(k.After),
-			percent(k.Needless), percent(k.Spread), percent(k.Joined)})
+		t.Add("%s\t%d\t%s\t%s\t%.2f %%\t%.2f %%\t%.2f %%", k.Method, k.Members, report.Digits(k.Imbalance),
+			report.Digits(k.After), 100*k.Needless, 100*k.Spread, 100*k.Joined)
 	}
-	return p
+	return t
 }

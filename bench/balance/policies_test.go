@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // cellsOf simulates scenarios with so many backends for a short time, and returns the cells by scenario.
@@ -141,7 +143,7 @@ func TestTable_showsPolicies(t *testing.T) {
 		one(t, "1 % hang, hedged 50 ms")}, Contenders: methods, Members: []int{4, 12}, Reactors: []int{2}, Seeds: 1,
 		Scale: 0.02})
 	var json, page, markdown bytes.Buffer
-	err = errors.Join(table.WriteJSON(&json), table.WriteHTML(&page, nil), table.WriteMarkdown(&markdown))
+	err = errors.Join(report.WriteJSON(&json, table), table.Page(nil).Write(&page), table.WriteMarkdown(&markdown, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func TestTable_showsPolicies(t *testing.T) {
 		t.Errorf("what is read is not what was written: %v", err)
 	}
 	// Two methods each: three plots of zones, two of a slow start with 4 and with 12 backends.
-	if n := strings.Count(page.String(), "<polyline"); n != 2*3+2*2*2 {
+	if n := strings.Count(page.String(), `<path class="line c`) / 2; n != 2*3+2*2*2 {
 		t.Errorf("%d lines in the plots", n)
 	}
 	for _, want := range []string{"part of the requests that leaves its zone", "leave their zone, by the rule",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -94,17 +95,16 @@ func (t *Table) summary(group, method string, members, reactors int) Summary {
 	return s
 }
 
-// WriteJSON writes the cells and the summaries. Read takes it back.
-func (t *Table) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(struct {
-		*Table
+// MarshalJSON adds the summaries to the cells.
+func (t *Table) MarshalJSON() ([]byte, error) {
+	type plain Table
+	return json.Marshal(struct {
+		*plain
 		Summaries []Summary `json:"summaries"`
-	}{t, t.Summaries()})
+	}{(*plain)(t), t.Summaries()})
 }
 
-// Read takes back what WriteJSON wrote.
+// Read takes back what was written as JSON.
 func Read(in io.Reader) (*Table, error) {
 	t := new(Table)
 	if err := json.NewDecoder(in).Decode(t); err != nil {
@@ -116,156 +116,112 @@ func Read(in io.Reader) (*Table, error) {
 	return t, nil
 }
 
-// WriteText writes the tables in columns.
-func (t *Table) WriteText(w io.Writer) error {
-	var b strings.Builder
-	for _, p := range t.parts() {
-		p.text(&b)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+// WriteText writes the tables in columns, and what changed since old, which may be nil.
+func (t *Table) WriteText(w io.Writer, old *Table) error {
+	return report.WriteText(w, t.partsSince(old)...)
 }
 
 // WriteMarkdown writes the same as tables of Markdown.
-func (t *Table) WriteMarkdown(w io.Writer) error {
-	var b strings.Builder
-	for _, p := range t.parts() {
-		fmt.Fprintf(&b, "\n%s:\n\n", p.title)
-		for i, row := range p.rows {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-			if i == 0 {
-				b.WriteString("|---|" + strings.Repeat("---:|", len(row)-1) + "\n")
+func (t *Table) WriteMarkdown(w io.Writer, old *Table) error {
+	return report.WriteMarkdown(w, t.partsSince(old)...)
+}
+
+func (t *Table) partsSince(old *Table) []*report.Table {
+	if old == nil {
+		return t.parts()
+	}
+	return append(t.parts(), t.changeParts(old)...)
+}
+
+// WriteSVG draws the overview.
+func (t *Table) WriteSVG(w io.Writer) error { return t.dots().WriteSVG(w) }
+
+// parts are the tables that have a row.
+func (t *Table) parts() []*report.Table {
+	methods := "\t" + strings.Join(t.Methods, "\t")
+	worst := report.NewTable("p99 over the ideal's, geometric mean · worst cell", "scenarios\tn\tR"+methods)
+	tails := report.NewTable("p50 · p99.9 over the ideal's, geometric means", "scenarios\tn\tR"+methods)
+	for sums := range slices.Chunk(t.Summaries(), len(t.Methods)) {
+		a := fmt.Sprintf("%s\t%s\t%s", sums[0].Group, allOr(sums[0].Members), allOr(sums[0].Reactors))
+		b := a
+		for _, s := range sums {
+			a += "\t" + report.Digits(s.P99) + " · " + report.Digits(s.Worst)
+			b += "\t" + report.Digits(s.P50) + " · " + report.Digits(s.P999)
+		}
+		worst.Add("%s", a)
+		tails.Add("%s", b)
+	}
+	parts := []*report.Table{worst, tails}
+	for _, columns := range cellColumns {
+		p := report.NewTable(columns.title, "scenario\tn\tR"+methods)
+		for i := range t.Cells {
+			c := &t.Cells[i]
+			row, any := fmt.Sprintf("%s\t%d\t%d", c.Scenario, c.Members, c.Reactors), false
+			for k := range c.Methods {
+				text := columns.of(c, &c.Methods[k])
+				any = any || text != ""
+				row += "\t" + cmp.Or(text, "–")
+			}
+			if any {
+				p.Add("%s", row)
 			}
 		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// part is one of the tables: a row of names, then rows of figures.
-type part struct {
-	title string
-	rows  [][]string
-}
-
-// text writes p in columns.
-func (p *part) text(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s\n\n", p.title)
-	widths := make([]int, len(p.rows[0]))
-	for _, row := range p.rows {
-		for i, field := range row {
-			widths[i] = max(widths[i], len([]rune(field)))
+		if len(p.Rows) > 0 {
+			parts = append(parts, p)
 		}
 	}
-	for _, row := range p.rows {
-		for i, field := range row {
-			pad := strings.Repeat(" ", widths[i]-len([]rune(field)))
-			if i == 0 {
-				b.WriteString(field + pad)
-			} else {
-				b.WriteString("  " + pad + field)
-			}
-		}
-		b.WriteByte('\n')
+	cells := parts[2]
+	cells.Head = slices.Insert(cells.Head, 3, "ideal ms")
+	for i := range cells.Rows {
+		cells.Rows[i] = slices.Insert(cells.Rows[i], 3, fmt.Sprintf("%.0f", t.Cells[i].IdealP99))
 	}
-}
-
-func (t *Table) parts() []part {
-	head := func(first ...string) [][]string { return [][]string{append(first, t.Methods...)} }
-	worst := part{"p99 over the ideal's, geometric mean · worst cell", head("scenarios", "n", "R")}
-	tails := part{"p50 · p99.9 over the ideal's, geometric means", head("scenarios", "n", "R")}
-	sums := t.Summaries()
-	for len(sums) > 0 {
-		row := []string{sums[0].Group, allOr(sums[0].Members), allOr(sums[0].Reactors)}
-		a, b := row, append([]string(nil), row...)
-		for i := range t.Methods {
-			s := &sums[i]
-			a = append(a, report.Short(s.P99)+" · "+report.Short(s.Worst))
-			b = append(b, report.Short(s.P50)+" · "+report.Short(s.P999))
-		}
-		worst.rows, tails.rows = append(worst.rows, a), append(tails.rows, b)
-		sums = sums[len(t.Methods):]
-	}
-	cells := part{"p99 over the ideal's", head("scenario", "n", "R", "ideal ms")}
-	shares := part{"of the requests, in per cent: to where the trouble is · failed", head("scenario", "n", "R")}
-	balance := part{"most under way at one well backend, over the average", head("scenario", "n", "R")}
-	for i := range t.Cells {
-		c := &t.Cells[i]
-		name := []string{c.Scenario, fmt.Sprint(c.Members), fmt.Sprint(c.Reactors)}
-		x := append(append([]string(nil), name...), fmt.Sprintf("%.0f", c.IdealP99))
-		y, z := append([]string(nil), name...), append([]string(nil), name...)
-		trouble := false
-		for k := range c.Methods {
-			f := &c.Methods[k]
-			x = append(x, report.Short(f.P99))
-			y = append(y, fmt.Sprintf("%.2f · %.2f", 100*f.Share, 100*f.Failed))
-			z = append(z, report.Short(f.Imbalance))
-			trouble = trouble || f.Share > 0
-		}
-		cells.rows, balance.rows = append(cells.rows, x), append(balance.rows, z)
-		if trouble {
-			shares.rows = append(shares.rows, y)
-		}
-	}
-	parts := []part{worst, tails, cells}
-	if len(shares.rows) > 1 {
-		parts = append(parts, shares)
-	}
-	parts = append(append(parts, balance), t.policyParts()...)
 	if len(t.Keys) > 0 {
 		parts = append(parts, keysPart(t.Keys))
 	}
 	return parts
 }
 
-// policyParts is the tables of what comes and goes, of zones and of hedges: those that have a cell.
-func (t *Table) policyParts() (parts []part) {
-	add := func(title string, of func(c *Cell, f *Figures) string) {
-		p := part{title, [][]string{append([]string{"scenario", "n", "R"}, t.Methods...)}}
-		for i := range t.Cells {
-			c := &t.Cells[i]
-			row, any := []string{c.Scenario, fmt.Sprint(c.Members), fmt.Sprint(c.Reactors)}, false
-			for k := range c.Methods {
-				text := of(c, &c.Methods[k])
-				any = any || text != ""
-				row = append(row, cmp.Or(text, "–"))
-			}
-			if any {
-				p.rows = append(p.rows, row)
-			}
+// cellColumns are the tables with a row for each cell for which one of its methods has a text.
+var cellColumns = []struct {
+	title string
+	of    func(c *Cell, f *Figures) string
+}{
+	{"p99 over the ideal's", func(_ *Cell, f *Figures) string { return report.Digits(f.P99) }},
+	{"of the requests, in per cent: to where the trouble is · failed", func(c *Cell, f *Figures) string {
+		if !slices.ContainsFunc(c.Methods, func(f Figures) bool { return f.Share > 0 }) {
+			return ""
 		}
-		if len(p.rows) > 1 {
-			parts = append(parts, p)
-		}
-	}
-	add("most under way at the first backend in a sixtieth of a period, over the average of the others",
-		func(c *Cell, f *Figures) string {
+		return fmt.Sprintf("%.2f · %.2f", 100*f.Share, 100*f.Failed)
+	}},
+	{"most under way at one well backend, over the average",
+		func(_ *Cell, f *Figures) string { return report.Digits(f.Imbalance) }},
+	{"most under way at the first backend in a sixtieth of a period, over the average of the others",
+		func(_ *Cell, f *Figures) string {
 			if f.Crowd == 0 {
 				return ""
 			}
-			return report.Short(f.Crowd)
-		})
-	add("of the requests, in per cent: leave their zone · would by the rule · went to another zone than by the rule",
-		func(c *Cell, f *Figures) string {
+			return report.Digits(f.Crowd)
+		}},
+	{"of the requests, in per cent: leave their zone · would by the rule · went to another zone than by the rule",
+		func(_ *Cell, f *Figures) string {
 			if f.Crossing == nil {
 				return ""
 			}
 			return fmt.Sprintf("%.1f · %.1f · %.1f", 100*f.Crossing.Is, 100*f.Crossing.Rule, 100*f.Crossing.Other)
-		})
-	add("p99.9 in ms, where a backend hangs or requests are hedged", func(c *Cell, f *Figures) string {
+		}},
+	{"p99.9 in ms, where a backend hangs or requests are hedged", func(c *Cell, f *Figures) string {
 		if !c.Hangs && f.Hedges == nil {
 			return ""
 		}
 		return fmt.Sprintf("%.0f", f.P999Ms)
-	})
-	add("of the requests, in per cent: hedged · late without budget · work of workers in vain",
-		func(c *Cell, f *Figures) string {
+	}},
+	{"of the requests, in per cent: hedged · late without budget · work of workers in vain",
+		func(_ *Cell, f *Figures) string {
 			if f.Hedges == nil {
 				return ""
 			}
 			return fmt.Sprintf("%.2f · %.2f · %.1f", 100*f.Hedges.Sent, 100*f.Hedges.Denied, 100*f.Hedges.Wasted)
-		})
-	return parts
+		}},
 }
 
 func allOr(n int) string {
@@ -273,4 +229,66 @@ func allOr(n int) string {
 		return "all"
 	}
 	return fmt.Sprint(n)
+}
+
+// changeLeast is the least change of a p99 that is told. The same code gives the same figures, so that any difference
+// comes from a change of the code or of the scenarios; smaller ones are of no use to anybody.
+const changeLeast = 0.02
+
+// Change is a cell in which a method does otherwise than in an earlier table.
+type Change struct {
+	Cell, Method string
+	Old, New     float64 // p99 over the ideal's
+}
+
+func (c *Change) size() float64 { return math.Abs(math.Log(c.New / c.Old)) }
+
+// Changes returns what differs from old, the greatest change first, and the cells that only one of them has.
+func (t *Table) Changes(old *Table) (list []Change, added, removed []string) {
+	before := make(map[string]*Cell)
+	for i := range old.Cells {
+		before[old.Cells[i].Name()] = &old.Cells[i]
+	}
+	for i := range t.Cells {
+		c := &t.Cells[i]
+		was := before[c.Name()]
+		if was == nil {
+			added = append(added, c.Name())
+			continue
+		}
+		delete(before, c.Name())
+		for k := range c.Methods {
+			f := &c.Methods[k]
+			if g := was.of(f.Method); g != nil {
+				if change := (Change{c.Name(), f.Method, g.P99, f.P99}); change.size() >= changeLeast {
+					list = append(list, change)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Change) int { return cmp.Compare(b.size(), a.size()) })
+	return list, added, slices.Sorted(maps.Keys(before))
+}
+
+// changeParts is the changes as a table, and one of the summaries.
+func (t *Table) changeParts(old *Table) []*report.Table {
+	list, added, removed := t.Changes(old)
+	cells := report.NewTable(fmt.Sprintf("p99 over the ideal's, where it changed by %.0f %% or more: "+
+		"%d cells; %d are new, %d gone", 100*changeLeast, len(list), len(added), len(removed)),
+		"cell\tmethod\twas\tis\tchange")
+	for _, c := range list {
+		cells.Add("%s\t%s\t%s\t%s\t%+.1f %%", c.Cell, c.Method, report.Digits(c.Old), report.Digits(c.New),
+			100*(c.New/c.Old-1))
+	}
+	sums := report.NewTable("geometric means of p99", "scenarios\tmethod\twas\tis\tworst was\tworst is")
+	before := old.Summaries()
+	for _, s := range t.Summaries() {
+		for _, w := range before {
+			if s.Members == 0 && w.Members == 0 && s.Group == w.Group && s.Method == w.Method {
+				sums.Add("%s\t%s\t%.3f\t%.3f\t%s\t%s", s.Group, s.Method, w.P99, s.P99, report.Digits(w.Worst),
+					report.Digits(s.Worst))
+			}
+		}
+	}
+	return []*report.Table{cells, sums}
 }

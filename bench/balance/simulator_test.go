@@ -11,6 +11,7 @@ import (
 	"time"
 
 	lb "github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // one returns the scenario of a name.
@@ -96,11 +97,12 @@ func TestRun_isTheSameForASeed(t *testing.T) {
 	o := Options{Scenarios: []Scenario{one(t, "cold join, slow start"), one(t, "GC pauses"), one(t, "flapping")},
 		Members: []int{4}, Reactors: []int{4}, Seeds: 2, Scale: 0.02}
 	var first, second, other bytes.Buffer
-	if err := errors.Join(simulate(t, o).WriteJSON(&first), simulate(t, o).WriteJSON(&second)); err != nil {
+	err := errors.Join(report.WriteJSON(&first, simulate(t, o)), report.WriteJSON(&second, simulate(t, o)))
+	if err != nil {
 		t.Fatal(err)
 	}
 	o.Seed = 7
-	if err := simulate(t, o).WriteJSON(&other); err != nil {
+	if err := report.WriteJSON(&other, simulate(t, o)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(first.Bytes(), second.Bytes()) || bytes.Equal(first.Bytes(), other.Bytes()) {
@@ -145,8 +147,8 @@ func TestTable_writesAndReads(t *testing.T) {
 	table := simulate(t, Options{Scenarios: []Scenario{one(t, "recovery"), one(t, "one of 4 fails fast")},
 		Members: []int{4}, Reactors: []int{1, 2}, Seeds: 1, Scale: 0.01, Keys: true})
 	var json, page, text, markdown bytes.Buffer
-	if err := errors.Join(table.WriteJSON(&json), table.WriteHTML(&page, table), table.WriteText(&text),
-		table.WriteMarkdown(&markdown)); err != nil {
+	if err := errors.Join(report.WriteJSON(&json, table), table.Page(table).Write(&page), table.WriteText(&text, nil),
+		table.WriteMarkdown(&markdown, nil)); err != nil {
 		t.Fatal(err)
 	}
 	back, err := Read(&json)
@@ -161,7 +163,7 @@ func TestTable_writesAndReads(t *testing.T) {
 			t.Errorf("the page is not by itself: %q", outside)
 		}
 	}
-	if n := strings.Count(page.String(), "<polyline"); n != 10 {
+	if n := strings.Count(page.String(), `<path class="line c`) / 2; n != 10 {
 		t.Errorf("%d lines in the plots of a recovery, not 5 methods in 2 plots", n)
 	}
 	for _, want := range []string{"| ketama | 4 |", "| recovery | 4 | 2 |"} {

@@ -1,11 +1,15 @@
 package hitratio
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Summary is how one policy did over some cells. Regret is how many points it lies below the best policy of a cell.
@@ -56,79 +60,67 @@ func (t *Table) Summaries() []Summary {
 	return all
 }
 
-// WriteJSON writes the cells and the summaries.
-func (t *Table) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
-		*Table
+// MarshalJSON adds the summaries to the cells.
+func (t *Table) MarshalJSON() ([]byte, error) {
+	type plain Table
+	return json.Marshal(struct {
+		*plain
 		Summaries []Summary `json:"summaries"`
-	}{t, t.Summaries()})
+	}{(*plain)(t), t.Summaries()})
 }
 
 // WriteText writes the cells and the summaries in columns.
-func (t *Table) WriteText(w io.Writer) error {
-	rows := t.rows(false)
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, field := range row {
-			widths[i] = max(widths[i], len(field))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		for i, field := range row {
-			if i == 0 {
-				fmt.Fprintf(&b, "%-*s", widths[i], field)
-			} else {
-				fmt.Fprintf(&b, "  %*s", widths[i], field)
-			}
-		}
-		b.WriteByte('\n')
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
+func (t *Table) WriteText(w io.Writer) error { return report.WriteText(w, t.table(false)) }
 
 // WriteMarkdown writes the same as a table, with the best of each cell in bold.
-func (t *Table) WriteMarkdown(w io.Writer) error {
-	var b strings.Builder
-	for i, row := range t.rows(true) {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-		if i == 0 {
-			b.WriteString("|---|" + strings.Repeat("---:|", len(row)-1) + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
+func (t *Table) WriteMarkdown(w io.Writer) error { return report.WriteMarkdown(w, t.table(true)) }
 
-// rows has a head, a row for each cell, and three rows for each group.
-func (t *Table) rows(bold bool) [][]string {
-	rows := [][]string{append(append([]string{"workload@entries"}, t.Policies...), "optimum")}
+// table has a row for each cell, and three rows for each group.
+func (t *Table) table(bold bool) *report.Table {
+	table := report.NewTable("", "workload@entries\t"+strings.Join(t.Policies, "\t")+"\toptimum")
 	for _, c := range t.Cells {
-		row := []string{c.Name()}
+		row, best := c.Name(), fmt.Sprintf("%.1f", c.Best())
 		for _, hits := range c.Hits {
 			field := fmt.Sprintf("%.1f", hits)
-			if bold && field == fmt.Sprintf("%.1f", c.Best()) {
+			if bold && field == best {
 				field = "**" + field + "**"
 			}
-			row = append(row, field)
+			row += "\t" + field
 		}
-		rows = append(rows, append(row, fmt.Sprintf("%.1f", c.Optimum)))
+		table.Add("%s\t%.1f", row, c.Optimum)
 	}
-	sums := t.Summaries()
-	for len(sums) > 0 {
-		group := sums[:len(t.Policies)]
-		sums = sums[len(t.Policies):]
+	for group := range slices.Chunk(t.Summaries(), len(t.Policies)) {
 		of := fmt.Sprintf(", %s, %d cells", group[0].Group, group[0].Cells)
-		mean, regret, worst := []string{"mean" + of}, []string{"regret" + of}, []string{"worst" + of}
+		mean, regret, worst := "mean"+of, "regret"+of, "worst"+of
 		for _, s := range group {
-			mean = append(mean, fmt.Sprintf("%.2f", s.Mean))
-			regret = append(regret, fmt.Sprintf("%.2f", s.Regret))
-			worst = append(worst, fmt.Sprintf("%.1f", s.Worst))
+			mean += fmt.Sprintf("\t%.2f", s.Mean)
+			regret += fmt.Sprintf("\t%.2f", s.Regret)
+			worst += fmt.Sprintf("\t%.1f", s.Worst)
 		}
-		rows = append(rows, append(mean, ""), append(regret, ""), append(worst, ""))
+		for _, row := range []string{mean, regret, worst} {
+			table.Add("%s\t", row)
+		}
 	}
-	return rows
+	return table
+}
+
+// WriteSVG draws the regret of each policy in each cell, as one file without references, for light and dark pages.
+func (t *Table) WriteSVG(w io.Writer) error {
+	const most = 90 // points of regret at the right edge
+	d := report.Dots{Figures: "mean regret · worst", Scale: []float64{0, 1, 2, 5, 10, 20, 40, 80},
+		Title: fmt.Sprintf("Points of hit ratio below the best policy, one dot for each of %d cells", len(t.Cells)),
+		// A root: small differences matter, and the great ones still fit.
+		At: func(v float64) float64 { return math.Sqrt(min(v, most) / most) }}
+	sums := t.Summaries()[:len(t.Policies)] // those of all cells
+	for i, s := range sums {
+		row := report.DotRow{Name: s.Policy, Mean: s.Regret, Figure: fmt.Sprintf("%.2f · %.1f", s.Regret, s.Worst)}
+		for _, c := range t.Cells {
+			regret := c.Best() - c.Hits[i]
+			row.Values = append(row.Values, regret)
+			row.Tips = append(row.Tips, fmt.Sprintf("%s: %.1f", c.Name(), regret))
+		}
+		d.Rows = append(d.Rows, row)
+	}
+	slices.SortStableFunc(d.Rows, func(a, b report.DotRow) int { return cmp.Compare(a.Mean, b.Mean) })
+	return d.WriteSVG(w)
 }

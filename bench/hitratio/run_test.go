@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 func small(t *testing.T) *Table {
@@ -77,7 +79,7 @@ func TestTable_writes(t *testing.T) {
 	table := small(t)
 	var text, markdown, js, svg bytes.Buffer
 	for _, err := range []error{
-		table.WriteText(&text), table.WriteMarkdown(&markdown), table.WriteJSON(&js), table.WriteSVG(&svg),
+		table.WriteText(&text), table.WriteMarkdown(&markdown), report.WriteJSON(&js, table), table.WriteSVG(&svg),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package loadreport
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/bench/load"
 	"github.com/edge-proxy/edge/bench/machine"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Report is all that was measured by one command.
@@ -35,7 +35,7 @@ type Row struct {
 
 var errNoRows = errors.New("no rows in it: is it what edge-bench URL --json, or edge-bench self --json, has printed?")
 
-// Read takes back what WriteJSON wrote.
+// Read takes back what was written as JSON.
 func Read(in io.Reader) (*Report, error) {
 	r := new(Report)
 	if err := json.NewDecoder(in).Decode(r); err != nil {
@@ -52,13 +52,6 @@ func Read(in io.Reader) (*Report, error) {
 	return r, nil
 }
 
-// WriteJSON writes everything.
-func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
-
 // Load names the load of r.
 func (r *Row) Load() string {
 	switch {
@@ -73,7 +66,7 @@ func (r *Row) Load() string {
 // key names r among the rows of its report, and in other ones.
 func (r *Row) key() string {
 	if r.Percent == 0 && r.Result.Rate > 0 {
-		return fmt.Sprintf("%s at %s/s", r.Target, count(r.Result.Rate))
+		return fmt.Sprintf("%s at %s/s", r.Target, report.Count(r.Result.Rate))
 	}
 	return r.Target + ", " + r.Load()
 }
@@ -116,17 +109,12 @@ func (r *Report) Compare(old *Report) *Comparison {
 	if r.What != old.What {
 		c.Notes = append(c.Notes, "not the same load: "+old.What)
 	}
-	for _, d := range r.Machine.Differences(&old.Machine) {
-		c.Notes = append(c.Notes, "not the same machine: "+d)
-	}
+	c.Notes = append(c.Notes, r.Machine.Differences(&old.Machine)...)
 	return c
 }
 
 // since names the old report.
-func (c *Comparison) since() string {
-	name := cmp.Or(c.Old.Machine.Version, "an earlier report")
-	return name + c.Old.Time.UTC().Format(" of 2006-01-02 15:04")
-}
+func (c *Comparison) since() string { return report.Since(&c.Old.Machine, c.Old.Time) }
 
 // measure is one number of a row that is compared.
 type measure struct {
@@ -135,21 +123,26 @@ type measure struct {
 	text func(v float64) string
 }
 
-// measures are all that are compared.
+// measures are all that are compared. Times are ns.
 var measures = []measure{
-	{"requests/s", func(r *Row) float64 { return r.Result.PerSecond() }, count},
-	{"p50", func(r *Row) float64 { return float64(r.Result.Latency.P50) }, nanos},
-	{"p99", func(r *Row) float64 { return float64(r.Result.Latency.P99) }, nanos},
-	{"p99.9", func(r *Row) float64 { return float64(r.Result.Latency.P999) }, nanos},
-	{"CPU µs/request", func(r *Row) float64 { return r.CPUPerRequest },
-		func(v float64) string { return fmt.Sprintf("%.2f", v) }},
+	{"requests/s", func(r *Row) float64 { return r.Result.PerSecond() }, report.Count},
+	{"p50", func(r *Row) float64 { return float64(r.Result.Latency.P50) }, report.Nanos},
+	{"p99", func(r *Row) float64 { return float64(r.Result.Latency.P99) }, report.Nanos},
+	{"p99.9", func(r *Row) float64 { return float64(r.Result.Latency.P999) }, report.Nanos},
+	{"CPU µs/request", func(r *Row) float64 { return r.CPUPerRequest }, report.Digits},
 }
 
-// text is how m changed, empty where either is not known.
-func (c *Change) text(m *measure) string {
-	was, now := m.of(c.Old), m.of(c.New)
-	if was == 0 || now == 0 {
-		return ""
+// rows has one for each change: what was and what is of each measure that is known of both.
+func (c *Comparison) rows() (rows [][]string) {
+	for _, change := range c.Changes {
+		row := []string{change.Name}
+		for _, m := range measures {
+			if was, now := m.of(change.Old), m.of(change.New); was != 0 && now != 0 {
+				row = append(row, fmt.Sprintf("%s %s → %s  %+.1f %%", m.name, m.text(was), m.text(now),
+					100*(now/was-1)))
+			}
+		}
+		rows = append(rows, row)
 	}
-	return fmt.Sprintf("%s → %s  %+.1f %%", m.text(was), m.text(now), (now/was-1)*100)
+	return rows
 }

@@ -1,141 +1,110 @@
 package loadreport
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/load"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
-// WriteText writes the row of r in words, or a table when there are several.
-func (r *Report) WriteText(w io.Writer) error {
-	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "%s\n", r.What)
+// WriteText writes the row of r in words, or a table when there are several, and what changed since old, which may be
+// nil.
+func (r *Report) WriteText(w io.Writer, old *Report) error {
+	notes := append(r.omission(), r.Notes...)
+	_, err := fmt.Fprintln(w, r.What)
 	if len(r.Rows) == 1 {
-		r.Rows[0].write(&b)
+		err = errors.Join(err, r.Rows[0].write(w))
 	} else {
-		r.writeTable(&b)
+		err = errors.Join(err, report.WriteText(w, r.table()))
+		for i := range r.Rows {
+			if f := r.Rows[i].Result.Failure; f != "" {
+				notes = append(notes, r.Rows[i].key()+": "+f)
+			}
+		}
 	}
-	for _, note := range append(r.omission(), r.Notes...) {
-		_, _ = fmt.Fprintf(&b, "note: %s\n", note)
+	for _, note := range notes {
+		_, _ = fmt.Fprintf(w, "note: %s\n", note)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	if err != nil || old == nil {
+		return err
+	}
+	c := r.Compare(old)
+	_, err = fmt.Fprintf(w, "\ncompared with %s\n  %s\n", c.since(), strings.Join(c.Notes, "\n  "))
+	return errors.Join(err, report.WriteText(w, &report.Table{Rows: c.rows()}))
 }
 
 // omission is what has to be known of the latencies of closed loops, where r has one.
 func (r *Report) omission() []string {
 	const note = "closed loop: while the server stalls nothing is sent, so the latencies leave out what stalls do to " +
 		"others; "
-	closed, instead := false, "--rate counts that"
-	for i := range r.Rows {
-		if r.Rows[i].Result.Rate == 0 {
-			closed = true
-		} else {
-			instead = "the open loops count that"
-		}
-	}
-	if !closed {
+	switch open := r.having(func(r *Row) bool { return r.Result.Rate > 0 }); len(open) {
+	case len(r.Rows):
 		return nil
+	case 0:
+		return []string{note + "--rate counts that"}
 	}
-	return []string{note + instead}
+	return []string{note + "the open loops count that"}
 }
 
 // write writes one row in words.
-func (r *Row) write(b *strings.Builder) {
-	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(b, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
-	}
+func (r *Row) write(w io.Writer) error {
+	t := new(report.Table)
+	line := func(name, format string, args ...any) { t.Add("  "+name+"\t"+format, args...) }
 	s := r.Result
 	seconds := max(s.Elapsed.Seconds(), 1e-9)
-	line("requests", "%d in %.2f s, %s/s", s.Requests, s.Elapsed.Seconds(), count(s.PerSecond()))
+	line("requests", "%d in %.2f s, %s/s", s.Requests, s.Elapsed.Seconds(), report.Count(s.PerSecond()))
 	line("bytes", "in %s/s, out %s/s", size(float64(s.BytesIn)/seconds), size(float64(s.BytesOut)/seconds))
-	l := &s.Latency
-	line("latency", "mean %s  p50 %s  p75 %s  p90 %s  p99 %s  p99.9 %s  p99.99 %s  max %s", micros(l.Mean),
-		micros(l.P50), micros(l.P75), micros(l.P90), micros(l.P99), micros(l.P999), micros(l.P9999), micros(l.Max))
+	l, latency := &s.Latency, ""
+	for i, d := range []time.Duration{l.Mean, l.P50, l.P75, l.P90, l.P99, l.P999, l.P9999, l.Max} {
+		latency += []string{"mean ", "  p50 ", "  p75 ", "  p90 ", "  p99 ", "  p99.9 ", "  p99.99 ", "  max "}[i] +
+			report.Time(d)
+	}
+	line("latency", "%s", latency)
 	if text := statusText(&s.Status); text != "" {
 		line("status", "%s", text)
 	}
 	line("errors", "%s", errorsText(s))
 	line("connections", "%d opened, %d of them in place of another", s.Opened, s.Reopened)
 	if s.Rate > 0 {
-		line("schedule", "%s/s asked for, %s unsent, sent %s late at worst", count(s.Rate), unsentText(s),
-			micros(s.Late))
+		line("schedule", "%s/s asked for, %s unsent, sent %s late at worst", report.Count(s.Rate), unsentText(s),
+			report.Time(s.Late))
 	}
 	line("this side", "%.2f µs CPU a request, %.0f %% of a CPU",
 		s.CPU.Seconds()*1e6/max(float64(s.Requests), 1), 100*s.CPU.Seconds()/seconds)
+	return report.WriteText(w, t)
 }
 
-// writeTable writes a line for each row.
-func (r *Report) writeTable(b *strings.Builder) {
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, cell := range append(columns(), "") {
-		_, _ = fmt.Fprint(t, cell, "\t")
-	}
+// table has a line for each row.
+func (r *Report) table() *report.Table {
+	t := report.NewTable("", "target\tload\trequests/s\tp50\tp90\tp99\tp99.9\tp99.99\tmax\tunsent\terrors\t"+
+		"CPU µs/req\tbusy")
 	for i := range r.Rows {
-		_, _ = fmt.Fprintln(t)
-		for _, cell := range append(r.Rows[i].cells(), "") {
-			_, _ = fmt.Fprint(t, cell, "\t")
+		row, s := &r.Rows[i], r.Rows[i].Result
+		cpu, busy, unsent := "", "", ""
+		if row.CPUPerRequest > 0 {
+			cpu, busy = report.Digits(row.CPUPerRequest), fmt.Sprintf("%.0f %%", 100*row.Busy)
 		}
-	}
-	_, _ = fmt.Fprintln(t)
-	_ = t.Flush()
-	for i := range r.Rows {
-		if f := r.Rows[i].Result.Failure; f != "" {
-			_, _ = fmt.Fprintf(b, "note: %s: %s\n", r.Rows[i].key(), f)
+		if s.Rate > 0 {
+			unsent = unsentText(s)
 		}
+		l := &s.Latency
+		t.Add("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", row.Target, row.Load(), report.Count(s.PerSecond()),
+			times(l.P50, l.P90, l.P99, l.P999, l.P9999, l.Max), unsent, s.Failed(), cpu, busy)
 	}
+	return t
 }
 
-// columns are the heads of a table of rows.
-func columns() []string {
-	return []string{"target", "load", "requests/s", "p50", "p90", "p99", "p99.9", "p99.99", "max", "unsent", "errors",
-		"CPU µs/req", "busy"}
-}
-
-// cells are a row of a table.
-func (r *Row) cells() []string {
-	s := r.Result
-	l := &s.Latency
-	cpu, busy := "", ""
-	if r.CPUPerRequest > 0 {
-		cpu, busy = fmt.Sprintf("%.2f", r.CPUPerRequest), fmt.Sprintf("%.0f %%", 100*r.Busy)
+// times are the cells of times.
+func times(list ...time.Duration) string {
+	var all []string
+	for _, d := range list {
+		all = append(all, report.Time(d))
 	}
-	unsent := ""
-	if s.Rate > 0 {
-		unsent = unsentText(s)
-	}
-	return []string{
-		r.Target, r.Load(), count(s.PerSecond()), micros(l.P50), micros(l.P90), micros(l.P99), micros(l.P999),
-		micros(l.P9999), micros(l.Max), unsent, fmt.Sprint(s.Failed()), cpu, busy,
-	}
-}
-
-// WriteText writes what changed.
-func (c *Comparison) WriteText(w io.Writer) error {
-	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "\ncompared with %s\n", c.since())
-	for _, note := range c.Notes {
-		_, _ = fmt.Fprintf(&b, "  %s\n", note)
-	}
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for i := range c.Changes {
-		change := &c.Changes[i]
-		_, _ = fmt.Fprintf(t, "  %s\t", change.Name)
-		for k := range measures {
-			if text := change.text(&measures[k]); text != "" {
-				_, _ = fmt.Fprintf(t, "%s %s\t", measures[k].name, text)
-			}
-		}
-		_, _ = fmt.Fprintln(t)
-	}
-	_ = t.Flush()
-	_, err := io.WriteString(w, b.String())
-	return err
+	return strings.Join(all, "\t")
 }
 
 func statusText(s *load.Status) string {
@@ -171,19 +140,6 @@ func errorsText(s *load.Result) string {
 	return text
 }
 
-// count writes a number with the digits that matter.
-func count(v float64) string {
-	switch {
-	case v >= 1e5:
-		return fmt.Sprintf("%.0fk", v/1e3)
-	case v >= 1e4:
-		return fmt.Sprintf("%.1fk", v/1e3)
-	case v >= 100 || v == math.Trunc(v):
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.1f", v)
-}
-
 // size writes a number of bytes.
 func size(v float64) string {
 	switch {
@@ -196,20 +152,3 @@ func size(v float64) string {
 	}
 	return fmt.Sprintf("%.0f B", v)
 }
-
-// micros writes a time with three digits.
-func micros(d time.Duration) string {
-	switch {
-	case d >= time.Second:
-		return fmt.Sprintf("%.2fs", d.Seconds())
-	case d >= 100*time.Millisecond:
-		return fmt.Sprintf("%.0fms", d.Seconds()*1e3)
-	case d >= 10*time.Millisecond:
-		return fmt.Sprintf("%.1fms", d.Seconds()*1e3)
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.2fms", d.Seconds()*1e3)
-	}
-	return fmt.Sprintf("%.0fµs", d.Seconds()*1e6)
-}
-
-func nanos(v float64) string { return micros(time.Duration(v)) }

@@ -76,15 +76,17 @@ type Go struct {
 	MaxProcs int    `json:"gomaxprocs"`
 }
 
-// Row is a fact for people.
-type Row struct{ Name, Value string }
+// String is what one has to know of a machine to make anything of figures.
+func (f *Facts) String() string {
+	return fmt.Sprintf("%s, %s, Linux %s, %s %s, GOMAXPROCS %d", f.CPU.Model, f.CPU.count(), f.Kernel, f.Go.Version,
+		f.Go.Arch, f.Go.MaxProcs)
+}
 
-// Rows returns what is known as a table.
-func (f *Facts) Rows() []Row {
-	var rows []Row
+// Rows returns what is known as a table: a name and a value each.
+func (f *Facts) Rows() (rows [][]string) {
 	add := func(name, value string) {
 		if value != "" {
-			rows = append(rows, Row{name, value})
+			rows = append(rows, []string{name, value})
 		}
 	}
 	add("CPU", f.CPU.Model)
@@ -108,14 +110,14 @@ func (f *Facts) Rows() []Row {
 	return rows
 }
 
-// Mitigated returns the flaws that the kernel does something about, and those that it leaves open.
-func (f *Facts) Mitigated() (mitigated, open []Mitigation) {
+// Mitigated returns the flaws that the kernel does something about, and those that it leaves open, with their states.
+func (f *Facts) Mitigated() (mitigated, open [][]string) {
 	for _, m := range f.Mitigations {
 		switch {
 		case strings.HasPrefix(m.State, "Mitigation"):
-			mitigated = append(mitigated, m)
+			mitigated = append(mitigated, []string{m.Flaw, m.State})
 		case strings.HasPrefix(m.State, "Vulnerable"):
-			open = append(open, m)
+			open = append(open, []string{m.Flaw, m.State})
 		}
 	}
 	return mitigated, open
@@ -127,7 +129,8 @@ func (f *Facts) Differences(other *Facts) []string {
 	var found []string
 	compare := func(name, a, b string) {
 		if a != b {
-			found = append(found, fmt.Sprintf("%s: %s; there %s", name, cmp.Or(a, "unknown"), cmp.Or(b, "unknown")))
+			found = append(found, fmt.Sprintf("not the same machine: %s: %s; there %s", name, cmp.Or(a, "unknown"),
+				cmp.Or(b, "unknown")))
 		}
 	}
 	compare("CPU", f.CPU.Model, other.CPU.Model)
@@ -141,7 +144,7 @@ func (f *Facts) Differences(other *Facts) []string {
 	compare("Go", f.Go.Version+" "+f.Go.Level, other.Go.Version+" "+other.Go.Level)
 	compare("GOMAXPROCS", strconv.Itoa(f.Go.MaxProcs), strconv.Itoa(other.Go.MaxProcs))
 	if !slices.Equal(f.Mitigations, other.Mitigations) {
-		found = append(found, "mitigations")
+		found = append(found, "not the same machine: mitigations")
 	}
 	return found
 }

@@ -201,7 +201,10 @@ func freecacheStore(size int, ttl time.Duration) (*store[uint64, []byte], error)
 	return &store[uint64, []byte]{
 		get: func(keys []uint64) int {
 			key, value := make([]byte, 0, bytesKey), make([]byte, bytesValue)
-			return count(keys, func(k uint64) bool { _, err := c.GetWithBuf(appendKey(key, k), value); return err == nil })
+			return count(keys, func(k uint64) bool {
+				_, err := c.GetWithBuf(appendKey(key, k), value)
+				return err == nil
+			})
 		},
 		set: func(keys []uint64, value []byte) int {
 			key := make([]byte, 0, bytesKey)

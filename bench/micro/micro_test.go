@@ -64,10 +64,10 @@ func TestRun_runsEveryEntryOnce(t *testing.T) {
 		}
 	}
 	var text, page strings.Builder
-	if err := report.WriteText(&text); err != nil || strings.Count(text.String(), "\n") < len(report.Results) {
+	if err := report.WriteText(&text, nil); err != nil || strings.Count(text.String(), "\n") < len(report.Results) {
 		t.Errorf("%v\n%s", err, text.String())
 	}
-	if err := report.WriteHTML(&page, nil); err != nil || strings.Count(page.String(), "<svg") < len(report.Results) {
+	if err := report.Page(nil).Write(&page); err != nil || strings.Count(page.String(), "<svg") < len(report.Results) {
 		t.Errorf("%v\n%s", err, page.String())
 	}
 }

@@ -20,8 +20,11 @@ type Counter struct {
 // NewCounter makes a Counter that only this process sees.
 func NewCounter() *Counter { return &Counter{word: new(atomic.Uint64)} }
 
-// OpenCounter maps the file at path, made when it does not exist.
+// OpenCounter maps the file at path, made when it does not exist. Without a path it is NewCounter.
 func OpenCounter(path string) (*Counter, error) {
+	if path == "" {
+		return NewCounter(), nil
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("counter: %w", err)

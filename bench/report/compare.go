@@ -7,12 +7,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/perf/benchmath"
-)
 
-// confidence is that of the intervals of a comparison.
-const confidence = 0.95
+	"github.com/edge-proxy/edge/bench/machine"
+)
 
 // Comparison is what changed from one report to another.
 type Comparison struct {
@@ -29,8 +29,8 @@ type Comparison struct {
 type Change struct {
 	Name     string
 	Ours     bool
-	Old, New Estimate
-	Ratio    float64 // of the medians, new through old
+	Old, New float64 // medians, ns
+	Ratio    float64 // new through old
 	P        float64 // how likely samples that differ so much are when nothing has changed
 	Real     bool    // P is below the threshold
 	Few      bool    // there are too few samples for any difference to be significant
@@ -45,9 +45,6 @@ type Beside struct {
 	P     float64
 	Real  bool
 }
-
-// Estimate is a median with its interval of confidence, which is endless where there are few samples. ns.
-type Estimate struct{ Median, Low, High float64 }
 
 // Compare tells what changed from old to r. Whether a change is one is decided by the test of Mann and Whitney, which
 // supposes nothing about how times are distributed, at p < 0.05.
@@ -124,7 +121,7 @@ func beside(old, new []float64) *Beside {
 	a := benchmath.NewSample(old, &benchmath.DefaultThresholds)
 	b := benchmath.NewSample(new, &benchmath.DefaultThresholds)
 	test := benchmath.AssumeNothing.Compare(a, b)
-	return &Beside{Ratio: estimate(b).Median / estimate(a).Median, P: test.P, Real: test.P < test.Alpha}
+	return &Beside{Ratio: Median(new) / Median(old), P: test.P, Real: test.P < test.Alpha}
 }
 
 // proportions are, for each round, the time of r through the geometric mean of the times of those of f that are in.
@@ -151,19 +148,14 @@ func changeOf(was, now *Result) Change {
 	b := benchmath.NewSample(now.times(), &benchmath.DefaultThresholds)
 	test := benchmath.AssumeNothing.Compare(a, b)
 	c := Change{
-		Name: now.Name, Ours: now.Ours(), Old: estimate(a), New: estimate(b), P: test.P,
+		Name: now.Name, Ours: now.Ours(), Old: Median(was.times()), New: Median(now.times()), P: test.P,
 		Real: test.P < test.Alpha, Few: fewest(test.N1, test.N2) >= test.Alpha,
 		Allocs: [2]float64{was.Allocs, now.Allocs},
 	}
-	if c.Old.Median > 0 {
-		c.Ratio = c.New.Median / c.Old.Median
+	if c.Old > 0 {
+		c.Ratio = c.New / c.Old
 	}
 	return c
-}
-
-func estimate(s *benchmath.Sample) Estimate {
-	sum := benchmath.AssumeNothing.Summary(s, confidence)
-	return Estimate{sum.Center, sum.Lo, sum.Hi}
 }
 
 // fewest is the least p that samples of these sizes can have: all of one are below all of the other, which two of the
@@ -176,19 +168,20 @@ func fewest(n1, n2 int) float64 {
 	return 2 / orders
 }
 
-// Text is the change in percent, or ~ when it is none.
-func (c *Change) Text() string {
-	if !c.Real {
+// percent is a change in percent, or ~ when it is none.
+func percent(ratio float64, real bool) string {
+	if !real {
 		return "~"
 	}
-	return fmt.Sprintf("%+.1f %%", (c.Ratio-1)*100)
+	return fmt.Sprintf("%+.1f %%", (ratio-1)*100)
 }
 
-func (c *Change) allocsText() string {
+// allocs says how allocations changed, where they did.
+func (c *Change) allocs() string {
 	if c.Allocs[0] == c.Allocs[1] {
 		return ""
 	}
-	return fmt.Sprintf("  allocs/op %v → %v", c.Allocs[0], c.Allocs[1])
+	return fmt.Sprintf("allocs/op %v → %v", c.Allocs[0], c.Allocs[1])
 }
 
 // judged is what to believe of a change: in proportion to its baselines where it has any.
@@ -210,17 +203,6 @@ func (c *Comparison) sorted() []Change {
 	return all
 }
 
-// Text is the change in percent, or ~ when it is none.
-func (b *Beside) Text() string {
-	switch {
-	case b == nil:
-		return ""
-	case !b.Real:
-		return "~"
-	}
-	return fmt.Sprintf("%+.1f %%", (b.Ratio-1)*100)
-}
-
 // verdict counts the changes of ours, in proportion to their baselines where there are any.
 func (c *Comparison) verdict() string {
 	faster, slower, same := 0, 0, 0
@@ -239,10 +221,13 @@ func (c *Comparison) verdict() string {
 }
 
 // since names the old report.
-func (c *Comparison) since() string {
-	name := cmp.Or(c.Old.Machine.Version, "an earlier report")
-	if !c.Old.Time.IsZero() {
-		name += c.Old.Time.UTC().Format(" of 2006-01-02 15:04")
+func (c *Comparison) since() string { return Since(&c.Old.Machine, c.Old.Time) }
+
+// Since names an earlier report.
+func Since(m *machine.Facts, t time.Time) string {
+	name := cmp.Or(m.Version, "an earlier report")
+	if !t.IsZero() {
+		name += t.UTC().Format(" of 2006-01-02 15:04")
 	}
 	return name
 }
@@ -254,13 +239,10 @@ func (c *Comparison) Notes() []string {
 		notes = append(notes, fmt.Sprintf(
 			"the baselines, which nobody has touched, changed by %+.1f %%: that is the machine", (c.Drift-1)*100))
 	}
-	switch {
-	case c.Old.Machine.Go.Version == "":
+	if c.Old.Machine.Go.Version == "" {
 		notes = append(notes, "the old report says nothing of its machine")
-	default:
-		for _, d := range c.New.Machine.Differences(&c.Old.Machine) {
-			notes = append(notes, "not the same machine: "+d)
-		}
+	} else {
+		notes = append(notes, c.New.Machine.Differences(&c.Old.Machine)...)
 	}
 	if c.Old.Benchtime != c.New.Benchtime {
 		notes = append(notes, fmt.Sprintf("benchtime is %s, and was %s", c.New.Benchtime, c.Old.Benchtime))

@@ -1,14 +1,14 @@
-// Package report holds what a run of micro-benchmarks measured, compares it with an earlier one, and writes it for
-// people and programs.
+// Package report writes what the commands of edge-bench have found, for people and programs: all of them have one page,
+// one plot, one table and one way to write numbers.
 //
-// It measures nothing: package micro fills a Report. It makes no statistics of its own either: medians and quartiles
-// show the spread, and whether a change is one is decided by golang.org/x/perf/benchmath, as benchstat does.
+//	Page, Section, Card   a file for a browser that loads nothing: rows of marks, plots, tables, the machine
+//	Plot, Dots            lines on two axes; a picture that stands by itself
+//	Table                 columns for a terminal, Markdown, or a page
+//	Digits, Nanos, Count  numbers; Spread and Quantile what is known of several
 //
-//	WriteText        tables for a terminal
-//	WriteJSON        every sample and the facts of the machine; Read takes it back
-//	WriteBenchstat   the text of go test -bench, for benchstat and other tools
-//	WriteHTML        one page with plots, without anything from a network, to be shown to others
-//	Compare          what changed since another report, with its significance
+// It measures nothing. A Report is what package micro fills; the other packages write theirs with what is above. It
+// makes no statistics of its own either: medians and quartiles show the spread, and whether a change is one is decided
+// by golang.org/x/perf/benchmath, as benchstat does.
 //
 // A result is one of ours, or a baseline of one of ours. Its ratio is taken within a round, in which all of a family
 // are measured in turn, so that a clock that changes in the course of a run changes both sides of it. A comparison of

@@ -1,8 +1,10 @@
 package report
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,10 +12,10 @@ import (
 )
 
 // pageOf is the page of r, and its tree.
-func pageOf(t *testing.T, r *Report, c *Comparison) (text string, root *html.Node) {
+func pageOf(t *testing.T, r, old *Report) (text string, root *html.Node) {
 	t.Helper()
 	var b strings.Builder
-	if err := r.WriteHTML(&b, c); err != nil {
+	if err := r.Page(old).Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	root, err := html.Parse(strings.NewReader(b.String()))
@@ -40,13 +42,13 @@ func shown(n *html.Node) string {
 
 func TestHTML_showsEverything(t *testing.T) {
 	r := sampled()
-	text, root := pageOf(t, r, scaled("timer/edge", 0.5).Compare(r))
+	text, root := pageOf(t, r, scaled("timer/edge", 2))
 	all := strings.Join(strings.Fields(shown(root)), " ")
 	for _, want := range []string{
 		"Test CPU · Linux 6.18 · go1.26", "21 November 2026, 19:00 UTC", "edge-bench micro --run 'parse|timer'",
 		"parse a head", "parse/small", "11.0 ns", "110 ns", "10.0 ×", "400 MB/s", "9.50 cpu-ns/op", "a <copy> & more",
 		"edge beside its baselines: 1 faster, 0 slower, 2 neither", "-50.0 %",
-		"the times of 2 baselines", "1.50 ns → 0.75 ns", "p 0.0",
+		"the times of 2 baselines", "3.00 ns → 1.50 ns", "p 0.0",
 		"2 without a significant change",
 		"0.67 × runtime", "GOMAXPROCS 2",
 	} {
@@ -64,7 +66,7 @@ func TestHTML_showsEverything(t *testing.T) {
 
 // A page is passed on as one file, and opened where there is no network.
 func TestHTML_needsNoNetwork(t *testing.T) {
-	text, root := pageOf(t, sampled(), sampled().Compare(sampled()))
+	text, root := pageOf(t, sampled(), sampled())
 	loads := regexp.MustCompile(`(?i)\bhttps?:|//[a-z]|@import|url\(|\bsrc=|\bhref=|<script|<link|<img|<iframe`)
 	if m := loads.FindString(text); m != "" {
 		t.Errorf("the page has %q", m)
@@ -86,25 +88,22 @@ func TestHTML_needsNoNetwork(t *testing.T) {
 func TestHTML_drawsWithinTheBox(t *testing.T) {
 	r := sampled()
 	r.Results[0].Samples[0].NsPerOp = 1e9 // one round took a second
-	_, root := pageOf(t, r, r.Compare(sampled()))
+	_, root := pageOf(t, r, sampled())
 	drawn := 0
-	number := regexp.MustCompile(`^-?[0-9.e+]+$`)
+	number := regexp.MustCompile(`[0-9.e+-]+`)
 	for n := range root.Descendants() {
-		if n.Type != html.ElementNode || n.Data != "rect" && n.Data != "line" {
+		if n.Type != html.ElementNode || n.Data != "path" {
 			continue
 		}
 		drawn++
-		at := make(map[string]string)
 		for _, a := range n.Attr {
-			at[a.Key] = a.Val
-		}
-		for _, key := range []string{"x", "x1", "x2", "width"} {
-			v := at[key]
-			if v == "" {
+			if a.Key != "d" {
 				continue
 			}
-			if !number.MatchString(v) || strings.HasPrefix(v, "-") || len(v) > 6 {
-				t.Errorf("%s of a %s is %s", key, n.Data, v)
+			for _, text := range number.FindAllString(a.Val, -1) {
+				if v, err := strconv.ParseFloat(text, 64); err != nil || v < 0 || v > boxWidth || len(text) > 6 {
+					t.Errorf("%s in %s", text, a.Val)
+				}
 			}
 		}
 	}
@@ -125,11 +124,31 @@ func TestHTML_withoutMuch(t *testing.T) {
 	}
 }
 
-func TestGridValues(t *testing.T) {
-	if got := gridValues(0.8, 25); !slices.Equal(got, []float64{1, 2, 5, 10, 20}) {
-		t.Error(got)
+func TestLog_ticks(t *testing.T) {
+	for _, c := range []struct {
+		scale Log
+		want  string
+	}{
+		{Log{0.8, 25}, "1 2 5 10 20"},
+		{Log{0.05, 30000}, "0.1 1 10 100 1000 10000"},
+	} {
+		var got []string
+		for _, tick := range c.scale.Ticks(func(v float64) string { return fmt.Sprintf("%g", v) }) {
+			if got = append(got, tick.Text); tick.At < 0 || tick.At > 1 {
+				t.Errorf("%s at %v", tick.Text, tick.At)
+			}
+		}
+		if got := strings.Join(got, " "); got != c.want {
+			t.Errorf("%v: %s", c.scale, got)
+		}
 	}
-	if got := gridValues(0.05, 30000); !slices.Equal(got, []float64{0.1, 1, 10, 100, 1000, 10000}) {
-		t.Error(got)
+}
+
+func TestTicks(t *testing.T) {
+	for _, most := range []float64{1, 7, 500, 12345, 9e6} {
+		all := Ticks(most, Count)
+		if n := len(all); n < 5 || n > 11 || all[0].Text != "0" || all[n-1].At > 1+1e-9 {
+			t.Errorf("an axis to %v: %v", most, all)
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +35,7 @@ type Result struct {
 	Bytes      float64            `json:"bytes_per_op"`
 	MBPerSec   float64            `json:"mb_per_s,omitempty"`
 	Extra      map[string]float64 `json:"extra,omitempty"`
-	Ratio      *Ratio             `json:"ratio,omitempty"` // of a baseline: the time of ours through its own
+	Ratio      *Spread            `json:"ratio,omitempty"` // of a baseline: the time of ours through its own
 	Samples    []Sample           `json:"samples"`
 }
 
@@ -48,13 +47,6 @@ type Sample struct {
 	Bytes    float64            `json:"bytes_per_op"`
 	MBPerSec float64            `json:"mb_per_s,omitempty"`
 	Extra    map[string]float64 `json:"extra,omitempty"`
-}
-
-// Ratio is the median, with its quartiles, of ratios each taken within a round. Below 1 ours is faster.
-type Ratio struct {
-	Q1     float64 `json:"q1"`
-	Median float64 `json:"median"`
-	Q3     float64 `json:"q3"`
 }
 
 // SampleOf takes over a result; not ok is a benchmark that failed. One that reports a ns/op of its own, such as a
@@ -105,7 +97,7 @@ func Fill(family []Result, rounds [][]Sample) []Result {
 	return family
 }
 
-// Read takes back what WriteJSON wrote.
+// Read takes back what WriteJSON wrote of a Report.
 func Read(in io.Reader) (*Report, error) {
 	r := new(Report)
 	if err := json.NewDecoder(in).Decode(r); err != nil {
@@ -120,13 +112,6 @@ func Read(in io.Reader) (*Report, error) {
 		}
 	}
 	return r, nil
-}
-
-// WriteJSON writes everything, each sample included.
-func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
 
 // Command is the command line that makes a report like r.
@@ -166,6 +151,9 @@ func chunks(results []Result, begins func(before, now *Result) bool) [][]Result 
 // Ours reports whether r is a function of edge, or a variant of one: the last part of its name says so.
 func (r *Result) Ours() bool { return r.BaselineOf == "" || strings.HasPrefix(r.library(), "edge") }
 
+// rival reports whether r is a baseline of others that took any time.
+func (r *Result) rival() bool { return !r.Ours() && r.Ratio != nil && r.Ratio.Median > 0 }
+
 // library is the last part of the name: edge, or what it is compared with.
 func (r *Result) library() string { return r.Name[strings.LastIndexByte(r.Name, '/')+1:] }
 
@@ -174,23 +162,22 @@ func (r *Result) subject() string { return strings.TrimSuffix(r.Name, "/"+r.libr
 
 // times are the samples' times, ascending.
 func (r *Result) times() []float64 {
-	return r.sorted(func(s Sample) float64 { return s.NsPerOp })
+	return slices.Sorted(slices.Values(r.values(func(s Sample) float64 { return s.NsPerOp })))
 }
 
-func (r *Result) median(of func(Sample) float64) float64 { return quantile(r.sorted(of), 0.5) }
+func (r *Result) median(of func(Sample) float64) float64 { return Median(r.values(of)) }
 
-func (r *Result) sorted(of func(Sample) float64) []float64 {
+func (r *Result) values(of func(Sample) float64) []float64 {
 	values := make([]float64, len(r.Samples))
 	for i, s := range r.Samples {
 		values[i] = of(s)
 	}
-	slices.Sort(values)
 	return values
 }
 
 // ratioOf compares two entries round by round. A round in which the baseline took no time says
-// nothing; nil when none is left.
-func ratioOf(rounds [][]Sample, ours, baseline int) *Ratio {
+// nothing; nil when none is left. Below 1 ours is faster.
+func ratioOf(rounds [][]Sample, ours, baseline int) *Spread {
 	var ratios []float64
 	for _, round := range rounds {
 		if base := round[baseline].NsPerOp; base > 0 {
@@ -200,14 +187,6 @@ func ratioOf(rounds [][]Sample, ours, baseline int) *Ratio {
 	if len(ratios) == 0 {
 		return nil
 	}
-	slices.Sort(ratios)
-	return &Ratio{Q1: quantile(ratios, 0.25), Median: quantile(ratios, 0.5), Q3: quantile(ratios, 0.75)}
-}
-
-// quantile interpolates between the two nearest of sorted, which is not empty.
-func quantile(sorted []float64, q float64) float64 {
-	at := q * float64(len(sorted)-1)
-	low := int(math.Floor(at))
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+	spread := SpreadOf(ratios)
+	return &spread
 }

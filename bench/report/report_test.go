@@ -3,8 +3,10 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,15 +84,15 @@ func TestRatioOf_comparesWithinARound(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		rounds [][2]float64 // ours, baseline
-		want   *Ratio
+		want   *Spread
 	}{
-		{"one round", [][2]float64{{10, 100}}, &Ratio{0.1, 0.1, 0.1}},
-		{"a machine that slows down", [][2]float64{{10, 100}, {20, 200}, {40, 400}}, &Ratio{0.1, 0.1, 0.1}},
+		{"one round", [][2]float64{{10, 100}}, &Spread{0.1, 0.1, 0.1}},
+		{"a machine that slows down", [][2]float64{{10, 100}, {20, 200}, {40, 400}}, &Spread{0.1, 0.1, 0.1}},
 		{"an outlier of ours", [][2]float64{{10, 100}, {10, 100}, {10, 100}, {10, 100}, {900, 100}},
-			&Ratio{0.1, 0.1, 0.1}},
-		{"an even number", [][2]float64{{1, 1}, {3, 1}}, &Ratio{1.5, 2, 2.5}},
-		{"quartiles", [][2]float64{{5, 1}, {1, 1}, {4, 1}, {2, 1}, {3, 1}}, &Ratio{2, 3, 4}},
-		{"a baseline without time", [][2]float64{{10, 0}, {10, 20}}, &Ratio{0.5, 0.5, 0.5}},
+			&Spread{0.1, 0.1, 0.1}},
+		{"an even number", [][2]float64{{1, 1}, {3, 1}}, &Spread{1.5, 2, 2.5}},
+		{"quartiles", [][2]float64{{5, 1}, {1, 1}, {4, 1}, {2, 1}, {3, 1}}, &Spread{2, 3, 4}},
+		{"a baseline without time", [][2]float64{{10, 0}, {10, 20}}, &Spread{0.5, 0.5, 0.5}},
 		{"nothing to compare with", [][2]float64{{10, 0}}, nil},
 	} {
 		var rounds [][]Sample
@@ -104,7 +106,7 @@ func TestRatioOf_comparesWithinARound(t *testing.T) {
 	}
 }
 
-func (r Ratio) near(to Ratio) bool {
+func (r Spread) near(to Spread) bool {
 	return max(math.Abs(r.Q1-to.Q1), math.Abs(r.Median-to.Median), math.Abs(r.Q3-to.Q3)) < 1e-9
 }
 
@@ -129,13 +131,13 @@ func TestSampleOf_ownTime(t *testing.T) {
 
 func TestText_hasATableForEachGroup(t *testing.T) {
 	var b strings.Builder
-	if err := sampled().WriteText(&b); err != nil {
+	if err := sampled().WriteText(&b, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Test CPU, go1.26 amd64, GOMAXPROCS 2, medians of 5 rounds of 1s\n", "\nparse a head\n", "\ntimers\n",
-		"11.0          1    16   400", "parse/small/edge  9.50 cpu-ns/op  2.00 touched/op\n",
-		"0.100  0.100–0.100    parse/small/nethttp\n", "\n\nbelow 1 under edge ÷ it: edge is faster\n",
+		"Test CPU, 2 threads, Linux 6.18, go1.26 amd64, GOMAXPROCS 2, medians of 5 rounds of 1s\n", "\nparse a head\n",
+		"\ntimers\n", "11.0          1    16   400", " 9.50 cpu-ns/op  2.00 touched/op\n", "0.100  0.100–0.100\n",
+		"\n\nbelow 1 under edge ÷ it: edge is faster\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
@@ -149,7 +151,7 @@ func TestText_hasATableForEachGroup(t *testing.T) {
 func TestJSON_isReadBack(t *testing.T) {
 	var b bytes.Buffer
 	want := sampled()
-	if err := want.WriteJSON(&b); err != nil {
+	if err := WriteJSON(&b, want); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Read(&b)
@@ -218,6 +220,43 @@ func TestBenchstat_isReadByBenchfmt(t *testing.T) {
 	}
 }
 
+func TestWriteText_alignsColumns(t *testing.T) {
+	table := NewTable("title", "name\tn\t÷\twhat")
+	table.Add("a\t%d\t%s\tb", 12345, "–")
+	table.Add("µ long\t1\t10.5\tsome words")
+	var text, markdown strings.Builder
+	if err := errors.Join(WriteText(&text, table), WriteMarkdown(&markdown, table)); err != nil {
+		t.Fatal(err)
+	}
+	want := "\ntitle\n\nname        n     ÷  what\na       12345     –  b\nµ long      1  10.5  some words\n"
+	if text.String() != want {
+		t.Errorf("%s", &text)
+	}
+	want = "\ntitle:\n\n| name | n | ÷ | what |\n|---|---:|---:|---:|\n" +
+		"| a | 12345 | – | b |\n| µ long | 1 | 10.5 | some words |\n"
+	if markdown.String() != want {
+		t.Errorf("%s", &markdown)
+	}
+}
+
+func TestSpreadOf(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   Spread
+	}{
+		{nil, Spread{}},
+		{[]float64{3}, Spread{3, 3, 3}},
+		{[]float64{2, 1}, Spread{1.25, 1.5, 1.75}},
+		{[]float64{5, 1, 4, 2, 3}, Spread{2, 3, 4}},
+		{[]float64{4, 3, 2, 1}, Spread{1.75, 2.5, 3.25}},
+	} {
+		values := slices.Clone(c.values)
+		if got := SpreadOf(values); !got.near(c.want) || !slices.Equal(values, c.values) {
+			t.Errorf("%v: got %v, want %v", c.values, got, c.want)
+		}
+	}
+}
+
 func TestCommand_quotes(t *testing.T) {
 	r := Report{Pattern: "it's", Benchtime: "1s", Rounds: 5}
 	if got := r.Command(); got != `edge-bench micro --run 'it'\''s' --benchtime 1s --count 5` {
@@ -229,12 +268,12 @@ func TestCommand_quotes(t *testing.T) {
 	}
 }
 
-func TestDuration(t *testing.T) {
+func TestNanos(t *testing.T) {
 	for ns, want := range map[float64]string{
 		0: "0.00 ns", 1.4: "1.40 ns", 9.996: "10.0 ns", 99.97: "100 ns", 999.4: "999 ns", 999.6: "1.00 µs",
 		12345: "12.3 µs", 2.5e6: "2.50 ms", 3e9: "3.00 s", 4e12: "4000 s",
 	} {
-		if got := duration(ns); got != want {
+		if got := Nanos(ns); got != want {
 			t.Errorf("%v ns is %q, want %q", ns, got, want)
 		}
 	}
@@ -243,7 +282,7 @@ func TestDuration(t *testing.T) {
 // What a program reads has the names that it had.
 func TestJSON_keepsItsNames(t *testing.T) {
 	var b bytes.Buffer
-	if err := sampled().WriteJSON(&b); err != nil {
+	if err := WriteJSON(&b, sampled()); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {

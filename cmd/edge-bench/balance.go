@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"time"
@@ -16,15 +15,16 @@ import (
 
 // balanceFlags are the flags of edge-bench balance.
 type balanceFlags struct {
-	pattern, format, page, svg, compare string
-	methods                             []string
-	members, reactors                   []int
-	seeds                               int
-	seed                                uint64
-	scale                               float64
-	tick                                time.Duration
-	list, quiet                         bool
-	own                                 balance.Own
+	showFlags
+	pattern, svg      string
+	methods           []string
+	members, reactors []int
+	seeds             int
+	seed              uint64
+	scale             float64
+	tick              time.Duration
+	list, quiet       bool
+	own               balance.Own
 }
 
 func newBalance() *cobra.Command {
@@ -53,9 +53,8 @@ func newBalance() *cobra.Command {
 	flags.Float64Var(&f.scale, "scale", 1, "times as many requests as usual: 0.1 for a first look")
 	flags.DurationVar(&f.tick, "tick", 200*time.Microsecond, "how long a reactor takes until the others hear of it")
 	flags.StringVarP(&f.format, "format", "f", "text", "text, markdown or json")
-	flags.StringVar(&f.page, "report", "", "write a page with plots to this `file`, to be shown to others")
+	f.add(c)
 	flags.StringVar(&f.svg, "svg", "", "write the overview to this `file`, as a picture")
-	flags.StringVar(&f.compare, "compare", "", "say what changed since the JSON of an earlier run in this `file`")
 	flags.BoolVarP(&f.list, "list", "l", false, "list the methods, and the scenarios that match")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "do not tell what runs")
 	flags.Float64Var(&f.own.Load, "load", 0, "a pool of your own: the part of what its well backends can serve")
@@ -77,14 +76,7 @@ func newBalance() *cobra.Command {
 	return c
 }
 
-func runBalance(c *cobra.Command, f balanceFlags) (err error) {
-	write, ok := map[string]func(*balance.Table, io.Writer) error{
-		"text": (*balance.Table).WriteText, "markdown": (*balance.Table).WriteMarkdown,
-		"json": (*balance.Table).WriteJSON,
-	}[f.format]
-	if !ok {
-		return fmt.Errorf("--format: %q is none of text, markdown, json", f.format)
-	}
+func runBalance(c *cobra.Command, f balanceFlags) error {
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -92,22 +84,15 @@ func runBalance(c *cobra.Command, f balanceFlags) (err error) {
 	if f.list {
 		return listBalance(c.OutOrStdout(), o)
 	}
-	// What cannot be read or written is said before minutes of simulating, not after.
-	var old *balance.Table
-	if f.compare != "" {
-		if old, err = readBalance(f.compare); err != nil {
-			return err
-		}
+	out, err := open(&f.showFlags, balance.Read, map[string]writer[*balance.Table]{
+		"markdown": (*balance.Table).WriteMarkdown,
+	})
+	if err != nil {
+		return err
 	}
-	var page, svg *os.File
-	for name, file := range map[string]**os.File{f.page: &page, f.svg: &svg} {
-		if name == "" {
-			continue
-		}
-		if *file, err = os.Create(name); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, (*file).Close()) }()
+	svg, err := create(f.svg)
+	if err != nil {
+		return err
 	}
 	if !f.quiet {
 		o.Log = c.ErrOrStderr()
@@ -117,17 +102,7 @@ func runBalance(c *cobra.Command, f balanceFlags) (err error) {
 		return failed
 	}
 	// What was simulated before an interrupt is worth showing.
-	failed = errors.Join(failed, write(table, c.OutOrStdout()))
-	if old != nil {
-		failed = errors.Join(failed, table.WriteChanges(c.OutOrStdout(), old))
-	}
-	if page != nil {
-		failed = errors.Join(failed, table.WriteHTML(page, old))
-	}
-	if svg != nil {
-		failed = errors.Join(failed, table.WriteSVG(svg))
-	}
-	return failed
+	return errors.Join(failed, out.show(c.OutOrStdout(), table), fill(svg, table.WriteSVG))
 }
 
 // options turns the flags into what is to be simulated.
@@ -159,19 +134,6 @@ func (f *balanceFlags) options() (o balance.Options, err error) {
 	})
 	o.Keys = f.pattern == ""
 	return o, nil
-}
-
-func readBalance(path string) (*balance.Table, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("--compare: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	t, err := balance.Read(file)
-	if err != nil {
-		return nil, fmt.Errorf("--compare %s: %w", path, err)
-	}
-	return t, nil
 }
 
 func listBalance(w io.Writer, o balance.Options) error {

@@ -17,26 +17,17 @@ const anyLoopbackPort = "127.0.0.1:0"
 
 func newOrigin() *cobra.Command {
 	var listen, counterPath string
-	c := &cobra.Command{
-		Use:   "origin",
-		Short: "Serve the static answers behind the proxies",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			counter := origin.NewCounter()
-			if counterPath != "" {
-				shared, err := origin.OpenCounter(counterPath)
-				if err != nil {
-					return err
-				}
-				counter = shared
-			}
-			s, err := origin.New(listen, counter)
-			if err != nil {
-				return err
-			}
-			return serve(c.Context(), s)
-		},
-	}
+	c := command("origin", "Serve the static answers behind the proxies", func(c *cobra.Command, _ []string) error {
+		counter, err := origin.OpenCounter(counterPath)
+		if err != nil {
+			return err
+		}
+		s, err := origin.New(listen, counter)
+		if err != nil {
+			return err
+		}
+		return serve(c.Context(), s)
+	})
 	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
 	c.Flags().StringVar(&counterPath, "counter", "", "file whose first 8 bytes count the requests")
 	return c
@@ -44,23 +35,17 @@ func newOrigin() *cobra.Command {
 
 func newFloor() *cobra.Command {
 	var o floor.Options
-	var park string
-	c := &cobra.Command{
-		Use:   "floor",
-		Short: "Relay bytes and understand nothing: the least a proxy can cost",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			o.Park = rawio.Park(park)
+	c := command("floor", "Relay bytes and understand nothing: the least a proxy can cost",
+		func(c *cobra.Command, _ []string) error {
 			r, err := floor.New(o)
 			if err != nil {
 				return err
 			}
 			return serve(c.Context(), r)
-		},
-	}
+		})
 	c.Flags().StringVar(&o.Listen, "listen", anyLoopbackPort, "address")
 	c.Flags().StringVar(&o.Origin, "origin", "", "address to relay to")
-	c.Flags().StringVar(&park, "park", string(rawio.ParkRuntime), "where it sleeps: runtime, syscall")
+	c.Flags().StringVar((*string)(&o.Park), "park", string(rawio.ParkRuntime), "where it sleeps: runtime, syscall")
 	return c
 }
 
@@ -81,15 +66,10 @@ func serve(ctx context.Context, s service) error {
 
 func newPeer() *cobra.Command {
 	var listen, to string
-	c := &cobra.Command{
-		Use:       "peer fasthttp|nethttp",
-		Short:     "Run another Go proxy",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"fasthttp", "nethttp"},
-		RunE: func(c *cobra.Command, args []string) error {
-			return proxybench.ServeGoPeer(c.Context(), args[0], listen, to)
-		},
-	}
+	c := command("peer fasthttp|nethttp", "Run another Go proxy", func(c *cobra.Command, args []string) error {
+		return proxybench.ServeGoPeer(c.Context(), args[0], listen, to)
+	})
+	c.Args, c.ValidArgs = cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), []string{"fasthttp", "nethttp"}
 	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
 	c.Flags().StringVar(&to, "origin", "", "address to proxy to")
 	return c

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/bench/hitratio"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 type hitratioFlags struct {
@@ -43,11 +44,11 @@ func newHitratio() *cobra.Command {
 }
 
 func runHitratio(c *cobra.Command, f hitratioFlags) error {
-	write, ok := map[string]func(*hitratio.Table, io.Writer) error{
+	write := map[string]func(*hitratio.Table, io.Writer) error{
 		"text": (*hitratio.Table).WriteText, "markdown": (*hitratio.Table).WriteMarkdown,
-		"json": (*hitratio.Table).WriteJSON,
+		"json": func(t *hitratio.Table, w io.Writer) error { return report.WriteJSON(w, t) },
 	}[f.format]
-	if !ok {
+	if write == nil {
 		return fmt.Errorf("--format: %q is none of text, markdown, json", f.format)
 	}
 	pattern, err := regexp.Compile(f.workload)
@@ -67,6 +68,10 @@ func runHitratio(c *cobra.Command, f hitratioFlags) error {
 	if f.list {
 		return listHitratio(c.OutOrStdout(), o)
 	}
+	svg, err := create(f.svg)
+	if err != nil {
+		return err
+	}
 	if !f.quiet {
 		o.Log = c.ErrOrStderr()
 	}
@@ -75,18 +80,7 @@ func runHitratio(c *cobra.Command, f hitratioFlags) error {
 		return err
 	}
 	// What was measured before an interrupt is worth showing.
-	if f.svg != "" {
-		err = errors.Join(err, writeSVG(f.svg, table))
-	}
-	return errors.Join(err, write(table, c.OutOrStdout()))
-}
-
-func writeSVG(name string, table *hitratio.Table) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(table.WriteSVG(file), file.Close())
+	return errors.Join(err, fill(svg, table.WriteSVG), write(table, c.OutOrStdout()))
 }
 
 func listHitratio(w io.Writer, o hitratio.Options) error {

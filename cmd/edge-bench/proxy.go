@@ -1,40 +1,34 @@
 package main
 
 import (
-	"fmt"
-	"os"
+	"errors"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/bench/proxybench"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 func newProxy() *cobra.Command {
 	var o proxybench.Options
 	var jsonPath string
-	c := &cobra.Command{
-		Use:   "proxy",
-		Short: "Compare edge with the relay floor and other proxies: CPU per request on one core",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+	c := command("proxy", "Compare edge with the relay floor and other proxies: CPU per request on one core",
+		func(c *cobra.Command, _ []string) error {
 			o.Log = c.ErrOrStderr()
-			report, err := proxybench.Run(c.Context(), o)
-			if report == nil {
+			samples, err := create(jsonPath)
+			if err != nil {
+				return err
+			}
+			found, err := proxybench.Run(c.Context(), o)
+			if found == nil {
 				return err
 			}
 			// What was measured before an interrupt is worth showing.
-			if werr := report.WriteText(c.OutOrStdout()); werr != nil {
-				return werr
-			}
-			if jsonPath != "" {
-				if werr := writeJSON(jsonPath, report); werr != nil {
-					return werr
-				}
-			}
-			return err
-		},
-	}
+			return errors.Join(err, found.WriteText(c.OutOrStdout()),
+				fill(samples, func(w io.Writer) error { return report.WriteJSON(w, found) }))
+		})
 	f := c.Flags()
 	f.StringSliceVarP(&o.Scenarios, "scenario", "s", nil, "scenarios to run (default: all)")
 	f.StringSliceVarP(&o.Peers, "peers", "p", nil, "peers beside the floor (default: all)")
@@ -47,16 +41,4 @@ func newProxy() *cobra.Command {
 	f.IntVar(&o.ProxyCPU, "proxy-cpu", -1, "CPU of the proxies (default: the last)")
 	f.StringVar(&jsonPath, "json", "", "write every sample to this file")
 	return c
-}
-
-func writeJSON(path string, report *proxybench.Report) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	if err := report.WriteJSON(f); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("report: %w", err)
-	}
-	return f.Close()
 }

@@ -10,15 +10,11 @@ import (
 
 func newScale() *cobra.Command {
 	var o proxybench.ScaleOptions
-	c := &cobra.Command{
-		Use:   "scale",
-		Short: "What one event loop of edge carries among 1, 2, 4 … others, for each way to sleep",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+	c := command("scale", "What one event loop of edge carries among 1, 2, 4 … others, for each way to sleep",
+		func(c *cobra.Command, _ []string) error {
 			o.Log = c.ErrOrStderr()
 			return proxybench.RunScale(c.Context(), o, c.OutOrStdout())
-		},
-	}
+		})
 	f := c.Flags()
 	f.IntSliceVarP(&o.Loops, "loops", "n", nil, "event loops (default: 1, 2, 4 … half of the CPUs)")
 	f.StringSliceVar(&o.Parks, "park", nil,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/proxybench"
 )
 
@@ -43,18 +44,18 @@ without edge, in turn. On one or two CPUs they share them, and the report says s
 			if o.Rate, err = parseRate(rate); err != nil {
 				return err
 			}
-			out, err := show.open()
+			out, err := open(&show, loadreport.Read, nil)
 			if err != nil {
 				return err
 			}
 			o.Log, o.Version = c.ErrOrStderr(), version
 			r, err := proxybench.RunSelf(c.Context(), o)
 			if r == nil || len(r.Rows) == 0 {
-				return errors.Join(err, out.close())
+				return err
 			}
 			r.Command = commandLine(c, args...)
 			// What was measured before an interrupt is worth showing.
-			return errors.Join(err, out.write(c.OutOrStdout(), r))
+			return errors.Join(err, out.show(c.OutOrStdout(), r))
 		},
 	}
 	f := c.Flags()
@@ -65,6 +66,6 @@ without edge, in turn. On one or two CPUs they share them, and the report says s
 	f.IntSliceVar(&o.ProxyCPUs, "cpus-proxy", nil, "CPUs of edge, an event loop each (default: half of them)")
 	f.IntSliceVar(&o.LoadCPUs, "cpus-load", nil, "CPUs of the load, a thread each (default: a quarter of them)")
 	f.IntSliceVar(&o.OriginCPUs, "cpus-origin", nil, "CPUs of the origin, a process each (default: a quarter of them)")
-	show.add(c)
+	show.addLoad(c)
 	return c
 }

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -34,19 +32,6 @@ type urlFlags struct {
 	streams, pipeline int
 	h2                bool
 	show              showFlags
-}
-
-// showFlags say what becomes of a loadreport.Report.
-type showFlags struct {
-	asJSON        bool
-	page, compare string
-}
-
-func (s *showFlags) add(c *cobra.Command) {
-	f := c.Flags()
-	f.BoolVar(&s.asJSON, "json", false, "print JSON, with the whole distribution and the facts of the machine")
-	f.StringVar(&s.page, "report", "", "write a page with plots to this `file`, to be shown to others")
-	f.StringVar(&s.compare, "compare", "", "say what changed since the JSON of an earlier run in this `file`")
 }
 
 // addURL makes c, the root, load the URL that it is given.
@@ -87,7 +72,14 @@ requests have their time, and latency counts from then, which is how long users 
 	f.BoolVar(&given.o.Reconnect, "reconnect", false, "a connection for each request; HTTP/1.1 only")
 	f.DurationVar(&given.o.Timeout, "timeout", 5*time.Second, "for a connection, and for an answer")
 	f.StringVar(&given.group, "group", "", "key exchange of TLS 1.3: X25519 or X25519MLKEM768 (default: as Go likes)")
-	given.show.add(c)
+	given.show.addLoad(c)
+}
+
+// addLoad adds the flags of what a load has found.
+func (s *showFlags) addLoad(c *cobra.Command) {
+	s.format = "text"
+	c.Flags().BoolVar(&s.asJSON, "json", false, "print JSON, with the whole distribution and the facts of the machine")
+	s.add(c)
 }
 
 // loadURL runs edge-bench URL.
@@ -96,7 +88,7 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 	if err != nil {
 		return err
 	}
-	out, err := given.show.open()
+	out, err := open(&given.show, loadreport.Read, nil)
 	if err != nil {
 		return err
 	}
@@ -106,10 +98,10 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 	}
 	result, err := load.Run(c.Context(), o)
 	if err != nil {
-		return errors.Join(err, out.close())
+		return err
 	}
 	r.Rows = []loadreport.Row{{Target: u, Result: result}}
-	if err := out.write(c.OutOrStdout(), r); err != nil {
+	if err := out.show(c.OutOrStdout(), r); err != nil {
 		return err
 	}
 	if failed := result.Failed(); failed > 0 && failed >= result.Requests {
@@ -233,61 +225,4 @@ func quote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// shown are the files of showFlags, opened before anything is measured: what cannot be written is said then.
-type shown struct {
-	flags *showFlags
-	page  *os.File
-	old   *loadreport.Report
-}
-
-func (s *showFlags) open() (*shown, error) {
-	out := &shown{flags: s}
-	if s.compare != "" {
-		f, err := os.Open(s.compare)
-		if err != nil {
-			return nil, fmt.Errorf("--compare: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		if out.old, err = loadreport.Read(f); err != nil {
-			return nil, fmt.Errorf("--compare %s: %w", s.compare, err)
-		}
-	}
-	if s.page != "" {
-		f, err := os.Create(s.page)
-		if err != nil {
-			return nil, fmt.Errorf("--report: %w", err)
-		}
-		out.page = f
-	}
-	return out, nil
-}
-
-func (s *shown) close() error {
-	if s.page == nil {
-		return nil
-	}
-	return s.page.Close()
-}
-
-// write writes r to all places that were asked for.
-func (s *shown) write(w io.Writer, r *loadreport.Report) (err error) {
-	defer func() { err = errors.Join(err, s.close()) }()
-	var changes *loadreport.Comparison
-	if s.old != nil {
-		changes = r.Compare(s.old)
-	}
-	if s.page != nil {
-		if err := r.WriteHTML(s.page, changes); err != nil {
-			return fmt.Errorf("--report: %w", err)
-		}
-	}
-	if s.flags.asJSON {
-		return r.WriteJSON(w)
-	}
-	if err := r.WriteText(w); err != nil || changes == nil {
-		return err
-	}
-	return changes.WriteText(w)
 }
