@@ -1,18 +1,16 @@
 package proxybench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/load"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // A bystander is a client with small and quick requests, beside clients that make trouble. The measure is how much it
@@ -71,19 +69,6 @@ type BystanderOptions struct {
 	Log      io.Writer
 }
 
-// BystanderResult is what a bystander noticed of one trouble. Times are medians over the rounds.
-type BystanderResult struct {
-	Name, What          string
-	QuietP50, QuietP99  time.Duration
-	TroubleP50, P99     time.Duration
-	QuietRate, Rate     float64       // requests a second
-	Handshake           time.Duration // the slowest of good clients' TLS handshakes and first answers, with trouble
-	Errors              uint64
-	QuietBusy, Busy     float64 // share of the proxy's core
-	Acts                float64 // of trouble, a second
-	RateRatio, P99Ratio float64
-}
-
 // RunBystander measures and prints to w.
 func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 	troubles, err := pick(Troubles, o.Troubles, "trouble", func(t Trouble) string { return t.Name })
@@ -96,113 +81,89 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 	if o.Window <= 0 {
 		o.Window = 2 * time.Second
 	}
-	o.Log = cmp.Or(o.Log, io.Discard)
-	var results []BystanderResult
-	var others []Trouble
-	for _, t := range troubles {
-		if t.measure != nil {
-			others = append(others, t)
-			continue
+	t := report.NewTable("", "trouble\tacts/s\tp50\twith\tp99\twith\t×\treq/s\twith\t×\tbusy\twith\tTLS+answer\t"+
+		"errors\twhat")
+	for _, trouble := range troubles {
+		if trouble.measure == nil {
+			if err := o.measure(ctx, trouble, t); err != nil {
+				return fmt.Errorf("%s: %w", trouble.Name, err)
+			}
 		}
-		r, err := o.measure(ctx, t)
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.Name, err)
-		}
-		results = append(results, r)
 	}
-	if len(results) > 0 {
-		if err := printBystanders(w, results); err != nil {
+	if len(t.Rows) > 0 {
+		if err := report.WriteText(w, t); err != nil {
 			return err
 		}
 	}
-	for _, t := range others {
-		if err := t.measure(&o, ctx, t, w); err != nil {
-			return fmt.Errorf("%s: %w", t.Name, err)
+	for _, trouble := range troubles {
+		if trouble.measure != nil {
+			if err := trouble.measure(&o, ctx, trouble, w); err != nil {
+				return fmt.Errorf("%s: %w", trouble.Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-func printBystanders(w io.Writer, results []BystanderResult) error {
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tab, "trouble\tacts/s\tp50\t\tp99\t\t×\treq/s\t\t×\tbusy\t\tTLS+answer\terrors\twhat")
-	for _, r := range results {
-		_, _ = fmt.Fprintf(tab, "%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%.2f\t%.0f%%\t%.0f%%\t%s\t%d\t%s\n",
-			r.Name, r.Acts, micros(r.QuietP50), micros(r.TroubleP50), micros(r.QuietP99), micros(r.P99), r.P99Ratio,
-			r.QuietRate, r.Rate, r.RateRatio, 100*r.QuietBusy, 100*r.Busy, micros(r.Handshake), r.Errors, r.What)
-	}
-	return tab.Flush()
-}
-
 // bystanders is the load of the bystanders: few connections, so that the proxy's core is not full.
 var bystanders = Scenario{Name: "bystander", Path: "/small", Connections: 8}
 
-// measure runs one trouble against a proxy of its own.
-func (o *BystanderOptions) measure(ctx context.Context, t Trouble) (r BystanderResult, err error) {
-	r.Name, r.What = t.Name, t.What
+// measure runs one trouble against a proxy of its own, and adds a row to table: medians over the rounds, without the
+// trouble and with it.
+func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report.Table) error {
 	run, p, err := o.begin(ctx, t)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer run.close()
 	pids := processTree(p.process.cmd.Process.Pid)
-	var quiet, troubled [5][]float64 // p50, p99, rate, busy, acts
-	note := func(to *[5][]float64, s bystanderSample) {
-		for i, v := range []float64{float64(s.load.Latency.P50), float64(s.load.Latency.P99), s.rate, s.busy, s.acts} {
-			to[i] = append(to[i], v)
-		}
-		r.Errors += s.load.Failed()
-	}
+	var quiet, troubled []bystanderSample
+	failed, slowest := uint64(0), time.Duration(0) // of good clients' TLS handshakes and first answers, with trouble
 	for range o.Rounds {
 		alone, err := run.bystand(ctx, p, pids, o.Window)
 		if err != nil {
-			return r, err
+			return err
 		}
-		note(&quiet, alone)
-		s, slowest, err := run.bystandTrouble(ctx, t, p, pids, o.Window)
+		s, took, err := run.bystandTrouble(ctx, t, p, pids, o.Window)
 		if err != nil {
-			return r, err
+			return err
 		}
-		r.Handshake = max(r.Handshake, slowest)
-		note(&troubled, s)
-		run.note("%s: p99 %v, with trouble %v", t.Name, time.Duration(last(quiet[1])), time.Duration(last(troubled[1])))
+		quiet, troubled, slowest = append(quiet, alone), append(troubled, s), max(slowest, took)
+		failed += alone.load.Failed() + s.load.Failed()
+		run.note("%s: p99 %v, with trouble %v", t.Name, alone.load.Latency.P99, s.load.Latency.P99)
 	}
-	r.QuietP50, r.QuietP99 = time.Duration(median(quiet[0])), time.Duration(median(quiet[1]))
-	r.TroubleP50, r.P99 = time.Duration(median(troubled[0])), time.Duration(median(troubled[1]))
-	r.QuietRate, r.Rate = median(quiet[2]), median(troubled[2])
-	r.QuietBusy, r.Busy, r.Acts = median(quiet[3]), median(troubled[3]), median(troubled[4])
-	r.RateRatio, r.P99Ratio = r.Rate/r.QuietRate, float64(r.P99)/float64(r.QuietP99)
-	return r, nil
+	p50 := func(s bystanderSample) time.Duration { return s.load.Latency.P50 }
+	p99 := func(s bystanderSample) time.Duration { return s.load.Latency.P99 }
+	rate := func(s bystanderSample) float64 { return s.rate }
+	busy := func(s bystanderSample) float64 { return 100 * s.busy }
+	table.Add("%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%.2f\t%.0f%%\t%.0f%%\t%s\t%d\t%s", t.Name,
+		median(troubled, func(s bystanderSample) float64 { return s.acts }),
+		report.Time(median(quiet, p50)), report.Time(median(troubled, p50)),
+		report.Time(median(quiet, p99)), report.Time(median(troubled, p99)),
+		float64(median(troubled, p99))/float64(median(quiet, p99)),
+		median(quiet, rate), median(troubled, rate), median(troubled, rate)/median(quiet, rate),
+		median(quiet, busy), median(troubled, busy), report.Time(slowest), failed, t.What)
+	return nil
 }
 
-// begin starts a proxy for t. The caller closes the runner.
+// begin starts a proxy for t, and the origin that t wants. The caller closes the runner.
 func (o *BystanderOptions) begin(ctx context.Context, t Trouble) (run *runner, p *runningPeer, err error) {
-	run = &runner{report: &Report{}}
-	defer func() {
-		if err != nil {
-			run.close()
-		}
-	}()
-	run.options, err = (Options{Self: o.Self, Edge: o.Edge, Log: o.Log, LoadCPU: -1}).withDefaults()
+	run, err = newRunner(Options{Self: o.Self, Edge: o.Edge, Log: o.Log, LoadCPU: -1})
 	if err != nil {
-		return run, nil, err
+		return nil, nil, err
 	}
-	if run.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
-		return run, nil, fmt.Errorf("temporary directory: %w", err)
+	if p, err = run.startBystanderProxy(ctx, t); err != nil {
+		run.close()
 	}
-	p, err = run.startBystanderProxy(ctx, t)
 	return run, p, err
 }
 
-func last(v []float64) float64 { return v[len(v)-1] }
-
-// startBystanderProxy starts the origin that t wants and edge before it.
 func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPeer, error) {
 	addrs, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
-	key := cheapKey
+	key, set := cheapKey, place{"listener": `limits = { header_size = "64k" }`}
 	if t.dear {
 		key = dearKey
 	}
@@ -210,6 +171,7 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 		return nil, err
 	}
 	if t.h2Origin {
+		set["routes"] = peerFile("shared.toml")
 		err = r.runOrigin(ctx, addrs[0], r.options.LoadCPU, "h2origin", "--listen", addrs[0])
 	} else {
 		err = r.startOrigin(ctx, addrs[0], r.options.LoadCPU)
@@ -217,25 +179,7 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 	if err != nil {
 		return nil, err
 	}
-	edge := Peer{Name: "edge", binary: "edge", argv: edgeArgs, config: func(p place) (string, string) {
-		return bystanderConfig(p, t.h2Origin)
-	}}
-	if err := r.startPeer(ctx, edge, addrs[1:]); err != nil {
-		return nil, err
-	}
-	return r.peers[len(r.peers)-1], nil
-}
-
-// bystanderConfig is that of every peer of this name but for the limit of heads and the protocol of the origin.
-func bystanderConfig(p place, h2Origin bool) (name, text string) {
-	name, text = edgeConfig(false)(p)
-	listen := fmt.Sprintf("listen = %q\n", p.listen)
-	text = strings.Replace(text, listen, listen+"limits = { header_size = \"64k\" }\n", 1)
-	if h2Origin {
-		text = strings.Replace(text, fmt.Sprintf("dest = %q\n", p.origin), "dest = \"shared\"\n", 1)
-		text += fmt.Sprintf("\n[upstreams.shared]\nbackends = [{ address = %q }]\nprotocol = \"h2\"\n", p.origin)
-	}
-	return name, text
+	return r.startPeer(ctx, edgePeer("edge", "edge", false, set), addrs[1:])
 }
 
 // bystanderSample is one window of the bystanders.
@@ -255,8 +199,8 @@ func (r *runner) bystand(
 		return s, err
 	}
 	began := time.Now()
-	argv := goLoadCommand(r.options.Self, bystanders, p.at.listen)
-	gen, err := startProcess("load", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	argv := goLoadCommand(r.options.Self, bystanders, p.at["listen"])
+	gen, err := startOn("load", argv, []int{r.options.LoadCPU}, r.dir, "GOMAXPROCS=1")
 	if err != nil {
 		return s, err
 	}
@@ -269,7 +213,7 @@ func (r *runner) bystand(
 		return s, err
 	}
 	s.busy = float64(after-before) / float64(time.Since(began))
-	if err := gen.interrupt(); err != nil {
+	if err := gen.interrupt(ctx); err != nil {
 		return s, err
 	}
 	if s.load, err = goLoadResult(gen.printed()); err != nil {
@@ -286,8 +230,8 @@ func (r *runner) bystand(
 func (r *runner) bystandTrouble(
 	ctx context.Context, t Trouble, p *runningPeer, pids []int, window time.Duration,
 ) (s bystanderSample, slowest time.Duration, err error) {
-	argv := []string{r.options.Self, "trouble", t.Name, "--plain", p.at.listen, "--secure", p.at.secure}
-	trouble, err := startProcess("trouble", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	argv := []string{r.options.Self, "trouble", t.Name, "--plain", p.at["listen"], "--secure", p.at["secure"]}
+	trouble, err := startOn("trouble", argv, []int{r.options.LoadCPU}, r.dir, "GOMAXPROCS=1")
 	if err != nil {
 		return s, 0, err
 	}
@@ -298,31 +242,13 @@ func (r *runner) bystandTrouble(
 	if s, err = r.bystand(ctx, p, pids, window); err != nil {
 		return s, 0, err
 	}
-	if slowest, err = goodClients(ctx, p.at.secure); err != nil {
+	if slowest, err = goodClients(ctx, p.at["secure"]); err != nil {
 		return s, 0, err
 	}
-	if err := trouble.interrupt(); err != nil {
+	if err := trouble.interrupt(ctx); err != nil {
 		return s, 0, err
 	}
 	_, text, _ := strings.Cut(trouble.printed(), troubleMade+"\n")
 	_, _ = fmt.Sscanf(text, troubleActs, &s.acts)
 	return s, slowest, nil
-}
-
-// waitPrinted waits until the process has printed text.
-func (p *process) waitPrinted(ctx context.Context, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*readyTimeout)
-	defer cancel()
-	for {
-		if strings.Contains(p.printed(), text) {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("%s: %w: %s", p.name, errExited, p.tail())
-		case <-ctx.Done():
-			return fmt.Errorf("%s printed no %q: %s", p.name, text, p.tail())
-		case <-time.After(pollEvery):
-		}
-	}
 }

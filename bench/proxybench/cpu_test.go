@@ -121,15 +121,3 @@ func TestMemoryOf_self(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 }
-
-func TestCPUModel(t *testing.T) {
-	for in, want := range map[string]string{
-		"processor\t: 0\nmodel name\t: AMD EPYC\n": "AMD EPYC",
-		"CPU implementer\t: 0x41\n":                "0x41",
-		"":                                         "unknown",
-	} {
-		if got := cpuModel([]byte(in)); got != want {
-			t.Errorf("%q: got %q", in, got)
-		}
-	}
-}

@@ -1,9 +1,11 @@
 package proxybench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -17,12 +19,11 @@ type generator struct {
 }
 
 // result ends a load, or waits for its end, and reads what it printed.
-func (g *generator) result(load *process) (loadResult, error) {
-	end := load.interrupt
-	if g.ends {
-		end = load.wait
+func (g *generator) result(ctx context.Context, load *process) (loadResult, error) {
+	if !g.ends {
+		_ = load.cmd.Process.Signal(os.Interrupt) // it prints then
 	}
-	if err := end(); err != nil {
+	if err := load.wait(ctx, readyTimeout); err != nil {
 		return loadResult{}, err
 	}
 	return g.parse(load.printed())

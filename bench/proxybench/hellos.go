@@ -3,16 +3,15 @@ package proxybench
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Hellos are a flood of clients that wait for their answers: each says its ClientHello, reads the beginning of the
@@ -71,15 +70,9 @@ func MeasureHellos(ctx context.Context, addr string, apart bool, window time.Dur
 	s := HellosSample{Hellos: float64(taken.Load()-before) / time.Since(began).Seconds()}
 	over.Wait()
 	s.Good = len(good.good)
-	var spent []float64
-	for _, v := range good.good {
-		if v.took > 0 {
-			spent = append(spent, float64(v.took))
-		}
-	}
-	slices.Sort(spent)
+	spent := servedOf(good.good)
 	s.Served = len(spent)
-	s.P50, s.P99 = time.Duration(quantile(spent, 0.5)), time.Duration(quantile(spent, 0.99))
+	s.P50, s.P99 = time.Duration(report.Quantile(spent, 0.5)), time.Duration(report.Quantile(spent, 0.99))
 	return json.NewEncoder(w).Encode(s)
 }
 
@@ -114,18 +107,17 @@ func (o *BystanderOptions) hellos(ctx context.Context, t Trouble, w io.Writer) e
 			}
 		}
 	}
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tab, "hellos\tnetworks apart\ttaken/s\tgood clients\tserved\tp50\tp99\t%s\n", t.What)
+	table := report.NewTable("", "hellos\tnetworks apart\ttaken/s\tgood clients\tserved\tp50\tp99\t"+t.What)
 	for _, name := range hellosPeers {
 		for _, apart := range []bool{true, false} {
 			key := fmt.Sprintf("%s\t%t", name, apart)
 			if s := sums[key]; s != nil {
-				_, _ = fmt.Fprintf(tab, "%s\t%.0f\t%d\t%.0f%%\t%s\t%s\n", key, s.Hellos/float64(o.Rounds), s.Good,
-					100*float64(s.Served)/float64(max(s.Good, 1)), micros(s.P50), micros(s.P99))
+				table.Add("%s\t%.0f\t%d\t%.0f%%\t%s\t%s", key, s.Hellos/float64(o.Rounds), s.Good,
+					100*float64(s.Served)/float64(max(s.Good, 1)), report.Time(s.P50), report.Time(s.P99))
 			}
 		}
 	}
-	return tab.Flush()
+	return report.WriteText(w, table)
 }
 
 // floodOf starts p with two event loops on all processors and measures a flood against it.
@@ -136,38 +128,20 @@ func (r *runner) floodOf(
 	if err != nil {
 		return s, err
 	}
-	one := p.config
-	p.config = func(at place) (string, string) {
-		name, text := one(at)
-		return name, twoLoops.Replace(text)
-	}
-	p.Name = fmt.Sprintf("%s-%d", p.Name, len(r.peers))
-	if err := r.startPeer(ctx, p, addrs, cpus...); err != nil {
-		return s, err
-	}
-	peer := r.peers[len(r.peers)-1]
-	defer peer.process.stop()
-	argv := []string{r.options.Self, "hellos", "--secure", peer.at.secure, "--duration", window.String(),
-		fmt.Sprintf("--apart=%t", apart)}
-	child, err := startOn("hellos", argv, cpus, r.dir, "GOMAXPROCS=1")
+	p.set = place{"loops": "2"}
+	peer, err := r.startPeer(ctx, p, addrs, cpus...)
 	if err != nil {
 		return s, err
 	}
-	defer child.stop()
-	if err := child.waitEnd(ctx); err != nil {
+	defer peer.process.stop()
+	if err := r.child(ctx, cpus, window+time.Minute, &s, "hellos", "--secure", addrs[2], "--duration", window.String(),
+		fmt.Sprintf("--apart=%t", apart)); err != nil {
 		return s, err
 	}
-	if err := json.Unmarshal([]byte(child.printed()), &s); err != nil {
-		return s, errors.Join(err, errors.New(child.tail()))
-	}
-	run := fmt.Sprintf("%s, networks apart %t", p.Name, apart)
-	r.note("%s: %.0f hellos/s, %d of %d good clients served, p50 %v", run, s.Hellos, s.Served, s.Good, s.P50)
+	r.note("%s, networks apart %t: %.0f hellos/s, %d of %d good clients served, p50 %v", p.Name, apart, s.Hellos,
+		s.Served, s.Good, s.P50)
 	return s, nil
 }
-
-// twoLoops has the configurations of hellosPeers use two processors.
-var twoLoops = strings.NewReplacer("worker_threads = 1", "worker_threads = 2",
-	"worker_processes 1", "worker_processes 2", "nbthread 1", "nbthread 2")
 
 // dialFrom returns a dialer whose connections come from an address; "": from any.
 func dialFrom(ip string) *net.Dialer {

@@ -7,15 +7,15 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Overload is more TLS handshakes than a proxy can compute. The measure is how many good clients are served: at twice
@@ -138,24 +138,30 @@ func (r *rush) load(ctx context.Context, capacity, times float64, window time.Du
 	good := r.good
 	r.good = nil
 	r.mu.Unlock()
-	var spent, lag []float64
-	for _, v := range good {
+	var lag []float64
+	good = slices.DeleteFunc(good, func(v *visit) bool {
 		<-v.done
-		if v.begun.Before(from) || v.begun.After(until) {
-			continue
-		}
-		l.Good++
+		return v.begun.Before(from) || v.begun.After(until)
+	})
+	for _, v := range good {
 		lag = append(lag, float64(v.lag))
+	}
+	slices.Sort(lag)
+	spent := servedOf(good)
+	l.Good, l.Served, l.Lag = len(good), len(spent), time.Duration(report.Quantile(lag, 0.99))
+	l.P50, l.P99 = time.Duration(report.Quantile(spent, 0.5)), time.Duration(report.Quantile(spent, 0.99))
+	return l
+}
+
+// servedOf is how long those took that were served, ascending.
+func servedOf(visits []*visit) (spent []float64) {
+	for _, v := range visits {
 		if v.took > 0 {
-			l.Served++
 			spent = append(spent, float64(v.took))
 		}
 	}
 	slices.Sort(spent)
-	slices.Sort(lag)
-	l.Lag = time.Duration(quantile(lag, 0.99))
-	l.P50, l.P99 = time.Duration(quantile(spent, 0.5)), time.Duration(quantile(spent, 0.99))
-	return l
+	return spent
 }
 
 // pace begins rate handshakes a second, however long each takes. Which come from good clients, good of all, and which
@@ -273,18 +279,10 @@ func (o *BystanderOptions) overload(ctx context.Context, t Trouble, w io.Writer)
 	sum := make([]OverloadLoad, len(overloads))
 	var capacities []float64
 	for range o.Rounds {
-		argv := []string{run.options.Self, "overload", "--secure", p.at.secure, "--duration", o.Window.String()}
-		child, err := startProcess("overload", argv, run.options.LoadCPU, run.dir, "GOMAXPROCS=1")
-		if err != nil {
-			return err
-		}
-		defer child.stop()
 		var s OverloadSample
-		if err := child.waitEnd(ctx); err != nil {
+		if err := run.child(ctx, []int{run.options.LoadCPU}, 5*o.Window+time.Minute, &s, "overload", "--secure",
+			p.at["secure"], "--duration", o.Window.String()); err != nil {
 			return err
-		}
-		if err := json.Unmarshal([]byte(child.printed()), &s); err != nil {
-			return fmt.Errorf("%w: %s", err, child.tail())
 		}
 		capacities = append(capacities, s.Capacity)
 		for i, l := range s.Loads {
@@ -293,15 +291,14 @@ func (o *BystanderOptions) overload(ctx context.Context, t Trouble, w io.Writer)
 			sum[i].add(l)
 		}
 	}
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tab, "overload\thandshakes/s\tdone/s\tgood clients\tserved\tp50\tp99\tlag\twhat\n")
+	table := report.NewTable("", "overload\thandshakes/s\tdone/s\tgood clients\tserved\tp50\tp99\tlag\twhat")
 	for _, l := range sum {
-		served := 100 * float64(l.Served) / float64(max(l.Good, 1))
-		_, _ = fmt.Fprintf(tab, "%.1f × %.0f/s\t%.0f\t%.0f\t%d\t%.0f%%\t%s\t%s\t%s\t%s\n",
-			l.Times, median(capacities), l.Offered/float64(o.Rounds), l.Done/float64(o.Rounds), l.Good, served,
-			micros(l.P50), micros(l.P99), micros(l.Lag), t.What)
+		table.Add("%.1f × %.0f/s\t%.0f\t%.0f\t%d\t%.0f%%\t%s\t%s\t%s\t%s", l.Times, report.Median(capacities),
+			l.Offered/float64(o.Rounds), l.Done/float64(o.Rounds), l.Good,
+			100*float64(l.Served)/float64(max(l.Good, 1)), report.Time(l.P50), report.Time(l.P99), report.Time(l.Lag),
+			t.What)
 	}
-	return tab.Flush()
+	return report.WriteText(w, table)
 }
 
 // add adds o up; times are the worst.
@@ -311,14 +308,4 @@ func (l *OverloadLoad) add(o OverloadLoad) {
 	l.Good += o.Good
 	l.Served += o.Served
 	l.P50, l.P99, l.Lag = max(l.P50, o.P50), max(l.P99, o.P99), max(l.Lag, o.Lag)
-}
-
-// waitEnd waits until the process has ended by itself.
-func (p *process) waitEnd(ctx context.Context) error {
-	select {
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -37,11 +37,6 @@ type process struct {
 	stop   func()
 }
 
-// startProcess starts argv on one CPU, its output into a file in dir.
-func startProcess(name string, argv []string, cpu int, dir string, env ...string) (*process, error) {
-	return startOn(name, argv, []int{cpu}, dir, env...)
-}
-
 // startOn starts argv on some CPUs, its output into a file in dir.
 func startOn(name string, argv []string, cpus []int, dir string, env ...string) (*process, error) {
 	out, err := os.CreateTemp(dir, name+"-*.out")
@@ -99,40 +94,65 @@ func (p *process) terminate() {
 }
 
 // interrupt sends SIGINT and waits for the end of the process: a load generator prints then.
-func (p *process) interrupt() error {
+func (p *process) interrupt(ctx context.Context) error {
 	_ = p.cmd.Process.Signal(os.Interrupt)
-	return p.wait()
+	return p.wait(ctx, readyTimeout)
 }
 
-// wait waits for the end of the process.
-func (p *process) wait() error {
-	select {
-	case <-p.done:
-		return nil
-	case <-time.After(readyTimeout):
-		p.stop()
-		return fmt.Errorf("%s did not end", p.name)
+// wait waits for the end of the process, which has to come in time.
+func (p *process) wait(ctx context.Context, most time.Duration) error {
+	if err := p.until(ctx, most); err != nil {
+		return err
 	}
+	if p.alive() {
+		p.stop()
+		return fmt.Errorf("%s did not end: %s", p.name, p.tail())
+	}
+	return nil
+}
+
+// until waits for the end of the process, or for so long.
+func (p *process) until(ctx context.Context, most time.Duration) error {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+	case <-p.done:
+	}
+	return nil
 }
 
 // waitReady asks addr for /small until it is answered.
-func (p *process) waitReady(whole context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(whole, readyTimeout)
-	defer cancel()
-	var last error
-	for {
-		if last = probe(addr); last == nil {
-			return nil
+func (p *process) waitReady(ctx context.Context, addr string) error {
+	return p.poll(ctx, func() error { return probe(addr) })
+}
+
+// waitPrinted waits until the process has printed text.
+func (p *process) waitPrinted(ctx context.Context, text string) error {
+	return p.poll(ctx, func() error {
+		if !strings.Contains(p.printed(), text) {
+			return fmt.Errorf("it has not printed %q", text)
 		}
-		select {
-		case <-p.done:
+		return nil
+	})
+}
+
+// poll waits until ready has no error.
+func (p *process) poll(ctx context.Context, ready func() error) error {
+	for last := time.Now().Add(2 * readyTimeout); ; {
+		err := ready()
+		switch {
+		case err == nil:
+			return nil
+		case !p.alive():
 			return fmt.Errorf("%s: %w: %s", p.name, errExited, p.tail())
-		case <-ctx.Done():
-			if err := whole.Err(); err != nil {
-				return err
-			}
-			return fmt.Errorf("%s does not answer: %w: %s", p.name, last, p.tail())
-		case <-time.After(pollEvery):
+		case time.Now().After(last):
+			return fmt.Errorf("%s is not ready: %w: %s", p.name, err, p.tail())
+		}
+		if err := p.until(ctx, pollEvery); err != nil {
+			return err
 		}
 	}
 }
@@ -189,4 +209,19 @@ func freeAddrs(n int) ([]string, error) {
 		addrs[i] = l.Addr().String()
 	}
 	return addrs, nil
+}
+
+// allowedCPUs are the CPUs that this process may run on.
+func allowedCPUs() []int {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil {
+		return []int{0}
+	}
+	var cpus []int
+	for cpu := 0; len(cpus) < set.Count(); cpu++ {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus
 }

@@ -1,17 +1,21 @@
 package proxybench
 
 import (
-	"encoding/json"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
+	"math"
 	"time"
+
+	"github.com/edge-proxy/edge/bench/machine"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Report is all that was measured.
 type Report struct {
-	Machine   Machine           `json:"machine"`
+	Machine   machine.Facts     `json:"machine"`
+	Load      string            `json:"load_generator"`
 	Peers     []PeerFacts       `json:"peers"`
 	Scenarios []*ScenarioResult `json:"scenarios"`
 }
@@ -52,9 +56,9 @@ type PeerResult struct {
 	RequestsPerSecond float64       `json:"requests_per_second"`
 	CPUPerRequest     float64       `json:"cpu_us_per_request"`
 	Busy              float64       `json:"busy"`
-	ToFloor           Spread        `json:"to_floor"`  // ratios within a round
-	ToNginx           Spread        `json:"to_nginx"`  // zero where nginx was not measured
-	ToBefore          Spread        `json:"to_before"` // zero without Options.Before
+	ToFloor           report.Spread `json:"to_floor"`  // ratios within a round
+	ToNginx           report.Spread `json:"to_nginx"`  // zero where nginx was not measured
+	ToBefore          report.Spread `json:"to_before"` // zero without Options.Before
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
 	Memory            Memory        `json:"memory"` // of the round that took most
@@ -81,67 +85,82 @@ func newSample(began, ended reading, m Memory, seen loadResult) Sample {
 // summarize takes the samples of one peer out of rounds.
 func summarize(name string, rounds []round) PeerResult {
 	p := PeerResult{Name: name}
-	var rates, costs, busy, p50s, p99s, toFloor, toNginx, toBefore []float64
+	to := map[string][]float64{}
 	for _, this := range rounds {
 		s, ok := this[name]
 		if !ok {
 			continue
 		}
 		p.Samples = append(p.Samples, s)
-		rates = append(rates, s.RequestsPerSecond)
-		costs = append(costs, s.CPUPerRequest)
-		busy = append(busy, s.Busy)
-		p50s = append(p50s, float64(s.P50))
-		p99s = append(p99s, float64(s.P99))
-		toFloor = append(toFloor, s.CPUPerRequest/this[floorName].CPUPerRequest)
-		if n, ok := this[nginxName]; ok {
-			toNginx = append(toNginx, s.CPUPerRequest/n.CPUPerRequest)
-		}
-		if b, ok := this[beforeName]; ok {
-			toBefore = append(toBefore, s.CPUPerRequest/b.CPUPerRequest)
+		for _, other := range []string{floorName, nginxName, beforeName} {
+			if o, ok := this[other]; ok {
+				to[other] = append(to[other], s.CPUPerRequest/o.CPUPerRequest)
+			}
 		}
 		p.Errors += s.Errors
 		if s.Memory.RSS > p.Memory.RSS {
 			p.Memory = s.Memory
 		}
-		if s.Detail != "" {
-			p.Detail = s.Detail
+		p.Detail = cmp.Or(s.Detail, p.Detail)
+	}
+	p.RequestsPerSecond = median(p.Samples, func(s Sample) float64 { return s.RequestsPerSecond })
+	p.CPUPerRequest = median(p.Samples, func(s Sample) float64 { return s.CPUPerRequest })
+	p.Busy = median(p.Samples, func(s Sample) float64 { return s.Busy })
+	p.P50 = median(p.Samples, func(s Sample) time.Duration { return s.P50 })
+	p.P99 = median(p.Samples, func(s Sample) time.Duration { return s.P99 })
+	p.ToFloor, p.ToNginx, p.ToBefore = report.SpreadOf(to[floorName]), report.SpreadOf(to[nginxName]),
+		report.SpreadOf(to[beforeName])
+	return p
+}
+
+// median is that of something of samples.
+func median[S any, N ~int64 | ~float64](samples []S, of func(s S) N) N {
+	values := make([]float64, len(samples))
+	for i, s := range samples {
+		values[i] = float64(of(s))
+	}
+	return N(report.Median(values))
+}
+
+// steady tells for each floor whether it lies within tolerance of the median of all. Where none does
+// (an even number of them can lie around the median on both sides) there is nothing to choose by.
+func steady(floors []float64, tolerance float64) (keep []bool, kept int) {
+	m := report.Median(floors)
+	keep = make([]bool, len(floors))
+	for i, f := range floors {
+		if keep[i] = math.Abs(f-m) <= tolerance*m; keep[i] {
+			kept++
 		}
 	}
-	p.RequestsPerSecond, p.CPUPerRequest, p.Busy = median(rates), median(costs), median(busy)
-	p.P50, p.P99 = time.Duration(median(p50s)), time.Duration(median(p99s))
-	p.ToFloor, p.ToNginx, p.ToBefore = spreadOf(toFloor), spreadOf(toNginx), spreadOf(toBefore)
-	return p
+	return keep, kept
 }
 
 // WriteText prints r for people.
 func (r *Report) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s · %s, %d CPUs · %s · load: %s\n", r.Machine.Kernel, r.Machine.Arch,
-		r.Machine.CPU, r.Machine.CPUs, r.Machine.Go, r.Machine.Load)
+	_, err := fmt.Fprintf(w, "%s · load: %s\n", &r.Machine, r.Load)
 	for _, p := range r.Peers {
 		if p.Version != "" {
-			fmt.Fprintf(&b, "  %-9s %s\n", p.Name, p.Version)
+			_, _ = fmt.Fprintf(w, "  %-9s %s\n", p.Name, p.Version)
 		}
 	}
 	for _, s := range r.Scenarios {
-		s.writeText(&b)
+		err = errors.Join(err, report.WriteText(w, s.table()))
+		for _, p := range s.Peers {
+			if p.Errors > 0 {
+				_, _ = fmt.Fprintf(w, "  %s: %s\n", p.Name, p.Detail)
+			}
+		}
 	}
-	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-const columns = "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\tp50\tp99\t" +
-	"RSS MiB\tpeak\terrors\t"
-
-func (s *ScenarioResult) writeText(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s: %s (%d rounds kept of %d run, %d asked)\n", s.Name, s.What,
-		s.RoundsKept, s.RoundsRun, s.RoundsAsked)
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, columns)
+func (s *ScenarioResult) table() *report.Table {
+	t := report.NewTable(fmt.Sprintf("%s: %s (%d rounds kept of %d run, %d asked)", s.Name, s.What, s.RoundsKept,
+		s.RoundsRun, s.RoundsAsked), "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\t"+
+		"p50\tp99\tRSS MiB\tpeak\terrors")
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
-			_, _ = fmt.Fprintf(t, "%s\tfailed\t\t\t\t\t\t\t\t\t\t\t\t\n", p.Name)
+			t.Add("%s\tfailed", p.Name)
 			continue
 		}
 		toNginx, toBefore := "–", "–"
@@ -151,34 +170,10 @@ func (s *ScenarioResult) writeText(b *strings.Builder) {
 		if b := p.ToBefore; b.Median > 0 {
 			toBefore = fmt.Sprintf("%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d\t\n",
-			p.Name, p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx,
-			toBefore, 100*p.Busy, micros(p.P50), micros(p.P99), mib(p.Memory.RSS), mib(p.Memory.Peak), p.Errors)
+		t.Add("%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d", p.Name,
+			p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx, toBefore,
+			100*p.Busy, report.Time(p.P50), report.Time(p.P99), float64(p.Memory.RSS)/1024,
+			float64(p.Memory.Peak)/1024, p.Errors)
 	}
-	_ = t.Flush()
-	for _, p := range s.Peers {
-		if p.Errors > 0 {
-			fmt.Fprintf(b, "  %s: %s\n", p.Name, p.Detail)
-		}
-	}
-}
-
-// micros prints d; wrk has no percentile for some pipelined runs and says 0.
-func micros(d time.Duration) string {
-	if d == 0 {
-		return "–"
-	}
-	if d < 10*time.Millisecond {
-		return fmt.Sprintf("%dµs", d.Microseconds())
-	}
-	return fmt.Sprintf("%.1fms", d.Seconds()*1000)
-}
-
-func mib(kib int) float64 { return float64(kib) / 1024 }
-
-// WriteJSON writes r for machines.
-func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return t
 }

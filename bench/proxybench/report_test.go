@@ -35,7 +35,32 @@ func TestReport_printsEveryPeer(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
 	}
-	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteJSON(&b); err != nil {
-		t.Error(err)
+}
+
+func TestSteady(t *testing.T) {
+	for name, c := range map[string]struct {
+		floors []float64
+		want   []bool
+	}{
+		"none":              {nil, nil},
+		"one":               {[]float64{10}, []bool{true}},
+		"an outlier":        {[]float64{10, 10.5, 13, 9.6, 10.1}, []bool{true, true, false, true, true}},
+		"one that is lower": {[]float64{10, 8.9, 10}, []bool{true, false, true}},
+		"none is near":      {[]float64{5, 15}, []bool{false, false}},
+	} {
+		keep, kept := steady(c.floors, 0.10)
+		count := 0
+		for i := range c.want {
+			if keep[i] != c.want[i] {
+				t.Errorf("%s: got %v, want %v", name, keep, c.want)
+				break
+			}
+			if keep[i] {
+				count++
+			}
+		}
+		if kept != count {
+			t.Errorf("%s: kept %d, want %d", name, kept, count)
+		}
 	}
 }

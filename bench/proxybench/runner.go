@@ -3,16 +3,16 @@ package proxybench
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/bench/machine"
 	"github.com/edge-proxy/edge/bench/origin"
 )
 
@@ -67,31 +67,28 @@ type runningPeer struct {
 func (p *runningPeer) address(proto Proto) string {
 	switch {
 	case proto.secure():
-		return p.at.secure
+		return p.at["secure"]
 	case proto.h2():
-		return p.at.h2c
+		return p.at["h2c"]
 	}
-	return p.at.listen
+	return p.at["listen"]
 }
 
 // Run measures and returns the report. Everything it started has ended when it returns.
-func Run(ctx context.Context, o Options) (_ *Report, err error) {
-	r := &runner{report: &Report{Machine: thisMachine()}}
-	if r.options, err = o.withDefaults(); err != nil {
-		return nil, err
-	}
+func Run(ctx context.Context, o Options) (*Report, error) {
 	scenarios, err := FindScenarios(o.Scenarios)
 	if err != nil {
 		return nil, err
 	}
+	r, err := newRunner(o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
 	peers, err := FindPeers(r.options.Peers)
 	if err != nil {
 		return nil, err
 	}
-	if r.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
-		return nil, fmt.Errorf("temporary directory: %w", err)
-	}
-	defer r.close()
 	if err := r.chooseLoad(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +105,18 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		}
 	}
 	return r.report, nil
+}
+
+// newRunner returns one that has a directory, and has started nothing. The caller closes it.
+func newRunner(o Options) (r *runner, err error) {
+	r = &runner{report: &Report{Machine: machine.Read("")}}
+	if r.options, err = o.withDefaults(); err != nil {
+		return nil, err
+	}
+	if r.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
+		return nil, fmt.Errorf("temporary directory: %w", err)
+	}
+	return r, nil
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -137,7 +146,7 @@ func (o Options) withDefaults() (Options, error) {
 
 func (r *runner) chooseLoad(ctx context.Context) error {
 	o := &r.options
-	r.report.Machine.Load = "edge-bench"
+	r.report.Load = "edge-bench"
 	switch o.Load {
 	case loadAuto, loadWrk, loadGo:
 	default:
@@ -160,7 +169,7 @@ func (r *runner) chooseLoad(ctx context.Context) error {
 		return nil
 	}
 	r.wrk = path
-	r.report.Machine.Load = wrkVersion(ctx, path)
+	r.report.Load = versionOf(ctx, path, "-v")
 	return nil
 }
 
@@ -180,9 +189,11 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 		return err
 	}
 	for i, p := range peers {
-		err := r.startPeer(ctx, p, addrs[3*i+1:])
+		peer, err := r.startPeer(ctx, p, addrs[3*i+1:])
 		switch {
 		case err == nil:
+			version := p.describe(ctx, peer.process.cmd.Path)
+			r.report.Peers = append(r.report.Peers, PeerFacts{Name: p.Name, Version: version})
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case p.Name == floorName:
@@ -207,7 +218,7 @@ func (r *runner) startOrigin(ctx context.Context, addr string, cpu int) error {
 
 // runOrigin starts edge-bench with args as an origin that listens at addr.
 func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...string) error {
-	p, err := startProcess("origin", append([]string{r.options.Self}, args...), cpu, r.dir, "GOMAXPROCS=1")
+	p, err := startOn("origin", append([]string{r.options.Self}, args...), []int{cpu}, r.dir, "GOMAXPROCS=1")
 	if err != nil {
 		return err
 	}
@@ -217,47 +228,38 @@ func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...st
 }
 
 // startPeer starts p on cpus, or on ProxyCPU where cpus is empty.
-func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...int) error {
+func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...int) (*runningPeer, error) {
 	binary, err := p.locate(&r.options)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	at := place{
-		listen: addrs[0], h2c: addrs[1], secure: addrs[2], keys: r.keys,
-		origin: r.addresses[0], self: r.options.Self, binary: binary,
-		dir: filepath.Join(r.dir, strings.ReplaceAll(p.Name, "+", "-")),
+	dir := filepath.Join(r.dir, fmt.Sprint("peer-", len(r.peers)))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of %s: %w", p.Name, err)
 	}
-	if err := os.Mkdir(at.dir, 0o700); err != nil {
-		return fmt.Errorf("directory of %s: %w", p.Name, err)
-	}
-	argv, err := p.command(at)
+	at := newPlace(addrs, r.addresses[0], dir, r.keys)
+	argv, err := p.command(at, binary)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(cpus) == 0 {
 		cpus = []int{r.options.ProxyCPU}
 	}
-	proc, err := startOn(p.Name, argv, cpus, at.dir, p.env...)
+	var env []string
+	if p.binary == "" { // a Go peer is fitted to its one core, as edge does it by itself
+		env = []string{"GOMAXPROCS=1"}
+	}
+	proc, err := startOn(p.Name, argv, cpus, dir, env...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := proc.waitReady(ctx, at.listen); err != nil {
+	if err := proc.waitReady(ctx, addrs[0]); err != nil {
 		proc.stop()
-		return err
+		return nil, err
 	}
-	r.peers = append(r.peers, &runningPeer{Peer: p, process: proc, at: at})
-	r.report.Peers = append(r.report.Peers, PeerFacts{Name: p.Name, Version: r.versionOf(ctx, p, binary)})
-	return nil
-}
-
-func (r *runner) versionOf(ctx context.Context, p Peer, binary string) string {
-	switch p.Name {
-	case "fasthttp":
-		return moduleVersion("github.com/valyala/fasthttp")
-	case "nethttp":
-		return "net/http/httputil.ReverseProxy of " + runtime.Version()
-	}
-	return p.describe(ctx, binary)
+	peer := &runningPeer{Peer: p, process: proc, at: at}
+	r.peers = append(r.peers, peer)
+	return peer, nil
 }
 
 func (r *runner) close() {
@@ -391,7 +393,7 @@ func (r *runner) sample(
 		}
 	}()
 	for _, cpu := range cpus {
-		l, err := startProcess("load", argv, cpu, r.dir, "GOMAXPROCS=1")
+		l, err := startOn("load", argv, []int{cpu}, r.dir, "GOMAXPROCS=1")
 		if err != nil {
 			return Sample{}, err
 		}
@@ -407,7 +409,7 @@ func (r *runner) sample(
 	memory := memoryOf(pids)
 	var all loadResult
 	for _, l := range loads {
-		seen, err := gen.result(l)
+		seen, err := gen.result(ctx, l)
 		if err != nil {
 			return Sample{}, err
 		}
@@ -463,6 +465,22 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// child runs edge-bench with args on cpus until it ends, and reads what it prints into v.
+func (r *runner) child(ctx context.Context, cpus []int, most time.Duration, v any, args ...string) error {
+	p, err := startOn(args[0], append([]string{r.options.Self}, args...), cpus, r.dir, "GOMAXPROCS=1")
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if err := p.wait(ctx, most); err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(p.printed()), v); err != nil {
+		return fmt.Errorf("%w: %s", err, p.tail())
+	}
+	return nil
 }
 
 func (r *runner) note(format string, args ...any) {

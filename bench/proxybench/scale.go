@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // ScaleOptions say what RunScale measures. The zero value measures everything.
@@ -76,8 +75,12 @@ func RunScale(ctx context.Context, o ScaleOptions, w io.Writer) error {
 	if 2*most > len(run.cpus) {
 		run.note("%d loops and as many loads share %d CPUs: CPU/request counts, requests/s do not", most, len(run.cpus))
 	}
-	for _, cpu := range run.loadCPUs(most) {
-		if err := run.addOrigin(ctx, cpu); err != nil {
+	addrs, err := freeAddrs(most)
+	if err != nil {
+		return err
+	}
+	for i, cpu := range run.loadCPUs(most) {
+		if err := run.startOrigin(ctx, addrs[i], cpu); err != nil {
 			return err
 		}
 	}
@@ -95,52 +98,38 @@ func RunScale(ctx context.Context, o ScaleOptions, w io.Writer) error {
 }
 
 func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
-	base, err := Options{
-		Self: o.Self, Edge: o.Edge, Load: o.Load, Log: o.Log, Rounds: o.Rounds, Window: o.Window,
-	}.withDefaults()
-	if err != nil {
-		return nil, err
-	}
 	if o.Rounds <= 0 {
-		base.Rounds = 5
+		o.Rounds = 5
 	}
-	o.Rounds, o.Window = base.Rounds, base.Window
-	run := &scaleRun{
-		runner: &runner{options: base, report: &Report{Machine: thisMachine()}}, o: o, cpus: allowedCPUs(),
-		samples: make(map[ScaleCell][]Sample),
+	if o.Connections <= 0 {
+		o.Connections = 64
 	}
-	if run.o.Connections <= 0 {
-		run.o.Connections = 64
-	}
+	cpus := allowedCPUs()
 	if len(o.Loops) == 0 {
-		for n := 1; n <= max(len(run.cpus)/2, 1); n *= 2 {
-			run.o.Loops = append(run.o.Loops, n)
+		for n := 1; n <= max(len(cpus)/2, 1); n *= 2 {
+			o.Loops = append(o.Loops, n)
 		}
 	}
-	if slices.Min(run.o.Loops) < 1 {
+	if slices.Min(o.Loops) < 1 {
 		return nil, errors.New("event loops: 1 is the least")
 	}
-	run.parks, err = pick(ScaleParks, o.Parks, "way to sleep", func(p ScalePark) string { return p.Name })
+	parks, err := pick(ScaleParks, o.Parks, "way to sleep", func(p ScalePark) string { return p.Name })
 	if err != nil {
 		return nil, err
 	}
-	if run.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
-		return nil, fmt.Errorf("temporary directory: %w", err)
+	r, err := newRunner(Options{Self: o.Self, Edge: o.Edge, Load: o.Load, Log: o.Log, Window: o.Window})
+	if err != nil {
+		return nil, err
 	}
-	if err := run.chooseLoad(ctx); err != nil {
+	run := &scaleRun{runner: r, o: o, cpus: cpus, parks: parks, samples: make(map[ScaleCell][]Sample)}
+	if r.keys, err = writeKeys(r.dir, cheapKey); err == nil {
+		err = r.chooseLoad(ctx)
+	}
+	if err != nil {
 		run.close()
 		return nil, err
 	}
 	return run, nil
-}
-
-// addOrigin starts one more origin.
-func (r *scaleRun) addOrigin(ctx context.Context, cpu int) error {
-	addrs, err := freeAddrs(1)
-	if err != nil {
-		return err
-	}
-	return r.startOrigin(ctx, addrs[0], cpu)
 }
 
 // loadCPUs are where the loads and the origins of n loops run, edgeCPUs where the loops do.
@@ -155,58 +144,31 @@ func (r *scaleRun) edgeCPUs(n int) []int { return r.cpus[max(len(r.cpus)-n, 0):]
 
 // cell starts edge and asks it each scenario.
 func (r *scaleRun) cell(ctx context.Context, park ScalePark, loops int) error {
-	addrs, err := freeAddrs(1)
+	addrs, err := freeAddrs(3)
 	if err != nil {
 		return err
 	}
-	binary, err := Peer{binary: "edge"}.locate(&r.options)
+	edge, err := r.startPeer(ctx, edgePeer("edge", "edge", false, place{"loops": fmt.Sprint(loops), "global": park.Keys,
+		"origin": strings.Join(r.addresses[:loops], ", ")}), addrs, r.edgeCPUs(loops)...)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(r.dir, "edge.toml")
-	if err := os.WriteFile(file, []byte(r.config(park, loops, addrs[0])), 0o600); err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	edge, err := startOn("edge", []string{binary, "run", "-c", file}, r.edgeCPUs(loops), r.dir)
+	defer edge.process.stop()
+	found, err := FindScenarios(scaleScenarios)
 	if err != nil {
 		return err
 	}
-	defer edge.stop()
-	if err := edge.waitReady(ctx, addrs[0]); err != nil {
-		return err
-	}
-	for _, name := range scaleScenarios {
-		found, err := FindScenarios([]string{name})
-		if err != nil {
-			return err
-		}
-		s := found[0]
+	for _, s := range found {
 		s.Connections = r.o.Connections
-		sample, err := r.sample(ctx, s, addrs[0], processTree(edge.cmd.Process.Pid), r.o.Window, r.loadCPUs(loops))
+		pids := processTree(edge.process.cmd.Process.Pid)
+		sample, err := r.sample(ctx, s, addrs[0], pids, r.options.Window, r.loadCPUs(loops))
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", s.Name, err)
 		}
-		at := ScaleCell{Scenario: name, Park: park.Name, Loops: loops}
+		at := ScaleCell{Scenario: s.Name, Park: park.Name, Loops: loops}
 		r.samples[at] = append(r.samples[at], sample)
 	}
 	return nil
-}
-
-func (r *scaleRun) config(park ScalePark, loops int, listen string) string {
-	return fmt.Sprintf(`[global]
-worker_threads = %d
-%s
-
-[[listeners]]
-listen = %q
-
-[[routes]]
-pattern = "/"
-dest = %q
-
-[log]
-output = []
-`, loops, park.Keys, listen, strings.Join(r.addresses[:loops], ", "))
 }
 
 // cells are the medians, in the order they are printed.
@@ -224,33 +186,29 @@ func (r *scaleRun) cells() []ScaleCell {
 }
 
 func (c ScaleCell) median(samples []Sample) ScaleCell {
-	var rates, costs, busy, p99s []float64
+	loops := float64(c.Loops)
+	c.PerSecond = median(samples, func(s Sample) float64 { return s.RequestsPerSecond / loops })
+	c.CPUPerRequest = median(samples, func(s Sample) float64 { return s.CPUPerRequest })
+	c.Busy = median(samples, func(s Sample) float64 { return s.Busy / loops })
+	c.P99 = median(samples, func(s Sample) time.Duration { return s.P99 })
 	for _, s := range samples {
-		rates = append(rates, s.RequestsPerSecond/float64(c.Loops))
-		costs = append(costs, s.CPUPerRequest)
-		busy = append(busy, s.Busy/float64(c.Loops))
-		p99s = append(p99s, float64(s.P99))
 		c.Errors += s.Errors
 	}
-	c.PerSecond, c.CPUPerRequest, c.Busy = median(rates), median(costs), median(busy)
-	c.P99 = time.Duration(median(p99s))
 	return c
 }
 
 // print writes a table; the last column is what is left of the requests that the fewest loops carried, each.
 func (r *scaleRun) print(w io.Writer) error {
-	m := r.report.Machine
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintf(w, "%s %s · %s, %d CPUs · %s · load: %s, %d connections a loop · medians of %d\n\n",
-		m.Kernel, m.Arch, m.CPU, m.CPUs, m.Go, m.Load, r.o.Connections, r.o.Rounds)
-	_, _ = fmt.Fprintln(t, "scenario\tpark\tloops\trequests/s a loop\tCPU µs/request\tbusy\tp99\terrors\tscale\t")
+	t := report.NewTable(fmt.Sprintf("%s · load: %s, %d connections a loop · medians of %d", &r.report.Machine,
+		r.report.Load, r.o.Connections, r.o.Rounds),
+		"scenario\tpark\tloops\trequests/s a loop\tCPU µs/request\tbusy\tp99\terrors\tscale")
 	var least float64
 	for _, c := range r.cells() {
 		if c.Loops == r.o.Loops[0] {
 			least = c.PerSecond
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.2f\t%.0f%%\t%s\t%d\t%.2f\t\n", c.Scenario, c.Park, c.Loops,
-			c.PerSecond, c.CPUPerRequest, 100*c.Busy, micros(c.P99), c.Errors, c.PerSecond/max(least, 1))
+		t.Add("%s\t%s\t%d\t%.0f\t%.2f\t%.0f%%\t%s\t%d\t%.2f", c.Scenario, c.Park, c.Loops, c.PerSecond,
+			c.CPUPerRequest, 100*c.Busy, report.Time(c.P99), c.Errors, c.PerSecond/max(least, 1))
 	}
-	return t.Flush()
+	return report.WriteText(w, t)
 }

@@ -34,7 +34,7 @@ func TestScale_printsWhatALoopCarries(t *testing.T) {
 	}
 	printed := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
-		"small runtime 1 1000 11.00 60% 2000µs 3 1.00", "small runtime 4 750 13.00 50% – 0 0.75",
+		"small runtime 1 1000 11.00 60% 2.00 ms 3 1.00", "small runtime 4 750 13.00 50% – 0 0.75",
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/bench/load"
 	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/machine"
 )
@@ -98,39 +96,32 @@ func RunSelf(ctx context.Context, o SelfOptions) (*loadreport.Report, error) {
 }
 
 func newSelfRun(o SelfOptions) (*selfRun, error) {
-	base, err := Options{Self: o.Self, Edge: o.Edge, Log: o.Log}.withDefaults()
-	if err != nil {
-		return nil, err
-	}
 	o.Kind = cmp.Or(o.Kind, SelfKinds[0].Name)
 	kinds, err := pick(SelfKinds, []string{o.Kind}, "kind of load", func(k SelfKind) string { return k.Name })
 	if err != nil {
 		return nil, err
 	}
-	run := &selfRun{runner: &runner{options: base, report: &Report{}}, o: o, kind: kinds[0]}
-	if run.o.Duration <= 0 {
-		run.o.Duration = 5 * time.Second
+	if o.Duration <= 0 {
+		o.Duration = 5 * time.Second
 	}
-	if run.o.Connections <= 0 {
-		run.o.Connections = run.kind.Connections
+	if o.Connections <= 0 {
+		o.Connections = kinds[0].Connections
 	}
-	run.report = &loadreport.Report{Time: time.Now(), Machine: machine.Read(o.Version)}
 	allowed := allowedCPUs()
-	run.o.placeOn(allowed)
-	for _, cpu := range slices.Concat(run.o.LoadCPUs, run.o.ProxyCPUs, run.o.OriginCPUs) {
+	o.placeOn(allowed)
+	for _, cpu := range slices.Concat(o.LoadCPUs, o.ProxyCPUs, o.OriginCPUs) {
 		if !slices.Contains(allowed, cpu) {
 			return nil, fmt.Errorf("CPU %d is not one that this process may use: %v", cpu, allowed)
 		}
 	}
-	run.report.What = fmt.Sprintf(
-		"%s through edge, %d connections, %v a run · edge on CPU %s, load on %s, origin on %s",
-		run.kind.What, run.o.Connections, run.o.Duration, cpuList(run.o.ProxyCPUs), cpuList(run.o.LoadCPUs),
-		cpuList(run.o.OriginCPUs))
-	run.report.Notes = run.o.sharing()
-	if run.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
-		return nil, fmt.Errorf("temporary directory: %w", err)
+	r, err := newRunner(Options{Self: o.Self, Edge: o.Edge, Log: o.Log})
+	if err != nil {
+		return nil, err
 	}
-	return run, nil
+	what := fmt.Sprintf("%s through edge, %d connections, %v a run · edge on CPU %s, load on %s, origin on %s",
+		kinds[0].What, o.Connections, o.Duration, cpuList(o.ProxyCPUs), cpuList(o.LoadCPUs), cpuList(o.OriginCPUs))
+	return &selfRun{runner: r, o: o, kind: kinds[0], report: &loadreport.Report{Time: time.Now(),
+		Machine: machine.Read(o.Version), What: what, Notes: o.sharing()}}, nil
 }
 
 // placeOn chooses CPUs where none are named: half of them for edge, a quarter each for the load and the origin. Of two
@@ -191,36 +182,16 @@ func (r *selfRun) start(ctx context.Context) error {
 			return err
 		}
 	}
-	binary, err := Peer{binary: "edge"}.locate(&r.options)
+	p, err := r.startPeer(ctx, edgePeer("edge", "edge", false, place{"loops": strconv.Itoa(len(r.o.ProxyCPUs)),
+		"origin": strings.Join(r.addresses, ", ")}), addrs, r.o.ProxyCPUs...)
 	if err != nil {
 		return fmt.Errorf("edge: %w; --edge says where it is", err)
 	}
-	at := place{
-		listen: addrs[0], h2c: addrs[1], secure: addrs[2], keys: r.keys, dir: r.dir, self: r.options.Self,
-		binary: binary, origin: strings.Join(r.addresses, ", "),
-	}
-	edge := Peer{Name: "edge", binary: "edge", argv: edgeArgs, config: func(p place) (string, string) {
-		name, text := edgeConfig(false)(p)
-		return name, strings.Replace(text, "worker_threads = 1\n",
-			fmt.Sprintf("worker_threads = %d\n", len(r.o.ProxyCPUs)), 1)
-	}}
-	argv, err := edge.command(at)
-	if err != nil {
-		return err
-	}
-	p, err := startOn(edge.Name, argv, r.o.ProxyCPUs, r.dir)
-	if err != nil {
-		return err
-	}
-	r.peers = append(r.peers, &runningPeer{Peer: edge, process: p, at: at})
-	if err := p.waitReady(ctx, at.listen); err != nil {
-		return err
-	}
-	r.pids = processTree(p.cmd.Process.Pid)
+	r.pids = processTree(p.process.cmd.Process.Pid)
 	r.direct = r.kind.scheme + "://" + r.addresses[0] + r.kind.path
-	r.edge = r.kind.scheme + "://" + at.listen + r.kind.path
+	r.edge = r.kind.scheme + "://" + addrs[0] + r.kind.path
 	if r.kind.secure {
-		r.edge = "https://" + at.secure + r.kind.path
+		r.edge = "https://" + addrs[2] + r.kind.path
 		r.report.Notes = append(r.report.Notes, "the origin is asked over HTTP/1.1 without TLS, by edge and directly: "+
 			"what the two rows differ by is edge, its TLS, and another protocol of the load")
 	}
@@ -314,7 +285,10 @@ func (r *selfRun) load(ctx context.Context, target string, rate float64, d time.
 			return row, err
 		}
 	}
-	row.Result, err = p.loaded(ctx, d)
+	if err := p.wait(ctx, d+2*readyTimeout); err != nil {
+		return row, err
+	}
+	row.Result, err = goLoadResult(p.printed())
 	return row, err
 }
 
@@ -335,7 +309,7 @@ func (r *selfRun) cost(ctx context.Context, p *process, d time.Duration, row *lo
 			return err
 		}
 	}
-	if err := p.waitUntil(ctx, began.at.Add(d)); err != nil {
+	if err := p.until(ctx, time.Until(began.at.Add(d))); err != nil {
 		return err
 	}
 	if ended, err = r.readEdge(); err != nil {
@@ -355,31 +329,4 @@ func (r *selfRun) readEdge() (reading, error) {
 		return reading{}, fmt.Errorf("edge: %w: %s", errExited, edge.tail())
 	}
 	return r.read(r.pids)
-}
-
-// waitUntil waits for the end of the process, or until a time.
-func (p *process) waitUntil(ctx context.Context, at time.Time) error {
-	t := time.NewTimer(time.Until(at))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-	case <-p.done:
-	}
-	return nil
-}
-
-// loaded waits for the end of a load that takes d, and reads its result.
-func (p *process) loaded(ctx context.Context, d time.Duration) (*load.Result, error) {
-	last := time.NewTimer(d + 2*readyTimeout)
-	defer last.Stop()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-last.C:
-		return nil, fmt.Errorf("%s did not end: %s", p.name, p.tail())
-	case <-p.done:
-	}
-	return goLoadResult(p.printed())
 }
