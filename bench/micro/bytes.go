@@ -54,49 +54,23 @@ func keysMost() int { return 10 * keysMany() }
 // bytesRoom is a budget in which so many entries fit in each of the caches.
 func bytesRoom(entries int) int { return max(2*entries*bytesRecord, bytesBudget) }
 
-func bytesHitEntries(name string, keys func() *keySet[uint64]) (all []Entry) {
-	for _, n := range goroutines() {
-		family := "bytes/hit-" + name + "-" + crew(n)
-		all = append(all, cacheFamily(bytesHits, family, "get of a present key of 8 bytes, asked for by Zipf 1.0; its "+
-			"value of 100 bytes is copied"+cacheCounted, makersOfBytes(), func(m maker[uint64, []byte], b *testing.B) {
+func bytesHitEntries(name string, keys func() *keySet[uint64]) []Entry {
+	return crewFamilies(bytesHits, "bytes/hit-"+name, "get of a present key of 8 bytes, asked for by Zipf 1.0; its "+
+		"value of 100 bytes is copied"+cacheCounted, goroutines(), makersOfBytes(),
+		func(m maker[uint64, []byte], b *testing.B, crew int, name string) {
 			set := keys()
-			s := fillOnce(b, family+m.who, func() *store[uint64, []byte] {
-				s := m.open(b, bytesRoom(len(set.keys)), 0)
-				s.fill(b, set.keys, make([]byte, bytesValue))
-				return s
-			})
-			hits := inParallel(b, n, s.settle, onRing(set.ring, n, s.get))
-			if hits < b.N-b.N/100-1 {
-				b.Fatalf("%d hits of %d", hits, b.N)
-			}
-		})...)
-	}
-	return all
+			hit(b, crew, fillWith(b, name, m, set, bytesRoom(len(set.keys)), 0, make([]byte, bytesValue)), set)
+		})
 }
 
 // bytesMixedEntries ask so evenly that the choice of what stays decides: half of the keys do not fit.
-func bytesMixedEntries() (all []Entry) {
-	for _, n := range goroutines() {
-		family := "bytes/get-else-set-" + crew(n)
-		all = append(all, cacheFamily(bytesMixed, family, "get, and set after a miss; Zipf 0.8 over a million keys of "+
-			"8 bytes, values of 100 bytes, a budget of 32 MB, which is the least that fastcache takes. hit-% is "+
-			"the part of the gets that were hits"+cacheCounted, makersOfBytes(), func(m maker[uint64, []byte],
-			b *testing.B) {
-			set := flatNumbers()
-			value := make([]byte, bytesValue)
-			visit := func(s *store[uint64, []byte]) func([]uint64) int {
-				return func(keys []uint64) int { return s.getElseSet(keys, value) }
-			}
-			s := fillOnce(b, family+m.who, func() *store[uint64, []byte] {
-				s := m.open(b, bytesBudget, 0)
-				visit(s)(set.ring[:len(set.ring)/2])
-				return s
-			})
-			hits := inParallel(b, n, s.settle, onRing(set.ring, n, visit(s)))
-			b.ReportMetric(100*float64(hits)/float64(b.N), "hit-%")
-		})...)
-	}
-	return all
+func bytesMixedEntries() []Entry {
+	return crewFamilies(bytesMixed, "bytes/get-else-set", "get, and set after a miss; Zipf 0.8 over a million keys of "+
+		"8 bytes, values of 100 bytes, a budget of 32 MB, which is the least that fastcache takes. hit-% is the part "+
+		"of the gets that were hits"+cacheCounted, goroutines(), makersOfBytes(),
+		func(m maker[uint64, []byte], b *testing.B, crew int, name string) {
+			mix(b, crew, name, m, flatNumbers(), bytesBudget, 2, make([]byte, bytesValue))
+		})
 }
 
 // offHeapEntries count what the caches have from the kernel, too.
@@ -106,10 +80,7 @@ func offHeapEntries(name string, entries func() int) []Entry {
 		"beyond key and value"
 	family := "bytes/heap-" + name
 	return cacheFamily(bytesMemory, family, what, makersOfBytes(), func(m maker[uint64, []byte], b *testing.B) {
-		if filled.close != nil {
-			filled.close()
-		}
-		filled.name, filled.store, filled.close = "", nil, nil
+		forget()
 		var before, after runtime.MemStats
 		empty := collection()
 		for range 20 {

@@ -64,12 +64,18 @@ func cacheFamily[K cacheKey, V any](group, name, what string, of []maker[K, V],
 	return entries
 }
 
-// crew names a number of goroutines.
-func crew(n int) string {
-	if n > 2 {
-		return "all"
+// crewFamilies has a family for each number of goroutines of crews, which is at the end of its name.
+func crewFamilies[K cacheKey, V any](group, name, what string, crews []int, of []maker[K, V],
+	bench func(m maker[K, V], b *testing.B, crew int, name string)) (all []Entry) {
+	for _, n := range crews {
+		family := name + "-all"
+		if n <= 2 {
+			family = fmt.Sprint(name, "-", n, "g")
+		}
+		all = append(all, cacheFamily(group, family, what, of,
+			func(m maker[K, V], b *testing.B) { bench(m, b, n, family+m.who) })...)
 	}
-	return fmt.Sprint(n, "g")
+	return all
 }
 
 // filled is the cache of the last benchmark. Package testing calls a benchmark several times, with more and more
@@ -80,19 +86,44 @@ var filled struct {
 	close func()
 }
 
+// forget closes the cache of the last benchmark.
+func forget() {
+	if filled.close != nil {
+		filled.close()
+	}
+	filled.name, filled.store, filled.close = "", nil, nil
+	runtime.GC()
+}
+
 // fillOnce returns the cache of a benchmark, made by fill.
 func fillOnce[K cacheKey, V any](b *testing.B, name string, fill func() *store[K, V]) *store[K, V] {
 	if filled.name != name || b.N == 1 {
-		if filled.close != nil {
-			filled.close()
-		}
-		filled.name, filled.store, filled.close = "", nil, nil
-		runtime.GC()
+		forget()
 		s := fill()
 		filled.name, filled.store, filled.close = name, s, s.close
 	}
 	return filled.store.(*store[K, V])
 }
+
+// fillWith is fillOnce with all keys of set, which fit.
+func fillWith[K cacheKey, V any](b *testing.B, name string, m maker[K, V], set *keySet[K], entries int,
+	ttl time.Duration, value V) *store[K, V] {
+	return fillOnce(b, name, func() *store[K, V] {
+		s := m.open(b, entries, ttl)
+		s.fill(b, set.keys, value)
+		return s
+	})
+}
+
+// hit gets the keys of a set, all of which are there.
+func hit[K cacheKey, V any](b *testing.B, crew int, s *store[K, V], set *keySet[K]) {
+	if hits := inParallel(b, crew, s.settle, onRing(set.ring, crew, s.get)); hits < b.N-b.N/100-1 {
+		b.Fatalf("%d hits of %d", hits, b.N)
+	}
+}
+
+// reportPart reports how many of the operations something was so of.
+func reportPart(b *testing.B, n int, unit string) { b.ReportMetric(100*float64(n)/float64(b.N), unit) }
 
 // inParallel does b.N operations on goroutines that take batches of them. work does n operations, of the given
 // goroutine, and says for how many of them something was so.
@@ -149,7 +180,7 @@ func onRing[K cacheKey](ring []K, crew int, visit func(keys []K) int) func(gorou
 func room(keys int) int { return max(keys+keys/8, 4096) }
 
 func hitEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) uint32,
-	ttl time.Duration) (all []Entry) {
+	ttl time.Duration) []Entry {
 	of := makers[K, uint64](hash)
 	what := "get of a present key, asked for by Zipf 1.0"
 	if ttl > 0 {
@@ -158,23 +189,11 @@ func hitEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) ui
 			otterCoarse[K, uint64]})
 		what += ", with a time to live"
 	}
-	for _, n := range goroutines() {
-		family := "cache/hit-" + name + "-" + crew(n)
-		all = append(all, cacheFamily(cacheReads, family, what+cacheCounted, of,
-			func(m maker[K, uint64], b *testing.B) {
-				set := keys()
-				s := fillOnce(b, family+m.who, func() *store[K, uint64] {
-					s := m.open(b, room(len(set.keys)), ttl)
-					s.fill(b, set.keys, 1)
-					return s
-				})
-				hits := inParallel(b, n, s.settle, onRing(set.ring, n, s.get))
-				if hits < b.N-b.N/100-1 {
-					b.Fatalf("%d hits of %d", hits, b.N)
-				}
-			})...)
-	}
-	return all
+	return crewFamilies(cacheReads, "cache/hit-"+name, what+cacheCounted, goroutines(), of,
+		func(m maker[K, uint64], b *testing.B, crew int, name string) {
+			set := keys()
+			hit(b, crew, fillWith(b, name, m, set, room(len(set.keys)), ttl, 1), set)
+		})
 }
 
 // bounded are the makers of caches that evict.
@@ -182,50 +201,46 @@ func bounded[K cacheKey, V any](of []maker[K, V]) []maker[K, V] {
 	return slices.DeleteFunc(of, func(m maker[K, V]) bool { return !m.bound })
 }
 
-func mixedEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) uint32) (all []Entry) {
-	for _, n := range goroutines()[1:] {
-		family := "cache/get-else-set-" + name + "-" + crew(n)
-		all = append(all, cacheFamily(cacheWrites, family, "get, and set after a miss; Zipf 1.03 over a million keys, "+
-			"65 536 entries. hit-% is the part of the gets that were hits"+cacheCounted,
-			bounded(makers[K, uint64](hash)), func(m maker[K, uint64], b *testing.B) {
-				set := keys()
-				visit := func(s *store[K, uint64]) func([]K) int {
-					return func(keys []K) int { return s.getElseSet(keys, 1) }
-				}
-				s := fillOnce(b, family+m.who, func() *store[K, uint64] {
-					s := m.open(b, cacheSmall, 0)
-					visit(s)(set.ring[:len(set.ring)/4])
-					s.settle()
-					return s
-				})
-				hits := inParallel(b, n, s.settle, onRing(set.ring, n, visit(s)))
-				b.ReportMetric(100*float64(hits)/float64(b.N), "hit-%")
-			})...)
+func mixedEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) uint32) []Entry {
+	return crewFamilies(cacheWrites, "cache/get-else-set-"+name, "get, and set after a miss; Zipf 1.03 over a million "+
+		"keys, 65 536 entries. hit-% is the part of the gets that were hits"+cacheCounted, goroutines()[1:],
+		bounded(makers[K, uint64](hash)), func(m maker[K, uint64], b *testing.B, crew int, name string) {
+			mix(b, crew, name, m, keys(), cacheSmall, 4, 1)
+		})
+}
+
+// mix gets keys and sets those that miss, in a cache that has taken one part of so many of the ring.
+func mix[K cacheKey, V any](b *testing.B, crew int, name string, m maker[K, V], set *keySet[K], size, part int,
+	value V) {
+	visit := func(s *store[K, V]) func([]K) int {
+		return func(keys []K) int { return s.getElseSet(keys, value) }
 	}
-	return all
+	s := fillOnce(b, name, func() *store[K, V] {
+		s := m.open(b, size, 0)
+		visit(s)(set.ring[:len(set.ring)/part])
+		s.settle()
+		return s
+	})
+	reportPart(b, inParallel(b, crew, s.settle, onRing(set.ring, crew, visit(s))), "hit-%")
 }
 
 // newKeys is how many keys newKeyEntries has used up: none comes twice.
 var newKeys atomic.Int64
 
-func newKeyEntries() (all []Entry) {
-	for _, n := range goroutines() {
-		family := "cache/set-new-" + crew(n)
-		all = append(all, cacheFamily(cacheWrites, family, "set of a key that was never there, in a full cache of a "+
-			"million entries. refused-% is the part that the cache said it would not take"+cacheCounted,
-			bounded(makers[uint64, uint64](hashOfNumber)), func(m maker[uint64, uint64], b *testing.B) {
-				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] { return fullStore(b, m) })
-				buffers := make([][]uint64, n)
-				for g := range buffers {
-					buffers[g] = make([]uint64, cacheBatch)
-				}
-				refused := inParallel(b, n, s.settle, func(g, n int) int {
-					return s.set(nextKeys(buffers[g][:n]), 1)
-				})
-				b.ReportMetric(100*float64(refused)/float64(b.N), "refused-%")
-			})...)
-	}
-	return all
+func newKeyEntries() []Entry {
+	return crewFamilies(cacheWrites, "cache/set-new", "set of a key that was never there, in a full cache of a "+
+		"million entries. refused-% is the part that the cache said it would not take"+cacheCounted, goroutines(),
+		bounded(makers[uint64, uint64](hashOfNumber)),
+		func(m maker[uint64, uint64], b *testing.B, crew int, name string) {
+			s := fillOnce(b, name, func() *store[uint64, uint64] { return fullStore(b, m) })
+			buffers := make([][]uint64, crew)
+			for g := range buffers {
+				buffers[g] = make([]uint64, cacheBatch)
+			}
+			reportPart(b, inParallel(b, crew, s.settle, func(g, n int) int {
+				return s.set(nextKeys(buffers[g][:n]), 1)
+			}), "refused-%")
+		})
 }
 
 // fullStore is a cache of a million entries that has evicted some already.
@@ -247,23 +262,15 @@ func nextKeys(keys []uint64) []uint64 {
 	return keys
 }
 
-func presentKeyEntries(name string, keys func() *keySet[uint64]) (all []Entry) {
-	for _, n := range goroutines() {
-		family := "cache/set-present-" + name + "-" + crew(n)
-		all = append(all, cacheFamily(cacheWrites, family, "set of a present key, chosen by Zipf 1.0"+cacheCounted,
-			makers[uint64, uint64](hashOfNumber), func(m maker[uint64, uint64], b *testing.B) {
-				set := keys()
-				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] {
-					s := m.open(b, room(len(set.keys)), 0)
-					s.fill(b, set.keys, 1)
-					return s
-				})
-				overwrite := func(keys []uint64) int { return s.set(keys, 2) }
-				refused := inParallel(b, n, s.settle, onRing(set.ring, n, overwrite))
-				b.ReportMetric(100*float64(refused)/float64(b.N), "refused-%")
-			})...)
-	}
-	return all
+func presentKeyEntries(name string, keys func() *keySet[uint64]) []Entry {
+	return crewFamilies(cacheWrites, "cache/set-present-"+name, "set of a present key, chosen by Zipf 1.0"+cacheCounted,
+		goroutines(), makers[uint64, uint64](hashOfNumber),
+		func(m maker[uint64, uint64], b *testing.B, crew int, name string) {
+			set := keys()
+			s := fillWith(b, name, m, set, room(len(set.keys)), 0, 1)
+			overwrite := func(keys []uint64) int { return s.set(keys, 2) }
+			reportPart(b, inParallel(b, crew, s.settle, onRing(set.ring, crew, overwrite)), "refused-%")
+		})
 }
 
 const heapWhat = "runtime.GC with a full cache of a million entries. empty-gc-ns is the same without it, and " +
@@ -289,12 +296,8 @@ func bytesHeapEntries() []Entry {
 
 // measureHeap collects garbage, b.N times, with a million entries that set has set.
 func measureHeap[K cacheKey, V any](b *testing.B, m maker[K, V], payload int, set func(s *store[K, V], i int)) {
-	if filled.close != nil {
-		filled.close()
-	}
-	filled.name, filled.store, filled.close = "", nil, nil
 	var before, after runtime.MemStats
-	runtime.GC()
+	forget()
 	runtime.GC() // what the first one has found is freed by the second
 	runtime.ReadMemStats(&before)
 	const times = 3

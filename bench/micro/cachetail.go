@@ -30,20 +30,17 @@ func tailEntries() (all []Entry) {
 	const counted = ", in a full cache of a million entries. ns/op is what one set in 10 000 takes longer than, wall " +
 		"time with two reads of the clock; clock-ns is what these take. Sets that were preempted are left out, " +
 		"preempted-ppm of all"
-	for _, n := range goroutines() {
-		for _, f := range []struct {
-			name, what string
-			hits       int
-		}{
-			{"new", "set of a key that was never there" + counted, 0},
-			{"among-hits", "set of a key that was never there, after eight gets by Zipf 1.0" + counted, tailHits},
-		} {
-			name := "cache/slowest-set-" + f.name + "-" + crew(n)
-			all = append(all, cacheFamily(cacheTail, name, f.what, of, func(m maker[uint64, uint64], b *testing.B) {
-				s := fillOnce(b, name+m.who, func() *store[uint64, uint64] { return fullStore(b, m) })
-				timeEach(b, s, n, f.hits)
+	for _, f := range []struct {
+		name, what string
+		hits       int
+	}{
+		{"new", "set of a key that was never there" + counted, 0},
+		{"among-hits", "set of a key that was never there, after eight gets by Zipf 1.0" + counted, tailHits},
+	} {
+		all = append(all, crewFamilies(cacheTail, "cache/slowest-set-"+f.name, f.what, goroutines(), of,
+			func(m maker[uint64, uint64], b *testing.B, crew int, name string) {
+				timeEach(b, fillOnce(b, name, func() *store[uint64, uint64] { return fullStore(b, m) }), crew, f.hits)
 			})...)
-		}
 	}
 	return all
 }

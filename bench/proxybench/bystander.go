@@ -44,19 +44,13 @@ var Troubles = []Trouble{
 	{Name: "heads", What: "100 heads of more than 64 KiB a second", make: bigHeads},
 	{Name: "handshakes", What: "500 full TLS handshakes a second", make: handshakesPaced},
 	{Name: "flood", What: "full TLS handshakes, as many as 64 clients can", make: handshakeFlood},
-	{
-		Name: "stuck", What: "an answer of 100 MiB that is not read and an upload that is not, over shared HTTP/2",
-		h2Origin: true, make: stuckStreams,
-	},
+	{Name: "stuck", What: "an answer of 100 MiB that is not read and an upload that is not, over shared HTTP/2",
+		h2Origin: true, make: stuckStreams},
 	{Name: "silent", What: "9000 silent connections and 1000 half-done handshakes", make: silent},
-	{
-		Name: "overload", What: "good clients among handshakes, most of which stop half way",
-		dear: true, measure: (*BystanderOptions).overload,
-	},
-	{
-		Name: "hellos", What: "good clients among a flood of others that wait for their answers",
-		measure: (*BystanderOptions).hellos,
-	},
+	{Name: "overload", What: "good clients among handshakes, most of which stop half way", dear: true,
+		measure: (*BystanderOptions).overload},
+	{Name: "hellos", What: "good clients among a flood of others that wait for their answers",
+		measure: (*BystanderOptions).hellos},
 }
 
 // BystanderOptions say what RunBystander measures. The zero value measures everything.
@@ -106,7 +100,7 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 }
 
 // bystanders is the load of the bystanders: few connections, so that the proxy's core is not full.
-var bystanders = Scenario{Name: "bystander", Path: "/small", Connections: 8}
+var bystanders = Scenario{Name: "bystander", Connections: 8}
 
 // measure runs one trouble against a proxy of its own, and adds a row to table: medians over the rounds, without the
 // trouble and with it.

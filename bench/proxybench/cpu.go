@@ -34,16 +34,12 @@ func cpuTime(pids []int) (time.Duration, error) {
 	return total, nil
 }
 
-// processTime asks the kernel's clock of the process: nanoseconds, threads that are gone included.
-// Where a sandbox forbids that it adds up the threads' schedstat (exact, without those that are
-// gone), and where there is none it reads stat (hundredths of a second).
+// processTime asks the kernel's clock of the process: nanoseconds, threads that are gone included. Where a sandbox
+// forbids that it reads stat: hundredths of a second.
 func processTime(pid int) (time.Duration, error) {
 	var ts unix.Timespec
 	if unix.ClockGettime(int32(^pid<<3|clockSched), &ts) == nil {
 		return time.Duration(ts.Nano()), nil
-	}
-	if d, err := threadsTime(pid); err == nil {
-		return d, nil
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -51,42 +47,6 @@ func processTime(pid int) (time.Duration, error) {
 	}
 	s, err := parseStat(stat)
 	return s.cpu, err
-}
-
-func threadsTime(pid int) (time.Duration, error) {
-	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil || len(paths) == 0 {
-		return 0, os.ErrNotExist
-	}
-	var total time.Duration
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // the thread ended meanwhile
-		}
-		if err != nil {
-			return 0, err
-		}
-		d, err := parseSchedstat(b)
-		if err != nil {
-			return 0, err
-		}
-		total += d
-	}
-	return total, nil
-}
-
-// parseSchedstat reads "<ns on the CPU> <ns waiting> <slices>".
-func parseSchedstat(b []byte) (time.Duration, error) {
-	fields := bytes.Fields(b)
-	if len(fields) < 3 {
-		return 0, fmt.Errorf("schedstat: %w", errProcFormat)
-	}
-	ns, err := strconv.ParseInt(string(fields[0]), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("schedstat: %w", err)
-	}
-	return time.Duration(ns), nil
 }
 
 // stat is what is used of /proc/<pid>/stat.
@@ -146,7 +106,6 @@ func processTree(root int) []int {
 type Memory struct {
 	RSS  int `json:"rss_kib"`
 	Peak int `json:"peak_rss_kib"`
-	PSS  int `json:"pss_kib"` // shared pages divided by their users
 }
 
 func memoryOf(pids []int) Memory {
@@ -155,8 +114,6 @@ func memoryOf(pids []int) Memory {
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		m.RSS += kibField(status, "VmRSS:")
 		m.Peak += kibField(status, "VmHWM:")
-		rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		m.PSS += kibField(rollup, "Pss:")
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func h2loadCommand(h2load string, s Scenario, addr string, least time.Duration) 
 		h2load, "-t1", fmt.Sprintf("-c%d", s.Connections), fmt.Sprintf("-m%d", s.Streams),
 		fmt.Sprintf("-D%d", int(math.Ceil((least + h2loadSpare).Seconds()))),
 	}
-	for _, f := range s.Fields {
+	for _, f := range s.fields() {
 		argv = append(argv, "-H", f)
 	}
 	return append(argv, s.url(addr))
@@ -92,5 +93,5 @@ func (s Scenario) url(addr string) string {
 	if s.Proto.secure() {
 		scheme = "https"
 	}
-	return scheme + "://" + addr + s.Path
+	return scheme + "://" + addr + cmp.Or(s.Path, "/small")
 }

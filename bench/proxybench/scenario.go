@@ -27,7 +27,7 @@ func (p Proto) h2() bool     { return p == H2C || p == H2TLS }
 type Scenario struct {
 	Name        string
 	What        string
-	Path        string
+	Path        string // "": /small
 	Proto       Proto
 	Streams     int    // of HTTP/2: requests in progress on a connection
 	Group       string // of TLS: full handshakes with this key exchange, by our own generator; "": as the client likes
@@ -40,51 +40,32 @@ type Scenario struct {
 
 // Scenarios are all there are, in the order they run.
 var Scenarios = []Scenario{
-	{Name: "small", What: "64 connections, 128-byte answers", Path: "/small", Connections: 64},
-	{Name: "small1", What: "1 connection, 128-byte answers", Path: "/small", Connections: 1},
-	{Name: "small1000", What: "1000 connections, 128-byte answers", Path: "/small", Connections: 1000},
-	{
-		Name: "browser", What: "64 connections, a browser's request head, 128-byte answers", Path: "/small",
-		Connections: 64, Fields: browserFields,
-	},
+	{Name: "small", What: "64 connections, 128-byte answers", Connections: 64},
+	{Name: "small1", What: "1 connection, 128-byte answers", Connections: 1},
+	{Name: "small1000", What: "1000 connections, 128-byte answers", Connections: 1000},
+	{Name: "browser", What: "64 connections, a browser's request head, 128-byte answers", Connections: 64,
+		Fields: browserFields},
 	{Name: "16k", What: "64 connections, 16 KiB answers", Path: "/16k", Connections: 64},
 	{Name: "1m", What: "16 connections, 1 MiB answers", Path: "/1m", Connections: 16},
 	{Name: "upload", What: "16 connections, 1 MiB request bodies", Path: "/upload", Connections: 16, Body: uploadBytes},
-	{
-		Name: "close", What: "64 clients, a connection per request, 128-byte answers", Path: "/small",
-		Connections: 64, Fields: []string{"Connection: close"}, Reconnect: true,
-	},
+	{Name: "close", What: "64 clients, a connection per request, 128-byte answers", Connections: 64, Reconnect: true},
 	{Name: "chunked", What: "64 connections, chunked answers, 4 chunks of 4 KiB", Path: "/chunked", Connections: 64},
-	{
-		Name: "pipeline16", What: "64 connections, 16 requests pipelined, 128-byte answers", Path: "/small",
-		Connections: 64, Pipeline: 16,
-	},
-	{
-		Name: "h2c", What: "HTTP/2 without TLS, 16 connections with 16 streams each, 128-byte answers", Path: "/small",
-		Proto: H2C, Connections: 16, Streams: 16,
-	},
-	{Name: "tls", What: "TLS, 64 connections, 128-byte answers", Path: "/small", Proto: H1TLS, Connections: 64},
+	{Name: "pipeline16", What: "64 connections, 16 requests pipelined, 128-byte answers", Connections: 64,
+		Pipeline: 16},
+	{Name: "h2c", What: "HTTP/2 without TLS, 16 connections with 16 streams each, 128-byte answers", Proto: H2C,
+		Connections: 16, Streams: 16},
+	{Name: "tls", What: "TLS, 64 connections, 128-byte answers", Proto: H1TLS, Connections: 64},
 	{Name: "tls16k", What: "TLS, 64 connections, 16 KiB answers", Path: "/16k", Proto: H1TLS, Connections: 64},
-	{
-		Name: "tlsclose", What: "TLS, 64 clients, a resumed connection per request", Path: "/small",
-		Proto: H1TLS, Connections: 64, Fields: []string{"Connection: close"}, Reconnect: true,
-	},
-	{
-		Name: "tlsfull", What: "TLS, 16 clients, a full handshake per request, X25519", Path: "/small",
-		Proto: H1TLS, Connections: 16, Fields: []string{"Connection: close"}, Reconnect: true, Group: "X25519",
-	},
-	{
-		Name: "tlsfullpq", What: "TLS, 16 clients, a full handshake per request, X25519MLKEM768", Path: "/small",
-		Proto: H1TLS, Connections: 16, Fields: []string{"Connection: close"}, Reconnect: true, Group: "X25519MLKEM768",
-	},
-	{
-		Name: "h2", What: "HTTP/2 over TLS, 16 connections with 16 streams each, 128-byte answers", Path: "/small",
-		Proto: H2TLS, Connections: 16, Streams: 16,
-	},
-	{
-		Name: "h2x64", What: "HTTP/2 over TLS, 64 connections with 1 stream each, 128-byte answers", Path: "/small",
-		Proto: H2TLS, Connections: 64, Streams: 1,
-	},
+	{Name: "tlsclose", What: "TLS, 64 clients, a resumed connection per request", Proto: H1TLS, Connections: 64,
+		Reconnect: true},
+	{Name: "tlsfull", What: "TLS, 16 clients, a full handshake per request, X25519", Proto: H1TLS, Connections: 16,
+		Reconnect: true, Group: "X25519"},
+	{Name: "tlsfullpq", What: "TLS, 16 clients, a full handshake per request, X25519MLKEM768", Proto: H1TLS,
+		Connections: 16, Reconnect: true, Group: "X25519MLKEM768"},
+	{Name: "h2", What: "HTTP/2 over TLS, 16 connections with 16 streams each, 128-byte answers", Proto: H2TLS,
+		Connections: 16, Streams: 16},
+	{Name: "h2x64", What: "HTTP/2 over TLS, 64 connections with 1 stream each, 128-byte answers", Proto: H2TLS,
+		Connections: 64, Streams: 1},
 }
 
 // reference is what the floor, which knows neither TLS nor HTTP/2, is asked instead of s: how fast the machine is now.
@@ -115,18 +96,19 @@ func FindScenarios(names []string) ([]Scenario, error) {
 	return pick(Scenarios, names, "scenario", func(s Scenario) string { return s.Name })
 }
 
-func (s Scenario) method() string {
-	if s.Body > 0 {
-		return "POST"
+// fields are the header fields beside Host.
+func (s Scenario) fields() []string {
+	if s.Reconnect {
+		return append([]string{"Connection: close"}, s.Fields...)
 	}
-	return "GET"
+	return s.Fields
 }
 
 // script is the Lua that wrk needs for s; empty when its flags do.
 func (s Scenario) script() string {
 	var b strings.Builder
 	if s.Body > 0 {
-		fmt.Fprintf(&b, "wrk.method = %q\nwrk.body = string.rep(\"x\", %d)\n", s.method(), s.Body)
+		fmt.Fprintf(&b, "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", %d)\n", s.Body)
 	}
 	if s.Pipeline > 1 {
 		fmt.Fprintf(&b, `init = function(args)

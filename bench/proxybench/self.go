@@ -37,10 +37,8 @@ type SelfKind struct {
 // SelfKinds are all there are.
 var SelfKinds = []SelfKind{
 	{Name: "h1", What: "HTTP/1.1", Connections: 100, path: "/small", scheme: "http"},
-	{
-		Name: "h2", What: "HTTP/2 over TLS, 16 streams a connection", Connections: 16, streams: 16, secure: true,
-		path: "/small", scheme: "http",
-	},
+	{Name: "h2", What: "HTTP/2 over TLS, 16 streams a connection", Connections: 16, streams: 16, secure: true,
+		path: "/small", scheme: "http"},
 	{Name: "tls", What: "HTTP/1.1 over TLS", Connections: 100, secure: true, path: "/small", scheme: "http"},
 	{Name: "ws", What: "WebSocket, messages of 128 bytes", Connections: 100, path: "/ws", scheme: "ws"},
 }

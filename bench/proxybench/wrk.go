@@ -49,7 +49,7 @@ func wrkCommand(wrk string, s Scenario, addr, dir string) ([]string, error) {
 		wrk, "-t1", fmt.Sprintf("-c%d", s.Connections), fmt.Sprintf("-d%ds", loadSeconds),
 		"--latency", "--timeout", "5s",
 	}
-	for _, f := range s.Fields {
+	for _, f := range s.fields() {
 		argv = append(argv, "-H", f)
 	}
 	if script := s.script(); script != "" {
@@ -142,7 +142,7 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	if s.Group != "" {
 		argv = append(argv, "--group", s.Group)
 	}
-	for _, f := range s.Fields {
+	for _, f := range s.fields() {
 		argv = append(argv, "-H", f)
 	}
 	return argv

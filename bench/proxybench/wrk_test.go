@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -115,9 +116,9 @@ func TestWrkCommand_writesAScriptOnlyWhenNeeded(t *testing.T) {
 		if got, want := slices.Contains(argv, "-s"), s.Body > 0 || s.Pipeline > 1; got != want {
 			t.Errorf("%s: script %v, want %v", s.Name, got, want)
 		}
-		want := "http://127.0.0.1:1" + s.Path
+		want := "http://127.0.0.1:1" + cmp.Or(s.Path, "/small")
 		if s.Proto == H1TLS || s.Proto == H2TLS {
-			want = "https://127.0.0.1:1" + s.Path
+			want = strings.Replace(want, "http:", "https:", 1)
 		}
 		if argv[len(argv)-1] != want {
 			t.Errorf("%s: %v", s.Name, argv)
