@@ -24,7 +24,6 @@ type Options struct {
 	Scale      float64       // of the number of requests; 0: 1
 	Tick       time.Duration // from the first thing that a reactor has to publish to its publishing; 0: 200 µs
 	Keys       bool          // measure methods that hash, too
-	Parallel   int           // runs at a time; 0: one per CPU
 	Log        io.Writer     // a line for each scenario and pool; nil: none
 }
 
@@ -97,7 +96,6 @@ func (o Options) withDefaults() Options {
 	}
 	o.Seeds, o.Seed = cmp.Or(o.Seeds, 2), cmp.Or(o.Seed, 1)
 	o.Scale, o.Tick = cmp.Or(o.Scale, 1), cmp.Or(o.Tick, 200*time.Microsecond)
-	o.Parallel = cmp.Or(o.Parallel, runtime.GOMAXPROCS(0))
 	return o
 }
 
@@ -140,7 +138,7 @@ func (o *Options) simulate(ctx context.Context, s *Scenario, members int) []Cell
 	ideals := make([]*Result, o.Seeds)
 	runs := make([][][]*Result, len(o.Reactors)) // by reactors, method and seed
 	var group sync.WaitGroup
-	free := make(chan struct{}, o.Parallel)
+	free := make(chan struct{}, runtime.GOMAXPROCS(0)) // runs at a time
 	begin := func(into **Result, f func() *Result) {
 		free <- struct{}{}
 		group.Go(func() {

@@ -1,18 +1,12 @@
 package floor
 
 import (
-	"fmt"
-	"runtime"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/bench/rawio"
 )
 
-const (
-	readBytes  = 64 << 10
-	listenSlot = 0
-)
+const readBytes = 64 << 10
 
 // Options say where a Relay listens and carries to. The zero Park is rawio.ParkRuntime.
 type Options struct {
@@ -29,14 +23,12 @@ type Calls struct {
 
 // Relay is the floor. Owned by the goroutine in Serve; Addr and Stop are safe for any.
 type Relay struct {
-	listener *rawio.Listener
-	epoll    *rawio.Epoll
-	dialer   *rawio.Dialer
-	park     rawio.Park
-	ends     []*end   // by slot; slot 0 is the listener, then client and origin end by turns
-	free     []uint32 // slots of client ends
-	buf      [readBytes]byte
-	calls    Calls
+	*rawio.Server
+	dialer *rawio.Dialer
+	ends   []*end   // by slot; slot 0 is the listener, then client and origin end by turns
+	free   []uint32 // slots of client ends
+	buf    [readBytes]byte
+	calls  Calls
 }
 
 // end is one of the two sockets of a relayed connection. Owned by its Relay.
@@ -63,47 +55,10 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := rawio.Listen(o.Listen)
-	if err != nil {
-		return nil, err
-	}
-	ep, err := rawio.NewEpoll(o.Park)
-	if err != nil {
-		rawio.Close(l.FD)
-		return nil, err
-	}
-	r := &Relay{listener: l, epoll: ep, dialer: d, park: o.Park, ends: []*end{nil}}
-	if errno := ep.Add(l.FD, listenSlot, 0); errno != 0 {
-		r.Close()
-		return nil, fmt.Errorf("epoll_ctl: %w", errno)
-	}
-	return r, nil
+	r := &Relay{dialer: d, ends: []*end{nil}}
+	r.Server, err = rawio.NewServer(o.Listen, o.Park, r.ready)
+	return r, err
 }
-
-// Serve relays until Stop.
-func (r *Relay) Serve() error {
-	if r.park == rawio.ParkThread {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
-	for {
-		if more, err := r.serveEvents(); !more {
-			return err
-		}
-	}
-}
-
-// serveEvents waits once. It reports false after Stop.
-func (r *Relay) serveEvents() (more bool, err error) {
-	events, err := r.epoll.Wait()
-	for i := range events {
-		r.ready(&events[i])
-	}
-	return err == nil && len(events) > 0, err
-}
-
-// Stop ends Serve. Safe for any goroutine.
-func (r *Relay) Stop() { r.epoll.Stop() }
 
 // Close closes every descriptor; Serve has returned.
 func (r *Relay) Close() {
@@ -112,22 +67,18 @@ func (r *Relay) Close() {
 			rawio.Close(e.fd)
 		}
 	}
-	rawio.Close(r.listener.FD)
-	r.epoll.Close()
+	r.Server.Close()
 }
-
-// Addr is the address listened on.
-func (r *Relay) Addr() string { return r.listener.Addr.String() }
 
 // Calls returns the counts; Serve has returned.
 func (r *Relay) Calls() Calls {
 	c := r.calls
-	c.Waits = r.epoll.Waits()
+	c.Waits = r.Epoll.Waits()
 	return c
 }
 
-func (r *Relay) ready(ev *rawio.Event) {
-	if ev.Slot == listenSlot {
+func (r *Relay) ready(ev rawio.Event) {
+	if ev.Slot == rawio.ListenSlot {
 		r.accept()
 		return
 	}
@@ -225,7 +176,7 @@ func (r *Relay) flush(e *end) bool {
 
 func (r *Relay) accept() {
 	for {
-		fd, errno := r.listener.Accept()
+		fd, errno := r.Listener.Accept()
 		if errno != 0 {
 			return
 		}
@@ -244,7 +195,7 @@ func (r *Relay) accept() {
 	}
 }
 
-func (r *Relay) add(e *end) bool { return r.epoll.Add(e.fd, e.slot, e.generation) == 0 }
+func (r *Relay) add(e *end) bool { return r.Epoll.Add(e.fd, e.slot, e.generation) == 0 }
 
 // takePair returns the client end of a closed pair.
 func (r *Relay) takePair() *end {

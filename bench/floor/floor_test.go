@@ -44,11 +44,11 @@ func startRelay(t testing.TB, originAddr string, park rawio.Park) (r *Relay, sto
 
 // serve is Serve, or the same with a walk after each wait.
 func serve(t testing.TB, r *Relay) error {
-	if r.park == rawio.ParkThread {
+	if r.Park == rawio.ParkThread {
 		return r.Serve()
 	}
 	for {
-		more, err := r.serveEvents()
+		more, err := r.ServeEvents()
 		if r.checkEnds(t); !more {
 			return err
 		}

@@ -15,7 +15,6 @@ import (
 type Options struct {
 	Policies  []Maker
 	Workloads []Workload
-	Parallel  int       // cells at a time; 0 is one per CPU
 	Log       io.Writer // a line per workload; nil for none
 }
 
@@ -52,9 +51,6 @@ func Run(ctx context.Context, o Options) (*Table, error) {
 	if o.Workloads == nil {
 		o.Workloads = Generated(1)
 	}
-	if o.Parallel == 0 {
-		o.Parallel = runtime.GOMAXPROCS(0)
-	}
 	t := &Table{}
 	for _, m := range o.Policies {
 		t.Policies = append(t.Policies, m.Name)
@@ -88,7 +84,7 @@ func runWorkload(ctx context.Context, o Options, w Workload, keys []uint64) ([]C
 		})
 	}
 	var runs sync.WaitGroup
-	free := make(chan struct{}, o.Parallel)
+	free := make(chan struct{}, runtime.GOMAXPROCS(0)) // runs at a time
 	percent := func(hits int) float64 { return 100 * float64(hits) / float64(max(1, len(keys))) }
 	for i := range cells {
 		c := &cells[i]

@@ -16,7 +16,6 @@ var (
 //
 //	n requests are in progress; the oldest is starts[at]
 type h1Client struct {
-	engine.NopHandler
 	peer
 	dec     h1.Decoder
 	starts  []int64 // a ring of Depth: when the latencies of the requests in progress begin
@@ -119,9 +118,6 @@ func (c *h1Client) pop() {
 	c.w.answered(start, c.status)
 }
 
-// OnTimeout gives up what has no answer.
-func (c *h1Client) OnTimeout(*engine.Conn) { c.leave(engine.ErrTimeout) }
-
 // OnEOF ends an answer that lasts until the connection closes.
 func (c *h1Client) OnEOF(*engine.Conn) {
 	if c.n > 0 {
@@ -131,6 +127,3 @@ func (c *h1Client) OnEOF(*engine.Conn) {
 	}
 	c.leave(nil)
 }
-
-// OnClose makes another connection.
-func (c *h1Client) OnClose(conn *engine.Conn, cause error) { c.lost(conn, cause) }

@@ -19,7 +19,6 @@ const (
 //
 //	a request is in free or has a stream
 type h2Client struct {
-	engine.NopHandler
 	peer
 	codec    h2.Conn
 	requests []h2Request
@@ -254,9 +253,3 @@ func (c *h2Client) watch() {
 	}
 	c.conn.SetTimeout(max(time.Duration(next-now), time.Millisecond))
 }
-
-// OnEOF ends the connection: HTTP/2 has no half-closed connections.
-func (c *h2Client) OnEOF(*engine.Conn) { c.leave(nil) }
-
-// OnClose makes another connection.
-func (c *h2Client) OnClose(conn *engine.Conn, cause error) { c.lost(conn, cause) }

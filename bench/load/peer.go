@@ -27,6 +27,7 @@ type client interface {
 // peer is what clients of all protocols have in common: one connection and those that replace it.
 // Owned by its reactor.
 type peer struct {
+	engine.NopHandler
 	w        *worker
 	self     client
 	conn     *engine.Conn
@@ -124,8 +125,14 @@ func (p *peer) fill() {
 	}
 }
 
-// lost is OnClose of the connection c.
-func (p *peer) lost(c *engine.Conn, cause error) {
+// OnTimeout gives up what has no answer.
+func (p *peer) OnTimeout(*engine.Conn) { p.leave(engine.ErrTimeout) }
+
+// OnEOF makes another connection.
+func (p *peer) OnEOF(*engine.Conn) { p.leave(nil) }
+
+// OnClose makes another connection.
+func (p *peer) OnClose(c *engine.Conn, cause error) {
 	if c == p.conn && cause != engine.ErrStopped {
 		p.conn = nil
 		p.leave(cause)

@@ -40,7 +40,6 @@ var (
 
 // wsClient sends messages over a WebSocket, each when the one before has come back. Owned by its reactor.
 type wsClient struct {
-	engine.NopHandler
 	peer
 	dec   h1.Decoder // of the answer to the handshake
 	start int64
@@ -222,12 +221,3 @@ func appendFrame(b []byte, op byte, payload []byte) []byte {
 	}
 	return b
 }
-
-// OnTimeout gives up a handshake, or a message that did not come back.
-func (c *wsClient) OnTimeout(*engine.Conn) { c.leave(engine.ErrTimeout) }
-
-// OnEOF makes another connection.
-func (c *wsClient) OnEOF(*engine.Conn) { c.leave(nil) }
-
-// OnClose makes another connection.
-func (c *wsClient) OnClose(conn *engine.Conn, cause error) { c.lost(conn, cause) }

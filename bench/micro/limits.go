@@ -18,11 +18,13 @@ const (
 
 var limitsEntries = []Entry{
 	{"limits/allowed/edge", "limits of a rate", "SharedGCRA.Take of an event that is admitted, told the time",
-		gcraAllowed},
-	{"limits/allowed/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", limiterAllowed},
+		gcra(roomy, 1000)},
+	{"limits/allowed/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time",
+		limiter(1_000_000, 1_000_000, 1000)},
 	{"limits/denied/edge", "limits of a rate", "SharedGCRA.Take of an event that is refused, told the time",
-		gcraDenied},
-	{"limits/denied/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", limiterDenied},
+		gcra(tight, 1)},
+	{"limits/denied/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time",
+		limiter(rate.Every(time.Hour), 1, 1)},
 	{"limits/keyed/edge", "limits of a rate", "SharedGCRATable.Take for one of 10 000 hashes", tableTake},
 	{"limits/keyed/x-time", "limits of a rate", "a map of rate.Limiter by hash; a mutex is held for the look-up",
 		limiterMapTake},
@@ -53,37 +55,26 @@ var (
 	tight = limits.Quota{Count: 1, Per: time.Hour}
 )
 
-func gcraAllowed(b *testing.B) {
-	g, now := limits.NewSharedGCRA(roomy), int64(0)
-	for b.Loop() {
-		now += 1000
+// gcra takes an event each time that step has passed, after one before the first.
+func gcra(q limits.Quota, step int64) func(b *testing.B) {
+	return func(b *testing.B) {
+		g, now := limits.NewSharedGCRA(q), int64(0)
 		g.Take(now, 1)
+		for b.Loop() {
+			now += step
+			g.Take(now, 1)
+		}
 	}
 }
 
-func limiterAllowed(b *testing.B) {
-	l, now := rate.NewLimiter(1_000_000, 1_000_000), time.Now()
-	for b.Loop() {
-		now = now.Add(1000)
+func limiter(per rate.Limit, burst int, step time.Duration) func(b *testing.B) {
+	return func(b *testing.B) {
+		l, now := rate.NewLimiter(per, burst), time.Now()
 		l.AllowN(now, 1)
-	}
-}
-
-func gcraDenied(b *testing.B) {
-	g, now := limits.NewSharedGCRA(tight), int64(0)
-	g.Take(now, 1)
-	for b.Loop() {
-		now++
-		g.Take(now, 1)
-	}
-}
-
-func limiterDenied(b *testing.B) {
-	l, now := rate.NewLimiter(rate.Every(time.Hour), 1), time.Now()
-	l.AllowN(now, 1)
-	for b.Loop() {
-		now = now.Add(1)
-		l.AllowN(now, 1)
+		for b.Loop() {
+			now = now.Add(step)
+			l.AllowN(now, 1)
+		}
 	}
 }
 

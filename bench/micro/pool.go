@@ -61,16 +61,21 @@ func idleConns() (keys [poolKeys]peerKey, conns []*idleConn) {
 	return keys, conns
 }
 
-func takePark(b *testing.B) {
+// groupsOf is a pool with all connections, and its groups.
+func groupsOf() (s *pool.Shard[peerKey, *idleConn], groups [poolKeys]*pool.Group[peerKey, *idleConn]) {
 	keys, conns := idleConns()
-	s := pool.New[peerKey](len(conns), func(*idleConn) {})
-	var groups [poolKeys]*pool.Group[peerKey, *idleConn]
+	s = pool.New[peerKey](len(conns), func(*idleConn) {})
 	for i := range groups {
 		groups[i] = s.Group(keys[i])
 	}
 	for i, c := range conns {
 		s.Park(groups[i%poolKeys], &c.node)
 	}
+	return s, groups
+}
+
+func takePark(b *testing.B) {
+	s, groups := groupsOf()
 	for i := 0; b.Loop(); i++ {
 		g := groups[i%poolKeys]
 		c, ok := s.Take(g)
@@ -122,16 +127,8 @@ func takeParkMutex(b *testing.B) {
 }
 
 func takeParkLocked(b *testing.B) {
-	keys, conns := idleConns()
 	var mu sync.Mutex
-	s := pool.New[peerKey](len(conns), func(*idleConn) {}) // guarded by mu
-	var groups [poolKeys]*pool.Group[peerKey, *idleConn]
-	for i := range groups {
-		groups[i] = s.Group(keys[i])
-	}
-	for i, c := range conns {
-		s.Park(groups[i%poolKeys], &c.node)
-	}
+	s, groups := groupsOf() // guarded by mu
 	take := func(g *pool.Group[peerKey, *idleConn]) (*idleConn, bool) {
 		mu.Lock()
 		defer mu.Unlock()

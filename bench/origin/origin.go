@@ -1,8 +1,6 @@
 package origin
 
 import (
-	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,20 +13,17 @@ const (
 	scratchBytes = 64 << 10
 	// An answer above batchMax is written by itself; the others of one read leave together.
 	batchMax = 4 << 10
-
-	listenSlot = 0
 )
 
 // Server is the origin. Owned by the goroutine in Serve; Addr and Stop are safe for any.
 type Server struct {
-	listener *rawio.Listener
-	epoll    *rawio.Epoll
-	counter  *Counter
-	answers  *answers
-	conns    []*conn // by slot; slot 0 is the listener
-	free     []uint32
-	scratch  []byte
-	batch    []byte
+	*rawio.Server
+	counter *Counter
+	answers *answers
+	conns   []*conn // by slot; slot 0 is the listener
+	free    []uint32
+	scratch []byte
+	batch   []byte
 }
 
 // conn is one connection. Owned by its Server.
@@ -51,61 +46,12 @@ type conn struct {
 
 // New listens on addr and counts requests in counter.
 func New(addr string, counter *Counter) (*Server, error) {
-	l, err := rawio.Listen(addr)
-	if err != nil {
-		return nil, err
-	}
-	ep, err := rawio.NewEpoll(rawio.ParkThread)
-	if err != nil {
-		rawio.Close(l.FD)
-		return nil, err
-	}
-	s := &Server{
-		listener: l,
-		epoll:    ep,
-		counter:  counter,
-		answers:  newAnswers(time.Now()),
-		conns:    []*conn{nil},
-		scratch:  make([]byte, scratchBytes),
-	}
-	if errno := ep.Add(l.FD, listenSlot, 0); errno != 0 {
-		s.Close()
-		return nil, fmt.Errorf("epoll_ctl: %w", errno)
-	}
-	return s, nil
+	s := &Server{counter: counter, answers: newAnswers(time.Now()), conns: []*conn{nil},
+		scratch: make([]byte, scratchBytes)}
+	var err error
+	s.Server, err = rawio.NewServer(addr, rawio.ParkThread, s.ready)
+	return s, err
 }
-
-// Serve answers until Stop.
-func (s *Server) Serve() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for {
-		if more, err := s.serveEvents(); !more {
-			return err
-		}
-	}
-}
-
-// serveEvents waits once. It reports false after Stop.
-func (s *Server) serveEvents() (more bool, err error) {
-	events, err := s.epoll.Wait()
-	for _, ev := range events {
-		if ev.Slot == listenSlot {
-			s.accept()
-			continue
-		}
-		if c := s.conns[ev.Slot]; c.generation == ev.Generation && c.fd >= 0 {
-			s.ready(ev, c)
-		}
-	}
-	return err == nil && len(events) > 0, err
-}
-
-// Addr is the address listened on.
-func (s *Server) Addr() string { return s.listener.Addr.String() }
-
-// Stop ends Serve. Safe for any goroutine.
-func (s *Server) Stop() { s.epoll.Stop() }
 
 // Close closes every descriptor; Serve has returned.
 func (s *Server) Close() {
@@ -114,20 +60,19 @@ func (s *Server) Close() {
 			rawio.Close(c.fd)
 		}
 	}
-	rawio.Close(s.listener.FD)
-	s.epoll.Close()
+	s.Server.Close()
 }
 
 func (s *Server) accept() {
 	for {
-		fd, errno := s.listener.Accept()
+		fd, errno := s.Listener.Accept()
 		if errno != 0 {
 			return
 		}
 		slot := s.takeSlot()
 		c := s.conns[slot]
 		c.fd, c.canRead = fd, true
-		if s.epoll.Add(fd, slot, c.generation) != 0 {
+		if s.Epoll.Add(fd, slot, c.generation) != 0 {
 			s.drop(slot, c)
 			continue
 		}
@@ -145,7 +90,15 @@ func (s *Server) takeSlot() uint32 {
 	return uint32(len(s.conns) - 1)
 }
 
-func (s *Server) ready(ev rawio.Event, c *conn) {
+func (s *Server) ready(ev rawio.Event) {
+	if ev.Slot == rawio.ListenSlot {
+		s.accept()
+		return
+	}
+	c := s.conns[ev.Slot]
+	if c.generation != ev.Generation || c.fd < 0 {
+		return // it was closed by an event before this one
+	}
 	c.canRead = c.canRead || ev.CanRead()
 	c.ended = c.ended || ev.Ended()
 	s.run(ev.Slot, c)

@@ -32,7 +32,7 @@ func start(t *testing.T) (*Server, *Counter) {
 	done := make(chan error, 1)
 	go func() {
 		for {
-			more, err := s.serveEvents()
+			more, err := s.ServeEvents()
 			if s.checkConns(t); !more {
 				done <- err
 				return

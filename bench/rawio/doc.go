@@ -1,5 +1,5 @@
 // Package rawio holds the system calls of the benchmark's origin and relay floor: non-blocking
-// sockets, edge-triggered epoll, nothing else.
+// sockets, edge-triggered epoll, and the loop of a Server around them.
 //
 // It is not the engine and shares no line with it: the floor is what the engine is measured
 // against, so it must not get faster or slower when the engine changes.
