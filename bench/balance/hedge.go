@@ -97,15 +97,3 @@ func (p *proxied) settle(e *edge, r *reactor, q *request) {
 		e.hedge.Budget.Good(r.Index(), r.Now())
 	}
 }
-
-func averageHedges(runs []*Result) *Hedges {
-	if runs[0].Hedges == nil {
-		return nil
-	}
-	return &Hedges{
-		Sent:   mean(runs, func(r *Result) float64 { return r.Hedges.Sent }),
-		Won:    mean(runs, func(r *Result) float64 { return r.Hedges.Won }),
-		Denied: mean(runs, func(r *Result) float64 { return r.Hedges.Denied }),
-		Wasted: mean(runs, func(r *Result) float64 { return r.Hedges.Wasted }),
-	}
-}

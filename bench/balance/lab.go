@@ -210,27 +210,35 @@ func figures(c *Contender, runs, ideals []*Result, troubled int) Figures {
 	}
 	n := float64(len(runs))
 	f.P50, f.P99, f.P999 = math.Exp(logs[0]/n), math.Exp(logs[1]/n), math.Exp(logs[2]/n)
-	f.Series = averageSeries(runs)
-	for _, p := range f.Series {
-		f.Crowd = max(f.Crowd, p.InFlight)
-	}
-	f.Crossing, f.Hedges = averageCrossing(runs), averageHedges(runs)
+	f.average(runs)
 	return f
 }
 
-func averageSeries(runs []*Result) []Point {
-	if runs[0].Series == nil {
-		return nil
+// average fills in the means of what only some scenarios have.
+func (f *Figures) average(runs []*Result) {
+	n := float64(len(runs))
+	if points := len(runs[0].Series); points > 0 {
+		f.Series = make([]Point, points)
 	}
-	list := make([]Point, len(runs[0].Series))
 	for _, r := range runs {
 		for i, p := range r.Series {
-			list[i].Share += p.Share / float64(len(runs))
-			list[i].InFlight += p.InFlight / float64(len(runs))
-			list[i].Crossing += p.Crossing / float64(len(runs))
+			f.Series[i].Share += p.Share / n
+			f.Series[i].InFlight += p.InFlight / n
+			f.Series[i].Crossing += p.Crossing / n
+		}
+		if c := r.Crossing; c != nil {
+			old := *cmp.Or(f.Crossing, &Crossing{})
+			f.Crossing = &Crossing{old.Is + c.Is/n, old.Rule + c.Rule/n, old.Other + c.Other/n}
+		}
+		if h := r.Hedges; h != nil {
+			old := *cmp.Or(f.Hedges, &Hedges{})
+			f.Hedges = &Hedges{old.Sent + h.Sent/n, old.Won + h.Won/n, old.Denied + h.Denied/n,
+				old.Wasted + h.Wasted/n}
 		}
 	}
-	return list
+	for _, p := range f.Series {
+		f.Crowd = max(f.Crowd, p.InFlight)
+	}
 }
 
 func mean(runs []*Result, of func(*Result) float64) (sum float64) {

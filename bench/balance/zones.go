@@ -88,14 +88,3 @@ func (p *proxied) crossing() *Crossing {
 	c.Is, c.Rule, c.Other = c.Is/all, c.Rule/all, c.Other/all
 	return c
 }
-
-func averageCrossing(runs []*Result) *Crossing {
-	if runs[0].Crossing == nil {
-		return nil
-	}
-	return &Crossing{
-		Is:    mean(runs, func(r *Result) float64 { return r.Crossing.Is }),
-		Rule:  mean(runs, func(r *Result) float64 { return r.Crossing.Rule }),
-		Other: mean(runs, func(r *Result) float64 { return r.Crossing.Other }),
-	}
-}

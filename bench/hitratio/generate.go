@@ -7,15 +7,10 @@ import (
 )
 
 // zipf draws ranks 0 … n-1, rank r with a weight of (r+1)^-s, by the inverse of the cumulative distribution.
-type zipf struct {
-	upTo  []float64 // cumulative, the last one 1
-	guide []int32   // guide[i] is the first rank whose upTo is at least i/len(guide)
-}
-
-const zipfGuides = 1 << 14
+type zipf struct{ upTo []float64 } // cumulative, the last one 1
 
 func newZipf(n int, s float64) *zipf {
-	z := &zipf{make([]float64, n), make([]int32, zipfGuides)}
+	z := &zipf{make([]float64, n)}
 	sum := 0.0
 	for r := range n {
 		sum += math.Pow(float64(r+1), -s)
@@ -25,28 +20,10 @@ func newZipf(n int, s float64) *zipf {
 		z.upTo[r] /= sum
 	}
 	z.upTo[n-1] = 1
-	for i := range z.guide {
-		z.guide[i] = int32(sort.SearchFloat64s(z.upTo, float64(i)/zipfGuides))
-	}
 	return z
 }
 
-func (z *zipf) rank(rng *rand.Rand) uint64 {
-	u := rng.Float64()
-	i := int(u * zipfGuides)
-	low, high := int(z.guide[i]), len(z.upTo)-1
-	if i+1 < zipfGuides {
-		high = int(z.guide[i+1])
-	}
-	for low < high {
-		if mid := (low + high) / 2; z.upTo[mid] < u {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return uint64(low)
-}
+func (z *zipf) rank(rng *rand.Rand) uint64 { return uint64(sort.SearchFloat64s(z.upTo, rng.Float64())) }
 
 // source makes keys, the same ones for the same seed.
 type source func(seed uint64) []uint64
@@ -54,16 +31,7 @@ type source func(seed uint64) []uint64
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
 // steady: the same popularity all the time.
-func steady(keys int, s float64, requests int) source {
-	return func(seed uint64) []uint64 {
-		z, rng := newZipf(keys, s), newRand(seed)
-		out := make([]uint64, requests)
-		for i := range out {
-			out[i] = z.rank(rng)
-		}
-		return out
-	}
-}
+func steady(keys int, s float64, requests int) source { return oneShots(keys, s, requests, 0) }
 
 // rotating: each time that every requests were made, each key takes the popularity of the one some places further: the
 // most popular become the least popular ones at once.
@@ -123,7 +91,7 @@ func oneShots(keys int, s float64, requests int, part float64) source {
 		out := make([]uint64, requests)
 		once := uint64(keys)
 		for i := range out {
-			if rng.Float64() < part {
+			if part > 0 && rng.Float64() < part {
 				out[i] = once
 				once++
 			} else {

@@ -94,12 +94,12 @@ func (f *Facts) Rows() (rows [][]string) {
 	add("Caches", f.CPU.cacheText())
 	add("Frequency", f.Frequency.String())
 	add("Memory", bytesText(f.Memory))
-	machine := f.Product
+	virtual := ""
 	if f.Hypervisor {
-		machine = strings.TrimPrefix(machine+", virtual", ", ")
+		virtual = "virtual"
 	}
-	add("Machine", machine)
-	add("System", strings.TrimPrefix(f.OS+", Linux "+f.Kernel, ", "))
+	add("Machine", join(f.Product, virtual))
+	add("System", join(f.OS, "Linux "+f.Kernel))
 	add("Huge pages", f.HugePages)
 	add("Clock source", f.ClockSource)
 	add("cgroup", f.Cgroup.String())
@@ -193,38 +193,30 @@ func (k *Cache) sizeText() string {
 
 // String is for people.
 func (f Frequency) String() string {
-	var parts []string
-	if f.Governor != "" {
-		parts = append(parts, "governor "+f.Governor)
-	}
-	if f.Driver != "" {
-		parts = append(parts, f.Driver)
-	}
+	between := ""
 	if f.Min > 0 && f.Max > 0 {
-		parts = append(parts, fmt.Sprintf("%.2f–%.2f GHz", float64(f.Min)/1e6, float64(f.Max)/1e6))
+		between = fmt.Sprintf("%.2f–%.2f GHz", float64(f.Min)/1e6, float64(f.Max)/1e6)
 	}
-	if f.Now > 0 {
-		parts = append(parts, fmt.Sprintf("%.2f GHz at start", float64(f.Now)/1e6))
-	}
-	if f.Turbo != "" {
-		parts = append(parts, "turbo "+f.Turbo)
-	}
-	return strings.Join(parts, ", ")
+	return join(known("governor %s", f.Governor), f.Driver, between, known("%.2f GHz at start", float64(f.Now)/1e6),
+		known("turbo %s", f.Turbo))
 }
 
 // String is for people.
 func (c Cgroup) String() string {
-	var parts []string
-	if c.CPUs > 0 {
-		parts = append(parts, fmt.Sprintf("%.4g CPUs", c.CPUs))
+	return cmp.Or(join(known("%.4g CPUs", c.CPUs), bytesText(c.Memory)), "no limit")
+}
+
+// known is v in words, empty where it is the zero value.
+func known[V comparable](format string, v V) string {
+	if v == *new(V) {
+		return ""
 	}
-	if c.Memory > 0 {
-		parts = append(parts, bytesText(c.Memory))
-	}
-	if len(parts) == 0 {
-		return "no limit"
-	}
-	return strings.Join(parts, ", ")
+	return fmt.Sprintf(format, v)
+}
+
+// join lists what is not empty.
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }
 
 func bytesText(n int64) string {

@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,12 +56,8 @@ var Troubles = []Trouble{
 
 // BystanderOptions say what RunBystander measures. The zero value measures everything.
 type BystanderOptions struct {
-	Self     string
-	Edge     string
+	Options  // Rounds are 5 by default, and a Window, with trouble or without, 2 s
 	Troubles []string
-	Rounds   int           // default 5
-	Window   time.Duration // of each, with and without; default 2 s
-	Log      io.Writer
 }
 
 // RunBystander measures and prints to w.
@@ -69,12 +66,7 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.Rounds <= 0 {
-		o.Rounds = 5
-	}
-	if o.Window <= 0 {
-		o.Window = 2 * time.Second
-	}
+	o.Rounds, o.Window = cmp.Or(o.Rounds, 5), cmp.Or(o.Window, 2*time.Second)
 	t := report.NewTable("", "trouble\tacts/s\tp50\twith\tp99\twith\t×\treq/s\twith\t×\tbusy\twith\tTLS+answer\t"+
 		"errors\twhat")
 	for _, trouble := range troubles {
@@ -142,7 +134,7 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report
 
 // begin starts a proxy for t, and the origin that t wants. The caller closes the runner.
 func (o *BystanderOptions) begin(ctx context.Context, t Trouble) (run *runner, p *runningPeer, err error) {
-	run, err = newRunner(Options{Self: o.Self, Edge: o.Edge, Log: o.Log, LoadCPU: -1})
+	run, err = newRunner(o.Options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -236,7 +228,7 @@ func (r *runner) bystandTrouble(
 	if s, err = r.bystand(ctx, p, pids, window); err != nil {
 		return s, 0, err
 	}
-	if slowest, err = goodClients(ctx, p.at["secure"]); err != nil {
+	if slowest, err = goodClients(p.at["secure"]); err != nil {
 		return s, 0, err
 	}
 	if err := trouble.interrupt(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -141,13 +140,4 @@ func (r *runner) floodOf(
 	r.note("%s, networks apart %t: %.0f hellos/s, %d of %d good clients served, p50 %v", p.Name, apart, s.Hellos,
 		s.Served, s.Good, s.P50)
 	return s, nil
-}
-
-// dialFrom returns a dialer whose connections come from an address; "": from any.
-func dialFrom(ip string) *net.Dialer {
-	d := &net.Dialer{Timeout: answerWait}
-	if ip != "" {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)}
-	}
-	return d
 }

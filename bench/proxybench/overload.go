@@ -35,6 +35,7 @@ const (
 	bareOpen      = 4000 // connections of such that are open at a time; the oldest is closed then
 	overloadWarm  = 3 * time.Second
 	goodPatience  = 3 * time.Second // of a good client
+	answerWait    = 5 * time.Second // of one that makes trouble
 )
 
 // OverloadSample is what one round found out.
@@ -261,12 +262,26 @@ func (r *rush) closeBares(most int) {
 
 // dial connects. What is closed before it has had an answer to all it said is reset.
 func (r *rush) dial() net.Conn {
-	c, err := dialFrom(r.from).Dial("tcp", r.addr)
+	d := net.Dialer{Timeout: answerWait}
+	if r.from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.from)}
+	}
+	c, err := d.Dial("tcp", r.addr)
 	if err != nil {
 		return nil
 	}
 	_ = c.(*net.TCPConn).SetLinger(0)
 	return c
+}
+
+// clientHello is what a client says first.
+func clientHello() []byte {
+	ours, theirs := net.Pipe()
+	defer func() { _ = theirs.Close() }()
+	go func() { _ = tls.Client(ours, full()).Handshake() }()
+	b := make([]byte, 16<<10)
+	n, _ := theirs.Read(b)
+	return b[:n]
 }
 
 // overload measures o.Rounds rounds and prints them, and all together, to w.

@@ -127,14 +127,8 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		o.Self = self
 	}
-	if o.Rounds <= 0 {
-		o.Rounds = 9
-	}
-	if o.Window <= 0 {
-		o.Window = time.Second
-	}
-	o.Load = cmp.Or(o.Load, loadAuto)
-	o.Log = cmp.Or(o.Log, io.Discard)
+	o.Rounds, o.Window = cmp.Or(o.Rounds, 9), cmp.Or(o.Window, time.Second)
+	o.Load, o.Log = cmp.Or(o.Load, loadAuto), cmp.Or(o.Log, io.Discard)
 	if o.Before != "" {
 		o.Peers = withBefore(o.Peers)
 	}

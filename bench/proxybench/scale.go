@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,15 +15,10 @@ import (
 
 // ScaleOptions say what RunScale measures. The zero value measures everything.
 type ScaleOptions struct {
-	Self        string        // edge-bench; default: this executable
-	Edge        string        // edge; default: beside Self
-	Loops       []int         // event loops; default: 1, 2, 4 … half of the CPUs
-	Parks       []string      // names of ways to sleep; default: all
-	Connections int           // for each event loop; default 64
-	Rounds      int           // default 5
-	Window      time.Duration // what is measured at a time; default 1 s
-	Load        string        // auto, wrk, go
-	Log         io.Writer     // progress and notes; default: none
+	Options              // Rounds are 5 by default
+	Loops       []int    // event loops; default: 1, 2, 4 … half of the CPUs
+	Parks       []string // names of ways to sleep; default: all
+	Connections int      // for each event loop; default 64
 }
 
 // ScalePark is a way to sleep with the keys of [global] that ask for it. Immutable.
@@ -98,12 +94,7 @@ func RunScale(ctx context.Context, o ScaleOptions, w io.Writer) error {
 }
 
 func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
-	if o.Rounds <= 0 {
-		o.Rounds = 5
-	}
-	if o.Connections <= 0 {
-		o.Connections = 64
-	}
+	o.Rounds, o.Connections = cmp.Or(o.Rounds, 5), cmp.Or(o.Connections, 64)
 	cpus := allowedCPUs()
 	if len(o.Loops) == 0 {
 		for n := 1; n <= max(len(cpus)/2, 1); n *= 2 {
@@ -117,7 +108,7 @@ func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRunner(Options{Self: o.Self, Edge: o.Edge, Load: o.Load, Log: o.Log, Window: o.Window})
+	r, err := newRunner(o.Options)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 func TestScale_printsWhatALoopCarries(t *testing.T) {
 	run := &scaleRun{
 		runner: &runner{report: &Report{}},
-		o:      ScaleOptions{Loops: []int{1, 4}, Rounds: 3},
+		o:      ScaleOptions{Options: Options{Rounds: 3}, Loops: []int{1, 4}},
 		parks:  []ScalePark{{Name: "runtime"}, {Name: "spin"}},
 		samples: map[ScaleCell][]Sample{
 			{Scenario: "small", Park: "runtime", Loops: 1}: {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,8 +47,7 @@ var selfPercents = []int{10, 25, 50, 75, 90}
 
 // SelfOptions say what RunSelf measures. The zero value is good.
 type SelfOptions struct {
-	Self        string        // edge-bench; default: this executable
-	Edge        string        // edge; default: beside Self
+	Options
 	Kind        string        // name; default: h1
 	Connections int           // default: that of the kind
 	Duration    time.Duration // of each run; default 5 s
@@ -57,8 +55,7 @@ type SelfOptions struct {
 	LoadCPUs    []int         // default: see placeSelf
 	ProxyCPUs   []int
 	OriginCPUs  []int
-	Version     string    // of this program
-	Log         io.Writer // progress; default: none
+	Version     string // of this program
 }
 
 // selfRun holds what is alive during a RunSelf. Owned by its goroutine.
@@ -99,12 +96,7 @@ func newSelfRun(o SelfOptions) (*selfRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Duration <= 0 {
-		o.Duration = 5 * time.Second
-	}
-	if o.Connections <= 0 {
-		o.Connections = kinds[0].Connections
-	}
+	o.Duration, o.Connections = cmp.Or(o.Duration, 5*time.Second), cmp.Or(o.Connections, kinds[0].Connections)
 	allowed := allowedCPUs()
 	o.placeOn(allowed)
 	for _, cpu := range slices.Concat(o.LoadCPUs, o.ProxyCPUs, o.OriginCPUs) {
@@ -112,7 +104,7 @@ func newSelfRun(o SelfOptions) (*selfRun, error) {
 			return nil, fmt.Errorf("CPU %d is not one that this process may use: %v", cpu, allowed)
 		}
 	}
-	r, err := newRunner(Options{Self: o.Self, Edge: o.Edge, Log: o.Log})
+	r, err := newRunner(o.Options)
 	if err != nil {
 		return nil, err
 	}

@@ -74,8 +74,6 @@ func bigHeads(ctx context.Context, t Target) error {
 	return nil
 }
 
-const answerWait = 5 * time.Second
-
 func (t Target) shake() {
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: answerWait}, Config: full()}
 	if c, err := d.Dial("tcp", t.Secure); err == nil {
@@ -148,32 +146,17 @@ func silent(ctx context.Context, t Target) error {
 	return nil
 }
 
-// clientHello is what a client says first.
-func clientHello() []byte {
-	ours, theirs := net.Pipe()
-	defer func() { _ = theirs.Close() }()
-	go func() { _ = tls.Client(ours, full()).Handshake() }()
-	b := make([]byte, 16<<10)
-	n, _ := theirs.Read(b)
-	return b[:n]
-}
-
 // goodClients returns how long the slowest of a few clients took for its handshake and its first answer.
-func goodClients(ctx context.Context, addr string) (slowest time.Duration, err error) {
+func goodClients(addr string) (slowest time.Duration, err error) {
+	r := &rush{addr: addr, patience: answerWait}
 	for range 10 {
-		began := time.Now()
-		d := tls.Dialer{Config: full()}
-		c, err := d.DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return 0, fmt.Errorf("a good client: %w", err)
+		r.visit(time.Now())
+	}
+	for _, v := range r.good {
+		if v.took == 0 {
+			return 0, errors.New("a good client had no answer")
 		}
-		_ = c.SetDeadline(time.Now().Add(answerWait))
-		_, _ = io.WriteString(c, "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-		if b, err := io.ReadAll(c); !bytes.HasPrefix(b, []byte("HTTP/1.1 200")) {
-			return 0, errors.Join(fmt.Errorf("a good client: answer %.40q", b), err)
-		}
-		_ = c.Close()
-		slowest = max(slowest, time.Since(began))
+		slowest = max(slowest, v.took)
 	}
 	return slowest, nil
 }

@@ -138,15 +138,11 @@ func (f *balanceFlags) options() (o balance.Options, err error) {
 
 func listBalance(w io.Writer, o balance.Options) error {
 	for _, c := range o.Contenders {
-		if _, err := fmt.Fprintf(w, "method %-12s %s\n", c.Name, c.What); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(w, "method %-12s %s\n", c.Name, c.What)
 	}
 	for _, s := range o.Scenarios {
-		if _, err := fmt.Fprintf(w, "scenario %-28s %s: %s, %s, load %.0f %%, backends %v\n",
-			s.Name, s.Group, s.What, s.Service, 100*s.Load, s.Members); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(w, "scenario %-28s %s: %s, %s, load %.0f %%, backends %v\n", s.Name, s.Group, s.What,
+			s.Service, 100*s.Load, s.Members)
 	}
 	return nil
 }

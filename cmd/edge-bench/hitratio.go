@@ -85,14 +85,10 @@ func runHitratio(c *cobra.Command, f hitratioFlags) error {
 
 func listHitratio(w io.Writer, o hitratio.Options) error {
 	for _, m := range o.Policies {
-		if _, err := fmt.Fprintf(w, "policy %-14s %s\n", m.Name, m.What); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(w, "policy %-14s %s\n", m.Name, m.What)
 	}
 	for _, l := range o.Workloads {
-		if _, err := fmt.Fprintf(w, "workload %-14s %s, sizes %v\n", l.Name, l.What, l.Sizes); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(w, "workload %-14s %s, sizes %v\n", l.Name, l.What, l.Sizes)
 	}
 	return nil
 }

@@ -72,9 +72,9 @@ func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 func TestScale_measuresEveryCell(t *testing.T) {
 	o, tmp := options(t)
 	var out, notes strings.Builder
+	o.Edge, o.Log = o.Self, &notes
 	err := proxybench.RunScale(t.Context(), proxybench.ScaleOptions{
-		Self: o.Self, Edge: o.Self, Load: "go", Loops: []int{1, 2}, Parks: []string{"syscall+pin"}, Connections: 2,
-		Rounds: 1, Window: time.Millisecond, Log: &notes,
+		Options: o, Loops: []int{1, 2}, Parks: []string{"syscall+pin"}, Connections: 2,
 	}, &out)
 	if err != nil {
 		t.Fatal(err, notes.String())

@@ -74,11 +74,8 @@ func measureMicro(c *cobra.Command, o micro.Options, given *microFlags) (err err
 
 func listMicro(w io.Writer, pattern *regexp.Regexp) error {
 	for _, e := range micro.Entries() {
-		if !pattern.MatchString(e.Name) {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%s\n\t%s\n", e.Name, e.What); err != nil {
-			return err
+		if pattern.MatchString(e.Name) {
+			_, _ = fmt.Fprintf(w, "%s\n\t%s\n", e.Name, e.What)
 		}
 	}
 	return nil

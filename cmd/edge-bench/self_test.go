@@ -18,9 +18,8 @@ import (
 // selfOptions make the test binary be edge-bench and edge.
 func selfOptions(t *testing.T) (o proxybench.SelfOptions, tmp string) {
 	base, tmp := options(t)
-	return proxybench.SelfOptions{
-		Self: base.Self, Edge: base.Self, Connections: 4, Duration: 30 * time.Millisecond,
-	}, tmp
+	base.Edge = base.Self
+	return proxybench.SelfOptions{Options: base, Connections: 4, Duration: 30 * time.Millisecond}, tmp
 }
 
 func TestSelf_measuresEveryLoad(t *testing.T) {
