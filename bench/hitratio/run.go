@@ -38,7 +38,7 @@ type Cell struct {
 // Choose returns the workloads whose name matches.
 func Choose(all []Workload, pattern *regexp.Regexp) []Workload {
 	return slices.DeleteFunc(slices.Clone(all), func(w Workload) bool {
-		return pattern != nil && !pattern.MatchString(w.Name)
+		return !pattern.MatchString(w.Name)
 	})
 }
 

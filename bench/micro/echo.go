@@ -37,18 +37,7 @@ func echo(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) 
 	return func(b *testing.B) {
 		clients := dial(b, serve(b), conns)
 		question, answer := bytes.Repeat([]byte("x"), echoBytes), make([]byte, echoBytes)
-		all := func() {
-			for _, c := range clients {
-				if _, err := c.Write(question); err != nil {
-					b.Fatal(err)
-				}
-			}
-			for _, c := range clients {
-				if _, err := io.ReadFull(c, answer); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
+		all := func() { ask(b, clients, question, answer) }
 		all() // warm
 		if !bytes.Equal(question, answer) {
 			b.Fatalf("got %q", answer)
@@ -57,6 +46,20 @@ func echo(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) 
 			if n%conns == 0 {
 				all()
 			}
+		}
+	}
+}
+
+// ask writes a question on each connection, and then reads all answers.
+func ask(b *testing.B, conns []net.Conn, question, answer []byte) {
+	for _, c := range conns {
+		if _, err := c.Write(question); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, c := range conns {
+		if _, err := io.ReadFull(c, answer); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

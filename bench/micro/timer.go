@@ -42,14 +42,21 @@ type ignore struct{}
 
 func (ignore) OnTimer(*timerwheel.Timer, int64) {}
 
+// deadlines calls f for each of the live timers, with times within a minute.
+func deadlines(f func(i int, at int64)) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timersLive {
+		f(i, rng.Int64N(int64(time.Minute)))
+	}
+}
+
 func crowdedWheel() *timerwheel.Wheel {
 	w := new(timerwheel.Wheel)
 	timers := make([]timerwheel.Timer, timersLive)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range timers {
+	deadlines(func(i int, at int64) {
 		timers[i].Owner = ignore{}
-		w.Arm(&timers[i], rng.Int64N(int64(time.Minute)))
-	}
+		w.Arm(&timers[i], at)
+	})
 	return w
 }
 
@@ -57,10 +64,7 @@ func crowdedWheel() *timerwheel.Wheel {
 // fire, and are stopped when b ends.
 func crowdRuntime(b *testing.B) {
 	timers := make([]*time.Timer, timersLive)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range timers {
-		timers[i] = time.AfterFunc(time.Hour+time.Duration(rng.Int64N(int64(time.Minute))), func() {})
-	}
+	deadlines(func(i int, at int64) { timers[i] = time.AfterFunc(time.Hour+time.Duration(at), func() {}) })
 	b.Cleanup(func() {
 		for _, t := range timers {
 			t.Stop()

@@ -2,7 +2,6 @@ package micro
 
 import (
 	"container/heap"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -14,10 +13,7 @@ import (
 func crowdedSlots() *timerwheel.Slots {
 	s := new(timerwheel.Slots)
 	s.Grow(timersLive + timersRecent)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range uint32(timersLive) {
-		s.Arm(i, rng.Int64N(int64(time.Minute)))
-	}
+	deadlines(func(i int, at int64) { s.Arm(uint32(i), at) })
 	return s
 }
 
@@ -131,11 +127,10 @@ func (h *timerHeap) Pop() any {
 func crowdedHeap() *timerHeap {
 	h := make(timerHeap, timersLive, timersLive+timersRecent)
 	timers := make([]heapTimer, timersLive)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range timers {
-		timers[i] = heapTimer{rng.Int64N(int64(time.Minute)), i}
+	deadlines(func(i int, at int64) {
+		timers[i] = heapTimer{at, i}
 		h[i] = &timers[i]
-	}
+	})
 	heap.Init(&h)
 	return &h
 }

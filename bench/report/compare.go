@@ -253,15 +253,13 @@ func (c *Comparison) Notes() []string {
 	if n := float64(len(c.Changes)) * benchmath.DefaultThresholds.CompareAlpha; n >= 1 {
 		notes = append(notes, fmt.Sprintf("of %d comparisons about %.0f show a change by chance", len(c.Changes), n))
 	}
-	for _, only := range []struct {
-		where string
-		names []string
-	}{{"new", c.Added}, {"old", c.Removed}} {
-		if names := only.names; len(names) > 3 {
-			notes = append(notes, fmt.Sprintf("%d are only in the %s report, like %s", len(names), only.where,
-				names[0]))
-		} else if len(names) > 0 {
-			notes = append(notes, fmt.Sprintf("only in the %s report: %s", only.where, strings.Join(names, ", ")))
+	for i, names := range [][]string{c.Added, c.Removed} {
+		if n := len(names); n > 3 {
+			names = []string{fmt.Sprintf("%d, like %s", n, names[0])}
+		}
+		if len(names) > 0 {
+			notes = append(notes, fmt.Sprintf("only in the %s report: %s", []string{"new", "old"}[i],
+				strings.Join(names, ", ")))
 		}
 	}
 	return notes
