@@ -137,9 +137,8 @@ func TestCompare_tellsWhatChanged(t *testing.T) {
 	now.Rows[0].Result.Latency.P99 *= 3
 	now.What, now.Rows[3].Percent = "HTTP/2", 80
 	now.Machine.CPU.Model = "another"
-	c := now.Compare(old)
-	if len(c.Changes) != len(now.Rows)-1 {
-		t.Errorf("%d changes of %d rows, one of which is new", len(c.Changes), len(now.Rows))
+	if changes, _ := now.Compare(old); len(changes.Rows) != len(now.Rows)-1 {
+		t.Errorf("%d changes of %d rows, one of which is new", len(changes.Rows), len(now.Rows))
 	}
 	var b strings.Builder
 	if err := now.WriteText(&b, old); err != nil {
@@ -149,11 +148,12 @@ func TestCompare_tellsWhatChanged(t *testing.T) {
 		"p99 10.0 ms → 30.0 ms  +200.0 %",
 		"CPU µs/request 12.3 → 12.3  +0.0 %", "how much of a change is chance", "not the same load: HTTP/1.1",
 		"not the same machine: CPU: another")
-	if c := single(0).Compare(sample()); len(c.Changes) != 0 || !strings.Contains(c.Notes[0], "no row in common") {
-		t.Errorf("%+v", c)
+	changes, notes := single(0).Compare(sample())
+	if len(changes.Rows) != 0 || !strings.Contains(notes[0], "no row in common") {
+		t.Errorf("%+v, %q", changes, notes)
 	}
-	if c := single(0).Compare(single(10)); len(c.Changes) != 1 {
-		t.Errorf("two loads of a URL: %+v", c)
+	if changes, _ := single(0).Compare(single(10)); len(changes.Rows) != 1 {
+		t.Errorf("two loads of a URL: %+v", changes)
 	}
 }
 

@@ -17,8 +17,8 @@ func (r *Report) Page(old *Report) *report.Page {
 		p.Sections = append(p.Sections, report.Section{ID: id, Title: title, Cards: []report.Card{card}})
 	}
 	if old != nil {
-		c := r.Compare(old)
-		add("changes", "Compared with "+c.since(), report.Card{Notes: c.Notes, Table: &report.Table{Rows: c.rows()}})
+		changes, notes := r.Compare(old)
+		add("changes", "Compared with "+report.Since(&old.Machine, old.Time), report.Card{Notes: notes, Table: changes})
 	}
 	if plot := r.byLoad(); plot != nil {
 		add("load", "Latency by load", report.Card{Plots: []*report.Plot{plot},

@@ -71,22 +71,10 @@ func (r *Row) key() string {
 	return r.Target + ", " + r.Load()
 }
 
-// Change is how a row differs from the same one of another report.
-type Change struct {
-	Name     string
-	Old, New *Row
-}
-
-// Comparison is what changed from one report to another.
-type Comparison struct {
-	Old     *Report
-	Changes []Change
-	Notes   []string
-}
-
-// Compare tells what changed from old to r, in the rows that both have. Where both have but one these are compared.
-func (r *Report) Compare(old *Report) *Comparison {
-	c := &Comparison{Old: old}
+// Compare tells what changed from old to r, a row for each that both have, and what to know of it. Where both have but
+// one these are compared.
+func (r *Report) Compare(old *Report) (changes *report.Table, notes []string) {
+	changes = new(report.Table)
 	before := make(map[string]*Row)
 	for i := range old.Rows {
 		before[old.Rows[i].key()] = &old.Rows[i]
@@ -98,23 +86,18 @@ func (r *Report) Compare(old *Report) *Comparison {
 			was = &old.Rows[0]
 		}
 		if was != nil {
-			c.Changes = append(c.Changes, Change{Name: now.key(), Old: was, New: now})
+			changes.Rows = append(changes.Rows, now.since(was))
 		}
 	}
-	if len(c.Changes) == 0 {
-		c.Notes = append(c.Notes, "the reports have no row in common")
-	} else {
-		c.Notes = append(c.Notes, "one run beside one run: how much of a change is chance is not known")
+	notes = []string{"one run beside one run: how much of a change is chance is not known"}
+	if len(changes.Rows) == 0 {
+		notes = []string{"the reports have no row in common"}
 	}
 	if r.What != old.What {
-		c.Notes = append(c.Notes, "not the same load: "+old.What)
+		notes = append(notes, "not the same load: "+old.What)
 	}
-	c.Notes = append(c.Notes, r.Machine.Differences(&old.Machine)...)
-	return c
+	return changes, append(notes, r.Machine.Differences(&old.Machine)...)
 }
-
-// since names the old report.
-func (c *Comparison) since() string { return report.Since(&c.Old.Machine, c.Old.Time) }
 
 // measure is one number of a row that is compared.
 type measure struct {
@@ -132,17 +115,13 @@ var measures = []measure{
 	{"CPU µs/request", func(r *Row) float64 { return r.CPUPerRequest }, report.Digits},
 }
 
-// rows has one for each change: what was and what is of each measure that is known of both.
-func (c *Comparison) rows() (rows [][]string) {
-	for _, change := range c.Changes {
-		row := []string{change.Name}
-		for _, m := range measures {
-			if was, now := m.of(change.Old), m.of(change.New); was != 0 && now != 0 {
-				row = append(row, fmt.Sprintf("%s %s → %s  %+.1f %%", m.name, m.text(was), m.text(now),
-					100*(now/was-1)))
-			}
+// since is what was and what is of each measure that is known of both.
+func (r *Row) since(old *Row) []string {
+	row := []string{r.key()}
+	for _, m := range measures {
+		if was, now := m.of(old), m.of(r); was != 0 && now != 0 {
+			row = append(row, fmt.Sprintf("%s %s → %s  %+.1f %%", m.name, m.text(was), m.text(now), 100*(now/was-1)))
 		}
-		rows = append(rows, row)
 	}
-	return rows
+	return row
 }

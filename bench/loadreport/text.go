@@ -32,9 +32,10 @@ func (r *Report) WriteText(w io.Writer, old *Report) error {
 	if err != nil || old == nil {
 		return err
 	}
-	c := r.Compare(old)
-	_, err = fmt.Fprintf(w, "\ncompared with %s\n  %s\n", c.since(), strings.Join(c.Notes, "\n  "))
-	return errors.Join(err, report.WriteText(w, &report.Table{Rows: c.rows()}))
+	changes, notes := r.Compare(old)
+	_, err = fmt.Fprintf(w, "\ncompared with %s\n  %s\n", report.Since(&old.Machine, old.Time),
+		strings.Join(notes, "\n  "))
+	return errors.Join(err, report.WriteText(w, changes))
 }
 
 // omission is what has to be known of the latencies of closed loops, where r has one.
