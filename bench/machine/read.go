@@ -46,7 +46,7 @@ func read(root fs.FS) Facts {
 		Frequency:   frequency(root, cpus+"cpu0/cpufreq"),
 		Product:     product(root),
 		Hypervisor:  strings.Contains(" "+field(info, "flags")+" ", " hypervisor "),
-		OS:          strings.Trim(shellValue(text(root, "etc/os-release"), "PRETTY_NAME"), `"`),
+		OS:          strings.Trim(valueOf(text(root, "etc/os-release"), "PRETTY_NAME", "="), `"`),
 		Kernel:      text(root, "proc/sys/kernel/osrelease"),
 		HugePages:   chosen(text(root, "sys/kernel/mm/transparent_hugepage/enabled")),
 		ClockSource: text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -143,19 +143,12 @@ func text(root fs.FS, name string) string {
 }
 
 // field is the first value of "name : value" lines.
-func field(lines, name string) string {
-	for line := range strings.Lines(lines) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
+func field(lines, name string) string { return valueOf(lines, name, ":") }
 
-// shellValue is the value of a "NAME=value" line.
-func shellValue(lines, name string) string {
+// valueOf is that of the first line with a name, which between parts from its value.
+func valueOf(lines, name, between string) string {
 	for line := range strings.Lines(lines) {
-		if value, ok := strings.CutPrefix(line, name+"="); ok {
+		if key, value, ok := strings.Cut(line, between); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)
 		}
 	}

@@ -44,7 +44,7 @@ var bytesEntries = slices.Concat(
 )
 
 var (
-	bytesFewNumbers = zipfKeys(func() int { return bytesFew }, 1.0, ringReads, numbers)
+	bytesFewNumbers = zipfKeys(exactly(bytesFew), 1.0, ringReads, numbers)
 	mostNumbers     = zipfKeys(func() int { return 8 * keysMany() }, 1.0, ringReads, numbers)
 	flatNumbers     = zipfKeys(keysMany, 0.8, ringMixed, numbers)
 )

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	keysFew   = 100
-	keysSome  = 65_536
 	ringReads = 1 << 20 // keys at most in the order in which they are asked for, again and again
 	ringMixed = 1 << 23 // many more than are measured: keys that come again in the same order are easier to cache
 )
@@ -93,13 +91,12 @@ func zipfKeys[K cacheKey](n func() int, s float64, ring int, keys func(n int) []
 	})
 }
 
-func few() int  { return keysFew }
-func some() int { return keysSome }
+func exactly(n int) func() int { return func() int { return n } }
 
 var (
-	fewNumbers    = zipfKeys(few, 1.0, ringReads, numbers)
-	someNumbers   = zipfKeys(some, 1.0, ringReads, numbers)
-	someNames     = zipfKeys(some, 1.0, ringReads, names)
+	fewNumbers    = zipfKeys(exactly(100), 1.0, ringReads, numbers)
+	someNumbers   = zipfKeys(exactly(65_536), 1.0, ringReads, numbers)
+	someNames     = zipfKeys(exactly(65_536), 1.0, ringReads, names)
 	manyNumbers   = zipfKeys(keysMany, 1.0, ringReads, numbers)
 	skewedNumbers = zipfKeys(keysMany, 1.03, ringMixed, numbers)
 	skewedNames   = zipfKeys(keysMany, 1.03, ringMixed, names)

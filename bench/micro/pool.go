@@ -96,9 +96,6 @@ func (p *mutexPool) take(k peerKey) *idleConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	idle := p.idle[k]
-	if len(idle) == 0 {
-		return nil
-	}
 	c := idle[len(idle)-1]
 	p.idle[k] = idle[:len(idle)-1]
 	return c
@@ -118,11 +115,7 @@ func takeParkMutex(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		k := keys[i%poolKeys]
-		c := p.take(k)
-		if c == nil {
-			b.Fatal("nothing idle")
-		}
-		p.park(k, c)
+		p.park(k, p.take(k))
 	}
 }
 
@@ -159,9 +152,6 @@ func (p *lockedSlice) take() *idleConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1
-	if last < 0 {
-		return nil
-	}
 	c := p.idle[last]
 	p.idle[last] = nil
 	p.idle = p.idle[:last]
@@ -182,11 +172,7 @@ func takeParkSlices(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		p := &pools[i%poolKeys]
-		c := p.take()
-		if c == nil {
-			b.Fatal("nothing idle")
-		}
-		p.park(c)
+		p.park(p.take())
 	}
 }
 
