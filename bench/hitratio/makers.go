@@ -9,16 +9,16 @@ import (
 // Makers returns all policies, simulators first, in the order of the columns.
 func Makers() []Maker {
 	return []Maker{
-		{"ufo", "the policy of package tinyufo", false, newUFO},
-		{"s3-fifo", "S3-FIFO", false, newS3FIFO},
-		{"cf-tinyufo", "TinyUFO as Cloudflare made it", false, newCloudflareUFO},
-		{"lirs", "LIRS", false, newLIRS},
-		{"tinyufo", "package tinyufo, in as many shards as it chooses", true, newTinyUFO},
-		{"lru", "LRU of github.com/hashicorp/golang-lru/v2", true, newLRU},
-		{"arc", "ARC of github.com/hashicorp/golang-lru/arc/v2", true, newARC},
-		{"otter", "W-TinyLFU of github.com/maypok86/otter/v2", true, newOtter},
-		{"theine", "W-TinyLFU of github.com/Yiling-J/theine-go", true, newTheine},
-		{"ristretto", "TinyLFU of github.com/dgraph-io/ristretto/v2", true, newRistretto},
+		{"ufo", "the policy of package tinyufo", newUFO},
+		{"s3-fifo", "S3-FIFO", newS3FIFO},
+		{"cf-tinyufo", "TinyUFO as Cloudflare made it", newCloudflareUFO},
+		{"lirs", "LIRS", newLIRS},
+		{"tinyufo", "package tinyufo, in as many shards as it chooses", newTinyUFO},
+		{"lru", "LRU of github.com/hashicorp/golang-lru/v2", newLRU},
+		{"arc", "ARC of github.com/hashicorp/golang-lru/arc/v2", newARC},
+		{"otter", "W-TinyLFU of github.com/maypok86/otter/v2", newOtter},
+		{"theine", "W-TinyLFU of github.com/Yiling-J/theine-go", newTheine},
+		{"ristretto", "TinyLFU of github.com/dgraph-io/ristretto/v2", newRistretto},
 	}
 }
 
@@ -54,7 +54,7 @@ func Find(names []string) ([]Maker, error) {
 // Sharded makes m in so many shards, each with its part of the capacity, among which a hash chooses.
 func Sharded(m Maker, shards int) Maker {
 	return Maker{
-		Name: fmt.Sprintf("%s/%d", m.Name, shards), What: fmt.Sprintf("%s in %d shards", m.What, shards), Real: m.Real,
+		Name: fmt.Sprintf("%s/%d", m.Name, shards), What: fmt.Sprintf("%s in %d shards", m.What, shards),
 		New: func(capacity int) Policy {
 			s := make(sharded, shards)
 			for i := range s {

@@ -13,7 +13,6 @@ type Policy interface {
 type Maker struct {
 	Name string // as columns and --policy have it
 	What string // one line for --list
-	Real bool   // a cache that people use, driven in a loop, and not a simulator
 
 	// New returns an empty cache of capacity entries, at least 1. A Policy that has a method Close() may have
 	// goroutines, which end with it.

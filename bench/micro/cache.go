@@ -122,7 +122,7 @@ func hit[K cacheKey, V any](b *testing.B, crew int, s *store[K, V], set *keySet[
 	}
 }
 
-// reportPart reports how many of the operations something was so of.
+// reportPart reports which part of the operations n is.
 func reportPart(b *testing.B, n int, unit string) { b.ReportMetric(100*float64(n)/float64(b.N), unit) }
 
 // inParallel does b.N operations on goroutines that take batches of them. work does n operations, of the given

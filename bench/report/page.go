@@ -33,7 +33,7 @@ type Section struct {
 	Cards     []Card
 }
 
-// Card is about one thing: what of it is there is shown in this order.
+// Card is about one thing. The fields that are not empty are shown in this order.
 type Card struct {
 	Name, What string
 	Text       []string
@@ -46,7 +46,7 @@ type Card struct {
 	Folds      []Fold
 }
 
-// Fold is what is shown to those that ask for it.
+// Fold is a card that a reader opens by its summary.
 type Fold struct {
 	Summary string
 	Card    Card

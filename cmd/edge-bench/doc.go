@@ -18,5 +18,5 @@
 // is not installed is left out with a note.
 //
 // The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load,
-// bench/loadreport, bench/micro, bench/hitratio, bench/balance.
+// bench/loadreport, bench/micro, bench/hitratio, bench/balance, and bench/report, which writes what they found.
 package main
