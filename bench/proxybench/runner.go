@@ -275,7 +275,7 @@ func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, 
 	result := &ScenarioResult{Name: s.Name, What: s.What, RoundsAsked: r.options.Rounds}
 	active := r.livePeers(s)
 	for _, p := range active {
-		if _, err := r.measure(ctx, s, p, warmWindow); err != nil && ctx.Err() != nil {
+		if _, err := r.measure(ctx, s, p, min(warmWindow, 10*r.options.Window)); err != nil && ctx.Err() != nil {
 			return result, ctx.Err()
 		}
 	}
