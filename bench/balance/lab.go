@@ -214,7 +214,7 @@ func figures(c *Contender, runs, ideals []*Result, troubled int) Figures {
 	return f
 }
 
-// average fills in the means of what only some scenarios have.
+// average fills in the means of figures that only some scenarios have.
 func (f *Figures) average(runs []*Result) {
 	n := float64(len(runs))
 	if points := len(runs[0].Series); points > 0 {

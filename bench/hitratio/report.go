@@ -111,7 +111,7 @@ func (t *Table) WriteSVG(w io.Writer) error {
 		Title: fmt.Sprintf("Points of hit ratio below the best policy, one dot for each of %d cells", len(t.Cells)),
 		// A root: small differences matter, and the great ones still fit.
 		At: func(v float64) float64 { return math.Sqrt(min(v, most) / most) }}
-	sums := t.Summaries()[:len(t.Policies)] // those of all cells
+	sums := t.Summaries()[:len(t.Policies)] // the sums of all cells
 	for i, s := range sums {
 		row := report.DotRow{Name: s.Policy, Mean: s.Regret, Figure: fmt.Sprintf("%.2f · %.1f", s.Regret, s.Worst)}
 		for _, c := range t.Cells {

@@ -104,7 +104,7 @@ func (s *wideSketch) frequency(key uint64) uint8 {
 	return low
 }
 
-// counters are those of key, one in each row.
+// counters returns the counters of key, one in each row.
 func (s *wideSketch) counters(key uint64) iter.Seq[*uint8] {
 	return func(yield func(*uint8) bool) {
 		h, stride := mix(key), mix(^key)|1

@@ -145,7 +145,7 @@ func text(root fs.FS, name string) string {
 // field is the first value of "name : value" lines.
 func field(lines, name string) string { return valueOf(lines, name, ":") }
 
-// valueOf is that of the first line with a name, which between parts from its value.
+// valueOf returns the value in the first line that has a name; between stands between the two.
 func valueOf(lines, name, between string) string {
 	for line := range strings.Lines(lines) {
 		if key, value, ok := strings.Cut(line, between); ok && strings.TrimSpace(key) == name {

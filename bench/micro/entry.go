@@ -12,7 +12,7 @@ import (
 type Entry struct {
 	Name  string // group/case/who: the first one of a case is ours, the others are its baselines
 	Group string // a heading
-	What  string // what an operation is, and what of it is counted
+	What  string // what an operation does, and which part of it is counted
 	Bench func(b *testing.B)
 }
 

@@ -35,7 +35,7 @@ const (
 	bareOpen      = 4000 // connections of such that are open at a time; the oldest is closed then
 	overloadWarm  = 3 * time.Second
 	goodPatience  = 3 * time.Second // of a good client
-	answerWait    = 5 * time.Second // of one that makes trouble
+	answerWait    = 5 * time.Second // for a connection or an answer, of clients that make trouble
 )
 
 // OverloadSample is what one round found out.

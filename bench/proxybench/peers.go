@@ -154,7 +154,7 @@ func newPlace(addrs []string, origin, dir string, keys keyPair) place {
 	return at
 }
 
-// describe is what the peer's version is: of a Go peer that of its module, else the first line of what it prints.
+// describe returns the version of a peer: for a Go peer that of its module, else the first line that it prints.
 func (p Peer) describe(ctx context.Context, binary string) string {
 	switch p.Name {
 	case "nethttp":
@@ -176,7 +176,7 @@ func (p Peer) describe(ctx context.Context, binary string) string {
 	return versionOf(ctx, binary, p.version)
 }
 
-// versionOf is the first line of what a program prints, without its copyright.
+// versionOf returns the first line that a program prints, without its copyright.
 func versionOf(ctx context.Context, binary, arg string) string {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()

@@ -57,13 +57,13 @@ type Spread struct {
 	Q3     float64 `json:"q3"`
 }
 
-// SpreadOf returns that of values, which it leaves as they are.
+// SpreadOf returns the spread of values, which it leaves as they are.
 func SpreadOf(values []float64) Spread {
 	sorted := slices.Sorted(slices.Values(values))
 	return Spread{Quantile(sorted, 0.25), Quantile(sorted, 0.5), Quantile(sorted, 0.75)}
 }
 
-// Median returns that of values, 0 without any.
+// Median returns the median of values, 0 without any.
 func Median(values []float64) float64 { return SpreadOf(values).Median }
 
 // Quantile interpolates between the two nearest of sorted; without any it is 0.
