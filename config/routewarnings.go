@@ -47,14 +47,34 @@ func warnHiddenRoutes(r *resolver) {
 	for i := range r.c.Listeners {
 		listeners = append(listeners, r.c.Listeners[i].Name)
 	}
-	alike := make(map[string][]*Route)
+	// Only a route that asks the same of listeners and in its condition, or nothing, hides another: thousands may have
+	// one pattern.
+	type kind struct{ pattern, when, listener string }
+	kindOf := func(rule *route.Rule) kind {
+		k := kind{pattern: rule.Pattern()}
+		if rule.When != nil {
+			k.when = rule.When.String()
+		}
+		return k
+	}
+	alike := make(map[kind][]*Route)
 	for _, one := range live(r.c) {
 		rule := one.Rule()
-		alike[rule.Pattern()] = append(alike[rule.Pattern()], one)
+		k := kindOf(&rule)
+		for _, k.listener = range anyOr(rule.Listeners) {
+			alike[k] = append(alike[k], one)
+		}
 	}
 	for _, one := range live(r.c) {
 		rule := one.Rule()
-		for _, other := range alike[rule.Pattern()] {
+		k := kindOf(&rule)
+		var others []*Route
+		for _, when := range slices.Compact([]string{"", k.when}) {
+			for _, listener := range slices.Compact([]string{"", anyOr(append(rule.Listeners, listeners...))[0]}) {
+				others = append(others, alike[kind{k.pattern, when, listener}]...)
+			}
+		}
+		for _, other := range others {
 			first := other.Rule()
 			if other.Entry == one.Entry || !first.Hides(&rule, listeners) {
 				continue
@@ -66,6 +86,14 @@ func warnHiddenRoutes(r *resolver) {
 			break
 		}
 	}
+}
+
+// anyOr returns a list of names, or one with "" where there is none.
+func anyOr(list []string) []string {
+	if len(list) == 0 {
+		return []string{""}
+	}
+	return list
 }
 
 // warnLoneWeights warns of a weight that shares with nobody. A weight of 1 asks for no share.
