@@ -3,10 +3,12 @@ FROM golang:1.26 AS build
 ARG COMMIT=
 WORKDIR /src
 COPY . .
-RUN make bin/edge COMMIT="$COMMIT" && mkdir /empty
+RUN make build COMMIT="$COMMIT" && mkdir /empty
 
 FROM scratch
 COPY --from=build /src/bin/edge /usr/local/bin/edge
+COPY --from=build /src/bin/edge-import /usr/local/bin/edge-import
+COPY --from=build /src/bin/edge-bench /usr/local/bin/edge-bench
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/packaging/docker/edge.toml /etc/edge/edge.toml
 COPY --from=build --chown=65532:65532 /empty /var/lib/edge

@@ -80,18 +80,18 @@ run: bin/edge ## a demo origin with edge in front of it, on http://127.0.0.1:808
 	bin/edge proxy --from $(LISTEN) --to $(DEMO) & wait $$!
 
 .PHONY: build
-build: bin/edge bin/edge-bench ## bin/edge and bin/edge-bench; TLS=boring with BoringCrypto
+build: bin/edge bin/edge-import bin/edge-bench ## the three binaries; TLS=boring with BoringCrypto
 
-.PHONY: bin/edge bin/edge-bench
-bin/edge:
-	$(BUILD) -o $@ ./cmd/edge
+.PHONY: bin/edge bin/edge-import bin/edge-bench
+bin/edge bin/edge-import:
+	$(BUILD) -o $@ ./cmd/$(@F)
 
 bin/edge-bench:
 	cd cmd/edge-bench && $(BUILD) -o $(CURDIR)/$@ .
 
 .PHONY: install
-install: build ## both binaries into PREFIX=/usr/local, below DESTDIR
-	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' bin/edge bin/edge-bench
+install: build ## the binaries into PREFIX=/usr/local, below DESTDIR
+	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' bin/edge bin/edge-import bin/edge-bench
 
 .PHONY: clean
 clean: ## remove what these targets made

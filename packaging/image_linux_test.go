@@ -92,8 +92,10 @@ func (i *image) unpack(t *testing.T) string {
 	t.Helper()
 	root := openDir(t)
 	places := map[string]string{
-		"/src/bin/edge": testutil.Binary(t, "./cmd/edge"),
-		"/empty":        t.TempDir(),
+		"/src/bin/edge":        testutil.Binary(t, "./cmd/edge"),
+		"/src/bin/edge-import": testutil.Binary(t, "./cmd/edge-import"),
+		"/src/bin/edge-bench":  testutil.Binary(t, "./cmd/edge-import"), // stands for the one of another module
+		"/empty":               t.TempDir(),
 	}
 	for _, words := range i.copies {
 		owner := -1

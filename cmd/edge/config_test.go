@@ -273,3 +273,30 @@ func TestProxy_addressWithAPath(t *testing.T) {
 		t.Errorf("%d %s", code, said)
 	}
 }
+
+// What edge proxy --save writes loads, and serves as edge proxy does.
+func TestProxy_savesWhatItDoes(t *testing.T) {
+	address, up := testutil.FreeAddr(t), origin(t)
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	args := []string{"proxy", "--from", address, "--to", up, "--save", file}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args})
+	p.WaitPort(address)
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no drain waits for its connections
+	_, before := testutil.Get(t, once, "http://"+address+"/hello")
+	p.Stop()
+	if code, out := edge(t, "check", "--strict", file); code != 0 {
+		t.Fatalf("exit %d:\n%s", code, out)
+	}
+	if code, out := edge(t, "fmt", "--check", file); code != 0 {
+		t.Errorf("edge fmt --check: exit %d:\n%s", code, out)
+	}
+	if code, out := edge(t, args...); code != exitError || !strings.Contains(out, "exists") {
+		t.Errorf("a file that is there: exit %d:\n%s", code, out)
+	}
+	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	p.WaitPort(address)
+	if _, after := testutil.Get(t, once, "http://"+address+"/hello"); after != before || before == "" {
+		t.Errorf("%q, and from the file %q", before, after)
+	}
+	p.Stop()
+}

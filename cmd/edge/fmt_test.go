@@ -208,11 +208,3 @@ func TestReplaceFile_failures(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// What edge writes itself has the form.
-func TestFmt_formOfImport(t *testing.T) {
-	_, to := migrated(t)
-	if code, out, problems := edgeIn(t, t.TempDir(), to, "fmt"); code != 0 || out != to {
-		t.Errorf("exit %d: %s%s", code, out, problems)
-	}
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
 )
@@ -102,7 +103,7 @@ func (o *proxyOptions) run(cmd *cobra.Command) error {
 		return usage{cmd, fmt.Errorf("%s", aboutFlag(&report.Errors[0]))}
 	}
 	if o.save != "" {
-		if err := writeNew(o.save, []byte(text)); err != nil {
+		if err := safeopen.WriteNew(o.save, []byte(text)); err != nil {
 			return err
 		}
 	}

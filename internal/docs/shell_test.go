@@ -46,6 +46,10 @@ func runPage(t *testing.T, list []*block) error {
 		script += stage.command(b, i)
 	}
 	binary := testutil.Binary(t, "./cmd/edge") // which the first page has to build
+	programs := t.TempDir()
+	if err := os.Symlink(testutil.Binary(t, "./cmd/edge-import"), filepath.Join(programs, "edge-import")); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
@@ -53,7 +57,7 @@ func runPage(t *testing.T, list []*block) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = testutil.Patience // a process of an upgrade may hold the output
-	cmd.Env = append(os.Environ(), "EDGE="+binary, "ROOT="+testutil.Root(t),
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+programs, "EDGE="+binary, "ROOT="+testutil.Root(t),
 		"DIR="+dir, "HOME="+dir, "STATE_DIRECTORY="+filepath.Join(dir, ".local/state/edge"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

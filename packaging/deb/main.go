@@ -128,6 +128,8 @@ func versionOf(version string) string {
 // places are the files of the package, by the names that they have in the archive.
 var places = map[string]string{
 	"/usr/bin/edge":                                  "edge",
+	"/usr/bin/edge-bench":                            "edge-bench",
+	"/usr/bin/edge-import":                           "edge-import",
 	"/etc/edge/edge.toml":                            "edge.toml",
 	"/usr/lib/systemd/system/edge.service":           "systemd/edge.service",
 	"/usr/lib/systemd/system/edge.socket":            "systemd/edge.socket",
@@ -180,10 +182,10 @@ func (p *pack) add(to, from string) {
 		text = b.Bytes()
 	}
 	kind, mode := files.TypeFile, fs.FileMode(0o644)
-	switch to {
-	case "/usr/bin/edge":
+	switch {
+	case path.Dir(to) == "/usr/bin":
 		mode = 0o755
-	case "/etc/edge/edge.toml":
+	case to == "/etc/edge/edge.toml":
 		kind, mode = files.TypeConfigNoReplace, 0o640
 	}
 	p.contents = append(p.contents, &files.Content{Source: p.file(path.Base(to), text), Destination: to, Type: kind,

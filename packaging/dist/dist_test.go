@@ -63,7 +63,7 @@ func TestParse(t *testing.T) {
 // file has the owner, the time and the rights that it is to have.
 func TestArchive(t *testing.T) {
 	r, program := of(t), testutil.Binary(t, "./cmd/edge")
-	if err := r.pack(runtime.GOARCH, []string{program, program}, program); err != nil {
+	if err := r.pack(runtime.GOARCH, []string{program, program, program}, program); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(r.out, "edge-1.2.3-linux-"+runtime.GOARCH+".tar.gz")
@@ -72,7 +72,7 @@ func TestArchive(t *testing.T) {
 	if err := os.WriteFile(other, read(t, program), 0o700); err != nil { //nolint:gosec // it is run
 		t.Fatal(err)
 	}
-	if err := r.pack(runtime.GOARCH, []string{other, program}, program); err != nil {
+	if err := r.pack(runtime.GOARCH, []string{other, program, program}, program); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(first, read(t, name)) {
@@ -95,7 +95,7 @@ func TestArchive(t *testing.T) {
 		}
 		names = append(names, h.Name)
 		want := int64(0o644)
-		if h.Typeflag == tar.TypeDir || h.Name == "edge-1.2.3/edge" || h.Name == "edge-1.2.3/edge-bench" {
+		if h.Typeflag == tar.TypeDir || slices.Contains(programs, strings.TrimPrefix(h.Name, "edge-1.2.3/")) {
 			want = 0o755
 		}
 		if h.Mode != want || h.Uid != 0 || h.Gid != 0 || h.Uname != "" || !h.ModTime.Equal(r.when) {
@@ -107,7 +107,7 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"edge", "edge-bench", "edge.toml",
+		"edge", "edge-bench", "edge-import", "edge.toml",
 		"edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
 	} {
 		if !slices.Contains(names, "edge-1.2.3/"+want) {

@@ -19,6 +19,7 @@
 //
 //	edge-1.2.3/edge                       static, for Linux
 //	edge-1.2.3/edge-bench                 likewise; edge bench runs it
+//	edge-1.2.3/edge-import                likewise; edge import runs it
 //	edge-1.2.3/edge.toml                  /etc/edge/edge.toml of the packages
 //	edge-1.2.3/edge.1                     the manual page
 //	edge-1.2.3/LICENSE

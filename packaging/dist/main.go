@@ -101,8 +101,8 @@ func (r *release) make() error {
 	return writeSums(r.out)
 }
 
-// programs are the binaries of an archive. edge-bench has 26 MB and no place in the packages and the image.
-var programs = []string{"edge", "edge-bench"}
+// programs are the binaries of an archive.
+var programs = []string{"edge", "edge-import", "edge-bench"}
 
 // pack makes the archive of the programs, and an SBOM for each. runs is edge for this machine: it prints completions.
 func (r *release) pack(arch string, binaries []string, runs string) error {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -11,6 +11,23 @@ import (
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
+
+const (
+	importer = "./cmd/edge-import"
+	edge     = "./cmd/edge"
+)
+
+// command runs a program of edge, and returns its exit code and all that it prints.
+func command(t *testing.T, pkg string, args ...string) (code int, out string) {
+	t.Helper()
+	cmd := exec.Command(testutil.Binary(t, pkg), args...)
+	cmd.Dir = t.TempDir()
+	text, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
+}
 
 // migrated is the example of docs/migrating.md: the text before "becomes", and the one after it.
 func migrated(t *testing.T) (from, to string) {
@@ -32,7 +49,7 @@ func TestImport_doesWhatThePageSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := filepath.Join(t.TempDir(), "edge.toml")
-	code, out := edge(t, "import", "nginx", file, "-o", result)
+	code, out := command(t, importer, "nginx", file, "-o", result)
 	text, err := os.ReadFile(result)
 	if err != nil || code != 0 || string(text) != to {
 		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
@@ -40,10 +57,12 @@ func TestImport_doesWhatThePageSays(t *testing.T) {
 	if at, err := os.Stat(result); err != nil || at.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v: others may read what may hold passwords", at.Mode(), err)
 	}
-	if code, out := edge(t, "check", "--strict", result); code != 0 {
-		t.Errorf("edge check: exit %d:\n%s", code, out)
+	for _, args := range [][]string{{"check", "--strict", result}, {"fmt", "--check", result}} {
+		if code, out := command(t, edge, args...); code != 0 {
+			t.Errorf("edge %s: exit %d:\n%s", args[0], code, out)
+		}
 	}
-	code, out = edge(t, "import", "nginx", file, "-o", result)
+	code, out = command(t, importer, "nginx", file, "-o", result)
 	if code != exitError || !strings.Contains(out, "exists") {
 		t.Errorf("a file that is there: exit %d:\n%s", code, out)
 	}
@@ -57,9 +76,9 @@ func TestImport_listsWhatIsLost(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out := edge(t, "import", "nginx", file, "--json")
+	code, out := command(t, importer, "nginx", file, "--json")
 	var got imported
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitWarnings {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitLost {
 		t.Fatalf("exit %d, %v:\n%s", code, err, out)
 	}
 	lost := map[int]bool{}
@@ -84,13 +103,13 @@ func TestImport_caddy(t *testing.T) {
 		has  string
 	}{
 		{":8080\nreverse_proxy {$NO_SUCH_BACKEND:localhost:3000}\n", 0, `dest = "http://localhost:3000"`},
-		{":8080\nencode gzip\nreverse_proxy localhost:3000\n", exitWarnings, "Caddyfile:2: not carried: encode gzip"},
+		{":8080\nencode gzip\nreverse_proxy localhost:3000\n", exitLost, "Caddyfile:2: not carried: encode gzip"},
 	} {
 		file := filepath.Join(dir, "Caddyfile")
 		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		code, out := edge(t, "import", "caddy", file)
+		code, out := command(t, importer, "caddy", file)
 		if code != test.code || !strings.Contains(out, test.has) {
 			t.Errorf("%q: exit %d:\n%s", test.text, code, out)
 		}
@@ -99,11 +118,11 @@ func TestImport_caddy(t *testing.T) {
 
 func TestImport_usage(t *testing.T) {
 	for _, args := range [][]string{{}, {"nginx"}, {"apache", "f"}, {"nginx", "a", "b"}} {
-		if code, out := edge(t, append([]string{"import"}, args...)...); code != exitUsage {
+		if code, out := command(t, importer, args...); code != exitLost {
 			t.Errorf("%q: exit %d:\n%s", args, code, out)
 		}
 	}
-	code, out := edge(t, "import", "nginx", "/no/such/file")
+	code, out := command(t, importer, "nginx", "/no/such/file")
 	if code != exitError || !strings.Contains(out, "/no/such/file") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
@@ -124,40 +143,13 @@ func TestImport_severalFiles(t *testing.T) {
 		}
 	}
 	result := filepath.Join(dir, "edge.toml")
-	code, out := edge(t, append([]string{"import", "traefik", "-o", result}, files...)...)
+	code, out := command(t, importer, append([]string{"traefik", "-o", result}, files...)...)
 	text, err := os.ReadFile(result)
 	got := string(text)
 	if err != nil || code != 0 || !strings.Contains(got, "a.test") || !strings.Contains(got, ":8081") {
 		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
 	}
-	if code, out := edge(t, "check", result); code != 0 {
+	if code, out := command(t, edge, "check", result); code != 0 {
 		t.Errorf("edge check: exit %d:\n%s", code, out)
 	}
-}
-
-// What edge proxy --save writes loads, and serves as edge proxy does.
-func TestProxy_savesWhatItDoes(t *testing.T) {
-	address, up := testutil.FreeAddr(t), origin(t)
-	file := filepath.Join(t.TempDir(), "edge.toml")
-	args := []string{"proxy", "--from", address, "--to", up, "--save", file}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args})
-	p.WaitPort(address)
-	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no drain waits for its connections
-	_, before := testutil.Get(t, once, "http://"+address+"/hello")
-	p.Stop()
-	if code, out := edge(t, "check", "--strict", file); code != 0 {
-		t.Fatalf("exit %d:\n%s", code, out)
-	}
-	if code, out := edge(t, "fmt", "--check", file); code != 0 {
-		t.Errorf("edge fmt --check: exit %d:\n%s", code, out)
-	}
-	if code, out := edge(t, args...); code != exitError || !strings.Contains(out, "exists") {
-		t.Errorf("a file that is there: exit %d:\n%s", code, out)
-	}
-	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
-	p.WaitPort(address)
-	if _, after := testutil.Get(t, once, "http://"+address+"/hello"); after != before || before == "" {
-		t.Errorf("%q, and from the file %q", before, after)
-	}
-	p.Stop()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,51 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
-	importer "github.com/edge-proxy/edge/config/import"
+	imports "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	_ "github.com/edge-proxy/edge/filter/all" // the types of filters that edge has
+	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
-// importOptions are the flags of edge import.
+// Exit codes; the doc of the package explains them.
+const (
+	exitError = 1
+	exitLost  = 2
+)
+
+var (
+	errLost  = errors.New("something is not carried")
+	errUsage = errors.New("edge import --help lists its flags")
+)
+
+// name is that of the command, by which most people run it.
+const name = "edge import"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the command. It returns the exit code.
+func run(args []string, out, problems io.Writer) int {
+	cmd := newImport()
+	cmd.SetArgs(args)
+	cmd.SetOut(out)
+	cmd.SetErr(problems)
+	err := cmd.Execute()
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errLost):
+		return exitLost
+	}
+	_, _ = fmt.Fprintln(problems, name+": "+printable.Text(err.Error()))
+	if errors.Is(err, errUsage) {
+		return exitLost
+	}
+	return exitError
+}
+
+// importOptions are the flags of the command.
 type importOptions struct {
 	program, out string
 	files        []string
@@ -25,8 +66,9 @@ type importOptions struct {
 
 func newImport() *cobra.Command {
 	var o importOptions
+	wrong := func(err error) error { return fmt.Errorf("%w\n%w", err, errUsage) }
 	cmd := &cobra.Command{
-		Use:   "import " + strings.Join(importer.Programs(), "|") + " FILE...",
+		Use:   "edge-import " + strings.Join(imports.Programs(), "|") + " FILE...",
 		Short: "Turn the configuration of another program into one of edge",
 		Long: "Turn the configuration of another program into one of edge, which is printed or written to a file. " +
 			"Each block names the lines that it comes from. What is not carried is listed on stderr, line by " +
@@ -36,25 +78,30 @@ func newImport() *cobra.Command {
 		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +
 			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml\n" +
 			"  edge import traefik traefik.yml dynamic.yml -o edge.toml",
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
+		Version:       build.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 0 {
-				return importer.Programs(), cobra.ShellCompDirectiveNoFileComp
+				return imports.Programs(), cobra.ShellCompDirectiveNoFileComp
 			}
 			return nil, cobra.ShellCompDirectiveDefault
 		},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 || len(args) > 2 && !importer.Several(args[0]) {
-				return usage{cmd, errors.New("edge import takes a program and a file: edge import nginx nginx.conf")}
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 || len(args) > 2 && !imports.Several(args[0]) {
+				return wrong(errors.New("it takes a program and a file: edge import nginx nginx.conf"))
 			}
-			if !slices.Contains(importer.Programs(), args[0]) {
-				known := strings.Join(importer.Programs(), ", ")
-				return usage{cmd, fmt.Errorf("edge imports files of %s, not of %q", known, args[0])}
+			if !slices.Contains(imports.Programs(), args[0]) {
+				known := strings.Join(imports.Programs(), ", ")
+				return wrong(fmt.Errorf("it reads files of %s, not of %q", known, args[0]))
 			}
 			o.program, o.files = args[0], args[1:]
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrong(err) })
 	cmd.Flags().StringVarP(&o.out, "output", "o", "", "the `file` to write; it must not be there yet")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print result and findings as JSON")
 	return cmd
@@ -75,15 +122,15 @@ type importedFinding struct {
 	Why  string `json:"why"`
 }
 
-// run reads, writes, and returns the exit code.
+// run reads and writes. The error is errLost where something is not carried.
 func (o *importOptions) run(out, problems io.Writer) error {
-	p, err := importer.Import(o.program, o.files[0], &plan.Reader{}, o.files[1:]...)
+	p, err := imports.Import(o.program, o.files[0], &plan.Reader{}, o.files[1:]...)
 	if err != nil {
 		return err
 	}
 	text := p.Text(checkHere)
 	if o.out != "" {
-		if err := writeNew(o.out, text); err != nil {
+		if err := safeopen.WriteNew(o.out, text); err != nil {
 			return err
 		}
 	}
@@ -91,7 +138,7 @@ func (o *importOptions) run(out, problems io.Writer) error {
 		return err
 	}
 	if p.Losses() > 0 {
-		return exit(exitWarnings)
+		return errLost
 	}
 	return nil
 }
@@ -102,7 +149,11 @@ func (o *importOptions) print(out, problems io.Writer, p *plan.Plan, text []byte
 		for _, f := range p.Findings() {
 			all.Findings = append(all.Findings, importedFinding{f.File, f.Line, f.Lost, f.What, f.Why})
 		}
-		return printJSON(out, all)
+		text, err := json.MarshalIndent(all, "", "  ")
+		if err == nil {
+			_, err = fmt.Fprintln(out, string(printable.JSON(text)))
+		}
+		return err
 	}
 	if o.out == "" {
 		if _, err := out.Write(text); err != nil {
@@ -130,21 +181,4 @@ func checkHere(text []byte) *config.Report {
 	}
 	_, report := config.Load(path)
 	return report
-}
-
-// writeNew writes a file that is not there yet, for its owner alone: the text may hold passwords. One that could not be
-// written whole is removed.
-func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		os.Remove(path)
-	}
-	return err
 }
