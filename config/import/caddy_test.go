@@ -119,39 +119,31 @@ func withPorts(text string) string {
 	return "{\n" + more + "}\n" + text
 }
 
-// Where requests are refused by conditions that edge does not have, alone or together, the route is closed.
+// Where requests are refused by conditions that edge does not have, alone or together, all that may meet them are
+// refused; by those that it has, these alone, however many there are.
 func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
-	unknown := func(n int) (text string) {
-		for i := range n {
-			text += fmt.Sprintf("@m%d remote_ip 10.0.0.%d\nheader @m%[1]d X-%[1]d 1\n", i, i)
-		}
-		return text
-	}
+	const closed, proxied = "[[rules]] deny = 403", `[[routes]] path = "/*" dest = "http://localhost:3000"`
 	many := func(format string) (text string) {
 		for i := range 250 {
 			text += fmt.Sprintf(format, i)
 		}
 		return text
 	}
-	for name, text := range map[string]string{
-		"many paths":        many("respond /p%d 403\n"),
-		"many hosts":        many("@m%d host h%[1]d.test\nrespond @m%[1]d 403\n"),
-		"many methods":      many("@m%d method M%[1]d\nrespond @m%[1]d 403\n"),
-		"two slashes":       "respond /a//b 403\n",
-		"inside of another": "@a vars x y\n@b vars x z\nhandle @a {\nrespond @b 403\n}\n",
-		"after others":      unknown(5) + "respond @m4 403\n",
-		"one of many":       unknown(20) + "respond @m19 403\n",
+	for text, want := range map[string][]string{
+		many("respond /p%d 403\n"): {proxied,
+			`when = 'lower(local.path) == "/p249"' respond = { status = 403 }`},
+		many("@m%d host h%[1]d.test\nrespond @m%[1]d 403\n"): {proxied,
+			`[[routes]] host = "h249.test" path = "/*" dest = "status:403"`},
+		many("@m%d method M%[1]d\nrespond @m%[1]d 403\n"): {proxied,
+			`[[rules]] when = 'method == "M248"' respond = { status = 403 }`},
+		"respond /a//b 403\n": {proxied,
+			`when = 'lower(url_decode(path)) == "/a//b"' respond = { status = 403 }`},
+		"@a vars x y\n@b vars x z\nhandle @a {\nrespond @b 403\n}\n": {closed,
+			"not carried: @b vars x z"},
+		many("@m%d vars x %[1]d\nheader @m%[1]d X-%[1]d 1\n") + "respond @m249 403\n": {closed},
 	} {
-		p := planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n")
-		out := string(p.Text(plan.TextOnly))
-		if strings.Contains(out, "dest = \"http") || !strings.Contains(out, "status:403") {
-			t.Errorf("%s:\n%s", name, out)
-		}
-		for _, f := range p.Findings() {
-			if strings.Contains(f.Why, "does the same") {
-				t.Errorf("%s: %v", name, f)
-			}
-		}
+		name, _, _ := strings.Cut(text, "\n")
+		wantAll(t, name, planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), want)
 	}
 }
 
@@ -159,49 +151,108 @@ func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
 func TestCaddy_conditions(t *testing.T) {
 	const users = "basic_auth bcrypt Staff {\nu $2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\n}\n"
 	const open = `path = "/*" dest = "http://localhost:3000"`
+	const decoded = `url_decode(path).re_replace("/+", "/")`
 	for text, want := range map[string][]string{
 		"@a remote_ip 10.0.0.0/8 192.0.2.7\nrespond @a 403\n": {open,
 			`path = "/*" when = 'peer.ip in {10.0.0.0/8 192.0.2.7}' dest = "status:403"`},
-		"@a not client_ip private_ranges\nrespond @a 403\n": {`path = "/*" dest = "status:403"`,
-			`when = 'client.ip in {192.168.0.0/16 172.16.0.0/12 10.0.0.0/8 127.0.0.0/8 fd00::/8 ::1}' dest = "http`},
-		"@a path *.php */.*\nrespond @a 404\n": {open, `when = '(lower(url_decode(path)) ends_with ".php" or ` +
-			`lower(url_decode(path)) contains "/.")' dest = "status:404"`},
+		"@a not client_ip private_ranges\nrespond @a 403\n": {open, `dest = "status:403"`,
+			`'not (client.ip in {192.168.0.0/16 172.16.0.0/12 10.0.0.0/8 127.0.0.0/8 fd00::/8 ::1/128})'`},
+		"@a path *.php */.*\nrespond @a 404\n": {open, `when = 'lower(` + decoded + `) ends_with ".php" or lower(` +
+			decoded + `) contains "/."' respond = { status = 404 }`},
 		"@a path_regexp \\.(png|jpg)$\nrespond @a 404\n": {open,
-			`when = 'url_decode(path) ~ "\.(png|jpg)$"' dest = "status:404"`},
-		"@a remote_ip 10.0.0.1\n@b path *.php\nrespond @a 403\nrespond @b 404\n": {open,
-			`when = 'lower(url_decode(path)) ends_with ".php" and not (peer.ip in {10.0.0.1})' dest = "status:404"`},
-		"@a remote_ip 10.0.0.0/99\nrespond @a 403\n": {`path = "/*" dest = "status:403"`,
+			`when = '` + decoded + ` ~ "\.(png|jpg)$"' respond = { status = 404 }`},
+		"@a path /a/*/c\nrespond @a 404\n": {open,
+			`when = 'lower(` + decoded + `) ~ "^/a/[^/]*/c$"' respond = { status = 404 }`},
+		"@a header X-Key a*\nredir @a /other\n": {open, `when = 'header.x-key starts_with "a"' redirect`},
+		"@a remote_ip 10.0.0.0/99\nrespond @a 403\n": {`[[rules]] deny = 403`,
 			"edge does not know these addresses"},
 		users: {`type = "basic_auth" realm = "Staff" users = { u = "$2y$04$`,
 			`path = "/*" dest = "http://localhost:3000" filters = ["users"]`},
 		strings.Replace(users, "$2y$04", "$1$04", 1): {
 			`path = "/*" dest = "status:403"`, "not carried: basic_auth"},
 		strings.Replace(users, "bcrypt", "/admin/* bcrypt", 1): {
-			open, `path = "/admin/*" dest = "http://localhost:3000" filters`},
+			open, `lower(` + decoded + `) starts_with "/admin/"' filters = ["users"]`},
 	} {
 		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), want)
 	}
 }
 
-// A refusal below a condition that edge does not have closes the route of the other conditions that it needs. What
-// requests may come to in Caddy, and do not here, is a loss.
+// A refusal below a condition that edge does not have refuses all that meet the other conditions that it needs.
 func TestCaddy_refusalsBelowWhatIsNotKnown(t *testing.T) {
-	const open, lost = `path = "/*" dest = "http://localhost:3000"`, "whether a request comes to it depends"
+	const open, denied = `path = "/*" dest = "http://localhost:3000"`, ` == "%s"' deny = 403`
+	foo, post := "header.foo"+fmt.Sprintf(denied, "bar"), "method"+fmt.Sprintf(denied, "POST")
 	for text, want := range map[string][]string{
-		"@a {\nvars x y\nheader Foo bar\n}\nrespond @a 403\n": {
-			open, `path = "/*" header = { Foo = "bar" } dest = "status:403"`},
-		"@a {\nvars x y\nmethod POST\n}\nrespond @a 403\n": {
-			open, `path = "/*" methods = ["POST"] dest = "status:403"`},
+		"@a {\nvars x y\nheader Foo bar\n}\nrespond @a 403\n": {open, foo},
+		"@a {\nvars x y\nmethod POST\n}\nrespond @a 403\n":    {open, post},
 		"@a vars x y\nhandle @a {\n@b header Foo bar\nrespond @b 403\nreverse_proxy localhost:4000\n}\n": {
-			open, `path = "/*" header = { Foo = "bar" } dest = "status:403"`,
-			"not carried: reverse_proxy localhost:4000 (" + lost},
+			foo, "not carried: handle @a (edge does not know all"},
 		"@a vars x y\n@b vars x z\nrespond @a 403\nrespond @b 401\n": {
-			`path = "/*" dest = "status:403"`, "not carried: respond @b 401 (the refusal is not carried: " + lost},
+			`[[rules]] deny = 403`, "not carried: respond @b 401 ("},
 		"route {\nrespond 204\nrespond 403\n}\n": {`dest = "status:204"`, "note: respond 403 (nothing to write"},
 	} {
-		p := planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n")
-		wantAll(t, text, p, want)
+		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), want)
 	}
+}
+
+// What a site guards is asked for the password whatever comes after: rules that answer do not come before filters.
+func TestCaddy_passwordsBeforeAnswers(t *testing.T) {
+	const users = "basic_auth {\nu $2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\n}\n"
+	const first = ` filters = ["users"]`
+	for text, want := range map[string]string{
+		users + "respond secret\n":                                `dest = "status:200"` + first,
+		"route {\n" + users + "redir https://x.test{uri}\n}\n":    `status = 302 }` + first,
+		users + "handle /a/* {\nrespond 204\n}\nrespond 404\n":    `dest = "status:404"` + first,
+		"handle /a/* {\n" + users + "respond ok\n}\nrespond no\n": `starts_with "/a/"' set = { to = "a" }`,
+	} {
+		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"}\n"), []string{want})
+	}
+}
+
+// Matchers look at the path that directives before them have made of it.
+func TestCaddy_rewrittenPaths(t *testing.T) {
+	for text, want := range map[string][]string{
+		"rewrite /a /b\nrespond /b 204\n": {`lower(url_decode(path).re_replace("/+", "/")) == "/a"' rewrite = "/b"`,
+			`path = "/b" dest`},
+		"redir /b /c\nrewrite /a /b\nrespond /b 204\n": {
+			`when = 'lower(path) == "/b"' redirect = { to = "/c?", status = 302 } # file.yml:3 [[rules]]`},
+		"handle_path /a/* {\nrespond /b 403\nrespond 204\n}\n": {
+			`lower(url_decode(path.re_replace("(?i)^/+a", ""))`},
+		"handle /a/* {\nrewrite * /x{uri}\nreverse_proxy localhost:3000\n}\n": {`rewrite = "/x{path}"`},
+		"handle /a/* {\nrewrite /a/b /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
+			`set = { rewritten = "/y" }`, `(local.rewritten ?? path)`},
+		"handle /a/* {\n@a vars x y\nrewrite @a /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
+			`starts_with "/a/")' deny = 403`},
+	} {
+		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"}\n"), want)
+	}
+}
+
+// Directives that follow each other with the same matcher run for the same requests, though the first changes the path.
+func TestCaddy_oneMatcherIsAskedOnce(t *testing.T) {
+	text := ":8080 {\nuri /api/* strip_prefix /api\nbasic_auth /api/* {\nu $2y$04$abcdefghijklmnopqrstuudMegMb" +
+		"PN37MbpdEfAtP66w1z0RBCtLG\n}\nreverse_proxy localhost:3000\n}\n"
+	wantAll(t, text, planOf(t, "caddy", text), []string{
+		`when = 'lower(path) starts_with "/api/" or lower(local.path) starts_with "/api/"' filters = ["users"]`})
+}
+
+// A matcher asks for TLS anew for each of the listeners that a site has.
+func TestCaddy_protocolOfEachListener(t *testing.T) {
+	text := "https://a.test, http://b.test {\ntls internal\n@plain protocol http\nrespond @plain 403\n" +
+		"reverse_proxy localhost:3000\n}\n"
+	wantAll(t, text, planOf(t, "caddy", text), []string{
+		`host = "b.test" path = "/*" listener = "http-80" dest = "status:403"`,
+		`host = "a.test" path = "/*" listener = "https-443" dest = "http://localhost:3000"`})
+}
+
+// What only sets fields has no branches of its own: many such blocks are as many steps.
+func TestCaddy_blocksOfFields(t *testing.T) {
+	text := ""
+	for i := range 40 {
+		text += fmt.Sprintf("route /a%d* {\nheader X-%[1]d 1\nrequest_header X-%[1]d 1\n}\n", i)
+	}
+	wantAll(t, "fields", planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), []string{
+		`when = 'lower(path) starts_with "/a39"' headers.request = { X-39 = "1" }`,
+		`[[routes]] path = "/*" dest = "http://localhost:3000"`})
 }
 
 // planOf imports a text.
@@ -237,11 +288,10 @@ func wantAll(t *testing.T, name string, p *plan.Plan, want []string) {
 func TestImport_guardsThatAreNotCarried(t *testing.T) {
 	const front = "frontend f\n mode http\n bind :8080\n default_backend d\n"
 	const backs = "backend d\n server s 127.0.0.1:1\nbackend b\n http-request deny\n server s 127.0.0.1:2\n"
-	wantAll(t, "lost rule", planOf(t, "haproxy", front+" use_backend b if { nbsrv(b) gt 1 }\n"+backs),
-		[]string{"[[rules]] deny = true", "and the backend refuses requests: all that may go there are refused"})
-	wantAll(t, "lost form", planOf(t, "haproxy", front+" use_backend %[req.hdr(x)]\n"+backs),
-		[]string{"[[rules]] deny = true", "and the backend refuses requests: all that may go there are refused",
-			"not carried: http-request deny (the refusal is not carried"})
+	closed := []string{"[[rules]] deny = 403",
+		"requests may be refused here or after it: all that may meet it are refused"}
+	wantAll(t, "lost rule", planOf(t, "haproxy", front+" use_backend b if { nbsrv(b) gt 1 }\n"+backs), closed)
+	wantAll(t, "lost form", planOf(t, "haproxy", front+" use_backend %[req.hdr(x)]\n"+backs), closed)
 	wantAll(t, "no rule", planOf(t, "haproxy", front+backs),
 		[]string{"note: http-request deny (it is inside backend b, to which nothing leads"})
 	wantAll(t, "traefik", planOf(t, "traefik", `{"http": {

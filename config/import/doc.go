@@ -3,9 +3,12 @@
 // It is not one of them: the packages below it that are called as the programs are read the files, and
 // package plan writes edge.toml.
 //
-//	cmd/edge ──► importer ──► caddy, haproxy, ──► plan ──► the text of edge.toml
-//	                          nginx, pingora,      └─────► findings, by file and line
-//	                          traefik
+//	cmd/edge-import ──► importer ──► caddy, haproxy, ──► plan ──► the text of edge.toml
+//	                                 nginx, pingora,      └─────► findings, by file and line
+//	                                 traefik
+//
+// What words of a program become that have no code of their own stands in words.go of its package, as a table: a
+// feature that edge gets changes rows there.
 //
 // It starts nothing and opens no socket. Files are read through a plan.Reader, which tests give a file system of their
 // own; what the result names, certificates for instance, is looked at by the Check of the caller alone.

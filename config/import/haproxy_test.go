@@ -2,6 +2,7 @@ package importer_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -61,7 +64,7 @@ func TestHAProxy_optionsOfTLS(t *testing.T) {
 			" http-request deny if { ssl_fc }\n default_backend b\nbackend b\n server s 127.0.0.1:1\n")
 		out := string(p.Text(plan.TextOnly))
 		mutual, rest, _ := strings.Cut(out[strings.Index(out, "client_ca"):], "[[")
-		if !strings.Contains(out, `listen    = "0.0.0.0:8443"`) || strings.Contains(rest, "client_ca") ||
+		if !strings.Contains(out, `listen      = "0.0.0.0:8443"`) || strings.Contains(rest, "client_ca") ||
 			mutual == "" || !strings.Contains(out, `["0.0.0.0:443", "0.0.0.0:444"]`) ||
 			!strings.Contains(out, "when = 'has(tls.version)'\ndeny = 403") {
 			t.Errorf("%s", out)
@@ -122,8 +125,8 @@ func TestHAProxy_conditions(t *testing.T) {
 		"reject if { ssl_fc_sni a.test }": `'tls.sni == "a.test"' drop=true`,
 		"auth if { path_beg /a } !{ http_auth(u) }": `'path starts_with "/a" or ` + rawPath +
 			` starts_with "/a"' filters=["users-u"]`,
-		"auth unless { http_auth(gone) }":            `deny=true`,
-		"return status 200 string hi if { path /a }": `'path == "/a"' respond={ status = 200, body = "hi" }`,
+		"auth unless { http_auth(gone) }":            `deny=403`,
+		"return status 200 string hi if { path /a }": `'` + rawPath + ` == "/a"' respond={ status = 200, body = "hi" }`,
 		"return status 200 if { nbsrv(b) lt 1 }":     ``,
 		"set-header X %[path] if { path /a }":        `'path == "/a"' headers.request={ X = "{path}" }`,
 		`replace-path ^/a/(.*) /\1`:                  `'path ~ "^/a/(.*)"' rewrite="/{match.1}"`,
@@ -145,6 +148,108 @@ func TestHAProxy_conditions(t *testing.T) {
 }
 
 var rulesKey = regexp.MustCompile(`(?m)^([\w.]+) *= `)
+
+// A line that answers stands after one that asks for a password: it answers nobody who has none.
+func TestHAProxy_answersAfterAPassword(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	(&dialect{program: "haproxy"}).startEdge(t, t.TempDir(), proxyHead+string(hash)+"\nfrontend f\n"+
+		" bind 127.0.0.1:"+port+"\n http-request auth unless { http_auth(staff) } || { path_beg /open/ }\n"+
+		" http-request return status 200 string in if { path /ping /open/ping }\n"+
+		" http-request redirect location /new if { path /old }\n"+
+		" use_backend b if { path_beg /b/ }\nbackend b\n http-request return status 204\n")
+	ask := clientOf(t, port)
+	for path, want := range map[string][2]int{ // without a password, and with it
+		"/ping": {401, 200}, "/old": {401, 302}, "/b/": {401, 204}, "/open/ping": {200, 200}, "/none": {401, 503},
+	} {
+		without := ask(&request{method: "GET", host: "h.test", path: path, header: http.Header{}})
+		with := ask(&request{method: "GET", host: "h.test", path: path,
+			header: http.Header{"Authorization": {"Basic dTpw"}}})
+		if without != want[0] || with != want[1] {
+			t.Errorf("%s: %d without a password and %d with it, want %v", path, without, with, want)
+		}
+	}
+}
+
+// A name of a backend that is computed leads to each that it may be, and else to the default.
+func TestHAProxy_computedBackends(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "hosts.map")
+	const hosts = "# hosts\na.test one\nb.test\ttwo\nc.test one\nd.test gone\n"
+	if err := os.WriteFile(file, []byte(hosts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const backs = "\n default_backend one\nbackend one\n server s 127.0.0.1:1\nbackend two\n server s 127.0.0.1:2\n" +
+		"backend app_x\n server s 127.0.0.1:3\n"
+	for line, want := range map[string][]string{
+		"%[req.hdr(host),lower,map(" + file + ")]": {`host = ["a.test", "c.test"] path = "/*" dest = "one"`,
+			`host = "b.test" path = "/*" dest = "two"`, `[[routes]] path = "/*" dest = "one"`},
+		"%[req.hdr(host),map_str(" + file + ",two)] if { path_beg /in/ }": {`host = "d.test"`, `dest = "two"`},
+		"app_%[url_param(v)]":                {`when = 'query.v == "x"'`, `dest = "app_x"`},
+		"%[path,map_beg(" + file + ".gone)]": {"not carried: use_backend %[path,map_beg", "edge does not know all"},
+		"%[rand(2),mul(2)]":                  {"not carried: use_backend %[rand(2),mul(2)]"},
+	} {
+		wantAll(t, line, planOf(t, "haproxy", "frontend f\n mode http\n bind :80\n use_backend "+line+backs), want)
+	}
+}
+
+// What edge has for lines of HAProxy.
+func TestHAProxy_carries(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "503.http")
+	page := "HTTP/1.0 503 Busy\r\nContent-Type: text/html\r\n\r\n<h1>\"Busy\"</h1>\r\n"
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"errorfile 503 " + file: `error_pages.503 = { body = "<h1>\"Busy\"</h1>" }`,
+		`http-request return content-type text/html lf-string "<p>{%[src]}</p>" if { path /ip }`: "respond = " +
+			`{ status = 200, body = "<p>{{{client.ip}}}</p>", type = "text/html" }`,
+		"http-request return lf-string %[rand(2)] if { path /ip }": "not carried: the text or fields of http-request",
+		"cookie id insert indirect":                                `sticky.cookie = "id"`,
+		"cookie id prefix":                                         "not carried: cookie id prefix",
+		"option httpchk GET /h HTTP/1.1\\r\\nHost:\\ h.test":       `host = "h.test"`,
+		"default-server maxconn 9 slowstart 5s":                    `breaker.max_requests = 9 slow_start = "5s"`,
+		"option forwardfor":                                        "note: option forwardfor (" + plan.Forwarded,
+		"stick-table type ip store gpc0,http_req_rate(10s)\n http-request track-sc0 src\n http-request deny if " +
+			"{ sc_http_req_rate(0) gt 20 } or { path /x }": "not carried: http-request track-sc0 src",
+		"stick-table type ip store gpc0,http_req_rate(10s)\n http-request track-sc0 hdr(X)\n http-request deny " +
+			"deny_status 429 if { path_beg /a } { sc_http_req_rate(0) gt 20 }": `limit = { key = '{header.x}', ` +
+			`rate = "1/s", burst = 10, status = 429 }`,
+		"bind :81 ssl crt a.pem verify optional ca-file ca.pem": `client_ca = "ca.pem" client_auth = "request"`,
+		"http-request allow if { path /x }\n http-request replace-path /x /y\n http-request deny": "not carried: " +
+			"http-request replace-path /x /y",
+		"http-request allow if { path /x }\n http-request deny":                   "# file.yml:5, 6 [[rules]] when = ",
+		"http-request replace-path ^/a /b\n http-request deny if { path_beg /b }": "not carried: http-request deny",
+		"bind :81 nice 7": "not carried: bind … nice 7",
+		`http-request set-header X "a # \"b\" 'c' d\\\e" # no`: `X = "a # \"b\" 'c' d\\\\e"`,
+	} {
+		text := "listen f\n mode http\n bind :80\n server s 127.0.0.1:1 check\n " + line + "\n"
+		wantAll(t, line, planOf(t, "haproxy", text), []string{want})
+	}
+}
+
+// A long list of addresses stays in its file.
+func TestHAProxy_lists(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "blocked.lst")
+	text := "# blocked\n"
+	for i := range 1000 {
+		text += fmt.Sprintf("10.0.%d.%d\n", i/250, i%250)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := planOf(t, "haproxy", "listen f\n mode http\n bind :80\n acl blocked src -f "+file+"\n"+
+		" http-request deny if blocked\n server s 127.0.0.1:1\n")
+	wantAll(t, "blocked", p, []string{`[lists.from-blocked-lst] file = "` + file + `"`,
+		`when = 'client.ip in list.from-blocked-lst' deny = 403`})
+	if report := plan.TextOnly(p.Text(plan.TextOnly)); !report.OK() || p.Losses() > 0 {
+		t.Error(report.Errors, p.Findings())
+	}
+}
 
 // No finding shows a password, or its hash.
 func TestHAProxy_findingsHideSecrets(t *testing.T) {

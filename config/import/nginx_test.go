@@ -65,12 +65,7 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"a password before the name": `location / { auth_basic x; try_files $uri @app; } location @app { PASS }`,
 		"an address of if":           `location / { if ($geoip_country_code != DE) { return 403; } PASS }`,
 		"an address led away":        `location / { if ($geoip_country_code != DE) { return 302 /no; } PASS }`,
-		"a certificate":              `location / { if ($ssl_client_s_dn != CN=a) { return 403; } PASS }`,
-		"a variable": `set $ok 0; if ($http_x = s) { set $ok 1; }
-			if ($ok = 0) { return 403; } location / { PASS }`,
-		"an unknown expression": `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
-		"two answers in one if": `if ($http_x = s) { rewrite ^/a$ /b permanent; return 403; }
-			location / { PASS }`,
+		"an unknown expression":      `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
 		"what follows": `location / { if ($geoip_city = "") { return 401; }
 			if ($http_x = s) { return 200; } PASS }`,
 		"an expression":             `location / { PASS } location ~ /\.(?!git) { deny all; }`,
@@ -80,17 +75,12 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"the answer of one": `location / { PASS } location ~ \.p.p$ { return 404; }`,
 		"one before another": `location / { deny all; } location ~ \.(?!git) { deny all; }
 			location ~ \.php$ { PASS }`,
-		"by the name in one": `location / { PASS } location ~ a$ { try_files $uri @a; }
-			location @a { deny all; }`,
 		"an expression inside":     `location / { location ~ ^/.b { deny all; } PASS }`,
-		"a path that edge has not": `location / { PASS } location /a*b/ { deny all; }`,
-		"the same path":            `location /x/ { PASS } location ~ ^/x/ { deny all; } location / { deny all; }`,
-		"another one before it":    `location / { deny all; } location ^~ /x/ { deny all; } location ~ ^/x/y { PASS }`,
-		"the longer one beside it": `location / { deny all; } location /a/ { location /a/b/c/ { PASS } }
-			location /a/b/ { deny all; }`,
 		"a file that is not there": `location / { include not-there; PASS }`,
 		"a file of the server":     `include not-there; location / { PASS }`,
 		"inside only":              `location / { internal; return 200; }`,
+		"a file of a map": `location / { if ($blocked) { return 403; } PASS } }
+			map $http_x $blocked { default 0; include not-there;`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "http { server { listen 8080; " +
@@ -100,9 +90,12 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 				t.Fatal(err)
 			}
 			result := string(p.Text(plan.TextOnly))
-			for _, m := range regexp.MustCompile(`(?m)^(?:dest|redirect)\s.*`).FindAllString(result, -1) {
-				if !regexp.MustCompile(`"status:4\d\d"`).MatchString(m) {
-					t.Errorf("%s\n%s", m, result)
+			always := regexp.MustCompile(`\[\[(?:routes\.)?rules\]\]\n(?:deny = 4\d\d|drop = true)\n`)
+			all := always.MatchString(strings.Split(result, "[[routes]]")[0])
+			for _, route := range strings.Split(result, "[[routes]]")[1:] {
+				open := regexp.MustCompile(`(?m)^(?:redirect\s|dest\s+= "(?:http|status:[1235]))`).MatchString(route)
+				if open && !all && !always.MatchString(route+"\n") {
+					t.Errorf("%s\n%s", route, result)
 				}
 			}
 			if p.Losses() == 0 && strings.Contains(result, "closed, since") {
@@ -112,29 +105,61 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 	}
 }
 
+// Refusals that edge asks for as nginx does are rules, in the order of nginx.
+func TestNginx_refusalsInItsOrder(t *testing.T) {
+	const merged = `re_replace(url_decode(path), "/+", "/")`
+	for name, c := range map[string]struct {
+		body string
+		want []string
+	}{
+		"another one before it": {`location / { deny all; } location ^~ /x/ { deny all; } location ~ ^/x/y { PASS }`,
+			[]string{`not (P starts_with "/x/") and P ~ "^/x/y"' set = { to = "x-y" }`,
+				`when = 'P starts_with "/x/"' deny = 403`}},
+		"the same path": {`location /x/ { PASS } location ~ ^/x/ { deny all; } location / { deny all; }`,
+			[]string{`when = 'P ~ "^/x/"' deny = 403`}},
+		"a certificate": {`location / { if ($ssl_client_s_dn != CN=a) { return 403; } PASS }`,
+			[]string{`when = 'not (cert.subject == "CN=a")' dest = "status:403"`}},
+		"a variable": {`set $ok 0; if ($http_x = s) { set $ok 1; }
+			if ($ok = 0) { return 403; } location / { PASS }`,
+			[]string{`[[rules]] set = { ok = "0" }`,
+				`when = 'join(header.x, ", ") == "s"' set = { ok = "1" }`,
+				`when = 'local.ok == "0"' dest = "status:403"`}},
+		"the longer one beside it": {`location / { deny all; } location /a/ { location /a/b/c/ { PASS } }
+			location /a/b/ { deny all; }`,
+			[]string{`when = 'P starts_with "/a/b/"' deny = 403`}},
+		"one beside the / of another": {`location = /a { deny all; } location / { location /a/ { PASS } }`,
+			[]string{`when = 'P == "/a"' deny = 403`}},
+		"by the name in one": {`location / { PASS } location ~ a$ { try_files $uri @a; }
+			location @a { deny all; }`,
+			[]string{`when = 'P ~ "a\n?$"' dest = "status:403"`}},
+		"a path that edge has not": {`location / { PASS } location /a*b/ { deny all; }`,
+			[]string{`when = 'P starts_with "/a*b/"' dest = "status:403"`}},
+		"two answers in one if": {`if ($http_x = s) { rewrite ^/a$ /b permanent; return 403; }
+			location / { PASS }`,
+			[]string{`when = 'join(header.x, ", ") == "s"' dest = "status:403"`}},
+	} {
+		body := strings.ReplaceAll(c.body, "PASS", "proxy_pass http://127.0.0.1:9000;")
+		for i := range c.want {
+			c.want[i] = strings.Replace(c.want[i], "P ==", merged+" ==", 1)
+			c.want[i] = strings.Replace(c.want[i], "P ~", merged+" ~", 1)
+			c.want[i] = strings.Replace(c.want[i], "P starts_with", merged+" starts_with", 1)
+		}
+		wantAll(t, name, planOf(t, "nginx", "http { server { listen 8080; "+body+" } }"), c.want)
+	}
+}
+
 // allow, deny, auth_basic and limit_req are filters, where those mean the same.
 func TestNginx_filters(t *testing.T) {
 	const users = "u:$2y$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n"
 	for name, c := range map[string]struct{ body, want string }{
-		"others than one": {`deny 192.0.2.7; allow all;`, `[filters.addresses] type="ip" deny="192.0.2.7"`},
-		"some alone": {`allow 10.0.0.0/8; allow 2001:db8::1/32; deny all; allow 192.0.2.7;`,
-			`[filters.addresses] type="ip" allow=["10.0.0.0/8", "2001:db8::/32"]`},
-		"all but some of some": {`deny 10.1.0.0/16; allow 10.0.0.0/8; deny all;`,
-			`[filters.addresses] type="ip" allow="10.0.0.0/8" deny="10.1.0.0/16"`},
-		"some of those that are refused": {`allow 10.1.0.0/16; deny 10.0.0.0/8; deny 192.0.2.7;`,
-			`[filters.addresses] type="ip" deny=["10.0.0.0/8", "192.0.2.7"] when='client.ip not in {10.1.0.0/16}'`},
-		"by turns": {`allow 10.1.0.0/16; deny 10.0.0.0/8; allow 192.0.2.7; deny all;`,
-			`[filters.addresses] type="ip" deny="10.0.0.0/8" when='client.ip not in {10.1.0.0/16}'
-			[filters.addresses-2] type="ip" allow=["10.1.0.0/16", "192.0.2.7"]`},
 		"a password": {`auth_basic "The \"staff\""; auth_basic_user_file users;`,
 			`[filters.users] type="basic_auth" file="users" realm="The \"staff\"" forward=true`},
 		"an address and a password": {`deny 192.0.2.7; auth_basic x; auth_basic_user_file users;`,
-			`[filters.addresses] type="ip" deny="192.0.2.7"
-			[filters.users] type="basic_auth" file="users" realm="x" forward=true`},
+			`[filters.users] type="basic_auth" file="users" realm="x" forward=true`},
 		"an address or a password": {`satisfy any; deny 10.1.0.0/16; allow 10.0.0.0/8; deny all; auth_basic x;
 			auth_basic_user_file users;`,
 			`[filters.users] type="basic_auth" file="users" realm="x" forward=true ` +
-				`when='not (client.ip not in {10.1.0.0/16} and (client.ip in {10.0.0.0/8}))'`},
+				`when='client.ip in {10.1.0.0/16} or client.ip not in {10.0.0.0/8}'`},
 		"a password for those that are not refused": {`satisfy any; deny 192.0.2.7; auth_basic x;
 			auth_basic_user_file users;`, `[filters.users] type="basic_auth" file="users" realm="x" forward=true`},
 		"a rate": {`limit_req zone=one;`,
@@ -172,7 +197,26 @@ func TestNginx_filters(t *testing.T) {
 	}
 }
 
-// Tests of if that routes do not ask by their own keys are conditions in the language.
+// allow and deny are conditions, in their order.
+func TestNginx_addresses(t *testing.T) {
+	for rules, want := range map[string]string{
+		`deny 192.0.2.7; allow all;`: `client.ip in {192.0.2.7}`,
+		`allow 10.0.0.0/8; allow 2001:db8::1/32; deny all; allow 192.0.2.7;`: "" +
+			`client.ip not in {10.0.0.0/8 2001:db8::/32}`,
+		`deny 10.1.0.0/16; allow 10.0.0.0/8; deny all;`: `client.ip in {10.1.0.0/16} or ` +
+			`client.ip not in {10.0.0.0/8}`,
+		`allow 10.1.0.0/16; deny 10.0.0.0/8; deny 192.0.2.7;`: `client.ip not in {10.1.0.0/16} and ` +
+			`(client.ip in {10.0.0.0/8 192.0.2.7})`,
+		`allow 10.1.0.0/16; deny 10.0.0.0/8; allow 192.0.2.7; deny all;`: `client.ip not in {10.1.0.0/16} and ` +
+			`(client.ip in {10.0.0.0/8} or client.ip not in {192.0.2.7})`,
+	} {
+		p := planOf(t, "nginx", "http { server { listen 8080; location / { "+rules+
+			" proxy_pass http://127.0.0.1:9000; } } }")
+		wantAll(t, rules, p, []string{`path = "/*" when = '` + want + `' dest = "status:403"`})
+	}
+}
+
+// Tests of if are conditions in the language.
 func TestNginx_tests(t *testing.T) {
 	const (
 		argA    = `query ~ "(?i)(?:^|&)a=([^&]*)"`
@@ -197,9 +241,32 @@ func TestNginx_tests(t *testing.T) {
 	} {
 		p := planOf(t, "nginx", "http { server { listen 8080; location / { if ("+test+") { return 403; } "+
 			"proxy_pass http://127.0.0.1:9000; } } }")
-		wantAll(t, test, p, []string{`path = "/*" when = '` + want + `' dest = "status:403"`,
-			`path = "/*" dest = "http://127.0.0.1:9000"`})
+		wantAll(t, test, p, []string{`path = "/*" dest = "http://127.0.0.1:9000"`,
+			`path = "/*" when = '` + want + `' dest = "status:403"`})
 	}
+}
+
+// A log format is a line of the log, or a loss.
+func TestNginx_logFormats(t *testing.T) {
+	for format, want := range map[string]string{
+		`'$remote_addr "$request" $status'`: `line = "{client.ip} \"{method} {target} {proto}\" {status}"`,
+		`'$host $connection_requests'`:      `format = "combined"`,
+	} {
+		p := planOf(t, "nginx", "http { log_format own "+format+
+			"; access_log /dev/stdout own; server { listen 8080; } }")
+		wantAll(t, format, p, []string{want})
+		if lost := strings.HasPrefix(want, "format"); lost != (p.Losses() > 0) {
+			t.Errorf("%s: %d losses", format, p.Losses())
+		}
+	}
+}
+
+// A time of one location stays there.
+func TestNginx_timesOfOneLocation(t *testing.T) {
+	p := planOf(t, "nginx", "http { server { listen 8080; location / { proxy_read_timeout 90s; "+
+		"proxy_pass http://127.0.0.1:9000; } location /a/ { proxy_pass http://127.0.0.1:9001; } } }")
+	wantAll(t, "times", p, []string{`path = "/*" dest = "http://127.0.0.1:9000" rewrite_location = true ` +
+		`timeouts.first_byte = "90s" timeouts.read = "90s"`})
 }
 
 // filtersOf returns the tables of filters of a text, with single blanks, and fails where no route names one.

@@ -284,3 +284,66 @@ func TestTraefik_optionsOfTLS(t *testing.T) {
 		}
 	}
 }
+
+// A router with a guard whose rule has a variable refuses all that may be for it.
+func TestTraefik_guardsWithVariables(t *testing.T) {
+	wantAll(t, "variable", planOf(t, "traefik", `{"services": {"a": {"image": "a", "expose": ["80"], "labels": [
+		"traefik.http.routers.staff.rule=Host(`+"`${NAME}.test`) && PathPrefix(`/admin/`)"+`",
+		"traefik.http.routers.staff.middlewares=office",
+		"traefik.http.middlewares.office.ipallowlist.sourcerange=10.0.0.0/8",
+		"traefik.http.routers.all.rule=PathPrefix(`+"`/`)"+`"]}}}`),
+		[]string{`when = 'path starts_with "/admin/"' deny = 403`, "it has variables"})
+}
+
+// Middlewares that edge does not know close their routes where they stand: what is before them is done.
+func TestTraefik_unknownMiddlewares(t *testing.T) {
+	out := planOf(t, "traefik", `{"entryPoints": {"web": {"address": ":80"}}, "http": {
+		"routers": {"a": {"rule": "Host(`+"`a.test`"+`)", "middlewares": ["led", "odd"], "service": "s"},
+			"b": {"rule": "Host(`+"`b.test`"+`)", "middlewares": ["odd", "led"], "service": "s"}},
+		"middlewares": {"odd": {"jwt": {"secret": "x"}}, "led": {"redirectScheme": {"scheme": "https"}}},
+		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`)
+	wantAll(t, "unknown", out, []string{`host = "a.test" path = "/*" redirect = {`,
+		`host = "b.test" path = "/*" dest = "status:403"`, "not carried: http.middlewares.odd.jwt"})
+}
+
+// Services and middlewares that contain themselves end in findings, however many ways lead around.
+func TestTraefik_circles(t *testing.T) {
+	text := "http:\n  routers:\n    r: {rule: \"Host(`a.test`)\", service: s0, middlewares: [m0]}\n  services:\n"
+	var all string
+	for i := range 30 {
+		all += fmt.Sprintf("{name: s%d}, ", i)
+	}
+	for i := range 30 {
+		text += fmt.Sprintf("    s%d: {weighted: {services: [%s]}}\n", i, all)
+	}
+	text += "  middlewares:\n"
+	for i := range 30 {
+		text += fmt.Sprintf("    m%d: {chain: {middlewares: [m%d, m%d]}}\n", i, (i+1)%30, (i+2)%30)
+	}
+	wantAll(t, "chains", planOf(t, "traefik", text), []string{"it is in itself: what it stands before answers 403",
+		`dest = "status:403"`})
+	wantAll(t, "services", planOf(t, "traefik", strings.Replace(text, ", middlewares: [m0]", "", 1)),
+		[]string{"it contains itself", `dest = "status:503"`})
+}
+
+var inFull = strings.NewReplacer(`"Allow`, `"accessControlAllow`, `"MaxAge`, `"accessControlMaxAge`)
+
+// A filter of the type cors that edge would refuse is a finding: its route stays open.
+func TestTraefik_sharesWhatEdgeTakes(t *testing.T) {
+	for headers, want := range map[string]string{
+		`"AllowOriginList": ["https://a.test"], "MaxAge": 2592000`:         `max_age = "24h"`,
+		`"AllowOriginList": ["*"], "AllowHeaders": ["*"]`:                  `headers = "*"`,
+		`"AllowOriginList": ["*"], "AllowCredentials": true`:               "with credentials",
+		`"AllowOriginList": ["https://a.test:443"]`:                        "not carried: origins",
+		`"AllowOriginList": ["https://a.test/"]`:                           "not carried: origins",
+		`"AllowOriginList": ["https://a.test"], "AllowMethods": ["TRACE"]`: "not carried: methods",
+		`"AllowMethods": ["get"]`:                                          "not carried: methods",
+		`"MaxAge": 5`:                                                      "not carried: max_age",
+	} {
+		wantAll(t, headers, planOf(t, "traefik", `{"http": {
+			"routers": {"a": {"rule": "Host(`+"`a.test`"+`)", "middlewares": ["m"], "service": "s"}},
+			"middlewares": {"m": {"headers": {`+inFull.Replace(headers)+`}}},
+			"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`),
+			[]string{want, `dest = "s"`})
+	}
+}

@@ -29,11 +29,10 @@ func TestLexer(t *testing.T) {
 		{"", nil},
 		{" \n # only\n", nil},
 	} {
-		l := &lexer{text: test.text, wrong: func(at plan.Place, what, why string) {
-			t.Errorf("%q: %s: %s: %s", test.text, at, what, why)
-		}}
 		var got []string
-		for _, token := range l.all() {
+		for _, token := range lex(test.text, "", func(at plan.Place, what, why string) {
+			t.Errorf("%q: %s: %s: %s", test.text, at, what, why)
+		}) {
 			marks := ""
 			if token.first {
 				marks += "+"
@@ -53,7 +52,7 @@ func TestLexer(t *testing.T) {
 func TestLexer_saysWhatIsOpen(t *testing.T) {
 	for _, text := range []string{`a "b`, "a `b", "a <<END\nb\n", "a <<END\n b\n  c\n  END"} {
 		said := 0
-		(&lexer{text: text, wrong: func(plan.Place, string, string) { said++ }}).all()
+		lex(text, "", func(plan.Place, string, string) { said++ })
 		if said != 1 {
 			t.Errorf("%q: %d findings", text, said)
 		}

@@ -1,15 +1,17 @@
 package caddy
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// directive is one directive with what is inside its braces.
+// directive is one directive with the lines inside its braces. Immutable after compile, but for used.
 //
 //	reverse_proxy /api/* localhost:3000      name args
 //	handle @m { … }                          name args block
@@ -17,94 +19,77 @@ import (
 // The directives of a snippet or a file stand in place of the import that names it.
 type directive struct {
 	name  string
-	args  []string
+	text  string   // as findings name it
+	args  []string // of a site its addresses; of a directive that is compiled those after its matcher
 	block []*directive
-	open  bool // it has braces
 	at    plan.Place
 	used  bool // a part of the program, or among the findings
-}
 
-// text returns the directive as a finding names it.
-func (d *directive) text() string {
-	return strings.Join(append([]string{d.name}, d.args...), " ")
+	// What compile adds.
+	known   bool
+	do      deed         // nil: it runs program
+	program []*directive // of block
+	when    *matcher     // nil: always
+	group   *group       // of the directives of a group, only the first one whose matcher holds runs
 }
 
 // arg returns the argument i, or "".
 func (d *directive) arg(i int) string {
-	if i >= 0 && i < len(d.args) {
+	if i < len(d.args) {
 		return d.args[i]
 	}
 	return ""
 }
 
-// child returns the first directive of that name inside d, or nil.
-func (d *directive) child(name string) *directive {
+// lines returns what stands inside the braces of d, which is read by that.
+func (d *directive) lines() []*directive {
 	for _, c := range d.block {
-		if c.name == name {
-			return c
-		}
+		c.used = true
 	}
-	return nil
+	return d.block
 }
 
-// markAll marks d and what is inside it as used.
-func (d *directive) markAll() {
-	d.used = true
+// as returns d with other words in place of its own.
+func (d *directive) as(words []string) *directive {
+	return &directive{name: words[0], args: words[1:], text: d.text, block: d.block, at: d.at}
+}
+
+// places returns the lines of d and of what stands inside its braces.
+func (d *directive) places() []plan.Place {
+	list := []plan.Place{d.at}
 	for _, c := range d.block {
-		c.markAll()
+		list = append(list, c.places()...)
 	}
+	return list
 }
 
 // Limits of a file with all that it imports.
 const (
 	depthMax  = 32
-	tokensMax = 100000
+	tokensMax = 500000
 )
 
-// parser reads files into the blocks of sites.
+var errTooMuch = errors.New("more than 500,000 directives, with those of imports")
+
+// parser reads files into directives. Owned by one goroutine.
 type parser struct {
+	*plan.Plan
 	read     *plan.Reader
-	plan     *plan.Plan
-	dir      string // of the first file
-	tokens   []token
-	count    int
+	dir      string  // of the first file
+	tokens   []token // that are left of a file, a snippet or a block
+	count    int     // of directives, and of tokens that are imported
+	imported int     // how many imports are in each other here
 	snippets map[string][]token
+	err      error
 
 	global []*directive // options before the sites
-	sites  []*directive // name is "", args are the addresses
-}
-
-// file parses the first file.
-func (p *parser) file(path string) error {
-	tokens, err := p.lex(path, filepath.Base(path))
-	if err != nil {
-		return err
-	}
-	p.tokens = tokens
-	p.snippets = map[string][]token{}
-	for len(p.tokens) > 0 {
-		p.top()
-	}
-	return nil
+	sites  []*directive
 }
 
 // lex returns the tokens of a file that findings call name.
 func (p *parser) lex(path, name string) ([]token, error) {
 	text, err := p.read.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	plain := withEnvironment(strings.TrimPrefix(string(text), "\ufeff"),
-		func(line int, variable, why string, lost bool) {
-			at := plan.Place{File: name, Line: line}
-			if lost {
-				p.plan.Lose(at, "{$"+variable+"}", why)
-				return
-			}
-			p.plan.Note(at, "{$"+variable+"}", why)
-		})
-	l := &lexer{text: plain, file: name, wrong: p.plan.Lose}
-	return l.all(), nil
+	return lex(p.withEnvironment(strings.TrimPrefix(string(text), "\ufeff"), name), name, p.Lose), err
 }
 
 // next takes a token.
@@ -114,215 +99,207 @@ func (p *parser) next() token {
 	return t
 }
 
-// top parses what stands outside of all braces: options, a snippet, a site, or an import.
-func (p *parser) top() {
-	if t := p.tokens[0]; t.text == "import" && !t.quoted {
+// opened takes the brace that opens a block, if that comes next.
+func (p *parser) opened() bool {
+	opens := len(p.tokens) > 0 && p.tokens[0].is("{")
+	if opens {
 		p.next()
-		p.imports(t)
-		return
 	}
+	return opens
+}
+
+// line takes the words up to a brace or the end of the line. Those of a site go on after a comma.
+func (p *parser) line(site bool) *directive {
 	d := &directive{at: p.tokens[0].at}
-	more, braces := true, false
-	for len(p.tokens) > 0 {
+	var words []string
+	for n := 0; len(p.tokens) > 0; n++ {
 		t := p.tokens[0]
-		if t.opens() {
-			p.next()
-			braces = true
+		more := n == 0 || site && strings.HasSuffix(words[n-1], ",")
+		if t.is("{") || t.is("}") || t.first && !more {
 			break
 		}
-		if t.first && !more {
-			break
-		}
-		p.next()
-		more = strings.HasSuffix(t.text, ",") || len(d.args) == 0 && t.text == ""
-		if key := strings.TrimSuffix(t.text, ","); key != "" {
-			d.args = append(d.args, key)
-		}
-		if t.closes() {
-			p.plan.Lose(t.at, "}", "no block is open")
-			return
-		}
+		words = append(words, p.next().text)
 	}
-	switch name := d.arg(0); {
-	case len(d.args) == 0 && braces:
-		p.global = append(p.global, p.block(true, 0)...)
-	case strings.HasPrefix(name, "(") && strings.HasSuffix(name, ")") && braces:
-		p.snippets[strings.Trim(name, "()")] = p.raw()
-	case strings.HasPrefix(name, "&(") && braces:
-		d.block = p.block(true, 0)
-		p.loseBlock(d, "routes with names are not known: write the lines where they are invoked")
-	default:
-		d.open = braces
-		d.block = p.block(braces, 0)
-		p.sites = append(p.sites, d)
-	}
-}
-
-// raw takes the tokens up to the brace that closes the block.
-func (p *parser) raw() (list []token) {
-	for depth := 0; len(p.tokens) > 0; {
-		t := p.next()
-		switch {
-		case t.opens():
-			depth++
-		case t.closes() && depth == 0:
-			return list
-		case t.closes():
-			depth--
-		}
-		list = append(list, t)
-	}
-	if len(list) > 0 {
-		p.plan.Lose(list[len(list)-1].at, "the end of the file", "a block is not closed")
-	}
-	return list
-}
-
-// block parses directives up to the brace that closes them, or to the end of the file.
-func (p *parser) block(braces bool, depth int) (list []*directive) {
-	for len(p.tokens) > 0 {
-		t := p.next()
-		switch {
-		case t.closes() && braces:
-			return list
-		case t.closes():
-			p.plan.Lose(t.at, "}", "no block is open")
-		case t.opens():
-			p.plan.Lose(t.at, "{", "a block without a name")
-			p.raw()
-		case t.text == "import" && !t.quoted:
-			p.imports(t)
-		default:
-			list = append(list, p.directive(t, depth))
-		}
-	}
-	if braces {
-		p.plan.Lose(plan.Place{File: p.plan.File, Line: 1}, "the end of the file", "a block is not closed")
-	}
-	return list
-}
-
-// directive parses one directive after its name.
-func (p *parser) directive(name token, depth int) *directive {
-	d := &directive{name: name.text, at: name.at}
-	if p.count++; p.count > tokensMax {
-		p.plan.Lose(name.at, "the rest", "more than 100000 tokens")
-		p.tokens = nil
-	}
-	for len(p.tokens) > 0 {
-		t := p.tokens[0]
-		switch {
-		case t.opens() && depth >= depthMax:
-			p.next()
-			p.raw()
-			p.plan.Lose(d.at, d.text(), "more than 32 blocks in each other")
-			d.used = true
-			return d
-		case t.opens():
-			p.next()
-			d.open = true
-			d.block = p.block(true, depth+1)
-			return d
-		case t.first || t.closes():
-			return d
-		case t.text == "{}" && !t.quoted:
-			p.next()
-			d.open = true
-			return d
-		}
-		d.args = append(d.args, p.next().text)
+	d.text = strings.Join(words, " ")
+	if site {
+		d.args = strings.Fields(strings.ReplaceAll(d.text, ",", " "))
+	} else {
+		d.name, d.args = words[0], words[1:]
 	}
 	return d
 }
 
-// imports puts the tokens of a snippet, or of the files that a pattern matches, where the import stands.
-func (p *parser) imports(at token) {
-	var args []string
-	for len(p.tokens) > 0 && !p.tokens[0].first && !p.tokens[0].opens() && !p.tokens[0].closes() {
-		args = append(args, p.next().text)
+// top parses what stands outside of all braces: options, snippets, sites and imports.
+func (p *parser) top() {
+	for len(p.tokens) > 0 {
+		t := p.tokens[0]
+		if t.is("import") {
+			p.imports(p.top)
+			continue
+		} else if t.is("}") {
+			p.stray()
+			continue
+		}
+		d := p.line(true)
+		switch braces := p.opened(); {
+		case len(d.args) == 0 && braces:
+			p.global = append(p.global, p.block(0, true)...)
+		case braces && strings.HasPrefix(d.text, "(") && strings.HasSuffix(d.text, ")"):
+			p.snippets[strings.Trim(d.text, "()")] = p.raw()
+		default:
+			d.block = p.block(0, braces)
+			p.sites = append(p.sites, d)
+		}
 	}
+}
+
+// stray reads a brace that closes nothing.
+func (p *parser) stray() {
+	p.Lose(p.next().at, "}", "no block is open")
+	p.take(1)
+}
+
+// take counts what is read. A part of a file would lack the guards of the rest: too large a file is not read at all.
+func (p *parser) take(n int) {
+	if p.count += n; p.count > tokensMax {
+		p.tokens, p.err = nil, errTooMuch
+	}
+}
+
+// raw takes the tokens up to the brace that closes the block.
+func (p *parser) raw() []token {
+	all, depth := p.tokens, 0
+	for len(p.tokens) > 0 {
+		switch t := p.next(); {
+		case t.is("{"):
+			depth++
+		case t.is("}") && depth == 0:
+			return all[:len(all)-len(p.tokens)-1]
+		case t.is("}"):
+			depth--
+		}
+	}
+	p.Lose(plan.Place{File: p.File, Line: 1}, "the end of the file", "a block is not closed")
+	return all
+}
+
+// block parses directives up to the brace that closes them, or without braces up to the last token.
+func (p *parser) block(depth int, braces bool) (list []*directive) {
+	for len(p.tokens) > 0 {
+		switch t := p.tokens[0]; {
+		case t.is("}"):
+			if braces {
+				p.next()
+				return list
+			}
+			p.stray()
+		case p.opened():
+			p.Lose(t.at, "{", "a block without a name")
+			p.raw()
+		case t.is("import"):
+			p.imports(func() { list = append(list, p.block(depth, false)...) })
+		default:
+			list = append(list, p.directive(depth))
+		}
+	}
+	if braces {
+		p.Lose(plan.Place{File: p.File, Line: 1}, "the end of the file", "a block is not closed")
+	}
+	return list
+}
+
+// directive parses one directive.
+func (p *parser) directive(depth int) *directive {
+	d := p.line(false)
+	switch open := p.opened(); {
+	case open && depth == depthMax:
+		p.tokens, p.err = nil, fmt.Errorf("%s: more than 32 blocks in each other", d.at)
+	case open:
+		d.block = p.block(depth+1, true)
+	}
+	p.take(1)
+	return d
+}
+
+// imports has the tokens of a snippet, or of the files that a pattern matches, parsed where the import stands.
+func (p *parser) imports(parse func()) {
+	d := p.line(false)
 	var block []token
-	if len(p.tokens) > 0 && p.tokens[0].opens() && !p.tokens[0].first {
-		p.next()
+	if p.opened() {
 		block = p.raw()
 	}
-	what := "import " + strings.Join(args, " ")
-	if len(args) == 0 || at.depth >= depthMax {
-		p.plan.Lose(at.at, what, "it names nothing, or more than 32 of them import each other")
+	if len(d.args) == 0 || p.imported == depthMax {
+		p.Lose(d.at, d.text, "it names nothing, or more than 32 of them import each other")
 		return
 	}
-	tokens, found := p.snippets[args[0]]
+	tokens, found := p.snippets[d.args[0]]
 	if found {
-		p.plan.Note(at.at, what, "the lines of the snippet are taken as if they stood here")
+		p.Note(d.at, d.text, "the lines of the snippet are taken as if they stood here")
 	} else {
-		tokens = p.files(at, args[0], what)
+		tokens = p.files(d)
 	}
-	list := make([]token, 0, len(tokens))
-	for i, t := range tokens {
-		t.depth = at.depth + 1
-		t.first = t.first || i == 0
-		list = append(list, withArgs(t, args[1:], block)...)
+	rest := p.tokens
+	p.tokens = nil
+	for _, t := range tokens {
+		p.tokens = append(p.tokens, t.with(d.args[1:], block)...)
 	}
-	if p.count += len(list); p.count > tokensMax {
-		p.plan.Lose(at.at, what, "more than 100000 tokens")
-		return
-	}
-	p.tokens = append(list, p.tokens...)
+	p.take(len(p.tokens))
+	p.imported++
+	parse()
+	p.imported--
+	p.tokens = rest
 }
 
 // files returns the tokens of files that are imported.
-func (p *parser) files(at token, pattern, what string) (tokens []token) {
+func (p *parser) files(d *directive) (tokens []token) {
+	pattern := d.args[0]
 	if !filepath.IsAbs(pattern) {
-		pattern = filepath.Join(p.dir, filepath.Dir(at.at.File), pattern)
+		pattern = filepath.Join(p.dir, filepath.Dir(d.at.File), pattern)
 	}
-	wild := strings.ContainsAny(pattern, "*?[")
-	files, err := p.read.Glob(pattern)
-	switch {
-	case err == nil && len(files) == 0 && wild:
-		p.plan.Note(at.at, what, "no file matches it")
-		return nil
-	case err != nil || !wild:
-		files = []string{pattern}
+	files := []string{pattern}
+	if strings.ContainsAny(pattern, "*?[") {
+		files, _ = p.read.Glob(pattern) // an error is that of the pattern, which matches none
+		if len(files) == 0 {
+			p.Note(d.at, d.text, "no file matches it")
+			return nil
+		}
 	}
 	for _, file := range files {
+		if file != pattern && strings.HasPrefix(filepath.Base(file), ".") {
+			continue
+		}
 		name := file
 		if short, err := filepath.Rel(p.dir, file); err == nil && !strings.HasPrefix(short, "..") {
 			name = short
 		}
-		if wild && strings.HasPrefix(filepath.Base(file), ".") {
-			continue
-		}
 		more, err := p.lex(file, name)
 		if err != nil {
-			p.plan.Lose(at.at, what, "the file cannot be read: what it says is not in the result")
+			p.Lose(d.at, d.text, "the file cannot be read: what it says is not in the result")
 			continue
 		}
 		tokens = append(tokens, more...)
 	}
-	p.plan.Note(at.at, what, "its lines are taken as if they stood here")
+	p.Note(d.at, d.text, "its lines are taken as if they stood here")
 	return tokens
 }
 
-// withArgs returns what a token of a snippet stands for where that is imported with args and a block.
-func withArgs(t token, args []string, block []token) []token {
+var severalArgs = plan.Expr(`^\{args\[(\d*):(\d*)\]\}$`)
+
+// with returns what a token of a snippet stands for where that is imported with args and a block.
+func (t token) with(args []string, block []token) (list []token) {
 	if t.text == "{block}" {
 		return block
 	}
-	if inner, found := strings.CutPrefix(t.text, "{args["); found && strings.HasSuffix(inner, "]}") {
-		from, to, several := strings.Cut(strings.TrimSuffix(inner, "]}"), ":")
-		if several && !strings.ContainsAny(inner[:len(inner)-2], "{}") {
-			first, last := number(from, 0), number(to, len(args))
-			if first < 0 || first > last || last > len(args) {
-				return []token{t}
-			}
-			var list []token
-			for i, text := range args[first:last] {
-				c := t
-				c.text, c.first = text, t.first && i == 0
-				list = append(list, c)
-			}
-			return list
+	if m := severalArgs().FindStringSubmatch(t.text); m != nil {
+		first, _ := strconv.Atoi(m[1])
+		last, err := strconv.Atoi(m[2])
+		if err != nil || last > len(args) {
+			last = len(args)
 		}
+		for i := first; i < last; i++ {
+			list = append(list, token{args[i], t.at, t.quoted, t.first && i == first})
+		}
+		return list
 	}
 	if strings.Contains(t.text, "{args") {
 		for i, text := range args {
@@ -333,32 +310,108 @@ func withArgs(t token, args []string, block []token) []token {
 	return []token{t}
 }
 
-// number returns s as a number, standIn where s is empty, and -1 where s is no number.
-func number(s string, standIn int) int {
-	if s == "" {
-		return standIn
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
-		return -1
-	}
-	return n
+// token is a word of the file.
+type token struct {
+	text   string
+	at     plan.Place
+	quoted bool // it stood in quotes, or in a heredoc: a brace in it opens nothing
+	first  bool // of its line
 }
 
-// loseBlock adds a finding about a directive, and one about each line in it.
-func (p *parser) loseBlock(d *directive, why string) {
-	d.used = true
-	what := d.text()
-	if d.name == "" {
-		what = strings.Join(d.args, " ")
+// is reports whether t is a word without quotes: a brace, or import.
+func (t token) is(word string) bool { return t.text == word && !t.quoted }
+
+// finder is told of what is wrong in a file.
+type finder func(at plan.Place, what, why string)
+
+// lexeme matches the beginning of a text: the end of a line; what stands between tokens, where a line may go on after
+// a backslash; a string, where \" stands for a quotation mark; one without escapes; the mark of a heredoc; or a word.
+var lexeme = plan.Expr(`(?s)^(?:(\n)|((?:[\t\v\f\r\pZ\x{85}]|\\\r?\n)+|#[^\n]*)` +
+	`|"((?:\\"|[^"])*)("?)` + "|`([^`]*)(`?)" + `|<<([\w-]+)\r?\n|[^\s\v\pZ\x{85}]+)`)
+
+// lex cuts a text into tokens. Quotes, backticks and heredocs are one token each.
+func lex(text, file string, wrong finder) (list []token) {
+	line, first := 1, true
+	for text != "" {
+		t := token{at: plan.Place{File: file, Line: line}, first: first, quoted: true}
+		m := lexeme().FindStringSubmatch(text)
+		size := len(m[0])
+		switch {
+		case m[1]+m[2] != "":
+			first = first || m[1] != ""
+		case text[0] == '"' || text[0] == '`':
+			if t.text = m[5] + strings.ReplaceAll(m[3], `\"`, `"`); m[4]+m[6] == "" {
+				wrong(t.at, "the end of the file", "a quotation mark is not closed")
+			}
+		case m[7] != "":
+			size += t.readHeredoc(text[size:], m[7], wrong)
+		default:
+			if strings.HasSuffix(m[0], `\`) && lineGoesOn().MatchString(text[size-1:]) {
+				size--
+			}
+			t.text, t.quoted = text[:size], false
+			if strings.HasPrefix(t.text, `\<`) { // no heredoc
+				t.text = t.text[1:]
+			}
+		}
+		if t.is("{}") {
+			t.text = "{"
+			list, first = append(list, t, token{text: "}", at: t.at}), false
+		} else if m[1]+m[2] == "" {
+			list, first = append(list, t), false
+		}
+		line += strings.Count(text[:size], "\n")
+		text = text[size:]
 	}
-	p.plan.Lose(d.at, what, why)
-	for _, c := range d.block {
-		p.loseBlock(c, "it is inside "+what+", which is not carried")
-	}
+	return list
 }
 
-// named returns the directives of that name in a list.
-func named(list []*directive, name string) []*directive {
-	return slices.DeleteFunc(slices.Clone(list), func(d *directive) bool { return d.name != name })
+var lineGoesOn = plan.Expr(`^\\\r?\n`)
+
+// readHeredoc reads the lines up to the marker. The space before the marker is removed from each line.
+func (t *token) readHeredoc(text, marker string, wrong finder) (length int) {
+	t.quoted = true
+	body, _, found := strings.Cut(text, marker)
+	if !found {
+		wrong(t.at, "<<"+marker, "the file ends within it")
+		return len(text)
+	}
+	end := strings.LastIndexByte(body, '\n') + 1
+	padding := body[end:]
+	lines := strings.Split(strings.TrimSuffix(body[:end], "\n"), "\n")
+	for i, line := range lines {
+		line = strings.TrimRight(line, "\r")
+		if line != "" && !strings.HasPrefix(line, padding) {
+			wrong(t.at, "<<"+marker, "a line of it does not begin with the space that its end begins with")
+		}
+		lines[i] = strings.TrimPrefix(line, padding)
+	}
+	t.text = strings.Join(lines, "\n")
+	return len(body) + len(marker)
+}
+
+// variable matches {$NAME} and {$NAME:default}.
+var variable = plan.Expr(`\{\$([^:}]+)(:?)([^}]*)\}`)
+
+// withEnvironment replaces the variables in the text of a file by what the environment has.
+func (p *parser) withEnvironment(text, file string) string {
+	var b strings.Builder
+	at, from := plan.Place{File: file, Line: 1}, 0
+	for _, m := range variable().FindAllStringSubmatchIndex(text, -1) {
+		before, whole, name := text[from:m[0]], text[m[0]:m[1]], text[m[2]:m[3]]
+		at.Line += strings.Count(before, "\n")
+		value, set := os.LookupEnv(name)
+		switch {
+		case set:
+			p.Note(at, whole, "the environment has it; ${"+name+"} in edge.toml reads that of edge")
+		case m[4] < m[5]:
+			value = text[m[6]:m[7]]
+			p.Note(at, whole, "its default; ${"+name+":-…} in edge.toml reads the environment of edge")
+		default:
+			p.Lose(at, whole, "the environment of the import does not have it: it is empty")
+		}
+		b.WriteString(before + value)
+		at.Line, from = at.Line+strings.Count(whole, "\n"), m[1]
+	}
+	return b.String() + text[from:]
 }

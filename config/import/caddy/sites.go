@@ -2,6 +2,8 @@ package caddy
 
 import (
 	"cmp"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,251 +16,393 @@ import (
 
 // site is a block of directives with the addresses before it.
 type site struct {
-	d     *directive
-	addrs []address
-	steps []*step
-	pages []errorPage
-	log   string // where its requests are logged, as access_log has it; "": as the listener says
-	logAt []plan.Place
-	guard *directive // its requests have to pass this, and edge does not have it
-
-	bind   []string
-	bindAt plan.Place
-
-	certificate certificate
-	clients     clients
-	bodySize    int64 // of requests; 0: no limit
-	bodySizeAt  plan.Place
-}
-
-// address is one address of a site.
-type address struct {
-	scheme, host, port, path string
-	tls                      bool
+	*directive
+	program []*directive
+	keys    settings     // of its routes: where they log
+	pages   []string     // for failures, as error_pages has them
+	failing settings     // of routes whose failures Caddy handles: those that ask backends, and those of error
+	from    []plan.Place // the lines of both
+	guard   *directive   // its requests have to pass this, and edge does not have it
+	tls     secure
 }
 
 // listener is where some sites are served.
 type listener struct {
-	name    string
-	listen  string
-	port    string
-	tls     bool
-	places  []place
-	at      []plan.Place
-	forward bool // every request is redirected to https
-	mixed   bool // some of its sites ask clients for certificates
-}
-
-// place is one address of a site at a listener.
-type place struct {
-	site *site
-	address
-	when *test // of the path; nil: it has none
+	name, listen, port string
+	tls                bool
+	hosts              []string // of its sites, in the order of the file; "" is any other
+	sites              map[string]*site
+	wild               bool // one of them stands for several
+	at                 []plan.Place
+	ca                 string // client_ca
+	forward            bool   // every request is redirected to https
 }
 
 // addSite reads a site.
 func (im *importer) addSite(d *directive) {
 	d.used = true
-	s := &site{d: d, bind: im.options.bind}
-	im.sites = append(im.sites, s)
+	s := &site{directive: d}
+	bind, served := im.options["default_bind"], false
+	var rest []*directive
 	for _, c := range d.block {
-		if c.name == "bind" {
-			c.used = true
-			s.bind, s.bindAt = c.args, c.at
+		c.used = true
+		switch c.name {
+		case "bind":
+			bind, s.from = c.args, append(s.from, c.at)
+		case "tls":
+			im.readTLS(s, c)
+		case "log":
+			s.from = append(s.from, c.at)
+			for _, l := range c.lines() {
+				im.word("log", l, func(name, value string, at plan.Place) {
+					s.keys.set(name, value, at)
+					s.from, im.logs[value] = append(s.from, at), true
+				})
+			}
+		case "handle_errors":
+			im.readErrors(s, c)
+		default:
+			c.used = false
+			rest = append(rest, c)
 		}
 	}
-	im.readTLS(s)
 	for _, text := range d.args {
-		if a, ok := im.parseAddress(s, text); ok {
-			s.addrs = append(s.addrs, a)
+		if why := im.serve(s, text, bind); why != "" {
+			im.Lose(d.at, text, why)
+		} else {
+			served = true
 		}
 	}
-	im.readLogs(s)
-	s.pages = im.errorHandlers(s)
-	sc := &scope{site: s}
-	s.steps = im.compile(sc, d.block, true)
+	if !served {
+		im.lose(d, "edge does not serve it")
+		return
+	}
+	s.program = im.compile(rest, map[string]*matcher{}, true)
 }
 
-// parseAddress reads an address of a site.
-func (im *importer) parseAddress(s *site, text string) (a address, ok bool) {
-	rest := text
-	if scheme, after, found := strings.Cut(rest, "://"); found {
-		a.scheme, rest = strings.ToLower(scheme), after
+// serve adds an address of a site to the listeners for it. why says what is wrong with the address.
+func (im *importer) serve(s *site, text string, binds []string) (why string) {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		scheme, rest = "", text
 	}
-	host, path, found := strings.Cut(rest, "/")
-	if found {
-		a.path = "/" + path
+	at, path, _ := strings.Cut(rest, "/")
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		host = at
 	}
-	a.host = host
-	if h, port, err := net.SplitHostPort(host); err == nil {
-		a.host, a.port = h, port
-	}
-	a.host = strings.ToLower(strings.Trim(a.host, "[]"))
-	if n, err := strconv.Atoi(a.port); a.port != "" && (err != nil || n < 1 || n > 65535) ||
-		a.scheme != "" && a.scheme != "http" && a.scheme != "https" {
-		im.Lose(s.d.at, text, "edge does not know this address")
-		return a, false
-	}
-	if a.host != "" {
-		parsed, wrong, _ := value.ParseHost(a.host, "")
-		if wrong != "" {
-			im.Lose(s.d.at, text, "no host of edge: "+wrong)
-			return a, false
-		}
-		a.host = parsed
-	}
-	a.tls = a.scheme == "https" || a.scheme == "" && a.port != im.options.httpPort &&
-		(a.host != "" || a.port == im.options.httpsPort || s.certificate.asked)
-	if a.port == "" {
-		a.port = im.options.httpPort
-		if a.tls {
-			a.port = im.options.httpsPort
+	if host = strings.ToLower(strings.Trim(host, "[]")); host != "" {
+		if host, why, _ = value.ParseHost(host, ""); why != "" {
+			return "no host of edge: " + why
 		}
 	}
-	if im.options.auto == "off" && a.tls && !s.certificate.asked {
-		a.tls = false
-		im.Lose(s.d.at, text, "with auto_https off its port takes plain requests")
+	_, err = strconv.ParseUint(cmp.Or(port, "1"), 10, 16)
+	if err != nil || !slices.Contains([]string{"", "http", "https"}, scheme) {
+		return "edge does not know this address"
 	}
-	return a, true
-}
-
-// listen finds the listeners of all sites.
-func (im *importer) listen() {
-	byAddress := map[string]*listener{}
-	for _, s := range im.sites {
-		for _, a := range s.addrs {
-			bind := s.bind
-			if len(bind) == 0 {
-				bind = []string{""}
-			}
-			for _, host := range bind {
-				im.addPlace(byAddress, host, s, a)
+	plain, usual := im.option("http_port", "80"), im.option("https_port", "443")
+	tls := scheme == "https" || scheme == "" && port != plain && (host != "" || port == usual || s.tls.asked)
+	if !tls {
+		usual = plain
+	}
+	port = cmp.Or(port, usual)
+	if im.option("auto_https", "") == "off" && tls && !s.tls.asked {
+		tls = false
+		im.Lose(s.at, text, "with auto_https off its port takes plain requests")
+	}
+	if binds == nil {
+		binds = []string{""}
+	}
+	for _, bind := range binds {
+		bind = strings.Trim(strings.Replace(bind, "localhost", "127.0.0.1", 1), "[]")
+		if _, err := netip.ParseAddr(bind); err != nil && bind != "" {
+			return "listeners have addresses of this machine"
+		}
+		l := im.listenerAt(net.JoinHostPort(strings.TrimPrefix(bind, "::"), port), port, tls)
+		other := l.sites[host]
+		if path != "" { // deprecated in Caddy
+			im.Lose(s.at, text, "addresses have no paths, write handle: the host is closed")
+			s.guard = s.directive
+			if other != nil {
+				other.guard = s.directive
 			}
 		}
-	}
-	im.forwardPlain(byAddress)
-	for _, l := range im.listeners {
-		l.name = "http-" + plan.Name(l.port)
-		if l.tls {
-			l.name = "https-" + plan.Name(l.port)
+		switch {
+		case l.tls != tls:
+			return "another site has its port with TLS, or without: not served"
+		case other != nil && other != s:
+			return "another site has the same address"
+		case other == nil:
+			l.hosts, l.sites[host] = append(l.hosts, host), s
+			l.wild = l.wild || host == "" || host[0] == '*'
 		}
-		for _, other := range im.listeners {
-			if other != l && other.name == l.name {
-				l.name += "-" + plan.Name(l.listen)
-			}
+		l.at = append(l.at, s.at)
+		if host != "" && im.serving[host] == nil {
+			im.hosts = append(im.hosts, host)
 		}
-		slices.SortStableFunc(l.places, mostSpecific)
+		im.serving[host] = append(im.serving[host], l)
 	}
+	return ""
 }
 
-// mostSpecific compares places in the order in which Caddy looks for a site: exact hosts first, then longer ones.
-func mostSpecific(a, b place) int {
-	star := func(p place) int { return strings.Count(p.host, "*") }
-	switch {
-	case a.host == "" || b.host == "":
-		return cmp.Or(cmp.Compare(len(b.host), len(a.host)), cmp.Compare(len(b.path), len(a.path)))
-	case a.host == b.host:
-		return cmp.Compare(len(b.path), len(a.path))
-	}
-	return cmp.Or(cmp.Compare(star(a), star(b)), cmp.Compare(len(b.host), len(a.host)))
-}
-
-// addPlace adds an address of a site to the listener for it.
-func (im *importer) addPlace(byAddress map[string]*listener, bind string, s *site, a address) {
-	listen := ":" + a.port
-	switch {
-	case strings.HasPrefix(bind, "unix/"):
-		path, _, _ := strings.Cut(strings.TrimPrefix(bind, "unix/"), "|")
-		listen = "unix:" + path
-	case bind != "" && bind != "0.0.0.0" && bind != "[::]" && bind != "::":
-		bind = strings.Trim(bind, "[]")
-		if bind == "localhost" {
-			bind = "127.0.0.1"
-		}
-		if _, err := netip.ParseAddr(bind); err != nil {
-			im.Lose(s.d.at, "bind "+bind, "listeners have addresses of this machine")
-			return
-		}
-		listen = net.JoinHostPort(bind, a.port)
-	case bind == "0.0.0.0":
-		listen = bind + listen
-	}
-	l := byAddress[listen]
+// listenerAt returns the listener at an address, made where there is none.
+func (im *importer) listenerAt(listen, port string, tls bool) *listener {
+	l := im.at[listen]
 	if l == nil {
-		l = &listener{listen: listen, port: a.port, tls: a.tls}
-		byAddress[listen] = l
-		im.listeners = append(im.listeners, l)
+		l = &listener{name: "http-" + port, listen: listen, port: port, tls: tls, sites: map[string]*site{}}
+		if tls {
+			l.name = "https-" + port
+		}
+		if im.known[l.name] {
+			l.name += "-" + plan.Name(listen)
+		}
+		im.at[listen], im.known[l.name], im.listeners = l, true, append(im.listeners, l)
 	}
-	if l.tls != a.tls {
-		im.Lose(s.d.at, strings.Join(s.d.args, ", "), "another site has its port with TLS, or without: not served")
-		return
-	}
-	if slices.ContainsFunc(l.places, func(p place) bool { return p.host == a.host && p.path == a.path }) {
-		im.Lose(s.d.at, strings.Join(s.d.args, ", "), "another site has the same address")
-		return
-	}
-	p := place{site: s, address: a}
-	if a.path != "" && a.path != "/" {
-		p.when = &test{kind: testPath, text: a.path, at: s.d.at, what: a.path}
-	}
-	l.places = append(l.places, p)
-	if !slices.Contains(l.at, s.d.at) {
-		l.at = append(l.at, s.d.at, s.bindAt)
-	}
+	return l
 }
 
-// forwardPlain adds the listeners that redirect plain requests for hosts with TLS to https, as Caddy does by itself.
-func (im *importer) forwardPlain(byAddress map[string]*listener) {
-	if auto := im.options.auto; auto == "off" || auto == "disable_redirects" {
-		return
-	}
+// named reports whether a site of l has a host.
+func (l *listener) named() bool { return len(l.hosts) > 1 || len(l.hosts) == 1 && l.hosts[0] != "" }
+
+// redirects reports whether plain requests at l for hosts with TLS are redirected to https, as Caddy does by itself.
+func (im *importer) redirects(l *listener) bool {
+	auto := im.option("auto_https", "")
+	return !l.tls && l.port == im.option("http_port", "80") && auto != "off" && auto != "disable_redirects" &&
+		slices.ContainsFunc(im.listeners, func(o *listener) bool { return o.tls && o.named() })
+}
+
+// forwardPlain adds the listeners that redirect plain requests for hosts with TLS.
+func (im *importer) forwardPlain() {
+	usual := &listener{port: im.option("http_port", "80")}
 	for _, l := range slices.Clone(im.listeners) {
-		host, _, err := net.SplitHostPort(l.listen)
-		hosts := slices.ContainsFunc(l.places, func(p place) bool { return p.host != "" })
-		if !l.tls || err != nil || !hosts {
-			continue
-		}
-		listen := net.JoinHostPort(host, im.options.httpPort)
-		plain := byAddress[listen]
-		if plain == nil {
-			plain = &listener{listen: listen, port: im.options.httpPort, forward: true}
-			byAddress[listen] = plain
-			im.listeners = append(im.listeners, plain)
-		}
-		if !plain.tls {
-			plain.at = append(plain.at, l.at...)
+		if bind, _, _ := net.SplitHostPort(l.listen); l.tls && l.named() && im.redirects(usual) {
+			plain := im.listenerAt(net.JoinHostPort(bind, usual.port), usual.port, false)
+			plain.forward, plain.at = plain.hosts == nil, append(plain.at, l.at...)
 		}
 	}
 }
 
-// redirectTarget returns the listener to which Caddy by itself redirects a plain request for a host, or nil.
-func (im *importer) redirectTarget(l *listener, host string) *listener {
-	if l.tls || im.options.auto == "off" || im.options.auto == "disable_redirects" || l.port != im.options.httpPort {
-		return nil
-	}
-	var usual *listener
-	for _, secure := range im.listeners {
-		if !secure.tls {
-			continue
-		}
-		for _, p := range secure.places {
-			if p.host != "" && covers(p.host, host) {
-				return secure
-			}
-			if p.host != "" {
-				usual = &listener{port: im.options.httpsPort, tls: true, at: secure.at}
-			}
-		}
-	}
-	return usual
+// role is what becomes of the requests for a host at a listener: a site, or a redirect to a port of this machine.
+type role struct {
+	site *site
+	port string
 }
 
-// covers reports whether a host with a star at its beginning, or without, stands for another.
-func covers(pattern, host string) bool {
-	if pattern == host || pattern == "" {
-		return true
+// role returns that of a host, "" for any other; the zero value: there is none.
+func (im *importer) role(l *listener, host string) role {
+	usual := im.option("https_port", "443")
+	port := ""
+	if at := slices.IndexFunc(im.serving[host], func(l *listener) bool { return l.tls }); at >= 0 {
+		port = im.serving[host][at].port
 	}
-	below, star := strings.CutPrefix(pattern, "*")
-	first, found := strings.CutSuffix(host, below)
-	return star && found && first != "" && !strings.Contains(first, ".")
+	switch {
+	case l.sites[host] != nil || !im.redirects(l):
+		return role{site: l.sites[host]}
+	case host == "":
+		return role{port: usual}
+	case port != usual || l.wild:
+		return role{port: port}
+	}
+	return role{} // as any other host
 }
+
+// writeSites makes sites of the plan: one for the hosts that have the same roles at the same listeners.
+func (im *importer) writeSites() {
+	var sites []*plan.Site
+	made := map[string][]*plan.Site{}
+	open := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool { return l.forward })
+	redirecting := slices.DeleteFunc(slices.Clone(open), func(l *listener) bool { return !im.redirects(l) })
+	for _, host := range append(im.hosts, "") {
+		var roles []role
+		at, id := map[role][]*listener{}, fmt.Sprintln(host == "")
+		for _, l := range slices.Concat(im.serving[host], redirecting) {
+			r := im.role(l, host)
+			if r == (role{}) || slices.Contains(at[r], l) {
+				continue
+			} else if at[r] == nil {
+				roles = append(roles, r)
+			}
+			at[r], id = append(at[r], l), id+fmt.Sprintf("%p %p %s\n", l, r.site, r.port)
+		}
+		if made[id] == nil {
+			for _, r := range roles {
+				made[id] = append(made[id], im.writeSite(r, at[r], len(open)))
+			}
+			sites = append(sites, made[id]...)
+		}
+		for _, out := range made[id] {
+			out.Hosts = append(out.Hosts, strings.Fields(host)...)
+		}
+	}
+	im.Write(sites)
+}
+
+// writeSite makes the site of a role that is at some of all listeners.
+func (im *importer) writeSite(r role, at []*listener, all int) *plan.Site {
+	out := &plan.Site{At: at[0].at[0]}
+	var names, secure []string
+	for _, l := range at {
+		if names = append(names, l.name); l.tls {
+			secure = append(secure, l.name)
+		}
+	}
+	if len(names) < all {
+		out.Listeners = names
+	}
+	s := r.site
+	if s == nil {
+		to := "https://{host}" + strings.TrimSuffix(":"+r.port, ":443") + "{path}"
+		out.Branches = []plan.Branch{{When: plan.Always, To: &plan.Target{End: plan.Redirect(to, 308)},
+			What: "redirects to https", From: at[0].at}}
+		return out
+	}
+	f := flow{importer: im, site: s, out: out, made: map[string]*plan.Target{}, again: new(int), when: plan.Always,
+		path: "path", template: "{path}", secure: plan.CameBy(secure...), open: true, from: append(s.from, s.at),
+		passed: map[*group]*plan.Cond{}, held: map[*directive]*plan.Cond{}}
+	switch len(secure) {
+	case 0:
+		f.secure = plan.Never
+	case len(names):
+		f.secure = plan.Always
+	}
+	if s.guard != nil {
+		f.from = append(f.from, s.places()...)
+		f.ends(s.guard, plan.Always, plan.Deny(403))
+		return out
+	} else if s.tls.required && secure != nil {
+		f.ends(s.directive, plan.All(f.secure, plan.Test("not cert.verified")), plan.Deny(403))
+	}
+	f.run(s.program)
+	return out
+}
+
+// secure is what a site says about TLS.
+type secure struct {
+	asked     bool // there is a directive tls
+	internal  bool // its certificate is one of Caddy's own authority
+	cert, key string
+	keys      settings // of its listener
+	at        []plan.Place
+	ca        settings // client_ca
+	required  bool     // clients have to show a certificate
+}
+
+// readTLS reads tls of a site.
+func (im *importer) readTLS(s *site, d *directive) {
+	t := &s.tls
+	t.asked, t.at = true, append(t.at, d.at)
+	switch {
+	case d.arg(0) == "internal":
+		t.internal = true
+	case len(d.args) == 2:
+		t.cert, t.key = d.args[0], d.args[1]
+	}
+	for _, o := range d.lines() {
+		if o.name == "client_auth" {
+			im.clientAuth(s, o)
+		} else if im.word("tls", o, t.keys.set); o.arg(1) == "tls1.2" {
+			im.Lose(o.at, o.text, "edge has an oldest version of TLS, no newest")
+		}
+	}
+}
+
+// clientAuth reads client_auth. Listeners ask for certificates, and routes for one that is verified.
+func (im *importer) clientAuth(s *site, d *directive) {
+	s.tls.required = true
+	for _, c := range d.lines() {
+		if s.tls.at = append(s.tls.at, c.at); c.name == "mode" {
+			s.tls.required = strings.HasPrefix(c.arg(0), "require")
+			continue
+		}
+		im.word("client_auth", c, s.tls.ca.set)
+	}
+	var text []byte // empty where the file cannot be read
+	if len(s.tls.ca) == 1 {
+		text, _ = im.read.Read(strings.Trim(s.tls.ca[0].Value, `"`))
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		// Without its authorities edge would take any certificate.
+		im.Lose(d.at, d.text, "the authorities are not in one file that can be read: the site is closed")
+		s.guard, s.tls.ca = d, nil
+	}
+}
+
+// writeListeners writes the listeners and the certificates of their sites.
+func (im *importer) writeListeners() {
+	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool { return !l.tls })
+	for _, l := range im.listeners {
+		b := im.Add("[[listeners]]", l.at...)
+		b.Set("name", plan.String(l.name), plan.Place{})
+		b.Set("listen", plan.String(l.listen), plan.Place{})
+		if l.forward = l.forward && len(secure) == 1; l.forward { // there is one port that clients can be sent to
+			b.Set("redirect_to_https", "true", plan.Place{})
+		}
+		if l.tls {
+			im.secure(b, l)
+		}
+		for _, s := range im.servers {
+			b.Set(s.Name, s.Value, s.At)
+		}
+		if l.sites[""] == nil && !im.redirects(l) {
+			im.Note(l.at[0], "hosts that no site of "+l.listen+" has",
+				"Caddy answers an empty 200, or refuses the handshake; edge answers 404")
+		}
+	}
+}
+
+// secure writes the TLS of a listener.
+func (im *importer) secure(b *plan.Block, l *listener) {
+	b.Set("tls", "true", plan.Place{})
+	im.Note(l.at[0], "HTTP/3 on "+l.listen, "not available in this version: clients use HTTP/2 and HTTP/1.1")
+	files := slices.ContainsFunc(l.hosts, func(host string) bool { return l.sites[host].tls.cert != "" })
+	if !files {
+		b.Set("cert", `"internal"`, plan.Place{})
+	}
+	for _, host := range l.hosts {
+		s := l.sites[host]
+		t := &s.tls
+		if t.cert == "" && !t.internal && im.options["local_certs"] == nil && !internalName().MatchString(host) {
+			im.Lose(s.at, "the certificate of "+host,
+				"this version has no ACME: an internal one stands in; name files in [[certificates]]")
+		}
+		for _, k := range t.keys {
+			if !b.Has(k.Name) {
+				b.Set(k.Name, k.Value, k.At)
+			}
+		}
+		im.clientsOf(b, l, s)
+		b.From(t.at...)
+		certificate := b
+		if !files || im.known["host "+host] {
+			continue
+		} else if host != "" {
+			im.known["host "+host], certificate = true, im.Add("[[certificates]]", s.at)
+			certificate.Set("hosts", plan.String(host), plan.Place{})
+		}
+		if certificate.Set("cert", `"internal"`, plan.Place{}); t.cert != "" {
+			certificate.SetOr("cert", plan.String(t.cert), `"internal"`, t.at[0])
+			certificate.Set("key", plan.String(t.key), t.at[0])
+		}
+	}
+}
+
+// clientsOf has a listener ask for the certificates that a site wants to see.
+func (im *importer) clientsOf(b *plan.Block, l *listener, s *site) {
+	for _, ca := range s.tls.ca {
+		if l.ca != "" && l.ca != ca.Value {
+			im.Lose(ca.At, s.text, "a listener has the authorities of one site: this one is closed")
+			s.guard = s.directive
+		}
+		if l.ca != "" {
+			continue
+		}
+		l.ca = ca.Value
+		im.Note(ca.At, "client_auth", "Caddy refuses a handshake without a certificate, edge the request: 403")
+		b.Set("strict_sni", "true", plan.Place{}) // as in Caddy, where a site asks for certificates
+		b.Set("client_auth", `"request"`, ca.At)
+		b.Set("client_ca", ca.Value, ca.At)
+	}
+}
+
+// internalName matches hosts for which Caddy itself makes the certificate: addresses, and names of this network.
+var internalName = plan.Expr(`^[^.]+$|^[\d.]+$|\.(localhost|local|internal|home\.arpa)$`)

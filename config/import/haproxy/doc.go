@@ -3,23 +3,17 @@
 // It is not a HAProxy: it knows sections, their lines, and the conditions that can be told from a request and its
 // connection.
 //
-//	text ─ read.go ──► sections, ── frontend.go ──► listeners, routes: acl.go, rules.go
-//	                   lines        sequence.go ──► rules: conditions.go, fetches.go, actions.go, rates.go
-//	                                backend.go ───► upstreams: server, balance, checks, times
-//	                                import.go ────► findings about all the rest
+//	text ── read.go ──► sections, ── frontend.go ──► listeners; sites: actions.go, conditions.go, fetches.go
+//	                    lines        backend.go ───► upstreams
+//	                                 words.go ─────► findings about all the rest
 //
-// A frontend whose lines say where requests go, by what conditions of routes ask, becomes routes. HAProxy takes the
-// first use_backend whose condition holds, edge the most specific route: where that is not the same, a route for what
-// two lines both ask has the answer of the first. path_beg compares texts there: paths such as /apix for path_beg /api
-// are among the losses.
-//
-// Any other frontend becomes rules, in the order in which HAProxy asks its lines: those that refuse requests, that have
-// conditions of another kind, or that lead to backends with lines about requests. What is not known of a condition
-// holds where a rule refuses, so that more is refused and nothing less. Elsewhere the rule is a loss.
+// A frontend is a site: lines about requests are its steps, use_backend lines its branches, and backends are targets
+// with steps of their own. The order is that of HAProxy. Conditions compare a path in normal form, where more spellings
+// are the same, and have the form as it came beside it, for where that matters.
 //
 // Every line of the file is in the result or among the findings.
 //
 // Import may be called from any goroutine; what it returns belongs to the caller.
 //
-// Limits: 100 000 lines, 500 values of one condition, and those of plan.Reader.
+// Limits: 1000 words of a line, 500 values of one condition, and those of plan.Reader.
 package haproxy

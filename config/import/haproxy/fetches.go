@@ -5,470 +5,327 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/route"
 )
+
+// valuesMax is how many values one condition has.
+const valuesMax = 500
 
 // rawPath is the path as the client sent it, as HAProxy compares it. Conditions compare it in normal form, where more
 // spellings are the same, but where that would let more requests through.
 const rawPath = `split(target, "?")[0]`
 
 // askedHost is the host as the client sent it, with its port.
-const askedHost = "(header.host ?? host)"
+const askedHost = "header.host ?? host"
+
+// fetches are parts of requests: what HAProxy calls them, the language, with $ for the argument, and their kind.
+const fetches = `
+path: path
+url pathq capture.req.uri: target
+query: query
+method capture.req.method: method
+src: client.ip address
+dst: server.ip address
+src_port: client.port number
+dst_port: server.port number
+hdr: header.$ list
+fhdr: header.$
+hdr_val: int(header.$) number
+url_param urlp: query.$ parameter
+cook cookie: cookie.$
+ssl_fc: has(tls.version) flag
+ssl_fc_sni: tls.sni
+ssl_fc_alpn: tls.alpn
+ssl_c_used: has(cert.sha256) flag
+always_true: true flag
+always_false: false flag
+ssl_fc_protocol: tls.version template
+ssl_fc_cipher: tls.cipher template
+unique-id uuid: request.id template`
+
+// operators compare texts, as -m and the ends of the names of fetches say.
+const operators = `
+str: ==
+beg: starts_with
+end: ends_with
+sub: contains
+reg dir dom: ~
+found: has`
+
+// numberOperators compare numbers.
+const numberOperators = "eq: ==\nge: >=\ngt: >\nle: <=\nlt: <"
 
 // sample is a part of a request.
 type sample struct {
-	holds  string // in the language
-	sure   string // where a condition has to hold in no more cases than there; "": as holds
-	number bool
-	flag   bool   // it is true or false by itself
-	list   bool   // its values are also separated by commas
-	fold   bool   // it is in lower case already
-	loose  bool   // more is the same here than there
-	param  string // the parameter that it is
+	holds string // in the language
+	sure  string // where a condition has to hold in no more cases than there; "": as holds
+	kind  string // "": a text; "list": also separated by commas; "template": conditions do not ask for it; …
+	fold  bool   // it is in lower case already
 }
 
-var fetchName = plan.Expr(`^([a-z0-9_.]+)(?:\(([^()]*)\))?$`)
+var (
+	calls          = plan.Expr(`([a-z0-9_.-]+)(?:\(([^()]*)\))?(?:,|$)`)
+	plainName      = plan.Expr(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	fieldConverter = plan.Expr(`^[1-9],[^"\\` + "`" + `]$`)
+)
 
-// matchSuffixes are what names of fetches end with, by which values are compared.
-var matchSuffixes = []string{"_beg", "_end", "_dom", "_reg", "_sub", "_dir"}
-
-// sampleOf reads a fetch with its converters; match is what its name ends with.
-func (f *front) sampleOf(text string) (s sample, match string, ok bool) {
-	parts := splitCalls(text)
-	m := fetchName().FindStringSubmatch(parts[0])
-	if m == nil {
-		return s, "", false
-	}
-	name, argument := strings.TrimPrefix(m[1], "req."), m[2]
-	for _, suffix := range matchSuffixes {
-		if head, found := strings.CutSuffix(name, suffix); found {
-			name, match = head, suffix[1:]
+// sample reads a fetch with its converters, as in "hdr(x),lower"; match is what its name ends with.
+func (f *front) sample(text string) (s sample, match string, ok bool) {
+	length := 0
+	for i, m := range calls().FindAllStringSubmatch(text, -1) {
+		length += len(m[0])
+		if i > 0 {
+			if s, ok = s.convert(m[1], m[2]); !ok {
+				return s, "", false
+			}
+			continue
 		}
-	}
-	if s, ok = f.fetch(name, argument); !ok {
-		return s, "", false
-	}
-	for _, converter := range parts[1:] {
-		if s, ok = s.convert(converter); !ok {
+		name := strings.TrimPrefix(m[1], "req.")
+		if at := strings.LastIndexByte(name, '_'); at > 0 && lookup(operators, name[at+1:]) != "" {
+			name, match = name[:at], name[at+1:]
+		}
+		if s, ok = f.fetch(name, m[2]); !ok {
 			return s, "", false
 		}
 	}
-	return s, match, true
+	return s, match, length == len(text) && length > 0
 }
-
-// splitCalls cuts "hdr(x),field(1,:)" at the commas outside of parentheses.
-func splitCalls(text string) (parts []string) {
-	depth, from := 0, 0
-	for i, c := range text {
-		switch {
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case c == ',' && depth == 0:
-			parts = append(parts, text[from:i])
-			from = i + 1
-		}
-	}
-	return append(parts, text[from:])
-}
-
-var plainName = plan.Expr(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
 // fetch returns a part of a request by its name.
 func (f *front) fetch(name, argument string) (s sample, ok bool) {
-	if slices.Contains(f.changed, name) || argument != "" && slices.Contains(f.changed, strings.ToLower(argument)) {
+	form, kind, _ := strings.Cut(lookup(fetches, name), " ")
+	if strings.Contains(form, "header.") {
+		argument = strings.ToLower(argument)
+	}
+	if form == "" || strings.Contains(form, "$") != plainName().MatchString(argument) ||
+		slices.Contains(f.changed, name) || slices.Contains(f.changed, strings.ToLower(argument)) {
 		return s, false
 	}
-	named := plainName().MatchString(argument)
-	lower := strings.ToLower(argument)
-	switch name {
-	case "path":
-		if slices.Contains(f.changed, "target") {
-			return sample{holds: "path", loose: true}, argument == ""
-		}
-		return sample{holds: "path", sure: rawPath}, argument == ""
-	case "url", "pathq", "capture.req.uri":
-		return sample{holds: "target"}, true
-	case "query":
-		return sample{holds: "query"}, true
-	case "method", "capture.req.method":
-		return sample{holds: "method"}, true
-	case "src":
-		return sample{holds: "client.ip"}, true
-	case "dst":
-		return sample{holds: "server.ip"}, true
-	case "src_port":
-		return sample{holds: "client.port", number: true}, true
-	case "dst_port":
-		return sample{holds: "server.port", number: true}, true
-	case "hdr", "fhdr":
-		if lower == "host" {
-			return sample{holds: "host", sure: askedHost}, true
-		}
-		return sample{holds: "header." + lower, list: name == "hdr"}, named
-	case "hdr_val":
-		return sample{holds: "int(header." + lower + ")", number: true}, named
-	case "url_param", "urlp":
-		return sample{holds: "query." + argument, param: argument}, named
-	case "cook", "cookie":
-		return sample{holds: "cookie." + argument}, named
-	case "ssl_fc":
-		return sample{holds: "has(tls.version)", flag: true}, true
-	case "ssl_fc_sni":
-		return sample{holds: "tls.sni", fold: true}, true
-	case "ssl_fc_alpn":
-		return sample{holds: "tls.alpn"}, true
-	case "ssl_c_used":
-		return sample{holds: "has(cert.sha256)", flag: true}, true
-	case "always_true":
-		return sample{holds: yes, flag: true}, true
-	case "always_false":
-		return sample{holds: no, flag: true}, true
+	s = sample{holds: strings.Replace(form, "$", argument, 1), kind: kind}
+	switch {
+	case s.holds == "path" && slices.Contains(f.changed, "target"):
+		s.kind, f.loose = "loose", true // more is the same here than there
+	case s.holds == "path":
+		s.sure = rawPath
+	case s.holds == "header.host":
+		s = sample{holds: "host", sure: askedHost}
 	}
-	return s, false
+	return s, true
 }
-
-var fieldConverter = plan.Expr(`^(?:field|word)\(([1-9]),([^"\\)` + "`" + `])\)$`)
 
 // convert returns what a converter makes of s.
-func (s sample) convert(text string) (sample, bool) {
-	wrap := func(name, rest string) sample {
-		s.holds = name + "(" + s.holds + rest + ")"
-		if s.sure != "" {
-			s.sure = name + "(" + s.sure + rest + ")"
-		}
-		return s
-	}
-	if s.number || s.flag || s.holds == "client.ip" || s.holds == "server.ip" {
+func (s sample) convert(name, argument string) (sample, bool) {
+	form, host := "lower($)", s.holds == "host"
+	switch {
+	case host && (name == "host_only" || name == "field" && argument == "1,:"):
+		return sample{holds: "host", fold: true}, true
+	case name == "lower" && (s.kind == "" || s.kind == "list"):
+		s.fold = true
+	case name == "field" && !host && s.kind == "" && fieldConverter().MatchString(argument):
+		form = `split($, "` + argument[2:] + `")[` + string(argument[0]-1) + `]`
+	default:
 		return s, false
 	}
-	m := fieldConverter().FindStringSubmatch(text)
-	switch {
-	case text == "lower" && s.holds == "host":
-		if s.sure != "" {
-			s.sure = "lower" + askedHost
-		}
-		s.fold = true
-		return s, true
-	case text == "field(1,:)" && s.holds == "host", text == "host_only" && s.holds == "host":
-		return sample{holds: "host", fold: true}, true
-	case text == "lower":
-		s = wrap("lower", "")
-		s.fold = true
-		return s, true
-	case text == "upper" || text == "url_dec" && s.holds != "path":
-		return wrap(map[string]string{"upper": "upper", "url_dec": "url_decode"}[text], ""), !s.list
-	case m != nil && !s.list && strings.HasPrefix(text, "field"):
-		n, _ := strconv.Atoi(m[1])
-		s = wrap("split", `, "`+m[2]+`"`)
-		s.holds += "[" + strconv.Itoa(n-1) + "]"
-		if s.sure != "" {
-			s.sure += "[" + strconv.Itoa(n-1) + "]"
-		}
-		return s, true
+	if !host {
+		s.holds = strings.Replace(form, "$", s.holds, 1)
 	}
-	return s, false
+	if s.sure != "" {
+		s.sure = strings.Replace(form, "$", s.sure, 1)
+	}
+	return s, true
 }
 
-// counterName matches fetches that tell what was counted in stick-tables, and at the process.
-var counterName = plan.Expr(`^(?:sc[0-9]*_|src_(?:conn|http|bytes|sess|gpc|kbytes|inc|clr|updt)|fe_|be_|table_)`)
-
-// leafOf reads a fetch, flags and values: "path_beg -i /api /v1".
-func (f *front) leafOf(words []string) *condition {
-	none := &condition{kind: unknown}
+// leaf reads a fetch, flags and values: "path_beg -i /api /v1".
+func (f *front) leaf(words []string) *plan.Cond {
 	if len(words) == 0 {
-		return none
+		return plan.Unknown
 	}
-	if m := fetchName().FindStringSubmatch(words[0]); m != nil && m[1] == "http_auth" {
-		none.users = m[2]
-		return none
+	if f.apart != nil {
+		if c := f.apart(strings.Join(words, " ")); c != nil {
+			return c
+		}
 	}
-	if counterName().MatchString(words[0]) {
-		none.counter = words
-		return none
-	}
-	s, match, ok := f.sampleOf(words[0])
-	if !ok {
-		return none
-	}
+	s, match, ok := f.sample(words[0])
 	values, fold := words[1:], false
 	var files []string
-flags:
-	for len(values) > 0 {
+	for ok && len(values) > 0 && len(values[0]) > 1 && values[0][0] == '-' {
+		flag := values[0]
+		if values = values[1:]; flag == "--" {
+			break
+		}
 		switch {
-		case values[0] == "-i":
+		case flag == "-i":
 			fold = true
-		case values[0] == "-n":
-		case values[0] == "-m" && len(values) > 1:
-			match, values = values[1], values[1:]
-		case values[0] == "-f" && len(values) > 1:
-			files, values = append(files, values[1]), values[1:]
-		case values[0] == "--":
-			values = values[1:]
-			break flags
-		case strings.HasPrefix(values[0], "-") && len(values[0]) > 1:
-			return none
+		case flag == "-m" && len(values) > 0:
+			match, values = values[0], values[1:]
+		case flag == "-f" && len(values) > 0:
+			files, values = append(files, values[0]), values[1:]
 		default:
-			break flags
+			ok = flag == "-n"
 		}
-		values = values[1:]
 	}
+	alone := len(files) == 1 && len(values) == 0 && s.kind == "address"
 	for _, file := range files {
-		more, ok := f.patterns(file)
-		if !ok {
-			return none
-		}
-		values = append(slices.Clone(values), more...)
+		list, found := f.im.entries(file)
+		values, ok = slices.Concat(values, list), ok && found
 	}
-	if s.param == "" {
-		return s.compare(values, match, fold)
+	odd := func(v string) bool { _, known := prefix(v); return !known }
+	switch {
+	case !ok:
+		return plan.Unknown
+	case alone && len(values) > valuesMax && !slices.ContainsFunc(values, odd):
+		file := plan.Setting{Name: "file", Value: plan.String(f.im.path(files[0]))}
+		name := "from-" + plan.Name(filepath.Base(files[0]))
+		return plan.Test(s.holds + " in list." + f.im.Named("lists", name, []plan.Setting{file}, f.from...))
 	}
-	// HAProxy looks at each of that name, as it came; a ; separates parameters, too. The first one is sure to be so.
-	c := s.compare(values, match, fold)
-	s.holds = strings.Replace(s.holds, "query."+s.param, "match.1", 1)
-	first := s.compare(values, match, fold)
-	firsts := append(first.kids, first)
-	for i, k := range append(c.kids, c) {
-		if k.kind == leaf {
-			k.sure = `query ~ "(?:^|[&;])` + s.param + `=([^&;]*)" and ` + firsts[i].holds
-			k.either = true
-		}
-	}
-	return c
+	return s.compare(values, match, fold)
 }
 
-// compare returns the condition that s is one of values, or like one.
-func (s sample) compare(values []string, match string, fold bool) *condition {
-	none := &condition{kind: unknown}
+// compare returns the condition that s is one of some values, or like one.
+func (s sample) compare(values []string, match string, fold bool) *plan.Cond {
+	found := match == "found" && len(values) == 0
 	switch {
 	case len(values) > valuesMax:
-		return none
-	case match == "found" && len(values) == 0 && s.holds != "host" && !s.number && !s.flag:
-		return &condition{holds: "has(" + s.holds + ")"}
-	case s.flag:
-		return &condition{holds: s.holds, kind: map[bool]conditionKind{true: leaf, false: unknown}[len(values) == 0]}
-	case len(values) == 0:
-		return none
-	case s.loose:
-		c := s.compareText(values, match, fold)
-		for _, k := range append(c.kids, c) {
-			k.loose = k.kind == leaf
-		}
-		return c
-	case s.number:
-		return s.compareNumber(values)
-	case s.holds == "client.ip" || s.holds == "server.ip":
-		return s.compareAddress(values, match)
+		return plan.Unknown
+	case s.kind == "flag" && len(values) == 0 && match == "":
+		return plan.Test(s.holds)
+	case found && (s.kind == "" || s.kind == "list" || s.kind == "parameter") && s.holds != "host":
+		values = []string{"any"}
+	case len(values) == 0 || match == "found" || s.kind == "flag" || s.kind == "template":
+		return plan.Unknown
+	case match == "" || match == "ip" && s.kind == "address":
+		match = "str"
 	}
-	return s.compareText(values, match, fold)
+	if s.holds == "host" && match != "beg" && match != "reg" && slices.ContainsFunc(values, func(v string) bool {
+		return strings.Contains(v, ":") || strings.Trim(v, "0123456789") == ""
+	}) {
+		return plan.Unknown // HAProxy looks at the port too
+	}
+	groups := [][]string{values}
+	if match != "str" || s.holds == "path" {
+		groups = slices.Collect(slices.Chunk(values, 1))
+	}
+	var conds []*plan.Cond
+	var exact []string
+	for _, group := range groups {
+		near, same := s.asks(s.holds, match, fold, group), ""
+		if s.sure != "" {
+			same = s.asks(s.sure, match, fold, group)
+			exact = append(exact, same)
+		}
+		c := plan.Unknown
+		switch {
+		case near == "":
+			return plan.Unknown
+		case s.kind == "loose":
+			c = plan.Roughly(near)
+		case s.kind == "parameter":
+			// HAProxy looks at each of that name, as it came; a ; separates parameters, too. The first one is sure.
+			named := `query ~ "(?:^|[&;])` + strings.TrimPrefix(s.holds, "query.") + `=([^&;]*)" and `
+			c = plan.Between(near, named+s.asks("match.1", match, fold, group))
+		case s.sure == "":
+			c = plan.Test(near)
+		default:
+			c = plan.Beside(near, same)
+		}
+		if s.holds == "path" && s.kind == "" && !fold && (match == "str" || match == "beg") &&
+			strings.HasPrefix(group[0], "/") && !strings.HasSuffix(group[0], "*") {
+			c = pathOf(group[0], match, near, same)
+		}
+		conds = append(conds, c)
+	}
+	if names := s.hosts(values, match); names != nil {
+		return plan.HostNearly(strings.Join(exact, " or "), names...)
+	}
+	return plan.Any(conds...)
 }
 
-// valuesMax is how many values one condition has.
-const valuesMax = 500
-
-// patterns reads the values in a file: one in each line, without those that begin with "#".
-func (f *front) patterns(file string) (list []string, ok bool) {
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(f.im.dir, file)
+// pathOf returns a comparison of the path as routes make it.
+func pathOf(value, match, near, same string) *plan.Cond {
+	p := plan.Path{Pattern: value, Text: near, Same: same}
+	switch above := strings.TrimRight(value, "/"); {
+	case match == "beg" && above == "":
+		return plan.Always
+	case match == "beg" && above == value:
+		p.Pattern, p.Loss = value+"/*", "paths such as "+value+"x"
+	case match == "beg":
+		p.Pattern, p.Below = above+"/*", true
 	}
-	text, err := f.im.read.Read(file)
-	if err != nil {
-		return nil, false
-	}
-	for line := range strings.Lines(string(text)) {
-		if line = strings.Trim(line, " \t\r\n"); line != "" && line[0] != '#' {
-			list = append(list, line)
-		}
-	}
-	return list, true
+	return p.Cond()
 }
 
-// compareNumber reads values such as "8080", "gt 3", "1:10".
-func (s sample) compareNumber(values []string) *condition {
-	c := &condition{kind: or}
-	operator := "=="
+// hosts returns the names of hosts that values ask for, as routes know them; nil: routes do not ask so.
+func (s sample) hosts(values []string, match string) (names []string) {
 	for _, v := range values {
-		if o := map[string]string{"eq": "==", "ge": ">=", "gt": ">", "le": "<=", "lt": "<"}[v]; o != "" {
-			operator = o
-			continue
+		if match == "end" && strings.HasPrefix(v, ".") {
+			v = "*" + v
+		} else if match != "str" {
+			return nil
 		}
-		from, to, span := strings.Cut(v, ":")
-		if _, err := strconv.ParseInt(from, 10, 32); err != nil || span {
-			return &condition{kind: unknown}
+		name, err := route.ParseHost(strings.ToLower(v))
+		if err != nil || s.holds != "host" {
+			return nil
 		}
-		_ = to
-		c.kids = append(c.kids, &condition{holds: s.holds + " " + operator + " " + from})
+		names = append(names, name)
 	}
-	return c
+	return names
 }
 
-// compareAddress reads addresses and prefixes.
-func (s sample) compareAddress(values []string, match string) *condition {
-	var list []string
-	for _, v := range values {
-		if a, err := netip.ParseAddr(v); err == nil {
-			list = append(list, a.String())
-			continue
-		}
-		p, err := netip.ParsePrefix(v)
-		if err != nil || match != "" && match != "ip" {
-			return &condition{kind: unknown}
-		}
-		list = append(list, p.Masked().String())
+// prefix returns an address or a prefix as the language has it.
+func prefix(v string) (text string, ok bool) {
+	if a, err := netip.ParseAddr(v); err == nil {
+		return a.String(), true
 	}
-	return &condition{holds: s.holds + " in {" + strings.Join(list, " ") + "}"}
+	p, err := netip.ParsePrefix(v)
+	return p.Masked().String(), err == nil
 }
 
-// compareText reads texts.
-func (s sample) compareText(values []string, match string, fold bool) *condition {
-	c := &condition{kind: or}
-	if match == "" || match == "str" {
-		if one := s.oneOf(values, fold); one != nil {
-			return one
-		}
+// asks returns the condition that a text is, or is like, one of some values; "": the language has none.
+func (s sample) asks(subject, match string, fold bool, values []string) string {
+	if match == "found" {
+		return "has(" + subject + ")"
 	}
-	for _, v := range values {
-		one := s.like(v, match, fold)
-		if one == nil {
-			return &condition{kind: unknown}
+	operator, host, quote := lookup(operators, match), subject == "host", plan.Quote
+	if o := lookup(numberOperators, values[0]); s.kind == "number" {
+		if quote = plan.Number.Value; o != "" && len(values) == 2 {
+			operator, values = o, values[1:]
 		}
-		c.kids = append(c.kids, one)
+	} else if s.kind == "address" {
+		quote = prefix
 	}
-	return c
-}
-
-// oneOf returns the condition that s is one of several texts.
-func (s sample) oneOf(values []string, fold bool) *condition {
 	var quoted []string
 	for _, v := range values {
-		if fold || s.holds == "host" {
+		if v == "" {
+			return ""
+		}
+		if (fold || host) && match != "reg" {
 			v = strings.ToLower(v)
+		}
+		switch {
+		case match == "dir":
+			v = `(^|/)` + regexp.QuoteMeta(strings.Trim(v, "/")) + `(/|$)`
+		case match == "dom":
+			v = `(^|[/?.:])` + regexp.QuoteMeta(strings.Trim(v, "/?.:")) + `([/?.:]|$)`
+		case match == "reg" && (fold || host):
+			v = "(?i)" + v
 		}
 		q, ok := quote(v)
-		if !ok || v == "" || s.holds == "host" && strings.Contains(v, ":") {
-			return nil
+		if _, err := regexp.Compile(v); !ok || operator == "" || operator == "~" && err != nil {
+			return ""
 		}
 		quoted = append(quoted, q)
 	}
-	list := func(subject string) string {
-		if fold && !s.fold && subject != "host" {
-			subject = lowered(subject)
-		}
-		if s.list {
-			subject = "split(" + subject + `, ",").trim()`
-		}
-		if len(quoted) == 1 {
-			return subject + " == " + quoted[0]
-		}
+	if fold && !s.fold && !host && match != "reg" {
+		subject = "lower(" + subject + ")"
+	}
+	if s.kind == "list" && (match != "sub" || strings.Contains(quoted[0], ",")) {
+		subject = "split(" + subject + `, ",").trim()`
+	}
+	if len(quoted) > 1 || s.kind == "address" && operator == "==" {
 		return subject + " in {" + strings.Join(quoted, " ") + "}"
 	}
-	c := &condition{holds: list(s.holds)}
-	if s.sure != "" {
-		if s.sure == askedHost && !fold {
-			return c.caseOfHost(values)
-		}
-		c.sure = list(s.sure)
-		c.either = s.holds != "path" && s.holds != "host" // a segment, or the like
-	}
-	return c
-}
-
-// caseOfHost has a condition about hosts hold for sure where upper and lower case are as in the file alone.
-func (c *condition) caseOfHost(values []string) *condition {
-	var quoted []string
-	for _, v := range values {
-		q, _ := quote(v)
-		quoted = append(quoted, q)
-	}
-	c.sure = askedHost + " in {" + strings.Join(quoted, " ") + "}"
-	return c
-}
-
-// like returns the condition that s is like a value; nil: edge does not know it.
-func (s sample) like(value, match string, fold bool) *condition {
-	write := func(subject, v string) string {
-		folded := fold
-		if subject == "host" {
-			v, folded = lowerUnless(v, match == "reg"), match == "reg"
-		}
-		quoteFold := folded && !s.fold && match != "reg"
-		if quoteFold {
-			subject, v = lowered(subject), strings.ToLower(v)
-		} else if folded && match != "reg" {
-			v = strings.ToLower(v)
-		}
-		if s.list && (match != "sub" || strings.Contains(v, ",")) {
-			subject = "split(" + subject + `, ",").trim()`
-		}
-		word, text := map[string]string{"beg": "starts_with", "end": "ends_with", "sub": "contains", "reg": "~",
-			"dir": "~", "dom": "~"}[match], v
-		switch match {
-		case "dir":
-			text = `(^|/)` + regexp.QuoteMeta(strings.Trim(v, "/")) + `(/|$)`
-		case "dom":
-			text = `(^|[/?.:])` + regexp.QuoteMeta(strings.Trim(v, "/?.:")) + `([/?.:]|$)`
-		case "reg":
-			if folded {
-				text = "(?i)" + v
-			}
-		}
-		if _, err := regexp.Compile(text); word == "~" && err != nil {
-			return ""
-		}
-		q, ok := quote(text)
-		if !ok || word == "" || v == "" {
-			return ""
-		}
-		return subject + " " + word + " " + q
-	}
-	c := &condition{holds: write(s.holds, value)}
-	if c.holds == "" {
-		return nil
-	}
-	if s.sure != "" {
-		c.sure = write(s.sure, value)
-		c.either = s.holds != "host" && c.sure != "" && match != "str" && match != ""
-	}
-	if s.holds == "host" && match != "beg" { // HAProxy looks at the port too
-		switch {
-		case match == "reg":
-			return &condition{kind: or, kids: []*condition{{holds: c.holds, sure: c.sure}, {holds: c.sure}}}
-		case strings.Contains(value, ":") || strings.Trim(value, "0123456789") == "":
-			return nil
-		}
-	}
-	return c
-}
-
-// lowered returns a text of the language in lower case.
-func lowered(subject string) string {
-	if strings.HasPrefix(subject, "(") {
-		return "lower" + subject
-	}
-	return "lower(" + subject + ")"
-}
-
-func lowerUnless(v string, as bool) string {
-	if as {
-		return v
-	}
-	return strings.ToLower(v)
-}
-
-// quote returns a text of the language that stands for s; ok is false where there is none.
-func quote(s string) (string, bool) {
-	odd := func(r rune) bool { return r < ' ' || r == 0x7f }
-	switch {
-	case strings.ContainsFunc(s, odd):
-		return "", false
-	case !strings.Contains(s, `"`) && !strings.HasSuffix(s, `\`):
-		return `"` + s + `"`, true
-	case !strings.Contains(s, "`"):
-		return "`" + s + "`", true
-	}
-	return "", false
+	return subject + " " + operator + " " + quoted[0]
 }

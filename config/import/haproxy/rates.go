@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,157 +10,65 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// counts returns the one part of c that compares what was counted, where all else of c is known and it has to hold for
-// c to do so; nil: there is none.
-func (c *condition) counts() *condition {
-	switch {
-	case c.kind == unknown && c.counter != nil:
-		return c
-	case c.kind != and && len(c.kids) != 1 || c.kind == not:
-		return nil
-	}
-	var found *condition
-	for _, k := range c.kids {
-		switch one := k.counts(); {
-		case k.known():
-		case one == nil || found != nil:
-			return nil
-		default:
-			found = one
-		}
-	}
-	return found
-}
+var (
+	// counterAsked matches comparisons of something that was counted, in stick-tables and by the process.
+	counterAsked = plan.Expr(`^(?:sc[0-9]*_|src_(?:conn|http|bytes|sess|gpc|kbytes|inc|clr|updt)|fe_|be_|table_)`)
+	rateAsked    = plan.Expr(`^sc(?:_http_req_rate\(([0-9])(?:,[^)]*)?\)|([0-9])_http_req_rate) g([te]) ([0-9]{1,9})$`)
+	rateStored   = plan.Expr(`\bhttp_req_rate\(([0-9]+[a-z]*)\)`)
+)
 
-// limit writes the rule of a line that refuses requests beyond a rate. A count of n in a time lets n through in any
-// such time. A filter lets its burst through, and its rate besides: so each of these is a half of n.
+// limit adds the step of a line that refuses requests beyond a rate. A count of n in a time lets n through in any such
+// time. A limit lets its burst through, and its rate besides: so each of these is a half of n.
 //
 //	stick-table type ip store http_req_rate(10s)
 //	http-request track-sc0 src                              rate = 10 / 10s, burst = 10
 //	http-request deny if { sc_http_req_rate(0) gt 20 }
-func (f *front) limit(l *line, c *condition) {
-	name, why := f.limiter(l, c.counts().counter)
-	if why != "" {
-		f.im.Lose(l.at, l.text(), why+": write a filter of type rate_limit")
-		return
-	}
-	f.im.Lose(l.at, "requests that "+l.text()+" has refused", "the filter "+name+" does not count them; half of the "+
-		"count is its burst and half its rate, so that it lets no more through in any such time")
-	f.put(l, c.without(c.counts()), refusal, plan.Field{Name: "filters", Value: plan.List(name)})
-}
-
-// without returns c where part holds.
-func (c *condition) without(part *condition) *condition {
-	if c == part {
-		return always
-	}
-	own := *c
-	own.kids = nil
-	for _, k := range c.kids {
-		own.kids = append(own.kids, k.without(part))
-	}
-	return &own
-}
-
-var (
-	rateName  = plan.Expr(`^sc(?:_http_req_rate\(([0-9])(?:,[^)]*)?\)|([0-9])_http_req_rate)$`)
-	rateStore = plan.Expr(`^http_req_rate\(([0-9]+[a-z]*)\)$`)
-)
-
-// limiter writes the filter of a comparison such as "sc_http_req_rate(0) gt 20", and returns its name.
-func (f *front) limiter(l *line, words []string) (name, why string) {
-	m := rateName().FindStringSubmatch(words[0])
-	if m == nil || len(words) != 3 || words[1] != "gt" && words[1] != "ge" {
-		return "", "edge counts requests alone"
-	}
-	count, err := strconv.ParseInt(words[2], 10, 32)
-	if words[1] == "ge" {
+func (f *front) limit(l *line, counter string, rest *plan.Cond) {
+	l.used = true
+	m := append(rateAsked().FindStringSubmatch(counter), make([]string, 5)...)
+	count, _ := strconv.ParseInt(m[4], 10, 64)
+	if m[3] == "e" {
 		count--
 	}
-	track := f.s.tracked(m[1] + m[2])
-	if err != nil || count < 2 || track == nil {
-		return "", "edge does not know what is counted"
+	track, store, per := f.counted("track-sc" + m[1] + m[2])
+	s, match, known := f.sample(track.after("track-sc" + m[1] + m[2]))
+	if count < 2 || per == 0 || !known || match != "" || s.kind == "flag" || s.kind == "number" {
+		f.im.Lose(l.at, l.text(), "edge does not know what is counted: write a rule with limit")
+		return
 	}
-	table := f.s
-	if t := track.after("table"); t != "" {
-		table = f.im.section(t)
+	rate, unit := (count-count/2)*int64(time.Second), "/s"
+	if rate%int64(per) != 0 {
+		rate, unit = (count-count/2)*int64(time.Hour), "/h"
 	}
-	per, at := rateOf(table)
-	if per == 0 {
-		return "", "there is no http_req_rate in the table"
+	rate = max(1, rate/int64(per))
+	value := fmt.Sprintf(`rate = "%d%s", burst = %d, status = %d`, rate, unit, count/2, denied(l, 403))
+	if s.holds != "client.ip" {
+		value = "key = " + plan.Literal("{"+s.holds+"}") + ", " + value
 	}
-	key := ""
-	if track.word(2) != "src" {
-		s, match, ok := f.sampleOf(track.word(2))
-		if !ok || match != "" || s.flag || s.number {
-			return "", "edge does not know the key " + track.word(2)
-		}
-		key = "{" + s.holds + "}"
-	}
-	track.used, at.used = true, true
-	name = plan.Unused("rate-"+plan.Name(table.name), f.im.listeners)
-	b := f.im.Add("[filters."+name+"]", l.at, track.at, at.at)
-	b.Set("type", `"rate_limit"`, plan.Place{})
-	if key != "" {
-		b.Set("key", plan.Literal(key), track.at)
-	}
-	b.Set("rate", rateText(count-count/2, per), l.at)
-	b.Set("burst", strconv.FormatInt(count/2, 10), l.at)
-	b.Set("status", denied(l, "403"), l.at)
-	return name, ""
+	track.used, store.used = true, true
+	f.im.Lose(l.at, "requests that "+l.text()+" has refused", "the limit does not count them; half of the count is "+
+		"its burst and half its rate, so that it lets no more through in any such time")
+	f.put(l, rest, plan.Limit("{ "+value+" }"))
+	last := &f.list[len(f.list)-1]
+	last.From = append(last.From, track.at, store.at)
 }
 
-// tracked returns the line that counts requests of all clients by a counter; nil: none does, or for some requests.
-func (s *section) tracked(counter string) (found *line) {
-	for _, l := range s.withDefaults() {
-		if slices.ContainsFunc(l.words, func(w string) bool { return w == "track-sc"+counter }) {
-			if found != nil || l.words[0] != "http-request" || l.has("if") || l.has("unless") {
-				return nil
-			}
-			found = l
-		}
+// counted returns the line that has a counter count the requests of all clients, and the line of its table, which says
+// for how long. 0: there are none.
+func (f *front) counted(counter string) (track, store *line, per time.Duration) {
+	i := slices.IndexFunc(f.lines, func(l *line) bool { return l.has(counter) })
+	if i < 0 || f.lines[i].conditional() < len(f.lines[i].words) {
+		return nil, nil, 0
 	}
-	return found
-}
-
-// section returns the section of a name that has a stick-table, or nil.
-func (im *importer) section(name string) *section {
-	for _, s := range im.sections {
-		if s.name == name && len(s.all("stick-table")) > 0 {
-			return s
-		}
-	}
-	return nil
-}
-
-// rateOf returns for how long the table of a section counts requests.
-func rateOf(s *section) (per time.Duration, at *line) {
-	if s == nil {
-		return 0, nil
-	}
-	for _, l := range s.all("stick-table") {
-		for _, w := range l.words {
-			for _, part := range strings.Split(w, "),") {
-				part = strings.TrimSuffix(part, ")") + ")"
-				if m := rateStore().FindStringSubmatch(part); m != nil {
-					per, _ = parseTime(m[1])
-					return per, l
-				}
+	track = f.lines[i]
+	for _, s := range f.im.sections {
+		for _, l := range s.all("stick-table") {
+			m := rateStored().FindStringSubmatch(strings.Join(l.words, " "))
+			if table := track.after("table"); m != nil && (s.name == table || s == f.s && table == "") {
+				store = l
+				per, _ = plan.ParseTime(m[1], time.Millisecond)
 			}
 		}
 	}
-	return 0, nil
-}
-
-// rateText returns a rate that is at most count in a time.
-func rateText(count int64, per time.Duration) string {
-	for _, unit := range []struct {
-		name string
-		of   time.Duration
-	}{{"s", time.Second}, {"m", time.Minute}} {
-		if n := count * int64(unit.of); n%int64(per) == 0 {
-			return plan.String(strconv.FormatInt(n/int64(per), 10) + "/" + unit.name)
-		}
-	}
-	return plan.String(strconv.FormatInt(max(1, count*int64(time.Hour)/int64(per)), 10) + "/h")
+	return track, store, per
 }

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,38 +16,28 @@ type line struct {
 	used  bool
 }
 
-// text returns the line as a finding names it: without passwords and their hashes.
-func (l *line) text() string {
-	words := slices.Clone(l.words)
-	for i := 1; i < len(words); i++ {
-		if strings.HasSuffix(words[i-1], "password") || words[0] == "stats" && words[i-1] == "auth" {
-			words[i] = "…"
-		}
-	}
-	return strings.Join(words, " ")
-}
+var secret = plan.Expr(`((?:^stats auth|password) ).*`)
 
-// word returns the word i, or "".
+// text returns the line as a finding names it: without passwords and their hashes.
+func (l *line) text() string { return secret().ReplaceAllString(strings.Join(l.words, " "), "$1…") }
+
+// word returns the word i, or "". There may be no line.
 func (l *line) word(i int) string {
-	if i < len(l.words) {
+	if l != nil && i < len(l.words) {
 		return l.words[i]
 	}
 	return ""
 }
 
 // rest returns the words from i on.
-func (l *line) rest(i int) []string {
-	return l.words[min(i, len(l.words)):]
-}
+func (l *line) rest(i int) []string { return l.words[min(i, len(l.words)):] }
 
-// after returns the word that follows name among the words from 2 on, or "".
+// after returns the word that follows name among the words from 1 on, or "". There may be no line.
 func (l *line) after(name string) string {
-	for i := 1; i+1 < len(l.words); i++ {
-		if l.words[i] == name {
-			return l.words[i+1]
-		}
+	if l == nil || !l.has(name) {
+		return ""
 	}
-	return ""
+	return l.word(slices.Index(l.rest(1), name) + 2)
 }
 
 // has reports whether a line has a word after the first.
@@ -58,10 +49,11 @@ type section struct {
 	head       *line
 	lines      []*line
 	base       *section // the defaults that hold for it
+	upstream   string   // its name; "": it is not written yet
 }
 
-// linesMax is how many lines a file may have.
-const linesMax = 100000
+// wordsMax is how many words a line has, more than HAProxy reads.
+const wordsMax = 1000
 
 // kinds are the words that begin sections.
 var kinds = []string{"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist",
@@ -70,73 +62,53 @@ var kinds = []string{"global", "defaults", "frontend", "backend", "listen", "pee
 // read cuts a file into sections.
 func read(path string, r *plan.Reader, p *plan.Plan) (list []*section, err error) {
 	text, err := r.Read(path)
-	if err != nil {
-		return nil, err
-	}
 	var at, base *section
 	for i, s := range strings.Split(string(text), "\n") {
-		place := plan.Place{File: filepath.Base(path), Line: i + 1}
-		if i == linesMax {
-			p.Lose(place, "the rest", "more than 100000 lines")
-			break
-		}
-		words := cut(s)
+		l := &line{words: cut(s), at: plan.Place{File: filepath.Base(path), Line: i + 1}}
 		switch {
-		case len(words) == 0:
-		case slices.Contains(kinds, words[0]):
-			l := &line{words: words, at: place}
-			at = &section{kind: words[0], name: l.word(1), head: l, base: base}
+		case len(l.words) > wordsMax:
+			return nil, fmt.Errorf("%s: a line of HAProxy has at most %d words", l.at, wordsMax)
+		case len(l.words) == 0:
+		case slices.Contains(kinds, l.words[0]):
+			at = &section{kind: l.words[0], name: l.word(1), head: l, base: base}
 			if at.kind == "defaults" {
 				at.base, base = nil, at
 			}
 			list = append(list, at)
 		case at == nil:
-			p.Lose(place, strings.Join(words, " "), "it stands before all sections")
+			p.Lose(l.at, l.text(), "it stands before all sections")
 		default:
-			at.lines = append(at.lines, &line{words: words, at: place})
+			at.lines = append(at.lines, l)
 		}
 	}
-	return list, nil
+	return list, err
 }
 
-// cut cuts a line into words: quotes, backslashes, comments.
+var (
+	wordText = plan.Expr(`#.*|(?:\\.?|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"'\\#])+`)
+	quoted   = plan.Expr(`"(?:[^"\\]|\\.)*"?|'[^']*'?|\\[ \\#"']`)
+	escaped  = plan.Expr(`\\([ \\#"'])`) // before all else a backslash stands for itself
+)
+
+// cut cuts a line into words, without quotes and comments.
 func cut(s string) (words []string) {
-	var b strings.Builder
-	inWord := false
-	var mark byte
-	end := func() {
-		if inWord {
-			words = append(words, b.String())
-		}
-		b.Reset()
-		inWord = false
+	if !strings.ContainsAny(s, "\\\"'#") {
+		return strings.Fields(s)
 	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case mark != 0 && c == mark:
-			mark = 0
-		case c == '\\' && mark != '\'' && i+1 < len(s):
-			if strings.IndexByte(` \#"'`, s[i+1]) >= 0 { // before all else it stands for itself
-				i++
+	for _, word := range wordText().FindAllString(s, -1) {
+		if word[0] == '#' {
+			break
+		}
+		words = append(words, quoted().ReplaceAllStringFunc(word, func(m string) string {
+			if m[0] == '\'' {
+				return strings.Trim(m, "'")
 			}
-			b.WriteByte(s[i])
-			inWord = true
-		case mark != 0:
-			b.WriteByte(c)
-		case c == '"' || c == '\'':
-			mark, inWord = c, true
-		case c == '#':
-			end()
-			return words
-		case c == ' ' || c == '\t' || c == '\r':
-			end()
-		default:
-			b.WriteByte(c)
-			inWord = true
-		}
+			if m[0] == '"' {
+				m = strings.TrimSuffix(m[1:], `"`)
+			}
+			return escaped().ReplaceAllString(m, "$1")
+		}))
 	}
-	end()
 	return words
 }
 
@@ -161,4 +133,15 @@ func (s *section) all(word string) (list []*line) {
 		}
 	}
 	return list
+}
+
+// lookup returns what a table says of a word: the text after the colon in the line that has the word before it.
+func lookup(table, word string) string {
+	for line := range strings.Lines(table) {
+		words, says, _ := strings.Cut(line, ": ")
+		if slices.Contains(strings.Fields(words), word) {
+			return strings.TrimSpace(says)
+		}
+	}
+	return ""
 }

@@ -9,225 +9,179 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// contentOf returns the routes of a location, for the path "/*".
-func (im *importer) contentOf(s *server, l *location, all []*location) []*route {
-	if l.closed == l.d {
-		return closed([]*route{answer("200", l.d.at)}, l.d)
-	}
+// branchesOf returns the branches of a location: of what answers first for some of its requests, and of all others.
+func (im *importer) branchesOf(s *server, l place) (list []plan.Branch) {
+	t := &plan.Target{Name: plan.Name(l.path)}
+	rest := plan.Branch{When: l.when, To: t, What: l.d.text(), From: []plan.Place{l.d.at}}
+	c := context{s, l.scope, l.location, nil}
 	if d := l.scope.own("internal"); d != nil {
-		return []*route{answer("404", d.at)}
+		l.d.each(func(d *directive) { d.used = true })
+		t.End, t.From = plan.Deny(404), []plan.Place{d.at}
+		return []plan.Branch{rest}
 	}
-	p := im.rewritePhase(s, l.scope, l)
-	for i, r := range p.parts {
-		p.parts[i] = r
-		if below, _ := strings.CutSuffix(r.path, "/*"); !strings.HasPrefix(below+"/", l.path) {
-			im.Lose(r.from[0], "a rewrite for "+r.path, "it is not below its location")
-			p.parts[i] = nil
+	if l.regular() && l.cond.Known() {
+		c.groups = l.cond
+	}
+	im.fill(c, t, im.rewritePhase(c))
+	var kept []plan.Step
+	for i, step := range t.Steps {
+		switch name := step.Do[0].Name; {
+		case strings.HasPrefix(name, "headers.") || name == "dest":
+			kept = append(kept, step)
+		case answers(step) && step.When != nil && step.When.Known():
+			to := &plan.Target{End: step.Do[0]}
+			im.responseFields(l.scope, to)
+			when := plan.All(l.when, step.When)
+			list = append(list, plan.Branch{When: when, To: to, What: step.What, From: step.From})
+		default:
+			t.Steps = append(kept, t.Steps[i:]...)
+			return append(list, rest)
 		}
 	}
-	parts := slices.DeleteFunc(p.parts, func(r *route) bool { return r == nil })
-	whole := im.tested(s, l, all, &p, p.inner)
-	whole.from = append([]plan.Place{l.d.at}, whole.from...)
-	im.responseFields(l.scope, whole)
-	if d := l.scope.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
-		whole.set("access_log", logTarget(d), d.at)
-	}
-	routes := append([]*route{whole.on("/*")}, parts...)
-	if l.closed != nil {
-		routes = closed(routes, l.closed)
-	}
-	return routes
+	t.Steps = kept
+	return append(list, rest)
 }
 
-// tested returns the route of what a location contains, with the tests that its requests have to pass.
-func (im *importer) tested(s *server, l *location, all []*location, p *phase, inner []rewriting) *route {
-	whole := p.whole
-	if whole == nil {
-		whole = im.guarded(s, l, all, inner)
-		p.keep(whole)
+// fill has t do what a location does, after the steps of p.
+func (im *importer) fill(c context, t *plan.Target, p phase) {
+	if d := c.at.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
+		set(t, "access_log", logTarget(d), d.at)
 	}
-	var tests []condition
-	if d := l.scope.own("limit_except"); d != nil {
-		tests = append(tests, im.exceptMethods(s, l, d, all, inner))
+	im.again = append(im.again, p.again...)
+	named := plan.Always
+	if d := c.at.own("limit_except"); d != nil {
+		named = im.exceptMethods(c, d, t, &p)
 	}
-	whole.tests = slices.Concat(tests, p.conditions, whole.tests)
-	return whole
+	d, o := c.byName()
+	if o == nil || p.end != nil {
+		im.responseFields(c.at, t)
+	}
+	if p.end != nil {
+		t.Steps, t.End, t.From = append(t.Steps, p.steps...), p.end.Do[0], append(t.From, p.end.From...)
+		return
+	}
+	e := im.entryOf(c)
+	if o == nil {
+		last := im.content(c, t)
+		t.Steps = slices.Concat(t.Steps, p.steps, last, im.guards(c, e, named, c.l.d, t))
+	} else {
+		im.Lose(d.at, d.text(), "edge serves no files: all requests go to location @"+o.path)
+		t.Steps, t.From = append(t.Steps, p.steps...), append(t.From, d.at, o.d.at)
+		t.Steps = append(t.Steps, im.guards(c, e, named, c.l.d, t)...)
+		inside := *o
+		inside.path, inside.mark = c.l.path, c.l.mark
+		o.scope.own("internal")
+		within := context{c.server, o.scope, &inside, nil}
+		im.fill(within, t, im.rewritePhase(within))
+	}
+	if n := len(t.Steps) - 1; o == nil && e.refusesAll() && named == plan.Always {
+		t.Steps, t.End, t.Keys = t.Steps[:n], plan.Deny(403), nil
+	}
 }
 
-// guarded returns the route of what a location contains, after what its requests have to pass. Where edge does not have
-// that, it stays closed.
-func (im *importer) guarded(s *server, l *location, all []*location, inner []rewriting) *route {
-	e := im.filters.entryOf(s, l.scope)
-	if e.nobody != nil {
-		for _, d := range l.scope.all("allow", "deny") {
-			im.Note(d.at, d.text(), "everybody is refused")
-		}
-		r := answer("403", e.nobody.at)
-		for _, name := range []string{"proxy_pass", "grpc_pass"} {
-			if pass := l.scope.own(name); pass != nil {
-				r.from, r.proxied = append(r.from, pass.at), true
-			}
-		}
-		return r
+// byName returns the try_files of a location, and the location with a name that it ends with; nil: there is none. Those
+// with a name do not lead to others.
+func (c context) byName() (d *directive, o *location) {
+	if c.at.own("proxy_pass", "grpc_pass") != nil || strings.HasPrefix(c.l.d.arg(0), "@") {
+		return nil, nil
 	}
-	r := im.content(s, l, all, inner)
-	switch {
-	case e.closed == nil:
-		e.pass(r)
-	case e.closed.unread:
-		r.close(e.closed)
-	default:
-		r.from = append(r.from, e.from...)
-		r.shut(e.closed.at, e.why)
+	if d = c.at.own("try_files"); d != nil {
+		o = c.named[d.arg(len(d.args)-1)]
 	}
-	return r
+	return d, o
 }
 
-// dest returns where a route leads, as it stands in the result.
-func (r *route) dest() string {
-	for _, k := range r.keys {
-		if k.name == "dest" {
-			return k.value
-		}
-	}
-	return ""
+// set adds a line to the routes of t, or replaces the one of that name.
+func set(t *plan.Target, name, value string, at plan.Place) {
+	t.Keys = slices.DeleteFunc(t.Keys, func(k plan.Setting) bool { return k.Name == name })
+	t.Keys = append(t.Keys, plan.Setting{Name: name, Value: value, At: at})
 }
 
-// scripts are directives that ask a server which does not speak HTTP.
-var scripts = []string{"fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass", "content_by_lua_block",
-	"content_by_lua_file", "js_content", "stub_status", "dav_methods", "mirror"}
-
-// content returns the route to what makes the answers of a location.
-func (im *importer) content(s *server, l *location, all []*location, inner []rewriting) *route {
-	if d := l.scope.own("proxy_pass"); d != nil {
-		return im.proxy(s, l, d, inner)
+// content has t lead to what makes the answers of a location. It returns steps that come after all others.
+func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
+	if d := c.at.own("proxy_pass", "grpc_pass"); d != nil {
+		return im.proxy(c, d, t)
 	}
-	if d := l.scope.own("grpc_pass"); d != nil {
-		return im.proxy(s, l, d, inner)
+	// These ask a server that does not speak HTTP.
+	if d := c.at.own("fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass", "content_by_lua_block",
+		"content_by_lua_file", "js_content", "stub_status", "dav_methods", "mirror"); d != nil {
+		im.Lose(d.at, d.text(), "backends speak HTTP; such requests are answered 503")
+		t.End, t.From = plan.Fail(503), append(t.From, d.at)
+		return nil
 	}
-	for _, name := range scripts {
-		if d := l.scope.own(name); d != nil {
-			im.Lose(d.at, d.text(), "backends speak HTTP; such requests are answered 503")
-			return answer("503", d.at)
-		}
-	}
-	return im.files(s, l, all, inner)
-}
-
-// files returns the route of a location that serves files. edge serves none: the answer is 404, or that of the last
-// resort that try_files names.
-func (im *importer) files(s *server, l *location, all []*location, inner []rewriting) *route {
-	if d := l.scope.own("try_files"); d != nil && len(d.args) > 1 {
-		last := d.args[len(d.args)-1]
-		for _, o := range all {
-			if o.mark == "@" && o.path == last {
-				im.Lose(d.at, d.text(), "edge serves no files: all requests go to location "+last)
-				named := *l
-				named.scope = o.scope
-				r := im.named(s, &named, inner)
-				r.from, r.proxied = append(r.from, d.at, o.d.at), false
-				return r
-			}
-		}
-		if status, found := strings.CutPrefix(last, "="); found {
-			im.Lose(d.at, d.text(), "edge serves no files: all such requests are answered "+status)
-			if n, err := strconv.Atoi(status); err == nil && n >= 200 && n < 600 {
-				return answer(status, d.at)
-			}
+	// edge serves no files: the answer is 404, or the last resort that try_files names.
+	t.End = plan.Fail(404)
+	if d := c.at.own("try_files"); d != nil {
+		text, _ := strings.CutPrefix(d.arg(len(d.args)-1), "=")
+		if n, err := strconv.Atoi(text); err == nil && n >= 200 && n < 600 {
+			im.Lose(d.at, d.text(), "edge serves no files: all such requests are answered "+text)
+			t.End = plan.Fail(n)
+			return nil
 		}
 		im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
 	}
 	for _, name := range []string{"root", "alias", "index", "autoindex"} {
-		if d := l.scope.get(name); d != nil {
+		if d := c.at.get(name); d != nil {
 			im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
 		}
 	}
-	if l.d.name == "location" && len(inner) > 0 {
-		im.Lose(inner[0].at, "rewrite", "nothing of the location goes to a backend")
-	}
-	return answer("404", l.d.at)
-}
-
-// named returns the route of a location with a name for requests that have come through another one. It has tests and
-// guards of its own.
-func (im *importer) named(s *server, l *location, inner []rewriting) *route {
-	p := im.rewritePhase(s, l.scope, l)
-	for _, r := range p.parts {
-		im.Lose(r.from[0], "a rewrite for "+r.path, "it is inside a location with a name")
-	}
-	l.scope.own("internal")
-	return im.tested(s, l, nil, &p, append(slices.Clone(inner), p.inner...))
+	return nil
 }
 
 // responseFields writes the fields of answers.
-func (im *importer) responseFields(at *scope, r *route) {
+func (im *importer) responseFields(at *scope, t *plan.Target) {
 	var fields []plan.Field
 	var places []plan.Place
-	add := func(name, value string, d *directive) {
-		if slices.ContainsFunc(fields, func(f plan.Field) bool { return strings.EqualFold(f.Name, name) }) {
-			im.Lose(d.at, d.text(), "one field of a name can be set")
-			return
-		}
-		fields = append(fields, plan.Field{Name: name, Value: value})
-		places = append(places, d.at)
-	}
-	for _, d := range at.all("add_header") {
-		value, unknown := translate(expand(d.arg(1), at.constants), factNames())
+	for _, d := range append(slices.Clip(at.all("add_header")), at.all("proxy_hide_header")...) {
+		value, unknown := im.template(context{server: &server{}, at: at}, d.arg(1))
+		same := func(f plan.Field) bool { return strings.EqualFold(f.Name, d.arg(0)) }
 		switch {
 		case unknown != "":
 			im.Lose(d.at, d.text(), "fields of answers have no "+unknown)
+			continue
 		case strings.EqualFold(d.arg(0), "Content-Type"):
 			im.Note(d.at, d.text(), "edge says the type of its own answers itself")
-		case value == "":
-		default:
-			if d.arg(2) != "always" {
-				im.Note(d.at, d.text(), "edge sets it in every answer, nginx in 2xx and 3xx alone")
-			}
-			add(d.arg(0), value, d)
+			continue
+		case value == "" && d.name == "add_header":
+			continue
+		case slices.ContainsFunc(fields, same):
+			im.Lose(d.at, d.text(), "one field of a name can be set")
+			continue
+		case d.name == "add_header" && d.arg(2) != "always":
+			im.Note(d.at, d.text(), "edge sets it in every answer, nginx in 2xx and 3xx alone")
 		}
-	}
-	for _, d := range at.all("proxy_hide_header") {
-		add(d.arg(0), "", d)
+		fields, places = append(fields, plan.Field{Name: d.arg(0), Value: value}), append(places, d.at)
 	}
 	if len(fields) > 0 {
-		r.set("headers.response", plan.Table(fields), places[0])
-		r.from = append(r.from, places[1:]...)
+		do := []plan.Action{plan.ResponseFields(fields...)}
+		t.Steps = append(t.Steps, plan.Step{Do: do, What: "add_header", From: places})
 	}
 }
 
 // errorPages writes the pages of error_page that are files.
-func (im *importer) errorPages(s *server, l *location, r *route) {
+func (im *importer) errorPages(c context, t *plan.Target) {
 	var fields []plan.Field
-	var at plan.Place
-	for _, d := range l.scope.all("error_page") {
-		file := ""
+	for _, d := range c.at.all("error_page") {
 		uri := d.arg(len(d.args) - 1)
-		eachLocation(s.d, func(loc *directive) {
-			if slices.Contains(loc.args, uri) || slices.Contains(loc.args, "="+uri) {
-				inside := s.scope.inner(loc)
-				if root, _, ok := inside.value("root"); ok && !hasVariables(root) {
-					file = filepath.Join(root, uri)
-				}
+		root, _, _ := c.server.scope.value("root")
+		for _, loc := range c.d.block {
+			of := strings.TrimPrefix(loc.arg(len(loc.args)-1), "=")
+			if loc.name == "location" && loc.child("root") != nil && of == uri {
+				root = loc.child("root").arg(0)
 			}
-		})
-		if root, _, ok := s.scope.value("root"); file == "" && ok && !hasVariables(root) {
-			file = filepath.Join(root, uri)
 		}
 		named := len(d.args) > 2 && strings.HasPrefix(d.args[len(d.args)-2], "=")
-		if file == "" || named || !strings.HasPrefix(uri, "/") {
+		if root == "" || hasVariables(root) || named || !strings.HasPrefix(uri, "/") {
 			im.Lose(d.at, d.text(), "error pages are files with names that stand there")
 			continue
 		}
 		for _, code := range d.args[:len(d.args)-1] {
-			fields = append(fields, plan.Field{Name: code, Value: file})
+			fields = append(fields, plan.Field{Name: code, Value: filepath.Join(root, uri)})
 		}
-		at = d.at
-		r.from = append(r.from, d.at)
+		t.From = append(t.From, d.at)
+		set(t, "error_pages", plan.Table(fields), d.at)
 	}
-	if len(fields) > 0 {
-		r.set("error_pages", plan.Table(fields), at)
-	}
-	if d := l.scope.get("proxy_intercept_errors"); d != nil && d.arg(0) == "on" {
-		r.set("intercept_errors", "true", d.at)
+	if c.at.says("proxy_intercept_errors", "on") {
+		set(t, "intercept_errors", "true", c.at.find("proxy_intercept_errors").at)
 	}
 }

@@ -1,8 +1,9 @@
 package nginx
 
 import (
+	"cmp"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
@@ -10,50 +11,58 @@ import (
 // importer turns the tree of a file into a plan. Owned by one goroutine.
 type importer struct {
 	*plan.Plan
-	http      *scope
-	groups    map[string]*group // upstream { }, by name
-	names     map[string]bool   // of upstreams of the result
-	made      map[string]string // names of upstreams of the result, by what they are
-	servers   []*server
-	listeners []*listener
-	upgrade   map[string]bool // variables that map makes of Upgrade
-
-	filters *filterTable
+	read         *plan.Reader
+	dir          string // where relative paths of the file begin
+	count        int    // of directives
+	http         *scope
+	groups       map[string]*group // upstream { }, by name
+	zones        map[string]*zone
+	servers      []*server
+	listeners    []*listener
+	certificates map[string]bool // that are written, with the names that they are for
+	maps         map[string]*table
+	locals       map[string]bool // these variables
+	lost         map[string]bool // those of them that edge does not know
+	asked        []plan.Place    // lines of maps that the last condition asks
+	again        []plan.Step     // that begin the search for a location again, in the last server
 }
 
 // Import reads the file at path and those that it includes. The error is that of reading the first file; all else is
 // among the findings of the plan.
 func Import(path string, read *plan.Reader) (*plan.Plan, error) {
-	p := &plan.Plan{Program: "nginx", File: filepath.Base(path)}
-	parse := &parser{read: read, plan: p, dir: filepath.Dir(path)}
-	tree, err := parse.file(path, 0)
+	p := &plan.Plan{Program: "nginx", File: filepath.Base(path), Path: comparedPath}
+	im := &importer{
+		Plan: p, read: read, dir: filepath.Dir(path), groups: map[string]*group{}, zones: map[string]*zone{},
+		certificates: map[string]bool{}, maps: map[string]*table{},
+		locals: map[string]bool{}, lost: map[string]bool{},
+	}
+	tree, err := im.file(path, 0)
 	if err != nil {
 		return nil, err
 	}
-	im := &importer{
-		Plan: p, groups: map[string]*group{}, names: map[string]bool{}, made: map[string]string{},
-		upgrade: map[string]bool{},
-		filters: &filterTable{plan: p, zones: map[string]*zone{}, made: map[string]*filter{},
-			names: map[string]bool{}, read: read, dir: filepath.Dir(path)},
-	}
 	im.main(tree)
 	im.leftOver(tree, "")
+	for _, t := range im.maps {
+		if !t.read {
+			t.d.each(func(d *directive) { im.Note(d.at, d.text(), "no server or location of the file reads it") })
+		}
+	}
 	return p, nil
 }
 
 // main translates the file: what stands outside of all blocks, then http.
 func (im *importer) main(tree []*directive) {
 	root := &directive{name: "main", block: tree}
-	outer := (*scope)(nil).inner(root)
-	if slices.ContainsFunc(tree, func(d *directive) bool { return d.name == "server" || d.name == "location" }) &&
-		root.child("http") == nil {
+	im.findLocals(root, false)
+	outer := &scope{block: root, constants: map[string]string{}, locals: im.locals}
+	if root.child("http") == nil && (root.child("server") != nil || root.child("location") != nil) {
 		im.http = outer // a file of conf.d or sites-enabled, which http includes
 		im.contents(root)
 		return
 	}
 	im.process(outer)
 	for _, d := range tree {
-		if d.name == "http" && d.open {
+		if d.name == "http" {
 			d.used = true
 			im.http = outer.inner(d)
 			im.contents(d)
@@ -64,79 +73,51 @@ func (im *importer) main(tree []*directive) {
 // contents translates what is inside http { }.
 func (im *importer) contents(http *directive) {
 	for _, d := range http.block {
-		switch {
-		case d.name == "upstream" && d.open:
+		switch d.name {
+		case "upstream":
 			im.addGroup(d)
-		case d.name == "map" && d.open:
-			im.addMap(d)
-		case d.name == "server" && d.open:
+		case "map", "geo":
+			im.addTable(d)
+		case "server":
 			d.used = true
 			im.servers = append(im.servers, im.newServer(d))
 		}
 	}
-	im.filters.addZones(im.http, http)
+	im.addZones(http)
 	im.logs()
 	im.listen()
-	for _, s := range im.servers {
-		im.compile(s)
-	}
 	for _, l := range im.listeners {
 		im.addListener(l)
 	}
-}
-
-// addMap takes the one use of map that has a counterpart: the Connection field of WebSockets.
-func (im *importer) addMap(d *directive) {
-	if d.arg(0) != "$http_upgrade" {
-		return
+	var sites []*plan.Site
+	for _, s := range im.servers {
+		sites = append(sites, im.sitesOf(s)...)
 	}
-	d.used = true
-	for _, c := range d.block {
-		c.used = true
-		im.Note(c.at, c.text(), "a line of that map")
-	}
-	im.upgrade[nameOf(d.arg(1))] = true
-	im.Note(d.at, d.text(), "nothing to write: edge passes WebSockets on")
-}
-
-// logLevels returns the levels of error_log.
-func logLevels() map[string]string {
-	return map[string]string{
-		"debug": "debug", "info": "info", "notice": "info", "warn": "warn", "error": "error", "crit": "error",
-		"alert": "error", "emerg": "error",
-	}
+	im.Write(sites)
 }
 
 // process translates the directives about the process.
 func (im *importer) process(s *scope) {
 	b := im.Block("[global]")
-	if n, at, ok := s.value("worker_processes"); ok {
-		if n == "auto" {
-			im.Note(at, "worker_processes auto", "nothing to write: one thread for each core is the default")
-		} else {
-			b.Set("worker_threads", n, at)
-		}
+	if d := s.get("worker_processes"); d != nil && d.arg(0) == "auto" {
+		im.Note(d.at, d.text(), "nothing to write: one thread for each core is the default")
+	} else {
+		im.carry(b, s, "worker_processes")
 	}
+	im.carry(b, s, "pid", "worker_shutdown_timeout")
 	if d := s.get("user"); d != nil {
 		b.Set("user", plan.String(d.arg(0)), d.at)
 		if len(d.args) > 1 {
 			b.Set("group", plan.String(d.arg(1)), d.at)
 		}
 	}
-	if file, at, ok := s.value("pid"); ok {
-		b.Set("pid_file", plan.String(file), at)
-	}
 	if d := s.get("error_log"); d != nil {
 		if d.arg(0) != "stderr" {
 			b.Set("error_log", plan.String(d.arg(0)), d.at)
 		}
-		if level := logLevels()[d.arg(1)]; level != "" {
+		level := lookup("notice=info; crit=error; alert=error; emerg=error", d.arg(1))
+		if level = cmp.Or(level, d.arg(1)); level != "" {
 			b.Set("log_level", plan.String(level), d.at)
-		}
-	}
-	if d := s.get("worker_shutdown_timeout"); d != nil {
-		if t, ok := parseTime(d.arg(0)); ok {
-			b.Set("grace_period", plan.Duration(t), d.at)
 		}
 	}
 }
@@ -144,32 +125,62 @@ func (im *importer) process(s *scope) {
 // logs translates access_log of http.
 func (im *importer) logs() {
 	b := im.Block("[log]")
-	list := im.http.all("access_log")
-	if list == nil {
-		return
-	}
 	var files []string
-	for _, d := range list {
+	format := "combined"
+	for _, d := range im.http.all("access_log") {
 		switch path := d.arg(0); {
-		case path == "off":
-		case path == "/dev/stdout":
-			files = append(files, "stdout")
-		case hasVariables(path) || len(path) > 7 && path[:7] == "syslog:":
+		case hasVariables(path) || strings.HasPrefix(path, "syslog:"):
 			im.Lose(d.at, d.text(), "logs go to files, stdout and stderr")
 			continue
-		default:
+		case path == "/dev/stdout":
+			files = append(files, "stdout")
+		case path != "off":
 			files = append(files, path)
+		}
+		if name := d.arg(1); name != "" && !strings.Contains(name, "=") {
+			format = name
 		}
 		b.Set("output", plan.List(files...), d.at)
 	}
-	format := list[0].arg(1)
+	if len(files) == 0 {
+		return
+	}
 	for _, d := range im.http.block.block {
-		if d.name == "log_format" && d.arg(0) == format {
-			im.Lose(d.at, "log_format "+format, "formats are json, common and combined; this one is combined now")
-			d.used = true
+		if d.name != "log_format" || d.arg(0) != format {
+			continue
 		}
+		d.used = true
+		line, unknown := im.line(d)
+		if unknown == "" {
+			im.Note(d.at, "log_format "+format, "times, and texts with quotation marks, are written as edge does")
+			b.Set("line", plan.String(line), d.at)
+			return
+		}
+		im.Lose(d.at, "log_format "+format, "lines have no "+unknown+"; the format is combined now")
 	}
-	if list[0].arg(0) != "off" {
-		b.Set("format", `"combined"`, list[0].at)
+	b.Set("format", `"combined"`, plan.Place{})
+}
+
+// logged are variables of log formats, as lines of the log have them.
+const logged = `request={method} {target} {proto}; remote_user=auth.user ?? "-"; status=status;
+	body_bytes_sent=bytes.out; bytes_sent=bytes.out; request_length=bytes.in; request_time=duration;
+	upstream_response_time=upstream.time; upstream_addr=upstream.addr ?? "-"; upstream_status=upstream.status;
+	http_host=header.host ?? "-"; time_local=time; time_iso8601=time; uri=path; document_uri=path; msec=time.unix`
+
+// line returns a log_format as a template; unknown is a variable that edge has not, or "".
+func (im *importer) line(format *directive) (line, unknown string) {
+	text := strings.Join(format.args[1:], "")
+	if escape := format.arg(1); strings.HasPrefix(escape, "escape=") {
+		text = strings.Join(format.args[2:], "")
 	}
+	return replaced(text, func(name string) string {
+		subject := cmp.Or(lookup(logged, name), im.subject(name))
+		if part, key := partOf(name); part == "header" {
+			subject = "header." + key + ` ?? "-"`
+		}
+		if subject == "" || strings.HasPrefix(subject, "{") {
+			return subject
+		}
+		return "{" + subject + "}"
+	})
 }

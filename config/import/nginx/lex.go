@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,18 +12,19 @@ import (
 // directive is one directive of the file with what is inside it.
 //
 //	proxy_pass http://api;            name args
-//	location /api { … }               name args block
+//	location /api/ { … }               name args block
 //
-// The lines of a file that include names stand where the include stood.
+// The lines of a file that include names stand where the include stood. It stands there itself where the file cannot be
+// read.
 type directive struct {
 	name  string
 	args  []string
 	block []*directive // of a directive with braces
-	open  bool         // it has braces
 	at    plan.Place
 	used  bool // it is in the result, or among the findings
 
-	unread bool // an include of a file that cannot be read
+	last   map[string]*directive // the last ones of block by their names; nil: nothing has asked for one
+	guards []*directive          // those of block that let some requests through and refuse others; with last
 }
 
 // text returns the directive as a finding names it.
@@ -30,9 +32,17 @@ func (d *directive) text() string {
 	return strings.Join(append([]string{d.name}, d.args...), " ")
 }
 
+// textOf returns the text of some directives.
+func textOf(list []*directive) (text string) {
+	for _, d := range list {
+		text += d.text() + "\n"
+	}
+	return text
+}
+
 // arg returns the argument i, or "".
 func (d *directive) arg(i int) string {
-	if i < len(d.args) {
+	if i >= 0 && i < len(d.args) {
 		return d.args[i]
 	}
 	return ""
@@ -40,20 +50,38 @@ func (d *directive) arg(i int) string {
 
 // child returns the last directive of that name directly inside d, or nil.
 func (d *directive) child(name string) *directive {
-	for _, c := range slices.Backward(d.block) {
-		if c.name == name {
-			return c
+	if d.last == nil && len(d.block) > 0 {
+		d.last = map[string]*directive{}
+		for _, c := range d.block {
+			d.last[c.name] = c
+			if guardName().MatchString(c.name) && !slices.Contains(noGuards, c.name) {
+				d.guards = append(d.guards, c)
+			}
 		}
 	}
-	return nil
+	return d.last[name]
 }
+
+// each calls f for d and all directives inside it.
+func (d *directive) each(f func(*directive)) {
+	f(d)
+	for _, c := range d.block {
+		c.each(f)
+	}
+}
+
+// guardName matches directives that let some requests through and refuse others, which edge cannot.
+var guardName = plan.Expr(`^(include|auth_[a-z]+|auth_jwt_enabled|(server_rewrite|rewrite|access)_by_lua.*|js_access|` +
+	`secure_link|valid_referers)$`)
+
+// noGuards are directives that guardName matches, and that refuse nothing or are carried.
+var noGuards = []string{"auth_basic", "auth_delay", "auth_http"}
 
 // token is a word, or one of the signs ; { }.
 type token struct {
-	text   string
-	line   int
-	sign   bool
-	quoted bool
+	text string
+	line int
+	sign bool
 }
 
 // lexer cuts a text into tokens.
@@ -65,101 +93,56 @@ type lexer struct {
 
 // next returns the next token; ok is false at the end.
 func (l *lexer) next() (t token, ok bool) {
-	for l.at < len(l.text) {
-		c := l.text[l.at]
-		switch {
-		case c == '\n':
+	for ; l.at < len(l.text); l.at++ {
+		switch c := l.text[l.at]; c {
+		case '\n':
 			l.line++
+		case ' ', '\t', '\r':
+		case '#':
+			l.read("\n")
+			l.at--
+		case ';', '{', '}':
 			l.at++
-		case c == ' ' || c == '\t' || c == '\r':
+			return token{string(c), l.line, true}, true
+		case '"', '\'':
 			l.at++
-		case c == '#':
-			for l.at < len(l.text) && l.text[l.at] != '\n' {
-				l.at++
-			}
-		case c == ';' || c == '{' || c == '}':
+			t = token{line: l.line}
+			t.text = l.read(string(c))
 			l.at++
-			return token{text: string(c), line: l.line, sign: true}, true
-		case c == '"' || c == '\'':
-			return l.quoted(c), true
+			return t, true
 		default:
-			return l.word(), true
+			return token{text: l.read(" \t\r\n;{"), line: l.line}, true
 		}
 	}
 	return token{line: l.line}, false
 }
 
-// quoted reads a string. A backslash stands before a quotation mark, a backslash, and the letters of C.
-func (l *lexer) quoted(mark byte) token {
-	t := token{line: l.line, quoted: true}
+// read returns the text up to one of some bytes. A brace after a dollar belongs to a variable: ${name}.
+func (l *lexer) read(ends string) string {
 	var b strings.Builder
-	for l.at++; l.at < len(l.text); l.at++ {
+	for ; l.at < len(l.text); l.at++ {
 		c := l.text[l.at]
-		switch {
-		case c == mark:
+		variable := c == '{' && l.at > 0 && l.text[l.at-1] == '$'
+		if strings.IndexByte(ends, c) >= 0 && !variable {
+			break
+		}
+		if c == '\\' && l.at+1 < len(l.text) && ends != "\n" {
 			l.at++
-			t.text = b.String()
-			return t
-		case c == '\\' && l.at+1 < len(l.text):
-			l.at++
-			b.WriteString(unescape(l.text[l.at]))
-			if l.text[l.at] == '\n' {
-				l.line++
+			if c = l.text[l.at]; strings.IndexByte("trn", c) >= 0 {
+				c = "\t\r\n"[strings.IndexByte("trn", c)]
+			} else if strings.IndexByte("\"'\\ ;#{}", c) < 0 {
+				b.WriteByte('\\')
 			}
-			continue
-		case c == '\n':
+		}
+		if l.text[l.at] == '\n' {
 			l.line++
 		}
 		b.WriteByte(c)
 	}
-	t.text = b.String()
-	return t
+	return b.String()
 }
 
-// unescape returns what a backslash and c stand for.
-func unescape(c byte) string {
-	switch c {
-	case '"', '\'', '\\', ' ', ';', '#', '{', '}':
-		return string(c)
-	case 't':
-		return "\t"
-	case 'r':
-		return "\r"
-	case 'n':
-		return "\n"
-	}
-	return "\\" + string(c)
-}
-
-// word reads a word without quotes. A brace after a dollar belongs to a variable: ${name}.
-func (l *lexer) word() token {
-	t := token{line: l.line}
-	var b strings.Builder
-	for ; l.at < len(l.text); l.at++ {
-		c := l.text[l.at]
-		variable := strings.HasSuffix(b.String(), "$")
-		if c == '{' && variable {
-			if end := strings.IndexAny(l.text[l.at:], "} \t\r\n;"); end > 0 && l.text[l.at+end] == '}' {
-				b.WriteString(l.text[l.at : l.at+end+1])
-				l.at += end
-				continue
-			}
-		}
-		if strings.IndexByte(" \t\r\n;{", c) >= 0 {
-			break
-		}
-		if c == '\\' && l.at+1 < len(l.text) && l.text[l.at+1] != '\n' {
-			l.at++
-			b.WriteString(unescape(l.text[l.at]))
-			continue
-		}
-		b.WriteByte(c)
-	}
-	t.text = b.String()
-	return t
-}
-
-// skipBlock leaves out a block in another language, up to the brace that closes it.
+// skipBlock leaves out a block in Lua, up to the brace that closes it.
 func (l *lexer) skipBlock() {
 	for depth := 1; l.at < len(l.text) && depth > 0; l.at++ {
 		switch c := l.text[l.at]; c {
@@ -170,13 +153,12 @@ func (l *lexer) skipBlock() {
 		case '}':
 			depth--
 		case '"', '\'':
-			l.quoted(c)
-			l.at--
+			l.at++
+			l.read(string(c))
 		case '-':
-			if strings.HasPrefix(l.text[l.at:], "--") && !strings.HasPrefix(l.text[l.at:], "--[[") {
-				for l.at+1 < len(l.text) && l.text[l.at+1] != '\n' {
-					l.at++
-				}
+			if strings.HasPrefix(l.text[l.at:], "-- ") {
+				l.read("\n")
+				l.at--
 			}
 		}
 	}
@@ -188,90 +170,67 @@ const (
 	directivesMax = 100000 // in all files
 )
 
-// parser reads files into one tree.
-type parser struct {
-	read  *plan.Reader
-	plan  *plan.Plan
-	dir   string // where includes begin
-	count int
-}
-
 // file parses one file; depth counts the files and blocks around it.
-func (p *parser) file(path string, depth int) ([]*directive, error) {
-	text, err := p.read.Read(path)
+func (im *importer) file(path string, depth int) ([]*directive, error) {
+	text, err := im.read.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	name := path
-	if depth > 0 {
-		if short, err := filepath.Rel(p.dir, path); err == nil && !strings.HasPrefix(short, "..") {
-			name = short
-		}
-	} else {
-		name = filepath.Base(path)
+	name, err := filepath.Rel(im.dir, path)
+	if err != nil || strings.HasPrefix(name, "..") {
+		name = path
 	}
 	l := &lexer{text: strings.TrimPrefix(string(text), "\ufeff"), line: 1}
-	return p.block(l, name, depth, false), nil
+	return im.block(l, name, depth, false), nil
 }
 
 // block parses directives up to the brace that closes them, or to the end of the file.
-func (p *parser) block(l *lexer, file string, depth int, inner bool) (list []*directive) {
+func (im *importer) block(l *lexer, file string, depth int, inner bool) (list []*directive) {
 	var d *directive
 	for {
 		t, ok := l.next()
 		at := plan.Place{File: file, Line: t.line}
+		if !t.sign && ok {
+			if d == nil {
+				d = &directive{name: t.text, at: at}
+				im.count++
+			} else {
+				d.args = append(d.args, t.text)
+			}
+			continue
+		}
 		switch {
-		case !ok:
-			if d != nil {
-				p.plan.Lose(d.at, d.text(), "the file ends within it")
-			} else if inner {
-				p.plan.Lose(at, "the end of the file", "a block is not closed")
-			}
+		case im.count > directivesMax:
+			im.Lose(at, "the rest", "more than 100000 directives")
+			l.at = len(l.text)
 			return list
-		case !t.sign && d == nil:
-			d = &directive{name: t.text, at: at}
-			if p.count++; p.count > directivesMax {
-				p.plan.Lose(at, "the rest", "more than 100000 directives")
-				l.at = len(l.text)
-				return list
-			}
-		case !t.sign:
-			d.args = append(d.args, t.text)
-		case t.text == "}":
-			if d != nil {
-				p.plan.Lose(d.at, d.text(), "a ; is missing")
-				d = nil
-			}
-			if inner {
-				return list
-			}
-			p.plan.Lose(at, "}", "no block is open")
+		case d != nil && (!ok || t.text == "}"):
+			im.Lose(d.at, d.text(), "a ; is missing")
+			d = nil
+		case !ok && inner, d == nil && ok && !inner && t.text == "}":
+			im.Lose(at, cmp.Or(t.text, "the end of the file"), "the other brace of the block is missing")
+		case d == nil && t.text == "{":
+			d = &directive{name: "{", at: at} // it is found at the end
+		}
+		switch {
+		case !ok || inner && t.text == "}":
+			return list
 		case d == nil:
-			if t.text == "{" {
-				p.plan.Lose(at, "{", "a block without a name")
-				l.skipBlock()
-			}
 		case t.text == "{":
-			p.braces(l, d, file, depth)
+			switch {
+			case strings.HasSuffix(d.name, "_by_lua_block"):
+				l.skipBlock()
+			case depth >= depthMax:
+				im.Lose(d.at, d.name, "more than 64 blocks in each other")
+				d.used = true
+				l.skipBlock()
+			default:
+				d.block = im.block(l, file, depth+1, true)
+			}
 			list, d = append(list, d), nil
 		default:
-			list, d = append(list, p.include(d, file, depth)...), nil
+			list, d = append(list, im.include(d, depth)...), nil
 		}
-	}
-}
-
-// braces parses what is inside d.
-func (p *parser) braces(l *lexer, d *directive, file string, depth int) {
-	d.open = true
-	switch {
-	case strings.HasSuffix(d.name, "_by_lua_block"):
-		l.skipBlock()
-	case depth >= depthMax:
-		p.plan.Lose(d.at, d.name, "more than 64 blocks in each other")
-		d.used = true
-		l.skipBlock()
-	default:
-		d.block = p.block(l, file, depth+1, true)
 	}
 }
 
@@ -280,44 +239,39 @@ var harmless = plan.Expr(`(^|/)((fastcgi|uwsgi|scgi|proxy)(_params|\.conf)|fastc
 	`ssl[-_.a-z]*|options-ssl-nginx\.conf|snakeoil\.conf|koi-(utf|win)|win-utf)$`)
 
 // include returns d, or the directives of the files that it includes.
-func (p *parser) include(d *directive, _ string, depth int) (list []*directive) {
+func (im *importer) include(d *directive, depth int) (list []*directive) {
 	if d.name != "include" || len(d.args) != 1 {
 		return []*directive{d}
 	}
 	pattern := d.args[0]
-	if !strings.HasPrefix(pattern, "/") && p.dir != "" {
-		pattern = filepath.Join(p.dir, pattern)
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(im.dir, pattern)
 	}
 	if depth >= depthMax {
-		p.plan.Lose(d.at, d.text(), "more than 64 files include each other")
+		im.Lose(d.at, d.text(), "more than 64 files include each other")
 		return nil
 	}
-	files, err := p.read.Glob(pattern)
+	files, err := im.read.Glob(pattern)
 	wild := strings.ContainsAny(pattern, "*?[")
 	switch {
 	case err == nil && len(files) == 0 && wild:
-		p.plan.Note(d.at, d.text(), "no file matches it")
+		im.Note(d.at, d.text(), "no file matches it")
 		return nil
 	case err != nil || !wild:
 		files = []string{pattern}
 	}
 	for _, file := range files {
-		more, err := p.file(file, depth+1)
-		if err != nil {
-			why := "the file cannot be read: what it says is not in the result"
-			if strings.HasSuffix(file, "mime.types") {
-				p.plan.Note(d.at, d.text(), "types of files: edge serves none")
-				continue
-			}
-			if depth > 0 && !harmless().MatchString(file) {
-				why += "; what it may refuse is closed: 403"
-				list = append(list, &directive{name: d.name, args: d.args, at: d.at, used: true, unread: true})
-			}
-			p.plan.Lose(d.at, d.text(), why)
+		more, err := im.file(file, depth+1)
+		if list = append(list, more...); err == nil {
 			continue
 		}
-		list = append(list, more...)
+		why := "the file cannot be read: what it says is not in the result"
+		if depth > 0 && !harmless().MatchString(file) {
+			why += "; what it may refuse is closed: 403"
+			list = append(list, &directive{name: d.name, args: d.args, at: d.at, used: true})
+		}
+		im.Lose(d.at, d.text(), why)
 	}
-	p.plan.Note(d.at, d.text(), "its lines are taken as if they stood here")
+	im.Note(d.at, d.text(), "its lines are taken as if they stood here")
 	return list
 }

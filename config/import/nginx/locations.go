@@ -1,216 +1,165 @@
 package nginx
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 // location is a location { }, or what nginx does where there is none.
 type location struct {
-	d      *directive
-	scope  *scope
-	mark   string // "", "=", "^~", "~", "~*", "@"
-	path   string // as the file has it; of a regular expression the text that paths begin with
-	exact  bool
-	parent *location   // around it, or nil
-	closed *directive  // a location that refuses requests which come here instead
-	routes []*route    // for path "/*", to be moved to where the location is
-	expr   *expression // that routes of others ask for; nil: none
-	dir    string      // all paths that expr matches begin with it
-	before []*location // with expressions, that take requests of this one
-
-	whole   bool // an expression that takes whole segments
-	partial bool // paths that begin with this one within a segment have routes of their own
+	d     *directive
+	scope *scope
+	mark  string // "", "=", "^~", "~", "~*", "@"
+	path  string // as the file has it
+	inner []*location
+	cond  *plan.Cond // of its requests, by itself
 }
 
-// regular reports whether l was one with a regular expression, or is.
+// regular reports whether l has a regular expression.
 func (l *location) regular() bool { return strings.HasPrefix(l.mark, "~") }
 
-// prefix reports whether l takes the paths that begin with a text, by itself.
-func (l *location) prefix() bool { return l.mark == "" || l.mark == "^~" }
+// form matches the arguments of a location, with a line end between them: its mark and its path.
+var form = plan.Expr(`(?s)^(\^~|=|~\*|~|@|)\n?([^\n]*)$`)
 
-// locations translates the locations of a server to routes.
-func (im *importer) locations(s *server) (routes []*route) {
-	all := im.collect(s.scope, nil)
-	if !slices.ContainsFunc(all, func(l *location) bool { return l.path == "/" && l.prefix() }) {
-		d := &directive{name: "location", args: []string{"/"}, at: s.d.at}
-		all = append(all, &location{d: d, scope: s.scope, path: "/"})
-		if s.d.child("root") == nil && len(all) > 1 {
-			im.Note(s.d.at, "paths that no location takes", "nginx looks for files there; edge answers 404")
-		}
-	}
-	all, asked := im.reachable(s, all)
-	for _, l := range slices.Concat(all, asked) {
-		if l.mark == "@" {
-			continue
-		}
-		l.routes = im.contentOf(s, l, all)
-		for _, r := range l.routes {
-			r.before = l.before
-		}
-	}
-	parts := partials(s, all)
-	taken := map[string]bool{} // paths
-	for _, l := range all {
-		if l.mark == "@" {
-			continue
-		}
-		placed := im.place(l, all)
-		for _, r := range placed {
-			if taken[r.path] { // the routes of the location that was there first go before
-				r.before = nil
-			}
-			r.without(parts)
-			routes = append(routes, r.withExpressions()...)
-		}
-		for _, r := range placed {
-			taken[r.path] = true
-		}
-	}
-	for _, p := range parts {
-		routes = append(routes, p.routesOf(parts)...)
-	}
-	return routes
-}
-
-// collect reads the locations inside a scope, at any depth.
-func (im *importer) collect(at *scope, parent *location) (list []*location) {
+// collect reads the locations directly inside a scope, and those in them. Those with a name are among named.
+func (im *importer) collect(at *scope, named map[string]*location) (list []*location) {
 	for _, d := range at.block.block {
-		if d.name != "location" || !d.open {
+		m := form().FindStringSubmatch(strings.Join(d.args, "\n"))
+		if d.name != "location" || m == nil {
 			continue
 		}
 		d.used = true
-		l := &location{d: d, scope: at.inner(d), path: d.arg(0), parent: parent}
-		switch {
-		case len(d.args) == 2:
-			l.mark, l.path = d.args[0], d.args[1]
-		case strings.HasPrefix(l.path, "@"):
-			l.mark = "@"
-		case strings.HasPrefix(l.path, "="):
-			l.mark, l.path = "=", l.path[1:]
-		case strings.HasPrefix(l.path, "^~"):
-			l.mark, l.path = "^~", l.path[2:]
-		case strings.HasPrefix(l.path, "~*"):
-			l.mark, l.path = "~*", l.path[2:]
-		case strings.HasPrefix(l.path, "~"):
-			l.mark, l.path = "~", l.path[1:]
-		}
-		l.exact = l.mark == "="
-		known := slices.Contains([]string{"", "=", "^~", "~", "~*", "@"}, l.mark) && len(d.args) > 0 && len(d.args) < 3
-		if !known {
-			loseBlock(im.Plan, d, "edge does not know this form")
+		l := &location{d: d, scope: at.inner(d), mark: m[1], path: m[2]}
+		if l.mark == "@" {
+			named["@"+l.path] = l
 			continue
 		}
-		if (l.prefix() || l.exact) && parent != nil && !parent.regular() && !strings.HasPrefix(l.path, parent.path) {
-			loseBlock(im.Plan, d, "it is not below the location around it")
-			continue
-		}
+		l.cond = pathCond(l)
+		l.inner = im.collect(l.scope, named)
 		list = append(list, l)
-		list = append(list, im.collect(l.scope, l)...)
 	}
 	return list
 }
 
-// loseBlock adds a finding about a block, and one about each line in it.
-func loseBlock(im *plan.Plan, d *directive, why string) {
-	d.used = true
-	im.Lose(d.at, d.text(), why)
-	for _, c := range d.block {
-		loseBlock(im, c, "it is inside "+d.text()+", which is not carried")
-	}
-}
+// beginningExpr matches expressions of paths in a folder.
+var beginningExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_-]+/)*)(?:[^*?{|][^|]*)?$`)
 
-// prefixOf returns the pattern for all paths that begin with path, by segments.
-func prefixOf(path string) string {
-	if p := strings.TrimRight(path, "/"); p != "" {
-		return p + "/*"
-	}
-	return "/*"
-}
-
-// exactly returns the pattern for one path.
-func exactly(path string) string {
-	if strings.HasSuffix(path, "/") || strings.HasSuffix(path, "*") {
-		return "=" + path
-	}
-	return path
-}
-
-// sent returns a path of the file as requests have it: nginx compares decoded ones.
-func sent(path string) string {
-	if plain, err := url.PathUnescape(path); err == nil {
-		return strings.ReplaceAll((&url.URL{Path: plain}).EscapedPath(), "%2A", "*")
-	}
-	return path
-}
-
-// place moves the routes of a location to where it is.
-func (im *importer) place(l *location, all []*location) (routes []*route) {
-	path := sent(l.path)
-	for _, r := range l.routes {
-		switch {
-		case r.path != "/*": // a part of the location
-			routes = append(routes, r)
-		case l.exact:
-			routes = append(routes, r.on(exactly(path)))
-		case twin(all, l.path+"/") && !strings.HasSuffix(l.path, "/"):
-			if slices.ContainsFunc(all, func(o *location) bool { return o.exact && o.path == l.path }) {
-				continue // that one takes the path itself, and the twin what is below
-			}
-			routes = append(routes, r.on(exactly(path)))
-		default:
-			routes = append(routes, r.on(prefixOf(path)))
+// pathCond returns the condition of a location about the path.
+func pathCond(l *location) *plan.Cond {
+	if l.regular() {
+		c := plan.Unknown
+		if d := l.scope.find("merge_slashes"); d == nil || d.arg(0) == "on" {
+			c = pathMatches(l.path, l.mark == "~*")
 		}
+		// What all paths begin with that it matches: the others do not come here.
+		if m := beginningExpr().FindStringSubmatch(l.path); c == plan.Unknown && m != nil && l.mark == "~" {
+			c = plan.All(pathCond(&location{path: m[1]}), plan.Unknown)
+		}
+		return c
 	}
-	if l.exact || l.path == "/" || len(routes) == 0 {
-		return routes
+	path, operator := sent(l.path), "starts_with"
+	if l.mark == "=" {
+		operator = "=="
 	}
-	short, slash := strings.CutSuffix(l.path, "/")
+	same := plan.Compare(comparedPath, operator, decoded(l.path))
+	p := plan.Path{Pattern: path, Text: same.String(), Same: same.String(), Within: true}
 	switch {
-	case !slash && (l.partial || l.whole):
-	case !slash:
-		im.Lose(l.d.at, l.d.text()+" for paths such as "+l.path+"x",
-			"edge compares whole segments: "+prefixOf(path)+" takes "+l.path+" and all below it")
-	case slices.ContainsFunc(all, func(o *location) bool { return o.path == short && o.mark != "@" }):
-	case l.prefix() && slices.ContainsFunc(l.routes, func(r *route) bool { return r.proxied }):
-		// nginx leads from /api to /api/ where that is proxied.
-		r := &route{path: exactly(sent(short)), from: []plan.Place{l.d.at}}
-		r.set("redirect", "{ to = "+plan.String(templateText(path))+", status = 301 }", l.d.at)
-		routes = append(routes, r)
+	case same == plan.Unknown:
+		return plan.Unknown
+	case l.mark == "=":
+	case path == "/" || path == "":
+		return plan.Always
+	case strings.HasSuffix(path, "/"):
+		p.Pattern, p.Below = path+"*", true
 	default:
-		for _, r := range around(l, all).routes {
-			if r.path == "/*" {
-				routes = append(routes, r.on(exactly(sent(short))))
+		p.Pattern, p.Within, p.Loss = path+"/*", false, "paths such as "+path+"x"
+	}
+	if _, wrong, _ := value.ParsePath(strings.TrimSuffix(p.Pattern, "/*")); wrong != "" || strings.Contains(path, "*") {
+		return same
+	}
+	return p.Cond()
+}
+
+// decoded returns a path of the file as nginx compares it.
+func decoded(path string) string {
+	plain, _ := url.PathUnescape(path)
+	return cmp.Or(plain, path)
+}
+
+// sent returns a path of the file as requests have it.
+func sent(path string) string {
+	return strings.ReplaceAll((&url.URL{Path: decoded(path)}).EscapedPath(), "%2A", "*")
+}
+
+// place is a location in the order of a server, with the condition of its requests.
+type place struct {
+	*location
+	when     *plan.Cond
+	redirect bool // of the path without the slash at its end
+}
+
+// order is the locations of a server in the order in which nginx chooses one:
+//
+//	the longest prefix ─► the same among the locations inside it ─► expressions inside it, in their order
+//	                          │ = takes the request               │ the first that matches takes the request
+//	                          ▼                                   ▼
+//	                      expressions beside it, unless it is ^~ ─► the prefix that was found last
+type order struct{ exact, regular, prefix []place }
+
+// orderOf returns the order of locations beside each other. around are conditions of the requests for which nginx
+// looks among them.
+func orderOf(list []*location, around ...*plan.Cond) (o order) {
+	prefixes := slices.DeleteFunc(slices.Clone(list), func(l *location) bool { return l.regular() || l.mark == "=" })
+	slices.SortStableFunc(prefixes, func(a, b *location) int { return cmp.Compare(len(b.path), len(a.path)) })
+	var kept []*plan.Cond // from regular expressions
+	var exact []place     // inside of prefixes
+	for i, l := range prefixes {
+		own, open := []*plan.Cond{l.cond}, []*plan.Cond{l.cond}
+		var longer []*location
+		for _, o := range prefixes[:i] {
+			if !strings.HasPrefix(o.path, l.path) {
+				continue
+			}
+			if longer, own = append(longer, o), append(own, plan.Not(o.cond)); o.mark == "" {
+				open = append(open, plan.Not(o.cond))
+			}
+		}
+		if l.mark == "^~" {
+			kept = append(kept, plan.Not(plan.All(open...)))
+		}
+		inside := orderOf(l.inner, slices.Concat(around, own)...)
+		for _, p := range inside.exact {
+			if !slices.ContainsFunc(longer, func(o *location) bool { return strings.HasPrefix(p.path, o.path) }) {
+				exact = append(exact, p)
+			}
+		}
+		o.regular = append(o.regular, inside.regular...)
+		o.prefix = append(append(o.prefix, inside.prefix...), place{l, l.cond, false})
+	}
+	for _, l := range list {
+		short, slash := strings.CutSuffix(l.path, "/")
+		switch {
+		case l.mark == "=":
+			o.exact = append(o.exact, place{l, l.cond, false})
+		case l.regular():
+			when := plan.All(slices.Concat(kept, around, []*plan.Cond{l.cond})...)
+			inside := orderOf(l.inner, when)
+			for _, p := range slices.Concat(inside.exact, inside.prefix) {
+				o.regular = append(o.regular, place{p.location, plan.All(when, p.when), p.redirect})
+			}
+			o.regular = append(append(o.regular, inside.regular...), place{l, when, false})
+		case slash && short != "" && (l.d.child("proxy_pass") != nil || l.d.child("grpc_pass") != nil):
+			same := func(other *location) bool { return !other.regular() && other.path == short }
+			if !slices.ContainsFunc(list, same) {
+				o.exact = append(o.exact, place{l, plan.PathIs(sent(short)), true})
 			}
 		}
 	}
-	return routes
-}
-
-// twin reports whether there is a location for all paths that begin with path.
-func twin(all []*location, path string) bool {
-	return slices.ContainsFunc(all, func(o *location) bool { return o.path == path && !o.exact && o.mark != "@" })
-}
-
-// around returns the location that takes the requests of l's path without the slash at its end.
-func around(l *location, all []*location) *location {
-	short := strings.TrimSuffix(l.path, "/")
-	best := &location{}
-	for _, o := range all {
-		if o.mark == "@" || o.exact || o == l || !strings.HasPrefix(short, o.path) {
-			continue
-		}
-		if best.d == nil || len(o.path) > len(best.path) {
-			best = o
-		}
-	}
-	return best
-}
-
-// templateText returns a path as a template has it.
-func templateText(path string) string {
-	return strings.NewReplacer("{", "%7B", "}", "%7D").Replace(path)
+	o.exact = append(o.exact, exact...)
+	return o
 }

@@ -1,74 +1,115 @@
 package nginx
 
 import (
-	"net"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // target is the URL of proxy_pass.
-type target struct {
-	scheme, authority, uri string
-	hasURI                 bool
-}
+type target struct{ scheme, authority, uri string }
 
-var passURL = plan.Expr(`^(https?|grpcs?)://(unix:[^:]+|[^/?#]+)(?::(/.*)|([/?].*))?$`)
+var passURL = plan.Expr(`^(https?|grpcs?)://(unix:[^:]+|[^/?#$]+)(?::(/.*)|([/?].*))?$`)
 
-// parseTarget reads the URL of proxy_pass, in which nothing is variable but the URI at its end.
-func parseTarget(s string) (t target, ok bool) {
-	s = strings.TrimSuffix(s, "$request_uri")
+// targetOf reads the URL of proxy_pass, in which nothing is variable but groups of the location in the URI at its end.
+func targetOf(c context, s string) (t target, ok bool) {
+	s = strings.TrimSuffix(strings.TrimSuffix(s, "$request_uri"), "$is_args$args")
 	if !strings.Contains(s, "://") {
 		s = "grpc://" + s
 	}
 	m := passURL().FindStringSubmatch(s)
-	if m == nil || hasVariables(s) {
+	if m == nil {
 		return t, false
 	}
 	t = target{scheme: m[1], authority: m[2], uri: m[3] + m[4]}
-	t.hasURI = t.uri != ""
-	return t, !strings.Contains(t.uri, "?")
+	return t, !strings.Contains(t.uri, "?") && (c.groups != nil || !hasVariables(t.uri))
 }
 
-// proxy returns the route of a location that is proxied.
-func (im *importer) proxy(s *server, l *location, d *directive, inner []rewriting) *route {
-	url := expand(d.arg(0), l.scope.constants)
-	t, ok := parseTarget(url)
+// destOf returns what a rule does that leads requests to a backend.
+func (im *importer) destOf(c context, d *directive) (do []plan.Action, ok bool) {
+	to, ok := targetOf(c, expand(d.arg(0), c.at.constants))
+	if !ok {
+		return nil, false
+	}
+	do = []plan.Action{plan.Dest(im.upstream(to, c.at, d))}
+	if sendsOwnHost(c.at) {
+		do = append(do, plan.RequestFields(plan.Field{Name: "Host", Value: to.authority}))
+	}
+	return do, true
+}
+
+// proxy has t lead to a backend. It returns steps that come after all others: for other values of a variable, and for
+// groups of the location.
+func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.Step) {
+	t.From = append(t.From, d.at)
+	name := nameOf(variable().FindString(expand(d.arg(0), c.at.constants)))
+	for i, o := range im.choices(c, name) {
+		within, at := c, *c.at
+		at.constants = maps.Clone(at.constants)
+		at.constants[name], within.at = o.value, &at
+		if i == 0 {
+			c, t.From = within, append(t.From, o.from...)
+			continue
+		}
+		do, ok := im.destOf(within, d)
+		if !ok || o.when == plan.Unknown {
+			im.Lose(o.from[0], "the value "+o.value+" for "+d.text(), "edge does not lead requests there")
+			continue
+		}
+		step := d.step(do...)
+		step.When, step.From = o.when, append(step.From, o.from...)
+		last = append(last, step)
+	}
+	to, ok := targetOf(c, expand(d.arg(0), c.at.constants))
 	if !ok {
 		im.Lose(d.at, d.text(), "the backend is not known from the file; such requests are answered 503")
-		closed := answer("503", d.at)
-		closed.proxied = true
-		return closed
+		t.End = plan.Fail(503)
+		return last
 	}
-	r := &route{path: "/*", from: []plan.Place{d.at}, proxied: true}
-	r.set("dest", plan.String(im.upstream(t, l.scope, d)), d.at)
-	if strings.HasPrefix(t.scheme, "grpc") {
-		r.set("grpc", "true", d.at)
+	t.End = plan.Dest(im.upstream(to, c.at, d))
+	if strings.HasPrefix(to.scheme, "grpc") {
+		set(t, "grpc", "true", d.at)
 	}
-	im.paths(l, t, d, inner, r)
-	if v, at, found := l.scope.value("proxy_redirect"); found && v != "default" {
+	switch path, unknown := im.template(c, to.uri); {
+	case unknown != "":
+		im.Lose(d.at, d.text(), "paths have no "+unknown)
+	case hasVariables(to.uri):
+		step := d.step(plan.Rewrite(path))
+		step.When = c.groups
+		last = append(last, step)
+		if !strings.Contains(d.arg(0), "$args") {
+			im.Lose(d.at, d.text(), "edge keeps the query, which nginx does not where the path has a variable")
+		}
+	case to.uri != "":
+		im.paths(c.l, to, d, t)
+	}
+	if v, at, found := c.at.value("proxy_redirect"); found && v != "default" {
 		if v != "off" {
 			im.Note(at, "proxy_redirect "+v, "rewrite_location leads redirects of backends back here")
-			r.set("rewrite_location", "true", at)
+			set(t, "rewrite_location", "true", at)
 		}
-	} else if d.name == "proxy_pass" && !hasVariables(d.arg(0)) && sendsOwnHost(l) {
+	} else if d.name == "proxy_pass" && !hasVariables(d.arg(0)) && sendsOwnHost(c.at) {
 		// Only redirects that name the backend as proxy_pass does are rewritten there.
-		r.set("rewrite_location", "true", plan.Place{})
-		if t.hasURI && t.uri != "/" {
-			im.Note(d.at, d.text(), "redirects of the backend that do not lead below "+t.uri+" lead back here too")
+		set(t, "rewrite_location", "true", plan.Place{})
+		if to.uri != "" && to.uri != "/" {
+			im.Note(d.at, d.text(), "redirects of the backend that do not lead below "+to.uri+" lead back here too")
 		}
 	}
-	im.requestFields(s, l, t, d, r)
-	im.timeouts(l.scope, r)
-	im.errorPages(s, l, r)
-	return r
+	im.requestFields(c, to, d, t)
+	for _, k := range im.settings(c.at, "proxy_read_timeout", "grpc_read_timeout") {
+		for _, name := range []string{"timeouts.first_byte", k.Name, "timeouts.idle"} {
+			set(t, name, k.Value, k.At)
+		}
+	}
+	im.errorPages(c, t)
+	return last
 }
 
 // sendsOwnHost reports whether backends get the Host that proxy_pass names.
-func sendsOwnHost(l *location) bool {
-	for _, h := range l.scope.all("proxy_set_header") {
+func sendsOwnHost(at *scope) bool {
+	for _, h := range at.all("proxy_set_header") {
 		if strings.EqualFold(h.arg(0), "Host") && h.arg(1) != "$proxy_host" {
 			return false
 		}
@@ -76,87 +117,43 @@ func sendsOwnHost(l *location) bool {
 	return true
 }
 
-// paths writes what backends see of the path.
-func (im *importer) paths(l *location, t target, d *directive, inner []rewriting, r *route) {
-	if len(inner) > 0 {
-		last := inner[len(inner)-1]
-		for _, one := range inner[:len(inner)-1] {
-			im.Lose(one.at, "rewrite", "a location has one; the last one counts")
-		}
-		switch {
-		case last.whole != "":
-			r.set("rewrite.path", plan.String(templateText(sent(last.whole))), last.at)
-		default:
-			moved(r, last.prefix, last.to, last.at)
-			im.Note(last.at, "rewrite", "redirects of the backend lead back below "+last.prefix+" here")
-			if strings.TrimSuffix(l.path, "/") != last.prefix {
-				im.Lose(last.at, "rewrite for paths that do not begin with "+last.prefix+"/",
-					"edge adds the new beginning to those too")
-			}
-		}
+// paths writes what backends see of the path, where proxy_pass names another one.
+func (im *importer) paths(l *location, to target, d *directive, t *plan.Target) {
+	if l.mark == "=" {
+		set(t, "rewrite.path", plan.String(plan.Text(to.uri)), d.at)
 		return
 	}
-	if !t.hasURI {
+	above, slash := strings.CutSuffix(l.path, "/")
+	added, end := strings.CutSuffix(to.uri, "/")
+	if slash != end && l.path != "/" || slash && !end {
+		im.Lose(d.at, d.text()+" for paths below "+l.path, "one of the two alone has a / at its end; here both do")
+	}
+	if above == added {
 		return
 	}
-	if l.exact {
-		r.set("rewrite.path", plan.String(templateText(t.uri)), d.at)
-		return
+	if above != "" {
+		set(t, "rewrite.strip_prefix", plan.String(sent(above)), d.at)
 	}
-	switch slash, to := strings.HasSuffix(l.path, "/"), strings.HasSuffix(t.uri, "/"); {
-	case slash && to:
-	case slash:
-		im.Lose(d.at, d.text()+" for paths below "+l.path,
-			"without a / at its end it takes them to "+t.uri+"x; edge to "+t.uri+"/x")
-	case to && l.path != "/":
-		im.Lose(d.at, d.text()+" for paths below "+l.path,
-			"with a / at its end it takes them to "+t.uri+"/x; edge to "+t.uri+"x")
-	}
-	moved(r, strings.TrimSuffix(l.path, "/"), strings.TrimSuffix(t.uri, "/"), d.at)
-}
-
-// moved writes that one beginning of the path takes the place of another.
-func moved(r *route, from, to string, at plan.Place) {
-	if from == to {
-		return
-	}
-	if from != "" {
-		r.set("rewrite.strip_prefix", plan.String(sent(from)), at)
-	}
-	if to != "" {
-		r.set("rewrite.add_prefix", plan.String(sent(to)), at)
-	}
-}
-
-// factNames returns variables that fields may have.
-func factNames() map[string]string {
-	return map[string]string{
-		"remote_addr": "{client_ip}", "realip_remote_addr": "{client_ip}", "request_id": "{request_id}",
-		"ssl_protocol": "{tls_version}", "ssl_cipher": "{tls_cipher}", "ssl_server_name": "{sni}",
-		"ssl_client_s_dn": "{client_cert_subject}", "ssl_client_i_dn": "{client_cert_issuer}",
-		"ssl_client_serial": "{client_cert_serial}",
+	if added != "" {
+		set(t, "rewrite.add_prefix", plan.String(sent(added)), d.at)
 	}
 }
 
 // requestFields writes the fields that backends get.
-func (im *importer) requestFields(s *server, l *location, t target, d *directive, r *route) {
+func (im *importer) requestFields(c context, to target, d *directive, t *plan.Target) {
 	var fields []plan.Field
-	host := t.authority
+	from := []plan.Place{d.at}
+	host := to.authority
 	if strings.HasPrefix(host, "unix:") {
 		host = "localhost"
 	}
-	name := "proxy_set_header"
-	if d.name == "grpc_pass" {
-		name = "grpc_set_header"
-	}
-	for _, h := range l.scope.all(name) {
-		field, value := h.arg(0), expand(h.arg(1), l.scope.constants)
-		r.from = append(r.from, h.at)
+	name := strings.TrimSuffix(d.name, "pass") + "set_header"
+	for _, h := range c.at.all(name) {
+		field, value := h.arg(0), expand(h.arg(1), c.at.constants)
+		from = append(from, h.at)
 		if strings.EqualFold(field, "Host") {
-			host = im.hostField(s, l, h, value, t)
-			continue
-		}
-		if value, ok := im.requestField(s, h, field, value); ok {
+			host = im.hostField(c, h, value, to)
+		} else if value, ok := im.requestField(c, h, value); ok {
 			fields = slices.DeleteFunc(fields, func(f plan.Field) bool { return strings.EqualFold(f.Name, field) })
 			fields = append(fields, plan.Field{Name: field, Value: value})
 		}
@@ -164,145 +161,66 @@ func (im *importer) requestFields(s *server, l *location, t target, d *directive
 	if host != "" {
 		fields = append([]plan.Field{{Name: "Host", Value: host}}, fields...)
 	}
+	t.From = append(t.From, from...)
 	if len(fields) > 0 {
-		r.set("headers.request", plan.Table(fields), plan.Place{})
+		step := plan.Step{Do: []plan.Action{plan.RequestFields(fields...)}, What: name, From: from}
+		if slices.ContainsFunc(fields, func(f plan.Field) bool { return strings.Contains(f.Value, "{match.") }) {
+			step.When = c.groups
+		}
+		t.Steps = append(t.Steps, step)
 	}
 }
 
 // hostField returns the Host for backends; "" is that of the client.
-func (im *importer) hostField(s *server, _ *location, d *directive, value string, t target) string {
-	usual := true // clients send no port in Host
-	for _, l := range s.listens {
-		usual = usual && (l.port == "80" && !l.tls || l.port == "443" && l.tls || l.port == "unix")
+func (im *importer) hostField(c context, d *directive, value string, t target) string {
+	unusual := slices.ContainsFunc(c.listens, func(l *listener) bool { // there clients send the port in Host
+		return l.scheme()+l.port != "http80" && l.scheme()+l.port != "https443" && l.port != "unix"
+	})
+	if value == "$http_host" || value == map[bool]string{false: "$host", true: "$host:$server_port"}[unusual] {
+		return ""
 	}
-	switch value {
-	case "$http_host":
-		return ""
-	case "$host":
-		if !usual {
-			im.Lose(d.at, d.text(), "edge sends the Host as the client did, with the port that it had")
-		}
-		return ""
-	case "$host:$server_port", "$host:$proxy_port", "$http_host:$server_port":
-		if usual {
-			im.Lose(d.at, d.text(), "edge sends the Host as the client did, without the port")
-		}
-		return ""
-	case "$proxy_host":
-		return t.authority
-	case "$server_name":
-		if len(s.hosts) > 0 && s.first == s.hosts[0] {
-			return s.first
-		}
-	}
-	if hasVariables(value) {
+	here, unknown := im.template(c, strings.ReplaceAll(value, "$proxy_host", t.authority))
+	if unknown != "" {
 		im.Lose(d.at, d.text(), "the Host of the client goes on")
 		return ""
 	}
-	return value
+	return here
 }
 
-// defaultFields returns values that edge writes without being told.
-func defaultFields() map[string][]string {
-	return map[string][]string{
-		"x-forwarded-for":   {"$proxy_add_x_forwarded_for", "$remote_addr", "$http_x_forwarded_for"},
-		"x-forwarded-proto": {"$scheme", "$http_x_forwarded_proto"},
-		"x-forwarded-host":  {"$host", "$http_host", "$host:$server_port", "$http_x_forwarded_host"},
-	}
-}
+// sentByEdge are values of fields that edge writes without being told.
+const sentByEdge = `x-forwarded-for $remote_addr; x-forwarded-for $http_x_forwarded_for; x-forwarded-proto $scheme;
+	x-forwarded-proto $http_x_forwarded_proto; x-forwarded-host $host; x-forwarded-host $http_host;
+	x-forwarded-host $host:$server_port; x-forwarded-host $http_x_forwarded_host;`
+
+// ownFields matches fields of connections.
+var ownFields = plan.Expr(`^(connection|upgrade|te|keep-alive)$`)
 
 // requestField returns the value of a field for backends; ok is false where nothing is to be written.
-func (im *importer) requestField(s *server, d *directive, field, value string) (here string, ok bool) {
-	lower := strings.ToLower(field)
-	if slices.Contains(defaultFields()[lower], value) {
-		return "", false
-	}
-	whole := strings.TrimPrefix(value, "$")
+func (im *importer) requestField(c context, d *directive, value string) (here string, ok bool) {
+	field := strings.ToLower(d.arg(0))
+	m := im.maps[nameOf(value)]
 	switch {
-	case lower == "connection" || lower == "upgrade" || lower == "te" || lower == "keep-alive":
-		if value != "" && value != "close" && value != "$http_upgrade" && !strings.EqualFold(value, "upgrade") &&
-			!strings.EqualFold(value, "websocket") && !im.upgrade[whole] && value != "$http_connection" {
+	case value == "$proxy_add_x_forwarded_for" && field == "x-forwarded-for":
+		if c.at.find("set_real_ip_from") == nil {
+			im.Note(d.at, d.text(), plan.Forwarded)
+		}
+		return "", false
+	case value == "$proxy_add_x_forwarded_for":
+		im.Lose(d.at, d.text(), "X-Forwarded-For has the addresses; "+d.arg(0)+" is not set")
+		return "", false
+	case strings.Contains(sentByEdge, " "+value+";") && strings.Contains(sentByEdge, field+" "+value+";"),
+		value == "$http_"+strings.ReplaceAll(field, "-", "_"): // as the client sent it
+		return "", false
+	case ownFields().MatchString(field):
+		known := []string{"", "close", "$http_upgrade", "upgrade", "websocket", "$http_connection"}
+		if !slices.Contains(known, strings.ToLower(value)) && (m == nil || m.source != "http_upgrade") {
 			im.Lose(d.at, d.text(), "edge writes the fields of its connections itself")
 		}
 		return "", false
-	case whole == "http_"+strings.ReplaceAll(lower, "-", "_"):
-		return "", false // as the client sent it
-	case value == "$scheme":
-		if here, ok = one(s, func(l *listener) string { return schemeOf(l) }); !ok {
-			im.Lose(d.at, d.text(), "it differs by the listener; X-Forwarded-Proto has it")
-		}
-		return here, ok
-	case value == "$server_port":
-		if here, ok = one(s, func(l *listener) string { return l.port }); !ok {
-			im.Lose(d.at, d.text(), "it differs by the listener")
-		}
-		return here, ok
-	case value == "$server_name" && s.first != "":
-		return s.first, true
-	case value == "$host" || value == "$http_host":
-		im.Lose(d.at, d.text(), "X-Forwarded-Host has the host that the client asked for; "+field+" is not set")
-		return "", false
-	case value == "$proxy_add_x_forwarded_for":
-		im.Lose(d.at, d.text(), "X-Forwarded-For has the addresses; "+field+" is not set")
-		return "", false
 	}
-	here, unknown := translate(value, factNames())
+	here, unknown := im.template(c, value)
 	if unknown != "" {
 		im.Lose(d.at, d.text(), "fields of requests have no "+unknown)
-		return "", false
 	}
-	return here, true
-}
-
-// one returns what is the same for all listeners of a server.
-func one(s *server, of func(l *listener) string) (value string, ok bool) {
-	for _, l := range s.listens {
-		if l.tls != s.listens[len(s.listens)-1].tls && s.plain != nil {
-			continue // its requests are redirected
-		}
-		if ok && of(l) != value {
-			return "", false
-		}
-		value, ok = of(l), true
-	}
-	return value, ok
-}
-
-func schemeOf(l *listener) string {
-	if l.tls {
-		return "https"
-	}
-	return "http"
-}
-
-// timeouts writes the times of a proxied route.
-func (im *importer) timeouts(at *scope, r *route) {
-	for _, name := range []string{"proxy_read_timeout", "grpc_read_timeout"} {
-		text, place, ok := at.value(name)
-		if !ok {
-			continue
-		}
-		d, valid := parseTime(text)
-		if !valid || d <= 0 {
-			im.Lose(place, name+" "+text, "edge does not know this time")
-			continue
-		}
-		r.set("timeouts.first_byte", plan.Duration(d), place)
-		r.set("timeouts.read", plan.Duration(d), place)
-		r.set("timeouts.idle", plan.Duration(d), place)
-	}
-}
-
-// withPort returns an address with a port.
-func withPort(address, port string) string {
-	if strings.HasPrefix(address, "unix:") {
-		return address
-	}
-	if _, p, err := net.SplitHostPort(address); err == nil {
-		if _, err := strconv.ParseUint(p, 10, 16); err == nil {
-			return address
-		}
-		return address
-	}
-	return net.JoinHostPort(strings.Trim(address, "[]"), port)
+	return here, unknown == ""
 }

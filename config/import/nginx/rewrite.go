@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,142 +9,234 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
+// context is where directives stand.
+type context struct {
+	*server
+	at     *scope
+	l      *location  // nil: none
+	groups *plan.Cond // the condition that $1 and so on are groups of; nil: there is none
+}
+
+// step is what a directive does with all requests that come to it.
+func (d *directive) step(do ...plan.Action) plan.Step {
+	return plan.Step{Do: do, What: d.text(), From: []plan.Place{d.at}}
+}
+
 // phase is what the directives of ngx_http_rewrite_module in one block come to.
 type phase struct {
-	whole      *route      // the answer to all requests; nil: they go on
-	parts      []*route    // answers to some of them, by their paths
-	conditions []condition // answers to some of them, by other things
-	inner      []rewriting // paths that backends see
-	closed     *directive  // one that refuses requests and could not be carried: all that comes after it is closed
+	steps []plan.Step
+	again []plan.Step // that begin the search for a location again
+	end   *plan.Step  // the answer to all requests that no step answers
+	after *plan.Cond  // of the requests that come to what follows; nil: all
 }
 
-// close closes all that comes after d.
-func (p *phase) close(d *directive) {
-	if p.closed == nil {
-		p.closed = d
+// add adds a step. Where it has groups, it asks the condition that has them.
+func (p *phase) add(c context, s plan.Step) {
+	if slices.ContainsFunc(s.Do, hasGroups) && c.groups != nil && s.When == nil {
+		s.When = c.groups
 	}
-}
-
-// keep closes r where a directive before it says so.
-func (p *phase) keep(r *route) {
-	if p.closed != nil {
-		r.close(p.closed)
+	if p.after != nil {
+		s.When = plan.All(p.after, cmp.Or(s.When, plan.Always))
 	}
+	p.steps = append(p.steps, s)
 }
 
-// rewriting is a rewrite that stays inside: the path below prefix becomes the one below to.
-type rewriting struct {
-	at         plan.Place
-	prefix, to string
-	whole      string // instead: the one path that all become
+// answers reports whether a step answers the requests that it is for.
+func answers(s plan.Step) bool {
+	return slices.Contains([]string{"deny", "drop", "redirect", "respond"}, s.Do[0].Name)
 }
 
-// rewritePhase translates set, if, rewrite and return of a block. l is the location, nil for a server.
-func (im *importer) rewritePhase(s *server, at *scope, l *location) (p phase) {
-	for _, d := range at.block.block {
+func hasGroups(a plan.Action) bool { return strings.Contains(a.Value, "{match.") }
+
+// finish adds the answer to all requests that come to d.
+func (p *phase) finish(c context, a plan.Action, d *directive) {
+	end := d.step(a)
+	if t := c.at.get("default_type"); t != nil && d.arg(1) != "" && a.Name == "respond" {
+		end.From = append(end.From, t.at)
+	}
+	if p.after != nil || hasGroups(a) {
+		p.add(c, end)
+		if end = d.step(plan.Fail(404)); p.after != nil {
+			return
+		}
+	}
+	p.end = &end
+}
+
+// rewritePhase translates set, if, rewrite and return of a block.
+func (im *importer) rewritePhase(c context) (p phase) {
+	for _, d := range c.at.block.block {
 		switch d.name {
 		case "return":
 			d.used = true
-			p.whole = im.answerOf(s, at, d, l)
-			p.keep(p.whole)
-			return p
+			p.finish(c, im.answerOf(c, d), d)
 		case "rewrite":
 			d.used = true
-			parts := len(p.parts)
-			if im.rewrite(s, at, d, l, &p); p.whole != nil {
-				p.keep(p.whole)
-				return p
-			}
-			for _, r := range p.parts[parts:] {
-				r.tests = slices.Clone(p.conditions)
-				p.keep(r)
-			}
+			im.rewrite(c, d, &p)
+		case "set":
+			im.set(c, d, &p)
 		case "if":
 			d.used = true
-			im.branch(s, at, d, l, &p)
+			im.branch(c, d, &p)
 		case "break":
 			d.used = true
+			return p
+		}
+		if p.end != nil {
 			return p
 		}
 	}
 	return p
 }
 
-// templateNames returns variables that a redirect may have. $request_uri is with the query, which edge keeps by itself.
-func templateNames() map[string]string {
-	return map[string]string{
-		"host": "{host}", "http_host": "{host}", "request_uri": "{path}", "uri": "{path}", "document_uri": "{path}",
-		"scheme": "{scheme}", "request_method": "{method}", "args": "{query}", "query_string": "{query}",
+// set translates set of what is no constant.
+func (im *importer) set(c context, d *directive, p *phase) {
+	name := nameOf(d.arg(0))
+	if _, constant := c.at.constants[name]; len(d.args) != 2 || constant {
+		return
+	}
+	d.used, im.locals[name] = true, true
+	value, unknown := im.template(c, d.args[1])
+	if unknown != "" {
+		im.Lose(d.at, d.text(), "edge has no "+unknown)
+		im.lost[name] = true
+		return
+	}
+	p.add(c, d.step(plan.Local(localName(name), value)))
+}
+
+// localName returns the name that a variable has in texts. The result has some of its own.
+func localName(name string) string {
+	if slices.Contains([]string{"to", "path", "rewritten"}, name) {
+		return name + "_"
+	}
+	return name
+}
+
+// template returns a value of the file as a template; unknown is a variable that edge has not, or "".
+func (im *importer) template(c context, text string) (result, unknown string) {
+	return im.filled(c, expand(text, c.at.constants), "")
+}
+
+// filled returns a template with the variables of a value; special is a table of those that mean something else there.
+func (im *importer) filled(c context, text, special string) (result, unknown string) {
+	return replaced(text, func(name string) string {
+		switch subject := cmp.Or(lookup(special, name), im.subject(name)); {
+		case c.groups != nil && len(name) == 1 && strings.Contains("123456789", name):
+			return "{match." + name + "}"
+		case name == "server_name":
+			return strings.Trim(c.first, "_{}$~")
+		case subject != "":
+			return "{" + subject + "}"
+		}
+		return ""
+	})
+}
+
+// branch translates one if.
+func (im *importer) branch(c context, d *directive, p *phase) {
+	text := strings.TrimSpace(strings.Join(d.args, " "))
+	text = strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(text, "("), ")"))
+	im.asked = nil
+	when := im.testOf(c, text)
+	from := append([]plan.Place{d.at}, im.asked...)
+	within := context{c.server, c.at.inner(d), c.l, nil}
+	if strings.Contains(text, "~") && !strings.Contains(text, "!~") {
+		within.groups = when
+	}
+	inside := im.rewritePhase(within)
+	add := func(do plan.Step) {
+		if do.When = plan.All(when, cmp.Or(do.When, plan.Always)); do.When == plan.Always {
+			do.When = nil
+		}
+		do.What, do.From = d.text(), slices.Concat(from, do.From)
+		p.add(c, do)
+	}
+	for _, step := range inside.steps {
+		add(step)
+	}
+	if inside.end != nil {
+		a := inside.end.Do[0]
+		status, _ := strconv.Atoi(a.Value)
+		switch {
+		case !when.Known() && accessTest().MatchString(text):
+			a = plan.Deny(403)
+		case fileTest().MatchString(text) && a.Name == "deny" && status >= 500:
+			a = plan.Fail(status)
+		}
+		add(plan.Step{Do: []plan.Action{a}, From: inside.end.From})
+	}
+	if pass := d.child("proxy_pass"); pass != nil && c.l != nil {
+		pass.used = true
+		if a, ok := im.destOf(within, pass); ok {
+			p.add(c, plan.Step{When: when, Do: a, What: d.text(), From: []plan.Place{d.at, pass.at}})
+			inside.steps = p.steps
+		}
+	}
+	for _, inner := range d.block {
+		switch {
+		case inner.name == "set" && !when.Known():
+			im.lost[nameOf(inner.arg(0))] = true
+		case inner.name == "include":
+			add(plan.Step{Do: []plan.Action{plan.Deny(403)}, From: []plan.Place{inner.at}})
+		case !inner.used && !slices.Contains([]string{"return", "rewrite", "set", "if", "break"}, inner.name):
+			inner.used = true
+			im.Lose(inner.at, inner.text(), "of if, edge knows what answers the request, rewrites it or sets variables")
+		}
+	}
+	if len(inside.steps) == 0 && inside.end == nil {
+		im.Lose(d.at, d.text(), "nothing in it is carried")
 	}
 }
+
+// accessTest matches tests of if that ask for the identity of a client.
+var accessTest = plan.Expr(`\$\{?(realip_remote_addr|remote_addr|binary_remote_addr|remote_user|ssl_client_|geoip|` +
+	`invalid_referer|secure_link)`)
+
+// fileTest matches tests of if about files, as those for maintenance are.
+var fileTest = plan.Expr(`^!?-[fdex] `)
 
 // redirectTo returns a URL of the file as redirect.to has it; unknown is a variable that redirects have not, or "".
-func redirectTo(s *server, at *scope, text string) (to, unknown string) {
-	text = expand(text, at.constants)
-	if s.first != "" && s.first != "_" && !hasVariables(s.first) {
-		text = variable().ReplaceAllStringFunc(text, func(m string) string {
-			if nameOf(m) == "server_name" {
-				return s.first
-			}
-			return m
-		})
-	}
+// Edge keeps the query by itself, where to has none.
+func (im *importer) redirectTo(c context, text string) (to, unknown string) {
+	text = expand(text, c.at.constants)
 	keeps := strings.Contains(text, "$request_uri") || strings.Contains(text, "$is_args$args")
-	text = strings.NewReplacer("$is_args$args", "", "{", "%7B", "}", "%7D").Replace(
-		strings.NewReplacer("${", "$", "}", "").Replace(text))
-	text, unknown = translate(text, templateNames())
-	if !keeps && !strings.Contains(text, "?") {
-		text += "?"
+	to, unknown = im.filled(c, strings.ReplaceAll(text, "$is_args$args", ""),
+		"http_host=host; request_uri=path; uri=path; document_uri=path")
+	if !keeps && !strings.Contains(to, "?") {
+		to += "?"
 	}
-	return text, unknown
-}
-
-// redirect returns a route that leads to a URL.
-func redirect(to string, status int, at plan.Place) *route {
-	r := &route{path: "/*", from: []plan.Place{at}}
-	r.set("redirect", "{ to = "+plan.String(to)+", status = "+strconv.Itoa(status)+" }", at)
-	return r
+	return to, unknown
 }
 
 // answerOf translates return. What it cannot is answered 503.
-func (im *importer) answerOf(s *server, at *scope, d *directive, _ *location) *route {
+func (im *importer) answerOf(c context, d *directive) plan.Action {
 	code, err := strconv.Atoi(d.arg(0))
 	text := d.arg(1)
 	if err != nil {
 		code, text = 302, d.arg(0)
 	}
-	switch code {
-	case 301, 302, 303, 307, 308:
-		if text == "" {
-			break
-		}
-		to, unknown := redirectTo(s, at, text)
+	switch {
+	case slices.Contains([]int{301, 302, 303, 307, 308}, code) && text != "":
+		to, unknown := im.redirectTo(c, text)
 		if unknown != "" {
 			im.Lose(d.at, d.text(), "redirects have no "+unknown+"; such requests are answered 503")
-			return answer("503", d.at)
+			return plan.Deny(503)
 		}
-		return redirect(to, code, d.at)
-	case 444:
-		im.Lose(d.at, d.text(), "edge answers 403 where nginx closes the connection")
-		return answer("403", d.at)
-	}
-	if code < 200 || code > 599 {
-		im.Lose(d.at, d.text(), "edge answers with a status from 200 to 599; such requests are answered 503")
-		return answer("503", d.at)
-	}
-	r := answer(strconv.Itoa(code), d.at)
-	switch text = expand(text, at.constants); {
+		return plan.Redirect(to, code)
+	case code == 444:
+		return plan.Drop()
+	case text == "" && code >= 400:
+		return plan.Deny(code)
 	case text == "":
-	case code >= 400 && !hasVariables(text):
-		if t := at.get("default_type"); t != nil {
-			r.from = append(r.from, t.at)
-		}
-		r.set("error_pages", "{ "+strconv.Itoa(code)+" = { body = "+plan.String(text)+", type = "+
-			plan.String(typeOf(at))+" } }", d.at)
-	default:
-		im.Lose(d.at, "the text of "+d.text(), "routes answer a status below 400 with a text of edge's own")
+		return plan.Answer(code, "", "")
 	}
-	return r
+	body, unknown := im.template(c, text)
+	if unknown != "" {
+		im.Lose(d.at, "the text of "+d.text(), "edge has no "+unknown)
+		return plan.Answer(code, "", "")
+	}
+	return plan.Respond(code, body, typeOf(c.at))
 }
 
 // typeOf returns the type of answers that have a text in the file.
@@ -159,102 +252,46 @@ func typeOf(at *scope) string {
 	return "text/plain"
 }
 
-// rewriteExpr are the expressions of rewrite that are a beginning and the rest.
-//
-//	^  .*  ^(.*)$  ^/(.*)$  ^/old/(.*)$  ^/old/?(.*)$  ^/old(/.*)?$  ^/old(/.*)$  ^/old$
-var rewriteExpr = plan.Expr(`^\^?(/?(?:[A-Za-z0-9_/~%-]|\\[./-])*)(\$|/?\.\*\$?|/\?\(\.\*\)\$?|` +
-	`\(\.\*\)\$?|\(/\.\*\)\??\$?|\(/\|\$\)\(\.\*\)\$?|)$`)
-
 // rewrite translates one rewrite.
-func (im *importer) rewrite(s *server, at *scope, d *directive, l *location, p *phase) {
-	expr, to, flag := d.arg(0), d.arg(1), d.arg(2)
-	m := rewriteExpr().FindStringSubmatch(expr)
-	plain := strings.HasPrefix(expr, "^") || expr == ".*" || expr == "(.*)"
-	if m == nil || !plain || strings.HasPrefix(to, "-") {
-		im.Lose(d.at, d.text(), "edge knows expressions that are a beginning of the path and the rest")
-		return
+func (im *importer) rewrite(c context, d *directive, p *phase) {
+	text, to, flag := d.arg(0), d.arg(1), d.arg(2)
+	step := d.step()
+	if !slices.Contains([]string{"^", "", ".*", "^.*$", "^/"}, text) {
+		step.When = pathMatches(text, false)
+		c.groups = step.When
 	}
-	base, tail := strings.ReplaceAll(m[1], `\`, ""), m[2]
+	path, unknown := im.redirectTo(c, to)
+	if !strings.Contains(to, "?") { // rewrite keeps the query
+		path = strings.TrimSuffix(path, "?")
+	}
 	away := flag == "permanent" || flag == "redirect" || strings.HasPrefix(to, "http://") ||
 		strings.HasPrefix(to, "https://") || strings.HasPrefix(to, "$scheme")
-	if !away {
-		im.innerRewrite(d, at, base, tail, l, p)
-		return
-	}
-	// {rest} begins with the slash that the expression has before its group.
-	dir := strings.TrimSuffix(base, "/")
-	rest := "{rest}"
-	if dir == "" {
-		rest = "{path}"
-	}
 	switch {
-	case strings.Contains(to, "/$1") &&
-		(base != dir || strings.HasPrefix(tail, "/?(.*)") || strings.HasPrefix(tail, "(/|$)")):
-		to = strings.Replace(to, "/$1", rest, 1)
-	case strings.Contains(to, "$1") &&
-		(strings.HasPrefix(tail, "(/") || base == "" && strings.HasPrefix(tail, "(.*)")):
-		to = strings.Replace(to, "$1", rest, 1)
-	case strings.Contains(to, "$1"):
-		im.Lose(d.at, d.text(), "what follows "+base+" begins within a segment")
-		return
-	}
-	status := 302
-	if flag == "permanent" {
-		status = 301
-	}
-	to = strings.NewReplacer("{rest}", "\x00", "{path}", "\x01").Replace(to)
-	asked := strings.Contains(to, "?")
-	to, unknown := redirectTo(s, at, to)
-	to = strings.NewReplacer("\x00", "{rest}", "\x01", "{path}").Replace(to)
-	if !asked { // rewrite keeps the query
-		to = strings.TrimSuffix(to, "?")
-	}
-	if unknown != "" {
+	case step.When == plan.Unknown:
+		im.Lose(d.at, d.text(), "edge does not know this expression")
+	case unknown != "":
 		im.Lose(d.at, d.text(), "redirects have no "+unknown)
-		return
-	}
-	r := redirect(to, status, d.at)
-	switch {
-	case base == "" || base == "/" && tail != "$":
-		p.whole = r
-	case tail == "$":
-		p.parts = append(p.parts, r.on(exactly(sent(base))))
-	default:
-		if l != nil && prefixOf(l.path) == prefixOf(base) && !l.exact {
-			p.whole = r
+	case away:
+		a := plan.Redirect(path, map[bool]int{true: 301, false: 302}[flag == "permanent"])
+		if step.When == nil {
+			p.finish(c, a, d)
 			return
 		}
-		p.parts = append(p.parts, r.on(prefixOf(sent(base))))
-	}
-}
-
-// innerRewrite translates a rewrite that changes the path that backends see.
-func (im *importer) innerRewrite(d *directive, at *scope, base, tail string, l *location, p *phase) {
-	to := expand(d.arg(1), at.constants)
-	flag := d.arg(2)
-	lose := func(why string) { im.Lose(d.at, d.text(), why) }
-	switch {
-	case l == nil:
-		lose("a rewrite of a server leads to another of its locations; write a route for it")
-		return
-	case flag == "last":
-		lose("the search for a location is not begun again")
-		return
+		step.Do = []plan.Action{a}
+		p.add(c, step)
 	case strings.Contains(to, "?"):
-		lose("a rewrite of edge keeps the query")
-		return
-	}
-	head, found := strings.CutSuffix(to, "$1")
-	switch {
-	case !hasVariables(to) && (base == "" || prefixOf(base) == prefixOf(l.path)):
-		p.inner = append(p.inner, rewriting{at: d.at, whole: to})
-	case !found || hasVariables(head) || !strings.HasPrefix(head, "/") && head != "":
-		lose("edge puts one beginning of a path in place of another")
-	case strings.HasSuffix(head, "/") && (strings.HasSuffix(base, "/") || strings.HasPrefix(tail, "/?") ||
-		strings.HasPrefix(tail, "(/|$)")), strings.HasPrefix(tail, "(/.*)") && !strings.HasSuffix(head, "/"):
-		p.inner = append(p.inner, rewriting{at: d.at, prefix: strings.TrimSuffix(base, "/"),
-			to: strings.TrimSuffix(head, "/")})
+		im.Lose(d.at, d.text(), "a rewrite of edge keeps the query")
+	case c.l == nil && flag != "": // the others of the server do not see the new path
+		step.Do = []plan.Action{plan.Local("rewritten", "yes"), plan.Rewrite(path)}
+		p.add(c, step)
+		p.after = plan.Compare("local.rewritten", "==", "")
+	case c.l == nil || flag == "break":
+		step.Do = []plan.Action{plan.Rewrite(path)}
+		p.add(c, step)
+	case len(p.steps) > 0:
+		im.Lose(d.at, d.text(), "the search for a location is not begun again")
 	default:
-		lose("what follows " + base + " begins within a segment")
+		step.Do = []plan.Action{plan.Rewrite(path)}
+		p.again = append(p.again, step)
 	}
 }

@@ -1,9 +1,8 @@
 package nginx
 
 import (
-	"net"
+	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -17,35 +16,12 @@ type server struct {
 	first   string   // server_name, as $server_name has it
 	hosts   []string // its names, as edge has them
 	listens []*listener
-	routes  []*route
-	plain   *route // where requests without TLS are sent, if anywhere else
-	others  []hostRule
-
-	rewritten bool           // it answers some paths before it looks for a location
-	lost      []lostLocation // that refuse requests
-}
-
-// hostRule is an answer for one name of a server, or for all but one.
-type hostRule struct {
-	host   string
-	except bool // for all others
-	answer *route
-}
-
-// listener is an address, or two of them that are the two halves of one.
-type listener struct {
-	addresses []string
-	port      string
-	name      string
-	tls       bool
-	servers   []*server
-	first     *server // that takes requests for unknown hosts
-	at        []plan.Place
+	named   map[string]*location
 }
 
 // newServer reads the names of a server.
 func (im *importer) newServer(d *directive) *server {
-	s := &server{d: d, scope: im.http.inner(d)}
+	s := &server{d: d, scope: im.http.inner(d), named: map[string]*location{}}
 	for _, names := range s.scope.all("server_name") {
 		for _, name := range names.args {
 			name = strings.ToLower(expand(name, s.scope.constants))
@@ -66,11 +42,8 @@ func (im *importer) addHost(s *server, name string, d *directive) {
 		return
 	case strings.HasPrefix(name, "."):
 		hosts = []string{name[1:], "*" + name}
-	case strings.HasPrefix(name, "~"):
+	case strings.HasPrefix(name, "~") || strings.HasSuffix(name, ".*"):
 		im.Lose(d.at, "server_name "+name, "hosts are names, or all below one: *.example.com")
-		return
-	case strings.HasSuffix(name, ".*"):
-		im.Lose(d.at, "server_name "+name, "a star stands at the beginning of a host")
 		return
 	}
 	for _, host := range hosts {
@@ -83,113 +56,120 @@ func (im *importer) addHost(s *server, name string, d *directive) {
 	}
 }
 
-// listen finds the listeners of all servers.
-func (im *importer) listen() {
-	byAddress := map[string]*listener{}
-	for _, s := range im.servers {
-		list := s.scope.all("listen")
-		if list == nil {
-			list = []*directive{{name: "listen", args: []string{"80"}, at: s.d.at, used: true}}
-		}
-		for _, d := range list {
-			im.addListen(byAddress, s, d)
-		}
+// sitesOf returns what a server does: one site for the requests for its names, and one for those for unknown hosts.
+// Where the listener does not ask clients for the certificates that the server asks for, the site is closed.
+func (im *importer) sitesOf(s *server) (list []*plan.Site) {
+	steps, branches := im.requests(s)
+	type kind struct {
+		first   bool
+		because *directive
 	}
-	im.joinFamilies()
-	for _, l := range im.listeners {
-		for _, s := range l.servers {
-			s.listens = append(s.listens, l)
-		}
-		l.name = "http-" + plan.Name(l.port)
-		if l.tls {
-			l.name = "https-" + plan.Name(l.port)
-		}
-		for _, other := range im.listeners {
-			if other != l && other.name == l.name {
-				l.name += "-" + plan.Name(l.addresses[0])
-			}
-		}
-	}
-}
-
-// addListen adds one listen directive of a server.
-func (im *importer) addListen(byAddress map[string]*listener, s *server, d *directive) {
-	address, port, ok := parseListen(d.arg(0))
-	if !ok {
-		im.Lose(d.at, d.text(), "edge does not know this address")
-		return
-	}
-	l := byAddress[address]
-	if l == nil {
-		l = &listener{addresses: []string{address}, port: port}
-		byAddress[address] = l
-		im.listeners = append(im.listeners, l)
-	}
-	if !slices.Contains(l.servers, s) {
-		l.servers = append(l.servers, s)
-	}
-	if l.first == nil {
-		l.first = s
-	}
-	l.at = append(l.at, d.at)
-	for _, option := range d.args[1:] {
-		name, _, _ := strings.Cut(option, "=")
-		switch name {
-		case "default_server", "default":
-			l.first = s
-		case "ssl":
-			l.tls = true
-		case "http2":
-		case "quic", "http3":
-			im.Lose(d.at, "listen … "+option, "HTTP/3 is not available in this version")
-		case "proxy_protocol":
-			im.Lose(d.at, "listen … "+option, "the PROXY protocol is not available in this version")
-		case "reuseport", "backlog", "deferred", "ipv6only", "so_keepalive", "rcvbuf", "sndbuf", "bind", "fastopen":
-			im.Note(d.at, "listen … "+option, "nothing to write: edge sets its sockets itself")
-		default:
-			im.Lose(d.at, "listen … "+option, "edge does not know this option")
-		}
-	}
-	if ssl := s.scope.own("ssl"); ssl != nil && ssl.arg(0) == "on" {
-		l.tls = true
-	}
-}
-
-// parseListen reads an address of listen, and returns it as edge has it and its port.
-func parseListen(s string) (address, port string, ok bool) {
-	if path, unix := strings.CutPrefix(s, "unix:"); unix {
-		return "unix:" + path, "unix", path != ""
-	}
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n < 65536 {
-		return "0.0.0.0:" + s, s, true
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		host, port = strings.Trim(s, "[]"), "80"
-	}
-	switch host {
-	case "*":
-		host = "0.0.0.0"
-	case "localhost":
-		host = "127.0.0.1"
-	}
-	n, err := strconv.Atoi(port)
-	return net.JoinHostPort(host, port), port, err == nil && n > 0 && n < 65536 && net.ParseIP(host) != nil
-}
-
-// joinFamilies makes one listener of 0.0.0.0:80 and [::]:80 where the same servers have both.
-func (im *importer) joinFamilies() {
-	for _, four := range im.listeners {
-		six := slices.IndexFunc(im.listeners, func(l *listener) bool {
-			return l.addresses[0] == "[::]:"+four.port && four.addresses[0] == "0.0.0.0:"+four.port &&
-				l.tls == four.tls && slices.Equal(l.servers, four.servers) && l.first == four.first
-		})
-		if six >= 0 {
-			four.addresses = []string{":" + four.port}
-			four.at = append(four.at, im.listeners[six].at...)
-			im.listeners = slices.Delete(im.listeners, six, six+1)
-			im.joinFamilies()
+	made := map[kind]*plan.Site{}
+	add := func(k kind, l *listener) {
+		if !k.first && s.hosts == nil {
 			return
 		}
+		if made[k] == nil {
+			made[k] = &plan.Site{Hosts: s.hosts, Steps: steps, Branches: branches, At: s.d.at}
+			if k.first {
+				made[k].Hosts = nil
+			}
+			if k.because != nil {
+				to := &plan.Target{End: plan.Deny(403), From: []plan.Place{k.because.at}}
+				to.Notes = []string{"closed, since " + k.because.text() + " is not carried"}
+				only := plan.Branch{When: plan.Always, To: to, What: s.d.text(), From: []plan.Place{s.d.at}}
+				made[k].Steps, made[k].Branches = nil, []plan.Branch{only}
+			}
+			list = append(list, made[k])
+		}
+		made[k].Listeners = append(made[k].Listeners, l.name)
 	}
+	for _, l := range s.listens {
+		var because *directive
+		if l.tls && s.scope.says("ssl_verify_client", "on") {
+			because = s.otherClients(l)
+		}
+		add(kind{l.first == s, because}, l)
+		// Names of another server with a star would take requests for those of this one.
+		if l.first == s && slices.ContainsFunc(l.servers, func(other *server) bool {
+			return other != s && slices.ContainsFunc(other.hosts, func(h string) bool { return h[0] == '*' })
+		}) {
+			add(kind{false, because}, l)
+		}
+	}
+	for _, site := range list {
+		if len(site.Listeners) == len(im.listeners) {
+			site.Listeners = nil
+		}
+	}
+	return list
+}
+
+// requests returns what a server does with requests.
+func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
+	p := im.rewritePhase(context{server: s, at: s.scope})
+	var branches []plan.Branch
+	answer := func(when *plan.Cond, end plan.Action, what string, from []plan.Place) {
+		t := &plan.Target{End: end}
+		im.responseFields(s.scope, t)
+		branches = append(branches, plan.Branch{When: when, To: t, What: what, From: from})
+	}
+	n := len(p.steps)
+	for n > 0 && answers(p.steps[n-1]) { // branches are that as well
+		n--
+	}
+	for _, step := range p.steps[n:] {
+		answer(cmp.Or(step.When, plan.Always), step.Do[0], step.What, step.From)
+	}
+	p.steps = p.steps[:n]
+	if p.end != nil {
+		for _, d := range s.d.block {
+			if d.name == "location" && !d.used {
+				im.Note(d.at, d.text(), "no request comes here: the server answers before")
+				d.each(func(d *directive) { d.used = true })
+			}
+		}
+		answer(plan.Always, p.end.Do[0], s.d.text(), append([]plan.Place{s.d.at}, p.end.From...))
+		return p.steps, branches
+	}
+	list := im.collect(s.scope, s.named)
+	o := orderOf(list)
+	if !slices.ContainsFunc(o.prefix, func(p place) bool { return p.when == plan.Always }) {
+		d := &directive{name: "location", args: []string{"/"}, at: s.d.at}
+		o.prefix = append(o.prefix, place{&location{d: d, scope: s.scope, path: "/"}, plan.Always, false})
+		if s.d.child("root") == nil && len(list) > 0 {
+			im.Note(s.d.at, "paths that no location takes", "nginx looks for files there; edge answers 404")
+		}
+	}
+	places := slices.Concat(o.exact, o.regular, o.prefix)
+	slash := plan.Branch{When: plan.Never, To: &plan.Target{End: plan.Redirect("{path}/", 301)}}
+	taken := map[string]bool{}
+	for _, l := range o.exact {
+		if taken[l.path] = true; l.redirect && !taken[strings.TrimSuffix(l.path, "/")] {
+			slash.When, slash.What = plan.Any(slash.When, l.when), l.d.text()
+			slash.From = append(slash.From, l.d.at)
+		}
+	}
+	if slash.From != nil {
+		im.responseFields(s.scope, slash.To)
+		branches = append(branches, slash)
+	}
+	for i, l := range places {
+		im.again = nil
+		if l.redirect {
+			continue
+		}
+		branches = append(branches, im.branchesOf(s, l)...)
+		for _, step := range im.again {
+			var when []*plan.Cond
+			for _, before := range places[:i] {
+				if l.regular() || before.regular() || strings.HasPrefix(before.path, l.path) {
+					when = append(when, plan.Not(before.when))
+				}
+			}
+			step.When = plan.All(append(when, l.when, cmp.Or(step.When, plan.Always))...)
+			p.steps = append(p.steps, step)
+		}
+	}
+	return p.steps, branches
 }

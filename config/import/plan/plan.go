@@ -35,17 +35,27 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s: %s (%s)", f.Place, kind, oneLine(f.What), oneLine(f.Why))
 }
 
+// Forwarded is told of where a program adds the address of its client to X-Forwarded-For.
+const Forwarded = "edge says who its client is and keeps what a client says of others only where it is a proxy that " +
+	"the listener trusts: trusted_proxies = [\"10.0.0.0/8\"] in [[listeners]]"
+
 // Plan is what becomes of a file of another program. Owned by one goroutine.
 type Plan struct {
 	Program  string // "nginx"
 	File     string // as the command line names it
+	Path     string // of the language: the path that conditions compare, where that is no plain path
 	blocks   []*Block
+	tables   map[string]*Block // of which there is one, by header
+	named    map[string]*Block // by their content
+	names    map[string]bool   // of these, with their kinds
 	findings []Finding
+	told     map[Finding]bool
 }
 
 // Block is a table of edge.toml.
 type Block struct {
 	header string // "[[routes]]"; "" for keys at the top
+	name   string // in the header
 	from   []Place
 	notes  []string
 	keys   []key
@@ -65,8 +75,11 @@ func (p *Plan) Lose(at Place, what, why string) { p.add(Finding{at, true, what, 
 func (p *Plan) Note(at Place, what, why string) { p.add(Finding{at, false, what, why}) }
 
 func (p *Plan) add(f Finding) {
-	if !slices.Contains(p.findings, f) {
-		p.findings = append(p.findings, f)
+	if p.told == nil {
+		p.told = map[Finding]bool{}
+	}
+	if !p.told[f] {
+		p.told[f], p.findings = true, append(p.findings, f)
 	}
 }
 
@@ -99,12 +112,13 @@ func (p *Plan) Add(header string, from ...Place) *Block {
 
 // Block returns the block with this header, added where there is none.
 func (p *Plan) Block(header string) *Block {
-	for _, b := range p.blocks {
-		if b.header == header {
-			return b
-		}
+	if p.tables == nil {
+		p.tables = map[string]*Block{}
 	}
-	return p.Add(header)
+	if p.tables[header] == nil {
+		p.tables[header] = p.Add(header)
+	}
+	return p.tables[header]
 }
 
 // From adds lines that the block comes from.
@@ -172,13 +186,15 @@ func (p *Plan) Text(check Check) []byte {
 	}
 }
 
-// guards returns the keys, by header, without which a block would let more requests in than it was meant to.
-func guards() map[string][]string {
-	return map[string][]string{
-		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
-		"[[listeners]]": {"client_ca", "client_auth"},
-	}
+// selecting are the keys, by header, that say which requests a block is for: without one it would take others.
+var selecting = map[string][]string{
+	"[[routes]]":    {"host", "path", "listener", "header"},
+	"[[listeners]]": {"client_ca", "client_auth"},
 }
+
+// deciding are the keys of rules and routes that say where requests go: without one, some could pass that are to be
+// refused.
+var deciding = []string{"when", "deny", "drop", "limit", "filters", "set", "dest"}
 
 // repair removes what a report complains of: lines, and blocks that are wrong without one of their lines being so. It
 // removes one at least.
@@ -193,97 +209,63 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	if len(refused) == 0 {
 		refused[line{p.blocks[len(p.blocks)-1], -1}] = report.Errors[0].Message
 	}
-	var kept []*Block
-	for _, b := range p.blocks {
-		for i, k := range b.keys {
-			why, found := refused[line{b, i}]
-			if found && (slices.Contains(guards()[b.header], k.name) || strings.HasPrefix(b.header, "[filters.")) {
-				refused[line{b, -1}] = k.name + " = " + k.value + ": " + why
-			}
+	gone := false // the route whose rules come next
+	p.blocks = slices.DeleteFunc(p.blocks, func(b *Block) bool {
+		if gone && b.header == "[[routes.rules]]" {
+			refused[line{b, -1}] = "its route is not there"
 		}
-		if why, found := refused[line{b, -1}]; found {
-			at := Place{File: p.File}
-			if len(b.from) > 0 {
-				at = b.from[0]
-			}
-			p.Lose(at, strings.Trim(b.header, "[]")+" of the result", "edge says: "+why)
-			continue
+		stays := p.mend(b, refused)
+		if b.header == "[[routes]]" {
+			gone = !stays
 		}
-		kept = append(kept, b)
-		if b.header == "[[rules]]" {
-			if !p.endRule(b, func(i int) string { return refused[line{b, i}] }) {
-				kept = kept[:len(kept)-1]
-			}
-			continue
-		}
-		if at := b.barred(func(i int) bool { return refused[line{b, i}] != "" }); at >= 0 {
-			p.shut(b, at, refused[line{b, at}])
-			continue
-		}
-		var keys []key
-		for i, k := range b.keys {
-			why, found := refused[line{b, i}]
-			if found {
-				p.Lose(k.at, k.name+" = "+k.value, "edge says: "+why)
-				if k.stands == "" {
-					continue
-				}
-				k.value, k.stands = k.stands, ""
-			}
-			keys = append(keys, k)
-		}
-		b.keys = keys
-	}
-	p.blocks = kept
+		return !stays
+	})
 }
 
-// endRule has a rule that does something about where requests go refuse them all, where one of its keys is wrong: why
-// says so. It reports whether the rule stays.
-func (p *Plan) endRule(b *Block, why func(i int) string) (stays bool) {
-	var when []key
-	wrong, guards := false, false
+// mend removes what is refused of a block, and reports whether the block stays. Where it may refuse requests, it
+// refuses all that it is for.
+func (p *Plan) mend(b *Block, refused map[line]string) (stays bool) {
+	wrong := func(i int) bool { return refused[line{b, i}] != "" }
 	for i, k := range b.keys {
-		if why(i) != "" {
-			wrong = true
-			p.Lose(k.at, k.name+" = "+k.value, "edge says: "+why(i))
-		} else if k.name == "when" {
-			when = append(when, k)
-		}
-		guards = guards || slices.Contains([]string{"deny", "drop", "filters", "set", "dest"}, k.name)
-	}
-	if wrong && guards {
-		b.keys = append(when, key{name: "deny", value: "true"})
-	}
-	return !wrong || guards
-}
-
-// barred returns which key of a route that refuses requests is wrong; -1: none.
-func (b *Block) barred(wrong func(i int) bool) int {
-	for i, k := range b.keys {
-		if b.header == "[[routes]]" && (k.name == "when" || k.name == "filters") && wrong(i) {
-			return i
+		if wrong(i) && (slices.Contains(selecting[b.header], k.name) || strings.HasPrefix(b.header, "[filters.")) {
+			refused[line{b, -1}] = k.name + " = " + k.value + ": " + refused[line{b, i}]
 		}
 	}
-	return -1
-}
-
-// shut has a route refuse all requests that it takes without its condition or its filters, which edge does not take:
-// the route may be there to refuse some, so that to leave it out would let them through.
-func (p *Plan) shut(b *Block, refused int, why string) {
-	var keys []key
+	at := Place{File: p.File}
+	if len(b.from) > 0 {
+		at = b.from[0]
+	}
+	if wrong(-1) {
+		p.Lose(at, strings.Trim(b.header, "[]")+" of the result", "edge says: "+refused[line{b, -1}])
+		return false
+	}
+	rule, some, closed := strings.HasSuffix(b.header, "rules]]"), false, false
 	for i, k := range b.keys {
-		switch {
-		case i == refused:
-			at := Place{File: p.File}
-			if len(b.from) > 0 {
-				at = b.from[0]
+		some = some || wrong(i)
+		closed = closed || slices.Contains(deciding, k.name) && (wrong(i) || rule && k.name != "when")
+	}
+	closed = closed && some && (rule || b.header == "[[routes]]")
+	var kept []key
+	for i, k := range b.keys {
+		if wrong(i) {
+			why := "edge says: " + refused[line{b, i}]
+			if closed {
+				why += "; all such requests are refused: 403"
 			}
-			p.Lose(at, k.name+" = "+k.value, "edge says: "+why+"; the route is closed: 403")
-		case k.name == "when" || slices.Contains(guards()[b.header], k.name):
-			keys = append(keys, k)
+			p.Lose(cmp.Or(k.at, at), k.name+" = "+k.value, why)
+			k.value, k.stands = k.stands, ""
+		}
+		if k.value != "" && (!closed || k.name == "when" || slices.Contains(selecting[b.header], k.name)) {
+			kept = append(kept, k)
 		}
 	}
-	b.keys = append(keys, key{name: "dest", value: String("status:403")})
+	switch b.keys = kept; {
+	case closed && rule:
+		b.keys = append(kept, key{name: "deny", value: "true"})
+	case closed:
+		b.keys = append(kept, key{name: "dest", value: String("status:403")})
+	}
+	return closed || !some || !rule
 }
 
 // commentMax is how many places the comment of a block names.
@@ -297,14 +279,19 @@ func (p *Plan) write() (text []byte, lines []line) {
 		lines = append(lines, at)
 	}
 	put(line{}, "# Imported from "+oneLine(p.File)+" of "+p.Program+" by edge import.")
+	var above *Block
 	for _, block := range p.inOrder() {
-		if len(block.keys) == 0 && !strings.HasPrefix(block.header, "[[") {
+		if len(block.keys) == 0 {
 			continue
 		}
 		own := line{block, -1}
 		put(line{}, "")
-		if len(block.from) > 0 {
+		inner := block.header == "[[routes.rules]]" // of the block above, which may name its lines
+		if len(block.from) > 0 && !(inner && block.within(above)) {
 			put(own, "# "+places(block.from))
+		}
+		if !inner {
+			above = block
 		}
 		for _, note := range block.notes {
 			put(own, "# "+note)
@@ -328,6 +315,12 @@ func (p *Plan) write() (text []byte, lines []line) {
 	return []byte(b.String()), lines
 }
 
+// within reports whether all lines of b are named by another block.
+func (b *Block) within(above *Block) bool {
+	return !slices.ContainsFunc(b.from, func(at Place) bool { return !slices.Contains(above.from, at) }) &&
+		len(above.from) <= commentMax
+}
+
 // inOrder returns the blocks as a reader looks for them; those of one kind as they were added.
 func (p *Plan) inOrder() []*Block {
 	list := slices.Clone(p.blocks)
@@ -343,7 +336,7 @@ func (p *Plan) inOrder() []*Block {
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
 var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[upstream",
-	"[[rules]]", "[[routes]]", ""}
+	"[[rules]]", "[[routes", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {

@@ -61,7 +61,7 @@ func TestPlan_leavesOutListenersWithoutTheirGuards(t *testing.T) {
 
 func TestLiteral_standsForItself(t *testing.T) {
 	for text, want := range map[string]string{
-		`path ~ "\.git"`: `'path ~ "\.git"'`, `it's`: `"it's"`, "a\nb": `"a\u000Ab"`, "${A}": `'$${A}'`, "": `''`,
+		`path ~ "\.git"`: `'path ~ "\.git"'`, `it's`: `"it's"`, "a\nb": `"a\nb"`, "${A}": `'$${A}'`, "": `''`,
 	} {
 		if got := plan.Literal(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
@@ -114,5 +114,22 @@ func TestPlan_closesWhatIsWrong(t *testing.T) {
 	}
 	if p.Losses() < 5 {
 		t.Errorf("%d losses: %v", p.Losses(), p.Findings())
+	}
+}
+
+// Rules of a route that edge refuses are not those of the route before it.
+func TestPlan_leavesOutRulesWithTheirRoute(t *testing.T) {
+	p := &plan.Plan{Program: "nginx", File: "f"}
+	at := plan.Place{File: "f", Line: 7}
+	p.Add("[[listeners]]", at).Set("listen", `":8080"`, at)
+	for _, path := range []string{`"/a"`, `"//wrong*/"`} {
+		route := p.Add("[[routes]]", at)
+		route.Set("path", path, at)
+		route.Set("dest", `"status:200"`, at)
+	}
+	p.Add("[[routes.rules]]", at).Set("deny", `true`, at)
+	text := string(p.Text(plan.TextOnly))
+	if strings.Contains(text, "deny") || !strings.Contains(text, `"/a"`) || p.Losses() != 2 {
+		t.Errorf("%s\n%v", text, p.Findings())
 	}
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ func Raw(s string) string {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
 		case r < ' ' || r == 0x7f:
 			fmt.Fprintf(&b, "\\u%04X", r)
 		default:
@@ -123,7 +126,7 @@ func Name(s string) string {
 }
 
 // oneLineMax is how long a text of the file may be in a comment or a finding.
-const oneLineMax = 160
+const oneLineMax = 200
 
 // oneLine returns s without line ends and control characters, cut where it is long.
 func oneLine(s string) string {
@@ -145,9 +148,14 @@ func oneLine(s string) string {
 
 // Unused returns name, or name with a number where it is used already, and marks it as used.
 func Unused(name string, used map[string]bool) string {
+	with := func(n int) string { return name + "-" + strconv.Itoa(n) }
 	unused := name
-	for n := 2; used[unused]; n++ {
-		unused = name + "-" + strconv.Itoa(n)
+	if used[name] {
+		last := 2
+		for used[with(last)] {
+			last *= 2 // thousands of servers may have one name
+		}
+		unused = with(last/2 + 1 + sort.Search(last-last/2-1, func(i int) bool { return !used[with(last/2+1+i)] }))
 	}
 	used[unused] = true
 	return unused

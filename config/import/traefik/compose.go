@@ -1,45 +1,35 @@
 package traefik
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
-	"github.com/edge-proxy/edge/config/syntax"
 )
-
-// isCompose reports whether a file is one of Docker Compose.
-func isCompose(root *node) bool {
-	if root.has("http") || root.has("entrypoints") {
-		return false
-	}
-	for _, s := range root.members("services") {
-		for _, key := range []string{"image", "build", "labels", "container_name", "deploy"} {
-			if s.has(key) {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // compose reads the labels of a file of Docker Compose, and the flags of Traefik in it. All else in the file is for
 // Compose, and gets no findings.
 func (im *importer) compose(root *node, file string) {
-	root.walk(func(n *node) { n.used = true })
+	root.use()
 	exposed := true
 	for _, s := range root.members("services") {
-		if image := s.str("image"); strings.HasPrefix(path.Base(image), "traefik") {
-			flags := im.flags(s)
-			im.statics = append(im.statics, flags)
-			if n := flags.get("providers", "docker", "exposedbydefault"); n != nil {
-				exposed = n.text != "false"
-				im.Note(n.at, n.words(), "nothing to write: containers that it leaves out are left out")
-			}
-			im.providers(flags, file)
-			im.environment(s)
-			if n := flags.get("providers", "docker"); n != nil {
-				n.used = true
+		if !strings.HasPrefix(path.Base(s.str("image")), "traefik") {
+			continue
+		}
+		flags := newRoot("file")
+		words := s.members("command")
+		for word := range strings.FieldsSeq(s.str("command")) {
+			words = append(words, &node{name: "command", text: word, at: s.get("command").at})
+		}
+		for _, n := range words {
+			im.set(flags, "-", n)
+		}
+		exposed = flags.str("providers", "docker", "exposedbydefault") != "false"
+		im.add(flags, file)
+		for _, n := range s.members("environment") {
+			if strings.HasPrefix(n.name+n.text, "TRAEFIK_") || strings.HasPrefix(n.text, "TRAEFIK_") {
+				im.Lose(n.at, n.path, "write it as a flag of the command, or into a file")
 			}
 		}
 	}
@@ -48,106 +38,80 @@ func (im *importer) compose(root *node, file string) {
 	}
 }
 
-// flags returns the static configuration that the command of Traefik has.
-func (im *importer) flags(s *node) *node {
-	root := &node{kind: syntax.KindTable}
-	var words []*node
-	if n := s.get("command"); n != nil && n.kind == syntax.KindList {
-		words = n.list
-	} else if n != nil {
-		for word := range strings.FieldsSeq(n.text) {
-			words = append(words, &node{text: word, at: n.at})
-		}
+// set sets in root what a label or a flag says, if it begins so: "name=value", or a member of that name.
+func (im *importer) set(root *node, begin string, n *node) {
+	line := n.text
+	if n.name != "labels" && n.name != "command" {
+		line = n.name + "=" + n.text
 	}
-	for _, w := range words {
-		name, value, given := strings.Cut(strings.TrimLeft(w.text, "-"), "=")
-		if !given {
-			value = "true"
-		}
-		if !strings.HasPrefix(w.text, "-") || name == "" || strings.EqualFold(name, "providers.docker") {
-			continue
-		}
-		root.set(name, im.expand(value), w.at)
-	}
-	return root
-}
-
-// environment adds a finding for each variable that configures Traefik.
-func (im *importer) environment(s *node) {
-	for _, n := range s.members("environment") {
-		name := n.name
-		if n.name == "environment" {
-			name, _, _ = strings.Cut(n.text, "=")
-		}
-		if strings.HasPrefix(name, "TRAEFIK_") {
-			im.Lose(n.at, name, "write it as a flag of the command, or into a file")
-		}
-	}
-}
-
-// container reads the labels of a service of Compose.
-func (im *importer) container(s *node, exposed bool) {
-	d := &doc{root: &node{kind: syntax.KindTable}, provider: "docker", container: s.name, port: firstPort(s)}
-	labels := append(s.members("labels"), s.members("deploy", "labels")...)
-	for _, n := range labels {
-		name, value := n.name, n.text
-		if n.name == "labels" {
-			name, value, _ = strings.Cut(n.text, "=")
-		}
-		if rest, found := cutFold(name, "traefik."); found {
-			d.root.set(rest, im.expand(value), n.at)
-		}
-	}
-	if len(d.root.list) == 0 {
+	if !strings.HasPrefix(strings.ToLower(line), begin) {
 		return
 	}
-	if enable := d.root.get("enable"); enable != nil && enable.text != "true" || enable == nil && !exposed {
-		d.root.walk(func(n *node) {
+	name, value, given := strings.Cut(strings.TrimLeft(line[len(begin):], "-"), "=")
+	if !given {
+		value = "true"
+	}
+	value = strings.ReplaceAll(variables().ReplaceAllString(value, "$1"), "$$", "$")
+	if !root.set(name, value, n.at) {
+		im.Lose(n.at, name, "edge does not know it, or another line says otherwise")
+	}
+}
+
+// variables are those of Compose that have a default. Any other one is left as it is: what reads it says so.
+var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
+
+// container reads the labels of a service of Compose. It has one service of its own where they name none.
+func (im *importer) container(s *node, exposed bool) {
+	if !s.has("image") && !s.has("build") && !s.has("labels") {
+		im.Lose(s.at, s.path, "it is no container of Docker Compose")
+	}
+	root := newRoot("docker")
+	for _, n := range append(s.members("labels"), s.members("deploy", "labels")...) {
+		im.set(root, "traefik.", n)
+	}
+	if len(root.list) == 0 {
+		return
+	}
+	if enable := root.str("enable"); enable != "true" && (enable != "" || !exposed) {
+		root.walk(func(n *node) {
 			if !n.branch() {
 				im.Note(n.at, n.words(), "the container "+s.name+" is left out, as Traefik does")
 			}
 		})
 		return
 	}
-	if enable := d.root.get("enable"); enable != nil {
-		im.Note(enable.at, "traefik.enable", "nothing to write: what the labels say is in the result")
-	}
-	if !d.root.has("http", "routers") {
+	if !root.has("http", "routers") {
 		im.Lose(s.at, "the container "+s.name, "it has no rule of its own: name one by a label")
 	}
-	im.docs = append(im.docs, d)
-}
-
-// cutFold is strings.CutPrefix whatever the case of the text.
-func cutFold(s, prefix string) (rest string, found bool) {
-	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
-		return s, false
+	port := firstPort(s)
+	for _, r := range root.members("http", "routers") {
+		if own := strings.ReplaceAll(s.name, ".", "-"); r.has("service") {
+			continue
+		} else if !root.has("http", "services") && port != "" {
+			root.set("http.services."+own+".loadbalancer.server.port", port, r.at)
+		}
+		if services := root.members("http", "services"); len(services) == 1 {
+			r.set("service", services[0].name, r.at)
+		}
 	}
-	return s[len(prefix):], true
+	for _, service := range root.members("http", "services") {
+		server := service.get("loadbalancer", "server")
+		if port := cmp.Or(server.str("port"), port); port != "" && !server.has("url") {
+			url := cmp.Or(server.str("scheme"), "http") + "://" + s.name + ":" + port
+			service.set("loadbalancer.server.url", url, service.at)
+		}
+	}
+	im.docs = append(im.docs, root)
 }
 
 // firstPort returns a port of the container that Compose exposes, "" where there is none.
 func firstPort(s *node) string {
-	for _, key := range []string{"expose", "ports"} {
-		for _, n := range s.members(key) {
-			text := n.text
-			if n.branch() {
-				text = n.str("target")
-			}
-			text, _, _ = strings.Cut(text, "/")
-			text = text[strings.LastIndexByte(text, ':')+1:]
-			if text != "" && strings.Trim(text, "0123456789") == "" {
-				return text
-			}
+	for _, n := range append(s.members("expose"), s.members("ports")...) {
+		text, _, _ := strings.Cut(n.text+n.str("target"), "/")
+		text = text[strings.LastIndexByte(text, ':')+1:]
+		if text != "" && strings.Trim(text, "0123456789") == "" {
+			return text
 		}
 	}
 	return ""
-}
-
-// variables are those of Compose that have a default.
-var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
-
-// expand puts defaults in the places of variables, and $ for $$. What has none is left as it is: what reads it says so.
-func (im *importer) expand(s string) string {
-	return strings.ReplaceAll(variables().ReplaceAllString(s, "$1"), "$$", "$")
 }

@@ -1,6 +1,7 @@
 package traefik
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -10,264 +11,170 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// filter is a [filters.NAME] of the result. It is written with the first route that names it.
-type filter struct {
-	name string
-	keys []plan.Field
-	from []plan.Place
-
-	written bool
-}
-
-// filterTable makes the filters of all files. Owned by one goroutine.
-type filterTable struct {
-	plan  *plan.Plan
-	read  *plan.Reader
-	made  map[string]*filter // by what they are
-	names map[string]bool
-}
-
-// named returns the filter with these keys, which gets a name like this one where there is none yet.
-func (t *filterTable) named(name string, keys []plan.Field, from ...plan.Place) *filter {
-	id := ""
-	for _, k := range keys {
-		id += k.Name + " = " + k.Value + "\n"
-	}
-	if f := t.made[id]; f != nil {
-		return f
-	}
-	if name = plan.Name(name); name == "" {
-		name = "filter"
-	}
-	f := &filter{name: plan.Unused(name, t.names), keys: keys, from: from}
-	t.made[id] = f
-	return f
-}
-
-// write writes the filters of a route that are not written yet.
-func (t *filterTable) write(list []*filter) {
-	for _, f := range list {
-		if f.written {
-			continue
-		}
-		f.written = true
-		b := t.plan.Add("[filters."+f.name+"]", f.from...)
-		for _, k := range f.keys {
-			b.Set(k.Name, k.Value, plan.Place{})
-		}
+// pass has requests pass a filter of the middleware that is read, whose name ends in more.
+func (a *reply) pass(more, kind string, keys ...plan.Setting) {
+	keys = append([]plan.Setting{{Name: "type", Value: plan.String(kind)}}, keys...)
+	name := a.im.Named("filters", cmp.Or(plan.Name(a.m.name+more), "filter"), keys, a.m.places()...)
+	if !slices.Contains(a.filters, name) {
+		a.filters = append(a.filters, name)
 	}
 }
 
-// pass has the requests of a route pass a filter.
-func (a *reply) pass(n *node, name string, keys ...plan.Field) {
-	if a.answered != nil {
-		return
-	}
-	a.filters = append(a.filters, a.im.filters.named(name, keys, n.places()...))
-}
-
-// unfit says why edge has no filter for a middleware that keeps requests away, or "".
-func (t *filterTable) unfit(n *node) string {
-	switch strings.ToLower(n.name) {
-	case "ipallowlist", "ipwhitelist":
-		if n.has("ipstrategy") {
-			return "not available in this version: edge knows clients by their connection, and by trusted_proxies"
-		}
-		if _, why := ranges(n.texts("sourcerange")); why != "" || len(n.texts("sourcerange")) == 0 {
-			return "edge does not know these addresses"
-		}
-		return ""
-	case "basicauth":
-		_, why := t.usersOf(n)
-		return why
-	}
-	return noGuard
-}
-
-// ranges returns addresses and prefixes as edge has them.
-func ranges(texts []string) (list []string, why string) {
+// ranges returns addresses and prefixes as edge has them, nil where one is wrong.
+func ranges(texts []string) (list []string) {
 	for _, text := range texts {
-		if _, err := netip.ParseAddr(text); err == nil {
-			list = append(list, text)
-			continue
+		if p, err := netip.ParsePrefix(text); err == nil {
+			text = p.Masked().String()
+		} else if _, err := netip.ParseAddr(text); err != nil {
+			return nil
 		}
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, "edge does not know this address"
-		}
-		list = append(list, p.Masked().String())
+		list = append(list, text)
 	}
-	return list, ""
+	return list
 }
 
 // addresses writes the filter of a list of addresses. Traefik looks at the other end of the connection, whatever
 // trusted proxies say.
-func (a *reply) addresses(n *node) {
-	if everybody(n) {
-		a.im.note(n, "nothing to write: it lets everybody in")
-		return
-	}
-	if why := a.im.filters.unfit(n); why != "" {
-		a.im.lose(n, why+": what it guards answers 403 until you guard it otherwise")
-		return
-	}
-	list, _ := ranges(n.texts("sourcerange"))
-	status := "403"
-	if number, ok := n.number("rejectstatuscode"); ok && number >= 400 && number < 600 {
-		status = strconv.FormatInt(number, 10)
-	}
-	keys := []plan.Field{{Name: "type", Value: `"ip"`}}
-	if a.e.trusts() {
-		keys = append(keys, plan.Field{Name: "deny", Value: plan.List("0.0.0.0/0", "::/0")},
-			plan.Field{Name: "when", Value: plan.Literal("peer.ip not in {" + strings.Join(list, " ") + "}")})
-	} else {
-		keys = append(keys, plan.Field{Name: "allow", Value: plan.Strings(list...)})
-	}
-	if status != "403" {
-		keys = append(keys, plan.Field{Name: "status", Value: status})
-	}
-	a.pass(n, n.owner(), keys...)
-}
-
-// trusts reports whether what proxies say decides who a client is.
-func (e *entry) trusts() bool { return e.block != nil && e.block.Has("trusted_proxies") }
-
-// owner returns the name of the middleware that n is in.
-func (n *node) owner() string {
-	parts := strings.Split(n.path, ".")
-	return parts[max(len(parts)-2, 0)]
-}
-
-// usersOf returns the users of a middleware, or the key that names their file; why says why edge does not read them.
-func (t *filterTable) usersOf(n *node) (key plan.Field, why string) {
-	var users []plan.Field
-	for _, u := range n.texts("users") {
-		name, hash, _ := strings.Cut(u, ":")
-		if why := plan.HashWrong(hash); why != "" {
-			return key, "user " + name + ": " + why
-		}
-		users = append(users, plan.Field{Name: name, Value: hash})
-	}
-	file := n.str("usersfile")
+func (a *reply) addresses(n *node) (why string) {
+	list := ranges(n.texts("sourcerange"))
 	switch {
-	case file == "" && len(users) == 0:
-		return key, "it has no users"
-	case file == "":
-		key = plan.Field{Name: "users", Value: plan.Table(users)}
-		return key, plan.UsersWrong(strings.Join(n.texts("users"), "\n"))
-	case len(users) > 0:
-		return key, "it has users in two places"
-	}
-	text, err := t.read.Read(file)
-	if err != nil {
-		return key, "the file with its users cannot be read"
-	}
-	return plan.Field{Name: "file", Value: plan.String(file)}, plan.UsersWrong(string(text))
-}
-
-// password writes the filter of users and their passwords.
-func (a *reply) password(n *node) {
-	users, why := a.im.filters.usersOf(n)
-	if why != "" {
-		a.im.lose(n, why+": what it guards answers 403 until you guard it otherwise")
-		n.walk(func(c *node) {
-			if c.at != n.at && !c.branch() {
-				a.im.Note(c.at, c.path, "it is inside "+n.path)
-			}
-		})
-		return
-	}
-	realm := n.str("realm")
-	if realm == "" {
-		realm = "traefik"
-	}
-	keys := []plan.Field{{Name: "type", Value: `"basic_auth"`}, {Name: "realm", Value: plan.String(realm)}, users}
-	if !n.truth("removeheader") {
-		keys = append(keys, plan.Field{Name: "forward", Value: "true"})
-	}
-	if field := n.str("headerfield"); field != "" && a.answered == nil {
-		a.setRequest(field, "{auth.user}")
-	}
-	a.pass(n, n.owner(), keys...)
-}
-
-// rate writes the filter of a rate, which counts the requests of one router.
-func (a *reply) rate(n *node) {
-	average, ok := n.number("average")
-	period, given := n.duration("period")
-	if !given || period <= 0 {
-		period = time.Second
-	}
-	burst, _ := n.number("burst")
-	from := a.e.trusts()
-	key, why := rateKey(n.get("sourcecriterion"), from)
-	text := rateText(average, period)
-	switch {
-	case ok && average == 0:
-		a.im.note(n, "nothing to write: it limits nothing")
-		return
-	case !ok || average < 0 || text == "":
-		why = "edge does not know this rate"
-	}
-	if why != "" {
-		a.im.lose(n, why+": write a filter of type rate_limit")
-		return
-	}
-	n.walk(func(c *node) { c.used = true })
-	keys := []plan.Field{{Name: "type", Value: `"rate_limit"`}}
-	if key != "" {
-		keys = append(keys, plan.Field{Name: "key", Value: plan.Literal(key)})
-	}
-	keys = append(keys, plan.Field{Name: "rate", Value: text},
-		plan.Field{Name: "burst", Value: strconv.FormatInt(min(max(burst, 1), 1_000_000), 10)})
-	id := n.owner() + "-" + a.r.name
-	if a.answered != nil {
-		return
-	}
-	f := a.im.filters.made[id] // each router counts its own requests
-	if f == nil {
-		f = &filter{name: plan.Unused(plan.Name(id), a.im.filters.names), keys: keys, from: n.places()}
-		a.im.filters.made[id] = f
-	}
-	a.filters = append(a.filters, f)
-}
-
-// rateKey returns by what requests are counted: "" is the address of the client.
-func rateKey(n *node, trusts bool) (key, why string) {
-	switch {
+	case slices.Contains(list, "0.0.0.0/0") && slices.Contains(list, "::/0"):
+		a.im.Note(n.at, n.words(), "nothing to write: it lets everybody in")
+		return ""
 	case n.has("ipstrategy"):
-		return "", "edge knows clients by their connection, and by trusted_proxies"
-	case n.truth("requesthost"):
-		return "{host}", ""
-	case n.str("requestheadername") != "":
-		return "{header." + strings.ToLower(n.str("requestheadername")) + "}", ""
-	case trusts:
-		return "{cidr(peer.ip, 32, 64)}", ""
+		return "not available in this version: edge knows clients by their connection, and by trusted_proxies"
+	case list == nil:
+		return "edge does not know these addresses"
 	}
-	return "", ""
-}
-
-// rateText returns a rate; "": edge has none such.
-func rateText(count int64, per time.Duration) string {
-	units := []struct {
-		name string
-		of   time.Duration
-	}{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}}
-	for _, u := range units {
-		if n := count * int64(u.of); count < 1<<30 && n%int64(per) == 0 && n/int64(per) < 1<<30 {
-			return plan.String(strconv.FormatInt(n/int64(per), 10) + "/" + u.name)
-		}
+	keys := []plan.Setting{{Name: "allow", Value: plan.Strings(list...)}}
+	if a.trusts() {
+		keys = []plan.Setting{{Name: "deny", Value: `["0.0.0.0/0", "::/0"]`},
+			{Name: "when", Value: plan.Literal("peer.ip not in {" + strings.Join(list, " ") + "}")}}
 	}
+	if status, ok := n.number("rejectstatuscode"); ok && status >= 400 && status < 600 {
+		keys = append(keys, plan.Setting{Name: "status", Value: strconv.FormatInt(status, 10)})
+	}
+	a.pass("", "ip", keys...)
 	return ""
 }
 
-// filtersKey returns the key of a route that names its filters.
-func filtersKey(list []*filter) string {
-	var names []string
-	for _, f := range list {
-		if !slices.Contains(names, f.name) {
-			names = append(names, f.name)
+// trusts reports whether what proxies say decides who a client is.
+func (a *reply) trusts() bool { return a.e.block.Has("trusted_proxies") }
+
+// password writes the filter of users and their passwords.
+func (a *reply) password(n *node) (why string) {
+	var users []plan.Field
+	for _, u := range n.texts("users") {
+		name, hash, _ := strings.Cut(u, ":")
+		users = append(users, plan.Field{Name: name, Value: hash})
+	}
+	keys := []plan.Setting{{Name: "realm", Value: `"traefik"`}, {Name: "forward", Value: "true"}}
+	text := strings.Join(n.texts("users"), "\n")
+	if !n.has("usersfile") {
+		keys = append(keys, plan.Setting{Name: "users", Value: plan.Table(users)})
+	} else if content, err := a.im.read.Read(n.str("usersfile")); err == nil && text == "" {
+		text = string(content)
+	} else {
+		return "the file with its users cannot be read, or it has users in two places"
+	}
+	if why := plan.UsersWrong(text); why != "" {
+		return why
+	}
+	if field := n.str("headerfield"); field != "" {
+		a.request(nil, field, "{auth.user}")
+	}
+	a.pass("", "basic_auth", append(keys, a.im.settings(n)...)...)
+	return ""
+}
+
+// rate writes the filter of a rate, which counts the requests of one router.
+func (a *reply) rate(n *node) (why string) {
+	average, ok := n.number("average")
+	burst, _ := n.number("burst")
+	period, _ := plan.ParseTime(cmp.Or(n.str("period"), "1s"), time.Second)
+	unit := map[time.Duration]string{time.Second: "/s", time.Minute: "/m", time.Hour: "/h"}[period]
+	switch {
+	case ok && average == 0:
+		a.im.Note(n.at, n.words(), "nothing to write: it limits nothing")
+		return ""
+	case average <= 0 || average > 1<<30 || unit == "" || n.has("sourcecriterion"):
+		return "edge does not know this rate, or by whom to count: write a filter of type rate_limit"
+	}
+	keys := []plan.Setting{{Name: "rate", Value: plan.String(strconv.FormatInt(average, 10) + unit)},
+		{Name: "burst", Value: strconv.FormatInt(min(max(burst, 1), 1_000_000), 10)}}
+	if a.trusts() {
+		keys = append(keys, plan.Setting{Name: "key", Value: `'{cidr(peer.ip, 32, 64)}'`})
+	}
+	a.pass("-"+a.r.name, "rate_limit", keys...)
+	return ""
+}
+
+// secureFields are fields of answers that Traefik has a key for each, and what true stands for; "": the key has the
+// value itself.
+var secureFields = []struct{ key, name, value string }{
+	{"customframeoptionsvalue", "X-Frame-Options", ""},
+	{"framedeny", "X-Frame-Options", "DENY"},
+	{"contenttypenosniff", "X-Content-Type-Options", "nosniff"},
+	{"custombrowserxssvalue", "X-XSS-Protection", ""},
+	{"browserxssfilter", "X-XSS-Protection", "1; mode=block"},
+	{"contentsecuritypolicy", "Content-Security-Policy", ""},
+	{"contentsecuritypolicyreportonly", "Content-Security-Policy-Report-Only", ""},
+	{"referrerpolicy", "Referrer-Policy", ""},
+	{"permissionspolicy", "Permissions-Policy", ""},
+}
+
+// headers translates the middleware that sets fields.
+func (a *reply) headers(n *node) (why string) {
+	for _, c := range n.members("customrequestheaders") {
+		c.used = true
+		a.request(nil, c.name, plan.Text(c.text))
+	}
+	for _, c := range n.members("customresponseheaders") {
+		c.used = true
+		a.answer(c.name, plan.Text(c.text))
+	}
+	for _, f := range secureFields {
+		switch text := n.str(f.key); {
+		case f.value == "" && text != "":
+			a.answer(f.name, plan.Text(text))
+		case f.value != "" && text == "true":
+			a.answer(f.name, f.value)
 		}
 	}
-	return plan.List(names...)
+	value := "max-age=" + n.str("stsseconds")
+	for _, more := range []string{"includeSubDomains", "preload"} {
+		if n.truth("sts" + more) {
+			value += "; " + more
+		}
+	}
+	seconds, _ := n.number("stsseconds")
+	if always := n.truth("forcestsheader"); seconds > 0 && (a.e.secure || always) {
+		a.answer("Strict-Transport-Security", value)
+	}
+	if n.truth("sslredirect") && !a.e.secure {
+		a.away(n.get("sslredirect"), plan.Always, "https://{host}{path}", true)
+	}
+	a.share(n)
+	return ""
+}
+
+// share writes the filter that lets pages of other sites read answers, where edge takes it: another one would close
+// the route.
+func (a *reply) share(n *node) {
+	keys := a.im.settings(n)
+	if age, ok := plan.ParseTime(n.str("accesscontrolmaxage"), time.Second); ok {
+		keys = append(keys, plan.Setting{Name: "max_age", Value: plan.Duration(min(age, 24*time.Hour))})
+	}
+	text := "[filters.a]\ntype = \"cors\"\n"
+	for _, k := range keys {
+		text += k.Name + " = " + k.Value + "\n"
+	}
+	if n.has("accesscontrolalloworiginlist") && plan.TextOnly([]byte(text)).OK() {
+		a.pass("", "cors", keys...)
+		return
+	}
+	for _, k := range keys {
+		a.im.Lose(cmp.Or(k.At, n.at), k.Name+" of "+n.path, "see the type cors of filters, which lists origins, and "+
+			"with credentials methods and fields too")
+	}
 }

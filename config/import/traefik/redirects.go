@@ -1,37 +1,31 @@
 package traefik
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// redirection sends all requests to another scheme or port.
-type redirection struct {
-	scheme, port string
-	permanent    bool
-	at           *node
-}
-
-// away answers a request with a redirect.
-func (a *reply) away(n *node, to string, permanent bool) {
-	if a.moved {
-		a.im.Lose(n.at, n.words(), "it comes after a change of the path: edge redirects by the path of the client")
-	}
-	status, other := "307", "302"
+// away answers with a redirect the requests of a router for which a condition holds too.
+func (a *reply) away(n *node, when *plan.Cond, to string, permanent bool) {
+	status, other := 307, 302
 	if permanent {
-		status, other = "308", "301"
+		status, other = 308, 301
 	}
-	a.im.Note(n.at, n.words(), "the status is "+status+"; Traefik answers GET with "+other)
-	a.answer(plan.Field{Name: "redirect", Value: "{ to = " + plan.String(to) + ", status = " + status + " }"})
-}
-
-// answer sets what answers a request, unless an earlier middleware has.
-func (a *reply) answer(keys ...plan.Field) {
-	if a.answered == nil {
-		a.answered = keys
+	a.im.Note(n.at, n.words(), fmt.Sprintf("the status is %d; Traefik answers GET with %d", status, other))
+	when = plan.All(when, a.r.when)
+	if when.String() == a.r.when.String() {
+		a.finish(plan.Redirect(to, status))
+		return
 	}
+	t := &plan.Target{Name: a.m.name, Steps: a.passed(), End: plan.Redirect(to, status), From: a.from}
+	a.forks = append(a.forks, plan.Branch{When: when, To: a.im.same(t), What: n.words(),
+		From: append([]plan.Place{n.at}, a.r.places()...)})
 }
 
 // scheme returns the scheme of the requests.
@@ -42,151 +36,100 @@ func (a *reply) scheme() string {
 	return "http"
 }
 
-func (a *reply) toScheme(r *redirection) {
-	usual := map[string]string{"http": "80", "https": "443"}[r.scheme]
-	if r.scheme == a.scheme() && (r.port == "" && a.e.port == usual || r.port == a.e.port) {
-		return
+// redirectScheme redirects to another scheme or port.
+func (a *reply) redirectScheme(n *node) (why string) {
+	scheme, port := strings.ToLower(n.str("scheme")), n.str("port")
+	usual := map[string]string{"http": "80", "https": "443"}[scheme]
+	switch {
+	case usual == "":
+		return "edge redirects to http and https"
+	case scheme != a.scheme() || cmp.Or(port, usual) != a.e.port:
+		if port = ":" + port; port == ":" || port == ":"+usual {
+			port = ""
+		}
+		a.away(n.get("scheme"), plan.Always, scheme+"://{host}"+port+"{path}", n.truth("permanent"))
 	}
-	if usual == "" {
-		a.im.Lose(r.at.at, r.at.words(), "edge redirects to http and https")
-		return
-	}
-	port := ""
-	if r.port != "" && r.port != usual {
-		port = ":" + r.port
-	}
-	a.away(r.at, r.scheme+"://{host}"+port+"{path}", r.permanent)
-}
-
-func (a *reply) redirectScheme(n *node) {
-	scheme := n.get("scheme")
-	if scheme == nil {
-		return
-	}
-	a.from = append(a.from, n.places()...)
-	a.toScheme(&redirection{strings.ToLower(scheme.text), n.str("port"), n.truth("permanent"), scheme})
-}
-
-// move is a redirectRegex that edge can do.
-type move struct {
-	schemes string // "http", "https" or "" for both
-	host    string // "" is any
-	www     bool   // from www.HOST to HOST
-	path    string // what paths begin with
-	alone   bool   // that path alone
-	to      string // what stands before the rest of the path, or the whole
-	rest    bool   // the rest of the path follows
+	return ""
 }
 
 var (
-	moveFrom = plan.Expr(`^\^?(https\?|http|https|\(\?:https\?\)|\(\?:http\|https\))://` +
-		`([A-Za-z0-9.\\_-]+?|\[\^/\]\+|\.\+|\.\*)((?:/[A-Za-z0-9_.\\~-]*)*)(\(\.[*+]\)|\.[*+]|\(/\.[*+]\))?(\$?)$`)
-	moveWWW = plan.Expr(`^\^?(https\?|http|https|\(\?:https\?\))://www\\?\.\((?:\.[*+]|\[\^/\]\+)\)\$?$`)
-	moveTo  = plan.Expr(`^(https?://[A-Za-z0-9._:-]+(?:/[A-Za-z0-9_.~/-]*)?)(\$1|\$\{1\})?$`)
-	bareTo  = plan.Expr(`^(https?://)(\$1|\$\{1\})$`)
+	// moveFrom splits an expression for URLs: whether a group begins it, the scheme, the host, and what comes after.
+	moveFrom = plan.Expr(`^\^?(\(?)(https?|https\?|\(\?:https\?\)|\(\?:http\|https\))://` +
+		`(www\\?\.\((?:\.[*+]|\[\^/\]\+)\)|\[\^/\]\+|[A-Za-z0-9.\\_-]+)([/($].*)?$`)
+	moveTo = plan.Expr(`^(https?://[A-Za-z0-9._:-]*)([^?#{}]*)$`)
 )
 
-// parseMove reads a redirectRegex; nil where edge cannot do it.
-func parseMove(n *node) *move {
-	regex, to := n.str("regex"), n.str("replacement")
-	schemes := map[string]string{"http": "http", "https": "https"}
-	if g := moveWWW().FindStringSubmatch(regex); g != nil {
-		if t := bareTo().FindStringSubmatch(to); t != nil {
-			return &move{schemes: schemes[g[1]], www: true, to: t[1], rest: true}
+// redirectExpression translates a redirectRegex: by the host, and by an expression for the path. The groups of that one
+// are those of the replacement.
+func (a *reply) redirectExpression(n *node) (why string) {
+	const lost = "edge redirects by the host and by an expression for the path; requests go on to the service"
+	regex, to := n.get("regex"), braced().ReplaceAllString(n.str("replacement"), "$$$1")
+	f, t := moveFrom().FindStringSubmatch(n.str("regex")), moveTo().FindStringSubmatch(to)
+	permanent, when := n.truth("permanent"), plan.Always
+	switch {
+	case f == nil || strings.Contains(f[4], `\?`):
+		return lost
+	case strings.HasSuffix(f[2], "http") && a.e.secure || strings.HasSuffix(f[2], "https") && !a.e.secure:
+		return ""
+	case f[1] != "" && strings.HasPrefix(to, "$1") && !strings.ContainsAny(to, "?#{}"):
+		t = []string{"", a.scheme() + "://{host}", to}
+	case t == nil || f[1] != "" || strings.HasSuffix(t[1], "/") != strings.HasSuffix(f[3], ")"):
+		return lost
+	case strings.HasSuffix(f[3], ")"):
+		if t[2] != "$1" || strings.Trim(f[4], "$") != "" {
+			return lost
 		}
-		return nil
-	}
-	f, t := moveFrom().FindStringSubmatch(regex), moveTo().FindStringSubmatch(to)
-	if f == nil || t == nil {
-		return nil
-	}
-	m := &move{schemes: schemes[f[1]], path: plainText(f[3]), to: t[1]}
-	if strings.ContainsAny(f[2], "[+*") {
-		if f[2] != "[^/]+" && f[3] == "" {
-			return nil // it takes the path as well
+		for _, host := range a.r.rule.hosts() {
+			if bare, found := strings.CutPrefix(host, "www."); found {
+				a.away(regex, plan.HostIs(host), t[1]+bare+"{path}", permanent)
+			}
 		}
-	} else if m.host = strings.ToLower(plainText(f[2])); m.host != strings.Trim(m.host, ".-") {
-		return nil
+		return ""
 	}
-	switch group := f[4]; {
-	case group == "" && f[5] == "$":
-		m.alone = true
-		return m.valid(t[2] == "")
-	case group == "":
-		m.rest = true // what the expression does not match stays
-		return m.valid(t[2] == "")
-	case strings.HasPrefix(group, "("):
-		m.rest = t[2] != ""
-		if strings.HasPrefix(group, "(/") && m.rest {
-			return m.valid(!strings.HasSuffix(m.path, "/") && !strings.HasSuffix(m.to, "/"))
-		}
-		return m.valid(true)
+	host := "{host}"
+	if f[3] != "[^/]+" {
+		host = strings.ToLower(plainText(f[3]))
+		when = plan.HostIs(host)
 	}
-	return m.valid(t[2] == "")
+	text, whole := strings.CutSuffix(f[1]+f[4], "$")
+	re, err := regexp.Compile("^" + text)
+	if err != nil {
+		return lost
+	}
+	put, query, last := t[2], "", "$"+strconv.Itoa(re.NumSubexp())
+	switch open := strings.HasSuffix(text, ".*)") || strings.HasSuffix(text, ".+)"); {
+	case open && strings.HasSuffix(put, last): // the query is in the last group
+	case open || strings.HasSuffix(text, ".*") || strings.HasSuffix(text, ".+"):
+		query = "?"
+	case whole:
+		text, when = text+"$", plan.All(when, plan.Test(`query == ""`))
+	default: // what the expression does not match stays
+		text, put = text+"(.*)", put+"$"+strconv.Itoa(re.NumSubexp()+1)
+	}
+	all := slices.Contains([]string{"/(.*)", "(.*)", "/.*", ".*"}, text)
+	quoted, ok := plan.Quote("^" + text)
+	replaced, fits := plan.Quote(put)
+	switch {
+	case !ok || !fits:
+		return lost
+	case all && put == strings.Replace(text, "(.*)", "$1", 1):
+		put = "{" + a.path + "}"
+	case strings.Contains(put, "$") && len(a.passed()) > 0: // a label stands between the condition and the redirect
+		put = "{re_replace(" + a.path + ", " + quoted + ", " + replaced + ")}"
+	default:
+		put = groups().ReplaceAllString(put, "{match.$1}")
+	}
+	if !all || strings.Contains(put, "match") {
+		when = plan.All(when, plan.Test(a.path+" ~ "+quoted))
+	}
+	if to = t[1] + put + query; to != a.scheme()+"://"+host+"{path}" {
+		a.away(regex, when, to, permanent)
+	}
+	return ""
 }
 
-// valid returns m where ok is set, and the beginning of the path and what takes its place both end in a slash or both
-// do not; else nil.
-func (m *move) valid(ok bool) *move {
-	if !ok || m.rest && strings.HasSuffix(m.path, "/") != strings.HasSuffix(m.to, "/") {
-		return nil
-	}
-	return m
-}
+// groups are those of an expression, in what takes the place of its match.
+var groups = plan.Expr(`\$(\d)`)
 
 // plainText returns a text of an expression without backslashes.
 func plainText(s string) string { return strings.ReplaceAll(s, `\`, "") }
-
-func (a *reply) redirectExpression(n *node) {
-	regex := n.get("regex")
-	if regex == nil || !n.has("replacement") {
-		return
-	}
-	a.from = append(a.from, n.places()...)
-	n.walk(func(c *node) { c.used = true })
-	m := parseMove(n)
-	if m == nil {
-		a.im.Lose(regex.at, regex.words(), "edge redirects by host and by the beginning of a path; requests go on to "+
-			"the service")
-		return
-	}
-	if m.schemes != "" && m.schemes != a.scheme() {
-		return
-	}
-	host := a.cell.host
-	if m.www {
-		bare, found := strings.CutPrefix(host, "www.")
-		if host == "" || strings.HasPrefix(host, "*") {
-			a.im.Lose(regex.at, "a part of "+regex.words(), "edge redirects hosts that a route names")
-		}
-		if found {
-			a.away(regex, m.to+bare+"{path}", n.truth("permanent"))
-		}
-		return
-	}
-	if m.host != "" && host != m.host || m.path != "" && m.path != "/" && !a.begins(m.path) {
-		return
-	}
-	if to := a.target(m); to != a.scheme()+"://"+host+"{path}" {
-		a.away(regex, to, n.truth("permanent"))
-	}
-}
-
-// target returns where a redirect leads.
-func (a *reply) target(m *move) string {
-	if !m.rest {
-		if m.alone {
-			return m.to
-		}
-		return m.to + "?"
-	}
-	to, short := strings.TrimRight(m.to, "/"), strings.TrimRight(m.path, "/")
-	if short == "" {
-		return to + "{path}"
-	}
-	more := strings.TrimPrefix(a.cell.base(), short)
-	if a.exact {
-		return to + more
-	}
-	return fmt.Sprintf("%s%s{rest}", to, more)
-}

@@ -2,6 +2,8 @@ package traefik
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -11,448 +13,190 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// pools writes upstreams. Owned by one goroutine.
-type pools struct {
-	*plan.Plan
-	files *importer
-	ups   map[string]*upstream // by the name of the service, with @ and its provider
-	names map[string]bool      // names of upstreams that are taken
-}
-
 // share is a service that a route leads to, and its part of the requests.
 type share struct {
-	service *resource
-	weight  int64
-	from    []plan.Place
+	service *node
+	weight  float64
 }
 
-// Limits of weighted services.
+// Limits of services in others.
 const (
-	serviceDepthMax = 8
-	sharesMax       = 64
-	weightMax       = 65535
+	serviceDepthMax = 4
+	placesMax       = 4096 // lines of a target
 )
 
-// unavailable is what is answered where there is no backend to ask.
-var unavailable = []dest{{keys: []plan.Field{{Name: "dest", Value: `"status:503"`}}}}
-
-// dests returns where a route leads to.
-func (im *pools) dests(r *router, a *reply) []dest {
-	retries := a.takeRetry()
-	name := r.str("service")
-	at := r.where("service")
-	switch name {
-	case "ping@internal":
-		return []dest{{keys: []plan.Field{{Name: "dest", Value: `"status:200"`}}}}
-	case "noop@internal":
-		return []dest{{keys: []plan.Field{{Name: "dest", Value: `"status:418"`}}}}
-	}
-	if strings.HasSuffix(name, "@internal") {
-		im.Lose(at, r.get("service").words(), "edge has no such service: see [admin] and [metrics]")
-		return unavailable
-	}
-	service := im.files.find("services", name, r.doc)
-	if name == "" {
-		service = im.only(r)
-	}
-	if service == nil {
-		im.Lose(at, "the service of router "+r.name, "there is none: requests answer 503")
-		return unavailable
-	}
-	shares := im.shares(service, 0)
-	var list []dest
-	for _, s := range shares {
-		up := im.upstream(s.service)
-		if up == nil {
-			continue
-		}
-		if retries != "" {
-			up.retry(im, r, retries)
-		}
-		d := dest{keys: []plan.Field{{Name: "dest", Value: plan.String(up.name)}}, from: s.from}
-		if len(shares) > 1 {
-			d.keys = append(d.keys, plan.Field{Name: "weight", Value: strconv.FormatInt(s.weight, 10)})
-		}
-		list = append(list, d)
-	}
-	if len(list) == 0 {
-		return unavailable
-	}
-	return list
-}
-
-// only returns the service of the container that the labels of a router stand at.
-func (im *pools) only(r *router) *resource {
-	if r.doc.container == "" {
-		return nil
-	}
-	services := r.doc.root.members("http", "services")
-	switch {
-	case len(services) == 1:
-		return &resource{services[0], r.doc}
-	case len(services) > 1 || r.doc.port == "":
-		return nil
-	}
-	path := "http.services." + strings.ReplaceAll(r.doc.container, ".", "-") + ".loadbalancer.server.port"
-	r.doc.root.set(path, r.doc.port, r.at)
-	return im.only(r)
-}
-
-// shares returns the services with backends that a service stands for.
-func (im *pools) shares(s *resource, depth int) []share {
-	from := []plan.Place{s.at}
-	if m := s.get("mirroring"); m != nil {
-		if main := im.files.find("services", m.str("service"), s.doc); main != nil && depth < serviceDepthMax {
-			list := im.shares(main, depth+1)
-			for i := range list {
-				list[i].from = append(slices.Clone(list[i].from), s.at, m.where("service"))
-			}
-			return list
-		}
-	}
-	w := s.get("weighted")
-	if w == nil {
-		return []share{{s, 1, from}}
-	}
-	var all [][]share
-	var weights []int64
-	for _, n := range w.members("services") {
-		from := append(slices.Clone(from), n.places()...)
-		part := im.files.find("services", n.str("name"), s.doc)
-		weight, given := n.number("weight")
-		if !given {
-			weight = 1
-		}
-		if part == nil || depth >= serviceDepthMax || weight < 0 {
-			im.Lose(n.at, n.words(), "there is no such service, or it contains itself")
-			continue
-		}
-		list := im.shares(part, depth+1)
-		for i := range list {
-			list[i].from = append(slices.Clone(from), list[i].from...)
-		}
-		all, weights = append(all, list), append(weights, min(weight, weightMax))
-	}
-	return im.join(s, all, weights)
-}
-
-// join returns the parts of weighted services, each with its part of the whole.
-func (im *pools) join(s *resource, all [][]share, weights []int64) (list []share) {
-	for i, part := range all {
-		sum := int64(0)
-		for _, p := range part {
-			sum += p.weight
-		}
-		for _, p := range part {
-			p.weight *= weights[i]
-			for j := range all {
-				if j != i {
-					p.weight = min(p.weight*max(total(all[j]), 1), 1<<31)
-				}
-			}
-			same := slices.IndexFunc(list, func(o share) bool { return o.service.node == p.service.node })
-			if same >= 0 {
-				list[same].weight += p.weight
-				list[same].from = append(list[same].from, p.from...)
+// lead has requests of a router go to its service, and returns the steps that share them among several.
+func (im *importer) lead(a *reply, t *plan.Target) (steps []plan.Step) {
+	n := a.r.get("service")
+	t.End = plan.Fail(503)
+	switch name, service := a.r.str("service"), im.find("services", n); {
+	case name == "ping@internal":
+		t.End = plan.Answer(200, "OK", "")
+	case name == "noop@internal":
+		t.End = plan.Fail(418)
+	case strings.HasSuffix(name, "@internal"):
+		im.Lose(n.at, n.words(), "edge has no such service: see [admin] and [metrics]")
+	case service == nil:
+		im.Lose(cmp.Or(n, a.r.node).at, "the service of router "+a.r.name, "there is none: requests answer 503")
+	default:
+		sum := 0.0
+		for _, s := range im.shares(nil, service, 1, t, 0) {
+			up := im.upstream(s.service, a.retries)
+			if up == "" {
+				continue
+			} else if sum += s.weight; sum == s.weight {
+				t.End = plan.Dest(up)
 				continue
 			}
-			list = append(list, p)
+			when := fmt.Sprintf("random(10000) < %.0f", math.Round(10_000*s.weight/sum))
+			steps = append(steps, plan.Step{When: plan.Test(when), Do: []plan.Action{plan.Dest(up)},
+				What: a.r.path, From: []plan.Place{s.service.at}})
 		}
 	}
-	divide := int64(0)
-	for _, p := range list {
-		divide = gcd(divide, p.weight)
-	}
-	for i := range list {
-		if list[i].weight /= max(divide, 1); list[i].weight > weightMax {
-			im.Lose(s.at, "the weights of "+s.path, "they are larger than 65535 together")
-			list[i].weight = weightMax
+	return steps
+}
+
+// shares adds to list the services with backends that a service stands for, and a part of the requests of each. The
+// lines of the others are those of a target.
+func (im *importer) shares(list []share, s *node, part float64, t *plan.Target, depth int) []share {
+	s.used, t.From = true, append(t.From, s.at)
+	parts := s.members("weighted", "services")
+	if m := s.get("mirroring"); m != nil {
+		parts = []*node{m}
+	} else if parts == nil {
+		i := slices.IndexFunc(list, func(o share) bool { return o.service == s })
+		if i < 0 {
+			return append(list, share{s, part})
 		}
+		list[i].weight += part
+		return list
 	}
-	if len(list) > sharesMax {
-		im.Lose(s.at, s.path, "more than 64 services share its requests")
-		list = list[:sharesMax]
+	t.From = append(t.From, s.places()...)
+	sum := 0.0
+	weights := make([]float64, len(parts))
+	for i, n := range parts {
+		weight, err := strconv.ParseUint(cmp.Or(n.str("weight"), "1"), 10, 16)
+		service := im.find("services", cmp.Or(n.get("name"), n.get("service")))
+		if service == nil || depth == serviceDepthMax || err != nil || len(t.From) > placesMax {
+			im.Lose(n.at, n.words(), "there is no such service, it contains itself, or edge does not know its weight")
+			continue
+		}
+		weights[i] = float64(weight)
+		sum += weights[i]
+	}
+	for i, n := range parts {
+		if weights[i] > 0 {
+			service := im.find("services", cmp.Or(n.get("name"), n.get("service")))
+			list = im.shares(list, service, part*weights[i]/sum, t, depth+1)
+		}
 	}
 	return list
 }
 
-func total(list []share) (sum int64) {
-	for _, s := range list {
-		sum += s.weight
+// upstream returns the name of the upstream of a service whose requests are tried again so often ("": not), "" where it
+// has no backends.
+func (im *importer) upstream(s *node, retries string) (name string) {
+	id := s.id() + " " + retries
+	if name, found := im.ups[id]; found {
+		return name
 	}
-	return sum
-}
-
-func gcd(a, b int64) int64 {
-	for b != 0 {
-		a, b = b, a%b
+	im.ups[id] = ""
+	f, main := s.get("failover"), s
+	if f != nil {
+		main = im.find("services", f.get("service"))
 	}
-	return a
-}
-
-// upstream is an upstream of the result.
-type upstream struct {
-	name    string
-	block   *plan.Block
-	retries string
-}
-
-// retry sets how often requests are tried again. The routers of a service share this.
-func (u *upstream) retry(im *pools, r *router, retries string) {
-	switch u.retries {
-	case "":
-		u.retries = retries
-		u.block.Set("retry.attempts", retries, plan.Place{})
-	case retries:
-	default:
-		im.Lose(r.at, "the middleware retry of router "+r.name, "another router of the service has another one")
+	n := main.get("loadbalancer")
+	if n == nil {
+		im.lose(s, "edge knows services with servers, which this is not, or does not name")
+		return ""
 	}
-}
-
-// upstream returns the upstream of a service, nil where it has no backends.
-func (im *pools) upstream(s *resource) *upstream {
-	if up, found := im.ups[s.id()]; found {
-		return up
-	}
-	im.ups[s.id()] = nil
-	var up *upstream
-	switch {
-	case s.has("loadbalancer"):
-		up = im.pool(s, s.get("loadbalancer"), s)
-	case s.has("failover"):
-		up = im.failover(s, s.get("failover"))
-	case s.has("highestrandomweight"):
-		im.files.lose(s.node, "edge chooses among backends by a hash: see load_balancing and hash_key of upstreams")
-	default:
-		im.files.lose(s.node, "edge does not know such a service")
-	}
-	im.ups[s.id()] = up
-	return up
-}
-
-// upstreamName returns a name that no other upstream has.
-func (im *pools) upstreamName(s *resource) string {
-	return plan.Unused(cmp.Or(plan.Name(s.name), "service"), im.names)
-}
-
-// failover writes a service that has another one to fall back to.
-func (im *pools) failover(s *resource, n *node) *upstream {
-	main := im.files.find("services", n.str("service"), s.doc)
-	other := im.files.find("services", n.str("fallback"), s.doc)
-	if main == nil || !main.has("loadbalancer") {
-		im.Lose(n.at, n.words(), "there is no such service with servers")
-		return nil
-	}
-	up := im.pool(main, main.get("loadbalancer"), s)
-	if up == nil {
-		return nil
-	}
-	up.block.From(n.places()...)
-	if other != nil {
-		if to := im.upstream(other); to != nil {
-			up.block.Set("failover", plan.String(to.name), n.where("fallback"))
-			return up
-		}
-	}
-	what := cmp.Or(n.get("fallback").words(), s.path+" without fallback")
-	im.Lose(n.where("fallback"), what, "there is no such service with servers")
-	return up
-}
-
-// pool writes the upstream of a service with servers, under the name of another one.
-func (im *pools) pool(s *resource, n *node, named *resource) *upstream {
-	servers, scheme := im.servers(s, n)
-	if len(servers) == 0 {
+	s.used, main.used = true, true
+	list, scheme := im.servers(n)
+	if len(list) == 0 {
 		im.Lose(s.at, s.path, "it has no servers: requests answer 503")
-		return nil
+		return ""
 	}
-	name := im.upstreamName(named)
-	b := im.Add("[upstreams."+plan.Key(name)+"]", s.at, n.at)
-	up := &upstream{name: name, block: b}
-	var list []string
-	for _, v := range servers {
-		b.From(v.from...)
-		list = append(list, v.text)
-	}
-	b.Set("backends", plan.Lines(list), plan.Place{})
-	im.strategy(n, b)
-	switch scheme {
-	case "https":
-		b.Set("tls", "true", plan.Place{})
-		b.Set("protocol", `"auto"`, plan.Place{})
-	case "h2c":
-		b.Set("protocol", `"h2"`, plan.Place{})
-	}
-	if p := n.get("passhostheader"); p != nil {
-		if p.text == "false" {
-			b.Set("host", `"backend"`, p.at)
-		} else {
-			b.From(p.at)
+	keys := []plan.Setting{{Name: "backends", Value: plan.Lines(list)}}
+	protocol := map[string]string{"http": "", "https": `"auto"`, "h2c": `"h2"`}[scheme]
+	keys = set(keys, plan.Place{}, "load_balancing", `"round_robin"`, "protocol", protocol, "retry.attempts", retries)
+	if cookie := n.get("sticky", "cookie"); cookie != nil {
+		keys = set(keys, cookie.at, "sticky.cookie", plan.String("_"+plan.Name(main.name)))
+		if !cookie.has("maxage") {
+			im.Note(cookie.at, cookie.words(), "clients keep it for an hour, see sticky.ttl, not until they end")
 		}
 	}
-	im.transport(s, n, b, scheme)
-	im.sticky(s, n.get("sticky", "cookie"), b)
-	im.checks(n.get("healthcheck"), b)
-	return up
+	if check := n.get("healthcheck"); check != nil { // what Traefik does without being told
+		keys = set(keys, check.at, "health_check.interval", `"30s"`, "health_check.timeout", `"5s"`,
+			"health_check.rise", "1", "health_check.fall", "1")
+		if !strings.EqualFold(check.str("mode"), "grpc") {
+			keys = set(keys, check.at, "health_check.path", `"/"`, "health_check.expected_status", `"200-399"`)
+		}
+	}
+	transport := im.first("serverstransport")
+	if other := n.get("serverstransport"); other != nil {
+		if transport = im.find("serverstransports", other); transport == nil {
+			im.Lose(other.at, other.words(), "there is no such serversTransport")
+		} else {
+			transport.used = true
+		}
+	}
+	keys = slices.Concat(keys, im.settings(n), im.settings(transport))
+	from := slices.Concat([]plan.Place{main.at}, n.places(), transport.places())
+	if f != nil {
+		if other := im.find("services", f.get("fallback")); other != nil && im.upstream(other, "") != "" {
+			keys = set(keys, f.at, "failover", plan.String(im.upstream(other, "")))
+		} else {
+			im.Lose(f.at, s.path+" with fallback "+f.str("fallback"), "there is no such service with servers")
+		}
+		from = append(from, s.places()...)
+	}
+	about := func(k plan.Setting) bool { return strings.HasPrefix(k.Name, "tls.") }
+	if scheme != "https" {
+		keys = slices.DeleteFunc(keys, about)
+	} else if !slices.ContainsFunc(keys, about) {
+		keys = set(keys, plan.Place{}, "tls", "true")
+	}
+	keys = slices.DeleteFunc(keys, func(k plan.Setting) bool { return k.Value == "" })
+	if name = plan.Name(s.name); name == "default" { // the one of the file is another
+		name += "-2"
+	}
+	im.ups[id] = im.Named("upstreams", cmp.Or(name, "upstream"), keys, from...)
+	return im.ups[id]
 }
 
-// strategy writes how a server is chosen.
-func (im *pools) strategy(n *node, b *plan.Block) {
-	method := "round_robin"
-	if c := n.get("strategy"); c != nil {
-		known := map[string]string{"wrr": "round_robin", "p2c": "p2c", "leasttime": "peak_ewma", "hrw": "ketama"}
-		if known[c.text] == "" {
-			im.Lose(c.at, c.words(), "edge does not choose like this: in turns")
-		} else {
-			method = known[c.text]
-			b.From(c.at)
-		}
-		if c.text == "hrw" {
-			im.Note(c.at, c.words(), "clients go to other servers than they did")
-		}
+// set adds keys and their values.
+func set(keys []plan.Setting, at plan.Place, pairs ...string) []plan.Setting {
+	for pair := range slices.Chunk(pairs, 2) {
+		keys = append(keys, plan.Setting{Name: pair[0], Value: pair[1], At: at})
 	}
-	b.Set("load_balancing", plan.String(method), plan.Place{})
-}
-
-// server is a backend.
-type server struct {
-	text string
-	from []plan.Place
+	return keys
 }
 
 // servers returns the backends of a service, and the scheme of all of them.
-func (im *pools) servers(s *resource, n *node) (list []server, scheme string) {
+func (im *importer) servers(n *node) (list []string, scheme string) {
 	members := slices.Clone(n.members("servers"))
-	if one := n.get("server"); one != nil {
+	if one := n.get("server"); one != nil { // of labels
 		members = append(members, one)
 	}
 	for _, v := range members {
-		address := v.get("url")
-		if address == nil {
-			address = v.get("address")
-		}
-		text, at := "", v.at
-		if address != nil {
-			text, at = address.text, address.at
-		} else if port := cmp.Or(v.str("port"), s.doc.port); port != "" && s.doc.container != "" {
-			text = cmp.Or(v.str("scheme"), "http") + "://" + s.doc.container + ":" + port
-		}
+		text := v.str("url") + v.str("address")
 		u, err := url.Parse(text)
-		usual := map[string]string{"http": "80", "https": "443", "h2c": "80"}
-		if err != nil || u.Hostname() == "" || usual[u.Scheme] == "" || strings.Contains(text, "${") {
-			im.Lose(at, v.path+" "+text, "edge does not know this address")
-			v.walk(func(c *node) { c.used = true })
+		if err != nil || strings.Contains(text, "${") {
+			u = &url.URL{}
+		}
+		port := map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
+		if scheme = cmp.Or(scheme, u.Scheme); u.Hostname() == "" || port == "" || u.Scheme != scheme {
+			im.lose(v, "edge does not know the address "+text+", or others of the service have another scheme")
 			continue
 		}
-		if scheme == "" {
-			scheme = u.Scheme
+		if strings.Trim(u.Path, "/") != "" {
+			im.Note(v.at, v.path+" "+text, "nothing to write: Traefik does not send the path either")
 		}
-		if u.Scheme != scheme {
-			im.Lose(at, v.path+" "+text, "servers of one service have one scheme here")
-			continue
+		fields := "{ address = " + plan.String(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)))
+		if weight, ok := v.number("weight"); ok {
+			fields += fmt.Sprintf(", weight = %d", weight)
 		}
-		if u.Path != "" && u.Path != "/" {
-			im.Note(at, v.path+" "+text, "nothing to write: Traefik does not send the path either")
-		}
-		fields := "{ address = " + plan.String(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), usual[u.Scheme])))
-		if w := v.get("weight"); w != nil {
-			if number, ok := v.number("weight"); ok && number >= 0 && number <= weightMax {
-				fields += ", weight = " + strconv.FormatInt(number, 10)
-			} else {
-				w.used = false
-			}
-		}
-		from := []plan.Place{v.at, at}
-		for _, c := range v.list {
-			from = append(from, c.at)
-		}
-		list = append(list, server{fields + " }", from})
+		list = append(list, fields+" }")
 	}
 	return list, scheme
-}
-
-// sticky writes the cookie that keeps clients at a server.
-func (im *pools) sticky(s *resource, n *node, b *plan.Block) {
-	if n == nil {
-		return
-	}
-	name := n.str("name")
-	if name == "" {
-		name = "_" + plan.Name(s.name)
-		im.Note(n.at, n.words(), "the cookie is called "+name)
-	}
-	b.Set("sticky.cookie", plan.String(name), n.where("name"))
-	b.From(n.at)
-	if seconds, ok := n.number("maxage"); ok && seconds > 0 {
-		b.Set("sticky.ttl", plan.String(strconv.FormatInt(seconds, 10)+"s"), n.where("maxage"))
-	} else {
-		im.Note(n.at, n.words(), "clients keep it for an hour, see sticky.ttl, not until they end")
-	}
-	for _, key := range []string{"secure", "httponly", "samesite"} {
-		if c := n.get(key); c != nil {
-			im.Note(c.at, c.words(), "nothing to write: the cookie is HttpOnly, and Secure over TLS")
-		}
-	}
-}
-
-// checks writes the health checks of a service.
-func (im *pools) checks(n *node, b *plan.Block) {
-	path := n.get("path")
-	if n == nil || path == nil && !n.has("mode") {
-		return
-	}
-	fields := []string{"path = " + plan.String(cmp.Or(n.str("path"), "/"))}
-	if strings.EqualFold(n.str("mode"), "grpc") {
-		fields = []string{`type = "grpc"`}
-	} else {
-		if m := n.str("method"); m != "" {
-			fields = append(fields, "method = "+plan.String(strings.ToUpper(m)))
-		}
-		expected := `"200-399"`
-		if number, ok := n.number("status"); ok && number > 0 {
-			expected = strconv.FormatInt(number, 10)
-		}
-		fields = append(fields, "expected_status = "+expected)
-	}
-	for _, row := range []struct{ key, name, usual string }{
-		{"interval", "interval", `"30s"`}, {"timeout", "timeout", `"5s"`}, {"unhealthyinterval", "down_interval", ""},
-	} {
-		value := row.usual
-		if d, ok := n.duration(row.key); ok && d > 0 {
-			value = plan.Duration(d)
-		}
-		if value != "" {
-			fields = append(fields, row.name+" = "+value)
-		}
-	}
-	if number, ok := n.number("port"); ok {
-		fields = append(fields, "port = "+strconv.FormatInt(number, 10))
-	}
-	if host := n.str("hostname"); host != "" {
-		fields = append(fields, "host = "+plan.String(host))
-	}
-	var headers []plan.Field
-	for _, c := range n.members("headers") {
-		c.used = true
-		headers = append(headers, plan.Field{Name: c.name, Value: c.text})
-		b.From(c.at)
-	}
-	if len(headers) > 0 {
-		fields = append(fields, "headers = "+plan.Table(headers))
-	}
-	fields = append(fields, "rise = 1", "fall = 1")
-	for _, c := range n.list {
-		switch strings.ToLower(c.name) {
-		case "scheme":
-			im.files.lose(c, "checks have the scheme of the servers")
-		case "followredirects":
-			if c.text == "false" {
-				im.files.note(c, "nothing to write: redirects are not followed")
-			}
-		}
-		if c.used {
-			b.From(c.at)
-		}
-	}
-	b.Set("health_check", "{ "+strings.Join(fields, ", ")+" }", n.at)
 }

@@ -2,80 +2,88 @@ package traefik
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// node is a value of a file, of a label or of a flag. Its methods may be called on a nil node, which has no members, an
-// empty text, and is not true. Owned by one goroutine.
+// node is a value of a file, of a label or of a flag. Its methods that read may be called on a nil node, which has no
+// members, an empty text, and is not true. Owned by one goroutine.
 type node struct {
-	name string // its key, or that of the list that it is in
-	path string // "http.routers.web.rule"
-	kind syntax.Kind
-	text string
-	list []*node // of a table or a list
-	at   plan.Place
-	used bool // something has read it
+	above *node
+	name  string // its key, or that of the list that it is in
+	path  string // "http.routers.web.Rule"
+	key   string // path, as words has it: in lower case, and without the dots that names have
+	kind  syntax.Kind
+	text  string
+	list  []*node          // of a table or a list
+	index map[string]*node // the members of a table, by their names in lower case
+	at    plan.Place
+	from  string // "file", or "docker" of labels
+	used  bool   // something has read it
 }
 
-// parse reads a file in YAML or TOML. problem says why it cannot be read.
-func parse(path string, text []byte) (root *node, problem *syntax.Problem) {
-	rep := &syntax.Report{}
-	tree, _ := syntax.ParseTree(syntax.NewSource(filepath.Base(path), text, 0), rep)
-	if len(rep.Errors) > 0 {
+// parse reads a file in YAML or TOML.
+func parse(path string, text []byte) (*node, error) {
+	file, rep := filepath.Base(path), &syntax.Report{}
+	tree, _ := syntax.ParseTree(syntax.NewSource(file, text, 0), rep)
+	switch {
+	case len(rep.Errors) > 0:
 		return nil, &rep.Errors[0]
+	case tree.Kind != syntax.KindTable:
+		return nil, &syntax.Problem{Pos: syntax.Pos{File: file, Line: 1}, Message: "it has no keys"}
 	}
-	return fromSyntax(tree, nil, filepath.Base(path)), nil
+	root := newRoot("file")
+	root.fill(tree, file)
+	return root, nil
 }
 
-func fromSyntax(s *syntax.Node, parent *node, file string) *node {
-	n := &node{name: s.Key, kind: s.Kind, text: s.Text, at: plan.Place{File: file, Line: s.Head.Pos().Line}}
-	if parent != nil {
-		if n.name == "" {
-			n.name, n.path = parent.name, parent.path
-		} else {
-			n.path = join(parent.path, n.name)
-		}
-	}
-	if s.Kind == syntax.KindBool {
-		n.text = strconv.FormatBool(s.Truth)
-	}
+func newRoot(from string) *node { return &node{kind: syntax.KindTable, from: from} }
+
+func (n *node) fill(s *syntax.Node, file string) {
 	for _, c := range s.Children {
-		n.list = append(n.list, fromSyntax(c, n, file))
+		m := &node{name: c.Key, kind: c.Kind, text: c.Text, at: plan.Place{File: file, Line: c.Head.Pos().Line}}
+		if c.Kind == syntax.KindBool {
+			m.text = strconv.FormatBool(c.Truth)
+		}
+		n.add(m).fill(c, file)
 	}
-	return n
 }
 
-func join(path, name string) string {
-	if path == "" {
-		return name
+// add adds a member, or an element of a list.
+func (n *node) add(c *node) *node {
+	n.list, c.above, c.from = append(n.list, c), n, n.from
+	if c.name == "" {
+		c.name, c.path, c.key = n.name, n.path, n.key
+		return c
 	}
-	return path + "." + name
+	name := strings.ToLower(c.name)
+	bare, _, _ := strings.Cut(name, "[") // of an element of a list, in a label
+	c.path, c.key = join(n.path, c.name), join(n.key, strings.ReplaceAll(bare, ".", "-"))
+	if n.index == nil {
+		n.index = map[string]*node{}
+	}
+	if n.index[name] == nil {
+		n.index[name] = c
+	}
+	return c
 }
+
+func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 
 // branch reports whether n is a table or a list with members.
-func (n *node) branch() bool {
-	return n != nil && (n.kind == syntax.KindTable || n.kind == syntax.KindList) && len(n.list) > 0
-}
+func (n *node) branch() bool { return n != nil && len(n.list) > 0 }
 
 // get returns the member that the names lead to, whatever their case, or nil. It marks nothing that has members.
 func (n *node) get(names ...string) *node {
 	for _, name := range names {
-		if n == nil || n.kind != syntax.KindTable {
+		if n == nil {
 			return nil
 		}
-		var found *node
-		for _, c := range n.list {
-			if strings.EqualFold(c.name, name) {
-				found = c
-				break
-			}
-		}
-		n = found
+		n = n.index[strings.ToLower(name)]
 	}
 	if n != nil && !n.branch() {
 		n.used = true
@@ -88,16 +96,41 @@ func (n *node) has(names ...string) bool { return n.get(names...) != nil }
 
 // str returns the text of the member that the names lead to.
 func (n *node) str(names ...string) string {
-	if n = n.get(names...); n == nil {
-		return ""
+	if n = n.get(names...); n != nil {
+		return n.text
 	}
-	return n.text
+	return ""
 }
 
 // truth returns the member that the names lead to as true or false.
 func (n *node) truth(names ...string) bool { return strings.EqualFold(n.str(names...), "true") }
 
-// texts returns the elements of the list that the names lead to, or the parts of a text with commas.
+// number reads a number.
+func (n *node) number(names ...string) (number int64, ok bool) {
+	number, err := strconv.ParseInt(n.str(names...), 10, 63)
+	return number, err == nil
+}
+
+// elements returns the elements of the list that the names lead to, or the parts of a text with commas.
+func (n *node) elements(names ...string) (list []*node) {
+	if n = n.get(names...); n == nil {
+		return nil
+	}
+	for _, c := range n.list {
+		if n.kind == syntax.KindList && !c.branch() {
+			c.used, list = true, append(list, c)
+		}
+	}
+	for part := range strings.SplitSeq(n.text, ",") {
+		if one := *n; strings.TrimSpace(part) != "" {
+			one.text = strings.TrimSpace(part)
+			list = append(list, &one)
+		}
+	}
+	return list
+}
+
+// texts returns the texts of elements.
 func (n *node) texts(names ...string) (list []string) {
 	for _, c := range n.elements(names...) {
 		list = append(list, c.text)
@@ -105,145 +138,59 @@ func (n *node) texts(names ...string) (list []string) {
 	return list
 }
 
-// elements is texts, with their places.
-func (n *node) elements(names ...string) (list []*node) {
-	n = n.get(names...)
-	switch {
-	case n == nil:
-		return nil
-	case n.kind == syntax.KindList:
-		for _, c := range n.list {
-			if !c.branch() {
-				c.used = true
-				list = append(list, c)
-			}
-		}
-		return list
-	case n.kind == syntax.KindTable:
-		return nil
-	}
-	for _, part := range strings.Split(n.text, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			one := *n
-			one.text = part
-			list = append(list, &one)
-		}
-	}
-	return list
-}
-
 // members returns the members of the table, or the tables in the list, that the names lead to.
 func (n *node) members(names ...string) []*node {
-	if n = n.get(names...); n == nil {
-		return nil
+	if n = n.get(names...); n != nil {
+		return n.list
 	}
-	return n.list
+	return nil
 }
 
 // walk calls f for n and all below it.
 func (n *node) walk(f func(*node)) {
-	if n == nil {
-		return
-	}
-	f(n)
-	for _, c := range n.list {
-		c.walk(f)
+	if n != nil {
+		f(n)
+		for _, c := range n.list {
+			c.walk(f)
+		}
 	}
 }
+
+// use marks n and all below it as read.
+func (n *node) use() { n.walk(func(c *node) { c.used = true }) }
 
 // places returns the lines of n and of all below it.
 func (n *node) places() (list []plan.Place) {
-	n.walk(func(c *node) {
-		if len(list) == 0 || list[len(list)-1] != c.at {
-			list = append(list, c.at)
-		}
-	})
-	return list
+	n.walk(func(c *node) { list = append(list, c.at) })
+	return slices.Compact(list)
 }
 
-// where returns the place of the member that the names lead to, or that of n.
-func (n *node) where(names ...string) plan.Place {
-	if c := n.get(names...); c != nil {
-		return c.at
-	}
-	if n == nil {
-		return plan.Place{}
-	}
-	return n.at
-}
+// id is the name of a router, a service or a middleware, which counts whatever its case.
+func (n *node) id() string { return strings.ToLower(n.path + "@" + n.from) }
 
-// words returns n as a finding names it; "" where there is none.
+// words returns n as a finding names it.
 func (n *node) words() string {
-	if n == nil {
-		return ""
-	}
-	if n.branch() || n.text == "" {
+	if n.text == "" {
 		return n.path
 	}
 	return n.path + ": " + n.text
 }
 
-// set makes the members on a dotted path with [N] for elements of lists, as labels and flags have them, and gives the
-// last one a text. A part that is something else already stays as it is.
-func (n *node) set(path, text string, at plan.Place) {
-	for part := range strings.SplitSeq(path, ".") {
-		name, index, indexed := strings.Cut(part, "[")
-		if n.kind != syntax.KindTable {
-			return
+// set makes the members on a dotted path, as labels and flags have them, and gives the last one a text. It reports
+// false where a part is something else already; one that is true may have members.
+func (n *node) set(path, text string, at plan.Place) bool {
+	for name := range strings.SplitSeq(path, ".") {
+		c := n.index[strings.ToLower(name)]
+		if name == "" || n.text != "" && n.text != "true" {
+			return false
+		} else if c == nil {
+			c = n.add(&node{name: name, at: at})
 		}
-		n = n.member(name, at)
-		if number, err := strconv.Atoi(strings.TrimSuffix(index, "]")); indexed && err == nil && number < elementsMax {
-			if n = n.element(number, at); n == nil {
-				return
-			}
-		}
+		n = c
 	}
-	if !n.branch() {
-		n.kind, n.text, n.used = syntax.KindString, text, false
+	if n.branch() {
+		return text == "true"
 	}
-}
-
-// elementsMax is how many elements a list of labels has.
-const elementsMax = 1000
-
-// member returns the member of that name, added as an empty table where there is none.
-func (n *node) member(name string, at plan.Place) *node {
-	for _, c := range n.list {
-		if strings.EqualFold(c.name, name) {
-			return c
-		}
-	}
-	c := &node{name: name, path: join(n.path, name), kind: syntax.KindTable, at: at}
-	n.list = append(n.list, c)
-	return c
-}
-
-// element returns an element of a list, added with those before it, or nil where n is no list.
-func (n *node) element(index int, at plan.Place) *node {
-	if n.kind == syntax.KindTable && len(n.list) == 0 {
-		n.kind = syntax.KindList
-	}
-	if n.kind != syntax.KindList || index < 0 {
-		return nil
-	}
-	for len(n.list) <= index {
-		n.list = append(n.list, &node{name: n.name, path: n.path, kind: syntax.KindTable, at: at, used: true})
-	}
-	return n.list[index]
-}
-
-// duration reads a time; a bare number is seconds.
-func (n *node) duration(names ...string) (d time.Duration, ok bool) {
-	text := n.str(names...)
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, true
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d >= 0
-}
-
-// number reads a number.
-func (n *node) number(names ...string) (number int64, ok bool) {
-	number, err := strconv.ParseInt(n.str(names...), 10, 63)
-	return number, err == nil
+	n.text, n.used = text, false
+	return true
 }

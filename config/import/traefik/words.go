@@ -1,135 +1,196 @@
 package traefik
 
-import "strings"
+import (
+	"slices"
+	"strings"
 
-// word is what becomes of a part of a file that nothing has read. A star in path stands for one name.
-type word struct {
-	says says
-	path string
-	why  string
-}
-
-// says is the kind of the finding about a part of a file.
-type says uint8
-
-const (
-	losing   says = iota // a loss
-	noting               // a note
-	ifUnread             // a note, where nothing below the part is read
+	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-const (
-	noStreams = "only HTTP is served in this version"
-	noGuard   = "not available in this version: what it guards answers 403 until you guard it otherwise"
-	noNeed    = "nothing to write: without a counterpart that answers show"
-)
+// words are the members of files that are a key of edge each, those that edge has nothing for, and those that need
+// nothing. "unread" is for parts of which nothing was read.
+const words = `
+tcp udp entrypoints.*.udp    lost only HTTP is served in this version
+certificatesresolvers http.routers.*.tls.certresolver http.routers.*.tls.domains
+  entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains
+  lost certificates are not fetched in this version: name files in cert and key, or in [[certificates]]
+core docker enable providers.docker providers.file.* accesslog.* providers.providersthrottleduration
+  entrypoints.*.reuseport entrypoints.*.asdefault note nothing to write: without a counterpart that answers show
+providers.*    lost see discover of upstreams, which knows Docker, Kubernetes, Consul, etcd and DNS
+api            lost edge has no dashboard: see [admin], and edge status
+ping           lost edge has /livez and /readyz at the address of [admin] or [metrics]
+metrics        lost edge has metrics for Prometheus: see [metrics]
+tracing        lost not available in this version: see traceparent of listeners
+global         note nothing to write: edge asks nobody for versions and reports to nobody
+experimental   lost edge has no plugins: see filters
+log.filepath   key error_log text
+log.level
+  key log_level trace=debug,debug=debug,info=info,warn=warn,warning=warn,error=error,fatal=error,panic=error
+log.*          note the format of the error log cannot be chosen; [log] rotate is for all logs
+accesslog.filepath   key output list
+accesslog.format     key format json=json,common=common the members of lines in JSON have other names
+accesslog.fields accesslog.filters                     lost see [log], and access_log of routes
+entrypoints.*.forwardedheaders.trustedips              key trusted_proxies list
+entrypoints.*.transport.respondingtimeouts.idletimeout key limits.idle_timeout seconds
+entrypoints.*.transport.respondingtimeouts.readtimeout key limits.header_timeout seconds for the head alone
+entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requests number
+entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
+entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
+entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
+entrypoints.*.http3                                    lost HTTP/3 is not available in this version
+entrypoints.*.proxyprotocol                            lost the PROXY protocol is not available in this version
+entrypoints.*.observability http.routers.*.observability lost see access_log of listeners and routes
+http.routers.*.rulesyntax                              note nothing to write: both syntaxes are read
+http.services.*.loadbalancer.strategy
+  key load_balancing wrr=round_robin,p2c=p2c,leasttime=peak_ewma,hrw=ketama
+http.services.*.loadbalancer.passhostheader            key host true=,false=backend
+http.services.*.loadbalancer.sticky.cookie.name        key sticky.cookie text
+http.services.*.loadbalancer.sticky.cookie.maxage      key sticky.ttl seconds
+http.services.*.loadbalancer.sticky.cookie.*           note nothing to write: it is HttpOnly, and Secure over TLS
+http.services.*.loadbalancer.healthcheck.path          key health_check.path text
+http.services.*.loadbalancer.healthcheck.mode          key health_check.type grpc=grpc,http=
+http.services.*.loadbalancer.healthcheck.method        key health_check.method text
+http.services.*.loadbalancer.healthcheck.status        key health_check.expected_status number
+http.services.*.loadbalancer.healthcheck.interval      key health_check.interval seconds
+http.services.*.loadbalancer.healthcheck.unhealthyinterval key health_check.down_interval seconds
+http.services.*.loadbalancer.healthcheck.timeout       key health_check.timeout seconds
+http.services.*.loadbalancer.healthcheck.port          key health_check.port number
+http.services.*.loadbalancer.healthcheck.hostname      key health_check.host text
+http.services.*.loadbalancer.healthcheck.headers       key health_check.headers table
+http.services.*.loadbalancer.passivehealthcheck        lost see outlier of upstreams
+http.services.*.loadbalancer.responseforwarding        note nothing to write: answers are not held back
+http.services.*.mirroring                              lost requests are not copied in this version
+http.services.*.weighted.sticky                        lost clients do not stay with a part of weighted routes
+http.services.*.*.healthcheck                          note nothing to write: see health_check of upstreams
+http.serverstransports.*.insecureskipverify            key tls.verify true=false,false=true
+http.serverstransports.*.servername                    key tls.sni text
+http.serverstransports.*.rootcas                       key tls.ca one
+http.serverstransports.*.certificates                  lost see tls.cert of upstreams
+http.serverstransports.*.disablehttp2                  key protocol true=h1,false=
+http.serverstransports.*.maxidleconnsperhost           key pool.idle number for all servers of the upstream together
+http.serverstransports.*.forwardingtimeouts.dialtimeout           key timeouts.connect seconds
+http.serverstransports.*.forwardingtimeouts.responseheadertimeout key timeouts.first_byte seconds
+http.serverstransports.*.forwardingtimeouts.idleconntimeout       key pool.idle_timeout seconds
+tls.options.*.minversion       key min_version VersionTLS10=1.0,VersionTLS11=1.1,VersionTLS12=1.2,VersionTLS13=1.3
+tls.options.*.curvepreferences key curves curves
+tls.options.*.clientauth.cafiles        key client_ca one
+tls.options.*.clientauth.clientauthtype key client_auth ` + demands + `
+tls.options.*.ciphersuites     key ciphers suites those of TLS 1.3 cannot be chosen
+tls.options.*.alpnprotocols    lost see protocols of listeners
+tls.options.*.snistrict        lost clients that ask for an unknown name get the certificate of the listener
+tls.stores tls.certificates.stores lost edge has one store of certificates
+tls.certificates               note no entry point has TLS
+http.middlewares.*.buffering              note nothing to write: edge holds no answers back
+http.middlewares.*.basicauth.realm        key realm text
+http.middlewares.*.basicauth.usersfile    key file text
+http.middlewares.*.basicauth.removeheader key forward true=false,false=true
+http.middlewares.*.buffering.maxrequestbodybytes key buffer_request bytes
+http.middlewares.*.inflightreq lost requests of one client are not counted in this version: see breaker of upstreams
+http.middlewares.*.compress    lost not available in this version: answers are not compressed
+http.middlewares.*.circuitbreaker       lost see outlier of upstreams, which ejects single backends
+http.middlewares.*.errors               lost see error_pages and intercept_errors of routes, which show files
+http.middlewares.*.passtlsclientcert    lost see the variables of fields, such as {client_cert_subject}
+http.middlewares.*.grpcweb              lost see grpc of routes, which translates gRPC-Web
+http.middlewares.*.contenttype http.middlewares.*.stripprefix.forceslash http.middlewares.*.headers.addvaryheader
+  http.middlewares.*.buffering.memrequestbodybytes http.middlewares.*.buffering.memresponsebodybytes
+  http.middlewares.*.chain note nothing to write: edge does so without being told
+http.middlewares.*.retry.initialinterval note nothing to write: another backend is tried at once
+http.middlewares.*.headers.allowedhosts lost edge takes the hosts that routes name
+http.middlewares.*.headers.accesscontrolalloworiginlist  key origins list
+http.middlewares.*.headers.accesscontrolallowmethods     key methods list
+http.middlewares.*.headers.accesscontrolallowheaders     key headers list
+http.middlewares.*.headers.accesscontrolexposeheaders    key expose list
+http.middlewares.*.headers.accesscontrolallowcredentials key credentials switch
+`
 
-// words are the parts of files that edge has nothing for, or that need nothing.
-var words = []word{
-	{losing, "tcp", noStreams},
-	{losing, "udp", noStreams},
-	{losing, "entrypoints.*.udp", noStreams},
-	{losing, "certificatesresolvers", "certificates are not fetched in this version: name files in cert and key, " +
-		"or in [[certificates]]"},
-	{noting, "providers.file", noNeed},
-	{noting, "providers.providersthrottleduration", noNeed},
-	{losing, "providers.docker", "import the Compose file with the labels, or see discover = \"docker://…\" of " +
-		"upstreams"},
-	{losing, "providers.kubernetesingress", "see discover = \"k8s://…\" of upstreams"},
-	{losing, "providers.kubernetescrd", "see discover = \"k8s://…\" of upstreams"},
-	{losing, "providers.consulcatalog", "see discover = \"consul://…\" of upstreams"},
-	{losing, "providers.etcd", "see discover = \"etcd://…\" of upstreams"},
-	{losing, "providers.*", "edge has no such source: see discover of upstreams"},
-	{losing, "api", "edge has no dashboard: see [admin], and edge status"},
-	{losing, "ping", "edge has /livez and /readyz at the address of [admin] or [metrics]"},
-	{losing, "metrics", "edge has metrics for Prometheus: see [metrics]"},
-	{losing, "tracing", "not available in this version: see traceparent of listeners"},
-	{noting, "global", "nothing to write: edge asks nobody for versions and reports to nobody"},
-	{losing, "experimental", "edge has no plugins: see filters"},
-	{losing, "pilot", "edge reports to nobody"},
-	{losing, "hostresolver", "edge compares the host as it is asked for"},
-	{losing, "spiffe", "edge has no SPIFFE: see tls of upstreams"},
-	{losing, "ocsp", "edge staples what a file says: see ocsp of [[certificates]]"},
-	{noting, "core", noNeed},
-	{losing, "tcpserverstransport", noStreams},
-	{losing, "accesslog.fields", "formats of [log] are json, common and combined"},
-	{losing, "accesslog.filters", "all requests are logged: see access_log of routes"},
-	{noting, "accesslog", noNeed},
-	{noting, "log", "the format of the error log cannot be chosen; [log] rotate is for all logs"},
-	{losing, "entrypoints.*.http3", "HTTP/3 is not available in this version"},
-	{losing, "entrypoints.*.proxyprotocol", "the PROXY protocol is not available in this version"},
-	{losing, "entrypoints.*.http.encodedcharacters", "see paths of listeners"},
-	{noting, "entrypoints.*.http.encodequerysemicolons", "backends get the query as it came"},
-	{noting, "entrypoints.*.http.sanitizepath", "see paths of listeners"},
-	{losing, "entrypoints.*.http.aliasheadersstrategy", "see underscores of listeners"},
-	{losing, "entrypoints.*.http.underscoreheadersstrategy", "see underscores of listeners"},
-	{noting, "entrypoints.*.http.tls", noNeed},
-	{losing, "entrypoints.*.forwardedheaders", "see trusted_proxies of listeners"},
-	{losing, "entrypoints.*.observability", "see access_log of listeners"},
-	{noting, "entrypoints.*.reuseport", noNeed},
-	{noting, "entrypoints.*.asdefault", noNeed},
-	{losing, "entrypoints.*.http2", "see h2 of listeners"},
-	{noting, "entrypoints.*.allowacmebypass", noNeed},
-	{losing, "entrypoints.*.transport.keepalivemaxtime", "see limits.max_age of listeners"},
-	{losing, "entrypoints.*.transport.lifecycle", "see grace_period of [global]"},
-	{losing, "entrypoints.*.transport.respondingtimeouts", "see limits.min_rate of listeners"},
-	{losing, "http.models", "edge has no models"},
-	{losing, "http.routers.*.tls.certresolver", "certificates are not fetched in this version: name files in cert " +
-		"and key, or in [[certificates]]"},
-	{losing, "http.routers.*.tls.domains", "certificates are not fetched in this version"},
-	{losing, "http.routers.*.observability", "see access_log of routes"},
-	{losing, "http.routers.*.parentrefs", "edge has no routers below routers"},
-	{noting, "http.routers.*.rulesyntax", "nothing to write: both syntaxes are read"},
-	{noting, "http.services.*.loadbalancer.responseforwarding", "nothing to write: answers are not held back"},
-	{losing, "http.services.*.loadbalancer.passivehealthcheck", "see outlier of upstreams"},
-	{losing, "http.services.*.loadbalancer.healthcheck.followredirects", "redirects are not followed"},
-	{losing, "http.services.*.loadbalancer.healthcheck", "see health_check of upstreams"},
-	{losing, "http.services.*.loadbalancer.sticky.cookie", "see sticky of upstreams"},
-	{losing, "http.services.*.loadbalancer.servers.preservepath", "a path in the address of a server is not sent"},
-	{losing, "http.services.*.mirroring", "requests are not copied in this version"},
-	{losing, "http.services.*.weighted.sticky", "clients do not stay with a part of weighted routes"},
-	{noting, "http.services.*.*.healthcheck", "nothing to write: see health_check of upstreams"},
-	{losing, "http.services.*.failover.errors", "another upstream is asked where no backend of the first one is up"},
-	{losing, "http.services.*.middlewares", "edge has none for services"},
-	{losing, "http.serverstransports.*.spiffe", "edge has no SPIFFE: see tls of upstreams"},
-	{losing, "http.serverstransports.*.peercerturi", "edge compares the names of hosts"},
-	{losing, "http.serverstransports.*.forwardingtimeouts", "see timeouts and pool of upstreams"},
-	{ifUnread, "http.serverstransports.*", "no service that is carried reads it"},
-	{ifUnread, "http.middlewares.*", "no router that is carried reads it"},
-	{ifUnread, "http.services.*", "no router that is carried leads there"},
-	{losing, "tls.options.*", "edge has one set of options for each listener"},
-	{losing, "tls.stores", "edge has one store of certificates"},
-	{noting, "tls.certificates", "no entry point has TLS"},
-	{losing, "serverstransport.spiffe", "edge has no SPIFFE: see tls of upstreams"},
-	{ifUnread, "serverstransport", "no service that is carried reads it"},
-	{noting, "http.serverstransports.*.*", "no service that is carried reads it"},
-	{noting, "serverstransport.*", "no service that is carried reads it"},
-	{noting, "docker", noNeed},
-	{noting, "enable", noNeed},
+// word returns what words has for a node. A serversTransport of the static configuration is as any other one.
+func (im *importer) word(n *node) (w plan.Word, found bool) {
+	return im.words.Find(strings.Replace(n.key, "serverstransport.", "http.serverstransports.*.", 1))
 }
 
-// whyOf returns the reason in the finding about a part of a file, and whether the part is lost. whole says that nothing
-// of the part was read. known is false where words has no row for the part: its members have findings of their own.
-func whyOf(path string, whole bool) (why string, lost, known bool) {
-	for _, w := range words {
-		if (whole || w.says != ifUnread) && matches(w.path, path) {
-			return w.why, w.says == losing, true
+// unread adds a finding about a member that nothing has read: what the nearest word says about it or a part that it is
+// in, and a note about each further line of that part.
+func (im *importer) unread(n *node) {
+	w, found, of := plan.Word{}, false, n
+	for up := n; up.above != nil && !found; up = up.above {
+		if w, found = im.word(up); found {
+			of = up
 		}
 	}
-	return "", false, false
+	if _, fits := n.value(w.Unit); w.Says == "key" {
+		if w = (plan.Word{Why: "edge has no such value: see " + w.Key}); fits {
+			w = plan.Word{Says: "note", Why: "nothing that is carried reads it"}
+		}
+	}
+	im.Tell(w, of.at, of.words())
+	if n.at != of.at {
+		im.Note(n.at, n.path, "it is inside "+of.path) // its text may be a password
+	}
 }
 
-// matches reports whether a path is that of a word.
-func matches(pattern, path string) bool {
-	for {
-		p, restP, moreP := strings.Cut(pattern, ".")
-		n, restN, moreN := strings.Cut(path, ".")
-		if p != "*" && p != n || moreP != moreN {
-			return false
-		}
-		if !moreP {
-			return true
-		}
-		pattern, path = restP, restN
+// lose tells that n is lost, with all below it.
+func (im *importer) lose(n *node, why string) {
+	im.Lose(n.at, n.words(), why)
+	n.use()
+}
+
+// keys writes the lines of a block that words has for members of n.
+func (im *importer) keys(n *node, b *plan.Block) {
+	for _, k := range im.settings(n) {
+		b.Set(k.Name, k.Value, k.At)
 	}
+	b.From(n.places()...)
+}
+
+// settings returns the keys of edge that words has for members of n. What has another value is left for rest.
+func (im *importer) settings(n *node) (list []plan.Setting) {
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.list {
+		w, _ := im.word(c)
+		if w.Says != "key" {
+			list = append(list, im.settings(c)...)
+			continue
+		}
+		value, ok := c.value(w.Unit)
+		if c.walk(func(o *node) { o.used = ok }); value != "" && ok {
+			list = append(list, plan.Setting{Name: w.Key, Value: value, At: c.at})
+		}
+		if ok && w.Why != "" {
+			im.Note(c.at, c.words(), w.Why)
+		}
+	}
+	return list
+}
+
+// value returns n as a value of edge.toml: of a unit, or one of texts and what they become, such as "true=h1,false=".
+func (n *node) value(u plan.Unit) (value string, ok bool) {
+	switch list := n.texts(); {
+	case u == "list" || u == "one":
+		return plan.Strings(list...), len(list) == 1 || u == "list" && len(list) > 0
+	case u == "suites": // TLS 1.3 has its own
+		list = slices.DeleteFunc(list, plan.Expr("^TLS_(AES|CHACHA20)")().MatchString)
+		return plan.List(list...), len(list) > 0
+	case u == "table":
+		var fields []plan.Field
+		for _, c := range n.list {
+			fields = append(fields, plan.Field{Name: c.name, Value: c.text})
+		}
+		return plan.Table(fields), len(fields) > 0
+	case u == "curves":
+		return strings.ReplaceAll(plan.List(list...), "CurveP", "P-"), len(list) > 0
+	case !strings.Contains(string(u), "="):
+		value, ok = u.Value(n.text)
+		return value, ok && n.text != "" && !n.branch()
+	}
+	for pair := range strings.SplitSeq(string(u), ",") {
+		if from, to, _ := strings.Cut(pair, "="); strings.EqualFold(from, n.text) {
+			if to != "" && to != "true" && to != "false" {
+				to = plan.String(to)
+			}
+			return to, true
+		}
+	}
+	return "", false
 }

@@ -1,0 +1,430 @@
+package caddy
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// flow is the way of some requests of a site through its directives, in the order in which Caddy runs them.
+//
+//	header X-A 1             a step of the site
+//	handle /api/* {          ── a flow of its own: inner directives, then those after the group
+//	    uri strip_prefix /v1     a step before what comes next in it
+//	    reverse_proxy a          a branch
+//	}
+//	respond 404              a branch for what is left
+type flow struct {
+	*importer
+	site   *site
+	out    *plan.Site
+	secure *plan.Cond // the request came by TLS
+	made   map[string]*plan.Target
+	again  *int // directives that were run more than once
+
+	when   *plan.Cond
+	what   string
+	from   []plan.Place
+	pre    []plan.Step  // of all branches that come
+	limits []plan.Step  // of those to backends
+	rest   []*directive // that come after the one that is run
+	open   bool         // steps are those of the site: no branch was made, and no filter is asked
+	kind   string       // Content-Type of answers
+
+	path     string // that is sent on, as matchers see it, in the language; "": nobody knows
+	template string // the same as a template
+	query    string // that rewrite has written: "?…"
+
+	passed map[*group]*plan.Cond     // that a directive of a group has been run
+	held   map[*directive]*plan.Cond // of directives that come
+}
+
+// againMax is how many directives of a site are run more than once, for requests under other conditions.
+const againMax = 1000
+
+// run makes branches of a program.
+func (f flow) run(program []*directive) {
+	for i, d := range program {
+		f.rest = program[i+1:]
+		if d.used {
+			*f.again++
+		}
+		if *f.again > againMax {
+			break
+		}
+		d.used = true
+		c := f.held[d]
+		if c == nil {
+			c = f.cond(d.when)
+		}
+		f.hold(d, c)
+		if passed := f.passed[d.group]; passed != nil {
+			c = plan.All(c, plan.Not(passed))
+		}
+		fields := d.onlyFields()
+		if d.group != nil && (fields || d.do != nil) {
+			f.passed = maps.Clone(f.passed)
+			f.passed[d.group] = plan.Any(cmp.Or(f.passed[d.group], plan.Never), c)
+		}
+		switch {
+		case c == plan.Never:
+		case fields:
+			f.from = slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
+			for _, o := range d.program {
+				o.used = true
+				o.do(&f, o, plan.All(c, f.cond(o.when)))
+			}
+		case d.do == nil:
+			after := slices.DeleteFunc(slices.Clone(f.rest), func(o *directive) bool {
+				return d.group != nil && o.group == d.group
+			})
+			inner := f.under(c, d)
+			if d.name == "handle_path" && d.when != nil {
+				inner.strip(d, plan.Always, strings.TrimSuffix(d.when.path(), "*"))
+			}
+			inner.run(slices.Concat(d.program, after))
+			if c == plan.Always {
+				return
+			}
+			f.open = false
+		case d.do(&f, d, c) && c == plan.Always:
+			return
+		}
+	}
+	end := &directive{at: f.site.at}
+	switch {
+	case *f.again <= againMax:
+		f.ends(end, plan.Always, plan.Answer(200, "", ""))
+	case f.when == plan.Always: // what is left under other conditions comes here too
+		f.Lose(end.at, "some directives", "there are too many conditions: the rest is closed")
+		f.close(end, plan.Always)
+	}
+}
+
+// hold has the directives that follow d with the same matcher run for the same requests: Caddy asks once, before d
+// changes the path.
+func (f *flow) hold(d *directive, c *plan.Cond) {
+	f.held = maps.Clone(f.held)
+	for _, o := range f.rest {
+		if d.when == nil || o.group != d.group || !o.when.same(d.when) {
+			return
+		}
+		f.held[o] = cmp.Or(f.held[o], c)
+	}
+}
+
+// onlyFields reports whether d is a block of directives that set fields and no more: requests go on after it.
+func (d *directive) onlyFields() bool {
+	return d.do == nil && d.name != "handle_path" && !slices.ContainsFunc(d.program, func(o *directive) bool {
+		return o.name != "header" && o.name != "request_header"
+	})
+}
+
+// under returns f for the requests for which c, the condition of d, holds.
+func (f flow) under(c *plan.Cond, d *directive) flow {
+	f.from = slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
+	if c != plan.Always {
+		f.when, f.what, f.open = plan.All(f.when, c), d.text, false
+	}
+	f.pre = slices.Clip(f.pre)
+	return f
+}
+
+// places are the lines of directives, of their matchers and of their programs.
+func (f *flow) places(list ...*directive) (all []plan.Place) {
+	for _, d := range list {
+		if all = append(all, d.at); d.when != nil {
+			all = append(all, d.when.from...)
+		}
+		all = append(all, f.places(d.program...)...)
+	}
+	return all
+}
+
+// put adds a step.
+func (f *flow) put(d *directive, c *plan.Cond, do plan.Action) {
+	one := plan.Step{When: c, Do: []plan.Action{do}, What: d.text, From: append(f.places(d), do.At)}
+	if c == plan.Always {
+		one.When = nil
+	}
+	if f.open {
+		f.out.Steps = append(f.out.Steps, one)
+		return
+	}
+	f.pre = append(slices.Clip(f.pre), one)
+}
+
+// ends adds a branch for the requests for which c holds.
+func (f *flow) ends(d *directive, c *plan.Cond, end plan.Action, keys ...plan.Setting) bool {
+	moves := func(o *directive) bool { return o.name == "rewrite" || o.name == "uri" }
+	if f.open && end.Name != "dest" && slices.ContainsFunc(f.rest, moves) {
+		f.put(d, c, end) // the path that it asks for is that before the move
+		return true
+	}
+	end.At = d.at
+	t := &plan.Target{Name: f.name(d), End: end, Keys: keys, From: []plan.Place{d.at},
+		Steps: slices.Concat(f.pre, f.limits)}
+	if end.Name != "dest" { // no backend sees what is done to requests
+		t.Steps = slices.DeleteFunc(slices.Clone(f.pre), func(o plan.Step) bool {
+			return slices.Contains([]string{"headers.request", "rewrite"}, o.Do[0].Name)
+		})
+	}
+	for _, key := range f.site.keys {
+		if len(f.logs) == 1 && key.Value != "false" {
+			f.Block("[log]").Set("output", "["+key.Value+"]", key.At) // all sites that log do so there
+			break
+		}
+		t.Keys, t.From = append(slices.Clip(t.Keys), key), append(t.From, key.At)
+	}
+	f.branch(d, c, t)
+	return true
+}
+
+// close refuses the requests for which c holds, where nothing that comes after d is for them.
+func (f *flow) close(d *directive, c *plan.Cond) bool {
+	own := *f
+	if c == plan.Always {
+		own.from = slices.Concat(f.from, f.places(f.rest...))
+	}
+	f.open = false
+	return own.ends(d, c, plan.Deny(403))
+}
+
+// name is what a label may be called: as the matcher of a directive, or of what is around it.
+func (f *flow) name(d *directive) string {
+	what := f.what
+	if d.when != nil {
+		what = d.text
+	}
+	_, words, _ := strings.Cut(what, " ")
+	matcher, _, _ := strings.Cut(words, " ")
+	return cmp.Or(plan.Name(matcher), d.name)
+}
+
+// branch adds a branch, with the target that is there already if it is the same.
+func (f *flow) branch(d *directive, c *plan.Cond, t *plan.Target) {
+	id := fmt.Sprint(t.End, t.Keys, t.Steps)
+	if made := f.made[id]; made != nil {
+		t = made
+	}
+	f.made[id] = t
+	what := d.text
+	if c == plan.Always && f.what != "" {
+		what = f.what
+	}
+	f.out.Branches = append(f.out.Branches, plan.Branch{When: plan.All(f.when, c), To: t, What: what,
+		From: slices.Concat(f.places(d), f.from, []plan.Place{f.site.at})})
+	f.open = false
+}
+
+// move has the path be another one for the requests for which c holds: a value of the language, and a template.
+func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
+	to := plan.Rewrite(template + query)
+	switch {
+	case c != plan.Always && (!c.Known() || f.path == ""):
+		f.put(d, c, to)
+		f.path = ""
+	case f.open && (len(f.rest) == 0 || f.held[f.rest[0]] == nil): // rules and routes see the path that the rule makes
+		f.put(d, c, to)
+		f.path = "path"
+	case c == plan.Always:
+		f.pre = slices.DeleteFunc(slices.Clone(f.pre), func(o plan.Step) bool {
+			return o.When == nil && o.Do[0].Name == "rewrite"
+		})
+		f.put(d, c, to)
+		f.path, f.template, f.query = path, template, query
+	default:
+		f.open = false // what comes asks for the path that it had
+		name := "rewritten"
+		if f.moves++; f.moves > 1 {
+			name += strconv.Itoa(f.moves)
+		}
+		f.out.Steps = append(f.out.Steps, plan.Step{When: plan.All(f.when, c), Do: []plan.Action{
+			plan.Local(name, template)}, What: d.text, From: f.places(d)})
+		f.put(d, c, to)
+		f.path = "(local." + name + " ?? " + f.path + ")"
+		f.template = "{" + f.path + "}"
+		if query != f.query {
+			f.query = "?{query}" // which of both is not known
+		}
+	}
+}
+
+// change has the path be what functions of the language make of it.
+func (f *flow) change(d *directive, c *plan.Cond, functions string, ok bool) {
+	if !ok || f.path == "" {
+		f.Lose(d.at, d.text, "edge does not change this path so")
+		f.path = ""
+		return
+	}
+	f.move(d, c, f.path+functions, "{"+f.path+functions+"}", f.query)
+}
+
+// strip removes the beginning of the path: in any case, and with several slashes in place of one.
+func (f *flow) strip(d *directive, c *plan.Cond, prefix string) {
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		expr := "(?i)^/+" + strings.ReplaceAll(regexp.QuoteMeta(sent(prefix)), "/", "/+")
+		quoted, ok := plan.Quote(expr)
+		f.change(d, c, ".re_replace("+quoted+`, "")`, ok && !strings.ContainsAny(prefix, "*{"))
+	}
+}
+
+// deed does what a directive does with the requests of f for which c holds. It reports whether they are answered.
+type deed func(f *flow, d *directive, c *plan.Cond) (ends bool)
+
+// deedOf returns what a directive does; nil: it is a block of others, or not known.
+func deedOf(name string) deed {
+	return map[string]deed{
+		"respond": (*flow).respond, "error": (*flow).respond, "redir": (*flow).redirect, "header": (*flow).header,
+		"rewrite": (*flow).rewrite, "uri": (*flow).uri, "reverse_proxy": (*flow).proxy,
+		"request_body": (*flow).requestBody, "basic_auth": (*flow).password, "basicauth": (*flow).password,
+		"abort": (*flow).other, "log_skip": (*flow).other, "skip_log": (*flow).other, "request_header": (*flow).other,
+		"forward_auth": (*flow).other, "php_fastcgi": (*flow).other, "invoke": (*flow).other,
+		"metrics": (*flow).other, "acme_server": (*flow).other, "file_server": (*flow).other,
+	}[name]
+}
+
+// group is one for each block and name. One directive alone is in none.
+type group []*directive
+
+// matcher is what a request has to be like: all of its lines hold. A nil one holds always.
+type matcher struct {
+	lines []*directive
+	from  []plan.Place
+	conds map[string]*plan.Cond // by the path and the query that they look at, and what is known of TLS
+}
+
+// same reports whether both are written in the same way.
+func (m *matcher) same(o *matcher) bool {
+	return m == o || m != nil && o != nil && m.path() != "" && m.path() == o.path() && len(m.lines)+len(o.lines) == 2
+}
+
+// path returns the pattern of a matcher that has one path, or "".
+func (m *matcher) path() string {
+	if m == nil {
+		return ""
+	}
+	var paths []string
+	for _, l := range m.lines {
+		if l.name == "path" {
+			paths = append(paths, l.args...)
+		}
+	}
+	if len(paths) != 1 {
+		return ""
+	}
+	return paths[0]
+}
+
+// compile prepares the directives of a block, and returns those that it knows; where sorted is set in Caddy's order.
+// around has the matchers with names.
+func (im *importer) compile(block []*directive, around map[string]*matcher, sorted bool) (program []*directive) {
+	around = maps.Clone(around)
+	for _, d := range block {
+		if strings.HasPrefix(d.name, "@") {
+			lines := d.block
+			if len(d.args) > 0 { // an expression alone is no name of a condition
+				lines = []*directive{d.as(d.args)}
+			}
+			d.known, around[d.name] = true, &matcher{lines: lines, from: d.places()}
+		}
+	}
+	var known []*directive
+	groups := map[string]*group{}
+	for _, d := range block {
+		if !d.known && im.prepare(d, around, groups) {
+			known = append(known, d)
+		}
+	}
+	if sorted {
+		slices.SortStableFunc(known, im.compare)
+	}
+	for _, g := range groups {
+		if len(*g) == 1 {
+			(*g)[0].group = nil // as in Caddy
+		}
+	}
+	for _, d := range known { // Caddy joins blocks of a group that have the same matcher, one after the other
+		last := len(program) - 1
+		if last < 0 || d.do != nil || d.group == nil || d.group != program[last].group ||
+			!d.when.same(program[last].when) {
+			program = append(program, d)
+			continue
+		}
+		program[last].program, d.used = append(program[last].program, d.program...), true
+	}
+	return program
+}
+
+// prepare reads the matcher of a directive, and reports whether the directive is known.
+func (im *importer) prepare(d *directive, around map[string]*matcher, groups map[string]*group) bool {
+	kind := strings.TrimSuffix(d.name, "_path")
+	container := kind == "handle" || d.name == "route"
+	d.do = deedOf(d.name)
+	if d.do == nil && !container {
+		im.word("site", d, nil)
+		return false
+	}
+	d.known = true
+	if takesMatcher(d) {
+		switch name := d.args[0]; {
+		case name == "*":
+		case name[0] == '@':
+			if d.when = around[name]; d.when == nil {
+				im.lose(d, "no matcher has the name "+name)
+				return false
+			}
+		default:
+			line := d.as([]string{"path", name})
+			line.used, line.block, d.when = true, nil, &matcher{lines: []*directive{line}}
+		}
+		d.args = d.args[1:]
+	}
+	if kind == "handle" || kind == "rewrite" {
+		if groups[kind] == nil {
+			groups[kind] = &group{}
+		}
+		d.group = groups[kind]
+		*d.group = append(*d.group, d)
+	}
+	if container {
+		d.program = im.compile(d.block, around, kind == "handle")
+	}
+	return true
+}
+
+// takesMatcher reports whether the first argument of a directive is a matcher.
+func takesMatcher(d *directive) bool {
+	first := d.arg(0)
+	if first != "*" && !strings.HasPrefix(first, "/") {
+		return strings.HasPrefix(first, "@")
+	}
+	return len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond"}, d.name)
+}
+
+// compare says which of two directives Caddy runs first: in the order of all directives, of those of one kind the one
+// with the longest path, and then those with a matcher.
+func (im *importer) compare(a, b *directive) int {
+	rank := func(d *directive) int {
+		return slices.Index(im.order, strings.Replace(d.name, "handle_path", "handle", 1))
+	}
+	first, second := a.when.path(), b.when.path()
+	one, two := strings.TrimSuffix(first, "*"), strings.TrimSuffix(second, "*")
+	switch {
+	case rank(a) != rank(b):
+		return rank(a) - rank(b)
+	case (a.when == nil) != (b.when == nil):
+		return map[bool]int{true: 1, false: -1}[a.when == nil]
+	case first == "" || second == "":
+		return 0
+	case one == two:
+		return len(first) - len(second)
+	}
+	return cmp.Or(len(two)-len(one), strings.Compare(one, two))
+}

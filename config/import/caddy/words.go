@@ -1,0 +1,169 @@
+package caddy
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// words has lines of Caddyfiles that need no code of their own, by the block around them, their names, and some by
+// their first argument too.
+var words = sync.OnceValue(func() *plan.Words {
+	return plan.ParseWords(`
+options.http_port options.https_port options.default_bind options.auto_https options.local_certs
+	note nothing to write: the listeners are as it says
+options.email options.acme_ca options.acme_ca_root options.acme_eab options.acme_dns options.cert_issuer
+options.key_type options.preferred_chains options.cert_lifetime options.renew_interval options.dns options.ech
+options.storage_clean_interval options.ocsp_interval options.renewal_window_ratio
+	note not needed: this version has no ACME
+options.storage            note nothing to write: edge keeps no certificates
+options.pki                note nothing to write: see cert = "internal"
+options.skip_install_trust note nothing to write: edge installs no authority
+options.admin options.persist_config
+	note nothing to write: edge has an address for operators of its own, see [admin]
+options.ocsp_stapling      note nothing to write: a response is stapled where ocsp names one
+options.grace_period       key grace_period seconds
+options.debug              key log_level ="debug"
+options.*                  lost edge does not know this option
+process.level.debug        key log_level ="debug"
+process.level.info         key log_level ="info"
+process.level.warn         key log_level ="warn"
+process.level.error        key log_level ="error"
+process.output.file        key error_log text
+process.output.stderr process.format note nothing to write: the default of edge
+process.*                  lost edge does not know it
+
+servers.trusted_proxies_strict servers.strict_sni_host servers.metrics servers.enable_full_duplex servers.name
+servers.log_credentials servers.keepalive_interval servers.keepalive_idle servers.keepalive_count
+	note nothing to write: the default of edge
+servers.trusted_proxies.static key trusted_proxies list
+servers.protocols            key protocols list
+servers.max_header_size      key limits.header_size size
+servers.timeouts.read_header key limits.header_timeout seconds
+servers.timeouts.idle        key limits.idle_timeout seconds
+servers.timeouts.*           lost bodies and answers have a rate, not a time: limits.min_rate
+
+tls.ca tls.ca_root tls.dns tls.resolvers tls.eab tls.key_type tls.on_demand tls.propagation_delay tls.dns_ttl tls.issuer
+tls.propagation_timeout tls.dns_challenge_override_domain tls.renewal_window_ratio tls.reuse_private_keys
+	note not needed: this version has no ACME
+tls.ciphers          key ciphers list
+tls.protocols.tls1.2 key min_version ="1.2"
+tls.protocols.tls1.3 key min_version ="1.3"
+tls.alpn lost see protocols of listeners
+client_auth.trusted_ca_cert_file client_auth.trust_pool.file key client_ca text
+
+log.output.discard key access_log =false
+log.output.file    key access_log text
+log.output.stdout log.format.json note nothing to write: the default of edge
+log.level          note nothing to write: the access log has no levels
+log.*              lost the access log is JSON, common or combined, and goes where [log] says
+
+site.try_files     lost edge serves no files: the path stays as it is
+site.templates site.fs lost edge serves no files
+site.root          note nothing to write: edge serves no files
+site.method        lost edge sends the method that the client sent
+site.encode        lost not available in this version: answers are not compressed
+site.push          lost HTTP/2 push is not known: browsers have left it
+site.vars site.map lost routes have no variables
+site.intercept     lost answers of backends go on as they are; see error_pages and intercept_errors
+site.tracing       lost not available in this version: see traceparent of listeners
+site.log_append    lost the fields of the access log are those that edge has
+site.log_name      lost a route has one log: access_log
+site.log_level     lost the access log has no levels
+site.timeouts      lost timeouts are those of listeners: limits
+site.php_fastcgi   lost backends speak HTTP; such requests are answered 503
+site.invoke        lost routes with names are not known; such requests are answered 503
+site.metrics       lost edge has /metrics at an address of its own, [metrics]; such requests are answered 503
+site.acme_server   lost edge is no authority; such requests are answered 503
+site.file_server   lost edge serves no files: such requests are answered 404
+site.basic_auth site.basicauth site.forward_auth
+	lost not available in this version: the route is closed until you guard it otherwise
+
+proxy.unhealthy_request_count key breaker.max_requests number
+proxy.fail_duration           key outlier.eject seconds a backend is ejected after 2 failures at least: outlier.errors
+proxy.max_fails               key outlier.errors number
+proxy.lb_policy.random proxy.lb_policy.cookie key load_balancing ="random"
+proxy.lb_policy.round_robin proxy.lb_policy.weighted_round_robin key load_balancing ="round_robin"
+proxy.lb_policy.least_conn    key load_balancing ="least_conn"
+proxy.lb_policy.random_choose key load_balancing ="p2c"
+proxy.lb_policy.ip_hash proxy.lb_policy.client_ip_hash
+	key load_balancing ="ip_hash" keys go to other backends than they did
+proxy.lb_policy.uri_hash proxy.lb_policy.header proxy.lb_policy.query
+	key load_balancing ="ketama" keys go to other backends than they did
+proxy.dynamic lost see discover of upstreams
+proxy.tls_client_auth lost see tls.cert and tls.key of upstreams
+proxy.lb_retries              key retry.attempts number
+proxy.lb_try_duration         lost retries are counted, not timed: retry.attempts, 2 without the key
+proxy.lb_try_interval         note nothing to write: another backend is tried at once
+proxy.lb_retry_match          lost what is tried again is said by retry.on
+proxy.trusted_proxies         lost proxies are trusted by listeners: trusted_proxies
+proxy.flush_interval proxy.buffer_requests proxy.buffer_responses proxy.response_buffers proxy.stream_buffer_size
+proxy.stream_close_delay proxy.verbose_logs note nothing to write: bodies go on as they come
+proxy.request_buffers         key buffer_request size
+proxy.stream_timeout key timeouts.idle seconds how long a tunnel may be without a byte, not how long it may last
+proxy.health_uri              key health_check.path text
+proxy.health_interval         key health_check.interval seconds
+proxy.health_timeout          key health_check.timeout seconds
+proxy.health_port             key health_check.port number
+proxy.health_passes           key health_check.rise number
+proxy.health_fails            key health_check.fall number
+proxy.health_method           key health_check.method text
+
+header_up.host.{host} header_up.host.{hostport} header_up.x-forwarded-proto.{scheme} header_up.x-forwarded-host.{host}
+header_up.x-forwarded-host.{hostport} header_up.x-forwarded-for.{remote_host} header_up.x-forwarded-for.{remote}
+header_up.x-forwarded-for.{remote.host} header_up.x-forwarded-for.{client_ip} header_up.connection.{>connection}
+header_up.connection.{header.connection} header_up.connection.upgrade header_up.upgrade.{>upgrade}
+header_up.upgrade.{header.upgrade} header_up.upgrade.websocket note nothing to write: edge sends it by itself
+header_up.host.{upstream_hostport} header_up.host.{http.reverse_proxy.upstream.hostport} key host ="backend"
+
+proxy.dial_timeout            key timeouts.connect seconds
+proxy.response_header_timeout key timeouts.first_byte seconds
+proxy.read_timeout            key timeouts.read seconds
+proxy.keepalive.off           key pool.idle =0
+proxy.keepalive               key pool.idle_timeout seconds
+proxy.keepalive_idle_conns    key pool.idle number
+proxy.max_conns_per_host      key pool.max_per_backend number
+proxy.resolvers               key resolver text
+proxy.versions.h2c proxy.versions.2 key protocol ="h2"
+proxy.versions.1.1            key protocol ="auto" over TLS the backend chooses
+proxy.tls_insecure_skip_verify key tls.verify =false
+proxy.tls_server_name         key tls.sni text
+proxy.tls_trusted_ca_certs proxy.tls_trust_pool.file key tls.ca text
+proxy.tls_timeout             note nothing to write: it is a part of timeouts.connect
+proxy.compression proxy.dial_fallback_delay proxy.read_buffer proxy.write_buffer proxy.expect_continue_timeout
+proxy.keepalive_interval      note nothing to write: the default of edge
+`)
+})
+
+// word does what the table has for a line of a block: set gets a key of edge.
+func (im *importer) word(block string, d *directive, set func(name, value string, at plan.Place)) {
+	d.used = true
+	values := d.args
+	w, found := words().Find(block + "." + d.name + "." + strings.ToLower(d.arg(0)))
+	if found {
+		values = values[1:]
+	} else {
+		w, _ = words().Find(block + "." + d.name)
+	}
+	text, ok := w.Unit.Value(strings.Join(values, " "))
+	if literal, alone := strings.CutPrefix(string(w.Unit), "="); alone { // the word alone says it
+		text, ok = literal, true
+	} else if w.Unit == "list" {
+		text = plan.List(networks(values)...)
+	} else if ok = ok && len(values) == 1; ok && w.Unit == "size" {
+		var n int64
+		n, ok = plan.ParseSize(values[0], 1000)
+		text = plan.Size(n)
+	}
+	switch {
+	case w.Says != "key":
+		im.tell(w.Says, d, w.Why)
+	case !ok:
+		im.lose(d, "edge does not know the value")
+	default:
+		if set(w.Key, text, d.at); w.Why != "" {
+			im.Note(d.at, d.text, w.Why)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+)
+
+// shared are keys of routes that may stand once for all of them, by the table where they do.
+var shared = []struct{ key, header string }{
+	{"error_pages", ""}, {"websocket", ""}, {"timeouts.first_byte", "[upstream_defaults]"},
+	{"timeouts.read", "[upstream_defaults]"}, {"timeouts.total", "[upstream_defaults]"},
+}
+
+// answerFields returns which step of t sets fields of all its answers, and these; -1: none.
+func (t *Target) answerFields() (at int, fields string) {
+	at = slices.IndexFunc(t.Steps, func(s Step) bool {
+		return s.When == nil && len(s.Do) == 1 && s.Do[0].Name == "headers.response"
+	})
+	if at >= 0 {
+		fields = Table(t.Steps[at].Do[0].fields)
+	}
+	return at, fields
+}
+
+// lift has fields of answers that all targets of a site set alike stand once: as a step of the site, or of one for all
+// where the sites are alike too. Targets that only refuse have pages of edge, with these fields or without.
+func lift(sites []*Site) (one *Step) {
+	of, steps, stays := make([]string, len(sites)), map[string]Step{}, map[*Target]bool{}
+	found, targets := map[string]bool{}, 0
+	for i, s := range sites {
+		texts := map[string]bool{}
+		for _, b := range s.Branches {
+			at, text := b.To.answerFields()
+			if at >= 0 {
+				steps[text] = b.To.Steps[at]
+			} else if len(b.To.Steps) == 0 && b.To.End.refuses {
+				continue
+			}
+			texts[text], of[i], targets = true, text, targets+1
+		}
+		if len(texts) > 1 {
+			of[i] = ""
+		}
+		if len(texts) > 0 {
+			found[of[i]] = true
+		}
+	}
+	all := len(found) == 1 && !found[""]
+	for i, s := range sites {
+		if targets < 2 || !all && len(s.Branches) < 2 {
+			of[i] = "" // it stands once
+		}
+		for _, b := range s.Branches {
+			stays[b.To] = stays[b.To] || of[i] == ""
+		}
+	}
+	for i, s := range sites {
+		if of[i] != "" && !all {
+			with := *s
+			with.Steps = append([]Step{steps[of[i]]}, s.Steps...)
+			sites[i] = &with
+		} else if step := steps[of[i]]; of[i] != "" {
+			one = &step
+		}
+	}
+	for t, stay := range stays {
+		if at, _ := t.answerFields(); !stay && at >= 0 {
+			t.Steps = slices.Delete(slices.Clone(t.Steps), at, at+1)
+		}
+	}
+	return one
+}
+
+// share has what the routes to backends say alike stand once: the value that most of them have, where all have one.
+// Fields of requests move to a rule where all of them set the same ones.
+func (p *Plan) share() {
+	var routes []*Block
+	for _, b := range p.blocks {
+		if b.header == "[[routes]]" && b.leads() {
+			routes = append(routes, b)
+		}
+	}
+	for _, s := range shared {
+		said := func(b *Block) bool { return b.header == s.header && b.Has(s.key) }
+		if s.header != "" {
+			said = func(b *Block) bool { return strings.HasPrefix(b.header, "[upstream") && b.Has(s.key) }
+		}
+		if k, _ := most(routes, s.key); k.name != "" && !slices.ContainsFunc(p.blocks, said) {
+			drop(routes, k)
+			p.Block(s.header).Set(k.name, k.value, k.at)
+		}
+	}
+	p.shareUpstreams()
+	p.sharePath()
+	if k, all := most(routes, "headers.request"); all {
+		drop(routes, k)
+		b := &Block{header: "[[rules]]"}
+		b.Set(k.name, k.value, k.at)
+		p.blocks = slices.Insert(p.blocks, 0, b)
+	}
+}
+
+// sharePath has a rule say once what the program compares as the path, where several conditions do. A rewrite would
+// change it.
+func (p *Plan) sharePath() {
+	var list []*key
+	for _, b := range p.blocks {
+		for i := range b.keys {
+			k := &b.keys[i]
+			if k.name == "rewrite" && b.header == "[[rules]]" {
+				return
+			}
+			if k.name == "when" && strings.Contains(k.value, p.Path) {
+				list = append(list, k)
+			}
+		}
+	}
+	if p.Path == "" || len(list) < 3 {
+		return
+	}
+	for _, k := range list {
+		k.value = strings.ReplaceAll(k.value, p.Path, "local.path")
+	}
+	b := &Block{header: "[[rules]]"}
+	b.Comment("the path as " + p.Program + " compares it")
+	b.Set("set", Table([]Field{{"path", "{" + p.Path + "}"}}), Place{})
+	p.blocks = slices.Insert(p.blocks, 0, b)
+}
+
+// shareUpstreams has what most upstreams say alike stand once, where no route names backends by itself.
+func (p *Plan) shareUpstreams() {
+	var list []*Block
+	for _, b := range p.blocks {
+		if strings.HasPrefix(b.header, "[upstreams.") {
+			list = append(list, b)
+		}
+		for _, k := range b.keys {
+			if k.name == "dest" && strings.Contains(k.value, ":") && !strings.HasPrefix(k.value, `"status:`) {
+				return
+			}
+		}
+	}
+	if len(list) < 2 {
+		return
+	}
+	for _, k := range slices.Clone(list[0].keys) {
+		named, _, _ := strings.Cut(k.name, ".")
+		if slices.Contains([]string{"backends", "tls", "health_check", "discover", "failover"}, named) {
+			continue
+		}
+		if best, _ := most(list, k.name); best.name != "" {
+			drop(list, best)
+			p.Block("[upstream_defaults]").Set(best.name, best.value, best.at)
+		}
+	}
+}
+
+// leads reports whether a route leads to backends.
+func (b *Block) leads() bool {
+	return slices.ContainsFunc(b.keys, func(k key) bool {
+		return k.name == "dest" && !strings.HasPrefix(k.value, `"status:`)
+	})
+}
+
+// most returns the line called name that most of some routes have; none where one of them has no such line, or less
+// than two have the same. all says that each has it.
+func most(routes []*Block, name string) (best key, all bool) {
+	count := map[string]int{}
+	for _, b := range routes {
+		i := slices.IndexFunc(b.keys, func(k key) bool { return k.name == name })
+		if i < 0 {
+			return key{}, false
+		}
+		k := b.keys[i]
+		if count[k.value]++; count[k.value] > max(1, count[best.value]) {
+			best = k
+		}
+	}
+	return best, len(routes) > 1 && count[best.value] == len(routes)
+}
+
+// drop removes a line from the routes that have it.
+func drop(routes []*Block, k key) {
+	for _, b := range routes {
+		b.keys = slices.DeleteFunc(b.keys, func(o key) bool { return o.name == k.name && o.value == k.value })
+	}
+}

@@ -1,0 +1,195 @@
+package importer_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// What Caddy refuses, edge does not let through with the configuration that is imported, whatever the file says.
+//
+// Each seed is a site of a file that both programs serve. EDGE_SOAK=1 tries more files. EDGE_SEED=N begins with
+// another seed.
+func TestCaddy_nothingThatIsRefusedIsLetThrough(t *testing.T) {
+	testutil.OnlyPlain(t)
+	binary := os.Getenv("EDGE_CADDY")
+	if binary == "" {
+		t.Skip("make import-check builds Caddy and runs this")
+	}
+	seed, files := uint64(1), 1
+	if os.Getenv("EDGE_SOAK") != "" {
+		files = 100
+	}
+	if text := os.Getenv("EDGE_SEED"); text != "" {
+		if _, err := fmt.Sscan(text, &seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backend := echo(t, false)
+	total := tally{}
+	for range files {
+		var sites []*refusingSite
+		for range 40 {
+			sites = append(sites, newRefusingSite(t, seed, backend))
+			seed++
+		}
+		t.Run(fmt.Sprintf("seeds %d to %d", seed-40, seed-1), func(t *testing.T) {
+			compareSites(t, binary, sites, &total)
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%+v", total)
+	if total.refused < 100 || total.through < 100 {
+		t.Errorf("too few requests are refused by Caddy, or let through by both: %+v", total)
+	}
+}
+
+// compareSites asks both programs the same.
+func compareSites(t *testing.T, binary string, sites []*refusingSite, total *tally) {
+	dir, theirs, ours := t.TempDir(), freePort(t), freePort(t)
+	text := func(port string) string {
+		all := "{\n\tadmin off\n\tauto_https off\n}\n"
+		for _, s := range sites {
+			all += fmt.Sprintf("http://s%d.test:%s {\n%s}\n", s.seed, port, s.text)
+		}
+		return all
+	}
+	path := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(path, []byte(text(theirs)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Env: []string{"HOME=" + dir},
+		Args: []string{"run", "--adapter", "caddyfile", "--config", path}})
+	(&dialect{program: "caddy"}).startEdge(t, dir, text(ours))
+	there, here := clientOf(t, theirs), clientOf(t, ours)
+	whole := carried(t, "caddy", filepath.Join(dir, "asked.caddy"), text(ours), "http://s")
+	for i, s := range sites {
+		wrong := false
+		for _, r := range s.requests() {
+			a, b := there(r), here(r)
+			refused, through := a >= 400, b >= 200 && b < 400
+			if refused && through {
+				t.Errorf("seed %d: %s %s %v from %s: %d there, %d here",
+					s.seed, r.method, r.path, r.header, r.from, a, b)
+				wrong = true
+			}
+			total.add(refused, through, whole[i], a, b)
+		}
+		if wrong {
+			t.Log(s.text)
+		}
+	}
+}
+
+// refusingSite is a site of Caddy that refuses some requests, made from a seed.
+type refusingSite struct {
+	seed    uint64
+	rand    *rand.Rand
+	backend string
+	users   string // the lines of basic_auth
+	text    string
+	names   int // of matchers
+}
+
+func newRefusingSite(t *testing.T, seed uint64, backend string) *refusingSite {
+	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &refusingSite{seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), backend: backend,
+		users: "{\nu " + string(hash) + "\n}"}
+	s.text = s.block(0)
+	return s
+}
+
+// one returns one of several.
+func (s *refusingSite) one(of ...string) string { return of[s.rand.IntN(len(of))] }
+
+// block returns directives.
+func (s *refusingSite) block(depth int) (text string) {
+	for range 1 + s.rand.IntN(5-depth) {
+		text += s.directive(depth)
+	}
+	return text + s.one("", "reverse_proxy "+s.backend+"\n", "reverse_proxy "+s.backend+"\n", "respond ok\n")
+}
+
+func (s *refusingSite) path() string {
+	return s.one("/a", "/a/*", "/a/b", "/a*", "/a/b/*", "*.x", "*/.*", "/a/*/x", "/B/c", "/c/*", "*/b/*", "/v/a/*",
+		"/x d")
+}
+
+// matcher returns the definition of a matcher with a name, and the name; or a path, or nothing.
+func (s *refusingSite) matcher() (definition, name string) {
+	switch s.rand.IntN(4) {
+	case 0:
+		return "", "/" + strings.TrimLeft(strings.ReplaceAll(s.path(), " ", ""), "*/") + " "
+	case 1:
+		return "", ""
+	}
+	line := func() string {
+		return s.one("path "+s.path(), "path "+s.path()+" "+s.path(), "not path "+s.path(), "method POST",
+			"not method GET", "remote_ip 127.0.0.1", "not remote_ip 127.0.0.1/32", "header X-Key s",
+			"not header X-Key s", "header X-Key *", "query q=1", "vars x y", "not vars x y",
+			"protocol http", "not host s*.test")
+	}
+	s.names++
+	name = fmt.Sprintf("@m%d", s.names)
+	switch s.rand.IntN(4) {
+	case 0:
+		name += " "
+		definition = name + s.one("path_regexp ^/a/", "path_regexp \\.x$", "header_regexp X-Key ^s", "expression 1==2")
+		return definition + "\n", name
+	case 1:
+		return name + " " + line() + "\n", name + " "
+	}
+	return name + " {\n" + line() + "\n" + line() + "\n}\n", name + " "
+}
+
+func (s *refusingSite) directive(depth int) string {
+	definition, m := s.matcher()
+	all := m
+	if all == "" {
+		all = "* "
+	}
+	if depth < 2 && s.rand.IntN(3) == 0 {
+		block := s.one("handle "+m, "handle "+m, "route "+m, "handle_path "+s.one("/a/*", "/v/*", "/a*")+" ")
+		return definition + block + "{\n" + s.block(depth+1) + "}\n"
+	}
+	return definition + s.one(
+		"respond "+all+s.one("403", "401", "\"no\" 404", "204", "ok", "410"),
+		"respond "+all+"403", "respond "+all+"403",
+		"error "+all+"403", "abort "+m, "redir "+all+s.one("/a/b", "/else{uri} 301"), "header "+all+"X-A 1",
+		"request_header "+all+"X-B 1", "basic_auth "+m+s.users, "basic_auth "+m+s.users,
+		"rewrite "+all+s.one("/a/b", "/c/d?q=1", "/a{uri}", "/x"), "uri "+all+"strip_prefix /"+s.one("v", "a"),
+		"uri "+all+s.one("strip_suffix .x", "replace /b /c"),
+		"reverse_proxy "+m+s.backend, "reverse_proxy "+m+s.backend,
+		"request_body "+m+"{\nmax_size 1MB\n}", "log_skip "+m, "forward_auth "+m+s.backend+" {\nuri /check\n}",
+	) + "\n"
+}
+
+// requests returns what both programs are asked.
+func (s *refusingSite) requests() (list []*request) {
+	for _, path := range []string{"/", "/a", "/A/b", "/a/", "/a/b", "/a/b/x", "/a/b/x.x", "//a/b", "/%61/b", "/a%2Fb",
+		"/a/.x", "/ab", "/b/c", "/B/c", "/c/d", "/v/a/b", "/v//a/b", "/V/a", "/x", "/x%20d", "/a/./b", "/a/c/../b",
+		"/a/B/X", "/c/b/x?q=1", "/a/b?q=1", "/a;x/b", "/a//b", "/v/x.x"} {
+		for i, header := range []http.Header{{}, {"X-Key": {"s"}}, {"X-Key": {"t"}}} {
+			r := &request{method: []string{"GET", "POST", "DELETE"}[s.rand.IntN(3)], path: path, header: header,
+				host: fmt.Sprintf("s%d.test", s.seed), from: []string{"", "127.0.0.2"}[s.rand.IntN(2)]}
+			if i == 1 && s.rand.IntN(2) == 0 {
+				header.Set("Authorization", "Basic dTpw") // u:p
+			}
+			list = append(list, r)
+		}
+	}
+	return list
+}
