@@ -218,16 +218,11 @@ func (w *world) answer(q *http.Request) string {
 }
 
 // modelSeed is where a model test begins: at the same place each time, but for EDGE_SEED=N and EDGE_SOAK=1.
-func modelSeed(t *testing.T) (seed uint64) {
-	if os.Getenv("EDGE_SOAK") != "" {
+func modelSeed(t *testing.T) uint64 {
+	if soak() {
 		return rand.Uint64()
 	}
-	if text := os.Getenv("EDGE_SEED"); text != "" {
-		if _, err := fmt.Sscan(text, &seed); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return seed
+	return seedOf(t, 0)
 }
 
 // Of any sites, edge refuses what the program refuses, and does the same with all else unless a finding says that it

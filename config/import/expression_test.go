@@ -35,14 +35,9 @@ var spellings = []string{
 func TestNginx_expressionsTakeTheSame(t *testing.T) {
 	testutil.OnlyPlain(t)
 	binary := testutil.Nginx(t)
-	seed, files := uint64(1), 1
-	if os.Getenv("EDGE_SOAK") != "" {
+	seed, files := seedOf(t, 1), 1
+	if soak() {
 		files = 50
-	}
-	if text := os.Getenv("EDGE_SEED"); text != "" {
-		if _, err := fmt.Sscan(text, &seed); err != nil {
-			t.Fatal(err)
-		}
 	}
 	same, refused := 0, 0
 	for range files {

@@ -24,14 +24,9 @@ func TestCaddy_nothingThatIsRefusedIsLetThrough(t *testing.T) {
 	if binary == "" {
 		t.Skip("make import-check builds Caddy and runs this")
 	}
-	seed, files := uint64(1), 1
-	if os.Getenv("EDGE_SOAK") != "" {
+	seed, files := seedOf(t, 1), 1
+	if soak() {
 		files = 100
-	}
-	if text := os.Getenv("EDGE_SEED"); text != "" {
-		if _, err := fmt.Sscan(text, &seed); err != nil {
-			t.Fatal(err)
-		}
 	}
 	backend := echo(t, false)
 	total := tally{}
