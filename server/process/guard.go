@@ -22,7 +22,7 @@ type guard struct {
 	least   uint64                      // requests of a route that say something
 	back    int                         // the version to go back to
 	earlier map[string]metrics.Outcomes // at the reload before, by the name of the route
-	before  map[string]metrics.Outcomes // at this one
+	before  map[string]metrics.Outcomes // at this one, before a request met what it has changed
 	diff    server.Diff                 // what it has changed
 }
 
@@ -52,10 +52,10 @@ func (g *guard) tooMany(n metrics.Outcomes) bool {
 	return n.Requests >= g.least && n.Failed*100 > n.Requests*uint64(g.errors)
 }
 
-// watchOver begins to look after the reload from version back to cfg, if cfg asks for it. After a reload of the same
-// texts, it goes on with the one before. r.mu is held.
-func (r *reloads) watchOver(cfg *config.Config, back int) {
-	if cfg.Global.Rollback.Errors == 0 {
+// watchOver begins to look after the reload from version back to cfg, if cfg asks for it: now is what was counted until
+// cfg came, nil where it does not ask. After a reload of the same texts, it goes on with the one before. r.mu is held.
+func (r *reloads) watchOver(cfg *config.Config, back int, now map[string]metrics.Outcomes) {
+	if now == nil {
 		r.guard = nil
 		return
 	}
@@ -63,7 +63,6 @@ func (r *reloads) watchOver(cfg *config.Config, back int) {
 		return
 	}
 	r.guard = nil
-	now := r.server.Outcomes()
 	g := &guard{
 		begun: time.Now(), within: cfg.Global.Rollback.Within, errors: cfg.Global.Rollback.Errors,
 		least: uint64(cfg.Global.Rollback.Requests), back: back, earlier: r.outcomes, before: now,

@@ -1,8 +1,10 @@
 package process
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +85,63 @@ func TestGuard_reloads(t *testing.T) {
 	r.mu.Unlock()
 	if !strings.Contains(log.String(), versions.ErrUnknown.Error()) {
 		t.Errorf("the log does not say why: %s", log.String())
+	}
+}
+
+// onReload calls itself when the log says that a configuration was reloaded.
+type onReload func()
+
+func (onReload) Enabled(context.Context, slog.Level) bool { return true }
+func (f onReload) WithAttrs([]slog.Attr) slog.Handler     { return f }
+func (f onReload) WithGroup(string) slog.Handler          { return f }
+
+func (f onReload) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "configuration reloaded" {
+		f()
+	}
+	return nil
+}
+
+// Requests that meet a new configuration while the reload still logs and keeps it count as those after it.
+func TestGuard_requestsDuringAReload(t *testing.T) {
+	status := 404
+	load := func(o Reading) (*config.Config, *config.Report) {
+		src := fmt.Appendf(nil, "global.rollback = { errors = \"20%%\", requests = 10 }\n"+
+			"http.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
+			"name = \"shop\"\npattern = \"/*\"\ndest = \"status:%d\"\n", status)
+		*o.Record = config.Files{Main: "edge.toml", Texts: []schema.Text{{Path: "edge.toml", Text: src}}}
+		return config.Options{}.Parse("edge.toml", src)
+	}
+	files := &config.Files{}
+	cfg, report := load(Reading{Record: files})
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	try(t, err)
+	try(t, s.Start())
+	defer s.Stop()
+	r := newReloads(s, nil, cfg, &Options{Load: load, Files: files})
+	defer r.stop()
+	r.upgrades = newUpgrades(nil, nil)
+	r.begin()
+	testutil.EventLog(t, onReload(func() {
+		for range 10 {
+			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
+			try(t, err)
+			resp.Body.Close()
+		}
+	}))
+	status = 503
+	try(t, r.again("test").Err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.guard
+	if r.guard = nil; g == nil { // it does not judge after the end of the test
+		t.Fatal("the reload is not looked at")
+	}
+	if worst := g.find(s.Outcomes()); worst == nil || *worst != (failing{"shop", 10, 10}) {
+		t.Errorf("what fails: %+v", worst)
 	}
 }
 

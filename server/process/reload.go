@@ -133,6 +133,10 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 		o.Err = errUnderWay
 		return o
 	}
+	var counted map[string]metrics.Outcomes // before Apply: it may return when requests have met cfg for long
+	if cfg.Global.Rollback.Errors > 0 {
+		counted = r.server.Outcomes()
+	}
 	o.Diff, o.Err = r.server.Apply(cfg)
 	if o.Err != nil {
 		attrs := []any{"error", o.Err}
@@ -148,7 +152,7 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 	before := o.Version
 	r.keep(files, cause)
 	o.Version = r.version()
-	r.watchOver(cfg, before)
+	r.watchOver(cfg, before, counted)
 	r.watch.set(cfg.Global.Watch && r.files != nil, r.look)
 	return o
 }
