@@ -189,7 +189,7 @@ func TestRollback_automatic(t *testing.T) {
 	ask(404)
 	e.change(t, file, "status:503")
 	ask(503)
-	e.WaitLine(`a route fails since the reload.*"route":"shop","requests":2\d,"failed":"\d+%","version":2`)
+	e.WaitLine(`a route fails since the reload.*"route":"shop","requests":\d\d,"failed":"\d+%","version":2`)
 	e.WaitLine(`the files on the disk differ`)
 	ask(404)
 }

@@ -664,8 +664,13 @@ func TestUpgrade_takenBack(t *testing.T) {
 	for round := range 3 {
 		pid := s.mustUpgrade()
 		s.WaitLine(`"msg":"upgraded: the new process serves, this one drains","pid":` + strconv.Itoa(pid))
-		s.Signal(syscall.SIGHUP) // both are refused
+		s.Signal(syscall.SIGHUP)
 		s.Signal(syscall.SIGUSR2)
+		refused := func() bool { // both, before the kill: afterwards they would be obeyed
+			return strings.Count(s.Output(), `"msg":"no reload during an upgrade"`) > round &&
+				strings.Count(s.Output(), `"msg":"no upgrade","error":"an upgrade is under way"`) > round
+		}
+		testutil.Eventually(t, testutil.Minutes, refused, "a reload and an upgrade are refused")
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -680,8 +685,6 @@ func TestUpgrade_takenBack(t *testing.T) {
 			t.Errorf("status: %s", out)
 		}
 	}
-	s.WaitLine(`"msg":"no reload during an upgrade"`)
-	s.WaitLine(`"msg":"no upgrade","error":"an upgrade is under way"`)
 	finish()
 	if resp, err := http.ReadResponse(bufio.NewReader(hold), nil); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the unfinished request: %v %v", resp, err)
