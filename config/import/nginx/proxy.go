@@ -45,18 +45,24 @@ func (im *importer) destOf(c context, d *directive) (do []plan.Action, ok bool) 
 func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.Step) {
 	t.From = append(t.From, d.at)
 	name := nameOf(variable().FindString(expand(d.arg(0), c.at.constants)))
+	var to target
 	for i, o := range im.choices(c, name) {
 		within, at := c, *c.at
 		at.constants = maps.Clone(at.constants)
 		at.constants[name], within.at = o.value, &at
+		one, _ := targetOf(within, expand(d.arg(0), at.constants))
 		if i == 0 {
-			c, t.From = within, append(t.From, o.from...)
+			c, to, t.From = within, one, append(t.From, o.from...)
 			continue
 		}
 		do, ok := im.destOf(within, d)
-		if !ok || o.when == plan.Unknown {
+		switch {
+		case o.when == plan.Unknown:
 			im.Lose(o.from[0], "the value "+o.value+" for "+d.text(), "edge does not lead requests there")
 			continue
+		case !ok || one.uri != to.uri:
+			im.Lose(o.from[0], "the value "+o.value+" for "+d.text(), "such requests are answered 503")
+			do = []plan.Action{plan.Fail(503)}
 		}
 		step := d.step(do...)
 		step.When, step.From = o.when, append(step.From, o.from...)
@@ -72,6 +78,8 @@ func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.
 	if strings.HasPrefix(to.scheme, "grpc") {
 		set(t, "grpc", "true", d.at)
 	}
+	added := strings.HasSuffix(d.arg(0), "$request_uri")
+	alone := hasVariables(d.arg(0)) && to.uri != "" && !added // nginx sends the path of proxy_pass as it is
 	switch path, unknown := im.template(c, to.uri); {
 	case unknown != "":
 		im.Lose(d.at, d.text(), "paths have no "+unknown)
@@ -79,11 +87,15 @@ func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.
 		step := d.step(plan.Rewrite(path))
 		step.When = c.groups
 		last = append(last, step)
-		if !strings.Contains(d.arg(0), "$args") {
-			im.Lose(d.at, d.text(), "edge keeps the query, which nginx does not where the path has a variable")
-		}
+	case alone:
+		set(t, "rewrite.path", plan.String(path), d.at)
+	case added && to.uri != "":
+		set(t, "rewrite.add_prefix", plan.String(sent(to.uri)), d.at)
 	case to.uri != "":
 		im.paths(c.l, to, d, t)
+	}
+	if alone && !strings.Contains(d.arg(0), "$args") {
+		im.Lose(d.at, d.text(), "edge keeps the query, which nginx does not where proxy_pass has a variable")
 	}
 	if v, at, found := c.at.value("proxy_redirect"); found && v != "default" {
 		if v != "off" {
