@@ -222,6 +222,8 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 			`set = { rewritten = "/y" }`, `(local.rewritten ?? path)`},
 		"handle /a/* {\n@a vars x y\nrewrite @a /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
 			`starts_with "/a/")' deny = 403`},
+		"@a vars x y\nhandle @a {\nrewrite /a /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
+			`"/a"' set = { rewritten = "/y" }`, `lower((local.rewritten ?? path)) == "/y"`},
 	} {
 		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"}\n"), want)
 	}

@@ -245,8 +245,12 @@ func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
 		if f.moves++; f.moves > 1 {
 			name += strconv.Itoa(f.moves)
 		}
-		f.out.Steps = append(f.out.Steps, plan.Step{When: plan.All(f.when, c), Do: []plan.Action{
-			plan.Local(name, template)}, What: d.text, From: f.places(d)})
+		when := plan.All(f.when, c)
+		if !f.when.Known() { // nobody else asks for the name
+			when = c
+		}
+		f.out.Steps = append(f.out.Steps, plan.Step{When: when, Do: []plan.Action{plan.Local(name, template)},
+			What: d.text, From: f.places(d)})
 		f.put(d, c, to)
 		f.path = "(local." + name + " ?? " + f.path + ")"
 		f.template = "{" + f.path + "}"
