@@ -215,6 +215,7 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 			`path = "/b" dest`},
 		"redir /b /c\nrewrite /a /b\nrespond /b 204\n": {
 			`when = 'lower(path) == "/b"' redirect = { to = "/c?", status = 302 } # file.yml:3 [[rules]]`},
+		"rewrite /a/* /b\nhandle /a/* {\nrespond 403\n}\nrespond 204\n": {`rewrite = "/b"`}, // handle asks anew
 		"handle_path /a/* {\nrespond /b 403\nrespond 204\n}\n": {
 			`lower(url_decode(path.re_replace("(?i)^/+a", ""))`},
 		"handle /a/* {\nrewrite * /x{uri}\nreverse_proxy localhost:3000\n}\n": {`rewrite = "/x{path}"`},

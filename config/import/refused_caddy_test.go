@@ -78,12 +78,24 @@ func compareSites(t *testing.T, binary string, sites []*refusingSite, total *tal
 					s.seed, r.method, r.path, r.header, r.from, a, b)
 				wrong = true
 			}
-			total.add(refused, through, whole[i], a, b)
+			alike := whole[i] && comparable(r, a, b)
+			if alike && a != b {
+				t.Logf("seed %d: %s %s %v from %s: %d there, %d here", s.seed, r.method, r.path, r.header, r.from, a, b)
+			}
+			total.add(refused, through, alike, a, b)
 		}
 		if wrong {
 			t.Log(s.text)
 		}
 	}
+}
+
+// comparable reports whether edge can answer with the status of Caddy. Paths have other spellings for both: Caddy
+// compares them in any case and with one slash in place of several. Edge does so where requests are refused alone, and
+// answers 400 where the readings of a path lead to several routes. It drops requests before filters ask who sends them.
+func comparable(r *request, there, here int) bool {
+	spelled := strings.ToLower(r.path) != r.path || strings.Contains(r.path, "//") || strings.Contains(r.path, "%2F")
+	return !spelled && here != http.StatusBadRequest && (there != http.StatusUnauthorized || here != -1)
 }
 
 // refusingSite is a site of Caddy that refuses some requests, made from a seed.

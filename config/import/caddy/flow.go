@@ -294,7 +294,7 @@ func deedOf(name string) deed {
 	}[name]
 }
 
-// group is one for each block and name. One directive alone is in none.
+// group is one for each block and name.
 type group []*directive
 
 // matcher is what a request has to be like: all of its lines hold. A nil one holds always.
@@ -349,10 +349,8 @@ func (im *importer) compile(block []*directive, around map[string]*matcher, sort
 	if sorted {
 		slices.SortStableFunc(known, im.compare)
 	}
-	for _, g := range groups {
-		if len(*g) == 1 {
-			(*g)[0].group = nil // as in Caddy
-		}
+	if g := groups["handle"]; g != nil && len(*g) == 1 {
+		(*g)[0].group = nil // as in Caddy, where a rewrite has one always: the path is another one after it
 	}
 	for _, d := range known { // Caddy joins blocks of a group that have the same matcher, one after the other
 		last := len(program) - 1
