@@ -316,3 +316,117 @@ func TestCaddy_defaultsOfChecksHaveALine(t *testing.T) {
 		t.Error(list)
 	}
 }
+
+// Conditions in all forms are what edge has for them, and all that may meet a refusal by another one are refused.
+func TestCaddy_matchers(t *testing.T) {
+	const denied, lost = "[[rules]] deny = 403", "not carried: @a "
+	for matcher, want := range map[string][]string{
+		"path {http.vars.a} /a":   {denied, lost},
+		"protocol https":          {"note: respond @a 403"},
+		"not {\nmethod GET\n}":    {`not (method == "GET")`},
+		"host *.a.test":           {"host ~ `^[^.]+\\.a\\.test$`"},
+		"host *":                  {"host ~ \"^[^.]+$\""},
+		"host a.test b.*":         {`host == "a.test" or host ~ "^b\.[^.]+$"`},
+		"header Host a.test":      {denied, lost},
+		"query a.b=1":             {denied, lost},
+		"remote_ip":               {denied, lost},
+		"path_regexp name ^/a":    {`~ "^/a"`},
+		"path_regexp":             {denied, lost},
+		"header_regexp Name X ^a": {`header.x ~ "^a"`},
+		"header_regexp X (":       {denied, lost},
+		"path /a%zz":              {denied, lost},
+	} {
+		text := ":8080 {\n@a " + matcher + "\nrespond @a 403\nrespond no\n}\n"
+		wantAll(t, text, planOf(t, "caddy", text), want)
+	}
+}
+
+// Directives in all forms are what edge has for them, or findings.
+func TestCaddy_directives(t *testing.T) {
+	t.Setenv("EDGE_TEST_BACKEND", "127.0.0.1:9000")
+	const failed, backend = `path = "/*" dest = "status:503"`, `dest = "http://127.0.0.1:9000"`
+	for text, want := range map[string][]string{
+		"reverse_proxy https://a.test":       {`address = "a.test:443"`, `host = "backend"`, "tls = true"},
+		"reverse_proxy h2c://127.0.0.1:9000": {`protocol = "h2"`},
+		"reverse_proxy unix//run/a.sock":     {`dest = "unix:/run/a.sock"`},
+		"reverse_proxy {env.BACKEND}":        {failed, "edge does not know the address {env.BACKEND}"},
+		"reverse_proxy {$EDGE_TEST_BACKEND}": {backend, "note: {$EDGE_TEST_BACKEND}"},
+		"reverse_proxy {$EDGE_TEST_NONE}":    {failed, "not carried: {$EDGE_TEST_NONE}"},
+		"reverse_proxy :1 :2 {\nlb_policy uri_hash\n}": {
+			`hash_key = "uri"`, `load_balancing = "ketama"`},
+		"reverse_proxy :1 {\ntransport fastcgi\n}": {failed, "backends speak HTTP"},
+		"respond @a 403\nrespond no":               {"not carried: respond @a 403 (no matcher"},
+		"request_body {\nmax_size much\n}":         {"not carried: max_size much"},
+		"respond no {http.error.status_code}":      {`dest = "status:500"`, "not carried: respond no"},
+		"respond {http.vars.a}": {
+			`dest = "status:200"`, "not carried: respond {http.vars.a}"},
+		"redir * /b html":                         {failed, "not carried: redir * /b html"},
+		"redir /b{http.vars.a}":                   {failed, "not carried: redir /b{http.vars.a}"},
+		"redir /b{uri}?a":                         {failed, "not carried: redir /b{uri}?a"},
+		"rewrite * /a?{query}":                    {`rewrite = "/a"`},
+		"uri strip_suffix %zz":                    {`rewrite = "{path.cut_suffix(\"%zz\")}"`},
+		"header +A 1":                             {"not carried: header +A 1"},
+		"header A {http.vars.a}":                  {"not carried: header A"},
+		"rewrite * {http.vars.a}\nrespond /a 403": {`deny = 403`, "not carried: rewrite"},
+		"header Content-Type application/json\nrespond {\"a\":1}":       {`type = "application/json"`},
+		"handle_errors {\nrewrite * /x\n}\nerror 404":                   {"not carried: rewrite * /x"},
+		"route /a* {\nrewrite * /b?a=1\nredir https://b.test{uri}\n}\n": {`to = "https://b.test/b?a=1"`},
+	} {
+		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"\n}\n"), want)
+	}
+}
+
+// Addresses of sites and options before them are what edge has for them, or findings.
+func TestCaddy_sites(t *testing.T) {
+	const one, closed = " {\nreverse_proxy :1\n}\n", `dest = "status:403"`
+	for text, want := range map[string][]string{
+		"{\nservers :80 {\nprotocols h1\n}\nlog a {\nlevel DEBUG\n}\n}\n:80" + one: {
+			"not carried: servers :80", "not carried: log a"},
+		"{\nauto_https off\n}\na.test" + one:               {`listen = ":443" tls = true`, "note: auto_https off"},
+		"a.test/b" + one + "a.test" + one:                  {closed, "not carried: a.test/b", "not carried: a.test ("},
+		"a.test" + one + "a.test/b" + one:                  {closed, "not carried: a.test/b"},
+		"https://a.test:80" + one + "http://" + one:        {"another site has its port with TLS, or without"},
+		":80 {\nbind 127.0.0.1 127.0.0.2\n}\n":             {`name = "http-80"`, `name = "http-80-2"`},
+		"a.test:8443" + one + "http://b.test" + one:        {`to = "https://{host}:8443{path}"`},
+		"a.test {\ntls {\nprotocols tls1.2 tls1.2\n}\n}\n": {"not carried: protocols tls1.2 tls1.2"},
+		":80\nrespond ok\n}\n":                             {"not carried: }"},
+	} {
+		wantAll(t, text, planOf(t, "caddy", text), want)
+	}
+}
+
+// Sites that ask for certificates are closed to requests without one, and altogether where edge cannot verify them.
+func TestCaddy_clientAuth(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.pem", "b.pem"} {
+		testutil.NewAuthority(t).Write(t, filepath.Join(dir, name))
+	}
+	site := func(host, mode string, files ...string) string {
+		text := host + " {\ntls internal {\nclient_auth {\nmode " + mode + "\n"
+		for _, f := range files {
+			text += "trust_pool file " + filepath.Join(dir, f) + "\n"
+		}
+		return text + "}\n}\nreverse_proxy :1\n}\n"
+	}
+	const asked, closed = `when = 'not cert.verified' dest = "status:403"`, `path = "/*" dest = "status:403"`
+	const ask = "require_and_verify"
+	for text, want := range map[string][]string{
+		site("a.test", ask, "a.pem"):                                {asked, `client_auth = "request"`, `a.pem"`},
+		site("a.test", "verify_if_given", "a.pem"):                  {`client_auth = "request"`},
+		site("a.test", ask, "c.pem"):                                {closed, "not carried: client_auth"},
+		site("a.test", ask, "a.pem") + site("b.test", ask, "b.pem"): {asked, "not carried: b.test"},
+		site("a.test", ask, "a.pem") + site("b.test", ask, "a.pem"): {asked},
+	} {
+		wantAll(t, text, planOf(t, "caddy", text), want)
+	}
+}
+
+// A site with more conditions than can be put together is closed where they end.
+func TestCaddy_tooManyConditions(t *testing.T) {
+	text := ""
+	for i := range 20 {
+		text += fmt.Sprintf("@m%d header X-%[1]d 1\nroute @m%[1]d {\nuri replace a b\n}\n", i)
+	}
+	wantAll(t, "routes", planOf(t, "caddy", ":8080 {\nroute {\n"+text+"reverse_proxy :1\n}\n}\n"), []string{
+		"too many conditions: the rest is closed", `path = "/*" when = 'local.to == ""' dest = "status:403"`})
+}

@@ -121,6 +121,8 @@ func TestImport_filesThatAreWrong(t *testing.T) {
 		{"haproxy", "frontend f\nbind :80\nacl a " + strings.Repeat("( ", 1000) + "\nhttp-request deny if a\n"},
 		{"caddy", "import f.yml\nimport missing.caddy\n:80\n"},
 		{"caddy", ":80 {\n" + deep("handle {\n", "}\n") + "}\n"},
+		{"caddy", "(a) {\nb\n}\n(b) {\n" + strings.Repeat("import a\n", 1000) + "}\n:80 {\n" +
+			strings.Repeat("import b\n", 300) + "}\n"},
 		{"caddy", "\x7fELF\x02\x01\x01\x00\x00"}, {"caddy", "http {\n  server {\n    listen 80;\n  }\n}\n"},
 		{"traefik", "http:\n  routers:\n    a:\n      service: b\n      rule: " +
 			strings.Repeat("(", 1000) + "Host(`a`)\n"},

@@ -72,7 +72,7 @@ func (f *flow) matches(d *directive) *plan.Cond {
 	each := func(cond func(string) *plan.Cond) *plan.Cond {
 		var list []*plan.Cond
 		for _, s := range d.args {
-			if strings.ContainsAny(s, "{%") {
+			if strings.ContainsAny(s, `{%[\`) {
 				return f.unknown(d, "conditions have no variables, and compare decoded paths")
 			}
 			list = append(list, cond(s))
@@ -123,8 +123,6 @@ func hostIs(name string) *plan.Cond {
 	}
 	expr := "^" + strings.Join(labels, `\.`) + "$"
 	switch {
-	case name == "*":
-		return plan.Always
 	case !strings.Contains(name, "*"):
 		return plan.HostIs(strings.ToLower(name))
 	case strings.HasPrefix(name, "*.") && strings.Count(name, "*") == 1:
@@ -141,12 +139,10 @@ func (f *flow) field(d *directive) *plan.Cond {
 	there := plan.Test("has(header." + name + ")")
 	operator, text := starred(d.arg(1))
 	switch {
-	case !plainName().MatchString(name) || len(d.args) > 2 || strings.Contains(text, "{"):
+	case !plainName().MatchString(name) || name == "host" || len(d.args) > 2 || strings.Contains(text, "{"):
 		return f.unknown(d, noForm)
 	case absent:
 		return plan.Not(there)
-	case name == "host":
-		return hostIs(d.arg(1))
 	case text == "":
 		return there
 	}
@@ -219,8 +215,6 @@ func (f *flow) comparePath(operator, text string, lower bool) *plan.Cond {
 func (f *flow) pathIs(pattern string, d *directive) *plan.Cond {
 	operator, text := starred(pattern)
 	switch {
-	case strings.ContainsAny(pattern, `{%[\`):
-		return f.unknown(d, noForm)
 	case pattern == "*" || pattern == "/*":
 		return plan.Always
 	case strings.ContainsAny(text, `*?`): // a star is a part of one segment

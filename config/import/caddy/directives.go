@@ -108,14 +108,14 @@ func (f *flow) redirect(d *directive, c *plan.Cond) bool {
 	}
 	to, unknown := f.translate(d.arg(0))
 	to, kept := strings.CutSuffix(to, query)
-	switch {
-	case unknown != "" || strings.Contains(to, query) || kept && strings.Contains(to, "?"):
+	if !slices.Contains([]int{301, 302, 303, 307, 308}, status) {
+		unknown = "status " + d.arg(1)
+	} else if strings.Contains(to, query) || kept && strings.Contains(to, "?") {
 		unknown = cmp.Or(unknown, "{uri} with more after it, or in a query")
+	}
+	if unknown != "" {
 		f.lose(d, "redirects have no "+unknown+"; such requests are answered 503")
 		return f.ends(d, c, plan.Fail(503))
-	case !slices.Contains([]int{301, 302, 303, 307, 308}, status):
-		f.lose(d, "redirects are 301, 302, 303, 307 and 308; this one is 302 now")
-		status = 302
 	}
 	if kept && f.query != "" {
 		to += f.query // what rewrite has written
@@ -187,21 +187,15 @@ func (f *flow) fields(d *directive, c *plan.Cond, l *directive, set func(...plan
 	name := strings.TrimLeft(strings.TrimSuffix(l.arg(0), ":"), "+-?>")
 	sign, _, _ := strings.Cut(l.arg(0), name)
 	text, unknown := f.translate(l.arg(1))
-	why := ""
 	switch {
-	case name == "" || strings.ContainsAny(name, "*{ "):
-		why = "fields have names"
-	case len(l.args) > 2 || sign == "+" || sign == "?":
-		why = "fields are set or removed, whether they are there or not: nothing is added, or replaced in them"
+	case name == "" || strings.ContainsAny(name, "*{ ") || len(l.args) > 2 || sign == "+" || sign == "?",
+		sign != "-" && l.arg(1) == "":
+		f.Lose(l.at, l.text, "edge sets fields to a value or removes them: it adds none, and replaces nothing in them")
+		return
 	case sign == "-":
 		text = ""
-	case l.arg(1) == "":
-		why = "a field without a value is removed by edge"
 	case unknown != "" || strings.Contains(text, query):
-		why = "fields have no " + unknown
-	}
-	if why != "" {
-		f.Lose(l.at, l.text, why)
+		f.Lose(l.at, l.text, "fields have no "+cmp.Or(unknown, "query"))
 		return
 	}
 	a := set(plan.Field{Name: name, Value: text})

@@ -55,10 +55,9 @@ func (f flow) run(program []*directive) {
 		if d.used {
 			*f.again++
 		}
-		if *f.again > againMax {
+		if d.used = true; *f.again > againMax {
 			break
 		}
-		d.used = true
 		c := f.held[d]
 		if c == nil {
 			c = f.cond(d.when)
@@ -98,13 +97,12 @@ func (f flow) run(program []*directive) {
 		}
 	}
 	end := &directive{at: f.site.at}
-	switch {
-	case *f.again <= againMax:
+	if *f.again <= againMax {
 		f.ends(end, plan.Always, plan.Answer(200, "", ""))
-	case f.when == plan.Always: // what is left under other conditions comes here too
-		f.Lose(end.at, "some directives", "there are too many conditions: the rest is closed")
-		f.close(end, plan.Always)
+		return
 	}
+	f.Lose(end.at, "some directives", "there are too many conditions: the rest is closed")
+	f.close(end, plan.Always)
 }
 
 // hold has the directives that follow d with the same matcher run for the same requests: Caddy asks once, before d
@@ -425,8 +423,6 @@ func (im *importer) compare(a, b *directive) int {
 		return map[bool]int{true: 1, false: -1}[a.when == nil]
 	case first == "" || second == "":
 		return 0
-	case one == two:
-		return len(first) - len(second)
 	}
-	return cmp.Or(len(two)-len(one), strings.Compare(one, two))
+	return cmp.Or(len(two)-len(one), strings.Compare(one, two), len(first)-len(second))
 }

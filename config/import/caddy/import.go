@@ -101,9 +101,7 @@ func (im *importer) option(name, standIn string) string { return append(im.optio
 func (im *importer) readOptions(list []*directive) {
 	global := im.Block("[global]")
 	for _, d := range list {
-		switch d.used = true; d.name {
-		case "order":
-			im.reorder(d)
+		switch d.used = true; d.text {
 		case "servers":
 			for _, c := range d.lines() {
 				if c.name == "timeouts" {
@@ -114,17 +112,15 @@ func (im *importer) readOptions(list []*directive) {
 					im.word("servers", c, im.servers.set)
 				}
 			}
-			if len(d.args) > 0 {
-				im.Lose(d.at, d.text, "options of servers are taken for all of them")
-			}
-		case "log":
-			if len(d.args) > 0 && d.args[0] != "default" {
-				im.lose(d, "there is one log of the process, and those of requests")
-			}
+		case "log", "log default":
 			for _, c := range d.lines() {
 				im.word("process", c, global.Set)
 			}
 		default:
+			if d.name == "order" {
+				im.reorder(d)
+				continue
+			}
 			im.options[d.name] = append([]string{}, d.args...)
 			im.word("options", d, global.Set)
 		}

@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,8 +67,6 @@ const (
 	depthMax  = 32
 	tokensMax = 500000
 )
-
-var errTooMuch = errors.New("more than 500,000 directives, with those of imports")
 
 // parser reads files into directives. Owned by one goroutine.
 type parser struct {
@@ -162,7 +159,7 @@ func (p *parser) stray() {
 // take counts what is read. A part of a file would lack the guards of the rest: too large a file is not read at all.
 func (p *parser) take(n int) {
 	if p.count += n; p.count > tokensMax {
-		p.tokens, p.err = nil, errTooMuch
+		p.tokens, p.err = nil, fmt.Errorf("%s: more than 500,000 directives, with those of imports", p.File)
 	}
 }
 
@@ -391,27 +388,23 @@ func (t *token) readHeredoc(text, marker string, wrong finder) (length int) {
 }
 
 // variable matches {$NAME} and {$NAME:default}.
-var variable = plan.Expr(`\{\$([^:}]+)(:?)([^}]*)\}`)
+var variable = plan.Expr(`\{\$[^:}\n]+(:[^}\n]*)?\}`)
 
 // withEnvironment replaces the variables in the text of a file by what the environment has.
 func (p *parser) withEnvironment(text, file string) string {
-	var b strings.Builder
-	at, from := plan.Place{File: file, Line: 1}, 0
-	for _, m := range variable().FindAllStringSubmatchIndex(text, -1) {
-		before, whole, name := text[from:m[0]], text[m[0]:m[1]], text[m[2]:m[3]]
-		at.Line += strings.Count(before, "\n")
-		value, set := os.LookupEnv(name)
-		switch {
-		case set:
-			p.Note(at, whole, "the environment has it; ${"+name+"} in edge.toml reads that of edge")
-		case m[4] < m[5]:
-			value = text[m[6]:m[7]]
-			p.Note(at, whole, "its default; ${"+name+":-…} in edge.toml reads the environment of edge")
-		default:
-			p.Lose(at, whole, "the environment of the import does not have it: it is empty")
-		}
-		b.WriteString(before + value)
-		at.Line, from = at.Line+strings.Count(whole, "\n"), m[1]
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		lines[i] = variable().ReplaceAllStringFunc(line, func(whole string) string {
+			name, standIn, usual := strings.Cut(whole[2:len(whole)-1], ":")
+			value, set := os.LookupEnv(name)
+			if at := (plan.Place{File: file, Line: i + 1}); set || usual {
+				p.Note(at, whole, "the environment of the import has it, or its default stands in; ${"+name+
+					":-…} in edge.toml reads that of edge")
+			} else {
+				p.Lose(at, whole, "the environment of the import does not have it: it is empty")
+			}
+			return map[bool]string{true: value, false: standIn}[set]
+		})
 	}
-	return b.String() + text[from:]
+	return strings.Join(lines, "")
 }

@@ -100,16 +100,16 @@ func (im *importer) serve(s *site, text string, binds []string) (why string) {
 	if err != nil || !slices.Contains([]string{"", "http", "https"}, scheme) {
 		return "edge does not know this address"
 	}
+	if path != "" { // deprecated in Caddy
+		im.Lose(s.at, text, "addresses have no paths, write handle: the host is closed")
+		s.guard = s.directive
+	}
 	plain, usual := im.option("http_port", "80"), im.option("https_port", "443")
 	tls := scheme == "https" || scheme == "" && port != plain && (host != "" || port == usual || s.tls.asked)
 	if !tls {
 		usual = plain
 	}
 	port = cmp.Or(port, usual)
-	if im.option("auto_https", "") == "off" && tls && !s.tls.asked {
-		tls = false
-		im.Lose(s.at, text, "with auto_https off its port takes plain requests")
-	}
 	if binds == nil {
 		binds = []string{""}
 	}
@@ -120,18 +120,12 @@ func (im *importer) serve(s *site, text string, binds []string) (why string) {
 		}
 		l := im.listenerAt(net.JoinHostPort(strings.TrimPrefix(bind, "::"), port), port, tls)
 		other := l.sites[host]
-		if path != "" { // deprecated in Caddy
-			im.Lose(s.at, text, "addresses have no paths, write handle: the host is closed")
-			s.guard = s.directive
-			if other != nil {
-				other.guard = s.directive
-			}
-		}
 		switch {
 		case l.tls != tls:
 			return "another site has its port with TLS, or without: not served"
 		case other != nil && other != s:
-			return "another site has the same address"
+			other.guard = s.directive
+			return "another site has the same address: it is closed"
 		case other == nil:
 			l.hosts, l.sites[host] = append(l.hosts, host), s
 			l.wild = l.wild || host == "" || host[0] == '*'
@@ -149,14 +143,10 @@ func (im *importer) serve(s *site, text string, binds []string) (why string) {
 func (im *importer) listenerAt(listen, port string, tls bool) *listener {
 	l := im.at[listen]
 	if l == nil {
-		l = &listener{name: "http-" + port, listen: listen, port: port, tls: tls, sites: map[string]*site{}}
-		if tls {
-			l.name = "https-" + port
-		}
-		if im.known[l.name] {
-			l.name += "-" + plan.Name(listen)
-		}
-		im.at[listen], im.known[l.name], im.listeners = l, true, append(im.listeners, l)
+		scheme := map[bool]string{true: "https-", false: "http-"}[tls]
+		l = &listener{name: plan.Unused(scheme+port, im.known), listen: listen, port: port, tls: tls,
+			sites: map[string]*site{}}
+		im.at[listen], im.listeners = l, append(im.listeners, l)
 	}
 	return l
 }
@@ -191,17 +181,15 @@ type role struct {
 // role returns that of a host, "" for any other; the zero value: there is none.
 func (im *importer) role(l *listener, host string) role {
 	usual := im.option("https_port", "443")
-	port := ""
-	if at := slices.IndexFunc(im.serving[host], func(l *listener) bool { return l.tls }); at >= 0 {
-		port = im.serving[host][at].port
-	}
-	switch {
-	case l.sites[host] != nil || !im.redirects(l):
+	if l.sites[host] != nil || !im.redirects(l) {
 		return role{site: l.sites[host]}
-	case host == "":
+	} else if host == "" {
 		return role{port: usual}
-	case port != usual || l.wild:
-		return role{port: port}
+	}
+	for _, o := range im.serving[host] {
+		if o.tls && (o.port != usual || l.wild) {
+			return role{port: o.port}
+		}
 	}
 	return role{} // as any other host
 }
@@ -392,8 +380,6 @@ func (im *importer) clientsOf(b *plan.Block, l *listener, s *site) {
 		if l.ca != "" && l.ca != ca.Value {
 			im.Lose(ca.At, s.text, "a listener has the authorities of one site: this one is closed")
 			s.guard = s.directive
-		}
-		if l.ca != "" {
 			continue
 		}
 		l.ca = ca.Value

@@ -13,6 +13,7 @@ var words = sync.OnceValue(func() *plan.Words {
 	return plan.ParseWords(`
 options.http_port options.https_port options.default_bind options.auto_https options.local_certs
 	note nothing to write: the listeners are as it says
+options.auto_https.off note nothing to write: hosts without a certificate of their own have an internal one
 options.email options.acme_ca options.acme_ca_root options.acme_eab options.acme_dns options.cert_issuer
 options.key_type options.preferred_chains options.cert_lifetime options.renew_interval options.dns options.ech
 options.storage_clean_interval options.ocsp_interval options.renewal_window_ratio
@@ -25,6 +26,8 @@ options.admin options.persist_config
 options.ocsp_stapling      note nothing to write: a response is stapled where ocsp names one
 options.grace_period       key grace_period seconds
 options.debug              key log_level ="debug"
+options.servers            lost options of one listener are not taken: write those of all
+options.log                lost there is one log of the process, and those of requests
 options.*                  lost edge does not know this option
 process.level.debug        key log_level ="debug"
 process.level.info         key log_level ="info"
