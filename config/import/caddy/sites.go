@@ -154,67 +154,63 @@ func (im *importer) listenerAt(listen, port string, tls bool) *listener {
 // named reports whether a site of l has a host.
 func (l *listener) named() bool { return len(l.hosts) > 1 || len(l.hosts) == 1 && l.hosts[0] != "" }
 
-// redirects reports whether plain requests at l for hosts with TLS are redirected to https, as Caddy does by itself.
-func (im *importer) redirects(l *listener) bool {
-	auto := im.option("auto_https", "")
-	return !l.tls && l.port == im.option("http_port", "80") && auto != "off" && auto != "disable_redirects" &&
-		slices.ContainsFunc(im.listeners, func(o *listener) bool { return o.tls && o.named() })
-}
-
-// forwardPlain adds the listeners that redirect plain requests for hosts with TLS.
+// forwardPlain has plain requests for hosts with TLS redirected to https, as Caddy does by itself.
 func (im *importer) forwardPlain() {
-	usual := &listener{port: im.option("http_port", "80")}
-	for _, l := range slices.Clone(im.listeners) {
-		if bind, _, _ := net.SplitHostPort(l.listen); l.tls && l.named() && im.redirects(usual) {
-			plain := im.listenerAt(net.JoinHostPort(bind, usual.port), usual.port, false)
-			plain.forward, plain.at = plain.hosts == nil, append(plain.at, l.at...)
+	port, usual, auto := im.option("http_port", "80"), im.option("https_port", "443"), im.option("auto_https", "")
+	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool {
+		return !l.tls || !l.named() || auto == "off" || auto == "disable_redirects"
+	})
+	for _, l := range secure {
+		bind, _, _ := net.SplitHostPort(l.listen)
+		plain := im.listenerAt(net.JoinHostPort(bind, port), port, false)
+		plain.forward, plain.at = plain.hosts == nil, append(plain.at, l.at...)
+	}
+	forwards := map[string]*site{} // by the port that they lead to
+	forward := func(l *listener, host, port string) {
+		if forwards[port] == nil {
+			to := "https://{host}" + strings.TrimSuffix(":"+port, ":443") + "{uri}"
+			d := &directive{name: "redir", args: []string{to, "308"}, text: "redirects to https", at: l.at[0]}
+			forwards[port] = &site{directive: d, from: l.at, program: im.compile([]*directive{d}, nil, false)}
+		}
+		l.sites[host], im.serving[host] = forwards[port], append(im.serving[host], l)
+	}
+	for _, l := range im.listeners {
+		if len(secure) == 0 || l.tls || l.port != port {
+			continue
+		}
+		for _, host := range im.hosts {
+			for _, o := range im.serving[host] {
+				if o.tls && l.sites[host] == nil && (o.port != usual || l.wild) { // else as any other host
+					forward(l, host, o.port)
+				}
+			}
+		}
+		if l.sites[""] == nil {
+			forward(l, "", usual)
 		}
 	}
 }
 
-// role is what becomes of the requests for a host at a listener: a site, or a redirect to a port of this machine.
-type role struct {
-	site *site
-	port string
-}
-
-// role returns that of a host, "" for any other; the zero value: there is none.
-func (im *importer) role(l *listener, host string) role {
-	usual := im.option("https_port", "443")
-	if l.sites[host] != nil || !im.redirects(l) {
-		return role{site: l.sites[host]}
-	} else if host == "" {
-		return role{port: usual}
-	}
-	for _, o := range im.serving[host] {
-		if o.tls && (o.port != usual || l.wild) {
-			return role{port: o.port}
-		}
-	}
-	return role{} // as any other host
-}
-
-// writeSites makes sites of the plan: one for the hosts that have the same roles at the same listeners.
+// writeSites makes sites of the plan: one for the hosts that have the same sites at the same listeners.
 func (im *importer) writeSites() {
 	var sites []*plan.Site
 	made := map[string][]*plan.Site{}
 	open := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool { return l.forward })
-	redirecting := slices.DeleteFunc(slices.Clone(open), func(l *listener) bool { return !im.redirects(l) })
 	for _, host := range append(im.hosts, "") {
-		var roles []role
-		at, id := map[role][]*listener{}, fmt.Sprintln(host == "")
-		for _, l := range slices.Concat(im.serving[host], redirecting) {
-			r := im.role(l, host)
-			if r == (role{}) || slices.Contains(at[r], l) {
+		var list []*site
+		at, id := map[*site][]*listener{}, fmt.Sprintln(host == "")
+		for _, l := range im.serving[host] {
+			s := l.sites[host]
+			if l.forward || slices.Contains(at[s], l) {
 				continue
-			} else if at[r] == nil {
-				roles = append(roles, r)
+			} else if at[s] == nil {
+				list = append(list, s)
 			}
-			at[r], id = append(at[r], l), id+fmt.Sprintf("%p %p %s\n", l, r.site, r.port)
+			at[s], id = append(at[s], l), id+fmt.Sprintf("%p %p\n", l, s)
 		}
 		if made[id] == nil {
-			for _, r := range roles {
-				made[id] = append(made[id], im.writeSite(r, at[r], len(open)))
+			for _, s := range list {
+				made[id] = append(made[id], im.writeSite(s, at[s], len(open)))
 			}
 			sites = append(sites, made[id]...)
 		}
@@ -225,8 +221,8 @@ func (im *importer) writeSites() {
 	im.Write(sites)
 }
 
-// writeSite makes the site of a role that is at some of all listeners.
-func (im *importer) writeSite(r role, at []*listener, all int) *plan.Site {
+// writeSite makes the site of the plan for one that is at some of all listeners.
+func (im *importer) writeSite(s *site, at []*listener, all int) *plan.Site {
 	out := &plan.Site{At: at[0].at[0]}
 	var names, secure []string
 	for _, l := range at {
@@ -236,13 +232,6 @@ func (im *importer) writeSite(r role, at []*listener, all int) *plan.Site {
 	}
 	if len(names) < all {
 		out.Listeners = names
-	}
-	s := r.site
-	if s == nil {
-		to := "https://{host}" + strings.TrimSuffix(":"+r.port, ":443") + "{path}"
-		out.Branches = []plan.Branch{{When: plan.Always, To: &plan.Target{End: plan.Redirect(to, 308)},
-			What: "redirects to https", From: at[0].at}}
-		return out
 	}
 	f := flow{importer: im, site: s, out: out, made: map[string]*plan.Target{}, again: new(int), when: plan.Always,
 		path: "path", template: "{path}", secure: plan.CameBy(secure...), open: true, from: append(s.from, s.at),
@@ -331,7 +320,7 @@ func (im *importer) writeListeners() {
 		for _, s := range im.servers {
 			b.Set(s.Name, s.Value, s.At)
 		}
-		if l.sites[""] == nil && !im.redirects(l) {
+		if l.sites[""] == nil {
 			im.Note(l.at[0], "hosts that no site of "+l.listen+" has",
 				"Caddy answers an empty 200, or refuses the handshake; edge answers 404")
 		}
