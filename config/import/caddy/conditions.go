@@ -1,7 +1,6 @@
 package caddy
 
 import (
-	"fmt"
 	"net/netip"
 	"net/url"
 	slashpath "path"
@@ -18,14 +17,7 @@ func (f *flow) cond(m *matcher) *plan.Cond {
 	if m == nil {
 		return plan.Always
 	}
-	if m.conds == nil {
-		m.conds = map[string]*plan.Cond{}
-	}
-	id := fmt.Sprintf("%p %s%s", f.secure, f.path, f.query)
-	if m.conds[id] == nil {
-		m.conds[id] = f.set(m.lines)
-	}
-	return m.conds[id]
+	return f.set(m.lines)
 }
 
 // set returns the condition that all of some lines hold; values of several lines for one name are one list.

@@ -58,14 +58,9 @@ func (f flow) run(program []*directive) {
 		if d.used = true; *f.again > againMax {
 			break
 		}
-		c := f.held[d]
-		if c == nil {
-			c = f.cond(d.when)
-		}
+		c := cmp.Or(f.held[d], f.cond(d.when))
 		f.hold(d, c)
-		if passed := f.passed[d.group]; passed != nil {
-			c = plan.All(c, plan.Not(passed))
-		}
+		c = plan.All(c, plan.Not(cmp.Or(f.passed[d.group], plan.Never)))
 		fields := d.onlyFields()
 		if d.group != nil && (fields || d.do != nil) {
 			f.passed = maps.Clone(f.passed)
@@ -292,14 +287,13 @@ func deedOf(name string) deed {
 	}[name]
 }
 
-// group is one for each block and name.
-type group []*directive
+// group counts the directives of a name in a block.
+type group int
 
 // matcher is what a request has to be like: all of its lines hold. A nil one holds always.
 type matcher struct {
 	lines []*directive
 	from  []plan.Place
-	conds map[string]*plan.Cond // by the path and the query that they look at, and what is known of TLS
 }
 
 // same reports whether both are written in the same way.
@@ -347,10 +341,10 @@ func (im *importer) compile(block []*directive, around map[string]*matcher, sort
 	if sorted {
 		slices.SortStableFunc(known, im.compare)
 	}
-	if g := groups["handle"]; g != nil && len(*g) == 1 {
-		(*g)[0].group = nil // as in Caddy, where a rewrite has one always: the path is another one after it
-	}
 	for _, d := range known { // Caddy joins blocks of a group that have the same matcher, one after the other
+		if d.group != nil && *d.group == 1 && d.do == nil {
+			d.group = nil // as in Caddy, where a rewrite has one always: the path is another one after it
+		}
 		last := len(program) - 1
 		if last < 0 || d.do != nil || d.group == nil || d.group != program[last].group ||
 			!d.when.same(program[last].when) {
@@ -372,40 +366,28 @@ func (im *importer) prepare(d *directive, around map[string]*matcher, groups map
 		return false
 	}
 	d.known = true
-	if takesMatcher(d) {
-		switch name := d.args[0]; {
-		case name == "*":
-		case name[0] == '@':
-			if d.when = around[name]; d.when == nil {
-				im.lose(d, "no matcher has the name "+name)
-				return false
-			}
-		default:
-			line := d.as([]string{"path", name})
+	first := d.arg(0)
+	path := (first == "*" || strings.HasPrefix(first, "/")) &&
+		(len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond"}, d.name))
+	if path || strings.HasPrefix(first, "@") {
+		if d.when = around[first]; !path && d.when == nil {
+			im.lose(d, "no matcher has the name "+first)
+			return false
+		} else if path && first != "*" {
+			line := d.as([]string{"path", first})
 			line.used, line.block, d.when = true, nil, &matcher{lines: []*directive{line}}
 		}
 		d.args = d.args[1:]
 	}
 	if kind == "handle" || kind == "rewrite" {
-		if groups[kind] == nil {
-			groups[kind] = &group{}
-		}
-		d.group = groups[kind]
-		*d.group = append(*d.group, d)
+		d.group = cmp.Or(groups[kind], new(group))
+		*d.group++
+		groups[kind] = d.group
 	}
 	if container {
 		d.program = im.compile(d.block, around, kind == "handle")
 	}
 	return true
-}
-
-// takesMatcher reports whether the first argument of a directive is a matcher.
-func takesMatcher(d *directive) bool {
-	first := d.arg(0)
-	if first != "*" && !strings.HasPrefix(first, "/") {
-		return strings.HasPrefix(first, "@")
-	}
-	return len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond"}, d.name)
 }
 
 // compare says which of two directives Caddy runs first: in the order of all directives, of those of one kind the one

@@ -298,11 +298,9 @@ func (t token) with(args []string, block []token) (list []token) {
 		}
 		return list
 	}
-	if strings.Contains(t.text, "{args") {
-		for i, text := range args {
-			n := strconv.Itoa(i)
-			t.text = strings.NewReplacer("{args["+n+"]}", text, "{args."+n+"}", text).Replace(t.text)
-		}
+	for i, text := range args {
+		n := strconv.Itoa(i)
+		t.text = strings.NewReplacer("{args["+n+"]}", text, "{args."+n+"}", text).Replace(t.text)
 	}
 	return []token{t}
 }

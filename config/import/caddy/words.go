@@ -28,14 +28,12 @@ options.grace_period       key grace_period seconds
 options.debug              key log_level ="debug"
 options.servers            lost options of one listener are not taken: write those of all
 options.log                lost there is one log of the process, and those of requests
-options.*                  lost edge does not know this option
 process.level.debug        key log_level ="debug"
 process.level.info         key log_level ="info"
 process.level.warn         key log_level ="warn"
 process.level.error        key log_level ="error"
 process.output.file        key error_log text
 process.output.stderr process.format note nothing to write: the default of edge
-process.*                  lost edge does not know it
 
 servers.trusted_proxies_strict servers.strict_sni_host servers.metrics servers.enable_full_duplex servers.name
 servers.log_credentials servers.keepalive_interval servers.keepalive_idle servers.keepalive_count
