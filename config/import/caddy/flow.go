@@ -60,16 +60,19 @@ func (f flow) run(program []*directive) {
 		}
 		c := cmp.Or(f.held[d], f.cond(d.when))
 		f.hold(d, c)
-		c = plan.All(c, plan.Not(cmp.Or(f.passed[d.group], plan.Never)))
+		if passed := f.passed[d.group]; passed != nil {
+			c = plan.All(c, plan.Not(passed))
+		}
 		fields := d.onlyFields()
 		if d.group != nil && (fields || d.do != nil) {
 			f.passed = maps.Clone(f.passed)
 			f.passed[d.group] = plan.Any(cmp.Or(f.passed[d.group], plan.Never), c)
 		}
+		from := slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
 		switch {
 		case c == plan.Never:
 		case fields:
-			f.from = slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
+			f.from = from
 			for _, o := range d.program {
 				o.used = true
 				o.do(&f, o, plan.All(c, f.cond(o.when)))
@@ -78,7 +81,10 @@ func (f flow) run(program []*directive) {
 			after := slices.DeleteFunc(slices.Clone(f.rest), func(o *directive) bool {
 				return d.group != nil && o.group == d.group
 			})
-			inner := f.under(c, d)
+			inner := f
+			if inner.from = from; c != plan.Always {
+				inner.when, inner.what, inner.open = plan.All(f.when, c), d.text, false
+			}
 			if d.name == "handle_path" && d.when != nil {
 				inner.strip(d, plan.Always, strings.TrimSuffix(d.when.path(), "*"))
 			}
@@ -119,16 +125,6 @@ func (d *directive) onlyFields() bool {
 	})
 }
 
-// under returns f for the requests for which c, the condition of d, holds.
-func (f flow) under(c *plan.Cond, d *directive) flow {
-	f.from = slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
-	if c != plan.Always {
-		f.when, f.what, f.open = plan.All(f.when, c), d.text, false
-	}
-	f.pre = slices.Clip(f.pre)
-	return f
-}
-
 // places are the lines of directives, of their matchers and of their programs.
 func (f *flow) places(list ...*directive) (all []plan.Place) {
 	for _, d := range list {
@@ -146,11 +142,11 @@ func (f *flow) put(d *directive, c *plan.Cond, do plan.Action) {
 	if c == plan.Always {
 		one.When = nil
 	}
+	to := &f.pre
 	if f.open {
-		f.out.Steps = append(f.out.Steps, one)
-		return
+		to = &f.out.Steps
 	}
-	f.pre = append(slices.Clip(f.pre), one)
+	*to = append(slices.Clip(*to), one)
 }
 
 // ends adds a branch for the requests for which c holds.
@@ -160,8 +156,14 @@ func (f *flow) ends(d *directive, c *plan.Cond, end plan.Action, keys ...plan.Se
 		f.put(d, c, end) // the path that it asks for is that before the move
 		return true
 	}
+	what := d.text
+	if c == plan.Always && f.what != "" {
+		what = f.what
+	}
+	_, words, _ := strings.Cut(what, " ")
+	matcher, _, _ := strings.Cut(words, " ")
 	end.At = d.at
-	t := &plan.Target{Name: f.name(d), End: end, Keys: keys, From: []plan.Place{d.at},
+	t := &plan.Target{Name: cmp.Or(plan.Name(matcher), d.name), End: end, Keys: keys, From: []plan.Place{d.at},
 		Steps: slices.Concat(f.pre, f.limits)}
 	if end.Name != "dest" { // no backend sees what is done to requests
 		t.Steps = slices.DeleteFunc(slices.Clone(f.pre), func(o plan.Step) bool {
@@ -175,45 +177,22 @@ func (f *flow) ends(d *directive, c *plan.Cond, end plan.Action, keys ...plan.Se
 		}
 		t.Keys, t.From = append(slices.Clip(t.Keys), key), append(t.From, key.At)
 	}
-	f.branch(d, c, t)
+	id := fmt.Sprint(t.End, t.Keys, t.Steps)
+	t = cmp.Or(f.made[id], t)
+	f.made[id] = t
+	f.out.Branches = append(f.out.Branches, plan.Branch{When: plan.All(f.when, c), To: t, What: what,
+		From: slices.Concat(f.places(d), f.from, []plan.Place{f.site.at})})
+	f.open = false
 	return true
 }
 
 // close refuses the requests for which c holds, where nothing that comes after d is for them.
 func (f *flow) close(d *directive, c *plan.Cond) bool {
-	own := *f
 	if c == plan.Always {
-		own.from = slices.Concat(f.from, f.places(f.rest...))
+		f.from = slices.Concat(f.from, f.places(f.rest...))
 	}
 	f.open = false
-	return own.ends(d, c, plan.Deny(403))
-}
-
-// name is what a label may be called: as the matcher of a directive, or of what is around it.
-func (f *flow) name(d *directive) string {
-	what := f.what
-	if d.when != nil {
-		what = d.text
-	}
-	_, words, _ := strings.Cut(what, " ")
-	matcher, _, _ := strings.Cut(words, " ")
-	return cmp.Or(plan.Name(matcher), d.name)
-}
-
-// branch adds a branch, with the target that is there already if it is the same.
-func (f *flow) branch(d *directive, c *plan.Cond, t *plan.Target) {
-	id := fmt.Sprint(t.End, t.Keys, t.Steps)
-	if made := f.made[id]; made != nil {
-		t = made
-	}
-	f.made[id] = t
-	what := d.text
-	if c == plan.Always && f.what != "" {
-		what = f.what
-	}
-	f.out.Branches = append(f.out.Branches, plan.Branch{When: plan.All(f.when, c), To: t, What: what,
-		From: slices.Concat(f.places(d), f.from, []plan.Place{f.site.at})})
-	f.open = false
+	return f.ends(d, c, plan.Deny(403))
 }
 
 // move has the path be another one for the requests for which c holds: a value of the language, and a template.
