@@ -220,11 +220,11 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 			`lower(url_decode(path.re_replace("(?i)^/+a", ""))`},
 		"handle /a/* {\nrewrite * /x{uri}\nreverse_proxy localhost:3000\n}\n": {`rewrite = "/x{path}"`},
 		"handle /a/* {\nrewrite /a/b /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
-			`set = { rewritten = "/y" }`, `(local.rewritten ?? path)`},
+			`set = { rewritten1 = "/y" }`, `(local.rewritten1 ?? path)`},
 		"handle /a/* {\n@a vars x y\nrewrite @a /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
 			`starts_with "/a/")' deny = 403`},
 		"@a vars x y\nhandle @a {\nrewrite /a /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
-			`"/a"' set = { rewritten = "/y" }`, `lower((local.rewritten ?? path)) == "/y"`},
+			`"/a"' set = { rewritten1 = "/y" }`, `lower((local.rewritten1 ?? path)) == "/y"`},
 	} {
 		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"}\n"), want)
 	}

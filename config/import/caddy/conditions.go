@@ -176,7 +176,7 @@ func (f *flow) addresses(d *directive, subject string) *plan.Cond {
 			return f.unknown(d, "edge does not know these addresses")
 		}
 	}
-	if list == nil {
+	if len(list) == 0 {
 		return f.unknown(d, noForm)
 	}
 	return plan.Test(subject + " in {" + strings.Join(list, " ") + "}")

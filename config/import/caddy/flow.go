@@ -213,11 +213,8 @@ func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
 		f.path, f.template, f.query = path, template, query
 	default:
 		f.open = false // what comes asks for the path that it had
-		name := "rewritten"
-		if f.moves++; f.moves > 1 {
-			name += strconv.Itoa(f.moves)
-		}
-		when := plan.All(f.when, c)
+		f.moves++
+		name, when := "rewritten"+strconv.Itoa(f.moves), plan.All(f.when, c)
 		if !f.when.Known() { // nobody else asks for the name
 			when = c
 		}
@@ -254,9 +251,10 @@ func (f *flow) strip(d *directive, c *plan.Cond, prefix string) {
 // deed does what a directive does with the requests of f for which c holds. It reports whether they are answered.
 type deed func(f *flow, d *directive, c *plan.Cond) (ends bool)
 
-// deedOf returns what a directive does; nil: it is a block of others, or not known.
-func deedOf(name string) deed {
-	return map[string]deed{
+// deedOf returns what a directive does; nil: it is a block of others.
+func deedOf(name string) (do deed, known bool) {
+	do, known = map[string]deed{
+		"handle": nil, "handle_path": nil, "route": nil,
 		"respond": (*flow).respond, "error": (*flow).respond, "redir": (*flow).redirect, "header": (*flow).header,
 		"rewrite": (*flow).rewrite, "uri": (*flow).uri, "reverse_proxy": (*flow).proxy,
 		"request_body": (*flow).requestBody, "basic_auth": (*flow).password, "basicauth": (*flow).password,
@@ -264,6 +262,7 @@ func deedOf(name string) deed {
 		"forward_auth": (*flow).other, "php_fastcgi": (*flow).other, "invoke": (*flow).other,
 		"metrics": (*flow).other, "acme_server": (*flow).other, "file_server": (*flow).other,
 	}[name]
+	return do, known
 }
 
 // group counts the directives of a name in a block.
@@ -277,7 +276,7 @@ type matcher struct {
 
 // same reports whether both are written in the same way.
 func (m *matcher) same(o *matcher) bool {
-	return m == o || m != nil && o != nil && m.path() != "" && m.path() == o.path() && len(m.lines)+len(o.lines) == 2
+	return m == o || m.path() != "" && m.path() == o.path() && len(m.lines)+len(o.lines) == 2
 }
 
 // path returns the pattern of a matcher that has one path, or "".
@@ -338,13 +337,10 @@ func (im *importer) compile(block []*directive, around map[string]*matcher, sort
 // prepare reads the matcher of a directive, and reports whether the directive is known.
 func (im *importer) prepare(d *directive, around map[string]*matcher, groups map[string]*group) bool {
 	kind := strings.TrimSuffix(d.name, "_path")
-	container := kind == "handle" || d.name == "route"
-	d.do = deedOf(d.name)
-	if d.do == nil && !container {
+	if d.do, d.known = deedOf(d.name); !d.known {
 		im.word("site", d, nil)
 		return false
 	}
-	d.known = true
 	first := d.arg(0)
 	path := (first == "*" || strings.HasPrefix(first, "/")) &&
 		(len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond"}, d.name))
@@ -363,7 +359,7 @@ func (im *importer) prepare(d *directive, around map[string]*matcher, groups map
 		*d.group++
 		groups[kind] = d.group
 	}
-	if container {
+	if d.do == nil {
 		d.program = im.compile(d.block, around, kind == "handle")
 	}
 	return true

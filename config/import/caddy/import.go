@@ -135,15 +135,9 @@ func (s *settings) set(name, value string, at plan.Place) {
 }
 
 // networks returns addresses as edge has them.
-func networks(list []string) (nets []string) {
-	for _, s := range list {
-		if s == "private_ranges" {
-			nets = append(nets, "192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1/128")
-			continue
-		}
-		nets = append(nets, s)
-	}
-	return nets
+func networks(list []string) []string {
+	return strings.Fields(strings.ReplaceAll(strings.Join(list, " "), "private_ranges",
+		"192.168.0.0/16 172.16.0.0/12 10.0.0.0/8 127.0.0.0/8 fd00::/8 ::1/128"))
 }
 
 // reorder moves a directive in the order of all.

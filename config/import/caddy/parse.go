@@ -89,7 +89,6 @@ func (p *parser) lex(path, name string) ([]token, error) {
 	return lex(p.withEnvironment(strings.TrimPrefix(string(text), "\ufeff"), name), name, p.Lose), err
 }
 
-// next takes a token.
 func (p *parser) next() token {
 	t := p.tokens[0]
 	p.tokens = p.tokens[1:]
@@ -205,7 +204,6 @@ func (p *parser) block(depth int, braces bool) (list []*directive) {
 	return list
 }
 
-// directive parses one directive.
 func (p *parser) directive(depth int) *directive {
 	d := p.line(false)
 	switch open := p.opened(); {
@@ -305,7 +303,6 @@ func (t token) with(args []string, block []token) (list []token) {
 	return []token{t}
 }
 
-// token is a word of the file.
 type token struct {
 	text   string
 	at     plan.Place

@@ -38,7 +38,6 @@ type listener struct {
 	forward            bool   // every request is redirected to https
 }
 
-// addSite reads a site.
 func (im *importer) addSite(d *directive) {
 	d.used = true
 	s := &site{directive: d}
@@ -264,7 +263,6 @@ type secure struct {
 	required  bool     // clients have to show a certificate
 }
 
-// readTLS reads tls of a site.
 func (im *importer) readTLS(s *site, d *directive) {
 	t := &s.tls
 	t.asked, t.at = true, append(t.at, d.at)
