@@ -325,6 +325,7 @@ func TestCaddy_matchers(t *testing.T) {
 		"protocol https":          {"note: respond @a 403"},
 		"not {\nmethod GET\n}":    {`not (method == "GET")`},
 		"host *.a.test":           {"host ~ `^[^.]+\\.a\\.test$`"},
+		"path /*":                 {`path = "/*" dest = "status:403"`},
 		"host *":                  {"host ~ \"^[^.]+$\""},
 		"host a.test b.*":         {`host == "a.test" or host ~ "^b\.[^.]+$"`},
 		"header Host a.test":      {denied, lost},

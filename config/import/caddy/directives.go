@@ -43,13 +43,10 @@ func (f *flow) password(d *directive, c *plan.Cond) bool {
 	if !form || plan.UsersWrong(lines) != "" {
 		return f.other(d, c)
 	}
-	realm := "restricted"
-	if len(d.args) == 2 {
-		realm = d.args[1]
-	}
 	f.open = false // rules that answer would answer before the filter runs
 	f.put(d, c, plan.Use(f.Named("filters", "users", []plan.Setting{
-		{Name: "type", Value: `"basic_auth"`}, {Name: "realm", Value: plan.String(realm)},
+		{Name: "type", Value: `"basic_auth"`},
+		{Name: "realm", Value: plan.String(cmp.Or(d.arg(1), "restricted"))},
 		{Name: "users", Value: plan.Table(users)}, {Name: "forward", Value: "true"},
 	}, d.places()...)))
 	return false

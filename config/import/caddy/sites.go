@@ -104,7 +104,7 @@ func (im *importer) serve(s *site, text string, binds []string) (why string) {
 		s.guard = s.directive
 	}
 	plain, usual := im.option("http_port", "80"), im.option("https_port", "443")
-	tls := scheme == "https" || scheme == "" && port != plain && (host != "" || port == usual || s.tls.asked)
+	tls := scheme == "https" || scheme == "" && port != plain && (host != "" || port == usual || s.tls.at != nil)
 	if !tls {
 		usual = plain
 	}
@@ -150,14 +150,11 @@ func (im *importer) listenerAt(listen, port string, tls bool) *listener {
 	return l
 }
 
-// named reports whether a site of l has a host.
-func (l *listener) named() bool { return len(l.hosts) > 1 || len(l.hosts) == 1 && l.hosts[0] != "" }
-
 // forwardPlain has plain requests for hosts with TLS redirected to https, as Caddy does by itself.
 func (im *importer) forwardPlain() {
 	port, usual, auto := im.option("http_port", "80"), im.option("https_port", "443"), im.option("auto_https", "")
 	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool {
-		return !l.tls || !l.named() || auto == "off" || auto == "disable_redirects"
+		return !l.tls || slices.Equal(l.hosts, []string{""}) || auto == "off" || auto == "disable_redirects"
 	})
 	for _, l := range secure {
 		bind, _, _ := net.SplitHostPort(l.listen)
@@ -254,7 +251,6 @@ func (im *importer) writeSite(s *site, at []*listener, all int) *plan.Site {
 
 // secure is what a site says about TLS.
 type secure struct {
-	asked     bool // there is a directive tls
 	internal  bool // its certificate is one of Caddy's own authority
 	cert, key string
 	keys      settings // of its listener
@@ -265,7 +261,7 @@ type secure struct {
 
 func (im *importer) readTLS(s *site, d *directive) {
 	t := &s.tls
-	t.asked, t.at = true, append(t.at, d.at)
+	t.at = append(t.at, d.at)
 	switch {
 	case d.arg(0) == "internal":
 		t.internal = true
