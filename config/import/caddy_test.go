@@ -321,16 +321,18 @@ func TestCaddy_defaultsOfChecksHaveALine(t *testing.T) {
 func TestCaddy_matchers(t *testing.T) {
 	const denied, lost = "[[rules]] deny = 403", "not carried: @a "
 	for matcher, want := range map[string][]string{
-		"path {http.vars.a} /a":   {denied, lost},
-		"protocol https":          {"note: respond @a 403"},
-		"not {\nmethod GET\n}":    {`not (method == "GET")`},
-		"host *.a.test":           {"host ~ `^[^.]+\\.a\\.test$`"},
-		"path /*":                 {`path = "/*" dest = "status:403"`},
-		"host *":                  {"host ~ \"^[^.]+$\""},
-		"host a.test b.*":         {`host == "a.test" or host ~ "^b\.[^.]+$"`},
-		"header Host a.test":      {denied, lost},
-		"query a.b=1":             {denied, lost},
-		"remote_ip":               {denied, lost},
+		"path {http.vars.a} /a": {denied, lost},
+		"protocol https":        {"note: respond @a 403"},
+		"not {\nmethod GET\n}":  {`not (method == "GET")`},
+		"host *.a.test":         {"host ~ `^[^.]+\\.a\\.test$`"},
+		"path /*":               {`path = "/*" dest = "status:403"`},
+		"host *":                {"host ~ \"^[^.]+$\""},
+		"host a.test b.*":       {`host == "a.test" or host ~ "^b\.[^.]+$"`},
+		"header Host a.test":    {denied, lost},
+		"query a.b=1":           {denied, lost},
+		"remote_ip":             {denied, lost},
+		"{\nremote_ip 10.0.0.0/8\nremote_ip 192.0.2.1\n}": {
+			`when = 'peer.ip in {10.0.0.0/8} or peer.ip in {192.0.2.1}' respond = { status = 403 }`},
 		"path_regexp name ^/a":    {`~ "^/a"`},
 		"path_regexp":             {denied, lost},
 		"header_regexp Name X ^a": {`header.x ~ "^a"`},

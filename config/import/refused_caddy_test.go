@@ -145,7 +145,8 @@ func (s *refusingSite) matcher() (definition, name string) {
 	}
 	line := func() string {
 		return s.one("path "+s.path(), "path "+s.path()+" "+s.path(), "not path "+s.path(), "method POST",
-			"not method GET", "remote_ip 127.0.0.1", "not remote_ip 127.0.0.1/32", "header X-Key s",
+			"not method GET", "remote_ip 127.0.0.1",
+			"remote_ip 127.0.0.2", "not remote_ip 127.0.0.1/32", "header X-Key s",
 			"not header X-Key s", "header X-Key *", "query q=1", "vars x y", "not vars x y",
 			"protocol http", "not host s*.test")
 	}

@@ -34,7 +34,7 @@ func (f *flow) set(lines []*directive) *plan.Cond {
 	}
 	for i, d := range lines {
 		switch d.used = true; d.name {
-		case "path", "host", "method", "protocol":
+		case "path", "host", "method", "protocol", "remote_ip", "client_ip":
 			put(d.name, f.matches(d))
 		case "header":
 			put("header "+strings.ToLower(d.arg(0)), f.matches(d))
