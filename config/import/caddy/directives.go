@@ -228,9 +228,14 @@ func (f *flow) rewrite(d *directive, c *plan.Cond) bool {
 	default:
 		asked = "?" + asked
 	}
+	own, template := f.path, f.template
+	if strings.HasSuffix(text, query) && template == "{"+own+"}" && own != "path" { // {uri} is no empty text
+		own += `.re_replace("^$", "/")`
+		template = "{" + own + "}"
+	}
 	switch {
 	case kept && before != "":
-		f.move(d, c, "("+quoted+" + "+f.path+")", sent(before)+f.template, asked)
+		f.move(d, c, "("+quoted+" + "+own+")", sent(before)+template, asked)
 	case kept || text == "":
 		f.move(d, c, f.path, f.template, asked)
 	default:
