@@ -261,15 +261,20 @@ func TestCaddy_blocksOfFields(t *testing.T) {
 // planOf imports a text.
 func planOf(t *testing.T, program, text string) *plan.Plan {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "file.yml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := importer.Import(program, file, &plan.Reader{})
+	p, err := importer.Import(program, fileOf(t, text), &plan.Reader{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// fileOf writes a file.
+func fileOf(t *testing.T, text string) string {
+	file := filepath.Join(t.TempDir(), "file.yml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // wantAll reports which texts are neither in the result, where any space is one, nor in the findings.

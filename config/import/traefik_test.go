@@ -347,3 +347,99 @@ func TestTraefik_sharesWhatEdgeTakes(t *testing.T) {
 			[]string{want, `dest = "s"`})
 	}
 }
+
+// What a router, its middlewares and its service say is in the result, or it is a finding: a guard closes its router.
+func TestTraefik_partsOfRouters(t *testing.T) {
+	for parts, want := range map[string][]string{
+		"basicAuth: {usersFile: /nonexistent}": {"the file with its users cannot be read", "status:403"},
+		"basicAuth: {usersFile: testdata/traefik/users}": {
+			`file = "testdata/traefik/users"`, `filters = ["m"]`},
+		"ipAllowList: {sourceRange: [office]}": {
+			"edge does not know these addresses", "status:403"},
+		"rateLimit: {average: 9, period: 7s}": {
+			"edge does not know this rate", `dest = "s"`},
+		"redirectScheme: {scheme: wss}": {
+			"edge redirects to http and https", `dest = "s"`},
+		"redirectRegex: {regex: '^https://(.*)', replacement: x}": {
+			"edge redirects by the host", `dest = "s"`},
+		`redirectRegex: {regex: '^https://a\.test/', replacement: "https://b.test/"}`: {"note", `dest = "s"`},
+		`redirectRegex: {regex: '^http://a\.test/[', replacement: "http://b.test/"}`:  {"not carried", `dest = "s"`},
+		"addPrefix: {prefix: x}": {
+			"edge has no such path", `dest = "s"`},
+		"replacePath: {path: /x}, addPrefix: {prefix: /y}": {`rewrite.path = '{("/y" + "/x")}'`},
+		"replacePathRegex: {regex: '(', replacement: /x}": {
+			"edge has no such path", `dest = "s"`},
+		"stripPrefixRegex: {regex: ['/[0-9]+']}": {
+			`rewrite.path = '{re_replace(path, "^(?:(?:/[0-9]+))/?", "/")}'`},
+		"stripPrefixRegex: {regex: ['(']}": {"edge does not know this expression", `dest = "s"`},
+	} {
+		text := "http: {routers: {a: {rule: \"Host(`a.test`)\", middlewares: [m], service: s}}, middlewares: {m: {" +
+			parts + "}}, services: {s: {loadBalancer: {servers: [{url: 'http://127.0.0.1:9000'}]}}}}"
+		wantAll(t, parts, planOf(t, "traefik", text), want)
+	}
+	for service, want := range map[string][]string{
+		"{}": {"edge knows services with servers", "status:503"},
+		"{failover: {service: o, fallback: z}}, o: {loadBalancer: {servers: [{url: 'http://127.0.0.1:9000'}]}}": {
+			"with fallback z", `dest = "s"`},
+		"{loadBalancer: {servers: []}}": {"it has no servers", "status:503"},
+		"{loadBalancer: {servers: [{url: 'ftp://x'}]}}": {
+			"edge does not know the address ftp://x", "status:503"},
+		"{loadBalancer: {servers: [{url: 'http://${X}:1/'}]}}": {
+			"edge does not know the address", "status:503"},
+		"{loadBalancer: {servers: [{url: 'https://x/y'}], serversTransport: z}}": {
+			"there is no such serversTransport", "does not send the path", "tls = true"},
+	} {
+		wantAll(t, service, planOf(t, "traefik", "http: {routers: {a: {rule: \"Host(`a.test`)\", service: s}, b: "+
+			"{service: s}}, services: {s: "+service+"}}"), append(want, "routers.b (it has no rule"))
+	}
+}
+
+// Entry points with and without TLS share routers; what a listener cannot do is a finding.
+func TestTraefik_entryPointsAndTLS(t *testing.T) {
+	const routers = "http: {services: {s: {loadBalancer: {servers: [{url: 'http://127.0.0.1:9000'}]}}}, routers: {" +
+		"a: {rule: \"Host(`a.test`)\", service: s, entryPoints: [web, sec], tls: {options: mutual}}, " +
+		"b: {rule: \"Host(`b.test`)\", service: s}, " +
+		"c: {rule: \"Host(`c.test`)\", service: s, tls: {options: old}}}}\n" +
+		"tls: {certificates: [{certFile: '-----BEGIN'}], options: {old: {minVersion: VersionTLS10}, " +
+		"mutual: {clientAuth: {clientAuthType: KIND, caFiles: [FILES]}}}}\n"
+	for points, want := range map[string][]string{
+		"sec: {address: ':443'}, bad: {address: x}, " +
+			"web: {address: ':80', http: {redirections: {entryPoint: {to: sec}}}}": {
+			"edge does not know this address", "redirect_to_https = true", "write it to a file",
+			"router a on entry point web", "the options of TLS of router c",
+			`client_ca = "a"`, `client_auth = "require"`},
+		"web: {address: ':80', http: {redirections: {entryPoint: {to: sec}}}}": {
+			"edge redirects to the only listener"},
+	} {
+		text := "entryPoints: {" + points + "}\n" + strings.NewReplacer("KIND", "RequireAndVerifyClientCert",
+			"FILES", "a").Replace(routers)
+		wantAll(t, points, planOf(t, "traefik", text), want)
+	}
+	for kind, files := range map[string]string{"RequireAndVerifyClientCert": "", "Odd": "a",
+		"VerifyClientCertIfGiven": "a, b"} {
+		text := "entryPoints: {sec: {address: ':443'}}\n" + strings.NewReplacer("KIND", kind, "FILES", files).
+			Replace(routers)
+		wantAll(t, kind, planOf(t, "traefik", text), []string{`host = "a.test" path = "/*" dest = "status:403"`})
+	}
+}
+
+// Labels and flags that say nothing to Traefik, or nothing that can be, end in findings or say what they do in files.
+func TestTraefik_labelsAndFlags(t *testing.T) {
+	wantAll(t, "labels", planOf(t, "traefik", `{"services": {
+		"proxy": {"image": "traefik", "command": "--api --entrypoints.web.address=:81 --a.b=c --a=d --a..b=e",
+			"environment": ["TRAEFIK_PING=true", "TZ=UTC"]},
+		"db": {"image": "postgres"}, "odd": {"image": "x", "labels": ["com.example=1", "traefik.enable=true"]},
+		"app": {"image": "a", "expose": ["80"], "labels": [
+			"traefik.http.routers.a.rule=Host(`+"`a.test`"+`)", "traefik.http.routers.a=true"]}}}`),
+		[]string{`listen = ":81"`, "not carried: a.b", "not carried: a ", "not carried: a..b",
+			"as a flag of the command",
+			"not carried: the container odd (it has no rule of its own", `host = "a.test"`})
+	for _, text := range []string{"[1, 2]\n", "- a: 1\n", "just words\n"} {
+		if p, err := importer.Import("traefik", fileOf(t, text), &plan.Reader{}); err == nil && p.Losses() == 0 {
+			t.Errorf("%q has no findings", text)
+		}
+	}
+	if _, err := importer.Import("traefik", "/nonexistent", &plan.Reader{}); err == nil {
+		t.Error("a file that is not there has no error")
+	}
+}

@@ -62,25 +62,21 @@ var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
 
 // container reads the labels of a service of Compose. It has one service of its own where they name none.
 func (im *importer) container(s *node, exposed bool) {
-	if !s.has("image") && !s.has("build") && !s.has("labels") {
-		im.Lose(s.at, s.path, "it is no container of Docker Compose")
-	}
 	root := newRoot("docker")
 	for _, n := range append(s.members("labels"), s.members("deploy", "labels")...) {
 		im.set(root, "traefik.", n)
 	}
-	if len(root.list) == 0 {
+	switch enable := root.str("enable"); {
+	case len(root.list) == 0:
 		return
-	}
-	if enable := root.str("enable"); enable != "true" && (enable != "" || !exposed) {
+	case enable != "true" && (enable != "" || !exposed):
 		root.walk(func(n *node) {
 			if !n.branch() {
 				im.Note(n.at, n.words(), "the container "+s.name+" is left out, as Traefik does")
 			}
 		})
 		return
-	}
-	if !root.has("http", "routers") {
+	case !root.has("http", "routers"):
 		im.Lose(s.at, "the container "+s.name, "it has no rule of its own: name one by a label")
 	}
 	port := firstPort(s)

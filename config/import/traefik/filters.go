@@ -38,9 +38,6 @@ func ranges(texts []string) (list []string) {
 func (a *reply) addresses(n *node) (why string) {
 	list := ranges(n.texts("sourcerange"))
 	switch {
-	case slices.Contains(list, "0.0.0.0/0") && slices.Contains(list, "::/0"):
-		a.im.Note(n.at, n.words(), "nothing to write: it lets everybody in")
-		return ""
 	case n.has("ipstrategy"):
 		return "not available in this version: edge knows clients by their connection, and by trusted_proxies"
 	case list == nil:
@@ -51,10 +48,7 @@ func (a *reply) addresses(n *node) (why string) {
 		keys = []plan.Setting{{Name: "deny", Value: `["0.0.0.0/0", "::/0"]`},
 			{Name: "when", Value: plan.Literal("peer.ip not in {" + strings.Join(list, " ") + "}")}}
 	}
-	if status, ok := n.number("rejectstatuscode"); ok && status >= 400 && status < 600 {
-		keys = append(keys, plan.Setting{Name: "status", Value: strconv.FormatInt(status, 10)})
-	}
-	a.pass("", "ip", keys...)
+	a.pass("", "ip", append(keys, a.im.settings(n)...)...)
 	return ""
 }
 
@@ -93,11 +87,7 @@ func (a *reply) rate(n *node) (why string) {
 	burst, _ := n.number("burst")
 	period, _ := plan.ParseTime(cmp.Or(n.str("period"), "1s"), time.Second)
 	unit := map[time.Duration]string{time.Second: "/s", time.Minute: "/m", time.Hour: "/h"}[period]
-	switch {
-	case ok && average == 0:
-		a.im.Note(n.at, n.words(), "nothing to write: it limits nothing")
-		return ""
-	case average <= 0 || average > 1<<30 || unit == "" || n.has("sourcecriterion"):
+	if !ok || average <= 0 || average > 1<<30 || unit == "" || n.has("sourcecriterion") {
 		return "edge does not know this rate, or by whom to count: write a filter of type rate_limit"
 	}
 	keys := []plan.Setting{{Name: "rate", Value: plan.String(strconv.FormatInt(average, 10) + unit)},

@@ -1,7 +1,6 @@
 package traefik
 
 import (
-	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,9 +24,6 @@ type importer struct {
 // Import reads the files at paths, and those that they name. The error is that of reading one of paths; all else is
 // among the findings of the plan.
 func Import(paths []string, r *plan.Reader) (*plan.Plan, error) {
-	if len(paths) == 0 {
-		return nil, errors.New("no file")
-	}
 	p := &plan.Plan{Program: "Traefik", Path: "url_decode(path)", File: filepath.Base(paths[0])}
 	im := &importer{Plan: p, read: r, words: plan.ParseWords(words), found: map[string]*node{},
 		ups:     map[string]string{},
@@ -60,11 +56,7 @@ func (im *importer) add(root *node, path string) {
 	file := root.get("providers", "file")
 	im.dynamic(file.get("filename"), path, "")
 	im.dynamic(file.get("directory"), path, "*", "*/*", "*/*/*")
-	if n := file.get("watch"); n != nil && n.text == "false" {
-		im.Note(n.at, n.words(), "nothing to write: edge reloads when it is told, or with watch = true in [global]")
-	} else if n != nil {
-		im.Block("[global]").Set("watch", "true", n.at)
-	}
+	im.keys(file, im.Block("[global]"))
 }
 
 // load reads a file.

@@ -127,9 +127,6 @@ func (im *importer) redirection(e *entry) {
 	e.block.Set("redirect_to_https", "true", to.at)
 	e.block.From(n.places()...)
 	im.Note(to.at, to.words(), "the status is 308; Traefik answers GET with 301")
-	for _, r := range e.routers {
-		im.Note(r.at, "router "+r.name+" on entry point "+e.name, "all requests there are redirected")
-	}
 }
 
 // certificates reads the certificates of all files: the default one first.

@@ -73,12 +73,10 @@ func (a *reply) redirectExpression(n *node) (why string) {
 		return ""
 	case f[1] != "" && strings.HasPrefix(to, "$1") && !strings.ContainsAny(to, "?#{}"):
 		t = []string{"", a.scheme() + "://{host}", to}
-	case t == nil || f[1] != "" || strings.HasSuffix(t[1], "/") != strings.HasSuffix(f[3], ")"):
+	case t == nil || f[1] != "" || strings.HasSuffix(t[1], "/") != strings.HasSuffix(f[3], ")") ||
+		strings.HasSuffix(f[3], ")") && (t[2] != "$1" || strings.Trim(f[4], "$") != ""):
 		return lost
 	case strings.HasSuffix(f[3], ")"):
-		if t[2] != "$1" || strings.Trim(f[4], "$") != "" {
-			return lost
-		}
 		for _, host := range a.r.rule.hosts() {
 			if bare, found := strings.CutPrefix(host, "www."); found {
 				a.away(regex, plan.HostIs(host), t[1]+bare+"{path}", permanent)
@@ -88,12 +86,12 @@ func (a *reply) redirectExpression(n *node) (why string) {
 	}
 	host := "{host}"
 	if f[3] != "[^/]+" {
-		host = strings.ToLower(plainText(f[3]))
+		host = strings.ToLower(strings.ReplaceAll(f[3], `\`, ""))
 		when = plan.HostIs(host)
 	}
 	text, whole := strings.CutSuffix(f[1]+f[4], "$")
 	re, err := regexp.Compile("^" + text)
-	if err != nil {
+	if _, ok := plan.Quote(text + t[2]); err != nil || !ok {
 		return lost
 	}
 	put, query, last := t[2], "", "$"+strconv.Itoa(re.NumSubexp())
@@ -107,11 +105,9 @@ func (a *reply) redirectExpression(n *node) (why string) {
 		text, put = text+"(.*)", put+"$"+strconv.Itoa(re.NumSubexp()+1)
 	}
 	all := slices.Contains([]string{"/(.*)", "(.*)", "/.*", ".*"}, text)
-	quoted, ok := plan.Quote("^" + text)
-	replaced, fits := plan.Quote(put)
+	quoted, _ := plan.Quote("^" + text)
+	replaced, _ := plan.Quote(put)
 	switch {
-	case !ok || !fits:
-		return lost
 	case all && put == strings.Replace(text, "(.*)", "$1", 1):
 		put = "{" + a.path + "}"
 	case strings.Contains(put, "$") && len(a.passed()) > 0: // a label stands between the condition and the redirect
@@ -130,6 +126,3 @@ func (a *reply) redirectExpression(n *node) (why string) {
 
 // groups are those of an expression, in what takes the place of its match.
 var groups = plan.Expr(`\$(\d)`)
-
-// plainText returns a text of an expression without backslashes.
-func plainText(s string) string { return strings.ReplaceAll(s, `\`, "") }

@@ -89,15 +89,11 @@ func (im *importer) choose(e *entry) {
 		if all || r.secure == e.secure {
 			return false
 		}
-		why := "it is for requests over TLS, and the listener is plain"
-		if e.secure {
-			why = "it is for plain requests, and the listener takes TLS"
-		}
 		tell := im.Note
 		if r.entries != nil {
 			tell = im.Lose
 		}
-		tell(r.at, "router "+r.name+" on entry point "+e.name, why)
+		tell(r.at, "router "+r.name+" on entry point "+e.name, "it and the listener differ in TLS")
 		return true
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -64,10 +63,8 @@ func exprOf(tree ast.Expr) *expr {
 			if text == nil || text.Kind != token.STRING {
 				return nil
 			}
-			s, err := strconv.Unquote(text.Value)
-			if e.args = append(e.args, s); err != nil {
-				return nil
-			}
+			s, _ := strconv.Unquote(text.Value) // the parser has read it already
+			e.args = append(e.args, s)
 		}
 	}
 	known := slices.Contains([]token.Token{token.LAND, token.LOR, token.NOT}, e.op) || e.name != ""
@@ -88,7 +85,7 @@ func (e *expr) cond() *plan.Cond {
 	one := map[string]func(string) *plan.Cond{"hostregexp": hostRegexp, "path": pathIs, "pathprefix": pathPrefix,
 		"pathregexp": pathRegexp, "method": methodIs}[e.name]
 	for _, a := range e.args {
-		if strings.Contains(a, "${") {
+		if strings.Contains(a, "${") || e.name == "query" && isTemplate(a) {
 			return plan.Unknown
 		} else if one != nil {
 			list = append(list, one(a))
@@ -112,9 +109,6 @@ func (e *expr) cond() *plan.Cond {
 		return plan.Test("peer.ip in {" + strings.Join(addresses, " ") + "}")
 	case name == "query" && !matching && strings.Contains(e.args[0], "="): // of Traefik 2
 		for _, a := range e.args {
-			if isTemplate(a) {
-				return plan.Unknown
-			}
 			key, value, _ := strings.Cut(a, "=")
 			list = append(list, pairs("query", []string{key, value}, false))
 		}
@@ -125,12 +119,7 @@ func (e *expr) cond() *plan.Cond {
 	return plan.Unknown
 }
 
-func methodIs(name string) *plan.Cond {
-	if !message.ValidName(name) {
-		return plan.Unknown
-	}
-	return plan.Compare("method", "==", strings.ToUpper(name))
-}
+func methodIs(name string) *plan.Cond { return plan.Compare("method", "==", strings.ToUpper(name)) }
 
 func hostIs(args []string) *plan.Cond {
 	var names []string
@@ -158,7 +147,7 @@ func hostRegexp(text string) *plan.Cond {
 		return plan.Always
 	}
 	if g := subdomains().FindStringSubmatch(text); g != nil {
-		return plan.HostIs("*." + strings.ToLower(plainText(g[1])))
+		return plan.HostIs("*." + strings.ToLower(strings.ReplaceAll(g[1], `\`, "")))
 	}
 	return expression("host", text)
 }
@@ -288,6 +277,5 @@ func (e *expr) hosts() (list []string) {
 	for _, k := range e.kids {
 		list = append(list, k.hosts()...)
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	return list
 }

@@ -53,6 +53,13 @@ func TestRule(t *testing.T) {
 		"QueryRegexp(`a`, `[0-9]`)":                `query.a ~ "[0-9]"`,
 		"ClientIP(`10.0.0.0/8`) && Host(`a`)":      `peer.ip in {10.0.0.0/8} and host == "a"`,
 		"Nonsense(`x`)":                            `false`,
+		"Host()":                                   `false`,
+		"Host(`a b`)":                              `false`,
+		"Path(`/x y`)":                             `url_decode(path) == "/x y"`,
+		"PathPrefix(`/{id:[0-9]+}/x`)":             `path ~ "^/(?:[0-9]+)/x"`,
+		"PathPrefix(`x`)":                          `url_decode(path) starts_with "x"`,
+		"PathRegexp(`^/é`)":                        `url_decode(path) ~ "^/é"`,
+		"Query(`a={b}`)":                           `false`,
 	} {
 		e, err := parseRule(rule)
 		if err != nil {
@@ -67,7 +74,7 @@ func TestRule(t *testing.T) {
 
 func TestRule_wrong(t *testing.T) {
 	for _, rule := range []string{"", "Host", "Host(", "Host(`a`", "Host(`a`) &&", "Host(`a`) Path(`/x`)", "(Host(`a`)",
-		"Host(a)", "Host(`a` `b`)", "&& Host(`a`)", strings.Repeat("(", 100), strings.Repeat("!", 100)} {
+		"Host(a)", "a.Host(`a`)", "Host(`a` `b`)", "&& Host(`a`)", strings.Repeat("(", 100), strings.Repeat("!", 100)} {
 		if _, err := parseRule(rule); err == nil {
 			t.Errorf("%q is a rule", rule)
 		}

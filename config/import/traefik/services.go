@@ -32,8 +32,6 @@ func (im *importer) lead(a *reply, t *plan.Target) (steps []plan.Step) {
 	switch name, service := a.r.str("service"), im.find("services", n); {
 	case name == "ping@internal":
 		t.End = plan.Answer(200, "OK", "")
-	case name == "noop@internal":
-		t.End = plan.Fail(418)
 	case strings.HasSuffix(name, "@internal"):
 		im.Lose(n.at, n.words(), "edge has no such service: see [admin] and [metrics]")
 	case service == nil:

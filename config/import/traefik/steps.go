@@ -176,12 +176,11 @@ func (a *reply) stripPrefix(n *node) (why string) {
 func (a *reply) addPrefix(n *node) (why string) {
 	prefix := strings.TrimRight(n.str("prefix"), "/")
 	quoted, ok := plan.Quote(prefix)
-	if !ok || prefix != "" && prefix[0] != '/' {
+	if !ok || prefix == "" || prefix[0] != '/' {
 		return "edge has no such path"
 	}
 	add := plan.Setting{Name: "rewrite.add_prefix", Value: plan.String(prefix)}
 	switch path := "(" + quoted + " + " + a.path + ")"; {
-	case prefix == "":
 	case a.rewrite == nil || len(a.rewrite) == 1 && a.rewrite[0].Name == "rewrite.strip_prefix":
 		a.move(path, append(slices.Clip(a.rewrite), add)...)
 	default:

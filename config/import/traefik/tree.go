@@ -30,11 +30,8 @@ type node struct {
 func parse(path string, text []byte) (*node, error) {
 	file, rep := filepath.Base(path), &syntax.Report{}
 	tree, _ := syntax.ParseTree(syntax.NewSource(file, text, 0), rep)
-	switch {
-	case len(rep.Errors) > 0:
+	if len(rep.Errors) > 0 {
 		return nil, &rep.Errors[0]
-	case tree.Kind != syntax.KindTable:
-		return nil, &syntax.Problem{Pos: syntax.Pos{File: file, Line: 1}, Message: "it has no keys"}
 	}
 	root := newRoot("file")
 	root.fill(tree, file)

@@ -14,13 +14,13 @@ tcp udp entrypoints.*.udp    lost only HTTP is served in this version
 certificatesresolvers http.routers.*.tls.certresolver http.routers.*.tls.domains
   entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains
   lost certificates are not fetched in this version: name files in cert and key, or in [[certificates]]
+providers.file.watch key watch switch
 core docker enable providers.docker providers.file.* accesslog.* providers.providersthrottleduration
   entrypoints.*.reuseport entrypoints.*.asdefault note nothing to write: without a counterpart that answers show
 providers.*    lost see discover of upstreams, which knows Docker, Kubernetes, Consul, etcd and DNS
 api            lost edge has no dashboard: see [admin], and edge status
 ping           lost edge has /livez and /readyz at the address of [admin] or [metrics]
 metrics        lost edge has metrics for Prometheus: see [metrics]
-tracing        lost not available in this version: see traceparent of listeners
 global         note nothing to write: edge asks nobody for versions and reports to nobody
 experimental   lost edge has no plugins: see filters
 log.filepath   key error_log text
@@ -37,8 +37,8 @@ entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requ
 entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
 entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
-entrypoints.*.http3                                    lost HTTP/3 is not available in this version
-entrypoints.*.proxyprotocol                            lost the PROXY protocol is not available in this version
+tracing entrypoints.*.http3 entrypoints.*.proxyprotocol http.middlewares.*.compress http.services.*.mirroring
+  lost not available in this version
 entrypoints.*.observability http.routers.*.observability lost see access_log of listeners and routes
 http.routers.*.rulesyntax                              note nothing to write: both syntaxes are read
 http.services.*.loadbalancer.strategy
@@ -59,7 +59,6 @@ http.services.*.loadbalancer.healthcheck.hostname      key health_check.host tex
 http.services.*.loadbalancer.healthcheck.headers       key health_check.headers table
 http.services.*.loadbalancer.passivehealthcheck        lost see outlier of upstreams
 http.services.*.loadbalancer.responseforwarding        note nothing to write: answers are not held back
-http.services.*.mirroring                              lost requests are not copied in this version
 http.services.*.weighted.sticky                        lost clients do not stay with a part of weighted routes
 http.services.*.*.healthcheck                          note nothing to write: see health_check of upstreams
 http.serverstransports.*.insecureskipverify            key tls.verify true=false,false=true
@@ -81,12 +80,12 @@ tls.options.*.snistrict        lost clients that ask for an unknown name get the
 tls.stores tls.certificates.stores lost edge has one store of certificates
 tls.certificates               note no entry point has TLS
 http.middlewares.*.buffering              note nothing to write: edge holds no answers back
+http.middlewares.*.ipallowlist.rejectstatuscode key status number
 http.middlewares.*.basicauth.realm        key realm text
 http.middlewares.*.basicauth.usersfile    key file text
 http.middlewares.*.basicauth.removeheader key forward true=false,false=true
 http.middlewares.*.buffering.maxrequestbodybytes key buffer_request bytes
 http.middlewares.*.inflightreq lost requests of one client are not counted in this version: see breaker of upstreams
-http.middlewares.*.compress    lost not available in this version: answers are not compressed
 http.middlewares.*.circuitbreaker       lost see outlier of upstreams, which ejects single backends
 http.middlewares.*.errors               lost see error_pages and intercept_errors of routes, which show files
 http.middlewares.*.passtlsclientcert    lost see the variables of fields, such as {client_cert_subject}
