@@ -121,8 +121,19 @@ func TestHAProxy_conditions(t *testing.T) {
 		"deny if { url_param(a) -m found }":     `'has(query.a) or ` + paramA + ` and has(match.1)' deny=403`,
 		"deny if { url_param(a) -m sub x y }": `'query.a contains "x" or ` + paramA +
 			` and match.1 contains "x" or query.a contains "y" or ` + paramA + ` and match.1 contains "y"' deny=403`,
-		"tarpit if METH_POST":             `'method == "POST"' tarpit="3s" deny=500`,
-		"reject if { ssl_fc_sni a.test }": `'tls.sni == "a.test"' drop=true`,
+		"deny if { hdr_dom(X) a }":              `'split(header.x, ",").trim() ~ "(^|[/?.:])a([/?.:]|$)"' deny=403`,
+		"deny if { hdr(host) a.test:80 }":       `deny=403`,
+		"deny if { path_beg / }":                `deny=403`,
+		"deny if { method }":                    `deny=403`,
+		`deny if { hdr(X) -m str "" }`:          `deny=403`,
+		`deny if { hdr(X) -m reg ( }`:           `deny=403`,
+		"deny if { hdr(X) -M -m str a }":        `deny=403`,
+		"deny deny_status 99 if { method PUT }": `'method == "PUT"' deny=true`,
+		"lua.check if { method PUT }":           `'method == "PUT"' deny=403`,
+		"redirect prefix /x drop-query":         ``,
+		"redirect location %[rand(2)]":          ``,
+		"tarpit if METH_POST":                   `'method == "POST"' tarpit="3s" deny=500`,
+		"reject if { ssl_fc_sni a.test }":       `'tls.sni == "a.test"' drop=true`,
 		"auth if { path_beg /a } !{ http_auth(u) }": `'path starts_with "/a" or ` + rawPath +
 			` starts_with "/a"' filters=["users-u"]`,
 		"auth unless { http_auth(gone) }":            `deny=403`,
@@ -224,7 +235,29 @@ func TestHAProxy_carries(t *testing.T) {
 			"http-request replace-path /x /y",
 		"http-request allow if { path /x }\n http-request deny":                   "# file.yml:5, 6 [[rules]] when = ",
 		"http-request replace-path ^/a /b\n http-request deny if { path_beg /b }": "not carried: http-request deny",
-		"bind :81 nice 7": "not carried: bind … nice 7",
+		"bind :81 nice 7":                        "not carried: bind … nice 7",
+		"bind *:http":                            "edge does not know this address",
+		"bind [::1]:81":                          `, "[::1]:81"]`,
+		"bind :::81 v4v6":                        `, ":81"]`,
+		"bind unix@/run/s":                       `, "unix:/run/s"]`,
+		"bind :81 ssl crt /etc/certs/":           `cert = "internal"`,
+		"server t /run/t":                        `{ address = "unix:/run/t" }`,
+		"server t 127.0.0.1":                     "a backend has an address and a port",
+		"server t 127.0.0.1:2 no-check":          "not carried: server … no-check",
+		"server t 127.0.0.1:2 disabled weight 9": `{ address = "127.0.0.1:2", weight = 0 }`,
+		"server t 127.0.0.1:2 maxconn 9\n server u 127.0.0.1:3 maxconn 8": "do not differ in breaker.max_requests",
+		"balance rdp-cookie": "edge does not choose like this",
+		"user nobody":        "note: user nobody (no section reads it)",
+		"monitor-uri /up":    `path == "/up"' respond = { status = 200 }`,
+		"option httpchk\n http-check send meth GET uri /h ver HTTP/1.1 hdr Host h.test\n " +
+			"http-check expect status 200,204": "" +
+			`path = "/h", method = "GET", expected_status = ["200", "204"]`,
+		"http-response set-header X y if { ssl_fc }": "fields of answers are set for all",
+		"http-response set-header X %[hdr(Y)]":       "not carried: http-response set-header X %[hdr(Y)]",
+		"stick-table type ip store http_req_rate(7s)\n http-request track-sc0 src\n http-request deny if " +
+			"{ sc0_http_req_rate ge 20 }": `limit = { rate = "5142/h", burst = 9, status = 403 }`,
+		strings.Repeat("http-request allow if { path /x }\n ", 1000) + "http-request deny if { path /y }": "" +
+			"(edge does not know all of the condition: rules after it may refuse more)",
 		`http-request set-header X "a # \"b\" 'c' d\\\e" # no`: `X = "a # \"b\" 'c' d\\\\e"`,
 	} {
 		text := "listen f\n mode http\n bind :80\n server s 127.0.0.1:1 check\n " + line + "\n"

@@ -29,6 +29,9 @@ func (f *front) steps() []plan.Step {
 	return f.list
 }
 
+// allowsMax is how many lines that let requests pass the conditions of those after them name.
+const allowsMax = 50
+
 // put adds a step.
 func (f *front) put(l *line, c *plan.Cond, do ...plan.Action) {
 	l.used = true
@@ -54,20 +57,19 @@ func (f *front) step(l *line, verb string) {
 		f.refuse(l, plan.Deny(denied(l, 403)))
 	case "tarpit":
 		waits := cmp.Or(f.s.find("timeout", "tarpit"), f.s.find("timeout", "connect"))
-		text, ok := plan.Millis.Value(waits.word(2))
-		if !ok {
-			text = `"5s"`
-		}
+		text, _ := plan.Millis.Value(cmp.Or(waits.word(2), "5s"))
 		f.refuse(l, plan.Do("tarpit", text), plan.Deny(denied(l, 500)))
 	case "reject", "silent-drop":
 		f.refuse(l, plan.Drop())
 	case "allow", "accept":
 		l.used = true
-		c := f.asked(l)
-		if !c.Known() {
+		c, more := f.asked(l), len(f.skip) < allowsMax
+		if !c.Known() || !more {
 			f.im.Lose(l.at, l.text(), "edge does not know all of the condition: rules after it may refuse more")
 		}
-		f.skip, f.passed = append(f.skip, c), append(f.passed, f.from...)
+		if more {
+			f.skip, f.passed = append(f.skip, c), append(f.passed, f.from...)
+		}
 	case "auth":
 		f.password(l)
 	case "return":
@@ -105,9 +107,6 @@ func (f *front) refuse(l *line, do ...plan.Action) {
 // denied returns the status with which a line refuses.
 func denied(l *line, usual int) int {
 	status, _ := strconv.Atoi(cmp.Or(l.after("deny_status"), l.after("status"), strconv.Itoa(usual)))
-	if status < 400 || status > 599 {
-		return 403
-	}
 	return status
 }
 
@@ -174,7 +173,8 @@ func (f *front) field(l *line) {
 		strings.EqualFold(name, "X-Forwarded-For") && value == "{client.ip}",
 		strings.EqualFold(name, "X-Forwarded-Host") && value == "{host}":
 		f.im.Note(l.at, l.text(), "nothing to write: edge says it itself")
-	case strings.Contains(value, "%"):
+	case strings.Contains(value, "%"), l.words[0] == "http-response" && strings.Contains(l.word(3), "hdr("):
+		// In lines about answers hdr reads the fields of these.
 		f.im.Lose(l.at, l.text(), "fields have no such variable")
 	case l.word(1) != "del-header" && value == "":
 		f.im.Lose(l.at, l.text(), "edge sends no empty fields")

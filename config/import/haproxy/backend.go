@@ -64,9 +64,6 @@ func (im *importer) upstream(s *section) string {
 	if checked != nil {
 		im.check(b, s, checked)
 	}
-	if l := s.find("http-reuse"); l.word(1) == "never" {
-		b.Set("pool.idle", "0", l.at)
-	}
 	if l := s.find("cookie"); l != nil {
 		if l.used = l.has("insert"); l.used {
 			b.Set("sticky.cookie", plan.String(l.word(1)), l.at)
@@ -100,12 +97,7 @@ func (l *line) options(others map[string]option, from int) map[string]option {
 			o.value = list[i]
 			o.what += " " + o.value
 		}
-		without, no := strings.CutPrefix(name, "no-")
-		if _, known := words().Find("server." + without); no && known {
-			delete(all, without)
-		} else {
-			all[name] = o
-		}
+		all[name] = o
 	}
 	return all
 }
@@ -129,7 +121,8 @@ func (im *importer) server(b *plan.Block, l *line, all map[string]option, shared
 		case name == "disabled":
 			fields = append(fields, "weight = 0")
 		case name == "weight" && all["disabled"].what == "":
-			fields = append(fields, "weight = "+number(o.value))
+			n, _ := plan.Number.Value(o.value)
+			fields = append(fields, "weight = "+n)
 		case name == "backup":
 			fields = append(fields, "backup = true")
 		case w.Says == "key" && shared[w.Key] == "":
@@ -142,13 +135,6 @@ func (im *importer) server(b *plan.Block, l *line, all map[string]option, shared
 		}
 	}
 	return "{ " + strings.Join(fields, ", ") + " }"
-}
-
-func number(s string) string {
-	if n, ok := plan.Number.Value(s); ok {
-		return n
-	}
-	return "1"
 }
 
 // balance writes how a backend is chosen.
@@ -180,7 +166,7 @@ func (im *importer) check(b *plan.Block, s *section, checked map[string]option) 
 		_, host, _ := strings.Cut(l.word(4), "Host:")
 		b.From(l.at)
 		if l := s.find("http-check", "expect", "status"); l != nil {
-			status = number(l.word(3))
+			status = plan.Strings(strings.Split(l.word(3), ",")...)
 			b.From(l.at)
 		}
 		if l := s.find("http-check", "send", "meth"); l != nil {

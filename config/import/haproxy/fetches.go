@@ -188,8 +188,6 @@ func (f *front) leaf(words []string) *plan.Cond {
 func (s sample) compare(values []string, match string, fold bool) *plan.Cond {
 	found := match == "found" && len(values) == 0
 	switch {
-	case len(values) > valuesMax:
-		return plan.Unknown
 	case s.kind == "flag" && len(values) == 0 && match == "":
 		return plan.Test(s.holds)
 	case found && (s.kind == "" || s.kind == "list" || s.kind == "parameter") && s.holds != "host":

@@ -34,7 +34,7 @@ tune.* tune.*.* description spread-checks cpu-map master-worker lua-load ssl-dh-
 unix-bind        note nothing to write: edge looks at the machine itself; its log is that of [log]
 mode             note nothing to write: edge serves HTTP
 option.forwardfor  note ` + plan.Forwarded + `
-http-reuse       note nothing to write: connections to backends are kept
+http-reuse       note nothing to write: connections to backends are kept, see pool.idle of [upstreams.NAME]
 option.httplog option.dontlognull option.http-keep-alive option.http-server-close option.redispatch option.contstats
 option.abortonclose option.tcplog option.splice-auto option.splice-request option.splice-response option.tcp-check
 option.http-buffer-request option.socket-stats option.log-health-checks option.prefer-last-server option.clitcpka
@@ -67,5 +67,5 @@ server.sni server.alpn                note see tls of [upstreams.NAME]
 server.maxqueue server.minconn server.on-marked-down server.on-error server.error-limit server.observe server.id
 server.resolvers server.resolve-prefer server.init-addr server.source server.crt server.addr
 server.check-sni                      lost see slow_start, breaker and sticky of upstreams
-server.inter server.rise server.fall server.check server.no-check server.ssl server.no-ssl server.verify server.cookie
+server.inter server.rise server.fall server.check server.ssl server.verify server.cookie
 server.fastinter server.downinter server.port server.weight server.backup server.disabled  unread`
