@@ -75,3 +75,24 @@ func meaning(t *testing.T, file string, text []byte) string {
 	}
 	return regexp.MustCompile(`(?m)^.*"(file|line|column)":.*\n`).ReplaceAllString(string(all)+"\n", "")
 }
+
+// What a file says in sections is in the result as it stands, and a value that edge.toml cannot have is a finding.
+func TestPingora_sections(t *testing.T) {
+	for text, want := range map[string][]string{
+		"ca_file:\nclient_bind_to_ipv4: null\n": {"note: ca_file (nothing to write: it has no value",
+			"note: client_bind_to_ipv4: null (nothing to write"},
+		"global: {pid_file: /p, watch: true, user: [null]}": {`pid_file = "/p"`, "watch = true", "not carried: user ("},
+		"upstreams: {a: {backends: [{address: '127.0.0.1:1'}], timeouts: {connect: 2s, read: null}}, b: 7}": {
+			"[upstreams.a]", `timeouts.connect = "2s"`, "note: read (nothing", "not carried: b: 7 (it is no table"},
+		"load_balancing: {method: random, backends: [a, {address: '127.0.0.1:1', name: n, upstream: u}, " +
+			"{address: [null]}], retry: {attempts: 2}}": {`load_balancing = "random"`, "not carried: a backend (it is",
+			"[upstreams.n]", "[upstreams.u]", "not carried: a backend (edge does not", "retry.attempts = 2"},
+		"network: {listen: '127.0.0.1:1', tls: true, cert: internal}":  {"tls = true"},
+		"upstream_defaults: {overload: {a: .5}, tags: {}}\nlog: 1.5\n": {"not carried: "},
+	} {
+		wantAll(t, text, planOf(t, "pingora", text), want)
+	}
+	if _, err := importer.Import("pingora", "/nonexistent", &plan.Reader{}); err == nil {
+		t.Error("a file that is not there has no error")
+	}
+}

@@ -4,9 +4,9 @@
 // It is not a second reader of edge's configuration: edge loads these files as they are. The package rewrites them with
 // the keys that edge's reference has, so that a file can grow.
 //
-//	text ─ config/syntax ──► tree ── import.go ──► [global], [upstream_defaults]: the keys of Pingora
-//	                                 sections.go ► listeners, routes, upstreams: [network], [http], [https],
-//	                                               [[proxy.rules]], [[load_balancing.backends]]
+//	text ─ config/syntax ──► tree ─┬ known ────► [global], [upstream_defaults]: the keys of Pingora
+//	                               └ sections ► listeners, routes, upstreams: [network], [http], [https],
+//	                                            [[proxy.rules]], [[load_balancing.backends]]
 //
 // A key that has the same name and place in edge is copied. One that edge does not know is a loss; one that edge
 // accepts and ignores is a note.

@@ -2,8 +2,10 @@ package pingora
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -46,69 +48,51 @@ func words(n *syntax.Node) string {
 	return n.Key + ": " + n.Text
 }
 
-// globals returns the keys of Pingora's server, with those of edge.
-func globals() map[string]struct{ section, key string } {
-	return map[string]struct{ section, key string }{
-		"threads":                           {"[global]", "worker_threads"},
-		"worker_threads":                    {"[global]", "worker_threads"},
-		"pid_file":                          {"[global]", "pid_file"},
-		"error_log":                         {"[global]", "error_log"},
-		"log_level":                         {"[global]", "log_level"},
-		"upgrade_sock":                      {"[global]", "upgrade_sock"},
-		"user":                              {"[global]", "user"},
-		"group":                             {"[global]", "group"},
-		"daemon":                            {"[global]", "daemon"},
-		"ca_file":                           {"[global]", "ca_file"},
-		"working_directory":                 {"[global]", "working_directory"},
-		"grace_period":                      {"[global]", "grace_period"},
-		"grace_period_seconds":              {"[global]", "grace_period"},
-		"shutdown_timeout":                  {"[global]", "shutdown_timeout"},
-		"graceful_shutdown_timeout_seconds": {"[global]", "shutdown_timeout"},
-		"upstream_keepalive_pool_size":      {"[upstream_defaults]", "pool.idle"},
-		"max_retries":                       {"[upstream_defaults]", "retry.attempts"},
-	}
-}
-
-// ignored returns keys that need nothing, with what a reader has to know.
-func ignored() map[string]string {
-	return map[string]string{
-		"version":               "edge has one format",
-		"work_stealing":         "each connection stays with one event loop",
-		"listener_tasks_per_fd": "each event loop accepts",
-		"daemon_wait_for_ready": "edge -d ends when the process serves, always",
-		"max_blocking_threads":  "event loops do not block",
-	}
-}
-
-// losses returns keys that edge has nothing for.
-func losses() map[string]string {
-	return map[string]string{
-		"client_bind_to_ipv4":       "connections to backends have the address that the system chooses",
-		"client_bind_to_ipv6":       "connections to backends have the address that the system chooses",
-		"upstream_debug_ssl_keylog": "edge writes no secrets of connections",
-	}
-}
+// known is what becomes of keys of Pingora's server: of a key of edge its table stands after it.
+var known = sync.OnceValue(func() *plan.Words {
+	return plan.ParseWords(`
+threads                 key worker_threads [global] for the whole process; Pingora has as many for each service
+worker_threads          key worker_threads [global]
+pid_file                key pid_file [global]
+error_log               key error_log [global]
+log_level               key log_level [global]
+upgrade_sock            key upgrade_sock [global]
+user                    key user [global]
+group                   key group [global]
+daemon                  key daemon [global]
+ca_file                 key ca_file [global]
+working_directory       key working_directory [global]
+grace_period grace_period_seconds                  key grace_period [global]
+shutdown_timeout graceful_shutdown_timeout_seconds key shutdown_timeout [global]
+upstream_keepalive_pool_size                       key pool.idle [upstream_defaults]
+max_retries             key retry.attempts [upstream_defaults]
+version                 note nothing to write: edge has one format
+work_stealing           note nothing to write: each connection stays with one event loop
+listener_tasks_per_fd   note nothing to write: each event loop accepts
+daemon_wait_for_ready   note nothing to write: edge -d ends when the process serves, always
+max_blocking_threads    note nothing to write: event loops do not block
+upstream_connect_offload_threadpools upstream_connect_offload_thread_per_pool
+                        note nothing to write: connecting does not block an event loop
+client_bind_to_ipv4 client_bind_to_ipv6
+                        lost connections to backends have the address that the system chooses
+upstream_debug_ssl_keylog lost edge writes no secrets of connections`)
+})
 
 // top translates a key at the top of the file.
 func (im *importer) top(n *syntax.Node) {
-	switch key := n.Key; {
-	case n.Kind == syntax.KindNull:
-		im.Note(place(n), n.Key, "nothing to write: it has no value")
-	case globals()[key].key != "":
-		im.global(n)
-	case ignored()[key] != "":
-		im.Note(place(n), words(n), "nothing to write: "+ignored()[key])
-	case strings.HasPrefix(key, "upstream_connect_offload_"):
-		im.Note(place(n), words(n), "nothing to write: connecting does not block an event loop")
-	case losses()[key] != "" && (n.Kind == syntax.KindBool && !n.Truth ||
+	w, found := known().Find(n.Key)
+	switch {
+	case w.Says == "key":
+		im.global(n, w)
+	case w.Says == "lost" && (n.Kind == syntax.KindBool && !n.Truth || n.Kind == syntax.KindNull ||
 		n.Kind == syntax.KindList && len(n.Children) == 0):
 		im.Note(place(n), words(n), "nothing to write: it asks for nothing")
-	case losses()[key] != "":
-		im.Lose(place(n), words(n), losses()[key])
-	case key == "global" && n.Kind == syntax.KindTable:
+	case found:
+		im.Tell(w, place(n), words(n))
+	case n.Key == "global" && n.Kind == syntax.KindTable:
 		for _, c := range n.Children {
-			if globals()[c.Key].section == "[global]" {
-				im.global(c)
+			if w, _ := known().Find(c.Key); w.Unit == "[global]" {
+				im.global(c, w)
 			} else {
 				im.copy(im.Block("[global]"), c, "")
 			}
@@ -119,18 +103,162 @@ func (im *importer) top(n *syntax.Node) {
 }
 
 // global writes a key of the process.
-func (im *importer) global(n *syntax.Node) {
-	to := globals()[n.Key]
+func (im *importer) global(n *syntax.Node, w plan.Word) {
 	value, ok := tomlValue(n)
 	if !ok {
-		im.Lose(place(n), words(n), "edge does not know this value")
+		im.unwritten(n)
 		return
 	}
-	b := im.Block(to.section)
-	if n.Key == "threads" {
-		im.Note(place(n), words(n), "for the whole process; Pingora has as many for each service")
+	if w.Why != "" {
+		im.Note(place(n), words(n), w.Why)
 	}
-	b.Set(to.key, value, place(n))
+	im.Block(string(w.Unit)).Set(w.Key, value, place(n))
+}
+
+// section translates a section of the file.
+func (im *importer) section(n *syntax.Node) {
+	table, list := n.Kind == syntax.KindTable, n.Kind == syntax.KindList
+	switch key := n.Key; {
+	case (key == "network" || key == "http" || key == "https") && table:
+		im.listener(n)
+	case key == "proxy" && table:
+		im.proxy(n)
+	case key == "load_balancing" && table:
+		im.balancing(n)
+	case (key == "routes" || key == "listeners" || key == "certificates" || key == "register") && list:
+		for _, c := range n.Children {
+			im.entry("[["+key+"]]", c, nil)
+		}
+	case key == "upstreams" && table:
+		for _, c := range n.Children {
+			im.entry("[upstreams."+plan.Key(c.Key)+"]", c, nil)
+		}
+	case table:
+		im.entry("["+plan.Key(key)+"]", n, nil)
+	default:
+		im.copy(im.Block(""), n, "")
+	}
+}
+
+// entry writes a table, with other names for some of its keys.
+func (im *importer) entry(header string, n *syntax.Node, names map[string]string) *plan.Block {
+	if n.Kind != syntax.KindTable {
+		im.Lose(place(n), words(n), "it is no table")
+		return nil
+	}
+	var b *plan.Block
+	if len(header) > 1 && header[1] == '[' {
+		b = im.Add(header, place(n))
+	} else {
+		b = im.Block(header)
+		b.From(place(n))
+	}
+	for _, c := range n.Children {
+		if name := names[c.Key]; name != "" {
+			other := *c
+			other.Key = name
+			c = &other
+		}
+		im.copy(b, c, "")
+	}
+	return b
+}
+
+// listener writes [network], [http] or [https].
+func (im *importer) listener(n *syntax.Node) {
+	b := im.entry("[[listeners]]", n, map[string]string{"ssl_certificate": "cert", "ssl_certificate_key": "key"})
+	switch {
+	case b.Has("tls"):
+	case n.Key == "https":
+		b.Set("tls", "true", plan.Place{})
+	case n.Key == "network" && b.Has("cert"):
+		b.Set("tls", `"auto"`, plan.Place{})
+	}
+}
+
+// proxy writes [proxy], and its rules as routes.
+func (im *importer) proxy(n *syntax.Node) {
+	for _, c := range n.Children {
+		if c.Key != "rules" || c.Kind != syntax.KindList {
+			im.copy(im.Block(""), c, "")
+			continue
+		}
+		for _, rule := range c.Children {
+			im.entry("[[routes]]", rule, map[string]string{"upstream": "dest"})
+		}
+	}
+}
+
+// balancing writes [load_balancing]: what holds for all upstreams, and its backends as upstreams.
+func (im *importer) balancing(n *syntax.Node) {
+	var names []string
+	groups := map[string][]*syntax.Node{}
+	add := func(name string, c *syntax.Node) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		groups[name] = append(groups[name], c)
+	}
+	for _, c := range n.Children {
+		switch {
+		case c.Key == "backends" && c.Kind == syntax.KindList:
+			for _, one := range c.Children {
+				if one.Kind != syntax.KindTable {
+					im.Lose(place(one), "a backend", "it is no table")
+					continue
+				}
+				if name := one.Child("name"); name != nil {
+					add(name.Text, one)
+				}
+				if upstream := one.Child("upstream"); upstream != nil {
+					add(upstream.Text, one)
+				} else {
+					add("default", one)
+				}
+			}
+		case c.Key == "method":
+			other := *c
+			other.Key = "load_balancing"
+			im.copy(im.Block("[upstream_defaults]"), &other, "")
+		default:
+			im.copy(im.Block("[upstream_defaults]"), c, "")
+		}
+	}
+	for _, name := range names {
+		im.upstream(name, groups[name])
+	}
+}
+
+// upstream writes an upstream with its backends.
+func (im *importer) upstream(name string, list []*syntax.Node) {
+	b := im.Block("[upstreams." + plan.Key(name) + "]")
+	var backends []string
+	for _, n := range list {
+		one := *n
+		one.Children = nil
+		for _, c := range n.Children {
+			b.From(place(c))
+			if c.Key != "name" && c.Key != "upstream" && c.Kind != syntax.KindNull {
+				one.Children = append(one.Children, c)
+			}
+		}
+		if value, ok := tomlValue(&one); ok {
+			backends = append(backends, value)
+			b.From(place(n))
+		} else {
+			im.Lose(place(n), "a backend", "edge does not know this value")
+		}
+	}
+	b.Set("backends", plan.Lines(backends), place(list[0]))
+}
+
+// unwritten adds a finding about a value that edge.toml does not have.
+func (im *importer) unwritten(n *syntax.Node) {
+	if n.Kind == syntax.KindNull {
+		im.Note(place(n), n.Key, "nothing to write: it has no value")
+		return
+	}
+	im.Lose(place(n), words(n), "edge does not know this value")
 }
 
 // copy writes a value under its own key, with those of a table one by one.
@@ -148,13 +276,9 @@ func (im *importer) copy(b *plan.Block, n *syntax.Node, above string) {
 	}
 	if value, ok := tomlValue(n); ok {
 		b.Set(key, value, place(n))
-		return
+	} else {
+		im.unwritten(n)
 	}
-	if n.Kind == syntax.KindNull {
-		im.Note(place(n), n.Key, "nothing to write: it has no value")
-		return
-	}
-	im.Lose(place(n), words(n), "edge does not know this value")
 }
 
 // tomlValue returns a value as TOML has it.
@@ -165,8 +289,7 @@ func tomlValue(n *syntax.Node) (text string, ok bool) {
 	case syntax.KindInt:
 		return strconv.FormatInt(n.Integer, 10), true
 	case syntax.KindFloat:
-		text = strconv.FormatFloat(n.Fraction, 'f', -1, 64)
-		return text, strings.Trim(text, "-0123456789.") == "" && strings.Contains(text, ".")
+		return n.Text, true
 	case syntax.KindBool:
 		return strconv.FormatBool(n.Truth), true
 	case syntax.KindList, syntax.KindTable:
@@ -181,11 +304,8 @@ func tomlValue(n *syntax.Node) (text string, ok bool) {
 			}
 			parts = append(parts, value)
 		}
-		switch {
-		case n.Kind == syntax.KindList:
+		if n.Kind == syntax.KindList {
 			return "[" + strings.Join(parts, ", ") + "]", true
-		case len(parts) == 0:
-			return "{}", true
 		}
 		return "{ " + strings.Join(parts, ", ") + " }", true
 	}
