@@ -323,7 +323,7 @@ func among(name string, list []string) (text string, of kind) {
 
 // Quote returns a text of the language; ok is false for one that the language cannot have.
 func Quote(s string) (quoted string, ok bool) {
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.ValidString(s) {
+	if control().MatchString(s) || !utf8.ValidString(s) {
 		return "", false
 	}
 	for _, quote := range []string{`"`, "`", "'"} {

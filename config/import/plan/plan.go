@@ -148,12 +148,6 @@ func (b *Block) SetOr(name, value, other string, at Place) {
 	b.keys = append(b.keys, key{name, value, at, other})
 }
 
-// Replace is Set for a line that says more than the line called old. It removes that one, if the block has it.
-func (b *Block) Replace(old, name, value string, at Place) {
-	b.keys = slices.DeleteFunc(b.keys, func(k key) bool { return k.name == old })
-	b.Set(name, value, at)
-}
-
 // Has reports whether the block has a line of that name.
 func (b *Block) Has(name string) bool {
 	return slices.ContainsFunc(b.keys, func(k key) bool { return k.name == name })

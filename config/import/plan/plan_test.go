@@ -2,8 +2,12 @@ package plan_test
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -131,5 +135,83 @@ func TestPlan_leavesOutRulesWithTheirRoute(t *testing.T) {
 	text := string(p.Text(plan.TextOnly))
 	if strings.Contains(text, "deny") || !strings.Contains(text, `"/a"`) || p.Losses() != 2 {
 		t.Errorf("%s\n%v", text, p.Findings())
+	}
+}
+
+// An error that names no line of the result ends the check too: blocks go, the last one first.
+func TestText_endsWhereAnErrorHasNoLine(t *testing.T) {
+	p := &plan.Plan{Program: "x", File: "f"}
+	p.Add("[[routes]]", plan.Place{File: "f", Line: 1}).Set("path", plan.String("/a"), plan.Place{})
+	text := p.Text(func([]byte) *config.Report {
+		report := plan.TextOnly(nil)
+		report.Errors = append(report.Errors, config.Problem{Message: "wrong"})
+		return report
+	})
+	if strings.Contains(string(text), "routes") || p.Losses() != 1 {
+		t.Errorf("%s\n%v", text, p.Findings())
+	}
+}
+
+// No value of a unit that edge does not know is written.
+func TestPut_findsWrongValues(t *testing.T) {
+	p := &plan.Plan{}
+	b := p.Block("[global]")
+	w := plan.Word{Key: "grace_period", Unit: plan.Seconds}
+	if p.Put(b, w, "soon", plan.Place{}, "a line") || b.Has("grace_period") {
+		t.Error("it is written")
+	}
+	if p.Losses() != 1 {
+		t.Error(p.Findings())
+	}
+}
+
+// Files are read up to a limit of all their bytes and of their number.
+func TestReader_limits(t *testing.T) {
+	large := fstest.MapFS{"f": {Data: make([]byte, 9<<20)}}
+	r := &plan.Reader{Files: large}
+	if _, err := r.Read("f"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Read("f"); err == nil {
+		t.Error("18 MiB are read")
+	}
+	r = &plan.Reader{Files: fstest.MapFS{"f": {}}}
+	for range 4096 {
+		if _, err := r.Read("f"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Read("f"); err == nil {
+		t.Error("4097 files are read")
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, make([]byte, 17<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Dir(file)} {
+		if _, err := new(plan.Reader).Read(path); err == nil {
+			t.Error(path, "is read")
+		}
+	}
+}
+
+// What the language has no text for is unknown, and so is all that more ways lead to than routes are written for.
+func TestCond_whatTheLanguageLacks(t *testing.T) {
+	const all = "'`\""
+	for name, c := range map[string]*plan.Cond{"control": plan.Compare("x", "==", "a\nb"),
+		"quotes": plan.Compare("x", "==", all), "path": plan.PathIs("/" + all)} {
+		if c != plan.Unknown {
+			t.Errorf("%s: %v", name, c)
+		}
+	}
+	var paths []*plan.Cond
+	for i := range 30 {
+		paths = append(paths, plan.All(plan.PathIs(fmt.Sprint("/", i)), plan.HostIs(fmt.Sprint(i, ".test"))))
+	}
+	p := &plan.Plan{}
+	to := &plan.Target{End: plan.Dest("http://127.0.0.1:1"), Keys: []plan.Setting{{Name: "websocket", Value: "false"}}}
+	p.Write([]*plan.Site{{Branches: []plan.Branch{{When: plan.Any(paths...), To: to}}}})
+	if text := string(p.Text(plan.TextOnly)); strings.Count(text, "[[r") != 2 {
+		t.Error(text)
 	}
 }

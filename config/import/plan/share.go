@@ -81,9 +81,8 @@ func (p *Plan) share() {
 		}
 	}
 	for _, s := range shared {
-		said := func(b *Block) bool { return b.header == s.header && b.Has(s.key) }
-		if s.header != "" {
-			said = func(b *Block) bool { return strings.HasPrefix(b.header, "[upstream") && b.Has(s.key) }
+		said := func(b *Block) bool {
+			return b.Has(s.key) && (b.header == s.header || s.header != "" && strings.HasPrefix(b.header, "[upstream"))
 		}
 		if k, _ := most(routes, s.key); k.name != "" && !slices.ContainsFunc(p.blocks, said) {
 			drop(routes, k)
@@ -184,4 +183,29 @@ func drop(routes []*Block, k key) {
 	for _, b := range routes {
 		b.keys = slices.DeleteFunc(b.keys, func(o key) bool { return o.name == k.name && o.value == k.value })
 	}
+}
+
+// Named returns the name of the table of a kind, "upstreams" or "filters", that has these keys: of one that is there,
+// or of a new one, which is called name if no other is. Filters that count requests are one only by one name.
+func (p *Plan) Named(kind, name string, keys []Setting, from ...Place) string {
+	id := kind
+	for _, k := range keys {
+		if id += "\n" + k.Name + "=" + k.Value; k.Value == `"rate_limit"` {
+			id += " " + name
+		}
+	}
+	if p.named == nil {
+		p.named, p.names = map[string]*Block{}, map[string]bool{}
+	}
+	b := p.named[id]
+	if b == nil {
+		full := Unused(kind+"."+name, p.names)
+		b = p.Add("[" + kind + "." + Key(full[len(kind)+1:]) + "]")
+		for _, k := range keys {
+			b.Set(k.Name, k.Value, k.At)
+		}
+		b.name, p.named[id] = full[len(kind)+1:], b
+	}
+	b.From(from...)
+	return b.name
 }

@@ -40,9 +40,9 @@ type Target struct {
 // Step does something with the requests for which When holds, nil: with all.
 type Step struct {
 	When *Cond
-	Do   []Action
-	What string  // the line, for findings
-	From []Place // the first one is that of What
+	Do   []Action // one, where requests end with it that it does not refuse
+	What string   // the line, for findings
+	From []Place  // the first one is that of What
 
 	to *Target // that has what it does: a route answers
 }

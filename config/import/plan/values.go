@@ -18,30 +18,18 @@ func String(s string) string { return Raw(strings.ReplaceAll(s, "${", "$${")) }
 
 // Raw returns s as a string of TOML in which edge expands ${NAME}.
 func Raw(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range strings.ToValidUTF8(s, "?") {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, "\\u%04X", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(s, "?"))
+	escape := func(c string) string { return fmt.Sprintf(`\u%04X`, c[0]) }
+	return `"` + control().ReplaceAllStringFunc(s, escape) + `"`
 }
+
+// control matches the characters that no text of TOML, the language and findings has as they are.
+var control = Expr(`[\x00-\x1f\x7f]`)
 
 // Literal returns s as a string of TOML in single quotes, in which a backslash stands for itself, or as String does
 // where s has something that cannot stand there.
 func Literal(s string) string {
-	odd := func(r rune) bool { return r < ' ' || r == '\'' || r == 0x7f || r == utf8.RuneError }
-	if strings.ContainsFunc(s, odd) {
+	if control().MatchString(s) || strings.ContainsAny(s, "'\uFFFD") || !utf8.ValidString(s) {
 		return String(s)
 	}
 	return "'" + strings.ReplaceAll(s, "${", "$${") + "'"
@@ -86,16 +74,13 @@ func Table(fields []Field) string {
 
 // Key returns a name as a key of TOML.
 func Key(name string) string {
-	for _, c := range []byte(name) {
-		if c != '-' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return Raw(name)
-		}
+	if bareKey().MatchString(name) {
+		return name
 	}
-	if name == "" {
-		return `""`
-	}
-	return name
+	return Raw(name)
 }
+
+var bareKey = Expr(`^[\w-]+$`)
 
 // Duration returns a time as edge.toml has it: "90s", "1h", "250ms".
 func Duration(d time.Duration) string {
@@ -113,37 +98,21 @@ func Size(n int64) string { return Raw(tags.SizeText(n)) }
 
 // Name returns a name for an upstream or a listener: letters, digits, "-" and "_" of s.
 func Name(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		switch {
-		case c == '-' || c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z':
-			b.WriteByte(c)
-		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
-			b.WriteByte('-')
-		}
-	}
-	return strings.Trim(b.String(), "-")
+	return strings.Trim(unnamed().ReplaceAllString(s, "-"), "-")
 }
+
+var unnamed = Expr(`-?[^\w-]+`)
 
 // oneLineMax is how long a text of the file may be in a comment or a finding.
 const oneLineMax = 200
 
 // oneLine returns s without line ends and control characters, cut where it is long.
 func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, s)
+	s = control().ReplaceAllString(strings.ToValidUTF8(s, " "), " ")
 	if len(s) <= oneLineMax {
 		return s
 	}
-	cut := oneLineMax
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
+	return strings.ToValidUTF8(s[:oneLineMax], "") + "…"
 }
 
 // Unused returns name, or name with a number where it is used already, and marks it as used.
@@ -163,3 +132,37 @@ func Unused(name string, used map[string]bool) string {
 
 // Expr is a regular expression that is compiled when it is first used.
 func Expr(text string) func() *regexp.Regexp { return syntax.Expr(text) }
+
+// bcryptHash is a hash of a password that filters of the type basic_auth read.
+var bcryptHash = Expr(`^\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$`)
+
+// HashWrong says why a filter of the type basic_auth has no use for the hash of a password, or "".
+func HashWrong(hash string) string {
+	if bcryptHash().MatchString(hash) {
+		return ""
+	}
+	return "edge reads passwords hashed by bcrypt: make new ones with edge hash-password"
+}
+
+// UsersWrong says why a filter of the type basic_auth has no use for a file of users as htpasswd writes it, or "".
+func UsersWrong(text string) string {
+	names := map[string]bool{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, hash, _ := strings.Cut(line, ":")
+		if why := HashWrong(hash); why != "" {
+			return fmt.Sprintf("user %s: %s", name, why)
+		}
+		if names[name] {
+			return fmt.Sprintf("user %s: there are two of that name", name)
+		}
+		names[name] = true
+	}
+	if len(names) == 0 {
+		return "the file has no user"
+	}
+	return ""
+}

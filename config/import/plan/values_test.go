@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,39 @@ func TestWords(t *testing.T) {
 	} {
 		if w, found := words.Find(name); fmt.Sprint(w) != want || found != (w.Says != "") {
 			t.Errorf("%s: %v, want %s", name, w, want)
+		}
+	}
+}
+
+func TestRaw_escapes(t *testing.T) {
+	for text, want := range map[string]string{
+		"": `""`, "a\"\\\n\x01\x7f": `"a\"\\\n\u0001\u007F"`, "é\xff${A}": `"é?${A}"`,
+	} {
+		if got := plan.Raw(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	for name, want := range map[string]string{"": `""`, "a-b_C9": "a-b_C9", "a.b": `"a.b"`, "é": `"é"`} {
+		if got := plan.Key(name); got != want {
+			t.Errorf("%q: %s, want %s", name, got, want)
+		}
+	}
+	for text, want := range map[string]string{"a.b": "a-b", "-.a.-b..c-.": "a--b-c", "é_1": "_1", "": ""} {
+		if got := plan.Name(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestUsersWrong(t *testing.T) {
+	const hash = ":$2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\r\n"
+	for text, want := range map[string]string{
+		"# users\n\na" + hash + "b" + hash: "", "": "no user", "# a" + hash: "no user",
+		"a" + hash + "a" + hash: "two of",
+		"a:{SHA}x":              "bcrypt", "a": "bcrypt",
+	} {
+		if got := plan.UsersWrong(text); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -111,42 +111,30 @@ func (w way) on(c *Cond) way {
 // within reports whether all requests for some hosts are for others.
 func within(names, of []string) bool {
 	return of != nil && !slices.ContainsFunc(names, func(name string) bool {
-		return !slices.ContainsFunc(of, func(o string) bool {
-			first, meet := rank(name, o)
-			return meet && first <= 0
-		})
+		return !slices.ContainsFunc(of, func(o string) bool { return hostBelow(name, o) })
 	})
 }
 
-// rank says which of two names of hosts goes first, -1 for a; meet says that a request may be for both. "": any host.
-func rank(a, b string) (first int, meet bool) {
-	below := func(name, of string) bool {
-		return of == "" || strings.HasPrefix(of, "*") && strings.HasSuffix(name, of[1:])
-	}
+// hostBelow reports whether a name of hosts is another one, or below it. "": any host.
+func hostBelow(name, of string) bool {
+	return name == of || of == "" || strings.HasPrefix(of, "*") && strings.HasSuffix(name, of[1:])
+}
+
+// pathBelow is hostBelow for patterns of paths.
+func pathBelow(pattern, of string) bool {
+	above, prefix := strings.CutSuffix(of, "/*")
+	path := strings.TrimSuffix(pattern, "/*")
+	return pattern == of || prefix && (path == above || strings.HasPrefix(path, above+"/"))
+}
+
+// rank says which of two names or patterns goes first, -1 for a; meet says that a request may be for both.
+func rank(a, b string, below func(a, b string) bool) (first int, meet bool) {
 	switch {
 	case a == b:
 		return 0, true
 	case below(a, b):
 		return -1, true
 	case below(b, a):
-		return 1, true
-	}
-	return 0, false
-}
-
-// rankPaths is rank for patterns of paths.
-func rankPaths(a, b string) (first int, meet bool) {
-	within := func(a, b string) bool {
-		below, prefix := strings.CutSuffix(b, "/*")
-		path := strings.TrimSuffix(a, "/*")
-		return prefix && (path == below || strings.HasPrefix(path, below+"/"))
-	}
-	switch {
-	case a == b:
-		return 0, true
-	case within(a, b):
-		return -1, true
-	case within(b, a):
 		return 1, true
 	}
 	return 0, false
@@ -165,14 +153,14 @@ func (w *way) names() []string {
 // meets reports whether a request may be for both ways, and wins whether edge takes w for all that are.
 func (w *way) meets(o *way) (meets, wins bool) {
 	wins = true
-	first, meet := rankPaths(w.path, o.path)
+	first, meet := rank(w.path, o.path, pathBelow)
 	if !meet {
 		return false, true
 	}
 	first = cmp.Or(first, cmp.Compare(weight(o.rest), weight(w.rest)))
 	for _, a := range w.names() {
 		for _, b := range o.names() {
-			host, both := rank(a, b)
+			host, both := rank(a, b, hostBelow)
 			meets = meets || both
 			wins = wins && (!both || cmp.Or(host, first) < 0)
 		}
@@ -190,13 +178,7 @@ func weight(c *Cond) int {
 
 // hides reports whether all requests for o are for w.
 func (w *way) hides(o *way) bool {
-	first, meet := rankPaths(w.path, o.path)
-	return meet && first >= 0 && weight(w.rest) == 0 && !slices.ContainsFunc(o.names(), func(b string) bool {
-		return !slices.ContainsFunc(w.names(), func(a string) bool {
-			first, meet := rank(a, b)
-			return meet && first >= 0
-		})
-	})
+	return pathBelow(o.path, w.path) && weight(w.rest) == 0 && within(o.names(), w.names())
 }
 
 // mayMeet reports whether a request for w may meet c.
@@ -210,7 +192,7 @@ func (w *way) mayMeet(c *Cond) bool {
 		meets, _ := w.meets(&way{hosts: c.names, path: w.path, rest: Always})
 		return meets
 	case path:
-		_, meet := rankPaths(w.path, c.of.Pattern)
+		_, meet := rank(w.path, c.of.Pattern, pathBelow)
 		more := c.of.Loss != "" || c.of.Within || w.loss != ""
 		return meet || more && w.begins(strings.TrimSuffix(c.of.Pattern, "/*"))
 	case not:
@@ -224,8 +206,7 @@ func (w *way) mayMeet(c *Cond) bool {
 
 // within reports whether all paths for w meet p.
 func (w *way) within(p *Path) bool {
-	first, meet := rankPaths(w.path, p.Pattern)
-	return meet && w.loss == "" && first <= 0 && (!p.Below || w.path != p.Pattern || w.below != nil) &&
+	return pathBelow(w.path, p.Pattern) && w.loss == "" && (!p.Below || w.path != p.Pattern || w.below != nil) &&
 		w.path != strings.TrimSuffix(p.Pattern, "/*")
 }
 

@@ -2,8 +2,10 @@ package plan
 
 import (
 	"cmp"
+	slashpath "path"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Word says what becomes of a word of a program's files: it is a key of edge, or a finding.
@@ -43,6 +45,7 @@ func ParseWords(table string) *Words {
 			w = Word{"key", fields[at+1], Unit(fields[at+2]), strings.Join(fields[at+3:], " ")}
 		}
 		for _, name := range append(names, fields[:at]...) {
+			name = slashed().Replace(name)
 			words.exact[name] = cmp.Or(words.exact[name], w)
 			if strings.Contains(name, "*") {
 				words.patterns = append(words.patterns, name)
@@ -58,31 +61,20 @@ var says = []string{"key", "note", "lost", "unread"}
 
 // Find returns the first word of the table for a name: one without "*" goes first.
 func (words *Words) Find(name string) (w Word, found bool) {
+	name = slashed().Replace(name)
 	if w, found = words.exact[name]; found {
 		return w, true
 	}
 	for _, p := range words.patterns {
-		if alike(p, name) {
+		if found, _ = slashpath.Match(p, name); found {
 			return words.exact[p], true
 		}
 	}
 	return w, false
 }
 
-// alike reports whether a name is one that a pattern with "*" for whole parts is for.
-func alike(pattern, name string) bool {
-	for {
-		p, rest, more := strings.Cut(pattern, ".")
-		n, tail, longer := strings.Cut(name, ".")
-		if p != "*" && p != n || more != longer {
-			return false
-		}
-		if !more {
-			return true
-		}
-		pattern, name = rest, tail
-	}
-}
+// slashed has a name as a path of its parts.
+var slashed = sync.OnceValue(func() *strings.Replacer { return strings.NewReplacer(".", "/", "/", "_") })
 
 // Tell adds the finding of a word for a line, or of one that the table does not have.
 func (p *Plan) Tell(w Word, at Place, line string) {

@@ -96,11 +96,8 @@ func (s *Site) guarded() *Site {
 	g := *s
 	g.Steps, g.Branches = slices.Clone(s.Steps), nil
 	for i, step := range g.Steps[at:] {
-		if end := len(step.Do) - 1; step.passes() {
-			to := &Target{Name: "answer", End: step.Do[end], From: step.From, asked: true}
-			if end > 0 {
-				to.Steps = []Step{{Do: step.Do[:end], What: step.What, From: step.From}}
-			}
+		if step.passes() {
+			to := &Target{Name: "answer", End: step.Do[0], From: step.From, asked: true}
 			g.Steps[at+i].to = to
 			g.Branches = append(g.Branches, Branch{step.when(), to, step.What, step.From})
 		}
@@ -137,9 +134,8 @@ func (w *siteWriter) belongs() *Cond {
 // elsewhere reports whether the requests for a host are those of other sites.
 func (w *siteWriter) elsewhere(host string) bool {
 	return slices.ContainsFunc(w.others, func(other string) bool {
-		return within([]string{host}, []string{other}) && !slices.ContainsFunc(w.Hosts, func(name string) bool {
-			return within([]string{host}, []string{name}) && within([]string{name}, []string{other})
-		})
+		inner := func(name string) bool { return hostBelow(host, name) && hostBelow(name, other) }
+		return hostBelow(host, other) && !slices.ContainsFunc(w.Hosts, inner)
 	})
 }
 
