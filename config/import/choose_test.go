@@ -119,7 +119,8 @@ func anyDeed(r *rand.Rand, all []wish, depth int) (plan.Step, deed) {
 // anyWorld draws some sites. The origins are at the addresses.
 func anyWorld(r *rand.Rand, addresses []string) *world {
 	w, all := &world{}, wishes()
-	for _, hosts := range [][]string{nil, {"a.test"}, {"*.x.test", "x.test"}}[:1+r.IntN(3)] {
+	for _, hosts := range [][]string{nil, {"a.test"}, {"*.x.test", "x.test"},
+		{"*.test", "c.x.test"}}[:1+r.IntN(4)] {
 		s := &plan.Site{Hosts: hosts}
 		var steps []deed
 		var branches []wish
@@ -190,11 +191,12 @@ func (w *world) String() string {
 // answer is what the program does with a request: the name of an origin, "refused", "moved", or "" where nothing takes
 // it.
 func (w *world) answer(q *http.Request) string {
-	at := 0
+	at, longest := 0, ""
 	for i, s := range w.sites {
 		for _, h := range s.Hosts {
-			if h == q.Host || strings.HasPrefix(h, "*") && strings.HasSuffix(q.Host, h[1:]) {
-				at = i
+			found := h == q.Host || strings.HasPrefix(h, "*") && strings.HasSuffix(q.Host, h[1:])
+			if found && (h == q.Host || len(h) > len(longest) && longest != q.Host) {
+				at, longest = i, h
 			}
 		}
 	}

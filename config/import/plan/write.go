@@ -139,6 +139,22 @@ func (w *siteWriter) elsewhere(host string) bool {
 	})
 }
 
+// left returns some hosts, and of one that is elsewhere those of the site that are below it.
+func (w *siteWriter) left(hosts []string) (list []string) {
+	for _, host := range hosts {
+		inner := []string{host}
+		if w.elsewhere(host) {
+			inner = w.Hosts
+		}
+		for _, name := range inner {
+			if hostBelow(name, host) && !w.elsewhere(name) && !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+	}
+	return list
+}
+
 // hosted is a host of a site.
 type hosted struct {
 	name string
@@ -227,7 +243,7 @@ func (w *siteWriter) choose() {
 // taken reports whether other sites or branches before i take all requests for a way.
 func (w *siteWriter) taken(i int, o *way) bool {
 	switch {
-	case o.hosts != nil && !slices.ContainsFunc(o.hosts, func(name string) bool { return !w.elsewhere(name) }):
+	case o.hosts != nil && w.left(o.hosts) == nil:
 		return true
 	case !w.hidden(i, o) || o.loss != "" && w.strict[i]:
 		return false
@@ -240,8 +256,8 @@ func (w *siteWriter) taken(i int, o *way) bool {
 // narrow has a way leave out hosts whose requests other sites or branches before i take, unless these are all. A branch
 // before may take the path that it is below.
 func (w *siteWriter) narrow(i int, o *way) {
-	if left := slices.DeleteFunc(slices.Clone(o.hosts), func(name string) bool {
-		return w.elsewhere(name) || o.loss == "" && w.hidden(i, &way{hosts: []string{name}, path: o.path})
+	if left := slices.DeleteFunc(w.left(o.hosts), func(name string) bool {
+		return o.loss == "" && w.hidden(i, &way{hosts: []string{name}, path: o.path})
 	}); len(left) > 0 {
 		o.hosts = left
 	}
