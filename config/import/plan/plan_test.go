@@ -215,3 +215,11 @@ func TestCond_whatTheLanguageLacks(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// Requests that no route takes would go to an upstream called default.
+func TestNamed_isNotDefault(t *testing.T) {
+	p := &plan.Plan{}
+	if name := p.Named("upstreams", "default", nil); name != "default-2" {
+		t.Error(name)
+	}
+}

@@ -195,7 +195,8 @@ func (p *Plan) Named(kind, name string, keys []Setting, from ...Place) string {
 		}
 	}
 	if p.named == nil {
-		p.named, p.names = map[string]*Block{}, map[string]bool{}
+		// Requests that no route takes go to the upstream called default.
+		p.named, p.names = map[string]*Block{}, map[string]bool{"upstreams.default": true}
 	}
 	b := p.named[id]
 	if b == nil {
