@@ -27,8 +27,9 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, upstreams: map[string]bool{},
-		listeners: map[string]bool{}, read: r, dir: filepath.Dir(path)}
+	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, listeners: map[string]bool{},
+		upstreams: map[string]bool{"default": true}, // requests that no route takes go there
+		read:      r, dir: filepath.Dir(path)}
 	for _, s := range list {
 		if s.kind == "backend" || s.kind == "listen" {
 			im.backends[s.name] = s

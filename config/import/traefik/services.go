@@ -155,10 +155,7 @@ func (im *importer) upstream(s *node, retries string) (name string) {
 		keys = set(keys, plan.Place{}, "tls", "true")
 	}
 	keys = slices.DeleteFunc(keys, func(k plan.Setting) bool { return k.Value == "" })
-	if name = plan.Name(s.name); name == "default" { // the one of the file is another
-		name += "-2"
-	}
-	im.ups[id] = im.Named("upstreams", cmp.Or(name, "upstream"), keys, from...)
+	im.ups[id] = im.Named("upstreams", cmp.Or(plan.Name(s.name), "upstream"), keys, from...)
 	return im.ups[id]
 }
 
