@@ -364,6 +364,8 @@ func TestTraefik_partsOfRouters(t *testing.T) {
 			"edge redirects by the host", `dest = "s"`},
 		`redirectRegex: {regex: '^https://a\.test/', replacement: "https://b.test/"}`: {"note", `dest = "s"`},
 		`redirectRegex: {regex: '^http://a\.test/[', replacement: "http://b.test/"}`:  {"not carried", `dest = "s"`},
+		`redirectRegex: {regex: '^http://a\.test/(.*)', replacement: "x$1"}`: {
+			"edge redirects by", `dest = "s"`},
 		"addPrefix: {prefix: x}": {
 			"edge has no such path", `dest = "s"`},
 		"replacePath: {path: /x}, addPrefix: {prefix: /y}": {`rewrite.path = '{("/y" + "/x")}'`},
