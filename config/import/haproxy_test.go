@@ -260,7 +260,8 @@ func TestHAProxy_carries(t *testing.T) {
 		"http-response set-header X %[hdr(Y)]":       "not carried: http-response set-header X %[hdr(Y)]",
 		"stick-table type ip store http_req_rate(7s)\n http-request track-sc0 src\n http-request deny if " +
 			"{ sc0_http_req_rate ge 20 }": `limit = { rate = "5142/h", burst = 9, status = 403 }`,
-		strings.Repeat("http-request allow if { path /x }\n ", 1000) + "http-request deny if { path /y }": "" +
+		strings.Repeat("http-request allow if { path /x }\n ", 1000) +
+			"http-request return status 200 if { path /z }\n http-request deny if { path /y }": "" +
 			"(edge does not know all of the condition: rules after it may refuse more)",
 		`http-request set-header X "a # \"b\" 'c' d\\\e" # no`: `X = "a # \"b\" 'c' d\\\\e"`,
 	} {

@@ -63,11 +63,14 @@ func (f *front) step(l *line, verb string) {
 		f.refuse(l, plan.Drop())
 	case "allow", "accept":
 		l.used = true
-		c, more := f.asked(l), len(f.skip) < allowsMax
-		if !c.Known() || !more {
+		c := f.asked(l)
+		if len(f.skip) >= allowsMax {
+			c = plan.Unknown
+		}
+		if !c.Known() {
 			f.im.Lose(l.at, l.text(), "edge does not know all of the condition: rules after it may refuse more")
 		}
-		if more {
+		if len(f.skip) <= allowsMax {
 			f.skip, f.passed = append(f.skip, c), append(f.passed, f.from...)
 		}
 	case "auth":
