@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -182,8 +183,7 @@ func (p *Plan) Text(check Check) []byte {
 
 // selecting are the keys, by header, that say which requests a block is for: without one it would take others.
 var selecting = map[string][]string{
-	"[[routes]]":    {"host", "path", "listener", "header"},
-	"[[listeners]]": {"client_ca", "client_auth"},
+	"[[routes]]": {"host", "path", "listener", "header"},
 }
 
 // deciding are the keys of rules and routes that say where requests go: without one, some could pass that are to be
@@ -203,6 +203,9 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	if len(refused) == 0 {
 		refused[line{p.blocks[len(p.blocks)-1], -1}] = report.Errors[0].Message
 	}
+	for _, b := range slices.Clone(p.blocks) {
+		p.shut(b, refused)
+	}
 	gone := false // the route whose rules come next
 	p.blocks = slices.DeleteFunc(p.blocks, func(b *Block) bool {
 		if gone && b.header == "[[routes.rules]]" {
@@ -214,6 +217,33 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 		}
 		return !stays
 	})
+}
+
+// shut has a listener answer 403 to all requests where it cannot ask for certificates as the program does: without that
+// it would let everybody in. Without the listener, its requests could come by another one.
+func (p *Plan) shut(b *Block, refused map[line]string) {
+	if b.header != "[[listeners]]" {
+		return
+	}
+	var rule *Block
+	for i, k := range b.keys {
+		if why := refused[line{b, i}]; why != "" && strings.HasPrefix(k.name, "client_") {
+			p.Lose(k.at, k.name+" = "+k.value, "edge says: "+why+"; all requests of the listener are refused: 403")
+			rule = &Block{header: "[[rules]]", from: b.from}
+		}
+	}
+	if rule == nil {
+		return
+	}
+	for _, k := range b.keys {
+		if k.name == "name" {
+			rule.Set("when", Literal("listener == "+k.value), Place{})
+		}
+	}
+	rule.Set("deny", "403", Place{})
+	p.blocks = slices.Insert(p.blocks, 0, rule)
+	b.keys = slices.DeleteFunc(b.keys, func(k key) bool { return strings.HasPrefix(k.name, "client_") })
+	maps.DeleteFunc(refused, func(l line, _ string) bool { return l.block == b }) // their numbers are others now
 }
 
 // mend removes what is refused of a block, and reports whether the block stays. Where it may refuse requests, it

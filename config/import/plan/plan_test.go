@@ -39,16 +39,20 @@ func TestPlan_leavesOutRoutesWithoutTheirConditions(t *testing.T) {
 	}
 }
 
-// A listener that is to ask for certificates, and cannot, is not there: without that it would let everybody in.
-func TestPlan_leavesOutListenersWithoutTheirGuards(t *testing.T) {
+// A listener that is to ask for certificates, and cannot, refuses all: without that it would let everybody in, and were
+// it not there, its requests would come by another one.
+func TestPlan_shutsListenersThatCannotAskForCertificates(t *testing.T) {
 	p := &plan.Plan{Program: "nginx", File: "f"}
 	at := plan.Place{File: "f", Line: 7}
 	closed := p.Add("[[listeners]]", at)
+	closed.Set("name", `"secure"`, at)
 	closed.Set("listen", `":8443"`, at)
 	closed.Set("cert", `"internal"`, at)
 	closed.Set("client_ca", `"/none/such.pem"`, at)
 	closed.Set("client_auth", `"require"`, at)
 	p.Add("[[listeners]]", at).Set("listen", `":8080"`, at)
+	p.Write([]*plan.Site{{Listeners: []string{"secure"}, Branches: []plan.Branch{{When: plan.Always,
+		To: &plan.Target{End: plan.Dest("http://127.0.0.1:1")}, From: []plan.Place{at}}}}})
 	text := string(p.Text(func(text []byte) *config.Report {
 		report := plan.TextOnly(text)
 		if i := bytes.Index(text, []byte("client_ca")); i >= 0 {
@@ -58,7 +62,8 @@ func TestPlan_leavesOutListenersWithoutTheirGuards(t *testing.T) {
 		}
 		return report
 	}))
-	if strings.Contains(text, "8443") || !strings.Contains(text, "8080") || p.Losses() != 1 {
+	if !strings.Contains(text, "[[rules]]\nwhen = 'listener == \"secure\"'\ndeny = 403\n") ||
+		!strings.Contains(text, "8443") || strings.Contains(text, "client_") || p.Losses() != 1 {
 		t.Errorf("%v\n%s", p.Findings(), text)
 	}
 }
