@@ -93,7 +93,7 @@ func TestHAProxy_defaultServer(t *testing.T) {
 // parameter a as it came.
 const (
 	rawPath = `split(target, "?")[0]`
-	paramA  = `query ~ "(?:^|[&;])a=([^&;]*)"`
+	paramA  = `query ~ "(?:^|[?&;])a=([^?&;]*)"`
 )
 
 // Conditions, as rules have them. What is not known holds where a rule refuses, and does not elsewhere.
@@ -111,6 +111,7 @@ func TestHAProxy_conditions(t *testing.T) {
 		"deny if { hdr(X) -m sub a }":              `'header.x contains "a"' deny=403`,
 		"deny if { hdr(host) -i A.test }":          `'host == "a.test"' deny=403`,
 		"deny unless { hdr(host) -i A.test }":      `'not (lower(header.host ?? host) == "a.test")' deny=403`,
+		"deny unless { hdr(host),field(1,:) A.b }": `'not (split(header.host ?? host, ":")[0] == "A.b")' deny=403`,
 		`deny if { path_reg "\.php$" }`:            `'path ~ "\.php$" or ` + rawPath + ` ~ "\.php$"' deny=403`,
 		"deny if { path,field(2,/) b }": `'split(path, "/")[1] == "b" or split(` + rawPath +
 			`, "/")[1] == "b"' deny=403`,

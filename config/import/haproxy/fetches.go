@@ -121,7 +121,7 @@ func (s sample) convert(name, argument string) (sample, bool) {
 	form, host := "lower($)", s.holds == "host"
 	switch {
 	case host && (name == "host_only" || name == "field" && argument == "1,:"):
-		return sample{holds: "host", fold: true}, true
+		return sample{holds: "host", sure: "split(" + s.sure + `, ":")[0]`}, true
 	case name == "lower" && (s.kind == "" || s.kind == "list"):
 		s.fold = true
 	case name == "field" && !host && s.kind == "" && fieldConverter().MatchString(argument):
@@ -221,8 +221,8 @@ func (s sample) compare(values []string, match string, fold bool) *plan.Cond {
 		case s.kind == "loose":
 			c = plan.Roughly(near)
 		case s.kind == "parameter":
-			// HAProxy looks at each of that name, as it came; a ; separates parameters, too. The first one is sure.
-			named := `query ~ "(?:^|[&;])` + strings.TrimPrefix(s.holds, "query.") + `=([^&;]*)" and `
+			// HAProxy looks at each of that name, as it came; ; and ? separate parameters, too. The first one is sure.
+			named := `query ~ "(?:^|[?&;])` + strings.TrimPrefix(s.holds, "query.") + `=([^?&;]*)" and `
 			c = plan.Between(near, named+s.asks("match.1", match, fold, group))
 		case s.sure == "":
 			c = plan.Test(near)
