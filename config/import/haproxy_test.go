@@ -89,6 +89,17 @@ func TestHAProxy_defaultServer(t *testing.T) {
 	wantAll(t, "send-proxy", p, []string{"not carried: default-server … send-proxy"})
 }
 
+// What a frontend leads to that edge has no address of is not reached by those of another one.
+func TestHAProxy_frontendsWithoutAnAddress(t *testing.T) {
+	p := planOf(t, "haproxy", "frontend a\n mode http\n bind :80\n use_backend a if { hdr(host) a.test }\n"+
+		"frontend b\n mode http\n bind abns@b\n default_backend b\n"+
+		"backend a\n server s 127.0.0.1:1\nbackend b\n server s 127.0.0.1:2\n")
+	if out := string(p.Text(plan.TextOnly)); strings.Contains(out, "127.0.0.1:2") {
+		t.Error(out)
+	}
+	wantAll(t, "b", p, []string{":5: not carried: frontend b ("})
+}
+
 // rawPath is the path as it came: one with dot segments is another one in normal form. With paramA match.1 is the
 // parameter a as it came.
 const (

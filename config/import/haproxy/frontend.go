@@ -55,7 +55,12 @@ func (im *importer) frontend(s *section) {
 		}
 	}
 	f := im.newFront(s, nil)
-	site := &plan.Site{Listeners: f.listeners(), At: s.head.at, Steps: f.steps()}
+	listeners := f.listeners()
+	if listeners == nil {
+		im.Lose(s.head.at, s.head.text(), "edge has none of its addresses: it is not served")
+		return
+	}
+	site := &plan.Site{Listeners: listeners, At: s.head.at, Steps: f.steps()}
 	name, at := s.name, s.head
 	if l := s.find("default_backend"); l != nil {
 		name, at = l.word(1), l
