@@ -100,6 +100,13 @@ func TestHAProxy_frontendsWithoutAnAddress(t *testing.T) {
 	wantAll(t, "b", p, []string{":5: not carried: frontend b ("})
 }
 
+// Requests that no line of a frontend takes do not reach a backend that has its name.
+func TestHAProxy_frontendsAndBackendsOfOneName(t *testing.T) {
+	p := planOf(t, "haproxy", "frontend a\n mode http\n bind :80\n use_backend a if { path /x }\n"+
+		"backend a\n server s 127.0.0.1:1\n")
+	wantAll(t, "a", p, []string{`path = "/*" dest = "status:503"`})
+}
+
 // rawPath is the path as it came: one with dot segments is another one in normal form. With paramA match.1 is the
 // parameter a as it came.
 const (

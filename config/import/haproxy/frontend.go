@@ -62,6 +62,9 @@ func (im *importer) frontend(s *section) {
 	}
 	site := &plan.Site{Listeners: listeners, At: s.head.at, Steps: f.steps()}
 	name, at := s.name, s.head
+	if s.kind == "frontend" { // a backend may have its name
+		name = ""
+	}
 	if l := s.find("default_backend"); l != nil {
 		name, at = l.word(1), l
 	}
