@@ -124,6 +124,13 @@ type importedFinding struct {
 
 // run reads and writes. The error is errLost where something is not carried.
 func (o *importOptions) run(out, problems io.Writer) error {
+	for i, file := range o.files { // what the result names of files beside it holds in any working directory
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return err
+		}
+		o.files[i] = path
+	}
 	p, err := imports.Import(o.program, o.files[0], &plan.Reader{}, o.files[1:]...)
 	if err != nil {
 		return err

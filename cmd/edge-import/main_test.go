@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -122,9 +124,34 @@ func TestImport_usage(t *testing.T) {
 			t.Errorf("%q: exit %d:\n%s", args, code, out)
 		}
 	}
-	code, out := command(t, importer, "nginx", "/no/such/file")
-	if code != exitError || !strings.Contains(out, "/no/such/file") {
-		t.Errorf("exit %d:\n%s", code, out)
+	for _, file := range []string{"/no/such/file", t.TempDir()} {
+		code, out := command(t, importer, "nginx", file)
+		if code != exitError || !strings.Contains(out, file) {
+			t.Errorf("exit %d:\n%s", code, out)
+		}
+	}
+}
+
+// What the result names of files beside the one that is imported is found from any folder.
+func TestImport_pathsHoldInAnyFolder(t *testing.T) {
+	dir := t.TempDir()
+	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"users": "u:" + string(hash) + "\n", "nginx.conf": "http { server { " +
+		"listen 8080; auth_basic x; auth_basic_user_file users; location / { proxy_pass http://127.0.0.1:1; } } }"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(testutil.Binary(t, importer), "nginx", "nginx.conf", "-o", "edge.toml")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if code, out := command(t, edge, "check", filepath.Join(dir, "edge.toml")); code != 0 {
+		t.Errorf("edge check: exit %d:\n%s", code, out)
 	}
 }
 

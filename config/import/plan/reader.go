@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ func (r *Reader) Read(path string) ([]byte, error) {
 	} else {
 		var at fs.FileInfo
 		if at, err = os.Stat(path); err == nil && !at.Mode().IsRegular() {
-			return nil, errors.New("not a file")
+			return nil, fmt.Errorf("%s: not a regular file", path)
 		} else if err == nil && at.Size() > bytesMax {
 			return nil, errTooMuch
 		}
