@@ -47,8 +47,10 @@ func TestNginx_answersAreTheSame(t *testing.T) {
 // What edge cannot ask of requests keeps all of them from their backend.
 func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 	for name, body := range map[string]string{
-		"an address of no kind":   `location / { deny unix:; allow all; PASS }`,
-		"proxies of one place":    `location / { set_real_ip_from 10.0.0.1; deny 192.0.2.7; PASS }`,
+		"an address of no kind": `location / { deny unix:; allow all; PASS }`,
+		"proxies of one place":  `location / { set_real_ip_from 10.0.0.1; deny 192.0.2.7; PASS }`,
+		"the last proxy alone": `set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For;
+			location / { allow 192.0.2.7; deny all; PASS }`,
 		"users of no file":        `location / { auth_basic x; auth_basic_user_file none; PASS }`,
 		"users of a variable":     `location / { auth_basic x; auth_basic_user_file $host; PASS }`,
 		"users that are lost":     `location / { auth_basic x; auth_basic_user_file f; PASS }`,

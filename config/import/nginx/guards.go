@@ -201,6 +201,9 @@ func otherAddresses(s *server, at *scope) string {
 	if field, _, _ := at.value("real_ip_header"); own != "" && !strings.EqualFold(field, "X-Forwarded-For") {
 		return "clients are known by X-Forwarded-For and Forwarded"
 	}
+	if d := at.find("real_ip_recursive"); own != "" && (d == nil || d.arg(0) != "on") {
+		return "a client is the last address of X-Forwarded-For that is not trusted, as with real_ip_recursive on"
+	}
 	return ""
 }
 

@@ -60,7 +60,8 @@ server_tokens ssl_prefer_server_ciphers http2 ssl_session_cache ssl_session_time
 proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers absolute_redirect
 server_name_in_redirect port_in_redirect merge_slashes ignore_invalid_headers chunked_transfer_encoding
 recursive_error_pages msie_padding rewrite_log log_subrequest uninitialized_variable_warn break ssl proxy_redirect
-real_ip_recursive proxy_pass_header ssl_early_data ssl_conf_command note nothing to write: the default of edge
+proxy_pass_header ssl_early_data ssl_conf_command note nothing to write: the default of edge
+real_ip_recursive note a client is the last address of X-Forwarded-For that is not trusted, as with on
 ssl_ciphers note the default of edge, which is a safe choice, stands in
 ssl_dhparam ssl_ecdh_curve note nothing to write: edge offers its own safe choice of groups
 proxy_ssl_verify proxy_ssl_verify_depth note nothing here is sent to backends over TLS
