@@ -129,6 +129,9 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	}
 	for _, at := range foreignVariable().FindAllStringSubmatchIndex(n.Text, foreignMax) {
 		name, isEnv := "", at[2] >= 0
+		if isEnv && strings.Contains(n.Text[:at[0]], "re_replace(") {
+			continue // a group of what it matches
+		}
 		for i := 2; i < len(at); i += 2 {
 			if at[i] >= 0 {
 				name += n.Text[at[i]:at[i+1]]
