@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/format"
 	imports "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/config/syntax"
 	_ "github.com/edge-proxy/edge/filter/all" // the types of filters that edge has
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/internal/printable"
@@ -136,6 +138,9 @@ func (o *importOptions) run(out, problems io.Writer) error {
 		return err
 	}
 	text := p.Text(checkHere)
+	if formatted, report := format.TOML(&syntax.Source{Name: "edge.toml", Text: text}); report.OK() {
+		text = formatted
+	}
 	if o.out != "" {
 		if err := safeopen.WriteNew(o.out, text); err != nil {
 			return err

@@ -132,7 +132,7 @@ func TestImport_usage(t *testing.T) {
 	}
 }
 
-// What the result names of files beside the one that is imported is found from any folder.
+// What the result names of files beside the one that is imported is found from any folder. edge fmt has nothing to do.
 func TestImport_pathsHoldInAnyFolder(t *testing.T) {
 	dir := t.TempDir()
 	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
@@ -140,7 +140,8 @@ func TestImport_pathsHoldInAnyFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"users": "u:" + string(hash) + "\n", "nginx.conf": "http { server { " +
-		"listen 8080; auth_basic x; auth_basic_user_file users; location / { proxy_pass http://127.0.0.1:1; } } }"} {
+		"listen 8080; allow 127.0.0.1; deny all; auth_basic x; auth_basic_user_file users; " +
+		"location / { proxy_pass http://127.0.0.1:1; } } }"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -150,8 +151,10 @@ func TestImport_pathsHoldInAnyFolder(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if code, out := command(t, edge, "check", filepath.Join(dir, "edge.toml")); code != 0 {
-		t.Errorf("edge check: exit %d:\n%s", code, out)
+	for _, args := range [][]string{{"check"}, {"fmt", "--check"}} {
+		if code, out := command(t, edge, append(args, filepath.Join(dir, "edge.toml"))...); code != 0 {
+			t.Errorf("edge %s: exit %d:\n%s", args[0], code, out)
+		}
 	}
 }
 
