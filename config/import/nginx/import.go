@@ -42,11 +42,6 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	}
 	im.main(tree)
 	im.leftOver(tree, "")
-	for _, t := range im.maps {
-		if !t.read {
-			t.d.each(func(d *directive) { im.Note(d.at, d.text(), "no server or location of the file reads it") })
-		}
-	}
 	return p, nil
 }
 

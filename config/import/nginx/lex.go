@@ -209,8 +209,6 @@ func (im *importer) block(l *lexer, file string, depth int, inner bool) (list []
 			d = nil
 		case !ok && inner, d == nil && ok && !inner && t.text == "}":
 			im.Lose(at, cmp.Or(t.text, "the end of the file"), "the other brace of the block is missing")
-		case d == nil && t.text == "{":
-			d = &directive{name: "{", at: at} // it is found at the end
 		}
 		switch {
 		case !ok || inner && t.text == "}":

@@ -77,12 +77,9 @@ func (im *importer) filterOf(z *zone, s *server) (f *filter, why string) {
 	options := z.d.options()
 	name, size, _ := strings.Cut(options["zone"], ":")
 	rate := zoneRate().FindStringSubmatch(options["rate"])
-	if rate == nil {
-		return nil, "edge does not know this rate"
-	}
 	key, empty := im.zoneKey(z.d.arg(0), s)
-	if key == "" {
-		return nil, "edge does not know this key: write a filter of type rate_limit"
+	if rate == nil || key == "" {
+		return nil, "edge does not know this key or rate: write a filter of type rate_limit"
 	}
 	f = newFilter("rate_limit", name, z.d.at)
 	for _, d := range z.uses {

@@ -247,23 +247,15 @@ func (s *server) otherClients(l *listener) *directive {
 
 // pair writes the certificate of a scope and returns its file.
 func (im *importer) pair(b *plan.Block, s *scope) string {
-	list, keys := s.all("ssl_certificate"), s.all("ssl_certificate_key")
-	if len(list) == 0 {
+	cert, key := s.get("ssl_certificate"), s.get("ssl_certificate_key")
+	if cert == nil {
 		return ""
 	}
-	cert := list[0].arg(0)
-	if hasVariables(cert) || strings.HasPrefix(cert, "data:") {
-		im.Lose(list[0].at, list[0].text(), "certificates come from files with names that stand there")
-		return ""
+	b.SetOr("cert", plan.String(cert.arg(0)), `"internal"`, cert.at)
+	if key != nil {
+		b.Set("key", plan.String(key.arg(0)), key.at)
 	}
-	b.SetOr("cert", plan.String(cert), `"internal"`, list[0].at)
-	if len(keys) > 0 {
-		b.Set("key", plan.String(keys[0].arg(0)), keys[0].at)
-	}
-	for _, d := range list[1:] {
-		im.Lose(d.at, d.text(), "one certificate for each name; add a [[certificates]] for this one")
-	}
-	return cert
+	return cert.arg(0)
 }
 
 // cipherName matches the suites of TLS 1.2 that edge has and that are no weak ones, as OpenSSL calls them.

@@ -16,7 +16,6 @@ type table struct {
 	name      string
 	entries   []*directive // in the order in which nginx looks at them
 	otherwise string
-	read      bool // something asks for it
 }
 
 // addTable reads a map or a geo. One with options that edge has not is left over.
@@ -41,9 +40,8 @@ func (im *importer) addTable(d *directive) {
 	}
 	slices.SortStableFunc(t.entries, func(a, b *directive) int { return cmp.Compare(t.rank(a), t.rank(b)) })
 	im.maps[t.name] = t
-	d.each(func(d *directive) { d.used = true })
 	if t.source == "http_upgrade" {
-		t.read = true
+		t.places()
 		d.each(func(e *directive) { im.Note(e.at, e.text(), "nothing to write: edge passes WebSockets on") })
 	}
 }
@@ -69,10 +67,9 @@ func (t *table) rank(e *directive) int {
 	return 0
 }
 
-// places are the lines of t.
+// places are the lines of t, for what asks for it.
 func (t *table) places() (list []plan.Place) {
-	t.read = true
-	t.d.each(func(d *directive) { list = append(list, d.at) })
+	t.d.each(func(d *directive) { d.used, list = true, append(list, d.at) })
 	return list
 }
 

@@ -140,9 +140,6 @@ func (im *importer) paths(l *location, to target, d *directive, t *plan.Target) 
 	if slash != end && l.path != "/" || slash && !end {
 		im.Lose(d.at, d.text()+" for paths below "+l.path, "one of the two alone has a / at its end; here both do")
 	}
-	if above == added {
-		return
-	}
 	if above != "" {
 		set(t, "rewrite.strip_prefix", plan.String(sent(above)), d.at)
 	}
@@ -216,9 +213,6 @@ func (im *importer) requestField(c context, d *directive, value string) (here st
 		if c.at.find("set_real_ip_from") == nil {
 			im.Note(d.at, d.text(), plan.Forwarded)
 		}
-		return "", false
-	case value == "$proxy_add_x_forwarded_for":
-		im.Lose(d.at, d.text(), "X-Forwarded-For has the addresses; "+d.arg(0)+" is not set")
 		return "", false
 	case strings.Contains(sentByEdge, " "+value+";") && strings.Contains(sentByEdge, field+" "+value+";"),
 		value == "$http_"+strings.ReplaceAll(field, "-", "_"): // as the client sent it

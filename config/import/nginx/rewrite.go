@@ -146,9 +146,7 @@ func (im *importer) branch(c context, d *directive, p *phase) {
 	}
 	inside := im.rewritePhase(within)
 	add := func(do plan.Step) {
-		if do.When = plan.All(when, cmp.Or(do.When, plan.Always)); do.When == plan.Always {
-			do.When = nil
-		}
+		do.When = plan.All(when, cmp.Or(do.When, plan.Always))
 		do.What, do.From = d.text(), slices.Concat(from, do.From)
 		p.add(c, do)
 	}

@@ -123,12 +123,6 @@ func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 	}
 	p.steps = p.steps[:n]
 	if p.end != nil {
-		for _, d := range s.d.block {
-			if d.name == "location" && !d.used {
-				im.Note(d.at, d.text(), "no request comes here: the server answers before")
-				d.each(func(d *directive) { d.used = true })
-			}
-		}
 		answer(plan.Always, p.end.Do[0], s.d.text(), append([]plan.Place{s.d.at}, p.end.From...))
 		return p.steps, branches
 	}

@@ -63,9 +63,6 @@ func (im *importer) testOf(c context, text string) *plan.Cond {
 	}
 	name, v := m[1], m[3]
 	operator, negative := strings.CutPrefix(m[2], "!")
-	if n := len(v); n > 1 && (v[0] == '"' || v[0] == '\'') && v[n-1] == v[0] {
-		v = v[1 : n-1]
-	}
 	if !strings.Contains(operator, "~") {
 		v = expand(v, c.at.constants)
 	}

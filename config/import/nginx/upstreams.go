@@ -161,12 +161,8 @@ func (im *importer) upstreamKeys(at *scope, secure bool) (keys []plan.Setting) {
 	if !secure {
 		return keys
 	}
-	switch verify, place, _ := at.value("proxy_ssl_verify"); {
-	case verify != "on":
-		add("tls.verify", "false", place)
-	case at.find("proxy_ssl_trusted_certificate") == nil:
-		add("tls", "true", place)
-	default:
+	verify, place, _ := at.value("proxy_ssl_verify")
+	if add("tls.verify", strconv.FormatBool(verify == "on"), place); verify == "on" {
 		keys = append(keys, im.settings(at, "proxy_ssl_trusted_certificate")...)
 	}
 	return append(keys, im.settings(at, "proxy_ssl_name", "proxy_ssl_certificate", "proxy_ssl_certificate_key")...)
