@@ -81,6 +81,7 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"a file that is not there": `location / { include not-there; PASS }`,
 		"a file of the server":     `include not-there; location / { PASS }`,
 		"inside only":              `location / { internal; return 200; }`,
+		"inside of inside":         `location / { internal; location /a { PASS } PASS }`,
 		"a file of a map": `location / { if ($blocked) { return 403; } PASS } }
 			map $http_x $blocked { default 0; include not-there;`,
 	} {

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ func (im *importer) branchesOf(s *server, l place) (list []plan.Branch) {
 	t := &plan.Target{Name: plan.Name(l.path)}
 	rest := plan.Branch{When: l.when, To: t, What: l.d.text(), From: []plan.Place{l.d.at}}
 	c := context{s, l.scope, l.location, nil}
-	if d := l.scope.own("internal"); d != nil {
+	if d := l.scope.get("internal"); d != nil {
 		l.d.each(func(d *directive) { d.used = true })
 		t.End, t.From = plan.Deny(404), []plan.Place{d.at}
 		return []plan.Branch{rest}
@@ -77,6 +78,36 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 	if n := len(t.Steps) - 1; o == nil && e.refusesAll() && named == plan.Always {
 		t.Steps, t.End, t.Keys = t.Steps[:n], plan.Deny(403), nil
 	}
+}
+
+// exceptMethods has the steps of p be for the methods that limit_except names, after those that refuse others. It
+// returns the condition that a request has one of these methods.
+func (im *importer) exceptMethods(c context, d *directive, t *plan.Target, p *phase) *plan.Cond {
+	methods := slices.Clone(d.args)
+	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
+		methods = append(methods, "HEAD")
+	}
+	named := among("method", methods)
+	for i, step := range p.steps {
+		p.steps[i].When = plan.All(named, cmp.Or(step.When, plan.Always))
+	}
+	_, other := c.byName()
+	c.at = c.at.inner(d)
+	e := im.entryOf(c)
+	for _, inner := range d.block {
+		if !inner.used {
+			inner.used, e.closed = true, inner.name+" is not carried"
+			im.Lose(inner.at, inner.text(), "the other methods are refused to all")
+		}
+	}
+	steps := im.guards(c, e, plan.Not(named), d, t)
+	if !e.refusesAll() && (p.end != nil || other != nil) { // for the other methods nginx looks for a file
+		none := d.step(plan.Deny(404))
+		none.When = plan.Not(named)
+		steps = append(steps, none)
+	}
+	p.steps = append(steps, p.steps...)
+	return named
 }
 
 // byName returns the try_files of a location, and the location with a name that it ends with; nil: there is none. Those

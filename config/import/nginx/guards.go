@@ -79,29 +79,6 @@ func (im *importer) guards(c context, e entry, when *plan.Cond, d *directive, t 
 	return steps
 }
 
-// exceptMethods has the steps of p be for the methods that limit_except names, after those that refuse others. It
-// returns the condition that a request has one of these methods.
-func (im *importer) exceptMethods(c context, d *directive, t *plan.Target, p *phase) *plan.Cond {
-	methods := slices.Clone(d.args)
-	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
-		methods = append(methods, "HEAD")
-	}
-	named := among("method", methods)
-	for i, step := range p.steps {
-		p.steps[i].When = plan.All(named, cmp.Or(step.When, plan.Always))
-	}
-	c.at = c.at.inner(d)
-	e := im.entryOf(c)
-	for _, inner := range d.block {
-		if !inner.used {
-			inner.used, e.closed = true, inner.name+" is not carried"
-			im.Lose(inner.at, inner.text(), "the other methods are refused to all")
-		}
-	}
-	p.steps = append(im.guards(c, e, plan.Not(named), d, t), p.steps...)
-	return named
-}
-
 // entryOf reads what the requests of a scope have to pass.
 func (im *importer) entryOf(c context) (e entry) {
 	closed := func(d *directive, why string) entry {
@@ -215,10 +192,8 @@ func (im *importer) users(at *scope) (f *filter, why string) {
 	}
 	file, realm := at.get("auth_basic_user_file"), expand(d.arg(0), at.constants)
 	switch {
-	case file == nil || hasVariables(file.arg(0)) || file.arg(0) == "":
-		return nil, "the file with its users is not known"
-	case hasVariables(realm):
-		return nil, "its name has a variable"
+	case file == nil || hasVariables(file.arg(0)+realm) || file.arg(0) == "":
+		return nil, "its name or the file with its users is not known"
 	}
 	path := file.arg(0)
 	if !filepath.IsAbs(path) {

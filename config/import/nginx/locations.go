@@ -143,6 +143,10 @@ func orderOf(list []*location, around ...*plan.Cond) (o order) {
 	}
 	for _, l := range list {
 		short, slash := strings.CutSuffix(l.path, "/")
+		if slash && short != "" && !l.regular() && (l.d.child("proxy_pass") != nil || l.d.child("grpc_pass") != nil) &&
+			!slices.ContainsFunc(list, func(o *location) bool { return !o.regular() && o.path == short }) {
+			o.exact = append(o.exact, place{l, plan.PathIs(sent(short)), l.scope.find("internal") == nil})
+		}
 		switch {
 		case l.mark == "=":
 			o.exact = append(o.exact, place{l, l.cond, false})
@@ -153,11 +157,6 @@ func orderOf(list []*location, around ...*plan.Cond) (o order) {
 				o.regular = append(o.regular, place{p.location, plan.All(when, p.when), p.redirect})
 			}
 			o.regular = append(append(o.regular, inside.regular...), place{l, when, false})
-		case slash && short != "" && (l.d.child("proxy_pass") != nil || l.d.child("grpc_pass") != nil):
-			same := func(other *location) bool { return !other.regular() && other.path == short }
-			if !slices.ContainsFunc(list, same) {
-				o.exact = append(o.exact, place{l, plan.PathIs(sent(short)), true})
-			}
 		}
 	}
 	o.exact = append(o.exact, exact...)
