@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -94,12 +93,6 @@ func (im *importer) exceptMethods(c context, d *directive, t *plan.Target, p *ph
 	_, other := c.byName()
 	c.at = c.at.inner(d)
 	e := im.entryOf(c)
-	for _, inner := range d.block {
-		if !inner.used {
-			inner.used, e.closed = true, inner.name+" is not carried"
-			im.Lose(inner.at, inner.text(), "the other methods are refused to all")
-		}
-	}
 	steps := im.guards(c, e, plan.Not(named), d, t)
 	if !e.refusesAll() && (p.end != nil || other != nil) { // for the other methods nginx looks for a file
 		none := d.step(plan.Deny(404))
@@ -140,18 +133,8 @@ func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 		t.End, t.From = plan.Fail(503), append(t.From, d.at)
 		return nil
 	}
-	// edge serves no files: the answer is 404, or the last resort that try_files names.
 	t.End = plan.Fail(404)
-	if d := c.at.own("try_files"); d != nil {
-		text, _ := strings.CutPrefix(d.arg(len(d.args)-1), "=")
-		if n, err := strconv.Atoi(text); err == nil && n >= 200 && n < 600 {
-			im.Lose(d.at, d.text(), "edge serves no files: all such requests are answered "+text)
-			t.End = plan.Fail(n)
-			return nil
-		}
-		im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
-	}
-	for _, name := range []string{"root", "alias", "index", "autoindex"} {
+	for _, name := range []string{"try_files", "root", "alias", "index", "autoindex"} {
 		if d := c.at.get(name); d != nil {
 			im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
 		}

@@ -75,17 +75,17 @@ func (t *table) places() (list []plan.Place) {
 
 // subject returns the value as the language has it, and writes the [maps.NAME] of it; "": edge has no such map.
 func (t *table) subject(im *importer) string {
-	key, values := lookup(subjects, t.source), []plan.Field(nil)
-	if part, _ := partOf(t.source); part == "header" {
-		key = im.subject(t.source)
+	if im.maps[t.source] != nil || im.locals[t.source] {
+		return ""
 	}
+	key, values := im.subject(t.source), []plan.Field(nil)
 	for _, e := range t.entries {
 		if strings.HasPrefix(e.name, "~") || hasVariables(e.arg(0)) {
 			return ""
 		}
 		values = append(values, plan.Field{Name: strings.ToLower(e.name), Value: e.arg(0)})
 	}
-	if key == "" || hasVariables(t.otherwise) || im.locals[t.source] {
+	if key == "" || hasVariables(t.otherwise) {
 		return ""
 	}
 	keys := []plan.Setting{{Name: "values", Value: plan.Table(values), At: t.d.at}}
