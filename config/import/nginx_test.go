@@ -81,7 +81,11 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"a file that is not there": `location / { include not-there; PASS }`,
 		"a file of the server":     `include not-there; location / { PASS }`,
 		"inside only":              `location / { internal; return 200; }`,
-		"inside of inside":         `location / { internal; location /a { PASS } PASS }`,
+		"a script in a block":      "access_by_lua_block { -- don't {\n ngx.exit('}') } location / { PASS }",
+		"some go on":               `location / { if ($http_x = s) { break; } return 403; PASS }`,
+		"a list of addresses": `location / { if ($known = 0) { return 403; } PASS } }
+			geo $known { include not-there; 10.0.0.0/8 1;`,
+		"inside of inside": `location / { internal; location /a { PASS } PASS }`,
 		"a file of a map": `location / { if ($blocked) { return 403; } PASS } }
 			map $http_x $blocked { default 0; include not-there;`,
 	} {
@@ -226,8 +230,8 @@ func TestNginx_tests(t *testing.T) {
 		cookieA = `join(header.cookie, ";") ~ "(?i)(?:^|;) *a *= *([^;]*)"`
 	)
 	for test, want := range map[string]string{
-		`$remote_addr = 10.0.0.1`:          `client.ip == 10.0.0.1`,
-		`$remote_addr != 10.0.0.1`:         `not (client.ip == 10.0.0.1)`,
+		`$remote_addr = 10.0.0.1`:          `text(client.ip) == "10.0.0.1"`,
+		`$remote_addr != 10.0.0.1`:         `not (text(client.ip) == "10.0.0.1")`,
 		`$remote_addr ~ "^10\."`:           `text(client.ip) ~ "^10\."`,
 		`$cookie_a`:                        cookieA + ` and match.1 not in {"" "0"}`,
 		`$cookie_a != b`:                   `not (` + cookieA + ` and match.1 == "b")`,
@@ -253,6 +257,7 @@ func TestNginx_tests(t *testing.T) {
 func TestNginx_logFormats(t *testing.T) {
 	for format, want := range map[string]string{
 		`'$remote_addr "$request" $status'`: `line = "{client.ip} \"{method} {target} {proto}\" {status}"`,
+		`escape=json '$host$http_x'`:        `line = "{host}{header.x ?? \"-\"}"`,
 		`'$host $connection_requests'`:      `format = "combined"`,
 	} {
 		p := planOf(t, "nginx", "http { log_format own "+format+

@@ -15,8 +15,8 @@ func (im *importer) branchesOf(s *server, l place) (list []plan.Branch) {
 	rest := plan.Branch{When: l.when, To: t, What: l.d.text(), From: []plan.Place{l.d.at}}
 	c := context{s, l.scope, l.location, nil}
 	if d := l.scope.get("internal"); d != nil {
-		l.d.each(func(d *directive) { d.used = true })
-		t.End, t.From = plan.Deny(404), []plan.Place{d.at}
+		l.d.each(func(d *directive) { d.used, t.From = true, append(t.From, d.at) })
+		t.End = plan.Deny(404)
 		return []plan.Branch{rest}
 	}
 	if l.regular() && l.cond.Known() {

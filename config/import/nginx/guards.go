@@ -98,8 +98,7 @@ func (im *importer) entryOf(c context) (e entry) {
 	}
 	rules := c.at.all("allow", "deny")
 	users, why := im.users(c.at)
-	any := c.at.says("satisfy", "any")
-	any = any && users != nil
+	any := c.at.says("satisfy", "any") && users != nil
 	for _, d := range append(slices.Clone(rules), c.at.find("satisfy"), c.at.find("auth_basic_user_file")) {
 		if d != nil && d.used {
 			e.from = append(e.from, d.at)

@@ -153,16 +153,14 @@ func logTarget(d *directive) string {
 // bodySize writes the largest client_max_body_size of what a listener serves: edge has one for each listener.
 func (im *importer) bodySize(b *plan.Block, l *listener) {
 	var found []*directive
-	for _, s := range l.servers {
-		own := s.scope.get("client_max_body_size")
-		if own != nil {
-			found = append(found, own)
+	add := func(d *directive) {
+		if d.name == "client_max_body_size" && !slices.Contains(found, d) {
+			d.used, found = true, append(found, d)
 		}
-		s.d.each(func(d *directive) {
-			if d.name == "client_max_body_size" && d != own {
-				d.used, found = true, append(found, d)
-			}
-		})
+	}
+	for _, s := range l.servers {
+		add(cmp.Or(s.scope.find("client_max_body_size"), s.d))
+		s.d.each(add)
 	}
 	if found == nil {
 		b.Set("limits.body_size", `"1m"`, l.first.d.at)

@@ -38,7 +38,7 @@ func (im *importer) addTable(d *directive) {
 		}
 		t.entries = append(t.entries, e)
 	}
-	slices.SortStableFunc(t.entries, func(a, b *directive) int { return cmp.Compare(t.rank(a), t.rank(b)) })
+	slices.SortStableFunc(t.entries, func(a, b *directive) int { return cmp.Compare(rank(a), rank(b)) })
 	im.maps[t.name] = t
 	if t.source == "http_upgrade" {
 		t.places()
@@ -56,12 +56,10 @@ func prefixOf(s string) (netip.Prefix, error) {
 }
 
 // rank is less for entries that nginx looks at first: texts before expressions, long prefixes before short ones.
-func (t *table) rank(e *directive) int {
-	p, err := prefixOf(e.name)
-	switch {
-	case t.d.name == "geo" && err == nil:
+func rank(e *directive) int {
+	if p, err := prefixOf(e.name); err == nil {
 		return -p.Bits()
-	case strings.HasPrefix(e.name, "~"):
+	} else if strings.HasPrefix(e.name, "~") {
 		return 1
 	}
 	return 0
@@ -121,7 +119,7 @@ func (t *table) when(im *importer, c context, e *directive) *plan.Cond {
 // asks is the condition that the value is one of some.
 func (t *table) asks(im *importer, c context, wanted func(value string) bool) *plan.Cond {
 	im.asked = append(im.asked, t.places()...)
-	when := always(wanted(t.otherwise))
+	when := always[wanted(t.otherwise)]
 	for _, e := range slices.Backward(t.entries) {
 		switch want := wanted(e.arg(0)); {
 		case hasVariables(e.arg(0)+t.otherwise) || t.source == t.name:

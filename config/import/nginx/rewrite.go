@@ -140,6 +140,9 @@ func (im *importer) branch(c context, d *directive, p *phase) {
 	im.asked = nil
 	when := im.testOf(c, text)
 	from := append([]plan.Place{d.at}, im.asked...)
+	if when == plan.Never {
+		d.each(func(d *directive) { im.Note(d.at, d.text(), "the condition never holds") })
+	}
 	within := context{c.server, c.at.inner(d), c.l, nil}
 	if strings.Contains(text, "~") && !strings.Contains(text, "!~") {
 		within.groups = when
@@ -201,7 +204,9 @@ func (im *importer) redirectTo(c context, text string) (to, unknown string) {
 	keeps := strings.Contains(text, "$request_uri") || strings.Contains(text, "$is_args$args")
 	to, unknown = im.filled(c, strings.ReplaceAll(text, "$is_args$args", ""),
 		"http_host=host; request_uri=path; uri=path; document_uri=path")
-	if !keeps && !strings.Contains(to, "?") {
+	if keeps { // a ? after it says that the query is not added again
+		to = strings.TrimSuffix(to, "?")
+	} else if !strings.Contains(to, "?") {
 		to += "?"
 	}
 	return to, unknown

@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,12 +76,7 @@ func (im *importer) testOf(c context, text string) *plan.Cond {
 }
 
 // always is the condition that is known without a request.
-func always(holds bool) *plan.Cond {
-	if holds {
-		return plan.Always
-	}
-	return plan.Never
-}
+var always = map[bool]*plan.Cond{true: plan.Always, false: plan.Never}
 
 // asks returns the condition that a variable compares with a text: "=", "~", in any case "=*", "~*"; "": it is neither
 // empty nor 0.
@@ -97,12 +91,12 @@ func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 			}
 		}
 		if len(names) == 0 || len(names) == len(c.listens) {
-			return always(len(names) > 0)
+			return always[len(names) > 0]
 		}
 		return plan.CameBy(names...)
 	}
 	if value, found := c.at.constants[name]; found && !hasVariables(value) {
-		return always(holds(value, operator, v))
+		return always[holds(value, operator, v)]
 	}
 	part, key := partOf(name)
 	switch {
@@ -116,11 +110,6 @@ func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 		return asksPart(part, key, operator, v)
 	case strings.HasSuffix(name, "remote_addr") && otherAddresses(c.server, c.at) != "":
 		return plan.Unknown
-	case name == "remote_addr" && operator == "=":
-		if address, err := netip.ParseAddr(v); err != nil || address.String() != v {
-			return plan.Unknown
-		}
-		return plan.Test("client.ip == " + v)
 	case name == "remote_addr":
 		return compared("text(client.ip)", operator, v)
 	case name == "ssl_client_verify" && operator == "=" && v == "SUCCESS":
@@ -128,10 +117,6 @@ func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 	case name == "host" && operator == "=":
 		if host, wrong, _ := value.ParseHost(v, ""); wrong == "" && host == v && !strings.Contains(host, "*") {
 			return plan.HostIs(host)
-		}
-	case name == "request_method" && operator == "~":
-		if m := methodSet().FindStringSubmatch(v); m != nil {
-			return among("method", strings.Split(m[1], "|"))
 		}
 	case lookup("uri=y; document_uri=y", name) != "" && operator != "" && operator != "=":
 		return pathMatches(v, operator == "~*")
@@ -141,8 +126,6 @@ func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 	}
 	return compared(im.subject(name), operator, v)
 }
-
-var methodSet = plan.Expr(`^\^\(?((?:[A-Z]+)(?:\|[A-Z]+)*)\)?\$$`)
 
 // among is the condition that a value is one of some texts.
 func among(subject string, list []string) *plan.Cond {

@@ -82,7 +82,8 @@ gzip brotli lost not available in this version: answers are not compressed
 proxy_cache lost not available in this version: answers are not kept
 limit_conn limit_rate lost not available in this version: connections are not counted by client
 limit_rate_after lost not available in this version: answers are sent as fast as clients read
-map geo split_clients geoip_country lost edge has no such variable; see [maps] and rules with set
+map geo split_clients geoip_country
+	lost nothing reads it, or edge has no such variable; see [maps] and rules with set
 set auth_request_set lost its value has something that edge does not know
 ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_trusted_certificate resolver resolver_timeout ssl_crl
 ssl_password_file ssl_verify_depth lost see ocsp of [[certificates]]: a program of yours fetches the response
