@@ -327,3 +327,22 @@ func TestNginx_serversThatAskForCertificates(t *testing.T) {
 		})
 	}
 }
+
+// Backends are reached as nginx reaches them, and each server has its certificate.
+func TestNginx_backendsAndCertificates(t *testing.T) {
+	for body, want := range map[string]string{
+		`proxy_pass http://unix:/run/app.sock;`: `dest = "unix:/run/app.sock" rewrite_location = true ` +
+			`headers.request = { Host = "localhost" }`,
+		`grpc_pass 127.0.0.1:50051;`: `dest = "http://127.0.0.1:50051" grpc = true`,
+		`proxy_ssl_verify on; proxy_ssl_trusted_certificate ca.pem; proxy_pass https://10.0.0.1;`: "" +
+			`tls.verify = true tls.ca = "ca.pem"`,
+		`proxy_pass http://127.0.0.1:1; } } server { listen 443 ssl; server_name b.test; ssl_certificate b.pem;
+			ssl_certificate_key b.key; location / { proxy_pass http://127.0.0.1:2;`: `[[certificates]] ` +
+			`hosts = "b.test" cert = "b.pem" key = "b.key"`,
+		`proxy_pass http://127.0.0.1:1; proxy_set_header Host $host;`: `min_version = "1.1"`,
+	} {
+		p := planOf(t, "nginx", "http { server { listen 443 ssl; ssl_certificate a.pem; ssl_protocols TLSv1.2 "+
+			"TLSv1.1; location / { "+body+" } } }")
+		wantAll(t, body, p, []string{want})
+	}
+}

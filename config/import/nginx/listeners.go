@@ -208,13 +208,9 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 				"for; a server that has to have others is closed: 403")
 		}
 	}
-	if d := first.get("ssl_protocols"); d != nil {
-		for _, v := range []string{"1", "1.1", "1.2", "1.3"} {
-			if slices.Contains(d.args, "TLSv"+v) {
-				b.Set("min_version", plan.String((v + ".0")[:3]), d.at)
-				break
-			}
-		}
+	if d := first.get("ssl_protocols"); d != nil && len(d.args) > 0 {
+		least := lookup("SSLv2=1.0; SSLv3=1.0; TLSv1=1.0; TLSv1.1=1.1; TLSv1.2=1.2; TLSv1.3=1.3", slices.Min(d.args))
+		b.Set("min_version", plan.String(cmp.Or(least, "1.2")), d.at)
 	}
 	if d := first.find("ssl_ciphers"); d != nil {
 		known := strings.Split(d.arg(0), ":")

@@ -143,7 +143,8 @@ func orderOf(list []*location, around ...*plan.Cond) (o order) {
 	}
 	for _, l := range list {
 		short, slash := strings.CutSuffix(l.path, "/")
-		if slash && short != "" && !l.regular() && (l.d.child("proxy_pass") != nil || l.d.child("grpc_pass") != nil) &&
+		if slash && short != "" && l.mark != "=" && !l.regular() &&
+			(l.d.child("proxy_pass") != nil || l.d.child("grpc_pass") != nil) &&
 			!slices.ContainsFunc(list, func(o *location) bool { return !o.regular() && o.path == short }) {
 			o.exact = append(o.exact, place{l, plan.PathIs(sent(short)), l.scope.find("internal") == nil})
 		}

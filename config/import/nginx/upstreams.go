@@ -119,10 +119,8 @@ func (im *importer) upstream(t target, at *scope, d *directive) string {
 	address := withPort(t.authority, map[bool]string{true: "443", false: "80"}[secure])
 	keys := im.upstreamKeys(at, secure)
 	switch {
-	case g == nil && len(keys) == 0 && strings.HasPrefix(address, "unix:"):
-		return address
 	case g == nil && len(keys) == 0:
-		return "http://" + address
+		return strings.Replace("http://"+address, "http://unix:", "unix:", 1)
 	case g == nil:
 		backends := plan.Setting{Name: "backends", Value: "[{ address = " + plan.String(address) + " }]", At: d.at}
 		g = &group{keys: []plan.Setting{backends}}
