@@ -78,25 +78,7 @@ func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.
 	if strings.HasPrefix(to.scheme, "grpc") {
 		set(t, "grpc", "true", d.at)
 	}
-	added := strings.HasSuffix(d.arg(0), "$request_uri")
-	alone := hasVariables(d.arg(0)) && to.uri != "" && !added // nginx sends the path of proxy_pass as it is
-	switch path, unknown := im.template(c, to.uri); {
-	case unknown != "":
-		im.Lose(d.at, d.text(), "paths have no "+unknown)
-	case hasVariables(to.uri):
-		step := d.step(plan.Rewrite(path))
-		step.When = c.groups
-		last = append(last, step)
-	case alone:
-		set(t, "rewrite.path", plan.String(path), d.at)
-	case added && to.uri != "":
-		set(t, "rewrite.add_prefix", plan.String(sent(to.uri)), d.at)
-	case to.uri != "":
-		im.paths(c.l, to, d, t)
-	}
-	if alone && !strings.Contains(d.arg(0), "$args") {
-		im.Lose(d.at, d.text(), "edge keeps the query, which nginx does not where proxy_pass has a variable")
-	}
+	last = append(last, im.paths(c, to, d, t)...)
 	if v, at, found := c.at.value("proxy_redirect"); found && v != "default" {
 		if v != "off" {
 			im.Note(at, "proxy_redirect "+v, "rewrite_location leads redirects of backends back here")
@@ -129,8 +111,31 @@ func sendsOwnHost(at *scope) bool {
 	return true
 }
 
-// paths writes what backends see of the path, where proxy_pass names another one.
-func (im *importer) paths(l *location, to target, d *directive, t *plan.Target) {
+// paths writes what backends see of the path, where proxy_pass names another one. It returns a step for groups.
+func (im *importer) paths(c context, to target, d *directive, t *plan.Target) (last []plan.Step) {
+	added := strings.HasSuffix(d.arg(0), "$request_uri")
+	alone := hasVariables(d.arg(0)) && to.uri != "" && !added // nginx sends the path of proxy_pass as it is
+	switch path, unknown := im.template(c, to.uri); {
+	case unknown != "":
+		im.Lose(d.at, d.text(), "paths have no "+unknown)
+	case hasVariables(to.uri):
+		last = []plan.Step{d.step(plan.Rewrite(path))}
+		last[0].When = c.groups
+	case alone:
+		set(t, "rewrite.path", plan.String(path), d.at)
+	case added && to.uri != "":
+		set(t, "rewrite.add_prefix", plan.String(sent(to.uri)), d.at)
+	case to.uri != "":
+		im.below(c.l, to, d, t)
+	}
+	if alone && !strings.Contains(d.arg(0), "$args") {
+		im.Lose(d.at, d.text(), "edge keeps the query, which nginx does not where proxy_pass has a variable")
+	}
+	return last
+}
+
+// below writes the path of proxy_pass, which takes the place of the one of the location.
+func (im *importer) below(l *location, to target, d *directive, t *plan.Target) {
 	if l.mark == "=" {
 		set(t, "rewrite.path", plan.String(plan.Text(to.uri)), d.at)
 		return

@@ -200,8 +200,10 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 			refused[lines[at]] = e.Message
 		}
 	}
-	if len(refused) == 0 {
-		refused[line{p.blocks[len(p.blocks)-1], -1}] = report.Errors[0].Message
+	if len(refused) == 0 { // it is too long: a part of it goes, or thousands of rounds would follow
+		for _, b := range p.blocks[len(p.blocks)*7/8:] {
+			refused[line{b, -1}] = report.Errors[0].Message
+		}
 	}
 	for _, b := range slices.Clone(p.blocks) {
 		p.shut(b, refused)
