@@ -17,12 +17,13 @@ var chosenExpressions = []string{
 	`~ /\.git`, `~ \.php$`, `~ \.(php|JSK)$`, `~ ^/c/.*\.php$`, `~ ^/[^/]+/b/`, `~ (^|/)\.`, `~ /x`, `~ ^/a/[a-z]+$`,
 	`~ ^/(a|c)/.*x`, `~ x|y`, `~ " "`, `~ ^/a/.+/x`, `~ %`, `~ 20`, `~ ^/(a|c)(/|$)`, `~ ^/c/(.*)/x`, `~ "/[a-z]{3}"`,
 	`~* \.(php|jsk)$`, `~* ^/A/X`, `~* [a-c]x$`, `~* /D/.*X`, `~* ^/a/[^x]*$`, `~* ^/(?:b|c)/`, `~ ^/a/x$`, `~ ^/b/`,
+	`~ /\.(?!git)`, `~* /\.(?!gi).*`, `~ ^/(?:a/(?!x)|c/y)`, `~ ^/(?!a)`, `~ /(?!y\.php)`,
 }
 
 // spellings are paths of requests, some of which have others that mean the same.
 var spellings = []string{
 	"/", "/x", "/X", "/a", "/a/", "/a/x", "/A/X", "/a/b/", "/a/b/x", "/a/b/y.php", "/a/b/y.PHP", "/b/x", "/c/y.php",
-	"/c/y.php%0A", "/c/y.php%0A%0A", "/c/%0Ay.php", "/c/y.php%0Ax", "/c/d/.git/config", "/c/d/%2egit", "/%2E", "/.x",
+	"/c/y.php%0A", "/c/y.php%0A%0A", "/c/%0Ay.php", "/c/y.php%0Ax", "/c/d/.git/config", "/c/d/%2egit", "/%2E", "/.x", "/.git", "/.g", "/c/.GIT/x",
 	"/a%2Fb/x", "//a/x", "/a//b/x", "/a/./b/../x", "/a/b/%2e%2e/x", "/a%20b", "/a/%20/x", "/a/%2525", "/%25/x", "/a/20",
 	"/a/%41%78",
 	"/c/y.jsk", "/c/y.JSK", "/c/y.j%C5%BFk", "/c/y.j%C5%BF%E2%84%AA", "/%C3%A9/b/x", "/a/%C3%A9",

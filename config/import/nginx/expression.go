@@ -19,6 +19,22 @@ var piece = plan.Expr(`^(?:(\^)|(\$)|(\((?:\?:)?)|(\))|(\|)|((?:\.|\[\^/?(?:` + 
 	`((?:[A-Za-z0-9_~/,;:=@!&#%<> -]|\\[!-/:-@^_{|}~\[\]]|\\[dw]|\[(?:` + inClass + `)+-?\]))|` +
 	`([*+?]\??|\{\d+(?:,\d*)?\}\??))`)
 
+// unless matches a (?!…) about a plain text, where nothing after it depends on what that takes.
+var unless = plan.Expr(`^\(\?!((?:[A-Za-z0-9_/-]|\\[.-])+)\)((?:\.\*)?(?:\|[^()]*)?\)*)$`)
+
+// unlessBegins matches at the beginning of all texts but those that begin with text, and takes some of them.
+func unlessBegins(text string) string {
+	if text == "" {
+		return ""
+	}
+	n := 1 + strings.Count(text[:1], `\`)
+	written := "(?:$|[^" + text[:n] + "]"
+	if rest := unlessBegins(text[n:]); rest != "" {
+		written += "|" + text[:n] + rest
+	}
+	return written + ")"
+}
+
 // expressionOf returns an expression of PCRE about the path as the language has it; ok is false where it may mean
 // something else there. PCRE looks at bytes, the language at characters: two pieces of any length beside each other are
 // not carried, for they may share the bytes of one. $ takes a line end that the path has at its end.
@@ -29,6 +45,11 @@ func expressionOf(text string) (written string, ok bool) {
 	var b strings.Builder
 	wide, any, quantified, depth := false, false, false, 0
 	for rest := text; rest != ""; {
+		if m := unless().FindStringSubmatch(rest); m != nil {
+			b.WriteString(unlessBegins(m[1]))
+			rest = m[2]
+			continue
+		}
 		m := piece().FindStringSubmatch(rest)
 		if m == nil {
 			return "", false
