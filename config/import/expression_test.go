@@ -23,12 +23,11 @@ var chosenExpressions = []string{
 // spellings are paths of requests, some of which have others that mean the same.
 var spellings = []string{
 	"/", "/x", "/X", "/a", "/a/", "/a/x", "/A/X", "/a/b/", "/a/b/x", "/a/b/y.php", "/a/b/y.PHP", "/b/x", "/c/y.php",
-	"/c/y.php%0A", "/c/y.php%0A%0A", "/c/%0Ay.php", "/c/y.php%0Ax", "/c/d/.git/config", "/c/d/%2egit", "/%2E", "/.x", "/.git", "/.g", "/c/.GIT/x",
-	"/a%2Fb/x", "//a/x", "/a//b/x", "/a/./b/../x", "/a/b/%2e%2e/x", "/a%20b", "/a/%20/x", "/a/%2525", "/%25/x", "/a/20",
-	"/a/%41%78",
-	"/c/y.jsk", "/c/y.JSK", "/c/y.j%C5%BFk", "/c/y.j%C5%BF%E2%84%AA", "/%C3%A9/b/x", "/a/%C3%A9",
-	"/a/%FF/x", "//a/%5C/x", "//c/%5C/x",
-	"/c/d/%5Cx", "/c/d%5Cb//x", "/%5C.git", "/c/%2F%2Fx", "/a/abc", "/b/abc/20/x", "/a/x%00", "/c//x", "/c/d//x",
+	"/c/y.php%0A", "/c/y.php%0A%0A", "/c/%0Ay.php", "/c/y.php%0Ax", "/c/d/.git/config", "/c/d/%2egit", "/%2E", "/.x",
+	"/.git", "/.g", "/c/.GIT/x", "/a%2Fb/x", "//a/x", "/a//b/x", "/a/./b/../x", "/a/b/%2e%2e/x", "/a%20b",
+	"/a/%20/x", "/a/%2525", "/%25/x", "/a/20", "/a/%41%78", "/c/y.jsk", "/c/y.JSK", "/c/y.j%C5%BFk",
+	"/c/y.j%C5%BF%E2%84%AA", "/%C3%A9/b/x", "/a/%C3%A9", "/a/%FF/x", "//a/%5C/x", "//c/%5C/x", "/c/d/%5Cx",
+	"/c/d%5Cb//x", "/%5C.git", "/c/%2F%2Fx", "/a/abc", "/b/abc/20/x", "/a/x%00", "/c//x", "/c/d//x",
 }
 
 // nginx and edge choose the same location for each spelling of a path, but for those that edge refuses because some

@@ -70,12 +70,12 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"an unknown expression":      `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
 		"what follows": `location / { if ($geoip_city = "") { return 401; }
 			if ($http_x = s) { return 200; } PASS }`,
-		"an expression":             `location / { PASS } location ~ /\.(?!git) { deny all; }`,
+		"an expression":             `location / { PASS } location ~ /\.(?<!a)git { deny all; }`,
 		"an expression in any case": `location / { PASS } location ~* "^/.{4}/" { auth_basic x; PASS }`,
 		"an expression that opens": `auth_basic x; location / { auth_basic off; PASS }
 			location ~ \.php(?=x) { return 404; }`,
 		"the answer of one": `location / { PASS } location ~ \.p.p$ { return 404; }`,
-		"one before another": `location / { deny all; } location ~ \.(?!git) { deny all; }
+		"one before another": `location / { deny all; } location ~ \.(?=git) { deny all; }
 			location ~ \.php$ { PASS }`,
 		"an expression inside":     `location / { location ~ ^/.b { deny all; } PASS }`,
 		"a file that is not there": `location / { include not-there; PASS }`,

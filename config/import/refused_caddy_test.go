@@ -189,7 +189,7 @@ func (s *refusingSite) directive(depth int) string {
 func (s *refusingSite) requests() (list []*request) {
 	for _, path := range []string{"/", "/a", "/A/b", "/a/", "/a/b", "/a/b/x", "/a/b/x.x", "//a/b", "/%61/b", "/a%2Fb",
 		"/a/.x", "/ab", "/b/c", "/B/c", "/c/d", "/v/a/b", "/v//a/b", "/V/a", "/x", "/x%20d", "/a/./b", "/a/c/../b",
-		"/a/B/X", "/c/b/x?q=1", "/a/b?q=1", "/a;x/b", "/a//b", "/v/x.x"} {
+		"/a/B/X", "/c/b/x?q=1", "/a/b?q=1", "/a;x/b", "/a//b", "/v/x.x", "/a/b/.", "/a/b/x.x/%2e", "/a/b/c/.."} {
 		for i, header := range []http.Header{{}, {"X-Key": {"s"}}, {"X-Key": {"t"}}} {
 			r := &request{method: []string{"GET", "POST", "DELETE"}[s.rand.IntN(3)], path: path, header: header,
 				host: fmt.Sprintf("s%d.test", s.seed), from: []string{"", "127.0.0.2"}[s.rand.IntN(2)]}

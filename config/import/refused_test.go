@@ -412,7 +412,7 @@ func (s *refusing) requests() (list []*request) {
 	for _, path := range []string{"/", "/x", "/a", "/a/", "/a/x", "/a/a/x", "/a/b", "/a/b/", "/a/b/x", "/a/b/y.php",
 		"/c", "/c/", "/c/y.php", "/c/d/x", "/c/d/.git/config", "/b/x", "/A/x", "/a*b/x", "/a/%2egit", "/c/y.php%0A",
 		"/a/Y.PHP", "/a/b//x", "/a%2Fb/x", "/c/%0Ay.php", "/a/z%20x", "/c/y.j%C5%BFk", "/%C3%A9/b/x", "/a/%C3%A9",
-		"//a/x", "/ax", "/a/bx/c",
+		"//a/x", "/ax", "/a/bx/c", "/a/b/y.php%00",
 		"/c/dx", "/c/yx/z", "/c/d/%5Cx", "/c/%2525x", "/a/./b/../x", "/%2Egit", "/c/d%5Cb//x"} {
 		for range 2 {
 			r := &request{method: s.one("GET", "GET", "POST", "PUT", "HEAD"), host: s.host(), header: http.Header{}}

@@ -88,6 +88,7 @@ func (im *importer) contents(http *directive) {
 	for _, s := range im.servers {
 		sites = append(sites, im.sitesOf(s)...)
 	}
+	im.Odd(sites, `path contains "%00"`, "")
 	im.Write(sites)
 }
 

@@ -93,8 +93,12 @@ func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.
 	}
 	im.requestFields(c, to, d, t)
 	for _, k := range im.settings(c.at, "proxy_read_timeout", "grpc_read_timeout") {
-		for _, name := range []string{"timeouts.first_byte", k.Name, "timeouts.idle"} {
-			set(t, name, k.Value, k.At)
+		set(t, "timeouts.first_byte", k.Value, k.At)
+		set(t, k.Name, k.Value, k.At)
+		if slices.ContainsFunc(c.at.all("proxy_set_header"), func(h *directive) bool {
+			return strings.EqualFold(h.arg(0), "Upgrade")
+		}) { // else nginx makes no tunnels
+			set(t, "timeouts.idle", k.Value, k.At)
 		}
 	}
 	im.errorPages(c, t)

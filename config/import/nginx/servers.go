@@ -105,6 +105,9 @@ func (im *importer) sitesOf(s *server) (list []*plan.Site) {
 	return list
 }
 
+// slashesMax is how many paths the condition of one rule has, for conditions have a length.
+const slashesMax = 500
+
 // requests returns what a server does with requests.
 func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 	p := im.rewritePhase(context{server: s, at: s.scope})
@@ -140,6 +143,9 @@ func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 	taken := map[string]bool{}
 	for _, l := range o.exact {
 		if taken[l.path] = true; l.redirect && !taken[strings.TrimSuffix(l.path, "/")] {
+			if len(slash.From) == slashesMax {
+				branches, slash.When, slash.From = append(branches, slash), plan.Never, nil
+			}
 			slash.When, slash.What = plan.Any(slash.When, l.when), l.d.text()
 			slash.From = append(slash.From, l.d.at)
 		}

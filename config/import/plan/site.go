@@ -148,6 +148,12 @@ func Do(name, value string) Action { return Action{Setting: Setting{Name: name, 
 // refuses reports whether t answers some requests with an error of its own, or may.
 func (t *Target) refuses() bool { return t.End.refuses || slices.ContainsFunc(t.Steps, Step.refuses) }
 
+// refuses reports whether s answers some requests with an error, or may.
+func (s *Site) refuses() bool {
+	return slices.ContainsFunc(s.Steps, Step.refuses) ||
+		slices.ContainsFunc(s.Branches, func(b Branch) bool { return b.To.refuses() })
+}
+
 // filters reports whether s has filters run.
 func (s Step) filters() bool {
 	return slices.ContainsFunc(s.Do, func(a Action) bool { return a.Name == "filters" })

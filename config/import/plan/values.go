@@ -52,10 +52,10 @@ func List(list ...string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// Lines returns a list of values of TOML, each on a line of its own where there are several.
+// Lines returns a list of values of TOML, each on a line of its own where one line would be long.
 func Lines(list []string) string {
-	if len(list) < 2 {
-		return "[" + strings.Join(list, "") + "]"
+	if line := "[" + strings.Join(list, ", ") + "]"; len(line) < 100 {
+		return line
 	}
 	return "[\n  " + strings.Join(list, ",\n  ") + ",\n]"
 }

@@ -87,6 +87,19 @@ func (p *Plan) Write(sites []*Site) {
 	p.share()
 }
 
+// Odd has requests refused for which a condition of the language holds, where one of the sites refuses any: those that
+// the program reads in another way than edge does, as note says, or refuses itself.
+func (p *Plan) Odd(sites []*Site, when, note string) {
+	if slices.ContainsFunc(sites, (*Site).refuses) {
+		b := p.Add("[[rules]]")
+		if note != "" {
+			b.Comment(note)
+		}
+		b.Set("when", Literal(when), Place{})
+		b.Set("deny", "400", Place{})
+	}
+}
+
 // guarded returns s with routes that answer where filters run before. A rule that answers would not wait for them.
 func (s *Site) guarded() *Site {
 	at := slices.IndexFunc(s.Steps, Step.filters)
