@@ -213,6 +213,7 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 	for text, want := range map[string][]string{
 		"rewrite /a /b\nrespond /b 204\n": {`lower(url_decode(path).re_replace("/+", "/")) == "/a"' rewrite = "/b"`,
 			`path = "/b" dest`},
+		"rewrite * /a\nrewrite * /b{uri}\nrespond /b/a 403\nrespond 204\n": {`rewrite = "/b{path}"`},
 		"redir /b /c\nrewrite /a /b\nrespond /b 204\n": {
 			`when = 'lower(path) == "/b"' redirect = { to = "/c?", status = 302 } # file.yml:3 [[rules]]`},
 		"rewrite /a/* /b\nhandle /a/* {\nrespond 403\n}\nrespond 204\n": {`rewrite = "/b"`}, // handle asks anew

@@ -50,6 +50,7 @@ const againMax = 1000
 
 // run makes branches of a program.
 func (f flow) run(program []*directive) {
+	var before *plan.Cond // of the directive before
 	for i, d := range program {
 		f.rest = program[i+1:]
 		if d.used {
@@ -60,9 +61,12 @@ func (f flow) run(program []*directive) {
 		}
 		c := cmp.Or(f.held[d], f.cond(d.when))
 		f.hold(d, c)
-		if passed := f.passed[d.group]; passed != nil {
+		if passed := f.passed[d.group]; d.joined {
+			c = before
+		} else if passed != nil {
 			c = plan.All(c, plan.Not(passed))
 		}
+		before = c
 		fields := d.onlyFields()
 		if d.group != nil && (fields || d.do != nil) {
 			f.passed = maps.Clone(f.passed)
@@ -319,13 +323,13 @@ func (im *importer) compile(block []*directive, around map[string]*matcher, sort
 	if sorted {
 		slices.SortStableFunc(known, im.compare)
 	}
-	for _, d := range known { // Caddy joins blocks of a group that have the same matcher, one after the other
+	for _, d := range known { // Caddy joins those of a group that have the same matcher, one after the other
 		if d.group != nil && *d.group == 1 && d.do == nil {
 			d.group = nil // as in Caddy, where a rewrite has one always: the path is another one after it
 		}
 		last := len(program) - 1
-		if last < 0 || d.do != nil || d.group == nil || d.group != program[last].group ||
-			!d.when.same(program[last].when) {
+		joins := last >= 0 && d.group != nil && d.group == program[last].group && d.when.same(program[last].when)
+		if d.joined = joins && d.do != nil; d.joined || !joins {
 			program = append(program, d)
 			continue
 		}

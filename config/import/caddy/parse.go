@@ -29,6 +29,7 @@ type directive struct {
 	do      deed         // nil: it runs program
 	program []*directive // of block
 	when    *matcher     // nil: always
+	joined  bool         // it runs for those requests for which the one before it does
 	group   *group       // of the directives of a group, only the first one whose matcher holds runs
 }
 

@@ -214,7 +214,7 @@ func (im *importer) writeSites() {
 			out.Hosts = append(out.Hosts, strings.Fields(host)...)
 		}
 	}
-	im.Odd(sites, `split(target, "?")[0] ~ "(?i)/(?:\.|%2e){1,2}$"`, "such a path ends without a slash in Caddy alone")
+	im.Odd(sites, `split(target, "?")[0] ~ "(?i)/(?:\.|%2e){1,2}$"`, "Caddy takes /a/. for /a, edge for /a/")
 	im.Write(sites)
 }
 
