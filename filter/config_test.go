@@ -64,7 +64,7 @@ store.address = "here"
 
 func TestConfig_tellsMistakes(t *testing.T) {
 	const everything = "[filters.a]\ntype = \"everything\"\nrate = \"1/s\"\n"
-	const types = "known are csrf, everything, polite, xask" // an example of the package has csrf
+	const types = "known are basic_auth, everything, polite, xask" // TestRegister_namesPackages has basic_auth
 	for _, c := range []struct{ name, text, want, hint string }{
 		{"no type", "[filters.a]\n", `6:1: [filters.a] has no "type"`, types},
 		{"name is a type", "[filters.polite]\n", `6:1: [filters.polite] has no "type"`, `write type = "polite"`},

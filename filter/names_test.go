@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/csrf"
+	"github.com/edge-proxy/edge/filter/basicauth"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -21,7 +21,7 @@ func TestRegister_namesPackages(t *testing.T) {
 		filter.Register("foreign_struct", "Has a struct of another package.", newForeign)
 	}
 	for name, want := range map[string]string{
-		"nameless_struct": own, "foreign_struct": own, "csrf": "github.com/edge-proxy/edge/filter/csrf",
+		"nameless_struct": own, "foreign_struct": own, "basic_auth": "github.com/edge-proxy/edge/filter/basicauth",
 	} {
 		if got := plugin.TypeNamed(plugin.Filters, name).Package; got != want {
 			t.Errorf("%s is of %s, want %s", name, got, want)
@@ -29,13 +29,13 @@ func TestRegister_namesPackages(t *testing.T) {
 	}
 	defer func() {
 		said := fmt.Sprint(recover())
-		for _, want := range []string{`"csrf"`, "github.com/edge-proxy/edge/filter/csrf and " + own} {
+		for _, want := range []string{`"basic_auth"`, "github.com/edge-proxy/edge/filter/basicauth and " + own} {
 			if !strings.Contains(said, want) {
 				t.Errorf("it says %s, want %s", said, want)
 			}
 		}
 	}()
-	filter.Register("csrf", "Takes a name that is taken.", newForeign)
+	filter.Register("basic_auth", "Takes a name that is taken.", newForeign)
 }
 
-func newForeign(*csrf.Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
+func newForeign(*basicauth.Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }

@@ -14,9 +14,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/filter/basicauth"
-	_ "github.com/edge-proxy/edge/filter/cors"
-	_ "github.com/edge-proxy/edge/filter/csrf"
-	_ "github.com/edge-proxy/edge/filter/headers"
+	_ "github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
-	_ "github.com/edge-proxy/edge/filter/maintenance"
+	_ "github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 

@@ -17,7 +17,7 @@ import (
 	imports "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/syntax"
-	_ "github.com/edge-proxy/edge/filter/all" // the types of filters that edge has
+	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/internal/safeopen"

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
-	_ "github.com/edge-proxy/edge/filter/all" // the types of filters that edge has
+	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"

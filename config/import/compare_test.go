@@ -26,7 +26,7 @@ import (
 
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
-	_ "github.com/edge-proxy/edge/filter/all" // types that results name
+	_ "github.com/edge-proxy/edge/filter/builtin" // types that results name
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 

@@ -40,7 +40,7 @@ var (
 		Warning: "A filter that is used warns the operator when it is made, as those of the type `fault` do.",
 		Own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
 			"security_headers"},
-		all: "github.com/edge-proxy/edge/filter/all",
+		all: "github.com/edge-proxy/edge/filter/builtin",
 	}
 
 	Destinations = &Kind{

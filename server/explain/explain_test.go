@@ -15,7 +15,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
-	_ "github.com/edge-proxy/edge/filter/all"
+	_ "github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/server/explain"

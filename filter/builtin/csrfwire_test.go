@@ -1,4 +1,4 @@
-package csrf_test
+package builtin_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter/csrf"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
@@ -17,11 +17,11 @@ import (
 )
 
 // serve starts a proxy with a filter before an origin, and returns its address.
-func serve(t *testing.T, c *csrf.Config) string {
+func serveCSRF(t *testing.T, c *builtin.CSRF) string {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	t.Cleanup(origin.Close)
-	f, err := csrf.New(c, nil)
+	f, err := builtin.NewCSRF(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,8 +35,8 @@ func serve(t *testing.T, c *csrf.Config) string {
 	return s.ListenAddr()
 }
 
-func TestFilter_onTheWire(t *testing.T) {
-	addr := serve(t, &csrf.Config{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true})
+func TestCSRF_onTheWire(t *testing.T) {
+	addr := serveCSRF(t, &builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true})
 	for _, c := range []struct {
 		method, host string
 		fields       []string
@@ -80,7 +80,7 @@ func TestFilter_onTheWire(t *testing.T) {
 	}
 }
 
-func TestFilter_bypass(t *testing.T) {
+func TestCSRF_bypass(t *testing.T) {
 	scope, err := variables.Scope(lang.Names{})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestFilter_bypass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := serve(t, &csrf.Config{Bypass: hooks})
+	addr := serveCSRF(t, &builtin.CSRF{Bypass: hooks})
 	for c, want := range map[[2]string]int{
 		{"/hooks/pay", "1"}: 200, {"/hooks/pay", "2"}: 403,
 		// What an origin may read as another path than the bypass does is not let through.
@@ -105,17 +105,17 @@ func TestFilter_bypass(t *testing.T) {
 	}
 }
 
-func TestNew_refuses(t *testing.T) {
+func TestNewCSRF_refuses(t *testing.T) {
 	for text, want := range map[string]string{"*": "refuse nothing", "null": "null", "https://*example.com": "star"} {
-		if _, err := csrf.New(&csrf.Config{TrustedOrigins: []string{text}}, nil); err == nil ||
+		if _, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{text}}, nil); err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
-	f, err := csrf.New(&csrf.Config{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}, nil)
+func TestCSRF_allocatesNothing(t *testing.T) {
+	f, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

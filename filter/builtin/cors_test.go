@@ -1,4 +1,4 @@
-package cors_test
+package builtin_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter/cors"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
@@ -20,7 +20,7 @@ import (
 )
 
 // serve starts a proxy with a filter before an origin that has fields of its own. /dead is answered by the proxy.
-func serve(t *testing.T, c *cors.Config, more ...*proxy.Filter) string {
+func serveCORS(t *testing.T, c *builtin.CORS, more ...*proxy.Filter) string {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -36,7 +36,7 @@ func serve(t *testing.T, c *cors.Config, more ...*proxy.Filter) string {
 		h.Add("Vary", "Accept")
 	}))
 	t.Cleanup(origin.Close)
-	f, err := cors.New(c, nil)
+	f, err := builtin.NewCORS(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +85,8 @@ func told(resp *http.Response) string {
 	return text
 }
 
-func TestFilter_listedOrigins(t *testing.T) {
-	url := serve(t, &cors.Config{
+func TestCORS_listedOrigins(t *testing.T) {
+	url := serveCORS(t, &builtin.CORS{
 		Origins: []string{"https://app.example", "https://*.example.org", "http://[::1]:8080"},
 		Methods: []string{"GET", "PUT"}, Headers: []string{"Content-Type", "X-Token"}, Expose: []string{"X-Saw"},
 		Credentials: true, MaxAge: 90 * time.Second, PrivateNetwork: true,
@@ -139,9 +139,9 @@ func TestFilter_listedOrigins(t *testing.T) {
 	}
 }
 
-func TestFilter_anyOrigin(t *testing.T) {
+func TestCORS_anyOrigin(t *testing.T) {
 	star := []string{"*"}
-	url := serve(t, &cors.Config{Origins: star, Headers: star, Methods: star, MaxAge: time.Hour})
+	url := serveCORS(t, &builtin.CORS{Origins: star, Headers: star, Methods: star, MaxAge: time.Hour})
 	for want, fields := range map[string][]string{
 		"200 Allow-Origin=*": {"Origin: null"},
 		"204 Allow-Origin=* Allow-Methods=* Allow-Headers=* Max-Age=3600 " +
@@ -159,8 +159,8 @@ func TestFilter_anyOrigin(t *testing.T) {
 
 // What other filters do does not take the fields from an answer: one that answers, one that gives the backend another
 // Origin.
-func TestFilter_besideOthers(t *testing.T) {
-	url := serve(t, &cors.Config{Origins: []string{"https://app.example"}},
+func TestCORS_besideOthers(t *testing.T) {
+	url := serveCORS(t, &builtin.CORS{Origins: []string{"https://app.example"}},
 		&proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 			if string(x.Request.Path()) == "/private" {
 				return proxy.RespondPage(401)
@@ -185,12 +185,12 @@ func TestFilter_besideOthers(t *testing.T) {
 }
 
 // Of two filters each asks its own list: the second one does not take the word of the first.
-func TestFilter_twice(t *testing.T) {
-	strict, err := cors.New(&cors.Config{Origins: []string{"https://app.example"}, Credentials: true}, nil)
+func TestCORS_twice(t *testing.T) {
+	strict, err := builtin.NewCORS(&builtin.CORS{Origins: []string{"https://app.example"}, Credentials: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := serve(t, &cors.Config{Origins: []string{"*"}}, strict)
+	url := serveCORS(t, &builtin.CORS{Origins: []string{"*"}}, strict)
 	for from, want := range map[string]string{
 		"https://app.example":  "200 Allow-Origin=https://app.example Allow-Credentials=true Vary=Origin",
 		"https://evil.example": "200 Vary=Origin",
@@ -205,9 +205,9 @@ func TestFilter_twice(t *testing.T) {
 	}
 }
 
-func TestNew_refuses(t *testing.T) {
+func TestNewCORS_refuses(t *testing.T) {
 	star, one := []string{"*"}, []string{"https://a.example"}
-	for want, c := range map[string]cors.Config{
+	for want, c := range map[string]builtin.CORS{
 		"required":          {},
 		"may read":          {Origins: star, Credentials: true},
 		`"https://*" with`:  {Origins: []string{"https://*"}, Credentials: true},
@@ -223,15 +223,15 @@ func TestNew_refuses(t *testing.T) {
 		"part of a name":    {Origins: []string{"https://*example.com"}},
 		`"https://a.b"`:     {Origins: []string{"https://a.b/"}},
 	} {
-		if _, err := cors.New(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := builtin.NewCORS(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
+func TestCORS_allocatesNothing(t *testing.T) {
 	for _, origins := range [][]string{{"*"}, {"https://app.example", "https://*.example.org"}} {
-		f, err := cors.New(&cors.Config{Origins: origins, Expose: []string{"X-Total"}}, nil)
+		f, err := builtin.NewCORS(&builtin.CORS{Origins: origins, Expose: []string{"X-Total"}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,8 +246,8 @@ func TestFilter_allocatesNothing(t *testing.T) {
 }
 
 // A page of another site reads an answer; one that is not listed does not.
-func Example() {
-	share, err := cors.New(&cors.Config{Origins: []string{"https://*.example.com"}}, nil)
+func ExampleCORS() {
+	share, err := builtin.NewCORS(&builtin.CORS{Origins: []string{"https://*.example.com"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package maintenance_test
+package builtin_test
 
 import (
 	"fmt"
@@ -14,24 +14,26 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/maintenance"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
 )
 
-func newRig(t *testing.T, c *maintenance.Config) *filterrig.Rig {
+func maintenanceRig(t *testing.T, c *builtin.Maintenance) *filterrig.Rig {
 	t.Helper()
-	f, err := maintenance.New(c, nil)
+	f, err := builtin.NewMaintenance(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filterrig.New(t, f)
 }
 
-func TestFilter_answersWhileItIsOn(t *testing.T) {
-	g := newRig(t, &maintenance.Config{On: true, Except: []string{"/healthz", "/live"}, RetryAfter: 90 * time.Second})
+func TestMaintenance_answersWhileItIsOn(t *testing.T) {
+	g := maintenanceRig(t, &builtin.Maintenance{
+		On: true, Except: []string{"/healthz", "/live"}, RetryAfter: 90 * time.Second,
+	})
 	for name, client := range filterrig.Clients(t) {
 		for path, want := range map[string]int{
 			"/": 503, "/healthz": 200, "/%6cive?x": 200, "/healthz/x": 503, "/x/../healthz": 200, "/HEALTHZ": 503,
@@ -45,8 +47,8 @@ func TestFilter_answersWhileItIsOn(t *testing.T) {
 	}
 }
 
-func TestFilter_answersWithItsOwnBody(t *testing.T) {
-	g := newRig(t, &maintenance.Config{On: true, Body: "<p>later", Type: "text/html", Status: 502})
+func TestMaintenance_answersWithItsOwnBody(t *testing.T) {
+	g := maintenanceRig(t, &builtin.Maintenance{On: true, Body: "<p>later", Type: "text/html", Status: 502})
 	resp, body := testutil.Get(t, filterrig.Clients(t)["HTTP/1"], g.URL)
 	if resp.StatusCode != 502 || body != "<p>later" || resp.Header.Get("Content-Type") != "text/html" ||
 		resp.Header.Get("Retry-After") != "300" {
@@ -54,20 +56,20 @@ func TestFilter_answersWithItsOwnBody(t *testing.T) {
 	}
 }
 
-func TestFilter_letsOperatorsThrough(t *testing.T) {
-	g := newRig(t, &maintenance.Config{On: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+func TestMaintenance_letsOperatorsThrough(t *testing.T) {
+	g := maintenanceRig(t, &builtin.Maintenance{On: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if resp, _ := testutil.Get(t, filterrig.Clients(t)["HTTP/1"], g.URL); resp.StatusCode != 200 {
 		t.Error(resp.Status)
 	}
 }
 
 // The first request after the configuration was loaded knows the file, and later ones learn that it is gone.
-func TestFilter_obeysAFile(t *testing.T) {
+func TestMaintenance_obeysAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "closed")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g, client := newRig(t, &maintenance.Config{File: path}), filterrig.Clients(t)["HTTP/1"]
+	g, client := maintenanceRig(t, &builtin.Maintenance{File: path}), filterrig.Clients(t)["HTTP/1"]
 	if resp, _ := testutil.Get(t, client, g.URL); resp.StatusCode != 503 {
 		t.Error(resp.Status)
 	}
@@ -80,28 +82,28 @@ func TestFilter_obeysAFile(t *testing.T) {
 	}, "the file is missed")
 }
 
-func TestNew_refusesMistakes(t *testing.T) {
+func TestNewMaintenance_refusesMistakes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for want, c := range map[string]*maintenance.Config{
+	for want, c := range map[string]*builtin.Maintenance{
 		"never answer":        {},
 		"is no path":          {On: true, Except: []string{"healthz"}},
 		"cannot stand":        {On: true, Type: "a\nb"},
 		"not a directory":     {File: filepath.Join(file, "closed")},
 		"between 400 and 599": {On: true, Status: 200},
 	} {
-		if _, err := maintenance.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := builtin.NewMaintenance(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
 }
 
-func TestFilter_isCounted(t *testing.T) {
+func TestMaintenance_isCounted(t *testing.T) {
 	var store filter.Store
 	b := &filter.Build{Name: "closed", Type: "maintenance", Reactors: 1, Kept: store.Claim()}
-	f, err := maintenance.New(&maintenance.Config{On: true}, b)
+	f, err := builtin.NewMaintenance(&builtin.Maintenance{On: true}, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +114,8 @@ func TestFilter_isCounted(t *testing.T) {
 	}
 }
 
-func Example() {
-	closed, err := maintenance.New(&maintenance.Config{On: true, Body: "back at noon\n"}, nil)
+func ExampleMaintenance() {
+	closed, err := builtin.NewMaintenance(&builtin.Maintenance{On: true, Body: "back at noon\n"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package csrf
+package builtin
 
 import (
 	"math/rand/v2"
@@ -7,17 +7,17 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 )
 
 // The values that requests are put together of, "" for a field that is not sent.
 var (
-	methods = []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "get", "CONNECT", "QUERY"}
-	sites   = []string{"", "", "same-origin", "same-site", "cross-site", "none", "Same-Origin", "null", "x"}
-	hosts   = []string{"a.example", "a.example:8080", "A.example", "[::1]", "[::1]:80", "192.0.2.1", "a.example."}
-	origins = []string{
+	methods = []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "get", "CONNECT",
+		"QUERY"}
+	sites        = []string{"", "", "same-origin", "same-site", "cross-site", "none", "Same-Origin", "null", "x"}
+	hosts        = []string{"a.example", "a.example:8080", "A.example", "[::1]", "[::1]:80", "192.0.2.1", "a.example."}
+	askedOrigins = []string{
 		"", "null", "https://a.example", "http://a.example", "https://a.example:8080", "https://A.example",
 		"http://[::1]", "http://[::1]:80", "https://192.0.2.1", "https://a.example.", "https://b.example",
 		"https://trusted.example", "https://x.trusted.example", "chrome-extension://a.example", "HTTPS://a.example",
@@ -32,18 +32,18 @@ var (
 )
 
 // rig is the filter beside the model.
-func rig(t testing.TB) (*rules, *http.CrossOriginProtection) {
+func csrfRig(t testing.TB) (*csrfRules, *http.CrossOriginProtection) {
 	t.Helper()
 	model := http.NewCrossOriginProtection()
 	if err := model.AddTrustedOrigin("https://trusted.example"); err != nil {
 		t.Fatal(err)
 	}
-	set, err := origin.NewSet([]string{"https://trusted.example"})
+	set, err := newOriginSet([]string{"https://trusted.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b *filter.Build
-	return &rules{trusted: set, refused: b.Counter(""), isolated: b.Counter(""), exempt: b.Counter("")}, model
+	return &csrfRules{trusted: set, refused: b.Counter(""), isolated: b.Counter(""), exempt: b.Counter("")}, model
 }
 
 // asked makes the same request for both. A value of several lines is several fields.
@@ -63,15 +63,15 @@ func asked(method, host string, site, from []string) (*message.Head, *http.Reque
 	return &h, r
 }
 
-func (r *rules) passes(h *message.Head) bool { return r.judge(h) == nil || r.trusts(h) }
+func (r *csrfRules) passes(h *message.Head) bool { return r.judge(h) == nil || r.trusts(h) }
 
-func TestRequest_isJudgedAsByNetHTTP(t *testing.T) {
-	r, model := rig(t)
+func TestCSRF_isJudgedAsByNetHTTP(t *testing.T) {
+	r, model := csrfRig(t)
 	n, refused := 0, 0
 	for _, method := range methods {
 		for _, host := range hosts {
 			for _, site := range sites {
-				for _, from := range origins {
+				for _, from := range askedOrigins {
 					h, req := asked(method, host, sent(site), sent(from))
 					want := model.Check(req) == nil
 					if got := r.passes(h); got != want {
@@ -98,8 +98,8 @@ func sent(value string) []string {
 }
 
 // What passes here passes by net/http, whatever is sent: several fields, empty ones, what is no origin.
-func TestRequest_isJudgedNoLessStrictly(t *testing.T) {
-	r, model := rig(t)
+func TestCSRF_isJudgedNoLessStrictly(t *testing.T) {
+	r, model := csrfRig(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	some := func(values ...[]string) (list []string) {
 		for range random.IntN(3) {
@@ -111,7 +111,7 @@ func TestRequest_isJudgedNoLessStrictly(t *testing.T) {
 	stricter := 0
 	for range 100_000 {
 		method, host := methods[random.IntN(len(methods))], hosts[random.IntN(len(hosts))]
-		site, from := some(sites), some(origins, strange)
+		site, from := some(sites), some(askedOrigins, strange)
 		h, req := asked(method, host, site, from)
 		got, want := r.passes(h), model.Check(req) == nil
 		if got && !want {
@@ -129,12 +129,12 @@ func TestRequest_isJudgedNoLessStrictly(t *testing.T) {
 	}
 }
 
-func FuzzRequest(f *testing.F) {
-	for _, from := range append(origins, strange...) {
+func FuzzCSRF(f *testing.F) {
+	for _, from := range append(askedOrigins, strange...) {
 		f.Add("POST", "a.example", "", from)
 		f.Add("POST", "a.example:8080", "cross-site", from)
 	}
-	r, model := rig(f)
+	r, model := csrfRig(f)
 	f.Fuzz(func(t *testing.T, method, host, site, from string) {
 		text := method + " / HTTP/1.1\r\nHost: " + host + "\r\nSec-Fetch-Site: " + site + "\r\nOrigin: " + from +
 			"\r\n\r\n"
@@ -152,8 +152,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-func TestRequest_tunnelIsNotSafe(t *testing.T) {
-	r, _ := rig(t)
+func TestCSRF_tunnelIsNotSafe(t *testing.T) {
+	r, _ := csrfRig(t)
 	for from, want := range map[string]bool{
 		"": true, "https://a.example": true, "https://b.example": false, "https://trusted.example": true, "null": false,
 	} {
@@ -167,8 +167,8 @@ func TestRequest_tunnelIsNotSafe(t *testing.T) {
 	}
 }
 
-func TestRequest_isolation(t *testing.T) {
-	r, _ := rig(t)
+func TestCSRF_isolation(t *testing.T) {
+	r, _ := csrfRig(t)
 	r.isolate = true
 	for _, c := range []struct {
 		method, site, mode, dest string
@@ -218,8 +218,8 @@ func parsed(text string) (*message.Head, bool) {
 	return &h, err == nil && event&h1.HeadDone != 0
 }
 
-func BenchmarkRequest(b *testing.B) {
-	r, _ := rig(b)
+func BenchmarkCSRF(b *testing.B) {
+	r, _ := csrfRig(b)
 	for _, method := range []string{"GET", "POST"} {
 		b.Run(method, func(b *testing.B) {
 			h, _ := asked(method, "a.example", []string{"same-origin"}, []string{"https://a.example"})

@@ -1,4 +1,4 @@
-package requestlimits_test
+package builtin_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/requestlimits"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
@@ -18,24 +18,24 @@ import (
 )
 
 // counted is a filter and what counts for it.
-func counted(t *testing.T, c *requestlimits.Config) (*proxy.Filter, *filter.Build) {
+func countedLimits(t *testing.T, c *builtin.RequestLimits) (*proxy.Filter, *filter.Build) {
 	t.Helper()
 	var store filter.Store
 	b := &filter.Build{Name: "bounds", Type: "request_limits", Reactors: 2, Kept: store.Claim()}
-	f, err := requestlimits.New(c, b)
+	f, err := builtin.NewRequestLimits(c, b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f, b
 }
 
-var everything = requestlimits.Config{
+var allLimits = builtin.RequestLimits{
 	Methods: []string{"GET", "POST"}, Target: 40, Fields: 8, HeaderSize: 300, Parameters: 3,
 	ContentTypes: []string{"application/json", "image/*"}, Body: 10,
 }
 
-func TestFilter_boundsWhatItIsTold(t *testing.T) {
-	f, b := counted(t, &everything)
+func TestRequestLimits_boundsWhatItIsTold(t *testing.T) {
+	f, b := countedLimits(t, &allLimits)
 	g := filterrig.New(t, f)
 	fields := strings.Repeat("x-a: b\r\n", 8)
 	for _, c := range []struct {
@@ -104,8 +104,8 @@ func chunked(body string) string {
 }
 
 // A body without a length is counted on streams of HTTP/2, too, and the connection goes on.
-func TestFilter_boundsStreams(t *testing.T) {
-	f, b := counted(t, &requestlimits.Config{Body: 1000})
+func TestRequestLimits_boundsStreams(t *testing.T) {
+	f, b := countedLimits(t, &builtin.RequestLimits{Body: 1000})
 	g, client := filterrig.New(t, f), testutil.H2C(t)
 	for size, want := range map[int]int{1000: 200, 1001: 413, 100_000: 413} {
 		body := io.MultiReader(strings.NewReader(strings.Repeat("a", size))) // no length is known of it
@@ -121,10 +121,10 @@ func TestFilter_boundsStreams(t *testing.T) {
 }
 
 // Of two filters the lower bound holds, whatever their order, and one of them counts.
-func TestFilter_lowerBodyHolds(t *testing.T) {
+func TestRequestLimits_lowerBodyHolds(t *testing.T) {
 	for _, sizes := range [][2]int64{{10, 1000}, {1000, 10}} {
-		first, b := counted(t, &requestlimits.Config{Body: sizes[0]})
-		second, c := counted(t, &requestlimits.Config{Body: sizes[1]})
+		first, b := countedLimits(t, &builtin.RequestLimits{Body: sizes[0]})
+		second, c := countedLimits(t, &builtin.RequestLimits{Body: sizes[1]})
 		g := filterrig.New(t, first, second)
 		w := g.Dial(t)
 		w.Send(chunked("0123456789a"))
@@ -139,14 +139,14 @@ func TestFilter_lowerBodyHolds(t *testing.T) {
 }
 
 // A body that has come while an earlier filter had the request wait is no exception.
-func TestFilter_boundsWhatCameBefore(t *testing.T) {
+func TestRequestLimits_boundsWhatCameBefore(t *testing.T) {
 	parked := make(chan proxy.Ref, 1)
 	waits := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		parked <- x.Ref()
 		return proxy.Park
 	}}
 	for body, want := range map[string]int{"0123456789": 200, "0123456789a": 413} {
-		f, b := counted(t, &requestlimits.Config{Body: 10})
+		f, b := countedLimits(t, &builtin.RequestLimits{Body: 10})
 		g := filterrig.New(t, waits, f)
 		w := g.Dial(t)
 		w.Send(chunked(body))
@@ -161,8 +161,8 @@ func TestFilter_boundsWhatCameBefore(t *testing.T) {
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
-	f, _ := counted(t, &requestlimits.Config{
+func TestRequestLimits_allocatesNothing(t *testing.T) {
+	f, _ := countedLimits(t, &builtin.RequestLimits{
 		Methods: []string{"GET"}, Target: 100, Fields: 50, HeaderSize: 2000, Parameters: 3,
 		ContentTypes: []string{"image/*"}, Body: 1000,
 	})
@@ -172,22 +172,22 @@ func TestFilter_allocatesNothing(t *testing.T) {
 	}
 }
 
-func TestNew_refusesMistakes(t *testing.T) {
-	for want, c := range map[string]*requestlimits.Config{
+func TestNewRequestLimits_refusesMistakes(t *testing.T) {
+	for want, c := range map[string]*builtin.RequestLimits{
 		"take everything":    {},
 		`"G T" is no method`: {Methods: []string{"GET", "G T"}},
 		`"json" is no type`:  {ContentTypes: []string{"json"}},
 		`"*/*" is no type`:   {ContentTypes: []string{"*/*"}},
 		"fields: it must be": {Fields: -1},
 	} {
-		if _, err := requestlimits.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := builtin.NewRequestLimits(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
 }
 
-func Example() {
-	bounds, err := requestlimits.New(&requestlimits.Config{Methods: []string{"GET"}}, nil)
+func ExampleRequestLimits() {
+	bounds, err := builtin.NewRequestLimits(&builtin.RequestLimits{Methods: []string{"GET"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

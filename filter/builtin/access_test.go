@@ -1,4 +1,4 @@
-package access_test
+package builtin_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter/access"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
@@ -24,17 +24,17 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 	return list
 }
 
-func newRig(t *testing.T, c *access.Config) *filterrig.Rig {
+func accessRig(t *testing.T, c *builtin.Access) *filterrig.Rig {
 	t.Helper()
-	f, err := access.New(c, nil)
+	f, err := builtin.NewAccess(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filterrig.New(t, f)
 }
 
-func TestFilter_letsThroughByTheClientsAddress(t *testing.T) {
-	g := newRig(t, &access.Config{
+func TestAccess_letsThroughByTheClientsAddress(t *testing.T) {
+	g := accessRig(t, &builtin.Access{
 		Allow: prefixes("10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32"), Deny: prefixes("10.66.0.0/16"), Status: 404,
 	})
 	client := filterrig.Clients(t)["HTTP/1"]
@@ -49,8 +49,8 @@ func TestFilter_letsThroughByTheClientsAddress(t *testing.T) {
 	}
 }
 
-func TestFilter_denyAloneLetsOthersThrough(t *testing.T) {
-	g := newRig(t, &access.Config{Deny: prefixes("0.0.0.0/1", "::/0")})
+func TestAccess_denyAloneLetsOthersThrough(t *testing.T) {
+	g := accessRig(t, &builtin.Access{Deny: prefixes("0.0.0.0/1", "::/0")})
 	client := filterrig.Clients(t)["HTTP/1"]
 	for address, want := range map[string]int{"": 403, "2001:db8::1": 403, "203.0.113.7": 200} {
 		resp, body := testutil.Do(t, client, g.From(t, address, "/"))
@@ -61,8 +61,8 @@ func TestFilter_denyAloneLetsOthersThrough(t *testing.T) {
 }
 
 // One connection of HTTP/2 goes on when one of its streams is dropped; one of HTTP/1 is closed.
-func TestFilter_drops(t *testing.T) {
-	g := newRig(t, &access.Config{Deny: prefixes("10.0.0.0/8"), Drop: true})
+func TestAccess_drops(t *testing.T) {
+	g := accessRig(t, &builtin.Access{Deny: prefixes("10.0.0.0/8"), Drop: true})
 	w := g.Dial(t)
 	w.Send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")
 	if got := w.ReadAll(); got != "" {
@@ -81,14 +81,16 @@ func TestFilter_drops(t *testing.T) {
 	}
 }
 
-func TestNew_refusesAFilterForEverybody(t *testing.T) {
-	if _, err := access.New(nil, nil); err == nil || !strings.Contains(err.Error(), "everybody") {
+func TestNewAccess_refusesAFilterForEverybody(t *testing.T) {
+	if _, err := builtin.NewAccess(nil, nil); err == nil || !strings.Contains(err.Error(), "everybody") {
 		t.Error(err)
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
-	f, err := access.New(&access.Config{Allow: prefixes("0.0.0.0/0"), Deny: prefixes("10.0.0.0/8", "fd00::/8")}, nil)
+func TestAccess_allocatesNothing(t *testing.T) {
+	f, err := builtin.NewAccess(&builtin.Access{
+		Allow: prefixes("0.0.0.0/0"), Deny: prefixes("10.0.0.0/8", "fd00::/8"),
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +100,8 @@ func TestFilter_allocatesNothing(t *testing.T) {
 	}
 }
 
-func Example() {
-	office, err := access.New(&access.Config{Allow: prefixes("10.0.0.0/8")}, nil)
+func ExampleAccess() {
+	office, err := builtin.NewAccess(&builtin.Access{Allow: prefixes("10.0.0.0/8")}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

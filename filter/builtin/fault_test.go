@@ -1,4 +1,4 @@
-package fault_test
+package builtin_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/fault"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
@@ -19,20 +19,20 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-func newRig(t *testing.T, c *fault.Config) (*filterrig.Rig, *filter.Build) {
+func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *filter.Build) {
 	t.Helper()
 	var store filter.Store
 	b := &filter.Build{Name: "chaos", Type: "fault", Reactors: 2, Kept: store.Claim()}
-	f, err := fault.New(c, b)
+	f, err := builtin.NewFault(c, b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filterrig.New(t, f), b
 }
 
-func TestFilter_abortsAll(t *testing.T) {
+func TestFault_abortsAll(t *testing.T) {
 	for name, client := range filterrig.Clients(t) {
-		g, b := newRig(t, &fault.Config{Abort: "100%", Status: 502})
+		g, b := faultRig(t, &builtin.Fault{Abort: "100%", Status: 502})
 		if resp, _ := testutil.Get(t, client, g.URL); resp.StatusCode != 502 || g.Seen.Load() != 0 {
 			t.Errorf("%s: %d, the origin saw %d", name, resp.StatusCode, g.Seen.Load())
 		}
@@ -42,8 +42,8 @@ func TestFilter_abortsAll(t *testing.T) {
 	}
 }
 
-func TestFilter_cuts(t *testing.T) {
-	g, _ := newRig(t, &fault.Config{Abort: "100%", Cut: true})
+func TestFault_cuts(t *testing.T) {
+	g, _ := faultRig(t, &builtin.Fault{Abort: "100%", Cut: true})
 	w := g.Dial(t)
 	w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	if got := w.ReadAll(); got != "" {
@@ -56,10 +56,10 @@ func TestFilter_cuts(t *testing.T) {
 }
 
 // A delayed request goes on, or is aborted, after its time.
-func TestFilter_delays(t *testing.T) {
+func TestFault_delays(t *testing.T) {
 	for abort, want := range map[string]int{"": 200, "100%": 503} {
 		for name, client := range filterrig.Clients(t) {
-			g, b := newRig(t, &fault.Config{Abort: abort, Delay: "100%", DelayFor: 20 * time.Millisecond})
+			g, b := faultRig(t, &builtin.Fault{Abort: abort, Delay: "100%", DelayFor: 20 * time.Millisecond})
 			began := time.Now()
 			resp, _ := testutil.Get(t, client, g.URL)
 			if took := time.Since(began); resp.StatusCode != want || took < 20*time.Millisecond {
@@ -73,8 +73,8 @@ func TestFilter_delays(t *testing.T) {
 }
 
 // Beyond its bound nothing is delayed.
-func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
-	g, b := newRig(t, &fault.Config{Delay: "100%", DelayFor: time.Minute, DelayMost: 1})
+func TestFault_delaysNoMoreThanItsBound(t *testing.T) {
+	g, b := faultRig(t, &builtin.Fault{Delay: "100%", DelayFor: time.Minute, DelayMost: 1})
 	w := g.Dial(t)
 	w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	testutil.Eventually(t, testutil.Patience, func() bool { return b.Counter("delayed").Load() == 1 }, "one is held")
@@ -97,7 +97,7 @@ func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
 }
 
 // Half of the keys are aborted, and always the same half.
-func TestFilter_keysFareAlike(t *testing.T) {
+func TestFault_keysFareAlike(t *testing.T) {
 	key, err := filter.Template("{header.x-key}", lang.Request)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestFilter_keysFareAlike(t *testing.T) {
 	client := filterrig.Clients(t)["HTTP/1"]
 	var first []int
 	for range 2 {
-		g, b := newRig(t, &fault.Config{Abort: "50%", Key: key})
+		g, b := faultRig(t, &builtin.Fault{Abort: "50%", Key: key})
 		for i := range 40 {
 			req := g.From(t, "", "/")
 			req.Header.Set("X-Key", strconv.Itoa(i))
@@ -122,8 +122,8 @@ func TestFilter_keysFareAlike(t *testing.T) {
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
-	f, err := fault.New(&fault.Config{Abort: "0.0000001%", Delay: "0.0000001%"}, nil)
+func TestFault_allocatesNothing(t *testing.T) {
+	f, err := builtin.NewFault(&builtin.Fault{Abort: "0.0000001%", Delay: "0.0000001%"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +133,8 @@ func TestFilter_allocatesNothing(t *testing.T) {
 	}
 }
 
-func TestNew_refusesMistakes(t *testing.T) {
-	for want, c := range map[string]*fault.Config{
+func TestNewFault_refusesMistakes(t *testing.T) {
+	for want, c := range map[string]*builtin.Fault{
 		"do nothing":                {},
 		`abort: "5" is no share`:    {Abort: "5"},
 		`abort: "-1%" is no share`:  {Abort: "-1%"},
@@ -142,14 +142,14 @@ func TestNew_refusesMistakes(t *testing.T) {
 		`delay: "NaN%" is no share`: {Delay: "NaN%"},
 		"delay_for: it must be":     {Delay: "1%", DelayFor: time.Hour},
 	} {
-		if _, err := fault.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := builtin.NewFault(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
 }
 
-func Example() {
-	chaos, err := fault.New(&fault.Config{Abort: "100%", Status: 504}, nil)
+func ExampleFault() {
+	chaos, err := builtin.NewFault(&builtin.Fault{Abort: "100%", Status: 504}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

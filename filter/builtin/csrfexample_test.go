@@ -1,4 +1,4 @@
-package csrf_test
+package builtin_test
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter/csrf"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // A form of another site is refused, one of the site itself is not.
-func Example() {
-	protect, err := csrf.New(&csrf.Config{TrustedOrigins: []string{"https://pay.example"}}, nil)
+func ExampleCSRF() {
+	protect, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{"https://pay.example"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,21 +1,20 @@
-package cors
+package builtin
 
 import (
 	"strings"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/message"
 )
 
 // Check finds what browsers would not follow, and what would give answers away to any page.
-func (c *Config) Check(r *filter.Report) {
+func (c *CORS) Check(r *filter.Report) {
 	if len(c.Origins) == 0 {
 		r.At("origins").Errorf("", "no origin is listed")
 	}
 	for i, o := range c.Origins {
 		at := r.Element("origins", i, len(c.Origins))
-		set, err := origin.NewSet([]string{o})
+		set, err := newOriginSet([]string{o})
 		switch {
 		case err != nil:
 			at.Errorf(err.Hint, "%v", err)
@@ -43,7 +42,7 @@ func (c *Config) Check(r *filter.Report) {
 	c.checkNames(r, "expose", c.Expose)
 }
 
-func (c *Config) checkNames(r *filter.Report, key string, names []string) {
+func (c *CORS) checkNames(r *filter.Report, key string, names []string) {
 	for i, name := range names {
 		at := r.Element(key, i, len(names))
 		switch {

@@ -1,4 +1,4 @@
-package headers_test
+package builtin_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter/headers"
+	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
@@ -19,7 +19,7 @@ import (
 
 // serve starts a proxy with a filter before an origin that sends some of the fields itself. /own and /dead are answered
 // by the proxy.
-func serve(t *testing.T, c *headers.Config, secured *tls.Config) string {
+func serveHeaders(t *testing.T, c *builtin.SecurityHeaders, secured *tls.Config) string {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/careful" {
@@ -29,7 +29,7 @@ func serve(t *testing.T, c *headers.Config, secured *tls.Config) string {
 		}
 	}))
 	t.Cleanup(origin.Close)
-	f, err := headers.New(c, nil)
+	f, err := builtin.NewSecurityHeaders(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,29 +50,29 @@ func serve(t *testing.T, c *headers.Config, secured *tls.Config) string {
 }
 
 // field returns the values of a field, those of several fields with a bar between.
-func field(resp *http.Response, name string) string {
+func fieldOf(resp *http.Response, name string) string {
 	return strings.Join(resp.Header.Values(name), "|")
 }
 
-func TestFilter_basic(t *testing.T) {
-	url := "http://" + serve(t, &headers.Config{}, nil)
+func TestSecurityHeaders_basic(t *testing.T) {
+	url := "http://" + serveHeaders(t, &builtin.SecurityHeaders{}, nil)
 	for path, status := range map[string]int{"/": 200, "/own": 404, "/dead": 502} {
 		resp, _ := testutil.Get(t, http.DefaultClient, url+path)
-		got := fmt.Sprint(resp.StatusCode, field(resp, "X-Content-Type-Options"), field(resp, "Referrer-Policy"),
-			field(resp, "X-Frame-Options"), field(resp, "Strict-Transport-Security"),
-			field(resp, "Content-Security-Policy"))
+		got := fmt.Sprint(resp.StatusCode, fieldOf(resp, "X-Content-Type-Options"), fieldOf(resp, "Referrer-Policy"),
+			fieldOf(resp, "X-Frame-Options"), fieldOf(resp, "Strict-Transport-Security"),
+			fieldOf(resp, "Content-Security-Policy"))
 		if want := fmt.Sprint(status, "nosniff", "strict-origin-when-cross-origin", "SAMEORIGIN", "", ""); got != want {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
 	resp, _ := testutil.Get(t, http.DefaultClient, url+"/careful")
-	if got := field(resp, "X-Frame-Options"); got != "ALLOW-FROM https://a.example" {
+	if got := fieldOf(resp, "X-Frame-Options"); got != "ALLOW-FROM https://a.example" {
 		t.Errorf("the backend's field is %q", got)
 	}
 }
 
-func TestFilter_override(t *testing.T) {
-	url := "http://" + serve(t, &headers.Config{
+func TestSecurityHeaders_override(t *testing.T) {
+	url := "http://" + serveHeaders(t, &builtin.SecurityHeaders{
 		Preset: "strict", Override: true, Referrer: "off", Resource: "same-site",
 		CSPReportOnly: "default-src 'none'",
 	}, nil)
@@ -82,20 +82,20 @@ func TestFilter_override(t *testing.T) {
 		"Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Opener-Policy": "same-origin",
 		"Content-Security-Policy-Report-Only": "default-src 'none'",
 	} {
-		if got := field(resp, name); got != want {
+		if got := fieldOf(resp, name); got != want {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	got := field(resp, "Permissions-Policy")
+	got := fieldOf(resp, "Permissions-Policy")
 	if !strings.HasPrefix(got, "accelerometer=()") || strings.Contains(got, "|") {
 		t.Errorf("Permissions-Policy: %q", got)
 	}
 }
 
-func TestFilter_hstsOnSecuredConnections(t *testing.T) {
+func TestSecurityHeaders_hstsOnSecuredConnections(t *testing.T) {
 	ca := testutil.NewAuthority(t)
 	cert, key := ca.Issue(t, nil, "localhost")
-	addr := serve(t, &headers.Config{Preset: "strict"}, &tls.Config{
+	addr := serveHeaders(t, &builtin.SecurityHeaders{Preset: "strict"}, &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
 	})
 	client := &http.Client{Transport: &http.Transport{
@@ -104,27 +104,27 @@ func TestFilter_hstsOnSecuredConnections(t *testing.T) {
 	defer client.CloseIdleConnections()
 	for path, want := range map[string]string{"/": "max-age=63072000; includeSubDomains", "/careful": "max-age=1"} {
 		resp, _ := testutil.Get(t, client, "https://"+addr+path)
-		if got := field(resp, "Strict-Transport-Security"); got != want {
+		if got := fieldOf(resp, "Strict-Transport-Security"); got != want {
 			t.Errorf("%s: %q", path, got)
 		}
 	}
 }
 
-func TestNew_refuses(t *testing.T) {
-	for want, c := range map[string]headers.Config{
+func TestNewSecurityHeaders_refuses(t *testing.T) {
+	for want, c := range map[string]builtin.SecurityHeaders{
 		"paranoid": {Preset: "paranoid"}, "max-age": {HSTS: "includeSubDomains"}, "nosniff": {ContentType: "sniff"},
 		"SAMEORIGIN": {Frame: "ALLOWALL"}, "same-site": {Resource: "none"},
 		"not a value": {CSP: "default-src 'self'\r\nSet-Cookie: a=b"},
 	} {
-		if _, err := headers.New(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := builtin.NewSecurityHeaders(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
 }
 
-func TestFilter_allocatesNothing(t *testing.T) {
-	for _, c := range []headers.Config{{}, {Preset: "strict"}, {Preset: "strict", Override: true}} {
-		f, err := headers.New(&c, nil)
+func TestSecurityHeaders_allocatesNothing(t *testing.T) {
+	for _, c := range []builtin.SecurityHeaders{{}, {Preset: "strict"}, {Preset: "strict", Override: true}} {
+		f, err := builtin.NewSecurityHeaders(&c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,10 +135,10 @@ func TestFilter_allocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkFilter(b *testing.B) {
+func BenchmarkSecurityHeaders(b *testing.B) {
 	for _, preset := range []string{"none", "basic", "strict"} {
 		b.Run(preset, func(b *testing.B) {
-			f, err := headers.New(&headers.Config{Preset: preset}, nil)
+			f, err := builtin.NewSecurityHeaders(&builtin.SecurityHeaders{Preset: preset}, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -152,8 +152,8 @@ func BenchmarkFilter(b *testing.B) {
 }
 
 // An answer of the proxy has the fields of the preset, but for one that the configuration leaves out.
-func Example() {
-	careful, err := headers.New(&headers.Config{Preset: "basic", Referrer: "off"}, nil)
+func ExampleSecurityHeaders() {
+	careful, err := builtin.NewSecurityHeaders(&builtin.SecurityHeaders{Preset: "basic", Referrer: "off"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package maintenance
+package builtin
 
 import (
 	"context"
@@ -20,8 +20,31 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the table of a filter of the type "maintenance".
-type Config struct {
+// Maintenance is the table of a filter of the type "maintenance".
+//
+//	[filters.closed]
+//	type   = "maintenance"
+//	file   = "/run/edge/maintenance"
+//	allow  = ["10.0.0.0/8"]
+//	except = ["/healthz"]
+//
+// It is no page of failures: `error_pages` has those. Without a body of its own it shows the one for its status.
+//
+// # The file
+//
+// Nothing waits for the file system on an event loop, and nothing polls. A request that comes a second or more after
+// the last look has a worker look again, and waits for it; all others go by what the last look found. So an operator's
+// own request, after a pause, sees what the file says now, and a busy server looks once a second.
+//
+//	reactor   request ─► 1 s since the last look? ─ yes ─► parked ──────────────────► goes on, or is answered
+//	worker                          │ no                    └─ stat ─► closed or open ─┘
+//	                                └─► by what is known
+//
+// The directory of the file is to be a local one: the request that has the look taken waits as long as stat does.
+//
+// NewMaintenance looks once, so that the first request knows. What is known is two atomics, which all reactors share. A
+// request that passes costs a load and a comparison, and allocates nothing.
+type Maintenance struct {
 	On   bool   `edge:"on" doc:"The filter answers all requests but what allow and except name." example:"true"`
 	File string `edge:"file" doc:"While it exists, the answer is as with on." example:"/run/edge/closed" local:"true"`
 
@@ -36,7 +59,7 @@ type Config struct {
 }
 
 // Check finds a filter that would never answer.
-func (c *Config) Check(r *filter.Report) {
+func (c *Maintenance) Check(r *filter.Report) {
 	if !c.On && c.File == "" {
 		r.At("on").Errorf("say on = true or name a file", "the filter would never answer")
 	}
@@ -51,7 +74,7 @@ func (c *Config) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("maintenance", "Answers 503 while a switch is on or a file exists.", New)
+	filter.Register("maintenance", "Answers 503 while a switch is on or a file exists.", NewMaintenance)
 }
 
 // gate is a filter of this type. Safe for the reactors of a server.
@@ -69,8 +92,8 @@ type gate struct {
 	refusal proxy.Verdict
 }
 
-// New makes a filter of c.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewMaintenance makes a filter of c.
+func NewMaintenance(c *Maintenance, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
@@ -82,7 +105,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return g.filter(c, b), nil
 }
 
-func newGate(c *Config, b *filter.Build) (*gate, error) {
+func newGate(c *Maintenance, b *filter.Build) (*gate, error) {
 	g := &gate{on: c.On, file: c.File, allow: c.Allow, except: c.Except, log: b.Log().Warn}
 	if c.File != "" {
 		if err := g.look(); err != nil {
@@ -97,7 +120,7 @@ func newGate(c *Config, b *filter.Build) (*gate, error) {
 	return g, nil
 }
 
-func (g *gate) filter(c *Config, b *filter.Build) *proxy.Filter {
+func (g *gate) filter(c *Maintenance, b *filter.Build) *proxy.Filter {
 	after := strconv.FormatInt(limits.Seconds(c.RetryAfter), 10)
 	page := proxy.Respond(g.failure.Status, c.Body).Type(c.Type)
 	refused := b.Counter("refused")

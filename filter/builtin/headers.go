@@ -1,4 +1,4 @@
-package headers
+package builtin
 
 import (
 	"slices"
@@ -9,8 +9,32 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the keys of the filter. "off" for a field: it is not sent.
-type Config struct {
+// SecurityHeaders is the table of a filter of the type "security_headers". "off" for a field: it is not sent.
+//
+// A preset has the fields, a key changes one of them, and "off" leaves it out:
+//
+//	field                          basic                            strict
+//	Strict-Transport-Security      max-age=31536000                 max-age=63072000; includeSubDomains
+//	X-Content-Type-Options         nosniff                          nosniff
+//	Referrer-Policy                strict-origin-when-cross-origin  no-referrer
+//	X-Frame-Options                SAMEORIGIN                       DENY
+//	Content-Security-Policy        none                             default-src 'self'; …; frame-ancestors 'none'
+//	Permissions-Policy             none                             no camera, microphone, location, payment, USB, …
+//	Cross-Origin-Opener-Policy     none                             same-origin
+//	Cross-Origin-Embedder-Policy   none                             require-corp
+//	Cross-Origin-Resource-Policy   none                             same-origin
+//
+// basic breaks next to no site. strict is for a site that was made for it: it has no inline scripts and nothing from
+// other sites. No preset asks browsers to preload the domain, which cannot be taken back for months.
+//
+// What the backend says stands, unless override is set. The answers of the proxy itself get the fields too.
+// Strict-Transport-Security is sent on secured connections only, as RFC 6797 §7.2 demands: those to the proxy, or to a
+// trusted proxy in front of it.
+//
+// It is not a filter for fields in general: the key headers of a route and of [defaults] is.
+//
+// The filter is immutable and runs on the reactor. An answer costs one walk over its fields, and no allocation.
+type SecurityHeaders struct {
 	Preset   string `edge:"preset" doc:"The fields to begin with." default:"basic" enum:"basic strict none"`
 	Override bool   `edge:"override" doc:"Replace what the backend sends. Otherwise that stands."`
 
@@ -30,20 +54,20 @@ type Config struct {
 }
 
 func init() {
-	filter.Register("security_headers", "Sets the fields of an answer that make browsers careful.", New)
+	filter.Register("security_headers", "Sets the fields of an answer that make browsers careful.", NewSecurityHeaders)
 }
 
 // The names of the fields, in the order of a row.
-var names = [...]string{
+var headerNames = [...]string{
 	"Strict-Transport-Security", "Content-Security-Policy", "Content-Security-Policy-Report-Only",
 	"X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options", "Permissions-Policy",
 	"Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy",
 }
 
-// row is a value for each of names, "" for one that is not sent.
-type row [len(names)]string
+// headerRow is a value for each of names, "" for one that is not sent.
+type headerRow [len(headerNames)]string
 
-var presets = map[string]row{
+var headerPresets = map[string]headerRow{
 	"none": {},
 	"basic": {
 		"max-age=31536000", "", "", "nosniff", "strict-origin-when-cross-origin", "SAMEORIGIN",
@@ -58,78 +82,78 @@ var presets = map[string]row{
 	},
 }
 
-// keys are those of the fields.
-var keys = row{
+// headerKeys are those of the fields.
+var headerKeys = headerRow{
 	"hsts", "csp", "csp_report_only", "content_type_options", "referrer_policy", "frame_options", "permissions_policy",
 	"opener_policy", "embedder_policy", "resource_policy",
 }
 
 // values are those of the keys.
-func (c *Config) values() row {
-	return row{
+func (c *SecurityHeaders) values() headerRow {
+	return headerRow{
 		c.HSTS, c.CSP, c.CSPReportOnly, c.ContentType, c.Referrer, c.Frame, c.Permissions, c.Opener, c.Embedder,
 		c.Resource,
 	}
 }
 
-// off is what a key says for a field that is not to be sent.
-const off = "off"
+// headerOff is what a key says for a field that is not to be sent.
+const headerOff = "off"
 
-// words are the values that browsers know of a field; others they pass over.
-var words = map[string][]string{
+// headerWords are the values that browsers know of a field; others they pass over.
+var headerWords = map[string][]string{
 	"content_type_options": {"nosniff"},
 	"frame_options":        {"DENY", "SAMEORIGIN"},
 	"resource_policy":      {"same-origin", "same-site", "cross-origin"},
 }
 
 // Check finds values that browsers would pass over.
-func (c *Config) Check(r *filter.Report) {
+func (c *SecurityHeaders) Check(r *filter.Report) {
 	for i, value := range c.values() {
-		at, known := r.At(keys[i]), words[keys[i]]
+		at, known := r.At(headerKeys[i]), headerWords[headerKeys[i]]
 		same := func(word string) bool { return strings.EqualFold(word, value) }
 		switch {
-		case value == "" || value == off:
+		case value == "" || value == headerOff:
 		case !message.ValidValue(value):
 			at.Errorf("", "%q is not a value of a field", value)
 		case known != nil && !slices.ContainsFunc(known, same):
 			at.Errorf("", "%q is none of %s, so that browsers pass it over", value, strings.Join(known, ", "))
-		case keys[i] == "hsts" && !strings.Contains(strings.ToLower(value), "max-age="):
+		case headerKeys[i] == "hsts" && !strings.Contains(strings.ToLower(value), "max-age="):
 			at.Errorf("", "%q has no max-age, so that browsers pass it over", value)
 		}
 	}
 }
 
-// policy is the fields of a Config. Immutable.
-type policy struct {
-	fields   []field
+// headerPolicy is the fields of a SecurityHeaders. Immutable.
+type headerPolicy struct {
+	fields   []headerField
 	bits     [message.NameCount]uint16 // of the fields that have a number: their bit among fields
 	override bool
 	set      *filter.Counter
 }
 
-// field is one that is set.
-type field struct {
+// headerField is one that is set.
+type headerField struct {
 	name, value string
 	id          message.Name
 	secured     bool // only on secured connections
 }
 
-// New makes the filter.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewSecurityHeaders makes the filter.
+func NewSecurityHeaders(c *SecurityHeaders, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{override: c.Override, set: b.Counter("set")}
-	values := presets[c.Preset]
+	p := &headerPolicy{override: c.Override, set: b.Counter("set")}
+	values := headerPresets[c.Preset]
 	for i, value := range c.values() {
 		if value != "" {
 			values[i] = value
 		}
-		if values[i] == "" || values[i] == off {
+		if values[i] == "" || values[i] == headerOff {
 			continue
 		}
-		f := field{names[i], values[i], message.Lookup(names[i]), i == 0}
+		f := headerField{headerNames[i], values[i], message.Lookup(headerNames[i]), i == 0}
 		if f.id != message.Other {
 			p.bits[f.id] = 1 << len(p.fields)
 		}
@@ -138,7 +162,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return &proxy.Filter{Name: "security_headers", Response: p.response}, nil
 }
 
-func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
+func (p *headerPolicy) response(x *proxy.Exchange) proxy.Verdict {
 	h := &x.Response
 	var has uint16
 	if !p.override {
@@ -165,7 +189,7 @@ func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
 }
 
 // present returns the bits of the fields that h has.
-func (p *policy) present(h *message.Head) (has uint16) {
+func (p *headerPolicy) present(h *message.Head) (has uint16) {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; !f.Dropped() {
 			has |= p.bits[f.ID]

@@ -1,14 +1,13 @@
-package origin_test
+package builtin
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-func TestNewSet_refusesWhatNoBrowserSends(t *testing.T) {
+func TestNewOriginSet_refusesWhatNoBrowserSends(t *testing.T) {
 	for text, hint := range map[string]string{
 		"null":                         "an origin of its own",
 		"example.com":                  `write "https://example.com"`,
@@ -37,15 +36,15 @@ func TestNewSet_refusesWhatNoBrowserSends(t *testing.T) {
 		"":                             "",
 		"https://example.com,http://b": "",
 	} {
-		_, err := origin.NewSet([]string{"https://fine.example", text})
+		_, err := newOriginSet([]string{"https://fine.example", text})
 		if err == nil || err.Origin != text || !strings.Contains(err.Hint, hint) {
 			t.Errorf("%q: %+v", text, err)
 		}
 	}
 }
 
-func TestSet_has(t *testing.T) {
-	set, err := origin.NewSet([]string{
+func TestOriginSet_has(t *testing.T) {
+	set, err := newOriginSet([]string{
 		"https://app.example.com", "http://[::1]:8080", "https://*.example.org", "http://localhost:*",
 		"https://preview-*--site.apps.example", "chrome-extension://abcdef", "http://127.0.0.1",
 	})
@@ -93,11 +92,11 @@ func TestSet_has(t *testing.T) {
 	}
 }
 
-func TestSet_any(t *testing.T) {
+func TestOriginSet_any(t *testing.T) {
 	for text, want := range map[string][2]bool{
 		"*": {true, false}, "https://*": {false, true}, "http://*:8080": {false, true}, "http://*.localhost": {},
 	} {
-		set, err := origin.NewSet([]string{text})
+		set, err := newOriginSet([]string{text})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +106,7 @@ func TestSet_any(t *testing.T) {
 	}
 }
 
-func TestOfAuthority(t *testing.T) {
+func TestOriginOfAuthority(t *testing.T) {
 	for _, c := range []struct {
 		origin, authority string
 		want              bool
@@ -126,7 +125,7 @@ func TestOfAuthority(t *testing.T) {
 		{"null", "null", false},
 		{"https://", "", false},
 	} {
-		if got := origin.OfAuthority([]byte(c.origin), []byte(c.authority)); got != c.want {
+		if got := isOriginOf([]byte(c.origin), []byte(c.authority)); got != c.want {
 			t.Errorf("%q at %q: %v", c.origin, c.authority, got)
 		}
 	}

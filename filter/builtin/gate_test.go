@@ -1,4 +1,4 @@
-package maintenance
+package builtin
 
 import (
 	"math"
@@ -16,7 +16,7 @@ import (
 // gateOf makes a gate for a file, and its filter.
 func gateOf(t *testing.T, file string) (*gate, *proxy.Filter) {
 	t.Helper()
-	c, err := filter.Completed(&Config{File: file, Except: []string{"/healthz"}}, nil)
+	c, err := filter.Completed(&Maintenance{File: file, Except: []string{"/healthz"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package origin
+package builtin
 
 import (
 	"bytes"
@@ -10,19 +10,26 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Set is a set of origins.
-// Immutable after NewSet.
-type Set struct {
+// originSet is a set of origins of the web (RFC 6454), for the types of filters that look at Origin.
+// Immutable after newOriginSet, safe for any goroutine. Has allocates nothing.
+//
+// An origin is compared byte by byte with what a browser sends: the scheme and the host in lower case, a port unless it
+// is that of the scheme, and no slash after it. newOriginSet refuses what no browser sends, so that a mistake is found
+// when the configuration is loaded, and not as a request that fails.
+//
+// A star stands for one or more letters, digits, dashes and dots. It never stands for a part of the name that somebody
+// else may register: "https://*example.com" would be an origin of evil-example.com, and is refused.
+type originSet struct {
 	any   bool
 	exact map[string]struct{}
-	globs []glob
+	globs []originGlob
 }
 
-// glob is an origin with a star: what stands before it and after it.
-type glob struct{ before, after string }
+// originGlob is an origin with a star: what stands before it and after it.
+type originGlob struct{ before, after string }
 
-// Error says what is wrong with an origin of a configuration, and what would be right.
-type Error struct {
+// originError says what is wrong with an origin of a configuration, and what would be right.
+type originError struct {
 	Origin string
 	Hint   string
 
@@ -30,21 +37,21 @@ type Error struct {
 }
 
 // Error says what is wrong.
-func (e *Error) Error() string { return strconv.Quote(e.Origin) + ": " + e.fault }
+func (e *originError) Error() string { return strconv.Quote(e.Origin) + ": " + e.fault }
 
-// NewSet makes a Set.
-func NewSet(origins []string) (*Set, *Error) {
-	s := &Set{exact: map[string]struct{}{}}
+// newOriginSet makes an originSet.
+func newOriginSet(origins []string) (*originSet, *originError) {
+	s := &originSet{exact: map[string]struct{}{}}
 	for _, o := range origins {
 		if o == "*" {
 			s.any = true
 			continue
 		}
-		if err := check(o); err != nil {
+		if err := checkOrigin(o); err != nil {
 			return nil, err
 		}
 		if before, after, star := strings.Cut(o, "*"); star {
-			s.globs = append(s.globs, glob{before, after})
+			s.globs = append(s.globs, originGlob{before, after})
 		} else {
 			s.exact[o] = struct{}{}
 		}
@@ -53,17 +60,17 @@ func NewSet(origins []string) (*Set, *Error) {
 }
 
 // Any reports whether "*" is among the origins.
-func (s *Set) Any() bool { return s.any }
+func (s *originSet) Any() bool { return s.any }
 
 // AnyHost reports whether a star is the whole host of one of the origins, such as "https://*".
-func (s *Set) AnyHost() bool {
-	return slices.ContainsFunc(s.globs, func(g glob) bool {
+func (s *originSet) AnyHost() bool {
+	return slices.ContainsFunc(s.globs, func(g originGlob) bool {
 		return strings.HasSuffix(g.before, "://") && (g.after == "" || g.after[0] == ':')
 	})
 }
 
 // Has reports whether an origin is in s. "*" is for the caller: see Any.
-func (s *Set) Has(o []byte) bool {
+func (s *originSet) Has(o []byte) bool {
 	if _, ok := s.exact[string(o)]; ok {
 		return true
 	}
@@ -75,7 +82,7 @@ func (s *Set) Has(o []byte) bool {
 	return false
 }
 
-func (g *glob) matches(o []byte) bool {
+func (g *originGlob) matches(o []byte) bool {
 	if len(o) <= len(g.before)+len(g.after) || string(o[:len(g.before)]) != g.before {
 		return false
 	}
@@ -91,8 +98,8 @@ func (g *glob) matches(o []byte) bool {
 	return true
 }
 
-// OfAuthority reports whether an origin names an authority, host[:port], whatever its scheme is.
-func OfAuthority(o, authority []byte) bool {
+// isOriginOf reports whether an origin names an authority, host[:port], whatever its scheme is.
+func isOriginOf(o, authority []byte) bool {
 	i := bytes.Index(o, []byte("://"))
 	if i <= 0 || len(authority) == 0 || !bytes.Equal(o[i+3:], authority) {
 		return false
@@ -106,9 +113,9 @@ func OfAuthority(o, authority []byte) bool {
 	return true
 }
 
-// check returns what is wrong with an origin of a configuration.
-func check(o string) *Error {
-	wrong := func(fault, hint string) *Error { return &Error{o, hint, fault} }
+// checkOrigin returns what is wrong with an origin of a configuration.
+func checkOrigin(o string) *originError {
+	wrong := func(fault, hint string) *originError { return &originError{o, hint, fault} }
 	scheme, host, ok := strings.Cut(o, "://")
 	switch {
 	case o == "null":
@@ -127,7 +134,7 @@ func check(o string) *Error {
 	case strings.ContainsAny(host, "/?#"):
 		return wrong("an origin has no path", `write "`+scheme+"://"+host[:strings.IndexAny(host, "/?#")]+`"`)
 	}
-	if hint := defaultPort(scheme, host); hint != "" {
+	if hint := withoutDefaultPort(scheme, host); hint != "" {
 		return wrong("browsers leave the port of the scheme out", `write "`+hint+`"`)
 	}
 	plain := strings.Replace(strings.Replace(o, ":*", ":1", 1), "*", "x", 1)
@@ -138,15 +145,15 @@ func check(o string) *Error {
 	if _, _, ok := message.SplitAuthority([]byte(u.Host)); !ok || strings.HasSuffix(u.Host, ":") {
 		return wrong("the host or its port is not valid", "")
 	}
-	if !owned(host) {
+	if !isOwnedStar(host) {
 		return wrong("the star stands for a part of a name that anybody can register",
 			`put a dot after it, as in "`+strings.Replace(o, "*", "*.", 1)+`"`)
 	}
 	return nil
 }
 
-// defaultPort returns the origin without its port where that is the one of the scheme.
-func defaultPort(scheme, host string) string {
+// withoutDefaultPort returns the origin without its port where that is the one of the scheme.
+func withoutDefaultPort(scheme, host string) string {
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 	if rest, ok := strings.CutSuffix(host, port); ok && port != "" {
 		return scheme + "://" + rest
@@ -154,9 +161,9 @@ func defaultPort(scheme, host string) string {
 	return ""
 }
 
-// owned reports whether what a star stands for belongs to the owner of the rest of the host: it is the port, or stands
-// before two labels. A star in place of the whole host, or of all labels but the last, means what it says.
-func owned(host string) bool {
+// isOwnedStar reports whether what a star stands for belongs to the owner of the rest of the host: it is the port, or
+// stands before two labels. A star in place of the whole host, or of all labels but the last, means what it says.
+func isOwnedStar(host string) bool {
 	before, after, star := strings.Cut(host, "*")
 	if !star || strings.HasSuffix(before, ":") {
 		return true

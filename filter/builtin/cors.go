@@ -1,4 +1,4 @@
-package cors
+package builtin
 
 import (
 	"strconv"
@@ -6,13 +6,31 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the keys of the filter.
-type Config struct {
+// CORS is the table of a filter of the type "cors": it tells browsers which pages of other sites may read answers.
+//
+// It protects nothing. Browsers forbid such reading unless an answer allows it, and other clients do not ask.
+//
+//	OPTIONS with Origin and Access-Control-Request-Method    answered here: 204, or 403 for other origins
+//	any other request                                        goes on; its answer gets the fields
+//
+// Answers of the proxy itself have them as well, errors included: a browser would hide these from the page otherwise.
+// The backend's own fields of this kind are removed, since a browser refuses an answer that has two.
+//
+// Where origins are listed, each answer says Vary: Origin, whether the request had an Origin or not: a cache must not
+// give the answer for one site to another. Where "*" is allowed, all answers are the same.
+//
+// A preflight has no credentials. So the filter stands before those that ask for them, and its route must take OPTIONS.
+//
+// "*" together with credentials, and the origin "null", are refused when the configuration is loaded: the first would
+// give any page what the user may read, the second any page that puts itself into a sandboxed frame.
+//
+// The filter is immutable and runs on the reactor. A request and its answer cost a walk over their fields and no
+// allocation.
+type CORS struct {
 	Origins []string `edge:"origins" doc:"Who may read answers." required:"true" example:"https://app.example.com"`
 	Methods []string `edge:"methods" doc:"The methods that pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
 	Headers []string `edge:"headers" doc:"The fields that pages may set beyond the harmless ones."`
@@ -26,12 +44,12 @@ type Config struct {
 }
 
 func init() {
-	filter.Register("cors", "Lets pages of other sites read answers.", New)
+	filter.Register("cors", "Lets pages of other sites read answers.", NewCORS)
 }
 
-// policy is a Config as fields of answers. Immutable.
-type policy struct {
-	origins     *origin.Set
+// corsPolicy is a CORS as fields of answers. Immutable.
+type corsPolicy struct {
+	origins     *originSet
 	credentials bool
 	private     bool
 	methods     string
@@ -42,17 +60,17 @@ type policy struct {
 	preflight, refused, allowed, foreign *filter.Counter
 }
 
-// New makes the filter.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewCORS makes the filter.
+func NewCORS(c *CORS, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	origins, wrong := origin.NewSet(c.Origins)
+	origins, wrong := newOriginSet(c.Origins)
 	if wrong != nil {
 		return nil, wrong
 	}
-	p := &policy{
+	p := &corsPolicy{
 		origins: origins, credentials: c.Credentials, private: c.PrivateNetwork,
 		methods: strings.Join(c.Methods, ", "), headers: strings.Join(c.Headers, ", "),
 		expose: strings.Join(c.Expose, ", "), maxAge: strconv.Itoa(int(c.MaxAge / time.Second)),
@@ -75,8 +93,8 @@ type asker struct {
 
 var askers = proxy.NewLocal[asker]()
 
-// see returns the Origin of x, which is looked at once.
-func see(x *proxy.Exchange) *asker {
+// askerOf returns the Origin of x, which is looked at once.
+func askerOf(x *proxy.Exchange) *asker {
 	a := askers.Of(x)
 	if a.seen {
 		return a
@@ -91,7 +109,7 @@ func see(x *proxy.Exchange) *asker {
 }
 
 // allows reports whether p lets pages of the Origin of x read the answer.
-func (p *policy) allows(x *proxy.Exchange, a *asker) bool {
+func (p *corsPolicy) allows(x *proxy.Exchange, a *asker) bool {
 	return a.given && !a.several && (p.origins.Any() || p.origins.Has(x.Request.Bytes(a.origin)))
 }
 
@@ -107,9 +125,9 @@ const (
 	allowPrivate = "Access-Control-Allow-Private-Network"
 )
 
-func (p *policy) request(x *proxy.Exchange) proxy.Verdict {
+func (p *corsPolicy) request(x *proxy.Exchange) proxy.Verdict {
 	h := &x.Request
-	a := see(x)
+	a := askerOf(x)
 	if !a.given || h.Verb != message.VerbOptions || !h.Has(message.AccessControlRequestMethod) {
 		return proxy.Next
 	}
@@ -129,8 +147,8 @@ var (
 )
 
 // response puts the fields into an answer.
-func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
-	a, h := see(x), &x.Response
+func (p *corsPolicy) response(x *proxy.Exchange) proxy.Verdict {
+	a, h := askerOf(x), &x.Response
 	dropFields(h)
 	if !p.origins.Any() {
 		vary(h, "Origin")
@@ -165,7 +183,7 @@ func (p *policy) response(x *proxy.Exchange) proxy.Verdict {
 }
 
 // grant adds what the answer to a preflight has beside the others.
-func (p *policy) grant(h *message.Head, a *asker) {
+func (p *corsPolicy) grant(h *message.Head, a *asker) {
 	h.AddID(message.AccessControlAllowMethods, "Access-Control-Allow-Methods", p.methods)
 	if p.headers != "" {
 		h.AddID(message.AccessControlAllowHeaders, "Access-Control-Allow-Headers", p.headers)

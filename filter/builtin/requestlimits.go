@@ -1,4 +1,4 @@
-package requestlimits
+package builtin
 
 import (
 	"bytes"
@@ -11,8 +11,27 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the table of a filter of the type "request_limits". A limit that is 0 or empty does not hold.
-type Config struct {
+// RequestLimits is the table of a filter of the type "request_limits". A limit that is 0 or empty does not hold.
+//
+//	[filters.forms]
+//	type          = "request_limits"
+//	methods       = ["GET", "POST"]
+//	body          = "1m"
+//	content_types = ["application/json", "multipart/form-data"]
+//
+// It is no guard of the server's memory: `limits` of a listener are, which the codecs obey while a head is read, before
+// any filter. What this filter bounds is lower, and differs from route to route.
+//
+// # What is looked at
+//
+// The request as it came, in this order: method (405 with Allow), length of the target (414), fields and their bytes
+// (431), parameters of the query (400), type of the content (415), length of the body (413). A body whose length is not
+// told is counted while it is passed on, and cut off where it becomes too long: see proxy.LimitBody.
+//
+// A filter is immutable after NewRequestLimits, and safe for all reactors. A request that passes costs a comparison for
+// each limit that is set, a walk over its fields for those of the head, and no allocation. A body is neither copied nor
+// kept.
+type RequestLimits struct {
 	Methods []string `edge:"methods" doc:"The methods that are taken, HEAD with GET; else 405." example:"POST"`
 
 	Target int64 `edge:"target" unit:"size" doc:"The longest path and query; else 414." min:"0" max:"1m" example:"2k"`
@@ -27,7 +46,7 @@ type Config struct {
 }
 
 // Check finds what is no method and no type, and a filter without a limit.
-func (c *Config) Check(r *filter.Report) {
+func (c *RequestLimits) Check(r *filter.Report) {
 	for i, m := range c.Methods {
 		if !message.ValidName(m) {
 			r.Element("methods", i, len(c.Methods)).Errorf("", "%q is no method", m)
@@ -45,48 +64,48 @@ func (c *Config) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("request_limits", "Bounds methods, targets, fields and bodies of requests.", New)
+	filter.Register("request_limits", "Bounds methods, targets, fields and bodies of requests.", NewRequestLimits)
 }
 
 // The failures that a request meets. That of a body is proxy.BodyTooLarge.
 var (
-	methodRefused     = refusal("method", 405, "This method is not taken here.")
-	targetTooLong     = refusal("target_length", 414, "The request target is too long.")
-	headTooLarge      = refusal("header_size", 431, "The head of the request is too large.")
-	tooManyParameters = refusal("parameters", 400, "The query has too many parameters.")
-	typeRefused       = refusal("content_type", 415, "Content of this type is not taken here.")
+	methodRefused     = limitRefusal("method", 405, "This method is not taken here.")
+	targetTooLong     = limitRefusal("target_length", 414, "The request target is too long.")
+	headTooLarge      = limitRefusal("header_size", 431, "The head of the request is too large.")
+	tooManyParameters = limitRefusal("parameters", 400, "The query has too many parameters.")
+	typeRefused       = limitRefusal("content_type", 415, "Content of this type is not taken here.")
 )
 
-func refusal(kind proxy.Kind, status int, text string) *proxy.Error {
+func limitRefusal(kind proxy.Kind, status int, text string) *proxy.Error {
 	return proxy.NewError(proxy.Error{
 		Kind: kind, From: proxy.SideProxy, Status: status, Token: "http_request_denied", Text: text,
 	})
 }
 
-// limiter is a filter of this type. Immutable.
-type limiter struct {
-	checks []check
+// requestLimiter is a filter of this type. Immutable.
+type requestLimiter struct {
+	checks []limitCheck
 	body   int64 // 0: any
 	large  *filter.Counter
 }
 
-// check is one limit: what it asks, and what becomes of a request that is not within it.
-type check struct {
+// limitCheck is one limit: what it asks, and what becomes of a request that is not within it.
+type limitCheck struct {
 	within  func(x *proxy.Exchange) bool
 	refusal proxy.Verdict
 	refused *filter.Counter
 }
 
 // counting is the limiter that counts the body of an exchange whose length is not told.
-var counting = proxy.NewLocal[*limiter]()
+var counting = proxy.NewLocal[*requestLimiter]()
 
-// New makes a filter of c.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewRequestLimits makes a filter of c.
+func NewRequestLimits(c *RequestLimits, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	l := &limiter{body: c.Body, large: b.Counter("body")}
+	l := &requestLimiter{body: c.Body, large: b.Counter("body")}
 	l.addChecks(c, b)
 	f := &proxy.Filter{Request: l.request}
 	if l.body > 0 {
@@ -104,7 +123,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return f, nil
 }
 
-func (l *limiter) request(x *proxy.Exchange) proxy.Verdict {
+func (l *requestLimiter) request(x *proxy.Exchange) proxy.Verdict {
 	for i := range l.checks {
 		if c := &l.checks[i]; !c.within(x) {
 			c.refused.Add(x)
@@ -125,17 +144,17 @@ func (l *limiter) request(x *proxy.Exchange) proxy.Verdict {
 }
 
 // log counts a body that became too large while it came.
-func (l *limiter) log(x *proxy.Exchange, _ *observe.Record) {
+func (l *requestLimiter) log(x *proxy.Exchange, _ *observe.Record) {
 	if x.Failure() == proxy.BodyTooLarge && *counting.Of(x) == l {
 		l.large.Add(x)
 	}
 }
 
 // addChecks adds the limits that are set, in the order in which they are looked at.
-func (l *limiter) addChecks(c *Config, b *filter.Build) {
+func (l *requestLimiter) addChecks(c *RequestLimits, b *filter.Build) {
 	add := func(on bool, result string, failure *proxy.Error, within func(x *proxy.Exchange) bool) {
 		if on {
-			l.checks = append(l.checks, check{within, proxy.Fail(failure), b.Counter(result)})
+			l.checks = append(l.checks, limitCheck{within, proxy.Fail(failure), b.Counter(result)})
 		}
 	}
 	types := make([]mediaType, len(c.ContentTypes))

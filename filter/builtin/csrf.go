@@ -1,15 +1,35 @@
-package csrf
+package builtin
 
 import (
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/origin"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the keys of the filter.
-type Config struct {
+// CSRF is the table of a filter of the type "csrf", which refuses requests that another site made a browser send.
+//
+// It is no token and no cookie, and it authenticates nobody. A browser says by itself where a request comes from:
+//
+//	GET, HEAD, OPTIONS                          pass
+//	Sec-Fetch-Site: same-origin, none           passes
+//	Sec-Fetch-Site: anything else               is refused
+//	no Sec-Fetch-Site, Origin is that of Host   passes
+//	no Sec-Fetch-Site, another Origin           is refused
+//	neither field                               passes: no browser sent it, and no cookie of a victim comes with it
+//
+// These are the rules of net/http.CrossOriginProtection, with which the filter is compared by a test. It is stricter in
+// three cases: where one of the two fields comes more than once, where an Origin is none (such as one with a path), and
+// where a GET asks for a tunnel, as one that opens a WebSocket does: these are checked as unsafe methods are.
+//
+// What is trusted passes all the same: requests whose Origin is in trusted_origins, and those that bypass holds for.
+// With isolate, requests of safe methods that another site caused are refused as well, but for the following of a link:
+// a resource isolation policy, against leaks by timing and by embedding.
+//
+// A safe method must have no effect: a GET that logs out is not protected.
+//
+// The filter is immutable and runs on the reactor. A request costs a walk over its fields, and no allocation.
+type CSRF struct {
 	Isolate bool `edge:"isolate" doc:"Refuse all that other sites load from here, but for links that are followed."`
 
 	Bypass *lang.Condition `edge:"bypass" doc:"Such requests pass, also from other sites." example:"path == \"/hook\""`
@@ -18,12 +38,12 @@ type Config struct {
 }
 
 func init() {
-	filter.Register("csrf", "Refuses requests that another site made a browser send.", New)
+	filter.Register("csrf", "Refuses requests that another site made a browser send.", NewCSRF)
 }
 
-// rules is a Config that was checked, with its counters. Immutable.
-type rules struct {
-	trusted *origin.Set
+// csrfRules is a CSRF that was checked, with its counters. Immutable.
+type csrfRules struct {
+	trusted *originSet
 	bypass  *lang.Condition // nil: none
 	isolate bool
 
@@ -31,10 +51,10 @@ type rules struct {
 }
 
 // Check finds origins that are none.
-func (c *Config) Check(r *filter.Report) {
+func (c *CSRF) Check(r *filter.Report) {
 	for i, o := range c.TrustedOrigins {
 		at := r.Element("trusted_origins", i, len(c.TrustedOrigins))
-		if set, err := origin.NewSet([]string{o}); err != nil {
+		if set, err := newOriginSet([]string{o}); err != nil {
 			at.Errorf(err.Hint, "%v", err)
 		} else if set.Any() {
 			at.Errorf("list the origins", `"*": the filter would refuse nothing`)
@@ -42,17 +62,17 @@ func (c *Config) Check(r *filter.Report) {
 	}
 }
 
-// New makes the filter.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewCSRF makes the filter.
+func NewCSRF(c *CSRF, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	trusted, wrong := origin.NewSet(c.TrustedOrigins)
+	trusted, wrong := newOriginSet(c.TrustedOrigins)
 	if wrong != nil {
 		return nil, wrong
 	}
-	r := &rules{
+	r := &csrfRules{
 		trusted: trusted, bypass: c.Bypass, isolate: c.Isolate,
 		refused: b.Counter("refused"), isolated: b.Counter("isolated"), exempt: b.Counter("exempt"),
 	}
@@ -61,7 +81,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 
 var forbidden = proxy.RespondPage(403)
 
-func (r *rules) request(x *proxy.Exchange) proxy.Verdict {
+func (r *csrfRules) request(x *proxy.Exchange) proxy.Verdict {
 	count := r.judge(&x.Request)
 	switch {
 	case count == nil:
@@ -75,9 +95,9 @@ func (r *rules) request(x *proxy.Exchange) proxy.Verdict {
 }
 
 // judge returns the counter of those that are refused as h is; nil: it passes.
-func (r *rules) judge(h *message.Head) *filter.Counter {
+func (r *csrfRules) judge(h *message.Head) *filter.Counter {
 	switch {
-	case !safe(h):
+	case !isSafe(h):
 		if crossOrigin(h) {
 			return r.refused
 		}
@@ -87,14 +107,14 @@ func (r *rules) judge(h *message.Head) *filter.Counter {
 	return nil
 }
 
-func (r *rules) trusts(h *message.Head) bool {
+func (r *csrfRules) trusts(h *message.Head) bool {
 	from, several := h.Single(message.Origin)
 	return !several && len(from) > 0 && r.trusted.Has(from)
 }
 
-// safe reports whether a request has no effects. One that asks for a tunnel has: a browser opens a WebSocket to any
+// isSafe reports whether a request has no effects. One that asks for a tunnel has: a browser opens a WebSocket to any
 // site, with the cookies of that site.
-func safe(h *message.Head) bool {
+func isSafe(h *message.Head) bool {
 	switch h.Verb {
 	case message.VerbGet, message.VerbHead, message.VerbOptions:
 		return !h.Upgrade
@@ -114,7 +134,7 @@ func crossOrigin(h *message.Head) bool {
 	case len(from) == 0:
 		return false
 	}
-	return !origin.OfAuthority(from, h.Bytes(h.Authority))
+	return !isOriginOf(from, h.Bytes(h.Authority))
 }
 
 // foreignLoad reports whether another site loads what a request of a safe method asks for, rather than leads the user

@@ -1,4 +1,4 @@
-package fault
+package builtin
 
 import (
 	"math"
@@ -14,8 +14,30 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// Config is the table of a filter of the type "fault". Shares are texts such as "0.1%".
-type Config struct {
+// Fault is the table of a filter of the type "fault". Shares are texts such as "0.1%".
+//
+//	[filters.chaos]
+//	type      = "fault"
+//	when      = 'header.x-chaos == "on"'
+//	abort     = "1%"
+//	status    = 503
+//	delay     = "10%"
+//	delay_for = "2s"
+//
+// It is no load generator, and nothing of it belongs into a configuration that is not for a test: the log has a line
+// when a configuration with it is loaded.
+//
+// # What happens
+//
+// A request is delayed, aborted, both, or neither: the two shares are drawn independently of each other, by chance or
+// by a key, whose requests then always fare alike, on every server and after a restart. A delay comes first. An aborted
+// request is answered with a status or, with cut, by the end of its connection; a backend never sees it.
+//
+// A filter is safe for all reactors. A delayed request is parked with a timer of its reactor: see delay.Line. A
+// request that nothing happens to costs a random number or the hash of its key, and no allocation.
+//
+// So many requests are delayed at a time as delay_most says. Further ones are not delayed, and counted.
+type Fault struct {
 	Abort  string `edge:"abort" doc:"The share of requests that are aborted." default:"0%" example:"0.1%"`
 	Status int    `edge:"status" doc:"The status of the answer to those." default:"503" min:"400" max:"599"`
 	Cut    bool   `edge:"cut" doc:"They get none: the connection is closed, a stream of HTTP/2 is reset."`
@@ -28,7 +50,7 @@ type Config struct {
 }
 
 // Check finds what is no share, and a filter that would do nothing.
-func (c *Config) Check(r *filter.Report) {
+func (c *Fault) Check(r *filter.Report) {
 	abort, ok := parseShare(c.Abort)
 	delayed, okay := parseShare(c.Delay)
 	if !ok {
@@ -43,7 +65,7 @@ func (c *Config) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("fault", "Fails and delays a share of requests, for tests.", New)
+	filter.Register("fault", "Fails and delays a share of requests, for tests.", NewFault)
 }
 
 // faults is a filter of this type. Safe for the reactors of a server.
@@ -57,8 +79,8 @@ type faults struct {
 	aborted, delayed, undelayed *filter.Counter
 }
 
-// New makes a filter of c.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+// NewFault makes a filter of c.
+func NewFault(c *Fault, b *filter.Build) (*proxy.Filter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {
 		return nil, err

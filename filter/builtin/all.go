@@ -1,0 +1,6 @@
+package builtin
+
+import (
+	_ "github.com/edge-proxy/edge/filter/basicauth"
+	_ "github.com/edge-proxy/edge/filter/ratelimit"
+)
