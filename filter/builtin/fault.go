@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/delay"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -33,7 +32,7 @@ import (
 // by a key, whose requests then always fare alike, on every server and after a restart. A delay comes first. An aborted
 // request is answered with a status or, with cut, by the end of its connection; a backend never sees it.
 //
-// A filter is safe for all reactors. A delayed request is parked with a timer of its reactor: see delay.Line. A
+// A filter is safe for all reactors. A delayed request is parked with a timer of its reactor: see filter.DelayLine. A
 // request that nothing happens to costs a random number or the hash of its key, and no allocation.
 //
 // So many requests are delayed at a time as delay_most says. Further ones are not delayed, and counted.
@@ -73,7 +72,7 @@ type faults struct {
 	abort, delay share
 	delayFor     time.Duration
 	key          *lang.Template // nil: by chance
-	held         *delay.Line
+	held         *filter.DelayLine
 	abortion     proxy.Verdict
 
 	aborted, delayed, undelayed *filter.Counter
@@ -86,7 +85,7 @@ func NewFault(c *Fault, b *filter.Build) (*proxy.Filter, error) {
 		return nil, err
 	}
 	f := &faults{
-		delayFor: c.DelayFor, key: c.Key, held: delay.NewLine(c.DelayMost),
+		delayFor: c.DelayFor, key: c.Key, held: filter.NewDelayLine(c.DelayMost),
 		aborted: b.Counter("aborted"), delayed: b.Counter("delayed"), undelayed: b.Counter("undelayed"),
 	}
 	f.abort, _ = parseShare(c.Abort)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/filter/delay"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/limits"
 	"github.com/edge-proxy/edge/message"
@@ -94,7 +93,7 @@ type limiter struct {
 	key     *lang.Template
 	client  network // what key is; the zero network: a text
 	name    string
-	waiting *delay.Line // nil: nothing is delayed
+	waiting *filter.DelayLine // nil: nothing is delayed
 	log     *slog.Logger
 	onlyLog bool
 	refusal proxy.Verdict
@@ -169,7 +168,7 @@ func newLimiter(c *Config, b *filter.Build, whose string) (*limiter, error) {
 	}
 	l.fields = newFields(c, q, l.name)
 	if c.Mode == "delay" {
-		l.waiting = delay.NewLine(c.MaxDelayed)
+		l.waiting = filter.NewDelayLine(c.MaxDelayed)
 	}
 	return l, nil
 }

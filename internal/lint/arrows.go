@@ -46,7 +46,6 @@ var floors = [][]string{
 	{"config"},
 	{"config/metering", "server/changes"},
 	{"filter"},
-	{"filter/delay"},
 	{"filter/ratelimit"},
 	{"filter/rules"},
 	{"filter/builtin"},

@@ -1,4 +1,4 @@
-package delay_test
+package filter_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/filter/delay"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
@@ -18,13 +18,13 @@ import (
 // rig is a server that holds requests back for a time that their query says: "/?20ms". What finds no place gets 429.
 type rig struct {
 	*filterrig.Rig
-	line *delay.Line
+	line *filter.DelayLine
 	kept atomic.Int64 // requests that were held so far
 }
 
 func newRig(t *testing.T, places int) *rig {
 	t.Helper()
-	g := &rig{line: delay.NewLine(places)}
+	g := &rig{line: filter.NewDelayLine(places)}
 	full := proxy.Respond(429, "")
 	f := &proxy.Filter{
 		Request: func(x *proxy.Exchange) proxy.Verdict {
@@ -49,7 +49,7 @@ func (g *rig) holds(t *testing.T, n int) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return g.line.Held() == n }, "%d are held", n)
 }
 
-func TestLine_holdsForATime(t *testing.T) {
+func TestDelayLine_holdsForATime(t *testing.T) {
 	for name, c := range filterrig.Clients(t) {
 		g := newRig(t, 10)
 		began := time.Now()
@@ -63,7 +63,7 @@ func TestLine_holdsForATime(t *testing.T) {
 	}
 }
 
-func TestLine_refusesWhereItIsFull(t *testing.T) {
+func TestDelayLine_refusesWhereItIsFull(t *testing.T) {
 	for name, c := range filterrig.Clients(t) {
 		g := newRig(t, 2)
 		ctx, leave := context.WithCancel(t.Context())
@@ -95,7 +95,7 @@ func TestLine_refusesWhereItIsFull(t *testing.T) {
 }
 
 // A request that is held when the server drains is finished.
-func TestLine_isFinishedByADrain(t *testing.T) {
+func TestDelayLine_isFinishedByADrain(t *testing.T) {
 	testutil.CheckLeaks(t)
 	g := newRig(t, 1)
 	w := g.Dial(t)
@@ -113,7 +113,7 @@ func TestLine_isFinishedByADrain(t *testing.T) {
 }
 
 // One that would take longer than the grace is cut off, and its place is free.
-func TestLine_isEndedWithTheServer(t *testing.T) {
+func TestDelayLine_isEndedWithTheServer(t *testing.T) {
 	testutil.CheckLeaks(t)
 	g := newRig(t, 1)
 	w := g.Dial(t)
