@@ -64,7 +64,7 @@ type Config struct {
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
 	Rules    []Rule          `json:",omitempty"` // for all requests, after those of the listener
-	Filters  []string        `json:",omitempty"` // for all requests, by their names: see filters.Lists
+	Filters  []string        `json:",omitempty"` // for all requests, by their names: see plugins.FilterLists
 	Defined  []Definition    `json:",omitempty"` // of [filters], [destinations] and the like, by their kinds
 	Features []schema.Target `json:",omitempty"` // see Register
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -54,7 +53,7 @@ func (r *resolver) resolveListeners() {
 		resolveLogging(r, &e.Given, "access_log.", &e.AccessLog.Logging)
 		e.Features = r.features(e)
 		e.ErrorPages = e.Errors.pages
-		list := filters.List{Given: &e.Given, Names: e.Filters, Before: filters.Before(nil, r.c.Filters),
+		list := plugins.FilterList{Given: &e.Given, Names: e.Filters, Before: plugins.FiltersBefore(nil, r.c.Filters),
 			Where: "of [defaults]"}
 		list.Check(r.rep, r.filters)
 		checkConnFilters(r, e)

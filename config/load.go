@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
@@ -274,17 +273,17 @@ func resolveDefined(r *resolver) {
 	all := r.doc.all
 	r.file.Fill(all)
 	r.c.Filters = all.Filters
-	list := filters.List{Given: &all.Given, Names: all.Filters, First: true, Where: "of [defaults]"}
+	list := plugins.FilterList{Given: &all.Given, Names: all.Filters, First: true, Where: "of [defaults]"}
 	list.Check(r.rep, r.filters)
 }
 
 // checkRouteFilters checks the list of a route, whose requests come by the listeners e.on.
 func checkRouteFilters(r *resolver, e *routeEntry) {
-	before := append(filters.Before(nil, r.c.Filters), addedBy(r.c.Rules)...)
+	before := append(plugins.FiltersBefore(nil, r.c.Filters), addedBy(r.c.Rules)...)
 	for _, l := range e.on {
 		before = slices.Concat(before, l.Filters, addedBy(l.Rules))
 	}
-	list := filters.List{Given: &e.Given, Names: e.Filters, Before: before,
+	list := plugins.FilterList{Given: &e.Given, Names: e.Filters, Before: before,
 		Where: "of its listeners and of [defaults]"}
 	list.Check(r.rep, r.filters)
 }
@@ -292,7 +291,7 @@ func checkRouteFilters(r *resolver, e *routeEntry) {
 // addedBy returns the filters that rules add.
 func addedBy(list []Rule) (names []string) {
 	for i := range list {
-		add, _ := filters.Split(list[i].Filters)
+		add, _ := plugins.SplitFilters(list[i].Filters)
 		names = append(names, add...)
 	}
 	return names
@@ -304,7 +303,7 @@ func checkRules(r *resolver) {
 	check := func(entries []schema.Target, before []string) {
 		before = slices.DeleteFunc(before, func(name string) bool { return !slices.Contains(r.filters, name) })
 		for _, e := range schema.All[*rules.Entry](entries) {
-			list := filters.List{Given: &e.Given, Names: e.Filters, Once: true, Before: before,
+			list := plugins.FilterList{Given: &e.Given, Names: e.Filters, Once: true, Before: before,
 				Where: "of the requests of this rule"}
 			list.Check(r.rep, r.filters)
 			e.Share(r.rep, &texts, &switches)
@@ -331,8 +330,8 @@ func checkRules(r *resolver) {
 }
 
 // FilterLists returns the lists of filters for requests that come by l and are taken by r, which may be nil.
-func (c *Config) FilterLists(l *Listener, r *Route) filters.Lists {
-	lists := filters.Lists{Listener: l.Filters, All: c.Filters, Rules: filtersOf(l.Rules, c.Rules)}
+func (c *Config) FilterLists(l *Listener, r *Route) plugins.FilterLists {
+	lists := plugins.FilterLists{Listener: l.Filters, All: c.Filters, Rules: filtersOf(l.Rules, c.Rules)}
 	if r != nil {
 		lists.Route, lists.RouteRules = r.Filters, filtersOf(r.Rules)
 	}

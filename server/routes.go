@@ -11,8 +11,8 @@ import (
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/filters"
 	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
@@ -221,7 +221,7 @@ func (b *build) filter(name string) (f *proxy.Filter, err error) {
 }
 
 // placed returns filters in their places. Those that rules name ask what the rules said.
-func (b *build) placed(list []filters.Member, m *rules.Maker) (all []*proxy.Filter, err error) {
+func (b *build) placed(list []plugins.FilterMember, m *rules.Maker) (all []*proxy.Filter, err error) {
 	for _, one := range list {
 		f, err := b.filter(one.Name)
 		if err != nil {

@@ -3,7 +3,7 @@ package rules
 import (
 	"fmt"
 
-	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
@@ -78,7 +78,7 @@ func (m *Maker) rules(list []rules.Rule) (all []Rule) {
 			RequestFields: textsOf(c.Request), AnswerFields: textsOf(c.Response), Rewrite: c.Rewrite,
 			Deny: c.Deny, Drop: c.Drop, Tarpit: c.Tarpit,
 		}
-		on, off := filters.Split(c.Filters)
+		on, off := plugins.SplitFilters(c.Filters)
 		r.On, r.Off = m.switchesOf(on), m.switchesOf(off)
 		if len(c.QueryDel)+len(c.QuerySet)+len(c.QueryAdd) > 0 {
 			r.Query = &Query{Del: c.QueryDel, Set: textsOf(c.QuerySet), Add: textsOf(c.QueryAdd)}

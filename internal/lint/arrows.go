@@ -41,7 +41,7 @@ var floors = [][]string{
 	{"config/syntax", "lang/geo/mmdb"},
 	{"config/schema", "config/foreign"},
 	{"config/value", "config/format"},
-	{"config/language", "config/filters", "config/plugins"},
+	{"config/language", "config/plugins"},
 	{"config/rules"},
 	{"config"},
 	{"config/metering", "server/changes"},

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/filters"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/plugin/tags"
@@ -96,7 +96,7 @@ func (s *steps) filters(cfg *config.Config, l *config.Listener, r *config.Route,
 }
 
 // member adds a filter that may run.
-func (s *steps) member(cfg *config.Config, m filters.Member, r *config.Route, seen []server.DryRule) {
+func (s *steps) member(cfg *config.Config, m plugins.FilterMember, r *config.Route, seen []server.DryRule) {
 	first, runs := m.Stands, m.Stands // before the route is chosen, and then
 	for _, d := range seen {
 		for _, name := range d.Rule.Filters {

@@ -1,4 +1,4 @@
-package filters
+package plugins
 
 import (
 	"slices"
@@ -10,8 +10,8 @@ import (
 
 // A list of names has filters to add, and such to take out: "!name".
 
-// Split returns the names that a list adds, and those that it takes out.
-func Split(list []string) (add, out []string) {
+// SplitFilters returns the names that a list adds, and those that it takes out.
+func SplitFilters(list []string) (add, out []string) {
 	for _, name := range list {
 		if taken, found := strings.CutPrefix(name, "!"); found {
 			out = append(out, taken)
@@ -22,10 +22,10 @@ func Split(list []string) (add, out []string) {
 	return add, out
 }
 
-// Before returns the filters that run before those of a route, for requests that come by a listener: those of its own
-// list, then those of all requests that it does not take out. Each runs once.
-func Before(listener, all []string) []string {
-	add, out := Split(listener)
+// FiltersBefore returns the filters that run before those of a route, for requests that come by a listener: those of
+// its own list, then those of all requests that it does not take out. Each runs once.
+func FiltersBefore(listener, all []string) []string {
+	add, out := SplitFilters(listener)
 	for _, name := range all {
 		if !slices.Contains(out, name) && !slices.Contains(add, name) {
 			add = append(add, name)
@@ -34,12 +34,23 @@ func Before(listener, all []string) []string {
 	return add
 }
 
-// Lists are the lists of a request: of its listener, of all requests and of its route, then what rules name before the
-// route is chosen, and what those of the route name.
-type Lists struct{ Listener, All, Route, Rules, RouteRules []string }
+// FilterLists are the lists of a request: of its listener, of all requests and of its route, then what rules name
+// before the route is chosen, and what those of the route name.
+//
+//	filters = ["a", "!b"]     of a listener, [defaults] and a route     --> FilterLists
+//
+// They make no filter and read none: a name stands for one filter of the whole configuration, a table of [filters] (see
+// config/plugins) or one that the program has made itself (server.Options.Filters).
+//
+// Filters of the listener run first, then those of all requests, then those of the route: each once, at its first
+// place. "!a" takes a out of the lists before. Rules add filters, and take them out, for requests that they hold for;
+// what they name asks for each request: see FilterMember.
+//
+// All of it is pure: nothing is changed after it was read, so it is safe for any goroutine.
+type FilterLists struct{ Listener, All, Route, Rules, RouteRules []string }
 
-// Member is a filter in its place among those of a request.
-type Member struct {
+// FilterMember is a filter in its place among those of a request.
+type FilterMember struct {
 	Name   string
 	Stands bool // a list has it: it runs unless a rule takes it out. false: it runs where a rule adds it
 	Ruled  bool // a rule names it
@@ -47,17 +58,17 @@ type Member struct {
 }
 
 // Names reports whether other has the name of m.
-func (m Member) Names(other Member) bool { return m.Name == other.Name }
+func (m FilterMember) Names(other FilterMember) bool { return m.Name == other.Name }
 
-// Before returns the filters that run before those of a route.
-func (l *Lists) Before() (list []Member) {
-	added, _ := Split(l.Rules)
-	for _, name := range Before(l.Listener, l.All) {
-		list = append(list, Member{Name: name, Stands: true, Ruled: l.ruled(name)})
+// FiltersBefore returns the filters that run before those of a route.
+func (l *FilterLists) Before() (list []FilterMember) {
+	added, _ := SplitFilters(l.Rules)
+	for _, name := range FiltersBefore(l.Listener, l.All) {
+		list = append(list, FilterMember{Name: name, Stands: true, Ruled: l.ruled(name)})
 	}
 	for _, name := range added {
-		if !has(list, name) {
-			list = append(list, Member{Name: name, Ruled: true})
+		if !hasMember(list, name) {
+			list = append(list, FilterMember{Name: name, Ruled: true})
 		}
 	}
 	return list
@@ -65,50 +76,52 @@ func (l *Lists) Before() (list []Member) {
 
 // OfRoute returns the filters that run after the rules of the route, where before run before, and those of before that
 // do not run in their place.
-func (l *Lists) OfRoute(before []Member) (own []Member, without []string) {
-	named, out := Split(l.Route)
-	var added []Member
+func (l *FilterLists) OfRoute(before []FilterMember) (own []FilterMember, without []string) {
+	named, out := SplitFilters(l.Route)
+	var added []FilterMember
 	for _, name := range named {
-		stands := slices.ContainsFunc(before, func(m Member) bool { return m.Name == name && m.Stands })
+		stands := slices.ContainsFunc(before, func(m FilterMember) bool { return m.Name == name && m.Stands })
 		if !stands || slices.Contains(out, name) {
-			added = append(added, Member{Name: name, Stands: true, Ruled: l.ruled(name)})
+			added = append(added, FilterMember{Name: name, Stands: true, Ruled: l.ruled(name)})
 		}
 	}
 	follows := false // a rule of the route names m, or one before it
 	for _, m := range before {
-		if slices.Contains(out, m.Name) || has(added, m.Name) {
+		if slices.Contains(out, m.Name) || hasMember(added, m.Name) {
 			without = append(without, m.Name)
 			continue
 		}
-		if follows = follows || names(l.RouteRules, m.Name); follows {
+		if follows = follows || hasName(l.RouteRules, m.Name); follows {
 			without = append(without, m.Name)
-			own = append(own, Member{m.Name, m.Stands, l.ruled(m.Name), true})
+			own = append(own, FilterMember{m.Name, m.Stands, l.ruled(m.Name), true})
 		}
 	}
 	own = append(own, added...)
-	turned, _ := Split(l.RouteRules)
+	turned, _ := SplitFilters(l.RouteRules)
 	for _, name := range turned {
-		if !has(own, name) {
-			own = append(own, Member{Name: name, Ruled: true})
+		if !hasMember(own, name) {
+			own = append(own, FilterMember{Name: name, Ruled: true})
 		}
 	}
 	return own, without
 }
 
 // ruled reports whether a rule names a filter.
-func (l *Lists) ruled(name string) bool { return names(l.Rules, name) || names(l.RouteRules, name) }
+func (l *FilterLists) ruled(name string) bool {
+	return hasName(l.Rules, name) || hasName(l.RouteRules, name)
+}
 
-// names reports whether a list adds a filter or takes it out.
-func names(list []string, name string) bool {
+// hasName reports whether a list adds a filter or takes it out.
+func hasName(list []string, name string) bool {
 	return slices.Contains(list, name) || slices.Contains(list, "!"+name)
 }
 
-func has(list []Member, name string) bool {
-	return slices.ContainsFunc(list, func(m Member) bool { return m.Name == name })
+func hasMember(list []FilterMember, name string) bool {
+	return slices.ContainsFunc(list, func(m FilterMember) bool { return m.Name == name })
 }
 
-// List is a list of names in a file.
-type List struct {
+// FilterList is a list of names in a file.
+type FilterList struct {
 	Given  *schema.Given // with the key "filters"
 	Names  []string
 	First  bool     // nothing runs before them
@@ -119,7 +132,7 @@ type List struct {
 }
 
 // Check reports names that there are not, and those that are taken out without being there.
-func (l *List) Check(rep *syntax.Report, known []string) {
+func (l *FilterList) Check(rep *syntax.Report, known []string) {
 	if !l.Given.Has("filters") {
 		return
 	}

@@ -1,4 +1,4 @@
-package filters
+package plugins
 
 import (
 	"slices"
@@ -8,11 +8,11 @@ import (
 
 // order shows the filters of a request: "b R a+" stands for b, the rules of the route, and a, if a rule adds it. One
 // that a rule names has "?" after it.
-func order(l Lists) string {
+func order(l FilterLists) string {
 	var out []string
 	before := l.Before()
 	own, without := l.OfRoute(before)
-	add := func(m Member) {
+	add := func(m FilterMember) {
 		text := m.Name
 		if !m.Stands {
 			text += "+"
@@ -35,7 +35,7 @@ func order(l Lists) string {
 	return strings.Join(out, " ")
 }
 
-func TestLists(t *testing.T) {
+func TestFilterLists(t *testing.T) {
 	for _, c := range []struct{ listener, all, route, rules, ofRoute, want string }{
 		{"", "", "", "", "", ""},
 		{"l", "a b", "r", "", "", "l a b r"},
@@ -63,7 +63,7 @@ func TestLists(t *testing.T) {
 		{"", "a b", "!b", "", "!a", "R a?"},
 	} {
 		f := strings.Fields
-		got := order(Lists{f(c.listener), f(c.all), f(c.route), f(c.rules), f(c.ofRoute)})
+		got := order(FilterLists{f(c.listener), f(c.all), f(c.route), f(c.rules), f(c.ofRoute)})
 		if got != c.want {
 			t.Errorf("%+v: got %q", c, got)
 		}
