@@ -16,7 +16,7 @@ import (
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
-	"github.com/edge-proxy/edge/server/process/supervise"
+	"github.com/edge-proxy/edge/server/process/supervisor"
 )
 
 func newRun() *cobra.Command {
@@ -65,7 +65,7 @@ func supervised(from sources) error {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
 		return arg == "--supervise" || strings.HasPrefix(arg, "--supervise=")
 	})
-	code, err := supervise.Run(args)
+	code, err := supervisor.Run(args)
 	if err != nil {
 		return err
 	}

@@ -12,21 +12,21 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// supervisor is what systemd is to a service of Type=notify: the reader of NOTIFY_SOCKET.
-type supervisor struct {
+// testSupervisor is what systemd is to a service of Type=notify: the reader of NOTIFY_SOCKET.
+type testSupervisor struct {
 	t      *testing.T
 	socket *testutil.NotifySocket
 	env    string
 }
 
-func newSupervisor(t *testing.T) *supervisor {
+func newSupervisor(t *testing.T) *testSupervisor {
 	t.Helper()
 	socket := testutil.ListenNotify(t)
-	return &supervisor{t, socket, "NOTIFY_SOCKET=" + socket.Path}
+	return &testSupervisor{t, socket, "NOTIFY_SOCKET=" + socket.Path}
 }
 
 // next returns the next datagram.
-func (m *supervisor) next() string {
+func (m *testSupervisor) next() string {
 	m.t.Helper()
 	text := m.socket.Next(testutil.Minutes)
 	if text == "" {
@@ -36,7 +36,7 @@ func (m *supervisor) next() string {
 }
 
 // want wants the next datagram to match a pattern, repeated statuses aside.
-func (m *supervisor) want(pattern string) {
+func (m *testSupervisor) want(pattern string) {
 	m.t.Helper()
 	for {
 		got := m.next()

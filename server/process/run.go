@@ -21,7 +21,7 @@ import (
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/fips"
 	"github.com/edge-proxy/edge/server/process/rotate"
-	"github.com/edge-proxy/edge/server/process/supervise"
+	"github.com/edge-proxy/edge/server/process/supervisor"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -205,7 +205,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.takeNames(); err != nil {
 		return err
 	}
-	program := supervise.ProgramPages()
+	program := supervisor.ProgramPages()
 	debug.FreeOSMemory() // while nobody waits for a processor
 	if err := id.become(s.AuthorityPath()); err != nil {
 		return err

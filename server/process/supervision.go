@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process/notify"
+	"github.com/edge-proxy/edge/server/process/supervisor"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 //	serving ──► reloading ⇄ reloaded ──► draining ──► ending
 //	   └─ tell: the status, and that all reactors go on ─┘
 type supervision struct {
-	to     *notify.Socket // nil: there is none
+	to     *supervisor.NotifySocket // nil: there is none
 	server *server.Server
 
 	phases chan phase
@@ -41,7 +41,7 @@ type phase struct {
 
 // newSupervision looks for a supervisor.
 func newSupervision() *supervision {
-	to, err := notify.FromEnvironment()
+	to, err := supervisor.FindNotifySocket()
 	if err != nil {
 		slog.Warn(err.Error())
 	}

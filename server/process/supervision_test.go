@@ -16,28 +16,28 @@ import (
 	"github.com/edge-proxy/edge/server"
 )
 
-// supervisor is the other end of NOTIFY_SOCKET.
-type supervisor struct {
+// testSupervisor is the other end of NOTIFY_SOCKET.
+type testSupervisor struct {
 	t      *testing.T
 	socket *testutil.NotifySocket
 }
 
-func newSupervisor(t *testing.T) *supervisor {
+func newSupervisor(t *testing.T) *testSupervisor {
 	t.Helper()
 	socket := testutil.ListenNotify(t)
 	t.Setenv("NOTIFY_SOCKET", socket.Path)
 	t.Setenv("WATCHDOG_PID", "")
-	return &supervisor{t, socket}
+	return &testSupervisor{t, socket}
 }
 
 // hear returns the next datagram; "" when none comes within a time.
-func (m *supervisor) hear(within time.Duration) string {
+func (m *testSupervisor) hear(within time.Duration) string {
 	m.t.Helper()
 	return m.socket.Next(within)
 }
 
 // until returns the first datagram that has a text in it.
-func (m *supervisor) until(text string) string {
+func (m *testSupervisor) until(text string) string {
 	m.t.Helper()
 	for {
 		switch got := m.hear(testutil.Patience); {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process/activation"
+	"github.com/edge-proxy/edge/server/process/supervisor"
 )
 
 // supplied are listening sockets that the supervisor of the process has opened for it. Owned by the goroutine of Run.
@@ -29,8 +29,8 @@ var (
 // takeSupplied takes over what the environment says that the supervisor has opened. It is called after fips.Enter,
 // which may begin the process again, and before the process starts another one.
 func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
-	list, err := activation.Take()
-	if errors.Is(err, activation.ErrOther) {
+	list, err := supervisor.TakeDescriptors()
+	if errors.Is(err, supervisor.ErrOtherProcess) {
 		return &supplied{ignored: err}, nil
 	}
 	s := &supplied{}

@@ -1,4 +1,4 @@
-package activation
+package supervisor
 
 import (
 	"errors"
@@ -11,6 +11,23 @@ import (
 )
 
 // Descriptor is one that the supervisor has opened.
+//
+//	LISTEN_PID      the process that they are for
+//	LISTEN_FDS      how many there are
+//	LISTEN_FDNAMES  their names, with ":" between them; systemd 227 and later
+//
+// It knows neither what a descriptor is nor what it is for: package server looks at sockets.
+//
+// A variable that is wrong is an error. A service that ignored it would open its addresses itself, or fail to, and no
+// message would say why. Variables that are for another process are an error of their own, ErrOtherProcess: a caller
+// may go on without them.
+//
+// TakeDescriptors is called once, before the process starts another one: it removes the variables from the environment,
+// and has the descriptors closed on exec. A parent that starts the service as its child calls handOn in place of it.
+// The child cannot find its own number in LISTEN_PID, which was written before the child existed. So it gets
+// EDGE_LISTEN_PARENT with that of the parent.
+//
+// The caller owns the descriptors. Both functions change the environment, so they belong to the start of a process.
 type Descriptor struct {
 	FD   int
 	Name string // FileDescriptorName= of a unit; without one, systemd gives the name of the unit; "": none
@@ -35,12 +52,12 @@ const (
 
 var variables = []string{pidVariable, countVariable, namesVariable, pidfdVariable, parentVariable}
 
-// ErrOther says that the descriptors are for another process.
-var ErrOther = errors.New("descriptors of the supervisor are for another process")
+// ErrOtherProcess says that the descriptors are for another process.
+var ErrOtherProcess = errors.New("descriptors of the supervisor are for another process")
 
-// Take returns the descriptors that are for this process, none where its supervisor has opened none.
-func Take() ([]Descriptor, error) {
-	all, err := parse(os.Getenv, os.Getpid(), os.Getppid())
+// TakeDescriptors returns the descriptors that are for this process, none where its supervisor has opened none.
+func TakeDescriptors() ([]Descriptor, error) {
+	all, err := parseDescriptors(os.Getenv, os.Getpid(), os.Getppid())
 	for _, name := range variables {
 		if err := os.Unsetenv(name); err != nil {
 			return nil, err
@@ -58,10 +75,10 @@ func Take() ([]Descriptor, error) {
 	return all, nil
 }
 
-// HandOn is Take for a child: files are its descriptors from 3 on, and env is added to its environment. The caller
+// handOn is Take for a child: files are its descriptors from 3 on, and env is added to its environment. The caller
 // closes files when it has started the child.
-func HandOn() (files []*os.File, env []string, err error) {
-	all, err := Take()
+func handOn() (files []*os.File, env []string, err error) {
+	all, err := TakeDescriptors()
 	if err != nil || len(all) == 0 {
 		return nil, nil, err
 	}
@@ -77,16 +94,16 @@ func HandOn() (files []*os.File, env []string, err error) {
 	}, nil
 }
 
-// parse reads the variables for the process self, the child of parent.
-func parse(get func(name string) string, self, parent int) ([]Descriptor, error) {
+// parseDescriptors reads the variables for the process self, the child of parent.
+func parseDescriptors(get func(name string) string, self, parent int) ([]Descriptor, error) {
 	count := get(countVariable)
 	if count == "" {
 		return nil, nil
 	}
-	if err := meant(get, self, parent); err != nil {
+	if err := meantForProcess(get, self, parent); err != nil {
 		return nil, err
 	}
-	n, err := number(countVariable, count)
+	n, err := parseNumber(countVariable, count)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +119,7 @@ func parse(get func(name string) string, self, parent int) ([]Descriptor, error)
 	}
 	all := make([]Descriptor, n)
 	for i, name := range names {
-		if !valid(name) {
+		if !validName(name) {
 			return nil, fmt.Errorf("%s: name %d, %q, is longer than %d bytes or not of printable ASCII", namesVariable,
 				i+1, name, nameMax)
 		}
@@ -111,28 +128,28 @@ func parse(get func(name string) string, self, parent int) ([]Descriptor, error)
 	return all, nil
 }
 
-// meant returns an error unless the variables are for the process self.
-func meant(get func(name string) string, self, parent int) error {
+// meantForProcess returns an error unless the variables are for the process self.
+func meantForProcess(get func(name string) string, self, parent int) error {
 	name, own := pidVariable, self
 	if get(parentVariable) != "" {
 		name, own = parentVariable, parent
 	}
 	text := get(name)
 	if text == "" {
-		return fmt.Errorf("%w: %s is set, and %s is not", ErrOther, countVariable, pidVariable)
+		return fmt.Errorf("%w: %s is set, and %s is not", ErrOtherProcess, countVariable, pidVariable)
 	}
-	pid, err := number(name, text)
+	pid, err := parseNumber(name, text)
 	if err != nil {
 		return err
 	}
 	if pid != own {
-		return fmt.Errorf("%w: %s=%d, and this is process %d", ErrOther, name, pid, self)
+		return fmt.Errorf("%w: %s=%d, and this is process %d", ErrOtherProcess, name, pid, self)
 	}
 	return nil
 }
 
-// number reads a positive number in the form in which systemd writes it.
-func number(name, text string) (int, error) {
+// parseNumber reads a positive number in the form in which systemd writes it.
+func parseNumber(name, text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || strconv.Itoa(n) != text {
 		return 0, fmt.Errorf("%s=%q is no number above 0", name, text)
@@ -140,7 +157,7 @@ func number(name, text string) (int, error) {
 	return n, nil
 }
 
-// valid reports whether systemd allows a name.
-func valid(name string) bool {
+// validName reports whether systemd allows a name.
+func validName(name string) bool {
 	return len(name) <= nameMax && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
 }

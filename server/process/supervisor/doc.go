@@ -1,6 +1,8 @@
-// Package supervise is the parent of a service where nothing else is: process 1 of a container.
+// Package supervisor has both sides between a service and its supervisor: what a service tells it by sd_notify(3), see
+// NotifySocket; the descriptors that it has opened for the service, see Descriptor; and Run, the supervisor where there
+// is no other one: process 1 of a container.
 //
-// It starts the service, hands signals on to it, collects the processes that nobody waits for, and ends with the exit
+// Run starts the service, hands signals on to it, collects the processes that nobody waits for, and ends with the exit
 // code of the service. It does not start the service again: that is for the engine that runs the container.
 //
 //	engine ── signals ──► Run ── signals ──► the service ── starts ──► its next binary
@@ -20,4 +22,4 @@
 //
 // It is made for little memory, 6 MiB resident at most: one thread of Go, no configuration, no log. What it has to say
 // it writes to stderr.
-package supervise
+package supervisor

@@ -1,4 +1,4 @@
-package activation
+package supervisor
 
 import (
 	"errors"
@@ -63,7 +63,7 @@ func TestParse(t *testing.T) {
 		{[]string{"LISTEN_PID=42", "LISTEN_FDS=1", "LISTEN_FDNAMES=wäb"}, nil, "not of printable ASCII"},
 		{[]string{"LISTEN_PID=42", "LISTEN_FDS=1", "LISTEN_FDNAMES=x" + long}, nil, "longer than 255"},
 	} {
-		got, err := parse(environment(c.env...), self, parent)
+		got, err := parseDescriptors(environment(c.env...), self, parent)
 		switch {
 		case c.err == "" && err != nil, c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 			t.Errorf("%q: %v, want %q", c.env, err, c.err)
@@ -71,8 +71,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v, want %v", c.env, got, c.want)
 		}
 		if other := strings.Contains(c.err, "and this is") || strings.Contains(c.err, "is not"); other !=
-			errors.Is(err, ErrOther) {
-			t.Errorf("%q: %v is ErrOther: %v", c.env, err, !other)
+			errors.Is(err, ErrOtherProcess) {
+			t.Errorf("%q: %v is ErrOtherProcess: %v", c.env, err, !other)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestTake_removesVariables(t *testing.T) {
 		t.Skip("all of these may be open")
 	}
 	// Descriptors that are open belong to the test: nothing but their flag is touched, which they have already.
-	if all, err := Take(); all != nil || !errors.Is(err, unix.EBADF) {
+	if all, err := TakeDescriptors(); all != nil || !errors.Is(err, unix.EBADF) {
 		t.Errorf("%d descriptors, %v", len(all), err)
 	}
 	for _, v := range variables {
@@ -99,7 +99,7 @@ func TestTake_removesVariables(t *testing.T) {
 			t.Errorf("%s=%s is left", v, text)
 		}
 	}
-	if all, err := Take(); all != nil || err != nil {
+	if all, err := TakeDescriptors(); all != nil || err != nil {
 		t.Errorf("a second time: %v, %v", all, err)
 	}
 }
@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 		if len(count) > 4 {
 			count = count[:4] // more would only take more memory
 		}
-		all, err := parse(environment("LISTEN_PID="+pid, "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names), self, parent)
+		all, err := parseDescriptors(environment("LISTEN_PID="+pid, "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names), self, parent)
 		if err != nil {
 			if all != nil {
 				t.Fatalf("%v with %v", all, err)

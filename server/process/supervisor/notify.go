@@ -1,4 +1,4 @@
-package notify
+package supervisor
 
 import (
 	"errors"
@@ -21,8 +21,22 @@ const sendWait = 500 * time.Millisecond
 // textMax is the most bytes of a status: a longer one is cut.
 const textMax = 1024
 
-// Socket is where the supervisor of the service hears of it. Safe for any goroutine but a reactor's.
-type Socket struct {
+// NotifySocket is where the supervisor of the service hears of it. Safe for any goroutine but a reactor's.
+//
+// It is not a client of systemd: any supervisor that sets NOTIFY_SOCKET is told the same. It links no library and knows
+// nothing of what is served.
+//
+//	FindNotifySocket ─► Ready ─► Status, Alive … ─► Reloading ─► Ready ─► … ─► Stopping ─► Status …
+//
+// A nil NotifySocket, which FindNotifySocket returns where no supervisor waits, takes every call and does nothing.
+//
+// A NotifySocket is safe for any goroutine, reactors aside: a call waits up to sendWait for a supervisor that does not
+// read. Each call is one datagram, and datagrams arrive in the order of the calls. A socket of the kernel is opened for
+// each call, as libsystemd does: so the supervisor may make its own again meanwhile.
+//
+// What could not be sent is logged once and then dropped: a supervisor that went away does not keep the process from
+// serving.
+type NotifySocket struct {
 	addr     net.UnixAddr
 	watchdog time.Duration
 
@@ -30,10 +44,10 @@ type Socket struct {
 	failed bool       // it was told that one could not be sent; guarded by mu
 }
 
-// FromEnvironment returns the socket that NOTIFY_SOCKET names; nil: there is none. The variables stay: a new binary of
+// FindNotifySocket returns the socket that NOTIFY_SOCKET names; nil: there is none. The variables stay: a new binary of
 // the service has the same supervisor. The error says why the socket, or the watchdog beside it, is not used; the
-// Socket may be used all the same.
-func FromEnvironment() (*Socket, error) {
+// NotifySocket may be used all the same.
+func FindNotifySocket() (*NotifySocket, error) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	switch {
 	case path == "":
@@ -42,7 +56,7 @@ func FromEnvironment() (*Socket, error) {
 		return nil, fmt.Errorf("NOTIFY_SOCKET=%q is neither a path nor an abstract socket: the supervisor of the "+
 			"service hears nothing", path)
 	}
-	s := &Socket{addr: net.UnixAddr{Name: path, Net: "unixgram"}}
+	s := &NotifySocket{addr: net.UnixAddr{Name: path, Net: "unixgram"}}
 	var err error
 	s.watchdog, err = watchdogFrom(os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID"))
 	return s, err
@@ -62,7 +76,7 @@ func watchdogFrom(micros, pid string) (time.Duration, error) {
 }
 
 // Watchdog returns the time within which the supervisor has to hear Alive; 0: it does not wait for it.
-func (s *Socket) Watchdog() time.Duration {
+func (s *NotifySocket) Watchdog() time.Duration {
 	if s == nil {
 		return 0
 	}
@@ -70,34 +84,36 @@ func (s *Socket) Watchdog() time.Duration {
 }
 
 // Ready says that the service serves: after its start, and after each reload.
-func (s *Socket) Ready(status string) { s.send("READY=1", statusOf(status)) }
+func (s *NotifySocket) Ready(status string) { s.send("READY=1", statusOf(status)) }
 
 // Reloading says that the configuration is read again. Ready ends that, whether anything has changed or not.
 // A supervisor takes a Ready for the answer to it by the time of this call, on the clock that all processes share.
-func (s *Socket) Reloading(status string) {
+func (s *NotifySocket) Reloading(status string) {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it cannot fail
 	s.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(now.Nano()/int64(time.Microsecond), 10), statusOf(status))
 }
 
 // Stopping says that the process is about to end, and that the supervisor hears from it again within more.
-func (s *Socket) Stopping(status string, more time.Duration) {
+func (s *NotifySocket) Stopping(status string, more time.Duration) {
 	s.send("STOPPING=1", extension(more), statusOf(status))
 }
 
 // Status says in one line what the service does. Unless more is 0, the supervisor hears from it again within more: as
 // long as that holds, it does not end a service that takes longer than its times for the start or the end.
-func (s *Socket) Status(text string, more time.Duration) { s.send(statusOf(text), extension(more)) }
+func (s *NotifySocket) Status(text string, more time.Duration) {
+	s.send(statusOf(text), extension(more))
+}
 
 // Alive says that the service goes on. It has to be said at least once in each Watchdog.
-func (s *Socket) Alive() { s.send("WATCHDOG=1") }
+func (s *NotifySocket) Alive() { s.send("WATCHDOG=1") }
 
 // MainPID says that another process of the service is the one to watch from now on. A supervisor believes it of
 // processes in the same control group alone.
-func (s *Socket) MainPID(pid int) { s.send("MAINPID=" + strconv.Itoa(pid)) }
+func (s *NotifySocket) MainPID(pid int) { s.send("MAINPID=" + strconv.Itoa(pid)) }
 
 // Failed says why the process is about to end.
-func (s *Socket) Failed(err error) {
+func (s *NotifySocket) Failed(err error) {
 	var number syscall.Errno
 	if errors.As(err, &number) {
 		s.send(statusOf(err.Error()), "ERRNO="+strconv.Itoa(int(number)))
@@ -107,7 +123,7 @@ func (s *Socket) Failed(err error) {
 }
 
 // send sends the lines that are not empty in one datagram.
-func (s *Socket) send(lines ...string) {
+func (s *NotifySocket) send(lines ...string) {
 	if s == nil {
 		return
 	}
@@ -126,7 +142,7 @@ func (s *Socket) send(lines ...string) {
 	s.failed = err != nil
 }
 
-func (s *Socket) write(text string) error {
+func (s *NotifySocket) write(text string) error {
 	conn, err := net.DialUnix("unixgram", nil, &s.addr)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package supervise
+package supervisor
 
 import (
 	"crypto/rand"
@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/edge-proxy/edge/server/process/activation"
 )
 
 // handedOn are the signals that the service gets.
@@ -49,8 +47,8 @@ func Run(args []string) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("supervise: %w", err)
 	}
-	sockets, variables, err := activation.HandOn()
-	if err != nil && !errors.Is(err, activation.ErrOther) {
+	sockets, variables, err := handOn()
+	if err != nil && !errors.Is(err, ErrOtherProcess) {
 		return 0, fmt.Errorf("supervise: %w", err)
 	}
 	pid, err := begin(args, append(told.environment(), variables...), sockets)

@@ -1,4 +1,4 @@
-package notify
+package supervisor
 
 import (
 	"errors"
@@ -51,7 +51,7 @@ func TestSocket_datagrams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := supervisor(t, path)
-			s, err := FromEnvironment()
+			s, err := FindNotifySocket()
 			if err != nil || s == nil {
 				t.Fatal(s, err)
 			}
@@ -86,7 +86,7 @@ func TestSocket_datagrams(t *testing.T) {
 // The time of a reload is on the clock of the kernel that the supervisor reads too, and before the end of the call.
 func TestSocket_reloading(t *testing.T) {
 	m := supervisor(t, filepath.Join(t.TempDir(), "notify"))
-	s, _ := FromEnvironment()
+	s, _ := FindNotifySocket()
 	clock := func() int64 {
 		var now unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -131,13 +131,13 @@ func TestFromEnvironment(t *testing.T) {
 		t.Setenv("NOTIFY_SOCKET", c.socket)
 		t.Setenv("WATCHDOG_USEC", c.micros)
 		t.Setenv("WATCHDOG_PID", c.pid)
-		s, err := FromEnvironment()
+		s, err := FindNotifySocket()
 		if (s != nil) != c.has || s.Watchdog() != c.watchdog || (err != nil) != (c.wrong != "") ||
 			err != nil && !strings.Contains(err.Error(), c.wrong) {
 			t.Errorf("%+v: %v, %v, %v", c, s, s.Watchdog(), err)
 		}
 	}
-	var none *Socket
+	var none *NotifySocket
 	none.Ready("")
 	none.Reloading("")
 	none.Stopping("", time.Second)
@@ -152,7 +152,7 @@ func TestSocket_supervisorThatDoesNotRead(t *testing.T) {
 	var said testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&said, nil))
 	m := supervisor(t, filepath.Join(t.TempDir(), "notify"))
-	s, _ := FromEnvironment()
+	s, _ := FindNotifySocket()
 	sent := 0
 	for ; said.String() == "" && sent < 4096; sent++ { // until its queue is full: net.unix.max_dgram_qlen
 		s.Alive()
