@@ -212,9 +212,9 @@ others: ## build and vet all modules for arm64, and vet what is portable for dar
 # An emulated processor runs the tests of packages that have code or layouts of memory for one processor, and of what is
 # portable; then edge itself, with the cases of the RFCs. Without binfmt an emulated process starts no other one, so
 # what executes its own file is left out. qemu 7.2 knows neither SO_DETACH_FILTER nor SIOCOUTQNSD, and cuts TCP_INFO.
-UNDER_QEMU := ./poller ./engine/... ./tlsconn ./server/process/supervisor ./server/process/fips \
+UNDER_QEMU := ./poller ./engine/... ./tlsconn ./server/process/supervisor \
 	./server/process/handover ./server/process/lockdown
-NOT_UNDER_QEMU := ^(TestRules_Enforce|TestDoorway_stranger|TestEpoll_(adoptSetsTheOptionsAgain|notSent|lastBytesAndFIN.*))$$
+NOT_UNDER_QEMU := ^(TestRules_Enforce|TestRun_(followsTheService|killedService)|TestDoorway_stranger|TestEpoll_(adoptSetsTheOptionsAgain|notSent|lastBytesAndFIN.*))$$
 
 .PHONY: arm64-check
 arm64-check: ## the same code on an emulated arm64: unit tests, then edge and curl; installs qemu-user-static (Debian)

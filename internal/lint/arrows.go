@@ -58,7 +58,7 @@ var floors = [][]string{
 	{"server/metrics", "server/selfcheck", "server/holder"},
 	{"server"},
 	{"server/process/versions", "server/inspect", "server/process/supervisor",
-		"server/process/pidfile", "server/process/lockdown", "server/process/fips"},
+		"server/process/pidfile", "server/process/lockdown"},
 	{"server/process/upgrade"},
 	{"server/process/handover"},
 	{"server/process", "server/doctor", "server/explain"},

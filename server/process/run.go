@@ -19,7 +19,6 @@ import (
 	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process/fips"
 	"github.com/edge-proxy/edge/server/process/rotate"
 	"github.com/edge-proxy/edge/server/process/supervisor"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -84,7 +83,7 @@ func Run(cfg *config.Config, o Options) error {
 // run is Run, and tells told how far it is.
 func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if cfg.Global.FIPS {
-		if err := fips.Enter(); err != nil {
+		if err := enterFIPS(); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ var (
 		"on others: leave one of them out. edge upgrade takes sockets of the supervisor along")
 )
 
-// takeSupplied takes over what the environment says that the supervisor has opened. It is called after fips.Enter,
+// takeSupplied takes over what the environment says that the supervisor has opened. It is called after enterFIPS,
 // which may begin the process again, and before the process starts another one.
 func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
 	list, err := supervisor.TakeDescriptors()

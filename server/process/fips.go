@@ -1,4 +1,4 @@
-package fips
+package process
 
 import (
 	"crypto/fips140"
@@ -12,7 +12,7 @@ import (
 )
 
 // setting, in GODEBUG at the start of a process, switches Go's cryptographic module to FIPS 140-3.
-const setting = "fips140=on"
+const fipsSetting = "fips140=on"
 
 var (
 	errNoFIPS     = errors.New("fips = true: the cryptographic module of this program has no FIPS 140-3 mode")
@@ -20,32 +20,34 @@ var (
 		"mode: use one that was built without it")
 )
 
-// Enter makes sure that the process uses FIPS 140-3. The mode is chosen when a process begins, so the process begins
-// again, with the same arguments, and Enter does not return. It is called before any other goroutine runs.
-func Enter() error {
-	if err := excluded(tlsconn.ProviderName()); err != nil {
+// enterFIPS makes sure that the process uses the FIPS 140-3 mode of Go, which GODEBUG chooses before any code runs. So
+// the process executes its own file again, with the same arguments, and enterFIPS does not return. It is called before
+// any other goroutine runs, and before there are listeners, children or files that a second start would open again:
+// descriptors without close-on-exec, the process number, and so the unit of systemd, stay as they are.
+func enterFIPS() error {
+	if err := excludedFromFIPS(tlsconn.ProviderName()); err != nil {
 		return err
 	}
 	if fips140.Enabled() {
 		return nil
 	}
 	debug := os.Getenv("GODEBUG")
-	if strings.Contains(debug, setting) {
+	if strings.Contains(debug, fipsSetting) {
 		return errNoFIPS // the process has begun again already
 	}
 	if debug != "" {
 		debug += ","
 	}
-	if err := os.Setenv("GODEBUG", debug+setting); err != nil {
+	if err := os.Setenv("GODEBUG", debug+fipsSetting); err != nil {
 		return fmt.Errorf("fips = true: %w", err)
 	}
 	// This is the program that runs, also when its file was replaced.
 	return fmt.Errorf("fips = true: start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
-// excluded returns why a program with that provider of TLS cannot begin again: Go's runtime panics when it
+// excludedFromFIPS returns why a program with that provider of TLS cannot begin again: Go's runtime panics when it
 // finds BoringCrypto and setting in one process, before any of our code runs.
-func excluded(provider string) error {
+func excludedFromFIPS(provider string) error {
 	if strings.HasPrefix(provider, "boringcrypto") {
 		return errBoringFIPS
 	}
