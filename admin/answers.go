@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 // Duration is a time span in JSON: "10m", "1h30m", or a number of seconds.

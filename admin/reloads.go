@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server/changes"
+	"github.com/edge-proxy/edge/config/changes"
 )
 
 // ErrNoVersion says that a version of the configuration is not kept.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server/changes"
+	"github.com/edge-proxy/edge/config/changes"
 )
 
 func (f *fake) Plan() (*Plan, error) {

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy/dynamic"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 // Diff is what a reload changes.

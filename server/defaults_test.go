@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/changes"
 	_ "github.com/edge-proxy/edge/server/process/rotate" // it registers keys of [log]
 )
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 type quota struct {

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 // noteConfig is that of a type of filters that write their names into a field of the answer.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/server/changes"
+	"github.com/edge-proxy/edge/config/changes"
 )
 
 func TestServer_everyWayToSleep(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/changes"
 	"github.com/edge-proxy/edge/upstream"
 )
 

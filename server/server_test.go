@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 // quiet keeps the access log out of the output of the tests.

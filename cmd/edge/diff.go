@@ -12,8 +12,8 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/server/changes"
 )
 
 // exitDiffers is the exit code of edge diff where something changes.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/server/changes"
+	"github.com/edge-proxy/edge/config/changes"
 )
 
 func TestDiff_files(t *testing.T) {

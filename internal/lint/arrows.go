@@ -44,7 +44,7 @@ var floors = [][]string{
 	{"config/language", "config/plugins"},
 	{"config/rules"},
 	{"config"},
-	{"config/metering", "server/changes"},
+	{"config/metering", "config/changes"},
 	{"filter"},
 	{"filter/ratelimit"},
 	{"filter/rules"},

@@ -117,7 +117,8 @@ func FuzzParse(f *testing.F) {
 		if len(count) > 4 {
 			count = count[:4] // more would only take more memory
 		}
-		all, err := parseDescriptors(environment("LISTEN_PID="+pid, "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names), self, parent)
+		all, err := parseDescriptors(environment("LISTEN_PID="+pid, "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names),
+			self, parent)
 		if err != nil {
 			if all != nil {
 				t.Fatalf("%v with %v", all, err)
