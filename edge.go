@@ -18,7 +18,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
@@ -27,6 +26,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // Server is an engine with listeners and a set of routes. Fill in the fields, then

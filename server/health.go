@@ -4,11 +4,11 @@ import (
 	"os"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // checking is how the backends of an upstream are checked; nil: they are not.

@@ -4,12 +4,12 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // The proxy does with names and paths of requests what the file says.

@@ -17,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/register"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -30,6 +29,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // readMax is more than the largest head that a configuration can allow, so that a larger one is answered by 431.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -28,6 +27,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // What follows is compiled and not run: docs/filters.md shows parts of it.

@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"backend/discovery"},
 	{"backend/discovery/register"},
 	{"upstream"},
-	{"backend/health"},
+	{"upstream/health"},
 	{"route/target"},
 	{"route"},
 	{"proxy/forwarding", "proxy/grpc", "proxy/meter", "proxy/page", "proxy/recent",
@@ -96,9 +96,6 @@ var closed = []struct {
 	{"cmd/edge", []string{"config/import"}, "it is for edge-import"},
 }
 
-// opened are packages that the rules of closed for a folder above them are not meant for.
-var opened = map[string]bool{"backend/health": true}
-
 // testOnly are packages for tests and for bench, never for what is shipped.
 var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm",
 	"internal/filterrig"}
@@ -129,7 +126,7 @@ func arrow(s *source, from int, home, imported string) string {
 	if !s.test {
 		for _, c := range closed {
 			for _, no := range c.to {
-				if within(s.dir, c.from) && !opened[s.dir] && (within(to, no) || no == ours && own && to != s.dir) {
+				if within(s.dir, c.from) && (within(to, no) || no == ours && own && to != s.dir) {
 					return fmt.Sprintf("%s imports %s: %s", s.dir, to, c.reason)
 				}
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
@@ -23,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // Sample is what was counted up to some moment.

@@ -7,11 +7,11 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // kind is series that each listener, or each upstream, may have, and the map of a Sample that they are read from.

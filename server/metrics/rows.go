@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/backend/health"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // row is one series of the registry. One whose name ends in _total is a counter, any other a gauge.

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/observe"
@@ -17,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // numbers calls f for every number of a struct, with its path.

@@ -1,7 +1,7 @@
 // Package selfcheck asks a listener whether it serves: it is the client of one connection, which package server feeds
 // to the listener as if it had been accepted.
 //
-// It is no health check of backends (package backend/health): no request leaves the process, so that a backend that is
+// It is no health check of backends (package upstream/health): no request leaves the process, so that a backend that is
 // down does not fail it.
 //
 // # What is asked

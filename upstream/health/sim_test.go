@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 func TestMain(m *testing.M) {

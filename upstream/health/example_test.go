@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // A service is checked. It fails, and is well again.

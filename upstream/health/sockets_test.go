@@ -18,11 +18,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // lively returns options whose checks follow each other soon.

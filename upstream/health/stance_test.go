@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // A member that its agent keeps out for one reason after the other serves at no moment.

@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // warm is members that answer at once, on a kernel that costs next to nothing.
