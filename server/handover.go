@@ -18,7 +18,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/server/selfcheck"
 )
 
 var (
@@ -515,7 +514,7 @@ func (h *Handover) receive(batch []Given, listeners []*listener, perTick int) (n
 	return n
 }
 
-// SelfCheck asks each listener over a socketpair whether it serves, see package selfcheck, and wants that no handler
+// SelfCheck asks each listener over a socketpair whether it serves, see selfcheck.go, and wants that no handler
 // has panicked. The Server must have been started. It shows in access logs as OPTIONS *, from a Unix socket.
 func (h *Handover) SelfCheck(ctx context.Context) error {
 	s := h.server
@@ -557,11 +556,11 @@ func (l *listener) probe() func(net.Conn) error {
 	}
 	switch {
 	case l.secured:
-		return func(c net.Conn) error { return selfcheck.TLS(c, protocols) }
+		return func(c net.Conn) error { return askTLS(c, protocols) }
 	case l.opts.NoH1:
-		return selfcheck.H2C
+		return askH2C
 	}
-	return selfcheck.H1
+	return askH1
 }
 
 // checkMax is for one listener.

@@ -55,7 +55,7 @@ var floors = [][]string{
 	{"config/import"},
 	{"admin"},
 	{"server/process/rotate"},
-	{"server/metrics", "server/selfcheck", "server/holder"},
+	{"server/metrics", "server/holder"},
 	{"server"},
 	{"server/process/versions", "server/inspect", "server/process/supervisor",
 		"server/process/pidfile", "server/process/lockdown"},

@@ -1,4 +1,4 @@
-package selfcheck_test
+package server
 
 import (
 	"bufio"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/selfcheck"
 )
 
 // against runs ask against a server on the other end of a connection.
@@ -41,7 +40,7 @@ func answer(text string) func(c net.Conn) {
 	}
 }
 
-func TestH1(t *testing.T) {
+func TestAskH1(t *testing.T) {
 	for _, c := range []struct{ answer, want string }{
 		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""},
 		{"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ""},
@@ -50,19 +49,19 @@ func TestH1(t *testing.T) {
 		{"", "no answer"},
 		{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", "no answer"},
 	} {
-		err := against(t, selfcheck.H1, answer(c.answer))
+		err := against(t, askH1, answer(c.answer))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.30q: %v, want %q", c.answer, err, c.want)
 		}
 	}
 }
 
-func TestH2C(t *testing.T) {
+func TestAskH2C(t *testing.T) {
 	const preface = 24 + 9
 	for frame, good := range map[string]bool{
 		"\x00\x00\x00\x04\x00\x00\x00\x00\x00": true, "\x00\x00\x00\x07\x00\x00\x00\x00\x00": false, "HTTP/1.1": false,
 	} {
-		err := against(t, selfcheck.H2C, func(c net.Conn) {
+		err := against(t, askH2C, func(c net.Conn) {
 			io.CopyN(io.Discard, c, preface) //nolint:errcheck // the answer shows
 			io.WriteString(c, frame)         //nolint:errcheck // as above
 		})
@@ -72,7 +71,7 @@ func TestH2C(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestAskTLS(t *testing.T) {
 	cert, key := testutil.NewAuthority(t).Issue(t, nil, "example.org")
 	must := tls.RequireAnyClientCert
 	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
@@ -90,7 +89,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.config.Certificates = []tls.Certificate{pair}
-			ask := func(conn net.Conn) error { return selfcheck.TLS(conn, []string{"h2", "http/1.1"}) }
+			ask := func(conn net.Conn) error { return askTLS(conn, []string{"h2", "http/1.1"}) }
 			err := against(t, ask, func(conn net.Conn) {
 				s := tls.Server(conn, c.config)
 				if s.Handshake() == nil && c.answer != "" {
