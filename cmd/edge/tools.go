@@ -7,7 +7,6 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/filter/basicauth"
-	"github.com/edge-proxy/edge/filter/basicauth/prompt"
 )
 
 func newSchema() *cobra.Command {
@@ -42,7 +41,7 @@ func newHashPassword() *cobra.Command {
 		Example: "  edge hash-password --user ann >> /etc/edge/users",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			password, err := prompt.Read(cmd.InOrStdin(), cmd.ErrOrStderr())
+			password, err := readPassword(cmd.InOrStdin(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 // imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys": {"admin", "internal/socketfile", "internal/warm", "backend/discovery", "poller", "engine",
-		"server", "internal/sim", "bench", "cmd/edge-bench", "filter/basicauth/prompt"},
+		"server", "internal/sim", "bench", "cmd/edge-bench", "cmd/edge"},
 	"golang.org/x/crypto":                     {"filter/basicauth"},
 	"golang.org/x/net":                        {"backend/discovery/dns", "bench", "internal/testutil/dnsserver"},
 	"golang.org/x/time":                       {"bench"},

@@ -1,4 +1,4 @@
-package prompt_test
+package main
 
 import (
 	"bytes"
@@ -8,17 +8,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/edge-proxy/edge/filter/basicauth/prompt"
 )
 
-func TestRead_pipe(t *testing.T) {
+func TestReadPassword_pipe(t *testing.T) {
 	for text, want := range map[string]string{
 		"secret": "secret", "se cret \r\nmore": "se cret ", "sécret\n": "sécret", "": "!no password",
 		"\nsecret":                "!no password",
 		strings.Repeat("x", 1025): "!longer than", strings.Repeat("x", 5000): "!longer than",
 	} {
-		got, err := prompt.Read(strings.NewReader(text), nil)
+		got, err := readPassword(strings.NewReader(text), nil)
 		if wrong, ok := strings.CutPrefix(want, "!"); ok {
 			if err == nil || !strings.Contains(err.Error(), wrong) {
 				t.Errorf("%.20q: %v", text, err)
@@ -67,7 +65,7 @@ func (p *typist) Write(b []byte) (int, error) {
 	return p.asked.Write(b)
 }
 
-func TestRead_terminal(t *testing.T) {
+func TestReadPassword_terminal(t *testing.T) {
 	for _, c := range []struct {
 		answers []string
 		want    string
@@ -85,7 +83,7 @@ func TestRead_terminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &typist{to: master, answers: c.answers}
-		got, err := prompt.Read(terminal, p)
+		got, err := readPassword(terminal, p)
 		if wrong, ok := strings.CutPrefix(c.want, "!"); ok {
 			if err == nil || !strings.Contains(err.Error(), wrong) {
 				t.Errorf("%q: %v", c.answers, err)
@@ -100,9 +98,9 @@ func TestRead_terminal(t *testing.T) {
 }
 
 // What is typed is not shown.
-func TestRead_showsNothing(t *testing.T) {
+func TestReadPassword_showsNothing(t *testing.T) {
 	master, terminal := openTerminal(t)
-	if _, err := prompt.Read(terminal, &typist{to: master, answers: []string{"secret\r", "secret\r"}}); err != nil {
+	if _, err := readPassword(terminal, &typist{to: master, answers: []string{"secret\r", "secret\r"}}); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprint(terminal, "the end")

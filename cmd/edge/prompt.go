@@ -1,4 +1,4 @@
-package prompt
+package main
 
 import (
 	"bufio"
@@ -14,16 +14,20 @@ import (
 // passwordMax bounds what is read.
 const passwordMax = 1 << 10
 
-// Errors of Read.
+// Errors of readPassword.
 var (
 	errGivenUp = errors.New("no password was given")
 	errDiffer  = errors.New("the two passwords differ")
 	errTooLong = fmt.Errorf("the password is longer than %d bytes", passwordMax)
 )
 
-// Read returns the password that in has, or that a person types twice where it is a terminal. questions is written to
-// then.
-func Read(in io.Reader, questions io.Writer) ([]byte, error) {
+// readPassword returns the first line of in, or the password that a person types twice where in is a terminal, to
+// which questions leads as well.
+//
+// The terminal does not show what is typed, and is set back before readPassword returns. Meanwhile the keys that
+// interrupt a program are characters, so that no signal ends the process with the terminal as it is: Ctrl-C and Ctrl-D
+// give up. Backspace takes a character back, Ctrl-U all of them.
+func readPassword(in io.Reader, questions io.Writer) ([]byte, error) {
 	f, ok := in.(*os.File)
 	if !ok {
 		return firstLine(in)
@@ -40,11 +44,11 @@ func Read(in io.Reader, questions io.Writer) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.IoctlSetTermios(int(f.Fd()), unix.TCSETSF, before)
-	first, err := ask(f, questions, "Password: ")
+	first, err := askFor(f, questions, "Password: ")
 	if err != nil {
 		return nil, err
 	}
-	again, err := ask(f, questions, "Again: ")
+	again, err := askFor(f, questions, "Again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +58,8 @@ func Read(in io.Reader, questions io.Writer) ([]byte, error) {
 	return first, nil
 }
 
-// ask reads one answer.
-func ask(f *os.File, questions io.Writer, question string) ([]byte, error) {
+// askFor reads one answer.
+func askFor(f *os.File, questions io.Writer, question string) ([]byte, error) {
 	fmt.Fprint(questions, question)
 	defer fmt.Fprintln(questions)
 	return typed(f)
