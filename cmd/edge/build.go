@@ -19,7 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/internal/assemble"
+	"github.com/edge-proxy/edge/cmd/edge/assemble"
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/plugin"

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/assemble"
+	"github.com/edge-proxy/edge/cmd/edge/assemble"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // The real edge is built with a module of others, by a file and by flags, and does what it did before. It compiles for
-// up to a minute, so EDGE_SOAK=1 asks for it; internal/assemble has all cases with an edge of a few lines.
+// up to a minute, so EDGE_SOAK=1 asks for it; cmd/edge/assemble has all cases with an edge of a few lines.
 func TestBuild(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("compiles for up to a minute: EDGE_SOAK=1 does")
@@ -77,7 +77,7 @@ func TestBuild_copiesAllFiles(t *testing.T) {
 	const kinds = "{{.CgoFiles}}{{.SFiles}}{{.HFiles}}{{.CFiles}}{{.SysoFiles}}{{.IgnoredOtherFiles}}"
 	out, err := exec.Command("go", "list", "-f", kinds, ".").Output()
 	if got := strings.NewReplacer("[", "", "]", "").Replace(strings.TrimSpace(string(out))); err != nil || got != "" {
-		t.Errorf("%v: %s: have internal/assemble copy them", err, got)
+		t.Errorf("%v: %s: have cmd/edge/assemble copy them", err, got)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // each other; where two need each other, the contract between them is missing.
 var floors = [][]string{
 	{"internal/invariant", "internal/cgroup", "internal/safeopen", "internal/socketfile", "internal/printable",
-		"internal/list", "internal/tally", "internal/build", "internal/yield", "internal/assemble"},
+		"internal/list", "internal/tally", "internal/build", "internal/yield"},
 	{"internal/testutil", "internal/lint"},
 	{"message"},
 	{"timerwheel", "lang/regex", "lang/table", "plugin/tags"},
