@@ -22,9 +22,9 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
-	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/route/target"
+	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -113,7 +113,7 @@ func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
 	p := proxy.New(e, snapshot)
 	p.SetName(viaOf(cfg))
 	requests := proxyListener(q.Listener, []proxy.AccessLog{run})
-	guardBy(requests, handshakeRules(cfg, q.Listener, nil, func(string) terms.Certificate { return nil }))
+	guardBy(requests, handshakeRules(cfg, q.Listener, nil, func(string) tlsrules.Certificate { return nil }))
 	service := p.Service(requests)
 	e.Start()
 	done := make(chan struct{})

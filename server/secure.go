@@ -20,7 +20,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/terms"
+	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -52,7 +52,7 @@ func (b *build) openCertificates() error {
 		files := filesOf(c)
 		if when := c.When; when != nil {
 			files.When = func(hello *tls.ClientHelloInfo, listener string) bool {
-				return terms.Holds(when, hello, listener)
+				return tlsrules.Holds(when, hello, listener)
 			}
 		}
 		groups[0] = append(groups[0], files)
@@ -152,7 +152,7 @@ func StateDir(uid int) (string, error) {
 
 // secureOptions returns the options of TLS of listener i, and the rules on its handshakes; nil when it has no TLS, or
 // no rules.
-func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *terms.Rules, error) {
+func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
 	l := &b.config.Listeners[i]
 	if l.TLS == config.TLSOff {
 		return nil, nil, nil
@@ -220,8 +220,8 @@ func (b *build) askClients(c *tls.Config, auth config.ClientAuth, ca string) err
 
 // authOf returns how clients are asked for certificates. The words are equal for equal keys: the file of authorities is
 // named, since connections go on when it changes.
-func authOf(auth config.ClientAuth, ca string) terms.Auth {
-	a := terms.Auth{Asked: string(auth), Require: auth == config.ClientAuthRequire}
+func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
+	a := tlsrules.Auth{Asked: string(auth), Require: auth == config.ClientAuthRequire}
 	if auth != config.ClientAuthNone && ca != "" {
 		a.Asked += " " + ca
 	}
@@ -230,8 +230,8 @@ func authOf(auth config.ClientAuth, ca string) terms.Auth {
 
 // ruleHandshakes returns the rules on the handshakes of l, whose tls.Config is base; nil: there are none. Every other
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
-func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rules, error) {
-	rules := handshakeRules(b.config, l, &b.server.shakes, func(name string) terms.Certificate {
+func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
+	rules := handshakeRules(b.config, l, &b.server.shakes, func(name string) tlsrules.Certificate {
 		return b.certs.Chooser(l.Name, b.chosen[name]).GetCertificate
 	})
 	if rules == nil {
@@ -246,7 +246,7 @@ func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rul
 	}
 	base.DynamicRecordSizingDisabled = true // as tlsconn has it in the one that it is given
 	var wrong error
-	rules.Prepare(func(auth *terms.Auth, minVersion uint16) *tls.Config {
+	rules.Prepare(func(auth *tlsrules.Auth, minVersion uint16) *tls.Config {
 		c := base.Clone()
 		c.MinVersion = minVersion
 		word, ca, _ := strings.Cut(auth.Asked, " ")
@@ -262,24 +262,24 @@ func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*terms.Rul
 // handshakeRules returns the rules on the handshakes of a listener; nil: there are none. certificate returns what shows
 // one of [[certificates]]; nobody counts where counts is nil.
 func handshakeRules(
-	c *config.Config, l *config.Listener, counts *terms.Counts, certificate func(name string) terms.Certificate,
-) *terms.Rules {
+	c *config.Config, l *config.Listener, counts *tlsrules.Counts, certificate func(name string) tlsrules.Certificate,
+) *tlsrules.Rules {
 	written := c.HandshakeRules(l)
 	if l.TLS == config.TLSOff || len(written) == 0 {
 		return nil
 	}
-	made := make(map[string]*terms.Auth)
-	auth := func(by config.ClientAuth, ca string) *terms.Auth {
+	made := make(map[string]*tlsrules.Auth)
+	auth := func(by config.ClientAuth, ca string) *tlsrules.Auth {
 		a := authOf(by, ca)
 		if made[a.Asked] == nil {
 			made[a.Asked] = &a
 		}
 		return made[a.Asked]
 	}
-	list := make([]terms.Rule, len(written))
+	list := make([]tlsrules.Rule, len(written))
 	for i := range written {
 		w := &written[i]
-		list[i] = terms.Rule{Name: w.Name, When: w.When, Deny: w.Deny, MinVersion: w.MinVersion}
+		list[i] = tlsrules.Rule{Name: w.Name, When: w.When, Deny: w.Deny, MinVersion: w.MinVersion}
 		if counts != nil {
 			list[i].Count = counts.Of(l.Name, cmp.Or(w.Name, strconv.Itoa(i+1)))
 		}
@@ -291,14 +291,14 @@ func handshakeRules(
 		}
 	}
 	o := &l.TLSOptions
-	return terms.New(l.Name, list, terms.Decision{Auth: auth(o.ClientAuth, o.ClientCA), MinVersion: o.MinVersion})
+	return tlsrules.New(l.Name, list, tlsrules.Decision{Auth: auth(o.ClientAuth, o.ClientCA), MinVersion: o.MinVersion})
 }
 
 // listRules has r list the counters of rules on handshakes.
-func listRules(r *observe.Registry, counts *terms.Counts) {
+func listRules(r *observe.Registry, counts *tlsrules.Counts) {
 	r.Counters("edge_tls_rules_total", "Handshakes that rules decided about, by listener, rule and result.",
 		func(yield func(float64, ...observe.Label)) {
-			counts.Each(func(listener, rule string, n *terms.Count) {
+			counts.Each(func(listener, rule string, n *tlsrules.Count) {
 				of := []observe.Label{{Name: "listener", Value: listener}, {Name: "rule", Value: rule}}
 				yield(float64(n.Applied.Load()), append(of[:2:2], observe.Label{Name: "result", Value: "applied"})...)
 				yield(float64(n.Denied.Load()), append(of[:2:2], observe.Label{Name: "result", Value: "denied"})...)
@@ -307,7 +307,7 @@ func listRules(r *observe.Registry, counts *terms.Counts) {
 }
 
 // guardBy has requests of a listener held against the rules on its handshakes, where they may be for another host.
-func guardBy(l *proxy.Listener, rules *terms.Rules) {
+func guardBy(l *proxy.Listener, rules *tlsrules.Rules) {
 	if rules != nil && rules.Guards() {
 		l.Fits, l.ClientCert = rules.Fit, false // what Fit asks depends on the host
 	}
@@ -334,12 +334,12 @@ func DryShake(cfg *config.Config, l *config.Listener, client netip.AddrPort, nam
 	out := &DryHandshake{Asked: base.Asked, Require: base.Require, MinVersion: l.TLSOptions.MinVersion}
 	for i := range cfg.Certificates {
 		c := &cfg.Certificates[i]
-		if c.When != nil && c.For(name) && terms.HoldsFor(c.When, d, name, offered, l.Name) {
+		if c.When != nil && c.For(name) && tlsrules.HoldsFor(c.When, d, name, offered, l.Name) {
 			out.Certificate = c
 			break
 		}
 	}
-	rules := handshakeRules(cfg, l, nil, func(string) terms.Certificate {
+	rules := handshakeRules(cfg, l, nil, func(string) tlsrules.Certificate {
 		return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
 	})
 	if rules == nil {

@@ -26,8 +26,8 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
-	"github.com/edge-proxy/edge/proxy/terms"
 	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream/health"
 )
@@ -96,8 +96,8 @@ type Server struct {
 	tables  *language.Follower
 	begun   *config.Config // that New was given
 
-	kept       filter.Store // by filters, over reloads
-	shakes     terms.Counts // of rules on handshakes
+	kept       filter.Store    // by filters, over reloads
+	shakes     tlsrules.Counts // of rules on handshakes
 	registered register.Tally
 	ending     chan struct{} // closed by Drain and Stop
 	endOnce    sync.Once

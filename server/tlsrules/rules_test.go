@@ -1,4 +1,4 @@
-package terms
+package tlsrules
 
 import (
 	"crypto/tls"

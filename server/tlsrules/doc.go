@@ -1,6 +1,6 @@
-// Package terms decides on what terms clients are served by TLS: whether they show a certificate, which one they get,
-// how old their TLS may be, and whether they are served at all. Rules have conditions on handshakes, which know what
-// the first message of one tells.
+// Package tlsrules decides on what terms clients are served by TLS: whether they show a certificate, which one they
+// get, how old their TLS may be, and whether they are served at all. Rules have conditions on handshakes, which know
+// what the first message of a handshake tells.
 //
 //	ClientHello ─ Choose ─► tls.Config, made at load for each combination ─► handshake ─► Digest.Asked
 //	request ───── Fit ────► would a handshake for its host have come to the same terms as Digest has? no: 421
@@ -9,7 +9,7 @@
 // on the terms of another one. It asks the same rules with the same client, so nothing is kept for a connection but the
 // words for what it was asked, and rules that have changed since then bind it.
 //
-// It reads no configuration and opens no certificate: package server makes its values of what package config has read.
+// It reads no configuration and opens no certificate: package server makes its values from a configuration.
 //
 // # Names
 //
@@ -20,4 +20,4 @@
 //
 // Handshakes compute on goroutines of their own, so what an evaluation needs comes from a pool: it allocates nothing
 // once the pool is filled. All functions are safe for any goroutine.
-package terms
+package tlsrules
