@@ -18,7 +18,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -46,7 +45,7 @@ type Server struct {
 
 	Listeners []Listener // further ones, for the same routes
 
-	ConnFilters []*connfilter.Filter // for the connections of all listeners
+	ConnFilters []*session.ConnFilter // for the connections of all listeners
 
 	AccessLog io.Writer // gets a line of JSON for each request, from a goroutine; nil: there is no access log
 
@@ -208,10 +207,10 @@ func (s *Server) listen(l *Listener) error {
 	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
 	accept, o := srv.Accept, engine.ListenOptions{Addr: addr, Share: s.Share}
 	if l.TLS != nil {
-		accept = s.secured(l.TLS, connfilter.After(l.Listener.Name, s.ConnFilters, accept))
+		accept = s.secured(l.TLS, session.FilterSecured(l.Listener.Name, s.ConnFilters, accept))
 		o.Gate = s.handshaker
 	}
-	accept = connfilter.Before(l.Listener.Name, s.ConnFilters, accept)
+	accept = session.FilterAccepted(l.Listener.Name, s.ConnFilters, accept)
 	open, err := s.engine.Listen(o, accept)
 	if err != nil {
 		return err

@@ -19,10 +19,10 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -362,7 +362,7 @@ func TestServer_connFilters(t *testing.T) {
 	testutil.CheckLeaks(t)
 	var refuse atomic.Bool
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: proxy.Answer(200, "", "ok")}},
-		ConnFilters: []*connfilter.Filter{{Accept: func(connfilter.Conn) bool { return !refuse.Load() }}}}
+		ConnFilters: []*session.ConnFilter{{Accept: func(session.ConnInfo) bool { return !refuse.Load() }}}}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,10 @@ import (
 
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
 )
 
 // What a type uses of package plugin.
@@ -43,7 +43,7 @@ func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*bala
 // RegisterConnectionFilter is RegisterFilter for [connection_filters.NAME]: connection_filters of a listener has NAME.
 // Its functions run on reactors and return at once. A panic closes the connection, and is logged.
 func RegisterConnectionFilter[C any](
-	name, doc string, create func(c *C, b *Build) (*connfilter.Filter, error),
+	name, doc string, create func(c *C, b *Build) (*session.ConnFilter, error),
 ) {
 	plugin.Register(plugin.ConnectionFilters, name, doc, create)
 }

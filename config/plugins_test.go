@@ -9,9 +9,9 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
 )
 
 // greet is the configuration of a type of destinations.
@@ -37,7 +37,7 @@ func newGreet(c *greet, b *plugin.Build) (proxy.Destination, error) {
 func init() {
 	plugin.Register(plugin.Destinations, "greet", "Greets.", newGreet)
 	plugin.Register(plugin.ConnectionFilters, "greet", "Has the keys of another type.",
-		func(*greet, *plugin.Build) (*connfilter.Filter, error) { return &connfilter.Filter{}, nil })
+		func(*greet, *plugin.Build) (*session.ConnFilter, error) { return &session.ConnFilter{}, nil })
 	plugin.Register(plugin.LogSinks, "keep", "Keeps lines.",
 		func(*struct{}, *plugin.Build) (io.Writer, error) { return io.Discard, nil })
 	plugin.Register(plugin.BalanceMethods, "pick", "Picks.",
@@ -45,7 +45,7 @@ func init() {
 			return &balance.Method{New: balance.P2C.New}, nil
 		})
 	plugin.Register(plugin.ConnectionFilters, "wait", "Waits.",
-		func(*struct{}, *plugin.Build) (*connfilter.Filter, error) { return &connfilter.Filter{}, nil })
+		func(*struct{}, *plugin.Build) (*session.ConnFilter, error) { return &session.ConnFilter{}, nil })
 	plugin.Register(plugin.Discoverers, "find", "Finds.",
 		func(*struct{}, *plugin.Build) (discovery.Source, error) { return nil, nil })
 	for _, name := range []string{"look", "fault"} { // of a module, and of edge

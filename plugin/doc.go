@@ -9,7 +9,7 @@
 //	balance method       *balance.Method
 //	discoverer           discovery.Source
 //	log sink             io.Writer
-//	connection filter    *connfilter.Filter
+//	connection filter    *session.ConnFilter
 //
 // Modules register by the functions of package edge, such as edge.RegisterDestination; package server makes values by
 // Make. This package makes no choice between types, runs none of them for a request, and reads no file.

@@ -13,10 +13,10 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -100,11 +100,11 @@ func (b *build) method(name string) (*balance.Method, error) {
 }
 
 // connFilters returns the filters of the connections of a listener.
-func (b *build) connFilters(names []string) (all []*connfilter.Filter, err error) {
+func (b *build) connFilters(names []string) (all []*session.ConnFilter, err error) {
 	for _, name := range names {
 		f, err := lasting(b, plugin.ConnectionFilters, name,
-			func(f *connfilter.Filter, h *keeper) (*connfilter.Filter, error) {
-				return &connfilter.Filter{Accept: h.counted(f.Accept), Secure: h.counted(f.Secure)}, nil
+			func(f *session.ConnFilter, h *keeper) (*session.ConnFilter, error) {
+				return &session.ConnFilter{Accept: h.counted(f.Accept), Secure: h.counted(f.Secure)}, nil
 			})
 		if err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ func (h *keeper) failed(p any) {
 }
 
 // counted returns ask, which may be nil, with its refusals counted.
-func (h *keeper) counted(ask func(connfilter.Conn) bool) func(connfilter.Conn) bool {
+func (h *keeper) counted(ask func(session.ConnInfo) bool) func(session.ConnInfo) bool {
 	if ask == nil {
 		return nil
 	}
@@ -174,11 +174,11 @@ func (h *keeper) counted(ask func(connfilter.Conn) bool) func(connfilter.Conn) b
 // connFilter asks a connection filter, and counts.
 type connFilter struct {
 	*keeper
-	ask     func(connfilter.Conn) bool
+	ask     func(session.ConnInfo) bool
 	refused *plugin.Counter
 }
 
-func (f *connFilter) pass(c connfilter.Conn) bool {
+func (f *connFilter) pass(c session.ConnInfo) bool {
 	if f.ask(c) {
 		return true
 	}

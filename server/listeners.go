@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/socketfile"
@@ -57,7 +56,7 @@ type setting struct {
 	requests *proxy.Listener
 	server   *Server
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
-	filters  []*connfilter.Filter
+	filters  []*session.ConnFilter
 }
 
 // apply puts s in place: the limits of connections for new ones, the rest for new requests.
@@ -76,9 +75,9 @@ func (l *listener) apply(s *setting) {
 	l.shaking.Store(nil)
 	if s.secure != nil {
 		l.shaking.Store(s.server.secure)
-		begin = s.server.secure.Server(*s.secure, s.server.counted(connfilter.After(s.name, s.filters, begin)))
+		begin = s.server.secure.Server(*s.secure, s.server.counted(session.FilterSecured(s.name, s.filters, begin)))
 	}
-	begin = connfilter.Before(s.name, s.filters, begin)
+	begin = session.FilterAccepted(s.name, s.filters, begin)
 	l.begin.Store(&begin)
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -416,21 +415,21 @@ type doorConfig struct {
 	Refuse string `edge:"refuse" doc:"What it says no to." enum:"none all secured panic make"`
 }
 
-var met = make(chan connfilter.Conn, 100) // connections that a test_door was asked about
+var met = make(chan session.ConnInfo, 100) // connections that a test_door was asked about
 
-func newDoor(c *doorConfig, _ *plugin.Build) (*connfilter.Filter, error) {
+func newDoor(c *doorConfig, _ *plugin.Build) (*session.ConnFilter, error) {
 	if c.Refuse == "make" {
 		return nil, errors.New("it does not want to")
 	}
-	return &connfilter.Filter{
-		Accept: func(conn connfilter.Conn) bool {
+	return &session.ConnFilter{
+		Accept: func(conn session.ConnInfo) bool {
 			met <- conn
 			if c.Refuse == "panic" {
 				panic(errors.New("it must not"))
 			}
 			return c.Refuse != "all"
 		},
-		Secure: func(conn connfilter.Conn) bool {
+		Secure: func(conn session.ConnInfo) bool {
 			met <- conn
 			return c.Refuse != "secured"
 		},
@@ -456,7 +455,7 @@ type = "test_door"
 refuse = "none"
 ` + all200
 	s := serve(t, parse(t, text), Options{})
-	asked := func() (all []connfilter.Conn) {
+	asked := func() (all []session.ConnInfo) {
 		for {
 			select {
 			case c := <-met:

@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"h1", "h2"},
 	{"engine"},
 	{"tlsconn", "engine/netconn"},
-	{"session", "connfilter"},
+	{"session"},
 	{"observe", "balance"},
 	{"backend"},
 	{"backend/admission", "backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},

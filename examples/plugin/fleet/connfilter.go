@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/connfilter"
+	"github.com/edge-proxy/edge/session"
 )
 
 // DoorConfig has the keys of a table [connection_filters.NAME] with type = "fleet_door".
@@ -19,17 +19,17 @@ func init() {
 }
 
 // NewDoor makes a connection filter.
-func NewDoor(c *DoorConfig, b *edge.Build) (*connfilter.Filter, error) {
+func NewDoor(c *DoorConfig, b *edge.Build) (*session.ConnFilter, error) {
 	c, err := edge.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
-	return &connfilter.Filter{
-		Accept: func(conn connfilter.Conn) bool { // nothing was read yet
+	return &session.ConnFilter{
+		Accept: func(conn session.ConnInfo) bool { // nothing was read yet
 			ip := conn.Peer.IP.Addr().Unmap()
 			return !slices.ContainsFunc(c.Deny, func(p netip.Prefix) bool { return p.Contains(ip) })
 		},
-		Secure: func(conn connfilter.Conn) bool { // the handshake is done
+		Secure: func(conn session.ConnInfo) bool { // the handshake is done
 			return len(c.Names) == 0 || slices.Contains(c.Names, conn.TLS.ServerName)
 		},
 	}, nil

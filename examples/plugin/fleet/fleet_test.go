@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/connfilter"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -182,7 +182,7 @@ func TestDoor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"a.example": true, "b.example": false, "": false} {
-		if got := f.Secure(connfilter.Conn{TLS: &tlsconn.Digest{ServerName: name}}); got != want {
+		if got := f.Secure(session.ConnInfo{TLS: &tlsconn.Digest{ServerName: name}}); got != want {
 			t.Errorf("%q passes: %v, want %v", name, got, want)
 		}
 	}
