@@ -6,7 +6,6 @@ import (
 
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -36,7 +35,6 @@ type (
 	AccessLog = value.AccessLog
 	Logging   = value.Logging
 	Header    = value.Header
-	Rule      = rules.Rule
 )
 
 // Definition is a table of a registered type, such as one of [filters].

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -363,7 +362,7 @@ func redirectHint(r *resolver, to string) string {
 
 // resolveRules reads the rules of all requests and those of listeners.
 func resolveRules(r *resolver) {
-	r.c.Rules = rulesOf(r, r.file.Entries(rules.OfAll))
+	r.c.Rules = rulesOf(r, r.file.Entries("rules"))
 	for i, e := range r.doc.listeners {
 		e.Rules = rulesOf(r, schema.Inside(e))
 		r.c.Listeners[i].Rules = e.Rules
@@ -372,7 +371,7 @@ func resolveRules(r *resolver) {
 
 // rulesOf reads the rules among entries.
 func rulesOf(r *resolver, entries []schema.Target) []Rule {
-	return rules.Read(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
+	return readRules(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
 		if namesItself(text) {
 			r.rep.Errorf(at, "write it as dest of a route that has the when of the rule, with allow_dest",
 				"the dest of a rule has no variables")

@@ -144,3 +144,24 @@ func routeSections() []*schema.Section {
 		}),
 	}
 }
+
+// ruleSections returns [[rules]], [[listeners.rules]] and [[routes.rules]].
+func ruleSections() (all []*schema.Section) {
+	for _, s := range [][2]string{
+		{"rules", "Rules for all requests, which run before a route is chosen, in their order, until one answers: " +
+			"see [rules](rules.md). A rewrite there is what routes see."},
+		{"listeners.rules", "Rules for the requests that come by a listener, before those of `[[rules]]`."},
+		{"routes.rules", "Rules for the requests of a route, which run once it is chosen, before its filters. A " +
+			"rewrite changes what is sent on."},
+	} {
+		all = append(all, schema.Table[ruleEntry](tags(), schema.Section{
+			Path: s[0], Doc: s[1], Shape: schema.List, New: newRuleEntry, Keys: ruleLimits().Keys(),
+			Later: []string{"cache"},
+		}))
+	}
+	return all
+}
+
+func newRuleEntry(_ schema.Target, n *syntax.Node) schema.Target {
+	return &ruleEntry{Held: schema.Held{Struct: ruleLimits().New(n)}}
+}

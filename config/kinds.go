@@ -13,7 +13,7 @@ import (
 // source are the files of this package, for the docs of keys.
 //
 //go:embed config.go dest.go discover.go document.go healthcheck.go
-//go:embed listener.go listenertls.go logs.go route.go upstream.go
+//go:embed listener.go listenertls.go logs.go route.go rule.go upstream.go
 var source embed.FS
 
 func typeBalance() schema.FieldType {
@@ -27,22 +27,26 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"account":          {Type: typeAccount, Plain: true},
 		"advertised":       {Type: typeAdvertised, Plain: true},
 		"alpn":             {Type: typeALPN, Plain: true},
+		"answer_fields":    {Type: ruleFields(false)},
 		"balance":          typeBalance(),
 		"budget":           {Type: typeBudget, Plain: true},
 		"bytes":            {Type: typeBytes},
 		"codes":            {Type: schema.Choices, Plain: true, Enum: codeNames()},
 		"cookie":           {Type: typeCookieName, Plain: true},
+		"deny":             {Type: typeDeny},
 		"fields":           {Type: value.TypeFields},
 		"field_name":       {Type: value.TypeFieldName, Plain: true},
 		"headers":          {Type: value.TypeHeaders},
 		"hedge":            {Type: typeHedge},
 		"host":             {Type: value.TypeHost, Plain: true},
+		"lines":            language.Compiled(language.TypeLines),
 		"log_outputs":      {Type: value.TypeLogOutput, Plain: true},
 		"log_path":         {Type: value.TypeLogPath, Plain: true},
 		"methods":          {Type: value.TypeMethods, Plain: true},
 		"parameters":       {Type: value.TypeParameters},
 		"percent":          {Type: typePercent, Plain: true},
 		"protocols":        {Type: typeProtocols, Plain: true, Enum: []string{"h1", "h2"}},
+		"request_fields":   {Type: ruleFields(true)},
 		"retry_conditions": {Type: typeConditions, Plain: true},
 		"secrets":          {Type: typeSecrets, Plain: true},
 		"server_name":      {Type: typeServerName, Plain: true},
@@ -50,6 +54,7 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"sources":          {Type: typeSources, Plain: true},
 		"switch":           {Type: typeSwitch},
 		"target":           {Type: typeTarget, Plain: true},
+		"texts":            {Type: typeTexts},
 		"upgrades":         {Type: value.TypeUpgrades, Plain: true},
 		"version":          {Type: typeVersion, Plain: true, Enum: versionNames(), Synonyms: versionSynonyms},
 

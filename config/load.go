@@ -8,7 +8,6 @@ import (
 
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/plugin"
@@ -299,10 +298,10 @@ func addedBy(list []Rule) (names []string) {
 
 // checkRules checks what rules say of filters and of texts, which all of them share.
 func checkRules(r *resolver) {
-	var texts, switches rules.Names
+	var texts, switches ruleNames
 	check := func(entries []schema.Target, before []string) {
 		before = slices.DeleteFunc(before, func(name string) bool { return !slices.Contains(r.filters, name) })
-		for _, e := range schema.All[*rules.Entry](entries) {
+		for _, e := range schema.All[*ruleEntry](entries) {
 			list := plugins.FilterList{Given: &e.Given, Names: e.Filters, Once: true, Before: before,
 				Where: "of the requests of this rule"}
 			list.Check(r.rep, r.filters)
@@ -319,7 +318,7 @@ func checkRules(r *resolver) {
 		everywhere = append(everywhere, own...)
 		check(schema.Inside(e), slices.Concat(all, own))
 	}
-	check(r.file.Entries(rules.OfAll), everywhere)
+	check(r.file.Entries("rules"), everywhere)
 	for _, e := range r.doc.routes {
 		before := slices.Concat(r.c.Filters, addedBy(r.c.Rules), e.Filters, addedBy(e.Rules))
 		for _, l := range e.on {

@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 )
@@ -45,7 +44,7 @@ func Register[E any, T interface {
 var edge = sync.OnceValue(func() *schema.Schema {
 	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
 	sections := slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
-		routeSections(), language.Sections(), rules.Sections(), registered())
+		routeSections(), language.Sections(), ruleSections(), registered())
 	tags().Comments = nil // the keys have them
 	return schema.New(sections, codes, reserved())
 })

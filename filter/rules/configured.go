@@ -3,8 +3,8 @@ package rules
 import (
 	"fmt"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/config/rules"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
@@ -22,7 +22,7 @@ type Maker struct {
 	Filters []string // those that rules name, 64 at most
 
 	// Watch is told of every rule that is asked. No request waits in a tarpit then. nil: nobody wants to know.
-	Watch func(of *rules.Rule, asked Asked)
+	Watch func(of *config.Rule, asked Asked)
 }
 
 // Asked is what became of a rule that was asked.
@@ -34,13 +34,13 @@ type Asked struct {
 
 // BeforeRoute makes a filter of rules that run before a route is chosen; nil where there are none. whose names them in
 // metrics and errors: a listener, or "defaults".
-func (m *Maker) BeforeRoute(list []rules.Rule, whose string) (*proxy.Filter, error) {
+func (m *Maker) BeforeRoute(list []config.Rule, whose string) (*proxy.Filter, error) {
 	return m.make(list, whose, proxy.PhaseBeforeRoute)
 }
 
 // Around returns the filters of a route with its rules: they are asked before its filters, and the fields that they set
 // are set after those of the filters.
-func (m *Maker) Around(filters []*proxy.Filter, list []rules.Rule, route string) ([]*proxy.Filter, error) {
+func (m *Maker) Around(filters []*proxy.Filter, list []config.Rule, route string) ([]*proxy.Filter, error) {
 	f, err := m.make(list, route, proxy.PhaseRequest)
 	if f == nil || err != nil {
 		return filters, err
@@ -51,7 +51,7 @@ func (m *Maker) Around(filters []*proxy.Filter, list []rules.Rule, route string)
 	return append(all, &last), nil
 }
 
-func (m *Maker) make(list []rules.Rule, whose string, in proxy.Phase) (*proxy.Filter, error) {
+func (m *Maker) make(list []config.Rule, whose string, in proxy.Phase) (*proxy.Filter, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -70,7 +70,7 @@ func (m *Maker) make(list []rules.Rule, whose string, in proxy.Phase) (*proxy.Fi
 }
 
 // rules returns the rules of a configuration as those of this package.
-func (m *Maker) rules(list []rules.Rule) (all []Rule) {
+func (m *Maker) rules(list []config.Rule) (all []Rule) {
 	for i := range list {
 		c := &list[i]
 		r := Rule{
@@ -100,7 +100,7 @@ func (m *Maker) rules(list []rules.Rule) (all []Rule) {
 	return all
 }
 
-func textsOf(list []rules.Text) (all []Text) {
+func textsOf(list []config.Text) (all []Text) {
 	for _, t := range list {
 		all = append(all, Text{t.Name, t.Value})
 	}

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	configured "github.com/edge-proxy/edge/config/rules"
+	configured "github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
@@ -576,8 +576,8 @@ func TestSwitches(t *testing.T) {
 			t.Errorf("%s: %q ran, want %q", target, got, want)
 		}
 	}
-	if configured.TextsMax != proxy.TextsMax {
-		t.Errorf("a configuration sets %d texts, an exchange has %d", configured.TextsMax, proxy.TextsMax)
+	if configured.RuleTextsMax != proxy.TextsMax {
+		t.Errorf("a configuration sets %d texts, an exchange has %d", configured.RuleTextsMax, proxy.TextsMax)
 	}
 }
 

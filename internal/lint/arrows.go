@@ -42,7 +42,6 @@ var floors = [][]string{
 	{"config/schema", "config/foreign"},
 	{"config/value", "config/format"},
 	{"config/language", "config/plugins"},
-	{"config/rules"},
 	{"config"},
 	{"config/metering", "config/changes"},
 	{"filter"},

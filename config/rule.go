@@ -1,12 +1,14 @@
-package rules
+package config
 
 import (
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -15,7 +17,12 @@ import (
 	"github.com/edge-proxy/edge/proxy/location"
 )
 
-// Rule is a rule of a configuration.
+// Rule is a condition of the language, and what is done with the requests that it holds for. Immutable once it was
+// read; package filter/rules runs what package server makes of it.
+//
+//	[[rules]]                 of all requests          before a route is chosen
+//	[[listeners.rules]]       of a listener            before those
+//	[[routes.rules]]          of a route               once it is chosen, before its filters
 type Rule struct {
 	// Its name. The access log has it as `rule` where the rule ended the request.
 	Name string `edge:"name" kind:"name" example:"no-bots" json:",omitempty"`
@@ -54,9 +61,9 @@ type Rule struct {
 	QuerySet []Text `edge:"query.set" kind:"texts" json:",omitempty"`
 	// Parameters that are put after the others.
 	// Example: { from = "edge" }
-	QueryAdd []Text   `edge:"query.add" kind:"texts" json:",omitempty"`
-	Respond  Respond  `edge:"respond" json:",omitzero"`
-	Redirect Redirect `edge:"redirect" json:",omitzero"`
+	QueryAdd []Text       `edge:"query.add" kind:"texts" json:",omitempty"`
+	Respond  RuleRespond  `edge:"respond" json:",omitzero"`
+	Redirect RuleRedirect `edge:"redirect" json:",omitzero"`
 	// The request is refused: with this status, 400 to 599, and the page for it; `true` is 403.
 	Deny int `edge:"deny" kind:"deny" example:"404" json:",omitzero"`
 	// The connection is closed without an answer; in HTTP/2 the stream is reset.
@@ -74,8 +81,8 @@ type Rule struct {
 // Text is a template with a name.
 type Text = value.Text
 
-// Respond is an answer.
-type Respond struct {
+// RuleRespond is the answer of a rule.
+type RuleRespond struct {
 	// The rule answers: with this status.
 	Status int `edge:"status" default:"200" min:"200" max:"599" example:"200"`
 	// The body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for between
@@ -88,8 +95,8 @@ type Respond struct {
 	On bool
 }
 
-// Redirect is an answer that sends the client elsewhere.
-type Redirect struct {
+// RuleRedirect is the answer of a rule that sends the client elsewhere.
+type RuleRedirect struct {
 	// Where the client is sent. The query is kept as `rewrite` says. A request does not choose the host, but where
 	// `{host}` is written.
 	// Example: "https://{host}{target}"
@@ -98,31 +105,48 @@ type Redirect struct {
 	Status int `edge:"status" default:"308" min:"301" max:"308" example:"301"`
 }
 
-// Compiler compiles the texts of a configuration, and reports what is wrong with them: *language.Language.
-type Compiler interface {
-	// Condition compiles the string n; nil: it is wrong.
-	Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Condition
-	// Template is Condition for a template.
-	Template(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template
-	// Scope returns what texts may name.
-	Scope() *lang.Scope
+// ruleEntry is a table of rules.
+type ruleEntry struct {
+	schema.Held // of the keys of limit
+	Rule
+
+	// With `false` no access log has the request.
+	Logged bool `edge:"log" after:"tag" default:"true" example:"false"`
+	// Where the request goes, in place of where its route leads: an upstream, or addresses as in a route.
+	DestText string `edge:"dest" after:"timeout" example:"10.0.0.12:8080"`
 }
 
-// Read returns the rules that entries of a file have. dest returns the upstream that a text at a place leads to, ""
-// where it leads to none, which it reports.
-func Read(
-	doc *schema.Document, entries []schema.Target, c Compiler, dest func(text string, at syntax.Span) string,
+// ruleLimits is the table limit, which has the keys of filters of type rate_limit but for those of delays: a rule
+// cannot hold a request back, since the rules after it run at once.
+var ruleLimits = sync.OnceValue(func() *plugins.Inside {
+	return plugins.Filters.In("limit", "rate_limit", func(k *schema.Key) bool {
+		switch k.Path {
+		case "limit.rate":
+			k.Doc = "The rule limits its requests: how many of a key get through. What is beyond it is refused."
+		case "limit.mode":
+			k.Enum = []string{"reject", "log"}
+		case "limit.max_delay", "limit.max_delayed":
+			return false
+		}
+		return true
+	})
+})
+
+// readRules returns the rules that entries of a file have. dest returns the upstream that a text at a place leads to;
+// "" where the text leads to none, which it reports.
+func readRules(
+	doc *schema.Document, entries []schema.Target, c *language.Language, dest func(text string, at syntax.Span) string,
 ) []Rule {
 	var all []Rule
-	var last *Entry // that takes every request
-	for _, e := range schema.All[*Entry](entries) {
+	var last *ruleEntry // that takes every request
+	for _, e := range schema.All[*ruleEntry](entries) {
 		doc.Fill(e)
 		e.Pos = e.Node().Head.Pos()
 		e.compile(doc.Report, c)
 		if e.Has("dest") && !e.Failed("dest") {
 			e.Dest = dest(e.DestText, e.At("dest"))
 		}
-		e.Limit = limits().Resolve(doc.Report, &e.Held, c)
+		e.Limit = ruleLimits().Resolve(doc.Report, &e.Held, c)
 		e.NoLog = !e.Logged
 		e.check(doc.Report)
 		if last != nil {
@@ -138,7 +162,7 @@ func Read(
 }
 
 // compile compiles the texts of e.
-func (e *Entry) compile(rep *syntax.Report, c Compiler) {
+func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
 	template := func(key string, in lang.Phases) *lang.Template {
 		if !e.Has(key) || e.Failed(key) {
 			return nil
@@ -174,22 +198,22 @@ func (e *Entry) compile(rep *syntax.Report, c Compiler) {
 		}
 	}
 	if e.Respond.On = e.HasAny("respond."); !e.Respond.On {
-		e.Respond = Respond{}
+		e.Respond = RuleRespond{}
 	}
 	if !e.HasAny("redirect.") {
-		e.Redirect = Redirect{}
+		e.Redirect = RuleRedirect{}
 	}
 }
 
 // Keys that end a request, and those that only one that goes on has any use for.
 var (
-	ending  = []string{"respond", "redirect", "deny", "drop"}
-	sending = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query"}
-	noting  = []string{"set", "tag", "log", "filters", "headers.response"}
+	ruleEnds  = []string{"respond", "redirect", "deny", "drop"}
+	ruleSends = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query"}
+	ruleNotes = []string{"set", "tag", "log", "filters", "headers.response"}
 )
 
 // has reports whether the file gave a key, or one in the table of that name.
-func (e *Entry) has(key string) bool {
+func (e *ruleEntry) has(key string) bool {
 	if key == "drop" && !e.Failed(key) {
 		return e.Drop
 	}
@@ -203,7 +227,7 @@ func (e *Entry) has(key string) bool {
 }
 
 // spot returns where a key stands, or the first one in the table of that name.
-func (e *Entry) spot(key string) syntax.Span {
+func (e *ruleEntry) spot(key string) syntax.Span {
 	for _, name := range []string{
 		key, key + ".status", key + ".to", key + ".body", key + ".type", key + ".del", key + ".set", key + ".add",
 	} {
@@ -218,8 +242,8 @@ func (e *Entry) spot(key string) syntax.Span {
 }
 
 // ends returns the key by which e ends a request; "": by none.
-func (e *Entry) ends() string {
-	for _, key := range append(ending[:len(ending):len(ending)], "tarpit") {
+func (e *ruleEntry) ends() string {
+	for _, key := range append(ruleEnds[:len(ruleEnds):len(ruleEnds)], "tarpit") {
 		if e.has(key) {
 			return key
 		}
@@ -228,9 +252,9 @@ func (e *Entry) ends() string {
 }
 
 // check reports what the types of the keys cannot say.
-func (e *Entry) check(rep *syntax.Report) {
+func (e *ruleEntry) check(rep *syntax.Report) {
 	end := e.ends()
-	for _, key := range ending {
+	for _, key := range ruleEnds {
 		if key != end && e.has(key) {
 			rep.Conflictf(e.spot(key), e.spot(end), "leave one of them out", "a rule answers once: %q is at %s", end,
 				e.spot(end).RelativeTo(e.spot(key)))
@@ -247,7 +271,7 @@ func (e *Entry) check(rep *syntax.Report) {
 		}
 	}
 	if end != "" {
-		for _, key := range sending {
+		for _, key := range ruleSends {
 			if e.has(key) {
 				rep.Conflictf(e.spot(key), e.spot(end), "put it into a rule of its own",
 					"%q has no effect: the rule does not send the request on, because of %q", key, end)
@@ -263,23 +287,23 @@ func (e *Entry) check(rep *syntax.Report) {
 		rep.Errorf(e.spot("redirect"), `write redirect = { to = "https://{host}{target}" }`,
 			"a redirect says where to: %q is missing", "redirect.to")
 	}
-	if end == "" && !e.HasUnknown() && !slices.ContainsFunc(slices.Concat(sending, noting), e.has) {
-		rep.Errorf(e.Node().Head, "one of "+strings.Join(slices.Concat(ending, sending, noting), ", "),
+	if end == "" && !e.HasUnknown() && !slices.ContainsFunc(slices.Concat(ruleSends, ruleNotes), e.has) {
+		rep.Errorf(e.Node().Head, "one of "+strings.Join(slices.Concat(ruleEnds, ruleSends, ruleNotes), ", "),
 			"this rule does nothing")
 	}
 }
 
 // How many names all rules of a configuration may have.
 const (
-	TextsMax   = 16 // of set
-	FiltersMax = 64
+	RuleTextsMax   = 16 // of set: as many as an exchange has room for
+	ruleFiltersMax = 64
 )
 
-// Names are the names that rules have so far.
-type Names []string
+// ruleNames are the names that rules have so far.
+type ruleNames []string
 
 // add adds a name, unless there are too many: then it reports false.
-func (l *Names) add(name string, most int) bool {
+func (l *ruleNames) add(name string, most int) bool {
 	switch {
 	case slices.Contains(*l, name):
 	case len(*l) == most:
@@ -291,18 +315,19 @@ func (l *Names) add(name string, most int) bool {
 }
 
 // Share adds the names of e to those of the rules before it, and reports the first one that is too many.
-func (e *Entry) Share(rep *syntax.Report, texts, filters *Names) {
+func (e *ruleEntry) Share(rep *syntax.Report, texts, filters *ruleNames) {
 	for _, t := range e.Set {
-		if !texts.add(t.Name, TextsMax) {
+		if !texts.add(t.Name, RuleTextsMax) {
 			rep.Errorf(e.KeyNode("set").Child(t.Name).Head, "set one that no other rule needs any more",
-				"a request has %d texts at most, by all rules together: %s is one more", TextsMax, syntax.Quote(t.Name))
+				"a request has %d texts at most, by all rules together: %s is one more", RuleTextsMax,
+				syntax.Quote(t.Name))
 			break
 		}
 	}
 	for i, name := range e.Filters {
-		if name = strings.TrimPrefix(name, "!"); !filters.add(name, FiltersMax) {
+		if name = strings.TrimPrefix(name, "!"); !filters.add(name, ruleFiltersMax) {
 			rep.Errorf(e.ElementAt("filters", i, len(e.Filters)), "give filters a \"when\" of their own",
-				"rules name %d filters at most, all together: %s is one more", FiltersMax, syntax.Quote(name))
+				"rules name %d filters at most, all together: %s is one more", ruleFiltersMax, syntax.Quote(name))
 			break
 		}
 	}
@@ -350,4 +375,60 @@ func (r *Rule) Actions() (list []string) {
 	add(r.Deny > 0, "deny %d", r.Deny)
 	add(r.Drop, "drop")
 	return list
+}
+
+// Types of keys. The comment after each is the Go type of its values.
+var (
+	typeDeny  = schema.Type{Name: "status or true", Parse: parseDeny, Truth: true}   // int
+	typeTexts = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseNames} // []Text
+)
+
+// ruleFields is the type of a table of fields: []Text.
+func ruleFields(ofRequest bool) schema.Type {
+	parse := func(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+		return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
+			if !ofRequest && strings.EqualFold(c.Key, "host") {
+				return "an answer has no Host", "headers.request sets that of the request"
+			}
+			return value.WrongField(c.Key)
+		})
+	}
+	return schema.Type{Name: "table of [templates](DSL.md)", Parse: parse}
+}
+
+func parseDeny(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	switch {
+	case n.Kind == syntax.KindBool && n.Truth:
+		return 403, true
+	case n.Kind == syntax.KindBool:
+		d.Report.Errorf(n.Value, "leave it out", "a rule denies, or does not name it")
+	case n.Kind != syntax.KindInt:
+		d.WrongKind(n, "a status or true", "")
+	case n.Integer < 400 || n.Integer > 599:
+		d.Report.Errorf(n.Value, "respond has any status", "the status of a refusal is 400 to 599, not %d", n.Integer)
+	default:
+		return int(n.Integer), true
+	}
+	return nil, false
+}
+
+func parseNames(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
+		if k.Path == "set" && !isName(c.Key) {
+			return syntax.Quote(c.Key) + " is no name: it begins with a letter and has letters, digits, \"_\" and " +
+				"\"-\" alone, 64 at most", ""
+		}
+		return "", ""
+	})
+}
+
+func isName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 64
 }
