@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -250,7 +249,7 @@ func TestSchema_laterKeysAreUnknown(t *testing.T) {
 
 // Words of other programs have their hints, and none of them hides what edge itself has under that name.
 func TestSchema_foreignWords(t *testing.T) {
-	for word, says := range foreign.Hints() {
+	for word, says := range ForeignHints() {
 		header, name := "", word
 		if dot := strings.LastIndexByte(word, '.'); dot >= 0 {
 			name = word[dot+1:]

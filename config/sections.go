@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
@@ -325,5 +324,5 @@ var laterKeys = map[string][]string{
 
 // reserved returns the names without a meaning.
 func reserved() schema.Reserved {
-	return schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: foreign.Hints(), Foreign: foreign.File}
+	return schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: ForeignHints(), Foreign: foreignFile}
 }

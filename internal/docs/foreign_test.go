@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/foreign"
 )
 
 // unknownElsewhere are what no word of another program leads to, with the reason.
@@ -59,7 +58,7 @@ func firsts(e *regexp.Regexp, text string) (all []string) {
 // and each section.
 func TestForeign_wordsLeadToAllThatEdgeHas(t *testing.T) {
 	page, rules := referencePage(t)
-	hints := foreign.Hints()
+	hints := config.ForeignHints()
 	leads := func(name string, by func(hint string) bool) {
 		found := false
 		for _, hint := range hints {
@@ -112,7 +111,7 @@ func TestForeign_nothingIsDeniedThatEdgeHas(t *testing.T) {
 	}
 	denial := regexp.MustCompile(`has no|there (is|are) no|cannot|can not`)
 	used := make(map[string]bool)
-	for word, hint := range foreign.Hints() {
+	for word, hint := range config.ForeignHints() {
 		name := word[strings.LastIndexByte(word, '.')+1:]
 		if !denial.MatchString(hint) || !has[plain(name)] {
 			continue

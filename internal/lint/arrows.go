@@ -39,7 +39,7 @@ var floors = [][]string{
 	{"proxy"},
 	{"proxy/handler", "proxy/dynamic", "plugin"},
 	{"config/syntax", "lang/geo/mmdb"},
-	{"config/schema", "config/foreign"},
+	{"config/schema"},
 	{"config/value", "config/format"},
 	{"config/language", "config/plugins"},
 	{"config"},

@@ -1,4 +1,4 @@
-package foreign
+package config
 
 import (
 	"regexp"
@@ -10,92 +10,92 @@ import (
 
 // What many words of other programs are here.
 const (
-	isRoute     = `is [[routes]] with pattern = "/path/*" and dest = "host:port"`
-	isDest      = `is dest = "host:port" in [[routes]]`
-	isHost      = `is host = "example.com" in [[routes]], or the beginning of its pattern`
-	isListener  = `is [[listeners]] with listen = ":80"`
-	isUpstream  = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
-	isBackend   = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
-	isRequest   = `is headers = { request = { Name = "value" } } in [[routes]]`
-	isResponse  = `is headers = { response = { Name = "value" } } in [[routes]]`
-	isConnect   = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
-	isRead      = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
-	isIdle      = `is limits = { idle_timeout = "60s" } in [http]`
-	isRetry     = `is retry = { attempts = 2 } in [upstreams.NAME]`
-	isBalancing = `is load_balancing in [upstreams.NAME] or [upstream_defaults]; the default honours weights`
-	isTrust     = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
-	isStrip     = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
-	isPath      = `is rewrite = { path = "/new{path}" } in [[routes]]`
-	isCert      = `is cert = "a.pem" and key = "a.key" in [https] or [[certificates]]`
-	isVerify    = `is tls = { verify = false } in [upstreams.NAME]`
-	isSNI       = `is tls = { sni = "host" } in [upstreams.NAME]`
-	isCondition = `is when = 'path starts_with "/api/"' in [[rules]] or [[routes]]`
-	isAccessLog = `is [log] with output = ["/var/log/edge/access.log"]`
-	isProtocol  = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
-	isThreads   = `is worker_threads = 4; without it there is one for each processor`
-	noFiles     = `has nothing here yet: edge serves no files; let a backend do it`
-	noScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
-	isHealth    = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
-	isEjection  = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
-	noCompress  = `has nothing here yet: answers are not compressed`
-	isPasswords = `is type = "basic_auth" in [filters.NAME], and that name in filters`
-	isCORS      = `is type = "cors" in [filters.NAME], and that name in filters`
-	noAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
-	isAddresses = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
-	isRate      = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
-	isMetrics   = `is [metrics] with listen = ":9145"`
-	isSplit     = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
-	noStreams   = `has nothing here: only HTTP is served`
-	noBuffering = `has nothing here: bodies go on as they come`
-	noACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
-	isDiscover  = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
-	isPages     = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
-	isFilter    = `is [filters.NAME], and that name in filters of [[routes]], [[rules]] or [defaults]`
-	noModes     = `has nothing to set here: edge looks at the machine itself`
+	hintRoute       = `is [[routes]] with pattern = "/path/*" and dest = "host:port"`
+	hintDest        = `is dest = "host:port" in [[routes]]`
+	hintHost        = `is host = "example.com" in [[routes]], or the beginning of its pattern`
+	hintListener    = `is [[listeners]] with listen = ":80"`
+	hintUpstream    = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
+	hintBackend     = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
+	hintRequest     = `is headers = { request = { Name = "value" } } in [[routes]]`
+	hintResponse    = `is headers = { response = { Name = "value" } } in [[routes]]`
+	hintConnect     = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
+	hintRead        = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
+	hintIdle        = `is limits = { idle_timeout = "60s" } in [http]`
+	hintRetry       = `is retry = { attempts = 2 } in [upstreams.NAME]`
+	hintBalancing   = `is load_balancing in [upstreams.NAME] or [upstream_defaults]; the default honours weights`
+	hintTrust       = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
+	hintStrip       = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
+	hintPath        = `is rewrite = { path = "/new{path}" } in [[routes]]`
+	hintCert        = `is cert = "a.pem" and key = "a.key" in [https] or [[certificates]]`
+	hintVerify      = `is tls = { verify = false } in [upstreams.NAME]`
+	hintSNI         = `is tls = { sni = "host" } in [upstreams.NAME]`
+	hintCondition   = `is when = 'path starts_with "/api/"' in [[rules]] or [[routes]]`
+	hintAccessLog   = `is [log] with output = ["/var/log/edge/access.log"]`
+	hintProtocol    = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
+	hintThreads     = `is worker_threads = 4; without it there is one for each processor`
+	hintNoFiles     = `has nothing here yet: edge serves no files; let a backend do it`
+	hintNoScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
+	hintHealth      = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
+	hintEjection    = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
+	hintNoCompress  = `has nothing here yet: answers are not compressed`
+	hintPasswords   = `is type = "basic_auth" in [filters.NAME], and that name in filters`
+	hintCORS        = `is type = "cors" in [filters.NAME], and that name in filters`
+	hintNoAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
+	hintAddresses   = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
+	hintRate        = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
+	hintMetrics     = `is [metrics] with listen = ":9145"`
+	hintSplit       = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
+	hintNoStreams   = `has nothing here: only HTTP is served`
+	hintNoBuffering = `has nothing here: bodies go on as they come`
+	hintNoACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
+	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
+	hintPages       = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
+	hintFilter      = `is [filters.NAME], and that name in filters of [[routes]], [[rules]] or [defaults]`
+	hintNoModes     = `has nothing to set here: edge looks at the machine itself`
 )
 
-// words are words of other programs and what each is here. They have hints of their own where edge has no such
+// foreignWords are words of other programs and what each is here. They have hints of their own where edge has no such
 // key: people bring them along. Of a word that several programs have the first one counts. A word with a table before
 // it is for that table.
-var words = []struct{ of, here, words string }{
+var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is dest = "http://host:port" in [[routes]]`, "proxy_pass"},
 	{"nginx", `is dest with grpc = true in [[routes]]`, "grpc_pass"},
-	{"nginx", isRoute, "location locations"},
+	{"nginx", hintRoute, "location locations"},
 	{"nginx", `is [http] or [https] with listen, and a host in the pattern of [[routes]]`, "server"},
-	{"nginx", isBackend, "upstreams.server"},
-	{"nginx", isHost, "server_name server_names"},
+	{"nginx", hintBackend, "upstreams.server"},
+	{"nginx", hintHost, "server_name server_names"},
 	{"nginx", `is a route without a host: pattern = "/*"`, "default_server"},
-	{"nginx", noFiles, "root alias index autoindex try_files default_type"},
+	{"nginx", hintNoFiles, "root alias index autoindex try_files default_type"},
 	{"nginx", `is respond, redirect or deny in [[rules]], or dest = "status:404" in [[routes]]`, "return"},
-	{"nginx", isCondition, "if"},
+	{"nginx", hintCondition, "if"},
 	{"nginx", `is [maps.NAME], which texts ask as {map.NAME[header.host]}`, "map"},
 	{"nginx", `is set = { NAME = "{header.host}" } in [[rules]], for texts with {local.NAME}`, "set"},
-	{"nginx", noModes, "events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size"},
+	{"nginx", hintNoModes, "events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size"},
 	{"nginx", `has nothing here: "edge build" links modules, and "edge modules" lists them`, "modules load_module"},
-	{"nginx", noStreams, "stream mail"},
-	{"nginx", isThreads, "worker_processes"},
+	{"nginx", hintNoStreams, "stream mail"},
+	{"nginx", hintThreads, "worker_processes"},
 	{"nginx", `is limits = { connections = 10000 } in [[listeners]]; without it there is no limit`,
 		"worker_connections"},
 	{"nginx", `has nothing here: the limit is that of the system, LimitNOFILE of systemd`, "worker_rlimit_nofile"},
 	{"nginx", `is pid_file = "/run/edge.pid"`, "pid"},
-	{"nginx", isRequest, "proxy_set_header grpc_set_header"},
-	{"nginx", isResponse, "proxy_pass_header add_header more_set_headers expires"},
+	{"nginx", hintRequest, "proxy_set_header grpc_set_header"},
+	{"nginx", hintResponse, "proxy_pass_header add_header more_set_headers expires"},
 	{"nginx", `is headers = { response = { Name = "" } } in [[routes]]`, "proxy_hide_header"},
 	{"nginx", `is headers = { response = { Server = "" } } in [[routes]]`, "server_tokens"},
-	{"nginx", isRead, "proxy_read_timeout"},
-	{"nginx", isConnect, "proxy_connect_timeout"},
+	{"nginx", hintRead, "proxy_read_timeout"},
+	{"nginx", hintConnect, "proxy_connect_timeout"},
 	{"nginx", `is user_timeout = "5m" in [upstreams.NAME]`, "proxy_send_timeout"},
 	{"nginx", `is user_timeout = "5m" in [[listeners]]`, "send_timeout"},
-	{"nginx", isProtocol, "proxy_http_version"},
-	{"nginx", noBuffering, "proxy_buffering proxy_buffers proxy_buffer_size"},
+	{"nginx", hintProtocol, "proxy_http_version"},
+	{"nginx", hintNoBuffering, "proxy_buffering proxy_buffers proxy_buffer_size"},
 	{"nginx", `is buffer_request = "10m" in [[routes]]; without it bodies stream`,
 		"proxy_request_buffering client_body_buffer_size"},
 	{"nginx", `is rewrite_location = true in [[routes]]`, "proxy_redirect"},
 	{"nginx", `has nothing here yet: cookies go on as the backend writes them`, "proxy_cookie_path"},
-	{"nginx", isRetry, "proxy_next_upstream proxy_next_upstream_tries"},
+	{"nginx", hintRetry, "proxy_next_upstream proxy_next_upstream_tries"},
 	{"nginx", `has nothing here yet: answers are not kept`, "proxy_cache proxy_cache_path proxy_cache_valid"},
-	{"nginx", isVerify, "proxy_ssl_verify"},
-	{"nginx", isSNI, "proxy_ssl_name proxy_ssl_server_name"},
+	{"nginx", hintVerify, "proxy_ssl_verify"},
+	{"nginx", hintSNI, "proxy_ssl_name proxy_ssl_server_name"},
 	{"nginx", `is tls = { ca = "ca.pem" } in [upstreams.NAME]`, "proxy_ssl_trusted_certificate"},
 	{"nginx", `is tls = { cert = "a.pem", key = "a.key" } in [upstreams.NAME]`, "proxy_ssl_certificate"},
 	{"nginx", `has nothing here yet: trusted_proxies believes X-Forwarded-For and Forwarded`, "proxy_protocol"},
@@ -103,14 +103,14 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is limits = { min_rate = "240/s" } in [http]`, "client_body_timeout"},
 	{"nginx", `is limits = { header_timeout = "10s" } in [http]`, "client_header_timeout"},
 	{"nginx", `is limits = { header_size = "32k" } in [http]`, "client_header_buffer_size large_client_header_buffers"},
-	{"nginx", isIdle, "keepalive_timeout"},
+	{"nginx", hintIdle, "keepalive_timeout"},
 	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
-	{"nginx", isEjection, "max_fails fail_timeout"},
+	{"nginx", hintEjection, "max_fails fail_timeout"},
 	{"nginx", `is breaker = { max_requests = 100 } in [upstreams.NAME]`, "max_conns"},
 	{"nginx", `is weight = 0`, "down"},
 	{"nginx", `is load_balancing = "ip_hash" in [upstreams.NAME]`, "ip_hash"},
-	{"nginx", isBalancing, "least_conn random"},
-	{"nginx", noCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
+	{"nginx", hintBalancing, "least_conn random"},
+	{"nginx", hintNoCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
 	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
 	{"nginx", `is min_version = "1.2" in [tls] or [https]`, "ssl_protocols"},
 	{"nginx", `is ciphers in [tls] or [https], for TLS 1.2; the default is a safe choice`, "ssl_ciphers"},
@@ -127,38 +127,38 @@ var words = []struct{ of, here, words string }{
 	{"nginx", `is protocols = ["h1", "h2"] in [https]; both are the default`, "http2"},
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
-	{"nginx", isRate, "limit_req limit_req_zone"},
+	{"nginx", hintRate, "limit_req limit_req_zone"},
 	{"nginx", `has nothing here yet: connections are not counted by client`, "limit_conn limit_rate"},
-	{"nginx", isPasswords, "auth_basic auth_basic_user_file"},
-	{"nginx", noAsking, "auth_request auth_jwt"},
+	{"nginx", hintPasswords, "auth_basic auth_basic_user_file"},
+	{"nginx", hintNoAsking, "auth_request auth_jwt"},
 	{"nginx", `is when = 'client.ip not in list.NAME' of the filter that asks for passwords`, "satisfy"},
 	{"nginx", `is methods, with type = "request_limits", in [filters.NAME], and that name in filters`, "limit_except"},
-	{"nginx", isSplit, "split_clients"},
+	{"nginx", hintSplit, "split_clients"},
 	{"nginx", `is databases = ["country.mmdb"] in [geo]: when = 'geo.country == "DE"' in [[rules]]`, "geoip2"},
 	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`, "secure_link"},
 	{"nginx", `is deny = true in [[tls.rules]]`, "ssl_reject_handshake"},
-	{"nginx", isPages, "error_page"},
-	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
-	{"nginx", noScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
-	{"nginx", isMetrics, "stub_status"},
+	{"nginx", hintPages, "error_page"},
+	{"nginx", hintTrust, "set_real_ip_from real_ip_header"},
+	{"nginx", hintNoScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
+	{"nginx", hintMetrics, "stub_status"},
 	{"HAProxy", `is [[listeners]] with listen = ":80", and [[routes]]`, "frontend frontends"},
-	{"HAProxy", isUpstream, "backend"},
+	{"HAProxy", hintUpstream, "backend"},
 	{"HAProxy", `is dest = "NAME" in [[routes]]`, "routes.backend"},
 	{"HAProxy", `is listen = ":80" in [[listeners]]`, "bind"},
 	{"HAProxy", `is dest = "NAME" in [[routes]] with a pattern, or in [[rules]] with when`, "use_backend"},
 	{"HAProxy", `is [[routes]] with pattern = "/*" and dest = "NAME"`, "default_backend"},
-	{"HAProxy", isBalancing, "balance"},
-	{"HAProxy", noStreams, "mode"},
-	{"HAProxy", isCondition, "acl"},
+	{"HAProxy", hintBalancing, "balance"},
+	{"HAProxy", hintNoStreams, "mode"},
+	{"HAProxy", hintCondition, "acl"},
 	{"HAProxy", `has no switches of that kind here: kept connections and X-Forwarded-For need none`, "option"},
-	{"HAProxy", isHealth, "httpchk timeout_check http_check check inter"},
+	{"HAProxy", hintHealth, "httpchk timeout_check http_check check inter"},
 	{"HAProxy", `has nothing to set here: backends are told by X-Forwarded-For`, "forwardfor"},
 	{"HAProxy", `is limits = { connections = 10000 } in [[listeners]]`, "maxconn"},
 	{"HAProxy", `is breaker = { max_requests = 100 } in [upstreams.NAME]`, "upstreams.maxconn"},
 	{"HAProxy", `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`, "timeout"},
-	{"HAProxy", isIdle, "timeout_client"},
-	{"HAProxy", isRead, "timeout_server"},
-	{"HAProxy", isConnect, "timeout_connect"},
+	{"HAProxy", hintIdle, "timeout_client"},
+	{"HAProxy", hintRead, "timeout_server"},
+	{"HAProxy", hintConnect, "timeout_connect"},
 	{"HAProxy", `is limits = { header_timeout = "10s" } in [http]`, "timeout_http_request"},
 	{"HAProxy", `is pool = { queue_timeout = "1s" } in [upstreams.NAME]`, "timeout_queue"},
 	{"HAProxy", `is timeouts = { idle = "1h" } in [[routes]]`, "timeout_tunnel"},
@@ -168,111 +168,111 @@ var words = []struct{ of, here, words string }{
 	{"HAProxy", `is drop = true in [[rules]], [[listeners.rules]] or [[routes.rules]]`, "silent_drop"},
 	{"HAProxy", `is log = false in [[rules]]`, "dontlognull dontlog_normal"},
 	{"HAProxy", `is tls_rules in [[listeners]], or [[tls.rules]]`, "strict_sni"},
-	{"HAProxy", isResponse, "http_response"},
-	{"HAProxy", isPages, "errorfile errorfiles"},
-	{"HAProxy", isThreads, "nbthread nbproc"},
+	{"HAProxy", hintResponse, "http_response"},
+	{"HAProxy", hintPages, "errorfile errorfiles"},
+	{"HAProxy", hintThreads, "nbthread nbproc"},
 	{"HAProxy", `is [metrics] with listen = ":9145", or "edge status" and [admin]`, "stats"},
-	{"HAProxy", noCompress, "compression"},
-	{"HAProxy", isRetry, "retries"},
-	{"HAProxy", isCert, "crt"},
+	{"HAProxy", hintNoCompress, "compression"},
+	{"HAProxy", hintRetry, "retries"},
+	{"HAProxy", hintCert, "crt"},
 	{"HAProxy", `has nothing here; user and group give up the rights of root`, "chroot"},
 	{"HAProxy", `has nothing to set here: connections to backends are kept, see pool in [upstreams.NAME]`,
 		"http_reuse"},
 	{"HAProxy", `is [[routes]] with pattern = "/healthz" and dest = "status:200"`, "monitor_uri"},
-	{"HAProxy", isAddresses, "tcp_request"},
-	{"Caddy", isDest, "reverse_proxy"},
-	{"Caddy", isRoute, "handle route apps handlers site"},
-	{"Caddy", isStrip, "handle_path"},
+	{"HAProxy", hintAddresses, "tcp_request"},
+	{"Caddy", hintDest, "reverse_proxy"},
+	{"Caddy", hintRoute, "handle route apps handlers site"},
+	{"Caddy", hintStrip, "handle_path"},
 	{"Caddy", `is respond = { status = 200, body = "…" } in [[rules]]`, "respond"},
 	{"Caddy", `is when = 'client.ip in list.NAME' with [lists.NAME]`, "remote_ip client_ip"},
 	{"Caddy", `is redirect = { to = "https://example.com{path}" } in [[routes]]`, "redir"},
-	{"Caddy", noFiles, "file_server templates"},
-	{"Caddy", noScripts, "php_fastcgi"},
-	{"Caddy", noCompress, "encode"},
-	{"Caddy", isRequest, "header_up"},
-	{"Caddy", isResponse, "header_down"},
-	{"Caddy", isPasswords, "basicauth basic_auth"},
-	{"Caddy", noAsking, "forward_auth"},
-	{"Caddy", isPages, "handle_errors"},
+	{"Caddy", hintNoFiles, "file_server templates"},
+	{"Caddy", hintNoScripts, "php_fastcgi"},
+	{"Caddy", hintNoCompress, "encode"},
+	{"Caddy", hintRequest, "header_up"},
+	{"Caddy", hintResponse, "header_down"},
+	{"Caddy", hintPasswords, "basicauth basic_auth"},
+	{"Caddy", hintNoAsking, "forward_auth"},
+	{"Caddy", hintPages, "handle_errors"},
 	{"Caddy", `is dest = "status:503" in [[routes]]`, "error"},
-	{"Caddy", isBalancing, "lb_policy"},
-	{"Caddy", isRetry, "lb_retries lb_try_duration"},
-	{"Caddy", isHealth, "health_uri health_path health_interval"},
-	{"Caddy", isProtocol, "transport"},
-	{"Caddy", isVerify, "tls_insecure_skip_verify"},
-	{"Caddy", isSNI, "tls_server_name"},
-	{"Caddy", noBuffering, "flush_interval"},
-	{"Caddy", noACME, "auto_https email on_demand"},
+	{"Caddy", hintBalancing, "lb_policy"},
+	{"Caddy", hintRetry, "lb_retries lb_try_duration"},
+	{"Caddy", hintHealth, "health_uri health_path health_interval"},
+	{"Caddy", hintProtocol, "transport"},
+	{"Caddy", hintVerify, "tls_insecure_skip_verify"},
+	{"Caddy", hintSNI, "tls_server_name"},
+	{"Caddy", hintNoBuffering, "flush_interval"},
+	{"Caddy", hintNoACME, "auto_https email on_demand"},
 	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},
-	{"Caddy", isPath, "uri"},
-	{"Caddy", isCondition, "matcher"},
+	{"Caddy", hintPath, "uri"},
+	{"Caddy", hintCondition, "matcher"},
 	{"Caddy", `is include = ["conf.d/*.toml"]`, "import"},
-	{"Traefik", isRoute, "routers router"},
-	{"Traefik", isFilter, "middlewares middleware"},
-	{"Traefik", isAddresses, "ipallowlist ipwhitelist sourcerange"},
-	{"Traefik", isCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
+	{"Traefik", hintRoute, "routers router"},
+	{"Traefik", hintFilter, "middlewares middleware"},
+	{"Traefik", hintAddresses, "ipallowlist ipwhitelist sourcerange"},
+	{"Traefik", hintCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
 	{"Traefik", `is type = "security_headers" in [filters.NAME], and that name in filters`, "stsseconds framedeny"},
-	{"Traefik", isMetrics, "prometheus"},
-	{"Traefik", isListener, "entrypoints entrypoint"},
-	{"Traefik", isUpstream, "listeners.services loadbalancer load_balancer service"},
+	{"Traefik", hintMetrics, "prometheus"},
+	{"Traefik", hintListener, "entrypoints entrypoint"},
+	{"Traefik", hintUpstream, "listeners.services loadbalancer load_balancer service"},
 	{"Traefik", `is listener = "NAME" in [[routes]]`, "routes.entrypoints"},
 	{"Traefik", `is dest = "NAME" in [[routes]]`, "routes.service"},
 	{"Traefik", `is pattern in [[routes]]: pattern = "example.com/api/*"`, "rule"},
-	{"Traefik", isBackend, "servers"},
+	{"Traefik", hintBackend, "servers"},
 	{"Traefik", `is address = "host:port"`, "upstreams.backends.url"},
-	{"Traefik", isDiscover, "providers"},
-	{"Traefik", noACME, "certresolver cert_resolver certificatesresolvers"},
+	{"Traefik", hintDiscover, "providers"},
+	{"Traefik", hintNoACME, "certresolver cert_resolver certificatesresolvers"},
 	{"Traefik", `is host = "keep" or "backend" in [upstreams.NAME]`, "passhostheader"},
 	{"", `is priority = 0 in [[routes]]; which backends come first is tier = 1`, "upstreams.priority"},
 	{"Envoy", `is tier = 1`, "upstreams.backends.priority"},
 	{"", `is priority = 0 in [[routes]]`, "priority"},
-	{"Traefik", isStrip, "stripprefix"},
+	{"Traefik", hintStrip, "stripprefix"},
 	{"Traefik", `is rewrite = { add_prefix = "/new" } in [[routes]]`, "addprefix"},
 	{"Traefik", `is redirect_to_https = true in [http]`, "redirectscheme"},
 	{"Traefik", `is redirect = { to = "/new/{match.1}" } in [[rules]] with when = 'path ~ "…"'`, "redirectregex"},
-	{"Traefik", isPath, "replacepath"},
+	{"Traefik", hintPath, "replacepath"},
 	{"Traefik", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "replacepathregex"},
-	{"Traefik", isRate, "ratelimit rate_limit"},
-	{"Traefik", noAsking, "forwardauth"},
-	{"Traefik", isAccessLog, "accesslog"},
-	{"Traefik", isVerify, "serverstransport serverstransports insecureskipverify"},
-	{"Traefik", isHealth, "healthcheck"},
+	{"Traefik", hintRate, "ratelimit rate_limit"},
+	{"Traefik", hintNoAsking, "forwardauth"},
+	{"Traefik", hintAccessLog, "accesslog"},
+	{"Traefik", hintVerify, "serverstransport serverstransports insecureskipverify"},
+	{"Traefik", hintHealth, "healthcheck"},
 	{"Traefik", `is [[routes]] with pattern = "/ping" and dest = "status:200"`, "ping"},
-	{"Traefik", isTrust, "forwardedheaders trustedips"},
+	{"Traefik", hintTrust, "forwardedheaders trustedips"},
 	{"Traefik", `is [admin] with listen; there is no dashboard`, "api"},
-	{"Traefik", noStreams, "tcp udp"},
+	{"Traefik", hintNoStreams, "tcp udp"},
 	{"Envoy", `is [[listeners]], [[routes]] and [upstreams.NAME] at the top of the file`, "static_resources"},
-	{"Envoy", isDiscover, "dynamic_resources"},
-	{"Envoy", isUpstream, "clusters cluster"},
-	{"Envoy", isRoute, "virtual_hosts route_config"},
+	{"Envoy", hintDiscover, "dynamic_resources"},
+	{"Envoy", hintUpstream, "clusters cluster"},
+	{"Envoy", hintRoute, "virtual_hosts route_config"},
 	{"Envoy", `is [[listeners]] and [[routes]]`, "filter_chains"},
-	{"Envoy", isFilter, "http_filters"},
-	{"Envoy", isCORS, "cors"},
+	{"Envoy", hintFilter, "http_filters"},
+	{"Envoy", hintCORS, "cors"},
 	{"Envoy", `is type = "csrf" in [filters.NAME], and that name in filters`, "csrf"},
 	{"Envoy", `is type = "fault" in [filters.NAME], and that name in filters`, "fault"},
-	{"Envoy", isBackend, "load_assignment lb_endpoints endpoints endpoint"},
-	{"Envoy", isListener, "socket_address"},
-	{"Envoy", isConnect, "connect_timeout"},
-	{"Envoy", isPath, "prefix_rewrite"},
+	{"Envoy", hintBackend, "load_assignment lb_endpoints endpoints endpoint"},
+	{"Envoy", hintListener, "socket_address"},
+	{"Envoy", hintConnect, "connect_timeout"},
+	{"Envoy", hintPath, "prefix_rewrite"},
 	{"Envoy", `is host = "example.com" in [upstreams.NAME]`, "host_rewrite_literal"},
-	{"Envoy", isHost, "domains"},
-	{"Envoy", isEjection, "outlier_detection"},
+	{"Envoy", hintHost, "domains"},
+	{"Envoy", hintEjection, "outlier_detection"},
 	{"Envoy", `is breaker = { max_requests = 100 } in [upstreams.NAME]`, "circuit_breakers"},
-	{"Envoy", isRetry, "retry_policy"},
+	{"Envoy", hintRetry, "retry_policy"},
 	{"Envoy", `is dest = "status:200" in [[routes]]`, "direct_response"},
-	{"Apache", isRoute, "proxypass virtualhost"},
+	{"Apache", hintRoute, "proxypass virtualhost"},
 	{"Apache", `is rewrite_location = true in [[routes]]`, "proxypassreverse"},
 	{"Apache", `is host = "keep" in [upstreams.NAME], the default`, "proxypreservehost"},
-	{"Apache", noFiles, "documentroot"},
-	{"Apache", isHost, "servername serveralias"},
-	{"Apache", isRequest, "requestheader"},
-	{"Apache", isBackend, "balancermember"},
-	{"Apache", isCert, "sslcertificatefile sslcertificatekeyfile"},
-	{"Apache", isAccessLog, "customlog"},
+	{"Apache", hintNoFiles, "documentroot"},
+	{"Apache", hintHost, "servername serveralias"},
+	{"Apache", hintRequest, "requestheader"},
+	{"Apache", hintBackend, "balancermember"},
+	{"Apache", hintCert, "sslcertificatefile sslcertificatekeyfile"},
+	{"Apache", hintAccessLog, "customlog"},
 	{"Apache", `is error_log = "/var/log/edge/error.log"`, "errorlog"},
 	{"Apache", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "rewriterule"},
-	{"h2o", isThreads, "num_threads"},
-	{"h2o", isRoute, "mapping"},
+	{"h2o", hintThreads, "num_threads"},
+	{"h2o", hintRoute, "mapping"},
 	{"h2o", `is limits = { body_size = "10m" } in [http]`, "limit_request_body"},
 	{"", `is a part of listen = ":80" in [http]`, "port"},
 	{"", `is a part of listen = [":80", ":81"] in [http]`, "ports"},
@@ -287,21 +287,22 @@ var words = []struct{ of, here, words string }{
 	{"", `is passive_counts = true`, "upstreams.health_check.passive health_check.passive"},
 	{"", `is [register]`, "registration"},
 	{"", `is to = "etcd://host:2379/name/"`, "register.url register.service register.registry"},
-	{"", isDest, "target destination proxy_to forward_to url"},
-	{"", isHost, "domain hostname"},
+	{"", hintDest, "target destination proxy_to forward_to url"},
+	{"", hintHost, "domain hostname"},
 	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
-	{"", isCert, "certificate certs"},
-	{"", isSplit, "canary"},
+	{"", hintCert, "certificate certs"},
+	{"", hintSplit, "canary"},
 	{"", `is "edge build --with MODULE", and its types in [filters.NAME] and the like`, "plugins plugin"},
 	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
-	{"", noFiles, "static"},
-	{"", noACME, "letsencrypt"},
+	{"", hintNoFiles, "static"},
+	{"", hintNoACME, "letsencrypt"},
 }
 
-// Hints returns what the hint for each of the words says after the word.
-func Hints() map[string]string {
+// ForeignHints returns what the hint for each word of another program says after the word: it begins with "is" where
+// edge has the same thing under another name, and with "has nothing" where edge has none.
+func ForeignHints() map[string]string {
 	hints := make(map[string]string)
-	for _, row := range slices.Backward(words) {
+	for _, row := range slices.Backward(foreignWords) {
 		of := ""
 		if row.of != "" {
 			of = "of " + row.of + " "
@@ -313,32 +314,32 @@ func Hints() map[string]string {
 	return hints
 }
 
-// programs are those whose files are told from a file of edge.
-var programs = []struct {
+// foreignPrograms are those whose files are told from a file of edge.
+var foreignPrograms = []struct {
 	name string
 	says string                       // what its words are called here
 	text func() *regexp.Regexp        // a line that only its files have; nil: they are of a format that edge reads
 	tree func(root *syntax.Node) bool // whether it is one of its files; nil: they are of no such format
 }{
 	{name: "HAProxy", says: "bind is listen, use_backend is dest, backend is [upstreams.NAME]",
-		text: lines(`(?:frontend|backend|listen|defaults|global)(?:[ \t]+[\w.-]+)?[ \t]*(?:#.*)?`,
+		text: wholeLines(`(?:frontend|backend|listen|defaults|global)(?:[ \t]+[\w.-]+)?[ \t]*(?:#.*)?`,
 			`[ \t]+(?:use_backend|default_backend|bind|balance|server [\w.-]+)[ \t]+[^={\n]+`)},
 	{name: "nginx", says: "server is [http], location is pattern, proxy_pass is dest, upstream is [upstreams.NAME]",
-		text: lines(`[ \t]*(?:http|events|server|upstream[ \t]+\S+|location[ \t].*)[ \t]*\{[ \t]*(?:#.*)?`,
+		text: wholeLines(`[ \t]*(?:http|events|server|upstream[ \t]+\S+|location[ \t].*)[ \t]*\{[ \t]*(?:#.*)?`,
 			`[ \t]*(?:http|events|server|upstream[ \t]+\S+|location[ \t].*)[ \t]*\{[^=\n]*;.*`,
 			`[ \t]*(?:proxy_pass|server_name|listen|worker_processes|root|return)[ \t]+[^={}\n]+;.*`)},
 	{name: "Apache", says: "VirtualHost is [http] and a host in pattern, ProxyPass is pattern and dest",
-		text: lines(`[ \t]*<(?:VirtualHost|Location|Proxy|Directory|IfModule)\b.*`,
+		text: wholeLines(`[ \t]*<(?:VirtualHost|Location|Proxy|Directory|IfModule)\b.*`,
 			`[ \t]*(?:ProxyPass|ProxyPassReverse|LoadModule|DocumentRoot|ServerName)[ \t]+[^=\s].*`)},
 	{name: "Caddy", says: "the address before { is listen and the host of pattern, reverse_proxy is dest",
-		text: lines(`[ \t]*(?:reverse_proxy|file_server|handle|handle_path|php_fastcgi|redir|encode|respond)` +
+		text: wholeLines(`[ \t]*(?:reverse_proxy|file_server|handle|handle_path|php_fastcgi|redir|encode|respond)` +
 			`(?:[ \t]+[^=\s].*)?`),
-		tree: func(root *syntax.Node) bool { return within(root, "apps", "http") != nil }},
+		tree: func(root *syntax.Node) bool { return tableAt(root, "apps", "http") != nil }},
 	{name: "Traefik", says: "entryPoints are [[listeners]], a rule is pattern, a service is [upstreams.NAME]",
 		tree: func(root *syntax.Node) bool {
 			for _, path := range [][]string{{"http", "routers"}, {"http", "services"}, {"http", "middlewares"},
 				{"tcp", "routers"}, {"entryPoints"}, {"certificatesResolvers"}, {"providers"}} {
-				if within(root, path...) != nil {
+				if tableAt(root, path...) != nil {
 					return true
 				}
 			}
@@ -346,22 +347,22 @@ var programs = []struct {
 		}},
 	{name: "Envoy", says: "a route is [[routes]], a cluster is [upstreams.NAME], socket_address is listen",
 		tree: func(root *syntax.Node) bool {
-			return within(root, "static_resources") != nil || within(root, "dynamic_resources") != nil
+			return tableAt(root, "static_resources") != nil || tableAt(root, "dynamic_resources") != nil
 		}},
 	{name: "h2o", says: "hosts and paths are pattern, proxy.reverse.url is dest",
 		tree: func(root *syntax.Node) bool {
-			hosts := within(root, "hosts")
-			return hosts != nil && len(hosts.Children) > 0 && within(hosts.Children[0], "paths") != nil
+			hosts := tableAt(root, "hosts")
+			return hosts != nil && len(hosts.Children) > 0 && tableAt(hosts.Children[0], "paths") != nil
 		}},
 }
 
-// lines returns what finds a whole line that is one of these.
-func lines(some ...string) func() *regexp.Regexp {
+// wholeLines returns what finds a whole line that is one of these.
+func wholeLines(some ...string) func() *regexp.Regexp {
 	return syntax.Expr(`(?m)^(?:` + strings.Join(some, "|") + `)[ \t\r]*$`)
 }
 
-// within returns the table or list that the names lead to, or nil.
-func within(n *syntax.Node, names ...string) *syntax.Node {
+// tableAt returns the table or list that the names lead to, or nil.
+func tableAt(n *syntax.Node, names ...string) *syntax.Node {
 	for _, name := range names {
 		if n = n.Child(name); n == nil || n.Kind != syntax.KindTable && n.Kind != syntax.KindList {
 			return nil
@@ -375,13 +376,13 @@ var ownHeader = syntax.Expr(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
 
 // What a small file says here, in both ways to write it.
 const (
-	exampleTOML = `
+	foreignExampleTOML = `
 [http]
 listen = ":80"
 [[routes]]
 pattern = "example.com/*"
 dest = "http://127.0.0.1:3000"`
-	exampleYAML = `
+	foreignExampleYAML = `
 http:
   listen: ":80"
 routes:
@@ -389,21 +390,21 @@ routes:
     dest: "http://127.0.0.1:3000"`
 )
 
-// File recognises a file of another program and says so. root is nil when it could not be parsed.
-func File(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string) {
-	for _, p := range programs {
+// foreignFile recognises a file of another program and says so. root is nil when it could not be parsed.
+func foreignFile(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string) {
+	for _, p := range foreignPrograms {
 		var found bool
 		if root != nil {
-			found = p.tree != nil && within(root, "routes") == nil && p.tree(root)
+			found = p.tree != nil && tableAt(root, "routes") == nil && p.tree(root)
 		} else {
 			found = p.text != nil && p.text().Match(src.Text) && !ownHeader().Match(src.Text)
 		}
 		if !found {
 			continue
 		}
-		example := exampleTOML
+		example := foreignExampleTOML
 		if src.Colon {
-			example = exampleYAML
+			example = foreignExampleYAML
 		}
 		return src.Begin(), "this is a configuration of " + p.name, "in edge " + p.says + ":" + example
 	}
