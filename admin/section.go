@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	_ "github.com/edge-proxy/edge/config/metering" // [metrics] is its section, which this package extends
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"

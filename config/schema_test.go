@@ -126,7 +126,7 @@ func TestSchema_rowsAreWhole(t *testing.T) {
 		if k.Default == "" && k.Example == "" {
 			t.Errorf("neither a default nor an example")
 		}
-		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners"}, s.Path) {
+		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners", "metrics"}, s.Path) {
 			t.Errorf("no reload looks whether it waits for a restart")
 		}
 		if strings.Contains(k.Doc, "|") {

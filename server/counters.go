@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -203,7 +202,7 @@ func (l *ledger) followLimits(name string, of *admission.Limiter) {
 // register registers what g has and no generation before it had, by name: when there is no room for all, the same ones
 // have series of their own after each start. ledger.mu is held.
 func (s *Server) register(g *generation) {
-	s.counters.Begin(metering.SectionOf(g.config).SeriesMax)
+	s.counters.Begin(g.config.Metrics().SeriesMax)
 	for _, k := range g.sinks {
 		s.counters.RegisterOutput(k.path, k.sink)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
@@ -31,7 +30,7 @@ const htmlType = "text/html; charset=utf-8"
 func (b *build) makeRoutes() error {
 	list := served(b.config)
 	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
-	b.untimed = metering.Untimed(len(list), metering.SectionOf(b.config).SeriesMax)
+	b.untimed = b.config.Metrics().Untimed(len(list))
 	var pace yield.Pace
 	for _, c := range list {
 		pace.Step()

@@ -43,7 +43,7 @@ var floors = [][]string{
 	{"config/value", "config/format"},
 	{"config/language", "config/plugins"},
 	{"config"},
-	{"config/metering", "config/changes"},
+	{"config/changes"},
 	{"filter"},
 	{"filter/ratelimit"},
 	{"filter/rules"},

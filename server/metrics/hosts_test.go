@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -24,7 +24,7 @@ type hosted struct {
 
 func countHosts(t *testing.T, most int) *hosted {
 	h := &hosted{t: t, now: time.Unix(1, 0), counts: make(map[string]float64)}
-	h.Traffic = clocked(&h.now, metering.Section{SeriesMax: 1000, Codes: "class", Hosts: most})
+	h.Traffic = clocked(&h.now, config.Metrics{SeriesMax: 1000, Codes: "class", Hosts: most})
 	return h
 }
 
@@ -122,7 +122,7 @@ func TestHosts_comeAndGo(t *testing.T) {
 // Hosts of routes have series from their first request on, and for as long as a route names them.
 func TestHosts_ofRoutes(t *testing.T) {
 	h := countHosts(t, 1)
-	section := metering.Section{SeriesMax: 1000, Codes: "class", Hosts: 1}
+	section := config.Metrics{SeriesMax: 1000, Codes: "class", Hosts: 1}
 	c := with(section, "a", "b")
 	c.Routes[0].Host, c.Routes[1].Host = "Named.test", "*.wild.test"
 	h.Use(c)

@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
@@ -220,7 +220,7 @@ func New(reactors int) *Counters {
 	c := &Counters{past: NewSample(), sinks: make(map[*observe.Sink]bool),
 		readers: make(map[readerKey]func(reflect.Value) float64),
 		named:   named{headings: make(map[headingKey]*heading), now: time.Now}}
-	c.Begin(metering.SeriesMaxDefault)
+	c.Begin(config.SeriesMaxDefault)
 	c.Show(NewSample())
 	r := &c.Registry
 	register(c, engineRows, nil, func(s *Sample) *engine.Stats { return &s.Engine })

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/config/metering"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/observe"
 )
 
@@ -75,7 +75,7 @@ func TestCounters_noRoomForAll(t *testing.T) {
 // By default a thousand upstreams with checks have series of their own.
 func TestCounters_roomForAThousand(t *testing.T) {
 	n := ofChecks.lines() + ofMembers.lines() + ofUpstreams.lines()
-	if 1000*n > metering.SeriesMaxDefault {
+	if 1000*n > config.SeriesMaxDefault {
 		t.Errorf("%d series of an upstream with checks", n)
 	}
 	c := New(1)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
@@ -19,7 +18,7 @@ import (
 const goneFor = time.Hour
 
 const (
-	durationLines = metering.DurationLines
+	durationLines = config.HistogramLines
 	upstreamLines = (meter.Phases-1)*durationLines + meter.Retries // without the phase DNS, which few upstreams have
 )
 
@@ -118,7 +117,7 @@ var retryLabels = [meter.Retries]string{
 
 // NewTraffic makes Traffic for a proxy with that number of reactors, as c says.
 func NewTraffic(reactors int, c *config.Config) *Traffic {
-	section := metering.SectionOf(c)
+	section := c.Metrics()
 	t := &Traffic{
 		meters: meter.New(reactors, statuses[section.Codes]), most: section.SeriesMax,
 		routes:    make(map[string]*routeTotal),
@@ -269,7 +268,7 @@ func (t *Traffic) Use(c *config.Config) {
 	if t.hosts != nil {
 		t.hosts.use(hostsOf(c))
 	}
-	t.most = metering.SectionOf(c).SeriesMax
+	t.most = c.Metrics().SeriesMax
 	for name, r := range t.routes {
 		t.mark(&r.gone, routes[name])
 	}

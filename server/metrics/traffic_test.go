@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
@@ -17,7 +16,7 @@ import (
 )
 
 // clocked is Traffic of a configuration with these routes and upstreams, whose clock is now.
-func clocked(now *time.Time, section metering.Section, names ...string) *Traffic {
+func clocked(now *time.Time, section config.Metrics, names ...string) *Traffic {
 	t := NewTraffic(2, with(section, names...))
 	t.now = func() time.Time { return *now }
 	t.Use(with(section, names...))
@@ -25,7 +24,7 @@ func clocked(now *time.Time, section metering.Section, names ...string) *Traffic
 }
 
 // with is a configuration with routes and upstreams of these names.
-func with(section metering.Section, names ...string) *config.Config {
+func with(section config.Metrics, names ...string) *config.Config {
 	c := &config.Config{Features: []schema.Target{&section}}
 	for _, n := range names {
 		c.Routes = append(c.Routes, config.Route{Name: n})
@@ -66,7 +65,7 @@ func total(t *Traffic) (n float64) {
 	return n
 }
 
-var byClass = metering.Section{SeriesMax: 100_000, Codes: "class"}
+var byClass = config.Metrics{SeriesMax: 100_000, Codes: "class"}
 
 func TestTraffic_page(t *testing.T) {
 	now := time.Unix(1, 0)
@@ -111,7 +110,7 @@ edge_request_duration_seconds_bucket{route="a",le="0.0025"} 1
 
 func TestTraffic_exactCodes(t *testing.T) {
 	now := time.Unix(1, 0)
-	tr := clocked(&now, metering.Section{SeriesMax: 1000, Codes: "exact"}, "a")
+	tr := clocked(&now, config.Metrics{SeriesMax: 1000, Codes: "exact"}, "a")
 	for _, status := range []int{200, 418, 499, 777} {
 		tr.Route("a", false).Count(0, tr.Listener("web"), message.VerbGet, status, 0)
 	}
@@ -163,7 +162,7 @@ func TestTraffic_routesThatAreGone(t *testing.T) {
 // However many methods, routes and reloads there are, lines stay below series_max and no sum ever falls.
 func TestTraffic_bounds(t *testing.T) {
 	now := time.Unix(1, 0)
-	section := metering.Section{SeriesMax: 1000, Codes: "exact"}
+	section := config.Metrics{SeriesMax: 1000, Codes: "exact"}
 	tr := clocked(&now, section)
 	counted, before := 0.0, make(map[string]float64)
 	for round := range 60 {
@@ -173,7 +172,7 @@ func TestTraffic_bounds(t *testing.T) {
 		}
 		tr.Use(with(section, names...))
 		for range 500 {
-			r := tr.Route(names[rand.IntN(len(names))], metering.Untimed(30, 1000))
+			r := tr.Route(names[rand.IntN(len(names))], section.Untimed(30))
 			r.Count(rand.IntN(2), tr.Listener("web"), message.Verb(rand.IntN(meter.Methods)), 200+rand.IntN(300), 1)
 			tr.Upstream(names[rand.IntN(len(names))]).Observe(0, meter.Phase(rand.IntN(meter.Phases)), 1)
 			counted++
@@ -230,7 +229,7 @@ func BenchmarkTraffic_page1000Routes(b *testing.B) {
 // between the build of their configuration and its use.
 func TestTraffic_keepsWhatIsBuilt(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	section := metering.Section{SeriesMax: 1000, Codes: "class"}
+	section := config.Metrics{SeriesMax: 1000, Codes: "class"}
 	tr := clocked(&now, section, "a")
 	tr.Route("a", false)
 	tr.Upstream("a")
@@ -256,7 +255,7 @@ func TestTraffic_keepsWhatIsBuilt(t *testing.T) {
 // Only an upstream whose requests wait for look-ups has lines for them, while there is room.
 func TestTraffic_lookups(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	section := metering.Section{SeriesMax: 1000, Codes: "class"}
+	section := config.Metrics{SeriesMax: 1000, Codes: "class"}
 	tr := clocked(&now, section, "a", "b")
 	a, b := tr.Upstream("a"), tr.Upstream("b")
 	before := tr.lines

@@ -1,17 +1,17 @@
-package metering
+package config
 
 import (
 	"embed"
 	"fmt"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// Section is [metrics] of a configuration.
-// Immutable after the configuration was read.
-type Section struct {
+// Metrics is the section [metrics]: what is counted of requests, and how much room that may take. Package
+// server/metrics counts. Another package may add keys to the section by a schema.Section that Extends it. Immutable
+// after the configuration was read.
+type Metrics struct {
 	schema.Given
 
 	// How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are not
@@ -26,15 +26,15 @@ type Section struct {
 	SeriesMax int `edge:"series_max" default:"100000" min:"1000" max:"10000000"`
 }
 
-// DurationLines is how many lines a histogram has: its buckets, sum and count.
-const DurationLines = 17
+// HistogramLines is how many lines a histogram has: its buckets, sum and count.
+const HistogramLines = 17
 
 // linesPerRoute is how many lines a route is reckoned to have: a histogram, and a few methods and statuses.
-const linesPerRoute = DurationLines + 8
+const linesPerRoute = HistogramLines + 8
 
-// Untimed reports whether that number of routes is too large for most series, so that durations are counted for
-// upstreams alone.
-func Untimed(routes, most int) bool { return routes*linesPerRoute > most }
+// Untimed reports whether that number of routes is too large for SeriesMax, so that durations are counted for upstreams
+// alone.
+func (s *Metrics) Untimed(routes int) bool { return routes*linesPerRoute > s.SeriesMax }
 
 // SeriesMaxDefault is series_max where nothing is said.
 const SeriesMaxDefault = 100_000
@@ -42,14 +42,14 @@ const SeriesMaxDefault = 100_000
 // CodeUntimedRoutes is the code of the warning that there are too many routes for series_max.
 const CodeUntimedRoutes = "untimed-routes"
 
-//go:embed section.go
-var source embed.FS
+//go:embed metrics.go
+var metricsSource embed.FS
 
 // warn warns where there are more routes than have durations, at series_max or the last route.
-func (s *Section) warn(doc *schema.Document) {
+func (s *Metrics) warn(doc *schema.Document) {
 	routes := doc.Entries("routes")
 	n := len(routes)
-	if !Untimed(n, s.SeriesMax) {
+	if !s.Untimed(n) {
 		return
 	}
 	at := routes[n-1].(interface{ Node() *syntax.Node }).Node().Value
@@ -61,19 +61,19 @@ func (s *Section) warn(doc *schema.Document) {
 }
 
 func init() {
-	tags := func() *schema.Tags { return &schema.Tags{Comments: schema.Comments(source)} }
-	config.Register[Section](tags, schema.Section{
+	tags := func() *schema.Tags { return &schema.Tags{Comments: schema.Comments(metricsSource)} }
+	Register[Metrics](tags, schema.Section{
 		Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).",
 		Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` " +
 			"leaves no room for the durations of the requests of each: they are counted for upstreams alone."}},
-		Resolve: func(doc *schema.Document, t schema.Target) { t.(*Section).warn(doc) },
+		Resolve: func(doc *schema.Document, t schema.Target) { t.(*Metrics).warn(doc) },
 	})
 }
 
-// SectionOf returns what c says, or would say by default where it was not read from a file.
-func SectionOf(c *config.Config) *Section {
-	if s := schema.Only[*Section](c.Features); s != nil {
+// Metrics returns [metrics] of c, with its defaults where c was not read from a file.
+func (c *Config) Metrics() *Metrics {
+	if s := schema.Only[*Metrics](c.Features); s != nil {
 		return s
 	}
-	return &Section{SeriesMax: SeriesMaxDefault, Codes: "class"}
+	return &Metrics{SeriesMax: SeriesMaxDefault, Codes: "class"}
 }
