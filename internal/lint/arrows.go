@@ -2,68 +2,30 @@ package lint
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 )
 
-// floors is the house from the ground up: an import only points down, to a lower line. A package
-// that is not named lives where its parent directory does; "." is the root. Packages on one line know nothing of
-// each other; where two need each other, the contract between them is missing.
-var floors = [][]string{
-	{"internal/invariant", "internal/cgroup", "internal/safeopen", "internal/socketfile", "internal/printable",
-		"internal/list", "internal/tally", "internal/build", "internal/yield"},
-	{"internal/testutil", "internal/lint"},
-	{"message"},
-	{"timerwheel", "lang/regex", "lang/table", "plugin/tags"},
-	{"pool", "ketama", "tinyufo", "limits", "poller", "certs", "lang", "lang/geo"},
-	{"internal/sim"},
-	{"h2/hpack"},
-	{"h1", "h2"},
-	{"engine"},
-	{"tlsconn", "engine/netconn"},
-	{"session"},
-	{"observe", "balance"},
-	{"backend"},
-	{"backend/admission", "backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},
-	{"backend/discovery/remote"},
-	{"backend/discovery"},
-	{"backend/discovery/register"},
-	{"upstream"},
-	{"upstream/health"},
-	{"route/target"},
-	{"route"},
-	{"proxy/forwarding", "proxy/grpc", "proxy/meter", "proxy/page", "proxy/recent",
-		"proxy/retry", "proxy/slab", "proxy/variables", "proxy/websocket"},
-	{"proxy/location"},
-	{"proxy"},
-	{"proxy/handler", "proxy/dynamic", "plugin"},
-	{"config/syntax", "lang/geo/mmdb"},
-	{"config/schema"},
-	{"config/value", "config/format"},
-	{"config/language", "config/plugins"},
-	{"config"},
-	{"config/changes"},
-	{"filter"},
-	{"filter/ratelimit"},
-	{"filter/rules"},
-	{"filter/builtin"},
-	{"."},
-	{"internal/warm", "internal/filterrig"},
-	{"config/import/plan"},
-	{"config/import"},
-	{"admin"},
-	{"server/process/rotate"},
-	{"server/metrics", "server/holder", "server/tlsrules"},
-	{"server"},
-	{"server/process/versions", "server/inspect", "server/process/supervisor",
-		"server/process/pidfile", "server/process/lockdown"},
-	{"server/process/upgrade"},
-	{"server/process/handover"},
-	{"server/process", "server/doctor", "server/explain"},
-	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside",
-		"packaging"},
-	{"cmd"},
+// layers are listed from the top down. An import points to a lower layer, or within a layer to a folder that is listed
+// later, so that folders import each other in no circle. A package that is not named belongs to the folder that it lies
+// in; "." is the root.
+var layers = []struct{ name, folders string }{
+	{"programs", "cmd examples bench packaging internal/battery internal/docs internal/interop internal/outside " +
+		"internal/warm internal/filterrig"},
+	{"process", "server/doctor server/explain server/process server/inspect"},
+	{"server", "server admin"},
+	{"filters", "filter"},
+	{"configuration", "config"},
+	{"library", ". plugin"},
+	{"proxy", "proxy"},
+	{"routes", "route"},
+	{"backends", "upstream backend balance"},
+	{"sessions", "session tlsconn"},
+	{"engine", "engine internal/sim poller"},
+	{"codecs", "h1 h2"},
+	{"tools", "certs lang message observe limits tinyufo timerwheel pool ketama"},
+	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
+		"internal/printable internal/list internal/tally internal/yield internal/invariant"},
 }
 
 // ours stands for every package of this module in closed.
@@ -89,8 +51,7 @@ var closed = []struct {
 	{"config/value", []string{"certs"}, "a value knows no file"},
 	{"backend", []string{"message", "h1", "h2", "session", "net/http"}, "members of a service know no HTTP"},
 	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
-	{"plugin", []string{"config"}, "a program with types of its own reads no file"},
-	{".", []string{"config"}, "a program with a proxy of its own reads no file"},
+	{"proxy", []string{"lang/geo/mmdb"}, "a proxy reads no file of a database"},
 	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
 	{"cmd/edge", []string{"config/import"}, "it is for edge-import"},
 }
@@ -102,13 +63,12 @@ var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "i
 // checkArrows: an import only points down.
 func checkArrows(s *source) []finding {
 	var found []finding
-	from, home := floorOf(s.dir)
-	if from < 0 {
+	if _, layer := layerOf(s.dir); layer == "" {
 		found = append(found, finding{path: s.path, line: 1, symbol: s.dir,
-			says: fmt.Sprintf("package %s has no floor: give it one in internal/lint/arrows.go", s.dir)})
+			says: fmt.Sprintf("package %s has no layer: give it one in internal/lint/arrows.go", s.dir)})
 	}
 	for _, spec := range s.ast.Imports {
-		if says := arrow(s, from, home, importPath(spec)); says != "" {
+		if says := arrow(s, importPath(spec)); says != "" {
 			found = append(found, finding{path: s.path, line: s.line(spec.Pos()),
 				symbol: strings.TrimPrefix(importPath(spec), module+"/"), says: says})
 		}
@@ -117,7 +77,7 @@ func checkArrows(s *source) []finding {
 }
 
 // arrow says what is wrong with one import, or "".
-func arrow(s *source, from int, home, imported string) string {
+func arrow(s *source, imported string) string {
 	to, own := strings.CutPrefix(imported, module+"/")
 	if imported == module {
 		to, own = ".", true
@@ -144,29 +104,29 @@ func arrow(s *source, from int, home, imported string) string {
 	if outside && (to == "." || within(to, s.dir)) {
 		return "" // a test from outside may put a package under what is built on it
 	}
-	floor, entry := floorOf(to)
-	if from < 0 || floor < 0 || floor < from || entry == home {
-		return ""
+	from, above := layerOf(s.dir)
+	if at, layer := layerOf(to); layer != "" && at < from {
+		return fmt.Sprintf("%s (%s) imports %s (%s): an import only points down", s.dir, above, to, layer)
 	}
-	return fmt.Sprintf("%s (floor %d) imports %s (floor %d): an import only points down", s.dir, from, to, floor)
+	return ""
 }
 
 func isTestOnly(dir string) bool {
 	return slices.ContainsFunc(testOnly, func(p string) bool { return within(dir, p) })
 }
 
-// floorOf returns the floor of a package and the entry that it has it from, or -1.
-func floorOf(dir string) (floor int, entry string) {
-	for d := dir; ; d = path.Dir(d) {
-		for i, names := range floors {
-			for _, name := range names {
-				if name == d {
-					return i, name
-				}
+// layerOf returns the place of a package's folder among all folders of layers, 0 at the top, and its layer; "": it has
+// none.
+func layerOf(dir string) (at int, layer string) {
+	length := -1
+	n := 0
+	for _, l := range layers {
+		for folder := range strings.FieldsSeq(l.folders) {
+			if within(dir, folder) && len(folder) > length {
+				at, layer, length = n, l.name, len(folder)
 			}
-		}
-		if path.Dir(d) == "." || path.Dir(d) == "/" {
-			return -1, ""
+			n++
 		}
 	}
+	return at, layer
 }

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -22,7 +21,6 @@ func TestArrows_fires(t *testing.T) {
 		"down":     {files{"proxy/a.go", "package proxy\n" + own + `session"`}, nil},
 		"within":   {files{"bench/a.go", "package bench\n" + own + `bench/floor"`}, nil},
 		"hpack":    {files{"h2/a.go", "package h2\n" + own + `h2/hpack"`}, nil},
-		"hpack up": {files{"h2/hpack/a.go", "package hpack\n" + own + `h2"`}, []string{"h2/hpack/a.go:2 h2"}},
 		"closed":   {files{"engine/a.go", "package engine\n" + own + `h1"`}, []string{"engine/a.go:2 h1"}},
 		"net/http": {files{"engine/a.go", "package engine\nimport \"net/http\""}, []string{"engine/a.go:2 net/http"}},
 		"shipped":  {files{"h1/a.go", "package h1\n" + own + `internal/sim"`}, []string{"h1/a.go:2 internal/sim"}},
@@ -31,38 +29,61 @@ func TestArrows_fires(t *testing.T) {
 		"alone": {files{"config/syntax/a.go", "package syntax\n" + own + `message"`},
 			[]string{"config/syntax/a.go:2 message"}},
 		"root":     {files{"a.go", "package edge\n" + own + `config/schema"`}, []string{"a.go:2 config/schema"}},
-		"no floor": {files{"attic/a.go", "package attic"}, []string{"attic/a.go:1 attic"}},
+		"no layer": {files{"attic/a.go", "package attic"}, []string{"attic/a.go:1 attic"}},
 	} {
 		t.Run(name, func(t *testing.T) { fires(t, "arrows", c.in, c.want...) })
 	}
 }
 
-// The table of packages in docs/architecture.md has the floors from the top down, so that no import points up in it.
-func TestFloors_areTheOrderOfTheTable(t *testing.T) {
-	text, err := os.ReadFile("../../docs/architecture.md")
+// The table of docs/architecture.md has the layers and their folders in this order, and no import runs up in it.
+func TestLayers_areTheTableOfTheDocs(t *testing.T) {
+	tree, err := loadTree()
 	if err != nil {
 		t.Fatal(err)
 	}
-	above, rows := len(floors), 0
-	for line := range strings.Lines(string(text)) {
+	rows, folders, layer, last := map[string]int{}, map[int]bool{}, -1, -1
+	eachLine(tree.texts["docs/architecture.md"], func(n int, line string) {
 		cells := strings.Split(line, "|")
-		if len(cells) != 4 || !strings.HasPrefix(cells[1], " `") {
-			continue
+		if len(cells) != 4 {
+			return
 		}
-		lowest := above
-		for _, dir := range packagesOf(cells[1]) {
-			floor, _ := floorOf(dir)
-			if floor < 0 || floor > above {
-				t.Errorf("%s has floor %d, below a row with %d", dir, floor, above)
+		if name, ok := strings.CutPrefix(cells[1], " **"); ok {
+			if layer++; layer >= len(layers) || name != layers[layer].name+"** " {
+				t.Fatalf("line %d: layer %d has another name in internal/lint", n, layer)
 			}
-			lowest = min(lowest, floor)
 		}
-		above = lowest
-		rows++
+		for i, dir := range packagesOf(cells[1]) {
+			at, home := layerOf(dir)
+			if home != layers[layer].name || i == 0 && at < last {
+				t.Errorf("line %d: %s is of the layer %q, or above the row before", n, dir, home)
+			}
+			last, rows[dir], folders[at] = max(at, last), n, true
+		}
+	})
+	for _, s := range tree.sources {
+		for _, spec := range s.ast.Imports {
+			to, own := strings.CutPrefix(importPath(spec)+"/", module+"/")
+			from, at := rowOf(rows, s.dir), rowOf(rows, path.Clean(to))
+			if own && !s.test && at < from {
+				t.Errorf("%s (line %d) imports %s (line %d)", s.path, from, to, at)
+			}
+		}
 	}
-	if rows < 80 {
-		t.Errorf("the table has %d rows", rows)
+	for _, l := range layers {
+		for folder := range strings.FieldsSeq(l.folders) {
+			if at, _ := layerOf(folder); !folders[at] {
+				t.Errorf("the table has no row for %s", folder)
+			}
+		}
 	}
+}
+
+// rowOf returns the row of a package, or of the nearest folder around it.
+func rowOf(rows map[string]int, dir string) int {
+	for rows[dir] == 0 && dir != "." {
+		dir = path.Dir(dir)
+	}
+	return rows[dir]
 }
 
 // packagesOf returns the packages that a cell names: `a`, `b/{c,d}`; the root is `edge`.
