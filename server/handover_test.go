@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -802,7 +802,7 @@ func TestHandover_selfCheckOfAReactorThatHangs(t *testing.T) {
 // noted is a registry that counts.
 type noted struct{ puts, withdrawals atomic.Int64 }
 
-func (n *noted) Put(_ context.Context, e *register.Entry) (string, error) {
+func (n *noted) Put(_ context.Context, e *registry.Entry) (string, error) {
 	n.puts.Add(1)
 	return e.Address, nil
 }
@@ -815,7 +815,7 @@ func (n *noted) Withdraw(context.Context) error {
 // Registrations that a drain has withdrawn are made again when the new process ends. That drain does not wait for
 // others to hear of it, since another process serves them.
 func TestHandover_registersAgain(t *testing.T) {
-	registry := &noted{}
+	counts := &noted{}
 	cfg, report := config.Options{Registries: []string{"noted"}}.Parse("test.toml", []byte(quiet+
 		`http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = "status:200" }]
@@ -823,10 +823,10 @@ register = { to = "noted://x", linger = "1m" }`))
 	if !report.OK() {
 		t.Fatal(report.Errors)
 	}
-	s := serve(t, cfg, Options{Registries: map[string]register.Maker{
-		"noted": func(*locator.Locator) (register.Registry, error) { return registry, nil },
+	s := serve(t, cfg, Options{Registries: map[string]registry.Maker{
+		"noted": func(*locator.Locator) (registry.Registry, error) { return counts, nil },
 	}})
-	testutil.Eventually(t, testutil.Patience, func() bool { return registry.puts.Load() == 1 })
+	testutil.Eventually(t, testutil.Patience, func() bool { return counts.puts.Load() == 1 })
 	if _, err := s.Handover().Sockets(); err != nil {
 		t.Fatal(err)
 	}
@@ -834,12 +834,12 @@ register = { to = "noted://x", linger = "1m" }`))
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	if !s.Drain(testutil.Patience) || registry.withdrawals.Load() != 1 || time.Since(begun) > testutil.Patience {
-		t.Errorf("%d withdrawals, %v", registry.withdrawals.Load(), time.Since(begun))
+	if !s.Drain(testutil.Patience) || counts.withdrawals.Load() != 1 || time.Since(begun) > testutil.Patience {
+		t.Errorf("%d withdrawals, %v", counts.withdrawals.Load(), time.Since(begun))
 	}
 	if err := s.Handover().Resume(); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return registry.puts.Load() == 2 })
+	testutil.Eventually(t, testutil.Patience, func() bool { return counts.puts.Load() == 2 })
 	get(t, s, "web", "/")
 }

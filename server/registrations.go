@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/server/metrics"
@@ -23,9 +23,9 @@ const withdrawMax = 2 * time.Second
 // registration is an entry of [register]. It goes on through reloads that keep its place in the registry.
 // Guarded by Server.mu.
 type registration struct {
-	opts    register.Options
+	opts    registry.Options
 	linger  time.Duration
-	running *register.Registration // nil before the Server serves
+	running *registry.Registration // nil before the Server serves
 }
 
 // registered is the place of a registration: two with the same are one.
@@ -39,17 +39,17 @@ func (b *build) makeRegistrations() error {
 		if c.Listener != "" && len(b.lost) > 0 && !b.opens(c.Listener) {
 			continue
 		}
-		e := register.Entry{
+		e := registry.Entry{
 			Name: c.Name, Address: b.advertised(c), Weight: c.Weight, Zone: c.Zone, TTL: c.TTL, Check: c.Check,
 		}
-		r := &registration{linger: c.Linger, opts: register.Options{To: c.To, Entry: e, Tally: &b.server.registered}}
+		r := &registration{linger: c.Linger, opts: registry.Options{To: c.To, Entry: e, Tally: &b.server.registered}}
 		place := registered{c.To, cmp.Or(c.Name, e.Address)}
 		if old := b.server.present.registrations[place]; old != nil {
 			r.running = old.running
 		}
 		if r.running == nil {
 			var err error
-			r.opts.Registry, err = register.Open(c.To, register.Opening{Makers: b.server.opts.Registries})
+			r.opts.Registry, err = registry.Open(c.To, registry.Opening{Makers: b.server.opts.Registries})
 			if err != nil {
 				return fmt.Errorf("register: %w", err)
 			}
@@ -98,7 +98,7 @@ func reachable(ip netip.Addr) string {
 func (s *Server) announce() {
 	for _, r := range s.present.registrations {
 		if r.running == nil {
-			r.running = register.Start(r.opts)
+			r.running = registry.Register(r.opts)
 		} else {
 			r.running.Update(r.opts.Entry)
 		}

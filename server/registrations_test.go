@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -103,7 +103,7 @@ type asked struct {
 	withdrawn chan int // the status of the answer; 0: there was none
 }
 
-func (a *asked) Put(_ context.Context, e *register.Entry) (string, error) {
+func (a *asked) Put(_ context.Context, e *registry.Entry) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.address = e.Address
@@ -143,8 +143,8 @@ register = { to = "asked://x", linger = "` + linger + `" }`
 	if !report.OK() {
 		t.Fatal(report.Errors)
 	}
-	s := serve(t, cfg, Options{Registries: map[string]register.Maker{
-		"asked": func(*locator.Locator) (register.Registry, error) { return a, nil },
+	s := serve(t, cfg, Options{Registries: map[string]registry.Maker{
+		"asked": func(*locator.Locator) (registry.Registry, error) { return a, nil },
 	}})
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_registrations", "known") == 1 })
 	return s, a

@@ -16,7 +16,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -54,7 +54,7 @@ type Options struct {
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
 	// Registries are kinds of registries that a configuration may name by their schemes, in [register].
-	Registries map[string]register.Maker
+	Registries map[string]registry.Maker
 	// StateDir is the folder for files that edge makes for itself; "": STATE_DIRECTORY, /var/lib/edge, or one in the
 	// home directory, as New finds them.
 	StateDir string
@@ -98,7 +98,7 @@ type Server struct {
 
 	kept       filter.Store    // by filters, over reloads
 	shakes     tlsrules.Counts // of rules on handshakes
-	registered register.Tally
+	registered registry.Tally
 	ending     chan struct{} // closed by Drain and Stop
 	endOnce    sync.Once
 	stopping   chan struct{} // closed by Stop

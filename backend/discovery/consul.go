@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 // Bounds of Consul's blocking queries.
@@ -42,13 +42,15 @@ type consulEntry struct {
 
 // Run asks with the index of the answer before, which Consul holds until something has changed.
 func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
-	r, err := remote.New([]string{s.base}, remote.Options{Agent: agent, CA: s.ca, Wait: consulWait + consulWait/8})
+	r, err := registry.NewClient([]string{s.base}, registry.ClientOptions{
+		Agent: agent, CA: s.ca, Wait: consulWait + consulWait/8,
+	})
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	r.Token = func() (string, string, error) {
-		token, err := remote.Secret(s.tokenFile, "CONSUL_HTTP_TOKEN")
+		token, err := registry.Secret(s.tokenFile, "CONSUL_HTTP_TOKEN")
 		return "X-Consul-Token", token, err
 	}
 	index := uint64(0)

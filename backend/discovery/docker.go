@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 // dockerSource finds the containers that have a label, by the API of Docker, which podman has too.
@@ -61,7 +61,7 @@ var dockerEvents = []string{"start", "die", "stop", "pause", "unpause", "kill", 
 // come with the first of them (podman), so that nobody knows from when on they are told.
 func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	r, err := remote.New([]string{"http://docker"}, remote.Options{Agent: agent, Socket: s.socket})
+	r, err := registry.NewClient([]string{"http://docker"}, registry.ClientOptions{Agent: agent, Socket: s.socket})
 	if err != nil {
 		cancel()
 		return err
@@ -95,7 +95,9 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 
 // follow has news told of the events that matter, until the stream ends.
 func (s *dockerSource) follow(ctx context.Context, news chan<- struct{}) error {
-	r, err := remote.New([]string{"http://docker"}, remote.Options{Agent: agent, Socket: s.socket, Wait: remote.Never})
+	r, err := registry.NewClient([]string{"http://docker"}, registry.ClientOptions{
+		Agent: agent, Socket: s.socket, Wait: registry.Never,
+	})
 	if err != nil {
 		return err
 	}

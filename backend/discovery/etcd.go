@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 // etcdSource finds the backends that the values of the keys with a prefix are, by the JSON gateway of etcd (3.4 on).
@@ -58,7 +58,7 @@ type (
 // Run reads the range and then watches it from the revision after. Whatever ends the watch, also that the revision was
 // compacted away, has the range read again.
 func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
-	r, err := remote.New(s.bases, remote.Options{Agent: agent, CA: s.ca})
+	r, err := registry.NewClient(s.bases, registry.ClientOptions{Agent: agent, CA: s.ca})
 	if err != nil {
 		return err
 	}

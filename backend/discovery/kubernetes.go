@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 // KubeFolder is where a pod finds token, ca.crt and namespace.
@@ -97,7 +97,7 @@ func (s *kubeSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	var wait backoff
 	for {
 		begun := time.Now()
-		var status *remote.StatusError
+		var status *registry.StatusError
 		if err := s.listAndWatch(ctx, r, publish); !errors.As(err, &status) || status.Code != statusGone {
 			return err
 		}
@@ -111,7 +111,7 @@ func (s *kubeSource) Run(ctx context.Context, publish func([]backend.Spec, error
 }
 
 // listAndWatch ends with an error. A watch that ended is begun again where it was.
-func (s *kubeSource) listAndWatch(ctx context.Context, r *remote.Client, publish func([]backend.Spec, error)) error {
+func (s *kubeSource) listAndWatch(ctx context.Context, r *registry.Client, publish func([]backend.Spec, error)) error {
 	query := url.Values{"labelSelector": {"kubernetes.io/service-name=" + s.service}}
 	where := "/apis/discovery.k8s.io/v1/namespaces/" + url.PathEscape(s.namespace) + "/endpointslices?"
 	slices, version, err := listSlices(ctx, r, where, query)
@@ -145,7 +145,7 @@ func (s *kubeSource) listAndWatch(ctx context.Context, r *remote.Client, publish
 }
 
 // connect finds the server, and the rights that the pod has there.
-func (s *kubeSource) connect() (*remote.Client, error) {
+func (s *kubeSource) connect() (*registry.Client, error) {
 	api, ca, tokenFile := s.api, s.ca, s.tokenFile
 	if api == "" {
 		host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
@@ -156,7 +156,7 @@ func (s *kubeSource) connect() (*remote.Client, error) {
 		ca = cmp.Or(ca, path.Join(KubeFolder, "ca.crt"))
 		tokenFile = cmp.Or(tokenFile, path.Join(KubeFolder, "token"))
 	}
-	r, err := remote.New([]string{api}, remote.Options{Agent: agent, CA: ca})
+	r, err := registry.NewClient([]string{api}, registry.ClientOptions{Agent: agent, CA: ca})
 	if err != nil || tokenFile == "" {
 		return r, err
 	}
@@ -166,7 +166,7 @@ func (s *kubeSource) connect() (*remote.Client, error) {
 		if time.Since(read) < kubeToken {
 			return "Authorization", token, nil
 		}
-		text, err := remote.Secret(tokenFile, "") // it is replaced before it ends
+		text, err := registry.Secret(tokenFile, "") // it is replaced before it ends
 		token, read = "Bearer "+text, time.Now()
 		return "Authorization", token, err
 	}
@@ -174,7 +174,7 @@ func (s *kubeSource) connect() (*remote.Client, error) {
 }
 
 // listSlices returns all slices by name, and the version to watch from.
-func listSlices(ctx context.Context, r *remote.Client, where string, query url.Values) (
+func listSlices(ctx context.Context, r *registry.Client, where string, query url.Values) (
 	map[string]*kubeSlice, string, error) {
 	slices := make(map[string]*kubeSlice)
 	page := url.Values{"limit": {kubePage}}
@@ -213,7 +213,7 @@ func boundedSlices(slices map[string]*kubeSlice) error {
 
 // follow takes events until the watch ends. It returns how many there were. The end is no error, unless the version is
 // forgotten.
-func (s *kubeSource) follow(events *remote.Stream, slices map[string]*kubeSlice, version *string, tell func()) (
+func (s *kubeSource) follow(events *registry.Stream, slices map[string]*kubeSlice, version *string, tell func()) (
 	n int, err error) {
 	for ; ; n++ {
 		var e kubeEvent
@@ -225,7 +225,7 @@ func (s *kubeSource) follow(events *remote.Stream, slices map[string]*kubeSlice,
 			if err := json.Unmarshal(e.Object, &status); err != nil {
 				return n, err
 			}
-			return n, &remote.StatusError{Code: status.Code, Text: status.Message}
+			return n, &registry.StatusError{Code: status.Code, Text: status.Message}
 		}
 		var slice kubeSlice
 		if err := json.Unmarshal(e.Object, &slice); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 // agent is what registries know edge by.
@@ -42,7 +42,7 @@ func Open(text string, o Opening) (Source, error) {
 	case "file":
 		return &fileSource{path: l.Path}, nil
 	case "etcd":
-		return &etcdSource{bases: remote.Bases(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
+		return &etcdSource{bases: registry.Bases(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
 	case "consul":
 		return newConsul(l), nil
 	case "k8s":
@@ -62,7 +62,7 @@ func Open(text string, o Opening) (Source, error) {
 
 // newConsul makes the source of a service of Consul. What the locator says beside is passed on.
 func newConsul(l *locator.Locator) *consulSource {
-	s := &consulSource{base: remote.Bases(l)[0], service: l.Name, params: url.Values{}, ca: l.Params.Get("ca"),
+	s := &consulSource{base: registry.Bases(l)[0], service: l.Name, params: url.Values{}, ca: l.Params.Get("ca"),
 		tokenFile: l.Params.Get("token_file")}
 	for _, name := range []string{"tag", "dc", "near"} {
 		if value := l.Params.Get(name); value != "" {

@@ -20,9 +20,9 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// registry is what the fakes of registries share: values by key, and the changes of them in order, each with a version.
-// Safe for any goroutine.
-type registry struct {
+// registryFake is what the fakes of registries share: values by key, and the changes of them in order, each with a
+// version. Safe for any goroutine.
+type registryFake struct {
 	mu       sync.Mutex
 	values   map[string]string
 	changes  []change
@@ -40,12 +40,12 @@ type change struct {
 	first      bool
 }
 
-func newRegistry() *registry {
-	return &registry{values: map[string]string{}, version: 1, news: make(chan struct{}), cut: make(chan struct{})}
+func newRegistry() *registryFake {
+	return &registryFake{values: map[string]string{}, version: 1, news: make(chan struct{}), cut: make(chan struct{})}
 }
 
 // put sets a value; an empty one removes the key.
-func (r *registry) put(key, value string) {
+func (r *registryFake) put(key, value string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.version++
@@ -59,7 +59,7 @@ func (r *registry) put(key, value string) {
 }
 
 // endStreams ends all streams, as a server does that starts anew, and forgets the changes up to now.
-func (r *registry) endStreams(forget bool) {
+func (r *registryFake) endStreams(forget bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if forget {
@@ -70,14 +70,14 @@ func (r *registry) endStreams(forget bool) {
 	r.cut = make(chan struct{})
 }
 
-func (r *registry) setRefuse(status int) {
+func (r *registryFake) setRefuse(status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = status
 }
 
 // asked returns how many requests had a part in their line.
-func (r *registry) asked(part string) (n int) {
+func (r *registryFake) asked(part string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, line := range r.requests {
@@ -89,7 +89,7 @@ func (r *registry) asked(part string) (n int) {
 }
 
 // handle notes a request and refuses it when that is asked for.
-func (r *registry) handle(h http.HandlerFunc) http.Handler {
+func (r *registryFake) handle(h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		r.requests = append(r.requests, q.Method+" "+q.URL.RequestURI())
@@ -105,7 +105,7 @@ func (r *registry) handle(h http.HandlerFunc) http.Handler {
 }
 
 // stream writes each change after a version as write says it, until the client or the registry ends it.
-func (r *registry) stream(w http.ResponseWriter, q *http.Request, after int64, write func(change) any) {
+func (r *registryFake) stream(w http.ResponseWriter, q *http.Request, after int64, write func(change) any) {
 	flush := w.(http.Flusher).Flush
 	if q.URL.Path != "/events" { // podman sends the head with the first event
 		w.WriteHeader(http.StatusOK)
@@ -155,7 +155,7 @@ func serve(t *testing.T, h http.Handler) string {
 }
 
 // etcd is the JSON gateway of etcd over a registry.
-func etcd(r *registry) http.Handler {
+func etcd(r *registryFake) http.Handler {
 	within := func(key string, of etcdRange) bool { return key >= string(of.Key) && key < string(of.RangeEnd) }
 	return r.handle(func(w http.ResponseWriter, q *http.Request) {
 		switch q.URL.Path {
@@ -311,7 +311,7 @@ func TestEtcd_parsesAValueOnce(t *testing.T) {
 func TestKubernetes_isBounded(t *testing.T) {
 	many := slice(1, slices.Repeat([]string{"10.0.0.1"}, kubeEndpointsMax)...)
 	for name, first := range map[string]int{"pages": kubePagesMax + 1, "a list": 1, "an event": 0} {
-		k := &kube{registry: newRegistry(), token: "one"}
+		k := &kube{registryFake: newRegistry(), token: "one"}
 		token := filepath.Join(t.TempDir(), "token")
 		write(t, token, "one", true)
 		for i := range first {
@@ -344,7 +344,7 @@ func TestPrefixEnd(t *testing.T) {
 // kube is the part of a Kubernetes API server that serves EndpointSlices: the keys of the registry are their names, the
 // values JSON of the rest.
 type kube struct {
-	*registry
+	*registryFake
 	token string
 	gone  string // how an old version is refused: "status" or "event"
 }
@@ -437,7 +437,7 @@ func TestKubernetes_isFollowed(t *testing.T) {
 	t.Parallel()
 	for _, gone := range []string{"status", "event"} {
 		t.Run(gone, func(t *testing.T) {
-			k := &kube{registry: newRegistry(), token: "one", gone: gone}
+			k := &kube{registryFake: newRegistry(), token: "one", gone: gone}
 			token := filepath.Join(t.TempDir(), "token")
 			write(t, token, "one\n", true)
 			k.put("users-a", slice(1, "10.0.0.1 ready=true", "10.0.0.9 ready=false"))
@@ -481,7 +481,7 @@ func TestKubernetes_isFollowed(t *testing.T) {
 // A token that has ended is an error that takes nothing away, and the next one is read from the file.
 func TestKubernetes_tokenIsReadAgain(t *testing.T) {
 	t.Parallel()
-	k := &kube{registry: newRegistry(), token: "one"}
+	k := &kube{registryFake: newRegistry(), token: "one"}
 	token := filepath.Join(t.TempDir(), "token")
 	write(t, token, "one", true)
 	k.put("users-a", slice(1, "10.0.0.1"))
@@ -519,7 +519,7 @@ func TestKubernetes_ports(t *testing.T) {
 
 // consul answers queries for the health of a service: the keys of the registry are instances, the values JSON.
 type consul struct {
-	*registry
+	*registryFake
 	behind int64 // what is taken off the index
 }
 
@@ -558,7 +558,7 @@ func (c *consul) handler() http.Handler {
 
 func TestConsul_isFollowed(t *testing.T) {
 	t.Parallel()
-	c := &consul{registry: newRegistry()}
+	c := &consul{registryFake: newRegistry()}
 	entry := func(port int) string {
 		return fmt.Sprintf(`{"Node":{"Address":"10.0.0.1"},"Service":{"Port":%d,"Weights":{"Passing":3},`+
 			`"Meta":{"zone":"b"}},"Checks":[]}`, port)
@@ -598,7 +598,7 @@ func TestConsul_isFollowed(t *testing.T) {
 
 // docker is the part of Docker's API that tells of containers: the keys of the registry are their numbers, the values
 // JSON of the rest.
-func docker(r *registry) http.Handler {
+func docker(r *registryFake) http.Handler {
 	return r.handle(func(w http.ResponseWriter, q *http.Request) {
 		var by map[string][]string
 		if err := json.Unmarshal([]byte(q.URL.Query().Get("filters")), &by); err != nil {

@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
 
 func main() {
@@ -68,12 +68,12 @@ func run(name, to, listen string, linger time.Duration, ask asker) error {
 	go func() { failed <- server.Serve(l) }()
 	log.Printf("%s: listening on %s", name, l.Addr())
 
-	registry, err := register.Open(to, register.Opening{})
+	opened, err := registry.Open(to, registry.Opening{})
 	if err != nil {
 		return err
 	}
-	instance := register.Start(register.Options{
-		To: to, Registry: registry, Entry: register.Entry{Address: l.Addr().String(), TTL: 3 * time.Second},
+	instance := registry.Register(registry.Options{
+		To: to, Registry: opened, Entry: registry.Entry{Address: l.Addr().String(), TTL: 3 * time.Second},
 	})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

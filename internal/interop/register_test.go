@@ -9,7 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -37,24 +37,24 @@ func TestRegister_etcd(t *testing.T) {
 			return strings.Join(all, " ") == want
 		}, want)
 	}
-	open := func() register.Registry {
+	open := func() registry.Registry {
 		t.Helper()
-		g, err := register.Open(text, register.Opening{})
+		g, err := registry.Open(text, registry.Opening{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return g
 	}
-	dead := register.Entry{Address: "10.0.0.1:9", Weight: 1, TTL: 2 * time.Second}
+	dead := registry.Entry{Address: "10.0.0.1:9", Weight: 1, TTL: 2 * time.Second}
 	if _, err := open().Put(t.Context(), &dead); err != nil { // once, as a process that dies afterwards
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	begin := func(e register.Entry) *register.Registration {
-		return register.Start(register.Options{To: text, Registry: open(), Entry: e})
+	begin := func(e registry.Entry) *registry.Registration {
+		return registry.Register(registry.Options{To: text, Registry: open(), Entry: e})
 	}
-	one := begin(register.Entry{Address: ":80", TTL: 2 * time.Second})
-	two := begin(register.Entry{Name: "two", Address: "10.0.0.1:2", Weight: 3, Zone: "b", TTL: 3 * time.Second})
+	one := begin(registry.Entry{Address: ":80", TTL: 2 * time.Second})
+	two := begin(registry.Entry{Name: "two", Address: "10.0.0.1:2", Weight: 3, Zone: "b", TTL: 3 * time.Second})
 	becomes("10.0.0.1:2 10.0.0.1:9 127.0.0.1:80")
 	etcdCall(t, at, "/v3/kv/deleterange", map[string]any{"key": []byte("users/two")})
 	becomes("10.0.0.1:9 127.0.0.1:80")
@@ -63,10 +63,10 @@ func TestRegister_etcd(t *testing.T) {
 	if took := time.Since(begun); took < 2*time.Second {
 		t.Errorf("expired after %s", took)
 	}
-	next := begin(register.Entry{Name: "two", Address: "10.0.0.1:3", TTL: time.Minute})
+	next := begin(registry.Entry{Name: "two", Address: "10.0.0.1:3", TTL: time.Minute})
 	becomes("10.0.0.1:3 127.0.0.1:80")
 	two.Withdraw(context.Background())
-	one.Update(register.Entry{Address: ":80", Zone: "c", TTL: time.Minute})
+	one.Update(registry.Entry{Address: ":80", Zone: "c", TTL: time.Minute})
 	if !one.Withdraw(context.Background()) {
 		t.Error("it was not known")
 	}

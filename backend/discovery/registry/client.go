@@ -1,4 +1,4 @@
-package remote
+package registry
 
 import (
 	"bytes"
@@ -41,8 +41,8 @@ type Client struct {
 	local  atomic.Pointer[net.TCPAddr] // stored by goroutines of client
 }
 
-// Options say how a registry is reached. The zero value is good.
-type Options struct {
+// ClientOptions say how a registry is reached. The zero value is good.
+type ClientOptions struct {
 	Agent  string        // the User-Agent
 	Socket string        // the path of a Unix socket in the place of an address
 	CA     string        // a file of authorities; "": those of the system
@@ -52,9 +52,9 @@ type Options struct {
 // Never is no limit.
 const Never = time.Duration(-1)
 
-// New makes a Client of servers, as Bases returns them. Nothing is asked before the first call. The error is that of
-// the file of authorities.
-func New(bases []string, o Options) (*Client, error) {
+// NewClient makes a Client of servers, as Bases returns them. Nothing is asked before the first call. The error is that
+// of the file of authorities.
+func NewClient(bases []string, o ClientOptions) (*Client, error) {
 	alive := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 	dialer := &net.Dialer{Timeout: registryConnect, KeepAliveConfig: alive} // a watch is silent for long
 	c := &Client{bases: bases, agent: o.Agent}

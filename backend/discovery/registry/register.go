@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"context"
@@ -75,8 +75,8 @@ type Registration struct {
 	failing time.Time // when Put began to fail; zero: it does not; guarded by mu
 }
 
-// Start makes an entry known, from a goroutine, and keeps it so.
-func Start(o Options) *Registration {
+// Register makes an entry known, from a goroutine, and keeps it so.
+func Register(o Options) *Registration {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Registration{opts: o, cancel: cancel, changed: make(chan struct{}, 1), entry: o.Entry.filled()}
 	r.done.Go(func() { r.run(ctx) })

@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"bytes"
@@ -70,7 +70,7 @@ func run(t *testing.T, e Entry, test func(t *testing.T, r *Registration, n *note
 	testutil.EventLog(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		n, tally := &noted{begun: time.Now(), does: works}, &Tally{}
-		r := Start(Options{To: "here", Registry: n, Entry: e, Tally: tally})
+		r := Register(Options{To: "here", Registry: n, Entry: e, Tally: tally})
 		synctest.Wait()
 		test(t, r, n, tally)
 		r.Withdraw(t.Context())
@@ -231,7 +231,7 @@ func TestRegistration_registryThatDoesNotReturn(t *testing.T) {
 			if c.put {
 				n.told(deaf)
 			}
-			r := Start(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
+			r := Register(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
 			synctest.Wait()
 			if c.withdraw {
 				n.told(deaf)
@@ -271,7 +271,7 @@ func TestRegistration_endsDuringTheFirstPut(t *testing.T) {
 		n := &noted{begun: time.Now()}
 		n.told(func(ctx context.Context) error { <-ctx.Done(); return nil })
 		testutil.EventLog(t, slog.DiscardHandler)
-		r := Start(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
+		r := Register(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
 		synctest.Wait()
 		n.told(works)
 		if !r.Withdraw(t.Context()) || !slices.Equal(n.calls, []string{"put :80", "withdraw"}) {

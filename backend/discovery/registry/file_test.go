@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"context"
@@ -14,10 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/internal/safeopen"
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // open opens the registry of a text.
@@ -48,29 +45,9 @@ func withdraw(t *testing.T, g Registry) {
 	}
 }
 
-// found returns what package discovery finds where a text says, as soon as it finds it.
-func found(t *testing.T, text string) (all []string) {
-	t.Helper()
-	source, err := discovery.Open(text, discovery.Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
-	defer cancel()
-	_ = source.Run(ctx, func(list []backend.Spec, err error) {
-		if err != nil && ctx.Err() == nil {
-			t.Errorf("%s: %v", text, err)
-		}
-		if ctx.Err() == nil {
-			for _, b := range list {
-				all = append(all, strings.TrimSpace(fmt.Sprint(b.Address, " ", b.Weight, " ", b.Zone)))
-			}
-		}
-		cancel()
-	})
-	slices.Sort(all)
-	return all
-}
+// Found returns what package discovery finds where a text says. A test from outside has it, since discovery imports
+// this package.
+var Found func(t *testing.T, text string) []string
 
 // lines returns the lines of a file, with "OWNER" and "TIME" for what is another one each time.
 func lines(t *testing.T, path string) []string {
@@ -107,7 +84,7 @@ func TestFile_linesOfOthersStay(t *testing.T) {
 	const first = "127.0.0.1:8080 weight=3 zone=b # registered 127.0.0.1:8080 by OWNER until TIME"
 	const second = "unix:/run/two # registered two by OWNER until TIME"
 	want(first, second)
-	if got := found(t, text); !slices.Equal(got, []string{"10.0.0.9:80 0", "127.0.0.1:8080 3 b", "unix:/run/two 0"}) {
+	if got := Found(t, text); !slices.Equal(got, []string{"10.0.0.9:80 0", "127.0.0.1:8080 3 b", "unix:/run/two 0"}) {
 		t.Errorf("found %q", got)
 	}
 	put(t, next, Entry{Address: "127.0.0.1:8080"}) // another process at the same address

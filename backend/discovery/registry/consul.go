@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"cmp"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // consulRegistry keeps an entry as a service of an agent of Consul, with a check of that agent: of TTL unless the entry
@@ -23,7 +22,7 @@ type consulRegistry struct {
 	ca, tokenFile string
 	owner         string // in the Meta of what this one registers
 
-	client *remote.Client
+	client *Client
 	id     string // of what may be registered; "": nothing is
 	put    Entry  // by the last registration; compared with what is to be put
 }
@@ -56,7 +55,7 @@ type (
 
 // newConsul makes the registry of a service of Consul.
 func newConsul(l *locator.Locator) *consulRegistry {
-	g := &consulRegistry{base: remote.Bases(l)[0], service: l.Name, ca: l.Params.Get("ca"),
+	g := &consulRegistry{base: Bases(l)[0], service: l.Name, ca: l.Params.Get("ca"),
 		tokenFile: l.Params.Get("token_file"), owner: newOwner()}
 	if tag := l.Params.Get("tag"); tag != "" {
 		g.tags = []string{tag}
@@ -67,19 +66,19 @@ func newConsul(l *locator.Locator) *consulRegistry {
 // Put registers the service with the agent, or has its check pass. What the agent has forgotten is registered again.
 func (g *consulRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	if g.client == nil {
-		c, err := remote.New([]string{g.base}, remote.Options{Agent: agent, CA: g.ca})
+		c, err := NewClient([]string{g.base}, ClientOptions{Agent: agent, CA: g.ca})
 		if err != nil {
 			return "", err
 		}
 		c.Token = func() (string, string, error) {
-			token, err := remote.Secret(g.tokenFile, "CONSUL_HTTP_TOKEN")
+			token, err := Secret(g.tokenFile, "CONSUL_HTTP_TOKEN")
 			return "X-Consul-Token", token, err
 		}
 		g.client = c
 	}
 	if g.id != "" && *e == g.put {
 		err := g.renew(ctx)
-		var status *remote.StatusError
+		var status *StatusError
 		if err == nil || !errors.As(err, &status) {
 			return e.Address, err
 		}

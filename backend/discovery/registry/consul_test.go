@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"encoding/json"
@@ -138,7 +138,7 @@ func TestConsul_service(t *testing.T) {
 	if string(body) != want {
 		t.Errorf("%s, want %s", body, want)
 	}
-	if got := found(t, text); !slices.Equal(got, []string{"10.0.0.7:8080 3 b"}) {
+	if got := Found(t, text); !slices.Equal(got, []string{"10.0.0.7:8080 3 b"}) {
 		t.Errorf("found %q", got)
 	}
 	fake.since()
@@ -165,7 +165,7 @@ func TestConsul_addressOfTheAgent(t *testing.T) {
 	g := open(t, text)
 	e := Entry{Address: ":8080", Check: "/healthz", TTL: 2 * time.Minute}
 	put(t, g, e)
-	if got := found(t, text); !slices.Equal(got, []string{"10.0.0.99:8080 1"}) {
+	if got := Found(t, text); !slices.Equal(got, []string{"10.0.0.99:8080 1"}) {
 		t.Errorf("found %q", got)
 	}
 	c := fake.services["users-8080"].Check

@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // agent is what registries know edge by.
@@ -29,7 +28,7 @@ func Open(text string, o Opening) (Registry, error) {
 	}
 	switch l.Scheme {
 	case "etcd":
-		return &etcdRegistry{bases: remote.Bases(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
+		return &etcdRegistry{bases: Bases(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
 	case "consul":
 		return newConsul(l), nil
 	case "file":

@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"net"
 	"strings"
 	"time"
-
-	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // etcdRegistry keeps an entry as a key that is bound to a lease, by the JSON gateway of etcd (3.4 on).
@@ -17,7 +15,7 @@ type etcdRegistry struct {
 	bases      []string
 	prefix, ca string
 
-	client *remote.Client
+	client *Client
 	lease  int64 // 0: none
 	put    Entry // by the last put; compared with what is to be put
 	at     string
@@ -53,7 +51,7 @@ type (
 // before.
 func (g *etcdRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	if g.client == nil {
-		c, err := remote.New(g.bases, remote.Options{Agent: agent, CA: g.ca})
+		c, err := NewClient(g.bases, ClientOptions{Agent: agent, CA: g.ca})
 		if err != nil {
 			return "", err
 		}
@@ -97,7 +95,7 @@ const statusMissing = 404
 
 // isMissing reports whether the server answered that there is nothing of that name.
 func isMissing(err error) bool {
-	var status *remote.StatusError
+	var status *StatusError
 	return errors.As(err, &status) && status.Code == statusMissing
 }
 

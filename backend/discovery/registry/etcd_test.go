@@ -1,4 +1,4 @@
-package register
+package registry
 
 import (
 	"encoding/json"
@@ -184,7 +184,7 @@ func TestEtcd_keyLivesAsLongAsItsLease(t *testing.T) {
 	if fake.leases[1] != 2 {
 		t.Errorf("a TTL of %d s", fake.leases[1])
 	}
-	if got := found(t, text+"/"); !slices.Equal(got, []string{`127.0.0.1:8080 3 b "x"`}) {
+	if got := Found(t, text+"/"); !slices.Equal(got, []string{`127.0.0.1:8080 3 b "x"`}) {
 		t.Errorf("found %q", got)
 	}
 	fake.since()

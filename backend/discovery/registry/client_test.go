@@ -1,24 +1,12 @@
-package remote
+package registry
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// serve runs a registry until the test ends.
-func serve(t *testing.T, h http.Handler) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-	return s.Listener.Addr().String()
-}
 
 // An answer without an end is a failure, not memory.
 func TestClient_bounds(t *testing.T) {
@@ -31,7 +19,7 @@ func TestClient_bounds(t *testing.T) {
 			}
 		}
 	}))
-	r, err := New([]string{"http://" + at}, Options{})
+	r, err := NewClient([]string{"http://" + at}, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +36,7 @@ func TestClient_bounds(t *testing.T) {
 	if err := s.Next(&to); err != ErrLong {
 		t.Error(err)
 	}
-	if _, err := New(nil, Options{CA: filepath.Join(t.TempDir(), "missing")}); !os.IsNotExist(err) {
+	if _, err := NewClient(nil, ClientOptions{CA: filepath.Join(t.TempDir(), "missing")}); !os.IsNotExist(err) {
 		t.Error(err)
 	}
 }
