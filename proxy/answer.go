@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/meter"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
@@ -32,7 +32,7 @@ func (x *Exchange) fail(f *Error) {
 		case own.final():
 			v = own
 		case own.kind != next:
-			x.fault, x.detail = FilterFailed, "" // a failure of filters, so that none is asked about it
+			x.fault, x.up.Detail = FilterFailed, "" // a failure of filters, so that none is asked about it
 			v = RespondPage(FilterFailed.Status)
 		case e.Status != f.Status || e.Text != f.Text || e.Token != f.Token:
 			x.fault, v = changed(f, e), RespondPage(e.Status)
@@ -74,32 +74,21 @@ func askAboutFailure(x *Exchange, list []named[onFailure], f, e *Error) (v Verdi
 	}
 }
 
-// resendAfter makes another attempt after the failure f, since a filter wants one: where SetDestination leads by now,
-// or at another backend of the upstream, whatever its conditions are. It reports false, and leaves x to be answered,
-// where the request cannot be sent once more, or may not.
+// resendAfter makes another attempt after the failure f, since a filter wants one. It reports false, and leaves x to be
+// answered, where the request cannot be sent once more, or may not.
 func resendAfter(x *Exchange, f *Error) bool {
-	a := &x.try
 	switch {
-	case x.step != stepForward, a.stream != nil, a.up == nil && x.attempts == 0: // it was not sent, or is still
+	case x.step != stepForward, f.Retry == RetryNever:
 		return false
-	case x.aside&hedging != 0 && x.hedge.state != hedgeArmed:
-		return false
-	case x.interims > 0 || x.toUp.begun() && x.toUp.keep == 0:
-		return false
-	case f.Retry == RetryNever, f.Retry == RetryIdempotent && !(x.Request.Verb.Idempotent() && x.toUp.ended):
+	case f.Retry == RetryIdempotent && !(x.Request.Verb.Idempotent() && x.up.Body.Ended):
 		return false
 	}
-	if d, _ := x.lead().to.(*toUpstream); x.rechosen && (d == nil || d != a.up) {
-		if !a.turnAway(x) {
-			return false
-		}
-		x.retries, x.refusals = 0, 0
-	} else if a.up == nil || a.backend == nil || int(x.retries) >= a.up.upstream.Retries() ||
-		!a.another(x, meter.AfterFilter, 0, false) {
+	was := x.fault
+	x.fault = nil
+	if !x.up.Resend() {
+		x.fault = was
 		return false
 	}
-	x.fault, x.detail = nil, ""
-	reopen(x)
 	return true
 }
 
@@ -132,8 +121,8 @@ func changed(f, e *Error) *Error {
 
 // causeOf returns what the network or the destination said where f is the failure of the last attempt; nil: nothing.
 func causeOf(x *Exchange, f *Error) error {
-	if x.try.fault == f {
-		return x.try.cause
+	if x.up.Fault == forward.Failure(f) {
+		return x.up.Cause
 	}
 	return nil
 }
@@ -202,11 +191,11 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	}
 	h.Length = int64(len(body))
 	if f := x.fault; f != nil {
-		details := x.detail
-		if up := x.try.up; up != nil && up.view.Panics() && details == "" {
+		details := x.up.Detail
+		if details == "" && x.up.Panics() {
 			details = "panic" // RFC 9209 §2.1.5: backends that fail their checks get requests
 		}
-		x.proxy.addStatus(h, f.Token, details)
+		x.local.proxy.addStatus(h, f.Token, details)
 		if f.allow {
 			h.AddID(message.Allow, "Allow", cmp.Or(x.allow, allowed))
 		}
@@ -215,9 +204,9 @@ func (x *Exchange) ownAnswer(v Verdict) {
 			h.AddID(message.RetryAfter, "Retry-After", f.after())
 		}
 	}
-	x.toDown.reset()
-	x.toDown.hold(body)
-	x.toDown.ended = true
+	x.toDown.Reset()
+	x.toDown.Hold(body)
+	x.toDown.Ended = true
 	x.charge()
 	x.step, x.at = stepResponse, 0
 	if again {
@@ -243,7 +232,7 @@ func (x *Exchange) sendResponse() {
 		f(x)
 	}
 	x.answering = true
-	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil
+	bodyless := x.toDown.Ended && len(x.toDown.Held) == 0 && !x.toDown.Waiting && x.toDown.Trailers == nil
 	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != AnswerHeadTooLarge {
 		x.answering = false
 		x.fail(AnswerHeadTooLarge)
@@ -253,15 +242,15 @@ func (x *Exchange) sendResponse() {
 		return
 	}
 	if bodyless {
-		x.toDown.endSent = true
-	} else if len(x.toDown.held) > 0 || x.toDown.trailers != nil && !x.toDown.waiting {
-		if err := x.toDown.resume(x.try.stream, x.down); err != nil {
+		x.toDown.EndSent = true
+	} else if len(x.toDown.Held) > 0 || x.toDown.Trailers != nil && !x.toDown.Waiting {
+		if err := x.toDown.Resume(x.up.Stream, x.down); err != nil {
 			downError(x, err)
 			return
 		}
 	}
-	if x.toDown.waiting {
-		x.pushDown(x.toDown.filterable(), 0, x.toDown.ended)
+	if x.toDown.Waiting {
+		x.pushDown(x.toDown.Filterable(), 0, x.toDown.Ended)
 		return
 	}
 	x.answerSent()

@@ -40,7 +40,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	if list := x.route.chain.requestBody; len(list) > 0 {
 		var v Verdict
 		if p, v = x.local.transform(x, list, p, end); v.kind != next {
-			x.toUp.owed += in
+			x.up.Body.Owed += in
 			if v.kind == park { // a body has nowhere to wait
 				x.fail(FilterFailed)
 			} else {
@@ -52,7 +52,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	if x.call.form == grpc.WebText {
 		var err error
 		if p, err = x.call.decode(x.local, p, end); err != nil {
-			x.toUp.owed += in
+			x.up.Body.Owed += in
 			x.fail(BadBase64)
 			return nil, false
 		}
@@ -92,10 +92,10 @@ func buffered(x *Exchange) bool {
 	switch {
 	case h.Length == 0 || h.Verb == message.VerbConnect || x.call.form != grpc.None:
 		return true // one that has content gets no upgrade: see askTunnel
-	case h.Length > int64(x.route.BufferRequest), len(x.toUp.raw) > x.route.BufferRequest:
+	case h.Length > int64(x.route.BufferRequest), len(x.up.Body.Raw) > x.route.BufferRequest:
 		x.fail(BodyTooLarge)
 		return false
-	case x.toUp.ended:
+	case x.up.Body.Ended:
 		measure(x)
 		return true
 	}
@@ -109,27 +109,27 @@ func buffered(x *Exchange) bool {
 	h.DelID(message.Expect)
 	h.Continue = false
 	armTotal(x) // prepare does it again: a function that chooses the destination may have set times
-	n := x.toUp.owed
-	x.toUp.owed = 0
+	n := x.up.Body.Owed
+	x.up.Body.Owed = 0
 	x.down.Release(n)
 	return false
 }
 
 // buffer receives a piece of a body that the route wants whole. When all of it is there x goes on.
 func buffer(x *Exchange, p []byte, end bool) {
-	l := &x.toUp
-	if len(l.raw)+len(p) > x.route.BufferRequest {
+	l := &x.up.Body
+	if len(l.Raw)+len(p) > x.route.BufferRequest {
 		x.down.Release(len(p))
 		x.fail(BodyTooLarge)
 		return
 	}
-	l.wait(p, end)
+	l.Wait(p, end)
 	if !end {
 		if x.local.reactor.Overloaded() {
 			x.fail(Overload)
 			return
 		}
-		l.owed -= len(p)
+		l.Owed -= len(p)
 		x.down.Release(len(p))
 		return
 	}
@@ -140,8 +140,8 @@ func buffer(x *Exchange, p []byte, end bool) {
 // measure gives a request whose body is here its length, unless filters are about to change the body or trailers follow
 // it, which a length would rule out over HTTP/1.
 func measure(x *Exchange) {
-	if l := &x.toUp; l.trailers == nil && !x.route.chain.filtersRequest(x) {
-		x.Request.Length = int64(len(l.raw))
+	if l := &x.up.Body; l.Trailers == nil && !x.route.chain.filtersRequest(x) {
+		x.Request.Length = int64(len(l.Raw))
 	}
 }
 
@@ -149,25 +149,25 @@ func measure(x *Exchange) {
 // the exchange goes on.
 func bodyWaited(x *Exchange) bool {
 	gen := x.gen.Load()
-	if !x.toUp.staged && x.try.stream == nil {
-		x.toUp.holdRaw()
+	if !x.up.Body.Staged && x.up.Stream == nil {
+		x.up.Body.HoldRaw()
 	}
-	p := x.toUp.filterable()
+	p := x.up.Body.Filterable()
 	if x.bodyIn > bodyMaxOf(x) {
 		x.fail(BodyTooLarge)
 		return false
 	}
-	x.pushUp(p, 0, x.toUp.ended)
+	x.pushUp(p, 0, x.up.Body.Ended)
 	return x.gen.Load() == gen && !x.own
 }
 
 // stageAnswer decides, when the head of the answer has come, whether something looks at its body.
 func stageAnswer(x *Exchange) {
 	if x.tunnel { // filters of bodies do not see it
-		x.toDown.staged = x.socket.asked
+		x.toDown.Staged = x.socket.asked
 		return
 	}
-	x.toDown.staged = x.route.chain.filtersAnswer(x) || x.call.web()
+	x.toDown.Staged = x.route.chain.filtersAnswer(x) || x.call.web()
 }
 
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
@@ -179,7 +179,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 	}
 	if list := x.route.chain.responseBody; len(list) > 0 {
 		if !x.answering {
-			x.toDown.wait(p, end)
+			x.toDown.Wait(p, end)
 			if end {
 				x.requestSent()
 			}
@@ -197,7 +197,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 	if x.call.web() {
 		var trailers *message.Head
 		if end { // those of gRPC end here
-			trailers, x.toDown.trailers = x.toDown.trailers, nil
+			trailers, x.toDown.Trailers = x.toDown.Trailers, nil
 		}
 		p = x.call.encode(x.local, p, trailers)
 	}
@@ -214,16 +214,16 @@ func unmeasured(x *Exchange, end bool) {
 
 // pushUp passes a piece of the request's body on. in is how many bytes it stands for that are not in the account yet.
 func (x *Exchange) pushUp(p []byte, in int, end bool) {
-	if x.toUp.staged {
+	if x.up.Body.Staged {
 		var ok bool
 		if p, ok = stageUp(x, p, in, end); !ok {
 			return
 		}
 	}
-	if x.toUp.trailers != nil {
+	if x.up.Body.Trailers != nil {
 		siftTrailers(x)
 	}
-	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
+	if err := x.up.Body.Push(x.down, x.up.Stream, p, in, end); err != nil {
 		upError(x, err)
 		return
 	}
@@ -250,10 +250,10 @@ func downError(x *Exchange, err error) {
 }
 
 func (x *Exchange) resumeUp() {
-	if x.toUp.trailers != nil {
+	if x.up.Body.Trailers != nil {
 		siftTrailers(x)
 	}
-	if err := x.toUp.resume(x.down, x.try.stream); err != nil {
+	if err := x.up.Body.Resume(x.down, x.up.Stream); err != nil {
 		upError(x, err)
 		return
 	}
@@ -268,7 +268,7 @@ func (x *Exchange) resumeUp() {
 func upError(x *Exchange, err error) {
 	switch err := err.(type) {
 	case *Error:
-		x.try.drop()
+		x.up.Through()
 		x.fail(err)
 	default:
 		if err != session.ErrDead {
@@ -279,21 +279,21 @@ func upError(x *Exchange, err error) {
 
 // pushDown passes a piece of the answer's body on. in is how many bytes it stands for that are not in the account yet.
 func (x *Exchange) pushDown(p []byte, in int, end bool) {
-	if x.toDown.staged {
+	if x.toDown.Staged {
 		var ok bool
 		if p, ok = stageDown(x, p, end); !ok {
 			return
 		}
 	}
-	from, to := x.try.stream, x.down
+	from, to := x.up.Stream, x.down
 	if !x.answering {
 		to = nil
 	}
 	if end {
-		x.toDown.ended = true
+		x.toDown.Ended = true
 		x.requestSent()
 	}
-	if err := x.toDown.push(from, to, p, in, end); err != nil {
+	if err := x.toDown.Push(from, to, p, in, end); err != nil {
 		downError(x, err)
 		return
 	}
@@ -305,7 +305,7 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 
 // endAnswer filters the trailers of the answer and passes its end on.
 func (x *Exchange) endAnswer() {
-	h := x.toDown.trailers
+	h := x.toDown.Trailers
 	forwarding.DropNamed(&x.Response, h)
 	if list := x.route.chain.trailers; len(list) > 0 && !tell(x, list, func(f onTrailers) { f(x, h) }) {
 		x.fail(Internal)
@@ -323,36 +323,31 @@ func (x *Exchange) endAnswer() {
 // spliceDown tries that for the answer's body.
 func spliceDown(x *Exchange) {
 	l := &x.toDown
-	if !l.passable() || x.try.stream == nil || !x.answering {
+	if !l.Passable() || x.up.Stream == nil || !x.answering {
 		return
 	}
 	limit := int64(math.MaxInt64)
 	switch {
-	case l.staged && !x.tunnel:
+	case l.Staged && !x.tunnel:
 		return
-	case l.staged: // the ends of frames have to be seen
+	case l.Staged: // the ends of frames have to be seen
 		limit = int64(min(x.socket.sent.Left(), math.MaxInt64))
 	}
-	session.Splice(x.try.stream, x.down, limit)
+	session.Splice(x.up.Stream, x.down, limit)
 }
 
 // spliceUp tries that for the request's body.
 func spliceUp(x *Exchange) {
-	l := &x.toUp
-	if !l.passable() || l.staged || l.keep > 0 || x.try.stream == nil || x.own {
+	l := &x.up.Body
+	if !l.Passable() || l.Staged || l.Keep > 0 || x.up.Stream == nil || x.own {
 		return
 	}
-	session.Splice(x.down, x.try.stream, math.MaxInt64)
-}
-
-// passable reports whether all that came has been passed on, and more will come.
-func (l *relay) passable() bool {
-	return !l.ended && l.owed == 0 && len(l.held) == 0 && !l.waiting && l.begun()
+	session.Splice(x.down, x.up.Stream, math.MaxInt64)
 }
 
 // OnSpliced keeps the account of an answer that went by itself.
 func (u *upSide) OnSpliced(_ session.Stream, in, out int) {
-	u.toDown.passed += int64(out)
+	u.toDown.Passed += int64(out)
 	if u.tunnel && u.socket.asked {
 		u.socket.sent.Skip(in)
 	}
@@ -361,5 +356,5 @@ func (u *upSide) OnSpliced(_ session.Stream, in, out int) {
 // OnSpliced keeps the account of a request that went by itself.
 func (d *downSide) OnSpliced(_ session.Stream, in, out int) {
 	d.bodyIn += int64(in)
-	d.toUp.passed += int64(out)
+	d.up.Body.Passed += int64(out)
 }

@@ -101,7 +101,7 @@ func (c *call) cancelled(f *Error, now int64) *Error {
 // less. It reports whether it did.
 func (c *call) end(x *Exchange, f *Error) bool {
 	l := &x.toDown
-	if !c.answered || !x.answering || l.endSent || len(l.held) > 0 || l.waiting || x.down.Congested() {
+	if !c.answered || !x.answering || l.EndSent || len(l.Held) > 0 || l.Waiting || x.down.Congested() {
 		return false
 	}
 	var h message.Head

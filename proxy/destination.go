@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/session"
 )
@@ -27,7 +28,7 @@ type Destination interface {
 
 // ErrPending is what Open returns where a request waits for a connection: To goes on by itself when there is one. A
 // Destination that opens another one passes it on.
-var ErrPending = errors.New("proxy: the destination is not open yet")
+var ErrPending = forward.ErrPending
 
 // Checked is a Destination that may be wrong in itself. NewSnapshot asks it.
 type Checked interface {
@@ -123,7 +124,7 @@ func Named(name string) Destination {
 	return DestinationFunc(func(x *Exchange) Destination {
 		d := x.snapshot.named[name]
 		if d == nil {
-			x.local.tellOwn(NoBackend, fmt.Errorf("no destination is called %q", name))
+			x.local.attempts.TellOwn(NoBackend, fmt.Errorf("no destination is called %q", name))
 		}
 		return d
 	})
@@ -150,7 +151,7 @@ func leadTo(d Destination) lead {
 	case *toUpstream:
 		l.forwards, l.upgrades, l.noVia = true, true, d.noVia
 	case *shown:
-		l.forwards, l.upgrades, l.noVia = true, true, d.like.noVia
+		l.forwards, l.upgrades, l.noVia = true, true, d.noVia
 	case Forwarder:
 		l.forwards, l.upgrades = true, true
 	case Upgrader:
@@ -162,7 +163,8 @@ func leadTo(d Destination) lead {
 // shown is a Destination that shows what it would send.
 // Immutable.
 type shown struct {
-	like    toUpstream
+	host    string
+	noVia   bool
 	secured bool
 	choose  func(x *Exchange) string
 	show    func(x *Exchange)
@@ -174,16 +176,16 @@ type shown struct {
 func Show(choose func(x *Exchange) string, secured bool, o *ToOptions, show func(x *Exchange)) Destination {
 	d := &shown{secured: secured, choose: choose, show: show}
 	if o != nil {
-		d.like.host, d.like.noVia = o.Host, o.NoVia
+		d.host, d.noVia = o.Host, o.NoVia
 	}
 	return d
 }
 
 // Open shows the request and answers.
 func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
-	d.like.setHost(x)
-	if address := d.choose(x); x.try.nameHost {
-		x.Request.SetAuthority(hostOfAddress(address, d.secured))
+	x.up.SetHost(d.host)
+	if address := d.choose(x); x.up.NameHost {
+		x.Request.SetAuthority(forward.HostOfAddress(address, d.secured))
 	}
 	d.show(x)
 	return nil, Respond(204, "")

@@ -29,7 +29,7 @@ func (x *Exchange) cut(f *Error) {
 
 // answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.
 func (x *Exchange) answerSent() {
-	if !x.toDown.endSent || x.tunnel && !x.toUp.endSent {
+	if !x.toDown.EndSent || x.tunnel && !x.up.Body.EndSent {
 		return
 	}
 	if x.tunnel && x.own {
@@ -42,12 +42,10 @@ func (x *Exchange) answerSent() {
 // finish writes the log record and frees x. The client's stream may serve the next request already.
 func (x *Exchange) finish() {
 	x.dropUp()
-	if x.retrying {
-		x.try.up.limits.EndRetry()
-	}
+	x.up.Finish()
 	x.downGone = true
-	if m := x.try.backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.try.firstByte > 0 {
-		x.try.praise(x)
+	if m := x.up.Backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.up.FirstByte > 0 {
+		x.up.RecordRecovery()
 	}
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
@@ -69,7 +67,7 @@ func (x *Exchange) finish() {
 
 // requestSent looks whether the backend has the whole request.
 func (x *Exchange) requestSent() {
-	if x.toUp.endSent {
+	if x.up.Body.EndSent {
 		x.requestWhole()
 	}
 }
@@ -77,22 +75,21 @@ func (x *Exchange) requestSent() {
 // requestWhole looks whether the backend is through with both messages.
 func (x *Exchange) requestWhole() {
 	switch {
-	case x.toDown.ended:
-		if x.local.rings != nil && x.try.whole == 0 {
-			x.try.whole = recent.Bounded(x.local.reactor.Now() - x.started)
+	case x.toDown.Ended:
+		if x.local.rings != nil && x.up.Whole == 0 {
+			x.up.Whole = recent.Bounded(x.local.reactor.Now() - x.started)
 		}
-		x.try.drop()
-		x.try.exit(x)
-	case x.try.sent == 0:
-		x.try.sent = x.local.reactor.Now()
+		x.up.Through()
+	default:
+		x.up.Sent()
 	}
 }
 
 // discardBody reads the rest of the request's body and discards it.
 func discardBody(x *Exchange) {
 	x.own = true
-	if n := x.toUp.owed; n > 0 {
-		x.toUp.owed = 0
+	if n := x.up.Body.Owed; n > 0 {
+		x.up.Body.Owed = 0
 		x.down.Release(n)
 	}
 }
@@ -100,51 +97,19 @@ func discardBody(x *Exchange) {
 // dropUp cancels the request in progress at the destination. The backend counts it no longer.
 func (x *Exchange) dropUp() {
 	x.tunnel = x.tunnel && x.answering
-	if x.waiter.Waiting() {
-		x.waited += x.local.reactor.Now() - x.waiter.Since()
-		x.waiter.Cancel()
-	}
-	if x.place != nil && x.place.Waiting() {
-		x.waited += x.local.reactor.Now() - x.place.Since()
-		x.place.Cancel()
-	}
-	if x.aside != 0 {
-		stopAside(x)
-	}
-	if s := x.try.stream; s != nil {
-		x.try.noteConnect(x)
-		x.try.drop()
-		s.Reset(session.Cancelled)
-	}
-	x.try.exit(x)
-}
-
-// aside is what goes on beside the attempt of an exchange, or in its place: a set of bits.
-type aside uint8
-
-const (
-	pausing aside = 1 << iota // Exchange.clock runs until the next attempt
-	timed                     // Exchange.clock runs until the attempt has taken too long
-	overdue                   // beside timed: it had taken too long before, and had no connection
-	hedging                   // Exchange.hedge is not at rest
-)
-
-// stopAside ends what goes on beside the attempt.
-func stopAside(x *Exchange) {
-	x.stopClock()
-	if x.aside&hedging != 0 {
-		x.hedge.cancel()
-	}
-	x.aside = 0
+	x.up.Cancel()
 }
 
 // rescue ends x when code of the proxy's own panics where there is no connection that the reactor could close for it:
 // inside a task, or after the end of the backend's. To be deferred.
 func (x *Exchange) rescue() {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		x.rescued(p)
 	}
+}
+
+// rescued ends x after the panic p.
+func (x *Exchange) rescued(p any) {
 	caught(x, p, "")
 	x.parked = false
 	x.cut(Internal)
@@ -169,5 +134,7 @@ func logPanic(x *Exchange, p any, by string) {
 		"stack", string(debug.Stack()))
 }
 
-// bounded returns as much of what a client said as the log repeats.
+// quotedMax bounds how much of a client's words the log repeats.
+const quotedMax = 256
+
 func bounded(p []byte) string { return string(p[:min(len(p), quotedMax)]) }

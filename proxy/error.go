@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
@@ -101,6 +102,13 @@ func (e *Error) Reason() string {
 		return e.reason
 	}
 	return e.From.String() + ":" + cmp.Or(e.phase, string(e.Kind))
+}
+
+// About returns what e says of a backend: see package forward.
+func (e *Error) About() forward.About {
+	return forward.About{
+		Trouble: e.trouble, Own: e == NoPorts || e == NoDescriptors, Text: e.Text, Reason: e.Reason(), Try: e.try,
+	}
 }
 
 // of returns e for one exchange, with its cause.
@@ -430,7 +438,13 @@ func errorOfDial(err error) *Error {
 		return ConnectRefused
 	}
 	switch {
-	case errors.Is(err, upstream.ErrNoAddress):
+	case err == forward.ErrMaxPending:
+		return MaxPending
+	case err == forward.ErrMaxRequests:
+		return MaxRequests
+	case err == forward.ErrConcurrency:
+		return ConcurrencyLimit
+	case err == forward.ErrNoBackend, errors.Is(err, upstream.ErrNoAddress):
 		return NoBackend
 	case errors.Is(err, upstream.ErrQueueFull), errors.Is(err, upstream.ErrQueueTimeout):
 		return BackendLimit

@@ -9,18 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // Exchange is one request and its answer on their way through the proxy.
@@ -37,33 +35,26 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
-	proxy  *Proxy
-	local  *local
-	waiter upstream.Waiter // its place while there is no connection
-	next   *Exchange       // free list
-	gen    atomic.Uint64
+	local *local
+	next  *Exchange // free list
+	gen   atomic.Uint64
 
-	charged int // bytes that the budget of memory counts for x: see charge
+	up      forward.Request // its attempts, and the body of the request
+	toDown  forward.Body    // of the answer
+	socket  socket
+	given   []byte          // the number that the request came with, where that is accepted
+	trace   []byte          // the identity of its trace, where it is looked for
+	charged int32           // bytes that the budget of memory counts for x: see charge
+	index   uint32          // its number among the exchanges of the reactor
+	used    slab.Used       // of which Locals it has a value
+	noted   []observe.Field // by LogField
+	total   *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
-	toUp   relay // the body of the request
-	toDown relay // the body of the answer
-	socket socket
-	given  []byte          // the number that the request came with, where that is accepted
-	trace  []byte          // the identity of its trace, where it is looked for
-	index  uint32          // its number among the exchanges of the reactor
-	used   slab.Used       // of which Locals it has a value
-	noted  []observe.Field // by LogField
-	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
-
-	clock *engine.Timer     // of the attempt: see setClock; nil until it is needed, then kept
-	hedge *hedge            // nil until it is needed, then kept
-	place *admission.Waiter // in the line for a backend that has room; nil until it is needed, then kept
-	past  *past             // of attempts that failed; nil until it is needed, then kept
+	past *past // of attempts that failed; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
-	filtered  message.Span // the authority when the filters have run
 	routed    message.Span // the target when the route was chosen
 	asked     message.Span // the authority when the route was chosen
 	callType  message.Span // the content type that the client of a call gave
@@ -80,38 +71,25 @@ type progress struct {
 	call     call       // of gRPC
 	client   netip.Addr // as a trusted proxy says; invalid: the peer is the client
 	down     session.Stream
-	try      attempt
 	chosen   lead // by SetDestination; its to is nil where nothing was
 	timeouts Timeouts
-	ctx      context.Context
-	cancel   context.CancelFunc
-	refusal  *Error // the request cannot be sent on
-	allow    string // for Allow, where the method is refused; "": see allowed
-	fault    *Error // why the proxy answered, or cut the exchange off, of its own
-	detail   string // of fault, for Proxy-Status; "": none
-	lost     *Error // the backend failed while a worker owned x
+	ctx      *cancelled // of Context; nil until it is asked for
+	refusal  *Error     // the request cannot be sent on
+	allow    string     // for Allow, where the method is refused; "": see allowed
+	fault    *Error     // why the proxy answered, or cut the exchange off, of its own
+	lost     *Error     // the backend failed while a worker owned x
 
 	origin  *origin                   // of the request, while a worker owns x
 	resumed func(x *Exchange) Verdict // of Resume, which came before the worker's filter returned Park
 
 	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 
-	waited   int64           // ns in which it had no connection
-	dialled  int64           // ns in which its connections were established, in vain or not
-	secured  int64           // of it: ns of TLS handshakes that succeeded
-	number   uint64          // 0 until it is asked for
-	bodyIn   int64           // bytes of the request's body that came
-	pick     balance.Request // what a backend is chosen by, and those that were tried
-	retries  int32
-	attempts int32
-	at       int32 // the next filter of the step
+	number   uint64 // 0 until it is asked for
+	bodyIn   int64  // bytes of the request's body that came
+	at       int32  // the next filter of the step
 	status   uint16
 	answered uint16 // the status of the destination's answer; 0: it gave none
-	detours  uint8  // how often SetDestination of ConnectFailed was followed
-	refusals uint8  // of backends that did not process the request, and said so
-	interims uint8
 	step     step
-	aside    aside
 
 	rechosen  bool // SetDestination was called after the last attempt began
 	trusted   bool // the peer's forwarding fields are believed
@@ -121,9 +99,7 @@ type progress struct {
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
-	hostSet   bool  // a filter has set the Host that is sent on
 	forwards  bool  // the request was made one that is sent on: see Forwarder
-	retrying  bool  // it is counted as a retry that is under way
 	matched   bool  // routeMatch has the groups of Route.When
 	variants  uint8 // how many readings of the path the texts of SetTemplate have, beside the first
 	ours      bool  // the answer is the proxy's own
@@ -198,11 +174,11 @@ func (x *Exchange) Status() int {
 }
 
 // Attempts returns how many backends or connections were tried.
-func (x *Exchange) Attempts() int { return int(x.attempts) }
+func (x *Exchange) Attempts() int { return int(x.up.Attempts) }
 
 // Backend returns the address of the backend that answers, "" while there is none.
 func (x *Exchange) Backend() string {
-	if m := x.try.backend; m != nil && x.attempts > 0 {
+	if m := x.up.Backend; m != nil && x.up.Attempts > 0 {
 		return m.Address()
 	}
 	return ""
@@ -211,9 +187,16 @@ func (x *Exchange) Backend() string {
 // Context returns a context that ends with x. It is made when it is first asked for.
 func (x *Exchange) Context() context.Context {
 	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancel(context.Background())
+		x.ctx = &cancelled{}
+		x.ctx.Context, x.ctx.cancel = context.WithCancel(context.Background())
 	}
 	return x.ctx
+}
+
+// cancelled is a context that ends with its exchange.
+type cancelled struct {
+	context.Context
+	cancel context.CancelFunc
 }
 
 // lead returns where x leads: to what SetDestination says, or the route. nil while there is no route.
@@ -289,9 +272,9 @@ func (x *Exchange) LogField(name, value string) {
 // charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
 // client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
 func (x *Exchange) charge() {
-	if n := sizeOf(x); n != x.charged {
-		x.local.reactor.Account(n - x.charged)
-		x.charged = n
+	if n := sizeOf(x); n != int(x.charged) {
+		x.local.reactor.Account(n - int(x.charged))
+		x.charged = int32(n)
 	}
 }
 
@@ -299,8 +282,8 @@ func (x *Exchange) charge() {
 func (x *Exchange) reset() {
 	x.Request.Clear()
 	x.Response.Clear()
-	x.toUp.reset()
-	x.toDown.reset()
+	x.up.Reset()
+	x.toDown.Reset()
 	x.noted = x.noted[:0]
 	if len(x.given)+len(x.trace) > 0 {
 		x.given, x.trace = x.given[:0], x.trace[:0]
@@ -342,13 +325,13 @@ func (x *Exchange) filters() *chain {
 func (l *local) take() *Exchange {
 	x := l.free
 	if x == nil {
-		x = &Exchange{proxy: l.proxy, local: l, index: l.slab.Take()}
-		x.toUp.reactor, x.toDown.reactor = l.reactor, l.reactor
-		x.waiter.Init((*takeSide)(x))
+		x = &Exchange{local: l, index: l.slab.Take()}
+		x.up.Init(&l.attempts, (*upSide)(x), &x.Request)
+		x.toDown.Init(l.reactor)
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
-		x.charged = sizeOf(x)
-		l.reactor.Account(x.charged)
+		x.charged = int32(sizeOf(x))
+		l.reactor.Account(int(x.charged))
 	} else {
 		l.unkeep(x)
 	}
@@ -394,8 +377,8 @@ func (l *local) recycle(x *Exchange) {
 	}
 	x.gen.Add(1)
 	l.active--
-	if x.cancel != nil {
-		x.cancel()
+	if x.ctx != nil {
+		x.ctx.cancel()
 	}
 	if x.used != 0 {
 		l.slab.Clear(x.index, x.used)
@@ -403,8 +386,8 @@ func (l *local) recycle(x *Exchange) {
 	}
 	clear(x.noted)
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
-		x.toUp.reset()
-		x.toDown.reset()
+		x.up.Body.Reset()
+		x.toDown.Reset()
 		l.drop(x)
 		return
 	}
@@ -418,7 +401,7 @@ func (l *local) keep(x *Exchange) {
 		l.drop(x)
 		return
 	}
-	if l.reactor.Keep(x.charged) {
+	if l.reactor.Keep(int(x.charged)) {
 		x.next, l.free = l.free, x
 		l.kept++
 		return
@@ -432,7 +415,7 @@ func (l *local) keep(x *Exchange) {
 
 // drop gives the memory of x back, which is free.
 func (l *local) drop(x *Exchange) {
-	l.reactor.Account(-x.charged)
+	l.reactor.Account(-int(x.charged))
 	l.slab.Return(x.index)
 }
 
@@ -440,7 +423,7 @@ func (l *local) drop(x *Exchange) {
 func (l *local) unkeep(x *Exchange) {
 	l.free, x.next = x.next, nil
 	l.kept--
-	l.reactor.Keep(-x.charged)
+	l.reactor.Keep(-int(x.charged))
 }
 
 // checkExchange panics when an invariant of x, or of one of its relays, does not hold: at the end of what either stream
@@ -450,23 +433,17 @@ func checkExchange(x *Exchange) {
 		return
 	}
 	invariant.That(!x.answering || x.status > 0 && x.step == stepDone, "answering with %d in step %d", x.status, x.step)
-	invariant.That(x.answering || !x.toDown.begun() && !x.toDown.endSent, "a body without a head was sent")
-	adopted := x.aside&hedging != 0 && x.hedge.state == hedgeAdopted
-	invariant.That(x.aside&timed == 0 || x.try.stream != nil || x.waiter.Waiting() || adopted,
-		"nothing is to take too long in step %d", x.step)
-	x.toUp.check()
-	x.toDown.check()
-	if x.hedge != nil {
-		x.hedge.check()
-	}
+	invariant.That(x.answering || !x.toDown.Begun() && !x.toDown.EndSent, "a body without a head was sent")
+	x.up.Check()
+	x.toDown.Check()
 }
 
 // checkFree panics when x, which is to be used, is in use or has something of an Exchange that is over.
 func checkFree(x *Exchange) {
 	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
-	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.try.stream == nil && !x.waiter.Waiting() &&
-		x.aside == 0 && x.used == 0
+	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.used == 0
 	invariant.That(clean, "a free exchange is in step %d", x.step)
+	x.up.CheckFree()
 	checkExchange(x)
 }
 
@@ -495,5 +472,5 @@ func (l *local) tellTime() {
 	l.wall = t.UnixNano() - now
 	l.date = t.UTC().AppendFormat(l.date[:0], message.DateLayout)
 	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
-	l.debug = slog.Default().Enabled(context.Background(), slog.LevelDebug)
+	l.attempts.Debug = slog.Default().Enabled(context.Background(), slog.LevelDebug)
 }

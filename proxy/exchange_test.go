@@ -7,7 +7,6 @@ import (
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session"
 )
 
 // After a moment with many exchanges few are kept, which count as such, and under pressure none.
@@ -18,7 +17,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &local{reactor: e.Reactors()[0]}
+	l := newLocal(nil, e.Reactors()[0])
 	var all []*Exchange
 	for range 2 * exchangesKept {
 		all = append(all, l.take())
@@ -28,7 +27,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 		t.Errorf("%d bytes are counted", n)
 	}
 	for _, x := range all {
-		x.toDown.hold(make([]byte, 100))
+		x.toDown.Hold(make([]byte, 100))
 		x.local.recycle(x)
 	}
 	kept := 0
@@ -63,7 +62,7 @@ func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &local{reactor: e.Reactors()[0]}
+	l := newLocal(nil, e.Reactors()[0])
 	x := l.take()
 	x.Request.Base = append(x.Request.Base, make([]byte, 40<<10)...)
 	x.Response.Fields = append(x.Response.Fields, make([]message.Field, 1000)...)
@@ -89,7 +88,7 @@ func TestLocal_isCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &local{reactor: e.Reactors()[0]}
+	l := newLocal(nil, e.Reactors()[0])
 	var all []*Exchange
 	for range 2 * exchangesKept {
 		x := l.take()
@@ -111,44 +110,5 @@ func TestLocal_isCounted(t *testing.T) {
 	}
 	if x := l.take(); bulky.Of(x)[0] != 0 {
 		t.Error("an exchange has what another one kept")
-	}
-}
-
-// deadStream takes a body of three bytes, and then it is over.
-type deadStream struct {
-	session.NopStream
-	left int
-}
-
-// SendData takes what is left.
-func (s *deadStream) SendData(p []byte, _ bool) (int, error) {
-	if len(p) > s.left {
-		return 0, session.ErrDead
-	}
-	s.left -= len(p)
-	return len(p), nil
-}
-
-// A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
-func TestRelay_keepsWhatADeadStreamIsSent(t *testing.T) {
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := relay{reactor: e.Reactors()[0]}
-	l.keepUpTo(100, message.LengthUnknown)
-	to := &deadStream{left: 3}
-	if err := l.push(session.NopStream{}, to, []byte("one"), 3, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.push(session.NopStream{}, to, []byte("two"), 3, true); err != session.ErrDead {
-		t.Fatal(err)
-	}
-	l.check()
-	l.rewind()
-	if string(l.held) != "onetwo" || !l.ended || l.endSent {
-		t.Fatalf("%q is sent again, ended: %v", l.held, l.ended)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/location"
 )
 
@@ -299,7 +300,7 @@ func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	for _, own := range []string{
 		backend, string(x.Request.Bytes(x.Request.Authority)), string(x.Request.Host()) + ":" + port,
 	} {
-		short := hostOfAddress(own, strings.EqualFold(scheme, "https"))
+		short := forward.HostOfAddress(own, strings.EqualFold(scheme, "https"))
 		if own != "" && (strings.EqualFold(host, own) || strings.EqualFold(host, short)) {
 			return rest[end:], true
 		}

@@ -159,7 +159,7 @@ type matchOf struct {
 // evaluationOf returns what texts are evaluated with on this goroutine, which owns x.
 func evaluationOf(x *Exchange) *evaluation {
 	if x.origin != nil {
-		return x.origin.evaluation(x.proxy)
+		return x.origin.evaluation(x.local.proxy)
 	}
 	l := x.local
 	if l.language == nil {
@@ -379,12 +379,12 @@ func (x *subject) Local() netip.AddrPort { return (*Exchange)(x).Client().Local(
 func (x *subject) ListenerName() string  { return x.listener.Name }
 func (x *subject) TLS() *tlsconn.Digest  { return x.digest }
 func (x *subject) TraceID() []byte       { return x.trace }
-func (x *subject) Attempts() int         { return int(x.attempts) }
+func (x *subject) Attempts() int         { return int(x.up.Attempts) }
 func (x *subject) Bytes() (in, out int64) {
 	if o := x.origin; o != nil { // more may come meanwhile, and the reactor counts it
 		return o.in, o.out
 	}
-	return x.bodyIn, x.toDown.passed
+	return x.bodyIn, x.toDown.Passed
 }
 
 func (x *subject) ClientPort() uint16 {
@@ -459,8 +459,8 @@ func (x *subject) Status() int {
 
 func (x *subject) Upstream() (u variables.Upstream) {
 	u.Addr, u.Status = (*Exchange)(x).Backend(), int(x.answered)
-	if a := &x.try; a.firstByte > 0 {
-		u.Time = time.Duration(a.firstByte - a.connected)
+	if a := &x.up; a.FirstByte > 0 {
+		u.Time = time.Duration(a.FirstByte - a.Connected)
 	}
 	return u
 }

@@ -253,16 +253,16 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	if x.route != nil {
 		r.Route = x.route.Name
 		if d, ok := x.lead().to.(*toUpstream); ok {
-			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
+			r.Upstream, r.Backend = d.Upstream.Name(), x.Backend()
 		}
 	}
 	r.Status, r.Reason = statusOf(x)
-	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
-	r.Attempts, r.Reused = int(x.attempts), x.try.reused
-	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled, TLS: x.secured}
-	if a := &x.try; a.firstByte > 0 {
-		r.T.FirstByte = a.firstByte - a.connected
-		r.T.Body = l.reactor.Now() - a.firstByte
+	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.Passed
+	r.Attempts, r.Reused = int(x.up.Attempts), x.up.Reused
+	r.T = observe.Timings{Queue: x.up.Waited, Connect: x.up.Dialled, TLS: x.up.Secured}
+	if a := &x.up; a.FirstByte > 0 {
+		r.T.FirstByte = a.FirstByte - a.Connected
+		r.T.Body = l.reactor.Now() - a.FirstByte
 	}
 	r.GRPC, r.GRPCStatus = x.call.known, x.call.status
 	r.TLSVersion = ""
@@ -288,13 +288,13 @@ type Durations struct {
 // Times returns the parts of the time of x until now: in Filter.Log, those that the access log has. Queue, Connect and
 // TLS are the sums of all attempts. On a worker it is as late as when that began.
 func Times(x *Exchange) (d Durations) {
-	a, end := &x.try, x.started+int64((*subject)(x).Duration())
-	d.Queue, d.Connect, d.TLS = time.Duration(x.waited), time.Duration(x.dialled), time.Duration(x.secured)
+	a, end := &x.up, x.started+int64((*subject)(x).Duration())
+	d.Queue, d.Connect, d.TLS = time.Duration(x.up.Waited), time.Duration(x.up.Dialled), time.Duration(x.up.Secured)
 	if x.past != nil {
 		d.DNS = time.Duration(x.past.lookup)
 	}
-	if a.firstByte > 0 {
-		d.FirstByte, d.Body = time.Duration(a.firstByte-a.connected), time.Duration(end-a.firstByte)
+	if a.FirstByte > 0 {
+		d.FirstByte, d.Body = time.Duration(a.FirstByte-a.Connected), time.Duration(end-a.FirstByte)
 	}
 	d.Total = time.Duration(end - x.started)
 	return d
@@ -334,24 +334,24 @@ func (l *local) count(x *Exchange) {
 	}
 	m.Count(index, by, x.Request.Verb, status, dur)
 	by.CountHost(index, x.Request.Bytes(x.authority), status)
-	a := &x.try
-	if a.up == nil || a.up.meter == nil {
+	a := &x.up
+	if a.To == nil || a.To.Meter == nil {
 		return
 	}
-	u := a.up.meter
-	if x.waited > 0 {
-		u.Observe(index, meter.Queue, x.waited)
+	u := a.To.Meter
+	if x.up.Waited > 0 {
+		u.Observe(index, meter.Queue, x.up.Waited)
 	}
-	if x.dialled > 0 {
-		u.Observe(index, meter.Connect, x.dialled)
+	if x.up.Dialled > 0 {
+		u.Observe(index, meter.Connect, x.up.Dialled)
 	}
-	if x.secured > 0 {
-		u.Observe(index, meter.TLS, x.secured)
+	if x.up.Secured > 0 {
+		u.Observe(index, meter.TLS, x.up.Secured)
 	}
-	if a.firstByte > 0 {
-		u.Observe(index, meter.FirstByte, a.firstByte-a.connected)
+	if a.FirstByte > 0 {
+		u.Observe(index, meter.FirstByte, a.FirstByte-a.Connected)
 		if dur != meter.Untimed {
-			u.Observe(index, meter.Body, now-a.firstByte)
+			u.Observe(index, meter.Body, now-a.FirstByte)
 		}
 	}
 }
@@ -360,26 +360,6 @@ func (l *local) count(x *Exchange) {
 type past struct {
 	first  recent.Try
 	lookup int64 // ns
-}
-
-// note records that a has ended without the answer of x: by a failure, or with a status for which another attempt is
-// made.
-func (a *attempt) note(x *Exchange, f *Error, status int) {
-	if x.local.rings == nil || a.backend == nil {
-		return
-	}
-	if x.past == nil {
-		x.past = new(past)
-	}
-	if x.past.first.Backend != 0 {
-		return
-	}
-	how := recent.StatusOutcome(status)
-	if f != nil {
-		how = f.noted()
-	}
-	m, after := a.backend, time.Duration(x.local.reactor.Now()-x.started)
-	x.past.first = recent.MakeTry(backend.TagOf(m).Of(m.Address()), how, after)
 }
 
 // LookedUp notes for how long x waited until the name of its destination was looked up. On the reactor of x.
@@ -402,16 +382,16 @@ func (l *local) remember(x *Exchange) {
 		l.ids[1]++
 		x.number = l.ids[1]
 	}
-	k, a, peer, now := l.rings, &x.try, session.PeerIP(x.down), l.reactor.Now()
-	took, first, sent := now-x.started, a.firstByte-x.started, max(a.connected, a.sent)-x.started
-	if x.waited|x.dialled|int64(len(x.given)|len(x.noted)) != 0 || !k.Soon(first, took) || sent < 0 ||
-		x.attempts != 1 || x.status >= 500 || x.tunnel || x.call.known || x.fault != nil || x.client.IsValid() ||
-		x.past != nil && *x.past != (past{}) || !peer.IsValid() || x.route == nil || a.up == nil || a.backend == nil {
+	k, a, peer, now := l.rings, &x.up, session.PeerIP(x.down), l.reactor.Now()
+	took, first, sent := now-x.started, a.FirstByte-x.started, max(a.Connected, a.SentAt)-x.started
+	if x.up.Waited|x.up.Dialled|int64(len(x.given)|len(x.noted)) != 0 || !k.Soon(first, took) || sent < 0 ||
+		x.up.Attempts != 1 || x.status >= 500 || x.tunnel || x.call.known || x.fault != nil || x.client.IsValid() ||
+		x.past != nil && *x.past != (past{}) || !peer.IsValid() || x.route == nil || a.To == nil || a.Backend == nil {
 		l.rememberWhole(x)
 		return
 	}
 	listener, route := x.listener.tag.Last(), x.route.tag.Last()
-	up, member := a.up.tag.Last(), backend.TagOf(a.backend).Last()
+	up, member := a.To.Tag.Last(), backend.TagOf(a.Backend).Last()
 	if !observe.Lasts(min(listener, route, up, member)) {
 		l.rememberWhole(x)
 		return
@@ -419,8 +399,8 @@ func (l *local) remember(x *Exchange) {
 	r := k.Next()
 	r.ID, r.Given, r.Began = x.number, 0, x.started
 	r.Queue, r.Lookup, r.Connect, r.TLS = 0, 0, 0, 0
-	r.Sent, r.FirstByte, r.LastByte, r.End = recent.SpanOf(sent), recent.SpanOf(first), a.whole, recent.SpanOf(took)
-	r.BytesIn, r.BytesOut = uint64(x.bodyIn), uint64(x.toDown.passed)
+	r.Sent, r.FirstByte, r.LastByte, r.End = recent.SpanOf(sent), recent.SpanOf(first), a.Whole, recent.SpanOf(took)
+	r.BytesIn, r.BytesOut = uint64(x.bodyIn), uint64(x.toDown.Passed)
 	r.Listener, r.Route, r.Upstream = listener, route, up
 	r.Tries[0], r.Tries[1] = recent.Try{}, recent.Try{Backend: member}
 	r.Client, r.Port = peer.Addr().As16(), peer.Port()
@@ -428,7 +408,7 @@ func (l *local) remember(x *Exchange) {
 	if x.digest != nil {
 		flags = recent.Secured
 	}
-	if a.reused {
+	if a.Reused {
 		flags |= recent.Reused
 	}
 	r.Status, r.Generation, r.Flags = x.status, uint16(x.snapshot.number), flags
@@ -452,29 +432,29 @@ func (l *local) checkRemembered(x *Exchange, r *recent.Record) {
 // writeRecord makes r the record of x, whatever it was before, and reports whether x is one of the bad requests. x has
 // its number.
 func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
-	a, now := &x.try, l.reactor.Now()
+	a, now := &x.up, l.reactor.Now()
 	*r = recent.Record{
-		ID: x.number, Began: x.started, Queue: recent.Bounded(x.waited), Connect: recent.Bounded(x.dialled),
-		TLS: recent.Bounded(x.secured), LastByte: a.whole, End: recent.Bounded(now - x.started),
-		BytesIn: uint64(x.bodyIn), BytesOut: uint64(x.toDown.passed), Listener: x.listener.tag.Of(x.listener.Name),
+		ID: x.number, Began: x.started, Queue: recent.Bounded(x.up.Waited), Connect: recent.Bounded(x.up.Dialled),
+		TLS: recent.Bounded(x.up.Secured), LastByte: a.Whole, End: recent.Bounded(now - x.started),
+		BytesIn: uint64(x.bodyIn), BytesOut: uint64(x.toDown.Passed), Listener: x.listener.tag.Of(x.listener.Name),
 		Generation: uint16(x.snapshot.number), Proto: uint8(x.Request.Proto),
 	}
 	if len(x.given) > 0 {
 		r.Given = recent.HashOf(x.given)
 	}
-	if a.firstByte > 0 {
-		r.FirstByte = recent.Bounded(a.firstByte - x.started)
+	if a.FirstByte > 0 {
+		r.FirstByte = recent.Bounded(a.FirstByte - x.started)
 	}
-	if a.connected > 0 {
-		r.Sent = recent.Bounded(max(a.connected, a.sent) - x.started)
+	if a.Connected > 0 {
+		r.Sent = recent.Bounded(max(a.Connected, a.SentAt) - x.started)
 	}
 	if x.route != nil {
 		r.Route = x.route.tag.Of(x.route.Name)
 	}
-	if to := a.up; to != nil {
-		r.Upstream = to.tag.Of(to.upstream.Name())
+	if to := a.To; to != nil {
+		r.Upstream = to.Tag.Of(to.Upstream.Name())
 	}
-	if m := a.backend; m != nil && x.attempts > 0 {
+	if m := a.Backend; m != nil && x.up.Attempts > 0 {
 		r.Tries[1].Backend = backend.TagOf(m).Of(m.Address())
 	}
 	if x.client.IsValid() {
@@ -488,18 +468,18 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 
 // writeEnd writes into r how x ended. r has its times already. It reports whether x is one of the bad requests.
 func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
-	r.Status, r.Attempts = x.status, uint8(min(x.attempts, 255))
-	bad = x.status >= 500 || x.attempts > 1 || l.rings.Slow(r)
+	r.Status, r.Attempts = x.status, uint8(min(x.up.Attempts, 255))
+	bad = x.status >= 500 || x.up.Attempts > 1 || l.rings.Slow(r)
 	if x.digest != nil {
 		r.Flags = recent.Secured
 	}
-	if x.try.reused {
+	if x.up.Reused {
 		r.Flags |= recent.Reused
 	}
 	if x.tunnel {
 		r.Flags |= recent.Tunnel
 	}
-	if x.try.firstByte == 0 && x.status > 0 {
+	if x.up.FirstByte == 0 && x.status > 0 {
 		r.Flags |= recent.Own
 	}
 	if len(x.noted) > 0 {

@@ -24,14 +24,14 @@ func (x *Exchange) offload(f *judged) {
 	x.Context() // the client's end cancels it
 	numberOf(x) // the count is the reactor's
 	from := &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest, now: x.local.reactor.Now()}
-	from.in, from.out = x.bodyIn, x.toDown.passed
+	from.in, from.out = x.bodyIn, x.toDown.Passed
 	x.origin = from
-	cancel := x.cancel
+	cancel := x.ctx.cancel
 	job := &engine.Job{}
 	job.Do = func(ctx context.Context) {
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
-		defer func() { x.proxy.idle.giveBack(from.language) }()
+		defer func() { x.local.proxy.idle.giveBack(from.language) }()
 		defer func() {
 			if p := recover(); p != nil {
 				v = broken
@@ -83,15 +83,15 @@ func caughtUp(x *Exchange, v Verdict) {
 		x.fail(x.lost)
 		return
 	}
-	if l := &x.toDown; l.late { // those of a request are sifted where they leave
-		l.late = false
+	if l := &x.toDown; l.Late { // those of a request are sifted where they leave
+		l.Late = false
 		x.endAnswer()
 	}
 	switch {
-	case x.step >= stepForward && x.toUp.waiting && !x.own:
+	case x.step >= stepForward && x.up.Body.Waiting && !x.own:
 		bodyWaited(x)
-	case x.try.stream != nil:
-		(*upSide)(x).OnSendable(x.try.stream)
+	case x.up.Stream != nil:
+		(*upSide)(x).OnSendable(x.up.Stream)
 	}
 	if x.gen.Load() == gen && x.step == step && x.own == own {
 		x.judge(v)

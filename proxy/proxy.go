@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
@@ -33,13 +34,14 @@ type Proxy struct {
 // local is the state that the exchanges of one reactor share.
 // Owned by its reactor.
 type local struct {
-	proxy   *Proxy
-	reactor *engine.Reactor
-	free    *Exchange
-	kept    int // free ones
-	active  int
-	stats   Stats
-	record  *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use
+	proxy    *Proxy
+	reactor  *engine.Reactor
+	free     *Exchange
+	kept     int // free ones
+	active   int
+	stats    Stats
+	attempts forward.Local
+	record   *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use
 
 	routing route.Local
 	rings   *recent.Rings // of requests that have ended; nil: none is remembered
@@ -63,8 +65,6 @@ type local struct {
 	wall     int64     // wall clock less reactor clock, ns
 	date     []byte    // the Date field of this second
 	dateTill int64     // reactor time at which it is over
-	debug    bool      // attempts that succeed are logged
-	toldOwn  int64     // reactor time of the last line about a failure of ours: see tellOwn
 }
 
 // sessionRefusal is a request that the session answers and that never was an exchange.
@@ -82,51 +82,46 @@ type sessionEnd struct {
 
 // Stats are the counters of a Proxy on one reactor, or of all.
 type Stats struct {
-	Exchanges     uint64
-	Answered      [6]uint64 // final answers by the first digit of their status
-	Own           uint64    // answers of the proxy's own, faults among them
-	Cut           uint64    // answers that were cut off because the backend failed after the head
-	ClientGone    uint64    // exchanges whose client left
-	Retries       uint64
-	RetriesDenied uint64 // that the budget of an upstream had nothing left for
-	Hedges        Hedges
-	Failovers     uint64 // requests that an upstream left to its failover
-	LateResumes   uint64 // Resume of an exchange that was over or not parked
-	Panics        uint64 // filters and handlers that panicked
-	Shed          uint64 // refused under memory pressure or because the offload pool was full
-	ShedRequests  uint64 // refused because backends had as many requests as they may
-	ShedAdaptive  uint64 // refused because backends take no more at present
-	ShedPending   uint64 // refused because too many waited for a backend
-	TooLarge      uint64 // request bodies above the listener's limit
-	Tunnels       uint64 // exchanges that became tunnels
-	TunnelsIdle   uint64 // tunnels closed because nothing came through them
-	Expired       uint64 // exchanges that took longer than Route.Timeout
-	InterimsLost  uint64 // 1xx heads above the limit of an exchange
-	Refused       uint64 // requests that the session refused
-	Loops         uint64 // requests that went in circles
-	Logs          LogStats
-	Language      Language
-	Active        int
+	Exchanges    uint64
+	Answered     [6]uint64 // final answers by the first digit of their status
+	Own          uint64    // answers of the proxy's own, faults among them
+	Cut          uint64    // answers that were cut off because the backend failed after the head
+	ClientGone   uint64    // exchanges whose client left
+	LateResumes  uint64    // Resume of an exchange that was over or not parked
+	Panics       uint64    // filters and handlers that panicked
+	Shed         uint64    // refused under memory pressure or because the offload pool was full
+	ShedRequests uint64    // refused because backends had as many requests as they may
+	ShedAdaptive uint64    // refused because backends take no more at present
+	ShedPending  uint64    // refused because too many waited for a backend
+	TooLarge     uint64    // request bodies above the listener's limit
+	Tunnels      uint64    // exchanges that became tunnels
+	TunnelsIdle  uint64    // tunnels closed because nothing came through them
+	Expired      uint64    // exchanges that took longer than Route.Timeout
+	InterimsLost uint64    // 1xx heads above the limit of an exchange
+	Refused      uint64    // requests that the session refused
+	Loops        uint64    // requests that went in circles
+	Logs         LogStats
+	Language     Language
+	Active       int
+	forward.Stats
 }
 
-// Hedges are the counters of second attempts that were made while the first one waited: see retry.Hedge.
-type Hedges struct {
-	Won       uint64 // the second one answered first, or the first one failed
-	Lost      uint64 // the first one answered first
-	Failed    uint64 // the second one failed first
-	Cancelled uint64 // the exchange ended before either
-	Denied    uint64 // that were not made: the budget of hedges had nothing left
-	Closed    uint64 // connections that were closed to take back the request that was not needed: those of HTTP/1
-}
+// Hedges are the counters of second attempts.
+type Hedges = forward.Hedges
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
 	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0)}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {
-		p.local = append(p.local, &local{proxy: p, reactor: r, ids: [2]uint64{rand.Uint64(), rand.Uint64()}})
+		p.local = append(p.local, newLocal(p, r))
 	}
 	return p
+}
+
+func newLocal(p *Proxy, r *engine.Reactor) *local {
+	ids := [2]uint64{rand.Uint64(), rand.Uint64()}
+	return &local{proxy: p, reactor: r, attempts: forward.Local{Reactor: r}, ids: ids}
 }
 
 // SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.
@@ -140,7 +135,7 @@ func (p *Proxy) Swap(s *Snapshot) *Snapshot { return p.snapshot.Swap(s) }
 func (p *Proxy) Stats(r *engine.Reactor) Stats {
 	l := p.local[r.Index()]
 	s := l.stats
-	s.Active = l.active
+	s.Active, s.Stats = l.active, l.attempts.Stats
 	if l.language != nil {
 		s.Language = l.language.stats()
 	}

@@ -22,8 +22,8 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	h.MoveTo(&x.Request)
 	x.started = x.local.reactor.Now()
 	x.target, x.authority = x.Request.Target, x.Request.Authority
-	x.snapshot = x.proxy.snapshot.Load().of(x.listener)
-	x.toUp.ended = end
+	x.snapshot = x.local.proxy.snapshot.Load().of(x.listener)
+	x.up.Body.Ended = end
 	x.local.stats.Exchanges++
 	x.digest = x.down.TLS()
 	asked := x.Request.HTTPS
@@ -65,7 +65,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x.bodyIn += int64(len(p))
 	switch {
 	case x.working:
-		x.toUp.wait(p, end)
+		x.up.Body.Wait(p, end)
 	case x.tunnel:
 		x.pushUp(p, len(p), end)
 	case x.bodyIn > bodyMaxOf(x):
@@ -74,7 +74,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	case x.step == stepBuffer:
 		buffer(x, p, end)
 	case x.step < stepForward:
-		x.toUp.wait(p, end)
+		x.up.Body.Wait(p, end)
 	default:
 		x.pushUp(p, len(p), end)
 	}
@@ -83,7 +83,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 // OnTrailers ends the body with trailer fields.
 func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 	if !d.own {
-		d.toUp.endWith(h)
+		d.up.Body.EndWith(h)
 	}
 	d.OnData(s, nil, true)
 }
@@ -97,7 +97,7 @@ func (d *downSide) OnSendable(session.Stream) {
 	if !x.answering {
 		return
 	}
-	if err := x.toDown.resume(x.try.stream, x.down); err != nil {
+	if err := x.toDown.Resume(x.up.Stream, x.down); err != nil {
 		downError(x, err)
 		return
 	}
@@ -118,7 +118,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	}
 	x.dropUp()
 	if x.working {
-		x.cancel()
+		x.ctx.cancel()
 		return // the worker owns x; its Done ends it
 	}
 	x.finish()
@@ -144,10 +144,10 @@ func whyLeft(x *Exchange, code session.Code, cause error) *Error {
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
 const DefaultName = "edge"
 
-// forward makes the request of x one that is sent on: RFC 9110 §7.6.
-func forward(x *Exchange, noVia bool) {
+// sendOn makes the request of x one that is sent on: RFC 9110 §7.6.
+func sendOn(x *Exchange, noVia bool) {
 	x.forwards = true
-	ok := forwarding.Request(&x.Request, x.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{
+	ok := forwarding.Request(&x.Request, x.local.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{
 		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
 		NoVia: noVia,
 	})
@@ -198,7 +198,7 @@ func dropUnderscores(h *message.Head) {
 // to say, and what the route sets. Some origins make one of a head and its trailers. It is called before they are sent
 // on, perhaps more than once.
 func siftTrailers(x *Exchange) {
-	h := x.toUp.trailers
+	h := x.up.Body.Trailers
 	forwarding.DropNamed(&x.Request, h)
 	if h.Underscores && x.listener.Underscores != UnderscoresPass {
 		dropUnderscores(h)

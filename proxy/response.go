@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
@@ -23,38 +22,23 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	if x.aside != 0 {
-		x.stopClock()
-	}
-	final := h.Status >= 200 || h.Tunnel
-	if final && x.try.up != nil && x.try.judge(x, s, h, end) {
+	if x.up.Judge(s, h, end) {
 		return
-	}
-	if x.toUp.keep > 0 {
-		x.toUp.forget()
 	}
 	switch {
 	case h.Tunnel:
 		if !openTunnel(x, h) {
 			return
 		}
-	case !final:
+	case h.Status < 200:
 		passInterim(x, h)
 		return
 	}
 	h.MoveTo(&x.Response)
 	x.answered = x.Response.Status
 	x.charge()
-	x.try.noteConnect(x)
-	x.try.firstByte = x.local.reactor.Now()
-	x.try.sample(x)
-	if x.local.debug {
-		x.try.trace(x, "an attempt is answered", "status", x.Response.Status)
-	}
-	if m := x.try.backend; m != nil && m.Trouble() == backend.Connecting {
-		x.try.praise(x)
-	}
-	x.toDown.ended = end
+	x.up.Answered(x.answered)
+	x.toDown.Ended = end
 	if end {
 		x.requestSent()
 	}
@@ -66,10 +50,10 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	}
 	stageAnswer(x)
 	if x.forwards {
-		forwarding.Response(&x.Response, x.proxy.name, x.listener.NoVia)
+		forwarding.Response(&x.Response, x.local.proxy.name, x.listener.NoVia)
 	}
-	if x.try.newCookie {
-		x.try.up.setCookie(x)
+	if x.up.NewCookie {
+		setCookie(x)
 	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
@@ -105,10 +89,10 @@ func intercept(x *Exchange) {
 	h.AddID(message.ContentType, "Content-Type", contentType)
 	h.AddID(message.Vary, "Vary", "Accept")
 	h.Length = int64(len(body))
-	x.toDown.reset()
-	x.toDown.hold(body)
+	x.toDown.Reset()
+	x.toDown.Hold(body)
 	x.local.keepPage(body)
-	x.toDown.ended = true
+	x.toDown.Ended = true
 	x.charge()
 }
 
@@ -129,11 +113,11 @@ func passInterim(x *Exchange, h *message.Head) {
 	switch {
 	case x.answering: // a handler may ask for the body after its answer
 		return
-	case x.interims >= most:
+	case x.up.Interims >= most:
 		x.local.stats.InterimsLost++
 		return
 	}
-	x.interims++
+	x.up.Interims++
 	forwarding.DropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {
 		downError(x, err)
@@ -155,8 +139,8 @@ func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	if x.toDown.endWith(h); x.working {
-		x.toDown.late, x.toDown.ended = true, true
+	if x.toDown.EndWith(h); x.working {
+		x.toDown.Late, x.toDown.Ended = true, true
 		x.requestSent()
 		return
 	}
@@ -169,7 +153,7 @@ func (u *upSide) OnSendable(session.Stream) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	if x.try.stream != nil && !x.working && !(x.toUp.endSent && x.toUp.owed == 0) {
+	if x.up.Stream != nil && !x.working && !(x.up.Body.EndSent && x.up.Body.Owed == 0) {
 		x.resumeUp()
 	}
 }
@@ -181,9 +165,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 		defer checkExchange(x)
 	}
 	defer x.rescue()
-	x.stopClock()
-	x.try.noteConnect(x)
-	x.try.drop()
+	x.up.Ended()
 	if cause == engine.ErrStopped { // it is not the backend that ended it
 		x.upFailed(Drained)
 		return
@@ -192,23 +174,12 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 		x.local.stats.Panics++
 	}
 	f := errorOfReset(code, cause)
-	x.try.trace(x, "an attempt failed", "error", quoted(cause))
-	connecting := code == session.ConnectFailed || code == session.ConnectTimeout
-	if connecting {
-		x.try.blame(x, f, cause)
-	}
-	if !x.tunnel && !x.toDown.ended {
-		x.try.reportError(x, f, code)
-		x.try.note(x, f, 0)
-	}
-	if x.step == stepForward && x.retry(code, f, cause) {
+	once := x.step != stepForward || f.Retry == RetryNever
+	if x.up.Failed(f, code, cause, x.tunnel || x.toDown.Ended, once) {
 		return
 	}
-	if !connecting && !x.tunnel && !x.toDown.ended {
-		x.try.blame(x, f, cause)
-	}
 	f = x.call.cancelled(f, x.local.reactor.Now())
-	x.try.fault, x.try.cause = f, cause
+	x.up.Fault, x.up.Cause = f, cause
 	x.upFailed(f)
 }
 

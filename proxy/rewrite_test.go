@@ -58,19 +58,3 @@ func TestRedirect_refuses(t *testing.T) {
 		}
 	}
 }
-
-func TestHostOfAddress(t *testing.T) {
-	for address, want := range map[string]string{
-		"10.0.0.1:8080": "10.0.0.1:8080", "a.example:80": "a.example", "[::1]:80": "[::1]",
-		"unix:/run/a.sock": "localhost", "[fe80::1%eth0]:81": "[fe80::1]:81",
-	} {
-		if got := hostOfAddress(address, false); got != want {
-			t.Errorf("%q: %q, want %q", address, got, want)
-		}
-	}
-	for address, want := range map[string]string{"a.example:443": "a.example", "a.example:80": "a.example:80"} {
-		if got := hostOfAddress(address, true); got != want {
-			t.Errorf("%q by TLS: %q, want %q", address, got, want)
-		}
-	}
-}

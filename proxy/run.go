@@ -112,12 +112,13 @@ func chooseRoute(x *Exchange) bool {
 	}
 	if x.route.GRPC.on(x.listener.GRPC) {
 		x.call.begin(x)
+		x.up.Call = x.call.form != grpc.None
 	}
 	filtered := x.route.chain.filtersRequest(x)
 	if filtered && x.Request.Length != 0 {
 		x.Request.Length = message.LengthUnknown
 	}
-	x.toUp.staged = filtered || x.call.form == grpc.WebText
+	x.up.Body.Staged = filtered || x.call.form == grpc.WebText
 	return true
 }
 
@@ -131,22 +132,21 @@ func (x *Exchange) prepare() bool {
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.call.form != grpc.None {
 		armTotal(x)
 	}
-	if x.toUp.waiting && !bodyWaited(x) {
+	if x.up.Body.Waiting && !bodyWaited(x) {
 		return false
 	}
 	if !d.sends {
 		return true
 	}
 	if d.forwards {
-		forward(x, d.noVia)
+		sendOn(x, d.noVia)
 	}
 	host := x.Request.Authority
 	if list := x.route.chain.upstreamRequest; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
 		return false
 	}
-	x.filtered = x.Request.Authority
-	x.hostSet = x.filtered != host
+	x.up.Prepared(x.Request.Authority != host)
 	if x.Request.Upgrade && d.upgrades {
 		askTunnel(x)
 	}
@@ -157,6 +157,9 @@ func (x *Exchange) prepare() bool {
 	x.charge()
 	return true
 }
+
+// choicesMax bounds how many functions choose the destination of an exchange one after the other.
+const choicesMax = 8
 
 // chosenLead returns where x leads. Where that is a function, it is asked first: a failure is returned where it chooses
 // none.
@@ -170,7 +173,7 @@ func chosenLead(x *Exchange) (l *lead, failed *Error) {
 			l, failed = nil, Internal
 		}
 	}()
-	for range detoursMax {
+	for range choicesMax {
 		d := l.choose(x)
 		if d == nil {
 			break
@@ -211,7 +214,7 @@ func expire(x *Exchange) {
 	switch {
 	case x.working: // its Done ends it
 		x.lost = f
-		x.cancel()
+		x.ctx.cancel()
 	case x.answering:
 		x.cut(f)
 	default:

@@ -125,8 +125,7 @@ func openTunnel(x *Exchange, h *message.Head) bool {
 		}
 	}
 	x.tunnel = true
-	x.try.become(x)
-	x.toUp.reset()
+	x.up.BecomeTunnel()
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
 	}
@@ -144,8 +143,8 @@ func unswitched(x *Exchange) bool {
 // OnTunnelDrain tells the client of a WebSocket why its connection ends, where that can be said between two frames.
 func (d *downSide) OnTunnelDrain(s session.Stream) {
 	x := (*Exchange)(d)
-	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.Between() && len(x.toDown.held) == 0 &&
-		!x.toDown.endSent {
+	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.Between() && len(x.toDown.Held) == 0 &&
+		!x.toDown.EndSent {
 		s.SendData(websocket.GoingAway, true) //nolint:errcheck // it is the last word
 	}
 }

@@ -1,0 +1,277 @@
+package forward
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+)
+
+// Body passes the body of one message from one stream to another and keeps the account of the bytes that are owed.
+// The body of a request may be sent again, to another backend, as long as all of it is kept.
+// Owned by the exchange of its message.
+//
+//	Held    bytes that were delivered and that the other stream has not taken, oldest first
+//	Raw     bytes that were delivered and that wait for the filters of the body, oldest first
+//	Owed    bytes of the source that are not released: it is paused for them
+//	Passed  bytes the other stream took in all
+//	Kept    those bytes, where they may have to be sent again
+//
+//	Keep > 0 => len(Kept) == Passed <= Keep
+//	Keep == 0 => Kept is empty
+//	EndSent => Held is empty
+type Body struct {
+	account
+	reactor *engine.Reactor // its budget for buffers counts the bytes that are kept here
+	counted int             // how many it does
+
+	Held []byte
+	base []byte // where Held began: the bytes that were taken of it leave room in front
+	Raw  []byte
+	Kept []byte
+
+	Trailers *message.Head // the end of the source, until it was passed on; nil: nothing
+	spare    *message.Head // where trailers are, kept from one exchange to the next; nil until there were some
+}
+
+// account is all that there is to know of a body that never had to wait.
+type account struct {
+	Keep    int
+	Owed    int
+	Passed  int64
+	Staged  bool // something looks at the bytes before they go on
+	Waiting bool // Raw, or the end after it, is to be filtered
+	Late    bool // trailers came while a worker owned the head of their message: they have not met it
+	Ended   bool // the source has ended
+	EndSent bool // and the other stream knows
+}
+
+// Init prepares b for messages on r.
+func (b *Body) Init(r *engine.Reactor) { b.reactor = r }
+
+// heldKept is the capacity that a free Body keeps.
+const heldKept = 4 << 10
+
+// Reset forgets the message, and keeps some of the memory for the next one.
+func (b *Body) Reset() {
+	b.account = account{}
+	if b.Held != nil || b.Raw != nil || b.Kept != nil || b.spare != nil {
+		b.empty()
+	}
+}
+
+func (b *Body) empty() {
+	held, kept := b.base[:0], b.Kept[:0]
+	if held == nil {
+		held = b.Held[:0]
+	}
+	if cap(held) > heldKept {
+		held = nil
+	}
+	if cap(kept) > heldKept {
+		kept = nil
+	}
+	spare := b.spare
+	if spare != nil && cap(spare.Base) > heldKept {
+		spare = nil
+	}
+	b.reactor.Account(-b.counted)
+	*b = Body{reactor: b.reactor, Held: held, base: held, Kept: kept, spare: spare}
+}
+
+// Check panics when an invariant of b does not hold.
+func (b *Body) Check() {
+	passed, kept := b.Passed, int64(len(b.Kept))
+	invariant.That(b.Keep > 0 || kept == 0, "%d bytes are kept for nothing", kept)
+	invariant.That(b.Keep == 0 || kept == passed && passed <= int64(b.Keep), "%d bytes were passed, %d of %d are kept",
+		passed, kept, b.Keep)
+	invariant.That(!b.EndSent || len(b.Held) == 0, "the end was sent before %d bytes", len(b.Held))
+	invariant.That(b.Owed >= 0, "%d bytes are owed", b.Owed)
+}
+
+// count has the bytes that are kept counted. Those of a free Body are not.
+func (b *Body) count() {
+	if n := cap(b.base) + cap(b.Raw) + cap(b.Kept); n != b.counted {
+		b.reactor.Account(n - b.counted)
+		b.counted = n
+	}
+}
+
+// Push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:
+// they are released when to has taken everything and is not congested.
+func (b *Body) Push(from, to session.Stream, p []byte, in int, end bool) error {
+	b.Ended = b.Ended || end
+	b.Owed += in
+	if to == nil || len(b.Held) > 0 || !b.Begun() && to.Congested() {
+		b.Hold(p)
+		return nil
+	}
+	n, err := to.SendData(p, end && b.Trailers == nil)
+	if err != nil {
+		b.Hold(p) // what to had before may be sent again: then p comes after it
+		return err
+	}
+	b.pass(p[:n])
+	if n < len(p) {
+		b.Hold(p[n:])
+		return nil
+	}
+	if end && b.Trailers != nil {
+		return b.sendTrailers(to)
+	}
+	if b.EndSent = end; !end { // the source of a body that is through has nothing to be released for
+		b.settle(from, to)
+	}
+	return nil
+}
+
+// Hold keeps p, after the pieces that are held already.
+func (b *Body) Hold(p []byte) {
+	if len(b.Held) == 0 {
+		b.Held = b.base[:0]
+	}
+	room := cap(b.Held)
+	b.Held = append(b.Held, p...)
+	if cap(b.Held) != room {
+		b.base = b.Held
+	}
+	b.count()
+}
+
+// HoldRaw has what waits for the filters held as it is, where there are none: a large body is in memory once.
+func (b *Body) HoldRaw() {
+	if len(b.Held) == 0 {
+		b.Held, b.base, b.Raw = b.Raw, b.Raw, b.base[:0]
+	}
+}
+
+// pass notes that the other stream took p.
+func (b *Body) pass(p []byte) {
+	b.Passed += int64(len(p))
+	if b.Keep == 0 {
+		return
+	}
+	if b.Passed > int64(b.Keep) {
+		b.Forget()
+		return
+	}
+	b.Kept = append(b.Kept, p...)
+	b.count()
+}
+
+// KeepUpTo begins to keep what is passed, unless the whole is known to be more than limit.
+func (b *Body) KeepUpTo(limit int, length int64) {
+	if length <= int64(limit) && b.Passed == 0 {
+		b.Keep = limit
+	}
+}
+
+// Forget keeps nothing any more.
+func (b *Body) Forget() {
+	b.Keep, b.Kept = 0, b.Kept[:0]
+	if cap(b.Kept) > heldKept {
+		b.Kept = nil
+	}
+	b.count()
+}
+
+// rewind makes what was passed wait to be passed once more.
+func (b *Body) rewind() {
+	if len(b.Kept) > 0 {
+		b.Held = append(b.Kept, b.Held...)
+		b.base = b.Held
+		b.Kept = nil
+	}
+	b.Passed, b.Keep, b.EndSent = 0, 0, false
+	b.count()
+}
+
+// takeBack makes what was passed after the first n bytes, all of which were kept, wait to be passed once more.
+func (b *Body) takeBack(n int) {
+	if b.Begun() {
+		b.Hold(b.Kept[n:])
+		b.Kept, b.Passed, b.EndSent = b.Kept[:n], int64(n), false
+	}
+}
+
+// sendTrailers ends the message with what the source ended it with. They wait for room: see Congested.
+func (b *Body) sendTrailers(to session.Stream) error {
+	if to.Congested() {
+		return nil
+	}
+	err := to.SendTrailers(b.Trailers)
+	b.EndSent = err == nil
+	return err
+}
+
+// EndWith keeps the trailers that end the message. It empties h.
+func (b *Body) EndWith(h *message.Head) {
+	if b.spare == nil {
+		b.spare = &message.Head{}
+	}
+	b.Trailers = b.spare
+	h.MoveTo(b.Trailers)
+}
+
+// Begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
+// held then can still go elsewhere.
+func (b *Body) Begun() bool { return b.Passed > 0 }
+
+// Bodyless reports whether the message is a head alone. Before anything of its body was passed.
+func (b *Body) Bodyless() bool {
+	return b.Ended && len(b.Held) == 0 && !b.Begun() && b.Trailers == nil
+}
+
+// Resume goes on when to can take more.
+func (b *Body) Resume(from, to session.Stream) error {
+	if len(b.Held) > 0 || b.Ended && !b.EndSent {
+		n, err := to.SendData(b.Held, b.Ended && b.Trailers == nil)
+		if err != nil {
+			return err
+		}
+		b.pass(b.Held[:n])
+		if n < len(b.Held) {
+			b.Held = b.Held[n:]
+			return nil
+		}
+		b.Held = b.Held[:0]
+		if b.Ended && b.Trailers != nil {
+			return b.sendTrailers(to)
+		}
+		b.EndSent = b.Ended
+	}
+	b.settle(from, to)
+	return nil
+}
+
+// Wait keeps p for the filters of the body, which cannot run yet.
+func (b *Body) Wait(p []byte, end bool) {
+	b.Raw = append(b.Raw, p...)
+	b.count()
+	b.Owed += len(p)
+	b.Waiting = true
+	b.Ended = b.Ended || end
+}
+
+// Filterable returns what waits for the filters. Borrowed until the next call of wait.
+func (b *Body) Filterable() []byte {
+	p := b.Raw
+	b.Raw, b.Waiting = b.Raw[:0], false
+	return p
+}
+
+// settle releases what is owed once all of it has left; from is nil when the source is over.
+func (b *Body) settle(from, to session.Stream) {
+	if b.Owed > 0 && !to.Congested() {
+		n := b.Owed
+		b.Owed = 0
+		if from != nil {
+			from.Release(n)
+		}
+	}
+}
+
+// Passable reports whether all that came has been passed on, and more will come.
+func (b *Body) Passable() bool {
+	return !b.Ended && b.Owed == 0 && len(b.Held) == 0 && !b.Waiting && b.Begun()
+}
