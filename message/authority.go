@@ -49,37 +49,32 @@ func ValidHostName(s string) bool {
 // nameEnd returns how long the name is that b begins with: labels, a dot after each but the last, which may have one.
 // 0: there is none, or a label of it is empty.
 func nameEnd(b []byte) int {
-	if len(b) == 0 || !label[b[0]] {
-		return 0
-	}
-	for i := 1; ; i++ {
-		for i < len(b) && label[b[i]] {
-			i++
-		}
-		if i == len(b) || b[i] != '.' {
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case label[c]:
+		case c != '.':
 			return i
-		}
-		if i++; i == len(b) || b[i] == ':' {
-			return i
-		}
-		if !label[b[i]] {
+		case i == 0 || b[i-1] == '.':
 			return 0
 		}
 	}
+	return len(b)
 }
 
 // validPort accepts an empty port, as the grammar does.
 func validPort(b []byte) bool {
+	if len(b) > 5 {
+		return false
+	}
 	n := 0
 	for _, c := range b {
-		if c < '0' || c > '9' {
+		digit := c - '0'
+		if digit > 9 {
 			return false
 		}
-		if n = n*10 + int(c-'0'); n > 65535 {
-			return false
-		}
+		n = n*10 + int(digit)
 	}
-	return len(b) <= 5
+	return n <= 65535
 }
 
 // validIPv6 checks the text between the brackets (RFC 3986 §3.2.2): eight groups of up to four digits, one run of
