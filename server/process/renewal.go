@@ -25,7 +25,7 @@ func (p *running) prepareUpgrades(prog *program, before *successor, check []stri
 		}
 	}
 	p.reloads.upgrades = p.upgrades
-	p.doorway = &doorway{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
+	p.upgradeSocket = &upgradeSocket{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
 
 // takeNames writes the pid file. In a process that takes over that comes later.
@@ -36,13 +36,13 @@ func (p *running) takeNames() error {
 	return p.pid.Write()
 }
 
-// openDoorway opens upgrade_sock, as the user that the process has become. In a process that takes over that comes
-// later.
-func (p *running) openDoorway() error {
+// openUpgradeSocket opens upgrade_sock, as the user that the process has become. In a process that takes over that
+// comes later.
+func (p *running) openUpgradeSocket() error {
 	if p.upgrades.before != nil {
 		return nil
 	}
-	return wrapped("upgrade_sock", p.doorway.listen(false))
+	return wrapped("upgrade_sock", p.upgradeSocket.listen(false))
 }
 
 // succeed takes over from the process before, if there is one: it returns when this one accepts.
@@ -76,7 +76,7 @@ func (t *taker) Accept() error { return t.p.server.Handover().Resume() }
 // TakeNames is for handover.Taker. Without its names the process serves all the same.
 func (t *taker) TakeNames() {
 	before := t.p.upgrades.before
-	err := errors.Join(t.p.pid.Replace(before.pidFile()), wrapped("upgrade_sock", t.p.doorway.listen(true)),
+	err := errors.Join(t.p.pid.Replace(before.pidFile()), wrapped("upgrade_sock", t.p.upgradeSocket.listen(true)),
 		t.p.admin.take(t.p.reloads.config(), before.pid))
 	if err != nil {
 		slog.Error("upgraded, but this process is not found by its name", "error", err)
@@ -91,10 +91,10 @@ func (p *running) names(mine bool) {
 	if !mine {
 		p.admin.draining.Store(true)
 		p.admin.surfaces.Leave()
-		p.doorway.close()
+		p.upgradeSocket.close()
 		return
 	}
-	err := errors.Join(p.pid.Restore(), wrapped("upgrade_sock", p.doorway.restore()),
+	err := errors.Join(p.pid.Restore(), wrapped("upgrade_sock", p.upgradeSocket.restore()),
 		p.admin.take(p.reloads.config(), 0))
 	if err != nil {
 		slog.Error("this process serves again, but is not found by its name", "error", err)
@@ -151,7 +151,7 @@ func (p *running) takeTurns() (ends bool) {
 
 // expectSuccessor waits for a process that takes over, after SIGQUIT. It reports false where none can come.
 func (p *running) expectSuccessor() bool {
-	if p.doorway.path == "" {
+	if p.upgradeSocket.path == "" {
 		return false
 	}
 	if p.upgrades.busy() {
@@ -181,7 +181,7 @@ func (p *running) leave(sig os.Signal) bool {
 		slog.Info("the new process serves by now, and this one drains already", "signal", sig.String())
 		return false
 	}
-	p.doorway.close()
+	p.upgradeSocket.close()
 	p.drain(sig)
 	return true
 }

@@ -138,7 +138,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	}
 	defer p.reloads.stop()
 	p.prepareUpgrades(prog, before, o.Check)
-	defer p.doorway.close()
+	defer p.upgradeSocket.close()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return notStarted(cfg, err)
@@ -212,7 +212,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.lockDown(); err != nil {
 		return err
 	}
-	if err := p.openDoorway(); err != nil {
+	if err := p.openUpgradeSocket(); err != nil {
 		return err
 	}
 	if err := s.Start(); err != nil {

@@ -17,15 +17,15 @@ import (
 // running is a Server with the parts of the process around it.
 // Owned by the goroutine of Run.
 type running struct {
-	server      *server.Server
-	events      *eventLog
-	signals     *Signals
-	reloads     *reloads
-	pid         *pidfile.File
-	supervision *supervision
-	admin       *administration
-	upgrades    *upgrades
-	doorway     *doorway
+	server        *server.Server
+	events        *eventLog
+	signals       *Signals
+	reloads       *reloads
+	pid           *pidfile.File
+	supervision   *supervision
+	admin         *administration
+	upgrades      *upgrades
+	upgradeSocket *upgradeSocket
 }
 
 // serve obeys signals until one of them ends the process.

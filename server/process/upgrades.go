@@ -20,7 +20,7 @@ import (
 // upgrades are the attempts of this process to hand over to a new one, one at a time. Safe for any goroutine.
 //
 //	SIGUSR2, edge upgrade ─► begin ─► check ─► make room ─► start ─┐
-//	edge run --upgrade ─► doorway ────────────────────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: it ends
+//	edge run --upgrade ─► upgradeSocket ───────────────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: it ends
 //	                                                                     └────────── it failed ──► it serves on
 type upgrades struct {
 	program *program

@@ -20,7 +20,7 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// visitEnv has the test binary connect to a doorway and say whether it got in.
+// visitEnv has the test binary connect to an upgrade socket and say whether it got in.
 const visitEnv = "EDGE_TEST_VISIT"
 
 func TestMain(m *testing.M) {
@@ -211,9 +211,9 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestDoorway(t *testing.T) {
+func TestUpgradeSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
-	d, err := OpenDoorway(path, false)
+	d, err := ListenForUpgrades(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,15 +221,15 @@ func TestDoorway(t *testing.T) {
 		t.Errorf("%v, %v", at, err)
 	}
 	var taken TakenError
-	if _, err := OpenDoorway(path, false); !errors.As(err, &taken) {
+	if _, err := ListenForUpgrades(path, false); !errors.As(err, &taken) {
 		t.Errorf("a second one: %v", err)
 	}
 	d.Close()
 }
 
-func TestDoorway_peer(t *testing.T) {
+func TestUpgradeSocket_peer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
-	d, err := OpenDoorway(path, false)
+	d, err := ListenForUpgrades(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,13 +264,13 @@ func TestDoorway_peer(t *testing.T) {
 }
 
 // A name that another process has taken stays that one's; what a process that was killed left is replaced.
-func TestDoorway_names(t *testing.T) {
+func TestUpgradeSocket_names(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
-	first, err := OpenDoorway(path, false)
+	first, err := ListenForUpgrades(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := OpenDoorway(path, true)
+	second, err := ListenForUpgrades(path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestDoorway_names(t *testing.T) {
 		t.Error("the first one has removed the file of the second")
 	}
 	_ = second.listener.Close() // as SIGKILL does
-	third, err := OpenDoorway(path, false)
+	third, err := ListenForUpgrades(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,10 +296,10 @@ func TestDoorway_names(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDoorway(path, true); err == nil || !strings.Contains(err.Error(), "not a socket") {
+	if _, err := ListenForUpgrades(path, true); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("in place of a file: %v", err)
 	}
-	if _, err := OpenDoorway(filepath.Join(path, "x"), true); err == nil {
+	if _, err := ListenForUpgrades(filepath.Join(path, "x"), true); err == nil {
 		t.Error("in a folder that is none")
 	}
 	if _, _, err := Dial(path + "none"); err == nil {
@@ -307,18 +307,18 @@ func TestDoorway_names(t *testing.T) {
 	}
 }
 
-// A process of another user gets no further than the door, although the file would let it in.
-func TestDoorway_stranger(t *testing.T) {
+// A process of another user is refused, although the mode of the file would let it connect.
+func TestUpgradeSocket_otherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root starts processes of others")
 	}
-	dir, err := os.MkdirTemp("/tmp", "door")
+	dir, err := os.MkdirTemp("/tmp", "upgrade")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "upgrade.sock")
-	d, err := OpenDoorway(path, false)
+	d, err := ListenForUpgrades(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func TestDoorway_stranger(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := <-said; !errors.As(err, new(errStranger)) || !strings.Contains(err.Error(), "user 65534") {
+	if err := <-said; !errors.As(err, new(errOtherUser)) || !strings.Contains(err.Error(), "user 65534") {
 		t.Errorf("it got in: %v", err)
 	}
 	if !strings.Contains(string(out), "EOF") {

@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is the process at the other end of a channel that came over a Doorway or Dial. It is held by a pidfd: another
-// process that gets its number is not taken for it.
+// Peer is the process at the other end of a channel that came over an UpgradeSocket or Dial. It is held by a pidfd:
+// another process that gets its number is not taken for it.
 type Peer struct {
 	PID, UID int
 	fd       int // -1: the kernel has no pidfd
 }
 
-// errStranger says that a process of another user has connected.
-type errStranger struct{ uid int }
+// errOtherUser says that a process of another user has connected.
+type errOtherUser struct{ uid int }
 
-func (e errStranger) Error() string {
+func (e errOtherUser) Error() string {
 	return fmt.Sprintf("a process of user %d: only one of user %d, or of root, may take part in an upgrade", e.uid,
 		os.Geteuid())
 }
@@ -47,7 +47,7 @@ func peerOf(c *Channel, anyone bool) (*Peer, error) {
 	}
 	if !anyone && p.UID != 0 && p.UID != os.Geteuid() {
 		p.Close()
-		return nil, errStranger{p.UID}
+		return nil, errOtherUser{p.UID}
 	}
 	if p.fd < 0 && p.PID > 0 {
 		if p.fd, err = unix.PidfdOpen(p.PID, 0); err != nil {

@@ -11,60 +11,61 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// doorway is the socket at upgrade_sock, where new processes and edge upgrade find this one. Safe for any goroutine.
-type doorway struct {
+// upgradeSocket is the socket at upgrade_sock, where new processes and edge upgrade find this one. Safe for any
+// goroutine.
+type upgradeSocket struct {
 	path     string // as the configuration has it; "": there is none
 	upgrades *upgrades
 
-	mu   sync.Mutex
-	open *handover.Doorway // nil: closed; guarded by mu
+	mu        sync.Mutex
+	listening *handover.UpgradeSocket // nil: closed; guarded by mu
 }
 
 const (
-	doorwayTime  = 5 * time.Second        // for the first message
-	doorwayMax   = 4                      // connections at once
-	doorwayPause = 100 * time.Millisecond // after an error
+	firstMessageTime      = 5 * time.Second        // for the first message
+	upgradeSocketConnsMax = 4                      // connections at once
+	acceptErrorPause      = 100 * time.Millisecond // after an error
 )
 
 // listen opens the socket; with replace in the place of another process's.
-func (d *doorway) listen(replace bool) error {
-	if d.path == "" {
+func (s *upgradeSocket) listen(replace bool) error {
+	if s.path == "" {
 		return nil
 	}
-	open, err := handover.OpenDoorway(d.path, replace)
+	open, err := handover.ListenForUpgrades(s.path, replace)
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	d.open = open
-	d.mu.Unlock()
-	go d.serve(open)
+	s.mu.Lock()
+	s.listening = open
+	s.mu.Unlock()
+	go s.serve(open)
 	return nil
 }
 
 // restore opens the socket again unless it is in its place.
-func (d *doorway) restore() error {
-	d.mu.Lock()
-	there := d.open != nil && d.open.InPlace()
-	d.mu.Unlock()
+func (s *upgradeSocket) restore() error {
+	s.mu.Lock()
+	there := s.listening != nil && s.listening.InPlace()
+	s.mu.Unlock()
 	if there {
 		return nil
 	}
-	d.close()
-	return d.listen(true)
+	s.close()
+	return s.listen(true)
 }
 
 // close closes the socket, and removes its file unless it is another process's.
-func (d *doorway) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open.Close()
-	d.open = nil
+func (s *upgradeSocket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listening.Close()
+	s.listening = nil
 }
 
 // serve answers until open is closed.
-func (d *doorway) serve(open *handover.Doorway) {
-	places := make(chan struct{}, doorwayMax)
+func (s *upgradeSocket) serve(open *handover.UpgradeSocket) {
+	places := make(chan struct{}, upgradeSocketConnsMax)
 	for {
 		c, p, err := open.Accept()
 		switch {
@@ -72,21 +73,21 @@ func (d *doorway) serve(open *handover.Doorway) {
 			return
 		case err != nil:
 			slog.Warn("upgrade_sock: a process was turned away", "error", err)
-			time.Sleep(doorwayPause) // there may be no descriptor for it
+			time.Sleep(acceptErrorPause) // there may be no descriptor for it
 			continue
 		}
 		places <- struct{}{}
 		go func() {
 			defer func() { <-places }()
-			d.answer(c, p)
+			s.answer(c, p)
 		}()
 	}
 }
 
 // answer hands over to a process that says HELLO, and starts one for a command that says ASK.
-func (d *doorway) answer(c *handover.Channel, p *handover.Peer) {
+func (s *upgradeSocket) answer(c *handover.Channel, p *handover.Peer) {
 	defer p.Close()
-	first, fds, err := c.Receive(time.Now().Add(doorwayTime))
+	first, fds, err := c.Receive(time.Now().Add(firstMessageTime))
 	handover.CloseAll(fds)
 	if err != nil {
 		c.Close()
@@ -101,9 +102,9 @@ func (d *doorway) answer(c *handover.Channel, p *handover.Peer) {
 	}
 	switch b := f.Body.(type) {
 	case upgrade.HelloBody:
-		d.upgrades.accept(c, p, first)
+		s.upgrades.accept(c, p, first)
 	case upgrade.AskBody:
-		d.ask(c, p, b)
+		s.startUpgrade(c, p, b)
 	default:
 		c.Close()
 	}
@@ -111,14 +112,14 @@ func (d *doorway) answer(c *handover.Channel, p *handover.Peer) {
 
 var errRelative = errors.New("the path of the program is not absolute")
 
-// ask starts the program that b names, and tells the command of the progress.
-func (d *doorway) ask(c *handover.Channel, p *handover.Peer, b upgrade.AskBody) {
+// startUpgrade starts the program that b names, and tells the command of the progress.
+func (s *upgradeSocket) startUpgrade(c *handover.Channel, p *handover.Peer, b upgrade.AskBody) {
 	defer c.Close()
 	slog.Info("upgrade asked for", "pid", p.PID, "user", p.UID)
 	over := make(chan struct{}) // closed when the command knows how it went, or has gone
 	end := sync.OnceFunc(func() { close(over) })
 	// It is sent before the upgrade goes on: a process without connections ends at once when the new one serves.
-	err := d.upgrades.begin(b, func(f upgrade.Frame) {
+	err := s.upgrades.begin(b, func(f upgrade.Frame) {
 		select {
 		case <-over:
 		default:

@@ -14,14 +14,14 @@ import (
 	"github.com/edge-proxy/edge/internal/socketfile"
 )
 
-// Doorway is the socket at upgrade_sock, where a new process finds the running one. Accept is safe for any goroutine,
-// all else belongs to one at a time.
-type Doorway struct {
+// UpgradeSocket is the socket at upgrade_sock, where a new process finds the running one. Accept is safe for any
+// goroutine, all else belongs to one at a time.
+type UpgradeSocket struct {
 	listener *net.UnixListener
 	file     *socketfile.File
 }
 
-// TakenError says that another process listens at the path of a Doorway.
+// TakenError says that another process listens at the path of an UpgradeSocket.
 type TakenError struct{ Path string }
 
 // Error is for the interface.
@@ -31,14 +31,14 @@ func (e TakenError) Error() string {
 }
 
 const (
-	doorwayBacklog = 8
-	doorwayMode    = 0o600
+	upgradeSocketBacklog = 8
+	upgradeSocketMode    = 0o600
 )
 
-// OpenDoorway listens at path, with the mode 0600. The socket appears there by a rename, so at no time is there none,
-// or one that others may use. What a process that has ended left there is replaced; a file of another kind never.
+// ListenForUpgrades listens at path, with the mode 0600. The socket appears there by a rename, so at no time is there
+// none, or one that others may use. What a process that has ended left there is replaced; a file of another kind never.
 // Unless replace is given, it returns a TakenError where a process listens; with replace the name becomes this one's.
-func OpenDoorway(path string, replace bool) (*Doorway, error) {
+func ListenForUpgrades(path string, replace bool) (*UpgradeSocket, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -52,50 +52,50 @@ func OpenDoorway(path string, replace bool) (*Doorway, error) {
 	case !replace && listens(path):
 		return nil, TakenError{path}
 	}
-	d := &Doorway{}
+	s := &UpgradeSocket{}
 	safeopen.RemoveHidden(path)
 	hidden := safeopen.Hidden(path)
-	if err := d.bind(hidden); err != nil {
+	if err := s.bind(hidden); err != nil {
 		return nil, err
 	}
-	if err := d.file.Rename(path); err != nil {
-		d.Close()
+	if err := s.file.Rename(path); err != nil {
+		s.Close()
 		return nil, err
 	}
-	return d, nil
+	return s, nil
 }
 
 // bind makes the socket at hidden. Before listen(2) nobody can connect, so that nobody does with another mode.
-func (d *Doorway) bind(hidden string) error {
+func (s *UpgradeSocket) bind(hidden string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), hidden)
-	defer f.Close()                                      // FileListener has a copy
-	if err := unix.Fchmod(fd, doorwayMode); err != nil { // bind(2) makes the file with it, less the umask
+	defer f.Close()                                            // FileListener has a copy
+	if err := unix.Fchmod(fd, upgradeSocketMode); err != nil { // bind(2) makes the file with it, less the umask
 		return os.NewSyscallError("fchmod", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: hidden}); err != nil {
 		return fmt.Errorf("bind %s: %w", hidden, err)
 	}
-	d.file, err = socketfile.Made(hidden)
+	s.file, err = socketfile.Made(hidden)
 	if err == nil {
-		err = d.file.Give(-1, -1, doorwayMode)
+		err = s.file.Give(-1, -1, upgradeSocketMode)
 	}
 	if err == nil {
-		err = os.NewSyscallError("listen", unix.Listen(fd, doorwayBacklog))
+		err = os.NewSyscallError("listen", unix.Listen(fd, upgradeSocketBacklog))
 	}
 	var l net.Listener
 	if err == nil {
 		l, err = net.FileListener(f)
 	}
 	if err != nil {
-		d.file.Close()
+		s.file.Close()
 		_ = os.Remove(hidden)
 		return err
 	}
-	d.listener = l.(*net.UnixListener) // of an AF_UNIX socket it is
+	s.listener = l.(*net.UnixListener) // of an AF_UNIX socket it is
 	return nil
 }
 
@@ -111,12 +111,12 @@ func listens(path string) bool {
 
 // Accept waits for a new process. One of another user is refused, which is an error of that process alone;
 // net.ErrClosed is the end.
-func (d *Doorway) Accept() (*Channel, *Peer, error) {
-	conn, err := d.listener.AcceptUnix()
+func (s *UpgradeSocket) Accept() (*Channel, *Peer, error) {
+	conn, err := s.listener.AcceptUnix()
 	if err != nil {
 		return nil, nil, err
 	}
-	return introduced(conn, false)
+	return channelWithPeer(conn, false)
 }
 
 // Dial connects to the running process at path.
@@ -130,12 +130,12 @@ func dial(path string, anyone bool) (*Channel, *Peer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return introduced(conn, anyone)
+	return channelWithPeer(conn, anyone)
 }
 
-// introduced returns a channel over conn, and the process at its other end. Unless anyone is set, that process has to
-// be of root or of the user of this one.
-func introduced(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
+// channelWithPeer returns a channel over conn, and the process at its other end. Unless anyone is set, that process has
+// to be of root or of the user of this one.
+func channelWithPeer(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
 	c := channelOf(conn)
 	p, err := peerOf(c, anyone)
 	if err != nil {
@@ -146,13 +146,13 @@ func introduced(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
 }
 
 // Close stops listening. It removes the file unless another process has taken the name.
-func (d *Doorway) Close() {
-	if d == nil {
+func (s *UpgradeSocket) Close() {
+	if s == nil {
 		return
 	}
-	d.file.Remove()
-	_ = d.listener.Close()
+	s.file.Remove()
+	_ = s.listener.Close()
 }
 
 // InPlace reports whether the path leads to this socket.
-func (d *Doorway) InPlace() bool { return d.file.InPlace() }
+func (s *UpgradeSocket) InPlace() bool { return s.file.InPlace() }
