@@ -11,8 +11,8 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// takerTime is how long SIGQUIT waits for a process that takes over.
-const takerTime = 5 * time.Second
+// takeoverTime is how long SIGQUIT waits for a process that takes over.
+const takeoverTime = 5 * time.Second
 
 // prepareUpgrades makes what an upgrade needs of p. before is nil in a process that takes over from none.
 func (p *running) prepareUpgrades(prog *program, before *successor, check []string) {
@@ -55,7 +55,7 @@ func (p *running) succeed() error {
 	if err := selfCheck(p.server.Handover()); err != nil {
 		return err
 	}
-	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &taker{p}); err != nil {
+	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &newProcess{p}); err != nil {
 		return err
 	}
 	// Dropped has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
@@ -67,14 +67,14 @@ func (p *running) succeed() error {
 	return nil
 }
 
-// taker is this process while it takes over: a handover.Taker.
-type taker struct{ p *running }
+// newProcess is this process while it takes over: a handover.NewProcess.
+type newProcess struct{ p *running }
 
-// Accept is for handover.Taker.
-func (t *taker) Accept() error { return t.p.server.Handover().Resume() }
+// Accept is for handover.NewProcess.
+func (t *newProcess) Accept() error { return t.p.server.Handover().Resume() }
 
-// TakeNames is for handover.Taker. Without its names the process serves all the same.
-func (t *taker) TakeNames() {
+// TakeNames is for handover.NewProcess. Without its names the process serves all the same.
+func (t *newProcess) TakeNames() {
 	before := t.p.upgrades.before
 	err := errors.Join(t.p.pid.Replace(before.pidFile()), wrapped("upgrade_sock", t.p.upgradeSocket.listen(true)),
 		t.p.admin.take(t.p.reloads.config(), before.pid))
@@ -83,8 +83,8 @@ func (t *taker) TakeNames() {
 	}
 }
 
-// Receive is for handover.Taker.
-func (t *taker) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(givenOf(conns)) }
+// Receive is for handover.NewProcess.
+func (t *newProcess) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(givenOf(conns)) }
 
 // names gives the names up, or takes them back.
 func (p *running) names(mine bool) {
@@ -158,9 +158,9 @@ func (p *running) expectSuccessor() bool {
 		slog.Info("SIGQUIT: a process takes over already")
 		return true
 	}
-	slog.Info("SIGQUIT: waiting for a process that takes over", "within", takerTime.String())
+	slog.Info("SIGQUIT: waiting for a process that takes over", "within", takeoverTime.String())
 	asked := time.Now()
-	time.AfterFunc(takerTime, func() {
+	time.AfterFunc(takeoverTime, func() {
 		if !p.upgrades.busy() && !p.upgrades.begunSince(asked) {
 			slog.Warn("SIGQUIT: no process has come to take over, so this one serves on",
 				"try", "edge run --upgrade takes over; SIGTERM drains and ends")

@@ -48,15 +48,15 @@ type turn struct {
 
 // attempt is one attempt. Its fields are of the goroutine that makes it.
 type attempt struct {
-	of      *upgrades
-	begun   time.Time
-	context context.Context // cancelled with the reason
-	cancel  context.CancelCauseFunc
-	now     bool                // the oldest process that drains is to end for it
-	told    func(upgrade.Frame) // what the one that asked for it hears; nil: nobody did
-	kill    func()              // ends the new process
-	gift    *gift               // nil before GO
-	over    chan struct{}       // closed at the end
+	of          *upgrades
+	begun       time.Time
+	context     context.Context // cancelled with the reason
+	cancel      context.CancelCauseFunc
+	now         bool                // the oldest process that drains is to end for it
+	told        func(upgrade.Frame) // what the one that asked for it hears; nil: nobody did
+	kill        func()              // ends the new process
+	connections *connectionHandover // nil before GO
+	over        chan struct{}       // closed at the end
 }
 
 var (
@@ -325,17 +325,17 @@ func (a *attempt) handOver(o *offer, c *handover.Channel, first []byte) error {
 	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
 	defer stop()
 	o.terms.Before = a.of.before.draining()
-	a.gift = newGift(a, o)
+	a.connections = newConnectionHandover(a, o)
 	times := upgrade.DefaultTimes
 	times.Ready = o.timeout
 	// The new process begins with reading the configuration, too.
 	times.Hello = max(min(times.Hello, o.timeout), 2*time.Since(a.begun))
 	side := handover.OldSide{
-		Channel: c, Offer: o.terms, Files: o.files(), Sockets: o.sockets, Giver: a.gift, Cancel: cancel, Times: times,
-		Told: a.tell, First: first,
+		Channel: c, Offer: o.terms, Files: o.files(), Sockets: o.sockets, Process: a.connections, Cancel: cancel,
+		Times: times, Told: a.tell, First: first,
 	}
 	err := side.Run()
-	a.gift.ended(err)
+	a.connections.finish(err)
 	return err
 }
 

@@ -1,11 +1,11 @@
 // Package handover carries the protocol of package upgrade between two processes: frames with descriptors over a Unix
 // socket, memory files, the socket at upgrade_sock; and it drives the machine of either side.
 //
-// It knows nothing of a server: Giver and Taker are what it asks for. server/process implements them.
+// It knows nothing of a server: OldProcess and NewProcess are what it asks for. server/process implements them.
 //
 //	OldSide.Run ── upgrade.Old ── Channel ═══ SOCK_SEQPACKET ═══ Channel ── upgrade.New ── NewSide
 //	     │                                                                                  │
-//	   Giver: Suspend, Yield, Batches, Resume …                    Taker: Accept, TakeNames, Receive
+//	   OldProcess: Suspend, Yield, Batches, Resume …                 NewProcess: Accept, TakeNames, Receive
 //
 // # Who may take part
 //
@@ -20,6 +20,6 @@
 //
 // # Threads and limits
 //
-// OldSide.Run belongs to the goroutine that calls it, and calls the Giver from there. NewSide has a goroutine of its
-// own, which calls the Taker. Each side has another one that receives; both end with the channel.
+// OldSide.Run belongs to the goroutine that calls it, and calls the OldProcess from there. NewSide has a goroutine of
+// its own, which calls the NewProcess. Each side has another one that receives; both end with the channel.
 package handover

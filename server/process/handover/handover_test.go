@@ -355,7 +355,7 @@ func TestUpgradeSocket_otherUser(t *testing.T) {
 	}
 }
 
-// side is a Giver and a Taker over real listening sockets, without a server.
+// side is an OldProcess and a NewProcess over real listening sockets, without a server.
 type side struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -399,10 +399,10 @@ func (s *side) Receive(conns []Conn)           { s.mu.Lock(); s.got = append(s.g
 func (s *side) received() int                  { s.mu.Lock(); defer s.mu.Unlock(); return len(s.got) }
 
 // both is an old and a new side over a channel.
-func both(t *testing.T, listening, batches int) (old *OldSide, giver *side, channel *Channel, conns []net.Conn) {
+func both(t *testing.T, listening, batches int) (old *OldSide, oldSide *side, channel *Channel, conns []net.Conn) {
 	t.Helper()
 	a, b := pair(t)
-	giver = &side{t: t, idle: make(chan []Conn, batches), killed: b.Close}
+	oldSide = &side{t: t, idle: make(chan []Conn, batches), killed: b.Close}
 	manifest := upgrade.Manifest{Sockets: make([]upgrade.Socket, listening)}
 	file, err := WriteMemory(upgrade.ManifestFile, manifest)
 	if err != nil {
@@ -431,19 +431,19 @@ func both(t *testing.T, listening, batches int) (old *OldSide, giver *side, chan
 			conns = append(conns, c)
 			batch = append(batch, Conn{FD: fds[0], Socket: i, Requests: uint32(10*n + i), Age: time.Second})
 		}
-		giver.idle <- batch
+		oldSide.idle <- batch
 	}
-	close(giver.idle)
+	close(oldSide.idle)
 	old = &OldSide{
-		Channel: a, Files: []int{int(file.Fd()), int(secrets.Fd())}, Sockets: sockets(t, listening), Giver: giver,
+		Channel: a, Files: []int{int(file.Fd()), int(secrets.Fd())}, Sockets: sockets(t, listening), Process: oldSide,
 		Offer: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: listening,
 			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
-	return old, giver, b, conns
+	return old, oldSide, b, conns
 }
 
 func TestSides_handOver(t *testing.T) {
-	old, giver, channel, clients := both(t, 300, 12)
+	old, oldSide, channel, clients := both(t, 300, 12)
 	result := make(chan error, 1)
 	go func() { result <- old.Run() }()
 	s := Join(channel, upgrade.HelloBody{PID: 4711, Free: 1000}, upgrade.Times{})
@@ -454,21 +454,21 @@ func TestSides_handOver(t *testing.T) {
 	}
 	defer CloseAll(legacy.Sockets)
 	s.Step("self-check")
-	taker := &side{t: t}
-	if err := s.Ready([]int{0, 1, 2}, taker); err != nil {
+	newSide := &side{t: t}
+	if err := s.Ready([]int{0, 1, 2}, newSide); err != nil {
 		t.Fatal(err)
 	}
 	<-s.Done()
 	if err := <-result; err != nil || s.End() != nil {
 		t.Errorf("old: %v, new: %v", err, s.End())
 	}
-	if giver.did() != "suspend 3, yield to 4711" || taker.did() != "accept, names" {
-		t.Errorf("old: %s; new: %s", giver.did(), taker.did())
+	if oldSide.did() != "suspend 3, yield to 4711" || newSide.did() != "accept, names" {
+		t.Errorf("old: %s; new: %s", oldSide.did(), newSide.did())
 	}
-	if len(taker.got) != len(clients) {
-		t.Fatalf("%d of %d connections", len(taker.got), len(clients))
+	if len(newSide.got) != len(clients) {
+		t.Fatalf("%d of %d connections", len(newSide.got), len(clients))
 	}
-	for i, c := range taker.got { // each descriptor is the one that its description is of, and nobody else has it
+	for i, c := range newSide.got { // each descriptor is the one that its description is of, and nobody else has it
 		if c.Requests != uint32(i) || c.Age != time.Second {
 			t.Errorf("connection %d: %+v", i, c)
 		}
@@ -486,7 +486,7 @@ func TestSides_handOver(t *testing.T) {
 // serves again, unless a further process serves.
 func TestSides_newEnds(t *testing.T) {
 	for _, passed := range []bool{false, true} {
-		old, giver, channel, _ := both(t, 3, 12)
+		old, oldSide, channel, _ := both(t, 3, 12)
 		result := make(chan error, 1)
 		go func() { result <- old.Run() }()
 		say := func(typ upgrade.Type, body any) {
@@ -515,17 +515,17 @@ func TestSides_newEnds(t *testing.T) {
 		if err := <-result; (err == nil) != passed {
 			t.Errorf("passed %v: %v", passed, err)
 		}
-		back := giver.back
+		back := oldSide.back
 		if passed {
-			back = giver.kept
+			back = oldSide.kept
 		}
 		if len(back) != 40 {
-			t.Errorf("passed %v: %d connections came back: %s", passed, len(back), giver.did())
+			t.Errorf("passed %v: %d connections came back: %s", passed, len(back), oldSide.did())
 		}
 		for _, c := range back {
 			CloseAll([]int{c.FD})
 		}
-		for batch := range giver.idle {
+		for batch := range oldSide.idle {
 			for _, c := range batch {
 				CloseAll([]int{c.FD})
 			}
@@ -536,8 +536,8 @@ func TestSides_newEnds(t *testing.T) {
 // A process that has given everything hears, too, that the new one has ended and a further one serves: connections that
 // are not in a batch yet stay with it.
 func TestSides_newEndsWithoutBatches(t *testing.T) {
-	old, giver, channel, _ := both(t, 3, 0)
-	giver.idle = make(chan []Conn)
+	old, oldSide, channel, _ := both(t, 3, 0)
+	oldSide.idle = make(chan []Conn)
 	result := make(chan error, 1)
 	go func() { result <- old.Run() }()
 	for _, f := range []upgrade.Frame{
@@ -563,8 +563,8 @@ func TestSides_newEndsWithoutBatches(t *testing.T) {
 		typ = f.Type
 	}
 	channel.Close()
-	if err := <-result; err != nil || !strings.HasSuffix(giver.did(), "keep 0, close 0") {
-		t.Errorf("%v: %s", err, giver.did())
+	if err := <-result; err != nil || !strings.HasSuffix(oldSide.did(), "keep 0, close 0") {
+		t.Errorf("%v: %s", err, oldSide.did())
 	}
 }
 
@@ -586,37 +586,37 @@ func TestSides_refusals(t *testing.T) {
 			s.channel.Close() // the end of the process
 		}, "ended before it served", "suspend 0, resume"},
 	} {
-		old, giver, channel, _ := both(t, 1, 0)
+		old, oldSide, channel, _ := both(t, 1, 0)
 		result := make(chan error, 1)
 		go func() { result <- old.Run() }()
 		c.new(Join(channel, upgrade.HelloBody{Free: 1000}, upgrade.Times{}))
-		if err := <-result; err == nil || !strings.Contains(err.Error(), c.old) || giver.did() != c.log {
-			t.Errorf("%s: %v, %s", c.name, err, giver.did())
+		if err := <-result; err == nil || !strings.Contains(err.Error(), c.old) || oldSide.did() != c.log {
+			t.Errorf("%s: %v, %s", c.name, err, oldSide.did())
 		}
 	}
 }
 
 // An old process that cannot stop accepting ends the attempt before the new one may accept, which hears why.
 func TestSides_cannotSuspend(t *testing.T) {
-	old, giver, channel, _ := both(t, 1, 0)
-	giver.refuses = errors.New("a reload is under way")
-	giver.killed = func() {} // it hears of it and ends
+	old, oldSide, channel, _ := both(t, 1, 0)
+	oldSide.refuses = errors.New("a reload is under way")
+	oldSide.killed = func() {} // it hears of it and ends
 	result := make(chan error, 1)
 	go func() { result <- old.Run() }()
 	s := Join(channel, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
 	if _, err := s.Inherit(); err != nil {
 		t.Fatal(err)
 	}
-	taker := &side{t: t}
-	if err := s.Ready([]int{0}, taker); err == nil || !strings.Contains(err.Error(), "a reload is under way") {
+	newSide := &side{t: t}
+	if err := s.Ready([]int{0}, newSide); err == nil || !strings.Contains(err.Error(), "a reload is under way") {
 		t.Errorf("the new one: %v", err)
 	}
 	channel.Close()
 	if err := <-result; err == nil || !strings.Contains(err.Error(), "a reload is under way") {
 		t.Errorf("the old one: %v", err)
 	}
-	if giver.did() != "suspend 1, kill" || taker.did() != "" {
-		t.Errorf("old: %s; new: %s", giver.did(), taker.did())
+	if oldSide.did() != "suspend 1, kill" || newSide.did() != "" {
+		t.Errorf("old: %s; new: %s", oldSide.did(), newSide.did())
 	}
 }
 
@@ -629,9 +629,9 @@ func TestNewSide_alone(t *testing.T) {
 	if err != nil || !legacy.Alone || len(legacy.Sockets) != 0 {
 		t.Fatalf("%+v, %v", legacy, err)
 	}
-	taker := &side{t: t}
-	if err := s.Ready(nil, taker); err != nil || taker.did() != "accept, names" {
-		t.Errorf("%v, %s", err, taker.did())
+	newSide := &side{t: t}
+	if err := s.Ready(nil, newSide); err != nil || newSide.did() != "accept, names" {
+		t.Errorf("%v, %s", err, newSide.did())
 	}
 	<-s.Done()
 	if s.End() == nil {
@@ -641,20 +641,20 @@ func TestNewSide_alone(t *testing.T) {
 
 // A silent new process is ended, and nothing is taken back before it has.
 func TestOldSide_silence(t *testing.T) {
-	old, giver, _, _ := both(t, 1, 0)
+	old, oldSide, _, _ := both(t, 1, 0)
 	old.Times = upgrade.Times{Hello: 20 * time.Millisecond}
-	if err := old.Run(); err == nil || !strings.Contains(err.Error(), "does not answer") || giver.did() != "kill" {
-		t.Errorf("%v, %s", err, giver.did())
+	if err := old.Run(); err == nil || !strings.Contains(err.Error(), "does not answer") || oldSide.did() != "kill" {
+		t.Errorf("%v, %s", err, oldSide.did())
 	}
 }
 
 func TestOldSide_cancelled(t *testing.T) {
-	old, giver, channel, _ := both(t, 1, 0)
+	old, oldSide, channel, _ := both(t, 1, 0)
 	cancel := make(chan error, 1)
 	cancel <- errors.New("it is told to end")
 	old.Cancel = cancel
 	s := Join(channel, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
-	giver.killed = func() {} // the new process hears of it and ends
+	oldSide.killed = func() {} // the new process hears of it and ends
 	result := make(chan error, 1)
 	go func() { result <- old.Run() }()
 	<-s.Done()
@@ -668,7 +668,7 @@ func TestOldSide_cancelled(t *testing.T) {
 }
 
 func TestOldSide_tooManyInFlight(t *testing.T) {
-	old, giver, channel, _ := both(t, 1, 3)
+	old, oldSide, channel, _ := both(t, 1, 3)
 	go func() {
 		s := Join(channel, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
 		if _, err := s.Inherit(); err == nil {
@@ -676,18 +676,18 @@ func TestOldSide_tooManyInFlight(t *testing.T) {
 		}
 	}()
 	// A descriptor that cannot be sent stands for the limit that an ordinary user has.
-	bad := <-giver.idle
+	bad := <-oldSide.idle
 	CloseAll([]int{bad[0].FD})
 	bad[0].FD = -1
 	idle := make(chan []Conn, 2)
 	idle <- bad
-	idle <- <-giver.idle
+	idle <- <-oldSide.idle
 	close(idle)
-	giver.idle = idle
+	oldSide.idle = idle
 	if err := old.Run(); err != nil {
 		t.Error(err)
 	}
-	if did := giver.did(); !strings.HasSuffix(did, "keep 10, keep 10") {
+	if did := oldSide.did(); !strings.HasSuffix(did, "keep 10, keep 10") {
 		t.Errorf("%s", did)
 	}
 }

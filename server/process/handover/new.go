@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// Taker is the process that takes over. Its methods are called by the goroutine of NewSide.
-type Taker interface {
+// NewProcess is the process that takes over. Its methods are called by the goroutine of NewSide.
+type NewProcess interface {
 	// Accept begins to accept.
 	Accept() error
 	// TakeNames takes pid_file and the other names. The process before has given them up, or is about to.
@@ -44,7 +44,7 @@ type NewSide struct {
 	done    chan struct{} // closed when nothing more comes
 
 	machine *upgrade.New // of the goroutine
-	taker   Taker        // of the goroutine, once loaded
+	process NewProcess   // of the goroutine, once loaded
 	legacy  Inheritance  // before arrived is closed of the goroutine, after it of nobody's change
 
 	mu   sync.Mutex
@@ -54,9 +54,9 @@ type NewSide struct {
 }
 
 type loaded struct {
-	claims []int
-	err    error
-	taker  Taker
+	claims  []int
+	err     error
+	process NewProcess
 }
 
 // Join says HELLO to the process at the other end of c, which it takes over.
@@ -91,8 +91,8 @@ func (s *NewSide) Step(name string) {
 
 // Ready says that all but accepting is done, waits for the process before to let go, and returns when t accepts. claims
 // are sockets of the manifest. The error says why it may not: the process has to end.
-func (s *NewSide) Ready(claims []int, t Taker) error {
-	return s.decide(loaded{claims: claims, taker: t})
+func (s *NewSide) Ready(claims []int, p NewProcess) error {
+	return s.decide(loaded{claims: claims, process: p})
 }
 
 // Refuse says that the process cannot serve.
@@ -183,7 +183,7 @@ func (s *NewSide) run(begin []upgrade.Action) {
 		case name := <-s.steps:
 			s.machine.Step(name)
 		case l := <-s.loaded:
-			s.taker = l.taker
+			s.process = l.process
 			if l.err != nil {
 				s.do(s.machine.Failed(l.err), nil)
 			} else {
@@ -258,12 +258,12 @@ func (s *NewSide) do(actions []upgrade.Action, fds []int) {
 			s.legacy.Alone = s.machine.Alone()
 			close(s.arrived)
 		case upgrade.Accept:
-			if err := s.taker.Accept(); err != nil {
+			if err := s.process.Accept(); err != nil {
 				s.fail(err) // the end of this process makes the one before accept again
 				return
 			}
 		case upgrade.TakeNames:
-			s.taker.TakeNames()
+			s.process.TakeNames()
 			close(s.accepts)
 		case upgrade.Receive:
 			conns := make([]Conn, len(fds))
@@ -271,7 +271,7 @@ func (s *NewSide) do(actions []upgrade.Action, fds []int) {
 				conns[i] = Conn{FD: fd, Socket: a.Given.Listeners[i], Requests: a.Given.Requests[i],
 					Age: time.Duration(a.Given.Ages[i]) * time.Millisecond}
 			}
-			s.taker.Receive(conns)
+			s.process.Receive(conns)
 		case upgrade.Abort:
 			s.fail(a.Err)
 		case upgrade.Finish:

@@ -16,8 +16,8 @@ type Conn struct {
 	Age      time.Duration // since the last answer, or since it was accepted
 }
 
-// Giver is the process that hands over. All methods are called by the goroutine of OldSide.Run.
-type Giver interface {
+// OldProcess is the process that hands over. All methods are called by the goroutine of OldSide.Run.
+type OldProcess interface {
 	// Suspend stops accepting on the sockets of the manifest with these numbers. After an error nothing has changed,
 	// and the attempt ends.
 	Suspend(claims []int) error
@@ -47,8 +47,8 @@ type OldSide struct {
 	Channel *Channel
 	Offer   upgrade.OfferBody
 	Files   []int // descriptors of Offer.Files
-	Sockets []int // descriptors in the order of the manifest; Giver.Suspend may close them
-	Giver   Giver
+	Sockets []int // descriptors in the order of the manifest; OldProcess.Suspend may close them
+	Process OldProcess
 	Cancel  <-chan error  // why this process wants no upgrade any more; nil: none comes
 	Times   upgrade.Times // zero: upgrade.DefaultTimes
 	Told    func(step string)
@@ -98,7 +98,7 @@ func (s *OldSide) Run() error {
 		case <-timer.C:
 			s.do(s.machine.Tick(time.Now()))
 			if s.machine.Yielded() {
-				s.do(s.machine.Left(s.Giver.Left()))
+				s.do(s.machine.Left(s.Process.Left()))
 			}
 		case conns, more := <-s.incoming():
 			if more {
@@ -129,13 +129,13 @@ func (s *OldSide) incoming() <-chan []Conn {
 	if !m.Yielded() || !s.drained.IsZero() || m.Room() == 0 && m.Unowned() > 0 {
 		return nil
 	}
-	return s.Giver.Batches()
+	return s.Process.Batches()
 }
 
 // give sends a batch.
 func (s *OldSide) give(conns []Conn) {
 	if s.machine.Room() == 0 { // nothing is to be given, or no longer
-		s.Giver.Keep(conns, errNoRoom)
+		s.Process.Keep(conns, errNoRoom)
 		return
 	}
 	body := upgrade.GiveBody{Kind: upgrade.KindH1}
@@ -183,30 +183,30 @@ func (s *OldSide) do(actions []upgrade.Action) {
 		case upgrade.Send:
 			s.send(a.Frame)
 		case upgrade.Suspend:
-			err := s.Giver.Suspend(a.Claims)
+			err := s.Process.Suspend(a.Claims)
 			s.do(s.machine.Suspended(err, time.Now()))
 		case upgrade.Yield:
-			s.Giver.Yield(s.machine.Hello().PID, s.machine.Gives())
+			s.Process.Yield(s.machine.Hello().PID, s.machine.Gives())
 		case upgrade.Release:
 			conns := s.batches[a.Batch]
 			delete(s.batches, a.Batch)
 			for _, c := range conns[:a.Count] {
 				CloseAll([]int{c.FD})
 			}
-			s.Giver.Owned(a.Count)
+			s.Process.Owned(a.Count)
 			if a.Count < len(conns) {
-				s.Giver.Keep(conns[a.Count:], errNoRoom)
+				s.Process.Keep(conns[a.Count:], errNoRoom)
 			}
 		case upgrade.CloseSocket:
-			s.Giver.CloseSocket(a.Socket)
+			s.Process.CloseSocket(a.Socket)
 		case upgrade.EndDraining:
-			s.Giver.EndDraining(a.Before)
+			s.Process.EndDraining(a.Before)
 		case upgrade.Kill:
-			s.Giver.Kill()
+			s.Process.Kill()
 		case upgrade.Resume:
-			s.Giver.Resume(s.back(a.Batches), a.Err)
+			s.Process.Resume(s.back(a.Batches), a.Err)
 		case upgrade.Keep:
-			s.Giver.Keep(s.back(a.Batches), a.Err)
+			s.Process.Keep(s.back(a.Batches), a.Err)
 		case upgrade.Finish:
 			s.result = a.Err
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// giving is a Server that hands over to a test.
-type giving struct {
+// handingOver is a Server that hands over to a test.
+type handingOver struct {
 	t       *testing.T
 	server  *server.Server
 	attempt *attempt
@@ -30,8 +30,8 @@ type giving struct {
 	ours    *handover.Channel
 }
 
-// newGiving serves what lines of a configuration say, in addition to a listener.
-func newGiving(t *testing.T, lines string) *giving {
+// newHandingOver serves what lines of a configuration say, in addition to a listener.
+func newHandingOver(t *testing.T, lines string) *handingOver {
 	t.Helper()
 	cfg, report := config.Options{}.Parse("edge.toml", []byte("log.output = []\nhttp.listen = \"127.0.0.1:0\"\n"+lines))
 	if !report.OK() {
@@ -45,7 +45,7 @@ func newGiving(t *testing.T, lines string) *giving {
 	a, err := u.reserve(nil, false)
 	try(t, err)
 	a.kill = func() {}
-	g := &giving{t: t, server: s, attempt: a}
+	g := &handingOver{t: t, server: s, attempt: a}
 	sockets, fds, err := socketsOf(s.Handover())
 	try(t, err)
 	g.offer = &offer{
@@ -70,13 +70,13 @@ func newGiving(t *testing.T, lines string) *giving {
 	return g
 }
 
-func (g *giving) say(typ upgrade.Type, body any) {
+func (g *handingOver) say(typ upgrade.Type, body any) {
 	g.t.Helper()
 	try(g.t, g.channel.Send(&upgrade.Frame{Version: 1, Type: typ, Body: body}, nil))
 }
 
 // hear returns the next frame that is not DRAIN. It closes what came with it, except for the copy of the old process.
-func (g *giving) hear() *upgrade.Frame {
+func (g *handingOver) hear() *upgrade.Frame {
 	g.t.Helper()
 	for {
 		m, fds, err := g.channel.Receive(time.Now().Add(testutil.Patience))
@@ -91,7 +91,7 @@ func (g *giving) hear() *upgrade.Frame {
 }
 
 // passOn has the test serve, as a process does that has taken over.
-func (g *giving) passOn() (result <-chan error) {
+func (g *handingOver) passOn() (result <-chan error) {
 	g.t.Helper()
 	over := make(chan error, 1)
 	go func() {
@@ -139,7 +139,7 @@ func (a *asker) answer() (closes bool, err error) {
 
 // The new process ends after a further one has taken over from it. Its connections that were on their way out of an
 // event loop, in a batch that nobody takes, or busy, stay with this process: each client gets all its answers.
-func TestGift_takerEndsAfterPass(t *testing.T) {
+func TestConnectionHandover_newProcessEndsAfterPass(t *testing.T) {
 	const clients = 7
 	for _, finished := range []int{0, 1, 5, clients} {
 		var ends [clients]chan struct{}
@@ -153,7 +153,7 @@ func TestGift_takerEndsAfterPass(t *testing.T) {
 				<-ends[path[0]-'0']
 			}
 		}))
-		g := newGiving(t, fmt.Sprintf("routes = [{ pattern = \"/*\", dest = %q }]\n", origin.URL))
+		g := newHandingOver(t, fmt.Sprintf("routes = [{ pattern = \"/*\", dest = %q }]\n", origin.URL))
 		var all [clients]asker
 		for i := range all {
 			c, err := net.Dial("tcp", g.server.Addresses()[0].Addr.String())

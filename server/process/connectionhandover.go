@@ -1,0 +1,301 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+// offer is what this process has to hand over. Owned by its attempt.
+type offer struct {
+	terms    upgrade.OfferBody
+	manifest *os.File
+	secrets  *os.File
+	pid      *os.File // the pid file, which stays with this process; nil: there is none
+	sockets  []int    // copies
+	timeout  time.Duration
+	grace    time.Duration
+	server   *server.Server
+	names    func(mine bool) // takes the names back, or gives them up
+}
+
+// files returns what o.terms.Files names.
+func (o *offer) files() []int {
+	fds := []int{int(o.manifest.Fd()), int(o.secrets.Fd())}
+	if o.pid != nil {
+		fds = append(fds, int(o.pid.Fd()))
+	}
+	return fds
+}
+
+func (o *offer) close() {
+	_ = o.manifest.Close()
+	_ = o.secrets.Close()
+	o.closeCopies()
+}
+
+// closeCopies closes the copies of sockets, which the new process has.
+func (o *offer) closeCopies() {
+	handover.CloseAll(o.sockets)
+	o.sockets = nil
+}
+
+// connectionHandover passes sockets and connections on to the new process: a handover.OldProcess. Its methods are
+// called by the goroutine of the attempt; a goroutine of its own passes connections on after Yield.
+//
+//	server.Giving ─► sendOutgoing ─► batches ─► OldSide ─► Owned
+//	                      │ noReceiver             └─────► Keep ─┐
+//	                      └──────────────────────────────────────┴─► they drain here
+type connectionHandover struct {
+	attempt       *attempt
+	offer         *offer
+	batches       chan []handover.Conn
+	noReceiver    chan struct{} // closed when nobody receives from batches any more
+	stopReceiving func()        // closes noReceiver
+
+	outgoing         *server.Giving // nil: connections are not handed over, or before Yield
+	unconfirmed      atomic.Int64   // connections in batches that the new process has neither confirmed nor refused
+	fewerUnconfirmed chan struct{}  // has an element after unconfirmed fell
+	tookBack         atomic.Bool    // connections were taken back since run looked last
+	resumed          atomic.Bool
+	resumeBegun      chan struct{} // closed by Resume
+	pid              int           // of the new process; 0 before Yield
+	drained          chan struct{} // closed when the goroutine has ended; nil: there is none
+	nothingCut       bool          // after drained: the grace period cut no connection
+	begun            time.Time
+}
+
+// unconfirmedMax is how many connections are on their way at once.
+const unconfirmedMax = 4 * upgrade.FilesMax
+
+func newConnectionHandover(a *attempt, o *offer) *connectionHandover {
+	c := &connectionHandover{
+		attempt: a, offer: o, batches: make(chan []handover.Conn), noReceiver: make(chan struct{}),
+		fewerUnconfirmed: make(chan struct{}, 1),
+		resumeBegun:      make(chan struct{}),
+	}
+	c.stopReceiving = sync.OnceFunc(func() { close(c.noReceiver) })
+	return c
+}
+
+// Suspend is for handover.OldProcess.
+func (c *connectionHandover) Suspend(claims []int) error {
+	c.offer.closeCopies() // a copy would keep a socket open that the new process drops
+	return c.offer.server.Handover().Suspend(claims)
+}
+
+// Yield is for handover.OldProcess.
+func (c *connectionHandover) Yield(pid int, give bool) {
+	c.pid, c.begun, c.drained = pid, time.Now(), make(chan struct{})
+	// The answer comes first: names ends the admin surface, which waits until its answers are written.
+	c.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
+	c.offer.names(false)
+	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", c.offer.server.Conns(),
+		"took", time.Since(c.attempt.begun).Round(time.Millisecond).String())
+	c.attempt.of.add(turn{pid: pid})
+	if give {
+		c.outgoing = c.offer.server.Handover().Give(unconfirmedMax)
+	} else {
+		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
+	}
+	c.attempt.of.before.passed(true)
+	go c.run()
+}
+
+// run passes connections on until nothing is left, or until Resume. What comes back from the new process drains here.
+func (c *connectionHandover) run() {
+	defer close(c.drained)
+	h := c.offer.server.Handover()
+	h.CloseOthers()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		c.sendOutgoing(ctx)
+	}()
+	end := c.begun.Add(c.offer.grace)
+	for again := true; again; {
+		c.nothingCut = h.Drain(time.Until(end))
+		last := c.stopOutgoing()
+		cancel()
+		patience := time.AfterFunc(lastBatchesTime, c.stopReceiving)
+		<-sent
+		for batch := range slices.Chunk(last, upgrade.FilesMax) {
+			c.send(batch)
+		}
+		c.awaitConfirmations()
+		patience.Stop()
+		again = c.tookBack.Swap(false) || c.awaitPredecessor()
+		again = again && c.nothingCut && !c.resumed.Load()
+	}
+	c.awaitPredecessor()
+	if !c.resumed.Load() {
+		close(c.batches)
+	}
+}
+
+// sendOutgoing passes on the connections that the Server lets go, until it is cancelled.
+func (c *connectionHandover) sendOutgoing(ctx context.Context) {
+	if c.outgoing == nil {
+		return
+	}
+	for {
+		batch, err := c.outgoing.Next(ctx)
+		if err != nil {
+			return
+		}
+		c.send(connsOf(batch))
+		c.outgoing.Took(len(batch))
+	}
+}
+
+// stopOutgoing has the Server give no more connections: the others stay. It returns those that sendOutgoing will not
+// send any more. It may be called again.
+func (c *connectionHandover) stopOutgoing() []handover.Conn {
+	if c.outgoing == nil {
+		return nil
+	}
+	return connsOf(c.outgoing.End())
+}
+
+// awaitConfirmations waits until no connection is unconfirmed, or nobody receives batches any more.
+func (c *connectionHandover) awaitConfirmations() {
+	for c.unconfirmed.Load() > 0 {
+		select {
+		case <-c.fewerUnconfirmed:
+		case <-c.noReceiver:
+			return
+		}
+	}
+}
+
+// noteSettled notes that n connections are not unconfirmed any more.
+func (c *connectionHandover) noteSettled(n int) {
+	c.unconfirmed.Add(int64(-n))
+	select {
+	case c.fewerUnconfirmed <- struct{}{}:
+	default:
+	}
+}
+
+// awaitPredecessor waits for the end of the process before. That one would take sockets back if this one ended first,
+// and the new process can ask it to end over this one alone. It reports whether it waited: the process before may have
+// given connections meanwhile.
+func (c *connectionHandover) awaitPredecessor() (waited bool) {
+	before := c.attempt.of.before
+	if before.draining() == 0 {
+		return false
+	}
+	slog.Info("drained, and waiting for the process before")
+	select {
+	case <-before.side.Done():
+	case <-c.resumeBegun:
+	}
+	return true
+}
+
+// send passes a batch on. Where nobody receives it any more, the connections drain here.
+func (c *connectionHandover) send(batch []handover.Conn) {
+	c.unconfirmed.Add(int64(len(batch))) // first: they may be confirmed at once
+	select {
+	case c.batches <- batch:
+	case <-c.noReceiver:
+		c.unconfirmed.Add(int64(-len(batch)))
+		takeBack(c.offer.server.Handover(), batch)
+		c.tookBack.Store(true)
+	}
+}
+
+// lastBatchesTime is how long a new process may take for the last batches after grace_period.
+const lastBatchesTime = 10 * time.Second
+
+// Batches is for handover.OldProcess.
+func (c *connectionHandover) Batches() <-chan []handover.Conn { return c.batches }
+
+// Left is for handover.OldProcess.
+func (c *connectionHandover) Left() upgrade.DrainBody {
+	return upgrade.DrainBody{
+		Left: map[string]int{"connections": c.offer.server.Conns()}, Before: c.attempt.of.before.draining(),
+	}
+}
+
+// Owned is for handover.OldProcess.
+func (c *connectionHandover) Owned(n int) { c.noteSettled(n) }
+
+// Keep is for handover.OldProcess.
+func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
+	if !c.tookBack.Load() {
+		slog.Warn("connections drain here", "connections", len(conns), "reason", why)
+	}
+	h := c.offer.server.Handover()
+	takeBack(h, c.stopOutgoing())
+	takeBack(h, conns)
+	c.tookBack.Store(true) // run looks after unconfirmed fell
+	c.noteSettled(len(conns))
+}
+
+// CloseSocket is for handover.OldProcess.
+func (c *connectionHandover) CloseSocket(socket int) {
+	c.offer.server.Handover().Abandon([]int{socket})
+}
+
+// EndDraining is for handover.OldProcess.
+func (c *connectionHandover) EndDraining(before int) {
+	u := c.attempt.of
+	switch {
+	case before == 0:
+		slog.Warn("the new process asks this one to end, for a further upgrade")
+		u.end()
+	case u.before.draining() >= before:
+		u.before.side.Cut(before - 1)
+	}
+}
+
+// Kill is for handover.OldProcess.
+func (c *connectionHandover) Kill() { c.attempt.kill() }
+
+// Resume is for handover.OldProcess.
+func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
+	h := c.offer.server.Handover()
+	c.resumed.Store(true)
+	close(c.resumeBegun)
+	conns = append(conns, c.stopOutgoing()...)
+	c.stopReceiving()
+	if err := h.Resume(); err != nil {
+		slog.Error("sockets that cannot be taken back", "error", err)
+	}
+	takeBack(h, conns)
+	if c.pid == 0 {
+		c.offer.names(true) // it may have taken them before it said that it serves
+		return
+	}
+	c.attempt.of.before.passed(false)
+	<-c.drained
+	c.offer.names(true)
+	c.attempt.of.add(turn{pid: os.Getpid(), err: why})
+}
+
+// finish is called after the hand-over, which failed with err, or did not.
+func (c *connectionHandover) finish(err error) {
+	c.stopReceiving()
+	if c.drained == nil {
+		return
+	}
+	<-c.drained
+	switch {
+	case err != nil:
+	case c.nothingCut:
+		slog.Info("drained", "took", time.Since(c.begun).Round(time.Millisecond).String())
+	default:
+		slog.Warn("grace period over", "connections_cut", c.offer.server.Conns())
+	}
+}
