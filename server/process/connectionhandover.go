@@ -14,40 +14,6 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// offer is what this process has to hand over. Owned by its attempt.
-type offer struct {
-	terms    upgrade.OfferBody
-	manifest *os.File
-	secrets  *os.File
-	pid      *os.File // the pid file, which stays with this process; nil: there is none
-	sockets  []int    // copies
-	timeout  time.Duration
-	grace    time.Duration
-	server   *server.Server
-	names    func(mine bool) // takes the names back, or gives them up
-}
-
-// files returns what o.terms.Files names.
-func (o *offer) files() []int {
-	fds := []int{int(o.manifest.Fd()), int(o.secrets.Fd())}
-	if o.pid != nil {
-		fds = append(fds, int(o.pid.Fd()))
-	}
-	return fds
-}
-
-func (o *offer) close() {
-	_ = o.manifest.Close()
-	_ = o.secrets.Close()
-	o.closeCopies()
-}
-
-// closeCopies closes the copies of sockets, which the new process has.
-func (o *offer) closeCopies() {
-	handover.CloseAll(o.sockets)
-	o.sockets = nil
-}
-
 // connectionHandover passes sockets and connections on to the new process: a handover.OldProcess. Its methods are
 // called by the goroutine of the attempt; a goroutine of its own passes connections on after Yield.
 //
@@ -56,7 +22,7 @@ func (o *offer) closeCopies() {
 //	                      └──────────────────────────────────────┴─► they drain here
 type connectionHandover struct {
 	attempt       *attempt
-	offer         *offer
+	inheritance   *inheritance
 	batches       chan []handover.Conn
 	noReceiver    chan struct{} // closed when nobody receives from batches any more
 	stopReceiving func()        // closes noReceiver
@@ -76,9 +42,9 @@ type connectionHandover struct {
 // unconfirmedMax is how many connections are on their way at once.
 const unconfirmedMax = 4 * upgrade.FilesMax
 
-func newConnectionHandover(a *attempt, o *offer) *connectionHandover {
+func newConnectionHandover(a *attempt, i *inheritance) *connectionHandover {
 	c := &connectionHandover{
-		attempt: a, offer: o, batches: make(chan []handover.Conn), noReceiver: make(chan struct{}),
+		attempt: a, inheritance: i, batches: make(chan []handover.Conn), noReceiver: make(chan struct{}),
 		fewerUnconfirmed: make(chan struct{}, 1),
 		resumeBegun:      make(chan struct{}),
 	}
@@ -88,8 +54,8 @@ func newConnectionHandover(a *attempt, o *offer) *connectionHandover {
 
 // Suspend is for handover.OldProcess.
 func (c *connectionHandover) Suspend(claims []int) error {
-	c.offer.closeCopies() // a copy would keep a socket open that the new process drops
-	return c.offer.server.Handover().Suspend(claims)
+	c.inheritance.closeCopies() // a copy would keep a socket open that the new process drops
+	return c.inheritance.server.Handover().Suspend(claims)
 }
 
 // Yield is for handover.OldProcess.
@@ -97,12 +63,13 @@ func (c *connectionHandover) Yield(pid int, give bool) {
 	c.pid, c.begun, c.drained = pid, time.Now(), make(chan struct{})
 	// The answer comes first: names ends the admin surface, which waits until its answers are written.
 	c.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
-	c.offer.names(false)
-	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", c.offer.server.Conns(),
+	c.inheritance.holdNames(false)
+	slog.Info("upgraded: the new process serves, this one drains", "pid", pid,
+		"connections", c.inheritance.server.Conns(),
 		"took", time.Since(c.attempt.begun).Round(time.Millisecond).String())
 	c.attempt.of.add(turn{pid: pid})
 	if give {
-		c.outgoing = c.offer.server.Handover().Give(unconfirmedMax)
+		c.outgoing = c.inheritance.server.Handover().Give(unconfirmedMax)
 	} else {
 		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
 	}
@@ -113,7 +80,7 @@ func (c *connectionHandover) Yield(pid int, give bool) {
 // run passes connections on until nothing is left, or until Resume. What comes back from the new process drains here.
 func (c *connectionHandover) run() {
 	defer close(c.drained)
-	h := c.offer.server.Handover()
+	h := c.inheritance.server.Handover()
 	h.CloseOthers()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -122,7 +89,7 @@ func (c *connectionHandover) run() {
 		defer close(sent)
 		c.sendOutgoing(ctx)
 	}()
-	end := c.begun.Add(c.offer.grace)
+	end := c.begun.Add(c.inheritance.grace)
 	for again := true; again; {
 		c.nothingCut = h.Drain(time.Until(end))
 		last := c.stopOutgoing()
@@ -153,7 +120,7 @@ func (c *connectionHandover) sendOutgoing(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		c.send(connsOf(batch))
+		c.send(toConns(batch))
 		c.outgoing.Took(len(batch))
 	}
 }
@@ -164,7 +131,7 @@ func (c *connectionHandover) stopOutgoing() []handover.Conn {
 	if c.outgoing == nil {
 		return nil
 	}
-	return connsOf(c.outgoing.End())
+	return toConns(c.outgoing.End())
 }
 
 // awaitConfirmations waits until no connection is unconfirmed, or nobody receives batches any more.
@@ -210,7 +177,7 @@ func (c *connectionHandover) send(batch []handover.Conn) {
 	case c.batches <- batch:
 	case <-c.noReceiver:
 		c.unconfirmed.Add(int64(-len(batch)))
-		takeBack(c.offer.server.Handover(), batch)
+		takeBack(c.inheritance.server.Handover(), batch)
 		c.tookBack.Store(true)
 	}
 }
@@ -224,7 +191,7 @@ func (c *connectionHandover) Batches() <-chan []handover.Conn { return c.batches
 // Left is for handover.OldProcess.
 func (c *connectionHandover) Left() upgrade.DrainBody {
 	return upgrade.DrainBody{
-		Left: map[string]int{"connections": c.offer.server.Conns()}, Before: c.attempt.of.before.draining(),
+		Left: map[string]int{"connections": c.inheritance.server.Conns()}, Before: c.attempt.of.before.draining(),
 	}
 }
 
@@ -236,7 +203,7 @@ func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
 	if !c.tookBack.Load() {
 		slog.Warn("connections drain here", "connections", len(conns), "reason", why)
 	}
-	h := c.offer.server.Handover()
+	h := c.inheritance.server.Handover()
 	takeBack(h, c.stopOutgoing())
 	takeBack(h, conns)
 	c.tookBack.Store(true) // run looks after unconfirmed fell
@@ -245,7 +212,7 @@ func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
 
 // CloseSocket is for handover.OldProcess.
 func (c *connectionHandover) CloseSocket(socket int) {
-	c.offer.server.Handover().Abandon([]int{socket})
+	c.inheritance.server.Handover().Abandon([]int{socket})
 }
 
 // EndDraining is for handover.OldProcess.
@@ -254,7 +221,7 @@ func (c *connectionHandover) EndDraining(before int) {
 	switch {
 	case before == 0:
 		slog.Warn("the new process asks this one to end, for a further upgrade")
-		u.end()
+		u.endProcess()
 	case u.before.draining() >= before:
 		u.before.side.Cut(before - 1)
 	}
@@ -265,7 +232,7 @@ func (c *connectionHandover) Kill() { c.attempt.kill() }
 
 // Resume is for handover.OldProcess.
 func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
-	h := c.offer.server.Handover()
+	h := c.inheritance.server.Handover()
 	c.resumed.Store(true)
 	close(c.resumeBegun)
 	conns = append(conns, c.stopOutgoing()...)
@@ -275,12 +242,12 @@ func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
 	}
 	takeBack(h, conns)
 	if c.pid == 0 {
-		c.offer.names(true) // it may have taken them before it said that it serves
+		c.inheritance.holdNames(true) // it may have taken them before it said that it serves
 		return
 	}
 	c.attempt.of.before.passed(false)
 	<-c.drained
-	c.offer.names(true)
+	c.inheritance.holdNames(true)
 	c.attempt.of.add(turn{pid: os.Getpid(), err: why})
 }
 
@@ -296,6 +263,29 @@ func (c *connectionHandover) finish(err error) {
 	case c.nothingCut:
 		slog.Info("drained", "took", time.Since(c.begun).Round(time.Millisecond).String())
 	default:
-		slog.Warn("grace period over", "connections_cut", c.offer.server.Conns())
+		slog.Warn("grace period over", "connections_cut", c.inheritance.server.Conns())
+	}
+}
+
+func toGiven(conns []handover.Conn) []server.Given {
+	given := make([]server.Given, len(conns))
+	for i, c := range conns {
+		given[i] = server.Given{FD: c.FD, Socket: c.Socket, Requests: c.Requests, Idle: c.Age}
+	}
+	return given
+}
+
+func toConns(given []server.Given) []handover.Conn {
+	conns := make([]handover.Conn, len(given))
+	for i, g := range given {
+		conns[i] = handover.Conn{FD: g.FD, Socket: g.Socket, Requests: g.Requests, Age: g.Idle}
+	}
+	return conns
+}
+
+// takeBack has the Server serve connections that it gave away.
+func takeBack(h *server.Handover, conns []handover.Conn) {
+	if lost := len(conns) - h.TakeBack(toGiven(conns)); lost > 0 {
+		slog.Warn("connections closed, since their address is served no more", "connections", lost)
 	}
 }

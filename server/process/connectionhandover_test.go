@@ -22,12 +22,12 @@ import (
 
 // handingOver is a Server that hands over to a test.
 type handingOver struct {
-	t       *testing.T
-	server  *server.Server
-	attempt *attempt
-	offer   *offer
-	channel *handover.Channel // of the test
-	ours    *handover.Channel
+	t           *testing.T
+	server      *server.Server
+	attempt     *attempt
+	inheritance *inheritance
+	channel     *handover.Channel // of the test
+	ours        *handover.Channel
 }
 
 // newHandingOver serves what lines of a configuration say, in addition to a listener.
@@ -46,18 +46,18 @@ func newHandingOver(t *testing.T, lines string) *handingOver {
 	try(t, err)
 	a.kill = func() {}
 	g := &handingOver{t: t, server: s, attempt: a}
-	sockets, fds, err := socketsOf(s.Handover())
+	sockets, fds, err := socketsToPass(s.Handover())
 	try(t, err)
-	g.offer = &offer{
-		sockets: fds, server: s, names: func(bool) {}, timeout: testutil.Patience, grace: testutil.Patience,
-		terms: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: s.Conns(),
+	g.inheritance = &inheritance{
+		sockets: fds, server: s, holdNames: func(bool) {}, timeout: testutil.Patience, grace: testutil.Patience,
+		offer: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: s.Conns(),
 			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
-	g.offer.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets})
+	g.inheritance.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets})
 	try(t, err)
-	g.offer.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &upgrade.Secrets{})
+	g.inheritance.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &upgrade.Secrets{})
 	try(t, err)
-	t.Cleanup(g.offer.close)
+	t.Cleanup(g.inheritance.close)
 	ours, theirs, err := handover.Pair()
 	try(t, err)
 	fd, err := unix.FcntlInt(theirs.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -95,16 +95,16 @@ func (g *handingOver) passOn() (result <-chan error) {
 	g.t.Helper()
 	over := make(chan error, 1)
 	go func() {
-		err := g.attempt.handOver(g.offer, g.ours, nil)
+		err := g.attempt.handOver(g.inheritance, g.ours, nil)
 		g.attempt.of.release(g.attempt)
 		over <- err
 	}()
 	g.say(upgrade.Hello, upgrade.HelloBody{Min: 1, Max: 1, PID: 4711, Free: 1 << 20})
-	for range 1 + (g.offer.terms.Sockets+upgrade.FilesMax-1)/upgrade.FilesMax {
+	for range 1 + (g.inheritance.offer.Sockets+upgrade.FilesMax-1)/upgrade.FilesMax {
 		g.hear()
 	}
 	var claims []int
-	for i := range g.offer.terms.Sockets {
+	for i := range g.inheritance.offer.Sockets {
 		claims = append(claims, i)
 	}
 	g.say(upgrade.Ready, upgrade.ReadyBody{Claims: claims})

@@ -1,12 +1,15 @@
 package process
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
@@ -17,8 +20,8 @@ const takeoverTime = 5 * time.Second
 // prepareUpgrades makes what an upgrade needs of p. before is nil in a process that takes over from none.
 func (p *running) prepareUpgrades(prog *program, before *successor, check []string) {
 	p.upgrades = newUpgrades(prog, check)
-	p.upgrades.before, p.upgrades.open = before, p.openOffer
-	p.upgrades.end = func() {
+	p.upgrades.before, p.upgrades.newInheritance = before, p.newInheritance
+	p.upgrades.endProcess = func() {
 		select {
 		case p.signals.ends <- syscall.SIGINT:
 		default: // two are on their way already
@@ -55,7 +58,7 @@ func (p *running) succeed() error {
 	if err := selfCheck(p.server.Handover()); err != nil {
 		return err
 	}
-	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &newProcess{p}); err != nil {
+	if err := n.side.Ready(claimSockets(p.server.Handover(), n.inheritance), &newProcess{p}); err != nil {
 		return err
 	}
 	// Dropped has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
@@ -84,11 +87,11 @@ func (t *newProcess) TakeNames() {
 }
 
 // Receive is for handover.NewProcess.
-func (t *newProcess) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(givenOf(conns)) }
+func (t *newProcess) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(toGiven(conns)) }
 
-// names gives the names up, or takes them back.
-func (p *running) names(mine bool) {
-	if !mine {
+// holdNames takes the pid file, upgrade_sock and the admin surface back, or gives them up.
+func (p *running) holdNames(hold bool) {
+	if !hold {
 		p.admin.draining.Store(true)
 		p.admin.surfaces.Leave()
 		p.upgradeSocket.close()
@@ -186,35 +189,53 @@ func (p *running) leave(sig os.Signal) bool {
 	return true
 }
 
-// openOffer returns what there is to hand over.
-func (p *running) openOffer() (*offer, error) {
+// newInheritance collects what this process hands over.
+func (p *running) newInheritance() (*inheritance, error) {
 	if p.reloads.differs.Load() {
 		slog.Warn("the new process serves what the files say, which is not what this one serves",
 			"try", "edge diff shows the difference")
 	}
-	sockets, fds, err := socketsOf(p.server.Handover())
+	sockets, fds, err := socketsToPass(p.server.Handover())
 	if err != nil {
 		return nil, err
 	}
-	o := &offer{
-		sockets: fds, timeout: p.reloads.config().Global.UpgradeTimeout, server: p.server, names: p.names,
+	i := &inheritance{
+		sockets: fds, timeout: p.reloads.config().Global.UpgradeTimeout, server: p.server, holdNames: p.holdNames,
 		grace: p.reloads.config().Global.GracePeriod + p.reloads.config().Global.ShutdownTimeout,
-		terms: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: p.server.Conns(),
+		offer: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: p.server.Conns(),
 			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
-	if o.pid = p.pid.Descriptor(); o.pid != nil {
-		o.terms.Files = append(o.terms.Files, pidFileName)
+	if i.pid = p.pid.Descriptor(); i.pid != nil {
+		i.offer.Files = append(i.offer.Files, pidFileName)
 	}
 	var secrets upgrade.Secrets
 	for _, k := range p.server.TicketKeys() {
 		secrets.TicketKeys = append(secrets.TicketKeys, k[:])
 	}
-	if o.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets}); err == nil {
-		o.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &secrets)
+	if i.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets}); err == nil {
+		i.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &secrets)
 	}
 	if err != nil {
-		o.close()
+		i.close()
 		return nil, err
 	}
-	return o, nil
+	return i, nil
+}
+
+// selfCheckMax bounds the self-check of all listeners.
+const selfCheckMax = 30 * time.Second
+
+// selfCheck asks each listener whether it serves.
+func selfCheck(h *server.Handover) error {
+	ctx, cancel := context.WithTimeout(context.Background(), selfCheckMax)
+	defer cancel()
+	return h.SelfCheck(ctx)
+}
+
+// wrapped adds what the error is about; nil stays nil.
+func wrapped(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }

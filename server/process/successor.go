@@ -25,9 +25,9 @@ import (
 //	takeOver ─► server.New, Listen: sockets are adopted ─► user ─► Start ─► ready ─► GO ─► accept, names ─► BYE
 //	               └────────────────────── an error: refuse ──────────────────┘
 type successor struct {
-	side   *handover.NewSide
-	legacy *handover.Inheritance
-	pid    int // of the process before; 0: it is not known
+	side        *handover.NewSide
+	inheritance *handover.Inheritance
+	pid         int // of the process before; 0: it is not known
 }
 
 var (
@@ -55,12 +55,12 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 		Build: p.build(), PID: os.Getpid(), Free: freeDescriptors(),
 		Reactors: cmp.Or(cfg.Global.WorkerThreads, runtime.GOMAXPROCS(0)),
 	}, upgrade.Times{})
-	legacy, err := side.Inherit()
+	inherited, err := side.Inherit()
 	if err != nil {
 		return nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
 	side.Step("loading the configuration")
-	return &successor{side, legacy, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
+	return &successor{side, inherited, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
 }
 
 // channelBefore returns the channel to the process before; nil: there is none to be.
@@ -114,7 +114,7 @@ func (n *successor) ticketKeys() (keys [][32]byte) {
 	if n == nil {
 		return nil
 	}
-	for _, k := range n.legacy.Secrets.TicketKeys {
+	for _, k := range n.inheritance.Secrets.TicketKeys {
 		if len(k) == 32 {
 			keys = append(keys, [32]byte(k))
 		}
@@ -129,12 +129,12 @@ func (n *successor) inherit(o *server.Options, given *supplied) {
 		return
 	}
 	o.TicketKeys = n.ticketKeys()
-	o.Adopt, o.Suspended = adoptable(n.legacy), true
+	o.Adopt, o.Suspended = socketsToAdopt(n.inheritance), true
 }
 
 // pidFile returns the pid file of the process before; nil: it sent none.
 func (n *successor) pidFile() *os.File {
-	if fd, ok := n.legacy.Files[pidFileName]; ok {
+	if fd, ok := n.inheritance.Files[pidFileName]; ok {
 		return os.NewFile(uintptr(fd), pidFileName)
 	}
 	return nil

@@ -23,11 +23,11 @@ import (
 //	edge run --upgrade ─► upgradeSocket ───────────────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: it ends
 //	                                                                     └────────── it failed ──► it serves on
 type upgrades struct {
-	program *program
-	check   []string // arguments by which a program checks the configuration; none: it cannot
-	before  *successor
-	open    func() (*offer, error) // what there is to hand over
-	end     func()                 // has the goroutine of Run end this process at once
+	program        *program
+	check          []string // arguments by which a program checks the configuration; none: it cannot
+	before         *successor
+	newInheritance func() (*inheritance, error) // what there is to hand over
+	endProcess     func()                       // has the goroutine of Run end this process at once
 
 	wake chan struct{} // has an element when turns were added
 
@@ -139,7 +139,7 @@ func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admi
 
 // accept hands over to a process that has connected, and has said first.
 func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
-	a, o, err := u.reserveFor(p)
+	a, i, err := u.reserveFor(p)
 	if err != nil {
 		// Without a word it would take the end of the channel for that of this process, and serve.
 		_ = c.Send(&upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Refuse,
@@ -148,25 +148,25 @@ func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
 		slog.Warn("no upgrade for a process that asks to take over", "pid", p.PID, "error", err)
 		return
 	}
-	defer o.close()
+	defer i.close()
 	slog.Info("upgrading: a new process takes over", "pid", p.PID)
 	a.kill = func() { _ = p.Kill() } // it may have ended
-	a.end(a.handOver(o, c, first))
+	a.end(a.handOver(i, c, first))
 }
 
 // reserveFor makes an attempt for a process that asks to take over, and what it gets.
-func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, o *offer, err error) {
+func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, i *inheritance, err error) {
 	if a, err = u.reserve(nil, false); err != nil {
 		return nil, nil, err
 	}
 	if err = strangeGroup(p.PID); err == nil {
-		o, err = u.open()
+		i, err = u.newInheritance()
 	}
 	if err != nil {
 		u.release(a)
 		return nil, nil, err
 	}
-	return a, o, nil
+	return a, i, nil
 }
 
 // reserve makes an attempt unless there must be none. now: it will make room.
@@ -272,11 +272,11 @@ func (a *attempt) start(bin string) error {
 	if err := u.program.check(a.context, bin, u.check); err != nil {
 		return err
 	}
-	o, err := u.open()
+	i, err := u.newInheritance()
 	if err != nil {
 		return err
 	}
-	defer o.close()
+	defer i.close()
 	if a.now && u.before.draining() >= drainingMax {
 		a.tell("ending the oldest process that drains")
 		if err := u.before.makeRoom(a.context); err != nil {
@@ -301,7 +301,7 @@ func (a *attempt) start(bin string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	a.kill = func() { _ = cmd.Process.Kill() } // it may have ended
-	if err = a.handOver(o, ours, nil); err == nil {
+	if err = a.handOver(i, ours, nil); err == nil {
 		return nil
 	}
 	select {
@@ -319,19 +319,19 @@ func (a *attempt) start(bin string) error {
 // exitTime is how long a new process that has closed its channel may take to end.
 const exitTime = 5 * time.Second
 
-// handOver hands o over to the process at the other end of c, which it takes over.
-func (a *attempt) handOver(o *offer, c *handover.Channel, first []byte) error {
+// handOver hands the inheritance over to the process at the other end of c, which it takes over.
+func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) error {
 	cancel := make(chan error, 1)
 	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
 	defer stop()
-	o.terms.Before = a.of.before.draining()
-	a.connections = newConnectionHandover(a, o)
+	i.offer.Before = a.of.before.draining()
+	a.connections = newConnectionHandover(a, i)
 	times := upgrade.DefaultTimes
-	times.Ready = o.timeout
+	times.Ready = i.timeout
 	// The new process begins with reading the configuration, too.
-	times.Hello = max(min(times.Hello, o.timeout), 2*time.Since(a.begun))
+	times.Hello = max(min(times.Hello, i.timeout), 2*time.Since(a.begun))
 	side := handover.OldSide{
-		Channel: c, Offer: o.terms, Files: o.files(), Sockets: o.sockets, Process: a.connections, Cancel: cancel,
+		Channel: c, Offer: i.offer, Files: i.files(), Sockets: i.sockets, Process: a.connections, Cancel: cancel,
 		Times: times, Told: a.tell, First: first,
 	}
 	err := side.Run()

@@ -447,12 +447,12 @@ func TestSides_handOver(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- old.Run() }()
 	s := Join(channel, upgrade.HelloBody{PID: 4711, Free: 1000}, upgrade.Times{})
-	legacy, err := s.Inherit()
-	if err != nil || len(legacy.Sockets) != 300 || len(legacy.Manifest.Sockets) != 300 ||
-		string(legacy.Secrets.TicketKeys[0]) != "key" || legacy.Alone {
-		t.Fatalf("%+v, %v", legacy, err)
+	inherited, err := s.Inherit()
+	if err != nil || len(inherited.Sockets) != 300 || len(inherited.Manifest.Sockets) != 300 ||
+		string(inherited.Secrets.TicketKeys[0]) != "key" || inherited.Alone {
+		t.Fatalf("%+v, %v", inherited, err)
 	}
-	defer CloseAll(legacy.Sockets)
+	defer CloseAll(inherited.Sockets)
 	s.Step("self-check")
 	newSide := &side{t: t}
 	if err := s.Ready([]int{0, 1, 2}, newSide); err != nil {
@@ -625,9 +625,9 @@ func TestNewSide_alone(t *testing.T) {
 	a, b := pair(t)
 	a.Close()
 	s := Join(b, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
-	legacy, err := s.Inherit()
-	if err != nil || !legacy.Alone || len(legacy.Sockets) != 0 {
-		t.Fatalf("%+v, %v", legacy, err)
+	inherited, err := s.Inherit()
+	if err != nil || !inherited.Alone || len(inherited.Sockets) != 0 {
+		t.Fatalf("%+v, %v", inherited, err)
 	}
 	newSide := &side{t: t}
 	if err := s.Ready(nil, newSide); err != nil || newSide.did() != "accept, names" {

@@ -43,9 +43,9 @@ type NewSide struct {
 	accepts chan struct{} // closed when it accepts, or err
 	done    chan struct{} // closed when nothing more comes
 
-	machine *upgrade.New // of the goroutine
-	process NewProcess   // of the goroutine, once loaded
-	legacy  Inheritance  // before arrived is closed of the goroutine, after it of nobody's change
+	machine     *upgrade.New // of the goroutine
+	process     NewProcess   // of the goroutine, once loaded
+	inheritance Inheritance  // before arrived is closed of the goroutine, after it of nobody's change
 
 	mu   sync.Mutex
 	err  error             // why the process cannot serve; guarded by mu
@@ -78,7 +78,7 @@ func (s *NewSide) Inherit() (*Inheritance, error) {
 	if err := s.failure(); err != nil {
 		return nil, err
 	}
-	return &s.legacy, nil
+	return &s.inheritance, nil
 }
 
 // Step says what the process is at.
@@ -212,7 +212,7 @@ func (s *NewSide) receive(m message) {
 		}
 	case s.machine.Arrived() > arrived:
 		kept = true
-		s.legacy.Sockets = append(s.legacy.Sockets, m.fds...)
+		s.inheritance.Sockets = append(s.inheritance.Sockets, m.fds...)
 	}
 	for _, a := range do {
 		kept = kept || a.Do == upgrade.Receive
@@ -228,21 +228,21 @@ func (s *NewSide) receive(m message) {
 
 // unpack reads the memory files of an offer that are known, and keeps the others.
 func (s *NewSide) unpack(b upgrade.OfferBody, fds []int) error {
-	s.legacy.Offer, s.legacy.Files = b, make(map[string]int)
+	s.inheritance.Offer, s.inheritance.Files = b, make(map[string]int)
 	var errs []error
 	for i, name := range b.Files {
 		switch name {
 		case upgrade.ManifestFile:
-			errs = append(errs, ReadMemory(name, fds[i], &s.legacy.Manifest))
+			errs = append(errs, ReadMemory(name, fds[i], &s.inheritance.Manifest))
 		case upgrade.SecretsFile:
-			errs = append(errs, ReadMemory(name, fds[i], &s.legacy.Secrets))
+			errs = append(errs, ReadMemory(name, fds[i], &s.inheritance.Secrets))
 		default:
-			s.legacy.Files[name] = fds[i]
+			s.inheritance.Files[name] = fds[i]
 			continue
 		}
 		CloseAll(fds[i : i+1])
 	}
-	if n := len(s.legacy.Manifest.Sockets); n != b.Sockets {
+	if n := len(s.inheritance.Manifest.Sockets); n != b.Sockets {
 		errs = append(errs, fmt.Errorf("the manifest has %d sockets, the offer %d", n, b.Sockets))
 	}
 	return errors.Join(errs...)
@@ -255,7 +255,7 @@ func (s *NewSide) do(actions []upgrade.Action, fds []int) {
 		case upgrade.Send:
 			_ = s.channel.Send(a.Frame, nil) // after an error the end of the channel comes
 		case upgrade.Load:
-			s.legacy.Alone = s.machine.Alone()
+			s.inheritance.Alone = s.machine.Alone()
 			close(s.arrived)
 		case upgrade.Accept:
 			if err := s.process.Accept(); err != nil {

@@ -1,0 +1,93 @@
+package process
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+// inheritance is the list of what this process hands over to a new one: sockets, keys, the pid file. Owned by its
+// attempt.
+type inheritance struct {
+	offer     upgrade.OfferBody
+	manifest  *os.File
+	secrets   *os.File
+	pid       *os.File // the pid file, which stays with this process; nil: there is none
+	sockets   []int    // copies
+	timeout   time.Duration
+	grace     time.Duration
+	server    *server.Server
+	holdNames func(hold bool) // takes the names back, or gives them up
+}
+
+// files returns the descriptors of i.offer.Files.
+func (i *inheritance) files() []int {
+	fds := []int{int(i.manifest.Fd()), int(i.secrets.Fd())}
+	if i.pid != nil {
+		fds = append(fds, int(i.pid.Fd()))
+	}
+	return fds
+}
+
+func (i *inheritance) close() {
+	_ = i.manifest.Close()
+	_ = i.secrets.Close()
+	i.closeCopies()
+}
+
+// closeCopies closes the copies of sockets, which the new process has.
+func (i *inheritance) closeCopies() {
+	handover.CloseAll(i.sockets)
+	i.sockets = nil
+}
+
+// socketsToPass returns what the Server listens on as the protocol describes it, with copies of the descriptors.
+func socketsToPass(h *server.Handover) (all []upgrade.Socket, fds []int, err error) {
+	list, err := h.Sockets()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range list {
+		network := "tcp"
+		if strings.HasPrefix(s.Address, "unix:") {
+			network = "unix"
+		}
+		all = append(all, upgrade.Socket{
+			Network: network, Address: s.Address, V6Only: s.V6Only, Index: s.Index, Purpose: s.Purpose,
+			Name: s.Listener, AnyPort: s.AnyPort, Held: s.Held, Dev: s.File.Dev, Ino: s.File.Ino,
+		})
+		fds = append(fds, s.FD)
+	}
+	return all, fds, nil
+}
+
+// socketsToAdopt returns the sockets of an inheritance for server.Options.Adopt.
+func socketsToAdopt(inherited *handover.Inheritance) (all []server.Socket) {
+	for i, fd := range inherited.Sockets {
+		s := &inherited.Manifest.Sockets[i]
+		all = append(all, server.Socket{
+			Address: s.Address, V6Only: s.V6Only, Index: s.Index, Purpose: s.Purpose, Listener: s.Name,
+			AnyPort: s.AnyPort, Held: s.Held, File: server.FileID{Dev: s.Dev, Ino: s.Ino}, FD: fd,
+		})
+	}
+	return all
+}
+
+// claimSockets returns the numbers of the sockets that the Server listens on, and closes the others: these stay with
+// the process before, which closes them as a reload does. Those of a supervisor stay open: a reload may name their
+// addresses.
+func claimSockets(h *server.Handover, inherited *handover.Inheritance) []int {
+	claims := []int{}
+	for i, claimed := range h.Claims() {
+		if claimed {
+			claims = append(claims, i)
+		} else if !inherited.Manifest.Sockets[i].Held {
+			handover.CloseAll(inherited.Sockets[i : i+1])
+		}
+	}
+	return claims
+}
