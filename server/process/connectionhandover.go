@@ -67,13 +67,13 @@ func (c *connectionHandover) Yield(pid int, give bool) {
 	slog.Info("upgraded: the new process serves, this one drains", "pid", pid,
 		"connections", c.inheritance.server.Conns(),
 		"took", time.Since(c.attempt.begun).Round(time.Millisecond).String())
-	c.attempt.of.add(turn{pid: pid})
+	c.attempt.of.add(servingChange{pid: pid})
 	if give {
 		c.outgoing = c.inheritance.server.Handover().Give(unconfirmedMax)
 	} else {
 		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
 	}
-	c.attempt.of.before.passed(true)
+	c.attempt.of.predecessor.tellPassed(true)
 	go c.run()
 }
 
@@ -158,13 +158,13 @@ func (c *connectionHandover) noteSettled(n int) {
 // and the new process can ask it to end over this one alone. It reports whether it waited: the process before may have
 // given connections meanwhile.
 func (c *connectionHandover) awaitPredecessor() (waited bool) {
-	before := c.attempt.of.before
-	if before.draining() == 0 {
+	pred := c.attempt.of.predecessor
+	if pred.draining() == 0 {
 		return false
 	}
 	slog.Info("drained, and waiting for the process before")
 	select {
-	case <-before.side.Done():
+	case <-pred.side.Done():
 	case <-c.resumeBegun:
 	}
 	return true
@@ -191,7 +191,7 @@ func (c *connectionHandover) Batches() <-chan []handover.Conn { return c.batches
 // Left is for handover.OldProcess.
 func (c *connectionHandover) Left() upgrade.DrainBody {
 	return upgrade.DrainBody{
-		Left: map[string]int{"connections": c.inheritance.server.Conns()}, Before: c.attempt.of.before.draining(),
+		Left: map[string]int{"connections": c.inheritance.server.Conns()}, Before: c.attempt.of.predecessor.draining(),
 	}
 }
 
@@ -222,8 +222,8 @@ func (c *connectionHandover) EndDraining(before int) {
 	case before == 0:
 		slog.Warn("the new process asks this one to end, for a further upgrade")
 		u.endProcess()
-	case u.before.draining() >= before:
-		u.before.side.Cut(before - 1)
+	case u.predecessor.draining() >= before:
+		u.predecessor.side.Cut(before - 1)
 	}
 }
 
@@ -245,10 +245,10 @@ func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
 		c.inheritance.holdNames(true) // it may have taken them before it said that it serves
 		return
 	}
-	c.attempt.of.before.passed(false)
+	c.attempt.of.predecessor.tellPassed(false)
 	<-c.drained
 	c.inheritance.holdNames(true)
-	c.attempt.of.add(turn{pid: os.Getpid(), err: why})
+	c.attempt.of.add(servingChange{pid: os.Getpid(), err: why})
 }
 
 // finish is called after the hand-over, which failed with err, or did not.

@@ -91,7 +91,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if err != nil {
 		return err
 	}
-	if cfg.Global.Daemon && parent == nil && !succeeds() {
+	if cfg.Global.Daemon && parent == nil && !startedByUpgrade() {
 		return detach()
 	}
 	prog := startedAs(o.Version)
@@ -99,11 +99,11 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if err != nil {
 		return err
 	}
-	before, pid, err := takeOver(cfg, o.Upgrade, prog)
+	pred, pid, err := joinPredecessor(cfg, o.Upgrade, prog)
 	if err != nil {
 		return err
 	}
-	defer func() { before.refuse(err) }()
+	defer func() { pred.refuse(err) }()
 	defer pid.Remove()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
 	if o.Signals == nil {
@@ -122,10 +122,10 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	tellStart(&o)
 	limitMemory(cfg.Global.MemoryLimit)
 	adm := newAdministration(&o, id, events)
-	adm.waits.Store(before != nil)
+	adm.waits.Store(pred != nil)
 	defer adm.surfaces.Stop()
 	o.Server.Owner, o.Server.Version, o.Server.Prepare = id.owner(), adm.versionNow, both(events.prepare, adm.prepare)
-	before.inherit(&o.Server, given)
+	pred.inherit(&o.Server, given)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
 		return notStarted(cfg, err)
@@ -137,7 +137,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 		admin:       adm,
 	}
 	defer p.reloads.stop()
-	p.prepareUpgrades(prog, before, o.Check)
+	p.prepareUpgrades(prog, pred, o.Check)
 	defer p.upgradeSocket.close()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
@@ -201,7 +201,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		return err
 	}
 	tellUnclaimed(s)
-	if err := p.takeNames(); err != nil {
+	if err := p.writePIDFile(); err != nil {
 		return err
 	}
 	program := supervisor.ProgramPages()
@@ -218,7 +218,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Start(); err != nil {
 		return err
 	}
-	if err := p.succeed(); err != nil {
+	if err := p.takeOver(); err != nil {
 		return err
 	}
 	if fips140.Enabled() {

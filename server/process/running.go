@@ -33,12 +33,12 @@ func (p *running) serve() {
 	defer p.signals.keep()
 	for {
 		sig := p.signals.next(p.upgrades.wake)
-		if sig == syscall.SIGHUP && !p.renewsBy(sig) {
+		if sig == syscall.SIGHUP && !p.upgradesInstead(sig) {
 			sig = p.tellReload(p.reload)
 		}
 		switch sig {
 		case nil:
-			if p.takeTurns() {
+			if p.followUpgrades() {
 				return
 			}
 		case syscall.SIGHUP:
@@ -50,10 +50,10 @@ func (p *running) serve() {
 			slog.Info("stopping at once", "signal", sig.String(), "connections", p.server.Conns())
 			return
 		default:
-			if sig == syscall.SIGQUIT && p.expectSuccessor() {
+			if sig == syscall.SIGQUIT && p.awaitTakeover() {
 				continue
 			}
-			if p.leave(sig) {
+			if p.abortUpgradeAndDrain(sig) {
 				return
 			}
 		}
@@ -81,7 +81,7 @@ func (p *running) drain(sig os.Signal) {
 	defer close(cut)
 	go func() {
 		whole = p.server.Drain(grace)
-		p.upgrades.before.wait(grace-time.Since(begun), cut)
+		p.upgrades.predecessor.wait(grace-time.Since(begun), cut)
 		close(done)
 	}()
 	for {

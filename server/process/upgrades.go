@@ -19,30 +19,30 @@ import (
 
 // upgrades are the attempts of this process to hand over to a new one, one at a time. Safe for any goroutine.
 //
-//	SIGUSR2, edge upgrade ─► begin ─► check ─► make room ─► start ─┐
+//	SIGUSR2, edge upgrade ─► begin ─► check ─► endOldest ─► start ─┐
 //	edge run --upgrade ─► upgradeSocket ───────────────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: it ends
 //	                                                                     └────────── it failed ──► it serves on
 type upgrades struct {
 	program        *program
 	check          []string // arguments by which a program checks the configuration; none: it cannot
-	before         *successor
+	predecessor    *predecessor
 	newInheritance func() (*inheritance, error) // what there is to hand over
 	endProcess     func()                       // has the goroutine of Run end this process at once
 
 	wake chan struct{} // has an element when turns were added
 
 	mu      sync.Mutex
-	present *attempt  // nil: none is under way; guarded by mu
-	blocked error     // why there will be none any more; nil: there may be; guarded by mu
-	turns   []turn    // that the goroutine of Run has not seen; guarded by mu
-	taken   time.Time // when the last attempt began; guarded by mu
-	handed  bool      // the new process serves; guarded by mu
+	present *attempt        // nil: none is under way; guarded by mu
+	blocked error           // why there will be none any more; nil: there may be; guarded by mu
+	changes []servingChange // that the goroutine of Run has not seen; guarded by mu
+	taken   time.Time       // when the last attempt began; guarded by mu
+	handed  bool            // the new process serves; guarded by mu
 }
 
-// turn is a change of which process serves, for the goroutine of Run.
-type turn struct {
+// servingChange is a change of which process serves, for the goroutine of Run.
+type servingChange struct {
 	pid  int   // of the process that serves
-	over bool  // nothing is left here: this process ends
+	ends bool  // nothing is left here: this process ends
 	err  error // why this process serves again
 }
 
@@ -179,9 +179,9 @@ func (u *upgrades) reserve(told func(upgrade.Frame), now bool) (*attempt, error)
 	if u.blocked != nil {
 		return nil, u.blocked
 	}
-	if n := u.before.draining(); n >= drainingMax && !now {
+	if n := u.predecessor.draining(); n >= drainingMax && !now {
 		return nil, fmt.Errorf("%d processes of earlier upgrades drain still, the last one with %d connections: wait, "+
-			"or have edge upgrade --now end the oldest one", n, u.before.connections())
+			"or have edge upgrade --now end the oldest one", n, u.predecessor.connections())
 	}
 	a := &attempt{of: u, begun: time.Now(), now: now, told: told, over: make(chan struct{})}
 	a.context, a.cancel = context.WithCancelCause(context.Background())
@@ -243,10 +243,10 @@ func (u *upgrades) begunSince(t time.Time) bool {
 }
 
 // add has the goroutine of Run see t.
-func (u *upgrades) add(t turn) {
+func (u *upgrades) add(t servingChange) {
 	u.mu.Lock()
 	u.handed = t.err == nil
-	u.turns = append(u.turns, t)
+	u.changes = append(u.changes, t)
 	u.mu.Unlock()
 	select {
 	case u.wake <- struct{}{}:
@@ -255,13 +255,13 @@ func (u *upgrades) add(t turn) {
 }
 
 // next returns the oldest turn that was not seen yet.
-func (u *upgrades) next() (t turn, ok bool) {
+func (u *upgrades) next() (t servingChange, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.turns) == 0 {
-		return turn{}, false
+	if len(u.changes) == 0 {
+		return servingChange{}, false
 	}
-	t, u.turns = u.turns[0], u.turns[1:]
+	t, u.changes = u.changes[0], u.changes[1:]
 	return t, true
 }
 
@@ -277,9 +277,9 @@ func (a *attempt) start(bin string) error {
 		return err
 	}
 	defer i.close()
-	if a.now && u.before.draining() >= drainingMax {
+	if a.now && u.predecessor.draining() >= drainingMax {
 		a.tell("ending the oldest process that drains")
-		if err := u.before.makeRoom(a.context); err != nil {
+		if err := u.predecessor.endOldestDraining(a.context); err != nil {
 			return err
 		}
 	}
@@ -324,7 +324,7 @@ func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) er
 	cancel := make(chan error, 1)
 	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
 	defer stop()
-	i.offer.Before = a.of.before.draining()
+	i.offer.Before = a.of.predecessor.draining()
 	a.connections = newConnectionHandover(a, i)
 	times := upgrade.DefaultTimes
 	times.Ready = i.timeout
@@ -348,7 +348,7 @@ func (a *attempt) end(err error) {
 	}
 	u.release(a)
 	if err == nil {
-		u.add(turn{over: true})
+		u.add(servingChange{ends: true})
 	}
 }
 

@@ -17,10 +17,10 @@ import (
 // takeoverTime is how long SIGQUIT waits for a process that takes over.
 const takeoverTime = 5 * time.Second
 
-// prepareUpgrades makes what an upgrade needs of p. before is nil in a process that takes over from none.
-func (p *running) prepareUpgrades(prog *program, before *successor, check []string) {
+// prepareUpgrades makes what an upgrade needs of p. pred is nil in a process that takes over from none.
+func (p *running) prepareUpgrades(prog *program, pred *predecessor, check []string) {
 	p.upgrades = newUpgrades(prog, check)
-	p.upgrades.before, p.upgrades.newInheritance = before, p.newInheritance
+	p.upgrades.predecessor, p.upgrades.newInheritance = pred, p.newInheritance
 	p.upgrades.endProcess = func() {
 		select {
 		case p.signals.ends <- syscall.SIGINT:
@@ -31,9 +31,9 @@ func (p *running) prepareUpgrades(prog *program, before *successor, check []stri
 	p.upgradeSocket = &upgradeSocket{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
 
-// takeNames writes the pid file. In a process that takes over that comes later.
-func (p *running) takeNames() error {
-	if p.upgrades.before != nil {
+// writePIDFile writes the pid file. In a process that takes over that comes later.
+func (p *running) writePIDFile() error {
+	if p.upgrades.predecessor != nil {
 		return nil
 	}
 	return p.pid.Write()
@@ -42,29 +42,29 @@ func (p *running) takeNames() error {
 // openUpgradeSocket opens upgrade_sock, as the user that the process has become. In a process that takes over that
 // comes later.
 func (p *running) openUpgradeSocket() error {
-	if p.upgrades.before != nil {
+	if p.upgrades.predecessor != nil {
 		return nil
 	}
 	return wrapped("upgrade_sock", p.upgradeSocket.listen(false))
 }
 
-// succeed takes over from the process before, if there is one: it returns when this one accepts.
-func (p *running) succeed() error {
-	n := p.upgrades.before
-	if n == nil {
+// takeOver takes over from the process before, if there is one: it returns when this one accepts.
+func (p *running) takeOver() error {
+	pred := p.upgrades.predecessor
+	if pred == nil {
 		return nil
 	}
-	n.side.Step("self-check")
+	pred.side.Step("self-check")
 	if err := selfCheck(p.server.Handover()); err != nil {
 		return err
 	}
-	if err := n.side.Ready(claimSockets(p.server.Handover(), n.inheritance), &newProcess{p}); err != nil {
+	if err := pred.side.Ready(claimSockets(p.server.Handover(), pred.inheritance), &newProcess{p}); err != nil {
 		return err
 	}
 	// Dropped has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
-	p.server.Handover().OnDrop(func(socket int) { go n.side.Dropped(socket) })
+	p.server.Handover().OnDrop(func(socket int) { go pred.side.Dropped(socket) })
 	go func() {
-		n.tellEnd()
+		pred.logEnd()
 		p.server.Handover().Join() // nobody takes the sockets back any more
 	}()
 	return nil
@@ -78,9 +78,9 @@ func (t *newProcess) Accept() error { return t.p.server.Handover().Resume() }
 
 // TakeNames is for handover.NewProcess. Without its names the process serves all the same.
 func (t *newProcess) TakeNames() {
-	before := t.p.upgrades.before
-	err := errors.Join(t.p.pid.Replace(before.pidFile()), wrapped("upgrade_sock", t.p.upgradeSocket.listen(true)),
-		t.p.admin.take(t.p.reloads.config(), before.pid))
+	pred := t.p.upgrades.predecessor
+	err := errors.Join(t.p.pid.Replace(pred.pidFile()), wrapped("upgrade_sock", t.p.upgradeSocket.listen(true)),
+		t.p.admin.take(t.p.reloads.config(), pred.pid))
 	if err != nil {
 		slog.Error("upgraded, but this process is not found by its name", "error", err)
 	}
@@ -104,8 +104,8 @@ func (p *running) holdNames(hold bool) {
 	}
 }
 
-// renewsBy reports whether a signal to reload is one to upgrade, and then begins that.
-func (p *running) renewsBy(sig os.Signal) bool {
+// upgradesInstead reports whether a signal to reload is one to upgrade, and then begins that.
+func (p *running) upgradesInstead(sig os.Signal) bool {
 	if p.upgrades.busy() {
 		slog.Warn("no reload during an upgrade", "signal", sig.String())
 		return true
@@ -125,7 +125,7 @@ func (p *running) renewsBy(sig os.Signal) bool {
 
 // leaveTerminal leaves the terminal and tells the parent that the process serves, where one waits.
 func (p *running) leaveTerminal(parent *os.File) error {
-	if p.upgrades.before != nil && p.reloads.config().Global.Daemon && parent == nil {
+	if p.upgrades.predecessor != nil && p.reloads.config().Global.Daemon && parent == nil {
 		return p.events.detach() // the process before had no terminal either
 	}
 	return release(parent, p.events)
@@ -134,14 +134,14 @@ func (p *running) leaveTerminal(parent *os.File) error {
 // upgrade starts the program again.
 func (p *running) upgrade() { p.upgrades.beginAgain() }
 
-// takeTurns follows what upgrades have changed. It reports whether this process has nothing left to do.
-func (p *running) takeTurns() (ends bool) {
+// followUpgrades follows what upgrades have changed. It reports whether this process has nothing left to do.
+func (p *running) followUpgrades() (ends bool) {
 	for {
 		t, ok := p.upgrades.next()
 		switch {
 		case !ok:
 			return false
-		case t.over:
+		case t.ends:
 			return true
 		case t.err == nil:
 			p.supervision.handOver(t.pid)
@@ -152,8 +152,8 @@ func (p *running) takeTurns() (ends bool) {
 	}
 }
 
-// expectSuccessor waits for a process that takes over, after SIGQUIT. It reports false where none can come.
-func (p *running) expectSuccessor() bool {
+// awaitTakeover waits for a process that takes over, after SIGQUIT. It reports false where none can come.
+func (p *running) awaitTakeover() bool {
 	if p.upgradeSocket.path == "" {
 		return false
 	}
@@ -172,9 +172,9 @@ func (p *running) expectSuccessor() bool {
 	return true
 }
 
-// leave ends an upgrade that is under way, and drains. It reports false where the new process serves by then: this one
-// drains already.
-func (p *running) leave(sig os.Signal) bool {
+// abortUpgradeAndDrain ends an upgrade that is under way, and drains. It reports false where the new process serves by
+// then: this one drains already.
+func (p *running) abortUpgradeAndDrain(sig os.Signal) bool {
 	if p.upgrades.handing() {
 		slog.Warn("draining cut short", "signal", sig.String(), "connections_cut", p.server.Conns())
 		return true

@@ -19,30 +19,30 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// successor is this process while and after it takes over from another one. nil: it does not. Safe for any goroutine
-// once it was made.
+// predecessor is the process that this one takes over from, as this one talks to it. nil: there is none. Safe for any
+// goroutine once it was made.
 //
-//	takeOver ─► server.New, Listen: sockets are adopted ─► user ─► Start ─► ready ─► GO ─► accept, names ─► BYE
-//	               └────────────────────── an error: refuse ──────────────────┘
-type successor struct {
+//	joinPredecessor ─► server.New, Listen: sockets are adopted ─► user ─► Start ─► ready ─► GO ─► accept, names ─► BYE
+//	                      └────────────────────── an error: refuse ──────────────────┘
+type predecessor struct {
 	side        *handover.NewSide
 	inheritance *handover.Inheritance
-	pid         int // of the process before; 0: it is not known
+	pid         int // 0: it is not known
 }
 
 var (
 	errNoChannel = errors.New(upgradeVariable + " is set, but is no channel to a running process: only edge sets it")
-	errNobody    = errors.New("--upgrade takes over from a running process, and none listens: start edge without it")
+	errNoProcess = errors.New("--upgrade takes over from a running process, and none listens: start edge without it")
 	errNoSocket  = errors.New("--upgrade needs upgrade_sock in the configuration, where the running process listens")
 )
 
-// succeeds reports whether the running process has started this one, to take over from it.
-func succeeds() bool { return os.Getenv(upgradeVariable) != "" }
+// startedByUpgrade reports whether the running process has started this one, to take over from it.
+func startedByUpgrade() bool { return os.Getenv(upgradeVariable) != "" }
 
-// takeOver begins to take over from the process that has started this one or, with ask, from the one at upgrade_sock.
-// It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
-func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.File, error) {
-	c, err := channelBefore(cfg, ask)
+// joinPredecessor begins to take over from the process that has started this one or, with ask, from the one at
+// upgrade_sock. It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
+func joinPredecessor(cfg *config.Config, ask bool, p *program) (*predecessor, *pidfile.File, error) {
+	c, err := channelToPredecessor(cfg, ask)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -60,11 +60,11 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 		return nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
 	side.Step("loading the configuration")
-	return &successor{side, inherited, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
+	return &predecessor{side, inherited, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
 }
 
-// channelBefore returns the channel to the process before; nil: there is none to be.
-func channelBefore(cfg *config.Config, ask bool) (*handover.Channel, error) {
+// channelToPredecessor returns the channel to the process before; nil: there is none to be.
+func channelToPredecessor(cfg *config.Config, ask bool) (*handover.Channel, error) {
 	if text := os.Getenv(upgradeVariable); text != "" {
 		if err := os.Unsetenv(upgradeVariable); err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ func channelBefore(cfg *config.Config, ask bool) (*handover.Channel, error) {
 	}
 	c, p, err := handover.Dial(cfg.Global.UpgradeSock)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w: %w", errNobody, err)
+		return nil, fmt.Errorf("%w: %w", errNoProcess, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("upgrade_sock: %w", err)
@@ -110,11 +110,11 @@ func freeDescriptors() int {
 }
 
 // ticketKeys returns the keys of the process before, for server.Options.
-func (n *successor) ticketKeys() (keys [][32]byte) {
-	if n == nil {
+func (p *predecessor) ticketKeys() (keys [][32]byte) {
+	if p == nil {
 		return nil
 	}
-	for _, k := range n.inheritance.Secrets.TicketKeys {
+	for _, k := range p.inheritance.Secrets.TicketKeys {
 		if len(k) == 32 {
 			keys = append(keys, [32]byte(k))
 		}
@@ -123,18 +123,18 @@ func (n *successor) ticketKeys() (keys [][32]byte) {
 }
 
 // inherit has a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
-func (n *successor) inherit(o *server.Options, given *supplied) {
-	if n == nil {
+func (p *predecessor) inherit(o *server.Options, given *supplied) {
+	if p == nil {
 		given.give(o)
 		return
 	}
-	o.TicketKeys = n.ticketKeys()
-	o.Adopt, o.Suspended = socketsToAdopt(n.inheritance), true
+	o.TicketKeys = p.ticketKeys()
+	o.Adopt, o.Suspended = socketsToAdopt(p.inheritance), true
 }
 
 // pidFile returns the pid file of the process before; nil: it sent none.
-func (n *successor) pidFile() *os.File {
-	if fd, ok := n.inheritance.Files[pidFileName]; ok {
+func (p *predecessor) pidFile() *os.File {
+	if fd, ok := p.inheritance.Files[pidFileName]; ok {
 		return os.NewFile(uintptr(fd), pidFileName)
 	}
 	return nil
@@ -144,62 +144,62 @@ func (n *successor) pidFile() *os.File {
 const pidFileName = "pid_file"
 
 // refuse tells the process before why this one cannot take over; nil: it has.
-func (n *successor) refuse(err error) {
-	if n != nil && err != nil {
-		n.side.Refuse(err)
+func (p *predecessor) refuse(err error) {
+	if p != nil && err != nil {
+		p.side.Refuse(err)
 	}
 }
 
 // draining returns how many processes of earlier upgrades drain.
-func (n *successor) draining() int {
-	if n == nil {
+func (p *predecessor) draining() int {
+	if p == nil {
 		return 0
 	}
 	select {
-	case <-n.side.Done():
+	case <-p.side.Done():
 		return 0
 	default:
-		return 1 + n.side.Left().Before
+		return 1 + p.side.Left().Before
 	}
 }
 
-// passed says whether a further process has taken over from this one.
-func (n *successor) passed(passed bool) {
-	if n != nil {
-		n.side.Passed(passed)
+// tellPassed says whether a further process has taken over from this one.
+func (p *predecessor) tellPassed(passed bool) {
+	if p != nil {
+		p.side.Passed(passed)
 	}
 }
 
 // connections returns how many the process before has left, as it last said.
-func (n *successor) connections() (open int) {
-	if n == nil {
+func (p *predecessor) connections() (open int) {
+	if p == nil {
 		return 0
 	}
-	for _, kind := range n.side.Left().Left {
+	for _, kind := range p.side.Left().Left {
 		open += kind
 	}
 	return open
 }
 
 const (
-	roomTime  = 5 * time.Second
-	roomPause = 20 * time.Millisecond
+	oldestEndTime  = 5 * time.Second
+	oldestEndPause = 20 * time.Millisecond
 )
 
-var errNoRoom = fmt.Errorf("the oldest of the processes that drain was asked to end, and drains still after %v: "+
-	"end it by SIGINT", roomTime)
+var errOldestDrains = fmt.Errorf("the oldest of the processes that drain was asked to end, and drains still after %v: "+
+	"end it by SIGINT", oldestEndTime)
 
-// makeRoom ends the oldest of drainingMax processes that drain, and waits for its end.
-func (n *successor) makeRoom(ctx context.Context) error {
+// endOldestDraining ends the oldest of drainingMax processes that drain, and waits until it has ended.
+func (p *predecessor) endOldestDraining(ctx context.Context) error {
 	slog.Warn("ending the oldest process that drains, for an upgrade")
-	n.side.Cut(n.draining() - 1)
-	limited, done := context.WithTimeoutCause(ctx, roomTime, errNoRoom)
+	p.side.Cut(p.draining() - 1)
+	limited, done := context.WithTimeoutCause(ctx, oldestEndTime, errOldestDrains)
 	defer done()
-	for n.draining() >= drainingMax {
+	for p.draining() >= drainingMax {
 		select {
 		case <-limited.Done():
 			return context.Cause(limited)
-		case <-time.After(roomPause):
+		case <-time.After(oldestEndPause):
 		}
 	}
 	return nil
@@ -207,22 +207,22 @@ func (n *successor) makeRoom(ctx context.Context) error {
 
 // wait waits for the end of the process before, at most for limit, or until stop is closed. A supervisor such as
 // systemd ends it together with this one.
-func (n *successor) wait(limit time.Duration, stop <-chan struct{}) {
-	if n.draining() == 0 {
+func (p *predecessor) wait(limit time.Duration, stop <-chan struct{}) {
+	if p.draining() == 0 {
 		return
 	}
-	slog.Info("waiting for the process before, which drains", "left", n.side.Left().Left)
+	slog.Info("waiting for the process before, which drains", "left", p.side.Left().Left)
 	select {
-	case <-n.side.Done():
+	case <-p.side.Done():
 	case <-stop:
 	case <-time.After(limit):
 	}
 }
 
-// tellEnd logs how the process before ends.
-func (n *successor) tellEnd() {
-	<-n.side.Done()
-	if err := n.side.End(); err != nil {
+// logEnd logs how the process before ends.
+func (p *predecessor) logEnd() {
+	<-p.side.Done()
+	if err := p.side.End(); err != nil {
 		slog.Warn("upgrade: " + err.Error())
 		return
 	}
