@@ -62,18 +62,18 @@ func (c *connectionHandover) Suspend(claims []int) error {
 func (c *connectionHandover) Yield(pid int, give bool) {
 	c.pid, c.begun, c.drained = pid, time.Now(), make(chan struct{})
 	// The answer comes first: names ends the admin surface, which waits until its answers are written.
-	c.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
+	c.attempt.report(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
 	c.inheritance.holdNames(false)
 	slog.Info("upgraded: the new process serves, this one drains", "pid", pid,
 		"connections", c.inheritance.server.Conns(),
 		"took", time.Since(c.attempt.begun).Round(time.Millisecond).String())
-	c.attempt.of.add(servingChange{pid: pid})
+	c.attempt.upgrades.announce(servingChange{pid: pid})
 	if give {
 		c.outgoing = c.inheritance.server.Handover().Give(unconfirmedMax)
 	} else {
 		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
 	}
-	c.attempt.of.predecessor.tellPassed(true)
+	c.attempt.upgrades.predecessor.tellPassed(true)
 	go c.run()
 }
 
@@ -158,7 +158,7 @@ func (c *connectionHandover) noteSettled(n int) {
 // and the new process can ask it to end over this one alone. It reports whether it waited: the process before may have
 // given connections meanwhile.
 func (c *connectionHandover) awaitPredecessor() (waited bool) {
-	pred := c.attempt.of.predecessor
+	pred := c.attempt.upgrades.predecessor
 	if pred.draining() == 0 {
 		return false
 	}
@@ -191,7 +191,8 @@ func (c *connectionHandover) Batches() <-chan []handover.Conn { return c.batches
 // Left is for handover.OldProcess.
 func (c *connectionHandover) Left() upgrade.DrainBody {
 	return upgrade.DrainBody{
-		Left: map[string]int{"connections": c.inheritance.server.Conns()}, Before: c.attempt.of.predecessor.draining(),
+		Left:   map[string]int{"connections": c.inheritance.server.Conns()},
+		Before: c.attempt.upgrades.predecessor.draining(),
 	}
 }
 
@@ -217,7 +218,7 @@ func (c *connectionHandover) CloseSocket(socket int) {
 
 // EndDraining is for handover.OldProcess.
 func (c *connectionHandover) EndDraining(before int) {
-	u := c.attempt.of
+	u := c.attempt.upgrades
 	switch {
 	case before == 0:
 		slog.Warn("the new process asks this one to end, for a further upgrade")
@@ -245,10 +246,10 @@ func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
 		c.inheritance.holdNames(true) // it may have taken them before it said that it serves
 		return
 	}
-	c.attempt.of.predecessor.tellPassed(false)
+	c.attempt.upgrades.predecessor.tellPassed(false)
 	<-c.drained
 	c.inheritance.holdNames(true)
-	c.attempt.of.add(servingChange{pid: os.Getpid(), err: why})
+	c.attempt.upgrades.announce(servingChange{pid: os.Getpid(), err: why})
 }
 
 // finish is called after the hand-over, which failed with err, or did not.

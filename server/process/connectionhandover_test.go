@@ -96,7 +96,7 @@ func (g *handingOver) passOn() (result <-chan error) {
 	over := make(chan error, 1)
 	go func() {
 		err := g.attempt.handOver(g.inheritance, g.ours, nil)
-		g.attempt.of.release(g.attempt)
+		g.attempt.upgrades.release(g.attempt)
 		over <- err
 	}()
 	g.say(upgrade.Hello, upgrade.HelloBody{Min: 1, Max: 1, PID: 4711, Free: 1 << 20})

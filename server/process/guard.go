@@ -92,7 +92,7 @@ func (r *reloads) judge(g *guard) {
 			time.AfterFunc(guardEvery, func() { r.judge(g) })
 		} else {
 			r.guard = nil
-			r.renew(&g.diff)
+			r.upgradeForRestart(&g.diff)
 		}
 		return
 	}

@@ -32,7 +32,7 @@ func TestGuard_duringAnUpgrade(t *testing.T) {
 	r.upgrades, r.guard = newUpgrades(nil, nil), g
 	for _, present := range []*attempt{{}, nil} {
 		r.upgrades.mu.Lock()
-		r.upgrades.present = present
+		r.upgrades.current = present
 		r.upgrades.mu.Unlock()
 		r.judge(g)
 		r.mu.Lock()

@@ -94,7 +94,7 @@ func (r *reloads) read(cause string) *outcome {
 		r.differs.Store(false)
 		switch {
 		case r.guard == nil:
-			r.renew(&o.Diff)
+			r.upgradeForRestart(&o.Diff)
 		case r.guard != guard:
 			r.guard.diff = o.Diff // an upgrade would take the way back
 		case len(o.Diff.Restart) > 0:
@@ -104,12 +104,12 @@ func (r *reloads) read(cause string) *outcome {
 	return o
 }
 
-// renew begins an upgrade when keys have changed that wait for a restart, where upgrade_on_reload says so.
-func (r *reloads) renew(diff *server.Diff) {
+// upgradeForRestart begins an upgrade when keys have changed that wait for a restart, where upgrade_on_reload says so.
+func (r *reloads) upgradeForRestart(diff *server.Diff) {
 	if len(diff.Restart) == 0 || !r.config().Global.UpgradeOnReload || r.upgrades == nil {
 		return
 	}
-	r.upgrades.beginAgain()
+	r.upgrades.beginSameProgram()
 }
 
 // apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.

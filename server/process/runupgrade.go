@@ -132,22 +132,22 @@ func (p *running) leaveTerminal(parent *os.File) error {
 }
 
 // upgrade starts the program again.
-func (p *running) upgrade() { p.upgrades.beginAgain() }
+func (p *running) upgrade() { p.upgrades.beginSameProgram() }
 
 // followUpgrades follows what upgrades have changed. It reports whether this process has nothing left to do.
 func (p *running) followUpgrades() (ends bool) {
 	for {
-		t, ok := p.upgrades.next()
+		change, ok := p.upgrades.nextChange()
 		switch {
 		case !ok:
 			return false
-		case t.ends:
+		case change.ends:
 			return true
-		case t.err == nil:
-			p.supervision.handOver(t.pid)
+		case change.err == nil:
+			p.supervision.handOver(change.pid)
 		default:
 			p.supervision.takeBack(p.server)
-			slog.Error("the new process has ended, and this one serves again", "error", t.err)
+			slog.Error("the new process has ended, and this one serves again", "error", change.err)
 		}
 	}
 }
@@ -175,12 +175,12 @@ func (p *running) awaitTakeover() bool {
 // abortUpgradeAndDrain ends an upgrade that is under way, and drains. It reports false where the new process serves by
 // then: this one drains already.
 func (p *running) abortUpgradeAndDrain(sig os.Signal) bool {
-	if p.upgrades.handing() {
+	if p.upgrades.newProcessServes() {
 		slog.Warn("draining cut short", "signal", sig.String(), "connections_cut", p.server.Conns())
 		return true
 	}
 	p.upgrades.block(errDraining)
-	if p.upgrades.handing() {
+	if p.upgrades.newProcessServes() {
 		slog.Info("the new process serves by now, and this one drains already", "signal", sig.String())
 		return false
 	}

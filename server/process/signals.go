@@ -11,12 +11,12 @@ import (
 // delay nor displace one to end. Of equal signals to reload or reopen that wait, one is kept.
 // Safe for any goroutine.
 type Signals struct {
-	ends    chan os.Signal // the first one begins to drain, the second one ends the process
-	reloads chan os.Signal
-	reopens chan os.Signal
-	renews  chan os.Signal // to upgrade
-	others  chan os.Signal // that mean something to other servers, and nothing here
-	kept    bool           // stop does nothing; owned by the goroutine of Run
+	ends     chan os.Signal // the first one begins to drain, the second one ends the process
+	reloads  chan os.Signal
+	reopens  chan os.Signal
+	upgrades chan os.Signal // to upgrade
+	others   chan os.Signal // that mean something to other servers, and nothing here
+	kept     bool           // stop does nothing; owned by the goroutine of Run
 }
 
 // NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process, and those that do nothing, to tell
@@ -25,7 +25,7 @@ func NewSignals() *Signals {
 	s := newSignals()
 	signal.Notify(s.reloads, syscall.SIGHUP)
 	signal.Notify(s.reopens, syscall.SIGUSR1)
-	signal.Notify(s.renews, syscall.SIGUSR2)
+	signal.Notify(s.upgrades, syscall.SIGUSR2)
 	signal.Notify(s.others, syscall.SIGPWR)
 	if tty, err := os.Open("/dev/tty"); err == nil {
 		_ = tty.Close() // it sends SIGWINCH whenever its window changes
@@ -37,7 +37,7 @@ func NewSignals() *Signals {
 
 func newSignals() *Signals {
 	one := func() chan os.Signal { return make(chan os.Signal, 1) }
-	return &Signals{ends: make(chan os.Signal, 2), reloads: one(), reopens: one(), renews: one(), others: one()}
+	return &Signals{ends: make(chan os.Signal, 2), reloads: one(), reopens: one(), upgrades: one(), others: one()}
 }
 
 func (s *Signals) hearEnds() { signal.Notify(s.ends, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT) }
@@ -51,7 +51,7 @@ func (s *Signals) stop() {
 	if s.kept {
 		return
 	}
-	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.renews, s.others} {
+	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.upgrades, s.others} {
 		signal.Stop(c)
 	}
 }
@@ -72,7 +72,7 @@ func (s *Signals) next(done <-chan struct{}) os.Signal {
 			return sig
 		case sig := <-s.reopens:
 			return sig
-		case sig := <-s.renews:
+		case sig := <-s.upgrades:
 			return sig
 		case sig := <-s.others:
 			tellIgnored(sig)

@@ -17,7 +17,7 @@ func TestSignals_toEndComeFirst(t *testing.T) {
 	for range 100 {
 		s := newSignals()
 		s.others <- syscall.SIGWINCH
-		s.renews <- syscall.SIGUSR2
+		s.upgrades <- syscall.SIGUSR2
 		s.reopens <- syscall.SIGUSR1
 		s.reloads <- syscall.SIGHUP
 		s.ends <- syscall.SIGTERM

@@ -31,12 +31,12 @@ type upgrades struct {
 
 	wake chan struct{} // has an element when turns were added
 
-	mu      sync.Mutex
-	present *attempt        // nil: none is under way; guarded by mu
-	blocked error           // why there will be none any more; nil: there may be; guarded by mu
-	changes []servingChange // that the goroutine of Run has not seen; guarded by mu
-	taken   time.Time       // when the last attempt began; guarded by mu
-	handed  bool            // the new process serves; guarded by mu
+	mu        sync.Mutex
+	current   *attempt        // nil: none is under way; guarded by mu
+	blocked   error           // why there will be none any more; nil: there may be; guarded by mu
+	changes   []servingChange // that the goroutine of Run has not seen; guarded by mu
+	lastBegun time.Time       // when the last attempt began; guarded by mu
+	newServes bool            // the new process serves; guarded by mu
 }
 
 // servingChange is a change of which process serves, for the goroutine of Run.
@@ -48,15 +48,15 @@ type servingChange struct {
 
 // attempt is one attempt. Its fields are of the goroutine that makes it.
 type attempt struct {
-	of          *upgrades
+	upgrades    *upgrades
 	begun       time.Time
-	context     context.Context // cancelled with the reason
+	ctx         context.Context // cancelled with the reason
 	cancel      context.CancelCauseFunc
-	now         bool                // the oldest process that drains is to end for it
-	told        func(upgrade.Frame) // what the one that asked for it hears; nil: nobody did
+	endOldest   bool                // end the oldest process that drains where there are too many
+	progress    func(upgrade.Frame) // for the command that asked for it; nil: none did
 	kill        func()              // ends the new process
 	connections *connectionHandover // nil before GO
-	over        chan struct{}       // closed at the end
+	ended       chan struct{}       // closed at the end
 }
 
 var (
@@ -75,8 +75,8 @@ func newUpgrades(p *program, check []string) *upgrades {
 }
 
 // begin starts the program that ask names, "" for that of this process, and hands over to it. It returns when that has
-// begun; told hears of the progress. The error says why nothing begins.
-func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
+// begun; progress gets each step. The error says why nothing begins.
+func (u *upgrades) begin(ask upgrade.AskBody, progress func(upgrade.Frame)) error {
 	bin := ask.Binary
 	switch {
 	case os.Getpid() == 1:
@@ -84,7 +84,7 @@ func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
 	case bin != "" && !filepath.IsAbs(bin):
 		return errRelative
 	}
-	a, err := u.reserve(told, ask.Now)
+	a, err := u.reserve(progress, ask.Now)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
 	return nil
 }
 
-// beginAgain is begin with the program of the start. The error log alone hears why it is not possible.
-func (u *upgrades) beginAgain() {
+// beginSameProgram is begin with the program of the start. The error log alone hears why it is not possible.
+func (u *upgrades) beginSameProgram() {
 	if err := u.begin(upgrade.AskBody{}, nil); err != nil {
 		slog.Error("no upgrade", "error", err)
 	}
@@ -137,8 +137,8 @@ func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admi
 	}
 }
 
-// accept hands over to a process that has connected, and has said first.
-func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
+// handOverTo hands over to a process that has connected, whose first message is first.
+func (u *upgrades) handOverTo(c *handover.Channel, p *handover.Peer, first []byte) {
 	a, i, err := u.reserveFor(p)
 	if err != nil {
 		// Without a word it would take the end of the channel for that of this process, and serve.
@@ -159,7 +159,7 @@ func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, i *inheritance, err
 	if a, err = u.reserve(nil, false); err != nil {
 		return nil, nil, err
 	}
-	if err = strangeGroup(p.PID); err == nil {
+	if err = checkControlGroup(p.PID); err == nil {
 		i, err = u.newInheritance()
 	}
 	if err != nil {
@@ -169,23 +169,23 @@ func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, i *inheritance, err
 	return a, i, nil
 }
 
-// reserve makes an attempt unless there must be none. now: it will make room.
-func (u *upgrades) reserve(told func(upgrade.Frame), now bool) (*attempt, error) {
+// reserve makes an attempt unless there must be none. endOldest: it will end a process where too many drain.
+func (u *upgrades) reserve(progress func(upgrade.Frame), endOldest bool) (*attempt, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.present != nil {
+	if u.current != nil {
 		return nil, errUnderWay
 	}
 	if u.blocked != nil {
 		return nil, u.blocked
 	}
-	if n := u.predecessor.draining(); n >= drainingMax && !now {
+	if n := u.predecessor.draining(); n >= drainingMax && !endOldest {
 		return nil, fmt.Errorf("%d processes of earlier upgrades drain still, the last one with %d connections: wait, "+
 			"or have edge upgrade --now end the oldest one", n, u.predecessor.connections())
 	}
-	a := &attempt{of: u, begun: time.Now(), now: now, told: told, over: make(chan struct{})}
-	a.context, a.cancel = context.WithCancelCause(context.Background())
-	u.present, u.taken = a, a.begun
+	a := &attempt{upgrades: u, begun: time.Now(), endOldest: endOldest, progress: progress, ended: make(chan struct{})}
+	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	u.current, u.lastBegun = a, a.begun
 	return a, nil
 }
 
@@ -193,9 +193,9 @@ func (u *upgrades) reserve(told func(upgrade.Frame), now bool) (*attempt, error)
 func (u *upgrades) release(a *attempt) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.present = nil
+	u.current = nil
 	a.cancel(nil)
-	close(a.over)
+	close(a.ended)
 }
 
 // block keeps attempts from beginning and ends the one that is under way, unless the new process serves by then. It
@@ -203,20 +203,20 @@ func (u *upgrades) release(a *attempt) {
 func (u *upgrades) block(why error) {
 	u.mu.Lock()
 	u.blocked = why
-	a := u.present
+	a := u.current
 	u.mu.Unlock()
 	if a == nil {
 		return
 	}
 	a.cancel(errors.Join(errEnds, why))
 	select {
-	case <-a.over:
-	case <-time.After(cancelTime): // it has sent GO
+	case <-a.ended:
+	case <-time.After(attemptCancelTime): // it has sent GO
 	}
 }
 
-// cancelTime is how long an attempt may take to end when it is cancelled.
-const cancelTime = 3 * time.Second
+// attemptCancelTime is how long an attempt may take to end when it is cancelled.
+const attemptCancelTime = 3 * time.Second
 
 // busy reports whether an attempt is under way.
 func (u *upgrades) busy() bool {
@@ -225,28 +225,28 @@ func (u *upgrades) busy() bool {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.present != nil
+	return u.current != nil
 }
 
-// handing reports whether the new process serves, and this one drains.
-func (u *upgrades) handing() bool {
+// newProcessServes reports whether the new process serves, and this one drains.
+func (u *upgrades) newProcessServes() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.handed
+	return u.newServes
 }
 
 // begunSince reports whether an attempt has begun since then.
 func (u *upgrades) begunSince(t time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.taken.After(t)
+	return u.lastBegun.After(t)
 }
 
-// add has the goroutine of Run see t.
-func (u *upgrades) add(t servingChange) {
+// announce has the goroutine of Run see a change.
+func (u *upgrades) announce(s servingChange) {
 	u.mu.Lock()
-	u.handed = t.err == nil
-	u.changes = append(u.changes, t)
+	u.newServes = s.err == nil
+	u.changes = append(u.changes, s)
 	u.mu.Unlock()
 	select {
 	case u.wake <- struct{}{}:
@@ -254,22 +254,22 @@ func (u *upgrades) add(t servingChange) {
 	}
 }
 
-// next returns the oldest turn that was not seen yet.
-func (u *upgrades) next() (t servingChange, ok bool) {
+// nextChange returns the oldest change that was not seen yet.
+func (u *upgrades) nextChange() (s servingChange, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.changes) == 0 {
 		return servingChange{}, false
 	}
-	t, u.changes = u.changes[0], u.changes[1:]
-	return t, true
+	s, u.changes = u.changes[0], u.changes[1:]
+	return s, true
 }
 
 // start checks bin, starts it and hands over to it. Nothing ends for it before all that can be checked was.
 func (a *attempt) start(bin string) error {
-	u := a.of
-	a.tell("checking the configuration with " + bin)
-	if err := u.program.check(a.context, bin, u.check); err != nil {
+	u := a.upgrades
+	a.reportStep("checking the configuration with " + bin)
+	if err := u.program.check(a.ctx, bin, u.check); err != nil {
 		return err
 	}
 	i, err := u.newInheritance()
@@ -277,9 +277,9 @@ func (a *attempt) start(bin string) error {
 		return err
 	}
 	defer i.close()
-	if a.now && u.predecessor.draining() >= drainingMax {
-		a.tell("ending the oldest process that drains")
-		if err := u.predecessor.endOldestDraining(a.context); err != nil {
+	if a.endOldest && u.predecessor.draining() >= drainingMax {
+		a.reportStep("ending the oldest process that drains")
+		if err := u.predecessor.endOldestDraining(a.ctx); err != nil {
 			return err
 		}
 	}
@@ -291,7 +291,7 @@ func (a *attempt) start(bin string) error {
 	cmd.Env = append(cmd.Env, upgradeVariable+"=3")
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	a.tell("starting it")
+	a.reportStep("starting it")
 	err = cmd.Start()
 	_ = theirs.Close() // now only the child has that end
 	if err != nil {
@@ -310,21 +310,21 @@ func (a *attempt) start(bin string) error {
 			return fmt.Errorf("%w (%w)", err, how)
 		}
 		return fmt.Errorf("%w (exit status 0)", err)
-	case <-time.After(exitTime):
+	case <-time.After(newProcessExitTime):
 		a.kill()
 		return err
 	}
 }
 
-// exitTime is how long a new process that has closed its channel may take to end.
-const exitTime = 5 * time.Second
+// newProcessExitTime is how long a new process that has closed its channel may take to end.
+const newProcessExitTime = 5 * time.Second
 
 // handOver hands the inheritance over to the process at the other end of c, which it takes over.
 func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) error {
 	cancel := make(chan error, 1)
-	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
+	stop := context.AfterFunc(a.ctx, func() { cancel <- context.Cause(a.ctx) })
 	defer stop()
-	i.offer.Before = a.of.predecessor.draining()
+	i.offer.Before = a.upgrades.predecessor.draining()
 	a.connections = newConnectionHandover(a, i)
 	times := upgrade.DefaultTimes
 	times.Ready = i.timeout
@@ -332,7 +332,7 @@ func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) er
 	times.Hello = max(min(times.Hello, i.timeout), 2*time.Since(a.begun))
 	side := handover.OldSide{
 		Channel: c, Offer: i.offer, Files: i.files(), Sockets: i.sockets, Process: a.connections, Cancel: cancel,
-		Times: times, Told: a.tell, First: first,
+		Times: times, Told: a.reportStep, First: first,
 	}
 	err := side.Run()
 	a.connections.finish(err)
@@ -341,33 +341,33 @@ func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) er
 
 // end tells how it went.
 func (a *attempt) end(err error) {
-	u := a.of
+	u := a.upgrades
 	if err != nil {
 		slog.Error("upgrade failed, this process serves on", "error", err)
-		a.answer(upgrade.Frame{Type: upgrade.Refuse, Body: upgrade.RefuseBody{Reason: err.Error()}})
+		a.report(upgrade.Frame{Type: upgrade.Refuse, Body: upgrade.RefuseBody{Reason: err.Error()}})
 	}
 	u.release(a)
 	if err == nil {
-		u.add(servingChange{ends: true})
+		u.announce(servingChange{ends: true})
 	}
 }
 
-// tell says how far it is.
-func (a *attempt) tell(step string) {
+// reportStep says what the attempt does now.
+func (a *attempt) reportStep(step string) {
 	slog.Debug("upgrading", "step", step)
-	a.answer(upgrade.Frame{Type: upgrade.Working, Body: upgrade.WorkingBody{Step: step}})
+	a.report(upgrade.Frame{Type: upgrade.Working, Body: upgrade.WorkingBody{Step: step}})
 }
 
-func (a *attempt) answer(f upgrade.Frame) {
-	if a.told != nil {
+func (a *attempt) report(f upgrade.Frame) {
+	if a.progress != nil {
 		f.Version = upgrade.VersionMin
-		a.told(f)
+		a.progress(f)
 	}
 }
 
-// strangeGroup returns an error where systemd would not believe that process pid is the main process of the service:
-// it has to be in the same control group.
-func strangeGroup(pid int) error {
+// checkControlGroup returns an error where systemd would not believe that process pid is the main process of the
+// service: it has to be in the same control group.
+func checkControlGroup(pid int) error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
 	}

@@ -102,7 +102,7 @@ func (s *upgradeSocket) answer(c *handover.Channel, p *handover.Peer) {
 	}
 	switch b := f.Body.(type) {
 	case upgrade.HelloBody:
-		s.upgrades.accept(c, p, first)
+		s.upgrades.handOverTo(c, p, first)
 	case upgrade.AskBody:
 		s.startUpgrade(c, p, b)
 	default:

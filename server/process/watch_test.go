@@ -171,8 +171,8 @@ func TestReloads_watchDuringAnUpgrade(t *testing.T) {
 	underWay := func(is bool) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		if u.present = nil; is {
-			u.present = &attempt{}
+		if u.current = nil; is {
+			u.current = &attempt{}
 		}
 	}
 	for _, c := range []struct {
