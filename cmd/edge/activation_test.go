@@ -120,7 +120,7 @@ func (u *units) command(user, dir string, args ...string) testutil.Command {
 	}
 }
 
-const suppliedText = `pid_file = "edge.pid"
+const activatedText = `pid_file = "edge.pid"
 upgrade_sock = "upgrade.sock"
 grace_period = "1s"
 log.output = []
@@ -131,7 +131,7 @@ routes = [{ pattern = "/*", dest = "status:204" }]
 // configure writes a configuration with lines for its listeners.
 func (u *units) configure(dir, lines string) {
 	u.t.Helper()
-	text := fmt.Sprintf(suppliedText, lines)
+	text := fmt.Sprintf(activatedText, lines)
 	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o644); err != nil {
 		u.t.Fatal(err)
 	}

@@ -123,9 +123,9 @@ func (p *predecessor) ticketKeys() (keys [][32]byte) {
 }
 
 // inherit has a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
-func (p *predecessor) inherit(o *server.Options, given *supplied) {
+func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 	if p == nil {
-		given.give(o)
+		activated.addTo(o)
 		return
 	}
 	o.TicketKeys = p.ticketKeys()

@@ -87,7 +87,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 			return err
 		}
 	}
-	parent, given, err := openedByOthers(&cfg.Global, o.Upgrade)
+	parent, activated, err := openedByOthers(&cfg.Global, o.Upgrade)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	adm.waits.Store(pred != nil)
 	defer adm.surfaces.Stop()
 	o.Server.Owner, o.Server.Version, o.Server.Prepare = id.owner(), adm.versionNow, both(events.prepare, adm.prepare)
-	pred.inherit(&o.Server, given)
+	pred.inherit(&o.Server, activated)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
 		return notStarted(cfg, err)
@@ -154,11 +154,11 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 
 // openedByOthers returns what other processes have opened for this one: the pipe to a parent that waits, or nil, and
 // sockets.
-func openedByOthers(g *config.Global, upgrades bool) (parent *os.File, given *supplied, err error) {
+func openedByOthers(g *config.Global, upgrades bool) (parent *os.File, activated *activatedSockets, err error) {
 	if parent, err = waitingParent(); err == nil {
-		given, err = takeSupplied(g, upgrades)
+		activated, err = takeActivatedSockets(g, upgrades)
 	}
-	return parent, given, err
+	return parent, activated, err
 }
 
 // tellStart logs the first line.
@@ -200,7 +200,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	tellUnclaimed(s)
+	warnUnclaimed(s)
 	if err := p.writePIDFile(); err != nil {
 		return err
 	}

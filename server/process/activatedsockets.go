@@ -10,37 +10,38 @@ import (
 	"github.com/edge-proxy/edge/server/process/supervisor"
 )
 
-// supplied are listening sockets that the supervisor of the process has opened for it. Owned by the goroutine of Run.
+// activatedSockets are listening sockets that the supervisor of the process has opened for it (socket activation).
+// Owned by the goroutine of Run.
 //
-//	systemd, edge.socket ── descriptors, LISTEN_… ──► takeSupplied ──► server.Options.Adopt ──► Listen, tellUnclaimed
-type supplied struct {
+//	systemd ── descriptors, LISTEN_… ─► takeActivatedSockets ─► server.Options.Adopt ─► Listen, warnUnclaimed
+type activatedSockets struct {
 	sockets []server.Socket
 	ignored error // why the variables of a supervisor are ignored; nil: they are not
 }
 
 var (
-	errSuppliedDaemon = errors.New("daemon = true, or -d, and sockets of a supervisor do not go together: the " +
+	errActivatedDaemon = errors.New("daemon = true, or -d, and sockets of a supervisor do not go together: the " +
 		"process that the supervisor has started would end, and the sockets with it. Leave daemon out: the " +
 		"supervisor keeps the process in the background")
-	errSuppliedTwice = errors.New("--upgrade takes the sockets of the running process, and the supervisor hands " +
+	errActivatedTwice = errors.New("--upgrade takes the sockets of the running process, and the supervisor hands " +
 		"on others: leave one of them out. edge upgrade takes sockets of the supervisor along")
 )
 
-// takeSupplied takes over what the environment says that the supervisor has opened. It is called after enterFIPS,
-// which may begin the process again, and before the process starts another one.
-func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
+// takeActivatedSockets takes over what the environment says that the supervisor has opened. It is called after
+// enterFIPS, which may begin the process again, and before the process starts another one.
+func takeActivatedSockets(g *config.Global, upgrades bool) (*activatedSockets, error) {
 	list, err := supervisor.TakeDescriptors()
 	if errors.Is(err, supervisor.ErrOtherProcess) {
-		return &supplied{ignored: err}, nil
+		return &activatedSockets{ignored: err}, nil
 	}
-	s := &supplied{}
+	s := &activatedSockets{}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("sockets of the supervisor: %w", err)
 	case len(list) > 0 && g.Daemon:
-		return nil, errSuppliedDaemon
+		return nil, errActivatedDaemon
 	case len(list) > 0 && upgrades:
-		return nil, errSuppliedTwice
+		return nil, errActivatedTwice
 	}
 	for _, d := range list {
 		socket, err := server.SocketOf(d.FD)
@@ -53,8 +54,8 @@ func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
 	return s, nil
 }
 
-// give has a Server take the sockets over.
-func (s *supplied) give(o *server.Options) {
+// addTo has a Server take the sockets over.
+func (s *activatedSockets) addTo(o *server.Options) {
 	if s.ignored != nil {
 		slog.Warn("sockets of a supervisor are ignored", "reason", s.ignored,
 			"try", "start edge itself and not by a shell, or exec edge in the shell")
@@ -62,8 +63,8 @@ func (s *supplied) give(o *server.Options) {
 	o.Adopt = append(o.Adopt, s.sockets...)
 }
 
-// tellUnclaimed logs which sockets of the supervisor no listener has.
-func tellUnclaimed(s *server.Server) {
+// warnUnclaimed logs which sockets of the supervisor no listener has.
+func warnUnclaimed(s *server.Server) {
 	for _, one := range s.Handover().Unclaimed() {
 		slog.Warn("a socket of the supervisor has no listener: clients connect to it and wait", "address", one.Address,
 			"name", one.Name, "try", one.Try)
