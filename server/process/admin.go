@@ -303,7 +303,7 @@ func (a *administration) Reload(context.Context) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
 	}
-	return a.reloaded(a.parts.Load().reloads.again("api"))
+	return a.reloaded(a.parts.Load().reloads.reload("api"))
 }
 
 // reloaded returns what a reload has done, for the API.

@@ -177,7 +177,7 @@ func (c *connectionHandover) send(batch []handover.Conn) {
 	case c.batches <- batch:
 	case <-c.noReceiver:
 		c.unconfirmed.Add(int64(-len(batch)))
-		takeBack(c.inheritance.server.Handover(), batch)
+		takeConnectionsBack(c.inheritance.server.Handover(), batch)
 		c.tookBack.Store(true)
 	}
 }
@@ -205,8 +205,8 @@ func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
 		slog.Warn("connections drain here", "connections", len(conns), "reason", why)
 	}
 	h := c.inheritance.server.Handover()
-	takeBack(h, c.stopOutgoing())
-	takeBack(h, conns)
+	takeConnectionsBack(h, c.stopOutgoing())
+	takeConnectionsBack(h, conns)
 	c.tookBack.Store(true) // run looks after unconfirmed fell
 	c.noteSettled(len(conns))
 }
@@ -241,7 +241,7 @@ func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
 	if err := h.Resume(); err != nil {
 		slog.Error("sockets that cannot be taken back", "error", err)
 	}
-	takeBack(h, conns)
+	takeConnectionsBack(h, conns)
 	if c.pid == 0 {
 		c.inheritance.holdNames(true) // it may have taken them before it said that it serves
 		return
@@ -284,8 +284,8 @@ func toConns(given []server.Given) []handover.Conn {
 	return conns
 }
 
-// takeBack has the Server serve connections that it gave away.
-func takeBack(h *server.Handover, conns []handover.Conn) {
+// takeConnectionsBack has the Server serve connections that it gave away.
+func takeConnectionsBack(h *server.Handover, conns []handover.Conn) {
 	if lost := len(conns) - h.TakeBack(toGiven(conns)); lost > 0 {
 		slog.Warn("connections closed, since their address is served no more", "connections", lost)
 	}

@@ -32,9 +32,9 @@ type failing struct {
 	requests, failed uint64
 }
 
-// find returns the route that fails most, nil where none does. now is what was counted until now. Between the two
+// worstRoute returns the route that fails most, nil where none does. now is what was counted until now. Between the two
 // reloads before it must not have failed as well: then this one is not the cause.
-func (g *guard) find(now map[string]metrics.Outcomes) (worst *failing) {
+func (g *guard) worstRoute(now map[string]metrics.Outcomes) (worst *failing) {
 	for route, n := range now {
 		since, then := n.Since(g.before[route]), g.before[route].Since(g.earlier[route])
 		if !g.tooMany(since) || g.tooMany(then) {
@@ -52,9 +52,10 @@ func (g *guard) tooMany(n metrics.Outcomes) bool {
 	return n.Requests >= g.least && n.Failed*100 > n.Requests*uint64(g.errors)
 }
 
-// watchOver begins to look after the reload from version back to cfg, if cfg asks for it: now is what was counted until
-// cfg came, nil where it does not ask. After a reload of the same texts, it goes on with the one before. r.mu is held.
-func (r *reloads) watchOver(cfg *config.Config, back int, now map[string]metrics.Outcomes) {
+// guardReload begins to look after the reload from version back to cfg, if cfg asks for it: now is what was counted
+// until cfg came, nil where it does not ask. After a reload of the same texts, it goes on with the one before. r.mu is
+// held.
+func (r *reloads) guardReload(cfg *config.Config, back int, now map[string]metrics.Outcomes) {
 	if now == nil {
 		r.guard = nil
 		return
@@ -70,12 +71,12 @@ func (r *reloads) watchOver(cfg *config.Config, back int, now map[string]metrics
 	r.outcomes = now
 	if back != 0 && back != r.version() {
 		r.guard = g
-		time.AfterFunc(guardEvery, func() { r.judge(g) })
+		time.AfterFunc(guardEvery, func() { r.checkRoutes(g) })
 	}
 }
 
-// judge takes the reload of g back if a route fails; after an upgrade that is under way, unless that succeeds.
-func (r *reloads) judge(g *guard) {
+// checkRoutes takes the reload of g back if a route fails; after an upgrade that is under way, unless that succeeds.
+func (r *reloads) checkRoutes(g *guard) {
 	now := r.server.Outcomes()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,24 +84,24 @@ func (r *reloads) judge(g *guard) {
 		return // another reload came meanwhile
 	}
 	if r.upgrades.busy() {
-		time.AfterFunc(guardEvery, func() { r.judge(g) })
+		time.AfterFunc(guardEvery, func() { r.checkRoutes(g) })
 		return
 	}
-	worst := g.find(now)
+	worst := g.worstRoute(now)
 	if worst == nil {
 		if time.Since(g.begun) < g.within {
-			time.AfterFunc(guardEvery, func() { r.judge(g) })
+			time.AfterFunc(guardEvery, func() { r.checkRoutes(g) })
 		} else {
 			r.guard = nil
 			r.upgradeForRestart(&g.diff)
 		}
 		return
 	}
-	r.takeBack(g, worst)
+	r.undoReload(g, worst)
 }
 
-// takeBack applies the version before the reload of g, because of a route that fails. r.mu is held.
-func (r *reloads) takeBack(g *guard, worst *failing) {
+// undoReload applies the version before the reload of g, because of a route that fails. r.mu is held.
+func (r *reloads) undoReload(g *guard, worst *failing) {
 	r.guard = nil
 	slog.Error("a route fails since the reload: the one before is applied again", "route", worst.route,
 		"requests", worst.requests, "failed", fmt.Sprintf("%d%%", worst.failed*100/worst.requests), "version", g.back)

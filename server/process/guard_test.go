@@ -34,7 +34,7 @@ func TestGuard_duringAnUpgrade(t *testing.T) {
 		r.upgrades.mu.Lock()
 		r.upgrades.current = present
 		r.upgrades.mu.Unlock()
-		r.judge(g)
+		r.checkRoutes(g)
 		r.mu.Lock()
 		if waits := r.guard == g; waits != (present != nil) {
 			t.Errorf("during an upgrade: %v, waits: %v", present != nil, waits)
@@ -69,11 +69,11 @@ func TestGuard_reloads(t *testing.T) {
 	r.upgrades = newUpgrades(nil, nil)
 	r.begin()
 	threads = 2
-	try(t, r.again("first").Err)
+	try(t, r.reload("first").Err)
 	r.mu.Lock()
 	g := r.guard
 	r.mu.Unlock()
-	try(t, r.again("same").Err)
+	try(t, r.reload("same").Err)
 	r.mu.Lock()
 	if g == nil || r.guard != g || !slices.Contains(g.diff.Restart, "worker_threads") {
 		t.Fatalf("%+v, after a reload of the same: %+v", g, r.guard)
@@ -81,7 +81,7 @@ func TestGuard_reloads(t *testing.T) {
 	var log testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 	g.back = 99
-	r.takeBack(g, &failing{"shop", 10, 10})
+	r.undoReload(g, &failing{"shop", 10, 10})
 	r.mu.Unlock()
 	if !strings.Contains(log.String(), versions.ErrUnknown.Error()) {
 		t.Errorf("the log does not say why: %s", log.String())
@@ -133,14 +133,14 @@ func TestGuard_requestsDuringAReload(t *testing.T) {
 		}
 	}))
 	status = 503
-	try(t, r.again("test").Err)
+	try(t, r.reload("test").Err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g := r.guard
 	if r.guard = nil; g == nil { // it does not judge after the end of the test
 		t.Fatal("the reload is not looked at")
 	}
-	if worst := g.find(s.Outcomes()); worst == nil || *worst != (failing{"shop", 10, 10}) {
+	if worst := g.worstRoute(s.Outcomes()); worst == nil || *worst != (failing{"shop", 10, 10}) {
 		t.Errorf("what fails: %+v", worst)
 	}
 }
@@ -168,7 +168,7 @@ func TestGuard_find(t *testing.T) {
 		"counts that fell":  {nil, outcomes{"a": of(100, 0)}, outcomes{"a": of(50, 50)}, ""},
 	} {
 		g := guard{errors: 20, least: 10, earlier: c.earlier, before: c.before}
-		got := g.find(c.now)
+		got := g.worstRoute(c.now)
 		if got == nil && c.want != "" || got != nil && got.route != c.want {
 			t.Errorf("%s: %+v, want %q", name, got, c.want)
 		}

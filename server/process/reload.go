@@ -19,7 +19,7 @@ import (
 // reloads replaces the configuration of a Server that runs, one at a time, and keeps the texts of those before.
 // Safe for any goroutine but a reactor's.
 //
-//	SIGHUP, API ──► again ─────┐
+//	SIGHUP, API ──► reload ────┐
 //	the files change ──► look ─┼─► load ──► findings ──► server.Apply ──► present, store
 //	rollback ──► kept texts ───┤     │ errors                │ error
 //	PUT ──► sent text ─────────┘     │                       │
@@ -70,9 +70,9 @@ func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Optio
 // config returns the present configuration.
 func (r *reloads) config() *config.Config { return r.present.Load() }
 
-// again reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
+// reload reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
 // one word for what asked for it.
-func (r *reloads) again(cause string) *outcome {
+func (r *reloads) reload(cause string) *outcome {
 	if r.load == nil {
 		slog.Warn("nothing to reload: there is no configuration file")
 		return &outcome{Err: errNoFile}
@@ -118,7 +118,7 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 	r.checkReach(cfg, report, files)
 	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
 		for i := range list {
-			tell(&list[i])
+			logProblem(&list[i])
 		}
 	}
 	o := &outcome{Report: report, Version: r.version()}
@@ -148,17 +148,17 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 		return o
 	}
 	r.present.Store(cfg)
-	r.tell(&o.Diff)
+	r.logChanges(&o.Diff)
 	before := o.Version
 	r.keep(files, cause)
 	o.Version = r.version()
-	r.watchOver(cfg, before, counted)
+	r.guardReload(cfg, before, counted)
 	r.watch.set(cfg.Global.Watch && r.files != nil, r.look)
 	return o
 }
 
-// tell logs what a reload has changed.
-func (r *reloads) tell(diff *server.Diff) {
+// logChanges logs what a reload has changed.
+func (r *reloads) logChanges(diff *server.Diff) {
 	if diff.Empty() {
 		slog.Info("configuration reloaded, nothing has changed")
 		return
@@ -168,20 +168,20 @@ func (r *reloads) tell(diff *server.Diff) {
 		slog.Warn("these keys take effect after a restart or an upgrade", "keys", diff.Restart)
 	}
 	if diff.Listeners() {
-		tellAddresses(r.server)
+		logAddresses(r.server)
 		warnDescriptors(r.config())
 	}
 }
 
-// tellAddresses logs where s listens.
-func tellAddresses(s *server.Server) {
+// logAddresses logs where s listens.
+func logAddresses(s *server.Server) {
 	for _, a := range s.Addresses() {
 		slog.Info("listening", "listener", a.Listener, "address", a.Addr.String())
 	}
 }
 
-// tell logs one finding about the configuration.
-func tell(problem *config.Problem) {
+// logProblem logs one finding about the configuration.
+func logProblem(problem *config.Problem) {
 	level := slog.LevelWarn
 	if problem.Severity == config.SeverityError {
 		level = slog.LevelError
@@ -193,12 +193,12 @@ func tell(problem *config.Problem) {
 	slog.Log(context.Background(), level, "configuration: "+problem.Error(), more...)
 }
 
-// reload is again, for the goroutine that obeys signals. Neither a slow disk nor a registry delays a signal to end:
+// reload reloads, for the goroutine that obeys signals. Neither a slow disk nor a registry delays a signal to end:
 // reload returns one that comes meanwhile, and Drain or Stop end what still waits.
 func (p *running) reload() (end os.Signal) {
 	done := make(chan struct{})
 	go func() {
-		p.reloads.again("signal")
+		p.reloads.reload("signal")
 		close(done)
 	}()
 	select {

@@ -119,7 +119,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	defer events.close()
 	slog.SetDefault(events.logger())
 	begun := time.Now()
-	tellStart(&o)
+	logStart(&o)
 	limitMemory(cfg.Global.MemoryLimit)
 	adm := newAdministration(&o, id, events)
 	adm.waits.Store(pred != nil)
@@ -148,7 +148,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	told.ending()
 	logs.End()
 	err = s.Stop()
-	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
+	logEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
 }
 
@@ -161,8 +161,8 @@ func openedByOthers(g *config.Global, upgrades bool) (parent *os.File, activated
 	return parent, activated, err
 }
 
-// tellStart logs the first line.
-func tellStart(o *Options) {
+// logStart logs the first line.
+func logStart(o *Options) {
 	attrs := []any{"configuration", cmp.Or(o.File, "none"), "pid", os.Getpid()}
 	if o.Version != "" {
 		attrs = append([]any{"version", o.Version}, attrs...)
@@ -178,8 +178,8 @@ func notStarted(cfg *config.Config, err error) error {
 	return err
 }
 
-// tellEnd logs the last line.
-func tellEnd(r *observe.Registry, served time.Duration, all bool) {
+// logEnd logs the last line.
+func logEnd(r *observe.Registry, served time.Duration, all bool) {
 	requests := 0.0
 	r.Each(func(s observe.Sample) {
 		if s.Name == "edge_requests_total" {
@@ -225,7 +225,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}
 	p.reloads.begin() // before the first request for a rollback
-	tellAddresses(s)
+	logAddresses(s)
 	p.admin.serve(s, p.reloads)
 	warnDescriptors(p.reloads.config())
 	if started != nil {

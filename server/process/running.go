@@ -34,7 +34,7 @@ func (p *running) serve() {
 	for {
 		sig := p.signals.next(p.upgrades.wake)
 		if sig == syscall.SIGHUP && !p.upgradesInstead(sig) {
-			sig = p.tellReload(p.reload)
+			sig = p.reloadWithNotice(p.reload)
 		}
 		switch sig {
 		case nil:

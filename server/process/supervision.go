@@ -56,7 +56,7 @@ func (v *supervision) serving(s *server.Server) {
 	v.server, v.done = s, make(chan struct{})
 	v.now.addresses = len(s.Addresses())
 	v.to.Ready(v.now.status(s))
-	go v.tell(v.now)
+	go v.notify(v.now)
 }
 
 // reloading says that a configuration is read.
@@ -94,8 +94,8 @@ func (v *supervision) takeBack(s *server.Server) {
 	v.serving(s)
 }
 
-// tellReload reloads, and has the supervisor hear of it.
-func (p *running) tellReload(reload func() os.Signal) (end os.Signal) {
+// reloadWithNotice reloads, and has the supervisor hear of it.
+func (p *running) reloadWithNotice(reload func() os.Signal) (end os.Signal) {
 	before := p.reloads.config()
 	p.supervision.reloading()
 	if end = reload(); end == nil {
@@ -132,11 +132,11 @@ func (v *supervision) failed(err error) error {
 	return err
 }
 
-// tell sends the status, and that the reactors go on, until phases is closed.
-func (v *supervision) tell(now phase) {
+// notify sends the status, and that the reactors go on, until phases is closed.
+func (v *supervision) notify(now phase) {
 	defer close(v.done)
 	pulse, said := v.server.NewPulse(), ""
-	for timer := time.NewTimer(0); ; timer.Reset(now.pause(v.to.Watchdog())) {
+	for timer := time.NewTimer(0); ; timer.Reset(now.nextStatusIn(v.to.Watchdog())) {
 		select {
 		case next, more := <-v.phases:
 			if !more {
@@ -159,9 +159,9 @@ func (v *supervision) tell(now phase) {
 	}
 }
 
-// pause returns how long the next look waits, where the supervisor expects a sign of life within watchdog, or none if
-// it is 0.
-func (f phase) pause(watchdog time.Duration) time.Duration {
+// nextStatusIn returns how long the next look waits, where the supervisor expects a sign of life within watchdog, or
+// none if it is 0.
+func (f phase) nextStatusIn(watchdog time.Duration) time.Duration {
 	pause := statusEvery
 	if !f.until.IsZero() {
 		pause = drainEvery

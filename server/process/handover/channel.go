@@ -14,9 +14,9 @@ import (
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
-// sendPatience is how long a frame waits for room in the channel. The machines leave at most four batches in it, so a
+// sendTime is how long a frame waits for room in the channel. The machines leave at most four batches in it, so a
 // process that is only slow always has room.
-const sendPatience = 5 * time.Second
+const sendTime = 5 * time.Second
 
 var (
 	errNotUnix  = errors.New("not a Unix socket")
@@ -89,7 +89,7 @@ func (c *Channel) Send(f *upgrade.Frame, fds []int) error {
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
-	if err := c.conn.SetWriteDeadline(time.Now().Add(sendPatience)); err != nil {
+	if err := c.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return err
 	}
 	_, _, err = c.conn.WriteMsgUnix(c.out, oob, nil)

@@ -449,7 +449,7 @@ func TestSides_handOver(t *testing.T) {
 	s := Join(channel, upgrade.HelloBody{PID: 4711, Free: 1000}, upgrade.Times{})
 	inherited, err := s.Inherit()
 	if err != nil || len(inherited.Sockets) != 300 || len(inherited.Manifest.Sockets) != 300 ||
-		string(inherited.Secrets.TicketKeys[0]) != "key" || inherited.Alone {
+		string(inherited.Secrets.TicketKeys[0]) != "key" || inherited.OldEnded {
 		t.Fatalf("%+v, %v", inherited, err)
 	}
 	defer CloseAll(inherited.Sockets)
@@ -626,7 +626,7 @@ func TestNewSide_alone(t *testing.T) {
 	a.Close()
 	s := Join(b, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
 	inherited, err := s.Inherit()
-	if err != nil || !inherited.Alone || len(inherited.Sockets) != 0 {
+	if err != nil || !inherited.OldEnded || len(inherited.Sockets) != 0 {
 		t.Fatalf("%+v, %v", inherited, err)
 	}
 	newSide := &side{t: t}

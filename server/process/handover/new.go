@@ -26,7 +26,7 @@ type Inheritance struct {
 	Secrets  upgrade.Secrets
 	Sockets  []int          // in the order of the manifest; fewer where the process before has ended
 	Files    map[string]int // other memory files and descriptors, by their names
-	Alone    bool           // the process before has ended
+	OldEnded bool           // the process before has ended
 }
 
 // NewSide takes over from the running process. Safe for any goroutine.
@@ -255,7 +255,7 @@ func (s *NewSide) do(actions []upgrade.Action, fds []int) {
 		case upgrade.Send:
 			_ = s.channel.Send(a.Frame, nil) // after an error the end of the channel comes
 		case upgrade.Load:
-			s.inheritance.Alone = s.machine.Alone()
+			s.inheritance.OldEnded = s.machine.OldEnded()
 			close(s.arrived)
 		case upgrade.Accept:
 			if err := s.process.Accept(); err != nil {

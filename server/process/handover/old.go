@@ -63,8 +63,8 @@ type OldSide struct {
 // leftEvery is how often the old process says what is left.
 const leftEvery = time.Second
 
-// ownPatience is how long a process with nothing left waits for the confirmation of its last batches.
-const ownPatience = 10 * time.Second
+// confirmTime is how long a process with nothing left waits for the confirmation of its last batches.
+const confirmTime = 10 * time.Second
 
 var (
 	errUnsent = errors.New("the sockets cannot be sent")
@@ -77,7 +77,7 @@ func (s *OldSide) Run() error {
 	s.batches = make(map[uint32][]Conn)
 	s.machine = upgrade.BeginOld(s.Times, s.Offer, time.Now())
 	if s.First != nil {
-		s.tell(s.First)
+		s.reportProgress(s.First)
 		s.do(s.machine.Receive(s.First, time.Now()))
 	}
 	in := receiveAll(s.Channel)
@@ -92,7 +92,7 @@ func (s *OldSide) Run() error {
 				s.do(s.machine.End())
 				continue
 			}
-			s.tell(m.bytes)
+			s.reportProgress(m.bytes)
 			s.do(s.machine.Receive(m.bytes, time.Now()))
 			CloseAll(m.fds) // no frame of the new process has any
 		case <-timer.C:
@@ -126,7 +126,7 @@ func (s *OldSide) wait() time.Duration {
 // they are not taken, but for the end.
 func (s *OldSide) incoming() <-chan []Conn {
 	m := s.machine
-	if !m.Yielded() || !s.drained.IsZero() || m.Room() == 0 && m.Unowned() > 0 {
+	if !m.Yielded() || !s.drained.IsZero() || m.Room() == 0 && m.Unconfirmed() > 0 {
 		return nil
 	}
 	return s.Process.Batches()
@@ -155,13 +155,13 @@ func (s *OldSide) end() {
 	if s.drained.IsZero() || s.machine.Finished() {
 		return
 	}
-	if s.machine.Unowned() == 0 || time.Since(s.drained) > ownPatience {
+	if s.machine.Unconfirmed() == 0 || time.Since(s.drained) > confirmTime {
 		s.do(s.machine.Drained())
 	}
 }
 
-// tell reports the progress of the new process.
-func (s *OldSide) tell(message []byte) {
+// reportProgress reports the progress of the new process.
+func (s *OldSide) reportProgress(message []byte) {
 	f, err := upgrade.Parse(message)
 	if err != nil || s.Told == nil {
 		return
@@ -204,17 +204,17 @@ func (s *OldSide) do(actions []upgrade.Action) {
 		case upgrade.Kill:
 			s.Process.Kill()
 		case upgrade.Resume:
-			s.Process.Resume(s.back(a.Batches), a.Err)
+			s.Process.Resume(s.takeBatches(a.Batches), a.Err)
 		case upgrade.Keep:
-			s.Process.Keep(s.back(a.Batches), a.Err)
+			s.Process.Keep(s.takeBatches(a.Batches), a.Err)
 		case upgrade.Finish:
 			s.result = a.Err
 		}
 	}
 }
 
-// back returns the connections of batches, which are this process's again.
-func (s *OldSide) back(batches []uint32) (conns []Conn) {
+// takeBatches returns the connections of batches, which are this process's again.
+func (s *OldSide) takeBatches(batches []uint32) (conns []Conn) {
 	for _, b := range batches {
 		conns = append(conns, s.batches[b]...)
 		delete(s.batches, b)

@@ -206,7 +206,7 @@ func (w *world) give() {
 			}
 		}
 		if len(batch) == 0 {
-			if w.old.Unowned() == 0 {
+			if w.old.Unconfirmed() == 0 {
 				w.doOld(w.old.Drained())
 			}
 			return
@@ -258,7 +258,7 @@ func (w *world) stepsOfOld() (can []func()) {
 		})
 	case w.newDead && !w.oldEnded:
 		can = append(can, func() { w.oldEnded = true; w.doOld(w.old.End()) })
-	case w.old.Yielded() && w.old.Room() > 0 && (w.old.Unowned() == 0 || w.has("old")):
+	case w.old.Yielded() && w.old.Room() > 0 && (w.old.Unconfirmed() == 0 || w.has("old")):
 		can = append(can, w.give)
 	}
 	if at := w.old.Deadline(); !at.IsZero() && !w.now.Before(at) {

@@ -12,21 +12,21 @@ import (
 //
 //	awaitsOffer ─► awaitsSockets ─► loading ─► awaitsGo ─► serving ─► over
 //	     │ end          │ end          │ end       │ end        │ end, or BYE
-//	     └──────────────┴──► loading alone ────────┴─► over ◄───┘
+//	     └──────────────┴──► loading without it ───┴─► over ◄───┘
 //
-//	alone == (the channel has ended)
+//	channelEnded == (the channel has ended)
 //	accepting <=> state is serving, or over without Abort
 type New struct {
-	times     Times
-	state     newState
-	until     time.Time // of the state; zero: none
-	step      string    // of loading
-	offer     OfferBody
-	sockets   int // that have come
-	alone     bool
-	accepting bool
-	left      DrainBody
-	pid       int
+	times        Times
+	state        newState
+	until        time.Time // of the state; zero: none
+	step         string    // of loading
+	offer        OfferBody
+	sockets      int // that have come
+	channelEnded bool
+	accepting    bool
+	left         DrainBody
+	pid          int
 }
 
 type newState uint8
@@ -62,8 +62,8 @@ func (n *New) Offer() OfferBody { return n.offer }
 // Arrived returns how many sockets have come.
 func (n *New) Arrived() int { return n.sockets }
 
-// Alone reports whether the old process has ended.
-func (n *New) Alone() bool { return n.alone }
+// OldEnded reports whether the old process has ended.
+func (n *New) OldEnded() bool { return n.channelEnded }
 
 // Finished reports whether the machine is done.
 func (n *New) Finished() bool { return n.state == over }
@@ -119,12 +119,12 @@ func (n *New) onOffer(b OfferBody, files int, now time.Time) []Action {
 	case b.Version < VersionMin || b.Version > Version:
 		return n.Failed(fmt.Errorf("the running process chose version %d of the protocol", b.Version))
 	case files != len(b.Files):
-		return n.Failed(fewer(files, len(b.Files)))
+		return n.Failed(errFewerDescriptors(files, len(b.Files)))
 	case b.Sockets < 0:
 		return n.Failed(fmt.Errorf("the running process offers %d sockets", b.Sockets))
 	}
 	n.offer, n.state, n.left.Before = b, awaitsSockets, b.Before
-	return n.loadWhenWhole(now)
+	return n.loadIfComplete(now)
 }
 
 // onSockets loads when all have come.
@@ -137,19 +137,19 @@ func (n *New) onSockets(b SocketsBody, files int, now time.Time) []Action {
 			b.Count, b.First, n.sockets, n.offer.Sockets))
 	}
 	if files != b.Count {
-		return n.Failed(fewer(n.sockets+files, n.offer.Sockets))
+		return n.Failed(errFewerDescriptors(n.sockets+files, n.offer.Sockets))
 	}
 	n.sockets += files
-	return n.loadWhenWhole(now)
+	return n.loadIfComplete(now)
 }
 
-// fewer returns the error about descriptors that the kernel has dropped on the way.
-func fewer(came, sent int) error {
+// errFewerDescriptors returns the error about descriptors that the kernel has dropped on the way.
+func errFewerDescriptors(came, sent int) error {
 	return fmt.Errorf("%d of %d descriptors arrived: the limit of open files, RLIMIT_NOFILE, is too low",
 		came, sent)
 }
 
-func (n *New) loadWhenWhole(now time.Time) []Action {
+func (n *New) loadIfComplete(now time.Time) []Action {
 	if n.sockets < n.offer.Sockets {
 		return nil
 	}
@@ -165,12 +165,12 @@ func (n *New) load(now time.Time) []Action {
 func (n *New) Step(name string) { n.step = name }
 
 // Loaded says that everything but accepting is done. claims are the sockets of the manifest that the configuration
-// names. For a process that is alone it is the beginning of its service.
+// names. After the end of the old process it is the beginning of its service.
 func (n *New) Loaded(claims []int, now time.Time) []Action {
 	if n.state != loading {
 		return nil
 	}
-	if n.alone {
+	if n.channelEnded {
 		return n.accept(true)
 	}
 	n.state, n.until = awaitsGo, now.Add(n.times.Ready)
@@ -183,7 +183,7 @@ func (n *New) Failed(why error) []Action {
 		return nil
 	}
 	do := n.abort(why)
-	if n.alone {
+	if n.channelEnded {
 		return do
 	}
 	return append([]Action{n.send(Refuse, 0, RefuseBody{why.Error()})}, do...)
@@ -256,7 +256,7 @@ func (n *New) Tick(now time.Time) []Action {
 		return n.Failed(errOldSilent)
 	case loading:
 		n.until = now.Add(WorkingEvery)
-		if !n.alone {
+		if !n.channelEnded {
 			return []Action{n.send(Working, 0, WorkingBody{n.step})}
 		}
 	case awaitsGo:
@@ -266,15 +266,15 @@ func (n *New) Tick(now time.Time) []Action {
 }
 
 // End is called when the channel has ended, after all messages in it were received: the old process has ended. The new
-// one goes on alone: the sockets that came are its own, others it opens itself.
+// one goes on without it: the sockets that came are its own, others it opens itself.
 func (n *New) End(now time.Time) []Action {
 	if invariant.On {
 		defer n.check()
 	}
-	if n.alone {
+	if n.channelEnded {
 		return nil
 	}
-	n.alone = true
+	n.channelEnded = true
 	switch n.state {
 	case awaitsOffer, awaitsSockets:
 		return n.load(now)

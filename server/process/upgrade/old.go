@@ -16,22 +16,22 @@ import (
 //	     │              │             │                 ├── end: Resume, finished
 //	     └──────────────┴── time-out: ┴─────────────────┴─► killing ── end ─► finished, after Resume if GO was sent
 //
-//	gone == (GO was sent)
-//	len(unowned) <= windowMax, ascending, none above the last number of GIVE
+//	goSent == (GO was sent)
+//	len(unconfirmed) <= windowMax, ascending, none above the last number of GIVE
 type Old struct {
-	times   Times
-	offer   OfferBody
-	state   oldState
-	until   time.Time // of the state; zero: none
-	silence time.Time // when the new process has said nothing for too long; zero: no limit
-	gone    bool
-	passed  bool // a further process serves, so nothing is taken back from this one
-	claims  []int
-	given   uint32   // number of the last GIVE
-	counts  []int    // of the batches of unowned
-	unowned []uint32 // batches without OWN
-	why     error    // of killing
-	hello   HelloBody
+	times       Times
+	offer       OfferBody
+	state       oldState
+	until       time.Time // of the state; zero: none
+	silence     time.Time // when the new process has said nothing for too long; zero: no limit
+	goSent      bool
+	passed      bool // a further process serves, so nothing is taken back from this one
+	claims      []int
+	given       uint32   // number of the last GIVE
+	counts      []int    // of the batches of unconfirmed
+	unconfirmed []uint32 // batches without OWN
+	why         error    // of killing
+	hello       HelloBody
 }
 
 type oldState uint8
@@ -113,7 +113,7 @@ func (o *Old) Receive(message []byte, now time.Time) []Action {
 	case OwnBody:
 		return o.onOwn(f.Number, body)
 	case DropBody:
-		if o.gone && o.state != finished && body.Socket >= 0 && body.Socket < o.offer.Sockets {
+		if o.goSent && o.state != finished && body.Socket >= 0 && body.Socket < o.offer.Sockets {
 			return []Action{{Do: CloseSocket, Socket: body.Socket}}
 		}
 	case CutBody:
@@ -178,7 +178,7 @@ func (o *Old) Suspended(err error, now time.Time) []Action {
 	if err != nil {
 		return o.giveUp(err)
 	}
-	o.gone = true
+	o.goSent = true
 	o.state, o.until = awaitsServing, now.Add(o.times.Serving)
 	return []Action{o.send(Go, 0, GoBody{})}
 }
@@ -196,14 +196,14 @@ func (o *Old) onServing() []Action {
 // kernel drops descriptors for which the new process has no room, the last ones first, and tells only the receiver
 // (MSG_CTRUNC): these stay this process's, and no more are given.
 func (o *Old) onOwn(number uint32, b OwnBody) []Action {
-	i := slices.Index(o.unowned, number)
+	i := slices.Index(o.unconfirmed, number)
 	if i < 0 || o.state != yielded || b.Count < 0 || b.Count > o.counts[i] {
 		return nil
 	}
 	if b.Count < o.counts[i] {
 		o.offer.Give = GiveNone
 	}
-	o.unowned, o.counts = slices.Delete(o.unowned, i, i+1), slices.Delete(o.counts, i, i+1)
+	o.unconfirmed, o.counts = slices.Delete(o.unconfirmed, i, i+1), slices.Delete(o.counts, i, i+1)
 	return []Action{{Do: Release, Batch: number, Count: b.Count}}
 }
 
@@ -227,7 +227,7 @@ func (o *Old) Room() int {
 	if o.state != yielded || !o.Gives() {
 		return 0
 	}
-	return windowMax - len(o.unowned)
+	return windowMax - len(o.unconfirmed)
 }
 
 // Give sends a batch of connections, for which there is Room, and returns its number.
@@ -236,7 +236,7 @@ func (o *Old) Give(b GiveBody) (number uint32, do []Action) {
 		panic("upgrade: a batch without room, or of no size")
 	}
 	o.given++
-	o.unowned, o.counts = append(o.unowned, o.given), append(o.counts, len(b.Listeners))
+	o.unconfirmed, o.counts = append(o.unconfirmed, o.given), append(o.counts, len(b.Listeners))
 	if invariant.On {
 		o.check()
 	}
@@ -248,8 +248,8 @@ func (o *Old) Unsent(number uint32) []Action {
 	return o.onOwn(number, OwnBody{})
 }
 
-// Unowned returns how many connections are on their way.
-func (o *Old) Unowned() (conns int) {
+// Unconfirmed returns how many connections are on their way.
+func (o *Old) Unconfirmed() (conns int) {
 	for _, n := range o.counts {
 		conns += n
 	}
@@ -276,7 +276,7 @@ func (o *Old) Drained() []Action {
 // Cancel ends the attempt because this process is told to end, or to upgrade no more. After GO it does nothing: the
 // new process is about to serve.
 func (o *Old) Cancel(why error) []Action {
-	if o.gone {
+	if o.goSent {
 		return nil
 	}
 	return o.giveUp(why)
@@ -316,12 +316,12 @@ func (o *Old) End() []Action {
 	case yielded:
 		why = errLost
 	}
-	if !o.gone {
+	if !o.goSent {
 		return o.finish(why)
 	}
 	// The new process has not read from connections that it has not confirmed.
-	back := Action{Do: Resume, Batches: o.unowned, Err: why}
-	o.unowned, o.counts = nil, nil
+	back := Action{Do: Resume, Batches: o.unconfirmed, Err: why}
+	o.unconfirmed, o.counts = nil, nil
 	if !o.passed {
 		return append([]Action{back}, o.finish(why)...)
 	}
@@ -360,8 +360,9 @@ func (o *Old) send(t Type, number uint32, body any) Action {
 
 // check panics where an invariant does not hold.
 func (o *Old) check() {
-	invariant.That(o.gone || o.state != awaitsServing && o.state != yielded, "upgrade: a state after GO without GO")
-	invariant.That(len(o.unowned) <= windowMax && len(o.unowned) == len(o.counts), "upgrade: too many batches")
-	invariant.That(slices.IsSorted(o.unowned), "upgrade: batches out of order")
-	invariant.That(len(o.unowned) == 0 || o.unowned[len(o.unowned)-1] <= o.given, "upgrade: a batch that was not given")
+	invariant.That(o.goSent || o.state != awaitsServing && o.state != yielded, "upgrade: a state after GO without GO")
+	invariant.That(len(o.unconfirmed) <= windowMax && len(o.unconfirmed) == len(o.counts), "upgrade: too many batches")
+	invariant.That(slices.IsSorted(o.unconfirmed), "upgrade: batches out of order")
+	invariant.That(len(o.unconfirmed) == 0 || o.unconfirmed[len(o.unconfirmed)-1] <= o.given,
+		"upgrade: a batch that was not given")
 }

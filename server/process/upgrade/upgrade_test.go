@@ -224,7 +224,7 @@ func TestOld_strayOwn(t *testing.T) {
 			t.Errorf("OWN %d with %d: %v", c.number, c.count, do)
 		}
 	}
-	if do := own(number, 2); len(do) != 1 || do[0].Do != Release || do[0].Count != 2 || o.Unowned() != 0 {
+	if do := own(number, 2); len(do) != 1 || do[0].Do != Release || do[0].Count != 2 || o.Unconfirmed() != 0 {
 		t.Errorf("OWN: %v", do)
 	}
 	if do := own(number, 2); do != nil {
@@ -355,7 +355,7 @@ func TestOld_passed(t *testing.T) {
 				t.Errorf("%s: %+v", c.name, a)
 			}
 		}
-		if !slices.Equal(got, c.want) || o.Unowned() != 0 {
+		if !slices.Equal(got, c.want) || o.Unconfirmed() != 0 {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

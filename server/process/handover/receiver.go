@@ -8,23 +8,23 @@ type message struct {
 	fds   []int
 }
 
-// intake receives the messages of a channel, until its end. Owned by the side that made it.
-type intake struct {
+// receiver receives the messages of a channel, until its end. Owned by the side that made it.
+type receiver struct {
 	messages chan message // closed at the end
 	channel  *Channel
 	quit     chan struct{}
 }
 
-// intakeMax is how many messages wait to be looked at.
-const intakeMax = 4
+// receivedMax is how many messages wait to be looked at.
+const receivedMax = 4
 
-func receiveAll(c *Channel) *intake {
-	in := &intake{messages: make(chan message, intakeMax), channel: c, quit: make(chan struct{})}
+func receiveAll(c *Channel) *receiver {
+	in := &receiver{messages: make(chan message, receivedMax), channel: c, quit: make(chan struct{})}
 	go in.run()
 	return in
 }
 
-func (in *intake) run() {
+func (in *receiver) run() {
 	defer close(in.messages)
 	for {
 		bytes, fds, err := in.channel.Receive(time.Time{})
@@ -41,7 +41,7 @@ func (in *intake) run() {
 }
 
 // stop ends the channel and waits for the goroutine.
-func (in *intake) stop() {
+func (in *receiver) stop() {
 	close(in.quit)
 	in.channel.Close()
 	for m := range in.messages {
