@@ -19,6 +19,12 @@
 // Run belongs to the goroutine that calls it. It takes over the process: its signals, its default logger,
 // GOMAXPROCS, the memory limit and, as a daemon, stderr. Once per process. Find is for other processes.
 //
+// # Upgrades
+//
+// In the old process, upgradesocket.go hears of a new one, upgrades.go starts it, inheritance.go lists the sockets and
+// keys that it gets, and connectionhandover.go passes connections on. In the new one, predecessor.go takes them over.
+// runupgrade.go is the part of Run in both.
+//
 // # The event log
 //
 // Any goroutine logs by slog, reactors too. A line is copied, and one goroutine writes it: a slow output costs
