@@ -10,8 +10,8 @@ import (
 // membersMax bounds the members of a Set. As many may leave while as many others join: balance.NewView takes 65535.
 const membersMax = 32000
 
-// part is what one source says of the members of a Set.
-type part struct {
+// sourceList is what one source says of the members of a Set.
+type sourceList struct {
 	source string
 	list   []Spec // immutable
 }
@@ -28,29 +28,29 @@ func (s *Set) Apply(source string, list []Spec) {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.parts, func(p part) bool { return p.source == source })
+	i := slices.IndexFunc(s.lists, func(p sourceList) bool { return p.source == source })
 	switch {
 	case i < 0 && len(list) == 0:
 		return
 	case i < 0 && source == "":
-		s.parts = slices.Insert(s.parts, 0, part{source, list})
+		s.lists = slices.Insert(s.lists, 0, sourceList{source, list})
 	case i < 0:
-		s.parts = append(s.parts, part{source, list})
+		s.lists = append(s.lists, sourceList{source, list})
 	case len(list) == 0:
-		s.parts = slices.Delete(s.parts, i, i+1)
+		s.lists = slices.Delete(s.lists, i, i+1)
 	default:
-		s.parts[i].list = list
+		s.lists[i].list = list
 	}
-	s.unite()
+	s.mergeLists()
 }
 
-// unite makes the members those that the parts name. applying and mu are held; mu is free for a while.
-func (s *Set) unite() {
+// mergeLists makes the members those that the lists name. applying and mu are held; mu is free for a while.
+func (s *Set) mergeLists() {
 	old := s.now.Load()
 	present := old.byID()
 	next := &state{members: make([]*Member, len(old.members))}
 	changed := false
-	list := s.choose(s.named())
+	list := s.choose(s.listedBackends())
 	if more := len(list) - membersMax; more > 0 {
 		slog.Warn("an upstream has too many backends", "left_out", more, "first", list[membersMax].Address)
 		list = list[:membersMax]
@@ -80,10 +80,10 @@ type candidate struct {
 	id ID
 }
 
-// named returns the backends that the parts name, each once. mu is held.
-func (s *Set) named() (list []candidate) {
+// listedBackends returns the backends that the lists name, each once. mu is held.
+func (s *Set) listedBackends() (list []candidate) {
 	seen, names, known := make(map[ID]bool), make(map[string][]poller.Addr), addressesOf(s.addresses)
-	for i := range s.parts {
+	for i := range s.lists {
 		copies := make(map[ID]int)
 		add := func(b *Spec) {
 			id := idOf(b)
@@ -95,8 +95,8 @@ func (s *Set) named() (list []candidate) {
 				list = append(list, candidate{b, id})
 			}
 		}
-		for k := range s.parts[i].list {
-			b := &s.parts[i].list[k]
+		for k := range s.lists[i].list {
+			b := &s.lists[i].list[k]
 			if !b.Resolves() {
 				add(b)
 				continue

@@ -26,28 +26,28 @@ type Change struct {
 	Members int           // of the set
 }
 
-// standing is one reason against a member, or one that there was.
-type standing struct {
+// reasonRecord is one reason against a member, or one that there was.
+type reasonRecord struct {
 	reason Reason
 	on     bool
 	why    Why
 	since  time.Time
 }
 
-// hook is what is called at each change.
-type hook struct{ call func(c *Change) }
+// changeHook is what is called at each change.
+type changeHook struct{ call func(c *Change) }
 
 // OnChange has f told of each reason that a member of s gets or loses, once each, in their order. f must neither block
 // nor change the set. stop ends that.
 func (s *Set) OnChange(f func(c *Change)) (stop func()) {
-	h := &hook{f}
+	h := &changeHook{f}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hooks = append(s.hooks, h)
+	s.changeHooks = append(s.changeHooks, h)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.hooks = slices.DeleteFunc(s.hooks, func(other *hook) bool { return other == h })
+		s.changeHooks = slices.DeleteFunc(s.changeHooks, func(other *changeHook) bool { return other == h })
 	}
 }
 
@@ -76,27 +76,27 @@ func (m *Member) Mark(reason Reason, on bool, why Why) (changed bool) {
 func (m *Member) Why(reason Reason) Why {
 	m.set.mu.Lock()
 	defer m.set.mu.Unlock()
-	if i := m.standingOf(reason); i >= 0 && m.standings[i].on {
+	if i := m.reasonRecordOf(reason); i >= 0 && m.standings[i].on {
 		return m.standings[i].why
 	}
 	return Why{}
 }
 
-// standingOf returns the index of a reason in m.standings, or -1. set.mu is held.
-func (m *Member) standingOf(reason Reason) int {
-	return slices.IndexFunc(m.standings, func(s standing) bool { return s.reason == reason })
+// reasonRecordOf returns the index of a reason in m.standings, or -1. set.mu is held.
+func (m *Member) reasonRecordOf(reason Reason) int {
+	return slices.IndexFunc(m.standings, func(s reasonRecord) bool { return s.reason == reason })
 }
 
 // mark makes reasons those of m, for why. set.mu is held.
 func (m *Member) mark(reasons Reason, why Why) (changed bool) {
 	old := Reason(m.reasons.Swap(uint32(reasons)))
 	if old != reasons && !m.gone {
-		m.set.reopen(m)
+		m.set.updateOpen(m)
 	}
 	for bit := Reason(1); bit <= old|reasons && bit != 0; bit <<= 1 {
 		if on := reasons&bit != 0; on != (old&bit != 0) {
 			m.note(bit, on, why)
-		} else if i := m.standingOf(bit); on && why.Word != "" && (i < 0 || m.standings[i].why.Word == "") {
+		} else if i := m.reasonRecordOf(bit); on && why.Word != "" && (i < 0 || m.standings[i].why.Word == "") {
 			m.note(bit, true, why) // it joined with the reason, for which nothing was known yet
 		}
 	}
@@ -106,10 +106,10 @@ func (m *Member) mark(reasons Reason, why Why) (changed bool) {
 // note remembers and tells that m has a reason, or has it no more. set.mu is held.
 func (m *Member) note(reason Reason, on bool, why Why) {
 	now := time.Now()
-	i := m.standingOf(reason)
+	i := m.reasonRecordOf(reason)
 	if i < 0 {
 		i = len(m.standings)
-		m.standings = append(m.standings, standing{reason: reason, since: now})
+		m.standings = append(m.standings, reasonRecord{reason: reason, since: now})
 	}
 	s := &m.standings[i]
 	c := Change{Member: m, Reason: reason, On: on, Why: why, Facts: why.Facts, Lasted: now.Sub(s.since), Tier: m.tier}
@@ -117,7 +117,7 @@ func (m *Member) note(reason Reason, on bool, why Why) {
 		c.Why = s.why
 	}
 	s.on, s.why, s.since = on, c.Why, now
-	if m.gone || len(m.set.hooks) == 0 {
+	if m.gone || len(m.set.changeHooks) == 0 {
 		return
 	}
 	for _, other := range m.set.now.Load().members {
@@ -128,7 +128,7 @@ func (m *Member) note(reason Reason, on bool, why Why) {
 			}
 		}
 	}
-	for _, h := range m.set.hooks {
+	for _, h := range m.set.changeHooks {
 		h.call(&c)
 	}
 }

@@ -76,7 +76,7 @@ func (m *Member) Answered(r *engine.Reactor, d time.Duration) {
 
 // Failed counts a failure that is m's: methods that look at latency send it less. On r only.
 func (m *Member) Failed(r *engine.Reactor) {
-	if at, ever := m.set.loads.AnsweredAt(m.slot); ever && moment(at)|everBit != moment(m.faultAt.Load()) {
+	if at, ever := m.set.loads.AnsweredAt(m.slot); ever && millis(at)|everBit != millis(m.faultAt.Load()) {
 		m.answeredAt.Store(uint64(at) | everBit) // the failure takes its place
 	}
 	now := msOf(r)
@@ -105,30 +105,32 @@ func (m *Member) SameTier(other *Member) bool {
 	return false
 }
 
-// moment is a time in milliseconds, of which the low 32 bits are known, with everBit; 0: never.
-type moment uint64
+// millis is a time in milliseconds, of which the low 32 bits are known, with everBit; 0: never.
+type millis uint64
 
 const everBit = 1 << 32
 
 // within reports whether m was within the last d up to now, in ns.
-func (m moment) within(now int64, d time.Duration) bool {
+func (m millis) within(now int64, d time.Duration) bool {
 	return m != 0 && uint32(now/int64(time.Millisecond))-uint32(m) <= uint32(d.Milliseconds())
 }
 
-// answered returns when m answered last otherwise than by a failure.
-func (m *Member) answered() moment {
+// lastAnswered returns when m answered last otherwise than by a failure.
+func (m *Member) lastAnswered() millis {
 	at, ever := m.set.loads.AnsweredAt(m.slot)
-	if last := moment(at) | everBit; ever && last != moment(m.faultAt.Load()) {
+	if last := millis(at) | everBit; ever && last != millis(m.faultAt.Load()) {
 		return last
 	}
-	return moment(m.answeredAt.Load())
+	return millis(m.answeredAt.Load())
 }
 
 // AnsweredWithin reports whether m has answered a request, otherwise than by a failure, within the last d up to now, a
 // time of its reactors in ns.
-func (m *Member) AnsweredWithin(now int64, d time.Duration) bool { return m.answered().within(now, d) }
+func (m *Member) AnsweredWithin(now int64, d time.Duration) bool {
+	return m.lastAnswered().within(now, d)
+}
 
 // ServedWithin reports whether m has answered requests within the last d up to now, and none of them failed.
 func (m *Member) ServedWithin(now int64, d time.Duration) bool {
-	return m.AnsweredWithin(now, d) && !moment(m.faultAt.Load()).within(now, d)
+	return m.AnsweredWithin(now, d) && !millis(m.faultAt.Load()).within(now, d)
 }

@@ -93,18 +93,18 @@ type Member struct {
 	set        *Set
 	address    string
 	id         ID
-	reasons    atomic.Uint32 // written with set.mu held
-	checked    atomic.Bool   // it has passed a check since it was ejected
-	faultAt    atomic.Uint64 // a moment: of the last failure
-	answeredAt atomic.Uint64 // a moment: of the last answer before that
-	gone       bool          // guarded by set.mu
-	weight     int           // guarded by set.mu
-	tier       int           // guarded by set.mu
-	zone       string        // guarded by set.mu
-	parts      parts         // of its weight that it takes; guarded by set.mu
-	started    time.Time     // when it began to take more and more; zero: it does not; guarded by set.mu
-	standings  []standing    // of the reasons that m has had; guarded by set.mu
-	places     *places
+	reasons    atomic.Uint32  // written with set.mu held
+	checked    atomic.Bool    // it has passed a check since it was ejected
+	faultAt    atomic.Uint64  // a millis: of the last failure
+	answeredAt atomic.Uint64  // a millis: of the last answer before that
+	gone       bool           // guarded by set.mu
+	weight     int            // guarded by set.mu
+	tier       int            // guarded by set.mu
+	zone       string         // guarded by set.mu
+	parts      weightParts    // of its weight that it takes; guarded by set.mu
+	started    time.Time      // when it began to take more and more; zero: it does not; guarded by set.mu
+	standings  []reasonRecord // of the reasons that m has had; guarded by set.mu
+	requests   *heldRequests
 	tag        observe.Tag
 }
 

@@ -45,7 +45,7 @@ func (s *Set) SetAddresses(name string, addrs []poller.Addr) error {
 	}
 	moves := isOneMember(s.addresses[name]) && isOneMember(addrs)
 	if s.addresses[name] = addrs; !moves {
-		s.unite()
+		s.mergeLists()
 	}
 	s.mu.Unlock()
 	for _, m := range s.Members() {

@@ -18,11 +18,11 @@ const spareCapacity = 1.4
 // order is what a request is picked from, one stage after the other, until one has a member for it.
 // Immutable.
 //
-//	the thresholds of leads rise, up to 2^32
+//	the thresholds of firstStages rise, up to 2^32
 type order struct {
-	stages    []stage
-	leads     []lead // what some or all requests are picked from before that; nil: nothing
-	panicking bool   // there are leads of members that do not serve. They are for first attempts alone
+	stages      []stage
+	firstStages []firstStage // what some or all requests are picked from before that; nil: nothing
+	panicking   bool         // some of firstStages have members that do not serve. Those are for first attempts alone
 }
 
 // stage is members of one tier to pick from.
@@ -31,17 +31,17 @@ type stage struct {
 	view *balance.View
 }
 
-// lead is a stage for a part of the requests.
-type lead struct {
-	below uint64 // those of a number below that, and not below that of the lead before: of 2^32
+// firstStage is a stage for a part of the requests.
+type firstStage struct {
+	below uint64 // those of a number below that, and not below that of the one before: of 2^32
 	stage
 }
 
-// lead returns where q begins. Requests of one key begin with one tier, and as few keys as can be move when the shares
-// of tiers change. The others are shared out evenly.
-func (o *order) lead(t *turns, q *balance.Request) *stage {
-	if len(o.leads) == 1 {
-		return &o.leads[0].stage
+// firstStage returns where q begins. Requests of one key begin with one tier, and as few keys as can be move when the
+// shares of tiers change. The others are shared out evenly.
+func (o *order) firstStage(t *rotation, q *balance.Request) *stage {
+	if len(o.firstStages) == 1 {
+		return &o.firstStages[0].stage
 	}
 	const golden = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: multiples of it are spread evenly (Weyl)
 	word := q.Key
@@ -52,12 +52,12 @@ func (o *order) lead(t *turns, q *balance.Request) *stage {
 		t.spill += golden
 		word = t.spill
 	}
-	for i := range o.leads {
-		if word>>32 < o.leads[i].below {
-			return &o.leads[i].stage
+	for i := range o.firstStages {
+		if word>>32 < o.firstStages[i].below {
+			return &o.firstStages[i].stage
 		}
 	}
-	return &o.leads[0].stage
+	return &o.firstStages[0].stage
 }
 
 // arrange makes the order of next, whose tiers are made. mu is held.
@@ -84,11 +84,11 @@ func (s *Set) arrange(next *state) {
 			view, o.panicking = next.tiers[t].panic, true
 		}
 		if sum += share; share > 0 {
-			o.leads = append(o.leads, lead{uint64(math.Round(sum * (1 << 32))), stage{t, view}})
+			o.firstStages = append(o.firstStages, firstStage{uint64(math.Round(sum * (1 << 32))), stage{t, view}})
 		}
 	}
-	if len(o.leads) == 1 && !o.panicking {
-		o.leads = nil // all go by the stages
+	if len(o.firstStages) == 1 && !o.panicking {
+		o.firstStages = nil // all go by the stages
 	}
 	for t, one := range next.tiers {
 		if o.panicking && h.panics(t, s.policy.Panic) {
@@ -120,7 +120,7 @@ func (s *Set) prepare(o *order) {
 		for _, one := range o.stages {
 			m.Prepare(one.view)
 		}
-		for _, one := range o.leads {
+		for _, one := range o.firstStages {
 			m.Prepare(one.view)
 		}
 	}
@@ -128,11 +128,12 @@ func (s *Set) prepare(o *order) {
 
 // check panics when an invariant of o does not hold.
 func (o *order) check() {
-	if !invariant.On || len(o.leads) == 0 {
+	if !invariant.On || len(o.firstStages) == 0 {
 		return
 	}
-	sorted := sort.SliceIsSorted(o.leads, func(i, k int) bool { return o.leads[i].below < o.leads[k].below })
-	invariant.That(sorted && o.leads[len(o.leads)-1].below == 1<<32, "leads %v", o.leads)
+	all := o.firstStages
+	sorted := sort.SliceIsSorted(all, func(i, k int) bool { return all[i].below < all[k].below })
+	invariant.That(sorted && all[len(all)-1].below == 1<<32, "first stages %v", o.firstStages)
 }
 
 // tierHealth is how much of a tier serves.
@@ -141,8 +142,8 @@ type tierHealth struct {
 	up, members int // the numbers of these
 }
 
-// part returns which part of the weight of the tier serves.
-func (t *tierHealth) part() float64 {
+// servingPart returns which part of the weight of the tier serves.
+func (t *tierHealth) servingPart() float64 {
 	if t.all == 0 {
 		return 0
 	}
@@ -179,14 +180,14 @@ func healthOf(now *state) healths {
 // carries returns how much of all requests the tiers can carry together, above 1 as well.
 func (h healths) carries() (sum float64) {
 	for i := range h {
-		sum += spareCapacity * h[i].part()
+		sum += spareCapacity * h[i].servingPart()
 	}
 	return sum
 }
 
 // panics reports whether too few members of a tier serve, while the other tiers cannot help it.
 func (h healths) panics(tier int, below float64) bool {
-	return h[tier].members > 0 && h[tier].part() < below && h.carries() < 1
+	return h[tier].members > 0 && h[tier].servingPart() < below && h.carries() < 1
 }
 
 // shares returns the part of the requests that each tier is to get first. Where tiers do not spill, that is all for the
@@ -199,7 +200,7 @@ func (h healths) shares(spill bool) []float64 {
 			shares[i] = 1
 			return shares
 		case spill && carried > 0:
-			shares[i] = min(left, min(1, spareCapacity*h[i].part())/carried)
+			shares[i] = min(left, min(1, spareCapacity*h[i].servingPart())/carried)
 			left -= shares[i]
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // Safe for any goroutine, except that methods that take a reactor are for that one.
 type Outliers struct {
 	set       *Set
-	found     *ejection.Detector
+	detector  *ejection.Detector
 	ejections [len(ejection.Counts{})]atomic.Uint64
 	stopped   atomic.Bool
 }
@@ -24,7 +24,7 @@ type Outliers struct {
 func NewOutliers(s *Set, reactors int, o ejection.Options) *Outliers {
 	u := &Outliers{set: s}
 	o.Random = rand.Uint64
-	u.found = ejection.New(reactors, o, u.list)
+	u.detector = ejection.New(reactors, o, u.list)
 	return u
 }
 
@@ -42,29 +42,29 @@ func (u *Outliers) Good(r *engine.Reactor, m *Member) {
 	if !u.set.has(m) {
 		return
 	}
-	if all := u.found.Good(r.Index(), m.Slot(), m, r.Now()); all != nil {
-		u.do(all)
+	if all := u.detector.Good(r.Index(), m.Slot(), m, r.Now()); all != nil {
+		u.apply(all)
 	}
 }
 
 // Bad reports a failure of m. On r.
 func (u *Outliers) Bad(r *engine.Reactor, m *Member, f ejection.Failed) {
 	if u.set.has(m) {
-		u.do(u.found.Bad(r.Index(), m.Slot(), m, f, r.Now()))
+		u.apply(u.detector.Bad(r.Index(), m.Slot(), m, f, r.Now()))
 	}
 }
 
 // Trying reports whether any member is on trial after an ejection: then Admit is to be asked. It is one load.
-func (u *Outliers) Trying() bool { return u.found.Trying() }
+func (u *Outliers) Trying() bool { return u.detector.Trying() }
 
 // Admit says whether m may get a request: one that is on trial gets few at a time, but this one where must is set. Any
 // goroutine.
 func (u *Outliers) Admit(m *Member, must bool) ejection.Admission {
-	return u.found.Admit(m.Slot(), m, must)
+	return u.detector.Admit(m.Slot(), m, must)
 }
 
 // Leave notes the end of a request that Admit has counted. Any goroutine.
-func (u *Outliers) Leave(m *Member) { u.found.Leave(m.Slot(), m) }
+func (u *Outliers) Leave(m *Member) { u.detector.Leave(m.Slot(), m) }
 
 // Ejections returns how many there were.
 func (u *Outliers) Ejections() (counts ejection.Counts) {
@@ -75,13 +75,13 @@ func (u *Outliers) Ejections() (counts ejection.Counts) {
 }
 
 // OnTrial reports whether m was ejected and gets few requests. On any reactor.
-func (u *Outliers) OnTrial(m *Member) bool { return u.found.OnTrial(m.Slot(), m) }
+func (u *Outliers) OnTrial(m *Member) bool { return u.detector.OnTrial(m.Slot(), m) }
 
 // LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
 // r.
 func (u *Outliers) LastResort(r *engine.Reactor) bool {
-	all := u.found.LastResort(r.Now())
-	u.do(all)
+	all := u.detector.LastResort(r.Now())
+	u.apply(all)
 	return len(all) > 0
 }
 
@@ -93,8 +93,8 @@ func (u *Outliers) Stop() {
 	}
 }
 
-// do ejects members, or lets them serve again.
-func (u *Outliers) do(all []ejection.Action) {
+// apply ejects members, or lets them serve again.
+func (u *Outliers) apply(all []ejection.Action) {
 	for _, a := range all {
 		m := a.Member.Which.(*Member)
 		if !a.Eject {

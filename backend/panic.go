@@ -13,27 +13,27 @@ type Panic struct {
 	Lasted  time.Duration // how long it was the other way; 0: always
 }
 
-// panics is what is known of panics.
-type panics struct {
+// panicState is what is known of panics.
+type panicState struct {
 	on    bool
 	since time.Time
 	count uint64
 }
 
-// alarm is what is called when a panic begins and ends.
-type alarm struct{ call func(p *Panic) }
+// panicHook is what is called when a panic begins and ends.
+type panicHook struct{ call func(p *Panic) }
 
 // OnPanic has f told when a panic of s begins and when it is over. f must neither block nor change the set. stop ends
 // that.
 func (s *Set) OnPanic(f func(p *Panic)) (stop func()) {
-	a := &alarm{f}
+	a := &panicHook{f}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alarms = append(s.alarms, a)
+	s.panicHooks = append(s.panicHooks, a)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.alarms = slices.DeleteFunc(s.alarms, func(other *alarm) bool { return other == a })
+		s.panicHooks = slices.DeleteFunc(s.panicHooks, func(other *panicHook) bool { return other == a })
 	}
 }
 
@@ -72,7 +72,7 @@ func (s *Set) notePanic(on bool, h healths) {
 		news.Open += h[i].up
 		news.Members += h[i].members
 	}
-	for _, a := range s.alarms {
+	for _, a := range s.panicHooks {
 		a.call(&news)
 	}
 }

@@ -43,9 +43,9 @@ func (s *Set) SetPolicy(p Policy) {
 		return
 	}
 	s.policy = p
-	s.unite()
+	s.mergeLists()
 	if p.SlowStart <= 0 {
-		s.endStarts(func(*Member) bool { return true })
+		s.endSlowStarts(func(*Member) bool { return true })
 	}
-	s.renew(1<<tiersMax - 1)
+	s.rebuildTiers(1<<tiersMax - 1)
 }

@@ -19,22 +19,22 @@ const tiersMax = 8
 // Set is the members of a service.
 // Safe for any goroutine.
 type Set struct {
-	now       atomic.Pointer[state]
-	loads     *balance.Loads
-	local     atomic.Pointer[[]*load] // by Reactor.Index; written with mu held
-	applying  sync.Mutex              // held while members come and go; before mu, which is free while tiers are made
-	mu        sync.Mutex
-	free      []int // slots whose members have gone, the longest ago first
-	parts     []part
-	followers []Follower
-	methods   []*balance.Method // of the views: what they need of a state is made with it
-	hooks     []*hook           // guarded by mu
-	alarms    []*alarm          // guarded by mu
-	panics    panics            // guarded by mu
-	joinWith  Reason            // of members that join; guarded by mu
-	policy    Policy            // written with applying held, too; guarded by mu
-	indices   [tiersMax][]ID    // of members and others, for subsets; guarded by mu
-	pace      pace              // guarded by mu
+	now         atomic.Pointer[state]
+	loads       *balance.Loads
+	local       atomic.Pointer[[]*load] // by Reactor.Index; written with mu held
+	applying    sync.Mutex              // held while members come and go; before mu, which is free while tiers are made
+	mu          sync.Mutex
+	free        []int // slots whose members have gone, the longest ago first
+	lists       []sourceList
+	followers   []Follower
+	methods     []*balance.Method // of the views: what they need of a state is made with it
+	changeHooks []*changeHook     // guarded by mu
+	panicHooks  []*panicHook      // guarded by mu
+	panics      panicState        // guarded by mu
+	joinWith    Reason            // of members that join; guarded by mu
+	policy      Policy            // written with applying held, too; guarded by mu
+	indices     [tiersMax][]ID    // of members and others, for subsets; guarded by mu
+	schedule    schedule          // guarded by mu
 
 	resolver  NameFollower             // nil: none; guarded by mu
 	addresses map[string][]poller.Addr // of the names that the parts list; guarded by mu
@@ -134,7 +134,7 @@ func (s *Set) Len() int { return len(s.Members()) }
 
 // join makes a member, for a free slot or for the next one.
 func (s *Set) join(id ID, b Spec, next int) *Member {
-	m := &Member{set: s, id: id, address: b.Address, slot: next, parts: whole, places: new(places)}
+	m := &Member{set: s, id: id, address: b.Address, slot: next, parts: fullWeight, requests: new(heldRequests)}
 	if len(s.free) >= slotsFree {
 		m.slot, s.free = s.free[0], s.free[1:]
 		s.loads.Forget(m.slot)
@@ -152,10 +152,10 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 
 // replace puts next in the place of old, and tells the followers. applying and mu are held; mu is free for a while.
 func (s *Set) replace(old, next *state) {
-	s.layOut(old, next)
+	s.makeTiers(old, next)
 	s.arrange(next)
 	for i, m := range next.members {
-		if !joins(old, m, i) {
+		if !isNewMember(old, m, i) {
 			continue
 		}
 		for _, f := range s.followers {
@@ -168,7 +168,7 @@ func (s *Set) replace(old, next *state) {
 			continue
 		}
 		m.gone = true
-		s.endStart(m)
+		s.endSlowStart(m)
 		s.free = append(s.free, i)
 		for _, f := range s.followers {
 			f.Left(m)
@@ -176,14 +176,14 @@ func (s *Set) replace(old, next *state) {
 	}
 }
 
-// joins reports whether m, which has slot i, is no member yet.
-func joins(old *state, m *Member, i int) bool {
+// isNewMember reports whether m, which has slot i, is no member yet.
+func isNewMember(old *state, m *Member, i int) bool {
 	return m != nil && (i >= len(old.members) || old.members[i] != m)
 }
 
-// layOut makes the tiers of next of its members. applying and mu are held. The table or ring of a method may take a
+// makeTiers makes the tiers of next of its members. applying and mu are held. The table or ring of a method may take a
 // second, for which reactors must not wait: mu is free meanwhile.
-func (s *Set) layOut(old, next *state) {
+func (s *Set) makeTiers(old, next *state) {
 	backends := [tiersMax][]balance.Backend{make([]balance.Backend, len(next.members))}
 	for slot, m := range next.members {
 		if m == nil {
@@ -209,18 +209,18 @@ func (s *Set) layOut(old, next *state) {
 	}
 	s.mu.Lock()
 	for i, m := range next.members {
-		if joins(old, m, i) && m.Reasons() == 0 && m.tier < len(old.tiers) && old.tiers[m.tier].view.Count() > 0 {
-			s.start(m)
+		if isNewMember(old, m, i) && m.Reasons() == 0 && m.tier < len(old.tiers) && old.tiers[m.tier].view.Count() > 0 {
+			s.beginSlowStart(m)
 		}
 	}
 	for _, one := range next.tiers {
-		s.open(one, next.members)
+		s.openMembers(one, next.members)
 	}
 }
 
-// open opens the members of t that serve. mu is held.
-func (s *Set) open(t *tier, members []*Member) {
-	s.endCrowdedStart(t.number, members)
+// openMembers opens the members of t that serve. mu is held.
+func (s *Set) openMembers(t *tier, members []*Member) {
+	s.endCrowdedSlowStart(t.number, members)
 	s.placeZones(t.number, members)
 	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 }).Weighing(weightsOf(t.number, members))
 	unreachable := func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }
@@ -251,8 +251,8 @@ func (t *tier) check(members []*Member) {
 	}
 }
 
-// reopen has m open or not, by its reasons. mu is held.
-func (s *Set) reopen(m *Member) {
+// updateOpen has m open or not, by its reasons. mu is held.
+func (s *Set) updateOpen(m *Member) {
 	if !s.has(m) {
 		return // it is joining: its reasons are looked at when it has
 	}
@@ -264,19 +264,19 @@ func (s *Set) reopen(m *Member) {
 	if !t.view.Open(m.slot) && reasons == 0 {
 		// Something has found that it serves again. How it answered before it was closed says nothing any more.
 		s.loads.Forget(m.slot)
-		s.scale(m)
+		s.publishPart(m)
 	}
 	switch serves := reasons == 0; {
 	case !serves:
-		s.endStart(m)
+		s.endSlowStart(m)
 	case !t.view.Open(m.slot) && t.view.Count() > 0:
-		s.start(m)
+		s.beginSlowStart(m)
 	}
-	s.renew(1 << t.number)
+	s.rebuildTiers(1 << t.number)
 }
 
-// renew makes tiers anew, a set of bits, since members have opened or closed, or take other parts. mu is held.
-func (s *Set) renew(tiers uint8) {
+// rebuildTiers makes tiers anew, a set of bits, since members have opened or closed, or take other parts. mu is held.
+func (s *Set) rebuildTiers(tiers uint8) {
 	now := s.now.Load()
 	next := &state{tiers: slices.Clone(now.tiers), members: now.members}
 	for i, t := range now.tiers {
@@ -284,7 +284,7 @@ func (s *Set) renew(tiers uint8) {
 			continue
 		}
 		one := *t
-		s.open(&one, now.members)
+		s.openMembers(&one, now.members)
 		next.tiers[i] = &one
 	}
 	s.arrange(next)

@@ -8,10 +8,10 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 )
 
-// How often the troubles of one member are told: a member that fails now and then must not fill a log.
+// How often the troubles of one member are logged: a member that fails now and then must not fill a log.
 const (
-	tellAgain  = 10 * time.Second // after a trouble that was over, or was another one
-	tellOnward = time.Minute      // while it lasts
+	newTroublePause  = 10 * time.Second // after a trouble that was over, or was another one
+	sameTroublePause = time.Minute      // while it lasts
 )
 
 // Trouble is what goes wrong with a member, as those that use it find out.
@@ -28,10 +28,10 @@ type Trouble struct {
 type troubles struct {
 	kind atomic.Uint32 // a TroubleKind; written with mu held
 
-	mu     sync.Mutex
-	now    Trouble   // guarded by mu
-	told   string    // What of now, when it was told last; "": it was not; guarded by mu
-	toldAt time.Time // when any was; guarded by mu
+	mu       sync.Mutex
+	now      Trouble   // guarded by mu
+	logged   string    // What of now, when it was logged last; "": it was not; guarded by mu
+	loggedAt time.Time // when any was; guarded by mu
 }
 
 // TroubleKind says what ends a Trouble.
@@ -78,19 +78,19 @@ func (m *Member) Fail(kind TroubleKind, what string, at time.Time) (t Trouble, t
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.Trouble() == NoTrouble {
-		s.now, s.told = Trouble{Since: at}, ""
+		s.now, s.logged = Trouble{Since: at}, ""
 	}
-	wait := tellAgain
-	if s.told == what {
-		wait = tellOnward
+	wait := newTroublePause
+	if s.logged == what {
+		wait = sameTroublePause
 	}
 	s.kind.Store(uint32(kind))
 	s.now.What = what
 	s.now.Failures++
-	if at.Sub(s.toldAt) < wait {
+	if at.Sub(s.loggedAt) < wait {
 		return s.now, false
 	}
-	s.told, s.toldAt = what, at
+	s.logged, s.loggedAt = what, at
 	s.check()
 	return s.now, true
 }
@@ -105,7 +105,7 @@ func (m *Member) Recover() (t Trouble, told bool) {
 	}
 	s.check()
 	s.kind.Store(uint32(NoTrouble))
-	return s.now, s.told != ""
+	return s.now, s.logged != ""
 }
 
 // check panics when an invariant of s does not hold. s.mu is held.

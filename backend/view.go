@@ -13,14 +13,14 @@ import (
 // what is known of their load.
 // Safe for any goroutine, except that its methods are for the reactor they are given.
 type View struct {
-	set    *Set
-	method *balance.Method
-	turns  []*turns // by Reactor.Index
+	set       *Set
+	method    *balance.Method
+	rotations []*rotation // by Reactor.Index
 }
 
-// turns is whose turn it is on one reactor.
+// rotation is whose turn it is on one reactor.
 // Owned by its reactor.
-type turns struct {
+type rotation struct {
 	pickers [tiersMax]balance.Picker
 	next    []int  // by slot: the address
 	spill   uint64 // which tier is first for the next request
@@ -33,20 +33,20 @@ func (s *Set) View(reactors int, method *balance.Method) *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loadsFor(reactors)
-	s.use(method)
+	s.prepareMethod(method)
 	for i := range reactors {
-		t := &turns{spill: uint64(i) << 32}
+		t := &rotation{spill: uint64(i) << 32}
 		for k := range t.pickers {
 			t.pickers[k] = method.New(i, reactors)
 		}
 		t.grow(len(s.now.Load().members))
-		v.turns = append(v.turns, t)
+		v.rotations = append(v.rotations, t)
 	}
 	return v
 }
 
-// use has what method needs made, of the state that is and of those to come. mu is held.
-func (s *Set) use(method *balance.Method) {
+// prepareMethod has what method needs made, of the state that is and of those to come. mu is held.
+func (s *Set) prepareMethod(method *balance.Method) {
 	if method.Prepare == nil {
 		return
 	}
@@ -76,27 +76,27 @@ func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 	if q == nil {
 		q = &unknown
 	}
-	now, turns, l := v.set.now.Load(), v.turns[r.Index()], &v.set.loadOn(r).Local
-	if now.leads != nil {
-		if m := now.pickLed(turns, l, q); m != nil {
+	now, rot, l := v.set.now.Load(), v.rotations[r.Index()], &v.set.loadOn(r).Local
+	if now.firstStages != nil {
+		if m := now.pickFirst(rot, l, q); m != nil {
 			return m
 		}
 	}
 	for _, s := range now.stages {
-		if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
+		if i := rot.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
 			return now.members[i]
 		}
 	}
 	return nil
 }
 
-// pickLed picks from the lead of q; nil: that has nobody for it.
-func (now *state) pickLed(turns *turns, l *balance.Local, q *balance.Request) *Member {
+// pickFirst picks from the first stage of q; nil: that has no member for it.
+func (now *state) pickFirst(rot *rotation, l *balance.Local, q *balance.Request) *Member {
 	if now.panicking && q.Tried.Len() > 0 {
 		return nil
 	}
-	s := now.lead(turns, q)
-	if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
+	s := now.firstStage(rot, q)
+	if i := rot.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
 		return now.members[i]
 	}
 	return nil
@@ -112,7 +112,7 @@ func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
 	if n <= 1 {
 		return 0
 	}
-	t := v.turns[r.Index()]
+	t := v.rotations[r.Index()]
 	if m.slot >= len(t.next) {
 		t.grow(m.slot + 1)
 	}
@@ -121,7 +121,7 @@ func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
 }
 
 // grow makes room for n members. The numbers fill whole cache lines, since other reactors write to theirs.
-func (t *turns) grow(n int) {
+func (t *rotation) grow(n int) {
 	const perLine = 8
 	next := make([]int, n, (n+perLine-1)/perLine*perLine)
 	copy(next, t.next)

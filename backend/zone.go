@@ -48,7 +48,7 @@ func (s *Set) placeZones(tier int, members []*Member) {
 		}
 		if m.parts[partZone] != part {
 			m.parts[partZone] = part
-			s.scale(m)
+			s.publishPart(m)
 		}
 	}
 }
@@ -108,14 +108,14 @@ func zoneParts(weights map[string]float64, own string, share float64) map[string
 // Shares returns the part of the requests that each member gets first while none has anything to do, by slot.
 func (s *Set) Shares() []float64 {
 	now := s.now.Load()
-	list, leads := make([]float64, len(now.members)), now.leads
-	for k := 0; leads == nil && k < len(now.stages); k++ {
+	list, first := make([]float64, len(now.members)), now.firstStages
+	for k := 0; first == nil && k < len(now.stages); k++ {
 		if one := now.stages[k]; one.view.Count() > 0 {
-			leads = []lead{{1 << 32, one}}
+			first = []firstStage{{1 << 32, one}}
 		}
 	}
 	before := uint64(0)
-	for _, one := range leads {
+	for _, one := range first {
 		for i := range list {
 			list[i] += float64(one.below-before) / (1 << 32) * one.view.Share(i)
 		}

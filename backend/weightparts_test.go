@@ -200,24 +200,24 @@ func TestSet_slowStartBegins(t *testing.T) {
 		if all[0].Up(Health); all[0].Part() != 1 {
 			t.Error("it starts slowly, though no other one serves")
 		}
-		if all[1].Up(Health); all[1].Part() != startLeast {
+		if all[1].Up(Health); all[1].Part() != slowStartLeast {
 			t.Errorf("it begins with %g", all[1].Part())
 		}
 		time.Sleep(10 * time.Second)
 		if all[1].Down(Ejected); all[1].Part() != 1 {
 			t.Error("it starts while it is down")
 		}
-		if all[1].Up(Ejected); all[1].Part() != startLeast {
+		if all[1].Up(Ejected); all[1].Part() != slowStartLeast {
 			t.Error("it goes on where it was when it went down")
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		s.Apply("source", []Spec{{Address: "10.1.0.1:80"}, {Address: "10.1.0.2:80", Tier: 1}, {Address: "name:80"}})
 		added := s.Members()[2:]
-		if added[0].Part() != startLeast || added[1].Part() != 1 || added[2].Part() != 1 {
+		if added[0].Part() != slowStartLeast || added[1].Part() != 1 || added[2].Part() != 1 {
 			t.Errorf("parts %g, %g, %g of members that join", added[0].Part(), added[1].Part(), added[2].Part())
 		}
-		if added[2].Up(Names); added[2].Part() != startLeast || added[0].Part() != startLeast {
+		if added[2].Up(Names); added[2].Part() != slowStartLeast || added[0].Part() != slowStartLeast {
 			t.Error("half of the tier does not start slowly")
 		}
 		if all[0].Down(Health); added[2].Part() != 1 || added[0].Part() != 1 {
@@ -226,7 +226,7 @@ func TestSet_slowStartBegins(t *testing.T) {
 		s.SetPolicy(Policy{SlowStart: time.Minute})
 		added[2].Down(Health)
 		added[2].Up(Health)
-		if s.SetPolicy(Policy{}); added[2].Part() != 1 || len(s.pace.starting) > 0 {
+		if s.SetPolicy(Policy{}); added[2].Part() != 1 || len(s.schedule.starting) > 0 {
 			t.Error("it starts slowly without a policy")
 		}
 	})
@@ -282,7 +282,7 @@ func (s *Set) checkTurns(t *testing.T, when string) {
 	s.mu.Lock()
 	for i, m := range s.now.Load().members {
 		if m.Reasons() == 0 {
-			want[i] = float64(m.weight) * m.turnPart()
+			want[i] = float64(m.weight) * m.partForTurns()
 			sum += want[i]
 		}
 	}

@@ -14,13 +14,13 @@ const flapsMax = 6
 // flapWindow is the time in which they are counted.
 const flapWindow = time.Minute
 
-// told are the reasons whose changes are logged here. Packages discovery and upstream log the others, which are about
-// addresses.
-const told = Health | Ejected | Draining | Operator | Agent | AgentDrain
+// loggedReasons are the reasons whose changes are logged here. Packages discovery and upstream log the others, which
+// are about addresses.
+const loggedReasons = Health | Ejected | Draining | Operator | Agent | AgentDrain
 
-// teller logs what changes about the members of a set.
+// changeLog logs what changes about the members of a set.
 // Guarded by mu.
-type teller struct {
+type changeLog struct {
 	service string
 	mu      sync.Mutex
 	flaps   map[*Member]*flapping
@@ -37,32 +37,32 @@ type flapping struct {
 // again and again one "backend flaps" a minute. Panics are logged by their beginning and their end. The log calls s
 // service. stop ends that.
 func LogChanges(service string, s *Set) (stop func()) {
-	t := &teller{service: service, flaps: make(map[*Member]*flapping)}
-	s.Follow((*forgetting)(t))
+	t := &changeLog{service: service, flaps: make(map[*Member]*flapping)}
+	s.Follow((*flapsFollower)(t))
 	end, endPanics := s.OnChange(t.change), s.OnPanic(t.panic)
 	return func() {
 		end()
 		endPanics()
-		s.Unfollow((*forgetting)(t))
+		s.Unfollow((*flapsFollower)(t))
 	}
 }
 
-// forgetting is a teller as its Set sees it.
-type forgetting teller
+// flapsFollower is a changeLog as its Set sees it.
+type flapsFollower changeLog
 
 // Joined does nothing.
-func (f *forgetting) Joined(*Member) {}
+func (f *flapsFollower) Joined(*Member) {}
 
 // Left forgets what was counted of m.
-func (f *forgetting) Left(m *Member) {
+func (f *flapsFollower) Left(m *Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.flaps, m)
 }
 
 // change logs c.
-func (t *teller) change(c *Change) {
-	if c.Reason&told == 0 {
+func (t *changeLog) change(c *Change) {
+	if c.Reason&loggedReasons == 0 {
 		return
 	}
 	level, event, was := slog.LevelWarn, "backend down", "was_up"
@@ -97,7 +97,7 @@ func (t *teller) change(c *Change) {
 }
 
 // panic logs p, which is counted as the changes of a member are.
-func (t *teller) panic(p *Panic) {
+func (t *changeLog) panic(p *Panic) {
 	n, tell := t.count(nil, time.Now())
 	if !tell {
 		return
@@ -122,7 +122,7 @@ func (t *teller) panic(p *Panic) {
 }
 
 // count counts a change of m, nil for panics. It returns how many there were in this minute and whether to tell of it.
-func (t *teller) count(m *Member, now time.Time) (n int, tell bool) {
+func (t *changeLog) count(m *Member, now time.Time) (n int, tell bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.flaps[m]

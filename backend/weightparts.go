@@ -20,14 +20,14 @@ const (
 	partCount
 )
 
-// parts are the parts of its weight that a member takes, 0 to 1 each. Their product counts.
-type parts [partCount]float64
+// weightParts are the parts of its weight that a member takes, 0 to 1 each. Their product counts.
+type weightParts [partCount]float64
 
-// whole is the parts of a member that takes all of its weight.
-var whole = parts{1, 1, 1, 1}
+// fullWeight is the parts of a member that takes all of its weight.
+var fullWeight = weightParts{1, 1, 1, 1}
 
 // product returns the part that is left of all.
-func (p *parts) product() float64 {
+func (p *weightParts) product() float64 {
 	part := 1.0
 	for _, one := range p {
 		part *= one
@@ -37,24 +37,24 @@ func (p *parts) product() float64 {
 
 // How often what turns and draws go by is made anew.
 const (
-	startSteps   = 32 // of a slow start, for methods that look at load
-	startTurns   = 8  // of a slow start, for turns and draws
-	startLeast   = 0.1
-	renewalPause = 10 * time.Millisecond // at the least, for parts
+	slowStartSteps = 32 // of a slow start, for methods that look at load
+	slowStartTurns = 8  // of a slow start, for turns and draws
+	slowStartLeast = 0.1
+	renewalPause   = 10 * time.Millisecond // at the least, for parts
 )
 
-// pace is what a Set has to do at a time.
+// schedule is what a Set does later, and when.
 // Guarded by Set.mu.
 //
 //	m in starting, once  <=>  m.started is not zero
 //	starting or stale  =>  due is not zero
-type pace struct {
-	starting []*Member        // those whose started is not zero
-	step     time.Time        // when they take their next step
-	stale    uint8            // tiers in which parts have changed: a set of bits
-	timer    *time.Timer      // calls Set.keepPace; nil: never armed
-	due      time.Time        // when it does; zero: it does not
-	clock    func() time.Time // of a simulation; nil: that of the system
+type schedule struct {
+	starting   []*Member        // those whose started is not zero
+	step       time.Time        // when they take their next step
+	staleTiers uint8            // tiers in which parts have changed: a set of bits
+	timer      *time.Timer      // calls Set.runSchedule; nil: never armed
+	due        time.Time        // when it does; zero: it does not
+	clock      func() time.Time // of a simulation; nil: that of the system
 }
 
 // Simulate has s go by clock, not by the time of the system, in all that its Policy does by and by. s arms no timer
@@ -63,12 +63,12 @@ type pace struct {
 func (s *Set) Simulate(clock func() time.Time) (keep func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pace.clock = clock
-	return s.keepPace
+	s.schedule.clock = clock
+	return s.runSchedule
 }
 
-// time returns the time that slow starts go by. mu is held.
-func (p *pace) time() time.Time {
+// now returns the time that slow starts go by. mu is held.
+func (p *schedule) now() time.Time {
 	if p.clock != nil {
 		return p.clock()
 	}
@@ -87,9 +87,9 @@ func (m *Member) SetPart(of PartOf, part float64) (changed bool) {
 		return false
 	}
 	m.parts[of] = part
-	s.scale(m)
-	s.pace.stale |= 1 << m.tier
-	s.arm(s.pace.time().Add(renewalPause))
+	s.publishPart(m)
+	s.schedule.staleTiers |= 1 << m.tier
+	s.scheduleAt(s.schedule.now().Add(renewalPause))
 	return true
 }
 
@@ -107,51 +107,53 @@ func (of PartOf) Of(m *Member) float64 {
 	return m.parts[of]
 }
 
-// start has m, which serves from now on, take its weight by and by. mu is held.
-func (s *Set) start(m *Member) {
+// beginSlowStart has m, which serves from now on, take its weight by and by. mu is held.
+func (s *Set) beginSlowStart(m *Member) {
 	if s.policy.SlowStart <= 0 || !m.started.IsZero() {
 		return
 	}
-	m.started = s.pace.time()
-	m.parts[partStart] = startLeast
-	s.pace.starting = append(s.pace.starting, m)
-	s.scale(m)
-	if p := &s.pace; len(p.starting) == 1 {
-		p.step = m.started.Add(s.startStep())
+	m.started = s.schedule.now()
+	m.parts[partStart] = slowStartLeast
+	s.schedule.starting = append(s.schedule.starting, m)
+	s.publishPart(m)
+	if p := &s.schedule; len(p.starting) == 1 {
+		p.step = m.started.Add(s.slowStartStep())
 	}
-	s.arm(s.pace.step)
+	s.scheduleAt(s.schedule.step)
 }
 
-// startStep returns the time between two steps of a slow start.
-func (s *Set) startStep() time.Duration { return max(s.policy.SlowStart/startSteps, renewalPause) }
+// slowStartStep returns the time between two steps of a slow start.
+func (s *Set) slowStartStep() time.Duration {
+	return max(s.policy.SlowStart/slowStartSteps, renewalPause)
+}
 
-// endStart has m take all of its weight, as far as it starts slowly. mu is held.
-func (s *Set) endStart(m *Member) {
+// endSlowStart has m take all of its weight, as far as it starts slowly. mu is held.
+func (s *Set) endSlowStart(m *Member) {
 	if m.started.IsZero() {
 		return
 	}
-	s.endStarts(func(other *Member) bool { return other == m })
+	s.endSlowStarts(func(other *Member) bool { return other == m })
 }
 
-// endStarts does so with those that start slowly for which ends returns true. mu is held.
-func (s *Set) endStarts(ends func(m *Member) bool) {
-	s.pace.starting = slices.DeleteFunc(s.pace.starting, func(m *Member) bool {
+// endSlowStarts does so with those that start slowly for which ends returns true. mu is held.
+func (s *Set) endSlowStarts(ends func(m *Member) bool) {
+	s.schedule.starting = slices.DeleteFunc(s.schedule.starting, func(m *Member) bool {
 		if !ends(m) {
 			return false
 		}
 		m.started = time.Time{}
 		m.parts[partStart] = 1
 		if !m.gone {
-			s.scale(m)
+			s.publishPart(m)
 		}
 		return true
 	})
 }
 
-// endCrowdedStart ends the slow start of a tier in which those that start have more than half of the weight: the others
-// would get all of its requests meanwhile. mu is held.
-func (s *Set) endCrowdedStart(tier int, members []*Member) {
-	if len(s.pace.starting) == 0 {
+// endCrowdedSlowStart ends the slow start of a tier in which those that start have more than half of the weight: the
+// others would get all of its requests meanwhile. mu is held.
+func (s *Set) endCrowdedSlowStart(tier int, members []*Member) {
+	if len(s.schedule.starting) == 0 {
 		return
 	}
 	starting, open := 0, 0
@@ -166,55 +168,55 @@ func (s *Set) endCrowdedStart(tier int, members []*Member) {
 	if 2*starting <= open {
 		return
 	}
-	s.endStarts(func(m *Member) bool { return m.tier == tier })
+	s.endSlowStarts(func(m *Member) bool { return m.tier == tier })
 }
 
-// arm has keepPace called at a time, or before. mu is held.
-func (s *Set) arm(at time.Time) {
-	p := &s.pace
+// scheduleAt has runSchedule called at a time, or before. mu is held.
+func (s *Set) scheduleAt(at time.Time) {
+	p := &s.schedule
 	if !p.due.IsZero() && !at.Before(p.due) {
 		return
 	}
 	p.due = at
 	if p.clock != nil {
-		return // the simulation calls keepPace
+		return // the simulation calls runSchedule
 	}
 	if p.timer == nil {
-		p.timer = time.AfterFunc(time.Until(at), s.keepPace)
+		p.timer = time.AfterFunc(time.Until(at), s.runSchedule)
 		return
 	}
 	p.timer.Reset(time.Until(at))
 }
 
-// keepPace makes tiers anew in which parts have changed, after the next step of slow starts if that is due.
-func (s *Set) keepPace() {
+// runSchedule makes tiers anew in which parts have changed, after the next step of slow starts if that is due.
+func (s *Set) runSchedule() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &s.pace
-	now := p.time()
+	p := &s.schedule
+	now := p.now()
 	if p.due.IsZero() || now.Before(p.due) {
 		return // it was armed again meanwhile
 	}
 	p.due = time.Time{}
 	if len(p.starting) > 0 && !now.Before(p.step) {
-		s.stepStarts(now)
+		s.stepSlowStarts(now)
 	}
-	if p.stale != 0 {
-		s.renew(p.stale)
-		p.stale = 0
+	if p.staleTiers != 0 {
+		s.rebuildTiers(p.staleTiers)
+		p.staleTiers = 0
 	}
 	if len(p.starting) > 0 {
-		s.arm(p.step)
+		s.scheduleAt(p.step)
 	}
-	s.checkPace()
+	s.checkSchedule()
 }
 
-// checkPace panics when an invariant of pace does not hold. mu is held.
-func (s *Set) checkPace() {
+// checkSchedule panics when an invariant of schedule does not hold. mu is held.
+func (s *Set) checkSchedule() {
 	if !invariant.On {
 		return
 	}
-	p, starting := &s.pace, 0
+	p, starting := &s.schedule, 0
 	for _, m := range s.now.Load().members {
 		if m != nil && !m.started.IsZero() {
 			starting++
@@ -222,52 +224,52 @@ func (s *Set) checkPace() {
 		}
 	}
 	invariant.That(len(p.starting) == starting, "%d members start slowly, not %d", starting, len(p.starting))
-	invariant.That(starting == 0 && p.stale == 0 || !p.due.IsZero(), "nobody goes on with slow starts")
+	invariant.That(starting == 0 && p.staleTiers == 0 || !p.due.IsZero(), "nobody goes on with slow starts")
 }
 
-// stepStarts goes on with slow starts. mu is held.
-func (s *Set) stepStarts(now time.Time) {
-	p := &s.pace
-	p.step = now.Add(s.startStep())
-	s.endStarts(func(m *Member) (ends bool) {
-		steps := math.Floor(startSteps * float64(now.Sub(m.started)) / float64(s.policy.SlowStart))
-		part := min(max(startLeast, steps/startSteps), 1)
-		if turnPart(part) != turnPart(m.parts[partStart]) {
-			p.stale |= 1 << m.tier
+// stepSlowStarts goes on with slow starts. mu is held.
+func (s *Set) stepSlowStarts(now time.Time) {
+	p := &s.schedule
+	p.step = now.Add(s.slowStartStep())
+	s.endSlowStarts(func(m *Member) (ends bool) {
+		steps := math.Floor(slowStartSteps * float64(now.Sub(m.started)) / float64(s.policy.SlowStart))
+		part := min(max(slowStartLeast, steps/slowStartSteps), 1)
+		if inEighths(part) != inEighths(m.parts[partStart]) {
+			p.staleTiers |= 1 << m.tier
 		}
-		if m.parts[partStart] = part; steps < startSteps {
-			s.scale(m)
+		if m.parts[partStart] = part; steps < slowStartSteps {
+			s.publishPart(m)
 		}
-		return steps >= startSteps
+		return steps >= slowStartSteps
 	})
 }
 
-// scale has the methods that look at load know the part that m takes. mu is held.
-func (s *Set) scale(m *Member) { s.loads.Scale(m.slot, max(m.parts.product(), partLeast)) }
+// publishPart has the methods that look at load know the part that m takes. mu is held.
+func (s *Set) publishPart(m *Member) { s.loads.Scale(m.slot, max(m.parts.product(), partLeast)) }
 
 // partLeast stands for a part of 0, where there has to be one.
 const partLeast = 1.0 / (1 << 16)
 
-// turnPart returns what turns and draws make of a part of a slow start: it changes by eighths.
-func turnPart(part float64) float64 { return max(math.Floor(startTurns*part), 1) / startTurns }
+// inEighths returns what turns and draws make of a part of a slow start: it changes by eighths.
+func inEighths(part float64) float64 { return max(math.Floor(slowStartTurns*part), 1) / slowStartTurns }
 
-// turnPart returns the part of its weight by which m gets turns. set.mu is held.
-func (m *Member) turnPart() float64 {
+// partForTurns returns the part of its weight by which m gets turns. set.mu is held.
+func (m *Member) partForTurns() float64 {
 	p := m.parts
-	p[partStart] = turnPart(p[partStart])
+	p[partStart] = inEighths(p[partStart])
 	return p.product()
 }
 
 // weightsOf returns what turns and draws of a tier go by, by slot; nil: the weights of its members. Set.mu is held.
 func weightsOf(tier int, members []*Member) []uint32 {
-	scaled := func(m *Member) bool { return m != nil && m.tier == tier && m.parts != whole }
+	scaled := func(m *Member) bool { return m != nil && m.tier == tier && m.parts != fullWeight }
 	if !slices.ContainsFunc(members, scaled) {
 		return nil
 	}
 	shares := make([]float64, len(members))
 	for i, m := range members {
 		if m != nil && m.tier == tier {
-			shares[i] = float64(m.weight) * m.turnPart()
+			shares[i] = float64(m.weight) * m.partForTurns()
 		}
 	}
 	return integers(shares)

@@ -8,9 +8,9 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 )
 
-// places counts the requests under way at a member whose number is limited. It is alone on its cache lines, since all
-// reactors write it with every request, and read what else a Member has. Safe for any goroutine.
-type places struct {
+// heldRequests counts the requests under way at a member whose number is limited. It is alone on its cache lines, since
+// all reactors write it with every request, and read what else a Member has. Safe for any goroutine.
+type heldRequests struct {
 	held atomic.Int64
 	_    [120]byte
 }
@@ -18,7 +18,7 @@ type places struct {
 // Hold takes one of so many places at m for a request, 0: of any number, and reports whether one was free. Each is to
 // Release. Safe for any goroutine.
 func (m *Member) Hold(limit int) bool {
-	held := &m.places.held
+	held := &m.requests.held
 	if limit == 0 {
 		held.Add(1)
 		return true
@@ -36,14 +36,14 @@ func (m *Member) Hold(limit int) bool {
 
 // Release gives a place back. Safe for any goroutine.
 func (m *Member) Release() {
-	n := m.places.held.Add(-1)
+	n := m.requests.held.Add(-1)
 	if invariant.On {
 		invariant.That(n >= 0, "%s has %d requests", m.address, n)
 	}
 }
 
 // Held returns how many places at m are taken. Safe for any goroutine.
-func (m *Member) Held() int { return int(m.places.held.Load()) }
+func (m *Member) Held() int { return int(m.requests.held.Load()) }
 
 // Find returns a member that serves, was not tried, and for which ok returns true, of the first tier that has one; nil
 // when there is none. It looks at all members one after the other, from a random one on: for when picks have failed. On
