@@ -65,8 +65,8 @@ type Stats struct {
 //
 //	line counts the requests in the lines of all reactors
 type Limiter struct {
-	opts  atomic.Pointer[Options] // with defaults; immutable once stored
-	local []*local                // by Reactor.Index
+	opts     atomic.Pointer[Options] // with defaults; immutable once stored
+	reactors []*reactorLine          // by Reactor.Index
 
 	// All reactors write these, and read the fields above. Processors fetch cache lines by twos.
 	line      Line
@@ -85,14 +85,14 @@ func New(reactors int, o Options) *Limiter {
 	l.Change(o)
 	l.meter.init(reactors)
 	for range reactors {
-		of := &local{limiter: l}
-		of.teller.Run = func(r *engine.Reactor) {
+		of := &reactorLine{limiter: l}
+		of.publishTask.Run = func(r *engine.Reactor) {
 			of.armed = false
-			of.tell(r)
+			of.publish(r)
 		}
 		of.oldest.Store(nobody)
-		of.server.Run = of.serve
-		l.local = append(l.local, of)
+		of.serveTask.Run = of.serve
+		l.reactors = append(l.reactors, of)
 	}
 	return l
 }
@@ -107,7 +107,7 @@ func (l *Limiter) Change(o Options) {
 	}
 	o.Wait = cmp.Or(o.Wait, waitDefault)
 	l.opts.Store(&o)
-	for _, of := range l.local {
+	for _, of := range l.reactors {
 		if of.oldest.Load() != nobody {
 			of.wake(nil) // there may be more room
 		}
@@ -120,7 +120,7 @@ func (l *Limiter) Options() *Options { return l.opts.Load() }
 // Admits reports whether a request of class c may look for a place: no other one waits that goes before it, and the
 // limit that is found allows it. One that waits may, when its turn has come. On r.
 func (l *Limiter) Admits(r *engine.Reactor, c Class, waits bool) bool {
-	if !waits && l.crowded(ranks[c]) {
+	if !waits && l.anyAhead(ranks[c]) {
 		return false
 	}
 	return !l.opts.Load().Adaptive || l.admits(r, ranks[c])
@@ -138,13 +138,13 @@ func (l *Limiter) Room(m *backend.Member) bool {
 // Leave gives a place at m back. On r.
 func (l *Limiter) Leave(r *engine.Reactor, m *backend.Member) {
 	m.Release()
-	of := l.local[r.Index()]
+	of := l.reactors[r.Index()]
 	of.count(r, -1)
 	// A request that begins to wait joins the line and then looks for a place once more. What is released here is
 	// released before the line is read, so that one of the two sees the other.
 	if l.Crowded() {
 		l.line.Freed()
-		of.tell(r)
+		of.publish(r)
 		l.wakeFirst(r)
 	}
 }
@@ -156,7 +156,7 @@ func (l *Limiter) TakeRetry(r *engine.Reactor) bool {
 		return true
 	}
 	l.retries.Add(-1)
-	l.local[r.Index()].stats.Retries++
+	l.reactors[r.Index()].stats.Retries++
 	return false
 }
 
@@ -169,7 +169,7 @@ func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
 // Stats returns the counters on r. On r only.
 func (l *Limiter) Stats(r *engine.Reactor) Stats {
 	r.MustOwn()
-	s := l.local[r.Index()].stats
+	s := l.reactors[r.Index()].stats
 	if r.Index() > 0 {
 		return s
 	}

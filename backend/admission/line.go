@@ -33,18 +33,18 @@ type Asker interface {
 // nobody stands for the first of a line that is empty.
 const nobody = math.MaxInt64
 
-// local is the line of one reactor.
+// reactorLine is the line of one reactor.
 // Owned by its reactor, except oldest and woken, which others read, and woken, which they set.
 //
 //	oldest == the key of the first of the lines, nobody when there is none
-//	woken  =>  server is on its way
-type local struct {
+//	woken  =>  serveTask is on its way
+type reactorLine struct {
 	limiter *Limiter
 	reactor *engine.Reactor            // set before oldest first is
 	lines   [classes]list.List[Waiter] // by rank
 	counts
-	stats  Stats
-	server engine.Task // serve
+	stats     Stats
+	serveTask engine.Task // serve
 
 	_      [128]byte
 	oldest atomic.Int64
@@ -55,11 +55,11 @@ type local struct {
 // Waiter is the place of a request in the line. Init makes it ready for any number of waits.
 // Owned by the reactor of the request.
 //
-//	local != nil  <=>  it is in the line of local
+//	line != nil  <=>  it is in that line
 type Waiter struct {
 	asker Asker
-	local *local
-	place list.Node[Waiter]
+	line  *reactorLine
+	node  list.Node[Waiter]
 	timer engine.Timer
 	since int64
 	rank  int
@@ -72,7 +72,7 @@ func (w *Waiter) Init(a Asker) {
 }
 
 // Waiting reports whether w is in a line.
-func (w *Waiter) Waiting() bool { return w.local != nil }
+func (w *Waiter) Waiting() bool { return w.line != nil }
 
 // Since returns the reactor time at which the present wait began, or the last one.
 func (w *Waiter) Since() int64 { return w.since }
@@ -80,8 +80,8 @@ func (w *Waiter) Since() int64 { return w.since }
 // Crowded reports whether requests wait.
 func (l *Limiter) Crowded() bool { return l.line.Waiting() > 0 }
 
-// crowded reports whether requests wait that go before one of a rank that comes now.
-func (l *Limiter) crowded(rank int) bool {
+// anyAhead reports whether requests wait that go before one of a rank that comes now.
+func (l *Limiter) anyAhead(rank int) bool {
 	if !l.Crowded() {
 		return false
 	}
@@ -97,7 +97,7 @@ func (l *Limiter) crowded(rank int) bool {
 // hears of its end, unless w.Cancel is called. w must not wait already. On r, that of w.
 func (l *Limiter) Wait(r *engine.Reactor, w *Waiter, c Class) error {
 	r.MustOwn()
-	of := l.local[r.Index()]
+	of := l.reactors[r.Index()]
 	now, o := r.Now(), l.opts.Load()
 	if l.line.Join(now) > o.Pending {
 		l.line.Leave()
@@ -110,11 +110,11 @@ func (l *Limiter) Wait(r *engine.Reactor, w *Waiter, c Class) error {
 	if of.reactor == nil {
 		of.reactor = r
 	}
-	w.local, w.since = of, now
+	w.line, w.since = of, now
 	w.rank = ranks[c]
-	of.lines[w.rank].PushBack(&w.place, w)
+	of.lines[w.rank].PushBack(&w.node, w)
 	l.waiting[w.rank].Add(1)
-	of.tellOldest()
+	of.publishOldest()
 	r.Arm(&w.timer, now+int64(l.line.Patience(now, o.Wait)))
 	of.wake(r) // looks for a place once more: see Leave
 	return nil
@@ -122,22 +122,22 @@ func (l *Limiter) Wait(r *engine.Reactor, w *Waiter, c Class) error {
 
 // Cancel takes w out of its line. Its Asker hears nothing.
 func (w *Waiter) Cancel() {
-	of := w.local
+	of := w.line
 	if of == nil {
 		return
 	}
 	of.reactor.MustOwn()
-	w.leave() // when it was woken already, serve passes its turn on
+	w.removeFromLine() // when it was woken already, serve passes its turn on
 }
 
-// leave takes w out of its line.
-func (w *Waiter) leave() {
-	of := w.local
-	w.local = nil
-	w.place.Remove()
+// removeFromLine takes w out of its line.
+func (w *Waiter) removeFromLine() {
+	of := w.line
+	w.line = nil
+	w.node.Remove()
 	of.reactor.Disarm(&w.timer)
 	of.stats.Waiting--
-	of.tellOldest()
+	of.publishOldest()
 	of.limiter.waiting[w.rank].Add(-1)
 	of.limiter.line.Leave()
 	if invariant.On {
@@ -148,10 +148,10 @@ func (w *Waiter) leave() {
 
 // expire ends a wait in vain.
 func (w *Waiter) expire(*engine.Reactor) {
-	of := w.local
+	of := w.line
 	of.stats.Expired++
 	of.limiter.refusedAt.Store(of.reactor.Now())
-	w.leave()
+	w.removeFromLine()
 	w.asker.OnRefused(ErrExpired)
 }
 
@@ -160,7 +160,7 @@ func (w *Waiter) expire(*engine.Reactor) {
 func (w *Waiter) key() int64 { return int64(w.rank)<<58 | w.since }
 
 // first returns the request that is served next, nil when none waits.
-func (of *local) first() *Waiter {
+func (of *reactorLine) first() *Waiter {
 	for i := range of.lines {
 		if w := of.lines[i].First(); w != nil {
 			return w
@@ -170,27 +170,27 @@ func (of *local) first() *Waiter {
 }
 
 // firstKey returns the key of the first, nobody when none waits.
-func (of *local) firstKey() int64 {
+func (of *reactorLine) firstKey() int64 {
 	if w := of.first(); w != nil {
 		return w.key()
 	}
 	return nobody
 }
 
-// tellOldest publishes the key of the first.
-func (of *local) tellOldest() { of.oldest.Store(of.firstKey()) }
+// publishOldest publishes the key of the first.
+func (of *reactorLine) publishOldest() { of.oldest.Store(of.firstKey()) }
 
 // wakeFirst has the reactor look for places whose request has waited longest. r is the present reactor.
 func (l *Limiter) wakeFirst(r *engine.Reactor) {
-	if of := l.longest(); of != nil {
+	if of := l.firstLine(); of != nil {
 		of.wake(r)
 	}
 }
 
-// longest returns the reactor whose request goes before those of the others, nil when none seems to wait.
-func (l *Limiter) longest() (first *local) {
+// firstLine returns the reactor whose request goes before those of the others, nil when none seems to wait.
+func (l *Limiter) firstLine() (first *reactorLine) {
 	least := int64(nobody)
-	for _, of := range l.local {
+	for _, of := range l.reactors {
 		if key := of.oldest.Load(); key < least {
 			least, first = key, of
 		}
@@ -199,24 +199,24 @@ func (l *Limiter) longest() (first *local) {
 }
 
 // wake has the line of of served. r is the present reactor; nil: another goroutine calls.
-func (of *local) wake(r *engine.Reactor) {
+func (of *reactorLine) wake(r *engine.Reactor) {
 	if of.woken.Swap(true) {
 		return
 	}
 	if of.reactor == r {
-		r.Defer(&of.server)
+		r.Defer(&of.serveTask)
 		return
 	}
-	of.reactor.Post(&of.server)
+	of.reactor.Post(&of.serveTask)
 }
 
 // serve is the task of the line: it gives places to those that wait, in their order, while there are any. What waits
 // longer on another reactor comes first, and that reactor has this one go on.
-func (of *local) serve(r *engine.Reactor) {
+func (of *reactorLine) serve(r *engine.Reactor) {
 	of.woken.Store(false)
 	room := true
 	for w := of.first(); w != nil && room; w = of.first() {
-		if other := of.limiter.longest(); other != of && other != nil && other.oldest.Load() < w.key() {
+		if other := of.limiter.firstLine(); other != of && other != nil && other.oldest.Load() < w.key() {
 			other.wake(r)
 			return
 		}
@@ -224,7 +224,7 @@ func (of *local) serve(r *engine.Reactor) {
 		case Full:
 			room = false
 		default:
-			w.leave()
+			w.removeFromLine()
 			w.asker.OnTurn()
 		}
 	}
@@ -235,12 +235,12 @@ func (of *local) serve(r *engine.Reactor) {
 
 // check panics when an invariant of w does not hold.
 func (w *Waiter) check() {
-	invariant.That((w.local != nil) == w.place.Listed(), "it waits and is in no line, or the reverse")
-	invariant.That(w.local == nil || w.place.In(&w.local.lines[w.rank]), "it is in the line of another reactor")
+	invariant.That((w.line != nil) == w.node.Listed(), "it waits and is in no line, or the reverse")
+	invariant.That(w.line == nil || w.node.In(&w.line.lines[w.rank]), "it is in the line of another reactor")
 }
 
 // check panics when an invariant of of does not hold.
-func (of *local) check() {
+func (of *reactorLine) check() {
 	if w := of.first(); w != nil {
 		w.check()
 	}

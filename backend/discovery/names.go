@@ -241,5 +241,5 @@ func named(ips []netip.Addr) []string {
 	for i, ip := range ips {
 		texts[i] = ip.String()
 	}
-	return short(texts)
+	return firstFew(texts)
 }

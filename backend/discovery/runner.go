@@ -78,7 +78,7 @@ func Start(o Options) *Runner {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Runner{opts: o, cancel: cancel, ready: make(chan struct{}), done: make(chan struct{}), applied: o.Known}
-	r.timer = time.AfterFunc(time.Hour, r.onTime)
+	r.timer = time.AfterFunc(time.Hour, r.runDue)
 	r.timer.Stop()
 	go func() {
 		defer close(r.done)
@@ -132,7 +132,7 @@ func (r *Runner) run(ctx context.Context) {
 		}
 		err = cmp.Or(err, errEnded)
 		r.publish(nil, err)
-		if r.worked() {
+		if r.answeredSince() {
 			wait.reset()
 		}
 		if !sleep(ctx, wait.next()) {
@@ -155,8 +155,8 @@ func (r *Runner) runOnce(ctx context.Context) (err error) {
 
 var errEnded = errors.New("the source has ended")
 
-// worked reports whether there was an answer since it was called last.
-func (r *Runner) worked() bool {
+// answeredSince reports whether there was an answer since it was called last.
+func (r *Runner) answeredSince() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.published
@@ -194,7 +194,7 @@ func (r *Runner) publish(list []backend.Spec, err error) {
 		r.answered = true
 		close(r.ready)
 	}
-	r.plan(now)
+	r.scheduleNext(now)
 }
 
 // clean returns list in order, without what cannot be a member. It is an error when nothing is left, or too much.
@@ -314,7 +314,7 @@ func (r *Runner) apply(list []backend.Spec) {
 		level = slog.LevelWarn // more than half at one time: somebody should know
 	}
 	slog.Log(context.Background(), level, event, "upstream", r.opts.Upstream, "source", r.opts.Name,
-		"members", len(list), "added", short(added), "removed", short(removed))
+		"members", len(list), "added", firstFew(added), "removed", firstFew(removed))
 	r.applied, r.pending, r.waiting = list, nil, false
 	if len(list) == 0 {
 		r.emptyTimes = 0
@@ -365,8 +365,8 @@ func (r *Runner) expire() {
 	r.apply(nil)
 }
 
-// plan does what is due and has the timer call for what comes next. mu is held.
-func (r *Runner) plan(now time.Time) {
+// scheduleNext does what is due and has the timer call for what comes next. mu is held.
+func (r *Runner) scheduleNext(now time.Time) {
 	for {
 		at, do := r.due()
 		switch {
@@ -381,12 +381,12 @@ func (r *Runner) plan(now time.Time) {
 	}
 }
 
-// onTime runs on a goroutine of the timer.
-func (r *Runner) onTime() {
+// runDue is scheduleNext on a goroutine of the timer.
+func (r *Runner) runDue() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.stopped {
-		r.plan(time.Now())
+		r.scheduleNext(time.Now())
 	}
 }
 
@@ -412,8 +412,8 @@ func differences(old, next []backend.Spec) (added, removed []string) {
 	return added, removed
 }
 
-// short names the first few of many addresses.
-func short(all []string) []string {
+// firstFew names the first few of many addresses.
+func firstFew(all []string) []string {
 	if more := len(all) - namedMax; more > 0 {
 		return append(slices.Clone(all[:namedMax]), fmt.Sprintf("and %d more", more))
 	}

@@ -81,22 +81,22 @@ type Detector struct {
 	opts    Options
 	every   int64 // between two comparisons: a second, or a window that is shorter
 	list    func() []Member
-	locals  []local
+	locals  []reactorCounts
 	records atomic.Pointer[[]*record] // by slot; written with mu held
 	trials  atomic.Int32              // records that are on trial; written with mu held
 
-	mu        sync.Mutex
-	bucket    int64 // number of the bucket that is filled, guarded by mu
-	evaluated int64 // when members were compared last, guarded by mu
+	mu         sync.Mutex
+	bucket     int64 // number of the bucket that is filled, guarded by mu
+	comparedAt int64 // when members were compared last, guarded by mu
 }
 
-// local is what one reactor has counted since it told the others.
+// reactorCounts is what one reactor has counted since it published its counts.
 // Owned by its reactor.
-type local struct {
-	counts []tally // by slot
-	dirty  []int
-	due    int64    // when it tells the others
-	_      [72]byte // those of two reactors are neighbours in memory
+type reactorCounts struct {
+	counts    []tally // by slot
+	dirty     []int
+	publishAt int64    // when it publishes them
+	_         [72]byte // those of two reactors are neighbours in memory
 }
 
 // count is requests and how many of them failed.
@@ -117,23 +117,23 @@ type tally struct {
 type record struct {
 	alert atomic.Bool // a good outcome ends something, or it is on trial
 
-	which    any
-	window   [buckets]count
-	faults   int // in a row
-	failures int // in a row
-	since    int64
-	route    string
-	manifold bool // the failures in a row are of several routes
-	once     any
-	ejected  bool
-	onTrial  bool
-	until    int64
-	reopened int64
-	longer   int  // how many times as long as the first the last ejection was; 0: there was none
-	faulty   bool // the ejection is for a fault
-	checked  bool // it has passed a check since
-	trial    int  // requests that may be under way at once, at first 1
-	underWay int  // requests that Admit has counted; those of a trial before are among them
+	which         any
+	window        [buckets]count
+	faults        int // in a row
+	failures      int // in a row
+	since         int64
+	route         string
+	severalRoutes bool // the failures in a row are of several routes
+	lastOnce      any
+	ejected       bool
+	onTrial       bool
+	until         int64
+	reopened      int64
+	timesLonger   int  // how many times as long as the first the last ejection was; 0: there was none
+	faulty        bool // the ejection is for a fault
+	checked       bool // it has passed a check since
+	trialRequests int  // requests that may be under way at once, at first 1
+	underWay      int  // requests that Admit has counted; those of a trial before are among them
 }
 
 // New makes a Detector for so many reactors. list returns the members that there are; it is called once a second, and
@@ -146,7 +146,9 @@ func New(reactors int, o Options, list func() []Member) *Detector {
 	if o.Random == nil {
 		o.Random = func() uint64 { return 0 }
 	}
-	d := &Detector{opts: o, every: int64(min(time.Second, o.Window)), list: list, locals: make([]local, reactors)}
+	d := &Detector{
+		opts: o, every: int64(min(time.Second, o.Window)), list: list, locals: make([]reactorCounts, reactors),
+	}
 	d.records.Store(&[]*record{})
 	return d
 }
@@ -156,12 +158,12 @@ func (d *Detector) Good(reactor, slot int, which any, now int64) []Action {
 	l, r := &d.locals[reactor], d.record(slot)
 	l.at(slot, r).n++
 	if r != nil && r.alert.Load() {
-		d.wentWell(r, which)
+		d.recordSuccess(r, which)
 	}
-	if now < l.due {
+	if now < l.publishAt {
 		return nil
 	}
-	return d.tell(l, now)
+	return d.publish(l, now)
 }
 
 // Bad notes a request of the member in slot that failed. It returns what is to be done.
@@ -170,14 +172,14 @@ func (d *Detector) Bad(reactor, slot int, which any, f Failed, now int64) []Acti
 	c := l.at(slot, d.record(slot))
 	c.n++
 	c.failed++
-	all := d.tell(l, now)
+	all := d.publish(l, now)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if r := d.record(slot); r == nil || r.which != which {
-		d.follow() // the member is new, or it has gone
+		d.updateRecords() // the member is new, or it has gone
 	}
 	if r := d.record(slot); r != nil && r.which == which && !r.ejected {
-		all = d.inARow(r, slot, f, now, all)
+		all = d.recordFailure(r, slot, f, now, all)
 	}
 	return all
 }
@@ -204,7 +206,7 @@ func (d *Detector) Admit(slot int, which any, must bool) Admission {
 	switch {
 	case r == nil || r.which != which || !r.onTrial:
 		return Free
-	case r.underWay >= r.trial && !must:
+	case r.underWay >= r.trialRequests && !must:
 		return Refused
 	}
 	r.underWay++
@@ -233,7 +235,7 @@ func (d *Detector) Leave(slot int, which any) {
 }
 
 // at returns the counts of a member, whose record is r.
-func (l *local) at(slot int, r *record) *tally {
+func (l *reactorCounts) at(slot int, r *record) *tally {
 	if slot >= len(l.counts) {
 		l.counts = append(l.counts, make([]tally, slot+16-len(l.counts))...)
 	}
@@ -252,19 +254,19 @@ func (d *Detector) record(slot int) *record {
 	return nil
 }
 
-// wentWell ends what failures in a row there were, and goes on with a trial.
-func (d *Detector) wentWell(r *record, which any) {
+// recordSuccess ends what failures in a row there were, and goes on with a trial.
+func (d *Detector) recordSuccess(r *record, which any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if r.which != which {
 		return
 	}
-	r.faults, r.failures, r.once = 0, 0, nil
+	r.faults, r.failures, r.lastOnce = 0, 0, nil
 	if !r.onTrial {
 		r.alert.Store(false)
 		return
 	}
-	if r.trial *= 2; r.trial > trialWhole {
+	if r.trialRequests *= 2; r.trialRequests > trialWhole {
 		d.endTrial(r)
 		r.alert.Store(false)
 	}
@@ -279,40 +281,41 @@ func (d *Detector) endTrial(r *record) {
 	d.check()
 }
 
-// inARow notes a failure and returns all and the ejection for too many in a row. mu is held.
-func (d *Detector) inARow(r *record, slot int, f Failed, now int64, all []Action) []Action {
+// recordFailure notes a failure and returns all and the ejection for too many in a row. mu is held.
+func (d *Detector) recordFailure(r *record, slot int, f Failed, now int64, all []Action) []Action {
 	r.alert.Store(true)
 	if r.onTrial {
 		return d.eject(all, slot, Trial, f.Fault, now)
 	}
-	if f.Once != nil && f.Once == r.once {
+	if f.Once != nil && f.Once == r.lastOnce {
 		return all
 	}
-	r.once = f.Once
+	r.lastOnce = f.Once
 	switch {
 	case f.Fault:
 		r.faults++
 	case r.failures == 0:
-		r.failures, r.since, r.route, r.manifold = 1, now, f.Route, false
+		r.failures, r.since, r.route, r.severalRoutes = 1, now, f.Route, false
 	default:
 		r.failures++
-		r.manifold = r.manifold || r.route != f.Route
+		r.severalRoutes = r.severalRoutes || r.route != f.Route
 	}
 	row := max(r.faults, r.failures)
-	if row < d.opts.Errors || !Surprising(row, d.others(r)) {
+	if row < d.opts.Errors || !Surprising(row, d.failureShareOfOthers(r)) {
 		return all
 	}
 	switch {
 	case r.faults == row:
 		return d.eject(all, slot, Faults, true, now)
-	case r.manifold || now-r.since >= int64(time.Second):
+	case r.severalRoutes || now-r.since >= int64(time.Second):
 		return d.eject(all, slot, Failures, false, now)
 	}
 	return all
 }
 
-// others returns the share of the requests to other members than that of r that fail, at the most. mu is held.
-func (d *Detector) others(r *record) float64 {
+// failureShareOfOthers returns the share of the requests to other members than that of r that fail, at the most. mu is
+// held.
+func (d *Detector) failureShareOfOthers(r *record) float64 {
 	var sum count
 	for _, other := range *d.records.Load() {
 		if other != nil && other != r {
@@ -324,16 +327,16 @@ func (d *Detector) others(r *record) float64 {
 	return share(int(sum.n), int(sum.failed))
 }
 
-// tell adds what l has counted to what all know, and compares the members where that was a second ago.
-func (d *Detector) tell(l *local, now int64) (all []Action) {
+// publish adds what l has counted to what all know, and compares the members where that was a second ago.
+func (d *Detector) publish(l *reactorCounts, now int64) (all []Action) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.evaluated == 0 || now-d.evaluated >= d.every {
-		d.follow()
+	if d.comparedAt == 0 || now-d.comparedAt >= d.every {
+		d.updateRecords()
 	}
-	d.advance(now)
+	d.dropOldBuckets(now)
 	records := *d.records.Load()
-	stale := now-l.due > int64(d.opts.Window)
+	stale := now-l.publishAt > int64(d.opts.Window)
 	for _, slot := range l.dirty {
 		c := &l.counts[slot]
 		// Another member may have the slot by now.
@@ -345,16 +348,16 @@ func (d *Detector) tell(l *local, now int64) (all []Action) {
 		*c = tally{}
 	}
 	l.dirty = l.dirty[:0]
-	l.due = now + d.every
-	if now-d.evaluated < d.every {
+	l.publishAt = now + d.every
+	if now-d.comparedAt < d.every {
 		return nil
 	}
-	d.evaluated = now
-	return d.compare(now)
+	d.comparedAt = now
+	return d.ejectOutliers(now)
 }
 
-// follow has a record for each member that there is, and none of those that have gone. mu is held.
-func (d *Detector) follow() {
+// updateRecords has a record for each member that there is, and none of those that have gone. mu is held.
+func (d *Detector) updateRecords() {
 	old := *d.records.Load()
 	next := make([]*record, 0, len(old))
 	for _, m := range d.list() {
@@ -399,8 +402,8 @@ func (r *record) check() {
 	invariant.That(!r.onTrial || !r.ejected, "a member is ejected and on trial")
 }
 
-// advance empties the buckets that are older than the window. mu is held.
-func (d *Detector) advance(now int64) {
+// dropOldBuckets empties the buckets that are older than the window. mu is held.
+func (d *Detector) dropOldBuckets(now int64) {
 	at := now / (int64(d.opts.Window) / buckets)
 	if at <= d.bucket {
 		return
@@ -423,8 +426,8 @@ func (r *record) requests() (sum count) {
 	return sum
 }
 
-// compare ejects members that are outliers, and puts those on trial whose time is over. mu is held.
-func (d *Detector) compare(now int64) (all []Action) {
+// ejectOutliers ejects members that are outliers, and puts those on trial whose time is over. mu is held.
+func (d *Detector) ejectOutliers(now int64) (all []Action) {
 	records := *d.records.Load()
 	var total count
 	for _, r := range records {
@@ -438,7 +441,7 @@ func (d *Detector) compare(now int64) (all []Action) {
 		switch {
 		case r == nil:
 		case r.ejected && (now >= r.until || r.faulty && r.checked):
-			all = append(all, d.reopen(r, slot, now))
+			all = append(all, d.beginTrial(r, slot, now))
 		case !r.ejected:
 			c := r.requests()
 			if Outlier(int(c.n), int(c.failed), int(total.n), int(total.failed)) {
@@ -449,9 +452,9 @@ func (d *Detector) compare(now int64) (all []Action) {
 	return all
 }
 
-// reopen puts r, which is ejected, on trial. mu is held.
-func (d *Detector) reopen(r *record, slot int, now int64) Action {
-	r.ejected, r.onTrial, r.reopened, r.trial = false, true, now, 1
+// beginTrial puts r, which is ejected, on trial. mu is held.
+func (d *Detector) beginTrial(r *record, slot int, now int64) Action {
+	r.ejected, r.onTrial, r.reopened, r.trialRequests = false, true, now, 1
 	d.trials.Add(1)
 	r.alert.Store(true)
 	r.check()
@@ -478,7 +481,7 @@ func (d *Detector) LastResort(now int64) (all []Action) {
 	}
 	for _, m := range members {
 		if m.Open {
-			all = append(all, d.reopen(records[m.Slot], m.Slot, now))
+			all = append(all, d.beginTrial(records[m.Slot], m.Slot, now))
 		}
 	}
 	return all
@@ -506,18 +509,18 @@ func (d *Detector) eject(all []Action, slot int, why Cause, fault bool, now int6
 	}
 	r := records[slot]
 	switch {
-	case r.longer > 0 && now-r.reopened < longerMost*int64(d.opts.Eject):
-		r.longer = min(2*r.longer, longerMost)
+	case r.timesLonger > 0 && now-r.reopened < longerMost*int64(d.opts.Eject):
+		r.timesLonger = min(2*r.timesLonger, longerMost)
 	default:
-		r.longer = 1
+		r.timesLonger = 1
 	}
 	c := r.requests()
-	length := time.Duration(r.longer) * d.opts.Eject
+	length := time.Duration(r.timesLonger) * d.opts.Eject
 	length -= time.Duration(d.opts.Random() % uint64(length/5+1))
 	d.endTrial(r)
 	r.ejected, r.until, r.faulty, r.checked = true, now+int64(length), fault, false
 	r.window = [buckets]count{}
-	r.faults, r.failures, r.once = 0, 0, nil
+	r.faults, r.failures, r.lastOnce = 0, 0, nil
 	r.alert.Store(false)
 	return append(all, Action{Member: Member{Slot: slot, Which: r.which}, Eject: true, Cause: why, For: length,
 		Failed: int(c.failed), Asked: int(c.n)})

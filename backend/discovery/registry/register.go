@@ -123,20 +123,20 @@ func (r *Registration) Withdraw(ctx context.Context) (found bool) {
 		r.end.Go(func() {
 			defer close(ended)
 			r.done.Wait()
-			r.takeBack(ctx)
+			r.withdraw(ctx)
 		})
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			r.await(ended)
+			r.waitForEnd(ended)
 		}
 		found = r.Known()
 	})
 	return found
 }
 
-// await waits a moment for a registry that has been told to end. One of a program may not heed that.
-func (r *Registration) await(ended <-chan struct{}) {
+// waitForEnd waits a moment for a registry that has been told to end. One of a program may not heed that.
+func (r *Registration) waitForEnd(ended <-chan struct{}) {
 	t := time.NewTimer(endMax)
 	defer t.Stop()
 	select {
@@ -148,9 +148,9 @@ func (r *Registration) await(ended <-chan struct{}) {
 
 var errHangs = errors.New("the registry does not return")
 
-// takeBack calls Withdraw of the registry. A panic of it is a failure, as in put.
-func (r *Registration) takeBack(ctx context.Context) {
-	err := r.survive(func() error { return r.opts.Registry.Withdraw(ctx) })
+// withdraw calls Withdraw of the registry. A panic of it is a failure, as in put.
+func (r *Registration) withdraw(ctx context.Context) {
+	err := r.callSafely(func() error { return r.opts.Registry.Withdraw(ctx) })
 	if err != nil {
 		slog.Warn("withdrawal failed", "registry", r.opts.To, "name", r.name(), "error", err)
 	} else if r.Known() {
@@ -188,7 +188,7 @@ func (r *Registration) run(ctx context.Context) {
 		begun := time.Now()
 		address, err := r.put(ctx, &e)
 		if ctx.Err() == nil || err == nil { // else its end may be all that went wrong
-			r.tell(&e, address, begun, err)
+			r.noteResult(&e, address, begun, err)
 		}
 		pause := jittered(e.TTL / renewals)
 		if failures++; err == nil {
@@ -216,15 +216,15 @@ func jittered(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 func (r *Registration) put(ctx context.Context, e *Entry) (address string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, putMax)
 	defer cancel()
-	err = r.survive(func() (err error) {
+	err = r.callSafely(func() (err error) {
 		address, err = r.opts.Registry.Put(ctx, e)
 		return err
 	})
 	return address, err
 }
 
-// survive calls the registry. A panic of it is a failure: it must not end the proxy.
-func (r *Registration) survive(call func() error) (err error) {
+// callSafely calls the registry. A panic of it is a failure: it must not end the proxy.
+func (r *Registration) callSafely(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the registry panicked: %v", p)
@@ -234,8 +234,8 @@ func (r *Registration) survive(call func() error) (err error) {
 	return call()
 }
 
-// tell notes and logs what became of a call of Put.
-func (r *Registration) tell(e *Entry, address string, begun time.Time, err error) {
+// noteResult notes and logs what became of a call of Put.
+func (r *Registration) noteResult(e *Entry, address string, begun time.Time, err error) {
 	if t := r.opts.Tally; t != nil {
 		t.Puts.Add(1)
 		if err != nil {
