@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// column is one column of an alias table (Walker 1977, Vose 1991): of the values that fall on it, those below
+// aliasColumn is one column of an alias table (Walker 1977, Vose 1991): of the values that fall on it, those below
 // threshold are its own backend's, the others are alias's. Both are indices.
-type column struct {
+type aliasColumn struct {
 	threshold  uint32
 	own, alias uint16
 }
 
-// columns returns what draws open backends by weight: nil where all their weights are equal.
-func (v *View) columns() []column {
+// drawTable returns what draws open backends by weight: nil where all their weights are equal.
+func (v *View) drawTable() []aliasColumn {
 	if !v.hasTable.Load() {
 		v.makeTable()
 	}
@@ -32,24 +32,24 @@ func (v *View) makeTable() {
 		weights[k] = uint64(v.weights[i])
 	}
 	if len(weights) <= scanMax {
-		v.ranks = alias(orderWeights(weights))
+		v.ranks = makeAliasTable(orderWeights(weights))
 	}
-	v.table = alias(weights)
+	v.table = makeAliasTable(weights)
 	v.hasTable.Store(true)
 }
 
-// alias returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from one that is
-// too high. The sum of the weights times how many there are is below 2^64.
-func alias(weights []uint64) []column {
+// makeAliasTable returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from one
+// that is too high. The sum of the weights times how many there are is below 2^64.
+func makeAliasTable(weights []uint64) []aliasColumn {
 	n := uint64(len(weights))
-	table, left := make([]column, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column
+	table, left := make([]aliasColumn, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column
 	total := uint64(0)
 	for _, weight := range weights {
 		total += weight
 	}
 	var low, high []int
 	for k, weight := range weights {
-		table[k] = column{1<<32 - 1, uint16(k), uint16(k)}
+		table[k] = aliasColumn{1<<32 - 1, uint16(k), uint16(k)}
 		if left[k] = weight * n; left[k] < total {
 			low = append(low, k)
 		} else {
@@ -69,7 +69,7 @@ func alias(weights []uint64) []column {
 }
 
 // draw returns the place of order that a random word falls on, by weight. table is v.columns().
-func (v *View) draw(table []column, word uint64) int {
+func (v *View) draw(table []aliasColumn, word uint64) int {
 	if table == nil {
 		hi, _ := bits.Mul64(word, uint64(len(v.order)))
 		return int(hi)
@@ -78,7 +78,7 @@ func (v *View) draw(table []column, word uint64) int {
 }
 
 // drawn returns the number in a table that a random word falls on.
-func drawn(table []column, word uint64) int {
+func drawn(table []aliasColumn, word uint64) int {
 	hi, lo := bits.Mul64(word, uint64(len(table)))
 	c := &table[hi]
 	_, below := bits.Sub64(lo>>32, uint64(c.threshold), 0) // without a branch, which would be mispredicted
@@ -96,7 +96,7 @@ const (
 // Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2) has one of
 // four slow ones get 10 % of the requests.
 func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
-	table, found := v.columns(), 0
+	table, found := v.drawTable(), 0
 	for k := range count {
 		into[k] = uint16(v.draw(table, l.Random()))
 	}
@@ -119,12 +119,12 @@ func (v *View) drawPlaces(l *Local, into *[drawsMax]uint16) {
 	n := uint64(len(v.order))
 	a, rest := bits.Mul64(l.Random(), n)
 	b, rest := bits.Mul64(rest, n-1)
-	after := above(b, a)
+	after := atLeast(b, a)
 	low := b ^ (a^b)&-after // the lower one of the two, and the other
 	high := (a ^ b ^ low) + after
 	c, _ := bits.Mul64(rest, n-2)
-	c += above(c, low)
-	c += above(c, high)
+	c += atLeast(c, low)
+	c += atLeast(c, high)
 	into[0], into[1], into[2] = uint16(a), uint16(b+after), uint16(c)
 }
 
@@ -158,7 +158,7 @@ func (v *View) drawOrder(l *Local) *marks {
 		k, _ := bits.Mul64(l.Random(), factorials[n])
 		return &orders[n][k]
 	}
-	v.columns()
+	v.drawTable()
 	return &orders[n][drawn(v.ranks, l.Random())]
 }
 
@@ -185,6 +185,6 @@ func orderWeights(weights []uint64) []uint64 {
 // scale maps 32 random bits to 0…n-1 (Lemire 2019, without the rejection: a bias of n/2³²).
 func scale(word, n uint32) uint32 { return uint32(uint64(word) * uint64(n) >> 32) }
 
-// above returns 1 when x is y or more, else 0, without a branch: it would be mispredicted half of the time.
+// atLeast returns 1 when x is y or more, else 0, without a branch: it would be mispredicted half of the time.
 // Both are less than 2^63.
-func above(x, y uint64) uint64 { return 1 - (x-y)>>63 }
+func atLeast(x, y uint64) uint64 { return 1 - (x-y)>>63 }

@@ -55,12 +55,12 @@ func TestAlias_addsUp(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		v, open := randomView(rng, 300)
 		if v.equal {
-			if v.columns() != nil {
+			if v.drawTable() != nil {
 				t.Fatalf("seed %d: a table of equal weights", seed)
 			}
 			continue
 		}
-		table, got, total := v.columns(), make([]float64, v.Len()), 0
+		table, got, total := v.drawTable(), make([]float64, v.Len()), 0
 		for _, c := range table {
 			part := float64(c.threshold) / (1 << 32)
 			if c.own == c.alias {
@@ -218,7 +218,7 @@ func TestLeast_drawsAmongEquals(t *testing.T) {
 					want[i] = float64(weight) / float64(total) * rounds
 				}
 			}
-			counts, q, p := make([]int, len(weights)), Request{}, comparing{byLoad, drawsMax, leastScanMax}
+			counts, q, p := make([]int, len(weights)), Request{}, leastCostPicker{byLoad, drawsMax, leastScanMax}
 			for range rounds {
 				counts[p.Pick(v, l, &q)]++
 			}

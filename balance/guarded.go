@@ -12,9 +12,9 @@ var errNoPicker = errors.New("its New has made no picker")
 // nanoseconds more than one of m.
 func Guarded(m *Method, failed func(p any)) *Method {
 	g := &Method{Name: m.Name, New: func(reactor, reactors int) Picker {
-		p := &guarded{failed: failed}
+		p := &guardedPicker{failed: failed}
 		func() {
-			defer rescue(failed)
+			defer reportPanic(failed)
 			if p.picker = m.New(reactor, reactors); p.picker == nil {
 				failed(errNoPicker)
 			}
@@ -23,43 +23,43 @@ func Guarded(m *Method, failed func(p any)) *Method {
 	}}
 	if m.Hash != nil {
 		g.Hash = func(key []byte) (sum uint64) {
-			defer rescue(failed)
+			defer reportPanic(failed)
 			return m.Hash(key)
 		}
 	}
 	if m.Prepare != nil {
 		g.Prepare = func(v *View) {
-			defer rescue(failed)
+			defer reportPanic(failed)
 			m.Prepare(v)
 		}
 	}
 	return g
 }
 
-// guarded is a Picker of another package.
+// guardedPicker is a Picker of another package.
 // Owned by one goroutine.
-type guarded struct {
+type guardedPicker struct {
 	picker Picker // nil: New has panicked, or has made none
 	failed func(p any)
 }
 
 // Pick picks.
-func (g *guarded) Pick(v *View, l *Local, q *Request) (picked int) {
+func (g *guardedPicker) Pick(v *View, l *Local, q *Request) (picked int) {
 	if g.picker == nil {
 		return -1
 	}
 	picked = -1
-	defer rescue(g.failed)
+	defer reportPanic(g.failed)
 	i := g.picker.Pick(v, l, q)
-	if i < -1 || i >= v.Len() || i >= 0 && !v.may(i, q) {
+	if i < -1 || i >= v.Len() || i >= 0 && !v.pickable(i, q) {
 		g.failed(fmt.Errorf("it has picked %d, which is not open, or was tried", i))
 		return -1
 	}
 	return i
 }
 
-// rescue tells failed of a panic. To be deferred.
-func rescue(failed func(p any)) {
+// reportPanic tells failed of a panic. To be deferred.
+func reportPanic(failed func(p any)) {
 	if p := recover(); p != nil {
 		failed(p)
 	}

@@ -74,17 +74,17 @@ func (l *layout) servers() []ketama.Server {
 	return list
 }
 
-// ringed is the Picker of Ketama.
+// ketamaPicker is the Picker of Ketama.
 // Owned by one goroutine.
-type ringed struct{ turns Turns }
+type ketamaPicker struct{ turns Turns }
 
-func newRinged(reactor, reactors int) Picker {
-	return &ringed{newTurns(reactor, reactors)}
+func newKetamaPicker(reactor, reactors int) Picker {
+	return &ketamaPicker{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the key. Where that is closed or was tried, it does as nginx does: it takes the owner of
 // the first of the next 20 points that may be picked, else turns.
-func (p *ringed) Pick(v *View, l *Local, q *Request) int {
+func (p *ketamaPicker) Pick(v *View, l *Local, q *Request) int {
 	if !q.Keyed {
 		return p.turns.Pick(v, l, q)
 	}
@@ -92,26 +92,26 @@ func (p *ringed) Pick(v *View, l *Local, q *Request) int {
 	if at < 0 {
 		return -1
 	}
-	if i := int(v.placed[at]); v.may(i, q) {
+	if i := int(v.placed[at]); v.pickable(i, q) {
 		return i
 	}
-	if at = v.ring().Failover(q.Key, func(at int) bool { return v.may(int(v.placed[at]), q) }); at >= 0 {
+	if at = v.ring().Failover(q.Key, func(at int) bool { return v.pickable(int(v.placed[at]), q) }); at >= 0 {
 		return int(v.placed[at])
 	}
 	return p.turns.Pick(v, l, q)
 }
 
-// tabled is the Picker of Maglev.
+// maglevPicker is the Picker of Maglev.
 // Owned by one goroutine.
-type tabled struct{ turns Turns }
+type maglevPicker struct{ turns Turns }
 
-func newTabled(reactor, reactors int) Picker {
-	return &tabled{newTurns(reactor, reactors)}
+func newMaglevPicker(reactor, reactors int) Picker {
+	return &maglevPicker{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the key. Where that is closed or was tried, the key is hashed again, so that the keys of
 // one backend go to all of the others.
-func (p *tabled) Pick(v *View, l *Local, q *Request) int {
+func (p *maglevPicker) Pick(v *View, l *Local, q *Request) int {
 	if !q.Keyed {
 		return p.turns.Pick(v, l, q)
 	}
@@ -121,7 +121,7 @@ func (p *tabled) Pick(v *View, l *Local, q *Request) int {
 		if at < 0 {
 			return -1
 		}
-		if i := int(v.placed[at]); v.may(i, q) {
+		if i := int(v.placed[at]); v.pickable(i, q) {
 			return i
 		}
 		key = (key ^ key>>29) * golden
@@ -160,24 +160,24 @@ func hashAddress(address []byte) uint64 {
 	return factor<<16 | sum
 }
 
-// addressed is the Picker of IPHash.
+// ipHashPicker is the Picker of IPHash.
 // Owned by one goroutine.
-type addressed struct{ turns Turns }
+type ipHashPicker struct{ turns Turns }
 
-func newIPHashed(reactor, reactors int) Picker {
-	return &addressed{newTurns(reactor, reactors)}
+func newIPHashPicker(reactor, reactors int) Picker {
+	return &ipHashPicker{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the client's address as nginx's ip_hash does: a hash among the weights of all, open or
 // not, hashed again up to 20 times, else turns.
-func (p *addressed) Pick(v *View, l *Local, q *Request) int {
+func (p *ipHashPicker) Pick(v *View, l *Local, q *Request) int {
 	if v.total == 0 || !q.Keyed {
 		return p.turns.Pick(v, l, q)
 	}
 	factor, sum, h := q.Key>>16, q.Key&0xffff, uint64(addressFirst)
 	for range ketama.Tries + 1 + q.Tried.Len() { // nginx goes on after the one that it tried last
 		h = (h*factor + sum) % addressMod
-		if i := v.at(uint32(h % uint64(v.total))); v.may(i, q) {
+		if i := v.at(uint32(h % uint64(v.total))); v.pickable(i, q) {
 			return i
 		}
 	}

@@ -18,16 +18,16 @@ const (
 	measures // a power of two, so that an index of it needs no check
 )
 
-// drawing is the Picker of Random.
+// randomPicker is the Picker of Random.
 // Immutable.
-type drawing struct{}
+type randomPicker struct{}
 
 // Pick draws one, by weight.
-func (drawing) Pick(v *View, l *Local, q *Request) int {
+func (randomPicker) Pick(v *View, l *Local, q *Request) int {
 	if len(v.order) == 0 {
 		return -1
 	}
-	table := v.columns()
+	table := v.drawTable()
 	i := int(v.order[v.draw(table, l.Random())])
 	for range 4 {
 		if q.Tried.none() || !q.Tried.Has(i) {
@@ -35,13 +35,13 @@ func (drawing) Pick(v *View, l *Local, q *Request) int {
 		}
 		i = int(v.order[v.draw(table, l.Random())])
 	}
-	return v.anyOf(int(scale(uint32(l.Random()), uint32(len(v.order)))), q)
+	return v.nextPickable(int(scale(uint32(l.Random()), uint32(len(v.order)))), q)
 }
 
-// comparing is the Picker of methods that draw some backends by weight and take the one of least cost. It looks
+// leastCostPicker is the Picker of methods that draw some backends by weight and take the one of least cost. It looks
 // at all when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all
 // of many has every reactor send to the same one. Immutable.
-type comparing struct {
+type leastCostPicker struct {
 	by    measure
 	draws int
 	scan  int
@@ -49,24 +49,24 @@ type comparing struct {
 
 // Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
 const (
-	useless = 8 * slowOne // so slow is one that fails, or is stuck
-	rounds  = 8
+	failingSlowness = 8 * slowOne // so slow is one that fails, or is stuck
+	slowRedrawsMax  = 8
 )
 
 // Pick implements Picker.
-func (p *comparing) Pick(v *View, l *Local, q *Request) int {
+func (p *leastCostPicker) Pick(v *View, l *Local, q *Request) int {
 	best := p.choose(v, l, q)
 	if p.by == bySlow && best >= 0 && len(v.order) > scanMax {
-		for round := 0; v.cell(best).slow.Load() >= useless && round < rounds; round++ {
-			best = v.better(l, q, best, p.choose(v, l, q))
+		for round := 0; v.cell(best).slow.Load() >= failingSlowness && round < slowRedrawsMax; round++ {
+			best = v.cheaperOf(l, q, best, p.choose(v, l, q))
 		}
 	}
 	return best
 }
 
 // choose is a pick of the least of one set of draws.
-func (p *comparing) choose(v *View, l *Local, q *Request) int {
-	l.fit(v)
+func (p *leastCostPicker) choose(v *View, l *Local, q *Request) int {
+	l.growFor(v)
 	if p.by == byPeak {
 		v.loads.keepPeaks()
 	}
@@ -90,13 +90,13 @@ func (p *comparing) choose(v *View, l *Local, q *Request) int {
 	best, cells, order, pending, by := ^uint64(0), v.cells, v.order, l.pending, p.by
 	for k, place := range list {
 		at := cost(cells[place], &pending[order[place]], false, by)<<markBits | uint64(marked[uint(k)%drawsMax])
-		best = lesser(best, at)
+		best = minBranchless(best, at)
 	}
 	return int(order[list[best%drawsMax]])
 }
 
-// better returns the one of two backends that costs less by bySlow.
-func (v *View) better(l *Local, q *Request, a, b int) int {
+// cheaperOf returns the one of two backends that costs less by bySlow.
+func (v *View) cheaperOf(l *Local, q *Request, a, b int) int {
 	x, y := v.cell(a), v.cell(b)
 	if cost(y, &l.pending[b], q.Tunnel, bySlow) < cost(x, &l.pending[a], q.Tunnel, bySlow) {
 		return b
@@ -104,26 +104,26 @@ func (v *View) better(l *Local, q *Request, a, b int) int {
 	return a
 }
 
-// turning is the Picker of methods that take turns while nothing is under way, and compare only where that does
+// idleTurnsPicker is the Picker of methods that take turns while nothing is under way, and compare only where that does
 // not tell whom to take: the weights are the shares, to the request. Owned by one goroutine.
-type turning struct {
+type idleTurnsPicker struct {
 	turns Turns
-	busy  comparing
+	least leastCostPicker
 }
 
-// inTurn makes such Pickers.
-func inTurn(busy comparing) func(int, int) Picker {
-	return func(reactor, reactors int) Picker { return &turning{newTurns(reactor, reactors), busy} }
+// newIdleTurns makes such Pickers.
+func newIdleTurns(busy leastCostPicker) func(int, int) Picker {
+	return func(reactor, reactors int) Picker { return &idleTurnsPicker{newTurns(reactor, reactors), busy} }
 }
 
 // Pick takes the one whose turn it is, unless it has something to do or is slow.
-func (p *turning) Pick(v *View, l *Local, q *Request) int {
-	l.fit(v)
+func (p *idleTurnsPicker) Pick(v *View, l *Local, q *Request) int {
+	l.growFor(v)
 	i := p.turns.Pick(v, nil, q)
-	if i < 0 || len(v.order) == 1 || cost(v.cell(i), &l.pending[i], q.Tunnel, p.busy.by) == 0 {
+	if i < 0 || len(v.order) == 1 || cost(v.cell(i), &l.pending[i], q.Tunnel, p.least.by) == 0 {
 		return i
 	}
-	return p.busy.Pick(v, l, q)
+	return p.least.Pick(v, l, q)
 }
 
 // Costs are compared with the mark of the backend in their low bits: the least of some numbers is found without
@@ -137,8 +137,8 @@ const (
 // marks is a mark for each place of a list.
 type marks [drawsMax]uint8
 
-// lesser is min without a branch, which in a loop the compiler makes of min.
-func lesser(a, b uint64) uint64 {
+// minBranchless is min without a branch, which in a loop the compiler makes of min.
+func minBranchless(a, b uint64) uint64 {
 	_, less := bits.Sub64(a, b, 0)
 	return b ^ (a^b)&-less
 }

@@ -469,10 +469,10 @@ func TestCost_isTheRule(t *testing.T) {
 		l, c := NewLocal(loads, 1), v.cell(0)
 		n := rng.IntN(1 << rng.IntN(20))
 		c.inflight.Store(int32(n))
-		l.fit(v)
+		l.growFor(v)
 		loads.setSlow(c, slowOne+rng.Uint32N(1<<rng.IntN(16)))
 		us := math.Exp(rng.Float64()*12) + 50
-		c.reckonPeak(us)
+		c.updatePeakCost(us)
 		w, slow := float64(weight)*part, float64(c.slow.Load())/slowOne
 		for by, want := range []float64{
 			byLoad: float64(n) / w,
@@ -495,9 +495,9 @@ func TestCost_doesNotOverflow(t *testing.T) {
 	v = NewView([]Backend{{Weight: 1}}, loads)
 	loads.Scale(0, 1e-9)
 	c, l := v.cell(0), NewLocal(loads, 1)
-	l.fit(v)
+	l.growFor(v)
 	loads.setSlow(c, slowMax)
-	c.reckonPeak(math.MaxFloat64)
+	c.updatePeakCost(math.MaxFloat64)
 	last := [measures]uint64{}
 	for _, n := range []int32{0, 1, 1000, 1 << 20, 1<<26 - 1} {
 		c.inflight.Store(n)

@@ -20,7 +20,7 @@ type cell struct {
 	peak     atomic.Uint64 // the same, by its peaks; 0 unless Loads.peaks
 	slow     atomic.Uint32 // slowOne: not slow at all
 
-	// What methods compare, by each measure: requests under way × steps + bases. See reckonSlow and reckonPeak.
+	// What methods compare, by each measure: requests under way × steps + bases. See updateSlowCost and updatePeakCost.
 	steps, bases [measures]atomic.Uint32
 }
 
@@ -31,9 +31,9 @@ type cell struct {
 //	16 ≤ steps[byLoad] ≤ 16 × stepOne
 const stepOne = 1 << 20
 
-// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
+// updateSlowCost works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
 // written. Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
-func (c *cell) reckonSlow() {
+func (c *cell) updateSlowCost() {
 	for {
 		step, slow := c.steps[byLoad].Load(), c.slow.Load()
 		slower := uint64(step) * uint64(slow) / slowOne
@@ -45,9 +45,9 @@ func (c *cell) reckonSlow() {
 	}
 }
 
-// reckonPeak works out the cost by byPeak, (requests × steps[byLoad] + stepOne) × us / peakScale, for a peak of
-// so many microseconds. Each sweep does so again.
-func (c *cell) reckonPeak(us float64) {
+// updatePeakCost works out the cost by byPeak, (requests × steps[byLoad] + stepOne) × us / peakScale, for a peak of
+// so many microseconds. Each fadeSlowness does so again.
+func (c *cell) updatePeakCost(us float64) {
 	us = (us + 1) / peakScale
 	c.steps[byPeak].Store(uint32(max(1, min(us*float64(c.steps[byLoad].Load())+0.5, math.MaxUint32))))
 	c.bases[byPeak].Store(uint32(min(us*stepOne, math.MaxUint32)))
@@ -106,7 +106,7 @@ func (l *Loads) grow(n int) []*page {
 		for i := range p {
 			p[i].slow.Store(slowOne)
 			l.scales = append(l.scales, scaling{1, 1})
-			l.weigh(&p[i], l.scales[len(l.scales)-1])
+			l.setCellWeight(&p[i], l.scales[len(l.scales)-1])
 		}
 		pages = append(pages, p)
 	}
@@ -127,16 +127,16 @@ func (l *Loads) setWeights(backends []Backend) {
 	for i := range backends {
 		if weight := backends[i].Weight; weight > 0 {
 			l.scales[i].weight = weight
-			l.weigh(l.cell(i), l.scales[i])
+			l.setCellWeight(l.cell(i), l.scales[i])
 		}
 	}
 }
 
-// weigh notes how much a backend takes. mu is held.
-func (l *Loads) weigh(c *cell, s scaling) {
+// setCellWeight notes how much a backend takes. mu is held.
+func (l *Loads) setCellWeight(c *cell, s scaling) {
 	c.steps[byLoad].Store(s.step())
-	c.reckonSlow()
-	c.reckonPeak(sample(c.peak.Load()).fadedPeak(float64(l.Mean()), l.swept.Load()))
+	c.updateSlowCost()
+	c.updatePeakCost(sample(c.peak.Load()).fadedPeak(float64(l.Mean()), l.swept.Load()))
 }
 
 // Scale has backend i take only a part of its weight, 0 < part ≤ 1, with the methods that look at load: what starts
@@ -145,7 +145,7 @@ func (l *Loads) Scale(i int, part float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.scales[i].part = part
-	l.weigh(l.cell(i), l.scales[i])
+	l.setCellWeight(l.cell(i), l.scales[i])
 }
 
 // Forget forgets how fast backend i answers and how it was scaled: another one has its index now.

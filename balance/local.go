@@ -52,11 +52,11 @@ func NewLocal(l *Loads, seed uint64) *Local {
 
 // Enter counts a request that is sent to backend i, or a tunnel. Each is to Leave.
 func (l *Local) Enter(i int, tunnel bool) {
-	if l.alone() {
+	if l.onlyReactor() {
 		l.count(i, 1, tunnel)
 		return
 	}
-	p := l.at(i)
+	p := l.pendingOf(i)
 	if tunnel {
 		p.tunnels++
 	} else {
@@ -69,11 +69,11 @@ func (l *Local) Enter(i int, tunnel bool) {
 
 // Leave counts the end of what has entered.
 func (l *Local) Leave(i int, tunnel bool) {
-	if l.alone() {
+	if l.onlyReactor() {
 		l.count(i, -1, tunnel)
 		return
 	}
-	p := l.at(i)
+	p := l.pendingOf(i)
 	if tunnel {
 		p.tunnels--
 	} else {
@@ -83,18 +83,18 @@ func (l *Local) Leave(i int, tunnel bool) {
 
 // Become counts a request of backend i as a tunnel from now on: the backend agreed to it.
 func (l *Local) Become(i int) {
-	if l.alone() {
+	if l.onlyReactor() {
 		l.count(i, -1, false)
 		l.count(i, 1, true)
 		return
 	}
-	p := l.at(i)
+	p := l.pendingOf(i)
 	p.inflight--
 	p.tunnels++
 }
 
-// alone reports whether no other reactor looks at the loads.
-func (l *Local) alone() bool { return l.loads.locals.Load() == 1 }
+// onlyReactor reports whether no other reactor looks at the loads.
+func (l *Local) onlyReactor() bool { return l.loads.locals.Load() == 1 }
 
 // count adds n to what is under way at backend i, for all to see.
 func (l *Local) count(i int, n int32, tunnel bool) {
@@ -154,11 +154,11 @@ func (l *Local) fold(now uint32) {
 		p.answers, p.micros, p.sampled = 0, 0, false
 	}
 	l.sampled = l.sampled[:0]
-	l.loads.sweep(now)
+	l.loads.fadeSlowness(now)
 }
 
-// at returns what is pending of backend i, which will be published.
-func (l *Local) at(i int) *pending {
+// pendingOf returns what is pending of backend i, which will be published.
+func (l *Local) pendingOf(i int) *pending {
 	if i >= len(l.pending) {
 		l.grow(i + 1)
 	}
@@ -203,8 +203,8 @@ func (l *Local) Publish() {
 	l.dirty = l.dirty[:0]
 }
 
-// fit makes room for the backends of v, so that load need not look.
-func (l *Local) fit(v *View) {
+// growFor makes room for the backends of v, so that load need not look.
+func (l *Local) growFor(v *View) {
 	if len(l.pending) < len(v.backends) {
 		l.grow(len(v.backends))
 	}
@@ -225,7 +225,7 @@ func load(c *cell, p *pending, tunnel bool) int32 {
 // asks for a tunnel, tunnels count too, so that a backend without tunnels is not flooded by all the requests
 // because of it.
 func (l *Local) InFlight(v *View, i int, q *Request) int {
-	l.fit(v)
+	l.growFor(v)
 	return int(load(v.cell(i), &l.pending[i], q.Tunnel))
 }
 

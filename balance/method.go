@@ -38,31 +38,31 @@ var (
 	// RoundRobin takes turns, each backend as often as its weight says. See Turns.
 	RoundRobin = &Method{Name: "round_robin", New: newRoundRobin, Prepare: prepareTurns}
 	// Random draws a backend by weight.
-	Random = &Method{Name: "random", New: one(drawing{}), Prepare: prepareDraws}
+	Random = &Method{Name: "random", New: one(randomPicker{}), Prepare: prepareDraws}
 
 	// LeastConn takes the backend with the fewest requests under way for its weight, of all up to 16, else of 8
 	// draws, or in turns while there are none.
 	LeastConn = &Method{
-		Name: "least_conn", New: inTurn(comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth,
+		Name: "least_conn", New: newIdleTurns(leastCostPicker{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth,
 	}
 	// P2C takes the one of two draws that has fewer requests under way (Mitzenmacher 2001); of four or fewer it looks
 	// at all.
-	P2C = &Method{Name: "p2c", New: one(&comparing{byLoad, 2, scanMax}), Prepare: prepareDraws}
+	P2C = &Method{Name: "p2c", New: one(&leastCostPicker{byLoad, 2, scanMax}), Prepare: prepareDraws}
 	// Adaptive takes the one of three draws that has fewer requests under way for its weight and for how slow
 	// it is beside the others; of four or fewer it looks at all. A failure counts as a slow answer. While
 	// nothing is under way, it takes turns.
-	Adaptive = &Method{Name: "adaptive", New: inTurn(comparing{bySlow, 3, scanMax}), Prepare: prepareBoth}
+	Adaptive = &Method{Name: "adaptive", New: newIdleTurns(leastCostPicker{bySlow, 3, scanMax}), Prepare: prepareBoth}
 	// PeakEWMA takes the one of two draws with less under way times the peak of its latency (Finagle's PeakEwma); of
 	// four or fewer it looks at all. A backend that fails fast gets more than its share, as it does not with Adaptive.
-	PeakEWMA = &Method{Name: "peak_ewma", New: one(&comparing{byPeak, 2, scanMax}), Prepare: preparePeaks}
+	PeakEWMA = &Method{Name: "peak_ewma", New: one(&leastCostPicker{byPeak, 2, scanMax}), Prepare: preparePeaks}
 
 	// Ketama takes the backend of the key on the ring of nginx's "hash … consistent".
-	Ketama = &Method{Name: "ketama", New: newRinged, Hash: hashKetama, Prepare: func(v *View) { v.ring() }}
+	Ketama = &Method{Name: "ketama", New: newKetamaPicker, Hash: hashKetama, Prepare: func(v *View) { v.ring() }}
 	// Maglev takes the backend of the key in a table (Eisenbud et al., NSDI 2016): more even than a ring, and
 	// faster.
-	Maglev = &Method{Name: "maglev", New: newTabled, Hash: hashMaglev, Prepare: func(v *View) { v.maglev() }}
+	Maglev = &Method{Name: "maglev", New: newMaglevPicker, Hash: hashMaglev, Prepare: func(v *View) { v.maglev() }}
 	// IPHash takes the backend of the key, which is the client's address in 4 or 16 bytes, as nginx's ip_hash does.
-	IPHash = &Method{Name: "ip_hash", New: newIPHashed, Hash: hashAddress, Prepare: func(v *View) { v.sums() }}
+	IPHash = &Method{Name: "ip_hash", New: newIPHashPicker, Hash: hashAddress, Prepare: func(v *View) { v.sums() }}
 )
 
 // one makes p, which has no state, the Picker of every reactor.
@@ -74,10 +74,10 @@ func newRoundRobin(reactor, reactors int) Picker {
 }
 
 func prepareTurns(v *View) { v.cycle() }
-func prepareDraws(v *View) { v.columns() }
+func prepareDraws(v *View) { v.drawTable() }
 
 func prepareBoth(v *View) {
-	v.columns()
+	v.drawTable()
 	v.cycle()
 }
 

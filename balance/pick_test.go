@@ -274,7 +274,7 @@ func TestHash_doesNotAllocate(t *testing.T) {
 }
 
 func TestRegister_panics(t *testing.T) {
-	some := func(int, int) Picker { return drawing{} }
+	some := func(int, int) Picker { return randomPicker{} }
 	for name, m := range map[string]*Method{
 		"a name that is taken": {Name: "p2c", New: some}, "no name": {New: some}, "no New": {Name: "some"},
 	} {

@@ -43,10 +43,10 @@ func newTurns(reactor, reactors int) Turns {
 func (t *Turns) Pick(v *View, _ *Local, q *Request) int {
 	cycle := v.cycle()
 	if len(cycle) == 0 {
-		return t.spread(v, q)
+		return t.drawSpread(v, q)
 	}
 	if len(cycle) != len(t.cycle) || &cycle[0] != &t.cycle[0] {
-		t.follow(cycle)
+		t.switchCycle(cycle)
 	}
 	for range cycle {
 		i := int(cycle[t.cursor])
@@ -60,9 +60,9 @@ func (t *Turns) Pick(v *View, _ *Local, q *Request) int {
 	return -1
 }
 
-// follow goes on in another cycle at the same part of it. Each reactor begins in another part of the first one, so that
-// their first requests do not meet the same backend.
-func (t *Turns) follow(cycle []uint16) {
+// switchCycle goes on in another cycle at the same part of it. Each reactor begins in another part of the first one, so
+// that their first requests do not meet the same backend.
+func (t *Turns) switchCycle(cycle []uint16) {
 	at, of := t.cursor, len(t.cycle)
 	if of == 0 {
 		at, of = t.reactor, max(t.reactors, 1)
@@ -80,8 +80,8 @@ func (t *Turns) check() {
 	}
 }
 
-// spread draws by weight without a cycle.
-func (t *Turns) spread(v *View, q *Request) int {
+// drawSpread draws by weight without a cycle.
+func (t *Turns) drawSpread(v *View, q *Request) int {
 	n := len(v.order)
 	if n == 0 {
 		return -1
@@ -89,14 +89,14 @@ func (t *Turns) spread(v *View, q *Request) int {
 	if t.word == 0 {
 		t.word = math.MaxUint64 / uint64(max(t.reactors, 1)) * uint64(t.reactor)
 	}
-	table := v.columns()
+	table := v.drawTable()
 	for range 4 {
 		t.word += golden
 		if i := int(v.order[v.draw(table, t.word)]); !q.Tried.Has(i) {
 			return i
 		}
 	}
-	return v.anyOf(int(scale(uint32(t.word>>32), uint32(n))), q)
+	return v.nextPickable(int(scale(uint32(t.word>>32), uint32(n))), q)
 }
 
 // cycle returns the turns of the open backends, or nil where there would be too many.

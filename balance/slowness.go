@@ -110,30 +110,30 @@ func (l *Loads) foldMean(n int, sum uint64) average {
 	return a
 }
 
-// usual is what a backend's latency is compared with.
-type usual struct {
+// usualLatency is what a backend's latency is compared with.
+type usualLatency struct {
 	us   float64 // a usual latency; 0: there was no answer yet
 	band float64 // a backend is slow beyond so many times that
 }
 
 // usual returns what is known of all backends. The usual latency is the harmonic mean of those of the backends, by
 // answers: a backend that is slow adds nothing to it, be it one of two.
-func (l *Loads) usual() usual {
+func (l *Loads) usual() usualLatency {
 	pace, spread := math.Float64frombits(l.pace.Load()), math.Float64frombits(l.spread.Load())
 	if pace == 0 {
-		return usual{band: bandLeast}
+		return usualLatency{band: bandLeast}
 	}
-	return usual{1 / pace, min(max(bandLeast, 1+spread), bandMost)}
+	return usualLatency{1 / pace, min(max(bandLeast, 1+spread), bandMost)}
 }
 
-// learn adds n answers, of a mean that is r times the latency of their backend, to what is usual. lat is that latency
-// with them; part is what they count.
+// updateUsual adds n answers, of a mean that is r times the latency of their backend, to what is usual. lat is that
+// latency with them; part is what they count.
 //
 // The more the answers of one backend differ by themselves, the less their average says of it: the band is 1 plus the
 // square of their coefficient of variation. That is 1 where all take the same time, 2 where times are exponential, 2.7
 // where they are lognormal with σ = 1, more where some answers wait for an event. The mean of n answers is √n times
 // nearer to the latency than one is, which itself moves like the mean of 31.
-func (l *Loads) learn(n int, r, lat, part float64) {
+func (l *Loads) updateUsual(n int, r, lat, part float64) {
 	pace, spread := math.Float64frombits(l.pace.Load()), math.Float64frombits(l.spread.Load())
 	if pace == 0 {
 		part = 1
@@ -159,8 +159,8 @@ func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 	old, lat, idle := sample(c.sampled.Load()), usual.us, uint32(idleHalf)
 	if old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
-		if usual.tells(lat) {
-			lat = min(lat, max(us, usual.forgiven(lat, idle)))
+		if usual.isSlow(lat) {
+			lat = min(lat, max(us, usual.fadedLatency(lat, idle)))
 		}
 	} else if lat == 0 {
 		lat = us
@@ -168,8 +168,8 @@ func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 	r := min(us/max(lat, meanLeast), latClip)
 	first := max(foldWeight[1], min(float64(idle)/idleHalf, 0.5))
 	lat += min((us-lat)*max(foldWeight[min(n, 16)], first), (max(latClip*mean.us(), latGrowth*lat)-lat)*first)
-	l.learn(n, r, lat, min(float64(n)/float64(mean>>meanBits), 1))
-	l.keep(c, lat, us, now)
+	l.updateUsual(n, r, lat, min(float64(n)/float64(mean>>meanBits), 1))
+	l.setLatency(c, lat, us, now)
 }
 
 // fail adds a failure to what is known of c. It is not usual, whatever the others do.
@@ -178,7 +178,7 @@ func (l *Loads) fail(c *cell, now uint32) {
 	usual, lat, idle := u.us, u.us, uint32(idleHalf)
 	if old := sample(c.sampled.Load()); old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
-		if old.ms() == now && u.tells(lat) {
+		if old.ms() == now && u.isSlow(lat) {
 			return // a process that ends fails all that is under way, which says no more than one failure does
 		}
 	}
@@ -186,35 +186,35 @@ func (l *Loads) fail(c *cell, now uint32) {
 	// each of the others.
 	fault := max(faultMin, faultMean*usual)
 	us := max(fault, min(faultGrowth*lat, slowMax/slowOne*usual))
-	l.keep(c, lat+(us-lat)*max(foldWeight[1], min(float64(idle)/idleHalf, 0.5)), fault, now)
+	l.setLatency(c, lat+(us-lat)*max(foldWeight[1], min(float64(idle)/idleHalf, 0.5)), fault, now)
 }
 
-// keep makes lat the latency of c, after an answer of us microseconds.
-func (l *Loads) keep(c *cell, lat, us float64, now uint32) {
+// setLatency makes lat the latency of c, after an answer of us microseconds.
+func (l *Loads) setLatency(c *cell, lat, us float64, now uint32) {
 	lat = min(lat, latMax)
 	c.sampled.Store(uint64(newSample(lat, now)))
 	l.setSlow(c, l.usual().slowness(lat, 0))
 	if l.peaks.Load() {
 		peak := peaked(sample(c.peak.Load()), us, now)
 		c.peak.Store(uint64(newSample(peak, now)))
-		c.reckonPeak(peak)
+		c.updatePeakCost(peak)
 	}
 }
 
 // slowness returns by how much a backend of latency lat is slower than usual, when it has not answered for idle ms. Up
 // to band times the usual latency it is not slow, so that noise moves nothing.
-func (u usual) slowness(lat float64, idle uint32) uint32 {
-	if !u.tells(lat) {
+func (u usualLatency) slowness(lat float64, idle uint32) uint32 {
+	if !u.isSlow(lat) {
 		return slowOne
 	}
-	return uint32(max(slowOne, u.forgiven(lat, idle)/u.us*slowOne))
+	return uint32(max(slowOne, u.fadedLatency(lat, idle)/u.us*slowOne))
 }
 
-// tells reports whether lat is beyond the band: noise is not.
-func (u usual) tells(lat float64) bool { return u.us > 0 && lat > u.band*u.us }
+// isSlow reports whether lat is beyond the band: noise is not.
+func (u usualLatency) isSlow(lat float64) bool { return u.us > 0 && lat > u.band*u.us }
 
-// forgiven returns what is left of a latency that is slow, after idle ms without an answer: as much as usual at least.
-func (u usual) forgiven(lat float64, idle uint32) float64 {
+// fadedLatency returns what is left of a slow latency after idle ms without an answer: as much as usual at least.
+func (u usualLatency) fadedLatency(lat float64, idle uint32) float64 {
 	return max(u.us, min(lat, slowMax/slowOne*u.us)*faded(idle, idleHalf))
 }
 
@@ -229,12 +229,12 @@ func (l *Loads) setSlow(c *cell, slow uint32) {
 	case old != slowOne && slow == slowOne:
 		l.slowed.Add(-1)
 	}
-	c.reckonSlow()
+	c.updateSlowCost()
 }
 
-// sweep works out how slow backends are that get no answers: their slowness fades, so that they are asked again, and so
-// do their peaks. One reactor does it for all, every 128 ms, while there is something that fades.
-func (l *Loads) sweep(now uint32) {
+// fadeSlowness works out how slow backends are that get no answers: their slowness and their peaks fade, so that they
+// are asked again. One reactor does it for all, every 128 ms, while there is something that fades.
+func (l *Loads) fadeSlowness(now uint32) {
 	peaks := l.peaks.Load()
 	if l.slowed.Load() == 0 && !peaks {
 		return
@@ -253,7 +253,7 @@ func (l *Loads) sweep(now uint32) {
 				l.setSlow(c, usual.slowness(s.us(), since(now, s.ms())))
 			}
 			if peaks {
-				c.reckonPeak(sample(c.peak.Load()).fadedPeak(mean, now))
+				c.updatePeakCost(sample(c.peak.Load()).fadedPeak(mean, now))
 			}
 		}
 	}

@@ -41,9 +41,9 @@ type View struct {
 	making   sync.Mutex // held while the tables are written
 	hasTurns atomic.Bool
 	hasTable atomic.Bool
-	turns    []uint16 // written before hasTurns is
-	table    []column // written before hasTable is
-	ranks    []column // like table
+	turns    []uint16      // written before hasTurns is
+	table    []aliasColumn // written before hasTable is
+	ranks    []aliasColumn // like table
 }
 
 // layout is the backends of a View, whether they are open or not. Views that differ only in that share one.
@@ -208,11 +208,11 @@ func (v *View) OpenAt(place int) int { return int(v.order[place]) }
 // cell returns the load of backend i.
 func (v *View) cell(i int) *cell { return &v.pages[uint(i)/pageSize][uint(i)%pageSize] }
 
-// may reports whether backend i may be picked for a request.
-func (v *View) may(i int, q *Request) bool { return v.Open(i) && !q.Tried.Has(i) }
+// pickable reports whether backend i may be picked for a request.
+func (v *View) pickable(i int, q *Request) bool { return v.Open(i) && !q.Tried.Has(i) }
 
-// anyOf returns the first open backend from a place of order on, around the end, that was not tried, or -1.
-func (v *View) anyOf(place int, q *Request) int {
+// nextPickable returns the first open backend from a place of order on, around the end, that was not tried, or -1.
+func (v *View) nextPickable(place int, q *Request) int {
 	for range v.order {
 		if i := int(v.order[place]); !q.Tried.Has(i) {
 			return i

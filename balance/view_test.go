@@ -16,7 +16,7 @@ func TestSizes(t *testing.T) {
 		"a Local":          {unsafe.Sizeof(Local{}), 2 * cacheLine},
 		"a Tried":          {unsafe.Sizeof(Tried{}), 16},
 		"a Request":        {unsafe.Sizeof(Request{}), 32},
-		"an alias column":  {unsafe.Sizeof(column{}), 8},
+		"an alias column":  {unsafe.Sizeof(aliasColumn{}), 8},
 		"marks of a place": {unsafe.Sizeof(marks{}), 8},
 	} {
 		if c.got != c.want {
