@@ -90,11 +90,11 @@ func (r *Reactor) Pressure() Pressure {
 	if r.bufs.total < r.bufs.ease {
 		return PressureNone
 	}
-	return r.pressed()
+	return r.pressureAboveShare()
 }
 
-// pressed is Pressure for a reactor above three quarters of its share: it borrows first.
-func (r *Reactor) pressed() Pressure {
+// pressureAboveShare is Pressure for a reactor above three quarters of its share: it borrows first.
+func (r *Reactor) pressureAboveShare() Pressure {
 	used := r.bufs.total
 	for used >= r.bufs.ease {
 		n := r.engine.budget.borrow()
@@ -119,7 +119,7 @@ func (r *Reactor) pressed() Pressure {
 // Overloaded reports whether new work has to be refused: the pressure is at its last step, and was when the turns of
 // this tick began, although the relief of the tick before ended all that can give way. On r only.
 func (r *Reactor) Overloaded() bool {
-	return r.pressing == PressureShed && r.pressed() == PressureShed
+	return r.pressing == PressureShed && r.pressureAboveShare() == PressureShed
 }
 
 // tendBudget gives back the part of the share that r does not need. Under pressure it frees memory.
@@ -150,7 +150,7 @@ func (r *Reactor) Account(n int) {
 	r.MustOwn()
 	r.bufs.total += int64(n)
 	if r.bufs.accounted += int64(n); r.bufs.accounted < 0 {
-		r.overdrawn()
+		r.repairAccount()
 	}
 }
 
@@ -161,9 +161,9 @@ func (r *Reactor) Keep(n int) bool {
 	r.MustOwn()
 	b := &r.bufs
 	if b.accounted -= int64(n); b.accounted < 0 {
-		r.overdrawn()
+		r.repairAccount()
 	}
-	if b.total >= b.ease && n > 0 && r.pressed() >= PressureCache {
+	if b.total >= b.ease && n > 0 && r.pressureAboveShare() >= PressureCache {
 		b.total -= int64(n)
 		return false
 	}
@@ -171,9 +171,9 @@ func (r *Reactor) Keep(n int) bool {
 	return true
 }
 
-// overdrawn sets right an account from which a handler took back more than it had put in, which is a fault of that
+// repairAccount sets right an account from which a handler took back more than it had put in, which is a fault of that
 // handler. Left as it is, the sum would fall below 0, where giving back memory has no end.
-func (r *Reactor) overdrawn() {
+func (r *Reactor) repairAccount() {
 	b := &r.bufs
 	n := -b.accounted
 	b.total += n
@@ -187,9 +187,9 @@ func (r *Reactor) overdrawn() {
 	}
 }
 
-// putOff pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
+// pauseReading pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
 // whether it did.
-func (r *Reactor) putOff(c *Conn) bool {
+func (r *Reactor) pauseReading(c *Conn) bool {
 	share := r.share / max(r.load.Load(), 1)
 	if int64(c.in.w-c.in.r+c.queued) <= share {
 		return false

@@ -20,7 +20,7 @@ func (c *Conn) Close(cause error) {
 	c.mustOwn()
 	switch {
 	case c.state == closed:
-	case cause != nil || c.state == connecting || c.shaking():
+	case cause != nil || c.state == connecting || c.inHandshake():
 		c.drop(cause)
 	case c.state == open:
 		c.state = closing
@@ -43,8 +43,8 @@ func (c *Conn) Finish() {
 	c.Close(nil)
 }
 
-// sent is called when a closing Conn has an empty queue.
-func (c *Conn) sent() {
+// onQueueEmpty is called when a closing Conn has an empty queue.
+func (c *Conn) onQueueEmpty() {
 	over := c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0
 	// Where it is over close(2) sends the FIN. But if bytes are unread it drops a segment that waits for the FIN.
 	if c.flags&finSent == 0 && (!over || c.flags&finAwaited != 0) {

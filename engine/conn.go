@@ -153,18 +153,18 @@ func (c *Conn) Local() poller.Addr {
 // what that one leaves included.
 func (c *Conn) SetHandler(h Handler) {
 	c.mustOwn()
-	if c.shaking() {
+	if c.inHandshake() {
 		c.layer.next = h
 		return
 	}
 	c.handler = h
-	c.offer()
+	c.readyIfReadable()
 }
 
 // PauseRead stops reading. Bytes that OnData did not use stay where they are.
 func (c *Conn) PauseRead() {
 	c.mustOwn()
-	if c.shaking() {
+	if c.inHandshake() {
 		c.layer.paused = true
 		return
 	}
@@ -174,7 +174,7 @@ func (c *Conn) PauseRead() {
 // ResumeRead reads again; unread bytes are offered again first. After OnEOF it offers what is left of them.
 func (c *Conn) ResumeRead() {
 	c.mustOwn()
-	if c.shaking() {
+	if c.inHandshake() {
 		c.layer.paused = false
 		return
 	}
@@ -182,13 +182,13 @@ func (c *Conn) ResumeRead() {
 		return
 	}
 	c.flags |= wantRead
-	c.offer()
+	c.readyIfReadable()
 }
 
-// offer makes c ready if something can be read or unread bytes can be offered again.
-func (c *Conn) offer() {
+// readyIfReadable makes c ready if something can be read or unread bytes can be offered again.
+func (c *Conn) readyIfReadable() {
 	c.flags |= redeliver // set also without unread bytes: the callback that runs now may leave some
-	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0 || c.layer != nil && c.layer.due()) {
+	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0 || c.layer != nil && c.layer.deliverable()) {
 		c.reactor.makeReady(c)
 	}
 }
@@ -210,7 +210,7 @@ func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 // used again. The event that an adopted connection can be written to does not count.
 func (c *Conn) Quiet() bool {
 	return c.state == open && c.flags&(openDue|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
-		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0 && (c.layer == nil || c.layer.quiet())
+		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0 && (c.layer == nil || c.layer.allDelivered())
 }
 
 // Unread reports whether bytes that OnData did not use are kept.

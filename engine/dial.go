@@ -153,7 +153,7 @@ func (c *Conn) finishConnect() bool {
 //	not over => conn has no descriptor: it is connecting, or was closed a moment ago
 type race struct {
 	conn     *Conn
-	rest     []poller.Addr // not tried yet
+	untried  []poller.Addr // not tried yet
 	attempts []*attempt    // under way
 	stagger  int64
 	next     Timer
@@ -169,16 +169,16 @@ type race struct {
 // Owned by its race.
 type attempt struct {
 	NopHandler
-	race *race
-	conn *Conn
-	to   poller.Addr
-	turn int // its place in race.slower
+	race  *race
+	conn  *Conn
+	to    poller.Addr
+	index int // its place in race.slower
 }
 
 // beginRace has c connect to one of several addresses. An error says that every one has failed at once.
 func beginRace(c *Conn, to poller.Addr, o *DialOptions) error {
 	a := &race{
-		conn: c, rest: append([]poller.Addr{to}, o.Others...), decided: o.Decided,
+		conn: c, untried: append([]poller.Addr{to}, o.Others...), decided: o.Decided,
 		stagger: int64(cmp.Or(o.Stagger, staggerDefault)), opts: DialOptions{Timeout: o.Timeout, Socket: o.Socket},
 	}
 	c.dialing.race = a
@@ -194,9 +194,9 @@ func beginRace(c *Conn, to poller.Addr, o *DialOptions) error {
 // way.
 func (a *race) start() bool {
 	r := a.conn.reactor
-	for len(a.rest) > 0 && !a.over {
-		one := &attempt{race: a, to: a.rest[0], turn: len(a.slower)}
-		a.rest = a.rest[1:]
+	for len(a.untried) > 0 && !a.over {
+		one := &attempt{race: a, to: a.untried[0], index: len(a.slower)}
+		a.untried = a.untried[1:]
 		a.slower, a.failed = append(a.slower, one.to), append(a.failed, nil)
 		conn, err := r.Dial(one.to, one, &a.opts)
 		if err != nil {
@@ -205,7 +205,7 @@ func (a *race) start() bool {
 		}
 		one.conn = conn
 		a.attempts = append(a.attempts, one)
-		if len(a.rest) > 0 {
+		if len(a.untried) > 0 {
 			r.Arm(&a.next, r.now+a.stagger)
 		}
 		return true
@@ -223,7 +223,7 @@ func (a *race) check() {
 
 // note remembers that an attempt has failed.
 func (a *race) note(one *attempt, err error) {
-	a.failed[one.turn] = err
+	a.failed[one.index] = err
 	if a.cause == nil {
 		a.cause = err
 	}
@@ -248,7 +248,7 @@ func (one *attempt) OnOpen(c *Conn) {
 		return
 	}
 	if a.decided != nil {
-		a.decided(one.to, a.slower[:one.turn], a.failed[:one.turn])
+		a.decided(one.to, a.slower[:one.index], a.failed[:one.index])
 	}
 }
 

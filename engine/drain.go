@@ -9,9 +9,9 @@ import (
 
 // How the connections that a drain has left are ended.
 const (
-	partShare  = 3 // the last third of grace is for it
-	partReach  = 8 // its last eighth is for the peers to take what is sent last
-	partsATick = 64
+	closeShare    = 3 // the last third of grace is for it
+	tailShare     = 8 // its last eighth is for the peers to take what is sent last
+	closesPerTick = 64
 )
 
 // Idler is a Handler that knows when its connection is between two messages.
@@ -67,13 +67,16 @@ func (e *Engine) drain(grace time.Duration, suspended bool) bool {
 	for _, l := range listeners {
 		l.close(min(unlistenTime, grace/2), idle)
 	}
-	return e.each((*Reactor).beginDrain) && e.drained(listeners, end.Add(-grace/partShare)) || e.Draining() &&
-		e.each(func(r *Reactor) { r.beginParting(time.Until(end)) }) && e.drained(listeners, end)
+	if e.runOnEach((*Reactor).beginDrain) && e.awaitDrained(listeners, end.Add(-grace/closeShare)) {
+		return true
+	}
+	closing := func(r *Reactor) { r.beginClosing(time.Until(end)) }
+	return e.Draining() && e.runOnEach(closing) && e.awaitDrained(listeners, end)
 }
 
-// drained waits until no listener and no accepted connection is left, until the time is up, or until Resume. It reports
-// whether none is left. A connection is counted before its listener has closed.
-func (e *Engine) drained(listeners []*Listener, until time.Time) bool {
+// awaitDrained waits until no listener and no accepted connection is left, until the time is up, or until Resume. It
+// reports whether none is left. A connection is counted before its listener has closed.
+func (e *Engine) awaitDrained(listeners []*Listener, until time.Time) bool {
 	open := func() bool {
 		return slices.ContainsFunc(listeners, func(l *Listener) bool { return !l.Closed() }) || e.Conns() > 0
 	}
@@ -100,69 +103,69 @@ func (r *Reactor) beginDrain() {
 	}
 }
 
-// parting ends the connections that a drain has left. What is idle by then has been so for most of the drain, so no
+// drainCloser ends the connections that a drain has left. What is idle by then has been so for most of the drain, so no
 // moment is better than another: docs/adr/0017. Spread out, their clients do not all come back at once.
 // Owned by its reactor.
 //
-//	moments is sorted by at, the last one first
-type parting struct {
-	timer   Timer
-	moments []moment
-	end     int64
+//	closeTimes is sorted by at, the last one first
+type drainCloser struct {
+	timer      Timer
+	closeTimes []closeTime
+	end        int64
 }
 
-// moment is when one connection is ended.
-type moment struct {
-	at int64
-	of Ref
+// closeTime is when one connection is ended.
+type closeTime struct {
+	at  int64
+	ref Ref
 }
 
-// beginParting draws a moment within left for each accepted connection, and tells each Drainer.
-func (r *Reactor) beginParting(left time.Duration) {
-	left = max(left, partReach)
-	p := &parting{end: r.now + int64(left)}
-	p.timer.Run = p.part
+// beginClosing draws a time within left for each accepted connection, and tells each Drainer.
+func (r *Reactor) beginClosing(left time.Duration) {
+	left = max(left, tailShare)
+	p := &drainCloser{end: r.now + int64(left)}
+	p.timer.Run = p.closeDue
 	for i := range r.slots {
 		c := r.slots[i].conn
 		if c == nil || c.listener == nil {
 			continue
 		}
-		p.moments = append(p.moments, moment{r.now + rand.Int64N(int64(left-left/partReach)), c.Ref()})
+		p.closeTimes = append(p.closeTimes, closeTime{r.now + rand.Int64N(int64(left-left/tailShare)), c.Ref()})
 		if h, ok := c.handler.(Drainer); ok {
 			h.OnDrain(c, left)
 		}
 	}
-	slices.SortFunc(p.moments, func(a, b moment) int { return cmp.Compare(b.at, a.at) })
-	p.arm(r)
+	slices.SortFunc(p.closeTimes, func(a, b closeTime) int { return cmp.Compare(b.at, a.at) })
+	p.armNext(r)
 }
 
-// arm has the next moment come.
-func (p *parting) arm(r *Reactor) {
-	if n := len(p.moments); n > 0 {
-		r.Arm(&p.timer, p.moments[n-1].at)
+// armNext arms the timer for the next of closeTimes.
+func (p *drainCloser) armNext(r *Reactor) {
+	if n := len(p.closeTimes); n > 0 {
+		r.Arm(&p.timer, p.closeTimes[n-1].at)
 	}
 }
 
-// part ends the connections whose moments have come.
-func (p *parting) part(r *Reactor) {
-	for n := 0; n < partsATick && len(p.moments) > 0; n++ {
-		next := p.moments[len(p.moments)-1]
+// closeDue ends the connections whose times have come.
+func (p *drainCloser) closeDue(r *Reactor) {
+	for n := 0; n < closesPerTick && len(p.closeTimes) > 0; n++ {
+		next := p.closeTimes[len(p.closeTimes)-1]
 		if next.at > r.now {
 			break
 		}
-		p.moments = p.moments[:len(p.moments)-1]
-		if c := next.of.Conn(); c != nil && r.engine.Draining() {
+		p.closeTimes = p.closeTimes[:len(p.closeTimes)-1]
+		if c := next.ref.Conn(); c != nil && r.engine.Draining() {
 			r.current = c
-			part(c, time.Duration(max(0, p.end-r.now)))
+			closeIdle(c, time.Duration(max(0, p.end-r.now)))
 			r.current = nil
 		}
 	}
-	p.arm(r)
+	p.armNext(r)
 }
 
-// part ends c if it is idle. If a message is under way it is left alone: the answer says that the connection closes. A
-// tunnel is told what is left; it may have begun since the others were told.
-func part(c *Conn, left time.Duration) {
+// closeIdle ends c if it is idle. If a message is under way it is left alone: the answer says that the connection
+// closes. A tunnel is told what is left; it may have begun since the others were told.
+func closeIdle(c *Conn, left time.Duration) {
 	if h, ok := c.handler.(Idler); ok && h.Idle() && c.Quiet() {
 		if h, ok := c.handler.(Parter); ok {
 			h.OnPart(c)

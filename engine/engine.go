@@ -95,7 +95,7 @@ func New(o Options) (*Engine, error) {
 		k, err := o.Kernel(i)
 		if err != nil {
 			for _, r := range e.reactors {
-				r.shut()
+				r.closeAll()
 			}
 			return nil, fmt.Errorf("reactor %d: %w", i, err)
 		}
@@ -147,7 +147,7 @@ func (e *Engine) Stop() {
 		if running {
 			r.Post(&Task{Run: func(r *Reactor) { r.stopping = true }})
 		} else {
-			r.shut()
+			r.closeAll()
 			close(r.done)
 		}
 	}
@@ -161,18 +161,18 @@ func (e *Engine) Stop() {
 	e.checkBudget()
 }
 
-// each runs f on every reactor and waits. It reports false when the engine was stopped.
-func (e *Engine) each(f func(*Reactor)) bool {
+// runOnEach runs f on every reactor and waits. It reports false when the engine was stopped.
+func (e *Engine) runOnEach(f func(*Reactor)) bool {
 	for _, r := range e.reactors {
-		if r.call(func() error { f(r); return nil }) == ErrStopped {
+		if r.runOn(func() error { f(r); return nil }) == ErrStopped {
 			return false
 		}
 	}
 	return true
 }
 
-// together runs f on all reactors at the same time and waits for all. It returns what f did, joined.
-func (e *Engine) together(f func(*Reactor) error) error {
+// runOnAll runs f on all reactors at the same time and waits for all. It returns what f did, joined.
+func (e *Engine) runOnAll(f func(*Reactor) error) error {
 	waits := make([]func() error, len(e.reactors))
 	for i, r := range e.reactors {
 		waits[i] = ask(r, func() error { return f(r) })
@@ -184,8 +184,8 @@ func (e *Engine) together(f func(*Reactor) error) error {
 	return errors.Join(errs...)
 }
 
-// call runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.
-func (r *Reactor) call(f func() error) error { return ask(r, f)() }
+// runOn runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.
+func (r *Reactor) runOn(f func() error) error { return ask(r, f)() }
 
 // ask begins a call of r; the function that it returns waits for the end.
 func ask(r *Reactor, f func() error) (wait func() error) {

@@ -17,7 +17,7 @@ func (c *Conn) mustOwn() { invariant.OnReactor(&c.reactor.owner) }
 
 // check panics when the invariants of Reactor do not hold at the end of a tick.
 func (r *Reactor) check() {
-	if len(r.slots) > checkedMax || !r.settled() {
+	if len(r.slots) > checkedMax || !r.tickDone() {
 		return
 	}
 	var held int64
@@ -80,17 +80,17 @@ func (c *Conn) checkEdges() {
 	coming := c.flags&(onReady|dirty) != 0
 	canRead := c.can&poller.CanRead != 0 && c.flags&(eof|late) == 0
 	waiting := c.queued
-	if c.shaking() {
+	if c.inHandshake() {
 		waiting = c.layer.sealed
 	}
 	invariant.That(coming || waiting == 0 || c.can&poller.CanWrite == 0, "%d queued, writable, not ready", waiting)
 	switch c.state {
 	case open:
 		invariant.That(coming || c.flags&wantRead == 0 || !canRead, "readable, not ready")
-		invariant.That(coming || c.flags&(finDue|finSent) != finDue || c.queued > 0 || c.shaking(), "FIN is due")
-		told := c.layer == nil || !c.layer.due() || c.flags&(wantRead|eof) != wantRead
+		invariant.That(coming || c.flags&(finDue|finSent) != finDue || c.queued > 0 || c.inHandshake(), "FIN is due")
+		told := c.layer == nil || !c.layer.deliverable() || c.flags&(wantRead|eof) != wantRead
 		invariant.That(coming || told, "an end is due")
-		invariant.That(coming || c.shaking() || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow,
+		invariant.That(coming || c.inHandshake() || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow,
 			"OnSendable is due")
 		invariant.That(coming || c.flags&(sendable|timedOut|openDue) == 0, "a callback is due, flags %b", c.flags)
 	case closing:
@@ -185,8 +185,8 @@ func (s *relief) check(slots int) {
 	invariant.That(0 <= s.hand && s.hand < max(slots, 1), "slot %d of %d is searched", s.hand, slots)
 }
 
-// check panics when the invariants of giver do not hold, with so many slots.
-func (v *giver) check(slots int) {
+// check panics when the invariants of connGiver do not hold, with so many slots.
+func (v *connGiver) check(slots int) {
 	invariant.That(v == nil || 0 <= v.left && v.left <= slots, "slots are left of a walk that are none")
 }
 

@@ -71,7 +71,7 @@ func (c *Conn) Hold(via, next Handler) {
 func (c *Conn) Unhold() {
 	c.mustOwn()
 	ly := c.layer
-	if !c.shaking() || c.state == closed {
+	if !c.inHandshake() || c.state == closed {
 		return
 	}
 	c.layer = nil
@@ -83,14 +83,14 @@ func (c *Conn) Unhold() {
 
 // Held returns the handler that waits for Secure; nil when c does not.
 func (c *Conn) Held() Handler {
-	if !c.shaking() {
+	if !c.inHandshake() {
 		return nil
 	}
 	return c.layer.next
 }
 
-// shaking reports whether c is between Hold and Secure.
-func (c *Conn) shaking() bool { return c.layer != nil && c.layer.layer == nil }
+// inHandshake reports whether c is between Hold and Secure.
+func (c *Conn) inHandshake() bool { return c.layer != nil && c.layer.layer == nil }
 
 // WriteWire queues p for the wire as it is, for handshakes. p is borrowed until return.
 func (c *Conn) WriteWire(p []byte) error {
@@ -113,7 +113,7 @@ func (c *Conn) ReadWire(on bool) {
 		c.flags &^= wantRead
 	} else if c.flags&(wantRead|eof) == 0 {
 		c.flags |= wantRead
-		c.offer()
+		c.readyIfReadable()
 	}
 }
 
@@ -146,7 +146,7 @@ func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
 	} else {
 		c.flags |= wantRead
 	}
-	c.offer()
+	c.readyIfReadable()
 	if c.queued > 0 || c.flags&finDue != 0 {
 		c.makeDirty()
 	}
@@ -177,7 +177,7 @@ func (c *Conn) Begin(h Handler) {
 		return
 	}
 	c.begin(h)
-	c.offer()
+	c.readyIfReadable()
 }
 
 func (c *Conn) begin(h Handler) {
@@ -201,13 +201,13 @@ func (c *Conn) Truncated() bool {
 	return c.layer != nil && c.layer.layer != nil && c.flags&eof != 0 && !c.layer.ended
 }
 
-// quiet reports whether nothing has come that was not delivered.
-func (ly *layered) quiet() bool {
+// allDelivered reports whether nothing has come that was not delivered.
+func (ly *layered) allDelivered() bool {
 	return ly.wire == nil && !ly.ended && ly.err == nil && ly.layer != nil
 }
 
-// due reports whether something can be delivered without reading.
-func (ly *layered) due() bool { return ly.undecoded || ly.ended || ly.err != nil }
+// deliverable reports whether something can be delivered without reading.
+func (ly *layered) deliverable() bool { return ly.undecoded || ly.ended || ly.err != nil }
 
 // readSealed reads once and delivers the plaintext of what has become whole.
 func (c *Conn) readSealed() {
@@ -216,7 +216,7 @@ func (c *Conn) readSealed() {
 	if ly.wire != nil {
 		k = ly.wire.w - ly.wire.r
 	}
-	ask := c.asks()
+	ask := c.readSize()
 	p := r.wireScratch(k + ask)
 	n, e := r.kernel.Read(c.fd, p[k:])
 	if n < ask {
@@ -227,7 +227,7 @@ func (c *Conn) readSealed() {
 	if n == 0 && e == 0 {
 		c.releaseWire()
 	}
-	if c.got(n, ask, e) {
+	if c.accountRead(n, ask, e) {
 		c.decode(p[:k+n], k)
 	}
 }
@@ -263,7 +263,7 @@ func (c *Conn) decode(p []byte, k int) {
 	}
 	n, used, reply, err := ly.layer.Open(p)
 	c.keepWire(p[used:])
-	if len(reply) > 0 && !c.reply(reply) {
+	if len(reply) > 0 && !c.queueReply(reply) {
 		return
 	}
 	if err == io.EOF {
@@ -278,9 +278,9 @@ func (c *Conn) decode(p []byte, k int) {
 	c.tellEnd()
 }
 
-// reply queues what Open wants sent, and reports whether c is still open. It checks the limit of the queue: a peer
+// queueReply queues what Open wants sent, and reports whether c is still open. It checks the limit of the queue: a peer
 // that reads nothing could make Open reply again and again.
-func (c *Conn) reply(p []byte) bool {
+func (c *Conn) queueReply(p []byte) bool {
 	r := c.reactor
 	switch {
 	case c.layer.endSent: // RFC 8446 §6.1: nothing is sent after close_notify
@@ -304,7 +304,7 @@ func (c *Conn) deliver(p []byte) {
 		return
 	}
 	if used := c.handler.OnData(c, p); used < len(p) {
-		c.keep(p[used:])
+		c.keepUnread(p[used:])
 	}
 }
 
@@ -373,10 +373,10 @@ func (c *Conn) seal(p []byte) (n int) {
 		plain := c.queued - ly.sealed
 		left := plain + len(p) - n
 		if left == 0 {
-			c.sealEnd()
+			c.sealCloseNotify()
 			return n
 		}
-		piece := c.piece(p[n:], plain)
+		piece := c.nextPlaintext(p[n:], plain)
 		b := c.sealInto(len(piece), left)
 		dst := b.data[b.w:b.w:len(b.data)]
 		out, err := ly.layer.Seal(dst, piece)
@@ -390,9 +390,9 @@ func (c *Conn) seal(p []byte) (n int) {
 	return n
 }
 
-// piece returns the plaintext of the next record: of the queue, which holds plain bytes, and then of p. It is
+// nextPlaintext returns the plaintext of the next record: of the queue, which holds plain bytes, and then of p. It is
 // gathered from several places only where that saves a record, as for a head and its small body.
-func (c *Conn) piece(p []byte, plain int) []byte {
+func (c *Conn) nextPlaintext(p []byte, plain int) []byte {
 	if plain == 0 {
 		return p[:min(len(p), SealMax)]
 	}
@@ -443,8 +443,8 @@ func (c *Conn) linkSealed(b *Buf, out []byte) {
 	c.layer.out.link(own)
 }
 
-// sealEnd tells the peer that nothing follows, when that is due.
-func (c *Conn) sealEnd() {
+// sealCloseNotify tells the peer that nothing follows, when that is due.
+func (c *Conn) sealCloseNotify() {
 	ly := c.layer
 	if ly.endSent || ly.layer == nil || c.state != closing && c.flags&finDue == 0 {
 		return
@@ -482,7 +482,7 @@ func (c *Conn) writeSealed() {
 // flushSealed writes what is queued as far as the socket takes it.
 func (c *Conn) flushSealed() {
 	if c.queued == 0 {
-		c.sealEnd()
+		c.sealCloseNotify()
 	}
 	if c.can&poller.CanWrite != 0 {
 		c.sendSealed(nil)

@@ -110,26 +110,26 @@ func (l *Listener) Conns() int { return int(l.conns.Load()) }
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := e.newListener(o, accept)
 	l.shared = (len(e.reactors) > 1 || o.Share) && !o.Addr.IsUnix()
-	exclusive, err := e.mayTake(&o)
+	exclusive, err := e.checkAddress(&o)
 	if err != nil {
 		return nil, err
 	}
-	err = e.reactors[0].call(func() error { return e.reactors[0].listen(l, exclusive) })
+	err = e.reactors[0].runOn(func() error { return e.reactors[0].listen(l, exclusive) })
 	if l.shared && errors.Is(err, poller.ErrNoReusePort) {
 		slog.Warn("one event loop accepts for all", "address", o.Addr.String(), "reason", err)
 		l.shared = false
-		err = e.reactors[0].call(func() error { return e.reactors[0].listen(l, exclusive) })
+		err = e.reactors[0].runOn(func() error { return e.reactors[0].listen(l, exclusive) })
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range l.sharers()[1:] {
-		if err := r.call(func() error { return r.listen(l, false) }); err != nil {
+	for _, r := range l.socketReactors()[1:] {
+		if err := r.runOn(func() error { return r.listen(l, false) }); err != nil {
 			l.Close()
 			return nil, err
 		}
 	}
-	e.remember(l)
+	e.addListener(l)
 	return l, nil
 }
 
@@ -143,8 +143,8 @@ func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) 
 	l.adopted = true
 	for i, fd := range sockets {
 		r := e.reactors[i%len(e.reactors)]
-		if err := r.call(func() error { return l.adopt(r, fd) }); err != nil {
-			r.call(func() error { //nolint:errcheck // ErrStopped: the process ends
+		if err := r.runOn(func() error { return l.adopt(r, fd) }); err != nil {
+			r.runOn(func() error { //nolint:errcheck // ErrStopped: the process ends
 				for _, fd := range sockets[i:] {
 					r.kernel.Close(fd)
 				}
@@ -158,7 +158,7 @@ func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) 
 		return nil, fmt.Errorf("listen %s: %w", o.Addr, errNoSockets)
 	}
 	l.shared = len(e.reactors) > 1 && !l.addr.IsUnix()
-	e.remember(l)
+	e.addListener(l)
 	if !o.Suspended {
 		e.Join(l)
 	}
@@ -172,16 +172,16 @@ func (e *Engine) newListener(o ListenOptions, accept func(*Conn) Handler) *Liste
 	return l
 }
 
-// remember has mayTake and Drain know l.
-func (e *Engine) remember(l *Listener) {
+// addListener has checkAddress and Drain know l.
+func (e *Engine) addListener(l *Listener) {
 	e.mu.Lock()
 	e.listeners = append(slices.DeleteFunc(e.listeners, (*Listener).Closed), l)
 	e.mu.Unlock()
 }
 
-// mayTake returns an error where a Listener of e is open on the address of o. exclusive says that nobody
+// checkAddress returns an error where a Listener of e is open on the address of o. exclusive says that nobody
 // else may have it: where e itself has another address with the same port, the kernel decides what goes together.
-func (e *Engine) mayTake(o *ListenOptions) (exclusive bool, err error) {
+func (e *Engine) checkAddress(o *ListenOptions) (exclusive bool, err error) {
 	if o.Share || o.Addr.IsUnix() || o.Addr.IP.Port() == 0 {
 		return false, nil
 	}
@@ -200,8 +200,8 @@ func (e *Engine) mayTake(o *ListenOptions) (exclusive bool, err error) {
 	return exclusive, nil
 }
 
-// sharers returns the reactors that have a socket of l.
-func (l *Listener) sharers() []*Reactor {
+// socketReactors returns the reactors that have a socket of l.
+func (l *Listener) socketReactors() []*Reactor {
 	if l.shared {
 		return l.engine.reactors
 	}
@@ -286,13 +286,13 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		fd, peer, e := r.accept(a)
 		switch e {
 		case 0:
-			if !r.takePlace(a) {
+			if !r.acquireConn(a) {
 				a.pending = &pending{fd, peer}
 				r.pauseAccept()
 				return true
 			}
 			r.stats.Accepted++
-			r.place(a.listener, fd, peer)
+			r.assignConn(a.listener, fd, peer)
 		case syscall.EAGAIN:
 			a.ready = false
 			return true
@@ -324,9 +324,9 @@ func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	return r.kernel.Accept(a.fd)
 }
 
-// takePlace counts an accepted connection and reports whether there is a place for it; all reactors share the
+// acquireConn counts an accepted connection and reports whether there is a place for it; all reactors share the
 // limit. It makes a place by closing an idle connection. A listener that closes has no limit.
-func (r *Reactor) takePlace(a *acceptor) bool {
+func (r *Reactor) acquireConn(a *acceptor) bool {
 	l, placed := a.listener, a.placeFound
 	a.placeFound = false
 	if n, most := l.conns.Add(1), l.connsMax.Load(); most <= 0 || n <= most || a.end.begun {
@@ -340,9 +340,9 @@ func (r *Reactor) takePlace(a *acceptor) bool {
 	return false
 }
 
-// place gives an accepted connection to the reactor that is to own it: to r, unless r has more than its share.
-func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
-	to := r.engine.lightest(r)
+// assignConn gives an accepted connection to the reactor that is to own it: to r, unless r has more than its share.
+func (r *Reactor) assignConn(l *Listener, fd poller.FD, peer poller.Addr) {
+	to := r.engine.leastLoaded(r)
 	to.load.Add(1)
 	if to == r {
 		r.adopt(l, fd, peer)
@@ -354,10 +354,10 @@ func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
 	to.Post(t)
 }
 
-// lightest returns from, unless it has a quarter more connections than one of the next two reactors in turn. The
+// leastLoaded returns from, unless it has a quarter more connections than one of the next two reactors in turn. The
 // kernel spreads connections by a hash of their addresses, which is uneven when they are few. Comparing two
 // reactors spreads them about as well as comparing all, and reads two cache lines of others.
-func (e *Engine) lightest(from *Reactor) *Reactor {
+func (e *Engine) leastLoaded(from *Reactor) *Reactor {
 	n, least := len(e.reactors), from
 	for range min(n-1, 2) {
 		if from.compared++; from.compared%n == from.index {
@@ -386,7 +386,7 @@ func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c.flags |= unwatched
 	r.fresh = append(r.fresh, c)
 	c.can = poller.CanRead | poller.CanWrite
-	if h := l.ask(c, l.accept); h != nil {
+	if h := l.callAccept(c, l.accept); h != nil {
 		c.handler = h
 		r.makeReady(c)
 		return
@@ -418,8 +418,8 @@ func (r *Reactor) watchFresh() {
 	r.fresh, r.lived = r.fresh[:left], left
 }
 
-// ask calls accept. A panic costs this connection only, not those that are accepted after it.
-func (l *Listener) ask(c *Conn, accept func(*Conn) Handler) (h Handler) {
+// callAccept calls accept. A panic costs this connection only, not those that are accepted after it.
+func (l *Listener) callAccept(c *Conn, accept func(*Conn) Handler) (h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.reactor.Panicked(p)

@@ -104,10 +104,10 @@ type Given struct {
 // what one tick of a reactor takes out of the kernel's set.
 const GiveMax = 253
 
-// Bounds of a walk of a giver.
+// Bounds of a walk of a connGiver.
 const (
 	givePerTick = 2048                   // slots
-	giveAgain   = 100 * time.Millisecond // between two walks
+	givePause   = 100 * time.Millisecond // between two walks
 )
 
 // Giving is the time in which an engine gives away the connections of suspended listeners.
@@ -118,24 +118,24 @@ type Giving struct {
 	credit atomic.Int64 // connections that may go now; below 0 for a moment
 }
 
-// giver walks over the connections of one reactor and gives those that may go. A connection that is busy goes at the
-// first flush after which it may.
+// connGiver walks over the connections of one reactor and gives those that may go. A connection that is busy goes at
+// the first flush after which it may.
 // Owned by its reactor.
 //
 //	walk ─► 2048 slots or 253 connections ─► walk, in the next tick ─► … ─► timer, or More ─► walk
 //	             └──────────────► batch ─► take        flush ─► batch, at the end of the tick ─► take
 //
 //	0 <= left <= slots, which never become fewer
-type giver struct {
-	of      *Giving
-	at      int  // the slot that the walk looked at last
+type connGiver struct {
+	giving  *Giving
+	slot    int  // the slot that the walk looked at last
 	left    int  // slots that are left of this walk
 	walking bool // walk was posted and has not begun
 	sending bool // send was deferred and has not begun
 	batch   []Given
 	walk    Task
 	send    Task
-	again   Timer
+	pause   Timer
 }
 
 // Give begins to give connections away, of handlers that are Releasers and without a Layer: now where they are idle,
@@ -146,11 +146,11 @@ func (e *Engine) Give(credit int, take func([]Given)) *Giving {
 	g := &Giving{engine: e, take: take}
 	g.credit.Store(int64(credit))
 	e.giving.Store(g)
-	e.together(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
-		v := &giver{of: g}
-		v.walk.Run, v.send.Run, v.again.Run = v.runWalk, v.runSend, v.runAgain
+	e.runOnAll(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
+		v := &connGiver{giving: g}
+		v.walk.Run, v.send.Run, v.pause.Run = v.runWalk, v.runSend, v.restartWalk
 		r.giver = v
-		v.goOn(r)
+		v.continueWalk(r)
 		return nil
 	})
 	return g
@@ -163,8 +163,8 @@ func (g *Giving) More(n int) {
 	}
 	for _, r := range g.engine.reactors {
 		r.Post(&Task{Run: func(r *Reactor) {
-			if v := r.giver; v != nil && v.of == g {
-				v.goOn(r)
+			if v := r.giver; v != nil && v.giving == g {
+				v.continueWalk(r)
 			}
 		}})
 	}
@@ -173,10 +173,10 @@ func (g *Giving) More(n int) {
 // End lets the other connections stay. When it returns take is not called any more.
 func (g *Giving) End() {
 	g.engine.giving.CompareAndSwap(g, nil)
-	g.engine.together(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
-		if v := r.giver; v != nil && v.of == g {
+	g.engine.runOnAll(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
+		if v := r.giver; v != nil && v.giving == g {
 			v.runSend(r)
-			r.Disarm(&v.again)
+			r.Disarm(&v.pause)
 			r.giver = nil
 		}
 		return nil
@@ -189,8 +189,8 @@ func Gives(c *Conn) bool {
 	return c.layer == nil && c.reactor.engine.giving.Load() != nil && c.listener != nil && c.listener.paused.Load()
 }
 
-// step walks on, in the next tick.
-func (v *giver) step(r *Reactor) {
+// postWalk walks on, in the next tick.
+func (v *connGiver) postWalk(r *Reactor) {
 	if !v.walking {
 		v.walking = true
 		r.Post(&v.walk)
@@ -198,66 +198,66 @@ func (v *giver) step(r *Reactor) {
 }
 
 // runWalk is the task of a walk.
-func (v *giver) runWalk(r *Reactor) {
+func (v *connGiver) runWalk(r *Reactor) {
 	v.walking = false
 	if r.giver != v {
 		return
 	}
-	for n := 0; n < givePerTick && v.left > 0 && len(v.batch) < GiveMax && v.of.credit.Load() > 0; n++ {
+	for n := 0; n < givePerTick && v.left > 0 && len(v.batch) < GiveMax && v.giving.credit.Load() > 0; n++ {
 		v.left--
-		if v.at++; v.at >= len(r.slots) {
-			v.at = 0
+		if v.slot++; v.slot >= len(r.slots) {
+			v.slot = 0
 		}
-		c := r.slots[v.at].conn
+		c := r.slots[v.slot].conn
 		if c == nil || !Gives(c) {
 			continue
 		}
 		if _, ok := c.handler.(Releaser); ok {
 			c.flags |= givable
-			v.offer(c)
+			v.release(c)
 		}
 	}
 	v.runSend(r)
-	if v.left > 0 && v.of.credit.Load() > 0 {
-		v.step(r)
+	if v.left > 0 && v.giving.credit.Load() > 0 {
+		v.postWalk(r)
 		return
 	}
-	r.Arm(&v.again, r.now+int64(giveAgain))
+	r.Arm(&v.pause, r.now+int64(givePause))
 }
 
-// goOn walks on, or again where the last walk has ended.
-func (v *giver) goOn(r *Reactor) {
+// continueWalk walks on, or again where the last walk has ended.
+func (v *connGiver) continueWalk(r *Reactor) {
 	if v.left == 0 {
 		v.left = len(r.slots)
 	}
-	v.step(r)
+	v.postWalk(r)
 }
 
-// runAgain begins a walk, for connections that could not go and are not flushed any more, and for those that another
+// restartWalk begins a walk, for connections that could not go and are not flushed any more, and for those that another
 // reactor has passed on meanwhile.
-func (v *giver) runAgain(r *Reactor) {
+func (v *connGiver) restartWalk(r *Reactor) {
 	v.left = len(r.slots)
-	v.step(r)
+	v.postWalk(r)
 }
 
 // runSend is the task that passes a batch on.
-func (v *giver) runSend(*Reactor) {
+func (v *connGiver) runSend(*Reactor) {
 	v.sending = false
 	if len(v.batch) > 0 {
 		batch := v.batch
 		v.batch = nil
-		v.of.take(batch)
+		v.giving.take(batch)
 	}
 }
 
-// flushed gives c away, whose queue is empty, if this is a message boundary. v is nil once Giving has ended.
-func (v *giver) flushed(c *Conn) {
+// onFlushed gives c away, whose queue is empty, if this is a message boundary. v is nil once Giving has ended.
+func (v *connGiver) onFlushed(c *Conn) {
 	if v == nil {
 		c.flags &^= givable
 		return
 	}
 	if len(v.batch) < GiveMax {
-		v.offer(c)
+		v.release(c)
 	}
 	if len(v.batch) > 0 && !v.sending {
 		v.sending = true
@@ -265,16 +265,16 @@ func (v *giver) flushed(c *Conn) {
 	}
 }
 
-// offer takes c off its reactor if it may go. Afterwards c is closed for all its methods. Unread bytes in the kernel
+// release takes c off its reactor if it may go. Afterwards c is closed for all its methods. Unread bytes in the kernel
 // travel with the socket.
-func (v *giver) offer(c *Conn) {
+func (v *connGiver) release(c *Conn) {
 	const busy = openDue | timedOut | eof | finDue | finSent
 	if c.state != open || c.queued > 0 || c.in != nil || c.layer != nil || c.flags&busy != 0 ||
 		c.can&poller.Broken != 0 || c.splices != nil && (c.splices.in != nil || c.splices.out != nil) {
 		return
 	}
-	if v.of.credit.Add(-1) < 0 {
-		v.of.credit.Add(1)
+	if v.giving.credit.Add(-1) < 0 {
+		v.giving.credit.Add(1)
 		return
 	}
 	r := c.reactor
@@ -286,7 +286,7 @@ func (v *giver) offer(c *Conn) {
 		r.current = nil
 	}
 	if !ok {
-		v.of.credit.Add(1)
+		v.giving.credit.Add(1)
 		return
 	}
 	v.batch = append(v.batch, Given{FD: c.fd, Listener: c.listener, Progress: p})
@@ -300,7 +300,7 @@ func (v *giver) offer(c *Conn) {
 // Feed has l accept fd, a connection that did not come by its sockets, above ConnsMax. After an error fd is closed. On
 // r only.
 func (l *Listener) Feed(r *Reactor, fd poller.FD) error {
-	peer, err := l.take(r, fd)
+	peer, err := l.addConn(r, fd)
 	if err != nil {
 		return err
 	}
@@ -308,8 +308,8 @@ func (l *Listener) Feed(r *Reactor, fd poller.FD) error {
 	return nil
 }
 
-// take counts fd, which is to be a connection of l on r.
-func (l *Listener) take(r *Reactor, fd poller.FD) (peer poller.Addr, err error) {
+// addConn counts fd, which is to be a connection of l on r.
+func (l *Listener) addConn(r *Reactor, fd poller.FD) (peer poller.Addr, err error) {
 	r.MustOwn()
 	if err = ErrStopped; !r.stopping {
 		peer, err = r.kernel.Adopt(fd, nil)
@@ -327,7 +327,7 @@ func (l *Listener) take(r *Reactor, fd poller.FD) (peer poller.Addr, err error) 
 // returns its handler, and is called when the connection is open already: OnOpen does not come. The error is
 // ErrStopped, or says that the connection has ended; then fd is closed. On r only.
 func (l *Listener) Receive(r *Reactor, fd poller.FD, accept func(*Conn) Handler) error {
-	peer, err := l.take(r, fd)
+	peer, err := l.addConn(r, fd)
 	if err != nil {
 		return err
 	}
@@ -337,7 +337,7 @@ func (l *Listener) Receive(r *Reactor, fd poller.FD, accept func(*Conn) Handler)
 	c.state = open
 	c.can = poller.CanWrite // what the peer sent is reported when it is watched
 	r.stats.Received++
-	if h := l.ask(c, accept); h != nil {
+	if h := l.callAccept(c, accept); h != nil {
 		c.handler = h
 		c.flags |= unwatched
 		c.watch()

@@ -65,14 +65,14 @@ type Reactor struct {
 	index  int
 	now    int64
 
-	slots []slot
-	free  []uint32 // slots without a tenant
-	ready []*Conn  // have something to do; those before readyAt had their turn, also when it panicked
-	again []*Conn  // used up their share of this tick: ready in the next one
-	dirty []*Conn  // have something to flush
-	dead  []*Conn  // to be reaped
-	fresh []*Conn  // accepted and not registered yet; fresh[:lived] have lived through a whole tick
-	late  []*Conn  // not read under memory pressure until retry fires
+	slots     []slot
+	free      []uint32 // slots without a tenant
+	ready     []*Conn  // have something to do; those before readyAt had their turn, also when it panicked
+	turnSpent []*Conn  // used up their share of this tick: ready in the next one
+	dirty     []*Conn  // have something to flush
+	dead      []*Conn  // to be reaped
+	fresh     []*Conn  // accepted and not registered yet; fresh[:lived] have lived through a whole tick
+	late      []*Conn  // not read under memory pressure until retry fires
 
 	readyAt, dirtyAt, deadAt, lived int
 
@@ -90,7 +90,7 @@ type Reactor struct {
 	slack     int64    // total below which a part of share is given back, -1: never
 	shrunk    int64    // when free buffers were halved last
 	relief    relief
-	giver     *giver // nil: connections stay
+	giver     *connGiver // nil: connections stay
 	acceptors []*acceptor
 	acceptAny bool // an acceptor may have connections waiting
 	walked    int  // the slot at which longestIdle goes on
@@ -115,7 +115,7 @@ type Reactor struct {
 	stats    Stats
 	stopping bool
 	done     chan struct{}
-	compared int // the reactor at which lightest goes on
+	compared int // the reactor at which leastLoaded goes on
 
 	owner     invariant.Owner        // the goroutine that runs it, in a checked build
 	goroutine atomic.Pointer[string] // the goroutine that runs it, for the watchdog; nil before
@@ -134,7 +134,7 @@ func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
 	r.now = k.Now()
 	r.yielded = r.now
 	r.wheel.Init(r.now)
-	r.retry.Run = (*Reactor).tryAgain
+	r.retry.Run = (*Reactor).retryAfterPause
 	r.bufs.most = min(bufFreeMax, e.budget.chunk/2)
 	r.setShare(e.budget.floor)
 	r.yieldTask.Run = r.runYield
@@ -189,7 +189,7 @@ func (r *Reactor) run() {
 			runtime.Gosched()
 		}
 	}
-	r.shut()
+	r.closeAll()
 }
 
 // Tick waits once and does all that became due. It is for simulations and benches, which drive the reactors of an
@@ -258,11 +258,11 @@ func (r *Reactor) poll(until int64) int {
 
 // idle reports whether r has nothing to do but to wait.
 func (r *Reactor) idle() bool {
-	return len(r.ready) == 0 && r.inbox == nil && r.settled() && !r.acceptAny
+	return len(r.ready) == 0 && r.inbox == nil && r.tickDone() && !r.acceptAny
 }
 
-// settled reports whether the steps after the turns have nothing to do.
-func (r *Reactor) settled() bool {
+// tickDone reports whether the steps after the turns have nothing to do.
+func (r *Reactor) tickDone() bool {
 	return r.later == nil && r.deferred == nil && r.dirtyAt == len(r.dirty) && r.deadAt == len(r.dead)
 }
 
@@ -290,7 +290,7 @@ func (r *Reactor) makeReady(c *Conn) {
 
 // work does the steps after waiting and reports false when a callback panicked: then it is called again.
 func (r *Reactor) work() (done bool) {
-	defer r.rescue()
+	defer r.closePanicked()
 	if r.inbox != nil || !r.mail.empty() {
 		r.runMail()
 	}
@@ -302,7 +302,7 @@ func (r *Reactor) work() (done bool) {
 	if n := r.bufs.total; n >= r.bufs.ease || n < r.slack {
 		r.tendBudget()
 	}
-	for n := 0; n < settleRounds && !r.settled(); n++ {
+	for n := 0; n < settleRounds && !r.tickDone(); n++ {
 		if r.later != nil || r.deferred != nil {
 			r.runLater()
 		}
@@ -357,11 +357,11 @@ func (r *Reactor) runReady() {
 	if r.readyAt < len(r.ready) {
 		r.stats.TurnsCut++
 	}
-	r.ready, r.readyAt = rest(r.ready, r.readyAt)
-	if len(r.again) > 0 {
-		r.ready = append(r.ready, r.again...)
-		clear(r.again)
-		r.again = r.again[:0]
+	r.ready, r.readyAt = removeFirst(r.ready, r.readyAt)
+	if len(r.turnSpent) > 0 {
+		r.ready = append(r.ready, r.turnSpent...)
+		clear(r.turnSpent)
+		r.turnSpent = r.turnSpent[:0]
 	}
 }
 
@@ -386,7 +386,7 @@ func (r *Reactor) flushAll() {
 		c.flags &^= dirty
 		c.flush()
 	}
-	r.dirty, r.dirtyAt = rest(r.dirty, r.dirtyAt)
+	r.dirty, r.dirtyAt = removeFirst(r.dirty, r.dirtyAt)
 }
 
 func (r *Reactor) reapAll() {
@@ -395,11 +395,12 @@ func (r *Reactor) reapAll() {
 		r.deadAt++
 		c.reap()
 	}
-	r.dead, r.deadAt = rest(r.dead, r.deadAt)
+	r.dead, r.deadAt = removeFirst(r.dead, r.deadAt)
 }
 
-// rest removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn alive.
-func rest(list []*Conn, n int) ([]*Conn, int) {
+// removeFirst removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn
+// alive.
+func removeFirst(list []*Conn, n int) ([]*Conn, int) {
 	if n == 1 && len(list) == 1 { // as below, without a call: most ticks have a single event
 		list[0] = nil
 		return list[:0], 0
@@ -412,8 +413,8 @@ func rest(list []*Conn, n int) ([]*Conn, int) {
 	return list[:left], 0
 }
 
-// rescue closes the connection whose handler panicked.
-func (r *Reactor) rescue() {
+// closePanicked closes the connection whose handler panicked.
+func (r *Reactor) closePanicked() {
 	p := recover()
 	if p == nil {
 		return
@@ -441,8 +442,8 @@ func (r *Reactor) Panicked(p any) {
 	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
 }
 
-// tryAgain is the task of the retry timer: r accepts again, and reads the connections that were put off.
-func (r *Reactor) tryAgain() {
+// retryAfterPause is the task of the retry timer: r accepts again, and reads the connections that were put off.
+func (r *Reactor) retryAfterPause() {
 	r.acceptAny = true
 	for _, c := range r.late {
 		c.flags &^= late
@@ -479,8 +480,8 @@ func (r *Reactor) freeSlot(i uint32) {
 	r.free = append(r.free, i)
 }
 
-// shut closes everything r holds.
-func (r *Reactor) shut() {
+// closeAll closes everything r holds.
+func (r *Reactor) closeAll() {
 	r.stopping = true
 	for _, a := range r.acceptors {
 		r.closeAcceptor(a)
@@ -503,7 +504,7 @@ func (r *Reactor) finish() {
 		for !r.work() {
 			// A handler panicked.
 		}
-		if r.inbox == nil && r.mail.empty() && r.settled() {
+		if r.inbox == nil && r.mail.empty() && r.tickDone() {
 			return
 		}
 	}

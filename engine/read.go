@@ -26,7 +26,7 @@ func (c *Conn) turn() {
 		c.flush()
 	}
 	if c.can&poller.Broken != 0 && c.state == open && (c.flags&eof != 0 || c.flags&wantRead == 0 && c.listener != nil) {
-		c.lookBroken()
+		c.readSocketError()
 	}
 	switch c.state {
 	case closed:
@@ -36,14 +36,14 @@ func (c *Conn) turn() {
 		return
 	}
 	if c.flags&(openDue|sendable|timedOut) != 0 {
-		c.notify()
+		c.runCallbacks()
 	}
 	if c.splices != nil {
-		c.spliceOn()
+		c.resumeSplice()
 	}
 	for range readsPerTurn {
 		if c.flags&openDue != 0 { // OnData called Begin
-			c.notify()
+			c.runCallbacks()
 		}
 		if c.state != open || c.flags&wantRead == 0 {
 			return
@@ -67,17 +67,17 @@ func (c *Conn) turn() {
 			return
 		}
 		if c.can&poller.Broken != 0 && c.flags&eof != 0 && c.state == open {
-			c.lookBroken() // the reset came with the FIN, and the read told of the FIN only
+			c.readSocketError() // the reset came with the FIN, and the read told of the FIN only
 			return
 		}
 	}
 	c.turnLater()
 }
 
-// lookBroken asks the kernel why c is broken, where no read will tell soon: its FIN was read, or reading is paused.
-// A peer that reset the connection waits for nothing any more. A peer that we dialled may have answered before, and
-// the answer is unread: there the read tells.
-func (c *Conn) lookBroken() {
+// readSocketError asks the kernel why c is broken, where no read will tell soon: its FIN was read, or reading is
+// paused. A peer that reset the connection waits for nothing any more. A peer that we dialled may have answered before,
+// and the answer is unread: there the read tells.
+func (c *Conn) readSocketError() {
 	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
 		c.drop(e)
 	} else if c.cause != nil { // see sendFailed
@@ -85,8 +85,8 @@ func (c *Conn) lookBroken() {
 	}
 }
 
-// notify makes the callbacks that are due, but for data.
-func (c *Conn) notify() {
+// runCallbacks makes the callbacks that are due, but for data.
+func (c *Conn) runCallbacks() {
 	for c.flags&openDue != 0 && c.state == open { // again after Begin
 		c.flags &^= openDue
 		c.handler.OnOpen(c)
@@ -105,7 +105,7 @@ func (c *Conn) notify() {
 // when reading was put off.
 func (c *Conn) read() bool {
 	r := c.reactor
-	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.putOff(c)) {
+	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.pauseReading(c)) {
 		return false
 	}
 	if c.layer != nil && c.layer.layer != nil {
@@ -116,26 +116,26 @@ func (c *Conn) read() bool {
 		c.readMore()
 		return true
 	}
-	p := r.scratch[:c.asks()]
+	p := r.scratch[:c.readSize()]
 	n, e := r.kernel.Read(c.fd, p)
 	if n < len(p) {
 		c.flags &^= bulk
 	} else {
 		c.flags |= bulk
 	}
-	if !c.got(n, len(p), e) {
+	if !c.accountRead(n, len(p), e) {
 		return true
 	}
 	used := c.handler.OnData(c, p[:n])
 	if used < n {
-		c.keep(p[used:n])
+		c.keepUnread(p[used:n])
 	}
 	scramble(p[:n])
 	return true
 }
 
-// asks returns how many bytes a read asks for.
-func (c *Conn) asks() int {
+// readSize returns how many bytes a read asks for.
+func (c *Conn) readSize() int {
 	r := c.reactor
 	switch {
 	case r.Pressure() >= PressureAccept:
@@ -156,8 +156,8 @@ func (c *Conn) AckNow() {
 	}
 }
 
-// got accounts for a read and reports whether there are bytes to deliver.
-func (c *Conn) got(n, room int, e syscall.Errno) bool {
+// accountRead accounts for a read and reports whether there are bytes to deliver.
+func (c *Conn) accountRead(n, room int, e syscall.Errno) bool {
 	r := c.reactor
 	switch {
 	case e == syscall.EAGAIN:
@@ -186,8 +186,8 @@ func (c *Conn) got(n, room int, e syscall.Errno) bool {
 	return true
 }
 
-// keep stores what OnData left. It is offered again with new bytes, on ResumeRead, or to a new handler.
-func (c *Conn) keep(rest []byte) {
+// keepUnread stores what OnData left. It is offered again with new bytes, on ResumeRead, or to a new handler.
+func (c *Conn) keepUnread(rest []byte) {
 	if c.state != open {
 		return
 	}
@@ -214,7 +214,7 @@ func (c *Conn) readMore() {
 	if n > 0 {
 		b.w += n
 	}
-	if c.got(n, room, e) {
+	if c.accountRead(n, room, e) {
 		c.deliverKept()
 	}
 }

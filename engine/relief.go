@@ -48,7 +48,7 @@ func (r *Reactor) relieve() {
 		r.relief.hand = (r.relief.hand + 1) % len(r.slots)
 		if c := r.slots[r.relief.hand].conn; c != nil && c.listener != nil && c.state < closed {
 			r.current = c
-			c.giveWay(reliefAges[r.relief.round-1])
+			c.freeUnderPressure(reliefAges[r.relief.round-1])
 		}
 	}
 	r.current = nil
@@ -66,10 +66,10 @@ func (r *Reactor) nextRound(p Pressure) bool {
 	return true
 }
 
-// giveWay gives up c if it is closing, else the part of it that its handler chooses. The bytes that a closing
+// freeUnderPressure gives up c if it is closing, else the part of it that its handler chooses. The bytes that a closing
 // connection has read are freed at once: its own turn may be some ticks away, and new work on other connections
 // would be refused until then.
-func (c *Conn) giveWay(age time.Duration) {
+func (c *Conn) freeUnderPressure(age time.Duration) {
 	r := c.reactor
 	if c.state == closing {
 		if c.queued > 0 && r.opts.SendTimeout-time.Duration(c.deadline-r.now) >= age {

@@ -94,8 +94,8 @@ func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 // spliced reports whether c's input goes to another connection by splicing.
 func (c *Conn) spliced() bool { return c.splices != nil && c.splices.in != nil }
 
-// spliceOn goes on with a splice that waited for c to be writable.
-func (c *Conn) spliceOn() {
+// resumeSplice goes on with a splice that waited for c to be writable.
+func (c *Conn) resumeSplice() {
 	if s := c.splices.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
 		s.run()
 	}
@@ -152,7 +152,7 @@ func cannotSplice(e syscall.Errno) bool {
 func (c *Conn) turnLater() {
 	if c.flags&onReady == 0 {
 		c.flags |= onReady
-		c.reactor.again = append(c.reactor.again, c)
+		c.reactor.turnSpent = append(c.reactor.turnSpent, c)
 	}
 }
 
@@ -286,7 +286,7 @@ func (s *Splice) stop() {
 	}
 	s.check()
 	if c.state == open {
-		c.offer()
+		c.readyIfReadable()
 	}
 }
 

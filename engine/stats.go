@@ -66,7 +66,7 @@ func (r *Reactor) Stats() Stats {
 func (e *Engine) Stats() Stats {
 	var sum Stats
 	for _, r := range e.reactors {
-		r.call(func() error { //nolint:errcheck // ErrStopped: its counters are lost
+		r.runOn(func() error { //nolint:errcheck // ErrStopped: its counters are lost
 			s := r.Stats()
 			tally.Add(&sum, &s)
 			return nil
@@ -84,7 +84,7 @@ const surveySlots = 4096
 func (e *Engine) Survey(f func(c *Conn, h Handler)) {
 	for _, r := range e.reactors {
 		for next, more := 0, true; more; more = next > 0 {
-			if r.call(func() error {
+			if r.runOn(func() error {
 				next = Accepted(r, next, surveySlots, func(c *Conn, _ *Listener, h Handler) { f(c, h) })
 				return nil
 			}) != nil {

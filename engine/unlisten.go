@@ -48,16 +48,16 @@ func (l *Listener) close(within time.Duration, hasty bool) {
 		return
 	}
 	for _, r := range l.engine.reactors {
-		now := hasty && l.nobodyConnects(r)
-		r.call(func() error { r.unlisten(l, within, now); return nil }) //nolint:errcheck // ErrStopped: it is closed
+		now := hasty && l.stopConnects(r)
+		r.runOn(func() error { r.unlisten(l, within, now); return nil }) //nolint:errcheck // ErrStopped: it is closed
 	}
 }
 
-// nobodyConnects has r take no client that begins to connect from now on, and reports whether none has begun. It looks
+// stopConnects has r take no client that begins to connect from now on, and reports whether none has begun. It looks
 // on its own goroutine: the system's list of connections may be long.
-func (l *Listener) nobodyConnects(r *Reactor) bool {
+func (l *Listener) stopConnects(r *Reactor) bool {
 	var sockets []poller.FD
-	r.call(func() error { //nolint:errcheck // ErrStopped: there is none
+	r.runOn(func() error { //nolint:errcheck // ErrStopped: there is none
 		for _, a := range r.acceptorsOf(l) {
 			if !a.suspended && !l.opts.Held && !l.addr.IsUnix() {
 				r.kernel.SetIntake(a.fd, poller.IntakeBegun)
@@ -79,7 +79,7 @@ func (l *Listener) Reopen() (ok bool) {
 		return false
 	}
 	for _, r := range l.engine.reactors {
-		r.call(func() error { ok = r.relisten(l) || ok; return nil }) //nolint:errcheck // ErrStopped: ok stays as it is
+		r.runOn(func() error { ok = r.relisten(l) || ok; return nil }) //nolint:errcheck // ErrStopped: ok stays
 	}
 	if !ok {
 		return false
@@ -97,9 +97,9 @@ func (l *Listener) Reopen() (ok bool) {
 func (e *Engine) Join(all ...*Listener) {
 	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() || l.opts.Held })
 	for few := range slices.Chunk(all, joinsPerTask) {
-		e.together(func(r *Reactor) error { //nolint:errcheck // see above
+		e.runOnAll(func(r *Reactor) error { //nolint:errcheck // see above
 			for _, l := range few {
-				if !slices.Contains(l.sharers(), r) || len(r.acceptorsOf(l)) > 0 {
+				if !slices.Contains(l.socketReactors(), r) || len(r.acceptorsOf(l)) > 0 {
 					continue
 				}
 				if err := r.listen(l, false); err != nil {
@@ -140,13 +140,13 @@ func (a *acceptor) unlisten(r *Reactor, within time.Duration, hasty bool) {
 	now := r.kernel.Now() // where a simulation drives the reactor r.now may be old
 	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
 	a.ready, r.acceptAny = true, true // accepting may have been paused
-	a.end.timer.Run = a.takeNoMore
+	a.end.timer.Run = a.refuseNewClients
 	if hasty && !a.listener.addr.IsUnix() {
 		a.close(r)
 		return
 	}
 	if l := a.listener; !l.opts.DeferAccept || l.addr.IsUnix() {
-		a.takeNoMore(r)
+		a.refuseNewClients(r)
 		return
 	}
 	r.kernel.SetIntake(a.fd, poller.IntakeAll)
@@ -168,8 +168,8 @@ func (r *Reactor) relisten(l *Listener) bool {
 	return len(of) > 0
 }
 
-// takeNoMore keeps new clients away from a's socket.
-func (a *acceptor) takeNoMore(r *Reactor) {
+// refuseNewClients keeps new clients away from a's socket.
+func (a *acceptor) refuseNewClients(r *Reactor) {
 	r.kernel.SetIntake(a.fd, poller.IntakeBegun)
 	a.end.timer.Run = a.close
 	if a.listener.addr.IsUnix() {
@@ -189,11 +189,11 @@ func (a *acceptor) close(r *Reactor) {
 		r.Arm(&a.end.timer, r.now+int64(acceptPause))
 		return
 	}
-	a.leave(r)
+	a.remove(r)
 }
 
-// leave closes a's socket and takes a off r.
-func (a *acceptor) leave(r *Reactor) {
+// remove closes a's socket and takes a off r.
+func (a *acceptor) remove(r *Reactor) {
 	r.closeAcceptor(a)
 	r.acceptors = slices.DeleteFunc(r.acceptors, func(o *acceptor) bool { return o == a })
 }
@@ -270,7 +270,7 @@ func (e *Engine) Duplicate(all ...*Listener) ([][]poller.FD, error) {
 	every := slices.Concat(copies...)
 	if err != nil {
 		r := e.reactors[0]
-		r.call(func() error { //nolint:errcheck // ErrStopped: the process ends
+		r.runOn(func() error { //nolint:errcheck // ErrStopped: the process ends
 			for _, c := range every {
 				r.kernel.Close(c.fd)
 			}
@@ -296,7 +296,7 @@ func (e *Engine) onSockets(all []*Listener, f func(*acceptor, *Reactor) error) e
 	for _, l := range all {
 		chosen[l] = true
 	}
-	return e.together(func(r *Reactor) error {
+	return e.runOnAll(func(r *Reactor) error {
 		var errs []error
 		for _, a := range slices.Clone(r.acceptors) {
 			if chosen[a.listener] {
@@ -338,7 +338,7 @@ func (a *acceptor) resume(r *Reactor) error {
 // abandon closes a's socket, which another process has.
 func (a *acceptor) abandon(r *Reactor) {
 	a.placePending(r)
-	a.leave(r)
+	a.remove(r)
 }
 
 // placePending gives the connection that waits for a place one above the limit: nobody else has it.
@@ -347,6 +347,6 @@ func (a *acceptor) placePending(r *Reactor) {
 		a.pending = nil
 		a.listener.conns.Add(1)
 		r.stats.Accepted++
-		r.place(a.listener, g.fd, g.peer)
+		r.assignConn(a.listener, g.fd, g.peer)
 	}
 }

@@ -101,18 +101,18 @@ func goroutine() *string {
 // Owned by one goroutine, not a reactor's.
 type Pulse struct {
 	engine *Engine
-	asked  []question // by Reactor.Index
+	asked  []heartbeat // by Reactor.Index
 }
 
-// question is one that a reactor has yet to answer, or has answered.
-type question struct {
+// heartbeat is one that a reactor has yet to answer, or has answered.
+type heartbeat struct {
 	task Task
 	open atomic.Bool // set by the Pulse before it posts the task, cleared by the task
 }
 
 // NewPulse returns a Pulse of e.
 func (e *Engine) NewPulse() *Pulse {
-	p := &Pulse{engine: e, asked: make([]question, len(e.reactors))}
+	p := &Pulse{engine: e, asked: make([]heartbeat, len(e.reactors))}
 	for i := range p.asked {
 		q := &p.asked[i]
 		q.task.Run = func(*Reactor) { q.open.Store(false) }

@@ -229,7 +229,7 @@ func (c *Conn) flush() {
 			c.send(nil)
 		}
 	}
-	if c.state == closed || c.shaking() {
+	if c.state == closed || c.inHandshake() {
 		return
 	}
 	if c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
@@ -244,12 +244,12 @@ func (c *Conn) flush() {
 	}
 	switch {
 	case c.state == closing:
-		c.sent()
+		c.onQueueEmpty()
 	case c.flags&(finDue|givable) == 0: // nearly always
 	case c.flags&(finDue|finSent) == finDue:
 		c.sendFIN()
 	case c.flags&finDue == 0:
-		c.reactor.giver.flushed(c)
+		c.reactor.giver.onFlushed(c)
 	}
 }
 

@@ -35,13 +35,13 @@ type Yielder interface {
 //	acceptor ──Post──► reactor ──Post──► reactor …  ──Post──► acceptor
 //	                   none of l idle     closes some         a.placeFound: the newcomer takes the place
 type idleSearch struct {
-	task  Task
-	home  *acceptor
-	from  *Reactor
-	of    *Listener // search connections of this listener; nil: of all
-	most  int       // at most so many are closed
-	found int
-	next  int // index of the reactor it is at
+	task     Task
+	home     *acceptor
+	from     *Reactor
+	listener *Listener // search connections of this listener; nil: of all
+	most     int       // at most so many are closed
+	found    int
+	next     int // index of the reactor it is at
 }
 
 // yield closes connections of l (nil: of all listeners) that are idle, the longest first, and returns how many.
@@ -101,7 +101,7 @@ func (a *acceptor) searchIdle(r *Reactor, l *Listener, most int) {
 		return
 	}
 	a.searching = true
-	p := &idleSearch{home: a, from: r, of: l, most: most, next: r.index}
+	p := &idleSearch{home: a, from: r, listener: l, most: most, next: r.index}
 	p.task.Run = p.ask
 	p.pass()
 }
@@ -119,14 +119,14 @@ func (p *idleSearch) pass() {
 // ask is the task of p.
 func (p *idleSearch) ask(r *Reactor) {
 	if r != p.from {
-		p.found = r.yield(p.of, p.most)
+		p.found = r.yield(p.listener, p.most)
 		p.pass()
 		return
 	}
 	a := p.home
 	a.searching = false
 	if p.found > 0 {
-		a.placeFound = a.pending != nil && p.of != nil
+		a.placeFound = a.pending != nil && p.listener != nil
 		a.ready, r.acceptAny = true, true
 	}
 }
