@@ -49,19 +49,19 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error)
 		case !c.Open():
 			return n, ErrDead
 		case len(p) <= room || b.framing == noBody:
-			return n + len(p), b.piece(c, p, end)
+			return n + len(p), b.sendFitting(c, p, end)
 		case room == 0:
 			return n, nil
 		}
-		if err := b.piece(c, p[:room], false); err != nil {
+		if err := b.sendFitting(c, p[:room], false); err != nil {
 			return n, err
 		}
 		n, p = n+room, p[room:]
 	}
 }
 
-// piece sends p, for which there is room.
-func (b *bodyWriter) piece(c *engine.Conn, p []byte, end bool) (err error) {
+// sendFitting sends p, for which there is room.
+func (b *bodyWriter) sendFitting(c *engine.Conn, p []byte, end bool) (err error) {
 	switch b.framing {
 	case noBody:
 		// The answer to HEAD, or one whose status forbids a body: body bytes are not sent.

@@ -148,13 +148,13 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 	// ticket.
 	c.earlyBytes = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
 	if c.receiver != nil {
-		c.await()
+		c.setDeadline()
 		c.receiver.OnSendable(c)
 	}
 }
 
-// await sets the deadline that fits what is in progress.
-func (c *Client) await() {
+// setDeadline sets the deadline that fits what is in progress.
+func (c *Client) setDeadline() {
 	switch {
 	case !c.connected: // the dial has a timeout of its own
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
@@ -191,7 +191,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	if c.earlyBytes && c.receiver != nil {
 		c.unasked = true
-		c.fail(Malformed, mistaken(in, ErrSpeaksH1, errEarlyBytes))
+		c.fail(Malformed, wrongProtocol(in, ErrSpeaksH1, errEarlyBytes))
 		conn.Close(errEarlyBytes)
 		return len(in)
 	}
@@ -206,7 +206,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		used += n
 		if err != nil {
 			if !heard && c.answer == noAnswer {
-				err = mistaken(in, ErrSpeaksH1, err)
+				err = wrongProtocol(in, ErrSpeaksH1, err)
 			}
 			c.fail(Malformed, err)
 			conn.Close(err)
@@ -215,7 +215,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		if ev == h1.NeedMore {
 			break
 		}
-		if ev&h1.HeadDone != 0 && c.surplus(ev, len(in)-used) {
+		if ev&h1.HeadDone != 0 && c.hasSurplus(ev, len(in)-used) {
 			c.fail(Malformed, errSurplus)
 			conn.Close(errSurplus)
 			return len(in)
@@ -231,7 +231,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	due := c.receiver != nil && c.answer != answerDone
 	if heard && due || c.owed > 0 {
-		c.await()
+		c.setDeadline()
 	}
 	if due && !c.tunnel {
 		conn.AckNow()
@@ -239,10 +239,10 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	return used
 }
 
-// surplus reports whether more than the answer came with its head: a second answer, or more body than the head
+// hasSurplus reports whether more than the answer came with its head: a second answer, or more body than the head
 // announced. Then it is unknown which bytes belong to the request. Surplus bytes that come later end the
 // connection, not the answer.
-func (c *Client) surplus(ev h1.Event, rest int) bool {
+func (c *Client) hasSurplus(ev h1.Event, rest int) bool {
 	switch h := c.head; {
 	case rest == 0 || h.Status < 200 || h.Tunnel:
 		return false
@@ -321,7 +321,7 @@ func (c *Client) OnSendable(*engine.Conn) {
 		defer c.check()
 	}
 	if c.receiver != nil {
-		c.await()
+		c.setDeadline()
 		c.receiver.OnSendable(c)
 	}
 }
@@ -421,7 +421,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 		c.body.framing = ended
 	}
 	c.awaits100 = h.Continue && !end
-	c.await()
+	c.setDeadline()
 	return nil
 }
 
@@ -434,9 +434,9 @@ func (c *Client) SendData(p []byte, end bool) (int, error) {
 	n, err := c.body.data(c.conn, p, end)
 	if c.awaits100 && n > 0 {
 		c.awaits100 = false
-		c.await()
+		c.setDeadline()
 	}
-	c.sent()
+	c.onRequestSent()
 	return n, err
 }
 
@@ -447,17 +447,17 @@ func (c *Client) SendTrailers(h *message.Head) error {
 		return ErrDead
 	}
 	err := c.body.trailers(c.conn, h)
-	c.sent()
+	c.onRequestSent()
 	return err
 }
 
-func (c *Client) sent() {
+func (c *Client) onRequestSent() {
 	if c.tunnel {
 		c.sentTunnel()
 		return
 	}
 	if c.body.framing == ended || c.conn.Congested() {
-		c.await()
+		c.setDeadline()
 	}
 	if c.body.framing == ended {
 		c.finish()
@@ -479,7 +479,7 @@ func (c *Client) Release(n int) {
 		if c.receiver != nil {
 			c.conn.ResumeRead()
 			if !c.inCallback {
-				c.await()
+				c.setDeadline()
 			}
 		}
 	}

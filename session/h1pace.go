@@ -20,13 +20,13 @@ func (s *h1Server) awaitBody() {
 	}
 	d := s.server.opts.BodyTimeout
 	if s.server.perByte > 0 {
-		d = min(d, s.bodyPace.run(s.conn.Reactor().Now()))
+		d = min(d, s.bodyPace.shrink(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
 }
 
-// paid notes that n bytes of the body have come.
-func (s *h1Server) paid(n int) {
+// noteBodyReceived notes that n bytes of the body have come.
+func (s *h1Server) noteBodyReceived(n int) {
 	if b := s.server.perByte; b > 0 {
 		s.bodyPace.earn(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
 	}
@@ -45,18 +45,18 @@ func (s *h1Server) slowBody() {
 
 // awaitTaken sets the deadline of a client that has to take its answer.
 func (s *h1Server) awaitTaken() {
-	s.conn.SetTimeout(s.patience())
+	s.conn.SetTimeout(s.timeToTake())
 }
 
-// patience returns how long the client may still take to take more of its answer.
-func (s *h1Server) patience() time.Duration {
-	return s.answerPace.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
+// timeToTake returns how long the client may still take to take more of its answer.
+func (s *h1Server) timeToTake() time.Duration {
+	return s.answerPace.timeToTake(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 }
 
-// took notes that n bytes of the answer were queued or sent.
-func (s *h1Server) took(n int) {
+// noteAnswerTaken notes that n bytes of the answer were queued or sent.
+func (s *h1Server) noteAnswerTaken(n int) {
 	if s.answerPace.started() && n > 0 {
-		s.answerPace.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
+		s.answerPace.addTaken(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }
 
@@ -68,7 +68,7 @@ func (s *h1Server) answerMoves() {
 	}
 	s.bodyPace.renew(s.conn.Reactor().Now())
 	if !s.inCallback {
-		s.await()
+		s.setDeadline()
 	}
 }
 
@@ -92,9 +92,9 @@ func (s *h1Server) waited() (time.Duration, bool) {
 	now := s.conn.Reactor().Now()
 	switch {
 	case s.receiver != nil && s.conn.Congested():
-		return s.answerPace.waited(o.SendTimeout, now), true
+		return s.answerPace.waitedFor(o.SendTimeout, now), true
 	case s.receiver != nil && s.owesBody() && !s.awaits100:
-		return s.bodyPace.owing(o.BodyTimeout-s.timeLeft(), now), true
+		return s.bodyPace.owedFor(o.BodyTimeout-s.timeLeft(), now), true
 	case s.backlog:
 		return o.SendTimeout - s.timeLeft(), true
 	case s.receiver == nil && s.headBegun && !s.dec.Idle():

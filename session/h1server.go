@@ -121,7 +121,7 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	case s.discarding:
 	case s.owed > 0:
 		c.PauseRead()
-		s.await()
+		s.setDeadline()
 	case s.peerFIN && s.receiver == nil:
 		c.Close(nil)
 	}
@@ -163,13 +163,13 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 		r.OnHead(s, &local.head, end)
 	case ev&h1.Trailers != 0:
 		r.OnTrailers(s, &local.head)
-		s.await()
+		s.setDeadline()
 	default:
 		s.owed += int32(len(body))
 		s.awaits100 = false
-		s.paid(len(body))
+		s.noteBodyReceived(len(body))
 		r.OnData(s, body, end)
-		s.await()
+		s.setDeadline()
 	}
 	s.inCallback = false
 	if s.body.framing == ended {
@@ -190,7 +190,7 @@ func (s *h1Server) begin(h *message.Head, end bool) {
 	s.tunnel = asksForTunnel(h)
 	switch {
 	case !end:
-		s.bodyPace.begin()
+		s.bodyPace.reset()
 		s.awaitBody()
 	case s.peerFIN:
 		s.conn.SetTimeout(s.server.opts.HalfCloseWait)
@@ -322,14 +322,14 @@ func (s *h1Server) OnSendable(*engine.Conn) {
 	if s.receiver == nil {
 		return
 	}
-	s.answerPace.stop(s.conn.Reactor().Now())
-	s.await()
+	s.answerPace.pause(s.conn.Reactor().Now())
+	s.setDeadline()
 	s.receiver.OnSendable(s)
 }
 
-// await sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its body
-// are owed it has to do nothing.
-func (s *h1Server) await() {
+// setDeadline sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its
+// body are owed it has to do nothing.
+func (s *h1Server) setDeadline() {
 	switch {
 	case s.tunnel == tunnelOpen:
 	case s.conn.Congested():
@@ -351,7 +351,7 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 	switch {
 	case s.tunnel == tunnelOpen: // see OnDrain
 		stats.DrainedTunnels++
-		partTunnel(s)
+		closeTunnel(s)
 		s.fail(Cancelled, nil)
 		c.Close(nil)
 	case s.receiver != nil && s.owesBody():
@@ -431,7 +431,7 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 	if h.Status < 200 {
 		if s.awaits100 && h.Status == 100 {
 			s.awaits100 = false
-			s.await()
+			s.setDeadline()
 		}
 		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
 			s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{}))
@@ -497,7 +497,7 @@ func (s *h1Server) SendData(p []byte, end bool) (int, error) {
 		return 0, ErrDead
 	}
 	n, err := s.body.data(s.conn, p, end)
-	s.took(n)
+	s.noteAnswerTaken(n)
 	if n < len(p) && err == nil && !s.conn.Congested() {
 		// The connection takes nothing any more, and no read tells, since reading is paused after a whole request.
 		s.conn.Close(engine.ErrClosed)
@@ -547,7 +547,7 @@ func (s *h1Server) Release(n int) {
 		s.owed = 0
 		s.conn.ResumeRead()
 		if !s.inCallback {
-			s.await()
+			s.setDeadline()
 		}
 	}
 }

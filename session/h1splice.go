@@ -92,29 +92,29 @@ func (s *h1Server) splicedIn(n int, waits bool) {
 	}
 	s.dec.Skip(n)
 	s.awaits100 = false
-	s.paid(n)
+	s.noteBodyReceived(n)
 	if waits && !s.conn.Congested() { // it owes nothing
 		s.conn.SetTimeout(0)
 	} else {
-		s.await()
+		s.setDeadline()
 	}
 }
 
 func (s *h1Server) splicedOut(n int, waits bool) {
 	s.body.spliced(n)
-	s.took(n)
+	s.noteAnswerTaken(n)
 	if n > 0 {
 		s.answerMoves()
 	}
 	switch {
 	case s.tunnel == tunnelOpen && waits:
-		s.patience()
+		s.timeToTake()
 	case waits:
 		s.awaitTaken()
 	default:
-		s.answerPace.stop(s.conn.Reactor().Now())
+		s.answerPace.pause(s.conn.Reactor().Now())
 		if s.tunnel != tunnelOpen {
-			s.await()
+			s.setDeadline()
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (c *Client) splicedOut(n int, waits bool) {
 		c.awaits100 = false
 	}
 	if n > 0 || !c.tunnel {
-		c.await()
+		c.setDeadline()
 	}
 }
 

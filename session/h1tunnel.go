@@ -75,7 +75,7 @@ func (s *h1Server) tunnelSent() {
 			s.tunnelOver()
 		}
 	case s.conn.Congested():
-		s.patience() // it sets no deadline, but Relieve asks for it
+		s.timeToTake() // it sets no deadline, but Relieve asks for it
 	}
 }
 
@@ -95,8 +95,8 @@ func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
 	}
 }
 
-// partTunnel lets the receiver of a tunnel send what it sends last.
-func partTunnel(s *h1Server) {
+// closeTunnel lets the receiver of a tunnel send what it sends last.
+func closeTunnel(s *h1Server) {
 	if p, ok := s.receiver.(TunnelDrainer); ok {
 		s.inCallback = true
 		p.OnTunnelDrain(s)
@@ -120,7 +120,7 @@ func (c *Client) openTunnel() bool {
 
 // sentTunnel follows up on bytes for the origin: their end is a FIN.
 func (c *Client) sentTunnel() {
-	c.await()
+	c.setDeadline()
 	if c.body.framing == ended {
 		c.conn.CloseWrite()
 		c.finish()

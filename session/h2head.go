@@ -49,7 +49,7 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 			return err
 		}
 		if !s.inCallback {
-			s.link.end.await(s)
+			s.link.end.setDeadline(s)
 		}
 		return nil
 	}
@@ -105,7 +105,7 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 // postponeHead keeps the head of a request until the connection stands, or SETTINGS come.
 func (s *h2Stream) postponeHead(h *message.Head) {
 	s.pendingHead = copyHead(h)
-	s.link.end.await(s)
+	s.link.end.setDeadline(s)
 }
 
 // send queues the head of a request. A failure is told by OnReset.
@@ -116,7 +116,7 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 	switch err := s.queueHead(h, end && s.tunnel == noTunnel); err {
 	case nil:
 		if !s.inCallback {
-			s.link.end.await(s)
+			s.link.end.setDeadline(s)
 		}
 	case h2.ErrUnsettled:
 		s.postponeHead(h)

@@ -10,27 +10,27 @@ import (
 
 // linkEnd is what the two ends of an HTTP/2 connection do differently.
 type linkEnd interface {
-	// begin makes the stream of a request that came, nil when it was refused. Only a server is asked.
-	begin(cs *h2.Stream, end bool) *h2Stream
-	// await sets the deadline that fits what s waits for.
-	await(s *h2Stream)
-	// expired acts on the deadline of s.
-	expired(s *h2Stream)
+	// newStream makes the stream of a request that came, nil when it was refused. Only a server is asked.
+	newStream(cs *h2.Stream, end bool) *h2Stream
+	// setDeadline sets the deadline that fits what s waits for.
+	setDeadline(s *h2Stream)
+	// onDeadline acts on the deadline of s.
+	onDeadline(s *h2Stream)
 	// streamEnded is told that a stream ended, which is not in live any more.
 	streamEnded(s *h2Stream)
-	// notice is told of SETTINGS, GOAWAY and malformed requests.
-	notice(ev h2.Event)
-	// bodyCame is told of n bytes of data that came for s.
-	bodyCame(s *h2Stream, n int)
-	// bodySent is told of n bytes of data that were sent on s after it was blocked.
-	bodySent(s *h2Stream, n int)
-	// tunnelled is told that an exchange became a tunnel.
-	tunnelled()
+	// onConnEvent is told of SETTINGS, GOAWAY and malformed requests.
+	onConnEvent(ev h2.Event)
+	// onBodyReceived is told of n bytes of data that came for s.
+	onBodyReceived(s *h2Stream, n int)
+	// onBodySent is told of n bytes of data that were sent on s after it was blocked.
+	onBodySent(s *h2Stream, n int)
+	// onTunnel is told that an exchange became a tunnel.
+	onTunnel()
 	// settingsKnown reports whether SETTINGS of the peer have come, or are not needed.
 	settingsKnown() bool
-	// due does, at the end of each batch, what has become due for the connection itself. It returns when to ask again,
-	// 0 for never.
-	due(now int64) int64
+	// runDue does, at the end of each batch, what has become due for the connection itself. It returns when to ask
+	// again, 0 for never.
+	runDue(now int64) int64
 }
 
 // link drives the codec of one HTTP/2 connection, of either end. The ends embed it.
@@ -141,7 +141,7 @@ func (l *link) remove(s *h2Stream) {
 func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 	now := c.Reactor().Now()
 	l.inBatch = true
-	defer l.rescue()
+	defer l.failPanicked()
 	for events := 0; ; events++ {
 		if events == eventsPerBatch {
 			c.OfferLater()
@@ -149,7 +149,7 @@ func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 		}
 		n, ev := l.codec.Next(in[used:], l.head, now)
 		if ev.Kind == h2.Fault && used == 0 && !l.server {
-			ev.Err = mistaken(in, ErrSpeaksH2, ev.Err)
+			ev.Err = wrongProtocol(in, ErrSpeaksH2, ev.Err)
 		}
 		used += n
 		if ev.Kind == h2.NeedMore {
@@ -170,7 +170,7 @@ func (l *link) dispatch(ev *h2.Event) {
 	case h2.HeadDone:
 		s, _ := ev.Stream.Owner.(*h2Stream)
 		if s == nil {
-			if s = l.end.begin(ev.Stream, ev.End); s == nil {
+			if s = l.end.newStream(ev.Stream, ev.End); s == nil {
 				return
 			}
 		}
@@ -186,16 +186,16 @@ func (l *link) dispatch(ev *h2.Event) {
 	case h2.Reset:
 		l.gotReset(ev)
 	case h2.Fault:
-		l.fault(ev.Err)
+		l.closeByError(ev.Err)
 	case h2.Sendable: // endBatch asks the codec
 	default:
-		l.end.notice(*ev)
+		l.end.onConnEvent(*ev)
 	}
 }
 
 func (l *link) gotReset(ev *h2.Event) {
 	if ev.Stream == nil {
-		l.end.notice(*ev)
+		l.end.onConnEvent(*ev)
 		return
 	}
 	s, _ := ev.Stream.Owner.(*h2Stream)
@@ -206,8 +206,8 @@ func (l *link) gotReset(ev *h2.Event) {
 	s.fail(codeOfReset(ev, l.goAwayError), &ResetError{Code: ev.Code, Err: ev.Err})
 }
 
-// fault ends the connection: GOAWAY leaves with what is queued.
-func (l *link) fault(err error) {
+// closeByError ends the connection: GOAWAY leaves with what is queued.
+func (l *link) closeByError(err error) {
 	l.cause = err
 	code := Malformed
 	switch err {
@@ -238,8 +238,8 @@ func (l *link) control() {
 // controlRoom is more than the control frames of most batches take.
 const controlRoom = 512
 
-// kick makes sure that control frames leave in this tick.
-func (l *link) kick() {
+// sendControlSoon makes sure that control frames leave in this tick.
+func (l *link) sendControlSoon() {
 	if !l.inBatch && (l.todos > 0 || l.codec.Pending() && l.conn.Open()) {
 		l.post()
 	}
@@ -256,12 +256,12 @@ func (l *link) post() {
 // run is the task: it does what stream methods postponed.
 func (l *link) run(*engine.Reactor) {
 	l.posted = false
-	l.batch()
+	l.runEmptyBatch()
 }
 
-// batch is a batch without events of the codec.
-func (l *link) batch() {
-	defer l.rescue()
+// runEmptyBatch is a batch without events of the codec.
+func (l *link) runEmptyBatch() {
+	defer l.failPanicked()
 	l.inBatch = true
 	l.endBatch()
 }
@@ -276,12 +276,12 @@ func (l *link) endBatch() {
 			i++
 		}
 	}
-	l.turns()
+	l.sendBlocked()
 	l.inBatch = false
 	if !l.conn.Open() {
 		return
 	}
-	own := l.end.due(l.conn.Reactor().Now())
+	own := l.end.runDue(l.conn.Reactor().Now())
 	if l.codec.Tight() && l.conn.Reactor().Pressure() < engine.PressureCache {
 		l.codec.Widen()
 	}
@@ -293,13 +293,13 @@ func (l *link) endBatch() {
 		l.conn.Close(nil)
 		return
 	}
-	l.arm(own)
-	l.arm(l.codec.Deadline())
+	l.armTimer(own)
+	l.armTimer(l.codec.Deadline())
 	l.check()
 }
 
-// turns gives blocked streams their turns to send, in the order of the codec, until the queue is full again.
-func (l *link) turns() {
+// sendBlocked gives blocked streams their turns to send, in the order of the codec, until the queue is full again.
+func (l *link) sendBlocked() {
 	if !l.connected || !l.conn.Open() {
 		return
 	}
@@ -320,10 +320,10 @@ func (l *link) turns() {
 }
 
 // OnSendable gives the streams their turns.
-func (l *link) OnSendable(*engine.Conn) { l.batch() }
+func (l *link) OnSendable(*engine.Conn) { l.runEmptyBatch() }
 
-// arm makes the connection's timer fire at the time at or before; 0 is never.
-func (l *link) arm(at int64) {
+// armTimer makes the connection's timer fire at the time at or before; 0 is never.
+func (l *link) armTimer(at int64) {
 	if at == 0 || l.armed != 0 && l.armed <= at || !l.connected {
 		return
 	}
@@ -336,7 +336,7 @@ func (l *link) OnTimeout(c *engine.Conn) {
 	now := c.Reactor().Now()
 	l.armed = 0
 	l.inBatch = true
-	defer l.rescue()
+	defer l.failPanicked()
 	for {
 		ev := l.codec.Expire(now)
 		if ev.Kind == h2.NeedMore {
@@ -356,7 +356,7 @@ func (l *link) OnTimeout(c *engine.Conn) {
 			i++
 		case s.deadline <= now:
 			s.deadline = 0
-			l.end.expired(s)
+			l.end.onDeadline(s)
 			i, next = 0, 0 // callbacks change the list
 		default:
 			if next == 0 || s.deadline < next {
@@ -369,13 +369,13 @@ func (l *link) OnTimeout(c *engine.Conn) {
 			return
 		}
 	}
-	l.arm(next)
+	l.armTimer(next)
 	l.endBatch()
 }
 
-// rescue ends the exchange whose callback panicked. It is deferred. The other exchanges of the connection go on:
+// failPanicked ends the exchange whose callback panicked. It is deferred. The other exchanges of the connection go on:
 // the rest of the batch is done later.
-func (l *link) rescue() {
+func (l *link) failPanicked() {
 	s := l.inCallback
 	if s == nil {
 		return
@@ -393,5 +393,5 @@ func (l *link) rescue() {
 	l.conn.PauseRead()
 	l.conn.ResumeRead() // offers the bytes that the batch did not reach
 	l.post()
-	l.arm(r.Now() + 1)
+	l.armTimer(r.Now() + 1)
 }

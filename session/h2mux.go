@@ -136,7 +136,7 @@ func (m *Mux) Open(r Receiver) Stream {
 	now := m.conn.Reactor().Now()
 	if d := m.opts.pingAfter(); d >= 0 && m.connected && now-m.codec.Heard() >= int64(d) {
 		m.codec.Ping(now)
-		m.arm(m.codec.Deadline())
+		m.armTimer(m.codec.Deadline())
 	}
 	cs, err := m.codec.Open(now)
 	s := m.add(cs)
@@ -206,7 +206,7 @@ func (m *Mux) H2Stats() h2.Stats { return m.arena.Stats }
 // exchange.
 func (m *Mux) SetIdleTimeout(d time.Duration) {
 	m.idleFor = d
-	m.arm(m.idleUntil())
+	m.armTimer(m.idleUntil())
 }
 
 func (m *Mux) idleUntil() int64 {
@@ -245,12 +245,12 @@ func (m *Mux) OnOpen(c *engine.Conn) {
 	}
 	m.connected, m.connectedAt = true, c.Reactor().Now()
 	for _, s := range m.live {
-		m.await(s)
+		m.setDeadline(s)
 		if s.pendingHead != nil && s.todo == nothing {
 			s.postpone(toSendHead)
 		}
 	}
-	m.batch()
+	m.runEmptyBatch()
 }
 
 // OnSendable gives the streams their turns, and tells the owner that there is room.
@@ -272,13 +272,13 @@ func (m *Mux) OnClose(_ *engine.Conn, cause error) {
 	}
 	for len(m.live) > 0 {
 		s := m.live[len(m.live)-1]
-		s.fail(m.lost(s, cause), cause)
+		s.fail(m.codeAtEnd(s, cause), cause)
 	}
 	m.owner.OnGone(m, cause)
 }
 
-// lost says what the end of the connection means to s.
-func (m *Mux) lost(s *h2Stream, cause error) Code {
+// codeAtEnd says what the end of the connection means to s.
+func (m *Mux) codeAtEnd(s *h2Stream, cause error) Code {
 	switch {
 	case m.connected && s.finalHead:
 		return Truncated
@@ -292,36 +292,36 @@ func (m *Mux) lost(s *h2Stream, cause error) Code {
 	return ConnectFailed
 }
 
-// begin refuses a request from a server. The codec refuses it before that.
-func (m *Mux) begin(cs *h2.Stream, _ bool) *h2Stream {
+// newStream refuses a request from a server. The codec refuses it before that.
+func (m *Mux) newStream(cs *h2.Stream, _ bool) *h2Stream {
 	m.codec.Reset(cs, h2.ProtocolError)
 	return nil
 }
 
-// await sets the deadline for what the origin has to do. While it has to do nothing there is none.
-func (m *Mux) await(s *h2Stream) {
+// setDeadline sets the deadline for what the origin has to do. While it has to do nothing there is none.
+func (m *Mux) setDeadline(s *h2Stream) {
 	switch {
 	case !m.connected: // the dial has a timeout of its own
 	case s.tunnel == tunnelOpen:
-		s.until(orTunnelIdle(m.opts.TunnelIdle))
+		s.setDeadlineIn(orTunnelIdle(m.opts.TunnelIdle))
 	case s.blocked != unblocked:
-		s.by(s.blockedAt + int64(s.betweenBytes(m.opts.BetweenBytes)))
+		s.setDeadlineAt(s.blockedAt + int64(s.betweenBytes(m.opts.BetweenBytes)))
 	case s.awaits100, s.pendingHead != nil:
-		s.until(s.toFirstByte(m.opts.FirstByte))
+		s.setDeadlineIn(s.toFirstByte(m.opts.FirstByte))
 	case s.owed > 0, s.endDelivered, s.framing != ended && !s.finalHead:
-		s.until(0)
+		s.setDeadlineIn(0)
 	case !s.finalHead:
-		s.until(s.toFirstByte(m.opts.FirstByte))
+		s.setDeadlineIn(s.toFirstByte(m.opts.FirstByte))
 	case s.unhurried: // a stream of messages may be silent
-		s.until(orTunnelIdle(m.opts.TunnelIdle))
+		s.setDeadlineIn(orTunnelIdle(m.opts.TunnelIdle))
 	default:
-		s.until(s.betweenBytes(m.opts.BetweenBytes))
+		s.setDeadlineIn(s.betweenBytes(m.opts.BetweenBytes))
 	}
 }
 
-// expired resets an exchange for which the origin takes too long. If the origin sent nothing at all meanwhile, no
+// onDeadline resets an exchange for which the origin takes too long. If the origin sent nothing at all meanwhile, no
 // further exchanges are opened: the connection may be broken unseen.
-func (m *Mux) expired(s *h2Stream) {
+func (m *Mux) onDeadline(s *h2Stream) {
 	silence := m.conn.Reactor().Now() - m.codec.Heard()
 	if silence >= int64(min(orDefault(m.opts.FirstByte), orDefault(m.opts.BetweenBytes))) && !m.draining {
 		m.draining = true
@@ -337,7 +337,7 @@ func (m *Mux) streamEnded(*h2Stream) {
 	}
 	if len(m.live) == 0 {
 		m.idleSince = max(m.conn.Reactor().Now(), 1)
-		m.arm(m.idleUntil())
+		m.armTimer(m.idleUntil())
 		if m.codec.GoingAway() || m.draining {
 			m.post()
 		}
@@ -345,8 +345,8 @@ func (m *Mux) streamEnded(*h2Stream) {
 	m.owner.OnRoom(m)
 }
 
-// notice acts on SETTINGS and GOAWAY.
-func (m *Mux) notice(ev h2.Event) {
+// onConnEvent acts on SETTINGS and GOAWAY.
+func (m *Mux) onConnEvent(ev h2.Event) {
 	switch ev.Kind {
 	case h2.Settings:
 		m.settingsSeen = true
@@ -365,20 +365,20 @@ func (m *Mux) notice(ev h2.Event) {
 	}
 }
 
-// bodyCame does nothing: an origin has deadlines, but no least rate.
-func (m *Mux) bodyCame(*h2Stream, int) {}
+// onBodyReceived does nothing: an origin has deadlines, but no least rate.
+func (m *Mux) onBodyReceived(*h2Stream, int) {}
 
-// bodySent does nothing, for the same reason.
-func (m *Mux) bodySent(*h2Stream, int) {}
+// onBodySent does nothing, for the same reason.
+func (m *Mux) onBodySent(*h2Stream, int) {}
 
-// tunnelled does nothing: the server counts tunnels.
-func (m *Mux) tunnelled() {}
+// onTunnel does nothing: the server counts tunnels.
+func (m *Mux) onTunnel() {}
 
 // settingsKnown reports whether it is known what the origin can do.
 func (m *Mux) settingsKnown() bool { return m.settingsSeen }
 
-// due closes a connection that was idle for too long.
-func (m *Mux) due(now int64) int64 {
+// runDue closes a connection that was idle for too long.
+func (m *Mux) runDue(now int64) int64 {
 	at := m.idleUntil()
 	if at != 0 && now >= at {
 		m.draining = true

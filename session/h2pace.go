@@ -10,27 +10,27 @@ import (
 func (s *h2Stream) Unhurry() {
 	s.unhurried = true
 	if !s.inCallback && s.receiver != nil {
-		s.link.end.await(s)
+		s.link.end.setDeadline(s)
 	}
 }
 
 // owesBody reports whether the exchange waits for the client's body.
 func (s *h2Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
 
-// bodyCame notes that n bytes of a body have come.
-func (h *h2Server) bodyCame(s *h2Stream, n int) {
+// onBodyReceived notes that n bytes of a body have come.
+func (h *h2Server) onBodyReceived(s *h2Stream, n int) {
 	if b := h.owner.perByte; b > 0 && s.tunnel != tunnelOpen {
 		s.bodyPace.earn(n, b, int64(max(bodyGrace, h.owner.opts.BodyTimeout)), h.conn.Reactor().Now())
 	}
 }
 
-// bodySent notes that n bytes of an answer were sent that the client did not take at once.
-func (h *h2Server) bodySent(s *h2Stream, n int) {
+// onBodySent notes that n bytes of an answer were sent that the client did not take at once.
+func (h *h2Server) onBodySent(s *h2Stream, n int) {
 	perByte := h.owner.perByte
 	if s.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
 		perByte = 0
 	}
-	s.answerPace.took(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
+	s.answerPace.addTaken(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
 }
 
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
@@ -44,7 +44,7 @@ func (s *h2Stream) answerMoves() {
 	}
 	s.bodyPace.renew(s.link.conn.Reactor().Now())
 	if !s.inCallback {
-		s.link.end.await(s)
+		s.link.end.setDeadline(s)
 	}
 }
 
@@ -57,7 +57,7 @@ func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
 			continue
 		}
 		h.stats().GivenUp++
-		if h.expired(s); s.receiver != nil {
+		if h.onDeadline(s); s.receiver != nil {
 			i++
 		} else {
 			i = 0 // callbacks change the list
@@ -74,11 +74,11 @@ func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
 	now := h.conn.Reactor().Now()
 	switch {
 	case s.blocked != unblocked:
-		return s.answerPace.waited(o.SendTimeout, now), true
+		return s.answerPace.waitedFor(o.SendTimeout, now), true
 	case s.deadline == 0 || !s.owesBody() || s.awaits100:
 		return 0, false
 	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.unhurried:
 		return 0, false
 	}
-	return s.bodyPace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true
+	return s.bodyPace.owedFor(o.BodyTimeout-time.Duration(s.deadline-now), now), true
 }

@@ -101,8 +101,8 @@ func streamsUnder(p engine.Pressure) int {
 	return math.MaxInt
 }
 
-// begin makes the stream of a request, unless the process cannot take more.
-func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
+// newStream makes the stream of a request, unless the process cannot take more.
+func (h *h2Server) newStream(cs *h2.Stream, end bool) *h2Stream {
 	stats := h.stats()
 	r := h.conn.Reactor()
 	if len(h.live) >= streamsUnder(r.Pressure()) || r.Overloaded() {
@@ -116,36 +116,36 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 	s.verb, s.awaits100 = h.head.Verb, h.head.Continue
 	s.tunnel = asksForTunnel(h.head)
 	if !end {
-		s.bodyPace.begin()
+		s.bodyPace.reset()
 	}
 	s.receiver = h.owner.service.Accept(r, s)
 	return s
 }
 
-// await sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its body
-// are owed it has to do nothing.
-func (h *h2Server) await(s *h2Stream) {
+// setDeadline sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its
+// body are owed it has to do nothing.
+func (h *h2Server) setDeadline(s *h2Stream) {
 	switch {
 	case s.drainEnds: // the end of the drain is sooner than any other deadline
 	case s.tunnel == tunnelOpen && s.blocked == unblocked:
-		s.until(0)
+		s.setDeadlineIn(0)
 	case s.blocked != unblocked:
-		s.until(s.answerPace.patience(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
+		s.setDeadlineIn(s.answerPace.timeToTake(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
 	case s.endReceived || s.endDelivered || s.owed > 0 || s.awaits100, s.mayBeSilent():
-		s.until(0)
+		s.setDeadlineIn(0)
 	case s.unhurried:
-		s.until(orTunnelIdle(0))
+		s.setDeadlineIn(orTunnelIdle(0))
 	default:
 		d := h.owner.opts.BodyTimeout
 		if h.owner.perByte > 0 {
-			d = min(d, s.bodyPace.run(h.conn.Reactor().Now()))
+			d = min(d, s.bodyPace.shrink(h.conn.Reactor().Now()))
 		}
-		s.until(d)
+		s.setDeadlineIn(d)
 	}
 }
 
-// expired resets an exchange that takes too long: with 408 where it is the body and that is still possible.
-func (h *h2Server) expired(s *h2Stream) {
+// onDeadline resets an exchange that takes too long: with 408 where it is the body and that is still possible.
+func (h *h2Server) onDeadline(s *h2Stream) {
 	stats := h.stats()
 	switch {
 	case s.drainEnds:
@@ -166,8 +166,8 @@ func (h *h2Server) expired(s *h2Stream) {
 	}
 }
 
-// tunnelled counts the tunnel.
-func (h *h2Server) tunnelled() { h.stats().Tunnels++ }
+// onTunnel counts the tunnel.
+func (h *h2Server) onTunnel() { h.stats().Tunnels++ }
 
 // settingsKnown is true: only a client asks.
 func (h *h2Server) settingsKnown() bool { return true }
@@ -186,7 +186,7 @@ func (h *h2Server) streamEnded(*h2Stream) {
 // startIdle starts the time for which the connection may be without an exchange.
 func (h *h2Server) startIdle() {
 	h.idleUntil = h.conn.Reactor().Now() + int64(h.idleTime())
-	h.arm(h.idleUntil)
+	h.armTimer(h.idleUntil)
 }
 
 // idleTime is how long the connection may be without an exchange.
@@ -197,9 +197,9 @@ func (h *h2Server) idleTime() time.Duration {
 	return h.owner.opts.IdleTimeout
 }
 
-// notice counts a malformed request and tells the service of it. The first SETTINGS end the time that HeaderTimeout
-// gives.
-func (h *h2Server) notice(ev h2.Event) {
+// onConnEvent counts a malformed request and tells the service of it. The first SETTINGS end the time that
+// HeaderTimeout gives.
+func (h *h2Server) onConnEvent(ev h2.Event) {
 	switch ev.Kind {
 	case h2.Reset:
 		h.stats().Malformed++
@@ -226,8 +226,8 @@ func refusedStatus(err error) int {
 	return 400
 }
 
-// due ends an idle or aged connection, and one whose process drains.
-func (h *h2Server) due(now int64) int64 {
+// runDue ends an idle or aged connection, and one whose process drains.
+func (h *h2Server) runDue(now int64) int64 {
 	if !h.draining && (h.agedAt != 0 && now >= h.agedAt || h.conn.Reactor().Engine().Draining()) {
 		h.draining = true
 		h.codec.Shutdown(now)
@@ -258,7 +258,7 @@ func (h *h2Server) IdleSince(*engine.Conn) int64 {
 // OnYield sends GOAWAY and ends an idle connection.
 func (h *h2Server) OnYield(c *engine.Conn) {
 	h.idleUntil = c.Reactor().Now()
-	h.batch()
+	h.runEmptyBatch()
 	c.Finish()
 }
 
@@ -266,19 +266,19 @@ func (h *h2Server) OnYield(c *engine.Conn) {
 func (h *h2Server) OnPart(c *engine.Conn) {
 	h.stats().DrainedH2++
 	h.idleUntil = c.Reactor().Now()
-	h.batch()
+	h.runEmptyBatch()
 	c.Close(nil)
 }
 
 // OnDrainBegin sends GOAWAY at once, so that idle clients get it too.
-func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }
+func (h *h2Server) OnDrainBegin(*engine.Conn) { h.runEmptyBatch() }
 
 // OnDrain gives each tunnel a random part of the time that is left: their clients should not all come back at once.
 func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 	for _, s := range h.live {
 		if s.tunnel == tunnelOpen {
 			s.drainEnds = true
-			s.until(1 + rand.N(left-left/8+1))
+			s.setDeadlineIn(1 + rand.N(left-left/8+1))
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (s *h2Stream) leave() {
 	case s.receiver == nil:
 		s.link.pool.park(s)
 	case !s.finish():
-		s.link.end.await(s)
+		s.link.end.setDeadline(s)
 	}
 }
 
@@ -132,7 +132,7 @@ func (s *h2Stream) deliver(p []byte, end bool) {
 	s.endDelivered = end
 	s.owed += len(p)
 	s.awaits100 = s.awaits100 && !s.link.server
-	s.link.end.bodyCame(s, len(p))
+	s.link.end.onBodyReceived(s, len(p))
 	s.enter()
 	s.receiver.OnData(s, p, end)
 	s.leave()
@@ -170,12 +170,12 @@ func (s *h2Stream) finish() bool {
 		return false
 	}
 	s.linger()
-	s.drop(h2.Cancel)
+	s.resetAndFree(h2.Cancel)
 	return true
 }
 
-// drop resets s on the wire and frees it. It may be another exchange's afterwards.
-func (s *h2Stream) drop(code h2.Code) {
+// resetAndFree resets s on the wire and frees it. It may be another exchange's afterwards.
+func (s *h2Stream) resetAndFree(code h2.Code) {
 	l := s.link
 	s.receiver = nil
 	s.resetWire(code)
@@ -190,7 +190,7 @@ func (s *h2Stream) resetWire(code h2.Code) {
 	if cs := s.codec; cs != nil {
 		s.codec = nil
 		s.link.codec.Reset(cs, code)
-		s.link.kick()
+		s.link.sendControlSoon()
 	}
 }
 
@@ -208,8 +208,8 @@ func (s *h2Stream) linger() {
 	s.codec = nil
 	l.codec.Tick(l.conn.Reactor().Now())
 	l.codec.Linger(cs)
-	l.arm(l.codec.Deadline())
-	l.kick()
+	l.armTimer(l.codec.Deadline())
+	l.sendControlSoon()
 }
 
 // fail resets the exchange. Not inside a callback of s.
@@ -223,7 +223,7 @@ func (s *h2Stream) fail(code Code, cause error) {
 	s.resetWire(s.lastCode(code))
 	l.remove(s)
 	s.inCallback = true
-	s.tellReset(r, code, cause)
+	s.callOnReset(r, code, cause)
 	l.end.streamEnded(s)
 	l.pool.park(s)
 }
@@ -235,7 +235,7 @@ func (s *h2Stream) endWithHead(code Code) bool {
 	s.endDelivered, s.endReceived = true, true
 	s.resetWire(resetCode(code, true))
 	s.inCallback = true
-	told := s.tellEnd()
+	told := s.deliverEnd()
 	s.inCallback = false
 	if s.receiver == nil {
 		s.link.pool.park(s)
@@ -244,8 +244,8 @@ func (s *h2Stream) endWithHead(code Code) bool {
 	return told && s.finish()
 }
 
-// tellEnd gives the receiver the end of the answer and reports whether it returned without a panic.
-func (s *h2Stream) tellEnd() (told bool) {
+// deliverEnd gives the receiver the end of the answer and reports whether it returned without a panic.
+func (s *h2Stream) deliverEnd() (told bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.link.conn.Reactor().Panicked(p)
@@ -255,8 +255,8 @@ func (s *h2Stream) tellEnd() (told bool) {
 	return true
 }
 
-// tellReset calls OnReset and recovers a panic of it: the other exchanges have to be told as well.
-func (s *h2Stream) tellReset(r Receiver, code Code, cause error) {
+// callOnReset calls OnReset and recovers a panic of it: the other exchanges have to be told as well.
+func (s *h2Stream) callOnReset(r Receiver, code Code, cause error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.link.conn.Reactor().Panicked(p)
@@ -276,7 +276,7 @@ func (s *h2Stream) postpone(t todo) {
 		s.link.todos++
 	}
 	s.todo = t
-	s.link.kick()
+	s.link.sendControlSoon()
 }
 
 // doTodo does what was postponed.
@@ -297,7 +297,7 @@ func (s *h2Stream) doTodo() {
 // unblock gives s its turn to send.
 func (s *h2Stream) unblock() {
 	s.clearBlock()
-	s.answerPace.stop(s.link.conn.Reactor().Now())
+	s.answerPace.pause(s.link.conn.Reactor().Now())
 	s.enter()
 	s.receiver.OnSendable(s)
 	s.leave()
@@ -373,7 +373,7 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 		b, k, err := l.codec.AppendData(l.conn.Reserve(len(piece)+frameRoom), s.codec, piece, last)
 		l.conn.Commit(b)
 		if err != nil {
-			l.kick() // a fault that AppendData found is told by the task
+			l.sendControlSoon() // a fault that AppendData found is told by the task
 			return n, ErrDead
 		}
 		n, p = n+k, p[k:]
@@ -404,12 +404,12 @@ func (s *h2Stream) sent(end bool, n int) {
 	}
 	if n > 0 {
 		if s.answerPace.started() {
-			s.link.end.bodySent(s, n)
+			s.link.end.onBodySent(s, n)
 		}
 		s.answerMoves()
 	}
 	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.unhurried) {
-		s.link.end.await(s)
+		s.link.end.setDeadline(s)
 	}
 }
 
@@ -473,10 +473,10 @@ func (s *h2Stream) Release(n int) {
 		l := s.link
 		l.codec.Tick(l.conn.Reactor().Now())
 		l.codec.Release(s.codec, n)
-		l.kick()
+		l.sendControlSoon()
 	}
 	if s.owed == 0 && !s.inCallback {
-		s.link.end.await(s)
+		s.link.end.setDeadline(s)
 	}
 }
 
@@ -484,7 +484,7 @@ func (s *h2Stream) Release(n int) {
 func (s *h2Stream) Reset(code Code) {
 	s.mustOwn()
 	if s.receiver != nil {
-		s.drop(s.lastCode(code))
+		s.resetAndFree(s.lastCode(code))
 	}
 }
 
@@ -494,20 +494,20 @@ func (s *h2Stream) Peer() poller.Addr { return s.link.conn.Peer() }
 // Local is the address of our end.
 func (s *h2Stream) Local() poller.Addr { return s.link.conn.Local() }
 
-// until sets the deadline of s to d from now; 0 for none. The connection's timer is touched only when it would fire
-// later.
-func (s *h2Stream) until(d time.Duration) {
+// setDeadlineIn sets the deadline of s to d from now; 0 for none. The connection's timer is touched only when it would
+// fire later.
+func (s *h2Stream) setDeadlineIn(d time.Duration) {
 	if d <= 0 {
 		s.deadline = 0
 		return
 	}
-	s.by(s.link.conn.Reactor().Now() + int64(d))
+	s.setDeadlineAt(s.link.conn.Reactor().Now() + int64(d))
 }
 
-// by sets the deadline of s.
-func (s *h2Stream) by(at int64) {
+// setDeadlineAt sets the deadline of s.
+func (s *h2Stream) setDeadlineAt(at int64) {
 	s.deadline = at
-	s.link.arm(at)
+	s.link.armTimer(at)
 }
 
 // TLS is what is known of a TLS connection.

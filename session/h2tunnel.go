@@ -18,8 +18,8 @@ func (s *h2Stream) openTunnel(h *message.Head) error {
 		return err
 	}
 	s.tunnel, s.endDelivered, s.framing, s.owed = tunnelOpen, false, untilClose, 0
-	s.until(0)
-	s.link.end.tunnelled()
+	s.setDeadlineIn(0)
+	s.link.end.onTunnel()
 	if len(s.earlyBytes) > 0 || s.endReceived {
 		s.postpone(toDeliver)
 	}

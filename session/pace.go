@@ -81,12 +81,12 @@ func (p *patience) betweenBytes(d time.Duration) time.Duration {
 	return orDefault(d)
 }
 
-// begin gives the credit that every body begins with.
-func (p *pace) begin() { p.credit, p.since = int64(bodyGrace), 0 }
+// reset gives the credit that every body begins with.
+func (p *pace) reset() { p.credit, p.since = int64(bodyGrace), 0 }
 
 // earn adds what n bytes are worth, up to limit.
 func (p *pace) earn(n int, perByte, limit, now int64) {
-	p.stop(now)
+	p.pause(now)
 	p.credit = min(p.credit+int64(n)*perByte, limit)
 }
 
@@ -96,46 +96,46 @@ func (p *pace) renew(now int64) {
 	p.credit = max(p.credit, int64(bodyGrace))
 }
 
-// run makes the credit shrink from now on, and returns what is left of it, at least 1.
-func (p *pace) run(now int64) time.Duration {
+// shrink makes the credit shrink from now on, and returns what is left of it, at least 1.
+func (p *pace) shrink(now int64) time.Duration {
 	if p.since == 0 {
 		p.since = now
 	}
 	return time.Duration(max(p.credit-(now-p.since), 1))
 }
 
-// stop keeps the credit from shrinking: the client keeps nothing waiting.
-func (p *pace) stop(now int64) {
+// pause keeps the credit from shrinking: the client keeps nothing waiting.
+func (p *pace) pause(now int64) {
 	if p.since != 0 {
 		p.credit -= now - p.since
 		p.since = 0
 	}
 }
 
-// owing returns for how long a client has owed bytes of a body. silent is for how long nothing came, for use where
+// owedFor returns for how long a client has owed bytes of a body. silent is for how long nothing came, for use where
 // there is no least rate.
-func (p *pace) owing(silent time.Duration, now int64) time.Duration {
+func (p *pace) owedFor(silent time.Duration, now int64) time.Duration {
 	if p.since == 0 {
 		return silent
 	}
-	return max(time.Duration(now-p.since), bodyGrace-p.run(now))
+	return max(time.Duration(now-p.since), bodyGrace-p.shrink(now))
 }
 
 // started reports whether the client did not take an answer at once, or the credit of a body has begun.
 func (p *pace) started() bool { return *p != pace{} }
 
-// patience returns how long a client may still take to take more of its answer. It begins with limit, which shrinks
+// timeToTake returns how long a client may still take to take more of its answer. It begins with limit, which shrinks
 // while the client takes nothing.
-func (p *pace) patience(limit time.Duration, now int64) time.Duration {
+func (p *pace) timeToTake(limit time.Duration, now int64) time.Duration {
 	if !p.started() {
 		p.credit = int64(limit)
 	}
-	return p.run(now)
+	return p.shrink(now)
 }
 
-// took adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps all
-// that waits after them in our memory, is as slow as one that takes nothing.
-func (p *pace) took(n int, perByte int64, limit time.Duration, now int64) {
+// addTaken adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps
+// all that waits after them in our memory, is as slow as one that takes nothing.
+func (p *pace) addTaken(n int, perByte int64, limit time.Duration, now int64) {
 	switch {
 	case !p.started():
 	case perByte == 0:
@@ -145,12 +145,12 @@ func (p *pace) took(n int, perByte int64, limit time.Duration, now int64) {
 	}
 }
 
-// waited returns for how long a client whose patience began with limit has taken too little.
-func (p *pace) waited(limit time.Duration, now int64) time.Duration {
+// waitedFor returns for how long a client whose patience began with limit has taken too little.
+func (p *pace) waitedFor(limit time.Duration, now int64) time.Duration {
 	if !p.started() {
 		return 0
 	}
-	return limit - p.run(now)
+	return limit - p.shrink(now)
 }
 
 // perByte is the time that one byte is worth, in ns; 0 without a least rate.

@@ -12,17 +12,17 @@ var (
 	ErrSpeaksH2  = errors.New("the origin speaks HTTP/2 there")
 )
 
-// mistaken returns what the first bytes of an origin tell of the protocol that it speaks; err where they tell nothing,
-// or speak the protocol that it was asked in: asked is the error that names this one.
-func mistaken(in []byte, asked, err error) error {
-	if is := spoken(in); is != nil && is != asked {
+// wrongProtocol returns what the first bytes of an origin tell of the protocol that it speaks; err where they tell
+// nothing, or speak the protocol that it was asked in: asked is the error that names this one.
+func wrongProtocol(in []byte, asked, err error) error {
+	if is := protocolOf(in); is != nil && is != asked {
 		return is
 	}
 	return err
 }
 
-// spoken returns the error that names the protocol of the first bytes of an origin, nil where they are of none.
-func spoken(in []byte) error {
+// protocolOf returns the error that names the protocol of the first bytes of an origin, nil where they are of none.
+func protocolOf(in []byte) error {
 	const (
 		frameHead   = 9
 		settings    = 4  // the type of the frame that a server of HTTP/2 begins with: RFC 9113 §3.4
