@@ -16,10 +16,10 @@ var errNoAnswer = errors.New("the process has ended before it answered: its erro
 
 // Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
 // path; "": to the one that it was started with, as its file is now. Where processes of too many earlier upgrades
-// drain, now ends the oldest one first. told hears of each step. The process may be another user's: its texts are
+// drain, now ends the oldest one first. progress gets each step. The process may be another user's: its texts are
 // printable. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
-func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err error) {
+func Upgrade(socket, bin string, now bool, progress func(step string)) (pid int, err error) {
 	c, p, err := handover.DialToAsk(socket)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -49,7 +49,7 @@ func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err
 		}
 		switch b := f.Body.(type) {
 		case upgrade.WorkingBody:
-			told(printable.Word(b.Step))
+			progress(printable.Word(b.Step))
 		case upgrade.ServingBody:
 			return b.PID, nil
 		case upgrade.RefuseBody:

@@ -140,11 +140,11 @@ func (e *eventLog) notice(dropped, refused uint64, err error) []byte {
 	if err != nil {
 		attrs = append(attrs, "error", err)
 	}
-	return e.tell(attrs...)
+	return e.lossLine(attrs...)
 }
 
-// tell makes a line about missing lines. It is logged at any level.
-func (e *eventLog) tell(attrs ...any) []byte {
+// lossLine makes a line about missing lines. It is logged at any level.
+func (e *eventLog) lossLine(attrs ...any) []byte {
 	line := struct {
 		bytes.Buffer
 		fileInfo
@@ -232,7 +232,7 @@ func (e *eventLog) change(next *eventOutput) {
 		e.mu.Unlock()
 	}
 	if st := old.sink.Stats(); st.Dropped+st.Lost > st.Told {
-		_, _ = e.Write(e.tell("output", old.path, "lines", st.Dropped+st.Lost-st.Told))
+		_, _ = e.Write(e.lossLine("output", old.path, "lines", st.Dropped+st.Lost-st.Told))
 	}
 }
 

@@ -76,12 +76,12 @@ type Reading struct {
 //
 // After it has served, none of these has an effect, since the process is to end.
 func Run(cfg *config.Config, o Options) error {
-	told := newSupervision()
-	return told.failed(run(cfg, o, told))
+	sup := newSupervision()
+	return sup.failed(run(cfg, o, sup))
 }
 
-// run is Run, and tells told how far it is.
-func run(cfg *config.Config, o Options, told *supervision) (err error) {
+// run is Run, and tells sup how far it is.
+func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	if cfg.Global.FIPS {
 		if err := enterFIPS(); err != nil {
 			return err
@@ -133,7 +133,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	events.register(s.Registry())
 	p := running{
 		server: s, events: events, signals: o.Signals, reloads: newReloads(s, events, cfg, &o), pid: pid,
-		supervision: told,
+		supervision: sup,
 		admin:       adm,
 	}
 	defer p.reloads.stop()
@@ -145,7 +145,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	}
 	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: logFiles, Reopen: p.reopenLogs})
 	p.serve()
-	told.ending()
+	sup.ending()
 	logs.End()
 	err = s.Stop()
 	logEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))

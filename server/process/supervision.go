@@ -18,17 +18,17 @@ const (
 )
 
 // supervision tells the supervisor of the service, which usually is systemd, what the process does. Without a
-// supervisor it does nothing. Owned by the goroutine of Run, but for tell, which has one of its own.
+// supervisor it does nothing. Owned by the goroutine of Run, but for notify, which has one of its own.
 //
 //	serving ──► reloading ⇄ reloaded ──► draining ──► ending
-//	   └─ tell: the status, and that all reactors go on ─┘
+//	   └ notify: the status, and that all reactors go on ┘
 type supervision struct {
 	to     *supervisor.NotifySocket // nil: there is none
 	server *server.Server
 
 	phases chan phase
 	now    phase         // the last one that was sent to phases
-	done   chan struct{} // closed when tell has ended; nil: it has not begun
+	done   chan struct{} // closed when notify has ended; nil: it has not begun
 }
 
 // phase is what the process does between two of its steps.
@@ -69,7 +69,7 @@ func (v *supervision) reloaded(applied bool) {
 	}
 	if v.now.failed = !applied; applied {
 		v.now.reloads++
-		v.now.addresses = len(v.server.Addresses()) // tell must not ask: a reload that takes long would delay it
+		v.now.addresses = len(v.server.Addresses()) // notify must not ask: a reload that takes long would delay it
 	}
 	v.phases <- v.now
 	v.to.Ready(v.now.status(v.server))

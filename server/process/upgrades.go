@@ -29,7 +29,7 @@ type upgrades struct {
 	newInheritance func() (*inheritance, error) // what there is to hand over
 	endProcess     func()                       // has the goroutine of Run end this process at once
 
-	wake chan struct{} // has an element when turns were added
+	wake chan struct{} // has an element when changes were added
 
 	mu        sync.Mutex
 	current   *attempt        // nil: none is under way; guarded by mu
@@ -332,7 +332,7 @@ func (a *attempt) handOver(i *inheritance, c *handover.Channel, first []byte) er
 	times.Hello = max(min(times.Hello, i.timeout), 2*time.Since(a.begun))
 	side := handover.OldSide{
 		Channel: c, Offer: i.offer, Files: i.files(), Sockets: i.sockets, Process: a.connections, Cancel: cancel,
-		Times: times, Told: a.reportStep, First: first,
+		Times: times, Progress: a.reportStep, First: first,
 	}
 	err := side.Run()
 	a.connections.finish(err)

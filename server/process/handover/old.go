@@ -44,15 +44,15 @@ type OldProcess interface {
 
 // OldSide hands over to one new process. Owned by the goroutine of Run.
 type OldSide struct {
-	Channel *Channel
-	Offer   upgrade.OfferBody
-	Files   []int // descriptors of Offer.Files
-	Sockets []int // descriptors in the order of the manifest; OldProcess.Suspend may close them
-	Process OldProcess
-	Cancel  <-chan error  // why this process wants no upgrade any more; nil: none comes
-	Times   upgrade.Times // zero: upgrade.DefaultTimes
-	Told    func(step string)
-	First   []byte // a message that has come already; nil: none
+	Channel  *Channel
+	Offer    upgrade.OfferBody
+	Files    []int // descriptors of Offer.Files
+	Sockets  []int // descriptors in the order of the manifest; OldProcess.Suspend may close them
+	Process  OldProcess
+	Cancel   <-chan error  // why this process wants no upgrade any more; nil: none comes
+	Times    upgrade.Times // zero: upgrade.DefaultTimes
+	Progress func(step string)
+	First    []byte // a message that has come already; nil: none
 
 	machine *upgrade.Old
 	batches map[uint32][]Conn
@@ -149,7 +149,7 @@ func (s *OldSide) give(conns []Conn) {
 	s.do(do)
 }
 
-// end ends the hand-over when nothing is left here and all batches were confirmed, or after ownPatience: they are in
+// end ends the hand-over when nothing is left here and all batches were confirmed, or after confirmTime: they are in
 // the channel, and the new process finds them there even after the end of this one.
 func (s *OldSide) end() {
 	if s.drained.IsZero() || s.machine.Finished() {
@@ -163,16 +163,16 @@ func (s *OldSide) end() {
 // reportProgress reports the progress of the new process.
 func (s *OldSide) reportProgress(message []byte) {
 	f, err := upgrade.Parse(message)
-	if err != nil || s.Told == nil {
+	if err != nil || s.Progress == nil {
 		return
 	}
 	switch b := f.Body.(type) {
 	case upgrade.WorkingBody:
-		s.Told(b.Step)
+		s.Progress(b.Step)
 	case upgrade.HelloBody:
-		s.Told("it has begun")
+		s.Progress("it has begun")
 	case upgrade.ReadyBody:
-		s.Told("it is ready")
+		s.Progress("it is ready")
 	}
 }
 
