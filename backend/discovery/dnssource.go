@@ -23,7 +23,7 @@ type nameSource struct {
 // Run asks again when an answer is as good as over.
 func (s *nameSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	var known dns.Answer
-	return ask(ctx, publish, func(ctx context.Context) ([]backend.Spec, time.Duration, error) {
+	return pollNames(ctx, publish, func(ctx context.Context) ([]backend.Spec, time.Duration, error) {
 		a, err := s.names.Addresses(ctx, s.host, func(a dns.Answer) {
 			if len(known.Addrs) == 0 {
 				publish(specsOf(a.Addrs, s.host, s.port), nil)
@@ -33,7 +33,7 @@ func (s *nameSource) Run(ctx context.Context, publish func([]backend.Spec, error
 			return nil, 0, err
 		}
 		if len(a.Addrs) > 0 {
-			known = complete(a, known)
+			known = fillFamilies(a, known)
 			a = known
 		}
 		return specsOf(a.Addrs, s.host, s.port), a.TTL, nil
@@ -50,8 +50,8 @@ func specsOf(ips []netip.Addr, host string, port uint16) []backend.Spec {
 	return list
 }
 
-// ask calls look and publishes what it finds, again when that is as good as over.
-func ask(ctx context.Context, publish func([]backend.Spec, error),
+// pollNames calls look and publishes what it finds, again when that is as good as over.
+func pollNames(ctx context.Context, publish func([]backend.Spec, error),
 	look func(ctx context.Context) (list []backend.Spec, ttl time.Duration, err error)) error {
 	var wait backoff
 	for {
@@ -88,7 +88,7 @@ type serviceSource struct {
 // Run asks again when an answer is as good as over.
 func (s *serviceSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	known := make(map[string][]netip.Addr) // of each target
-	return ask(ctx, publish, func(ctx context.Context) ([]backend.Spec, time.Duration, error) {
+	return pollNames(ctx, publish, func(ctx context.Context) ([]backend.Spec, time.Duration, error) {
 		found, err := s.names.Services(ctx, s.name)
 		switch {
 		case err != nil:

@@ -49,8 +49,8 @@ const dockerSocket = "/var/run/docker.sock"
 
 // How often containers are listed without an event, and how long an answer may take.
 const (
-	dockerSoon  = time.Second // after the first time
-	dockerAgain = 30 * time.Second
+	dockerFirstPoll = time.Second // after the first time
+	dockerPoll      = 30 * time.Second
 )
 
 // dockerEvents are the events after which containers are listed again.
@@ -69,10 +69,10 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 	defer r.Close()
 	news, ended := make(chan struct{}, 1), make(chan error, 1)
 	var following sync.WaitGroup
-	following.Go(func() { ended <- s.follow(ctx, news) })
+	following.Go(func() { ended <- s.watchEvents(ctx, news) })
 	defer following.Wait()
 	defer cancel()
-	again := dockerSoon
+	poll := dockerFirstPoll
 	for {
 		var all []dockerContainer
 		query := "/containers/json?" + filters(map[string][]string{"label": {s.label}, "status": {"running"}})
@@ -80,11 +80,11 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 			return err
 		}
 		publish(s.specs(all))
-		timer := time.NewTimer(again)
+		timer := time.NewTimer(poll)
 		select {
 		case <-news:
 		case <-timer.C:
-			again = dockerAgain
+			poll = dockerPoll
 		case err := <-ended:
 			timer.Stop()
 			return err
@@ -93,8 +93,8 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 	}
 }
 
-// follow has news told of the events that matter, until the stream ends.
-func (s *dockerSource) follow(ctx context.Context, news chan<- struct{}) error {
+// watchEvents has news told of the events that matter, until the stream ends.
+func (s *dockerSource) watchEvents(ctx context.Context, news chan<- struct{}) error {
 	r, err := registry.NewClient([]string{"http://docker"}, registry.ClientOptions{
 		Agent: agent, Socket: s.socket, Wait: registry.Never,
 	})

@@ -72,7 +72,7 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	for i := range found.Pairs {
 		values[string(found.Pairs[i].Key)] = &found.Pairs[i]
 	}
-	if err := bounded(values); err != nil {
+	if err := checkKeyCount(values); err != nil {
 		return err
 	}
 	publish(valuesOf(values))
@@ -102,15 +102,16 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 				values[string(one.Pair.Key)] = &one.Pair
 			}
 		}
-		if err := bounded(values); err != nil {
+		if err := checkKeyCount(values); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
 		publish(valuesOf(values))
 	}
 }
 
-// bounded returns an error where values are more than the backends of a source take: keys that are no backends count.
-func bounded(values map[string]*etcdPair) error {
+// checkKeyCount returns an error where values are more than a source may have backends. Keys that are no backends
+// count.
+func checkKeyCount(values map[string]*etcdPair) error {
 	size := 0
 	for key, p := range values {
 		size += len(key) + len(p.Value)

@@ -133,7 +133,7 @@ func (s *kubeSource) listAndWatch(ctx context.Context, r *registry.Client, publi
 			return err
 		}
 		begun := time.Now()
-		n, err := s.follow(events, slices, &version, tell)
+		n, err := s.watchSlices(events, slices, &version, tell)
 		events.Close()
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func listSlices(ctx context.Context, r *registry.Client, where string, query url
 		for i := range list.Items {
 			slices[list.Items[i].Meta.Name] = &list.Items[i]
 		}
-		if err := boundedSlices(slices); err != nil {
+		if err := checkSliceCount(slices); err != nil {
 			return nil, "", err
 		}
 		if list.Meta.Continue == "" {
@@ -198,9 +198,9 @@ func listSlices(ctx context.Context, r *registry.Client, where string, query url
 	return nil, "", fmt.Errorf("more than %d pages of slices", kubePagesMax)
 }
 
-// boundedSlices returns an error where slices are more than those of a service can be: empty ones and endpoints that
+// checkSliceCount returns an error where slices are more than those of a service can be: empty ones and endpoints that
 // are not ready count.
-func boundedSlices(slices map[string]*kubeSlice) error {
+func checkSliceCount(slices map[string]*kubeSlice) error {
 	n := len(slices)
 	for _, slice := range slices {
 		n += len(slice.Endpoints)
@@ -211,10 +211,11 @@ func boundedSlices(slices map[string]*kubeSlice) error {
 	return nil
 }
 
-// follow takes events until the watch ends. It returns how many there were. The end is no error, unless the version is
-// forgotten.
-func (s *kubeSource) follow(events *registry.Stream, slices map[string]*kubeSlice, version *string, tell func()) (
-	n int, err error) {
+// watchSlices takes events until the watch ends. It returns how many there were. The end is no error, unless the
+// version is forgotten.
+func (s *kubeSource) watchSlices(
+	events *registry.Stream, slices map[string]*kubeSlice, version *string, changed func(),
+) (n int, err error) {
 	for ; ; n++ {
 		var e kubeEvent
 		if err := events.Next(&e); err != nil {
@@ -235,7 +236,7 @@ func (s *kubeSource) follow(events *registry.Stream, slices map[string]*kubeSlic
 		switch e.Type {
 		case "ADDED", "MODIFIED":
 			slices[slice.Meta.Name] = &slice
-			if err := boundedSlices(slices); err != nil {
+			if err := checkSliceCount(slices); err != nil {
 				return n, err
 			}
 		case "DELETED":
@@ -243,7 +244,7 @@ func (s *kubeSource) follow(events *registry.Stream, slices map[string]*kubeSlic
 		default: // BOOKMARK: the version alone
 			continue
 		}
-		tell()
+		changed()
 	}
 }
 

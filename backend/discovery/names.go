@@ -44,20 +44,20 @@ func NamesBy(lookup Lookup) Names {
 	if lookup == nil {
 		return machine()
 	}
-	return &injected{lookup, machine()}
+	return &lookupNames{lookup, machine()}
 }
 
 // machine is the Client of the servers of the machine: one, so that it remembers which server answered.
 var machine = sync.OnceValue(func() *dns.Client { return dns.New(dns.Options{}) })
 
-// injected are the Names of a Lookup.
-type injected struct {
+// lookupNames are the Names of a Lookup.
+type lookupNames struct {
 	lookup Lookup
 	*dns.Client
 }
 
 // Addresses calls the Lookup.
-func (i *injected) Addresses(ctx context.Context, host string, _ func(dns.Answer)) (dns.Answer, error) {
+func (i *lookupNames) Addresses(ctx context.Context, host string, _ func(dns.Answer)) (dns.Answer, error) {
 	ips, err := i.lookup(ctx, host)
 	a := dns.Answer{Addrs: make([]netip.Addr, len(ips)), TTL: lookupTTL}
 	for k, ip := range ips {
@@ -123,7 +123,7 @@ type Resolver struct {
 func ResolveNames(service string, s *backend.Set, names Names) *Resolver {
 	r := &Resolver{service: service, set: s, names: names, slots: make(chan struct{}, lookupsMax),
 		stop: make(map[string]context.CancelFunc)}
-	s.FollowNames((*following)(r))
+	s.FollowNames((*resolverFollower)(r))
 	return r
 }
 
@@ -136,11 +136,11 @@ func (r *Resolver) Stop() {
 	r.done.Wait()
 }
 
-// following is a Resolver as its Set sees it.
-type following Resolver
+// resolverFollower is a Resolver as its Set sees it.
+type resolverFollower Resolver
 
 // NameJoined starts to resolve a name.
-func (f *following) NameJoined(name string) {
+func (f *resolverFollower) NameJoined(name string) {
 	r := (*Resolver)(f)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop[name] = cancel
@@ -148,7 +148,7 @@ func (f *following) NameJoined(name string) {
 }
 
 // NameLeft ends it.
-func (f *following) NameLeft(name string) {
+func (f *resolverFollower) NameLeft(name string) {
 	f.stop[name]()
 	delete(f.stop, name)
 }
@@ -165,7 +165,7 @@ func (r *Resolver) run(ctx context.Context, name string) {
 	var wait backoff
 	failing := false
 	use := func(a dns.Answer) error {
-		a = complete(a, last)
+		a = fillFamilies(a, last)
 		if slices.Equal(a.Addrs, last.Addrs) {
 			return nil
 		}
@@ -173,11 +173,11 @@ func (r *Resolver) run(ctx context.Context, name string) {
 			return err
 		}
 		last = a
-		slog.Info("backend resolved", "upstream", r.service, "backend", name, "addresses", named(a.Addrs))
+		slog.Info("backend resolved", "upstream", r.service, "backend", name, "addresses", ipStrings(a.Addrs))
 		return nil
 	}
 	for {
-		a, err := r.once(ctx, host, func(a dns.Answer) {
+		a, err := r.lookUp(ctx, host, func(a dns.Answer) {
 			if len(last.Addrs) == 0 {
 				_ = use(a) // an error comes back with the whole answer
 			}
@@ -208,8 +208,8 @@ func (r *Resolver) run(ctx context.Context, name string) {
 	}
 }
 
-// complete returns a with the addresses that were known of a family that is missing in it.
-func complete(a, known dns.Answer) dns.Answer {
+// fillFamilies returns a with the addresses that were known of a family that is missing in it.
+func fillFamilies(a, known dns.Answer) dns.Answer {
 	if a.Missing == dns.NoFamily {
 		return a
 	}
@@ -222,8 +222,8 @@ func complete(a, known dns.Answer) dns.Answer {
 	return a
 }
 
-// once looks a host up, in bounded time from when there is a slot for it.
-func (r *Resolver) once(ctx context.Context, host string, early func(dns.Answer)) (dns.Answer, error) {
+// lookUp looks a host up, in bounded time from when there is a slot for it.
+func (r *Resolver) lookUp(ctx context.Context, host string, early func(dns.Answer)) (dns.Answer, error) {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
@@ -235,8 +235,8 @@ func (r *Resolver) once(ctx context.Context, host string, early func(dns.Answer)
 	return r.names.Addresses(ctx, host, early)
 }
 
-// named returns IP addresses for the log.
-func named(ips []netip.Addr) []string {
+// ipStrings returns IP addresses for the log.
+func ipStrings(ips []netip.Addr) []string {
 	texts := make([]string, len(ips))
 	for i, ip := range ips {
 		texts[i] = ip.String()

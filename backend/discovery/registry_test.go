@@ -284,10 +284,10 @@ func TestEtcd_isBounded(t *testing.T) {
 	for i := range membersMax {
 		many[strconv.Itoa(i)] = new(etcdPair)
 	}
-	if err := bounded(many); err != nil {
+	if err := checkKeyCount(many); err != nil {
 		t.Error(err)
 	}
-	if many["one more"] = new(etcdPair); bounded(many) == nil {
+	if many["one more"] = new(etcdPair); checkKeyCount(many) == nil {
 		t.Errorf("%d keys are taken", len(many))
 	}
 }

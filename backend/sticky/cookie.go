@@ -64,7 +64,7 @@ func New(set *backend.Set, o Options) (*Cookie, error) {
 	if c.keys, err = NewKeys(o.Service, o.Secrets...); err != nil {
 		return nil, err
 	}
-	set.Follow((*follower)(c))
+	set.Follow((*cookieFollower)(c))
 	return c, nil
 }
 
@@ -83,7 +83,7 @@ func validName(name string) bool {
 // Stop has c know no member any more: Find finds none, and Append appends nothing. Requests that are under way may
 // still ask.
 func (c *Cookie) Stop() {
-	c.set.Unfollow((*follower)(c))
+	c.set.Unfollow((*cookieFollower)(c))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
@@ -137,11 +137,11 @@ func (c *Cookie) Append(dst []byte, m *backend.Member, secure bool, now time.Tim
 	return dst
 }
 
-// follower is a Cookie as its Set sees it.
-type follower Cookie
+// cookieFollower is a Cookie as its Set sees it.
+type cookieFollower Cookie
 
 // Joined gives m its tags.
-func (f *follower) Joined(m *backend.Member) {
+func (f *cookieFollower) Joined(m *backend.Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
@@ -156,7 +156,7 @@ func (f *follower) Joined(m *backend.Member) {
 }
 
 // Left forgets m.
-func (f *follower) Left(m *backend.Member) {
+func (f *cookieFollower) Left(m *backend.Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tags.Delete(m)

@@ -152,18 +152,18 @@ func (c *Client) bothFamilies(ctx context.Context, s *settings, name string, ear
 		defer delay.Stop()
 		select {
 		case two := <-answers:
-			return together(one, two)
+			return mergeFamilies(one, two)
 		case <-delay.C:
-			part, _ := together(one, family{of: IPv4 + IPv6 - one.of, err: errNoAnswer})
+			part, _ := mergeFamilies(one, family{of: IPv4 + IPv6 - one.of, err: errNoAnswer})
 			early(part)
 		}
 	}
-	return together(one, <-answers)
+	return mergeFamilies(one, <-answers)
 }
 
-// together makes the answer of two families. A failure of one that is not made up for by addresses of the other is a
-// failure: the name may have addresses after all.
-func together(one, two family) (Answer, error) {
+// mergeFamilies makes the answer of two families. A failure of one that is not made up for by addresses of the other is
+// a failure: the name may have addresses after all.
+func mergeFamilies(one, two family) (Answer, error) {
 	if one.err != nil {
 		one, two = two, one
 	}
@@ -208,11 +208,11 @@ func (c *Client) records(ctx context.Context, s *settings, name string, kind dns
 	found, additional []record, ttl time.Duration, err error) {
 	ttl = ttlTopBit * time.Second
 	for range aliasesMax {
-		r, err := c.ask(ctx, s, name, kind)
+		r, err := c.queryServers(ctx, s, name, kind)
 		if err != nil {
 			return nil, nil, 0, err
 		}
-		found, least, last, err := r.follow(name, kind)
+		found, least, last, err := r.followAliases(name, kind)
 		ttl = min(ttl, least)
 		switch {
 		case err != nil:

@@ -68,9 +68,9 @@ func overTCP(conn net.Conn, query []byte, fits func([]byte) bool) ([]byte, error
 	return raw, nil
 }
 
-// ask asks the servers for records of a full name, one after the other, until one answers. The first is the one that
-// answered last.
-func (c *Client) ask(ctx context.Context, s *settings, name string, kind dnsmessage.Type) (*reply, error) {
+// queryServers asks the servers for records of a full name, one after the other, until one answers. The first is the
+// one that answered last.
+func (c *Client) queryServers(ctx context.Context, s *settings, name string, kind dnsmessage.Type) (*reply, error) {
 	q, err := newQuestion(name, kind)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (c *Client) ask(ctx context.Context, s *settings, name string, kind dnsmess
 	first := int(c.answered.Load())
 	for i := range s.attempts * len(s.servers) {
 		at := (first + i) % len(s.servers)
-		r, failed := c.askOne(ctx, s, q, s.servers[at])
+		r, failed := c.queryServer(ctx, s, q, s.servers[at])
 		if failed == nil {
 			c.answered.Store(uint32(at))
 			return r, nil
@@ -91,8 +91,8 @@ func (c *Client) ask(ctx context.Context, s *settings, name string, kind dnsmess
 	return nil, err
 }
 
-// askOne asks one server.
-func (c *Client) askOne(ctx context.Context, s *settings, q *question, server netip.AddrPort) (*reply, error) {
+// queryServer asks one server.
+func (c *Client) queryServer(ctx context.Context, s *settings, q *question, server netip.AddrPort) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	again := *q
@@ -101,7 +101,7 @@ func (c *Client) askOne(ctx context.Context, s *settings, q *question, server ne
 		*question
 		edns bool
 	}{{q, true}, {&again, false}} {
-		r, err := c.askOnce(ctx, try.question, server, try.edns)
+		r, err := c.query(ctx, try.question, server, try.edns)
 		switch {
 		case err != nil:
 			return nil, err
@@ -117,8 +117,8 @@ func (c *Client) askOne(ctx context.Context, s *settings, q *question, server ne
 	return nil, &codeError{dnsmessage.RCodeFormatError}
 }
 
-// askOnce asks over UDP, and over TCP when the answer was cut off.
-func (c *Client) askOnce(ctx context.Context, q *question, server netip.AddrPort, edns bool) (*reply, error) {
+// query asks over UDP, and over TCP when the answer was cut off.
+func (c *Client) query(ctx context.Context, q *question, server netip.AddrPort, edns bool) (*reply, error) {
 	query, err := q.pack(edns)
 	if err != nil {
 		return nil, err

@@ -198,9 +198,11 @@ func seconds(ttl uint32) time.Duration {
 	return time.Duration(ttl) * time.Second
 }
 
-// follow goes along the aliases of r from name. It returns the records of a kind at their end, the least TTL on the
-// way and the name that the aliases lead to.
-func (r *reply) follow(name string, kind dnsmessage.Type) (found []record, ttl time.Duration, last string, err error) {
+// followAliases goes along the aliases of r from name. It returns the records of a kind at their end, the least TTL on
+// the way and the name that the aliases lead to.
+func (r *reply) followAliases(name string, kind dnsmessage.Type) (
+	found []record, ttl time.Duration, last string, err error,
+) {
 	ttl = ttlTopBit * time.Second
 	last = strings.ToLower(name)
 	for range aliasesMax {

@@ -79,7 +79,7 @@ func (c *Client) findTargets(ctx context.Context, name string, all *Services, ad
 		if domain != "." && strings.HasSuffix("."+one.Target+".", domain) {
 			extra := reply{answers: additional}
 			for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA} {
-				found, ttl, _, err := extra.follow(one.Target+".", kind)
+				found, ttl, _, err := extra.followAliases(one.Target+".", kind)
 				if ips := addresses(found); err == nil && len(ips) > 0 {
 					one.Addrs = append(one.Addrs, ips...)
 					all.TTL = min(all.TTL, ttl)
