@@ -218,7 +218,17 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 			`when = 'lower(path) == "/b"' redirect = { to = "/c?", status = 302 } # file.yml:3 [[rules]]`},
 		"rewrite /a/* /b\nhandle /a/* {\nrespond 403\n}\nrespond 204\n": {`rewrite = "/b"`}, // handle asks anew
 		"handle_path /a/* {\nrespond /b 403\nrespond 204\n}\n": {
-			`lower(url_decode(path.re_replace("(?i)^/+a", ""))`},
+			`lower(url_decode(path.re_replace("(?i)^/+a/*", "/"))`},
+		"rewrite /b/c /a/b\nrewrite /a/* /x\nrespond /a/b 403\nrespond 204\n": { // one of both runs
+			`== "/b/c"' set = { rewritten1 = "yes" }`, `when = 'has(local.rewritten1)' rewrite = "/a/b"`,
+			`starts_with "/a/" and not (has(local.rewritten1))' rewrite = "/x"`},
+		"route {\nhandle /b/* {\nheader X-A 1\n}\nrewrite /a/* /b/x\nhandle {\nrespond 403\n}\nrespond 204\n}\n": {
+			`starts_with "/b/"' set = { rewritten1 = "yes" }`,
+			`when = 'not (has(local.rewritten1))' dest = "status:403"`},
+		"request_body /a/* {\nmax_size 1MB\n}\nrewrite * /b\nreverse_proxy localhost:3000\n": {
+			`starts_with "/a/"' filters = ["body"]`, `[[routes.rules]] rewrite = "/b"`},
+		"uri strip_suffix /a\nrespond / 403\nrespond 204\n": {
+			`"{path.cut_suffix(\"/a\").re_replace(\"^$\", \"/\")}"`},
 		"handle /a/* {\nrewrite * /x{uri}\nreverse_proxy localhost:3000\n}\n": {`rewrite = "/x{path}"`},
 		"handle /a/* {\nrewrite /a/b /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
 			`set = { rewritten1 = "/y" }`, `(local.rewritten1 ?? path)`},
@@ -374,8 +384,8 @@ func TestCaddy_directives(t *testing.T) {
 		"redir /b{uri}?a":       {failed, "not carried: redir /b{uri}?a"},
 		"rewrite * /a?{query}":  {`rewrite = "/a"`},
 		"handle_path /a* {\nrewrite * /b{uri}\nrespond /b 403\nrespond ok\n}\n": {
-			"(\"/b\" + path.re_replace(\"(?i)^/+a\", \"\").re_replace(\"^$\", \"/\"))"},
-		"uri strip_suffix %zz":                                          {`rewrite = "{path.cut_suffix(\"%zz\")}"`},
+			"(\"/b\" + path.re_replace(\"(?i)^/+a/*\", \"/\"))"},
+		"uri strip_suffix %zz":                                          {`rewrite = "{path.cut_suffix(\"%zz\")`},
 		"header +A 1":                                                   {"not carried: header +A 1"},
 		"header A {http.vars.a}":                                        {"not carried: header A"},
 		"rewrite * {http.vars.a}\nrespond /a 403":                       {`deny = 403`, "not carried: rewrite"},

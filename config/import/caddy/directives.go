@@ -60,6 +60,7 @@ func (f *flow) requestBody(d *directive, c *plan.Cond) bool {
 			f.lose(l, "")
 			continue
 		}
+		f.open = f.open && c == plan.Always // routes ask for the path that rules make
 		own := flow{importer: f.importer, pre: f.limits}
 		own.put(d, c, plan.Use(f.Named("filters", "body", []plan.Setting{
 			{Name: "type", Value: `"request_limits"`}, {Name: "body", Value: plan.Size(n)},
@@ -228,14 +229,9 @@ func (f *flow) rewrite(d *directive, c *plan.Cond) bool {
 	default:
 		asked = "?" + asked
 	}
-	own, template := f.path, f.template
-	if strings.HasSuffix(text, query) && template == "{"+own+"}" && own != "path" { // {uri} is no empty text
-		own += `.re_replace("^$", "/")`
-		template = "{" + own + "}"
-	}
 	switch {
 	case kept && before != "":
-		f.move(d, c, "("+quoted+" + "+own+")", sent(before)+template, asked)
+		f.move(d, c, "("+quoted+" + "+f.path+")", sent(before)+f.template, asked)
 	case kept || text == "":
 		f.move(d, c, f.path, f.template, asked)
 	default:
@@ -253,9 +249,10 @@ func (f *flow) uri(d *directive, c *plan.Cond) bool {
 	case d.arg(0) == "strip_prefix":
 		f.strip(d, c, d.arg(1))
 	case d.arg(0) == "strip_suffix":
-		f.change(d, c, ".cut_suffix("+text+")", ok)
+		f.change(d, c, ".cut_suffix("+text+`).re_replace("^$", "/")`, ok)
 	default:
-		f.change(d, c, ".replace("+text+", "+put+")", ok && d.arg(0) == "replace" && len(d.args) == 3)
+		ok = ok && d.arg(0) == "replace" && len(d.args) == 3
+		f.change(d, c, ".replace("+text+", "+put+`).re_replace("^$", "/")`, ok)
 	}
 	return false
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -66,12 +65,13 @@ func (f flow) run(program []*directive) {
 		} else if passed != nil {
 			c = plan.All(c, plan.Not(passed))
 		}
-		before = c
 		fields := d.onlyFields()
 		if d.group != nil && (fields || d.do != nil) {
 			f.passed = maps.Clone(f.passed)
+			c = f.kept(d, c)
 			f.passed[d.group] = plan.Any(cmp.Or(f.passed[d.group], plan.Never), c)
 		}
+		before = c
 		from := slices.Concat(f.from, f.places(&directive{at: d.at, when: d.when}))
 		switch {
 		case c == plan.Never:
@@ -120,6 +120,15 @@ func (f *flow) hold(d *directive, c *plan.Cond) {
 		}
 		f.held[o] = cmp.Or(f.held[o], c)
 	}
+}
+
+// kept returns a condition for c that holds whatever becomes of the path, where directives of the group of d ask later.
+func (f *flow) kept(d *directive, c *plan.Cond) *plan.Cond {
+	if !f.open || c == plan.Always || c == plan.Never || !c.Known() ||
+		!slices.ContainsFunc(f.rest, func(o *directive) bool { return o.group == d.group }) {
+		return c
+	}
+	return plan.Test("has(" + f.local(d, c, "yes") + ")")
 }
 
 // onlyFields reports whether d is a block of directives that set fields and no more: requests go on after it.
@@ -201,36 +210,34 @@ func (f *flow) close(d *directive, c *plan.Cond) bool {
 
 // move has the path be another one for the requests for which c holds: a value of the language, and a template.
 func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
-	to := plan.Rewrite(template + query)
 	switch {
 	case c != plan.Always && (!c.Known() || f.path == ""):
-		f.put(d, c, to)
 		f.path = ""
 	case f.open && (len(f.rest) == 0 || f.held[f.rest[0]] == nil): // rules and routes see the path that the rule makes
-		f.put(d, c, to)
 		f.path = "path"
 	case c == plan.Always:
 		f.pre = slices.DeleteFunc(slices.Clone(f.pre), func(o plan.Step) bool {
 			return o.When == nil && o.Do[0].Name == "rewrite"
 		})
-		f.put(d, c, to)
 		f.path, f.template, f.query = path, template, query
 	default:
 		f.open = false // what comes asks for the path that it had
-		f.moves++
-		name, when := "rewritten"+strconv.Itoa(f.moves), plan.All(f.when, c)
-		if !f.when.Known() { // nobody else asks for the name
-			when = c
-		}
-		f.out.Steps = append(f.out.Steps, plan.Step{When: when, Do: []plan.Action{plan.Local(name, template)},
-			What: d.text, From: f.places(d)})
-		f.put(d, c, to)
-		f.path = "(local." + name + " ?? " + f.path + ")"
+		f.path = "(" + f.local(d, c, template) + " ?? " + f.path + ")"
 		f.template = "{" + f.path + "}"
 		if query != f.query {
 			f.query = "?{query}" // which of both is not known
 		}
 	}
+	f.put(d, c, plan.Rewrite(template+query))
+}
+
+// local has a rule make a text for the requests for which c holds, and returns what it is in the language.
+func (f *flow) local(d *directive, c *plan.Cond, template string) string {
+	f.moves++
+	name := fmt.Sprint("rewritten", f.moves)
+	f.out.Steps = append(f.out.Steps, plan.Step{When: c, Do: []plan.Action{plan.Local(name, template)},
+		What: d.text, From: f.places(d)})
+	return "local." + name
 }
 
 // change has the path be what functions of the language make of it.
@@ -246,9 +253,9 @@ func (f *flow) change(d *directive, c *plan.Cond, functions string, ok bool) {
 // strip removes the beginning of the path: in any case, and with several slashes in place of one.
 func (f *flow) strip(d *directive, c *plan.Cond, prefix string) {
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		expr := "(?i)^/+" + strings.ReplaceAll(regexp.QuoteMeta(sent(prefix)), "/", "/+")
+		expr := "(?i)^/+" + strings.ReplaceAll(regexp.QuoteMeta(sent(prefix)), "/", "/+") + "/*"
 		quoted, ok := plan.Quote(expr)
-		f.change(d, c, ".re_replace("+quoted+`, "")`, ok && !strings.ContainsAny(prefix, "*{"))
+		f.change(d, c, ".re_replace("+quoted+`, "/")`, ok && !strings.ContainsAny(prefix, "*{"))
 	}
 }
 
