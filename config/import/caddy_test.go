@@ -228,7 +228,11 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 		"request_body /a/* {\nmax_size 1MB\n}\nrewrite * /b\nreverse_proxy localhost:3000\n": {
 			`starts_with "/a/"' filters = ["body"]`, `[[routes.rules]] rewrite = "/b"`},
 		"uri strip_suffix /a\nrespond / 403\nrespond 204\n": {
-			`"{path.cut_suffix(\"/a\").re_replace(\"^$\", \"/\")}"`},
+			`"{path.re_replace(\"(?i)(?:/+|%2f)a$\", \"\").re_replace(\"^$\", \"/\")}"`},
+		"uri strip_prefix /a/@b\nreverse_proxy localhost:3000\n": {`(?i)^/+a(?:/+|%2f)(?:@|%40)b/*`},
+		"uri replace /a /b\n@q query q=1\nrespond @q 403\nrespond 204\n": {
+			"not carried: @q query q=1", "note: uri replace",
+			`{path.re_replace(\"/+\", \"/\").replace(\"/a\", \"/b\")`, `[57][\da]|5f|7e)"' deny = 400`},
 		"handle /a/* {\nrewrite * /x{uri}\nreverse_proxy localhost:3000\n}\n": {`rewrite = "/x{path}"`},
 		"handle /a/* {\nrewrite /a/b /y\nrespond /y 403\nreverse_proxy localhost:3000\n}\n": {
 			`set = { rewritten1 = "/y" }`, `(local.rewritten1 ?? path)`},
@@ -385,10 +389,15 @@ func TestCaddy_directives(t *testing.T) {
 		"rewrite * /a?{query}":  {`rewrite = "/a"`},
 		"handle_path /a* {\nrewrite * /b{uri}\nrespond /b 403\nrespond ok\n}\n": {
 			"(\"/b\" + path.re_replace(\"(?i)^/+a/*\", \"/\"))"},
-		"uri strip_suffix %zz":                                          {`rewrite = "{path.cut_suffix(\"%zz\")`},
-		"header +A 1":                                                   {"not carried: header +A 1"},
-		"header A {http.vars.a}":                                        {"not carried: header A"},
-		"rewrite * {http.vars.a}\nrespond /a 403":                       {`deny = 403`, "not carried: rewrite"},
+		"uri strip_suffix %zz":   {"not carried: uri strip_suffix"},
+		"header +A 1":            {"not carried: header +A 1"},
+		"header A {http.vars.a}": {"not carried: header A"},
+		"@q query q=1\nrewrite * {http.vars.a}\nrespond @q 403":      {`deny = 403`, "not carried: @q query"},
+		"@a vars x y\n@q query q=1\nrewrite @a ?q=1\nrespond @q 403": {`deny = 403`, "not carried: @q query"},
+		"@a vars x y\n@q query q=1\nroute {\nrewrite @a ?q=1\n}\nroute {\nrewrite * /x?{query}\nrespond @q 403\n}\n": {
+			`deny = 403`, "not carried: @q query"},
+		"rewrite * {http.vars.a}\nrespond /a 403": {
+			`deny = 403`, "not carried: rewrite"},
 		"header Content-Type application/json\nrespond {\"a\":1}":       {`type = "application/json"`},
 		"handle_errors {\nrewrite * /x\n}\nerror 404":                   {"not carried: rewrite * /x"},
 		"route /a* {\nrewrite * /b?a=1\nredir https://b.test{uri}\n}\n": {`to = "https://b.test/b?a=1"`},

@@ -132,7 +132,7 @@ func (s *refusingSite) block(depth int) (text string) {
 
 func (s *refusingSite) path() string {
 	return s.one("/a", "/a/*", "/a/b", "/a*", "/a/b/*", "*.x", "*/.*", "/a/*/x", "/B/c", "/c/*", "*/b/*", "/v/a/*",
-		"/x d")
+		"/x d", "/", "/b", "/b*", "/a/a/*", "/x")
 }
 
 // matcher returns the definition of a matcher with a name, and the name; or a path, or nothing.
@@ -147,7 +147,7 @@ func (s *refusingSite) matcher() (definition, name string) {
 		return s.one("path "+s.path(), "path "+s.path()+" "+s.path(), "not path "+s.path(), "method POST",
 			"not method GET", "remote_ip 127.0.0.1",
 			"remote_ip 127.0.0.2", "not remote_ip 127.0.0.1/32", "header X-Key s",
-			"not header X-Key s", "header X-Key *", "query q=1", "vars x y", "not vars x y",
+			"not header X-Key s", "header X-Key *", "query q=1", "query r=1", "vars x y", "not vars x y",
 			"protocol http", "not host s*.test")
 	}
 	s.names++
@@ -176,10 +176,16 @@ func (s *refusingSite) directive(depth int) string {
 	return definition + s.one(
 		"respond "+all+s.one("403", "401", "\"no\" 404", "204", "ok", "410"),
 		"respond "+all+"403", "respond "+all+"403",
-		"error "+all+"403", "abort "+m, "redir "+all+s.one("/a/b", "/else{uri} 301"), "header "+all+"X-A 1",
-		"request_header "+all+"X-B 1", "basic_auth "+m+s.users, "basic_auth "+m+s.users,
-		"rewrite "+all+s.one("/a/b", "/c/d?q=1", "/a{uri}", "/x"), "uri "+all+"strip_prefix /"+s.one("v", "a"),
-		"uri "+all+s.one("strip_suffix .x", "replace /b /c"),
+		"error "+all+"403", "abort "+m, "redir "+all+s.one("/a/b", "/else{uri} 301"),
+		"header "+all+"X-A 1",
+		"request_header "+all+"X-B 1",
+		"basic_auth "+m+s.users, "basic_auth "+m+s.users,
+		"rewrite "+all+s.one("/a/b", "/c/d?q=1", "/a{uri}", "/x", "/b{path}", "{path}?q=1", "?q=1", "/b/c"),
+		"rewrite "+all+s.one("/a/b", "/x", "/v/a", "/b{uri}", "/a/b?{query}"),
+		"uri "+all+s.one("strip_prefix /v", "strip_prefix /a", "strip_prefix /a/b", "strip_suffix .x",
+			"strip_suffix b", "strip_suffix /b/c"),
+		"uri "+all+s.one("replace /b /c", "replace /b /", "replace /a/ /", "replace q r"),
+		s.one("route ", "handle ")+m+"{\nheader "+s.one("", "/a/* ", "/b/* ")+"X-C 1\n}",
 		"reverse_proxy "+m+s.backend, "reverse_proxy "+m+s.backend,
 		"request_body "+m+"{\nmax_size 1MB\n}", "log_skip "+m, "forward_auth "+m+s.backend+" {\nuri /check\n}",
 	) + "\n"
@@ -189,7 +195,8 @@ func (s *refusingSite) directive(depth int) string {
 func (s *refusingSite) requests() (list []*request) {
 	for _, path := range []string{"/", "/a", "/A/b", "/a/", "/a/b", "/a/b/x", "/a/b/x.x", "//a/b", "/%61/b", "/a%2Fb",
 		"/a/.x", "/ab", "/b/c", "/B/c", "/c/d", "/v/a/b", "/v//a/b", "/V/a", "/x", "/x%20d", "/a/./b", "/a/c/../b",
-		"/a/B/X", "/c/b/x?q=1", "/a/b?q=1", "/a;x/b", "/a//b", "/v/x.x", "/a/b/.", "/a/b/x.x/%2e", "/a/b/c/.."} {
+		"/a/B/X", "/c/b/x?q=1", "/a/b?q=1", "/a;x/b", "/a//b", "/v/x.x", "/a/b/.", "/a/b/x.x/%2e", "/a/b/c/..",
+		"/a/%62", "/a%2fB", "/a/x/b", "/a/b/x.X", "/a/x.%78", "/a/./b/c", "/b?q=1&r=2"} {
 		for i, header := range []http.Header{{}, {"X-Key": {"s"}}, {"X-Key": {"t"}}} {
 			r := &request{method: []string{"GET", "POST", "DELETE"}[s.rand.IntN(3)], path: path, header: header,
 				host: fmt.Sprintf("s%d.test", s.seed), from: []string{"", "127.0.0.2"}[s.rand.IntN(2)]}

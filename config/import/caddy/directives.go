@@ -218,15 +218,12 @@ func (f *flow) rewrite(d *directive, c *plan.Cond) bool {
 	if !ok || unknown+other != "" || strings.ContainsAny(before+asked, path+query) || strings.Contains(before, "{") ||
 		text != "" && text[0] != '/' && text[0] != path[0] || kept && f.path == "" {
 		f.lose(d, "a path is a text, or the one of the request with a text before it")
-		f.path = ""
+		f.path, f.query = "", "?{query}"
 		return false
 	}
-	switch {
-	case !written:
+	if !written || asked == "{query}" {
 		asked = f.query
-	case asked == "{query}":
-		asked = ""
-	default:
+	} else {
 		asked = "?" + asked
 	}
 	switch {
@@ -242,17 +239,21 @@ func (f *flow) rewrite(d *directive, c *plan.Cond) bool {
 
 // uri changes a part of the path.
 func (f *flow) uri(d *directive, c *plan.Cond) bool {
-	text, ok := plan.Quote(sent(d.arg(1)))
+	text, ok := plan.Quote(d.arg(1))
 	put, second := plan.Quote(sent(d.arg(2)))
-	ok = ok && second && !strings.ContainsAny(d.arg(1)+d.arg(2), "*{")
-	switch {
-	case d.arg(0) == "strip_prefix":
-		f.strip(d, c, d.arg(1))
-	case d.arg(0) == "strip_suffix":
-		f.change(d, c, ".cut_suffix("+text+`).re_replace("^$", "/")`, ok)
+	switch d.arg(0) {
+	case "strip_prefix":
+		f.cut(d, c, "^/+", strings.TrimLeft(d.arg(1), "/"), "/*", `"/")`)
+	case "strip_suffix":
+		f.cut(d, c, "", d.arg(1), "$", `"").re_replace("^$", "/")`)
 	default:
-		ok = ok && d.arg(0) == "replace" && len(d.args) == 3
-		f.change(d, c, ".replace("+text+", "+put+`).re_replace("^$", "/")`, ok)
+		ok = ok && second && d.arg(0) == "replace" && len(d.args) == 3 && !strings.Contains(d.text, "{")
+		f.change(d, c, `.re_replace("/+", "/").replace(`+text+", "+put+`).re_replace("^$", "/")`, ok)
+		if f.query = "?{query}"; ok {
+			f.odd = `|%(?:2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)`
+			f.Note(d.at, d.text, "edge replaces nothing in the query; where requests are refused, so are those that "+
+				"encode letters and digits of the path")
+		}
 	}
 	return false
 }

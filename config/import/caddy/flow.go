@@ -90,7 +90,8 @@ func (f flow) run(program []*directive) {
 				inner.when, inner.what, inner.open = plan.All(f.when, c), d.text, false
 			}
 			if d.name == "handle_path" && d.when != nil {
-				inner.strip(d, plan.Always, strings.TrimSuffix(d.when.path(), "*"))
+				prefix := strings.TrimSuffix(d.when.path(), "*")
+				inner.cut(d, plan.Always, "^/+", strings.Trim(prefix, "/"), "/*", `"/")`)
 			}
 			inner.run(slices.Concat(d.program, after))
 			if c == plan.Always {
@@ -210,9 +211,13 @@ func (f *flow) close(d *directive, c *plan.Cond) bool {
 
 // move has the path be another one for the requests for which c holds: a value of the language, and a template.
 func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
+	either := query
+	if query != f.query {
+		either = "?{query}" // which of both is not known
+	}
 	switch {
 	case c != plan.Always && (!c.Known() || f.path == ""):
-		f.path = ""
+		f.path, f.query = "", either
 	case f.open && (len(f.rest) == 0 || f.held[f.rest[0]] == nil): // rules and routes see the path that the rule makes
 		f.path = "path"
 	case c == plan.Always:
@@ -223,10 +228,7 @@ func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
 	default:
 		f.open = false // what comes asks for the path that it had
 		f.path = "(" + f.local(d, c, template) + " ?? " + f.path + ")"
-		f.template = "{" + f.path + "}"
-		if query != f.query {
-			f.query = "?{query}" // which of both is not known
-		}
+		f.template, f.query = "{"+f.path+"}", either
 	}
 	f.put(d, c, plan.Rewrite(template+query))
 }
@@ -250,12 +252,13 @@ func (f *flow) change(d *directive, c *plan.Cond, functions string, ok bool) {
 	f.move(d, c, f.path+functions, "{"+f.path+functions+"}", f.query)
 }
 
-// strip removes the beginning of the path: in any case, and with several slashes in place of one.
-func (f *flow) strip(d *directive, c *plan.Cond, prefix string) {
-	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		expr := "(?i)^/+" + strings.ReplaceAll(regexp.QuoteMeta(sent(prefix)), "/", "/+") + "/*"
-		quoted, ok := plan.Quote(expr)
-		f.change(d, c, ".re_replace("+quoted+`, "/")`, ok && !strings.ContainsAny(prefix, "*{"))
+// cut has rest of a function come in place of a text in the path, and of what is around it: in any case, with several
+// slashes for one, and with characters that are encoded.
+func (f *flow) cut(d *directive, c *plan.Cond, before, text, after, rest string) {
+	if text != "" {
+		spelled := strings.NewReplacer("/", "(?:/+|%2f)", "@", "(?:@|%40)", ":", "(?::|%3a)")
+		quoted, ok := plan.Quote("(?i)" + before + spelled.Replace(regexp.QuoteMeta(sent(text))) + after)
+		f.change(d, c, ".re_replace("+quoted+", "+rest, ok && !strings.ContainsAny(text, "*{%!$&'()+,;="))
 	}
 }
 

@@ -22,6 +22,7 @@ type importer struct {
 	known     map[string]bool        // names of listeners, and hosts with a certificate of their own
 	logs      map[string]bool        // where sites log
 	moves     int                    // of paths, for some requests alone
+	odd       string                 // spellings of paths that Caddy reads in another way, of an expression
 	cased     bool                   // the note about the case of paths was given
 }
 

@@ -214,7 +214,7 @@ func (im *importer) writeSites() {
 			out.Hosts = append(out.Hosts, strings.Fields(host)...)
 		}
 	}
-	im.Odd(sites, `split(target, "?")[0] ~ "(?i)/(?:\.|%2e){1,2}$"`, "Caddy takes /a/. for /a, edge for /a/")
+	im.Odd(sites, `split(target, "?")[0] ~ "(?i)/(?:\.|%2e){1,2}$`+im.odd+`"`, "Caddy takes /a/. for /a, edge for /a/")
 	im.Write(sites)
 }
 
