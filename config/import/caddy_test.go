@@ -396,6 +396,12 @@ func TestCaddy_directives(t *testing.T) {
 		"@a vars x y\n@q query q=1\nrewrite @a ?q=1\nrespond @q 403": {`deny = 403`, "not carried: @q query"},
 		"@a vars x y\n@q query q=1\nroute {\nrewrite @a ?q=1\n}\nroute {\nrewrite * /x?{query}\nrespond @q 403\n}\n": {
 			`deny = 403`, "not carried: @q query"},
+		"@k header !Foo\nrequest_header -Foo\nhandle @k {\nerror 403\n}": {
+			`deny = 403`, "not carried: @k header !Foo ("},
+		"@k header_regexp Foo a\nrequest_header F* b\nhandle @k {\nerror 403\n}": {
+			`deny = 403`, "not carried: @k header_re"},
+		"@p method POST\nmethod GET\nhandle @p {\nerror 403\n}": {
+			`deny = 403`, "not carried: @p method POST ("},
 		"rewrite * {http.vars.a}\nrespond /a 403": {
 			`deny = 403`, "not carried: rewrite"},
 		"header Content-Type application/json\nrespond {\"a\":1}":       {`type = "application/json"`},

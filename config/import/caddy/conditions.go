@@ -71,6 +71,11 @@ func (f *flow) matches(d *directive) *plan.Cond {
 		}
 		return plan.Any(list...)
 	}
+	if slices.ContainsFunc(append(slices.Clip(d.args), d.name), func(s string) bool {
+		return strings.Contains(f.changed, " "+strings.ToLower(strings.TrimPrefix(s, "!"))+" ")
+	}) {
+		return f.unknown(d, "a directive before has changed what it asks for")
+	}
 	switch d.name {
 	case "path":
 		return each(func(s string) *plan.Cond { return f.pathIs(s, d) })

@@ -19,9 +19,16 @@ func (f *flow) other(d *directive, c *plan.Cond) bool {
 		return false
 	case "request_header":
 		f.fields(d, c, d, plan.RequestFields)
+		name := strings.ToLower(strings.Trim(d.arg(0), "+-?>:"))
+		if f.changed += " " + name + " "; strings.Contains(name, "*") {
+			f.changed += " header header_regexp "
+		}
 		return false
 	}
 	switch f.word("site", d, nil); d.name {
+	case "method":
+		f.changed += " method "
+		return false
 	case "file_server":
 		return f.ends(d, c, plan.Fail(404))
 	case "forward_auth", "basic_auth", "basicauth":

@@ -39,6 +39,7 @@ type flow struct {
 	path     string // that is sent on, as matchers see it, in the language; "": nobody knows
 	template string // the same as a template
 	query    string // that rewrite has written: "?…"
+	changed  string // what matchers that come do not ask for as the client sent it: names of fields, "method"
 
 	passed map[*group]*plan.Cond     // that a directive of a group has been run
 	held   map[*directive]*plan.Cond // of directives that come
@@ -274,7 +275,7 @@ func deedOf(name string) (do deed, known bool) {
 		"request_body": (*flow).requestBody, "basic_auth": (*flow).password, "basicauth": (*flow).password,
 		"abort": (*flow).other, "log_skip": (*flow).other, "skip_log": (*flow).other, "request_header": (*flow).other,
 		"forward_auth": (*flow).other, "php_fastcgi": (*flow).other, "invoke": (*flow).other,
-		"metrics": (*flow).other, "acme_server": (*flow).other, "file_server": (*flow).other,
+		"metrics": (*flow).other, "acme_server": (*flow).other, "file_server": (*flow).other, "method": (*flow).other,
 	}[name]
 	return do, known
 }
