@@ -74,7 +74,7 @@ func (f *flow) matches(d *directive) *plan.Cond {
 	if slices.ContainsFunc(append(slices.Clip(d.args), d.name), func(s string) bool {
 		return strings.Contains(f.changed, " "+strings.ToLower(strings.TrimPrefix(s, "!"))+" ")
 	}) {
-		return f.unknown(d, "a directive before has changed what it asks for")
+		return f.unknown(d, "a directive before it has changed what it asks for")
 	}
 	switch d.name {
 	case "path":

@@ -39,7 +39,7 @@ type flow struct {
 	path     string // that is sent on, as matchers see it, in the language; "": nobody knows
 	template string // the same as a template
 	query    string // that rewrite has written: "?…"
-	changed  string // what matchers that come do not ask for as the client sent it: names of fields, "method"
+	changed  string // what directives have changed: fields of the request, "method"; each between spaces
 
 	passed map[*group]*plan.Cond     // that a directive of a group has been run
 	held   map[*directive]*plan.Cond // of directives that come
@@ -253,8 +253,8 @@ func (f *flow) change(d *directive, c *plan.Cond, functions string, ok bool) {
 	f.move(d, c, f.path+functions, "{"+f.path+functions+"}", f.query)
 }
 
-// cut has rest of a function come in place of a text in the path, and of what is around it: in any case, with several
-// slashes for one, and with characters that are encoded.
+// cut replaces a text in the path, and what the expressions around it match; rest is the end of that call. The text is
+// found in any case, with several slashes for one, and encoded.
 func (f *flow) cut(d *directive, c *plan.Cond, before, text, after, rest string) {
 	if text != "" {
 		spelled := strings.NewReplacer("/", "(?:/+|%2f)", "@", "(?:@|%40)", ":", "(?::|%3a)")
