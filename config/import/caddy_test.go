@@ -199,10 +199,11 @@ func TestCaddy_passwordsBeforeAnswers(t *testing.T) {
 	const users = "basic_auth {\nu $2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\n}\n"
 	const first = ` filters = ["users"]`
 	for text, want := range map[string]string{
-		users + "respond secret\n":                                `dest = "status:200"` + first,
-		"route {\n" + users + "redir https://x.test{uri}\n}\n":    `status = 302 }` + first,
-		users + "handle /a/* {\nrespond 204\n}\nrespond 404\n":    `dest = "status:404"` + first,
-		"handle /a/* {\n" + users + "respond ok\n}\nrespond no\n": `starts_with "/a/"' set = { to = "a" }`,
+		users + "respond secret\n":                                     `dest = "status:200"` + first,
+		"route {\n" + users + "redir https://x.test{uri}\n}\n":         `status = 302 }` + first,
+		users + "handle /a/* {\nrespond 204\n}\nrespond 404\n":         `dest = "status:404"` + first,
+		"route {\nrequest_header -Auth*\n" + users + "respond ok\n}\n": "not carried: basic_auth",
+		"handle /a/* {\n" + users + "respond ok\n}\nrespond no\n":      `starts_with "/a/"' set = { to = "a" }`,
 	} {
 		wantAll(t, text, planOf(t, "caddy", ":8080 {\n"+text+"}\n"), []string{want})
 	}

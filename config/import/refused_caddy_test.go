@@ -178,7 +178,7 @@ func (s *refusingSite) directive(depth int) string {
 		"respond "+all+"403", "respond "+all+"403",
 		"error "+all+"403", "abort "+m, "redir "+all+s.one("/a/b", "/else{uri} 301"),
 		s.one("header "+all+"X-A 1", "method "+all+"GET", "method "+all+"POST"),
-		"request_header "+all+s.one("X-B 1", "X-Key s", "-X-Key", "-x*"),
+		"request_header "+all+s.one("X-B 1", "X-Key s", "-X-Key", "-x*", "-Authorization"),
 		"basic_auth "+m+s.users, "basic_auth "+m+s.users,
 		"rewrite "+all+s.one("/a/b", "/c/d?q=1", "/a{uri}", "/x", "/b{path}", "{path}?q=1", "?q=1", "/b/c"),
 		"rewrite "+all+s.one("/a/b", "/x", "/v/a", "/b{uri}", "/a/b?{query}"),

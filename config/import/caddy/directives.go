@@ -21,7 +21,7 @@ func (f *flow) other(d *directive, c *plan.Cond) bool {
 		f.fields(d, c, d, plan.RequestFields)
 		name := strings.ToLower(strings.Trim(d.arg(0), "+-?>:"))
 		if f.changed += " " + name + " "; strings.Contains(name, "*") {
-			f.changed += " header header_regexp "
+			f.changed += " header header_regexp authorization "
 		}
 		return false
 	}
@@ -47,7 +47,7 @@ func (f *flow) password(d *directive, c *plan.Cond) bool {
 		lines += u.name + ":" + u.arg(0) + "\n"
 		form = form && len(u.args) == 1
 	}
-	if !form || plan.UsersWrong(lines) != "" {
+	if !form || plan.UsersWrong(lines) != "" || strings.Contains(f.changed, " authorization ") {
 		return f.other(d, c)
 	}
 	f.open = false // rules that answer would answer before the filter runs
