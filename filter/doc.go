@@ -3,7 +3,7 @@
 // A type is a struct, whose fields are the keys of its table, and a function that makes a proxy.Filter of one:
 //
 //	type Config struct {
-//		Message string `edge:"message" doc:"What is answered." default:"go away" example:"\"later\""`
+//		Message string `edge:"message" doc:"Text of the answer." default:"go away" example:"\"later\""`
 //	}
 //
 //	func init() { filter.Register("polite", "Asks for manners.", New) }

@@ -18,14 +18,14 @@ import (
 
 // Config is the keys of the filter. One of Users and File is needed.
 type Config struct {
-	Realm string `edge:"realm" doc:"What browsers show with the question." default:"restricted"`
-	File  string `edge:"file" doc:"Lines name:hash. Read again when it changes." example:"/etc/edge/users" local:"true"`
+	Realm string `edge:"realm" doc:"Name that browsers show when they ask for the password." default:"restricted"`
+	File  string `edge:"file" doc:"File of lines name:hash, reread on change." example:"/etc/edge/users" local:"true"`
 
-	Users map[string]string `edge:"users" doc:"Names, and hashes of passwords: see edge hash-password." secret:"true"`
+	Users map[string]string `edge:"users" doc:"Users and their password hashes (edge hash-password)." secret:"true"`
 
-	Forward bool `edge:"forward" doc:"Backends get the field Authorization too."`
+	Forward bool `edge:"forward" doc:"Pass the field Authorization on to backends."`
 
-	Remember time.Duration `edge:"remember" doc:"How long a right password is known." default:"1m" min:"0s" max:"1h"`
+	Remember time.Duration `edge:"remember" doc:"Time a right password is remembered." default:"1m" min:"0s" max:"1h"`
 }
 
 func init() {

@@ -30,11 +30,11 @@ import (
 //
 // A list in a configuration has as many prefixes as package lang/table takes: 16 million.
 type Access struct {
-	Allow []netip.Prefix `edge:"allow" doc:"The only clients that get through." example:"10.0.0.0/8"`
-	Deny  []netip.Prefix `edge:"deny" doc:"Clients that are refused, whatever allow says." example:"10.66.0.0/16"`
+	Allow []netip.Prefix `edge:"allow" doc:"Addresses that get through; default: all but deny." example:"10.0.0.0/8"`
+	Deny  []netip.Prefix `edge:"deny" doc:"Addresses that are refused, also if allow has them." example:"10.66.0.0/16"`
 
-	Status int  `edge:"status" doc:"The status of the refusal." default:"403" min:"400" max:"599" example:"404"`
-	Drop   bool `edge:"drop" doc:"No answer: the connection is closed, a stream of HTTP/2 is reset." example:"true"`
+	Status int  `edge:"status" doc:"Status that refused clients get." default:"403" min:"400" max:"599" example:"404"`
+	Drop   bool `edge:"drop" doc:"Close the connection without an answer; in HTTP/2, reset the stream." example:"true"`
 }
 
 // Check finds a filter that would let everybody through.

@@ -31,16 +31,16 @@ import (
 // The filter is immutable and runs on the reactor. A request and its answer cost a walk over their fields and no
 // allocation.
 type CORS struct {
-	Origins []string `edge:"origins" doc:"Who may read answers." required:"true" example:"https://app.example.com"`
-	Methods []string `edge:"methods" doc:"The methods that pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
-	Headers []string `edge:"headers" doc:"The fields that pages may set beyond the harmless ones."`
-	Expose  []string `edge:"expose" doc:"The fields of answers that pages may read beyond the harmless ones."`
+	Origins []string `edge:"origins" doc:"Origins that may read answers." required:"true" example:"https://a.example"`
+	Methods []string `edge:"methods" doc:"Methods that these pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
+	Headers []string `edge:"headers" doc:"Request fields that pages may set, beyond the safelisted ones."`
+	Expose  []string `edge:"expose" doc:"Response fields that pages may read, beyond the safelisted ones."`
 
-	Credentials bool `edge:"credentials" doc:"Cookies and passwords are sent with requests of pages."`
+	Credentials bool `edge:"credentials" doc:"Let browsers send cookies and passwords with these requests."`
 
-	MaxAge time.Duration `edge:"max_age" doc:"How long browsers may keep a preflight." default:"2h" min:"0s" max:"24h"`
+	MaxAge time.Duration `edge:"max_age" doc:"Time browsers cache a preflight." default:"2h" min:"0s" max:"24h"`
 
-	PrivateNetwork bool `edge:"private_network" doc:"Public sites may ask, although this is a private address."`
+	PrivateNetwork bool `edge:"private_network" doc:"Let public sites reach this server on a private network."`
 }
 
 func init() {

@@ -30,11 +30,11 @@ import (
 //
 // The filter is immutable and runs on the reactor. A request costs a walk over its fields, and no allocation.
 type CSRF struct {
-	Isolate bool `edge:"isolate" doc:"Refuse all that other sites load from here, but for links that are followed."`
+	Isolate bool `edge:"isolate" doc:"Refuse also images, scripts and frames for other sites; links still work."`
 
-	Bypass *lang.Condition `edge:"bypass" doc:"Such requests pass, also from other sites." example:"path == \"/hook\""`
+	Bypass *lang.Condition `edge:"bypass" doc:"Requests that pass, also from other sites." example:"path == \"/hook\""`
 
-	TrustedOrigins []string `edge:"trusted_origins" doc:"Their requests pass. A star is any part of a host."`
+	TrustedOrigins []string `edge:"trusted_origins" doc:"Sites whose requests pass; * is any part of a host."`
 }
 
 func init() {

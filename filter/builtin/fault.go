@@ -37,15 +37,16 @@ import (
 //
 // So many requests are delayed at a time as delay_most says. Further ones are not delayed, and counted.
 type Fault struct {
-	Abort  string `edge:"abort" doc:"The share of requests that are aborted." default:"0%" example:"0.1%"`
-	Status int    `edge:"status" doc:"The status of the answer to those." default:"503" min:"400" max:"599"`
-	Cut    bool   `edge:"cut" doc:"They get none: the connection is closed, a stream of HTTP/2 is reset."`
+	Abort  string `edge:"abort" doc:"Share of requests that are aborted." default:"0%" example:"0.1%"`
+	Status int    `edge:"status" doc:"Status of the answer to aborted requests." default:"503" min:"400" max:"599"`
+	Cut    bool   `edge:"cut" doc:"Abort without an answer: close the connection; in HTTP/2, reset the stream."`
 
-	Delay     string        `edge:"delay" doc:"The share of requests that are delayed." default:"0%" example:"10%"`
-	DelayFor  time.Duration `edge:"delay_for" doc:"For how long." default:"1s" min:"1ms" max:"10m" example:"200ms"`
-	DelayMost int           `edge:"delay_most" doc:"So many at a time." default:"1000" min:"1" max:"100000"`
+	Delay    string        `edge:"delay" doc:"Share of requests that are delayed." default:"0%" example:"10%"`
+	DelayFor time.Duration `edge:"delay_for" doc:"Length of a delay." default:"1s" min:"1ms" max:"10m" example:"200ms"`
 
-	Key *lang.Template `edge:"key" doc:"What fares alike; without it chance decides." example:"{client.ip}"`
+	DelayMost int `edge:"delay_most" doc:"Most requests delayed at the same time." default:"1000" min:"1" max:"100000"`
+
+	Key *lang.Template `edge:"key" doc:"Requests of one key share an outcome; default: random." example:"{client.ip}"`
 }
 
 // Check finds what is no share, and a filter that would do nothing.

@@ -45,17 +45,17 @@ import (
 // NewMaintenance looks once, so that the first request knows. What is known is two atomics, which all reactors share. A
 // request that passes costs a load and a comparison, and allocates nothing.
 type Maintenance struct {
-	On   bool   `edge:"on" doc:"The filter answers all requests but what allow and except name." example:"true"`
-	File string `edge:"file" doc:"While it exists, the answer is as with on." example:"/run/edge/closed" local:"true"`
+	On   bool   `edge:"on" doc:"Answer all requests that allow and except do not let through." example:"true"`
+	File string `edge:"file" doc:"File that closes the site while it exists." example:"/run/edge/closed" local:"true"`
 
-	Allow  []netip.Prefix `edge:"allow" doc:"Clients that get through." example:"10.0.0.0/8"`
-	Except []string       `edge:"except" doc:"Paths that get through, as of health checks." example:"/healthz"`
+	Allow  []netip.Prefix `edge:"allow" doc:"Addresses of clients that get through." example:"10.0.0.0/8"`
+	Except []string       `edge:"except" doc:"Paths that get through, such as health checks." example:"/healthz"`
 
-	Status     int           `edge:"status" doc:"The status of the answer." default:"503" min:"400" max:"599"`
-	RetryAfter time.Duration `edge:"retry_after" doc:"When clients shall come again." default:"5m" min:"1s" max:"720h"`
+	Status     int           `edge:"status" doc:"Status of the answer to requests." default:"503" min:"400" max:"599"`
+	RetryAfter time.Duration `edge:"retry_after" doc:"Time that Retry-After tells." default:"5m" min:"1s" max:"720h"`
 
-	Body string `edge:"body" doc:"The body of the answer; without it, the page of the status." unit:"lines"`
-	Type string `edge:"content_type" doc:"The type of body." default:"text/plain; charset=utf-8"`
+	Body string `edge:"body" doc:"Body of the answer; without it, the error page of the status." unit:"lines"`
+	Type string `edge:"content_type" doc:"Content type of the body." default:"text/plain; charset=utf-8"`
 }
 
 // Check finds a filter that would never answer.

@@ -32,17 +32,17 @@ import (
 // each limit that is set, a walk over its fields for those of the head, and no allocation. A body is neither copied nor
 // kept.
 type RequestLimits struct {
-	Methods []string `edge:"methods" doc:"The methods that are taken, HEAD with GET; else 405." example:"POST"`
+	Methods []string `edge:"methods" doc:"Methods that are allowed, HEAD with GET; else 405." example:"POST"`
 
-	Target int64 `edge:"target" unit:"size" doc:"The longest path and query; else 414." min:"0" max:"1m" example:"2k"`
+	Target int64 `edge:"target" unit:"size" doc:"Longest path with query; else 414." min:"0" max:"1m" example:"2k"`
 
-	Fields     int   `edge:"fields" doc:"The most fields of a head; else 431." min:"0" max:"10000" example:"50"`
-	HeaderSize int64 `edge:"header_size" unit:"size" doc:"Their bytes; else 431." min:"0" max:"1m" example:"8k"`
-	Parameters int   `edge:"parameters" doc:"The most of a query; else 400." min:"0" max:"10000" example:"30"`
+	Fields     int   `edge:"fields" doc:"Most fields of a request head; else 431." min:"0" max:"10000" example:"50"`
+	HeaderSize int64 `edge:"header_size" unit:"size" doc:"Size of all fields; else 431." min:"0" max:"1m" example:"8k"`
+	Parameters int   `edge:"parameters" doc:"Most parameters of a query; else 400." min:"0" max:"10000" example:"30"`
 
-	ContentTypes []string `edge:"content_types" doc:"The types that a body may have; else 415." example:"image/*"`
+	ContentTypes []string `edge:"content_types" doc:"Content types that bodies may have; else 415." example:"image/*"`
 
-	Body int64 `edge:"body" unit:"size" doc:"The longest body; else 413." min:"0" max:"1024g" example:"1m"`
+	Body int64 `edge:"body" unit:"size" doc:"Longest body of a request; else 413." min:"0" max:"1024g" example:"1m"`
 }
 
 // Check finds what is no method and no type, and a filter without a limit.

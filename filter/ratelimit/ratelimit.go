@@ -23,18 +23,23 @@ import (
 
 // Config is the table of a filter of the type "rate_limit".
 type Config struct {
-	Key *lang.Template `edge:"key" doc:"By what requests are counted." default:"{cidr(client.ip, 32, 64)}"`
+	Key *lang.Template `edge:"key" doc:"Requests of one key share a limit." default:"{cidr(client.ip, 32, 64)}"`
 
-	Rate    filter.Rate `edge:"rate" doc:"How many requests of a key get through." required:"true" example:"100/s"`
-	Burst   int         `edge:"burst" doc:"How many at once; 0: those of rate." min:"0" max:"1000000" example:"200"`
-	MaxKeys int         `edge:"max_keys" doc:"Keys told apart at a time." default:"100000" min:"1" max:"100000000"`
+	Rate filter.Rate `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
 
-	Mode       string        `edge:"mode" doc:"What becomes of others." enum:"reject delay log" default:"reject"`
-	MaxDelay   time.Duration `edge:"max_delay" doc:"The longest delay." default:"5s" min:"1ms" max:"1m"`
-	MaxDelayed int           `edge:"max_delayed" doc:"So many at a time." default:"1000" min:"1" max:"100000"`
+	Burst int `edge:"burst" doc:"Most requests of a key at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
 
-	Status int    `edge:"status" doc:"The status of the refusal." default:"429" min:"400" max:"599"`
-	Fields string `edge:"fields" doc:"How answers tell what is left." enum:"auto draft x off" default:"auto"`
+	MaxKeys int `edge:"max_keys" doc:"Most keys counted at a time." default:"100000" min:"1" max:"100000000"`
+
+	Mode string `edge:"mode" doc:"Action for requests over the limit." enum:"reject delay log" default:"reject"`
+
+	MaxDelay time.Duration `edge:"max_delay" doc:"Longest time a request is delayed." default:"5s" min:"1ms" max:"1m"`
+
+	MaxDelayed int `edge:"max_delayed" doc:"Most requests delayed at a time." default:"1000" min:"1" max:"100000"`
+
+	Status int `edge:"status" doc:"Status of the answer to requests over the limit." default:"429" min:"400" max:"599"`
+
+	Fields string `edge:"fields" doc:"Fields that tell clients their quota." enum:"auto draft x off" default:"auto"`
 }
 
 // Check finds what the types of keys cannot say.
