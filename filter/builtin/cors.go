@@ -32,11 +32,11 @@ import (
 // allocation.
 type CORS struct {
 	Origins []string `edge:"origins" doc:"Origins that may read answers." required:"true" example:"https://a.example"`
-	Methods []string `edge:"methods" doc:"Methods that these pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
+	Methods []string `edge:"methods" doc:"Methods that foreign pages may use." default:"[\"GET\", \"HEAD\", \"POST\"]"`
 	Headers []string `edge:"headers" doc:"Request fields that pages may set, beyond the safelisted ones."`
 	Expose  []string `edge:"expose" doc:"Response fields that pages may read, beyond the safelisted ones."`
 
-	Credentials bool `edge:"credentials" doc:"Let browsers send cookies and passwords with these requests."`
+	Credentials bool `edge:"credentials" doc:"Let browsers send cookies and passwords with requests of foreign pages."`
 
 	MaxAge time.Duration `edge:"max_age" doc:"Time browsers cache a preflight." default:"2h" min:"0s" max:"24h"`
 
