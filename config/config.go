@@ -73,91 +73,92 @@ type Config struct {
 
 // Global holds what concerns the process as a whole.
 type Global struct {
-	// How much the error log says.
+	// Least severity that the error log writes.
 	LogLevel string `edge:"log_level" enum:"debug info warn error" default:"info" example:"debug"`
 	// Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows, at most one for
 	// each 32 MiB of `memory_limit`.
 	// Example: 4
 	// Also: .threads threads
 	WorkerThreads int `edge:"worker_threads" default:"\"auto\"" words:"auto" min:"1" max:"1024" restart:"true"`
-	// How an event loop without work sleeps. `auto` suits nearly everybody; see [event
-	// loops](operations.md#event-loops) for the others.
+	// Way an event loop without work sleeps. `auto` suits nearly everybody; [event loops](operations.md#event-loops)
+	// explains the other values.
 	Park string `edge:"park" enum:"auto runtime syscall spin" default:"auto" example:"syscall" restart:"true"`
-	// Each event loop stays on one processor of those the process may use; with `park` at `auto` it sleeps as with
+	// Pin each event loop to one of the processors that the process may use; with `park` at `auto` it sleeps as with
 	// `syscall`.
 	Pin bool `edge:"pin" example:"true" restart:"true"`
-	// Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 times goes in circles
+	// Name of edge in `Via` and `Proxy-Status`. A request that came through that name more than 8 times goes in circles
 	// and is answered 508. `unique`: `edge-` and a random number.
 	Via string `edge:"via" kind:"name" default:"edge" example:"unique" restart:"true"`
-	// Where the process runs, as the backends call their zones: see `zones` of upstreams. `${EDGE_ZONE}` takes it from
-	// the environment.
+	// Zone of this process, for `zones` of upstreams: a name as in `zone` of backends. `${EDGE_ZONE}` takes it from the
+	// environment.
 	Zone string `edge:"zone" example:"eu-1a" json:",omitzero"`
-	// Where the process writes its id. None is written without it.
+	// File to which the process writes its id. Without the key none is written.
 	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" file:"write" restart:"true"`
-	// `stderr`, `stdout` or a path.
+	// Place of the error log: `stderr`, `stdout` or a path.
 	ErrorLog string `edge:"error_log" kind:"log_path" default:"stderr" example:"/var/log/edge/error.log" file:"write"`
-	// How long open requests may take to finish when the process is asked to stop.
+	// Time that open requests have to finish when the process is asked to stop.
 	// Example: "1m"
 	GracePeriod time.Duration `edge:"grace_period" default:"30s" min:"0s" max:"24h" also:"grace_period_seconds"`
-	// How much longer, after `grace_period`; for files that have both.
+	// Time added to `grace_period`, for files that have both keys.
 	// Example: "5s"
 	// Also: graceful_shutdown_timeout_seconds
 	ShutdownTimeout time.Duration `edge:"shutdown_timeout" default:"0s" min:"0s" max:"24h"`
-	// Memory the process may use. `auto`: 80 % of the limit of the cgroup.
+	// Memory that the process may use. `auto`: 80 % of the limit of the cgroup.
 	// Example: "2g"
 	MemoryLimit int64 `edge:"memory_limit" unit:"size" default:"auto" words:"auto" min:"16m" max:"1024t" restart:"true"`
-	// Bytes of a body to come from which they go from socket to socket inside the kernel, where both are plain;
-	// tunnels too, once they are busy. `off`: never.
+	// Size from which the rest of a body is moved from socket to socket inside the kernel, where both are plain; busy
+	// tunnels are too. `off`: never.
 	Splice int64 `edge:"splice" unit:"size" default:"256k" words:"off" min:"4k" max:"1t" example:"off" restart:"true"`
-	// The authorities of backends, in PEM, for upstreams that name none; else those of the system.
+	// File of authorities in PEM that certificates of backends are verified with, for upstreams without `tls.ca`.
+	// Without the key: the authorities of the system.
 	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read" pool:"true"`
-	// Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's cryptographic
-	// module before it listens, and what is not approved is an error.
+	// Use only cryptography that FIPS 140-3 approves: the process starts itself again with that mode of Go's
+	// cryptographic module before it listens, and anything else in the configuration is an error.
 	FIPS bool `edge:"fips" example:"true" restart:"true"`
 	// Reload when a file of the configuration changes, as `edge run --watch` does. See [watching the
 	// files](operations.md#watching-the-files).
 	Watch bool `edge:"watch" example:"true" json:"-"`
-	// How many configurations that were applied are kept, for a [rollback](operations.md#rollback): at most 32 MiB of
-	// text. 0: none.
+	// Number of applied configurations that are kept for a [rollback](operations.md#rollback), at most 32 MiB of text.
+	// 0: none.
 	Versions int `edge:"versions" default:"10" min:"0" max:"1000" example:"50" json:"-"`
-	// The folder where they outlive the process, readable by its user alone. Without it that is `versions` in the
-	// folder that systemd names by `STATE_DIRECTORY`; where there is none, they are kept in memory.
+	// Folder that keeps applied configurations when the process ends, readable by its user alone. Default: `versions`
+	// in the folder that systemd names by `STATE_DIRECTORY`; without such a folder they are kept in memory.
 	VersionsDir string   `edge:"versions_dir" example:"/var/lib/edge/versions" local:"true" restart:"true" json:"-"`
 	Rollback    Rollback `edge:"rollback" json:"-"`
-	// The folder that the process works in, an absolute path: where relative ones begin. Without it that is the folder
-	// in which it was started.
+	// Folder in which relative paths begin, an absolute path. Default: the folder in which the process was started.
 	WorkingDirectory string `edge:"working_directory" kind:"folder" example:"/var/lib/edge" local:"true" restart:"true"`
-	// A Unix socket at which `edge upgrade` and `edge run --upgrade` find the process. None is made without it;
+	// Unix socket at which `edge upgrade` and `edge run --upgrade` find the process. Without the key none is made;
 	// SIGUSR2 upgrades all the same. See [upgrades](upgrade.md).
 	// Example: "/run/edge/upgrade.sock"
 	UpgradeSock string `edge:"upgrade_sock" file:"write" restart:"true" json:",omitzero"`
-	// How long a new process may take until it is ready. After that it is ended, and the old one serves on.
+	// Time in which a new process has to be ready. After it the new process is ended, and the old process serves on.
 	UpgradeTimeout time.Duration `edge:"upgrade_timeout" default:"60s" min:"1s" max:"1h" example:"5m" json:"-"`
-	// SIGHUP upgrades instead of reading the configuration again, when the file of the program is another one than the
-	// one that runs. So does a reload for keys that wait for a restart, such as `worker_threads`.
+	// Upgrade on SIGHUP, instead of reading the configuration again, when the file of the program is not the running
+	// program. A reload upgrades too when keys have changed that wait for a restart, such as `worker_threads`.
 	UpgradeOnReload bool `edge:"upgrade_on_reload" example:"true" json:",omitzero"`
-	// The user that a process started by root becomes before it accepts a connection, by name or number. See
+	// User that a process started by root becomes before it accepts a connection, by name or number. See
 	// [rights](operations.md#rights).
 	User string `edge:"user" kind:"account" example:"www-data" restart:"true"`
-	// Its group, by name or number; without it the first one of `user`.
+	// Group of the process, by name or number; default: the first group of `user`.
 	Group string `edge:"group" kind:"account" example:"www-data" restart:"true"`
-	// Before it serves, the process gives up what it does not need of files, ports and system calls, by Landlock,
-	// seccomp and no_new_privs. `true`: as far as the kernel goes, with a warning of what it cannot do; `"strict"`:
-	// all of it, or the process does not start. See [lockdown](operations.md#lockdown).
+	// Give up all rights to files, ports and system calls that serving does not need, by Landlock, seccomp and
+	// no_new_privs. `true`: as far as the kernel allows, with a warning of the rest; `"strict"`: completely, or the
+	// process does not start. See [lockdown](operations.md#lockdown).
 	Lockdown Lockdown `edge:"lockdown" default:"false" example:"true" restart:"true" json:",omitzero"`
-	// Serve in the background, like `edge -d`: the command ends when the process serves, and says what keeps it from
-	// that. See [in the background](operations.md#in-the-background).
+	// Serve in the background, like `edge -d`: the command ends when the process serves, or with the reason why it does
+	// not. See [in the background](operations.md#in-the-background).
 	Daemon bool `edge:"daemon" example:"true" restart:"true"`
 }
 
 // Rollback says when a reload is taken back.
 type Rollback struct {
-	// A reload is taken back when more of the requests of a route than that are answered with a status of 500 or more,
-	// and were not before. Without it none is. It needs two `versions`. See [rollback](operations.md#rollback).
+	// Share of errors (status 500 or more) among the requests of a route above which a reload is taken back, unless the
+	// share was as high before it. Without the key no reload is taken back. It needs two `versions`. See
+	// [rollback](operations.md#rollback).
 	Errors int `edge:"errors" kind:"percent" example:"20%"`
-	// How long after a reload.
+	// Time after a reload in which it may be taken back.
 	Within time.Duration `edge:"within" default:"30s" min:"1s" max:"1h" example:"2m"`
-	// Fewer requests of a route say nothing.
+	// Requests that a route needs for its errors to count.
 	Requests int `edge:"requests" default:"20" min:"1" max:"1000000" example:"100"`
 }
 

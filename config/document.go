@@ -55,20 +55,20 @@ func documentOf(file *schema.Document) *document {
 type topEntry struct {
 	schema.Given
 
-	// Other files of any format, relative to the folder of this one; a pattern stands for the files it matches. See
-	// [Several files](#several-files).
+	// Files of any format to read too, relative to the folder of this file; a pattern stands for all files that match.
+	// See [Several files](#several-files).
 	// Example: ["conf.d/*.toml"]
 	Include []string `edge:"include"`
-	// Warnings and notes not to show, by their codes.
+	// Warnings and notes to hide, by their codes.
 	// Example: ["shadowed-route"]
 	Allow []string `edge:"allow" kind:"codes"`
-	// What listeners do that do not say it themselves.
+	// Default of `websocket` of listeners and, through them, of routes.
 	WebSocket bool `edge:"websocket" default:"true" example:"false" also:"proxy.websocket"`
-	// What listeners do that do not say it themselves.
+	// Default of `grpc` of listeners and, through them, of routes.
 	GRPC bool `edge:"grpc" example:"true" also:"proxy.grpc"`
 	// Bodies of answers to failures, by status (400 to 599) or class (`4xx`, `5xx`): the path of a file, a table with
-	// `file` or `body` and, where the extension does not say it, `type`; or a list of them in several types, of which
-	// each client gets the one that it prefers. See [Error pages](operations.md#error-pages).
+	// `file` or `body` and, where the extension does not tell it, `type`; or a list of these in several types, of which
+	// each client gets the type that it prefers. See [Error pages](operations.md#error-pages).
 	// Example: { 404 = "404.html", 5xx = "/etc/edge/5xx.html" }
 	Errors errorPages `edge:"error_pages" local:"true"`
 }
@@ -96,7 +96,7 @@ type listenerEntry struct {
 	schema.Given
 	Listener
 
-	// As at the top level, before those.
+	// Error pages for this listener, looked at before the pages of the top level.
 	// Example: { 503 = { body = "<h1>Back at ten</h1>" } }
 	Errors errorPages `edge:"error_pages" after:"listen" local:"true"`
 	Pair   `edge:"" after:"underscores"`

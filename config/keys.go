@@ -28,8 +28,8 @@ func listenerSections() []*schema.Section {
 			Doc: "Addresses that are served alike. Two listeners never share an address.",
 			Keep: func(k *schema.Key) bool {
 				if k.Path == "access_log" {
-					k.Doc = "Where its requests are logged instead of `[log] output`; `false`: nowhere. A table says " +
-						"more; what it leaves out is as in `[log]`. See " +
+					k.Doc = "Place of the access log of this listener, in place of `[log] output`; `false`: none. A " +
+						"table sets more keys; a key that it leaves out is as in `[log]`. See " +
 						"[requests](operations.md#which-requests-are-logged)."
 				}
 				return true

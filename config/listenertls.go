@@ -263,24 +263,24 @@ func (r *resolver) warnUnusedTLS() {
 // TLSRule decides about the handshakes that its condition holds for. What it leaves at the zero value it does not
 // decide.
 type TLSRule struct {
-	// Its name, for metrics and `edge explain`.
+	// Name in metrics and `edge explain`.
 	Name string `edge:"name" kind:"name" example:"partners" json:",omitempty"`
-	// The handshakes that it is for: a text of [the language](DSL.md) that knows `tls.sni`, `tls.alpn`, the addresses
-	// and the listener. Without it, all.
+	// Condition of [the language](DSL.md) on handshakes that the rule is for; it knows `tls.sni`, `tls.alpn`, the
+	// addresses and the listener. Without it, all handshakes.
 	// Example: 'tls.sni == "api.example.org"'
 	When *lang.Condition `edge:"when" json:",omitempty"`
-	// Whether clients show a certificate, as `client_auth` of the listener.
+	// Demand for certificates of clients, as `client_auth` of the listener.
 	ClientAuth ClientAuth `edge:"client_auth" enum:"none request require" example:"require" json:",omitempty"`
-	// The authorities of these certificates, in place of those of the listener. Without `client_auth` they are
-	// required.
+	// File of authorities of client certificates, in place of the listener's. Without `client_auth` such a certificate
+	// is required.
 	ClientCA string `edge:"client_ca" example:"/etc/edge/tls/partners.pem" file:"read" json:",omitempty"`
-	// The oldest version of TLS that is accepted, in place of that of the listener.
+	// Oldest version of TLS that is accepted, in place of the listener's.
 	MinVersion uint16 `edge:"min_version" kind:"version" example:"1.3" json:",omitempty"`
-	// The `name` of the one of `[[certificates]]` that the client gets, whatever name it asks for and whatever `when`
-	// that one has.
+	// Name of a `[[certificates]]` that the client gets, whatever name it asks for and whatever `when` the certificate
+	// has.
 	Certificate string `edge:"certificate" kind:"name" example:"internal" json:",omitempty"`
-	// The handshake is refused: with the alert `unrecognized_name`, or `access_denied` where the client asks for no
-	// name. No rule after it is asked.
+	// Refuse the handshake: with the alert `unrecognized_name`, or `access_denied` where the client asks for no name.
+	// No later rule is asked.
 	Deny bool `edge:"deny" example:"true" json:",omitempty"`
 
 	Pos Pos

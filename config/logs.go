@@ -23,7 +23,7 @@ import (
 
 // Log says how requests are logged.
 type Log struct {
-	// `stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log.
+	// Places of the access log: `stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log.
 	// Example: ["stdout", "/var/log/edge/access.log"]
 	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" file:"log"`
 	Logging

@@ -42,8 +42,8 @@ func (e Endpoint) String() string {
 
 // AccessLog is what a listener or a route says of the access log of its requests. The zero value says nothing.
 type AccessLog struct {
-	// Where its requests are logged instead of where the listener says; `false`: nowhere. A table says more; what it
-	// leaves out is as in the one of the listener, or else in `[log]`. See
+	// Place of the access log of this route, in place of the listener's; `false`: none. A table sets more keys; a key
+	// that it leaves out is as for the listener, or else as in `[log]`. See
 	// [requests](operations.md#which-requests-are-logged).
 	Where `edge:"" example:"/var/log/edge/web.log" local:"true"`
 	Logging
@@ -60,30 +60,30 @@ func (a *AccessLog) IsZero() bool { return *a == AccessLog{} }
 // Where is where requests are logged. The zero value says nothing.
 type Where struct {
 	Off bool // nowhere
-	// The same as a path in place of the table.
+	// Path of the access log, as in place of the table.
 	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" file:"log"`
 }
 
 // Logging says which requests are logged, and in which form. What is empty or nil is as the entry around it says.
 type Logging struct {
-	// One JSON object a line, or the formats of Apache and nginx.
+	// Format of a line: a JSON object, or the formats of Apache and nginx.
 	// Example: "combined"
 	Format string `edge:"format" enum:"json common combined" later:"logfmt" json:",omitempty"`
-	// A line of your own in place of `format`: a template of [the language](DSL.md). Values are escaped, so that no
-	// client writes lines of its own. See [requests](operations.md#requests).
+	// Text of a line in place of `format`, a template of [the language](DSL.md). Values are escaped, so that no client
+	// writes lines of its own. See [requests](operations.md#requests).
 	// Example: "{client.ip} {method} {path} {status} {duration}"
 	Line *lang.Template `edge:"line" json:",omitempty"`
-	// Members of your own in each line of the format `json`, after its own: texts that are templates of [the
-	// language](DSL.md), 24 at most. See [requests](operations.md#requests).
+	// Members to add to each line of the format `json`, by name: templates of [the language](DSL.md), 24 at most. See
+	// [requests](operations.md#requests).
 	// Example: { tenant = "{header.x-tenant}" }
 	Fields *[]Text `edge:"fields" json:",omitempty"`
-	// Which requests are logged: a condition of [the language](DSL.md). Without it all are.
+	// Condition of [the language](DSL.md) that logged requests meet. Without it all requests are logged.
 	// Example: 'status >= 500 or duration > 1s'
 	When *lang.Condition `edge:"when" json:",omitempty"`
-	// The share of those requests that is logged: all of one trace, or none of them. Without it all are. See
-	// [samples](operations.md#which-requests-are-logged).
+	// Share of the requests selected by `when` that is logged: all requests of a trace, or none of them. Without it all
+	// are. See [samples](operations.md#which-requests-are-logged).
 	Sample *float64 `edge:"sample" example:"0.1" json:",omitempty"`
-	// What is logged whether the sample has it or not: statuses (`503`, `5xx`), times (`>1s`), `retried`, `error`
+	// Requests to log whether or not the sample has them: statuses (`503`, `5xx`), times (`>1s`), `retried`, `error`
 	// (edge or a backend has failed, or the client has left), conditions of [the language](DSL.md).
 	// Example: ["5xx", ">1s", "retried"]
 	Always *[]*lang.Condition `edge:"always" json:",omitempty"`

@@ -14,17 +14,17 @@ type Policy struct {
 	schema.Given
 	asked bool // a file gave a key of it
 
-	// With any key of `rotate`, edge rotates the files of access logs and of `error_log` itself: a file that is larger
-	// than this is renamed. See [rotation](operations.md#rotation).
+	// Size above which edge renames a file of an access log or of `error_log`. Any key of `rotate` turns rotation on.
+	// See [rotation](operations.md#rotation).
 	Size int64 `edge:"rotate.size" unit:"size" default:"100m" words:"off" min:"64k" max:"1024g" example:"1g"`
-	// A file is renamed when such a time, counted from midnight in UTC, begins: "24h" at midnight.
+	// Time between two rotations, counted from midnight in UTC: "24h" rotates at midnight.
 	Every time.Duration `edge:"rotate.every" min:"1m" max:"8760h" example:"24h"`
-	// How many renamed files of each log are kept. The oldest ones are removed.
+	// Number of renamed files kept for each log. The oldest files beyond it are removed.
 	Keep int `edge:"rotate.keep" default:"10" words:"all" min:"1" max:"100000" example:"14"`
-	// How long they are kept.
+	// Age at which renamed files are removed. Without the key: any age.
 	KeepFor time.Duration `edge:"rotate.keep_for" min:"1h" max:"87600h" example:"30d"`
-	// How renamed files are compressed. `zstd` takes less time and room than `gzip`; `none`, or `false`, leaves them
-	// as they are. Files of both kinds are kept and removed, whatever this says now.
+	// Compression of renamed files. `zstd` takes less time and room than `gzip`; `none`, or `false`, leaves files as
+	// they are. Files of both kinds are counted and removed, whatever this key says now.
 	Compress string `edge:"rotate.compress" kind:"compression" default:"zstd" example:"gzip"`
 }
 
