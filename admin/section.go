@@ -18,36 +18,37 @@ import (
 type Settings struct {
 	schema.Given
 
-	// Where it listens; `false` or `"off"`: nowhere. Without the key it is `admin.sock` in the folder that
+	// Address of the admin surface; `false` or `"off"`: none. Default: `admin.sock` in the folder that
 	// `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in `XDG_RUNTIME_DIR`: see
-	// [admin](admin.md#where-it-listens). An address that is no loopback one needs `cert`, and `token` or `client_ca`.
+	// [admin](admin.md#where-it-listens). An address that is no loopback address needs `cert`, and `token` or
+	// `client_ca`.
 	Listen Listen `edge:"listen" example:"unix:/run/edge/admin.sock"`
-	// What clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. A reload changes
-	// it.
+	// Secret that clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. A reload
+	// changes it.
 	Token string `edge:"token" example:"${file:/run/secrets/edge_admin}" secret:"true"`
-	// Authorities of client certificates, one of which takes the place of the token.
+	// File of authorities of client certificates; such a certificate takes the place of the token.
 	ClientCA string `edge:"client_ca" example:"/etc/edge/operators.pem" file:"read"`
-	// The certificate over TCP, which is TLS then. A reload reads it again.
+	// Certificate of the admin surface over TCP, which is TLS then. A reload reads it again.
 	Cert string `edge:"cert" example:"/etc/edge/tls/admin.pem" file:"read"`
-	// Its private key; without it, the key is in the file of the certificate.
+	// Private key of `cert`; default: the key in the file of the certificate.
 	Key string `edge:"key" example:"/etc/edge/tls/admin.key" file:"read"`
-	// Which users of the machine may read by a Unix socket: those that may change things (root, the user of the
-	// process and its group), or all.
+	// Users of the machine that may read by a Unix socket: `group`, users that may change things (root, the user of the
+	// process and its group); or `all`.
 	Read string `edge:"read" enum:"group all" default:"group" example:"all"`
-	// Whether clients over TCP may change things. By a Unix socket it depends on the user alone.
+	// Let clients over TCP change things. By a Unix socket it depends on the user alone.
 	Writable bool `edge:"writable" example:"true"`
-	// Hosts that clients over TCP may ask for, beside IP addresses, `localhost` and the name of the machine: a web
-	// page whose name was made to lead here is refused.
+	// Hosts that clients over TCP may ask for, beside IP addresses, `localhost` and the name of the machine: a web page
+	// whose name was made to lead here is refused.
 	// Example: ["edge.example.com"]
 	Names []string `edge:"names" kind:"names"`
-	// Whether those that may change things get profiles of the Go runtime.
+	// Serve profiles of the Go runtime to clients that may change things.
 	Pprof bool `edge:"pprof" example:"true"`
-	// The path of the metrics.
+	// Path of the metrics page.
 	Metrics string `edge:"metrics" kind:"path" default:"/metrics" example:"/stats"`
-	// How many requests each event loop remembers for `edge why`: so many of all, and so many of those that failed,
-	// were tried again or were slow. 256 bytes each; 0: none.
+	// Number of requests that each event loop remembers for `edge why`, and again of requests that failed, were tried
+	// again or were slow. 256 bytes each; 0: none.
 	Why int `edge:"why" default:"4096" min:"0" max:"65536" example:"1024"`
-	// Requests are slow whose answers begin after this time, or later.
+	// Time without an answer after which a request counts as slow.
 	WhySlow time.Duration `edge:"why_slow" default:"1s" min:"1ms" max:"1h" example:"300ms"`
 }
 
@@ -56,11 +57,9 @@ type Settings struct {
 type MetricsSettings struct {
 	schema.Given
 
-	// An address with `/metrics`, `/livez` and `/readyz` alone, for anyone. Without it they are at the address of
-	// `[admin]`.
+	// Address with `/metrics`, `/livez` and `/readyz` alone, for anyone. Default: they are at the address of `[admin]`.
 	Listen Listen `edge:"listen" example:":9145"`
-	// Hosts whose web pages may ask, beside IP addresses, `localhost`, names without a dot and the name of the
-	// machine.
+	// Hosts whose web pages may ask, beside IP addresses, `localhost`, names without a dot and the name of the machine.
 	// Example: ["edge.example.com"]
 	Names []string `edge:"names" kind:"names"`
 }

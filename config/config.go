@@ -83,14 +83,12 @@ type Global struct {
 	// Way an event loop without work sleeps. `auto` suits nearly everybody; [event loops](operations.md#event-loops)
 	// explains the other values.
 	Park string `edge:"park" enum:"auto runtime syscall spin" default:"auto" example:"syscall" restart:"true"`
-	// Pin each event loop to one of the processors that the process may use; with `park` at `auto` it sleeps as with
-	// `syscall`.
+	// Pin each event loop to one of the processors that the process may use; `park = "auto"` is `syscall` then.
 	Pin bool `edge:"pin" example:"true" restart:"true"`
 	// Name of edge in `Via` and `Proxy-Status`. A request that came through that name more than 8 times goes in circles
 	// and is answered 508. `unique`: `edge-` and a random number.
 	Via string `edge:"via" kind:"name" default:"edge" example:"unique" restart:"true"`
-	// Zone of this process, for `zones` of upstreams: a name as in `zone` of backends. `${EDGE_ZONE}` takes it from the
-	// environment.
+	// Zone of this process, as in `zone` of backends, for `zones` of upstreams. `${EDGE_ZONE}` reads the environment.
 	Zone string `edge:"zone" example:"eu-1a" json:",omitzero"`
 	// File to which the process writes its id. Without the key none is written.
 	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" file:"write" restart:"true"`
@@ -118,11 +116,10 @@ type Global struct {
 	// Reload when a file of the configuration changes, as `edge run --watch` does. See [watching the
 	// files](operations.md#watching-the-files).
 	Watch bool `edge:"watch" example:"true" json:"-"`
-	// Number of applied configurations that are kept for a [rollback](operations.md#rollback), at most 32 MiB of text.
-	// 0: none.
+	// Applied configurations to keep for a [rollback](operations.md#rollback), at most 32 MiB of text. 0: none.
 	Versions int `edge:"versions" default:"10" min:"0" max:"1000" example:"50" json:"-"`
 	// Folder that keeps applied configurations when the process ends, readable by its user alone. Default: `versions`
-	// in the folder that systemd names by `STATE_DIRECTORY`; without such a folder they are kept in memory.
+	// in the folder that systemd names by `STATE_DIRECTORY`, else none: they are kept in memory.
 	VersionsDir string   `edge:"versions_dir" example:"/var/lib/edge/versions" local:"true" restart:"true" json:"-"`
 	Rollback    Rollback `edge:"rollback" json:"-"`
 	// Folder in which relative paths begin, an absolute path. Default: the folder in which the process was started.

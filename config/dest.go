@@ -25,11 +25,11 @@ var laterSchemes = []string{"static:"}
 
 // Rewrite changes the path that a backend sees. The zero value changes nothing.
 type Rewrite struct {
-	// What the backend does not see of a path that begins with it, by segments.
+	// Prefix, by segments, that is cut off a path before the backend gets it.
 	StripPrefix string `edge:"strip_prefix" example:"/v1"`
-	// What the backend sees before the path, or before what is left of it.
+	// Prefix to put before the path that the backend gets, after `rewrite.strip_prefix`.
 	AddPrefix string `edge:"add_prefix" example:"/service"`
-	// Instead of both: the path that the backend sees, with values as in `redirect.to`.
+	// Path for the backend, in place of both prefixes, with values as in `redirect.to`.
 	// Example: "/index{path}"
 	Path *lang.Template `edge:"path" json:",omitempty"`
 }

@@ -15,19 +15,17 @@ import (
 
 // Discovery is how an upstream finds further backends, and the addresses of names.
 type Discovery struct {
-	// Where backends are found, beside those of `backends`. A source is `dns://host:port`, `srv+dns://name`,
-	// `file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, or the name of one of `[discoverers]`; there
-	// are up to four. See [discovery](discovery.md).
+	// Sources of backends, beside `backends`: `dns://host:port`, `srv+dns://name`, `file:///path`, `etcd://…`,
+	// `k8s://…`, `docker://…`, `consul://…`, or a name of `[discoverers]`; up to four. See [discovery](discovery.md).
 	// Example: "srv+dns://users.service.consul"
 	Sources []string `edge:"discover" kind:"sources" local:"true" json:",omitempty"`
-	// How long backends that were found are kept while their source fails.
+	// Time that backends which were found are kept while their source fails.
 	// Example: "10m"
 	StaleOK time.Duration `edge:"stale_ok" default:"forever" words:"forever" min:"1s" max:"8760h" show:".discover"`
-	// How long such backends are kept while the source answers that there are none. Three such answers in a row remove
-	// them sooner.
+	// Time that backends which were found are kept while their source answers that there are none. Three such answers
+	// in a row remove them sooner.
 	EmptyAfter time.Duration `edge:"empty_after" default:"30s" min:"1s" max:"24h" example:"5s" show:".discover"`
-	// The DNS servers that are asked for names of backends, one after the other; without it those of
-	// `/etc/resolv.conf`.
+	// DNS servers to ask for names of backends, in turn until one answers; default: the servers of `/etc/resolv.conf`.
 	// Example: ["10.0.0.53", "10.0.0.54:5353"]
 	Resolver []netip.AddrPort `edge:"resolver" json:",omitempty"`
 }
@@ -151,29 +149,28 @@ func discoveredUpstream(r *resolver, text string, at syntax.Span) Dest {
 
 // Registration is what others find of a listener, or of a service beside edge.
 type Registration struct {
-	// Where others look: `etcd://host:port,host:port/prefix`, `consul://host:port/service` or `file:///path`, as in
+	// Registry to write to: `etcd://host:port,host:port/prefix`, `consul://host:port/service` or `file:///path`, as in
 	// `discover`.
 	To string `edge:"to" example:"etcd://10.0.0.5:2379/users/" local:"true"`
-	// Its name among the instances of the service: the end of the key in etcd, the ID in Consul. Without it, its
-	// address. One of the same name takes its place.
+	// Name among the instances of the service: the end of the key in etcd, the ID in Consul. Default: the address. A
+	// new entry of the same name replaces the old entry.
 	Name string `edge:"name" example:"users-1" json:",omitempty"`
-	// The name of the listener whose address is registered. Without it, the first one.
+	// Name of the listener whose address is registered. Default: the first listener.
 	Listener string `edge:"listener" example:"internal" json:",omitempty"`
-	// The address that others connect to. Without a port it has that of the listener. Without a host it has the
-	// address by which this machine reaches the registry, or that of the agent of Consul, or 127.0.0.1 for a file.
-	// With both it may be that of another service.
+	// Address that clients connect to. Without a port it has the port of the listener. Without a host it has the
+	// address by which this machine reaches the registry, or the address of the agent of Consul, or 127.0.0.1 for a
+	// file. With both it may be the address of another service.
 	Address value.Endpoint `edge:"address" kind:"advertised" example:"10.0.0.7"`
-	// Its share of the requests of others.
+	// Weight in the registry: the share of its clients' requests.
 	Weight int `edge:"weight" default:"1" min:"1" max:"65535" example:"3"`
-	// The zone that others are told.
+	// Zone to write to the registry.
 	Zone string `edge:"zone" example:"b" json:",omitempty"`
-	// How long others find it after the process has died. It is renewed each third of that time.
+	// Time that the entry outlives a process that died. It is renewed each third of that time.
 	TTL time.Duration `edge:"ttl" default:"15s" min:"2s" max:"1h" example:"30s"`
-	// How long the process goes on accepting after it was withdrawn, so that others hear of it. Nothing waits where it
-	// was never registered.
+	// Time the process goes on accepting after its entry was withdrawn, so that clients hear of it. Nothing waits where
+	// the process was never registered.
 	Linger time.Duration `edge:"linger" default:"1s" min:"0s" max:"1m" example:"5s"`
-	// Of `consul://`: the path that Consul asks for by HTTP each third of `ttl`. Without it, edge tells Consul that it
-	// serves.
+	// Path that Consul asks for by HTTP each third of `ttl`. Without it, edge tells Consul that it serves.
 	Check string `edge:"check" kind:"target" example:"/healthz" json:",omitempty"`
 
 	Pos Pos

@@ -76,8 +76,8 @@ type topEntry struct {
 type defaultsEntry struct {
 	schema.Given
 
-	// Filters for all requests, in their order, after those of the listener: names of [filters](#filtersname), or
-	// those that a program gives its own. See [filters](filters.md#in-a-configuration).
+	// Filters for all requests, in their order, after the filters of the listener: names of [filters](#filtersname), or
+	// of filters that a program adds. See [filters](filters.md#in-a-configuration).
 	// Example: ["mine"]
 	Filters []string `edge:"filters"`
 }
@@ -126,7 +126,7 @@ type upstreamEntry struct {
 	schema.Given
 	Upstream
 
-	// Another way to write `protocol`: what is offered in the handshake. Both are `auto`.
+	// Protocols to offer in the handshake, another way to write `protocol`. Both are `auto`.
 	// Example: ["h2"]
 	ALPN []string `edge:"tls.alpn" after:"tls.key" kind:"alpn" enum:"h2 http/1.1"`
 
@@ -138,24 +138,24 @@ type upstreamEntry struct {
 type backendEntry struct {
 	schema.Given
 
-	// A host name stands for all its addresses.
+	// Address of the backend; a host name stands for all its addresses.
 	Address value.Endpoint `edge:"address" example:"10.0.0.11:8080"`
-	// Its share of the requests. 0: none; an upstream whose backends all have it answers 503.
+	// Share of the requests, relative to other backends. 0: none; an upstream whose backends all have 0 answers 503.
 	Weight int `edge:"weight" default:"1" min:"0" max:"65535" example:"3"`
-	// It gets a request only where no other backend can have it: each is down, or had an attempt of this request.
+	// Send requests here only where no other backend can have them: each is down, or was tried already.
 	Backup bool `edge:"backup" example:"true"`
-	// It gets a request only where no backend of a lower tier can have it, or as `spill` says. `backup = true` is tier
-	// 1.
+	// Tier of the backend, which gets requests only where no backend of a lower tier can have them, or as `spill` says.
+	// `backup = true` is tier 1.
 	Tier int `edge:"tier" default:"0" min:"0" max:"7" example:"2"`
-	// Where it runs: see `zones`.
+	// Zone of the backend, for `zones` of the upstream.
 	Zone string `edge:"zone" example:"b"`
 }
 
 // memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.
 type memberEntry struct {
-	// The upstream it forms with others of that name.
+	// Name of the upstream that all backends with this name form.
 	Name string `edge:"name" example:"backend1"`
-	// A further upstream it belongs to.
+	// Name of a further upstream with this backend.
 	Upstream string `edge:"upstream" example:"api"`
 	backendEntry
 }
@@ -164,39 +164,39 @@ type routeEntry struct {
 	schema.Given
 	Route
 
-	// Host and path in one. What stands before the first `/` is the host; none is any host, `*.example.com` any below
+	// Host and path in one. The part before the first `/` is the host; none is any host, `*.example.com` any host below
 	// that one.
 	Pattern string `edge:"pattern" after:"name" example:"api.example.com/v1/*"`
-	// Instead of `pattern`: the hosts.
+	// Hosts of the route, in place of `pattern`.
 	// Example: ["example.com", "www.example.com"]
 	Hosts []string `edge:"host" after:"pattern"`
-	// Instead of `pattern`: the path, everything when there is none.
+	// Path of the route, in place of `pattern`; default: every path.
 	PathText string `edge:"path" after:"host" example:"/v1/*"`
-	// An upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`,
+	// Destination: an upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`,
 	// `h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL`, `status:404`, or `hello` (the page of a
 	// first start). With variables each request names its own: `{host}`, `{host:N}` (the Nth label), `{path:N}` (the
 	// Nth segment), `{header:NAME}`, `{cookie:NAME}`, `{query:NAME}`; see `allow_dest`.
 	DestText string `edge:"dest" after:"weight" example:"api" also:".upstream"`
-	// Where a `dest` with variables may lead; all else is answered 403. `http://name:port`; `http://*.name:port` for
-	// the names below; ports are one, `8000-8999`, several with commas, `*`, or the usual one;
-	// `http://10.0.0.0/8:port` for addresses that requests name. A network alone says that the names may have
+	// Destinations that a `dest` with variables may lead to; all else is answered 403. `http://name:port`;
+	// `http://*.name:port` for the names below; ports are one, `8000-8999`, several with commas, `*`, or the usual
+	// port; `http://10.0.0.0/8:port` for addresses that requests name. A network alone says that the names may have
 	// addresses in it: without it they have to be on the public Internet. See
 	// [discovery](discovery.md#destinations-that-requests-name).
 	// Example: ["http://*.svc.internal:8080", "10.0.0.0/8"]
 	AllowDest []string `edge:"allow_dest" after:"dest"`
-	// Instead of `dest`: where the client is sent, with [values](DSL.md) of the request: `{path}`, `{host}`,
-	// `{match.1}` of `when`. `{rest}` is what its path has beyond the pattern, `/x` of `/old/x` where that is
-	// `/old/*`. The query is kept unless there is a `?`, `{query}` or `{target}`; a `?` at the end takes it away.
+	// URL to send the client to, in place of `dest`, with [values](DSL.md) of the request: `{path}`, `{host}`,
+	// `{match.1}` of `when`. `{rest}` is the part of the path beyond the pattern, `/x` of `/old/x` for `/old/*`. The
+	// query is kept unless there is a `?`, `{query}` or `{target}`; a `?` at the end takes it away.
 	// Example: "https://example.com{path}"
 	RedirectTo *lang.Template `edge:"redirect.to" after:"allow_dest"`
-	// 301, 302, 303, 307 or 308.
+	// Status of the redirect: 301, 302, 303, 307 or 308.
 	RedirectStatus int `edge:"redirect.status" after:"redirect.to" default:"308" min:"301" max:"308" example:"301"`
-	// Connections may turn into WebSockets. With `false` such a request goes on as one without `Upgrade`.
+	// Let connections turn into WebSockets. With `false` such a request goes on without `Upgrade`.
 	WebSocketKey bool `edge:"websocket" after:"hash_key" default:"" example:"false"`
-	// The backends speak gRPC: connections to them are HTTP/2, errors are a `grpc-status`, `grpc-timeout` bounds a
-	// request, and gRPC-Web is translated. A listener that says it means requests of type `application/grpc` alone.
+	// Speak gRPC with the backends: connections to them are HTTP/2, errors are a `grpc-status`, `grpc-timeout` bounds a
+	// request, and gRPC-Web is translated. `grpc` of a listener is for requests of type `application/grpc` alone.
 	GRPCKey bool `edge:"grpc" after:"websocket" default:"" example:"true" pool:"true"`
-	// As at the top level, before those and before those of the listener.
+	// Error pages for this route, looked at before the pages of the listener and of the top level.
 	// Example: { 5xx = ["down.html", "down.json"] }
 	Errors errorPages `edge:"error_pages" after:"filters" local:"true"`
 

@@ -15,52 +15,49 @@ import (
 
 // HealthCheck says how the backends of an upstream are checked.
 type HealthCheck struct {
-	// What a check does. `http`: a request, in the version of HTTP and with the TLS of the upstream; `tcp`: a
-	// connection, and bytes on it; `grpc`: a call of the health service (`grpc.health.v1`); `agent`: nothing but what
-	// `agent` says.
+	// Kind of check. `http`: a request, in the version of HTTP and with the TLS of the upstream; `tcp`: a connection,
+	// and bytes on it; `grpc`: a call of the health service (`grpc.health.v1`); `agent`: nothing but the agent's word.
 	Type string `edge:"type" enum:"http tcp grpc agent" default:"http" example:"grpc" show:"always"`
-	// Time from the beginning of a check to that of the next one, while the backend is up. Each is up to a tenth
-	// shorter, at random.
+	// Time between the beginnings of two checks while the backend is up, up to a tenth shorter at random.
 	Interval time.Duration `edge:"interval" default:"5s" min:"10ms" max:"1h" example:"10s" show:"always"`
-	// The same after a result that contradicts the state, until `rise` or `fall` decide; `interval` where that is
-	// shorter.
+	// Time between checks after a result that contradicts the state, until `rise` or `fall` decide; `interval` where
+	// that is shorter.
 	FastInterval time.Duration `edge:"fast_interval" default:"1s" min:"10ms" max:"1h" example:"500ms"`
-	// The same while the backend is down. After 10 minutes it doubles with each check, up to a minute. 0: as
-	// `interval`.
+	// Time between checks while the backend is down; after 10 minutes it doubles each time, up to 1m. 0: `interval`.
 	DownInterval time.Duration `edge:"down_interval" default:"0s" min:"0s" max:"1h" example:"10s"`
-	// Time for a check, from connecting to the end of what it reads. At most `interval`.
+	// Time for a check, from connecting to the last byte that it reads. At most `interval`.
 	Timeout time.Duration `edge:"timeout" default:"1s" min:"1ms" max:"1h" example:"2s" show:"always"`
 	// Passed checks in a row after which a backend is up again.
 	Rise int `edge:"rise" default:"2" min:"1" max:"1000" example:"1" show:".type=http .type=tcp .type=grpc"`
-	// Failed checks in a row after which it is down.
+	// Failed checks in a row after which a backend is down.
 	Fall int `edge:"fall" default:"3" min:"1" max:"1000" example:"2" show:".type=http .type=tcp .type=grpc"`
-	// What a new backend is before its first check, which decides alone: `up`; `checked`: down, and checked within a
+	// State of a new backend before its first check, which decides alone: `up`; `checked`: down, and checked within a
 	// second; `down`: the same, but `rise` checks have to pass.
 	Start string `edge:"start" enum:"up down checked" default:"up" example:"checked"`
-	// The port that checks connect to. 0: that of the backend.
+	// Port that checks connect to. 0: the backend's own port.
 	Port int `edge:"port" default:"0" min:"0" max:"65535" example:"8081"`
-	// Whether requests take the place of checks: a backend that is up, has answered requests within `interval` and
-	// failed none of them is not checked.
+	// Let requests take the place of checks: a backend that is up, has answered requests within `interval` and failed
+	// none of them is not checked.
 	PassiveCounts bool        `edge:"passive_counts" example:"true" json:",omitempty"`
 	Agent         HealthAgent `edge:"agent" json:",omitzero"` // that runs beside each backend
-	// Of `http`: the path, with a query where there is one.
+	// Path that an `http` check asks for, with a query where there is one.
 	Path string `edge:"path" kind:"target" default:"/" example:"/healthz" show:".type=http"`
-	// Of `http`: the method. The request has no body.
+	// Method of an `http` check. The request has no body.
 	Method string `edge:"method" enum:"GET HEAD OPTIONS POST" default:"GET" example:"HEAD" show:".type=http"`
-	// Of `http` and `grpc`: the Host; else that of the upstream, or the address of the backend.
+	// Host field that `http` and `grpc` checks send; default: as the upstream, or the address of the backend.
 	Host string `edge:"host" kind:"host" example:"api.internal"`
-	// Of `http`: the statuses that pass: a number, a range, or a list of both. Redirects are not followed.
+	// Statuses that pass an `http` check: a number, a range, or a list of both. Redirects are not followed.
 	// Example: [200, "300-399"]
 	ExpectedStatus []StatusRange `edge:"expected_status" default:"200-299"`
-	// Of `http`: text that has to be in the first 64 KiB of the answer.
+	// Text that an `http` check has to find in the first 64 KiB of the answer.
 	Body string `edge:"body" example:"alive" json:",omitempty"`
-	// Of `tcp`: what is sent first, as text, or as `hex:` and hexadecimal digits.
+	// Bytes that a `tcp` check sends first, as text, or as `hex:` and hexadecimal digits.
 	// Example: "PING\r\n"
 	Send string `edge:"send" kind:"bytes" secret:"true" json:",omitempty"`
-	// Of `tcp`: what has to come, anywhere in the first 64 KiB. Without it a connection is enough.
+	// Bytes that a `tcp` check has to get, anywhere in the first 64 KiB. Default: a connection is enough.
 	// Example: "+PONG"
 	Expect string `edge:"expect" kind:"bytes" json:",omitempty"`
-	// Of `grpc`: the service whose status is asked for. Without it, the status of the whole server.
+	// Service whose status a `grpc` check asks for. Default: the whole server.
 	Service string `edge:"service" example:"orders.v1.Orders" json:",omitempty"`
 
 	Headers []Header `json:",omitempty"`
@@ -68,12 +65,12 @@ type HealthCheck struct {
 
 // HealthAgent says how the agent of a backend is asked.
 type HealthAgent struct {
-	// Where an agent beside each backend listens, which says in a line what the backend is to get: `75%`, `drain`,
+	// Port of an agent beside each backend, which answers with a line for the state of the backend: `75%`, `drain`,
 	// `maint`, `down`, `up`, `ready`. 0: there is none. See [agents](health.md#agents).
 	Port int `edge:"port" default:"0" min:"0" max:"65535" example:"9777"`
-	// Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`.
+	// Time from asking an agent to asking it again. The agent has `timeout` to answer. 0: as `interval`.
 	Interval time.Duration `edge:"interval" default:"0s" min:"0s" max:"1h" example:"2s" show:".port"`
-	// What an agent is sent first, as text, or as `hex:` and hexadecimal digits.
+	// Bytes to send to an agent first, as text, or as `hex:` and hexadecimal digits.
 	// Example: "api\n"
 	Send string `edge:"send" kind:"bytes" secret:"true" json:",omitempty"`
 }
@@ -92,10 +89,10 @@ func (s StatusRange) String() string {
 // healthEntry is [health_check], or that of an upstream.
 type healthEntry struct {
 	schema.Given
-	// Whether backends are checked.
+	// Check backends; with `false` none is checked.
 	Enabled bool `edge:"enabled" default:"true" example:"false"`
 	HealthCheck
-	// Of `http` and `grpc`: fields of the request. `User-Agent` is `edge-health` unless it is among them.
+	// Fields that `http` and `grpc` checks send. `User-Agent` is `edge-health` unless it is among them.
 	// Example: { X-Check = "edge" }
 	Fields []Header `edge:"headers" after:"host" kind:"headers"`
 }

@@ -26,8 +26,7 @@ type Listener struct {
 	// Example: ["polite"]
 	ConnFilters []string `edge:"connection_filters" json:",omitempty"`
 	// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is any peer on a
-	// Unix socket. From all other peers these fields, and [further fields](operations.md#behind-another-proxy) that
-	// only a proxy may set, are replaced or dropped.
+	// Unix socket. [Such fields](operations.md#behind-another-proxy) of other peers are replaced or dropped.
 	// Example: ["10.0.0.0/8", "unix"]
 	Trusted Trusted `edge:"trusted_proxies"`
 	// Tell backends the client by `Forwarded` (RFC 7239) too, beside `X-Forwarded-*`.
@@ -45,7 +44,7 @@ type Listener struct {
 	// `cert`, else `false`.
 	TLS TLSMode `edge:"tls" example:"auto"`
 	// Versions of HTTP: `h1`, `h2` or both. Over TLS the client chooses; a plain connection is HTTP/2 when it begins
-	// with the preface of HTTP/2 (prior knowledge).
+	// with its preface (prior knowledge).
 	// Example: ["h1"]
 	Protocols []string `edge:"protocols" kind:"protocols" later:"h3 tcp udp tls-passthrough" default:"[\"h1\", \"h2\"]"`
 	// Of HTTP/2.
@@ -76,8 +75,8 @@ type Listener struct {
 	// broken (`TCP_USER_TIMEOUT`). `system`: as long as the kernel tries.
 	// Example: "30s"
 	UserTimeout time.Duration `edge:"user_timeout" default:"5m" words:"system" min:"1s" max:"24h" restart:"true"`
-	// Maximum of connections that may wait with data in their first packet (TCP Fast Open), which spares clients a
-	// round trip. The network may deliver that data twice (RFC 7413), so use it with TLS, or for requests that may be
+	// Maximum number of connections that may wait with data in their first packet (TCP Fast Open), which spares clients
+	// a round trip. The network may deliver that data twice (RFC 7413), so use it with TLS, or for requests that may be
 	// repeated. The kernel has to allow it: `net.ipv4.tcp_fastopen`, bit 2.
 	FastOpen int `edge:"fast_open" default:"\"off\"" words:"off" min:"0" max:"65535" example:"256" restart:"true"`
 	// Rights of the listener's Unix socket files, as `chmod` takes them; a client has to be allowed to write. Default:
@@ -120,18 +119,18 @@ type Account struct {
 type Limits struct {
 	// Largest request head in bytes; a larger head is answered 431.
 	HeaderSize int64 `edge:"header_size" unit:"size" default:"32k" min:"1k" max:"1m" example:"16k"`
-	// Maximum of fields in a request head; a head with more is answered 431.
+	// Maximum number of fields in a request head; a head with more is answered 431.
 	HeaderCount int `edge:"header_count" default:"100" min:"1" max:"10000" example:"50"`
 	// Time for the whole request head to arrive.
 	HeaderTimeout time.Duration `edge:"header_timeout" default:"10s" min:"100ms" max:"1h" example:"5s" show:"always"`
 	// Largest request body in bytes; a larger body is answered 413. 0: no limit.
 	BodySize int64 `edge:"body_size" unit:"size" default:"0" example:"10m"`
-	// Maximum of connections open at once on each address of the listener. A further connection replaces one that has
-	// been idle for a second, or else waits. 0: no limit.
+	// Maximum number of connections open at once on each address of the listener. A further connection replaces one
+	// that has been idle for a second, or else waits. 0: no limit.
 	Connections int `edge:"connections" default:"0" min:"0" max:"100000000" example:"200000"`
 	// Time a connection may wait for its next request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"75s" show:"always"`
-	// Maximum of requests on one connection before it is closed. 0: no limit.
+	// Maximum number of requests on one connection before it is closed. 0: no limit.
 	KeepaliveRequests int `edge:"keepalive_requests" default:"0" min:"0" max:"1000000000" example:"1000"`
 	// Age up to which a connection of HTTP/2 may begin requests; requests in progress then finish. 0: any age.
 	MaxAge time.Duration `edge:"max_age" default:"0s" min:"0s" max:"8760h" example:"1h"`
@@ -188,8 +187,7 @@ type Pair struct {
 	Cert string `edge:"cert" example:"/etc/edge/tls/example.pem" file:"read" also:".ssl_certificate"`
 	// Private key in PEM, without a password. Default: the key in the file of the certificate.
 	Key string `edge:"key" example:"/etc/edge/tls/example.key" file:"read" also:".ssl_certificate_key"`
-	// OCSP response in DER, which is stapled while it is valid. The program that fetches the response writes the file
-	// again.
+	// OCSP response in DER, which is stapled while it is valid. The program that fetches it writes the file again.
 	OCSP string `edge:"ocsp" example:"/etc/edge/tls/example.ocsp" file:"read"`
 }
 
@@ -201,9 +199,8 @@ type TLS struct {
 	// Time in which a TLS handshake has to end.
 	// Example: "5s"
 	HandshakeTimeout time.Duration `edge:"handshake_timeout" default:"10s" min:"100ms" max:"10m" restart:"true"`
-	// Maximum of handshakes in progress at once; a further handshake ends the handshake that has stood still for
-	// longest. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less.
-	// Example: 1000
+	// Maximum number of handshakes in progress at once; a further handshake ends the handshake that has stood still for
+	// longest. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less. Example: 1000
 	Handshakes int `edge:"handshakes" default:"\"auto\"" words:"auto" min:"1" max:"1000000" restart:"true"`
 
 	Rules []TLSRule `json:",omitempty"` // on handshakes, after those of the listener
@@ -247,8 +244,7 @@ const (
 
 // HSTS is Strict-Transport-Security.
 type HSTS struct {
-	// Time browsers use nothing but HTTPS for the host, sent as `Strict-Transport-Security` over TLS. 0: browsers
-	// forget the host.
+	// Time browsers use nothing but HTTPS for the host (`Strict-Transport-Security`). 0: browsers forget the host.
 	MaxAge time.Duration `edge:"max_age" default:"off" words:"off" min:"0s" max:"36500d" example:"365d"`
 	// Include all hosts below in `hsts.max_age`.
 	Subdomains bool `edge:"subdomains" default:"" example:"true"`
@@ -258,7 +254,7 @@ type HSTS struct {
 
 // H2Options bound a connection of HTTP/2.
 type H2Options struct {
-	// Maximum of requests in progress at once on one connection of HTTP/2.
+	// Maximum number of requests in progress at once on one connection of HTTP/2.
 	MaxStreams int `edge:"max_streams" default:"128" min:"1" max:"100000" example:"256"`
 	// Time a connection of HTTP/2 may be without a request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"5m"`

@@ -276,8 +276,7 @@ type TLSRule struct {
 	ClientCA string `edge:"client_ca" example:"/etc/edge/tls/partners.pem" file:"read" json:",omitempty"`
 	// Oldest version of TLS that is accepted, in place of the listener's.
 	MinVersion uint16 `edge:"min_version" kind:"version" example:"1.3" json:",omitempty"`
-	// Name of a `[[certificates]]` that the client gets, whatever name it asks for and whatever `when` the certificate
-	// has.
+	// Name of a `[[certificates]]` that the client gets, whatever name it asks for and whatever its `when`.
 	Certificate string `edge:"certificate" kind:"name" example:"internal" json:",omitempty"`
 	// Refuse the handshake: with the alert `unrecognized_name`, or `access_denied` where the client asks for no name.
 	// No later rule is asked.

@@ -14,15 +14,15 @@ import (
 type Metrics struct {
 	schema.Given
 
-	// How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are not
-	// registered with IANA are `other`.
+	// Form of statuses in `edge_requests_total`: by class, `2xx`, or exact, `200`. Statuses that are not registered
+	// with IANA are `other`.
 	Codes string `edge:"codes" enum:"class exact" default:"class" restart:"true"`
-	// How many hosts have counters of their own, `edge_host_requests_total`, beside those that routes name: those that
-	// are asked for most. All others are the host `other`. 0: no hosts are counted.
+	// Number of hosts with counters of their own, `edge_host_requests_total`, beside the hosts that routes name: the
+	// hosts that are asked for most. All other hosts are counted as `other`. 0: no hosts are counted.
 	Hosts int `edge:"hosts" default:"0" min:"0" max:"10000" example:"200" restart:"true"`
-	// How many series the requests of routes and upstreams may have, and as many those of listeners and of the
-	// connections, checks and limits of upstreams. What has no room is counted as that of the route, listener or
-	// upstream `other`. Above a 25th of it, routes have no durations: those of upstreams stay.
+	// Maximum number of series for the requests of routes and upstreams, and again for listeners and for the
+	// connections, checks and limits of upstreams. Beyond it, requests are counted for the route, listener or upstream
+	// `other`. Above a 25th of it, routes have no durations: upstreams keep theirs.
 	SeriesMax int `edge:"series_max" default:"100000" min:"1000" max:"10000000"`
 }
 

@@ -33,52 +33,51 @@ func (k PathKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 // Route sends the requests of one host and path to a destination. An entry of the file that names several hosts becomes
 // as many routes, all with the same Entry.
 type Route struct {
-	// Its name in logs and metrics; the pattern when there is none.
+	// Name in logs and metrics; default: the pattern.
 	Name string `edge:"name" example:"api"`
-	// Condition: the listeners that requests come by, by their names. Without it those of all listeners are taken,
-	// whatever the listeners ask of clients.
+	// Condition: names of the listeners that requests come by. Without it a request by any listener is taken, whatever
+	// the listeners ask of clients.
 	Listeners []string `edge:"listener" example:"internal"`
-	// Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this connection or
-	// in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC 2253) and `san` (one of its
-	// names suffices) are equal, or found by the regular expression after a `~`. A name counts only as what its text
-	// tells: a DNS name with an `@` or a `:` is none. Each key of the table is a condition more.
+	// Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this connection or in
+	// the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC 2253) and `san` (one of its names
+	// suffices) are equal, or found by the regular expression after a `~`. A name counts only as its text tells: a DNS
+	// name with an `@` or a `:` is none. Each key of the table is a condition more.
 	// Example: { subject = "CN=admin,O=Example", san = "~^spiffe://" }
 	ClientCert *route.ClientCert `edge:"client_cert"`
-	// Condition: the methods. A request with another one is answered 405, unless another route takes it. CONNECT and
-	// TRACE are only taken where they are named.
+	// Condition: methods of the request. A request with another method is answered 405, unless another route takes it.
+	// CONNECT and TRACE are only taken where they are named.
 	// Example: ["GET", "HEAD"]
 	Methods []string `edge:"methods" kind:"methods"`
-	// Condition: a name alone is there (`header = "X-Beta"`); a value in a table is equal, or found by the regular
-	// expression (RE2) after a `~`. Of several fields of that name one suffices.
+	// Condition: fields of the request. A name alone has to be there (`header = "X-Beta"`); a value in a table is
+	// equal, or found by the regular expression (RE2) after a `~`. Of several fields of that name one suffices.
 	// Example: { X-Env = "prod", User-Agent = "~curl/[0-9]" }
 	Header []route.Condition `edge:"header" kind:"fields"`
 	// Condition: parameters of the query, as for `header`; they are compared decoded.
 	// Example: { version = "2" }
 	Query []route.Condition `edge:"query" kind:"parameters"`
-	// Condition: a text of [the language](DSL.md) that holds for the request. It is asked after all others.
+	// Condition: text of [the language](DSL.md) that holds for the request. It is asked after all other conditions.
 	// Example: 'client.ip in {10.0.0.0/8} or header.x-beta == "1"'
 	When *lang.Condition `edge:"when" json:",omitempty"`
-	// Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if the route were
-	// not there.
+	// Share of the requests among routes that are equal in pattern and conditions. 0: none, as if it were not there.
 	Weight  int     `edge:"weight" min:"0" max:"65535" example:"90"`
 	Rewrite Rewrite `edge:"rewrite"`
-	// A `Location` or `Content-Location` that names the backend, by its address or the Host that it was sent, also
-	// with the backend's port as nginx does, becomes a path here, with the prefixes of `rewrite` undone.
+	// Turn a `Location` or `Content-Location` that names the backend, by its address or the Host that it was sent, also
+	// with the backend's port as nginx does, into a path here, with the prefixes of `rewrite` undone.
 	RewriteLocation bool `edge:"rewrite_location" example:"true"`
-	// A request body of up to this size is received whole, in memory, before the backend is asked, and is sent with
-	// its length: for backends that cannot read a chunked one, as with WSGI. A larger one is answered 413. WebSockets
-	// and gRPC are not buffered.
+	// Size up to which a request body is received whole, in memory, before the backend is asked, and is sent with its
+	// length: for backends that cannot read a chunked body, as with WSGI. A larger body is answered 413. WebSockets and
+	// gRPC are not buffered.
 	BufferRequest int64 `edge:"buffer_request" unit:"size" default:"off" words:"off" min:"1k" max:"1g" example:"10m"`
-	// Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, whatever other
-	// routes to the upstream do. Connections, limits and queues stay those of the upstream.
+	// Method of balancing for this route, in place of the upstream's. The route takes its own turns among the backends,
+	// whatever other routes to the upstream do. Connections, limits and queues stay shared.
 	LoadBalancing string `edge:"load_balancing" kind:"balance" example:"round_robin" show:".load_balancing"`
-	// Instead of `hash_key` of the upstream.
+	// Key of balancing for this route, in place of the upstream's.
 	HashKey value.HashKey `edge:"hash_key" example:"path" show:".hash_key" json:",omitzero"`
 	// Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; `CONNECT` is a
 	// method (see `methods`).
 	// Example: ["mqtt"]
 	Upgrades []string `edge:"upgrades" kind:"upgrades"`
-	// Fields to set in the request; an empty value removes the field. What the client says under that name is not sent
+	// Fields to set in the request; an empty value removes the field. The client's own fields of that name are not sent
 	// on: in any case, with `_` for `-`, and in trailers. A value may have [values](DSL.md) of the request in braces:
 	// see [fields](#variables-of-fields).
 	// Example: { X-Env = "prod", Cookie = "" }
@@ -86,23 +85,24 @@ type Route struct {
 	// Fields to set in the answer, as in `headers.request`.
 	// Example: { Server = "" }
 	ResponseHeaders []Header `edge:"headers.response" kind:"headers"`
-	// Filters for its requests, after those of its listener and of `[defaults]`. `!name` takes one of those out.
+	// Filters for requests of this route, after the filters of its listener and of `[defaults]`. `!name` takes an
+	// earlier filter out.
 	// Example: ["mine"]
 	Filters []string `edge:"filters" json:",omitempty"`
-	// Put `error_pages` in place of what backends answer with these statuses, not of edge's own answers alone.
+	// Put `error_pages` in place of backends' answers with these statuses too, not of edge's own answers alone.
 	InterceptErrors bool `edge:"intercept_errors" example:"true" json:",omitempty"`
-	// Time to the first byte of the answer, instead of what the upstream says.
+	// Time to the first byte of the answer, in place of the upstream's.
 	FirstByte time.Duration `edge:"timeouts.first_byte" min:"1ms" max:"24h" example:"5s" pool:"true"`
-	// Time between two reads of the answer, instead of what the upstream says.
+	// Time between two reads of the answer, in place of the upstream's.
 	Read time.Duration `edge:"timeouts.read" min:"1ms" max:"24h" example:"5s" pool:"true"`
-	// Time to the end of the answer, instead of what the upstream says.
+	// Time to the end of the answer, in place of the upstream's.
 	Total time.Duration `edge:"timeouts.total" min:"1ms" max:"24h" example:"30s"`
-	// How long a WebSocket, another tunnel, or a gRPC call whose answer has begun may be without a byte in either
-	// direction.
+	// Time without a byte in either direction after which a WebSocket, another tunnel, or a gRPC call whose answer has
+	// begun is ended.
 	// Example: "10m"
 	TunnelIdle time.Duration `edge:"timeouts.idle" default:"1h" min:"1s" max:"8760h" pool:"true" show:"always"`
 	AccessLog  AccessLog     `edge:"access_log"`
-	// Which of the requests that wait because of `breaker` go first: 0 before 1, and so on. Those of 2 and 3 [wait
+	// Rank among requests that wait because of `breaker`: 0 goes before 1, and so on. Requests of 2 and 3 [wait
 	// sooner](overload.md#priorities).
 	Priority int `edge:"priority" default:"1" min:"0" max:"3" example:"0" show:"always"`
 

@@ -24,52 +24,52 @@ import (
 //	[[listeners.rules]]       of a listener            before those
 //	[[routes.rules]]          of a route               once it is chosen, before its filters
 type Rule struct {
-	// Its name. The access log has it as `rule` where the rule ended the request.
+	// Name of the rule. The access log has it as `rule` where the rule ended the request.
 	Name string `edge:"name" kind:"name" example:"no-bots" json:",omitempty"`
-	// The requests that it is for: a text of [the language](DSL.md). Without it, all.
+	// Condition of [the language](DSL.md) on requests that the rule is for. Without it, all requests.
 	// Example: 'path ~ "/\.git"'
 	When *lang.Condition `edge:"when" json:",omitempty"`
-	// Texts of the request, which later rules and all other texts know as `local.NAME`. All rules together set 16
-	// names at most.
+	// Texts of the request by name, which later rules and all other texts know as `local.NAME`. All rules together set
+	// 16 names at most.
 	// Example: { tenant = "{header.x-tenant.lower()}" }
 	Set []Text `edge:"set" kind:"texts" json:",omitempty"`
-	// A word that the access log has among the `tags` of the request.
+	// Word that the access log has among the `tags` of the request.
 	Tag string `edge:"tag" kind:"name" example:"bot" json:",omitempty"`
-	// Filters that run for the request as well, after the rules. `!name` takes one out that would run. The last rule
-	// that names a filter counts. 64 filters at most are named by rules.
+	// Filters that run for the request as well, after the rules. `!name` takes out a filter that would run. The last
+	// rule that names a filter counts. 64 filters at most are named by rules.
 	// Example: ["mine"]
 	Filters []string `edge:"filters" json:",omitempty"`
-	// How long all of the request may take, tunnels aside: in place of `timeouts.total`.
+	// Time that all of the request may take, tunnels aside, in place of `timeouts.total`.
 	Timeout time.Duration `edge:"timeout" min:"1ms" max:"24h" example:"30s" json:",omitzero"`
-	// Fields of the request that is sent on. An empty text, or one that becomes empty, removes the field. What the
-	// client says under that name is not sent on. Rules after it see the request without them.
+	// Fields of the request that is sent on. An empty text, or a text that becomes empty, removes the field. The
+	// client's own fields of that name are not sent on. Later rules see the request without these changes.
 	// Example: { X-Real-IP = "{client.ip}" }
 	Request []Text `edge:"headers.request" kind:"request_fields" json:",omitempty"`
-	// Fields of the answer, of edge's own answers too: their texts know the answer. `match.1` is what it was when the
-	// rule held.
+	// Fields of the answer, of edge's own answers too: their texts may use the answer. `match.1` is as when the rule
+	// held.
 	// Example: { X-Cache-Status = "{answer.source}" }
 	Response []Text `edge:"headers.response" kind:"answer_fields" json:",omitempty"`
-	// The path that takes the place of the one asked for. The query is kept unless there is a `?`, `{query}` or
-	// `{target}`; a `?` at the end takes it away.
+	// Path in place of the path of the request. The query is kept unless there is a `?`, `{query}` or `{target}`; a `?`
+	// at the end takes it away.
 	// Example: '/new{path.cut_prefix("/old")}'
 	Rewrite *lang.Template `edge:"rewrite" json:",omitempty"`
-	// Parameters that are taken out of the query.
+	// Parameters to take out of the query.
 	// Example: ["utm_source", "utm_medium"]
 	QueryDel []string `edge:"query.del" json:",omitempty"`
-	// Parameters that take the place of all of their name. Values are encoded.
+	// Parameters of the query to set, in place of all with the same name. Values are encoded.
 	// Example: { lang = "{header.accept-language}" }
 	QuerySet []Text `edge:"query.set" kind:"texts" json:",omitempty"`
-	// Parameters that are put after the others.
+	// Parameters to add at the end of the query.
 	// Example: { from = "edge" }
 	QueryAdd []Text       `edge:"query.add" kind:"texts" json:",omitempty"`
 	Respond  RuleRespond  `edge:"respond" json:",omitzero"`
 	Redirect RuleRedirect `edge:"redirect" json:",omitzero"`
-	// The request is refused: with this status, 400 to 599, and the page for it; `true` is 403.
+	// Refuse the request: with this status, 400 to 599, and the page for it; `true` is 403.
 	Deny int `edge:"deny" kind:"deny" example:"404" json:",omitzero"`
-	// The connection is closed without an answer; in HTTP/2 the stream is reset.
+	// Close the client's connection without an answer; in HTTP/2, reset the stream.
 	Drop bool `edge:"drop" example:"true" json:",omitempty"`
-	// How long the client waits before `deny` or `drop`; with neither it is `deny`. 1000 requests wait at a time in
-	// the process; more are not kept waiting.
+	// Time the client waits before `deny` or `drop`; with neither it is `deny`. 1000 requests wait at a time in the
+	// process; further requests do not wait.
 	Tarpit time.Duration `edge:"tarpit" min:"1s" max:"10m" example:"20s" json:",omitzero"`
 
 	NoLog bool               `json:",omitempty"`
@@ -81,27 +81,27 @@ type Rule struct {
 // Text is a template with a name.
 type Text = value.Text
 
-// RuleRespond is the answer of a rule.
+// Respond is an answer.
 type RuleRespond struct {
-	// The rule answers: with this status.
+	// Status with which the rule answers the request.
 	Status int `edge:"status" default:"200" min:"200" max:"599" example:"200"`
-	// The body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for between
-	// quotation marks.
+	// Body of the answer. Values are escaped where `type` is HTML, XML, JSON or JavaScript, as for between quotation
+	// marks.
 	// Example: "hello {client.ip}"
 	Body *lang.Template `edge:"body" kind:"lines" json:",omitempty"`
-	// The type of the body.
+	// Content type of the body.
 	Type string `edge:"type" default:"text/plain; charset=utf-8" example:"text/html; charset=utf-8"`
 
 	On bool
 }
 
-// RuleRedirect is the answer of a rule that sends the client elsewhere.
+// Redirect is an answer that sends the client elsewhere.
 type RuleRedirect struct {
-	// Where the client is sent. The query is kept as `rewrite` says. A request does not choose the host, but where
-	// `{host}` is written.
+	// URL to send the client to. The query is kept as `rewrite` says. A request does not choose the host, except by a
+	// `{host}` in the text.
 	// Example: "https://{host}{target}"
 	To *lang.Template `edge:"to" required:"true"`
-	// Its status: 301, 302, 303, 307 or 308.
+	// Status with which the rule redirects: 301, 302, 303, 307 or 308.
 	Status int `edge:"status" default:"308" min:"301" max:"308" example:"301"`
 }
 
@@ -110,9 +110,9 @@ type ruleEntry struct {
 	schema.Held // of the keys of limit
 	Rule
 
-	// With `false` no access log has the request.
+	// Write the request to access logs; with `false` none has it.
 	Logged bool `edge:"log" after:"tag" default:"true" example:"false"`
-	// Where the request goes, in place of where its route leads: an upstream, or addresses as in a route.
+	// Destination of the request, in place of its route's: an upstream, or addresses as in a route.
 	DestText string `edge:"dest" after:"timeout" example:"10.0.0.12:8080"`
 }
 
@@ -122,7 +122,7 @@ var ruleLimits = sync.OnceValue(func() *plugins.Inside {
 	return plugins.Filters.In("limit", "rate_limit", func(k *schema.Key) bool {
 		switch k.Path {
 		case "limit.rate":
-			k.Doc = "The rule limits its requests: how many of a key get through. What is beyond it is refused."
+			k.Doc = "Rate of requests that each key may keep up; requests over it are refused."
 		case "limit.mode":
 			k.Enum = []string{"reject", "log"}
 		case "limit.max_delay", "limit.max_delayed":

@@ -64,16 +64,16 @@ func parseEntries(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) 
 
 // List is one of [lists]: texts or addresses.
 type List struct {
-	// What it has: IP addresses and prefixes such as `10.0.0.0/8`, or texts, which are compared byte by byte.
+	// Type of the entries: IP addresses and prefixes such as `10.0.0.0/8`, or texts, which are compared byte by byte.
 	Kind string `edge:"type" enum:"addresses texts" default:"addresses"`
-	// Its entries.
+	// Entries of the list, beside `file`.
 	// Example: ["10.0.0.0/8", "2001:db8::1"]
 	Values []string `edge:"values" kind:"values" json:",omitempty"`
-	// A file with entries, one in each line; `#` begins a comment. It is put together with `values`. See [lists and
+	// File with entries, one in each line; `#` begins a comment. The entries are added to `values`. See [lists and
 	// maps](DSL.md#lists-and-maps).
 	File string `edge:"file" example:"office.txt" local:"true" json:",omitempty"`
-	// How often the file is looked at. A changed one takes effect without a reload; a wrong one is logged, and what
-	// was there stays. `off`: it is looked at when the configuration is loaded.
+	// Time between two looks at the file. A changed file takes effect without a reload; a wrong file is logged, and the
+	// entries before stay. `off`: the file is read when the configuration is loaded.
 	Refresh time.Duration `edge:"refresh" default:"off" words:"off" min:"100ms" max:"24h" example:"10s"`
 
 	Name string
@@ -82,14 +82,14 @@ type List struct {
 
 // Map is one of [maps]: it leads from texts or addresses to texts.
 type Map struct {
-	// What its keys are. Of prefixes of addresses the longest one that has the address decides.
+	// Type of the keys. Of prefixes of addresses the longest prefix that has the address decides.
 	Kind string `edge:"type" enum:"addresses texts" default:"texts"`
-	// Its entries.
+	// Entries of the map, beside `file`.
 	// Example: { DE = "eu", "a b" = "x" }
 	Values []table.Entry `edge:"values" json:",omitempty"`
-	// A file with entries: in each line a key, a blank and a value. As for lists.
+	// File with entries: in each line a key, a blank and a value. Comments and `values` are as for lists.
 	File string `edge:"file" example:"country.txt" local:"true" json:",omitempty"`
-	// As for lists.
+	// Time between two looks at the file, as for lists.
 	Refresh time.Duration `edge:"refresh" default:"off" words:"off" min:"100ms" max:"24h" example:"10s"`
 
 	Name string
@@ -98,12 +98,12 @@ type Map struct {
 
 // Geo is [geo]: the databases that geo.country and its like are asked of.
 type Geo struct {
-	// Files in the MaxMind DB format, such as those of MaxMind, DB-IP, IP2Location and IPinfo. Of several that know
-	// something of an address the first one counts.
+	// Files in the MaxMind DB format, such as the databases of MaxMind, DB-IP, IP2Location and IPinfo. The first file
+	// that knows something of an address counts.
 	// Example: ["GeoLite2-Country.mmdb", "GeoLite2-ASN.mmdb"]
 	Databases []string `edge:"databases" local:"true" json:",omitempty"`
-	// How often the files are looked at. A new one takes effect without a reload; a wrong one is logged, and what was
-	// there stays. `off`: they are read when the configuration is loaded.
+	// Time between two looks at the files. A new file takes effect without a reload; a wrong file is logged, and the
+	// data before stays. `off`: the files are read when the configuration is loaded.
 	Refresh time.Duration `edge:"refresh" default:"1m" words:"off" min:"100ms" max:"24h" example:"1h" json:",omitempty"`
 }
 
@@ -125,7 +125,7 @@ type mapEntry struct {
 type secretEntry struct {
 	schema.Given
 
-	// The secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`.
+	// Text of the secret, best quoted as `${file:/run/secrets/api}` or `${API_SECRET}`.
 	Value string `edge:"value" kind:"secret_text" example:"correct horse battery staple" secret:"true"`
 
 	name string

@@ -20,8 +20,8 @@ var source embed.FS
 // Definition is one table of a kind.
 type Definition struct {
 	plugin.Table
-	// The requests that it is for: a text of [the language](DSL.md). For others none of its functions runs. It is
-	// asked once for a request, when the first one would run.
+	// Condition of [the language](DSL.md) on requests that the filter runs for. For all other requests none of its
+	// functions runs. It is asked once for a request, when the first function would run.
 	// Example: 'path starts_with "/api/"'
 	When *lang.Condition `edge:"when" json:",omitempty"`
 	Pos  syntax.Pos

@@ -34,7 +34,7 @@ var (
 		Kind: plugin.Filters,
 		Doc: "Filters, by the names under which `filters` of listeners, `[defaults]` and routes name them: see " +
 			"[filters](filters.md#in-a-configuration).",
-		Does:    "What it does: one of those below, or of a module that the program was built with.",
+		Does:    "Type of the filter: a type below, or of a module that the program was built with.",
 		Use:     "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 		Unused:  "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
 		Warning: "A filter that is used warns the operator when it is made, as those of the type `fault` do.",
@@ -45,46 +45,46 @@ var (
 
 	Destinations = &Kind{
 		Kind: plugin.Destinations,
-		Doc: "Where requests may lead beside upstreams, by the names under which `dest` of routes and rules names " +
+		Doc: "Destinations of requests beside upstreams, by the names under which `dest` of routes and rules names " +
 			"them. The types come from [modules](plugins.md#destinations).",
-		Does:   "What answers the requests: a type of a module that the program was built with.",
+		Does:   "Type of the destination, of a module that the program was built with.",
 		Use:    "name it as \"dest\" of a route or of a rule",
 		Unused: "No route and no rule leads to a destination: it is not made.",
 	}
 
 	LogSinks = &Kind{
 		Kind: plugin.LogSinks,
-		Doc: "Where access logs go beside files, by the names under which `output` of `[log]`, and `access_log` of " +
+		Doc: "Sinks of access logs beside files, by the names under which `output` of `[log]`, and `access_log` of " +
 			"listeners and routes, name them: such a name is no path. The types come from " +
 			"[modules](plugins.md#log-sinks).",
-		Does:   "What takes the lines: a type of a module that the program was built with.",
+		Does:   "Type of the log sink, of a module that the program was built with.",
 		Use:    "name it in \"output\" of [log], or as \"access_log\" of a listener or of a route",
 		Unused: "Neither `output` of `[log]` nor an `access_log` names a log sink: it is not made.",
 	}
 
 	BalanceMethods = &Kind{
 		Kind: plugin.BalanceMethods,
-		Doc: "Methods of balancing beside those of edge, by the names under which `load_balancing` of upstreams and " +
+		Doc: "Methods of balancing beside edge's own, by the names under which `load_balancing` of upstreams and " +
 			"routes names them. The types come from [modules](plugins.md#balance-methods).",
-		Does:   "How a backend is chosen: a type of a module that the program was built with.",
+		Does:   "Type of the method, of a module that the program was built with.",
 		Use:    "name it as \"load_balancing\" of an upstream, of a route or of [upstream_defaults]",
 		Unused: "No `load_balancing` names a balance method: it is not made.",
 	}
 
 	ConnectionFilters = &Kind{
 		Kind: plugin.ConnectionFilters,
-		Doc: "What decides over connections of clients, by the names under which `connection_filters` of listeners " +
-			"names them. The types come from [modules](plugins.md#connection-filters).",
-		Does:   "How it decides: a type of a module that the program was built with.",
+		Doc: "Filters that accept or close connections of clients, by the names under which `connection_filters` of " +
+			"listeners names them. The types come from [modules](plugins.md#connection-filters).",
+		Does:   "Type of the connection filter, of a module that the program was built with.",
 		Use:    "name it in \"connection_filters\" of a listener",
 		Unused: "No listener names a connection filter: it is not made.",
 	}
 
 	Discoverers = &Kind{
 		Kind: plugin.Discoverers,
-		Doc: "Where backends are found beside the sources of edge, by the names under which `discover` of upstreams " +
+		Doc: "Sources of backends beside edge's own, by the names under which `discover` of upstreams " +
 			"names them. The types come from [modules](plugins.md#discoverers).",
-		Does:   "How backends are found: a type of a module that the program was built with.",
+		Does:   "Type of the source, of a module that the program was built with.",
 		Use:    "name it in \"discover\" of an upstream",
 		Unused: "No upstream names a discoverer: it is not made.",
 	}

@@ -60,7 +60,7 @@ func (a *AccessLog) IsZero() bool { return *a == AccessLog{} }
 // Where is where requests are logged. The zero value says nothing.
 type Where struct {
 	Off bool // nowhere
-	// Path of the access log, as in place of the table.
+	// Path of the access log, as where a path stands in place of the table.
 	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" file:"log"`
 }
 

@@ -44,7 +44,7 @@ type Fault struct {
 	Delay    string        `edge:"delay" doc:"Share of requests that are delayed." default:"0%" example:"10%"`
 	DelayFor time.Duration `edge:"delay_for" doc:"Length of a delay." default:"1s" min:"1ms" max:"10m" example:"200ms"`
 
-	DelayMost int `edge:"delay_most" doc:"Maximum of requests delayed at once." default:"1000" min:"1" max:"100000"`
+	DelayMost int `edge:"delay_most" doc:"Largest number of delayed requests." default:"1000" min:"1" max:"100000"`
 
 	Key *lang.Template `edge:"key" doc:"Requests of one key share an outcome; default: random." example:"{client.ip}"`
 }

@@ -37,9 +37,8 @@ import (
 type SecurityHeaders struct {
 	Preset   string `edge:"preset" doc:"Set of fields that other keys change." default:"basic" enum:"basic strict none"`
 	Override bool   `edge:"override" doc:"Replace fields that the backend sends, instead of keeping them."`
-
-	HSTS string `edge:"hsts" doc:"Value of Strict-Transport-Security on secured connections." example:"max-age=600"`
-	CSP  string `edge:"csp" doc:"Value of the field Content-Security-Policy." example:"frame-ancestors 'none'"`
+	HSTS     string `edge:"hsts" doc:"Value of Strict-Transport-Security on secured connections." example:"max-age=600"`
+	CSP      string `edge:"csp" doc:"Value of the field Content-Security-Policy." example:"frame-ancestors 'none'"`
 
 	CSPReportOnly string `edge:"csp_report_only" doc:"Value of Content-Security-Policy-Report-Only, to try a policy."`
 
@@ -47,10 +46,11 @@ type SecurityHeaders struct {
 	Referrer    string `edge:"referrer_policy" doc:"Value of the field Referrer-Policy." example:"same-origin"`
 	Frame       string `edge:"frame_options" doc:"Value of the field X-Frame-Options." example:"DENY"`
 	Permissions string `edge:"permissions_policy" doc:"Value of the field Permissions-Policy." example:"camera=()"`
+	Opener      string `edge:"opener_policy" doc:"Value of the field Cross-Origin-Opener-Policy." example:"same-origin"`
 
-	Opener   string `edge:"opener_policy" doc:"Value of Cross-Origin-Opener-Policy." example:"same-origin-allow-popups"`
-	Embedder string `edge:"embedder_policy" doc:"Value of Cross-Origin-Embedder-Policy." example:"credentialless"`
-	Resource string `edge:"resource_policy" doc:"Value of Cross-Origin-Resource-Policy." example:"same-site"`
+	Embedder string `edge:"embedder_policy" doc:"Value of field Cross-Origin-Embedder-Policy." example:"credentialless"`
+
+	Resource string `edge:"resource_policy" doc:"Value of the field Cross-Origin-Resource-Policy." example:"same-site"`
 }
 
 func init() {

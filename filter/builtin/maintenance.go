@@ -51,8 +51,9 @@ type Maintenance struct {
 	Allow  []netip.Prefix `edge:"allow" doc:"Addresses of clients that get through." example:"10.0.0.0/8"`
 	Except []string       `edge:"except" doc:"Paths that get through, such as health checks." example:"/healthz"`
 
-	Status     int           `edge:"status" doc:"Status of the answer to requests." default:"503" min:"400" max:"599"`
-	RetryAfter time.Duration `edge:"retry_after" doc:"Time that Retry-After tells." default:"5m" min:"1s" max:"720h"`
+	Status int `edge:"status" doc:"Status of the answer to requests." default:"503" min:"400" max:"599"`
+
+	RetryAfter time.Duration `edge:"retry_after" doc:"Time clients are told to wait." default:"5m" min:"1s" max:"720h"`
 
 	Body string `edge:"body" doc:"Body of the answer; without it, the error page of the status." unit:"lines"`
 	Type string `edge:"content_type" doc:"Content type of the body." default:"text/plain; charset=utf-8"`

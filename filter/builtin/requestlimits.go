@@ -33,13 +33,12 @@ import (
 // kept.
 type RequestLimits struct {
 	Methods []string `edge:"methods" doc:"Methods that are allowed, HEAD with GET; else 405." example:"POST"`
+	Target  int64    `edge:"target" unit:"size" doc:"Longest path with query; else 414." min:"0" max:"1m" example:"2k"`
 
-	Target int64 `edge:"target" unit:"size" doc:"Longest path with query; else 414." min:"0" max:"1m" example:"2k"`
-
-	Fields     int   `edge:"fields" doc:"Maximum of fields in a head; else 431." min:"0" max:"10000" example:"50"`
+	Fields     int   `edge:"fields" doc:"Maximum number of fields; else 431." min:"0" max:"10000" example:"50"`
 	HeaderSize int64 `edge:"header_size" unit:"size" doc:"Size of all fields; else 431." min:"0" max:"1m" example:"8k"`
 
-	Parameters int `edge:"parameters" doc:"Maximum of query parameters; else 400." min:"0" max:"10000" example:"30"`
+	Parameters int `edge:"parameters" doc:"Largest number of parameters; else 400." min:"0" max:"10000" example:"30"`
 
 	ContentTypes []string `edge:"content_types" doc:"Content types that bodies may have; else 415." example:"image/*"`
 

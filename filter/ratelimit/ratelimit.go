@@ -23,21 +23,18 @@ import (
 
 // Config is the table of a filter of the type "rate_limit".
 type Config struct {
-	Key *lang.Template `edge:"key" doc:"Requests of one key share a limit." default:"{cidr(client.ip, 32, 64)}"`
+	Key  *lang.Template `edge:"key" doc:"Requests of one key share a limit." default:"{cidr(client.ip, 32, 64)}"`
+	Rate filter.Rate    `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
 
-	Rate filter.Rate `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
-
-	Burst int `edge:"burst" doc:"Requests a key may send at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
-
-	MaxKeys int `edge:"max_keys" doc:"Maximum of keys counted at a time." default:"100000" min:"1" max:"100000000"`
+	Burst   int `edge:"burst" doc:"Requests a key may send at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
+	MaxKeys int `edge:"max_keys" doc:"Largest number of keys counted." default:"100000" min:"1" max:"100000000"`
 
 	Mode string `edge:"mode" doc:"Action for requests over the limit." enum:"reject delay log" default:"reject"`
 
 	MaxDelay time.Duration `edge:"max_delay" doc:"Longest time a request is delayed." default:"5s" min:"1ms" max:"1m"`
 
-	MaxDelayed int `edge:"max_delayed" doc:"Maximum of requests delayed at once." default:"1000" min:"1" max:"100000"`
-
-	Status int `edge:"status" doc:"Status of the answer to requests over the limit." default:"429" min:"400" max:"599"`
+	MaxDelayed int `edge:"max_delayed" doc:"Largest number of delayed requests." default:"1000" min:"1" max:"100000"`
+	Status     int `edge:"status" doc:"Status that requests over the limit get." default:"429" min:"400" max:"599"`
 
 	Fields string `edge:"fields" doc:"Fields that tell clients their quota." enum:"auto draft x off" default:"auto"`
 }

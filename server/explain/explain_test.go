@@ -306,7 +306,7 @@ func TestExplain_failover(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLines(t, "failover", textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
-		" failover there "+path+":4 The upstream, or addresses as in `dest`, for requests")
+		" failover there "+path+":4 Upstream, or addresses as in `dest`, for requests")
 }
 
 // Each key that the file gives for the upstream is a setting, and the limits and times of listener and route; a key of
@@ -320,7 +320,7 @@ limits.min_rate = "1k/s"
 backends = [{ address = "10.0.0.11:8080" }]
 pool.max_lifetime = "90m"
 health_check = { type = "tcp", send = "PING", expect = "PONG", expected_status = [200, "300-399"] }
-load_balancing = "random"
+load_balancing = "p2c"
 retry.attempts = 0
 timeouts.total = "2h"
 [[routes]]
@@ -333,13 +333,13 @@ load_balancing = "round_robin"
 		t.Fatal(err)
 	}
 	got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"}))
-	wantLines(t, "given", got, " limits.min_rate 1k/s "+path+":3 Bytes a second",
+	wantLines(t, "given", got, " limits.min_rate 1k/s "+path+":3 Lowest rate, in bytes a second",
 		" pool.max_lifetime 1h30m "+path+":6 ", " health_check.send (hidden) "+path+":7 ",
 		" health_check.rise 2 default ", " health_check.expect PONG ",
 		" health_check.expected_status 200 300-399 ",
 		" timeouts.total 1m30s "+path+":14 ", " load_balancing round_robin "+path+":15 ",
 		" timeouts.read 1m default Time between two reads of the answer")
-	for _, not := range []string{"PING", "2h", "random", "retry.on", "health_check.path", "outlier", "stale", "ttl"} {
+	for _, not := range []string{"PING", "2h", "p2c", "retry.on", "health_check.path", "outlier", "stale", "ttl"} {
 		if strings.Contains(got, not) {
 			t.Errorf("%s in\n%s", not, got)
 		}
@@ -364,7 +364,7 @@ func TestExplain_sticky(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct{ keys, field, want string }{
 		{"", "X: y", "adaptive, sticky by edge_sid, h1"},
-		{"", "X: y", "sticky.ttl 1h default How long a client keeps the cookie"},
+		{"", "X: y", "sticky.ttl 1h default Time a client keeps the cookie"},
 		{"", value(1, now), "the process that made the cookie edge_sid knows its backend"},
 		{", secret = \"" + secret + "\"", value(0, now), "\n 100.0 % 10.0.0.11:8080"},
 		{", secret = \"" + secret + "\"", value(1, now), "the cookie edge_sid keeps the client at api.internal:8080"},
