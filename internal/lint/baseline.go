@@ -28,6 +28,7 @@ var measures = []measure{
 	{rule: "operations", most: typeOperationsMax, what: "operations", count: countOperations},
 	{rule: "fields", most: typeFieldsMax, what: "fields", count: countFields},
 	{rule: "grain", what: "pairs of files against the grain", count: countAgainst},
+	{rule: "nameless", slack: 3, what: "comments that leave out a noun", count: countNameless},
 }
 
 // check compares what is counted with the baseline. A finding's symbol is name=count.
@@ -71,12 +72,8 @@ func (m measure) check(t *tree) []finding {
 func countLines(t *tree) map[string]int {
 	lines := map[string]int{}
 	for _, s := range t.sources {
-		folder, _, in := strings.Cut(s.path, "/")
-		if !in {
-			folder = "."
-		}
 		if !s.test {
-			lines[folder] += bytes.Count(s.text, []byte("\n"))
+			lines[s.topFolder()] += bytes.Count(s.text, []byte("\n"))
 		}
 	}
 	return lines

@@ -10,6 +10,7 @@ func TestLines(t *testing.T)      { clean(t, "lines") }
 func TestOperations(t *testing.T) { clean(t, "operations") }
 func TestFields(t *testing.T)     { clean(t, "fields") }
 func TestGrain(t *testing.T)      { clean(t, "grain") }
+func TestNameless(t *testing.T)   { clean(t, "nameless") }
 
 func TestLines_fires(t *testing.T) {
 	hundred := "package h1\n" + strings.Repeat("\n", 299)
@@ -63,4 +64,14 @@ func TestGrain_fires(t *testing.T) {
 		"h4/a.go", "package h4\nfunc f(g int) int { return g }\n", "h4/b.go", "package h4\nfunc g() { f(1) }\n",
 		baselineFile, "grain h3 1 as it stands\n",
 	}, "internal/lint/baseline.txt:1 h2=1")
+}
+
+func TestNameless_fires(t *testing.T) {
+	fires(t, "nameless", files{
+		"h1/a.go", "package h1\n\n// Those of others, that\n// of one that is late.\nvar a = `that of`\n",
+		"h1/a_test.go", "package h1\n\n// that of\nvar b int\n",
+		"h2/a.go", "package h2\n\nvar a int // what is above the limit is refused, what is below it: it is taken\n",
+		"h3/a.go", "package h3\n\n// the address of the backend\nvar a int\n",
+		baselineFile, "nameless h1 2 as it stands\n",
+	}, "internal/lint/baseline.txt:1 h1=3", "internal/lint/baseline.txt:1 h2=1")
 }

@@ -21,7 +21,8 @@
 // holds what is true.
 //
 // What is counted has a baseline beside its limit, baseline.txt: lines of a top folder, operations and fields of a
-// type, pairs of files against the grain. It may only fall. A commit that raises a number says why on its line.
+// type, pairs of files against the grain, comments that leave out a noun. It may only fall. A commit
+// that raises a number says why on its line.
 //
 // What is checked is the working tree, committed or not; directories
 // named testdata, bin and dist, and those with a leading dot, are left alone.

@@ -41,6 +41,14 @@ type source struct {
 	imports map[string]string // name in this file -> import path
 }
 
+// topFolder is the first element of the path of s, or "." for a file of the root.
+func (s *source) topFolder() string {
+	if folder, _, in := strings.Cut(s.path, "/"); in {
+		return folder
+	}
+	return "."
+}
+
 // tree is the module as it lies on disk. immutable after readTree.
 type tree struct {
 	root    string

@@ -159,6 +159,23 @@ var phrases = []struct {
 	},
 }
 
+// nameless matches a word that stands for a noun which the reader has to find: "the address of the backend" is clear,
+// "that of the backend" is not.
+var nameless = regexp.MustCompile(`(?i)\b(what|that|those)\s+of\b|\bone\s+that\b|\bwhat\s+is\b[^.,:;]{1,60}\bis\b`)
+
+// countNameless counts what nameless matches in the comments of each top folder, without tests.
+func countNameless(t *tree) map[string]int {
+	matches := map[string]int{}
+	for _, s := range t.sources {
+		for _, group := range s.ast.Comments {
+			if n := len(nameless.FindAllString(group.Text(), -1)); n > 0 && !s.test {
+				matches[s.topFolder()] += n
+			}
+		}
+	}
+	return matches
+}
+
 // checkPhrase reads comments, and the prose of Markdown files outside of code.
 func checkPhrase(t *tree) []finding {
 	var found []finding
