@@ -60,7 +60,7 @@ type Server struct {
 	logs       []proxy.AccessLog
 }
 
-// Listener is a further listener of a Server. Its fields are as those of the Server.
+// Listener is a further listener of a Server. Its fields are as in the Server.
 type Listener struct {
 	Addr     string
 	TLS      *tls.Config
@@ -147,8 +147,8 @@ type check struct {
 	options health.Options
 }
 
-// Check has the backends of set checked from Start on: one that fails gets no requests until it passes again. With
-// health.StartChecked they get none before their first check either. Call it before Start, once for each set.
+// Check has the backends of set checked from Start on: a backend that fails gets no requests until it passes again.
+// With health.StartChecked they get none before their first check either. Call it before Start, once for each set.
 func (s *Server) Check(set *backend.Set, o health.Options) {
 	if o.Rules.Start != health.StartUp {
 		set.JoinWith(backend.Health)
@@ -268,7 +268,7 @@ func (s *Server) stop() {
 // ListenAddr is where the first listener listens: with the port that was picked, once the Server was started.
 func (s *Server) ListenAddr() string { return s.ListenAddrs()[0] }
 
-// ListenAddrs is ListenAddr for all listeners: that of Addr, then Listeners in their order.
+// ListenAddrs is ListenAddr for all listeners: the address of Addr, then Listeners in their order.
 func (s *Server) ListenAddrs() (all []string) {
 	for _, l := range s.listeners {
 		all = append(all, l.Addr().String())

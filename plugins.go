@@ -34,8 +34,8 @@ func RegisterDestination[C any](name, doc string, create func(c *C, b *Build) (p
 }
 
 // RegisterBalance is RegisterFilter for [balance_methods.NAME]: load_balancing of an upstream or of a route is NAME. A
-// method picks backends on each reactor by a Picker of its own, which returns at once. What panics, and what picks a
-// backend that is closed or was tried, picks none, and is logged. The Name of the method is that of the table.
+// method picks backends on each reactor by a Picker of its own, which returns at once. A pick that panics, or that is a
+// closed or tried backend, counts as none, and is logged. The Name of the method is the name in the table.
 func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*balance.Method, error)) {
 	plugin.Register(plugin.BalanceMethods, name, doc, create)
 }
@@ -56,9 +56,9 @@ func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (di
 }
 
 // RegisterLogSink is RegisterFilter for [log_sinks.NAME]: output of [log], or an access_log, is NAME. The writer gets
-// whole lines, many at once, on a goroutine of its own, so it may block: reactors never wait for it, and what finds no
-// room meanwhile is dropped and counted. It must not keep what it gets. An error or a panic loses these lines, and is
-// logged at most once a minute. One that has Close is closed when nothing logs to it any more.
+// whole lines, many at once, on a goroutine of its own, so it may block: reactors never wait for it, and lines that
+// find no room meanwhile are dropped and counted. It must not keep what it gets. An error or a panic loses these lines,
+// and is logged at most once a minute. A writer that has Close is closed when nothing logs to it any more.
 func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Writer, error)) {
 	plugin.Register(plugin.LogSinks, name, doc, create)
 }

@@ -12,9 +12,9 @@ import (
 )
 
 // bounded is a listener that has so many connections open at one time. When it is full, a new connection takes the
-// place of one that no request is served on: idle ones, and those whose client does not read, keep nobody out. That
-// one is of the party, a user or an address, that has the most, so that none displaces the others. Connections of root
-// and of the user of the process give way to their own alone.
+// place of a connection that no request is served on: idle ones, and those whose client does not read, keep nobody out.
+// That one is of the party, a user or an address, that has the most, so that none displaces the others. Connections of
+// root and of the user of the process give way to their own alone.
 // Safe for any goroutine.
 type bounded struct {
 	net.Listener
@@ -131,8 +131,8 @@ type heldConn struct {
 	writing int       // calls of Write that have not returned; guarded by from.mu
 }
 
-// identify says whose connection c is: that of a user, of an IPv4 address or of a network of IPv6, since one machine
-// has as many addresses there as it likes.
+// identify says whose connection c is: a user's, an IPv4 address's or a network's of IPv6, since one machine has as
+// many addresses there as it likes.
 func (c *heldConn) identify() {
 	if _, local := c.Conn.(*net.UnixConn); local {
 		if c.peer = peerOf(c.Conn); c.peer == nil {

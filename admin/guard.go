@@ -25,7 +25,7 @@ type policy struct {
 	metrics   string // the path of the metrics
 	tls       *tls.Config
 	verifies  bool // client certificates are verified
-	anyProbes bool // probes need no rights: the address is a loopback one, or that of [metrics]
+	anyProbes bool // probes need no rights: the address is a loopback one, or the address of [metrics]
 }
 
 // client is who has sent a request, and what it may do.

@@ -257,7 +257,7 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// contentType returns the media type of the body without its parameters; "": none, or one that is malformed.
+// contentType returns the media type of the body without its parameters; "": none, or a malformed one.
 func contentType(r *http.Request) string {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // object is an object of JSON.
 type object = map[string]any
 
-// apiVersion is the version of the API: the first number is that of its paths.
+// apiVersion is the version of the API: the first number is the number in its paths.
 const apiVersion = "1.0.0"
 
 // Document returns the OpenAPI 3.1 document of the API, which is made from Endpoints and the types of their values.
@@ -91,7 +91,7 @@ func textsOf(types []string) object {
 	return content
 }
 
-// parameters describes those of the path, the query and the head.
+// parameters describes the parameters in the path, the query and the head.
 func parameters(e *Endpoint) (all []any) {
 	for _, part := range strings.Split(e.Pattern, "/") {
 		if strings.HasPrefix(part, "{") {
@@ -203,7 +203,7 @@ func (d *describer) describe(t reflect.Type) object {
 	return o
 }
 
-// schemaName names a type: Route, RouteList. What is found in a configuration is a Finding, since an answer that is an
+// schemaName names a type: Route, RouteList. A problem of a configuration is a Finding, since an answer that is an
 // error has the name Problem.
 func schemaName(t reflect.Type) string {
 	if t == reflect.TypeFor[config.Problem]() {

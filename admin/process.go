@@ -24,8 +24,8 @@ type Process interface {
 	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
 	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
 		list []Connection, next string, err error)
-	// Requests returns requests that are remembered. ErrUnknown: the process remembers none, or not the one that q asks
-	// for.
+	// Requests returns requests that are remembered. ErrUnknown: the process remembers none, or not the request that q
+	// asks for.
 	Requests(ctx context.Context, q *RequestQuery) ([]Request, error)
 	// Certificates returns the certificates of listeners.
 	Certificates() []Certificate

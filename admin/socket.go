@@ -23,8 +23,8 @@ const (
 )
 
 // listenUnix makes a socket at path, which is owned by o.UID and o.GID where they are above 0; with replaces in the
-// place of another process's. It is made under another
-// name and renamed, so that the path leads to a socket at any moment. One that a dead process has left is replaced.
+// place of another process's. It is made under another name and renamed, so that the path leads to a socket at any
+// moment. The socket of a dead process is replaced.
 func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketfile.File, error) {
 	if err := vacantPath(path); err != nil && (!replaces || !errors.Is(err, errTaken)) {
 		return nil, nil, err
@@ -91,7 +91,7 @@ func folderHint(path string, err error) string {
 }
 
 // vacantPath returns an error unless a socket may be made at path: there is no file, or a socket that nobody serves, or
-// that of a process that drains.
+// the socket of a process that drains.
 func vacantPath(path string) error {
 	at, err := os.Lstat(path)
 	switch {

@@ -43,7 +43,7 @@ type Options struct {
 	Version  string // for the OpenAPI document
 }
 
-// Surfaces are the addresses of one process: those of [admin] and that of [metrics].
+// Surfaces are the addresses of one process: the addresses of [admin] and the address of [metrics].
 // Safe for any goroutine.
 type Surfaces struct {
 	process Process
@@ -93,8 +93,8 @@ func New(p Process, o Options) *Surfaces {
 	return s
 }
 
-// Prepare opens the addresses that cfg names and s does not have. commit makes them those of s, with what cfg says of
-// all, and closes the others; undo closes those that were opened. One of the two is called next.
+// Prepare opens the addresses that cfg names and s does not have. commit makes them the addresses of s, with what cfg
+// says of all, and closes the others; undo closes those that were opened. One of the two is called next.
 func (s *Surfaces) Prepare(cfg *config.Config) (commit, undo func(), err error) {
 	return s.prepare(cfg, building{})
 }
@@ -192,8 +192,8 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket " +
 	"beside, or their paths are too long for one")
 
-// isServedAt reports whether the process at a socket is the one that this one takes over from. Where its number is not
-// known it is the one that serves the same file.
+// isServedAt reports whether the process at a socket is the process that this one takes over from. Where its number is
+// not known it is the process that serves the same file.
 func (b *building) isServedAt(path string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
@@ -221,8 +221,8 @@ func (s *Surfaces) tellNone(err error) {
 	}
 }
 
-// DefaultSockets returns sockets for a process whose configuration names no address. It has the first one that it can
-// make: in the folder of RUNTIME_DIRECTORY, which systemd sets, else in /run/edge; beside the pid file; and in
+// DefaultSockets returns sockets for a process whose configuration names no address. It has the first socket that it
+// can make: in the folder of RUNTIME_DIRECTORY, which systemd sets, else in /run/edge; beside the pid file; and in
 // XDG_RUNTIME_DIR, unless the process is to be locked down, which would open that folder to it. A folder where any user
 // may make files has none, and neither has one with a path that is too long for a socket.
 func DefaultSockets(g *config.Global) (paths []string) {
@@ -350,7 +350,7 @@ func (s *Surfaces) Leave() {
 	ended.Wait()
 }
 
-// Addresses returns where s listens, as files have it; of a port 0 the one that the kernel chose.
+// Addresses returns where s listens, as files have it; of a port 0 the port that the kernel chose.
 func (s *Surfaces) Addresses() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

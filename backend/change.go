@@ -26,7 +26,7 @@ type Change struct {
 	Members int           // of the set
 }
 
-// reasonRecord is one reason against a member, or one that there was.
+// standing is a reason against a member, of now or of before.
 type reasonRecord struct {
 	reason Reason
 	on     bool
@@ -87,7 +87,7 @@ func (m *Member) reasonRecordOf(reason Reason) int {
 	return slices.IndexFunc(m.standings, func(s reasonRecord) bool { return s.reason == reason })
 }
 
-// mark makes reasons those of m, for why. set.mu is held.
+// mark sets the reasons of m, for why. set.mu is held.
 func (m *Member) mark(reasons Reason, why Why) (changed bool) {
 	old := Reason(m.reasons.Swap(uint32(reasons)))
 	if old != reasons && !m.gone {

@@ -10,8 +10,8 @@
 //	names  ─► Set.SetAddresses ───────────────┘          ▲
 //	health, ejection, drain, operator ─► Down, Up ───────┘
 //
-// A source gives its whole list, again whenever it changes; the members are those of all sources. A member whose ID is
-// in the new list stays: what others keep for it, connections and counters, stays with it, also when its weight
+// A source gives its whole list, again whenever it changes; the members are the backends of all sources. A member whose
+// ID is in the new list stays: what others keep for it, connections and counters, stays with it, also when its weight
 // changes. A Follower is told of members that come and go.
 //
 // A member has a slot, a small number that Views, Tried and tables of reactors use. The slot of a member that has gone

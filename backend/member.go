@@ -33,7 +33,7 @@ func (b *Spec) Resolves() bool {
 // ID says which backend a Spec is about. Members of equal ID are the same one.
 type ID struct {
 	Addr poller.Addr // of a backend that needs no resolving
-	Name string      // host:port of one that does, or under which Addr was found
+	Name string      // host:port of a backend that does, or under which Addr was found
 	Copy int         // the first one in a list that names it several times has 0, the next one 1
 }
 

@@ -31,9 +31,9 @@ type stage struct {
 	view *balance.View
 }
 
-// firstStage is a stage for a part of the requests.
+// lead is a stage for a part of the requests.
 type firstStage struct {
-	below uint64 // those of a number below that, and not below that of the one before: of 2^32
+	below uint64 // requests whose number, of 2^32, is less, and not less than in the lead before
 	stage
 }
 
@@ -153,7 +153,7 @@ func (t *tierHealth) servingPart() float64 {
 // counts reports whether m counts among the members of its tier: it does unless it is drained.
 func (m *Member) counts() bool { return m.Reasons()&^mistakable&^Names == 0 }
 
-// healths are those of all tiers.
+// healths are the healths of all tiers.
 type healths []tierHealth
 
 // healthOf returns how much of each tier of now serves.

@@ -57,7 +57,7 @@ func (u *Outliers) Bad(r *engine.Reactor, m *Member, f ejection.Failed) {
 // Trying reports whether any member is on trial after an ejection: then Admit is to be asked. It is one load.
 func (u *Outliers) Trying() bool { return u.detector.Trying() }
 
-// Admit says whether m may get a request: one that is on trial gets few at a time, but this one where must is set. Any
+// Admit says whether m may get a request: a member on trial gets few at a time, but this one where must is set. Any
 // goroutine.
 func (u *Outliers) Admit(m *Member, must bool) ejection.Admission {
 	return u.detector.Admit(m.Slot(), m, must)

@@ -26,7 +26,7 @@ type Policy struct {
 	Zone  string
 
 	// ZoneShare is the part of all requests to the service, from 0 to 1, that processes in Zone get; 0: as many as
-	// those of any other zone.
+	// processes of any other zone.
 	ZoneShare float64
 
 	// Subset has this process use some of the members alone. Others are no members.

@@ -85,8 +85,8 @@ func (m *Member) Reachable() int {
 	return len(*m.Addrs())
 }
 
-// AddressAfter returns the index of the address to use after that of index i: the next one that is not passed over, or
-// the next one when all are.
+// AddressAfter returns the index of the address to use after the address of index i: the next address that is not
+// passed over, or the next one when all are.
 func (m *Member) AddressAfter(i int) int {
 	n := len(*m.Addrs())
 	over := m.passedOver.Load()

@@ -50,8 +50,8 @@ type state struct {
 	tiers   []*tier
 }
 
-// tier is the members of a state that are picked before those of the next tier. Turns and draws of its views go by the
-// weights of the members times the parts that they take.
+// tier is the members of a state that are picked before the members of the next tier. Turns and draws of its views go
+// by the weights of the members times the parts that they take.
 // Immutable.
 //
 //	view.Open(i)  <=>  member i is of this tier and there is no reason against it

@@ -13,12 +13,12 @@ type Subset struct {
 
 	// Index is the number of this process among Of, from 0 on: the subsets of processes of different numbers overlap as
 	// little as can be, and all members are in about as many (Ringsteady, ACM Queue 2022). Of 0: there are no numbers.
-	// Then the members are those of the highest hash with Instance: some are in more subsets than others.
+	// Then the members are the ones of the highest hash with Instance: some are in more subsets than others.
 	Index, Of int
 	Instance  uint64 // stays the same when the process starts again
 }
 
-// choose returns those of list that are to be members. mu is held.
+// choose returns the members of list that are to be members. mu is held.
 func (s *Set) choose(list []candidate) []candidate {
 	if p := &s.policy; p.Zones == ZonesOnly && p.Zone != "" {
 		list = slices.DeleteFunc(list, func(c candidate) bool { return c.Zone != p.Zone })

@@ -30,7 +30,7 @@ type troubles struct {
 
 	mu       sync.Mutex
 	now      Trouble   // guarded by mu
-	logged   string    // What of now, when it was logged last; "": it was not; guarded by mu
+	logged   string    // now.What, when it was told last; "": it was not; guarded by mu
 	loggedAt time.Time // when any was; guarded by mu
 }
 

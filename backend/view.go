@@ -68,9 +68,9 @@ var unknown balance.Request
 // Method returns how v picks.
 func (v *View) Method() *balance.Method { return v.method }
 
-// Pick chooses a member that serves and was not tried, of the first tier that has one; or else one that is Unreachable
-// and was not tried; nil when there is none. The Policy of the set may have it begin with another tier, or choose
-// members that do not serve. A nil q is a request of which nothing is known. On r only.
+// Pick chooses a member that serves and was not tried, of the first tier that has one; or else a member that is
+// Unreachable and was not tried; nil when there is none. The Policy of the set may have it begin with another tier, or
+// choose members that do not serve. A nil q is a request of which nothing is known. On r only.
 func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 	r.MustOwn()
 	if q == nil {

@@ -52,9 +52,9 @@ type schedule struct {
 	starting   []*Member        // those whose started is not zero
 	step       time.Time        // when they take their next step
 	staleTiers uint8            // tiers in which parts have changed: a set of bits
-	timer      *time.Timer      // calls Set.runSchedule; nil: never armed
+	timer      *time.Timer      // calls Set.keepPace; nil: never armed
 	due        time.Time        // when it does; zero: it does not
-	clock      func() time.Time // of a simulation; nil: that of the system
+	clock      func() time.Time // of a simulation; nil: the system's
 }
 
 // Simulate has s go by clock, not by the time of the system, in all that its Policy does by and by. s arms no timer

@@ -54,8 +54,8 @@ func (s *Set) placeZones(tier int, members []*Member) {
 }
 
 // zoneParts returns which part of their weight members take, by zone, of the requests of a process in zone own. The
-// largest part is 1. weights are those of the members that serve. share is the part of all requests that processes in
-// own get; 0: all zones get as many. No process is outside of any zone, "".
+// largest part is 1. weights are the weights of the members that serve. share is the part of all requests that
+// processes in own get; 0: all zones get as many. No process is outside of any zone, "".
 //
 // Own members get all of the requests, or as many as are their part of the weight of all. The rest goes to the zones
 // that have more weight than requests, in proportion to that surplus. When the processes of all zones do so, all

@@ -31,7 +31,7 @@
 //
 // # Methods
 //
-// A Method makes Pickers. The variables Adaptive, RoundRobin, … are those of edge; a program's own joins them by
+// A Method makes Pickers. The variables Adaptive, RoundRobin, … are the methods of edge; a program's own joins them by
 // Register. A method that hashes says by Hash how a key is made of bytes; Ketama and IPHash choose as nginx does.
 //
 // Ownership: a View is immutable, Loads are safe for any goroutine. A Picker and a Local are owned by one goroutine, a

@@ -38,7 +38,7 @@ func (v *View) makeTable() {
 	v.hasTable.Store(true)
 }
 
-// makeAliasTable returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from one
+// alias returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from a column
 // that is too high. The sum of the weights times how many there are is below 2^64.
 func makeAliasTable(weights []uint64) []aliasColumn {
 	n := uint64(len(weights))

@@ -7,9 +7,9 @@ import (
 
 var errNoPicker = errors.New("its New has made no picker")
 
-// Guarded returns m as one that may be wrong: what panics, and a pick of a backend that must not be picked, is told to
-// failed, on the goroutine that it happens on, and picks none. It is for methods of other packages. A pick costs some
-// nanoseconds more than one of m.
+// Guarded returns m as a method that may be wrong: a call that panics, and a pick of a backend that must not be picked,
+// is told to failed, on the goroutine that it happens on, and picks none. It is for methods of other packages. A pick
+// costs some nanoseconds more than one of m.
 func Guarded(m *Method, failed func(p any)) *Method {
 	g := &Method{Name: m.Name, New: func(reactor, reactors int) Picker {
 		p := &guardedPicker{failed: failed}

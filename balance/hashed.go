@@ -175,7 +175,7 @@ func (p *ipHashPicker) Pick(v *View, l *Local, q *Request) int {
 		return p.turns.Pick(v, l, q)
 	}
 	factor, sum, h := q.Key>>16, q.Key&0xffff, uint64(addressFirst)
-	for range ketama.Tries + 1 + q.Tried.Len() { // nginx goes on after the one that it tried last
+	for range ketama.Tries + 1 + q.Tried.Len() { // nginx goes on after the server that it tried last
 		h = (h*factor + sum) % addressMod
 		if i := v.at(uint32(h % uint64(v.total))); v.pickable(i, q) {
 			return i

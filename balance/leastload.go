@@ -49,7 +49,7 @@ type leastCostPicker struct {
 
 // Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
 const (
-	failingSlowness = 8 * slowOne // so slow is one that fails, or is stuck
+	failingSlowness = 8 * slowOne // as slow as a backend that fails, or is stuck
 	slowRedrawsMax  = 8
 )
 
@@ -159,7 +159,7 @@ func (v *View) leastUntried(l *Local, q *Request, list []uint16, by measure) int
 	return best
 }
 
-// leastOfAll looks at all that are open, and draws among those of the least cost, by weight.
+// leastOfAll looks at all that are open, and draws among the backends of the least cost, by weight.
 func (v *View) leastOfAll(l *Local, q *Request, by measure) int {
 	best, least, sum := -1, ^uint64(0), uint64(0)
 	for _, index := range v.order {

@@ -24,15 +24,15 @@ type cell struct {
 	steps, bases [measures]atomic.Uint32
 }
 
-// stepOne is the step of a backend of weight 1 by byLoad; that of another is stepOne / (weight × part). Where
-// nothing is under way and no backend is slow, all cost 0 whatever their weights: then draws decide, and
-// weights are the shares.
+// stepOne is the step of a backend of weight 1 by byLoad; the step of another backend is stepOne / (weight × part).
+// Where nothing is under way and no backend is slow, all cost 0 whatever their weights: then draws decide, and weights
+// are the shares.
 //
 //	16 ≤ steps[byLoad] ≤ 16 × stepOne
 const stepOne = 1 << 20
 
-// updateSlowCost works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
-// written. Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
+// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was written.
+// Two goroutines may do so at the same time: the goroutine that stores last has seen both unchanged since.
 func (c *cell) updateSlowCost() {
 	for {
 		step, slow := c.steps[byLoad].Load(), c.slow.Load()
@@ -120,7 +120,7 @@ func (l *Loads) cell(i int) *cell {
 	return &pages[k/pageSize][k%pageSize]
 }
 
-// setWeights notes the weights of backends, those of weight 0 aside.
+// setWeights notes the weights of backends, except backends of weight 0.
 func (l *Loads) setWeights(backends []Backend) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -130,9 +130,9 @@ func (l *Local) Answered(i int, us, now uint32) {
 	}
 }
 
-// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that
-// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws
-// nobody. now is that of Answered.
+// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or an answer that
+// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody.
+// now is as for Answered.
 func (l *Local) Failed(i int, now uint32) {
 	if i >= len(l.pending) {
 		l.grow(i + 1)

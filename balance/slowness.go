@@ -27,7 +27,7 @@ const (
 )
 
 // sample is a latency and when it was taken, in one word: racy by intent, since two reactors that fold their samples at
-// the same time may lose those of one of them.
+// the same time may lose the samples of one of them.
 //
 //	bits 63…32: µs << 4    bits 31…0: ms
 type sample uint64
@@ -116,8 +116,8 @@ type usualLatency struct {
 	band float64 // a backend is slow beyond so many times that
 }
 
-// usual returns what is known of all backends. The usual latency is the harmonic mean of those of the backends, by
-// answers: a backend that is slow adds nothing to it, be it one of two.
+// usual returns what is known of all backends. The usual latency is the harmonic mean of the latencies of the backends,
+// by answers: a backend that is slow adds nothing to it, be it one of two.
 func (l *Loads) usual() usualLatency {
 	pace, spread := math.Float64frombits(l.pace.Load()), math.Float64frombits(l.spread.Load())
 	if pace == 0 {
@@ -143,7 +143,7 @@ func (l *Loads) updateUsual(n int, r, lat, part float64) {
 	l.spread.Store(math.Float64bits(spread + (square-spread)*part))
 }
 
-// fold adds n answers of a sum of microseconds to what is known of c. mean is that of all backends.
+// fold adds n answers of a sum of microseconds to what is known of c. mean is the mean of all backends.
 //
 // One answer that is much longer than the others says little of its backend, since requests differ: all answers of
 // a millisecond raise lat by no more than one answer of eight times the mean does, which is half of the mean and
@@ -152,7 +152,7 @@ func (l *Loads) updateUsual(n int, r, lat, part float64) {
 // all that waited is late.
 //
 // A backend that was not asked was forgiven a part of its slowness. An answer that is no slower than the rest does not
-// take that back: one that was 1000 times slower would need minutes for its share, half a minute for each answer.
+// take that back: a backend that was 1000 times slower would need minutes for its share, half a minute for each answer.
 func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 	us := float64(sum) / float64(n)
 	usual := l.usual()
@@ -213,7 +213,7 @@ func (u usualLatency) slowness(lat float64, idle uint32) uint32 {
 // isSlow reports whether lat is beyond the band: noise is not.
 func (u usualLatency) isSlow(lat float64) bool { return u.us > 0 && lat > u.band*u.us }
 
-// fadedLatency returns what is left of a slow latency after idle ms without an answer: as much as usual at least.
+// forgiven returns a slow latency less the part that idle ms without an answer take off: as much as usual at least.
 func (u usualLatency) fadedLatency(lat float64, idle uint32) float64 {
 	return max(u.us, min(lat, slowMax/slowOne*u.us)*faded(idle, idleHalf))
 }

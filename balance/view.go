@@ -33,7 +33,7 @@ type Backend struct {
 type View struct {
 	*layout
 	open    []uint64 // bit set: may be picked
-	weights []uint32 // by index, for turns and draws: those of the backends unless Weighing said otherwise
+	weights []uint32 // by index, for turns and draws: the backends' own unless Weighing said otherwise
 	order   []uint16
 	cells   []*cell
 	equal   bool // all weights of order are the same
@@ -159,10 +159,10 @@ func (v *View) Where(open func(i int) bool) *View {
 	return newView(v.layout, next, v.weights)
 }
 
-// Weighing returns the view that follows v when turns and draws go by weights, by index, instead of by those of the
-// backends; nil: by these. An open backend of weight 0 gets only the requests whose key leads to it: methods that hash
-// go by the weights of the backends themselves, so that no key moves. weights must not change afterwards. It panics
-// when they are not as many as backends.
+// Weighing returns the view that follows v when turns and draws go by weights, by index, instead of by the weights of
+// the backends; nil: by the weights of the backends. An open backend of weight 0 gets only the requests whose key leads
+// to it: methods that hash go by the weights of the backends themselves, so that no key moves. weights must not change
+// afterwards. It panics when they are not as many as backends.
 func (v *View) Weighing(weights []uint32) *View {
 	if weights == nil {
 		if weights = v.own; len(v.own) == 0 || &v.weights[0] == &v.own[0] {

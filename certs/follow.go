@@ -23,7 +23,7 @@ func StampsOf(paths []string) Stamps {
 // Put notes what a file was like when it was opened, in place of what a look at its path has found.
 func (s Stamps) Put(path string, at fs.FileInfo) { s[path] = stampIn(at) }
 
-// Follower reports changes of files that its caller reads: those of authorities.
+// Follower reports changes of files that its caller reads: files of authorities.
 // Safe for any goroutine.
 //
 //	seen ── a change ──► latest ── the same at the next look ──► changed ── it has read them ──► Use

@@ -27,7 +27,7 @@ func (s *Set) Renew(a *Authority, names ...string) {
 	s.renewals = append(s.renewals, renewal{authority: a, names: names})
 }
 
-// renew writes new files when those of r are old, and reports whether that failed. Set.mu is held.
+// renew writes new files when the files of r are old, and reports whether that failed. Set.mu is held.
 func (s *Set) renew(r *renewal, now time.Time) (c Change, failed bool) {
 	f := r.authority.leafFiles()
 	for _, p := range s.pairs {

@@ -54,8 +54,8 @@ type names struct {
 }
 
 // NewSet reads the pairs of a configuration: each group is a list of pairs, of which a name chooses one. Pairs of old,
-// which may be nil, are taken over unread where their files have not changed. The error is that of all pairs that
-// cannot be read.
+// which may be nil, are taken over unread where their files have not changed. The error names all pairs that cannot be
+// read.
 func NewSet(old *Set, groups ...[]Files) (*Set, error) {
 	s := &Set{}
 	known := make(map[string]*pair)
@@ -196,8 +196,8 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	return nil, errNone
 }
 
-// ask returns the pair of g for a name, "" for any, whose When holds: one that the client can verify before the others,
-// then one for the name itself before one for "*.parent", then the first. nil: none holds.
+// ask returns the pair of g for a name, "" for any, whose When holds: a pair that the client can verify before the
+// others, then one for the name itself before one for "*.parent", then the first. nil: none holds.
 func (c *Chooser) ask(g *group, name string, hello *tls.ClientHelloInfo) (best *pair) {
 	rank := 0
 	for i := range g.asking {

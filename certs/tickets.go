@@ -47,7 +47,7 @@ func newTicketKey() (key [32]byte) {
 	return key
 }
 
-// Use sets the keys of users, and no longer those of earlier ones.
+// Use sets the keys of users, and no longer the keys of earlier users.
 func (t *Tickets) Use(users []TicketUser) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +55,7 @@ func (t *Tickets) Use(users []TicketUser) {
 	t.spread()
 }
 
-// Begin sets the keys of one that serves before Use is called with it.
+// Begin sets the keys of a user that serves before Use is called with it.
 func (t *Tickets) Begin(u TicketUser) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,7 +14,7 @@ type stamp struct {
 	ctime       int64
 }
 
-// stamps are those of certificate, key and response. A file that is not there has none.
+// stamps are the times and sizes of certificate, key and response. A file that is not there has none.
 type stamps [3]stamp
 
 func (f *Files) stamps() (all stamps) {

@@ -118,7 +118,7 @@ func (l *Limiter) Change(o Options) {
 func (l *Limiter) Options() *Options { return l.opts.Load() }
 
 // Admits reports whether a request of class c may look for a place: no other one waits that goes before it, and the
-// limit that is found allows it. One that waits may, when its turn has come. On r.
+// limit that is found allows it. A request that waits may, when its turn has come. On r.
 func (l *Limiter) Admits(r *engine.Reactor, c Class, waits bool) bool {
 	if !waits && l.anyAhead(ranks[c]) {
 		return false
@@ -140,8 +140,8 @@ func (l *Limiter) Leave(r *engine.Reactor, m *backend.Member) {
 	m.Release()
 	of := l.reactors[r.Index()]
 	of.count(r, -1)
-	// A request that begins to wait joins the line and then looks for a place once more. What is released here is
-	// released before the line is read, so that one of the two sees the other.
+	// A request that begins to wait joins the line and then looks for a place once more. A place is released here
+	// before the line is read, so that one of the two sees the other.
 	if l.Crowded() {
 		l.line.Freed()
 		of.publish(r)

@@ -94,7 +94,7 @@ func (l *Limiter) anyAhead(rank int) bool {
 }
 
 // Wait puts w at the end of its class in the line. The error is ErrLineFull when too many wait; else the Asker of w
-// hears of its end, unless w.Cancel is called. w must not wait already. On r, that of w.
+// hears of its end, unless w.Cancel is called. w must not wait already. On r, the reactor of w.
 func (l *Limiter) Wait(r *engine.Reactor, w *Waiter, c Class) error {
 	r.MustOwn()
 	of := l.reactors[r.Index()]
@@ -187,7 +187,7 @@ func (l *Limiter) wakeFirst(r *engine.Reactor) {
 	}
 }
 
-// firstLine returns the reactor whose request goes before those of the others, nil when none seems to wait.
+// longest returns the reactor whose request goes before the requests of the others, nil when none seems to wait.
 func (l *Limiter) firstLine() (first *reactorLine) {
 	least := int64(nobody)
 	for _, of := range l.reactors {

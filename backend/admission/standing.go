@@ -11,9 +11,9 @@ import (
 // standing one: longer than what the members can take. A request that comes to it waits for standingWait at the most,
 // or for so long as standingTurns places take to come free.
 //
-// The times are those of CoDel (RFC 8289 §4) and of Maurer, Fail at Scale (ACM Queue 13, 8, 2015). The counts are for
-// members that take few requests at a time, or take long: with one request of 10 ms at a time, the times alone refuse
-// 8 % at a load of 80 %, and with the counts 0.5 %. See docs/adr/0014-standing-lines.md.
+// The times are taken from CoDel (RFC 8289 §4) and of Maurer, Fail at Scale (ACM Queue 13, 8, 2015). The counts are for
+// members that take few requests at a time, or take long: with one request of 10 ms at a time, the times alone refuse 8
+// % at a load of 80 %, and with the counts 0.5 %. See docs/adr/0014-standing-lines.md.
 const (
 	standingAfter  = 100 * time.Millisecond
 	standingPlaces = 100
@@ -21,8 +21,8 @@ const (
 	standingTurns  = 5
 )
 
-// Line counts what waits for a place, over all reactors, and tells a line that only holds a burst from one that stands.
-// The zero value is empty. It fills its cache lines, since all reactors write it.
+// Line counts what waits for a place, over all reactors, and tells a line that only holds a burst from a line that
+// stands. The zero value is empty. It fills its cache lines, since all reactors write it.
 // Safe for any goroutine.
 type Line struct {
 	_       [64]byte

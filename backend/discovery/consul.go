@@ -88,7 +88,7 @@ func pauseWithout(index uint64) time.Duration {
 	return 0
 }
 
-// consulSpecs are the backends of entries. The address of the service goes before that of its node.
+// consulSpecs are the backends of entries. The address of the service goes before the address of its node.
 func consulSpecs(entries []consulEntry) []backend.Spec {
 	list := make([]backend.Spec, 0, len(entries))
 	for i := range entries {

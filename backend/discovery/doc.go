@@ -1,7 +1,7 @@
 // Package discovery finds the backends of a service and gives them to a backend.Set.
 //
 // It opens no connection to a backend and checks none. It is not a registry either: nothing is kept beyond what a set
-// has. A Source says where backends are found; a Runner runs it and decides what of its answers becomes the members:
+// has. A Source says where backends are found; a Runner runs it and decides which of its answers become the members:
 //
 //	Source.Run, a goroutine ─► publish(list or error) ─► Runner: debounce, doubt, log ─► Set.Apply ─► members
 //	  dns, file, etcd … or one of the program               error: nothing changes

@@ -129,8 +129,8 @@ func filters(by map[string][]string) string {
 }
 
 // specs are the backends of containers: an address in a network, with the port and the weight of their labels. A
-// container that is starting or unhealthy by a check of its own is none. The error says what is wrong with one when
-// none is left.
+// container that is starting or unhealthy by a check of its own is none. Where none is left, the error says why one of
+// them was left out.
 func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
 	var list []backend.Spec
 	var failed error
@@ -177,7 +177,7 @@ func (s *dockerSource) addressOf(c *dockerContainer) string {
 	return ""
 }
 
-// dockerPort returns the port of a container: that of the source, of the label edge.port, or the only one that it
+// dockerPort returns the port of a container: the port of the source, of the label edge.port, or the only port that it
 // exposes; 0 for none.
 func dockerPort(c *dockerContainer, port int) int {
 	if text := c.Labels["edge.port"]; text != "" {

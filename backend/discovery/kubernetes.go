@@ -37,8 +37,8 @@ const (
 // Owned by the goroutine of its Runner.
 type kubeSource struct {
 	namespace, service, port string // port is a name or a number; "": the only one
-	api                      string // "": that of the pod
-	tokenFile, ca            string // "": those of the pod
+	api                      string // "": as for the pod
+	tokenFile, ca            string // "": as for the pod
 }
 
 // The objects of discovery.k8s.io/v1.
@@ -198,8 +198,8 @@ func listSlices(ctx context.Context, r *registry.Client, where string, query url
 	return nil, "", fmt.Errorf("more than %d pages of slices", kubePagesMax)
 }
 
-// checkSliceCount returns an error where slices are more than those of a service can be: empty ones and endpoints that
-// are not ready count.
+// boundedSlices returns an error where there are more slices than a service can have: empty ones and endpoints that are
+// not ready count.
 func checkSliceCount(slices map[string]*kubeSlice) error {
 	n := len(slices)
 	for _, slice := range slices {

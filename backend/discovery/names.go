@@ -39,7 +39,7 @@ type Names interface {
 	Services(ctx context.Context, name string) (dns.Services, error)
 }
 
-// NamesBy returns the Names that lookup is, or those of the machine when it is nil.
+// NamesBy returns the Names that lookup is, or the Names of the machine when it is nil.
 func NamesBy(lookup Lookup) Names {
 	if lookup == nil {
 		return machine()

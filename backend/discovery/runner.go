@@ -107,8 +107,8 @@ func (r *Runner) Join(s *backend.Set) {
 	}
 }
 
-// Stop ends the source and waits for it, a moment: one that does not end with its context is not heard any more. The
-// set keeps what it has: Set.Apply with an empty list removes it.
+// Stop ends the source and waits for it, a moment: a source that does not end with its context is not heard any more.
+// The set keeps what it has: Set.Apply with an empty list removes it.
 func (r *Runner) Stop() {
 	r.mu.Lock()
 	r.stopped = true

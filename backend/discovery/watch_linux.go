@@ -48,13 +48,13 @@ func (w *watcher) add() {
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { // the error is that of a file that is closed
+	_ = raw.Control(func(fd uintptr) { // the error of a closed file
 		_, err := unix.InotifyAddWatch(int(fd), w.folder, what)
 		w.known = err == nil
 	})
 }
 
-// wait returns when something has happened, or may have. The error is that of the context.
+// wait returns when something has happened, or may have. The error is the context's.
 func (w *watcher) wait() error {
 	pause := lookAgain
 	if !w.known {
@@ -73,7 +73,7 @@ func (w *watcher) wait() error {
 	case err == nil && !sleep(w.ctx, gather):
 		return w.ctx.Err()
 	}
-	w.add() // the folder may be another one now; for one that is watched this changes nothing
+	w.add() // the folder may be another one now; for a watched folder this changes nothing
 	return nil
 }
 

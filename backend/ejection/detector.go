@@ -31,7 +31,7 @@ type Cause uint8
 
 // The causes.
 const (
-	Ratio    Cause = iota // too many of its requests failed, beside those of the others
+	Ratio    Cause = iota // too many of its requests failed, beside the others
 	Faults                // so many in a row got no answer
 	Failures              // so many in a row were answered that it cannot serve
 	Trial                 // it failed on trial
@@ -45,7 +45,7 @@ type Counts [len(causeNames)]uint64
 // String returns the reason as logs have it.
 func (c Cause) String() string { return causeNames[c] }
 
-// Member is one that may be ejected, as its service knows it.
+// Member is a member that may be ejected, as its service knows it.
 type Member struct {
 	Slot  int
 	Which any  // tells apart members that have the same slot one after the other; comparable
@@ -73,7 +73,7 @@ type Failed struct {
 }
 
 // Detector finds the members that are to be ejected. Its methods name a member by its slot and by what tells it apart
-// from others in that slot: what comes late of one that has gone does not count for its successor.
+// from others in that slot: a late result of a member that has gone does not count for its successor.
 // Safe for any goroutine; the arguments reactor and now belong to the reactor that calls.
 //
 //	trials is the number of records that are on trial
@@ -95,8 +95,8 @@ type Detector struct {
 type reactorCounts struct {
 	counts    []tally // by slot
 	dirty     []int
-	publishAt int64    // when it publishes them
-	_         [72]byte // those of two reactors are neighbours in memory
+	publishAt int64    // when it tells the others
+	_         [72]byte // keeps the counts of two reactors apart in memory
 }
 
 // count is requests and how many of them failed.
@@ -133,7 +133,7 @@ type record struct {
 	faulty        bool // the ejection is for a fault
 	checked       bool // it has passed a check since
 	trialRequests int  // requests that may be under way at once, at first 1
-	underWay      int  // requests that Admit has counted; those of a trial before are among them
+	underWay      int  // requests that Admit has counted; the requests of a trial before are among them
 }
 
 // New makes a Detector for so many reactors. list returns the members that there are; it is called once a second, and
@@ -197,7 +197,7 @@ const (
 	Refused                  // it has as many requests as it may
 )
 
-// Admit says whether the member in slot may get a request: one that is on trial gets few at a time. It gets it anyway
+// Admit says whether the member in slot may get a request: a member on trial gets few at a time. It gets it anyway
 // where must is set.
 func (d *Detector) Admit(slot int, which any, must bool) Admission {
 	d.mu.Lock()
@@ -313,8 +313,7 @@ func (d *Detector) recordFailure(r *record, slot int, f Failed, now int64, all [
 	return all
 }
 
-// failureShareOfOthers returns the share of the requests to other members than that of r that fail, at the most. mu is
-// held.
+// others returns the share of the requests to members other than the member of r that fail, at the most. mu is held.
 func (d *Detector) failureShareOfOthers(r *record) float64 {
 	var sum count
 	for _, other := range *d.records.Load() {

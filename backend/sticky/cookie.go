@@ -99,7 +99,7 @@ func (c *Cookie) Set() *backend.Set { return c.set }
 
 // Find returns the member that the value of a client's cookie names, if it may have the requests of its clients: it
 // serves, or nothing but Draining or AgentDrain is against it. renew says that the client is to get another cookie of
-// it soon; those of a member that is draining are not renewed, so that it has no clients left when they end. value is
+// it soon; cookies of a member that is draining are not renewed, so that it has no clients left when they end. value is
 // borrowed until return.
 func (c *Cookie) Find(value []byte, now time.Time) (m *backend.Member, renew bool) {
 	tag, left, ok := c.keys.Verify(value, now)

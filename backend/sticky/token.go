@@ -137,7 +137,7 @@ func (k *Keys) Verify(token []byte, now time.Time) (t Tag, left time.Duration, o
 
 var strict = base64.RawURLEncoding.Strict()
 
-// mac returns the MAC of a token. It is HMAC written out: that of the standard library is an object with a state, which
+// mac returns the MAC of a token. It is HMAC written out: in the standard library it is an object with a state, which
 // each goroutine would need one of.
 func (k *key) mac(said [macAt]byte) [rawLen - macAt]byte {
 	var inner [blockSz + macAt]byte

@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/internal/build"
 )
 
-// version is that of edge: both are built of the same commit.
+// version is the version of edge: both are built of the same commit.
 var version = build.Version()
 
 func main() {

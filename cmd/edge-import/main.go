@@ -34,7 +34,7 @@ var (
 	errUsage = errors.New("edge import --help lists its flags")
 )
 
-// name is that of the command, by which most people run it.
+// name is the name of the command, by which most people run it.
 const name = "edge import"
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -51,7 +51,7 @@ func newImport() *cobra.Command {
 }
 
 // become runs another program in place of this one, so that its output, signals and exit code are its own: the one
-// beside this program, or that of PATH. It returns only when that failed.
+// beside this program, or the program in PATH. It returns only when that failed.
 func become(name string, args []string) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -74,7 +74,7 @@ func check(out, problems io.Writer, o checkOptions) error {
 }
 
 // lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade
-// runs this command to check a program, and the command then inherits the lockdown: what is out of reach is an error.
+// runs this command to check a program, and the command then inherits the lockdown: a file out of reach is an error.
 func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) ([]string, error) {
 	lock, err := lockdown.Inherited()
 	if err != nil {

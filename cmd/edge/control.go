@@ -24,7 +24,7 @@ import (
 // control finds the process that serves a configuration, by its pid file.
 type control struct {
 	sources
-	pidFile string // instead of that of the configuration
+	pidFile string // instead of the configuration's
 }
 
 func (c *control) flags(cmd *cobra.Command) {
@@ -283,7 +283,7 @@ func (a *asking) stopBy(client *admin.Client, out io.Writer, now bool) error {
 }
 
 // isGone reports whether an error of a client that was served before says that its process has ended: nobody serves, or
-// another process that does not know the client. One that is busy breaks connections off as well.
+// another process that does not know the client. A busy process breaks connections off as well.
 func isGone(err error) bool {
 	var refused *admin.Refused
 	if errors.As(err, &refused) {

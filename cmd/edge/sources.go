@@ -30,7 +30,7 @@ type sources struct {
 	set  []string
 	dir  string // where the process was started, when it has left that folder; else ""
 
-	tables  *language.Tables // those of the process; nil: the configuration is only checked
+	tables  *language.Tables // the environment of the process; nil: the configuration is only checked
 	reading process.Reading  // texts in place of the disk, and where to keep what is read
 
 	daemon   bool

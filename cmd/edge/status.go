@@ -14,7 +14,7 @@ import (
 	"github.com/edge-proxy/edge/internal/printable"
 )
 
-// live returns an error unless the process answers, or its pid file names one that runs.
+// live returns an error unless the process answers, or its pid file names a process that runs.
 func (a *asking) live() error {
 	client, err := a.client()
 	if err == nil {
@@ -76,7 +76,7 @@ func (a *asking) notRunning(out io.Writer, why error) error {
 	return cmp.Or[error](printJSON(out, map[string]any{"running": false, "reason": why.Error()}), exit(exitError))
 }
 
-// printStatusJSON prints what the process says, with what is said of one that has no admin surface.
+// printStatusJSON prints what the process says, with what is said of a process that has no admin surface.
 func printStatusJSON(out io.Writer, st *admin.Status) error {
 	text, err := json.Marshal(st)
 	if err != nil {

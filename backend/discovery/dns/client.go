@@ -15,7 +15,7 @@ import (
 
 // Options say whom a Client asks. The zero value is good.
 type Options struct {
-	Servers    []netip.AddrPort // none: those of ResolvConf
+	Servers    []netip.AddrPort // none: the servers of ResolvConf
 	ResolvConf string           // "": /etc/resolv.conf
 	Hosts      string           // "": /etc/hosts
 	Exchange   Exchange         // nil: sockets of the machine
@@ -24,7 +24,7 @@ type Options struct {
 // Client looks names up.
 // Safe for any goroutine.
 type Client struct {
-	servers  []netip.AddrPort // instead of those of conf; nil: none
+	servers  []netip.AddrPort // instead of the servers of conf; nil: none
 	conf     file[*settings]
 	hosts    file[hosts]
 	exchange Exchange
@@ -67,7 +67,7 @@ const (
 type Answer struct {
 	Addrs   []netip.Addr  // sorted, each once
 	TTL     time.Duration // how long they are good: the least of all records on the way to them
-	Missing Family        // its records could not be had: Addrs are those of the other family alone
+	Missing Family        // its records could not be had: Addrs has the other family alone
 }
 
 const (
@@ -161,8 +161,8 @@ func (c *Client) bothFamilies(ctx context.Context, s *settings, name string, ear
 	return mergeFamilies(one, <-answers)
 }
 
-// mergeFamilies makes the answer of two families. A failure of one that is not made up for by addresses of the other is
-// a failure: the name may have addresses after all.
+// together makes the answer of two families. A failure of one family, where the other has no addresses, is a failure:
+// the name may have addresses after all.
 func mergeFamilies(one, two family) (Answer, error) {
 	if one.err != nil {
 		one, two = two, one
@@ -191,8 +191,8 @@ func answerOf(ips []netip.Addr, ttl time.Duration) Answer {
 	return Answer{Addrs: slices.Compact(ips), TTL: ttl}
 }
 
-// addresses returns those of records that something can be sent to. 0.0.0.0, by which filters of names say "nowhere",
-// would lead to this machine.
+// addresses returns the addresses in records that something can be sent to. 0.0.0.0, by which filters of names say
+// "nowhere", would lead to this machine.
 func addresses(found []record) (ips []netip.Addr) {
 	for _, one := range found {
 		if one.addr.IsValid() && !one.addr.IsUnspecified() && !one.addr.IsMulticast() {

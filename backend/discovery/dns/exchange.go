@@ -68,8 +68,8 @@ func overTCP(conn net.Conn, query []byte, fits func([]byte) bool) ([]byte, error
 	return raw, nil
 }
 
-// queryServers asks the servers for records of a full name, one after the other, until one answers. The first is the
-// one that answered last.
+// ask asks the servers for records of a full name, one after the other, until one answers. The first is the server that
+// answered last.
 func (c *Client) queryServers(ctx context.Context, s *settings, name string, kind dnsmessage.Type) (*reply, error) {
 	q, err := newQuestion(name, kind)
 	if err != nil {

@@ -120,7 +120,7 @@ func parseReply(q *question, raw []byte) (*reply, error) {
 	if _, err = section(p.AuthorityHeader, p.SkipAuthority, &p, r); err != nil {
 		return nil, err
 	}
-	// What is added is of use, but an answer that ends in the middle of it is an answer.
+	// Additional records are of use, but an answer that ends in the middle of it is an answer.
 	r.additional, _ = section(p.AdditionalHeader, p.SkipAdditional, &p, nil)
 	return r, nil
 }

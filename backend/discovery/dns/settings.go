@@ -14,7 +14,7 @@ const (
 	ndotsMax        = 15
 	attemptsDefault = 2
 	attemptsMax     = 5
-	timeoutDefault  = 2 * time.Second // of one question to one server; less than that of glibc, which has 5
+	timeoutDefault  = 2 * time.Second // of one question to one server; less than in glibc, which has 5
 	timeoutMax      = 30 * time.Second
 	serversMax      = 8
 	searchMax       = 16
@@ -136,7 +136,7 @@ type file[T any] struct {
 	value   T         // guarded by mu
 }
 
-// load returns what the file says. One that cannot be read says nothing, or what it said before.
+// load returns what the file says. A file that cannot be read says nothing, or what it said before.
 func (f *file[T]) load() T {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,7 +26,7 @@ type Locator struct {
 	Params   url.Values // after "?"
 }
 
-// Schemes are those of this package, in order.
+// Schemes are the schemes of this package, in order.
 var Schemes = []string{"consul", "dns", "docker", "etcd", "file", "k8s", "srv+dns"}
 
 // params are the parameters that a scheme knows.

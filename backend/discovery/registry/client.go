@@ -23,7 +23,7 @@ import (
 // Bounds of what is asked of a registry.
 const (
 	registryConnect = 5 * time.Second
-	registryAnswer  = 10 * time.Second // until the head of an answer, that of a stream too
+	registryAnswer  = 10 * time.Second // until the head of an answer, of a stream too
 	registryMax     = 32 << 20         // bytes of an answer, or of one message of a stream
 	errorMax        = 200              // bytes of what a registry says about an error
 )
@@ -45,15 +45,15 @@ type Client struct {
 type ClientOptions struct {
 	Agent  string        // the User-Agent
 	Socket string        // the path of a Unix socket in the place of an address
-	CA     string        // a file of authorities; "": those of the system
+	CA     string        // a file of authorities; "": the authorities of the system
 	Wait   time.Duration // until the head of an answer; 0: 10 s; Never: as long as it takes
 }
 
 // Never is no limit.
 const Never = time.Duration(-1)
 
-// NewClient makes a Client of servers, as Bases returns them. Nothing is asked before the first call. The error is that
-// of the file of authorities.
+// New makes a Client of servers, as Bases returns them. Nothing is asked before the first call. The error is about the
+// file of authorities.
 func NewClient(bases []string, o ClientOptions) (*Client, error) {
 	alive := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 	dialer := &net.Dialer{Timeout: registryConnect, KeepAliveConfig: alive} // a watch is silent for long

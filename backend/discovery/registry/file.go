@@ -53,9 +53,9 @@ func newOwner() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Put writes the line, in the place of one that has the same name. A line that it has written before does not take the
-// place of one that a later process has written since. A port alone is one of 127.0.0.1: a file is for the programs of
-// one machine.
+// Put writes the line, in the place of a line that has the same name. A line that it has written before does not take
+// the place of a line that a later process has written since. A port alone is one of 127.0.0.1: a file is for the
+// programs of one machine.
 func (g *fileRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	address := e.Address
 	if strings.HasPrefix(address, ":") {
@@ -125,7 +125,7 @@ func markOf(line string) *mark {
 	return &mark{f[1], f[3], until}
 }
 
-// replaced returns lines with line in the place of the first one that is meant, else at the end, and without others
+// replaced returns lines with line in the place of the first line that is meant, else at the end, and without others
 // that are meant or have ended. An empty line is left out.
 func replaced(lines []string, line string, meant func(m *mark) bool) (all []string) {
 	add := func() {

@@ -26,7 +26,7 @@ type Entry struct {
 const TTL = 15 * time.Second
 
 // Registry makes an instance known to others.
-// Owned by the goroutine of its Registration, and after that by the one that withdraws it.
+// Owned by the goroutine of its Registration, and after that by the goroutine that withdraws it.
 type Registry interface {
 	// Put makes e known, or sees to it that e is known for another e.TTL. It is called every third of that time,
 	// sooner after an error, and when another e is to be known in the place of this one. It returns at what address
