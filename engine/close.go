@@ -14,8 +14,8 @@ const (
 	lingerBytes = 64 << 10
 )
 
-// Close ends the connection. With nil the queue is sent, then FIN, then input is drained for a moment; with a cause
-// what is queued is dropped. Either way OnClose comes later, at the reap step, and no other event before it.
+// Close ends the connection. With nil the queue is sent, then FIN, then input is drained for a moment; with a cause the
+// queue is dropped. Either way OnClose comes later, at the reap step, and no other event before it.
 func (c *Conn) Close(cause error) {
 	c.mustOwn()
 	switch {

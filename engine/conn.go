@@ -107,7 +107,7 @@ type Conn struct {
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
 	splices  *splices  // nil until a Splice began
-	listener *Listener // nil for one that was dialled
+	listener *Listener // nil for a dialled connection
 	cause    error
 	timer    timerwheel.Timer
 	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
@@ -266,7 +266,7 @@ func (t *connTimer) OnTimer(*timerwheel.Timer, int64) {
 	c.reactor.makeReady(c)
 }
 
-// The causes with which a Conn closes, beside the errors of the kernel (syscall.Errno) and those of handlers.
+// The causes with which a Conn closes, beside the errors of the kernel (syscall.Errno) and the causes of handlers.
 var (
 	ErrClosed         = errors.New("connection is closed")
 	ErrReadFull       = errors.New("read buffer is full and its reader takes nothing")

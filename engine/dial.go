@@ -143,8 +143,8 @@ func (c *Conn) finishConnect() bool {
 }
 
 // race is the attempts of a Conn that connects to one of several addresses (RFC 8305 §5). Each attempt is a Conn of its
-// own; the first one that is established gives its descriptor to the Conn that was dialled, and the others are closed.
-// Owned by its Conn's reactor.
+// own; the first attempt that is established gives its descriptor to the Conn that was dialled, and the others are
+// closed. Owned by its Conn's reactor.
 //
 //	Dial ─► attempt 1 ──stagger, or its failure──► attempt 2 ─► … ─► established: adopt ─► OnOpen
 //	                                                             └─► all have failed ─► OnClose
@@ -272,7 +272,7 @@ func (one *attempt) OnClose(_ *Conn, cause error) {
 	a.check()
 }
 
-// stop ends the race: what is under way is closed.
+// stop ends the race: attempts under way are closed.
 func (a *race) stop() {
 	a.over = true
 	a.conn.reactor.Disarm(&a.next)

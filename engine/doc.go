@@ -3,9 +3,9 @@
 //
 // # Life cycle
 //
-// New makes an Engine with its reactors, Listen opens addresses, Start runs the reactors. Drain closes connections
-// as they become idle, and Stop ends all. The accept function gives an accepted connection its Handler; Dial takes
-// that of a dialled one.
+// New makes an Engine with its reactors, Listen opens addresses, Start runs the reactors. Drain closes connections as
+// they become idle, and Stop ends all. The accept function gives an accepted connection its Handler; Dial takes the
+// Handler of a dialled one.
 //
 //	e, _ := engine.New(engine.Options{})
 //	e.Listen(engine.ListenOptions{Addr: addr}, func(c *engine.Conn) engine.Handler { return &echo{} })

@@ -20,7 +20,7 @@ type Idler interface {
 	Idle() bool
 }
 
-// Parter is an Idler that ends its connection itself in a drain. Those of other Idlers are closed.
+// Parter is an Idler that ends its connection itself in a drain. Connections of other Idlers are closed.
 type Parter interface {
 	Idler
 	// OnPart ends c, which is idle. Its peer may be about to send: see Conn.Close. Runs on c's reactor.
@@ -46,7 +46,8 @@ func (e *Engine) Draining() bool { return e.draining.Load() }
 // begun to connect. Then it waits until they and all accepted connections are closed, at most for grace, and reports
 // whether none is left. Handlers see Draining and close their connections after the present message. What is still open
 // in the last third of grace, each connection at a random moment of its own, is ended if it is idle, and told the time
-// that is left if it is not. What is open after that is closed by Stop. Safe for any goroutine but a reactor's.
+// that is left if it is not. Stop closes the connections that are open after that. Safe for any goroutine but a
+// reactor's.
 func (e *Engine) Drain(grace time.Duration) bool { return e.drain(grace, false) }
 
 // DrainSuspended is Drain after Suspend. It does nothing and reports false where Resume came first, however close.

@@ -66,8 +66,8 @@ func (c *Conn) Hold(via, next Handler) {
 	c.layer = &layered{next: next}
 }
 
-// Unhold gives a handshake up: what waited for Secure is lost, and c is a plain connection whose handler is still
-// that of the handshake.
+// Unhold gives a handshake up: what waited for Secure is lost, and c is a plain connection whose handler is still the
+// handshake's.
 func (c *Conn) Unhold() {
 	c.mustOwn()
 	ly := c.layer

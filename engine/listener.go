@@ -133,7 +133,7 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 	return l, nil
 }
 
-// Adopt is Listen for sockets that listen on one address already: those of another process, or of systemd. It takes
+// Adopt is Listen for sockets that listen on one address already: sockets of another process, or of systemd. It takes
 // all of them over, with o's options but for Share and V6Only, which were settled when they were bound; o.Addr is not
 // looked at. Socket i belongs to reactor i modulo the number of reactors. Where there are fewer sockets than reactors,
 // those that have one accept for the others; unless o.Suspended says that another process may take the sockets back,
@@ -315,7 +315,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 	return false
 }
 
-// accept takes the next connection: the one that waits for a place, if there is one.
+// accept takes the next connection: the connection that waits for a place, if there is one.
 func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	if g := a.pending; g != nil {
 		a.pending = nil
@@ -407,7 +407,7 @@ func (c *Conn) watch() {
 	}
 }
 
-// watchFresh registers the connections that have lived through a whole tick. One that ends before, as with one
+// watchFresh registers the connections that have lived through a whole tick. A connection that ends before, as with one
 // request per connection, is never registered: that saves a system call and its events.
 func (r *Reactor) watchFresh() {
 	for _, c := range r.fresh[:r.lived] {

@@ -2,8 +2,8 @@ package engine
 
 import "sync/atomic"
 
-// Task is a piece of work for a reactor. It is intrusive: posting one allocates nothing. One that was posted must not
-// be posted again before its Run has begun.
+// Task is a piece of work for a reactor. It is intrusive: posting one allocates nothing. A Task that was posted must
+// not be posted again before its Run has begun.
 // Owned by its poster until Run has begun, then by the reactor.
 type Task struct {
 	next *Task

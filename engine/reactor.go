@@ -33,7 +33,7 @@ const (
 // yieldEvery is how long a busy reactor runs before it lets other goroutines run.
 const yieldEvery = int64(200 * time.Microsecond)
 
-// sleptLeast tells a Wait that slept, so that other goroutines ran, from one that only looked.
+// sleptLeast tells a Wait that slept, so that other goroutines ran, from a Wait that only looked.
 const sleptLeast = int64(20 * time.Microsecond)
 
 // slowTick is the length from which a tick counts as slow.
@@ -335,7 +335,7 @@ func (r *Reactor) runMail() {
 	}
 }
 
-// runReady gives each ready Conn a turn. A Conn that becomes ready meanwhile has its turn in this tick. One that
+// runReady gives each ready Conn a turn. A Conn that becomes ready meanwhile has its turn in this tick. A Conn that
 // used up its share has the next turn in the next tick, after all that are ready by then.
 //
 // It ends early when the pressure reaches its last step: then memory is freed first, since the next turn would have

@@ -32,7 +32,7 @@ type SpliceOwner interface {
 	OnSpliced(in, out int, waits bool)
 }
 
-// Splice moves bytes from the socket of one Conn to that of another, inside the kernel.
+// Splice moves bytes from the socket of one Conn to the socket of another, inside the kernel.
 // Owned by its reactor. It is a part of its owner, which may use it again after it has ended.
 //
 //	source ──pull──► pipe ──push──► destination      a pull comes only when the pipe is empty

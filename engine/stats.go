@@ -100,9 +100,9 @@ func (e *Engine) OffloadStats() (refused, panics uint64) {
 	return e.offload.refused.Load(), e.offload.panics.Load()
 }
 
-// Accepted calls f for each connection that was accepted on r and is open, from slot from on, with its listener and
-// its handler; one that waits for a handshake has that of the handshake. At most slots slots are looked at. next is the
-// slot to go on with, 0 after the last one. On r only.
+// Accepted calls f for each connection that was accepted on r and is open, from slot from on, with its listener and its
+// handler; a connection that waits for a handshake has the handshake's handler. At most slots slots are looked at. next
+// is the slot to go on with, 0 after the last one. On r only.
 func Accepted(r *Reactor, from, slots int, f func(c *Conn, l *Listener, h Handler)) (next int) {
 	r.MustOwn()
 	end := min(from+slots, len(r.slots))

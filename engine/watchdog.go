@@ -12,7 +12,7 @@ import (
 const (
 	watchEvery = time.Second
 	watchLog   = time.Minute // at most one report of a slow tick in this time
-	stacksMax  = 1 << 20     // bytes of all stacks among which that of the reactor is looked for
+	stacksMax  = 1 << 20     // bytes of all stacks among which the stack of the reactor is looked for
 )
 
 // watchdog logs where a reactor is that has been in the same tick for too long.
@@ -104,7 +104,7 @@ type Pulse struct {
 	asked  []heartbeat // by Reactor.Index
 }
 
-// heartbeat is one that a reactor has yet to answer, or has answered.
+// question is a question that a reactor has yet to answer, or has answered.
 type heartbeat struct {
 	task Task
 	open atomic.Bool // set by the Pulse before it posts the task, cleared by the task

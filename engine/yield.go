@@ -74,7 +74,7 @@ func (r *Reactor) runYield(*Reactor) {
 	r.yield(nil, idleBatch)
 }
 
-// longestIdle returns the connection that has been idle for longest among those of the next idleWalk slots.
+// longestIdle returns the connection that has been idle for longest among the next idleWalk slots.
 func (r *Reactor) longestIdle(l *Listener) (found *Conn) {
 	since := r.now - int64(idleLeast) + 1
 	for range min(len(r.slots), idleWalk) {

@@ -11,7 +11,7 @@
 //	nethttp       a ServeMux of net/http, moved over by handler.FromHTTP
 //	plugin        a type of filters in a module of its own, for edge build
 //	services      three services that register themselves and find each other through edge
-//	upgrade       handlers of net/http that stream, and one that takes over its connection
+//	upgrade       handlers of net/http that stream, and a handler that takes over its connection
 //	edge.toml     a configuration of the edge program to start from; docs/configuration.md has every key
 //	https.toml    a configuration for HTTPS, HTTP/2, gRPC and WebSockets
 //

@@ -19,7 +19,7 @@ import (
 // park, Leave in the phase Log. There is no goroutine. Exchanges that are held when a server drains go on when their
 // time is over, as any request in progress, and are ended with the others at the end of the grace.
 //
-// A DelayLine has a number of places. One that is full refuses: its caller says what becomes of the request. A held
+// A DelayLine has a number of places. A full DelayLine refuses: its caller says what becomes of the request. A held
 // exchange costs two allocations, a request that is not held none.
 type DelayLine struct {
 	most int64

@@ -13,7 +13,7 @@
 //	         ▲              ├─ chunked ──size──Data──CRLF──…──Trailers|End or End
 //	         └── 1xx ───────┴─ until close, tunnel ──Data…──EOF()─────────End
 //
-// A head that is whole is parsed in one pass, in place. One that is not is searched for its end from where the last
+// A head that is whole is parsed in one pass, in place. An incomplete head is searched for its end from where the last
 // search stopped, and parsed when that is found: a client that sends byte after byte costs no more than its bytes.
 //
 // # Strictness

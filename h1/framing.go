@@ -225,7 +225,7 @@ func connectionOptions(h *message.Head, m *marks) *Error {
 	return nil
 }
 
-// dropNamed drops the fields that a connection option names (RFC 9110 §7.6.1). Those of framing stay: encoders do not
+// dropNamed drops the fields that a connection option names (RFC 9110 §7.6.1). Framing fields stay: encoders do not
 // write them, and the message must not change its meaning when it is looked at again. So do those by which proxies name
 // the client: a trusted proxy may pass its client's Connection on (CVE-2024-45410).
 func dropNamed(h *message.Head, option []byte) {

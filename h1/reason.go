@@ -19,7 +19,7 @@ var reasons = [600]string{
 	507: "Insufficient Storage", 508: "Loop Detected", 511: "Network Authentication Required",
 }
 
-// Reason returns the reason phrase of a status code, "" for one that is not registered.
+// Reason returns the reason phrase of a status code, "" for an unregistered one.
 func Reason(status int) string {
 	if uint(status) < uint(len(reasons)) {
 		return reasons[status]

@@ -77,9 +77,9 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 		return ev, c.spendStray()
 	}
 	c.finish(s, peerReset)
-	// A stream whose answer has begun spends nothing: gRPC ends calls so, browsers stop downloads. And one that has
-	// lasted for a while counted against the limit of streams, which rapid resets get round: a
-	// client that waits in vain gives up some time. drainedAt is when it was opened, or a window of it.
+	// A stream whose answer has begun spends nothing: gRPC ends calls so, browsers stop downloads. And a stream that
+	// has lasted for a while counted against the limit of streams, which rapid resets get round: a client that waits in
+	// vain gives up some time. drainedAt is when it was opened, or a window of it.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
 		if !c.buckets.spend(rapidReset, 1, c.now) {
 			return ev, c.abused(rapidReset)

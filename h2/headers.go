@@ -171,9 +171,9 @@ func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (e
 // onStrayBlock takes a header block on a stream that is not open.
 func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event, err *Error) {
 	// §5.1.1: an endpoint that receives an unexpected stream identifier MUST respond with a connection error of type
-	// PROTOCOL_ERROR: of the wrong side, or one that was passed over. A client passes over none: what it does not know
-	// any more it has opened, and reset long ago. Were that a fault of the connection, a proxy that resets many
-	// requests at once would take those of others with it.
+	// PROTOCOL_ERROR: of the wrong side, or an identifier that was passed over. A client passes over none: what it does
+	// not know any more it has opened, and reset long ago. Were that a fault of the connection, a proxy that resets
+	// many requests at once would take the requests of others with it.
 	if c.idle(id) || c.role == Server && c.past.find(id) == unknown {
 		return ev, ErrStreamID
 	}
@@ -190,7 +190,7 @@ func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event,
 	return ev, c.spendStray()
 }
 
-// malformed refuses a head. One that is merely too large (RFC 6585 §5), or expects what we do not do (RFC 9110
+// malformed refuses a head. A head that is merely too large (RFC 6585 §5), or expects what we do not do (RFC 9110
 // §10.1.1), is answered where that can be done.
 func (c *Conn) malformed(s *Stream, id uint32, e *Error, end bool) (Event, *Error) {
 	code := e.Code

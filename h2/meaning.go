@@ -30,7 +30,7 @@ func (m *marks) finishRequest(h *message.Head, end bool, o *Options) *Error {
 	if e != nil {
 		return e
 	}
-	// RFC 9112 §3: the line that the same request has in HTTP/1, where its limit is that of the target.
+	// RFC 9112 §3: the line that the same request has in HTTP/1, where its limit is the limit of the target.
 	if len(method)+int(h.Target.Len)+len("  HTTP/1.1\r\n") > o.requestLine() {
 		return ErrTargetTooLong
 	}

@@ -31,7 +31,7 @@ func (o *order) remove(s *Stream) {
 	}
 }
 
-// leastTurn is how often the least urgent stream, or one that waits for serial ones, has its turn, so that none
+// leastTurn is how often the least urgent stream, or a stream that waits for serial ones, has its turn, so that none
 // starves.
 const leastTurn = 16
 
@@ -103,7 +103,7 @@ func (c *Conn) unblock(s *Stream) {
 }
 
 // NextSendable takes the next stream off the order of those that were blocked and may send: by urgency (RFC 9218),
-// those of equal urgency in turns, unless they asked to be sent one after another. nil when there is none. When not
+// streams of equal urgency in turns, unless they asked to be sent one after another. nil when there is none. When not
 // all of its data can be sent, AppendData or Block puts it into the order again.
 func (c *Conn) NextSendable() *Stream {
 	o := c.order

@@ -49,7 +49,7 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 	if err := c.fits(s, h, request); err != nil {
 		return dst, err
 	}
-	// RFC 9113 §5.1.1: numbers grow in the order in which the heads are sent, not in that of Open.
+	// RFC 9113 §5.1.1: numbers grow in the order in which the heads are sent, not in the order of Open.
 	if c.lastOwn == 0 {
 		s.ID = 1
 	} else {

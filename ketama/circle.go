@@ -180,7 +180,7 @@ func (c *circle[H]) from(h H, servers int) walk {
 }
 
 // with returns c with the points of one more server, whose index is owner. ranks compares two servers that share a
-// point: the one that comes first has it.
+// point: the server that comes first has it.
 func (c *circle[H]) with(points []H, owner uint16, ranks func(a, b uint16) int) circle[H] {
 	slices.Sort(points)
 	next := change[H]{old: c, new: circle[H]{hidden: slices.Clone(c.hidden)}}
@@ -304,7 +304,7 @@ func (c *change[H]) end(changed []H, delta int) circle[H] {
 	return next
 }
 
-// reindex makes the index from that of old, from which c differs by points that came (delta 1) or went (-1), in order.
+// reindex makes the index from the index of old: c differs by points that came (delta 1) or went (-1), in order.
 func (c *circle[H]) reindex(old *circle[H], changed []H, delta int) {
 	n := len(c.hashes) - 1
 	if top := bits.Len(uint(n-1)) + 1; len(old.index) != 1<<top {

@@ -20,17 +20,17 @@
 // to be even. Pingora's two layouts of a ring are options of Ring.
 //
 // A caller that has to pass over servers hashes once and goes on from there. PickFunc takes the first server that a
-// function accepts, Failover the one that nginx would take, PickBounded the first one that is not busier than others;
-// Walk and Points yield the order itself. None of them allocates, nor does a closure that is passed to them.
+// function accepts, Failover the server that nginx would take, PickBounded the first server that is not busier than
+// others; Walk and Points yield the order itself. None of them allocates, nor does a closure that is passed to them.
 //
 //	h := r.Hash(key)
 //	i := r.Failover(h, func(i int) bool { return up(i) && !tried(i) })
 //
-// The rings and the tables are one package, though the name is that of one of them: they share servers, hashes and
+// The rings and the tables are one package, though only one of them has that name: they share servers, hashes and
 // methods, so that a program can let its users choose, and changes its choice in one line.
 //
 // Life cycle: New, New64 and NewMaglev make one; With and Without make another one of it, exactly what New makes of the
-// same servers. Indices are those of the slice that New was given; With adds one at the end, Without closes the gap.
+// same servers. Indices are indices of the slice that New was given; With adds one at the end, Without closes the gap.
 // Nothing has to be closed.
 //
 // Ownership: all of them are immutable and safe for any goroutine. The owner of a list of servers keeps the current one

@@ -20,12 +20,12 @@ const (
 	// one.
 	PingoraV1
 
-	// PingoraV2 is that of Version::V2, whose point_multiple is Options.Points. Of servers that share a point the one
-	// with the lower address has it: IPv4 before IPv6, then by address, then by port.
+	// PingoraV2 is the layout of Version::V2, whose point_multiple is Options.Points. Of servers that share a point the
+	// one with the lower address has it: IPv4 before IPv6, then by address, then by port.
 	PingoraV2
 )
 
-// split returns what of a name is hashed: the host and the port, between which stands a zero byte.
+// split returns the parts of a name that are hashed: the host and the port, between which stands a zero byte.
 func (l Layout) split(name string) (host, port string, err error) {
 	if l != Nginx {
 		a, err := socketAddress(name)

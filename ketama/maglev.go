@@ -170,7 +170,7 @@ func (t *Maglev) from(h uint64) walk {
 	return walk{owners: t.table, at: int(t.entry(h)), left: len(t.table), servers: len(t.servers)}
 }
 
-// Walk returns the servers in the order of the entries after that of a hash, each once: the first one is At(h). A
+// Walk returns the servers in the order of the entries after the entry of a hash, each once: the first one is At(h). A
 // server whose weight is so small that it has no entry is not met.
 func (t *Maglev) Walk(h uint64) iter.Seq[int] {
 	return func(yield func(int) bool) { t.from(h).each(yield) }

@@ -172,8 +172,8 @@ func (r *Ring) PickFunc(h uint64, ok func(i int) bool) int {
 }
 
 // Failover returns the server that nginx takes when ok accepts those that are up and were not tried for this request:
-// that of the first point whose server it accepts, among the one of h and the Tries points after it. -1 says that nginx
-// goes on by round robin over all that are up.
+// the server of the first point whose server it accepts, among the one of h and the Tries points after it. -1 says that
+// nginx goes on by round robin over all that are up.
 func (r *Ring) Failover(h uint64, ok func(i int) bool) int {
 	tries := 0
 	for i := range r.Points(h) {

@@ -81,14 +81,14 @@ type node struct {
 	cmp     cmp
 	negate  bool // a comparison that holds where its positive form does not
 	method  bool // a call that was written after its first argument
-	quote   byte // of a text; 0 for that of a template
+	quote   byte // of a text; 0 for a template
 	at, end int32
 	text    string // content of a text; digits, address, name as written
 	args    []*node
 
 	kind     Kind
 	many     bool // a text that may have several values, as a field of a head has
-	inner    bool // a comparison: what is asked of one value is negated
+	inner    bool // a comparison: its result for one value is negated
 	outer    bool // a comparison: whether one value answers yes is negated
 	secret   bool // compared in constant time, shown to nobody
 	variable *Variable

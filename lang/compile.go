@@ -80,7 +80,7 @@ func (c *compiler) plainly(n *node) boolFunc {
 	return c.comparison(n)
 }
 
-// listOf returns what of says of each node.
+// listOf calls of for each node and returns the results.
 func listOf[T any](nodes []*node, of func(*node) T) []T {
 	list := make([]T, len(nodes))
 	for i, n := range nodes {
@@ -225,8 +225,8 @@ func prefixesOf(set *node) []netip.Prefix {
 	return listOf(set.args, func(a *node) netip.Prefix { return a.prefix })
 }
 
-// textComparison compiles a comparison of texts. A side that may have several values asks for one that it holds for;
-// where there is none, a missing thing is one empty text. Each side is evaluated once.
+// textComparison compiles a comparison of texts. A side that may have several values asks for a value that it holds
+// for; where there is none, a missing thing is one empty text. Each side is evaluated once.
 func (c *compiler) textComparison(n *node) boolFunc {
 	left := n.args[0]
 	if f := fused(n); f != nil {

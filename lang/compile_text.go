@@ -157,7 +157,7 @@ func got(text []byte, ok bool) []byte {
 	return present(text)
 }
 
-// concatenation compiles a + b. What is missing is an empty text.
+// concatenation compiles a + b. A missing value is an empty text.
 func (c *compiler) concatenation(n *node) TextFunc {
 	parts := listOf(n.args, c.scalar)
 	return func(x *X) []byte {

@@ -17,7 +17,7 @@ type Condition struct {
 	path    bool // it names the path, or match.N
 }
 
-// Condition compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
+// Condition compiles a text that is evaluated in some phases. A mistake in it is an *Error.
 func (s *Scope) Condition(text string, in Phases) (*Condition, error) {
 	return s.condition(text, in, false)
 }
@@ -45,8 +45,8 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 	return &Condition{s, in, text, holds, capture, match, n.namesPath()}, nil
 }
 
-// admit counts the instructions of the regular expressions of a text, and refuses it where those of all texts are too
-// many.
+// admit counts the instructions of the regular expressions of a text, and refuses it where all texts have too many of
+// them.
 func (s *Scope) admit(root *node) *Error {
 	if n := root.instructions(); n > 0 && s.compiled.Add(int64(n)) > ScopeInstructionsMax {
 		s.compiled.Add(int64(-n))
@@ -133,7 +133,7 @@ type templatePart struct {
 	texts  TextsFunc // the values, where there may be several; nil: there is one
 }
 
-// Template compiles a text that is evaluated in some phases. What is wrong with it is an *Error.
+// Template compiles a text that is evaluated in some phases. A mistake in it is an *Error.
 func (s *Scope) Template(text string, in Phases) (*Template, error) {
 	return s.template(text, in, nil)
 }
@@ -144,7 +144,7 @@ func (s *Scope) LooseTemplate(text string, in Phases) (*Template, error) {
 	return s.template(text, in, func(name string) bool { return s.functions[name] != nil || s.begins(name) })
 }
 
-// begins reports whether a name, or the part of one before the dot, is one that texts may begin with.
+// begins reports whether a name, or the part of one before the dot, is a name that texts may begin with.
 func (s *Scope) begins(name string) bool {
 	tables := []string{secretPrefix, listPrefix, tablePrefix, envPrefix}
 	if slices.Contains(tables, name+".") || s.variables[name] != nil {

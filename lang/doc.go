@@ -4,15 +4,15 @@
 //	https://{host}{target}
 //
 // It is not a programming language: there are no loops, no variables to set, no functions to write, and no errors when
-// a text is evaluated. Every function is total. What is missing is an empty text; a comparison with a missing number
-// is false. docs/DSL.md has the grammar, and every variable and function with an example.
+// a text is evaluated. Every function is total. A missing value is an empty text; a comparison with a missing number is
+// false. docs/DSL.md has the grammar, and every variable and function with an example.
 //
 // # Life of a text
 //
 // NewScope says what texts may name: the language's own variables and functions, and those that the program adds.
 // Scope.Condition and Scope.Template parse a text, check its kinds and the phase in which it is evaluated, and compile
-// it to functions that call each other. What is wrong is an *Error with the place, and what was probably meant. Holds
-// and Append evaluate it for an X: a request, its answer, and whatever the program's own variables look at.
+// it to functions that call each other. A mistake is an *Error with the place, and what was probably meant. Holds and
+// Append evaluate it for an X: a request, its answer, and whatever the program's own variables look at.
 //
 //	text ─► lexer ─► parser ─► tree ─► checker ─► compiler ─► functions
 //	                                                     └► model (Explain)

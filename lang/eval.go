@@ -6,7 +6,7 @@ import (
 )
 
 // ComputedMax is how many bytes of computed texts one comparison has room for, by each value of its left side, or one
-// value of a template, and how long a template may be. What is more is cut off and counted: see State.Cut.
+// value of a template, and how long a template may be. Bytes beyond it are cut off and counted: see State.Cut.
 const ComputedMax = 64 << 10
 
 // X is what a text is evaluated for: one request, its answer, or a connection. The caller fills it, evaluation reads
@@ -65,8 +65,8 @@ func NewState(seed uint64) *State { return &State{seed: seed, Patterns: regex.Ne
 // for want of time.
 func (s *State) Cut() uint64 { return s.cut }
 
-// SetMatch names the groups that match.N is where no "~" of the rule held: those of a route's pattern, each from its
-// first byte in subject to the byte after its last, or -1. Both are borrowed until the next call.
+// SetMatch names the groups that match.N is where no "~" of the rule held: the groups of a route's pattern, each from
+// its first byte in subject to the byte after its last, or -1. Both are borrowed until the next call.
 func (s *State) SetMatch(subject []byte, groups [][2]int32) {
 	s.outer = matchOf{subject, groups}
 	s.matched = false

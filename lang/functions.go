@@ -1,6 +1,6 @@
 package lang
 
-// function is a function of the language. Those of texts have text, and are asked for each value of their first
+// function is a function of the language. Functions of texts have text, and are asked for each value of their first
 // argument; checker, compiler and model know the others by name.
 type function struct {
 	name, usage string
@@ -10,7 +10,7 @@ type function struct {
 	text        func(x *X, of, a, b []byte) []byte
 }
 
-// functions are those of the language.
+// functions are the functions of the language.
 var functions = []function{
 	{name: "lower", usage: "lower(x)", doc: "Letters of ASCII in lower case.", example: `lower(path) ends_with ".png"`,
 		least: 1, most: 1, text: func(x *X, of, _, _ []byte) []byte { return x.State.lower(of) }},

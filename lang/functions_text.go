@@ -86,7 +86,7 @@ func (s *State) urlDecode(b []byte) []byte {
 
 func (s *State) base64(b []byte) []byte { return s.Keep(base64.StdEncoding.AppendEncode(s.Room(), b)) }
 
-// base64Decode takes both alphabets, so it translates that of URLs, without the padding, before it decodes.
+// base64Decode takes both alphabets, so it translates the alphabet of URLs, without the padding, before it decodes.
 func (s *State) base64Decode(b []byte) []byte {
 	n := len(b)
 	for n > 0 && b[n-1] == '=' {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Bounds of a text, so that no configuration makes one that is slow to load or to evaluate.
+// Bounds of a text, so that no configuration makes a text that is slow to load or to evaluate.
 const (
 	SourceMax = 64 << 10 // bytes of a text
 	NodesMax  = 4096     // values, operators and calls

@@ -92,7 +92,7 @@ type Scope struct {
 	compiled  atomic.Int64 // instructions of the regular expressions of texts that were compiled
 }
 
-// NewScope returns the names of the language with those of a program.
+// NewScope returns the names of the language with the names of a program.
 func NewScope(names Names) (*Scope, error) {
 	s := &Scope{variables: map[string]*Variable{}, functions: map[string]*function{}, lists: maps.Clone(names.Lists),
 		tables: maps.Clone(names.Maps), secrets: maps.Clone(names.Secrets), env: names.Env}
@@ -207,7 +207,7 @@ func (s *Scope) Functions() []Described {
 	return list
 }
 
-// Lists returns the names of all lists, and Maps those of all maps.
+// Lists returns the names of all lists, and Maps the names of all maps.
 func (s *Scope) Lists() []string { return slices.Sorted(maps.Keys(s.lists)) }
 
 // Maps returns the names of all maps.
@@ -216,7 +216,7 @@ func (s *Scope) Maps() []string { return slices.Sorted(maps.Keys(s.tables)) }
 // Kind is the kind of a value.
 type Kind uint8
 
-// The kinds. There is no number with a fraction, and no null: what is missing is an empty text, or a number that every
+// The kinds. There is no number with a fraction, and no null: a missing value is an empty text, or a number that every
 // comparison is false for.
 const (
 	Invalid  Kind = iota

@@ -21,7 +21,7 @@ type Contender struct {
 // Shared reports whether c does the same for each number of reactors.
 func (c *Contender) Shared() bool { return c.Method == nil }
 
-// Contenders returns all, those of edge first.
+// Contenders returns all contenders, edge's own first.
 func Contenders() []Contender {
 	return []Contender{
 		{Name: "adaptive", Method: lb.Adaptive, What: "edge's default"},

@@ -20,8 +20,8 @@
 // Set.Simulate). A backend has some workers and a line without limit. Requests and their service times are the same
 // for all methods with the same seed.
 //
-// The ideal is one line before all backends: each request goes to an idle worker of the fastest backend, never to one
-// that fails, stands still, or is 5 × slower or more. Figures are ratios to its own with the same requests.
+// The ideal is one line before all backends: each request goes to an idle worker of the fastest backend, never to a
+// backend that fails, stands still, or is 5 × slower or more. Figures are ratios to its own with the same requests.
 //
 // The models of peers know the requests under way exactly, without the delay of a tick, in all reactors together: nginx
 // with a zone, and HAProxy. Their slow start, checks and time-outs are left out, and a Policy means nothing to them.

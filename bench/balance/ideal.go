@@ -1,7 +1,8 @@
 package balance
 
 // ideal is what no proxy can reach: one line of requests before all backends, which gives each of them to a backend
-// with an idle worker, to the fastest of these, and never to one that fails, stands still, or is 5 × slower or more.
+// with an idle worker, to the fastest of these, and never to a backend that fails, stands still, or is 5 × slower or
+// more.
 // No request of it hangs.
 type ideal struct {
 	*world

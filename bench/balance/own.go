@@ -57,7 +57,7 @@ func (o *Own) Scenarios() ([]Scenario, error) {
 	return b.scenarios(o)
 }
 
-// ownScenario is one that is being made.
+// ownScenario is a scenario that is being made.
 type ownScenario struct {
 	Scenario
 	what []string

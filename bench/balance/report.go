@@ -41,7 +41,8 @@ type Summary struct {
 	Failed   float64 `json:"failed"` // the highest part
 }
 
-// Summaries returns one line for each group, method, size and number of reactors, those of all sizes and numbers first.
+// Summaries returns one line for each group, method, size and number of reactors, the lines for all sizes and numbers
+// first.
 func (t *Table) Summaries() []Summary {
 	var all []Summary
 	for _, group := range []string{GroupJudged, GroupFailing, GroupChecked, GroupHeldOut, GroupLimit, GroupPolicy,

@@ -13,8 +13,8 @@ const (
 	endOfTime = int64(1) << 62
 )
 
-// request is one that is under way, or an attempt of one that has two. It lives in world.requests, and its place is
-// used again.
+// request is a request that is under way, or an attempt of a request that has two. It lives in world.requests, and its
+// place is used again.
 type request struct {
 	came    int64 // when the proxy has it
 	picked  int64 // when the attempt began
@@ -207,7 +207,7 @@ func (w *world) start(i int, id int32) {
 	w.finished.push(m.end(w.now, int64(float64(w.requests[id].demand)*w.trouble(i).factor)), id)
 }
 
-// paused reports whether m stands still, at a time that is not before that of the last call.
+// paused reports whether m stands still, at a time that is not before the time of the last call.
 func (m *member) paused(now int64) bool {
 	for m.pause < len(m.pauses) && m.pauses[m.pause].until <= now {
 		m.pause++
@@ -279,14 +279,14 @@ func newArrivals(s *Scenario, members, requests int, seed uint64) arrivals {
 	return a
 }
 
-// request returns the one that has come, and sets out for the next.
+// request returns the request that has come, and sets out for the next.
 func (a *arrivals) request() request {
 	r := request{demand: a.nextDemand, wait: a.nextWait, twin: none}
 	a.advance()
 	return r
 }
 
-// advance finds the next one: those of the highest rate are thinned out (Lewis and Shedler 1979).
+// advance finds the next request: requests at the highest rate are thinned out (Lewis and Shedler 1979).
 func (a *arrivals) advance() {
 	if a.left == 0 {
 		a.next = endOfTime

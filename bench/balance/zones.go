@@ -21,7 +21,7 @@ func (s *Scenario) places() []Zone {
 	return s.Zones
 }
 
-// zone returns that of backend i of so many: the first zone has the first ones.
+// zone returns the zone of backend i of so many: the first zone has the first ones.
 func (s *Scenario) zone(i, members int) *Zone {
 	list, sum := s.places(), 0.0
 	for k := range list {

@@ -6,8 +6,8 @@ import (
 )
 
 // Optimum is the number of hits of the best possible cache of capacity entries over keys: Belady's MIN with bypass. The
-// key whose next use is the farthest is dropped, the one that just came included, so it bounds every policy, those
-// that refuse keys included.
+// key whose next use is the farthest is dropped, the key that just came included, so it bounds every policy, those that
+// refuse keys included.
 func Optimum(keys []uint64, capacity int) int {
 	next := nextUses(keys)
 	held := make([]bool, len(keys)) // by the time of the next use of a key

@@ -255,8 +255,8 @@ func (c *ufo) removeMain(at int) {
 	c.looked = false
 }
 
-// look compares, over many visits of the hand, the uses of entries that came in the last lap with those of older ones.
-// When the newcomers have nearly as many, popularity moves, and the sketch has to forget sooner.
+// look compares, over many visits of the hand, the uses of entries that came in the last lap with the uses of older
+// ones. When the newcomers have nearly as many, popularity moves, and the sketch has to forget sooner.
 func (c *ufo) look(e *ufoEntry) {
 	tally := &c.old
 	if e.young {

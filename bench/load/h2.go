@@ -23,7 +23,7 @@ type h2Client struct {
 	codec    h2.Conn
 	requests []h2Request
 	free     []*h2Request
-	begun    bool // codec is that of conn, which stands
+	begun    bool // codec is the codec of conn, which stands
 }
 
 // h2Request is one request in progress. Owned by its client.

@@ -16,7 +16,7 @@ type Result struct {
 	Errors   Errors        `json:"errors"`
 	Failure  string        `json:"failure,omitempty"` // the first error, in words
 	Opened   uint64        `json:"connections_opened"`
-	Reopened uint64        `json:"connections_reopened"` // those of Opened that replaced another one
+	Reopened uint64        `json:"connections_reopened"` // connections among Opened that replaced another one
 	BytesIn  uint64        `json:"bytes_in"`
 	BytesOut uint64        `json:"bytes_out"`
 	Rate     float64       `json:"rate,omitempty"` // that was asked for; 0: a closed loop

@@ -25,10 +25,11 @@ const (
 	controlMax = 125
 )
 
-// webSocketKey is that of every handshake. It shows that the server speaks WebSocket, and nothing depends on it.
+// webSocketKey is the key of every handshake. It shows that the server speaks WebSocket, and nothing depends on it.
 const webSocketKey = "bG9hZCBvZiBlZGdlLWJlbg=="
 
-// mask is that of every frame. RFC 6455 §5.3 wants one that scripts in a browser cannot foresee; here there is none.
+// mask is the mask of every frame. RFC 6455 §5.3 wants a mask that scripts in a browser cannot foresee; here there is
+// none.
 var mask = [4]byte{0x9d, 0x3c, 0x51, 0xe7}
 
 var (

@@ -115,7 +115,7 @@ var measures = []measure{
 	{"CPU µs/request", func(r *Row) float64 { return r.CPUPerRequest }, report.Digits},
 }
 
-// since is what was and what is of each measure that is known of both.
+// since is each measure of both reports, before and now.
 func (r *Row) since(old *Row) []string {
 	row := []string{r.key()}
 	for _, m := range measures {

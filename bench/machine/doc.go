@@ -4,7 +4,7 @@
 // It measures nothing and judges nothing. It reads files of Linux and no names: neither the host, nor the user, nor an
 // address is among the facts, so that a report can be shown.
 //
-//	f := machine.Read(version)     once, before the first measurement: the load is that of this moment
+//	f := machine.Read(version)     once, before the first measurement: the load is measured now
 //	f.Rows()                       as a table for people
 //	f.Differences(other)           what keeps two reports from being compared
 //

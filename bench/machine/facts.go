@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// Facts are what is known of a machine, and of the program that measures on it. What is not known is empty.
+// Facts are what is known of a machine, and of the program that measures on it. A fact that is not known is empty.
 type Facts struct {
 	CPU         CPU          `json:"cpu"`
 	Frequency   Frequency    `json:"frequency,omitzero"`

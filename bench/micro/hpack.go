@@ -202,7 +202,8 @@ func encodeFirst(b *testing.B) {
 	}
 }
 
-// encodeIndexed lets the path be, which has a query: it never enters our table, but that of the other encoder.
+// encodeIndexed lets the path be, which has a query: it never enters our table, but it enters the table of the other
+// encoder.
 func encodeIndexed(b *testing.B) {
 	p := hpackPartsOf(0)
 	p.values[3], _, _ = bytes.Cut(p.values[3], []byte("?"))

@@ -39,7 +39,7 @@ var turnEntries = []Entry{
 	{"turn/browser/nethttp", turnGroup, "as above", turnNetHTTP(string(browserHead), 50)},
 }
 
-// turnPaths are the paths of n routes beside that of the root.
+// turnPaths are the paths of n routes beside the path of the root.
 func turnPaths(n int) []string {
 	paths := []string{"/"}
 	for i := range n {

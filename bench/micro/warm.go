@@ -32,7 +32,7 @@ func exchange(request string, logged bool) func(b *testing.B) {
 		on := &proxy.Listener{Name: "web"}
 		if logged {
 			sink, err := observe.Open(observe.Options{
-				Writer: io.Discard, Events: slog.New(slog.DiscardHandler), // what is dropped is reported below
+				Writer: io.Discard, Events: slog.New(slog.DiscardHandler), // dropped results are reported below
 			})
 			if err != nil {
 				b.Fatal(err)

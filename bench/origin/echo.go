@@ -80,7 +80,7 @@ func (s *Server) echo(c *conn, in []byte) (n int, ok bool) {
 	return n, true
 }
 
-// appendFrame appends a frame to the batch that begins with first. rest is that of a client's after its first byte, in
+// appendFrame appends a frame to the batch that begins with first. rest is a client's frame after its first byte, in
 // which the mask stands at at.
 func (s *Server) appendFrame(first byte, rest []byte, at int) {
 	s.batch = append(s.batch, first, rest[0]&0x7f)

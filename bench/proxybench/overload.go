@@ -24,7 +24,7 @@ import (
 //	capacity  64 clients, one handshake after the other; of five, two are brought to their end
 //	0.9, 2    times as many, whatever becomes of them: good clients, whose number stays the same, and a flood
 //
-// The certificate is one that is dear to the server and cheap to its clients, so that not this side is at its limit.
+// The certificate is dear to the server and cheap to its clients, so that not this side is at its limit.
 
 // overloads are what is offered, in parts of the capacity.
 var overloads = []float64{0.9, 2}
@@ -50,7 +50,7 @@ type OverloadLoad struct {
 	Offered float64 // handshakes a second, all of them
 	Done    float64 // those that were answered: what could be done just then
 	Good    int     // clients
-	Served  int     // those of Good that had an answer in time
+	Served  int     // answers among Good that came an answer in time
 	P50     time.Duration
 	P99     time.Duration
 	Lag     time.Duration // by which one of a hundred began late: far above 10 ms this side was overloaded itself
@@ -260,7 +260,7 @@ func (r *rush) closeBares(most int) {
 	}
 }
 
-// dial connects. What is closed before it has had an answer to all it said is reset.
+// dial connects. A connection that is closed before all its requests are answered is reset.
 func (r *rush) dial() net.Conn {
 	d := net.Dialer{Timeout: answerWait}
 	if r.from != "" {

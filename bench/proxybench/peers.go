@@ -154,7 +154,7 @@ func newPlace(addrs []string, origin, dir string, keys keyPair) place {
 	return at
 }
 
-// describe returns the version of a peer: for a Go peer that of its module, else the first line that it prints.
+// describe returns the version of a peer: for a Go peer the version of its module, else the first line that it prints.
 func (p Peer) describe(ctx context.Context, binary string) string {
 	switch p.Name {
 	case "nethttp":

@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r.report, nil
 }
 
-// newRunner returns one that has a directory, and has started nothing. The caller closes it.
+// newRunner returns a runner that has a directory, and has started nothing. The caller closes it.
 func newRunner(o Options) (r *runner, err error) {
 	r = &runner{report: &Report{Machine: machine.Read("")}}
 	if r.options, err = o.withDefaults(); err != nil {

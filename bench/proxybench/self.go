@@ -49,7 +49,7 @@ var selfPercents = []int{10, 25, 50, 75, 90}
 type SelfOptions struct {
 	Options
 	Kind        string        // name; default: h1
-	Connections int           // default: that of the kind
+	Connections int           // default: the kind's
 	Duration    time.Duration // of each run; default 5 s
 	Rate        float64       // of the only open loop; 0: shares of the closed loop's rate
 	LoadCPUs    []int         // default: see placeSelf

@@ -16,7 +16,7 @@ type Server struct {
 	ready    func(ev Event)
 }
 
-// NewServer listens on addr. Serve has ready act on each event, those of the listener included.
+// NewServer listens on addr. Serve has ready act on each event, events of the listener included.
 func NewServer(addr string, park Park, ready func(ev Event)) (*Server, error) {
 	l, err := Listen(addr)
 	if err != nil {

@@ -124,7 +124,8 @@ func beside(old, new []float64) *Beside {
 	return &Beside{Ratio: Median(new) / Median(old), P: test.P, Real: test.P < test.Alpha}
 }
 
-// proportions are, for each round, the time of r through the geometric mean of the times of those of f that are in.
+// proportions are, for each round, the time of r through the geometric mean of the times of the members of f that are
+// in.
 func (r *Result) proportions(f []Result, in map[string]bool) []float64 {
 	var all []float64
 	for round, ours := range r.Samples {

@@ -7,7 +7,7 @@ import (
 )
 
 // What is drawn stands in a box of this width, which the page stretches to whatever there is: so it holds no text, and
-// its strokes do not scale. The height of a row's is 24, that of a plot's is the width.
+// its strokes do not scale. A row has the height 24, a plot is as high as wide.
 const boxWidth = 1000.0
 
 // Plot is lines on two axes.

@@ -49,8 +49,8 @@ type Sample struct {
 	Extra    map[string]float64 `json:"extra,omitempty"`
 }
 
-// SampleOf takes over a result; not ok is a benchmark that failed. One that reports a ns/op of its own, such as a
-// percentile, is about that.
+// SampleOf takes over a result; not ok is a benchmark that failed. A benchmark that reports a ns/op of its own, such as
+// a percentile, is about that.
 func SampleOf(r testing.BenchmarkResult) (s Sample, ok bool) {
 	if r.N == 0 {
 		return Sample{}, false

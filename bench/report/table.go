@@ -67,7 +67,7 @@ func WriteText(w io.Writer, tables ...*Table) error {
 	return err
 }
 
-// WriteMarkdown writes tables as those of Markdown.
+// WriteMarkdown writes tables in Markdown.
 func WriteMarkdown(w io.Writer, tables ...*Table) error {
 	var b strings.Builder
 	for _, t := range tables {

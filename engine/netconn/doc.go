@@ -14,6 +14,6 @@
 // # Limits
 //
 // A Conn holds at most 32 KiB each way, and nothing while it is idle. Back-pressure is passed on in both directions.
-// Deadlines and errors are those of package net: io.EOF, net.ErrClosed, os.ErrDeadlineExceeded. Each read that waits
-// costs a switch of goroutines; where that matters, write an engine.Handler.
+// Deadlines and errors are the errors of package net: io.EOF, net.ErrClosed, os.ErrDeadlineExceeded. Each read that
+// waits costs a switch of goroutines; where that matters, write an engine.Handler.
 package netconn

@@ -1,4 +1,4 @@
-// Command loadbalancer is the proxy as a library: two backends, a filter that adds a field and one that refuses.
+// Command loadbalancer is the proxy as a library: two backends, a filter that adds a field and a filter that refuses.
 package main
 
 import (

@@ -91,7 +91,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return &proxy.Filter{Name: "basic_auth", Request: a.request}, nil
 }
 
-// users returns those of the table, or those of the file and what is known of that.
+// users returns the users of the table, or the users of the file and the state of the file.
 func (c *Config) users() (list *users, info fs.FileInfo, err error) {
 	if c.File != "" {
 		return readFile(c.File)
@@ -103,8 +103,8 @@ func (c *Config) users() (list *users, info fs.FileInfo, err error) {
 // quoted makes a quoted string: RFC 9110 §5.6.4.
 var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// request lets a request with a password that is remembered through. One that is not is verified by the pool, while the
-// request is parked.
+// request lets a request with a password that is remembered through. Another password is verified by the pool, while
+// the request is parked.
 func (a *auth) request(x *proxy.Exchange) proxy.Verdict {
 	if a.file != "" {
 		a.look(x)
@@ -193,7 +193,7 @@ func (a *auth) accept(x *proxy.Exchange, u *user) proxy.Verdict {
 // lookEvery is the time between two looks at the file. Tests shorten it.
 var lookEvery = int64(time.Second)
 
-// look has a worker read the file again where it has changed. Until it has, the users are those of before.
+// look has a worker read the file again where it has changed. Until it has, the users are the same as before.
 func (a *auth) look(x *proxy.Exchange) {
 	now, before := x.Reactor().Now(), a.looked.Load()
 	if now-before < lookEvery || !a.looked.CompareAndSwap(before, now) {
@@ -204,7 +204,7 @@ func (a *auth) look(x *proxy.Exchange) {
 	})
 }
 
-// reread reads the file again where it has changed. One that is wrong changes nothing.
+// reread reads the file again where it has changed. A wrong file changes nothing.
 func (a *auth) reread() {
 	info, err := os.Stat(a.file)
 	if err == nil && unchanged(*a.seen.Load(), info) {
@@ -227,7 +227,7 @@ func (a *auth) reread() {
 	a.log.Info("users were read again", "file", a.file, "users", len(list.list))
 }
 
-// unchanged reports whether a file is the one that was seen, and was not written to since.
+// unchanged reports whether a file is the file that was seen, and was not written to since.
 func unchanged(seen, now fs.FileInfo) bool {
 	return os.SameFile(seen, now) && seen.ModTime().Equal(now.ModTime()) && seen.Size() == now.Size()
 }

@@ -17,7 +17,7 @@ const (
 // credentialsRoom has room for what base64 may decode to before its padding is known.
 type credentialsRoom [credentialsMax + 2]byte
 
-// credentials are those of a request, in a buffer of the caller's.
+// credentials are the credentials of a request, in a buffer of the caller's.
 type credentials struct {
 	whole          []byte // user, colon and password
 	user, password []byte

@@ -5,10 +5,10 @@
 //
 // # Users
 //
-// A table or a file has lines name:hash, as htpasswd writes them. Hashes are those of bcrypt and of Argon2id; the
-// command edge hash-password and the function Hash make them. What can be guessed fast, and a password as it is, is
-// refused. The file is looked at each second, by a request, and read again when it has changed; one that is wrong then
-// changes nothing.
+// A table or a file has lines name:hash, as htpasswd writes them. Hashes are made by bcrypt or Argon2id; the command
+// edge hash-password and the function Hash make them. What can be guessed fast, and a password as it is, is refused.
+// The file is looked at each second, by a request, and read again when it has changed; a wrong file then changes
+// nothing.
 //
 // # Verification
 //
@@ -25,7 +25,7 @@
 //
 // A pair that was verified is remembered for a minute after its last use, as an HMAC with a key of the process: a hit
 // takes no worker and no allocation. The hash of the user is a part of it, so that a password that was changed is not
-// remembered. A name that is no user's takes as long as one that is: the hash of a user is computed for it.
+// remembered. A name that is no user's takes as long as a user's: the hash of a user is computed for it.
 //
 // # What backends see
 //

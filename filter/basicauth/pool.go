@@ -14,7 +14,7 @@ import (
 const (
 	memoryMax  = 128 << 20 // bytes that the verifications which run take together
 	waitingMax = 64        // passwords that wait
-	waitingOf  = 16        // of them, those of one client
+	waitingOf  = 16        // of them, passwords of one client
 	partiesMax = 8192      // clients whose turns are known, and networks
 )
 
@@ -59,7 +59,7 @@ type party struct {
 func byWaiting(p *party) uint64 { return p.waiting }
 func byWrong(p *party) uint64   { return p.wrong }
 
-// shared is the pool of all filters: the processors and the memory are those of the process.
+// shared is the pool of all filters: the processors and the memory belong to the process.
 var shared = sync.OnceValue(func() *pool { return &pool{workers: max(1, runtime.GOMAXPROCS(0)/2)} })
 
 // add takes an attempt, and reports false where too many of its client wait, or too many in all and none of them is of
@@ -104,7 +104,7 @@ func (p *pool) place(a *attempt) (last *attempt) {
 }
 
 // setParties finds the network and the client of a: the first 24 bits of its address and all of it, of an IPv6 one the
-// first 48 and 64, which is what a client has. One that does not wait is forgotten where there are too many.
+// first 48 and 64, which is what a client has. A client that does not wait is forgotten where there are too many.
 func (p *pool) setParties(a *attempt) {
 	if p.parties == nil {
 		p.parties = make(map[netip.Prefix]*party)

@@ -23,7 +23,7 @@ type user struct {
 	id   [sha256.Size]byte // of the name and the text of the hash
 }
 
-// users are those of a filter at a time.
+// users are the users of a filter at a time.
 // Immutable.
 type users struct {
 	named map[string]*user
@@ -66,8 +66,8 @@ func (u *users) add(name, text string) error {
 	return nil
 }
 
-// likely returns a user whose hash is looked at in place of that of a name which there is not, so that such a name
-// takes as long as one of the others. It is the same one each time: a name that changed its time would tell.
+// likely returns a user whose hash is looked at for a name that no user has, so that such a name takes as long as one
+// of the others. It is the same one each time: a name that changed its time would tell.
 func (u *users) likely(name []byte) *user {
 	sum := sealed(&[sha256.Size]byte{}, name)
 	return u.list[binary.LittleEndian.Uint64(sum[:])%uint64(len(u.list))]

@@ -22,8 +22,8 @@ import (
 // # Order
 //
 // There is no order of lines, as nginx has it: an address in deny is refused, whatever allow says. With allow, all
-// other addresses are refused. The address is that of the client, after trusted proxies: Exchange.ClientIP. A client
-// without an address, on a Unix socket, is in no list.
+// other addresses are refused. The address is the client's, after trusted proxies: Exchange.ClientIP. A client without
+// an address, on a Unix socket, is in no list.
 //
 // NewAccess builds the lists, which are immutable afterwards and safe for all reactors. A request costs a look-up in
 // each, some nanoseconds, whatever their length, and allocates nothing.

@@ -14,13 +14,13 @@ import (
 //	GET, HEAD, OPTIONS                          pass
 //	Sec-Fetch-Site: same-origin, none           passes
 //	Sec-Fetch-Site: anything else               is refused
-//	no Sec-Fetch-Site, Origin is that of Host   passes
+//	no Sec-Fetch-Site, Origin matches Host     passes
 //	no Sec-Fetch-Site, another Origin           is refused
 //	neither field                               passes: no browser sent it, and no cookie of a victim comes with it
 //
 // These are the rules of net/http.CrossOriginProtection, with which the filter is compared by a test. It is stricter in
 // three cases: where one of the two fields comes more than once, where an Origin is none (such as one with a path), and
-// where a GET asks for a tunnel, as one that opens a WebSocket does: these are checked as unsafe methods are.
+// where a GET asks for a tunnel, as a GET that opens a WebSocket does: these are checked as unsafe methods are.
 //
 // What is trusted passes all the same: requests whose Origin is in trusted_origins, and those that bypass holds for.
 // With isolate, requests of safe methods that another site caused are refused as well, but for the following of a link:
@@ -112,8 +112,8 @@ func (r *csrfRules) trusts(h *message.Head) bool {
 	return !several && len(from) > 0 && r.trusted.Has(from)
 }
 
-// isSafe reports whether a request has no effects. One that asks for a tunnel has: a browser opens a WebSocket to any
-// site, with the cookies of that site.
+// isSafe reports whether a request has no effects. A request for a tunnel has: a browser opens a WebSocket to any site,
+// with the cookies of that site.
 func isSafe(h *message.Head) bool {
 	switch h.Verb {
 	case message.VerbGet, message.VerbHead, message.VerbOptions:

@@ -64,7 +64,7 @@ var headerNames = [...]string{
 	"Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy",
 }
 
-// headerRow is a value for each of names, "" for one that is not sent.
+// headerRow is a value for each of names, "" for a field that is not sent.
 type headerRow [len(headerNames)]string
 
 var headerPresets = map[string]headerRow{
@@ -82,13 +82,13 @@ var headerPresets = map[string]headerRow{
 	},
 }
 
-// headerKeys are those of the fields.
+// headerKeys are the keys of the fields.
 var headerKeys = headerRow{
 	"hsts", "csp", "csp_report_only", "content_type_options", "referrer_policy", "frame_options", "permissions_policy",
 	"opener_policy", "embedder_policy", "resource_policy",
 }
 
-// values are those of the keys.
+// values are the values of the keys.
 func (c *SecurityHeaders) values() headerRow {
 	return headerRow{
 		c.HSTS, c.CSP, c.CSPReportOnly, c.ContentType, c.Referrer, c.Frame, c.Permissions, c.Opener, c.Embedder,
@@ -131,7 +131,7 @@ type headerPolicy struct {
 	set      *filter.Counter
 }
 
-// headerField is one that is set.
+// headerField is a field that is set.
 type headerField struct {
 	name, value string
 	id          message.Name

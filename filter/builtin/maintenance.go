@@ -42,8 +42,8 @@ import (
 //
 // The directory of the file is to be a local one: the request that has the look taken waits as long as stat does.
 //
-// NewMaintenance looks once, so that the first request knows. What is known is two atomics, which all reactors share. A
-// request that passes costs a load and a comparison, and allocates nothing.
+// NewMaintenance looks once, so that the first request knows. The result of the last look is two atomics, which all
+// reactors share. A request that passes costs a load and a comparison, and allocates nothing.
 type Maintenance struct {
 	On   bool   `edge:"on" doc:"Answer all requests that allow and except do not let through." example:"true"`
 	File string `edge:"file" doc:"File that closes the site while it exists." example:"/run/edge/closed" local:"true"`
@@ -190,7 +190,7 @@ func (g *gate) lookAgain(x *proxy.Exchange) proxy.Verdict {
 	return proxy.Park
 }
 
-// verdict is that of a request that does not pass.
+// verdict is the verdict on a request that does not pass.
 func (g *gate) verdict() proxy.Verdict {
 	if g.closed() {
 		return g.refusal

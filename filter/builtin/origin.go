@@ -14,7 +14,7 @@ import (
 // Immutable after newOriginSet, safe for any goroutine. Has allocates nothing.
 //
 // An origin is compared byte by byte with what a browser sends: the scheme and the host in lower case, a port unless it
-// is that of the scheme, and no slash after it. newOriginSet refuses what no browser sends, so that a mistake is found
+// is the scheme's own, and no slash after it. newOriginSet refuses what no browser sends, so that a mistake is found
 // when the configuration is loaded, and not as a request that fails.
 //
 // A star stands for one or more letters, digits, dashes and dots. It never stands for a part of the name that somebody

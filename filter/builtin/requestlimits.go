@@ -29,8 +29,8 @@ import (
 // told is counted while it is passed on, and cut off where it becomes too long: see proxy.LimitBody.
 //
 // A filter is immutable after NewRequestLimits, and safe for all reactors. A request that passes costs a comparison for
-// each limit that is set, a walk over its fields for those of the head, and no allocation. A body is neither copied nor
-// kept.
+// each limit that is set, a walk over its fields for the limits of the head, and no allocation. A body is neither
+// copied nor kept.
 type RequestLimits struct {
 	Methods []string `edge:"methods" doc:"Methods that are allowed, HEAD with GET; else 405." example:"POST"`
 	Target  int64    `edge:"target" unit:"size" doc:"Longest path with query; else 414." min:"0" max:"1m" example:"2k"`
@@ -67,7 +67,7 @@ func init() {
 	filter.Register("request_limits", "Bounds methods, targets, fields and bodies of requests.", NewRequestLimits)
 }
 
-// The failures that a request meets. That of a body is proxy.BodyTooLarge.
+// The failures that a request meets. The failure of a body is proxy.BodyTooLarge.
 var (
 	methodRefused     = limitRefusal("method", 405, "This method is not taken here.")
 	targetTooLong     = limitRefusal("target_length", 414, "The request target is too long.")

@@ -28,7 +28,7 @@
 //
 // # Limits
 //
-// max_keys is how many keys are told apart at a time. Where more are active, one that would soon be whole again gives
+// max_keys is how many keys are told apart at a time. Where more are active, a key that would soon be whole again gives
 // its cell to a new one, and begins anew when it comes back: a flood of made-up keys makes the limit lenient for
 // others, never stricter. This is counted as evicted, and the log has a line each minute.
 package ratelimit

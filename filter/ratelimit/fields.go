@@ -26,8 +26,8 @@ type fields struct {
 }
 
 func newFields(c *Config, q limits.Quota, name string) fields {
-	// A key may be a secret, and what is left of it tells those who guess whether there is such a key. So it is told
-	// only where the configuration says so.
+	// A key may be a secret, and its quota tells an attacker who guesses keys which of them exist. So it is told only
+	// where the configuration says so.
 	form := c.Fields
 	if form == "auto" && networkOf(c.Key) == (network{}) {
 		form = "off"

@@ -63,7 +63,7 @@ var aNetwork = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^\{ *(?:client\.ip|cidr\(client\.ip, *([0-9]+), *([0-9]+)\)) *\}$`)
 })
 
-// networkOf returns that of a key; the zero network is none.
+// networkOf returns the network of a key; the zero network is none.
 func networkOf(key *lang.Template) network {
 	part := aNetwork().FindStringSubmatch(key.String())
 	switch {
@@ -146,7 +146,7 @@ func (l *Limit) Take(x *proxy.Exchange, v *lang.X, when *lang.Condition) (refuse
 // Tell adds to the answer to x what it tells of the limit, if x was counted. It is for the phase Response.
 func (l *Limit) Tell(x *proxy.Exchange) { l.response(x) }
 
-// newLimiter makes the limiter of c. Its state is that of all with the same name, keys and whose.
+// newLimiter makes the limiter of c. Limiters with the same name, keys and whose share their state.
 func newLimiter(c *Config, b *filter.Build, whose string) (*limiter, error) {
 	c, err := filter.Completed(c, b)
 	if err != nil {

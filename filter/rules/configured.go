@@ -39,7 +39,7 @@ func (m *Maker) BeforeRoute(list []config.Rule, whose string) (*proxy.Filter, er
 }
 
 // Around returns the filters of a route with its rules: they are asked before its filters, and the fields that they set
-// are set after those of the filters.
+// are set after the fields of the filters.
 func (m *Maker) Around(filters []*proxy.Filter, list []config.Rule, route string) ([]*proxy.Filter, error) {
 	f, err := m.make(list, route, proxy.PhaseRequest)
 	if f == nil || err != nil {
@@ -69,7 +69,7 @@ func (m *Maker) make(list []config.Rule, whose string, in proxy.Phase) (*proxy.F
 	return f, nil
 }
 
-// rules returns the rules of a configuration as those of this package.
+// rules returns the rules of a configuration as rules of this package.
 func (m *Maker) rules(list []config.Rule) (all []Rule) {
 	for i := range list {
 		c := &list[i]

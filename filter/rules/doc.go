@@ -18,15 +18,15 @@
 //
 // A template is evaluated when its rule holds, but for fields of answers: these are evaluated when the answer is there,
 // also one of the proxy's own, with match.N as it was when the rule held. Fields of the request are set when it is sent
-// on, after those of the proxy; a rule that comes later sees the request without them, and names of package variables
-// (local.X) as they were set.
+// on, after the fields of the proxy; a rule that comes later sees the request without them, and names of package
+// variables (local.X) as they were set.
 //
 // # Bytes of clients
 //
 // A value may be any bytes. In a field control characters are percent-encoded; in a target, all that it cannot have; in
 // a body of HTML or JSON, what would end the text there. A target with dot segments is refused, since the backend would
-// resolve them; one that begins with two slashes gets one. A request never chooses the host of a redirect, but by host
-// where the rule says so.
+// resolve them; a target that begins with two slashes gets one. A request never chooses the host of a redirect, but by
+// host where the rule says so.
 //
 // Ownership: a filter is immutable. Nothing is allocated where no rule holds, nor for fields, rewrites and queries.
 package rules

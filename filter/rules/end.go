@@ -131,7 +131,8 @@ func park(x *proxy.Exchange, r *rule) proxy.Verdict {
 }
 
 // tick ends the request when it is time, or when the process drains: nobody waits for a tarpit then. A request that has
-// ended before gives back its place here where no filter of Log did: one that panics costs those after it their turn.
+// ended before gives back its place here where no filter of Log did: a filter that panics costs those after it their
+// turn.
 func (p *pit) tick(r *engine.Reactor) {
 	now := r.Now()
 	switch {

@@ -106,7 +106,7 @@ type held struct {
 	by      *set
 	rule    *rule
 	subject message.Span  // in the bytes of the request
-	groups  *regex.Groups // nil: none, or those of the route
+	groups  *regex.Groups // nil: none, or the route's
 }
 
 // keep notes that r held, with its groups in the bytes of h.

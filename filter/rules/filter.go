@@ -157,7 +157,7 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 	v := proxy.View(x)
 	for i, r := range s.rules {
 		if r.names && r.when == nil {
-			v = proxy.View(x) // match.N is not that of another rule
+			v = proxy.View(x) // match.N does not belong to another rule
 		}
 		if s.watch != nil {
 			if !s.tell(x, v, i) {
@@ -276,7 +276,7 @@ type state struct {
 	holding int
 
 	tags string // of rules, separated by blanks
-	rule string // the name of the one that ended the request
+	rule string // the name of the rule that ended the request
 	pit  *pit   // that it is in, or was in
 }
 

@@ -13,19 +13,19 @@ import (
 )
 
 // Rule says what is done with the requests that When holds for. Conditions and templates are of the phase Request,
-// those of AnswerFields of the phase Answer. The zero value of a field: that is not done. What it does, it does in the
-// order of its fields.
+// templates of AnswerFields of the phase Answer. The zero value of a field: that is not done. What it does, it does in
+// the order of its fields.
 type Rule struct {
 	Name string          // for the access log, where the rule ends the request; "": none
 	When *lang.Condition // nil: always
 
 	Set           []Text            // texts of the exchange: see proxy.SetText
-	Tag           string            // noted in the access log, with those of other rules, as "tags"
+	Tag           string            // noted in the access log, with words of other rules, as "tags"
 	NoLog         bool              // no access log has the request
 	On, Off       Switches          // of filters that run, or do not
 	Timeout       time.Duration     // for the whole exchange
 	To            proxy.Destination // where the request goes, in place of where its route leads
-	RequestFields []Text            // of the request that is sent on; one that is nil or becomes empty is removed
+	RequestFields []Text            // of the request that is sent on; a field that is nil or becomes empty is removed
 	AnswerFields  []Text            // likewise of the answer
 	Rewrite       *lang.Template    // of the target's path; the query stays unless the text has a "?" or names it
 	Query         *Query            // of the target that a rewrite has left

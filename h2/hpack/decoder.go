@@ -289,8 +289,8 @@ func (d *Decoder) stringMax() int { return max(d.listMax, d.table.max) }
 
 // text reads the string at block[at] to the scratch, from to on, and returns where it ends there, with room for two
 // more bytes. It returns ErrListSize and what follows when the string is longer than stringMax. control says that a
-// control character other than HTAB is in it. The string may be one that is ahead, and if it is the value of a field,
-// the next field may be taken ahead.
+// control character other than HTAB is in it. The string may be a string that is ahead, and if it is the value of a
+// field, the next field may be taken ahead.
 func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, control bool, err error) {
 	if at >= len(block) {
 		return 0, 0, false, ErrTruncated

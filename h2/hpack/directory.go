@@ -7,7 +7,7 @@ import (
 )
 
 // directory finds the entries of an encoder's table by the hash of name and value, and those whose name is in no static
-// table by that of the name. Entries of one bucket form a chain from the newest to the oldest; nothing is taken out
+// table by the hash of the name. Entries of one bucket form a chain from the newest to the oldest; nothing is taken out
 // when an entry dies, for a chain ends where the numbers are no longer alive.
 //
 //	fields[hash] ──► number 41 ──► number 17 ──► number 3, evicted: the end

@@ -11,7 +11,7 @@
 //
 // Decoding: Begin, then Next until the block is used up. Encoding: Begin, then AppendMethod and its kin, then
 // AppendField; Begin writes the changes of the table size that are due. Blocks have to be decoded and encoded in the
-// order in which they are on the wire, also those of streams that are gone: both tables depend on it.
+// order in which they are on the wire, also blocks of streams that are gone: both tables depend on it.
 //
 // # Ownership
 //

@@ -6,7 +6,7 @@ import (
 )
 
 // The code of RFC 7541 appendix B is canonical: codes of one length follow each other in the order of their symbols,
-// and longer ones follow shorter ones. So the lengths define the code. The last is that of EOS.
+// and longer ones follow shorter ones. So the lengths define the code. The last code is EOS.
 var codeLens = [257]uint8{
 	13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
 	28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
@@ -97,7 +97,7 @@ func stepTable() (steps [1 << stepBits]step) {
 func prefix(x uint32) (symbol uint16, size uint) {
 	size = codeMax
 	for n := uint(5); n < codeMax; n++ {
-		// The codes of n bits end where those of n+1 begin.
+		// The codes of n bits end where the codes of n+1 bits begin.
 		if x < longFirst[n+1] {
 			size = n
 			break
@@ -147,7 +147,7 @@ func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
 }
 
 // load returns the bits of block from p on, inverted, the first one on top. After end follow zeros: ones of the code,
-// as in EOS, so that what is decoded there goes beyond the end unless it is padding. 8 <= end, p < 8*end.
+// as in EOS, so that a symbol decoded there goes beyond the end unless it is padding. 8 <= end, p < 8*end.
 func load(block []byte, p, end int) uint64 {
 	if left := end*8 - p; left < 64 {
 		return ^binary.BigEndian.Uint64(block[end-8:]) << uint(64-left)
@@ -208,7 +208,7 @@ func decodeRun(dst, block []byte, r run) run {
 // does not wait for how far the steps before have come, only where it goes to does.
 //
 //	y    | have bits, the next one on top | bits that are right too, or zero |
-//	at least have bits are right, those of the block before from
+//	at least have bits are right, from the block before from
 func decodeLong(dst, block []byte, r run) run {
 	_, _ = block[:r.end], dst[r.at:]
 	// SAFETY: as in decodeRun.

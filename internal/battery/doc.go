@@ -1,8 +1,8 @@
 // Package battery holds edge against RFC 9110, RFC 9112 and RFC 9113, case by case, from the outside.
 //
-// Each case is a row of a table: a name, the section it comes from, the bytes that are sent, and
-// what must follow. It is written from the RFCs and knows nothing of how edge is made: a real
-// edge process stands between raw sockets, the clients' and those of recording origins.
+// Each case is a row of a table: a name, the section it comes from, the bytes that are sent, and what must follow. It
+// is written from the RFCs and knows nothing of how edge is made: a real edge process stands between raw sockets, the
+// clients' sockets and the sockets of recording origins.
 //
 // # What every case proves
 //
@@ -23,8 +23,8 @@
 //
 // # Known
 //
-// A case that fails today stands in a list with its reason. It runs
-// like any other; one that begins to pass fails the test, so that the list stays true.
+// A case that fails today stands in a list with its reason. It runs like any other; a case that begins to pass fails
+// the test, so that the list stays true.
 //
 // The long versions run with EDGE_SOAK=1.
 package battery

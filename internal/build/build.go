@@ -24,8 +24,8 @@ type ID struct {
 	Sum     string // SHA-256 of the program's file, in hex
 }
 
-// Version returns the version of this program: the linker's, else that of the module as "go install" knows it, else
-// "dev" with the commit that "go build" found.
+// Version returns the version of this program: the linker's, else the version of the module as "go install" knows it,
+// else "dev" with the commit that "go build" found.
 func Version() string {
 	if version != "" {
 		return version
@@ -51,13 +51,13 @@ func Commit() string {
 }
 
 // Own returns the build of this process. The file is read once, and found also after another one has taken its place:
-// /proc/self/exe leads to the file that runs. Without /proc, the error is that of Sum.
+// /proc/self/exe leads to the file that runs. Without /proc, the error is Sum's.
 var Own = sync.OnceValues(func() (ID, error) {
 	sum, err := Sum("/proc/self/exe")
 	return ID{Version: Version(), Commit: Commit(), Sum: sum}, err
 })
 
-// Sum returns the SHA-256 of a file in hex. Errors are those of os.Open and of reading.
+// Sum returns the SHA-256 of a file in hex. Errors come from os.Open and from reading.
 func Sum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package build says which build of the program runs: its version, its commit, and the SHA-256 of its file.
 //
-// It knows also which modules of others are linked into it: those that edge build was asked for, and those of a program
-// that imports edge.
+// It knows also which modules of others are linked into it: those that edge build was asked for, and the modules of a
+// program that imports edge.
 //
 // It is not about the machine or the Go release: cmd/edge prints those beside it.
 //

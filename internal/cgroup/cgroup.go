@@ -79,10 +79,10 @@ func cpus(root fs.FS) float64 {
 
 // walk visits the folder of the process's cgroup and those above it, in each hierarchy where controller sets limits.
 //
-// The path of a cgroup is that below the root of its hierarchy, or of the namespace. In a container it may be one that
-// is not to be seen there: then what is mounted is its own, or one above it, and the walk gets there.
+// The path of a cgroup is that below the root of its hierarchy, or of the namespace. In a container it may be a path
+// that cannot be seen there: then its own cgroup is mounted, or one above it, and the walk gets there.
 func walk(root fs.FS, controller string, visit func(dir string, v1 bool)) {
-	text, _ := fs.ReadFile(root, "proc/self/cgroup") // else what is mounted is all that is known
+	text, _ := fs.ReadFile(root, "proc/self/cgroup") // else only the mounted cgroup is known
 	lines := append(strings.Split(string(text), "\n"), "0::/", "0:"+controller+":/")
 	for _, line := range lines {
 		_, rest, _ := strings.Cut(line, ":")

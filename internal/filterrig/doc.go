@@ -7,6 +7,6 @@
 //
 // It is no mock: for allocations and times there is package internal/warm.
 //
-// A Rig belongs to one test, at whose end all of it is stopped and nothing is waited for. Its clients are those of
+// A Rig belongs to one test, at whose end all of it is stopped and nothing is waited for. Its clients are clients of
 // net/http, and close their connections then.
 package filterrig

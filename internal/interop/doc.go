@@ -8,7 +8,7 @@
 //	h2spec ─── h2c, TLS ────────► edge ── h1 ──► a server that answers
 //	grpc-go ── h2c, TLS ────────► edge ── h2 ──► grpc-go's test server, h2c and TLS
 //	coder, gorilla ── h1, h2 ───► edge ── h1, h2 ──► a WebSocket server that echoes
-//	the resolver ── UDP, TCP ───► miekg/dns, dnsmasq, unbound, BIND; those of Debian where they are installed
+//	the resolver ── UDP, TCP ───► miekg/dns, dnsmasq, unbound, BIND; Debian's where they are installed
 //	discovery ── HTTP ──────────► etcd of Debian where it is installed; in make nightly Kubernetes' API server
 //	registration ── HTTP ───────► etcd of Debian
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server

@@ -19,6 +19,6 @@ func (o *Owner) Take() {}
 // Drop ends that: the object has no owner.
 func (o *Owner) Drop() {}
 
-// OnReactor does nothing in this build; with -tags invariants it panics when o names another goroutine than the one
-// that calls it.
+// OnReactor does nothing in this build; with -tags invariants it panics when o names another goroutine than the
+// caller's.
 func OnReactor(o *Owner) {}

@@ -23,7 +23,7 @@ func (o *Owner) Drop() { o.id.Store(0) }
 // stackBlock is the smallest stack: one of that size, at a multiple of it, is of a single goroutine.
 const stackBlock = 2048
 
-// OnReactor panics when o names another goroutine than the one that calls it.
+// OnReactor panics when o names another goroutine than the caller's.
 //
 // To ask for the number of a goroutine takes longer than what is checked. So it is asked once for each block of the
 // stack. When the stack was moved, a block may be another goroutine's: then a fault may be missed, but none is made up.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// alone are the packages that programs import without the rest, with what of ours each may import. All of them
+// alone are the packages that programs import without the rest, with our packages that each may import. All of them
 // import nothing else but the standard library, on each system, in each build: docs/adr/0011.
 var alone = map[string][]string{
 	"timerwheel": nil,

@@ -24,8 +24,8 @@
 // type, pairs of files against the grain, comments that leave out a noun. It may only fall. A commit
 // that raises a number says why on its line.
 //
-// What is checked is the working tree, committed or not; directories
-// named testdata, bin and dist, and those with a leading dot, are left alone.
+// The rules check the working tree, committed or not; directories named testdata, bin and dist, and those with a
+// leading dot, are left alone.
 //
 // Files are parsed once per test run and shared; nothing is type-checked for a rule, so they take
 // about a second, and a package that does not compile yet is checked all the same. The price:

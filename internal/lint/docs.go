@@ -72,8 +72,8 @@ func undocumented(d *ast.GenDecl, spec ast.Spec, missing func(*ast.Ident, string
 	}
 }
 
-// checkPackageDoc: every package has a doc comment, and one that others import has it in doc.go,
-// long enough to explain the life cycle, the threads and the limits, and short enough to be read.
+// checkPackageDoc: every package has a doc comment, and an imported package has it in doc.go, long enough to explain
+// the life cycle, the threads and the limits, and short enough to be read.
 func checkPackageDoc(t *tree) []finding {
 	packages := map[string][]*source{}
 	for _, s := range t.sources {

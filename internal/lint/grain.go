@@ -75,7 +75,7 @@ func uses(files []*source) map[string]map[string]bool {
 }
 
 // against puts files in an order in which few pairs run up, and counts those that do. It takes away what uses nothing
-// or is not used as long as there is such a file, then the one that uses most more than it is used (Eades, Lin and
+// or is not used as long as there is such a file, then the file that uses most more than it is used (Eades, Lin and
 // Smyth, "A fast and effective heuristic for the feedback arc set problem", 1993).
 func against(uses map[string]map[string]bool) (up int) {
 	left := slices.Sorted(maps.Keys(uses))

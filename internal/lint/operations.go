@@ -43,7 +43,7 @@ func countOperations(t *tree) map[string]int {
 	return n
 }
 
-// countFields counts the fields of each struct, with those of the structs of its package that it embeds.
+// countFields counts the fields of each struct, with the fields of the structs of its package that it embeds.
 func countFields(t *tree) map[string]int {
 	types, n := t.structs(), map[string]int{}
 	var fields func(typ string) int

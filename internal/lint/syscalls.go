@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// rawFile is the one file of edge that makes system calls of which the scheduler is not told: each of
-// them must be one that cannot block.
+// rawFile is the one file of edge that makes system calls of which the scheduler is not told: none of them may block.
 const rawFile = "poller/raw_linux.go"
 
 // checkSyscall: raw system calls stand in one file, beside the benchmarks' own relay.

@@ -123,7 +123,7 @@ func (t *tree) read(rel string, d fs.DirEntry) error {
 	return nil
 }
 
-// add parses one Go file. One that does not parse is a finding, and the others are still checked.
+// add parses one Go file. A file that does not parse is a finding, and the others are still checked.
 func (t *tree) add(rel string, text []byte) {
 	s, err := parseSource(rel, text)
 	if err != nil {

@@ -49,7 +49,7 @@ func (l *List[T]) First() *T { return l.first.element() }
 // Last returns the last element, nil when l is empty.
 func (l *List[T]) Last() *T { return l.last.element() }
 
-// Next returns the element after that of n, nil when there is none.
+// Next returns the element after the element of n, nil when there is none.
 func (n *Node[T]) Next() *T { return n.next.element() }
 
 // Listed reports whether n is in a list.

@@ -39,7 +39,7 @@
 //
 // # Misuse
 //
-// A call with a closed descriptor, a second Close, and a call by a reactor other than the one that registered the
+// A call with a closed descriptor, a second Close, and a call by a reactor other than the reactor that registered the
 // descriptor are bugs wherever they occur. They are remembered, and [World.Run] and [Run] fail with them.
 //
 // # Threads

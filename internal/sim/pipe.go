@@ -72,7 +72,7 @@ func (k *Kernel) splice(from, to poller.FD, n int) (int, syscall.Errno) {
 	return n, errno
 }
 
-// pipe is the one that fd stands for, nil if it stands for something else.
+// pipe is the pipe that fd stands for, nil if it stands for something else.
 func (k *Kernel) pipe(fd poller.FD) *pipe {
 	if fd < 0 || int(fd) >= len(k.w.files) || k.w.files[fd] == nil {
 		return nil

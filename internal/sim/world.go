@@ -46,7 +46,7 @@ type Ticker interface {
 
 // World is a simulated machine with its network. Owned by one goroutine.
 //
-//	events due have been run when a call of a Kernel returns, those of the test (At, Handle) when Wait does
+//	events due have been run when a call of a Kernel returns, the test's own (At, Handle) when Wait does
 //	an end of a connection has at most one segment under way, so its bytes cannot overtake each other
 type World struct {
 	Net    Net

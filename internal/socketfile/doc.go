@@ -2,11 +2,11 @@
 // be root's.
 //
 // It makes no socket. In a folder that another user may write, a path can lead to any file of root's by the time its
-// mode or owner is changed. So a File holds the socket open, and what is changed is that file.
+// mode or owner is changed. So a File holds the socket open, and changes go to that file.
 //
 // # Life cycle
 //
-// Made opens the file of a socket that was just bound, Adopt that of another process. Remove or Close ends it.
+// Made opens the file of a socket that was just bound, Adopt the file of another process. Remove or Close ends it.
 //
 // # Threads and ownership
 //

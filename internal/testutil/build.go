@@ -31,10 +31,10 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns
-// the path of the binary. flags are more of go build. A second call with the same name and flags returns the same path.
-// With EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path is that of a script that has it emulated.
-// Safe for any goroutine.
+// Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns the path of the
+// binary. flags are more of go build. A second call with the same name and flags returns the same path. With
+// EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path leads to a script that has it emulated. Safe
+// for any goroutine.
 func Binary(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
 	built.mu.Lock()

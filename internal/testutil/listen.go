@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// receiveBuffer is what the kernel receives for a peer that reads nothing: fixed, since one that grows by itself
+// receiveBuffer is what the kernel receives for a peer that reads nothing: fixed, since a buffer that grows by itself
 // swallows tens of megabytes on some machines, and the test that waits for a full one waits for ever.
 const receiveBuffer = 256 << 10
 

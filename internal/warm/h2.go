@@ -119,7 +119,7 @@ func (h *RigH2) origin() {
 
 // wire is the client's end of a connection for crypto/tls, in memory.
 type wire struct {
-	net.Conn // nil: what is not below is not called
+	net.Conn // nil: methods that are not below are not called
 	in, out  chan []byte
 	rest     []byte
 }

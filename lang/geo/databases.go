@@ -15,7 +15,7 @@ type Database struct {
 	Fields Fields // those that it is asked for
 }
 
-// Fields are those of all of them together.
+// Fields are the fields of all databases together.
 func (all Databases) Fields() (has Fields) {
 	for i := range all {
 		has |= all[i].Fields

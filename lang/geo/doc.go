@@ -4,7 +4,7 @@
 // program that links a proxy links no reader of databases.
 //
 // A database is a map of package table: each network leads to a Place, the bytes of all that is known of it. A look-up
-// is that of a table, tens of nanoseconds.
+// is a look-up in a table, tens of nanoseconds.
 //
 // # Life cycle
 //

@@ -14,7 +14,7 @@ type Field uint8
 const (
 	Country      Field = iota // two letters of ISO 3166-1
 	Continent                 // two letters
-	Region                    // the code of ISO 3166-2 without that of the country, or a name
+	Region                    // the code of ISO 3166-2 without the country's code, or a name
 	City                      // in English
 	Organization              // of the autonomous system
 	ASN                       // the number of the autonomous system

@@ -97,7 +97,7 @@ func (c *Cache) Stats() Stats {
 	return stats
 }
 
-// Rung returns which rung matches texts of p in this cache now: that of the pattern, or NFA while its table rests.
+// Rung returns which rung matches texts of p in this cache now: the pattern's rung, or NFA while its table rests.
 func (c *Cache) Rung(p *Pattern) Rung {
 	if a := c.lookUp(p); p.rung != Literal && a != nil && a.rest > 0 {
 		return NFA

@@ -2,7 +2,7 @@
 //
 // It understands the syntax and has the meaning of package regexp: Match says what regexp.Regexp.Match says, of any
 // bytes, valid UTF-8 or not. It is for many short texts that are asked about many patterns, such as the fields of
-// requests. It finds no place of a match but those of Submatches, and replaces nothing.
+// requests. It finds no place of a match except by Submatches, and replaces nothing.
 //
 //	pattern, err := regex.Compile(`(?i)(bot|crawl|spider)[/ ]v?\d+`, regex.Limits{})
 //	cache := regex.NewCache(regex.NewBudget(16 << 20)) // one for each event loop
@@ -30,13 +30,13 @@
 // # Ownership
 //
 // A Pattern is immutable after Compile and safe for any goroutine. A Cache has the states of all patterns for one event
-// loop and is owned by one goroutine. It finds those of a pattern by the number that the pattern has in the process;
-// the states of a pattern that was collected are given up. A Budget is safe for any goroutine.
+// loop and is owned by one goroutine. It finds the states of a pattern by the number that the pattern has in the
+// process; the states of a pattern that was collected are given up. A Budget is safe for any goroutine.
 //
 // # Limits
 //
 // A pattern has at most 16 KiB of text, 100 times \p, and 1000 instructions with its repetitions written out; this is
-// checked before they are. A table has at most 256 states. A full one is begun anew; one that is full four times
+// checked before they are. A table has at most 256 states. A full one is begun anew; a table that is full four times
 // without having been worth it rests for 1024 texts, which the NFA matches. For one text at most 65536 instructions are
 // visited to build states, and for many texts one for each of their bytes beyond a million; then the NFA takes over.
 // All tables that share a Budget have at most its bytes. Match allocates only to build states.

@@ -23,7 +23,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// occurrencesMax bounds how many places of a part are tried to find the one that an error is about.
+// occurrencesMax bounds how many places of a part are tried to find the place that an error is about.
 const occurrencesMax = 16
 
 // syntaxError makes an Error of what syntax.Parse says.
@@ -53,7 +53,7 @@ func place(pattern string, wrong *syntax.Error) (offset, end int) {
 	if wrong.Expr == "" || wrong.Expr == pattern {
 		return 0, len(pattern)
 	}
-	// The parser goes from left to right, so the part is the first one that is wrong with nothing after it.
+	// The parser goes from left to right, so the part is the first part that is wrong with nothing after it.
 	from := 0
 	for range occurrencesMax {
 		i := strings.Index(pattern[from:], wrong.Expr)

@@ -28,7 +28,7 @@ type job struct {
 	cap int32 // border of a group, for undo
 }
 
-// backtracker finds the groups of the match that package regexp finds: the leftmost one, and of these the one that
+// backtracker finds the groups of the match that package regexp finds: the leftmost one, and of these the match that
 // the order of the pattern prefers. No instruction is tried twice at a place.
 //
 //	visited has a bit for each instruction at each place, by places; all are 0 between searches

@@ -28,7 +28,7 @@ const (
 // literal is a pattern that means words. Immutable.
 type literal struct {
 	shape      shape
-	fold       bool     // the words are lower case, those of the text are of any
+	fold       bool     // the words are lower case, the text's words are of any
 	otherCase  bool     // a letter of the words has a case outside of ASCII
 	always     bool     // one of the words is empty and may be anywhere
 	words      [][]byte // of begins, ends and equals
@@ -97,7 +97,7 @@ func trim(re *syntax.Regexp) *syntax.Regexp {
 	return &syntax.Regexp{Op: syntax.OpEmptyMatch}
 }
 
-// flatten appends the parts of a sequence to items, with those of groups in it.
+// flatten appends the parts of a sequence to items, with the parts of groups in it.
 func flatten(re *syntax.Regexp, items []*syntax.Regexp) []*syntax.Regexp {
 	switch re.Op {
 	case syntax.OpCapture, syntax.OpConcat:

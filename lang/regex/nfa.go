@@ -12,8 +12,8 @@ import (
 // assertion, and for the end of the pattern. It needs no table that could be full, and takes for each byte of a text at
 // most the time that load says beforehand. Immutable.
 //
-// Most instructions lead to themselves or to one of the next two, as those of a+ and of .{0,99} do. All of these move
-// by one shift of the set. What else an instruction leads to is a jump, which all share that lead there:
+// Most instructions lead to themselves or to one of the next two, as instructions of a+ and of .{0,99} do. All of these
+// move by one shift of the set. What else an instruction leads to is a jump, which all share that lead there:
 //
 //	a . . . b      a.{0,3}b: its five nodes and the end
 //	0 1 2 3 4 5    one: 0 1 2 3 4; two: 2; a jump from 0 and 1 to 4
@@ -265,8 +265,8 @@ func trimmed(set []uint64) (at int, rest []uint64) {
 	return at, slices.Clone(set[at:end])
 }
 
-// keep leaves out assertions that nothing leads to which reads a rune: those of the begin are in starts. reached is
-// what such nodes lead to.
+// keep leaves out assertions that nothing leads to which reads a rune: assertions of the begin are in starts. reached
+// is what such nodes lead to.
 func (m *nfaMaker) keep(reached []uint64) {
 	for more := true; more; {
 		more = false

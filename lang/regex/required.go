@@ -65,7 +65,7 @@ func requiredInSequence(items []*syntax.Regexp) []word {
 	return best
 }
 
-// rarer returns that of two sets which is found in fewer texts, or at less cost. One with a word that is too short,
+// rarer returns the one of two sets which is found in fewer texts, or at less cost. One with a word that is too short,
 // or that names an end of the text, is none.
 func rarer(a, b []word) []word {
 	if score(b) > score(a) {
@@ -100,8 +100,8 @@ func score(words []word) int {
 	return points
 }
 
-// requiredLiteral makes a set of required words one that can be looked for. Where cases are mixed all letters are taken
-// in any case: that finds more texts, and never fewer.
+// requiredLiteral makes a set of required words a set that can be looked for. Where cases are mixed all letters are
+// taken in any case: that finds more texts, and never fewer.
 func requiredLiteral(words []word) *literal {
 	_, fold, ok := sameCase(words)
 	if mixed := !ok || !fold && anyFold(words); mixed {

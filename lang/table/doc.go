@@ -8,11 +8,10 @@
 //
 // # Life cycle
 //
-// A handle, List or Map, is made once by NewList or NewMap and outlives the generations of its content. Prepare reads
-// a Source and builds a generation from it, which nobody sees yet. Commit swaps it in by one atomic store. So a
-// reload of a configuration prepares all its tables first, and commits them when nothing can fail any more. When
-// Prepare fails, the handle goes on with what it has. A source whose content is that of the current generation is not
-// built again.
+// A handle, List or Map, is made once by NewList or NewMap and outlives the generations of its content. Prepare reads a
+// Source and builds a generation from it, which nobody sees yet. Commit swaps it in by one atomic store. So a reload of
+// a configuration prepares all its tables first, and commits them when nothing can fail any more. When Prepare fails,
+// the handle goes on with what it has. A source with the content of the current generation is not built again.
 //
 //	l := table.NewList("office", table.Options{Keys: table.Addresses})
 //	u, err := l.Prepare(table.Source{File: "/etc/edge/office.txt"}) // on a worker: it reads, sorts, sleeps
@@ -49,7 +48,7 @@
 //	10.0.0.0/8              2.16.0.0/13  DE              alice   admin
 //	192.0.2.7  # printer    2001:db8::/32 "N/A"          "a b"   reads only # the value ends here
 //
-// IPv4 addresses in IPv6 form are IPv4 addresses. Prefixes may overlap and repeat; in a map the longest one that has
+// IPv4 addresses in IPv6 form are IPv4 addresses. Prefixes may overlap and repeat; in a map the longest prefix that has
 // the address wins. In a map one key with two values is an error. Errors name file, line and column. Up to 20 are
 // reported.
 //

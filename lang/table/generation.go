@@ -27,7 +27,7 @@ type Stats struct {
 // noContent is what a handle has before its first commit.
 func noContent() *generation { return &generation{v4: &ranges{}, v6: &ranges{}, memory: &memory{}} }
 
-// own makes the end of g that of its memory.
+// own ties the memory of g to its end.
 func (g *generation) own(m *memory) {
 	g.memory = m
 	runtime.AddCleanup(g, (*memory).free, m)

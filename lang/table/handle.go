@@ -153,7 +153,7 @@ func (u *Update) Commit() {
 	h.swap(u)
 }
 
-// Prepare reads a source and builds a generation from it. What is wrong with entries is an error of type Problems.
+// Prepare reads a source and builds a generation from it. Mistakes in entries are an error of type Problems.
 // It reads files, and computes and sleeps by turns: it is for workers.
 func (h *handle) Prepare(s Source) (*Update, error) {
 	h.building.Lock()

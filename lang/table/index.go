@@ -40,7 +40,7 @@ const (
 	bucketMax   = 8
 	boundsASlot = 1
 
-	slotIsNode = 1 << 31 // then the rest is the number of a node, else that of the first bound of the slot, or after it
+	slotIsNode = 1 << 31 // the rest is the number of a node, else of the first bound of the slot, or after it
 )
 
 // find returns the first bound of a bucket: the rank of p is first, and one more for each of the bounds from there on
@@ -128,7 +128,7 @@ func (b *indexer) divide(first, end int) node {
 	return n
 }
 
-// node makes the node of bounds, and those of its slots, and returns its number.
+// node makes the node of bounds, and the nodes of its slots, and returns its number.
 func (b *indexer) node(first, end int) (number int) {
 	n := b.divide(first, end)
 	number, n.base = b.nodeN, uint32(b.slotN)

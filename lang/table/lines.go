@@ -25,7 +25,7 @@ type lines struct {
 // line is 64 bytes.
 type line struct {
 	first uint32             // the rank of its first bound, or of the next one
-	count uint16             // of its bounds; those of a line that has no room for all are looked for among the bounds
+	count uint16             // of its bounds; bounds of a line that has no room for all are looked for among the bounds
 	low   [lineBounds]uint16 // of its bounds, less the first place of the line; then padding
 }
 

@@ -23,7 +23,7 @@ func placeOf(a netip.Addr) (p place, is4 bool) {
 }
 
 // placeOf6 does not use As16: its result is written as two words and then copied as one of 16 bytes, for which the
-// processor waits until all loads before it are done, those of other look-ups included.
+// processor waits until all loads before it are done, loads of other look-ups included.
 func placeOf6(a netip.Addr) place {
 	var room [16 + 16]byte // the name of an interface follows, of 15 bytes at most
 	b, _ := a.AppendBinary(room[:0])

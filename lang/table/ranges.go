@@ -14,9 +14,9 @@ import (
 //	10.0.0.0/8 A, 10.1.0.0/16 B      bounds  10.0.0.0  10.1.0.0  10.2.0.0  11.0.0.0
 //	                                 refs       A         B         A         0 (none)
 //
-// A look-up counts the bounds that are not above the address: its rank. The ref of the address is that of the last of
-// these. In a list refs would be 1, 0, 1, 0…, so it has none, and an address is in it where the rank is odd. Bounds
-// have 32, 64 or 128 bits, as few as all of them can do with: those of IPv4 have 32. After the last one there is
+// A look-up counts the bounds that are not above the address: its rank. The ref of the address is the ref of the last
+// of these. In a list refs would be 1, 0, 1, 0…, so it has none, and an address is in it where the rank is odd. Bounds
+// have 32, 64 or 128 bits, as few as all of them can do with: bounds of IPv4 have 32. After the last one there is
 // padding, so that bucketMax of them can be read from each. Immutable.
 type ranges struct {
 	index
@@ -177,7 +177,7 @@ func newRanges(m *memory, sorted []record, withRefs bool, pace *yield.Pace) (*ra
 	return r, r.buildIndex(m, pace)
 }
 
-// reserve gets memory for n bounds which have no other bits than those of union.
+// reserve gets memory for n bounds which have no other bits than the bits of union.
 func (r *ranges) reserve(m *memory, n int, union place) (err error) {
 	if union.hi<<32 == 0 && union.lo == 0 {
 		r.upper32, err = slice[uint32](m, n+bucketMax)

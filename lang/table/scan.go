@@ -104,7 +104,8 @@ func valueHint(key []byte) string {
 	return `an empty value is written as ""`
 }
 
-// text reads a text in quotes, or one that ends at a comment, at the end of the line, and if word is true, at a blank.
+// text reads a text in quotes, or a text that ends at a comment, at the end of the line, and if word is true, at a
+// blank.
 func (s *scanner) text(word bool) ([]byte, *fault) {
 	if s.line[s.at] == '"' {
 		return s.quotedText()

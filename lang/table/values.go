@@ -30,7 +30,7 @@ type collector struct {
 	values
 	owner *memory // counts the pieces
 	seed  maphash.Seed
-	slots []uint64 // as those of texts; the lower half is a ref
+	slots []uint64 // as for texts; the lower half is a ref
 	left  int      // bytes of the values that are still to come, and 2 for each
 	room  int      // in the last piece
 }

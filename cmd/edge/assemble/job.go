@@ -17,7 +17,7 @@ import (
 // own is the module that is written: its path lets it import what is internal to edge.
 const own = Edge + "/cmd/edge/custom"
 
-// command is the package of edge whose files become those of the program.
+// command is the package of edge whose files become files of the program.
 const command = Edge + "/cmd/edge"
 
 // Job is a program to build.
@@ -99,7 +99,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if tool.dir, err = os.MkdirTemp("", "edge-build-"); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tool.dir) //nolint:errcheck // what is left is in the folder for temporary files
+	defer os.RemoveAll(tool.dir) //nolint:errcheck // other files are in the folder for temporary files
 	if err := w.make(); err != nil {
 		return nil, err
 	}
@@ -120,14 +120,14 @@ type work struct {
 	result  Result
 }
 
-// release matches versions that a go.mod can require: not those of git describe, of a changed tree or of a version that
-// is not out yet.
+// release matches versions that a go.mod can require: not versions of git describe, of a changed tree or of a version
+// that is not out yet.
 var (
 	release   = expr(`^v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 	described = expr(`-\d+-g[0-9a-f]+$|-dirty$|-dev$`)
 )
 
-// chooseEdge finds out which edge is built: the one that is named, else the one that runs.
+// chooseEdge finds out which edge is built: the edge that is named, else the edge that runs.
 func (w *work) chooseEdge() error {
 	for _, m := range w.job.Modules {
 		if m.Path == Edge {

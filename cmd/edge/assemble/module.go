@@ -15,7 +15,7 @@ const Edge = "github.com/edge-proxy/edge"
 
 // Module names a package that is linked, and where the go command finds it. immutable after Parse.
 type Module struct {
-	Path    string // of the package: that of its module, or one below it
+	Path    string // of the package: the path of its module, or a path below it
 	Version string // "v1.2.3", or what else the go command takes: a branch, a commit; "": the latest one
 	Dir     string // a folder that stands for the module, absolute; "": the go command fetches it
 }
@@ -90,7 +90,8 @@ func checkPath(name string) error {
 	return nil
 }
 
-// ParseFile returns the modules of a file: one a line, # begins a comment. Folders are relative to that of the file.
+// ParseFile returns the modules of a file: one a line, # begins a comment. Folders are relative to the folder of the
+// file.
 func ParseFile(name string) (list []Module, err error) {
 	text, err := os.ReadFile(name)
 	if err != nil {

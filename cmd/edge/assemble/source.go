@@ -74,7 +74,7 @@ func (w *work) list() (main *listed, err error) {
 func linkedOf(p *listed, m Module) Linked {
 	l := Linked{Path: m.Path, Version: p.Module.Version, Dir: m.Dir}
 	if m.Dir != "" && m.Version == "" {
-		l.Version = "" // it is one that only the go.mod knows
+		l.Version = "" // only the go.mod knows it
 	}
 	return l
 }
@@ -98,7 +98,7 @@ func (w *work) checkEdge() error {
 	return w.newerEdge("a module", got)
 }
 
-// writePackage writes the main package: that of edge, and the imports of modules.
+// writePackage writes the main package: edge's own, and the imports of modules.
 func (w *work) writePackage() error {
 	main, err := w.list()
 	if err != nil {

@@ -40,7 +40,7 @@ func newTool(ctx context.Context) (*tool, error) {
 	return t, nil
 }
 
-// failure is what a command has printed before it failed. The exit code of the command is not that of edge.
+// failure is what a command has printed before it failed. The exit code of the command is not the exit code of edge.
 type failure struct {
 	what string // "go build"
 	out  string
@@ -76,8 +76,8 @@ func firstLines(out string) string {
 // chatter matches what the go command prints while nothing is wrong.
 var chatter = expr(`(?m)^(go: (downloading|added|upgraded|downgraded|finding|creating)|#) .*\n`)
 
-// run runs the go command in the module and returns what it printed. GOFLAGS, GOPROXY, GOPRIVATE and the like are
-// those of this process.
+// run runs the go command in the module and returns what it printed. GOFLAGS, GOPROXY, GOPRIVATE and the like are taken
+// from this process.
 func (t *tool) run(args ...string) ([]byte, error) { return t.runIn(t.dir, args...) }
 
 func (t *tool) runIn(dir string, args ...string) ([]byte, error) {

@@ -7,8 +7,8 @@
 //	discoverer.go    finds backends in a list: fleet_directory
 //	logsink.go       sends lines of the access log to a collector: fleet_collector
 //
-// fleet_test.go runs all of them as a file has them. The names begin with that of the package, so that none of a later
-// edge, or of another module, is the same.
+// fleet_test.go runs all of them as a file has them. The names begin with the name of the package, so that none of a
+// later edge, or of another module, is the same.
 //
 // # Threads and ownership
 //

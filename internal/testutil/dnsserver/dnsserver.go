@@ -29,7 +29,7 @@ const (
 	ServFail           // SERVFAIL
 	Refused            // REFUSED
 	Drop               // no answer at all
-	NoSOA              // what is not there is denied without a SOA record
+	NoSOA              // missing names are denied without a SOA record
 	CutOff             // over UDP the answer is cut off
 	BeforeEDNS         // a question with EDNS is a FORMERR
 	Lame               // no record, no SOA, no error

@@ -18,7 +18,7 @@ const FileMax = 512 << 20
 // is needed. What a build really takes is bounded by the Budget.
 const memoryMax = 4 << 30
 
-// Options are those of a table.Map that has a database. The memory is counted in budget, which may be nil.
+// Options are the options of a table.Map that has a database. The memory is counted in budget, which may be nil.
 func Options(budget *table.Budget) table.Options {
 	return table.Options{
 		Keys: table.Addresses, FileMax: FileMax, MemoryMax: memoryMax, Budget: budget, Decode: open,
@@ -59,7 +59,7 @@ func open(file []byte) (table.Decoded, error) {
 	return &database{reader: r, tree: t, known: make(map[uintptr]int)}, nil
 }
 
-// EntriesMax is that of a tree: one more than it has nodes, and one for IPv4.
+// EntriesMax is the limit for a tree: one more than it has nodes, and one for IPv4.
 func (d *database) EntriesMax() int { return int(d.tree.nodes) + 2 }
 
 // Marks are the geo.Fields.

@@ -15,7 +15,7 @@
 //
 // # Life cycle
 //
-// Options are those of a table.Map. It is prepared, committed and refreshed as any other:
+// Options are the options of a table.Map. It is prepared, committed and refreshed as any other:
 //
 //	m := table.NewMap("GeoLite2-Country.mmdb", mmdb.Options(budget))
 //	u, err := m.Prepare(table.Source{File: path})

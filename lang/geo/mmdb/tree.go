@@ -27,7 +27,7 @@ var errTree = errors.New("its tree of networks is damaged")
 // separator is how many bytes are between the tree and the first record.
 const separator = 16
 
-// branch is one that is still to be followed.
+// branch is a branch that is still to be followed.
 type branch struct {
 	to     uint32
 	hi, lo uint64 // of the address
@@ -73,7 +73,7 @@ func (t *tree) each(f func(p netip.Prefix, record uintptr) error) error {
 	return nil
 }
 
-// networks calls f with the network of a branch. One that has ::/96 has IPv4 too.
+// networks calls f with the network of a branch. A branch that has ::/96 has IPv4 too.
 func (b *branch) networks(inFour bool, f func(p netip.Prefix) error) error {
 	if inFour {
 		a := [4]byte{byte(b.lo >> 24), byte(b.lo >> 16), byte(b.lo >> 8), byte(b.lo)}
