@@ -35,7 +35,7 @@ var (
 
 func parseCookieName(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindString && n.Text == "" {
-		return "", true // not that of the defaults
+		return "", true // not the entry of the defaults
 	}
 	s, ok := d.String(n, "the name of a cookie")
 	if ok && !message.ValidName(s) {
@@ -212,7 +212,7 @@ func checkSubset(r *resolver, e *upstreamEntry) {
 	}
 	has := func(path string) bool { return at(path) != syntax.Span{} }
 	failed := func(path string) bool { return e.Failed("subset."+path) || r.doc.defaults.Failed("subset."+path) }
-	least := 200 / max(100-e.Panic, 1) // where one that is down is no panic
+	least := 200 / max(100-e.Panic, 1) // where one backend down is no panic
 	switch {
 	case failed("size") || failed("index") || failed("of"):
 	case s.Size == 0 && !has("size") && has("index"):

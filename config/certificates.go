@@ -64,7 +64,7 @@ func (r *resolver) openFiles() {
 }
 
 // warnUncovered warns of hosts that clients ask for by TLS and that no certificate is for, and of certificates that are
-// for no host of a route. The first of all are those of [[certificates]], the others those of listeners.
+// for no host of a route. The first of all are the certificates of [[certificates]], the others are of listeners.
 func warnUncovered(r *resolver, all []*pairOf) {
 	shared := indexHosts(all[:len(r.c.Certificates)])
 	own := make(map[*schema.Given]hostIndex)
@@ -108,7 +108,7 @@ type hostIndex struct {
 	all   []*pairOf
 	named map[string][]*pairOf // by the name of a host, or "*.parent"
 	below map[string][]*pairOf // by what a name is below: "example.org" and "org" for "a.example.org"
-	any   []*pairOf            // those of this machine, and those that were not read, are taken to be for any host
+	any   []*pairOf            // certificates of this machine, and unread ones, are taken to be for any host
 }
 
 func indexHosts(all []*pairOf) hostIndex {
@@ -143,7 +143,7 @@ func (x hostIndex) find(host string) []*pairOf {
 	return slices.Concat(x.named[strings.Trim(host, "[]")], x.named["*."+parent], x.any)
 }
 
-// openUpstreamFiles opens the files for TLS to backends. Those of [upstream_defaults] are opened once, for all
+// openUpstreamFiles opens the files for TLS to backends. Files of [upstream_defaults] are opened once, for all
 // upstreams that name none of their own; upstreams that a dest spells out are among them.
 func (r *resolver) openUpstreamFiles() {
 	shared := r.doc.defaults
@@ -338,8 +338,8 @@ func days(d time.Duration) int { return int(math.Round(d.Hours() / 24)) }
 // day8601 returns a day as ISO 8601 writes it.
 func day8601(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// openAuthorities opens the file of authorities that key path of g names, or that of fallback, and sets *file to where
-// it was found.
+// openAuthorities opens the file of authorities that key path of g names, or fallback names, and sets *file to where it
+// was found.
 func (r *resolver) openAuthorities(g, fallback *schema.Given, path string, file *string) {
 	if !g.Has(path) && fallback != nil {
 		if fallback.Has(path) && !fallback.Failed(path) && *file != "" {

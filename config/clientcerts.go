@@ -63,8 +63,8 @@ func (e *listenerEntry) servesRequests() bool {
 	return e.TLS != TLSOff || !e.RedirectToHTTPS || len(e.Trusted.Networks) > 0 || e.Trusted.Unix
 }
 
-// demandingAndOpen returns a listener of list that demands a certificate and one that serves without, or nil for both
-// when list has not one of each.
+// demandingAndOpen returns a listener of list that demands a certificate and a listener that serves without, or nil for
+// both when list has not one of each.
 func demandingAndOpen(list []*listenerEntry) (demanding, open *listenerEntry) {
 	for _, l := range list {
 		switch {
@@ -81,9 +81,9 @@ func demandingAndOpen(list []*listenerEntry) (demanding, open *listenerEntry) {
 	return demanding, open
 }
 
-// warnUnguardedRoutes warns of routes to backends that are reached by a listener that demands certificates and by one
-// that does not: they look guarded and are not. It also warns of routes that demand a certificate where no listener
-// checks any.
+// warnUnguardedRoutes warns of routes to backends that are reached by a listener that demands certificates and by
+// another one without that demand: they look guarded and are not. It also warns of routes that demand a certificate
+// where no listener checks any.
 func (r *resolver) warnUnguardedRoutes() {
 	if !r.rep.OK() {
 		return

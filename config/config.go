@@ -61,7 +61,7 @@ type Config struct {
 	Geo      language.Geo       `json:",omitzero"`
 	Language *language.Language `json:"-"` // what conditions and templates may name
 
-	Rules    []Rule          `json:",omitempty"` // for all requests, after those of the listener
+	Rules    []Rule          `json:",omitempty"` // for all requests, after the listener's
 	Filters  []string        `json:",omitempty"` // for all requests, by their names: see plugins.FilterLists
 	Defined  []Definition    `json:",omitempty"` // of [filters], [destinations] and the like, by their kinds
 	Features []schema.Target `json:",omitempty"` // see Register

@@ -360,7 +360,7 @@ func redirectHint(r *resolver, to string) string {
 	return `write one such as "https://example.com{path}"`
 }
 
-// resolveRules reads the rules of all requests and those of listeners.
+// resolveRules reads the rules of all requests and the rules of listeners.
 func resolveRules(r *resolver) {
 	r.c.Rules = rulesOf(r, r.file.Entries("rules"))
 	for i, e := range r.doc.listeners {

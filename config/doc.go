@@ -19,5 +19,5 @@
 // is complete, immutable by convention, and safe for any goroutine to read. A Report keeps the text of its files so
 // that it can show the lines in question; drop it when it has been shown.
 //
-// Limits: those of packages syntax and schema.
+// Limits: the limits of packages syntax and schema.
 package config

@@ -19,7 +19,7 @@ type ErrorPage struct {
 	For  string // a status, "404", or a class, "5xx"
 	Type string // of Body
 	File string `file:"page"` // where Body stands; empty: in the configuration
-	Body string // that of File once it was opened: see Load
+	Body string // File's own once it was opened: see Load
 }
 
 // errorPages are the pages of one key, with the places in the file that name them.
@@ -121,7 +121,7 @@ func (p *ErrorPage) parse(d *schema.Decoder, n *syntax.Node, status string) bool
 	return p.typed(d, n.Value)
 }
 
-// typed finds the type of a page that says none, and checks one that it says.
+// typed finds the type of a page that says none, and checks a type that it says.
 func (p *ErrorPage) typed(d *schema.Decoder, at syntax.Span) bool {
 	if p.Type != "" {
 		major, minor, _ := strings.Cut(p.Type, "/")
@@ -154,8 +154,8 @@ func warnPointlessIntercept(r *resolver, e *routeEntry) {
 	}
 }
 
-// openErrorPages reads the files of all pages. The slices are shared with the Config, so what is filled in here is
-// filled in there.
+// openErrorPages reads the files of all pages. The slices are shared with the Config, so a body that is filled in here
+// is filled in there.
 func openErrorPages(r *resolver) {
 	openPages(r, &r.doc.top.Errors)
 	for _, e := range r.doc.listeners {

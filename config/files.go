@@ -10,7 +10,7 @@ import (
 
 // File is a file that a key names.
 type File struct {
-	Key  string // within the table of its entry; with that of the section where there is one alone: "log.output"
+	Key  string // within the table of its entry; with the section's path where there is one alone: "log.output"
 	Pos  Pos    // of the entry; zero: nobody knows
 	Path string // as it is written; not empty
 	Use  string // "read", "write", "log" or "page": the tag "file" of the key
@@ -78,7 +78,7 @@ func (f *fileFinder) look(v reflect.Value, in File) {
 	}
 }
 
-// planOf returns the plan of a struct. That of a type inside itself has no fields while it is made.
+// planOf returns the plan of a struct. The plan of a type inside itself has no fields while it is made.
 func (f *fileFinder) planOf(t reflect.Type) *filePlan {
 	plan := f.plans[t]
 	if plan != nil {

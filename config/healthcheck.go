@@ -86,7 +86,7 @@ func (s StatusRange) String() string {
 	return fmt.Sprintf("%d-%d", s.From, s.To)
 }
 
-// healthEntry is [health_check], or that of an upstream.
+// healthEntry is [health_check], or health_check of an upstream.
 type healthEntry struct {
 	schema.Given
 	// Check backends; with `false` none is checked.

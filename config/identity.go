@@ -52,7 +52,7 @@ func (g *Global) Identity() (*Identity, error) {
 
 var errNoGroup = errors.New("the user database does not know the number, so group has to be set too")
 
-// become sets the user to that of a name or number, and the group to its own unless there is one already.
+// become sets the user to the user of a name or number, and the group to its own unless there is one already.
 func (id *Identity) become(name string) error {
 	u, err := user.Lookup(name)
 	if err != nil {

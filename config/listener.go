@@ -109,7 +109,7 @@ type RequestID struct {
 	Answer bool `edge:"answer" default:"true" example:"false"`
 }
 
-// Account is the owner of a file. The zero value is that of the process.
+// Account is the owner of a file. The zero value is the owner of the process.
 type Account struct {
 	Text     string // as written: user, user:group or :group
 	UID, GID int    // below 0: unchanged
@@ -125,8 +125,8 @@ type Limits struct {
 	HeaderTimeout time.Duration `edge:"header_timeout" default:"10s" min:"100ms" max:"1h" example:"5s" show:"always"`
 	// Largest request body in bytes; a larger body is answered 413. 0: no limit.
 	BodySize int64 `edge:"body_size" unit:"size" default:"0" example:"10m"`
-	// Maximum number of connections open at once on each address of the listener. A further connection replaces one
-	// that has been idle for a second, or else waits. 0: no limit.
+	// Maximum number of connections open at once on each address of the listener. A further connection replaces a
+	// connection that has been idle for a second, or else waits. 0: no limit.
 	Connections int `edge:"connections" default:"0" min:"0" max:"100000000" example:"200000"`
 	// Time a connection may wait for its next request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"75s" show:"always"`
@@ -203,7 +203,7 @@ type TLS struct {
 	// longest. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less. Example: 1000
 	Handshakes int `edge:"handshakes" default:"\"auto\"" words:"auto" min:"1" max:"1000000" restart:"true"`
 
-	Rules []TLSRule `json:",omitempty"` // on handshakes, after those of the listener
+	Rules []TLSRule `json:",omitempty"` // on handshakes, after the listener's
 }
 
 // TLSOptions say how a listener secures its connections.
@@ -238,7 +238,7 @@ type ClientAuth string
 // The values of ClientAuth.
 const (
 	ClientAuthNone    ClientAuth = "none"
-	ClientAuthRequest ClientAuth = "request" // asked for; one that comes is verified where there are authorities
+	ClientAuthRequest ClientAuth = "request" // asked for; any that comes is verified where there are authorities
 	ClientAuthRequire ClientAuth = "require"
 )
 

@@ -303,7 +303,7 @@ func (t *TLSRule) Decides() (list []string) {
 	return list
 }
 
-// HandshakeRules returns the rules of a listener: its own, then those of all.
+// HandshakeRules returns the rules of a listener: its own, then the rules of all.
 func (c *Config) HandshakeRules(l *Listener) []TLSRule { return slices.Concat(l.TLSRules, c.TLS.Rules) }
 
 // Paths of the sections of rules on handshakes.

@@ -25,20 +25,20 @@ type Options struct {
 	// name.
 	TextOnly bool
 	// Tables are the lists and maps of the process: those that the Config has take effect with its Language.Commit.
-	// nil: the Config has some of its own, as one that is only checked. With Tables their files are read, also with
-	// TextOnly.
+	// nil: the Config has some of its own, as a Config that is only checked. With Tables their files are read, also
+	// with TextOnly.
 	Tables *language.Tables
 	// MakeFilters has the filters that are used made once, and given up, to see whether they can be.
 	MakeFilters bool
-	// Filters are the names of the filters that the program has made itself, beside those of [filters].
+	// Filters are the names of the filters that the program has made itself, beside the tables of [filters].
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
 	// Written has the Config keep what the files say, without their secrets: see Config.Written.
 	Written bool
-	// Sources are the schemes of the sources of backends that the program has beside those of edge.
+	// Sources are the schemes of the sources of backends that the program has beside edge's own.
 	Sources []string
-	// Registries are the schemes of the registries that the program has beside those of edge, for [register].
+	// Registries are the schemes of the registries that the program has beside edge's own, for [register].
 	Registries []string
 	// Kept are the texts of an earlier Load, to be read in place of the disk: Load gets their Main.
 	Kept *Files
@@ -246,7 +246,7 @@ func (r *resolver) checkLoops() {
 	}
 }
 
-// rollbackVersions are the version in force and the one that an automatic rollback applies.
+// rollbackVersions are the version in force and the version that an automatic rollback applies.
 const rollbackVersions = 2
 
 // checkRollback refuses rollback.errors where no version is kept to go back to.

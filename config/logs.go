@@ -175,8 +175,8 @@ func (doc *document) logFiles() (all []logFile) {
 	return all
 }
 
-// checkLogs reports logs that cannot be written. What is missing is an error for any user. What this one may not
-// write is a warning, and only where the configuration does not say that another user runs edge.
+// checkLogs reports logs that cannot be written. A missing folder is an error for any user. What this one may not write
+// is a warning, and only where the configuration does not say that another user runs edge.
 func checkLogs(doc *document, g *Global, rep *Report) {
 	mine := g.mayRun()
 	for _, log := range doc.logFiles() {
@@ -262,7 +262,7 @@ func resolveAlways(r *resolver, n *syntax.Node) *[]*lang.Condition {
 var alwaysWords = map[string]string{"retried": "attempts > 1", "error": "has(error.kind)"}
 
 // alwaysWord returns the condition that a word of always stands for, "" where the text is a condition itself, or the
-// hint for one that is neither.
+// hint for a word that is neither.
 func alwaysWord(text string) (meant, wrong string) {
 	class, status := strings.CutSuffix(strings.ToLower(text), "xx")
 	switch {

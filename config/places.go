@@ -97,7 +97,7 @@ func (p *Places) Settings(c *Config, l *Listener, r *Route, u *Upstream) []Setti
 	return list
 }
 
-// settings adds those of e, an entry of in that stands for of, to list. before is what their names begin with.
+// settings adds the settings of e, an entry of in that stands for of, to list. before is what their names begin with.
 func (p *Places) settings(list []Setting, of any, in *schema.Section, before string, e schema.Target) []Setting {
 	_, all := of.(*Upstream)
 	_, feature := of.(schema.Target)

@@ -31,8 +31,8 @@ func (r *Retry) Conditions() []string {
 	return []string{"connect", "refused_stream", "reset"}
 }
 
-// resolveFailovers finds the upstreams that others fail over to. One that comes back to where it began is refused:
-// requests would go in circles.
+// resolveFailovers finds the upstreams that others fail over to. A failover that comes back to where it began is
+// refused: requests would go in circles.
 func resolveFailovers(r *resolver) {
 	next := make(map[string]*upstreamEntry) // by the name of the upstream: the entry that it fails over to
 	for _, e := range r.doc.upstreams {

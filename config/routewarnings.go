@@ -175,7 +175,7 @@ func (a arrives) Holds(*lang.Condition, []byte) bool { return false }
 func warnRedirectLoops(r *resolver) {
 	redirects := func(one Route) bool { return one.Dest.Kind == DestRedirect }
 	if !slices.ContainsFunc(r.c.Routes, redirects) {
-		return // most files: a table of thousands of routes costs as much as the one that serves them
+		return // most files: a table of thousands of routes costs as much as the table that serves them
 	}
 	var table route.Table[*Route]
 	for _, one := range live(r.c) {
@@ -236,7 +236,7 @@ func startOf(one *Route, l *Listener) (from *hop, asks *message.Head) {
 		}
 		asks.Add(c.Name, c.Value)
 	}
-	if len(one.Query) > 0 { // what is left of it elsewhere is another matter
+	if len(one.Query) > 0 { // another matter where a part of it is left elsewhere
 		return nil, nil
 	}
 	return from, asks
@@ -308,7 +308,7 @@ type walker struct {
 	rest string
 }
 
-// Rest returns what the path has beyond that of the route.
+// Rest returns what the path has beyond the route's path.
 func (w *walker) Rest([]byte) []byte { return []byte(w.rest) }
 
 // followed reports whether a request that is followed has all values of a template.
@@ -322,7 +322,7 @@ func followed(t *lang.Template) bool {
 }
 
 // resolve returns the request for a Location. It reports false where it leaves what the file knows: for a port that no
-// listener has, and for a host that is neither the one that was asked for nor that of a route.
+// listener has, and for a host that is neither the host that was asked for nor the host of a route.
 func (h *hop) resolve(c *Config, location string) (next hop, known bool) {
 	next = *h
 	location, _, _ = strings.Cut(location, "#")

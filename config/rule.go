@@ -205,7 +205,7 @@ func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
 	}
 }
 
-// Keys that end a request, and those that only one that goes on has any use for.
+// Keys that end a request, and keys that only a request that goes on has any use for.
 var (
 	ruleEnds  = []string{"respond", "redirect", "deny", "drop"}
 	ruleSends = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query"}
@@ -314,7 +314,7 @@ func (l *ruleNames) add(name string, most int) bool {
 	return true
 }
 
-// Share adds the names of e to those of the rules before it, and reports the first one that is too many.
+// Share adds the names of e to the names of the rules before it, and reports the first name that is too many.
 func (e *ruleEntry) Share(rep *syntax.Report, texts, filters *ruleNames) {
 	for _, t := range e.Set {
 		if !texts.add(t.Name, RuleTextsMax) {

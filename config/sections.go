@@ -99,7 +99,7 @@ func Keys() (all []string) {
 }
 
 // RestartKeys returns the keys whose values differ between two configurations and take effect when the process starts
-// again, by their names in a file. Those of listeners are not among them: see Listener.RestartKeys.
+// again, by their names in a file. Keys of listeners are not among them: see Listener.RestartKeys.
 func RestartKeys(old, next *Config) []string {
 	global, tls := edge().Section("global"), edge().Section("tls")
 	keys := global.RestartKeys(&globalEntry{Global: old.Global}, &globalEntry{Global: next.Global})
@@ -142,34 +142,34 @@ func (l *Listener) entry() schema.Target {
 	return e
 }
 
-// ChangedKeys is as that of Listener.
+// ChangedKeys is as for Listener.
 func (g *Global) ChangedKeys(next *Global) []string {
 	return changedKeys("global", &globalEntry{Global: *g}, &globalEntry{Global: *next}, nil, nil)
 }
 
-// ChangedKeys is as that of Listener.
+// ChangedKeys is as for Listener.
 func (l *Log) ChangedKeys(next *Log) []string {
 	return changedKeys("log", &logEntry{Log: *l}, &logEntry{Log: *next}, nil, nil)
 }
 
-// ChangedKeys is as that of Listener. Keys that listeners have too differ there.
+// ChangedKeys is as for Listener. Keys that listeners have too differ there.
 func (t *TLS) ChangedKeys(next *TLS) []string {
 	keys := changedKeys("tls", &tlsEntry{TLS: *t}, &tlsEntry{TLS: *next}, nil, nil)
 	return addChanged(keys, "rules", t.Rules, next.Rules)
 }
 
-// ChangedKeys is as that of Listener.
+// ChangedKeys is as for Listener.
 func (c *Certificate) ChangedKeys(next *Certificate) []string {
 	of := func(c *Certificate) schema.Target { return &certificateEntry{Certificate: *c} }
 	return changedKeys("certificates", of(c), of(next), nil, nil)
 }
 
-// ChangedKeys is as that of Listener.
+// ChangedKeys is as for Listener.
 func (r *Registration) ChangedKeys(next *Registration) []string {
 	return changedKeys("register", &registerEntry{Registration: *r}, &registerEntry{Registration: *next}, nil, nil)
 }
 
-// ChangedKeys is as that of Listener. A table inside is one key: "backends", "health_check".
+// ChangedKeys is as for Listener. A table inside is one key: "backends", "health_check".
 func (u *Upstream) ChangedKeys(next *Upstream) []string {
 	keys := changedKeys("upstreams", &upstreamEntry{Upstream: *u}, &upstreamEntry{Upstream: *next}, u.Features,
 		next.Features)
@@ -177,7 +177,7 @@ func (u *Upstream) ChangedKeys(next *Upstream) []string {
 	return addChanged(keys, "health_check", u.HealthCheck, next.HealthCheck)
 }
 
-// ChangedKeys is as that of Listener, without "dest". A pattern is told as host and path.
+// ChangedKeys is as for Listener, without "dest". A pattern is told as host and path.
 func (r *Route) ChangedKeys(next *Route) []string {
 	of := func(r *Route) schema.Target {
 		return &routeEntry{
@@ -198,7 +198,7 @@ func addChanged(keys []string, key string, old, next any) []string {
 	return keys
 }
 
-// changedKeys compares two entries of a section and those of other packages inside them.
+// changedKeys compares two entries of a section and entries of other packages inside them.
 func changedKeys(section string, old, next schema.Target, inOld, inNext []schema.Target) []string {
 	keys := edge().Section(section).ChangedKeys(old, next)
 	inside := make(map[*schema.Section]schema.Target)

@@ -70,7 +70,7 @@ type Upstream struct {
 	// [resilience](resilience.md#failover).
 	Failover string `edge:"failover" example:"10.0.9.1:8080" json:",omitempty"`
 
-	Name        string // for one that a dest spells out: that text
+	Name        string // for an upstream that a dest spells out: that text
 	Inline      bool   // spelled out by a dest, without a table of its own
 	Backends    []Backend
 	Template    string           `json:",omitempty"` // of a dest with variables: see Named; no Backends
@@ -226,7 +226,7 @@ type Outlier struct {
 	On bool
 }
 
-// Breaker bounds what is under way at backends. 0: no limit. Those of connections and of the line are in Pool.
+// Breaker bounds what is under way at backends. 0: no limit. Limits of connections and of the line are in Pool.
 type Breaker struct {
 	// Maximum number of requests under way at one backend, for the whole process, tunnels aside. A full backend is
 	// passed over; where all are full, further requests wait. 0: no limit. See [overload](overload.md).

@@ -30,7 +30,7 @@ const (
 // another limit holds them back. To know the floor while it holds back, it goes below the requests in work for two
 // windows from time to time: then the queue is empty, and the latency is the floor.
 //
-// The queue by latency is that of TCP Vegas (Brakmo and Peterson 1995). That the limit doubles at first while that
+// The queue by latency is taken from TCP Vegas (Brakmo and Peterson 1995). That the limit doubles at first while that
 // brings more answers, and that the floor is measured while less is under way, is from BBR (Cardwell and others 2016).
 // The zero value is not ready: see NewConcurrency. Owned by one goroutine.
 //
@@ -68,7 +68,7 @@ const (
 	probeEvery       = 10 * int64(time.Second) // from then on
 )
 
-// NewConcurrency returns one that knows nothing of the service.
+// NewConcurrency returns a Concurrency that knows nothing of the service.
 func NewConcurrency() *Concurrency { return &Concurrency{limit: concurrencyStart, starting: true} }
 
 // Limit returns how many requests may be under way.
@@ -153,7 +153,7 @@ func (c *Concurrency) free(rtt, most float64) {
 // step goes on with a probe after a window of rtt.
 func (c *Concurrency) step(now int64, rtt, inFlight float64) {
 	if c.probe == draining {
-		// Answers of the next window are to be those of requests that came when the queue was empty.
+		// Answers of the next window are to belong to requests that came when the queue was empty.
 		if c.drained++; inFlight <= 1.2*c.limit+1 || c.drained == drainMost {
 			c.probe, c.drained = measuring, 0
 		}

@@ -2,7 +2,7 @@
 //
 // It reads no clock, starts no goroutine, knows no HTTP and keeps no state outside the process: each call is told the
 // time and the hash of a key, and costs some nanoseconds and no allocation. The memory is fixed when a structure is
-// made, whatever the number of keys. There is nothing to close: what is no longer referred to is collected.
+// made, whatever the number of keys. There is nothing to close: the garbage collector takes it.
 //
 //	LocalGCRA, SharedGCRA            a rate with a burst for one thing: Take; Lease for cells that all cores write
 //	LocalGCRATable, SharedGCRATable  the same for each key, in 8 bytes
@@ -17,7 +17,7 @@
 // fingerprints of two keys, 20 bits each, meet in a bucket. Rate, Estimator and TopK estimate; their comments give
 // the bounds.
 //
-// Times are nanoseconds, from 0, of any clock; a monotonic one is best. They may go back a little, as those of
+// Times are nanoseconds, from 0, of any clock; a monotonic one is best. They may go back a little, as the times of
 // goroutines do that read the clock once for many events. Each type says what happens then.
 //
 // Ownership: a Local type is owned by one goroutine, such as an event loop, and is plain memory. What loops count is

@@ -11,7 +11,7 @@ import (
 // estimate beyond the bound e times as rare.
 const sketchRows = 4
 
-// EstimatorOptions are those of an Estimator. The zero value is good for a few thousand keys.
+// EstimatorOptions are the options of an Estimator. The zero value is good for a few thousand keys.
 type EstimatorOptions struct {
 	// Width is the number of counters in a row, rounded up to a power of two; 0: 1024. An estimate is too high by
 	// more than e/Width of all events with a probability of e^-4, 1.8 %. WidthFor chooses it.
@@ -140,7 +140,7 @@ func (e *LocalEstimator) Snapshot(s *LocalEstimator) *LocalEstimator {
 }
 
 // Merge adds the events of from, whose hashes are of the same Hasher. Estimates stay never too low, and the bound is
-// that of all events together. It panics when the widths differ.
+// the bound of all events together. It panics when the widths differ.
 func (e *LocalEstimator) Merge(from *LocalEstimator) {
 	if len(e.columns) != len(from.columns) {
 		panic(errMerge)
@@ -183,7 +183,7 @@ func (e *SharedEstimator) Add(hash, n uint64) uint64 {
 
 // raise is the conservative update by several goroutines. All counters are read before the first one is raised, and a
 // swap that fails begins anew. So of two that read the same least value one fails: each has a counter with that value
-// to raise, the one that came second to either of them has read it too early, and counters never fall. Hence the
+// to raise, the goroutine that came second to either of them has read it too early, and counters never fall. Hence the
 // raises of one key add up, and its estimate is never too low.
 func raise(cells [sketchRows]*atomic.Uint64, n uint64) uint64 {
 	var was [sketchRows]uint64

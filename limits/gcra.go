@@ -43,7 +43,7 @@ func (g *LocalGCRA) Take(now, n int64) (ok bool, retryAfter time.Duration) {
 func (g *LocalGCRA) State(now int64) State { return g.state(g.tat, now) }
 
 // SharedGCRA is LocalGCRA for many goroutines. Safe for any goroutine. An event that is admitted costs one
-// compare-and-swap of a word, one that is refused writes nothing.
+// compare-and-swap of a word, a refused one writes nothing.
 type SharedGCRA struct {
 	tat atomic.Int64
 	pace
@@ -53,7 +53,7 @@ type SharedGCRA struct {
 // NewSharedGCRA returns a cell with the whole burst. It panics when q is not valid.
 func NewSharedGCRA(q Quota) *SharedGCRA { return &SharedGCRA{pace: newPace(q)} }
 
-// Take is that of LocalGCRA. Goroutines may pass times that differ by up to a second: then the bound holds for the
+// Take is Take of LocalGCRA. Goroutines may pass times that differ by up to a second: then the bound holds for the
 // latest of them.
 func (g *SharedGCRA) Take(now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= uint64(g.burst) {
@@ -99,8 +99,8 @@ func (g *SharedGCRA) State(now int64) State { return g.state(g.tat.Load(), now) 
 //	burst + t·rate + what the leases held when t began
 //
 // and a lease holds no more than its size. Burst / (4 · goroutines) is a good size. What a lease holds stays with it,
-// so a lease of a goroutine that ends, or of one that sees no events, keeps at most its size from the others, once.
-// Owned by one goroutine.
+// so a lease of a goroutine that ends, or of a goroutine that sees no events, keeps at most its size from the others,
+// once. Owned by one goroutine.
 //
 //	0 <= held <= size
 type Lease struct {

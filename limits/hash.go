@@ -27,7 +27,7 @@ func NewHasher() Hasher {
 // String returns the hash of s.
 func (h Hasher) String(s string) uint64 { return maphash.String(h.seed, s) }
 
-// Bytes returns the hash of b, equal to that of the same bytes as a string. b is borrowed until return.
+// Bytes returns the hash of b, equal to the hash of the same bytes as a string. b is borrowed until return.
 func (h Hasher) Bytes(b []byte) uint64 { return maphash.Bytes(h.seed, b) }
 
 // Addr returns the hash of a client: of the whole address for IPv4, mapped into IPv6 or not, and of the first 64 bits
@@ -43,7 +43,7 @@ func (h Hasher) Addr(a netip.Addr) uint64 {
 }
 
 // Network returns the hash of the network of a client: of the first four bits of its address for IPv4, mapped into IPv6
-// or not, and of the first six for IPv6. Those of two pairs of lengths have nothing in common.
+// or not, and of the first six for IPv6. Hashes of two pairs of lengths have nothing in common.
 func (h Hasher) Network(a netip.Addr, four, six int) uint64 {
 	if a.Is4() || a.Is4In6() {
 		b := a.As4()
@@ -67,7 +67,7 @@ func (h Hasher) Uint64(v uint64) uint64 {
 // one. It is slower than the methods of h.
 func Comparable[K comparable](h Hasher, k K) uint64 { return maphash.Comparable(h.seed, k) }
 
-// Odd numbers with about as many ones as zeros, whose bits are those of the fractions of e and pi.
+// Odd numbers with about as many ones as zeros, whose bits are the fractions of e and pi.
 const (
 	mixA = 0xb7e151628aed2a6b
 	mixB = 0x243f6a8885a308d3

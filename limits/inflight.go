@@ -105,7 +105,7 @@ func (t *LocalInFlight) Count(hash uint64) int64 {
 	return int64(n)
 }
 
-// Overflows returns how many entries were counted together with those of other keys.
+// Overflows returns how many entries were counted together with entries of other keys.
 func (t *LocalInFlight) Overflows() uint64 { return t.overflows }
 
 // Leave ends what g guards. A second call on the same variable does nothing; one on a copy panics, or ends something
@@ -154,7 +154,7 @@ func NewSharedInFlight(keys int) *SharedInFlight {
 	}
 }
 
-// Enter is that of LocalInFlight.
+// Enter is Enter of LocalInFlight.
 func (t *SharedInFlight) Enter(hash uint64, most int64) (Guard, bool) {
 	print := fingerprint(hash)
 	at := hash >> bucketShift & uint64(len(t.buckets)-1)
@@ -242,7 +242,7 @@ func (t *SharedInFlight) Count(hash uint64) int64 {
 	return int64(n)
 }
 
-// Overflows returns how many entries were counted together with those of other keys.
+// Overflows returns how many entries were counted together with entries of other keys.
 func (t *SharedInFlight) Overflows() uint64 { return t.overflows.Load() }
 
 // Leave ends what g guards. A second call on the same variable does nothing; one on a copy panics, or ends something

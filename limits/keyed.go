@@ -8,7 +8,7 @@ import (
 
 // LocalGCRATable limits the rate of each of many keys: a LocalGCRA for each, in 8 bytes. A key without events has no
 // cell; a cell frees itself when its key has its whole burst again. When all 8 cells of a bucket are live, a new key
-// takes over the one that frees first: the former key has its burst again, early. Takeovers counts these; more than a
+// takes over the cell that frees first: the former key has its burst again, early. Takeovers counts these; more than a
 // few mean that the table is too small for its keys. Owned by one goroutine.
 //
 //	in a bucket no fingerprint is twice
@@ -76,7 +76,7 @@ func (t *LocalGCRATable) bucket(hash uint64) *[bucketCells]uint64 {
 	return &t.buckets[hash>>bucketShift&uint64(len(t.buckets)-1)]
 }
 
-// find returns the cell of print, or one that becomes its: with the TAT ticks.
+// find returns the cell of print, or a cell that becomes its: with the TAT ticks.
 func (t *LocalGCRATable) find(b *[bucketCells]uint64, hash, print, ticks uint64) *uint64 {
 	best, least := 0, ^uint64(0)
 	for i := range uint64(bucketCells) {
@@ -97,8 +97,7 @@ func (t *LocalGCRATable) find(b *[bucketCells]uint64, hash, print, ticks uint64)
 }
 
 // SharedGCRATable is LocalGCRATable for many goroutines. Safe for any goroutine. An event of a key that has a cell
-// costs one compare-and-swap, one that is refused writes nothing; a key that comes new takes a lock of its part of
-// the table.
+// costs one compare-and-swap, a refused one writes nothing; a key that comes new takes a lock of its part of the table.
 //
 // A cell changes by compare-and-swap of the whole word only, fingerprint and TAT at once, so a taker never moves the
 // TAT of a key that has meanwhile taken the cell over. A fingerprint enters a bucket under the bucket's lock and
@@ -125,8 +124,8 @@ func NewSharedGCRATable(q Quota, keys int) *SharedGCRATable {
 	}
 }
 
-// Take is that of LocalGCRATable. Goroutines may pass times that differ by up to a second: then the bound holds for
-// the latest of them.
+// Take is Take of LocalGCRATable. Goroutines may pass times that differ by up to a second: then the bound holds for the
+// latest of them.
 func (t *SharedGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= t.burst {
 		return n == 0, never(n)
@@ -213,7 +212,7 @@ func (b *sharedBucket) search(hash, print uint64) (*atomic.Uint64, uint64) {
 	return nil, 0
 }
 
-// find returns the cell of print and what it held, or one that becomes its: with the TAT ticks.
+// find returns the cell of print and what it held, or a cell that becomes its: with the TAT ticks.
 func (t *SharedGCRATable) find(b *sharedBucket, hash, print, ticks uint64) (*atomic.Uint64, uint64) {
 	if cell, w := b.search(hash, print); cell != nil {
 		return cell, w

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Quota says what a limiter admits: Count events per Per in the long run, and Burst of them at once. It is that of
-// golang.org/x/time/rate with rate Count/Per and burst Burst; nginx and throttled count the first event apart, so
-// their bursts are one less. The time between two events, Per/Count, is rounded up to a nanosecond.
+// Quota says what a limiter admits: Count events per Per in the long run, and Burst of them at once. It is the limit of
+// golang.org/x/time/rate with rate Count/Per and burst Burst; nginx and throttled count the first event apart, so their
+// bursts are one less. The time between two events, Per/Count, is rounded up to a nanosecond.
 type Quota struct {
 	Count int64
 	Per   time.Duration

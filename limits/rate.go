@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// RateOptions are those of a Rate.
+// RateOptions are the options of a Rate.
 type RateOptions struct {
 	// Window is the time over which events are counted: at least 1 µs.
 	Window time.Duration
 
-	// Slots is 2, 4 or 8; 0: 2. The window is cut into Slots - 1 parts. Of the part that the window has left in part
-	// a share is counted, as if its events had come evenly: an estimate is wrong by as many events as that part has.
-	// With 2 slots these may be all of one window, with 8 they are those of a seventh of it.
+	// Slots is 2, 4 or 8; 0: 2. The window is cut into Slots - 1 parts. Of the part that the window has left in part a
+	// share is counted, as if its events had come evenly: an estimate is wrong by as many events as that part has. With
+	// 2 slots these may be all of one window, with 8 they are the events of a seventh of it.
 	Slots int
 
 	// Width is the number of counters in a row of the sketch: see EstimatorOptions. 0: 1024.
@@ -94,7 +94,7 @@ func (w *windows) counted(word, part, left uint64) uint64 {
 		n, half := bits.Mul64(events, left)
 		return n + half>>63
 	case age >= partMask+1-w.slots:
-		return events // the caller's clock is older than another one that has counted here
+		return events // the caller's clock is older than another clock which has counted here
 	}
 	return 0
 }
@@ -117,8 +117,8 @@ func (w *windows) current(word, part uint64) bool {
 	return ahead == 0 || ahead == w.slots
 }
 
-// later returns how many events the words have that came after part: then the clock of the caller is older than that
-// of others.
+// later returns how many events the words have that came after part: then the clock of the caller is older than the
+// clock of others.
 func later(w0, w1, w2, w3, part uint64) uint64 {
 	tag := (part + 1) << partShift
 	if x0, x1, x2, x3 := w0^tag, w1^tag, w2^tag, w3^tag; x0|x1|x2|x3 <= eventsMask {
@@ -283,7 +283,7 @@ func mergedWord(ours, theirs uint64) uint64 {
 }
 
 // SharedRate is LocalRate for many goroutines. Safe for any goroutine. An event costs four locked additions, and four
-// compare-and-swaps where it is the first one of its part. None is lost: one that meets a counter in the moment
+// compare-and-swaps where it is the first one of its part. None is lost: an event that meets a counter in the moment
 // when that passes to a later part counts in the later part.
 type SharedRate struct {
 	pairs []sharedPairs
@@ -302,7 +302,7 @@ func NewSharedRate(o RateOptions) *SharedRate {
 	return &SharedRate{windows: w, words: make([]atomic.Uint64, sketchRows*w.width*w.slots)}
 }
 
-// Add is that of LocalRate. What other goroutines add meanwhile may be in the count or not.
+// Add is Add of LocalRate. What other goroutines add meanwhile may be in the count or not.
 func (r *SharedRate) Add(hash uint64, now int64, n uint64) uint64 {
 	part, left := r.part(now)
 	n = min(n, addMax)

@@ -14,7 +14,7 @@ import "fmt"
 // Counters are in a heap with the least on top, which the next key without a counter takes over.
 //
 //	heap[c.place].counter is c, for each counter c
-//	the count of a place <= those of its children
+//	the count of a place <= the counts of its children
 type SpaceSaving[K any] struct {
 	heap     []place
 	counters []counter

@@ -35,7 +35,7 @@ func bucketCount(keys int) int {
 	return min(1<<bits.Len(uint(n-1)), bucketsMax)
 }
 
-// fingerprint returns that of hash, never 0: 0 is that of a cell that was never used.
+// fingerprint returns the fingerprint of hash, never 0: 0 marks a cell that was never used.
 func fingerprint(hash uint64) uint64 {
 	if p := hash & printMask; p != 0 {
 		return p

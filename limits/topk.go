@@ -13,7 +13,7 @@ type Item[K any] struct {
 	Over  uint64 // the estimate is too high by this at most; 0 from a TopK
 }
 
-// TopKOptions are those of a TopK. The zero value is good.
+// TopKOptions are the options of a TopK. The zero value is good.
 type TopKOptions[K any] struct {
 	Keys int // how many the list has at most; 0: 100
 
@@ -229,7 +229,7 @@ func (t *TopK[K]) Merge(from *TopK[K]) {
 	}
 }
 
-// mergeSame adds the count of theirs to that of the same key in bucket i, if there is one.
+// mergeSame adds the count of theirs to the count of the same key in bucket i, if there is one.
 func (t *TopK[K]) mergeSame(i int, theirs uint64, key K) bool {
 	for j, ours := range t.buckets[i] {
 		if ours>>heavyShift != theirs>>heavyShift || ours&heavyCountMax == 0 {

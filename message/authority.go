@@ -1,7 +1,7 @@
 package message
 
 // The characters of a label: unreserved and sub-delims (RFC 3986 §3.2.2) without the dot, which ends it, and without
-// the comma. A percent sign is none: a party that decodes it sees another host than one that does not.
+// the comma. A percent sign is none: a party that decodes it sees another host than a party that does not.
 var label = func() (t [256]bool) {
 	for _, c := range "-_~!$&'()*+;=0123456789" {
 		t[c] = true

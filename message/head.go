@@ -220,7 +220,7 @@ func (h *Head) DelID(id Name) {
 }
 
 // Del deletes every field called name: in any case, and with "_" for "-" and the other way round, since many an origin
-// cannot tell these apart. Otherwise a value that the proxy sets would stand beside one that the client sent.
+// cannot tell these apart. Otherwise a value that the proxy sets would stand beside a value that the client sent.
 func (h *Head) Del(name string) {
 	id := Lookup(name)
 	for i := range h.Fields {

@@ -369,7 +369,7 @@ func LeadingName(b []byte, at int) (Name, int) {
 		last = word(b, at+size-8)
 	}
 	c := &slots[slot(last, size)]
-	// The next byte may be one that colons has taken for a colon: "Host\xff" is no Host.
+	// The next byte may have been taken for a colon by colons: "Host\xff" is no Host.
 	if c.size != size || !c.last.Is(last) || b[at+size] != ':' {
 		return Other, 0
 	}

@@ -37,8 +37,8 @@ func (h *Head) AppendParameter(dst []byte, name string) []byte {
 	}
 }
 
-// CutParameter returns the first value of a query that is called name, as it is written, and what of the query follows
-// it. Both are borrowed. It passes over no value: what is malformed for one reader another one takes.
+// CutParameter returns the first value of a query that is called name, as it is written, and the rest of the query
+// after it. Both are borrowed. It passes over no value: what is malformed for one reader another one takes.
 func CutParameter(query []byte, name string) (value, rest []byte, ok bool) {
 	pair, value, rest := cutParameter(query, name)
 	return value, rest, pair != nil
@@ -121,8 +121,8 @@ func (h *Head) PeekCookie(name string) []byte {
 }
 
 // CutCookie returns the value of the first cookie called name in the value of a Cookie field, without blanks and
-// quotation marks around it, and what of the field follows it. Both are borrowed. It passes over no value, malformed or
-// not. name has no blank, equals sign or semicolon.
+// quotation marks around it, and the rest of the field after it. Both are borrowed. It passes over no value, malformed
+// or not. name has no blank, equals sign or semicolon.
 func CutCookie(list []byte, name string) (value, rest []byte, ok bool) {
 	for len(list) > 0 {
 		if blank(list[0]) {

@@ -62,8 +62,8 @@ func (a *AccessLog) Append(r *Record) {
 	a.ring.Commit(len(b))
 }
 
-// AppendLine writes a line that the caller has made, of LineMax bytes at most: what is more is cut off. The values in
-// it are escaped: see EscapeText and EscapeJSON. line is borrowed until return.
+// AppendLine writes a line that the caller has made, of LineMax bytes at most: bytes beyond it are cut off. The values
+// in it are escaped: see EscapeText and EscapeJSON. line is borrowed until return.
 func (a *AccessLog) AppendLine(line []byte) {
 	line = line[:min(len(line), LineMax-1)]
 	if b := a.ring.Reserve(len(line) + 1); b != nil {

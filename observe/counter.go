@@ -86,7 +86,7 @@ type series struct {
 	read   []func() float64
 }
 
-// Limit sets how many series there may be, 10 000 at first. Those of a function of Gauges or Counters are not among
+// Limit sets how many series there may be, 10 000 at first. Series of a function of Gauges or Counters are not among
 // them. Series that there are stay.
 func (r *Registry) Limit(most int) {
 	r.mu.Lock()
@@ -203,7 +203,7 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 	s.read = append(s.read, read)
 }
 
-// makeOther makes labels those of what has no series of its own.
+// makeOther makes labels the labels of "other", which counts for all without series of their own.
 func makeOther(labels []Label) {
 	for i := range labels {
 		labels[i].Value = "other"
@@ -236,7 +236,7 @@ func (f *family) present() map[string]*series {
 	return all
 }
 
-// Each calls yield for every series, ordered by name, then by labels, those of Sources last. Values are read one after
+// Each calls yield for every series, ordered by name, then by labels, series of Sources last. Values are read one after
 // the other, not at one moment.
 func (r *Registry) Each(yield func(Sample)) {
 	type row struct {

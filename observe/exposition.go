@@ -24,7 +24,7 @@ func (f MetricFormat) ContentType() string {
 }
 
 // ChooseMetricFormat returns the format that the value of an Accept field asks for: OpenMetrics where it is named with
-// a weight not below that of anything else that is known, PrometheusText for all other values, "" among them.
+// a weight not below the weight of anything else that is known, PrometheusText for all other values, "" among them.
 func ChooseMetricFormat(accept string) MetricFormat {
 	chosen, best := PrometheusText, -1.0
 	for item := range strings.SplitSeq(accept, ",") {
@@ -49,7 +49,7 @@ func ChooseMetricFormat(accept string) MetricFormat {
 }
 
 // weighed returns the weight among the parameters of a media range, 1 where there is none, and whether the version is
-// one that is written here.
+// written here.
 func weighed(parameters string) (q float64, known bool) {
 	q, known = 1, true
 	for p := range strings.SplitSeq(parameters, ";") {

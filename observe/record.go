@@ -33,7 +33,7 @@ const fieldsMax = FieldsMax * (2*6*textMax + 6)
 // LineMax bounds a line: a record with all its Fields, and members that a configuration adds to it.
 const LineMax = RecordMax + fieldsMax + MembersMax*(2*6*textMax+6)
 
-// members are the names at the top of a line of JSON: those of records, then those that edge adds as Fields.
+// members are the names at the top of a line of JSON: the names of records, then those that edge adds as Fields.
 var members = strings.Fields(`time id trace_id listener client_ip client_port proto method host path query route
 	status reason bytes_in bytes_out dur_ms t attempts reused upstream backend grpc_status tls_version tls_group sni
 	client_cert user_agent referer sample_rate retry hedge over_limit user tags rule`)

@@ -23,11 +23,11 @@ func (t *Tag) Of(name string) uint32 {
 	return n
 }
 
-// Last returns what Of returned last; 0: it was not called yet. It is what Of returns now where Lasts says so.
+// Last returns the last result of Of; 0: it was not called yet. It is the present result of Of where Lasts says so.
 func (t *Tag) Last() uint32 { return atomic.LoadUint32((*uint32)(t)) }
 
-// Lasts reports whether n, which a Tag has returned, is a number that Of still returns. 0 is none. Where the smallest
-// of several numbers lasts, all do.
+// Lasts reports whether n, which a Tag has returned, is still returned by Of. 0 is none. Where the smallest of several
+// numbers lasts, all do.
 func Lasts(n uint32) bool { return n > tags.floor.Load() }
 
 // Tagged returns the name of a number that a Tag has returned. ok is false where that was too long ago, or no Tag has

@@ -11,9 +11,9 @@
 //	docker/           the configuration in the image of the Dockerfile, and an example for compose
 //
 // The tests are about what these files do: a real edge runs under the restrictions of the unit, as an ordinary user,
-// with a file system that it cannot write and a filter of system calls. systemd itself is not there: bubblewrap
-// and a seccomp filter of the test take its place, made from the lines of the unit. What only systemd can show (that it
-// starts the unit again after a crash, that it kills what is left after TimeoutStopSec) is not tested.
+// with a file system that it cannot write and a filter of system calls. systemd itself is not there: bubblewrap and a
+// seccomp filter of the test take its place, made from the lines of the unit. What only systemd can show (that it
+// starts the unit again after a crash, that it kills the remaining processes after TimeoutStopSec) has no test.
 //
 // Tests skip, and say why, where a tool is missing: make packages-deps installs them all (Debian).
 //

@@ -35,7 +35,7 @@ type Counter struct {
 }
 
 // Counter returns the counter of one result, a word such as "limited". For filters it is edge_filter_total with the
-// labels filter, type and result, for those of type rate_limit edge_ratelimit_total with filter and result, for other
+// labels filter, type and result, for filters of type rate_limit edge_ratelimit_total with filter and result, for other
 // kinds edge_plugin_total with kind, name, type and result. Tables of one name and type in two generations of a
 // configuration count on.
 func (b *Build) Counter(result string) *Counter {

@@ -21,7 +21,7 @@ func (t *Type) Check(config any, f File) {
 
 // Completed returns c as a file would give it: fields that are zero have their defaults, and all is checked, by Check
 // too where *C has it. It is what New of a type begins with. A c that is from a file, as b knows, is returned as it is;
-// one that is nil is an empty one. c itself is not changed.
+// a nil c is an empty one. c itself is not changed.
 //
 // In a program a zero stands for the default: a key whose 0 means something else than its default takes that from a
 // file alone.

@@ -27,7 +27,7 @@ type keptKey struct {
 type kept struct {
 	value   any
 	holders int // Claims; guarded by Store.mu
-	lasting int // those of them that last; guarded by Store.mu
+	lasting int // the ones among them that last; guarded by Store.mu
 }
 
 // Close closes what is kept: nothing that was made runs any more.
@@ -91,8 +91,8 @@ const closeWait = 5 * time.Second
 
 var errCloseWait = errors.New("its Close did not return in time")
 
-// Close closes what a module has made, where that has Close, with an error or without. A panic is an error, and so is
-// one that takes longer than 5 s.
+// Close closes what a module has made, where that has Close, with an error or without. A panic is an error, and so is a
+// Close that takes longer than 5 s.
 func Close(v any) error {
 	var closing func() error
 	switch closer := v.(type) {

@@ -119,7 +119,7 @@ func SourceOf(f reflect.StructField) (s Source, found bool) {
 	return s, true
 }
 
-// valuesOf returns the tags.Values of fields of types that this package adds to those of package tags.
+// valuesOf returns the tags.Values of fields of types that this package adds to the types of package tags.
 func valuesOf(f reflect.StructField) any {
 	if s, isSource := SourceOf(f); isSource {
 		return tags.Values{Parse: func(text string) (any, error) { s.Text = text; return s, nil }}

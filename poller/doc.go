@@ -17,9 +17,9 @@
 // # Raw calls
 //
 // Calls that cannot block (every descriptor is non-blocking, the time-out is zero) bypass the scheduler of Go. They
-// stand in raw_linux.go and nowhere else. A raw call that blocks keeps a processor of Go to itself, and one that goes
-// on after a signal keeps the garbage collector waiting. So what may block goes the ordinary way, but for a doze (see
-// ParkAuto), which is short and which a signal ends.
+// stand in raw_linux.go and nowhere else. A raw call that blocks keeps a processor of Go to itself, and a raw call that
+// goes on after a signal keeps the garbage collector waiting. So what may block goes the ordinary way, but for a doze
+// (see ParkAuto), which is short and which a signal ends.
 //
 // # Readiness
 //

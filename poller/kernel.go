@@ -37,8 +37,8 @@ type Event struct {
 	Ready Ready
 }
 
-// FD is a descriptor that a Kernel gave out. It means nothing to another Kernel unless both share one table, as those
-// of one process do.
+// FD is a descriptor that a Kernel gave out. It means nothing to another Kernel unless both share one table, as the
+// Kernels of one process do.
 type FD int32
 
 // NoFD is no descriptor.
@@ -73,7 +73,7 @@ func (a Addr) String() string {
 type ListenOptions struct {
 	Backlog     int  // 0: 4096, cut by net.core.somaxconn
 	ReusePort   bool // several sockets on one address, the kernel spreads connections
-	Exclusive   bool // although there is ReusePort, the address must be one that nobody listens on: EADDRINUSE
+	Exclusive   bool // although there is ReusePort, the address must have no listener yet: EADDRINUSE
 	DeferAccept bool // TCP_DEFER_ACCEPT: report a connection when its first bytes are there
 	V6Only      bool // an IPv6 socket that takes no IPv4
 	NoKeepAlive bool // no TCP keep-alive probes
@@ -106,7 +106,7 @@ type ConnectOptions struct {
 const UserTimeout = 5 * time.Minute
 
 // Kernel is the seam between a reactor and the operating system: every system call a reactor makes is one of these
-// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/sim has one that is scripted.
+// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/sim has a scripted one.
 //
 // Every descriptor is non-blocking. Calls never return EINTR: they try again. Errors are plain numbers, 0 for none,
 // so that nothing is allocated; EAGAIN is one of them.

@@ -9,7 +9,7 @@ import (
 
 // The calls of this file bypass the scheduler: they are made on non-blocking descriptors only, or with a time-out of
 // zero, so that none can block. The pointers they are given lie in the Epoll or in the caller's live buffer.
-// The functions are those of package syscall; those of x/sys/unix go through a trampoline first.
+// The functions are taken from package syscall; the functions of x/sys/unix go through a trampoline first.
 
 func rawRead(fd FD, p []byte) (int, syscall.Errno) {
 	if len(p) == 0 {

@@ -161,7 +161,7 @@ func vacant(a Addr, family int, v6only bool) error {
 	return unix.Bind(s, a.sockaddr())
 }
 
-// removeStale removes the socket file that a dead process left: one that nobody answers on.
+// removeStale removes the socket file that a dead process left: a file that nobody answers on.
 func removeStale(a Addr) {
 	st, err := os.Lstat(a.Path)
 	if err != nil || st.Mode()&os.ModeSocket == 0 {

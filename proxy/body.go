@@ -60,7 +60,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	return p, true
 }
 
-// LimitBody bounds the body of x's request to n bytes. What is larger is answered 413, or cut off where the answer has
+// LimitBody bounds the body of x's request to n bytes. A larger body is answered 413, or cut off where the answer has
 // begun: at once where its length is told, else when it has come. It replaces no lower bound, of the listener or of an
 // earlier call. For filters before the request is sent on: it costs nothing while the body passes. It returns what the
 // filter does next. Runs on x's reactor.
@@ -91,7 +91,7 @@ func buffered(x *Exchange) bool {
 	h := &x.Request
 	switch {
 	case h.Length == 0 || h.Verb == message.VerbConnect || x.call.form != grpc.None:
-		return true // one that has content gets no upgrade: see askTunnel
+		return true // a request with content gets no upgrade: see askTunnel
 	case h.Length > int64(x.route.BufferRequest), len(x.up.Body.Raw) > x.route.BufferRequest:
 		x.fail(BodyTooLarge)
 		return false
@@ -196,7 +196,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 	}
 	if x.call.web() {
 		var trailers *message.Head
-		if end { // those of gRPC end here
+		if end { // trailers of gRPC end here
 			trailers, x.toDown.Trailers = x.toDown.Trailers, nil
 		}
 		p = x.call.encode(x.local, p, trailers)
@@ -204,7 +204,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 	return p, true
 }
 
-// unmeasured takes the length away from an answer whose body filters may change; one that knows it sets it again.
+// unmeasured takes the length away from an answer whose body filters may change; a filter that knows it sets it again.
 func unmeasured(x *Exchange, end bool) {
 	x.Response.DelID(message.ContentLength)
 	if !end {

@@ -16,8 +16,8 @@ type call struct {
 	answered bool // the answer is one of gRPC
 	known    bool // status came, or was made here
 	status   int
-	deadline int64        // of the client's, where it is nearer than that of the route; reactor time, 0: none
-	quartet  grpc.Quartet // what of WebText was not decoded yet
+	deadline int64        // of the client's, where it is nearer than the route's; reactor time, 0: none
+	quartet  grpc.Quartet // bytes of WebText that were not decoded yet
 }
 
 // begin looks whether the request of x is a call, and makes gRPC of gRPC-Web.

@@ -109,7 +109,7 @@ func (f DestinationFunc) Check() error {
 
 var errNoFunc = errors.New("its DestinationFunc is nil")
 
-// Open opens what f chooses. Where f is that of a route, it has been asked by then.
+// Open opens what f chooses. A filter of a route has been asked by then.
 func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
 	if d := f(x); d != nil {
 		return d.Open(x, to)

@@ -9,7 +9,7 @@
 //	head ─► what the listener asks for ─► filters ─► route ─► request filters ─► Destination.Open ─► Stream
 //	                                                   To: a backend of an upstream: pick, take or dial
 //	                                                   Answer, Redirect: a status of the route's own
-//	                                                   handler.FromHTTP, and those of other packages
+//	                                                   handler.FromHTTP, and handlers of other packages
 //	answer ◄─ response filters ◄─ head ◄──────────────────────────────────────────────────────────────┘
 //
 // An Exchange is that way in progress; run is the loop over its steps. It is pooled by its reactor: a Ref names it from

@@ -57,7 +57,7 @@ func Respond[B ~string | ~[]byte](status int, body B) Verdict {
 func RespondPage(status int) Verdict { return Verdict{kind: respond, status: status, page: true} }
 
 // Fail ends the exchange with e, as a failure of the proxy's own: with the page of its status, Proxy-Status, and its
-// Reason in the access log. One that is Silent is not answered: the connection is closed, in HTTP/2 the stream reset.
+// Reason in the access log. A Silent failure is not answered: the connection is closed, in HTTP/2 the stream reset.
 func Fail(e *Error) Verdict { return Verdict{kind: fail, failure: e} }
 
 // Type returns v with contentType as the type of its body.
@@ -90,13 +90,13 @@ const (
 
 // Filter is a set of optional functions, one for each phase of an exchange.
 // Immutable once it is part of a Snapshot. Its functions run on the exchange's reactor and must return at once, except
-// those of the phases in Blocking: these run on a worker, which alone owns the exchange meanwhile.
+// the functions of the phases in Blocking: these run on a worker, which alone owns the exchange meanwhile.
 type Filter struct {
 	Name string
 
 	// When says for which exchanges the filter is: where it is false none of its functions runs, and a body passes as
-	// it comes. It is asked once an exchange, on its reactor, when the first function would run; for one that changes
-	// what is sent on or answered, before the request is sent on. nil: for all.
+	// it comes. It is asked once an exchange, on its reactor, when the first function would run; for a filter that
+	// changes what is sent on or answered, before the request is sent on. nil: for all.
 	When func(x *Exchange) bool
 
 	// BeforeRoute runs when the head has come, before a route is chosen. Only for filters of a Snapshot.
@@ -108,14 +108,14 @@ type Filter struct {
 	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is. Where
 	// two attempts are made at a time (retry.Hedge), and the other one goes on, it does not run.
 	ConnectFailed func(x *Exchange, e *Error) Verdict
-	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh one that may
-	// still be connecting. The second one of two attempts at a time is not told of.
+	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh connection that
+	// may still be connecting. The second one of two attempts at a time is not told of.
 	Connected func(x *Exchange)
 	// RequestBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
 	RequestBody func(x *Exchange, in []byte, end bool) Verdict
 	// UpstreamResponse runs when the final head has come from the backend, as it came.
 	UpstreamResponse func(x *Exchange)
-	// Response runs before the final head is sent to the client, also that of an answer of the proxy's own.
+	// Response runs before the final head is sent to the client, also the head of an answer of the proxy's own.
 	Response func(x *Exchange) Verdict
 	// ResponseBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
 	ResponseBody func(x *Exchange, in []byte, end bool) Verdict
@@ -255,7 +255,7 @@ func addJudged(list []judged, f *Filter, run func(x *Exchange) Verdict, phase Ph
 	} else if open != nil { // it is asked on the reactor, so that no worker begins in vain
 		list = append(list, judged{named: named[func(x *Exchange) Verdict]{func(x *Exchange) Verdict {
 			if !open(x) {
-				x.at++ // past the one that may block
+				x.at++ // past the function that may block
 			}
 			return Next
 		}, f.Name}})
@@ -294,7 +294,7 @@ func gatedAll(filters []*Filter, first int) (list []*Filter, after int, err erro
 	return list, first, nil
 }
 
-// gated returns f with functions that ask When themselves, whose answer has the number n. Those of the phases that
+// gated returns f with functions that ask When themselves, whose answer has the number n. Functions of the phases that
 // judge are left to addJudged.
 func (f *Filter) gated(n int) *Filter {
 	when, own, word, bit := f.When, *f, n/64, uint64(1)<<(n%64)
@@ -390,7 +390,7 @@ func gatesOf(filters []*Filter, has func(f *Filter) bool) (list []gate) {
 	return list
 }
 
-// filtersRequest reports whether c has a filter for the body of the request of x, filtersAnswer for that of its
+// filtersRequest reports whether c has a filter for the body of the request of x, filtersAnswer for the body of its
 // answer.
 func (c *chain) filtersRequest(x *Exchange) bool {
 	return len(c.requestBody) > 0 && (c.requestGates == nil || anyOpen(x, c.requestGates))
@@ -400,8 +400,8 @@ func (c *chain) filtersAnswer(x *Exchange) bool {
 	return len(c.responseBody) > 0 && (c.responseGates == nil || anyOpen(x, c.responseGates))
 }
 
-// anyOpen reports whether one of the gates is open. One that panics is: its filter asks it again, and the exchange
-// ends.
+// anyOpen reports whether one of the gates is open. A gate that panics counts as open: its filter asks it again, and
+// the exchange ends.
 func anyOpen(x *Exchange, gates []gate) (open bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -411,7 +411,7 @@ func anyOpen(x *Exchange, gates []gate) (open bool) {
 	return slices.ContainsFunc(gates, func(g gate) bool { return g(x) })
 }
 
-// judgeBy runs the filters of list, those of the step, from x.at on, until one says something else than Next or may
+// judgeBy runs the filters of list, filters of the step, from x.at on, until one says something else than Next or may
 // block, which is returned instead of run. A panic is the verdict broken.
 func judgeBy(x *Exchange, list []judged) (v Verdict, blocking *judged) {
 	defer func() {

@@ -89,7 +89,7 @@ func withoutUnderscores(x *Exchange) bool {
 	return false
 }
 
-// namedByHandshake refuses another host than the one that the handshake was for. A host that is an address has none.
+// namedByHandshake refuses another host than the host that the handshake was for. A host that is an address has none.
 func namedByHandshake(x *Exchange) bool {
 	h := &x.Request
 	if h.Authority.Len == 0 {
@@ -137,11 +137,11 @@ type RequestID struct {
 	NoAnswer bool // clients are not told
 }
 
-// Acceptance says whose numbers of requests are accepted: they replace those of the proxy everywhere.
+// Acceptance says whose numbers of requests are accepted: they replace the proxy's own everywhere.
 type Acceptance uint8
 
-// The ways to take the number that a request comes with, in the order of the words of a configuration. One that is
-// malformed is never taken.
+// The ways to take the number that a request comes with, in the order of the words of a configuration. A malformed
+// number is never taken.
 const (
 	AcceptTrusted Acceptance = iota // from the peers that Listener.Trusted names
 	AcceptAll
@@ -152,7 +152,7 @@ const requestIDField = "X-Request-Id"
 
 func (r *RequestID) field() string { return cmp.Or(r.Field, requestIDField) }
 
-// takeID gives the request its number, or has it keep the one that it came with.
+// takeID gives the request its number, or has it keep the number that it came with.
 func takeID(x *Exchange) bool {
 	r, h := x.listener.RequestID, &x.Request
 	name := r.field()

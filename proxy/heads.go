@@ -140,8 +140,8 @@ func trimBlanks(b []byte) []byte {
 	return b
 }
 
-// escapeControls percent-encodes control characters of dst[from:], which a client may have chosen: one that makes its
-// own certificate may put line ends into names, which would end the field.
+// escapeControls percent-encodes control characters of dst[from:], which a client may have chosen: a client that makes
+// its own certificate may put line ends into names, which would end the field.
 func escapeControls(dst []byte, from int) []byte {
 	i := from
 	for i < len(dst) && dst[i] >= ' ' && dst[i] != 0x7f {
@@ -278,8 +278,8 @@ func RewriteLocation(w *Rewrite) *Filter {
 	}}
 }
 
-// ownPath returns the path, query and fragment of a reference to the backend: one that is a path, or a URL with the
-// backend's address, the Host that it was sent, or the name in that Host with the backend's port, as nginx has it.
+// ownPath returns the path, query and fragment of a reference to the backend: a reference that is a path, or a URL with
+// the backend's address, the Host that it was sent, or the name in that Host with the backend's port, as nginx has it.
 func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	if strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, "//") {
 		return ref, true

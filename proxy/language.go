@@ -16,8 +16,8 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// View returns x as texts of the language see it: what package variables has, the path that routing saw, the target
-// and the host that it saw, and the fields as they are now. The groups of Route.When are match.N; those of a condition
+// View returns x as texts of the language see it: what package variables has, the path that routing saw, the target and
+// the host that it saw, and the fields as they are now. The groups of Route.When are match.N; the groups of a condition
 // that was evaluated since the last View are forgotten. It is for the goroutine that owns x, and borrowed until the
 // callback returns or has View called for another exchange, which Fetch may. It allocates nothing once the reactor has
 // evaluated a text.
@@ -38,8 +38,8 @@ func Holds(c *lang.Condition) func(x *Exchange) bool {
 // Ask evaluates c for v, the View of x. Some servers read a path in another way than routes do: two slashes as one, or
 // "%2F" as a slash. Where c holds for some of the readings alone, a client could step around it, so that the request is
 // refused when it would be sent on, as it is where the readings lead to different routes: see route.Readings. With
-// Listener.Paths = raw there is one reading alone, that of the bytes as they came: c is as good as the origin's reading
-// of them.
+// Listener.Paths = raw there is one reading alone, the reading of the bytes as they came: c is as good as the origin's
+// reading of them.
 //
 // A condition that had no room for what it computes has not been asked whole, and a client could make it so: such a
 // request is refused, also where it would not be sent on.
@@ -70,7 +70,7 @@ func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	if holding > 0 && holding < n {
 		x.refusal = AmbiguousPath
 	}
-	return c.Holds(v) // once more: its groups are those of c
+	return c.Holds(v) // once more: its groups are c's
 }
 
 // EachReading calls f for each reading of the path that routing sees or saw: see route.Readings. v, the View of x, has
@@ -194,7 +194,7 @@ func newEvaluation(p *Proxy, seed uint64) *evaluation {
 	return e
 }
 
-// look makes the view that of x, whose path is read as path.
+// look makes the view show x, whose path is read as path.
 func (e *evaluation) look(x *Exchange, path []byte) *lang.X {
 	v := &e.view
 	v.Request, v.Answer, v.Path = &x.Request, nil, path
@@ -250,7 +250,7 @@ func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	if !held {
 		return false
 	}
-	// A search may read a path in two ways, and ask twice: the groups are those of the first one.
+	// A search may read a path in two ways, and ask twice: the groups are the first search's.
 	if text := when.String(); e.found.when != text {
 		if subject, groups := e.state.Match(); groups != nil {
 			e.found.when, e.found.groups = text, *groups
@@ -465,7 +465,7 @@ func (x *subject) Upstream() (u variables.Upstream) {
 	return u
 }
 
-// Duration is that of the reactor's clock. On a worker it is as long as when that began.
+// Duration is measured by the reactor's clock. On a worker it is as long as when that began.
 func (x *subject) Duration() time.Duration {
 	if x.origin != nil {
 		return time.Duration(x.origin.now - x.started)
@@ -490,15 +490,15 @@ func (x *subject) Source() string {
 	return ""
 }
 
-// idleEvaluations are those of workers that own no exchange: there are never more than there were workers at once.
-// Guarded by mu.
+// idleEvaluations are the evaluations of workers that own no exchange: there are never more than there were workers at
+// once. Guarded by mu.
 type idleEvaluations struct {
 	mu   sync.Mutex
 	list []*evaluation
 	all  []*evaluation // those in use too
 }
 
-// evaluation returns that of the worker that owns the exchange which came from o.
+// evaluation returns the evaluation of the worker that owns the exchange which came from o.
 func (o *origin) evaluation(p *Proxy) *evaluation {
 	if o.language == nil {
 		o.language = p.idle.take(p)

@@ -60,8 +60,8 @@ type LogSample struct {
 }
 
 // SampleLog returns the sample of a share from 0 to 1. All exchanges of one trace are in it or none is, in each process
-// that knows the trace: what counts is the number of the trace, or that of the request where it is part of none that is
-// known. A larger share has all that a smaller one has.
+// that knows the trace: what counts is the number of the trace, or the number of the request where no trace is known. A
+// larger share has all that a smaller one has.
 func SampleLog(share float64) LogSample {
 	if share >= 1 {
 		return LogSample{}
@@ -127,8 +127,8 @@ type lineLog struct {
 }
 
 // LogLines returns a log that writes to to what line, which is for the phase of the log, makes of an exchange. The
-// values of a line that begins with a brace are escaped as those of JSON are, any others as in the Common Log Format.
-// What came and was no request is logged as a record.
+// values of a line that begins with a brace are escaped as in JSON, any others as in the Common Log Format. What came
+// and was no request is logged as a record.
 func LogLines(to *observe.AccessLog, line *lang.Template) ExchangeLog {
 	l := &lineLog{to: to, line: line}
 	escape := observe.EscapeText
@@ -308,7 +308,7 @@ func logTLS(r *observe.Record, d *tlsconn.Digest) {
 	}
 }
 
-// statusOf returns the status of x and its fault: that of the answer that was sent, or would have been.
+// statusOf returns the status of x and its fault: status and fault of the answer that was sent, or would have been.
 func statusOf(x *Exchange) (status int, reason string) {
 	status = int(x.status)
 	if f := x.fault; f != nil {

@@ -83,7 +83,7 @@ func caughtUp(x *Exchange, v Verdict) {
 		x.fail(x.lost)
 		return
 	}
-	if l := &x.toDown; l.Late { // those of a request are sifted where they leave
+	if l := &x.toDown; l.Late { // trailers of a request are sifted where they leave
 		l.Late = false
 		x.endAnswer()
 	}
@@ -136,7 +136,7 @@ type Ref struct {
 }
 
 // Ref returns the name of x and of its park in the function that runs now. Take it inside the function that returns
-// Park, before it does: one that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
+// Park, before it does: a Ref that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
 func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
 
 // Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is

@@ -77,7 +77,7 @@ type sessionRefusal struct {
 // sessionEnd is an exchange that the session answers.
 type sessionEnd struct {
 	cause error  // why; nil: there is none
-	text  string // its number, which may be the one that it came with
+	text  string // its number, which may be the number that it came with
 }
 
 // Stats are the counters of a Proxy on one reactor, or of all.
@@ -199,7 +199,7 @@ type Listener struct {
 
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
-	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
+	StrictSNI       bool   // 421 for another host than the TLS handshake named
 	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
 	// Fits reports whether a connection may have requests for a host, empty where a request names none; 421 if not. It
@@ -234,11 +234,11 @@ func (p *Proxy) Service(l *Listener) *Service {
 	return s
 }
 
-// Use puts l in the place of the present Listener. Exchanges in progress keep the one that they began with.
+// Use puts l in the place of the present Listener. Exchanges in progress keep the Listener that they began with.
 func (s *Service) Use(l *Listener) { s.listener.Store(l.composed()) }
 
-// Follow makes the requests of s those of next, whatever next uses from now on, until Use. Services that follow each
-// other must not form a circle.
+// Follow makes next serve the requests of s, whatever next uses from now on, until Use. Services that follow each other
+// must not form a circle.
 func (s *Service) Follow(next *Service) {
 	s.next.Store(next)
 	s.listener.Store(nil)

@@ -66,8 +66,8 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	x.run()
 }
 
-// intercept puts a page in place of the body that comes with an answer, where there is one that the client takes. What
-// the head says of that body goes with it; all else of the head stays.
+// intercept puts a page in place of the body that comes with an answer, where there is a page that the client takes.
+// What the head says of that body goes with it; all else of the head stays.
 func intercept(x *Exchange) {
 	h := &x.Response
 	if x.route.Pages == nil && x.listener.Pages == nil {
@@ -108,7 +108,7 @@ func passInterim(x *Exchange, h *message.Head) {
 	if h.Status == 100 {
 		x.continued = true
 	} else if x.Request.Continue && !x.continued {
-		most-- // a place is kept for the one that the client waits for
+		most-- // a place is kept for the answer that the client waits for
 	}
 	switch {
 	case x.answering: // a handler may ask for the body after its answer
@@ -187,7 +187,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 // a filter that panics: the panic ends the exchange.
 type guardedSide Exchange
 
-// OnHead is that of upSide, and so are the others.
+// OnHead is a method of upSide, and so are the others.
 func (g *guardedSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	defer (*Exchange)(g).rescue()
 	(*upSide)(g).OnHead(s, h, end)

@@ -34,7 +34,7 @@ type Route struct {
 	Weight  int               // its share of the requests that other routes would take just as well
 	Rewrite *Rewrite          // nil: the target is sent on as it came
 	To      Destination
-	GRPC    Switch      // whether requests of type application/grpc are gRPC, and those of application/grpc-web made so
+	GRPC    Switch      // whether requests of type application/grpc are gRPC, and application/grpc-web is made so
 	GRPCTo  Destination // where those go; nil: To
 
 	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
@@ -55,7 +55,7 @@ type Route struct {
 
 	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 
-	Pages     *page.Set // in place of the proxy's own for failures, before those of the listener; nil: none
+	Pages     *page.Set // in place of the proxy's own for failures, before the listener's; nil: none
 	Intercept bool      // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
@@ -306,8 +306,8 @@ func findRoute(x *Exchange) bool {
 	return true
 }
 
-// ExplainRoutes returns what becomes of each route in the search for that of x, in the order in which the Snapshot has
-// them, and the path that they see: see route.Table.Explain. It is for filters of the phase BeforeRoute. It takes a
+// ExplainRoutes returns what becomes of each route in the search for the route of x, in the order in which the Snapshot
+// has them, and the path that they see: see route.Table.Explain. It is for filters of the phase BeforeRoute. It takes a
 // search for each part of each route, on the reactor of x: nothing for every request.
 func ExplainRoutes(x *Exchange) (all []route.Explained[*Route], path string, err error) {
 	all, path, err = x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
@@ -359,8 +359,8 @@ func (r *Route) check() error {
 	return r.Tunnels.check()
 }
 
-// otherMethods returns the methods with which a route would take the request, which none takes; "": there are none.
-// That of findRoute must be the last search on the reactor.
+// otherMethods returns the methods with which a route would take the request, which none takes; "": there are none. The
+// search of findRoute must be the last one on the reactor.
 func otherMethods(x *Exchange) string {
 	l := x.local
 	l.page = x.snapshot.routes.AppendAllow(l.page[:0], &x.Request, (*arrival)(x), &l.routing)

@@ -68,9 +68,9 @@ func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
 }
 
 // settleUpgrade leaves of the protocols that a request of HTTP/1 lists in Upgrade the first that is no version of HTTP,
-// so that conditions see the one that the backend is asked for. A request with content asks for none: where a backend
-// took the content for the new protocol, an answer to it could be taken for that to the next request of its connection.
-// RFC 9110 §7.8: an Upgrade may be ignored.
+// so that conditions see the protocol that the backend is asked for. A request with content asks for none: where a
+// backend took the content for the new protocol, an answer to it could be taken for that to the next request of its
+// connection. RFC 9110 §7.8: an Upgrade may be ignored.
 func settleUpgrade(h *message.Head) {
 	h.Upgrade = false
 	if h.Verb == message.VerbConnect || h.Length != 0 { // it asks for a tunnel already, or has content
@@ -102,8 +102,8 @@ func askTunnel(x *Exchange) {
 	}
 }
 
-// openTunnel takes an answer that makes a tunnel of the exchange. It reports false when the protocol is not the one
-// that was asked for. Once the client's stream has the head as well, bytes go both ways:
+// openTunnel takes an answer that makes a tunnel of the exchange. It reports false when the protocol is not the
+// protocol that was asked for. Once the client's stream has the head as well, bytes go both ways:
 //
 //	client ──► downSide.OnData ─► toUp ─► up        filters of bodies do not see them
 //	client ◄─ down ◄─ toDown ◄─ upSide.OnData ◄──

@@ -12,7 +12,7 @@ type Arrival interface {
 	// ListenerName is compared with Rule.Listeners.
 	ListenerName() string
 	// CertificateVerified reports whether the client has shown a certificate that leads to a trusted one, in this
-	// handshake or the one that its session resumes.
+	// handshake or in the handshake that its session resumes.
 	CertificateVerified() bool
 	// CertificateNames returns what that certificate says: subject and issuer as in RFC 2253, and its alternative
 	// names. It reports false where there is none.
@@ -57,7 +57,7 @@ func (c *conditions) arrivalHolds(from Arrival) bool {
 	return c.cert == nil || c.cert.heldBy(from)
 }
 
-// heldBy reports whether the client has shown such a certificate. One that was not verified proves nothing: its text is
+// heldBy reports whether the client has shown such a certificate. An unverified certificate proves nothing: its text is
 // the client's own.
 func (c *certCondition) heldBy(from Arrival) bool {
 	if !from.CertificateVerified() {

@@ -35,7 +35,7 @@ func (w Why) String() string {
 	}[w]
 }
 
-// Below says in what a rule is less specific than the one that takes the request.
+// Below says in what a rule is less specific than the rule that takes the request.
 type Below uint8
 
 // The parts in which rules are compared, in this order.
@@ -54,7 +54,7 @@ type Explained[T any] struct {
 	Value     T
 	Why       Why
 	Below     Below         // for LessSpecific
-	Condition Condition     // for OtherField and OtherQuery: the one that does not hold
+	Condition Condition     // for OtherField and OtherQuery: the condition that does not hold
 	Clauses   []lang.Clause // of Rule.When where it was asked, and the caller of Explain fills it in
 	Weight    int           // for Takes and Shares: its share of all that the equal rules have together
 	All       int           // what these weights add up to; 0 for a rule that shares with none
@@ -62,8 +62,7 @@ type Explained[T any] struct {
 
 // Explain returns what became of each rule in a search for h, in the order in which they were added, and the path that
 // they saw. It searches as Find does, and asks the same search about each rule alone, so it takes the time of as many
-// searches: it is for people. The error is that of Find. Of equal rules the one takes it that has the
-// first turn.
+// searches: it is for people. The error is Find's. Of equal rules the one takes it that has the first turn.
 func (t *Table[T]) Explain(h *message.Head, from Arrival, how Reading) (all []Explained[T], path string, err error) {
 	var l Local
 	raw, plain := pathOf(h.Bytes(h.Target))

@@ -82,7 +82,7 @@ func lastWord(t []byte, n int) uint64 {
 	return w
 }
 
-// AppendPath appends the path of a target as rules see it: see Paths. It is that of a request that was not refused.
+// AppendPath appends the path of a target as rules see it: see Paths. It is for a request that was not refused.
 func AppendPath(dst, target []byte, how Reading) []byte {
 	path, plain := pathOf(target)
 	switch {
@@ -212,7 +212,8 @@ func hidesDots(path []byte) bool {
 }
 
 // parametersOf reports whether a segment of path has parameters, encoded or not, and whether one is odd without them: a
-// dot segment, or an empty one that others follow. "/;x" alone is what servers make of "/" for clients without cookies.
+// dot segment, or an empty segment that others follow. "/;x" alone is what servers make of "/" for clients without
+// cookies.
 func parametersOf(path []byte) (some, odd bool) {
 	const text = 3 // more characters, or others, than a dot segment has
 	length, empty, in := 0, false, false

@@ -28,7 +28,7 @@ type Parameters uint8
 
 // The ways to read parameters, in the order of the words of a configuration.
 const (
-	ParametersKept     Parameters = iota // they are a part of their segment; one that is nothing else is ErrPath
+	ParametersKept     Parameters = iota // they are a part of their segment; a segment of parameters alone is ErrPath
 	ParametersStripped                   // rules see the path without them
 	ParametersRefused                    // ErrParameters
 )

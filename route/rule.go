@@ -27,19 +27,19 @@ type Rule struct {
 }
 
 // Condition is what a field or a parameter of the query has to be. Value is the whole value; "" takes any, as long as
-// it is there; one that begins with "~" is a regular expression (RE2), to be found anywhere in the value.
+// it is there; a value that begins with "~" is a regular expression (RE2), to be found anywhere in the value.
 // Immutable.
 type Condition struct{ Name, Value string }
 
-// ClientCert is what the certificate of a client has to be, which has to lead to a trusted one. Each value is as that
-// of a Condition; "" takes any, and so the zero value any such certificate.
+// ClientCert is what the certificate of a client has to be, which has to lead to a trusted one. Each value is as in a
+// Condition; "" takes any, and so the zero value any such certificate.
 // Immutable.
 type ClientCert struct {
 	Subject, Issuer string // RFC 2253
 	SAN             string // one of its subject alternative names
 }
 
-// Bounds of rules that take the same requests: those of balance.NewView.
+// Bounds of rules that take the same requests: the bounds of balance.NewView.
 const (
 	equalMax  = 1<<16 - 1
 	weightMax = 1<<16 - 1
@@ -103,7 +103,7 @@ func (r *Rule) check() error {
 	return nil
 }
 
-// Conditions is equal for rules whose conditions are the same, in whatever order; "" for one that has none.
+// Conditions is equal for rules whose conditions are the same, in whatever order; "" for a rule that has none.
 func (r *Rule) Conditions() string {
 	var all []string
 	for _, m := range r.Methods {
@@ -129,8 +129,8 @@ func (r *Rule) Conditions() string {
 }
 
 // Hides reports whether r takes every request that other would take, and goes before it: other never takes one.
-// listeners are all that requests may come by. Only rules with the same pattern are compared: of any other two, the one
-// that names less has requests of its own.
+// listeners are all that requests may come by. Only rules with the same pattern are compared: of any other two, the
+// rule that names less has requests of its own.
 func (r *Rule) Hides(other *Rule, listeners []string) bool {
 	if r.Pattern() != other.Pattern() {
 		return false
@@ -144,8 +144,8 @@ func (r *Rule) Hides(other *Rule, listeners []string) bool {
 	return first.before(&equals{conditions: its, key: other.Conditions()}) && r.impliedBy(other, listeners)
 }
 
-// impliedBy reports whether the conditions of r hold for every request for which those of other do. It may say false
-// where they do, for regular expressions and When.
+// impliedBy reports whether the conditions of r hold for every request for which the conditions of other do. It may say
+// false where they do, for regular expressions and When.
 func (r *Rule) impliedBy(other *Rule, listeners []string) bool {
 	if len(r.Listeners) > 0 {
 		if len(other.Listeners) > 0 {

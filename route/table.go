@@ -155,7 +155,7 @@ func (p *paths) segment(path string) *segment {
 	return s
 }
 
-// choose puts rule among those of one host and path.
+// choose puts rule among the rules of one host and path.
 func (r *rules) choose(c *choice, rule *Rule) error {
 	cond, err := newConditions(rule)
 	if err != nil {

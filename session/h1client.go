@@ -401,7 +401,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	if c.body.framing != noHead {
 		return ErrOrder
 	}
-	h.Chunked, h.Close = false, false // the head said that of the client's connection
+	h.Chunked, h.Close = false, false // the head said so of the client's connection
 	switch {
 	case end:
 		h.Length = 0

@@ -152,7 +152,7 @@ func (c *Client) splicedIn(n int, waits bool) {
 	if !c.tunnel {
 		c.dec.Skip(n)
 	}
-	if waits && !c.tunnel { // what is missing is not the origin's to send
+	if waits && !c.tunnel { // the origin does not owe the missing bytes
 		c.conn.SetTimeout(0)
 	} else {
 		c.conn.SetTimeout(c.between())

@@ -78,7 +78,7 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 
 // request sends the head of a request.
 func (s *h2Stream) request(h *message.Head, end bool) error {
-	h.Chunked, h.Close = false, false // the head said that of the client's connection
+	h.Chunked, h.Close = false, false // the head said so of the client's connection
 	// An extended CONNECT has no content, and stands for GET only.
 	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
 	s.tunnel = asksForTunnel(h)

@@ -331,7 +331,7 @@ func (l *link) armTimer(at int64) {
 	l.conn.SetTimeout(time.Duration(max(at-l.conn.Reactor().Now(), 1)))
 }
 
-// OnTimeout acts on what is due and arms the timer for what is next.
+// OnTimeout acts on times that are due and arms the timer for the next one.
 func (l *link) OnTimeout(c *engine.Conn) {
 	now := c.Reactor().Now()
 	l.armed = 0

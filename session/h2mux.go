@@ -120,7 +120,7 @@ func (m *Mux) sendPreface(c *engine.Conn) {
 	m.control()
 }
 
-// Attach makes the connection of p that of m, which was not dialled.
+// Attach makes the connection of p the connection of m, which was not dialled.
 func (m *Mux) Attach(p *Probe) {
 	m.settings.Scheme = "https"
 	c := p.take(m)

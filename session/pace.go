@@ -39,8 +39,8 @@ type pace struct {
 
 // Unhurried is a Stream that can be exempted from the minimum rate of a body: for message streams such as gRPC.
 type Unhurried interface {
-	// Unhurry lifts the least rate off the body that is to come. The time between two messages is bounded like that of
-	// a tunnel. For a request that holds until the answer begins; from then on the answer's sender says how long it
+	// Unhurry lifts the least rate off the body that is to come. The time between two messages is bounded like the time
+	// in a tunnel. For a request that holds until the answer begins; from then on the answer's sender says how long it
 	// lasts.
 	Unhurry()
 }
@@ -55,7 +55,7 @@ type Patient interface {
 // patience makes a stream a Patient. Owned by its stream.
 type patience struct{ firstByte, between time.Duration }
 
-// SetPatience is that of Patient.
+// SetPatience is the method of Patient.
 func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
 
 // toFirstByte returns the time to the first byte of the answer, where the options say d.
@@ -133,8 +133,8 @@ func (p *pace) timeToTake(limit time.Duration, now int64) time.Duration {
 	return p.shrink(now)
 }
 
-// addTaken adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps
-// all that waits after them in our memory, is as slow as one that takes nothing.
+// took adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps all
+// that waits after them in our memory, is as slow as a client that takes nothing.
 func (p *pace) addTaken(n int, perByte int64, limit time.Duration, now int64) {
 	switch {
 	case !p.started():

@@ -77,5 +77,5 @@ func (p *Probe) take(h engine.Handler) *engine.Conn {
 	return p.conn
 }
 
-// Attach makes the connection of p that of c, which was not dialled.
+// Attach makes the connection of p the connection of c, which was not dialled.
 func (c *Client) Attach(p *Probe) { c.conn, c.connected = p.take(c), true }

@@ -7,7 +7,7 @@ import (
 )
 
 // Refuser is a Service that makes the answers to requests which the session itself refuses. The answers of a Service
-// that is none have a status and no content, and so have those of HTTP/2, whose stream does not exist yet.
+// that is none have a status and no content, and so have answers of HTTP/2, whose stream does not exist yet.
 type Refuser interface {
 	// Refusal makes the answer to a request that could not be decoded or did not come in time: it adds fields to h,
 	// which has the status, and VerbHead for a HEAD, whose answer goes without the content, and returns the content.

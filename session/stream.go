@@ -49,7 +49,7 @@ func PeerIP(s Stream) netip.AddrPort {
 	return peerIP(s)
 }
 
-// peerIP is PeerIP of all streams but those of HTTP/1. It is apart so that PeerIP needs little stack.
+// peerIP is PeerIP of all streams but streams of HTTP/1. It is apart so that PeerIP needs little stack.
 func peerIP(s Stream) netip.AddrPort {
 	if c, ok := s.(*h2Stream); ok {
 		return engine.PeerIP(c.link.conn)

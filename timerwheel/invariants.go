@@ -10,7 +10,7 @@ import (
 // checkedMax bounds the wheels that check themselves after each Advance: the walk is linear.
 const checkedMax = 4096
 
-// check panics when the invariants of Wheel do not hold, or those of Timer for one that is armed.
+// check panics when the invariants of Wheel do not hold, or the invariants of an armed Timer.
 func (w *Wheel) check() {
 	if w.count > checkedMax {
 		return
@@ -36,7 +36,7 @@ func (w *Wheel) check() {
 	w.checkCount(n)
 }
 
-// check panics when the invariants of Timer do not hold. Those of an armed one are checked from its wheel.
+// check panics when the invariants of Timer do not hold. The invariants of an armed one are checked from its wheel.
 func (t *Timer) check() {
 	if t.slot == 0 && (t.next != nil || t.prev != nil) {
 		panic("timerwheel: a disarmed timer is linked")

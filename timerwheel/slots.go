@@ -103,7 +103,7 @@ func (s *Slots) Move(from, to uint32) {
 
 // Advance tells s that it is now, calls fire for what is due, and returns the number of entries touched: fired,
 // cascaded to a finer level, or moved because their deadline is later by now. It stops at limit; then the rest stays
-// due, Next is not after now, and the next Advance goes on. A time before that of an earlier Advance does nothing.
+// due, Next is not after now, and the next Advance goes on. A time before the time of an earlier Advance does nothing.
 //
 // i is disarmed when fire is called, with the now that Advance was given. fire may Arm, Disarm and Move any timer, and
 // may Grow, but may call neither Advance nor Init. A disarmed timer that it arms fires in a later Advance.

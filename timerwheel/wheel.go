@@ -36,7 +36,7 @@ func (w *Wheel) Disarm(t *Timer) {
 
 // Advance tells w that it is now, fires what is due, and returns the number of entries touched: fired, cascaded to a
 // finer level, or moved because their deadline is later by now. It stops at limit; then the rest stays due, Next is not
-// after now, and the next Advance goes on. A time before that of an earlier Advance does nothing.
+// after now, and the next Advance goes on. A time before the time of an earlier Advance does nothing.
 // A disarmed timer that OnTimer arms fires in a later Advance, whatever its deadline.
 func (w *Wheel) Advance(now int64, limit int) (n int) {
 	target := now >> granuleBits

@@ -24,7 +24,7 @@ type BytesOptions struct {
 	// about 0.27 s: an entry is returned for up to three steps longer, and never for less.
 	TTL time.Duration
 
-	// Clock returns the time in ns of a monotonic clock, which may begin anywhere. Times are counted from that of
+	// Clock returns the time in ns of a monotonic clock, which may begin anywhere. Times are counted from the call of
 	// NewBytes, for 36 years. Nil: when there is a TTL, a goroutine keeps the time until Close.
 	Clock func() int64
 
@@ -58,7 +58,7 @@ type Bytes struct {
 }
 
 // NewBytes makes a cache of byte slices. The error says that Size is less than 16 KiB or more than 32 GiB for each of
-// the Shards, or which other option is wrong; or it is that of the kernel, which has no memory for the cache. Its
+// the Shards, or which other option is wrong; or it is the error of the kernel, which has no memory for the cache. Its
 // memory is given back when nothing refers to the cache any more.
 func NewBytes(o BytesOptions) (*Bytes, error) {
 	n := o.Shards
@@ -114,7 +114,7 @@ func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 // more often than what it would displace: try again when it is next asked for, and it will be.
 func (c *Bytes) Set(key, value []byte) bool { return c.shards.Set(key, value, c.expiry(c.ttl)) }
 
-// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. So does any in a
+// SetTTL is Set for an entry with a time to live of its own; a time that is not positive deletes key. So does any in a
 // cache without times to live, which would return the entry for longer: BytesOptions.TTL of Forever gives it such.
 func (c *Bytes) SetTTL(key, value []byte, ttl time.Duration) bool {
 	if ttl <= 0 || c.ttl == 0 {
@@ -142,9 +142,9 @@ func (c *Bytes) Delete(key []byte) bool {
 	return ok && (expiry == 0 || expiry > c.granules())
 }
 
-// All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it
-// copies a few of its entries, and more of them if others are added about as fast as that, so that it ends. One that is
-// cached all the while comes at least once; one that was moved or set meanwhile may come twice.
+// All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it copies
+// a few of its entries, and more of them if others are added about as fast as that, so that it ends. An entry that is
+// cached all the while comes at least once; an entry that was moved or set meanwhile may come twice.
 func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) { c.shards.Each(c.granules, yield) }
 }
@@ -152,7 +152,7 @@ func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 // Len is the number of entries, with those that have ended and were not dropped yet.
 func (c *Bytes) Len() int { return c.shards.Counts().Live }
 
-// Memory is how many bytes the cache takes: those of BytesOptions.Size, and what is needed to find entries and to
+// Memory is how many bytes the cache takes: the bytes of BytesOptions.Size, and what is needed to find entries and to
 // choose those that stay.
 func (c *Bytes) Memory() int64 { return c.shards.Counts().Bytes }
 

@@ -149,7 +149,7 @@ func (c *Cache[K, V]) search(hash uint64, key K) (value V, ok bool) {
 // key has no value, and OnEvict is told TooHeavy. A key that is not equal to itself, a NaN, is evicted at once.
 func (c *Cache[K, V]) Set(key K, value V) { c.set(key, value, 0) }
 
-// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. So does any in a
+// SetTTL is Set for an entry with a time to live of its own; a time that is not positive deletes key. So does any in a
 // cache without times to live (Options.TTL of Forever gives it such) or with a TTI: it would return the entry for
 // longer.
 func (c *Cache[K, V]) SetTTL(key K, value V, ttl time.Duration) {
@@ -167,7 +167,7 @@ func (c *Cache[K, V]) set(key K, value V, ttl time.Duration) {
 	c.loads.forget(hash, key)
 }
 
-// put makes e the entry of its key, and returns the one that it has replaced or nil.
+// put makes e the entry of its key, and returns the entry that it has replaced or nil.
 func (c *Cache[K, V]) put(hash uint64, e *entry[K, V], after *departures[K, V]) *entry[K, V] {
 	if c.tooHeavy(e) {
 		return c.refuse(hash, e, after)
@@ -202,7 +202,7 @@ func (c *Cache[K, V]) replace(hash uint64, b *bucket[K, V], lane uint, old, e *e
 	return true
 }
 
-// revise tells the policy what of a replaced entry is another now: its weight, or an earlier expiry.
+// revise tells the policy what has changed from a replaced entry: its weight, or an earlier expiry.
 func (s *shard[K, V]) revise(old, e *entry[K, V], after *departures[K, V]) {
 	was, is := timedOf(old), timedOf(e)
 	sooner := s.cache.timed && is.expiry.Load() < was.expiry.Load()
@@ -284,8 +284,8 @@ func (c *Cache[K, V]) Weight() (w int64) {
 	return w
 }
 
-// Resize changes the budget, of entries or of weight. What is too much is evicted before it returns, shard by
-// shard. It panics when the budget is less than one for each shard.
+// Resize changes the budget, of entries or of weight. Entries beyond it are evicted before it returns, shard by shard.
+// It panics when the budget is less than one for each shard.
 func (c *Cache[K, V]) Resize(budget int64) {
 	if budget < int64(len(c.shards)) {
 		panic("tinyufo: Resize to less than the number of shards")

@@ -22,10 +22,9 @@
 // Options.Weight. While goroutines add entries to one shard at once, up to 64 of these wait for the policy and
 // are not counted yet.
 //
-// The name and the shape are those of Cloudflare's TinyUFO. Its policy is mended where it failed on real
-// traces, and the table is another: docs/tinyufo.md has the design and the figures. Credit: S3-FIFO (Yang and
-// others 2023), TinyLFU (Einziger, Friedman and Manes 2017), the adaptive window of Caffeine (Manes), CLHT
-// (David and others 2015), xsync.
+// The name and the shape are taken from Cloudflare's TinyUFO. Its policy is mended where it failed on real traces, and
+// the table is another: docs/tinyufo.md has the design and the figures. Credit: S3-FIFO (Yang and others 2023), TinyLFU
+// (Einziger, Friedman and Manes 2017), the adaptive window of Caffeine (Manes), CLHT (David and others 2015), xsync.
 //
 // # Why it is right
 //
@@ -53,6 +52,6 @@
 // Of Flat: all that changes does so under the mutex of a shard, in words that are stored and loaded atomically. An
 // entry is in the cache while its slot is live, and the index leads to it for all that time. A get that hits takes
 // effect when it looks at the slot for the second time, and finds the version of the first: key and value were both
-// there. One that misses has looked at all places of the key, or at a slot that was not live with it: then it was
+// there. A get that misses has looked at all places of the key, or at a slot that was not live with it: then it was
 // absent.
 package tinyufo

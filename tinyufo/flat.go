@@ -118,7 +118,7 @@ func (c *Flat[K, V]) expiryOf(ttl time.Duration) uint32 {
 // which may be at once, or expires. A key that is not equal to itself, a NaN, is evicted at once.
 func (c *Flat[K, V]) Set(key K, value V) { c.set(key, &value, c.ttl) }
 
-// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. So does any in a
+// SetTTL is Set for an entry with a time to live of its own; a time that is not positive deletes key. So does any in a
 // cache without times to live, which would return the entry for longer: FlatOptions.TTL of Forever gives it such.
 func (c *Flat[K, V]) SetTTL(key K, value V, ttl time.Duration) {
 	if ttl <= 0 || !c.timed {

@@ -7,7 +7,7 @@ import (
 const (
 	sweepStep = 4 // nodes that a change looks at for entries that have expired
 
-	// flatSketch is how large the sketch is beside that of a Cache: 4 bytes for an entry instead of 10.
+	// flatSketch is how large the sketch is beside the sketch of a Cache: 4 bytes for an entry instead of 10.
 	flatSketch = 0.4
 )
 
@@ -167,7 +167,7 @@ func (s *flatShard[K, V]) remove(i uint32, cause Cause) {
 	s.counts.count(cause)
 }
 
-// sweep drops those of a few entries that have expired.
+// sweep looks at a few entries and drops the expired ones.
 func (s *flatShard[K, V]) sweep(now uint32) {
 	for range sweepStep {
 		if s.cursor++; s.cursor >= uint32(len(s.nodes)) {

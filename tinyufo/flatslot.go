@@ -52,8 +52,8 @@ func equalsKey[K comparable](slot *sharedWord, key K) bool {
 
 // loadWords reads x from the words that begin at from. Its last one to four bytes are in tail, if tailed is true.
 func loadWords[T any](x *T, from *sharedWord, tailed bool, tail uint32) {
-	// SAFETY: the bytes of x that are written are below its size, and T has no pointers. The words are those of a slot,
-	// which has as many as T needs.
+	// SAFETY: the bytes of x that are written are below its size, and T has no pointers. The words are the words of a
+	// slot, which has as many as T needs.
 	n := unsafe.Sizeof(*x)
 	to, first := unsafe.Pointer(x), unsafe.Pointer(from)
 	for at := uintptr(0); at+8 <= n; at += 8 {

@@ -57,7 +57,7 @@ func (h *hasher[K]) word(key K) uint64 {
 	return fold(*(*uint64)(unsafe.Pointer(&key))^h.seeds[0], odd)
 }
 
-// other is of for all else. The hash of a short string is two multiplications, like that of the runtime on machines
+// other is of for all else. The hash of a short string is two multiplications, like the hash of the runtime on machines
 // without instructions for AES (wyhash, Wang Yi); maphash gets there by four calls, which is a fifth of a hit.
 func (h *hasher[K]) other(key K) uint64 {
 	if unsafe.Sizeof(key) == unsafe.Sizeof("") && h.kind == hashString {

@@ -11,7 +11,7 @@ const (
 	checkedEach = 64
 )
 
-// check panics when the invariants of policy do not hold, or those of shard. The caller holds mu.
+// check panics when the invariants of policy do not hold, or the invariants of shard. The caller holds mu.
 func (s *shard[K, V]) check() {
 	if len(s.nodes) > checkedMax || s.roll()%checkedEach != 0 {
 		return
@@ -56,7 +56,7 @@ func (s *policy) checkQueue(end uint32, queue place) {
 	}
 }
 
-// check panics when the invariants of policy do not hold, or those of flatShard. The caller holds mu.
+// check panics when the invariants of policy do not hold, or the invariants of flatShard. The caller holds mu.
 func (s *flatShard[K, V]) check() {
 	if len(s.nodes) > checkedMax || s.roll()%checkedEach != 0 {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
-// entries goes over all entries, chain by chain: those of a chain are gathered under its lock and yielded without.
+// entries goes over all entries, chain by chain: entries of a chain are gathered under its lock and yielded without.
 func (c *Cache[K, V]) entries() iter.Seq[*entry[K, V]] {
 	return func(yield func(*entry[K, V]) bool) {
 		var chain []*entry[K, V]
@@ -44,8 +44,8 @@ func (t *table[K, V]) gather(i uint64, into []*entry[K, V]) []*entry[K, V] {
 	return into
 }
 
-// All goes over the keys and their values, in no order and without a use of them. Each key comes once at most; one
-// that is cached all the while comes, one that is set or leaves meanwhile may come or not.
+// All goes over the keys and their values, in no order and without a use of them. Each key comes once at most; a key
+// that is cached all the while comes, a key that is set or leaves meanwhile may come or not.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for e := range c.entries() {

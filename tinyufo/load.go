@@ -48,9 +48,9 @@ func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
 	return &s.mu, &s.calls
 }
 
-// forget makes a load under way for key one that is not cached, since somebody else changes key. It is called before
-// the change, for a load that ends until then must not be what stays, and after a new value was set, for a load that
-// has begun since the first call. One that begins later finds the value.
+// forget keeps the result of a load under way for key out of the cache, since somebody else changes key. It is called
+// before the change, for a load that ends until then must not be what stays, and after a new value was set, for a load
+// that has begun since the first call. A load that begins later finds the value.
 func (l *loads[K, V]) forget(hash uint64, key K) {
 	if l.underWay.Load() == 0 {
 		return
@@ -70,7 +70,7 @@ func (l *loads[K, V]) forgetAll() {
 	}
 }
 
-// join returns the load under way for key, or a new one that the caller has to begin.
+// join returns the load under way for key, or a new load that the caller has to begin.
 func (l *loads[K, V]) join(hash uint64, key K) (c *call[V], isNew bool) {
 	mu, calls := l.stripe(hash)
 	mu.Lock()
@@ -190,7 +190,7 @@ func (c *Cache[K, V]) Load(ctx context.Context, key K, loader func(context.Conte
 	return c.await(ctx, hash, key, l)
 }
 
-// join returns the load for key, which is under way or has ended just now, or a new one that the caller has to begin.
+// join returns the load for key, which is under way or has ended just now, or a new load that the caller has to begin.
 func (c *Cache[K, V]) join(hash uint64, key K) (l *call[V], isNew bool) {
 	if l, isNew = c.loads.join(hash, key); !isNew {
 		return l, false
@@ -254,11 +254,10 @@ func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 	value, err = loader(ctx, key)
 }
 
-// LoadMany returns the values of those of the keys that have one. Loader is called once for all keys that are
-// neither cached nor being loaded by somebody else already, and returns the values of those that it has found;
-// the others count as ErrNotFound. An error is the loader's, or another load's that was waited for; the values that
-// could be had are returned with it. A key that is not equal to itself, a NaN, is passed over. For ctx and all else see
-// Load.
+// LoadMany returns the values of the keys that have one. Loader is called once for all keys that are neither cached nor
+// being loaded by somebody else already, and returns the values of those that it has found; the others count as
+// ErrNotFound. An error is the loader's, or another load's that was waited for; the values that could be had are
+// returned with it. A key that is not equal to itself, a NaN, is passed over. For ctx and all else see Load.
 func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 	loader func(ctx context.Context, missing []K) (map[K]V, error)) (map[K]V, error) {
 	found := make(map[K]V, len(keys))

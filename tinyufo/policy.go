@@ -6,8 +6,7 @@ import (
 	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
-// The numbers are those of the lab, bench/hitratio: each may be changed by a fifth for less than 0.1 points of
-// hit ratio.
+// The numbers come from the lab, bench/hitratio: each may be changed by a fifth for less than 0.1 points of hit ratio.
 const (
 	smallShare = 0.05 // of the capacity, for the queue of the new, in the beginning
 	smallLeast = 0.01
@@ -24,9 +23,9 @@ const (
 	// the whole shard, for ms. The last one then stands in the contest as it is.
 	reach = 64
 
-	// A sketch that forgets late knows best what is popular all the time, one that forgets early what has
-	// become so. Which it is shows when the hand comes to entries of main for the first time: have they earned
-	// what older ones earn?
+	// A sketch that forgets late knows best what is popular all the time, a sketch that forgets early knows best what
+	// has become so. Which it is shows when the hand comes to entries of main for the first time: have they earned what
+	// older ones earn?
 	ageFirst  = 10 // counts of the sketch for each entry, until all are halved
 	ageLeast  = 2
 	ageMost   = 16
@@ -103,7 +102,7 @@ type policy struct {
 	untilAdapt          int
 
 	seen    bool // the hand has looked at its entry
-	settled bool // few of main's entries are idle: one that was not used in small has to win by more
+	settled bool // few of main's entries are idle: an entry that was not used in small has to win by more
 	ages    float64
 	youngs  tally // what the hand has seen since ages was last changed
 	olds    tally
@@ -403,7 +402,7 @@ func (p *policy) judge(hash uint32, of entries) {
 	b.node = 0
 }
 
-// victim is the first entry from the hand on that was not hit since the hand passed it, or one that was and lies
+// victim is the first entry from the hand on that was not hit since the hand passed it, or an entry that was and lies
 // reach further. The hand stays. Main is not empty.
 func (p *policy) victim(of entries) uint32 {
 	for range reach {

@@ -25,7 +25,7 @@ var ErrFormat = errors.New("tinyufo: not what SaveTo has written")
 const (
 	saveMagic   = "tinyufo\x01"
 	recordMax   = 1 << 30 // bytes of an entry: more is a length that is wrong
-	recordChunk = 1 << 20 // bytes of one that are read before more room is made for it
+	recordChunk = 1 << 20 // bytes of an entry that are read before more room is made for it
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

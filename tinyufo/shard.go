@@ -31,7 +31,7 @@ type shard[K comparable, V any] struct {
 
 	// Guarded by mu.
 	policy
-	wheel   timerwheel.Slots // when an entry, that of node i, is to be looked at; unused without times to live
+	wheel   timerwheel.Slots // when the entry of node i is to be looked at; unused without times to live
 	out     departures[K, V]
 	expired func(i uint32, now int64) // expire, bound once
 	counts  Stats                     // what happens under mu

@@ -10,7 +10,7 @@ const (
 	slotCount = 6 // with the word and the link: 64 bytes, one cache line
 
 	usesMax = 3  // the hits that can be counted for a slot
-	usesBit = 48 // of a word, where those of the first slot are
+	usesBit = 48 // of a word, where the uses of the first slot are
 
 	lanes    = 0x0000_0101_0101_0101 // a one in each lane
 	tagFound = 0x80 * lanes
@@ -36,9 +36,9 @@ const (
 //	slots  six entries
 //	next   the next bucket of the chain, or nil
 //
-// A tag is eight bits of the hash, never zero: a lane that is zero is that of an empty slot, for which a late
-// reader may have left a use. Uses say how often readers have hit the entry since the policy last looked,
-// three at most. locked and moved of the first bucket hold for its chain.
+// A tag is eight bits of the hash, never zero: a lane that is zero belongs to an empty slot, for which a late reader
+// may have left a use. Uses say how often readers have hit the entry since the policy last looked, three at most.
+// locked and moved of the first bucket hold for its chain.
 type bucket[K comparable, V any] struct {
 	word sharedWord
 	slot [slotCount]sharedPointer[entry[K, V]]
@@ -102,9 +102,9 @@ func (b *bucket[K, V]) at(lane uint) *sharedPointer[entry[K, V]] {
 	return (*sharedPointer[entry[K, V]])(unsafe.Add(unsafe.Pointer(&b.slot), lane))
 }
 
-// lookup finds the entry of key, its bucket and its lane, for a caller that may change it. The bucket is nil
-// when there is none. Where a chain is on its way lookup waits: the slot that an entry goes to is the mover's
-// until the one that it comes from is empty.
+// lookup finds the entry of key, its bucket and its lane, for a caller that may change it. The bucket is nil when there
+// is none. Where a chain is on its way lookup waits: the slot that an entry goes to is the mover's until the slot that
+// it comes from is empty.
 func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
 	for {
 		if b, lane, e = t.inChain(hash, key); b != nil {
@@ -157,7 +157,7 @@ func (b *bucket[K, V]) use(word uint64, lane uint) {
 	}
 }
 
-// lock makes the caller the only one that changes which keys the chain of b holds. It is held for some tens of ns.
+// lock makes the caller alone in changing which keys the chain of b holds. It is held for some tens of ns.
 func (b *bucket[K, V]) lock() {
 	for spins := 1; ; spins++ {
 		word := b.word.Load()

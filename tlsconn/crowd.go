@@ -17,9 +17,9 @@ const patience = int64(250 * time.Millisecond)
 const helloDue = int64(10 * time.Millisecond)
 
 // crowd is the handshakes that clients began on one reactor, and decides which gives way when they are too many: the
-// one that has owed us bytes for longest. One that has said its ClientHello never gives way to another: in a flood of
-// these, clients that were given up would come again at once, and the flood would never be slowed. When none can give
-// way, the listener accepts no more: clients wait in the backlog of the kernel, first come first served.
+// client that has owed us bytes for longest. A client that has sent its ClientHello never gives way to another: in a
+// flood of these, clients that were given up would come again at once, and the flood would never be slowed. When none
+// can give way, the listener accepts no more: clients wait in the backlog of the kernel, first come first served.
 //
 //	          ┌─ silent ─┐                                         ┌── awaited ──┐
 //	OnOpen ──►│ owes us  ├──► waits for its turn ──► computes ────►│ owes us its │──► computes ──► done
@@ -39,8 +39,8 @@ type crowd struct {
 	_       [64]byte // reactors count at the same time: keep them off each other's cache line
 }
 
-// enter adds h, which is silent yet. It returns the one that has to give way to it, nil if none must. When that is h
-// itself there is no room, and it was not added.
+// enter adds h, which is silent yet. It returns the handshake that has to give way to it, nil if none must. When that
+// is h itself there is no room, and it was not added.
 func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
 	if c.n >= most {
 		if victim = c.victim(now); victim == nil {

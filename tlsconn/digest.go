@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Digest is what is known of a TLS connection once its handshake is done.
+// Digest holds the facts about a TLS connection after its handshake.
 // Immutable after the handshake; safe for any goroutine.
 type Digest struct {
 	Peer, Local poller.Addr
@@ -40,7 +40,7 @@ type Certificate struct {
 	Issuer  string
 	Serial  string   // hexadecimal
 	SANs    []string // with their types: "DNS:a.test", "IP:10.0.0.1", "email:a@b.test", "URI:spiffe://b.test/a"
-	Names   []string // without, those of SANs whose text tells which type they have
+	Names   []string // without types, names of SANs whose text tells which type they have
 	SHA256  [sha256.Size]byte
 	NotBefore,
 	NotAfter int64 // Unix seconds

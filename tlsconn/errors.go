@@ -6,7 +6,7 @@ import (
 	"reflect"
 )
 
-// The reasons of a HandshakeError, beside those of crypto/tls and of the engine.
+// The reasons of a HandshakeError, beside the errors of crypto/tls and of the engine.
 var (
 	ErrTimeout   = errors.New("took too long")
 	ErrCrowded   = errors.New("gave way to newer ones")

@@ -18,8 +18,8 @@ import (
 // heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
 const heldMax = 64 << 10
 
-// handshakeSize is what one that was begun and is not done takes: the stack of its goroutine and what crypto/tls
-// keeps. TestHeld_isWhatItTakes measures it.
+// handshakeSize is the memory of a handshake that was begun and is not done: the stack of its goroutine and what
+// crypto/tls keeps. TestHeld_isWhatItTakes measures it.
 const handshakeSize = 30 << 10
 
 // handshake is a connection whose handshake is going on. The reactor moves bytes; a goroutine computes, and waits for

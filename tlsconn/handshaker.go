@@ -14,7 +14,7 @@ import (
 
 // HandshakerOptions bound the handshakes of a process. The zero value is good.
 type HandshakerOptions struct {
-	// Max is how many are in progress, silent ones too. For one more, the one that has owed bytes for longest gives
+	// Max is how many are in progress, silent ones too. For one more, the client that has owed bytes for longest gives
 	// way: after 10 ms where that is its ClientHello, else after 250 ms. Where none does, see Full. 0: 10 000, or one
 	// for each 64 KiB of the engine's memory budget where that is less.
 	Max int
@@ -50,8 +50,8 @@ const (
 	// come to half of the budget, and things begin to give way at three quarters.
 	memoryEach     = 64 << 10
 	timeoutDefault = 10 * time.Second
-	// lateDivisor is of Timeout. A client that waited for so long has time left for its round trips; of one that waits
-	// for longer it is likely that it leaves, or that its time is over, when all is computed.
+	// lateDivisor is of Timeout. A client that waited for so long has time left for its round trips; of a client that
+	// waits for longer it is likely that it leaves, or that its time is over, when all is computed.
 	lateDivisor = 2
 	// newestDivisor is of that time: a line that has stood for less may be a burst, all of which can be served in time,
 	// and in the order of asking is.
@@ -112,7 +112,7 @@ type ClientOptions struct {
 type Stats struct {
 	Started   uint64 // connections that were to be secured
 	Done      uint64
-	Resumed   uint64 // those of Done that took up an earlier session
+	Resumed   uint64 // handshakes of Done that took up an earlier session
 	Plain     uint64 // connections that spoke no TLS and were let through (Auto)
 	Refused   uint64 // connections that spoke no TLS and were turned away
 	Failed    uint64 // handshakes that failed by what was said
@@ -122,8 +122,8 @@ type Stats struct {
 	Late      uint64 // handshakes that were given up before anything was computed, since their turn did not come
 	Left      uint64 // peers that closed before the handshake was done
 	Current   int64  // in progress now
-	Computing int64  // those of Current that compute now
-	Queued    int64  // those of Current that wait for a turn to compute
+	Computing int64  // handshakes of Current that compute now
+	Queued    int64  // handshakes of Current that wait for a turn to compute
 }
 
 // Server wraps accept for engine.Listen: accept is called once the handshake is done, or at once for a plain
@@ -149,8 +149,8 @@ func (h *Handshaker) Full(r *engine.Reactor) bool {
 	return h.crowds[r.Index()].full(h.share, r.Now())
 }
 
-// Dial connects to a peer and secures the connection: OnOpen comes once the handshake is done. What is written before
-// is queued and sealed then. A failed handshake reaches OnClose with a *HandshakeError, without OnOpen; DialOptions'
+// Dial connects to a peer and secures the connection: OnOpen comes once the handshake is done. Bytes written before are
+// queued and sealed then. A failed handshake reaches OnClose with a *HandshakeError, without OnOpen; DialOptions'
 // Timeout is for connecting, the Handshaker's for both.
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,

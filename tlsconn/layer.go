@@ -66,8 +66,8 @@ const (
 	bodyMax    = 16<<10 + 2048
 )
 
-// recordSize returns the size of the record that b begins with, 0 while it is not whole. One that is larger than
-// any may be counts as whole: the provider refuses it.
+// recordSize returns the size of the record that b begins with, 0 while it is not whole. A record larger than any may
+// be counts as whole: the provider refuses it.
 func recordSize(b []byte) int {
 	if len(b) < headerSize {
 		return 0

@@ -19,7 +19,7 @@ import (
 // others are let go when the handshake is done.
 //
 // This reaches into fields that crypto/tls does not export. It is done only with a Go that the tests have passed with:
-// one that keeps a piece of a record after Read, in fields of the same names and types, would put plaintext of one
+// a Go that keeps a piece of a record after Read, in fields of the same names and types, would put plaintext of one
 // connection into another, and nothing at run time could tell. With any other Go nothing is lent, nor where the fields
 // are not as expected; then a test fails.
 
@@ -53,7 +53,7 @@ func fieldAt[T any](name string) (uintptr, bool) {
 var lends = testedWith(runtime.Version()) && rawOK && handOK && inputOK
 
 // LendsBuffers tells whether connections borrow the buffers for their records. Where they keep them each connection
-// costs up to 20 KiB more: the Go that the program was built with is not one that this is tested with.
+// costs up to 20 KiB more: the Go that the program was built with is not the Go that this is tested with.
 func LendsBuffers() bool { return lends }
 
 // testedWith tells whether a version, as runtime.Version gives it, is of a release that is tested, and no pre-release.

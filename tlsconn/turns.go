@@ -25,7 +25,7 @@ import (
 // Safe for any goroutine.
 //
 //	free >= 0; free > 0 => nobody waits
-//	a handshake waits in one line at most: that of lineOf
+//	a handshake waits in one line at most: the line of lineOf
 //	crowds has the lines of the networks that are not empty, and ring has them in the order of their turns
 type turns struct {
 	newestAfter int64

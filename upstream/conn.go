@@ -15,7 +15,7 @@ import (
 // sent while the backend closes is lost.
 const keepAliveMargin = time.Second
 
-// Conn is a connection to a backend: one that serves an exchange after the other, or one that many share.
+// Conn is a connection to a backend: it serves one exchange after the other, or many share it.
 // Owned by its reactor.
 //
 //	shared == nil  =>  it is HTTP/1, by client, or a probe will tell: it is parked, under node, between exchanges
@@ -171,7 +171,7 @@ func (l *local) takeOldest(g *group) *Conn {
 	}
 }
 
-// usable reports whether c, which was just taken from its group, can be used; one that cannot is closed.
+// usable reports whether c, which was just taken from its group, can be used; a conn that cannot is closed.
 func (c *Conn) usable() bool {
 	c.check()
 	c.publish()

@@ -21,26 +21,26 @@
 //
 // # Between reactors
 //
-// A reactor without an idle connection to an address asks, by mail, the one that seems to have most of them, and takes
-// over the one it gives: the oldest. Meanwhile the exchange waits, 1 ms at the most; then it opens a connection of its
-// own, and what comes late is parked. How many a reactor has is published as a hint, which may be wrong: then the
-// answer is that there is none.
+// A reactor without an idle connection to an address asks, by mail, the reactor that seems to have most of them, and
+// takes over the one it gives: the oldest. Meanwhile the exchange waits, 1 ms at the most; then it opens a connection
+// of its own, and what comes late is parked. How many a reactor has is published as a hint, which may be wrong: then
+// the answer is that there is none.
 //
 // A connection that is secured, or speaks HTTP/2, stays where it is.
 //
 // # Shared connections
 //
 // An HTTP/2 connection is never parked: a set for each address and reactor keeps it while it takes exchanges, and gives
-// it to as many as there is room for, also while it is being opened. Another one is opened when all are full. One that
-// the backend leaves (GOAWAY), or that is old or worn out, ends with its last exchange. With Auto the handshake tells
-// the protocol: such a connection is a probe, and exchanges wait for it in the queue.
+// it to as many as there is room for, also while it is being opened. Another one is opened when all are full. A
+// connection that the backend leaves (GOAWAY), or that is old or worn out, ends with its last exchange. With Auto the
+// handshake tells the protocol: such a connection is a probe, and exchanges wait for it in the queue.
 //
 // # A limit of connections
 //
 // With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is
 // left, exchanges wait in the queue of their reactor. Whatever becomes free, a slot or an idle connection, goes by mail
-// to the one that has waited longest, on whichever reactor. A slot is never given back while an exchange waits for it.
-// Where connections cannot move, one is closed for an exchange that has waited elsewhere for 10 ms.
+// to the exchange that has waited longest, on whichever reactor. A slot is never given back while an exchange waits for
+// it. Where connections cannot move, one is closed for an exchange that has waited elsewhere for 10 ms.
 //
 // # Threads and ownership
 //

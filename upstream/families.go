@@ -41,8 +41,8 @@ func (c *Conn) dialOptions(moves bool) *engine.DialOptions {
 	return &o
 }
 
-// otherAddresses returns the addresses to try after that of g, families in turns, the other one first. None where the
-// other family has no address that is worth it.
+// otherAddresses returns the addresses to try after the address of g, families in turns, the other one first. None
+// where the other family has no address that is worth it.
 func (s *site) otherAddresses(g *group) (others []poller.Addr) {
 	first := 0
 	for i, other := range s.groups {
@@ -77,7 +77,7 @@ func (s *site) otherAddresses(g *group) (others []poller.Addr) {
 	return others
 }
 
-// learn has the addresses passed over that were tried before the one that a connection was established to.
+// learn has the addresses passed over that were tried before the address that a connection was established to.
 func (s *site) learn(slower []poller.Addr, failed []error) {
 	s.origin.decided.Store(max(s.local.reactor.Now(), 1))
 	for i, at := range slower {

@@ -19,7 +19,7 @@ const (
 //
 //	asker   want{peer} ──► owner: takes its oldest idle connection off its shard, its epoll, its timers
 //	asker   ◄── give{connection} or none
-//	        adopted for the waiter that asked; late: for the one that waits longest, else parked, else closed
+//	        adopted for the waiter that asked; late: for the waiter that waits longest, else parked, else closed
 //
 // Owned by the reactor that writes or reads it; while it is on its way, by the one it was posted to.
 type letter struct {
@@ -140,7 +140,7 @@ func (l *local) countAnswer(t *letter) {
 	}
 }
 
-// receiveConn adopts the connection in t: for the waiter that asked, else for the one that has waited longest, else
+// receiveConn adopts the connection in t: for the waiter that asked, else for the waiter that has waited longest, else
 // into the pool.
 func (l *local) receiveConn(t *letter) {
 	l.countAnswer(t)
@@ -157,7 +157,7 @@ func (l *local) receiveConn(t *letter) {
 	discarded := t.kind == none
 	l.free(t)
 	switch {
-	case w != nil && w.fresh && discarded: // the connection made room for the one that w needs
+	case w != nil && w.fresh && discarded: // the connection made room for the connection that w needs
 		w.useSlot()
 	case c == nil:
 		l.stats.LostGives++

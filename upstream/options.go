@@ -45,7 +45,7 @@ const (
 	retryBufferDefault  = 64 << 10
 )
 
-// Key identifies an upstream by its options: two of equal Key are interchangeable, and a reload keeps the one that
+// Key identifies an upstream by its options: two of equal Key are interchangeable, and a reload keeps the upstream that
 // runs. It holds digests of certificates and keys, not their text.
 type Key struct {
 	options Options // without the texts of TLS

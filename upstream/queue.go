@@ -26,7 +26,7 @@ type Taker interface {
 //
 //	local != nil  <=>  it is in the queue of site
 //	letter != nil  =>  letter.waiter is it
-//	awaits != nil  =>  it waits for a probe of awaits, which counts it; one that is over has serve on its way
+//	awaits != nil  =>  it waits for a probe of awaits, which counts it; a probe that is over has serve on its way
 //	queued  =>  its origin's waiting counts it
 //	local == nil  =>  letter == nil, awaits == nil and !queued
 type Waiter struct {

@@ -19,7 +19,7 @@ import (
 //	GOAWAY, age, uses ─► it leaves the set, and ends with its last exchange
 //
 //	room: those that take exchanges; a connection that yields is none of them
-//	conns[c.setIndex] == c; one that drains is not among them
+//	conns[c.setIndex] == c; a draining one is not among them
 //	awaiting: how many waiters of the site wait for one of its probes
 type sharedSet struct {
 	site     *site
@@ -46,7 +46,7 @@ type shared struct {
 	room       list.Node[shared] // its place among those with room
 
 	unclaimed   bool  // no exchange was given it yet
-	yieldsSince int64 // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
+	yieldsSince int64 // since when it takes none, for an exchange that waits on another reactor; 0: it takes them
 	yieldedAt   int64 // when it began to do so last; 0: never
 }
 
@@ -68,7 +68,7 @@ func (t *sharedSet) dial() (*Conn, error) {
 	return c, nil
 }
 
-// newShared makes c one that is to be shared.
+// newShared makes c ready to be shared.
 func (l *local) newShared(c *Conn) *shared {
 	m := &shared{conn: c, unclaimed: true}
 	c.shared = m

@@ -21,14 +21,14 @@ const h1For = 10 * time.Minute
 
 // Take returns a connection to an address of m, which may still be connecting. It tries, in this order:
 //
-//	available     the idle connection that was parked last, if it is quiet, or one that is shared and has room
+//	available     the idle connection that was parked last, if it is quiet, or a shared one with room
 //	ask           an idle one of another reactor: w waits for the answer
-//	joinProbe     one that others open, whose protocol is not known yet: w waits for it
+//	joinProbe     a connection that others open, whose protocol is not known yet: w waits for it
 //	dial          a connection of its own, if Options.PerBackend leaves a slot
 //	enqueue       a place in the queue, until a slot is free
 //
-// fresh asks for one that was not parked. The error is ErrWait when w has to wait: then w's Taker hears of it. w must
-// not wait already. On r only.
+// fresh asks for a connection that was not parked. The error is ErrWait when w has to wait: then w's Taker hears of it.
+// w must not wait already. On r only.
 func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh bool, w *Waiter) (*Conn, error) {
 	r.MustOwn()
 	if invariant.On {

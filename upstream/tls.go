@@ -19,7 +19,7 @@ import (
 type TLS struct {
 	On          bool
 	ServerName  string // the name that is asked for (SNI) and verified; "": the host of the backend's address
-	CA          string // the authorities that are trusted, PEM; "": those of the system
+	CA          string // the authorities that are trusted, PEM; "": the system's
 	Insecure    bool   // the backend's certificate is not verified
 	Certificate string // what the backend is shown when it asks, PEM, with its chain; "": nothing
 	Key         string // of Certificate, PEM
@@ -168,7 +168,7 @@ func offering(c *tls.Config, protocols ...string) *tlsconn.ClientOptions {
 	return &tlsconn.ClientOptions{Config: c}
 }
 
-// nameFor returns the name that a backend at address is expected to have: that of the host. A Unix socket has none.
+// nameFor returns the name that a backend at address is expected to have: the name of the host. A Unix socket has none.
 func (t *TLS) nameFor(address string) string {
 	if t.ServerName != "" || strings.HasPrefix(address, "unix:") {
 		return t.ServerName

@@ -25,8 +25,8 @@ func (w *Waiter) askToYield() {
 	}
 }
 
-// yield closes a connection to p that cannot be moved, so that its slot goes to the exchange that has waited longest.
-// One that is shared takes no exchange for a while, and is closed when it becomes idle.
+// yield closes a connection to p that cannot be moved, so that its slot goes to the exchange that has waited longest. A
+// shared connection takes no exchange for a while, and is closed when it becomes idle.
 func (s *site) yield(p *peer) {
 	if s.olderElsewhere(s.firstQueued()) < 0 {
 		return

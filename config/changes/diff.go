@@ -154,8 +154,8 @@ const socketPrefix = "listeners."
 // OfSockets reports whether a key of Diff.Restart is one of a listener whose sockets stay open.
 func OfSockets(key string) bool { return strings.HasPrefix(key, socketPrefix) }
 
-// socketKeys returns the keys that wait for a restart because they belong to sockets that stay open: those of addresses
-// that both configurations listen on.
+// socketKeys returns the keys that wait for a restart because they belong to sockets that stay open: sockets of
+// addresses that both configurations listen on.
 func socketKeys(old, next *config.Config) (keys []string) {
 	opened := make(map[address]*config.Listener)
 	for i := range old.Listeners {

@@ -2,12 +2,12 @@
 // changed, by which keys, and which connections that touches.
 //
 // It compares two configurations, and neither starts nor asks anything: package server knows how many connections are
-// open, and applies a configuration. The order of entries is that of the files, removed ones last.
+// open, and applies a configuration. The order of entries is the order of the files, removed ones last.
 //
 // # Which connections a reload touches
 //
 //	of clients    none is closed: an address that goes stops to accept, and its connections are served to their end
-//	to backends   those of an upstream or a pool whose options change, or of a backend that goes, are closed once they
+//	to backends   connections of an upstream or pool with new options, or of a backend that goes, are closed once they
 //	              are idle; what is under way on them runs to its end
 //
 // A key that takes effect at a restart changes nothing until then. An upgrade of the binary is a restart in that sense:

@@ -110,7 +110,7 @@ func destOf(c *config.Config, r *config.Route) string {
 	return r.Dest.Kind.String()
 }
 
-// number makes equal names different: those of certificates in one file.
+// number makes equal names different: names of certificates in one file.
 func number(all []part) {
 	times := make(map[[2]string]int, len(all))
 	for i := range all {

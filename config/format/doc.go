@@ -1,7 +1,8 @@
 // Package format writes the text of a TOML file as edge fmt does: one form for what may be written in several.
 //
 // It is not a parser of values, and knows no section: package syntax is asked before and after. A text that it refuses
-// is not formatted, and a result whose tree is not that of the text is not returned: what a file means never changes.
+// is not formatted, and a result whose tree is not the tree of the text is not returned: what a file means never
+// changes.
 //
 //	text -- scan.go, --> statements -- layout.go, --> lines -- write.go, --> text
 //	        checked by   in the order   spaces,                aligned
@@ -22,5 +23,5 @@
 //
 // Life cycle: TOML is a function of its input, for any goroutine.
 //
-// Limits: those of package syntax.
+// Limits: the limits of package syntax.
 package format

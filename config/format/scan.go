@@ -8,7 +8,7 @@ import (
 )
 
 // statement is what a file has at its top level: a header, a key with its value, or a comment on lines of its own.
-// The elements of lists and inline tables are statements too; those of a list have no key.
+// The elements of lists and inline tables are statements too; elements of a list have no key.
 type statement struct {
 	gap    bool     // blank lines stand before it
 	joined bool     // inside brackets: it begins on the line of the one before
@@ -34,7 +34,7 @@ type scanner struct {
 	failed bool // the text is not what TOML looks like to this scanner
 }
 
-// statements returns those of the text.
+// statements returns the statements of the text.
 func (s *scanner) statements() (all []statement) {
 	for {
 		gap := s.lineEnds() > 1

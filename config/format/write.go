@@ -41,7 +41,7 @@ func alignKeys(lines []line) {
 	})
 }
 
-// noteMargins returns what stands before the comment of each line, so that those of a block are aligned.
+// noteMargins returns what stands before the comment of each line, so that comments of a block are aligned.
 func noteMargins(lines []line, starts []string) []string {
 	margins := make([]string, len(lines))
 	for i := range lines {

@@ -12,7 +12,7 @@
 //	                                    ▼
 //	                                  Tables: the handles of the process
 //
-// What is wrong with a text is reported inside the string that has it, with the hint of the language.
+// A mistake in a text is reported inside the string that has it, with the hint of the language.
 //
 // # Tables
 //

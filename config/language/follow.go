@@ -59,7 +59,7 @@ type followed struct {
 }
 
 // Follow looks at the files of the Language that Use names, each as often as its refresh says, until Stop. tell runs on
-// its goroutine: for a content that has changed, and once for one that is wrong.
+// its goroutine: for a content that has changed, and once for a wrong content.
 func Follow(tell func(Change)) *Follower {
 	f := &Follower{tell: tell, changed: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 	go f.run()

@@ -32,8 +32,8 @@ func (r *reader) geo() (all geo.Databases) {
 	return all
 }
 
-// database reads one of the databases. One that could not be read, or is not opened, is taken to have everything: what
-// asks it is not wrong too.
+// database reads one of the databases. A database that could not be read, or is not opened, is taken to have
+// everything: a condition that asks it is no mistake too.
 func (r *reader) database(path string, e *geoEntry, at syntax.Span) geo.Database {
 	m := r.options.Tables.database(path)
 	one := geo.Database{Map: m, Fields: geo.All}

@@ -125,8 +125,8 @@ func (l *Language) Secrets() map[string][]byte { return l.names.Secrets }
 // Scope returns what texts may name.
 func (l *Language) Scope() *lang.Scope { return l.scope }
 
-// Condition compiles the string n as a condition that is evaluated in some phases. What is wrong with it is reported
-// at its place inside the string; the result is nil then.
+// Condition compiles the string n as a condition that is evaluated in some phases. A mistake in it is reported at its
+// place inside the string; the result is nil then.
 func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Condition {
 	if !isText(rep, n) {
 		return nil
@@ -177,7 +177,7 @@ func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in
 var word = syntax.Expr(`\{[a-z][a-z0-9_]*\}`)
 
 // Field is Template for a text in which braces may stand for themselves, as in JSON: the value of a field. A name alone
-// in braces has to be one that there is.
+// in braces has to be the name of a value.
 func (l *Language) Field(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Template {
 	if !isText(rep, n) {
 		return nil

@@ -14,8 +14,8 @@ import (
 
 // Types of keys. The comment after each is the Go type of its values.
 var (
-	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate one that Language.Template does. One
-	// of TypeLines may have several lines.
+	// TypeCondition is a text that Language.Condition compiles, and TypeTemplate is a text that Language.Template
+	// compiles. One of TypeLines may have several lines.
 	TypeCondition = schema.Type{Name: "[condition](DSL.md)", Parse: parseText}                               // string
 	TypeTemplate  = schema.Type{Name: "[template](DSL.md)", Parse: schema.String.Parse}                      // string
 	TypeLines     = schema.Type{Name: "[template](DSL.md), in several lines too", Parse: schema.Lines.Parse} // string
@@ -141,12 +141,12 @@ func (l *List) ChangedKeys(next *List) []string {
 	return listKeys().ChangedKeys(&listEntry{List: *l}, &listEntry{List: *next})
 }
 
-// ChangedKeys is that of List.
+// ChangedKeys is as for List.
 func (m *Map) ChangedKeys(next *Map) []string {
 	return mapKeys().ChangedKeys(&mapEntry{Map: *m}, &mapEntry{Map: *next})
 }
 
-// ChangedKeys is that of List.
+// ChangedKeys is as for List.
 func (g *Geo) ChangedKeys(next *Geo) []string {
 	return geoKeys().ChangedKeys(&geoEntry{Geo: *g}, &geoEntry{Geo: *next})
 }

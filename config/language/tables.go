@@ -29,7 +29,7 @@ type handle interface {
 	Stats() table.Stats
 }
 
-// tableKey tells handles apart: what is asked in another way is another table.
+// tableKey tells handles apart: a name that is asked in another way is another table.
 type tableKey struct {
 	name  string
 	keys  table.Keys

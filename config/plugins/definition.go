@@ -55,7 +55,7 @@ func (d *Definition) ChangedKeys(next *Definition) (keys []string) {
 	return keys
 }
 
-// Settings returns the values of d that are not those of the defaults, in the order of its keys: "rate 100/s".
+// Settings returns the values of d that differ from the defaults, in the order of its keys: "rate 100/s".
 func (d *Definition) Settings() (list []string) {
 	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
 		if v, preset := d.keys[k.Path], k.Preset; v != nil && (preset == nil || !schema.Equal(v, preset)) {
@@ -182,7 +182,7 @@ type table struct {
 	*schema.Held
 	of   *plugin.Type
 	keys []*schema.Key // of the entry
-	path string        // that they begin with: "limit."; "": they are those of the entry
+	path string        // that they begin with: "limit."; "": they are keys of the entry
 }
 
 // resolve completes and checks a table whose values are filled in, and returns them by the paths of the type's keys.

@@ -22,8 +22,8 @@ func SplitFilters(list []string) (add, out []string) {
 	return add, out
 }
 
-// FiltersBefore returns the filters that run before those of a route, for requests that come by a listener: those of
-// its own list, then those of all requests that it does not take out. Each runs once.
+// FiltersBefore returns the filters that run before the filters of a route, for requests that come by a listener:
+// filters of its own list, then the filters of all requests that it does not take out. Each runs once.
 func FiltersBefore(listener, all []string) []string {
 	add, out := SplitFilters(listener)
 	for _, name := range all {
@@ -35,21 +35,21 @@ func FiltersBefore(listener, all []string) []string {
 }
 
 // FilterLists are the lists of a request: of its listener, of all requests and of its route, then what rules name
-// before the route is chosen, and what those of the route name.
+// before the route is chosen, and what rules of the route name.
 //
 //	filters = ["a", "!b"]     of a listener, [defaults] and a route     --> FilterLists
 //
 // They make no filter and read none: a name stands for one filter of the whole configuration, a table of [filters] (see
-// config/plugins) or one that the program has made itself (server.Options.Filters).
+// config/plugins) or a filter that the program has made itself (server.Options.Filters).
 //
-// Filters of the listener run first, then those of all requests, then those of the route: each once, at its first
+// Filters of the listener run first, then filters of all requests, then filters of the route: each once, at its first
 // place. "!a" takes a out of the lists before. Rules add filters, and take them out, for requests that they hold for;
 // what they name asks for each request: see FilterMember.
 //
 // All of it is pure: nothing is changed after it was read, so it is safe for any goroutine.
 type FilterLists struct{ Listener, All, Route, Rules, RouteRules []string }
 
-// FilterMember is a filter in its place among those of a request.
+// FilterMember is a filter in its place among the filters of a request.
 type FilterMember struct {
 	Name   string
 	Stands bool // a list has it: it runs unless a rule takes it out. false: it runs where a rule adds it
@@ -60,7 +60,7 @@ type FilterMember struct {
 // Names reports whether other has the name of m.
 func (m FilterMember) Names(other FilterMember) bool { return m.Name == other.Name }
 
-// FiltersBefore returns the filters that run before those of a route.
+// FiltersBefore returns the filters that run before the filters of a route.
 func (l *FilterLists) Before() (list []FilterMember) {
 	added, _ := SplitFilters(l.Rules)
 	for _, name := range FiltersBefore(l.Listener, l.All) {
@@ -74,8 +74,8 @@ func (l *FilterLists) Before() (list []FilterMember) {
 	return list
 }
 
-// OfRoute returns the filters that run after the rules of the route, where before run before, and those of before that
-// do not run in their place.
+// OfRoute returns the filters that run after the rules of the route, where before run before, and filters of before
+// that do not run in their place.
 func (l *FilterLists) OfRoute(before []FilterMember) (own []FilterMember, without []string) {
 	named, out := SplitFilters(l.Route)
 	var added []FilterMember

@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/plugin"
 )
 
-// keys are those of the registered types.
+// keys are the keys of the registered types.
 var keys = sync.OnceValue(func() map[*plugin.Type][]*schema.Key {
 	all := make(map[*plugin.Type][]*schema.Key)
 	for _, t := range plugin.Types() {
@@ -23,7 +23,7 @@ var keys = sync.OnceValue(func() map[*plugin.Type][]*schema.Key {
 // keysOf returns the keys of a type: the same in each call, since a key belongs to one section.
 func keysOf(t *plugin.Type) []*schema.Key { return keys()[t] }
 
-// fieldType returns the schema.FieldType of fields of types that package plugin adds to those of package tags.
+// fieldType returns the schema.FieldType of fields of types that package plugin adds to the types of package tags.
 func fieldType(f reflect.StructField) any {
 	switch s, isSource := plugin.SourceOf(f); {
 	case isSource:

@@ -17,7 +17,7 @@ type Kind struct {
 	*plugin.Kind
 	Doc     string // of the section
 	Does    string // of the key type
-	Use     string // the hint for one that nothing uses
+	Use     string // the hint for an unused one
 	Unused  string // what the code of that warning means
 	Warning string // what the code of warnings means that one logs when it is made
 
@@ -93,7 +93,7 @@ var (
 // find returns the type of that name, or nil.
 func (k *Kind) find(name string) *plugin.Type { return plugin.TypeNamed(k.Kind, name) }
 
-// unusedCode is the code of the warning of one that nothing uses.
+// unusedCode is the code of the warning of an unused one.
 func (k *Kind) unusedCode() string { return "unused-" + strings.ReplaceAll(k.Name, " ", "-") }
 
 // Sections returns the sections of all kinds, with the types that were registered.

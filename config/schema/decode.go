@@ -181,7 +181,7 @@ func (p *place) bareHint(n *syntax.Node) string {
 const TableHint = "write { name = value }"
 
 // WrongKind reports that n is not what its key takes: "a table", "true or false". hint says how to write it. A list
-// without a hint gets the one that the key takes a single value.
+// without a hint gets the hint that the key takes a single value.
 func (d *Decoder) WrongKind(n *syntax.Node, want, hint string) {
 	if n.Kind == syntax.KindLost {
 		return
@@ -352,7 +352,7 @@ func (r *Reserved) word(name, path string) string {
 	return syntax.Quote(name) + " " + says
 }
 
-// ignores reports whether the name of a key is among those of other servers.
+// ignores reports whether the name of a key is among the keys of other servers.
 func (r *Reserved) ignores(name string) bool {
 	return slices.ContainsFunc(r.Ignored, func(k string) bool {
 		prefix, star := strings.CutSuffix(k, "*")

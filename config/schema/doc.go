@@ -2,8 +2,8 @@
 // key: tags say its name, type, default, bounds and aliases, the comment above it what users read. The decoder, the
 // merger of files, the hints, the reference page and the keys that wait for a restart are all read from them.
 //
-// It is not edge's configuration: it knows no section. Package config has those of the proxy. A package that brings a
-// feature registers its own with config.Register:
+// It is not edge's configuration: it knows no section. Package config has the sections of the proxy. A package that
+// brings a feature registers its own with config.Register:
 //
 //	type cache struct {
 //		schema.Given
@@ -25,5 +25,5 @@
 // Life cycle: a Schema is made once and is safe for any goroutine. A Document belongs to the goroutine that reads the
 // files. Its targets may be kept after Detach.
 //
-// Limits: 16 MiB and 4096 files a configuration, 8 files that include each other, and those of package syntax.
+// Limits: 16 MiB and 4096 files a configuration, 8 files that include each other, and the limits of package syntax.
 package schema

@@ -73,7 +73,7 @@ func (doc *Document) New(path string) Target {
 	return t
 }
 
-// Fill stores every key of the entry in its field: the value given, else that of the section's Defaults, else the
+// Fill stores every key of the entry in its field: the value given, else the value of the section's Defaults, else the
 // default.
 func (doc *Document) Fill(t Target) {
 	g := t.base()

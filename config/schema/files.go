@@ -78,7 +78,7 @@ func (f *Files) Unchanged() bool {
 func (g *Glob) Find() ([]string, error) { return find(g.Pattern) }
 
 // find returns the files that match a pattern, in the order of their names. Folders and hidden files are left out, but
-// one that is named in full is not.
+// a file that is named in full is not.
 func find(pattern string) ([]string, error) {
 	paths, err := filepath.Glob(pattern)
 	if err != nil || !isPattern(pattern) {
@@ -107,7 +107,7 @@ func (f *Files) text(path string) *Text {
 	return nil
 }
 
-// read returns the text of a file: from Options.Kept, else from the disk. What is read is noted in Options.Record.
+// read returns the text of a file: from Options.Kept, else from the disk. Each text is noted in Options.Record.
 func (l *loader) read(path, real string, included bool) (text []byte, err error) {
 	var at fs.FileInfo
 	if kept := l.options.Kept; kept == nil {

@@ -17,7 +17,7 @@ type Key struct {
 	tags.Row
 	Type     Type
 	Open     bool              // it allows other words too, which Given.CheckChoice is told when all files are read
-	Synonyms map[string]string // other words for those of Enum
+	Synonyms map[string]string // other words for the values of Enum
 
 	set     func(field reflect.Value, v any)
 	held    bool // the field is one of the struct of a Held
@@ -44,7 +44,7 @@ type Section struct {
 	Single   bool   // a table, [path], is a list with one entry; of shape List
 	Bare     string // the key that a value in place of an entry is for; a hint where the shape is not Named
 	Switch   string // the key that true or false stand for in place of the table; of shape One
-	Extends  bool   // its keys stand among those of another section with this path; New is called when one is given
+	Extends  bool   // its keys stand among the keys of another section with this path; New is called when one is given
 	Defaults string // the path of a section of shape One whose values stand in for those that an entry lacks
 	Doc      string
 	Keys     []*Key
@@ -56,7 +56,8 @@ type Section struct {
 	// Keep alters keys that Table adds, and leaves those out for which it returns false; nil keeps all.
 	Keep func(*Key) bool
 
-	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
+	// New makes the target of an entry. parent is the entry around it; at the top of a file the entry of the section
+	// "".
 	// n is its table, nil for an entry without one.
 	New func(parent Target, n *syntax.Node) Target
 	// Resolve checks and completes an entry whose values are filled in, and reports to doc; nil: nothing to do.
@@ -80,7 +81,7 @@ type Variants struct {
 	Unknown func(name string) string
 }
 
-// Variant is a kind of entries of a section. Its keys stand beside those of the section.
+// Variant is a kind of entries of a section. Its keys stand beside the keys of the section.
 type Variant struct {
 	Name, Doc string
 	Keys      []*Key
@@ -284,8 +285,8 @@ func (p *place) addVariants(s *Section) {
 	}
 }
 
-// of returns the place of the keys of the entry n, which stands at p: that of its kind, p where there are none or none
-// of that name.
+// of returns the place of the keys of the entry n, which stands at p: the place of its kind, p where there are none or
+// none of that name.
 func (p *place) of(n *syntax.Node) *place {
 	if p.variants != nil {
 		if v := p.section.variant(n); v != nil {

@@ -20,11 +20,11 @@ type Sent struct {
 // Naming is a text by which a key names something of this machine: a file, a Unix socket, a source of backends, of
 // which some use credentials of the machine.
 type Naming struct {
-	Key  string // with the path of its section, or of the one that its entries are grouped into
+	Key  string // with the path of its section, or of the section that its entries are grouped into
 	Text string
 }
 
-// Namings are those of a configuration.
+// Namings are the namings of a configuration.
 type Namings map[Naming]bool
 
 // localMarks are in texts that name something of this machine, whatever their key.

@@ -47,7 +47,7 @@ func (l *loader) overrideTree(src *syntax.Source, path, value string) *syntax.No
 	return nil
 }
 
-// escapes are those of a string in double quotes.
+// escapes are the escapes of a string in double quotes.
 var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 func quoteTOML(s string) string { return `"` + escapes.Replace(s) + `"` }

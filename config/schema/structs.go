@@ -24,7 +24,7 @@ type FieldType struct {
 	Synonyms map[string]string                // see Key
 }
 
-// fieldTypes are those of the kinds of package tags.
+// fieldTypes are the field types of the kinds of package tags.
 var fieldTypes = map[string]FieldType{
 	"size": {Type: Size, Plain: true}, "rate": {Type: Rate, Plain: true}, "duration": {Type: Duration, Plain: true},
 	"name": {Type: Token, Plain: true}, "folder": {Type: Folder, Plain: true}, "lines": {Type: Lines, Plain: true},
@@ -58,11 +58,11 @@ func Struct(rows []*tags.Row, types func(reflect.StructField) any) (keys []*Key)
 	return keys
 }
 
-// Tags say what the tags of a package mean beyond those of this one.
+// Tags say what the tags of a package mean beyond the tags of this one.
 type Tags struct {
 	// Kinds are types of fields, by the tag "kind" or by the Go type: "value.Endpoint".
 	Kinds map[string]FieldType
-	// Comments are those of the fields: see Comments.
+	// Comments are the comments of the fields: see Comments.
 	Comments map[string][]string
 }
 
@@ -181,7 +181,7 @@ func (t *FieldType) literal(of reflect.Type, text string) string {
 	return quoteTOML(text)
 }
 
-// Store stores v in the field of k: a value of its Go type, or one that its Set takes.
+// Store stores v in the field of k: a value of its Go type, or a value that its Set takes.
 func (k *Key) Store(t Target, v any) {
 	if of := k.structIn(t); of != nil {
 		k.set(k.In(of), v)

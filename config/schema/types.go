@@ -21,7 +21,7 @@ type Type struct {
 	Number func(text string) (int64, bool) // reads a bound; nil for a type without bounds
 	Unit   string                          // what a file writes after a number: "%"
 	Truth  bool                            // true or false are among its values
-	Text   bool                            // any text is among its values, beside those of Truth and tables
+	Text   bool                            // any text is among its values, beside the values of Truth and tables
 }
 
 // The types of keys that are not about one feature. The comment after each is the Go type of its values.

@@ -183,7 +183,7 @@ func withoutCredentials(s string) string {
 var secretNames = []string{"authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key",
 	"access-key", "signature", "credential"}
 
-// NamesSecret reports whether a name that the user has chosen, as that of a field, is one for credentials.
+// NamesSecret reports whether a name that the user has chosen, as the name of a field, is one for credentials.
 func NamesSecret(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) })

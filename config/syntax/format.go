@@ -24,8 +24,8 @@ var formats = map[string]format{
 	".toml": formatTOML, ".yaml": formatYAML, ".yml": formatYAML, ".json": formatJSON,
 }
 
-// ParseTree builds the tree of src, in the format that the extension of its name says, else in the one that its content
-// has. whole is false when something was left out: names may then seem to be missing that are not.
+// ParseTree builds the tree of src, in the format that the extension of its name says, else in the format that its
+// content has. whole is false when something was left out: names may then seem to be missing that are not.
 func ParseTree(src *Source, rep *Report) (root *Node, whole bool) {
 	if at := notUTF8(src.Text); at >= 0 {
 		rep.Errorf(Span{src, at, at + 1}, "", "the file is not UTF-8")

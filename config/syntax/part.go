@@ -155,7 +155,7 @@ func (r *rereader) toml(escapes bool) {
 	}
 }
 
-// simpleEscapes are those of all formats; where two of them have one letter, it stands for the same.
+// simpleEscapes are the escapes of all formats; where two of them have one letter, it stands for the same.
 var simpleEscapes = map[byte]string{
 	'b': "\b", 't': "\t", 'n': "\n", 'f': "\f", 'r': "\r", 'e': "\x1b", '"': `"`, '\\': `\`, '/': "/", '0': "\x00",
 	'a': "\a", 'v': "\v", ' ': " ", '\t': "\t", 'N': "\u0085", '_': "\u00a0", 'L': "\u2028", 'P': "\u2029",

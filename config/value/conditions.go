@@ -123,8 +123,8 @@ func ReadFields(
 	return right
 }
 
-// expression reports a regular expression that is wrong. It does not quote one that may hold a secret: those that may
-// only read get the message too.
+// expression reports a regular expression that is wrong. It does not quote an expression that may hold a secret: those
+// that may only read get the message too.
 func expression(d *schema.Decoder, n *syntax.Node, expr string, secret bool) bool {
 	if len(expr) > exprMax {
 		d.Report.Errorf(n.Value, "", "longer than %d bytes", exprMax)

@@ -13,7 +13,7 @@
 //
 // A text in the language of another program (a modifier of nginx, a rule of Traefik, a variable of HAProxy) is
 // recognised where that is possible, and the hint says how the same is written here. A hint that suggests a value
-// suggests one that is taken.
+// suggests a value that is taken.
 //
 // Nothing here opens a file, resolves a name, or looks at the machine. All functions are safe for any goroutine.
 //

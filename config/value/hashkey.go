@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// HashKey is what of a request decides which backend it goes to. The zero value is nothing that was said.
+// HashKey names the part of a request that selects its backend. The zero value: not configured.
 type HashKey struct {
 	Of   string // client_ip, path, uri, host, header, cookie or query; "text" for a template
 	Name string // of the header, cookie or parameter; the template

@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Types of keys, beside those of package schema. The comment after each is the Go type of its values.
+// Types of keys, beside the types of package schema. The comment after each is the Go type of its values.
 var (
 	TypeUpgrades  = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
 	TypeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
@@ -143,7 +143,7 @@ var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// WrongField says what is wrong with the name of a field that is to be set, and what helps; "": nothing.
+// WrongField says why a field of that name cannot be set, and what helps; "": nothing.
 func WrongField(name string) (wrong, hint string) {
 	if !message.ValidName(name) {
 		return syntax.Quote(name) + " is not the name of a header", `a name has letters, digits and "-"`

@@ -64,7 +64,8 @@ type Where struct {
 	Path string `edge:"path" kind:"log_path" example:"/var/log/edge/web.log" file:"log"`
 }
 
-// Logging says which requests are logged, and in which form. What is empty or nil is as the entry around it says.
+// Logging says which requests are logged, and in which form. A field that is empty or nil is taken from the entry
+// around it.
 type Logging struct {
 	// Format of a line: a JSON object, or the formats of Apache and nginx.
 	// Example: "combined"

@@ -27,7 +27,7 @@ var headerVariables = Variables{[]string{
 	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
 }, `docs/configuration.md lists them: "Variables of fields"`}
 
-// TemplateVariables returns those of redirects and rewrites.
+// TemplateVariables returns the variables of redirects and rewrites.
 func TemplateVariables() Variables {
 	names := []string{"path", "rest", "query", "host", "scheme", "method"}
 	return Variables{names, "there are {" + strings.Join(names, "}, {") + "}"}
@@ -65,7 +65,7 @@ var sameVariables = []struct{ here, words string }{
 	{"client_cert_verified", "ssl_client_verify ssl_c_verify"},
 }
 
-// variableHint says what is written for a variable of another program where those of ours are known.
+// variableHint says what is written for a variable of another program where ours are known.
 func variableHint(name string, ours Variables) string {
 	name = strings.ToLower(name)
 	for _, row := range sameVariables {

@@ -58,7 +58,7 @@ var taken = map[string]string{
 // completions are the files that shells look for, by the words of edge completion.
 var completions = map[string]string{"bash": "edge", "zsh": "_edge", "fish": "edge.fish"}
 
-// content returns the files of an archive by their names in it. binaries are those of programs.
+// content returns the files of an archive by their names in it. binaries are the binaries of programs.
 func (r *release) content(binaries []string, runs string) (map[string]file, error) {
 	all := map[string]file{}
 	for i, name := range programs {

@@ -19,7 +19,7 @@ type release struct {
 	out     string // the folder that the files go to
 	version string // without a "v" before it
 	commit  string
-	when    time.Time // that of each file in an archive, and of the SBOM
+	when    time.Time // the time of each file in an archive, and of the SBOM
 	archs   []string  // as GOARCH
 	sums    bool      // only write SHA256SUMS
 }

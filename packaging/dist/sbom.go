@@ -113,7 +113,7 @@ func goModule(path, version string) component {
 }
 
 // moduleOf returns the component of a module: one of edge, which has edge's version, where a folder stands for it. Its
-// sum is that of go.sum: of all its files, not of one, so it is none of the hashes that CycloneDX knows.
+// sum is the sum of go.sum: of all its files, not of one, so it is none of the hashes that CycloneDX knows.
 func (r *release) moduleOf(m *debug.Module) component {
 	used := cmp.Or(m.Replace, m)
 	if used.Sum == "" && m.Replace != nil {

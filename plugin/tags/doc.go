@@ -1,7 +1,7 @@
 // Package tags reads the tags of structs whose fields are keys of a configuration. It reads no file: package
 // config/schema makes keys of a file from the rows, and package plugin fills in and checks structs of programs by them.
 //
-// A field with the tag "edge" is a key, of that name in a file. Those of a struct inside the struct are a table of that
+// A field with the tag "edge" is a key, of that name in a file. Keys of a struct inside the struct are a table of that
 // name; one with the name "", and an embedded one, has no table of its own. A key of the name "" is what may stand in
 // place of the table.
 //
@@ -19,14 +19,14 @@
 //	local:"true"         the value names something of this machine
 //	file:"read"          the value names a file, by what is done with it: read, write, log or page
 //	restart:"true"       a new value waits until the process starts again
-//	pool:"true"          a new value replaces connections to backends; of a struct, that of each of its keys
+//	pool:"true"          a new value replaces connections to backends; of a struct, for each of its keys
 //	show:".a"            when edge explain tells the key though no file gives it: see schema.Section.Told
 //	later:"h3"           words of later versions
 //	also:"..a.b .c"      other places of the key: see schema.Key
 //	after:"a"            the keys of the field stand after the one of a field above it
 //
 // A default and an example stand as a file has them, but a text without its quotes, and a list as JSON has it. A map
-// has none, and a bool none that is true: nothing tells a false one from one that is not set. A *bool may have one.
+// has none, and a bool none that is true: nothing tells a false one from an unset one. A *bool may have one.
 //
 // A Row belongs to the caller of Of or Held. All functions are safe for any goroutine.
 package tags

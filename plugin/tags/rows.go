@@ -203,10 +203,10 @@ func kindOf(f reflect.StructField) (string, error) {
 	return kind, nil
 }
 
-// In returns the field of r in the struct that of points to.
+// In returns the field of r in the struct which of points to.
 func (r *Row) In(of any) reflect.Value { return reflect.ValueOf(of).Elem().FieldByIndex(r.Index) }
 
-// Set stores v, a value of a key, in a field: one of its type, one that is converted to it, or what it shall point to.
+// Set stores v, a value of a key, in a field: one of its type, a value that converts to it, or what it shall point to.
 func Set(field reflect.Value, v any) {
 	if field.Kind() == reflect.Pointer && !reflect.TypeOf(v).AssignableTo(field.Type()) {
 		field.Set(reflect.New(field.Type().Elem()))

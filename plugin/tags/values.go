@@ -16,7 +16,7 @@ type Values struct {
 	Number func(text string) (v int64, right bool) // reads a bound too; nil: the values are no numbers
 }
 
-// values are those of the kinds of package tags that are more than texts.
+// values are the values of the kinds of package tags that are more than texts.
 var values = map[string]Values{
 	"bool":    {Parse: func(s string) (any, error) { return strconv.ParseBool(s) }},
 	"strings": {Parse: parseStrings}, "choices": {Parse: parseStrings}, "prefixes": {Parse: parsePrefixes},

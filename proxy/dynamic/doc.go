@@ -19,13 +19,13 @@
 //
 // # Life cycle
 //
-// Lead, before the routes become a Snapshot. Close ends look-ups and closes connections, those of requests in progress
-// with their ends.
+// Lead, before the routes become a Snapshot. Close ends look-ups and closes connections, connections of requests in
+// progress with their ends.
 //
 // # Threads and limits
 //
 // A Destinations is safe for any goroutine, except Stats. Reactors take no lock: what needs one runs on a worker. There
-// are 1024 destinations: the one that was used longest ago leaves, and its idle connections are closed. As many names
-// that lead nowhere are remembered. 256 look-ups are under way at one time, each for 5 s at most, on goroutines of
-// their own; above that requests are answered 503.
+// are 1024 destinations: the destination that was used longest ago leaves, and its idle connections are closed. As many
+// names that lead nowhere are remembered. 256 look-ups are under way at one time, each for 5 s at most, on goroutines
+// of their own; above that requests are answered 503.
 package dynamic

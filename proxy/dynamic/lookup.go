@@ -128,7 +128,7 @@ func (one *destination) check(d *Destinations) {
 	invariant.That(!one.left.Load(), "%q has left and is there", one.key)
 }
 
-// addresses returns the addresses of t, each of which it has judged. One that is not allowed is an error.
+// addresses returns the addresses of t, each of which it has judged. An address that is not allowed is an error.
 func (d *Destinations) addresses(t *target.Target) (addrs []poller.Addr, ttl time.Duration, err error) {
 	ips := []netip.Addr{t.IP}
 	ttl = ttlMax
@@ -308,8 +308,8 @@ func (d *Destinations) leave(one *destination) {
 	})
 }
 
-// Retire closes the connections that no request uses, and those of others once they have been used. Requests that are
-// on their way here go on, and their look-ups too.
+// Retire closes the connections that no request uses, and the other connections once they have been used. Requests that
+// are on their way here go on, and their look-ups too.
 func (d *Destinations) Retire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

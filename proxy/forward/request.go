@@ -142,7 +142,7 @@ type Hedges struct {
 	Failed    uint64 // the second one failed first
 	Cancelled uint64 // the exchange ended before either
 	Denied    uint64 // that were not made: the budget of hedges had nothing left
-	Closed    uint64 // connections that were closed to take back the request that was not needed: those of HTTP/1
+	Closed    uint64 // connections that were closed to take back the request that was not needed: over HTTP/1
 }
 
 // ownEvery is the least time between two lines of a reactor about failures of the proxy's own.

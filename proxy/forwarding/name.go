@@ -20,7 +20,7 @@ type Name struct {
 	// The lines that every request gets: Via, X-Forwarded-Proto for a client that asked by http, and forLine. They are
 	// copied in one go.
 	lines    string
-	linesTLS string // the same for one that asked by https
+	linesTLS string // the same for a client that asked by https
 }
 
 // NewName makes a Name of a token.

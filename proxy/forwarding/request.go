@@ -20,7 +20,7 @@ const (
 	pass  uint8 = iota
 	drop        // it ends here
 	count       // Via
-	look        // the name has no number, and may be one that ends here all the same: see Claims
+	look        // the name has no number, and may be a name that ends here all the same: see Claims
 )
 
 // fate says by name what happens to the fields of a request. It has a place for all that a Name can hold.
@@ -49,8 +49,8 @@ var untrusted = func() fate {
 	return t
 }()
 
-// Claims reports whether field i of h, whose name has no number, is taken for one that only a proxy has to say, or for
-// one of framing, at least by an origin that cannot tell "_" from "-".
+// Claims reports whether field i of h, whose name has no number, is taken for a field that only a proxy has to say, or
+// for a framing field, at least by an origin that cannot tell "_" from "-".
 func Claims(h *message.Head, i int) bool {
 	name := h.Name(i)
 	if message.IsForwarding(name) {
@@ -152,7 +152,7 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 	return true
 }
 
-// sift drops what of a request does not pass, and counts how often it came through a proxy of our name.
+// sift drops fields that do not pass, and counts how often the request came through a proxy of our name.
 func sift(h *message.Head, t *fate, name *Name) (ours int) {
 	fields := h.Fields
 	for i := range fields {

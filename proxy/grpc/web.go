@@ -26,7 +26,8 @@ func RequestHead(h *message.Head, f Form) {
 	h.Set("Content-Type", typeGRPC+string(h.Peek(message.ContentType)[prefix:]))
 }
 
-// ResponseHead makes the head of a gRPC-Web answer of one of gRPC. One that ends with its head keeps grpc-status there.
+// ResponseHead makes the head of a gRPC-Web answer of one of gRPC. An answer that ends with its head keeps grpc-status
+// there.
 func ResponseHead(h *message.Head, f Form, end bool) {
 	to := typeGRPC + suffixWeb
 	if f == WebText {

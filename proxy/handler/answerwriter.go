@@ -20,9 +20,9 @@ import (
 
 // answerWriter is the http.ResponseWriter of a handler. Owned by the handler's goroutine.
 //
-//	wrote <=> fields != nil: what WriteHeader found. What is added to header after that is trailers
+//	wrote <=> fields != nil: what WriteHeader found. Fields added to header after that are trailers
 //	headSent => wrote
-//	released <= ordered until the handler returns: what is between is on its way to the client, and waits in Write
+//	released <= ordered until the handler returns: bytes between are on their way to the client, and wait in Write
 //	above answerOnOrder
 type answerWriter struct {
 	ctx  context.Context

@@ -12,7 +12,7 @@
 //
 // Hijack makes a net.Conn of the same two ways: a tunnel through the exchange.
 //
-// A handler that reads slowly pauses its client, and one that writes fast waits for it.
+// A handler that reads slowly pauses its client, and a handler that writes fast waits for it.
 //
 // # Concurrency
 //

@@ -155,7 +155,7 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		body.Close()
 		p := recover()
 		if c := w.hijacked; p != nil && c != nil {
-			c.Close() //nolint:errcheck // it is the first call, or one that does nothing
+			c.Close() //nolint:errcheck // it is the first call, or a call that does nothing
 		}
 		switch err, _ := p.(error); {
 		case p == nil:

@@ -28,7 +28,7 @@ var (
 )
 
 // Hijack lets the handler take over the connection, as http.Hijacker has it. The connection is a tunnel through the
-// exchange: what is written first is the head of the answer, unless WriteHeader was called with 101 before, and is
+// exchange: the first bytes written are the head of the answer, unless WriteHeader was called with 101 before, and are
 // decoded; filters of the response see it, and the access log has it. The reader is empty: what the client sent early
 // comes with the first Read.
 func (w switchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -74,7 +74,7 @@ type hijacked struct {
 	mu      sync.Mutex // held while writing
 	dec     h1.Decoder // of the answer. guarded by mu
 	raw     []byte     // a part of its head. guarded by mu
-	tunnel  bool       // the head was that of a tunnel. guarded by mu
+	tunnel  bool       // the head was a tunnel's. guarded by mu
 	ended   bool       // the answer was no tunnel, and is whole. guarded by mu
 	ordered int64      // bytes on their way to the client: see answerWriter. guarded by mu
 }
@@ -90,8 +90,8 @@ func newHijacked(s *served) *hijacked {
 	return c
 }
 
-// join tells the exchange that c has it: the end of the request, which has no body, is not that of what the client
-// says. On the reactor.
+// join tells the exchange that c has it: the end of the request, which has no body, is not the end of the client's
+// bytes. On the reactor.
 func (c *hijacked) join() {
 	s := c.s
 	if s.hijacked = c; s.x == nil {

@@ -144,8 +144,8 @@ func newRequestBody(ctx context.Context, s *served) *requestBody {
 	return &requestBody{s: s, ctx: ctx, closed: make(chan struct{}), asked: !s.asksFirst}
 }
 
-// Read waits until something has come. The error is io.EOF after the last byte, that of the context when the client
-// has gone, and http.ErrBodyReadAfterClose once the handler has returned.
+// Read waits until something has come. The error is io.EOF after the last byte, the context's error when the client has
+// gone, and http.ErrBodyReadAfterClose once the handler has returned.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -90,7 +90,7 @@ func rooted(path []byte) []byte {
 
 var slash, dot = []byte("/"), []byte("/.")
 
-// What of a value is not encoded: a set of bits for each byte.
+// Bytes of a value that are not encoded: a set of bits for each byte.
 const (
 	inParameter = 1 << iota
 	inSegments
@@ -113,7 +113,7 @@ var kept = func() (t [256]uint8) {
 	return t
 }()
 
-// encode percent-encodes what of dst[from:] is not kept.
+// encode percent-encodes bytes of dst[from:] that are not kept.
 func encode(dst []byte, from int, keeps uint8) []byte {
 	i := from
 	for i < len(dst) && kept[dst[i]]&keeps != 0 {

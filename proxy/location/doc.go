@@ -13,7 +13,7 @@
 //	        with url_encode in it   what no query has is encoded: the template has encoded the rest
 //
 // A path that is sent on has no dot segment that a value makes: a backend would resolve it, and get another path than
-// the one that the route has seen.
+// the path that the route has seen.
 //
 // A Template is immutable and safe for any goroutine. Append allocates nothing. The limits are Max, TextMax and
 // PartsMax.

@@ -84,7 +84,7 @@ var (
 )
 
 // Path makes a Template of a path that is sent on. The query of the request follows what it makes, unless the template
-// has a "?", {query} or {target}; one that ends with "?" takes the query away.
+// has a "?", {query} or {target}; a template that ends with "?" takes the query away.
 func Path(text *lang.Template) (*Template, error) {
 	t, err := cut(text)
 	if err != nil {
@@ -201,8 +201,8 @@ func (t *Template) beginsPath() bool {
 	}
 }
 
-// afterScheme returns the part in which the host begins, and what of that part is the host and what follows; -1 where t
-// names none.
+// afterScheme returns the part in which the host begins, and the rest of that part from the host on; -1 where t names
+// none.
 func (t *Template) afterScheme() (first int, after string) {
 	if len(t.parts) == 0 {
 		return -1, ""

@@ -30,7 +30,7 @@ const shortest = 20
 // bound is one of Bounds with the bucket below it.
 type bound struct {
 	bucket uint64
-	most   int64 // ns that are in bucket; what is longer is in the next one
+	most   int64 // ns that are in bucket; longer ones are in the next one
 }
 
 // byLength has by bit length of a duration, less shortest, the only bound that it may have to be compared with.
@@ -79,8 +79,8 @@ func (h *Histogram) Add(more *Histogram) {
 	h.sum += more.sum
 }
 
-// Counts returns how many durations each bucket has, without those of the buckets below it. It is borrowed, and changes
-// with h.
+// Counts returns how many durations each bucket has, without the durations of the buckets below it. It is borrowed, and
+// changes with h.
 func (h *Histogram) Counts() []uint64 { return h.counts[:] }
 
 // Count returns how many durations there are in all.

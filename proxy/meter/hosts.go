@@ -11,7 +11,7 @@ import (
 // hostMax is the length of the longest host that is looked at: RFC 1035 §2.3.4.
 const hostMax = 255
 
-// Hosts counts requests by the host that they ask for: those of the hosts that are admitted each for itself, all others
+// Hosts counts requests by the host that they ask for: the requests of each admitted host for itself, all others
 // together. Which of the others have the most is estimated in fixed memory, so that they can be admitted.
 // Safe for any goroutine, but for what takes the index of a reactor.
 type Hosts struct {
@@ -24,7 +24,7 @@ type Hosts struct {
 // Admitted are the hosts that are counted each for itself.
 // Immutable.
 type Admitted struct {
-	ids    []uint32       // by place; place 0 is that of all others
+	ids    []uint32       // by place; place 0 belongs to all others
 	places map[string]int // by host in lower case
 }
 
@@ -53,8 +53,8 @@ type hostsLocal struct {
 	_      [64]byte
 }
 
-// seenPlaces bounds the hosts that a reactor remembers to have seen. In a flood of made-up hosts, one that has
-// a thousandth of the requests is still remembered at its next request three times in four.
+// seenPlaces bounds the hosts that a reactor remembers to have seen. In a flood of made-up hosts, a host that has a
+// thousandth of the requests is still remembered at its next request three times in four.
 const seenPlaces = 4096
 
 // hostClasses is how many classes of statuses are told apart for a host.

@@ -6,7 +6,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Methods is how many methods are told apart: those of message.Verb, all others together.
+// Methods is how many methods are told apart: the methods of message.Verb, all others together.
 const Methods = int(message.VerbPatch) + 1
 
 // Keys of a Delta. Those below keysPerHistogram are buckets of a histogram, or its sum.
@@ -88,7 +88,7 @@ func (m *Meters) Take(reactor int, into []Delta, n int) (all []Delta, done bool)
 	return into, done
 }
 
-// Listener is where requests came in, and those of them that no route took.
+// Listener is where requests came in, and the requests that no route took.
 // Immutable.
 type Listener struct {
 	row      int
@@ -137,8 +137,8 @@ func (m *Meters) Route(untimed bool) *Route {
 	}
 }
 
-// Untimed is the duration of a request that is not to be among the durations: that of a tunnel says nothing of how
-// long requests take.
+// Untimed is the duration of a request that is not to be among the durations: the duration of a tunnel says nothing of
+// how long requests take.
 const Untimed = -1
 
 // Count counts a request that has ended with a status, after a time in nanoseconds or Untimed. On the reactor with that
@@ -196,8 +196,9 @@ func (c *Route) take(reactor int, into []Delta) []Delta {
 // Phase is a part of the time of a request that was sent to a backend.
 type Phase uint8
 
-// The phases. Queue, DNS, Connect and TLS are those of requests that had to wait for a connection or for the addresses
-// of their destination, to connect, and to shake hands; FirstByte and Body those of all requests that were answered.
+// The phases. Queue, DNS, Connect and TLS are phases of requests that had to wait for a connection or for the addresses
+// of their destination, to connect, and to shake hands; FirstByte and Body are phases of all requests that were
+// answered.
 const (
 	Queue Phase = iota
 	DNS
@@ -220,7 +221,7 @@ type Upstream struct {
 
 // upstreamLocal is what an upstream has counted on one reactor. Owned by its reactor. It fills whole cache lines.
 type upstreamLocal struct {
-	touched bool // as that of a routeLocal
+	touched bool // as in a routeLocal
 	phases  [Phases]Histogram
 	retries [Retries]uint64
 }

@@ -29,7 +29,7 @@ func (r rank) above(o rank) bool {
 const rangesMax = 32
 
 // rankOf returns how much the client of the request h wants a type, which may have parameters: what the most specific
-// range says that it is in. One that says nothing takes anything (RFC 9110 §12.5.1), and so does a nil h.
+// range says that it is in. A client that says nothing takes anything (RFC 9110 §12.5.1), and so does a nil h.
 func rankOf(h *message.Head, t string) rank {
 	t, _, _ = strings.Cut(t, ";")
 	n, found := 0, -1
@@ -69,7 +69,7 @@ func match(r []byte, t string) int {
 	return -1
 }
 
-// quality returns the weight among the parameters of a range in thousandths. One that cannot be read is 1.
+// quality returns the weight among the parameters of a range in thousandths. A weight that cannot be read is 1.
 func quality(parameters []byte) int {
 	for len(parameters) > 0 {
 		var p []byte

@@ -23,7 +23,7 @@ const (
 	typeProblem = "application/problem+json"
 )
 
-// sentence returns what a client is told: its own mistake in the words of Text, those of others by the status alone.
+// sentence returns what a client is told: its own mistake in the words of Text, mistakes of others by the status alone.
 func (f *Facts) sentence() string {
 	switch {
 	case f.Status == 502, f.Status == 503, f.Status == 504:

@@ -89,7 +89,7 @@ type Set struct {
 var errStatus = errors.New("is neither a status from 400 to 599 nor 4xx nor 5xx")
 
 // Add adds a page for status, "404", or for a class, "5xx", where a status has none of its own. Of several for one
-// status each client gets the one that it prefers by its type.
+// status each client gets the page that it prefers by its type.
 func (s *Set) Add(status string, p *Page) error {
 	key, ok := keyOf(status)
 	if !ok {
@@ -135,8 +135,8 @@ func (s *Set) find(status int, h *message.Head) *Page {
 	return nil
 }
 
-// types are those of the bodies of this package. The text comes first: it is for clients that take anything, as curl
-// does. Browsers say that they want HTML.
+// types are the types of the bodies of this package. The text comes first: it is for clients that take anything, as
+// curl does. Browsers say that they want HTML.
 var types = [...]string{typeText, typeHTML, typeJSON, typeProblem}
 
 // Append appends the body for f, and returns its type: a page of the first of sets that has one in a type that the

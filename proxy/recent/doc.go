@@ -10,7 +10,7 @@
 // # What a record is
 //
 // 128 bytes without pointers, which the garbage collector does not look at. Names are numbers of observe.Tag, failures
-// those of a Reason, and times are offsets from the beginning.
+// are numbers of a Reason, and times are offsets from the beginning.
 //
 // # Life cycle, threads and ownership
 //

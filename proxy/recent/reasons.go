@@ -18,7 +18,8 @@ var reasons struct {
 	number map[Reason]uint8 // guarded by mu
 }
 
-// NumberOf returns the number of a reason, 1 or more. Where there is none left it is that of a reason that says so.
+// NumberOf returns the number of a reason, 1 or more. Where there is none left it is the number of a reason that says
+// so.
 func NumberOf(r Reason) uint8 {
 	reasons.mu.Lock()
 	defer reasons.mu.Unlock()

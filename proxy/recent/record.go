@@ -26,7 +26,7 @@ func (s Span) Duration() time.Duration { return time.Duration(s) << spanBits }
 
 // Record is what is remembered of one request.
 type Record struct {
-	ID    uint64 // the second half of its number: the first one is that of the Page
+	ID    uint64 // the second half of its number: the first one belongs to the Page
 	Given uint64 // HashOf the number that it came with; 0: none
 	Began int64  // reactor time, ns
 
@@ -34,7 +34,7 @@ type Record struct {
 	Queue, Lookup, Connect, TLS Span
 
 	// When, after the beginning; 0: it never was. Sent is when the backend was given the request: its head, or the last
-	// byte of its body. LastByte is that of the backend's answer.
+	// byte of its body. LastByte is the last byte of the backend's answer.
 	Sent, FirstByte, LastByte, End Span
 
 	BytesIn, BytesOut uint64 // of bodies

@@ -95,7 +95,7 @@ func (r *ring) copyTo(other *ring) {
 	}
 }
 
-// record returns the one that was written after i others, which the ring still has.
+// record returns the record that was written after i others, which the ring still has.
 func (r *ring) record(i uint64) *Record {
 	back := int(r.written - i) // 1: the last one
 	at := r.at - back
@@ -108,8 +108,8 @@ func (r *ring) record(i uint64) *Record {
 // Newest is where AppendTo begins with the last record.
 const Newest = math.MaxUint64
 
-// AppendTo appends up to n records to into, the last one first; with bad, those of the bad requests. before is Newest,
-// or next of the call before. next is 0 where there are no more.
+// AppendTo appends up to n records to into, the last one first; with bad, records of the bad requests. before is
+// Newest, or next of the call before. next is 0 where there are no more.
 func (k *Rings) AppendTo(into []Record, bad bool, before uint64, n int) (all []Record, next uint64) {
 	r := &k.all
 	if bad {

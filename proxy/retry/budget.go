@@ -10,7 +10,7 @@ import (
 const whole = 1000
 
 // reserve is how many retries a Budget has that no answer of the last second paid for: an upstream with few requests
-// gets them, and one that has just started.
+// gets them, and an upstream that has just started.
 const reserve = 3
 
 // RatioDefault is how many retries 100 good answers pay for, unless something else is said.
@@ -41,7 +41,7 @@ type till struct {
 	good uint32
 	last int64    // when the last of them came
 	due  int64    // when they are paid in
-	_    [40]byte // those of two reactors are neighbours in memory
+	_    [40]byte // keeps the parts of two reactors apart in memory
 }
 
 // NewBudget makes a Budget for so many reactors. percent is how many retries 100 good answers pay for.
@@ -109,7 +109,7 @@ func (b *Budget) pay(t *till, now int64) {
 	}
 }
 
-// count adds n answers to the slot of a time. Those of a slot that has given way to a later one count for nothing.
+// count adds n answers to the slot of a time. Answers of a slot that has given way to a later one count for nothing.
 func (b *Budget) count(n uint32, at int64) {
 	slot := uint32(at / slotTime)
 	cell := &b.good[int(slot)%slotCount]

@@ -28,7 +28,7 @@ var callNames = [...]string{
 	12: "unimplemented", 13: "internal", 14: "unavailable", 15: "data_loss", 16: "unauthenticated",
 }
 
-// Statuses that may be conditions: those of failures.
+// Statuses that may be conditions: statuses of failures.
 const (
 	statusFirst = 400
 	statusLast  = 599
@@ -42,8 +42,7 @@ type Conditions struct {
 	status [4]uint64 // bit status - statusFirst
 }
 
-// Default is what is tried again unless something else is said: what was not processed, and connections that were
-// lost.
+// Default is the conditions of an upstream that names none: what was not processed, and connections that were lost.
 func Default() Conditions { return Conditions{causes: 1<<Connect | 1<<RefusedStream | 1<<Reset} }
 
 // Parse reads conditions: "connect", "refused_stream", "reset", "timeout", a status from 400 to 599, "5xx" for those
@@ -111,7 +110,7 @@ func (c Conditions) With(cause Cause) Conditions {
 // Has reports whether an attempt that ended by cause may be repeated.
 func (c *Conditions) Has(cause Cause) bool { return c.causes>>cause&1 == 1 }
 
-// Status reports whether an answer with status may be replaced by that of another attempt.
+// Status reports whether an answer with status may be replaced by the answer of another attempt.
 func (c *Conditions) Status(status int) bool {
 	i := uint(status - statusFirst)
 	return i <= statusLast-statusFirst && c.status[i/64]>>(i%64)&1 == 1

@@ -68,7 +68,7 @@ type headsTally struct {
 	told   int64 // when it told the others last
 	looked int64 // when usual was found
 	usual  time.Duration
-	_      [32]byte // those of two reactors are neighbours in memory
+	_      [32]byte // keeps the parts of two reactors apart in memory
 }
 
 // NewHeads makes Heads for so many reactors.

@@ -174,7 +174,7 @@ func (k Kind[T]) Of(s *Set, n uint32, used *Used) *T {
 	return &e.value
 }
 
-// column returns that of k, which it makes.
+// column returns the column of k, which it makes.
 func (k Kind[T]) column(s *Set) *columnOf[T] {
 	s.grow.Lock()
 	defer s.grow.Unlock()

@@ -13,9 +13,9 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// Subject is an exchange as its variables see it: lang.X.Subject. What is not known is the zero value.
+// Subject is an exchange as its variables see it: lang.X.Subject. A field that is not known is zero.
 type Subject interface {
-	ClientIP() netip.Addr  // as a trusted proxy says, else that of the connection
+	ClientIP() netip.Addr  // as a trusted proxy says, else the connection's
 	ClientPort() uint16    // of the connection, where that is the client's
 	Peer() netip.AddrPort  // the other end of the connection
 	Local() netip.AddrPort // this end
@@ -25,7 +25,7 @@ type Subject interface {
 	RouteName() string          // "": none is chosen
 	AppendID(dst []byte) []byte // appends the number of the request
 	TraceID() []byte            // nil: nobody looks for one
-	Rest(path []byte) []byte    // what a path has beyond that of the route
+	Rest(path []byte) []byte    // what a path has beyond the route's path
 	User() []byte               // nil: nobody
 	Text(name string) []byte    // that a rule has set; nil: none has
 
@@ -49,7 +49,7 @@ type Upstream struct {
 	Time   time.Duration // from the request sent to the head of its answer
 }
 
-// All returns the variables of a proxy. Those of Geo are without databases.
+// All returns the variables of a proxy. Variables of Geo are without databases.
 func All() []lang.Variable { return slices.Concat(connection, made, Geo(nil), answer, aliases) }
 
 // Scope returns what texts may name: All, what the language itself has, and n.

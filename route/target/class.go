@@ -28,7 +28,7 @@ var closed = func() (all []class) {
 		{"224.0.0.0/3", "multicast or reserved"},
 		{"::/128", "unspecified"},
 		{"::1/128", "loopback"},
-		{"64:ff9b:1::/48", "private translation"}, // RFC 8215: its IPv4 addresses are those of an operator
+		{"64:ff9b:1::/48", "private translation"}, // RFC 8215: its IPv4 addresses belong to an operator
 		{"100::/64", "discarded"},
 		{"2001::/32", "Teredo"},
 		{"2001:db8::/32", "for documentation"},

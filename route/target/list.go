@@ -112,7 +112,8 @@ func (l *List) add(text string) (wrong, hint string) {
 	return "", ""
 }
 
-// parseNet reads a network, or an address, which is one of a single address. One inside IPv6 is that of IPv4.
+// parseNet reads a network, or an address, which is one of a single address. An IPv4 network inside IPv6 counts as
+// IPv4.
 func parseNet(s string) (netip.Prefix, bool) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {

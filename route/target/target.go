@@ -61,7 +61,7 @@ const (
 	labelMax = 63
 )
 
-// What is wrong with a text that is to be a Target.
+// The mistakes of a text that is to be a Target.
 var (
 	ErrSyntax = errors.New("it is not scheme://host:port")
 	ErrLength = errors.New("it is too long")
@@ -145,8 +145,8 @@ func equalFold(b []byte, s string) bool {
 	return true
 }
 
-// appendV6 appends the address in brackets that s begins with. One that is an IPv4 address becomes that. A zone would
-// name an interface of this machine.
+// appendV6 appends the address in brackets that s begins with. An IPv4 address in IPv6 form becomes an IPv4 address. A
+// zone would name an interface of this machine.
 func appendV6(dst, s []byte) (out, rest []byte, err error) {
 	end := 1
 	for end < len(s) && s[end] != ']' {
@@ -207,7 +207,7 @@ func appendHost(dst, s []byte) (out, rest []byte, err error) {
 }
 
 // isNumber reports whether a label is a number to inet_aton(3): then the whole host is an address, to some. The rule is
-// that of the URL standard (whatwg.org), "ends in a number".
+// taken from the URL standard (whatwg.org), "ends in a number".
 func isNumber(label []byte) bool {
 	if len(label) >= 2 && label[0] == '0' && lower(label[1]) == 'x' {
 		for _, c := range label[2:] {

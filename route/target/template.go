@@ -197,8 +197,8 @@ func (t *Template) NamesMatch() bool { return t.value != nil && t.value.NamesMat
 // NeedsPath reports whether t has {path:N}.
 func (t *Template) NeedsPath() bool { return t.path }
 
-// Fixed returns what of a Target is the same for all requests: the scheme and the port. "" and 0 are what a variable
-// has a part in.
+// Fixed returns the parts of a Target that are the same for all requests: the scheme and the port. "" and 0 are what a
+// variable has a part in.
 func (t *Template) Fixed() (scheme string, port uint16) {
 	first := t.parts[0]
 	if first.of != noVariable {

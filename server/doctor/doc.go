@@ -10,7 +10,7 @@
 //
 // A check is a function that reads the Host and adds findings. What cannot be read (no /proc, no right to it, a kernel
 // without that file) is no finding: nothing is known then. Fix lines are complete commands or lines of a file; in a
-// container they are those of its engine, since a sysctl there is refused.
+// container they are lines for its engine, since a sysctl there is refused.
 //
 // # Levels
 //

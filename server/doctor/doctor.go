@@ -26,11 +26,11 @@ type Host interface {
 	UID() int
 	// CPUs returns how many the process may run on.
 	CPUs() int
-	// Release returns that of the kernel, such as "6.18.44-1".
+	// Release returns the release of the kernel, such as "6.18.44-1".
 	Release() string
 	// Now returns the time.
 	Now() time.Time
-	// Addresses returns those of all interfaces.
+	// Addresses returns the addresses of all interfaces.
 	Addresses() ([]netip.Addr, error)
 	// Space returns which parts of bytes and of inodes are free where path is, from 0 to 1.
 	Space(path string) (bytes, inodes float64, err error)
@@ -207,7 +207,7 @@ func (e *exam) container() string {
 	return ""
 }
 
-// set returns the line that changes a sysctl. Those of "net." are a container's own, others are the machine's.
+// set returns the line that changes a sysctl. Sysctls of "net." are a container's own, others are the machine's.
 func (e *exam) set(name, value string) []string {
 	switch engine := e.container(); {
 	case engine == "":

@@ -230,7 +230,8 @@ func (e *exam) hugePages() {
 	}
 }
 
-// clock: one that needs a system call costs as much as a read of a socket; one that goes wrong spoils certificates.
+// clock: a clock that needs a system call costs as much as a read of a socket; a clock that goes wrong spoils
+// certificates.
 func (e *exam) clock() {
 	const dir = "/sys/devices/system/clocksource/clocksource0/"
 	switch source := e.text(dir + "current_clocksource"); source {

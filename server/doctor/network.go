@@ -125,7 +125,7 @@ func (e *exam) migration() {
 	}
 }
 
-// other says what a process does on address a that is not the one that serves the configuration.
+// other says what a process does on address a that is not the process that serves the configuration.
 func (e *exam) other(a *config.Address, p holder.Process) {
 	kill := []string{fmt.Sprintf("kill %d", p.PID)}
 	switch {

@@ -16,7 +16,7 @@ import (
 )
 
 // pidFile: a pid file that a killed process has left. The next start replaces it. Until then scripts may take it for
-// that of a running process.
+// the pid file of a running process.
 func (e *exam) pidFile() {
 	path := e.config.Global.FromWorkingDirectory(e.config.Global.PIDFile)
 	if e.running != 0 || e.config.Global.PIDFile == "" {
@@ -65,9 +65,9 @@ func (e *exam) status(pid int, name string) string {
 	return ""
 }
 
-// keyReader returns the user that reads keys again after the start: that of the running process, else what user names.
-// nil: it is not known, or there is nothing to check. Root may read all files, and edge check has looked at them as the
-// user of this command.
+// keyReader returns the user that reads keys again after the start: the user of the running process, else what user
+// names. nil: it is not known, or there is nothing to check. Root may read all files, and edge check has looked at them
+// as the user of this command.
 func (e *exam) keyReader() *config.Identity {
 	id := &config.Identity{UID: -1, GID: -1}
 	if uids := strings.Fields(e.status(e.running, "Uid")); e.running != 0 && len(uids) == 4 {

@@ -36,7 +36,7 @@ func (System) UID() int { return os.Geteuid() }
 // CPUs returns how many this process may use.
 func (System) CPUs() int { return runtime.NumCPU() }
 
-// Release is that of uname -r.
+// Release is the release by uname -r.
 func (System) Release() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

@@ -54,7 +54,7 @@ type Request struct {
 	Client string `json:"client"`
 }
 
-// Listener is the one that takes the request.
+// Listener is the listener that takes the request.
 type Listener struct {
 	Name    string `json:"name"`
 	At      string `json:"at"`      // "edge.toml:3"; "": no file names it
@@ -63,7 +63,7 @@ type Listener struct {
 	SNI     string `json:"sni"`
 }
 
-// Route is the one that takes the request.
+// Route is the route that takes the request.
 type Route struct {
 	Name    string `json:"name"`
 	At      string `json:"at"`
@@ -102,7 +102,7 @@ type Handshake struct {
 	Denied      bool   `json:"denied"`
 	ClientAuth  string `json:"client_auth"` // none, request or require, and the file of authorities
 	MinVersion  string `json:"min_version"`
-	Certificate string `json:"certificate"` // the file of one that is chosen otherwise than by the name alone
+	Certificate string `json:"certificate"` // the file of a certificate chosen otherwise than by the name alone
 	At          string `json:"at"`          // of the certificate
 	Rules       []Rule `json:"rules"`
 }

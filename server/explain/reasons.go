@@ -42,8 +42,8 @@ func otherRoutes(cfg *config.Config, q *asked, l *config.Listener, run *server.D
 	return all
 }
 
-// nearness grows with what of a route fits: first by the part that does not, then by how much of the host or the path
-// is the same.
+// nearness grows with the parts of a route that fit: first by the part that does not, then by how much of the host or
+// the path is the same.
 func nearness(e *route.Explained[*config.Route], q *asked, path string) int {
 	const parts = 1 << 16 // more than a path or a host has bytes
 	same := 0
@@ -163,7 +163,7 @@ func condition(c route.Condition) string {
 	return fmt.Sprintf("%s with the value %q", c.Name, c.Value)
 }
 
-// lesser says in what a route is less specific than the one that takes the request.
+// lesser says in what a route is less specific than the route that takes the request.
 func lesser(e *route.Explained[*config.Route], taken *config.Route) string {
 	switch e.Below {
 	case route.ByHost:

@@ -88,7 +88,7 @@ func encoded(target string) string {
 	return out.String()
 }
 
-// addFields takes the fields, of which Host replaces that of the URL.
+// addFields takes the fields, of which Host replaces the host of the URL.
 func (q *asked) addFields(fields []string) error {
 	for _, f := range fields {
 		name, value, found := strings.Cut(f, ":")
@@ -141,8 +141,8 @@ type place struct {
 }
 
 // choose returns where the request comes in, and why it does not come to the other listeners. Without a port in the URL
-// that is the first one that fits otherwise: a load balancer, or a mapping of ports, may stand before it. The listener
-// is nil where none fits.
+// that is the first listener that fits otherwise: a load balancer, or a mapping of ports, may stand before it. The
+// listener is nil where none fits.
 func (q *asked) choose(cfg *config.Config) (chosen place, others []Other, note string) {
 	var nearest []place // of each listener
 	for i := range cfg.Listeners {

@@ -9,7 +9,7 @@
 // A search ends after 3 s, and reads the first 8 MiB of a table. Of TCP it reads no further than the sockets that
 // listen, which come first.
 //
-// Sockets of other network namespaces are not seen, those of other users only by root.
+// Sockets of other network namespaces are not seen, sockets of other users only by root.
 //
 // # Threads
 //

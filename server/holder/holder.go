@@ -120,7 +120,7 @@ func openSockets(dir string, f func(inode string)) {
 	}
 }
 
-// listeningInodes returns the inodes of sockets that listen on an address, or on one that overlaps it.
+// listeningInodes returns the inodes of sockets that listen on an address, or on an overlapping address.
 func listeningInodes(proc string, a poller.Addr) (inodes []string) {
 	if a.IsUnix() {
 		for _, f := range socketTable(filepath.Join(proc, "net", "unix")) {

@@ -28,9 +28,9 @@ type ending struct {
 	back  func() // has the backend do what was asked of it without an end
 }
 
-// changeAt does what c says with those of all members of an upstream that have an address, and returns one of them;
-// nil: there is none. Without c.Force it is ErrLast where they serve and no other member does. Looking and changing are
-// one step: of two changes at a time the second one sees the first.
+// changeAt does what c says with the members of an upstream that have an address, and returns one of them; nil: there
+// is none. Without c.Force it is ErrLast where they serve and no other member does. Looking and changing are one step:
+// of two changes at a time the second one sees the first.
 func (a *asked) changeAt(all []*backend.Member, address string, c *admin.BackendChange) (*backend.Member, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -47,7 +47,7 @@ func (a *asked) changeAt(all []*backend.Member, address string, c *admin.Backend
 		return nil, admin.ErrLast
 	}
 	for _, m := range all {
-		if m.Address() == address { // one that is named twice has several
+		if m.Address() == address { // an address that is named twice has several
 			a.change(m, c)
 		}
 	}

@@ -30,8 +30,8 @@ type sighted struct {
 	queued   int
 }
 
-// Connections returns the connections of clients after a cursor for which keep returns true, at most n. A cursor is
-// that of an answer before, or "". Each reactor looks at a few of its connections at a time.
+// Connections returns the connections of clients after a cursor for which keep returns true, at most n. A cursor is the
+// cursor of an answer before, or "". Each reactor looks at a few of its connections at a time.
 func (v *Inspector) Connections(ctx context.Context, cursor string, n int, keep func(c *admin.Connection) bool) (
 	list []admin.Connection, next string, err error,
 ) {

@@ -73,7 +73,7 @@ func (v *Inspector) Requests(
 	return all, nil
 }
 
-// matching returns a function that reports whether a record is of a request with that number: edge's own, or the one
+// matching returns a function that reports whether a record is of a request with that number: edge's own, or the number
 // that the request came with.
 func matching(id string) func(r *remembered) bool {
 	given, number := recent.HashOf([]byte(id)), [16]byte{}

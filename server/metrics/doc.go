@@ -19,9 +19,9 @@
 //
 // # Counters never fall
 //
-// What a reload takes away is counted to its end by Retire. Its counters stay in the registry under its name, and those
-// of a successor with the same name continue them. Its gauges become 0. The series of a route that is gone stay for an
-// hour, and are a part of the route "other" then.
+// What a reload takes away is counted to its end by Retire. Its counters stay in the registry under its name, and the
+// counters of a successor with the same name continue them. Its gauges become 0. The series of a route that is gone
+// stay for an hour, and are a part of the route "other" then.
 //
 // # Threads and ownership
 //
@@ -31,5 +31,5 @@
 // # Limits
 //
 // Traffic shows up to [metrics] series_max lines. Of the backends of an upstream 1000 have lines of their own. Pages
-// are kept for four readers that come after each other; one that is read has as much memory as its text.
+// are kept for four readers that come after each other; a page that is read has as much memory as its text.
 package metrics

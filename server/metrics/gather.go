@@ -8,8 +8,8 @@ import (
 	"github.com/edge-proxy/edge/proxy/meter"
 )
 
-// patience is how long a round waits for reactors. One that takes longer is in a turn that it does not end: what it
-// counted before stands in for it.
+// patience is how long a round waits for reactors. A reactor that takes longer is in a turn that it does not end: what
+// it counted before stands in for it.
 const patience = 100 * time.Millisecond
 
 // What a reactor copies in one turn, so that no turn lasts longer than some 20 µs: it goes on in the next one.
@@ -78,9 +78,9 @@ type probe struct {
 
 // Loop is what a Gatherer has found of a reactor.
 type Loop struct {
-	Lag   time.Duration // that a task waited, of the last one that ran
+	Lag   time.Duration // that a task waited, of the last task that ran
 	Busy  float64       // the part of the time that it was busy, between the last two rounds
-	Stale bool          // it has not answered in time: what is known of it is old
+	Stale bool          // it has not answered in time: its values are old
 
 	busy  uint64    // ns, up to asked
 	asked time.Time // zero: never

@@ -74,7 +74,7 @@ func (t *hostTotal) render(name string) {
 	}
 }
 
-// add adds what was counted of a host. One that has left meanwhile is one of the others.
+// add adds what was counted of a host. A host that has left meanwhile is one of the others.
 func (h *hosts) add(id uint32, class int, n uint64, now time.Time) {
 	to := h.byID[id]
 	if to == nil {

@@ -124,7 +124,7 @@ func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstream
 func (s *Sample) Service(name string) *Service { return entry(s.services, name) }
 
 // Dynamic returns the counters of the upstream with that name, whose destinations requests name, to add to. Their
-// connections are shown as those of an upstream.
+// connections are shown as connections of an upstream.
 func (s *Sample) Dynamic(name string) *dynamic.Stats { return entry(s.dynamic, name) }
 
 // AddCertificate adds a certificate, and when it expires, as Unix seconds.
@@ -298,7 +298,7 @@ func (c *Counters) registerLoops() {
 		})
 }
 
-// CountReload counts a reload of the configuration, also one that has changed nothing because of an error.
+// CountReload counts a reload of the configuration, also a reload that has changed nothing because of an error.
 func (c *Counters) CountReload(ok bool) {
 	c.reloads[ok].Add(1)
 	if ok {
@@ -337,7 +337,7 @@ func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
 	}
 }
 
-// register lists rows whose values stand in what of returns; where that is nil they are 0.
+// register lists rows whose values stand in the result of "of"; where that is nil they are 0.
 func register[S any](c *Counters, rows []row, labels []observe.Label, of func(*Sample) *S) {
 	for _, r := range rows {
 		all := append(labels[:len(labels):len(labels)], r.labels()...)

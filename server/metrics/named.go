@@ -110,7 +110,7 @@ func (c *Counters) Begin(most int) {
 	}
 }
 
-// slack is the room for series that have no names of the configuration, and for those of the name "other".
+// slack is the room for series that have no names of the configuration, and for series of the name "other".
 const slack = 10_000
 
 // use lists the series of a kind under a name, if there is room, and those that only some have if more says so.
@@ -137,8 +137,8 @@ func (c *Counters) use(k kind, name string, more bool) {
 	}
 }
 
-// place adds what has no series of its own to "other". The connections of dynamic destinations are shown as those of an
-// upstream.
+// place adds counts that have no series of their own to "other". The connections of dynamic destinations are shown as
+// connections of an upstream.
 func (c *Counters) place(s *Sample) {
 	for name, of := range s.dynamic {
 		tally.Add(s.Upstream(name), &of.Upstream)
@@ -236,7 +236,7 @@ func (k *kindOf[S]) leave(past *Sample, name string) {
 // RegisterListener lists the series of the listener with that name.
 func (c *Counters) RegisterListener(name string) { c.use(ofListeners, name, false) }
 
-// RegisterUpstream lists the series of the upstream with that name, and those of HTTP/2 if it may speak that.
+// RegisterUpstream lists the series of the upstream with that name, and the series of HTTP/2 if it may speak that.
 func (c *Counters) RegisterUpstream(name string, mayH2 bool) { c.use(ofUpstreams, name, mayH2) }
 
 // RegisterLimits lists the series of the limits of the upstream with that name.

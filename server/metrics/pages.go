@@ -129,7 +129,7 @@ func (p *Pages) leave(one *page) {
 var compressors = sync.Pool{New: func() any {
 	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // the level is one that there is
+		panic(err) // the level exists
 	}
 	return z
 }}

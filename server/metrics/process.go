@@ -57,7 +57,7 @@ func registerProgram(r *observe.Registry) {
 	r.Gauges("process_max_fds", "Descriptors that the process may open.", descriptorLimit)
 }
 
-// runtimeValue returns what reads a value of the runtime; one that this version of Go does not know is 0.
+// runtimeValue returns what reads a value of the runtime; a value that this version of Go does not know is 0.
 func runtimeValue(name string) func() float64 {
 	var mu sync.Mutex
 	sample := []runtimemetrics.Sample{{Name: name}}
@@ -109,7 +109,7 @@ func openDescriptors(yield func(float64, ...observe.Label)) {
 		return
 	}
 	if list, err := os.ReadDir(folder); err == nil {
-		yield(float64(len(list) - 1)) // without that of the folder
+		yield(float64(len(list) - 1)) // without the descriptor of the folder
 	}
 }
 

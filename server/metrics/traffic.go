@@ -29,7 +29,7 @@ var statuses = map[string]*meter.Statuses{"class": meter.ByClass, "exact": meter
 //
 //	meter.Meters ── deltas, of each reactor ──► Add ──► totals, by name ── AppendTo ──► a page
 //
-// A route of the same name continues the series after a reload. One that is gone keeps them for an hour; then its
+// A route of the same name continues the series after a reload. A route that is gone keeps them for an hour; then its
 // counts are added to the route "other". So are requests for which there is no room below the limit of series.
 //
 // Safe for any goroutine.
@@ -95,7 +95,7 @@ const (
 	retriesHelp  = "Further attempts of requests, by what made them necessary."
 )
 
-// bounds are those of all histograms.
+// bounds are the bounds of all histograms.
 var bounds = func() []string {
 	seconds := make([]float64, len(meter.Bounds))
 	for i, b := range meter.Bounds {
@@ -152,7 +152,7 @@ func (t *Traffic) listener(name string) int {
 	return len(t.listeners) - 1
 }
 
-// Route returns what counts the requests of the routes with that name. An untimed one has no durations, unless those
+// Route returns what counts the requests of the routes with that name. An untimed one has no durations, unless routes
 // of that name had some before. It is for a configuration that may never come to Use: a route that was gone has an hour
 // again, so that its series are there when it is used.
 func (t *Traffic) Route(name string, untimed bool) *meter.Route {
@@ -197,8 +197,8 @@ func (t *Traffic) Upstream(name string) *meter.Upstream {
 	return t.upstream(name).meter
 }
 
-// upstream returns the total of a name, a new one where there is none, or that of others where there is no room for
-// one. t.mu is held.
+// upstream returns the total of a name, a new one where there is none, or the total of others where there is no room
+// for one. t.mu is held.
 func (t *Traffic) upstream(name string) *upstreamTotal {
 	u := t.upstreams[name]
 	if u == nil && name != others && t.lines+upstreamLines > t.most {
@@ -381,7 +381,7 @@ func (t *Traffic) addGone(d *meter.Delta) {
 	}
 }
 
-// count adds requests to a series, or to that of others where there is no room for one more. t.mu is held.
+// count adds requests to a series, or to the series of others where there is no room for one more. t.mu is held.
 func (t *Traffic) count(r *routeTotal, at place, n uint64) {
 	i, known := r.places[at]
 	if !known {
@@ -457,7 +457,7 @@ func (t *Traffic) forget() {
 	})
 }
 
-// keepDurations adds the durations of a route that is forgotten to those of others. t.mu is held.
+// keepDurations adds the durations of a route that is forgotten to the durations of others. t.mu is held.
 func (t *Traffic) keepDurations(r *routeTotal) {
 	other := t.routes[others]
 	if other.lines == nil {
@@ -467,7 +467,7 @@ func (t *Traffic) keepDurations(r *routeTotal) {
 	other.durations.Add(&r.durations)
 }
 
-// AppendTo appends the series to a page: observe.Source. Those of routes and upstreams that never were in use are left
+// AppendTo appends the series to a page: observe.Source. Series of routes and upstreams that never were in use are left
 // out until they have counted something.
 func (t *Traffic) AppendTo(e *observe.Exposition) {
 	t.mu.Lock()

@@ -27,7 +27,8 @@ var pool = sync.Pool{New: func() any {
 	return a
 }}
 
-// ask begins to ask about a client of d that names a host and offers protocols. What is not known of d is missing.
+// ask begins to ask about a client of d that names a host and offers protocols. Facts of d that are not known are
+// missing.
 func ask[T string | []byte](d *tlsconn.Digest, host T, offered []string, listener string) *asking {
 	a := pool.Get().(*asking)
 	a.x.State.Now = time.Now().UnixNano()

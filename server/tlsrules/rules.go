@@ -32,7 +32,7 @@ type Decision struct {
 	Denied      bool
 	Auth        *Auth
 	MinVersion  uint16
-	Certificate Certificate // nil: the one that names choose
+	Certificate Certificate // nil: names choose it
 	By          By
 }
 
@@ -173,7 +173,7 @@ func (r *Rules) Fit(d *tlsconn.Digest, host []byte) bool {
 }
 
 // Explain returns what is decided about a client that asks for a name from an address, as d has it, and which rules
-// hold. Those after one that denies are not asked.
+// hold. Rules after a rule that denies are not asked.
 func (r *Rules) Explain(d *tlsconn.Digest, name string, offered []string) (t Decision, held []bool) {
 	a := ask(d, name, offered, r.listener)
 	defer a.release()

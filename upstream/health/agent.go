@@ -76,7 +76,7 @@ func (p *probe) heard(line []byte) {
 	p.stance = next
 	why := backend.Why{Word: words[agentWord], Facts: []slog.Attr{slog.String("got", quote(line))}}
 	if part >= 0 {
-		p.member.SetPart(backend.PartAgent, part) // before it serves by the one that it had
+		p.member.SetPart(backend.PartAgent, part) // before it serves by the part that it had
 	}
 	out := next.maint || next.down
 	if out {

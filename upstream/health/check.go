@@ -88,7 +88,7 @@ type Check struct {
 }
 
 // Begin starts anew and returns the time of the first check. seed stands for the member and this process: checks of the
-// same seed keep their place in the interval, also over a restart; those of different seeds are spread over it.
+// same seed keep their place in the interval, also over a restart; checks of different seeds are spread over it.
 func (c *Check) Begin(rules *Rules, seed uint64, now int64) (first int64) {
 	*c = Check{rules: rules, random: seed | 1, up: rules.Start == StartUp}
 	spread := mean(int64(rules.Interval))
@@ -188,7 +188,7 @@ func (c *Check) settle(now int64, up bool) Verdict {
 	return Down
 }
 
-// period returns the time from the beginning of a check to that of the next.
+// period returns the time from the beginning of a check to the beginning of the next.
 func (c *Check) period(now int64) int64 {
 	switch {
 	case c.contrary > 0:

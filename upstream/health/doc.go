@@ -24,13 +24,14 @@
 //
 // # Connections
 //
-// HTTP and gRPC keep the connection for the next check, ten times; after a failure there is a new one. When one that
-// was used before breaks before an answer begins, the check tries a new one. Other kinds connect for each check.
+// HTTP and gRPC keep the connection for the next check, ten times; after a failure there is a new one. When a
+// connection that was used before breaks before an answer begins, the check tries a new one. Other kinds connect for
+// each check.
 //
 // # Agents
 //
 // An agent beside a member says in a line what the member is to get. A Watch of the kind Agent asks them. It writes the
-// reasons backend.Agent and AgentDrain and the part backend.PartAgent. The words are those of HAProxy's agent-check.
+// reasons backend.Agent and AgentDrain and the part backend.PartAgent. The words are taken from HAProxy's agent-check.
 //
 // # Threads and ownership
 //

@@ -211,7 +211,7 @@ func (x *exchange) OnSendable(s session.Stream) {
 	x.send(s)
 }
 
-// send sends what of a call waits.
+// send sends the bytes of a call that wait.
 func (x *exchange) send(s session.Stream) {
 	if len(x.owed) == 0 || x.stream == nil {
 		return

@@ -13,7 +13,7 @@ const grpcMax = 64
 // servingNames are the statuses of grpc.health.v1.HealthCheckResponse.
 var servingNames = [...]string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
 
-// serving is the one that passes.
+// serving is the status that passes.
 const serving = 1
 
 // The statuses of gRPC that say more than that it failed.

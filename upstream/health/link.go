@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// spare is by how much the times of a session are longer than that of a check, which ends first.
+// spare is by how much the times of a session are longer than the time of a check, which ends first.
 const spare = time.Second
 
 // dial opens a connection for p, in a place that it has.

@@ -34,7 +34,7 @@ type probe struct {
 	seed    uint64
 	began   int64 // of the check
 	until   int64 // for which timer is armed
-	crowded int64 // when a failure was counted among those of many members
+	crowded int64 // when a failure was counted among failures of many members
 	address int   // of member, an index that may be too large by now
 	uses    uint16
 	state   state
@@ -224,8 +224,8 @@ func (p *probe) dial() {
 	l.ask()
 }
 
-// lost tries once more, on a new connection, when the one that was used before broke before an answer came: the member
-// may have closed it while it was idle. It reports whether it does.
+// lost tries once more, on a new connection, when the connection that was used before broke before an answer came: the
+// member may have closed it while it was idle. It reports whether it does.
 func (p *probe) lost() bool {
 	if p.uses == 0 || p.retried || p.state != asking {
 		return false
@@ -243,7 +243,7 @@ func (p *probe) pass() {
 	}
 	p.watch.stats.passed.Add(1)
 	p.member.PassedCheck()
-	if p.uses++; p.uses == 1 && p.link != nil { // the address takes connections, whatever those of clients found before
+	if p.uses++; p.uses == 1 && p.link != nil { // the address takes connections, whatever clients found before
 		p.member.Readmit(p.link.to())
 	}
 	now := p.local.reactor.Now()
@@ -320,7 +320,7 @@ func (p *probe) fail(f finding) {
 	}
 }
 
-// isDoubted counts a failure of a member that serves among those of all, and reports whether many fail together.
+// isDoubted counts a failure of a member that serves among the failures of all, and reports whether many fail together.
 func (p *probe) isDoubted(now int64) bool {
 	m := p.local.monitor
 	if p.crowded == 0 || now-p.crowded >= crowdWindow {

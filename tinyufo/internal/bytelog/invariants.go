@@ -10,7 +10,7 @@ const (
 	checkedEach = 64
 )
 
-// check panics when the invariants of shard do not hold, or those of its index and rings. The caller holds mu.
+// check panics when the invariants of shard do not hold, or the invariants of its index and rings. The caller holds mu.
 func (s *shard) check() {
 	x := s.index.Load()
 	if s.random++; len(x.lines) > linesMax || s.random%checkedEach != 0 {

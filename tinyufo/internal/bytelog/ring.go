@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// order is that of the machine: the memory is read by no other.
+// order is the byte order of the machine: the memory is read by no other.
 var order = binary.NativeEndian
 
 // header is the first word of a record.

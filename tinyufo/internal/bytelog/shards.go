@@ -34,10 +34,10 @@ func (s *Shards) Open(size int64, n int) error {
 // of is the shard of a hash.
 func (s *Shards) of(hash uint64) *shard { return &s.each[hash>>32&s.mask] }
 
-// Get appends the value of key to dst. It takes no lock, unless the entry is moved while it is copied. The expiry
-// is the one that Set was given: it is for the caller to look at.
+// Get appends the value of key to dst. It takes no lock, unless the entry is moved while it is copied. The expiry is
+// the expiry that Set was given: it is for the caller to look at.
 //
-// The steps that make it right, with those of a writer:
+// The steps that make it right, with the steps of a writer:
 //
 //	reader                              writer, under the mutex
 //	1 loads the location                a changes the location
@@ -45,11 +45,11 @@ func (s *Shards) of(hash uint64) *shard { return &s.each[hash>>32&s.mask] }
 //	3 loads the location once more
 //
 // A copy with bytes of b was made after b, so 3 comes after a and finds another location: one with another position or
-// lap, 0, or one that is being moved. When the index has grown meanwhile, its old words do not change any more: so the
-// index has to be the same, too. A copy of which that is not certain is thrown away.
+// lap, 0, or a location that is being moved. When the index has grown meanwhile, its old words do not change any more:
+// so the index has to be the same, too. A copy of which that is not certain is thrown away.
 //
-// Get itself is the way of nearly all hits, for the first candidate of the hash's own line; look is that of all calls.
-// The fewer instructions the way has, the more look-ups a processor begins while it waits for the memory of one.
+// Get itself is the way of nearly all hits, for the first candidate of the hash's own line; look is the way of all
+// calls. The fewer instructions the way has, the more look-ups a processor begins while it waits for the memory of one.
 func (s *Shards) Get(dst, key []byte) (value []byte, expiry uint32, ok bool) {
 	var hash uint64
 	if n := uint64(len(key)); n-shortMin <= shortMax-shortMin {

@@ -9,10 +9,10 @@
 //	s.Add(hash, 1)
 //	s.Estimate(hash)              // 0 … Max
 //
-// Estimates are never too small but for the halving, and seldom too large: an Add raises only those of the four
-// counters that are the least. The halving goes on in steps of a few blocks with each count, so that no caller pays
-// for all of it. Extend may be called again, with more entries: what was counted stays.
+// Estimates are never too small but for the halving, and seldom too large: an Add raises only the least of the four
+// counters. The halving goes on in steps of a few blocks with each count, so that no caller pays for all of it. Extend
+// may be called again, with more entries: what was counted stays.
 //
 // Sources: TinyLFU (Einziger, Friedman and Manes 2017); conservative update (Estan and Varghese 2002); the layout of a
-// block is that of Caffeine.
+// block is taken from Caffeine.
 package sketch

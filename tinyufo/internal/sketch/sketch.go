@@ -26,9 +26,8 @@ type Sketch struct {
 	aged   int // blocks that the aging under way has halved; len(blocks) when none is
 }
 
-// Extend makes the sketch large enough for so many entries. One that is in use doubles: since find keeps the
-// order of hashes, what a block has counted is of hashes that are now in one of two blocks, and both get all of
-// it.
+// Extend makes the sketch large enough for so many entries. A sketch that is in use doubles: since find keeps the order
+// of hashes, what a block has counted is of hashes that are now in one of two blocks, and both get all of it.
 func (s *Sketch) Extend(entries int) {
 	n := (max(entries+entries/4, wordsMin) + blockWords - 1) / blockWords
 	if s.blocks == nil {
