@@ -302,7 +302,7 @@ func (h *hop) next(table *route.Table[*Route], asks *message.Head) (to string, b
 
 var _ variables.Subject = (*walker)(nil)
 
-// walker is the subject of a request that is followed: of what texts ask a subject it knows {rest} alone.
+// walker evaluates the templates of a chain of redirects: it knows {rest}, and no other value of a request.
 type walker struct {
 	variables.Subject
 	rest string

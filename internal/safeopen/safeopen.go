@@ -55,8 +55,8 @@ func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// own reports that a file has a second name, and not that it is one of the folder's owner alone: a user that may write
-// the folder may have given it this one.
+// own fails for a file with a second hard link, unless it belongs to the owner of the folder and that is not root:
+// another user who may write the folder may have made the link.
 func own(f *os.File, folder uint32) error {
 	at, err := f.Stat()
 	if err != nil {

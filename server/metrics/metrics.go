@@ -64,7 +64,7 @@ type member struct {
 // backendsMax bounds the backends of one upstream that have series of their own.
 const backendsMax = 1000
 
-// others is what those beyond are called together: no backend has this address.
+// others is the label of all backends beyond the limit: no backend has this address.
 const others = "other"
 
 // AddBackend adds a backend that the upstream with that name has, and the share of the requests that it is to get.
