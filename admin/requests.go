@@ -24,7 +24,7 @@ type Request struct {
 	ID        string    `json:"id,omitempty" doc:"Its number; none: it was refused before it had one."`
 	Began     time.Time `json:"began"`
 	Took      Duration  `json:"took"`
-	Client    string    `json:"client" doc:"Its address; the one that a trusted proxy says has no port."`
+	Client    string    `json:"client" doc:"Its address; an address that a trusted proxy tells has no port."`
 	Protocol  string    `json:"protocol" doc:"HTTP/1.0, HTTP/1.1 or HTTP/2."`
 	TLS       bool      `json:"tls"`
 	Listener  string    `json:"listener"`
@@ -75,8 +75,8 @@ func requestEndpoints() []Endpoint {
 			answer: listRequests},
 		{Method: "GET", Pattern: "/v1/requests/{id}", Needs: MayRead, Heavy: true, Command: "why ID",
 			Out: List[Request]{},
-			Doc: "Say what became of the request with a number, edge's or the one that it came with, which several " +
-				"may have.",
+			Doc: "Say how the request with this number was answered. The number is edge's, or the one the client " +
+				"sent, which several requests may share.",
 			answer: findRequest},
 	}
 }

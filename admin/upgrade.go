@@ -43,7 +43,7 @@ func upgrade(c *call) (any, error) {
 	// A token must not be a way to run programs.
 	if ask.Binary != "" && !c.client.owns() {
 		return nil, &problem{http.StatusForbidden, "forbidden", "binary is taken from root and the user of the " +
-			"process alone, by a Unix socket: put the program in the place of the one that runs, and leave binary out"}
+			"process alone, by a Unix socket: put the program in place of the running program, and leave binary out"}
 	}
 	if ask.Binary != "" && !filepath.IsAbs(ask.Binary) {
 		return nil, fmt.Errorf("%w: binary is an absolute path", ErrInvalid)

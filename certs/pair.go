@@ -71,7 +71,7 @@ var (
 	ErrNoCertificate = errors.New("holds no certificate")
 	ErrNoKey         = errors.New("holds no private key")
 	ErrEncrypted     = errors.New("the private key is encrypted, and there is nobody to ask for its password")
-	ErrOrder         = errors.New("the server's own certificate has to come first, then those of authorities")
+	ErrOrder         = errors.New("the server's own certificate has to come first, then its authorities")
 	ErrDamaged       = errors.New("holds a certificate that is damaged or not whole")
 	ErrLarge         = errors.New("is larger than 1 MiB")
 )

@@ -76,7 +76,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintThreads, "worker_processes"},
 	{"nginx", `is limits = { connections = 10000 } in [[listeners]]; without it there is no limit`,
 		"worker_connections"},
-	{"nginx", `has nothing here: the limit is that of the system, LimitNOFILE of systemd`, "worker_rlimit_nofile"},
+	{"nginx", `has nothing here: the limit is the system's, LimitNOFILE of systemd`, "worker_rlimit_nofile"},
 	{"nginx", `is pid_file = "/run/edge.pid"`, "pid"},
 	{"nginx", hintRequest, "proxy_set_header grpc_set_header"},
 	{"nginx", hintResponse, "proxy_pass_header add_header more_set_headers expires"},

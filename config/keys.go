@@ -21,7 +21,7 @@ func listenerSections() []*schema.Section {
 			Path: "listeners", Shape: schema.List, Merges: true, Defaults: "tls",
 			Aliases: []schema.Alias{
 				{Path: "http", Doc: "one listener for plain HTTP"},
-				{Path: "https", Doc: "one listener for TLS, with `cert` and `key`, or with those of " +
+				{Path: "https", Doc: "one listener for TLS, with `cert` and `key`, or with the pairs of " +
 					"`[[certificates]]`"},
 				{Path: "network", Doc: "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port"},
 			},
@@ -43,7 +43,7 @@ func listenerSections() []*schema.Section {
 				"then `*.parent`. A listener's own certificate comes before them; a client that asks for an unknown " +
 				"name gets the listener's own, else the first of these. Of several for one name, the first that the " +
 				"client can verify. The files are watched: a pair that changed is used for new connections within " +
-				"seconds, and one that is wrong changes nothing. A path that is not found from the working directory " +
+				"seconds, and a wrong pair changes nothing. A path that is not found from the working directory " +
 				"is looked for beside the file that names it.",
 		}),
 	}
@@ -71,7 +71,7 @@ func upstreamSections() []*schema.Section {
 		schema.Table[healthEntry](tags(), schema.Section{
 			Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled", Bare: "path",
 			Doc: "Checks of the backends of this upstream. The table turns them on; `health_check = false` turns off " +
-				"those of `[health_check]`.",
+				"the checks of `[health_check]`.",
 			New: func(parent schema.Target, _ *syntax.Node) schema.Target {
 				e := &healthEntry{}
 				parent.(*upstreamEntry).health = e
@@ -140,7 +140,7 @@ func routeSections() []*schema.Section {
 		}),
 		schema.Table[tlsRuleEntry](tags(), schema.Section{
 			Path: listenerRulesPath, Shape: schema.List,
-			Doc: "Rules on the handshakes of a listener, which are asked before those of `[[tls.rules]]`.",
+			Doc: "Rules on the handshakes of a listener, which are asked before the rules of `[[tls.rules]]`.",
 		}),
 	}
 }
@@ -150,7 +150,7 @@ func ruleSections() (all []*schema.Section) {
 	for _, s := range [][2]string{
 		{"rules", "Rules for all requests, which run before a route is chosen, in their order, until one answers: " +
 			"see [rules](rules.md). A rewrite there is what routes see."},
-		{"listeners.rules", "Rules for the requests that come by a listener, before those of `[[rules]]`."},
+		{"listeners.rules", "Rules for the requests that come by a listener, before the rules of `[[rules]]`."},
 		{"routes.rules", "Rules for the requests of a route, which run once it is chosen, before its filters. A " +
 			"rewrite changes what is sent on."},
 	} {

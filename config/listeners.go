@@ -108,7 +108,7 @@ func warnOverlaps(r *resolver) {
 			}
 			at := e.addressAt(i)
 			r.rep.WarnConflictf(codeOverlappingListeners, at, old.at,
-				"clients of %s come to this listener, and not to that of %q at %s", a.Host, old.text,
+				"clients of %s come to this listener, and not to the listener of %q at %s", a.Host, old.text,
 				old.at.RelativeTo(at))
 		}
 	}

@@ -75,7 +75,8 @@ func reportCircle(r *resolver, next map[string]*upstreamEntry) {
 				return
 			}
 			at, back := first.At("failover"), next[first.Name].At("failover")
-			r.rep.Conflictf(at, back, "leave one of them out", "failovers form a circle: %s; that of %q is at %s", path,
+			r.rep.Conflictf(at, back, "leave one of them out",
+				"failovers form a circle: %s; the failover of %q is at %s", path,
 				next[first.Name].Name, back.RelativeTo(at))
 			return
 		}

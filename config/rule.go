@@ -318,7 +318,7 @@ func (l *ruleNames) add(name string, most int) bool {
 func (e *ruleEntry) Share(rep *syntax.Report, texts, filters *ruleNames) {
 	for _, t := range e.Set {
 		if !texts.add(t.Name, RuleTextsMax) {
-			rep.Errorf(e.KeyNode("set").Child(t.Name).Head, "set one that no other rule needs any more",
+			rep.Errorf(e.KeyNode("set").Child(t.Name).Head, "set a text that no other rule needs any more",
 				"a request has %d texts at most, by all rules together: %s is one more", RuleTextsMax,
 				syntax.Quote(t.Name))
 			break
@@ -388,7 +388,7 @@ func ruleFields(ofRequest bool) schema.Type {
 	parse := func(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 		return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
 			if !ofRequest && strings.EqualFold(c.Key, "host") {
-				return "an answer has no Host", "headers.request sets that of the request"
+				return "an answer has no Host", "headers.request sets the Host of the request"
 			}
 			return value.WrongField(c.Key)
 		})

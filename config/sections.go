@@ -256,10 +256,10 @@ var codes = []schema.Code{
 	code(codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."),
 	code(codeShadowedRoute, "Two routes have the same pattern and conditions, and not both a weight: "+
 		"the first one wins, the other can never match. Or the conditions of another route with the same pattern hold "+
-		"whenever those of this one do, and it goes first: `header = \"X\"` goes before `header = { X = \"1\" }`, "+
-		"which has as many conditions."),
+		"whenever the conditions of this one do, and it goes first: `header = \"X\"` goes before "+
+		"`header = { X = \"1\" }`, which has as many conditions."),
 	code(codeLoneWeight, "A `weight` above 1, and no other route with the same pattern and conditions: there is "+
-		"nothing to share. Often a pattern of a canary differs from that of its other half."),
+		"nothing to share. Often the pattern of a canary differs from the pattern of its other half."),
 	code(codeUnreachableRoute, "The listeners that `listener` of a route names redirect every request to https."),
 	code(codeIdleListener, "No route takes requests of a listener, because `listener` of all routes names others, and "+
 		"there is no upstream `default`: every answer is 404."),
@@ -284,7 +284,8 @@ var codes = []schema.Code{
 	code(codeCertEarly, "The certificate is not valid yet: clients refuse it."),
 	code(codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."),
 	code(codeUnguardedRoute, "A route, or the upstream `default`, is reached by a listener that demands certificates "+
-		"of clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."),
+		"of clients and by another one without that demand. `client_cert` and `listener` of a route "+
+		"say which is meant."),
 	code(value.CodeForeignVariable,
 		"A value has a variable of another program, such as `$host` of nginx, or a pattern has a "+
 			"parameter such as `:id`: it is sent or compared as it stands."),

@@ -31,7 +31,7 @@ var builtin = []Variable{
 	{Name: "host", Kind: Text, Phases: afterHead, Doc: "The host that was asked for, in lower case, without its port.",
 		Example: `host ends_with ".example.com"`, Text: host},
 	{Name: "port", Kind: Int, Phases: afterHead,
-		Doc:     "The port that was asked for; where none is named, that of the scheme.",
+		Doc:     "The port that was asked for; where none is named, the port of the scheme.",
 		Example: `port == 8443`, Int: port},
 	{Name: "scheme", Kind: Text, Phases: afterHead,
 		Doc: "`https` or `http`, as the head has it. edge sets it by the connection, or by what a trusted " +

@@ -26,14 +26,14 @@ type PatternError struct {
 
 // What may be wrong with a host or a path.
 var (
-	ErrHostPort   = errors.New("the host of a route has no port: that of the listener decides")
+	ErrHostPort   = errors.New("the host of a route has no port: the listener's port decides")
 	ErrHostStar   = errors.New("a star stands for the first labels of a host: \"*.example.com\"")
 	ErrPathSlash  = errors.New("a path begins with \"/\"")
 	ErrPathText   = errors.New("a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded")
 	ErrPathPrefix = errors.New("a prefix ends with one slash")
 	ErrPathStar   = errors.New("a star stands only at the end, after a slash")
 
-	errPatternMethod = errors.New("a pattern has no method: those of a route are its Methods")
+	errPatternMethod = errors.New("a pattern has no method: Methods of the route names them")
 
 	errPathBelow     = errors.New("a path takes all below it by itself, unless it is Exact")
 	errPathStars     = errors.New("a path has no star")

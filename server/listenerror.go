@@ -58,8 +58,8 @@ func wayOut(proc string, a poller.Addr, err error) []string {
 	case errors.Is(err, unix.EADDRINUSE):
 		return []string{whoHolds(proc, a, fmt.Sprintf("ss -ltnp 'sport = :%d'", a.IP.Port()))}
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return []string{"no interface of this machine has that address now: ip address lists those that it has; " +
-			"for one that comes later: sysctl net.ipv4.ip_nonlocal_bind=1"}
+		return []string{"no interface of this machine has that address now: ip address lists its addresses; " +
+			"for an address that comes later: sysctl net.ipv4.ip_nonlocal_bind=1"}
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 		"with other paths and cookies, so that no branch predictor knows them by heart"
 	hpackAgain = "the same head again on the same connection: indexes of one byte"
 	hpackFresh = "; with a decoder or an encoder of its own, as there is no way to use one again"
-	hpackWarm  = "; with one that is used again and whose table is full of other blocks"
+	hpackWarm  = "; with a used one, whose table is full of other blocks"
 )
 
 var hpackEntries = []Entry{

@@ -141,7 +141,7 @@ func (o *SelfOptions) sharing() []string {
 	var notes []string
 	if shared(o.ProxyCPUs, o.LoadCPUs) || shared(o.ProxyCPUs, o.OriginCPUs) {
 		notes = append(notes, "edge shares a CPU with the load or the origin: its CPU time a request counts, "+
-			"rates and latencies are those of all together")
+			"rates and latencies are about all three together")
 	}
 	if shared(o.LoadCPUs, o.OriginCPUs) {
 		notes = append(notes, "load and origin share a CPU: where they fill it the rates are theirs, "+

@@ -46,7 +46,7 @@ func newBalance() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVarP(&f.pattern, "run", "r", "", "regular expression of scenarios and of their groups (default: all)")
 	flags.StringSliceVarP(&f.methods, "method", "m", nil, "methods by name (default: all)")
-	flags.IntSliceVar(&f.members, "members", nil, "sizes of the pool (default: those of the scenario, or 4)")
+	flags.IntSliceVar(&f.members, "members", nil, "sizes of the pool (default: as in the scenario, or 4)")
 	flags.IntSliceVar(&f.reactors, "reactors", nil, "numbers of reactors (default: 1,16,64)")
 	flags.IntVar(&f.seeds, "seeds", 2, "runs of each cell, each with other requests")
 	flags.Uint64Var(&f.seed, "seed", 1, "of the first run")

@@ -40,7 +40,7 @@ func newMicro() *cobra.Command {
 	f.StringVar(&given.format, "format", "text", "what to print: text, json, benchstat")
 	f.BoolVar(&given.asJSON, "json", false, "print JSON, with every sample and the facts of the machine: --format json")
 	given.add(c)
-	f.BoolVarP(&given.list, "list", "l", false, "list the benchmarks that match, and what of each is counted")
+	f.BoolVarP(&given.list, "list", "l", false, "list the benchmarks that match, and the counts of each")
 	f.BoolVarP(&given.quiet, "quiet", "q", false, "do not tell what runs")
 	return c
 }

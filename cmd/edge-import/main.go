@@ -74,7 +74,7 @@ func newImport() *cobra.Command {
 		Short: "Turn the configuration of another program into one of edge",
 		Long: "Turn the configuration of another program into one of edge, which is printed or written to a file. " +
 			"Each block names the lines that it comes from. What is not carried is listed on stderr, line by " +
-			"line, and so is what a reader has to know.\n\nThe result is always one that edge check takes. " +
+			"line, and so is what a reader has to know.\n\nThe result is always a file that edge check takes. " +
 			"A route whose guards could not be carried answers 403.\n\n" +
 			"Exit codes: 0 all is carried, 1 the file cannot be read, 2 something is not carried.",
 		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +

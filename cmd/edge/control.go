@@ -29,7 +29,7 @@ type control struct {
 
 func (c *control) flags(cmd *cobra.Command) {
 	c.sources.flags(cmd.Flags())
-	cmd.Flags().StringVar(&c.pidFile, "pid-file", "", "the pid `file`, instead of that of the configuration")
+	cmd.Flags().StringVar(&c.pidFile, "pid-file", "", "the pid `file`, instead of the configuration's")
 }
 
 const findsText = asksText + " Where there is no admin surface the process is found by the pid_file of the " +

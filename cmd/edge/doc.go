@@ -5,7 +5,7 @@
 //	edge run F              the configuration in F
 //	edge -d -c F            the same in the background
 //	edge check F            reads F, says what is wrong with it, starts nothing
-//	edge explain URL        says what becomes of a request, and why
+//	edge explain URL        says where a request goes, and why
 //	edge reload, edge stop  tells the process that serves the configuration; edge status finds it
 //	edge routes, upstreams, conns, certs, drain, enable, log: ask it over its admin surface
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000

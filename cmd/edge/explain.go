@@ -28,7 +28,7 @@ func newExplain() *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain URL",
-		Short: "Say what becomes of a request, and why",
+		Short: "Say where a request goes, and why",
 		Long: "Say which listener and which route of the configuration take a request, why no other one does, what " +
 			"happens to it on the way, and where it goes. Nothing is sent and no address is opened.\n\n" +
 			"Exit codes: 0 it is explained, whatever becomes of the request, 1 the configuration has errors.",

@@ -62,7 +62,7 @@ format = "common"  # a line for each request on stdout; "json" and "combined" ar
 %s
 
 [upstream_defaults]
-host = %q  # the Host that backends get: "keep" is that of the client, "backend" their own name
+host = %q  # the Host that backends get: "keep" is the client's, "backend" their own name
 
 # Every request goes to these backends. A route with the pattern "/api/*" beside this one would take a part of them.
 [[routes]]

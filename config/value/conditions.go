@@ -180,7 +180,7 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 	}
 	if _, wrong, hint := ParseHost(host, ""); wrong != "" || strings.Contains(s, "*") {
 		if foreignVariable().MatchString(s) {
-			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
+			hint = `"keep" is the host that the client asked for, "backend" the host of the backend`
 		}
 		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 		return s, false

@@ -11,8 +11,8 @@ import (
 
 // connection are the variables of the connection that a request came by.
 var connection = []lang.Variable{
-	address("client.ip", "The address of the client: that of the connection or, where this is a trusted proxy's, the "+
-		"one that it names.", `client.ip in {10.0.0.0/8}`, Subject.ClientIP),
+	address("client.ip", "The address of the client: of the connection or, where this is a trusted proxy's, the "+
+		"address that the proxy names.", `client.ip in {10.0.0.0/8}`, Subject.ClientIP),
 	number("client.port", lang.Int, lang.Always, "The port of the client; missing where a trusted proxy names it.",
 		`client.port < 1024`, func(s Subject) (int64, bool) { return above0(s.ClientPort()) }),
 	address("peer.ip", "The address of the other end of the connection: the client, or a proxy before this one.",
@@ -137,7 +137,7 @@ var aliases = []lang.Variable{
 			return ""
 		}),
 	{Name: "rest", Kind: lang.Text, Phases: afterHead, Example: `{rest}`,
-		Doc:  "What the path has beyond that of the route; missing where the route has a whole path.",
+		Doc:  "The part of the path beyond the route's path; missing where the route has a whole path.",
 		Text: of(func(x *lang.X, s Subject) []byte { return s.Rest(x.Path) })},
 }
 

@@ -138,9 +138,9 @@ func (e *exam) other(a *config.Address, p holder.Process) {
 			p.Name, p.PID)
 	case e.running != 0 && p.Name == "edge":
 		e.find(Warning, kill, "%s: %s: another edge, process %d, listens there too and gets a part of the "+
-			"connections: one that drains ends by itself", a.Pos, a.Text, p.PID)
+			"connections: a process that drains ends by itself", a.Pos, a.Text, p.PID)
 	case p.Name == "edge":
-		e.find(Note, nil, "%s: %s: edge, process %d, listens there already; its pid_file is not that of this "+
+		e.find(Note, nil, "%s: %s: edge, process %d, listens there already; its pid_file is not the pid_file of this "+
 			"configuration", a.Pos, a.Text, p.PID)
 	default:
 		e.find(Error, kill, "%s: %s: %s, process %d, listens there", a.Pos, a.Text, p.Name, p.PID)

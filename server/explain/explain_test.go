@@ -248,7 +248,7 @@ func TestExplain(t *testing.T) {
 			"sent POST /api HTTP/2\n", "less specific than route writes: that one has more conditions, 1 and not 0",
 		}},
 		{explain.Ask{URL: "https://shop.example:8443/api", Method: "PUT", Fields: []string{"X-Beta: 1"}}, []string{
-			"route writes", "both have as many conditions, and those of that one count for more",
+			"route writes", "both have as many conditions, and the conditions of that one count for more",
 		}},
 		{explain.Ask{URL: "http://localhost:8080/"}, []string{
 			"listener plain :8080", "answer 308: the listener answers, before a route is looked for",

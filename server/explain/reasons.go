@@ -177,7 +177,7 @@ func lesser(e *route.Explained[*config.Route], taken *config.Route) string {
 	if own, more := conditionsOf(e.Value), conditionsOf(taken); own < more {
 		return fmt.Sprintf("that one has more conditions, %d and not %d", more, own)
 	}
-	return "both have as many conditions, and those of that one count for more"
+	return "both have as many conditions, and the conditions of that one count for more"
 }
 
 // conditionsOf counts the conditions of a route, as package route does.

@@ -44,7 +44,7 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 	case one.Own:
 		return fmt.Sprintf("The route answers %d by itself: no backend was asked.", one.Status), ""
 	case one.Status >= 500:
-		sentence, try = fmt.Sprintf("The answer %d is that of %s: edge passed it on", one.Status,
+		sentence, try = fmt.Sprintf("The answer %d came from %s: edge passed it on", one.Status,
 			cmp.Or(backend, "the destination")), "the log of the backend"
 	default:
 		sentence = fmt.Sprintf("It was answered with %d", one.Status)

@@ -159,7 +159,7 @@ func TestInspector_requests(t *testing.T) {
 		t.Errorf("%+v", dead)
 	}
 	failing := w.ask(t, w.url+"/failing")
-	want(t, &failing, 503, "", 1, "is that of "+failing.Tries[0].Backend)
+	want(t, &failing, 503, "", 1, "came from "+failing.Tries[0].Backend)
 	own := w.ask(t, w.url+"/own")
 	want(t, &own, 503, "", 0, "The route answers 503 by itself")
 	nowhere := w.ask(t, w.url+"/nowhere")

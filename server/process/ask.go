@@ -25,7 +25,7 @@ func Upgrade(socket, bin string, now bool, progress func(step string)) (pid int,
 	case errors.Is(err, os.ErrNotExist):
 		return 0, fmt.Errorf("no edge runs that can be upgraded: there is no %s", socket)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return 0, fmt.Errorf("no edge runs: %s was left by one that has ended without removing it", socket)
+		return 0, fmt.Errorf("no edge runs: %s was left by a process that has ended without removing it", socket)
 	case errors.Is(err, os.ErrPermission):
 		return 0, fmt.Errorf("%w: only root and the user that edge runs as may upgrade it", err)
 	case err != nil:

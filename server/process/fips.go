@@ -17,7 +17,7 @@ const fipsSetting = "fips140=on"
 var (
 	errNoFIPS     = errors.New("fips = true: the cryptographic module of this program has no FIPS 140-3 mode")
 	errBoringFIPS = errors.New("fips = true: this program computes by BoringCrypto, which excludes Go's FIPS 140-3 " +
-		"mode: use one that was built without it")
+		"mode: use a program that was built without it")
 )
 
 // enterFIPS makes sure that the process uses the FIPS 140-3 mode of Go, which GODEBUG chooses before any code runs. So

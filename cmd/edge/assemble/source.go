@@ -64,7 +64,7 @@ func (w *work) list() (main *listed, err error) {
 			return nil, fmt.Errorf("module %s: there is no such package", m)
 		}
 		if p.Name == "main" {
-			return nil, fmt.Errorf("module %s: its package is a program: name one that registers filters", m)
+			return nil, fmt.Errorf("module %s: its package is a program: name a package that registers filters", m)
 		}
 		w.result.Modules = append(w.result.Modules, linkedOf(p, m))
 	}

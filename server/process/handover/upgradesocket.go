@@ -26,7 +26,7 @@ type TakenError struct{ Path string }
 
 // Error is for the interface.
 func (e TakenError) Error() string {
-	return fmt.Sprintf("%s: another process listens there: edge runs already, or upgrade_sock is that of another one",
+	return fmt.Sprintf("%s: another process listens there: edge runs already, or upgrade_sock belongs to another one",
 		e.Path)
 }
 

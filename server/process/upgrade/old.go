@@ -59,7 +59,7 @@ var (
 	errNotReady = errors.New("the new process was not ready in time")
 	errNoAccept = errors.New("the new process did not accept in time")
 	errLost     = errors.New("the new process has ended: sockets and unconfirmed connections are taken back")
-	errPassed   = errors.New("the new process has ended, and the one that serves takes no connections from this one")
+	errPassed   = errors.New("the new process has ended, and the serving process takes no connections from this one")
 )
 
 // BeginOld makes the machine. offer says what there is; its Version is chosen by HELLO. now begins the time for HELLO.
