@@ -116,7 +116,7 @@ type ruleEntry struct {
 	DestText string `edge:"dest" after:"timeout" example:"10.0.0.12:8080"`
 }
 
-// ruleLimits is the table limit, which has the keys of filters of type rate_limit but for those of delays: a rule
+// ruleLimits is the table limit, which has the keys of filters of type rate_limit but for the keys of delays: a rule
 // cannot hold a request back, since the rules after it run at once.
 var ruleLimits = sync.OnceValue(func() *plugins.Inside {
 	return plugins.Filters.In("limit", "rate_limit", func(k *schema.Key) bool {

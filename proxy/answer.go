@@ -92,7 +92,7 @@ func resendAfter(x *Exchange, f *Error) bool {
 	return true
 }
 
-// answerable returns f, with the status of Internal where a Destination has made it with one that is no failure's.
+// answerable returns f, with the status of Internal where a Destination has made it with a status of success.
 func answerable(f *Error) *Error {
 	if f.Status >= 400 && f.Status <= 599 {
 		return f
@@ -217,7 +217,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	x.run()
 }
 
-// sendResponse sends the head of the answer, and what of its body is here.
+// sendResponse sends the head of the answer, and the part of its body that is here.
 func (x *Exchange) sendResponse() {
 	h := &x.Response
 	if x.Request.Upgrade && unswitched(x) {
@@ -295,13 +295,13 @@ func pageFor(x *Exchange, v *Verdict, dst []byte) (contentType string, body []by
 	return page.Append(dst, &f, &x.Request, x.route.pages(), x.listener.Pages)
 }
 
-// hostAsked returns the host that the client asked for. That of the request may be the backend's by now.
+// hostAsked returns the host that the client asked for. The Host of the request may be the backend's by now.
 func hostAsked(x *Exchange) []byte {
 	h := message.Head{Base: x.Request.Base, Authority: x.authority}
 	return h.Host()
 }
 
-// textFor returns what the failure of x says to its client, "" where status is not that of a failure.
+// textFor returns what the failure of x says to its client, "" where status is no failure's.
 func textFor(x *Exchange, status int) string {
 	if f := x.fault; f != nil && f.Status == status {
 		return f.Text
@@ -314,7 +314,7 @@ func (p *Proxy) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte 
 	return p.refusal(r, h, cause, "", nil)
 }
 
-// Refusal makes the answer to a request that the session ends: see session.Refuser. The number in it is that of the
+// Refusal makes the answer to a request that the session ends: see session.Refuser. The number in it belongs to the
 // exchange, which has just ended, or of the record that Refused, which comes next, writes.
 func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
 	l := s.proxy.local[r.Index()]

@@ -19,17 +19,17 @@ import (
 )
 
 // Error is a failure of an exchange, with its answer. From and Kind name it in one word each. Reason is what the access
-// log and edge why have for it, "backend:connect", and Token what Proxy-Status has.
-// Immutable, but for the one that a filter is given: see Filter.Error. Those of this package are variables of it, which
-// errors.Is finds. A Destination may have its own, made by NewError: Open returns one, and the streams that it makes
-// give one as the cause of OnReset.
+// log and edge why have for it, "backend:connect", and Token what Proxy-Status has. Immutable, but for the copy that a
+// filter is given: see Filter.Error. The failures of this package are variables of it, which errors.Is finds. A
+// Destination may have its own, made by NewError: Open returns one, and the streams that it makes give one as the cause
+// of OnReset.
 type Error struct {
 	Kind   Kind
 	From   Side   // that ended the exchange
 	Retry  Retry  // whether the request may be sent once more
 	Status int    // of the answer: 400 to 599, else it is 500
 	Token  string // error type of Proxy-Status: RFC 9209 §2.3
-	Text   string // one sentence: what the client can change, for 4xx; those of 5xx only gRPC clients and filters see
+	Text   string // one sentence: what the client can change, for 4xx; for 5xx gRPC clients and filters alone see it
 	Cause  error  // what the network, TLS or the destination said; nil: nothing did
 	Silent bool   // there is no answer: the client's stream is reset
 

@@ -62,7 +62,7 @@ type Exchange struct {
 	progress
 }
 
-// progress is what of an Exchange is cleared before the next request, all at once.
+// progress is the part of an Exchange that is cleared before the next request, all at once.
 type progress struct {
 	listener *Listener
 	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
@@ -99,7 +99,7 @@ type progress struct {
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
-	forwards  bool  // the request was made one that is sent on: see Forwarder
+	forwards  bool  // the request was made ready to be sent on: see Forwarder
 	matched   bool  // routeMatch has the groups of Route.When
 	variants  uint8 // how many readings of the path the texts of SetTemplate have, beside the first
 	ours      bool  // the answer is the proxy's own
@@ -114,7 +114,7 @@ func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
 // Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
 func (x *Exchange) Route() *Route { return x.route }
 
-// Client returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
+// Client returns the client's stream: for facts of its connection. A worker gets a stream that has nothing else.
 func (x *Exchange) Client() session.Stream {
 	if x.origin != nil {
 		return x.origin
@@ -122,11 +122,11 @@ func (x *Exchange) Client() session.Stream {
 	return x.down
 }
 
-// TLS returns what is known of the client's connection where it is secured by TLS, else nil.
+// TLS returns the facts of the client's connection where it is secured by TLS, else nil.
 func (x *Exchange) TLS() *tlsconn.Digest { return x.digest }
 
-// ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
-// one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
+// ClientIP returns the address of the client: the peer of the connection or, where this is a trusted proxy's, the
+// nearest one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
 func (x *Exchange) ClientIP() netip.Addr {
 	if x.client.IsValid() {
 		return x.client
@@ -165,7 +165,8 @@ func (x *Exchange) Path() []byte {
 	return h.Bytes(x.read)
 }
 
-// Status returns the status of the final answer, from UpstreamResponse on that of Response; 0 while there is none.
+// Status returns the status of the final answer, from UpstreamResponse on the status of Response; 0 while there is
+// none.
 func (x *Exchange) Status() int {
 	if x.status > 0 {
 		return int(x.status)
@@ -224,10 +225,11 @@ type Timeouts struct {
 	Total     time.Duration // from the request's head to the end of the answer, tunnels aside
 }
 
-// SetTimeouts sets the times of x, in place of those of its route and upstream. In the phases BeforeRoute and Request.
+// SetTimeouts sets the times of x, in place of the times of its route and upstream. In the phases BeforeRoute and
+// Request.
 func (x *Exchange) SetTimeouts(t Timeouts) { x.timeouts = t }
 
-// ID returns the number of the request, the same as in the access log: the one that it came with, where the listener
+// ID returns the number of the request, the same as in the access log: the number that it came with, where the listener
 // accepts that, or one of the proxy's, in hexadecimal.
 func (x *Exchange) ID() string {
 	if len(x.given) > 0 {
@@ -313,7 +315,7 @@ func (l *local) idOf(n uint64) (id [16]byte) {
 	return id
 }
 
-// filters returns the chain of the route, or that of the snapshot where no route was chosen.
+// filters returns the chain of the route, or the chain of the snapshot where no route was chosen.
 func (x *Exchange) filters() *chain {
 	if x.route != nil {
 		return x.route.chain
@@ -347,7 +349,7 @@ func (l *local) take() *Exchange {
 // connection to the backend among it.
 const exchangeSize = 3 << 10
 
-// fieldSize is that of a message.Field.
+// fieldSize is the size of a message.Field.
 const fieldSize = 16
 
 // sizeOf returns the memory that x takes. Bodies have an account of their own: see relay.count.

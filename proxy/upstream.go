@@ -25,17 +25,17 @@ type toUpstream struct {
 
 // ToOptions say how To leads to an upstream. The zero value is good.
 type ToOptions struct {
-	// View is what is picked from, a view of the backends of the upstream; nil: that of the upstream, or one of its own
-	// with Method.
+	// View is what is picked from, a view of the backends of the upstream; nil: the view of the upstream, or one of its
+	// own with Method.
 	View *backend.View
 	// Method is how a backend is chosen; nil: as View does, or balance.Adaptive.
 	Method *balance.Method
-	// Key returns what a method that hashes chooses by: requests of one key belong together, and those of none, where
-	// ok is false, are balanced in turns. It runs for each attempt, on the reactor of x, and must return at once. Make
-	// it by the Hash of the method. nil: no request has one.
+	// Key returns what a method that hashes chooses by: requests of one key belong together, and requests without one,
+	// where ok is false, are balanced in turns. It runs for each attempt, on the reactor of x, and must return at once.
+	// Make it by the Hash of the method. nil: no request has one.
 	Key func(x *Exchange) (key uint64, ok bool)
-	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which is
-	// HostOfBackend where the client says none. One that a filter sets stays.
+	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for the Host of the client, which is
+	// HostOfBackend where the client says none. A Host that a filter sets stays.
 	Host string
 	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
 	// compress then. Requests that go in circles are not found without it.
@@ -53,7 +53,7 @@ type ToOptions struct {
 	Sticky *sticky.Cookie
 	// Failover gets the requests that no backend of the upstream can take: none serves, or none of the attempts may
 	// have been processed, or else Retry allows that another one follows. What a backend has answered stays the answer,
-	// and requests that wait in vain for a connection of a limited number fail. Via is that of this destination. nil:
+	// and requests that wait in vain for a connection of a limited number fail. Via is as this destination says. nil:
 	// they fail. A chain of failovers is followed for up to 8 of them.
 	Failover Destination
 	// Limits bound the requests under way; nil: nothing does. Destinations that lead to the same members share them.

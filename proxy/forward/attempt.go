@@ -276,7 +276,7 @@ func quoted(err error) string {
 }
 
 // noteConnect adds the time that q spent on its connection being established, before the first byte of the answer or
-// the end of the attempt. The time of a connection that had served before is not that of q.
+// the end of the attempt. The time of a connection that had served before does not count.
 func (q *Request) noteConnect() {
 	if q.Reused || q.conn == nil || q.FirstByte > 0 {
 		return

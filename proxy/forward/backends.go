@@ -19,7 +19,7 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Backends are those of an upstream, and how requests are sent to them: see ToOptions of package proxy.
+// Backends are the backends of an upstream, and how requests are sent to them: see ToOptions of package proxy.
 // Immutable.
 type Backends struct {
 	Upstream *upstream.Upstream
@@ -41,7 +41,7 @@ const HostOfBackend = "*"
 // addressesMax bounds how many addresses of one backend are tried for one request.
 const addressesMax = 8
 
-// Open takes a connection to a backend of b, the one that q aims at. The answer goes to to. The error is ErrPending, a
+// Open takes a connection to the backend of b that q aims at. The answer goes to to. The error is ErrPending, a
 // Failure, or why there is no connection.
 func (q *Request) Open(b *Backends, to session.Receiver) (session.Stream, error) {
 	if q.To != b {
@@ -63,7 +63,7 @@ func (q *Request) Open(b *Backends, to session.Receiver) (session.Stream, error)
 	return nil, q.noBackend()
 }
 
-// noBackend returns the failure of q, for which no backend is left: that of the attempt before, where there was one.
+// noBackend returns the failure of q, for which no backend is left: the failure of the attempt before, if any.
 func (q *Request) noBackend() Failure {
 	if q.Fault != nil {
 		return q.Fault
@@ -131,7 +131,7 @@ func (q *Request) name(a *attempt) {
 	q.head.SetAuthority(HostOfAddress(a.Backend.Host(), a.To.Upstream.Options().TLS.On))
 }
 
-// SetHost decides about Host when the filters have run. One that they have set stays.
+// SetHost decides about Host when the filters have run. A Host that they have set stays.
 func (q *Request) SetHost(host string) {
 	switch {
 	case q.hostSet:
@@ -161,8 +161,8 @@ func HostOfAddress(address string, secured bool) string {
 	return strings.TrimSuffix(address, ":80")
 }
 
-// choose takes the next backend, and the next of its addresses. Where there is none the one before still counts q: its
-// answer may be the one that the client gets.
+// choose takes the next backend, and the next of its addresses. Where there is none the backend before still counts q:
+// its answer may be the one that the client gets.
 func (q *Request) choose() admission.Choice {
 	r, b := q.local.Reactor, q.To
 	if b.Key != nil {
@@ -201,7 +201,7 @@ func (q *Request) choose() admission.Choice {
 	return admission.Chosen
 }
 
-// orEjected returns next, which was picked, or one that is ejected where no other one is left.
+// orEjected returns next, which was picked, or an ejected member where no other is left.
 func (b *Backends) orEjected(r *engine.Reactor, pick *balance.Request, next *backend.Member) *backend.Member {
 	none := next == nil || next.Reasons() == backend.Unreachable // in a panic ejected ones are picked anyway
 	if none && b.Outliers != nil && b.Outliers.LastResort(r) {
@@ -214,7 +214,7 @@ func (b *Backends) orEjected(r *engine.Reactor, pick *balance.Request, next *bac
 const roomPicks = 4
 
 // pickWithin returns a backend that has room for q, of which q has a place then; full where none has, or where others
-// wait that came before q. own is asked first, if there is one. One that is full was not tried: it may have room when q
+// wait that came before q. own is asked first, if there is one. A full one was not tried: it may have room when q
 // is tried again.
 func (q *Request) pickWithin(own *backend.Member) (m *backend.Member, full bool) {
 	r, b, l := q.local.Reactor, q.To, q.To.Limits
@@ -259,7 +259,7 @@ func (q *Request) enterTrial(next *backend.Member) *backend.Member {
 		}
 		q.pick.Tried.Add(next.Slot())
 		other := b.View.Pick(q.local.Reactor, &q.pick)
-		if other == nil || other.Reasons() != 0 { // one that cannot be reached is no better
+		if other == nil || other.Reasons() != 0 { // an unreachable member is no better
 			break
 		}
 		if b.Limits != nil {
@@ -353,7 +353,7 @@ func (l *inLine) OnTurn() {
 // the line as long as others wait there, which would follow it for ever.
 func (q *Request) noneLeft() {
 	f := q.noBackend()
-	q.Attempts-- // of the one that did not come about
+	q.Attempts-- // the attempt that did not come about
 	if !q.FailOver() {
 		q.owner.Fail(f)
 		return
@@ -366,11 +366,11 @@ func (l *inLine) OnRefused(err error) {
 	q := (*Request)(l)
 	defer q.owner.Rescue()
 	q.Waited += q.local.Reactor.Now() - q.place.Since()
-	q.Attempts-- // of the one that did not come about
+	q.Attempts-- // the attempt that did not come about
 	q.owner.Fail(q.turnedDown(err))
 }
 
-// turnedDown returns the failure of q, for which no backend has room: that of the attempt before, where there was one.
+// turnedDown returns the failure of q, for which no backend has room: the failure of the attempt before, if any.
 func (q *Request) turnedDown(err error) Failure {
 	if q.Fault != nil {
 		return q.Fault

@@ -89,7 +89,7 @@ func (b *Body) Check() {
 	invariant.That(b.Owed >= 0, "%d bytes are owed", b.Owed)
 }
 
-// count has the bytes that are kept counted. Those of a free Body are not.
+// count has the bytes that are kept counted. The memory of a free Body is not.
 func (b *Body) count() {
 	if n := cap(b.base) + cap(b.Raw) + cap(b.Kept); n != b.counted {
 		b.reactor.Account(n - b.counted)
@@ -213,7 +213,7 @@ func (b *Body) EndWith(h *message.Head) {
 	h.MoveTo(b.Trailers)
 }
 
-// Begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
+// Begun reports whether a byte was passed. Before that, a congested stream is still connecting: what is
 // held then can still go elsewhere.
 func (b *Body) Begun() bool { return b.Passed > 0 }
 

@@ -18,8 +18,8 @@ import (
 //	           │                  ├─ it fails ────────────────────────────► rest    failed
 //	           └─ a head ─► rest  └─ it answers, or the first one fails ─► adopted  won
 //
-// Once adopted, its attempt is that of the Request, and all that comes to it goes to the owner. Owned by its Request,
-// which keeps it for the next one.
+// Once adopted, its attempt is the present one of the Request, and all that comes to it goes to the owner. Owned by its
+// Request, which keeps it for the next one.
 //
 //	state != hedgeRest  <=>  q.aside has hedging
 //	state == hedgeOut  =>  q.attempt is the first one, of which no head has come, and q.Body keeps all of the body
@@ -44,7 +44,7 @@ const (
 	hedgeRest    hedgeState = iota // there is nothing to do
 	hedgeArmed                     // the timer runs
 	hedgeOut                       // both attempts wait for an answer
-	hedgeAdopted                   // its attempt is that of the Request, and waits for a connection
+	hedgeAdopted                   // its attempt is the present one of the Request, and waits for a connection
 )
 
 // Raced returns the receiver of an attempt at b, which has a Retry.Hedge, that the owner begins. With the first one q
@@ -122,7 +122,7 @@ func (g *hedge) fire(*engine.Reactor) {
 }
 
 // due returns when the second attempt may be made, and whether it may at all. A backend that has not got all of the
-// request keeps nobody waiting; one that may never get it is looked at more and more seldom.
+// request keeps nobody waiting; a backend that may never get it is looked at more and more seldom.
 func (g *hedge) due() (at int64, possible bool) {
 	q, body, now := g.q, &g.q.Body, g.q.local.Reactor.Now()
 	switch {
@@ -142,7 +142,7 @@ func (g *hedge) due() (at int64, possible bool) {
 	return q.SentAt + int64(g.delay), true
 }
 
-// choose returns the member that the second attempt goes to, nil where there is none: one that is as good as the first.
+// choose returns the member that the second attempt goes to, nil where there is none: a member as good as the first.
 // There is none for the backend that a client belongs to by its cookie: no other one knows its session. Where exchanges
 // wait for connections the upstream has no room for more of them.
 func (g *hedge) choose() *backend.Member {
@@ -243,7 +243,7 @@ func (g *hedge) sendBody() {
 	}
 }
 
-// refuse ends the second attempt, whose stream does not take the request. One that is dead says so by OnReset.
+// refuse ends the second attempt, whose stream does not take the request. A dead stream says so by OnReset.
 func (g *hedge) refuse(err error) {
 	if err == session.ErrDead {
 		return
@@ -324,7 +324,7 @@ func (g *hedge) note(b *Backends, took time.Duration) {
 	}
 }
 
-// adopt makes the second attempt that of the Request: the first one has ended, or is withdrawn.
+// adopt makes the second attempt the present one of the Request: the first one has ended, or is withdrawn.
 func (g *hedge) adopt() {
 	q := g.q
 	q.exit(q)
@@ -342,7 +342,8 @@ func (g *hedge) adopt() {
 	q.owner.LogField("hedge", "won")
 }
 
-// takesOver reports whether the second attempt is that of the Request from now on, since the first one failed by f.
+// takesOver reports whether the second attempt is the present one of the Request from now on, since the first one
+// failed by f.
 func (g *hedge) takesOver(f Failure, cause error) bool {
 	if g.state != hedgeOut {
 		return false
@@ -352,8 +353,8 @@ func (g *hedge) takesOver(f Failure, cause error) bool {
 	return true
 }
 
-// answered notes the head h of the final answer to the attempt that began at a reactor time, which is that of the
-// Request.
+// answered notes the head h of the final answer to the attempt that began at a reactor time, the present one
+// of the Request.
 func (g *hedge) answered(h *message.Head, end bool, began int64) {
 	q, r := g.q, g.q.local.Reactor
 	if q.assess(q, h, end).failure {
@@ -379,8 +380,8 @@ func (g *hedge) replaced(a *attempt, s session.Stream, h *message.Head, end, sen
 
 // The Receiver of the second attempt.
 
-// OnHead takes the second attempt's answer for that of the Request, or gives it up. An interim one is not worth more
-// than a final one of the first attempt.
+// OnHead takes the second attempt's answer for the answer of the Request, or gives it up. An interim one is not worth
+// more than a final one of the first attempt.
 func (g *hedge) OnHead(s session.Stream, h *message.Head, end bool) {
 	q := g.q
 	final := h.Status >= 200
@@ -402,13 +403,13 @@ func (g *hedge) OnHead(s session.Stream, h *message.Head, end bool) {
 	q.owner.OnHead(s, h, end)
 }
 
-// OnData is that of the owner.
+// OnData passes the data on to the owner.
 func (g *hedge) OnData(s session.Stream, p []byte, end bool) { g.q.owner.OnData(s, p, end) }
 
-// OnTrailers is that of the owner.
+// OnTrailers passes the trailers on to the owner.
 func (g *hedge) OnTrailers(s session.Stream, h *message.Head) { g.q.owner.OnTrailers(s, h) }
 
-// OnSpliced is that of the owner.
+// OnSpliced passes the counts on to the owner.
 func (g *hedge) OnSpliced(s session.Stream, in, out int) { g.q.owner.OnSpliced(s, in, out) }
 
 // OnSendable goes on with the body.
@@ -456,16 +457,16 @@ func (r *racedSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	r.owner.OnHead(s, h, end)
 }
 
-// OnData is that of the owner.
+// OnData passes the data on to the owner.
 func (r *racedSide) OnData(s session.Stream, p []byte, end bool) { r.owner.OnData(s, p, end) }
 
-// OnTrailers is that of the owner.
+// OnTrailers passes the trailers on to the owner.
 func (r *racedSide) OnTrailers(s session.Stream, h *message.Head) { r.owner.OnTrailers(s, h) }
 
-// OnSendable is that of the owner.
+// OnSendable tells the owner.
 func (r *racedSide) OnSendable(s session.Stream) { r.owner.OnSendable(s) }
 
-// OnSpliced is that of the owner.
+// OnSpliced passes the counts on to the owner.
 func (r *racedSide) OnSpliced(s session.Stream, in, out int) { r.owner.OnSpliced(s, in, out) }
 
 // OnReset leaves the answer to the second attempt, where there is one.

@@ -28,7 +28,7 @@ func (q *Request) stopClock() {
 	}
 }
 
-// onClock begins an attempt after its pause, or ends one that has taken too long.
+// onClock begins an attempt after its pause, or ends an attempt that has taken too long.
 func (q *Request) onClock() {
 	defer q.owner.Rescue()
 	was := q.aside
@@ -57,7 +57,7 @@ func (q *Request) boundFromTurn(w *upstream.Waiter) {
 }
 
 // tooLong ends an attempt without a head after PerTry, where another one can follow: else it goes on, for it may still
-// be answered. One that went on without a connection, again, has its time once more from when it has one.
+// be answered. An attempt that went on without a connection, again, has its time once more from when it has one.
 func (q *Request) tooLong(again bool) {
 	now, perTry, w := q.local.Reactor.Now(), int64(q.To.Retry.PerTry), q.waiting()
 	code, cause := session.Timeout, engine.ErrTimeout
@@ -129,7 +129,7 @@ func (q *Request) standsSince() int64 {
 	return max(at, q.Connected)
 }
 
-// followed reports whether another attempt follows one that ends by code, a timeout, or is under way already.
+// followed reports whether another attempt follows an attempt that ends by code, a timeout, or is under way already.
 func (q *Request) followed(code session.Code) bool {
 	on := &q.To.Retry.On
 	switch unsent := code == session.ConnectTimeout; {

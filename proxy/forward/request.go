@@ -188,7 +188,7 @@ func (q *Request) Sent() {
 }
 
 // Judge takes the head h of an answer on s. It reports whether another attempt takes the place of the answer, and has
-// begun: no filter sees anything of one that is thrown away. A good one pays for retries.
+// begun: no filter sees an answer that is thrown away. A good one pays for retries.
 func (q *Request) Judge(s session.Stream, h *message.Head, end bool) (replaced bool) {
 	if q.aside != 0 {
 		q.stopClock()
@@ -211,7 +211,7 @@ func (q *Request) Judge(s session.Stream, h *message.Head, end bool) (replaced b
 	return false
 }
 
-// Answered notes that the final head is that of the answer, with status.
+// Answered notes the final head of the answer, with status.
 func (q *Request) Answered(status uint16) {
 	q.noteConnect()
 	q.FirstByte = q.local.Reactor.Now()

@@ -248,9 +248,9 @@ func (q *Request) afterRefusal() bool {
 	return true
 }
 
-// afterLoss aims at the next try after a connection was lost. One that had served before may have been closed while the
-// request was on its way, which says nothing of the backend: it is asked once more, on a fresh connection. That is
-// free, since a connection is lost but once.
+// afterLoss aims at the next try after a connection was lost. A connection that had served before may have been closed
+// while the request was on its way, which says nothing of the backend: it is asked once more, on a fresh connection.
+// That is free, since a connection is lost but once.
 func (q *Request) afterLoss() bool {
 	if !q.repeats(retry.Reset) {
 		return false

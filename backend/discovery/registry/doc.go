@@ -2,7 +2,7 @@
 // find it by package discovery: the program itself, or another one beside it.
 //
 // It looks for no backend and checks none: discovery does, by a Client of this package. The text that says where an
-// instance is registered is the one that finds it:
+// instance is registered also finds it:
 //
 //	etcd://HOST:PORT,…/PREFIX     a key with a lease, and in it the address as JSON
 //	consul://HOST:PORT/SERVICE    a service of that agent, with a check of TTL or by HTTP
