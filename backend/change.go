@@ -26,7 +26,7 @@ type Change struct {
 	Members int           // of the set
 }
 
-// standing is a reason against a member, of now or of before.
+// reasonRecord is a reason against a member, of now or of before.
 type reasonRecord struct {
 	reason Reason
 	on     bool

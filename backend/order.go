@@ -31,7 +31,7 @@ type stage struct {
 	view *balance.View
 }
 
-// lead is a stage for a part of the requests.
+// firstStage is a stage for a part of the requests.
 type firstStage struct {
 	below uint64 // requests whose number, of 2^32, is less, and not less than in the lead before
 	stage

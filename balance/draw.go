@@ -38,8 +38,8 @@ func (v *View) makeTable() {
 	v.hasTable.Store(true)
 }
 
-// alias returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from a column
-// that is too high. The sum of the weights times how many there are is below 2^64.
+// makeAliasTable returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from a
+// column that is too high. The sum of the weights times how many there are is below 2^64.
 func makeAliasTable(weights []uint64) []aliasColumn {
 	n := uint64(len(weights))
 	table, left := make([]aliasColumn, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column

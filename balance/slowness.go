@@ -213,7 +213,7 @@ func (u usualLatency) slowness(lat float64, idle uint32) uint32 {
 // isSlow reports whether lat is beyond the band: noise is not.
 func (u usualLatency) isSlow(lat float64) bool { return u.us > 0 && lat > u.band*u.us }
 
-// forgiven returns a slow latency less the part that idle ms without an answer take off: as much as usual at least.
+// fadedLatency returns a slow latency less the part that idle ms without an answer take off: as much as usual at least.
 func (u usualLatency) fadedLatency(lat float64, idle uint32) float64 {
 	return max(u.us, min(lat, slowMax/slowOne*u.us)*faded(idle, idleHalf))
 }

@@ -104,7 +104,7 @@ type Pulse struct {
 	asked  []heartbeat // by Reactor.Index
 }
 
-// question is a question that a reactor has yet to answer, or has answered.
+// heartbeat is a question that a reactor has yet to answer, or has answered.
 type heartbeat struct {
 	task Task
 	open atomic.Bool // set by the Pulse before it posts the task, cleared by the task

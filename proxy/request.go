@@ -144,7 +144,7 @@ func whyLeft(x *Exchange, code session.Code, cause error) *Error {
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
 const DefaultName = "edge"
 
-// forward makes the request of x ready to be sent on: RFC 9110 §7.6.
+// sendOn makes the request of x ready to be sent on: RFC 9110 §7.6.
 func sendOn(x *Exchange, noVia bool) {
 	x.forwards = true
 	ok := forwarding.Request(&x.Request, x.local.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{

@@ -133,8 +133,8 @@ func (p *pace) timeToTake(limit time.Duration, now int64) time.Duration {
 	return p.shrink(now)
 }
 
-// took adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps all
-// that waits after them in our memory, is as slow as a client that takes nothing.
+// addTaken adds what n bytes are worth that a client took. A client that takes a few bytes now and then, and so keeps
+// all that waits after them in our memory, is as slow as a client that takes nothing.
 func (p *pace) addTaken(n int, perByte int64, limit time.Duration, now int64) {
 	switch {
 	case !p.started():

@@ -187,7 +187,7 @@ func (l *Limiter) wakeFirst(r *engine.Reactor) {
 	}
 }
 
-// longest returns the reactor whose request goes before the requests of the others, nil when none seems to wait.
+// firstLine returns the reactor whose request goes before the requests of the others, nil when none seems to wait.
 func (l *Limiter) firstLine() (first *reactorLine) {
 	least := int64(nobody)
 	for _, of := range l.reactors {

@@ -198,8 +198,8 @@ func listSlices(ctx context.Context, r *registry.Client, where string, query url
 	return nil, "", fmt.Errorf("more than %d pages of slices", kubePagesMax)
 }
 
-// boundedSlices returns an error where there are more slices than a service can have: empty ones and endpoints that are
-// not ready count.
+// checkSliceCount returns an error where there are more slices than a service can have: empty ones and endpoints that
+// are not ready count.
 func checkSliceCount(slices map[string]*kubeSlice) error {
 	n := len(slices)
 	for _, slice := range slices {

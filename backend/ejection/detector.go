@@ -313,7 +313,8 @@ func (d *Detector) recordFailure(r *record, slot int, f Failed, now int64, all [
 	return all
 }
 
-// others returns the share of the requests to members other than the member of r that fail, at the most. mu is held.
+// failureShareOfOthers returns the share of the requests to members other than the member of r that fail, at the most.
+// mu is held.
 func (d *Detector) failureShareOfOthers(r *record) float64 {
 	var sum count
 	for _, other := range *d.records.Load() {

@@ -161,8 +161,8 @@ func (c *Client) bothFamilies(ctx context.Context, s *settings, name string, ear
 	return mergeFamilies(one, <-answers)
 }
 
-// together makes the answer of two families. A failure of one family, where the other has no addresses, is a failure:
-// the name may have addresses after all.
+// mergeFamilies makes the answer of two families. A failure of one family, where the other has no addresses, is a
+// failure: the name may have addresses after all.
 func mergeFamilies(one, two family) (Answer, error) {
 	if one.err != nil {
 		one, two = two, one
