@@ -226,6 +226,8 @@ func TestCaddy_rewrittenPaths(t *testing.T) {
 		"route {\nhandle /b/* {\nheader X-A 1\n}\nrewrite /a/* /b/x\nhandle {\nrespond 403\n}\nrespond 204\n}\n": {
 			`starts_with "/b/"' set = { rewritten1 = "yes" }`,
 			`when = 'not (has(local.rewritten1))' dest = "status:403"`},
+		"@a method GET\n@b method GET\nroute {\nhandle @a {\nheader A 1\n}\nhandle @b {\nerror 403\n}\n}\n": {
+			`when = 'method == "GET"' dest = "status:403"`}, // Caddy joins both
 		"request_body /a/* {\nmax_size 1MB\n}\nrewrite * /b\nreverse_proxy localhost:3000\n": {
 			`starts_with "/a/"' filters = ["body"]`, `[[routes.rules]] rewrite = "/b"`},
 		"uri strip_suffix /a\nrespond / 403\nrespond 204\n": {

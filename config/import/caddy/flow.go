@@ -212,10 +212,7 @@ func (f *flow) close(d *directive, c *plan.Cond) bool {
 
 // move has the path be another one for the requests for which c holds: a value of the language, and a template.
 func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
-	either := query
-	if query != f.query {
-		either = "?{query}" // which of both is not known
-	}
+	either := map[bool]string{true: query, false: "?{query}"}[query == f.query] // which of both, if not known
 	switch {
 	case c != plan.Always && (!c.Known() || f.path == ""):
 		f.path, f.query = "", either
@@ -289,9 +286,18 @@ type matcher struct {
 	from  []plan.Place
 }
 
-// same reports whether both are written in the same way.
+// same reports whether both ask for the same, whatever their names.
 func (m *matcher) same(o *matcher) bool {
-	return m == o || m.path() != "" && m.path() == o.path() && len(m.lines)+len(o.lines) == 2
+	return m == o || m != nil && o != nil && m.words() == o.words()
+}
+
+// words are what m is made of, in an order that is not that of its lines.
+func (m *matcher) words() string {
+	of := map[string]string{}
+	for _, l := range m.lines {
+		of[l.name] += strings.Join(l.args, " ") + " " + (&matcher{lines: l.block}).words()
+	}
+	return fmt.Sprint(of)
 }
 
 // path returns the pattern of a matcher that has one path, or "".
