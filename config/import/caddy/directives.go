@@ -80,7 +80,7 @@ func (f *flow) requestBody(d *directive, c *plan.Cond) bool {
 // respond is respond and error.
 func (f *flow) respond(d *directive, c *plan.Cond) bool {
 	body, text := d.arg(0), d.arg(1)
-	if len(d.args) == 1 && statusText().MatchString(body) {
+	if len(d.args) == 1 && len(body) == 3 && strings.Trim(body, "0123456789") == "" {
 		body, text = "", body
 	}
 	usual := map[string]string{"respond": "200", "error": "500"}[d.name]
@@ -102,8 +102,6 @@ func (f *flow) respond(d *directive, c *plan.Cond) bool {
 	}
 	return f.ends(d, c, plan.Respond(status, answer, kind))
 }
-
-var statusText = plan.Expr(`^\d{3}$`)
 
 // redirect is redir.
 func (f *flow) redirect(d *directive, c *plan.Cond) bool {

@@ -175,8 +175,7 @@ func (f *flow) ends(d *directive, c *plan.Cond, end plan.Action, keys ...plan.Se
 	if c == plan.Always && f.what != "" {
 		what = f.what
 	}
-	_, words, _ := strings.Cut(what, " ")
-	matcher, _, _ := strings.Cut(words, " ")
+	matcher := strings.Fields(what + " - -")[1] // "-": it has none
 	end.At = d.at
 	t := &plan.Target{Name: cmp.Or(plan.Name(matcher), d.name), End: end, Keys: keys, From: []plan.Place{d.at},
 		Steps: slices.Concat(f.pre, f.limits)}
