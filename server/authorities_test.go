@@ -108,8 +108,8 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	path := filepath.Join(dir, "ca.pem")
 	ca.Write(t, path)
 	s := trusting(t, own, dir, backendOf(t, func() *testutil.Authority { return ca }))
-	s.trust.Stop() // nobody but this test looks at the files
-	before := s.present
+	s.certificates.trust.Stop() // nobody but this test looks at the files
+	before := s.certificates.now.set
 	if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	if found := log.with("what was before stays"); len(found) != 1 || fmt.Sprint(found[0]["files"]) != "["+path+"]" {
 		t.Errorf("%v", found)
 	}
-	if s.present != before || answers(t, s, own, ca) != 200 {
+	if s.certificates.now.set != before || answers(t, s, own, ca) != 200 {
 		t.Error("something changed")
 	}
 	if n := counter(s, "edge_certificate_changes_total", "failure"); n != 1 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 
 	"github.com/edge-proxy/edge/backend"
@@ -16,7 +15,6 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -29,196 +27,99 @@ type choosing struct {
 
 // leadTo leads to u as c uses it, or to its failover, which has a method and keys of its own. Calls of gRPC go to both
 // over HTTP/2.
-func (b *build) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error) {
+func (p *upstreams) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error) {
 	protocol := constant[upstream.Protocol](u, &u.Protocol)
 	if grpc {
 		protocol = upstream.H2
 	}
-	p, err := b.upstream(u, c, protocol)
+	up, err := p.upstream(u, c, protocol)
 	if err != nil {
 		return nil, err
 	}
 	var failover proxy.Destination
-	if other := b.config.Upstream(u.Failover); other != nil { // config has seen to it that they make no circle
+	if other := p.reload.config.Upstream(u.Failover); other != nil { // config has seen to it that they make no circle
 		as := *c
 		as.LoadBalancing, as.HashKey = "", value.HashKey{}
-		if failover, err = b.leadTo(other, &as, grpc); err != nil {
+		if failover, err = p.leadTo(other, &as, grpc); err != nil {
 			return nil, err
 		}
 	}
-	return b.destination(p, u, c, failover)
+	return p.destination(up, u, c, failover)
 }
 
-// destination leads to p, which was made of u, by the method of u or that of c. A reload that has the same goes on with
-// the turns where they were.
-func (b *build) destination(
-	p *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,
+// destination leads to up, which was made of u, by the method of u or that of c. A reload that has the same goes on
+// with the turns where they were.
+func (p *upstreams) destination(
+	up *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,
 ) (proxy.Destination, error) {
-	method, err := b.method(cmp.Or(c.LoadBalancing, u.LoadBalancing))
+	method, err := p.method(cmp.Or(c.LoadBalancing, u.LoadBalancing))
 	if err != nil {
 		return nil, err
 	}
-	id := choosing{upstream: p, method: method}
+	id := choosing{upstream: up, method: method}
 	if c.LoadBalancing != "" {
 		id.route, id.host = c.Name, c.Host
 	}
-	v := b.views[id]
+	v := cmp.Or(p.next.views[id], p.now.views[id])
 	if v == nil {
-		v = b.server.present.views[id]
+		v = up.Options().Backends.View(p.Reactors(), method)
 	}
-	reactors := len(b.server.engine.Reactors())
-	if v == nil {
-		v = p.Options().Backends.View(reactors, method)
-	}
-	b.views[id] = v
-	m := b.services[u.Name]
+	p.next.views[id] = v
+	m := p.next.services[u.Name]
 	policy := m.retry
 	o := &proxy.ToOptions{
 		View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers, Sticky: m.cookie,
-		Failover: failover, Limits: m.limiter(), Meter: b.server.traffic.Upstream(u.Name),
+		Failover: failover, Limits: m.limiter(), Meter: p.traffic.Upstream(u.Name),
 	}
 	if method.Hash != nil {
-		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey), b.config.Language.Scope()).of
+		o.Key = newKeys(p.Reactors(), method, cmp.Or(c.HashKey, u.HashKey), p.reload.config.Language.Scope()).of
 	}
-	return proxy.To(p, o), nil
+	return proxy.To(up, o), nil
 }
 
 // method returns the method of balancing with that name. One of [balance_methods] goes on over a reload where its keys
 // are the same, with its turns.
-func (b *build) method(name string) (*balance.Method, error) {
+func (p *upstreams) method(name string) (*balance.Method, error) {
 	if m := balance.ByName(name); m != nil {
 		return m, nil
 	}
-	return lasting(b, plugin.BalanceMethods, name, func(m *balance.Method, h *keeper) (*balance.Method, error) {
+	finish := func(m *balance.Method, h *keeper) (*balance.Method, error) {
 		if m.New == nil {
 			return nil, errors.New("its Method has no New")
 		}
 		named := *m
 		named.Name = name
 		return balance.Guarded(&named, h.failed), nil
-	})
+	}
+	return lasting(p.definitions, plugin.BalanceMethods, name, finish)
 }
 
-// connFilters returns the filters of the connections of a listener.
-func (b *build) connFilters(names []string) (all []*session.ConnFilter, err error) {
-	for _, name := range names {
-		f, err := lasting(b, plugin.ConnectionFilters, name,
-			func(f *session.ConnFilter, h *keeper) (*session.ConnFilter, error) {
-				return &session.ConnFilter{Accept: h.counted(f.Accept), Secure: h.counted(f.Secure)}, nil
-			})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, f)
-	}
-	return all, nil
-}
-
-// lasting returns what a configuration defines of a kind under a name. It goes on over a reload where its keys are the
-// same; finish makes of it what is used. All that is used has h, so that what it keeps is released after it.
-func lasting[T any](
-	b *build, kind *plugin.Kind, name string, finish func(made T, h *keeper) (T, error),
-) (made T, err error) {
-	d, key := b.config.Find(kind, name), definedKey{kind, name}
-	for _, known := range []definedValue{b.lasting[key], b.server.present.lasting[key]} {
-		if known.made != nil && known.defined.Like(*d) {
-			b.lasting[key] = known
-			return known.made.(T), nil
-		}
-	}
-	of := b.of(kind, name, d.Type)
-	of.Kept = b.server.kept.ClaimLasting()
-	h := &keeper{of: of, hold: tenureOf(of.Kept)}
-	if made, err = makeDefined[T](d, of); err != nil {
-		return made, err
-	}
-	if made, err = finish(made, h); err != nil {
-		return made, fmt.Errorf("%s: %s %q: %w", d.Pos, kind.Name, name, err)
-	}
-	b.lasting[key] = definedValue{d, made}
-	return made, nil
-}
-
-// definedKey and definedValue are something that lasting has made.
-type (
-	definedKey struct {
-		kind *plugin.Kind
-		name string
-	}
-	definedValue struct {
-		defined *config.Definition
-		made    any
-	}
-)
-
-// keeper is what all that lasting makes has: as long as it can be reached, so can what a module keeps for it.
-type keeper struct {
-	of   *plugin.Build
-	hold *tenure
-}
-
-// failed tells of a panic.
-func (h *keeper) failed(p any) {
-	h.of.Logger.Error("a "+h.of.Kind.Name+" has failed", "panic", p, "stack", string(debug.Stack()))
-}
-
-// counted returns ask, which may be nil, with its refusals counted.
-func (h *keeper) counted(ask func(session.ConnInfo) bool) func(session.ConnInfo) bool {
-	if ask == nil {
-		return nil
-	}
-	f := &connFilter{h, ask, h.of.Counter("refused")}
-	return f.pass
-}
-
-// connFilter asks a connection filter, and counts.
-type connFilter struct {
-	*keeper
-	ask     func(session.ConnInfo) bool
-	refused *plugin.Counter
-}
-
-func (f *connFilter) pass(c session.ConnInfo) bool {
-	if f.ask(c) {
-		return true
-	}
-	f.refused.IncOn(c.Reactor)
-	return false
-}
-
-// sticking is the cookie that keeps clients at the backends of an upstream, as the last build had it; undo of a build
+// sticking is the cookie that keeps clients at the backends of an upstream, as the last reload made it. One that fails
 // puts back the one before.
-// Guarded by Server.mu.
+// Guarded by shared.mu.
 type sticking struct {
 	of     config.Sticky  // that cookie was made by
 	cookie *sticky.Cookie // nil: no client is kept
 }
 
-// setCookie has clients kept at the backends m of u as u says. undo ends what it made.
-func (m *members) setCookie(u *config.Upstream, drawn string) (undo func(), err error) {
+// setCookie has clients kept at the backends m of u as u says.
+func (m *members) setCookie(u *config.Upstream, drawn string) (err error) {
 	was, c := m.sticking.of, u.Sticky
 	if was.Cookie == c.Cookie && (c.Cookie == "" || was.TTL == c.TTL && slices.Equal(was.Secrets, c.Secrets)) {
-		return func() {}, nil
+		return nil
 	}
-	before := m.sticking
 	m.sticking = sticking{of: c}
 	if c.Cookie == "" {
-		return func() { m.sticking = before }, nil
+		return nil
 	}
 	o := sticky.Options{Service: u.Name, Name: c.Cookie, TTL: c.TTL, Secrets: c.Secrets}
 	if len(o.Secrets) == 0 {
 		o.Secrets = []string{drawn}
 	}
-	made, err := sticky.New(m.set, o)
-	if err != nil {
-		m.sticking = before
-		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+	if m.cookie, err = sticky.New(m.set, o); err != nil {
+		return fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
-	m.sticking.cookie = made
-	return func() {
-		m.sticking = before
-		made.Stop()
-	}, nil
+	return nil
 }
 
 // commitCookie ends the cookie that was replaced.

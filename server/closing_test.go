@@ -143,8 +143,8 @@ func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
 func (s *Server) allClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.closing {
-		if !s.present.listens(l) && !l.open.Closed() {
+	for _, l := range s.listeners.closing {
+		if !s.listeners.has(l) && !l.open.Closed() {
 			return false
 		}
 	}
@@ -159,7 +159,7 @@ func TestApply_closingSocketsServeThePresentConfiguration(t *testing.T) {
 	s := start(t, Options{}, closingFile, fmt.Sprintf(listener, addr, "7s", "32k"))
 	apply(t, s, closingFile, "")
 	apply(t, s, closingFile, fmt.Sprintf(listener, addr, "8s", "1k"))
-	if s.closingListener("tcp4 "+addr) == nil && s.allClosed() {
+	if s.listeners.closingOf("tcp4 "+addr) == nil && s.allClosed() {
 		t.Log("the machine is slow: the old sockets are closed already")
 	}
 	for range 40 {

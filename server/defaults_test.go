@@ -28,7 +28,7 @@ func TestDefaults_areThoseOfThePackagesBelow(t *testing.T) {
 	if c == nil {
 		t.Fatal(rep.Errors)
 	}
-	up, err := (&build{}).upstreamOptions(&c.Upstreams[0])
+	up, err := (&upstreams{}).options(&c.Upstreams[0])
 	if err != nil {
 		t.Fatal(err)
 	}

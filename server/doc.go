@@ -13,8 +13,9 @@
 //
 // # Apply
 //
-// What a configuration brings to life is a generation. A new one is built whole next to the present one and then put in
-// its place; after an error nothing has changed. What the two have in common goes on undisturbed:
+// A Server is a list of parts, each for one thing that a configuration describes: see part. A reload prepares all of
+// them next to what is present and then puts that in its place; after an error nothing has changed. What the two
+// configurations have in common goes on undisturbed:
 //
 //	backends     those of an upstream that is named again stay, with what is known of them; others join it or go
 //	upstreams    kept, with their idle connections, when all their options are equal

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/route/target"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -35,81 +37,110 @@ type dynamicKey struct {
 // idleShare is how many destinations share the idle connections that an upstream may keep.
 const idleShare = 64
 
-// dynamic has r lead where each request says, as u allows.
-func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) error {
-	o, err := b.upstreamOptions(u)
+// destinations are those that requests name: one for each dest with variables.
+// Guarded by shared.mu.
+type destinations struct {
+	nothing
+	*shared
+	listeners *listeners
+	upstreams *upstreams
+	now, next map[dynamicKey]*dynamic.Destinations
+	looking   []*dynamic.Destinations // that a reload took away, which may still look names up
+}
+
+func (p *destinations) prepare() error {
+	p.next = make(map[dynamicKey]*dynamic.Destinations)
+	return nil
+}
+
+func (p *destinations) retire() {
+	for key, d := range p.now {
+		if p.next[key] == nil {
+			d.Retire()
+			p.looking = append(slices.DeleteFunc(p.looking, (*dynamic.Destinations).Quiet), d)
+		}
+	}
+	p.now, p.next = p.next, nil
+}
+
+func (p *destinations) describe(l *ledger) {
+	for key, d := range p.now {
+		p.counters.RegisterDynamic(key.name)
+		follow(l, d, d.Stats, func(n *metrics.Sample) *dynamic.Stats { return n.Dynamic(key.name) },
+			func(n *metrics.Sample) bool { return d.Quiet() && idle(&n.Dynamic(key.name).Upstream) })
+	}
+}
+
+func (p *destinations) stop() error {
+	for _, d := range slices.AppendSeq(p.looking, maps.Values(p.now)) {
+		d.Close()
+	}
+	return nil
+}
+
+// lead has r lead where each request says, as u allows.
+func (p *destinations) lead(r *proxy.Route, c *config.Route, u *config.Upstream) error {
+	o, err := p.upstreams.options(u)
 	if err != nil {
 		return err
 	}
-	of, err := b.members(u) // none: it has the policy of retries
+	of, err := p.upstreams.service(u) // without members: it has the policy of retries
 	if err != nil {
 		return err
 	}
-	if err := of.setRetry(u, len(b.server.engine.Reactors())); err != nil {
-		return err
-	}
-	o.Protocol, o.Client.TunnelIdle = constant[upstream.Protocol](u, &u.Protocol), c.TunnelIdle
+	o.Protocol = constant[upstream.Protocol](u, &u.Protocol)
 	if c.GRPC == config.On {
 		o.Protocol = upstream.H2
 	}
-	if c.FirstByte > 0 {
-		o.Client.FirstByte = c.FirstByte
-	}
-	if c.Read > 0 {
-		o.Client.BetweenBytes = c.Read
-	}
+	setTimeouts(&o, c)
 	if o.Idle > 0 {
 		o.Idle = max(1, o.Idle/idleShare)
 	}
-	o.Handshaker = b.server.secure
+	o.Handshaker = p.secure
 	r.GRPC = proxy.Switch(c.GRPC)
 	key := dynamicKey{
 		name: u.Name, upstream: o.Key(), template: u.Template, allow: strings.Join(u.Allow, "\n"), host: hostOf(u),
 		noVia:   !u.Via,
 		servers: fmt.Sprint(u.Discovery.Resolver), retry: of.retry,
-		own:  b.listening(),
-		grpc: r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC(),
+		own:  addressesOf(p.reload.config),
+		grpc: r.GRPC == proxy.On || r.GRPC == proxy.ByListener && anyGRPC(p.reload.config),
 	}
 	if u.Named.NeedsView() {
-		key.language = b.config.Language.Identity()
+		key.language = p.reload.config.Language.Identity()
 	}
-	d := b.destinations[key]
+	d := cmp.Or(p.next[key], p.now[key])
 	if d == nil {
-		d = b.server.present.destinations[key]
-	}
-	if d == nil {
-		if d, err = b.newDestinations(u, o, &key); err != nil {
+		if d, err = p.open(u, o, &key); err != nil {
 			return err
 		}
-		b.fresh = append(b.fresh, d.Close)
+		p.reload.onFailure(d.Close)
 	}
-	b.destinations[key] = d
+	p.next[key] = d
 	r.Timeout = cmp.Or(r.Timeout, u.Timeouts.Total)
 	d.Lead(r)
 	return nil
 }
 
-// newDestinations makes the destinations of a key.
-func (b *build) newDestinations(u *config.Upstream, o upstream.Options, key *dynamicKey) (*dynamic.Destinations,
-	error) {
+// open makes the destinations of a key.
+func (p *destinations) open(u *config.Upstream, o upstream.Options, key *dynamicKey) (*dynamic.Destinations, error) {
 	t, l, err := rulesOf(u)
 	if err != nil {
 		return nil, err
 	}
 	policy := key.retry
-	return dynamic.New(b.server.engine, dynamic.Options{
-		Template: t, Allow: l, Upstream: o, GRPC: key.grpc, Names: b.namesBy(u.Discovery.Resolver),
+	return dynamic.New(p.engine, dynamic.Options{
+		Template: t, Allow: l, Upstream: o, GRPC: key.grpc, Names: p.namesBy(u.Discovery.Resolver),
 		To: proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy,
-			Meter: b.server.traffic.Upstream(u.Name)},
-		Own: b.server.own.listensAt,
+			Meter: p.traffic.Upstream(u.Name)},
+		Own: p.listeners.own.listensAt,
 	}), nil
 }
 
-// listening returns the addresses of listeners as the configuration has them: none is open yet.
-func (b *build) listening() string {
+// addressesOf returns the addresses of listeners as c has them: none is open yet.
+func addressesOf(c *config.Config) string {
 	var all []string
-	for i := range b.config.Listeners {
-		for _, a := range b.config.Listeners[i].Addresses {
+	for i := range c.Listeners {
+		for _, a := range c.Listeners[i].Addresses {
 			all = append(all, keyOf(&a))
 		}
 	}

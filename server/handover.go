@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -14,9 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -27,30 +23,6 @@ var (
 	errReplaced = errors.New("a reload has opened or closed addresses since the new process was started: upgrade again")
 )
 
-// Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
-// its address and V6Only, never by its name. Where a Held one has the name of a listener, though, an address that this
-// listener does not have is an error.
-type Socket struct {
-	Address  string `json:"address"` // as getsockname(2) has it: host:port, or unix:/path
-	V6Only   bool   `json:"v6only,omitempty"`
-	Index    int    `json:"index"` // among the sockets of the address
-	Purpose  string `json:"purpose"`
-	Listener string `json:"listener,omitempty"` // its name; of a Held one the name that the supervisor has given it
-	AnyPort  bool   `json:"any_port,omitempty"` // the configuration says port 0
-	Held     bool   `json:"held,omitempty"`     // by systemd, which opened it: see Options.Adopt
-	File     FileID `json:"file,omitzero"`      // of a Unix socket that edge has made
-	FD       int    `json:"-"`
-}
-
-// PurposeHTTP is the Purpose of sockets that a Server listens on.
-const PurposeHTTP = "http"
-
-// FileID names a file as long as somebody has it open.
-type FileID struct {
-	Dev uint64 `json:"dev"`
-	Ino uint64 `json:"ino"`
-}
-
 // Handover is how a Server gives its sockets and connections to another process, or takes them over. Both run this
 // package, each with its own Handover; how they talk is not its business.
 // Safe for any goroutine. Its fields are guarded by Server.mu.
@@ -59,103 +31,13 @@ type FileID struct {
 //	new: Options.Adopt, Suspended ─► Start, SelfCheck, Claims ─► Resume ─► Receive … ─► Join
 type Handover struct {
 	server    *Server
-	adoptable []Socket         // Options.Adopt
-	claims    []*listener      // by index in adoptable; nil: not claimed; see isFree
-	offered   []*listener      // by index in what Sockets returned last; nil: a held one that no listener has
-	listeners []*listener      // of the generation that Sockets has seen last
-	dropped   func(socket int) // see OnDrop; nil: nobody asked
-	suspended bool             // nothing is accepted before Resume
-	next      int              // the reactor that is given a connection next
+	offered   []*listener // by index in what Sockets returned last; nil: a held one that no listener has
+	listeners []*listener // of the configuration that Sockets has seen last
+	next      int         // the reactor that is given a connection next
 }
 
 // Handover returns the one of s.
 func (s *Server) Handover() *Handover { return &s.handover }
-
-func (h *Handover) begin(s *Server) {
-	h.server, h.adoptable, h.suspended = s, slices.Clone(s.opts.Adopt), s.opts.Suspended
-	h.claims = make([]*listener, len(h.adoptable))
-}
-
-// hasPort reports whether a socket that may be adopted has the port of a: then the kernel decides what goes together.
-func (h *Handover) hasPort(a poller.Addr) bool {
-	return !a.IsUnix() && a.IP.Port() != 0 && slices.ContainsFunc(h.adoptable, func(s Socket) bool {
-		at, err := netip.ParseAddrPort(s.Address)
-		return err == nil && at.Port() == a.IP.Port()
-	})
-}
-
-// adopt has l listen on the sockets that exist of a, if there are any.
-func (h *Handover) adopt(l *listener, a *config.Address, o engine.ListenOptions) (adopted bool, err error) {
-	group := h.group(a)
-	if len(group) == 0 {
-		return false, nil
-	}
-	first := h.adoptable[group[0]]
-	if first.File != (FileID{}) {
-		if l.file, err = socketfile.Adopt(a.Path, first.File.Dev, first.File.Ino); err != nil {
-			slog.Warn("the file of a Unix socket is another one by now, and made anew", "path", a.Path, "reason", err)
-			return false, nil
-		}
-	}
-	var fds []poller.FD
-	for _, i := range group {
-		fd, err := h.descriptor(i)
-		if err != nil {
-			for _, fd := range fds {
-				unix.Close(int(fd)) //nolint:errcheck // nothing was written to it
-			}
-			return false, err
-		}
-		fds = append(fds, fd)
-	}
-	for _, i := range group {
-		h.claims[i] = l
-	}
-	if o.Held, l.isHeld = first.Held, first.Held; l.isHeld {
-		l.heldName = first.Listener
-	}
-	l.open, err = h.server.engine.Adopt(fds, o, l.accept)
-	return true, err
-}
-
-// group returns the indexes of the sockets that a claims, in the order of their group.
-func (h *Handover) group(a *config.Address) (group []int) {
-	for _, addr := range addrsOf(a) {
-		address := ""
-		for i, s := range h.adoptable {
-			free := h.isFree(i) && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
-			if free && s.serves(a, addr) {
-				address = s.Address
-				group = append(group, i)
-			}
-		}
-		if len(group) > 0 {
-			slices.SortStableFunc(group, func(i, j int) int { return h.adoptable[i].Index - h.adoptable[j].Index })
-			return group
-		}
-	}
-	return nil
-}
-
-// serves reports whether s is a socket of the address a, of which addr is tried.
-func (s *Socket) serves(a *config.Address, addr poller.Addr) bool {
-	if addr.IsUnix() {
-		return s.Address == addr.String()
-	}
-	at, err := netip.ParseAddrPort(s.Address)
-	if err != nil || at.Addr().WithZone("") != addr.IP.Addr().WithZone("") {
-		return false
-	}
-	if addr.IP.Port() == 0 {
-		if !s.AnyPort {
-			return false
-		}
-	} else if s.AnyPort || at.Port() != addr.IP.Port() {
-		return false
-	}
-	// Any other address of IPv6 takes no IPv4, whatever the option says.
-	return !at.Addr().Is6() || !at.Addr().IsUnspecified() || s.V6Only == (a.Network == "tcp6")
-}
 
 // Claims returns which of Options.Adopt the Server listens on, after Listen. The descriptors of the others are the
 // caller's from then on, unless they are Held: a later configuration adopts none of them.
@@ -163,11 +45,11 @@ func (h *Handover) Claims() []bool {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	claims := make([]bool, len(h.claims))
-	for i, l := range h.claims {
-		claims[i] = l != nil && !h.isFree(i)
-		if l == nil && !h.adoptable[i].Held {
-			h.adoptable[i].FD = -1
+	claims := make([]bool, len(s.listeners.adoption.claims))
+	for i, l := range s.listeners.adoption.claims {
+		claims[i] = l != nil && !s.listeners.adoption.isFree(i)
+		if l == nil && !s.listeners.adoption.sockets[i].Held {
+			s.listeners.adoption.sockets[i].FD = -1
 		}
 	}
 	return claims
@@ -179,19 +61,7 @@ func (h *Handover) Claims() []bool {
 func (h *Handover) OnDrop(tell func(socket int)) {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
-	h.dropped = tell
-}
-
-// drop tells that l closes. Server.mu is held.
-func (h *Handover) drop(l *listener) {
-	if h.dropped == nil {
-		return
-	}
-	for i, claimed := range h.claims {
-		if claimed == l {
-			h.dropped(i)
-		}
-	}
+	h.server.listeners.adoption.dropped = tell
 }
 
 // Sockets returns the sockets that the Server listens on, and the Held ones that no listener has, for Options.Adopt of
@@ -204,17 +74,17 @@ func (h *Handover) Sockets() ([]Socket, error) {
 	if s.state != serving {
 		return nil, errNotServing
 	}
-	if s.withdrawing {
+	if s.registrations.withdrawing {
 		return nil, errApplying
 	}
-	open := opened(s.present.listeners)
+	open := opened(s.listeners.now)
 	groups, err := s.engine.Duplicate(open...)
 	if err != nil {
 		return nil, err
 	}
 	var all []Socket
-	h.offered, h.listeners = nil, s.present.listeners
-	for i, l := range s.present.listeners {
+	h.offered, h.listeners = nil, s.listeners.now
+	for i, l := range s.listeners.now {
 		name := l.name
 		if l.isHeld {
 			name = l.heldName
@@ -227,7 +97,7 @@ func (h *Handover) Sockets() ([]Socket, error) {
 			h.offered = append(h.offered, l)
 		}
 	}
-	spare, err := h.unclaimedSockets()
+	spare, err := s.listeners.adoption.unclaimedSockets()
 	if err != nil {
 		closeSockets(all)
 		return nil, err
@@ -243,6 +113,19 @@ func opened(all []*listener) (open []*engine.Listener) {
 	return open
 }
 
+// Unclaimed returns held sockets that no listener has: clients connect to them, and wait.
+func (h *Handover) Unclaimed() (all []Unclaimed) {
+	s, a := h.server, &h.server.listeners.adoption
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range a.sockets {
+		if one := &a.sockets[i]; one.Held && a.isFree(i) {
+			all = append(all, Unclaimed{one.Listener, one.title(), one.wayIn(s.present)})
+		}
+	}
+	return all
+}
+
 // Suspend has nothing accepted any more, when it returns, by the sockets that another process claims: see Sockets. They
 // stay open. Until Resume no configuration is applied. It fails while one is, and where one that was applied since
 // Sockets listens on other addresses; then nothing has changed.
@@ -253,12 +136,12 @@ func (h *Handover) Suspend(claimed []int) error {
 	switch {
 	case s.state != serving && s.state != draining:
 		return errNotServing
-	case s.withdrawing:
+	case s.registrations.withdrawing:
 		return errApplying
-	case !slices.Equal(s.present.listeners, h.listeners):
+	case !slices.Equal(s.listeners.now, h.listeners):
 		return errReplaced
 	}
-	enter(s, s.state, true)
+	s.enter(s.state, true)
 	s.engine.Suspend(opened(h.of(claimed))...)
 	return nil
 }
@@ -278,16 +161,16 @@ func (h *Handover) of(sockets []int) (all []*listener) {
 func (h *Handover) Drain(grace time.Duration) bool {
 	s := h.server
 	s.mu.Lock()
-	if !h.suspended {
+	if !s.suspended {
 		s.mu.Unlock()
 		return false
 	}
 	if s.state == serving {
-		enter(s, draining, true)
+		s.enter(draining, true)
 	}
-	registrations := s.present.takeRegistrations()
+	registrations := s.registrations.take()
 	s.mu.Unlock()
-	s.withdraw(registrations, atOnce)
+	withdraw(registrations, atOnce)
 	return s.engine.DrainSuspended(grace)
 }
 
@@ -297,12 +180,12 @@ func (h *Handover) CloseOthers() {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !h.suspended {
+	if !s.suspended {
 		return
 	}
-	for _, l := range s.present.listeners {
+	for _, l := range s.listeners.now {
 		if !l.open.Suspended() {
-			s.closeListener(l)
+			s.listeners.close(l)
 		}
 	}
 }
@@ -315,8 +198,8 @@ func (h *Handover) Abandon(sockets []int) {
 	defer s.mu.Unlock()
 	all := h.of(sockets)
 	for _, l := range all {
-		l.removeFile() // which it does not where l is suspended
-		h.drop(l)      // the process before this one may have a copy, too
+		l.removeFile()               // which it does not where l is suspended
+		s.listeners.adoption.drop(l) // the process before this one may have a copy, too
 	}
 	s.engine.Abandon(opened(all)...)
 }
@@ -330,22 +213,35 @@ func (h *Handover) Resume() error {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != serving && (s.state != draining || !h.suspended) {
+	if s.state != serving && (s.state != draining || !s.suspended) {
 		return errNotServing
 	}
-	enter(s, serving, false)
-	for _, l := range s.closing {
-		if s.present.listens(l) {
+	s.enter(serving, false)
+	for _, l := range s.listeners.closing {
+		if s.listeners.has(l) {
 			l.open.Reopen()
 		}
 	}
-	err := s.engine.Resume(opened(s.present.listeners)...)
-	if s.present.registrations == nil || slices.ContainsFunc(s.present.listeners, (*listener).isClosed) {
+	err := s.engine.Resume(opened(s.listeners.now)...)
+	if s.registrations.now == nil || slices.ContainsFunc(s.listeners.now, (*listener).isClosed) {
 		return errors.Join(err, h.regain()) // Drain has withdrawn registrations, or an address was abandoned
 	}
-	s.announce()
+	s.registrations.announce()
 	return err
 }
+
+// regain opens what the present configuration names and no listener has any more. The error names what it cannot
+// open, and is not served. s.applying and s.mu are held.
+func (h *Handover) regain() error {
+	s := h.server
+	r := &reload{config: s.present, listen: true, partly: true}
+	if err := s.replace(r); err != nil {
+		return errors.Join(append([]error{err}, s.listeners.forgetClosed()...)...)
+	}
+	return errors.Join(r.lost...)
+}
+
+var errAbandoned = errors.New("it was closed, since another process had dropped it: a reload opens it again")
 
 // Join opens further sockets for reactors that have none of an adopted address: see engine.Engine.Join. It is called
 // when no other process takes sockets back any more.
@@ -354,7 +250,7 @@ func (h *Handover) Join() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == serving {
-		s.engine.Join(opened(s.present.listeners)...)
+		s.engine.Join(opened(s.listeners.now)...)
 	}
 }
 
@@ -452,7 +348,7 @@ func (h *Handover) Receive(batch []Given) int {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return h.receive(batch, h.claims, receivesPerTick)
+	return h.receive(batch, s.listeners.adoption.claims, receivesPerTick)
 }
 
 // TakeBack is Receive for what this Server has given itself: Given.Socket is an index in what Sockets returned.
@@ -529,8 +425,8 @@ func (h *Handover) SelfCheck(ctx context.Context) error {
 		ask    func(net.Conn) error
 	}
 	var probes []probe
-	for i := range s.present.listeners {
-		l := s.present.listeners[i]
+	for i := range s.listeners.now {
+		l := s.listeners.now[i]
 		probes = append(probes, probe{l.title, l.open, l.probe()})
 	}
 	s.mu.Unlock()

@@ -720,8 +720,8 @@ func TestHandover_claims(t *testing.T) {
 	} {
 		c.socket.Purpose, c.socket.Listener = PurposeHTTP, "other"
 		cfg := parse(t, fmt.Sprintf(quiet+"http.listen = %q\n", c.listen))
-		h := Handover{adoptable: []Socket{c.socket}, claims: make([]*listener, 1)}
-		if got := len(h.group(&cfg.Listeners[0].Addresses[0])) == 1; got != c.want {
+		a := adoption{sockets: []Socket{c.socket}, claims: make([]*listener, 1)}
+		if got := len(a.group(&cfg.Listeners[0].Addresses[0])) == 1; got != c.want {
 			t.Errorf("%+v is claimed by %s: %v", c.socket, c.listen, got)
 		}
 	}

@@ -16,15 +16,15 @@ type checking struct {
 	check, agent *health.Options
 }
 
-// check has the backends of u checked with the commit of b, over connections as o describes them.
-func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream.Protocol) {
+// check has the backends of u checked with the reload, over connections as o describes them.
+func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstream.Protocol, instance uint64) {
 	c := u.HealthCheck
 	if c == nil {
 		return
 	}
 	if c.Agent.Port > 0 {
-		b.agents[u.Name] = &health.Options{
-			Name: u.Name, Instance: b.server.instance, Timeout: min(c.Timeout, c.Agent.Interval), Kind: health.Agent,
+		s.asked.agent = &health.Options{
+			Name: u.Name, Instance: instance, Timeout: min(c.Timeout, c.Agent.Interval), Kind: health.Agent,
 			Port: c.Agent.Port, Send: c.Agent.Send,
 			Rules: health.Rules{
 				Interval: c.Agent.Interval, Fast: c.Agent.Interval, Down: c.Agent.Interval, Rise: 1, Fall: 1,
@@ -34,7 +34,7 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 	if c.Type == "agent" {
 		return
 	}
-	if asked := b.checks[u.Name]; asked != nil {
+	if asked := s.asked.check; asked != nil {
 		switch { // routes may use it in several versions
 		case asked.Protocol == protocol:
 		case asked.Protocol == upstream.H1 || protocol == upstream.H1:
@@ -45,7 +45,7 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 		return
 	}
 	check := &health.Options{
-		Name: u.Name, Instance: b.server.instance, Timeout: c.Timeout, Kind: constant[health.Kind](c, &c.Type),
+		Name: u.Name, Instance: instance, Timeout: c.Timeout, Kind: constant[health.Kind](c, &c.Type),
 		Port: c.Port, Passive: c.PassiveCounts,
 		Rules: health.Rules{
 			Interval: c.Interval, Fast: c.FastInterval, Down: c.DownInterval, Rise: c.Rise, Fall: c.Fall,
@@ -58,15 +58,16 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 	for _, h := range c.Headers {
 		check.Fields = append(check.Fields, health.Field{Name: h.Name, Value: h.Value})
 	}
-	for _, s := range c.ExpectedStatus {
-		check.Statuses = append(check.Statuses, health.Statuses{From: s.From, To: s.To})
+	for _, st := range c.ExpectedStatus {
+		check.Statuses = append(check.Statuses, health.Statuses{From: st.From, To: st.To})
 	}
-	b.checks[u.Name] = check
+	s.asked.check = check
 }
 
-// update makes list the backends, and has them checked as c says.
-func (s *members) update(m *health.Monitor, list []backend.Spec, c checking) {
+// update makes list the backends, and has them checked as s.asked says.
+func (s *members) update(m *health.Monitor, list []backend.Spec) {
 	var closed backend.Reason
+	c := s.asked
 	if o := c.check; o != nil && o.Rules.Start != health.StartUp {
 		closed = backend.Health
 	}
@@ -79,7 +80,7 @@ func (s *members) update(m *health.Monitor, list []backend.Spec, c checking) {
 }
 
 // watched is a Watch over the backends of an upstream that a reload may end.
-// Guarded by Server.mu.
+// Guarded by shared.mu.
 type watched struct {
 	watch *health.Watch // nil: there is none
 	past  health.Stats  // what those that have ended have counted
@@ -123,14 +124,12 @@ func (w *watched) stats() health.Stats {
 	return sum
 }
 
-// addServices adds what the checks and ejections of services have counted to sum.
-func addServices(sum *metrics.Sample, services map[string]*members) {
-	for name, s := range services {
-		s.addEjections(&sum.Service(name).Ejections)
-		sum.AddMembers(name, s.set.Stats())
-		sum.AddChecks(name, s.checks.stats())
-		sum.AddAgents(name, s.agents.stats())
-	}
+// count adds what the checks and ejections have counted to a sample, under the name of the upstream.
+func (s *members) count(name string, sum *metrics.Sample) {
+	s.addEjections(&sum.Service(name).Ejections)
+	sum.AddMembers(name, s.set.Stats())
+	sum.AddChecks(name, s.checks.stats())
+	sum.AddAgents(name, s.agents.stats())
 }
 
 // instanceOf returns the number by which the checks of several instances are spread: that of the host, so that a

@@ -32,8 +32,8 @@ func TestHandover_checkNames(t *testing.T) {
 	} {
 		held := c.socket
 		held.Held = true
-		h := Handover{adoptable: []Socket{c.socket, held}}
-		err := h.checkNames(cfg)
+		a := adoption{sockets: []Socket{c.socket, held}}
+		err := a.checkNames(cfg)
 		var at *ListenError
 		switch {
 		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
@@ -41,8 +41,8 @@ func TestHandover_checkNames(t *testing.T) {
 		case err != nil && (!errors.As(err, &at) || at.Pos.Line == 0 || len(at.Try) < 2):
 			t.Errorf("%+v: %+v says neither where nor what to do", c.socket, err)
 		}
-		h.adoptable = h.adoptable[:1]
-		if err := h.checkNames(cfg); err != nil {
+		a.sockets = a.sockets[:1]
+		if err := a.checkNames(cfg); err != nil {
 			t.Errorf("%+v is not held: %v", c.socket, err)
 		}
 	}

@@ -5,25 +5,29 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// listener is one address that is served. Its sockets stay open while each generation names the address; what holds for
-// its connections and requests is exchanged meanwhile.
+// listener is one address that is served. Its sockets stay open while each configuration names it; what holds for its
+// connections and requests is exchanged meanwhile.
 //
 //	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► proxy.Service (for new requests)
 type listener struct {
@@ -32,53 +36,29 @@ type listener struct {
 	sockets  engine.ListenOptions // of its sockets, without Addr, ConnsMax and Gate
 	anyPort  bool                 // the kernel chose the port
 	isHeld   bool                 // its sockets are of a supervisor
-	file     *socketfile.File     // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
+	file     *socketfile.File     // of a Unix socket; nil: none, or it was removed; guarded by shared.mu
 	heldName string               // that the supervisor has given them
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
 	shaking  atomic.Pointer[tlsconn.Handshaker]                  // of TLS handshakes; nil: there are none
 	service  *proxy.Service
-	name     string                // guarded by Server.mu
-	title    string                // name, or the address where the listener has none; guarded by Server.mu
-	secured  bool                  // it takes TLS; guarded by Server.mu
-	opts     session.ServerOptions // guarded by Server.mu
-	sessions []*session.Server     // the last one has new connections; guarded by Server.mu
+	name     string                // guarded by shared.mu
+	title    string                // name, or the address where the listener has none; guarded by shared.mu
+	secured  bool                  // it takes TLS; guarded by shared.mu
+	opts     session.ServerOptions // guarded by shared.mu
+	sessions []*session.Server     // the last one has new connections; guarded by shared.mu
 }
 
-// setting is how a build configures one listener.
+// setting is how a reload configures one listener.
 type setting struct {
-	listener *listener
+	listener *listener // nil: it is to be opened
+	key      string    // of its address
 	config   *config.Listener
-	name     string
-	title    string
+	address  *config.Address
 	opts     session.ServerOptions
-	connsMax int
 	requests *proxy.Listener
-	server   *Server
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
 	filters  []*session.ConnFilter
-}
-
-// apply puts s in place: the limits of connections for new ones, the rest for new requests.
-func (l *listener) apply(s *setting) {
-	renamed := l.name != s.name // what connections have counted stays that of the name before
-	l.name, l.title, l.secured = s.name, s.title, s.secure != nil
-	l.service.Use(s.requests)
-	if l.open != nil {
-		l.open.SetConnsMax(s.connsMax)
-	}
-	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
-		l.opts = s.opts
-		l.sessions = append(l.sessions, session.NewServer(s.server.engine, l.service, s.opts))
-	}
-	begin := l.sessions[len(l.sessions)-1].Accept
-	l.shaking.Store(nil)
-	if s.secure != nil {
-		l.shaking.Store(s.server.secure)
-		begin = s.server.secure.Server(*s.secure, s.server.counted(session.FilterSecured(s.name, s.filters, begin)))
-	}
-	begin = session.FilterAccepted(s.name, s.filters, begin)
-	l.begin.Store(&begin)
 }
 
 // Full reports whether connections wait because there are too many handshakes: engine.Gate.
@@ -90,101 +70,217 @@ func (l *listener) Full(r *engine.Reactor) bool {
 // accept begins a connection as l is configured now.
 func (l *listener) accept(c *engine.Conn) engine.Handler { return (*l.begin.Load())(c) }
 
-// openListeners keeps the listeners whose address is named again and opens the others, until one fails.
-func (b *build) openListeners() error {
+// listeners are the addresses that are served.
+type listeners struct {
+	*shared
+	definitions  *definitions
+	logs         *accessLogs
+	certificates *certificates
+	adoption     adoption
+	own          ownAddresses
+	handshakes   []handshakes // by Reactor.Index
+	now          []*listener  // guarded by shared.mu
+	next         []setting
+	closing      []*listener // that a reload took away, until their sockets are closed; guarded by shared.mu
+}
+
+// prepare makes the settings of all addresses, of what the parts before have made.
+func (p *listeners) prepare() error {
+	p.next = nil
+	if !p.reload.listen || p.reload.failed != nil {
+		return nil
+	}
 	kept := make(map[string]*listener)
-	for _, l := range b.server.present.listeners {
+	for _, l := range p.now {
 		if !l.isClosed() {
 			kept[l.key] = l
 		}
 	}
-	pages, err := pagesOf(b.config.ErrorPages, nil)
+	c := p.reload.config
+	pages, err := pagesOf(c.ErrorPages, nil)
 	if err != nil {
 		return err
 	}
-	if err := b.server.handover.checkNames(b.config); err != nil {
+	if err := p.adoption.checkNames(c); err != nil {
 		return err
 	}
 	times := make(map[string]int)
-	for i := range b.config.Listeners {
-		c := &b.config.Listeners[i]
-		log := b.config.LogOf(c, nil)
-		logs, err := b.logsBy(&log)
+	for i := range c.Listeners {
+		set, err := p.setting(i, pages)
 		if err != nil {
 			return err
 		}
-		secure, handshakes, err := b.secureOptions(i)
-		if err != nil {
-			return err
-		}
-		filters, err := b.connFilters(c.ConnFilters)
-		if err != nil {
-			return err
-		}
-		opts := sessionOptions(c)
-		requests := proxyListener(c, logs)
-		guardBy(requests, handshakes)
-		requests.Meter = b.server.traffic.Listener(c.Name)
-		if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
-			return fmt.Errorf("listener %s: %w", c.Name, err)
-		}
-		for _, a := range c.Addresses {
-			key := keyOf(&a)
+		for j := range set.config.Addresses {
+			a := &set.config.Addresses[j]
+			key := keyOf(a)
 			times[key]++ // port 0 may be named several times
-			key = fmt.Sprintf("%s#%d", key, times[key])
-			set := setting{listener: kept[key], config: c, name: c.Name, title: nameAt(c, &a), opts: opts,
-				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure,
-				filters: filters}
-			if set.listener == nil {
-				if set.listener, err = b.open(key, &a, &set); err != nil {
-					if err = listenError(c, &a, err); !b.partly {
-						return err
-					}
-					b.lose(set.listener, err)
-					continue
-				}
-			}
-			b.settings = append(b.settings, set)
-			b.listeners = append(b.listeners, set.listener)
+			set.key = fmt.Sprintf("%s#%d", key, times[key])
+			set.listener, set.address = kept[set.key], a
+			p.next = append(p.next, set)
 		}
 	}
 	return nil
 }
 
-// lose leaves an address out. l is what was opened of it; nil: nothing.
-func (b *build) lose(l *listener, err error) {
-	b.lost = append(b.lost, err)
-	if l != nil {
-		b.server.closeListener(l)
+// setting makes the setting of listener i, without an address.
+func (p *listeners) setting(i int, pages *page.Set) (set setting, err error) {
+	c := &p.reload.config.Listeners[i]
+	log := p.reload.config.LogOf(c, nil)
+	logs, err := p.logs.by(&log)
+	if err != nil {
+		return set, err
 	}
+	secure, handshakes, err := p.certificates.options(i)
+	if err != nil {
+		return set, err
+	}
+	filters, err := p.definitions.connFilters(c.ConnFilters)
+	if err != nil {
+		return set, err
+	}
+	requests := proxyListener(c, logs)
+	guardBy(requests, handshakes)
+	requests.Meter = p.traffic.Listener(c.Name)
+	if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
+		return set, fmt.Errorf("listener %s: %w", c.Name, err)
+	}
+	return setting{config: c, opts: sessionOptions(c), requests: requests, secure: secure, filters: filters}, nil
 }
 
-// isClosed reports whether l's sockets were closed, although a generation may name its address: see Handover.Abandon.
-func (l *listener) isClosed() bool { return l.open.Closed() }
-
-// regain opens what the present configuration names and no listener has any more. The error names what it cannot
-// open, and is not served. s.applying and s.mu are held.
-func (h *Handover) regain() error {
-	s := h.server
-	b := s.build(s.present.config)
-	b.partly = true
-	err := b.replace(true)
-	if err == nil {
-		return errors.Join(b.lost...)
-	}
-	b.lost = []error{err}
-	s.present.listeners = slices.DeleteFunc(slices.Clone(s.present.listeners), func(l *listener) bool {
-		if !l.isClosed() {
-			return false
+// commit opens the addresses that are new, until one fails. The own addresses are those of both configurations then.
+func (p *listeners) commit() error {
+	next := make([]*listener, 0, len(p.next))
+	opened := p.next[:0]
+	for _, set := range p.next {
+		if set.listener == nil {
+			if err := p.open(&set); err != nil {
+				if err = listenError(set.config, set.address, err); !p.reload.partly {
+					return err
+				}
+				p.reload.lost = append(p.reload.lost, err)
+				if set.listener != nil {
+					p.close(set.listener)
+				}
+				continue
+			}
 		}
-		b.lost = append(b.lost, fmt.Errorf("listen %s: %w", l.open.Addr(), errAbandoned))
-		return true
-	})
-	s.own.use(s.present.listeners)
-	return errors.Join(b.lost...)
+		opened, next = append(opened, set), append(next, set.listener)
+	}
+	p.next = opened
+	p.own.use(append(next, p.now...))
+	p.reload.onFailure(func() { p.own.use(p.now) })
+	return nil
 }
 
-var errAbandoned = errors.New("it was closed, since another process had dropped it: a reload opens it again")
+func (p *listeners) retire() {
+	before := p.now
+	p.now = make([]*listener, len(p.next))
+	for i := range p.next {
+		p.apply(&p.next[i])
+		p.now[i] = p.next[i].listener
+	}
+	p.next = nil
+	p.own.use(p.now)
+	p.closing = slices.DeleteFunc(p.closing, func(l *listener) bool { return p.has(l) || l.open.Closed() })
+	for _, l := range before {
+		if p.has(l) {
+			continue
+		}
+		if next := p.named(l.name); next != nil {
+			l.service.Follow(next.service) // routes and logs know listeners by name: next's guards hold for l too
+		}
+		p.close(l)
+	}
+}
+
+func (p *listeners) describe(l *ledger) {
+	follow(l, p.secure, func(r *engine.Reactor) metrics.Handshakes { return p.handshakes[r.Index()].Handshakes },
+		func(n *metrics.Sample) *metrics.Handshakes { return &n.Handshakes }, nil)
+	for _, one := range p.now {
+		name, open := one.name, one.open
+		p.counters.RegisterListener(name)
+		l.ports[name] = append(l.ports[name], open)
+		over := func(*metrics.Sample) bool { return open.Closed() && open.Conns() == 0 }
+		for _, sessions := range one.sessions {
+			follow(l, sessions, func(r *engine.Reactor) metrics.Sessions {
+				return metrics.Sessions{ServerStats: sessions.Stats(r), Codec: sessions.H2Stats(r)}
+			}, func(n *metrics.Sample) *metrics.Sessions { return &n.Listener(name).Sessions }, over)
+		}
+	}
+}
+
+func (p *listeners) stop() error {
+	for _, l := range p.now {
+		l.removeFile()
+	}
+	return nil
+}
+
+// has reports whether l serves the present configuration.
+func (p *listeners) has(l *listener) bool { return slices.Contains(p.now, l) }
+
+// named returns a listener with that name, or nil.
+func (p *listeners) named(name string) *listener {
+	if i := slices.IndexFunc(p.now, func(l *listener) bool { return l.name == name }); i >= 0 {
+		return p.now[i]
+	}
+	return nil
+}
+
+// conns returns how many connections the addresses of c have that close with e. shared.mu is held.
+func (p *listeners) conns(c *config.Listener, e *changes.Entry) (n int) {
+	for i := range c.Addresses {
+		a := &c.Addresses[i]
+		if c.Name != e.Name || !slices.Contains(e.Details, "- "+a.Text) {
+			continue
+		}
+		for _, l := range p.now {
+			if l.title == nameAt(c, a) && strings.HasPrefix(l.key, keyOf(a)+"#") {
+				n += l.open.Conns()
+			}
+		}
+	}
+	return n
+}
+
+// forgetClosed has the present configuration go without the listeners whose sockets were closed, and returns an error
+// for each. shared.mu is held.
+func (p *listeners) forgetClosed() (errs []error) {
+	p.now = slices.DeleteFunc(slices.Clone(p.now), func(l *listener) bool {
+		if l.isClosed() {
+			errs = append(errs, fmt.Errorf("listen %s: %w", l.open.Addr(), errAbandoned))
+		}
+		return l.isClosed()
+	})
+	p.own.use(p.now)
+	return errs
+}
+
+// apply puts a setting in place: the limits of connections for new ones, the rest for new requests.
+func (p *listeners) apply(s *setting) {
+	l, name := s.listener, s.config.Name
+	renamed := l.name != name // what connections have counted stays that of the name before
+	l.name, l.title, l.secured = name, nameAt(s.config, s.address), s.secure != nil
+	l.service.Use(s.requests)
+	if l.open != nil {
+		l.open.SetConnsMax(s.config.Limits.Connections)
+	}
+	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
+		l.opts = s.opts
+		l.sessions = append(l.sessions, session.NewServer(p.engine, l.service, s.opts))
+	}
+	begin := l.sessions[len(l.sessions)-1].Accept
+	l.shaking.Store(nil)
+	if s.secure != nil {
+		l.shaking.Store(p.secure)
+		begin = p.secure.Server(*s.secure, p.counted(session.FilterSecured(name, s.filters, begin)))
+	}
+	begin = session.FilterAccepted(name, s.filters, begin)
+	l.begin.Store(&begin)
+}
+
+// isClosed reports whether l's sockets were closed, although a configuration may name it: see Handover.Abandon.
+func (l *listener) isClosed() bool { return l.open.Closed() }
 
 // proxyListener returns what the proxy has to know of a listener.
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
@@ -242,73 +338,82 @@ func sessionOptions(c *config.Listener) session.ServerOptions {
 	return o
 }
 
-// open opens an address. While reactors run it serves at once, so set is applied first. An address that a reload took
-// away a moment ago still has its sockets, and is taken back with them.
-func (b *build) open(key string, a *config.Address, set *setting) (*listener, error) {
+// open opens the address of set. While reactors run it serves at once, so set is applied first. An address that a
+// reload took away a moment ago still has its sockets, and is taken back with them.
+func (p *listeners) open(set *setting) error {
+	a := set.address
 	sockets := engine.ListenOptions{
 		DeferAccept: a.Network != "unix", V6Only: a.Network == "tcp6",
 		FastOpen: set.config.FastOpen, UserTimeout: set.config.UserTimeout,
 	}
-	l := b.server.closingListener(key)
+	l := p.closingOf(set.key)
 	if l == nil {
-		l = &listener{key: key, service: b.server.proxy.Service(set.requests)}
+		l = &listener{key: set.key, service: p.proxy.Service(set.requests)}
 		l.anyPort = a.Network != "unix" && a.Port == 0
-		l.apply(set)
+		set.listener = l
+		p.apply(set)
 	}
-	b.fresh = append(b.fresh, func() { b.server.closeListener(l) })
+	set.listener = l
+	p.reload.onFailure(func() { p.close(l) })
 	if l.open != nil && l.sockets == sockets && l.open.Reopen() {
-		return l, nil
+		return nil
 	}
 	o := sockets
-	o.ConnsMax, o.Suspended, o.Gate = set.connsMax, b.server.handover.suspended, l
-	adopted, err := b.server.handover.adopt(l, a, o)
+	o.ConnsMax, o.Suspended, o.Gate = set.config.Limits.Connections, p.suspended, l
+	adopted, err := p.adoption.adopt(p.engine, l, a, o)
 	if adopted || err != nil {
 		l.sockets = sockets
-		return l, l.giveFile(set, err)
+		return p.giveFile(set, err)
 	}
 	var open *engine.Listener
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr
-		o.Share = b.server.handover.hasPort(addr)
-		if open, err = b.listen(o, l); err == nil || !noIPv6(err) {
+		o.Share = p.adoption.hasPort(addr)
+		if open, err = p.listen(o, l); err == nil || !noIPv6(err) {
 			break
 		}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.open, l.sockets = open, sockets
-	if a.Network != "unix" {
-		return l, nil
+	if a.Network == "unix" {
+		l.file, err = socketfile.Made(a.Path)
 	}
-	l.file, err = socketfile.Made(a.Path)
-	return l, l.giveFile(set, err)
+	return p.giveFile(set, err)
 }
 
 // giveFile gives the file of a Unix socket its owner and its mode, unless there is none, or an error.
-func (l *listener) giveFile(set *setting, err error) error {
-	if err != nil || l.file == nil {
+func (p *listeners) giveFile(set *setting, err error) error {
+	if err != nil || set.listener.file == nil {
 		return err
 	}
-	return l.file.Give(set.server.socketRights(set.config))
+	c, uid, gid := set.config, -1, -1
+	if p.opts.Owner != nil {
+		uid, gid = p.opts.Owner.UID, p.opts.Owner.GID
+	}
+	if c.SocketOwner.Text != "" {
+		uid, gid = c.SocketOwner.UID, c.SocketOwner.GID
+	}
+	return set.listener.file.Give(uid, gid, c.SocketMode)
 }
 
-// closeListener begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that
-// names the address again may take l back. s.mu is held.
-func (s *Server) closeListener(l *listener) {
+// close begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that names
+// the address again may take l back. shared.mu is held.
+func (p *listeners) close(l *listener) {
 	if l.open == nil {
 		return
 	}
 	l.open.Close()
 	l.removeFile()
-	s.handover.drop(l)
-	if !slices.Contains(s.closing, l) {
-		s.closing = append(s.closing, l)
+	p.adoption.drop(l)
+	if !slices.Contains(p.closing, l) {
+		p.closing = append(p.closing, l)
 	}
 }
 
 // removeFile removes the file of a Unix socket that has closed, or is about to, unless another process has the socket.
-// Server.mu is held.
+// shared.mu is held.
 func (l *listener) removeFile() {
 	if l.file != nil && l.open.Suspended() {
 		l.file.Close()
@@ -318,14 +423,9 @@ func (l *listener) removeFile() {
 	l.file = nil
 }
 
-// forgetClosed removes listeners from s.closing that have closed or were taken back. s.mu is held.
-func (s *Server) forgetClosed() {
-	s.closing = slices.DeleteFunc(s.closing, func(l *listener) bool { return s.present.listens(l) || l.open.Closed() })
-}
-
-// closingListener returns the listener of an address while it closes, or nil. s.mu is held.
-func (s *Server) closingListener(key string) *listener {
-	for _, l := range s.closing {
+// closingOf returns the listener of an address while it closes, or nil. shared.mu is held.
+func (p *listeners) closingOf(key string) *listener {
+	for _, l := range p.closing {
 		if l.key == key && !l.open.Closed() {
 			return l
 		}
@@ -363,20 +463,52 @@ const (
 )
 
 // listen opens an address, once nobody else has it.
-func (b *build) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
+func (p *listeners) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
 	begun, wait := time.Now(), time.Duration(0)
 	switch {
 	case o.Addr.IsUnix():
-	case b.server.state == made:
+	case p.state == made:
 		wait = vacancyWait
-	case b.partly:
+	case p.reload.partly:
 		wait = regainWait
 	}
 	for {
-		open, err := b.server.engine.Listen(o, l.accept)
+		open, err := p.engine.Listen(o, l.accept)
 		if !errors.Is(err, unix.EADDRINUSE) || time.Since(begun) >= wait {
 			return open, err
 		}
 		time.Sleep(vacancyPause)
 	}
+}
+
+// handshakes is what one reactor has counted of them. Owned by its reactor.
+type handshakes struct {
+	metrics.Handshakes
+	_ [64]byte // reactors count at the same time: keep them off each other's cache line
+}
+
+// counted makes accept count the handshakes of clients.
+func (p *listeners) counted(accept func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
+	return func(c *engine.Conn) engine.Handler {
+		if d := tlsconn.DigestOf(c); d != nil {
+			p.handshakes[c.Reactor().Index()].Count(d)
+		}
+		return accept(c)
+	}
+}
+
+const (
+	descriptorsMin = 1024 // with fewer of them a proxy is not of much use
+	descriptorsOwn = 64   // for listeners, logs and event loops
+)
+
+// Descriptors returns how many file descriptors c asks for: two for each connection that it allows, since a request on
+// it needs one to a backend.
+func Descriptors(c *config.Config) uint64 {
+	conns := 0
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		conns += l.Limits.Connections * len(l.Addresses)
+	}
+	return max(descriptorsMin, 2*uint64(conns)+descriptorsOwn)
 }

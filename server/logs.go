@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -56,60 +57,119 @@ type sink struct {
 	closed error // what close has said
 }
 
-// openLogs opens the outputs of access logs, and keeps those that the present generation has open.
-func (b *build) openLogs() error {
-	outputs := b.config.Files("log")
-	for i := range b.config.Defined {
-		d := &b.config.Defined[i]
+// accessLogs are the outputs of access logs. Those that are named again stay open.
+type accessLogs struct {
+	nothing
+	*shared
+	definitions *definitions
+	now, next   map[string]*sink // see outputKey; now is guarded by shared.mu
+	lingering   []*sink          // that a reload took away, until they are closed; guarded by shared.mu
+}
+
+func (p *accessLogs) prepare() error {
+	p.next = make(map[string]*sink)
+	c := p.reload.config
+	outputs := c.Files("log")
+	for i := range c.Defined {
+		d := &c.Defined[i]
 		named := func(f config.File) bool { return f.Path == d.Name }
 		if d.Kind != plugin.LogSinks || !slices.ContainsFunc(outputs, named) {
 			continue
 		}
-		if err := b.openSink(d); err != nil {
+		if err := p.openSink(d); err != nil {
 			return err
 		}
 	}
-	for _, path := range LogPaths(b.config) {
-		if old := b.server.present.sinks[path]; old != nil {
-			b.sinks[path] = old
+	for _, path := range LogPaths(c) {
+		if old := p.now[path]; old != nil {
+			p.next[path] = old
 			continue
 		}
 		o := observe.Options{Path: path}
-		if b.server.opts.Explain || isTerminal(path) {
+		if p.opts.Explain || isTerminal(path) {
 			o.Flush = watchedFlush
 		}
-		s, err := observe.Open(o)
-		if err != nil {
-			return fmt.Errorf("access log: %w", err)
+		if err := p.open(path, &sink{path: path}, o); err != nil {
+			return err
 		}
-		k := &sink{path: path, sink: s, logs: make(map[observe.Format][]proxy.AccessLog)}
-		b.sinks[path] = k
-		b.fresh = append(b.fresh, func() { _ = k.close() })
 	}
 	return nil
 }
 
 // openSink makes one of [log_sinks], or keeps the present one where its keys are the same.
-func (b *build) openSink(d *config.Definition) error {
-	key := outputKey(b.config, d.Name)
-	if old := b.server.present.sinks[key]; old != nil && old.defined.Like(*d) {
-		b.sinks[key] = old
+func (p *accessLogs) openSink(d *config.Definition) error {
+	key := outputKey(p.reload.config, d.Name)
+	if old := p.now[key]; old != nil && old.defined.Like(*d) {
+		p.next[key] = old
 		return nil
 	}
-	of := b.of(d.Kind, d.Name, "")
-	of.Kept = b.server.kept.ClaimLasting()
+	of := p.definitions.of(d.Kind, d.Name, "")
+	of.Kept = p.kept.ClaimLasting()
 	w, err := makeDefined[io.Writer](d, of)
 	if err != nil {
 		of.Kept.Release()
 		return err
 	}
-	k := &sink{path: d.Name, logs: make(map[observe.Format][]proxy.AccessLog), defined: d, writer: w, claims: of.Kept}
-	b.fresh = append(b.fresh, func() { _ = k.close() })
-	if k.sink, err = observe.Open(observe.Options{Writer: sinkWriter{w}, Events: of.Logger}); err != nil {
+	k := &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}
+	return p.open(key, k, observe.Options{Writer: sinkWriter{w}, Events: of.Logger})
+}
+
+// open opens k.
+func (p *accessLogs) open(key string, k *sink, o observe.Options) (err error) {
+	p.reload.onFailure(func() { _ = k.close() })
+	if k.sink, err = observe.Open(o); err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
-	b.sinks[key] = k
+	k.logs = make(map[observe.Format][]proxy.AccessLog)
+	p.next[key] = k
 	return nil
+}
+
+func (p *accessLogs) retire() {
+	for path, k := range p.now {
+		if p.next[path] != k {
+			p.linger(k)
+		}
+	}
+	p.now, p.next = p.next, nil
+}
+
+// linger closes k after lingerTime, when requests that log to it are done.
+func (p *accessLogs) linger(k *sink) {
+	p.lingering = append(p.lingering, k)
+	time.AfterFunc(lingerTime, func() {
+		if err := k.close(); err != nil {
+			slog.Warn("an access log that a reload took away was not closed", "error", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.lingering = slices.DeleteFunc(p.lingering, func(other *sink) bool { return other == k })
+	})
+}
+
+func (p *accessLogs) describe(*ledger) {
+	for _, k := range p.now {
+		p.counters.RegisterOutput(k.path, k.sink)
+	}
+}
+
+func (p *accessLogs) stop() error {
+	var errs []error
+	for _, k := range slices.AppendSeq(p.lingering, maps.Values(p.now)) {
+		errs = append(errs, k.close())
+	}
+	return errors.Join(errs...)
+}
+
+// reopen opens the files again, after they were renamed. shared.mu is held.
+func (p *accessLogs) reopen() error {
+	var errs []error
+	for path, k := range p.now {
+		if err := k.sink.Reopen(); err != nil && !errors.Is(err, observe.ErrNoPath) {
+			errs = append(errs, fmt.Errorf("access log %s: %w", path, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sinkWriter is the writer of a module: a panic is an error, as one of the output.
@@ -125,7 +185,7 @@ func (s sinkWriter) Write(p []byte) (n int, err error) {
 	return s.to.Write(p)
 }
 
-// outputKey returns what stands for an output in generation.sinks: a clean path, or what no clean path is.
+// outputKey returns what stands for an output in accessLogs.now: a clean path, or what no clean path is.
 func outputKey(c *config.Config, output string) string {
 	if c.Find(plugin.LogSinks, output) != nil {
 		return "//" + output
@@ -146,23 +206,23 @@ func LogPaths(c *config.Config) (paths []string) {
 	return paths
 }
 
-// logsBy returns what l says, one log for each reactor; nil: there is none.
-func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
+// by returns the logs that l asks for, one for each reactor; nil: there is none.
+func (p *accessLogs) by(l *config.Log) ([]proxy.AccessLog, error) {
 	format, err := observe.ParseFormat(l.Format)
 	if err != nil {
 		return nil, err
 	}
-	if b.server.opts.Explain && format == observe.FormatCommon {
+	if p.opts.Explain && format == observe.FormatCommon {
 		format = observe.FormatTimed
 	}
 	if len(l.Output) == 0 {
 		return nil, nil
 	}
-	logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
+	logs := make([]proxy.AccessLog, p.Reactors())
 	for _, path := range l.Output {
-		out := b.sinks[outputKey(b.config, path)]
+		out := p.next[outputKey(p.reload.config, path)]
 		if out == nil {
-			return nil, nil // openLogs has reported it
+			return nil, nil // prepare has reported it
 		}
 		for i, log := range out.of(format, len(logs)) {
 			if l.Line != nil {
@@ -181,7 +241,7 @@ func (b *build) logsBy(l *config.Log) ([]proxy.AccessLog, error) {
 		choice.Sample = proxy.SampleLog(*l.Sample)
 	}
 	for i := range logs {
-		if b.server.opts.Explain {
+		if p.opts.Explain {
 			logs[i] = alsoTo(logs[i], explainer{})
 		}
 		if l.When != nil || l.Sample != nil {
@@ -223,19 +283,6 @@ func (k *sink) end() error {
 		return fmt.Errorf("access log %s: %w", k.path, err)
 	}
 	return nil
-}
-
-// linger closes k after lingerTime, when requests that log to it are done.
-func (s *Server) linger(k *sink) {
-	s.lingering = append(s.lingering, k)
-	time.AfterFunc(lingerTime, func() {
-		if err := k.close(); err != nil {
-			slog.Warn("an access log that a reload took away was not closed", "error", err)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.lingering = slices.DeleteFunc(s.lingering, func(other *sink) bool { return other == k })
-	})
 }
 
 // fieldLog is an access log in JSON with members that the configuration adds. What came and was no request is logged
@@ -302,30 +349,30 @@ func (nowhere) Append(*observe.Record) {}
 // Choose chooses nothing.
 func (nowhere) Choose(*proxy.Exchange) (proxy.AccessLog, string) { return nil, "" }
 
-// logRoute gives r the logs that c says; without any, those of the listener of each request stay.
-func (b *build) logRoute(r *proxy.Route, c *config.Route) error {
+// ofRoute gives r the logs that c says; without any, those of the listener of each request stay.
+func (p *accessLogs) ofRoute(r *proxy.Route, c *config.Route) error {
 	if c.AccessLog.IsZero() {
 		return nil
 	}
 	same := true
 	var first config.Log
-	for i := range b.config.Listeners {
-		l := b.config.LogOf(&b.config.Listeners[i], c)
+	for i := range p.reload.config.Listeners {
+		l := p.reload.config.LogOf(&p.reload.config.Listeners[i], c)
 		if i == 0 {
 			first = l
 		}
 		same = same && schema.Equal(first, l)
 	}
 	if same {
-		logs, err := b.logsOrNone(&first)
+		logs, err := p.byOrNone(&first)
 		r.Log = logs
 		return err
 	}
 	r.LogsBy = make(map[string][]proxy.AccessLog)
-	for i := range b.config.Listeners {
-		of := &b.config.Listeners[i]
-		l := b.config.LogOf(of, c)
-		logs, err := b.logsOrNone(&l)
+	for i := range p.reload.config.Listeners {
+		of := &p.reload.config.Listeners[i]
+		l := p.reload.config.LogOf(of, c)
+		logs, err := p.byOrNone(&l)
 		if err != nil {
 			return err
 		}
@@ -334,11 +381,11 @@ func (b *build) logRoute(r *proxy.Route, c *config.Route) error {
 	return nil
 }
 
-// logsOrNone returns what l says, for a route: logs that have nothing where that is so.
-func (b *build) logsOrNone(l *config.Log) ([]proxy.AccessLog, error) {
-	logs, err := b.logsBy(l)
+// byOrNone returns what l says, for a route: logs that have nothing where that is so.
+func (p *accessLogs) byOrNone(l *config.Log) ([]proxy.AccessLog, error) {
+	logs, err := p.by(l)
 	if logs == nil && err == nil {
-		logs = slices.Repeat([]proxy.AccessLog{nowhere{}}, len(b.server.engine.Reactors()))
+		logs = slices.Repeat([]proxy.AccessLog{nowhere{}}, p.Reactors())
 	}
 	return logs, err
 }

@@ -20,9 +20,9 @@ import (
 const firstLookup = time.Second
 
 // members is the backends of an upstream of the configuration, what resolves their names, and what finds further ones.
-// It lives as long as some generation has an upstream of that name; the pools of connections to them come and go with
-// their options.
-// Guarded by Server.mu.
+// It lives as long as each configuration has an upstream of that name; the pools of connections to them come and go
+// with their options.
+// Guarded by shared.mu.
 type members struct {
 	set      *backend.Set
 	servers  string                        // that names asks, as text
@@ -31,6 +31,7 @@ type members struct {
 	runners  map[string]*discovery.Runner  // by the text of the source
 	defined  map[string]*config.Definition // those of them that are in [discoverers]
 
+	asked          checking // by the last reload
 	checks, agents watched
 	stopLog        func() // ends that changes are logged
 
@@ -40,9 +41,11 @@ type members struct {
 
 	sticking
 	current *sticky.Cookie // of the last commit
+
+	takeOver func() // has what the last reload made serve requests
 }
 
-// stop ends what looks for backends and what watches over them: no generation has them any more.
+// stop ends what looks for backends and what watches over them: no configuration has them any more.
 func (m *members) stop() {
 	m.names.Stop()
 	for _, r := range m.runners {
@@ -59,38 +62,45 @@ func (m *members) stop() {
 	}
 }
 
-// members returns the backends of u, which become those that u names with the commit of b: those of the running
-// generation, if it has an upstream of that name.
-func (b *build) members(u *config.Upstream) (*members, error) {
-	s := b.services[u.Name]
-	if s != nil {
-		return s, nil
+// service returns the backends of u, which become those that u names with the reload: those of the present
+// configuration, if it has an upstream of that name.
+func (p *upstreams) service(u *config.Upstream) (*members, error) {
+	if s := p.next.services[u.Name]; s != nil {
+		return s, s.setRetry(u, p.Reactors())
 	}
-	if s = b.server.present.services[u.Name]; s == nil {
+	s := p.now.services[u.Name]
+	if s == nil {
 		s = &members{set: backend.NewSet()}
 		s.stopLog = backend.LogChanges(u.Name, s.set)
 	}
-	names := b.namesBy(u.Discovery.Resolver)
-	update, err := b.discover(u, s, names)
+	names := p.namesBy(u.Discovery.Resolver)
+	follow, err := p.discover(u, s, names)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
-	b.services[u.Name] = s
-	before := s.resilience
-	b.fresh = append(b.fresh, func() { s.resilience = before })
-	undo, err := s.setCookie(u, b.server.drawn)
-	if err != nil {
+	p.next.services[u.Name] = s
+	before, cookie := s.resilience, s.sticking
+	p.reload.onFailure(func() {
+		if s.cookie != nil && s.cookie != cookie.cookie {
+			s.cookie.Stop()
+		}
+		s.resilience, s.sticking = before, cookie
+	})
+	if err := s.setCookie(u, p.drawn); err != nil {
 		return nil, err
 	}
-	b.fresh = append(b.fresh, undo)
+	s.asked = checking{}
 	list := specsOf(u)
 	for _, one := range s.set.Unresolved(list) {
-		b.lookups.Go(func() { lookUp(names, one) })
+		p.lookups.Go(func() { lookUp(names, one) })
 	}
-	policy := policyOf(u, b.config.Global.Zone, b.server.instance)
-	b.updates = append(b.updates, func() {
+	policy := policyOf(u, p.reload.config.Global.Zone, p.instance)
+	s.takeOver = func() {
 		s.set.SetPolicy(policy)
-		s.update(b.server.monitor, list, checking{b.checks[u.Name], b.agents[u.Name]})
+		s.update(p.monitor, list)
+		if s.limits != nil {
+			s.limits.Change(s.bounds)
+		}
 		s.commitOutliers()
 		s.commitCookie()
 		servers := fmt.Sprint(u.Discovery.Resolver)
@@ -101,9 +111,9 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 		if s.names == nil {
 			s.names, s.servers = discovery.ResolveNames(u.Name, s.set, names), servers
 		}
-		update()
-	})
-	return s, nil
+		follow()
+	}
+	return s, s.setRetry(u, p.Reactors())
 }
 
 // specsOf returns the backends of u.
@@ -116,9 +126,9 @@ func specsOf(u *config.Upstream) []backend.Spec {
 }
 
 // namesBy returns what looks names up by these servers; by none, as Options.Lookup or the machine does.
-func (b *build) namesBy(servers []netip.AddrPort) discovery.Names {
+func (s *shared) namesBy(servers []netip.AddrPort) discovery.Names {
 	if len(servers) == 0 {
-		return discovery.NamesBy(b.server.opts.Lookup)
+		return discovery.NamesBy(s.opts.Lookup)
 	}
 	return dns.New(dns.Options{Servers: servers})
 }
@@ -130,16 +140,16 @@ func lookUp(names discovery.Names, one *backend.Spec) {
 	one.Addrs, _ = discovery.Resolve(ctx, names, one.Address) // the Resolver tells of an error
 }
 
-// discover starts the sources of u that s does not run, and waits with the look-ups for their first answers. update
+// discover starts the sources of u that s does not run, and waits with the look-ups for their first answers. follow
 // has the set follow them, and no others. Sources that are still named run on, unless a key about all of them changes.
-func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) (update func(), err error) {
+func (p *upstreams) discover(u *config.Upstream, s *members, names discovery.Names) (follow func(), err error) {
 	before := s.discover
 	before.Sources = u.Discovery.Sources
 	runOn := s.runners != nil && before.Equal(&u.Discovery)
 	runners := make(map[string]*discovery.Runner, len(u.Discovery.Sources))
 	defined := make(map[string]*config.Definition)
 	for _, text := range u.Discovery.Sources {
-		d := b.config.Find(plugin.Discoverers, text)
+		d := p.reload.config.Find(plugin.Discoverers, text)
 		if d != nil {
 			defined[text] = d
 		}
@@ -148,7 +158,7 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 			runners[text] = s.runners[text]
 			continue
 		}
-		source, err := b.source(text, d, names)
+		source, err := p.source(text, d, names)
 		if err != nil {
 			return nil, err
 		}
@@ -161,8 +171,8 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 		}
 		r := discovery.Start(o)
 		runners[text] = r
-		b.fresh = append(b.fresh, r.Stop)
-		b.lookups.Go(func() {
+		p.reload.onFailure(r.Stop)
+		p.lookups.Go(func() {
 			select {
 			case <-r.Ready():
 			case <-time.After(firstLookup):
@@ -190,12 +200,12 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 }
 
 // source makes the source that a text names: d of [discoverers], unless that is nil. Each upstream has its own.
-func (b *build) source(text string, d *config.Definition, names discovery.Names) (discovery.Source, error) {
+func (p *upstreams) source(text string, d *config.Definition, names discovery.Names) (discovery.Source, error) {
 	if d == nil {
-		return discovery.Open(text, discovery.Opening{Names: names, Makers: b.server.opts.Sources})
+		return discovery.Open(text, discovery.Opening{Names: names, Makers: p.opts.Sources})
 	}
-	of := b.of(d.Kind, d.Name, d.Type)
-	of.Kept = b.server.kept.ClaimLasting()
+	of := p.definitions.of(d.Kind, d.Name, d.Type)
+	of.Kept = p.kept.ClaimLasting()
 	hold := tenureOf(of.Kept)
 	made, err := makeDefined[discovery.Source](d, of)
 	return &heldSource{made, hold}, err

@@ -217,7 +217,7 @@ dest = "status:204"
 
 // scrapeNow returns a page of what is counted now, whatever others were given before.
 func scrapeNow(s *Server) string {
-	s.gather(false)
+	s.ledger.gather(false)
 	var e observe.Exposition
 	s.counters.Registry.AppendTo(&e)
 	return string(e.Bytes())
@@ -258,7 +258,7 @@ func BenchmarkServer_page1000Routes(b *testing.B) {
 			}
 		})
 		began := warm.CPUTime(b)
-		s.gather(false)
+		s.ledger.gather(false)
 		e.Reset(observe.OpenMetrics)
 		s.counters.Registry.AppendTo(&e)
 		spent += warm.CPUTime(b) - began

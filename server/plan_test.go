@@ -82,7 +82,7 @@ func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 func (s *Server) pools() []*upstream.Upstream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.present.upstreams))
+	return slices.Collect(maps.Values(s.upstreams.now.upstreams))
 }
 
 // A plan counts the connections that it touches, and changes nothing.

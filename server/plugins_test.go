@@ -298,7 +298,7 @@ func TestPlugins_closedLogSinks(t *testing.T) {
 	<-recorders
 	<-recorders
 	out := &sink{path: "gone", writer: &recorder{&recordConfig{}, nil, make(chan struct{})}}
-	s.linger(out)
+	s.logs.linger(out)
 	err := s.Stop()
 	if err == nil || !strings.Contains(err.Error(), "access log kept: panic: it does not end") {
 		t.Errorf("got %v", err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,7 +22,7 @@ import (
 const withdrawMax = 2 * time.Second
 
 // registration is an entry of [register]. It goes on through reloads that keep its place in the registry.
-// Guarded by Server.mu.
+// Guarded by shared.mu.
 type registration struct {
 	opts    registry.Options
 	linger  time.Duration
@@ -31,49 +32,93 @@ type registration struct {
 // registered is the place of a registration: two with the same are one.
 type registered struct{ to, name string }
 
-// makeRegistrations prepares what others find of the configuration: b.listeners are open.
-func (b *build) makeRegistrations() error {
-	b.registrations = make(map[registered]*registration, len(b.config.Registrations))
-	for i := range b.config.Registrations {
-		c := &b.config.Registrations[i]
-		if c.Listener != "" && len(b.lost) > 0 && !b.opens(c.Listener) {
+// registrations are what registries know of the present configuration.
+// Guarded by shared.mu.
+type registrations struct {
+	nothing
+	*shared
+	listeners *listeners
+	tally     registry.Tally
+	now, next map[registered]*registration // nil before there are listeners
+
+	withdrawing bool // a reload has released shared.mu while it waits for registries
+}
+
+// commit opens registries for what is new, and withdraws what the configuration does not register, before anything that
+// serves it goes. The listeners are open: their addresses are registered.
+func (p *registrations) commit() (err error) {
+	p.next = nil
+	if !p.reload.listen {
+		return nil
+	}
+	p.next = make(map[registered]*registration, len(p.reload.config.Registrations))
+	for i := range p.reload.config.Registrations {
+		c := &p.reload.config.Registrations[i]
+		if c.Listener != "" && len(p.reload.lost) > 0 && !p.opens(c.Listener) {
 			continue
 		}
 		e := registry.Entry{
-			Name: c.Name, Address: b.advertised(c), Weight: c.Weight, Zone: c.Zone, TTL: c.TTL, Check: c.Check,
+			Name: c.Name, Address: p.advertised(c), Weight: c.Weight, Zone: c.Zone, TTL: c.TTL, Check: c.Check,
 		}
-		r := &registration{linger: c.Linger, opts: registry.Options{To: c.To, Entry: e, Tally: &b.server.registered}}
+		r := &registration{linger: c.Linger, opts: registry.Options{To: c.To, Entry: e, Tally: &p.tally}}
 		place := registered{c.To, cmp.Or(c.Name, e.Address)}
-		if old := b.server.present.registrations[place]; old != nil {
+		if old := p.now[place]; old != nil {
 			r.running = old.running
 		}
 		if r.running == nil {
-			var err error
-			r.opts.Registry, err = registry.Open(c.To, registry.Opening{Makers: b.server.opts.Registries})
-			if err != nil {
-				return fmt.Errorf("register: %w", err)
+			if err := p.open(r); err != nil {
+				return err
 			}
 		}
-		b.registrations[place] = r
+		p.next[place] = r
+	}
+	return p.withdrawOthers()
+}
+
+// open opens the registry of r.
+func (p *registrations) open(r *registration) (err error) {
+	r.opts.Registry, err = registry.Open(r.opts.To, registry.Opening{Makers: p.opts.Registries})
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
 	}
 	return nil
 }
 
-// opens reports whether b has an address of a listener.
-func (b *build) opens(name string) bool {
-	return slices.ContainsFunc(b.settings, func(s setting) bool { return s.name == name })
+func (p *registrations) retire() {
+	p.now, p.next = p.next, nil
+	p.announce()
+}
+
+func (p *registrations) describe(l *ledger) { l.look(p.count) }
+
+// count adds what is registered, and what was counted of it, to a sample. shared.mu is held.
+func (p *registrations) count(now *metrics.Sample) {
+	to := &now.Registrations
+	to.Puts, to.Failures = p.tally.Puts.Load(), p.tally.Failures.Load()
+	for _, r := range p.now {
+		if r.running != nil && r.running.Known() {
+			to.Known++
+		} else {
+			to.Unknown++
+		}
+	}
+}
+
+// opens reports whether the next configuration has an address of a listener.
+func (p *registrations) opens(name string) bool {
+	return slices.ContainsFunc(p.listeners.next, func(s setting) bool { return s.config.Name == name })
 }
 
 // advertised returns the address that others are told. Its host is missing where it is to be found out.
-func (b *build) advertised(c *config.Registration) string {
+func (p *registrations) advertised(c *config.Registration) string {
 	a := c.Address
 	if a.Port != 0 || a.Unix != "" {
 		return a.String()
 	}
 	path := ""
-	for i := range b.settings {
-		set := &b.settings[i]
-		if set.name != c.Listener {
+	for i := range p.listeners.next {
+		set := &p.listeners.next[i]
+		if set.config.Name != c.Listener {
 			continue
 		}
 		addr := set.listener.open.Addr()
@@ -94,9 +139,12 @@ func reachable(ip netip.Addr) string {
 	return ip.String()
 }
 
-// announce has others find the present generation. s.mu is held.
-func (s *Server) announce() {
-	for _, r := range s.present.registrations {
+// announce has others find the present configuration, once it is served. shared.mu is held.
+func (p *registrations) announce() {
+	if p.state != serving || p.suspended {
+		return
+	}
+	for _, r := range p.now {
 		if r.running == nil {
 			r.running = registry.Register(r.opts)
 		} else {
@@ -105,51 +153,68 @@ func (s *Server) announce() {
 	}
 }
 
-// withdrawOthers takes back what b does not register, before anything that serves it goes. It lasts as long as others
-// need to hear of it: a reload that takes away a registration takes that long. s.applying and s.mu are held; s.mu is
-// released meanwhile. It fails when the Server begins to end in that time.
-func (s *Server) withdrawOthers(b *build) error {
-	var gone []*registration
-	for place, r := range s.present.registrations {
-		if b.registrations[place] == nil {
-			gone = append(gone, r)
-			delete(s.present.registrations, place)
+// withdrawOthers takes back what next does not have. It lasts as long as others need to hear of it: a reload that takes
+// away a registration takes that long. shared.mu is released meanwhile. It fails when the Server begins to end in that
+// time.
+func (p *registrations) withdrawOthers() error {
+	gone := make(map[registered]*registration)
+	for place, r := range p.now {
+		if p.next[place] == nil {
+			gone[place] = r
+			delete(p.now, place)
 		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	s.withdrawing = true
-	s.mu.Unlock()
-	cut := s.ending
-	if b.partly {
+	p.reload.onFailure(func() { p.restore(gone) })
+	p.withdrawing = true
+	p.mu.Unlock()
+	cut := p.ending
+	if p.reload.partly {
 		cut = atOnce // what is lost serves nobody meanwhile
 	}
-	s.withdraw(gone, cut)
-	s.mu.Lock()
-	s.withdrawing = false
-	if s.isEnding() {
+	withdraw(slices.Collect(maps.Values(gone)), cut)
+	p.mu.Lock()
+	p.withdrawing = false
+	if p.isEnding() {
 		return errEnding
 	}
 	return nil
 }
 
-// takeRegistrations returns what is registered, for withdraw, and forgets it.
-func (s *Server) takeRegistrations() []*registration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.present.takeRegistrations()
+// restore registers again what a reload that failed has withdrawn.
+func (p *registrations) restore(gone map[registered]*registration) {
+	if p.isEnding() {
+		return
+	}
+	for place, r := range gone {
+		if err := p.open(r); err != nil {
+			slog.Error("not registered any more", "error", err)
+			continue
+		}
+		r.running, p.now[place] = nil, r
+	}
+	p.announce()
 }
 
-// takeRegistrations is that of Server. Server.mu is held.
-func (g *generation) takeRegistrations() []*registration {
-	all := slices.Collect(maps.Values(g.registrations))
-	g.registrations = nil
+// take returns what is registered, for withdraw, and forgets it. shared.mu is held.
+func (p *registrations) take() []*registration {
+	all := slices.Collect(maps.Values(p.now))
+	p.now = nil
 	return all
 }
 
+// end withdraws what is registered, and waits until others have heard of it or cut is closed.
+func (p *registrations) end(cut <-chan struct{}) {
+	p.mu.Lock()
+	all := p.take()
+	p.mu.Unlock()
+	withdraw(all, cut)
+}
+
 // withdraw takes registrations back, and waits until others have heard of it or cut is closed.
-func (s *Server) withdraw(all []*registration, cut <-chan struct{}) {
+func withdraw(all []*registration, cut <-chan struct{}) {
 	all = slices.DeleteFunc(all, func(r *registration) bool { return r.running == nil })
 	ctx, cancel := context.WithTimeout(context.Background(), withdrawMax)
 	defer cancel()
@@ -173,17 +238,5 @@ func (s *Server) withdraw(all []*registration, cut <-chan struct{}) {
 	select {
 	case <-t.C:
 	case <-cut:
-	}
-}
-
-// addRegistrations adds what is registered, and what was counted of it, to a sample. s.mu is held.
-func (s *Server) addRegistrations(to *metrics.Registrations) {
-	to.Puts, to.Failures = s.registered.Puts.Load(), s.registered.Failures.Load()
-	for _, r := range s.present.registrations {
-		if r.running != nil && r.running.Known() {
-			to.Known++
-		} else {
-			to.Unknown++
-		}
 	}
 }

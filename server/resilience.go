@@ -13,11 +13,11 @@ import (
 	"github.com/edge-proxy/edge/proxy/retry"
 )
 
-// resilience is what an upstream has for failures, as the last build had it; undo of a build puts back the one before.
-// Guarded by Server.mu.
+// resilience is what an upstream has for failures, as the last reload made it. One that fails puts back the one before.
+// Guarded by shared.mu.
 type resilience struct {
 	retry retry.Policy // its budget lives on while its size stays the same
-	ratio int          // of that budget; 0: there was no build yet
+	ratio int          // of that budget; 0: there was no reload yet
 	hedge *retry.Hedge // that was last used: what it knows lives on
 
 	outlier  config.Outlier    // that outliers were made with
@@ -25,20 +25,17 @@ type resilience struct {
 
 	limits  *admission.Limiter // nil: there never were any; it lives as long as the upstream
 	limited bool               // it has limits
+	bounds  admission.Options  // of limits
 }
 
-// setLimits bounds what is under way at the backends as u says, with the commit of b.
-func (b *build) setLimits(m *members, u *config.Upstream) {
-	o := admission.Options{
+// setLimits bounds what is under way at the backends as u says, with the reload.
+func (m *members) setLimits(u *config.Upstream, reactors int) {
+	m.bounds = admission.Options{
 		Requests: u.Breaker.MaxRequests, Retries: u.Breaker.MaxRetries,
 		Pending: orNone(u.Pool.Queue), Wait: u.Pool.QueueTimeout, Adaptive: u.Breaker.Adaptive,
 	}
-	m.limited = u.Breaker != config.Breaker{}
-	switch {
-	case m.limits != nil:
-		b.updates = append(b.updates, func() { m.limits.Change(o) })
-	case m.limited:
-		m.limits = admission.New(len(b.server.engine.Reactors()), o)
+	if m.limited = u.Breaker != (config.Breaker{}); m.limited && m.limits == nil {
+		m.limits = admission.New(reactors, m.bounds)
 	}
 }
 

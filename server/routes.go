@@ -5,12 +5,12 @@ import (
 	_ "embed" // the hello page
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/page"
 )
 
 //go:embed hello.html
@@ -26,67 +27,109 @@ var helloPage string
 
 const htmlType = "text/html; charset=utf-8"
 
-// makeRoutes makes the upstreams and the routes of the configuration. It waits a moment for names of new upstreams.
-func (b *build) makeRoutes() error {
-	list := served(b.config)
+// routes are where requests lead. It is the last part of the list: nothing fails after its commit.
+type routes struct {
+	nothing
+	*shared
+	definitions  *definitions
+	logs         *accessLogs
+	upstreams    *upstreams
+	destinations *destinations
+	tables       *language.Follower // of the lists and maps of the configuration
+	next         *proxy.Snapshot
+	untimed      bool // there are too many routes to count how long the requests of each take
+}
+
+// prepare makes the routes, and what they lead to. It waits a moment for names of new upstreams.
+func (p *routes) prepare() error {
+	list := served(p.reload.config)
 	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
-	b.untimed = b.config.Metrics().Untimed(len(list))
+	p.untimed = p.reload.config.Metrics().Untimed(len(list))
 	var pace yield.Pace
 	for _, c := range list {
 		pace.Step()
-		r, err := b.route(c)
+		r, err := p.route(c)
 		if err != nil {
 			return err
 		}
 		routes = append(routes, r)
 	}
-	named, err := b.namedUpstreams()
+	named, err := p.named()
 	if err != nil {
 		return err
 	}
-	b.lookups.Wait()
-	if b.snapshot, err = b.snapshotFor(list, routes, nil, named); err != nil {
+	p.upstreams.lookups.Wait()
+	return p.snapshots(list, routes, named)
+}
+
+// commit has requests that begin take the new routes.
+func (p *routes) commit() error {
+	p.reload.config.Language.Commit()
+	p.proxy.Swap(p.next)
+	return nil
+}
+
+func (p *routes) retire() {
+	p.tables.Use(p.reload.config.Language)
+	p.next = nil
+}
+
+// tellTable logs what has become of a changed file of a list or a map.
+func tellTable(c language.Change) {
+	if c.Err != nil {
+		slog.Error("the file of a "+c.Kind+" is wrong, what it had stays", "name", c.Name, "file", c.File,
+			"error", c.Err, "more", c.More)
+		return
+	}
+	slog.Info(c.Kind+" changed", "name", c.Name, "file", c.File, "entries", c.Entries)
+}
+
+// snapshots makes the routes for each listener that has filters or rules of its own, and for all others.
+func (p *routes) snapshots(list []*config.Route, routes []proxy.Route, named map[string]proxy.Destination) error {
+	next, err := p.snapshot(list, routes, nil, named)
+	if err != nil {
 		return err
 	}
-	b.snapshot.Hold(tenureOf(b.claims))
+	p.next = next
+	next.Hold(tenureOf(p.definitions.next.claims))
 	made := make(map[string]*proxy.Snapshot) // by the filters of listeners, and those with rules
-	for i := range b.config.Listeners {
-		l := &b.config.Listeners[i]
+	for i := range p.reload.config.Listeners {
+		l := &p.reload.config.Listeners[i]
 		key := strings.Join(l.Filters, "\n")
 		if len(l.Rules) > 0 {
 			key += "\n\n" + l.Name // no other listener has its rules
 		}
 		if made[key] == nil && key != "" {
-			if made[key], err = b.snapshotFor(list, routes, l, named); err != nil {
+			if made[key], err = p.snapshot(list, routes, l, named); err != nil {
 				return fmt.Errorf("listener %s: %w", l.Name, err)
 			}
 		}
 		if key != "" {
-			b.snapshot.For(l.Name, made[key])
+			next.For(l.Name, made[key])
 		}
 	}
 	return nil
 }
 
-// snapshotFor makes the routes for requests that come by l, which has filters or rules of its own; nil: by any other
+// snapshot makes the routes for requests that come by l, which has filters or rules of its own; nil: by any other
 // listener. The routes do not have their filters and rules of the configuration yet.
-func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *config.Listener,
+func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.Listener,
 	named map[string]proxy.Destination) (*proxy.Snapshot, error) {
 	if l == nil {
 		l = &config.Listener{}
 	}
 	ruled := &rules.Maker{
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
-		Build:   func(name string) *filter.Build { return b.of(plugin.Filters, name, rules.Type) },
-		Filters: b.config.RuledFilters(),
+		Build:   func(name string) *filter.Build { return p.definitions.of(plugin.Filters, name, rules.Type) },
+		Filters: p.reload.config.RuledFilters(),
 	}
-	first, err := rulesBefore(ruled, b.config, l)
+	first, err := rulesBefore(ruled, p.reload.config, l)
 	if err != nil {
 		return nil, err
 	}
-	lists := b.config.FilterLists(l, nil)
+	lists := p.reload.config.FilterLists(l, nil)
 	before := lists.Before()
-	all, err := b.placed(before, ruled)
+	all, err := p.placed(before, ruled)
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +139,9 @@ func (b *build) snapshotFor(list []*config.Route, routes []proxy.Route, l *confi
 			continue
 		}
 		r := &routes[i]
-		lists := b.config.FilterLists(l, c)
+		lists := p.reload.config.FilterLists(l, c)
 		own, without := lists.OfRoute(before)
-		added, err := b.placed(own, ruled)
+		added, err := p.placed(own, ruled)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", c.Name, err)
 		}
@@ -153,25 +196,25 @@ func served(c *config.Config) (list []*config.Route) {
 	return list
 }
 
-// namedUpstreams returns the destinations that filters of the program may choose by name: upstreams, and those of
+// named returns the destinations that filters of the program may choose by name: upstreams, and those of
 // [destinations].
-func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
-	if len(b.server.opts.Filters)+len(b.config.Defined) == 0 && !anyRuleLeads(b.config) {
+func (p *routes) named() (map[string]proxy.Destination, error) {
+	if len(p.opts.Filters)+len(p.reload.config.Defined) == 0 && !anyRuleLeads(p.reload.config) {
 		return nil, nil
 	}
 	named := make(map[string]proxy.Destination)
-	for i := range b.config.Upstreams {
-		u, err := &b.config.Upstreams[i], error(nil)
+	for i := range p.reload.config.Upstreams {
+		u, err := &p.reload.config.Upstreams[i], error(nil)
 		if u.Template != "" {
 			continue // requests of its routes alone are asked where they lead
 		}
-		if named[u.Name], err = b.leadTo(u, &config.Route{}, false); err != nil {
+		if named[u.Name], err = p.upstreams.leadTo(u, &config.Route{}, false); err != nil {
 			return nil, err
 		}
 	}
-	for i := range b.config.Defined {
-		if d := &b.config.Defined[i]; d.Kind == plugin.Destinations {
-			to, err := b.defined(d.Name)
+	for i := range p.reload.config.Defined {
+		if d := &p.reload.config.Defined[i]; d.Kind == plugin.Destinations {
+			to, err := p.definitions.destination(d.Name)
 			if err != nil {
 				return nil, err
 			}
@@ -181,48 +224,10 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	return named, nil
 }
 
-// defined returns the destination of [destinations] with that name. It is made once for a generation.
-func (b *build) defined(name string) (proxy.Destination, error) {
-	if made := b.leads[name]; made != nil {
-		return made, nil
-	}
-	d := b.config.Find(plugin.Destinations, name)
-	made, err := makeDefined[proxy.Destination](d, b.of(d.Kind, name, ""))
-	if err == nil {
-		b.leads[name] = made
-	}
-	return made, err
-}
-
-// makeDefined makes what d defines, which may use of.
-func makeDefined[T any](d *config.Definition, of *plugin.Build) (made T, err error) {
-	if made, err = plugin.Make[T](&d.Table, of); err != nil {
-		return made, fmt.Errorf("%s: %s %q: %w", d.Pos, d.Kind.Name, d.Name, err)
-	}
-	return made, nil
-}
-
-// filter returns the filter of that name, which is its own from then on: routes take it out by name. It is made once
-// for a generation.
-func (b *build) filter(name string) (f *proxy.Filter, err error) {
-	f = b.made[name]
-	if own := b.server.opts.Filters[name]; f == nil && own != nil {
-		named := *own
-		named.Name = name
-		f = &named
-	} else if f == nil {
-		if f, err = b.makeFilter(name); err != nil {
-			return nil, err
-		}
-	}
-	b.made[name] = f
-	return f, nil
-}
-
 // placed returns filters in their places. Those that rules name ask what the rules said.
-func (b *build) placed(list []plugins.FilterMember, m *rules.Maker) (all []*proxy.Filter, err error) {
+func (p *routes) placed(list []plugins.FilterMember, m *rules.Maker) (all []*proxy.Filter, err error) {
 	for _, one := range list {
-		f, err := b.filter(one.Name)
+		f, err := p.definitions.filter(one.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -239,70 +244,26 @@ func (b *build) placed(list []plugins.FilterMember, m *rules.Maker) (all []*prox
 	return all, nil
 }
 
-// makeFilter makes a filter of [filters].
-func (b *build) makeFilter(name string) (*proxy.Filter, error) {
-	c := b.config.Find(plugin.Filters, name)
-	if c == nil { // the configuration was not parsed with the names that there are
-		return nil, fmt.Errorf("no filter is called %q", name)
-	}
-	f, err := filter.Make(&c.Table, b.of(plugin.Filters, name, ""))
-	if err != nil {
-		return nil, fmt.Errorf("%s: filter %q: %w", c.Pos, name, err)
-	}
-	if c.When != nil {
-		f.When, f.NamesMatch = bothHold(proxy.Holds(c.When), f.When), f.NamesMatch || c.When.NamesMatch()
-	}
-	return f, nil
-}
-
-// of returns what something of a kind with that name may use of the server.
-func (b *build) of(kind *plugin.Kind, name, typ string) *plugin.Build {
-	return &plugin.Build{Kind: kind, Name: name, Type: typ, Reactors: b.server.Reactors(), Kept: b.claims,
-		Logger: slog.Default().With(kind.Name, name)}
-}
-
-// tenure is reachable as long as an exchange may use the filters of a generation.
-type tenure struct{ _ *tenure }
-
-// tenureOf returns a tenure after which claims are released.
-func tenureOf(claims *filter.Claims) *tenure {
-	t := &tenure{}
-	runtime.AddCleanup(t, func(claims *filter.Claims) {
-		for _, err := range claims.Release() {
-			slog.Warn("a filter that a reload took away was not closed", "error", err)
-		}
-	}, claims)
-	return t
-}
-
-// bothHold returns a condition that holds where a and b do; a nil b does.
-func bothHold(a, b func(*proxy.Exchange) bool) func(*proxy.Exchange) bool {
-	if b == nil {
-		return a
-	}
-	return func(x *proxy.Exchange) bool { return a(x) && b(x) }
-}
-
 // route makes one route, without its filters of the configuration.
-func (b *build) route(c *config.Route) (r proxy.Route, err error) {
+func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 	if r, err = baseRoute(c); err != nil {
 		return r, err
 	}
 	switch c.Dest.Kind {
 	case config.DestUpstream:
-		if err := b.toUpstream(&r, c); err != nil {
+		if err := p.toUpstream(&r, c); err != nil {
 			return r, err
 		}
 	case config.DestDefined:
-		if r.To, err = b.defined(c.Dest.Name); err != nil {
+		if r.To, err = p.definitions.destination(c.Dest.Name); err != nil {
 			return r, err
 		}
 		r.GRPC = proxy.Switch(c.GRPC)
 	}
-	if err = b.logRoute(&r, c); err != nil {
+	if err = p.logs.ofRoute(&r, c); err != nil {
 		return r, err
 	}
-	r.Meter = b.server.traffic.Route(c.Name, b.untimed)
+	r.Meter = p.traffic.Route(c.Name, p.untimed)
 	r.Intercept = c.InterceptErrors
 	r.Pages, err = pagesOf(c.ErrorPages, nil)
 	return r, err
@@ -353,25 +314,25 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 
 // toUpstream makes the upstream of c the destination of r. A route of gRPC speaks HTTP/2 to its backends. Where the
 // listener decides whether there is gRPC, only requests of that type do.
-func (b *build) toUpstream(r *proxy.Route, c *config.Route) (err error) {
-	u := &b.config.Upstreams[c.Dest.Upstream]
+func (p *routes) toUpstream(r *proxy.Route, c *config.Route) (err error) {
+	u := &p.reload.config.Upstreams[c.Dest.Upstream]
 	if u.Template != "" {
-		return b.dynamic(r, c, u)
+		return p.destinations.lead(r, c, u)
 	}
-	if r.To, err = b.leadTo(u, c, c.GRPC == config.On); err != nil {
+	if r.To, err = p.upstreams.leadTo(u, c, c.GRPC == config.On); err != nil {
 		return err
 	}
 	r.Timeout = cmp.Or(r.Timeout, u.Timeouts.Total)
 	r.GRPC = proxy.Switch(c.GRPC)
-	if r.GRPC == proxy.ByListener && b.anyGRPC() && (u.Protocol != "h2" || u.Failover != "") {
-		r.GRPCTo, err = b.leadTo(u, c, true)
+	if r.GRPC == proxy.ByListener && anyGRPC(p.reload.config) && (u.Protocol != "h2" || u.Failover != "") {
+		r.GRPCTo, err = p.upstreams.leadTo(u, c, true)
 	}
 	return err
 }
 
-// anyGRPC reports whether a listener passes gRPC.
-func (b *build) anyGRPC() bool {
-	return slices.ContainsFunc(b.config.Listeners, func(l config.Listener) bool { return l.GRPC })
+// anyGRPC reports whether a listener of c passes gRPC.
+func anyGRPC(c *config.Config) bool {
+	return slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.GRPC })
 }
 
 // hostOf returns the Host for the backends of u, as proxy.ToOptions has it.
@@ -399,4 +360,27 @@ func fields(list []config.Header) map[string]*lang.Template {
 		m[f.Name] = f.Template
 	}
 	return m
+}
+
+// pagesOf makes the pages of a key error_pages, and of rest for what they have none for; nil where there are none.
+func pagesOf(list []config.ErrorPage, rest *page.Set) (*page.Set, error) {
+	if len(list) == 0 {
+		return rest, nil
+	}
+	s := &page.Set{Else: rest}
+	for i := range list {
+		c := &list[i]
+		body, err := c.Read()
+		if err != nil {
+			return nil, err
+		}
+		p, err := page.New(c.Type, body)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Add(c.For, p); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -27,9 +28,29 @@ import (
 // watchEvery is how often files of certificates and authorities are checked for changes.
 const watchEvery = 2 * time.Second
 
-// openCertificates reads the certificates of the configuration, and keeps those that the present generation has.
-func (b *build) openCertificates() error {
-	issuer, names, err := b.internal()
+// certificates are those of listeners, the terms of their handshakes, and the keys of session tickets.
+type certificates struct {
+	nothing
+	*shared
+	tickets   *certs.Tickets
+	trust     *certs.Follower // of the files of authorities
+	shakes    tlsrules.Counts // of rules on handshakes
+	now, next certified       // now is guarded by shared.mu
+}
+
+// certified is what a configuration has of certificates.
+type certified struct {
+	set       *certs.Set
+	authority string             // the file of the internal authority; "": no certificate is of it
+	chosen    map[string]int     // the groups of set that rules choose, by the name of the certificate
+	ticketing []certs.TicketUser // the configurations of the listeners
+	trust     certs.Stamps       // of the files of authorities, before they were read
+}
+
+// prepare reads the certificates, and keeps those that the present configuration has.
+func (p *certificates) prepare() error {
+	p.next = certified{trust: certs.StampsOf(trustFiles(p.reload.config)), chosen: make(map[string]int)}
+	issuer, names, err := p.internal()
 	if err != nil {
 		return err
 	}
@@ -47,8 +68,8 @@ func (b *build) openCertificates() error {
 		return *c.Files()
 	}
 	groups := [][]certs.Files{nil}
-	for i := range b.config.Certificates {
-		c := &b.config.Certificates[i]
+	for i := range p.reload.config.Certificates {
+		c := &p.reload.config.Certificates[i]
 		files := filesOf(c)
 		if when := c.When; when != nil {
 			files.When = func(hello *tls.ClientHelloInfo, listener string) bool {
@@ -57,44 +78,102 @@ func (b *build) openCertificates() error {
 		}
 		groups[0] = append(groups[0], files)
 	}
-	for i := range b.config.Listeners {
+	for i := range p.reload.config.Listeners {
 		var own []certs.Files
-		if c := b.config.Listeners[i].Certificate; c != nil {
+		if c := p.reload.config.Listeners[i].Certificate; c != nil {
 			own = append(own, filesOf(c))
 		}
 		groups = append(groups, own)
 	}
-	b.chosen = make(map[string]int)
-	for i := range b.config.Certificates {
-		if c := &b.config.Certificates[i]; c.Name != "" {
-			b.chosen[c.Name] = len(groups)
+	for i := range p.reload.config.Certificates {
+		if c := &p.reload.config.Certificates[i]; c.Name != "" {
+			p.next.chosen[c.Name] = len(groups)
 			groups = append(groups, []certs.Files{filesOf(c)})
 		}
 	}
-	if b.certs, err = certs.NewSet(b.server.present.certs, groups...); err != nil {
+	if p.next.set, err = certs.NewSet(p.now.set, groups...); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	if issuer != nil {
-		b.certs.Renew(issuer, names...)
+		p.next.set.Renew(issuer, names...)
 	}
 	return nil
 }
 
+func (p *certificates) retire() {
+	p.tickets.Use(p.next.ticketing)
+	p.tickets.Every(p.reload.config.TLS.TicketRotation)
+	if p.now.set != nil {
+		p.now.set.Stop()
+	}
+	p.now, p.next = p.next, certified{}
+	p.now.set.Watch(watchEvery, p.tellChange)
+	p.trust.Use(p.now.trust)
+}
+
+func (p *certificates) describe(l *ledger) { l.look(p.count) }
+
+// count adds the present certificates to a sample. shared.mu is held.
+func (p *certificates) count(now *metrics.Sample) {
+	for _, c := range p.now.set.Certificates() {
+		now.AddCertificate(c.Subject(), c.Leaf.NotAfter.Unix())
+	}
+}
+
+func (p *certificates) stop() error {
+	p.tickets.Stop()
+	if p.now.set != nil {
+		p.now.set.Stop()
+	}
+	return nil
+}
+
+// trustFiles returns the files that c names in addition to the certificates of listeners: authorities, and the
+// certificates that backends are shown.
+func trustFiles(c *config.Config) (paths []string) {
+	add := func(path string) {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	for i := range c.Listeners {
+		if l := &c.Listeners[i]; l.TLS != config.TLSOff {
+			add(l.TLSOptions.ClientCA)
+			for _, rule := range c.HandshakeRules(l) {
+				add(rule.ClientCA)
+			}
+		}
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i].TLS
+		if !u.On {
+			continue
+		}
+		add(u.Cert)
+		add(u.Key)
+		if u.CA == "" {
+			add(c.Global.CAFile)
+		}
+		add(u.CA)
+	}
+	return paths
+}
+
 // internal returns the authority of this machine and the names for its certificate; nil when the configuration does not
 // ask for it.
-func (b *build) internal() (a *certs.Authority, names []string, err error) {
+func (p *certificates) internal() (a *certs.Authority, names []string, err error) {
 	hosts, asked := []string{"localhost", "*.localhost", "127.0.0.1", "::1"}, false
 	if name, err := os.Hostname(); err == nil {
 		hosts = append(hosts, name)
 	}
-	for i := range b.config.Certificates {
-		if c := &b.config.Certificates[i]; c.Cert == config.InternalCert {
+	for i := range p.reload.config.Certificates {
+		if c := &p.reload.config.Certificates[i]; c.Cert == config.InternalCert {
 			asked = true
 			hosts = append(hosts, c.Hosts...)
 		}
 	}
-	for i := range b.config.Listeners {
-		l := &b.config.Listeners[i]
+	for i := range p.reload.config.Listeners {
+		l := &p.reload.config.Listeners[i]
 		if l.Certificate == nil || l.Certificate.Cert != config.InternalCert {
 			continue
 		}
@@ -108,7 +187,7 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	if !asked {
 		return nil, nil, nil
 	}
-	o := &b.server.opts
+	o := &p.opts
 	if o.StateDir == "" {
 		return nil, nil, errNoState
 	}
@@ -122,7 +201,7 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	if a.Made {
 		slog.Info("internal authority made; clients that trust its file trust its certificates", "file", a.Path)
 	}
-	b.authority = a.Path
+	p.next.authority = a.Path
 	slices.Sort(hosts)
 	return a, slices.Compact(hosts), nil
 }
@@ -150,28 +229,28 @@ func StateDir(uid int) (string, error) {
 	return "", errNoState
 }
 
-// secureOptions returns the options of TLS of listener i, and the rules on its handshakes; nil when it has no TLS, or
+// options returns the options of TLS of listener i, and the rules on its handshakes; nil when it has no TLS, or
 // no rules.
-func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
-	l := &b.config.Listeners[i]
+func (p *certificates) options(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
+	l := &p.reload.config.Listeners[i]
 	if l.TLS == config.TLSOff {
 		return nil, nil, nil
 	}
 	o := &l.TLSOptions
 	c := &tls.Config{
-		GetCertificate: b.certs.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
+		GetCertificate: p.next.set.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
 		NextProtos: protocolsOf(l),
 	}
 	asked := authOf(o.ClientAuth, o.ClientCA)
 	secure := &tlsconn.ServerOptions{Config: c, Asked: asked.Asked, Auto: l.TLS == config.TLSAuto,
-		Plain: b.server.proxy.PlainOnTLS, Failed: refused(l.Name)}
-	if err := b.askClients(c, o.ClientAuth, o.ClientCA); err != nil {
+		Plain: p.proxy.PlainOnTLS, Failed: refused(l.Name)}
+	if err := p.askClients(c, o.ClientAuth, o.ClientCA); err != nil {
 		return nil, nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}
-	rules, err := b.ruleHandshakes(l, c)
+	rules, err := p.ruleHandshakes(l, c)
 	if rules == nil || err != nil {
-		b.ticket(c, "")
+		p.ticket(c, "")
 		return secure, nil, err
 	}
 	secure.Choose = rules.Choose
@@ -189,16 +268,16 @@ func protocolsOf(l *config.Listener) (names []string) {
 	return names
 }
 
-// ticket gives c its keys of session tickets, which are bound to words. A new address serves before the generation is
-// committed.
-func (b *build) ticket(c *tls.Config, bound string) {
+// ticket gives c its keys of session tickets, which are bound to words. A new address serves before the reload
+// has ended.
+func (p *certificates) ticket(c *tls.Config, bound string) {
 	u := certs.TicketUser{Config: c, Bound: bound}
-	b.server.tickets.Begin(u)
-	b.ticketing = append(b.ticketing, u)
+	p.tickets.Begin(u)
+	p.next.ticketing = append(p.next.ticketing, u)
 }
 
 // askClients has c ask clients for certificates.
-func (b *build) askClients(c *tls.Config, auth config.ClientAuth, ca string) error {
+func (p *certificates) askClients(c *tls.Config, auth config.ClientAuth, ca string) error {
 	c.ClientAuth, c.ClientCAs = tls.NoClientCert, nil
 	if ca != "" {
 		pool, err := certs.Authorities(ca)
@@ -230,9 +309,9 @@ func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
 
 // ruleHandshakes returns the rules on the handshakes of l, whose tls.Config is base; nil: there are none. Every other
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
-func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
-	rules := handshakeRules(b.config, l, &b.server.shakes, func(name string) tlsrules.Certificate {
-		return b.certs.Chooser(l.Name, b.chosen[name]).GetCertificate
+func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
+	rules := handshakeRules(p.reload.config, l, &p.shakes, func(name string) tlsrules.Certificate {
+		return p.next.set.Chooser(l.Name, p.next.chosen[name]).GetCertificate
 	})
 	if rules == nil {
 		return nil, nil
@@ -250,10 +329,10 @@ func (b *build) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.
 		c := base.Clone()
 		c.MinVersion = minVersion
 		word, ca, _ := strings.Cut(auth.Asked, " ")
-		if err := b.askClients(c, config.ClientAuth(word), ca); err != nil {
+		if err := p.askClients(c, config.ClientAuth(word), ca); err != nil {
 			wrong = fmt.Errorf("rule on handshakes of listener %s: %w", l.Name, err)
 		}
-		b.ticket(c, auth.Asked)
+		p.ticket(c, auth.Asked)
 		return c
 	})
 	return rules, wrong
@@ -375,9 +454,9 @@ func hstsOf(h *config.HSTS) string {
 	return text
 }
 
-// tellCertificate counts and logs a change of the files of a certificate.
-func (s *Server) tellCertificate(c certs.Change) {
-	s.counters.CountCertificate(c.Err == nil)
+// tellChange counts and logs a change of the files of a certificate.
+func (p *certificates) tellChange(c certs.Change) {
+	p.counters.CountCertificate(c.Err == nil)
 	attrs := []any{"certificate", c.Now.Subject(), "file", c.Files.Cert,
 		"expires", c.Now.Leaf.NotAfter.UTC().Format(time.RFC3339)}
 	var wrong *certs.Error

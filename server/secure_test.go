@@ -72,7 +72,7 @@ func TestApply_underTLS(t *testing.T) {
 	}
 	for i := range 10 {
 		ca.IssueTo(t, dir, "a", nil, "example.org")
-		s.tickets.Rotate()
+		s.certificates.tickets.Rotate()
 		apply(t, s, "%s%s%s[[routes]]\npattern = \"/%d\"\ndest = \"status:204\"\n", quiet, listener, all200, i)
 	}
 	for _, resumed := range []string{"false", "true"} {
@@ -159,7 +159,7 @@ func TestOptions_ticketKeys(t *testing.T) {
 func TestServer_internalCertificateIsRenewed(t *testing.T) {
 	s := start(t, Options{StateDir: t.TempDir()}, "%s[https]\nlisten = \"127.0.0.1:0\"\ncert = \"internal\"\n%s", quiet,
 		all200)
-	set := s.present.certs
+	set := s.certificates.now.set
 	first := set.Certificates()[0].Leaf
 	if c := set.Look(first.NotAfter.Add(-time.Hour)); len(c) != 1 || c[0].Err != nil || c[0].Now.Leaf.Equal(first) {
 		t.Fatalf("%+v", c)

@@ -5,13 +5,10 @@ import (
 	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -21,13 +18,9 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/filter"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/server/metrics"
-	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream/health"
 )
@@ -69,7 +62,7 @@ type Options struct {
 	Suspended bool
 	// TicketKeys are the first keys of session tickets, those of another process; none: new ones are made.
 	TicketKeys [][32]byte
-	// Prepare is called for each generation, with its configuration, and builds what follows it outside the Server.
+	// Prepare is called for each configuration that is applied, and builds what follows it outside the Server.
 	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.
 	Prepare func(cfg *config.Config) (commit, undo func(), err error)
 	// Listens returns the addresses of the process beside listeners, such as [admin]: requests that name their own
@@ -83,65 +76,27 @@ type Options struct {
 // Owner is a user and a group. A number below 0 stands for that of the process.
 type Owner struct{ UID, GID int }
 
-// Server is the present generation, with what all generations share.
+// Server is a list of parts, with what they share.
 // Safe for any goroutine, except those of its reactors.
 type Server struct {
-	opts    Options
-	engine  *engine.Engine
-	proxy   *proxy.Proxy
-	secure  *tlsconn.Handshaker
-	tickets *certs.Tickets
-	monitor *health.Monitor
-	trust   *certs.Follower // of the files of authorities
-	tables  *language.Follower
+	shared
 	begun   *config.Config // that New was given
+	present *config.Config // guarded by mu
+	parts   []part         // in the order in which a configuration needs them
 
-	kept       filter.Store    // by filters, over reloads
-	shakes     tlsrules.Counts // of rules on handshakes
-	registered registry.Tally
-	ending     chan struct{} // closed by Drain and Stop
-	endOnce    sync.Once
-	stopping   chan struct{} // closed by Stop
-	stopOnce   sync.Once
+	definitions   definitions
+	logs          accessLogs
+	program       program
+	certificates  certificates
+	listeners     listeners
+	registrations registrations
+	upstreams     upstreams
+	destinations  destinations
+	ledger        ledger
+	routes        routes
 
-	instance uint64 // spreads the checks of several instances
-	drawn    string // the secret of sticky cookies for which the configuration has none
-
-	own ownAddresses
-
-	counters   *metrics.Counters
-	pages      *metrics.Pages
-	ledger     ledger
-	traffic    *metrics.Traffic
-	handshakes []handshakes // by Reactor.Index
-
-	// applying orders what replaces the present generation, and is taken before mu. mu is free while a reload waits
-	// for registries: others count, look and end meanwhile.
-	applying sync.Mutex
-
-	mu      sync.Mutex
-	state   state       // guarded by mu; see enter
-	present *generation // guarded by mu
-
-	phase atomic.Uint32 // state and suspendedPhase, for Ready; stored under mu
-
-	withdrawing bool // a reload has released mu while it waits for registries; guarded by mu
-
-	lingering []*sink                 // that a reload took away, until they are closed; guarded by mu
-	closing   []*listener             // that a reload took away, until their sockets are closed; guarded by mu
-	handover  Handover                // guarded by mu
-	looking   []*dynamic.Destinations // that a reload took away, which may still look names up; guarded by mu
+	handover Handover
 }
-
-type state uint8
-
-const (
-	made state = iota
-	listening
-	serving
-	draining
-	stopped
-)
 
 // New makes a Server that does not listen yet. It opens logs, reads certificates and looks up backends.
 func New(cfg *config.Config, o Options) (*Server, error) {
@@ -160,36 +115,53 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
-		drawn: cryptorand.Text(), stopping: make(chan struct{}), ending: make(chan struct{}),
-	}
-	s.own.others = o.Listens
+	s := &Server{begun: cfg, present: &config.Config{}}
+	s.opts, s.engine, s.proxy = o, e, proxy.New(e, empty)
+	s.suspended, s.ending, s.stopping = o.Suspended, make(chan struct{}), make(chan struct{})
 	s.proxy.SetName(viaOf(cfg))
-	s.monitor, s.instance = health.NewMonitor(e), instanceOf()
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
 	})
-	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
 	s.counters.Version = o.Version
-	s.pages = metrics.NewPages(func() { s.gather(false) }, s.counters.Registry.AppendTo)
 	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
 	s.counters.Registry.Attach(s.traffic)
+	s.assemble()
 	s.kept.List(&s.counters.Registry)
-	listRules(&s.counters.Registry, &s.shakes)
-	s.ledger.init(e.Reactors(), s.traffic)
-	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
-	s.trust, s.tables = certs.Follow(watchEvery, s.trustChanged), language.Follow(tellTable)
-	s.counters.RegisterTables(s.tables.Tables)
-	s.handover.begin(s)
-	if err := s.replace(cfg, false); err != nil {
-		s.trust.Stop()
-		s.tables.Stop()
+	listRules(&s.counters.Registry, &s.certificates.shakes)
+	s.counters.RegisterTables(s.routes.tables.Tables)
+	if err := s.replace(&reload{config: cfg}); err != nil {
+		s.certificates.trust.Stop()
+		s.routes.tables.Stop()
 		e.Stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+// assemble makes the parts, and lists them: each needs some of those before it.
+func (s *Server) assemble() {
+	s.definitions.shared = &s.shared
+	s.logs = accessLogs{shared: &s.shared, definitions: &s.definitions}
+	s.program.shared = &s.shared
+	s.certificates.shared = &s.shared
+	s.certificates.tickets = certs.NewTickets(s.opts.TicketKeys, s.counters.CountRotation)
+	s.certificates.trust = certs.Follow(watchEvery, s.trustChanged)
+	s.listeners = listeners{shared: &s.shared, definitions: &s.definitions, logs: &s.logs,
+		certificates: &s.certificates, handshakes: make([]handshakes, s.Reactors()),
+		own:      ownAddresses{others: s.opts.Listens},
+		adoption: adoption{sockets: slices.Clone(s.opts.Adopt), claims: make([]*listener, len(s.opts.Adopt))}}
+	s.registrations.shared, s.registrations.listeners = &s.shared, &s.listeners
+	s.upstreams = upstreams{shared: &s.shared, definitions: &s.definitions, ledger: &s.ledger,
+		monitor: health.NewMonitor(s.engine), instance: instanceOf(), drawn: cryptorand.Text()}
+	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
+	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, upstreams: &s.upstreams,
+		destinations: &s.destinations, tables: language.Follow(tellTable)}
+	s.parts = []part{&s.definitions, &s.logs, &s.program, &s.certificates, &s.listeners, &s.registrations,
+		&s.upstreams, &s.destinations, &s.ledger, &s.routes}
+	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
+	s.ledger.init()
+	s.handover.server = s
 }
 
 // viaOf returns the name in Via.
@@ -221,12 +193,10 @@ func (s *Server) Start() error {
 			return err
 		}
 	}
-	enter(s, serving, s.handover.suspended)
+	s.enter(serving, s.suspended)
 	s.engine.Start()
 	s.ledger.answers(true)
-	if !s.handover.suspended {
-		s.announce()
-	}
+	s.registrations.announce()
 	return nil
 }
 
@@ -235,22 +205,19 @@ func (s *Server) listen() error {
 	if s.state != made {
 		return errBegun
 	}
-	if err := s.replace(s.present.config, true); err != nil {
+	if err := s.replace(&reload{config: s.present, listen: true}); err != nil {
 		return err
 	}
 	s.state = listening
 	return nil
 }
 
-// Reactors returns how many event loops there are.
-func (s *Server) Reactors() int { return len(s.engine.Reactors()) }
-
 // Addresses returns the addresses that the Server listens on.
 func (s *Server) Addresses() []Address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []Address
-	for _, l := range s.present.listeners {
+	for _, l := range s.listeners.now {
 		all = append(all, Address{l.title, l.open.Addr(), l.secured})
 	}
 	return all
@@ -265,13 +232,13 @@ type Address struct {
 
 // TicketKeys returns the keys of session tickets, for Options.TicketKeys of another process. They are secret: they
 // decrypt the sessions of clients.
-func (s *Server) TicketKeys() [][32]byte { return s.tickets.Keys() }
+func (s *Server) TicketKeys() [][32]byte { return s.certificates.tickets.Keys() }
 
 // AuthorityPath returns the file of the internal authority; "" when no certificate is of it.
 func (s *Server) AuthorityPath() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.present.authority
+	return s.certificates.now.authority
 }
 
 // Parts are what a Server consists of at a moment. It is for those that look at them.
@@ -296,12 +263,12 @@ type Part struct {
 func (s *Server) Parts() *Parts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &Parts{Engine: s.engine, Proxy: s.proxy, Config: s.present.config, Certificates: s.present.certs,
-		Backends: make(map[string]*backend.Set, len(s.present.services))}
-	for name, of := range s.present.services {
+	p := &Parts{Engine: s.engine, Proxy: s.proxy, Config: s.present, Certificates: s.certificates.now.set,
+		Backends: make(map[string]*backend.Set, len(s.upstreams.now.services))}
+	for name, of := range s.upstreams.now.services {
 		p.Backends[name] = of.set
 	}
-	for _, l := range s.present.listeners {
+	for _, l := range s.listeners.now {
 		if l.open != nil {
 			p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only})
 		}
@@ -324,19 +291,6 @@ func (s *Server) Ready() error {
 	}
 }
 
-// suspendedPhase is added to a state in Server.phase: Handover.suspended.
-const suspendedPhase = 1 << 8
-
-// enter has s in a state, suspended or not. s.mu is held.
-func enter(s *Server, next state, suspended bool) {
-	s.state, s.handover.suspended = next, suspended
-	phase := uint32(next)
-	if suspended {
-		phase |= suspendedPhase
-	}
-	s.phase.Store(phase)
-}
-
 // Conns returns how many connections of clients are open.
 func (s *Server) Conns() int { return s.engine.Conns() }
 
@@ -352,26 +306,26 @@ var atOnce = func() chan struct{} {
 // it short.
 func (s *Server) Drain(grace time.Duration) bool {
 	s.mu.Lock()
-	if s.handover.suspended {
+	if s.suspended {
 		s.mu.Unlock()
 		return s.handover.Drain(grace)
 	}
 	if s.state == serving {
-		enter(s, draining, false)
+		s.enter(draining, false)
 	}
-	s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
+	s.end() // a reload gives up
 	s.mu.Unlock()
-	s.withdraw(s.takeRegistrations(), s.stopping)
+	s.registrations.end(s.stopping)
 	return s.engine.Drain(grace)
 }
 
 // Stop closes what is open, ends the reactors and writes the access logs to their end. A second call does nothing.
 func (s *Server) Stop() error {
-	s.endOnce.Do(func() { close(s.ending) })
+	s.end()
 	s.stopOnce.Do(func() { close(s.stopping) })
-	s.withdraw(s.takeRegistrations(), s.stopping)
-	s.trust.Stop() // without applying and mu, which trustChanged takes
-	s.tables.Stop()
+	s.registrations.end(s.stopping)
+	s.certificates.trust.Stop() // without applying and mu, which trustChanged takes
+	s.routes.tables.Stop()
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
@@ -379,30 +333,15 @@ func (s *Server) Stop() error {
 	if s.state == stopped {
 		return nil
 	}
-	s.gather(true)
+	s.ledger.gather(true)
 	s.ledger.answers(false)
-	enter(s, stopped, s.handover.suspended)
+	s.enter(stopped, s.suspended)
 	s.engine.Stop()
-	for _, l := range s.present.listeners {
-		if l.open != nil {
-			l.removeFile()
-		}
-	}
-	s.tickets.Stop()
-	if s.present.certs != nil {
-		s.present.certs.Stop()
-	}
-	for _, d := range slices.AppendSeq(s.looking, maps.Values(s.present.destinations)) {
-		d.Close()
-	}
-	for _, of := range s.present.services {
-		of.stop()
-	}
 	var errs []error
-	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {
-		errs = append(errs, k.close())
+	for _, p := range slices.Backward(s.parts) {
+		errs = append(errs, p.stop())
 	}
-	return errors.Join(append(errs, s.kept.Close()...)...)
+	return errors.Join(errs...)
 }
 
 // Reopen opens the files of the access logs again, after they were renamed.
@@ -412,11 +351,5 @@ func (s *Server) Reopen() error {
 	if s.state == stopped {
 		return errEnding
 	}
-	var errs []error
-	for path, k := range s.present.sinks {
-		if err := k.sink.Reopen(); err != nil && !errors.Is(err, observe.ErrNoPath) {
-			errs = append(errs, fmt.Errorf("access log %s: %w", path, err))
-		}
-	}
-	return errors.Join(errs...)
+	return s.logs.reopen()
 }

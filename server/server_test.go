@@ -191,12 +191,12 @@ dest = %q
 `
 	s := serve(t, parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
 	get(t, s, "web", "/")
-	before := s.present.upstreams
+	before := s.upstreams.now.upstreams
 	if _, err := s.Apply(parse(t, fmt.Sprintf(file, addr, "/moved/*", "api"))); err != nil {
 		t.Fatal(err)
 	}
 	for id, u := range before {
-		if s.present.upstreams[id] != u {
+		if s.upstreams.now.upstreams[id] != u {
 			t.Errorf("the upstream was made anew: %s", u.Name())
 		}
 	}
@@ -238,7 +238,7 @@ pattern = "/c/*"
 dest = "api"
 timeouts.first_byte = "3s"
 `, addr)
-	if n := len(s.present.upstreams); n != 2 {
+	if n := len(s.upstreams.now.upstreams); n != 2 {
 		t.Fatalf("%d upstreams, want 2", n)
 	}
 }
@@ -261,10 +261,10 @@ listen = "unix:%s"
 	defer client.CloseIdleConnections()
 	kept := urlOf(t, s, "kept")
 	getBy(t, client, kept+"/") // a connection that must live on
-	socket := s.present.listeners[0].open
+	socket := s.listeners.now[0].open
 
 	d := apply(t, s, file, addr, "renamed", "fresh", fresh)
-	if s.present.listeners[0].open != socket {
+	if s.listeners.now[0].open != socket {
 		t.Error("the listener that stays was opened again")
 	}
 	if status, _ := getBy(t, client, kept+"/"); status != 200 {
@@ -537,7 +537,7 @@ dest = %q
 
 func TestApply_whileEnding(t *testing.T) {
 	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
-	cfg := s.present.config
+	cfg := s.present
 	if !s.Drain(testutil.Patience) {
 		t.Error("nothing was open and the drain did not end")
 	}

@@ -109,7 +109,7 @@ func TestUpstream_spill(t *testing.T) {
 		if _, err := s.Apply(parse(t, file(c.keys))); err != nil {
 			t.Fatal(err)
 		}
-		s.present.services["default"].set.Members()[1].Down(backend.Ejected) // of the two, one is ejected: 70 % remain
+		s.upstreams.now.services["default"].set.Members()[1].Down(backend.Ejected) // of two: 70 % remain
 		got := 0
 		for range 100 {
 			if _, body := get(t, s, "web", "/"); strings.HasPrefix(body, "backup") {

@@ -3,53 +3,192 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
+
+// upstreams are the backends of the upstreams of a configuration, by service, and the pools of connections to them.
+// Routes ask for those that they lead to.
+type upstreams struct {
+	*shared
+	definitions *definitions
+	ledger      *ledger
+	monitor     *health.Monitor
+	instance    uint64 // spreads the checks of several instances
+	drawn       string // the secret of sticky cookies for which the configuration has none
+	now, next   pools  // now is guarded by shared.mu
+	lookups     sync.WaitGroup
+}
+
+// pools is what a configuration has of upstreams.
+type pools struct {
+	services  map[string]*members // by the name of the upstream
+	upstreams map[upstream.Key]*upstream.Upstream
+	views     map[choosing]*backend.View
+}
+
+func (p *upstreams) prepare() error {
+	p.next = pools{make(map[string]*members), make(map[upstream.Key]*upstream.Upstream),
+		make(map[choosing]*backend.View)}
+	return nil
+}
+
+// commit gives new services their members. Requests find those of the others as they were, until retire.
+func (p *upstreams) commit() error {
+	for name, of := range p.next.services {
+		if p.now.services[name] == nil {
+			p.reload.onFailure(of.stop)
+			of.takeOver()
+		}
+	}
+	return nil
+}
+
+func (p *upstreams) retire() {
+	before := p.now
+	p.now, p.next = p.next, pools{}
+	for name, of := range p.now.services {
+		if before.services[name] != nil {
+			of.takeOver()
+		}
+	}
+	for key, u := range before.upstreams {
+		if p.now.upstreams[key] == nil {
+			u.Close()
+		}
+	}
+	for name, of := range before.services {
+		if p.now.services[name] == nil {
+			gone := metrics.NewSample()
+			of.count(name, gone)
+			p.ledger.forget(name, gone)
+			of.stop()
+		}
+	}
+}
+
+func (p *upstreams) describe(l *ledger) {
+	c := p.counters
+	l.look(p.count)
+	for _, name := range slices.Sorted(maps.Keys(p.now.services)) {
+		of := p.now.services[name]
+		if of.checks.watch != nil {
+			c.RegisterChecks(name)
+		}
+		if of.agents.watch != nil {
+			c.RegisterAgents(name)
+		}
+		if of.watching != nil {
+			c.RegisterEjections(name)
+		}
+		if limits := of.limits; limits != nil {
+			c.RegisterLimits(name)
+			follow(l, limits, limits.Stats, func(n *metrics.Sample) *admission.Stats { return n.Limits(name) },
+				func(n *metrics.Sample) bool { return n.Limits(name).Total == 0 && n.Limits(name).Waiting == 0 })
+		}
+		c.RegisterMembers(name)
+	}
+	h2 := make(map[string]bool) // whether one of the name may speak it, by name
+	for _, u := range p.now.upstreams {
+		h2[u.Name()] = h2[u.Name()] || u.Options().Protocol != upstream.H1
+		follow(l, u, u.Stats, func(n *metrics.Sample) *upstream.Stats { return n.Upstream(u.Name()) },
+			func(n *metrics.Sample) bool { return idle(n.Upstream(u.Name())) })
+	}
+	for _, name := range slices.Sorted(maps.Keys(h2)) {
+		c.RegisterUpstream(name, h2[name])
+	}
+}
+
+func idle(u *upstream.Stats) bool { return u.Connections == 0 && u.Waiting == 0 }
+
+// count adds what no reactor counts of the services to a sample. shared.mu is held.
+func (p *upstreams) count(now *metrics.Sample) {
+	for name, of := range p.now.services {
+		of.count(name, now)
+		for _, m := range of.set.Members() {
+			now.AddBackend(name, m.Address(), m.Reasons() == 0, float64(m.Weight())*m.Part())
+		}
+	}
+}
+
+func (p *upstreams) stop() error {
+	for _, of := range p.now.services {
+		of.stop()
+	}
+	return nil
+}
+
+// conns returns the connections to backends by the name of the upstream. shared.mu is held.
+func (p *upstreams) conns() map[string]poolConns {
+	all := make(map[string]poolConns)
+	p.onReactors(func(r *engine.Reactor) {
+		for _, u := range p.now.upstreams {
+			st, of := u.Stats(r), all[u.Name()]
+			of.idle += int(st.Idle)
+			of.busy += int(st.Connections - st.Idle)
+			all[u.Name()] = of
+		}
+	})
+	return all
+}
+
+// poolConns counts connections to backends.
+type poolConns struct{ idle, busy int }
 
 // upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
 // waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
 // options.
-func (b *build) upstream(u *config.Upstream, c *config.Route, protocol upstream.Protocol) (*upstream.Upstream, error) {
-	o, err := b.upstreamOptions(u)
+func (p *upstreams) upstream(
+	u *config.Upstream, c *config.Route, protocol upstream.Protocol,
+) (*upstream.Upstream, error) {
+	o, err := p.options(u)
 	if err != nil {
 		return nil, err
 	}
-	of, err := b.members(u)
+	of, err := p.service(u)
 	if err != nil {
 		return nil, err
 	}
-	if err := of.setRetry(u, len(b.server.engine.Reactors())); err != nil {
-		return nil, err
-	}
-	of.setOutliers(u, len(b.server.engine.Reactors()))
-	b.setLimits(of, u)
+	of.setOutliers(u, p.Reactors())
+	of.setLimits(u, p.Reactors())
 	o.Backends = of.set
-	b.check(u, &o, protocol)
-	o.Protocol, o.Client.TunnelIdle = protocol, c.TunnelIdle
+	of.check(u, &o, protocol, p.instance)
+	o.Protocol = protocol
+	setTimeouts(&o, c)
+	key := o.Key()
+	made := cmp.Or(p.next.upstreams[key], p.now.upstreams[key])
+	if made == nil {
+		made = upstream.New(p.engine, o)
+		p.reload.onFailure(made.Close)
+	}
+	p.next.upstreams[key] = made
+	return made, nil
+}
+
+// setTimeouts has o wait as long as a route says.
+func setTimeouts(o *upstream.Options, c *config.Route) {
+	o.Client.TunnelIdle = c.TunnelIdle
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte
 	}
 	if c.Read > 0 {
 		o.Client.BetweenBytes = c.Read
 	}
-	key := o.Key()
-	p := b.upstreams[key]
-	if p == nil {
-		p = b.server.present.upstreams[key]
-	}
-	if p == nil {
-		p = upstream.New(b.server.engine, o)
-		b.fresh = append(b.fresh, p.Close)
-	}
-	b.upstreams[key] = p
-	return p, nil
 }
 
-func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
+// options are those of u, for routes without timeouts of their own.
+func (p *upstreams) options(u *config.Upstream) (upstream.Options, error) {
 	o := upstream.Options{
 		Name: u.Name, Idle: orNone(u.Pool.Idle), IdleTimeout: u.Pool.IdleTimeout, Connect: u.Timeouts.Connect,
 		Client:   session.ClientOptions{FirstByte: u.Timeouts.FirstByte, BetweenBytes: u.Timeouts.Read},
@@ -65,8 +204,8 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 		return o, nil
 	}
 	var err error
-	o.Handshaker = b.server.secure
-	o.TLS, err = b.upstreamTLS(&u.TLS)
+	o.Handshaker = p.secure
+	o.TLS, err = p.tls(&u.TLS)
 	for _, one := range u.Backends {
 		if err == nil {
 			err = o.TLS.Check(one.String())
@@ -78,11 +217,11 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	return o, err
 }
 
-// upstreamTLS reads the files of authorities and certificates for an upstream. In upstream.TLS an empty text
+// tls reads the files of authorities and certificates for an upstream. In upstream.TLS an empty text
 // stands for the system's authorities, or for no certificate, so an empty file must be an error.
-func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
+func (p *upstreams) tls(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
-	ca := cmp.Or(c.CA, b.config.Global.CAFile)
+	ca := cmp.Or(c.CA, p.reload.config.Global.CAFile)
 	if ca != "" {
 		if t.CA, err = certs.AuthoritiesPEM(ca); err != nil {
 			return t, err

@@ -3,14 +3,151 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
 )
+
+// Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
+// its address and V6Only, never by its name. Where a Held one has the name of a listener, though, an address that this
+// listener does not have is an error.
+type Socket struct {
+	Address  string `json:"address"` // as getsockname(2) has it: host:port, or unix:/path
+	V6Only   bool   `json:"v6only,omitempty"`
+	Index    int    `json:"index"` // among the sockets of the address
+	Purpose  string `json:"purpose"`
+	Listener string `json:"listener,omitempty"` // its name; of a Held one the name that the supervisor has given it
+	AnyPort  bool   `json:"any_port,omitempty"` // the configuration says port 0
+	Held     bool   `json:"held,omitempty"`     // by systemd, which opened it: see Options.Adopt
+	File     FileID `json:"file,omitzero"`      // of a Unix socket that edge has made
+	FD       int    `json:"-"`
+}
+
+// PurposeHTTP is the Purpose of sockets that a Server listens on.
+const PurposeHTTP = "http"
+
+// FileID names a file as long as somebody has it open.
+type FileID struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+// fileID names the file of a socket as long as f is open; the zero FileID for nil.
+func fileID(f *socketfile.File) FileID {
+	dev, ino := f.ID()
+	return FileID{dev, ino}
+}
+
+// adoption is the listening sockets that exist already: Options.Adopt.
+// Guarded by shared.mu.
+type adoption struct {
+	sockets []Socket
+	claims  []*listener      // by index in sockets; nil: not claimed; see isFree
+	dropped func(socket int) // see Handover.OnDrop; nil: nobody asked
+}
+
+// hasPort reports whether a socket that may be adopted has the port of at: then the kernel decides what goes together.
+func (a *adoption) hasPort(at poller.Addr) bool {
+	return !at.IsUnix() && at.IP.Port() != 0 && slices.ContainsFunc(a.sockets, func(s Socket) bool {
+		is, err := netip.ParseAddrPort(s.Address)
+		return err == nil && is.Port() == at.IP.Port()
+	})
+}
+
+// adopt has l listen on the sockets that exist of an address, if there are any.
+func (a *adoption) adopt(
+	e *engine.Engine, l *listener, at *config.Address, o engine.ListenOptions,
+) (adopted bool, err error) {
+	group := a.group(at)
+	if len(group) == 0 {
+		return false, nil
+	}
+	first := a.sockets[group[0]]
+	if first.File != (FileID{}) {
+		if l.file, err = socketfile.Adopt(at.Path, first.File.Dev, first.File.Ino); err != nil {
+			slog.Warn("the file of a Unix socket is another one by now, and made anew", "path", at.Path, "reason", err)
+			return false, nil
+		}
+	}
+	var fds []poller.FD
+	for _, i := range group {
+		fd, err := a.descriptor(i)
+		if err != nil {
+			for _, fd := range fds {
+				unix.Close(int(fd)) //nolint:errcheck // nothing was written to it
+			}
+			return false, err
+		}
+		fds = append(fds, fd)
+	}
+	for _, i := range group {
+		a.claims[i] = l
+	}
+	if o.Held, l.isHeld = first.Held, first.Held; l.isHeld {
+		l.heldName = first.Listener
+	}
+	l.open, err = e.Adopt(fds, o, l.accept)
+	return true, err
+}
+
+// group returns the indexes of the sockets that an address claims, in the order of their group.
+func (a *adoption) group(at *config.Address) (group []int) {
+	for _, addr := range addrsOf(at) {
+		address := ""
+		for i, s := range a.sockets {
+			free := a.isFree(i) && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
+			if free && s.serves(at, addr) {
+				address = s.Address
+				group = append(group, i)
+			}
+		}
+		if len(group) > 0 {
+			slices.SortStableFunc(group, func(i, j int) int { return a.sockets[i].Index - a.sockets[j].Index })
+			return group
+		}
+	}
+	return nil
+}
+
+// serves reports whether s is a socket of the address a, of which addr is tried.
+func (s *Socket) serves(a *config.Address, addr poller.Addr) bool {
+	if addr.IsUnix() {
+		return s.Address == addr.String()
+	}
+	at, err := netip.ParseAddrPort(s.Address)
+	if err != nil || at.Addr().WithZone("") != addr.IP.Addr().WithZone("") {
+		return false
+	}
+	if addr.IP.Port() == 0 {
+		if !s.AnyPort {
+			return false
+		}
+	} else if s.AnyPort || at.Port() != addr.IP.Port() {
+		return false
+	}
+	// Any other address of IPv6 takes no IPv4, whatever the option says.
+	return !at.Addr().Is6() || !at.Addr().IsUnspecified() || s.V6Only == (a.Network == "tcp6")
+}
+
+// drop tells that l closes. shared.mu is held.
+func (a *adoption) drop(l *listener) {
+	if a.dropped == nil {
+		return
+	}
+	for i, claimed := range a.claims {
+		if claimed == l {
+			a.dropped(i)
+		}
+	}
+}
 
 // Held sockets are those of a supervisor such as systemd, which opened them before this process was there, and keeps
 // them when it has ended: clients wait in their queues meanwhile. So the Server listens by second descriptors. The
@@ -64,15 +201,15 @@ func accepts(fd int) error {
 }
 
 // isFree reports whether a listener may claim socket i: no listener has it or, where it is Held, the listener that had
-// it has closed. Server.mu is held.
-func (h *Handover) isFree(i int) bool {
-	l := h.claims[i]
-	return l == nil && h.adoptable[i].FD >= 0 || l != nil && h.adoptable[i].Held && (l.open == nil || l.open.Closed())
+// it has closed. shared.mu is held.
+func (a *adoption) isFree(i int) bool {
+	l := a.claims[i]
+	return l == nil && a.sockets[i].FD >= 0 || l != nil && a.sockets[i].Held && (l.open == nil || l.open.Closed())
 }
 
 // descriptor returns the one that the engine is to take over for socket i.
-func (h *Handover) descriptor(i int) (poller.FD, error) {
-	s := &h.adoptable[i]
+func (a *adoption) descriptor(i int) (poller.FD, error) {
+	s := &a.sockets[i]
 	if !s.Held {
 		return poller.FD(s.FD), nil
 	}
@@ -88,9 +225,9 @@ func secondDescriptor(s *Socket) (poller.FD, error) {
 }
 
 // checkNames returns an error where a held socket has the name of a listener that has another address.
-func (h *Handover) checkNames(c *config.Config) error {
-	for i := range h.adoptable {
-		s := &h.adoptable[i]
+func (a *adoption) checkNames(c *config.Config) error {
+	for i := range a.sockets {
+		s := &a.sockets[i]
 		if !s.Held || s.Listener == "" {
 			continue
 		}
@@ -159,19 +296,6 @@ type Unclaimed struct {
 	Try     string // how a listener gets it
 }
 
-// Unclaimed returns held sockets that no listener has: clients connect to them, and wait.
-func (h *Handover) Unclaimed() (all []Unclaimed) {
-	s := h.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range h.adoptable {
-		if one := &h.adoptable[i]; one.Held && h.isFree(i) {
-			all = append(all, Unclaimed{one.Listener, one.title(), one.wayIn(s.present.config)})
-		}
-	}
-	return all
-}
-
 // wayIn says what makes s the socket of a listener of c.
 func (s *Socket) wayIn(c *config.Config) string {
 	at, err := netip.ParseAddrPort(s.Address)
@@ -187,14 +311,14 @@ func (s *Socket) wayIn(c *config.Config) string {
 	return fmt.Sprintf("a listener with listen = %q, or the unit of the socket without this one", s.listen())
 }
 
-// unclaimedSockets returns the held sockets that no listener has, with second descriptors. Server.mu is held.
-func (h *Handover) unclaimedSockets() (all []Socket, err error) {
-	for i := range h.adoptable {
-		if !h.adoptable[i].Held || !h.isFree(i) {
+// unclaimedSockets returns the held sockets that no listener has, with second descriptors. shared.mu is held.
+func (a *adoption) unclaimedSockets() (all []Socket, err error) {
+	for i := range a.sockets {
+		if !a.sockets[i].Held || !a.isFree(i) {
 			continue
 		}
-		s := h.adoptable[i]
-		fd, err := secondDescriptor(&h.adoptable[i])
+		s := a.sockets[i]
+		fd, err := secondDescriptor(&a.sockets[i])
 		if err != nil {
 			closeSockets(all)
 			return nil, err

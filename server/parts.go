@@ -1,0 +1,182 @@
+package server
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// part is one thing that a configuration describes and a reload replaces. It lasts as long as its Server: now is what
+// it has for the present configuration, next what a reload makes. All methods but describe and stop are called with
+// shared.applying and shared.mu held, and know the reload by shared.reload.
+//
+//	all prepare ──► all commit, until one fails ──► all retire ──► all describe
+//	     └───────error──────┴──► reload.undo: now is as it was
+type part interface {
+	// prepare makes what the configuration needs. Requests see nothing of it.
+	prepare() error
+	// commit has others see what was prepared: clients, registries, and last of all requests. What it does can be
+	// undone, except in the last part of the list.
+	commit() error
+	// retire puts next in the place of now, and ends what now alone had, once its last request has ended.
+	retire()
+	// describe says what counts, with ledger.mu held.
+	describe(l *ledger)
+	// stop ends what now has. The reactors have ended.
+	stop() error
+}
+
+// nothing is the methods of a part that has nothing to do.
+type nothing struct{}
+
+func (nothing) prepare() error   { return nil }
+func (nothing) commit() error    { return nil }
+func (nothing) retire()          {}
+func (nothing) describe(*ledger) {}
+func (nothing) stop() error      { return nil }
+
+// reload makes a configuration the present one.
+// Owned by the goroutine that holds shared.applying.
+type reload struct {
+	config *config.Config
+	listen bool     // it opens listeners: only New does not
+	partly bool     // it goes without addresses that cannot be opened
+	lost   []error  // about these
+	failed error    // of the parts that were prepared
+	undone []func() // take back what was made
+}
+
+// onFailure has f called when the reload fails. It takes back what was made just now.
+func (r *reload) onFailure(f func()) { r.undone = append(r.undone, f) }
+
+// undo takes back what was made, the last thing first.
+func (r *reload) undo() {
+	for _, f := range slices.Backward(r.undone) {
+		f()
+	}
+}
+
+// program is what the program around a Server makes of a configuration: Options.Prepare.
+type program struct {
+	nothing
+	*shared
+	take func() // the commit of Options.Prepare
+}
+
+func (p *program) prepare() (err error) {
+	if p.opts.Prepare == nil {
+		return nil
+	}
+	take, undo, err := p.opts.Prepare(p.reload.config)
+	if err == nil {
+		p.take = take
+		p.reload.onFailure(undo)
+	}
+	return err
+}
+
+func (p *program) retire() {
+	if p.take != nil {
+		p.take()
+	}
+}
+
+// shared is what the parts of a Server have in common.
+// Safe for any goroutine, as far as fields are not guarded.
+type shared struct {
+	opts     Options
+	engine   *engine.Engine
+	proxy    *proxy.Proxy
+	secure   *tlsconn.Handshaker
+	counters *metrics.Counters
+	traffic  *metrics.Traffic
+	kept     filter.Store // by modules, over reloads
+
+	// applying orders what replaces the present configuration, and is taken before mu. mu is free while a reload waits
+	// for registries: others count, look and end meanwhile.
+	applying sync.Mutex
+
+	reload *reload // that is under way; guarded by applying
+
+	mu sync.Mutex
+	lifecycle
+}
+
+// Reactors returns how many event loops there are.
+func (s *shared) Reactors() int { return len(s.engine.Reactors()) }
+
+// lifecycle says how far a Server is.
+type lifecycle struct {
+	state     state         // guarded by shared.mu; see enter
+	suspended bool          // nothing is accepted before Handover.Resume; guarded by shared.mu
+	phase     atomic.Uint32 // state and suspendedPhase, for Ready; stored under shared.mu
+	ending    chan struct{} // closed by Drain and Stop
+	endOnce   sync.Once
+	stopping  chan struct{} // closed by Stop
+	stopOnce  sync.Once
+}
+
+type state uint8
+
+const (
+	made state = iota
+	listening
+	serving
+	draining
+	stopped
+)
+
+// suspendedPhase is added to a state in lifecycle.phase: lifecycle.suspended.
+const suspendedPhase = 1 << 8
+
+// enter has the Server in a state, suspended or not. shared.mu is held.
+func (l *lifecycle) enter(next state, suspended bool) {
+	l.state, l.suspended = next, suspended
+	phase := uint32(next)
+	if suspended {
+		phase |= suspendedPhase
+	}
+	l.phase.Store(phase)
+}
+
+// end has reloads give up.
+func (l *lifecycle) end() { l.endOnce.Do(func() { close(l.ending) }) }
+
+// isEnding reports whether Drain or Stop was called.
+func (l *lifecycle) isEnding() bool {
+	select {
+	case <-l.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// constant returns the constant of type T for the word in a field of c, which points to a struct of package config. The
+// tag "enum" of the field has the words in the order of the constants, of which the first is 0.
+func constant[T ~uint8](c any, field *string) T {
+	of := reflect.ValueOf(c).Elem()
+	for i := range of.NumField() {
+		if f := of.Field(i); f.CanInterface() && f.Addr().Interface() == any(field) {
+			return T(max(slices.Index(strings.Fields(of.Type().Field(i).Tag.Get("enum")), *field), 0))
+		}
+	}
+	panic("server: the field is not one of the struct")
+}
+
+// orNone translates none, which is 0 in a configuration and -1 in options.
+func orNone[N int | int64](n N) N {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
