@@ -40,12 +40,6 @@ type FileID struct {
 	Ino uint64 `json:"ino"`
 }
 
-// fileID names the file of a socket as long as f is open; the zero FileID for nil.
-func fileID(f *socketfile.File) FileID {
-	dev, ino := f.ID()
-	return FileID{dev, ino}
-}
-
 // adoption is the listening sockets that exist already: Options.Adopt.
 // Guarded by shared.mu.
 type adoption struct {

@@ -21,7 +21,7 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isEnding() {
+	if s.ending.Err() != nil {
 		return Diff{}, errEnding
 	}
 	if s.suspended {
@@ -59,9 +59,10 @@ func (s *Server) Plan(cfg *config.Config) Diff {
 			case e.Kind != "upstream":
 				continue // all pools, or one that several routes have in common
 			case t.Connections == changes.IdleBackends:
-				n = pools[e.Name].idle
+				n = int(pools.Upstream(e.Name).Idle)
 			default:
-				n = pools[e.Name].busy
+				of := pools.Upstream(e.Name)
+				n = int(of.Connections - of.Idle)
 			}
 			t.Open = &n
 		}

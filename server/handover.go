@@ -89,10 +89,11 @@ func (h *Handover) Sockets() ([]Socket, error) {
 		if l.isHeld {
 			name = l.heldName
 		}
+		dev, ino := l.file.ID()
 		for n, fd := range groups[i] {
 			all = append(all, Socket{
 				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: PurposeHTTP,
-				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: fileID(l.file), FD: int(fd),
+				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: FileID{dev, ino}, FD: int(fd),
 			})
 			h.offered = append(h.offered, l)
 		}
@@ -170,7 +171,7 @@ func (h *Handover) Drain(grace time.Duration) bool {
 	}
 	registrations := s.registrations.take()
 	s.mu.Unlock()
-	withdraw(registrations, atOnce)
+	withdraw(registrations, atOnce())
 	return s.engine.DrainSuspended(grace)
 }
 

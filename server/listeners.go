@@ -186,8 +186,8 @@ func (p *listeners) retire() {
 		if p.has(l) {
 			continue
 		}
-		if next := p.named(l.name); next != nil {
-			l.service.Follow(next.service) // routes and logs know listeners by name: next's guards hold for l too
+		if i := slices.IndexFunc(p.now, func(next *listener) bool { return next.name == l.name }); i >= 0 {
+			l.service.Follow(p.now[i].service) // routes and logs know listeners by name: its guards hold for l too
 		}
 		p.close(l)
 	}
@@ -218,14 +218,6 @@ func (p *listeners) stop() error {
 
 // has reports whether l serves the present configuration.
 func (p *listeners) has(l *listener) bool { return slices.Contains(p.now, l) }
-
-// named returns a listener with that name, or nil.
-func (p *listeners) named(name string) *listener {
-	if i := slices.IndexFunc(p.now, func(l *listener) bool { return l.name == name }); i >= 0 {
-		return p.now[i]
-	}
-	return nil
-}
 
 // conns returns how many connections the addresses of c have that close with e. shared.mu is held.
 func (p *listeners) conns(c *config.Listener, e *changes.Entry) (n int) {

@@ -1,18 +1,26 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
@@ -215,4 +223,237 @@ func (p *upstreams) source(text string, d *config.Definition, names discovery.Na
 type heldSource struct {
 	discovery.Source
 	hold *tenure
+}
+
+// resilience is what an upstream has for failures, as the last reload made it. One that fails puts back the one before.
+// Guarded by shared.mu.
+type resilience struct {
+	retry retry.Policy // its budget lives on while its size stays the same
+	ratio int          // of that budget; 0: there was no reload yet
+	hedge *retry.Hedge // that was last used: what it knows lives on
+
+	outlier  config.Outlier    // that outliers were made with
+	outliers *backend.Outliers // nil: no backend is ejected
+
+	limits  *admission.Limiter // nil: there never were any; it lives as long as the upstream
+	limited bool               // it has limits
+	bounds  admission.Options  // of limits
+}
+
+// setLimits bounds what is under way at the backends as u says, with the reload.
+func (m *members) setLimits(u *config.Upstream, reactors int) {
+	m.bounds = admission.Options{
+		Requests: u.Breaker.MaxRequests, Retries: u.Breaker.MaxRetries,
+		Pending: orNone(u.Pool.Queue), Wait: u.Pool.QueueTimeout, Adaptive: u.Breaker.Adaptive,
+	}
+	if m.limited = u.Breaker != (config.Breaker{}); m.limited && m.limits == nil {
+		m.limits = admission.New(reactors, m.bounds)
+	}
+}
+
+// limiter returns what bounds requests to the backends; nil: nothing does.
+func (m *members) limiter() *admission.Limiter {
+	if !m.limited {
+		return nil
+	}
+	return m.limits
+}
+
+// addEjections adds what of ejects.
+func (m *members) addEjections(sum *ejection.Counts) {
+	tally.AddCounters(sum, &m.ejections)
+	if m.watching != nil {
+		n := m.watching.Ejections()
+		tally.AddCounters(sum, &n)
+	}
+}
+
+// setOutliers has the backends ejected as u says.
+func (m *members) setOutliers(u *config.Upstream, reactors int) {
+	if m.outlier == u.Outlier {
+		return
+	}
+	m.outlier, m.outliers = u.Outlier, nil
+	if o := u.Outlier; o.On {
+		m.outliers = backend.NewOutliers(m.set, reactors, ejection.Options{
+			Errors: o.Errors, Window: o.Window, Eject: o.Eject, MaxEjected: o.MaxEjected,
+		})
+	}
+}
+
+// commitOutliers ends the ejections of the outliers that were replaced.
+func (m *members) commitOutliers() {
+	if old := m.watching; old != m.outliers {
+		m.watching = m.outliers
+		if old != nil {
+			old.Stop()
+			n := old.Ejections()
+			tally.AddCounters(&m.ejections, &n)
+		}
+	}
+}
+
+// setRetry makes the policy for u, whose backends are m.
+func (m *members) setRetry(u *config.Upstream, reactors int) error {
+	on, err := retry.Parse(u.Retry.Conditions()...)
+	if err != nil {
+		return fmt.Errorf("upstream %s: retry.on: %w", u.Name, err)
+	}
+	p := retry.Policy{On: on, PerTry: u.Retry.PerTry, Budget: m.retry.Budget}
+	if ratio := cmp.Or(u.Retry.Budget, retry.RatioDefault); m.ratio != ratio {
+		if m.ratio, p.Budget = ratio, nil; ratio > 0 {
+			p.Budget = retry.NewBudget(reactors, ratio)
+		}
+	}
+	p.Hedge = m.hedging(u.Retry.Hedge, reactors)
+	m.retry = p
+	return nil
+}
+
+// hedging returns how requests are hedged that wait for so long; nil: they are not. The budget, and what is known of
+// the answers, are those of before.
+func (m *members) hedging(after time.Duration, reactors int) *retry.Hedge {
+	switch {
+	case after == 0:
+		return nil
+	case m.hedge == nil:
+		m.hedge = retry.NewHedge(reactors, after)
+	case m.hedge.After != after:
+		h := *m.hedge
+		h.After = after
+		m.hedge = &h
+	}
+	return m.hedge
+}
+
+// checking is how the backends of an upstream are checked; nil: they are not.
+type checking struct {
+	check, agent *health.Options
+}
+
+// check has the backends of u checked with the reload, over connections as o describes them.
+func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstream.Protocol, instance uint64) {
+	c := u.HealthCheck
+	if c == nil {
+		return
+	}
+	if c.Agent.Port > 0 {
+		s.asked.agent = &health.Options{
+			Name: u.Name, Instance: instance, Timeout: min(c.Timeout, c.Agent.Interval), Kind: health.Agent,
+			Port: c.Agent.Port, Send: c.Agent.Send,
+			Rules: health.Rules{
+				Interval: c.Agent.Interval, Fast: c.Agent.Interval, Down: c.Agent.Interval, Rise: 1, Fall: 1,
+			},
+		}
+	}
+	if c.Type == "agent" {
+		return
+	}
+	if asked := s.asked.check; asked != nil {
+		switch { // routes may use it in several versions
+		case asked.Protocol == protocol:
+		case asked.Protocol == upstream.H1 || protocol == upstream.H1:
+			asked.Protocol = upstream.H1
+		default:
+			asked.Protocol = upstream.Auto
+		}
+		return
+	}
+	check := &health.Options{
+		Name: u.Name, Instance: instance, Timeout: c.Timeout, Kind: constant[health.Kind](c, &c.Type),
+		Port: c.Port, Passive: c.PassiveCounts,
+		Rules: health.Rules{
+			Interval: c.Interval, Fast: c.FastInterval, Down: c.DownInterval, Rise: c.Rise, Fall: c.Fall,
+			Start: constant[health.Start](c, &c.Start),
+		},
+		Protocol: protocol, TLS: o.TLS, Handshaker: o.Handshaker,
+		Method: c.Method, Path: c.Path, Host: c.Host, Body: c.Body,
+		Send: c.Send, Expect: c.Expect, Service: c.Service,
+	}
+	for _, h := range c.Headers {
+		check.Fields = append(check.Fields, health.Field{Name: h.Name, Value: h.Value})
+	}
+	for _, st := range c.ExpectedStatus {
+		check.Statuses = append(check.Statuses, health.Statuses{From: st.From, To: st.To})
+	}
+	s.asked.check = check
+}
+
+// update makes list the backends, and has them checked as s.asked says.
+func (s *members) update(m *health.Monitor, list []backend.Spec) {
+	var closed backend.Reason
+	c := s.asked
+	if o := c.check; o != nil && o.Rules.Start != health.StartUp {
+		closed = backend.Health
+	}
+	s.set.JoinWith(closed)
+	s.checks.end(c.check)
+	s.agents.end(c.agent)
+	s.set.Update(list)
+	s.checks.begin(m, s.set, c.check)
+	s.agents.begin(m, s.set, c.agent)
+}
+
+// watched is a Watch over the backends of an upstream that a reload may end.
+// Guarded by shared.mu.
+type watched struct {
+	watch *health.Watch // nil: there is none
+	past  health.Stats  // what those that have ended have counted
+}
+
+// end ends the Watch where there is to be none.
+func (w *watched) end(o *health.Options) {
+	if o == nil && w.watch != nil {
+		past := w.watch.Stats()
+		tally.AddCounters(&w.past, &past)
+		w.watch.Stop()
+		w.watch = nil
+	}
+}
+
+// begin begins one as o says, or changes the one that there is.
+func (w *watched) begin(m *health.Monitor, set *backend.Set, o *health.Options) {
+	switch {
+	case o == nil:
+	case w.watch == nil:
+		w.watch = m.Watch(set, *o)
+	default:
+		w.watch.Change(*o)
+	}
+}
+
+// stop ends the Watch for good.
+func (w *watched) stop() {
+	if w.watch != nil {
+		w.watch.Stop()
+	}
+}
+
+// stats returns what was counted so far.
+func (w *watched) stats() health.Stats {
+	sum := w.past
+	if w.watch != nil {
+		now := w.watch.Stats()
+		tally.Add(&sum, &now)
+	}
+	return sum
+}
+
+// count adds what the checks and ejections have counted to a sample, under the name of the upstream.
+func (s *members) count(name string, sum *metrics.Sample) {
+	s.addEjections(&sum.Service(name).Ejections)
+	sum.AddMembers(name, s.set.Stats())
+	sum.AddChecks(name, s.checks.stats())
+	sum.AddAgents(name, s.agents.stats())
+}
+
+// instanceOf returns the number by which the checks of several instances are spread: that of the host, so that a
+// restart changes nothing.
+func instanceOf() uint64 {
+	name, _ := os.Hostname() // without a name all instances are one
+	h := uint64(1)
+	for i := range len(name) {
+		h = h*31 + uint64(name[i])
+	}
+	return h
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -119,10 +120,9 @@ type lifecycle struct {
 	state     state         // guarded by shared.mu; see enter
 	suspended bool          // nothing is accepted before Handover.Resume; guarded by shared.mu
 	phase     atomic.Uint32 // state and suspendedPhase, for Ready; stored under shared.mu
-	ending    chan struct{} // closed by Drain and Stop
-	endOnce   sync.Once
-	stopping  chan struct{} // closed by Stop
-	stopOnce  sync.Once
+
+	ending, stopping context.Context // done after Drain and Stop, and after Stop
+	end, cut         func()          // end them
 }
 
 type state uint8
@@ -146,19 +146,6 @@ func (l *lifecycle) enter(next state, suspended bool) {
 		phase |= suspendedPhase
 	}
 	l.phase.Store(phase)
-}
-
-// end has reloads give up.
-func (l *lifecycle) end() { l.endOnce.Do(func() { close(l.ending) }) }
-
-// isEnding reports whether Drain or Stop was called.
-func (l *lifecycle) isEnding() bool {
-	select {
-	case <-l.ending:
-		return true
-	default:
-		return false
-	}
 }
 
 // constant returns the constant of type T for the word in a field of c, which points to a struct of package config. The

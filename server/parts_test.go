@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -193,10 +194,11 @@ func twoFilesOf(t *testing.T, ca *testutil.Authority) (f twoFiles) {
 			"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n", one))
 	f.next = parse(f.log, "next", fmt.Sprintf("name = \"comes\"\nlisten = \"unix:%s\"", f.path),
 		named+"\"a\"\n"+named+"\"c\"\n", fmt.Sprintf("[upstreams.kept]\nbackends = [{ address = %q }]\n"+
-			"outlier.errors = 3\n[upstreams.new]\nbackends = [{ address = %[1]q }]\nsticky.cookie = \"d\"\n"+
+			"outlier.errors = 3\n[upstreams.new]\nbackends = [{ address = %q }]\nsticky.cookie = \"d\"\n"+
 			"health_check = { path = \"/\", interval = \"1s\" }\nbreaker.max_requests = 100\n"+
 			"[[routes]]\npattern = \"/*\"\ndest = \"new\"\n"+
-			"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n", two))
+			"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n",
+			two, strings.Replace(two, "127.0.0.1", "two.test", 1)))
 	return f
 }
 
@@ -217,6 +219,9 @@ func serveTwoFiles(t *testing.T) *replaced {
 	ca := testutil.NewAuthority(t)
 	r := &replaced{twoFiles: twoFilesOf(t, ca), book: &notebook{names: make(map[string]bool)}}
 	r.Server = serve(t, r.old, Options{
+		Lookup: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		},
 		Registries: map[string]registry.Maker{
 			"book": func(*locator.Locator) (registry.Registry, error) { return &leaf{of: r.book}, nil },
 		},

@@ -172,12 +172,12 @@ func (p *registrations) withdrawOthers() error {
 	p.mu.Unlock()
 	cut := p.ending
 	if p.reload.partly {
-		cut = atOnce // what is lost serves nobody meanwhile
+		cut = atOnce() // what is lost serves nobody meanwhile
 	}
 	withdraw(slices.Collect(maps.Values(gone)), cut)
 	p.mu.Lock()
 	p.withdrawing = false
-	if p.isEnding() {
+	if p.ending.Err() != nil {
 		return errEnding
 	}
 	return nil
@@ -185,7 +185,7 @@ func (p *registrations) withdrawOthers() error {
 
 // restore registers again what a reload that failed has withdrawn.
 func (p *registrations) restore(gone map[registered]*registration) {
-	if p.isEnding() {
+	if p.ending.Err() != nil {
 		return
 	}
 	for place, r := range gone {
@@ -205,16 +205,16 @@ func (p *registrations) take() []*registration {
 	return all
 }
 
-// end withdraws what is registered, and waits until others have heard of it or cut is closed.
-func (p *registrations) end(cut <-chan struct{}) {
+// end withdraws what is registered, and waits until others have heard of it or cut is done.
+func (p *registrations) end(cut context.Context) {
 	p.mu.Lock()
 	all := p.take()
 	p.mu.Unlock()
 	withdraw(all, cut)
 }
 
-// withdraw takes registrations back, and waits until others have heard of it or cut is closed.
-func withdraw(all []*registration, cut <-chan struct{}) {
+// withdraw takes registrations back, and waits until others have heard of it or cut is done.
+func withdraw(all []*registration, cut context.Context) {
 	all = slices.DeleteFunc(all, func(r *registration) bool { return r.running == nil })
 	ctx, cancel := context.WithTimeout(context.Background(), withdrawMax)
 	defer cancel()
@@ -230,13 +230,14 @@ func withdraw(all []*registration, cut <-chan struct{}) {
 			wait = max(wait, r.linger)
 		}
 	}
-	if wait == 0 {
-		return
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-cut:
-	}
+	heard, cancel := context.WithTimeout(cut, wait)
+	defer cancel()
+	<-heard.Done()
+}
+
+// atOnce is done: others need not have heard of it.
+func atOnce() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }

@@ -117,7 +117,9 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{begun: cfg, present: &config.Config{}}
 	s.opts, s.engine, s.proxy = o, e, proxy.New(e, empty)
-	s.suspended, s.ending, s.stopping = o.Suspended, make(chan struct{}), make(chan struct{})
+	s.suspended = o.Suspended
+	s.ending, s.end = context.WithCancel(context.Background())
+	s.stopping, s.cut = context.WithCancel(context.Background())
 	s.proxy.SetName(viaOf(cfg))
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
@@ -269,9 +271,7 @@ func (s *Server) Parts() *Parts {
 		p.Backends[name] = of.set
 	}
 	for _, l := range s.listeners.now {
-		if l.open != nil {
-			p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only})
-		}
+		p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only})
 	}
 	return p
 }
@@ -294,13 +294,6 @@ func (s *Server) Ready() error {
 // Conns returns how many connections of clients are open.
 func (s *Server) Conns() int { return s.engine.Conns() }
 
-// atOnce is closed.
-var atOnce = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // Drain withdraws what is registered, and waits until others have heard of it. Then it stops accepting and waits until
 // open connections have ended, at most for grace. It reports whether none was left. Stop, from another goroutine, cuts
 // it short.
@@ -322,7 +315,7 @@ func (s *Server) Drain(grace time.Duration) bool {
 // Stop closes what is open, ends the reactors and writes the access logs to their end. A second call does nothing.
 func (s *Server) Stop() error {
 	s.end()
-	s.stopOnce.Do(func() { close(s.stopping) })
+	s.cut()
 	s.registrations.end(s.stopping)
 	s.certificates.trust.Stop() // without applying and mu, which trustChanged takes
 	s.routes.tables.Stop()

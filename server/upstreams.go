@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -83,21 +84,12 @@ func (p *upstreams) describe(l *ledger) {
 	l.look(p.count)
 	for _, name := range slices.Sorted(maps.Keys(p.now.services)) {
 		of := p.now.services[name]
-		if of.checks.watch != nil {
-			c.RegisterChecks(name)
-		}
-		if of.agents.watch != nil {
-			c.RegisterAgents(name)
-		}
-		if of.watching != nil {
-			c.RegisterEjections(name)
-		}
-		if limits := of.limits; limits != nil {
-			c.RegisterLimits(name)
+		limits := of.limits
+		c.RegisterService(name, of.checks.watch != nil, of.agents.watch != nil, of.watching != nil, limits != nil)
+		if limits != nil {
 			follow(l, limits, limits.Stats, func(n *metrics.Sample) *admission.Stats { return n.Limits(name) },
 				func(n *metrics.Sample) bool { return n.Limits(name).Total == 0 && n.Limits(name).Waiting == 0 })
 		}
-		c.RegisterMembers(name)
 	}
 	h2 := make(map[string]bool) // whether one of the name may speak it, by name
 	for _, u := range p.now.upstreams {
@@ -129,22 +121,17 @@ func (p *upstreams) stop() error {
 	return nil
 }
 
-// conns returns the connections to backends by the name of the upstream. shared.mu is held.
-func (p *upstreams) conns() map[string]poolConns {
-	all := make(map[string]poolConns)
+// conns returns what the pools have of connections to backends, by the name of the upstream. shared.mu is held.
+func (p *upstreams) conns() *metrics.Sample {
+	sum := metrics.NewSample()
 	p.onReactors(func(r *engine.Reactor) {
 		for _, u := range p.now.upstreams {
-			st, of := u.Stats(r), all[u.Name()]
-			of.idle += int(st.Idle)
-			of.busy += int(st.Connections - st.Idle)
-			all[u.Name()] = of
+			st := u.Stats(r)
+			tally.Add(sum.Upstream(u.Name()), &st)
 		}
 	})
-	return all
+	return sum
 }
-
-// poolConns counts connections to backends.
-type poolConns struct{ idle, busy int }
 
 // upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
 // waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the

@@ -239,20 +239,17 @@ func (c *Counters) RegisterListener(name string) { c.use(ofListeners, name, fals
 // RegisterUpstream lists the series of the upstream with that name, and the series of HTTP/2 if it may speak that.
 func (c *Counters) RegisterUpstream(name string, mayH2 bool) { c.use(ofUpstreams, name, mayH2) }
 
-// RegisterLimits lists the series of the limits of the upstream with that name.
-func (c *Counters) RegisterLimits(name string) { c.use(ofLimits, name, false) }
-
-// RegisterChecks lists the series of the checks of the upstream with that name.
-func (c *Counters) RegisterChecks(name string) { c.use(ofChecks, name, false) }
-
-// RegisterAgents lists the series of the agents of the upstream with that name.
-func (c *Counters) RegisterAgents(name string) { c.use(ofAgents, name, false) }
-
-// RegisterEjections lists the series of the ejections of the upstream with that name.
-func (c *Counters) RegisterEjections(name string) { c.use(ofEjections, name, false) }
-
-// RegisterMembers lists the series of the backends of the upstream with that name.
-func (c *Counters) RegisterMembers(name string) { c.use(ofMembers, name, false) }
+// RegisterService lists the series of the backends of the upstream with that name, and those of what else it has.
+func (c *Counters) RegisterService(name string, checks, agents, ejections, limits bool) {
+	for _, of := range []struct {
+		kind kind
+		has  bool
+	}{{ofChecks, checks}, {ofAgents, agents}, {ofEjections, ejections}, {ofLimits, limits}, {ofMembers, true}} {
+		if of.has {
+			c.use(of.kind, name, false)
+		}
+	}
+}
 
 // RegisterDynamic lists the series of the upstream with that name, whose destinations requests name.
 func (c *Counters) RegisterDynamic(name string) {
