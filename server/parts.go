@@ -36,7 +36,7 @@ type part interface {
 	stop() error
 }
 
-// nothing is the methods of a part that has nothing to do.
+// nothing has each method of a part, and does nothing: parts embed it for the steps that they do not take.
 type nothing struct{}
 
 func (nothing) prepare() error   { return nil }
@@ -49,10 +49,10 @@ func (nothing) stop() error      { return nil }
 // Owned by the goroutine that holds shared.applying.
 type reload struct {
 	config *config.Config
-	listen bool     // it opens listeners: only New does not
+	listen bool     // it opens listeners; false before Server.Listen
 	partly bool     // it goes without addresses that cannot be opened
-	lost   []error  // about these
-	failed error    // of the parts that were prepared
+	lost   []error  // why addresses could not be opened, where partly is set
+	failed error    // of all parts so far; nil: none has failed
 	undone []func() // take back what was made
 }
 

@@ -141,7 +141,8 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	return s, nil
 }
 
-// assemble makes the parts, and lists them: each needs some of those before it.
+// assemble makes the parts, and lists them: each needs some of the parts before it. The routes are the last one, since
+// what their commit does cannot be undone.
 func (s *Server) assemble() {
 	s.definitions.shared = &s.shared
 	s.logs = accessLogs{shared: &s.shared, definitions: &s.definitions}
