@@ -201,7 +201,7 @@ func (a *adoption) isFree(i int) bool {
 	return l == nil && a.sockets[i].FD >= 0 || l != nil && a.sockets[i].Held && (l.open == nil || l.open.Closed())
 }
 
-// descriptor returns the one that the engine is to take over for socket i.
+// descriptor returns the descriptor for the engine to take over for socket i.
 func (a *adoption) descriptor(i int) (poller.FD, error) {
 	s := &a.sockets[i]
 	if !s.Held {

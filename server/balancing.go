@@ -47,7 +47,7 @@ func (p *upstreams) leadTo(u *config.Upstream, c *config.Route, grpc bool) (prox
 	return p.destination(up, u, c, failover)
 }
 
-// destination leads to up, which was made of u, by the method of u or that of c. A reload that has the same goes on
+// destination leads to up, which was made of u, by the method of u or of c. A reload that has the same goes on
 // with the turns where they were.
 func (p *upstreams) destination(
 	up *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,

@@ -251,7 +251,7 @@ func (p *listeners) forgetClosed() (errs []error) {
 // apply puts a setting in place: the limits of connections for new ones, the rest for new requests.
 func (p *listeners) apply(s *setting) {
 	l, name := s.listener, s.config.Name
-	renamed := l.name != name // what connections have counted stays that of the name before
+	renamed := l.name != name // counts of connections keep the name before
 	l.name, l.title, l.secured = name, nameAt(s.config, s.address), s.secure != nil
 	l.service.Use(s.requests)
 	if l.open != nil {

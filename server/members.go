@@ -259,7 +259,7 @@ func (m *members) limiter() *admission.Limiter {
 	return m.limits
 }
 
-// addEjections adds what of ejects.
+// addEjections adds the ejections of m to sum.
 func (m *members) addEjections(sum *ejection.Counts) {
 	tally.AddCounters(sum, &m.ejections)
 	if m.watching != nil {
@@ -411,7 +411,7 @@ func (w *watched) end(o *health.Options) {
 	}
 }
 
-// begin begins one as o says, or changes the one that there is.
+// begin begins checks as o says, or changes the present ones.
 func (w *watched) begin(m *health.Monitor, set *backend.Set, o *health.Options) {
 	switch {
 	case o == nil:

@@ -269,7 +269,7 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 	return r, err
 }
 
-// classes are those of requests, by the priority of their route.
+// classes are the classes of requests, by the priority of their route.
 var classes = [...]admission.Class{admission.First, admission.Usual, admission.Later, admission.Last}
 
 // baseRoute makes of a route what needs nothing that is open: without filters of the program, logs and pages. To is

@@ -174,7 +174,7 @@ func setTimeouts(o *upstream.Options, c *config.Route) {
 	}
 }
 
-// options are those of u, for routes without timeouts of their own.
+// options are the options of u, for routes without timeouts of their own.
 func (p *upstreams) options(u *config.Upstream) (upstream.Options, error) {
 	o := upstream.Options{
 		Name: u.Name, Idle: orNone(u.Pool.Idle), IdleTimeout: u.Pool.IdleTimeout, Connect: u.Timeouts.Connect,

@@ -290,7 +290,7 @@ func (m *matcher) same(o *matcher) bool {
 	return m == o || m != nil && o != nil && m.words() == o.words()
 }
 
-// words are what m is made of, in an order that is not that of its lines.
+// words are what m is made of, in another order than its lines.
 func (m *matcher) words() string {
 	of := map[string]string{}
 	for _, l := range m.lines {
