@@ -200,7 +200,8 @@ type TLS struct {
 	// Example: "5s"
 	HandshakeTimeout time.Duration `edge:"handshake_timeout" default:"10s" min:"100ms" max:"10m" restart:"true"`
 	// Maximum number of handshakes in progress at once; a further handshake ends the handshake that has stood still for
-	// longest. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less. Example: 1000
+	// longest. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less.
+	// Example: 1000
 	Handshakes int `edge:"handshakes" default:"\"auto\"" words:"auto" min:"1" max:"1000000" restart:"true"`
 
 	Rules []TLSRule `json:",omitempty"` // on handshakes, after the listener's

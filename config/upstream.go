@@ -159,7 +159,8 @@ type Pool struct {
 	// Example: 1000
 	MaxPerBackend int `edge:"max_per_backend" default:"0" min:"0" max:"1000000" also:"..breaker.max_connections"`
 	// Maximum number of requests that wait: for one backend because of `max_per_backend`, and for all backends together
-	// because of `breaker`. Further requests are answered 503. Example: 100
+	// because of `breaker`. Further requests are answered 503.
+	// Example: 100
 	Queue int `edge:"queue" default:"500" min:"0" max:"1000000" also:"..breaker.max_pending" show:". ..breaker."`
 	// Time a request waits before it is answered 503. For a place under `breaker` it is [less](overload.md#the-line)
 	// where requests have waited for a while.
