@@ -23,6 +23,7 @@ import (
 func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
 	for _, field := range reflect.VisibleFields(s.Type()) {
 		switch v := s.FieldByIndex(field.Index); {
+		case field.Anonymous: // its fields are visible themselves
 		case v.CanUint() || v.CanInt():
 			f(field.Name, v)
 		case v.Kind() == reflect.Array:
