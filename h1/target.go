@@ -50,8 +50,8 @@ func authorityForm(h *message.Head, t []byte) *Error {
 	return nil
 }
 
-// absoluteForm: RFC 9112 §3.2.2. A server MUST accept it. Its authority replaces Host; a request where they differ is
-// one that two parties route to two places, so it is refused.
+// absoluteForm: RFC 9112 §3.2.2. A server MUST accept it. Its authority replaces Host. Where they
+// differ two parties would route the request to two places, so it is refused.
 func absoluteForm(h *message.Head, t []byte) *Error {
 	scheme, port := len("http"), "80"
 	if !message.EqualFold(prefix(t, len("http://")), "http://") {

@@ -81,7 +81,7 @@ func (s *Server) diff(cfg *config.Config) Diff {
 }
 
 // replace puts a configuration in the place of the present one, or leaves that as it is. s.applying and s.mu are held;
-// s.mu is released while others hear of what is withdrawn.
+// s.mu is released while registries are told of withdrawals.
 func (s *Server) replace(r *reload) error {
 	s.reload = r
 	defer func() { s.reload = nil }()

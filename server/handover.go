@@ -31,7 +31,7 @@ var (
 //	new: Options.Adopt, Suspended ─► Start, SelfCheck, Claims ─► Resume ─► Receive … ─► Join
 type Handover struct {
 	server    *Server
-	offered   []*listener // by index in what Sockets returned last; nil: a held one that no listener has
+	offered   []*listener // by their index in the last result of Sockets; nil: no listener has that held socket
 	listeners []*listener // of the configuration that Sockets has seen last
 	next      int         // the reactor that is given a connection next
 }

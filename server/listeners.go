@@ -84,7 +84,7 @@ type listeners struct {
 	closing      []*listener // that a reload took away, until their sockets are closed; guarded by shared.mu
 }
 
-// prepare makes the settings of all addresses, of what the parts before have made.
+// prepare makes the settings of all addresses from the things that the parts before have made.
 func (p *listeners) prepare() error {
 	p.next = nil
 	if !p.reload.listen || p.reload.failed != nil {

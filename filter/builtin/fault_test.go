@@ -19,10 +19,15 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
+// newBuild returns the build of a filter that may keep state and count, as a reload would make it.
+func newBuild(name, of string) *filter.Build {
+	var store filter.Store
+	return &filter.Build{Name: name, Type: of, Reactors: 2, Kept: store.Claim()}
+}
+
 func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *filter.Build) {
 	t.Helper()
-	var store filter.Store
-	b := &filter.Build{Name: "chaos", Type: "fault", Reactors: 2, Kept: store.Claim()}
+	b := newBuild("chaos", "fault")
 	f, err := builtin.NewFault(c, b)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -101,8 +100,7 @@ func TestNewMaintenance_refusesMistakes(t *testing.T) {
 }
 
 func TestMaintenance_isCounted(t *testing.T) {
-	var store filter.Store
-	b := &filter.Build{Name: "closed", Type: "maintenance", Reactors: 1, Kept: store.Claim()}
+	b := newBuild("closed", "maintenance")
 	f, err := builtin.NewMaintenance(&builtin.Maintenance{On: true}, b)
 	if err != nil {
 		t.Fatal(err)

@@ -17,11 +17,10 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// counted is a filter and what counts for it.
+// countedLimits returns a filter and the build that has its counters.
 func countedLimits(t *testing.T, c *builtin.RequestLimits) (*proxy.Filter, *filter.Build) {
 	t.Helper()
-	var store filter.Store
-	b := &filter.Build{Name: "bounds", Type: "request_limits", Reactors: 2, Kept: store.Claim()}
+	b := newBuild("bounds", "request_limits")
 	f, err := builtin.NewRequestLimits(c, b)
 	if err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ func HostOfAddress(address string, secured bool) string {
 }
 
 // choose takes the next backend, and the next of its addresses. Where there is none the backend before still counts q:
-// its answer may be the one that the client gets.
+// the client may get its answer.
 func (q *Request) choose() admission.Choice {
 	r, b := q.local.Reactor, q.To
 	if b.Key != nil {
