@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/edge-proxy/edge/internal/invariant"
+
 // Buf is a chunk of bytes of one size class: a link of a send queue, or the place of unread bytes.
 // Owned by its reactor.
 //
@@ -102,3 +104,12 @@ func (p *bufPool) shrink(part int) {
 
 func (b *Buf) bytes() []byte { return b.data[b.r:b.w] }
 func (b *Buf) room() int     { return len(b.data) - b.w }
+
+// poison overwrites p, which its owner takes back, in a checked build: code that kept a slice of it reads nonsense.
+func poison(p []byte) {
+	if invariant.On {
+		for i := range p {
+			p[i] = 0xDB
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/timerwheel"
 )
@@ -129,6 +130,12 @@ func (r *Reactor) newConn(fd poller.FD, peer poller.Addr) *Conn {
 	c.slot, c.gen = r.takeSlot()
 	r.slots[c.slot].conn = c
 	return c
+}
+
+func (c *Conn) mustOwn() {
+	if invariant.On {
+		invariant.OnReactor(&c.reactor.owner)
+	}
 }
 
 // Reactor returns the reactor that owns c. Safe for any goroutine.

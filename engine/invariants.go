@@ -10,14 +10,9 @@ import (
 // checkedMax bounds the reactors that check themselves after each tick: the walk is linear.
 const checkedMax = 512
 
-// MustOwn panics unless it runs on r's goroutine, or r does not run.
-func (r *Reactor) MustOwn() { invariant.OnReactor(&r.owner) }
-
-func (c *Conn) mustOwn() { invariant.OnReactor(&c.reactor.owner) }
-
 // check panics when the invariants of Reactor do not hold at the end of a tick.
 func (r *Reactor) check() {
-	if len(r.slots) > checkedMax || !r.tickDone() {
+	if len(r.slots) > checkedMax {
 		return
 	}
 	var held int64
@@ -137,18 +132,6 @@ func (p *splices) check(c *Conn) {
 	}
 }
 
-// check panics when the invariants of Splice do not hold at the end of a turn.
-func (s *Splice) check() {
-	if !s.active {
-		ended := (s.from.splices == nil || s.from.splices.in != s) && (s.to.splices == nil || s.to.splices.out != s)
-		invariant.That(ended, "a splice has ended, and a conn has it")
-	} else {
-		invariant.That(s.from.splices.in == s && s.to.splices.out == s, "a conn does not know of its splice")
-	}
-	invariant.That((s.inPipe > 0) == (s.pipe != pipe{}), "%d bytes in a pipe of %d", s.inPipe, s.pipe.size)
-	invariant.That(!s.waits || s.inPipe > 0 && s.from.flags&wantRead == 0, "a splice waits with %d bytes", s.inPipe)
-}
-
 // check panics when the invariants of Buf do not hold.
 func (b *Buf) check() {
 	if b.r < 0 || b.w < b.r || len(b.data) < b.w { // compared here, since arguments that are printed are allocated
@@ -230,13 +213,3 @@ func (c *Conn) bufBytes() int64 {
 	}
 	return int64(n)
 }
-
-// poison overwrites a Buf that was put back: code that kept a slice of it reads nonsense.
-func poison(p []byte) {
-	for i := range p {
-		p[i] = 0xDB
-	}
-}
-
-// scramble does the same to the read scratch, once the callback that borrowed it has returned.
-func scramble(p []byte) { poison(p) }

@@ -274,7 +274,7 @@ func (c *Conn) decode(p []byte, k int) {
 	if n > 0 {
 		c.deliver(p[:n])
 	}
-	scramble(p)
+	poison(p)
 	c.tellEnd()
 }
 

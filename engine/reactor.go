@@ -150,6 +150,13 @@ func (r *Reactor) Engine() *Engine { return r.engine }
 // Now is the time of this tick: the monotonic clock in nanoseconds, read once after waiting.
 func (r *Reactor) Now() int64 { return r.now }
 
+// MustOwn panics in a checked build unless it runs on r's goroutine, or r does not run.
+func (r *Reactor) MustOwn() {
+	if invariant.On {
+		invariant.OnReactor(&r.owner)
+	}
+}
+
 // Post hands t to r. Safe for any goroutine; allocates nothing. Tasks of one goroutine run in their order.
 func (r *Reactor) Post(t *Task) {
 	if r.mail.post(t) {
@@ -312,7 +319,9 @@ func (r *Reactor) work() (done bool) {
 		}
 	}
 	r.current = nil
-	r.check()
+	if invariant.On && r.tickDone() {
+		r.check()
+	}
 	return true
 }
 

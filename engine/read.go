@@ -130,7 +130,7 @@ func (c *Conn) read() bool {
 	if used < n {
 		c.keepUnread(p[used:n])
 	}
-	scramble(p[:n])
+	poison(p[:n])
 	return true
 }
 

@@ -290,6 +290,21 @@ func (s *Splice) stop() {
 	}
 }
 
+// check panics when the invariants of Splice do not hold at the end of a turn.
+func (s *Splice) check() {
+	if !invariant.On {
+		return
+	}
+	if !s.active {
+		ended := (s.from.splices == nil || s.from.splices.in != s) && (s.to.splices == nil || s.to.splices.out != s)
+		invariant.That(ended, "a splice has ended, and a conn has it")
+	} else {
+		invariant.That(s.from.splices.in == s && s.to.splices.out == s, "a conn does not know of its splice")
+	}
+	invariant.That((s.inPipe > 0) == (s.pipe != pipe{}), "%d bytes in a pipe of %d", s.inPipe, s.pipe.size)
+	invariant.That(!s.waits || s.inPipe > 0 && s.from.flags&wantRead == 0, "a splice waits with %d bytes", s.inPipe)
+}
+
 // takePipe lends an empty pipe, unless there is none.
 func (r *Reactor) takePipe(p *pipe) bool {
 	if n := len(r.pipes); n > 0 {
