@@ -157,26 +157,6 @@ func (r *Reactor) MustOwn() {
 	}
 }
 
-// Post hands t to r. Safe for any goroutine; allocates nothing. Tasks of one goroutine run in their order.
-func (r *Reactor) Post(t *Task) {
-	if r.mail.post(t) {
-		r.kernel.Wake()
-	}
-}
-
-// Defer runs t in a later step of this tick, or of the next one. On r only; allocates nothing. As with Post, t must not
-// be on its way already.
-func (r *Reactor) Defer(t *Task) {
-	r.MustOwn()
-	t.next = nil
-	if r.laterTail == nil {
-		r.later = t
-	} else {
-		r.laterTail.next = t
-	}
-	r.laterTail = t
-}
-
 // run is the goroutine of r.
 func (r *Reactor) run() {
 	defer close(r.done)
