@@ -14,12 +14,6 @@ const (
 	closesPerTick = 64
 )
 
-// Idler is a Handler that knows when its connection is between two messages.
-type Idler interface {
-	// Idle reports that nothing would be lost if the connection closed now. Runs on its reactor.
-	Idle() bool
-}
-
 // Parter is an Idler that ends its connection itself in a drain. Connections of other Idlers are closed.
 type Parter interface {
 	Idler

@@ -2,13 +2,13 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -77,42 +77,9 @@ type Engine struct {
 	giving    atomic.Pointer[Giving] // nil: connections stay
 	ended     chan struct{}          // closed when Stop is done
 	mu        sync.Mutex
-	listeners []*Listener // guarded by mu
-	suspended bool        // Suspend was called, and Resume was not after it; guarded by mu
-	watch     watchdog
-}
-
-// New makes an Engine. Its reactors do not run before Start; listening works already.
-func New(o Options) (*Engine, error) {
-	o.setDefaults()
-	if o.SendMax <= o.SendLow || o.ReadSize <= 0 || o.Reactors < 0 {
-		return nil, errors.New("engine: SendMax must be above SendLow, ReadSize above 0")
-	}
-	e := &Engine{opts: o, ended: make(chan struct{})}
-	e.budget.init(o.Memory, o.Reactors)
-	e.offload.init(o.Offload, o.Memory)
-	for i := range o.Reactors {
-		k, err := o.Kernel(i)
-		if err != nil {
-			for _, r := range e.reactors {
-				r.closeAll()
-			}
-			return nil, fmt.Errorf("reactor %d: %w", i, err)
-		}
-		e.reactors = append(e.reactors, newReactor(e, k, i))
-	}
-	return e, nil
-}
-
-// Start runs the reactors, each on a goroutine of its own.
-func (e *Engine) Start() {
-	if e.stopped.Load() || e.started.Swap(true) {
-		return
-	}
-	for _, r := range e.reactors {
-		go r.run()
-	}
-	e.watch.start(e)
+	listeners []*Listener   // guarded by mu
+	suspended bool          // Suspend was called, and Resume was not after it; guarded by mu
+	unwatch   chan struct{} // closed to end the watchdog; nil before Start
 }
 
 // Reactors returns the reactors; their number does not change.
@@ -133,32 +100,36 @@ func (e *Engine) Conns() int {
 	return int(n)
 }
 
-// Stop closes all connections, each with ErrStopped, ends the reactors, and cancels what is offloaded. It returns when
-// the reactors have ended. Safe for any goroutine but a reactor's.
-func (e *Engine) Stop() {
-	if e.stopped.Swap(true) {
-		<-e.ended
-		return
-	}
-	defer close(e.ended)
-	e.watch.stop()
-	running := e.started.Load()
+// Stats adds up the counters of all reactors: each copies its own out. Safe for any goroutine but a reactor's.
+func (e *Engine) Stats() Stats {
+	var sum Stats
 	for _, r := range e.reactors {
-		if running {
-			r.Post(&Task{Run: func(r *Reactor) { r.stopping = true }})
-		} else {
-			r.closeAll()
-			close(r.done)
+		r.runOn(func() error { //nolint:errcheck // ErrStopped: its counters are lost
+			s := r.Stats()
+			tally.Add(&sum, &s)
+			return nil
+		})
+	}
+	sum.OffloadRefused, sum.OffloadPanics = e.OffloadStats()
+	return sum
+}
+
+// surveySlots is how many slots a Survey looks at in one tick.
+const surveySlots = 4096
+
+// Survey calls f for each connection that was accepted and is open, with its Handler, on its reactor, one reactor after
+// the other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
+func (e *Engine) Survey(f func(c *Conn, h Handler)) {
+	for _, r := range e.reactors {
+		for next, more := 0, true; more; more = next > 0 {
+			if r.runOn(func() error {
+				next = Accepted(r, next, surveySlots, func(c *Conn, _ *Listener, h Handler) { f(c, h) })
+				return nil
+			}) != nil {
+				return
+			}
 		}
 	}
-	for _, r := range e.reactors {
-		<-r.done
-	}
-	e.offload.stop()
-	for _, r := range e.reactors {
-		r.finish() // the goroutine of r has ended: this one owns it
-	}
-	e.checkBudget()
 }
 
 // runOnEach runs f on every reactor and waits. It reports false when the engine was stopped.

@@ -14,9 +14,6 @@ import (
 
 var errNoSockets = errors.New("there are no sockets to adopt")
 
-// acceptPause is how long a reactor that ran out of descriptors, memory or places waits before it accepts again.
-const acceptPause = 20 * time.Millisecond
-
 // ListenOptions describe a listener. The zero value but for Addr is good.
 type ListenOptions struct {
 	Addr        poller.Addr
@@ -89,6 +86,14 @@ type acceptor struct {
 	end        unlistening
 }
 
+// unlistening is the end of an acceptor, which goes on to accept meanwhile, above all limits.
+type unlistening struct {
+	timer Timer
+	begun bool
+	grace time.Duration // from IntakeBegun to close(2)
+	by    int64         // until when it waits for descriptors
+}
+
 // Addr returns the address; port 0 has been replaced by the port that the kernel chose.
 func (l *Listener) Addr() poller.Addr { return l.addr }
 
@@ -103,6 +108,9 @@ func (l *Listener) Sockets() int { return int(l.sockets.Load()) }
 
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
+
+// Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
+func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() == 0 }
 
 // Listen opens o.Addr, on which nobody else may listen unless o.Share says so. accept is called for each connection, on
 // the reactor that will own it, and returns its handler; nil closes the connection. Safe for any goroutine but a
@@ -164,6 +172,31 @@ func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) 
 	}
 	return l, nil
 }
+
+// Join opens a socket on each reactor that has none of an open listener of all. It is for
+// listeners of Adopt, once no other process may take their sockets back: what waits in a socket that this process alone
+// has is lost with it. So Join skips a Held one: its supervisor would not have the further sockets after the end of
+// this process. Where the kernel refuses a socket, the other reactors go on to accept for that reactor. Safe for any
+// goroutine but a reactor's.
+func (e *Engine) Join(all ...*Listener) {
+	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() || l.opts.Held })
+	for few := range slices.Chunk(all, joinsPerTask) {
+		e.runOnAll(func(r *Reactor) error { //nolint:errcheck // see above
+			for _, l := range few {
+				if !slices.Contains(l.socketReactors(), r) || len(r.acceptorsOf(l)) > 0 {
+					continue
+				}
+				if err := r.listen(l, false); err != nil {
+					slog.Debug("reactor shares a socket", "reactor", r.index, "address", l.addr.String(), "reason", err)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// joinsPerTask bounds the sockets that a reactor opens in one task: each takes some 20 µs.
+const joinsPerTask = 32
 
 func (e *Engine) newListener(o ListenOptions, accept func(*Conn) Handler) *Listener {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
@@ -261,170 +294,18 @@ func (l *Listener) acceptBy(r *Reactor, fd poller.FD) error {
 	return nil
 }
 
-func (r *Reactor) acceptAll() {
-	r.acceptAny = false
+// acceptorsOf returns the acceptors that r has of l, in a list of its own.
+func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
 	for _, a := range r.acceptors {
-		if a.ready && !a.suspended && !r.acceptFrom(a) {
-			r.acceptAny = true
+		if a.listener == l {
+			of = append(of, a)
 		}
 	}
+	return of
 }
 
-func (r *Reactor) pauseAccept() {
-	r.stats.AcceptPaused++
-	r.retrySoon()
-}
-
-// acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on:
-// none waits, or accepting is paused.
-func (r *Reactor) acceptFrom(a *acceptor) bool {
-	for range r.accepts {
-		if g := a.listener.opts.Gate; !a.end.begun && (r.Pressure() >= PressureAccept || g != nil && g.Full(r)) {
-			r.pauseAccept()
-			return true
-		}
-		fd, peer, e := r.accept(a)
-		switch e {
-		case 0:
-			if !r.acquireConn(a) {
-				a.pending = &pending{fd, peer}
-				r.pauseAccept()
-				return true
-			}
-			r.stats.Accepted++
-			r.assignConn(a.listener, fd, peer)
-		case syscall.EAGAIN:
-			a.ready = false
-			return true
-		// The connection died while it waited, or a firewall took it. accept(2) says to try the next one.
-		case syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH,
-			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
-			r.stats.AcceptFailed++
-		case syscall.EMFILE, syscall.ENFILE:
-			if r.yield(nil, idleBatch) > 0 {
-				return false // they are closed at the end of this tick
-			}
-			a.searchIdle(r, nil, idleBatch)
-			r.pauseAccept()
-			return true
-		default: // ENOBUFS, ENOMEM or an unknown error, which may last
-			r.pauseAccept()
-			return true
-		}
-	}
-	return false
-}
-
-// accept takes the next connection: the connection that waits for a place, if there is one.
-func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
-	if g := a.pending; g != nil {
-		a.pending = nil
-		return g.fd, g.peer, 0
-	}
-	return r.kernel.Accept(a.fd)
-}
-
-// acquireConn counts an accepted connection and reports whether there is a place for it; all reactors share the
-// limit. It makes a place by closing an idle connection. A listener that closes has no limit.
-func (r *Reactor) acquireConn(a *acceptor) bool {
-	l, placed := a.listener, a.placeFound
-	a.placeFound = false
-	if n, most := l.conns.Add(1), l.connsMax.Load(); most <= 0 || n <= most || a.end.begun {
-		return true
-	}
-	if placed || r.yield(l, 1) > 0 {
-		return true
-	}
-	l.conns.Add(-1)
-	a.searchIdle(r, l, 1)
-	return false
-}
-
-// assignConn gives an accepted connection to the reactor that is to own it: to r, unless r has more than its share.
-func (r *Reactor) assignConn(l *Listener, fd poller.FD, peer poller.Addr) {
-	to := r.engine.leastLoaded(r)
-	to.load.Add(1)
-	if to == r {
-		r.adopt(l, fd, peer)
-		return
-	}
-	r.stats.HandedOff++
-	t := &Task{}
-	t.Run = func(to *Reactor) { to.adopt(l, fd, peer) }
-	to.Post(t)
-}
-
-// leastLoaded returns from, unless it has a quarter more connections than one of the next two reactors in turn. The
-// kernel spreads connections by a hash of their addresses, which is uneven when they are few. Comparing two
-// reactors spreads them about as well as comparing all, and reads two cache lines of others.
-func (e *Engine) leastLoaded(from *Reactor) *Reactor {
-	n, least := len(e.reactors), from
-	for range min(n-1, 2) {
-		if from.compared++; from.compared%n == from.index {
-			from.compared++
-		}
-		if r := e.reactors[from.compared%n]; r.load.Load() < least.load.Load() {
-			least = r
-		}
-	}
-	if l := least.load.Load(); from.load.Load() > l+l/4 {
-		return least
-	}
-	return from
-}
-
-// adopt makes a Conn of an accepted descriptor. It is read in this tick, since bytes may have come with it.
-func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
-	c := r.newConn(fd, peer)
-	c.listener = l
-	if r.stopping {
-		c.state = closed
-		c.release()
-		return
-	}
-	c.state = open
-	c.flags |= unwatched
-	r.fresh = append(r.fresh, c)
-	c.can = poller.CanRead | poller.CanWrite
-	if h := l.callAccept(c, l.accept); h != nil {
-		c.handler = h
-		r.makeReady(c)
-		return
-	}
-	c.handler = NopHandler{}
-	c.drop(nil)
-}
-
-// watch registers c with the kernel. The kernel reports at once what is ready already, so registering late loses no
-// edge.
-func (c *Conn) watch() {
-	if c.flags&unwatched == 0 || c.state == closed {
-		return
-	}
-	c.flags &^= unwatched
-	if e := c.reactor.kernel.Add(c.fd, c.token()); e != 0 {
-		c.drop(e)
-	}
-}
-
-// watchFresh registers the connections that have lived through a whole tick. A connection that ends before, as with one
-// request per connection, is never registered: that saves a system call and its events.
-func (r *Reactor) watchFresh() {
-	for _, c := range r.fresh[:r.lived] {
-		c.watch()
-	}
-	left := copy(r.fresh, r.fresh[r.lived:])
-	clear(r.fresh[left:])
-	r.fresh, r.lived = r.fresh[:left], left
-}
-
-// callAccept calls accept. A panic costs this connection only, not those that are accepted after it.
-func (l *Listener) callAccept(c *Conn, accept func(*Conn) Handler) (h Handler) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.reactor.Panicked(p)
-			h = nil
-		}
-	}()
-	return accept(c)
+// pending is a connection that was accepted and waits for a place.
+type pending struct {
+	fd   poller.FD
+	peer poller.Addr
 }

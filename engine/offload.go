@@ -174,3 +174,9 @@ func (o *offload) stop() {
 	o.cancel()
 	close(o.jobs)
 }
+
+// OffloadStats returns the counters of the pool, OffloadRefused and OffloadPanics of Stats: no reactor has them. Safe
+// for any goroutine.
+func (e *Engine) OffloadStats() (refused, panics uint64) {
+	return e.offload.refused.Load(), e.offload.panics.Load()
+}

@@ -252,3 +252,17 @@ func (c *Conn) deliverKept() {
 	}
 	c.checkKept()
 }
+
+// pauseReading pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
+// whether it did.
+func (r *Reactor) pauseReading(c *Conn) bool {
+	share := r.share / max(r.load.Load(), 1)
+	if int64(c.in.w-c.in.r+c.queued) <= share {
+		return false
+	}
+	r.stats.ReadPaused++
+	c.flags |= late
+	r.late = append(r.late, c)
+	r.retrySoon()
+	return true
+}

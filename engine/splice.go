@@ -148,14 +148,6 @@ func cannotSplice(e syscall.Errno) bool {
 	return false
 }
 
-// turnLater gives c its next turn after all that are ready in this tick.
-func (c *Conn) turnLater() {
-	if c.flags&onReady == 0 {
-		c.flags |= onReady
-		c.reactor.turnSpent = append(c.reactor.turnSpent, c)
-	}
-}
-
 // pull fills the empty pipe.
 func (s *Splice) pull() int {
 	c := s.from

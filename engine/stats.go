@@ -1,7 +1,5 @@
 package engine
 
-import "github.com/edge-proxy/edge/internal/tally"
-
 // Stats are the counters of one reactor or, added up, of an Engine. All are monotonic except the gauges at the end.
 type Stats struct {
 	Ticks        uint64
@@ -49,70 +47,4 @@ type Stats struct {
 	BufBytes int64 // in buffers now, and what handlers Account
 	BufKept  int64 // in free buffers now, and what handlers Keep
 	Timers   int64 // in the wheel now
-}
-
-// Stats returns the counters of r. On r only; Engine.Stats is for everybody else.
-func (r *Reactor) Stats() Stats {
-	r.MustOwn()
-	s := r.stats
-	s.Conns = r.load.Load()
-	s.BufBytes = r.bufs.inUse()
-	s.BufKept = r.bufs.spare()
-	s.Timers = int64(r.wheel.Len())
-	return s
-}
-
-// Stats adds up the counters of all reactors: each copies its own out. Safe for any goroutine but a reactor's.
-func (e *Engine) Stats() Stats {
-	var sum Stats
-	for _, r := range e.reactors {
-		r.runOn(func() error { //nolint:errcheck // ErrStopped: its counters are lost
-			s := r.Stats()
-			tally.Add(&sum, &s)
-			return nil
-		})
-	}
-	sum.OffloadRefused, sum.OffloadPanics = e.OffloadStats()
-	return sum
-}
-
-// surveySlots is how many slots a Survey looks at in one tick.
-const surveySlots = 4096
-
-// Survey calls f for each connection that was accepted and is open, with its Handler, on its reactor, one reactor after
-// the other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
-func (e *Engine) Survey(f func(c *Conn, h Handler)) {
-	for _, r := range e.reactors {
-		for next, more := 0, true; more; more = next > 0 {
-			if r.runOn(func() error {
-				next = Accepted(r, next, surveySlots, func(c *Conn, _ *Listener, h Handler) { f(c, h) })
-				return nil
-			}) != nil {
-				return
-			}
-		}
-	}
-}
-
-// OffloadStats returns the counters of the pool, OffloadRefused and OffloadPanics of Stats: no reactor has them. Safe
-// for any goroutine.
-func (e *Engine) OffloadStats() (refused, panics uint64) {
-	return e.offload.refused.Load(), e.offload.panics.Load()
-}
-
-// Accepted calls f for each connection that was accepted on r and is open, from slot from on, with its listener and its
-// handler; a connection that waits for a handshake has the handshake's handler. At most slots slots are looked at. next
-// is the slot to go on with, 0 after the last one. On r only.
-func Accepted(r *Reactor, from, slots int, f func(c *Conn, l *Listener, h Handler)) (next int) {
-	r.MustOwn()
-	end := min(from+slots, len(r.slots))
-	for i := from; i < end; i++ {
-		if c := r.slots[i].conn; c != nil && c.listener != nil && c.state <= open {
-			f(c, c.listener, c.handler)
-		}
-	}
-	if end >= len(r.slots) {
-		return 0
-	}
-	return end
 }

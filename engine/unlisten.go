@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -26,14 +25,6 @@ const (
 	handshakeTime = 200 * time.Millisecond
 	unlistenTime  = deferredTime + handshakeTime
 )
-
-// unlistening is the end of an acceptor, which goes on to accept meanwhile, above all limits.
-type unlistening struct {
-	timer Timer
-	begun bool
-	grace time.Duration // from IntakeBegun to close(2)
-	by    int64         // until when it waits for descriptors
-}
 
 // Close ends l so that each connected client is served: l accepts for a while longer, above ConnsMax and under
 // pressure as well, and then the sockets are closed. That takes 1.2 s with DeferAccept and 200 ms without. A Unix
@@ -69,9 +60,6 @@ func (l *Listener) stopConnects(r *Reactor) bool {
 	return !slices.ContainsFunc(sockets, r.kernel.ConnectsBegun)
 }
 
-// Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
-func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() == 0 }
-
 // Reopen takes a Close back and reports whether it could: it cannot for a Unix socket, nor when all sockets are
 // closed by now. It must not run at the same time as Close. Safe for any goroutine but a reactor's.
 func (l *Listener) Reopen() (ok bool) {
@@ -87,41 +75,6 @@ func (l *Listener) Reopen() (ok bool) {
 	l.closed.Store(false)
 	l.engine.Join(l)
 	return true
-}
-
-// Join opens a socket on each reactor that has none of an open listener of all. It is for
-// listeners of Adopt, once no other process may take their sockets back: what waits in a socket that this process alone
-// has is lost with it. So Join skips a Held one: its supervisor would not have the further sockets after the end of
-// this process. Where the kernel refuses a socket, the other reactors go on to accept for that reactor. Safe for any
-// goroutine but a reactor's.
-func (e *Engine) Join(all ...*Listener) {
-	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() || l.opts.Held })
-	for few := range slices.Chunk(all, joinsPerTask) {
-		e.runOnAll(func(r *Reactor) error { //nolint:errcheck // see above
-			for _, l := range few {
-				if !slices.Contains(l.socketReactors(), r) || len(r.acceptorsOf(l)) > 0 {
-					continue
-				}
-				if err := r.listen(l, false); err != nil {
-					slog.Debug("reactor shares a socket", "reactor", r.index, "address", l.addr.String(), "reason", err)
-				}
-			}
-			return nil
-		})
-	}
-}
-
-// joinsPerTask bounds the sockets that a reactor opens in one task: each takes some 20 µs.
-const joinsPerTask = 32
-
-// acceptorsOf returns the acceptors that r has of l, in a list of its own.
-func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
-	for _, a := range r.acceptors {
-		if a.listener == l {
-			of = append(of, a)
-		}
-	}
-	return of
 }
 
 // unlisten begins to close the sockets of l.
@@ -186,7 +139,7 @@ func (a *acceptor) close(r *Reactor) {
 		// as many as one tick may: there may be more
 	}
 	if a.ready && r.now < a.end.by {
-		r.Arm(&a.end.timer, r.now+int64(acceptPause))
+		r.Arm(&a.end.timer, r.now+int64(retryPause))
 		return
 	}
 	a.remove(r)

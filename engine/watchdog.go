@@ -15,41 +15,28 @@ const (
 	stacksMax  = 1 << 20     // bytes of all stacks among which the stack of the reactor is looked for
 )
 
-// watchdog logs where a reactor is that has been in the same tick for too long.
-// Owned by its goroutine.
-type watchdog struct {
-	quit chan struct{}
-}
+// slowTick is the length from which a tick counts as slow.
+const slowTick = int64(10 * time.Millisecond)
 
-func (w *watchdog) start(e *Engine) {
-	w.quit = make(chan struct{})
-	go w.run(e)
-}
-
-func (w *watchdog) stop() {
-	if w.quit != nil {
-		close(w.quit)
-	}
-}
-
-func (w *watchdog) run(e *Engine) {
+// watch is the goroutine of the watchdog. It logs where a reactor is that has been in the same tick for too long.
+func (e *Engine) watch() {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
 	var logged time.Time
 	for {
 		select {
-		case <-w.quit:
+		case <-e.unwatch:
 			return
 		case now := <-t.C:
-			if now.Sub(logged) >= watchLog && w.look(e) {
+			if now.Sub(logged) >= watchLog && e.logStuck() {
 				logged = now
 			}
 		}
 	}
 }
 
-// look logs the first reactor that is stuck in a tick, or does not get to run between two.
-func (w *watchdog) look(e *Engine) bool {
+// logStuck logs the first reactor that is stuck in a tick, or does not get to run between two.
+func (e *Engine) logStuck() bool {
 	for _, r := range e.reactors {
 		from := r.mail.awake.Load()
 		if from <= 0 { // it waits

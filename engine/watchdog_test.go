@@ -24,7 +24,7 @@ func listen(t *testing.T) *lines {
 func (l *lines) about(t *testing.T, e *Engine) (line string) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool {
-		e.watch.look(e)
+		e.logStuck()
 		for line = range strings.Lines(l.Take()) {
 			if strings.Contains(line, `"reactor":1,`) {
 				return true
@@ -63,7 +63,7 @@ func TestWatchdog_namesTheCallbackThatHangs(t *testing.T) {
 		return st.SlowTicks > 0 && st.SlowestTick > slowTick
 	})
 	// On a busy machine any tick may be slow. A reactor that sleeps is not in one.
-	testutil.Eventually(t, testutil.Patience, func() bool { return !e.watch.look(e) }, "nobody is reported")
+	testutil.Eventually(t, testutil.Patience, func() bool { return !e.logStuck() }, "nobody is reported")
 }
 
 // starved is a kernel whose looks for events, between two ticks without sleep, take as long as the test likes: as if

@@ -131,13 +131,6 @@ func (c *Conn) noteQueued() {
 	c.makeDirty()
 }
 
-func (c *Conn) makeDirty() {
-	if c.flags&dirty == 0 {
-		c.flags |= dirty
-		c.reactor.dirty = append(c.reactor.dirty, c)
-	}
-}
-
 // send writes the queue and then p in one call, and reports how much of p left. The rest of the queue stays there.
 // May close c.
 func (c *Conn) send(p []byte) (n int) {

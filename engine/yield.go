@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"time"
-
-	"github.com/edge-proxy/edge/poller"
-)
+import "time"
 
 // Bounds of making room for newcomers.
 const (
@@ -18,6 +14,12 @@ const (
 	// idleBatch is how many are closed when descriptors ran out: the newcomer needs one to a backend, too.
 	idleBatch = 4
 )
+
+// Idler is a Handler that knows when its connection is between two messages.
+type Idler interface {
+	// Idle reports that nothing would be lost if the connection closed now. Runs on its reactor.
+	Idle() bool
+}
 
 // Yielder is a Handler whose idle connection may be closed for a newcomer: above ListenOptions.ConnsMax, and when
 // there are no descriptors left.
@@ -129,10 +131,4 @@ func (p *idleSearch) ask(r *Reactor) {
 		a.placeFound = a.pending != nil && p.listener != nil
 		a.ready, r.acceptAny = true, true
 	}
-}
-
-// pending is a connection that was accepted and waits for a place.
-type pending struct {
-	fd   poller.FD
-	peer poller.Addr
 }
