@@ -43,6 +43,16 @@ func (c *Conn) Finish() {
 	c.Close(nil)
 }
 
+// CloseWrite sends FIN after what is queued; reading goes on.
+func (c *Conn) CloseWrite() {
+	c.mustOwn()
+	if c.writeClosed() {
+		return
+	}
+	c.flags |= finDue
+	c.makeDirty()
+}
+
 // onQueueEmpty is called when a closing Conn has an empty queue.
 func (c *Conn) onQueueEmpty() {
 	over := c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0
@@ -59,6 +69,13 @@ func (c *Conn) onQueueEmpty() {
 	c.setTimeout(lingerTime)
 	if c.can&poller.CanRead != 0 {
 		c.reactor.makeReady(c)
+	}
+}
+
+func (c *Conn) sendFIN() {
+	c.flags |= finSent
+	if e := c.reactor.kernel.CloseWrite(c.fd); e != 0 && e != syscall.ENOTCONN {
+		c.drop(e)
 	}
 }
 
@@ -115,6 +132,32 @@ func (c *Conn) giveUp(cause error) {
 	c.drop(nil)
 }
 
+// sendFailed ends a connection that cannot be written to. While bytes of the peer may still lie unread, the reader
+// finds them first: a peer that answered and closed without reading all we sent has still answered. Until then the
+// connection takes no more bytes.
+func (c *Conn) sendFailed(e syscall.Errno) {
+	c.can &^= poller.CanWrite
+	gone := e == syscall.EPIPE || e == syscall.ECONNRESET
+	if !gone || c.state != open || c.flags&eof != 0 || c.can&poller.CanRead == 0 {
+		c.drop(e)
+		return
+	}
+	c.releaseQueue()
+	c.flags |= finSent
+	if e == syscall.ECONNRESET {
+		// The kernel tells of a reset once. The read after the last byte would take it for an orderly end.
+		c.cause = e
+	}
+	c.can |= poller.Broken
+	c.reactor.makeReady(c)
+	if c.splices != nil && c.splices.out != nil {
+		c.splices.out.stop() // its socket takes nothing any more
+	}
+	if c.flags&congested != 0 {
+		c.makeDirty()
+	}
+}
+
 // drop ends c at once and puts it on the dead list. Unread bytes stay until it is reaped, since the callback that
 // runs now may have borrowed them.
 func (c *Conn) drop(cause error) {
@@ -129,6 +172,15 @@ func (c *Conn) drop(cause error) {
 	}
 	c.releaseQueue()
 	c.reactor.dead = append(c.reactor.dead, c)
+}
+
+func (c *Conn) releaseQueue() {
+	c.out.release(&c.reactor.bufs)
+	c.queued = 0
+	if ly := c.layer; ly != nil {
+		ly.out.release(&c.reactor.bufs)
+		ly.sealed = 0
+	}
 }
 
 func (c *Conn) releaseKept() {

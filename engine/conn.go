@@ -232,6 +232,9 @@ func (c *Conn) Connecting() bool { return c.state == connecting }
 // EOF reports whether the peer sent FIN and all that came before it was read.
 func (c *Conn) EOF() bool { return c.flags&eof != 0 }
 
+// writeClosed reports whether nothing more can be queued: c closes, or FIN was asked for.
+func (c *Conn) writeClosed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
+
 // SetTimeout arranges for OnTimeout in d from now; 0 or less for no OnTimeout. It replaces the time set before.
 // Moving it later costs a few nanoseconds: the wheel is not touched. While c connects it replaces the time to connect,
 // and OnOpen begins without one. Once Close was called it does nothing: the time to close is the engine's.
