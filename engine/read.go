@@ -6,9 +6,6 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// readsPerTurn bounds the reads of one Conn in a turn.
-const readsPerTurn = 4
-
 // bulkReads times ReadSize is asked for when the last read of a Conn was full. Fewer and larger reads and writes
 // cost less: answers of 1 MiB took 0.85 of the processor time.
 const bulkReads = 4
@@ -16,122 +13,42 @@ const bulkReads = 4
 // readLeast is the least room after kept bytes that is worth a read.
 const readLeast = 1 << 10
 
-// turn gives c its share of the tick: write first, then read.
-func (c *Conn) turn() {
-	c.flags &^= onReady
-	if c.state == connecting && !c.finishConnect() || c.state == closed {
-		return
-	}
-	if c.queued > 0 && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
-		c.flush()
-	}
-	if c.can&poller.Broken != 0 && c.state == open && (c.flags&eof != 0 || c.flags&wantRead == 0 && c.listener != nil) {
-		c.readSocketError()
-	}
-	switch c.state {
-	case closed:
-		return
-	case closing:
-		c.linger()
-		return
-	}
-	if c.flags&(openDue|sendable|timedOut) != 0 {
-		c.runCallbacks()
-	}
-	if c.splices != nil {
-		c.resumeSplice()
-	}
-	for range readsPerTurn {
-		if c.flags&openDue != 0 { // OnData called Begin
-			c.runCallbacks()
-		}
-		if c.state != open || c.flags&wantRead == 0 {
-			return
-		}
-		if c.flags&redeliver != 0 {
-			c.flags &^= redeliver
-			c.deliverKept()
-			if c.layer != nil {
-				c.deliverDecoded()
-			}
-			continue
-		}
-		if c.can&poller.CanRead == 0 || c.flags&eof != 0 {
-			return
-		}
-		if c.spliced() {
-			c.splices.in.run()
-			return
-		}
-		if !c.read() {
-			return
-		}
-		if c.can&poller.Broken != 0 && c.flags&eof != 0 && c.state == open {
-			c.readSocketError() // the reset came with the FIN, and the read told of the FIN only
-			return
-		}
-	}
-	c.turnLater()
-}
-
-// readSocketError asks the kernel why c is broken, where no read will tell soon: its FIN was read, or reading is
-// paused. A peer that reset the connection waits for nothing any more. A peer that we dialled may have answered before,
-// and the answer is unread: there the read tells.
-func (c *Conn) readSocketError() {
-	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
-		c.drop(e)
-	} else if c.cause != nil { // see sendFailed
-		c.drop(c.cause)
+// AckNow acknowledges the last bytes of the peer at once, where they were few and more are due. A peer that writes a
+// message in pieces, with Nagle's algorithm on, sends the next small piece only then, and TCP acknowledges up to 40 ms
+// late. It is for OnData.
+func (c *Conn) AckNow() {
+	c.mustOwn()
+	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() {
+		c.reactor.kernel.AckNow(c.fd)
 	}
 }
 
-// runCallbacks makes the callbacks that are due, but for data.
-func (c *Conn) runCallbacks() {
-	for c.flags&openDue != 0 && c.state == open { // again after Begin
-		c.flags &^= openDue
-		c.handler.OnOpen(c)
-	}
-	if c.flags&sendable != 0 && c.state == open {
-		c.flags &^= sendable
-		c.handler.OnSendable(c)
-	}
-	if c.flags&timedOut != 0 && c.state == open {
-		c.flags &^= timedOut
-		c.handler.OnTimeout(c)
-	}
-}
-
-// read reads once and delivers: into the scratch when nothing is kept, else after the kept bytes. It reports false
-// when reading was put off.
-func (c *Conn) read() bool {
-	r := c.reactor
-	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.pauseReading(c)) {
+// pauseReading pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
+// whether it did.
+func (r *Reactor) pauseReading(c *Conn) bool {
+	share := r.share / max(r.load.Load(), 1)
+	if int64(c.in.w-c.in.r+c.queued) <= share {
 		return false
 	}
-	if c.layer != nil && c.layer.layer != nil {
-		c.readSealed()
-		return true
-	}
-	if c.in != nil {
-		c.readMore()
-		return true
-	}
-	p := r.scratch[:c.readSize()]
-	n, e := r.kernel.Read(c.fd, p)
-	if n < len(p) {
-		c.flags &^= bulk
-	} else {
-		c.flags |= bulk
-	}
-	if !c.accountRead(n, len(p), e) {
-		return true
-	}
-	used := c.handler.OnData(c, p[:n])
-	if used < n {
-		c.keepUnread(p[used:n])
-	}
-	poison(p[:n])
+	r.stats.ReadPaused++
+	c.flags |= late
+	r.late = append(r.late, c)
+	r.retrySoon()
 	return true
+}
+
+// readMore reads more bytes to the kept ones and delivers both.
+func (c *Conn) readMore() {
+	r := c.reactor
+	b := c.roomFor(readLeast, 2*len(c.in.data))
+	n, e := r.kernel.Read(c.fd, b.data[b.w:])
+	room := b.room()
+	if n > 0 {
+		b.w += n
+	}
+	if c.accountRead(n, room, e) {
+		c.deliverKept()
+	}
 }
 
 // readSize returns how many bytes a read asks for.
@@ -144,16 +61,6 @@ func (c *Conn) readSize() int {
 		return bulkReads * r.opts.ReadSize
 	}
 	return r.opts.ReadSize
-}
-
-// AckNow acknowledges the last bytes of the peer at once, where they were few and more are due. A peer that writes a
-// message in pieces, with Nagle's algorithm on, sends the next small piece only then, and TCP acknowledges up to 40 ms
-// late. It is for OnData.
-func (c *Conn) AckNow() {
-	c.mustOwn()
-	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() {
-		c.reactor.kernel.AckNow(c.fd)
-	}
 }
 
 // accountRead accounts for a read and reports whether there are bytes to deliver.
@@ -197,43 +104,6 @@ func (c *Conn) keepUnread(rest []byte) {
 	c.checkKept()
 }
 
-// checkKept closes a connection whose handler wants more bytes than may be kept.
-func (c *Conn) checkKept() {
-	if c.flags&wantRead != 0 && c.flags&redeliver == 0 && c.in.w-c.in.r >= c.reactor.opts.ReadMax {
-		c.reactor.stats.ReadFull++
-		c.Close(ErrReadFull)
-	}
-}
-
-// readMore reads more bytes to the kept ones and delivers both.
-func (c *Conn) readMore() {
-	r := c.reactor
-	b := c.roomFor(readLeast, 2*len(c.in.data))
-	n, e := r.kernel.Read(c.fd, b.data[b.w:])
-	room := b.room()
-	if n > 0 {
-		b.w += n
-	}
-	if c.accountRead(n, room, e) {
-		c.deliverKept()
-	}
-}
-
-// roomFor returns the Buf of the kept bytes with room for n more: they are moved to its front, or into a Buf of size.
-func (c *Conn) roomFor(n, size int) *Buf {
-	b := c.in
-	if b.room() < n && b.r > 0 {
-		b.w = copy(b.data, b.bytes())
-		b.r = 0
-	}
-	if b.room() < n {
-		c.in = c.reactor.bufs.get(size)
-		c.in.w = copy(c.in.data, b.bytes())
-		c.reactor.bufs.put(b)
-	}
-	return c.in
-}
-
 // deliverKept offers the kept bytes.
 func (c *Conn) deliverKept() {
 	b := c.in
@@ -253,16 +123,25 @@ func (c *Conn) deliverKept() {
 	c.checkKept()
 }
 
-// pauseReading pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
-// whether it did.
-func (r *Reactor) pauseReading(c *Conn) bool {
-	share := r.share / max(r.load.Load(), 1)
-	if int64(c.in.w-c.in.r+c.queued) <= share {
-		return false
+// checkKept closes a connection whose handler wants more bytes than may be kept.
+func (c *Conn) checkKept() {
+	if c.flags&wantRead != 0 && c.flags&redeliver == 0 && c.in.w-c.in.r >= c.reactor.opts.ReadMax {
+		c.reactor.stats.ReadFull++
+		c.Close(ErrReadFull)
 	}
-	r.stats.ReadPaused++
-	c.flags |= late
-	r.late = append(r.late, c)
-	r.retrySoon()
-	return true
+}
+
+// roomFor returns the Buf of the kept bytes with room for n more: they are moved to its front, or into a Buf of size.
+func (c *Conn) roomFor(n, size int) *Buf {
+	b := c.in
+	if b.room() < n && b.r > 0 {
+		b.w = copy(b.data, b.bytes())
+		b.r = 0
+	}
+	if b.room() < n {
+		c.in = c.reactor.bufs.get(size)
+		c.in.w = copy(c.in.data, b.bytes())
+		c.reactor.bufs.put(b)
+	}
+	return c.in
 }
