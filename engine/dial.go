@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -259,12 +260,7 @@ func (one *attempt) OnClose(_ *Conn, cause error) {
 		return
 	}
 	a.note(one, cause)
-	for i, other := range a.attempts {
-		if other == one {
-			a.attempts = append(a.attempts[:i], a.attempts[i+1:]...)
-			break
-		}
-	}
+	a.attempts = slices.DeleteFunc(a.attempts, func(other *attempt) bool { return other == one })
 	if !a.start() {
 		a.stop()
 		a.conn.drop(a.cause)

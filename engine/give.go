@@ -56,6 +56,7 @@ type Giving struct {
 //	0 <= left <= slots, which never become fewer
 type connGiver struct {
 	giving  *Giving
+	reactor *Reactor
 	slot    int  // the slot that the walk looked at last
 	left    int  // slots that are left of this walk
 	walking bool // walk was posted and has not begun
@@ -75,10 +76,10 @@ func (e *Engine) Give(credit int, take func([]Given)) *Giving {
 	g.credit.Store(int64(credit))
 	e.giving.Store(g)
 	e.runOnAll(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
-		v := &connGiver{giving: g}
+		v := &connGiver{giving: g, reactor: r}
 		v.walk.Run, v.send.Run, v.pause.Run = v.runWalk, v.runSend, v.restartWalk
 		r.giver = v
-		v.continueWalk(r)
+		v.continueWalk()
 		return nil
 	})
 	return g
@@ -92,7 +93,7 @@ func (g *Giving) More(n int) {
 	for _, r := range g.engine.reactors {
 		r.Post(&Task{Run: func(r *Reactor) {
 			if v := r.giver; v != nil && v.giving == g {
-				v.continueWalk(r)
+				v.continueWalk()
 			}
 		}})
 	}
@@ -118,10 +119,10 @@ func Gives(c *Conn) bool {
 }
 
 // postWalk walks on, in the next tick.
-func (v *connGiver) postWalk(r *Reactor) {
+func (v *connGiver) postWalk() {
 	if !v.walking {
 		v.walking = true
-		r.Post(&v.walk)
+		v.reactor.Post(&v.walk)
 	}
 }
 
@@ -147,25 +148,25 @@ func (v *connGiver) runWalk(r *Reactor) {
 	}
 	v.runSend(r)
 	if v.left > 0 && v.giving.credit.Load() > 0 {
-		v.postWalk(r)
+		v.postWalk()
 		return
 	}
 	r.Arm(&v.pause, r.now+int64(givePause))
 }
 
 // continueWalk walks on, or again where the last walk has ended.
-func (v *connGiver) continueWalk(r *Reactor) {
+func (v *connGiver) continueWalk() {
 	if v.left == 0 {
-		v.left = len(r.slots)
+		v.left = len(v.reactor.slots)
 	}
-	v.postWalk(r)
+	v.postWalk()
 }
 
 // restartWalk begins a walk, for connections that could not go and are not flushed any more, and for those that another
 // reactor has passed on meanwhile.
 func (v *connGiver) restartWalk(r *Reactor) {
 	v.left = len(r.slots)
-	v.postWalk(r)
+	v.postWalk()
 }
 
 // runSend is the task that passes a batch on.

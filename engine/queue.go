@@ -104,17 +104,12 @@ func (c *Conn) consume(sent int) (rest int) {
 }
 
 // writeOut sends iov, by the plain call when there is one buffer.
-func (r *Reactor) writeOut(fd poller.FD, iov [][]byte) (int, syscall.Errno) {
-	var n int
-	var e syscall.Errno
+func writeOut(k poller.Kernel, fd poller.FD, iov [][]byte) (n int, e syscall.Errno) {
 	if len(iov) == 1 {
-		n, e = r.kernel.Write(fd, iov[0])
-	} else {
-		n, e = r.kernel.Writev(fd, iov)
-	}
-	if len(iov) == 1 {
+		n, e = k.Write(fd, iov[0])
 		iov[0] = nil // as clear would, without a call
 	} else {
+		n, e = k.Writev(fd, iov)
 		clear(iov)
 	}
 	if e == syscall.EAGAIN {

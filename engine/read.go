@@ -23,9 +23,10 @@ func (c *Conn) AckNow() {
 	}
 }
 
-// pauseReading pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
+// pauseReading pauses reading of c if it holds more than its share, until the retry timer fires. It reports
 // whether it did.
-func (r *Reactor) pauseReading(c *Conn) bool {
+func (c *Conn) pauseReading() bool {
+	r := c.reactor
 	share := r.share / max(r.load.Load(), 1)
 	if int64(c.in.w-c.in.r+c.queued) <= share {
 		return false

@@ -275,7 +275,7 @@ func (c *Conn) queueSealed(p []byte) {
 func (c *Conn) writeSealed() {
 	r, ly := c.reactor, c.layer
 	iov, total := ly.out.appendTo(r.iov[:0])
-	sent, e := r.writeOut(c.fd, iov)
+	sent, e := writeOut(r.kernel, c.fd, iov)
 	if e != 0 {
 		c.sendFailed(e)
 		return

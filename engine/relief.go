@@ -35,34 +35,36 @@ const reliefPerTick = 4096
 
 // relieve asks handlers to end what their peers keep waiting, until the pressure is gone or all were asked.
 func (r *Reactor) relieve() {
+	s := &r.relief
 	for range reliefPerTick {
 		p := r.Pressure()
 		if p < PressureAccept {
-			r.relief.left, r.relief.round = 0, 0
+			s.left, s.round = 0, 0
 			break
 		}
-		if r.relief.left == 0 && !r.nextRound(p) {
+		if s.left == 0 && !s.beginRound(p, len(r.slots)) {
 			break
 		}
-		r.relief.left--
-		r.relief.hand = (r.relief.hand + 1) % len(r.slots)
-		if c := r.slots[r.relief.hand].conn; c != nil && c.listener != nil && c.state < closed {
+		s.left--
+		s.hand = (s.hand + 1) % len(r.slots)
+		if c := r.slots[s.hand].conn; c != nil && c.listener != nil && c.state < closed {
 			r.current = c
-			c.freeUnderPressure(reliefAges[r.relief.round-1])
+			c.freeUnderPressure(reliefAges[s.round-1])
 		}
 	}
 	r.current = nil
 	r.retrySoon() // for the next part of the round, or for another search
 }
 
-// nextRound begins a round. It reports false after the last one: the search begins anew in a later tick.
-func (r *Reactor) nextRound(p Pressure) bool {
-	if r.relief.round >= reliefRounds[p] || len(r.slots) == 0 {
-		r.relief.round = 0
+// beginRound begins a round over so many slots. It reports false after the last one: the search begins anew in a later
+// tick.
+func (s *relief) beginRound(p Pressure, slots int) bool {
+	if s.round >= reliefRounds[p] || slots == 0 {
+		s.round = 0
 		return false
 	}
-	r.relief.round++
-	r.relief.left = len(r.slots)
+	s.round++
+	s.left = slots
 	return true
 }
 

@@ -13,11 +13,9 @@ const (
 	timersPerTick = 1024
 	turnsPerTick  = 2048
 	settleRounds  = 16 // of later, flush and reap, which make work for each other
-)
 
-// turnTime ends the turns of a tick early, so that timers, mail and new connections do not wait for bulk transfers.
-// The clock is read every turnsPerLook turns.
-const (
+	// turnTime ends the turns of a tick early, so that timers, mail and new connections do not wait for bulk
+	// transfers. The clock is read every turnsPerLook turns.
 	turnTime     = int64(2 * time.Millisecond)
 	turnsPerLook = 16
 )

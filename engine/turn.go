@@ -94,7 +94,7 @@ func (c *Conn) runCallbacks() {
 // when reading was put off.
 func (c *Conn) read() bool {
 	r := c.reactor
-	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.pauseReading(c)) {
+	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && c.pauseReading()) {
 		return false
 	}
 	if c.layer != nil && c.layer.layer != nil {

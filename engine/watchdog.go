@@ -46,7 +46,7 @@ func (e *Engine) logStuck() bool {
 		if d <= slowTick {
 			continue
 		}
-		stack := r.stack()
+		stack := stackOf(r.goroutine.Load())
 		if r.mail.awake.Load() != from { // it went on, and the stack is of a later tick
 			continue
 		}
@@ -60,9 +60,9 @@ func (e *Engine) logStuck() bool {
 	return false
 }
 
-// stack returns the stack of the goroutine that runs r; "" when it is not among the first stacksMax bytes of all.
-func (r *Reactor) stack() string {
-	id := r.goroutine.Load()
+// stackOf returns the stack of a goroutine that goroutine told of; "" for nil, and when it is not among the first
+// stacksMax bytes of all.
+func stackOf(id *string) string {
 	if id == nil {
 		return ""
 	}

@@ -76,7 +76,7 @@ func (c *Conn) sendAll(p []byte) (sent, total int, e syscall.Errno) {
 		iov = append(iov, p)
 		total += len(p)
 	}
-	sent, e = c.reactor.writeOut(c.fd, iov)
+	sent, e = writeOut(c.reactor.kernel, c.fd, iov)
 	return sent, total, e
 }
 
