@@ -1,6 +1,8 @@
 package session
 
 import (
+	"math"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
@@ -120,4 +122,26 @@ func (b *bodyWriter) trailers(c *engine.Conn, h *message.Head) error {
 	c.Commit(h1.AppendLastChunk(c.Reserve(len(h.Base)+chunkRoom), h))
 	b.framing = ended
 	return nil
+}
+
+// headRoom is what a session adds to a head: the status line and the framing fields.
+const headRoom = 256
+
+// toSplice is how many bytes of the body may be sent as they are.
+func (b *bodyWriter) toSplice(tunnel bool) int64 {
+	switch {
+	case b.framing == counted:
+		return b.left
+	case b.framing == untilClose && tunnel:
+		return math.MaxInt64
+	}
+	return 0
+}
+
+// spliced notes that the kernel sent n bytes of the body.
+func (b *bodyWriter) spliced(n int) {
+	if b.framing == counted {
+		b.left -= int64(n)
+	}
+	b.check()
 }

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"bytes"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -11,14 +13,6 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// ClientOptions bound what an origin may do. The zero value is good. Immutable once used.
-type ClientOptions struct {
-	Limits       h1.Limits
-	FirstByte    time.Duration // from the end of the request to the head of the answer; 0: 60 s
-	BetweenBytes time.Duration // between two reads of an answer, or for the origin to take what congests it; 0: 60 s
-	TunnelIdle   time.Duration // without a byte of a tunnel, in either direction; 0: 1 h
-}
 
 // Owner is told what becomes of a Client. Its methods run on the Client's reactor.
 type Owner interface {
@@ -100,8 +94,47 @@ func (c *Client) DialTLS(
 	return err
 }
 
+// Attach makes the connection of p the connection of c, which was not dialled.
+func (c *Client) Attach(p *Probe) { c.conn, c.connected = p.take(c), true }
+
+// Moved is an idle connection to an origin on its way from one reactor to another.
+// Owned by its holder, which passes it to Adopt or to Discard, once.
+type Moved struct {
+	conn engine.Moved
+	uses uint32
+}
+
+// Leave takes an idle connection away from c, so that a Client of another reactor may adopt it. It reports false, and
+// leaves c as it is, when c is not usable. Afterwards c is over; its owner's OnGone does not come.
+func (c *Client) Leave() (m Moved, ok bool) {
+	if c.receiver != nil || !c.connected {
+		return m, false
+	}
+	m.uses = c.uses
+	m.conn, ok = c.conn.Leave()
+	return m, ok
+}
+
+// Adopt makes m the connection of c, which was not dialled. On an error, see engine.Reactor.Adopt, m is closed and
+// OnGone does not come.
+func (c *Client) Adopt(r *engine.Reactor, m Moved) error {
+	conn, err := r.Adopt(m.conn, c)
+	if err != nil {
+		return err
+	}
+	c.conn, c.uses, c.connected = conn, m.uses, true
+	return nil
+}
+
+// Discard closes m.
+func Discard(r *engine.Reactor, m Moved) { r.Discard(m.conn) }
+
 // Uses returns how many requests were opened on c.
 func (c *Client) Uses() int { return int(c.uses) }
+
+// KeepAlive returns for how long the origin promised, with its last answer, to keep an idle connection; 0 when it
+// promised nothing.
+func (c *Client) KeepAlive() time.Duration { return c.keepAlive }
 
 // Connected reports whether the connection was ever established.
 func (c *Client) Connected() bool { return c.connected }
@@ -177,12 +210,7 @@ func (c *Client) between() time.Duration {
 	return c.betweenBytes(c.opts.BetweenBytes)
 }
 
-func orDefault(d time.Duration) time.Duration {
-	if d == 0 {
-		return time.Minute
-	}
-	return d
-}
+func (c *Client) tunnelIdle() time.Duration { return orTunnelIdle(c.opts.TunnelIdle) }
 
 // OnData decodes an answer. Bytes that answer no request end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
@@ -290,6 +318,45 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 	c.finish()
 }
 
+// openTunnel turns the connection into a tunnel. RFC 9110 §7.8: a server MUST NOT switch protocols before it has
+// received the entire request.
+func (c *Client) openTunnel() bool {
+	if c.body.framing != ended {
+		c.fail(Malformed, h1.ErrSwitchedProtocols)
+		c.conn.Close(h1.ErrSwitchedProtocols)
+		c.inCallback = false
+		return false
+	}
+	c.tunnel, c.answer, c.closeAfter, c.head.Close = true, answerBegun, true, false
+	c.body.begin(untilClose, 0)
+	return true
+}
+
+// keepAliveLongest bounds the seconds that are believed; nothing stays idle so long.
+const keepAliveLongest = 24 * 60 * 60
+
+// keepAlive reads timeout=N out of a Keep-Alive field; 0 when there is none. No RFC defines it: RFC 2068 §19.7.1.1 was
+// the last that tried.
+func keepAlive(value []byte) time.Duration {
+	for len(value) > 0 {
+		var item []byte
+		item, value, _ = bytes.Cut(value, []byte(","))
+		name, number, found := bytes.Cut(bytes.TrimSpace(item), []byte("="))
+		if !found || !bytes.EqualFold(bytes.TrimSpace(name), []byte("timeout")) {
+			continue
+		}
+		n := 0
+		for _, digit := range bytes.Trim(bytes.TrimSpace(number), `"`) {
+			if digit < '0' || digit > '9' {
+				return 0
+			}
+			n = min(10*n+int(digit-'0'), keepAliveLongest)
+		}
+		return max(time.Duration(n)*time.Second, 1) // timeout=0 is a promise of nothing
+	}
+	return 0
+}
+
 // noteEnd notes that the part of the answer that is delivered next is the last one.
 func (a *answerState) noteEnd(end bool) {
 	if end {
@@ -367,6 +434,18 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 	conn.Close(engine.ErrClosed)
 }
 
+// eofTunnel passes the origin's FIN on.
+func (c *Client) eofTunnel() {
+	if c.receiver == nil || c.answer == answerDone {
+		return
+	}
+	c.answer = answerDone
+	c.inCallback = true
+	c.receiver.OnData(c, nil, true)
+	c.inCallback = false
+	c.finish()
+}
+
 // errNoCloseNotify is why an answer that the end of its connection delimits is incomplete.
 var errNoCloseNotify = errors.New("the connection was cut: FIN without close_notify")
 
@@ -392,150 +471,53 @@ func (c *Client) fail(code Code, cause error) {
 	}
 }
 
-// SendHead sends the head of the request.
-func (c *Client) SendHead(h *message.Head, end bool) error {
-	c.mustOwn()
-	if c.receiver == nil {
-		return ErrDead
-	}
-	if c.body.framing != noHead {
-		return ErrOrder
-	}
-	h.Chunked, h.Close = false, false // the head said so of the client's connection
+func (c *Client) toReceive() int64 {
 	switch {
-	case end:
-		h.Length = 0
-		c.body.begin(noBody, 0)
-	case h.Length >= 0:
-		c.body.begin(counted, h.Length)
-	default:
-		h.Chunked = true
-		c.body.begin(chunked, 0)
+	case c.receiver == nil || c.answer == answerDone || c.owed > 0:
+		return 0
+	case c.tunnel:
+		return math.MaxInt64
 	}
-	c.dec.Expect(h.Verb)
-	if h.Upgrade || h.Verb == message.VerbConnect {
-		c.dec.ExpectTunnel()
-	}
-	c.conn.Commit(h1.AppendRequest(c.conn.Reserve(len(h.Base)+headRoom), h))
-	if end {
-		c.body.framing = ended
-	}
-	c.awaits100 = h.Continue && !end
-	c.setDeadline()
-	return nil
+	return c.dec.Counted()
 }
 
-// SendData sends body bytes.
-func (c *Client) SendData(p []byte, end bool) (int, error) {
-	c.mustOwn()
-	if c.receiver == nil {
-		return 0, ErrDead
+func (c *Client) toSend() int64 {
+	if !c.connected {
+		return 0
 	}
-	n, err := c.body.data(c.conn, p, end)
-	if c.awaits100 && n > 0 {
+	return c.body.toSplice(c.tunnel)
+}
+
+func (c *Client) splicedIn(n int, waits bool) {
+	if !c.tunnel {
+		c.dec.Skip(n)
+	}
+	if waits && !c.tunnel { // the origin does not owe the missing bytes
+		c.conn.SetTimeout(0)
+	} else {
+		c.conn.SetTimeout(c.between())
+	}
+}
+
+func (c *Client) splicedOut(n int, waits bool) {
+	c.body.spliced(n)
+	c.spliceWaits = waits
+	if n > 0 {
 		c.awaits100 = false
+	}
+	if n > 0 || !c.tunnel {
 		c.setDeadline()
 	}
-	c.onRequestSent()
-	return n, err
 }
 
-// SendTrailers ends the request with h.
-func (c *Client) SendTrailers(h *message.Head) error {
-	c.mustOwn()
-	if c.receiver == nil {
-		return ErrDead
+func (c *Client) spliceFrom() (*engine.Conn, *splice) {
+	if c.splice == nil && c.spliceReceiver() != nil {
+		c.splice = &splice{from: c}
 	}
-	err := c.body.trailers(c.conn, h)
-	c.onRequestSent()
-	return err
+	return c.conn, c.splice
 }
 
-func (c *Client) onRequestSent() {
-	if c.tunnel {
-		c.sentTunnel()
-		return
-	}
-	if c.body.framing == ended || c.conn.Congested() {
-		c.setDeadline()
-	}
-	if c.body.framing == ended {
-		c.finish()
-	}
+func (c *Client) spliceReceiver() SpliceReceiver {
+	r, _ := c.receiver.(SpliceReceiver)
+	return r
 }
-
-// Congested reports whether the connection's queue is above its low mark, or the connection is not established yet:
-// a body that was not given to c can still go to another connection.
-func (c *Client) Congested() bool { return !c.connected || c.conn.Congested() }
-
-// Queued returns the bytes that have not left.
-func (c *Client) Queued() int { return c.conn.Queued() }
-
-// Release resumes reading when nothing is owed any more.
-func (c *Client) Release(n int) {
-	c.mustOwn()
-	if c.owed -= n; c.owed <= 0 {
-		c.owed = 0
-		if c.receiver != nil {
-			c.conn.ResumeRead()
-			if !c.inCallback {
-				c.setDeadline()
-			}
-		}
-	}
-}
-
-// Reset ends the exchange and with it the connection: HTTP/1 has no other way to take a request back.
-func (c *Client) Reset(Code) {
-	c.mustOwn()
-	if c.receiver == nil {
-		return
-	}
-	c.receiver = nil
-	c.conn.Close(engine.ErrClosed)
-}
-
-// discardTime is how long a connection may take for the next piece of an answer that is thrown away. The last piece of
-// all begins within that time.
-const discardTime = time.Second
-
-// Discard makes c a Discarder. A request that is not sent whole cannot be taken back but with its connection.
-func (c *Client) Discard(limit int) {
-	c.mustOwn()
-	if c.receiver == nil {
-		return
-	}
-	if c.body.framing != ended || c.answer == noAnswer || c.tunnel {
-		c.Reset(Cancelled)
-		return
-	}
-	owed := c.owed
-	c.receiver, c.discardLeft = discarded{}, limit
-	c.patience.between, c.discardTill = discardTime, c.conn.Reactor().Now()+int64(discardTime)
-	c.Release(owed)
-}
-
-// discarded receives answers of Clients that nobody wants.
-type discarded struct{}
-
-func (discarded) OnHead(Stream, *message.Head, bool) {}
-func (discarded) OnTrailers(Stream, *message.Head)   {}
-func (discarded) OnSendable(Stream)                  {}
-func (discarded) OnReset(Stream, Code, error)        {}
-func (discarded) OnData(s Stream, p []byte, end bool) {
-	c := s.(*Client)
-	if c.discardLeft -= len(p); c.discardLeft < 0 || c.conn.Reactor().Now() > c.discardTill {
-		c.Reset(Cancelled)
-		return
-	}
-	c.Release(len(p))
-}
-
-// Peer is the address of the origin.
-func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
-
-// Local is the address of our end.
-func (c *Client) Local() poller.Addr { return c.conn.Local() }
-
-// TLS is what is known of a TLS connection.
-func (c *Client) TLS() *tlsconn.Digest { return tlsconn.DigestOf(c.conn) }

@@ -1,9 +1,9 @@
 package session
 
-import (
-	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/message"
-)
+import "github.com/edge-proxy/edge/h2"
+
+// frameHead is the size of the head of a frame: RFC 9113 §4.1.
+const frameHead = 9
 
 // ResetError is why an HTTP/2 stream was reset: the peer's code with what the codec makes of it.
 // Immutable.
@@ -37,20 +37,6 @@ func codeOfReset(ev *h2.Event, goAwayError bool) Code {
 		return Cancelled
 	}
 	return Aborted
-}
-
-// lastCode is what the peer is told when s ends early.
-func (s *h2Stream) lastCode(code Code) h2.Code {
-	switch {
-	case !s.link.server:
-	case s.endSent:
-		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
-	case s.tunnel == tunnelOpen && s.verb == message.VerbConnect:
-		return h2.ConnectError // §8.5: any error in the TCP connection
-	case s.tunnel == tunnelOpen:
-		return h2.Cancel // RFC 8441 §5: what a RST would be
-	}
-	return resetCode(code, !s.link.server)
 }
 
 // resetCode is what the peer is told when we end a stream. A server that cuts an answer off has failed; a client that

@@ -66,6 +66,69 @@ type link struct {
 	goAwayError bool // the peer said GOAWAY with an error
 }
 
+// h2Stream is one exchange on an HTTP/2 connection, of either end.
+// Owned by its reactor, which uses it again for another exchange.
+//
+//	receiver is set      from its start to the end of both messages, or OnReset; then it is in link.live
+//	codec == nil         once both directions are closed on the wire, or none was opened
+//	endReceived          END_STREAM came; endDelivered: the receiver was told
+//	endSent              END_STREAM left; framing == ended: our side said so
+//	endDelivered => endReceived, but for a request that asks for a tunnel: to the receiver it ends with its head
+//	blocked == byQueue   it counts in link.queueBlocked
+//	pendingHead != nil   the head waits for the connection or for SETTINGS, and so does what comes after it
+type h2Stream struct {
+	link        *link
+	codec       *h2.Stream
+	receiver    Receiver
+	next        *h2Stream     // in a streamPool
+	earlyBytes  []byte        // of a server: arrived before the tunnel opened
+	pendingHead *message.Head // of a client: waits for the connection, or for SETTINGS
+	cause       error         // for todo == toFail
+	deadline    int64         // time of the reactor, 0: none
+	blockedAt   int64         // when it was blocked last
+	bodyPace    pace          // of a server: for the request's body
+	answerPace  pace          // of a server: for the answer, once the client did not take it at once
+	patience                  // of a client
+	left        int64         // for framing == counted: bytes to come
+	owed        int
+	index       int32 // in link.live
+	framing     framing
+	verb        message.Verb
+	tunnel      tunnelState
+	blocked     blocking
+	todo        todo
+	code        Code // for todo == toFail
+
+	endReceived  bool // the peer ended its message
+	endDelivered bool // the receiver was given the end
+	endSent      bool // we ended our message
+	finalHead    bool // of a client: the final head was delivered
+	noContent    bool // of a client: the answer ends with its head, as that to HEAD
+	awaits100    bool // the body is sent after 100
+	unhurried    bool // by Unhurry
+	drainEnds    bool // of a server's tunnel: the process drains, and deadline ends it
+	inCallback   bool // a callback of the receiver runs
+}
+
+// blocking says why OnSendable is owed.
+type blocking uint8
+
+const (
+	unblocked blocking = iota
+	byWindow           // the codec knows when the peer opens it
+	byQueue            // the connection's send queue was full
+)
+
+// todo is what the link's task does for a stream: its own methods make no callbacks.
+type todo uint8
+
+const (
+	nothing    todo = iota
+	toFail          // it failed inside a method
+	toDeliver       // bytes came before the tunnel opened
+	toSendHead      // the head waited
+)
+
 // streamPool is the free streams of one reactor, which owns it.
 type streamPool struct {
 	free *h2Stream
@@ -103,13 +166,6 @@ func (p *streamPool) park(s *h2Stream) {
 // earlyKept is the capacity for early bytes that a free stream keeps.
 const earlyKept = 4 << 10
 
-// start prepares l for conn.
-func (l *link) start(conn *engine.Conn, role h2.Role, o *h2.Options) {
-	l.conn = conn
-	l.task.Run = l.run
-	l.codec.Init(role, o, conn.Reactor().Now())
-}
-
 // add makes a stream of cs.
 func (l *link) add(cs *h2.Stream) *h2Stream {
 	s := l.pool.take()
@@ -137,97 +193,6 @@ func (l *link) remove(s *h2Stream) {
 	s.deadline = 0
 }
 
-// OnData decodes frames and passes their events to the streams.
-func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
-	now := c.Reactor().Now()
-	l.inBatch = true
-	defer l.failPanicked()
-	for events := 0; ; events++ {
-		if events == eventsPerBatch {
-			c.OfferLater()
-			break
-		}
-		n, ev := l.codec.Next(in[used:], l.head, now)
-		if ev.Kind == h2.Fault && used == 0 && !l.server {
-			ev.Err = wrongProtocol(in, ErrSpeaksH2, ev.Err)
-		}
-		used += n
-		if ev.Kind == h2.NeedMore {
-			break
-		}
-		l.dispatch(&ev)
-		if !c.Open() {
-			used = len(in)
-			break
-		}
-	}
-	l.endBatch()
-	return used
-}
-
-func (l *link) dispatch(ev *h2.Event) {
-	switch ev.Kind {
-	case h2.HeadDone:
-		s, _ := ev.Stream.Owner.(*h2Stream)
-		if s == nil {
-			if s = l.end.newStream(ev.Stream, ev.End); s == nil {
-				return
-			}
-		}
-		s.gotHead(l.head, ev.End)
-	case h2.Data:
-		if s, _ := ev.Stream.Owner.(*h2Stream); s != nil {
-			s.gotData(ev.Body, ev.End)
-		}
-	case h2.Trailers:
-		if s, _ := ev.Stream.Owner.(*h2Stream); s != nil {
-			s.gotTrailers(l.head)
-		}
-	case h2.Reset:
-		l.gotReset(ev)
-	case h2.Fault:
-		l.closeByError(ev.Err)
-	case h2.Sendable: // endBatch asks the codec
-	default:
-		l.end.onConnEvent(*ev)
-	}
-}
-
-func (l *link) gotReset(ev *h2.Event) {
-	if ev.Stream == nil {
-		l.end.onConnEvent(*ev)
-		return
-	}
-	s, _ := ev.Stream.Owner.(*h2Stream)
-	if s == nil {
-		return
-	}
-	s.codec = nil
-	s.fail(codeOfReset(ev, l.goAwayError), &ResetError{Code: ev.Code, Err: ev.Err})
-}
-
-// closeByError ends the connection: GOAWAY leaves with what is queued.
-func (l *link) closeByError(err error) {
-	l.cause = err
-	code := Malformed
-	switch err {
-	case h2.ErrNoPong:
-		code = ConnectionLost
-	case h2.ErrStalledConn:
-		code = Timeout
-	}
-	l.failAll(code, err)
-	l.control()
-	l.conn.Close(nil)
-}
-
-// failAll resets every exchange.
-func (l *link) failAll(code Code, cause error) {
-	for len(l.live) > 0 {
-		l.live[len(l.live)-1].fail(code, cause)
-	}
-}
-
 // control queues the frames that the codec has to send by itself.
 func (l *link) control() {
 	if l.codec.Pending() {
@@ -253,75 +218,6 @@ func (l *link) post() {
 	}
 }
 
-// run is the task: it does what stream methods postponed.
-func (l *link) run(*engine.Reactor) {
-	l.posted = false
-	l.runEmptyBatch()
-}
-
-// runEmptyBatch is a batch without events of the codec.
-func (l *link) runEmptyBatch() {
-	defer l.failPanicked()
-	l.inBatch = true
-	l.endBatch()
-}
-
-// endBatch ends a batch: streams that may send have their turns, control frames are queued, the timer is set.
-func (l *link) endBatch() {
-	for i := 0; l.todos > 0 && i < len(l.live); {
-		if s := l.live[i]; s.todo != nothing {
-			s.doTodo()
-			i = 0 // callbacks change the list
-		} else {
-			i++
-		}
-	}
-	l.sendBlocked()
-	l.inBatch = false
-	if !l.conn.Open() {
-		return
-	}
-	own := l.end.runDue(l.conn.Reactor().Now())
-	if l.codec.Tight() && l.conn.Reactor().Pressure() < engine.PressureCache {
-		l.codec.Widen()
-	}
-	l.control()
-	if !l.conn.Open() {
-		return
-	}
-	if l.codec.Done() && len(l.live) == 0 {
-		l.conn.Close(nil)
-		return
-	}
-	l.armTimer(own)
-	l.armTimer(l.codec.Deadline())
-	l.check()
-}
-
-// sendBlocked gives blocked streams their turns to send, in the order of the codec, until the queue is full again.
-func (l *link) sendBlocked() {
-	if !l.connected || !l.conn.Open() {
-		return
-	}
-	l.inTurn = true
-	for !l.conn.Congested() && l.conn.Room() > frameRoom { // no room: it takes nothing any more
-		cs := l.codec.NextSendable()
-		if cs == nil {
-			break
-		}
-		if s, _ := cs.Owner.(*h2Stream); s != nil {
-			s.unblock()
-		}
-		if !l.conn.Open() {
-			break
-		}
-	}
-	l.inTurn = false
-}
-
-// OnSendable gives the streams their turns.
-func (l *link) OnSendable(*engine.Conn) { l.runEmptyBatch() }
-
 // armTimer makes the connection's timer fire at the time at or before; 0 is never.
 func (l *link) armTimer(at int64) {
 	if at == 0 || l.armed != 0 && l.armed <= at || !l.connected {
@@ -331,67 +227,24 @@ func (l *link) armTimer(at int64) {
 	l.conn.SetTimeout(time.Duration(max(at-l.conn.Reactor().Now(), 1)))
 }
 
-// OnTimeout acts on times that are due and arms the timer for the next one.
-func (l *link) OnTimeout(c *engine.Conn) {
-	now := c.Reactor().Now()
-	l.armed = 0
-	l.inBatch = true
-	defer l.failPanicked()
-	for {
-		ev := l.codec.Expire(now)
-		if ev.Kind == h2.NeedMore {
-			break
-		}
-		l.dispatch(&ev)
-		if !c.Open() {
-			l.inBatch = false
-			return
-		}
+func (s *h2Stream) clearBlock() {
+	if s.blocked == byQueue {
+		s.link.queueBlocked--
 	}
-	var next int64
-	for i := 0; i < len(l.live); {
-		s := l.live[i]
-		switch {
-		case s.deadline == 0:
-			i++
-		case s.deadline <= now:
-			s.deadline = 0
-			l.end.onDeadline(s)
-			i, next = 0, 0 // callbacks change the list
-		default:
-			if next == 0 || s.deadline < next {
-				next = s.deadline
-			}
-			i++
-		}
-		if !c.Open() {
-			l.inBatch = false
-			return
-		}
-	}
-	l.armTimer(next)
-	l.endBatch()
+	s.blocked = unblocked
 }
 
-// failPanicked ends the exchange whose callback panicked. It is deferred. The other exchanges of the connection go on:
-// the rest of the batch is done later.
-func (l *link) failPanicked() {
-	s := l.inCallback
-	if s == nil {
-		return
+// block notes that s waits until the peer has taken something.
+func (s *h2Stream) block(why blocking) {
+	s.blocked = why
+	s.blockedAt = s.link.conn.Reactor().Now()
+}
+
+// blockByQueue puts s in the codec's order of streams that wait for room in the queue.
+func (s *h2Stream) blockByQueue() {
+	if s.blocked == unblocked {
+		s.block(byQueue)
+		s.link.queueBlocked++
+		s.link.codec.Block(s.codec)
 	}
-	p := recover()
-	l.inCallback = nil
-	r := l.conn.Reactor()
-	r.Panicked(p)
-	s.inCallback, l.inBatch, l.inTurn = false, false, false
-	if s.receiver != nil {
-		s.fail(ConnectionLost, engine.ErrPanic)
-	} else {
-		l.pool.park(s)
-	}
-	l.conn.PauseRead()
-	l.conn.ResumeRead() // offers the bytes that the batch did not reach
-	l.post()
-	l.armTimer(r.Now() + 1)
 }

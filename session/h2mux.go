@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"errors"
 	"time"
 
@@ -11,43 +10,6 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// MuxOptions bound what an origin may do on a connection that many exchanges share. The zero value is good. Immutable
-// once used.
-type MuxOptions struct {
-	FirstByte    time.Duration // from the end of a request to the head of its answer; 0: 60 s
-	BetweenBytes time.Duration // between two pieces of an answer, or for the origin to open a full window; 0: 60 s
-	TunnelIdle   time.Duration // without a byte of a tunnel, or of an Unhurried answer, in either direction; 0: 1 h
-	StreamsMax   int           // exchanges at one time, if the origin allows as many; 0: 100
-	StreamWindow int           // bytes of one answer that may wait; 0: 64 KiB - 1, growing to 512 KiB
-	Budget       int           // bytes of all answers that may wait; 0: 2 MiB, more while there is memory
-	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
-	// PingAfter is the silence of the origin after which a PING is sent with the next request. A connection that
-	// broke unseen is noticed in 10 s then, and not by FirstByte. 0: 30 s; below 0: never.
-	PingAfter time.Duration
-}
-
-// streamsMaxDefault is the default of MuxOptions.StreamsMax: what RFC 9113 §6.5.2 wants origins to allow at least.
-const streamsMaxDefault = 100
-
-// pingAfterDefault is the default of MuxOptions.PingAfter. Servers of gRPC close a connection on which PINGs come
-// more often than data.
-const pingAfterDefault = 30 * time.Second
-
-func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
-	streams := cmp.Or(o.StreamsMax, streamsMaxDefault)
-	return h2.Options{
-		Arena: a, MaxStreams: streams, HeaderTable: o.HeaderTable, StreamWindow: o.StreamWindow,
-		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: orDefault(o.BetweenBytes),
-	}
-}
-
-func (o *MuxOptions) pingAfter() time.Duration {
-	if o.PingAfter == 0 {
-		return pingAfterDefault
-	}
-	return o.PingAfter
-}
 
 // MuxOwner is told what becomes of a Mux. Its methods run on the Mux's reactor.
 type MuxOwner interface {
@@ -186,18 +148,6 @@ func (m *Mux) Connected() bool { return m.connected }
 // ConnectedAt returns the reactor time at which the connection was established, its handshake included, and how long
 // that handshake took; 0 while it is not. In ns.
 func (m *Mux) ConnectedAt() (at, handshake int64) { return m.connectedAt, handshakeTime(m.conn) }
-
-// handshakeTime returns how long the TLS handshake of c took; 0 without TLS, and before its end.
-func handshakeTime(c *engine.Conn) int64 {
-	if c == nil {
-		return 0
-	}
-	d := tlsconn.DigestOf(c)
-	if d == nil || d.Secured == 0 {
-		return 0
-	}
-	return d.Secured - d.Accepted
-}
 
 // H2Stats returns the counters of the codec. On m's reactor only.
 func (m *Mux) H2Stats() h2.Stats { return m.arena.Stats }

@@ -13,31 +13,6 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// H2Options bound HTTP/2 connections of clients, in addition to the times of ServerOptions. The zero value is good.
-type H2Options struct {
-	MaxStreams   int           // exchanges at one time; 0: 128
-	IdleTimeout  time.Duration // without an exchange; 0: ServerOptions.IdleTimeout
-	MaxAge       time.Duration // after which a connection takes no new exchanges; 0: none
-	StreamWindow int           // bytes of one request body that may wait; 0: 64 KiB - 1, growing to 512 KiB
-	Budget       int           // bytes of all request bodies that may wait; 0: 2 MiB, more while there is memory
-	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
-	PingInterval time.Duration // silence of a client after which a PING is sent; 0: never
-	Connectless  bool          // do not offer extended CONNECT, by which WebSockets come
-}
-
-// codec returns the options of the codec for the connections of one reactor.
-func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
-	return h2.Options{
-		Arena: a, MaxStreams: o.H2.MaxStreams, HeaderTable: o.H2.HeaderTable,
-		HeadBytes: o.Limits.HeadBytes, RequestLine: o.Limits.RequestLine,
-		FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
-		StreamWindow: o.H2.StreamWindow, StreamWindowMax: o.H2.StreamWindow, Budget: o.H2.Budget,
-		HeadTimeout: o.HeaderTimeout, StallTimeout: o.SendTimeout, PingInterval: o.H2.PingInterval,
-		LingerTime:        min(o.BodyTimeout, bodyGrace),
-		NoExtendedConnect: o.H2.Connectless,
-	}
-}
-
 // h2Server is one HTTP/2 connection of a client.
 // Owned by its reactor.
 //
@@ -83,9 +58,6 @@ func (h *h2Server) OnOpen(c *engine.Conn) {
 
 // stats returns the counters of the reactor.
 func (h *h2Server) stats() *ServerStats { return &h.owner.local[h.conn.Reactor().Index()].stats }
-
-// streamsScarce is how many exchanges a client may have on one connection while memory is short.
-const streamsScarce = 16
 
 // streamsUnder returns how many exchanges a connection may have for another one to be taken. Under pressure
 // connections with few exchanges come before those with many.
@@ -164,6 +136,57 @@ func (h *h2Server) onDeadline(s *h2Stream) {
 		}
 		s.fail(Timeout, ErrSlowBody)
 	}
+}
+
+// onBodyReceived notes that n bytes of a body have come.
+func (h *h2Server) onBodyReceived(s *h2Stream, n int) {
+	if b := h.owner.perByte; b > 0 && s.tunnel != tunnelOpen {
+		s.bodyPace.earn(n, b, int64(max(bodyGrace, h.owner.opts.BodyTimeout)), h.conn.Reactor().Now())
+	}
+}
+
+// onBodySent notes that n bytes of an answer were sent that the client did not take at once.
+func (h *h2Server) onBodySent(s *h2Stream, n int) {
+	perByte := h.owner.perByte
+	if s.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
+		perByte = 0
+	}
+	s.answerPace.addTaken(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
+}
+
+// Relieve resets the exchanges that the client has kept waiting for age.
+func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
+	for i := 0; i < len(h.live); {
+		s := h.live[i]
+		if waited, keeps := h.waited(s); !keeps || waited < age {
+			i++
+			continue
+		}
+		h.stats().GivenUp++
+		if h.onDeadline(s); s.receiver != nil {
+			i++
+		} else {
+			i = 0 // callbacks change the list
+		}
+		if !c.Open() || c.Reactor().Pressure() < engine.PressureAccept {
+			return
+		}
+	}
+}
+
+// waited returns for how long the client keeps s waiting, and whether it does.
+func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
+	o := &h.owner.opts
+	now := h.conn.Reactor().Now()
+	switch {
+	case s.blocked != unblocked:
+		return s.answerPace.waitedFor(o.SendTimeout, now), true
+	case s.deadline == 0 || !s.owesBody() || s.awaits100:
+		return 0, false
+	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.unhurried:
+		return 0, false
+	}
+	return s.bodyPace.owedFor(o.BodyTimeout-time.Duration(s.deadline-now), now), true
 }
 
 // onTunnel counts the tunnel.

@@ -3,80 +3,11 @@ package session
 import (
 	"time"
 
+	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
-)
-
-// h2Stream is one exchange on an HTTP/2 connection, of either end.
-// Owned by its reactor, which uses it again for another exchange.
-//
-//	receiver is set      from its start to the end of both messages, or OnReset; then it is in link.live
-//	codec == nil         once both directions are closed on the wire, or none was opened
-//	endReceived          END_STREAM came; endDelivered: the receiver was told
-//	endSent              END_STREAM left; framing == ended: our side said so
-//	endDelivered => endReceived, but for a request that asks for a tunnel: to the receiver it ends with its head
-//	blocked == byQueue   it counts in link.queueBlocked
-//	pendingHead != nil   the head waits for the connection or for SETTINGS, and so does what comes after it
-type h2Stream struct {
-	link        *link
-	codec       *h2.Stream
-	receiver    Receiver
-	next        *h2Stream     // in a streamPool
-	earlyBytes  []byte        // of a server: arrived before the tunnel opened
-	pendingHead *message.Head // of a client: waits for the connection, or for SETTINGS
-	cause       error         // for todo == toFail
-	deadline    int64         // time of the reactor, 0: none
-	blockedAt   int64         // when it was blocked last
-	bodyPace    pace          // of a server: for the request's body
-	answerPace  pace          // of a server: for the answer, once the client did not take it at once
-	patience                  // of a client
-	left        int64         // for framing == counted: bytes to come
-	owed        int
-	index       int32 // in link.live
-	framing     framing
-	verb        message.Verb
-	tunnel      tunnelState
-	blocked     blocking
-	todo        todo
-	code        Code // for todo == toFail
-
-	endReceived  bool // the peer ended its message
-	endDelivered bool // the receiver was given the end
-	endSent      bool // we ended our message
-	finalHead    bool // of a client: the final head was delivered
-	noContent    bool // of a client: the answer ends with its head, as that to HEAD
-	awaits100    bool // the body is sent after 100
-	unhurried    bool // by Unhurry
-	drainEnds    bool // of a server's tunnel: the process drains, and deadline ends it
-	inCallback   bool // a callback of the receiver runs
-}
-
-// blocking says why OnSendable is owed.
-type blocking uint8
-
-const (
-	unblocked blocking = iota
-	byWindow           // the codec knows when the peer opens it
-	byQueue            // the connection's send queue was full
-)
-
-// todo is what the link's task does for a stream: its own methods make no callbacks.
-type todo uint8
-
-const (
-	nothing    todo = iota
-	toFail          // it failed inside a method
-	toDeliver       // bytes came before the tunnel opened
-	toSendHead      // the head waited
-)
-
-// Sizes of what is queued in one piece.
-const (
-	quantum   = 16<<10 - frameHead // bytes of data in a turn: with its frame head it fills a quarter of a large Buf
-	frameHead = 9
-	frameRoom = 64 // more than the heads of two frames
 )
 
 // enter and leave are called around each callback.
@@ -149,6 +80,31 @@ func (s *h2Stream) gotTrailers(h *message.Head) {
 	s.leave()
 }
 
+// tunnelHead delivers the answer that makes a tunnel of a client's stream.
+func (s *h2Stream) tunnelHead(h *message.Head, end bool) {
+	if s.framing != ended || s.tunnel == noTunnel {
+		s.fail(Malformed, h1.ErrSwitchedProtocols)
+		return
+	}
+	s.gotEnd(end)
+	s.tunnel, s.finalHead, s.framing = tunnelOpen, true, untilClose
+	s.enter()
+	s.receiver.OnHead(s, h, false)
+	alive := s.receiver != nil
+	s.leave()
+	if end && alive {
+		s.deliver(nil, true)
+	}
+}
+
+// deliverEarly gives the receiver the bytes that came before the tunnel opened.
+func (s *h2Stream) deliverEarly() {
+	early := s.earlyBytes
+	s.earlyBytes = nil
+	s.link.conn.Reactor().Account(-len(early))
+	s.deliver(early, s.endReceived)
+}
+
 func (s *h2Stream) gotEnd(end bool) {
 	if end {
 		s.endReceived = true
@@ -192,6 +148,20 @@ func (s *h2Stream) resetWire(code h2.Code) {
 		s.link.codec.Reset(cs, code)
 		s.link.sendControlSoon()
 	}
+}
+
+// lastCode is what the peer is told when s ends early.
+func (s *h2Stream) lastCode(code Code) h2.Code {
+	switch {
+	case !s.link.server:
+	case s.endSent:
+		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
+	case s.tunnel == tunnelOpen && s.verb == message.VerbConnect:
+		return h2.ConnectError // §8.5: any error in the TCP connection
+	case s.tunnel == tunnelOpen:
+		return h2.Cancel // RFC 8441 §5: what a RST would be
+	}
+	return resetCode(code, !s.link.server)
 }
 
 // linger lets the codec throw away the rest of a request whose answer was sent whole. The rest of a refused tunnel
@@ -279,21 +249,6 @@ func (s *h2Stream) postpone(t todo) {
 	s.link.sendControlSoon()
 }
 
-// doTodo does what was postponed.
-func (s *h2Stream) doTodo() {
-	t := s.todo
-	s.todo = nothing
-	s.link.todos--
-	switch t {
-	case toFail:
-		s.fail(s.code, s.cause)
-	case toDeliver:
-		s.deliverEarly()
-	case toSendHead:
-		s.sendPending()
-	}
-}
-
 // unblock gives s its turn to send.
 func (s *h2Stream) unblock() {
 	s.clearBlock()
@@ -303,160 +258,16 @@ func (s *h2Stream) unblock() {
 	s.leave()
 }
 
-func (s *h2Stream) clearBlock() {
-	if s.blocked == byQueue {
-		s.link.queueBlocked--
+// drainTunnel lets the receiver of a tunnel send what it sends last, and ends it.
+func (s *h2Stream) drainTunnel() {
+	if p, ok := s.receiver.(TunnelDrainer); ok {
+		s.enter()
+		p.OnTunnelDrain(s)
+		s.leave()
 	}
-	s.blocked = unblocked
-}
-
-// block notes that s waits until the peer has taken something.
-func (s *h2Stream) block(why blocking) {
-	s.blocked = why
-	s.blockedAt = s.link.conn.Reactor().Now()
-}
-
-// blockByQueue puts s in the codec's order of streams that wait for room in the queue.
-func (s *h2Stream) blockByQueue() {
-	if s.blocked == unblocked {
-		s.block(byQueue)
-		s.link.queueBlocked++
-		s.link.codec.Block(s.codec)
+	if s.receiver != nil {
+		s.fail(Cancelled, nil)
 	}
-}
-
-// SendData sends body bytes: as many as the windows, the queue and the turns of other streams allow.
-func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
-	s.mustOwn()
-	if s.receiver == nil {
-		return 0, ErrDead
-	}
-	switch s.framing {
-	case noHead, ended:
-		return 0, ErrOrder
-	case noBody: // to HEAD, or with a status that forbids a body: body bytes are not sent
-		n = len(p)
-	case counted:
-		if int64(len(p)) > s.left {
-			return 0, ErrTooMuch
-		}
-		if end && int64(len(p)) < s.left {
-			return 0, ErrTooLittle
-		}
-		fallthrough
-	default:
-		n, err = s.write(p, end)
-		s.left -= int64(n)
-	}
-	s.sent(n == len(p) && end && err == nil, n)
-	return n, err
-}
-
-// write queues p in DATA frames.
-func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
-	l := s.link
-	if s.codec == nil {
-		return 0, nil // OnReset comes
-	}
-	if s.pendingHead != nil || s.blocked != unblocked && len(p) > 0 {
-		return 0, nil // only an end without data leaves with the head
-	}
-	l.codec.Tick(l.conn.Reactor().Now())
-	for len(p) > 0 || end {
-		room := l.conn.Room() - frameRoom
-		if len(p) > 0 && (room <= 0 || l.conn.Congested() || l.queueBlocked > 0 && (n > 0 || !l.inTurn)) {
-			s.blockByQueue()
-			break
-		}
-		piece := p[:min(len(p), quantum, max(room, 0))]
-		last := end && len(piece) == len(p)
-		b, k, err := l.codec.AppendData(l.conn.Reserve(len(piece)+frameRoom), s.codec, piece, last)
-		l.conn.Commit(b)
-		if err != nil {
-			l.sendControlSoon() // a fault that AppendData found is told by the task
-			return n, ErrDead
-		}
-		n, p = n+k, p[k:]
-		if k < len(piece) {
-			s.block(byWindow)
-			break
-		}
-		if last {
-			s.endSent = true
-			s.forgetCodec()
-			break
-		}
-	}
-	return n, nil
-}
-
-// sent follows up on n bytes of data, and on the end. s may be another exchange's after it.
-func (s *h2Stream) sent(end bool, n int) {
-	if end {
-		s.framing = ended
-		s.clearBlock()
-		if s.finish() {
-			return
-		}
-	}
-	if n > 0 && !s.link.server {
-		s.awaits100 = false
-	}
-	if n > 0 {
-		if s.answerPace.started() {
-			s.link.end.onBodySent(s, n)
-		}
-		s.answerMoves()
-	}
-	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.unhurried) {
-		s.link.end.setDeadline(s)
-	}
-}
-
-// SendTrailers ends the message with h.
-func (s *h2Stream) SendTrailers(h *message.Head) error {
-	s.mustOwn()
-	switch {
-	case s.receiver == nil:
-		return ErrDead
-	case s.framing == noHead, s.framing == ended:
-		return ErrOrder
-	case s.framing == counted && s.left > 0:
-		return ErrTooLittle
-	case s.framing != noBody && s.codec != nil:
-		l := s.link
-		b, err := l.codec.AppendTrailers(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h)
-		l.conn.Commit(b)
-		switch {
-		case err == h2.ErrListSize && l.server:
-			return ErrHeadSize
-		case err == h2.ErrListSize:
-			s.failLater(HeadSize, err)
-			return ErrDead
-		case err != nil:
-			return ErrDead
-		}
-		s.endSent = true
-		s.forgetCodec()
-	}
-	s.sent(true, 0)
-	return nil
-}
-
-// Congested reports whether a window or the connection's queue is full, the connection is not established yet, or
-// the head waits. Where the queue is full it blocks s, so that OnSendable comes.
-func (s *h2Stream) Congested() bool {
-	s.mustOwn()
-	switch {
-	case s.receiver == nil || s.framing == ended:
-		return false
-	case s.blocked != unblocked, s.pendingHead != nil:
-		return true
-	case s.codec == nil || s.link.connected && !s.link.conn.Congested():
-		return false
-	}
-	s.blockByQueue()
-	return true
 }
 
 // Queued returns the bytes of the connection that have not left.
@@ -512,3 +323,29 @@ func (s *h2Stream) setDeadlineAt(at int64) {
 
 // TLS is what is known of a TLS connection.
 func (s *h2Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }
+
+// owesBody reports whether the exchange waits for the client's body.
+func (s *h2Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
+
+// mayBeSilent reports whether the client may be silent for as long as the answer lasts.
+func (s *h2Stream) mayBeSilent() bool { return s.unhurried && s.framing != noHead }
+
+// answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
+// h1Server.answerMoves.
+func (s *h2Stream) answerMoves() {
+	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == tunnelOpen {
+		return
+	}
+	s.bodyPace.renew(s.link.conn.Reactor().Now())
+	if !s.inCallback {
+		s.link.end.setDeadline(s)
+	}
+}
+
+// Unhurry lifts the least rate of a request body, and the bound on the time between two pieces of an answer.
+func (s *h2Stream) Unhurry() {
+	s.unhurried = true
+	if !s.inCallback && s.receiver != nil {
+		s.link.end.setDeadline(s)
+	}
+}

@@ -4,28 +4,11 @@ import (
 	"errors"
 	"math"
 	"time"
-
-	"github.com/edge-proxy/edge/engine"
-)
-
-// Defaults of the least rate of a request body. The rate is Kestrel's: nobody types slower, and 1000 connections that
-// keep to it are 240 kB/s of traffic that shows.
-const (
-	bodyRateDefault = 240              // bytes a second
-	bodyGrace       = 10 * time.Second // credit that every body begins with
 )
 
 // An exchange that waits for its client holds memory: the head came in part, the body does not come, the answer is
 // not taken, or pipelined requests wait for that. When memory becomes short, those that have waited longest end
 // early, as if a timeout had passed.
-
-var (
-	_ engine.Reliever = (*h1Server)(nil)
-	_ engine.Reliever = (*h2Server)(nil)
-	_ engine.Yielder  = (*h1Server)(nil)
-	_ engine.Yielder  = (*h2Server)(nil)
-	_ engine.Yielder  = (*sniffer)(nil)
-)
 
 // ErrSlowBody is why an exchange is reset whose request body comes too slowly.
 var ErrSlowBody = errors.New("the request body took too long")
@@ -37,48 +20,15 @@ type pace struct {
 	since  int64 // time of the reactor from which on the credit shrinks; 0: it does not
 }
 
+// bodyGrace is the credit that every body begins with.
+const bodyGrace = 10 * time.Second
+
 // Unhurried is a Stream that can be exempted from the minimum rate of a body: for message streams such as gRPC.
 type Unhurried interface {
 	// Unhurry lifts the least rate off the body that is to come. The time between two messages is bounded like the time
 	// in a tunnel. For a request that holds until the answer begins; from then on the answer's sender says how long it
 	// lasts.
 	Unhurry()
-}
-
-// Patient is a Stream to an origin whose exchange can have times of its own.
-type Patient interface {
-	// SetPatience sets what ClientOptions or MuxOptions say of FirstByte and BetweenBytes, for this exchange. 0: as
-	// they say. Before SendHead.
-	SetPatience(firstByte, between time.Duration)
-}
-
-// patience makes a stream a Patient. Owned by its stream.
-type patience struct{ firstByte, between time.Duration }
-
-// SetPatience is the method of Patient.
-func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
-
-// toFirstByte returns the time to the first byte of the answer, where the options say d.
-func (p *patience) toFirstByte(d time.Duration) time.Duration {
-	if p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
-		return p.firstByte
-	}
-	return orDefault(d)
-}
-
-// Discarder is a Stream to an origin on which an answer can be given up without the connection being lost.
-type Discarder interface {
-	// Discard gives the answer up whose head has come. Up to limit bytes of its body are read and thrown away, for a
-	// second; then the connection can serve again. Otherwise it is Reset. No callback follows.
-	Discard(limit int)
-}
-
-// betweenBytes returns the time between two reads, where the options say d.
-func (p *patience) betweenBytes(d time.Duration) time.Duration {
-	if p.between > 0 {
-		return p.between
-	}
-	return orDefault(d)
 }
 
 // reset gives the credit that every body begins with.
@@ -151,12 +101,4 @@ func (p *pace) waitedFor(limit time.Duration, now int64) time.Duration {
 		return 0
 	}
 	return limit - p.shrink(now)
-}
-
-// perByte is the time that one byte is worth, in ns; 0 without a least rate.
-func (o *ServerOptions) perByte() int64 {
-	if o.BodyRate < 0 {
-		return 0
-	}
-	return int64(time.Second) / o.BodyRate
 }

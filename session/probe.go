@@ -1,6 +1,9 @@
 package session
 
 import (
+	"bytes"
+	"errors"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -77,5 +80,49 @@ func (p *Probe) take(h engine.Handler) *engine.Conn {
 	return p.conn
 }
 
-// Attach makes the connection of p the connection of c, which was not dialled.
-func (c *Client) Attach(p *Probe) { c.conn, c.connected = p.take(c), true }
+// handshakeTime returns how long the TLS handshake of c took; 0 without TLS, and before its end.
+func handshakeTime(c *engine.Conn) int64 {
+	if c == nil {
+		return 0
+	}
+	d := tlsconn.DigestOf(c)
+	if d == nil || d.Secured == 0 {
+		return 0
+	}
+	return d.Secured - d.Accepted
+}
+
+// What an origin speaks that does not speak what it was asked in: causes of OnReset with the code Malformed.
+var (
+	ErrSpeaksTLS = errors.New("the origin speaks TLS there")
+	ErrSpeaksH1  = errors.New("the origin speaks HTTP/1 there")
+	ErrSpeaksH2  = errors.New("the origin speaks HTTP/2 there")
+)
+
+// wrongProtocol returns what the first bytes of an origin tell of the protocol that it speaks; err where they tell
+// nothing, or speak the protocol that it was asked in: asked is the error that names this one.
+func wrongProtocol(in []byte, asked, err error) error {
+	if is := protocolOf(in); is != nil && is != asked {
+		return is
+	}
+	return err
+}
+
+// protocolOf returns the error that names the protocol of the first bytes of an origin, nil where they are of none.
+func protocolOf(in []byte) error {
+	const (
+		settings    = 4  // the type of the frame that a server of HTTP/2 begins with: RFC 9113 §3.4
+		settingSize = 6  // RFC 9113 §6.5.1
+		alert       = 21 // the type of the record by which TLS refuses: RFC 8446 §5.1
+	)
+	switch {
+	case bytes.HasPrefix(in, []byte("HTTP/1.")):
+		return ErrSpeaksH1
+	case len(in) >= 3 && in[0] == alert && in[1] == 3 && in[2] <= 4:
+		return ErrSpeaksTLS
+	case len(in) >= frameHead && in[0] == 0 && in[3] == settings && string(in[4:frameHead]) == "\x00\x00\x00\x00\x00" &&
+		(int(in[1])<<8|int(in[2]))%settingSize == 0:
+		return ErrSpeaksH2
+	}
+	return nil
+}

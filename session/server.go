@@ -1,13 +1,107 @@
 package session
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/tlsconn"
 )
+
+// ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
+type ServerOptions struct {
+	Limits        h1.Limits
+	HeaderTimeout time.Duration // for a whole head, from its first byte or from the connection's start; 0: 10 s
+	BodyTimeout   time.Duration // between two reads of a request body; 0: 60 s
+	SendTimeout   time.Duration // for a client to take what is queued for it, see BodyRate; 0: 60 s
+	IdleTimeout   time.Duration // between two requests; 0: 60 s
+	RequestsMax   int           // on one connection; 0: no limit
+	BodyRate      int64         // bytes a second of a request body, or of an answer that waits; 0: 240; below 0: any
+	// HalfCloseWait is how long the answer to a client that sent FIN after a whole request may take to begin. Such
+	// a client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at
+	// once.
+	HalfCloseWait time.Duration
+
+	H2   H2Options
+	H2C  bool // HTTP/2 without TLS, for clients that begin with it (prior knowledge)
+	NoH1 bool // HTTP/2 only
+}
+
+// Values of HalfCloseWait.
+const (
+	HalfCloseLeaves time.Duration = 1  // FIN means that the client has left, as nginx takes it
+	HalfCloseStays  time.Duration = -1 // FIN means nothing, as HAProxy takes it
+)
+
+// H2Options bound HTTP/2 connections of clients, in addition to the times of ServerOptions. The zero value is good.
+type H2Options struct {
+	MaxStreams   int           // exchanges at one time; 0: 128
+	IdleTimeout  time.Duration // without an exchange; 0: ServerOptions.IdleTimeout
+	MaxAge       time.Duration // after which a connection takes no new exchanges; 0: none
+	StreamWindow int           // bytes of one request body that may wait; 0: 64 KiB - 1, growing to 512 KiB
+	Budget       int           // bytes of all request bodies that may wait; 0: 2 MiB, more while there is memory
+	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
+	PingInterval time.Duration // silence of a client after which a PING is sent; 0: never
+	Connectless  bool          // do not offer extended CONNECT, by which WebSockets come
+}
+
+func (o *ServerOptions) setDefaults() {
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 10*time.Second)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
+	o.SendTimeout = cmp.Or(o.SendTimeout, time.Minute)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.HalfCloseWait = cmp.Or(o.HalfCloseWait, time.Second)
+	o.BodyRate = cmp.Or(o.BodyRate, bodyRateDefault)
+}
+
+// bodyRateDefault is the default of ServerOptions.BodyRate, as in Kestrel: nobody types slower, and 1000 connections
+// that keep to it are 240 kB/s of traffic that shows.
+const bodyRateDefault = 240
+
+// perByte is the time that one byte is worth, in ns; 0 without a least rate.
+func (o *ServerOptions) perByte() int64 {
+	if o.BodyRate < 0 {
+		return 0
+	}
+	return int64(time.Second) / o.BodyRate
+}
+
+// codec returns the options of the codec for the connections of one reactor.
+func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
+	return h2.Options{
+		Arena: a, MaxStreams: o.H2.MaxStreams, HeaderTable: o.H2.HeaderTable,
+		HeadBytes: o.Limits.HeadBytes, RequestLine: o.Limits.RequestLine,
+		FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
+		StreamWindow: o.H2.StreamWindow, StreamWindowMax: o.H2.StreamWindow, Budget: o.H2.Budget,
+		HeadTimeout: o.HeaderTimeout, StallTimeout: o.SendTimeout, PingInterval: o.H2.PingInterval,
+		LingerTime:        min(o.BodyTimeout, bodyGrace),
+		NoExtendedConnect: o.H2.Connectless,
+	}
+}
+
+// streamsScarce is how many exchanges a client may have on one connection while memory is short.
+const streamsScarce = 16
+
+// ServerStats are the counters of a Server on one reactor.
+type ServerStats struct {
+	Requests   uint64
+	Malformed  uint64 // requests refused by the codec
+	Timeouts   uint64 // heads and bodies that did not come in time
+	SlowBodies uint64 // of Timeouts, bodies below the least rate, or silent
+	Unread     uint64 // connections closed because the answer was done before the request
+	HalfClosed uint64 // exchanges given up because the client sent FIN and no answer began in time
+	Tunnels    uint64 // connections, or streams, that became tunnels
+	H2         uint64 // connections that spoke HTTP/2
+	Shed       uint64 // HTTP/2 streams refused under memory pressure
+	H2Open     int    // connections that speak HTTP/2 now
+	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
+
+	DrainedIdle    uint64 // idle HTTP/1 connections ended late in a drain
+	DrainedH2      uint64 // HTTP/2 connections without an exchange ended late in a drain
+	DrainedTunnels uint64 // tunnels ended late in a drain
+}
 
 // Server speaks HTTP/1 and HTTP/2 with the clients of a listener.
 // Immutable after NewServer, but for local.
@@ -48,93 +142,8 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	return s
 }
 
-// Accept makes the handler of a connection: it is the function that Engine.Listen or a tlsconn.Handshaker is given.
-// ALPN decides the version; without TLS the first bytes do, if H2C allows HTTP/2.
-func (s *Server) Accept(c *engine.Conn) engine.Handler {
-	d := tlsconn.DigestOf(c)
-	if s.opts.NoH1 || d != nil && d.ALPN == "h2" {
-		return s.newH2(c)
-	}
-	h := &h1Server{server: s, conn: c}
-	h.dec.InitRequests(&s.opts.Limits)
-	if s.opts.H2C && d == nil {
-		return (*sniffer)(h)
-	}
-	return h
-}
-
-// Receive makes the handler of a connection of HTTP/1 without TLS that another process gave away between two requests:
-// see engine.Listener.Receive. It goes on with what is left of the idle timeout and of RequestsMax.
-func (s *Server) Receive(c *engine.Conn, p engine.Progress) engine.Handler {
-	if p.Requests == 0 { // the first bytes decide the version
-		h := s.Accept(c)
-		h.OnOpen(c)
-		return h
-	}
-	h := &h1Server{server: s, conn: c, requests: p.Requests}
-	h.dec.InitRequests(&s.opts.Limits)
-	c.SetTimeout(max(s.opts.IdleTimeout-p.Idle, time.Millisecond))
-	return h
-}
-
-// OnRelease lets the connection go to another process between two requests.
-func (s *h1Server) OnRelease(c *engine.Conn) (p engine.Progress, ok bool) {
-	if !s.Idle() || s.discarding || s.backlog || s.peerFIN {
-		return p, false
-	}
-	return engine.Progress{Requests: s.requests, Idle: time.Duration(c.Reactor().Now() - s.IdleSince(c))}, true
-}
-
-// OnRelease lets a connection go that has sent nothing.
-func (s *sniffer) OnRelease(c *engine.Conn) (p engine.Progress, ok bool) {
-	return (*h1Server)(s).OnRelease(c)
-}
-
 // Stats returns the counters on r. On r only.
 func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()].stats }
 
 // H2Stats returns the counters of the codec of HTTP/2 on r, abuse among them. On r only.
 func (s *Server) H2Stats(r *engine.Reactor) h2.Stats { return s.local[r.Index()].arena.Stats }
-
-// Kind is what a connection of a client is at the moment.
-type Kind uint8
-
-// The kinds of connections of clients.
-const (
-	KindOther Kind = iota // no session has it yet: a TLS handshake
-	KindNew               // it has sent nothing that tells the version of HTTP
-	KindH1
-	KindH2
-)
-
-// Activity is what a connection of a client does at a moment.
-type Activity struct {
-	Kind     Kind
-	Requests int  // begun so far
-	Streams  int  // of HTTP/2, open
-	Idle     bool // it is between two requests
-	Tunnel   bool // of HTTP/1: it has become one
-}
-
-// ActivityOf returns what the accepted connection with the handler h does. It calls f for each exchange that is under
-// way there, unless f is nil. On the reactor of the connection.
-func ActivityOf(h engine.Handler, f func(r Receiver, tunnel bool)) Activity {
-	switch h := h.(type) {
-	case *sniffer:
-		return Activity{Kind: KindNew, Idle: true}
-	case *h1Server:
-		tunnel := h.tunnel == tunnelOpen
-		if h.receiver != nil && f != nil {
-			f(h.receiver, tunnel)
-		}
-		return Activity{Kind: KindH1, Requests: int(h.requests), Idle: h.Idle(), Tunnel: tunnel}
-	case *h2Server:
-		for _, s := range h.live {
-			if s.receiver != nil && f != nil {
-				f(s.receiver, s.tunnel == tunnelOpen)
-			}
-		}
-		return Activity{Kind: KindH2, Requests: h2.Opened(&h.codec), Streams: len(h.live), Idle: h.Idle()}
-	}
-	return Activity{}
-}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"net/netip"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
@@ -39,22 +38,6 @@ type Stream interface {
 	Local() poller.Addr
 	// TLS is what is known of a TLS connection; nil without TLS.
 	TLS() *tlsconn.Digest
-}
-
-// PeerIP returns the IP of s.Peer, in fewer instructions; invalid on a Unix socket.
-func PeerIP(s Stream) netip.AddrPort {
-	if c, ok := s.(*h1Server); ok {
-		return engine.PeerIP(c.conn)
-	}
-	return peerIP(s)
-}
-
-// peerIP is PeerIP of all streams but streams of HTTP/1. It is apart so that PeerIP needs little stack.
-func peerIP(s Stream) netip.AddrPort {
-	if c, ok := s.(*h2Stream); ok {
-		return engine.PeerIP(c.link.conn)
-	}
-	return s.Peer().IP
 }
 
 // NopStream is a Stream that takes everything and does nothing with it: to be embedded.
@@ -120,6 +103,16 @@ type Service interface {
 	Refused(r *engine.Reactor, peer poller.Addr, status int, cause error)
 }
 
+// A tunnel is what an exchange becomes after 101, or after 2xx to CONNECT: both messages go on as raw bytes, each
+// until its sender ends it by FIN, with the same back-pressure as a body.
+//
+//	client ──Upgrade──► server …… Client ──► origin        requestDone: what follows the request waits
+//	       ◄───101───── SendHead ◄─ OnHead ◄──              Tunnel of the head is set: both ends turn
+//	       ◄══════════ SendData, OnData, Release ═════►     half close is passed on by SendData with end
+//
+// It is over when both sides have ended. The connection to the origin alone has a deadline, which every byte in
+// either direction moves.
+
 // tunnelState says how far an exchange has become a tunnel.
 type tunnelState uint8
 
@@ -172,3 +165,7 @@ var (
 	ErrTooLittle = errors.New("less body than the head announced")
 	ErrHeadSize  = errors.New("head larger than the peer takes")
 )
+
+// eventsPerBatch is how many events of a connection are worked on before other connections have a turn. Bytes are
+// no measure for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
+const eventsPerBatch = 128
