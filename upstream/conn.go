@@ -3,12 +3,10 @@ package upstream
 import (
 	"time"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // keepAliveMargin is how long before the time that a backend promises a connection to it is closed: a request that is
@@ -67,6 +65,9 @@ func (c *Conn) ConnectedAt() (at, handshake int64, established bool) {
 	return at, handshake, c.client.Connected()
 }
 
+// At returns the address that c is connected to, or is to be.
+func (c *Conn) At() poller.Addr { return c.group.Key().addr }
+
 // Shared reports whether other exchanges may use c at the same time. Then its backend may refuse one of them.
 func (c *Conn) Shared() bool { return c.shared != nil }
 
@@ -121,6 +122,20 @@ func (c *Conn) OnGone(_ *session.Client, cause error, unasked bool) {
 	c.site.origin.release(l)
 }
 
+// countFailed counts a connection that was not established, and has its address passed over where nobody listens there,
+// or where finding that out took long.
+func (c *Conn) countFailed(cause error) {
+	l, again := c.site.local, ofSilent
+	l.stats.DialFailed++
+	switch {
+	case isRefused(cause):
+		again = ofRefused
+	case !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)):
+		return
+	}
+	c.site.passOver(c.group.Key(), again)
+}
+
 // countTaken counts that an exchange got c, which was parked or which others had opened.
 func (c *Conn) countTaken() {
 	if m := c.shared; m != nil && m.unclaimed {
@@ -171,6 +186,16 @@ func (l *local) takeOldest(g *group) *Conn {
 	}
 }
 
+// takeAny takes an idle connection to any address.
+func (s *site) takeAny() *Conn {
+	for _, g := range s.groups {
+		if c := s.local.takeIdle(g); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
 // usable reports whether c, which was just taken from its group, can be used; a conn that cannot is closed.
 func (c *Conn) usable() bool {
 	c.check()
@@ -181,53 +206,4 @@ func (c *Conn) usable() bool {
 	c.site.local.stats.Stale++
 	c.client.Close()
 	return false
-}
-
-// dialHTTP1 opens a connection of g. It takes over one slot.
-func (s *site) dialHTTP1(g *group) (*Conn, error) {
-	c := s.newConn(g)
-	if err := s.connect(c, &c.client, H1); err != nil {
-		return nil, s.failDial(err)
-	}
-	s.local.countDialed()
-	return c, nil
-}
-
-// dialer is a session.Client or a session.Mux.
-type dialer interface {
-	Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error
-	DialTLS(r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
-	) error
-}
-
-// connect dials the peer of c. Where connections are secured the handshake offers p.
-func (s *site) connect(c *Conn, d dialer, p Protocol) error {
-	l, to, secure := s.local, c.group.Key().addr, s.origin.tls
-	switch {
-	case secure == nil:
-		return d.Dial(l.reactor, to, c.dialOptions(true))
-	case secure.err != nil:
-		return secure.err
-	}
-	return d.DialTLS(l.reactor, to, c.dialOptions(true), secure.handshaker, secure.offers[p])
-}
-
-// countDialed counts a connection that is being opened.
-func (l *local) countDialed() {
-	l.stats.Dialed++
-	l.stats.Connections++
-}
-
-// failDial gives the slot back of a connection that could not even be begun.
-func (s *site) failDial(err error) error {
-	s.local.stats.DialFailed++
-	s.origin.release(s.local)
-	return err
-}
-
-// connectOptions returns how every connection of an upstream with options o is dialled.
-func connectOptions(o *Options) engine.DialOptions {
-	return engine.DialOptions{
-		Timeout: o.Connect, Socket: poller.ConnectOptions{UserTimeout: o.UserTimeout, FastOpen: o.FastOpen},
-	}
 }

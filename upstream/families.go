@@ -107,26 +107,3 @@ func (c *Conn) moveTo(at poller.Addr) {
 		}
 	}
 }
-
-// At returns the address that c is connected to, or is to be.
-func (c *Conn) At() poller.Addr { return c.group.Key().addr }
-
-// groupAt returns the group of an address, nil when it is none of the member's any more.
-func (s *site) groupAt(at poller.Addr) *group {
-	for _, g := range s.groups {
-		if g.Key().addr == at {
-			return g
-		}
-	}
-	return nil
-}
-
-// setOf returns the shared connections of g, which is of s.
-func (s *site) setOf(g *group) *sharedSet {
-	for _, t := range s.sets {
-		if t.group == g {
-			return t
-		}
-	}
-	return nil
-}

@@ -73,29 +73,3 @@ func orDefault(n, d int) int {
 	}
 	return max(n, 0)
 }
-
-// Options returns the options that u was made with. Immutable.
-func (u *Upstream) Options() *Options { return &u.opts }
-
-// Retries returns how many further attempts an exchange has.
-func (u *Upstream) Retries() int { return orDefault(u.opts.Retries, retriesDefault) }
-
-// RetryBuffer returns how many bytes of a request's body are kept for another attempt.
-func (u *Upstream) RetryBuffer() int { return orDefault(u.opts.RetryBuffer, retryBufferDefault) }
-
-// Pending returns how many exchanges may wait for one backend because of Options.PerBackend.
-func (u *Upstream) Pending() int { return int(u.queue) }
-
-func (u *Upstream) queueTimeout() time.Duration {
-	if u.opts.QueueTimeout == 0 {
-		return queueTimeoutDefault
-	}
-	return u.opts.QueueTimeout
-}
-
-func (u *Upstream) idleTimeout() time.Duration {
-	if u.opts.IdleTimeout == 0 {
-		return idleTimeoutDefault
-	}
-	return u.opts.IdleTimeout
-}

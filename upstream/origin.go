@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // group is the idle connections of one peer on one reactor.
@@ -47,6 +49,21 @@ func (u *Upstream) newOrigin(m *backend.Member) *origin {
 		member: m, limit: int64(max(u.opts.PerBackend, 0)), tls: u.tlsFor(m.Host()),
 		sites: make([]*site, len(u.local)), oldest: newCensus(len(u.local)),
 	}
+}
+
+// tlsFor returns how connections to the backend at address are secured, nil where they are not.
+func (u *Upstream) tlsFor(address string) *tlsClient {
+	if u.handshaker == nil {
+		return nil
+	}
+	c, err := u.opts.TLS.config(address)
+	if err != nil {
+		return &tlsClient{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
+	}
+	c.ClientSessionCache = u.sessions
+	return &tlsClient{handshaker: u.handshaker, offers: [...]*tlsconn.ClientOptions{
+		H1: offering(c, alpnH1), H2: offering(c, alpnH2), Auto: offering(c, alpnH2, alpnH1),
+	}}
 }
 
 // acquire takes a slot. It reports false when all are taken.
@@ -140,6 +157,10 @@ type peer struct {
 	readmitted atomic.Int64 // reactor time at which it was used again
 	visited    atomic.Bool  // a revisit finds out when it can be
 }
+
+// streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
+// time.
+const streamsAssumed = 100
 
 // assumed is how many exchanges a connection is given before its server has said how many it takes.
 func (p *peer) assumed() int {

@@ -86,25 +86,6 @@ func (w *Waiter) fail(err error) {
 	w.taker.OnTaken(nil, err)
 }
 
-func (w *Waiter) arm(d time.Duration) {
-	if w.timer.Run == nil {
-		w.timer.Run = w.expired
-	}
-	w.local.reactor.Arm(&w.timer, w.local.reactor.Now()+int64(d))
-}
-
-// armQueued arms w for the end of its wait for a slot, or for the time at which other reactors are asked to yield.
-func (w *Waiter) armQueued() {
-	d := time.Duration(w.deadline() - w.local.reactor.Now())
-	if !w.local.upstream.movable {
-		d = min(d, yieldAfter)
-	}
-	w.arm(d)
-}
-
-// deadline returns when the wait of w for a slot ends.
-func (w *Waiter) deadline() int64 { return w.since + int64(w.local.upstream.queueTimeout()) }
-
 // forgetLetter makes the answer to the want of w one for any exchange.
 func (w *Waiter) forgetLetter() {
 	if t := w.letter; t != nil {
@@ -163,4 +144,20 @@ func (s *site) firstQueued() *Waiter {
 		w = w.place.Next()
 	}
 	return w
+}
+
+// olderElsewhere returns the reactor on which an exchange waits for a slot that came before w, or -1.
+func (s *site) olderElsewhere(w *Waiter) int {
+	if s.origin.waiting.Load() == 0 {
+		return -1
+	}
+	l := s.local
+	to, since := s.origin.longestWaiting()
+	if to == l.reactor.Index() || w != nil && w.since <= since {
+		return -1
+	}
+	if !l.upstream.movable && l.reactor.Now()-since < int64(yieldAfter) {
+		return -1
+	}
+	return to
 }

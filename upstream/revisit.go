@@ -39,20 +39,6 @@ type revisit struct {
 	timer  engine.Timer
 }
 
-// countFailed counts a connection that was not established, and has its address passed over where nobody listens there,
-// or where finding that out took long.
-func (c *Conn) countFailed(cause error) {
-	l, again := c.site.local, ofSilent
-	l.stats.DialFailed++
-	switch {
-	case isRefused(cause):
-		again = ofRefused
-	case !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)):
-		return
-	}
-	c.site.passOver(c.group.Key(), again)
-}
-
 // passOver has the address p passed over.
 func (s *site) passOver(p *peer, again periods) {
 	l := s.local

@@ -1,10 +1,6 @@
 package upstream
 
-import (
-	"time"
-
-	"github.com/edge-proxy/edge/engine"
-)
+import "github.com/edge-proxy/edge/engine"
 
 // serve is the task that serveLater defers.
 func (l *local) serve(*engine.Reactor) {
@@ -107,92 +103,20 @@ func (s *site) serveParked(n int) {
 	}
 }
 
-// olderElsewhere returns the reactor on which an exchange waits for a slot that came before w, or -1.
-func (s *site) olderElsewhere(w *Waiter) int {
-	if s.origin.waiting.Load() == 0 {
-		return -1
+// pack puts c, which was taken from its group, into t, and reports whether it could. The slot of c goes with it.
+func (t *letter) pack(c *Conn) bool {
+	l := c.site.local
+	m, ok := c.client.Leave()
+	if !ok {
+		l.stats.Stale++
+		c.client.Close()
+		return false
 	}
-	l := s.local
-	to, since := s.origin.longestWaiting()
-	if to == l.reactor.Index() || w != nil && w.since <= since {
-		return -1
-	}
-	if !l.upstream.movable && l.reactor.Now()-since < int64(yieldAfter) {
-		return -1
-	}
-	return to
-}
-
-// takeAny takes an idle connection to any address.
-func (s *site) takeAny() *Conn {
-	for _, g := range s.groups {
-		if c := s.local.takeIdle(g); c != nil {
-			return c
-		}
-	}
-	return nil
-}
-
-// anyIdle reports whether a connection to any address is parked here.
-func (s *site) anyIdle() bool {
-	for _, g := range s.groups {
-		if g.Len() > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// idleFor returns the idle time that is left, at least 1 ns: 0 would mean no limit.
-func idleFor(ns int64) time.Duration { return max(time.Duration(ns), 1) }
-
-// useSlot opens a connection for w with a slot that was handed to it.
-func (w *Waiter) useSlot() {
-	s := w.site.refresh()
-	w.leave()
-	if len(s.groups) == 0 {
-		s.origin.release(s.local)
-		w.taker.OnTaken(nil, ErrNoAddress)
-		return
-	}
-	if c, err := s.dial(w); err != ErrWait {
-		w.taker.OnTaken(c, err)
-	}
-}
-
-// retryAfterDenied finds another way for w, after a reactor had no connection to give or a probe brought none for w. A
-// waiter that waits for a slot waits on.
-func (w *Waiter) retryAfterDenied() {
-	if w.queued {
-		return
-	}
-	s := w.site.refresh()
-	if len(s.groups) == 0 {
-		w.fail(ErrNoAddress)
-		return
-	}
-	c, err := s.acquireOrQueue(w)
-	if err == ErrWait {
-		return
-	}
-	w.Cancel()
-	w.taker.OnTaken(c, err)
-}
-
-// expired is the task of the timer. The wait for a letter is over, or the wait for a slot is, or it is time to ask
-// other reactors to yield.
-func (w *Waiter) expired(*engine.Reactor) {
-	l := w.local
-	switch {
-	case w.queued && l.reactor.Now() < w.deadline():
-		w.askToYield()
-		w.armQueued()
-	case w.queued:
-		l.stats.QueueTimeouts++
-		w.fail(ErrQueueTimeout)
-	default:
-		l.stats.WantsLate++
-		w.forgetLetter()
-		w.retryAfterDenied()
-	}
+	t.kind, t.moved = give, m
+	t.origin, t.peer = c.site.origin, c.group.Key()
+	t.born, t.until = c.born, c.until
+	l.stats.Given++
+	l.stats.Connections--
+	l.returnCapacity()
+	return true
 }

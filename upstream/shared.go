@@ -50,24 +50,6 @@ type shared struct {
 	yieldedAt   int64 // when it began to do so last; 0: never
 }
 
-// streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
-// time.
-const streamsAssumed = 100
-
-// dial opens an HTTP/2 connection of t. It takes over one slot.
-func (t *sharedSet) dial() (*Conn, error) {
-	s := t.site
-	c := s.newConn(t.group)
-	m := s.local.newShared(c)
-	if err := s.connect(c, &m.mux, H2); err != nil {
-		return nil, s.failDial(err)
-	}
-	s.local.countDialed()
-	s.local.share(m)
-	t.admit(m)
-	return c, nil
-}
-
 // newShared makes c ready to be shared.
 func (l *local) newShared(c *Conn) *shared {
 	m := &shared{conn: c, unclaimed: true}

@@ -73,6 +73,26 @@ func (s *site) groupOf(p *peer) *group {
 	return nil
 }
 
+// groupAt returns the group of an address, nil when it is none of the member's any more.
+func (s *site) groupAt(at poller.Addr) *group {
+	for _, g := range s.groups {
+		if g.Key().addr == at {
+			return g
+		}
+	}
+	return nil
+}
+
+// setOf returns the shared connections of g, which is of s.
+func (s *site) setOf(g *group) *sharedSet {
+	for _, t := range s.sets {
+		if t.group == g {
+			return t
+		}
+	}
+	return nil
+}
+
 // refresh returns s with groups for the addresses that its member has now.
 func (s *site) refresh() *site {
 	if s.addrs != s.member.Addrs() {
@@ -139,20 +159,10 @@ func (s *site) publish(g *group) {
 		return
 	}
 	n := g.Len()
-	if s.sets != nil {
-		n += s.sharing(g)
+	if t := s.setOf(g); t != nil {
+		n += len(t.conns)
 	}
 	p.idle.mark(s.local.reactor.Index(), int64(n))
-}
-
-// sharing returns how many connections of g are shared.
-func (s *site) sharing(g *group) int {
-	for _, t := range s.sets {
-		if t.group == g {
-			return len(t.conns)
-		}
-	}
-	return 0
 }
 
 // serveLater arranges that exchanges that wait get the connections that are parked now. Not at once: the callback that
@@ -166,4 +176,14 @@ func (s *site) serveLater() {
 		l.serving = true
 		l.reactor.Defer(&l.server)
 	}
+}
+
+// anyIdle reports whether a connection to any address is parked here.
+func (s *site) anyIdle() bool {
+	for _, g := range s.groups {
+		if g.Len() > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
 )
@@ -41,17 +40,3 @@ type Stats struct {
 
 // Add adds o to s.
 func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
-
-// Stats returns the counters on r. On r only.
-func (u *Upstream) Stats(r *engine.Reactor) Stats {
-	r.MustOwn()
-	l := u.local[r.Index()]
-	l.check()
-	s := l.stats
-	s.Idle = l.shard.Len()
-	for _, m := range l.shared {
-		counted := m.mux.H2Stats()
-		s.H2.Add(&counted)
-	}
-	return s
-}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -15,9 +16,6 @@ var (
 	ErrQueueFull    = errors.New("too many wait for a connection to the backend")
 	ErrQueueTimeout = errors.New("no connection to the backend became free in time")
 )
-
-// h1For is how long a server that chose HTTP/1 is not offered HTTP/2 again.
-const h1For = 10 * time.Minute
 
 // Take returns a connection to an address of m, which may still be connecting. It tries, in this order:
 //
@@ -69,31 +67,6 @@ func (s *site) available(address int, fresh, h1Only bool) *Conn {
 		return nil
 	}
 	return s.local.takeIdle(s.group(address))
-}
-
-// ask asks a reactor that seems to have an idle connection for it, on behalf of w, and reports whether there is such a
-// reactor. any: the connection may be to any address of the member, since Options.PerBackend leaves no choice.
-func (s *site) ask(w *Waiter, any bool) bool {
-	l := s.local
-	if l.wants >= wantsMax || len(l.upstream.local) == 1 {
-		return false
-	}
-	p := s.group(w.address).Key()
-	owner := p.mostParked(l.reactor.Index())
-	for i := 0; any && owner < 0 && i < len(s.groups); i++ {
-		p = s.groups[i].Key()
-		owner = p.mostParked(l.reactor.Index())
-	}
-	if owner < 0 {
-		return false
-	}
-	t := l.letter(want)
-	t.asker, t.waiter, t.peer, t.origin = l, w, p, s.origin
-	w.letter = t
-	l.wants++
-	l.stats.Wanted++
-	l.post(t, owner)
-	return true
 }
 
 // acquireOrQueue opens a connection for w, or lets w wait for a probe or for a slot.
@@ -191,4 +164,76 @@ func (s *site) enqueueForSlot(w *Waiter) (*Conn, error) {
 		s.ask(w, true)
 	}
 	return nil, ErrWait
+}
+
+// useSlot opens a connection for w with a slot that was handed to it.
+func (w *Waiter) useSlot() {
+	s := w.site.refresh()
+	w.leave()
+	if len(s.groups) == 0 {
+		s.origin.release(s.local)
+		w.taker.OnTaken(nil, ErrNoAddress)
+		return
+	}
+	if c, err := s.dial(w); err != ErrWait {
+		w.taker.OnTaken(c, err)
+	}
+}
+
+// retryAfterDenied finds another way for w, after a reactor had no connection to give or a probe brought none for w. A
+// waiter that waits for a slot waits on.
+func (w *Waiter) retryAfterDenied() {
+	if w.queued {
+		return
+	}
+	s := w.site.refresh()
+	if len(s.groups) == 0 {
+		w.fail(ErrNoAddress)
+		return
+	}
+	c, err := s.acquireOrQueue(w)
+	if err == ErrWait {
+		return
+	}
+	w.Cancel()
+	w.taker.OnTaken(c, err)
+}
+
+func (w *Waiter) arm(d time.Duration) {
+	if w.timer.Run == nil {
+		w.timer.Run = w.expired
+	}
+	w.local.reactor.Arm(&w.timer, w.local.reactor.Now()+int64(d))
+}
+
+// armQueued arms w for the end of its wait for a slot, or for the time at which other reactors are asked to yield.
+func (w *Waiter) armQueued() {
+	d := time.Duration(w.deadline() - w.local.reactor.Now())
+	if !w.local.upstream.movable {
+		d = min(d, yieldAfter)
+	}
+	w.arm(d)
+}
+
+// deadline returns when the wait of w for a slot ends.
+func (w *Waiter) deadline() int64 {
+	return w.since + int64(cmp.Or(w.local.upstream.opts.QueueTimeout, queueTimeoutDefault))
+}
+
+// expired is the task of the timer. The wait for a letter is over, or the wait for a slot is, or it is time to ask
+// other reactors to yield.
+func (w *Waiter) expired(*engine.Reactor) {
+	l := w.local
+	switch {
+	case w.queued && l.reactor.Now() < w.deadline():
+		w.askToYield()
+		w.armQueued()
+	case w.queued:
+		l.stats.QueueTimeouts++
+		w.fail(ErrQueueTimeout)
+	default:
+		l.stats.WantsLate++
+		w.forgetLetter()
+		w.retryAfterDenied()
+	}
 }

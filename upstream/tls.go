@@ -9,8 +9,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -40,21 +38,6 @@ const (
 	H2                   // HTTP/2, without TLS by prior knowledge
 	Auto                 // what ALPN yields; without TLS HTTP/1.1
 )
-
-// setProtocol resolves what the options say of it.
-func (u *Upstream) setProtocol() {
-	o := &u.opts
-	u.protocol = o.Protocol
-	if u.protocol == Auto && !o.TLS.On {
-		u.protocol = H1
-	}
-	u.share = u.protocol != H1
-	u.movable = !u.share && !o.TLS.On
-	u.mux = session.MuxOptions{
-		FirstByte: o.Client.FirstByte, BetweenBytes: o.Client.BetweenBytes, TunnelIdle: o.Client.TunnelIdle,
-		StreamsMax: o.Streams,
-	}
-}
 
 // What ALPN calls the protocols.
 const (
@@ -131,34 +114,6 @@ type tlsClient struct {
 	handshaker *tlsconn.Handshaker
 	offers     [Auto + 1]*tlsconn.ClientOptions // by the protocol that ALPN offers; Auto: both
 	err        error                            // why no connection can be secured
-}
-
-// secure makes ready what all connections of u are secured with.
-func (u *Upstream) secure(e *engine.Engine) {
-	if !u.opts.TLS.On {
-		return
-	}
-	if u.handshaker = u.opts.Handshaker; u.handshaker == nil {
-		u.handshaker = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
-	}
-	if n := orDefault(u.opts.TLS.Sessions, sessionsDefault); n > 0 {
-		u.sessions = tls.NewLRUClientSessionCache(n)
-	}
-}
-
-// tlsFor returns how connections to the backend at address are secured, nil where they are not.
-func (u *Upstream) tlsFor(address string) *tlsClient {
-	if u.handshaker == nil {
-		return nil
-	}
-	c, err := u.opts.TLS.config(address)
-	if err != nil {
-		return &tlsClient{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
-	}
-	c.ClientSessionCache = u.sessions
-	return &tlsClient{handshaker: u.handshaker, offers: [...]*tlsconn.ClientOptions{
-		H1: offering(c, alpnH1), H2: offering(c, alpnH2), Auto: offering(c, alpnH2, alpnH1),
-	}}
 }
 
 // offering returns options that offer protocols to the backend.

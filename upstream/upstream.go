@@ -65,64 +65,6 @@ type local struct {
 	serving bool        // it is on its way
 }
 
-// New makes an Upstream for the reactors of e.
-func New(e *engine.Engine, o Options) *Upstream {
-	if o.Backends == nil {
-		o.Backends = backend.NewSet()
-	}
-	u := &Upstream{opts: o, origins: make(map[*backend.Member]*origin)}
-	u.idle = u.idleTimeout()
-	u.setProtocol()
-	u.secure(e)
-	u.queue = int64(orDefault(o.Queue, queueDefault))
-	u.places.init(orDefault(o.Idle, idleDefault), len(e.Reactors()))
-	for _, r := range e.Reactors() {
-		u.local = append(u.local, u.newLocal(r))
-	}
-	u.view = o.Backends.View(len(u.local), nil)
-	o.Backends.Follow((*following)(u))
-	return u
-}
-
-func (u *Upstream) newLocal(r *engine.Reactor) *local {
-	l := &local{upstream: u, reactor: r, capacity: u.places.floor, options: connectOptions(&u.opts)}
-	l.shard = pool.New[*peer](l.capacity, func(c *Conn) {
-		l.stats.Evicted++
-		c.publish()
-		c.client.Close()
-	})
-	l.server.Run = l.serve
-	return l
-}
-
-// following is an Upstream as its Set sees it.
-type following Upstream
-
-// Joined makes an origin of m.
-func (f *following) Joined(m *backend.Member) {
-	u := (*Upstream)(f)
-	o := u.newOrigin(m)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.origins[m] = o
-}
-
-// Left closes the idle connections to m, on each reactor by a task; exchanges in progress go on.
-func (f *following) Left(m *backend.Member) {
-	u := (*Upstream)(f)
-	u.mu.Lock()
-	o := u.origins[m]
-	delete(u.origins, m)
-	u.mu.Unlock()
-	for i, l := range u.local {
-		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-			if s := o.sites[i]; s != nil {
-				s.close()
-			}
-		}})
-	}
-}
-
 func (u *Upstream) isClosed() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -131,6 +73,18 @@ func (u *Upstream) isClosed() bool {
 
 // Name returns the name of u.
 func (u *Upstream) Name() string { return u.opts.Name }
+
+// Options returns the options that u was made with. Immutable.
+func (u *Upstream) Options() *Options { return &u.opts }
+
+// Retries returns how many further attempts an exchange has.
+func (u *Upstream) Retries() int { return orDefault(u.opts.Retries, retriesDefault) }
+
+// RetryBuffer returns how many bytes of a request's body are kept for another attempt.
+func (u *Upstream) RetryBuffer() int { return orDefault(u.opts.RetryBuffer, retryBufferDefault) }
+
+// Pending returns how many exchanges may wait for one backend because of Options.PerBackend.
+func (u *Upstream) Pending() int { return int(u.queue) }
 
 // Reactors returns how many reactors u is for.
 func (u *Upstream) Reactors() int { return len(u.local) }
@@ -151,19 +105,16 @@ func (u *Upstream) Open(m *backend.Member) int {
 // Queued returns how many exchanges wait on all reactors because of Options.PerBackend. Safe for any goroutine.
 func (u *Upstream) Queued() int { return int(u.queued.Load()) }
 
-// Close closes idle connections and keeps none any more; exchanges in progress go on. On each reactor by a task.
-func (u *Upstream) Close() {
-	u.opts.Backends.Unfollow((*following)(u))
-	u.mu.Lock()
-	u.closed = true
-	u.mu.Unlock()
-	for _, l := range u.local {
-		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-			for _, s := range l.sites {
-				if s != nil {
-					s.close()
-				}
-			}
-		}})
+// Stats returns the counters on r. On r only.
+func (u *Upstream) Stats(r *engine.Reactor) Stats {
+	r.MustOwn()
+	l := u.local[r.Index()]
+	l.check()
+	s := l.stats
+	s.Idle = l.shard.Len()
+	for _, m := range l.shared {
+		counted := m.mux.H2Stats()
+		s.H2.Add(&counted)
 	}
+	return s
 }

@@ -1,6 +1,72 @@
 package upstream
 
-import "github.com/edge-proxy/edge/session"
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// dialHTTP1 opens a connection of g. It takes over one slot.
+func (s *site) dialHTTP1(g *group) (*Conn, error) {
+	c := s.newConn(g)
+	if err := s.connect(c, &c.client, H1); err != nil {
+		return nil, s.failDial(err)
+	}
+	s.local.countDialed()
+	return c, nil
+}
+
+// dial opens an HTTP/2 connection of t. It takes over one slot.
+func (t *sharedSet) dial() (*Conn, error) {
+	s := t.site
+	c := s.newConn(t.group)
+	m := s.local.newShared(c)
+	if err := s.connect(c, &m.mux, H2); err != nil {
+		return nil, s.failDial(err)
+	}
+	s.local.countDialed()
+	s.local.share(m)
+	t.admit(m)
+	return c, nil
+}
+
+// dialer is a session.Client or a session.Mux.
+type dialer interface {
+	Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error
+	DialTLS(r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+	) error
+}
+
+// connect dials the peer of c. Where connections are secured the handshake offers p.
+func (s *site) connect(c *Conn, d dialer, p Protocol) error {
+	l, to, secure := s.local, c.group.Key().addr, s.origin.tls
+	switch {
+	case secure == nil:
+		return d.Dial(l.reactor, to, c.dialOptions(true))
+	case secure.err != nil:
+		return secure.err
+	}
+	return d.DialTLS(l.reactor, to, c.dialOptions(true), secure.handshaker, secure.offers[p])
+}
+
+// countDialed counts a connection that is being opened.
+func (l *local) countDialed() {
+	l.stats.Dialed++
+	l.stats.Connections++
+}
+
+// failDial gives the slot back of a connection that could not even be begun.
+func (s *site) failDial(err error) error {
+	s.local.stats.DialFailed++
+	s.origin.release(s.local)
+	return err
+}
+
+// h1For is how long a server that chose HTTP/1 is not offered HTTP/2 again.
+const h1For = 10 * time.Minute
 
 // probe is a connection whose handshake will tell which protocol it speaks. Exchanges wait for it in the queue
 // meanwhile. Owned by its reactor.
