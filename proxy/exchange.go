@@ -15,7 +15,6 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -46,7 +45,7 @@ type Exchange struct {
 	trace   []byte          // the identity of its trace, where it is looked for
 	charged int32           // bytes that the budget of memory counts for x: see charge
 	index   uint32          // its number among the exchanges of the reactor
-	used    slab.Used       // of which Locals it has a value
+	used    slabUsed        // of which Locals it has a value
 	noted   []observe.Field // by LogField
 	total   *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
@@ -247,21 +246,8 @@ func (x *Exchange) TraceID() string { return string(x.trace) }
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
 
-// Local is state that filters keep with an exchange: a T for each, without an allocation. It is zero at the beginning
-// and zeroed when the log record was written. Make it once, as a variable of a package: there may be 4096 in a process,
-// and none is given back.
-//
-//	var user = proxy.NewLocal[User]()
-//
-//	func request(x *proxy.Exchange) proxy.Verdict {
-//		user.Of(x).Name = …
-type Local[T any] struct{ kind slab.Kind[T] }
-
-// NewLocal makes a Local. Safe for any goroutine.
-func NewLocal[T any]() Local[T] { return Local[T]{slab.NewKind[T]()} }
-
 // Of returns what is kept with x. The pointer holds until x ends, and is for the goroutine that owns x.
-func (l Local[T]) Of(x *Exchange) *T { return l.kind.Of(&x.local.slab, x.index, &x.used) }
+func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.used) }
 
 // LogField adds a member to the record of x in access logs in JSON: observe.FieldsMax of them at the most. A later one
 // does not replace an earlier one of that name.

@@ -14,7 +14,6 @@ import (
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/proxy/recent"
-	"github.com/edge-proxy/edge/proxy/slab"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -48,7 +47,7 @@ type local struct {
 
 	language *evaluation // of texts; nil until the first one
 
-	slab slab.Set // what Locals have
+	slab slab // what Locals have
 
 	failing Error // what Error filters are given
 

@@ -1,4 +1,4 @@
-package slab
+package proxy
 
 import (
 	"fmt"
@@ -18,18 +18,18 @@ type visit struct {
 }
 
 var (
-	visits  = NewKind[visit]()
-	numbers = NewKind[int]()
-	large   = NewKind[*[1 << 20]byte]()
-	turns   = func() (all [20]Kind[int]) {
+	visits  = NewLocal[visit]()
+	numbers = NewLocal[int]()
+	large   = NewLocal[*[1 << 20]byte]()
+	turns   = func() (all [20]Local[int]) {
 		for i := range all {
-			all[i] = NewKind[int]()
+			all[i] = NewLocal[int]()
 		}
 		return all
 	}()
-	many = func() (all []Kind[string]) {
+	many = func() (all []Local[string]) {
 		for range 100 {
-			all = append(all, NewKind[string]())
+			all = append(all, NewLocal[string]())
 		}
 		return all
 	}()
@@ -38,16 +38,16 @@ var (
 // holder is what a test knows of a number.
 type holder struct {
 	number uint32
-	used   Used
+	used   slabUsed
 	texts  map[int]string // by index in many
 	count  int
 }
 
-// A set agrees with maps, whatever is taken, used, cleared and returned.
-func TestSet_agreesWithAModel(t *testing.T) {
+// A slab agrees with maps, whatever is taken, used, cleared and returned.
+func TestSlab_agreesWithAModel(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		var s Set
+		var s slab
 		var held []*holder
 		for range 5000 {
 			if len(held) == 0 || rng.IntN(20) == 0 {
@@ -66,7 +66,7 @@ func TestSet_agreesWithAModel(t *testing.T) {
 					held = slices.Delete(held, at, at+1)
 				}
 			case 1, 2, 3:
-				v := numbers.Of(&s, h.number, &h.used)
+				v := numbers.of(&s, h.number, &h.used)
 				if *v != h.count {
 					t.Fatalf("seed %d: number %d has %d, want %d", seed, h.number, *v, h.count)
 				}
@@ -74,7 +74,7 @@ func TestSet_agreesWithAModel(t *testing.T) {
 				h.count++
 			default:
 				i := rng.IntN(len(many))
-				v := many[i].Of(&s, h.number, &h.used)
+				v := many[i].of(&s, h.number, &h.used)
 				if *v != h.texts[i] {
 					t.Fatalf("seed %d: number %d has %q, want %q", seed, h.number, *v, h.texts[i])
 				}
@@ -93,8 +93,8 @@ func TestSet_agreesWithAModel(t *testing.T) {
 }
 
 // Numbers are the least that are free, so that those of a crowd that has left lie together.
-func TestSet_Take(t *testing.T) {
-	var s Set
+func TestSlab_Take(t *testing.T) {
+	var s slab
 	for want := range uint32(200) {
 		if n := s.Take(); n != want {
 			t.Fatalf("%d is taken, want %d", n, want)
@@ -111,11 +111,11 @@ func TestSet_Take(t *testing.T) {
 }
 
 // What a crowd needed is given back, but for those that stay.
-func TestSet_givesMemoryBack(t *testing.T) {
-	var s Set
-	used := make([]Used, 10_000)
+func TestSlab_givesMemoryBack(t *testing.T) {
+	var s slab
+	used := make([]slabUsed, 10_000)
 	for n := range used {
-		visits.Of(&s, s.Take(), &used[n]).count = 1
+		visits.of(&s, s.Take(), &used[n]).count = 1
 	}
 	const chunk = int64(chunkSize * unsafe.Sizeof(entry[visit]{}))
 	if n := s.Bytes(); n != (10_000+63)/64*chunk {
@@ -130,20 +130,20 @@ func TestSet_givesMemoryBack(t *testing.T) {
 	if n := s.Bytes(); n != 2*chunk {
 		t.Fatalf("%d bytes for two", n)
 	}
-	if visits.Of(&s, 9_000, &used[9_000]).count != 1 {
+	if visits.of(&s, 9_000, &used[9_000]).count != 1 {
 		t.Fatal("one that stays has lost its value")
 	}
 }
 
 // What a value refers to is garbage once it was cleared.
-func TestSet_Clear_letsGo(t *testing.T) {
-	var s Set
-	var used Used
+func TestSlab_Clear_letsGo(t *testing.T) {
+	var s slab
+	var used slabUsed
 	gone := make(chan struct{})
 	func() {
 		v := new([1 << 20]byte)
 		runtime.AddCleanup(v, func(int) { close(gone) }, 0)
-		*large.Of(&s, s.Take(), &used) = v
+		*large.of(&s, s.Take(), &used) = v
 	}()
 	s.Clear(0, used)
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -158,17 +158,17 @@ func TestSet_Clear_letsGo(t *testing.T) {
 	runtime.KeepAlive(&s)
 }
 
-// Goroutines that each own a holder meet while the set grows and shrinks.
-func TestKind_Of_whileTheSetGrows(t *testing.T) {
-	var s Set
+// Goroutines that each own a holder meet while the slab grows and shrinks.
+func TestLocal_of_whileTheSlabGrows(t *testing.T) {
+	var s slab
 	var wg sync.WaitGroup
 	for range 300 {
 		n := s.Take()
 		wg.Go(func() { // as a worker that owns an exchange
-			var used Used
+			var used slabUsed
 			for i := range 1000 {
 				k := turns[(int(n)+i)%len(turns)]
-				v := k.Of(&s, n, &used)
+				v := k.of(&s, n, &used)
 				if *v != i/len(turns) {
 					t.Errorf("number %d has %d in turn %d", n, *v, i)
 					return
@@ -177,8 +177,8 @@ func TestKind_Of_whileTheSetGrows(t *testing.T) {
 			}
 		})
 		own := s.Take()
-		var used Used
-		*turns[int(own)%len(turns)].Of(&s, own, &used) = 7
+		var used slabUsed
+		*turns[int(own)%len(turns)].of(&s, own, &used) = 7
 		s.Clear(own, used)
 		s.Return(own)
 	}
@@ -186,13 +186,13 @@ func TestKind_Of_whileTheSetGrows(t *testing.T) {
 }
 
 // A value costs no allocation but for the first of 64 holders.
-func TestKind_Of_allocatesNothing(t *testing.T) {
-	var s Set
+func TestLocal_of_allocatesNothing(t *testing.T) {
+	var s slab
 	n := s.Take()
 	allocs := testutil.Allocs(1000, func() {
-		var used Used
-		visits.Of(&s, n, &used).name = "a"
-		many[99].Of(&s, n, &used)
+		var used slabUsed
+		visits.of(&s, n, &used).name = "a"
+		many[99].of(&s, n, &used)
 		s.Clear(n, used)
 	})
 	if allocs != 0 {
@@ -200,12 +200,12 @@ func TestKind_Of_allocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkKind_Of(b *testing.B) {
-	var s Set
+func BenchmarkLocal_of(b *testing.B) {
+	var s slab
 	n := s.Take()
 	for b.Loop() {
-		var used Used
-		visits.Of(&s, n, &used).count++
+		var used slabUsed
+		visits.of(&s, n, &used).count++
 		s.Clear(n, used)
 	}
 }

@@ -1,4 +1,4 @@
-package slab
+package proxy
 
 import (
 	"math/bits"
@@ -13,35 +13,49 @@ import (
 // chunkSize is for how many holders memory is made at once: the bits of a word.
 const chunkSize = 64
 
-// kindsMax bounds the kinds. A program that reaches it makes them while it runs, and would have them for ever.
-const kindsMax = 4096
+// localsMax bounds the Locals. A program that reaches it makes them while it runs, and would have them for ever.
+const localsMax = 4096
 
-// kinds is how many there are.
-var kinds atomic.Int64
+// locals is how many there are.
+var locals atomic.Int64
 
-// Kind is a type of which each holder has one value.
-type Kind[T any] struct{ slot int }
+// Local is state that filters keep with an exchange: a T for each, without an allocation. It is zero at the beginning
+// and zeroed when the log record was written. Make it once, as a variable of a package: there may be 4096 in a process,
+// and none is given back.
+//
+//	var user = proxy.NewLocal[User]()
+//
+//	func request(x *proxy.Exchange) proxy.Verdict {
+//		user.Of(x).Name = …
+type Local[T any] struct{ slot int }
 
-// NewKind returns a Kind of its own. It is never given back: make it once, as a variable of a package. Safe for any
-// goroutine.
-func NewKind[T any]() Kind[T] {
-	n := kinds.Add(1)
-	if n > kindsMax {
-		panic("slab: more than 4096 kinds: each is to be made once, as a variable of a package")
+// NewLocal makes a Local. Safe for any goroutine.
+func NewLocal[T any]() Local[T] {
+	n := locals.Add(1)
+	if n > localsMax {
+		panic("proxy: more than 4096 Locals: each is to be made once, as a variable of a package")
 	}
-	return Kind[T]{int(n - 1)}
+	return Local[T]{int(n - 1)}
 }
 
-// Used says of which kinds a holder has values: a bit for each of the first 63, the last one for all others.
-type Used uint64
+// slabUsed says of which Locals a holder has values: a bit for each of the first 63, the last one for all others.
+type slabUsed uint64
 
-func bitOf(slot int) Used { return 1 << min(slot, 63) }
+func bitOf(slot int) slabUsed { return 1 << min(slot, 63) }
 
-// Set has the values of all holders of one owner. The zero value is empty.
+// slab keeps the values of all Locals for the exchanges of a reactor, without an allocation for each: a slot of every
+// Local for every exchange, its holder, found by the number of the exchange. The zero value is empty.
+//
+//	Local ─► slab.columns[slot] ─► chunks[number/64] ─► entry[number%64] ─► value
+//	one in a process    one for each reactor       made when an entry of it is used, given back when its numbers are
+//
+// Owned by its reactor, which alone takes and returns numbers and clears what they have. Local.of may also be called by
+// the goroutine that owns the holder of a number at the time; the two meet where a slab grows, which a mutex guards.
+// Values do not move: a pointer holds until its number is cleared.
 //
 //	free[i] has the bit j set == number 64*i+j is nobody's
 //	a chunk i exists in a column => free[i] is not all ones
-type Set struct {
+type slab struct {
 	free []uint64 // owner
 	low  int      // no chunk before it has a free number; owner
 
@@ -50,12 +64,12 @@ type Set struct {
 	bytes   atomic.Int64
 }
 
-// column has the values of one Kind.
+// column has the values of one Local.
 type column interface {
 	size() int // of an entry
 	has(chunk int) bool
 	clear(n uint32)
-	drop(s *Set, chunk int)
+	drop(s *slab, chunk int)
 }
 
 type columnOf[T any] struct {
@@ -69,11 +83,11 @@ type entry[T any] struct {
 }
 
 // Bytes returns how much memory the values take. Safe for any goroutine.
-func (s *Set) Bytes() int64 { return s.bytes.Load() }
+func (s *slab) Bytes() int64 { return s.bytes.Load() }
 
 // Size returns how many bytes the values take that used names. Its share of the memory that its neighbours have not
 // used is not among them.
-func (s *Set) Size(used Used) (n int) {
+func (s *slab) Size(used slabUsed) (n int) {
 	all := s.all()
 	for ; used != 0; used &= used - 1 {
 		slot := bits.TrailingZeros64(uint64(used))
@@ -91,7 +105,7 @@ func (s *Set) Size(used Used) (n int) {
 }
 
 // Take returns the number of a new holder: the least that is free.
-func (s *Set) Take() uint32 {
+func (s *slab) Take() uint32 {
 	for ; s.low < len(s.free); s.low++ {
 		if w := s.free[s.low]; w != 0 {
 			j := bits.TrailingZeros64(w)
@@ -105,7 +119,7 @@ func (s *Set) Take() uint32 {
 
 // Return says that a holder, which was cleared, is no more. Where its neighbours are none either, their memory is given
 // back.
-func (s *Set) Return(n uint32) {
+func (s *slab) Return(n uint32) {
 	i := int(n / chunkSize)
 	s.free[i] |= 1 << (n % chunkSize)
 	s.low = min(s.low, i)
@@ -124,8 +138,8 @@ func (s *Set) Return(n uint32) {
 	}
 }
 
-// Clear zeroes what the holder n has of the kinds in used.
-func (s *Set) Clear(n uint32, used Used) {
+// Clear zeroes what the holder n has of the Locals in used.
+func (s *slab) Clear(n uint32, used slabUsed) {
 	all := s.all()
 	for ; used != 0; used &= used - 1 {
 		slot := bits.TrailingZeros64(uint64(used))
@@ -141,22 +155,22 @@ func (s *Set) Clear(n uint32, used Used) {
 	}
 }
 
-func (s *Set) all() []column {
+func (s *slab) all() []column {
 	if all := s.columns.Load(); all != nil {
 		return *all
 	}
 	return nil
 }
 
-// Of returns the value that the holder n has of k, zero when it was not asked for since Clear, and notes it in used. It
+// of returns the value that the holder n has of l, zero when it was not asked for since Clear, and notes it in used. It
 // allocates for the first one of 64 holders.
-func (k Kind[T]) Of(s *Set, n uint32, used *Used) *T {
+func (l Local[T]) of(s *slab, n uint32, used *slabUsed) *T {
 	var c *columnOf[T]
-	if all := s.columns.Load(); all != nil && k.slot < len(*all) {
-		c, _ = (*all)[k.slot].(*columnOf[T])
+	if all := s.columns.Load(); all != nil && l.slot < len(*all) {
+		c, _ = (*all)[l.slot].(*columnOf[T])
 	}
 	if c == nil {
-		c = k.column(s)
+		c = l.column(s)
 	}
 	at := n / chunkSize
 	var chunk *[chunkSize]entry[T]
@@ -169,30 +183,30 @@ func (k Kind[T]) Of(s *Set, n uint32, used *Used) *T {
 	e := &chunk[n%chunkSize]
 	if !e.used {
 		e.used = true
-		*used |= bitOf(k.slot)
+		*used |= bitOf(l.slot)
 	}
 	return &e.value
 }
 
-// column returns the column of k, which it makes.
-func (k Kind[T]) column(s *Set) *columnOf[T] {
+// column returns the column of l, which it makes.
+func (l Local[T]) column(s *slab) *columnOf[T] {
 	s.grow.Lock()
 	defer s.grow.Unlock()
 	all := slices.Clone(s.all())
-	for len(all) <= k.slot {
+	for len(all) <= l.slot {
 		all = append(all, nil)
 	}
-	c, _ := all[k.slot].(*columnOf[T])
+	c, _ := all[l.slot].(*columnOf[T])
 	if c == nil {
 		c = &columnOf[T]{}
-		all[k.slot] = c
+		all[l.slot] = c
 		s.columns.Store(&all)
 	}
 	return c
 }
 
 // add makes the chunk at i, unless there is one.
-func (c *columnOf[T]) add(s *Set, i int) *[chunkSize]entry[T] {
+func (c *columnOf[T]) add(s *slab, i int) *[chunkSize]entry[T] {
 	s.grow.Lock()
 	defer s.grow.Unlock()
 	var chunks []*[chunkSize]entry[T]
@@ -223,8 +237,8 @@ func (c *columnOf[T]) clear(n uint32) {
 	}
 }
 
-// drop gives the chunk i back. Set.grow is held.
-func (c *columnOf[T]) drop(s *Set, i int) {
+// drop gives the chunk i back. slab.grow is held.
+func (c *columnOf[T]) drop(s *slab, i int) {
 	if !c.has(i) {
 		return
 	}
@@ -235,7 +249,7 @@ func (c *columnOf[T]) drop(s *Set, i int) {
 }
 
 // check panics when an invariant of s does not hold.
-func (s *Set) check() {
+func (s *slab) check() {
 	for i, free := range s.free {
 		invariant.That(i >= s.low || free == 0, "slab: number %d is free before the first chunk with one", i*chunkSize)
 		for _, c := range s.all() {
