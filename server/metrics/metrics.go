@@ -391,7 +391,7 @@ func (r *row) reader(t reflect.Type) func(s reflect.Value) float64 {
 		steps []int
 	}
 	var terms []term
-	for name := range strings.FieldsSeq(r.from) {
+	for name := range strings.SplitSeq(r.from, ",") {
 		name, minus := strings.CutPrefix(name, "-")
 		terms = append(terms, term{1, path(t, name)})
 		if minus {

@@ -60,14 +60,14 @@ func within(field string, rows []row) []row {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		var terms []string
-		for term := range strings.FieldsSeq(rows[i].from) {
+		for term := range strings.SplitSeq(rows[i].from, ",") {
 			name, minus := strings.CutPrefix(term, "-")
 			if name = field + "." + name; minus {
 				name = "-" + name
 			}
 			terms = append(terms, name)
 		}
-		rows[i].from = strings.Join(terms, " ")
+		rows[i].from = strings.Join(terms, ",")
 	}
 	return rows
 }
