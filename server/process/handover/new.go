@@ -34,11 +34,7 @@ type Inheritance struct {
 //	Join ─► Inherit ─► Ready ─► Done
 type NewSide struct {
 	channel *Channel
-	loaded  chan loaded
-	steps   chan string
-	drops   chan int
-	cuts    chan int
-	passes  chan bool
+	events  chan event    // what the machine is to hear from this process
 	arrived chan struct{} // closed when the inheritance is there, or err
 	accepts chan struct{} // closed when it accepts, or err
 	done    chan struct{} // closed when nothing more comes
@@ -53,17 +49,13 @@ type NewSide struct {
 	left upgrade.DrainBody // guarded by mu
 }
 
-type loaded struct {
-	claims  []int
-	err     error
-	process NewProcess
-}
+// event tells the machine of something, on the goroutine of NewSide.
+type event = func(m *upgrade.New) []upgrade.Action
 
 // Join says HELLO to the process at the other end of c, which it takes over.
 func Join(c *Channel, hello upgrade.HelloBody, times upgrade.Times) *NewSide {
 	s := &NewSide{
-		channel: c, loaded: make(chan loaded), steps: make(chan string), drops: make(chan int), cuts: make(chan int),
-		passes:  make(chan bool),
+		channel: c, events: make(chan event),
 		arrived: make(chan struct{}), accepts: make(chan struct{}), done: make(chan struct{}),
 	}
 	var do []upgrade.Action
@@ -81,55 +73,53 @@ func (s *NewSide) Inherit() (*Inheritance, error) {
 	return &s.inheritance, nil
 }
 
-// Step says what the process is at.
-func (s *NewSide) Step(name string) {
+// tell has the machine hear of an event, unless nothing more comes.
+func (s *NewSide) tell(e event) {
 	select {
-	case s.steps <- name:
+	case s.events <- e:
 	case <-s.done:
 	}
+}
+
+// Step says what the process is at.
+func (s *NewSide) Step(name string) {
+	s.tell(func(m *upgrade.New) []upgrade.Action {
+		m.Step(name)
+		return nil
+	})
 }
 
 // Ready says that all but accepting is done, waits for the process before to let go, and returns when t accepts. claims
 // are sockets of the manifest. The error says why it may not: the process has to end.
 func (s *NewSide) Ready(claims []int, p NewProcess) error {
-	return s.decide(loaded{claims: claims, process: p})
-}
-
-// Refuse says that the process cannot serve.
-func (s *NewSide) Refuse(why error) { _ = s.decide(loaded{err: why}) }
-
-func (s *NewSide) decide(l loaded) error {
-	select {
-	case s.loaded <- l:
-	case <-s.done:
-	}
+	s.tell(func(m *upgrade.New) []upgrade.Action {
+		s.process = p
+		return m.Loaded(claims, time.Now())
+	})
 	<-s.accepts
 	return s.failure()
 }
 
+// Refuse says that the process cannot serve.
+func (s *NewSide) Refuse(why error) {
+	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Failed(why) })
+	<-s.accepts
+}
+
 // Dropped says that this process has closed a socket of the manifest.
 func (s *NewSide) Dropped(socket int) {
-	select {
-	case s.drops <- socket:
-	case <-s.done:
-	}
+	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Dropped(socket) })
 }
 
 // Cut ends a process that drains: with before = 0 the process before this one, with 1 the process before that one, and
 // so on.
 func (s *NewSide) Cut(before int) {
-	select {
-	case s.cuts <- before:
-	case <-s.done:
-	}
+	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Cut(before) })
 }
 
 // Passed says whether a further process has taken over from this one.
 func (s *NewSide) Passed(passed bool) {
-	select {
-	case s.passes <- passed:
-	case <-s.done:
-	}
+	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Passed(passed) })
 }
 
 // Done is closed when the process before has ended, or has nothing left.
@@ -180,21 +170,8 @@ func (s *NewSide) run(begin []upgrade.Action) {
 			s.receive(m)
 		case <-due:
 			s.do(s.machine.Tick(time.Now()), nil)
-		case name := <-s.steps:
-			s.machine.Step(name)
-		case l := <-s.loaded:
-			s.process = l.process
-			if l.err != nil {
-				s.do(s.machine.Failed(l.err), nil)
-			} else {
-				s.do(s.machine.Loaded(l.claims, time.Now()), nil)
-			}
-		case socket := <-s.drops:
-			s.do(s.machine.Dropped(socket), nil)
-		case before := <-s.cuts:
-			s.do(s.machine.Cut(before), nil)
-		case passed := <-s.passes:
-			s.do(s.machine.Passed(passed), nil)
+		case tell := <-s.events:
+			s.do(tell(s.machine), nil)
 		}
 	}
 }

@@ -93,7 +93,9 @@ func (n *New) Receive(message []byte, files int, now time.Time) []Action {
 	case SocketsBody:
 		return n.onSockets(body, files, now)
 	case GoBody:
-		return n.onGo()
+		if n.state == awaitsGo {
+			return n.accept(false)
+		}
 	case GiveBody:
 		return n.onGive(f.Number, body, files)
 	case DrainBody:
@@ -189,14 +191,6 @@ func (n *New) Failed(why error) []Action {
 	return append([]Action{n.send(Refuse, 0, RefuseBody{why.Error()})}, do...)
 }
 
-// onGo accepts.
-func (n *New) onGo() []Action {
-	if n.state != awaitsGo {
-		return nil
-	}
-	return n.accept(false)
-}
-
 // accept begins to accept. When the old process hears of it the names lead to this one already, so that a command which
 // waits for the upgrade finds it.
 func (n *New) accept(last bool) []Action {
@@ -222,28 +216,26 @@ func (n *New) onGive(number uint32, b GiveBody, files int) []Action {
 // Dropped says that the process has closed a socket of the manifest: as long as the old one had a copy, the kernel
 // would give it connections that nobody accepts.
 func (n *New) Dropped(socket int) []Action {
-	if n.state != serving {
-		return nil
-	}
-	return []Action{n.send(Drop, 0, DropBody{socket})}
+	return n.whileServing(Drop, DropBody{socket})
 }
 
 // Cut says that a process that drains is to end at once: with before = 0 the old one, with 1 the process before that
 // one, and so on.
 func (n *New) Cut(before int) []Action {
-	if n.state != serving {
-		return nil
-	}
-	return []Action{n.send(Cut, 0, CutBody{before})}
+	return n.whileServing(Cut, CutBody{before})
 }
 
 // Passed says whether a further process has taken over from this one: then the old one has nothing to take back at its
 // end.
 func (n *New) Passed(passed bool) []Action {
+	return n.whileServing(Pass, PassBody{passed})
+}
+
+func (n *New) whileServing(t Type, body any) []Action {
 	if n.state != serving {
 		return nil
 	}
-	return []Action{n.send(Pass, 0, PassBody{passed})}
+	return []Action{n.send(t, 0, body)}
 }
 
 // Tick is called at Deadline.
