@@ -202,6 +202,8 @@ type Reloaded struct {
 	DryRun   bool             `json:"dry_run,omitempty" doc:"It is what would change: nothing was applied."`
 }
 
+func (r *Reloaded) succeeded() bool { return r.Applied || r.DryRun }
+
 // Stop asks the process to end.
 type Stop struct {
 	Now bool `json:"now,omitempty" doc:"Cut what is in progress."`

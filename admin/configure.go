@@ -85,9 +85,6 @@ func configure(c *call) (any, error) {
 		return nil, err
 	}
 	c.tag(done.Tag)
-	if !done.Applied && !done.DryRun {
-		c.status = http.StatusUnprocessableEntity
-	}
 	return done, nil
 }
 

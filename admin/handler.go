@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -32,13 +33,21 @@ type call struct {
 	status  int // of an answer that is no error
 }
 
-// body reads the body into v, which stays as it is without a body. nil is for a request without one.
+// asked returns what reads the body of a request into an In, the zero value without a body, and has answer go on.
+func asked[In any](answer func(c *call, ask *In) (any, error)) func(c *call) (any, error) {
+	return func(c *call) (any, error) {
+		var ask In
+		if err := c.body(&ask); err != nil {
+			return nil, err
+		}
+		return answer(c, &ask)
+	}
+}
+
+// body reads the body into v, which stays as it is without a body.
 func (c *call) body(v any) error {
 	d := json.NewDecoder(http.MaxBytesReader(c.writer, c.request.Body, bodyMost))
 	d.DisallowUnknownFields()
-	if v == nil {
-		v = &struct{}{}
-	}
 	err := d.Decode(v)
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -53,6 +62,19 @@ func (c *call) body(v any) error {
 		return err
 	}
 	return fmt.Errorf("%w: the body: %w", ErrInvalid, err)
+}
+
+// numberOf returns a parameter of the query, preset without one.
+func numberOf(r *http.Request, name string, preset, least, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return preset, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%w: %s is a number from %d to %d", ErrInvalid, name, least, most)
+	}
+	return n, nil
 }
 
 // routes find the endpoint of a request. Immutable.
@@ -183,6 +205,9 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, err)
 		return
 	}
+	if o, ok := answer.(outcome); ok && !o.succeeded() {
+		c.status = http.StatusUnprocessableEntity
+	}
 	writeAnswer(w, c.status, answer)
 }
 
@@ -265,6 +290,9 @@ func contentType(r *http.Request) string {
 	}
 	return kind
 }
+
+// outcome is an answer that may say that nothing was done, with the status 422.
+type outcome interface{ succeeded() bool }
 
 // itemized is an answer that is written item by item.
 type itemized interface {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -14,21 +15,11 @@ type Process interface {
 	Status() *Status
 	// Configuration returns the configuration in force, without its secrets. ErrNoText: its text is not kept.
 	Configuration() (*Configuration, error)
-	// Routes returns the routes, in the order of the files.
-	Routes() []Route
-	// Upstreams returns the upstreams with their backends, by name.
-	Upstreams() []Upstream
-	// ChangeBackend does what an operator asks of a backend, and returns how it stands then. ErrUnknown: there is none.
-	ChangeBackend(upstream, backend string, change *BackendChange) (*Backend, error)
-	// Connections returns the connections after a cursor, "" for the first ones, that keep returns true for, at most n.
-	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
-	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
-		list []Connection, next string, err error)
+	// Inspect returns what sees the parts of the process that serve.
+	Inspect() Inspector
 	// Requests returns requests that are remembered. ErrUnknown: the process remembers none, or not the request that q
 	// asks for.
 	Requests(ctx context.Context, q *RequestQuery) ([]Request, error)
-	// Certificates returns the certificates of listeners.
-	Certificates() []Certificate
 	// Reload reads the configuration again and applies it. An error means that it was not even read.
 	Reload(ctx context.Context) (*Reloaded, error)
 	// Plan reads the configuration, and says what a reload would change.
@@ -53,14 +44,33 @@ type Process interface {
 	Metrics() http.Handler
 }
 
+// Inspector sees the parts of a process that serve. Safe for any goroutine but a reactor's.
+type Inspector interface {
+	// Routes returns the routes, in the order of the files.
+	Routes() []Route
+	// Upstreams returns the upstreams with their backends, by name.
+	Upstreams() []Upstream
+	// ChangeBackend does what an operator asks of a backend, and returns how it stands then. ErrUnknown: there is none.
+	ChangeBackend(upstream, backend string, change *BackendChange) (*Backend, error)
+	// Connections returns the connections after a cursor, "" for the first ones, that keep returns true for, at most n.
+	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
+	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
+		list []Connection, next string, err error)
+	// Certificates returns the certificates of listeners.
+	Certificates() []Certificate
+}
+
 // What a Process answers with. Other errors are faults of the process: 500.
 var (
-	ErrUnknown  = errors.New("there is no such thing")                                                           // 404
-	ErrNoText   = errors.New("the process was not started from files, so there is no text of its configuration") // 404
-	ErrConflict = errors.New("not now")                                                                          // 409
-	ErrLast     = errors.New(`"force": true takes it out all the same`)                                          // 409
-	ErrStale    = errors.New("the configuration has changed meanwhile")                                          // 412
-	ErrInvalid  = errors.New("this cannot be")                                                                   // 400
+	ErrUnknown  error = &problem{http.StatusNotFound, "unknown", "there is no such thing"}
+	ErrConflict error = &problem{http.StatusConflict, "conflict", "not now"}
+	ErrLast     error = &problem{http.StatusConflict, "last-backend", `"force": true takes it out all the same`}
+	ErrStale    error = &problem{http.StatusPreconditionFailed, "stale", "the configuration has changed meanwhile"}
+	ErrInvalid  error = &problem{http.StatusBadRequest, "invalid", "this cannot be"}
+	ErrNoText   error = &problem{http.StatusNotFound, "no-text",
+		"the process was not started from files, so there is no text of its configuration"}
+	// ErrNoVersion says that a version of the configuration is not kept.
+	ErrNoVersion = fmt.Errorf("%w: there is no such version", ErrUnknown)
 )
 
 // problem is an error with its status and its word for programs.
@@ -83,18 +93,6 @@ func statusOf(err error) (status int, code string) {
 		return p.status, p.code
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, "too-large"
-	case errors.Is(err, ErrUnknown):
-		return http.StatusNotFound, "unknown"
-	case errors.Is(err, ErrNoText):
-		return http.StatusNotFound, "no-text"
-	case errors.Is(err, ErrConflict):
-		return http.StatusConflict, "conflict"
-	case errors.Is(err, ErrLast):
-		return http.StatusConflict, "last-backend"
-	case errors.Is(err, ErrStale):
-		return http.StatusPreconditionFailed, "stale"
-	case errors.Is(err, ErrInvalid):
-		return http.StatusBadRequest, "invalid"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable, "timeout"
 	}

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
-	"strconv"
 	"time"
 )
 
@@ -35,10 +34,10 @@ func ProfileMemory(on bool) {
 
 // serveProfile writes a profile of the runtime.
 func serveProfile(_ *Surfaces, w http.ResponseWriter, r *http.Request) {
-	seconds, err := numberOf(r, "seconds", profileTime, profileMost)
+	seconds, err := numberOf(r, "seconds", profileTime, 0, profileMost)
 	if err == nil {
 		var debug int
-		if debug, err = numberOf(r, "debug", 0, 2); err == nil {
+		if debug, err = numberOf(r, "debug", 0, 0, 2); err == nil {
 			err = writeProfile(w, r, time.Duration(seconds)*time.Second, debug)
 		}
 	}
@@ -76,19 +75,6 @@ func writeProfile(w http.ResponseWriter, r *http.Request, d time.Duration, debug
 		_ = measured.WriteTo(w, debug) // the client has gone
 	}
 	return nil
-}
-
-// numberOf returns a parameter of the query, preset without one.
-func numberOf(r *http.Request, name string, preset, most int) (int, error) {
-	text := r.URL.Query().Get(name)
-	if text == "" {
-		return preset, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > most {
-		return 0, fmt.Errorf("%w: %s is a number up to %d", ErrInvalid, name, most)
-	}
-	return n, nil
 }
 
 // wait waits for d, or until ctx ends.

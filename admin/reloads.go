@@ -1,17 +1,12 @@
 package admin
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/changes"
 )
-
-// ErrNoVersion says that a version of the configuration is not kept.
-var ErrNoVersion = errors.New("there is no such version")
 
 // Plan says what a reload would change. Values of keys are not in it.
 type Plan struct {
@@ -19,6 +14,8 @@ type Plan struct {
 	Applicable bool             `json:"applicable" doc:"The files have no errors."`
 	Findings   []config.Problem `json:"findings,omitempty" doc:"About the files."`
 }
+
+func (p *Plan) succeeded() bool { return p.Applicable }
 
 // Version is a configuration that was applied and is kept.
 type Version struct {
@@ -41,7 +38,7 @@ func reloadEndpoints() []Endpoint {
 		{Method: "GET", Pattern: "/v1/diff", Needs: MayRead, Heavy: true, Slow: true, Command: "diff", Out: Plan{},
 			Doc: "Say what a reload would change, and how many connections it touches. The process reads its files " +
 				"as a reload does. With errors in them the status is 422.",
-			answer: plan},
+			answer: func(c *call) (any, error) { return c.process.Plan() }},
 		{Method: "GET", Pattern: "/v1/versions", Needs: MayRead, Command: "rollback --list", Out: List[Version]{},
 			Doc:    "List the configurations that are kept for a rollback, the oldest first.",
 			answer: func(c *call) (any, error) { return &List[Version]{Items: c.process.Versions()}, nil }},
@@ -49,34 +46,14 @@ func reloadEndpoints() []Endpoint {
 			In: Rollback{}, Out: Reloaded{},
 			Doc: "Apply an earlier configuration again, from the texts that were kept of it. The files stay as they " +
 				"are: `differs` says that the next reload applies something else.",
-			answer: rollback},
+			answer: asked(rollback)},
 	}
-}
-
-// plan answers with what a reload would change.
-func plan(c *call) (any, error) {
-	p, err := c.process.Plan()
-	if err == nil && !p.Applicable {
-		c.status = http.StatusUnprocessableEntity
-	}
-	return p, err
 }
 
 // rollback answers with what a rollback has done.
-func rollback(c *call) (any, error) {
-	var ask Rollback
-	if err := c.body(&ask); err != nil {
-		return nil, err
-	}
+func rollback(c *call, ask *Rollback) (any, error) {
 	if ask.Version < 0 {
 		return nil, fmt.Errorf("%w: a version is a number from 1", ErrInvalid)
 	}
-	done, err := c.process.Rollback(ask.Version)
-	if errors.Is(err, ErrNoVersion) {
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	if err == nil && !done.Applied {
-		c.status = http.StatusUnprocessableEntity
-	}
-	return done, err
+	return c.process.Rollback(ask.Version)
 }

@@ -85,18 +85,15 @@ func requestEndpoints() []Endpoint {
 func RequestPath(id string) string { return "/v1/requests/" + url.PathEscape(id) }
 
 func listRequests(c *call) (any, error) {
-	query := c.request.URL.Query()
-	q := RequestQuery{Most: requestsDefault}
+	var q RequestQuery
 	var err error
-	if text := query.Get("all"); text != "" {
+	if text := c.request.URL.Query().Get("all"); text != "" {
 		if q.All, err = strconv.ParseBool(text); err != nil {
 			return nil, fmt.Errorf("%w: all is true or false", ErrInvalid)
 		}
 	}
-	if text := query.Get("limit"); text != "" {
-		if q.Most, err = strconv.Atoi(text); err != nil || q.Most < 1 || q.Most > requestsMost {
-			return nil, fmt.Errorf("%w: limit is a number from 1 to %d", ErrInvalid, requestsMost)
-		}
+	if q.Most, err = numberOf(c.request, "limit", requestsDefault, 1, requestsMost); err != nil {
+		return nil, err
 	}
 	list, err := c.process.Requests(c.request.Context(), &q)
 	return &List[Request]{Items: list}, err

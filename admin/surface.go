@@ -255,11 +255,7 @@ func (s *Surfaces) policyOf(a *Settings) (*policy, error) {
 	if a.Cert == "" {
 		return p, nil
 	}
-	key := a.Key
-	if key == "" {
-		key = a.Cert
-	}
-	pair, err := tls.LoadX509KeyPair(a.Cert, key)
+	pair, err := tls.LoadX509KeyPair(a.Cert, cmp.Or(a.Key, a.Cert))
 	if err != nil {
 		return nil, fmt.Errorf("cert: %w", err)
 	}
@@ -400,7 +396,7 @@ func (f *surface) start() {
 	f.done = make(chan struct{})
 	f.server = &http.Server{
 		Handler: f, ReadHeaderTimeout: headTime, ReadTimeout: headTime + writeTime, IdleTimeout: idleTime,
-		WriteTimeout: writeTime, MaxHeaderBytes: headBytes, ErrorLog: slog.NewLogLogger(quiet{}, slog.LevelDebug),
+		WriteTimeout: writeTime, MaxHeaderBytes: headBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		ConnContext: withHeld,
 	}
 	f.bound = newBounded(f.listener, &f.all.connections)
@@ -454,9 +450,3 @@ func (f *surface) closeSocket() {
 	f.file.Remove()
 	_ = f.listener.Close()
 }
-
-// quiet drops what net/http says of single connections.
-type quiet struct{ slog.Handler }
-
-// Enabled reports that nothing is logged.
-func (quiet) Enabled(context.Context, slog.Level) bool { return false }

@@ -46,6 +46,7 @@ func (f *fake) Configuration() (*Configuration, error) {
 	}
 	return f.stored, nil
 }
+func (f *fake) Inspect() Inspector { return f }
 func (f *fake) Routes() []Route {
 	if f.wait != nil {
 		<-f.wait
@@ -550,6 +551,7 @@ func TestSurface_heavyCalls(t *testing.T) {
 // many is a process whose routes are more than buffers of the kernel take.
 type many struct{ fake }
 
+func (m *many) Inspect() Inspector { return m }
 func (m *many) Routes() []Route {
 	return slices.Repeat([]Route{{Name: strings.Repeat("a", 1<<10)}}, 10<<10)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -113,11 +112,13 @@ func reads() []Endpoint {
 			answer: showConfiguration},
 		{Method: "GET", Pattern: "/v1/routes", Needs: MayRead, Heavy: true, Command: "routes", Out: List[Route]{},
 			Doc:    "List the routes, in the order of the files. `edge explain` says which one takes a request.",
-			answer: func(c *call) (any, error) { return &List[Route]{Items: c.process.Routes()}, nil }},
+			answer: func(c *call) (any, error) { return &List[Route]{Items: c.process.Inspect().Routes()}, nil }},
 		{Method: "GET", Pattern: "/v1/upstreams", Needs: MayRead, Heavy: true, Command: "upstreams",
-			Out:    List[Upstream]{},
-			Doc:    "List the upstreams with their backends: which serve, why others do not, what is under way.",
-			answer: func(c *call) (any, error) { return &List[Upstream]{Items: c.process.Upstreams()}, nil }},
+			Out: List[Upstream]{},
+			Doc: "List the upstreams with their backends: which serve, why others do not, what is under way.",
+			answer: func(c *call) (any, error) {
+				return &List[Upstream]{Items: c.process.Inspect().Upstreams()}, nil
+			}},
 		{Method: "GET", Pattern: "/v1/connections", Needs: MayRead, Heavy: true, Command: "conns",
 			Out: List[Connection]{},
 			Query: []Param{
@@ -127,8 +128,10 @@ func reads() []Endpoint {
 			Doc:    "List the connections of clients, a page at a time.",
 			answer: listConnections},
 		{Method: "GET", Pattern: "/v1/certificates", Needs: MayRead, Command: "certs", Out: List[Certificate]{},
-			Doc:    "List the certificates that handshakes present, and when they expire.",
-			answer: func(c *call) (any, error) { return &List[Certificate]{Items: c.process.Certificates()}, nil }},
+			Doc: "List the certificates that handshakes present, and when they expire.",
+			answer: func(c *call) (any, error) {
+				return &List[Certificate]{Items: c.process.Inspect().Certificates()}, nil
+			}},
 		{Method: "GET", Pattern: "/v1/openapi.json", Needs: MayRead, Doc: "This API as an OpenAPI 3.1 document.",
 			serve: func(_ *Surfaces, w http.ResponseWriter, _ *http.Request) { writeDocument(w) }},
 		{Method: "GET", Pattern: "/debug/pprof/{profile}", Needs: MayChange, Heavy: true, Profile: true,
@@ -151,20 +154,20 @@ func writes() []Endpoint {
 				"request at all. 409 `last-backend`: no other backend of the upstream serves, and `force` is not " +
 				"true. A `/` in a name is written `%2F`. What was asked for holds until it is taken back, " +
 				"the backend leaves the configuration, or the process ends.",
-			answer: changeBackend},
+			answer: asked(changeBackend)},
 		{Method: "POST", Pattern: "/v1/reload", Needs: MayChange, Heavy: true, Slow: true, Command: "reload",
 			Out: Reloaded{},
 			Doc: "Read the configuration again and apply it. With errors nothing changes: the answer says what is " +
 				"wrong, with status 422.",
-			answer: reload},
+			answer: asked(reload)},
 		{Method: "POST", Pattern: "/v1/stop", Needs: MayChange, Command: "stop", In: Stop{}, Out: Stopping{},
 			Doc: "End the process: requests may take `grace_period`, or are cut with `now`. The answer comes at " +
 				"once, with status 202.",
-			answer: stop},
+			answer: asked(stop)},
 		{Method: "PUT", Pattern: "/v1/log", Needs: MayChange, Command: "log", In: LogChange{}, Out: LogLevel{},
 			Doc: "Have the error log say more or less for a time, 10 minutes unless `for` says otherwise, 24 " +
 				"hours at most.",
-			answer: changeLog},
+			answer: asked(changeLog)},
 	}
 }
 
@@ -180,11 +183,7 @@ func Find(command string) *Endpoint {
 }
 
 // changeBackend answers a PATCH of a backend.
-func changeBackend(c *call) (any, error) {
-	var change BackendChange
-	if err := c.body(&change); err != nil {
-		return nil, err
-	}
+func changeBackend(c *call, change *BackendChange) (any, error) {
 	switch change.State {
 	case "", BackendServing, BackendDraining, BackendDown:
 	default:
@@ -196,7 +195,7 @@ func changeBackend(c *call) (any, error) {
 	if change.State == "" && change.Share == nil {
 		return nil, fmt.Errorf("%w: give state or share", ErrInvalid)
 	}
-	return c.process.ChangeBackend(c.request.PathValue("upstream"), c.request.PathValue("backend"), &change)
+	return c.process.Inspect().ChangeBackend(c.request.PathValue("upstream"), c.request.PathValue("backend"), change)
 }
 
 // listConnections answers with a page of connections.
@@ -206,44 +205,25 @@ func listConnections(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := pageMost
-	if text := q.Get("limit"); text != "" {
-		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > pageMost {
-			return nil, fmt.Errorf("%w: limit is a number from 1 to %d", ErrInvalid, pageMost)
-		}
+	n, err := numberOf(c.request, "limit", pageMost, 1, pageMost)
+	if err != nil {
+		return nil, err
 	}
-	list, next, err := c.process.Connections(c.request.Context(), q.Get("cursor"), n, keep)
+	list, next, err := c.process.Inspect().Connections(c.request.Context(), q.Get("cursor"), n, keep)
 	return &List[Connection]{list, next}, err
 }
 
 // reload answers with what a reload has done.
-func reload(c *call) (any, error) {
-	if err := c.body(nil); err != nil {
-		return nil, err
-	}
-	done, err := c.process.Reload(c.request.Context())
-	if err == nil && !done.Applied {
-		c.status = http.StatusUnprocessableEntity
-	}
-	return done, err
-}
+func reload(c *call, _ *struct{}) (any, error) { return c.process.Reload(c.request.Context()) }
 
 // stop answers before the process ends.
-func stop(c *call) (any, error) {
-	var ask Stop
-	if err := c.body(&ask); err != nil {
-		return nil, err
-	}
+func stop(c *call, ask *Stop) (any, error) {
 	c.status = http.StatusAccepted
 	return c.process.Stop(ask.Now)
 }
 
 // changeLog answers with the level that holds now.
-func changeLog(c *call) (any, error) {
-	var ask LogChange
-	if err := c.body(&ask); err != nil {
-		return nil, err
-	}
+func changeLog(c *call, ask *LogChange) (any, error) {
 	d := time.Duration(ask.For)
 	switch ask.Level {
 	case "debug", "info", "warn", "error":

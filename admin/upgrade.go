@@ -21,6 +21,8 @@ type Upgraded struct {
 	Steps    []string `json:"steps" doc:"What was done, in order."`
 }
 
+func (u *Upgraded) succeeded() bool { return u.Upgraded }
+
 // upgradeEndpoints are those that replace the process.
 func upgradeEndpoints() []Endpoint {
 	return []Endpoint{{
@@ -30,16 +32,12 @@ func upgradeEndpoints() []Endpoint {
 			"serves, which may take `upgrade_timeout` and longer; when it cannot serve, this one goes on, and the " +
 			"status is 422. 409: an upgrade is under way, or too many processes drain. `binary` is taken from root " +
 			"and the user of the process alone, by a Unix socket.",
-		answer: upgrade,
+		answer: asked(upgrade),
 	}}
 }
 
 // upgrade answers with how an upgrade went.
-func upgrade(c *call) (any, error) {
-	var ask Upgrade
-	if err := c.body(&ask); err != nil {
-		return nil, err
-	}
+func upgrade(c *call, ask *Upgrade) (any, error) {
 	// A token must not be a way to run programs.
 	if ask.Binary != "" && !c.client.owns() {
 		return nil, &problem{http.StatusForbidden, "forbidden", "binary is taken from root and the user of the " +
@@ -48,11 +46,7 @@ func upgrade(c *call) (any, error) {
 	if ask.Binary != "" && !filepath.IsAbs(ask.Binary) {
 		return nil, fmt.Errorf("%w: binary is an absolute path", ErrInvalid)
 	}
-	done, err := c.process.Upgrade(c.request.Context(), &ask)
-	if err == nil && !done.Upgraded {
-		c.status = http.StatusUnprocessableEntity
-	}
-	return done, err
+	return c.process.Upgrade(c.request.Context(), ask)
 }
 
 // unbounded lets an answer take as long as it needs, until end is called. From then on there is a bound again: the time

@@ -270,32 +270,12 @@ func (a *administration) Configuration() (*admin.Configuration, error) {
 	return &admin.Configuration{InForce: a.inForce(), Values: json.RawMessage(text)}, nil
 }
 
-// Routes is for admin.Process.
-func (a *administration) Routes() []admin.Route { return a.parts.Load().inspect.Routes() }
-
-// Upstreams is for admin.Process.
-func (a *administration) Upstreams() []admin.Upstream { return a.parts.Load().inspect.Upstreams() }
-
-// ChangeBackend is for admin.Process.
-func (a *administration) ChangeBackend(upstream, backend string, c *admin.BackendChange) (*admin.Backend, error) {
-	return a.parts.Load().inspect.ChangeBackend(upstream, backend, c)
-}
-
-// Connections is for admin.Process.
-func (a *administration) Connections(
-	ctx context.Context, cursor string, n int, keep func(c *admin.Connection) bool,
-) ([]admin.Connection, string, error) {
-	return a.parts.Load().inspect.Connections(ctx, cursor, n, keep)
-}
+// Inspect is for admin.Process.
+func (a *administration) Inspect() admin.Inspector { return a.parts.Load().inspect }
 
 // Requests is for admin.Process.
 func (a *administration) Requests(ctx context.Context, q *admin.RequestQuery) ([]admin.Request, error) {
 	return a.parts.Load().inspect.Requests(ctx, q, a.versionOf)
-}
-
-// Certificates is for admin.Process.
-func (a *administration) Certificates() []admin.Certificate {
-	return a.parts.Load().inspect.Certificates()
 }
 
 // Reload is for admin.Process.
