@@ -65,11 +65,19 @@ func (a *Answer) handshake(p *printer) {
 		}
 	}
 	for i := range h.Rules {
-		r := &h.Rules[i]
-		said := "does not hold"
-		if r.Holds {
-			said = strings.Join(r.Does, "; ")
-		}
-		p.line("", "%s: %s%s", r.title(i+1), said, in(r.At))
+		p.rule("", i+1, &h.Rules[i])
 	}
+}
+
+// rule says what r has done, the nth of its list.
+func (p *printer) rule(label string, n int, r *Rule) {
+	said := "does not hold"
+	if r.Holds {
+		said = strings.Join(r.Does, "; ")
+	}
+	if r.Refused != "" {
+		said += "; the request is refused: " + r.Refused
+	}
+	p.line(label, "%s: %s%s", r.title(n), said, in(r.At))
+	p.clauses("            ", r.When)
 }

@@ -34,45 +34,36 @@ func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route, seen []ser
 		s.request(r)
 		s.answer(r)
 	}
-	if l.TLS != config.TLSOff && l.TLSOptions.HSTS.MaxAge >= 0 {
-		s.add("answer", l, "hsts.max_age", "Strict-Transport-Security on secured connections")
-	}
+	s.addIf(l.TLS != config.TLSOff && l.TLSOptions.HSTS.MaxAge >= 0, "answer", l, "hsts.max_age",
+		"Strict-Transport-Security on secured connections")
 	return s.list
+}
+
+// addIf adds a step about a key that says something.
+func (s *steps) addIf(says bool, phase string, of any, key, text string, values ...any) {
+	if says {
+		s.add(phase, of, key, text, values...)
+	}
 }
 
 // listener adds what the listener asks for, before a route is chosen.
 func (s *steps) listener(l *config.Listener) {
 	const phase = "listener"
-	if len(l.Trusted.Networks) > 0 || l.Trusted.Unix {
-		s.add(phase, l, "trusted_proxies", "forwarding fields are believed from trusted_proxies alone")
-	}
-	if l.TLS != config.TLSOff && l.TLSOptions.ClientAuth == config.ClientAuthRequire {
-		s.add(phase, l, "client_auth", "a client without a valid certificate is refused")
-	}
-	if _, given := s.places.Of(l, "underscores"); given {
-		s.add(phase, l, "underscores", "fields with _ in their names: %s", l.Underscores)
-	}
-	if l.TLS != config.TLSOff && l.TLSOptions.StrictSNI {
-		s.add(phase, l, "strict_sni", "a host that the handshake did not name is answered 421")
-	}
-	if l.RedirectToHTTPS {
-		s.add(phase, l, "redirect_to_https", "http is redirected to https, port %d", l.HTTPSPort)
-	}
-	if l.RequestID.On {
-		s.add(phase, l, "request_id", "the field %s has the number of the request", l.RequestID.Field)
-	}
-	if l.Traceparent {
-		s.add(phase, l, "traceparent", "a request without a trace begins one")
-	}
-	if n := l.Limits.BodySize; n > 0 {
-		s.add(phase, l, "limits.body_size", "a body above %s is answered 413", tags.SizeText(n))
-	}
-	if l.Paths != "matched" {
-		s.add(phase, l, "paths", "paths are %s", l.Paths)
-	}
-	if l.PathParameters != "keep" {
-		s.add(phase, l, "path_parameters", "parameters of paths: %s", l.PathParameters)
-	}
+	secured, o := l.TLS != config.TLSOff, &l.TLSOptions
+	_, underscores := s.places.Of(l, "underscores")
+	s.addIf(len(l.Trusted.Networks) > 0 || l.Trusted.Unix, phase, l, "trusted_proxies",
+		"forwarding fields are believed from trusted_proxies alone")
+	s.addIf(secured && o.ClientAuth == config.ClientAuthRequire, phase, l, "client_auth",
+		"a client without a valid certificate is refused")
+	s.addIf(underscores, phase, l, "underscores", "fields with _ in their names: %s", l.Underscores)
+	s.addIf(secured && o.StrictSNI, phase, l, "strict_sni", "a host that the handshake did not name is answered 421")
+	s.addIf(l.RedirectToHTTPS, phase, l, "redirect_to_https", "http is redirected to https, port %d", l.HTTPSPort)
+	s.addIf(l.RequestID.On, phase, l, "request_id", "the field %s has the number of the request", l.RequestID.Field)
+	s.addIf(l.Traceparent, phase, l, "traceparent", "a request without a trace begins one")
+	s.addIf(l.Limits.BodySize > 0, phase, l, "limits.body_size", "a body above %s is answered 413",
+		tags.SizeText(l.Limits.BodySize))
+	s.addIf(l.Paths != "matched", phase, l, "paths", "paths are %s", l.Paths)
+	s.addIf(l.PathParameters != "keep", phase, l, "path_parameters", "parameters of paths: %s", l.PathParameters)
 }
 
 // filters adds the filters of a request, in their order, and those that the route and rules take out.
@@ -164,23 +155,17 @@ func (s *steps) request(r *config.Route) {
 	case w.AddPrefix != "":
 		s.add(phase, r, "rewrite.add_prefix", "%s is put before the path", w.AddPrefix)
 	}
-	if r.BufferRequest > 0 {
-		s.add(phase, r, "buffer_request", "a body of up to %s is received whole first",
-			tags.SizeText(r.BufferRequest))
-	}
+	s.addIf(r.BufferRequest > 0, phase, r, "buffer_request", "a body of up to %s is received whole first",
+		tags.SizeText(r.BufferRequest))
 	s.fields(phase, r, "headers.request", r.RequestHeaders)
 }
 
 // answer adds what the route does with the answer.
 func (s *steps) answer(r *config.Route) {
 	const phase = "answer"
-	if r.RewriteLocation {
-		s.add(phase, r, "rewrite_location", "a Location that names the backend becomes a path here")
-	}
+	s.addIf(r.RewriteLocation, phase, r, "rewrite_location", "a Location that names the backend becomes a path here")
 	s.fields(phase, r, "headers.response", r.ResponseHeaders)
-	if r.InterceptErrors {
-		s.add(phase, r, "intercept_errors", "error_pages take the place of the backend's")
-	}
+	s.addIf(r.InterceptErrors, phase, r, "intercept_errors", "error_pages take the place of the backend's")
 }
 
 func (s *steps) fields(phase string, r *config.Route, key string, list []config.Header) {

@@ -21,22 +21,13 @@ func (a *Answer) WriteText(w io.Writer) error {
 	p := &printer{out: &out}
 	q := &a.Request
 	p.line("request", "%s %s://%s%s  from %s", q.Method, q.Scheme, q.Host, q.Target, q.Client)
-	if q.Path != "" && q.Path != cutQuery(q.Target) {
+	if path, _, _ := strings.Cut(q.Target, "?"); q.Path != "" && q.Path != path {
 		p.line("path", "%s, as routes see it", q.Path)
 	}
 	a.handshake(p)
 	a.decision(p)
 	for i := range a.Rules {
-		r := &a.Rules[i]
-		said := "does not hold"
-		if r.Holds {
-			said = strings.Join(r.Does, "; ")
-		}
-		if r.Refused != "" {
-			said += "; the request is refused: " + r.Refused
-		}
-		p.line(label(i, "rules"), "%s: %s%s", r.title(i+1), said, in(r.At))
-		p.clauses("            ", r.When)
+		p.rule(label(i, "rules"), i+1, &a.Rules[i])
 	}
 	for i, s := range a.Steps {
 		p.line(label(i, "steps"), "%s: %s%s", s.Phase, s.Text, in(s.At))
@@ -231,9 +222,4 @@ func named(text, name string) string {
 		return ""
 	}
 	return " " + text
-}
-
-func cutQuery(target string) string {
-	path, _, _ := strings.Cut(target, "?")
-	return path
 }
