@@ -34,22 +34,31 @@ type reasonRecord struct {
 	since  time.Time
 }
 
-// changeHook is what is called at each change.
-type changeHook struct{ call func(c *Change) }
+// hooks are what is called with each E of a Set.
+// Guarded by Set.mu.
+type hooks[E any] []*func(e *E)
 
-// OnChange has f told of each reason that a member of s gets or loses, once each, in their order. f must neither block
-// nor change the set. stop ends that.
-func (s *Set) OnChange(f func(c *Change)) (stop func()) {
-	h := &changeHook{f}
+// add has f called, until stop.
+func (h *hooks[E]) add(s *Set, f func(e *E)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changeHooks = append(s.changeHooks, h)
+	*h = append(*h, &f)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.changeHooks = slices.DeleteFunc(s.changeHooks, func(other *changeHook) bool { return other == h })
+		*h = slices.DeleteFunc(*h, func(other *func(e *E)) bool { return other == &f })
 	}
 }
+
+func (h hooks[E]) call(e *E) {
+	for _, f := range h {
+		(*f)(e)
+	}
+}
+
+// OnChange has f told of each reason that a member of s gets or loses, once each, in their order. f must neither block
+// nor change the set. stop ends that.
+func (s *Set) OnChange(f func(c *Change)) (stop func()) { return s.changeHooks.add(s, f) }
 
 // JoinWith gives each member that joins from now on a reason, which its writer takes away.
 func (s *Set) JoinWith(reason Reason) {
@@ -128,7 +137,5 @@ func (m *Member) note(reason Reason, on bool, why Why) {
 			}
 		}
 	}
-	for _, h := range m.set.changeHooks {
-		h.call(&c)
-	}
+	m.set.changeHooks.call(&c)
 }

@@ -1,9 +1,6 @@
 package backend
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Panic says that a Set begins to pick members that do not serve, since too few do, or that this is over.
 type Panic struct {
@@ -20,22 +17,9 @@ type panicState struct {
 	count uint64
 }
 
-// panicHook is what is called when a panic begins and ends.
-type panicHook struct{ call func(p *Panic) }
-
 // OnPanic has f told when a panic of s begins and when it is over. f must neither block nor change the set. stop ends
 // that.
-func (s *Set) OnPanic(f func(p *Panic)) (stop func()) {
-	a := &panicHook{f}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.panicHooks = append(s.panicHooks, a)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.panicHooks = slices.DeleteFunc(s.panicHooks, func(other *panicHook) bool { return other == a })
-	}
-}
+func (s *Set) OnPanic(f func(p *Panic)) (stop func()) { return s.panicHooks.add(s, f) }
 
 // Stats is what a Set has counted, and what it is like.
 type Stats struct {
@@ -72,7 +56,5 @@ func (s *Set) notePanic(on bool, h healths) {
 		news.Open += h[i].up
 		news.Members += h[i].members
 	}
-	for _, a := range s.panicHooks {
-		a.call(&news)
-	}
+	s.panicHooks.call(&news)
 }

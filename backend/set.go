@@ -28,13 +28,13 @@ type Set struct {
 	lists       []sourceList
 	followers   []Follower
 	methods     []*balance.Method // of the views: what they need of a state is made with it
-	changeHooks []*changeHook     // guarded by mu
-	panicHooks  []*panicHook      // guarded by mu
-	panics      panicState        // guarded by mu
-	joinWith    Reason            // of members that join; guarded by mu
-	policy      Policy            // written with applying held, too; guarded by mu
-	indices     [tiersMax][]ID    // of members and others, for subsets; guarded by mu
-	schedule    schedule          // guarded by mu
+	changeHooks hooks[Change]
+	panicHooks  hooks[Panic]
+	panics      panicState     // guarded by mu
+	joinWith    Reason         // of members that join; guarded by mu
+	policy      Policy         // written with applying held, too; guarded by mu
+	indices     [tiersMax][]ID // of members and others, for subsets; guarded by mu
+	schedule    schedule       // guarded by mu
 
 	resolver  NameFollower             // nil: none; guarded by mu
 	addresses map[string][]poller.Addr // of the names that the parts list; guarded by mu

@@ -102,6 +102,11 @@ type reactorCounts struct {
 // count is requests and how many of them failed.
 type count struct{ n, failed uint32 }
 
+func (c *count) add(more count) {
+	c.n += more.n
+	c.failed += more.failed
+}
+
 // tally is a count of the requests to one member.
 // Owned by its reactor.
 type tally struct {
@@ -175,10 +180,10 @@ func (d *Detector) Bad(reactor, slot int, which any, f Failed, now int64) []Acti
 	all := d.publish(l, now)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r := d.record(slot); r == nil || r.which != which {
+	if d.recordOf(slot, which) == nil {
 		d.updateRecords() // the member is new, or it has gone
 	}
-	if r := d.record(slot); r != nil && r.which == which && !r.ejected {
+	if r := d.recordOf(slot, which); r != nil && !r.ejected {
 		all = d.recordFailure(r, slot, f, now, all)
 	}
 	return all
@@ -202,9 +207,9 @@ const (
 func (d *Detector) Admit(slot int, which any, must bool) Admission {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := d.record(slot)
+	r := d.recordOf(slot, which)
 	switch {
-	case r == nil || r.which != which || !r.onTrial:
+	case r == nil || !r.onTrial:
 		return Free
 	case r.underWay >= r.trialRequests && !must:
 		return Refused
@@ -220,15 +225,15 @@ func (d *Detector) OnTrial(slot int, which any) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := d.record(slot)
-	return r != nil && r.which == which && r.onTrial
+	r := d.recordOf(slot, which)
+	return r != nil && r.onTrial
 }
 
 // Leave notes the end of a request that Admit has counted.
 func (d *Detector) Leave(slot int, which any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r := d.record(slot); r != nil && r.which == which {
+	if r := d.recordOf(slot, which); r != nil {
 		r.underWay--
 		r.check()
 	}
@@ -250,6 +255,14 @@ func (l *reactorCounts) at(slot int, r *record) *tally {
 func (d *Detector) record(slot int) *record {
 	if all := *d.records.Load(); slot < len(all) {
 		return all[slot]
+	}
+	return nil
+}
+
+// recordOf returns the record of a member; nil: there is none, or another member has the slot. mu is held.
+func (d *Detector) recordOf(slot int, which any) *record {
+	if r := d.record(slot); r != nil && r.which == which {
+		return r
 	}
 	return nil
 }
@@ -319,9 +332,7 @@ func (d *Detector) failureShareOfOthers(r *record) float64 {
 	var sum count
 	for _, other := range *d.records.Load() {
 		if other != nil && other != r {
-			c := other.requests()
-			sum.n += c.n
-			sum.failed += c.failed
+			sum.add(other.requests())
 		}
 	}
 	return share(int(sum.n), int(sum.failed))
@@ -341,9 +352,7 @@ func (d *Detector) publish(l *reactorCounts, now int64) (all []Action) {
 		c := &l.counts[slot]
 		// Another member may have the slot by now.
 		if r := c.of; r != nil && slot < len(records) && records[slot] == r && !r.ejected && !stale {
-			b := &r.window[d.bucket%buckets]
-			b.n += c.n
-			b.failed += c.failed
+			r.window[d.bucket%buckets].add(c.count)
 		}
 		*c = tally{}
 	}
@@ -371,29 +380,26 @@ func (d *Detector) updateRecords() {
 		next[m.Slot] = old[m.Slot]
 		next[m.Slot].checked = m.Checked
 	}
-	trials := int32(0)
-	for _, r := range next {
+	d.records.Store(&next)
+	d.trials.Store(trialsIn(next))
+	d.check()
+}
+
+func trialsIn(records []*record) (n int32) {
+	for _, r := range records {
 		if r != nil && r.onTrial {
-			trials++
+			n++
 		}
 	}
-	d.records.Store(&next)
-	d.trials.Store(trials)
-	d.check()
+	return n
 }
 
 // check panics when an invariant of d does not hold. mu is held.
 func (d *Detector) check() {
-	if !invariant.On {
-		return
+	if invariant.On {
+		trials := trialsIn(*d.records.Load())
+		invariant.That(trials == d.trials.Load(), "%d are on trial, %d are counted", trials, d.trials.Load())
 	}
-	trials := int32(0)
-	for _, r := range *d.records.Load() {
-		if r != nil && r.onTrial {
-			trials++
-		}
-	}
-	invariant.That(trials == d.trials.Load(), "%d are on trial, %d are counted", trials, d.trials.Load())
 }
 
 // check panics when an invariant of r does not hold. Detector.mu is held.
@@ -420,8 +426,7 @@ func (d *Detector) dropOldBuckets(now int64) {
 // requests returns the sum of the window.
 func (r *record) requests() (sum count) {
 	for _, b := range r.window {
-		sum.n += b.n
-		sum.failed += b.failed
+		sum.add(b)
 	}
 	return sum
 }
@@ -432,9 +437,7 @@ func (d *Detector) ejectOutliers(now int64) (all []Action) {
 	var total count
 	for _, r := range records {
 		if r != nil {
-			c := r.requests()
-			total.n += c.n
-			total.failed += c.failed
+			total.add(r.requests())
 		}
 	}
 	for slot, r := range records {
@@ -467,12 +470,11 @@ func (d *Detector) beginTrial(r *record, slot int, now int64) Action {
 func (d *Detector) LastResort(now int64) (all []Action) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	records := *d.records.Load()
 	ejected := func(m Member) bool {
-		return m.Slot < len(records) && records[m.Slot] != nil && records[m.Slot].which == m.Which &&
-			records[m.Slot].ejected
+		r := d.recordOf(m.Slot, m.Which)
+		return r != nil && r.ejected
 	}
-	if !slices.ContainsFunc(records, func(r *record) bool { return r != nil && r.ejected }) {
+	if !slices.ContainsFunc(*d.records.Load(), func(r *record) bool { return r != nil && r.ejected }) {
 		return nil
 	}
 	members := d.list()
@@ -481,7 +483,7 @@ func (d *Detector) LastResort(now int64) (all []Action) {
 	}
 	for _, m := range members {
 		if m.Open {
-			all = append(all, d.beginTrial(records[m.Slot], m.Slot, now))
+			all = append(all, d.beginTrial(d.record(m.Slot), m.Slot, now))
 		}
 	}
 	return all
@@ -490,15 +492,15 @@ func (d *Detector) LastResort(now int64) (all []Action) {
 // eject returns all and the ejection of a member, unless too many are ejected or it is the last one. fault says that
 // it is for one. mu is held.
 func (d *Detector) eject(all []Action, slot int, why Cause, fault bool, now int64) []Action {
-	records := *d.records.Load()
 	members, ejected, others := 0, 0, 0
 	for _, m := range d.list() {
-		if m.Slot >= len(records) || records[m.Slot] == nil || records[m.Slot].which != m.Which {
+		r := d.recordOf(m.Slot, m.Which)
+		if r == nil {
 			continue
 		}
 		members++
 		switch {
-		case records[m.Slot].ejected:
+		case r.ejected:
 			ejected++
 		case m.Open && m.Slot != slot:
 			others++
@@ -507,7 +509,7 @@ func (d *Detector) eject(all []Action, slot int, why Cause, fault bool, now int6
 	if most := max(members*d.opts.MaxEjected/100, 1); others == 0 || ejected >= most {
 		return all
 	}
-	r := records[slot]
+	r := d.record(slot)
 	switch {
 	case r.timesLonger > 0 && now-r.reopened < longerMost*int64(d.opts.Eject):
 		r.timesLonger = min(2*r.timesLonger, longerMost)
