@@ -282,18 +282,13 @@ func parseKey(text []byte) (crypto.Signer, error) {
 		if block.Type != "PRIVATE KEY" && !strings.HasSuffix(block.Type, " PRIVATE KEY") {
 			continue
 		}
-		key, err := parseDER(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		return key, nil
+		return parseDER(block.Bytes)
 	}
 	return nil, ErrNoKey
 }
 
 // parseDER reads a key of PKCS #8, PKCS #1 or SEC 1.
 func parseDER(der []byte) (crypto.Signer, error) {
-	var key any
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		if k, e := x509.ParsePKCS1PrivateKey(der); e == nil {
@@ -305,13 +300,9 @@ func parseDER(der []byte) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the private key cannot be read: %w", err)
 	}
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		return k, nil
-	case *ecdsa.PrivateKey:
-		return k, nil
-	case ed25519.PrivateKey:
-		return k, nil
+	switch key.(type) {
+	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return key.(crypto.Signer), nil
 	}
 	return nil, fmt.Errorf("keys of type %T cannot be used for TLS", key)
 }

@@ -129,19 +129,19 @@ func (r *Registry) Gauge(name, help string, read func() float64, labels ...Label
 // Gauges registers values of things that come and go: each yields those that there are when it is asked. Values of the
 // same labels are added up, as are those beyond the limit. each must be safe for any goroutine.
 func (r *Registry) Gauges(name, help string, each func(yield func(value float64, labels ...Label))) {
-	mustBeNames(name, nil)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := r.family(KindGauge, name, help)
-	f.changing = append(f.changing, each)
+	r.addChanging(KindGauge, name, help, each)
 }
 
 // Counters is Gauges for counters. What they yield must not fall while a series is there.
 func (r *Registry) Counters(name, help string, each func(yield func(value float64, labels ...Label))) {
+	r.addChanging(KindCounter, name, help, each)
+}
+
+func (r *Registry) addChanging(kind Kind, name, help string, each func(func(float64, ...Label))) {
 	mustBeNames(name, nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.family(KindCounter, name, help)
+	f := r.family(kind, name, help)
 	f.changing = append(f.changing, each)
 }
 
@@ -189,29 +189,35 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.family(kind, name, help)
-	s := f.series[key(labels)]
-	if s == nil && r.count >= cmp.Or(r.most, seriesMax) {
-		makeOther(labels)
-		s = f.series[key(labels)]
-	}
-	if s == nil {
-		s = newSeries(name, labels)
-		f.series[s.key] = s
+	s, added := seriesIn(f.series, name, labels, r.count >= cmp.Or(r.most, seriesMax))
+	if added {
 		f.order = nil
 		r.count++
 	}
 	s.read = append(s.read, read)
 }
 
-// makeOther makes labels the labels of "other", which counts for all without series of their own.
-func makeOther(labels []Label) {
-	for i := range labels {
-		labels[i].Value = "other"
+// seriesIn returns the series of a name with these labels among all, and whether it had to be added. Where all are as
+// many as there may be, it is the one with the labels "other", which counts for those without series of their own.
+func seriesIn(all map[string]*series, name string, labels []Label, full bool) (s *series, added bool) {
+	if s = all[key(labels)]; s == nil && full {
+		for i := range labels {
+			labels[i].Value = "other"
+		}
+		s = all[key(labels)]
 	}
+	if s == nil {
+		s, added = &series{labels: labels, key: key(labels), line: AppendLine(nil, name, labels...)}, true
+		all[s.key] = s
+	}
+	return s, added
 }
 
-func newSeries(name string, labels []Label) *series {
-	return &series{labels: labels, key: key(labels), line: AppendLine(nil, name, labels...)}
+func (s *series) sum() (sum float64) {
+	for _, read := range s.read {
+		sum += read()
+	}
+	return sum
 }
 
 // present returns the series of f.changing that there are, up to seriesMax and one for those beyond.
@@ -221,15 +227,7 @@ func (f *family) present() map[string]*series {
 		each(func(value float64, labels ...Label) {
 			labels = sorted(labels)
 			mustBeNames(f.name, labels)
-			s := all[key(labels)]
-			if s == nil && len(all) >= seriesMax {
-				makeOther(labels)
-				s = all[key(labels)]
-			}
-			if s == nil {
-				s = newSeries(f.name, labels)
-				all[s.key] = s
-			}
+			s, _ := seriesIn(all, f.name, labels, len(all) >= seriesMax)
 			s.read = append(s.read, func() float64 { return value })
 		})
 	}
@@ -240,10 +238,8 @@ func (f *family) present() map[string]*series {
 // the other, not at one moment.
 func (r *Registry) Each(yield func(Sample)) {
 	type row struct {
-		f      *family
-		labels []Label
-		key    string
-		read   []func() float64
+		f *family
+		series
 	}
 	r.mu.Lock()
 	rows := make([]row, 0, r.count)
@@ -251,7 +247,7 @@ func (r *Registry) Each(yield func(Sample)) {
 	var changing []family
 	for _, f := range r.families {
 		for _, s := range f.series {
-			rows = append(rows, row{f, s.labels, s.key, s.read})
+			rows = append(rows, row{f, *s})
 		}
 		if f.changing != nil {
 			changing = append(changing, *f)
@@ -260,18 +256,14 @@ func (r *Registry) Each(yield func(Sample)) {
 	r.mu.Unlock()
 	for i := range changing {
 		for _, s := range changing[i].present() {
-			rows = append(rows, row{&changing[i], s.labels, s.key, s.read})
+			rows = append(rows, row{&changing[i], *s})
 		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.f.name, b.f.name), cmp.Compare(a.key, b.key))
 	})
 	for _, w := range rows {
-		sum := 0.0
-		for _, read := range w.read {
-			sum += read()
-		}
-		yield(Sample{Name: w.f.name, Help: w.f.help, Kind: w.f.kind, Labels: w.labels, Value: sum})
+		yield(Sample{Name: w.f.name, Help: w.f.help, Kind: w.f.kind, Labels: w.labels, Value: w.sum()})
 	}
 	for _, s := range sources {
 		s.Each(yield)
@@ -299,11 +291,7 @@ func (r *Registry) AppendTo(e *Exposition) {
 			e.Family(f.name, f.help, f.kind)
 		}
 		for _, s := range list {
-			sum := 0.0
-			for _, read := range s.read {
-				sum += read()
-			}
-			e.Value(s.line, sum)
+			e.Value(s.line, s.sum())
 		}
 	}
 	for _, s := range r.sources {
