@@ -67,25 +67,18 @@ func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, err
 			return err
 		}
 		next, err := strconv.ParseUint(field("X-Consul-Index"), 10, 64)
-		switch {
-		case err != nil || next == 0 || next < index:
-			index = 0 // "reset the index to zero when it goes backwards": a restored snapshot, another leader
-		default:
-			index = next
+		pause := consulPause
+		if err != nil || next < index {
+			next = 0 // "reset the index to zero when it goes backwards": a restored snapshot, another leader
+		}
+		if index = next; index == 0 {
+			pause = time.Second // the next query does not block
 		}
 		publish(consulSpecs(entries), nil)
-		if !sleep(ctx, max(consulPause, pauseWithout(index))) {
+		if !sleep(ctx, pause) {
 			return ctx.Err()
 		}
 	}
-}
-
-// pauseWithout returns how long to wait before a query that does not block.
-func pauseWithout(index uint64) time.Duration {
-	if index == 0 {
-		return time.Second
-	}
-	return 0
 }
 
 // consulSpecs are the backends of entries. The address of the service goes before the address of its node.

@@ -116,8 +116,8 @@ func checkKeyCount(values map[string]*etcdPair) error {
 	for key, p := range values {
 		size += len(key) + len(p.Value)
 	}
-	if len(values) > membersMax || size > fileMax {
-		return fmt.Errorf("%d keys of %d bytes, more than %d or %d", len(values), size, membersMax, fileMax)
+	if len(values) > membersMax || size > registry.FileMax {
+		return fmt.Errorf("%d keys of %d bytes, more than %d or %d", len(values), size, membersMax, registry.FileMax)
 	}
 	return nil
 }

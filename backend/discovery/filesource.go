@@ -2,24 +2,16 @@ package discovery
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 )
-
-const fileMax = 8 << 20 // bytes of a file of backends
-
-var errFileSize = fmt.Errorf("the file has more than %d bytes", fileMax)
 
 // fileSource finds the backends that a file lists.
 // Owned by the goroutine of its Runner.
@@ -37,7 +29,7 @@ func (s *fileSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	var last []byte
 	failed := true
 	for {
-		text, err := readFile(s.path)
+		text, _, err := registry.ReadFile(s.path)
 		switch {
 		case err != nil:
 			failed = true
@@ -51,27 +43,6 @@ func (s *fileSource) Run(ctx context.Context, publish func([]backend.Spec, error
 			return err
 		}
 	}
-}
-
-// errNoFile says that a path leads to what may keep a reader waiting.
-var errNoFile = errors.New("it is not a regular file")
-
-// readFile reads a file, up to fileMax. It never waits for a writer, as a reader of a pipe does: Runner.Stop waits for
-// its source.
-func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, cmp.Or(err, errNoFile)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, fileMax+1))
-	if err == nil && len(text) > fileMax {
-		err = errFileSize
-	}
-	return text, err
 }
 
 // parseFile reads a list of backends: JSON when it begins with "[", else lines.

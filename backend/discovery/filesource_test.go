@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -184,8 +185,8 @@ func TestFile_folderThatComesLater(t *testing.T) {
 func TestFile_tooLarge(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.txt")
-	write(t, path, strings.Repeat("#", fileMax)+"\n", false)
-	if _, err := readFile(path); err != errFileSize {
+	write(t, path, strings.Repeat("#", registry.FileMax)+"\n", false)
+	if _, _, err := registry.ReadFile(path); err != registry.ErrFileSize {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -274,7 +275,7 @@ func TestEtcd_isBounded(t *testing.T) {
 			return
 		}
 		for i := range 9 {
-			r.put(fmt.Sprint("users/", i), strings.Repeat("no backend", fileMax/80))
+			r.put(fmt.Sprint("users/", i), strings.Repeat("no backend", registry.FileMax/80))
 		}
 	})
 	if err == nil || !strings.Contains(err.Error(), "keys of") {

@@ -35,13 +35,15 @@ type fileRegistry struct {
 	line  string // the last one, up to its comment: another one is put though a later process has the name
 }
 
-const (
-	fileMax  = 8 << 20               // bytes of the file, as package discovery reads it
-	lockWait = 10 * time.Millisecond // between two looks whether another process still writes
-)
+// FileMax bounds a file of backends, in bytes.
+const FileMax = 8 << 20
+
+const lockWait = 10 * time.Millisecond // between two looks whether another process still writes
+
+// ErrFileSize says that a file of backends has more than FileMax bytes.
+var ErrFileSize = fmt.Errorf("the file has more than %d bytes", FileMax)
 
 var (
-	errFileSize = fmt.Errorf("the file has more than %d bytes", fileMax)
 	errNoFile   = errors.New("it is not a regular file")
 	errFileJSON = errors.New("the file is a list in JSON, which is not added to")
 )
@@ -156,8 +158,10 @@ func (g *fileRegistry) rewrite(ctx context.Context, change func(lines []string) 
 		return err
 	}
 	defer folder.Close() //nolint:errcheck // it was only locked
-	text, mode, err := read(g.path)
+	text, mode, err := ReadFile(g.path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		mode = 0o644
 	case err != nil:
 		return err
 	case bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")):
@@ -213,12 +217,10 @@ func lock(ctx context.Context, path string) (*os.File, error) {
 	}
 }
 
-// read returns the text of a file and its rights; no text where it is missing.
-func read(path string) ([]byte, fs.FileMode, error) {
+// ReadFile returns the text of a file of backends and its rights. It never waits for a writer, as a reader of a pipe
+// does: who ends a source waits for it.
+func ReadFile(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0o644, nil
-	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -227,9 +229,9 @@ func read(path string) ([]byte, fs.FileMode, error) {
 	if err != nil || !info.Mode().IsRegular() {
 		return nil, 0, cmp.Or(err, errNoFile)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, fileMax+1))
-	if err == nil && len(text) > fileMax {
-		err = errFileSize
+	text, err := io.ReadAll(io.LimitReader(f, FileMax+1))
+	if err == nil && len(text) > FileMax {
+		err = ErrFileSize
 	}
 	return text, info.Mode().Perm(), err
 }
