@@ -233,20 +233,10 @@ func New(reactors int) *Counters {
 		func() float64 { return time.Duration(c.shown.Load().Engine.SlowestTick).Seconds() })
 	r.Gauge("edge_loops", "Event loops.", func() float64 { return float64(reactors) })
 	r.Gauge("edge_tls_lends_buffers", "1: connections borrow the buffers for TLS records; 0: each keeps its own.",
-		func() float64 {
-			if tlsconn.LendsBuffers() {
-				return 1
-			}
-			return 0
-		})
+		func() float64 { return oneIf(tlsconn.LendsBuffers()) })
 	r.Gauges("edge_backend_up", "1: the backend gets requests; 0: there is a reason against it.",
 		func(yield func(value float64, labels ...observe.Label)) {
-			c.shown.Load().eachBackend(func(b *member) float64 {
-				if b.up {
-					return 1
-				}
-				return 0
-			}, yield)
+			c.shown.Load().eachBackend(func(b *member) float64 { return oneIf(b.up) }, yield)
 		})
 	r.Gauges("edge_backend_weight", "The share of the requests that the backend is to get while it is up.",
 		func(yield func(value float64, labels ...observe.Label)) {
@@ -290,12 +280,14 @@ func (c *Counters) registerLoops() {
 	each("edge_loop_lag_seconds", "How long the last task that an event loop was given for these numbers waited.",
 		func(l *Loop) float64 { return l.Lag.Seconds() })
 	each("edge_loop_stale", "1: the event loop did not answer within 100 ms, and what it counts is shown as it was.",
-		func(l *Loop) float64 {
-			if l.Stale {
-				return 1
-			}
-			return 0
-		})
+		func(l *Loop) float64 { return oneIf(l.Stale) })
+}
+
+func oneIf(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
 }
 
 // CountReload counts a reload of the configuration, also a reload that has changed nothing because of an error.
