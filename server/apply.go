@@ -17,10 +17,7 @@ type Diff = changes.Diff
 // changed. Drain and Stop cut short an Apply that waits until others have heard of a registration that cfg does not
 // have.
 func (s *Server) Apply(cfg *config.Config) (Diff, error) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.ending.Err() != nil {
 		return Diff{}, errEnding
 	}
@@ -107,10 +104,7 @@ func (s *Server) replace(r *reload) error {
 // trustChanged applies the present configuration again after files of authorities have changed. What does not depend on
 // them goes on. It reports whether they could be read; until then what was before stays. It is for certs.Follow.
 func (s *Server) trustChanged(paths []string, again bool) bool {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.state != serving || s.suspended {
 		return s.state > serving // false: it is called again
 	}

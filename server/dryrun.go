@@ -177,11 +177,11 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 			u := &cfg.Upstreams[c.Dest.Upstream]
 			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
 			if u.Template != "" {
-				rules, err := dryRulesOf(u)
+				list, err := allowedBy(u)
 				if err != nil {
 					return nil, err
 				}
-				r.To, r.GRPCTo = d.named(rules, u, false), d.named(rules, u, true)
+				r.To, r.GRPCTo = d.named(list, u, false), d.named(list, u, true)
 			} else {
 				r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
 			}
@@ -255,25 +255,14 @@ func (d *dryRun) defined(cfg *config.Config, name string) proxy.Destination {
 	})
 }
 
-// dryRules are the rules of a dest with variables.
-type dryRules struct {
-	template *target.Template
-	list     *target.List
-}
-
-func dryRulesOf(u *config.Upstream) (r dryRules, err error) {
-	r.template, r.list, err = rulesOf(u)
-	return r, err
-}
-
 // named shows what is sent to the destination that a request names, or refuses it. No name is looked up.
-func (d *dryRun) named(rules dryRules, u *config.Upstream, grpc bool) proxy.Destination {
+func (d *dryRun) named(allowed *target.List, u *config.Upstream, grpc bool) proxy.Destination {
 	return proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
-		text := string(rules.template.Append(nil, &x.Request, x.Path(), proxy.View(x)))
+		text := string(u.Named.Append(nil, &x.Request, x.Path(), proxy.View(x)))
 		to, err := target.Parse(text)
 		if err == nil {
 			text = to.String()
-			err = rules.list.Check(&to)
+			err = allowed.Check(&to)
 		}
 		d.result.Dest = text
 		if err != nil {

@@ -123,13 +123,13 @@ func (p *destinations) lead(r *proxy.Route, c *config.Route, u *config.Upstream)
 
 // open makes the destinations of a key.
 func (p *destinations) open(u *config.Upstream, o upstream.Options, key *dynamicKey) (*dynamic.Destinations, error) {
-	t, l, err := rulesOf(u)
+	allowed, err := allowedBy(u)
 	if err != nil {
 		return nil, err
 	}
 	policy := key.retry
 	return dynamic.New(p.engine, dynamic.Options{
-		Template: t, Allow: l, Upstream: o, GRPC: key.grpc, Names: p.namesBy(u.Discovery.Resolver),
+		Template: u.Named, Allow: allowed, Upstream: o, GRPC: key.grpc, Names: p.namesBy(u.Discovery.Resolver),
 		To: proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy,
 			Meter: p.traffic.Upstream(u.Name)},
 		Own: p.listeners.own.listensAt,
@@ -148,13 +148,13 @@ func addressesOf(c *config.Config) string {
 	return strings.Join(all, " ")
 }
 
-// rulesOf returns what u says of where requests may lead.
-func rulesOf(u *config.Upstream) (*target.Template, *target.List, error) {
+// allowedBy returns where requests to u may lead.
+func allowedBy(u *config.Upstream) (*target.List, error) {
 	l, err := target.ParseList(u.Allow...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("allow_dest: %w", err)
+		return nil, fmt.Errorf("allow_dest: %w", err)
 	}
-	return u.Named, l, nil
+	return l, nil
 }
 
 // ownAddresses are the addresses at which the listeners of a Server listen, and others of its process.

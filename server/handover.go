@@ -210,10 +210,7 @@ func (h *Handover) Abandon(sockets []int) {
 // and the next configuration that names a lost one opens it.
 func (h *Handover) Resume() error {
 	s := h.server
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.state != serving && (s.state != draining || !s.suspended) {
 		return errNotServing
 	}

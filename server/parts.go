@@ -115,6 +115,16 @@ type shared struct {
 // Reactors returns how many event loops there are.
 func (s *shared) Reactors() int { return len(s.engine.Reactors()) }
 
+// lock takes applying and mu, in their order, for what replaces the present configuration.
+func (s *shared) lock() (unlock func()) {
+	s.applying.Lock()
+	s.mu.Lock()
+	return func() {
+		s.mu.Unlock()
+		s.applying.Unlock()
+	}
+}
+
 // lifecycle says how far a Server is.
 type lifecycle struct {
 	state     state         // guarded by shared.mu; see enter

@@ -178,19 +178,13 @@ func viaOf(cfg *config.Config) string {
 // Listen opens the listeners. Connections wait in the kernel until Start. When one cannot be opened, none is;
 // Stop is still to be called.
 func (s *Server) Listen() error {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	return s.listen()
 }
 
 // Start serves. It opens the listeners unless Listen has.
 func (s *Server) Start() error {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.state != listening {
 		if err := s.listen(); err != nil {
 			return err
@@ -320,10 +314,7 @@ func (s *Server) Stop() error {
 	s.registrations.end(s.stopping)
 	s.certificates.trust.Stop() // without applying and mu, which trustChanged takes
 	s.routes.tables.Stop()
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.state == stopped {
 		return nil
 	}
