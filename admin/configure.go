@@ -40,7 +40,6 @@ func configurationEndpoints() []Endpoint {
 	}}
 }
 
-// showConfiguration answers with the configuration in force.
 func showConfiguration(c *call) (any, error) {
 	now, err := c.process.Configuration()
 	if err != nil {
@@ -56,7 +55,6 @@ func (c *call) tag(tag string) { c.writer.Header().Set("ETag", strconv.Quote(tag
 // dryRun reports whether r asks only what would change, so that nothing is applied.
 func dryRun(r *http.Request) bool { return r.URL.Query().Get("dry_run") == "1" }
 
-// configure answers with what a configuration has changed.
 func configure(c *call) (any, error) {
 	s := Submission{Format: formats[contentType(c.request)], Owner: c.client.owns(), DryRun: dryRun(c.request)}
 	if text := c.request.URL.Query().Get("dry_run"); text != "" && text != "0" && text != "1" {

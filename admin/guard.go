@@ -57,7 +57,6 @@ func (c *client) refusal(needs Rights) error {
 	return &problem{status, code, text}
 }
 
-// attrs name the client in the log.
 func (c *client) attrs() []any {
 	if c.peer != nil {
 		return []any{"uid", c.peer.uid, "pid", c.peer.pid}

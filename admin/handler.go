@@ -336,7 +336,6 @@ func writeAnswer(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// writeProblem answers with an error.
 func writeProblem(w http.ResponseWriter, err error) {
 	status, code := statusOf(err)
 	if status == http.StatusUnauthorized {
@@ -346,7 +345,6 @@ func writeProblem(w http.ResponseWriter, err error) {
 	writeAnswer(w, status, &Problem{err.Error(), code})
 }
 
-// writeText answers with text.
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)

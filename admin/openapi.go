@@ -50,7 +50,6 @@ func Document() object {
 	}
 }
 
-// writeDocument answers with the document.
 func writeDocument(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)

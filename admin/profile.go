@@ -77,7 +77,6 @@ func writeProfile(w http.ResponseWriter, r *http.Request, d time.Duration, debug
 	return nil
 }
 
-// wait waits for d, or until ctx ends.
 func wait(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()

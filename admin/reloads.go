@@ -50,7 +50,6 @@ func reloadEndpoints() []Endpoint {
 	}
 }
 
-// rollback answers with what a rollback has done.
 func rollback(c *call, ask *Rollback) (any, error) {
 	if ask.Version < 0 {
 		return nil, fmt.Errorf("%w: a version is a number from 1", ErrInvalid)

@@ -79,7 +79,6 @@ const tokenLeast = 22
 //go:embed section.go
 var source embed.FS
 
-// tags say what the tags of fields mean.
 func tags() *schema.Tags {
 	listen := schema.Type{Name: "address, list or false", Truth: true, Parse: parseListen}
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
@@ -187,7 +186,6 @@ func isLoopback(a *value.Address) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// settingsOf returns what cfg says of the surfaces.
 func settingsOf(cfg *config.Config) (*Settings, *MetricsSettings) {
 	a, m := schema.Only[*Settings](cfg.Features), schema.Only[*MetricsSettings](cfg.Features)
 	if a == nil {

@@ -369,7 +369,6 @@ func (s *Surfaces) Listening() (all [][2]string) {
 	return all
 }
 
-// address returns where f listens.
 func (f *surface) address() string {
 	if f.unix {
 		return f.text
@@ -422,7 +421,6 @@ func (s *secured) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// serve serves until stop.
 func (f *surface) serve(l net.Listener) {
 	defer close(f.done)
 	if err := f.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -46,7 +46,6 @@ type Endpoint struct {
 	serve  func(s *Surfaces, w http.ResponseWriter, r *http.Request) // nil: answer does
 }
 
-// takes reports whether e has a parameter of that name in its query.
 func (e *Endpoint) takes(name string) bool {
 	return slices.ContainsFunc(e.Query, func(p Param) bool { return p.Name == name })
 }
@@ -182,7 +181,6 @@ func Find(command string) *Endpoint {
 	return nil
 }
 
-// changeBackend answers a PATCH of a backend.
 func changeBackend(c *call, change *BackendChange) (any, error) {
 	switch change.State {
 	case "", BackendServing, BackendDraining, BackendDown:
@@ -198,7 +196,6 @@ func changeBackend(c *call, change *BackendChange) (any, error) {
 	return c.process.Inspect().ChangeBackend(c.request.PathValue("upstream"), c.request.PathValue("backend"), change)
 }
 
-// listConnections answers with a page of connections.
 func listConnections(c *call) (any, error) {
 	q := c.request.URL.Query()
 	keep, err := ParseFilter(q.Get("filter"))
@@ -213,7 +210,6 @@ func listConnections(c *call) (any, error) {
 	return &List[Connection]{list, next}, err
 }
 
-// reload answers with what a reload has done.
 func reload(c *call, _ *struct{}) (any, error) { return c.process.Reload(c.request.Context()) }
 
 // stop answers before the process ends.
@@ -222,7 +218,6 @@ func stop(c *call, ask *Stop) (any, error) {
 	return c.process.Stop(ask.Now)
 }
 
-// changeLog answers with the level that holds now.
 func changeLog(c *call, ask *LogChange) (any, error) {
 	d := time.Duration(ask.For)
 	switch ask.Level {
@@ -239,7 +234,6 @@ func changeLog(c *call, ask *LogChange) (any, error) {
 	return c.process.SetLogLevel(ask.Level, d)
 }
 
-// serveReady says whether the process takes requests.
 func (s *Surfaces) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if err := s.process.Ready(); err != nil {
 		writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")

@@ -36,7 +36,6 @@ func upgradeEndpoints() []Endpoint {
 	}}
 }
 
-// upgrade answers with how an upgrade went.
 func upgrade(c *call, ask *Upgrade) (any, error) {
 	// A token must not be a way to run programs.
 	if ask.Binary != "" && !c.client.owns() {

@@ -27,7 +27,6 @@ func (s *Set) loadsFor(reactors int) {
 	s.local.Store(&list)
 }
 
-// loadOn returns the load that r knows.
 func (s *Set) loadOn(r *engine.Reactor) *load { return (*s.local.Load())[r.Index()] }
 
 // publish tells the other reactors what has changed in this tick.

@@ -21,7 +21,6 @@ type Spec struct {
 	Zone    string        // where it runs, as its source calls it; "": nobody knows
 }
 
-// tier returns the tier of b within bounds.
 func (b *Spec) tier() int { return min(max(b.Tier, 0), tiersMax-1) }
 
 // Resolves reports whether b is given by a name, whose addresses are looked up.

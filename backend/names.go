@@ -56,7 +56,6 @@ func (s *Set) SetAddresses(name string, addrs []poller.Addr) error {
 	return nil
 }
 
-// addressesOf returns how many addresses names have.
 func addressesOf(names map[string][]poller.Addr) (n int) {
 	for _, addrs := range names {
 		n += len(addrs)

@@ -126,7 +126,6 @@ func (s *Set) prepare(o *order) {
 	}
 }
 
-// check panics when an invariant of o does not hold.
 func (o *order) check() {
 	if !invariant.On || len(o.firstStages) == 0 {
 		return

@@ -64,7 +64,6 @@ type tier struct {
 	panic  *balance.View
 }
 
-// byID returns the members by their identity.
 func (now *state) byID() map[ID]*Member {
 	all := make(map[ID]*Member, len(now.members))
 	for _, m := range now.members {
@@ -233,7 +232,6 @@ func (s *Set) openMembers(t *tier, members []*Member) {
 	t.check(members)
 }
 
-// check panics when an invariant of t does not hold.
 func (t *tier) check(members []*Member) {
 	if !invariant.On {
 		return

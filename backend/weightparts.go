@@ -26,7 +26,6 @@ type weightParts [partCount]float64
 // fullWeight is the parts of a member that takes all of its weight.
 var fullWeight = weightParts{1, 1, 1, 1}
 
-// product returns the part that is left of all.
 func (p *weightParts) product() float64 {
 	part := 1.0
 	for _, one := range p {
@@ -122,7 +121,6 @@ func (s *Set) beginSlowStart(m *Member) {
 	s.scheduleAt(s.schedule.step)
 }
 
-// slowStartStep returns the time between two steps of a slow start.
 func (s *Set) slowStartStep() time.Duration {
 	return max(s.policy.SlowStart/slowStartSteps, renewalPause)
 }

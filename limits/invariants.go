@@ -10,21 +10,18 @@ const (
 	countersCheckedMax = 64
 )
 
-// check panics when the invariants of Lease do not hold.
 func (l *Lease) check() {
 	if l.held < 0 || l.held > l.size {
 		panic(fmt.Sprintf("limits: a lease of up to %d holds %d", l.size, l.held))
 	}
 }
 
-// check panics when the invariants of LocalGCRATable do not hold for the bucket b.
 func (t *LocalGCRATable) check(b *[bucketCells]uint64) { checkPrints(*b) }
 
 // check panics when the invariants of SharedGCRATable do not hold for the bucket b. Its lock is held: so
 // fingerprints do not change meanwhile.
 func (t *SharedGCRATable) check(b *sharedBucket) { checkPrints(b.load()) }
 
-// check panics when the invariants of LocalInFlight do not hold for the bucket b.
 func (t *LocalInFlight) check(b *[bucketCells]uint64) { checkPrints(*b) }
 
 // check panics when the invariants of SharedInFlight do not hold for the bucket b, whose lock is held.
@@ -48,14 +45,12 @@ func checkPrints(b [bucketCells]uint64) {
 	}
 }
 
-// check panics when the invariants of Concurrency do not hold.
 func (c *Concurrency) check() {
 	if !(c.limit >= concurrencyLeast) || !(c.floor >= 0) {
 		panic(fmt.Sprintf("limits: a limit of %v with a floor of %v ns", c.limit, c.floor))
 	}
 }
 
-// check panics when the invariants of LocalEstimator do not hold.
 func (e *LocalEstimator) check() {
 	if len(e.columns) > columnsCheckedMax {
 		return
@@ -73,7 +68,6 @@ func (e *LocalEstimator) check() {
 	}
 }
 
-// check panics when the invariants of SpaceSaving do not hold.
 func (s *SpaceSaving[K]) check() {
 	if len(s.heap) > countersCheckedMax {
 		return

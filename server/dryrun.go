@@ -212,7 +212,6 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	return proxy.NewSnapshot(routes, slices.Concat([]*proxy.Filter{first}, before, []*proxy.Filter{watch}))
 }
 
-// look shows the request, once.
 func (d *dryRun) look(x *proxy.Exchange) {
 	if look := d.request.Look; look != nil && !d.looked {
 		d.looked = true

@@ -35,7 +35,6 @@ func (e *ListenError) Error() string {
 // Unwrap returns Err.
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// listenError explains why an address of c cannot be opened.
 func listenError(c *config.Listener, a *config.Address, err error) *ListenError {
 	return &ListenError{Pos: a.Pos, Listener: nameAt(c, a), Err: err, Try: wayOut("/proc", addrsOf(a)[0], err)}
 }

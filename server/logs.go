@@ -114,7 +114,6 @@ func (p *accessLogs) openSink(d *config.Definition) error {
 	return p.open(key, k, observe.Options{Writer: sinkWriter{w}, Events: of.Logger})
 }
 
-// open opens k.
 func (p *accessLogs) open(key string, k *sink, o observe.Options) (err error) {
 	p.reload.onFailure(func() { _ = k.close() })
 	if k.sink, err = observe.Open(o); err != nil {

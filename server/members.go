@@ -124,7 +124,6 @@ func (p *upstreams) service(u *config.Upstream) (*members, error) {
 	return s, s.setRetry(u, p.Reactors())
 }
 
-// specsOf returns the backends of u.
 func specsOf(u *config.Upstream) []backend.Spec {
 	list := make([]backend.Spec, len(u.Backends))
 	for i, one := range u.Backends {
@@ -259,7 +258,6 @@ func (m *members) limiter() *admission.Limiter {
 	return m.limits
 }
 
-// addEjections adds the ejections of m to sum.
 func (m *members) addEjections(sum *ejection.Counts) {
 	tally.AddCounters(sum, &m.ejections)
 	if m.watching != nil {
@@ -422,14 +420,12 @@ func (w *watched) begin(m *health.Monitor, set *backend.Set, o *health.Options) 
 	}
 }
 
-// stop ends the Watch for good.
 func (w *watched) stop() {
 	if w.watch != nil {
 		w.watch.Stop()
 	}
 }
 
-// stats returns what was counted so far.
 func (w *watched) stats() health.Stats {
 	sum := w.past
 	if w.watch != nil {

@@ -75,7 +75,6 @@ func (p *registrations) commit() (err error) {
 	return p.withdrawOthers()
 }
 
-// open opens the registry of r.
 func (p *registrations) open(r *registration) (err error) {
 	r.opts.Registry, err = registry.Open(r.opts.To, registry.Opening{Makers: p.opts.Registries})
 	if err != nil {

@@ -177,7 +177,6 @@ func rulesBefore(m *rules.Maker, c *config.Config, l *config.Listener) (all []*p
 	return all, nil
 }
 
-// anyRuleLeads reports whether a rule of c chooses where requests go.
 func anyRuleLeads(c *config.Config) (leads bool) {
 	c.EachRule(func(r *config.Rule) { leads = leads || r.Dest != "" })
 	return leads
@@ -330,7 +329,6 @@ func (p *routes) toUpstream(r *proxy.Route, c *config.Route) (err error) {
 	return err
 }
 
-// anyGRPC reports whether a listener of c passes gRPC.
 func anyGRPC(c *config.Config) bool {
 	return slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.GRPC })
 }

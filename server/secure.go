@@ -373,7 +373,6 @@ func handshakeRules(
 	return tlsrules.New(l.Name, list, tlsrules.Decision{Auth: auth(o.ClientAuth, o.ClientCA), MinVersion: o.MinVersion})
 }
 
-// listRules has r list the counters of rules on handshakes.
 func listRules(r *observe.Registry, counts *tlsrules.Counts) {
 	r.Counters("edge_tls_rules_total", "Handshakes that rules decided about, by listener, rule and result.",
 		func(yield func(float64, ...observe.Label)) {

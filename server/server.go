@@ -167,7 +167,6 @@ func (s *Server) assemble() {
 	s.handover.server = s
 }
 
-// viaOf returns the name in Via.
 func viaOf(cfg *config.Config) string {
 	if cfg.Global.Via == "unique" {
 		return fmt.Sprintf("%s-%08x", proxy.DefaultName, rand.Uint32())

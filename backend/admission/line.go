@@ -177,7 +177,6 @@ func (of *reactorLine) firstKey() int64 {
 	return nobody
 }
 
-// publishOldest publishes the key of the first.
 func (of *reactorLine) publishOldest() { of.oldest.Store(of.firstKey()) }
 
 // wakeFirst has the reactor look for places whose request has waited longest. r is the present reactor.
@@ -233,13 +232,11 @@ func (of *reactorLine) serve(r *engine.Reactor) {
 	}
 }
 
-// check panics when an invariant of w does not hold.
 func (w *Waiter) check() {
 	invariant.That((w.line != nil) == w.node.Listed(), "it waits and is in no line, or the reverse")
 	invariant.That(w.line == nil || w.node.In(&w.line.lines[w.rank]), "it is in the line of another reactor")
 }
 
-// check panics when an invariant of of does not hold.
 func (of *reactorLine) check() {
 	if w := of.first(); w != nil {
 		w.check()

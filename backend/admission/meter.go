@@ -42,7 +42,6 @@ func (m *meter) init(reactors int) {
 	m.publishLimit(reactors)
 }
 
-// publishLimit publishes the limit.
 func (m *meter) publishLimit(reactors int) {
 	n := int64(m.estimate.Limit())
 	m.lease.Store(max(1, n/int64(4*reactors)))

@@ -89,7 +89,6 @@ func Resolve(ctx context.Context, names Names, address string) ([]poller.Addr, e
 	return withPort(a.Addrs, port), err
 }
 
-// splitAddress cuts host:port.
 func splitAddress(address string) (host string, port uint16, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
@@ -99,7 +98,6 @@ func splitAddress(address string) (host string, port uint16, err error) {
 	return host, uint16(n), err
 }
 
-// withPort gives addresses a port.
 func withPort(ips []netip.Addr, port uint16) []poller.Addr {
 	addrs := make([]poller.Addr, len(ips))
 	for i, ip := range ips {
@@ -235,7 +233,6 @@ func (r *Resolver) lookUp(ctx context.Context, host string, early func(dns.Answe
 	return r.names.Addresses(ctx, host, early)
 }
 
-// ipStrings returns IP addresses for the log.
 func ipStrings(ips []netip.Addr) []string {
 	texts := make([]string, len(ips))
 	for i, ip := range ips {

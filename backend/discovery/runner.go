@@ -412,7 +412,6 @@ func differences(old, next []backend.Spec) (added, removed []string) {
 	return added, removed
 }
 
-// firstFew names the first few of many addresses.
 func firstFew(all []string) []string {
 	if more := len(all) - namedMax; more > 0 {
 		return append(slices.Clone(all[:namedMax]), fmt.Sprintf("and %d more", more))

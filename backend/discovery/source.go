@@ -40,7 +40,6 @@ func (b *backoff) next() time.Duration {
 	return time.Duration(float64(b.last) * (0.8 + 0.4*rand.Float64()))
 }
 
-// reset begins anew after a success.
 func (b *backoff) reset() { b.last = 0 }
 
 // sleep waits for d and reports whether ctx has not ended meanwhile.

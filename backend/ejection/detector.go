@@ -423,7 +423,6 @@ func (d *Detector) dropOldBuckets(now int64) {
 	d.bucket = at
 }
 
-// requests returns the sum of the window.
 func (r *record) requests() (sum count) {
 	for _, b := range r.window {
 		sum.add(b)

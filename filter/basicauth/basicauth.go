@@ -180,7 +180,6 @@ func (a *auth) refuse(x *proxy.Exchange) proxy.Verdict {
 	return a.busy
 }
 
-// accept lets a request of u through.
 func (a *auth) accept(x *proxy.Exchange, u *user) proxy.Verdict {
 	if !a.forward {
 		x.Request.DelID(message.Authorization)

@@ -113,7 +113,6 @@ func (p *corsPolicy) allows(x *proxy.Exchange, a *asker) bool {
 	return a.given && !a.several && (p.origins.Any() || p.origins.Has(x.Request.Bytes(a.origin)))
 }
 
-// spanOf returns where the value of Origin lies.
 func spanOf(h *message.Head) message.Span {
 	f := &h.Fields[h.Find("Origin")]
 	return message.Span{At: f.ValueAt, Len: f.ValueLen}
@@ -209,7 +208,6 @@ func dropFields(h *message.Head) {
 	}
 }
 
-// vary adds a name to Vary, unless it is there.
 func vary(h *message.Head, name string) {
 	for e := range h.Elements(message.Vary) {
 		if string(e) == "*" || message.EqualFold(e, name) {

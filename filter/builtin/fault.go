@@ -140,7 +140,6 @@ type share uint64
 
 func (s share) has(n uint32) bool { return uint64(n) < uint64(s) }
 
-// parseShare parses a number of percent.
 func parseShare(text string) (_ share, ok bool) {
 	number, ok := strings.CutSuffix(strings.TrimSpace(text), "%")
 	percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)

@@ -88,7 +88,6 @@ var headerKeys = headerRow{
 	"opener_policy", "embedder_policy", "resource_policy",
 }
 
-// values are the values of the keys.
 func (c *SecurityHeaders) values() headerRow {
 	return headerRow{
 		c.HSTS, c.CSP, c.CSPReportOnly, c.ContentType, c.Referrer, c.Frame, c.Permissions, c.Opener, c.Embedder,

@@ -192,7 +192,6 @@ func withHEAD(methods []string) []string {
 	return slices.Clone(methods)
 }
 
-// sizeOf returns the number of fields of h, and the bytes of their names and values.
 func sizeOf(h *message.Head) (fields int, size int64) {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; !f.Dropped() {

@@ -59,7 +59,6 @@ func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter,
 	return s, f, nil
 }
 
-// title names a rule, which is rules[i].
 func title(r *Rule, i int) string {
 	if r.Name != "" {
 		return fmt.Sprintf("rule %q", r.Name)
@@ -224,7 +223,6 @@ func (r *rule) note(s *set, x *proxy.Exchange, v *lang.X) {
 	}
 }
 
-// store sets a text of the exchange.
 func (r *rule) store(x *proxy.Exchange, v *lang.X, t *Text) {
 	if t.Value == nil {
 		proxy.SetText(x, t.Name, nil)
@@ -288,7 +286,6 @@ const (
 
 var local = proxy.NewLocal[state]()
 
-// tag notes a tag.
 func tag(x *proxy.Exchange, text string) {
 	if st := local.Of(x); st.tags == "" {
 		st.tags = text

@@ -33,7 +33,6 @@ func (m *Maker) Gate(f *proxy.Filter, stands bool) *proxy.Filter {
 	return m.switchesOf([]string{f.Name}).Gate(f, stands)
 }
 
-// switchesOf returns the switches of filters.
 func (m *Maker) switchesOf(names []string) (s Switches) {
 	for _, name := range names {
 		s |= 1 << slices.Index(m.Filters, name)

@@ -166,7 +166,6 @@ func Examine(h Host, c *config.Config, running int) *Report {
 	return e.report
 }
 
-// find adds a finding.
 func (e *exam) find(l Level, fix []string, format string, args ...any) {
 	if fix == nil {
 		fix = []string{}
@@ -183,7 +182,6 @@ func (e *exam) text(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// number returns the number in a file.
 func (e *exam) number(name string) (int64, bool) {
 	n, err := strconv.ParseInt(e.text(name), 10, 64)
 	return n, err == nil

@@ -51,7 +51,6 @@ func (e *exam) certificates() {
 	}
 }
 
-// days returns a time in days.
 func days(d time.Duration) string {
 	if n := int(d.Hours() / 24); n != 1 {
 		return fmt.Sprintf("%d days", n)

@@ -65,7 +65,6 @@ func otherOf(r *config.Route) Other {
 	return Other{Name: r.Name, At: r.Pos.FileLine(), Pattern: patternOf(r)}
 }
 
-// patternOf returns the pattern of a route as a file has it.
 func patternOf(r *config.Route) string {
 	return route.Pattern{Host: r.Host, Path: r.Path, Exact: r.PathKind == config.PathExact}.String()
 }

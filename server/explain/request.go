@@ -115,7 +115,6 @@ func (q *asked) wire() []byte {
 		strings.Join(append(slices.Clip(q.fields), "", ""), "\r\n"))
 }
 
-// portOr returns the port that the client connects to.
 func (q *asked) portOr() string {
 	if q.Scheme == "https" {
 		return cmp.Or(q.port, "443")

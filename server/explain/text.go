@@ -159,7 +159,6 @@ func (p *printer) line(label, text string, values ...any) {
 	fmt.Fprintf(p.out, "%-9s %s\n", label, strings.TrimRight(fmt.Sprintf(text, values...), " "))
 }
 
-// clauses writes the parts of a condition in columns.
 func (p *printer) clauses(margin string, list []Clause) {
 	_ = WriteClauses(p.out, margin, list) // into memory
 }
@@ -189,7 +188,6 @@ func WriteClauses(w io.Writer, margin string, list []Clause) error {
 	return err
 }
 
-// settings writes times and limits in columns.
 func (p *printer) settings(list []config.Setting) {
 	var rows bytes.Buffer
 	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
@@ -200,7 +198,6 @@ func (p *printer) settings(list []config.Setting) {
 	p.out.Write(rows.Bytes())
 }
 
-// label returns title for the first of several lines.
 func label(i int, title string) string {
 	if i > 0 {
 		return ""

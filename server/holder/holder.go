@@ -84,7 +84,6 @@ func search(proc string, inodes []string, most int) (found []Process, sockets in
 
 func processDir(proc string, pid int) string { return filepath.Join(proc, strconv.Itoa(pid)) }
 
-// processOf describes the process of a folder of /proc.
 func processOf(dir string) Process {
 	pid, _ := strconv.Atoi(filepath.Base(dir))
 	name, _ := os.ReadFile(filepath.Join(dir, "comm"))

@@ -130,7 +130,6 @@ func apply(m *backend.Member, state admin.BackendState) {
 	}
 }
 
-// stateOf returns what an operator has asked of m.
 func stateOf(m *backend.Member) admin.BackendState {
 	switch reasons := m.Reasons(); {
 	case reasons&backend.Operator != 0:

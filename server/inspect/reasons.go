@@ -115,7 +115,6 @@ func slowestOf(r *remembered, backend string) string {
 	return fmt.Sprintf("Of %s the most, %s, went by %s", span(r.End), span(most.took), most.text)
 }
 
-// outcomeText says in words what became of an attempt.
 func outcomeText(t recent.Try) string {
 	if status := t.Status(); status > 0 {
 		return fmt.Sprintf("which answered %d", status)
@@ -133,7 +132,6 @@ func backendOf(one *admin.Request) string {
 	return ""
 }
 
-// span writes a time for a reader.
 func span(s recent.Span) string { return Short(s.Duration()) }
 
 // Short writes a time with three digits or less: 312µs, 1.2ms, 31ms, 1.31s.

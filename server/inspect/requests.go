@@ -181,7 +181,6 @@ func idOf(r *remembered) string {
 	return hex.EncodeToString(id[:])
 }
 
-// rounded returns a span as the API has it.
 func rounded(s recent.Span) admin.Duration {
 	return admin.Duration(s.Duration().Round(time.Microsecond))
 }

@@ -33,7 +33,6 @@ func (h *Handshakes) Count(d *tlsconn.Digest) {
 	h[placeOf(versions, d.Version)][placeOf(groups, d.Group)][resumed]++
 }
 
-// placeOf returns the index of v in list, or the index of its end.
 func placeOf[T comparable](list []T, v T) int {
 	if i := slices.Index(list, v); i >= 0 {
 		return i

@@ -56,7 +56,6 @@ type hostTotal struct {
 	asked  time.Time // when it was asked for last
 }
 
-// newHosts makes hosts that are counted by m.
 func newHosts(m *meter.Meters, most int) *hosts {
 	h := &hosts{
 		meter: m.CountHosts(max(rankedPerHost*most, rankedLeast)), most: most, byName: make(map[string]*hostTotal),
@@ -169,7 +168,6 @@ func (h *hosts) unnamed() (n int) {
 	return n
 }
 
-// admit gives a host a series.
 func (h *hosts) admit(name string) *hostTotal {
 	h.lastID++
 	one := &hostTotal{id: h.lastID}
@@ -188,7 +186,6 @@ func (h *hosts) publish() {
 	h.meter.Admit(meter.NewAdmitted(ids))
 }
 
-// appendTo appends the series to a page.
 func (h *hosts) appendTo(e *observe.Exposition) {
 	e.Family(hostsName, hostsHelp, observe.KindCounter)
 	for _, one := range append([]*hostTotal{&h.others}, h.order...) {

@@ -418,7 +418,6 @@ func path(t reflect.Type, text string) (steps []int) {
 	return steps
 }
 
-// at returns the value in v that steps lead to.
 func at(v reflect.Value, steps []int) reflect.Value {
 	for _, i := range steps {
 		if v.Kind() == reflect.Array {

@@ -177,7 +177,6 @@ func (c *Counters) Leaving() bool {
 	return false
 }
 
-// addPast adds the counters of what has ended.
 func addPast(to, past *Sample) {
 	for _, k := range kinds {
 		k.addCounters(to, past)

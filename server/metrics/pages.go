@@ -98,7 +98,6 @@ func (p *Pages) take(f observe.MetricFormat) *page {
 	return one
 }
 
-// empty returns a page without readers.
 func (p *Pages) empty() *page {
 	if n := len(p.spare); n > 0 {
 		one := p.spare[n-1]
@@ -108,7 +107,6 @@ func (p *Pages) empty() *page {
 	return new(page)
 }
 
-// giveBack ends the reading of a page.
 func (p *Pages) giveBack(one *page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -185,7 +185,6 @@ func (t *Traffic) renew(gone *time.Time) {
 	}
 }
 
-// time gives r lines for its durations.
 func (r *routeTotal) time() {
 	r.lines = observe.NewHistogramLines(durationName, bounds, observe.Label{Name: "route", Value: r.name})
 }
@@ -353,7 +352,6 @@ func (t *Traffic) look(u *upstreamTotal) {
 	}
 }
 
-// add adds what was counted on a reactor.
 func (u *upstreamTotal) add(d *meter.Delta) {
 	if why, ok := d.Retry(); ok {
 		u.retries[why] += d.N

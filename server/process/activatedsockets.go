@@ -63,7 +63,6 @@ func (s *activatedSockets) addTo(o *server.Options) {
 	o.Adopt = append(o.Adopt, s.sockets...)
 }
 
-// warnUnclaimed logs which sockets of the supervisor no listener has.
 func warnUnclaimed(s *server.Server) {
 	for _, one := range s.Handover().Unclaimed() {
 		slog.Warn("a socket of the supervisor has no listener: clients connect to it and wait", "address", one.Address,

@@ -258,7 +258,6 @@ func (a *administration) inForce() admin.InForce {
 	return in
 }
 
-// versionNow returns the number of the configuration that holds.
 func (a *administration) versionNow() int { return a.inForce().Version }
 
 // Configuration is for admin.Process.

@@ -112,7 +112,6 @@ func (o *eventOutput) close() error {
 	return err
 }
 
-// logger returns a logger that writes to e.
 func (e *eventLog) logger() *slog.Logger {
 	return slog.New(observe.NewLimited(observe.NewLogger(&e.level, e).Handler(), eventsPerSecond))
 }
@@ -153,7 +152,6 @@ func (e *eventLog) lossLine(attrs ...any) []byte {
 	return line.Bytes()
 }
 
-// missing returns how many lines are missing since the start.
 func (e *eventLog) missing() missing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -164,7 +162,6 @@ func (e *eventLog) missing() missing {
 	return sum
 }
 
-// register lists the counters of e in r.
 func (e *eventLog) register(r *observe.Registry) {
 	r.CounterFunc("edge_error_log_dropped_total", "Lines of the error log dropped since it was not read.",
 		func() uint64 { return e.missing().dropped })
@@ -207,7 +204,6 @@ func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) 
 	return commit, func() { _ = next.close() }, nil
 }
 
-// use makes next the output and closes the one before.
 func (e *eventLog) use(next *eventOutput) {
 	e.changing.Lock()
 	defer e.changing.Unlock()
@@ -236,7 +232,6 @@ func (e *eventLog) change(next *eventOutput) {
 	}
 }
 
-// sync waits until all lines are written.
 func (e *eventLog) sync() {
 	e.changing.Lock()
 	defer e.changing.Unlock()

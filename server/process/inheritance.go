@@ -24,7 +24,6 @@ type inheritance struct {
 	holdNames func(hold bool) // takes the names back, or gives them up
 }
 
-// files returns the descriptors of i.offer.Files.
 func (i *inheritance) files() []int {
 	fds := []int{int(i.manifest.Fd()), int(i.secrets.Fd())}
 	if i.pid != nil {

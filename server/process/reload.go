@@ -67,7 +67,6 @@ func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Optio
 	return r
 }
 
-// config returns the present configuration.
 func (r *reloads) config() *config.Config { return r.present.Load() }
 
 // reload reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
@@ -157,7 +156,6 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 	return o
 }
 
-// logChanges logs what a reload has changed.
 func (r *reloads) logChanges(diff *server.Diff) {
 	if diff.Empty() {
 		slog.Info("configuration reloaded, nothing has changed")
@@ -173,14 +171,12 @@ func (r *reloads) logChanges(diff *server.Diff) {
 	}
 }
 
-// logAddresses logs where s listens.
 func logAddresses(s *server.Server) {
 	for _, a := range s.Addresses() {
 		slog.Info("listening", "listener", a.Listener, "address", a.Addr.String())
 	}
 }
 
-// logProblem logs one finding about the configuration.
 func logProblem(problem *config.Problem) {
 	level := slog.LevelWarn
 	if problem.Severity == config.SeverityError {

@@ -129,7 +129,6 @@ func (a *administration) Plan() (*admin.Plan, error) {
 	return plan, nil
 }
 
-// findings returns all that a report has.
 func findings(report *config.Report) []config.Problem {
 	return slices.Concat(report.Errors, report.Warnings, report.Notes)
 }

@@ -161,7 +161,6 @@ func openedByOthers(g *config.Global, upgrades bool) (parent *os.File, activated
 	return parent, activated, err
 }
 
-// logStart logs the first line.
 func logStart(o *Options) {
 	attrs := []any{"configuration", cmp.Or(o.File, "none"), "pid", os.Getpid()}
 	if o.Version != "" {
@@ -178,7 +177,6 @@ func notStarted(cfg *config.Config, err error) error {
 	return err
 }
 
-// logEnd logs the last line.
 func logEnd(r *observe.Registry, served time.Duration, all bool) {
 	requests := 0.0
 	r.Each(func(s observe.Sample) {

@@ -225,7 +225,6 @@ func (p *running) newInheritance() (*inheritance, error) {
 // selfCheckMax bounds the self-check of all listeners.
 const selfCheckMax = 30 * time.Second
 
-// selfCheck asks each listener whether it serves.
 func selfCheck(h *server.Handover) error {
 	ctx, cancel := context.WithTimeout(context.Background(), selfCheckMax)
 	defer cancel()

@@ -218,7 +218,6 @@ func (u *upgrades) block(why error) {
 // attemptCancelTime is how long an attempt may take to end when it is cancelled.
 const attemptCancelTime = 3 * time.Second
 
-// busy reports whether an attempt is under way.
 func (u *upgrades) busy() bool {
 	if u == nil {
 		return false
@@ -235,7 +234,6 @@ func (u *upgrades) newProcessServes() bool {
 	return u.newServes
 }
 
-// begunSince reports whether an attempt has begun since then.
 func (u *upgrades) begunSince(t time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

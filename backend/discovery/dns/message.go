@@ -34,7 +34,6 @@ type question struct {
 	kind dnsmessage.Type
 }
 
-// newQuestion asks for records of a full name.
 func newQuestion(name string, kind dnsmessage.Type) (*question, error) {
 	n, err := dnsmessage.NewName(name)
 	if err != nil || len(name) > nameMax || !strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
@@ -226,5 +225,4 @@ func (r *reply) followAliases(name string, kind dnsmessage.Type) (
 	return nil, 0, "", errAliases
 }
 
-// canonical returns a name in lower case and without the last dot.
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -53,7 +53,6 @@ type (
 	}
 )
 
-// newConsul makes the registry of a service of Consul.
 func newConsul(l *locator.Locator) *consulRegistry {
 	g := &consulRegistry{base: Bases(l)[0], service: l.Name, ca: l.Params.Get("ca"),
 		tokenFile: l.Params.Get("token_file"), owner: newOwner()}

@@ -218,7 +218,7 @@ func lock(ctx context.Context, path string) (*os.File, error) {
 }
 
 // ReadFile returns the text of a file of backends and its rights. It never waits for a writer, as a reader of a pipe
-// does: who ends a source waits for it.
+// does: the end of a source waits for it.
 func ReadFile(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

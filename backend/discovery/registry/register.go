@@ -212,7 +212,6 @@ func (r *Registration) run(ctx context.Context) {
 // jittered returns d, or up to a fifth less: many processes that began at one time must not come together.
 func jittered(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 
-// put calls Put.
 func (r *Registration) put(ctx context.Context, e *Entry) (address string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, putMax)
 	defer cancel()

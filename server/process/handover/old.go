@@ -114,7 +114,6 @@ func (s *OldSide) Run() error {
 	return s.result
 }
 
-// wait returns when the next tick is due.
 func (s *OldSide) wait() time.Duration {
 	if at := s.machine.Deadline(); !at.IsZero() {
 		return time.Until(at)

@@ -99,7 +99,6 @@ func (s *UpgradeSocket) bind(hidden string) error {
 	return nil
 }
 
-// listens reports whether a process accepts connections at path.
 func listens(path string) bool {
 	c, err := net.Dial("unixpacket", path)
 	if err != nil {

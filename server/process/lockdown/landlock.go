@@ -171,7 +171,6 @@ func allowPath(ruleset int, path string, rights uint64) error {
 	return nil
 }
 
-// addRule adds a rule of a kind to a ruleset.
 func addRule(ruleset int, kind uintptr, rule unsafe.Pointer) error {
 	// SAFETY: the callers keep what rule points to until this returns.
 	_, _, err := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(rule), 0, 0, 0)

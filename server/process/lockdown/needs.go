@@ -187,7 +187,6 @@ func (n *Needs) addNamed(o *Options) {
 	}
 }
 
-// addListeners adds ports and Unix sockets of listeners.
 func (n *Needs) addListeners(c *config.Config) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]

@@ -31,7 +31,6 @@ type Policy struct {
 //go:embed section.go
 var source embed.FS
 
-// tags say what the tags of fields mean.
 func tags() *schema.Tags {
 	words := map[string]string{"off": "none", "false": "none", "true": "zstd", "gz": "gzip", "zst": "zstd"}
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{

@@ -204,7 +204,6 @@ func bodyOf[T any](text []byte) (body T, err error) {
 	return body, nil
 }
 
-// fieldsOf returns the names of the fields of a body.
 func fieldsOf(body any) (map[string]json.RawMessage, error) {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -293,7 +293,6 @@ func (n *New) send(t Type, number uint32, body any) Action {
 		Body: body}}
 }
 
-// check panics where an invariant does not hold.
 func (n *New) check() {
 	invariant.That(n.state != serving || n.accepting, "upgrade: it serves and does not accept")
 	invariant.That(n.state >= serving || !n.accepting, "upgrade: it accepts in state %d", n.state)

@@ -358,7 +358,6 @@ func (o *Old) send(t Type, number uint32, body any) Action {
 		Body: body}}
 }
 
-// check panics where an invariant does not hold.
 func (o *Old) check() {
 	invariant.That(o.goSent || o.state != awaitsServing && o.state != yielded, "upgrade: a state after GO without GO")
 	invariant.That(len(o.unconfirmed) <= windowMax && len(o.unconfirmed) == len(o.counts), "upgrade: too many batches")
