@@ -62,7 +62,8 @@ func NewAccess(c *Access, b *filter.Build) (*proxy.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	refused, refusal := b.Counter("refused"), proxy.Fail(accessRefusal(c))
+	refused := b.Counter("refused")
+	refusal := proxy.Fail(filter.Refusal("client_address", c.Status, "This address has no access.", c.Drop))
 	return &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		ip := x.ClientIP()
 		if deny != nil && deny.HasAddr(ip) || allow != nil && !allow.HasAddr(ip) {
@@ -71,13 +72,6 @@ func NewAccess(c *Access, b *filter.Build) (*proxy.Filter, error) {
 		}
 		return proxy.Next
 	}}, nil
-}
-
-func accessRefusal(c *Access) *proxy.Error {
-	return proxy.NewError(proxy.Error{
-		Kind: "client_address", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied", Silent: c.Drop,
-		Text: "This address has no access.",
-	})
 }
 
 // prefixList builds the list of some prefixes; nil: there are none.

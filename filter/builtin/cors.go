@@ -103,7 +103,8 @@ func askerOf(x *proxy.Exchange) *asker {
 	value, several := h.Single(message.Origin)
 	a.seen, a.given, a.several = true, value != nil || several, several
 	if a.given && !several {
-		a.origin = spanOf(h)
+		f := &h.Fields[h.Find("Origin")]
+		a.origin = message.Span{At: f.ValueAt, Len: f.ValueLen}
 	}
 	return a
 }
@@ -111,11 +112,6 @@ func askerOf(x *proxy.Exchange) *asker {
 // allows reports whether p lets pages of the Origin of x read the answer.
 func (p *corsPolicy) allows(x *proxy.Exchange, a *asker) bool {
 	return a.given && !a.several && (p.origins.Any() || p.origins.Has(x.Request.Bytes(a.origin)))
-}
-
-func spanOf(h *message.Head) message.Span {
-	f := &h.Fields[h.Find("Origin")]
-	return message.Span{At: f.ValueAt, Len: f.ValueLen}
 }
 
 // The fields of a preflight for an address of a private network, and of its answer.

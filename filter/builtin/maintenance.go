@@ -113,10 +113,7 @@ func newGate(c *Maintenance, b *filter.Build) (*gate, error) {
 			return nil, fmt.Errorf("file: %w", err)
 		}
 	}
-	g.failure = proxy.NewError(proxy.Error{
-		Kind: "maintenance", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied",
-		Text: "This is closed for maintenance.",
-	})
+	g.failure = filter.Refusal("maintenance", c.Status, "This is closed for maintenance.", false)
 	g.refusal = proxy.Fail(g.failure)
 	return g, nil
 }

@@ -69,18 +69,12 @@ func init() {
 
 // The failures that a request meets. The failure of a body is proxy.BodyTooLarge.
 var (
-	methodRefused     = limitRefusal("method", 405, "This method is not taken here.")
-	targetTooLong     = limitRefusal("target_length", 414, "The request target is too long.")
-	headTooLarge      = limitRefusal("header_size", 431, "The head of the request is too large.")
-	tooManyParameters = limitRefusal("parameters", 400, "The query has too many parameters.")
-	typeRefused       = limitRefusal("content_type", 415, "Content of this type is not taken here.")
+	methodRefused     = filter.Refusal("method", 405, "This method is not taken here.", false)
+	targetTooLong     = filter.Refusal("target_length", 414, "The request target is too long.", false)
+	headTooLarge      = filter.Refusal("header_size", 431, "The head of the request is too large.", false)
+	tooManyParameters = filter.Refusal("parameters", 400, "The query has too many parameters.", false)
+	typeRefused       = filter.Refusal("content_type", 415, "Content of this type is not taken here.", false)
 )
-
-func limitRefusal(kind proxy.Kind, status int, text string) *proxy.Error {
-	return proxy.NewError(proxy.Error{
-		Kind: kind, From: proxy.SideProxy, Status: status, Token: "http_request_denied", Text: text,
-	})
-}
 
 // requestLimiter is a filter of this type. Immutable.
 type requestLimiter struct {

@@ -163,10 +163,7 @@ func newLimiter(c *Config, b *filter.Build, whose string) (*limiter, error) {
 		counts: kept, key: c.Key, client: networkOf(c.Key), name: nameOf(b), log: b.Log(), onlyLog: c.Mode == "log",
 		allowed: b.Counter("allowed"), limited: b.Counter("limited"), delayed: b.Counter("delayed"),
 		evictions: b.Counter("evicted"),
-		refusal: proxy.Fail(proxy.NewError(proxy.Error{
-			Kind: "rate_limit", From: proxy.SideProxy, Status: c.Status, Token: "http_request_denied",
-			Text: "Too many requests.",
-		})),
+		refusal:   proxy.Fail(filter.Refusal("rate_limit", c.Status, "Too many requests.", false)),
 	}
 	l.fields = newFields(c, q, l.name)
 	if c.Mode == "delay" {

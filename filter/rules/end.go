@@ -20,9 +20,6 @@ const TarpitMax = 1000
 // tarpitted is how many wait.
 var tarpitted atomic.Int32
 
-// Tarpitted returns how many requests wait in tarpits. Safe for any goroutine.
-func Tarpitted() int { return int(tarpitted.Load()) }
-
 // counters count what rules of one filter have ended. Immutable.
 type counters struct {
 	responded, redirected, denied, dropped, tarpitted, full *filter.Counter
@@ -39,15 +36,9 @@ func countersOf(b *filter.Build) counters {
 func refusalOf(r *Rule) *proxy.Error {
 	switch {
 	case r.Drop:
-		return proxy.NewError(proxy.Error{
-			Kind: "rule", From: proxy.SideProxy, Status: 444, Silent: true, Token: "http_request_denied",
-			Text: "A rule ends the connection.",
-		})
+		return filter.Refusal("rule", 444, "A rule ends the connection.", true)
 	case r.Deny != 0 || r.Tarpit > 0:
-		return proxy.NewError(proxy.Error{
-			Kind: "rule", From: proxy.SideProxy, Status: cmp.Or(r.Deny, 403), Token: "http_request_denied",
-			Text: "A rule refuses the request.",
-		})
+		return filter.Refusal("rule", cmp.Or(r.Deny, 403), "A rule refuses the request.", false)
 	}
 	return nil
 }

@@ -14,13 +14,8 @@ import (
 	"github.com/edge-proxy/edge/proxy/location"
 )
 
-// New makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
+// newSet makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
 // proxy.PhaseRequest. It checks them. b may be nil.
-func New(rules []Rule, in proxy.Phase, b *filter.Build) (*proxy.Filter, error) {
-	_, f, err := newSet(rules, in, b)
-	return f, err
-}
-
 func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter, error) {
 	s := &set{before: in == proxy.PhaseBeforeRoute, counters: countersOf(b)}
 	f := &proxy.Filter{Name: "rules"}
