@@ -348,12 +348,10 @@ func (s *Surfaces) Leave() {
 
 // Addresses returns where s listens, as files have it; of a port 0 the port that the kernel chose.
 func (s *Surfaces) Addresses() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	all := []string{}
-	for _, f := range s.open {
-		if f.section == "admin" {
-			all = append(all, f.address())
+	for _, one := range s.Listening() {
+		if one[0] == "admin" {
+			all = append(all, one[1])
 		}
 	}
 	return all

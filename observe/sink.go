@@ -152,7 +152,7 @@ func Open(o Options) (*Sink, error) {
 		batch = max(o.BatchBytes, pieceBytes)
 	}
 	w := writer{
-		out: o.Writer, name: "writer", events: o.Events, notice: o.Notice,
+		out: o.Writer, name: "writer", events: cmp.Or(o.Events, slog.Default()), notice: o.Notice,
 		batch: make([]byte, 0, batch), poured: make([]byte, 0, batch), size: batch,
 	}
 	path := ""
@@ -170,24 +170,15 @@ func Open(o Options) (*Sink, error) {
 			path, w.out, w.file = o.Path, file, file
 		}
 	}
-	if w.events == nil {
-		w.events = slog.Default()
-	}
 	size := ringBytesDefault
 	if o.RingBytes > 0 {
 		size = 1 << bits.Len(uint(min(max(o.RingBytes, ringBytesMin), ringBytesMax)-1))
 	}
 	s := &Sink{
 		path: path, ringBytes: size, writer: w,
-		flush: o.Flush, closeWait: o.CloseWait,
+		flush: cmp.Or(max(o.Flush, 0), flushDefault), closeWait: cmp.Or(max(o.CloseWait, 0), closeWaitDefault),
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		reopen: make(chan change),
-	}
-	if s.flush <= 0 {
-		s.flush = flushDefault
-	}
-	if s.closeWait <= 0 {
-		s.closeWait = closeWaitDefault
 	}
 	s.rings.Store(new([]*Ring))
 	go s.run()

@@ -177,34 +177,23 @@ func (q *asked) choose(cfg *config.Config) (chosen place, others []Other, note s
 
 // reaches says why the request does not come to an address.
 func (q *asked) reaches(l *config.Listener, a *config.Address) place {
-	p := place{listener: l, address: a}
+	own, ownErr := netip.ParseAddr(a.Host)
+	to, toErr := netip.ParseAddr(q.hostOnly)
 	switch {
 	case q.Scheme == "https" && l.TLS == config.TLSOff:
-		p.why, p.text = "scheme", "it takes plain HTTP alone, and https was asked for"
-		return p
+		return place{l, a, "scheme", "it takes plain HTTP alone, and https was asked for", 0}
 	case q.Scheme == "http" && l.TLS == config.TLSOn:
-		p.why, p.text = "scheme", "it takes TLS alone, and http was asked for"
-		return p
-	}
-	p.near = 1
-	switch {
+		return place{l, a, "scheme", "it takes TLS alone, and http was asked for", 0}
 	case a.Network == "unix":
-		p.why, p.text = "port", "it is a Unix socket"
-		return p
+		return place{l, a, "port", "it is a Unix socket", 1}
 	case strconv.Itoa(a.Port) != q.portOr():
-		p.why, p.text = "port", fmt.Sprintf("its port is %d, not %s", a.Port, q.portOr())
-		return p
+		return place{l, a, "port", fmt.Sprintf("its port is %d, not %s", a.Port, q.portOr()), 1}
+	case ownErr != nil, own.IsUnspecified():
+		return place{l, a, "", "", 2}
+	case toErr == nil && to != own, q.hostOnly == "localhost" && !own.IsLoopback():
+		return place{l, a, "address", fmt.Sprintf("its address is %s, not %s", own, q.hostOnly), 2}
+	case toErr == nil:
+		return place{l, a, "", "", 3} // the URL names the very address
 	}
-	p.near = 2
-	own, err := netip.ParseAddr(a.Host)
-	if err != nil || own.IsUnspecified() {
-		return p
-	}
-	to, err := netip.ParseAddr(q.hostOnly)
-	if err == nil && to != own || q.hostOnly == "localhost" && !own.IsLoopback() {
-		p.why, p.text = "address", fmt.Sprintf("its address is %s, not %s", own, q.hostOnly)
-	} else if err == nil {
-		p.near = 3 // the URL names the very address
-	}
-	return p
+	return place{l, a, "", "", 2}
 }

@@ -116,18 +116,12 @@ func (a *asked) end(s subject, e *ending) {
 
 // apply marks m.
 func apply(m *backend.Member, state admin.BackendState) {
-	why := backend.Why{Word: "operator"}
-	switch state {
-	case admin.BackendServing:
-		m.Mark(backend.Draining, false, why)
-		m.Mark(backend.Operator, false, why)
-	case admin.BackendDraining:
-		m.Mark(backend.Draining, true, why)
-		m.Mark(backend.Operator, false, why)
-	case admin.BackendDown:
-		m.Mark(backend.Operator, true, why)
-		m.Mark(backend.Draining, false, why)
+	why, down := backend.Why{Word: "operator"}, state == admin.BackendDown
+	if down {
+		m.Mark(backend.Operator, true, why) // before it drains no more: it must not serve in between
 	}
+	m.Mark(backend.Draining, state == admin.BackendDraining, why)
+	m.Mark(backend.Operator, down, why)
 }
 
 func stateOf(m *backend.Member) admin.BackendState {
