@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -125,17 +124,13 @@ func (p *registrations) advertised(c *config.Registration) string {
 			path = addr.Path
 			continue
 		}
-		return value.JoinHostPort(cmp.Or(a.Host, reachable(addr.IP.Addr())), strconv.Itoa(int(addr.IP.Port())))
+		host := a.Host
+		if ip := addr.IP.Addr(); host == "" && !ip.IsUnspecified() {
+			host = ip.String()
+		}
+		return value.JoinHostPort(host, strconv.Itoa(int(addr.IP.Port())))
 	}
 	return "unix:" + path
-}
-
-// reachable returns an address as others write it, "" for that of all interfaces.
-func reachable(ip netip.Addr) string {
-	if ip.IsUnspecified() {
-		return ""
-	}
-	return ip.String()
 }
 
 // announce has others find the present configuration, once it is served. shared.mu is held.

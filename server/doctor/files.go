@@ -47,7 +47,7 @@ func (e *exam) certificates() {
 			e.find(Warning, []string{"chmod o= " + key}, "%s has the rights %v: every user can read the key", key,
 				at.Mode().Perm())
 		}
-		e.keyRights(c.Cert, key)
+		e.canRead(key, "the key of "+c.Cert) // root reads it at the start, the user at a reload and when it is renewed
 	}
 }
 

@@ -125,10 +125,6 @@ func (e *exam) unreadable(id *config.Identity, path string) string {
 	}
 }
 
-// keyRights: keys that the user of the process cannot read. Root reads them at the start, the user at a reload, at an
-// upgrade and when they are renewed.
-func (e *exam) keyRights(cert, key string) { e.canRead(key, "the key of "+cert) }
-
 // tables: files of lists and maps that the user of the process cannot read.
 func (e *exam) tables() {
 	for _, file := range e.config.Language.Files() {

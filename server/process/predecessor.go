@@ -36,9 +36,6 @@ var (
 	errNoSocket  = errors.New("--upgrade needs upgrade_sock in the configuration, where the running process listens")
 )
 
-// startedByUpgrade reports whether the running process has started this one, to take over from it.
-func startedByUpgrade() bool { return os.Getenv(upgradeVariable) != "" }
-
 // joinPredecessor begins to take over from the process that has started this one or, with ask, from the one at
 // upgrade_sock. It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
 func joinPredecessor(cfg *config.Config, ask bool, p *program) (*predecessor, *pidfile.File, error) {

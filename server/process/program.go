@@ -55,14 +55,12 @@ func startedAs(version string) *program {
 	return &program{
 		err:  errors.Join(errDir, errPath),
 		path: path, args: os.Args[1:], dir: dir, version: version,
-		env:     slices.DeleteFunc(os.Environ(), meantForThis),
+		env: slices.DeleteFunc(os.Environ(), func(variable string) bool {
+			name, _, _ := strings.Cut(variable, "=")
+			return slices.Contains(ownVariables, name)
+		}),
 		present: sync.OnceValues(func() (string, error) { return build.Sum("/proc/self/exe") }),
 	}
-}
-
-func meantForThis(variable string) bool {
-	name, _, _ := strings.Cut(variable, "=")
-	return slices.Contains(ownVariables, name)
 }
 
 func sameFile(a, b string) bool {

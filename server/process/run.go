@@ -91,7 +91,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	if err != nil {
 		return err
 	}
-	if cfg.Global.Daemon && parent == nil && !startedByUpgrade() {
+	if cfg.Global.Daemon && parent == nil && os.Getenv(upgradeVariable) == "" {
 		return detach()
 	}
 	prog := startedAs(o.Version)
@@ -199,8 +199,11 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		return err
 	}
 	warnUnclaimed(s)
-	if err := p.writePIDFile(); err != nil {
-		return err
+	takesOver := p.upgrades.predecessor != nil // then its names come later
+	if !takesOver {
+		if err := p.pid.Write(); err != nil {
+			return err
+		}
 	}
 	program := supervisor.ProgramPages()
 	debug.FreeOSMemory() // while nobody waits for a processor
@@ -210,8 +213,10 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.lockDown(); err != nil {
 		return err
 	}
-	if err := p.openUpgradeSocket(); err != nil {
-		return err
+	if !takesOver {
+		if err := p.upgradeSocket.listen(false); err != nil {
+			return wrapped("upgrade_sock", err)
+		}
 	}
 	if err := s.Start(); err != nil {
 		return err

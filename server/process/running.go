@@ -43,7 +43,7 @@ func (p *running) serve() {
 			}
 		case syscall.SIGHUP:
 		case syscall.SIGUSR2:
-			p.upgrade()
+			p.upgrades.beginSameProgram()
 		case syscall.SIGUSR1:
 			p.reopen()
 		case syscall.SIGINT:

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
@@ -31,23 +30,6 @@ func (p *running) prepareUpgrades(prog *program, pred *predecessor, check []stri
 	p.upgradeSocket = &upgradeSocket{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
 
-// writePIDFile writes the pid file. In a process that takes over that comes later.
-func (p *running) writePIDFile() error {
-	if p.upgrades.predecessor != nil {
-		return nil
-	}
-	return p.pid.Write()
-}
-
-// openUpgradeSocket opens upgrade_sock, as the user that the process has become. In a process that takes over that
-// comes later.
-func (p *running) openUpgradeSocket() error {
-	if p.upgrades.predecessor != nil {
-		return nil
-	}
-	return wrapped("upgrade_sock", p.upgradeSocket.listen(false))
-}
-
 // takeOver takes over from the process before, if there is one: it returns when this one accepts.
 func (p *running) takeOver() error {
 	pred := p.upgrades.predecessor
@@ -55,7 +37,9 @@ func (p *running) takeOver() error {
 		return nil
 	}
 	pred.side.Step("self-check")
-	if err := selfCheck(p.server.Handover()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), selfCheckMax)
+	defer cancel()
+	if err := p.server.Handover().SelfCheck(ctx); err != nil {
 		return err
 	}
 	if err := pred.side.Ready(claimSockets(p.server.Handover(), pred.inheritance), &newProcess{p}); err != nil {
@@ -118,7 +102,7 @@ func (p *running) upgradesInstead(sig os.Signal) bool {
 		slog.Warn("nobody knows whether the program has changed, so the configuration is read again", "error", err)
 	}
 	if changed {
-		p.upgrade()
+		p.upgrades.beginSameProgram()
 	}
 	return changed
 }
@@ -130,9 +114,6 @@ func (p *running) leaveTerminal(parent *os.File) error {
 	}
 	return release(parent, p.events)
 }
-
-// upgrade starts the program again.
-func (p *running) upgrade() { p.upgrades.beginSameProgram() }
 
 // followUpgrades follows what upgrades have changed. It reports whether this process has nothing left to do.
 func (p *running) followUpgrades() (ends bool) {
@@ -224,12 +205,6 @@ func (p *running) newInheritance() (*inheritance, error) {
 
 // selfCheckMax bounds the self-check of all listeners.
 const selfCheckMax = 30 * time.Second
-
-func selfCheck(h *server.Handover) error {
-	ctx, cancel := context.WithTimeout(context.Background(), selfCheckMax)
-	defer cancel()
-	return h.SelfCheck(ctx)
-}
 
 // wrapped adds what the error is about; nil stays nil.
 func wrapped(what string, err error) error {
