@@ -17,5 +17,5 @@
 //
 // Safe for any goroutine; a Plan belongs to one.
 //
-// Limits: those of package plan.
+// Limits: the limits of package plan.
 package importer

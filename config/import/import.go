@@ -39,8 +39,8 @@ func Programs() []string { return slices.Sorted(maps.Keys(readers())) }
 // Several reports whether a configuration of the program may be in several files that do not name each other.
 func Several(program string) bool { return several()[program] != nil }
 
-// Import reads the file at path, which is one of program, and what it includes. The error is that of reading the file;
-// all else is among the findings of the plan. program is one of Programs. more are further files of the same
+// Import reads the file at path, which is one of program, and what it includes. The error says why the file cannot be
+// read; all else is among the findings of the plan. program is one of Programs. more are further files of the same
 // configuration, of a program for which Several holds.
 func Import(program, path string, read *plan.Reader, more ...string) (*plan.Plan, error) {
 	if len(more) > 0 && Several(program) {

@@ -213,7 +213,7 @@ func (f *flow) fields(d *directive, c *plan.Cond, l *directive, set func(...plan
 	f.put(d, c, a)
 }
 
-// rewrite puts another path in place of that of the request.
+// rewrite puts another path in place of the path of the request.
 func (f *flow) rewrite(d *directive, c *plan.Cond) bool {
 	to, asked, written := strings.Cut(d.arg(0), "?")
 	text, unknown := translate(to, placeholders)

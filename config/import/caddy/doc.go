@@ -16,5 +16,5 @@
 //
 // An import is one call of Import; it belongs to one goroutine and keeps nothing.
 //
-// Limits: those of package plan, 500,000 directives, and 1000 directives of a site that are run more than once.
+// Limits: the limits of package plan, 500,000 directives, and 1000 directives of a site that are run more than once.
 package caddy

@@ -32,8 +32,8 @@ type flow struct {
 	from   []plan.Place
 	pre    []plan.Step  // of all branches that come
 	limits []plan.Step  // of those to backends
-	rest   []*directive // that come after the one that is run
-	open   bool         // steps are those of the site: no branch was made, and no filter is asked
+	rest   []*directive // that come after the directive that is run
+	open   bool         // steps belong to the site: no branch was made, and no filter is asked
 	kind   string       // Content-Type of answers
 
 	path     string // that is sent on, as matchers see it, in the language; "": nobody knows
@@ -339,7 +339,7 @@ func (im *importer) compile(block []*directive, around map[string]*matcher, sort
 	if sorted {
 		slices.SortStableFunc(known, im.compare)
 	}
-	for _, d := range known { // Caddy joins those of a group that have the same matcher, one after the other
+	for _, d := range known { // Caddy joins directives of a group that have the same matcher, one after the other
 		if d.group != nil && *d.group == 1 && d.do == nil {
 			d.group = nil // as in Caddy, where a rewrite has one always: the path is another one after it
 		}
@@ -385,8 +385,8 @@ func (im *importer) prepare(d *directive, around map[string]*matcher, groups map
 	return true
 }
 
-// compare says which of two directives Caddy runs first: in the order of all directives, of those of one kind the one
-// with the longest path, and then those with a matcher.
+// compare says which of two directives Caddy runs first. The order of all directives counts first; within a kind the
+// longest path comes first, and then directives with a matcher.
 func (im *importer) compare(a, b *directive) int {
 	rank := func(d *directive) int {
 		return slices.Index(im.order, strings.Replace(d.name, "handle_path", "handle", 1))

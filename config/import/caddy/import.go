@@ -26,7 +26,7 @@ type importer struct {
 	cased     bool                   // the note about the case of paths was given
 }
 
-// Import reads the file at path and those that it imports. The error is that of reading the first file; all else is
+// Import reads the file at path and the files that it imports. The error is about reading the first file; all else is
 // among the findings of the plan.
 func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	p := &plan.Plan{Program: "Caddy", File: filepath.Base(path), Path: decoded}

@@ -105,7 +105,7 @@ func (p *parser) opened() bool {
 	return opens
 }
 
-// line takes the words up to a brace or the end of the line. Those of a site go on after a comma.
+// line takes the words up to a brace or the end of the line. The words of a site go on after a comma.
 func (p *parser) line(site bool) *directive {
 	d := &directive{at: p.tokens[0].at}
 	var words []string
@@ -254,7 +254,7 @@ func (p *parser) files(d *directive) (tokens []token) {
 	}
 	files := []string{pattern}
 	if strings.ContainsAny(pattern, "*?[") {
-		files, _ = p.read.Glob(pattern) // an error is that of the pattern, which matches none
+		files, _ = p.read.Glob(pattern) // a pattern with an error matches none
 		if len(files) == 0 {
 			p.Note(d.at, d.text, "no file matches it")
 			return nil

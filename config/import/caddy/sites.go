@@ -20,7 +20,7 @@ type site struct {
 	program []*directive
 	keys    settings     // of its routes: where they log
 	pages   []string     // for failures, as error_pages has them
-	failing settings     // of routes whose failures Caddy handles: those that ask backends, and those of error
+	failing settings     // of routes whose failures Caddy handles: routes to backends, and routes of error
 	from    []plan.Place // the lines of both
 	guard   *directive   // its requests have to pass this, and edge does not have it
 	tls     secure
@@ -218,7 +218,7 @@ func (im *importer) writeSites() {
 	im.Write(sites)
 }
 
-// writeSite makes the site of the plan for one that is at some of all listeners.
+// writeSite makes the site of the plan for a site that is at some of all listeners.
 func (im *importer) writeSite(s *site, at []*listener, all int) *plan.Site {
 	out := &plan.Site{At: at[0].at[0]}
 	var names, secure []string
@@ -278,7 +278,7 @@ func (im *importer) readTLS(s *site, d *directive) {
 	}
 }
 
-// clientAuth reads client_auth. Listeners ask for certificates, and routes for one that is verified.
+// clientAuth reads client_auth. Listeners ask for certificates, and routes demand a verified one.
 func (im *importer) clientAuth(s *site, d *directive) {
 	s.tls.required = true
 	for _, c := range d.lines() {

@@ -85,7 +85,7 @@ var flags = plan.Expr(`^(?:no-.*|force-.*|send-proxy.*|check|ssl|backup|disabled
 	`tfo|v4v6|v6only|strict-sni|transparent|defer-accept|accept-proxy|check-ssl|check-send-proxy|agent-check|` +
 	`generate-certificates|prefer-client-ciphers)$`)
 
-// options adds the options of a line, which begin at a word, to others, in place of those of that name.
+// options adds the options of a line, which begin at a word, to others, where they replace options of the same name.
 func (l *line) options(others map[string]option, from int) map[string]option {
 	l.used = true
 	all, list := map[string]option{}, l.rest(from)

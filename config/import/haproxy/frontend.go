@@ -19,7 +19,7 @@ type front struct {
 	acls    map[string][]*line          // of these, by their names
 	targets map[string]*plan.Target     // by names of backends
 	apart   func(acl string) *plan.Cond // what stands for some acls; nil: nothing does
-	from    []plan.Place                // of the condition that was read last: its line, and those of its acls
+	from    []plan.Place                // of the condition that was read last: its line, and the lines of its acls
 	loose   bool                        // that condition asks for a path that a line has changed
 	list    []plan.Step
 	skip    []*plan.Cond // requests that a line before has let pass the others of its kind
@@ -96,8 +96,8 @@ func (f *front) target(name string) *plan.Target {
 // computed matches a name of a backend that ends with a part of the request, or with what a file has for that.
 var computed = plan.Expr(`^([^%]*)%\[(.+?)(?:,map(?:_(str|beg))?\(([^,()]+)(?:,([^,()]+))?\))?\]$`)
 
-// useBackend reads a use_backend line. One that computes the name of a backend leads to each that it may name, or to
-// other. Where edge does not know the name, it may be any.
+// useBackend reads a use_backend line. A line with a computed name leads to each backend that it may name, or to other.
+// Where edge does not know the name, it may be any.
 //
 //	use_backend %[req.hdr(host),lower,map(hosts.map,app)]
 func (f *front) useBackend(l *line, other string) (list []plan.Branch) {
@@ -114,7 +114,7 @@ func (f *front) useBackend(l *line, other string) (list []plan.Branch) {
 		lead(plan.Always, l.word(1))
 		return list
 	}
-	m := append(computed().FindStringSubmatch(l.word(1)), make([]string, 6)...) // of one that is not known, nothing
+	m := append(computed().FindStringSubmatch(l.word(1)), make([]string, 6)...) // empty where the name is not known
 	s, _, known := f.sample(m[2])
 	lines, ok := f.im.entries(m[4])
 	if known = known && s.kind != "list" && (ok || m[4] == ""); !known || m[4] == "" {

@@ -20,7 +20,7 @@ type importer struct {
 	dir       string // where relative paths of the file begin
 }
 
-// Import reads the file at path. The error is that of reading it; all else is among the findings of the plan.
+// Import reads the file at path. The error says why it cannot be read; all else is among the findings of the plan.
 func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 	p := &plan.Plan{Program: "HAProxy", File: filepath.Base(path), Path: `split(target, "?")[0]`}
 	list, err := read(path, r, p)

@@ -25,5 +25,5 @@
 //
 // Import may be called from any goroutine; what it returns belongs to the caller.
 //
-// Limits: 64 blocks or files in each other, 100 000 directives, and those of plan.Reader.
+// Limits: 64 blocks or files in each other, 100 000 directives, and the limits of plan.Reader.
 package nginx

@@ -89,7 +89,7 @@ func pathMatches(text string, fold bool) *plan.Cond {
 		return plan.Unknown
 	}
 	value, flag := comparedPath, ""
-	if fold { // of letters, only those of ASCII are in any case there
+	if fold { // nginx folds the case of ASCII letters alone
 		value, flag, written = "lower("+comparedPath+")", "(?i)", strings.ToLower(written)
 	}
 	return plan.Matches(value, value, written, regexp.MustCompile(flag+written))

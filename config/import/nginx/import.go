@@ -22,12 +22,12 @@ type importer struct {
 	certificates map[string]bool // that are written, with the names that they are for
 	maps         map[string]*table
 	locals       map[string]bool // these variables
-	lost         map[string]bool // those of them that edge does not know
+	lost         map[string]bool // variables that edge does not know
 	asked        []plan.Place    // lines of maps that the last condition asks
 	again        []plan.Step     // that begin the search for a location again, in the last server
 }
 
-// Import reads the file at path and those that it includes. The error is that of reading the first file; all else is
+// Import reads the file at path and the files that it includes. The error is about reading the first file; all else is
 // among the findings of the plan.
 func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	p := &plan.Plan{Program: "nginx", File: filepath.Base(path), Path: comparedPath}

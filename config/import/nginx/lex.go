@@ -24,7 +24,7 @@ type directive struct {
 	used  bool // it is in the result, or among the findings
 
 	last   map[string]*directive // the last ones of block by their names; nil: nothing has asked for one
-	guards []*directive          // those of block that let some requests through and refuse others; with last
+	guards []*directive          // directives of block that let some requests through and refuse others; with last
 }
 
 // text returns the directive as a finding names it.

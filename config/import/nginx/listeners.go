@@ -228,7 +228,7 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 }
 
 // otherClients returns a directive because of which a server asks clients for other certificates than l does, or nil.
-// One address has one set of authorities, that of its first server, and no list of certificates that are lost.
+// One address has one set of authorities, from its first server, and no list of certificates that are lost.
 func (s *server) otherClients(l *listener) *directive {
 	for _, name := range []string{"ssl_verify_client", "ssl_client_certificate"} {
 		own, first := s.scope.all(name), l.first.scope.all(name)

@@ -140,8 +140,8 @@ type choice struct {
 	from  []plan.Place
 }
 
-// choices returns the values of a variable that map makes, or set of constants: first that of all other requests, then
-// those that go before.
+// choices returns the values of a variable that map makes, or set of constants: first the value for all other requests,
+// then the values that go before.
 func (im *importer) choices(c context, name string) (list []choice) {
 	if t := im.maps[name]; t != nil {
 		list = []choice{{t.otherwise, plan.Always, t.places()}}

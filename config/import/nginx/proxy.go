@@ -189,7 +189,7 @@ func (im *importer) requestFields(c context, to target, d *directive, t *plan.Ta
 	}
 }
 
-// hostField returns the Host for backends; "" is that of the client.
+// hostField returns the Host for backends; "" is the Host of the client.
 func (im *importer) hostField(c context, d *directive, value string, t target) string {
 	unusual := slices.ContainsFunc(c.listens, func(l *listener) bool { // there clients send the port in Host
 		return l.scheme()+l.port != "http80" && l.scheme()+l.port != "https443" && l.port != "unix"

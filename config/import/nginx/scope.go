@@ -60,7 +60,8 @@ func (s *scope) own(names ...string) *directive {
 	return nil
 }
 
-// all returns the directives of these names that hold in s: those of the innermost block that has any, in their order.
+// all returns the directives of these names that hold in s, in their order: they stand in the innermost
+// block that has any.
 func (s *scope) all(names ...string) (list []*directive) {
 	for at := s; at != nil && list == nil; at = at.outer {
 		if !slices.ContainsFunc(names, func(name string) bool { return at.block.child(name) != nil }) {

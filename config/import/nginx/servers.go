@@ -90,7 +90,7 @@ func (im *importer) sitesOf(s *server) (list []*plan.Site) {
 			because = s.otherClients(l)
 		}
 		add(kind{l.first == s, because}, l)
-		// Names of another server with a star would take requests for those of this one.
+		// Names of another server with a star would take requests for names of this server.
 		if l.first == s && slices.ContainsFunc(l.servers, func(other *server) bool {
 			return other != s && slices.ContainsFunc(other.hosts, func(h string) bool { return h[0] == '*' })
 		}) {

@@ -18,7 +18,7 @@ const subjects = `remote_addr=client.ip; binary_remote_addr=client.ip; realip_re
 	ssl_client_s_dn=cert.subject; ssl_client_i_dn=cert.issuer; ssl_client_serial=cert.serial;
 	uri=` + comparedPath + `; document_uri=` + comparedPath
 
-// texts are those of them that conditions compare as nginx does.
+// texts are variables that conditions compare as nginx does.
 const texts = ` request_method host http_host request_uri args query_string content_type ssl_client_s_dn
 	ssl_server_name request_id uri document_uri `
 

@@ -128,7 +128,7 @@ func (im *importer) upstream(t target, at *scope, d *directive) string {
 	return im.Named("upstreams", cmp.Or(plan.Name(t.authority), "upstream"), slices.Concat(g.keys, keys), g.from...)
 }
 
-// nextConditions are conditions of proxy_next_upstream, by those of retry.on.
+// nextConditions are conditions of proxy_next_upstream, by the conditions of retry.on.
 const nextConditions = `error=reset; timeout=timeout; http_500=500; http_502=502; http_503=503; http_504=504;
 	http_403=403; http_404=404; http_429=429`
 

@@ -7,9 +7,9 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// words are what becomes of directives. Those of blocks and lists have the name of that before them. One that is
-// unread becomes something of edge where it is read, and has no effect where it is not: all blocks that it holds for
-// say it themselves, or there are none.
+// words says which keys or findings directives become. Directives of blocks and lists have the name of the block or
+// list before them. An unread directive becomes something of edge where it is read, and has no effect elsewhere: all
+// blocks that it holds for say it themselves, or there are none.
 var words = sync.OnceValue(func() *plan.Words { return plan.ParseWords(wordTable) })
 
 const wordTable = `

@@ -8,10 +8,10 @@
 //	                               └ sections ► listeners, routes, upstreams: [network], [http], [https],
 //	                                            [[proxy.rules]], [[load_balancing.backends]]
 //
-// A key that has the same name and place in edge is copied. One that edge does not know is a loss; one that edge
-// accepts and ignores is a note.
+// A key that has the same name and place in edge is copied. A key that edge does not know is a loss; a key
+// that edge accepts and ignores is a note.
 //
 // Import may be called from any goroutine; what it returns belongs to the caller.
 //
-// Limits: those of plan.Reader and of package syntax.
+// Limits: the limits of plan.Reader and of package syntax.
 package pingora

@@ -16,7 +16,7 @@ type importer struct {
 	*plan.Plan
 }
 
-// Import reads the file at path. The error is that of reading it; all else is among the findings of the plan.
+// Import reads the file at path. The error says why it cannot be read; all else is among the findings of the plan.
 func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 	text, err := r.Read(path)
 	if err != nil {
@@ -261,7 +261,7 @@ func (im *importer) unwritten(n *syntax.Node) {
 	im.Lose(place(n), words(n), "edge does not know this value")
 }
 
-// copy writes a value under its own key, with those of a table one by one.
+// copy writes a value under its own key, and the values of a table one by one.
 func (im *importer) copy(b *plan.Block, n *syntax.Node, above string) {
 	key := plan.Key(n.Key)
 	if above != "" {

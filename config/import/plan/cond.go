@@ -57,7 +57,7 @@ const (
 // inverse is the sense of what stands inside of a not.
 var inverse = [...]sense{usual: unlike, unlike: usual, wide: narrow, narrow: wide, exact: exact}
 
-// Always is the condition that all requests meet, Never the one that none meets.
+// All requests meet Always, and none meets Never.
 var (
 	Always = &Cond{kind: all}
 	Never  = &Cond{kind: any}
@@ -69,8 +69,8 @@ var Unknown = &Cond{kind: unknown}
 // Test is a condition of the language that means what the program asks.
 func Test(text string) *Cond { return &Cond{near: text, exact: text} }
 
-// Beside is a condition of the language that takes other spellings of a path or a host for the same. same is one that
-// means what the program asks: in some cases it alone holds, in some the other one.
+// Beside is a condition of the language that takes other spellings of a path or a host for the same. same is the
+// condition as the program asks it: in some cases it alone holds, in some the other one.
 func Beside(near, same string) *Cond { return &Cond{near: near, exact: same, less: true} }
 
 // Between is a condition of the language that may hold in more cases than the program's, and in fewer. sure holds in
@@ -321,7 +321,7 @@ func among(name string, list []string) (text string, of kind) {
 	return strings.Join(parts, " or "), any
 }
 
-// Quote returns a text of the language; ok is false for one that the language cannot have.
+// Quote returns a text of the language; ok is false for a text that the language cannot have.
 func Quote(s string) (quoted string, ok bool) {
 	if control().MatchString(s) || !utf8.ValidString(s) {
 		return "", false

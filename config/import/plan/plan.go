@@ -347,12 +347,12 @@ func (b *Block) within(above *Block) bool {
 		len(above.from) <= commentMax
 }
 
-// inOrder returns the blocks as a reader looks for them; those of one kind as they were added.
+// inOrder returns the blocks as a reader looks for them; blocks of one kind as they were added.
 func (p *Plan) inOrder() []*Block {
 	list := slices.Clone(p.blocks)
 	rank := func(b *Block) int {
 		if b.header == "" {
-			return -1 // after a table its keys would be those of the table
+			return -1 // after a table its keys would belong to the table
 		}
 		return slices.IndexFunc(order, func(begin string) bool { return strings.HasPrefix(b.header, begin) })
 	}

@@ -185,8 +185,8 @@ func drop(routes []*Block, k key) {
 	}
 }
 
-// Named returns the name of the table of a kind, "upstreams" or "filters", that has these keys: of one that is there,
-// or of a new one, which is called name if no other is. Filters that count requests are one only by one name.
+// Named returns the name of the table of a kind, "upstreams" or "filters", that has these keys: of a table that is
+// there, or of a new one, which is called name if no other is. Filters that count requests are one only by one name.
 func (p *Plan) Named(kind, name string, keys []Setting, from ...Place) string {
 	id := kind
 	for _, k := range keys {

@@ -10,7 +10,7 @@ import (
 // other, then what the first branch leads to whose condition holds.
 type Site struct {
 	Listeners []string // by their names; nil: all
-	Hosts     []string // "*.example.com" is all below one; nil: those of no other site
+	Hosts     []string // "*.example.com" is all below one; nil: hosts of no other site
 	Steps     []Step
 	Branches  []Branch
 	At        Place
@@ -21,7 +21,7 @@ type Branch struct {
 	When *Cond
 	To   *Target
 	What string  // the line that has the condition, for findings
-	From []Place // of the condition; the first one is that of What
+	From []Place // of the condition; the first is the place of What
 }
 
 // Target is what becomes of requests: Steps, then End.
@@ -42,7 +42,7 @@ type Step struct {
 	When *Cond
 	Do   []Action // one, where requests end with it that it does not refuse
 	What string   // the line, for findings
-	From []Place  // the first one is that of What
+	From []Place  // the first is the place of What
 
 	to *Target // that has what it does: a route answers
 }
@@ -81,7 +81,7 @@ func Drop() Action {
 	return Action{Setting: Setting{Name: "drop", Value: yes}, ends: true, refuses: true}
 }
 
-// Answer is an answer with a body; kind is its Content-Type, "" that of plain text.
+// Answer is an answer with a body; kind is its Content-Type, "" stands for plain text.
 func Answer(status int, body, kind string) Action { return Respond(status, Text(body), kind) }
 
 // Respond is Answer with a template.

@@ -47,7 +47,7 @@ func waysOf(c *Cond, of []string) (list []way) {
 		}
 		switch {
 		case k.kind == hosts && (!hosted || within(k.names, of)):
-			hosted, of = true, nil // the names of another one are not those of this one
+			hosted, of = true, nil // another condition names other hosts
 			near, _ := among("host", k.names)
 			for i := range list {
 				list[i].hosts, list[i].vague = k.names, list[i].vague || near != k.exact

@@ -76,12 +76,13 @@ func (words *Words) Find(name string) (w Word, found bool) {
 // slashed has a name as a path of its parts.
 var slashed = sync.OnceValue(func() *strings.Replacer { return strings.NewReplacer(".", "/", "/", "_") })
 
-// Tell adds the finding of a word for a line, or of one that the table does not have.
+// Tell adds the finding of a word for a line; the table may lack the word.
 func (p *Plan) Tell(w Word, at Place, line string) {
 	p.add(Finding{at, w.Says != "note" && w.Says != "unread", line, cmp.Or(w.Why, "edge does not know it")})
 }
 
-// Put sets the key of a word in a block, and reports whether the value is one of its unit. What is not is a loss.
+// Put sets the key of a word in a block, and reports whether the value has the unit of the word. Any other value is
+// a loss.
 func (p *Plan) Put(b *Block, w Word, value string, at Place, line string) bool {
 	text, ok := w.Unit.Value(value)
 	if !ok {

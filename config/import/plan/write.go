@@ -38,7 +38,7 @@ type siteWriter struct {
 	own      *Cond    // what the requests of the site have in common
 	others   []string // hosts that other sites take of it
 	asks     [][]way  // of each branch; nil: no route asks so
-	ways     [][]way  // those of asks whose requests nothing else takes
+	ways     [][]way  // the ways of asks whose requests nothing else takes
 	labelled []bool   // whether a rule takes the requests of a branch
 	denied   []bool   // that rule denies them, for edge cannot ask for them alone
 	strict   []bool   // whether a branch, or one after it, refuses some requests
@@ -46,7 +46,7 @@ type siteWriter struct {
 	used     labels
 }
 
-// labels are those of all sites.
+// labels are shared by all sites.
 type labels struct {
 	of      map[*Target]string
 	names   map[string]bool
@@ -144,7 +144,7 @@ func (w *siteWriter) belongs() *Cond {
 	return All(c, hosts)
 }
 
-// elsewhere reports whether the requests for a host are those of other sites.
+// elsewhere reports whether the requests for a host belong to other sites.
 func (w *siteWriter) elsewhere(host string) bool {
 	return slices.ContainsFunc(w.others, func(other string) bool {
 		inner := func(name string) bool { return hostBelow(host, name) && hostBelow(name, other) }
@@ -152,7 +152,7 @@ func (w *siteWriter) elsewhere(host string) bool {
 	})
 }
 
-// left returns some hosts, and of one that is elsewhere those of the site that are below it.
+// left returns some hosts. In place of a host that is elsewhere it has the hosts of the site below that host.
 func (w *siteWriter) left(hosts []string) (list []string) {
 	for _, host := range hosts {
 		inner := []string{host}
@@ -190,7 +190,7 @@ func hostsBelow(sites []*Site) map[string][]hosted {
 	return below
 }
 
-// takers returns hosts that would be those of s, if there were no other sites for them.
+// takers returns hosts that would belong to s, if there were no other sites for them.
 func (s *Site) takers(below map[string][]hosted) (list []string) {
 	found := map[string]bool{}
 	for _, name := range (&way{hosts: s.Hosts}).names() {
@@ -534,7 +534,7 @@ func (p *Plan) closed(steps []Step, guarded bool) []Step {
 }
 
 // labelled writes the routes of requests with a label. They have the hosts of the sites, whose other routes these pass
-// by: else they would meet those of any host.
+// by: else they would meet the routes of any host.
 func (p *Plan) labelled(sites []*Site, used labels) {
 	var list []*Target
 	hosts := map[*Target][]string{}

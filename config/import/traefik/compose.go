@@ -57,7 +57,7 @@ func (im *importer) set(root *node, begin string, n *node) {
 	}
 }
 
-// variables are those of Compose that have a default. Any other one is left as it is: what reads it says so.
+// variables matches variables of Compose that have a default. Any other one is left as it is: what reads it says so.
 var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
 
 // container reads the labels of a service of Compose. It has one service of its own where they name none.

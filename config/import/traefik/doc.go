@@ -21,5 +21,5 @@
 //
 // Import may be called from any goroutine; what it returns belongs to the caller.
 //
-// Limits: 100 middlewares of a router, 16 KiB of a rule, those of package syntax and of plan.Reader.
+// Limits: 100 middlewares of a router, 16 KiB of a rule, the limits of package syntax and of plan.Reader.
 package traefik

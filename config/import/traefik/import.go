@@ -21,7 +21,7 @@ type importer struct {
 	targets map[string]*plan.Target // by what they do
 }
 
-// Import reads the files at paths, and those that they name. The error is that of reading one of paths; all else is
+// Import reads the files at paths, and the files that they name. The error is about reading one of paths; all else is
 // among the findings of the plan.
 func Import(paths []string, r *plan.Reader) (*plan.Plan, error) {
 	p := &plan.Plan{Program: "Traefik", Path: "url_decode(path)", File: filepath.Base(paths[0])}

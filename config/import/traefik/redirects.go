@@ -59,8 +59,8 @@ var (
 	moveTo = plan.Expr(`^(https?://[A-Za-z0-9._:-]*)([^?#{}]*)$`)
 )
 
-// redirectExpression translates a redirectRegex: by the host, and by an expression for the path. The groups of that one
-// are those of the replacement.
+// redirectExpression translates a redirectRegex: by the host, and by an expression for the path. The
+// replacement names the groups of the expression for the path.
 func (a *reply) redirectExpression(n *node) (why string) {
 	const lost = "edge redirects by the host and by an expression for the path; requests go on to the service"
 	regex, to := n.get("regex"), braced().ReplaceAllString(n.str("replacement"), "$$$1")
@@ -124,5 +124,5 @@ func (a *reply) redirectExpression(n *node) (why string) {
 	return ""
 }
 
-// groups are those of an expression, in what takes the place of its match.
+// groups matches groups of an expression, in the text that takes the place of its match.
 var groups = plan.Expr(`\$(\d)`)

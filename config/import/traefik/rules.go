@@ -39,7 +39,7 @@ func parseRule(text string) (*expr, error) {
 	return nil, errors.New("the rule is no combination of matchers, or too long")
 }
 
-// exprOf returns an expression of Go as a rule; nil: it is none. Hosts with || between them are those of one matcher.
+// exprOf returns an expression of Go as a rule; nil: it is none. Hosts with || between them become one matcher.
 func exprOf(tree ast.Expr) *expr {
 	e := &expr{}
 	switch t := tree.(type) {

@@ -54,8 +54,8 @@ func (im *importer) lead(a *reply, t *plan.Target) (steps []plan.Step) {
 	return steps
 }
 
-// shares adds to list the services with backends that a service stands for, and a part of the requests of each. The
-// lines of the others are those of a target.
+// shares adds to list the services with backends that a service stands for, and a part of the requests of each. t
+// gets the lines of all services on the way.
 func (im *importer) shares(list []share, s *node, part float64, t *plan.Target, depth int) []share {
 	s.used, t.From = true, append(t.From, s.at)
 	parts := s.members("weighted", "services")

@@ -11,10 +11,10 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// stepsMax is how many middlewares a router may have, with those of chains.
+// stepsMax is how many middlewares a router may have, with the middlewares of chains.
 const stepsMax = 100
 
-// chain returns steps and the middlewares that nodes name, each chain before its own. One that there is not is nil.
+// chain returns steps and the middlewares that nodes name, each chain before its own. A missing one is nil.
 func (im *importer) chain(steps, list []*node, depth int) []*node {
 	for _, n := range list {
 		m := im.find("middlewares", n)
@@ -97,7 +97,7 @@ func (a *reply) toStep(when *plan.Cond, do plan.Action) plan.Step {
 	return plan.Step{When: when, Do: []plan.Action{do}, What: a.m.path, From: []plan.Place{a.m.at}}
 }
 
-// step translates a middleware. One that edge does not have and that may keep requests away closes the route.
+// step translates a middleware. A guard that edge does not have closes the route.
 func (a *reply) step(m *node) {
 	if m == nil {
 		a.finish(plan.Deny(403))

@@ -14,7 +14,7 @@ import (
 // members, an empty text, and is not true. Owned by one goroutine.
 type node struct {
 	above *node
-	name  string // its key, or that of the list that it is in
+	name  string // its key, or the key of the list that it is in
 	path  string // "http.routers.web.Rule"
 	key   string // path, as words has it: in lower case, and without the dots that names have
 	kind  syntax.Kind
@@ -174,7 +174,7 @@ func (n *node) words() string {
 }
 
 // set makes the members on a dotted path, as labels and flags have them, and gives the last one a text. It reports
-// false where a part is something else already; one that is true may have members.
+// false where a part is something else already; a part that is true may have members.
 func (n *node) set(path, text string, at plan.Place) bool {
 	for name := range strings.SplitSeq(path, ".") {
 		c := n.index[strings.ToLower(name)]
