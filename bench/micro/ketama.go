@@ -24,42 +24,88 @@ const (
 )
 
 const (
+	ringLookUps = "consistent hashing, look-up"
+	ringChanges = "consistent hashing, change of servers"
+
 	ringPick     = "the server of a key of 30 bytes, another one each time; 100 servers of 160 points"
 	ringBuild    = "a ring of 100 servers of 160 points"
 	ringChange   = "one server more and one less, of 100; each makes another ring twice"
 	maglevPick   = "the server of a key of 30 bytes, another one each time; 100 servers, 65537 entries"
 	ring64Pick   = "the server of a key of 30 bytes, another one each time, by XXH64; 100 servers"
+	maglevBuild  = "a table of 65537 entries for 100 servers"
 	ringHash     = "the hash of a key of 30 bytes, another one each time"
 	jumpWithout  = "; without names, so that only the last server can leave"
 	rendezvousOf = "; which looks at every server"
 )
 
 var ketamaEntries = []Entry{
-	{"ring/pick/edge", "consistent hashing, look-up", ringPick, pickRing},
-	{"ring/pick/groupcache", "consistent hashing, look-up", ringPick, pickGroupcache},
-	{"ring/pick/hashring", "consistent hashing, look-up", ringPick, pickHashring},
+	{"ring/pick/edge", ringLookUps, ringPick, func(b *testing.B) {
+		r := newRing(ringNames(ringServers))
+		byKey(b, func(key string) { r.PickString(key) })
+	}},
+	{"ring/pick/groupcache", ringLookUps, ringPick, func(b *testing.B) {
+		m := newGroupcache(ringNames(ringServers))
+		byKey(b, func(key string) { m.Get(key) })
+	}},
+	{"ring/pick/hashring", ringLookUps, ringPick, func(b *testing.B) {
+		r := newHashring(ringNames(ringServers))
+		byKey(b, func(key string) { r.GetNode(key) })
+	}},
 
-	{"ring64/pick/edge", "consistent hashing, look-up", ring64Pick, pickRing64},
-	{"ring64/pick/jump", "consistent hashing, look-up", ring64Pick + jumpWithout, pickJump},
-	{"ring64/pick/rendezvous", "consistent hashing, look-up", ring64Pick + rendezvousOf, pickRendezvous},
+	{"ring64/pick/edge", ringLookUps, ring64Pick, func(b *testing.B) {
+		r := must(ketama.New64(ringOf(ringNames(ringServers)), ketama.Options64{}))
+		byKey(b, func(key string) { r.PickString(key) })
+	}},
+	{"ring64/pick/jump", ringLookUps, ring64Pick + jumpWithout, func(b *testing.B) {
+		byKey(b, func(key string) { jump.Hash(xxhash.Sum64String(key), ringServers) })
+	}},
+	{"ring64/pick/rendezvous", ringLookUps, ring64Pick + rendezvousOf, func(b *testing.B) {
+		r := rendezvous.New(ringNames(ringServers), xxhash.Sum64String)
+		byKey(b, func(key string) { r.Lookup(key) })
+	}},
 
-	{"maglev/pick/edge", "consistent hashing, look-up", maglevPick, pickMaglev},
-	{"maglev/pick/kkdai", "consistent hashing, look-up", maglevPick, pickKkdai},
+	{"maglev/pick/edge", ringLookUps, maglevPick, func(b *testing.B) {
+		m := must(ketama.NewMaglev(ringOf(ringNames(ringServers)), ketama.MaglevOptions{}))
+		byKey(b, func(key string) { m.PickString(key) })
+	}},
+	{"maglev/pick/kkdai", ringLookUps, maglevPick, func(b *testing.B) {
+		m := must(kkdai.NewMaglev(ringNames(ringServers), ringTable))
+		byKey(b, func(key string) { must(m.Get(key)) })
+	}},
 
-	{"ring/build/edge", "consistent hashing, change of servers", ringBuild, buildRing},
-	{"ring/build/groupcache", "consistent hashing, change of servers", ringBuild, buildGroupcache},
-	{"ring/build/hashring", "consistent hashing, change of servers", ringBuild, buildHashring},
-	{"ring/change/edge", "consistent hashing, change of servers", ringChange, changeRing},
-	{"ring/change/hashring", "consistent hashing, change of servers", ringChange, changeHashring},
-	{"maglev/build/edge", "consistent hashing, change of servers", "a table of 65537 entries for 100 servers",
-		buildMaglev},
-	{"maglev/build/kkdai", "consistent hashing, change of servers", "a table of 65537 entries for 100 servers",
-		buildKkdai},
+	{"ring/build/edge", ringChanges, ringBuild, func(b *testing.B) {
+		build(b, ringOf(ringNames(ringServers)), func(s []ketama.Server) { must(ketama.New(s, ketama.Options{})) })
+	}},
+	{"ring/build/groupcache", ringChanges, ringBuild, func(b *testing.B) {
+		build(b, ringNames(ringServers), func(names []string) { newGroupcache(names) })
+	}},
+	{"ring/build/hashring", ringChanges, ringBuild, func(b *testing.B) {
+		build(b, ringNames(ringServers), func(names []string) { newHashring(names) })
+	}},
+	{"ring/change/edge", ringChanges, ringChange, changeRing},
+	{"ring/change/hashring", ringChanges, ringChange, changeHashring},
+	{"maglev/build/edge", ringChanges, maglevBuild, func(b *testing.B) {
+		build(b, ringOf(ringNames(ringServers)),
+			func(s []ketama.Server) { must(ketama.NewMaglev(s, ketama.MaglevOptions{})) })
+	}},
+	{"maglev/build/kkdai", ringChanges, maglevBuild, func(b *testing.B) {
+		build(b, ringNames(ringServers), func(names []string) { must(kkdai.NewMaglev(names, ringTable)) })
+	}},
 
-	{"crc32/short/edge", "hashes of short keys", ringHash, hashRing},
-	{"crc32/short/stdlib", "hashes of short keys", ringHash + "; hash/crc32", hashStdlib},
-	{"xxh64/short/edge", "hashes of short keys", ringHash, hashRing64},
-	{"xxh64/short/cespare", "hashes of short keys", ringHash + "; assembly", hashCespare},
+	{"crc32/short/edge", "hashes of short keys", ringHash, func(b *testing.B) {
+		r := newRing(nil)
+		byKey(b, func(key string) { r.HashString(key) })
+	}},
+	{"crc32/short/stdlib", "hashes of short keys", ringHash + "; hash/crc32", func(b *testing.B) {
+		byKey(b, func(key []byte) { crc32.ChecksumIEEE(key) })
+	}},
+	{"xxh64/short/edge", "hashes of short keys", ringHash, func(b *testing.B) {
+		r := must(ketama.New64(nil, ketama.Options64{}))
+		byKey(b, func(key string) { r.HashString(key) })
+	}},
+	{"xxh64/short/cespare", "hashes of short keys", ringHash + "; assembly", func(b *testing.B) {
+		byKey(b, func(key string) { xxhash.Sum64String(key) })
+	}},
 }
 
 // ringNames are the names of n servers.
@@ -116,71 +162,11 @@ func newHashring(names []string) *hashring.HashRing {
 	return hashring.NewWithWeights(weights)
 }
 
-func pickRing(b *testing.B) {
-	r := newRing(ringNames(ringServers))
-	byKey(b, func(key string) { r.PickString(key) })
-}
-
-func pickGroupcache(b *testing.B) {
-	m := newGroupcache(ringNames(ringServers))
-	byKey(b, func(key string) { m.Get(key) })
-}
-
-func pickHashring(b *testing.B) {
-	r := newHashring(ringNames(ringServers))
-	byKey(b, func(key string) { r.GetNode(key) })
-}
-
-func pickRing64(b *testing.B) {
-	r := must(ketama.New64(ringOf(ringNames(ringServers)), ketama.Options64{}))
-	byKey(b, func(key string) { r.PickString(key) })
-}
-
-func pickJump(b *testing.B) {
-	byKey(b, func(key string) { jump.Hash(xxhash.Sum64String(key), ringServers) })
-}
-
-func pickRendezvous(b *testing.B) {
-	r := rendezvous.New(ringNames(ringServers), xxhash.Sum64String)
-	byKey(b, func(key string) { r.Lookup(key) })
-}
-
-func pickMaglev(b *testing.B) {
-	m := must(ketama.NewMaglev(ringOf(ringNames(ringServers)), ketama.MaglevOptions{}))
-	byKey(b, func(key string) { m.PickString(key) })
-}
-
-func pickKkdai(b *testing.B) {
-	m := must(kkdai.NewMaglev(ringNames(ringServers), ringTable))
-	byKey(b, func(key string) { must(m.Get(key)) })
-}
-
 // build measures f, which builds something of 100 servers as it takes them.
 func build[T any](b *testing.B, servers T, f func(T)) {
 	for b.Loop() {
 		f(servers)
 	}
-}
-
-func buildRing(b *testing.B) {
-	build(b, ringOf(ringNames(ringServers)), func(s []ketama.Server) { must(ketama.New(s, ketama.Options{})) })
-}
-
-func buildGroupcache(b *testing.B) {
-	build(b, ringNames(ringServers), func(names []string) { newGroupcache(names) })
-}
-
-func buildHashring(b *testing.B) {
-	build(b, ringNames(ringServers), func(names []string) { newHashring(names) })
-}
-
-func buildKkdai(b *testing.B) {
-	build(b, ringNames(ringServers), func(names []string) { must(kkdai.NewMaglev(names, ringTable)) })
-}
-
-func buildMaglev(b *testing.B) {
-	build(b, ringOf(ringNames(ringServers)),
-		func(s []ketama.Server) { must(ketama.NewMaglev(s, ketama.MaglevOptions{})) })
 }
 
 func changeRing(b *testing.B) {
@@ -199,17 +185,3 @@ func changeHashring(b *testing.B) {
 		r.AddWeightedNode(names[ringServers], ringPoints).RemoveNode(names[ringServers])
 	}
 }
-
-func hashRing(b *testing.B) {
-	r := newRing(nil)
-	byKey(b, func(key string) { r.HashString(key) })
-}
-
-func hashStdlib(b *testing.B) { byKey(b, func(key []byte) { crc32.ChecksumIEEE(key) }) }
-
-func hashRing64(b *testing.B) {
-	r := must(ketama.New64(nil, ketama.Options64{}))
-	byKey(b, func(key string) { r.HashString(key) })
-}
-
-func hashCespare(b *testing.B) { byKey(b, func(key string) { xxhash.Sum64String(key) }) }
