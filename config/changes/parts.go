@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/yield"
 )
@@ -17,7 +16,13 @@ import (
 // part is a named part of a configuration.
 type part struct {
 	kind, name string
-	value      any // a pointer to what the configuration has of it
+	value      any                    // a pointer to what the configuration has of it
+	changed    func(was any) []string // the keys that differ; nil: value has no keys
+}
+
+// keyed returns the part of a value that has keys.
+func keyed[T interface{ ChangedKeys(next T) []string }](kind, name string, value T) part {
+	return part{kind, name, value, func(was any) []string { return was.(T).ChangedKeys(value) }}
 }
 
 func (p *part) title() string { return titleOf(p.kind, p.name) }
@@ -32,26 +37,26 @@ type routePart struct {
 // partsOf returns the parts of c, in the order of its fields.
 func partsOf(c *config.Config) []part {
 	all := make([]part, 0, 8+len(c.Certificates)+len(c.Listeners)+len(c.Upstreams)+len(c.Routes))
-	all = append(all, part{"global", "", &c.Global}, part{"log", "", &c.Log}, part{"tls", "", &c.TLS},
-		part{"filters", "", &c.Filters})
+	all = append(all, keyed("global", "", &c.Global), keyed("log", "", &c.Log), keyed("tls", "", &c.TLS),
+		part{kind: "filters", value: &c.Filters})
 	if len(c.Rules) > 0 {
-		all = append(all, part{"rules", "", &c.Rules})
+		all = append(all, part{kind: "rules", value: &c.Rules})
 	}
 	if len(c.ErrorPages) > 0 {
-		all = append(all, part{"error_pages", "", &c.ErrorPages})
+		all = append(all, part{kind: "error_pages", value: &c.ErrorPages})
 	}
 	all = append(all, tablesOf(c)...)
 	for i := range c.Certificates {
-		all = append(all, part{"certificate", c.Certificates[i].Cert, &c.Certificates[i]})
+		all = append(all, keyed("certificate", c.Certificates[i].Cert, &c.Certificates[i]))
 	}
 	for i := range c.Listeners {
-		all = append(all, part{"listener", c.Listeners[i].Name, &c.Listeners[i]})
+		all = append(all, keyed("listener", c.Listeners[i].Name, &c.Listeners[i]))
 	}
 	for i := range c.Defined {
-		all = append(all, part{c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]})
+		all = append(all, keyed(c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]))
 	}
 	for i := range c.Upstreams {
-		all = append(all, part{"upstream", c.Upstreams[i].Name, &c.Upstreams[i]})
+		all = append(all, keyed("upstream", c.Upstreams[i].Name, &c.Upstreams[i]))
 	}
 	var pace yield.Pace
 	for i := range c.Routes {
@@ -60,10 +65,10 @@ func partsOf(c *config.Config) []part {
 	}
 	for i := range c.Registrations {
 		r := &c.Registrations[i]
-		all = append(all, part{"register", strings.TrimSpace(r.To + " " + r.Name), r})
+		all = append(all, keyed("register", strings.TrimSpace(r.To+" "+r.Name), r))
 	}
 	for _, f := range c.Features {
-		all = append(all, part{schema.SectionOf(f).Path, "", f})
+		all = append(all, part{kind: schema.SectionOf(f).Path, value: f})
 	}
 	number(all)
 	return all
@@ -73,17 +78,17 @@ func partsOf(c *config.Config) []part {
 // again.
 func tablesOf(c *config.Config) (all []part) {
 	for i := range c.Lists {
-		all = append(all, part{"list", c.Lists[i].Name, &c.Lists[i]})
+		all = append(all, keyed("list", c.Lists[i].Name, &c.Lists[i]))
 	}
 	for i := range c.Maps {
-		all = append(all, part{"map", c.Maps[i].Name, &c.Maps[i]})
+		all = append(all, keyed("map", c.Maps[i].Name, &c.Maps[i]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Secrets)) {
 		secret := c.Secrets[name]
-		all = append(all, part{"secret", name, &secret})
+		all = append(all, part{kind: "secret", name: name, value: &secret})
 	}
 	if len(c.Geo.Databases) > 0 {
-		all = append(all, part{"geo", "", &c.Geo})
+		all = append(all, keyed("geo", "", &c.Geo))
 	}
 	return all
 }
@@ -94,7 +99,7 @@ func partOfRoute(c *config.Config, r *config.Route) part {
 		name += " (" + r.Host + ")"
 	}
 	one.Dest.Upstream, one.Entry = 0, 0
-	return part{"route", name, &routePart{&one, destOf(c, r)}}
+	return part{kind: "route", name: name, value: &routePart{&one, destOf(c, r)}}
 }
 
 // destOf returns where a route leads to as text.
@@ -175,35 +180,20 @@ func (c *comparison) removed(p *part) Entry {
 // changed describes a part that differs from what it was.
 func (c *comparison) changed(p *part, was any) Entry {
 	e := Entry{Action: Changed, Kind: p.kind, Name: p.name}
+	if p.changed != nil {
+		e.Keys = p.changed(was)
+	}
 	switch v := p.value.(type) {
 	case *config.Global:
-		e.Keys = was.(*config.Global).ChangedKeys(v)
 		if config.ReplacesPool("global", e.Keys) && c.anyTrustsAll() {
 			e.touchPool()
 		}
-	case *config.Log:
-		e.Keys = was.(*config.Log).ChangedKeys(v)
-	case *language.List:
-		e.Keys = was.(*language.List).ChangedKeys(v)
-	case *language.Map:
-		e.Keys = was.(*language.Map).ChangedKeys(v)
-	case *language.Geo:
-		e.Keys = was.(*language.Geo).ChangedKeys(v)
-	case *config.TLS:
-		e.Keys = was.(*config.TLS).ChangedKeys(v)
-	case *config.Certificate:
-		e.Keys = was.(*config.Certificate).ChangedKeys(v)
 	case *config.Listener:
-		e.Keys = was.(*config.Listener).ChangedKeys(v)
 		c.listener(&e, was.(*config.Listener), v)
 	case *config.Upstream:
 		c.upstream(&e, was.(*config.Upstream), v)
 	case *routePart:
 		c.route(&e, was.(*routePart), v)
-	case *config.Definition:
-		e.Keys = was.(*config.Definition).ChangedKeys(v)
-	case *config.Registration:
-		e.Keys = was.(*config.Registration).ChangedKeys(v)
 	case schema.Target:
 		e.Keys = schema.SectionOf(v).ChangedKeys(was.(schema.Target), v)
 	}
@@ -239,7 +229,6 @@ func (c *comparison) listener(e *Entry, old, next *config.Listener) {
 
 // upstream describes how an upstream differs.
 func (c *comparison) upstream(e *Entry, old, next *config.Upstream) {
-	e.Keys = old.ChangedKeys(next)
 	gone := addBackends(e, old, next)
 	if gone || connectTime(old) != connectTime(next) || config.ReplacesPool("upstreams", e.Keys) {
 		e.touchPool()
