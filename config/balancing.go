@@ -243,22 +243,6 @@ func Hashes(method string) bool {
 	return m != nil && m.Hash != nil
 }
 
-// checkMethods warns of balance methods that nothing uses.
-func checkMethods(r *resolver) {
-	plugins.BalanceMethods.RefuseTaken(r.file, balance.Names())
-	if !r.rep.OK() {
-		return
-	}
-	used := []string{r.doc.defaults.LoadBalancing}
-	for i := range r.c.Upstreams {
-		used = append(used, r.c.Upstreams[i].LoadBalancing)
-	}
-	for i := range r.c.Routes {
-		used = append(used, r.c.Routes[i].LoadBalancing)
-	}
-	plugins.BalanceMethods.WarnUnused(r.file, used)
-}
-
 // checkBalancing reports a method that there is not, and a key that has no effect, since the method does not look at
 // one. given is the entry of an upstream or of a route.
 func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey) {

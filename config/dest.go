@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -389,23 +388,14 @@ func rulesOf(r *resolver, entries []schema.Target) []Rule {
 	})
 }
 
-// resolveDestinations refuses destinations that have the name of an upstream, and warns of those that nothing uses.
-func resolveDestinations(r *resolver) {
+// checkDestinations refuses destinations that have the name of an upstream.
+func checkDestinations(r *resolver) {
 	for name, at := range r.defined {
 		if _, found := r.names[name]; found {
 			r.rep.Conflictf(at, r.named[name], "each has a name of its own: a dest may be either",
 				"the upstream at %s has the name %q", r.named[name].RelativeTo(at), name)
 		}
 	}
-	if !r.rep.OK() || r.choosing {
-		return
-	}
-	used := []string{r.c.Fallback.Name}
-	for i := range r.c.Routes {
-		used = append(used, r.c.Routes[i].Dest.Name)
-	}
-	r.c.EachRule(func(rule *Rule) { used = append(used, rule.Dest) })
-	plugins.Destinations.WarnUnused(r.file, used)
 }
 
 // sends reports whether requests go on, to a backend or to what a module has made of them.

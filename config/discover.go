@@ -108,18 +108,6 @@ func checkSource(r *resolver, text string, at syntax.Span) {
 	}
 }
 
-// warnUnusedDiscoverers warns of discoverers that no upstream names.
-func warnUnusedDiscoverers(r *resolver) {
-	if !r.rep.OK() {
-		return
-	}
-	var used []string
-	for i := range r.c.Upstreams {
-		used = append(used, r.c.Upstreams[i].Discovery.Sources...)
-	}
-	plugins.Discoverers.WarnUnused(r.file, used)
-}
-
 // schemeHint returns the hint for a text with another scheme than these, or "".
 func schemeHint(text string, schemes []string) string {
 	scheme, _, _ := strings.Cut(text, "://")

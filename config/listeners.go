@@ -192,15 +192,3 @@ func checkConnFilters(r *resolver, e *listenerEntry) {
 		}
 	}
 }
-
-// warnUnusedConnFilters warns of connection filters that no listener names.
-func warnUnusedConnFilters(r *resolver) {
-	if !r.rep.OK() {
-		return
-	}
-	var used []string
-	for i := range r.c.Listeners {
-		used = append(used, r.c.Listeners[i].ConnFilters...)
-	}
-	plugins.ConnectionFilters.WarnUnused(r.file, used)
-}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
@@ -188,11 +189,8 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnusedTLS()
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
-	resolveDestinations(r)
-	checkSinks(r)
-	checkMethods(r)
-	warnUnusedConnFilters(r)
-	warnUnusedDiscoverers(r)
+	checkDestinations(r)
+	checkUnusedTables(r)
 	checkUsedFilters(r, o.MakeFilters)
 	warnNoLog(doc, r.rep)
 	r.warnUnguardedRoutes()
@@ -367,6 +365,40 @@ func (c *Config) RuledFilters() (names []string) {
 		}
 	})
 	return names
+}
+
+// checkUnusedTables warns of tables of registered types that nothing names; checkUsedFilters does so for filters. It also
+// refuses tables with names that edge has already.
+func checkUnusedTables(r *resolver) {
+	plugins.LogSinks.RefuseTaken(r.file, []string{"stdout", "stderr"})
+	plugins.BalanceMethods.RefuseTaken(r.file, balance.Names())
+	if !r.rep.OK() {
+		return
+	}
+	sinks, methods := slices.Clone(r.c.Log.Output), []string{r.doc.defaults.LoadBalancing}
+	destinations := []string{r.c.Fallback.Name}
+	var connFilters, discoverers []string
+	for i := range r.c.Listeners {
+		l := &r.c.Listeners[i]
+		sinks, connFilters = append(sinks, l.AccessLog.Path), append(connFilters, l.ConnFilters...)
+	}
+	for i := range r.c.Upstreams {
+		u := &r.c.Upstreams[i]
+		methods, discoverers = append(methods, u.LoadBalancing), append(discoverers, u.Discovery.Sources...)
+	}
+	for i := range r.c.Routes {
+		one := &r.c.Routes[i]
+		sinks, methods = append(sinks, one.AccessLog.Path), append(methods, one.LoadBalancing)
+		destinations = append(destinations, one.Dest.Name)
+	}
+	r.c.EachRule(func(rule *Rule) { destinations = append(destinations, rule.Dest) })
+	plugins.LogSinks.WarnUnused(r.file, sinks)
+	plugins.BalanceMethods.WarnUnused(r.file, methods)
+	plugins.ConnectionFilters.WarnUnused(r.file, connFilters)
+	plugins.Discoverers.WarnUnused(r.file, discoverers)
+	if !r.choosing {
+		plugins.Destinations.WarnUnused(r.file, destinations)
+	}
 }
 
 // checkUsedFilters warns of filters that nothing names: with an error, a list may name one wrongly. With try the others

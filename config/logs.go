@@ -13,7 +13,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -299,22 +298,6 @@ func warnPointlessAlways(r *resolver, e *schema.Given, prefix string) {
 		r.rep.Warnf(schema.CodeNoEffect, e.Head(prefix+"always"), "add sample = 0.1, or leave it out",
 			"without a sample all requests are logged")
 	}
-}
-
-// checkSinks warns of log sinks that nothing uses.
-func checkSinks(r *resolver) {
-	plugins.LogSinks.RefuseTaken(r.file, []string{"stdout", "stderr"})
-	if !r.rep.OK() {
-		return
-	}
-	used := r.c.Log.Output
-	for i := range r.c.Listeners {
-		used = append(slices.Clip(used), r.c.Listeners[i].AccessLog.Path)
-	}
-	for i := range r.c.Routes {
-		used = append(used, r.c.Routes[i].AccessLog.Path)
-	}
-	plugins.LogSinks.WarnUnused(r.file, used)
 }
 
 // warnNoLog warns of a process in the background whose logs all go to its stdout and stderr.
