@@ -80,7 +80,6 @@ type scaling struct {
 	part   float64
 }
 
-// step returns what the step by byLoad is to be.
 func (s scaling) step() uint32 {
 	return uint32(min(stepOne/(float64(s.weight)*s.part)+0.5, 16*stepOne))
 }
@@ -92,7 +91,6 @@ func NewLoads() *Loads {
 	return l
 }
 
-// grow makes room for n backends and returns all pages.
 func (l *Loads) grow(n int) []*page {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -205,7 +205,6 @@ func (v *View) Count() int { return len(v.order) }
 // OpenAt returns the index of the one of them of a place, from 0 to Count()-1.
 func (v *View) OpenAt(place int) int { return int(v.order[place]) }
 
-// cell returns the load of backend i.
 func (v *View) cell(i int) *cell { return &v.pages[uint(i)/pageSize][uint(i)%pageSize] }
 
 // pickable reports whether backend i may be picked for a request.

@@ -332,7 +332,6 @@ func (r *resolver) warnExpiry(p *pairOf) {
 	}
 }
 
-// days returns a duration in days, rounded.
 func days(d time.Duration) int { return int(math.Round(d.Hours() / 24)) }
 
 // day8601 returns a day as ISO 8601 writes it.
@@ -419,7 +418,6 @@ func (r *resolver) locate(path string, at syntax.Span) string {
 	return path
 }
 
-// resolveCertificates adds the [[certificates]] to the Config.
 func (r *resolver) resolveCertificates() {
 	names := make(map[string]syntax.Span)
 	for _, e := range r.doc.certificates {

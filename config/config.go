@@ -180,7 +180,6 @@ func (c *Config) Summary() string {
 		syntax.Plural(len(c.Upstreams), "upstream") + c.certificateSummary(time.Now())
 }
 
-// certificateSummary returns the part of the summary about certificates.
 func (c *Config) certificateSummary(now time.Time) string {
 	seen := make(map[string]bool)
 	var first time.Time

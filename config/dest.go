@@ -345,7 +345,6 @@ func redirectTo(r *resolver, n *syntax.Node, from, status int) Dest {
 	return d
 }
 
-// redirectHint returns the hint for the template of a redirect that is wrong.
 func redirectHint(r *resolver, to string) string {
 	for _, meant := range []string{schemeHTTPS + to, "/" + to} {
 		t, err := r.c.Language.Scope().Template(meant, lang.Request)
@@ -359,7 +358,6 @@ func redirectHint(r *resolver, to string) string {
 	return `write one such as "https://example.com{path}"`
 }
 
-// resolveRules reads the rules of all requests and the rules of listeners.
 func resolveRules(r *resolver) {
 	r.c.Rules = rulesOf(r, r.file.Entries("rules"))
 	for i, e := range r.doc.listeners {
@@ -368,7 +366,6 @@ func resolveRules(r *resolver) {
 	}
 }
 
-// rulesOf reads the rules among entries.
 func rulesOf(r *resolver, entries []schema.Target) []Rule {
 	return readRules(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
 		if namesItself(text) {

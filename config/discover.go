@@ -197,7 +197,6 @@ var typeAdvertised = schema.Type{Name: "host:port, host, :port or unix:/path", P
 	return e, wrong == ""
 }}
 
-// resolveRegistrations adds the registrations to the Config.
 func resolveRegistrations(r *resolver) {
 	type id struct{ to, name, listener, address string }
 	known := make(map[id]*registerEntry)

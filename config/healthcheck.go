@@ -167,7 +167,6 @@ func parseTarget(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	return s, ok
 }
 
-// resolveHealth fills in [health_check].
 func resolveHealth(r *resolver) {
 	r.file.Fill(r.doc.health)
 	finishHealth(r, r.doc.health)
@@ -211,7 +210,6 @@ func healthOf(r *resolver, u *Upstream, e *healthEntry) *HealthCheck {
 	return &check
 }
 
-// finishHealth checks e and completes it.
 func finishHealth(r *resolver, e *healthEntry) {
 	d := r.doc.health
 	if e.Timeout > e.Interval {

@@ -95,7 +95,6 @@ func (g *Global) mayRun() bool {
 	return me == 0 || err == nil && (id == nil || id.UID < 0 || id.UID == me)
 }
 
-// groupOf returns the number of a group.
 func groupOf(name string) (int, error) {
 	g, err := user.LookupGroup(name)
 	if err == nil {

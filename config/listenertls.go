@@ -312,7 +312,6 @@ const (
 	listenerRulesPath = "listeners.tls_rules"
 )
 
-// tlsRulesOf reads the rules on handshakes among entries.
 func tlsRulesOf(r *resolver, entries []schema.Target) (list []TLSRule) {
 	ruled := make(map[string]*tlsRuleEntry) // keys that a rule for all handshakes decides
 	for _, e := range schema.All[*tlsRuleEntry](entries) {

@@ -285,7 +285,6 @@ func checkRouteFilters(r *resolver, e *routeEntry) {
 	list.Check(r.rep, r.filters)
 }
 
-// addedBy returns the filters that rules add.
 func addedBy(list []Rule) (names []string) {
 	for i := range list {
 		add, _ := plugins.SplitFilters(list[i].Filters)
@@ -335,7 +334,6 @@ func (c *Config) FilterLists(l *Listener, r *Route) plugins.FilterLists {
 	return lists
 }
 
-// filtersOf returns what rules say of filters.
 func filtersOf(of ...[]Rule) (list []string) {
 	for _, rules := range of {
 		for i := range rules {
@@ -367,8 +365,8 @@ func (c *Config) RuledFilters() (names []string) {
 	return names
 }
 
-// checkUnusedTables warns of tables of registered types that nothing names; checkUsedFilters does so for filters. It also
-// refuses tables with names that edge has already.
+// checkUnusedTables warns of tables of registered types that nothing names; checkUsedFilters does so for filters. It
+// also refuses tables with names that edge has already.
 func checkUnusedTables(r *resolver) {
 	plugins.LogSinks.RefuseTaken(r.file, []string{"stdout", "stderr"})
 	plugins.BalanceMethods.RefuseTaken(r.file, balance.Names())

@@ -66,7 +66,6 @@ var (
 	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
 )
 
-// parseSample reads a share.
 func parseSample(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	share, hint := -1.0, "write 0.1 for a tenth"
 	switch {
@@ -237,7 +236,6 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	}
 }
 
-// resolveAlways compiles the texts of always.
 func resolveAlways(r *resolver, n *syntax.Node) *[]*lang.Condition {
 	all, nodes := []*lang.Condition{}, n.Children
 	if n.Kind == syntax.KindString {

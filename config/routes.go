@@ -281,7 +281,6 @@ func (r *resolver) warnDroppedFields(e *routeEntry) {
 
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 
-// checkRewrite reports what is wrong with the rewrite of a route.
 func (r *resolver) checkRewrite(e *routeEntry) {
 	for _, name := range []string{"strip_prefix", "add_prefix", "path"} {
 		path := "rewrite." + name
@@ -326,7 +325,6 @@ func rewriteTo(r *resolver, e *routeEntry) {
 	}
 }
 
-// compileFields compiles the values of fields that a route sets.
 func compileFields(r *resolver, e *routeEntry, key string, list []Header, in lang.Phases) {
 	if !e.Has(key) {
 		return

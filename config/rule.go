@@ -161,7 +161,6 @@ func readRules(
 	return all
 }
 
-// compile compiles the texts of e.
 func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
 	template := func(key string, in lang.Phases) *lang.Template {
 		if !e.Has(key) || e.Failed(key) {

@@ -48,7 +48,6 @@ var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(sections, codes, reserved())
 })
 
-// codeNames returns the codes of all sections.
 func codeNames() (names []string) {
 	all := codes
 	for _, s := range slices.Concat(plugins.Sections(), registered()) {

@@ -86,7 +86,6 @@ func parseVersion(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) 
 	return uint16(0), false
 }
 
-// versionName returns the name of a version for messages.
 func versionName(id uint16) string {
 	for _, v := range versions {
 		if v.id == id {

@@ -6,7 +6,6 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// resolveUpstreams adds the [upstreams.NAME] to the Config.
 func (r *resolver) resolveUpstreams() {
 	for _, e := range r.doc.upstreams {
 		if !validUpstreamName(e.Name) {
@@ -96,7 +95,6 @@ func (u *Upstream) add(e *backendEntry) {
 	u.Backends = append(u.Backends, b)
 }
 
-// requireAddress reports a backend without an address.
 func (r *resolver) requireAddress(e *backendEntry) {
 	if e.Lacks("address") {
 		r.rep.Errorf(e.Node().Head, `add address = "host:port"`, "this backend has no address")

@@ -54,7 +54,6 @@ var cmpNames = [...]string{
 	cmpContains: "contains", cmpStarts: "starts_with", cmpEnds: "ends_with", cmpLike: "like", cmpIn: "in",
 }
 
-// ordered reports whether c compares by size.
 func (c cmp) ordered() bool { return c >= cmpLess && c <= cmpGreaterEqual }
 
 // comparisons are the operators of a comparison; != and !~ negate.
@@ -131,7 +130,6 @@ func (n *node) height() int {
 	return deepest + 1
 }
 
-// operator returns the operator of a comparison.
 func (n *node) operator() string {
 	switch {
 	case !n.negate:

@@ -21,7 +21,6 @@ type checker struct {
 	load         int  // likewise
 }
 
-// at returns an error about a node.
 func at(n *node, format string, args ...any) *Error {
 	return problem(int(n.at), int(n.end), format, args...)
 }
@@ -49,7 +48,6 @@ func (c *checker) condition(n *node) *Error {
 	return err
 }
 
-// check checks n and what is in it.
 func (c *checker) check(n *node) *Error {
 	switch n.op {
 	case opText:
@@ -303,7 +301,6 @@ func (c *checker) sum(n *node) *Error {
 	return nil
 }
 
-// compare checks a comparison.
 func (c *checker) compare(n *node) *Error {
 	left, right := n.args[0], n.args[1]
 	if err := c.operand(left, n); err != nil {
@@ -418,7 +415,6 @@ func (c *checker) operand(n, comparison *node) *Error {
 
 const secretPrefix, listPrefix, tablePrefix, envPrefix = "secret.", "list.", "map.", "env."
 
-// secret makes n the secret that it names.
 func (c *checker) secret(n *node) *Error {
 	name := strings.TrimPrefix(n.text, secretPrefix)
 	if _, ok := c.scope.secrets[name]; !ok {

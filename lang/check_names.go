@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-// name makes n the variable that it names.
 func (c *checker) name(n *node) *Error {
 	switch {
 	case strings.HasPrefix(n.text, secretPrefix):
@@ -216,7 +215,6 @@ func (c *checker) table(n *node) *Error {
 	return nil
 }
 
-// call checks a function and its arguments.
 func (c *checker) call(n *node) *Error {
 	f := c.scope.functions[n.text]
 	if f == nil {

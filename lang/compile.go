@@ -80,7 +80,6 @@ func (c *compiler) plainly(n *node) boolFunc {
 	return c.comparison(n)
 }
 
-// listOf calls of for each node and returns the results.
 func listOf[T any](nodes []*node, of func(*node) T) []T {
 	list := make([]T, len(nodes))
 	for i, n := range nodes {
@@ -471,7 +470,6 @@ func methodIs(names []string) boolFunc {
 	return func(x *X) bool { return x.Request != nil && mask>>x.Request.Verb&1 != 0 }
 }
 
-// constants returns the texts of a set.
 func constants(set *node) []string { return listOf(set.args, func(a *node) string { return a.text }) }
 
 // test compiles what a comparison asks about one text of its left side; nil where it asks the values of the right one.

@@ -66,7 +66,6 @@ func (c *compiler) named(n *node) TextFunc {
 	return func(*X) []byte { return value }
 }
 
-// element compiles an index.
 func (c *compiler) element(n *node) TextFunc {
 	of, by := n.args[0], n.args[1]
 	switch {
@@ -250,7 +249,6 @@ func (c *compiler) textCall(n *node) TextFunc {
 	}
 }
 
-// mapped returns what a function does with one text.
 func mapped(n *node) func(x *X, text, a, b []byte) []byte {
 	if n.text == "re_replace" {
 		p, with := n.pattern, n.with

@@ -28,7 +28,6 @@ func (p *parser) next() *Error {
 	return p.lexer.next()
 }
 
-// parseCondition parses a text that is one expression.
 func parseCondition(text string) (*node, *Error) {
 	p, err := newParser(text)
 	if err != nil {

@@ -139,7 +139,6 @@ func (p *parser) value() (*node, *Error) {
 	return nil, problem(at, p.end, "a value is missing before %s", p.src[at:p.end])
 }
 
-// leaf makes a node of the token.
 func (p *parser) leaf(o op) (*node, *Error) {
 	n, err := p.node(o, p.at)
 	if err != nil {
@@ -199,7 +198,6 @@ func (p *parser) name() (*node, *Error) {
 	return p.named(at, end)
 }
 
-// named makes the node of a name.
 func (p *parser) named(at, end int) (*node, *Error) {
 	n, err := p.node(opName, at)
 	if err != nil {

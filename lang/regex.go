@@ -40,7 +40,6 @@ func newPattern(text string) (*pattern, *Error) {
 // groups is how many groups p has, the whole match aside.
 func (p *pattern) groups() int { return p.Pattern.Groups() }
 
-// matches reports whether p matches somewhere in b.
 func (p *pattern) matches(s *State, b []byte) bool { return p.Match(s.Patterns, b) }
 
 // capture is matches, and notes the groups in s. Where there is no time to find them they are missing.

@@ -71,7 +71,6 @@ var builtin = []Variable{
 		Example: `time.weekday in {0 6}`, Int: timeWeekday},
 }
 
-// builtinNamed returns a built-in variable.
 func builtinNamed(name string) *Variable {
 	i := slices.IndexFunc(builtin, func(v Variable) bool { return v.Name == name })
 	return &builtin[i]
@@ -362,7 +361,6 @@ func (s *State) parameter(b []byte) []byte {
 	return s.Keep(dst)
 }
 
-// cookieEach walks the cookies of a name.
 func cookieEach(name string) eachFunc {
 	return func(x *X, holds test) (found, held bool) {
 		if x.Request == nil {

@@ -106,7 +106,6 @@ func (s *Store) List(r *observe.Registry) {
 	})
 }
 
-// eachCounter calls do for each counter that is listed.
 func (s *Store) eachCounter(do func(key keptKey, c *Counter)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

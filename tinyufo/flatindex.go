@@ -86,7 +86,6 @@ func (x *flatIndex) after(hash uint32, depth int) *flatBucket {
 // mark is what a number has above the bits of its slot: with it a slot of another hash is seldom looked at.
 func (x *flatIndex) mark(hash uint64) uint32 { return uint32(hash>>32) << (x.bits & 31) }
 
-// bucketAt is the bucket of an entry in its place.
 func (x *flatIndex) bucketAt(hash uint32, p place) *flatBucket {
 	return x.after(hash, p.depth())
 }
@@ -137,7 +136,6 @@ func (x *flatIndex) advance(hash uint32, p place) (to place, moved bool) {
 	return to, moved
 }
 
-// remove empties a place.
 func (x *flatIndex) remove(hash uint32, p place) {
 	x.bucketAt(hash, p).word.And(^(uint64(0xff) << p.lane()))
 	for d := range p.depth() {

@@ -240,7 +240,6 @@ func (c *Cache[K, V]) await(ctx context.Context, hash uint64, key K, l *call[V])
 	}
 }
 
-// run calls the loader for one key.
 func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 	loader func(context.Context, K) (V, error)) {
 	var value V
@@ -321,7 +320,6 @@ func (c *Cache[K, V]) begin(ctx context.Context, keys []K, calls map[K]*call[V],
 	}()
 }
 
-// runMany calls the loader for several keys.
 func (c *Cache[K, V]) runMany(ctx context.Context, keys []K, calls map[K]*call[V],
 	loader func(context.Context, []K) (map[K]V, error)) {
 	var values map[K]V

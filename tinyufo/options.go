@@ -117,7 +117,6 @@ func (o *Options[K, V]) timed() bool {
 	return o.TTL > 0 || o.TTI > 0 || o.TTLFunc != nil || o.Negative > 0
 }
 
-// shards is how many shards there are to be.
 func (o *Options[K, V]) shards() int {
 	const least = 128 // entries of a shard: with 16 the hit ratio is two points lower, with 64 a quarter of one
 	if o.Shards > 0 {

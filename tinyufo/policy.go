@@ -207,7 +207,6 @@ func (p *policy) freeNode(i uint32) {
 	p.free = i
 }
 
-// weight is what node i counts.
 func (p *policy) weight(i uint32) int64 {
 	if p.weights == nil {
 		return 1

@@ -67,7 +67,6 @@ type hitStats [64]struct {
 	_            [48]byte // a cache line each
 }
 
-// add adds what was counted to sum.
 func (s *hitStats) add(sum *Stats) {
 	if s == nil {
 		return

@@ -117,7 +117,6 @@ func (r *reactor) end() {
 	r.Tick()
 }
 
-// address is the address of the backend of an index.
 func address(i int) string { return fmt.Sprintf("10.0.%d.%d:8080", i/250, i%250+1) }
 
 // hashed is the same backend for the methods that hash.

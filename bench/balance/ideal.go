@@ -13,7 +13,6 @@ type ideal struct {
 // idealSlowest is by how much slower a backend is that ideal does not use.
 const idealSlowest = 5
 
-// runIdeal simulates it.
 func runIdeal(s *Scenario, members, requests int, seed uint64) *Result {
 	d := &ideal{world: newWorld(s, members, requests, seed)}
 	for {

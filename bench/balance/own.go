@@ -77,7 +77,6 @@ func (b *ownScenario) add(count int, troubles ...Trouble) {
 	b.bad += count
 }
 
-// place makes the zones.
 func (b *ownScenario) place(o *Own) error {
 	all, requests := 0, 0
 	for _, n := range o.Zones {
@@ -120,7 +119,6 @@ const (
 	ownAway   = 10
 )
 
-// leave reads Own.Leave.
 func (b *ownScenario) leave(text string) error {
 	if text == "" {
 		return nil
@@ -151,7 +149,6 @@ func (b *ownScenario) leave(text string) error {
 	return nil
 }
 
-// slow reads Own.Slow.
 func (b *ownScenario) slow(text string) error {
 	if text == "" {
 		return nil
@@ -174,7 +171,6 @@ func (b *ownScenario) fail(count int) error {
 	return nil
 }
 
-// hang reads Own.Hang.
 func (b *ownScenario) hang(text string) error {
 	if text == "" {
 		return nil
@@ -207,7 +203,6 @@ func (b *ownScenario) scenarios(o *Own) ([]Scenario, error) {
 	return usually(list), nil
 }
 
-// words says what p is.
 func (p *Policy) words() (text string) {
 	if p.SlowStart > 0 {
 		text += fmt.Sprintf(", slow_start = %v", p.SlowStart)

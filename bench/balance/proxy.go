@@ -82,7 +82,6 @@ func (p *proxied) loop() {
 	}
 }
 
-// of returns what has q.
 func (p *proxied) of(q *request) (*edge, *reactor) {
 	return p.edges[int(q.reactor)/(len(p.reactors)/len(p.edges))], p.reactors[q.reactor]
 }
@@ -124,7 +123,6 @@ func (p *proxied) reactorOf() int {
 	return k*each + p.chance.IntN(each)
 }
 
-// send sends an attempt on its way.
 func (p *proxied) send(e *edge, r *reactor, id int32) {
 	i := p.requests[id].backend
 	e.members[i].Enter(r.Reactor, false)

@@ -137,7 +137,6 @@ func (t *Table) partsSince(old *Table) []*report.Table {
 // WriteSVG draws the overview.
 func (t *Table) WriteSVG(w io.Writer) error { return t.dots().WriteSVG(w) }
 
-// parts are the tables that have a row.
 func (t *Table) parts() []*report.Table {
 	methods := "\t" + strings.Join(t.Methods, "\t")
 	worst := report.NewTable("p99 over the ideal's, geometric mean · worst cell", "scenarios\tn\tR"+methods)

@@ -88,7 +88,6 @@ func (t *Trouble) hits(members int) (first, last int) {
 	return t.First, min(t.First+max(1, t.Count, int(t.Part*float64(members))), members)
 }
 
-// active reports whether it is there at a time.
 func (t *Trouble) active(ns int64) bool {
 	if t.Period == 0 {
 		return true

@@ -175,7 +175,6 @@ type wrong struct {
 	closed bool
 }
 
-// trouble returns what is wrong with backend i now.
 func (w *world) trouble(i int) (now wrong) {
 	now.factor = 1
 	for k := range w.Troubles {

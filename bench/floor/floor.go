@@ -197,7 +197,6 @@ func (r *Relay) accept() {
 
 func (r *Relay) add(e *end) bool { return r.Epoll.Add(e.fd, e.slot, e.generation) == 0 }
 
-// takePair returns the client end of a closed pair.
 func (r *Relay) takePair() *end {
 	if n := len(r.free); n > 0 {
 		slot := r.free[n-1]

@@ -45,7 +45,6 @@ func (q *queues) add(key uint64, place int) {
 	q.byKey[key] = e
 }
 
-// move puts e at the end of a queue.
 func (q *queues) move(e *entry, place int) {
 	q.lists[e.place].Remove(e.element)
 	e.place, e.element = place, q.lists[place].PushBack(e)

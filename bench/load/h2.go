@@ -99,7 +99,6 @@ func (c *h2Client) forget() int {
 	return n
 }
 
-// release makes q free.
 func (c *h2Client) release(q *h2Request) {
 	q.stream, q.body = nil, nil
 	c.free = append(c.free, q)

@@ -92,7 +92,6 @@ func (w *worker) connect(*engine.Reactor) {
 	}
 }
 
-// begin begins the measured time.
 func (w *worker) begin(r *engine.Reactor) {
 	w.running = true
 	w.began, w.ends = r.Now(), r.Now()+int64(w.plan.Duration)

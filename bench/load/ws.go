@@ -160,7 +160,6 @@ func (c *wsClient) frame(in []byte) (used int, err error) {
 	return n, nil
 }
 
-// data takes bytes of a message.
 func (c *wsClient) data(in []byte) (int, error) {
 	n := int(min(c.left, uint64(len(in))))
 	c.left -= uint64(n)
@@ -205,7 +204,6 @@ func frameHead(in []byte) (op byte, size uint64, n int, err error) {
 	return op, size, n, nil
 }
 
-// appendFrame appends a frame of a client.
 func appendFrame(b []byte, op byte, payload []byte) []byte {
 	b = append(b, finBit|op)
 	switch n := len(payload); {

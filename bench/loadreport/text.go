@@ -51,7 +51,6 @@ func (r *Report) omission() []string {
 	return []string{note + "the open loops count that"}
 }
 
-// write writes one row in words.
 func (r *Row) write(w io.Writer) error {
 	t := new(report.Table)
 	line := func(name, format string, args ...any) { t.Add("  "+name+"\t"+format, args...) }
@@ -99,7 +98,6 @@ func (r *Report) table() *report.Table {
 	return t
 }
 
-// times are the cells of times.
 func times(list ...time.Duration) string {
 	var all []string
 	for _, d := range list {

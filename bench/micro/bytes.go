@@ -128,7 +128,6 @@ func collection() time.Duration {
 	return time.Since(begun)
 }
 
-// appendKey is a key of 8 bytes.
 func appendKey(buf []byte, k uint64) []byte { return binary.LittleEndian.AppendUint64(buf, k) }
 
 func tinyufoBytesStore(size int, ttl time.Duration) (*store[uint64, []byte], error) {

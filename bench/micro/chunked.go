@@ -24,7 +24,6 @@ var chunkedEntries = []Entry{
 	{"chunked/64x64/httputil", "decode chunks", chunksCopied, decodeChunksStdlib(64, 64)},
 }
 
-// chunks is a body of n chunks with size bytes each.
 func chunks(n, size int) (body []byte) {
 	for range n {
 		body = h1.AppendChunk(body, bytes.Repeat([]byte("x"), size))

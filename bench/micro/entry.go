@@ -28,7 +28,6 @@ func Entries() []Entry {
 	)
 }
 
-// families cuts entries into cases.
 func families(entries []Entry) (all []family) {
 	for i, e := range entries {
 		if i == 0 || path.Dir(e.Name) != path.Dir(entries[i-1].Name) {

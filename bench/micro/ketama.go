@@ -108,7 +108,6 @@ var ketamaEntries = []Entry{
 	}},
 }
 
-// ringNames are the names of n servers.
 func ringNames(n int) []string {
 	names := make([]string, n)
 	for i := range names {

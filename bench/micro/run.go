@@ -92,7 +92,6 @@ func (f family) measure(ctx context.Context, o Options, at *Step) ([]report.Resu
 	return f.results(rounds), nil
 }
 
-// results makes the rows of f.
 func (f family) results(rounds [][]report.Sample) []report.Result {
 	rows := make([]report.Result, len(f))
 	for i, e := range f {

@@ -29,7 +29,6 @@ var writeEntries = []Entry{
 		"discards", writeResponseNetHTTP},
 }
 
-// parsed decodes a head that the benchmark then writes.
 func parsed(b *testing.B, in []byte, d *h1.Decoder) *message.Head {
 	var h message.Head
 	if n, _, _, err := d.Next(in, &h); n != len(in) || err != nil {

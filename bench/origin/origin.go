@@ -104,7 +104,6 @@ func (s *Server) ready(ev rawio.Event) {
 	s.run(ev.Slot, c)
 }
 
-// run does what c is ready for.
 func (s *Server) run(slot uint32, c *conn) {
 	if len(c.owed) > 0 && !s.flushOwed(c) {
 		s.drop(slot, c)

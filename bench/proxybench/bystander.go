@@ -176,7 +176,6 @@ type bystanderSample struct {
 	acts float64 // of trouble, a second
 }
 
-// bystand measures the bystanders for a window.
 func (r *runner) bystand(
 	ctx context.Context, p *runningPeer, pids []int, window time.Duration,
 ) (s bystanderSample, err error) {

@@ -30,7 +30,6 @@ func (g *generator) result(ctx context.Context, load *process) (loadResult, erro
 	return g.parse(load.printed())
 }
 
-// generator chooses what makes the load of s.
 func (r *runner) generator(s Scenario, window time.Duration) (generator, error) {
 	switch {
 	case s.Proto.h2() && r.h2load != "":

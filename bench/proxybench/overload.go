@@ -274,7 +274,6 @@ func (r *rush) dial() net.Conn {
 	return c
 }
 
-// clientHello is what a client says first.
 func clientHello() []byte {
 	ours, theirs := net.Pipe()
 	defer func() { _ = theirs.Close() }()

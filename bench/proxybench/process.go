@@ -129,7 +129,6 @@ func (p *process) waitReady(ctx context.Context, addr string) error {
 	return p.poll(ctx, func() error { return probe(addr) })
 }
 
-// waitPrinted waits until the process has printed text.
 func (p *process) waitPrinted(ctx context.Context, text string) error {
 	return p.poll(ctx, func() error {
 		if !strings.Contains(p.printed(), text) {
@@ -183,7 +182,6 @@ func (p *process) alive() bool {
 	}
 }
 
-// printed is all that the process wrote.
 func (p *process) printed() string {
 	b, _ := os.ReadFile(filepath.Clean(p.output))
 	return string(b)

@@ -113,7 +113,6 @@ func summarize(name string, rounds []round) PeerResult {
 	return p
 }
 
-// median is the median of something of samples.
 func median[S any, N ~int64 | ~float64](samples []S, of func(s S) N) N {
 	values := make([]float64, len(samples))
 	for i, s := range samples {

@@ -199,7 +199,6 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	return nil
 }
 
-// startOrigin starts an origin that counts requests.
 func (r *runner) startOrigin(ctx context.Context, addr string, cpu int) error {
 	path := filepath.Join(r.dir, fmt.Sprintf("requests-%d", len(r.counters)))
 	counter, err := origin.OpenCounter(path)
@@ -358,7 +357,6 @@ func (r *runner) livePeers(s Scenario) []*runningPeer {
 	return live
 }
 
-// measure loads one peer.
 func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window time.Duration) (Sample, error) {
 	if p.Name == floorName {
 		s = s.reference()

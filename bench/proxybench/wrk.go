@@ -71,7 +71,6 @@ var (
 	errNoSummary = errors.New("wrk printed no summary")
 )
 
-// parseWrk reads what wrk --latency prints.
 func parseWrk(out string) (loadResult, error) {
 	var r loadResult
 	seen := false
@@ -109,7 +108,6 @@ func parseWrk(out string) (loadResult, error) {
 	return r, nil
 }
 
-// parseCount parses digits that a pattern has matched.
 func parseCount(digits string) uint64 {
 	n, _ := strconv.ParseUint(digits, 10, 64)
 	return n

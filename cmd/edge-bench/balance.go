@@ -105,7 +105,6 @@ func runBalance(c *cobra.Command, f balanceFlags) error {
 	return errors.Join(failed, out.show(c.OutOrStdout(), table), fill(svg, table.WriteSVG))
 }
 
-// options turns the flags into what is to be simulated.
 func (f *balanceFlags) options() (o balance.Options, err error) {
 	o = balance.Options{Reactors: f.reactors, Seeds: f.seeds, Seed: f.seed, Scale: f.scale, Tick: f.tick}
 	if o.Contenders, err = balance.Find(f.methods); err != nil {

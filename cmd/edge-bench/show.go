@@ -24,7 +24,6 @@ type showFlags struct {
 	asJSON                bool
 }
 
-// add adds the flags that all commands with a page have.
 func (s *showFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.page, "report", "", "write a page with plots to this `file`, to be shown to others")

@@ -75,7 +75,6 @@ requests have their time, and latency counts from then, which is how long users 
 	given.show.addLoad(c)
 }
 
-// addLoad adds the flags of what a load has found.
 func (s *showFlags) addLoad(c *cobra.Command) {
 	s.format = "text"
 	c.Flags().BoolVar(&s.asJSON, "json", false, "print JSON, with the whole distribution and the facts of the machine")
@@ -110,7 +109,6 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 	return nil
 }
 
-// options are what the flags say of a load on u.
 func (given *urlFlags) options(u string) (load.Options, error) {
 	o, err := load.FromURL(u)
 	if err != nil {
@@ -219,7 +217,6 @@ func commandLine(c *cobra.Command, args ...string) string {
 	return strings.Join(words, " ")
 }
 
-// quote makes one word of s for a shell.
 func quote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " '\"$\\&|;<>()*?#~`\t\n") {
 		return s

@@ -171,7 +171,6 @@ func newBuild() *cobra.Command {
 var errNoModule = errors.New("edge build needs a module: --with example.com/tenant@v1.2.0, or a file " + buildFile +
 	" here or as --file")
 
-// modules returns what is asked for.
 func (o *buildOptions) modules() (list []assemble.Module, err error) {
 	dir, err := os.Getwd()
 	if err != nil {

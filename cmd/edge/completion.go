@@ -67,7 +67,6 @@ func complete(root *cobra.Command) {
 	}
 }
 
-// completeKeys completes the key of --set key=value.
 func completeKeys(_ *cobra.Command, _ []string, begun string) (all []string, _ cobra.ShellCompDirective) {
 	for _, key := range config.Keys() {
 		if strings.HasPrefix(key, begun) {

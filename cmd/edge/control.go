@@ -191,7 +191,6 @@ func (a *asking) reloadBy(client *admin.Client, out, problems io.Writer) error {
 	return a.printReloaded(out, problems, &done)
 }
 
-// printReloaded prints what a reload has done.
 func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) error {
 	if a.json {
 		if err := printJSON(out, done); err != nil {

@@ -89,7 +89,6 @@ func (a *asking) servesFile(c *admin.Client) error {
 	return nil
 }
 
-// diffFiles compares two files.
 func (a *asking) diffFiles(out, problems io.Writer, old, next string) error {
 	var both [2]*config.Config
 	for i, path := range []string{old, next} {
@@ -108,7 +107,6 @@ func (a *asking) diffFiles(out, problems io.Writer, old, next string) error {
 	return a.printDiff(out, &d)
 }
 
-// printDiff prints d, and returns the exit code.
 func (a *asking) printDiff(out io.Writer, d *changes.Diff) error {
 	var err error
 	if a.json {

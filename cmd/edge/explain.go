@@ -78,7 +78,6 @@ func newStopwatch() *lang.Stopwatch {
 	return &lang.Stopwatch{Left: 20 * time.Millisecond, Now: func() time.Duration { return time.Since(begin) }}
 }
 
-// run reads the configuration and explains.
 func (o *explainOptions) run(cmd *cobra.Command) error {
 	if err := askClient(&o.ask, o.client); err != nil {
 		return usage{cmd, err}

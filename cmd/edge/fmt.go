@@ -155,7 +155,6 @@ func isPiped(in io.Reader) bool {
 	return err == nil && at.Mode()&os.ModeCharDevice == 0
 }
 
-// configured returns the files of TOML of the configuration.
 func (o *formatOptions) configured(problems io.Writer) (files []*formattedFile, err error) {
 	path, _ := o.locate()
 	if path == "" {
@@ -236,7 +235,6 @@ func (f *formattedFile) write(out io.Writer, asJSON bool) error {
 	return nil
 }
 
-// print lists the files that differ.
 func (o *formatOptions) print(out io.Writer, files []*formattedFile) error {
 	if o.json {
 		return printJSON(out, struct {

@@ -123,7 +123,6 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// run does what the flags say.
 func (f *rootFlags) run(cmd *cobra.Command) error {
 	from := sources{conf: f.conf, daemon: f.daemon, upgrade: f.upgrade}
 	switch {

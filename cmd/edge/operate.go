@@ -27,7 +27,6 @@ func adminCommands() []*cobra.Command {
 	}
 }
 
-// newList makes a command that prints a list.
 func newList[T any](name, path string, table func(w io.Writer, list []T)) *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{

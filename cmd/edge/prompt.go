@@ -58,7 +58,6 @@ func readPassword(in io.Reader, questions io.Writer) ([]byte, error) {
 	return first, nil
 }
 
-// askFor reads one answer.
 func askFor(f *os.File, questions io.Writer, question string) ([]byte, error) {
 	fmt.Fprint(questions, question)
 	defer fmt.Fprintln(questions)

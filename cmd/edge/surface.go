@@ -134,7 +134,6 @@ func usual(path string, cfg *config.Config) (*admin.Client, error) {
 	return nil, none
 }
 
-// serves reports whether st is of the process of the configuration at path.
 func serves(st *admin.Status, path string, g *config.Global) bool {
 	if i, err := pidfile.Find(g.FromWorkingDirectory(g.PIDFile)); err == nil {
 		return i.PID == st.PID

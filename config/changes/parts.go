@@ -177,7 +177,6 @@ func (c *comparison) removed(p *part) Entry {
 	return e
 }
 
-// changed describes a part that differs from what it was.
 func (c *comparison) changed(p *part, was any) Entry {
 	e := Entry{Action: Changed, Kind: p.kind, Name: p.name}
 	if p.changed != nil {

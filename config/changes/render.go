@@ -39,7 +39,6 @@ func (d *Diff) Render(w io.Writer) error {
 	return err
 }
 
-// renderTouches writes a line for the connections that e touches.
 func (e *Entry) renderTouches(b *strings.Builder) {
 	if i := slices.IndexFunc(e.Touches, func(t Touch) bool { return t.Connections == OfClients }); i >= 0 {
 		fmt.Fprintf(b, "    connections of clients%s: served to their end\n", e.Touches[i].number())

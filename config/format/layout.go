@@ -36,7 +36,6 @@ func space(all []statement) {
 
 func isComment(st *statement) bool { return st.header == "" && st.value == nil }
 
-// topLines returns the lines of a file.
 func topLines(all []statement) []line {
 	lines := make([]line, len(all))
 	for i := range all {

@@ -34,7 +34,6 @@ type scanner struct {
 	failed bool // the text is not what TOML looks like to this scanner
 }
 
-// statements returns the statements of the text.
 func (s *scanner) statements() (all []statement) {
 	for {
 		gap := s.lineEnds() > 1
@@ -138,7 +137,6 @@ func bare(key string) string {
 	return key
 }
 
-// value returns the value that begins here.
 func (s *scanner) value() *value {
 	s.blanks()
 	switch c := s.peek(); c {

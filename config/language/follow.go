@@ -173,7 +173,6 @@ func (f *Follower) look(now time.Time) (next time.Duration) {
 	return next
 }
 
-// refreshNow looks at the file of t.
 func (t *followed) refreshNow(f *Follower) {
 	c := Change{Kind: t.key.kind(), Name: t.key.name, File: t.file}
 	u, err := t.handle.Refresh()

@@ -9,7 +9,6 @@ import (
 	"github.com/edge-proxy/edge/lang/table"
 )
 
-// geo reads [geo].
 func (r *reader) geo() (all geo.Databases) {
 	e := schema.Only[*geoEntry](r.doc.Entries("geo"))
 	r.doc.Fill(e)

@@ -246,7 +246,6 @@ func (r *reader) named(g *schema.Given, name string) bool {
 	return right
 }
 
-// list reads one of [lists].
 func (r *reader) list(e *listEntry) lang.List {
 	e.Pos = e.Node().Head.Pos()
 	if !e.Has("values") && e.Lacks("file") {
@@ -266,7 +265,6 @@ func (r *reader) list(e *listEntry) lang.List {
 	return lang.List{Kind: lang.IP, HasAddr: t.HasAddr}
 }
 
-// table reads one of [maps].
 func (r *reader) table(e *mapEntry) lang.Map {
 	e.Pos = e.Node().Head.Pos()
 	if !e.Has("values") && e.Lacks("file") {
@@ -283,7 +281,6 @@ func (r *reader) table(e *mapEntry) lang.Map {
 	return lang.Map{Key: lang.IP, Addr: t.Addr}
 }
 
-// secret reads one of [secrets].
 func (r *reader) secret(e *secretEntry) {
 	if e.Lacks("value") {
 		r.rep.Errorf(e.Node().Head, `add value = "${file:/run/secrets/`+e.name+`}"`, "this secret has no value")

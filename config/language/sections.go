@@ -46,7 +46,6 @@ func parseListValues(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, boo
 	return schema.Strings.Parse(d, k, n)
 }
 
-// parseEntries reads the entries of a map.
 func parseEntries(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind != syntax.KindTable {
 		d.WrongKind(n, "a table of strings", schema.TableHint)

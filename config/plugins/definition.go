@@ -82,7 +82,6 @@ type entry struct {
 	Definition
 }
 
-// newEntry makes the target of a table.
 func (k *Kind) newEntry(_ schema.Target, n *syntax.Node) schema.Target {
 	e := &entry{}
 	e.Kind = k.Kind
@@ -230,7 +229,6 @@ func (r reported) Report(path string, element, elements int, hint, message strin
 	r.to.Errorf(at, hint, "%s", message)
 }
 
-// head returns where the table begins.
 func (t *table) head() syntax.Span {
 	if n := t.Node().Child(strings.TrimSuffix(t.path, ".")); n != nil {
 		return n.Head
@@ -238,7 +236,6 @@ func (t *table) head() syntax.Span {
 	return t.Node().Head
 }
 
-// title says what the table is.
 func (t *table) title() string {
 	if t.path == "" {
 		return "a " + t.of.Kind.Name + " of type " + syntax.Quote(t.of.Name)

@@ -106,7 +106,6 @@ func (l *FilterLists) OfRoute(before []FilterMember) (own []FilterMember, withou
 	return own, without
 }
 
-// ruled reports whether a rule names a filter.
 func (l *FilterLists) ruled(name string) bool {
 	return hasName(l.Rules, name) || hasName(l.RouteRules, name)
 }

@@ -90,7 +90,6 @@ var (
 	}
 )
 
-// find returns the type of that name, or nil.
 func (k *Kind) find(name string) *plugin.Type { return plugin.TypeNamed(k.Kind, name) }
 
 // unusedCode is the code of the warning of an unused one.

@@ -26,7 +26,6 @@ type Given struct {
 
 func (g *Given) base() *Given { return g }
 
-// keys returns the keys that the entry may have.
 func (g *Given) keys() []*Key {
 	if g.variant == nil {
 		return g.section.Keys

@@ -36,7 +36,6 @@ func (s *Schema) JSONSchema(w io.Writer, title string) error {
 	return e.Encode(root)
 }
 
-// describe returns what may stand at a place.
 func (p *place) describe() object {
 	var forms []any
 	if p.key != nil {
@@ -75,7 +74,6 @@ func (p *place) describe() object {
 	return o
 }
 
-// describeTable returns a table with the keys below a place.
 func (p *place) describeTable() object {
 	properties := object{}
 	for name, c := range p.children {

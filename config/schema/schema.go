@@ -323,7 +323,6 @@ func (p *place) walk(path string) *place {
 	return p
 }
 
-// has reports whether p has a table of that name with a key of that name.
 func (p *place) has(table, name string) bool {
 	at := p.children[table]
 	return at != nil && at.children[name] != nil

@@ -128,7 +128,6 @@ func (r *rereader) lineEnd() bool {
 	return true
 }
 
-// blanks skips blanks and tabs.
 func (r *rereader) blanks() {
 	for r.at < len(r.src) && (r.src[r.at] == ' ' || r.src[r.at] == '\t') {
 		r.at++
@@ -260,7 +259,6 @@ func (r *rereader) blockIndent(from int) int {
 	}
 }
 
-// skipLine goes to the next line.
 func (r *rereader) skipLine() {
 	for r.at < len(r.src) && !r.lineEnd() {
 		r.at++

@@ -242,10 +242,8 @@ func quotedToken(line string, mark byte) string {
 	return line
 }
 
-// null reports whether n is a null.
 func (b *yamlBuilder) null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// mapping adds the members of n to the table.
 func (b *yamlBuilder) mapping(table *Node, n *yaml.Node, depth int) {
 	leave := b.enter(n)
 	defer leave()
@@ -434,7 +432,6 @@ func (b *yamlBuilder) count(at Span, depth int) bool {
 // stopped reports whether it is pointless to go on.
 func (b *yamlBuilder) stopped() bool { return b.aliased >= yamlAliasedMax || b.rep.Full() }
 
-// scalar sets v to what n says.
 func (b *yamlBuilder) scalar(v *Node, n *yaml.Node) bool {
 	v.Text = n.Value
 	var err error

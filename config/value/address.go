@@ -83,7 +83,6 @@ func wrongListen(s string) (wrong, hint string) {
 	return syntax.Quote(s) + " has no port", "write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
 }
 
-// schemeHint returns the hint for a listener with a scheme.
 func schemeHint(scheme, rest string) string {
 	rest = strings.TrimSuffix(rest, "/")
 	if _, wrong, _ := ParseListen(rest); wrong != "" || scheme == "udp" || scheme == "quic" {

@@ -62,7 +62,6 @@ func remaining(found []finding, list []exception) []finding {
 	})
 }
 
-// unused returns a finding for each exception that covers nothing.
 func unused(found []finding, list []exception) []finding {
 	var left []finding
 	for _, e := range list {

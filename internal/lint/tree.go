@@ -166,7 +166,6 @@ func parseSource(rel string, text []byte) (*source, error) {
 
 func importPath(spec *ast.ImportSpec) string { return strings.Trim(spec.Path.Value, `"`) }
 
-// line returns the line that pos is on.
 func (s *source) line(pos token.Pos) int { return s.fset.Position(pos).Line }
 
 // under reports whether the file belongs to one of the packages, or lies below one of them.

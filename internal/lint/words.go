@@ -70,7 +70,6 @@ func splitName(name string) []string {
 	return append(words, strings.ToLower(strings.Trim(string(runes[start:]), "_-.")))
 }
 
-// declared returns the identifiers that a file declares.
 func declared(file *ast.File) []*ast.Ident {
 	var ids []*ast.Ident
 	exprs := func(list ...ast.Expr) {

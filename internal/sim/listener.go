@@ -131,7 +131,6 @@ func (d *door) covers(a poller.Addr) bool {
 	return own.Unmap() == to
 }
 
-// bind gives d its address.
 func (w *World) bind(d *door) syscall.Errno {
 	if !d.addr.IsUnix() && d.addr.IP.Port() == 0 {
 		w.port++

@@ -99,7 +99,6 @@ func (e *end) establish() {
 	e.kick()
 }
 
-// fail ends a connect.
 func (e *end) fail(errno syscall.Errno) {
 	if !e.dead {
 		e.connecting = false
@@ -318,7 +317,6 @@ func (e *end) segment() int {
 	return 1 + e.w.rng.IntN(e.segmentMax)
 }
 
-// arrive takes the bytes of a segment.
 func (e *end) arrive(p []byte) {
 	e.reveal()
 	if e.peer == nil || !e.peer.take(p) {

@@ -65,7 +65,6 @@ func New(t testing.TB, request string, on *proxy.Listener, filters ...*proxy.Fil
 	return NewRouted(t, request, on, all(filters))
 }
 
-// all is a route for everything.
 func all(filters []*proxy.Filter) func(*upstream.Upstream) []proxy.Route {
 	return func(origin *upstream.Upstream) []proxy.Route {
 		return []proxy.Route{{Name: "all", To: proxy.To(origin, nil), Filters: filters}}

@@ -89,7 +89,6 @@ func AppendPlace(p []byte, texts *[ASN]string, asn uint32) (_ []byte, has Fields
 // textMax is how many bytes of a text are kept: its length is one byte.
 const textMax = 255
 
-// appendText appends a field to a Place.
 func appendText(p []byte, text string) []byte {
 	if len(text) > textMax {
 		cut := textMax

@@ -16,7 +16,6 @@ type classes struct {
 // leads are the bytes from 0x80 on at which the rules for the next bytes of a rune change.
 var leads = [...]byte{0x80, 0x90, 0xa0, 0xc0, 0xc2, 0xe0, 0xe1, 0xed, 0xee, 0xf0, 0xf1, 0xf4, 0xf5}
 
-// newClasses returns the classes of a program.
 func newClasses(prog *syntax.Prog, all []readers) *classes {
 	var cut [256 + 1]bool
 	for _, b := range leads {
@@ -105,7 +104,6 @@ func assertions(prog *syntax.Prog) (words, lines bool) {
 	return words, lines
 }
 
-// readsRune reports whether an instruction consumes a rune.
 func readsRune(inst *syntax.Inst) bool {
 	switch inst.Op {
 	case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:

@@ -26,7 +26,6 @@ func (e *Error) Error() string {
 // occurrencesMax bounds how many places of a part are tried to find the place that an error is about.
 const occurrencesMax = 16
 
-// syntaxError makes an Error of what syntax.Parse says.
 func syntaxError(pattern string, err error) *Error {
 	var wrong *syntax.Error
 	if !errors.As(err, &wrong) {

@@ -96,7 +96,6 @@ func (f *finder) at(b []byte, i int, mask uint32) bool {
 	return false
 }
 
-// has reports whether b begins with w.
 func (f *finder) has(b, w []byte) bool {
 	if len(b) < len(w) {
 		return false

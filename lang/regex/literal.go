@@ -198,7 +198,6 @@ func (l *literal) compare(b []byte) bool {
 	return false
 }
 
-// hasEmpty reports whether the empty text is one of the words.
 func (l *literal) hasEmpty() bool {
 	return slices.ContainsFunc(l.words, func(w []byte) bool { return len(w) == 0 })
 }

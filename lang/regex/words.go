@@ -187,7 +187,6 @@ func (c char) cases() []word {
 	return words
 }
 
-// bytes returns the text of a word.
 func (w word) bytes() []byte {
 	var b []byte
 	for _, c := range w {

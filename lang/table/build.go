@@ -293,7 +293,6 @@ func (b *builder) takeText(key []byte, ref uint32) *fault {
 	return nil
 }
 
-// finish makes the generation.
 func (b *builder) finish() (*generation, error) {
 	g := &generation{texts: b.texts, values: b.values.values}
 	sortRecords(b.records, &b.pace)

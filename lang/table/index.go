@@ -85,7 +85,6 @@ type indexer struct {
 	nodeN, slotN int
 }
 
-// buildIndex makes the index over the bounds.
 func (r *ranges) buildIndex(m *memory, pace *yield.Pace) (err error) {
 	n := int(r.count)
 	if n <= bucketMax {

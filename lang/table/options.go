@@ -99,7 +99,6 @@ func (b *Budget) give(bytes int64) {
 	}
 }
 
-// inUnits writes a number of bytes for people.
 func inUnits(bytes int64) string {
 	switch {
 	case bytes >= 10<<20:

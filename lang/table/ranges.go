@@ -91,7 +91,6 @@ func (r *ranges) ref(p place) uint32 {
 	return 0
 }
 
-// bound is the place of a bound.
 func (r *ranges) bound(i int) place {
 	switch {
 	case r.upper32 != nil:

@@ -66,7 +66,6 @@ func (s *scanner) hasEntry() bool {
 // column is the place of a byte of line in characters, from 1.
 func (s *scanner) column(at int) int { return utf8.RuneCount(s.line[:min(at, len(s.line))]) + 1 }
 
-// entry reads the entry of a line that has one.
 func (s *scanner) entry() *fault {
 	for i, c := range s.line {
 		if c < ' ' && c != '\t' || c == 0x7f {

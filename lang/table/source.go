@@ -64,7 +64,6 @@ const (
 // errChanging is why a file is not taken that is written again and again.
 var errChanging = errors.New("it changes while it is read: write a new file and rename it")
 
-// read reads a source into m.
 func (o *Options) read(m *memory, s Source) (c content, err error) {
 	var pace yield.Pace
 	c.source = s
@@ -125,7 +124,6 @@ func (o *Options) readFile(m *memory, path string, pace *yield.Pace) (text []byt
 	return text, s, err
 }
 
-// digest makes the sum of the content.
 func (c *content) digest(pace *yield.Pace) {
 	h := sha256.New()
 	var n [8]byte

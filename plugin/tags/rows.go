@@ -120,7 +120,6 @@ func (w *walk) move(from int, after, table string) error {
 	return nil
 }
 
-// field adds the row of one field.
 func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path string) (err error) {
 	tag := f.Tag.Get
 	r := &Row{
@@ -258,7 +257,6 @@ func Held(of reflect.Type, types func(reflect.StructField) any) ([]*Row, error) 
 	return rows, err
 }
 
-// prepare reads what r says in words.
 func (r *Row) prepare(v Values) (err error) {
 	err = r.Bound(v.Number)
 	switch isTable := r.Kind == "texts"; {

@@ -247,7 +247,6 @@ func (w *work) get() error {
 	return w.explain(err)
 }
 
-// compile makes the program.
 func (w *work) compile() error {
 	const variables = Edge + "/internal/build."
 	var paths []string

@@ -61,7 +61,6 @@ func (w *work) start() error {
 	return nil
 }
 
-// runProgram runs the program and returns what it printed.
 func (w *work) runProgram(args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, startTimeout)
 	defer cancel()

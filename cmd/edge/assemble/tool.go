@@ -105,7 +105,6 @@ func (t *tool) runIn(dir string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// moduleIn returns the path of the module in the folder of m.
 func (t *tool) moduleIn(m Module) (string, error) {
 	if st, err := os.Stat(m.Dir); err != nil {
 		return "", fmt.Errorf("module %s: %w", m, err)

@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// cond returns the condition that m is for requests of f.
 func (f *flow) cond(m *matcher) *plan.Cond {
 	if m == nil {
 		return plan.Always

@@ -48,7 +48,6 @@ type flow struct {
 // againMax is how many directives of a site are run more than once, for requests under other conditions.
 const againMax = 1000
 
-// run makes branches of a program.
 func (f flow) run(program []*directive) {
 	var before *plan.Cond // of the directive before
 	for i, d := range program {
@@ -151,7 +150,6 @@ func (f *flow) places(list ...*directive) (all []plan.Place) {
 	return all
 }
 
-// put adds a step.
 func (f *flow) put(d *directive, c *plan.Cond, do plan.Action) {
 	one := plan.Step{When: c, Do: []plan.Action{do}, What: d.text, From: append(f.places(d), do.At)}
 	if c == plan.Always {

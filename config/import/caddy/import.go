@@ -141,7 +141,6 @@ func networks(list []string) []string {
 		"192.168.0.0/16 172.16.0.0/12 10.0.0.0/8 127.0.0.0/8 fd00::/8 ::1/128"))
 }
 
-// reorder moves a directive in the order of all.
 func (im *importer) reorder(d *directive) {
 	order := slices.DeleteFunc(slices.Clone(im.order), func(name string) bool { return name == d.arg(0) })
 	at := map[string]int{"first": 0, "last": len(order), "before": slices.Index(order, d.arg(2)),

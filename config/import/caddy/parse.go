@@ -49,7 +49,6 @@ func (d *directive) lines() []*directive {
 	return d.block
 }
 
-// as returns d with other words in place of its own.
 func (d *directive) as(words []string) *directive {
 	return &directive{name: words[0], args: words[1:], text: d.text, block: d.block, at: d.at}
 }
@@ -246,7 +245,6 @@ func (p *parser) imports(parse func()) {
 	p.tokens = rest
 }
 
-// files returns the tokens of files that are imported.
 func (p *parser) files(d *directive) (tokens []token) {
 	pattern := d.args[0]
 	if !filepath.IsAbs(pattern) {

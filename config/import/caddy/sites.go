@@ -322,7 +322,6 @@ func (im *importer) writeListeners() {
 	}
 }
 
-// secure writes the TLS of a listener.
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	im.Note(l.at[0], "HTTP/3 on "+l.listen, "not available in this version: clients use HTTP/2 and HTTP/1.1")

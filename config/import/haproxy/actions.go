@@ -32,7 +32,6 @@ func (f *front) steps() []plan.Step {
 // allowsMax is how many lines that let requests pass the conditions of those after them name.
 const allowsMax = 50
 
-// put adds a step.
 func (f *front) put(l *line, c *plan.Cond, do ...plan.Action) {
 	l.used = true
 	for _, passed := range f.skip {
@@ -50,7 +49,6 @@ set-path set-pathq set-uri replace-uri replace-pathq normalize-uri set-query: pa
 set-method: method
 set-src set-src-port: src src_port`
 
-// step reads a line about requests.
 func (f *front) step(l *line, verb string) {
 	switch verb {
 	case "deny":
@@ -95,7 +93,6 @@ func (f *front) step(l *line, verb string) {
 	}
 }
 
-// refuse adds a step that refuses requests.
 func (f *front) refuse(l *line, do ...plan.Action) {
 	if counter, rest := f.part(l, counterAsked(), false); counter != "" && rest.Known() {
 		f.limit(l, counter, rest)
@@ -141,7 +138,6 @@ func (f *front) redirect(l *line) {
 	f.put(l, f.asked(l), plan.Redirect(to, status))
 }
 
-// respond reads a line of http-request return.
 func (f *front) respond(l *line) {
 	status, _ := strconv.Atoi(cmp.Or(l.after("status"), "200"))
 	body, format := plan.Text(l.after("string")), f.values(l.after("lf-string"))

@@ -155,7 +155,6 @@ func (im *importer) balance(b *plan.Block, l *line) {
 	}
 }
 
-// check writes the health check of a backend.
 func (im *importer) check(b *plan.Block, s *section, checked map[string]option) {
 	fields := []string{`type = "tcp"`}
 	if l := s.find("option", "httpchk"); l != nil {

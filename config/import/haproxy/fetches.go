@@ -116,7 +116,6 @@ func (f *front) fetch(name, argument string) (s sample, ok bool) {
 	return s, true
 }
 
-// convert returns what a converter makes of s.
 func (s sample) convert(name, argument string) (sample, bool) {
 	form, host := "lower($)", s.holds == "host"
 	switch {

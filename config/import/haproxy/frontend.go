@@ -183,7 +183,6 @@ func (f *front) listeners() (names []string) {
 	return names
 }
 
-// bindOptions writes the options of a bind line.
 func (f *front) bindOptions(b *plan.Block, l *line, all map[string]option, secure bool) {
 	if crt := all["crt"].value; secure {
 		b.Set("tls", "true", l.at)
@@ -202,7 +201,6 @@ func (f *front) bindOptions(b *plan.Block, l *line, all map[string]option, secur
 	}
 }
 
-// parseBind reads an address of bind.
 func parseBind(s string, both bool) (address string, ok bool) {
 	if path, unix := strings.CutPrefix(s, "unix@"); unix || strings.HasPrefix(s, "/") {
 		return "unix:" + path, true

@@ -77,7 +77,6 @@ func (im *importer) errorPages(s *section, b *plan.Block) {
 	}
 }
 
-// path returns the path of a file that the configuration names.
 func (im *importer) path(name string) string {
 	if filepath.IsAbs(name) {
 		return name
@@ -85,7 +84,6 @@ func (im *importer) path(name string) string {
 	return filepath.Join(im.dir, name)
 }
 
-// file returns the text of a file that the configuration names.
 func (im *importer) file(name string) (text string, ok bool) {
 	b, err := im.read.Read(im.path(name))
 	return string(b), err == nil

@@ -29,7 +29,6 @@ func (l *line) word(i int) string {
 	return ""
 }
 
-// rest returns the words from i on.
 func (l *line) rest(i int) []string { return l.words[min(i, len(l.words)):] }
 
 // after returns the word that follows name among the words from 1 on, or "". There may be no line.
@@ -59,7 +58,6 @@ const wordsMax = 1000
 var kinds = []string{"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist",
 	"program", "cache", "http-errors", "ring", "fcgi-app"}
 
-// read cuts a file into sections.
 func read(path string, r *plan.Reader, p *plan.Plan) (list []*section, err error) {
 	text, err := r.Read(path)
 	var at, base *section
@@ -125,7 +123,6 @@ func (s *section) find(words ...string) *line {
 	return nil
 }
 
-// all returns the lines of a section that begin with a word.
 func (s *section) all(word string) (list []*line) {
 	for _, l := range s.lines {
 		if l.words[0] == word {

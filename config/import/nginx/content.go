@@ -142,7 +142,6 @@ func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 	return nil
 }
 
-// responseFields writes the fields of answers.
 func (im *importer) responseFields(at *scope, t *plan.Target) {
 	var fields []plan.Field
 	var places []plan.Place

@@ -17,7 +17,6 @@ type filter struct {
 	from []plan.Place
 }
 
-// newFilter returns a filter of a type.
 func newFilter(kind, name string, from ...plan.Place) *filter {
 	return &filter{name, []plan.Setting{{Name: "type", Value: plan.String(kind)}}, from}
 }

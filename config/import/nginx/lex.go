@@ -32,7 +32,6 @@ func (d *directive) text() string {
 	return strings.Join(append([]string{d.name}, d.args...), " ")
 }
 
-// textOf returns the text of some directives.
 func textOf(list []*directive) (text string) {
 	for _, d := range list {
 		text += d.text() + "\n"
@@ -62,7 +61,6 @@ func (d *directive) child(name string) *directive {
 	return d.last[name]
 }
 
-// each calls f for d and all directives inside it.
 func (d *directive) each(f func(*directive)) {
 	f(d)
 	for _, c := range d.block {

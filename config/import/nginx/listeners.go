@@ -28,7 +28,6 @@ func (l *listener) scheme() string {
 	return "http"
 }
 
-// listen finds the listeners of all servers.
 func (im *importer) listen() {
 	byAddress := map[string]*listener{}
 	for _, s := range im.servers {
@@ -59,7 +58,6 @@ func (im *importer) listen() {
 	}
 }
 
-// addListen adds one listen directive of a server.
 func (im *importer) addListen(byAddress map[string]*listener, s *server, d *directive) {
 	address, port, ok := parseListen(d.arg(0))
 	if !ok {
@@ -183,7 +181,6 @@ func (im *importer) bodySize(b *plan.Block, l *listener) {
 	}
 }
 
-// secure writes the TLS of a listener.
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	first := l.first.scope

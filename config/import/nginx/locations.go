@@ -20,7 +20,6 @@ type location struct {
 	cond  *plan.Cond // of its requests, by itself
 }
 
-// regular reports whether l has a regular expression.
 func (l *location) regular() bool { return strings.HasPrefix(l.mark, "~") }
 
 // form matches the arguments of a location, with a line end between them: its mark and its path.
@@ -49,7 +48,6 @@ func (im *importer) collect(at *scope, named map[string]*location) (list []*loca
 // beginningExpr matches expressions of paths in a folder.
 var beginningExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_-]+/)*)(?:[^*?{|][^|]*)?$`)
 
-// pathCond returns the condition of a location about the path.
 func pathCond(l *location) *plan.Cond {
 	if l.regular() {
 		c := plan.Unknown

@@ -157,7 +157,6 @@ func (im *importer) below(l *location, to target, d *directive, t *plan.Target) 
 	}
 }
 
-// requestFields writes the fields that backends get.
 func (im *importer) requestFields(c context, to target, d *directive, t *plan.Target) {
 	var fields []plan.Field
 	from := []plan.Place{d.at}

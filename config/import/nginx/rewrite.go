@@ -41,7 +41,6 @@ func (p *phase) add(c context, s plan.Step) {
 	p.steps = append(p.steps, s)
 }
 
-// answers reports whether a step answers the requests that it is for.
 func answers(s plan.Step) bool {
 	return slices.Contains([]string{"deny", "drop", "redirect", "respond"}, s.Do[0].Name)
 }
@@ -133,7 +132,6 @@ func (im *importer) filled(c context, text, special string) (result, unknown str
 	})
 }
 
-// branch translates one if.
 func (im *importer) branch(c context, d *directive, p *phase) {
 	text := strings.TrimSpace(strings.Join(d.args, " "))
 	text = strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(text, "("), ")"))
@@ -255,7 +253,6 @@ func typeOf(at *scope) string {
 	return "text/plain"
 }
 
-// rewrite translates one rewrite.
 func (im *importer) rewrite(c context, d *directive, p *phase) {
 	text, to, flag := d.arg(0), d.arg(1), d.arg(2)
 	step := d.step()

@@ -16,7 +16,6 @@ type scope struct {
 	locals    map[string]bool   // variables that are none
 }
 
-// inner returns the scope of a block inside s.
 func (s *scope) inner(block *directive) *scope {
 	next := &scope{outer: s, block: block, constants: maps.Clone(s.constants), locals: s.locals}
 	for _, d := range block.block {
@@ -110,10 +109,8 @@ func expand(s string, constants map[string]string) string {
 // braced is ${name} before something that no name has.
 var braced = plan.Expr(`\$\{([A-Za-z0-9_]+)\}\B`)
 
-// nameOf returns the name of a variable.
 func nameOf(m string) string { return strings.Trim(m, "${}") }
 
-// hasVariables reports whether s has a variable.
 func hasVariables(s string) bool { return variable().MatchString(s) }
 
 // replaced returns s as a template, with its variables replaced; unknown is one for which there is "", or "".

@@ -19,7 +19,6 @@ type server struct {
 	named   map[string]*location
 }
 
-// newServer reads the names of a server.
 func (im *importer) newServer(d *directive) *server {
 	s := &server{d: d, scope: im.http.inner(d), named: map[string]*location{}}
 	for _, names := range s.scope.all("server_name") {
@@ -108,7 +107,6 @@ func (im *importer) sitesOf(s *server) (list []*plan.Site) {
 // slashesMax is how many paths the condition of one rule has, for conditions have a length.
 const slashesMax = 500
 
-// requests returns what a server does with requests.
 func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 	p := im.rewritePhase(context{server: s, at: s.scope})
 	var branches []plan.Branch

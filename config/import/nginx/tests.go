@@ -54,7 +54,6 @@ func (im *importer) subject(name string) string {
 
 var askedName = plan.Expr(`^\$([A-Za-z0-9_]+)(?: (=|!=|~|~\*|!~|!~\*)(?: (.*))?)?$`)
 
-// testOf returns a test of if.
 func (im *importer) testOf(c context, text string) *plan.Cond {
 	m := askedName().FindStringSubmatch(text)
 	if m == nil {

@@ -105,7 +105,6 @@ func (im *importer) member(d *directive) (text string, fails int, pause string) 
 	return "{ address = " + plan.String(withPort(d.arg(0), "80")) + weight + backup + " }", fails, pause
 }
 
-// withPort returns an address with a port.
 func withPort(address, port string) string {
 	if _, _, err := net.SplitHostPort(address); err == nil || strings.HasPrefix(address, "unix:") {
 		return address

@@ -152,7 +152,6 @@ func (im *importer) leftOver(list []*directive, outer string) {
 	}
 }
 
-// unused adds the finding about one directive.
 func (im *importer) unused(d *directive, outer string) {
 	w, known := words().Find(d.name)
 	if w.Says == "key" {

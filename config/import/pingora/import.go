@@ -115,7 +115,6 @@ func (im *importer) global(n *syntax.Node, w plan.Word) {
 	im.Block(string(w.Unit)).Set(w.Key, value, place(n))
 }
 
-// section translates a section of the file.
 func (im *importer) section(n *syntax.Node) {
 	table, list := n.Kind == syntax.KindTable, n.Kind == syntax.KindList
 	switch key := n.Key; {
@@ -229,7 +228,6 @@ func (im *importer) balancing(n *syntax.Node) {
 	}
 }
 
-// upstream writes an upstream with its backends.
 func (im *importer) upstream(name string, list []*syntax.Node) {
 	b := im.Block("[upstreams." + plan.Key(name) + "]")
 	var backends []string

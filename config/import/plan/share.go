@@ -154,7 +154,6 @@ func (p *Plan) shareUpstreams() {
 	}
 }
 
-// leads reports whether a route leads to backends.
 func (b *Block) leads() bool {
 	return slices.ContainsFunc(b.keys, func(k key) bool {
 		return k.name == "dest" && !strings.HasPrefix(k.value, `"status:`)
@@ -178,7 +177,6 @@ func most(routes []*Block, name string) (best key, all bool) {
 	return best, len(routes) > 1 && count[best.value] == len(routes)
 }
 
-// drop removes a line from the routes that have it.
 func drop(routes []*Block, k key) {
 	for _, b := range routes {
 		b.keys = slices.DeleteFunc(b.keys, func(o key) bool { return o.name == k.name && o.value == k.value })

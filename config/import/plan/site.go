@@ -154,7 +154,6 @@ func (s *Site) refuses() bool {
 		slices.ContainsFunc(s.Branches, func(b Branch) bool { return b.To.refuses() })
 }
 
-// filters reports whether s has filters run.
 func (s Step) filters() bool {
 	return slices.ContainsFunc(s.Do, func(a Action) bool { return a.Name == "filters" })
 }
@@ -173,7 +172,6 @@ func (s Step) refuses() bool {
 	return slices.ContainsFunc(s.Do, func(a Action) bool { return a.refuses })
 }
 
-// set writes what an action does into a table.
 func (a Action) set(b *Block) {
 	if a.fields != nil {
 		a.Value = Table(a.fields)
@@ -217,7 +215,6 @@ func joined(steps []Step) (list []Step) {
 	return list
 }
 
-// when is the condition of a step.
 func (s Step) when() *Cond {
 	if s.When == nil {
 		return Always

@@ -390,7 +390,6 @@ func (w *siteWriter) leads(t *Target) []Action {
 	return []Action{Local("to", name)}
 }
 
-// rule writes one rule.
 func (p *Plan) rule(header string, when *Cond, s sense, do Step) {
 	text, _ := when.text(s)
 	if text == no {
@@ -438,7 +437,6 @@ func (p *Plan) step(header string, when *Cond, s Step, sure bool) {
 	p.rule(header, All(when, c), as, s)
 }
 
-// routes writes the branches that are routes.
 func (w *siteWriter) routes() {
 	for i, b := range w.Branches {
 		for _, a := range w.ways[i] {
@@ -461,7 +459,6 @@ func (w *siteWriter) routes() {
 	}
 }
 
-// route writes one route and its rules.
 func (w *siteWriter) route(hosts []string, path string, when *Cond, t *Target, from []Place) {
 	b := w.Add("[[routes]]", slices.Concat(from, t.From)...)
 	if hosts != nil {

@@ -59,7 +59,6 @@ func (im *importer) add(root *node, path string) {
 	im.keys(file, im.Block("[global]"))
 }
 
-// load reads a file.
 func (im *importer) load(path string) (*node, error) {
 	text, err := im.read.Read(path)
 	if err != nil {
@@ -99,7 +98,6 @@ func (im *importer) dynamic(n *node, path string, patterns ...string) {
 	im.Lose(n.at, n.words(), "no such file: name it after this one, edge import traefik FILE FILE")
 }
 
-// first returns the first member of that name.
 func (im *importer) first(names ...string) *node {
 	for _, d := range im.docs {
 		if n := d.get(names...); n != nil {

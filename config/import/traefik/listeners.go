@@ -76,7 +76,6 @@ func (im *importer) entryOf(name string) *entry {
 	return nil
 }
 
-// entry reads an entry point.
 func (im *importer) entry(n *node) {
 	address, protocol, _ := strings.Cut(n.str("address"), "/")
 	host, port, err := net.SplitHostPort(address)
@@ -94,7 +93,6 @@ func (im *importer) entry(n *node) {
 	}
 }
 
-// listener writes the listener of an entry point.
 func (im *importer) listener(e *entry) {
 	b, n := im.Add("[[listeners]]", e.at), e.node
 	e.block = b
@@ -148,7 +146,6 @@ func (im *importer) certificates() {
 	}
 }
 
-// certificate writes the files of a certificate.
 func certificate(b *plan.Block, n *node) {
 	b.SetOr("cert", plan.String(n.str("certfile")), `"internal"`, n.get("certfile").at)
 	if key := n.get("keyfile"); key != nil && key.text != n.str("certfile") {

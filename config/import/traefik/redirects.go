@@ -28,7 +28,6 @@ func (a *reply) away(n *node, when *plan.Cond, to string, permanent bool) {
 		From: append([]plan.Place{n.at}, a.r.places()...)})
 }
 
-// scheme returns the scheme of the requests.
 func (a *reply) scheme() string {
 	if a.e.secure {
 		return "https"

@@ -152,7 +152,6 @@ func hostRegexp(text string) *plan.Cond {
 	return expression("host", text)
 }
 
-// expression asks whether an expression matches a value.
 func expression(value, text string) *plan.Cond {
 	if _, err := regexp.Compile(text); err != nil || len(text) > valueMax {
 		return plan.Unknown
@@ -190,7 +189,6 @@ var (
 	plainExpr = plan.Expr(`^[A-Za-z0-9_/^$()|?:*+.\[\]\\{},-]*$`)
 )
 
-// validPath reports whether a path can be one of a route.
 func validPath(p string) bool {
 	_, err := route.ParsePath("=" + p)
 	return err == nil && plainPath().MatchString(p)
@@ -269,7 +267,6 @@ func (e *expr) below(text string) bool {
 	})
 }
 
-// hosts returns the hosts that a rule names.
 func (e *expr) hosts() (list []string) {
 	if e.name == "host" {
 		return e.args

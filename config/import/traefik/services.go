@@ -159,7 +159,6 @@ func (im *importer) upstream(s *node, retries string) (name string) {
 	return im.ups[id]
 }
 
-// set adds keys and their values.
 func set(keys []plan.Setting, at plan.Place, pairs ...string) []plan.Setting {
 	for pair := range slices.Chunk(pairs, 2) {
 		keys = append(keys, plan.Setting{Name: pair[0], Value: pair[1], At: at})

@@ -210,7 +210,6 @@ func (a *reply) replacePath(n *node) (why string) {
 	return ""
 }
 
-// request sets a field of the request.
 func (a *reply) request(when *plan.Cond, name, value string) {
 	a.asks = append(a.asks, a.toStep(when, plan.RequestFields(plan.Field{Name: name, Value: value})))
 }

@@ -102,7 +102,6 @@ func (n *node) str(names ...string) string {
 // truth returns the member that the names lead to as true or false.
 func (n *node) truth(names ...string) bool { return strings.EqualFold(n.str(names...), "true") }
 
-// number reads a number.
 func (n *node) number(names ...string) (number int64, ok bool) {
 	number, err := strconv.ParseInt(n.str(names...), 10, 63)
 	return number, err == nil
@@ -127,7 +126,6 @@ func (n *node) elements(names ...string) (list []*node) {
 	return list
 }
 
-// texts returns the texts of elements.
 func (n *node) texts(names ...string) (list []string) {
 	for _, c := range n.elements(names...) {
 		list = append(list, c.text)
@@ -143,7 +141,6 @@ func (n *node) members(names ...string) []*node {
 	return nil
 }
 
-// walk calls f for n and all below it.
 func (n *node) walk(f func(*node)) {
 	if n != nil {
 		f(n)
@@ -156,7 +153,6 @@ func (n *node) walk(f func(*node)) {
 // use marks n and all below it as read.
 func (n *node) use() { n.walk(func(c *node) { c.used = true }) }
 
-// places returns the lines of n and of all below it.
 func (n *node) places() (list []plan.Place) {
 	n.walk(func(c *node) { list = append(list, c.at) })
 	return slices.Compact(list)

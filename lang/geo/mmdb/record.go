@@ -118,7 +118,6 @@ func (r *record) readMap(c mmdbdata.Cursor, m *member) (next mmdbdata.Cursor, er
 	}
 }
 
-// readFirst reads the first element of a list.
 func (r *record) readFirst(c mmdbdata.Cursor, m *member) (next mmdbdata.Cursor, err error) {
 	all, err := c.Slice()
 	if err != nil {

@@ -13,7 +13,6 @@ type hasher struct {
 	first, second uint64
 }
 
-// newHasher makes a hasher with seeds of its own.
 func newHasher() hasher {
 	return hasher{seed: maphash.MakeSeed(), first: rand.Uint64(), second: rand.Uint64()}
 }
@@ -38,7 +37,6 @@ func (h *hasher) short(first, last, n uint64) uint64 {
 	return high ^ low
 }
 
-// of is the hash of key.
 func (h *hasher) of(key []byte) uint64 {
 	if n := uint64(len(key)); n-shortMin <= shortMax-shortMin {
 		// SAFETY: key has n bytes.

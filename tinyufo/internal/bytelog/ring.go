@@ -34,7 +34,6 @@ func (h header) valueSize() uint64 { return uint64(h >> 32) }
 
 func (h header) valueAt() uint64 { return h.keyAt() + h.keySize() }
 
-// size is the size of the record.
 func (h header) size() uint64 { return (h.valueAt() + h.valueSize() + 7) &^ 7 }
 
 // record is a header, an expiry of four bytes if there is one, a key and a value, rounded up to 8 bytes.
@@ -128,7 +127,6 @@ func (r *ring) first() (place location, rec record, ok bool) {
 	return r.place(r.tail), r.at(r.tail), true
 }
 
-// at is the record at an offset.
 func (r *ring) at(offset uint64) record {
 	rec := record(r.bytes[offset%r.size:])
 	return rec[:rec.header().size()]

@@ -87,7 +87,6 @@ func (s *shard) at(l location) record {
 	return rec[:rec.header().size()]
 }
 
-// logOf is the log of a location.
 func (s *shard) logOf(l location) int {
 	if l.position() < s.logs[inMainLog].start {
 		return inSmallLog
@@ -105,7 +104,6 @@ func (s *shard) slotOf(hash uint64, place location) slot {
 	return s.index.Load().find(hash, func(l location) bool { return l.place() == place })
 }
 
-// set is Shards.Set.
 func (s *shard) set(hash uint64, key, value []byte, expiry uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +183,6 @@ func (s *shard) forget(at slot, hash uint64) {
 	s.counts.Live--
 }
 
-// delete is Shards.Delete.
 func (s *shard) delete(hash uint64, key []byte) (expiry uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +196,6 @@ func (s *shard) delete(hash uint64, key []byte) (expiry uint32, ok bool) {
 	return expiry, true
 }
 
-// makeRoom makes room for a record of n bytes in a log.
 func (s *shard) makeRoom(log int, n uint64) {
 	for !s.logs[log].fits(n) {
 		if log == inSmallLog {

@@ -31,7 +31,6 @@ func (s *Shards) Open(size int64, n int) error {
 	return nil
 }
 
-// of is the shard of a hash.
 func (s *Shards) of(hash uint64) *shard { return &s.each[hash>>32&s.mask] }
 
 // Get appends the value of key to dst. It takes no lock, unless the entry is moved while it is copied. The expiry is
