@@ -87,13 +87,6 @@ func parseResolverValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, 
 	return all, right && d.Filled(n)
 }
 
-// checkSources reports texts of discover that name no source.
-func checkSources(r *resolver, e *upstreamEntry) {
-	for i, text := range e.Discovery.Sources {
-		checkSource(r, text, e.ElementAt("discover", i, len(e.Discovery.Sources)))
-	}
-}
-
 func checkSource(r *resolver, text string, at syntax.Span) {
 	names, _ := plugins.Discoverers.Names(r.file)
 	if slices.Contains(names, text) {

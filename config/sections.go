@@ -45,7 +45,8 @@ var edge = sync.OnceValue(func() *schema.Schema {
 	sections := slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
 		routeSections(), language.Sections(), ruleSections(), registered())
 	tags().Comments = nil // the keys have them
-	return schema.New(sections, codes, reserved())
+	return schema.New(sections, codes,
+		schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: ForeignHints(), Foreign: foreignFile})
 })
 
 func codeNames() (names []string) {
@@ -320,9 +321,4 @@ var laterKeys = map[string][]string{
 	"listeners": {"proxy_protocol", "h3"},
 	"routes":    {"mirror", "cache", "compress"},
 	"log":       {"redact"},
-}
-
-// reserved returns the names without a meaning.
-func reserved() schema.Reserved {
-	return schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: ForeignHints(), Foreign: foreignFile}
 }

@@ -20,7 +20,9 @@ func (r *resolver) resolveUpstreams() {
 		}
 		checkSticky(r, e)
 		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
-		checkSources(r, e)
+		for i, text := range e.Discovery.Sources {
+			checkSource(r, text, e.ElementAt("discover", i, len(e.Discovery.Sources)))
+		}
 		e.Features = r.features(e)
 		u := r.namedUpstream(e.Name, e.Node().Head)
 		pos := u.Pos

@@ -326,7 +326,7 @@ func (m *model) textCall(n *node, v value) (w value) {
 		}
 		return w
 	case "default":
-		if strings.Join(asStrings(v.texts), "") != "" {
+		if len(bytes.Join(v.texts, nil)) > 0 {
 			return v
 		}
 		return m.eval(n.args[1])
@@ -370,13 +370,6 @@ func (m *model) textCall(n *node, v value) (w value) {
 		}
 	}
 	return w
-}
-
-func asStrings(list [][]byte) (out []string) {
-	for _, b := range list {
-		out = append(out, string(b))
-	}
-	return out
 }
 
 // text returns any value as a text.

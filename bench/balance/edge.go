@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	lb "github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/retry"
@@ -118,6 +117,3 @@ func (r *reactor) end() {
 }
 
 func address(i int) string { return fmt.Sprintf("10.0.%d.%d:8080", i/250, i%250+1) }
-
-// hashed is the same backend for the methods that hash.
-func hashed(i int) lb.Backend { return lb.Backend{Name: address(i), Weight: 1} }

@@ -35,7 +35,7 @@ func hashKeys(m *lb.Method, members int, seed uint64) Keys {
 	r := stream(seed, 5)
 	backends := make([]lb.Backend, members+1)
 	for i := range backends {
-		backends[i] = hashed(i)
+		backends[i] = lb.Backend{Name: address(i), Weight: 1}
 	}
 	all := lb.NewView(backends[:members], nil)
 	down := members / 2

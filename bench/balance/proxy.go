@@ -31,7 +31,8 @@ const checkEvery = int64(50 * time.Millisecond)
 // run simulates s with a method. It cannot fail: an engine that is never started needs nothing of the system.
 func run(s *Scenario, m *Contender, members, reactors, requests int, tick time.Duration, seed uint64) *Result {
 	p := &proxied{world: newWorld(s, members, requests, seed), tick: int64(tick),
-		exact: make([]int32, members), chance: stream(seed, 3), series: newSeries(s, members)}
+		exact: make([]int32, members), chance: stream(seed, 3),
+		series: series{period: int64(s.period() * 1e9), members: members}}
 	method := m.Method
 	if m.peer != nil {
 		peer := m.peer(p, seed)

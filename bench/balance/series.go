@@ -19,10 +19,6 @@ type series struct {
 	here, there [seriesPoints]float64 // in flight at the first backend, and at all others
 }
 
-func newSeries(s *Scenario, members int) series {
-	return series{period: int64(s.period() * 1e9), members: members}
-}
-
 // add counts a request that is sent to backend i, which may be in another zone.
 func (s *series) add(now int64, i int, crosses bool, exact []int32) {
 	if s.period == 0 {

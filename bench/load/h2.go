@@ -35,10 +35,6 @@ type h2Request struct {
 	body   []byte // not sent yet
 }
 
-func newH2(depth int) *h2Client {
-	return &h2Client{requests: make([]h2Request, depth), free: make([]*h2Request, 0, depth)}
-}
-
 func (c *h2Client) room() int {
 	if !c.open || c.codec.GoingAway() {
 		return 0

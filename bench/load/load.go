@@ -137,7 +137,7 @@ func sum(workers []*worker) *Result {
 	r := new(Result)
 	all := newHistogram()
 	for _, w := range workers {
-		r.Elapsed = max(r.Elapsed, w.elapsed())
+		r.Elapsed = max(r.Elapsed, time.Duration(max(w.ends, w.answeredAt)-w.began)) // late answers included
 		all.Merge(w.latencies)
 		r.Requests += w.requests
 		r.Status.add(&w.status)

@@ -44,7 +44,7 @@ func newPeer(w *worker) *peer {
 	var p *peer
 	switch w.plan.Protocol {
 	case HTTP2:
-		c := newH2(w.plan.Depth)
+		c := &h2Client{requests: make([]h2Request, w.plan.Depth), free: make([]*h2Request, 0, w.plan.Depth)}
 		c.self, p = c, &c.peer
 	case WebSocket:
 		c := &wsClient{}
@@ -54,7 +54,10 @@ func newPeer(w *worker) *peer {
 		c.self, p = c, &c.peer
 	}
 	p.w = w
-	p.pause.Run = p.endPause
+	p.pause.Run = func(*engine.Reactor) {
+		p.pausing = false
+		p.renew()
+	}
 	return p
 }
 
@@ -181,11 +184,6 @@ func (p *peer) again() {
 		w.reactor.Arm(&p.pause, w.reactor.Now()+int64(pauseFirst)<<min(p.failures, pauseSteps))
 		return
 	}
-	p.renew()
-}
-
-func (p *peer) endPause(*engine.Reactor) {
-	p.pausing = false
 	p.renew()
 }
 

@@ -124,9 +124,6 @@ func (w *worker) checkOver() {
 	}
 }
 
-// elapsed is how long w took, the answers that came late included.
-func (w *worker) elapsed() time.Duration { return time.Duration(max(w.ends, w.answeredAt) - w.began) }
-
 // due is when request n of w is to be sent. The workers take turns.
 func (w *worker) due(n int) int64 {
 	whole := float64(n*w.plan.Threads + w.index)

@@ -31,13 +31,9 @@ const asksText = "The process is asked over its admin surface. It is found by --
 
 func (a *asking) flags(cmd *cobra.Command) {
 	a.control.flags(cmd)
-	adminFlag(cmd, &a.address)
-	cmd.Flags().BoolVar(&a.json, "json", false, "print the answer as JSON")
-}
-
-func adminFlag(cmd *cobra.Command, address *string) {
-	cmd.Flags().StringVar(address, "admin", "", "the `address` of the admin surface: unix:/path, host:port or "+
+	cmd.Flags().StringVar(&a.address, "admin", "", "the `address` of the admin surface: unix:/path, host:port or "+
 		"https://host:port")
+	cmd.Flags().BoolVar(&a.json, "json", false, "print the answer as JSON")
 }
 
 // elsewhere reports whether the process is named by its admin surface alone: it may be on another machine.

@@ -127,8 +127,12 @@ func printRequest(w io.Writer, r *admin.Request) {
 		if i > 0 && t.Attempt > 2 {
 			line("", "%d more attempts", t.Attempt-2)
 		}
+		reused := ""
+		if r.Reused && i == len(r.Tries)-1 {
+			reused = ", on a connection that had served before"
+		}
 		line(fmt.Sprintf("attempt %d", t.Attempt), "%s: %s, %s after the beginning%s", t.Backend, t.Outcome,
-			took(t.After), reusedText(r, i))
+			took(t.After), reused)
 	}
 	for _, p := range r.Phases {
 		if p.At > 0 || p.Name == "end" {
@@ -153,14 +157,6 @@ func printRequest(w io.Writer, r *admin.Request) {
 	if r.Try != "" {
 		line("try", "%s", r.Try)
 	}
-}
-
-// reusedText says that the last attempt had a connection that had served before.
-func reusedText(r *admin.Request, i int) string {
-	if r.Reused && i == len(r.Tries)-1 {
-		return ", on a connection that had served before"
-	}
-	return ""
 }
 
 var phaseNames = map[string]string{

@@ -184,7 +184,8 @@ func (c *comparison) changed(p *part, was any) Entry {
 	}
 	switch v := p.value.(type) {
 	case *config.Global:
-		if config.ReplacesPool("global", e.Keys) && c.anyTrustsAll() {
+		trustsAll := func(u config.Upstream) bool { return u.TLS.On && u.TLS.CA == "" } // by ca_file of [global]
+		if config.ReplacesPool("global", e.Keys) && slices.ContainsFunc(c.old.Upstreams, trustsAll) {
 			e.touchPool()
 		}
 	case *config.Listener:
@@ -197,11 +198,6 @@ func (c *comparison) changed(p *part, was any) Entry {
 		e.Keys = schema.SectionOf(v).ChangedKeys(was.(schema.Target), v)
 	}
 	return e
-}
-
-// anyTrustsAll reports whether an upstream takes its authorities from ca_file of [global].
-func (c *comparison) anyTrustsAll() bool {
-	return slices.ContainsFunc(c.old.Upstreams, func(u config.Upstream) bool { return u.TLS.On && u.TLS.CA == "" })
 }
 
 // listener says which addresses of a listener open and close.

@@ -192,7 +192,7 @@ func (l *loader) include(n *syntax.Node, folder string) {
 func (l *loader) pattern(n *syntax.Node, pattern, folder string) bool {
 	full := pattern
 	if !filepath.IsAbs(pattern) && folder != "." {
-		full = filepath.Join(escapeGlob(folder), pattern)
+		full = filepath.Join(globEscaper.Replace(folder), pattern)
 	}
 	paths, err := l.glob(full)
 	if err != nil {
@@ -235,8 +235,6 @@ func skipped(path, pattern string) bool {
 }
 
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
-
-func escapeGlob(path string) string { return globEscaper.Replace(path) }
 
 func (l *loader) fault(at syntax.Span, format string, args ...any) {
 	l.doc.Whole = false

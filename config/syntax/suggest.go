@@ -34,7 +34,7 @@ func Nearest(s string, candidates []string) string {
 		return ""
 	}
 	s = strings.ToLower(s)
-	best, bestScore := "", 2*allowedEdits(s)+1
+	best, bestScore := "", 2*max(1, min(3, len(s)/3))+1 // an edit for each three letters
 	for _, c := range candidates {
 		score := 2 * Distance(s, strings.ToLower(c))
 		if _, tail, found := strings.Cut(c, "_"); found && len(tail) > 2 {
@@ -45,11 +45,6 @@ func Nearest(s string, candidates []string) string {
 		}
 	}
 	return best
-}
-
-// allowedEdits is how many slips a word of that length can have and still be recognised.
-func allowedEdits(s string) int {
-	return max(1, min(3, len(s)/3))
 }
 
 // Distance counts the insertions, deletions, substitutions and swaps of neighbours between a and b.

@@ -35,7 +35,8 @@ func checkWalkers(t *tree) []finding {
 			continue
 		}
 		for spec, doc := range s.types {
-			if name := spec.Name.Name; !walked[s.dir][name] && statesInvariant(doc) {
+			if name := spec.Name.Name; !walked[s.dir][name] &&
+				slices.ContainsFunc(strings.Split(doc.Text(), "\n"), invariantLine.MatchString) {
 				found = append(found, finding{path: s.path, line: s.line(spec.Pos()), symbol: name,
 					says: fmt.Sprintf("the comment of %s states an invariant, and no function check… walks it", name)})
 			}
@@ -65,10 +66,6 @@ func (s *source) types(yield func(*ast.TypeSpec, *ast.CommentGroup) bool) {
 			}
 		}
 	}
-}
-
-func statesInvariant(doc *ast.CommentGroup) bool {
-	return slices.ContainsFunc(strings.Split(doc.Text(), "\n"), invariantLine.MatchString)
 }
 
 // wordsOf returns the words by which a walker may tell what it walks.

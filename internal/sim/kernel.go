@@ -66,7 +66,7 @@ func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 	}
 	k.asleep, k.until = until != 0, until
 	for range advancesMax {
-		if w.anyRunnable() || !w.tick() {
+		if slices.ContainsFunc(w.kernels, (*Kernel).runnable) || !w.tick() {
 			break
 		}
 	}
@@ -507,9 +507,6 @@ func (w *World) open(f *file) *file {
 	w.files = append(w.files, f)
 	return f
 }
-
-// anyRunnable reports whether some reactor has work, so that the clock must not move.
-func (w *World) anyRunnable() bool { return slices.ContainsFunc(w.kernels, (*Kernel).runnable) }
 
 // tick moves the clock to the next event, or to the end of a reactor's sleep if that is earlier.
 func (w *World) tick() bool {

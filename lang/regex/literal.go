@@ -174,7 +174,7 @@ func (l *literal) compare(b []byte) bool {
 		return l.finder.in(b)
 	}
 	if len(b) == 0 {
-		return l.hasEmpty()
+		return slices.ContainsFunc(l.words, func(w []byte) bool { return len(w) == 0 })
 	}
 	c := b[0]
 	if l.shape == ends {
@@ -196,10 +196,6 @@ func (l *literal) compare(b []byte) bool {
 		}
 	}
 	return false
-}
-
-func (l *literal) hasEmpty() bool {
-	return slices.ContainsFunc(l.words, func(w []byte) bool { return len(w) == 0 })
 }
 
 // lower has the lower case of each byte.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -270,6 +269,3 @@ func (w *work) compile() error {
 	w.result.Size, w.result.Go, w.result.Target = st.Size(), w.tool.version, w.tool.target
 	return nil
 }
-
-// runsHere reports whether this machine can start the program.
-func (w *work) runsHere() bool { return w.tool.target == runtime.GOOS+"/"+runtime.GOARCH }

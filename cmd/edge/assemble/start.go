@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ type Type struct {
 
 // start has the program read an empty configuration and list its modules.
 func (w *work) start() error {
-	if !w.runsHere() {
+	if w.tool.target != runtime.GOOS+"/"+runtime.GOARCH {
 		return nil
 	}
 	empty := filepath.Join(w.tool.dir, "empty.toml")
