@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/websocket"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -156,7 +155,7 @@ func TestWebSocket_extendedConnectToHTTP1(t *testing.T) {
 		t.Fatalf("%q", head)
 	}
 	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-		websocket.AcceptOf([]byte(key)) + "\r\nSec-WebSocket-Protocol: echo\r\n\r\n\x81\x02hi")
+		proxy.WebSocketAccept([]byte(key)) + "\r\nSec-WebSocket-Protocol: echo\r\n\r\n\x81\x02hi")
 	event := c.want(t, "head 101 tunnel")
 	if strings.Contains(event, "Accept") || !strings.Contains(event, "Sec-WebSocket-Protocol: echo") {
 		t.Fatal(event)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/websocket"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -51,12 +50,12 @@ func isHTTP(protocol []byte) bool {
 type socket struct {
 	asked bool // it was asked for, and the route allows it
 	made  bool // with a key that was made here
-	sent  websocket.Frames
+	sent  webSocketFrames
 }
 
 // allow reports whether a connection of l may be upgraded to a protocol.
 func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
-	if message.EqualFold(protocol, websocket.Protocol) {
+	if message.EqualFold(protocol, webSocket) {
 		return t.WebSocket.on(!l.NoWebSocket)
 	}
 	for _, p := range t.Protocols {
@@ -92,8 +91,8 @@ func askTunnel(x *Exchange) {
 	h := &x.Request
 	switch p := h.Bytes(h.Protocol); {
 	case x.route.Tunnels.allow(p, x.listener):
-		if message.EqualFold(p, websocket.Protocol) {
-			x.socket.asked, x.socket.made = true, websocket.Ask(h)
+		if message.EqualFold(p, webSocket) {
+			x.socket.asked, x.socket.made = true, askWebSocket(h)
 		}
 	case h.Proto == message.HTTP20: // RFC 8441: nothing is left of an extended CONNECT without its protocol
 		x.refusal = UpgradeRefused
@@ -115,11 +114,11 @@ func openTunnel(x *Exchange, h *message.Head) bool {
 		return false
 	}
 	if x.socket.asked {
-		switch websocket.Accept(&x.Request, h, x.socket.made) {
-		case websocket.ErrNoKey:
+		switch acceptWebSocket(&x.Request, h, x.socket.made) {
+		case errNoKey:
 			x.fail(UpgradeRefused)
 			return false
-		case websocket.ErrAccept:
+		case errAccept:
 			x.fail(MalformedAnswer)
 			return false
 		}
@@ -145,7 +144,7 @@ func (d *downSide) OnTunnelDrain(s session.Stream) {
 	x := (*Exchange)(d)
 	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.Between() && len(x.toDown.Held) == 0 &&
 		!x.toDown.EndSent {
-		s.SendData(websocket.GoingAway, true) //nolint:errcheck // it is the last word
+		s.SendData(goingAway, true) //nolint:errcheck // it is the last word
 	}
 }
 

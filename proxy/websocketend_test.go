@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/websocket"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -16,7 +15,7 @@ func TestWebSocket_lastWordEndsTheStream(t *testing.T) {
 	up := s.accept()
 	key := acceptKey(t, up.ReadHead())
 	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-		websocket.AcceptOf([]byte(key)) + "\r\n\r\n")
+		proxy.WebSocketAccept([]byte(key)) + "\r\n\r\n")
 	c.want(t, "head 101 tunnel")
 	c.do(func() {
 		c.receiver.(session.TunnelDrainer).OnTunnelDrain(c.playedStream)

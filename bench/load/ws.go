@@ -7,7 +7,6 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
-	"github.com/edge-proxy/edge/proxy/websocket"
 )
 
 // The operations of frames: RFC 6455 §5.2.
@@ -26,7 +25,11 @@ const (
 )
 
 // webSocketKey is the key of every handshake. It shows that the server speaks WebSocket, and nothing depends on it.
-const webSocketKey = "bG9hZCBvZiBlZGdlLWJlbg=="
+// webSocketAccept is what RFC 6455 §4.2.2 wants of the answer.
+const (
+	webSocketKey    = "bG9hZCBvZiBlZGdlLWJlbg=="
+	webSocketAccept = "nCwrF+xpROM0O4zK/0KY2anuPPQ="
+)
 
 // mask is the mask of every frame. RFC 6455 §5.3 wants a mask that scripts in a browser cannot foresee; here there is
 // none.
@@ -119,7 +122,7 @@ func (c *wsClient) shake(in []byte) (used int, ok bool) {
 		return n, false
 	case !h.Tunnel:
 		err = fmt.Errorf("the handshake of the WebSocket was answered by %d", h.Status)
-	case h.Get("Sec-WebSocket-Accept") != websocket.AcceptOf([]byte(webSocketKey)):
+	case h.Get("Sec-WebSocket-Accept") != webSocketAccept:
 		err = errAccept
 	}
 	if err != nil {

@@ -2,10 +2,10 @@ package origin
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
 	"strings"
-
-	"github.com/edge-proxy/edge/proxy/websocket"
 )
 
 const (
@@ -35,7 +35,8 @@ func webSocketKey(fields []byte) []byte {
 func appendSwitch(b, key []byte) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Accept: "...)
-	b = append(b, websocket.AcceptOf(key)...)
+	sum := sha1.Sum(append(bytes.Clone(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...)) // RFC 6455 §4.2.2
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
 	return append(b, "\r\n\r\n"...)
 }
 

@@ -1,4 +1,4 @@
-package websocket
+package proxy
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func appendFrame(p []byte, op byte, n int, masked bool) []byte {
 }
 
 // However the frames are cut into pieces, and whichever bytes of them pass unseen: what is known is where one ends.
-func TestFrames_property(t *testing.T) {
+func TestWebSocketFrames_property(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var wire []byte
@@ -37,7 +37,7 @@ func TestFrames_property(t *testing.T) {
 			wire = appendFrame(wire, 2, []int{0, 1, 125, 126, 300, 1<<16 - 1, 1 << 16}[rng.IntN(7)], rng.IntN(2) == 0)
 			ends[len(wire)] = true
 		}
-		var f Frames
+		var f webSocketFrames
 		for at := 0; at < len(wire); {
 			n := 1 + rng.IntN(min(len(wire)-at, 1<<rng.IntN(18)))
 			if left := int(f.Left()); left > 0 && rng.IntN(2) == 0 {

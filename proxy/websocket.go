@@ -1,4 +1,4 @@
-package websocket
+package proxy
 
 import (
 	"crypto/fips140"
@@ -12,16 +12,23 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Protocol is the name of WebSocket in Upgrade and :protocol.
-const Protocol = "websocket"
+// A WebSocket (RFC 6455) begins by Upgrade in HTTP/1 (§4) and by an extended CONNECT in HTTP/2 (RFC 8441), which has no
+// use for the key. What either side misses is made here, of heads and bytes alone:
+//
+//	client without a key ──► askWebSocket makes one ──────────► origin
+//	client with a key    ◄── acceptWebSocket makes Accept ◄──── origin that says none
+//	                     ◄── an Accept that comes is checked against the key, in every case
 
-// guid is the text that RFC 6455 §1.3 appends to a key.
-const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+// webSocket is the name of the protocol in Upgrade and :protocol.
+const webSocket = "websocket"
 
-// Ask prepares the head of a request for a WebSocket. It reports whether it made a key. The key is what shows that a
-// client of HTTP/1 wants one, since no script can have a browser send it: without it the request goes on as it is, for
-// the origin to refuse. RFC 6455 §4.2.1.
-func Ask(h *message.Head) (made bool) {
+// webSocketGUID is the text that RFC 6455 §1.3 appends to a key.
+const webSocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// askWebSocket prepares the head of a request for a WebSocket. It reports whether it made a key. The key shows that a
+// client of HTTP/1 wants a WebSocket, since no script can have a browser send it: without it the request goes on as it
+// is, for the origin to refuse. RFC 6455 §4.2.1.
+func askWebSocket(h *message.Head) (made bool) {
 	if h.Has(message.SecWebSocketKey) || h.Proto != message.HTTP20 {
 		return false
 	}
@@ -37,45 +44,46 @@ func Ask(h *message.Head) (made bool) {
 
 // Why an answer opens no WebSocket.
 var (
-	ErrNoKey  = errors.New("the client sent no key, which the origin could not see")
-	ErrAccept = errors.New("the answer does not accept the key")
+	errNoKey  = errors.New("the client sent no key, which the origin could not see")
+	errAccept = errors.New("the answer does not accept the key")
 )
 
-// Accept looks at h, the head of the answer that opens a WebSocket, and makes it what the client of request expects.
-// made is the result of Ask.
-func Accept(request, h *message.Head, made bool) error {
+// acceptWebSocket looks at h, the head of the answer that opens a WebSocket, and makes it what the client of request
+// expects. made is the result of askWebSocket.
+func acceptWebSocket(request, h *message.Head, made bool) error {
 	key, got := request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
 	agreed := h.Proto == message.HTTP20 // in its own way
 	switch {
 	case key == nil && agreed:
-		return ErrNoKey
+		return errNoKey
 	case key == nil:
 		return nil
-	case got != nil && string(got) != AcceptOf(key):
-		return ErrAccept
+	case got != nil && string(got) != webSocketAccept(key):
+		return errAccept
 	case made && got == nil && !agreed:
-		return ErrAccept // RFC 6455 §4.1: we are the client, and there is no other that would look
+		return errAccept // RFC 6455 §4.1: we are the client, and there is no other that would look
 	case made:
 		h.DelID(message.SecWebSocketAccept)
 	case got == nil && agreed:
-		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", AcceptOf(key))
+		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", webSocketAccept(key))
 	}
 	return nil
 }
 
-// AcceptOf returns the Sec-WebSocket-Accept for a key.
-func AcceptOf(key []byte) string {
+// webSocketAccept returns the Sec-WebSocket-Accept for a key.
+func webSocketAccept(key []byte) string {
 	var sum [sha1.Size]byte
 	// The digest proves that the server has read the request. Nothing is kept secret by it.
-	fips140.WithoutEnforcement(func() { sum = sha1.Sum(append(append([]byte(nil), key...), guid...)) })
+	fips140.WithoutEnforcement(func() { sum = sha1.Sum(append(append([]byte(nil), key...), webSocketGUID...)) })
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Frames follows the frames of a WebSocket in one direction, to know where one ends: RFC 6455 §5.2.
+// webSocketFrames follows the frames of a WebSocket in one direction, to know where one ends: RFC 6455 §5.2. Of a frame
+// it looks at the head, never at the content. Owned by its exchange.
 //
 //	left > 0 => have == 0
 //	have < len(head)
-type Frames struct {
+type webSocketFrames struct {
 	left   uint64 // bytes of the present frame that are to come
 	head   [14]byte
 	have   uint8 // bytes of a head that is not whole
@@ -83,7 +91,7 @@ type Frames struct {
 }
 
 // Pass follows p.
-func (f *Frames) Pass(p []byte) {
+func (f *webSocketFrames) Pass(p []byte) {
 	if invariant.On {
 		defer f.check()
 	}
@@ -102,7 +110,7 @@ func (f *Frames) Pass(p []byte) {
 }
 
 // begin begins a frame when its head is whole.
-func (f *Frames) begin() {
+func (f *webSocketFrames) begin() {
 	if f.have < 2 {
 		return
 	}
@@ -131,10 +139,10 @@ func (f *Frames) begin() {
 }
 
 // Left returns how many bytes of the present frame are to come. So many may pass unseen: see Skip.
-func (f *Frames) Left() uint64 { return f.left }
+func (f *webSocketFrames) Left() uint64 { return f.left }
 
 // Skip notes that n bytes of the present frame have passed, Left at the most.
-func (f *Frames) Skip(n int) {
+func (f *webSocketFrames) Skip(n int) {
 	if invariant.On {
 		invariant.That(n >= 0 && uint64(n) <= f.left, "%d bytes of a frame have passed, %d were to come", n, f.left)
 	}
@@ -142,15 +150,16 @@ func (f *Frames) Skip(n int) {
 }
 
 // Between reports whether a frame may be put in here.
-func (f *Frames) Between() bool { return f.left == 0 && f.have == 0 && !f.closed }
+func (f *webSocketFrames) Between() bool { return f.left == 0 && f.have == 0 && !f.closed }
 
-// check panics when an invariant of Frames does not hold.
-func (f *Frames) check() {
+// check panics when an invariant of webSocketFrames does not hold.
+func (f *webSocketFrames) check() {
 	invariant.That(f.left == 0 || f.have == 0, "%d bytes of a frame are to come, %d of a head came", f.left, f.have)
 	invariant.That(int(f.have) < len(f.head), "a head of %d bytes is not whole", f.have)
 }
 
+// opClose is the operation of a close frame: RFC 6455 §5.2.
 const opClose = 8
 
-// GoingAway is a close frame with the status 1001: RFC 6455 §7.4.1. Not to be changed.
-var GoingAway = []byte{0x80 | opClose, 2, 1001 >> 8, 1001 & 0xff}
+// goingAway is a close frame with the status 1001: RFC 6455 §7.4.1. Not to be changed.
+var goingAway = []byte{0x80 | opClose, 2, 1001 >> 8, 1001 & 0xff}
