@@ -61,19 +61,15 @@ var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "i
 	"internal/filterrig"}
 
 // checkArrows: an import only points down.
-func checkArrows(s *source) []finding {
-	var found []finding
+func checkArrows(s *source, report report) {
 	if _, layer := layerOf(s.dir); layer == "" {
-		found = append(found, finding{path: s.path, line: 1, symbol: s.dir,
-			says: fmt.Sprintf("package %s has no layer: give it one in internal/lint/arrows.go", s.dir)})
+		report(1, s.dir, "package %s has no layer: give it one in internal/lint/arrows.go", s.dir)
 	}
 	for _, spec := range s.ast.Imports {
 		if says := arrow(s, importPath(spec)); says != "" {
-			found = append(found, finding{path: s.path, line: s.line(spec.Pos()),
-				symbol: strings.TrimPrefix(importPath(spec), module+"/"), says: says})
+			report(s.line(spec.Pos()), strings.TrimPrefix(importPath(spec), module+"/"), "%s", says)
 		}
 	}
-	return found
 }
 
 // arrow says what is wrong with one import, or "".
@@ -129,4 +125,58 @@ func layerOf(dir string) (at int, layer string) {
 		}
 	}
 	return at, layer
+}
+
+// alone are the packages that programs import without the rest, with our packages that each may import. All of them
+// import nothing else but the standard library, on each system, in each build: docs/adr/0011.
+var alone = map[string][]string{
+	"timerwheel": nil,
+	"pool":       nil,
+	"limits":     nil,
+	"ketama":     nil,
+	"tinyufo":    {"timerwheel"},
+}
+
+// checkAlone: a package that is used alone brings nothing along. Its tests are free: an importer has none of them.
+func checkAlone(s *source, report report) {
+	name, _, _ := strings.Cut(s.dir, "/")
+	ours, listed := alone[name]
+	if !listed || s.test {
+		return
+	}
+	for _, spec := range s.ast.Imports {
+		p := importPath(spec)
+		to, own := strings.CutPrefix(p, module+"/")
+		root, _, _ := strings.Cut(to, "/")
+		if own && (within(to, name) || slices.Contains(ours, root)) || inStandardLibrary(p) {
+			continue
+		}
+		report(s.line(spec.Pos()), to, "%s imports %s: it is used alone, with the standard library only", s.dir, to)
+	}
+}
+
+// inStandardLibrary reports whether an import path begins with no domain. Cgo would ask for a C compiler.
+func inStandardLibrary(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(first, ".") && p != "C"
+}
+
+// codecs are the packages that do no I/O, hold no descriptor and read no clock.
+var codecs = []string{"message", "h1", "h2", "timerwheel", "pool", "ketama", "tinyufo", "limits", "lang"}
+
+// outside are packages by which a codec would reach the world. net/netip is only arithmetic.
+var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}
+
+// checkCodec: bytes in, events out; nothing of the world in between.
+func checkCodec(s *source, report report) {
+	if s.test || !s.under(codecs...) || s.under("lang/table") { // its files are read where its look-ups are not
+		return
+	}
+	for _, spec := range s.ast.Imports {
+		for _, no := range outside {
+			if p := importPath(spec); within(p, no) && p != "net/netip" {
+				report(s.line(spec.Pos()), p, "%s is a codec or a data structure and imports %s", s.dir, p)
+			}
+		}
+	}
 }

@@ -17,14 +17,12 @@ const (
 
 // checkDoc: every exported function, method, type, constant, variable and interface method has a
 // doc comment. A group of constants may have one together.
-func checkDoc(s *source) []finding {
+func checkDoc(s *source, report report) {
 	if s.test || s.ast.Name.Name == "main" {
-		return nil
+		return
 	}
-	var found []finding
 	missing := func(id *ast.Ident, name string) {
-		found = append(found, finding{path: s.path, line: s.line(id.Pos()), symbol: name,
-			says: name + " is exported and has no doc comment"})
+		report(s.line(id.Pos()), name, "%s is exported and has no doc comment", name)
 	}
 	for _, decl := range s.ast.Decls {
 		switch d := decl.(type) {
@@ -38,7 +36,6 @@ func checkDoc(s *source) []finding {
 			}
 		}
 	}
-	return found
 }
 
 func exportedReceiver(fn *ast.FuncDecl) bool {

@@ -2,7 +2,6 @@ package lint
 
 import (
 	"bytes"
-	"fmt"
 	"go/ast"
 	"unicode/utf8"
 )
@@ -17,8 +16,7 @@ const (
 
 // checkFuncLength: a function has at most 70 lines, from func to the last brace. In a test the
 // lines of composite literals do not count: a long table is still one idea.
-func checkFuncLength(s *source) []finding {
-	var found []finding
+func checkFuncLength(s *source, report report) {
 	for _, decl := range s.ast.Decls {
 		fn, ok := decl.(*ast.FuncDecl)
 		if !ok {
@@ -29,11 +27,9 @@ func checkFuncLength(s *source) []finding {
 			lines -= s.tableLines(fn)
 		}
 		if lines > funcLinesMax {
-			found = append(found, finding{path: s.path, line: s.line(fn.Pos()), symbol: funcName(fn),
-				says: fmt.Sprintf("%s has %d lines, %d are allowed", funcName(fn), lines, funcLinesMax)})
+			report(s.line(fn.Pos()), funcName(fn), "%s has %d lines, %d are allowed", funcName(fn), lines, funcLinesMax)
 		}
 	}
-	return found
 }
 
 // tableLines counts the lines that the outermost composite literals of fn add.
@@ -50,24 +46,19 @@ func (s *source) tableLines(fn *ast.FuncDecl) int {
 }
 
 // checkFileLength: a file has at most 600 lines.
-func checkFileLength(s *source) []finding {
+func checkFileLength(s *source, report report) {
 	lines := bytes.Count(s.text, []byte("\n"))
-	if s.test || lines <= fileLinesMax {
-		return nil
+	if !s.test && lines > fileLinesMax {
+		report(fileLinesMax+1, "", "%d lines, %d are allowed", lines, fileLinesMax)
 	}
-	return []finding{{path: s.path, line: fileLinesMax + 1,
-		says: fmt.Sprintf("%d lines, %d are allowed", lines, fileLinesMax)}}
 }
 
 // checkLineLength: a line has at most 120 columns, a tab being 4.
-func checkLineLength(s *source) []finding {
-	var found []finding
+func checkLineLength(s *source, report report) {
 	eachLine(s.text, func(n int, line string) {
 		tabs := bytes.Count([]byte(line), []byte("\t"))
 		if columns := utf8.RuneCountInString(line) + tabs*(tabColumns-1); columns > lineColumnsMax {
-			found = append(found, finding{path: s.path, line: n,
-				says: fmt.Sprintf("%d columns, %d are allowed", columns, lineColumnsMax)})
+			report(n, "", "%d columns, %d are allowed", columns, lineColumnsMax)
 		}
 	})
-	return found
 }

@@ -47,19 +47,17 @@ var moduleHomes = map[string][]string{
 }
 
 // checkModules: a module of others is imported only where it is at home.
-func checkModules(s *source) []finding {
-	var found []finding
+func checkModules(s *source, report report) {
 	for _, spec := range s.ast.Imports {
 		p := importPath(spec)
 		if s.test || within(p, module) || !strings.Contains(strings.Split(p, "/")[0], ".") {
 			continue
 		}
 		if mod := moduleOf(p); mod == "" || !s.under(moduleHomes[mod]...) {
-			found = append(found, finding{path: s.path, line: s.line(spec.Pos()), symbol: p,
-				says: fmt.Sprintf("%s does not import %s: see moduleHomes in internal/lint/modules.go", s.dir, p)})
+			report(s.line(spec.Pos()), p,
+				"%s does not import %s: see moduleHomes in internal/lint/modules.go", s.dir, p)
 		}
 	}
-	return found
 }
 
 func moduleOf(p string) string {

@@ -1,11 +1,14 @@
 package lint
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+)
 
 // rule is one thing that is checked. A rule sees either one Go file at a time or the whole tree.
 type rule struct {
 	name   string
-	source func(s *source) []finding
+	source func(s *source, report report)
 	tree   func(t *tree) []finding
 }
 
@@ -60,7 +63,10 @@ func (r rule) find(t *tree) []finding {
 	}
 	for _, s := range t.sources {
 		if r.source != nil {
-			found = append(found, r.source(s)...)
+			r.source(s, func(line int, symbol, format string, args ...any) {
+				found = append(found, finding{path: s.path, line: line, symbol: symbol,
+					says: fmt.Sprintf(format, args...)})
+			})
 		}
 	}
 	for i := range found {

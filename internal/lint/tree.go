@@ -19,6 +19,9 @@ import (
 // module is the path that every import of our own starts with.
 const module = "github.com/edge-proxy/edge"
 
+// report adds a finding about a line of a source. symbol is the name that allow.txt may have for it.
+type report func(line int, symbol, format string, args ...any)
+
 // finding is one breach of one rule.
 type finding struct {
 	rule   string

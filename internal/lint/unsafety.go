@@ -1,18 +1,16 @@
 package lint
 
 import (
-	"fmt"
 	"go/ast"
 	"strings"
 )
 
 // checkUnsafe: every function, type or variable that uses unsafe says in a SAFETY: comment why
 // that is sound. The constants Sizeof, Alignof and Offsetof are harmless.
-func checkUnsafe(s *source) []finding {
+func checkUnsafe(s *source, report report) {
 	if s.test || s.imports["unsafe"] == "" {
-		return nil
+		return
 	}
-	var found []finding
 	for _, decl := range s.ast.Decls {
 		reasoned := s.saysSafety(decl)
 		in := declName(decl)
@@ -24,13 +22,11 @@ func checkUnsafe(s *source) []finding {
 			switch name {
 			case "Sizeof", "Alignof", "Offsetof":
 			default:
-				found = append(found, finding{path: s.path, line: s.line(n.Pos()), symbol: in,
-					says: fmt.Sprintf("unsafe.%s without a // SAFETY: line", name)})
+				report(s.line(n.Pos()), in, "unsafe.%s without a // SAFETY: line", name)
 			}
 			return true
 		})
 	}
-	return found
 }
 
 // saysSafety reports whether a comment of the declaration, above or inside it, gives the reason.

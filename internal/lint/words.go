@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"fmt"
 	"go/ast"
 	"go/token"
 	"maps"
@@ -22,27 +21,22 @@ var vague = map[string]bool{
 var vagueAlone = map[string]bool{"data": true, "info": true}
 
 // checkWord: names are the field's nouns. Only what is declared here counts, not what is used.
-func checkWord(s *source) []finding {
-	var found []finding
-	report := func(line int, name, word string) {
-		found = append(found, finding{path: s.path, line: line, symbol: name,
-			says: fmt.Sprintf("%q in the name %s says nothing", word, name)})
-	}
+func checkWord(s *source, report report) {
+	const says = "%q in the name %s says nothing"
 	file := strings.TrimSuffix(strings.TrimSuffix(path.Base(s.path), ".go"), "_test")
 	for _, name := range []string{file, s.ast.Name.Name, path.Base(s.dir)} {
 		if word := vagueIn(name); word != "" {
-			report(1, name, word)
+			report(1, name, says, word, name)
 		} else if vagueAlone[name] {
-			report(1, name, name)
+			report(1, name, says, name, name)
 		}
 	}
 	for _, id := range declared(s.ast) {
 		// Helper is a method of testing.TB: a type that stands in for one must have it.
 		if word := vagueIn(id.Name); word != "" && id.Name != "Helper" {
-			report(s.line(id.Pos()), id.Name, word)
+			report(s.line(id.Pos()), id.Name, says, word, id.Name)
 		}
 	}
-	return found
 }
 
 // vagueIn returns the vague word in a name that is cut at case changes, dashes and underscores.
