@@ -37,7 +37,6 @@ func newSample(us float64, ms uint32) sample {
 	return max(sample(uint64(min(us, latMax)*16)<<32)|sample(ms), 1)
 }
 
-// us returns the latency in microseconds.
 func (s sample) us() float64 { return float64(s>>32) / 16 }
 
 // ms returns the time of the last answer, in the low 32 bits of milliseconds.
@@ -49,7 +48,6 @@ func (s sample) ms() uint32 { return uint32(s) }
 //	bits 63…52: answers    bits 51…0: µs × 4096
 type average uint64
 
-// us returns the mean in microseconds.
 func (a average) us() float64 { return float64(a&(1<<meanBits-1)) / meanOne }
 
 // clip returns what a longer answer counts as, in microseconds.

@@ -207,7 +207,6 @@ func (v *View) OpenAt(place int) int { return int(v.order[place]) }
 
 func (v *View) cell(i int) *cell { return &v.pages[uint(i)/pageSize][uint(i)%pageSize] }
 
-// pickable reports whether backend i may be picked for a request.
 func (v *View) pickable(i int, q *Request) bool { return v.Open(i) && !q.Tried.Has(i) }
 
 // nextPickable returns the first open backend from a place of order on, around the end, that was not tried, or -1.

@@ -386,7 +386,6 @@ func (r *resolver) openClientPair(e *upstreamEntry, t *UpstreamTLS) {
 	}
 }
 
-// approvedKey reports whether FIPS 140-3 approves the key of a certificate.
 func approvedKey(c *certs.Certificate) bool {
 	switch k := c.Leaf.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -450,7 +449,6 @@ func (c *Certificate) For(name string) bool {
 	})
 }
 
-// checkInternalCert refuses files for a certificate of the internal authority.
 func (r *resolver) checkInternalCert(g *schema.Given, c *Certificate) {
 	if c.Cert != InternalCert {
 		return

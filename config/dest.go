@@ -328,7 +328,6 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 	return hint
 }
 
-// redirectPrefix begins a dest that is a redirect.
 const redirectPrefix = "redirect:"
 
 // redirectTo returns the destination that redirects to the template of n from an offset on.
@@ -385,7 +384,6 @@ func rulesOf(r *resolver, entries []schema.Target) []Rule {
 	})
 }
 
-// checkDestinations refuses destinations that have the name of an upstream.
 func checkDestinations(r *resolver) {
 	for name, at := range r.defined {
 		if _, found := r.names[name]; found {

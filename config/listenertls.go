@@ -93,7 +93,6 @@ var securedKeys = sync.OnceValue(func() []*schema.Key {
 	return slices.Concat(schema.Of[Pair](tags()), schema.Of[TLSOptions](tags()))
 })
 
-// resolveClientAuth decides whether clients show a certificate.
 func (r *resolver) resolveClientAuth(e *listenerEntry) {
 	o, shared := &e.TLSOptions, r.doc.tls
 	switch {

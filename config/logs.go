@@ -105,7 +105,6 @@ func shareHint(text, other string) string {
 	return "write " + strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-// parseFields reads members of lines in JSON.
 func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	all, right := value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
 		if observe.HasMember(c.Key) {
@@ -136,7 +135,6 @@ func parseAlways(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	return all, right
 }
 
-// logFile is a log that the configuration names.
 type logFile struct {
 	path string
 	at   syntax.Span

@@ -105,7 +105,6 @@ type RuleRedirect struct {
 	Status int `edge:"status" default:"308" min:"301" max:"308" example:"301"`
 }
 
-// ruleEntry is a table of rules.
 type ruleEntry struct {
 	schema.Held // of the keys of limit
 	Rule

@@ -32,7 +32,6 @@ const (
 	opTemplate // args: texts and expressions
 )
 
-// cmp is a comparison.
 type cmp uint8
 
 const (

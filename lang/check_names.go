@@ -124,7 +124,6 @@ func (c *checker) unknown(n *node) *Error {
 	return err
 }
 
-// in checks the right side of in.
 func (c *checker) in(n *node) *Error {
 	left, right := n.args[0], n.args[1]
 	if right.op == opName {
@@ -257,7 +256,6 @@ func (c *checker) call(n *node) *Error {
 	return nil
 }
 
-// wants says what an argument has to be.
 func (c *checker) wants(n, a *node, what string) *Error {
 	err := at(a, "%s is %v, and %s takes %s here", c.source(a), a.kind, n.text, what)
 	if what == "a text" && a.kind != Texts {

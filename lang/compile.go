@@ -18,7 +18,6 @@ type (
 	prefixFunc = func(*X) netip.Prefix
 )
 
-// compiler makes functions of a checked tree.
 type compiler struct {
 	scope   *Scope
 	capture bool // match.N is asked: "~" notes its groups

@@ -25,7 +25,6 @@ func (c *compiler) numberComparison(n *node) boolFunc {
 	}
 }
 
-// ordered compares two numbers.
 func ordered(by cmp, a, b int64) bool {
 	switch by {
 	case cmpLess:

@@ -10,7 +10,6 @@ type function struct {
 	text        func(x *X, of, a, b []byte) []byte
 }
 
-// functions are the functions of the language.
 var functions = []function{
 	{name: "lower", usage: "lower(x)", doc: "Letters of ASCII in lower case.", example: `lower(path) ends_with ".png"`,
 		least: 1, most: 1, text: func(x *X, of, _, _ []byte) []byte { return x.State.lower(of) }},

@@ -42,7 +42,6 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 func hexadecimal(c byte) bool { return digit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
-// next reads the token that follows.
 func (l *lexer) next() *Error {
 	for l.pos < len(l.src) && strings.IndexByte(" \t\r\n", l.src[l.pos]) >= 0 {
 		l.pos++
@@ -142,7 +141,6 @@ func (l *lexer) address() (bool, *Error) {
 	return true, nil
 }
 
-// number reads digits and a unit.
 func (l *lexer) number() *Error {
 	end := l.run(l.pos, func(c byte) bool { return digit(c) || letter(c) })
 	if end < len(l.src) && (l.src[end] == '.' || l.src[end] == '/') {

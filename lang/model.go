@@ -274,7 +274,6 @@ func (m *model) texts(n *node, text []byte, others [][]byte) bool {
 	})
 }
 
-// call evaluates a function.
 func (m *model) call(n *node) (v value) {
 	of := n.args[0]
 	if n.text == "any" || n.text == "all" {

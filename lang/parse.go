@@ -12,7 +12,6 @@ const (
 	DepthMax  = 64       // parentheses, calls and operators in each other
 )
 
-// parser builds the tree of one text.
 type parser struct {
 	lexer
 	nodes, depth int
@@ -22,7 +21,6 @@ type parser struct {
 	begins func(name string) bool // of a loose template: whether a name begins a value; nil: all braces do
 }
 
-// next reads the token that follows.
 func (p *parser) next() *Error {
 	p.last = p.end
 	return p.lexer.next()
@@ -172,7 +170,6 @@ func (p *parser) node(o op, at int, args ...*node) (*node, *Error) {
 	return n, nil
 }
 
-// is reports whether the token is this operator.
 func (p *parser) is(op string) bool { return p.tok == tokOperator && p.text == op }
 
 // word reports whether the token is this word, or this operator.
@@ -180,7 +177,6 @@ func (p *parser) word(word, op string) bool {
 	return p.tok == tokName && p.text == word || p.is(op)
 }
 
-// expect takes an operator.
 func (p *parser) expect(op, after string) *Error {
 	if !p.is(op) {
 		return problem(p.at, max(p.end, p.at), "%s is missing after %s", op, after)

@@ -124,7 +124,6 @@ func NewScope(names Names) (*Scope, error) {
 	return s, s.checkTables()
 }
 
-// check finds mistakes of a program.
 func (v *Variable) check() error {
 	set := 0
 	for kind, is := range map[Kind]bool{

@@ -79,7 +79,6 @@ func (t *times[K, V]) fresh(e *entry[K, V]) bool {
 // negative reports whether e only says that there is no value.
 func (t *times[K, V]) negative(e *entry[K, V]) bool { return t.timed && timedOf(e).expiry.Load() < 0 }
 
-// alive reports whether e has a value that may be returned.
 func (t *times[K, V]) alive(e *entry[K, V]) bool {
 	if !t.timed {
 		return true

@@ -38,7 +38,6 @@ func (s *Stats) count(cause Cause) {
 	}
 }
 
-// take adds the counts of a shard.
 func (s *Stats) take(of *Stats) {
 	s.Insertions += of.Insertions
 	s.Evictions += of.Evictions

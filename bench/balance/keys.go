@@ -18,7 +18,6 @@ type Keys struct {
 	Joined    float64 `json:"joined"`    // part of the keys that moved to another than the new one when one more joined
 }
 
-// keysCount is how many keys are looked at.
 const keysCount = 100_000
 
 // HashKeys measures the methods that hash, with pools of some sizes.

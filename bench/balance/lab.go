@@ -83,7 +83,6 @@ type Table struct {
 	Keys    []Keys   `json:"keys,omitempty"`
 }
 
-// withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
 	if o.Scenarios == nil {
 		o.Scenarios = Scenarios()

@@ -159,7 +159,6 @@ func (p *proxied) look() {
 	}
 }
 
-// arrived has a backend take a request.
 func (p *proxied) arrived(id int32) {
 	r := &p.requests[id]
 	i := int(r.backend)
@@ -213,7 +212,6 @@ func (p *proxied) release(i int) {
 	}
 }
 
-// answered tells the reactor of an answer.
 func (p *proxied) answered(id int32) {
 	q := &p.requests[id]
 	if q.over { // it was taken back

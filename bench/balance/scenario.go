@@ -133,7 +133,6 @@ const (
 	requestsMost  = 400_000
 )
 
-// requests returns how many requests are simulated.
 func (s *Scenario) requests(members int, scale float64) int {
 	return int(min(max(requestsLeast, s.rate(members)*s.Seconds), requestsMost) * scale)
 }
@@ -148,7 +147,6 @@ func (s *Scenario) period() float64 {
 	return 0
 }
 
-// hangs reports whether requests of a backend do.
 func (s *Scenario) hangs() bool {
 	return slices.ContainsFunc(s.Troubles, func(t Trouble) bool { return t.Kind == hanging })
 }

@@ -1,6 +1,5 @@
 package balance
 
-// seriesPoints is how many points a Series has.
 const seriesPoints = 60
 
 // Point is what happened in a sixtieth of a period: the average over all periods of a run.

@@ -51,7 +51,6 @@ func (r *rule) look(shares []float64) {
 	r.shares, r.sent = shares, 0
 }
 
-// add counts a request to backend i.
 func (r *rule) add(i int) {
 	r.sent++
 	r.is[i]++

@@ -185,7 +185,6 @@ func (w *worker) answered(start int64, status uint16) {
 	w.checkOver()
 }
 
-// note keeps the first failure.
 func (w *worker) note(cause error) {
 	if w.failure == nil {
 		w.failure = cause

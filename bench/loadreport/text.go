@@ -78,7 +78,6 @@ func (r *Row) write(w io.Writer) error {
 	return report.WriteText(w, t)
 }
 
-// table has a line for each row.
 func (r *Report) table() *report.Table {
 	t := report.NewTable("", "target\tload\trequests/s\tp50\tp90\tp99\tp99.9\tp99.99\tmax\tunsent\terrors\t"+
 		"CPU µs/req\tbusy")
@@ -139,7 +138,6 @@ func errorsText(s *load.Result) string {
 	return text
 }
 
-// size writes a number of bytes.
 func size(v float64) string {
 	switch {
 	case v >= 1<<30:

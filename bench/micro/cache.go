@@ -253,7 +253,6 @@ func fullStore(b *testing.B, m maker[uint64, uint64]) *store[uint64, uint64] {
 	return s
 }
 
-// nextKeys fills keys with new ones.
 func nextKeys(keys []uint64) []uint64 {
 	first := int(newKeys.Add(int64(len(keys)))) - len(keys)
 	for i := range keys {

@@ -38,7 +38,6 @@ var stringSeed = maphash.MakeSeed()
 
 func hashOfString(k string) uint32 { return uint32(maphash.String(stringSeed, k)) }
 
-// numbers are n keys of 8 bytes.
 func numbers(n int) []uint64 {
 	keys := make([]uint64, n)
 	for i := range keys {

@@ -28,7 +28,6 @@ const (
 	hellosApart    = "127.0.2.1" // of another network than the flood
 )
 
-// hellosPeers are the proxies that are compared.
 var hellosPeers = []string{"edge", "nginx", "haproxy"}
 
 // HellosSample is what one flood found out.

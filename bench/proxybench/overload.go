@@ -204,7 +204,6 @@ func (r *rush) visit(due time.Time) {
 	}
 }
 
-// complete is a handshake that is brought to its end.
 func (r *rush) complete() {
 	r.all.Add(1)
 	if c := r.dialTLS(); c != nil {

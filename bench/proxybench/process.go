@@ -209,7 +209,6 @@ func freeAddrs(n int) ([]string, error) {
 	return addrs, nil
 }
 
-// allowedCPUs are the CPUs that this process may run on.
 func allowedCPUs() []int {
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(0, &set) != nil {

@@ -221,7 +221,6 @@ func (c *Comparison) verdict() string {
 	return fmt.Sprintf("edge beside its baselines: %d faster, %d slower, %d neither", faster, slower, same)
 }
 
-// since names the old report.
 func (c *Comparison) since() string { return Since(&c.Old.Machine, c.Old.Time) }
 
 // Since names an earlier report.

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/bench/balance"
 )
 
-// balanceFlags are the flags of edge-bench balance.
 type balanceFlags struct {
 	showFlags
 	pattern, svg      string

@@ -23,7 +23,6 @@ import (
 // messageBytes is the message of a WebSocket that is told no other.
 const messageBytes = 128
 
-// urlFlags are the flags of edge-bench URL.
 type urlFlags struct {
 	o                 load.Options
 	fields            []string
@@ -81,7 +80,6 @@ func (s *showFlags) addLoad(c *cobra.Command) {
 	s.add(c)
 }
 
-// loadURL runs edge-bench URL.
 func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 	o, err := given.options(u)
 	if err != nil {
@@ -157,7 +155,6 @@ func (given *urlFlags) options(u string) (load.Options, error) {
 	return o, nil
 }
 
-// groups are the key exchanges by name.
 var groups = map[string]tls.CurveID{"X25519": tls.X25519, "X25519MLKEM768": tls.X25519MLKEM768}
 
 // parseRate reads requests a second: 500, 50k, 1.5M.
@@ -180,7 +177,6 @@ func parseRate(text string) (float64, error) {
 	return v * unit, nil
 }
 
-// what describes a load in words.
 func what(u string, o *load.Options) string {
 	text := fmt.Sprintf("%s · %s", u, o.Protocol)
 	if o.TLS != nil {

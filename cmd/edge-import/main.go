@@ -59,7 +59,6 @@ func run(args []string, out, problems io.Writer) int {
 	return exitError
 }
 
-// importOptions are the flags of the command.
 type importOptions struct {
 	program, out string
 	files        []string

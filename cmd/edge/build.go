@@ -66,7 +66,6 @@ func printVersion(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// newModules makes the command that lists what is linked into this program.
 func newModules() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -114,7 +113,6 @@ func linked() *assemble.Report {
 	return r
 }
 
-// printModules prints a line for each type, and one for each module without any.
 func printModules(to io.Writer, r *assemble.Report) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tTYPE\tMODULE\tDOES")
@@ -133,7 +131,6 @@ func printModules(to io.Writer, r *assemble.Report) error {
 	return w.Flush()
 }
 
-// buildOptions are the flags of edge build.
 type buildOptions struct {
 	with      []string
 	file, out string

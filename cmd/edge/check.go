@@ -17,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/server/process/versions"
 )
 
-// checkOptions are the flags of edge check.
 type checkOptions struct {
 	sources
 	json, strict bool

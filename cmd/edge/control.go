@@ -233,7 +233,6 @@ const (
 	stopPause  = 20 * time.Millisecond
 )
 
-// stop ends the process and waits.
 func (a *asking) stop(out io.Writer, now bool) error {
 	var i *pidfile.Instance
 	var cfg *config.Config
@@ -312,7 +311,6 @@ func (a *asking) awaitEnd(out io.Writer, pid int, text string, grace time.Durati
 	return err
 }
 
-// letterWords are the values of -s.
 var letterWords = []string{"reload", "stop", "quit", "reopen", "test"}
 
 // sendLetter does what -s asks for, with the words of nginx: there "stop" is fast and "quit" graceful.

@@ -16,7 +16,6 @@ import (
 	"github.com/edge-proxy/edge/server/explain"
 )
 
-// explainOptions are the flags of edge explain.
 type explainOptions struct {
 	sources
 	ask    explain.Ask

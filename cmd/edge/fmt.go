@@ -22,7 +22,6 @@ const textMax = 16 << 20
 
 var errTextLong = errors.New("longer than 16 MiB")
 
-// formatOptions are the flags of edge fmt.
 type formatOptions struct {
 	sources
 	check, json bool
@@ -132,7 +131,6 @@ func (o *formatOptions) read(in io.Reader, problems io.Writer, args []string) (f
 	return files, nil
 }
 
-// isSameFile reports whether two arguments lead to one file.
 func isSameFile(a, b string) bool {
 	if a == b || a == stdinName || b == stdinName {
 		return a == b

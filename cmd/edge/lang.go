@@ -18,7 +18,6 @@ import (
 	"github.com/edge-proxy/edge/server/explain"
 )
 
-// langOptions are the flags of edge lang.
 type langOptions struct {
 	sources
 	text     string
@@ -85,7 +84,6 @@ type evaluated struct {
 	Text    *string          `json:"text,omitempty"`
 }
 
-// run evaluates the text.
 func (o *langOptions) run(cmd *cobra.Command) error {
 	if err := askClient(&o.ask, o.client); err != nil {
 		return usage{cmd, err}
@@ -148,7 +146,6 @@ func (o *langOptions) evaluateIn(cmd *cobra.Command) (result *evaluated, err err
 	return result, err
 }
 
-// evaluate compiles the text and asks it.
 func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error) {
 	in := lang.Request
 	if o.log {

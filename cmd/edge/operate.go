@@ -185,7 +185,6 @@ func printConns(w io.Writer, list *admin.List[admin.Connection]) {
 	}
 }
 
-// changing is a command that changes one backend.
 type changing struct {
 	asking
 	backend string
@@ -193,7 +192,6 @@ type changing struct {
 	lasts   time.Duration
 }
 
-// argument takes the backend.
 func (c *changing) argument(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
 		return usage{cmd, fmt.Errorf("%s takes UPSTREAM/BACKEND: edge upstreams lists them", cmd.CommandPath())}
@@ -343,7 +341,6 @@ func newLog() *cobra.Command {
 	return cmd
 }
 
-// printFindings prints what a reload found in the files.
 func printFindings(w io.Writer, list []config.Problem) {
 	for i := range list {
 		fmt.Fprintln(w, printable.Word(list[i].Error()))

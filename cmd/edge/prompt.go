@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passwordMax bounds what is read.
 const passwordMax = 1 << 10
 
 // Errors of readPassword.

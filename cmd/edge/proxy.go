@@ -42,7 +42,6 @@ func newProxy() *cobra.Command {
 	return cmd
 }
 
-// proxyOptions are the flags of edge proxy.
 type proxyOptions struct {
 	from, to, secure, save string
 	stats                  bool

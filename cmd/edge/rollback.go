@@ -49,7 +49,6 @@ func newRollback() *cobra.Command {
 	return cmd
 }
 
-// versions prints what the process keeps.
 func (a *asking) versions(out io.Writer) error {
 	var list admin.List[admin.Version]
 	if err := a.ask("GET", "/v1/versions", nil, &list); err != nil {

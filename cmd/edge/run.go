@@ -57,7 +57,6 @@ func superviseFlag(f *pflag.FlagSet, supervise *bool) {
 		"start edge as a child, hand signals on to it and collect orphans: for process 1 of a container")
 }
 
-// supervised runs edge as a child.
 func supervised(from sources) error {
 	if from.daemon {
 		return usage{nil, errors.New("--supervise stays in the foreground, --daemon does not: leave one of them out")}
@@ -123,7 +122,6 @@ func (s *sources) checkArguments(path string) []string {
 	return args
 }
 
-// printWatched prints what a change of the files has changed.
 func printWatched(report *config.Report, diff *server.Diff, err error) {
 	_ = report.Render(stderr)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/edge-proxy/edge/internal/printable"
 )
 
-// newWhy makes the command that says what became of requests.
 func newWhy() *cobra.Command {
 	var a asking
 	var all bool
@@ -61,7 +60,6 @@ func (a *asking) why(out io.Writer, id string) error {
 	})
 }
 
-// whyList prints the last requests.
 func (a *asking) whyList(out io.Writer, all bool, limit int) error {
 	q := url.Values{"limit": {strconv.Itoa(limit)}, "all": {strconv.FormatBool(all)}}
 	var list admin.List[admin.Request]

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/internal/yield"
 )
 
-// part is a named part of a configuration.
 type part struct {
 	kind, name string
 	value      any                    // a pointer to what the configuration has of it
@@ -126,7 +125,6 @@ func number(all []part) {
 	}
 }
 
-// address is one address that a listener has.
 type address struct {
 	network, host, path string
 	port                int
@@ -222,7 +220,6 @@ func (c *comparison) listener(e *Entry, old, next *config.Listener) {
 	}
 }
 
-// upstream describes how an upstream differs.
 func (c *comparison) upstream(e *Entry, old, next *config.Upstream) {
 	gone := addBackends(e, old, next)
 	if gone || connectTime(old) != connectTime(next) || config.ReplacesPool("upstreams", e.Keys) {
@@ -238,7 +235,6 @@ func connectTime(u *config.Upstream) time.Duration {
 	return u.Timeouts.Connect
 }
 
-// route describes how a route differs.
 func (c *comparison) route(e *Entry, old, next *routePart) {
 	e.Keys = old.of.ChangedKeys(next.of)
 	if old.to != next.to {

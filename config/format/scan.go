@@ -79,7 +79,6 @@ func (s *scanner) peek() byte {
 	return s.text[s.at]
 }
 
-// blanks skips blanks within a line.
 func (s *scanner) blanks() {
 	for c := s.peek(); c == ' ' || c == '\t'; c = s.peek() {
 		s.at++

@@ -33,7 +33,6 @@ func (m *merger) tables(into, from *syntax.Node, p *place) {
 	}
 }
 
-// named merges the entries of a section by their names.
 func (m *merger) named(into, from *syntax.Node, p *place) {
 	for _, c := range from.Children {
 		if old := into.Child(c.Key); old == nil {

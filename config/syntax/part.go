@@ -85,7 +85,6 @@ func (r *rereader) span(src *Source) Span {
 	return Span{src, r.begin, min(r.end, len(r.src))}
 }
 
-// more reports whether there is text to be found yet.
 func (r *rereader) more() bool { return !r.astray && r.done < len(r.want) && r.at < len(r.src) }
 
 // found notes that the next bytes of the text, text, stand at r.at and take so many bytes there.

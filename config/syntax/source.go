@@ -103,7 +103,6 @@ func (s *Source) lineAt(off int) int {
 	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > off })
 }
 
-// line returns the text of a line without its end.
 func (s *Source) line(number int) []byte {
 	from, to := s.lines[number-1], len(s.Text)
 	if number < len(s.lines) {

@@ -89,7 +89,6 @@ func WritePair(t testing.TB, base string, cert *x509.Certificate, key *ecdsa.Pri
 	writePEM(t, base+".pem", "CERTIFICATE", cert.Raw)
 }
 
-// writePEM replaces a file in one step.
 func writePEM(t testing.TB, path, kind string, der []byte) {
 	t.Helper()
 	next := path + ".next"

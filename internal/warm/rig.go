@@ -87,7 +87,6 @@ func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*up
 	return g
 }
 
-// build makes the proxy and lets the client connect.
 func (g *Rig) build(
 	t testing.TB, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route, o session.ServerOptions,
 	secure func(*engine.Engine, acceptor) acceptor,

@@ -66,7 +66,6 @@ func (f *finder) mark(at int, c byte, bit uint32) {
 	}
 }
 
-// in reports whether b contains one of the words.
 func (f *finder) in(b []byte) bool {
 	if f.pairs == nil {
 		return bytes.Contains(b, f.single)

@@ -158,7 +158,6 @@ func mark(table *[256]uint16, c byte, bit uint16, fold bool) {
 	}
 }
 
-// match compares a text with the words.
 func (l *literal) match(b []byte) answer {
 	if l.always || l.compare(b) {
 		return yes

@@ -62,7 +62,6 @@ const (
 	searchLoad = 4 // of a search in a class of runes
 )
 
-// nfaMaker makes an nfa.
 type nfaMaker struct {
 	*nfa
 	prog  *syntax.Prog

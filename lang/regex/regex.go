@@ -99,7 +99,6 @@ func Compile(pattern string, l Limits) (*Pattern, error) {
 	return p, p.prepare(l)
 }
 
-// choose finds the cheapest rung.
 func (p *Pattern) choose(re *syntax.Regexp) {
 	if l, ok := parseLiteral(re); ok {
 		p.literal = l

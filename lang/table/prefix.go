@@ -38,7 +38,6 @@ type record struct {
 	is6  bool   // IPv6
 }
 
-// same reports whether both are of one prefix.
 func (r *record) same(s *record) bool { return r.from == s.from && r.bits == s.bits && r.is6 == s.is6 }
 
 // after is the first place beyond the prefix. ok is false when it goes to the end.

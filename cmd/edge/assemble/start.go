@@ -13,7 +13,6 @@ import (
 	"time"
 )
 
-// startTimeout bounds each start of the program.
 const startTimeout = time.Minute
 
 // Report is what "edge modules --json" prints.

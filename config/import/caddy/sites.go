@@ -299,7 +299,6 @@ func (im *importer) clientAuth(s *site, d *directive) {
 	}
 }
 
-// writeListeners writes the listeners and the certificates of their sites.
 func (im *importer) writeListeners() {
 	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool { return !l.tls })
 	for _, l := range im.listeners {

@@ -215,7 +215,6 @@ func (f *front) replacePath(l *line) {
 
 var usersAsked = plan.Expr(`^http_auth\((.*)\)$`)
 
-// password reads a line of http-request auth.
 func (f *front) password(l *line) {
 	filter, why := "", "edge asks for the users of one list, by http_auth"
 	text, rest := f.part(l, usersAsked(), true)

@@ -73,7 +73,6 @@ func (im *importer) upstream(s *section) string {
 	return s.upstream
 }
 
-// option is an option of a server.
 type option struct {
 	value string
 	what  string // the option, for findings
@@ -137,7 +136,6 @@ func (im *importer) server(b *plan.Block, l *line, all map[string]option, shared
 	return "{ " + strings.Join(fields, ", ") + " }"
 }
 
-// balance writes how a backend is chosen.
 func (im *importer) balance(b *plan.Block, l *line) {
 	word, argument, _ := strings.Cut(strings.TrimSuffix(l.word(1), ")"), "(")
 	method, key, _ := strings.Cut(lookup(balances, word), " ")

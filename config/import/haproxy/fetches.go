@@ -11,7 +11,6 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// valuesMax is how many values one condition has.
 const valuesMax = 500
 
 // rawPath is the path as the client sent it, as HAProxy compares it. Conditions compare it in normal form, where more

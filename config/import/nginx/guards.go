@@ -33,7 +33,6 @@ type entry struct {
 	from    []plan.Place
 }
 
-// refusesAll reports whether nobody is let in.
 func (e *entry) refusesAll() bool { return e.closed != "" || e.refused == "true" }
 
 // guards returns the steps that refuse requests of a scope: by filters that count them, by addresses and passwords.

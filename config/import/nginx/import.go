@@ -92,7 +92,6 @@ func (im *importer) contents(http *directive) {
 	im.Write(sites)
 }
 
-// process translates the directives about the process.
 func (im *importer) process(s *scope) {
 	b := im.Block("[global]")
 	if d := s.get("worker_processes"); d != nil && d.arg(0) == "auto" {

@@ -82,7 +82,6 @@ type token struct {
 	sign bool
 }
 
-// lexer cuts a text into tokens.
 type lexer struct {
 	text string
 	at   int

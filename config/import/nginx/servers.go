@@ -9,7 +9,6 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 )
 
-// server is one server { }.
 type server struct {
 	d       *directive
 	scope   *scope

@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// group is an upstream { }.
 type group struct {
 	keys []plan.Setting
 	from []plan.Place

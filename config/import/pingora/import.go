@@ -78,7 +78,6 @@ client_bind_to_ipv4 client_bind_to_ipv6
 upstream_debug_ssl_keylog lost edge writes no secrets of connections`)
 })
 
-// top translates a key at the top of the file.
 func (im *importer) top(n *syntax.Node) {
 	w, found := known().Find(n.Key)
 	switch {
@@ -102,7 +101,6 @@ func (im *importer) top(n *syntax.Node) {
 	}
 }
 
-// global writes a key of the process.
 func (im *importer) global(n *syntax.Node, w plan.Word) {
 	value, ok := tomlValue(n)
 	if !ok {

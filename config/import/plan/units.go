@@ -50,7 +50,6 @@ var timeUnits = map[string]time.Duration{"ns": 1, "us": time.Microsecond, "µs":
 	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
 	"w": 7 * 24 * time.Hour, "M": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
 
-// timeMax is the longest time that is read.
 const timeMax = 100 * 365 * 24 * time.Hour
 
 // ParseTime reads a time such as "90", "1h30m", "1d 2h" or "1.5s". alone is the unit of a number that has none.

@@ -168,7 +168,6 @@ func (w *siteWriter) left(hosts []string) (list []string) {
 	return list
 }
 
-// hosted is a host of a site.
 type hosted struct {
 	name string
 	of   *Site
@@ -203,7 +202,6 @@ func (s *Site) takers(below map[string][]hosted) (list []string) {
 	return list
 }
 
-// shares reports whether both sites have a listener in common.
 func (s *Site) shares(o *Site) bool {
 	return s.Listeners == nil || o.Listeners == nil ||
 		slices.ContainsFunc(s.Listeners, func(l string) bool { return slices.Contains(o.Listeners, l) })
@@ -212,7 +210,6 @@ func (s *Site) shares(o *Site) bool {
 // branchesMax is how many branches are compared with each other. Where a site has more, all of them have labels.
 const branchesMax = 2048
 
-// choose decides which branches are routes.
 func (w *siteWriter) choose() {
 	n := len(w.Branches)
 	w.asks, w.ways = make([][]way, n), make([][]way, n)
@@ -362,7 +359,6 @@ func (w *siteWriter) follows(i int) bool {
 	return false
 }
 
-// meet reports whether a request may be for the branches i and j.
 func (w *siteWriter) meet(i, j int) bool {
 	ways, other := w.asks[i], w.Branches[j].When
 	if ways == nil {
@@ -477,7 +473,6 @@ func (w *siteWriter) route(hosts []string, path string, when *Cond, t *Target, f
 	w.fill(b, t)
 }
 
-// fill writes what a route does with its requests.
 func (w *siteWriter) fill(b *Block, t *Target) {
 	for _, note := range t.Notes {
 		b.Comment(note)

@@ -55,7 +55,6 @@ func (a *reply) addresses(n *node) (why string) {
 // trusts reports whether what proxies say decides who a client is.
 func (a *reply) trusts() bool { return a.e.block.Has("trusted_proxies") }
 
-// password writes the filter of users and their passwords.
 func (a *reply) password(n *node) (why string) {
 	var users []plan.Field
 	for _, u := range n.texts("users") {

@@ -22,7 +22,6 @@ type router struct {
 	closed   bool // something guards it that edge does not have
 }
 
-// routes translates the routers of all entry points.
 func (im *importer) routes() {
 	for _, r := range im.all("http", "routers") {
 		im.router(r)

@@ -16,7 +16,6 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// ruleMax is how long a rule may be.
 const ruleMax = 16 << 10
 
 // expr is a rule: a call of a matcher, or others that are combined.

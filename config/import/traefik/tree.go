@@ -88,7 +88,6 @@ func (n *node) get(names ...string) *node {
 	return n
 }
 
-// has reports whether there is such a member.
 func (n *node) has(names ...string) bool { return n.get(names...) != nil }
 
 // str returns the text of the member that the names lead to.
@@ -150,7 +149,6 @@ func (n *node) walk(f func(*node)) {
 	}
 }
 
-// use marks n and all below it as read.
 func (n *node) use() { n.walk(func(c *node) { c.used = true }) }
 
 func (n *node) places() (list []plan.Place) {

@@ -103,7 +103,6 @@ func (r *ring) next(n uint64) uint64 {
 	return r.head
 }
 
-// fits reports whether there is room for a record of n bytes.
 func (r *ring) fits(n uint64) bool { return r.next(n)+n-r.tail <= r.size }
 
 // extend appends a record of n bytes, for which there is room, and returns it to be written.

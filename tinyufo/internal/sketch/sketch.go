@@ -85,7 +85,6 @@ func (s *Sketch) Add(hash uint32, n int) {
 // Estimate is how often the hash was counted of late, at most 15. It is never too small but for the aging.
 func (s *Sketch) Estimate(hash uint32) int { return int(estimate(s.find(hash))) }
 
-// estimate is the least of the four counters.
 func estimate(block *[blockWords]uint64, rows uint64) uint64 {
 	least := uint64(Max)
 	for row := range uint(4) {
