@@ -26,7 +26,6 @@ type answered struct {
 // methods are those that have a label of their own.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 
-// count counts a request.
 func (c *counters) count(method string, status int) {
 	if !slices.Contains(methods, method) {
 		method = "other"

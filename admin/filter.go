@@ -67,7 +67,6 @@ func ParseFilter(text string) (keep func(c *Connection) bool, err error) {
 // operators, those that begin with others first.
 var operators = []string{"==", "!=", "<=", ">=", "<", ">", "~"}
 
-// parseCondition reads the condition at the front of s.
 func parseCondition(s string) (c condition, rest string, err error) {
 	end := strings.IndexFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && r != '_' })
 	if end < 0 {
@@ -104,7 +103,6 @@ func parseCondition(s string) (c condition, rest string, err error) {
 	return c, rest, nil
 }
 
-// parseValue reads the value at the front of s.
 func parseValue(s string) (v, rest string, err error) {
 	if s == "" {
 		return "", "", fmt.Errorf("a value is missing")
@@ -126,7 +124,6 @@ func parseValue(s string) (v, rest string, err error) {
 	return s[:end], s[end:], nil
 }
 
-// holds reports whether c is true of a connection.
 func (c *condition) holds(of *Connection) bool {
 	text, number, isNumber := c.field(of)
 	if !isNumber {

@@ -83,7 +83,6 @@ type routes struct {
 	byPattern map[string]*Endpoint // by method and pattern
 }
 
-// makeRoutes makes the routes of all endpoints.
 func (s *Surfaces) makeRoutes() *routes {
 	all := Endpoints()
 	to := &routes{http.NewServeMux(), make(map[string]*Endpoint, len(all))}
@@ -175,7 +174,6 @@ func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Req
 	slog.Info(what, append([]any{"method", r.Method, "path", r.URL.Path, "status", w.status}, who.attrs()...)...)
 }
 
-// run serves e.
 func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 	computed := func() {}
 	if e.Heavy {

@@ -61,7 +61,6 @@ func writeDocument(w http.ResponseWriter) {
 // Owned by its goroutine.
 type describer struct{ schemas object }
 
-// operation describes e.
 func (d *describer) operation(e *Endpoint) object {
 	o := object{"operationId": e.ID(), "summary": firstSentence(e.Doc), "description": e.Doc,
 		"responses": d.responses(e), "x-rights": e.Needs.String()}
@@ -90,7 +89,6 @@ func textsOf(types []string) object {
 	return content
 }
 
-// parameters describes the parameters in the path, the query and the head.
 func parameters(e *Endpoint) (all []any) {
 	for _, part := range strings.Split(e.Pattern, "/") {
 		if strings.HasPrefix(part, "{") {
@@ -109,7 +107,6 @@ func parameters(e *Endpoint) (all []any) {
 	return all
 }
 
-// responses describes the answers of e.
 func (d *describer) responses(e *Endpoint) object {
 	good, status := object{"description": "It is done."}, "200"
 	switch {
@@ -174,7 +171,6 @@ func (d *describer) refer(t reflect.Type) object {
 	return object{"type": "integer"}
 }
 
-// describe returns the schema of a struct.
 func (d *describer) describe(t reflect.Type) object {
 	properties, required := object{}, []string{}
 	for _, f := range reflect.VisibleFields(t) {

@@ -84,7 +84,6 @@ type problem struct {
 // Error returns the text.
 func (p *problem) Error() string { return p.text }
 
-// statusOf returns the status and the word for an error.
 func statusOf(err error) (status int, code string) {
 	var p *problem
 	var large *http.MaxBytesError

@@ -32,7 +32,6 @@ func ProfileMemory(on bool) {
 	}
 }
 
-// serveProfile writes a profile of the runtime.
 func serveProfile(_ *Surfaces, w http.ResponseWriter, r *http.Request) {
 	seconds, err := numberOf(r, "seconds", profileTime, 0, profileMost)
 	if err == nil {

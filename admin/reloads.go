@@ -32,7 +32,6 @@ type Rollback struct {
 	Version int `json:"version,omitempty" doc:"None: the last one before that in force that differs from it."`
 }
 
-// reloadEndpoints are the operations around a reload.
 func reloadEndpoints() []Endpoint {
 	return []Endpoint{
 		{Method: "GET", Pattern: "/v1/diff", Needs: MayRead, Heavy: true, Slow: true, Command: "diff", Out: Plan{},

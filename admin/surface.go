@@ -292,7 +292,6 @@ func (b *building) add(a *value.Address, section string, p *policy) error {
 	return nil
 }
 
-// commit puts b in place.
 func (s *Surfaces) commit(b *building) {
 	s.mu.Lock()
 	old := s.open
@@ -374,7 +373,6 @@ func (f *surface) address() string {
 	return f.listener.Addr().String()
 }
 
-// listen opens the socket.
 func (f *surface) listen(a *value.Address, b *building, p *policy) (err error) {
 	if f.unix {
 		f.listener, f.file, err = listenUnix(a.Path, b.all.options, b.replaces)
@@ -426,7 +424,6 @@ func (f *surface) serve(l net.Listener) {
 	}
 }
 
-// stop ends f.
 func (f *surface) stop() {
 	f.file.Remove()
 	if f.done == nil {

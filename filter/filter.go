@@ -59,7 +59,7 @@ func Condition(text string, in lang.Phases) (*lang.Condition, error) {
 // Template is plugin.Template.
 func Template(text string, in lang.Phases) (*lang.Template, error) { return plugin.Template(text, in) }
 
-// Refusal makes the failure of requests that a filter refuses: they are answered with a status and a sentence, or, where
+// Refusal makes the failure of requests that a filter refuses. They are answered with a status and a sentence, or where
 // silent is set, by the end of the connection.
 func Refusal(kind proxy.Kind, status int, text string, silent bool) *proxy.Error {
 	return proxy.NewError(proxy.Error{

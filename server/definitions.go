@@ -86,7 +86,6 @@ func (p *definitions) filter(name string) (f *proxy.Filter, err error) {
 	return f, nil
 }
 
-// makeFilter makes a filter of [filters].
 func (p *definitions) makeFilter(name string) (*proxy.Filter, error) {
 	c := p.reload.config.Find(plugin.Filters, name)
 	if c == nil { // the configuration was not parsed with the names that there are

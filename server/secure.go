@@ -276,7 +276,6 @@ func (p *certificates) ticket(c *tls.Config, bound string) {
 	p.next.ticketing = append(p.next.ticketing, u)
 }
 
-// askClients has c ask clients for certificates.
 func (p *certificates) askClients(c *tls.Config, auth config.ClientAuth, ca string) error {
 	c.ClientAuth, c.ClientCAs = tls.NoClientCert, nil
 	if ca != "" {

@@ -228,7 +228,6 @@ fi
 `
 )
 
-// script makes a script of the package.
 func (p *pack) script(name, shared, text string) string {
 	for _, part := range []string{"user", "service", "stop"} {
 		if !strings.Contains(text, "{"+part+"}") {

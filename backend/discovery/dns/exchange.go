@@ -91,7 +91,6 @@ func (c *Client) queryServers(ctx context.Context, s *settings, name string, kin
 	return nil, err
 }
 
-// queryServer asks one server.
 func (c *Client) queryServer(ctx context.Context, s *settings, q *question, server netip.AddrPort) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

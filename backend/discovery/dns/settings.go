@@ -66,7 +66,6 @@ func parseSettings(text string) *settings {
 	return s
 }
 
-// option reads one of the options, "ndots:5".
 func (s *settings) option(text string) {
 	name, value, _ := strings.Cut(text, ":")
 	n, err := strconv.Atoi(value)
@@ -101,7 +100,6 @@ func (s *settings) candidates(name string) []string {
 // hosts is what /etc/hosts says, by name in lower case.
 type hosts map[string][]netip.Addr
 
-// parseHosts reads the text of /etc/hosts.
 func parseHosts(text string) hosts {
 	h := hosts{}
 	for line := range strings.Lines(text) {

@@ -131,7 +131,6 @@ func (s *OldSide) incoming() <-chan []Conn {
 	return s.Process.Batches()
 }
 
-// give sends a batch.
 func (s *OldSide) give(conns []Conn) {
 	if s.machine.Room() == 0 { // nothing is to be given, or no longer
 		s.Process.Keep(conns, errNoRoom)
@@ -159,7 +158,6 @@ func (s *OldSide) end() {
 	}
 }
 
-// reportProgress reports the progress of the new process.
 func (s *OldSide) reportProgress(message []byte) {
 	f, err := upgrade.Parse(message)
 	if err != nil || s.Progress == nil {

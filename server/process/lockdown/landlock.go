@@ -84,7 +84,6 @@ func (r *Rules) restrictFiles(abi int) error {
 	return nil
 }
 
-// ruleset makes a ruleset with a rule for each path and port.
 func (r *Rules) ruleset(abi int) (fd int, err error) {
 	attr := handled(abi)
 	// SAFETY: attr lives until the call returns, and the size is its own.

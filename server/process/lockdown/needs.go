@@ -167,7 +167,6 @@ func (n *Needs) addFiles(f *config.Files) {
 	}
 }
 
-// addNamed adds the files that keys name.
 func (n *Needs) addNamed(o *Options) {
 	for _, f := range o.Config.Files("read", "page", "write", "log") {
 		switch {

@@ -52,7 +52,6 @@ func (r *Rotation) End() {
 	r.ended.Wait()
 }
 
-// run looks at the logs.
 func (r *Rotation) run(ctx context.Context) {
 	ticker := time.NewTicker(rotateEvery)
 	defer ticker.Stop()
@@ -111,7 +110,6 @@ func (r *Rotation) look(rotator *Rotator, policy *Policy, cfg *config.Config, no
 	return true
 }
 
-// tidy compresses and removes.
 func (r *Rotation) tidy(ctx context.Context) {
 	var policy *Policy
 	again := time.NewTimer(0)

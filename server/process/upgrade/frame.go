@@ -138,7 +138,6 @@ func Parse(message []byte) (*Frame, error) {
 	return f, nil
 }
 
-// parseBody sets f.Body.
 func (f *Frame) parseBody(text []byte) (err error) {
 	switch f.Type {
 	case Hello:

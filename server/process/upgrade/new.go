@@ -112,7 +112,6 @@ func (n *New) Receive(message []byte, files int, now time.Time) []Action {
 	return nil
 }
 
-// onOffer waits for the sockets.
 func (n *New) onOffer(b OfferBody, files int, now time.Time) []Action {
 	if n.state != awaitsOffer {
 		return nil

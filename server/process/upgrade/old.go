@@ -128,7 +128,6 @@ func (o *Old) Receive(message []byte, now time.Time) []Action {
 	return nil // WORKING has been noted by its arrival; types that are not known, or not for this side, are ignored
 }
 
-// onHello offers everything.
 func (o *Old) onHello(b HelloBody, now time.Time) []Action {
 	if o.state != awaitsHello {
 		return nil

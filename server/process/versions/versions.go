@@ -100,7 +100,6 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// read reads the file of a version.
 func read(name string) (*Version, error) {
 	at, err := os.Stat(name)
 	if err != nil {
@@ -170,7 +169,6 @@ func (s *Store) write(v *Version) error {
 	return errors.Join(err, f.Close())
 }
 
-// fill writes v to f in place of what f has.
 func (s *Store) fill(f *os.File, v *Version) error {
 	text, err := json.Marshal(v)
 	if err != nil {
