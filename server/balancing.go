@@ -94,9 +94,8 @@ func (p *upstreams) method(name string) (*balance.Method, error) {
 	return lasting(p.definitions, plugin.BalanceMethods, name, finish)
 }
 
-// sticking is the cookie that keeps clients at the backends of an upstream, as the last reload made it. One that fails
-// puts back the one before.
-// Guarded by shared.mu.
+// sticking is the cookie that keeps clients at the backends of an upstream, as the last reload made it. A reload that
+// fails puts back the one before. Guarded by shared.mu.
 type sticking struct {
 	of     config.Sticky  // that cookie was made by
 	cookie *sticky.Cookie // nil: no client is kept

@@ -410,7 +410,7 @@ func (d *dryRun) refuse(r *engine.Reactor, service *proxy.Service, err error) {
 	service.Refused(r, d.Peer(), status, err)
 }
 
-// SendHead takes the answer. That of a request that would be sent says nothing.
+// SendHead takes the answer. The answer to a request that would be sent says nothing.
 func (d *dryRun) SendHead(h *message.Head, _ bool) error {
 	if d.result.leaves() {
 		return nil

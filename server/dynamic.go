@@ -165,7 +165,7 @@ type ownAddresses struct {
 
 	mu     sync.Mutex
 	looked time.Time    // guarded by mu
-	host   []netip.Addr // those of the machine; guarded by mu
+	host   []netip.Addr // the addresses of the machine; guarded by mu
 }
 
 // hostEvery is how often the addresses of the machine are looked at.

@@ -192,7 +192,7 @@ func (h *Handover) CloseOthers() {
 }
 
 // Abandon closes sockets of another process, by their indexes in what Sockets returned: that process has closed them
-// too, or they are not to be taken back any more. Those of one address go together.
+// too, or they are not to be taken back any more. The sockets of one address go together.
 func (h *Handover) Abandon(sockets []int) {
 	s := h.server
 	s.mu.Lock()

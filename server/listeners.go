@@ -147,7 +147,7 @@ func (p *listeners) setting(i int, pages *page.Set) (set setting, err error) {
 	return setting{config: c, opts: sessionOptions(c), requests: requests, secure: secure, filters: filters}, nil
 }
 
-// commit opens the addresses that are new, until one fails. The own addresses are those of both configurations then.
+// commit opens the addresses that are new, until one fails. Then the addresses of both configurations are own ones.
 func (p *listeners) commit() error {
 	next := make([]*listener, 0, len(p.next))
 	opened := p.next[:0]

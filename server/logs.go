@@ -348,7 +348,7 @@ func (nowhere) Append(*observe.Record) {}
 // Choose chooses nothing.
 func (nowhere) Choose(*proxy.Exchange) (proxy.AccessLog, string) { return nil, "" }
 
-// ofRoute gives r the logs that c says; without any, those of the listener of each request stay.
+// ofRoute gives r the logs that c says; without any, the logs of the listener of each request stay.
 func (p *accessLogs) ofRoute(r *proxy.Route, c *config.Route) error {
 	if c.AccessLog.IsZero() {
 		return nil

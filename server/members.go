@@ -24,7 +24,7 @@ import (
 )
 
 // firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
-// backend whose name takes longer is down until it is resolved; one that is found later joins later.
+// backend whose name takes longer is down until it is resolved; a backend that is found later joins later.
 const firstLookup = time.Second
 
 // members is the backends of an upstream of the configuration, what resolves their names, and what finds further ones.
@@ -37,7 +37,7 @@ type members struct {
 	names    *discovery.Resolver           // nil before the first commit
 	discover config.Discovery              // that runners were made by
 	runners  map[string]*discovery.Runner  // by the text of the source
-	defined  map[string]*config.Definition // those of them that are in [discoverers]
+	defined  map[string]*config.Definition // the sources in [discoverers]
 
 	asked          checking // by the last reload
 	checks, agents watched
@@ -224,8 +224,8 @@ type heldSource struct {
 	hold *tenure
 }
 
-// resilience is what an upstream has for failures, as the last reload made it. One that fails puts back the one before.
-// Guarded by shared.mu.
+// resilience is what an upstream has for failures, as the last reload made it. A reload that fails puts back the one
+// before. Guarded by shared.mu.
 type resilience struct {
 	retry retry.Policy // its budget lives on while its size stays the same
 	ratio int          // of that budget; 0: there was no reload yet
@@ -443,7 +443,7 @@ func (s *members) count(name string, sum *metrics.Sample) {
 	sum.AddAgents(name, s.agents.stats())
 }
 
-// instanceOf returns the number by which the checks of several instances are spread: that of the host, so that a
+// instanceOf returns the number by which the checks of several instances are spread: a number of the host, so that a
 // restart changes nothing.
 func instanceOf() uint64 {
 	name, _ := os.Hostname() // without a name all instances are one

@@ -28,7 +28,7 @@ import (
 // watchEvery is how often files of certificates and authorities are checked for changes.
 const watchEvery = 2 * time.Second
 
-// certificates are those of listeners, the terms of their handshakes, and the keys of session tickets.
+// certificates are the certificates of listeners, the terms of their handshakes, and the keys of session tickets.
 type certificates struct {
 	nothing
 	*shared
@@ -211,7 +211,7 @@ var errNoState = errors.New("internal authority: there is no folder to keep it i
 // AuthorityFolder is where in Options.StateDir the internal authority is.
 const AuthorityFolder = "internal"
 
-// StateDir returns the folder for files that edge makes for itself as a user: the one that systemd gives it, else a
+// StateDir returns the folder for files that edge makes for itself as a user: the folder that systemd gives it, else a
 // usual one. It is never below /tmp: there another user could make the folder first, and would know the keys.
 func StateDir(uid int) (string, error) {
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
@@ -257,7 +257,7 @@ func (p *certificates) options(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, 
 	return secure, rules, nil
 }
 
-// protocolsOf returns the protocols of l as handshakes name them, the one that it prefers first.
+// protocolsOf returns the protocols of l as handshakes name them, the preferred one first.
 func protocolsOf(l *config.Listener) (names []string) {
 	if slices.Contains(l.Protocols, "h2") {
 		names = append(names, "h2")
@@ -322,7 +322,7 @@ func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tl
 		}
 		return choose(hello)
 	}
-	base.DynamicRecordSizingDisabled = true // as tlsconn has it in the one that it is given
+	base.DynamicRecordSizingDisabled = true // as tlsconn sets it in the Config it is given
 	var wrong error
 	rules.Prepare(func(auth *tlsrules.Auth, minVersion uint16) *tls.Config {
 		c := base.Clone()
@@ -397,7 +397,7 @@ type DryHandshake struct {
 	Require     bool   // there is no request without a certificate that is trusted
 	Asked       string // "none", "request" or "require", and the file of authorities: as tlsconn.Digest has it
 	MinVersion  uint16
-	Certificate *config.Certificate // that is named or for some handshakes alone; nil: the one that names choose
+	Certificate *config.Certificate // named, or for some handshakes alone; nil: names choose it
 	Rules       []*config.TLSRule   // that were asked for it
 	Held        []bool              // says of each of Rules whether it holds
 }

@@ -41,8 +41,8 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Explain logs every request that failed, with a hint: for a person at a terminal.
 	Explain bool
-	// Filters are those of the program that a configuration may name beside those of [filters]: in [defaults] for all
-	// requests, in a listener or a route for its own.
+	// Filters are filters of the program that a configuration may name beside the ones of [filters]: in [defaults] for
+	// all requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
@@ -53,14 +53,14 @@ type Options struct {
 	StateDir string
 	// Owner owns the files that edge makes for itself; nil: the user and the group of the process.
 	Owner *Owner
-	// Adopt are listening sockets that exist already, each with its descriptor: those of another process, see
-	// Handover.Sockets, or of a supervisor such as systemd, see SocketOf. Listen takes over those that the
+	// Adopt are listening sockets that exist already, each with its descriptor, from another process, see
+	// Handover.Sockets, or from a supervisor such as systemd, see SocketOf. Listen takes over those that the
 	// configuration names; Claims says which. Descriptors of Held ones stay the caller's, which keeps them open until
 	// Stop: reloads may name and drop their addresses as often as they like.
 	Adopt []Socket
 	// Suspended has Start run everything but accept no connection and announce nothing, before Resume does.
 	Suspended bool
-	// TicketKeys are the first keys of session tickets, those of another process; none: new ones are made.
+	// TicketKeys are the first keys of session tickets, from another process; none: new ones are made.
 	TicketKeys [][32]byte
 	// Prepare is called for each configuration that is applied, and builds what follows it outside the Server.
 	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.
@@ -73,11 +73,11 @@ type Options struct {
 	Version func() int
 }
 
-// Owner is a user and a group. A number below 0 stands for that of the process.
+// Owner is a user and a group. A number below 0 stands for the process's own.
 type Owner struct{ UID, GID int }
 
 // Server is a list of parts, with what they share.
-// Safe for any goroutine, except those of its reactors.
+// Safe for any goroutine, except the ones of its reactors.
 type Server struct {
 	shared
 	begun   *config.Config // that New was given

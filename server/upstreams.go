@@ -45,7 +45,7 @@ func (p *upstreams) prepare() error {
 	return nil
 }
 
-// commit gives new services their members. Requests find those of the others as they were, until retire.
+// commit gives new services their members. Requests find the members of the others as they were, until retire.
 func (p *upstreams) commit() error {
 	for name, of := range p.next.services {
 		if p.now.services[name] == nil {

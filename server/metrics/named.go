@@ -238,7 +238,7 @@ func (c *Counters) RegisterListener(name string) { c.use(ofListeners, name, fals
 // RegisterUpstream lists the series of the upstream with that name, and the series of HTTP/2 if it may speak that.
 func (c *Counters) RegisterUpstream(name string, mayH2 bool) { c.use(ofUpstreams, name, mayH2) }
 
-// RegisterService lists the series of the backends of the upstream with that name, and those of what else it has.
+// RegisterService lists the series of the backends of the upstream with that name, and of what else it has.
 func (c *Counters) RegisterService(name string, checks, agents, ejections, limits bool) {
 	for _, of := range []struct {
 		kind kind

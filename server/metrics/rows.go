@@ -16,8 +16,8 @@ type row struct {
 	help  string // of all series of that name; the first one says it
 }
 
-// families are rows, those of one name together: its one field, or "reason: late=Late full=Full", where each value of a
-// label has a field.
+// families are rows, series of one name together: its one field, or "reason: late=Late full=Full", where each value of
+// a label has a field.
 type families []struct{ name, from, help string }
 
 func (f families) rows() (all []row) {

@@ -77,8 +77,8 @@ func socketsToAdopt(inherited *handover.Inheritance) (all []server.Socket) {
 }
 
 // claimSockets returns the numbers of the sockets that the Server listens on, and closes the others: these stay with
-// the process before, which closes them as a reload does. Those of a supervisor stay open: a reload may name their
-// addresses.
+// the process before, which closes them as a reload does. The sockets of a supervisor stay open: a reload may name
+// their addresses.
 func claimSockets(h *server.Handover, inherited *handover.Inheritance) []int {
 	claims := []int{}
 	for i, claimed := range h.Claims() {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// levels is which level of the event log holds: that of the configuration, or another one for a time.
+// levels is which level of the event log holds: the configured one, or another one for a time.
 // Guarded by mu.
 type levels struct {
 	mu    sync.Mutex
@@ -16,7 +16,7 @@ type levels struct {
 	timer *time.Timer // ends it; nil: there is none
 }
 
-// setLevel makes level that of the configuration. Where another one holds for a time, it goes on to.
+// setLevel makes level the configured one. Where another one holds for a time, it goes on to.
 func (e *eventLog) setLevel(level string) {
 	l := &e.levels
 	l.mu.Lock()
@@ -59,7 +59,7 @@ func (e *eventLog) useLevel() {
 	}
 }
 
-// present returns the level that holds; until is when that of the configuration does again, nil: it does.
+// present returns the level that holds; until is when the configured level does again, nil: it does.
 func (e *eventLog) present() (level string, until *time.Time) {
 	l := &e.levels
 	l.mu.Lock()

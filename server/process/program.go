@@ -85,7 +85,7 @@ func (p *program) build() upgrade.Build {
 	return upgrade.Build{Version: p.version, ID: sum}
 }
 
-// changed reports whether the file of the program is another one than the one that runs, by its content.
+// changed reports whether the file of the program is not the running one any more, by its content.
 func (p *program) changed() (bool, error) {
 	if sameFile(p.path, "/proc/self/exe") {
 		return false, nil

@@ -36,7 +36,7 @@ type reloads struct {
 
 	mu      sync.Mutex
 	present atomic.Pointer[config.Config]  // stored under mu
-	files   *config.Files                  // those of present; nil: unknown; guarded by mu
+	files   *config.Files                  // the files of present; nil: unknown; guarded by mu
 	store   atomic.Pointer[versions.Store] // nil before begin, and where files are unknown; stored under mu
 	watch   watch                          // guarded by mu
 	differs atomic.Bool                    // the files on the disk say otherwise; stored under mu
@@ -190,7 +190,7 @@ func logProblem(problem *config.Problem) {
 }
 
 // reload reloads, for the goroutine that obeys signals. Neither a slow disk nor a registry delays a signal to end:
-// reload returns one that comes meanwhile, and Drain or Stop end what still waits.
+// reload returns a signal that comes meanwhile, and Drain or Stop end what still waits.
 func (p *running) reload() (end os.Signal) {
 	done := make(chan struct{})
 	go func() {

@@ -27,7 +27,7 @@ type supervision struct {
 	server *server.Server
 
 	phases chan phase
-	now    phase         // the last one that was sent to phases
+	now    phase         // the last phase sent to phases
 	done   chan struct{} // closed when notify has ended; nil: it has not begun
 }
 

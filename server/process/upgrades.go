@@ -74,8 +74,8 @@ func newUpgrades(p *program, check []string) *upgrades {
 	return &upgrades{program: p, check: check, wake: make(chan struct{}, 1)}
 }
 
-// begin starts the program that ask names, "" for that of this process, and hands over to it. It returns when that has
-// begun; progress gets each step. The error says why nothing begins.
+// begin starts the program that ask names, "" for the program of this process, and hands over to it. It returns when
+// that has begun; progress gets each step. The error says why nothing begins.
 func (u *upgrades) begin(ask upgrade.AskBody, progress func(upgrade.Frame)) error {
 	bin := ask.Binary
 	switch {
@@ -141,7 +141,7 @@ func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admi
 func (u *upgrades) handOverTo(c *handover.Channel, p *handover.Peer, first []byte) {
 	a, i, err := u.reserveFor(p)
 	if err != nil {
-		// Without a word it would take the end of the channel for that of this process, and serve.
+		// Without a word it would take the end of the channel for the end of this process, and serve.
 		_ = c.Send(&upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Refuse,
 			Body: upgrade.RefuseBody{Reason: err.Error()}}, nil)
 		c.Close()
@@ -198,7 +198,7 @@ func (u *upgrades) release(a *attempt) {
 	close(a.ended)
 }
 
-// block keeps attempts from beginning and ends the one that is under way, unless the new process serves by then. It
+// block keeps attempts from beginning and ends the attempt under way, unless the new process serves by then. It
 // returns when that is decided.
 func (u *upgrades) block(why error) {
 	u.mu.Lock()

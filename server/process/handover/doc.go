@@ -21,5 +21,5 @@
 // # Threads and limits
 //
 // OldSide.Run belongs to the goroutine that calls it, and calls the OldProcess from there. NewSide has a goroutine of
-// its own, which calls the NewProcess. Each side has another one that receives; both end with the channel.
+// its own, which calls the NewProcess. Each side has another goroutine that receives; both end with the channel.
 package handover

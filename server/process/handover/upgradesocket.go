@@ -36,7 +36,7 @@ const (
 )
 
 // ListenForUpgrades listens at path, with the mode 0600. The socket appears there by a rename, so at no time is there
-// none, or one that others may use. What a process that has ended left there is replaced; a file of another kind never.
+// none, or a socket that others may use. What an ended process left there is replaced; a file of another kind never.
 // Unless replace is given, it returns a TakenError where a process listens; with replace the name becomes this one's.
 func ListenForUpgrades(path string, replace bool) (*UpgradeSocket, error) {
 	path, err := filepath.Abs(path)

@@ -141,7 +141,7 @@ func sizeAt(abi int) uintptr {
 	return unsafe.Offsetof(attr.Handled_access_net) + unsafe.Sizeof(attr.Handled_access_net)
 }
 
-// allowPath adds a rule for a file, or for a folder with all that is below it. One that is not there needs none.
+// allowPath adds a rule for a file, or for a folder with all that is below it. A path that is not there needs none.
 func allowPath(ruleset int, path string, rights uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {

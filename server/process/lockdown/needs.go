@@ -21,7 +21,7 @@ type Access uint8
 
 // The kinds of access. Each one includes those before it, but Execute includes Read alone.
 const (
-	Read    Access = iota // a file is read, or replaced by another one that is read
+	Read    Access = iota // a file is read, or replaced by another that is read
 	Write                 // a file is made, renamed, written and removed
 	Execute               // a program is started
 )

@@ -50,7 +50,7 @@ func (n *Needs) Rules() *Rules {
 	return r
 }
 
-// opened returns the paths to open for a need: of a file its folder, and that of the file to which a link leads.
+// opened returns the paths to open for a need: of a file its folder, and the folder of the file to which a link leads.
 func (n *Need) opened() (paths []string) {
 	for _, path := range []string{n.Path, realPath(n.Path)} {
 		dir := filepath.Dir(path)
@@ -64,7 +64,7 @@ func (n *Need) opened() (paths []string) {
 	return paths
 }
 
-// device reports whether a path is that of a device or a pipe, or is below /dev or /proc. Such a file is not replaced.
+// device reports whether a path names a device or a pipe, or is below /dev or /proc. Such a file is not replaced.
 func device(path string) bool {
 	at, err := os.Lstat(path)
 	return err == nil && at.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0 || below(path, []string{"/dev", "/proc"})
@@ -89,7 +89,7 @@ func (r *Rules) program(path string) {
 	}
 }
 
-// ownFolder reports whether all programs in a folder have names that begin with that of one program, as edge and
+// ownFolder reports whether all programs in a folder have names that begin with the name of one program, as edge and
 // edge-1.2 do.
 func ownFolder(dir, name string) bool {
 	entries, err := os.ReadDir(dir)
@@ -196,7 +196,7 @@ func (l *Lock) Judge(report *config.Report, n *Needs, upgrade bool) {
 	}
 }
 
-// outside returns what of n the process cannot reach.
+// outside returns the needs of n that the process cannot reach.
 func (l *Lock) outside(n *Needs, upgrade bool) (found []config.Problem) {
 	for i := range n.list {
 		need := &n.list[i]

@@ -112,7 +112,7 @@ func (i *Instance) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Ended reports whether i has ended. One that its parent has not waited for yet has.
+// Ended reports whether i has ended. A process that its parent has not waited for yet has.
 func (i *Instance) Ended() bool {
 	if errors.Is(i.process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
 		return true

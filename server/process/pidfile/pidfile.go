@@ -90,9 +90,9 @@ func (p *File) take() error {
 	return nil
 }
 
-// Replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
-// none. In a folder that this process may not write, or on a full disk, it writes its number into that one. It closes
-// before, or keeps it as the file of p.
+// Replace puts a file of this process in the place of the file of the process before, whose copy is before; nil: it
+// gave none. In a folder that this process may not write, or on a full disk, it writes its number into that one. It
+// closes before, or keeps it as the file of p.
 func (p *File) Replace(before *os.File) error {
 	if p.path == "" {
 		closeUnused(before)
@@ -147,7 +147,7 @@ func (p *File) place() error {
 // Descriptor returns the open file, for the process that this one hands it to; nil: there is none. It stays p's.
 func (p *File) Descriptor() *os.File { return p.file }
 
-// Restore makes the file that of this process again, after another one had taken it and has ended.
+// Restore makes the file name this process again, after another one had taken it and has ended.
 func (p *File) Restore() error {
 	if p.file == nil {
 		return nil

@@ -27,7 +27,7 @@ var compressors = map[string]*compressor{
 // memory, and find no more.
 const zstdWindow = 128 << 10
 
-// halfEnding is that of a file which is not whole yet.
+// halfEnding is the ending of a file which is not whole yet.
 const halfEnding = ".tmp"
 
 // ending is what the name of a renamed log has after the time.

@@ -74,7 +74,7 @@ func (r *Rotator) look(p *Policy, path string, now time.Time) (*Moved, error) {
 	return &Moved{path, to}, nil
 }
 
-// rename gives path a name that no file has, and that is after those of the others: where the clock was set back, the
+// rename gives path a name that no file has, and that sorts after the others: where the clock was set back, the
 // newest file would seem to be the oldest.
 func rename(path string, now time.Time) (to string, err error) {
 	if all, _ := rotatedOf(path); len(all) > 0 && !all[0].at.Before(now.Truncate(time.Millisecond)) {

@@ -17,7 +17,7 @@ const (
 	rotatePause = time.Minute      // after a log could not be opened again
 )
 
-// Logs are those of a process. Its functions are safe for any goroutine.
+// Logs are the logs of a process. Its functions are safe for any goroutine.
 type Logs struct {
 	Config func() *config.Config                   // the present one
 	Files  func(c *config.Config) (paths []string) // each once

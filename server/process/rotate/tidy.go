@@ -118,8 +118,8 @@ func (c *compressor) compress(ctx context.Context, path string) (err error) {
 var errInUse = errors.New("the file is in use")
 
 // take locks f against other processes that tidy up, until f is closed. Two of them would take each other's half file
-// for one that was left, and remove what it is made of. It returns errInUse where another one has the lock, or a
-// process has f open for writing: one that drains opens no log again, and its last lines would go to a removed file.
+// for one that was left, and remove what it is made of. It returns errInUse where another one has the lock, or
+// has f open for writing: a process that drains opens no log again, and its last lines would go to a removed file.
 func take(f *os.File) error {
 	fd := int(f.Fd())
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptor is one that the supervisor has opened.
+// Descriptor is a descriptor that the supervisor has opened.
 //
 //	LISTEN_PID      the process that they are for
 //	LISTEN_FDS      how many there are
@@ -25,7 +25,7 @@ import (
 // TakeDescriptors is called once, before the process starts another one: it removes the variables from the environment,
 // and has the descriptors closed on exec. A parent that starts the service as its child calls handOn in place of it.
 // The child cannot find its own number in LISTEN_PID, which was written before the child existed. So it gets
-// EDGE_LISTEN_PARENT with that of the parent.
+// EDGE_LISTEN_PARENT with the number of the parent.
 //
 // The caller owns the descriptors. Both functions change the environment, so they belong to the start of a process.
 type Descriptor struct {

@@ -22,7 +22,7 @@ func release() {
 type Pages [][]byte
 
 // ProgramPages returns the mappings of the program's file that cannot be written. It finds none after the process has
-// changed its user. Those of other files may end before they are dropped.
+// changed its user. Mappings of other files may end before they are dropped.
 func ProgramPages() Pages {
 	name, err := os.Readlink("/proc/self/exe")
 	if err != nil {

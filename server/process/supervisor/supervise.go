@@ -134,7 +134,7 @@ func (s *service) reap() {
 	}
 }
 
-// ended notes that a process is gone. When it was the main one, another one that is left gets the signals.
+// ended notes that a process is gone. When it was the main one, another process that is left gets the signals.
 func (s *service) ended(pid int) {
 	s.all = slices.DeleteFunc(s.all, func(p int) bool { return p == pid })
 	if pid == s.main && len(s.all) > 0 {
@@ -195,7 +195,7 @@ func listen() (*news, error) {
 func (n *news) environment() (env []string) {
 	for _, v := range os.Environ() {
 		switch key, _, _ := strings.Cut(v, "="); key {
-		case "NOTIFY_SOCKET", "WATCHDOG_PID": // this process is not the one that is watched
+		case "NOTIFY_SOCKET", "WATCHDOG_PID": // the supervisor of this process is not the service's
 		default:
 			env = append(env, v)
 		}

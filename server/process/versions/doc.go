@@ -6,7 +6,7 @@
 // # Limits
 //
 // Options.Most versions and Options.Bytes of their texts, of which the oldest are forgotten first; the last one stays
-// whatever its size. Numbers go on from the highest one that was ever kept.
+// whatever its size. Numbers go on from the highest number that was ever kept.
 //
 // # The folder
 //
