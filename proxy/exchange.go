@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
@@ -12,12 +10,10 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Exchange is one request and its answer on their way through the proxy.
@@ -34,48 +30,34 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
-	local *local
-	next  *Exchange // free list
-	gen   atomic.Uint64
+	next *Exchange // free list
+	gen  atomic.Uint64
 
 	up      forward.Request // its attempts, and the body of the request
 	toDown  forward.Body    // of the answer
 	socket  socket
-	given   []byte          // the number that the request came with, where that is accepted
-	trace   []byte          // the identity of its trace, where it is looked for
-	charged int32           // bytes that the budget of memory counts for x: see charge
-	index   uint32          // its number among the exchanges of the reactor
-	used    slabUsed        // of which Locals it has a value
-	noted   []observe.Field // by LogField
-	total   *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
+	charged int32         // bytes that the budget of memory counts for x: see charge
+	index   uint32        // its number among the exchanges of the reactor
+	used    slabUsed      // of which Locals it has a value
+	total   *engine.Timer // of Route.Timeout; nil until it is needed, then kept
 
-	past *past // of attempts that failed; nil until it is needed, then kept
+	routed   message.Span // the target when the route was chosen
+	asked    message.Span // the authority when the route was chosen
+	callType message.Span // the content type that the client of a call gave
 
-	started   int64        // reactor time, ns
-	target    message.Span // of the request as it came, for the log
-	authority message.Span // likewise
-	routed    message.Span // the target when the route was chosen
-	asked     message.Span // the authority when the route was chosen
-	callType  message.Span // the content type that the client of a call gave
-
+	record
 	progress
 }
 
 // progress is the part of an Exchange that is cleared before the next request, all at once.
 type progress struct {
-	listener *Listener
-	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
-	snapshot *Snapshot
-	route    *Route
-	call     call       // of gRPC
-	client   netip.Addr // as a trusted proxy says; invalid: the peer is the client
+	call     call // of gRPC
 	down     session.Stream
 	chosen   lead // by SetDestination; its to is nil where nothing was
 	timeouts Timeouts
 	ctx      *cancelled // of Context; nil until it is asked for
 	refusal  *Error     // the request cannot be sent on
 	allow    string     // for Allow, where the method is refused; "": see allowed
-	fault    *Error     // why the proxy answered, or cut the exchange off, of its own
 	lost     *Error     // the backend failed while a worker owned x
 
 	origin  *origin                   // of the request, while a worker owns x
@@ -83,15 +65,10 @@ type progress struct {
 
 	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 
-	number   uint64 // 0 until it is asked for
-	bodyIn   int64  // bytes of the request's body that came
-	at       int32  // the next filter of the step
-	status   uint16
-	answered uint16 // the status of the destination's answer; 0: it gave none
-	step     step
+	at   int32 // the next filter of the step
+	step step
 
 	rechosen  bool // SetDestination was called after the last attempt began
-	trusted   bool // the peer's forwarding fields are believed
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
 	continued bool // the client has been told to go on
@@ -101,17 +78,11 @@ type progress struct {
 	forwards  bool  // the request was made ready to be sent on: see Forwarder
 	matched   bool  // routeMatch has the groups of Route.When
 	variants  uint8 // how many readings of the path the texts of SetTemplate have, beside the first
-	ours      bool  // the answer is the proxy's own
 	bodyBound bool  // by LimitBody
-	tunnel    bool  // the answer made a tunnel of the exchange: see openTunnel
-	unlogged  bool  // no access log gets its record
 }
 
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.
 func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
-
-// Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
-func (x *Exchange) Route() *Route { return x.route }
 
 // Client returns the client's stream: for facts of its connection. A worker gets a stream that has nothing else.
 func (x *Exchange) Client() session.Stream {
@@ -120,9 +91,6 @@ func (x *Exchange) Client() session.Stream {
 	}
 	return x.down
 }
-
-// TLS returns the facts of the client's connection where it is secured by TLS, else nil.
-func (x *Exchange) TLS() *tlsconn.Digest { return x.digest }
 
 // ClientIP returns the address of the client: the peer of the connection or, where this is a trusted proxy's, the
 // nearest one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
@@ -228,34 +196,12 @@ type Timeouts struct {
 // Request.
 func (x *Exchange) SetTimeouts(t Timeouts) { x.timeouts = t }
 
-// ID returns the number of the request, the same as in the access log: the number that it came with, where the listener
-// accepts that, or one of the proxy's, in hexadecimal.
-func (x *Exchange) ID() string {
-	if len(x.given) > 0 {
-		return string(x.given)
-	}
-	id := numberOf(x)
-	return hex.EncodeToString(id[:])
-}
-
-// TraceID returns the identity of the trace that the request is part of, in hexadecimal; "" where the listener does not
-// look for one.
-func (x *Exchange) TraceID() string { return string(x.trace) }
-
 // Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
 
 // Of returns what is kept with x. The pointer holds until x ends, and is for the goroutine that owns x.
 func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.used) }
-
-// LogField adds a member to the record of x in access logs in JSON: observe.FieldsMax of them at the most. A later one
-// does not replace an earlier one of that name.
-func (x *Exchange) LogField(name, value string) {
-	if len(x.noted) < observe.FieldsMax {
-		x.noted = append(x.noted, observe.Field{Name: name, Value: value})
-	}
-}
 
 // charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
 // client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
@@ -282,23 +228,7 @@ func (x *Exchange) reset() {
 	if x.past != nil {
 		*x.past = past{}
 	}
-	x.progress = progress{}
-}
-
-// numberOf numbers the request when it is first asked for.
-func numberOf(x *Exchange) (id [16]byte) {
-	if x.number == 0 {
-		x.local.ids[1]++
-		x.number = x.local.ids[1]
-	}
-	return x.local.idOf(x.number)
-}
-
-// idOf returns the number n of the requests of l as it stands in logs.
-func (l *local) idOf(n uint64) (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:8], l.ids[0])
-	binary.BigEndian.PutUint64(id[8:], n)
-	return id
+	x.facts, x.progress = facts{}, progress{}
 }
 
 // filters returns the chain of the route, or the chain of the snapshot where no route was chosen.
@@ -313,7 +243,7 @@ func (x *Exchange) filters() *chain {
 func (l *local) take() *Exchange {
 	x := l.free
 	if x == nil {
-		x = &Exchange{local: l, index: l.slab.Take()}
+		x = &Exchange{index: l.slab.Take(), record: record{local: l}}
 		x.up.Init(&l.attempts, (*upSide)(x), &x.Request)
 		x.toDown.Init(l.reactor)
 		x.Request.Base = make([]byte, 0, headCapacity)

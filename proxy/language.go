@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // View returns x as texts of the language see it: what package variables has, the path that routing saw, the target and
@@ -377,7 +376,6 @@ func (x *subject) ClientIP() netip.Addr  { return (*Exchange)(x).ClientIP() }
 func (x *subject) Peer() netip.AddrPort  { return session.PeerIP((*Exchange)(x).Client()) }
 func (x *subject) Local() netip.AddrPort { return (*Exchange)(x).Client().Local().IP }
 func (x *subject) ListenerName() string  { return x.listener.Name }
-func (x *subject) TLS() *tlsconn.Digest  { return x.digest }
 func (x *subject) TraceID() []byte       { return x.trace }
 func (x *subject) Attempts() int         { return int(x.up.Attempts) }
 func (x *subject) Bytes() (in, out int64) {
@@ -405,7 +403,7 @@ func (x *subject) AppendID(dst []byte) []byte {
 	if len(x.given) > 0 {
 		return append(dst, x.given...)
 	}
-	id := numberOf((*Exchange)(x))
+	id := x.ownID()
 	return hex.AppendEncode(dst, id[:])
 }
 

@@ -69,17 +69,17 @@ func SampleLog(share float64) LogSample {
 	return LogSample{rate: strconv.FormatFloat(share, 'f', -1, 64), below: uint64(share * (1 << 63))}
 }
 
-// takes reports whether x is in the sample.
-func (s *LogSample) takes(x *Exchange) bool {
-	of := x.trace
+// takes reports whether the exchange of k is in the sample.
+func (s *LogSample) takes(k *record) bool {
+	of := k.trace
 	if len(of) == 0 {
-		of = x.given
+		of = k.given
 	}
 	if len(of) > 0 {
 		return uint64(lang.Hash(of)) < s.below
 	}
 	var text [32]byte // what the next proxy may get as the number of the request
-	id := numberOf(x)
+	id := k.ownID()
 	hex.Encode(text[:], id[:])
 	return uint64(lang.Hash(text[:])) < s.below
 }
@@ -110,7 +110,7 @@ func (l *chosenLog) Choose(x *Exchange) (to AccessLog, rate string) {
 			return l.to, ""
 		}
 	}
-	if !c.Sample.takes(x) {
+	if !c.Sample.takes(&x.record) {
 		counts.Sampled++
 		return nil, ""
 	}
@@ -164,7 +164,7 @@ func Unlog(x *Exchange) { x.unlogged = true }
 
 // logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access log.
 func (l *local) logExchange(x *Exchange) {
-	logs, list := logsOf(x), x.filters().log
+	logs, list := x.logs(), x.filters().log
 	if logs == nil && len(list) == 0 {
 		return
 	}
@@ -204,11 +204,11 @@ func (l *local) logExchange(x *Exchange) {
 	}
 }
 
-// logsOf returns the access logs for x, by Reactor.Index; nil: it has none.
-func logsOf(x *Exchange) []AccessLog {
-	if r := x.route; r != nil {
+// logs returns the access logs of the exchange, by Reactor.Index; nil: it has none.
+func (k *record) logs() []AccessLog {
+	if r := k.route; r != nil {
 		if r.LogsBy != nil {
-			if logs := r.LogsBy[x.listener.Name]; logs != nil {
+			if logs := r.LogsBy[k.listener.Name]; logs != nil {
 				return logs
 			}
 		}
@@ -216,7 +216,7 @@ func logsOf(x *Exchange) []AccessLog {
 			return r.Log
 		}
 	}
-	return x.listener.Log
+	return k.listener.Log
 }
 
 // takeRecord returns a record that nobody uses. It is given back to l.record.
@@ -238,7 +238,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	}
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r.Time, r.Dur = now-dur, dur
-	r.ID = numberOf(x)
+	r.ID = x.ownID()
 	r.RequestID, r.TraceID = x.given, x.trace
 	r.Listener = x.listener.Name
 	r.ClientIP, r.ClientPort = x.client, 0
@@ -256,7 +256,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 			r.Upstream, r.Backend = d.Upstream.Name(), x.Backend()
 		}
 	}
-	r.Status, r.Reason = statusOf(x)
+	r.Status, r.Reason = x.outcome()
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.Passed
 	r.Attempts, r.Reused = int(x.up.Attempts), x.up.Reused
 	r.T = observe.Timings{Queue: x.up.Waited, Connect: x.up.Dialled, TLS: x.up.Secured}
@@ -308,18 +308,6 @@ func logTLS(r *observe.Record, d *tlsconn.Digest) {
 	}
 }
 
-// statusOf returns the status of x and its fault: status and fault of the answer that was sent, or would have been.
-func statusOf(x *Exchange) (status int, reason string) {
-	status = int(x.status)
-	if f := x.fault; f != nil {
-		reason = f.Reason()
-		if x.status == 0 {
-			status = f.Status
-		}
-	}
-	return status, reason
-}
-
 // count counts x for its route and its upstream, by the times and the status that its log record has.
 func (l *local) count(x *Exchange) {
 	by, index, now := x.listener.Meter, l.reactor.Index(), l.reactor.Now()
@@ -328,7 +316,7 @@ func (l *local) count(x *Exchange) {
 		m = x.route.Meter
 	}
 	dur := now - x.started
-	status, _ := statusOf(x)
+	status, _ := x.outcome()
 	if x.tunnel {
 		dur = meter.Untimed
 	}
@@ -354,12 +342,6 @@ func (l *local) count(x *Exchange) {
 			u.Observe(index, meter.Body, now-a.FirstByte)
 		}
 	}
-}
-
-// past is what the record of an exchange needs of its attempts that failed.
-type past struct {
-	first  recent.Try
-	lookup int64 // ns
 }
 
 // LookedUp notes for how long x waited until the name of its destination was looked up. On the reactor of x.
@@ -483,7 +465,7 @@ func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
 		r.Flags |= recent.Own
 	}
 	if len(x.noted) > 0 {
-		r.Flags |= notedFlags(x)
+		r.Flags |= x.flags()
 	}
 	if f := x.fault; f != nil {
 		r.Reason = f.noted()
@@ -500,21 +482,6 @@ func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
 		r.Tries[0], r.Lookup = x.past.first, recent.Bounded(x.past.lookup)
 	}
 	return bad
-}
-
-// notedFlags returns what the fields of the log record of x say.
-func notedFlags(x *Exchange) (f recent.Flags) {
-	for i := range x.noted {
-		switch n := &x.noted[i]; {
-		case n.Name == "retry":
-			f |= recent.Denied
-		case n.Name == "hedge" && n.Value != "budget":
-			if f |= recent.Hedged; n.Value == "won" {
-				f |= recent.HedgeWon
-			}
-		}
-	}
-	return f
 }
 
 // logRefused writes the record of a request that could not be decoded: little is known of it.

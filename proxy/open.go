@@ -209,12 +209,6 @@ func (u *upSide) Tried(m *backend.Member, f forward.Failure, status int) {
 // Route returns the name of the route, and the class of its requests.
 func (u *upSide) Route() (name string, class admission.Class) { return u.route.Name, u.route.Class }
 
-// LogField adds a member to the log record.
-func (u *upSide) LogField(name, value string) { (*Exchange)(u).LogField(name, value) }
-
-// ID returns the number of the request.
-func (u *upSide) ID() string { return (*Exchange)(u).ID() }
-
 // WallTime returns the wall clock of this tick.
 func (u *upSide) WallTime() time.Time { return u.local.wallTime() }
 

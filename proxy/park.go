@@ -22,7 +22,7 @@ func (x *Exchange) offload(f *judged) {
 	x.charge()
 	var v Verdict
 	x.Context() // the client's end cancels it
-	numberOf(x) // the count is the reactor's
+	x.ownID()   // the count is the reactor's
 	from := &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest, now: x.local.reactor.Now()}
 	from.in, from.out = x.bodyIn, x.toDown.Passed
 	x.origin = from
