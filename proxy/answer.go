@@ -228,8 +228,8 @@ func (x *Exchange) sendResponse() {
 	if !h.Has(message.Date) { // RFC 9110 §6.6.1: a proxy that forwards a message without a Date adds one
 		x.local.addDate(h)
 	}
-	for _, f := range x.listener.answers {
-		f(x)
+	for _, add := range x.listener.answerFields {
+		add(&x.record, &x.Request, h)
 	}
 	x.answering = true
 	bodyless := x.toDown.Ended && len(x.toDown.Held) == 0 && !x.toDown.Waiting && x.toDown.Trailers == nil

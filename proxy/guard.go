@@ -15,14 +15,19 @@ import (
 	"github.com/edge-proxy/edge/proxy/forwarding"
 )
 
-// guard looks at a request before any filter does. It reports false where it has answered: then x may be another
-// request's already.
-type guard = func(x *Exchange) bool
+// guard looks at a request before any filter does. It returns why the request is refused, or nil.
+type guard = func(k *record, h *message.Head) *Error
+
+// askedPlainly is the guards' word for a request that is sent to https. It is no failure.
+var askedPlainly = new(Error)
+
+// answerField adds a field to the final head of an answer to request.
+type answerField = func(k *record, request, answer *message.Head)
 
 // composed returns a copy of l with what its fields ask for as functions: a field that is not set costs nothing.
 func (l *Listener) composed() *Listener {
 	c := *l
-	c.guards, c.answers, c.bodyMax = nil, nil, math.MaxInt64
+	c.guards, c.answerFields, c.bodyMax = nil, nil, math.MaxInt64
 	add := func(on bool, g guard) {
 		if on {
 			c.guards = append(c.guards, g)
@@ -37,68 +42,51 @@ func (l *Listener) composed() *Listener {
 	add(l.RequestID != nil, takeID)
 	add(l.Traceparent, traced)
 	if l.RequestID != nil && !l.RequestID.NoAnswer {
-		c.answers = append(c.answers, giveID)
+		c.answerFields = append(c.answerFields, giveID)
 	}
 	if l.BodyMax > 0 {
 		c.bodyMax = l.BodyMax
 		add(true, withinBodyMax)
 	}
 	if l.HSTS != "" {
-		c.answers = append(c.answers, addHSTS)
+		c.answerFields = append(c.answerFields, addHSTS)
 	}
 	return &c
 }
 
 // secured refuses a request on a connection without TLS where the listener asks for what TLS alone can show. What a
 // trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
-func secured(x *Exchange) bool {
+func secured(k *record, h *message.Head) *Error {
 	switch {
-	case x.digest != nil:
-		return true
-	case x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS:
-		toHTTPS(x)
-	default:
-		x.fail(NotSecured)
+	case k.digest != nil:
+		return nil
+	case k.listener.RedirectToHTTPS != 0 && !h.HTTPS:
+		return askedPlainly
 	}
-	return false
+	return NotSecured
 }
 
 // certified refuses a client without a certificate, as on a connection that stood before certificates were asked for.
-func certified(x *Exchange) bool {
-	if x.digest.Verified {
-		return true
-	}
-	x.fail(NoClientCert)
-	return false
-}
+func certified(k *record, _ *message.Head) *Error { return NoClientCert.unless(k.digest.Verified) }
 
 // fitting refuses a request for a host that a handshake would not have been for on the terms of this connection.
-func fitting(x *Exchange) bool {
-	if x.listener.Fits(x.digest, x.Request.Host()) {
-		return true
-	}
-	x.fail(TermsMismatch)
-	return false
+func fitting(k *record, h *message.Head) *Error {
+	return TermsMismatch.unless(k.listener.Fits(k.digest, h.Host()))
 }
 
-func withoutUnderscores(x *Exchange) bool {
-	if !x.Request.Underscores {
-		return true
-	}
-	x.fail(UnderscoreRefused)
-	return false
+func withoutUnderscores(_ *record, h *message.Head) *Error {
+	return UnderscoreRefused.unless(!h.Underscores)
 }
 
 // namedByHandshake refuses another host than the host that the handshake was for. A host that is an address has none.
-func namedByHandshake(x *Exchange) bool {
-	h := &x.Request
+func namedByHandshake(k *record, h *message.Head) *Error {
 	if h.Authority.Len == 0 {
-		return true
+		return nil
 	}
 	var lower [256]byte
 	host := h.LowerHost(&lower)
 	ok := false
-	switch name := x.digest.ServerName; {
+	switch name := k.digest.ServerName; {
 	case name != "":
 		ok = message.EqualFold(host, name)
 	case len(host) > 1 && host[0] == '[':
@@ -107,26 +95,21 @@ func namedByHandshake(x *Exchange) bool {
 		_, err := netip.ParseAddr(string(host))
 		ok = err == nil
 	}
-	if !ok {
-		x.fail(SNIMismatch)
-	}
-	return ok
+	return SNIMismatch.unless(ok)
 }
 
-func askedByHTTPS(x *Exchange) bool {
-	if x.Request.HTTPS {
-		return true
-	}
-	toHTTPS(x)
-	return false
+func askedByHTTPS(_ *record, h *message.Head) *Error { return askedPlainly.unless(h.HTTPS) }
+
+func withinBodyMax(k *record, h *message.Head) *Error {
+	return BodyTooLarge.unless(h.Length <= k.listener.bodyMax)
 }
 
-func withinBodyMax(x *Exchange) bool {
-	if x.Request.Length <= x.listener.bodyMax {
-		return true
+// unless returns e, or nil where a guard has found what it looks for.
+func (e *Error) unless(ok bool) *Error {
+	if ok {
+		return nil
 	}
-	x.fail(BodyTooLarge)
-	return false
+	return e
 }
 
 // RequestID says which field has the number of a request, for backends and clients.
@@ -153,26 +136,25 @@ const requestIDField = "X-Request-Id"
 func (r *RequestID) field() string { return cmp.Or(r.Field, requestIDField) }
 
 // takeID gives the request its number, or has it keep the number that it came with.
-func takeID(x *Exchange) bool {
-	r, h := x.listener.RequestID, &x.Request
+func takeID(k *record, h *message.Head) *Error {
+	r := k.listener.RequestID
 	name := r.field()
-	if r.Accept == AcceptAll || r.Accept == AcceptTrusted && x.trusted {
+	if r.Accept == AcceptAll || r.Accept == AcceptTrusted && k.trusted {
 		if i := h.Find(name); i >= 0 && forwarding.ValidID(h.Value(i)) {
-			x.given = append(x.given[:0], h.Value(i)...)
+			k.given = append(k.given[:0], h.Value(i)...)
 		}
 	}
-	h.Set(name, x.ID())
-	return true
+	h.Set(name, k.ID())
+	return nil
 }
 
-func giveID(x *Exchange) { x.Response.Set(x.listener.RequestID.field(), x.ID()) }
+func giveID(k *record, _, answer *message.Head) { answer.Set(k.listener.RequestID.field(), k.ID()) }
 
 // traced has the request be part of a trace.
-func traced(x *Exchange) bool {
-	h := &x.Request
+func traced(k *record, h *message.Head) *Error {
 	if trace := forwarding.TraceOf(h); trace != nil {
-		x.trace = append(x.trace[:0], trace...)
-		return true
+		k.trace = append(k.trace[:0], trace...)
+		return nil
 	}
 	var trace [16]byte
 	var parent [8]byte
@@ -180,14 +162,13 @@ func traced(x *Exchange) bool {
 	binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
 	binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
 	forwarding.SetTraceparent(h, trace, parent)
-	x.trace = hex.AppendEncode(x.trace[:0], trace[:])
-	return true
+	k.trace = hex.AppendEncode(k.trace[:0], trace[:])
+	return nil
 }
 
-func addHSTS(x *Exchange) {
-	h := &x.Response
-	if x.Request.HTTPS && !h.Has(message.StrictTransportSecurity) {
-		h.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", x.listener.HSTS)
+func addHSTS(k *record, request, answer *message.Head) {
+	if request.HTTPS && !answer.Has(message.StrictTransportSecurity) {
+		answer.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", k.listener.HSTS)
 	}
 }
 
@@ -212,20 +193,17 @@ func (l *Listener) Check(c *tls.Config) error {
 const portHTTPS = 443
 
 // toHTTPS sends the client to where the same is served by https. 308 keeps the method.
-func toHTTPS(x *Exchange) {
-	h := &x.Request
+func (l *Listener) toHTTPS(h *message.Head) Verdict {
 	target := h.Bytes(h.Target)
 	switch {
 	case len(target) == 0 || target[0] != '/': // "*", or the authority of CONNECT
-		x.fail(SchemeMismatch)
-		return
+		return Fail(SchemeMismatch)
 	case h.Authority.Len == 0:
-		x.fail(BadTarget)
-		return
+		return Fail(BadTarget)
 	}
 	to := append([]byte("https://"), h.Host()...)
-	if port := x.listener.RedirectToHTTPS; port != portHTTPS {
-		to = strconv.AppendUint(append(to, ':'), uint64(port), 10)
+	if l.RedirectToHTTPS != portHTTPS {
+		to = strconv.AppendUint(append(to, ':'), uint64(l.RedirectToHTTPS), 10)
 	}
-	x.ownAnswer(Respond(308, "").With("Location", string(append(to, target...))))
+	return Respond(308, "").With("Location", string(append(to, target...)))
 }

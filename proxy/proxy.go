@@ -212,10 +212,10 @@ type Listener struct {
 	Pages *page.Set // in place of the proxy's own for failures, where a route has none; nil: none
 
 	// Made by composed.
-	guards  []guard
-	answers []onExchange // for the final head of an answer, before it is sent
-	bodyMax int64
-	tag     observe.Tag
+	guards       []guard
+	answerFields []answerField // for the final head of an answer, before it is sent
+	bodyMax      int64
+	tag          observe.Tag
 }
 
 // Service is a session.Service of a Proxy: the requests of one listener, whose configuration may change.

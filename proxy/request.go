@@ -44,10 +44,16 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	case x.Request.Underscores && x.listener.Underscores == UnderscoresDrop:
 		dropUnderscores(&x.Request)
 	}
-	for _, admits := range x.listener.guards {
-		if !admits(x) {
-			return
+	for _, refuse := range x.listener.guards {
+		switch f := refuse(&x.record, &x.Request); f {
+		case nil:
+			continue
+		case askedPlainly:
+			x.respond(x.listener.toHTTPS(&x.Request))
+		default:
+			x.fail(f)
 		}
+		return
 	}
 	x.run()
 }
