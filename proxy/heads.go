@@ -92,7 +92,9 @@ func setFields(x *Exchange, h *message.Head, list []setField) {
 			if v == nil {
 				v = View(x)
 			}
-			setComputed(x, h, f, v)
+			if !evaluationOf(x).setField(h, f, v) {
+				x.refusal = BadHost
+			}
 			continue
 		}
 		switch {
@@ -106,9 +108,8 @@ func setFields(x *Exchange, h *message.Head, list []setField) {
 	}
 }
 
-// setComputed sets a field whose value has values of the request.
-func setComputed(x *Exchange, h *message.Head, f *setField, v *lang.X) {
-	e := evaluationOf(x)
+// setField sets the field f of h, whose value has values of the request. It reports false for a Host that is none.
+func (e *evaluation) setField(h *message.Head, f *setField, v *lang.X) (ok bool) {
 	text, known := f.append(e.text[:0], v)
 	e.text = text[:0]
 	value := trimBlanks(text)
@@ -120,13 +121,11 @@ func setComputed(x *Exchange, h *message.Head, f *setField, v *lang.X) {
 		h.AddBytes(f.id, f.name, value)
 	default:
 		if _, _, ok := message.SplitAuthority(value); !ok {
-			x.refusal = BadHost
-			return
+			return false
 		}
-		at := len(h.Base)
-		h.Base = append(h.Base, value...)
-		h.Authority = message.Span{At: uint32(at), Len: uint32(len(value))}
+		h.Authority = keep(h, value)
 	}
+	return true
 }
 
 // trimBlanks returns a value without white space at its ends: RFC 9110 §5.5.
@@ -195,7 +194,9 @@ func (w *Rewrite) filter() (*Filter, error) {
 				x.refusal = refusalOf(err)
 				return
 			}
-			retarget(x, base)
+			if !retarget(h, base) {
+				x.refusal = TargetTooLong
+			}
 		}
 		return f, nil
 	}
@@ -205,16 +206,19 @@ func (w *Rewrite) filter() (*Filter, error) {
 			return nil, errRewrite
 		}
 	}
-	f.UpstreamRequest = func(x *Exchange) { swapPrefix(x, strip, put) }
+	f.UpstreamRequest = func(x *Exchange) {
+		if !swapPrefix(&x.Request, strip, put) {
+			x.refusal = TargetTooLong
+		}
+	}
 	return f, nil
 }
 
-// swapPrefix puts one prefix in the place of another.
-func swapPrefix(x *Exchange, strip, put string) {
-	h := &x.Request
+// swapPrefix puts one prefix in the place of another. It reports false for a target that gets too long.
+func swapPrefix(h *message.Head, strip, put string) (ok bool) {
 	target, path := h.Bytes(h.Target), h.Path()
 	if target[0] != '/' { // "*", or the authority of CONNECT
-		return
+		return true
 	}
 	if n := len(strip); len(path) >= n && string(path[:n]) == strip && (len(path) == n || path[n] == '/') {
 		target, path = target[n:], path[n:]
@@ -223,19 +227,18 @@ func swapPrefix(x *Exchange, strip, put string) {
 	if len(put)+len(path) == 0 {
 		base = append(base, '/')
 	}
-	retarget(x, message.OneSlash(append(base, target...), len(h.Base)))
+	return retarget(h, message.OneSlash(append(base, target...), len(h.Base)))
 }
 
-// retarget makes the bytes that base has beyond the request its target.
-func retarget(x *Exchange, base []byte) {
-	h := &x.Request
+// retarget makes the bytes that base has beyond the request its target. It reports false where they are too many.
+func retarget(h *message.Head, base []byte) (ok bool) {
 	n := len(base) - len(h.Base)
 	if n > location.Max {
-		x.refusal = TargetTooLong
-		return
+		return false
 	}
 	h.Target = message.Span{At: uint32(len(h.Base)), Len: uint32(n)}
 	h.Base = base
+	return true
 }
 
 // refusalOf returns the failure of a request that no target, and no Location, can be made of.
@@ -260,7 +263,7 @@ func RewriteLocation(w *Rewrite) *Filter {
 	return &Filter{Name: "rewrite_location", UpstreamResponse: func(x *Exchange) {
 		for _, name := range []string{"Location", "Content-Location"} {
 			v := x.Response.Get(name)
-			path, ok := ownPath(x, v)
+			path, ok := ownPath(v, x.Backend(), &x.Request)
 			if !ok {
 				continue
 			}
@@ -278,9 +281,9 @@ func RewriteLocation(w *Rewrite) *Filter {
 	}}
 }
 
-// ownPath returns the path, query and fragment of a reference to the backend: a reference that is a path, or a URL with
-// the backend's address, the Host that it was sent, or the name in that Host with the backend's port, as nginx has it.
-func ownPath(x *Exchange, ref string) (path string, ok bool) {
+// ownPath returns the path, query and fragment of a reference to the backend, which was sent h: a reference that is a
+// path, or a URL with the backend's address, the Host, or the name in that with the backend's port, as nginx has it.
+func ownPath(ref, backend string, h *message.Head) (path string, ok bool) {
 	if strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, "//") {
 		return ref, true
 	}
@@ -292,13 +295,13 @@ func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	if end < 0 {
 		end = len(rest)
 	}
-	host, backend := rest[:end], x.Backend()
+	host := rest[:end]
 	port := backend[strings.LastIndexByte(backend, ':')+1:]
 	if strings.HasPrefix(backend, "unix:") {
 		port = "80" // it has none, so nginx names none
 	}
 	for _, own := range []string{
-		backend, string(x.Request.Bytes(x.Request.Authority)), string(x.Request.Host()) + ":" + port,
+		backend, string(h.Bytes(h.Authority)), string(h.Host()) + ":" + port,
 	} {
 		short := forward.HostOfAddress(own, strings.EqualFold(scheme, "https"))
 		if own != "" && (strings.EqualFold(host, own) || strings.EqualFold(host, short)) {

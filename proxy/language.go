@@ -23,7 +23,7 @@ import (
 func View(x *Exchange) *lang.X {
 	e := evaluationOf(x)
 	if x.route == nil {
-		return e.look(x, e.pathBefore(x))
+		return e.look(x, e.pathBefore(&x.Request, x.listener.reading()))
 	}
 	return e.look(x, x.Path())
 }
@@ -217,9 +217,8 @@ func (e *evaluation) look(x *Exchange, path []byte) *lang.X {
 }
 
 // pathBefore returns the path of a request that has no route, as routes will see it.
-func (e *evaluation) pathBefore(x *Exchange) []byte {
-	h := &x.Request
-	e.path = route.AppendPath(e.path[:0], h.Bytes(h.Target), x.listener.reading())
+func (e *evaluation) pathBefore(h *message.Head, r route.Reading) []byte {
+	e.path = route.AppendPath(e.path[:0], h.Bytes(h.Target), r)
 	return e.path
 }
 
@@ -259,25 +258,19 @@ func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	return true
 }
 
-// forgetMatch begins a search for a route.
-func forgetMatch(x *Exchange) {
-	if e := x.local.language; e != nil {
+// forgetMatch begins a search for a route. e may be nil.
+func (e *evaluation) forgetMatch() {
+	if e != nil {
 		e.found.when = ""
 	}
 }
 
-// keepMatch keeps the groups of the condition of the route that was chosen, for its templates.
-func keepMatch(x *Exchange) {
-	e := x.local.language
-	if e == nil || e.found.when != x.route.When.String() {
-		return
+// foundMatch returns the match of the condition of the route that was chosen; nil: it has no groups. e may be nil.
+func (e *evaluation) foundMatch(when *lang.Condition) *matchOf {
+	if e == nil || e.found.when != when.String() {
+		return nil
 	}
-	h := &x.Request
-	*routeMatch.Of(x) = matchKept{
-		message.Span{At: uint32(len(h.Base)), Len: uint32(len(e.found.subject))}, e.found.groups,
-	}
-	h.Base = append(h.Base, e.found.subject...)
-	x.matched = true
+	return &e.found
 }
 
 // TextsMax is how many texts of different names an exchange may have.
@@ -318,7 +311,7 @@ func (t *texts) named(name string) *namedText {
 func SetText(x *Exchange, name string, value []byte) bool {
 	t := textsOf.Of(x).named(name)
 	if t != nil {
-		t.text = keep(x, value)
+		t.text = keep(&x.Request, value)
 	}
 	return t != nil
 }
@@ -329,7 +322,7 @@ func SetText(x *Exchange, name string, value []byte) bool {
 func SetTemplate(x *Exchange, v *lang.X, name string, text *lang.Template, when *lang.Condition) {
 	value := func() message.Span {
 		base := x.Request.Base
-		return keep(x, text.Append(base, v)[len(base):])
+		return keep(&x.Request, text.Append(base, v)[len(base):])
 	}
 	first := value() // which may look at the text of that name
 	var all []message.Span
@@ -344,7 +337,7 @@ func SetTemplate(x *Exchange, v *lang.X, name string, text *lang.Template, when 
 }
 
 // SetUser sets auth.user of x: the user that a filter has made sure of. "" is nobody.
-func SetUser(x *Exchange, name string) { textsOf.Of(x).user = keep(x, name) }
+func SetUser(x *Exchange, name string) { textsOf.Of(x).user = keep(&x.Request, name) }
 
 // Claims are what an authentication filter knows of the user beside the name: the claims of a token, the attributes of
 // a certificate or of a directory. What has no values is missing.
@@ -358,9 +351,8 @@ type Claims interface {
 // are none. A pointer to what a Local has makes no garbage.
 func SetClaims(x *Exchange, c Claims) { textsOf.Of(x).claims = c }
 
-// keep copies a text into the bytes of the request, where it holds until x ends.
-func keep[T string | []byte](x *Exchange, text T) message.Span {
-	h := &x.Request
+// keep copies a text into the bytes of the request h, where it holds until the exchange ends.
+func keep[T string | []byte](h *message.Head, text T) message.Span {
 	at := uint32(len(h.Base))
 	h.Base = append(h.Base, text...)
 	return message.Span{At: at, Len: uint32(len(text))}

@@ -282,7 +282,7 @@ func (l *Listener) reading() route.Reading {
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
 func findRoute(x *Exchange) bool {
 	l := x.listener
-	forgetMatch(x)
+	x.local.language.forgetMatch()
 	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), l.reading(), &x.local.routing)
 	switch err {
 	case nil:
@@ -295,13 +295,17 @@ func findRoute(x *Exchange) bool {
 	}
 	x.route, x.routed, x.asked = r, x.Request.Target, x.Request.Authority
 	if r != nil && r.captures {
-		keepMatch(x)
+		if m := x.local.language.foundMatch(r.When); m != nil {
+			*routeMatch.Of(x), x.matched = matchKept{keep(&x.Request, m.subject), m.groups}, true
+		}
 	}
 	read := x.local.routing.Read()
 	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
 		h := &x.Request
 		rest := h.Bytes(h.Target)[len(h.Path()):]
-		retarget(x, append(append(h.Base, read...), rest...))
+		if !retarget(h, append(append(h.Base, read...), rest...)) {
+			x.refusal = TargetTooLong
+		}
 	}
 	return true
 }
