@@ -9,7 +9,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
@@ -24,7 +23,7 @@ func (x *Exchange) fail(f *Error) {
 	x.fault = f
 	v := RespondPage(f.Status)
 	if list := x.filters().onError; len(list) > 0 {
-		e := failing(x, f)
+		e := x.local.withCause(f, x.up.CauseOf(f))
 		own, resent := askAboutFailure(x, list, f, e)
 		switch {
 		case resent:
@@ -102,11 +101,10 @@ func answerable(f *Error) *Error {
 	return &own
 }
 
-// failing returns f with its cause, for filters, until the next call.
-func failing(x *Exchange, f *Error) *Error {
-	e := &x.local.failing
-	*e = f.of(causeOf(x, f))
-	return e
+// withCause returns f with its cause, for filters, until the next call.
+func (l *local) withCause(f *Error, cause error) *Error {
+	l.failing = f.of(cause)
+	return &l.failing
 }
 
 // changed returns f with what a filter has made another of in e, if that can be answered.
@@ -119,21 +117,13 @@ func changed(f, e *Error) *Error {
 	return &own
 }
 
-// causeOf returns what the network or the destination said where f is the failure of the last attempt; nil: nothing.
-func causeOf(x *Exchange, f *Error) error {
-	if x.up.Fault == forward.Failure(f) {
-		return x.up.Cause
-	}
-	return nil
-}
-
 // Failure returns why the proxy answers, or ends x, of its own, with the cause; nil: it does not.
 func (x *Exchange) Failure() *Error {
 	f := x.fault
-	if f == nil || causeOf(x, f) == nil {
+	if f == nil || x.up.CauseOf(f) == nil {
 		return f
 	}
-	e := f.of(causeOf(x, f))
+	e := f.of(x.up.CauseOf(f))
 	return &e
 }
 
@@ -142,7 +132,7 @@ func ask(x *Exchange, list []named[onFailure], e *Error) (v Verdict, rest []name
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, list[i].name)
+			x.caught(&x.Request, p, list[i].name)
 			v, rest = broken, nil
 		}
 	}()
@@ -184,10 +174,10 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	}
 	var body []byte
 	if v.page {
-		v.body = textFor(x, v.status)
+		v.body = x.fault.textFor(v.status)
 	}
 	if !x.call.fails(x, h, v.status, v.body) {
-		body = ownBody(x, h, &v)
+		body = x.ownBody(h, &x.Request, &v)
 	}
 	h.Length = int64(len(body))
 	if f := x.fault; f != nil {
@@ -220,7 +210,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 // sendResponse sends the head of the answer, and the part of its body that is here.
 func (x *Exchange) sendResponse() {
 	h := &x.Response
-	if x.Request.Upgrade && unswitched(x) {
+	if x.Request.Upgrade && !x.tunnel && unswitched(&x.Request, h) {
 		x.fail(UpgradeFailed)
 		return
 	}
@@ -256,23 +246,23 @@ func (x *Exchange) sendResponse() {
 	x.answerSent()
 }
 
-// ownBody returns the body of an answer of the proxy's own, and adds the field that says what it is. Borrowed until the
-// next call.
-func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
+// ownBody returns the body of an answer of the proxy's own to request, and adds the field of its type to the head h.
+// Borrowed until the next call.
+func (k *record) ownBody(h, request *message.Head, v *Verdict) []byte {
 	if v.status == 204 || v.status == 304 { // RFC 9110 §6.4.1: they have none
 		return nil
 	}
-	contentType, body := v.contentType, x.local.page[:0]
+	contentType, body := v.contentType, k.local.page[:0]
 	if !v.page {
 		body = append(body, v.body...)
 	} else {
-		contentType, body = pageFor(x, v, body)
+		contentType, body = k.pageFor(request, v, body)
 		h.AddID(message.Vary, "Vary", "Accept") // RFC 9111 §4.2.2: caches may keep some of them
 	}
 	if (len(body) > 0 || contentType != "") && !h.Has(message.ContentType) {
 		h.AddID(message.ContentType, "Content-Type", cmp.Or(contentType, plainText))
 	}
-	x.local.keepPage(body)
+	k.local.keepPage(body)
 	return body
 }
 
@@ -286,25 +276,25 @@ func (l *local) keepPage(body []byte) {
 // pageKept is more than most pages take.
 const pageKept = 16 << 10
 
-// pageFor appends the page that v asks for, whose body is what the page says of a failure.
-func pageFor(x *Exchange, v *Verdict, dst []byte) (contentType string, body []byte) {
-	f := page.Facts{Status: v.status, Text: v.body, ID: x.ID(), Host: hostAsked(x)}
-	if x.fault != nil {
-		f.Token = x.fault.Token
+// pageFor appends the page for request that v asks for, whose body is what the page says of a failure.
+func (k *record) pageFor(request *message.Head, v *Verdict, dst []byte) (contentType string, body []byte) {
+	f := page.Facts{Status: v.status, Text: v.body, ID: k.ID(), Host: k.hostAsked(request)}
+	if k.fault != nil {
+		f.Token = k.fault.Token
 	}
-	return page.Append(dst, &f, &x.Request, x.route.pages(), x.listener.Pages)
+	return page.Append(dst, &f, request, k.route.pages(), k.listener.Pages)
 }
 
-// hostAsked returns the host that the client asked for. The Host of the request may be the backend's by now.
-func hostAsked(x *Exchange) []byte {
-	h := message.Head{Base: x.Request.Base, Authority: x.authority}
-	return h.Host()
+// hostAsked returns the host that the client asked for. The Host of the request h may be the backend's by now.
+func (k *record) hostAsked(h *message.Head) []byte {
+	asked := message.Head{Base: h.Base, Authority: k.authority}
+	return asked.Host()
 }
 
-// textFor returns what the failure of x says to its client, "" where status is no failure's.
-func textFor(x *Exchange, status int) string {
-	if f := x.fault; f != nil && f.Status == status {
-		return f.Text
+// textFor returns the text for the client in an answer with status, "" where that is not the status of e. e may be nil.
+func (e *Error) textFor(status int) string {
+	if e != nil && e.Status == status {
+		return e.Text
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ func (l *local) transform(x *Exchange, list []named[onBody], p []byte, end bool)
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, list[i].name)
+			x.caught(&x.Request, p, list[i].name)
 			out, v = nil, broken
 		}
 	}()
@@ -205,10 +205,10 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 }
 
 // unmeasured takes the length away from an answer whose body filters may change; a filter that knows it sets it again.
-func unmeasured(x *Exchange, end bool) {
-	x.Response.DelID(message.ContentLength)
+func unmeasured(h *message.Head, end bool) {
+	h.DelID(message.ContentLength)
 	if !end {
-		x.Response.Length = message.LengthUnknown
+		h.Length = message.LengthUnknown
 	}
 }
 
@@ -220,8 +220,8 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 			return
 		}
 	}
-	if x.up.Body.Trailers != nil {
-		siftTrailers(x)
+	if h := x.up.Body.Trailers; h != nil {
+		x.listener.siftTrailers(h, &x.Request, x.route.chain.owned)
 	}
 	if err := x.up.Body.Push(x.down, x.up.Stream, p, in, end); err != nil {
 		upError(x, err)
@@ -250,8 +250,8 @@ func downError(x *Exchange, err error) {
 }
 
 func (x *Exchange) resumeUp() {
-	if x.up.Body.Trailers != nil {
-		siftTrailers(x)
+	if h := x.up.Body.Trailers; h != nil {
+		x.listener.siftTrailers(h, &x.Request, x.route.chain.owned)
 	}
 	if err := x.up.Body.Resume(x.down, x.up.Stream); err != nil {
 		upError(x, err)

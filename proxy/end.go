@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
 )
@@ -110,27 +111,26 @@ func (x *Exchange) rescue() {
 
 // rescued ends x after the panic p.
 func (x *Exchange) rescued(p any) {
-	caught(x, p, "")
+	x.caught(&x.Request, p, "")
 	x.parked = false
 	x.cut(Internal)
 }
 
-// caught counts and logs a panic of the filter or function that by names. In a checked build one with a string may be a
-// violated invariant, and is raised again.
-func caught(x *Exchange, p any, by string) {
+// caught counts and logs a panic of the filter or function that by names, for the request h. In a checked build one
+// with a string may be a violated invariant, and is raised again.
+func (k *record) caught(h *message.Head, p any, by string) {
 	if _, ok := p.(string); ok && invariant.On {
 		panic(p)
 	}
-	logPanic(x, p, by)
-	x.local.stats.Panics++
+	k.logPanic(h, p, by)
+	k.local.stats.Panics++
 }
 
-// logPanic logs what panicked, and for which request. By the owner of x.
-func logPanic(x *Exchange, p any, by string) {
-	h := &x.Request
-	target, _, _ := bytes.Cut(h.Bytes(x.target), []byte{'?'})
-	slog.Error("panic while a request was served", "filter", by, "panic", p, "request", x.ID(),
-		"method", bounded(h.MethodBytes()), "host", bounded(h.Bytes(x.authority)), "path", bounded(target),
+// logPanic logs what panicked, and for which request. By the owner of the exchange.
+func (k *record) logPanic(h *message.Head, p any, by string) {
+	target, _, _ := bytes.Cut(h.Bytes(k.target), []byte{'?'})
+	slog.Error("panic while a request was served", "filter", by, "panic", p, "request", k.ID(),
+		"method", bounded(h.MethodBytes()), "host", bounded(h.Bytes(k.authority)), "path", bounded(target),
 		"stack", string(debug.Stack()))
 }
 

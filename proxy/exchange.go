@@ -204,9 +204,15 @@ func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p.
 func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.used) }
 
 // charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
-// client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
+// client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting. Bodies have an
+// account of their own: see forward.Body.
 func (x *Exchange) charge() {
-	if n := sizeOf(x); n != int(x.charged) {
+	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
+	n := exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+	if x.used != 0 {
+		n += x.local.slab.Size(x.used)
+	}
+	if n != int(x.charged) {
 		x.local.reactor.Account(n - int(x.charged))
 		x.charged = int32(n)
 	}
@@ -248,8 +254,7 @@ func (l *local) take() *Exchange {
 		x.toDown.Init(l.reactor)
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
-		x.charged = int32(sizeOf(x))
-		l.reactor.Account(int(x.charged))
+		x.charge()
 	} else {
 		l.unkeep(x)
 	}
@@ -267,16 +272,6 @@ const exchangeSize = 3 << 10
 
 // fieldSize is the size of a message.Field.
 const fieldSize = 16
-
-// sizeOf returns the memory that x takes. Bodies have an account of their own: see relay.count.
-func sizeOf(x *Exchange) int {
-	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
-	n := exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
-	if x.used != 0 {
-		n += x.local.slab.Size(x.used)
-	}
-	return n
-}
 
 // exchangesKept bounds the free exchanges of a reactor.
 const exchangesKept = 1024

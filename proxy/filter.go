@@ -416,7 +416,7 @@ func anyOpen(x *Exchange, gates []gate) (open bool) {
 func judgeBy(x *Exchange, list []judged) (v Verdict, blocking *judged) {
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, list[x.at-1].name)
+			x.caught(&x.Request, p, list[x.at-1].name)
 			v = broken
 		}
 	}()
@@ -438,7 +438,7 @@ func tell[F any](x *Exchange, list []named[F], call func(F)) (whole bool) {
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, list[i].name)
+			x.caught(&x.Request, p, list[i].name)
 		}
 	}()
 	for ; i < len(list); i++ {

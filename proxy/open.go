@@ -56,7 +56,7 @@ var errNothing = errors.New("it has returned neither a stream nor an error")
 func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, "Destination.Open")
+			x.caught(&x.Request, p, "Destination.Open")
 			s, err = nil, Internal
 		}
 	}()
@@ -151,7 +151,7 @@ func (u *upSide) ConnectFailed(f forward.Failure) bool {
 		return false
 	}
 	x := (*Exchange)(u)
-	v, _ := ask(x, list, failing(x, f.(*Error)))
+	v, _ := ask(x, list, x.local.withCause(f.(*Error), x.up.CauseOf(f)))
 	if v.kind != next {
 		x.respond(v)
 	}

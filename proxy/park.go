@@ -35,7 +35,7 @@ func (x *Exchange) offload(f *judged) {
 		defer func() {
 			if p := recover(); p != nil {
 				v = broken
-				logPanic(x, p, f.name)
+				x.logPanic(&x.Request, p, f.name)
 			}
 		}()
 		v = f.run(x)

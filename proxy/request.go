@@ -29,7 +29,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	asked := x.Request.HTTPS
 	x.Request.HTTPS = x.digest != nil
 	if x.listener.Trusted != nil {
-		believe(x, asked)
+		x.believe(&x.Request, x.down, asked)
 	}
 	if x.Request.Upgrade && x.Request.Proto != message.HTTP20 {
 		settleUpgrade(&x.Request)
@@ -120,7 +120,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.downGone = true
 	x.local.stats.ClientGone++
 	if x.fault == nil {
-		x.fault = whyLeft(x, code, cause)
+		x.fault = x.whyLeft(x.answering, code, cause)
 	}
 	x.dropUp()
 	if x.working {
@@ -130,18 +130,18 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.finish()
 }
 
-// whyLeft returns why the client's end came before ours.
-func whyLeft(x *Exchange, code session.Code, cause error) *Error {
+// whyLeft returns why the client's end came before ours. answering: an answer had begun.
+func (k *record) whyLeft(answering bool, code session.Code, cause error) *Error {
 	switch {
-	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
+	case k.tunnel && k.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
 		return Drained
-	case cause == session.ErrSlowBody && !x.answering: // the session answers it
-		x.local.answered = sessionEnd{cause, x.ID()}
+	case cause == session.ErrSlowBody && !answering: // the session answers it
+		k.local.answered = sessionEnd{cause, k.ID()}
 		return SlowBody
 	case code == session.Timeout:
 		return ClientSlow
 	case code == session.Malformed: // the session answers it
-		x.local.answered = sessionEnd{cause, x.ID()}
+		k.local.answered = sessionEnd{cause, k.ID()}
 		return MalformedBody
 	}
 	return ClientGone
@@ -162,21 +162,21 @@ func sendOn(x *Exchange, noVia bool) {
 	}
 }
 
-// believe reads the forwarding fields of a request that comes from a trusted proxy. asked says that the target is
-// "https://…": RFC 9110 §7.4.
-func believe(x *Exchange, asked bool) {
-	t, h := x.listener.Trusted, &x.Request
-	if !t.Peer(x.down.Peer()) {
+// believe reads the forwarding fields of the request h where it comes from a trusted proxy, by down. asked says that
+// the target is "https://…": RFC 9110 §7.4.
+func (k *record) believe(h *message.Head, down session.Stream, asked bool) {
+	t := k.listener.Trusted
+	if !t.Peer(down.Peer()) {
 		return
 	}
-	x.trusted = true
+	k.trusted = true
 	switch by := h.Peek(message.XForwardedProto); {
 	case by != nil:
 		h.HTTPS = message.EqualFold(by, "https")
 	case asked:
 		h.HTTPS = true
 	}
-	x.client = t.Client(h)
+	k.client = t.Client(h)
 }
 
 // Underscores is what a listener does with fields of requests whose names have an underscore. CGI and its kin (WSGI,
@@ -200,13 +200,12 @@ func dropUnderscores(h *message.Head) {
 	h.Underscores = false
 }
 
-// siftTrailers drops the trailer fields of the request that do not pass: what Connection names, what only a proxy has
-// to say, and what the route sets. Some origins make one of a head and its trailers. It is called before they are sent
-// on, perhaps more than once.
-func siftTrailers(x *Exchange) {
-	h := x.up.Body.Trailers
-	forwarding.DropNamed(&x.Request, h)
-	if h.Underscores && x.listener.Underscores != UnderscoresPass {
+// siftTrailers drops the fields of h, the trailers of request, that do not pass: fields that Connection names, that
+// only a proxy sets, or that the route does, which are owned. Some origins make one of a head and its trailers. It is
+// called before they are sent on, perhaps more than once.
+func (l *Listener) siftTrailers(h, request *message.Head, owned []string) {
+	forwarding.DropNamed(request, h)
+	if h.Underscores && l.Underscores != UnderscoresPass {
 		dropUnderscores(h)
 	}
 	for i := range h.Fields {
@@ -214,10 +213,10 @@ func siftTrailers(x *Exchange) {
 			f.Flags |= message.Dropped
 		}
 	}
-	if r := x.listener.RequestID; r != nil {
+	if r := l.RequestID; r != nil {
 		h.Del(r.field())
 	}
-	for _, name := range x.route.chain.owned {
+	for _, name := range owned {
 		h.Del(name)
 	}
 }

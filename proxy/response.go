@@ -43,7 +43,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		x.requestSent()
 	}
 	if x.route.chain.filtersAnswer(x) {
-		unmeasured(x, end)
+		unmeasured(&x.Response, end)
 	}
 	if x.call.form != grpc.None {
 		x.call.answer(&x.Response, end)
@@ -53,7 +53,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		forwarding.Response(&x.Response, x.local.proxy.name, x.listener.NoVia)
 	}
 	if x.up.NewCookie {
-		setCookie(x)
+		x.local.setCookie(&x.Response, &x.up, x.Scheme() == "https")
 	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
@@ -76,7 +76,7 @@ func intercept(x *Exchange) {
 	if x.call.form != grpc.None || grpc.FormOf(h.Peek(message.ContentType)) != grpc.None {
 		return
 	}
-	f := page.Facts{Status: int(h.Status), ID: x.ID(), Host: hostAsked(x)}
+	f := page.Facts{Status: int(h.Status), ID: x.ID(), Host: x.hostAsked(&x.Request)}
 	contentType, body := page.AppendOwn(x.local.page[:0], &f, &x.Request, x.route.Pages, x.listener.Pages)
 	if contentType == "" {
 		return

@@ -365,9 +365,8 @@ func (r *Route) check() error {
 
 // otherMethods returns the methods with which a route would take the request, which none takes; "": there are none. The
 // search of findRoute must be the last one on the reactor.
-func otherMethods(x *Exchange) string {
-	l := x.local
-	l.page = x.snapshot.routes.AppendAllow(l.page[:0], &x.Request, (*arrival)(x), &l.routing)
+func (l *local) otherMethods(s *Snapshot, h *message.Head, by *arrival) string {
+	l.page = s.routes.AppendAllow(l.page[:0], h, by, &l.routing)
 	return string(l.page)
 }
 
@@ -375,7 +374,7 @@ func otherMethods(x *Exchange) string {
 // 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
 func failRouteless(x *Exchange) {
 	f := NoRoute
-	if x.allow = otherMethods(x); x.allow != "" {
+	if x.allow = x.local.otherMethods(x.snapshot, &x.Request, (*arrival)(x)); x.allow != "" {
 		f = MethodRefused
 	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
 		f, x.allow = MethodRefused, allowed
@@ -405,28 +404,29 @@ func unusual(x *Exchange) bool {
 	case h.Verb == message.VerbConnect:
 		return false
 	}
-	return lastHop(x)
+	v := lastHop(h)
+	if v.kind != next {
+		x.respond(v)
+	}
+	return v.kind != next
 }
 
-// lastHop reports whether Max-Forwards ends an OPTIONS or a TRACE here, which is answered then; else it counts down:
-// RFC 9110 §7.6.2.
-func lastHop(x *Exchange) bool {
-	h := &x.Request
+// lastHop returns the answer to an OPTIONS or a TRACE that Max-Forwards ends here; else it counts down: RFC 9110
+// §7.6.2.
+func lastHop(h *message.Head) Verdict {
 	v := h.Peek(message.MaxForwards)
 	if v == nil {
-		return false
+		return Next
 	}
 	n, err := strconv.ParseUint(string(v), 10, 32)
 	switch {
 	case err != nil:
-		x.fail(BadMaxForwards)
+		return Fail(BadMaxForwards)
 	case n > 0:
 		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
-		return false
+		return Next
 	case h.Verb == message.VerbOptions:
-		x.ownAnswer(Respond(200, "").With("Allow", allowed))
-	default:
-		x.fail(MethodRefused)
+		return Respond(200, "").With("Allow", allowed)
 	}
-	return true
+	return Fail(MethodRefused)
 }

@@ -148,7 +148,9 @@ func (x *Exchange) prepare() bool {
 	}
 	x.up.Prepared(x.Request.Authority != host)
 	if x.Request.Upgrade && d.upgrades {
-		askTunnel(x)
+		if f := x.socket.ask(&x.Request, &x.route.Tunnels, x.listener); f != nil {
+			x.refusal = f
+		}
 	}
 	if x.refusal != nil {
 		x.fail(x.refusal)
@@ -169,7 +171,7 @@ func chosenLead(x *Exchange) (l *lead, failed *Error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			caught(x, p, "DestinationFunc")
+			x.caught(&x.Request, p, "DestinationFunc")
 			l, failed = nil, Internal
 		}
 	}()

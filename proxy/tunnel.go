@@ -86,19 +86,20 @@ func settleUpgrade(h *message.Head) {
 	}
 }
 
-// askTunnel has the backend be asked for the protocol that the request names, if the route allows it.
-func askTunnel(x *Exchange) {
-	h := &x.Request
+// ask has the backend be asked for the protocol that the request h names, if t allows it. It returns why h is refused,
+// or nil.
+func (s *socket) ask(h *message.Head, t *Tunnels, l *Listener) *Error {
 	switch p := h.Bytes(h.Protocol); {
-	case x.route.Tunnels.allow(p, x.listener):
+	case t.allow(p, l):
 		if message.EqualFold(p, webSocket) {
-			x.socket.asked, x.socket.made = true, askWebSocket(h)
+			s.asked, s.made = true, askWebSocket(h)
 		}
 	case h.Proto == message.HTTP20: // RFC 8441: nothing is left of an extended CONNECT without its protocol
-		x.refusal = UpgradeRefused
+		return UpgradeRefused
 	default:
 		h.Upgrade = false
 	}
+	return nil
 }
 
 // openTunnel takes an answer that makes a tunnel of the exchange. It reports false when the protocol is not the
@@ -132,11 +133,10 @@ func openTunnel(x *Exchange, h *message.Head) bool {
 	return true
 }
 
-// unswitched reports whether the answer would open a tunnel that there is not: RFC 8441 §5 takes any 2xx to an
-// extended CONNECT for a 101.
-func unswitched(x *Exchange) bool {
-	return x.Request.Proto == message.HTTP20 && x.Request.Verb != message.VerbConnect && !x.tunnel &&
-		x.Response.Status/100 == 2
+// unswitched reports whether an answer to an upgrade would open a tunnel where none was made: RFC 8441 §5 takes any 2xx
+// to an extended CONNECT for a 101.
+func unswitched(request, answer *message.Head) bool {
+	return request.Proto == message.HTTP20 && request.Verb != message.VerbConnect && answer.Status/100 == 2
 }
 
 // OnTunnelDrain tells the client of a WebSocket why its connection ends, where that can be said between two frames.

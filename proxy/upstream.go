@@ -120,10 +120,9 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, err
 	return x.up.Open(&d.Backends, to)
 }
 
-// setCookie has the client come back to the backend that answers.
-func setCookie(x *Exchange) {
-	l := x.local
-	if l.page = x.up.AppendCookie(l.page[:0], x.Scheme() == "https"); len(l.page) > 0 {
-		x.Response.AddBytes(message.SetCookie, "Set-Cookie", l.page)
+// setCookie has the client come back to the backend whose answer has the head h.
+func (l *local) setCookie(h *message.Head, of *forward.Request, secured bool) {
+	if l.page = of.AppendCookie(l.page[:0], secured); len(l.page) > 0 {
+		h.AddBytes(message.SetCookie, "Set-Cookie", l.page)
 	}
 }

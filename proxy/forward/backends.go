@@ -299,6 +299,14 @@ func (q *Request) AppendCookie(dst []byte, secured bool) []byte {
 	return q.To.Sticky.Append(dst, q.Backend, secured, q.owner.WallTime())
 }
 
+// CauseOf returns what the network or the destination said where f is the failure of the last attempt, else nil.
+func (q *Request) CauseOf(f Failure) error {
+	if q.Fault == f {
+		return q.Cause
+	}
+	return nil
+}
+
 // Panics reports whether backends that fail their checks get requests, since too many do.
 func (q *Request) Panics() bool { return q.To != nil && q.To.View.Panics() }
 
