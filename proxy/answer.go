@@ -176,7 +176,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	if v.page {
 		v.body = x.fault.textFor(v.status)
 	}
-	if !x.call.fails(x, h, v.status, v.body) {
+	if !x.call.fails(h, &x.Request, x.fault, v.status, v.body) {
 		body = x.ownBody(h, &x.Request, &v)
 	}
 	h.Length = int64(len(body))

@@ -12,17 +12,17 @@ import (
 // call is the state of a gRPC call of an Exchange. On a route with GRPC a request of one of its types is a call.
 // Owned by its exchange. The zero value is no call.
 type call struct {
-	form     grpc.Form
-	answered bool // the answer is one of gRPC
-	known    bool // status came, or was made here
-	status   int
-	deadline int64        // of the client's, where it is nearer than the route's; reactor time, 0: none
-	quartet  grpc.Quartet // bytes of WebText that were not decoded yet
+	form        grpc.Form
+	answered    bool         // the answer is one of gRPC
+	known       bool         // status came, or was made here
+	contentType message.Span // of the request, as the client gave it
+	status      int
+	deadline    int64        // of the client's, where it is nearer than the route's; reactor time, 0: none
+	quartet     grpc.Quartet // bytes of WebText that were not decoded yet
 }
 
-// begin looks whether the request of x is a call, and makes gRPC of gRPC-Web.
-func (c *call) begin(x *Exchange) {
-	h := &x.Request
+// begin looks whether the request h, which came by down, is a call, and makes gRPC of gRPC-Web.
+func (c *call) begin(h *message.Head, down session.Stream) {
 	at := h.Find("Content-Type")
 	if at < 0 {
 		return
@@ -30,9 +30,9 @@ func (c *call) begin(x *Exchange) {
 	if c.form = grpc.FormOf(h.Value(at)); c.form == grpc.None {
 		return
 	}
-	x.callType = message.Span{At: h.Fields[at].ValueAt, Len: h.Fields[at].ValueLen}
+	c.contentType = message.Span{At: h.Fields[at].ValueAt, Len: h.Fields[at].ValueLen}
 	h.Trailers = true // its answers end with trailers, whatever was said to a proxy before this one
-	if s, ok := x.down.(session.Unhurried); ok {
+	if s, ok := down.(session.Unhurried); ok {
 		s.Unhurry() // its messages come when there is something to say
 	}
 	if c.form != grpc.Native {
@@ -59,20 +59,20 @@ func (c *call) answer(h *message.Head, end bool) {
 	}
 }
 
-// fails makes h the answer to a call that fails with a status of HTTP, and reports whether the request of x is one: 200
-// with grpc-status in a head that ends the stream. A client that speaks gRPC hears of the failure in its own language
-// also where no route was found.
-func (c *call) fails(x *Exchange, h *message.Head, status int, text string) bool {
-	contentType := x.Request.Peek(message.ContentType)
+// fails makes h the answer to a call that fails with f, or with a status of HTTP where f is nil, and reports whether
+// request is one: 200 with grpc-status in a head that ends the stream. A client that speaks gRPC hears of the failure
+// in its own language also where no route was found.
+func (c *call) fails(h, request *message.Head, f *Error, status int, text string) bool {
+	contentType := request.Peek(message.ContentType)
 	if c.form != grpc.None { // the field may be gone, or what was made of the client's
-		contentType = x.Request.Bytes(x.callType)
+		contentType = request.Bytes(c.contentType)
 	}
 	if status < 300 || grpc.FormOf(contentType) == grpc.None {
 		return false
 	}
 	h.Status = 200
 	h.AddID(message.ContentType, "Content-Type", string(contentType))
-	c.addStatus(h, x.fault, status, text)
+	c.addStatus(h, f, status, text)
 	c.answered = false
 	return true
 }

@@ -23,6 +23,8 @@ import (
 //	before route ─► request ─► forward ─► response ─► done
 //	     └─────────────┴──────────┴───────────┴─ answered by the proxy itself
 //
+// Its record is a part of its own, which logs, counters and pages are made of.
+//
 //	gen is even while x is free, odd while it is in use
 //	answering => the head of the final answer was given to the client's stream, with status
 //	the answer's body was passed in part, or its end => answering
@@ -41,9 +43,8 @@ type Exchange struct {
 	used    slabUsed      // of which Locals it has a value
 	total   *engine.Timer // of Route.Timeout; nil until it is needed, then kept
 
-	routed   message.Span // the target when the route was chosen
-	asked    message.Span // the authority when the route was chosen
-	callType message.Span // the content type that the client of a call gave
+	routed message.Span // the target when the route was chosen
+	asked  message.Span // the authority when the route was chosen
 
 	record
 	progress

@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/recent"
@@ -445,41 +446,42 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 		peer := session.PeerIP(x.down)
 		r.SetClient(peer.Addr(), peer.Port())
 	}
-	return l.writeEnd(x, r)
+	return x.writeEnd(r, &x.up, &x.call)
 }
 
-// writeEnd writes into r how x ended. r has its times already. It reports whether x is one of the bad requests.
-func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
-	r.Status, r.Attempts = x.status, uint8(min(x.up.Attempts, 255))
-	bad = x.status >= 500 || x.up.Attempts > 1 || l.rings.Slow(r)
-	if x.digest != nil {
+// writeEnd writes into r, which has its times already, how the exchange with the attempts a and the call c ended. It
+// reports whether it is one of the bad requests.
+func (k *record) writeEnd(r *recent.Record, a *forward.Request, c *call) (bad bool) {
+	r.Status, r.Attempts = k.status, uint8(min(a.Attempts, 255))
+	bad = k.status >= 500 || a.Attempts > 1 || k.local.rings.Slow(r)
+	if k.digest != nil {
 		r.Flags = recent.Secured
 	}
-	if x.up.Reused {
+	if a.Reused {
 		r.Flags |= recent.Reused
 	}
-	if x.tunnel {
+	if k.tunnel {
 		r.Flags |= recent.Tunnel
 	}
-	if x.up.FirstByte == 0 && x.status > 0 {
+	if a.FirstByte == 0 && k.status > 0 {
 		r.Flags |= recent.Own
 	}
-	if len(x.noted) > 0 {
-		r.Flags |= x.flags()
+	if len(k.noted) > 0 {
+		r.Flags |= k.flags()
 	}
-	if f := x.fault; f != nil {
+	if f := k.fault; f != nil {
 		r.Reason = f.noted()
-		if x.status == 0 {
+		if k.status == 0 {
 			r.Status = uint16(f.Status)
 		}
-		bad = bad || r.Status >= 499 || x.status < 400 && !x.tunnel // the answer was cut off
+		bad = bad || r.Status >= 499 || k.status < 400 && !k.tunnel // the answer was cut off
 	}
-	if x.call.known {
-		r.Call = uint8(min(x.call.status, 254)) + 1
-		bad = bad || grpc.Failed(x.call.status)
+	if c.known {
+		r.Call = uint8(min(c.status, 254)) + 1
+		bad = bad || grpc.Failed(c.status)
 	}
-	if x.past != nil {
-		r.Tries[0], r.Lookup = x.past.first, recent.Bounded(x.past.lookup)
+	if k.past != nil {
+		r.Tries[0], r.Lookup = k.past.first, recent.Bounded(k.past.lookup)
 	}
 	return bad
 }

@@ -111,7 +111,7 @@ func chooseRoute(x *Exchange) bool {
 		return false
 	}
 	if x.route.GRPC.on(x.listener.GRPC) {
-		x.call.begin(x)
+		x.call.begin(&x.Request, x.down)
 		x.up.Call = x.call.form != grpc.None
 	}
 	filtered := x.route.chain.filtersRequest(x)
