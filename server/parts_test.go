@@ -330,3 +330,39 @@ func TestReplace_failureOfAnyPartAtAnyStep(t *testing.T) {
 		t.Error("the certificate is the one before")
 	}
 }
+
+// The first requests that take new routes go to the backends of the same configuration, also where an upstream keeps
+// its name and the parts have not retired what was before.
+func TestApply_newRoutesLeadToNewBackends(t *testing.T) {
+	const file = quiet + `
+global.worker_threads = 2
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.api]
+backends = [{ address = %q }]
+[[routes]]
+pattern = "/*"
+dest = "api"
+headers.response.X-Route = %q
+`
+	url, route, body := "", "", ""
+	o := Options{Prepare: func(*config.Config) (commit, undo func(), err error) {
+		return func() { // the routes are the new ones by now
+			if url != "" {
+				resp, text := testutil.Get(t, http.DefaultClient, url)
+				route, body = resp.Header.Get("X-Route"), text
+			}
+		}, func() {}, nil
+	}}
+	one, _ := origin(t, "one")
+	two, _ := origin(t, "two")
+	s := serve(t, parse(t, fmt.Sprintf(file, one, "first")), o)
+	url = urlOf(t, s, "web")
+	if _, err := s.Apply(parse(t, fmt.Sprintf(file, two, "second"))); err != nil {
+		t.Fatal(err)
+	}
+	if route != "second" || !strings.HasPrefix(body, "two ") {
+		t.Errorf("the route %q has led to %q", route, body)
+	}
+}

@@ -62,8 +62,9 @@ func (p *routes) prepare() error {
 	return p.snapshots(list, routes, named)
 }
 
-// commit has requests that begin take the new routes.
+// commit has requests that begin take the new routes, to the backends of the same configuration.
 func (p *routes) commit() error {
+	p.upstreams.takeOver()
 	p.reload.config.Language.Commit()
 	p.proxy.Swap(p.next)
 	return nil

@@ -45,7 +45,7 @@ func (p *upstreams) prepare() error {
 	return nil
 }
 
-// commit gives new services their members. Requests find the members of the others as they were, until retire.
+// commit gives new services their members. Requests find the members of the others as they were, until takeOver.
 func (p *upstreams) commit() error {
 	for name, of := range p.next.services {
 		if p.now.services[name] == nil {
@@ -56,14 +56,19 @@ func (p *upstreams) commit() error {
 	return nil
 }
 
-func (p *upstreams) retire() {
-	before := p.now
-	p.now, p.next = p.next, pools{}
-	for name, of := range p.now.services {
-		if before.services[name] != nil {
+// takeOver gives the services that both configurations have their next members. It cannot be undone, so the commit of
+// the routes calls it.
+func (p *upstreams) takeOver() {
+	for name, of := range p.next.services {
+		if p.now.services[name] != nil {
 			of.takeOver()
 		}
 	}
+}
+
+func (p *upstreams) retire() {
+	before := p.now
+	p.now, p.next = p.next, pools{}
 	for key, u := range before.upstreams {
 		if p.now.upstreams[key] == nil {
 			u.Close()
