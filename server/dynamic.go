@@ -50,6 +50,7 @@ type destinations struct {
 
 func (p *destinations) prepare() error {
 	p.next = make(map[dynamicKey]*dynamic.Destinations)
+	p.reload.onFailure(func() { p.next = nil })
 	return nil
 }
 

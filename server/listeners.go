@@ -90,6 +90,7 @@ func (p *listeners) prepare() error {
 	if !p.reload.listen || p.reload.failed != nil {
 		return nil
 	}
+	p.reload.onFailure(func() { p.next = nil })
 	kept := make(map[string]*listener)
 	for _, l := range p.now {
 		if !l.isClosed() {

@@ -68,6 +68,7 @@ type accessLogs struct {
 
 func (p *accessLogs) prepare() error {
 	p.next = make(map[string]*sink)
+	p.reload.onFailure(func() { p.next = nil })
 	c := p.reload.config
 	outputs := c.Files("log")
 	for i := range c.Defined {

@@ -92,7 +92,7 @@ func (p *upstreams) service(u *config.Upstream) (*members, error) {
 		if s.cookie != nil && s.cookie != cookie.cookie {
 			s.cookie.Stop()
 		}
-		s.resilience, s.sticking = before, cookie
+		s.resilience, s.sticking, s.takeOver = before, cookie, nil
 	})
 	if err := s.setCookie(u, p.drawn); err != nil {
 		return nil, err

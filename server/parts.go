@@ -23,7 +23,7 @@ import (
 //	all prepare ──► all commit, until one fails ──► all retire ──► all describe
 //	     └───────error──────┴──► reload.undo: now is as it was
 type part interface {
-	// prepare makes what the configuration needs. Requests see nothing of it.
+	// prepare makes what the configuration needs. Requests see nothing of it. A reload that fails forgets it.
 	prepare() error
 	// commit has others see what was prepared: clients, registries, and last of all requests. What it does can be
 	// undone, except in the last part of the list.
@@ -80,7 +80,10 @@ func (p *program) prepare() (err error) {
 	take, undo, err := p.opts.Prepare(p.reload.config)
 	if err == nil {
 		p.take = take
-		p.reload.onFailure(undo)
+		p.reload.onFailure(func() {
+			p.take = nil
+			undo()
+		})
 	}
 	return err
 }
@@ -88,6 +91,7 @@ func (p *program) prepare() (err error) {
 func (p *program) retire() {
 	if p.take != nil {
 		p.take()
+		p.take = nil
 	}
 }
 

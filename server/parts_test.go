@@ -13,11 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weak"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/backend/discovery/registry"
@@ -162,8 +164,9 @@ func (a *askers) check(resp *http.Response) error {
 // twoFiles are a configuration and another one that differs from it in everything that parts make.
 type twoFiles struct {
 	old, next  *config.Config
-	goes, path string // an address of old alone, and the Unix socket of next alone
-	log        string // of next alone
+	again      func() *config.Config // reads next once more
+	goes, path string                // an address of old alone, and the Unix socket of next alone
+	log        string                // of next alone
 }
 
 func twoFilesOf(t *testing.T, ca *testutil.Authority) (f twoFiles) {
@@ -192,13 +195,16 @@ func twoFilesOf(t *testing.T, ca *testutil.Authority) (f twoFiles) {
 		named+"\"a\"\n"+named+"\"b\"\n", fmt.Sprintf("[upstreams.kept]\nbackends = [{ address = %q }]\n"+
 			"sticky.cookie = \"c\"\n[[routes]]\npattern = \"/*\"\ndest = %[1]q\n"+
 			"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n", one))
-	f.next = parse(f.log, "next", fmt.Sprintf("name = \"comes\"\nlisten = \"unix:%s\"", f.path),
-		named+"\"a\"\n"+named+"\"c\"\n", fmt.Sprintf("[upstreams.kept]\nbackends = [{ address = %q }]\n"+
-			"outlier.errors = 3\n[upstreams.new]\nbackends = [{ address = %q }]\nsticky.cookie = \"d\"\n"+
-			"health_check = { path = \"/\", interval = \"1s\" }\nbreaker.max_requests = 100\n"+
-			"[[routes]]\npattern = \"/*\"\ndest = \"new\"\n"+
-			"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n",
-			two, strings.Replace(two, "127.0.0.1", "two.test", 1)))
+	f.again = func() *config.Config {
+		return parse(f.log, "next", fmt.Sprintf("name = \"comes\"\nlisten = \"unix:%s\"", f.path),
+			named+"\"a\"\n"+named+"\"c\"\n", fmt.Sprintf("[upstreams.kept]\nbackends = [{ address = %q }]\n"+
+				"outlier.errors = 3\n[upstreams.new]\nbackends = [{ address = %q }]\nsticky.cookie = \"d\"\n"+
+				"health_check = { path = \"/\", interval = \"1s\" }\nbreaker.max_requests = 100\n"+
+				"[[routes]]\npattern = \"/*\"\ndest = \"new\"\n"+
+				"[[routes]]\npattern = \"/by/*\"\ndest = \"http://{path:2}\"\nallow_dest = \"http://%[1]s\"\n",
+				two, strings.Replace(two, "127.0.0.1", "two.test", 1)))
+	}
+	f.next = f.again()
 	return f
 }
 
@@ -290,6 +296,32 @@ func (r *replaced) fail(i int, step string) {
 	}
 }
 
+// forgetsNext wants that nothing holds a configuration that was applied in vain.
+func (r *replaced) forgetsNext() {
+	r.t.Helper()
+	for i, p := range r.parts {
+		next := r.again()
+		gone := []func() bool{collected(next), collected(&next.Listeners[0]), collected(&next.Upstreams[0]),
+			collected(&next.Routes[0])}
+		r.parts[i] = failing{p, "commit"}
+		_, err := r.Apply(next)
+		if r.parts[i] = p; !errors.Is(err, errPart) {
+			r.t.Fatal(err)
+		}
+		next = nil
+		testutil.Eventually(r.t, testutil.Patience, func() bool {
+			runtime.GC()
+			return !slices.ContainsFunc(gone, func(isGone func() bool) bool { return !isGone() })
+		})
+	}
+}
+
+// collected returns a function that says whether the collector has taken p.
+func collected[T any](p *T) func() bool {
+	w := weak.Make(p)
+	return func() bool { return w.Value() == nil }
+}
+
 // knows waits until the registry knows these names alone.
 func (r *replaced) knows(names ...string) {
 	r.t.Helper()
@@ -313,6 +345,7 @@ func TestReplace_failureOfAnyPartAtAnyStep(t *testing.T) {
 	}
 	r.cancel()
 	r.each.Wait()
+	r.forgetsNext()
 	if r.taken != 2 || r.prepared != r.undone+r.taken { // New and Listen
 		t.Errorf("of %d that the program prepared %d were taken and %d undone", r.prepared, r.taken, r.undone)
 	}

@@ -51,6 +51,7 @@ func (p *registrations) commit() (err error) {
 		return nil
 	}
 	p.next = make(map[registered]*registration, len(p.reload.config.Registrations))
+	p.reload.onFailure(func() { p.next = nil })
 	for i := range p.reload.config.Registrations {
 		c := &p.reload.config.Registrations[i]
 		if c.Listener != "" && len(p.reload.lost) > 0 && !p.opens(c.Listener) {

@@ -92,6 +92,7 @@ func (p *routes) snapshots(list []*config.Route, routes []proxy.Route, named map
 		return err
 	}
 	p.next = next
+	p.reload.onFailure(func() { p.next = nil })
 	next.Hold(tenureOf(p.definitions.next.claims))
 	made := make(map[string]*proxy.Snapshot) // by the filters of listeners, and those with rules
 	for i := range p.reload.config.Listeners {

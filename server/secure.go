@@ -50,6 +50,7 @@ type certified struct {
 // prepare reads the certificates, and keeps those that the present configuration has.
 func (p *certificates) prepare() error {
 	p.next = certified{trust: certs.StampsOf(trustFiles(p.reload.config)), chosen: make(map[string]int)}
+	p.reload.onFailure(func() { p.next = certified{} })
 	issuer, names, err := p.internal()
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type pools struct {
 func (p *upstreams) prepare() error {
 	p.next = pools{make(map[string]*members), make(map[upstream.Key]*upstream.Upstream),
 		make(map[choosing]*backend.View)}
+	p.reload.onFailure(func() { p.next = pools{} })
 	return nil
 }
 
