@@ -223,6 +223,15 @@ func seeds(tb testing.TB, folder string) [][]byte {
 	return all
 }
 
+func TestReport_hidesUsersOfRegistries(t *testing.T) {
+	_, rep := Parse("edge.toml", []byte("[upstreams.u]\ndiscover = \"consul://user:sesame@h:8500\"\n"+
+		"[register]\nto = \"etcd://user:sesame@h:2379/x?z\"\n"))
+	text := rendered(t, rep)
+	if strings.Contains(text+string(rep.JSON()), "sesame") || strings.Count(text, "://…@h:") != 4 {
+		t.Error(text)
+	}
+}
+
 func TestReport_hidesControlCharacters(t *testing.T) {
 	_, rep := Parse("edge.toml", []byte("# \nx = \"\x1b[31m\"\n\"\\u001b[0m\" = 1\n"))
 	if text := rendered(t, rep); strings.ContainsRune(text, 0x1b) {

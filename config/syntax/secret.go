@@ -43,6 +43,16 @@ func (r *Report) Hide(n *Node) {
 	r.hide(secret{at: n.Value, text: n.Text, values: []string{n.Text}})
 }
 
+// HideUser has problems show nothing of the user and the password in the URL at a place.
+func (r *Report) HideUser(at Span) {
+	text := at.Source.Text[at.From:at.To]
+	from, to := bytes.Index(text, []byte("://")), bytes.LastIndexByte(text, '@')
+	if from >= 0 && to > from {
+		user := Span{Source: at.Source, From: at.From + from + len("://"), To: at.From + to}
+		at.Source.hidden = append(at.Source.hidden, user)
+	}
+}
+
 // shown returns a part of the text without what is hidden.
 func (s *Source) shown(from, to int) []byte {
 	var text []byte

@@ -45,6 +45,7 @@ var (
 	errHost   = errors.New("it needs the name of a host")
 	errPath   = errors.New("it needs an absolute path: file:///path")
 	errKube   = errors.New("it must be like k8s://namespace/service:port")
+	errUser   = errors.New("it must have no user and no password: edge shows none to a registry")
 	errExtra  = errors.New("it has more than can be meant")
 	errAgent  = errors.New("an instance is registered with the agent that is named: dc and near are for finding alone")
 	errNoPort = errors.New("a service has no port: its SRV records say it; dns://host:port has one")
@@ -54,13 +55,13 @@ var (
 func Parse(text string, own ...string) (*Locator, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || scheme == "" || rest == "" {
-		return nil, fmt.Errorf("%q: %w", text, errForm)
+		return nil, fmt.Errorf("%q: %w", withoutUser(text), errForm)
 	}
 	l := &Locator{Text: text, Scheme: strings.ToLower(scheme)}
 	rest, query, _ := strings.Cut(rest, "?")
 	var err error
 	if l.Params, err = url.ParseQuery(query); err != nil {
-		return nil, fmt.Errorf("%q: %w", text, err)
+		return nil, fmt.Errorf("%q: %w", withoutUser(text), err)
 	}
 	l.Host = rest
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -75,9 +76,18 @@ func Parse(text string, own ...string) (*Locator, error) {
 		err = fmt.Errorf("no source is called %q; there are %s", l.Scheme, strings.Join(all, ", "))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%q: %w", text, err)
+		return nil, fmt.Errorf("%q: %w", withoutUser(text), err)
 	}
 	return l, nil
+}
+
+// withoutUser returns a text for messages: what stands before an "@" may be a password.
+func withoutUser(text string) string {
+	from, to := strings.Index(text, "://")+len("://"), strings.LastIndexByte(text, '@')
+	if from < len("://") || to < from {
+		return text
+	}
+	return text[:from] + "…" + text[to:]
 }
 
 // Registries are the schemes of this package that say where an instance of a service can be registered, in order.
@@ -89,17 +99,21 @@ func ParseRegistry(text string, own ...string) (*Locator, error) {
 	all := slices.Concat(Registries, own)
 	if scheme = strings.ToLower(scheme); ok && !slices.Contains(all, scheme) {
 		slices.Sort(all)
-		return nil, fmt.Errorf("%q: nothing is registered by %q; there are %s", text, scheme, strings.Join(all, ", "))
+		return nil, fmt.Errorf("%q: nothing is registered by %q; there are %s", withoutUser(text), scheme,
+			strings.Join(all, ", "))
 	}
 	l, err := Parse(text, own...)
 	if err == nil && scheme == "consul" && (l.Params.Has("dc") || l.Params.Has("near")) {
-		return nil, fmt.Errorf("%q: %w", text, errAgent)
+		return nil, fmt.Errorf("%q: %w", withoutUser(text), errAgent)
 	}
 	return l, err
 }
 
 // check looks into the text of a scheme of this package.
 func (l *Locator) check() error {
+	if strings.Contains(l.Host, "@") && l.Scheme != "docker" { // a label may have it
+		return errUser
+	}
 	if err := l.checkParams(); err != nil {
 		return err
 	}
