@@ -223,6 +223,24 @@ var hedgeCases = []hedgeCase{
 			x.answered("well")
 			x.cut(1)
 		}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1, Closed: 1}},
+	{name: "an interim answer of the first passes, and the second fails", plan: func(x *hedgeScene) {
+		x.waits(2)
+		x.says(1, hedgeHint)
+		x.answered("</x>\r\n\r\n")
+		x.says(2, hedgeSorry)
+		x.pass(20 * time.Millisecond)
+		x.says(1, hedgeWell)
+		x.answered("well")
+	}, status: 200, tries: 2, field: "failed", want: proxy.Hedges{Failed: 1}},
+	{name: "an interim answer of the first passes, and it fails", plan: func(x *hedgeScene) {
+		x.waits(2)
+		x.says(1, hedgeHint)
+		x.answered("</x>\r\n\r\n")
+		x.says(1, hedgeSorry)
+		x.pass(20 * time.Millisecond)
+		x.says(2, hedgeWell)
+		x.answered("well")
+	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1}},
 	{name: "after an interim answer there is no second", plan: func(x *hedgeScene) {
 		x.waits(1)
 		x.says(1, hedgeHint)

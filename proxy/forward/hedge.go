@@ -370,7 +370,7 @@ func (g *hedge) answered(h *message.Head, end bool, began int64) {
 // other one is it. Then the answer is thrown away. sent says that the whole request was sent.
 func (g *hedge) replaced(a *attempt, s session.Stream, h *message.Head, end, sent bool) bool {
 	is := a.assess(g.q, h, end)
-	if !is.repeated || g.q.Interims > 0 {
+	if !is.repeated {
 		return false
 	}
 	a.reportAnswer(g.q, is.bad)
