@@ -43,7 +43,7 @@ func (x *Exchange) answerSent() {
 // finish writes the log record and frees x. The client's stream may serve the next request already.
 func (x *Exchange) finish() {
 	x.dropUp()
-	x.up.Finish()
+	x.up.LeaveRetries()
 	x.downGone = true
 	if m := x.up.Backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.up.FirstByte > 0 {
 		x.up.RecordRecovery()

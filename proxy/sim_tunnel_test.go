@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
 )
 
 // simTunnel is one tunnel of a simulation: what each side sends, and what came.
@@ -195,5 +198,41 @@ func TestSim_tunnelsBreak(t *testing.T) {
 	sim.Run(t, seeds(600), func(t testing.TB, w *sim.World) {
 		w.Faults = sim.Faults{ConnectRefused: 0.05, ShortWrite: 0.2, Reset: 0.005, ShortSplice: 0.1, NoPipe: 0.05}
 		newTunnelSim(t, w, 1+int(w.Seed()%2), 1+w.Rand().IntN(5), true).finish()
+	})
+}
+
+// A tunnel that a retry opened is no retry under way: it may last for hours, and the limit of retries is not for it.
+func TestSim_tunnelOfARetryIsNoRetry(t *testing.T) {
+	const ask = "GET / HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	const opened = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		limits := admission.New(1, admission.Options{Retries: 1})
+		to := &proxy.ToOptions{Retry: on(t, "503"), Limits: limits}
+		x := newScene(t, w, tuning{to: to, upstream: func(o *upstream.Options) { fewer(o, 2) }})
+		asked := 0
+		for _, l := range x.origins {
+			l.Handle = func(p *sim.Peer) {
+				p.Handle = func(p *sim.Peer) {
+					if !strings.HasSuffix(string(p.Received()), "\r\n\r\n") {
+						return
+					}
+					if asked++; asked == 1 {
+						p.SendString("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+						return
+					}
+					p.SendString(opened)
+				}
+			}
+		}
+		x.sends(ask)
+		x.until(func() bool { return strings.HasPrefix(string(x.client.Received()), "HTTP/1.1 101 ") })
+		x.do(func() {
+			if !limits.TakeRetry(x.engine.Reactors()[0]) {
+				t.Fatal("the tunnel is counted as a retry")
+			}
+			limits.EndRetry()
+			x.client.Reset()
+		})
+		x.play(1)
 	})
 }

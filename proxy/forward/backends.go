@@ -411,10 +411,7 @@ func (q *Request) limitReached(cause error) string {
 // leave forgets what is known of the backends: it says nothing about others.
 func (q *Request) leave() {
 	q.exit(q)
-	if q.retrying {
-		q.To.Limits.EndRetry()
-		q.retrying = false
-	}
+	q.LeaveRetries()
 	q.stopClock() // of a Destination that has opened this one and gave it up
 	q.attempt = attempt{Fault: q.Fault, Cause: q.Cause}
 	q.pick = balance.Request{}

@@ -225,7 +225,7 @@ func (q *Request) Answered(status uint16) {
 }
 
 // BecomeTunnel has the backend count the request as a tunnel: it may last for hours, and says nothing of how busy the
-// backend is.
+// backend is. For the same reason it is no retry any more.
 func (q *Request) BecomeTunnel() {
 	if q.counted&asRequest != 0 {
 		q.Backend.Become(q.local.Reactor)
@@ -233,6 +233,7 @@ func (q *Request) BecomeTunnel() {
 		q.counted = asTunnel
 		q.leavePlace(q)
 	}
+	q.LeaveRetries()
 	q.Body.Reset()
 }
 
@@ -274,10 +275,11 @@ func (q *Request) Cancel() {
 	q.exit(q)
 }
 
-// Finish ends q after Cancel.
-func (q *Request) Finish() {
+// LeaveRetries has q counted no longer among the retries that are under way. After Cancel it ends q.
+func (q *Request) LeaveRetries() {
 	if q.retrying {
 		q.To.Limits.EndRetry()
+		q.retrying = false
 	}
 }
 
