@@ -110,7 +110,10 @@ func NewGatherer(reactors []*engine.Reactor, m *meter.Meters) *Gatherer {
 // Gather has every reactor copy the parts out, and what routes and upstreams have counted, which add is given. It waits
 // 100 ms at most and writes what it found of each reactor to loops.
 func (g *Gatherer) Gather(parts []Part, add func(reactor int, all []meter.Delta), loops []Loop) {
-	for _, p := range g.probes {
+	for i, p := range g.probes {
+		if p.pending && p.answered() { // after its round
+			p.take(i, add, &loops[i])
+		}
 		if !p.pending {
 			p.pending, p.fresh = true, true
 			p.parts, p.at, p.deltas, p.posted = parts, 0, p.deltas[:0], time.Now()
@@ -120,29 +123,37 @@ func (g *Gatherer) Gather(parts []Part, add func(reactor int, all []meter.Delta)
 	g.timer.Reset(patience)
 	late := false
 	for i, p := range g.probes {
-		loops[i].Stale = !p.wait(g.timer.C, &late)
-		if loops[i].Stale {
-			continue
+		if loops[i].Stale = !p.wait(g.timer.C, &late); !loops[i].Stale {
+			p.take(i, add, &loops[i])
 		}
-		p.pending = false
-		for _, one := range p.parts {
-			one.keep(i)
-		}
-		add(i, p.deltas)
-		loops[i].note(p)
 	}
 	g.timer.Stop()
+}
+
+// answered reports whether p is done, which it says once.
+func (p *probe) answered() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// take takes over what p, which is done, has copied out of a reactor.
+func (p *probe) take(reactor int, add func(reactor int, all []meter.Delta), l *Loop) {
+	p.pending = false
+	for _, one := range p.parts {
+		one.keep(reactor)
+	}
+	add(reactor, p.deltas)
+	l.note(p)
 }
 
 // wait waits until p is done, or time has run out, which late says for those that come after.
 func (p *probe) wait(timeout <-chan time.Time, late *bool) (done bool) {
 	if *late {
-		select {
-		case <-p.done:
-			return true
-		default:
-			return false
-		}
+		return p.answered()
 	}
 	select {
 	case <-p.done:

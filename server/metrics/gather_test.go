@@ -100,3 +100,25 @@ func TestGatherer_stuckReactor(t *testing.T) {
 		t.Errorf("loop %+v", l)
 	}
 }
+
+// An answer that came after its round is kept, but it is old: the next round asks the reactor anew.
+func TestGatherer_lateAnswer(t *testing.T) {
+	g := gatherer(t, 1)
+	g.gather()
+	r := g.e.Reactors()[0]
+	stuck, let, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r.Post(&engine.Task{Run: func(*engine.Reactor) {
+		close(stuck)
+		<-let
+	}})
+	<-stuck
+	if g.gather(); !g.loops[0].Stale {
+		t.Fatal("a reactor that is stuck has answered")
+	}
+	close(let)
+	r.Post(&engine.Task{Run: func(*engine.Reactor) { close(answered) }})
+	<-answered
+	if s := g.gather(); s.Exchanges != 3+3 || g.loops[0].Stale {
+		t.Errorf("%d, want what both count when they are asked for the third time; loops %+v", s.Exchanges, g.loops)
+	}
+}
