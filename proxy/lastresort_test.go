@@ -19,12 +19,16 @@ import (
 // An ejected member serves again once no other one does: nobody would end its ejection, since that takes requests.
 func TestOutliers_lastResort(t *testing.T) {
 	testutil.OnlyPlain(t)
-	for name, gone := range map[string]func(set *backend.Set, other *backend.Member, well string){
-		"down": func(_ *backend.Set, other *backend.Member, _ string) { other.Down(backend.Operator) },
-		"removed": func(set *backend.Set, _ *backend.Member, left string) {
-			set.Update([]backend.Spec{{Address: left, Weight: 1}})
+	for name, gone := range map[string]func(set *backend.Set, good, bad *faulty){
+		"down": func(set *backend.Set, _, _ *faulty) { set.Members()[1].Down(backend.Operator) },
+		"removed": func(set *backend.Set, _, bad *faulty) {
+			set.Update([]backend.Spec{{Address: bad.address, Weight: 1}})
 		},
-		"unreachable": func(_ *backend.Set, other *backend.Member, _ string) { other.PassOver((*other.Addrs())[0]) },
+		"unreachable": func(set *backend.Set, _, _ *faulty) {
+			other := set.Members()[1]
+			other.PassOver((*other.Addrs())[0])
+		},
+		"refusing": func(_ *backend.Set, good, _ *faulty) { good.close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var well atomic.Bool
@@ -44,14 +48,14 @@ func TestOutliers_lastResort(t *testing.T) {
 						Outliers: backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Hour}),
 					})}}
 			})
-			first, second := set.Members()[0], set.Members()[1]
+			first := set.Members()[0]
 			testutil.Eventually(t, testutil.Patience, func() bool {
 				fetch(t, "GET", r.url+"/", "")
 				return first.Reasons() == backend.Ejected
 			})
 			well.Store(true)
 			asked := bad.asked.Load()
-			gone(set, second, bad.address)
+			gone(set, good, bad)
 			for range 30 {
 				resp, got := fetch(t, "GET", r.url+"/", "")
 				if resp.StatusCode != 200 || !strings.HasPrefix(got, "well") {

@@ -28,6 +28,7 @@ type faulty struct {
 	address string
 	asked   atomic.Int32
 	conns   atomic.Int32
+	close   func()
 }
 
 func newFaulty(t *testing.T, protocols string, handle http.HandlerFunc) *faulty {
@@ -48,7 +49,7 @@ func newFaulty(t *testing.T, protocols string, handle http.HandlerFunc) *faulty 
 	s.Config.Protocols = &p
 	s.Start()
 	t.Cleanup(s.Close)
-	f.address = s.Listener.Addr().String()
+	f.address, f.close = s.Listener.Addr().String(), s.Close
 	return f
 }
 

@@ -49,7 +49,7 @@ func (c Cause) String() string { return causeNames[c] }
 type Member struct {
 	Slot  int
 	Which any  // tells apart members that have the same slot one after the other; comparable
-	Open  bool // nothing but an ejection keeps it from serving
+	Open  bool // it serves, or would without an ejection
 
 	// Checked says that it has passed a check since it was ejected, which ends an ejection for faults.
 	Checked bool
