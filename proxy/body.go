@@ -344,17 +344,3 @@ func spliceUp(x *Exchange) {
 	}
 	session.Splice(x.down, x.up.Stream, math.MaxInt64)
 }
-
-// OnSpliced keeps the account of an answer that went by itself.
-func (u *upSide) OnSpliced(_ session.Stream, in, out int) {
-	u.toDown.Passed += int64(out)
-	if u.tunnel && u.socket.asked {
-		u.socket.sent.Skip(in)
-	}
-}
-
-// OnSpliced keeps the account of a request that went by itself.
-func (d *downSide) OnSpliced(_ session.Stream, in, out int) {
-	d.bodyIn += int64(in)
-	d.up.Body.Passed += int64(out)
-}

@@ -97,23 +97,6 @@ func (c *call) cancelled(f *Error, now int64) *Error {
 	return f
 }
 
-// end ends an answer that has begun and cannot be completed by saying why, where there is room for that: a reset says
-// less. It reports whether it did.
-func (c *call) end(x *Exchange, f *Error) bool {
-	l := &x.toDown
-	if !c.answered || !x.answering || l.EndSent || len(l.Held) > 0 || l.Waiting || x.down.Congested() {
-		return false
-	}
-	var h message.Head
-	c.addStatus(&h, f, f.Status, f.Text)
-	if c.form == grpc.Native {
-		return x.down.SendTrailers(&h) == nil
-	}
-	last := c.encode(x.local, nil, &h)
-	n, err := x.down.SendData(last, true)
-	return err == nil && n == len(last) // nobody is left who would send the rest
-}
-
 // decode returns what a piece of a body in base64 stands for, borrowed until the next call. An end that cuts a group of
 // four is an error.
 func (c *call) decode(l *local, p []byte, end bool) ([]byte, error) {

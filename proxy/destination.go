@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forward"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/session"
 )
@@ -230,3 +231,21 @@ func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error)
 
 // NamesMatch reports whether the Location has groups of Route.When.
 func (d *redirect) NamesMatch() bool { return d.to.NamesMatch() }
+
+// lead returns where x leads: to what SetDestination says, or the route. nil while there is no route.
+func (x *Exchange) lead() *lead {
+	switch {
+	case x.route == nil:
+		return nil
+	case x.chosen.to != nil:
+		return &x.chosen
+	case x.call.form != grpc.None && x.route.grpcLead.to != nil:
+		return &x.route.grpcLead
+	}
+	return &x.route.lead
+}
+
+// SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
+// of the phases BeforeRoute and Request, for ConnectFailed: after it d is tried instead of another backend, with
+// attempts of its own, up to 8 times; and for Error before Resend. A body that is partly sent cannot go elsewhere.
+func (x *Exchange) SetDestination(d Destination) { x.chosen, x.rechosen = leadTo(d), true }

@@ -2,12 +2,15 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"runtime/debug"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
 )
@@ -138,3 +141,56 @@ func (k *record) logPanic(h *message.Head, p any, by string) {
 const quotedMax = 256
 
 func bounded(p []byte) string { return string(p[:min(len(p), quotedMax)]) }
+
+// end ends an answer that has begun and cannot be completed by saying why, where there is room for that: a reset says
+// less. It reports whether it did.
+func (c *call) end(x *Exchange, f *Error) bool {
+	l := &x.toDown
+	if !c.answered || !x.answering || l.EndSent || len(l.Held) > 0 || l.Waiting || x.down.Congested() {
+		return false
+	}
+	var h message.Head
+	c.addStatus(&h, f, f.Status, f.Text)
+	if c.form == grpc.Native {
+		return x.down.SendTrailers(&h) == nil
+	}
+	last := c.encode(x.local, nil, &h)
+	n, err := x.down.SendData(last, true)
+	return err == nil && n == len(last) // nobody is left who would send the rest
+}
+
+// armTotal bounds the time of the exchange: by its route, and by the client of a call.
+func armTotal(x *Exchange) {
+	limit := cmp.Or(x.timeouts.Total, x.route.Timeout)
+	if x.call.form != grpc.None {
+		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
+			limit, x.call.deadline = d, x.started+int64(d)
+		}
+	}
+	if limit == 0 {
+		return
+	}
+	if x.total == nil {
+		x.total = &engine.Timer{Run: func(*engine.Reactor) { expire(x) }}
+	}
+	x.local.reactor.Arm(x.total, x.started+int64(limit))
+}
+
+// expire ends an exchange that takes too long.
+func expire(x *Exchange) {
+	defer x.rescue()
+	x.local.stats.Expired++
+	f := TotalTimeout
+	if x.call.deadline > 0 {
+		f = DeadlinePassed
+	}
+	switch {
+	case x.working: // its Done ends it
+		x.lost = f
+		x.ctx.cancel()
+	case x.answering:
+		x.cut(f)
+	default:
+		x.fail(f)
+	}
+}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -10,10 +9,11 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Exchange is one request and its answer on their way through the proxy.
@@ -81,6 +81,24 @@ type progress struct {
 	variants  uint8 // how many readings of the path the texts of SetTemplate have, beside the first
 	bodyBound bool  // by LimitBody
 }
+
+// step is where an exchange stands. Those that are named after filters begin with them; they may park.
+type step uint8
+
+const (
+	stepBeforeRoute step = iota // filters of the snapshot, then the route is chosen
+	stepRequest                 // filters of the route, then the request is made ready to be sent on
+	stepBuffer                  // the body is received, where the route wants it whole
+	stepForward                 // the destination has it
+	stepResponse                // filters of the answer, then its head is sent
+	stepDone                    // the answer is on its way
+)
+
+// upSide is an Exchange as the destination's stream sees it.
+type upSide Exchange
+
+// downSide is an Exchange as the client's stream sees it: a conversion, not an object of its own.
+type downSide Exchange
 
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.
 func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
@@ -168,24 +186,6 @@ type cancelled struct {
 	cancel context.CancelFunc
 }
 
-// lead returns where x leads: to what SetDestination says, or the route. nil while there is no route.
-func (x *Exchange) lead() *lead {
-	switch {
-	case x.route == nil:
-		return nil
-	case x.chosen.to != nil:
-		return &x.chosen
-	case x.call.form != grpc.None && x.route.grpcLead.to != nil:
-		return &x.route.grpcLead
-	}
-	return &x.route.lead
-}
-
-// SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
-// of the phases BeforeRoute and Request, for ConnectFailed: after it d is tried instead of another backend, with
-// attempts of its own, up to 8 times; and for Error before Resend. A body that is partly sent cannot go elsewhere.
-func (x *Exchange) SetDestination(d Destination) { x.chosen, x.rechosen = leadTo(d), true }
-
 // Timeouts are times that an exchange has. 0: as its route or its upstream says.
 type Timeouts struct {
 	FirstByte time.Duration // from the request sent to the first byte of the answer
@@ -236,14 +236,6 @@ func (x *Exchange) reset() {
 		*x.past = past{}
 	}
 	x.facts, x.progress = facts{}, progress{}
-}
-
-// filters returns the chain of the route, or the chain of the snapshot where no route was chosen.
-func (x *Exchange) filters() *chain {
-	if x.route != nil {
-		return x.route.chain
-	}
-	return x.snapshot.chain
 }
 
 // take returns an exchange for a request on s.
@@ -361,30 +353,23 @@ func checkFree(x *Exchange) {
 	checkExchange(x)
 }
 
-// now returns the wall clock of this tick in ns: it is read once a second at the most.
-func (l *local) now() int64 {
-	l.tellTime()
-	return l.reactor.Now() + l.wall
+// origin is where a request came from: the client's stream as a worker sees it, and as x remembers it once it has gone.
+// Immutable, but for what the worker evaluates texts with.
+type origin struct {
+	session.NopStream
+	peer, local poller.Addr
+	digest      *tlsconn.Digest
+	now         int64       // of the reactor, when the worker took over
+	in, out     int64       // bytes of both bodies, likewise
+	language    *evaluation // of the worker; nil until it evaluates a text
 }
 
-// addDate adds the time to an answer: RFC 9110 §6.6.1.
-func (l *local) addDate(h *message.Head) {
-	l.tellTime()
-	h.AddID(message.Date, "Date", string(l.date))
-}
+// What an origin tells.
+func (o *origin) Peer() poller.Addr    { return o.peer }
+func (o *origin) Local() poller.Addr   { return o.local }
+func (o *origin) TLS() *tlsconn.Digest { return o.digest }
 
-// wallTime returns the wall clock of this tick.
-func (l *local) wallTime() time.Time { return time.Unix(0, l.now()) }
-
-// tellTime renews what depends on the wall clock, and what the log takes, when a second is over.
-func (l *local) tellTime() {
-	now := l.reactor.Now()
-	if now < l.dateTill {
-		return
-	}
-	t := time.Now()
-	l.wall = t.UnixNano() - now
-	l.date = t.UTC().AppendFormat(l.date[:0], message.DateLayout)
-	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
-	l.attempts.Debug = slog.Default().Enabled(context.Background(), slog.LevelDebug)
-}
+// What it refuses: a stream belongs to its reactor.
+func (o *origin) SendHead(*message.Head, bool) error       { return session.ErrDead }
+func (o *origin) SendData([]byte, bool) (n int, err error) { return 0, session.ErrDead }
+func (o *origin) SendTrailers(*message.Head) error         { return session.ErrDead }

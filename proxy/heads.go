@@ -10,7 +10,9 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forward"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/location"
+	"github.com/edge-proxy/edge/session"
 )
 
 // SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
@@ -309,4 +311,16 @@ func ownPath(ref, backend string, h *message.Head) (path string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// sendOn makes the request of x ready to be sent on: RFC 9110 §7.6.
+func sendOn(x *Exchange, noVia bool) {
+	x.forwards = true
+	ok := forwarding.Request(&x.Request, x.local.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{
+		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
+		NoVia: noVia,
+	})
+	if !ok {
+		x.refusal = LoopDetected
+	}
 }

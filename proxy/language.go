@@ -168,12 +168,6 @@ func evaluationOf(x *Exchange) *evaluation {
 	return l.language
 }
 
-// Language are counters of the evaluations of conditions and templates.
-type Language struct {
-	Cut      uint64      // see lang.State.Cut
-	Patterns regex.Stats // of regular expressions
-}
-
 // stats returns the counters of e.
 func (e *evaluation) stats() Language { return Language{e.state.Cut(), e.state.Patterns.Stats()} }
 

@@ -5,10 +5,6 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // offload runs f on a worker. x belongs to it until Done: what either stream brings meanwhile waits.
@@ -97,27 +93,6 @@ func caughtUp(x *Exchange, v Verdict) {
 		x.judge(v)
 	}
 }
-
-// origin is where a request came from: the client's stream as a worker sees it, and as x remembers it once it has gone.
-// Immutable, but for what the worker evaluates texts with.
-type origin struct {
-	session.NopStream
-	peer, local poller.Addr
-	digest      *tlsconn.Digest
-	now         int64       // of the reactor, when the worker took over
-	in, out     int64       // bytes of both bodies, likewise
-	language    *evaluation // of the worker; nil until it evaluates a text
-}
-
-// What an origin tells.
-func (o *origin) Peer() poller.Addr    { return o.peer }
-func (o *origin) Local() poller.Addr   { return o.local }
-func (o *origin) TLS() *tlsconn.Digest { return o.digest }
-
-// What it refuses: a stream belongs to its reactor.
-func (o *origin) SendHead(*message.Head, bool) error       { return session.ErrDead }
-func (o *origin) SendData([]byte, bool) (n int, err error) { return 0, session.ErrDead }
-func (o *origin) SendTrailers(*message.Head) error         { return session.ErrDead }
 
 // place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
 // twice, so that a place is the number of a park as well.

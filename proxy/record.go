@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 
@@ -78,13 +77,6 @@ func (k *record) ownID() (id [16]byte) {
 		k.number = k.local.ids[1]
 	}
 	return k.local.idOf(k.number)
-}
-
-// idOf returns the number n of the requests of l as it stands in logs.
-func (l *local) idOf(n uint64) (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:8], l.ids[0])
-	binary.BigEndian.PutUint64(id[8:], n)
-	return id
 }
 
 // TraceID returns the identity of the trace that the request is part of, in hexadecimal; "" where the listener does not

@@ -1,17 +1,11 @@
 package proxy
 
 import (
-	"bytes"
-
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/session"
 )
-
-// downSide is an Exchange as the client's stream sees it: a conversion, not an object of its own.
-type downSide Exchange
 
 // OnHead takes the request and sets it on its way.
 func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
@@ -150,18 +144,6 @@ func (k *record) whyLeft(answering bool, code session.Code, cause error) *Error 
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
 const DefaultName = "edge"
 
-// sendOn makes the request of x ready to be sent on: RFC 9110 §7.6.
-func sendOn(x *Exchange, noVia bool) {
-	x.forwards = true
-	ok := forwarding.Request(&x.Request, x.local.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{
-		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
-		NoVia: noVia,
-	})
-	if !ok {
-		x.refusal = LoopDetected
-	}
-}
-
 // believe reads the forwarding fields of the request h where it comes from a trusted proxy, by down. asked says that
 // the target is "https://…": RFC 9110 §7.4.
 func (k *record) believe(h *message.Head, down session.Stream, asked bool) {
@@ -179,44 +161,8 @@ func (k *record) believe(h *message.Head, down session.Stream, asked bool) {
 	k.client = t.Client(h)
 }
 
-// Underscores is what a listener does with fields of requests whose names have an underscore. CGI and its kin (WSGI,
-// Rack, PHP) tell an application of X_Client and of X-Client by one variable: a client that may send the one says what
-// a proxy says by the other.
-type Underscores uint8
-
-// The ways to take such fields, in the order of the words of a configuration. Of trailers they are dropped, or pass.
-const (
-	UnderscoresDrop   Underscores = iota // nobody hears of them
-	UnderscoresPass                      // lenient: they are fields like others
-	UnderscoresRefuse                    // 400
-)
-
-func dropUnderscores(h *message.Head) {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == message.Other && bytes.IndexByte(h.Name(i), '_') >= 0 {
-			f.Flags |= message.Dropped
-		}
-	}
-	h.Underscores = false
-}
-
-// siftTrailers drops the fields of h, the trailers of request, that do not pass: fields that Connection names, that
-// only a proxy sets, or that the route does, which are owned. Some origins make one of a head and its trailers. It is
-// called before they are sent on, perhaps more than once.
-func (l *Listener) siftTrailers(h, request *message.Head, owned []string) {
-	forwarding.DropNamed(request, h)
-	if h.Underscores && l.Underscores != UnderscoresPass {
-		dropUnderscores(h)
-	}
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == message.Other && forwarding.Claims(h, i) {
-			f.Flags |= message.Dropped
-		}
-	}
-	if r := l.RequestID; r != nil {
-		h.Del(r.field())
-	}
-	for _, name := range owned {
-		h.Del(name)
-	}
+// OnSpliced keeps the account of a request that went by itself.
+func (d *downSide) OnSpliced(_ session.Stream, in, out int) {
+	d.bodyIn += int64(in)
+	d.up.Body.Passed += int64(out)
 }

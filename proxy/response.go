@@ -13,9 +13,6 @@ import (
 // interimsMax bounds the 1xx heads that are passed on in one exchange.
 const interimsMax = 8
 
-// upSide is an Exchange as the destination's stream sees it.
-type upSide Exchange
-
 // OnHead takes the answer's head, or passes an interim one on.
 func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(u)
@@ -218,3 +215,11 @@ func (g *guardedSide) OnReset(s session.Stream, code session.Code, cause error) 
 
 // OnSpliced keeps the account of an answer that went by itself.
 func (g *guardedSide) OnSpliced(s session.Stream, in, out int) { (*upSide)(g).OnSpliced(s, in, out) }
+
+// OnSpliced keeps the account of an answer that went by itself.
+func (u *upSide) OnSpliced(_ session.Stream, in, out int) {
+	u.toDown.Passed += int64(out)
+	if u.tunnel && u.socket.asked {
+		u.socket.sent.Skip(in)
+	}
+}

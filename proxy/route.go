@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
@@ -274,70 +272,6 @@ func (r *Route) pages() *page.Set {
 	return r.Pages
 }
 
-// reading says how paths are read that come by l.
-func (l *Listener) reading() route.Reading {
-	return route.Reading{Paths: l.Paths, Parameters: l.Parameters}
-}
-
-// findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
-func findRoute(x *Exchange) bool {
-	l := x.listener
-	x.local.language.forgetMatch()
-	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), l.reading(), &x.local.routing)
-	switch err {
-	case nil:
-	case route.ErrParameters:
-		x.fail(ParametersRefused)
-		return false
-	default: // ErrPath
-		x.fail(AmbiguousPath)
-		return false
-	}
-	x.route, x.routed, x.asked = r, x.Request.Target, x.Request.Authority
-	if r != nil && r.captures {
-		if m := x.local.language.foundMatch(r.When); m != nil {
-			*routeMatch.Of(x), x.matched = matchKept{keep(&x.Request, m.subject), m.groups}, true
-		}
-	}
-	read := x.local.routing.Read()
-	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
-		h := &x.Request
-		rest := h.Bytes(h.Target)[len(h.Path()):]
-		if !retarget(h, append(append(h.Base, read...), rest...)) {
-			x.refusal = TargetTooLong
-		}
-	}
-	return true
-}
-
-// ExplainRoutes returns what becomes of each route in the search for the route of x, in the order in which the Snapshot
-// has them, and the path that they see: see route.Table.Explain. It is for filters of the phase BeforeRoute. It takes a
-// search for each part of each route, on the reactor of x: nothing for every request.
-func ExplainRoutes(x *Exchange) (all []route.Explained[*Route], path string, err error) {
-	all, path, err = x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
-	for i := range all {
-		if one := &all[i]; one.Why >= route.OtherWhen && one.Rule.When != nil {
-			one.Clauses = one.Rule.When.Explain(evaluationOf(x).look(x, []byte(path)))
-		}
-	}
-	return all, path, err
-}
-
-// arrival tells what the request of an Exchange came by. It is the Exchange, by conversion.
-type arrival Exchange
-
-func (x *arrival) ListenerName() string { return x.listener.Name }
-
-func (x *arrival) CertificateVerified() bool { return x.digest != nil && x.digest.Verified }
-
-func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok bool) {
-	c := x.digest.PeerCertificate()
-	if c == nil {
-		return "", "", nil, false
-	}
-	return c.Subject, c.Issuer, c.Names, true
-}
-
 var errNowhere = errors.New("it leads nowhere: To is nil")
 
 // check reports what is wrong with r, its place among others aside.
@@ -361,72 +295,4 @@ func (r *Route) check() error {
 		}
 	}
 	return r.Tunnels.check()
-}
-
-// otherMethods returns the methods with which a route would take the request, which none takes; "": there are none. The
-// search of findRoute must be the last one on the reactor.
-func (l *local) otherMethods(s *Snapshot, h *message.Head, by *arrival) string {
-	l.page = s.routes.AppendAllow(l.page[:0], h, by, &l.routing)
-	return string(l.page)
-}
-
-// failRouteless answers a request that no route takes. RFC 9110 §15.5.6: where a route would take another method it is
-// 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
-func failRouteless(x *Exchange) {
-	f := NoRoute
-	if x.allow = x.local.otherMethods(x.snapshot, &x.Request, (*arrival)(x)); x.allow != "" {
-		f = MethodRefused
-	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
-		f, x.allow = MethodRefused, allowed
-	}
-	x.fail(f)
-}
-
-// allowed is what Allow says where no route says it: RFC 9110 §10.2.1.
-const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-
-// unusual chooses the route of a request that is CONNECT, OPTIONS or TRACE. It reports whether it answered instead.
-func unusual(x *Exchange) bool {
-	h := &x.Request
-	// RFC 9110 §9.3.7: OPTIONS with "*" is about the server as a whole, and no route is. It serves as a ping: there is
-	// no resource whose methods Allow could name.
-	if h.Verb == message.VerbOptions && h.Target.Len == 1 && h.Bytes(h.Target)[0] == '*' {
-		x.ownAnswer(Respond(200, ""))
-		return true
-	}
-	if !findRoute(x) {
-		return true
-	}
-	switch {
-	case x.route == nil:
-		failRouteless(x)
-		return true
-	case h.Verb == message.VerbConnect:
-		return false
-	}
-	v := lastHop(h)
-	if v.kind != next {
-		x.respond(v)
-	}
-	return v.kind != next
-}
-
-// lastHop returns the answer to an OPTIONS or a TRACE that Max-Forwards ends here; else it counts down: RFC 9110
-// §7.6.2.
-func lastHop(h *message.Head) Verdict {
-	v := h.Peek(message.MaxForwards)
-	if v == nil {
-		return Next
-	}
-	n, err := strconv.ParseUint(string(v), 10, 32)
-	switch {
-	case err != nil:
-		return Fail(BadMaxForwards)
-	case n > 0:
-		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
-		return Next
-	case h.Verb == message.VerbOptions:
-		return Respond(200, "").With("Allow", allowed)
-	}
-	return Fail(MethodRefused)
 }

@@ -1,23 +1,7 @@
 package proxy
 
 import (
-	"cmp"
-
-	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
-)
-
-// step is where an exchange stands. Those that are named after filters begin with them; they may park.
-type step uint8
-
-const (
-	stepBeforeRoute step = iota // filters of the snapshot, then the route is chosen
-	stepRequest                 // filters of the route, then the request is made ready to be sent on
-	stepBuffer                  // the body is received, where the route wants it whole
-	stepForward                 // the destination has it
-	stepResponse                // filters of the answer, then its head is sent
-	stepDone                    // the answer is on its way
 )
 
 // run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
@@ -97,31 +81,6 @@ func (x *Exchange) judge(v Verdict) {
 	}
 }
 
-// chooseRoute chooses the route of the request. It reports false where the request was answered instead.
-func chooseRoute(x *Exchange) bool {
-	// CONNECT, OPTIONS and TRACE are neighbours.
-	if v := x.Request.Verb - message.VerbConnect; v <= message.VerbTrace-message.VerbConnect {
-		if unusual(x) {
-			return false
-		}
-	} else if !findRoute(x) {
-		return false
-	} else if x.route == nil {
-		failRouteless(x)
-		return false
-	}
-	if x.route.GRPC.on(x.listener.GRPC) {
-		x.call.begin(&x.Request, x.down)
-		x.up.Call = x.call.form != grpc.None
-	}
-	filtered := x.route.chain.filtersRequest(x)
-	if filtered && x.Request.Length != 0 {
-		x.Request.Length = message.LengthUnknown
-	}
-	x.up.Body.Staged = filtered || x.call.form == grpc.WebText
-	return true
-}
-
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
 func (x *Exchange) prepare() bool {
 	d, f := chosenLead(x)
@@ -158,68 +117,4 @@ func (x *Exchange) prepare() bool {
 	}
 	x.charge()
 	return true
-}
-
-// choicesMax bounds how many functions choose the destination of an exchange one after the other.
-const choicesMax = 8
-
-// chosenLead returns where x leads. Where that is a function, it is asked first: a failure is returned where it chooses
-// none.
-func chosenLead(x *Exchange) (l *lead, failed *Error) {
-	if l = x.lead(); l.choose == nil {
-		return l, nil
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			x.caught(&x.Request, p, "DestinationFunc")
-			l, failed = nil, Internal
-		}
-	}()
-	for range choicesMax {
-		d := l.choose(x)
-		if d == nil {
-			break
-		}
-		x.SetDestination(d)
-		if l = &x.chosen; l.choose == nil {
-			return l, nil
-		}
-	}
-	return nil, NoBackend
-}
-
-// armTotal bounds the time of the exchange: by its route, and by the client of a call.
-func armTotal(x *Exchange) {
-	limit := cmp.Or(x.timeouts.Total, x.route.Timeout)
-	if x.call.form != grpc.None {
-		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
-			limit, x.call.deadline = d, x.started+int64(d)
-		}
-	}
-	if limit == 0 {
-		return
-	}
-	if x.total == nil {
-		x.total = &engine.Timer{Run: func(*engine.Reactor) { expire(x) }}
-	}
-	x.local.reactor.Arm(x.total, x.started+int64(limit))
-}
-
-// expire ends an exchange that takes too long.
-func expire(x *Exchange) {
-	defer x.rescue()
-	x.local.stats.Expired++
-	f := TotalTimeout
-	if x.call.deadline > 0 {
-		f = DeadlinePassed
-	}
-	switch {
-	case x.working: // its Done ends it
-		x.lost = f
-		x.ctx.cancel()
-	case x.answering:
-		x.cut(f)
-	default:
-		x.fail(f)
-	}
 }

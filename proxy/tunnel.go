@@ -46,13 +46,6 @@ func isHTTP(protocol []byte) bool {
 		len(protocol) >= 4 && message.EqualFold(protocol[:4], "http")
 }
 
-// socket is the state of a WebSocket of an Exchange. Owned by its exchange. The zero value is none.
-type socket struct {
-	asked bool // it was asked for, and the route allows it
-	made  bool // with a key that was made here
-	sent  webSocketFrames
-}
-
 // allow reports whether a connection of l may be upgraded to a protocol.
 func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
 	if message.EqualFold(protocol, webSocket) {
@@ -146,13 +139,4 @@ func (d *downSide) OnTunnelDrain(s session.Stream) {
 		!x.toDown.EndSent {
 		s.SendData(goingAway, true) //nolint:errcheck // it is the last word
 	}
-}
-
-// RouteOf returns the name of the route that the exchange of r, an exchange of this package, takes; "": it has none
-// yet, or r is none. On the reactor of the exchange only.
-func RouteOf(r session.Receiver) string {
-	if d, ok := r.(*downSide); ok && d.route != nil {
-		return d.route.Name
-	}
-	return ""
 }

@@ -163,3 +163,10 @@ const opClose = 8
 
 // goingAway is a close frame with the status 1001: RFC 6455 §7.4.1. Not to be changed.
 var goingAway = []byte{0x80 | opClose, 2, 1001 >> 8, 1001 & 0xff}
+
+// socket is the state of a WebSocket of an Exchange. Owned by its exchange. The zero value is none.
+type socket struct {
+	asked bool // it was asked for, and the route allows it
+	made  bool // with a key that was made here
+	sent  webSocketFrames
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"encoding/binary"
@@ -12,7 +13,71 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/meter"
+	"github.com/edge-proxy/edge/proxy/page"
+	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// Listener is what the proxy has to know of where a request came in. The zero value is good.
+//
+// StrictSNI, ClientCert and Fits guard every request of the listener, whatever its connections may be: one on a
+// connection without TLS, as tlsconn.ServerOptions.Auto lets through, is sent to RedirectToHTTPS or answered 421.
+// Immutable.
+type Listener struct {
+	Name      string
+	BodyMax   int64             // largest request body; 0: no limit
+	Log       []AccessLog       // by Reactor.Index; nil: no log
+	Meter     *meter.Listener   // its requests are counted, for each route; nil: they are not
+	Trusted   *forwarding.Trust // peers whose forwarding fields are believed; nil: nobody
+	Forwarded bool              // write Forwarded (RFC 7239) beside X-Forwarded-*
+	Paths     route.Paths       // how the paths of requests are read; the zero value is the safe way
+
+	Parameters  route.Parameters // how the parameters of paths are read
+	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way
+
+	RequestID   *RequestID // the field that has the number of a request; nil: none has
+	Traceparent bool       // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
+
+	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
+	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
+	StrictSNI       bool   // 421 for another host than the TLS handshake named
+	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
+
+	// Fits reports whether a connection may have requests for a host, empty where a request names none; 421 if not. It
+	// is asked for each request. nil: any.
+	Fits func(d *tlsconn.Digest, host []byte) bool
+
+	NoVia       bool // clients are not told of the proxy by Via
+	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
+	NoWebSocket bool // likewise: see Tunnels.WebSocket
+
+	Pages *page.Set // in place of the proxy's own for failures, where a route has none; nil: none
+
+	// Made by composed.
+	guards       []guard
+	answerFields []answerField // for the final head of an answer, before it is sent
+	bodyMax      int64
+	tag          observe.Tag
+}
+
+// reading says how paths are read that come by l.
+func (l *Listener) reading() route.Reading {
+	return route.Reading{Paths: l.Paths, Parameters: l.Parameters}
+}
+
+// Underscores is what a listener does with fields of requests whose names have an underscore. CGI and its kin (WSGI,
+// Rack, PHP) tell an application of X_Client and of X-Client by one variable: a client that may send the one says what
+// a proxy says by the other.
+type Underscores uint8
+
+// The ways to take such fields, in the order of the words of a configuration. Of trailers they are dropped, or pass.
+const (
+	UnderscoresDrop   Underscores = iota // nobody hears of them
+	UnderscoresPass                      // lenient: they are fields like others
+	UnderscoresRefuse                    // 400
 )
 
 // guard looks at a request before any filter does. It returns why the request is refused, or nil.
@@ -206,4 +271,34 @@ func (l *Listener) toHTTPS(h *message.Head) Verdict {
 		to = strconv.AppendUint(append(to, ':'), uint64(l.RedirectToHTTPS), 10)
 	}
 	return Respond(308, "").With("Location", string(append(to, target...)))
+}
+
+func dropUnderscores(h *message.Head) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.Other && bytes.IndexByte(h.Name(i), '_') >= 0 {
+			f.Flags |= message.Dropped
+		}
+	}
+	h.Underscores = false
+}
+
+// siftTrailers drops the fields of h, the trailers of request, that do not pass: fields that Connection names, that
+// only a proxy sets, or that the route does, which are owned. Some origins make one of a head and its trailers. It is
+// called before they are sent on, perhaps more than once.
+func (l *Listener) siftTrailers(h, request *message.Head, owned []string) {
+	forwarding.DropNamed(request, h)
+	if h.Underscores && l.Underscores != UnderscoresPass {
+		dropUnderscores(h)
+	}
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.Other && forwarding.Claims(h, i) {
+			f.Flags |= message.Dropped
+		}
+	}
+	if r := l.RequestID; r != nil {
+		h.Del(r.field())
+	}
+	for _, name := range owned {
+		h.Del(name)
+	}
 }

@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/lang/regex"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/forward"
+	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/route"
+)
+
+// Proxy takes requests from listeners and brings them where the routes of its present Snapshot say.
+// Safe for any goroutine.
+type Proxy struct {
+	engine   *engine.Engine
+	snapshot atomic.Pointer[Snapshot]
+	local    []*local         // by Reactor.Index
+	name     *forwarding.Name // immutable once a Service was made
+	patterns *regex.Budget    // of the tables of regular expressions, on all reactors and workers
+	idle     idleEvaluations
+}
+
+// local is the state that the exchanges of one reactor share.
+// Owned by its reactor.
+type local struct {
+	proxy    *Proxy
+	reactor  *engine.Reactor
+	free     *Exchange
+	kept     int // free ones
+	active   int
+	stats    Stats
+	attempts forward.Local
+	record   *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use
+
+	routing route.Local
+	rings   *recent.Rings // of requests that have ended; nil: none is remembered
+
+	language *evaluation // of texts; nil until the first one
+
+	slab slab // what Locals have
+
+	failing Error // what Error filters are given
+
+	sampleRate string // of the record that is being logged; see Chooser
+
+	emitted, input []byte // what body filters put out, and what the next one of them is given
+	page           []byte // where bodies of the proxy's own are made
+	coded          []byte // what gRPC-Web makes of a piece of a body
+
+	refused  sessionRefusal // the last request that the session refused, until Refused logs it
+	answered sessionEnd     // the last exchange that the session ended, until it answers
+
+	ids      [2]uint64 // the first half and the last number of request ids
+	wall     int64     // wall clock less reactor clock, ns
+	date     []byte    // the Date field of this second
+	dateTill int64     // reactor time at which it is over
+}
+
+// sessionRefusal is a request that the session answers and that never was an exchange.
+type sessionRefusal struct {
+	cause error // why; nil: there is none
+	id    [16]byte
+	bytes int // of the body of its answer
+}
+
+// sessionEnd is an exchange that the session answers.
+type sessionEnd struct {
+	cause error  // why; nil: there is none
+	text  string // its number, which may be the number that it came with
+}
+
+// idOf returns the number n of the requests of l as it stands in logs.
+func (l *local) idOf(n uint64) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], l.ids[0])
+	binary.BigEndian.PutUint64(id[8:], n)
+	return id
+}
+
+// now returns the wall clock of this tick in ns: it is read once a second at the most.
+func (l *local) now() int64 {
+	l.tellTime()
+	return l.reactor.Now() + l.wall
+}
+
+// addDate adds the time to an answer: RFC 9110 §6.6.1.
+func (l *local) addDate(h *message.Head) {
+	l.tellTime()
+	h.AddID(message.Date, "Date", string(l.date))
+}
+
+// wallTime returns the wall clock of this tick.
+func (l *local) wallTime() time.Time { return time.Unix(0, l.now()) }
+
+// tellTime renews what depends on the wall clock, and what the log takes, when a second is over.
+func (l *local) tellTime() {
+	now := l.reactor.Now()
+	if now < l.dateTill {
+		return
+	}
+	t := time.Now()
+	l.wall = t.UnixNano() - now
+	l.date = t.UTC().AppendFormat(l.date[:0], message.DateLayout)
+	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
+	l.attempts.Debug = slog.Default().Enabled(context.Background(), slog.LevelDebug)
+}
