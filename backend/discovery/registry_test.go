@@ -113,8 +113,11 @@ func (r *registryFake) stream(w http.ResponseWriter, q *http.Request, after int6
 		flush()
 	}
 	r.mu.Lock()
-	cut := r.cut
+	cut, forgotten := r.cut, after < r.oldest
 	r.mu.Unlock()
+	if forgotten { // it was asked for just before the streams ended
+		return
+	}
 	for {
 		r.mu.Lock()
 		news := r.news
