@@ -31,18 +31,28 @@ func LookOften(t *testing.T) {
 // FillPool has the pool of the process verify and hold as many passwords as it may, until the test ends.
 func FillPool(t *testing.T) {
 	t.Helper()
-	h := &slow{1, make(chan int64, 1000), make(chan struct{})}
+	p, h := shared(), &slow{1, make(chan int64, 1000), make(chan struct{})}
 	var left sync.WaitGroup
-	shared().mu.Lock()
-	shared().parties = nil // what tests before have left
-	shared().mu.Unlock()
-	for n, full := byte(0), false; !full; n++ {
+	p.mu.Lock()
+	p.parties = nil // what tests before have left
+	p.mu.Unlock()
+	client := netip.MustParseAddr("10.0.0.0")
+	add := func() bool {
+		client = netip.AddrFrom4([4]byte{10, client.As4()[1] + 1, 0, 1}) // none has more than a client of the test
 		left.Add(1)
-		ip := netip.AddrFrom4([4]byte{10, n, 0, 1}) // none has more than a client of the test
-		a := &attempt{ctx: context.Background(), from: ip, hash: h, done: func(bool) { left.Done() }}
-		if full = !shared().add(a); full {
+		taken := p.add(&attempt{ctx: context.Background(), from: client, hash: h, done: func(bool) { left.Done() }})
+		if !taken {
 			left.Done()
 		}
+		return taken
+	}
+	for range p.workers { // which may be about to end the password of a request that was answered
+		add()
+	}
+	for range p.workers {
+		<-h.begun
+	}
+	for add() {
 	}
 	t.Cleanup(func() {
 		close(h.end)
