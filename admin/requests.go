@@ -46,6 +46,10 @@ type Request struct {
 	BytesOut  uint64    `json:"bytes_out" doc:"Of the body of the answer."`
 	Explained string    `json:"explained" doc:"The likely reason for its end or its time, in a sentence."`
 	Try       string    `json:"try,omitempty" doc:"What to look at first."`
+
+	Cache          string `json:"cache,omitempty" enum:"hit,stale,revalidated,miss,bypass" doc:"What the cache did."`
+	CacheReason    string `json:"cache_reason,omitempty" doc:"Why there was no hit, or why the answer was not stored."`
+	CacheExplained string `json:"cache_explained,omitempty" doc:"Both in a sentence, with what an operator can do."`
 }
 
 // Try is one attempt at a backend.

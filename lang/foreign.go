@@ -97,6 +97,7 @@ var foreign = map[string]string{
 	"$upstream_addr":                      "upstream.addr",
 	"$upstream_status":                    "upstream.status",
 	"$upstream_response_time":             "upstream.time",
+	"$upstream_cache_status":              "cache.status",
 	"$ssl_protocol":                       "tls.version",
 	"$ssl_cipher":                         "tls.cipher",
 	"$ssl_server_name":                    "tls.sni",

@@ -94,6 +94,13 @@ func (h *Head) MoveTo(dst *Head) {
 	*h = Head{Fields: fields}
 }
 
+// Become makes h a copy of the message of, in memory of its own.
+func (h *Head) Become(of *Head) {
+	base, fields := append(h.Base[:0], of.Base...), append(h.Fields[:0], of.Fields...)
+	*h = *of
+	h.Base, h.Fields = base, fields
+}
+
 // Bytes returns the bytes of s. Borrowed.
 func (h *Head) Bytes(s Span) []byte { return h.Base[s.At : s.At+s.Len : s.At+s.Len] }
 

@@ -80,7 +80,7 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	if r.Backend != "" {
 		dst = e.backend.appendJSON(dst, `,"backend":"`, r.Backend)
 	}
-	if r.GRPC || r.TLSVersion != "" {
+	if r.GRPC || r.TLSVersion != "" || r.Cache != "" {
 		dst = appendJSONLayers(dst, r)
 	}
 	if len(r.UserAgent) > 0 {
@@ -127,8 +127,11 @@ func appendJSONFields(dst []byte, fields []Field) []byte {
 	return dst
 }
 
-// appendJSONLayers appends what not every exchange has: facts of gRPC above it, and of TLS below.
+// appendJSONLayers appends what not every exchange has: facts of a cache, of gRPC above it, and of TLS below.
 func appendJSONLayers(dst []byte, r *Record) []byte {
+	if r.Cache != "" {
+		dst = appendJSONCache(dst, r)
+	}
 	if r.GRPC {
 		dst = append(dst, `,"grpc_status":`...)
 		dst = appendInt(dst, int64(r.GRPCStatus))
@@ -147,6 +150,20 @@ func appendJSONLayers(dst []byte, r *Record) []byte {
 			dst = appendJSON(dst, view(f.text))
 			dst = append(dst, '"')
 		}
+	}
+	return dst
+}
+
+func appendJSONCache(dst []byte, r *Record) []byte {
+	dst = append(dst, `,"cache":"`...)
+	dst = append(appendJSON(dst, view(r.Cache)), '"')
+	if r.CacheReason != "" {
+		dst = append(dst, `,"cache_reason":"`...)
+		dst = append(appendJSON(dst, view(r.CacheReason)), '"')
+	}
+	if r.CacheAge >= 0 {
+		dst = append(dst, `,"cache_age":`...)
+		dst = appendInt(dst, int64(r.CacheAge))
 	}
 	return dst
 }

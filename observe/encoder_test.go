@@ -70,7 +70,12 @@ func samples() []*Record {
 	call.Fields = []Field{{"tenant", "a\"b"}, {"note", "x\n"}}
 	call.Proto, call.GRPC, call.GRPCStatus = ProtoHTTP2, true, 14
 	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""
-	return []*Record{sample(), refused, hostile, unix, call}
+	hit := sample()
+	hit.Upstream, hit.Backend, hit.Attempts, hit.Reused = "", "", 0, false
+	hit.Cache, hit.CacheReason, hit.CacheAge = "hit", "", 12
+	miss := sample()
+	miss.Cache, miss.CacheReason, miss.CacheAge = "miss", "set-cookie", -1
+	return []*Record{sample(), refused, hostile, unix, call, hit, miss}
 }
 
 // Characters that nobody sees make two texts that look alike.
@@ -140,6 +145,9 @@ type line struct {
 	Reused     bool      `json:"reused"`
 	UserAgent  string    `json:"user_agent,omitempty"`
 	Referer    string    `json:"referer,omitempty"`
+	Cache      string    `json:"cache,omitempty"`
+	Because    string    `json:"cache_reason,omitempty"`
+	Age        *int      `json:"cache_age,omitempty"`
 	Call       int       `json:"grpc_status,omitempty"`
 	Rate       float64   `json:"sample_rate,omitempty"`
 	TLS        string    `json:"tls_version,omitempty"`
@@ -196,6 +204,11 @@ func expected(t testing.TB, r *Record) line {
 	if r.GRPC {
 		l.Call = r.GRPCStatus
 	}
+	if l.Cache = text([]byte(r.Cache)); r.Cache != "" {
+		if l.Because = text([]byte(r.CacheReason)); r.CacheAge >= 0 {
+			l.Age = &r.CacheAge
+		}
+	}
 	if r.SampleRate != "" {
 		l.Rate, _ = strconv.ParseFloat(r.SampleRate, 64)
 	}
@@ -234,7 +247,7 @@ func checkJSON(t testing.TB, r *Record) {
 	if len(got) > RecordMax {
 		t.Fatalf("%d bytes, more than RecordMax", len(got))
 	}
-	if l, want := decode(t, got), expected(t, r); l != want {
+	if l, want := decode(t, got), expected(t, r); !reflect.DeepEqual(l, want) {
 		t.Fatalf("got  %+v\nwant %+v", l, want)
 	}
 }
@@ -260,6 +273,7 @@ func FuzzEncoder_json(f *testing.F) {
 			Status: int(n), Reason: name, BytesIn: n, BytesOut: -n, Dur: n,
 			T: Timings{n / 3, n / 5, n / 7, n / 11, n / 13}, Attempts: int(n), Reused: n%2 == 0,
 			UserAgent: agent, Referer: path, RequestID: path, TraceID: agent,
+			Cache: name, CacheReason: string(agent), CacheAge: int(n),
 		}
 		copy(r.ID[:], path)
 		checkJSON(t, r)
@@ -280,6 +294,7 @@ func TestEncoder_longestRecordFits(t *testing.T) {
 	r := &Record{
 		Time: math.MinInt64, Listener: string(bad), Route: string(bad), Upstream: string(bad), Backend: string(bad),
 		Reason: string(bad), Method: bad, Host: bad, Path: bad, Query: bad, UserAgent: bad, Referer: bad,
+		Cache: string(bad), CacheReason: string(bad), CacheAge: math.MaxInt64,
 		RequestID:  bad,
 		TraceID:    bad,
 		ClientIP:   netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),

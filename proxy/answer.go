@@ -21,6 +21,15 @@ func (x *Exchange) fail(f *Error) {
 	}
 	f = answerable(f)
 	x.fault = f
+	switch {
+	case x.fork != nil:
+		failFork(x.fork, f)
+		return
+	case f.answer != nil: // a filter's, for a fork
+		x.fault = nil
+		x.ownAnswer(*f.answer)
+		return
+	}
 	v := RespondPage(f.Status)
 	if list := x.filters().onError; len(list) > 0 {
 		e := x.local.withCause(f, x.up.CauseOf(f))
@@ -40,6 +49,15 @@ func (x *Exchange) fail(f *Error) {
 	}
 	x.local.countFailure(f)
 	x.ownAnswer(v)
+}
+
+// failFork ends a fork, whose answer has not begun, by e.
+func failFork(f *Forked, e *Error) {
+	x := f.x
+	x.dropUp()
+	x.downGone = true
+	f.OnFailed(e)
+	x.finish()
 }
 
 // countFailure counts f, which is answered.
@@ -153,6 +171,10 @@ func (x *Exchange) respond(v Verdict) {
 		x.fail(v.failure)
 	case !v.final():
 		x.fail(FilterFailed)
+	case x.fork != nil:
+		own := *FilterFailed
+		own.answer = &v
+		x.fail(&own)
 	default:
 		x.ownAnswer(v)
 	}
@@ -187,7 +209,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		}
 		x.local.proxy.addStatus(h, f.Token, details)
 		if f.allow {
-			h.AddID(message.Allow, "Allow", cmp.Or(x.allow, allowed))
+			h.AddID(message.Allow, "Allow", cmp.Or(string(x.Request.Bytes(x.allow)), allowed))
 		}
 		h.Close = f.last && x.Request.Proto != message.HTTP20
 		if f.wait && !h.Has(message.RetryAfter) {
@@ -195,6 +217,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		}
 	}
 	x.toDown.Reset()
+	x.local.unlend(x)
 	x.toDown.Hold(body)
 	x.toDown.Ended = true
 	x.charge()
@@ -222,7 +245,8 @@ func (x *Exchange) sendResponse() {
 		add(&x.record, &x.Request, h)
 	}
 	x.answering = true
-	bodyless := x.toDown.Ended && len(x.toDown.Held) == 0 && !x.toDown.Waiting && x.toDown.Trailers == nil
+	body := x.local.unlend(x)
+	bodyless := x.toDown.Ended && len(body)+len(x.toDown.Held) == 0 && !x.toDown.Waiting && x.toDown.Trailers == nil
 	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != AnswerHeadTooLarge {
 		x.answering = false
 		x.fail(AnswerHeadTooLarge)
@@ -233,6 +257,11 @@ func (x *Exchange) sendResponse() {
 	}
 	if bodyless {
 		x.toDown.EndSent = true
+	} else if len(body) > 0 {
+		if err := x.toDown.Push(nil, x.down, body, 0, true); err != nil {
+			downError(x, err)
+			return
+		}
 	} else if len(x.toDown.Held) > 0 || x.toDown.Trailers != nil && !x.toDown.Waiting {
 		if err := x.toDown.Resume(x.up.Stream, x.down); err != nil {
 			downError(x, err)

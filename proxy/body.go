@@ -170,6 +170,14 @@ func stageAnswer(x *Exchange) {
 	x.toDown.Staged = x.route.chain.filtersAnswer(x) || x.call.web()
 }
 
+// stageStored decides whether something looks at the body of a stored answer; end: it has none.
+func stageStored(x *Exchange, end bool) {
+	if x.route.chain.filtersAnswer(x) {
+		unmeasured(&x.Response, end)
+	}
+	stageAnswer(x)
+}
+
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
 // its head, or the exchange is over.
 func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
@@ -307,7 +315,8 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 func (x *Exchange) endAnswer() {
 	h := x.toDown.Trailers
 	forwarding.DropNamed(&x.Response, h)
-	if list := x.route.chain.trailers; len(list) > 0 && !tell(x, list, func(f onTrailers) { f(x, h) }) {
+	list := x.route.chain.trailers
+	if len(list) > 0 && x.fork == nil && !tell(x, list, func(f onTrailers) { f(x, h) }) {
 		x.fail(Internal)
 		return
 	}

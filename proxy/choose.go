@@ -68,21 +68,21 @@ func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok 
 	return c.Subject, c.Issuer, c.Names, true
 }
 
-// otherMethods returns the methods with which a route would take the request, which none takes; "": there are none. The
+// otherMethods returns the methods with which a route would take the request h, which none takes, in its bytes. The
 // search of findRoute must be the last one on the reactor.
-func (l *local) otherMethods(s *Snapshot, h *message.Head, by *arrival) string {
+func (l *local) otherMethods(s *Snapshot, h *message.Head, by *arrival) message.Span {
 	l.page = s.routes.AppendAllow(l.page[:0], h, by, &l.routing)
-	return string(l.page)
+	return keep(h, l.page)
 }
 
 // failRouteless answers a request that no route takes. RFC 9110 §15.5.6: where a route would take another method it is
 // 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
 func failRouteless(x *Exchange) {
 	f := NoRoute
-	if x.allow = x.local.otherMethods(x.snapshot, &x.Request, (*arrival)(x)); x.allow != "" {
+	if x.allow = x.local.otherMethods(x.snapshot, &x.Request, (*arrival)(x)); x.allow.Len > 0 {
 		f = MethodRefused
 	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
-		f, x.allow = MethodRefused, allowed
+		f = MethodRefused
 	}
 	x.fail(f)
 }
@@ -167,7 +167,7 @@ const choicesMax = 8
 // chosenLead returns where x leads. Where that is a function, it is asked first: a failure is returned where it chooses
 // none.
 func chosenLead(x *Exchange) (l *lead, failed *Error) {
-	if l = x.lead(); l.choose == nil {
+	if l = x.lead(); !l.chooses {
 		return l, nil
 	}
 	defer func() {
@@ -177,12 +177,12 @@ func chosenLead(x *Exchange) (l *lead, failed *Error) {
 		}
 	}()
 	for range choicesMax {
-		d := l.choose(x)
+		d := l.to.(DestinationFunc)(x)
 		if d == nil {
 			break
 		}
 		x.SetDestination(d)
-		if l = &x.chosen; l.choose == nil {
+		if l = &x.chosen; !l.chooses {
 			return l, nil
 		}
 	}

@@ -44,6 +44,40 @@ type Forwarder interface {
 	Forwards()
 }
 
+// Front is a Destination that stands before another one, as a cache does: it answers a request by itself, or has it go
+// on. A route that leads to it treats requests as the other destination wants them: see Forwarder and Upgrader.
+//
+//	Open ─┬ *Stored      the answer is here
+//	      ├ a Stream     its answer comes later, perhaps from a Fork that others wait for, too
+//	      └ ErrOnward    the request goes on to Onward ─► attempts ─► head of the answer ─► OnPassed
+//
+// An answer of the first two kinds was made ready to be passed on when it was got: filters see it from the phase
+// Response on, and it gets no Via. Safe for any goroutine.
+type Front interface {
+	Destination
+	// Onward returns the destination of requests that go on, always the same one.
+	Onward() Destination
+	// OnPassed is told of the final head of an answer from Onward, before the client has it: x.Response. It runs on the
+	// reactor of x.
+	OnPassed(x *Exchange)
+}
+
+// Stored is what Front.Open returns as its error where the answer is here. Open has put its head into x.Response: the
+// status, the fields and the version. Body is borrowed until the caller of Open returns. The answer to HEAD has the
+// Body that one to GET would have, which is not sent.
+type Stored struct{ Body []byte }
+
+// Error makes a Stored what Destination.Open may return.
+func (*Stored) Error() string { return "the front of the destination has the answer" }
+
+var (
+	// ErrOnward is what Front.Open returns for a request that goes on to Onward, as if the route led there.
+	ErrOnward = errors.New("proxy: the request goes on from the front of its destination")
+	// ErrAgain is the cause of OnReset with which a stream that Front.Open has returned ends before the head of its
+	// answer, to have Open called once more.
+	ErrAgain = errors.New("proxy: the front of the destination is asked once more")
+)
+
 // answer is a Destination that is an answer.
 // Immutable.
 type answer struct {
@@ -135,20 +169,27 @@ func Named(name string) Destination {
 // Immutable.
 type lead struct {
 	to       Destination
-	choose   DestinationFunc // to, where it is one
-	sends    bool            // requests are sent on, and prepared for that: it is no answer
-	forwards bool            // they are sent on as a proxy sends them: it is a Forwarder
-	noVia    bool            // but without Via
-	upgrades bool            // they may ask for a tunnel
+	onward   *lead // of the destination that to, a Front, stands before; nil: it is none
+	chooses  bool  // it is a DestinationFunc
+	sends    bool  // requests are sent on, and prepared for that: it is no answer
+	forwards bool  // they are sent on as a proxy sends them: it is a Forwarder
+	noVia    bool  // but without Via
+	upgrades bool  // they may ask for a tunnel
 }
 
 func leadTo(d Destination) lead {
+	if f, ok := d.(Front); ok {
+		onward := leadTo(f.Onward())
+		l := onward
+		l.to, l.chooses, l.onward = d, false, &onward
+		return l
+	}
 	l := lead{to: d, sends: true}
 	switch d := d.(type) {
 	case *answer, *redirect:
 		l.sends = false
 	case DestinationFunc:
-		l.choose = d
+		l.chooses = true
 	case *toUpstream:
 		l.forwards, l.upgrades, l.noVia = true, true, d.noVia
 	case *shown:
@@ -237,6 +278,11 @@ func (x *Exchange) lead() *lead {
 	switch {
 	case x.route == nil:
 		return nil
+	case x.onward:
+		if x.chosen.to != nil {
+			return x.chosen.onward
+		}
+		return x.route.lead.onward
 	case x.chosen.to != nil:
 		return &x.chosen
 	case x.call.form != grpc.None && x.route.grpcLead.to != nil:
@@ -248,4 +294,6 @@ func (x *Exchange) lead() *lead {
 // SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
 // of the phases BeforeRoute and Request, for ConnectFailed: after it d is tried instead of another backend, with
 // attempts of its own, up to 8 times; and for Error before Resend. A body that is partly sent cannot go elsewhere.
-func (x *Exchange) SetDestination(d Destination) { x.chosen, x.rechosen = leadTo(d), true }
+func (x *Exchange) SetDestination(d Destination) {
+	x.chosen, x.rechosen, x.onward = leadTo(d), true, false
+}

@@ -21,7 +21,9 @@ func (x *Exchange) cut(f *Error) {
 		x.lost = f
 		return
 	}
-	x.local.stats.Cut++
+	if x.fork == nil {
+		x.local.stats.Cut++
+	}
 	x.fault = f
 	x.dropUp()
 	if !x.downGone && !x.call.end(x, f) {
@@ -48,11 +50,20 @@ func (x *Exchange) finish() {
 	x.dropUp()
 	x.up.LeaveRetries()
 	x.downGone = true
-	if m := x.up.Backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.up.FirstByte > 0 {
+	m, recovered := x.up.Backend, x.fault == nil && x.up.FirstByte > 0 && x.up.To != nil
+	if m != nil && m.Trouble() != backend.NoTrouble && recovered {
 		x.up.RecordRecovery()
 	}
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
+	}
+	if f := x.fork; f != nil {
+		f.x = nil
+		if x.listener.Meter != nil {
+			x.local.countAttempts(&x.up, x.local.reactor.Now())
+		}
+		x.local.recycle(x)
+		return
 	}
 	if x.status > 0 {
 		x.local.stats.Answered[x.status/100%6]++

@@ -44,6 +44,7 @@ type Error struct {
 	phase   string              // in Reason; "": Kind
 	reason  string              // what Reason returns
 	number  *atomic.Uint32      // of its recent.Reason; in it 0: nobody has asked
+	answer  *Verdict            // of a filter, where a Fork has failed by it
 }
 
 // Kind names what failed, in lower case with "_" between words.

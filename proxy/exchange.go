@@ -56,19 +56,23 @@ type progress struct {
 	down     session.Stream
 	chosen   lead // by SetDestination; its to is nil where nothing was
 	timeouts Timeouts
-	ctx      *cancelled // of Context; nil until it is asked for
-	refusal  *Error     // the request cannot be sent on
-	allow    string     // for Allow, where the method is refused; "": see allowed
-	lost     *Error     // the backend failed while a worker owned x
+	ctx      *cancelled   // of Context; nil until it is asked for
+	refusal  *Error       // the request cannot be sent on
+	allow    message.Span // for Allow, where the method is refused; empty: see allowed
+	lost     *Error       // the backend failed while a worker owned x
 
 	origin  *origin                   // of the request, while a worker owns x
 	resumed func(x *Exchange) Verdict // of Resume, which came before the worker's filter returned Park
 
 	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 
-	at   int32 // the next filter of the step
+	fork *Forked // that x is; nil: it has a client
+
+	at   uint16 // the next filter of the step
 	step step
 
+	onward    bool // the Front of the destination has let the request go on
+	unlogged  bool // no access log gets a record
 	rechosen  bool // SetDestination was called after the last attempt began
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
@@ -123,6 +127,10 @@ func (x *Exchange) ClientIP() netip.Addr {
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
 // says otherwise.
 func (x *Exchange) Scheme() string { return x.Request.Scheme() }
+
+// AskedAuthority returns the authority, host[:port], that the client asked for, whatever the backend is told. Empty
+// where the request has none. Borrowed until x ends.
+func (x *Exchange) AskedAuthority() []byte { return x.Request.Bytes(x.authority) }
 
 // Query returns the first parameter of the query of x.Request that is called name, decoded; "" where there is none.
 func (x *Exchange) Query(name string) string { return x.Request.Parameter(name) }

@@ -151,9 +151,9 @@ func (f *fetch) drop() {
 
 // cloneOf copies a head that is borrowed.
 func cloneOf(h *message.Head) *message.Head {
-	c := *h
-	c.Base, c.Fields = slices.Clone(h.Base), slices.Clone(h.Fields)
-	return &c
+	c := new(message.Head)
+	c.Become(h)
+	return c
 }
 
 // asking is a fetch as the code sees it: the stream that takes the request.
@@ -169,6 +169,7 @@ func (a *asking) SendHead(h *message.Head, end bool) error {
 	a.begun, a.ended, a.head = true, end, h.Verb == message.VerbHead
 	c := cloneOf(h)
 	c.Upgrade = false
+	a.x.local.keepLent() // the code may be a filter of the answer
 	defer a.x.rescue()
 	(*downSide)(a.x).OnHead((*answering)(a), c, end)
 	return nil

@@ -464,11 +464,16 @@ func (x *subject) Fault() (by, kind string) {
 	return x.fault.From.String(), string(x.fault.Kind)
 }
 
+func (x *subject) Cache() (status, reason string, age time.Duration) {
+	c := CachedOf((*Exchange)(x))
+	return c.Status.String(), c.Reason.Word(), time.Duration(c.Age) * time.Second
+}
+
 func (x *subject) Source() string {
 	switch {
 	case x.ours:
 		return "own"
-	case x.answered > 0:
+	case x.answered > 0, x.fault == nil && x.cached.answers():
 		return "upstream"
 	}
 	return ""

@@ -52,6 +52,7 @@ type local struct {
 	sampleRate string // of the record that is being logged; see Chooser
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
+	lent           lent
 	page           []byte // where bodies of the proxy's own are made
 	coded          []byte // what gRPC-Web makes of a piece of a body
 
@@ -62,6 +63,27 @@ type local struct {
 	wall     int64     // wall clock less reactor clock, ns
 	date     []byte    // the Date field of this second
 	dateTill int64     // reactor time at which it is over
+}
+
+// lent is the body of a stored answer that is being sent. Borrowed: see sendStored.
+type lent struct {
+	to   *Exchange // nil: there is none, or it was taken
+	body []byte
+}
+
+// keepLent copies the body that is lent, if there is one, since what comes may change it.
+func (l *local) keepLent() {
+	if x := l.lent.to; x != nil {
+		x.toDown.Hold(l.unlend(x))
+	}
+}
+
+// unlend returns the body that was lent to x, once.
+func (l *local) unlend(x *Exchange) (body []byte) {
+	if l.lent.to == x {
+		body, l.lent = l.lent.body, lent{}
+	}
+	return body
 }
 
 // sessionRefusal is a request that the session answers and that never was an exchange.

@@ -115,6 +115,8 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		r.Route = x.route.Name
 		if d, ok := x.lead().to.(*toUpstream); ok {
 			r.Upstream, r.Backend = d.Upstream.Name(), x.Backend()
+		} else if k := x.past; k != nil && k.credit != nil {
+			r.Upstream, r.Backend = k.credit.Upstream.Name(), x.Backend()
 		}
 	}
 	r.Status, r.Reason = x.outcome()
@@ -126,6 +128,10 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		r.T.Body = l.reactor.Now() - a.FirstByte
 	}
 	r.GRPC, r.GRPCStatus = x.call.known, x.call.status
+	if r.Cache = ""; x.cached != NoCache {
+		c := CachedOf(x)
+		r.Cache, r.CacheReason, r.CacheAge = c.Status.String(), c.Reason.Word(), int(c.Age)
+	}
 	r.TLSVersion = ""
 	if d := x.digest; d != nil {
 		logTLS(r, d)
@@ -183,24 +189,32 @@ func (l *local) count(x *Exchange) {
 	}
 	m.Count(index, by, x.Request.Verb, status, dur)
 	by.CountHost(index, x.Request.Bytes(x.authority), status)
-	a := &x.up
+	end := now
+	if x.tunnel {
+		end = 0
+	}
+	l.countAttempts(&x.up, end)
+}
+
+// countAttempts counts the attempts a for their upstream. end is when the answer ended; 0: it was a tunnel.
+func (l *local) countAttempts(a *forward.Request, end int64) {
 	if a.To == nil || a.To.Meter == nil {
 		return
 	}
-	u := a.To.Meter
-	if x.up.Waited > 0 {
-		u.Observe(index, meter.Queue, x.up.Waited)
+	u, index := a.To.Meter, l.reactor.Index()
+	if a.Waited > 0 {
+		u.Observe(index, meter.Queue, a.Waited)
 	}
-	if x.up.Dialled > 0 {
-		u.Observe(index, meter.Connect, x.up.Dialled)
+	if a.Dialled > 0 {
+		u.Observe(index, meter.Connect, a.Dialled)
 	}
-	if x.up.Secured > 0 {
-		u.Observe(index, meter.TLS, x.up.Secured)
+	if a.Secured > 0 {
+		u.Observe(index, meter.TLS, a.Secured)
 	}
 	if a.FirstByte > 0 {
 		u.Observe(index, meter.FirstByte, a.FirstByte-a.Connected)
-		if dur != meter.Untimed {
-			u.Observe(index, meter.Body, now-a.FirstByte)
+		if end > 0 {
+			u.Observe(index, meter.Body, end-a.FirstByte)
 		}
 	}
 }
@@ -229,7 +243,8 @@ func (l *local) remember(x *Exchange) {
 	took, first, sent := now-x.started, a.FirstByte-x.started, max(a.Connected, a.SentAt)-x.started
 	if x.up.Waited|x.up.Dialled|int64(len(x.given)|len(x.noted)) != 0 || !k.Soon(first, took) || sent < 0 ||
 		x.up.Attempts != 1 || x.status >= 500 || x.tunnel || x.call.known || x.fault != nil || x.client.IsValid() ||
-		x.past != nil && *x.past != (past{}) || !peer.IsValid() || x.route == nil || a.To == nil || a.Backend == nil {
+		x.past != nil && *x.past != (past{}) || !peer.IsValid() || x.route == nil || a.To == nil || a.Backend == nil ||
+		x.cached != NoCache {
 		l.rememberWhole(x)
 		return
 	}
@@ -280,7 +295,7 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 		ID: x.number, Began: x.started, Queue: recent.Bounded(x.up.Waited), Connect: recent.Bounded(x.up.Dialled),
 		TLS: recent.Bounded(x.up.Secured), LastByte: a.Whole, End: recent.Bounded(now - x.started),
 		BytesIn: uint64(x.bodyIn), BytesOut: uint64(x.toDown.Passed), Listener: x.listener.tag.Of(x.listener.Name),
-		Generation: uint16(x.snapshot.number), Proto: uint8(x.Request.Proto),
+		Generation: uint16(x.snapshot.number), Proto: uint8(x.Request.Proto), Flags: recent.CacheFlags(uint8(x.cached)),
 	}
 	if len(x.given) > 0 {
 		r.Given = recent.HashOf(x.given)
@@ -294,7 +309,11 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 	if x.route != nil {
 		r.Route = x.route.tag.Of(x.route.Name)
 	}
-	if to := a.To; to != nil {
+	to := a.To
+	if k := x.past; k != nil && k.credit != nil {
+		to = k.credit
+	}
+	if to != nil {
 		r.Upstream = to.Tag.Of(to.Upstream.Name())
 	}
 	if m := a.Backend; m != nil && x.up.Attempts > 0 {
@@ -306,7 +325,11 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 		peer := session.PeerIP(x.down)
 		r.SetClient(peer.Addr(), peer.Port())
 	}
-	return x.writeEnd(r, &x.up, &x.call)
+	bad = x.writeEnd(r, &x.up, &x.call)
+	if x.cached != NoCache && x.fault == nil {
+		CachedOf(x).write(r, x.ours)
+	}
+	return bad
 }
 
 // writeEnd writes into r, which has its times already, how the exchange with the attempts a and the call c ended. It
@@ -315,7 +338,7 @@ func (k *record) writeEnd(r *recent.Record, a *forward.Request, c *call) (bad bo
 	r.Status, r.Attempts = k.status, uint8(min(a.Attempts, 255))
 	bad = k.status >= 500 || a.Attempts > 1 || k.local.rings.Slow(r)
 	if k.digest != nil {
-		r.Flags = recent.Secured
+		r.Flags |= recent.Secured
 	}
 	if a.Reused {
 		r.Flags |= recent.Reused

@@ -19,14 +19,24 @@ func (x *Exchange) open() session.Stream {
 		var s session.Stream
 		var err error
 		x.rechosen = false
-		if d, ours := x.lead().to.(*toUpstream); ours {
+		to := x.lead()
+		if to.onward != nil {
+			s, err = openFront(x, to.to)
+			if err == nil {
+				return s
+			}
+			if err == ErrOnward {
+				x.onward = true
+				continue
+			}
+		} else if d, ours := to.to.(*toUpstream); ours {
 			to := session.Receiver((*upSide)(x))
 			if d.Retry.Hedge != nil {
 				to = x.up.Raced(&d.Backends)
 			}
 			s, err = x.up.Open(&d.Backends, to)
 		} else {
-			s, err = openGuarded(x, x.lead().to)
+			s, err = openGuarded(x, to.to, (*guardedSide)(x))
 		}
 		switch err := err.(type) {
 		case nil:
@@ -49,18 +59,29 @@ func (x *Exchange) open() session.Stream {
 	}
 }
 
+// openFront asks the front that x leads to. It returns ErrOnward for a request that goes on, and nil without a stream
+// where x was answered.
+func openFront(x *Exchange, d Destination) (session.Stream, error) {
+	s, err := openGuarded(x, d, (*storedSide)(x))
+	if stored, ok := err.(*Stored); ok {
+		sendStored(x, stored.Body)
+		return nil, nil
+	}
+	return s, err
+}
+
 var errNothing = errors.New("it has returned neither a stream nor an error")
 
 // openGuarded opens a destination that may be another package's: a panic there is a failure of x, as it is to return
 // nothing, which nobody would ever answer.
-func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
+func openGuarded(x *Exchange, d Destination, to session.Receiver) (s session.Stream, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.caught(&x.Request, p, "Destination.Open")
 			s, err = nil, Internal
 		}
 	}()
-	s, err = d.Open(x, (*guardedSide)(x))
+	s, err = d.Open(x, to)
 	if own, ok := err.(*Error); ok && own == nil || s == nil && err == nil {
 		panic(errNothing)
 	}
@@ -78,7 +99,8 @@ func (x *Exchange) send(s session.Stream) {
 		upError(x, err)
 		return
 	}
-	if list := x.route.chain.connected; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
+	list := x.route.chain.connected
+	if len(list) > 0 && x.lead().onward == nil && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
 		return
 	}

@@ -98,7 +98,7 @@ func caughtUp(x *Exchange, v Verdict) {
 // twice, so that a place is the number of a park as well.
 type place struct {
 	step step
-	at   int32
+	at   uint16
 }
 
 // Ref names one park of an exchange for other goroutines. A Ref that outlives its park, or its exchange, does nothing.

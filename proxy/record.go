@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -42,16 +43,17 @@ type facts struct {
 	status   uint16
 	answered uint16 // the status of the destination's answer; 0: it gave none
 
-	trusted  bool // the peer's forwarding fields are believed
-	ours     bool // the answer is the proxy's own
-	tunnel   bool // the answer made a tunnel of the exchange: see openTunnel
-	unlogged bool // no access log gets it
+	cached  CacheStatus // by SetCached
+	trusted bool        // the peer's forwarding fields are believed
+	ours    bool        // the answer is the proxy's own
+	tunnel  bool        // the answer made a tunnel of the exchange: see openTunnel
 }
 
 // past is what the record of an exchange needs of its attempts that failed.
 type past struct {
 	first  recent.Try
-	lookup int64 // ns
+	lookup int64             // ns
+	credit *forward.Backends // whose attempts the record shows, which a Fork has made: see Credit; nil: nobody's
 }
 
 // Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
@@ -59,6 +61,9 @@ func (k *record) Route() *Route { return k.route }
 
 // TLS returns the facts of the client's connection where it is secured by TLS, else nil.
 func (k *record) TLS() *tlsconn.Digest { return k.digest }
+
+// Trusted reports whether the request comes from a proxy whose forwarding fields are believed: see Listener.Trusted.
+func (k *record) Trusted() bool { return k.trusted }
 
 // ID returns the number of the request, the same as in the access log: the number that it came with, where the listener
 // accepts that, or one of the proxy's, in hexadecimal.
@@ -71,12 +76,15 @@ func (k *record) ID() string {
 }
 
 // ownID returns the proxy's own number of the request, which gets one when it is first asked for.
-func (k *record) ownID() (id [16]byte) {
+func (k *record) ownID() (id [16]byte) { return k.local.idOf(k.local.numberOf(k)) }
+
+// numberOf returns the number of the request of k, which gets one when it is first asked for.
+func (l *local) numberOf(k *record) uint64 {
 	if k.number == 0 {
-		k.local.ids[1]++
-		k.number = k.local.ids[1]
+		l.ids[1]++
+		k.number = l.ids[1]
 	}
-	return k.local.idOf(k.number)
+	return k.number
 }
 
 // TraceID returns the identity of the trace that the request is part of, in hexadecimal; "" where the listener does not

@@ -39,21 +39,30 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if end {
 		x.requestSent()
 	}
-	if x.route.chain.filtersAnswer(x) {
-		unmeasured(&x.Response, end)
+	if x.fork == nil {
+		if x.route.chain.filtersAnswer(x) {
+			unmeasured(&x.Response, end)
+		}
+		if x.call.form != grpc.None {
+			x.call.answer(&x.Response, end)
+		}
+		stageAnswer(x)
 	}
-	if x.call.form != grpc.None {
-		x.call.answer(&x.Response, end)
-	}
-	stageAnswer(x)
 	if x.forwards {
 		forwarding.Response(&x.Response, x.local.proxy.name, x.listener.NoVia)
 	}
-	if x.up.NewCookie {
+	if x.up.NewCookie && x.fork == nil {
 		x.local.setCookie(&x.Response, &x.up, x.Scheme() == "https")
 	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
+		return
+	}
+	if f := x.fork; f != nil {
+		answerFork(f)
+		return
+	}
+	if x.onward && !passed(x) {
 		return
 	}
 	if x.route.Intercept && x.Response.Status >= 400 {
@@ -61,6 +70,68 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	}
 	x.step, x.at = stepResponse, 0
 	x.run()
+}
+
+// answerFork gives the final head of the answer to what takes it.
+func answerFork(f *Forked) {
+	x := f.x
+	h := &x.Response
+	x.step, x.status, x.answering = stepDone, h.Status, true
+	if !h.Has(message.Date) {
+		x.local.addDate(h)
+	}
+	bodyless := x.toDown.Ended
+	if err := f.SendHead(h, bodyless); err != nil {
+		downError(x, err)
+		return
+	}
+	x.toDown.EndSent = bodyless
+	x.answerSent()
+}
+
+// passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
+func passed(x *Exchange) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.caught(&x.Request, p, "Front.OnPassed")
+			x.fail(Internal)
+			ok = false
+		}
+	}()
+	l := &x.route.lead
+	if x.chosen.to != nil {
+		l = &x.chosen
+	}
+	l.to.(Front).OnPassed(x)
+	return true
+}
+
+// sendStored answers x with the head in x.Response and a body that is borrowed: what cannot leave at once is copied.
+func sendStored(x *Exchange, body []byte) {
+	discardBody(x)
+	h, l := &x.Response, x.local
+	h.Length = int64(len(body))
+	if x.Request.Verb == message.VerbHead {
+		body = nil
+	}
+	x.toDown.Ended = true
+	stageStored(x, len(body) == 0)
+	switch {
+	case x.toDown.Staged && len(body) > 0:
+		x.toDown.Wait(body, true)
+	case len(body) > 0:
+		l.lent = lent{x, body}
+	}
+	if x.route.Intercept && h.Status >= 400 {
+		intercept(x)
+	}
+	x.charge()
+	gen := x.gen.Load()
+	x.step, x.at = stepResponse, 0
+	x.run()
+	if x.gen.Load() == gen {
+		l.keepLent() // a filter of the answer has x wait
+	}
 }
 
 // intercept puts a page in place of the body that comes with an answer, where there is a page that the client takes.
@@ -87,6 +158,7 @@ func intercept(x *Exchange) {
 	h.AddID(message.Vary, "Vary", "Accept")
 	h.Length = int64(len(body))
 	x.toDown.Reset()
+	x.local.unlend(x)
 	x.toDown.Hold(body)
 	x.local.keepPage(body)
 	x.toDown.Ended = true
@@ -176,6 +248,65 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 		return
 	}
 	f = x.call.cancelled(f, x.local.reactor.Now())
+	x.up.Fault, x.up.Cause = f, cause
+	x.upFailed(f)
+}
+
+// storedSide is an Exchange as the streams of a Front see it: their answers are ready to be passed on.
+type storedSide Exchange
+
+// OnHead takes the head of the answer, or passes an interim one on.
+func (d *storedSide) OnHead(_ session.Stream, h *message.Head, end bool) {
+	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	if h.Status < 200 {
+		passInterim(x, h)
+		return
+	}
+	h.MoveTo(&x.Response)
+	x.answered = x.Response.Status
+	x.charge()
+	x.toDown.Ended = end
+	if end {
+		x.requestSent()
+	}
+	stageStored(x, end)
+	if x.route.Intercept && x.Response.Status >= 400 {
+		intercept(x)
+	}
+	x.step, x.at = stepResponse, 0
+	x.run()
+}
+
+// OnData passes a piece of the body on.
+func (d *storedSide) OnData(s session.Stream, p []byte, end bool) {
+	(*guardedSide)(d).OnData(s, p, end)
+}
+
+// OnTrailers ends the answer with trailer fields.
+func (d *storedSide) OnTrailers(s session.Stream, h *message.Head) {
+	(*guardedSide)(d).OnTrailers(s, h)
+}
+
+// OnSendable has nothing to send.
+func (d *storedSide) OnSendable(session.Stream) {}
+
+// OnReset asks the front once more where the cause is ErrAgain; else it is the failure of the request.
+func (d *storedSide) OnReset(_ session.Stream, code session.Code, cause error) {
+	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	x.up.Ended()
+	if cause == ErrAgain && !x.answering {
+		(*upSide)(x).Reopen()
+		return
+	}
+	f := errorOfReset(code, cause)
 	x.up.Fault, x.up.Cause = f, cause
 	x.upFailed(f)
 }

@@ -69,6 +69,7 @@ type column interface {
 	size() int // of an entry
 	has(chunk int) bool
 	clear(n uint32)
+	copy(s *slab, from, to uint32)
 	drop(s *slab, chunk int)
 }
 
@@ -136,6 +137,24 @@ func (s *slab) Return(n uint32) {
 	if invariant.On {
 		s.check()
 	}
+}
+
+// Copy gives the holder to, which has no values, copies of those that from has of the Locals in used. It returns used.
+func (s *slab) Copy(from, to uint32, used slabUsed) slabUsed {
+	all := s.all()
+	for rest := used; rest != 0; rest &= rest - 1 {
+		slot := bits.TrailingZeros64(uint64(rest))
+		if slot < 63 {
+			all[slot].copy(s, from, to)
+			continue
+		}
+		for _, c := range all[63:] {
+			if c != nil {
+				c.copy(s, from, to)
+			}
+		}
+	}
+	return used
 }
 
 // Clear zeroes what the holder n has of the Locals in used.
@@ -235,6 +254,21 @@ func (c *columnOf[T]) clear(n uint32) {
 	if i := int(n / chunkSize); c.has(i) {
 		(*c.chunks.Load())[i][n%chunkSize] = entry[T]{}
 	}
+}
+
+func (c *columnOf[T]) copy(s *slab, from, to uint32) {
+	i := int(from / chunkSize)
+	if !c.has(i) {
+		return
+	}
+	e := (*c.chunks.Load())[i][from%chunkSize]
+	if !e.used {
+		return
+	}
+	if at := int(to / chunkSize); !c.has(at) {
+		c.add(s, at)
+	}
+	(*c.chunks.Load())[to/chunkSize][to%chunkSize] = e
 }
 
 // drop gives the chunk i back. slab.grow is held.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,15 +76,24 @@ func (a *asking) whyList(out io.Writer, all bool, limit int) error {
 }
 
 func printRequests(w io.Writer, list []admin.Request) {
-	fmt.Fprintln(w, "ID\tBEGAN\tTOOK\tSTATUS\tREASON\tROUTE\tBACKEND\tATTEMPTS\tCLIENT")
+	cache := slices.ContainsFunc(list, func(r admin.Request) bool { return r.Cache != "" })
+	fmt.Fprint(w, "ID\tBEGAN\tTOOK\tSTATUS\tREASON\tROUTE\tBACKEND\tATTEMPTS\t")
+	if cache {
+		fmt.Fprint(w, "CACHE\t")
+	}
+	fmt.Fprintln(w, "CLIENT")
 	for i := range list {
 		r := &list[i]
 		backend := "-"
 		if n := len(r.Tries); n > 0 {
 			backend = r.Tries[n-1].Backend
 		}
-		printable.Printf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(r.ID, "-"), clock(r.Began), took(r.Took),
-			r.Status, cmp.Or(r.Reason, "-"), cmp.Or(r.Route, "-"), backend, r.Attempts, r.Client)
+		printable.Printf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t", cmp.Or(r.ID, "-"), clock(r.Began), took(r.Took),
+			r.Status, cmp.Or(r.Reason, "-"), cmp.Or(r.Route, "-"), backend, r.Attempts)
+		if cache {
+			printable.Printf(w, "%s\t", cmp.Or(strings.TrimSpace(r.Cache+" "+r.CacheReason), "-"))
+		}
+		printable.Printf(w, "%s\n", r.Client)
 	}
 }
 
@@ -150,6 +161,9 @@ func printRequest(w io.Writer, r *admin.Request) {
 	line("status", "%s", status)
 	if r.EndedBy != "" {
 		line("ended by", "%s (%s)", r.EndedBy, r.Reason)
+	}
+	if r.Cache != "" {
+		line("cache", "%s", r.CacheExplained)
 	}
 	line("why", "%s", r.Explained)
 	if r.Try != "" {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -90,5 +91,36 @@ func TestWhy(t *testing.T) {
 	c.CloseIdleConnections() // a drain keeps them for two thirds of its grace
 	if code := e.Stop(); code != 0 {
 		t.Error("exit code " + strconv.Itoa(code))
+	}
+}
+
+// What a cache did is a line, and a column of a list in which a request has met one.
+func TestPrintRequests_cache(t *testing.T) {
+	hit := admin.Request{ID: "1", Cache: "hit", CacheExplained: "hit", Client: "a"}
+	miss := admin.Request{ID: "2", Cache: "miss", CacheReason: "set-cookie", Client: "b",
+		CacheExplained: "miss, not stored: set-cookie (the answer sets a cookie)"}
+	none := admin.Request{ID: "3", Client: "c"}
+	var out strings.Builder
+	printRequest(&out, &hit)
+	printRequest(&out, &miss)
+	if s := out.String(); !strings.Contains(s, "cache\thit\n") ||
+		!strings.Contains(s, "cache\tmiss, not stored: set-cookie (the answer sets a cookie)\n") {
+		t.Error(s)
+	}
+	out.Reset()
+	printRequest(&out, &none)
+	printRequests(&out, []admin.Request{none})
+	if s := out.String(); strings.Contains(strings.ToLower(s), "cache") {
+		t.Error(s)
+	}
+	out.Reset()
+	printRequests(&out, []admin.Request{hit, miss, none})
+	s := out.String()
+	for _, want := range []string{
+		"\tATTEMPTS\tCACHE\tCLIENT\n", "\t0\thit\ta\n", "\t0\tmiss set-cookie\tb\n", "\t0\t-\tc\n",
+	} {
+		if !strings.Contains(s, want) {
+			t.Errorf("%q is not in %q", want, s)
+		}
 	}
 }

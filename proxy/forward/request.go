@@ -174,6 +174,16 @@ func (q *Request) Reset() {
 // Prepared notes that the owner has made the head ready to be sent. hostSet: a filter has set the Host, which stays.
 func (q *Request) Prepared(hostSet bool) { q.host, q.hostSet = q.head.Authority, hostSet }
 
+// PreparedAs notes of q, which has the same head as of, what Prepared has noted of that.
+func (q *Request) PreparedAs(of *Request) { q.host, q.hostSet = of.host, of.hostSet }
+
+// ShowAttempts has q show the backend and the times of the attempts of another one. Nothing of q goes on.
+func (q *Request) ShowAttempts(of *Request) {
+	q.Attempts, q.Backend, q.Reused, q.Detail = of.Attempts, of.Backend, of.Reused, of.Detail
+	q.Connected, q.SentAt, q.FirstByte = of.Connected, of.SentAt, of.FirstByte
+	q.Waited, q.Dialled, q.Secured = of.Waited, of.Dialled, of.Secured
+}
+
 // Started notes that the stream s is there: the owner sends the request to it.
 func (q *Request) Started(s session.Stream) {
 	q.Stream = s

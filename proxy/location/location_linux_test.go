@@ -37,7 +37,10 @@ func (a *asked) Bytes() (in, out int64)              { return 0, 0 }
 func (a *asked) Fault() (side, kind string)          { return "", "" }
 func (a *asked) Source() string                      { return "" }
 func (a *asked) SampleRate() string                  { return "" }
-func (a *asked) Claim(string, [][]byte) [][]byte     { return nil }
+func (a *asked) Cache() (_, _ string, age time.Duration) {
+	return "", "", -1
+}
+func (a *asked) Claim(string, [][]byte) [][]byte { return nil }
 
 var _ variables.Subject = (*asked)(nil)
 

@@ -2,7 +2,7 @@ package recent
 
 import "sync"
 
-// Reason is why a request or an attempt failed.
+// Reason is why a request or an attempt failed, or why a cache did what it did.
 type Reason struct {
 	Word string // the side that ended it and the phase, as in "backend:connect"
 	Text string // one sentence

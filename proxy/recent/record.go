@@ -47,7 +47,7 @@ type Record struct {
 	Status     uint16
 	Generation uint16 // the last 16 bits of the number of its Snapshot
 	Flags      Flags
-	Reason     uint8 // a number of Reason; 0: an ordinary end
+	Reason     uint8 // a number of Reason, of the cache with OfCache; 0: an ordinary end
 	Call       uint8 // 1 and the status of the gRPC call; 0: it is none, or has none
 	Attempts   uint8
 	Proto      uint8 // as in observe.Record
@@ -66,7 +66,22 @@ const (
 	Hedged                     // a second attempt was made beside the first one
 	HedgeWon                   // the second attempt beside the first one has answered first
 	Refused                    // it never became an exchange: little is known
+	OfCache                    // nothing failed: Reason is a reason of the cache
+	Unstored                   // and is why the cache did not store the answer
+	cacheLow                   // the lowest of the three bits of what a cache did
 )
+
+// cacheWords are what a cache does with a request, by the number in three bits of Flags.
+var cacheWords = [8]string{"", "hit", "stale", "revalidated", "miss", "bypass"}
+
+// CacheFlags returns the Flags of what a cache did, by its number: a proxy.CacheStatus.
+func CacheFlags(status uint8) Flags { return Flags(status&7) * cacheLow }
+
+// Cache returns what a cache did with the request: hit, stale, revalidated, miss or bypass; "": there was no cache.
+func (f Flags) Cache() string { return cacheWords[f/cacheLow&7] }
+
+// stored reports whether a cache sent an answer that it had.
+func (f Flags) stored() bool { return f/cacheLow&7 == 1 || f/cacheLow&7 == 2 }
 
 // Try is one attempt: its backend and what became of it.
 type Try struct {

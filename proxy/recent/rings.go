@@ -41,10 +41,10 @@ func (k *Rings) Take(other *Rings) {
 func (k *Rings) Len() int { return len(k.all.records) }
 
 // Slow reports whether the answer to the request of r, which has its times, began late or, where there was none, was
-// given up late.
+// given up late. A stored answer of a cache begins at once: an end that is late has a slow client.
 func (k *Rings) Slow(r *Record) bool {
 	if r.FirstByte == 0 {
-		return r.End >= k.slow
+		return r.End >= k.slow && !r.Flags.stored()
 	}
 	return r.FirstByte >= k.slow
 }

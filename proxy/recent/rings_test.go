@@ -144,6 +144,16 @@ func TestRecord_client(t *testing.T) {
 	}
 }
 
+// What a cache did has three bits of the flags, and leaves the others alone.
+func TestFlags_cache(t *testing.T) {
+	for n, want := range []string{"", "hit", "stale", "revalidated", "miss", "bypass", "", "", ""} {
+		f := CacheFlags(uint8(n)) | Secured | Unstored
+		if f.Cache() != want || f&(1<<10-1) != Secured|Unstored {
+			t.Errorf("%d: %q in %b", n, f.Cache(), f)
+		}
+	}
+}
+
 func TestSpan(t *testing.T) {
 	for ns, want := range map[int64]time.Duration{
 		-5: 0, 1023: 0, 1024: 1024, 1 << 40: 1 << 40, SpanMax: SpanMax, 1 << 62: SpanMax,
@@ -164,6 +174,7 @@ func TestRings_slow(t *testing.T) {
 	}{
 		{Record{FirstByte: late, End: late}, true}, {Record{FirstByte: soon, End: late}, false},
 		{Record{End: late}, true}, {Record{End: soon}, false},
+		{Record{End: late, Flags: CacheFlags(1)}, false}, {Record{End: late, Flags: CacheFlags(4)}, true},
 	} {
 		if k.Slow(&c.r) != c.slow {
 			t.Errorf("%+v", c.r)

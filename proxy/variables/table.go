@@ -83,7 +83,8 @@ var made = []lang.Variable{
 var answer = []lang.Variable{
 	number("status", lang.Int, afterReply, "The status of the answer.", `status >= 500`,
 		func(s Subject) (int64, bool) { return above0(s.Status()) }),
-	text("answer.source", afterReply, "Who made the answer: `upstream`, or `own` where the proxy did.",
+	text("answer.source", afterReply, "Who made the answer: `upstream`, also where a cache sent it, or `own` where "+
+		"the proxy did.",
 		`answer.source == "own"`, Subject.Source),
 	text("upstream.addr", afterReply, "The address of the backend that answered, or was tried last.",
 		`upstream.addr == "10.0.0.1:8080"`, func(s Subject) string { return s.Upstream().Addr }),
@@ -103,6 +104,15 @@ var answer = []lang.Variable{
 		`error.kind == "connect"`, func(s Subject) string { _, kind := s.Fault(); return kind }),
 	text("error.source", afterReply, "Whose failure it was: `client`, `backend` or `edge`.",
 		`error.source == "backend"`, func(s Subject) string { by, _ := s.Fault(); return by }),
+	text("cache.status", afterReply, "What the cache did: `hit`, `stale`, `revalidated`, `miss` or `bypass`; missing "+
+		"without a cache, as all of `cache.`", `cache.status == "hit"`,
+		func(s Subject) string { status, _, _ := s.Cache(); return status }),
+	text("cache.reason", afterReply, "Why there was no hit, or why the answer was not stored, in one word; missing "+
+		"where there is no reason.", `cache.reason == "set-cookie"`,
+		func(s Subject) string { _, reason, _ := s.Cache(); return reason }),
+	number("cache.age", lang.Duration, afterReply, "How old the stored answer is that was sent; missing with any "+
+		"other answer.", `cache.age > 1h`,
+		func(s Subject) (int64, bool) { _, _, age := s.Cache(); return int64(age), age >= 0 }),
 	text("sample.rate", lang.Log, "In a line of the access log: the share of all requests that it stands for, such "+
 		"as `0.1`; `1` where it stands for itself.", `{sample.rate}`,
 		func(s Subject) string { return cmp.Or(s.SampleRate(), "1") }),

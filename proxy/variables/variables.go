@@ -39,7 +39,11 @@ type Subject interface {
 	Bytes() (in, out int64)     // of both bodies
 	Fault() (side, kind string) // why the proxy answered of its own, or cut the answer off; "": it did not
 	Source() string             // of the answer: see answer.source
-	SampleRate() string         // of the record that is being logged, as a number; "": it stands for itself
+
+	// Cache is what a cache did with the request: see cache.status. The age is below 0 where there is none.
+	Cache() (status, reason string, age time.Duration)
+
+	SampleRate() string // of the record that is being logged, as a number; "": it stands for itself
 }
 
 // Upstream is what an exchange has from an upstream.

@@ -52,6 +52,9 @@ func (v *visit) Bytes() (in, out int64)     { return 5 << 20, 7 }
 func (v *visit) Fault() (side, kind string) { return "backend", "reset" }
 func (v *visit) Source() string             { return "own" }
 func (v *visit) SampleRate() string         { return "" }
+func (v *visit) Cache() (status, reason string, age time.Duration) {
+	return "hit", "", 12 * time.Second
+}
 
 // Every variable has a sentence, and an example that compiles where it is known. Nothing is known without a Subject.
 func TestAll(t *testing.T) {
@@ -111,6 +114,7 @@ func TestScope_values(t *testing.T) {
 		{"{error.source}:{error.kind} {bytes.in == 5m} {bytes.out} {answer.source} {upstream.addr}", nil,
 			"backend:reset true 7 own 10.1.0.1:80"},
 		{"{sample.rate}", nil, "1"},
+		{"{cache.status} {has(cache.reason)} {cache.age > 11s} {cache.age}", nil, "hit false true 12.000000"},
 	} {
 		text, err := scope.Template(c.text, lang.Log)
 		if err != nil {

@@ -21,7 +21,7 @@ var noText = map[string]string{
 
 // explain says why a request ended as it did, or what took its time, and what to look at first.
 func explain(r *remembered, one *admin.Request) (sentence, try string) {
-	reason := recent.ReasonOf(r.Reason)
+	reason, _ := r.reasons()
 	backend := backendOf(one)
 	switch {
 	case reason.Word == "client:gone":
@@ -43,11 +43,14 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 			cmp.Or(backend, "edge"))
 	case one.Own:
 		return fmt.Sprintf("The route answers %d by itself: no backend was asked.", one.Status), ""
-	case one.Status >= 500:
+	case one.Status >= 500 && !fromCache(one.Cache):
 		sentence, try = fmt.Sprintf("The answer %d came from %s: edge passed it on", one.Status,
 			cmp.Or(backend, "the destination")), "the log of the backend"
 	default:
 		sentence = fmt.Sprintf("It was answered with %d", one.Status)
+		if fromCache(one.Cache) && backend == "" {
+			sentence += ", by the cache"
+		}
 	}
 	if len(one.Tries) > 1 {
 		first := &one.Tries[0]
@@ -60,13 +63,35 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 	return sentence + ".", try
 }
 
+// fromCache reports whether an answer was a stored one.
+func fromCache(did string) bool { return did == "hit" || did == "stale" || did == "revalidated" }
+
+// explainCache says what a cache did with r, why, and what an operator can do about it; "": there was no cache.
+func explainCache(r *remembered, why recent.Reason) string {
+	did := r.Flags.Cache()
+	if why.Word == "" {
+		return did
+	}
+	if r.Flags&recent.Unstored != 0 {
+		did += ", not stored"
+	}
+	did += ": " + why.Word
+	if why.Text != "" {
+		did += " (" + strings.TrimSuffix(why.Text, ".") + ")"
+	}
+	if why.Try != "" {
+		did += ". Try: " + why.Try
+	}
+	return did
+}
+
 // explainGone says during what the client left.
 func explainGone(r *remembered, backend string) (sentence, try string) {
 	sentence = "The client left after " + span(r.End) + ", "
 	switch {
 	case r.LastByte > 0:
 		return sentence + fmt.Sprintf("when edge had the whole answer: it took %d bytes of the body.", r.BytesOut), ""
-	case r.FirstByte > 0:
+	case r.FirstByte > 0, fromCache(r.Flags.Cache()) && r.Status != 499:
 		return sentence + fmt.Sprintf("during the answer: it took %d bytes of the body.", r.BytesOut), ""
 	case r.Sent > 0:
 		return sentence + fmt.Sprintf("while %s had the request for %s and had not begun to answer.", backend,
@@ -105,6 +130,9 @@ func slowestOf(r *remembered, backend string) string {
 	}
 	if len(r.Tries) > 1 && r.Attempts > 1 {
 		parts[4].text = "before the last attempt, on those that failed"
+	}
+	if did := r.Flags.Cache(); r.FirstByte == 0 && (did == "miss" || did == "revalidated") {
+		parts[7].text = "until the answer to another request for the same came, and the client had taken it"
 	}
 	most := &parts[0]
 	for i := range parts {

@@ -142,15 +142,16 @@ func endOf(r *remembered) int64 { return r.wall + r.Began + int64(r.End.Duration
 
 // describeRequest says in words what a record has in numbers.
 func describeRequest(r *remembered, version int) admin.Request {
-	reason := recent.ReasonOf(r.Reason)
+	failure, cached := r.reasons()
 	one := admin.Request{
 		Began: time.Unix(0, r.wall+r.Began).UTC().Round(time.Microsecond), Took: rounded(r.End), Client: clientOf(r),
 		Protocol: protocols[message.Proto(r.Proto)], TLS: r.Flags&recent.Secured != 0,
 		Listener: nameOf(r.Listener, "listener", version), Route: nameOf(r.Route, "route", version),
 		Upstream: nameOf(r.Upstream, "upstream", version), Version: version, Status: int(r.Status),
 		Own: r.Flags&recent.Own != 0, Tunnel: r.Flags&recent.Tunnel != 0, Reused: r.Flags&recent.Reused != 0,
-		EndedBy: endedBy(reason.Word), Reason: reason.Word, Attempts: int(r.Attempts),
+		EndedBy: endedBy(failure.Word), Reason: failure.Word, Attempts: int(r.Attempts),
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Phases: phasesOf(r),
+		Cache: r.Flags.Cache(), CacheReason: cached.Word, CacheExplained: explainCache(r, cached),
 	}
 	if r.ID != 0 || r.Flags&recent.Refused == 0 {
 		one.ID = idOf(r)
@@ -168,6 +169,15 @@ func describeRequest(r *remembered, version int) admin.Request {
 	one.Tries = triesOf(r, version)
 	one.Explained, one.Try = explain(r, &one)
 	return one
+}
+
+// reasons returns why the request of r failed, or what the cache says of it: one of them, or none, has a word.
+func (r *remembered) reasons() (failure, cached recent.Reason) {
+	reason := recent.ReasonOf(r.Reason)
+	if r.Flags&recent.OfCache != 0 {
+		return failure, reason
+	}
+	return reason, cached
 }
 
 var protocols = map[message.Proto]string{
@@ -256,9 +266,9 @@ func triesOf(r *remembered, version int) (all []admin.Try) {
 		return all
 	}
 	one := admin.Try{Attempt: int(r.Attempts), Backend: nameOf(last.Backend, "backend", version), After: rounded(r.End)}
-	switch word := recent.ReasonOf(r.Reason).Word; {
-	case endedBy(word) == "backend":
-		one.Outcome = word
+	switch failure, _ := r.reasons(); {
+	case endedBy(failure.Word) == "backend":
+		one.Outcome = failure.Word
 	case r.FirstByte > 0:
 		one.Outcome, one.After = "answered", rounded(r.FirstByte)
 	default:

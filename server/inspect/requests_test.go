@@ -292,10 +292,19 @@ func TestExplain(t *testing.T) {
 	ms := func(n int64) recent.Span { return recent.Bounded(n * 1e6) }
 	gone := recent.NumberOf(recent.Reason{Word: "client:gone"})
 	queue := recent.NumberOf(recent.Reason{Word: "edge:max_requests", Text: "They are full."})
+	method := recent.NumberOf(recent.Reason{Word: "method", Text: "no cache answers it"})
+	hit, miss, bypass := recent.CacheFlags(1), recent.CacheFlags(4), recent.CacheFlags(5)|recent.OfCache
 	for _, c := range []struct {
 		r    recent.Record
 		want string
 	}{
+		{recent.Record{Status: 200, Flags: hit, End: ms(1)}, "It was answered with 200, by the cache."},
+		{recent.Record{Status: 503, Flags: hit, End: ms(9)}, "503, by the cache. Of 9ms the most, 9ms, went by until"},
+		{recent.Record{Status: 200, Flags: miss, End: ms(9)}, "until the answer to another request for the same came"},
+		{recent.Record{Status: 200, Flags: bypass, Reason: method, End: ms(1)}, "It was answered with 200."},
+		{recent.Record{Status: 503, Flags: miss, Reason: queue, End: ms(1)}, "They are full."},
+		{recent.Record{Status: 200, Flags: hit, Reason: gone, End: ms(9), BytesOut: 7}, "the answer: it took 7 bytes"},
+		{recent.Record{Status: 499, Flags: hit, Reason: gone, End: ms(9)}, "before the request was sent to a backend"},
 		{recent.Record{Status: 200, Sent: ms(1), FirstByte: ms(2), LastByte: ms(3), End: ms(4)},
 			"It was answered with 200."},
 		{recent.Record{Status: 200, Queue: ms(50), Sent: ms(51), FirstByte: ms(52), LastByte: ms(53), End: ms(54)},
@@ -327,6 +336,33 @@ func TestExplain(t *testing.T) {
 		one := describeRequest(&remembered{Record: c.r}, 1)
 		if !strings.Contains(one.Explained, c.want) || !strings.HasSuffix(one.Explained, ".") {
 			t.Errorf("%q is not in %q", c.want, one.Explained)
+		}
+	}
+}
+
+// What a cache did is in a sentence of its own, and its reason is not the reason of a failure.
+func TestDescribeRequest_cache(t *testing.T) {
+	full := recent.NumberOf(recent.Reason{Word: "edge:full"})
+	cookie := recent.NumberOf(recent.Reason{
+		Word: "set-cookie", Text: "the answer sets a cookie", Try: "set_cookie = \"strip\"",
+	})
+	purged, miss := recent.NumberOf(recent.Reason{Word: "purged"}), recent.CacheFlags(4)
+	for _, c := range []struct {
+		r                        recent.Record
+		cache, reason, explained string
+		failure                  string
+	}{
+		{recent.Record{}, "", "", "", ""},
+		{recent.Record{Flags: recent.CacheFlags(1)}, "hit", "", "hit", ""},
+		{recent.Record{Flags: miss | recent.OfCache | recent.Unstored, Reason: cookie}, "miss", "set-cookie",
+			`miss, not stored: set-cookie (the answer sets a cookie). Try: set_cookie = "strip"`, ""},
+		{recent.Record{Flags: miss | recent.OfCache, Reason: purged}, "miss", "purged", "miss: purged", ""},
+		{recent.Record{Flags: miss, Reason: full}, "miss", "", "miss", "edge:full"},
+	} {
+		one := describeRequest(&remembered{Record: c.r}, 1)
+		if one.Cache != c.cache || one.CacheReason != c.reason || one.CacheExplained != c.explained ||
+			one.Reason != c.failure {
+			t.Errorf("%q %q %q %q, want %+v", one.Cache, one.CacheReason, one.CacheExplained, one.Reason, c)
 		}
 	}
 }

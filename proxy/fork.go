@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Fork sends the request of x to d once more, as it stands and as edit, which may be nil, changes it, but without a
+// body. It is an exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals
+// that x has at the moment. The answer goes to down, from the end of this tick on, and never inside a method of the
+// Forked.
+//
+// A fork makes attempts as any request does: retries, hedging, balancing, ConnectFailed, Connected, UpstreamResponse,
+// Via, and counters of the upstream. No other filter sees it, and it has no log record. The answer of a filter of
+// ConnectFailed is a failure, with which x fails by that answer.
+// On the reactor of x.
+func Fork(x *Exchange, d Destination, edit func(h *message.Head), down ForkSide) *Forked {
+	from, y := x.Client(), x.local.take()
+	f := &Forked{ForkSide: down, x: y, peer: from.Peer(), local: from.Local(), digest: x.digest}
+	f.task.Run = f.run
+	y.facts = x.facts
+	y.number, y.bodyIn, y.fault = x.local.numberOf(&x.record), 0, nil
+	y.status, y.answered, y.ours, y.cached = 0, 0, false, NoCache
+	y.given, y.trace = append(y.given, x.given...), append(y.trace, x.trace...)
+	y.started, y.target, y.authority = x.local.reactor.Now(), x.target, x.authority
+	y.Request.Become(&x.Request)
+	y.routed, y.asked, y.timeouts, y.matched, y.variants = x.routed, x.asked, x.timeouts, x.matched, x.variants
+	y.used = x.local.slab.Copy(x.index, y.index, x.used)
+	y.up.PreparedAs(&x.up)
+	y.up.Body.Ended = true
+	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
+	y.chosen = leadTo(d)
+	if edit != nil {
+		edit(&y.Request)
+	}
+	y.charge()
+	f.wake()
+	return f
+}
+
+func (f *Forked) wake() {
+	if !f.posted {
+		f.posted = true
+		f.x.local.reactor.Defer(&f.task)
+	}
+}
+
+// run begins the first attempt, or ends the fork that was cancelled.
+func (f *Forked) run(*engine.Reactor) {
+	x := f.x
+	if f.posted = false; x == nil {
+		return
+	}
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	if f.ForkSide == nobody {
+		x.downGone = true
+		x.dropUp()
+		x.finish()
+		return
+	}
+	if x.route.Timeout > 0 || x.timeouts.Total > 0 {
+		armTotal(x)
+	}
+	if s := x.open(); s != nil {
+		x.send(s)
+	}
+}
+
+// Resume says that the stream that takes the answer is not congested any more. Not inside a method of it.
+func (f *Forked) Resume() {
+	if x := f.x; x != nil {
+		defer x.rescue()
+		(*downSide)(x).OnSendable(f)
+	}
+}
+
+// Cancel ends the fork later in this tick: nobody wants its answer. Its ForkSide is not called any more.
+func (f *Forked) Cancel() {
+	if f.ForkSide = nobody; f.x != nil {
+		f.wake()
+	}
+}
+
+// Credit has the log record of x show the attempts of f as its own: backend, times, and the failure of the first one.
+// While f is not over, on the reactor of both.
+func Credit(x *Exchange, f *Forked) {
+	y := f.x
+	if y == nil {
+		return
+	}
+	if x.past == nil {
+		x.past = new(past)
+	}
+	if y.past != nil {
+		*x.past = *y.past
+	}
+	x.past.credit = y.up.To
+	x.up.ShowAttempts(&y.up)
+	x.noted = append(x.noted, y.noted...)
+}

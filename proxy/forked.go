@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// ForkSide takes the answer to a forked request: a Stream as the stream of a client is one. All methods run on the
+// reactor of the fork. Peer, Local and TLS are not called.
+type ForkSide interface {
+	session.Stream
+	// OnFailed is called in place of an answer. A failure after the head of the answer, or a panic, is a Reset. Either
+	// is the last call.
+	OnFailed(e *Error)
+}
+
+// Forked is a request without a client. Owned by the reactor of the exchange that it was made of.
+//
+//	x is nil once the fork is over: the end of the answer was sent, it has failed, or it was cancelled
+type Forked struct {
+	ForkSide
+	x           *Exchange
+	peer, local poller.Addr
+	digest      *tlsconn.Digest
+	task        engine.Task
+	posted      bool // the task is on its way
+}
+
+// Request returns the head that is sent on; nil once f is over. Borrowed until then.
+func (f *Forked) Request() *message.Head {
+	if f.x == nil {
+		return nil
+	}
+	return &f.x.Request
+}
+
+// Peer is the address of the client of the exchange that the fork was made of.
+func (f *Forked) Peer() poller.Addr { return f.peer }
+
+// Local is the address that this client connected to.
+func (f *Forked) Local() poller.Addr { return f.local }
+
+// TLS is what is known of the connection of this client.
+func (f *Forked) TLS() *tlsconn.Digest { return f.digest }
+
+// nobody takes the answer of a fork that was cancelled.
+var nobody ForkSide = noSide{}
+
+type noSide struct{ session.NopStream }
+
+func (noSide) OnFailed(*Error) {}
