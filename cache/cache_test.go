@@ -1,0 +1,537 @@
+package cache_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // backends fail here on purpose
+	os.Exit(m.Run())
+}
+
+// rig is a proxy whose routes are cached, before an origin that answers by a handler.
+type rig struct {
+	engine *engine.Engine
+	url    string
+	zone   *cache.Zone
+	counts *cache.RouteCounts
+	asked  atomic.Int64 // requests that the origin got
+}
+
+func newRig(t testing.TB, route cache.Route, origin http.HandlerFunc, filters ...*proxy.Filter) *rig {
+	t.Helper()
+	g := &rig{}
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.asked.Add(1)
+		origin(w, r)
+	}))
+	t.Cleanup(o.Close)
+	g.start(t, route, o.Listener.Addr().String(), filters...)
+	return g
+}
+
+func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*proxy.Filter) {
+	t.Helper()
+	var err error
+	if g.engine, err = engine.New(engine.Options{Reactors: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if g.zone, err = cache.New(cache.Options{Reactors: 2, Memory: 16 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	g.counts = g.zone.NewRouteCounts()
+	u := upstream.New(g.engine, upstream.Options{Name: "origin", Backends: backend.Of(origin)})
+	front := g.zone.Before(proxy.To(u, nil), route, g.counts)
+	s, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: front}}, filters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := proxy.New(g.engine, s)
+	srv := session.NewServer(g.engine, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{H2C: true})
+	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+	l, err := g.engine.Listen(engine.ListenOptions{Addr: addr}, srv.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.engine.Start()
+	g.url = "http://" + l.Addr().String()
+	t.Cleanup(func() {
+		given := func() bool { return cache.FillingBytes(g.zone) == 0 }
+		testutil.Eventually(t, testutil.Patience, given, "buffers are given back")
+		g.engine.Stop()
+		g.zone.Close()
+		for _, r := range g.engine.Reactors() { // the reactors have ended: this goroutine owns them
+			if n := r.Stats().BufBytes; n != 0 {
+				t.Errorf("%d bytes are held by an engine that has stopped", n)
+			}
+		}
+	})
+}
+
+// answer is what a client got.
+type answer struct {
+	status int
+	body   string
+	head   http.Header
+	err    error
+}
+
+func (g *rig) do(method, path string, fields ...string) (a answer) {
+	req, err := http.NewRequest(method, g.url+path, nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	for i := 0; i < len(fields); i += 2 {
+		if fields[i] == "Host" {
+			req.Host = fields[i+1]
+		}
+		req.Header.Set(fields[i], fields[i+1])
+	}
+	c := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+	resp, err := c.Do(req)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, string(body), resp.Header, err}
+}
+
+// wantFollowers waits until so many requests have followed others.
+func (g *rig) wantFollowers(t testing.TB, n uint64) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.zone.Stats().Followers == n }, "all follow")
+}
+
+// get returns the answer to a GET, which must come.
+func (g *rig) get(t testing.TB, path string, fields ...string) answer {
+	t.Helper()
+	a := g.do("GET", path, fields...)
+	if a.err != nil {
+		t.Fatalf("GET %s: %v", path, a.err)
+	}
+	return a
+}
+
+func (a answer) cacheStatus() string { return a.head.Get("Cache-Status") }
+
+func TestCache_hit(t *testing.T) {
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("X-One", "1")
+		w.Header().Set("Connection", "X-Hop")
+		w.Header().Set("X-Hop", "1")
+		io.WriteString(w, "hello "+r.URL.RequestURI())
+	})
+	first := g.get(t, "/a?b=1")
+	if first.body != "hello /a?b=1" || first.cacheStatus() != "edge; fwd=uri-miss; fwd-status=200; stored" {
+		t.Fatalf("%+v", first)
+	}
+	for range 3 {
+		a := g.get(t, "/a?b=1")
+		if a.status != 200 || a.body != first.body || a.head.Get("X-One") != "1" || a.head.Get("X-Hop") != "" {
+			t.Fatalf("%+v", a)
+		}
+		if a.cacheStatus() != "edge; hit; ttl=60" && a.cacheStatus() != "edge; hit; ttl=59" || a.head.Get("Age") == "" {
+			t.Fatalf("%v", a.head)
+		}
+		if a.head.Get("Date") != first.head.Get("Date") || a.head.Get("Via") != "1.1 edge" {
+			t.Fatalf("%v, first %v", a.head, first.head)
+		}
+	}
+	if h := g.do("HEAD", "/a?b=1"); h.head.Get("Content-Length") != fmt.Sprint(len(first.body)) || h.body != "" {
+		t.Errorf("HEAD: %+v", h)
+	}
+	if n := g.asked.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	if other := g.get(t, "/a?b=2"); other.body != "hello /a?b=2" {
+		t.Errorf("%+v", other)
+	}
+	if s := g.zone.Stats(); s.Stored != 2 || s.Fills != 2 || s.Objects != 2 {
+		t.Errorf("%+v", s)
+	}
+	if n := g.counts.Of(proxy.CacheHit); n != 4 {
+		t.Errorf("%d hits", n)
+	}
+}
+
+// What is no hit says why.
+func TestCache_reasons(t *testing.T) {
+	g := newRig(t, cache.Route{Rules: policy.Rules{TTL: []policy.StatusTTL{{Status: 200, For: time.Minute}}}},
+		func(w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			if cc := q.Get("cc"); cc != "" {
+				w.Header().Set("Cache-Control", cc)
+			}
+			if q.Get("cookie") != "" {
+				w.Header().Set("Set-Cookie", "a=b")
+			}
+			if v := q.Get("vary"); v != "" {
+				w.Header().Set("Vary", v)
+			}
+			if r.URL.Path == "/large" {
+				w.Header().Set("Content-Length", "70000")
+				io.WriteString(w, strings.Repeat("x", 70000))
+			}
+			if r.URL.Path == "/grows" {
+				for range 70 {
+					io.WriteString(w, strings.Repeat("x", 1000))
+					w.(http.Flusher).Flush()
+				}
+			}
+		})
+	const miss, bypass = "fwd=uri-miss; fwd-status=200", "fwd=bypass; fwd-status=200; detail="
+	for _, c := range []struct{ method, path, fields, first, second string }{
+		{"GET", "/?cc=no-store", "", miss + "; detail=no-store", bypass + "uncacheable"},
+		{"GET", "/?cookie=1", "", miss + "; detail=set-cookie", bypass + "uncacheable"},
+		{"GET", "/?vary=*", "", miss + "; detail=vary", bypass + "uncacheable"},
+		{"GET", "/large", "", miss + "; detail=too-large", bypass + "uncacheable"},
+		{"GET", "/grows", "", miss, bypass + "uncacheable"},
+		{"GET", "/own", "Cookie=a", miss + "; detail=cookie", bypass + "uncacheable"},
+		{"GET", "/own", "", miss + "; stored", "hit; ttl="},
+		{"GET", "/range", "Range=bytes=0-1", bypass + "range", bypass + "range"},
+		{"GET", "/match", "If-Match=\"a\"", bypass + "precondition", "fwd=bypass"},
+		{"POST", "/", "", "fwd=method; fwd-status=200; detail=method", "fwd=method"},
+		{"HEAD", "/head", "", bypass + "head", "fwd=bypass"},
+	} {
+		var fields []string
+		if name, value, ok := strings.Cut(c.fields, "="); ok {
+			fields = []string{name, value}
+		}
+		for i, want := range []string{c.first, c.second} {
+			a := g.do(c.method, c.path, fields...)
+			got, want := a.cacheStatus(), "edge; "+want
+			if a.err != nil || i == 0 && got != want || !strings.HasPrefix(got, want) {
+				t.Errorf("%s %s %s, time %d: %s, want %s (%v)", c.method, c.path, c.fields, i+1, got, want, a.err)
+			}
+			if (c.path == "/large" || c.path == "/grows") && len(a.body) != 70000 {
+				t.Errorf("%s: %d bytes", c.path, len(a.body))
+			}
+		}
+	}
+}
+
+// A request without a cookie is not kept from the cache by one with a cookie, nor given what is for that.
+func TestCache_cookieOfAVisitor(t *testing.T) {
+	g := newRig(t, cache.Route{Rules: policy.Rules{TTL: []policy.StatusTTL{{Status: 200, For: time.Minute}}}},
+		func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "for "+r.Header.Get("Cookie")) })
+	for i, want := range []string{"for a=1", "for ", "for ", "for "} {
+		fields := []string{"Cookie", "a=1"}
+		if i > 0 {
+			fields = nil
+		}
+		if a := g.get(t, "/", fields...); a.body != want {
+			t.Errorf("%d: %q", i, a.body)
+		}
+	}
+	if n := g.asked.Load(); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestCache_variants(t *testing.T) {
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Add("Vary", "Accept-Encoding")
+		w.Header().Add("Vary", "X-Lang")
+		fmt.Fprintf(w, "%q %q", r.Header.Get("Accept-Encoding"), r.Header.Get("X-Lang"))
+	})
+	for _, c := range []struct{ coding, lang, want, status string }{
+		{"gzip", "de", `"gzip" "de"`, "fwd=uri-miss; fwd-status=200; stored"},
+		{"gzip", "de", `"gzip" "de"`, "hit"},
+		{"x-gzip, deflate", "de", `"gzip" "de"`, "hit"},
+		{"gzip, br;q=0.5", "de", `"br, gzip" "de"`, "fwd=vary-miss; fwd-status=200; stored"},
+		{"br,gzip", "de", `"br, gzip" "de"`, "hit"},
+		{"gzip", "fr", `"gzip" "fr"`, "fwd=vary-miss"},
+		{"gzip", "", `"gzip" ""`, "fwd=vary-miss"},
+		{"gzip", "", `"gzip" ""`, "hit"},
+		{"deflate", "", `"identity" ""`, "fwd=vary-miss"},
+		{"gzip", "de", `"gzip" "de"`, "hit"},
+	} {
+		fields := []string{"Accept-Encoding", c.coding}
+		if c.lang != "" {
+			fields = append(fields, "X-Lang", c.lang)
+		}
+		a := g.get(t, "/", fields...)
+		if a.body != c.want || !strings.HasPrefix(a.cacheStatus(), "edge; "+c.status) {
+			t.Errorf("%s, %s: %s, %s", c.coding, c.lang, a.body, a.cacheStatus())
+		}
+	}
+}
+
+func TestCache_key(t *testing.T) {
+	route := cache.Route{Query: cache.Query{Drop: []string{"utm_*", "x"}, Sort: true}}
+	g := newRig(t, route, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, r.Host+r.URL.RequestURI())
+	})
+	for _, c := range []struct{ host, path, want string }{
+		{"a", "/?b=2&a=1", "a/?a=1&b=2"},
+		{"a", "/?a=1&utm_source=x&b=2", "a/?a=1&b=2"},
+		{"A:80", "/?x=1&a=1&b=2", "a/?a=1&b=2"},
+		{"b", "/?a=1&b=2", "b/?a=1&b=2"},
+		{"a", "/?utm_x", "a/"},
+		{"a", "/", "a/"},
+		{"a", "/%61", "a/%61"},
+		{"a", "/a", "a/a"},
+	} {
+		if a := g.get(t, c.path, "Host", c.host); a.body != c.want {
+			t.Errorf("%s%s: %s, want %s", c.host, c.path, a.body, c.want)
+		}
+	}
+	if n := g.asked.Load(); n != 5 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// Requests for the same that come while it is fetched wait for it.
+func TestFill_manyFollow(t *testing.T) {
+	const n = 200
+	for _, stated := range []bool{true, false} {
+		t.Run(fmt.Sprint("length stated: ", stated), func(t *testing.T) {
+			release, begun := make(chan bool), make(chan bool, n)
+			body := strings.Repeat("0123456789", 3000)
+			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+				begun <- true
+				w.Header().Set("Cache-Control", "max-age=60")
+				if stated {
+					w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+				}
+				io.WriteString(w, body[:10000])
+				w.(http.Flusher).Flush()
+				<-release
+				io.WriteString(w, body[10000:])
+			})
+			got := make(chan answer, n)
+			ask := func() { got <- g.do("GET", "/slow") }
+			go ask()
+			<-begun
+			for range n - 1 {
+				go ask()
+			}
+			g.wantFollowers(t, n-1)
+			close(release)
+			collapsed := 0
+			for range n {
+				a := <-got
+				if a.err != nil || a.body != body {
+					t.Fatalf("%d bytes, %v, %v", len(a.body), a.head, a.err)
+				}
+				if strings.HasSuffix(a.cacheStatus(), "; collapsed") {
+					collapsed++
+				}
+			}
+			if asked := g.asked.Load(); asked != 1 || collapsed != n-1 {
+				t.Errorf("%d requests to the origin, %d have followed", asked, collapsed)
+			}
+		})
+	}
+}
+
+// Those that wait for what is not stored, or for nothing, are not served one after the other.
+func TestFill_thatIsNotStored(t *testing.T) {
+	const n = 50
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		asked  int64
+		status int
+	}{
+		"private": {func(w http.ResponseWriter) {
+			w.Header().Set("Cache-Control", "private")
+			io.WriteString(w, "own")
+		}, n, 200},
+		"error":   {func(w http.ResponseWriter) { w.WriteHeader(500); io.WriteString(w, "own") }, n, 500},
+		"vary":    {func(w http.ResponseWriter) { w.Header().Set("Vary", "*"); io.WriteString(w, "own") }, n, 200},
+		"large": {func(w http.ResponseWriter) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			for range 100 {
+				io.WriteString(w, strings.Repeat("x", 1000))
+			}
+		}, n, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			release, first := make(chan bool), make(chan bool)
+			var once sync.Once
+			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+				once.Do(func() { close(first); <-release })
+				c.answer(w)
+			})
+			got := make(chan answer, n)
+			ask := func() { got <- g.do("GET", "/") }
+			go ask()
+			<-first
+			for range n - 1 {
+				go ask()
+			}
+			g.wantFollowers(t, n-1)
+			close(release)
+			for range n {
+				if a := <-got; a.err != nil || a.status != c.status || a.body != "own" && len(a.body) != 100_000 {
+					t.Fatalf("%+v", a)
+				}
+			}
+			if asked := g.asked.Load(); asked != c.asked {
+				t.Errorf("%d requests to the origin", asked)
+			}
+		})
+	}
+}
+
+// A backend that fails fails all that follow, each by itself; a cut-off answer is nobody's whole one, and not stored.
+func TestFill_failures(t *testing.T) {
+	const n = 20
+	var release sync.Map // channels by paths
+	first := make(chan bool, 2*n)
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		first <- true
+		c, _ := release.Load(r.URL.Path)
+		<-c.(chan bool)
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.URL.Path == "/cut" {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "short")
+			w.(http.Flusher).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	})
+	for _, path := range []string{"/lost", "/cut"} {
+		c, got := make(chan bool), make(chan answer, n)
+		release.Store(path, c)
+		before := g.zone.Stats().Followers
+		go func() { got <- g.do("GET", path) }()
+		<-first
+		for range n - 1 {
+			go func() { got <- g.do("GET", path) }()
+		}
+		g.wantFollowers(t, before+n-1)
+		close(c)
+		for range n {
+			a := <-got
+			if path == "/lost" && (a.err != nil || a.status != 502) || path == "/cut" && a.err == nil && a.status != 502 {
+				t.Errorf("%s: %+v", path, a)
+			}
+		}
+	}
+	if s := g.zone.Stats(); s.Objects != 0 || s.Stored != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The one who began leaves: others have the answer, and without others it is fetched to its end, or not.
+func TestFill_firstLeaves(t *testing.T) {
+	for _, c := range []struct{ abandon, others bool }{{false, true}, {true, true}, {false, false}, {true, false}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			release, first, gone := make(chan bool), make(chan bool, 9), make(chan bool, 9)
+			g := newRig(t, cache.Route{Abandon: c.abandon}, func(w http.ResponseWriter, r *http.Request) {
+				first <- true
+				select {
+				case <-release:
+				case <-r.Context().Done():
+					gone <- true
+					return
+				}
+				w.Header().Set("Cache-Control", "max-age=60")
+				io.WriteString(w, "hello")
+			})
+			w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+			w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			<-first
+			got := make(chan answer, 1)
+			if c.others {
+				go func() { got <- g.do("GET", "/", "Host", "a") }()
+				g.wantFollowers(t, 1)
+			}
+			w.Close()
+			if c.abandon && !c.others {
+				<-gone
+				close(release)
+				return
+			}
+			close(release)
+			if c.others {
+				if a := <-got; a.body != "hello" {
+					t.Errorf("%+v", a)
+				}
+			}
+			stored := func() bool { return g.zone.Stats().Stored == 1 }
+			testutil.Eventually(t, testutil.Patience, stored, "it is stored")
+		})
+	}
+}
+
+// A request that has waited long enough goes to the backend by itself.
+func TestFill_lockTimeout(t *testing.T) {
+	release, first := make(chan bool), make(chan bool)
+	var n atomic.Int64
+	g := newRig(t, cache.Route{LockTimeout: 10 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			close(first)
+			<-release
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "hello")
+	})
+	done := make(chan answer)
+	go func() { done <- g.do("GET", "/") }()
+	<-first
+	if a := g.get(t, "/"); a.cacheStatus() != "edge; fwd=bypass; fwd-status=200; detail=waited" {
+		t.Errorf("%s", a.cacheStatus())
+	}
+	close(release)
+	if a := <-done; a.body != "hello" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// A slow client of a large answer that is not stored holds its backend back, and nobody else.
+func TestFill_slowClientOfWhatIsNotStored(t *testing.T) {
+	const size = 32 << 20
+	var sent atomic.Int64
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		p := make([]byte, 64<<10)
+		for range size / len(p) {
+			if _, err := w.Write(p); err != nil {
+				return
+			}
+			sent.Add(int64(len(p)))
+		}
+	})
+	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	w.Send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	last := int64(-1)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		n := sent.Load()
+		still := n == last && n > 0
+		last = n
+		return still
+	}, "the backend is held back")
+	if n := sent.Load(); n >= size {
+		t.Errorf("the backend has sent all")
+	}
+	resp, body := w.ReadResponse("GET")
+	if resp.StatusCode != 200 || len(body) != size {
+		t.Errorf("%d, %d bytes", resp.StatusCode, len(body))
+	}
+}

@@ -1,0 +1,27 @@
+// Package cache is an HTTP cache (RFC 9111) before a destination of package proxy.
+//
+// It decides by package policy, keeps records in a tinyufo.Bytes outside of the heap, and makes no connection: the
+// cache is a proxy.Front, and a miss is a proxy.Fork, a request of its own that any number of clients follow.
+//
+//	Open ─► key ─► record? ─┬ fresh ─────────────► hit: the record is copied, its body lent to the client
+//	                        ├ marker ────────────► passed: an answer to this was not stored a moment ago
+//	                        └ none ─► fill under way? ─┬ no ──► Fork ─► head ─► storable? ─► record
+//	                                                   └ yes ─► follow it
+//
+// # Life cycle
+//
+// A Zone is made once and outlives configurations. Before makes a Front of a route, which is immutable, as are the
+// routes of a Snapshot.
+//
+// # Threads and ownership
+//
+// A hit takes no lock and allocates nothing. A fill belongs to the reactor on which it began; followers belong to
+// their own reactors and read what the fill has published. The table of fills has a mutex for each of its parts:
+// reactors meet there on misses alone. Records are copied out before they are used, so that nothing is pinned.
+//
+// # Limits
+//
+// Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way. Bodies up to 64 KiB; larger answers
+// are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 64 variants and 8 varying fields of a key. A request
+// follows for Route.LockTimeout, and at most 3 times.
+package cache

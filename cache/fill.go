@@ -1,0 +1,404 @@
+package cache
+
+import (
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
+
+const (
+	bodyMax      = 64 << 10 // of a record
+	markerTime   = int64(120e9)
+	listTime     = int64(3600e9)
+	variantsMax  = 64
+	followersMax = 10_000
+	detachedMax  = 64 // fills of a route that nobody follows
+)
+
+// detached counts the fills of a route that nobody follows.
+type detached struct{ atomic.Int32 }
+
+// fillState says how far a fill is. Each state but asked and filling is the last one.
+//
+//	asked ─┬► filling ─┬► stored
+//	       │           └► cut       the backend ended the answer before its end
+//	       ├► passed                the answer is not stored: it goes to the first follower alone
+//	       └► failed                there is none
+type fillState = uint32
+
+const (
+	asked fillState = iota
+	filling
+	stored
+	cut
+	passed
+	failed
+)
+
+// fill is a request for an answer that any number of exchanges follow: the first follower, which has caused it, and
+// others, which are in the lane of their reactor. It takes the answer of its Forked.
+// Owned by its reactor. What followers read is written before state or mark says so, and then stays as it is.
+//
+//	what bytes has below headLen + mark is never written again; mark never falls
+//	refs counts the owner and the followers: the last one gives buf back
+//	a fill that is in the table is asked or filling
+type fill struct {
+	session.NopStream
+	front   *front
+	reactor *engine.Reactor
+	key     []byte // in the table
+	plain   []byte // key without the values of varying fields
+	fork    *proxy.Forked
+	asked   int64     // ns since 1970
+	first   *follower // nil once it is over
+	length  int64     // of the body; below 0: it is not stated
+	varies  bool      // key has values of varying fields: a list was known
+	apart   bool      // counted in front.detached
+
+	state     atomic.Uint32
+	mark      atomic.Int64 // bytes of the body that are there
+	published atomic.Uint32
+	followers atomic.Int32
+	refs      atomic.Int32
+	lanes     atomic.Pointer[lane]
+
+	buf     *buffer
+	bytes   []byte // of buf: a record that grows
+	headLen int
+	store   []byte // key of the record
+	names   []byte // by which the answer varies; nil: by nothing
+	variant []byte // values of these in the request
+	fresh   policy.Freshness
+	why     policy.Reason // not stored
+	failure *proxy.Error
+}
+
+// follow has x follow the fill of a key, which it begins where there is none. It returns nil where there is no room.
+func (f *front) follow(x *proxy.Exchange, l *local, key, target []byte, to session.Receiver) session.Stream {
+	z, r := f.zone, x.Reactor()
+	w := &follower{to: to, x: x}
+	s := z.fills.of(key)
+	s.mu.Lock()
+	if one := s.fills[string(key)]; one != nil {
+		full := one.followers.Load() >= followersMax
+		if !full {
+			w.fill, w.lane = one, one.laneOf(r)
+			one.refs.Add(1)
+			one.followers.Add(1)
+		}
+		s.mu.Unlock()
+		if full {
+			return nil
+		}
+		w.wait()
+		z.counts[r.Index()].followers.Add(1)
+		return w
+	}
+	if z.filling.Load() >= z.fillingMax {
+		s.mu.Unlock()
+		return nil
+	}
+	one := &fill{front: f, reactor: r, key: append([]byte(nil), key...), asked: l.now(r), first: w, length: -1}
+	one.plain, one.varies = append(one.plain, l.key...), key[0] == variantKey
+	one.refs.Store(2)
+	one.followers.Store(1)
+	s.fills[string(one.key)] = one
+	s.mu.Unlock()
+	w.fill = one
+	z.counts[r.Index()].begun.Add(1)
+	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
+	one.fork = proxy.Fork(x, f.onward, func(h *message.Head) { edit(h, target) }, one)
+	return w
+}
+
+// edit makes h the request of a fill: what the key leaves out is left out of it, and the answer is to be whole.
+func edit(h *message.Head, target []byte) {
+	if string(target) != string(h.Bytes(h.Target)) {
+		h.SetTarget(string(target))
+	}
+	if c, stated := policy.CodingOf(h); stated {
+		h.DelID(message.AcceptEncoding)
+		h.AddID(message.AcceptEncoding, "Accept-Encoding", c.String())
+	}
+	for _, id := range []message.Name{message.IfNoneMatch, message.IfModifiedSince, message.IfRange} {
+		h.DelID(id)
+	}
+}
+
+// SendHead takes the head of the answer, and decides what happens to it.
+func (f *fill) SendHead(h *message.Head, end bool) error {
+	if h.Status < 200 {
+		if w := f.first; w != nil {
+			w.to.OnHead(w, h, false)
+		}
+		return nil
+	}
+	l := f.front.zone.on(f.reactor)
+	a := f.judge(l, h, end)
+	if f.why = a.Reason; f.why != policy.ReasonNone {
+		f.refuse(l, a.Marks)
+		f.giveHead(l, h, end)
+		return nil
+	}
+	if f.fresh = a.Fresh; end {
+		f.finish(stored)
+	} else {
+		f.publish(filling)
+	}
+	f.giveHead(l, h, end)
+	return nil
+}
+
+// judge decides whether the answer with head h is stored, and makes the head of its record.
+func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
+	now, request := l.now(f.reactor), f.fork.Request()
+	a = f.front.route.Rules.Judge(request, h, f.asked, now)
+	if a.Reason != policy.ReasonNone {
+		return a
+	}
+	refuse := func(why policy.Reason) policy.Answer { return policy.Answer{Reason: why, Marks: why.Marks()} }
+	switch f.length = h.Length; {
+	case end:
+		f.length = 0
+	case f.length < 0:
+		f.length = -1
+	case f.length > bodyMax:
+		return refuse(policy.ReasonTooLarge)
+	}
+	var why policy.Reason
+	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone || !f.vary(l, now) {
+		return refuse(policy.ReasonVary)
+	}
+	var ok bool
+	if l.record, ok = appendAnswer(l.record[:0], h, &a); !ok || len(l.record) > bodyMax {
+		return refuse(policy.ReasonTooLarge)
+	}
+	f.headLen = len(l.record)
+	room := int64(bodyMax)
+	if f.length >= 0 {
+		room = f.length
+	}
+	f.buf = f.front.zone.takeBuffer(f.headLen + int(room))
+	f.bytes = f.buf.bytes[:f.headLen+int(room)]
+	copy(f.bytes, l.record)
+	record(f.bytes).setBodyLen(int(max(f.length, 0)))
+	return a
+}
+
+// vary decides under which key the answer, which varies by l.names, is stored. It reports false where there are too
+// many names, or variants.
+func (f *fill) vary(l *local, now int64) (ok bool) {
+	f.store = f.plain
+	if len(l.names) == 0 {
+		return true
+	}
+	z, request := f.front.zone, f.fork.Request()
+	id, variants := uint64(0), uint64(0)
+	if list := l.get(f.plain, now); list.kind() == isList {
+		id, variants = list.id(), list.variants()
+		all, ok := policy.UnionVary(nil, list.names(), l.names)
+		if !ok || variants >= variantsMax && string(all) == string(list.names()) {
+			return false
+		}
+		if string(all) != string(list.names()) {
+			id = 0
+		}
+		l.names = append(l.names[:0], all...)
+	}
+	if id == 0 {
+		id, variants = z.lists.Add(1), 0
+	}
+	z.records.Set(f.plain, appendList(nil, now+listTime, id, variants+1, l.names))
+	f.names = append([]byte(nil), l.names...)
+	f.variant = policy.AppendVariant(nil, f.names, request)
+	f.store = appendVariantKey(nil, f.plain, id, f.names, request)
+	return true
+}
+
+// refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
+func (f *fill) refuse(l *local, c policy.Class) {
+	if c != policy.Nobody {
+		f.front.zone.records.Set(f.key, appendMarker(nil, l.now(f.reactor)+markerTime, c, f.why))
+	}
+	f.finish(passed)
+}
+
+// giveHead gives the head of the answer, as it came, to the first follower.
+func (f *fill) giveHead(l *local, h *message.Head, end bool) {
+	w := f.first
+	if w == nil {
+		if f.state.Load() == passed {
+			f.fork.Cancel()
+		}
+		return
+	}
+	proxy.Credit(w.x, f.fork)
+	l.head.Become(h)
+	more, forwarded := "", "uri-miss"
+	if f.varies {
+		forwarded = "vary-miss"
+	}
+	if f.why == policy.ReasonNone && f.length >= 0 {
+		more = "; stored"
+	}
+	f.front.tell(l, &l.head, forwarded, f.why, more)
+	f.front.note(w.x, proxy.CacheMiss, -1, f.why)
+	w.begun = true
+	w.end(end)
+	w.to.OnHead(w, &l.head, end)
+}
+
+// SendData takes a piece of the body.
+func (f *fill) SendData(p []byte, end bool) (int, error) {
+	if f.state.Load() == filling && int64(len(p)) > bodyMax-f.mark.Load() {
+		f.why = policy.ReasonTooLarge // whose length was not stated: the first follower alone has seen of it
+		if w := f.first; w != nil {
+			f.front.note(w.x, proxy.CacheMiss, -1, f.why)
+		}
+		f.refuse(f.front.zone.on(f.reactor), f.why.Marks())
+	}
+	w := f.first
+	if f.state.Load() == passed {
+		if w == nil {
+			f.fork.Cancel()
+			return len(p), nil
+		}
+		if int64(w.sent) < f.mark.Load() {
+			return 0, nil // it is given the rest of the buffer before
+		}
+		w.owed += len(p)
+		w.end(end)
+		w.to.OnData(w, p, end)
+		return len(p), nil
+	}
+	copy(f.bytes[f.headLen+int(f.mark.Load()):], p)
+	f.mark.Add(int64(len(p)))
+	if end {
+		f.finish(stored)
+	} else {
+		f.publish(filling)
+	}
+	if w != nil {
+		w.feed()
+	}
+	return len(p), nil
+}
+
+// SendTrailers ends the body. RFC 9110 §6.5.1: an answer that is stored has none.
+func (f *fill) SendTrailers(h *message.Head) error {
+	if f.state.Load() == passed {
+		if w := f.first; w != nil {
+			w.end(true)
+			w.to.OnTrailers(w, h)
+		}
+		return nil
+	}
+	_, err := f.SendData(nil, true)
+	return err
+}
+
+// Congested reports whether the backend has to wait for the first follower, which alone is given an answer that is not
+// stored.
+func (f *fill) Congested() bool {
+	w := f.first
+	return w != nil && f.state.Load() == passed && (w.owed > 0 || int64(w.sent) < f.mark.Load())
+}
+
+// Reset is the end of the answer before its time.
+func (f *fill) Reset(code session.Code) {
+	if f.state.Load() != passed {
+		f.finish(cut)
+	}
+	if w := f.first; w != nil {
+		w.fail(session.Truncated, nil)
+	}
+}
+
+// OnFailed is a failure in place of an answer.
+func (f *fill) OnFailed(e *proxy.Error) {
+	f.failure = e
+	if w := f.first; w != nil {
+		proxy.Credit(w.x, f.fork)
+	}
+	f.finish(failed)
+	if w := f.first; w != nil {
+		f.front.note(w.x, proxy.CacheMiss, -1, policy.ReasonNone)
+		w.fail(session.Cancelled, e)
+	}
+}
+
+// finish ends f: nobody new follows it.
+func (f *fill) finish(s fillState) {
+	z := f.front.zone
+	c := &z.counts[f.reactor.Index()]
+	if s == stored {
+		r := record(f.bytes[:f.headLen+int(f.mark.Load())])
+		if f.length < 0 { // nobody reads it yet
+			r.setBodyLen(int(f.mark.Load()))
+		}
+		if z.records.Set(f.store, r) {
+			c.stored.Add(1)
+		} else {
+			c.refused.Add(1)
+		}
+	} else {
+		c.ended[s].Add(1)
+	}
+	z.fills.remove(f)
+	f.publish(s)
+	if f.apart {
+		f.apart = false
+		f.front.detached.Add(-1)
+	}
+	f.release()
+}
+
+// publish has all followers look at f.
+func (f *fill) publish(s fillState) {
+	f.state.Store(s)
+	f.published.Add(1)
+	for n := f.lanes.Load(); n != nil; n = n.next {
+		n.kick()
+	}
+}
+
+// release gives a reference to the buffer back.
+func (f *fill) release() {
+	n := f.refs.Add(-1)
+	if invariant.On {
+		invariant.That(n >= 0, "a fill is released once too often")
+	}
+	if n == 0 && f.buf != nil {
+		f.front.zone.giveBuffer(f.buf)
+		f.buf, f.bytes = nil, nil
+	}
+}
+
+// left is told, on the reactor of f, that maybe nobody follows it any more.
+func (f *fill) left(*engine.Reactor) {
+	s := f.state.Load()
+	if f.followers.Load() > 0 || f.apart {
+		return
+	}
+	switch {
+	case s == passed:
+		f.fork.Cancel()
+	case s == asked || s == filling:
+		if !f.front.route.Abandon {
+			if f.front.detached.Add(1) <= detachedMax {
+				f.apart = true
+				return
+			}
+			f.front.detached.Add(-1)
+		}
+		if f.front.zone.fills.removeLonely(f) {
+			f.fork.Cancel()
+			f.finish(failed)
+		}
+	}
+}

@@ -1,0 +1,274 @@
+package cache
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
+
+// follower is an exchange that waits for a fill: the stream from which it has its answer.
+// Owned by the reactor of the exchange.
+//
+//	sent <= fill.mark; owed <= sent, unless the fill is passed
+//	over => nothing of the exchange is used any more
+type follower struct {
+	session.NopStream
+	fill   *fill
+	lane   *lane // nil: it is the first one
+	to     session.Receiver
+	x      *proxy.Exchange
+	place  list.Node[follower]
+	timer  engine.Timer // while it waits for the head
+	task   engine.Task
+	posted bool // the task is on its way
+
+	sent  int // bytes of the body
+	owed  int // of them, those that were not released
+	begun bool
+	over  bool
+}
+
+// wait has w wait in its lane. The fill counts it already.
+func (w *follower) wait() {
+	n := w.lane
+	n.list.PushBack(&w.place, w)
+	w.timer.Run = w.tooLong
+	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(w.fill.front.route.LockTimeout))
+	proxy.SetCached(w.x, proxy.Cached{Status: proxy.CacheMiss})
+	if w.fill.state.Load() != asked {
+		n.more = true
+		n.kick()
+	}
+}
+
+// step acts on what the fill of w, which is not the first follower, has come to.
+func (w *follower) step() {
+	f := w.fill
+	switch s := f.state.Load(); s {
+	case passed: // each asks for itself: the backend has to answer all of them
+		visits.Of(w.x).why = policy.ReasonUncacheable
+		w.again()
+	case failed:
+		if f.failure == nil { // it was cancelled when nobody followed, or so it seemed
+			w.again()
+			return
+		}
+		w.fail(session.Cancelled, f.failure)
+	case cut:
+		w.fail(session.Truncated, nil)
+	case filling, stored:
+		if !w.begun {
+			if s == filling && f.length < 0 {
+				return // it may become too large to be stored, and then the first follower alone is given it
+			}
+			if !w.begin(s == stored) {
+				return
+			}
+		}
+		w.feed()
+	}
+}
+
+// begin gives the head of the answer to w. It reports false where w is over.
+func (w *follower) begin(whole bool) (ok bool) {
+	f, r := w.fill, w.lane.reactor
+	l := f.front.zone.on(r)
+	if f.names != nil {
+		l.text = policy.AppendVariant(l.text[:0], f.names, &w.x.Request)
+		if string(l.text) != string(f.variant) {
+			w.again()
+			return false
+		}
+	}
+	length := f.length
+	if whole {
+		length = f.mark.Load()
+	}
+	h := &l.head
+	record(f.bytes[:f.headLen]).writeTo(h)
+	age := int64(f.fresh.AgeAt(l.now(r)) / time.Second)
+	l.text = strconv.AppendInt(l.text[:0], age, 10)
+	h.AddBytes(message.Age, "Age", l.text)
+	f.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
+	f.front.note(w.x, proxy.CacheHit, int32(age), policy.ReasonNone)
+	h.Length = length
+	w.begun = true
+	r.Disarm(&w.timer)
+	w.end(length == 0)
+	w.to.OnHead(w, h, length == 0)
+	return !w.over
+}
+
+// feed gives w what there is of the body and was not given to it, once all before was released.
+func (w *follower) feed() {
+	f := w.fill
+	if w.over || !w.begun || w.owed > 0 {
+		return
+	}
+	whole := f.state.Load() == stored // before mark is read, which does not grow after that
+	mark := int(f.mark.Load())
+	p := f.bytes[f.headLen:][w.sent:mark:mark]
+	if len(p) == 0 && !whole {
+		return
+	}
+	w.sent, w.owed = mark, len(p)
+	f.refs.Add(1) // for p: the exchange may end before it is through with it
+	if invariant.On {
+		w.check(mark)
+	}
+	w.end(whole)
+	w.to.OnData(w, p, whole)
+	f.release()
+}
+
+// check panics when an invariant of follower, or of its fill, does not hold.
+func (w *follower) check(mark int) {
+	invariant.That(w.sent <= mark && w.owed <= w.sent, "%d of %d bytes were sent, %d are owed", w.sent, mark, w.owed)
+	invariant.That(!w.over && w.fill.refs.Load() > 0, "a follower that is over is fed")
+}
+
+// end ends w where that is so: nothing of its exchange is used any more.
+func (w *follower) end(over bool) {
+	if !over || w.over {
+		return
+	}
+	w.over = true
+	f := w.fill
+	if w.lane == nil {
+		f.first = nil
+	} else {
+		w.place.Remove()
+		w.lane.reactor.Disarm(&w.timer)
+	}
+	if f.followers.Add(-1) == 0 {
+		switch {
+		case w.lane == nil || w.lane.reactor == f.reactor:
+			f.left(f.reactor)
+		default:
+			f.reactor.Post(&engine.Task{Run: f.left})
+		}
+	}
+	f.release()
+}
+
+// Release notes that n bytes are no longer owed.
+func (w *follower) Release(n int) {
+	if w.owed -= n; w.owed > 0 || w.over || w.posted {
+		return
+	}
+	w.posted = true
+	w.task.Run = w.goOn
+	w.x.Reactor().Defer(&w.task)
+}
+
+// goOn gives w more, or has the backend send more.
+func (w *follower) goOn(*engine.Reactor) {
+	if w.posted = false; w.over {
+		return
+	}
+	w.feed()
+	if f := w.fill; !w.over && w.owed == 0 && w.lane == nil && f.state.Load() == passed {
+		f.fork.Resume()
+	}
+}
+
+// Reset is the end of the exchange.
+func (w *follower) Reset(session.Code) { w.end(true) }
+
+// again has the exchange ask the cache once more.
+func (w *follower) again() { w.fail(session.Cancelled, proxy.ErrAgain) }
+
+// fail ends the exchange.
+func (w *follower) fail(code session.Code, cause error) {
+	if !w.over {
+		w.end(true)
+		w.to.OnReset(w, code, cause)
+	}
+}
+
+// tooLong has the exchange go on by itself, since the answer to another one does not come.
+func (w *follower) tooLong(*engine.Reactor) {
+	if !w.over && !w.begun {
+		visits.Of(w.x).why = policy.ReasonWaited
+		w.again()
+	}
+}
+
+// lane has the followers of a fill that are on one reactor, beside the first follower of the fill.
+//
+//	owner     writes bytes, then mark, state ─► published ─► kick: armed? ─► its task is posted, once
+//	reactor   task: looks at each follower ─► armed ─► published once more, and from the front where it has changed
+//
+// Made under the mutex of the table, where the fill is found; owned by its reactor, but for armed.
+type lane struct {
+	fill    *fill
+	reactor *engine.Reactor
+	next    *lane // of the fill; immutable
+	armed   atomic.Bool
+	task    engine.Task
+
+	list list.List[follower]
+	left int    // followers that are to be looked at in this round
+	seen uint32 // fill.published at its beginning
+	more bool   // a follower came that may have to be looked at
+}
+
+// turnMax bounds how many followers are looked at in one turn of a reactor.
+const turnMax = 256
+
+// laneOf returns the lane of f on r. The mutex of the table is held.
+func (f *fill) laneOf(r *engine.Reactor) *lane {
+	first := f.lanes.Load()
+	for n := first; n != nil; n = n.next {
+		if n.reactor == r {
+			return n
+		}
+	}
+	n := &lane{fill: f, reactor: r, next: first}
+	n.task.Run = n.run
+	n.armed.Store(true)
+	f.lanes.Store(n)
+	return n
+}
+
+// kick has the reactor of n look at its followers. Safe for any goroutine.
+func (n *lane) kick() {
+	if n.armed.CompareAndSwap(true, false) {
+		n.reactor.Post(&n.task)
+	}
+}
+
+// run looks at the followers of n. Those that stay go to the end of the list, so that each has its turn whatever the
+// others do.
+func (n *lane) run(r *engine.Reactor) {
+	if n.left == 0 {
+		n.seen, n.left, n.more = n.fill.published.Load(), n.list.Len(), false
+	}
+	for i := 0; i < turnMax && n.left > 0; i++ {
+		w := n.list.First()
+		if w == nil {
+			n.left = 0
+			break
+		}
+		n.left--
+		w.place.Remove()
+		n.list.PushBack(&w.place, w)
+		w.step()
+	}
+	if n.left > 0 {
+		r.Post(&n.task)
+		return
+	}
+	n.armed.Store(true)
+	if n.more || n.fill.published.Load() != n.seen {
+		n.kick()
+	}
+}

@@ -1,0 +1,164 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// The first byte of a key says what is stored under it.
+const (
+	plainKey   = 1 // an answer that varies by nothing, a list, or a marker
+	variantKey = 2 // an answer by the values of the fields of a list, or a marker
+)
+
+// keyMax bounds a key in bytes.
+const keyMax = 8 << 10
+
+// appendKey appends the key of the request of x: all that tells the backend what is asked for. Each part has its length
+// in front, so that no two requests have one key. target is what the backend is to be asked for. ok is false for a
+// request that has no key.
+func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target []byte, ok bool) {
+	h := &x.Request
+	asked, sent := x.AskedAuthority(), h.Bytes(h.Authority)
+	if len(asked) == 0 {
+		return dst, nil, false
+	}
+	dst = append(dst, plainKey)
+	dst = appendPart(dst, f.identity)
+	if h.HTTPS {
+		dst = append(dst, 's')
+	} else {
+		dst = append(dst, 'p')
+	}
+	dst = appendAuthority(dst, asked, h.HTTPS)
+	if bytes.Equal(asked, sent) {
+		dst = append(dst, 0)
+	} else {
+		dst = appendAuthority(append(dst, 1), sent, h.HTTPS)
+	}
+	target = h.Bytes(h.Target)
+	if q := &f.route.Query; q.changes() {
+		l.target, l.params = q.appendTarget(l.target[:0], l.params[:0], target)
+		target = l.target
+	}
+	dst = appendPart(dst, target)
+	if x.Trusted() { // what it says of the request, backends may make URLs of
+		for i := range h.Fields {
+			if hosts(h, i) {
+				dst = appendPart(appendPart(dst, h.Name(i)), h.Value(i))
+			}
+		}
+	}
+	if len(f.route.Key) > 0 {
+		view := proxy.View(x)
+		for _, t := range f.route.Key {
+			at := len(dst)
+			dst = t.Append(append(dst, 0, 0, 0, 0), view)
+			binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		}
+	}
+	return dst, target, len(dst) <= keyMax
+}
+
+// hosts reports whether field i of h says how the client has asked for what it wants.
+func hosts(h *message.Head, i int) bool {
+	f := &h.Fields[i]
+	if f.Dropped() {
+		return false
+	}
+	switch f.ID {
+	case message.XForwardedHost, message.XForwardedProto, message.XForwardedPort:
+		return true
+	case message.Other:
+		return message.EqualFold(h.Name(i), "x-forwarded-prefix")
+	}
+	return false
+}
+
+func appendPart[T string | []byte](dst []byte, p T) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(p)))
+	return append(dst, p...)
+}
+
+// appendAuthority appends an authority in lower case, without the port that goes without saying.
+func appendAuthority(dst, authority []byte, https bool) []byte {
+	port := ":80"
+	if https {
+		port = ":443"
+	}
+	authority = bytes.TrimSuffix(authority, []byte(port))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(authority)))
+	for _, c := range authority {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// Query says which parameters of a query are a part of the key. The backend sees no others. The zero value changes
+// nothing.
+type Query struct {
+	Drop []string // names of parameters that are left out; a star at the end stands for any rest
+	Keep []string // the only ones that are not; nil: all
+	Sort bool     // by name; parameters with the same name keep their order
+}
+
+func (q *Query) changes() bool { return q.Sort || len(q.Drop)+len(q.Keep) > 0 }
+
+// appendTarget appends what q leaves of a target. params is memory for its parameters.
+func (q *Query) appendTarget(dst []byte, params [][]byte, target []byte) (_ []byte, used [][]byte) {
+	path, query, _ := bytes.Cut(target, []byte{'?'})
+	dst = append(dst, path...)
+	for len(query) > 0 {
+		var one []byte
+		one, query, _ = bytes.Cut(query, []byte{'&'})
+		if q.keeps(nameOf(one)) {
+			params = append(params, one)
+		}
+	}
+	if q.Sort {
+		slices.SortStableFunc(params, func(a, b []byte) int { return bytes.Compare(nameOf(a), nameOf(b)) })
+	}
+	for i, p := range params {
+		if i == 0 {
+			dst = append(dst, '?')
+		} else {
+			dst = append(dst, '&')
+		}
+		dst = append(dst, p...)
+	}
+	return dst, params
+}
+
+// keeps reports whether a parameter of that name stays. An empty one, as between two "&", does where nothing says what
+// is kept.
+func (q *Query) keeps(name []byte) bool {
+	if len(q.Keep) > 0 {
+		return named(q.Keep, name)
+	}
+	return !named(q.Drop, name)
+}
+
+func named(list []string, name []byte) bool {
+	for _, n := range list {
+		if prefix, open := strings.CutSuffix(n, "*"); string(name) == n ||
+			open && len(name) >= len(prefix) && string(name[:len(prefix)]) == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+func nameOf(param []byte) []byte {
+	if i := bytes.IndexByte(param, '='); i >= 0 {
+		return param[:i]
+	}
+	return param
+}

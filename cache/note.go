@@ -1,0 +1,85 @@
+package cache
+
+import (
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// reasons are the reasons of package policy as exchanges have them.
+var reasons = func() (all [policy.ReasonCount]*proxy.CacheReason) {
+	for r := policy.ReasonNone + 1; r < policy.ReasonCount; r++ {
+		text, try := r.Explain()
+		all[r] = proxy.NewCacheReason(r.String(), text, try)
+	}
+	return all
+}()
+
+// note has the logs of x say, and counts, what the cache did.
+func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
+	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
+	i := x.Reactor().Index()
+	f.counts.cells[i].status[s].Add(1)
+	f.zone.counts[i].reasons[why].Add(1)
+}
+
+// RouteCounts are how many requests of a route had each proxy.CacheStatus. Safe for any goroutine.
+type RouteCounts struct{ cells []routeCell }
+
+type routeCell struct {
+	status [proxy.CacheBypass + 1]observe.Counter
+}
+
+// NewRouteCounts makes counters for the routes of one name. They outlive a configuration.
+func (z *Zone) NewRouteCounts() *RouteCounts { return &RouteCounts{make([]routeCell, len(z.locals))} }
+
+// Of returns how many requests had s.
+func (c *RouteCounts) Of(s proxy.CacheStatus) (n uint64) {
+	for i := range c.cells {
+		n += c.cells[i].status[s].Load()
+	}
+	return n
+}
+
+// counts are the counters of a Zone on one reactor. Any goroutine may read them.
+type counts struct {
+	begun, followers observe.Counter
+	stored, refused  observe.Counter
+	ended            [failed + 1]observe.Counter
+	reasons          [policy.ReasonCount]observe.Counter
+}
+
+// Stats are the counters of a Zone.
+type Stats struct {
+	Fills     uint64 // requests to backends for an answer that others may follow
+	Followers uint64 // requests that waited for the answer to another one
+	Stored    uint64 // answers that the store took
+	Refused   uint64 // and those that it did not: each is larger than what it would displace is worth
+	Passed    uint64 // answers that policy does not store
+	Cut       uint64 // and those that the backend ended before their end
+	Failed    uint64 // fills without an answer
+	Evicted   uint64 // records that gave way to others
+	Objects   int    // records
+	Bytes     int64  // that the store takes, and the buffers of fills
+	Reasons   [policy.ReasonCount]uint64
+}
+
+// Stats adds up the counters of all reactors.
+func (z *Zone) Stats() (s Stats) {
+	for i := range z.counts {
+		c := &z.counts[i]
+		s.Fills += c.begun.Load()
+		s.Followers += c.followers.Load()
+		s.Stored += c.stored.Load()
+		s.Refused += c.refused.Load()
+		s.Passed += c.ended[passed].Load()
+		s.Cut += c.ended[cut].Load()
+		s.Failed += c.ended[failed].Load()
+		for r := range s.Reasons {
+			s.Reasons[r] += c.reasons[r].Load()
+		}
+	}
+	s.Evicted, s.Objects = z.records.Stats().Evictions, z.records.Len()
+	s.Bytes = z.records.Memory() + z.filling.Load()
+	return s
+}

@@ -1,0 +1,141 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+const (
+	ttlMaxDefault       = 30 * 24 * time.Hour
+	heuristicMaxDefault = time.Hour
+	heuristicShare      = 10 // RFC 9111 §4.2.2: a typical setting of this fraction might be 10%
+)
+
+// lifetime is how long an answer is fresh, and where that comes from.
+type lifetime struct {
+	length   int64 // ns, 0..ageMax
+	known    bool  // the answer states it, a TTL gives it, or it may be estimated
+	obeyed   bool  // a TTL gives it, whatever the answer states: no-cache has no effect
+	declared bool  // the answer states a lifetime, above 0 where a TTL is obeyed
+}
+
+// lifetime returns how long answer is fresh (RFC 9111 §4.2.1).
+func (r *Rules) lifetime(answer *message.Head, d *directives, date, received int64) (l lifetime) {
+	stated, declared := statedLifetime(answer, d, date, received)
+	ttl, named := r.ttl(answer.Status)
+	switch {
+	case named && (r.ObeyTTL || !declared):
+		l = lifetime{length: ttl, known: true, obeyed: r.ObeyTTL, declared: declared && stated > 0}
+	case declared:
+		l = lifetime{length: stated, known: true, declared: true}
+	case !needsOwnLifetime(answer.Status) && (estimable(answer.Status) || d.plain&public != 0):
+		l = lifetime{length: r.estimate(answer, date, received), known: true}
+	}
+	l.length = min(max(l.length, 0), int64(orDefault(r.TTLMax, ttlMaxDefault)), int64(ageMax))
+	return l
+}
+
+// statedLifetime returns the lifetime that an answer states, RFC 9111 §4.2.1: s-maxage, else max-age, else Expires.
+func statedLifetime(answer *message.Head, d *directives, date, received int64) (length int64, stated bool) {
+	switch {
+	case d.sMaxAge >= 0:
+		return d.sMaxAge, true
+	case d.maxAge >= 0:
+		return d.maxAge, true
+	case !answer.Has(message.Expires):
+		return 0, false
+	}
+	// RFC 9111 §5.3: a cache recipient MUST interpret invalid date formats, especially the value "0", as representing
+	// a time in the past. Several lines are no date either.
+	value, _ := answer.Single(message.Expires)
+	expires, ok := parseDate(value, received)
+	if !ok {
+		return 0, true
+	}
+	return max(expires-date, 0), true
+}
+
+// ttl returns the lifetime that r gives answers with a status.
+func (r *Rules) ttl(status uint16) (length int64, named bool) {
+	for i := range r.TTL {
+		if r.TTL[i].Status == status {
+			return int64(r.TTL[i].For), true
+		}
+	}
+	return 0, false
+}
+
+// estimate returns a lifetime by the time since the answer changed (RFC 9111 §4.2.2); 0 where that is not known.
+func (r *Rules) estimate(answer *message.Head, date, received int64) int64 {
+	value, _ := answer.Single(message.LastModified)
+	modified, ok := parseDate(value, received)
+	if !ok {
+		return 0
+	}
+	return min((date-modified)/heuristicShare, int64(orDefault(r.HeuristicMax, heuristicMaxDefault)))
+}
+
+// ageReceived returns the age of an answer when it came, RFC 9111 §4.2.3: the corrected initial age.
+func ageReceived(answer *message.Head, date, asked, received int64) int64 {
+	apparent := max(received-date, 0)
+	corrected := statedAge(answer) + max(received-asked, 0)
+	return min(max(apparent, corrected), int64(ageMax))
+}
+
+// statedAge returns the Age of an answer, in nanoseconds. RFC 9111 §5.1: of a list, or of several lines, a cache
+// SHOULD use the first value; an invalid value SHOULD be ignored.
+func statedAge(answer *message.Head) int64 {
+	first, _, _ := message.CutElement(answer.Peek(message.Age))
+	age, _ := parseSeconds(first)
+	return age
+}
+
+// dateOf returns when an answer was made, by its Date. Without a Date that parses it is when the answer was received
+// (RFC 9110 §6.6.1). Of several lines the earliest counts, which makes the answer oldest.
+func dateOf(answer *message.Head, received int64) int64 {
+	date, found := received, false
+	for i := range answer.Fields {
+		if f := &answer.Fields[i]; f.ID != message.Date || f.Dropped() {
+			continue
+		}
+		at, ok := parseDate(answer.Value(i), received)
+		if !ok {
+			at = received
+		}
+		if !found || at < date {
+			date, found = at, true
+		}
+	}
+	return date
+}
+
+// estimable reports whether a status is heuristically cacheable (RFC 9110 §15.1). 206 is not stored, and 414 and 501
+// need a lifetime of their own.
+func estimable(status uint16) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410:
+		return true
+	}
+	return false
+}
+
+// needsOwnLifetime reports whether an answer has to state its lifetime, unless a TTL names its status. 400, 413, 414
+// and 431 can be provoked by one malformed or large request, and would then be stored for all (cache-poisoned denial
+// of service). An error of the server is rarely meant to last.
+func needsOwnLifetime(status uint16) bool {
+	switch status {
+	case 400, 413, 414, 431:
+		return true
+	}
+	return isServerError(status)
+}
+
+func isServerError(status uint16) bool { return 500 <= status && status <= 599 }
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}

@@ -1,0 +1,442 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/message"
+)
+
+// oracle is a second reading of RFC 9111 and of the page of the cache, written from their text: slow, on strings, in
+// whole seconds where they have these.
+type oracle struct {
+	rules           Rules
+	status          int
+	request, answer [][2]string // names in lower case; none that is dropped
+	asked, received time.Time
+	// The arguments of a name: "" for none, "!" for one that is invalid, else "=" and the text.
+	directives        map[string][]string
+	indistinguishable bool
+	lifetime, age     time.Duration
+}
+
+func newOracle(rules Rules, request, answer *message.Head, asked, received int64) *oracle {
+	o := &oracle{rules: rules, status: int(answer.Status), request: pairs(request), answer: pairs(answer),
+		asked: time.Unix(0, asked), received: time.Unix(0, received), directives: map[string][]string{}}
+	o.readCacheControl()
+	return o
+}
+
+func pairs(h *message.Head) (all [][2]string) {
+	for name, value := range h.All() {
+		all = append(all, [2]string{strings.ToLower(string(name)), string(value)})
+	}
+	return all
+}
+
+func values(fields [][2]string, name string) (all []string) {
+	for _, f := range fields {
+		if f[0] == name {
+			all = append(all, f[1])
+		}
+	}
+	return all
+}
+
+func members(fields [][2]string, name string) (all []string) {
+	for _, m := range strings.Split(strings.Join(values(fields, name), ","), ",") {
+		if m = strings.Trim(m, " \t"); m != "" {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+const tokenText = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+var (
+	// RFC 9111 §5.2: cache-directive = token [ "=" ( token / quoted-string ) ], with what people write instead.
+	directiveText = regexp.MustCompile(`^[ \t]*(?:(` + tokenText +
+		`)(?:([ \t]*)=([ \t]*)(?:"((?:[^"\\]|\\.)*)"([^",]*)|([^",]*))|[ \t]*))?(?:,|$)`)
+	tokenOnly  = regexp.MustCompile(`^` + tokenText + `$`)
+	digitsOnly = regexp.MustCompile(`^[0-9]+$`)
+)
+
+func (o *oracle) readCacheControl() {
+	for _, line := range values(o.answer, "cache-control") {
+		for line != "" {
+			m := directiveText.FindStringSubmatch(line)
+			if m == nil {
+				o.indistinguishable = true
+				return
+			}
+			member := strings.TrimSuffix(m[0], ",")
+			line = line[len(m[0]):]
+			name, argument := strings.ToLower(m[1]), ""
+			if strings.Contains(member, "=") {
+				argument = "=" + m[4] + strings.TrimRight(m[6], " \t")
+				if m[2]+m[3] != "" || strings.Trim(m[5], " \t") != "" {
+					argument = "!"
+				}
+			}
+			o.directives[name] = append(o.directives[name], argument)
+		}
+	}
+}
+
+func (o *oracle) has(directive string) bool { return len(o.directives[directive]) > 0 }
+
+func (o *oracle) plainly(directive string) bool { return slices.Contains(o.directives[directive], "") }
+
+// fieldsOf returns the fields that a directive names, and whether one of its members is about the whole answer.
+func (o *oracle) fieldsOf(directive string) (fields []string, whole bool) {
+	for _, argument := range o.directives[directive] {
+		own := []string{}
+		for _, name := range strings.Split(strings.TrimPrefix(argument, "="), ",") {
+			if name = strings.Trim(name, " \t"); name != "" {
+				own = append(own, strings.ToLower(name))
+			}
+		}
+		bad := func(name string) bool { return !tokenOnly.MatchString(name) || strings.Contains(name, "'") }
+		if !strings.HasPrefix(argument, "=") || len(own) == 0 || slices.ContainsFunc(own, bad) {
+			whole = true
+			continue
+		}
+		fields = append(fields, own...)
+	}
+	return fields, whole
+}
+
+func (o *oracle) seconds(directive string) (least time.Duration, stated, valid bool) {
+	for _, argument := range o.directives[directive] {
+		var s time.Duration
+		if digits, ok := strings.CutPrefix(argument, "="); ok && digitsOnly.MatchString(digits) {
+			s, valid = deltaSeconds(digits), true
+		}
+		if !stated || s < least {
+			least = s
+		}
+		stated = true
+	}
+	return least, stated, valid
+}
+
+func deltaSeconds(digits string) time.Duration {
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n > 1<<31 {
+		n = 1 << 31
+	}
+	return time.Duration(n) * time.Second
+}
+
+// date reads one of the three forms; the text that the time would be written as has to be the one that was read.
+func (o *oracle) date(s string) (time.Time, bool) {
+	for _, layout := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", "Mon Jan _2 15:04:05 2006"} {
+		t, err := time.Parse(layout, s)
+		if comma := strings.IndexAny(s, ", "); err == nil && strings.EqualFold(t.Format(layout)[comma:], s[comma:]) {
+			return t, strings.HasSuffix(layout, "GMT") == strings.HasSuffix(s, "GMT")
+		}
+	}
+	const layout = "Monday, 02-Jan-06 15:04:05 GMT"
+	if t, err := time.Parse(layout, s); err == nil && strings.HasSuffix(s, "GMT") {
+		for year := o.received.UTC().Year() + 51; ; year-- {
+			if year%100 != t.Year()%100 {
+				continue
+			}
+			t := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
+			if !t.After(o.received.UTC().AddDate(50, 0, 0)) {
+				return t, true
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+func (o *oracle) judge() Reason {
+	date := o.received
+	for i, s := range values(o.answer, "date") {
+		t, ok := o.date(s)
+		if !ok {
+			t = o.received
+		}
+		if i == 0 || t.Before(date) {
+			date = t
+		}
+	}
+	o.readAge(date)
+	known, declared, noCacheCounts := o.readLifetime(date)
+	_, private := o.fieldsOf("private")
+	_, noCache := o.fieldsOf("no-cache")
+	_, _, shared := o.seconds("s-maxage")
+	hasValidator := len(values(o.answer, "etag"))+len(values(o.answer, "last-modified")) > 0
+	rows := []struct {
+		reason Reason
+		fits   bool
+	}{
+		{ReasonStatus, o.status < 200 || o.status == 206 || o.status == 304 || o.status == 416},
+		{ReasonMustUnderstand, o.has("must-understand") && !slices.Contains(known9110, o.status)},
+		{ReasonNoStore, o.indistinguishable || o.has("no-store") && !o.plainly("must-understand")},
+		{ReasonPrivate, private},
+		{ReasonAuthorization, len(values(o.request, "authorization")) > 0 &&
+			!(o.plainly("public") || o.plainly("must-revalidate") || shared)},
+		{ReasonCookie, len(values(o.request, "cookie")) > 0 && !declared && o.rules.Cookies == Careful},
+		{ReasonSetCookie, len(values(o.answer, "set-cookie")) > 0 && o.rules.SetCookie == Skip},
+		{ReasonVary, o.variesTooMuch()},
+		{ReasonNoLifetime, !known},
+		{ReasonNoCache, noCache && noCacheCounts},
+		{ReasonNoValidator, o.lifetime == 0 && !hasValidator},
+		{ReasonExpired, o.lifetime <= o.age},
+		{ReasonNone, true},
+	}
+	for _, row := range rows {
+		if row.fits {
+			return row.reason
+		}
+	}
+	panic("no row fits")
+}
+
+var known9110 = []int{200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 407,
+	408,
+	409, 410, 411, 412, 413, 414, 415, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505}
+
+// readAge follows RFC 9111 §4.2.3.
+func (o *oracle) readAge(date time.Time) {
+	var ageValue time.Duration
+	if lines := values(o.answer, "age"); len(lines) > 0 {
+		if first := strings.Trim(strings.Split(lines[0], ",")[0], " \t"); digitsOnly.MatchString(first) {
+			ageValue = deltaSeconds(first)
+		}
+	}
+	apparentAge := max(0, o.received.Sub(date))
+	responseDelay := max(0, o.received.Sub(o.asked))
+	o.age = min(max(apparentAge, ageValue+responseDelay), 1<<31*time.Second)
+}
+
+// readLifetime follows RFC 9111 §4.2.1 and §4.2.2.
+func (o *oracle) readLifetime(date time.Time) (known, declared, noCacheCounts bool) {
+	longest := 30 * 24 * time.Hour
+	if o.rules.TTLMax > 0 {
+		longest = min(o.rules.TTLMax, 1<<31*time.Second)
+	}
+	defer func() { o.lifetime = max(0, min(o.lifetime, longest)) }()
+	stated, ok, _ := o.seconds("s-maxage")
+	if !ok {
+		stated, ok, _ = o.seconds("max-age")
+	}
+	if lines := values(o.answer, "expires"); !ok && len(lines) > 0 {
+		ok = true
+		if t, isDate := o.date(lines[0]); isDate && len(lines) == 1 {
+			stated = max(0, t.Sub(date))
+		}
+	}
+	for _, ttl := range o.rules.TTL {
+		if int(ttl.Status) != o.status {
+			continue
+		}
+		if o.rules.ObeyTTL {
+			o.lifetime = ttl.For
+			return true, ok && stated > 0, false
+		} else if !ok {
+			o.lifetime = ttl.For
+			return true, false, true
+		}
+	}
+	if ok {
+		o.lifetime = stated
+		return true, true, true
+	}
+	if slices.Contains([]int{400, 413, 414, 431}, o.status) || o.status >= 500 {
+		return false, false, true
+	}
+	if !slices.Contains([]int{200, 203, 204, 300, 301, 308, 404, 405, 410}, o.status) && !o.plainly("public") {
+		return false, false, true
+	}
+	if lines := values(o.answer, "last-modified"); len(lines) == 1 {
+		if t, isDate := o.date(lines[0]); isDate {
+			o.lifetime = date.Sub(t) / 10
+		}
+	}
+	estimateMax := time.Hour
+	if o.rules.HeuristicMax > 0 {
+		estimateMax = o.rules.HeuristicMax
+	}
+	o.lifetime = min(o.lifetime, estimateMax)
+	return true, false, true
+}
+
+func (o *oracle) variesTooMuch() bool {
+	names := map[string]bool{}
+	for _, m := range members(o.answer, "vary") {
+		if m == "*" || !tokenOnly.MatchString(m) {
+			return true
+		}
+		names[strings.ToLower(m)] = true
+	}
+	for _, v := range values(o.answer, "access-control-allow-origin") {
+		if v != "*" {
+			names["origin"] = true
+		}
+	}
+	return len(names) > 8
+}
+
+func (o *oracle) keeps(name string) bool {
+	name = strings.ToLower(name)
+	omitted := []string{"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade",
+		"content-length",
+		"trailer", "age", "host", "http2-settings"}
+	omitted = append(omitted, members(o.answer, "connection")...)
+	for _, directive := range []string{"no-cache", "private"} {
+		fields, _ := o.fieldsOf(directive)
+		omitted = append(omitted, fields...)
+	}
+	if o.rules.SetCookie == Strip {
+		omitted = append(omitted, "set-cookie")
+	}
+	return !strings.HasPrefix(name, "proxy-") &&
+		!slices.ContainsFunc(omitted, func(g string) bool { return strings.EqualFold(g, name) })
+}
+
+// TestRules_judgeAsOracle compares both readings over random pairs of heads.
+func TestRules_judgeAsOracle(t *testing.T) {
+	n := 1_000_000
+	if testing.Short() || testutil.RaceOn {
+		n = 100_000
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	counts := map[Reason]int{}
+	for range n {
+		rules, request, answer, asked := randomCase(random)
+		o := newOracle(rules, request, answer, asked, received)
+		want := o.judge()
+		got := rules.Judge(request, answer, asked, received)
+		counts[want]++
+		marks := want.Marks()
+		if o.status >= 500 {
+			marks = Nobody
+		}
+		fresh := Freshness{received, int64(o.age), int64(o.lifetime)}
+		if got.Reason != want || got.Marks != marks || got.Fresh != fresh {
+			t.Fatalf("%+v\n%s\n%s\n%s marks %d %+v\nwant %s marks %d %+v",
+				rules, textOf(request), textOf(answer), got.Reason, got.Marks, got.Fresh, want, marks, fresh)
+		}
+		for i := range answer.Fields {
+			name := string(answer.Name(i))
+			keeps := !answer.Fields[i].Dropped() && o.keeps(name)
+			if want == ReasonNone && got.Keeps(answer, i) != keeps {
+				t.Fatalf("%+v\n%s\nkeeps %s: %v", rules, textOf(answer), name, !keeps)
+			}
+		}
+	}
+	for r := ReasonNone; r <= ReasonExpired; r++ {
+		isOfJudge := r == ReasonNone || r >= ReasonStatus && r != ReasonTooLarge
+		if isOfJudge && counts[r] < n/2000 {
+			t.Errorf("%q came %d times: %v", r, counts[r], counts)
+		}
+	}
+}
+
+func textOf(h *message.Head) string {
+	text := fmt.Sprint(h.Status)
+	for i := range h.Fields {
+		text += fmt.Sprintf("\n  %s: %s %v", h.Name(i), h.Value(i), h.Fields[i].Dropped())
+	}
+	return text
+}
+
+func randomCase(random *rand.Rand) (rules Rules, request, answer *message.Head, asked int64) {
+	pick := func(all ...string) string { return all[random.IntN(len(all))] }
+	some := func(n int) bool { return random.IntN(n) == 0 }
+	if some(3) {
+		rules.TTL = []StatusTTL{{200, time.Hour}, {404, 0}, {500, time.Minute}, {302, -time.Second}}
+		rules.ObeyTTL = some(2)
+	}
+	rules.TTLMax = []time.Duration{0, 0, time.Minute, 1 << 62}[random.IntN(4)]
+	rules.HeuristicMax = []time.Duration{0, 0, time.Minute, 1 << 62}[random.IntN(4)]
+	rules.Cookies, rules.SetCookie = Cookies(random.IntN(2)), SetCookie(random.IntN(3))
+	request, answer = &message.Head{}, &message.Head{Status: 200}
+	if some(2) {
+		answer.Status = []uint16{100, 103, 201, 203, 206, 299, 302, 304, 400, 402, 404, 414, 416, 418, 431, 451, 500,
+			501, 503,
+			599}[random.IntN(20)]
+	}
+	add := func(h *message.Head, n int, name, value string) {
+		if some(n) {
+			h.Add(name, value)
+			if some(10) {
+				h.Fields[len(h.Fields)-1].Flags |= message.Dropped
+			}
+		}
+	}
+	date := func() string { return randomDate(random) }
+	add(request, 6, "Cookie", "a=b")
+	add(request, 6, "Authorization", "x")
+	for range random.IntN(3) {
+		add(answer, 1, pick("Cache-Control", "cache-control"), randomCacheControl(random))
+	}
+	for range 2 {
+		add(answer, 3, "Expires", date())
+		add(answer, 3, "Date", date())
+		add(answer, 3, "Last-Modified", date())
+		add(answer, 6, "Age", pick("0", "7", "59, 3", "x", "", "-1", ", 3", "99999999999999999999", "2147483648"))
+		add(answer, 6, "Vary", pick("Accept", "a, b,c ,d", "e,f,g,h,i", "*", "a b", ",", "Origin", "E, F"))
+		add(answer, 6, "Connection", pick("close", "x-a", "X-B , close", ""))
+		add(answer, 3, pick("X-A", "x-b", "X-C", "Trailer", "Proxy-X", "Keep-Alive", "Content-Length", "Server"), "1")
+	}
+	add(answer, 6, "Set-Cookie", "a=b")
+	add(answer, 6, "ETag", "x")
+	add(answer, 6, "Access-Control-Allow-Origin", pick("*", "null", "https://a"))
+	return rules, request, answer, received - random.Int64N(10)*second + 2*second
+}
+
+func randomCacheControl(random *rand.Rand) string {
+	pick := func(all ...string) string { return all[random.IntN(len(all))] }
+	var text strings.Builder
+	for range 1 + random.IntN(4) {
+		if text.Len() > 0 {
+			text.WriteString(pick(",", ", ", " ,", ",,", ", ", ", ", "\t,\t", " ")) // the last one is wrong
+		}
+		name := pick("max-age", "max-age", "max-age", "s-maxage", "no-store", "no-cache", "private", "public",
+			"must-revalidate",
+			"must-understand", "Max-Age", "PUBLIC", "x", "immutable", "max-age2")
+		argument := pick("", "", "", "=", "=x", `="X-A, x-c"`, `=x-b`, `="a\"b, no-store"`, "='x-a'", `="`, `=a"b`,
+			`=""`)
+		if strings.Contains(strings.ToLower(name), "age") {
+			argument = pick("=60", "=60", "=60", "=0", "=5", `="60"`, "=007", "=9999999999", "=-1", "= 60", " =60",
+				"=60x", "=6 0",
+				`="60"x`, `="60" `, `="6\0"`, "", "='60'")
+		} else if random.IntN(3) > 0 {
+			argument = ""
+		}
+		text.WriteString(name + argument)
+	}
+	return text.String()
+}
+
+func randomDate(random *rand.Rand) string {
+	at := noon
+	switch random.IntN(4) {
+	case 0:
+		at = at.Add(time.Duration(random.IntN(100)-50) * time.Second)
+	case 1:
+		at = at.AddDate(random.IntN(100)-50, random.IntN(12), random.IntN(31))
+	default:
+		at = at.Add(time.Duration(random.IntN(200)-100) * time.Hour)
+	}
+	layout := []string{message.DateLayout, message.DateLayout, message.DateLayout, time.ANSIC,
+		"Monday, 02-Jan-06 15:04:05 GMT",
+		"Mon, 2 Jan 2006 15:04:05 GMT", time.RFC1123Z, "0", ""}[random.IntN(9)]
+	text := at.Format(layout)
+	if random.IntN(8) == 0 {
+		text = strings.ToUpper(text)
+	}
+	return text
+}

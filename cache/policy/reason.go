@@ -1,0 +1,133 @@
+package policy
+
+// Reason says why a request or an answer was treated as it was. Its word stands in Cache-Status, in logs and in what
+// `edge explain` prints. The zero value, ReasonNone, says that there is no objection.
+type Reason uint8
+
+// The reasons. The first group is of requests that are passed on, the second of answers that are not stored, the
+// third of records.
+const (
+	ReasonNone Reason = iota
+
+	ReasonOff
+	ReasonMethod
+	ReasonBody
+	ReasonPrecondition
+	ReasonRange
+	ReasonHead
+	ReasonUncacheable
+	ReasonWaited
+	ReasonCrowd
+	ReasonKey
+
+	ReasonStatus
+	ReasonMustUnderstand
+	ReasonNoStore
+	ReasonPrivate
+	ReasonAuthorization
+	ReasonCookie
+	ReasonSetCookie
+	ReasonVary
+	ReasonNoLifetime
+	ReasonNoValidator
+	ReasonTooLarge
+	ReasonNoCache
+
+	ReasonExpired // of an answer too, whose lifetime is over when it comes
+	ReasonFresh
+
+	ReasonCount // the number of Reasons, ReasonNone included: the length of a table indexed by Reason
+)
+
+// Class is which later requests a marker is for: their answers are not expected to be storable either.
+type Class uint8
+
+// The classes, each with more requests than the one before.
+const (
+	Nobody    Class = iota
+	Visitors        // requests with Cookie or Authorization
+	Everybody       // all requests for the same key
+)
+
+// String returns the word for r, "" for ReasonNone.
+func (r Reason) String() string { return r.row().word }
+
+// Explain returns a sentence about r, and what an operator can do about it: "" where there is nothing to do.
+func (r Reason) Explain() (text, try string) {
+	row := r.row()
+	return row.text, row.try
+}
+
+// Marks returns the requests that a marker is for, where r is why an answer was not stored. A reason that lies in the
+// answer alone marks all requests, a reason that needs a visitor marks visitors: otherwise the cookie of one visitor
+// would switch the cache off for all. Answer.Marks also knows the status.
+func (r Reason) Marks() Class { return r.row().marks }
+
+func (r Reason) row() *row {
+	if r >= ReasonCount {
+		return &reasons[ReasonNone]
+	}
+	return &reasons[r]
+}
+
+// row is what there is to say about a Reason.
+type row struct {
+	word, text, try string
+	marks           Class
+}
+
+var reasons = [ReasonCount]row{
+	ReasonOff: {word: "off",
+		text: "the cache is off for this request: by its route or a rule, or because it is gRPC or asks for a tunnel",
+		try:  "cache = true at the route"},
+	ReasonMethod: {word: "method", text: "the method is not GET, HEAD or QUERY"},
+	ReasonBody: {word: "body", text: "the request has content that the cache does not compare",
+		try: "no content with GET and HEAD; buffer_request for QUERY, with at most 64 KiB"},
+	ReasonPrecondition: {word: "precondition",
+		text: "the request has If-Match or If-Unmodified-Since, which the backend has to judge"},
+	ReasonRange: {word: "range",
+		text: "nothing is stored, and the range begins too far from the start to fetch all of it",
+		try:  "a larger range_fill"},
+	ReasonHead: {word: "head", text: "nothing is stored, and the answer to HEAD has no body to store"},
+	ReasonUncacheable: {word: "uncacheable",
+		text: "an answer to the same request could not be stored, at most 120 seconds ago",
+		try:  "the reason in the log record of the first such request"},
+	ReasonWaited: {word: "waited", text: "another request asks for the same answer, and its head did not come in time",
+		try: "a longer lock_timeout, or a faster backend"},
+	ReasonCrowd: {word: "crowd",
+		text: "10 000 requests wait for the same answer, or answers on their way take as much memory as they may"},
+	ReasonKey: {word: "key", text: "the request names no host, or its key is longer than 8 KiB"},
+
+	ReasonStatus: {word: "status", text: "an answer with status 1xx, 206, 304 or 416 is not stored", marks: Everybody},
+	ReasonMustUnderstand: {word: "must-understand", marks: Everybody,
+		text: "the answer has must-understand, and edge does not know the status"},
+	ReasonNoStore: {word: "no-store", marks: Everybody,
+		text: "Cache-Control of the answer has no-store, or is malformed so that its directives cannot be told apart",
+		try:  "no no-store from the backend, commas between directives, quotation marks in pairs"},
+	ReasonPrivate: {word: "private", marks: Everybody, text: "the answer is private: it is for one visitor",
+		try: `public instead of private, or private="FIELD" for the fields that are`},
+	ReasonAuthorization: {word: "authorization", marks: Visitors,
+		text: "the request has Authorization, and the answer has neither public, s-maxage nor must-revalidate",
+		try:  "public or s-maxage from the backend, where all users may have the answer"},
+	ReasonCookie: {word: "cookie", marks: Visitors, text: "the request has a Cookie, and the answer states no lifetime",
+		try: `max-age or s-maxage from the backend, or cookies = "ignore" where cookies do not change the answer`},
+	ReasonSetCookie: {word: "set-cookie", marks: Everybody, text: "the answer sets a cookie",
+		try: `set_cookie = "strip", or no Set-Cookie on this path`},
+	ReasonVary: {word: "vary", marks: Everybody,
+		text: "Vary of the answer has *, a name that is malformed, or the answer has too many variants",
+		try:  "Vary with at most 8 names of fields that have few values"},
+	ReasonNoLifetime: {word: "no-lifetime", marks: Everybody,
+		text: "the answer states no lifetime, and none may be estimated for its status",
+		try:  "max-age or s-maxage from the backend, or a ttl for this status"},
+	ReasonNoValidator: {word: "no-validator", marks: Everybody,
+		text: "the lifetime of the answer is 0, and it has neither ETag nor Last-Modified",
+		try:  "max-age or s-maxage from the backend, or a ttl for this status"},
+	ReasonTooLarge: {word: "too-large", marks: Everybody, text: "the body of the answer is larger than object_max",
+		try: "a larger object_max"},
+	ReasonNoCache: {word: "no-cache", marks: Everybody,
+		text: "the answer has no-cache: it may not be reused without asking the backend",
+		try:  `s-maxage for edge beside max-age=0 for browsers, in place of no-cache; or obey = "ttl"`},
+	ReasonExpired: {word: "expired", marks: Everybody, text: "the answer is as old as its lifetime, or older",
+		try: "a longer max-age or s-maxage from the backend; its clock, where Date is in the past"},
+	ReasonFresh: {word: "fresh", text: "the stored answer is younger than its lifetime"},
+}

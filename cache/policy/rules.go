@@ -1,0 +1,39 @@
+package policy
+
+import "time"
+
+// Rules are what a route says about storing its answers. The zero value follows RFC 9111 and is careful with cookies.
+// Immutable once it is used.
+type Rules struct {
+	TTL          []StatusTTL   // lifetimes by status, for answers that state none
+	ObeyTTL      bool          // TTL comes before what an answer states
+	TTLMax       time.Duration // bounds every lifetime; 30 days if zero
+	HeuristicMax time.Duration // bounds a lifetime that is estimated from Last-Modified; 1 hour if zero
+	Cookies      Cookies
+	SetCookie    SetCookie
+}
+
+// StatusTTL is the lifetime of answers with that status.
+type StatusTTL struct {
+	Status uint16
+	For    time.Duration
+}
+
+// Cookies says what a Cookie of a request means for its answer.
+type Cookies uint8
+
+// What a Cookie means.
+const (
+	Careful Cookies = iota // the answer has to state a lifetime, or it is not stored
+	Ignore                 // nothing
+)
+
+// SetCookie says what happens to an answer with Set-Cookie.
+type SetCookie uint8
+
+// What happens to an answer with Set-Cookie.
+const (
+	Skip  SetCookie = iota // it is not stored
+	Strip                  // it is stored without the field
+	Store                  // it is stored with the field
+)

@@ -1,0 +1,270 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+const (
+	varyMax     = 8   // names of fields: each more multiplies the variants of an answer
+	nameMax     = 255 // bytes: the length of a name is one byte
+	languageMax = 32  // members of Accept-Language that are sorted: a client chooses how many there are
+)
+
+// AppendVary appends the names of the fields by which answer varies: Vary, and Origin where
+// Access-Control-Allow-Origin names one: many a backend forgets to say so. The names are in lower case, sorted, each
+// once, with its length in front in a byte. With ReasonVary nothing is appended: there are more than 8 names, or one
+// is "*", malformed or longer than 255 bytes.
+func AppendVary(dst []byte, answer *message.Head) (names []byte, why Reason) {
+	names = dst
+	for i := range answer.Fields {
+		f := &answer.Fields[i]
+		ok := true
+		switch {
+		case f.Dropped():
+		case f.ID == message.AccessControlAllowOrigin && string(answer.Value(i)) != "*":
+			names, ok = addName(names, len(dst), []byte("origin"))
+		case f.ID == message.Vary:
+			names, ok = addNames(names, len(dst), answer.Value(i))
+		}
+		if !ok {
+			return dst, ReasonVary
+		}
+	}
+	return names, ReasonNone
+}
+
+// addNames adds the members of a Vary field to the list at names[at:].
+func addNames(names []byte, at int, list []byte) (_ []byte, ok bool) {
+	for more := true; more; {
+		var name []byte
+		name, list, more = message.CutElement(list)
+		if len(name) == 0 {
+			continue
+		}
+		// RFC 9111 §4.1: a stored response with a Vary field value containing a member "*" always fails to match.
+		if string(name) == "*" || !message.ValidName(name) {
+			return names, false
+		}
+		if names, ok = addName(names, at, name); !ok {
+			return names, false
+		}
+	}
+	return names, true
+}
+
+// UnionVary appends the names of a and b, two lists by AppendVary, as one such list. It reports false, and appends
+// nothing, where that has more than 8 names. dst must not overlap a and b.
+func UnionVary(dst, a, b []byte) (names []byte, ok bool) {
+	names = append(dst, a...)
+	for len(b) > 0 {
+		var name []byte
+		name, b = cutName(b)
+		if names, ok = addName(names, len(dst), name); !ok {
+			return dst, false
+		}
+	}
+	return names, true
+}
+
+// addName adds a name to the sorted list at names[at:], unless it is there. It reports false where there is no room.
+func addName(names []byte, at int, name []byte) (_ []byte, ok bool) {
+	if len(name) > nameMax {
+		return names, false
+	}
+	end := len(names)
+	names = appendLower(append(names, byte(len(name))), name)
+	count, place := 0, end
+	for list := names[at:end]; len(list) > 0; count++ {
+		here := end - len(list)
+		var listed []byte
+		listed, list = cutName(list)
+		switch order := bytes.Compare(listed, names[end+1:]); {
+		case order == 0:
+			return names[:end], true
+		case order > 0 && place == end:
+			place = here
+		}
+	}
+	if count == varyMax {
+		return names[:end], false
+	}
+	rotate(names[place:], end-place)
+	return names, true
+}
+
+// cutName cuts the first name off a list by AppendVary.
+func cutName(names []byte) (name, rest []byte) {
+	end := 1 + int(names[0])
+	return names[1:end], names[end:]
+}
+
+// AppendVariant appends the values that request has in the fields names, a list by AppendVary, in a normal form: what
+// it appends is equal for two requests only where these values mean the same (RFC 9111 §4.1).
+//
+//	Accept-Encoding   one byte: 0 where there is none, else 0x80 | its Coding
+//	other fields      4 bytes: 0 where there is none, else 1 + the length of the text that follows
+//
+// The text is the members of all lines without blanks around commas; members of Accept-Language are sorted and in lower
+// case. Host is not to be asked for here: the authority is part of every key.
+func AppendVariant(dst, names []byte, request *message.Head) []byte {
+	for len(names) > 0 {
+		var name []byte
+		name, names = cutName(names)
+		id := message.LookupBytes(name)
+		if id == message.AcceptEncoding {
+			c, stated := CodingOf(request)
+			if stated {
+				c |= codingStated
+			}
+			dst = append(dst, byte(c))
+			continue
+		}
+		at := len(dst)
+		dst = append(dst, 0, 0, 0, 0)
+		found := false
+		switch id {
+		case message.AcceptLanguage:
+			dst, found = appendLanguages(dst, request)
+		case message.Cookie:
+			dst, found = appendCookies(dst, request)
+		default:
+			dst, found = appendLines(dst, request, id, name)
+		}
+		if found {
+			binary.LittleEndian.PutUint32(dst[at:], uint32(1+len(dst)-at-4))
+		}
+	}
+	return dst
+}
+
+// appendCookies appends all lines of Cookie as one. RFC 9113 §8.2.3: they are concatenated using "; ". A comma among
+// cookies separates nothing, so every blank stays.
+func appendCookies(dst []byte, request *message.Head) (_ []byte, found bool) {
+	for i := range request.Fields {
+		if f := &request.Fields[i]; f.ID != message.Cookie || f.Dropped() {
+			continue
+		}
+		if found {
+			dst = append(dst, "; "...)
+		}
+		dst, found = append(dst, request.Value(i)...), true
+	}
+	return dst, found
+}
+
+// appendLines appends all lines of a field as one list.
+func appendLines(dst []byte, request *message.Head, id message.Name, name []byte) (_ []byte, found bool) {
+	j := joiner{dst: dst, keptLen: len(dst), atStart: true}
+	for i := range request.Fields {
+		f := &request.Fields[i]
+		if f.ID != id || f.Dropped() || id == message.Other && !message.EqualFoldBytes(request.Name(i), name) {
+			continue
+		}
+		if found {
+			j.add(',')
+		}
+		for _, c := range request.Value(i) {
+			j.add(c)
+		}
+		found = true
+	}
+	return j.dst[:j.keptLen], found
+}
+
+// joiner writes a comma separated list without the blanks around its commas. Inside of quotation marks every byte
+// stays as it is, also over the end of a line: the text is what the lines joined by commas mean (RFC 9110 §5.3).
+type joiner struct {
+	dst     []byte
+	keptLen int  // of dst; the bytes after them are blanks, which are dropped if a comma or the end follows
+	atStart bool // of a member: only blanks came since the last comma
+	quoted  bool
+	escaped bool // the byte before is the backslash of a quoted-pair
+}
+
+// add takes the next byte of the lines, which commas join.
+func (j *joiner) add(c byte) {
+	blank := c == ' ' || c == '\t'
+	switch {
+	case j.quoted:
+		j.quoted = c != '"' || j.escaped
+		j.escaped = c == '\\' && !j.escaped
+	case blank && j.atStart:
+		return
+	case blank:
+		j.dst = append(j.dst, c)
+		return
+	case c == ',':
+		j.dst = j.dst[:j.keptLen]
+	case c == '"':
+		j.quoted = true
+	}
+	j.dst = append(j.dst, c)
+	j.atStart = c == ',' && !j.quoted
+	j.keptLen = len(j.dst)
+}
+
+// appendLanguages appends the members of Accept-Language, sorted by their bytes: the order of members with one weight
+// means nothing (RFC 9110 §12.4.3). Members after the first languageMax stay in the order in which they came.
+func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
+	start, count := len(dst), 0
+	for i := range request.Fields {
+		if f := &request.Fields[i]; f.ID != message.AcceptLanguage || f.Dropped() {
+			continue
+		}
+		found = true
+		for list, more := request.Value(i), true; more; {
+			var member []byte
+			if member, list, more = message.CutElement(list); len(member) == 0 {
+				continue
+			}
+			end := len(dst)
+			dst = append(appendLanguage(dst, member), ',')
+			if count++; count > languageMax {
+				continue
+			}
+			place := start
+			for place < end && bytes.Compare(dst[place:end], dst[end:]) < 0 {
+				place += 1 + bytes.IndexByte(dst[place:end], ',')
+			}
+			rotate(dst[place:], end-place)
+		}
+	}
+	if count > 0 {
+		dst = dst[:len(dst)-1] // the last comma
+	}
+	return dst, found
+}
+
+// appendLanguage appends a member in lower case, without blanks around its semicolons.
+func appendLanguage(dst, member []byte) []byte {
+	for more := true; more; {
+		var part []byte
+		part, member, more = bytes.Cut(member, []byte{';'})
+		if dst = appendLower(dst, bytes.Trim(part, " \t")); more {
+			dst = append(dst, ';')
+		}
+	}
+	return dst
+}
+
+// rotate moves the first n bytes of b to its end.
+func rotate(b []byte, n int) {
+	slices.Reverse(b[:n])
+	slices.Reverse(b[n:])
+	slices.Reverse(b)
+}
+
+// appendLower appends text in lower case.
+func appendLower(dst, text []byte) []byte {
+	for _, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}

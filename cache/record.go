@@ -1,0 +1,150 @@
+package cache
+
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/message"
+)
+
+// record is what the store has under a key: an answer, a list of varying fields, or a marker. Numbers are little
+// endian.
+//
+//	at  0  version, kind                   1 byte each
+//	    2  status                          of an answer
+//	    4  number of fields                of an answer
+//	    6  class, reason                   of a marker, 1 byte each
+//	    8  received                        of an answer; until when it counts, of others: ns since 1970
+//	   16  age when received, ns           of an answer; id of a list
+//	   24  lifetime, ns                    of an answer; variants that a list has
+//	   32  bytes of lines                  of an answer; of names, of a list
+//	   36  bytes of the body
+//	   40  4 bytes a field: length of the name, its message.Name, length of the value
+//	       lines, as they are written to a client, without Age, framing, and what concerns one hop
+//	       body
+type record []byte
+
+const (
+	recordVersion = 1
+	recordHead    = 40
+	fieldHead     = 4
+)
+
+type recordKind uint8
+
+const (
+	isAnswer recordKind = iota + 1
+	isList
+	isMarker
+)
+
+func (r record) kind() recordKind {
+	if len(r) < recordHead || r[0] != recordVersion {
+		return 0
+	}
+	return recordKind(r[1])
+}
+
+func (r record) status() uint16   { return binary.LittleEndian.Uint16(r[2:]) }
+func (r record) fields() int      { return int(binary.LittleEndian.Uint16(r[4:])) }
+func (r record) until() int64     { return int64(binary.LittleEndian.Uint64(r[8:])) }
+func (r record) id() uint64       { return binary.LittleEndian.Uint64(r[16:]) }
+func (r record) variants() uint64 { return binary.LittleEndian.Uint64(r[24:]) }
+func (r record) linesLen() int    { return int(binary.LittleEndian.Uint32(r[32:])) }
+func (r record) bodyLen() int     { return int(binary.LittleEndian.Uint32(r[36:])) }
+func (r record) names() []byte    { return r[recordHead : recordHead+r.linesLen()] }
+func (r record) setBodyLen(n int) { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
+func (r record) headLen() int     { return recordHead + r.fields()*fieldHead + r.linesLen() }
+func (r record) body() []byte     { return r[r.headLen() : r.headLen()+r.bodyLen()] }
+func (r record) fresh() policy.Freshness {
+	return policy.Freshness{
+		Received: int64(binary.LittleEndian.Uint64(r[8:])),
+		Age:      int64(binary.LittleEndian.Uint64(r[16:])),
+		Lifetime: int64(binary.LittleEndian.Uint64(r[24:])),
+	}
+}
+
+// writeTo makes h the head of the answer that r is.
+func (r record) writeTo(h *message.Head) {
+	h.Reset()
+	n := r.fields()
+	table, lines := r[recordHead:], r[recordHead+n*fieldHead:][:r.linesLen()]
+	h.Base = append(h.Base, lines...)
+	at := uint32(0)
+	for i := range n {
+		e := table[i*fieldHead:]
+		name, value := uint32(e[0]), uint32(binary.LittleEndian.Uint16(e[2:]))
+		h.Fields = append(h.Fields, message.Field{
+			NameAt: at, NameLen: uint16(name), ID: message.Name(e[1]), ValueAt: at + name + 2, ValueLen: value,
+		})
+		at += name + value + 4
+	}
+	h.Status, h.Proto = r.status(), message.HTTP11
+}
+
+// appendAnswer appends the record of an answer without its body. It reports false for a head that no record holds.
+func appendAnswer(dst []byte, h *message.Head, a *policy.Answer) (_ []byte, ok bool) {
+	start, n := len(dst), 0
+	for i := range h.Fields {
+		if h.Fields[i].Dropped() || !a.Keeps(h, i) {
+			continue
+		}
+		if n++; len(h.Name(i)) > 255 || len(h.Value(i)) > 1<<16-1 || n > 1<<12 {
+			return dst[:start], false
+		}
+	}
+	dst = appendHeader(dst, isAnswer, a.Fresh.Received, uint64(a.Fresh.Age), uint64(a.Fresh.Lifetime))
+	r := record(dst[start:])
+	binary.LittleEndian.PutUint16(r[2:], h.Status)
+	binary.LittleEndian.PutUint16(r[4:], uint16(n))
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.Dropped() && a.Keeps(h, i) {
+			dst = append(dst, byte(f.NameLen), byte(f.ID))
+			dst = binary.LittleEndian.AppendUint16(dst, uint16(f.ValueLen))
+		}
+	}
+	lines := len(dst)
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.Dropped() && a.Keeps(h, i) {
+			dst = append(append(dst, h.Name(i)...), ": "...)
+			dst = append(append(dst, h.Value(i)...), "\r\n"...)
+		}
+	}
+	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(dst)-lines))
+	return dst, true
+}
+
+func appendHeader(dst []byte, kind recordKind, at int64, a, b uint64) []byte {
+	dst = append(dst, recordVersion, byte(kind), 0, 0, 0, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
+	dst = binary.LittleEndian.AppendUint64(dst, a)
+	dst = binary.LittleEndian.AppendUint64(dst, b)
+	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// appendList appends the record of a list of varying fields, which counts until a time.
+func appendList(dst []byte, until int64, id, variants uint64, names []byte) []byte {
+	start := len(dst)
+	dst = appendHeader(dst, isList, until, id, variants)
+	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(names)))
+	return append(dst, names...)
+}
+
+// appendMarker appends the record that says that answers to requests of a class are not stored, until a time.
+func appendMarker(dst []byte, until int64, c policy.Class, why policy.Reason) []byte {
+	start := len(dst)
+	dst = appendHeader(dst, isMarker, until, 0, 0)
+	dst[start+6], dst[start+7] = byte(c), byte(why)
+	return dst
+}
+
+// marks reports whether r, a marker, is for the request h.
+func (r record) marks(h *message.Head) bool {
+	switch policy.Class(r[6]) {
+	case policy.Everybody:
+		return true
+	case policy.Visitors:
+		return h.Has(message.Cookie) || h.Has(message.Authorization)
+	}
+	return false
+}

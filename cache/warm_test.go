@@ -1,0 +1,81 @@
+package cache_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// lasting has all answers of the origin of package warm stored for years, whatever their Date is.
+var lasting = policy.Rules{
+	TTL: []policy.StatusTTL{{Status: 200, For: 80_000 * time.Hour}}, TTLMax: 90_000 * time.Hour, Cookies: policy.Ignore,
+}
+
+// warmRig is a proxy that answers a request from the cache, again and again.
+func warmRig(t testing.TB, request string, r cache.Route) *warm.Rig {
+	t.Helper()
+	return warm.NewRouted(t, request, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
+		z, err := cache.New(cache.Options{Reactors: 1, Memory: 4 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []proxy.Route{{Name: "all", To: z.Before(proxy.To(origin, nil), r, nil)}}
+	})
+}
+
+// A hit costs one read and one write, and allocates nothing, whatever the key is made of.
+func TestCache_hitAllocatesNothing(t *testing.T) {
+	text, err := plugin.Template("{cookie.theme} {header.accept-language}", lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]cache.Route{
+		"plain": {Rules: lasting},
+		"key": {Rules: lasting, Identity: "origin", Key: []*lang.Template{text},
+			Query: cache.Query{Drop: []string{"utm_*"}, Sort: true}},
+	} {
+		g := warmRig(t, warm.Browser, r)
+		before, trips := g.Loop.Calls(), g.Trips
+		allocs := testutil.Allocs(1000, g.Exchange)
+		c, n := g.Loop.Calls().Minus(before), g.Trips-trips
+		if allocs != 0 || c.IO() != 2*n {
+			t.Errorf("%s: %v allocations, %d hits with %+v", name, allocs, n, c)
+		}
+		if !strings.Contains(g.First, "fwd=uri-miss; fwd-status=200; stored") {
+			t.Errorf("%s: %q", name, g.First)
+		}
+	}
+}
+
+func BenchmarkCache_hit(b *testing.B) {
+	for name, request := range map[string]string{"small": warm.Small, "browser": warm.Browser} {
+		b.Run(name, func(b *testing.B) {
+			g := warmRig(b, request, cache.Route{Rules: lasting})
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Exchange()
+			}
+		})
+	}
+}
+
+// What the proxy answers of its own is the measure of a hit.
+func BenchmarkCache_ownAnswer(b *testing.B) {
+	body := strings.Repeat("x", 128)
+	g := warm.NewRouted(b, warm.Small, &proxy.Listener{}, func(*upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: proxy.Answer(200, "text/plain", body)}}
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Exchange()
+	}
+}

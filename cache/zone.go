@@ -1,0 +1,103 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tinyufo"
+)
+
+// Options say how large a Zone is.
+type Options struct {
+	Reactors int    // how many reactors the engine has that asks the Zone
+	Memory   int64  // bytes for records, 1 MiB at least
+	Name     string // in Cache-Status; "": proxy.DefaultName
+}
+
+// memoryMin is the least Options.Memory.
+const memoryMin = 1 << 20
+
+// Zone is the store of a cache. Safe for any goroutine.
+type Zone struct {
+	records *tinyufo.Bytes
+	fills   fillTable
+	locals  []*local // by Reactor.Index
+	name    string
+	counts  []counts // by Reactor.Index
+
+	filling    atomic.Int64 // bytes of the buffers of fills
+	fillingMax int64
+	lists      atomic.Uint64 // ids of lists of varying fields that were given out
+}
+
+var errMemory = errors.New("cache: Options.Memory is less than 1 MiB, or there are no Reactors")
+
+// New makes a Zone.
+func New(o Options) (*Zone, error) {
+	if o.Reactors <= 0 || o.Memory < memoryMin {
+		return nil, errMemory
+	}
+	shards := 1 // of 4 MiB at least, so that a record of 64 KiB is a small part of one
+	for n := 4 * o.Reactors; shards < n && o.Memory/int64(2*shards) >= shardMin; shards *= 2 {
+	}
+	records, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: o.Memory, Shards: shards})
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	z := &Zone{records: records, name: o.Name, fillingMax: max(o.Memory/8, fillingMin)}
+	if z.name == "" {
+		z.name = proxy.DefaultName
+	}
+	wall := time.Now()
+	z.counts = make([]counts, o.Reactors)
+	for range o.Reactors {
+		z.locals = append(z.locals, &local{zone: z, wall: wall})
+	}
+	z.fills.init()
+	return z, nil
+}
+
+const (
+	shardMin   = 4 << 20
+	fillingMin = 8 << 20
+)
+
+// Close ends the Zone, which no Front uses any more.
+func (z *Zone) Close() { z.records.Close() }
+
+// local is what the requests of one reactor share.
+// Owned by its reactor.
+type local struct {
+	zone *Zone
+	wall time.Time // when the Zone was made
+	skew int64     // wall clock less reactor clock; 0: it was not asked for
+
+	key     []byte // of the request that is looked at
+	variant []byte // its key with the values of varying fields
+	record  []byte // that was found; a body that is lent lies in it
+	target  []byte // that the backend is asked for
+	names   []byte // of varying fields
+	text    []byte
+	params  [][]byte     // of a query
+	head    message.Head // that followers are given
+	stored  proxy.Stored
+
+	_ [64]byte // the next local is another reactor's
+}
+
+// on returns what belongs to r.
+func (z *Zone) on(r *engine.Reactor) *local { return z.locals[r.Index()] }
+
+// now returns the wall clock at which the Zone was made and the time since, in ns: a clock that is set makes no record
+// younger.
+func (l *local) now(r *engine.Reactor) int64 {
+	if l.skew == 0 {
+		l.skew = l.wall.UnixNano() + int64(time.Since(l.wall)) - r.Now()
+	}
+	return r.Now() + l.skew
+}
