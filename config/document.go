@@ -27,7 +27,8 @@ type document struct {
 	certificates  []*certificateEntry
 	registrations []*registerEntry
 
-	sinks map[string]syntax.Span // the names of [log_sinks]
+	sinks    map[string]syntax.Span // the names of [log_sinks]
+	features []schema.Target        // entries of sections that other packages registered, once they are resolved
 }
 
 // documentOf sorts the entries of file by their sections.
@@ -212,9 +213,7 @@ func (r *resolver) features(t schema.Target) []schema.Target {
 		}
 	}
 	r.file.Resolve(entries)
-	if r.c.Places == nil {
-		schema.Detach(entries)
-	}
+	r.doc.features = append(r.doc.features, entries...)
 	return entries
 }
 

@@ -96,8 +96,14 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {
 		c = resolve(file, doc, now, o)
+		for _, check := range checks {
+			check(file, c)
+		}
 	} else if o.Partial {
 		c = resolvePart(file, doc)
+	}
+	if !o.Places {
+		schema.Detach(doc.features)
 	}
 	rep.Finish(name, doc.top.Allow)
 	if !rep.OK() {

@@ -39,6 +39,14 @@ func Register[E any, T interface {
 	})
 }
 
+// checks are the functions that RegisterCheck has added.
+var checks []func(*schema.Document, *Config)
+
+// RegisterCheck adds a function that completes and checks entries of registered sections when a Config has all that the
+// files say, and the entries still know their places: texts of the language are compiled then, and what depends on
+// routes and upstreams is reported to the report of the document. Call it from an init function.
+func RegisterCheck(check func(doc *schema.Document, c *Config)) { checks = append(checks, check) }
+
 // edge is the schema: every key there is, in the order of the reference page.
 var edge = sync.OnceValue(func() *schema.Schema {
 	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
@@ -316,9 +324,9 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"acme", "services", "cache", "cluster", "tracing", "sentry", "dev"},
+	"":          {"acme", "services", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "h3"},
-	"routes":    {"mirror", "cache", "compress"},
+	"routes":    {"mirror", "compress"},
 	"log":       {"redact"},
 }

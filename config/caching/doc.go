@@ -1,0 +1,23 @@
+// Package caching has the keys of the HTTP cache in edge.toml: the section [cache] of the process, and the key cache of
+// routes and of [defaults], as rows of the schema. It stores nothing: package server makes a cache of them.
+//
+//	[cache]              Of        the cache of the process
+//	cache of [defaults]  OfRoute   holds for all routes
+//	cache of [[routes]]  OfRoute   goes before it, key by key; true and false alone turn caching on and off
+//
+// # Life cycle
+//
+// The sections are registered with package config, which reads them with the rest of a file. When routes, upstreams and
+// the language of texts are known, check completes the entries: a route takes over the keys that it leaves to
+// [defaults], the templates of its key are compiled, and mistakes are reported at their places.
+//
+// # Which routes are cached
+//
+// A route is cached as its own cache says, else as [defaults] says. [defaults] is not for routes that lead to no
+// backend or whose dest has variables: a cache of their own has no effect there, or is an error.
+//
+// # Threads and ownership
+//
+// All is immutable once a configuration was read, and safe for any goroutine. A Cache and a Route belong to their
+// config.Config.
+package caching
