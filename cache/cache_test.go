@@ -362,8 +362,8 @@ func TestFill_thatIsNotStored(t *testing.T) {
 			w.Header().Set("Cache-Control", "private")
 			io.WriteString(w, "own")
 		}, n, 200},
-		"error":   {func(w http.ResponseWriter) { w.WriteHeader(500); io.WriteString(w, "own") }, n, 500},
-		"vary":    {func(w http.ResponseWriter) { w.Header().Set("Vary", "*"); io.WriteString(w, "own") }, n, 200},
+		"error": {func(w http.ResponseWriter) { w.WriteHeader(500); io.WriteString(w, "own") }, n, 500},
+		"vary":  {func(w http.ResponseWriter) { w.Header().Set("Vary", "*"); io.WriteString(w, "own") }, n, 200},
 		"large": {func(w http.ResponseWriter) {
 			w.Header().Set("Cache-Control", "max-age=60")
 			for range 100 {

@@ -49,13 +49,16 @@ const (
 //	a fill that is in the table is asked or filling
 type fill struct {
 	session.NopStream
+	next    *fill // of a list: of the table, or of local.free
+	hash    uint64
 	front   *front
 	reactor *engine.Reactor
 	key     []byte // in the table
 	plain   []byte // key without the values of varying fields
-	fork    *proxy.Forked
+	fork    proxy.Forked
 	asked   int64     // ns since 1970
 	first   *follower // nil once it is over
+	self    follower  // first, while it is not over
 	length  int64     // of the body; below 0: it is not stated
 	varies  bool      // key has values of varying fields: a list was known
 	apart   bool      // counted in front.detached
@@ -70,10 +73,9 @@ type fill struct {
 	buf     *buffer
 	bytes   []byte // of buf: a record that grows
 	headLen int
-	store   []byte // key of the record
-	names   []byte // by which the answer varies; nil: by nothing
-	variant []byte // values of these in the request
-	fresh   policy.Freshness
+	store   []byte        // key of the record
+	names   []byte        // by which the answer varies; empty: by nothing
+	variant []byte        // values of these in the request
 	why     policy.Reason // not stored
 	failure *proxy.Error
 }
@@ -81,39 +83,75 @@ type fill struct {
 // follow has x follow the fill of a key, which it begins where there is none. It returns nil where there is no room.
 func (f *front) follow(x *proxy.Exchange, l *local, key, target []byte, to session.Receiver) session.Stream {
 	z, r := f.zone, x.Reactor()
-	w := &follower{to: to, x: x}
-	s := z.fills.of(key)
+	hash := z.fills.hash(key)
+	s := z.fills.of(hash)
 	s.mu.Lock()
-	if one := s.fills[string(key)]; one != nil {
-		full := one.followers.Load() >= followersMax
-		if !full {
-			w.fill, w.lane = one, one.laneOf(r)
+	one := s.find(hash, key)
+	if one != nil {
+		var w *follower
+		if one.followers.Load() < followersMax {
+			w = &follower{to: to, x: x, fill: one, lane: one.laneOf(r)}
 			one.refs.Add(1)
 			one.followers.Add(1)
 		}
 		s.mu.Unlock()
-		if full {
+		if w == nil {
 			return nil
 		}
 		w.wait()
 		z.counts[r.Index()].followers.Add(1)
 		return w
 	}
-	if z.filling.Load() >= z.fillingMax {
-		s.mu.Unlock()
+	if z.filling.Load() < z.fillingMax {
+		one = l.takeFill()
+		one.begin(f, x, key, to)
+		one.hash, one.asked, one.plain = hash, l.now(r), append(one.plain[:0], l.key...)
+		s.add(one)
+	}
+	s.mu.Unlock()
+	if one == nil {
 		return nil
 	}
-	one := &fill{front: f, reactor: r, key: append([]byte(nil), key...), asked: l.now(r), first: w, length: -1}
-	one.plain, one.varies = append(one.plain, l.key...), key[0] == variantKey
-	one.refs.Store(2)
-	one.followers.Store(1)
-	s.fills[string(one.key)] = one
-	s.mu.Unlock()
-	w.fill = one
 	z.counts[r.Index()].begun.Add(1)
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
-	one.fork = proxy.Fork(x, f.onward, func(h *message.Head) { edit(h, target) }, one)
-	return w
+	proxy.Fork(&one.fork, x, f.onward, one)
+	edit(one.fork.Request(), target)
+	return &one.self
+}
+
+// begin makes f, which is free, the fill for the request of x.
+func (f *fill) begin(of *front, x *proxy.Exchange, key []byte, to session.Receiver) {
+	f.front, f.reactor = of, x.Reactor()
+	f.key, f.varies = append(f.key[:0], key...), key[0] == variantKey
+	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
+	f.self = follower{fill: f, to: to, x: x}
+	f.first = &f.self
+	f.state.Store(asked)
+	f.mark.Store(0)
+	f.refs.Store(2)
+	f.followers.Store(1)
+}
+
+// takeFill returns a fill that nothing refers to.
+func (l *local) takeFill() *fill {
+	f := l.free
+	if f == nil || !f.fork.Over() || f.self.posted {
+		return &fill{}
+	}
+	l.free, f.next = f.next, nil
+	l.kept--
+	return f
+}
+
+// fillsKept bounds the free fills of a reactor.
+const fillsKept = 256
+
+// keepFill keeps f, which is over and had no lane, for another request. Of a lane a task may be on its way.
+func (l *local) keepFill(f *fill) {
+	if l.kept < fillsKept {
+		l.free, f.next = f, l.free
+		l.kept++
+	}
 }
 
 // edit makes h the request of a fill: what the key leaves out is left out of it, and the answer is to be whole.
@@ -145,7 +183,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 		f.giveHead(l, h, end)
 		return nil
 	}
-	if f.fresh = a.Fresh; end {
+	if end {
 		f.finish(stored)
 	} else {
 		f.publish(filling)
@@ -171,8 +209,11 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		return refuse(policy.ReasonTooLarge)
 	}
 	var why policy.Reason
-	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone || !f.vary(l, now) {
-		return refuse(policy.ReasonVary)
+	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone {
+		return refuse(why)
+	}
+	if !f.vary(l, now) { // clients choose the values, so that no other one may be kept from what is stored
+		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
 	if l.record, ok = appendAnswer(l.record[:0], h, &a); !ok || len(l.record) > bodyMax {
@@ -213,9 +254,10 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	if id == 0 {
 		id, variants = z.lists.Add(1), 0
 	}
-	z.records.Set(f.plain, appendList(nil, now+listTime, id, variants+1, l.names))
-	f.names = append([]byte(nil), l.names...)
-	f.variant = policy.AppendVariant(nil, f.names, request)
+	l.text = appendList(l.text[:0], now+listTime, id, variants+1, l.names)
+	z.records.Set(f.plain, l.text)
+	f.names = append(f.names, l.names...)
+	f.variant = policy.AppendVariant(f.variant[:0], f.names, request)
 	f.store = appendVariantKey(nil, f.plain, id, f.names, request)
 	return true
 }
@@ -223,7 +265,8 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 // refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
 func (f *fill) refuse(l *local, c policy.Class) {
 	if c != policy.Nobody {
-		f.front.zone.records.Set(f.key, appendMarker(nil, l.now(f.reactor)+markerTime, c, f.why))
+		l.text = appendMarker(l.text[:0], l.now(f.reactor)+markerTime, c, f.why)
+		f.front.zone.records.Set(f.key, l.text)
 	}
 	f.finish(passed)
 }
@@ -237,7 +280,8 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 		}
 		return
 	}
-	proxy.Credit(w.x, f.fork)
+	proxy.Credit(w.x, &f.fork)
+	l.head.Base = l.base[:0]
 	l.head.Become(h)
 	more, forwarded := "", "uri-miss"
 	if f.varies {
@@ -247,6 +291,7 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 		more = "; stored"
 	}
 	f.front.tell(l, &l.head, forwarded, f.why, more)
+	l.base = l.head.Base // OnHead takes the head, and not its memory
 	f.front.note(w.x, proxy.CacheMiss, -1, f.why)
 	w.begun = true
 	w.end(end)
@@ -323,7 +368,7 @@ func (f *fill) Reset(code session.Code) {
 func (f *fill) OnFailed(e *proxy.Error) {
 	f.failure = e
 	if w := f.first; w != nil {
-		proxy.Credit(w.x, f.fork)
+		proxy.Credit(w.x, &f.fork)
 	}
 	f.finish(failed)
 	if w := f.first; w != nil {
@@ -373,9 +418,15 @@ func (f *fill) release() {
 	if invariant.On {
 		invariant.That(n >= 0, "a fill is released once too often")
 	}
-	if n == 0 && f.buf != nil {
+	if n > 0 {
+		return
+	}
+	if f.buf != nil {
 		f.front.zone.giveBuffer(f.buf)
 		f.buf, f.bytes = nil, nil
+	}
+	if f.lanes.Load() == nil { // so that this is the reactor of f
+		f.front.zone.on(f.reactor).keepFill(f)
 	}
 }
 

@@ -81,7 +81,7 @@ func (w *follower) step() {
 func (w *follower) begin(whole bool) (ok bool) {
 	f, r := w.fill, w.lane.reactor
 	l := f.front.zone.on(r)
-	if f.names != nil {
+	if len(f.names) > 0 {
 		l.text = policy.AppendVariant(l.text[:0], f.names, &w.x.Request)
 		if string(l.text) != string(f.variant) {
 			w.again()
@@ -92,14 +92,16 @@ func (w *follower) begin(whole bool) (ok bool) {
 	if whole {
 		length = f.mark.Load()
 	}
-	h := &l.head
-	record(f.bytes[:f.headLen]).writeTo(h)
-	age := int64(f.fresh.AgeAt(l.now(r)) / time.Second)
+	h, head := &l.head, record(f.bytes[:f.headLen])
+	h.Base = l.base[:0]
+	head.writeTo(h)
+	fresh := head.fresh()
+	age := int64(fresh.AgeAt(l.now(r)) / time.Second)
 	l.text = strconv.AppendInt(l.text[:0], age, 10)
 	h.AddBytes(message.Age, "Age", l.text)
 	f.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
 	f.front.note(w.x, proxy.CacheHit, int32(age), policy.ReasonNone)
-	h.Length = length
+	h.Length, l.base = length, h.Base // OnHead takes the head, and not its memory
 	w.begun = true
 	r.Disarm(&w.timer)
 	w.end(length == 0)

@@ -202,9 +202,12 @@ func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) (session.St
 // now.
 func (f *front) OnPassed(x *proxy.Exchange) {
 	v, h := visits.Of(x), &x.Response
+	if h.Tunnel {
+		return
+	}
 	r := x.Reactor()
 	l := f.zone.on(r)
-	if v.why == policy.ReasonUncacheable && h.Status >= 200 {
+	if v.why == policy.ReasonUncacheable {
 		now := l.now(r)
 		if a := f.route.Rules.Judge(&x.Request, h, now, now); a.Reason == policy.ReasonNone {
 			var ok bool

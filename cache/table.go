@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync"
 )
@@ -17,7 +18,7 @@ type fillTable struct {
 
 type fillShard struct {
 	mu    sync.Mutex
-	fills map[string]*fill // guarded by mu
+	fills map[uint64]*fill // by the hash of the key, the first of a list; guarded by mu
 
 	_ [48]byte // the next shard's mutex is in another cache line
 }
@@ -25,34 +26,61 @@ type fillShard struct {
 func (t *fillTable) init() {
 	t.seed = maphash.MakeSeed()
 	for i := range t.shards {
-		t.shards[i].fills = make(map[string]*fill)
+		t.shards[i].fills = make(map[uint64]*fill)
 	}
 }
 
-func (t *fillTable) of(key []byte) *fillShard {
-	return &t.shards[maphash.Bytes(t.seed, key)%fillShards]
+func (t *fillTable) hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) }
+
+func (t *fillTable) of(hash uint64) *fillShard { return &t.shards[hash%fillShards] }
+
+// find returns the fill of a key, nil where there is none. mu is held.
+func (s *fillShard) find(hash uint64, key []byte) *fill {
+	f := s.fills[hash]
+	for f != nil && !bytes.Equal(f.key, key) {
+		f = f.next
+	}
+	return f
+}
+
+// add has others find f. mu is held.
+func (s *fillShard) add(f *fill) {
+	f.next = s.fills[f.hash]
+	s.fills[f.hash] = f
+}
+
+// remove has nobody find f, where somebody does. mu is held.
+func (s *fillShard) remove(f *fill) {
+	first := s.fills[f.hash]
+	for at := &first; *at != nil; at = &(*at).next {
+		if *at == f {
+			*at = f.next
+			break
+		}
+	}
+	if first == nil {
+		delete(s.fills, f.hash)
+	} else {
+		s.fills[f.hash] = first
+	}
 }
 
 // remove has nobody follow f any more.
 func (t *fillTable) remove(f *fill) {
-	s := t.of(f.key)
+	s := t.of(f.hash)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fills[string(f.key)] == f {
-		delete(s.fills, string(f.key))
-	}
+	s.remove(f)
+	s.mu.Unlock()
 }
 
 // removeLonely is remove for a fill that nobody follows. It reports false, and does nothing, where somebody does.
 func (t *fillTable) removeLonely(f *fill) bool {
-	s := t.of(f.key)
+	s := t.of(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.followers.Load() > 0 {
 		return false
 	}
-	if s.fills[string(f.key)] == f {
-		delete(s.fills, string(f.key))
-	}
+	s.remove(f)
 	return true
 }

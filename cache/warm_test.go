@@ -68,6 +68,28 @@ func BenchmarkCache_hit(b *testing.B) {
 	}
 }
 
+// Each request is a miss, and its answer is stored: the key has the number of the request.
+func BenchmarkCache_miss(b *testing.B) {
+	number, err := plugin.Template("{request.id}", lang.Request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	g := warmRig(b, warm.Small, cache.Route{Rules: lasting, Key: []*lang.Template{number}})
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Exchange()
+	}
+}
+
+// A request that is passed on is the measure of a miss.
+func BenchmarkCache_without(b *testing.B) {
+	g := warm.New(b, warm.Small, &proxy.Listener{})
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Exchange()
+	}
+}
+
 // What the proxy answers of its own is the measure of a hit.
 func BenchmarkCache_ownAnswer(b *testing.B) {
 	body := strings.Repeat("x", 128)

@@ -85,6 +85,9 @@ type local struct {
 	text    []byte
 	params  [][]byte     // of a query
 	head    message.Head // that followers are given
+	base    []byte       // memory of that
+	free    *fill        // fills that are over; see takeFill
+	kept    int          // how many
 	stored  proxy.Stored
 
 	_ [64]byte // the next local is another reactor's

@@ -26,9 +26,9 @@ var (
 )
 
 // caches is a Front that does what a cache says that it does, by the path of the request.
-type caches struct{ behind proxy.Destination }
+type caches struct{ onward proxy.Destination }
 
-func (c caches) Behind() proxy.Destination { return c.behind }
+func (c caches) Onward() proxy.Destination { return c.onward }
 func (caches) OnPassed(*proxy.Exchange)    {}
 
 // stored answers from the store.

@@ -3,11 +3,10 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/message"
 )
 
-// Fork sends the request of x to d once more, as it stands and as edit, which may be nil, changes it, but without a
-// body. It is an exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals
+// Fork makes f the request of x, sent to d once more as it stands, but without a body. The caller may change f.Request
+// until it returns to the reactor. f, which is over or was never used, is an exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals
 // that x has at the moment. The answer goes to down, from the end of this tick on, and never inside a method of the
 // Forked.
 //
@@ -15,10 +14,12 @@ import (
 // Via, and counters of the upstream. No other filter sees it, and it has no log record. The answer of a filter of
 // ConnectFailed is a failure, with which x fails by that answer.
 // On the reactor of x.
-func Fork(x *Exchange, d Destination, edit func(h *message.Head), down ForkSide) *Forked {
+func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	from, y := x.Client(), x.local.take()
-	f := &Forked{ForkSide: down, x: y, peer: from.Peer(), local: from.Local(), digest: x.digest}
-	f.task.Run = f.run
+	f.ForkSide, f.x, f.peer, f.local, f.digest = down, y, from.Peer(), from.Local(), x.digest
+	if f.task.Run == nil {
+		f.task.Run = f.run
+	}
 	y.facts = x.facts
 	y.number, y.bodyIn, y.fault = x.local.numberOf(&x.record), 0, nil
 	y.status, y.answered, y.ours, y.cached = 0, 0, false, NoCache
@@ -31,12 +32,7 @@ func Fork(x *Exchange, d Destination, edit func(h *message.Head), down ForkSide)
 	y.up.Body.Ended = true
 	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
 	y.chosen = leadTo(d)
-	if edit != nil {
-		edit(&y.Request)
-	}
-	y.charge()
 	f.wake()
-	return f
 }
 
 func (f *Forked) wake() {
@@ -56,6 +52,7 @@ func (f *Forked) run(*engine.Reactor) {
 		defer checkExchange(x)
 	}
 	defer x.rescue()
+	x.charge()
 	if f.ForkSide == nobody {
 		x.downGone = true
 		x.dropUp()

@@ -17,7 +17,8 @@ type ForkSide interface {
 	OnFailed(e *Error)
 }
 
-// Forked is a request without a client. Owned by the reactor of the exchange that it was made of.
+// Forked is a request without a client: see Fork. The zero value is none. Owned by the reactor of the exchange that it
+// was made of; its memory belongs to the caller of Fork, who may use it again once it is Over.
 //
 //	x is nil once the fork is over: the end of the answer was sent, it has failed, or it was cancelled
 type Forked struct {
@@ -28,6 +29,9 @@ type Forked struct {
 	task        engine.Task
 	posted      bool // the task is on its way
 }
+
+// Over reports whether f may be used for another request: nothing of it goes on, and no task is on its way.
+func (f *Forked) Over() bool { return f.x == nil && !f.posted }
 
 // Request returns the head that is sent on; nil once f is over. Borrowed until then.
 func (f *Forked) Request() *message.Head {

@@ -57,8 +57,10 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		return s, nil
 	case strings.HasPrefix(path, "/fork"):
 		s := &followed{to: to, x: x}
-		edit := func(h *message.Head) { h.Set("X-Forked", "1"); f.edits.Add(1) }
-		s.fork = proxy.Fork(x, f.onward, edit, (*forkSide)(s))
+		s.fork = new(proxy.Forked)
+		proxy.Fork(s.fork, x, f.onward, (*forkSide)(s))
+		s.fork.Request().Set("X-Forked", "1")
+		f.edits.Add(1)
 		s.task.Run = func(*engine.Reactor) {
 			if s.posted = false; s.fork != nil {
 				s.fork.Resume()
