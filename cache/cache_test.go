@@ -19,6 +19,8 @@ import (
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -306,6 +308,77 @@ func TestCache_key(t *testing.T) {
 	}
 }
 
+// Varying fields are chosen by clients: they fill no more than 64 variants, and switch the cache off for nobody.
+func TestCache_variantsAreBounded(t *testing.T) {
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "X-Lang")
+		io.WriteString(w, r.Header.Get("X-Lang"))
+	})
+	for i := range 70 {
+		lang := fmt.Sprint(i)
+		a := g.get(t, "/", "X-Lang", lang)
+		if stored := strings.HasSuffix(a.cacheStatus(), "; stored"); a.body != lang || stored != (i < 64) {
+			t.Errorf("%d: %q %s", i, a.body, a.cacheStatus())
+		}
+	}
+	for _, i := range []int{0, 63} {
+		if a := g.get(t, "/", "X-Lang", fmt.Sprint(i)); !strings.HasPrefix(a.cacheStatus(), "edge; hit") {
+			t.Errorf("%d: %s", i, a.cacheStatus())
+		}
+	}
+}
+
+// A request without a host, or with long texts, has no key.
+func TestCache_requestsWithoutAKey(t *testing.T) {
+	long, err := plugin.Template("{header.x-long}{header.x-long}", lang.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Cache-Control", "max-age=60") }
+	g := newRig(t, cache.Route{Key: []*lang.Template{long}}, answer)
+	for name, request := range map[string]string{
+		"no host": "GET / HTTP/1.0\r\n\r\n",
+		"long":    "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 5<<10) + "\r\n\r\n",
+	} {
+		for range 2 {
+			w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+			w.Send(request)
+			resp, _ := w.ReadResponse("GET")
+			if got := resp.Header.Get("Cache-Status"); got != "edge; fwd=bypass; fwd-status=200; detail=key" {
+				t.Errorf("%s: %s", name, got)
+			}
+			w.Close()
+		}
+	}
+}
+
+// What a request has for content is not taken for the next request, and its answer is for nobody else.
+func TestCache_contentOfGET(t *testing.T) {
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%q", body)
+	})
+	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	defer w.Close()
+	const evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
+	const passed = "fwd=bypass; fwd-status=200; detail=body"
+	content := fmt.Sprintf("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(evil), evil)
+	for i, c := range []struct{ request, want, status string }{
+		{content, fmt.Sprintf("%q", evil), passed},
+		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", `""`, "fwd=uri-miss"},
+		{content, fmt.Sprintf("%q", evil), passed},
+		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", `""`, "hit"},
+	} {
+		w.Send(c.request)
+		resp, body := w.ReadResponse("GET")
+		if body != c.want || !strings.HasPrefix(resp.Header.Get("Cache-Status"), "edge; "+c.status) {
+			t.Errorf("%d: %s, %v", i, body, resp.Header)
+		}
+	}
+}
+
 // Requests for the same that come while it is fetched wait for it.
 func TestFill_manyFollow(t *testing.T) {
 	const n = 200
@@ -429,7 +502,8 @@ func TestFill_failures(t *testing.T) {
 		close(c)
 		for range n {
 			a := <-got
-			if path == "/lost" && (a.err != nil || a.status != 502) || path == "/cut" && a.err == nil && a.status != 502 {
+			lost := path == "/lost" && (a.err != nil || a.status != 502)
+			if lost || path == "/cut" && a.err == nil && a.status != 502 {
 				t.Errorf("%s: %+v", path, a)
 			}
 		}

@@ -80,8 +80,11 @@ type fill struct {
 	failure *proxy.Error
 }
 
-// follow has x follow the fill of a key, which it begins where there is none. It returns nil where there is no room.
-func (f *front) follow(x *proxy.Exchange, l *local, key, target []byte, to session.Receiver) session.Stream {
+// follow has x follow the fill of a key, which it begins where there is none. It returns the answer in place of a
+// stream where that was stored just now, and neither where there is no room.
+func (f *front) follow(
+	x *proxy.Exchange, l *local, key, target []byte, now int64, to session.Receiver,
+) (session.Stream, record) {
 	z, r := f.zone, x.Reactor()
 	hash := z.fills.hash(key)
 	s := z.fills.of(hash)
@@ -96,27 +99,35 @@ func (f *front) follow(x *proxy.Exchange, l *local, key, target []byte, to sessi
 		}
 		s.mu.Unlock()
 		if w == nil {
-			return nil
+			return nil, nil
 		}
 		w.wait()
 		z.counts[r.Index()].followers.Add(1)
-		return w
+		return w, nil
+	}
+	// A fill on another reactor may have ended since the store was asked: it stores its answer, then it leaves the
+	// table.
+	if len(z.locals) > 1 {
+		if found := l.get(key, now); found.kind() == isAnswer {
+			s.mu.Unlock()
+			return nil, found
+		}
 	}
 	if z.filling.Load() < z.fillingMax {
 		one = l.takeFill()
 		one.begin(f, x, key, to)
-		one.hash, one.asked, one.plain = hash, l.now(r), append(one.plain[:0], l.key...)
+		one.hash, one.asked, one.plain = hash, l.zone.now(r), append(one.plain[:0], l.key...)
 		s.add(one)
 	}
 	s.mu.Unlock()
 	if one == nil {
-		return nil
+		return nil, nil
 	}
 	z.counts[r.Index()].begun.Add(1)
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
 	proxy.Fork(&one.fork, x, f.onward, one)
 	edit(one.fork.Request(), target)
-	return &one.self
+	return &one.self, nil
 }
 
 // begin makes f, which is free, the fill for the request of x.
@@ -194,7 +205,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 
 // judge decides whether the answer with head h is stored, and makes the head of its record.
 func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
-	now, request := l.now(f.reactor), f.fork.Request()
+	now, request := l.zone.now(f.reactor), f.fork.Request()
 	a = f.front.route.Rules.Judge(request, h, f.asked, now)
 	if a.Reason != policy.ReasonNone {
 		return a
@@ -216,7 +227,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
-	if l.record, ok = appendAnswer(l.record[:0], h, &a); !ok || len(l.record) > bodyMax {
+	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], h, &a); !ok || len(l.record) > bodyMax {
 		return refuse(policy.ReasonTooLarge)
 	}
 	f.headLen = len(l.record)
@@ -239,33 +250,42 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 		return true
 	}
 	z, request := f.front.zone, f.fork.Request()
-	id, variants := uint64(0), uint64(0)
-	if list := l.get(f.plain, now); list.kind() == isList {
-		id, variants = list.id(), list.variants()
+	list := l.get(f.plain, now)
+	if list.kind() == isList {
 		all, ok := policy.UnionVary(nil, list.names(), l.names)
-		if !ok || variants >= variantsMax && string(all) == string(list.names()) {
+		if !ok {
 			return false
 		}
-		if string(all) != string(list.names()) {
-			id = 0
+		if l.names = append(l.names[:0], all...); string(all) != string(list.names()) {
+			list = nil
 		}
-		l.names = append(l.names[:0], all...)
+	} else {
+		list = nil
 	}
-	if id == 0 {
-		id, variants = z.lists.Add(1), 0
-	}
-	l.text = appendList(l.text[:0], now+listTime, id, variants+1, l.names)
-	z.records.Set(f.plain, l.text)
 	f.names = append(f.names, l.names...)
 	f.variant = policy.AppendVariant(f.variant[:0], f.names, request)
+	hash := z.fills.hash(f.variant)
+	if list == nil {
+		id := z.lists.Add(1)
+		f.store = appendVariantKey(nil, f.plain, id, f.names, request)
+		l.text = appendList(l.text[:0], now+listTime, id, f.names, nil, hash)
+		z.records.Set(f.plain, l.text)
+		return true
+	}
+	id, variants := list.id(), list.body()
 	f.store = appendVariantKey(nil, f.plain, id, f.names, request)
+	if found, room := list.hasVariant(hash); found || !room {
+		return room
+	}
+	l.text = appendList(l.text[:0], now+listTime, id, f.names, variants, hash)
+	z.records.Set(f.plain, l.text)
 	return true
 }
 
 // refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
 func (f *fill) refuse(l *local, c policy.Class) {
 	if c != policy.Nobody {
-		l.text = appendMarker(l.text[:0], l.now(f.reactor)+markerTime, c, f.why)
+		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, c, f.why)
 		f.front.zone.records.Set(f.key, l.text)
 	}
 	f.finish(passed)
@@ -281,8 +301,6 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 		return
 	}
 	proxy.Credit(w.x, &f.fork)
-	l.head.Base = l.base[:0]
-	l.head.Become(h)
 	more, forwarded := "", "uri-miss"
 	if f.varies {
 		forwarded = "vary-miss"
@@ -290,12 +308,13 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 	if f.why == policy.ReasonNone && f.length >= 0 {
 		more = "; stored"
 	}
-	f.front.tell(l, &l.head, forwarded, f.why, more)
-	l.base = l.head.Base // OnHead takes the head, and not its memory
+	f.front.tell(l, h, forwarded, f.why, more)
 	f.front.note(w.x, proxy.CacheMiss, -1, f.why)
 	w.begun = true
 	w.end(end)
-	w.to.OnHead(w, &l.head, end)
+	base := h.Base
+	w.to.OnHead(w, h, end)
+	h.Base = base[:0] // a head that was taken has left its memory
 }
 
 // SendData takes a piece of the body.

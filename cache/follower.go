@@ -96,7 +96,7 @@ func (w *follower) begin(whole bool) (ok bool) {
 	h.Base = l.base[:0]
 	head.writeTo(h)
 	fresh := head.fresh()
-	age := int64(fresh.AgeAt(l.now(r)) / time.Second)
+	age := int64(fresh.AgeAt(l.zone.now(r)) / time.Second)
 	l.text = strconv.AppendInt(l.text[:0], age, 10)
 	h.AddBytes(message.Age, "Age", l.text)
 	f.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")

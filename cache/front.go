@@ -84,7 +84,7 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	if !ok {
 		return f.pass(x, v, policy.ReasonKey)
 	}
-	now := l.now(r)
+	now := l.zone.now(r)
 	found, under := l.find(h, now)
 	switch found.kind() {
 	case isAnswer:
@@ -104,8 +104,13 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		return f.pass(x, v, policy.ReasonWaited)
 	}
 	v.follows++
-	if s := f.follow(x, l, under, target, to); s != nil {
+	s, found := f.follow(x, l, under, target, now, to)
+	switch {
+	case s != nil:
 		return s, nil
+	case found != nil:
+		f.hit(x, l, found, now)
+		return nil, &l.stored
 	}
 	return f.pass(x, v, policy.ReasonCrowd)
 }
@@ -121,10 +126,15 @@ func passes(h *message.Head) policy.Reason {
 		// Content of GET means nothing (RFC 9110 §9.3.1), but some backends answer it: it would be an answer for
 		// others.
 		return policy.ReasonBody
-	case h.Has(message.IfMatch), h.Has(message.IfUnmodifiedSince):
-		return policy.ReasonPrecondition
-	case h.Has(message.Range):
-		return policy.ReasonRange
+	}
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; {
+		case f.Dropped():
+		case f.ID == message.IfMatch, f.ID == message.IfUnmodifiedSince:
+			return policy.ReasonPrecondition
+		case f.ID == message.Range:
+			return policy.ReasonRange
+		}
 	}
 	return policy.ReasonNone
 }
@@ -208,7 +218,7 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	r := x.Reactor()
 	l := f.zone.on(r)
 	if v.why == policy.ReasonUncacheable {
-		now := l.now(r)
+		now := l.zone.now(r)
 		if a := f.route.Rules.Judge(&x.Request, h, now, now); a.Reason == policy.ReasonNone {
 			var ok bool
 			if l.key, _, ok = f.appendKey(l.key[:0], l, x); ok {

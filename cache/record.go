@@ -16,12 +16,12 @@ import (
 //	    6  class, reason                   of a marker, 1 byte each
 //	    8  received                        of an answer; until when it counts, of others: ns since 1970
 //	   16  age when received, ns           of an answer; id of a list
-//	   24  lifetime, ns                    of an answer; variants that a list has
+//	   24  lifetime, ns                    of an answer
 //	   32  bytes of lines                  of an answer; of names, of a list
 //	   36  bytes of the body
 //	   40  4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
-//	       body
+//	       body; of a list, the hashes of the variants that were stored, 8 bytes each
 type record []byte
 
 const (
@@ -49,7 +49,6 @@ func (r record) status() uint16   { return binary.LittleEndian.Uint16(r[2:]) }
 func (r record) fields() int      { return int(binary.LittleEndian.Uint16(r[4:])) }
 func (r record) until() int64     { return int64(binary.LittleEndian.Uint64(r[8:])) }
 func (r record) id() uint64       { return binary.LittleEndian.Uint64(r[16:]) }
-func (r record) variants() uint64 { return binary.LittleEndian.Uint64(r[24:]) }
 func (r record) linesLen() int    { return int(binary.LittleEndian.Uint32(r[32:])) }
 func (r record) bodyLen() int     { return int(binary.LittleEndian.Uint32(r[36:])) }
 func (r record) names() []byte    { return r[recordHead : recordHead+r.linesLen()] }
@@ -82,36 +81,28 @@ func (r record) writeTo(h *message.Head) {
 	h.Status, h.Proto = r.status(), message.HTTP11
 }
 
-// appendAnswer appends the record of an answer without its body. It reports false for a head that no record holds.
-func appendAnswer(dst []byte, h *message.Head, a *policy.Answer) (_ []byte, ok bool) {
+// appendAnswer appends the record of an answer without its body, and uses lines as memory. It reports false for a head
+// that no record holds.
+func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used []byte, ok bool) {
 	start, n := len(dst), 0
+	dst = appendHeader(dst, isAnswer, a.Fresh.Received, uint64(a.Fresh.Age), uint64(a.Fresh.Lifetime))
 	for i := range h.Fields {
-		if h.Fields[i].Dropped() || !a.Keeps(h, i) {
+		f := &h.Fields[i]
+		if f.Dropped() || !a.Keeps(h, i) {
 			continue
 		}
-		if n++; len(h.Name(i)) > 255 || len(h.Value(i)) > 1<<16-1 || n > 1<<12 {
-			return dst[:start], false
+		if n++; f.NameLen > 255 || f.ValueLen > 1<<16-1 || n > 1<<12 {
+			return dst[:start], lines, false
 		}
+		dst = append(dst, byte(f.NameLen), byte(f.ID), byte(f.ValueLen), byte(f.ValueLen>>8))
+		lines = append(append(lines, h.Name(i)...), ": "...)
+		lines = append(append(lines, h.Value(i)...), "\r\n"...)
 	}
-	dst = appendHeader(dst, isAnswer, a.Fresh.Received, uint64(a.Fresh.Age), uint64(a.Fresh.Lifetime))
 	r := record(dst[start:])
 	binary.LittleEndian.PutUint16(r[2:], h.Status)
 	binary.LittleEndian.PutUint16(r[4:], uint16(n))
-	for i := range h.Fields {
-		if f := &h.Fields[i]; !f.Dropped() && a.Keeps(h, i) {
-			dst = append(dst, byte(f.NameLen), byte(f.ID))
-			dst = binary.LittleEndian.AppendUint16(dst, uint16(f.ValueLen))
-		}
-	}
-	lines := len(dst)
-	for i := range h.Fields {
-		if f := &h.Fields[i]; !f.Dropped() && a.Keeps(h, i) {
-			dst = append(append(dst, h.Name(i)...), ": "...)
-			dst = append(append(dst, h.Value(i)...), "\r\n"...)
-		}
-	}
-	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(dst)-lines))
-	return dst, true
+	binary.LittleEndian.PutUint32(r[32:], uint32(len(lines)))
+	return append(dst, lines...), lines, true
 }
 
 func appendHeader(dst []byte, kind recordKind, at int64, a, b uint64) []byte {
@@ -122,12 +113,27 @@ func appendHeader(dst []byte, kind recordKind, at int64, a, b uint64) []byte {
 	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
-// appendList appends the record of a list of varying fields, which counts until a time.
-func appendList(dst []byte, until int64, id, variants uint64, names []byte) []byte {
+// appendList appends the record of a list of varying fields, which counts until a time, with the hashes of variants and
+// one more.
+func appendList(dst []byte, until int64, id uint64, names, variants []byte, more uint64) []byte {
 	start := len(dst)
-	dst = appendHeader(dst, isList, until, id, variants)
-	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(names)))
-	return append(dst, names...)
+	dst = append(appendHeader(dst, isList, until, id, 0), names...)
+	dst = binary.LittleEndian.AppendUint64(append(dst, variants...), more)
+	r := record(dst[start:])
+	binary.LittleEndian.PutUint32(r[32:], uint32(len(names)))
+	r.setBodyLen(len(variants) + 8)
+	return dst
+}
+
+// hasVariant reports whether r, a list, has the hash of a variant, and whether there is room for one more.
+func (r record) hasVariant(hash uint64) (found, room bool) {
+	all := r.body()
+	for i := 0; i < len(all); i += 8 {
+		if binary.LittleEndian.Uint64(all[i:]) == hash {
+			return true, true
+		}
+	}
+	return false, len(all) < 8*variantsMax
 }
 
 // appendMarker appends the record that says that answers to requests of a class are not stored, until a time.

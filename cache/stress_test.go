@@ -137,7 +137,7 @@ func ask(c *http.Client, url, path string, rnd *rand.Rand) error {
 			return nil
 		}
 		if want.pieces > 1 && len(body) < want.length {
-			return fmt.Errorf("%s: %d bytes of an answer that was cut off came as a whole: %v", path, len(body), resp.Header)
+			return fmt.Errorf("%s: %d bytes of a cut-off answer came as a whole: %v", path, len(body), resp.Header)
 		}
 		return nil
 	}
@@ -148,12 +148,14 @@ func ask(c *http.Client, url, path string, rnd *rand.Rand) error {
 		lang = ""
 	}
 	status := resp.Header.Get("Cache-Status")
+	unstorable := want.storage == "no-store" || want.storage == "private" || want.vary == "*"
 	switch {
 	case resp.StatusCode != want.status, string(body) != bodyOf(path, lang, want.length):
-		return fmt.Errorf("%s: %d with %d bytes (%.30q), %v; want %+v", path, resp.StatusCode, len(body), body, resp.Header, want)
+		return fmt.Errorf("%s: %d, %d bytes (%.30q), %v; want %+v",
+			path, resp.StatusCode, len(body), body, resp.Header, want)
 	case !strings.HasPrefix(status, "edge; "):
 		return fmt.Errorf("%s: Cache-Status %q", path, status)
-	case (want.storage == "no-store" || want.storage == "private" || want.vary == "*") && strings.Contains(status, "hit"):
+	case unstorable && strings.Contains(status, "hit"):
 		return fmt.Errorf("%s: %s of %+v", path, status, want)
 	}
 	return nil

@@ -33,6 +33,9 @@ type Zone struct {
 	filling    atomic.Int64 // bytes of the buffers of fills
 	fillingMax int64
 	lists      atomic.Uint64 // ids of lists of varying fields that were given out
+
+	wall time.Time    // when the Zone was made
+	skew atomic.Int64 // wall clock less the clock of reactors, which is one; 0: it was not asked for
 }
 
 var errMemory = errors.New("cache: Options.Memory is less than 1 MiB, or there are no Reactors")
@@ -49,14 +52,13 @@ func New(o Options) (*Zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	z := &Zone{records: records, name: o.Name, fillingMax: max(o.Memory/8, fillingMin)}
+	z := &Zone{records: records, name: o.Name, fillingMax: max(o.Memory/8, fillingMin), wall: time.Now()}
 	if z.name == "" {
 		z.name = proxy.DefaultName
 	}
-	wall := time.Now()
 	z.counts = make([]counts, o.Reactors)
 	for range o.Reactors {
-		z.locals = append(z.locals, &local{zone: z, wall: wall})
+		z.locals = append(z.locals, &local{zone: z})
 	}
 	z.fills.init()
 	return z, nil
@@ -74,8 +76,6 @@ func (z *Zone) Close() { z.records.Close() }
 // Owned by its reactor.
 type local struct {
 	zone *Zone
-	wall time.Time // when the Zone was made
-	skew int64     // wall clock less reactor clock; 0: it was not asked for
 
 	key     []byte // of the request that is looked at
 	variant []byte // its key with the values of varying fields
@@ -98,9 +98,11 @@ func (z *Zone) on(r *engine.Reactor) *local { return z.locals[r.Index()] }
 
 // now returns the wall clock at which the Zone was made and the time since, in ns: a clock that is set makes no record
 // younger.
-func (l *local) now(r *engine.Reactor) int64 {
-	if l.skew == 0 {
-		l.skew = l.wall.UnixNano() + int64(time.Since(l.wall)) - r.Now()
+func (z *Zone) now(r *engine.Reactor) int64 {
+	skew := z.skew.Load()
+	if skew == 0 {
+		z.skew.CompareAndSwap(0, z.wall.UnixNano()+int64(time.Since(z.wall))-r.Now())
+		skew = z.skew.Load()
 	}
-	return r.Now() + l.skew
+	return r.Now() + skew
 }

@@ -3,12 +3,15 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
 )
 
-// Fork makes f the request of x, sent to d once more as it stands, but without a body. The caller may change f.Request
-// until it returns to the reactor. f, which is over or was never used, is an exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals
-// that x has at the moment. The answer goes to down, from the end of this tick on, and never inside a method of the
-// Forked.
+// Fork makes f, which is Over, the request of x, sent to d once more as it stands, but without a body. It is an
+// exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals that x has at the
+// moment. The caller may change f.Request until it returns to the reactor. The answer goes to down, from the end of
+// this tick on, and never inside a method of f.
 //
 // A fork makes attempts as any request does: retries, hedging, balancing, ConnectFailed, Connected, UpstreamResponse,
 // Via, and counters of the upstream. No other filter sees it, and it has no log record. The answer of a filter of
@@ -16,7 +19,10 @@ import (
 // On the reactor of x.
 func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	from, y := x.Client(), x.local.take()
-	f.ForkSide, f.x, f.peer, f.local, f.digest = down, y, from.Peer(), from.Local(), x.digest
+	f.ForkSide, f.x, f.peer, f.local, f.digest = down, y, from.Peer(), poller.Addr{}, x.digest
+	if c := x.route.chain; len(c.connectFailed)+len(c.connected)+len(c.upstreamResponse) > 0 {
+		f.local = from.Local() // it takes a system call, and filters alone look at it
+	}
 	if f.task.Run == nil {
 		f.task.Run = f.run
 	}
@@ -31,7 +37,11 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.up.PreparedAs(&x.up)
 	y.up.Body.Ended = true
 	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
-	y.chosen = leadTo(d)
+	if l := x.lead(); l.onward != nil && l.onward.to == d {
+		y.chosen = *l.onward
+	} else {
+		y.chosen = leadTo(d)
+	}
 	f.wake()
 }
 
@@ -45,7 +55,12 @@ func (f *Forked) wake() {
 // run begins the first attempt, or ends the fork that was cancelled.
 func (f *Forked) run(*engine.Reactor) {
 	x := f.x
-	if f.posted = false; x == nil {
+	f.posted = false
+	if side := f.broken; side != nil {
+		f.broken = nil
+		defer side.Reset(session.Cancelled)
+	}
+	if x == nil {
 		return
 	}
 	if invariant.On {
@@ -64,6 +79,34 @@ func (f *Forked) run(*engine.Reactor) {
 	}
 	if s := x.open(); s != nil {
 		x.send(s)
+	}
+}
+
+// SendHead gives the side of f the head of the answer. A panic of the side is the end of f.
+func (f *Forked) SendHead(h *message.Head, end bool) error {
+	defer f.guard()
+	return f.ForkSide.SendHead(h, end)
+}
+
+// SendData gives it a piece of the body.
+func (f *Forked) SendData(p []byte, end bool) (int, error) {
+	defer f.guard()
+	return f.ForkSide.SendData(p, end)
+}
+
+// SendTrailers gives it the trailers.
+func (f *Forked) SendTrailers(h *message.Head) error {
+	defer f.guard()
+	return f.ForkSide.SendTrailers(h)
+}
+
+// guard ends f later in this tick where its side panics: no connection would be closed for that, if the backend is
+// through with its answer.
+func (f *Forked) guard() {
+	if p := recover(); p != nil {
+		f.x.caught(&f.x.Request, p, "ForkSide")
+		f.broken, f.ForkSide = f.ForkSide, nobody
+		f.wake()
 	}
 }
 

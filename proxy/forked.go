@@ -9,7 +9,7 @@ import (
 )
 
 // ForkSide takes the answer to a forked request: a Stream as the stream of a client is one. All methods run on the
-// reactor of the fork. Peer, Local and TLS are not called.
+// reactor of the fork. SendHead may change its head, and take it by MoveTo. Peer, Local and TLS are not called.
 type ForkSide interface {
 	session.Stream
 	// OnFailed is called in place of an answer. A failure after the head of the answer, or a panic, is a Reset. Either
@@ -17,8 +17,8 @@ type ForkSide interface {
 	OnFailed(e *Error)
 }
 
-// Forked is a request without a client: see Fork. The zero value is none. Owned by the reactor of the exchange that it
-// was made of; its memory belongs to the caller of Fork, who may use it again once it is Over.
+// Forked is a request without a client: see Fork. The zero value is Over. Owned by the reactor of the exchange that it
+// was made of. Its memory belongs to the caller of Fork, and may be used again once it is Over.
 //
 //	x is nil once the fork is over: the end of the answer was sent, it has failed, or it was cancelled
 type Forked struct {
@@ -27,7 +27,8 @@ type Forked struct {
 	peer, local poller.Addr
 	digest      *tlsconn.Digest
 	task        engine.Task
-	posted      bool // the task is on its way
+	posted      bool     // the task is on its way
+	broken      ForkSide // has panicked, and is told of the end; nil: none
 }
 
 // Over reports whether f may be used for another request: nothing of it goes on, and no task is on its way.

@@ -103,6 +103,9 @@ func (s *forkSide) SendHead(h *message.Head, end bool) error {
 	if h.Status >= 200 {
 		proxy.Credit(s.x, s.fork)
 	}
+	if strings.HasSuffix(string(s.x.Request.Path()), "/headpanic") {
+		panic(io.ErrClosedPipe)
+	}
 	if end {
 		s.fork = nil
 	}
@@ -111,6 +114,9 @@ func (s *forkSide) SendHead(h *message.Head, end bool) error {
 }
 
 func (s *forkSide) SendData(p []byte, end bool) (int, error) {
+	if strings.HasSuffix(string(s.x.Request.Path()), "/datapanic") {
+		panic(io.ErrClosedPipe)
+	}
 	s.owed += len(p)
 	if end {
 		s.fork = nil
@@ -252,7 +258,8 @@ func TestFront_bodyOutlivesAParkedFilter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, f := frontRig(t, filters...)
 			for path, want := range map[string]string{
-				"/stored": "stored", "/stored/large": string(f.large), "/fork": "origin", "/fork/large": string(f.large),
+				"/stored": "stored", "/stored/large": string(f.large),
+				"/fork": "origin", "/fork/large": string(f.large),
 			} {
 				if name != "park" {
 					want = strings.ToUpper(want)
@@ -275,6 +282,22 @@ func TestFork_answerThatIsCutOff(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("%q came whole", body)
+	}
+	r.settled(t)
+}
+
+// A panic of what takes the answer is the end of the answer.
+func TestFork_panicOfItsSide(t *testing.T) {
+	r, _ := frontRig(t)
+	for _, path := range []string{"/fork/headpanic", "/fork/datapanic", "/fork/large/datapanic"} {
+		resp, err := http.Get(r.url + path)
+		if err != nil {
+			continue
+		}
+		if body, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode == 200 {
+			t.Errorf("%s: %d bytes as the whole answer", path, len(body))
+		}
+		resp.Body.Close()
 	}
 	r.settled(t)
 }

@@ -20,7 +20,7 @@ func (r *Rules) Judge(request, answer *message.Head, asked, received int64) (a A
 	d, date := readDirectives(answer), dateOf(answer, received)
 	l := r.lifetime(answer, &d, date, received)
 	a.Fresh = Freshness{Received: received, Age: ageReceived(answer, date, asked, received), Lifetime: l.length}
-	a.strip, a.options, a.directives = r.SetCookie == Strip, answer.Has(message.Connection), d
+	a.strip, a.options, a.directives = r.SetCookie == Strip, namesOptions(answer), d
 
 	if a.Reason = refuse(answer, &d); a.Reason == ReasonNone {
 		a.Reason = r.refuseVisitor(request, answer, &d, l)
@@ -62,6 +62,14 @@ func (r *Rules) refuseVisitor(request, answer *message.Head, d *directives, l li
 	case answer.Has(message.SetCookie) && r.SetCookie == Skip:
 		return ReasonSetCookie
 	}
+	return refuseVary(answer)
+}
+
+// refuseVary returns what speaks against storing answer as one of several variants.
+func refuseVary(answer *message.Head) Reason {
+	if !answer.Has(message.Vary) && !answer.Has(message.AccessControlAllowOrigin) { // most have neither
+		return ReasonNone
+	}
 	var names [varyMax * (1 + nameMax)]byte
 	_, why := AppendVary(names[:0], answer)
 	return why
@@ -98,7 +106,7 @@ func (a *Answer) Keeps(answer *message.Head, i int) bool {
 		}
 	}
 	name := answer.Name(i)
-	if len(name) >= len(proxyPrefix) && message.EqualFold(name[:len(proxyPrefix)], proxyPrefix) {
+	if len(name) >= len(proxyPrefix) && name[0]|0x20 == 'p' && message.EqualFold(name[:len(proxyPrefix)], proxyPrefix) {
 		return false
 	}
 	if a.options && optionNames(answer, name) {
@@ -109,6 +117,18 @@ func (a *Answer) Keeps(answer *message.Head, i int) bool {
 
 // proxyPrefix begins the names of fields between two proxies.
 const proxyPrefix = "Proxy-"
+
+// namesOptions reports whether Connection names anything but keep-alive and close, which are no fields that are kept.
+func namesOptions(answer *message.Head) bool {
+	for i := range answer.Fields {
+		if f := &answer.Fields[i]; f.ID == message.Connection && !f.Dropped() {
+			if v := answer.Value(i); !message.EqualFold(v, "keep-alive") && !message.EqualFold(v, "close") {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // optionNames reports whether Connection names a field: then it ends here (RFC 9110 §7.6.1).
 func optionNames(answer *message.Head, field []byte) bool {

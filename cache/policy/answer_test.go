@@ -313,8 +313,10 @@ func TestFreshness(t *testing.T) {
 		{Freshness{received, 0, 60 * second}, received + 60*second, time.Minute, 0, ReasonExpired},
 		{Freshness{received, 10 * second, 60 * second}, received + 55*second, 65 * time.Second, -5 * time.Second,
 			ReasonExpired},
-		{Freshness{received, 0, 60 * second}, received - 1, ageMax, time.Minute - ageMax, ReasonExpired},
-		{Freshness{received, 0, most}, received - 1, ageMax, 0, ReasonExpired},
+		{Freshness{received, 0, 60 * second}, received - 1, 0, time.Minute, ReasonFresh}, // by another clock
+		{Freshness{received, 0, 60 * second}, received - second, 0, time.Minute, ReasonFresh},
+		{Freshness{received, 0, 60 * second}, received - second - 1, ageMax, time.Minute - ageMax, ReasonExpired},
+		{Freshness{received, 0, most}, received - second - 1, ageMax, 0, ReasonExpired},
 		{Freshness{received, most, most}, received + most, ageMax, 0, ReasonExpired},
 		{Freshness{-1 << 63, 1, most}, received, ageMax, 0, ReasonExpired},
 		{Freshness{received, -1 << 63, 1 << 62}, received, ageMax, 0, ReasonExpired},

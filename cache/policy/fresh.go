@@ -13,10 +13,16 @@ type Freshness struct {
 	Lifetime int64
 }
 
-// AgeAt returns the age of the answer (RFC 9111 §4.2.3), at most 2³¹ s. Before the answer was received, which a clock
-// that was set back makes of a record from disk, it is the greatest age.
+// clocksApart is how far the clocks of two event loops may be apart: each reads its own once in a turn.
+const clocksApart = int64(time.Second)
+
+// AgeAt returns the age of the answer (RFC 9111 §4.2.3), at most 2³¹ s. More than a second before the answer was
+// received, which a clock that was set back makes of a record from disk, it is the greatest age.
 func (f *Freshness) AgeAt(now int64) time.Duration {
 	resident := now - f.Received
+	if -clocksApart <= resident && resident < 0 {
+		resident = 0
+	}
 	if resident < 0 || f.Age < 0 {
 		return ageMax
 	}

@@ -1,0 +1,130 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/message"
+)
+
+// What is written from a record is the head that it was made of, without the fields that no record has.
+func FuzzRecord_roundTrip(f *testing.F) {
+	f.Add("X-One: 1\nCache-Control: max-age=60\nConnection: x-hop\nX-Hop: 1\nAge: 5\nX-Empty: ", uint16(200), "body")
+	f.Add("", uint16(404), "")
+	f.Add("A: "+strings.Repeat("x", 70_000), uint16(200), "")
+	f.Fuzz(func(t *testing.T, text string, status uint16, body string) {
+		h := &message.Head{Status: status}
+		for _, line := range strings.Split(text, "\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			if message.ValidName(name) && message.ValidValue(value) {
+				h.Add(name, value)
+			}
+		}
+		a := policy.Answer{Fresh: policy.Freshness{Received: 1, Age: 2, Lifetime: 3}}
+		r, _, ok := appendAnswer(nil, nil, h, &a)
+		large := false
+		want := new(strings.Builder)
+		for i := range h.Fields {
+			if a.Keeps(h, i) {
+				large = large || len(h.Name(i)) > 255 || len(h.Value(i)) > 1<<16-1
+				fmt.Fprintf(want, "%s: %s\r\n", h.Name(i), h.Value(i))
+			}
+		}
+		if !ok {
+			if !large && len(h.Fields) <= 1<<12 {
+				t.Fatal("no record of a head that is none too large")
+			}
+			return
+		}
+		record(r).setBodyLen(len(body))
+		r = append(r, body...)
+		got := new(message.Head)
+		record(r).writeTo(got)
+		lines := new(strings.Builder)
+		for i := range got.Fields {
+			fmt.Fprintf(lines, "%s: %s\r\n", got.Name(i), got.Value(i))
+			if got.Fields[i].ID != message.LookupBytes(got.Name(i)) {
+				t.Fatalf("field %s has the number %v", got.Name(i), got.Fields[i].ID)
+			}
+		}
+		if lines.String() != want.String() || string(got.Base) != want.String() || got.Status != status {
+			t.Fatalf("%d %q, want %d %q", got.Status, lines, status, want)
+		}
+		if string(record(r).body()) != body || record(r).fresh() != a.Fresh || record(r).kind() != isAnswer {
+			t.Fatalf("%q %+v", record(r).body(), record(r).fresh())
+		}
+	})
+}
+
+// Two targets that differ in what stays of them have two keys, and what is dropped is never in the target that is sent.
+func TestQuery_appendTarget(t *testing.T) {
+	for _, c := range []struct {
+		q            Query
+		target, want string
+	}{
+		{Query{}, "/a?b&&c=1", "/a?b&&c=1"},
+		{Query{Drop: []string{"b"}}, "/a?b=1&c=2&b", "/a?c=2"},
+		{Query{Drop: []string{"b"}}, "/a?b", "/a"},
+		{Query{Drop: []string{"utm_*"}}, "/a?utm_source=x&utm=1&UTM_x=2", "/a?utm=1&UTM_x=2"},
+		{Query{Drop: []string{"*"}}, "/a?x&y=1", "/a"},
+		{Query{Drop: []string{"b"}}, "/a?%62=1", "/a?%62=1"},
+		{Query{Keep: []string{"b", "c*"}}, "/a?b=1&d=2&cc=3&%62=4", "/a?b=1&cc=3"},
+		{Query{Sort: true}, "/a?b=2&a=1&b=1&a", "/a?a=1&a&b=2&b=1"},
+		{Query{Sort: true}, "/a", "/a"},
+		{Query{Sort: true}, "/a?", "/a"},
+	} {
+		got := c.target
+		if c.q.changes() {
+			p, _ := c.q.appendTarget(nil, nil, []byte(c.target))
+			got = string(p)
+		}
+		if got != c.want {
+			t.Errorf("%+v %s: %s, want %s", c.q, c.target, got, c.want)
+		}
+	}
+}
+
+func TestAppendAuthority(t *testing.T) {
+	of := func(a string, https bool) []byte { return appendAuthority(nil, []byte(a), https) }
+	same := [][2]string{{"A.Example", "a.example"}, {"a:80", "a"}, {"[::1]:80", "[::1]"}}
+	for _, c := range same {
+		if !bytes.Equal(of(c[0], false), of(c[1], false)) {
+			t.Errorf("%v differ", c)
+		}
+	}
+	if bytes.Equal(of("a:443", false), of("a", false)) || !bytes.Equal(of("a:443", true), of("a", true)) {
+		t.Error("the port of https goes without saying on https alone")
+	}
+}
+
+// All fills whose keys have one hash are found, and removed, whatever the order.
+func TestFillTable_collisions(t *testing.T) {
+	var table fillTable
+	table.init()
+	s := table.of(7)
+	var all []*fill
+	for i := range 5 {
+		f := &fill{hash: 7, key: []byte{byte(i)}}
+		s.add(f)
+		all = append(all, f)
+	}
+	for _, i := range []int{2, 4, 0, 3, 1} {
+		for j, f := range all {
+			if want := f; f != nil && s.find(7, []byte{byte(j)}) != want {
+				t.Errorf("fill %d is not found", j)
+			}
+		}
+		table.remove(all[i])
+		table.remove(all[i]) // once more does nothing
+		all[i] = nil
+		if s.find(7, []byte{byte(i)}) != nil {
+			t.Errorf("fill %d is still found", i)
+		}
+	}
+	if len(s.fills) != 0 {
+		t.Errorf("%d lists are left", len(s.fills))
+	}
+}
