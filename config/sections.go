@@ -85,7 +85,7 @@ func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
 func Keys() (all []string) {
 	for _, s := range edge().Sections {
 		tables := make([]string, 0, 1+len(s.Aliases))
-		if s.Shape == schema.One {
+		if s.Shape == schema.One && !s.IsInside() {
 			tables = append(tables, s.Path)
 		}
 		for _, a := range s.Aliases {

@@ -53,8 +53,9 @@ func (b *budget) borrow() int64 {
 	}
 }
 
-// memoryLimit is the smallest of what GOMEMLIMIT, the cgroup and the machine allow.
-func memoryLimit() int64 {
+// MemoryLimit returns how many bytes the process may use: the smallest of what GOMEMLIMIT, the cgroup and the machine
+// allow.
+func MemoryLimit() int64 {
 	limit := debug.SetMemoryLimit(-1)
 	if n := cgroup.Memory(); n > 0 {
 		limit = min(limit, n)

@@ -41,7 +41,7 @@ func (o *Options) setDefaults() {
 	}
 	setDefault(&o.SendTimeout, 30*time.Second)
 	if o.Memory == 0 {
-		o.Memory = memoryLimit() / 2
+		o.Memory = MemoryLimit() / 2
 	}
 	// With less memory than that a reactor can serve little: few reactors share it then.
 	setDefault(&o.Reactors, min(runtime.GOMAXPROCS(0), int(max(o.Memory/reactorLeast, 1))))

@@ -31,8 +31,8 @@ func TestSlot_size(t *testing.T) {
 
 // The budget of programs that set none knows the limits of all cgroups of the process.
 func TestMemoryLimit_heedsTheCgroup(t *testing.T) {
-	if n := cgroup.Memory(); n > 0 && memoryLimit() > n {
-		t.Errorf("%d bytes, the cgroup allows %d", memoryLimit(), n)
+	if n := cgroup.Memory(); n > 0 && MemoryLimit() > n {
+		t.Errorf("%d bytes, the cgroup allows %d", MemoryLimit(), n)
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
@@ -72,6 +74,8 @@ type DryResult struct {
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
 	Defined *config.Definition // the one of [destinations] that takes it, which is not asked; nil: none does
+
+	Cache *cache.Explained // what the cache before To or Defined does with it; nil: it is not asked
 
 	Status int               // of the answer of edge's own; 0 where the request is sent, or Defined takes it
 	Fields map[string]string // of that answer, by their names
@@ -186,6 +190,9 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 				r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
 			}
 		}
+		if of := caching.OfRoute(cfg, c); of != nil {
+			r.To = &dryCache{r.To, cacheRoute(cfg, c, of), &d.result}
+		}
 		routes = append(routes, r)
 	}
 	first := &proxy.Filter{Name: "dry run begins", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
@@ -244,6 +251,28 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 		}
 	})
 }
+
+// dryCache stands in for the cache of a route in a dry run: it notes what the cache would do with a request, which goes
+// on.
+type dryCache struct {
+	onward proxy.Destination
+	route  cache.Route
+	result *DryResult
+}
+
+var _ proxy.Front = (*dryCache)(nil)
+
+// Open notes what the cache would do.
+func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
+	d.result.Cache = d.route.Explain(x)
+	return nil, proxy.ErrOnward
+}
+
+// Onward returns the destination that shows the request.
+func (d *dryCache) Onward() proxy.Destination { return d.onward }
+
+// OnPassed does nothing: there is no answer.
+func (d *dryCache) OnPassed(*proxy.Exchange) {}
 
 // defined takes what the destination of that name would.
 func (d *dryRun) defined(cfg *config.Config, name string) proxy.Destination {

@@ -73,6 +73,7 @@ backends = [{ address = %q }]
 [[routes]]
 pattern = "/later"
 dest = "later"
+cache = true
 `, filepath.Join(t.TempDir(), "access.log"), addr, addr)
 	get(t, s, "web", "/")
 	all := maps.Clone(ofTheProcess)

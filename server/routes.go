@@ -35,6 +35,7 @@ type routes struct {
 	logs         *accessLogs
 	upstreams    *upstreams
 	destinations *destinations
+	caches       *caches
 	tables       *language.Follower // of the lists and maps of the configuration
 	next         *proxy.Snapshot
 	untimed      bool // there are too many routes to count how long the requests of each take
@@ -259,7 +260,7 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 		if r.To, err = p.definitions.destination(c.Dest.Name); err != nil {
 			return r, err
 		}
-		r.GRPC = proxy.Switch(c.GRPC)
+		r.To, r.GRPC = p.caches.before(r.To, c), proxy.Switch(c.GRPC)
 	}
 	if err = p.logs.ofRoute(&r, c); err != nil {
 		return r, err
@@ -323,7 +324,7 @@ func (p *routes) toUpstream(r *proxy.Route, c *config.Route) (err error) {
 	if r.To, err = p.upstreams.leadTo(u, c, c.GRPC == config.On); err != nil {
 		return err
 	}
-	r.Timeout = cmp.Or(r.Timeout, u.Timeouts.Total)
+	r.To, r.Timeout = p.caches.before(r.To, c), cmp.Or(r.Timeout, u.Timeouts.Total)
 	r.GRPC = proxy.Switch(c.GRPC)
 	if r.GRPC == proxy.ByListener && anyGRPC(p.reload.config) && (u.Protocol != "h2" || u.Failover != "") {
 		r.GRPCTo, err = p.upstreams.leadTo(u, c, true)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	cryptorand "crypto/rand"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
@@ -71,6 +73,9 @@ type Options struct {
 	// Version returns the number of the present configuration, for edge_config_version. It must not ask for counters.
 	// Safe for any goroutine. nil: how many were applied, the first one among them.
 	Version func() int
+	// Reserve is told how many bytes of memory the Server has outside of the Go heap, for the store of a cache, when
+	// that changes; 0: none any more. It must not call the Server. nil: nobody asks.
+	Reserve func(bytes int64)
 }
 
 // Owner is a user and a group. A number below 0 stands for the process's own.
@@ -92,6 +97,7 @@ type Server struct {
 	registrations registrations
 	upstreams     upstreams
 	destinations  destinations
+	caches        caches
 	ledger        ledger
 	routes        routes
 
@@ -100,8 +106,13 @@ type Server struct {
 
 // New makes a Server that does not listen yet. It opens logs, reads certificates and looks up backends.
 func New(cfg *config.Config, o Options) (*Server, error) {
+	limit := cmp.Or(cfg.Global.MemoryLimit, engine.MemoryLimit())
+	budget := cfg.Global.MemoryLimit / 2 // 0: the engine knows
+	if caching.Any(cfg) {
+		budget = (limit - cacheMemoryOf(caching.Of(cfg).Memory, limit)) / 2
+	}
 	e, err := engine.New(engine.Options{
-		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
+		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: budget,
 		SpliceMin: orNone(cfg.Global.Splice), Pin: cfg.Global.Pin,
 		Park: constant[poller.Park](&cfg.Global, &cfg.Global.Park),
 	})
@@ -120,7 +131,8 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.suspended = o.Suspended
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.stopping, s.cut = context.WithCancel(context.Background())
-	s.proxy.SetName(viaOf(cfg))
+	name := viaOf(cfg)
+	s.proxy.SetName(name)
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
 	})
@@ -128,10 +140,12 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.counters.Version = o.Version
 	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
 	s.counters.Registry.Attach(s.traffic)
+	s.caches.name, s.caches.limit = name, limit
 	s.assemble()
 	s.kept.List(&s.counters.Registry)
 	listRules(&s.counters.Registry, &s.certificates.shakes)
 	s.counters.RegisterTables(s.routes.tables.Tables)
+	s.counters.RegisterCache(s.caches.counted)
 	if err := s.replace(&reload{config: cfg}); err != nil {
 		s.certificates.trust.Stop()
 		s.routes.tables.Stop()
@@ -158,10 +172,11 @@ func (s *Server) assemble() {
 	s.upstreams = upstreams{shared: &s.shared, definitions: &s.definitions, ledger: &s.ledger,
 		monitor: health.NewMonitor(s.engine), instance: instanceOf(), drawn: cryptorand.Text()}
 	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
+	s.caches.shared = &s.shared
 	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, upstreams: &s.upstreams,
-		destinations: &s.destinations, tables: language.Follow(tellTable)}
+		destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
 	s.parts = []part{&s.definitions, &s.logs, &s.program, &s.certificates, &s.listeners, &s.registrations,
-		&s.upstreams, &s.destinations, &s.ledger, &s.routes}
+		&s.upstreams, &s.destinations, &s.caches, &s.ledger, &s.routes}
 	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
 	s.ledger.init()
 	s.handover.server = s

@@ -115,6 +115,15 @@ func OfRoute(c *config.Config, r *config.Route) *Route {
 	return &e.Route
 }
 
+// PlaceOf returns where the files say that answers of r, a route of c, are cached; the zero Pos where they do not, or
+// where c knows no places.
+func PlaceOf(c *config.Config, r *config.Route) config.Pos {
+	if e := entryOf(c, r); e != nil && e.Node() != nil {
+		return e.Node().Head.Pos()
+	}
+	return config.Pos{}
+}
+
 // Any reports whether the answers of a route of c are cached.
 func Any(c *config.Config) bool {
 	for i := range c.Routes {

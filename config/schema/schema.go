@@ -104,6 +104,9 @@ func (s *Section) variant(n *syntax.Node) *Variant {
 // Title returns the section as a file writes its header.
 func (s *Section) Title() string { return titleOf(s.Path, s.Shape) }
 
+// IsInside reports whether s stands inside the entries of another section, of which there may be several.
+func (s *Section) IsInside() bool { return s.inside }
+
 func titleOf(path string, shape Shape) string {
 	switch {
 	case path == "":

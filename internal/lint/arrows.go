@@ -14,7 +14,7 @@ var layers = []struct{ name, folders string }{
 		"internal/warm internal/filterrig"},
 	{"process", "server/doctor server/explain server/process server/inspect"},
 	{"server", "server admin"},
-	{"filters", "filter"},
+	{"filters", "filter cache"},
 	{"configuration", "config"},
 	{"library", ". plugin"},
 	{"proxy", "proxy"},
@@ -23,7 +23,7 @@ var layers = []struct{ name, folders string }{
 	{"sessions", "session tlsconn"},
 	{"engine", "engine internal/sim poller"},
 	{"codecs", "h1 h2"},
-	{"tools", "certs lang message observe limits tinyufo timerwheel pool ketama"},
+	{"tools", "certs lang cache/policy message observe limits tinyufo timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
 		"internal/printable internal/list internal/tally internal/yield internal/invariant"},
 }
@@ -51,6 +51,8 @@ var closed = []struct {
 	{"config/value", []string{"certs"}, "a value knows no file"},
 	{"backend", []string{"message", "h1", "h2", "session", "net/http"}, "members of a service know no HTTP"},
 	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
+	{"cache", []string{"config", "plugin", "filter"}, "a cache knows no file"},
+	{"cache/policy", []string{"lang", "observe"}, "a policy knows heads alone"},
 	{"proxy", []string{"lang/geo/mmdb"}, "a proxy reads no file of a database"},
 	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
 	{"cmd/edge", []string{"config/import"}, "it is for edge-import"},
@@ -162,7 +164,8 @@ func inStandardLibrary(p string) bool {
 }
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "timerwheel", "pool", "ketama", "tinyufo", "limits", "lang"}
+var codecs = []string{"message", "h1", "h2", "timerwheel", "pool", "ketama", "tinyufo", "limits", "lang",
+	"cache/policy"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}

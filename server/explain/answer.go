@@ -37,6 +37,7 @@ type Answer struct {
 	Rules []Rule `json:"rules"` // that it was held against, in their order
 
 	Steps    []Step           `json:"steps"`    // what happens to it on the way, in this order
+	Cache    *Cache           `json:"cache"`    // null: the answer is not one of a route with a cache
 	Upstream *Upstream        `json:"upstream"` // null: edge answers
 	Sent     []string         `json:"sent"`     // the lines of the head that a backend gets
 	Settings []config.Setting `json:"settings"` // timeouts and limits that apply
@@ -125,6 +126,25 @@ type Step struct {
 	Phase string `json:"phase"` // listener, request, answer
 	Text  string `json:"text"`
 	At    string `json:"at"`
+}
+
+// Cache is what the cache of the route does with the request, while nothing is stored.
+type Cache struct {
+	At        string   `json:"at"`
+	Passed    string   `json:"passed"` // a word why the request goes by the cache; "": it does not
+	Why       string   `json:"why"`    // what that means; the members after it are of a request that does not
+	Authority string   `json:"authority"`
+	Target    string   `json:"target"`
+	Dropped   []string `json:"dropped"`    // parameters of the query that are left out, for the backend too
+	Key       []Text   `json:"key"`        // texts of the route that are a part of the key
+	Lifetime  string   `json:"lifetime"`   // of answers, in words
+	NotStored []string `json:"not_stored"` // which answers are not
+}
+
+// Text is a text of the configuration and its value for the request.
+type Text struct {
+	Text  string `json:"text"`
+	Value string `json:"value"`
 }
 
 // Upstream is where the request goes.

@@ -141,6 +141,9 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 	} else {
 		a.own(run)
 	}
+	if r != nil {
+		a.Cache = cacheOf(cfg, r, run)
+	}
 	a.Settings = cfg.Places.Settings(cfg, l, r, u)
 	a.Log = logOf(cfg, l, r)
 }

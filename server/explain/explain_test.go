@@ -685,3 +685,71 @@ dest = "status:204"
 		wantLines(t, c.url, textOf(t, answerOf(t, path, ask)), strings.Split(c.lines, "|")...)
 	}
 }
+
+// A route with a cache says what that does with the request, and the backend gets the request of a fill.
+func TestExplain_cache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	const text = `
+[http]
+listen = ":8080"
+[defaults]
+cache = true
+[[routes]]
+pattern = "/*"
+dest = "10.0.0.1:80"
+[[routes]]
+pattern = "/api/*"
+dest = "10.0.0.1:80"
+cache = { ttl = { 200 = "5m", 404 = "10s" }, key = ["{cookie.lang}"], query = { drop = ["utm_*"] } }
+[[routes]]
+pattern = "/own/*"
+dest = "10.0.0.1:80"
+[routes.cache]
+ttl = "90s"
+obey = "ttl"
+cookies = "ignore"
+set_cookie = "strip"
+[[routes]]
+pattern = "/off/*"
+dest = "10.0.0.1:80"
+cache = false
+[[routes]]
+pattern = "/status"
+dest = "status:200"
+[[routes]]
+pattern = "/led/*"
+dest = "10.0.0.1:80"
+[[routes.rules]]
+dest = "10.0.0.2:80"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		url, method string
+		fields      []string
+		want        []string
+	}{
+		{"/a?b=1", "", nil, []string{"cache on (" + path + ":5): GET http example.com /a?b=1\n",
+			"lifetime as the backend says, else by Last-Modified, 1h at most\n",
+			"not stored: no-store, private, Set-Cookie, a Cookie without a stated lifetime\n", "GET /a?b=1 HTTP/1.1"}},
+		{"/api/x?utm_a=1&b=2&utm_b", "", []string{"Cookie: lang=de", "Accept-Encoding: br, x"},
+			[]string{"cache on (" + path + ":12): GET http example.com /api/x?b=2 (utm_a, utm_b are dropped), " +
+				"{cookie.lang} = \"de\"\n", "lifetime as the backend says, else 5m for 200, 10s for 404\n",
+				"sent GET /api/x?b=2 HTTP/1.1\n", "Accept-Encoding: br\n"}},
+		{"/own/x", "HEAD", nil, []string{"cache on (" + path + ":16): HEAD http example.com /own/x\n",
+			"lifetime 1m30s for 200, 203, 204, 300, 301, 308, else as the backend says\n",
+			"not stored: no-store, private\n"}},
+		{"/api/x?utm_a=1", "POST", nil, []string{
+			"cache passed: method (the method is not GET, HEAD or QUERY)\n", "sent POST /api/x?utm_a=1 HTTP/1.1\n"}},
+		{"/led/x", "", nil, []string{"cache passed: off (the cache is off for this request: "}},
+		{"/off/x", "", nil, nil}, {"/status", "", nil, nil},
+	} {
+		a := answerOf(t, path, explain.Ask{URL: "http://example.com" + c.url, Method: c.method, Fields: c.fields})
+		said := textOf(t, a)
+		wantLines(t, c.url, said, c.want...)
+		if c.want == nil && (a.Cache != nil || strings.Contains(said, "\ncache")) {
+			t.Errorf("%s has a cache:\n%s", c.url, said)
+		}
+	}
+}

@@ -32,6 +32,7 @@ func (a *Answer) WriteText(w io.Writer) error {
 	for i, s := range a.Steps {
 		p.line(label(i, "steps"), "%s: %s%s", s.Phase, s.Text, in(s.At))
 	}
+	a.cache(p)
 	a.backends(p)
 	for i, line := range a.Sent {
 		p.line(label(i, "sent"), "%s", line)
@@ -77,6 +78,31 @@ func (a *Answer) decision(p *printer) {
 	for _, f := range a.Fields {
 		p.line("", "%s", f)
 	}
+}
+
+// cache says what the cache of the route does with the request.
+func (a *Answer) cache(p *printer) {
+	c := a.Cache
+	switch {
+	case c == nil:
+		return
+	case c.Passed != "":
+		p.line("cache", "passed: %s (%s)", c.Passed, c.Why)
+		return
+	}
+	key := []string{fmt.Sprintf("%s %s %s %s", a.Request.Method, a.Request.Scheme, c.Authority, c.Target)}
+	switch n := len(c.Dropped); {
+	case n == 1:
+		key[0] += fmt.Sprintf(" (%s is dropped)", printable.Text(c.Dropped[0]))
+	case n > 1:
+		key[0] += fmt.Sprintf(" (%s are dropped)", printable.Text(strings.Join(c.Dropped, ", ")))
+	}
+	for _, t := range c.Key {
+		key = append(key, fmt.Sprintf("%s = %q", t.Text, t.Value))
+	}
+	p.line("cache", "on%s: %s", in(c.At), strings.Join(key, ", "))
+	p.line("", "lifetime %s", c.Lifetime)
+	p.line("", "not stored: %s", strings.Join(c.NotStored, ", "))
 }
 
 // backendsShown bounds the backends that the text has, those that may get the request first.

@@ -6,6 +6,7 @@ import (
 	"crypto/fips140"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/bits"
 	"os"
 	"os/signal"
@@ -26,7 +27,7 @@ import (
 
 // Options are what Run needs in addition to the configuration. The zero value is good.
 type Options struct {
-	// Server is for server.New. Run sets Owner and Prepare.
+	// Server is for server.New. Run sets Owner, Version, Prepare and Reserve.
 	Server server.Options
 	// Load reads the configuration again, for SIGHUP, or reads kept texts; nil: there is no file to read.
 	Load func(r Reading) (*config.Config, *config.Report)
@@ -120,7 +121,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	slog.SetDefault(events.logger())
 	begun := time.Now()
 	logStart(&o)
-	limitMemory(cfg.Global.MemoryLimit)
+	o.Server.Reserve = limitMemory(cfg.Global.MemoryLimit)
 	adm := newAdministration(&o, id, events)
 	adm.waits.Store(pred != nil)
 	defer adm.surfaces.Stop()
@@ -273,13 +274,19 @@ func spareProcessor(reactors int, ownThreads bool) {
 }
 
 // limitMemory gives the garbage collector a limit: the one of the configuration, else GOMEMLIMIT, else 80 % of
-// what the cgroup allows.
-func limitMemory(limit int64) {
+// what the cgroup allows. reserve leaves it what there is of that without bytes outside of the heap.
+func limitMemory(limit int64) (reserve func(bytes int64)) {
 	if limit == 0 && os.Getenv("GOMEMLIMIT") == "" {
 		limit = cgroup.Memory() / 5 * 4
 	}
 	if limit > 0 {
 		debug.SetMemoryLimit(limit)
+	}
+	limit = debug.SetMemoryLimit(-1)
+	return func(bytes int64) {
+		if limit < math.MaxInt64 { // else there is none
+			debug.SetMemoryLimit(limit - bytes)
+		}
 	}
 }
 

@@ -1,0 +1,404 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/config/caching"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// countedOrigin answers each request with its number, and with the fields that its query has.
+func countedOrigin(t *testing.T) (addr string, asked *atomic.Int64) {
+	t.Helper()
+	asked = new(atomic.Int64)
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range r.URL.Query() {
+			w.Header().Set(name, values[0])
+		}
+		if strings.HasPrefix(r.URL.Path, "/missing") {
+			w.WriteHeader(404)
+		}
+		fmt.Fprintf(w, "%d %s %s", asked.Add(1), r.URL.Path, r.Header.Get("X-Env"))
+	}))
+	t.Cleanup(o.Close)
+	return o.Listener.Addr().String(), asked
+}
+
+const fresh = "?Cache-Control=max-age%3D600"
+
+// cacheStatus returns the body of an answer and what Cache-Status says of it, without the lifetime.
+func cacheStatus(t *testing.T, s *Server, path string) (body, status string) {
+	t.Helper()
+	resp := askFor(t, "GET", urlOf(t, s, "web")+path)
+	status, _, _ = strings.Cut(resp.Header.Get("Cache-Status"), "; ttl")
+	return bodyOf(t, resp), status
+}
+
+const (
+	cacheMiss = "edge; fwd=uri-miss; fwd-status=200; stored"
+	cacheHit  = "edge; hit"
+)
+
+// wantCached fails unless the answer for path begins so and Cache-Status says so.
+func wantCached(t *testing.T, s *Server, path, body, status string) {
+	t.Helper()
+	if b, st := cacheStatus(t, s, path); !strings.HasPrefix(b, body+" ") || st != status {
+		t.Errorf("%s: %q, Cache-Status: %q, want %q and %q", path, b, st, body, status)
+	}
+}
+
+const web = `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+`
+
+// A second request is answered from the store: Cache-Status, the access log and the metrics say so.
+func TestCaches_secondRequestIsAHit(t *testing.T) {
+	testutil.CheckLeaks(t)
+	addr, asked := countedOrigin(t)
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, "log.output = [%q]\n"+web+`
+[[routes]]
+name = "cached"
+pattern = "/*"
+dest = %q
+cache = true
+[[routes]]
+name = "plain"
+pattern = "/plain/*"
+dest = %q
+`, path, addr, addr)
+	wantCached(t, s, "/a"+fresh, "1", cacheMiss)
+	wantCached(t, s, "/a"+fresh, "1", cacheHit)
+	askFor(t, "POST", urlOf(t, s, "web")+"/a"+fresh)
+	wantCached(t, s, "/plain/a"+fresh, "3", "")
+	wantCached(t, s, "/plain/a"+fresh, "4", "")
+	if asked.Load() != 4 {
+		t.Errorf("the backend was asked %d times", asked.Load())
+	}
+	page := values(t, scrape(t, s))
+	for line, want := range map[string]float64{
+		`edge_cache_requests_total{route="cached",status="hit"}`:    1,
+		`edge_cache_requests_total{route="cached",status="miss"}`:   1,
+		`edge_cache_requests_total{route="cached",status="bypass"}`: 1,
+		`edge_cache_reasons_total{reason="method"}`:                 1,
+		`edge_cache_reasons_total{reason="no-store"}`:               0,
+		`edge_cache_fills_total{result="stored"}`:                   1,
+		`edge_cache_fills_total{result="failed"}`:                   0,
+		`edge_cache_followers_total`:                                0,
+		`edge_cache_objects{tier="memory"}`:                         1,
+		`edge_cache_evictions_total{tier="memory"}`:                 0,
+	} {
+		if got, there := page[line]; !there || got != want {
+			t.Errorf("%s is %v, want %v", line, got, want)
+		}
+	}
+	if page[`edge_cache_bytes{tier="memory"}`] <= 0 {
+		t.Error("the store has no bytes")
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(readFile(path)) {
+		var l struct {
+			Method, Cache string
+			Reason        string `json:"cache_reason"`
+			Age           *int   `json:"cache_age"`
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprint(l.Method, " ", l.Cache, " ", l.Reason, " ", l.Age != nil))
+	}
+	want := []string{"GET   false", "GET   false", "GET hit  true", "GET miss  false", "POST bypass method false"}
+	if slices.Sort(all); !slices.Equal(all, want) {
+		t.Errorf("logged %q, want %q", all, want)
+	}
+}
+
+// A route has its own word before [defaults], ttl gives lifetimes by status, and a program without a cache has none.
+func TestCaches_keysOfRoutes(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+`
+cache.status = false
+defaults.cache = true
+`+web+`
+[[routes]]
+pattern = "/*"
+dest = %q
+[[routes]]
+pattern = "/off/*"
+dest = %q
+cache = false
+[[routes]]
+pattern = "/missing"
+dest = %q
+cache.ttl = { 404 = "10s" }
+`, addr, addr, addr)
+	for _, c := range []struct {
+		path   string
+		bodies []string
+	}{{"/a" + fresh, []string{"1", "1"}}, {"/off/a" + fresh, []string{"2", "3"}}, {"/missing", []string{"4", "4"}},
+		{"/missing/a", []string{"5", "6"}}, {"/b", []string{"7", "8"}}} {
+		for _, body := range c.bodies {
+			want := body
+			if b, status := cacheStatus(t, s, c.path); !strings.HasPrefix(b, want+" ") || status != "" {
+				t.Errorf("%s: %q, Cache-Status %q, want %q and none", c.path, b, status, want)
+			}
+		}
+	}
+}
+
+// Routes share answers where they lead to one upstream and tell it the same; a key and a query make others of them.
+func TestCaches_whatRoutesShare(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
+[upstreams.one]
+backends = [{ address = %q }]
+[upstreams.two]
+backends = [{ address = %q }]
+[[routes]]
+pattern = "/*"
+dest = "one"
+[[routes]]
+pattern = "a.test/*"
+dest = "one"
+[[routes]]
+pattern = "/1/*"
+dest = "one"
+rewrite.strip_prefix = "/1"
+[[routes]]
+pattern = "/2/*"
+dest = "two"
+rewrite.strip_prefix = "/2"
+[[routes]]
+pattern = "/told/*"
+dest = "one"
+rewrite.strip_prefix = "/told"
+headers.request.X-Env = "prod"
+[[routes]]
+pattern = "/ruled/*"
+dest = "one"
+rewrite.strip_prefix = "/ruled"
+[[routes.rules]]
+headers.request.X-Env = "test"
+[[routes]]
+pattern = "/lang/*"
+dest = "one"
+cache = { key = ["{header.x-lang}"], query = { drop = ["utm_*"], sort = true } }
+`, addr, addr)
+	url := urlOf(t, s, "web")
+	for _, c := range []struct {
+		path  string
+		field string
+		body  string
+	}{
+		{"/a", "", "1 /a"}, {"/1/a", "", "1 /a"}, {"/2/a", "", "2 /a"}, {"/told/a", "", "3 /a prod"},
+		{"/ruled/a", "", "4 /a test"}, {"/a", "", "1 /a"}, {"/a", "Host: a.test", "5 /a"},
+		{"/lang/a", "X-Lang: de", "6 /lang/a"}, {"/lang/a", "X-Lang: en", "7 /lang/a"},
+		{"/lang/a", "X-Lang: de", "6 /lang/a"},
+	} {
+		resp := askFor(t, "GET", url+c.path+fresh, c.field)
+		if body := bodyOf(t, resp); strings.TrimSpace(body) != c.body {
+			t.Errorf("%s %s: %q, want %q", c.path, c.field, body, c.body)
+		}
+	}
+	for _, query := range []string{fresh + "&b=1&a=2&utm_x=1", "?a=2&utm_y&b=1&Cache-Control=max-age%3D600"} {
+		if body := bodyOf(t, askFor(t, "GET", url+"/lang/q"+query)); !strings.HasPrefix(body, "8 ") {
+			t.Errorf("%s: %q, want one answer", query, body)
+		}
+	}
+}
+
+// What is stored stays over reloads, also failed ones, and the keys of the new configuration hold.
+func TestCaches_reloads(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	file := func(cache string) string {
+		return "global.worker_threads = 2\n" + quiet + web + "[[routes]]\nname = \"r\"\npattern = \"/*\"\n" +
+			fmt.Sprintf("dest = %q\n", addr) + cache
+	}
+	told := []int64{}
+	s := serve(t, parse(t, file("")), Options{Reserve: func(n int64) { told = append(told, n) }})
+	if page := scrape(t, s); strings.Contains(page, "edge_cache_") || len(told) > 0 {
+		t.Error("there are series of a cache, and no cache")
+	}
+	wantCached(t, s, "/a"+fresh, "1", "")
+	reload := func(cache string) {
+		t.Helper()
+		if _, err := s.Apply(parse(t, file(cache))); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// A reload that fails leaves no cache where there was none, and the one where there was one.
+	last := len(s.parts) - 1
+	fail := func(cache string) {
+		t.Helper()
+		p := s.parts[last]
+		s.parts[last] = failing{p, "commit"}
+		_, err := s.Apply(parse(t, file(cache)))
+		if s.parts[last] = p; err == nil {
+			t.Fatal("it did not fail")
+		}
+	}
+	fail("cache = true\n")
+	if s.caches.now.Load() != nil || s.caches.next != nil {
+		t.Error("a reload that failed has left a cache")
+	}
+	reload("cache = true\n[cache]\nmemory = \"8m\"\n")
+	wantCached(t, s, "/a"+fresh, "2", cacheMiss)
+	zone := s.caches.now.Load().Zone
+	fail("")
+	fail("cache = { query.drop = [\"x\"] }\n")
+	wantCached(t, s, "/a"+fresh, "2", cacheHit)
+
+	reload("cache.query.drop = [\"x\"]\n[cache]\nmemory = \"16m\"\n")
+	if now := s.caches.now.Load(); now.Zone != zone || now.memory != 8<<20 {
+		t.Error("a reload has made another store")
+	}
+	wantCached(t, s, "/a"+fresh+"&x=1", "2", cacheHit)
+	if n := counter(s, "edge_cache_requests_total", "r", "hit"); n != 2 {
+		t.Errorf("%v hits are counted, want 2 over reloads", n)
+	}
+
+	gone := collected(zone)
+	zone = nil
+	reload("cache = false\n")
+	wantCached(t, s, "/a"+fresh, "3", "")
+	if strings.Contains(scrapeNow(s), "edge_cache_") {
+		t.Error("there are still series of a cache")
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		runtime.GC()
+		return gone()
+	}, "the store is given back")
+	reload("cache = true\n")
+	wantCached(t, s, "/a"+fresh, "4", cacheMiss)
+	if len(told) != 3 || told[0] != 8<<20 || told[1] != 0 || told[2] == 0 {
+		t.Errorf("the process was told of %d bytes", told)
+	}
+}
+
+// What a type of destination answers by itself comes through a cache as it is.
+func TestCaches_beforeDestinationOfAModule(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+destinations.hello = { type = "test_greet", text = "hello" }
+`+web+`
+[[routes]]
+pattern = "/*"
+dest = "hello"
+cache.ttl = "1m"
+`)
+	for range 2 {
+		if body, _ := cacheStatus(t, s, "/a"); strings.TrimSpace(body) != "hello /a" {
+			t.Errorf("%q", body)
+		}
+	}
+}
+
+func TestCacheMemoryOf(t *testing.T) {
+	const m, g = 1 << 20, 1 << 30
+	for _, c := range []struct{ asked, limit, want int64 }{
+		{0, 8 * g, 256 * m}, {0, 2 * g, 256 * m}, {0, 1 * g, 128 * m}, {0, 16 * m, 2 * m}, {0, 4 * m, 1 * m},
+		{1 * g, 8 * g, 1 * g}, {1 * g, 2 * g, 1 * g}, {3 * g, 2 * g, 1 * g}, {1 * m, 16 * m, 1 * m},
+		{2 * m, 1 * m, 1 * m},
+	} {
+		if got := cacheMemoryOf(c.asked, c.limit); got != c.want {
+			t.Errorf("memory %d of %d: %d, want %d", c.asked, c.limit, got, c.want)
+		}
+	}
+}
+
+// The budget of the engine is less by the memory of the cache.
+func TestCaches_budgetOfTheEngine(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	for text, want := range map[string]int64{"": 32 << 20, "[cache]\nmemory = \"8m\"\n": 32 << 20,
+		"cache = true\n": 28 << 20, "cache = true\n[cache]\nmemory = \"16m\"\n": 24 << 20} {
+		s := start(t, Options{}, "global.memory_limit = \"64m\"\n"+quiet+web+
+			"[[routes]]\npattern = \"/*\"\ndest = %q\n"+text, addr)
+		if got := s.engine.Memory(); got != want {
+			t.Errorf("%q: a budget of %d, want %d", text, got, want)
+		}
+	}
+}
+
+// Each word of a key is its constant in package policy, and each key of a route has an effect.
+func TestCacheRoute_eachKey(t *testing.T) {
+	const text = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\ncache.%s\n"
+	of := func(key string) cache.Route {
+		cfg := parse(t, fmt.Sprintf("allow = [\"cache-cookies\", \"no-effect\"]\n"+text, key))
+		return cacheRoute(cfg, &cfg.Routes[0], caching.OfRoute(cfg, &cfg.Routes[0]))
+	}
+	plain := of("enabled = true")
+	for _, key := range []string{`ttl = "1m"`, `obey = "ttl"`, `ttl_max = "1m"`, `heuristic_max = 0`, `key = "{host}"`,
+		`query.drop = "a"`, `query.keep = "a"`, `query.sort = true`, `cookies = "ignore"`, `set_cookie = "strip"`,
+		`lock_timeout = "1s"`, `fin_to_cache = false`} {
+		if fmt.Sprintf("%+v", of(key)) == fmt.Sprintf("%+v", plain) {
+			t.Errorf("%s changes nothing", key)
+		}
+	}
+	wantConstant(t, "ignore", of(`cookies = "ignore"`).Rules.Cookies, policy.Ignore)
+	wantConstant(t, "strip", of(`set_cookie = "strip"`).Rules.SetCookie, policy.Strip)
+	wantConstant(t, "store", of(`set_cookie = "store"`).Rules.SetCookie, policy.Store)
+}
+
+// By curl, in each version of HTTP: one answer for all of them, and another one for https.
+func TestCaches_byCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "example", nil, "example.org")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[listeners]]
+name = "secure"
+listen = "127.0.0.1:0"
+cert = %q
+key = %q
+[[routes]]
+pattern = "/*"
+dest = %q
+cache = true
+`, filepath.Join(dir, "example.pem"), filepath.Join(dir, "example.key"), addr)
+	_, port, _ := strings.Cut(strings.TrimPrefix(urlOf(t, s, "web"), "http://"), ":")
+	_, secure, _ := strings.Cut(strings.TrimPrefix(urlOf(t, s, "secure"), "http://"), ":")
+	const miss, hit = " 200 edge; fwd=uri-miss", " 200 edge; hit"
+	for _, c := range []struct{ option, url, want string }{
+		{"--http1.1", "http://example.org:" + port, "1 /a " + miss},
+		{"--http1.1", "http://example.org:" + port, "1 /a " + hit},
+		{"--http1.0", "http://example.org:" + port, "1 /a " + hit},
+		{"--http2-prior-knowledge", "http://EXAMPLE.org:" + port, "1 /a " + hit},
+		{"--head", "http://example.org:" + port, hit},
+		{"--http2", "https://example.org:" + secure, "2 /a " + miss},
+		{"--http1.1", "https://example.org:" + secure, "2 /a " + hit},
+	} {
+		out, err := exec.Command(curl, "-sS", "-o", filepath.Join(dir, "body"),
+			"--cacert", filepath.Join(dir, "ca.pem"),
+			"--connect-to", "::127.0.0.1:", c.option, "-w", "%{http_code} %header{cache-status}",
+			c.url+"/a"+fresh).Output()
+		got := readFile(filepath.Join(dir, "body")) + " " + string(out)
+		if c.option == "--head" {
+			got = " " + string(out)
+		}
+		if err != nil || !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s %s: %q, %v, want %q", c.option, c.url, got, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Cache is the cache of a server, and what it counts of routes by their names.
+// Immutable once it is given to others.
+type Cache struct {
+	Zone   *cache.Zone
+	Routes map[string]*cache.RouteCounts
+}
+
+// cachedRoutesMax bounds the cached routes that have series of their own.
+const cachedRoutesMax = 1000
+
+// cacheStatuses are what a cache does with requests.
+var cacheStatuses = []proxy.CacheStatus{proxy.CacheHit, proxy.CacheMiss, proxy.CacheBypass}
+
+// cacheRows are read from a cache.Stats: series with one label.
+var cacheRows = []struct {
+	name, label, value string
+	of                 func(s *cache.Stats) float64
+	help               string
+}{
+	{"edge_cache_fills_total", "result", "stored", func(s *cache.Stats) float64 { return float64(s.Stored) },
+		"Requests to backends for answers to store, by what became of the answer."},
+	{"edge_cache_fills_total", "result", "refused", func(s *cache.Stats) float64 { return float64(s.Refused) }, ""},
+	{"edge_cache_fills_total", "result", "passed", func(s *cache.Stats) float64 { return float64(s.Passed) }, ""},
+	{"edge_cache_fills_total", "result", "cut", func(s *cache.Stats) float64 { return float64(s.Cut) }, ""},
+	{"edge_cache_fills_total", "result", "failed", func(s *cache.Stats) float64 { return float64(s.Failed) }, ""},
+	{"edge_cache_objects", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Objects) },
+		"Records in the store: answers, and what is known of answers that are not stored."},
+	{"edge_cache_bytes", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Bytes) },
+		"Memory of the records, and of answers on their way to the store."},
+	{"edge_cache_evictions_total", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Evicted) },
+		"Records that gave way to others."},
+}
+
+// RegisterCache lists what is known of the cache: nothing while there is none. read returns it, on any goroutine; nil:
+// there is none.
+func (c *Counters) RegisterCache(read func() *Cache) {
+	each := func(show func(of *Cache, yield yield)) func(yield yield) {
+		return func(yield yield) {
+			if of := read(); of != nil {
+				show(of, yield)
+			}
+		}
+	}
+	c.Registry.Counters("edge_cache_requests_total", "Requests of routes with a cache, by what it did with them.",
+		each(eachCachedRoute))
+	c.Registry.Counters("edge_cache_reasons_total",
+		"Requests that went by the cache, and answers that were not stored, by the reason.",
+		each(func(of *Cache, yield yield) {
+			s := of.Zone.Stats()
+			for r := policy.ReasonNone + 1; r < policy.ReasonCount; r++ {
+				if r != policy.ReasonFresh { // no objection
+					yield(float64(s.Reasons[r]), observe.Label{Name: "reason", Value: r.String()})
+				}
+			}
+		}))
+	c.Registry.Counters("edge_cache_followers_total", "Requests that waited for the answer to another one.",
+		each(func(of *Cache, yield yield) { yield(float64(of.Zone.Stats().Followers)) }))
+	for _, r := range cacheRows {
+		list := c.Registry.Gauges
+		if (&row{name: r.name}).counts() {
+			list = c.Registry.Counters
+		}
+		list(r.name, r.help, each(func(of *Cache, yield yield) {
+			s := of.Zone.Stats()
+			yield(r.of(&s), observe.Label{Name: r.label, Value: r.value})
+		}))
+	}
+}
+
+type yield = func(value float64, labels ...observe.Label)
+
+// eachCachedRoute yields what became of the requests of each route.
+func eachCachedRoute(of *Cache, yield yield) {
+	names := slices.Sorted(maps.Keys(of.Routes))
+	own := names[:min(len(names), cachedRoutesMax)]
+	for _, s := range cacheStatuses {
+		status := observe.Label{Name: "status", Value: s.String()}
+		for _, name := range own {
+			yield(float64(of.Routes[name].Of(s)), observe.Label{Name: "route", Value: name}, status)
+		}
+		rest := uint64(0)
+		for _, name := range names[len(own):] {
+			rest += of.Routes[name].Of(s)
+		}
+		if len(own) < len(names) {
+			yield(float64(rest), observe.Label{Name: "route", Value: others}, status)
+		}
+	}
+}
