@@ -47,7 +47,7 @@ func (c *h1Client) send(start int64) {
 
 // write writes a request. Its connection has room for as many as may be in progress.
 func (c *h1Client) write() {
-	if err := c.conn.Write(c.w.plan.wire); err == nil && c.n == 1 {
+	if err := c.conn.Write(c.w.nextRequest()); err == nil && c.n == 1 {
 		c.conn.SetTimeout(c.w.plan.Timeout)
 	}
 }

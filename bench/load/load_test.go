@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -174,6 +175,34 @@ func TestRun_countsWhatTheServerCounts(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+func TestRun_numbersEachRequest(t *testing.T) {
+	for path, others := range map[string]string{"/a": "", "/a?b=c": "b=c&"} {
+		var asked sync.Map
+		var served, answered atomic.Uint64
+		o := against(serve(t, false, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			served.Add(1)
+			asked.Store(r.URL.RawQuery, true)
+		})))
+		o.Path, o.Numbered, o.Threads, o.Depth = path, true, 2, 4
+		o.Answered = func() { answered.Add(1) }
+		r := run(t, o)
+		distinct := uint64(0)
+		asked.Range(func(query, _ any) bool {
+			distinct++
+			rest, ok := strings.CutPrefix(query.(string), others+"n=")
+			return ok && len(rest) == numberLen
+		})
+		if r.Requests == 0 || r.Failed() != 0 || served.Load() != r.Requests || distinct != r.Requests ||
+			answered.Load() != r.Requests {
+			t.Errorf("%s: %d served, %d distinct, %d answered, %+v", path, served.Load(), distinct, answered.Load(), r)
+		}
+	}
+	o := Options{Addr: "127.0.0.1:1", Numbered: true, Protocol: HTTP2}
+	if _, err := Run(t.Context(), o); !errors.Is(err, errNumbered) {
+		t.Errorf("numbers over HTTP/2: %v", err)
 	}
 }
 

@@ -32,6 +32,7 @@ func (p Protocol) String() string { return [...]string{"HTTP/1.1", "HTTP/2", "We
 const (
 	timeoutDefault = 5 * time.Second
 	latencyMax     = 10 * time.Minute
+	numberLen      = 16 // hexadecimal digits
 )
 
 // Field is a header field.
@@ -48,6 +49,9 @@ type Options struct {
 	Path   string // with the query; default /
 	Fields []Field
 	Body   []byte // of the request, or the message of a WebSocket
+	// Numbered adds a number to the query, which no other request of this Run or an earlier one has. So no cache has
+	// the answer. HTTP1 only.
+	Numbered bool
 
 	Threads     int           // event loops; default 1
 	Connections int           // over all threads; default 1
@@ -56,6 +60,7 @@ type Options struct {
 	Rate        float64       // requests a second, over all threads; 0: as fast as they are answered
 	Duration    time.Duration // default 1 s
 	Timeout     time.Duration // for a connection, and for an answer; default 5 s
+	Answered    func()        // is called for each answer, by event loops; default: none
 }
 
 // plan is Options that hold, with what is made of them once. Immutable.
@@ -66,11 +71,17 @@ type plan struct {
 	head message.Head // of a request over HTTP/2
 	wire []byte       // a request over HTTP/1, body included; of a WebSocket its beginning
 	ping []byte       // a message of a WebSocket as a frame
+
+	// first is the number of the first Numbered request: the time in nanoseconds, which no earlier Run has reached.
+	// Numbers stand in wire at numberAt.
+	first    uint64
+	numberAt int
 }
 
 var (
 	errWebSocketDepth = errors.New("a WebSocket has one message in progress on each connection")
 	errReconnect      = errors.New("a connection for each request is for HTTP/1, one request at a time")
+	errNumbered       = errors.New("numbers in the query are for HTTP/1")
 	errField          = errors.New("malformed header field")
 	errTarget         = errors.New("malformed method or path")
 )
@@ -96,6 +107,8 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 		return nil, errWebSocketDepth
 	case o.Reconnect && (o.Protocol != HTTP1 || o.Depth > 1):
 		return nil, errReconnect
+	case o.Numbered && o.Protocol != HTTP1:
+		return nil, errNumbered
 	case !message.ValidName(o.Method) || !message.ValidTarget([]byte(o.Path)):
 		return nil, fmt.Errorf("%w: %q %q", errTarget, o.Method, o.Path)
 	}
@@ -104,7 +117,7 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 			return nil, fmt.Errorf("%w: %q: %q", errField, f.Name, f.Value)
 		}
 	}
-	p := &plan{Options: o, verb: message.LookupVerb(o.Method)}
+	p := &plan{Options: o, verb: message.LookupVerb(o.Method), first: uint64(time.Now().UnixNano())}
 	var err error
 	if p.to, err = resolve(ctx, o.Addr); err != nil {
 		return nil, err
@@ -146,7 +159,16 @@ func (p *plan) write() {
 	}
 	p.head.SetAuthority(authority)
 	p.head.Length = int64(len(p.Body))
-	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", p.Method, p.Path, authority)
+	b := fmt.Appendf(nil, "%s %s", p.Method, p.Path)
+	if p.Numbered {
+		sign := "?"
+		if strings.Contains(p.Path, sign) {
+			sign = "&"
+		}
+		p.numberAt = len(b) + len(sign) + len("n=")
+		b = fmt.Appendf(b, "%sn=%0*d", sign, numberLen, 0)
+	}
+	b = fmt.Appendf(b, " HTTP/1.1\r\nHost: %s\r\n", authority)
 	b = append(b, rest...)
 	if p.Protocol == WebSocket {
 		b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+

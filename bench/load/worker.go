@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -24,6 +25,8 @@ type worker struct {
 	handshaker *tlsconn.Handshaker
 	tls        *tlsconn.ClientOptions
 	head       message.Head // scratch of the decoders
+	wire       []byte       // the Numbered request that was sent last
+	number     uint64       // of the next Numbered request
 	codec      h2.Options
 
 	peers     []*peer
@@ -61,7 +64,8 @@ type connection struct {
 func newWorker(p *plan, index int) *worker {
 	w := &worker{
 		plan: p, index: index, connected: make(chan connection, 1), done: make(chan struct{}),
-		latencies: newHistogram(),
+		latencies: newHistogram(), wire: bytes.Clone(p.wire),
+		number: p.first + uint64(index),
 	}
 	w.codec = h2.Options{
 		Arena: new(h2.Arena), MaxStreams: p.Depth, StallTimeout: p.Timeout, SettingsTimeout: p.Timeout, Scheme: "http",
@@ -172,12 +176,30 @@ func (w *worker) sendDue(r *engine.Reactor) {
 	}
 }
 
+// nextRequest returns the next request over HTTP/1. It is borrowed until the next call. The workers take numbers in
+// turn, as they do with times.
+func (w *worker) nextRequest() []byte {
+	if !w.plan.Numbered {
+		return w.plan.wire
+	}
+	n := w.number
+	w.number += uint64(w.plan.Threads)
+	for i := numberLen - 1; i >= 0; i-- {
+		w.wire[w.plan.numberAt+i] = "0123456789abcdef"[n&0xf]
+		n >>= 4
+	}
+	return w.wire
+}
+
 // answered counts the answer to a request whose latency counts from start.
 func (w *worker) answered(start int64, status uint16) {
 	w.inFlight--
 	w.requests++
 	if status != 0 {
 		w.status.count(status)
+	}
+	if w.plan.Answered != nil {
+		w.plan.Answered()
 	}
 	w.answeredAt = w.reactor.Now()
 	// No value is above what the histogram takes: the error cannot come.

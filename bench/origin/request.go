@@ -16,7 +16,7 @@ type answer struct {
 
 // answers are all there are. Immutable after newAnswers.
 type answers struct {
-	small, k16, m1, chunked, missing, refused answer
+	small, k16, m1, chunked, cached1k, cached16k, cached64k, missing, refused answer
 }
 
 // request is what the origin knows of one: where it ends and what to say.
@@ -82,6 +82,7 @@ func (r *request) readFraming(fields []byte) bool {
 }
 
 func (a *answers) byPath(path []byte) *answer {
+	path, _, _ = bytes.Cut(path, []byte("?"))
 	switch string(path) {
 	case "/small", "/upload":
 		return &a.small
@@ -91,6 +92,12 @@ func (a *answers) byPath(path []byte) *answer {
 		return &a.m1
 	case "/chunked":
 		return &a.chunked
+	case "/cached/1k":
+		return &a.cached1k
+	case "/cached/16k":
+		return &a.cached16k
+	case "/cached/64k":
+		return &a.cached64k
 	}
 	return &a.missing
 }
@@ -98,23 +105,33 @@ func (a *answers) byPath(path []byte) *answer {
 func newAnswers(now time.Time) *answers {
 	const status = "200 OK"
 	return &answers{
-		small:   newAnswer(now, status, sized(128)),
-		k16:     newAnswer(now, status, sized(16<<10)),
-		m1:      newAnswer(now, status, sized(1<<20)),
-		chunked: newAnswer(now, status, chunks(4, 4<<10)),
-		missing: newAnswer(now, "404 Not Found", sized(0)),
-		refused: newAnswer(now, "501 Not Implemented", sized(0)),
+		small:     newAnswer(now, status, sized(128)),
+		k16:       newAnswer(now, status, sized(16<<10)),
+		m1:        newAnswer(now, status, sized(1<<20)),
+		chunked:   newAnswer(now, status, chunks(4, 4<<10)),
+		cached1k:  newAnswer(now, status, cacheable(1<<10)),
+		cached16k: newAnswer(now, status, cacheable(16<<10)),
+		cached64k: newAnswer(now, status, cacheable(64<<10)),
+		missing:   newAnswer(now, "404 Not Found", sized(0)),
+		refused:   newAnswer(now, "501 Not Implemented", sized(0)),
 	}
 }
 
-// framed is a body with the field that says where it ends.
+// framed is a body with the field that says where it ends, and fields beside it.
 type framed struct {
-	field string
+	field string // without the last line end
 	bytes []byte
 }
 
 func sized(n int) framed {
 	return framed{field: fmt.Sprintf("Content-Length: %d", n), bytes: text(n)}
+}
+
+// cacheable is fresh for a day: the Date of all answers is the start of the origin.
+func cacheable(n int) framed {
+	f := sized(n)
+	f.field += "\r\nCache-Control: max-age=86400"
+	return f
 }
 
 func chunks(count, size int) framed {

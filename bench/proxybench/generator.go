@@ -36,9 +36,13 @@ func (r *runner) generator(s Scenario, window time.Duration) (generator, error) 
 		return generator{true, func(s Scenario, addr string) ([]string, error) {
 			return h2loadCommand(r.h2load, s, addr, s.settle()+window), nil
 		}, parseH2Load}, nil
-	case r.wrk == "" || s.Group != "" || s.Proto.h2():
+	case r.wrk == "" || s.Group != "" || s.Proto.h2() || s.Hits || s.Numbered:
 		return generator{false, func(s Scenario, addr string) ([]string, error) {
-			return goLoadCommand(r.options.Self, s, addr), nil
+			argv := goLoadCommand(r.options.Self, s, addr)
+			if s.Hits {
+				argv = append(argv, "--counter", r.answeredPath())
+			}
+			return argv, nil
 		}, parseGoLoad}, nil
 	}
 	return generator{false, func(s Scenario, addr string) ([]string, error) {

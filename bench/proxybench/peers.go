@@ -17,10 +17,6 @@ import (
 )
 
 const (
-	floorName  = "floor"
-	nginxName  = "nginx"
-	beforeName = "before"
-
 	versionTimeout = 5 * time.Second
 )
 
@@ -60,6 +56,7 @@ type Peer struct {
 	config   string // a file of peers; empty: none
 	args     string // the command line without the binary
 	set      place  // settings beside the usual ones
+	keeps    bool   // has a cache or answers by itself, and runs only scenarios that name it
 }
 
 // Peers are all there are, in the order they take turns. The floor comes first, always.
@@ -68,13 +65,24 @@ var Peers = []Peer{
 	{Name: "floor-syscall", plain: true, optional: true,
 		args: "floor --listen {listen} --origin {origin} --park syscall"},
 	edgePeer(beforeName, beforeName, true, nil),
-	edgePeer("edge", "edge", false, nil),
+	edgePeer(edgeName, "edge", false, nil),
 	edgePeer("edge+log", "edge", false, place{"output": `["{dir}/access.log"]`}),
 	edgePeer("edge+filters", "edge", true, place{"routes": peerFile("filters.toml")}),
 	edgePeer("edge+rules", "edge", true, place{"routes": peerFile("rules.toml")}),
 	{Name: nginxName, binary: "nginx", version: "-v", config: "nginx.conf", args: "-p {dir} -c {file} -e stderr"},
 	{Name: "haproxy", binary: "haproxy", version: "-v", config: "haproxy.cfg", args: "-db -q -f {file}"},
 	{Name: "h2o", binary: "h2o", version: "-v", config: "h2o.yaml", args: "-c {file}"},
+	cachePeer(edgePeer(beforeCacheName, beforeName, true, place{"routes": peerFile("cache.toml")})),
+	cachePeer(edgePeer(cacheName, "edge", false, place{"routes": peerFile("cache.toml")})),
+	cachePeer(edgePeer(ownName, "edge", false,
+		place{"routes": peerFile("own.toml"), "body": strings.Repeat("x", 1<<10)})),
+	cachePeer(Peer{Name: nginxCacheName, binary: "nginx", version: "-v", config: "nginx.conf",
+		args: "-p {dir} -c {file} -e stderr",
+		set: place{"nginx.http": peerFile("cache.conf"),
+			"nginx.server": "location = /cached/64k { sendfile on; proxy_pass http://origin; }"}}),
+	cachePeer(Peer{Name: haproxyCacheName, binary: "haproxy", version: "-v", config: "haproxy.cfg",
+		args: "-db -q -f {file}", set: place{"haproxy.cache": peerFile("cache.cfg"),
+			"haproxy.use": "http-request cache-use all\n\thttp-response cache-store all"}}),
 	{Name: "fasthttp", plain: true, args: "peer fasthttp --listen {listen} --origin {origin}"},
 	{Name: "nethttp", plain: true, args: "peer nethttp --listen {listen} --origin {origin}"},
 }
@@ -84,8 +92,13 @@ func edgePeer(name, binary string, optional bool, set place) Peer {
 		args: "run -c {file}", set: set}
 }
 
+func cachePeer(p Peer) Peer {
+	p.keeps = true
+	return p
+}
+
 // FindPeers returns the named peers and the floor, in the order they take turns; no name means all that are not
-// optional. The peer "before" is Options.Before.
+// optional. The peers "before" and "before+cache" are Options.Before.
 func FindPeers(names []string) ([]Peer, error) {
 	if len(names) > 0 {
 		return pick(Peers, append([]string{floorName}, names...), "peer", func(p Peer) string { return p.Name })
@@ -93,9 +106,17 @@ func FindPeers(names []string) ([]Peer, error) {
 	return slices.DeleteFunc(slices.Clone(Peers), func(p Peer) bool { return p.optional }), nil
 }
 
-// withBefore adds the peer "before" to names; no name means all that are not optional.
+// runs tells whether p runs s: the floor, and the peers that speak its protocol and have the cache that it needs.
+func (p Peer) runs(s Scenario) bool {
+	if p.Name == floorName || s.Peers != nil {
+		return p.Name == floorName || slices.Contains(s.Peers, p.Name)
+	}
+	return !p.keeps && (!p.plain || s.Proto == H1)
+}
+
+// withBefore adds the peers "before" and "before+cache" to names; no name means all that are not optional.
 func withBefore(names []string) []string {
-	out := append([]string{beforeName}, names...)
+	out := append([]string{beforeName, beforeCacheName}, names...)
 	for _, p := range Peers {
 		if len(names) == 0 && !p.optional {
 			out = append(out, p.Name)
@@ -144,7 +165,8 @@ func newPlace(addrs []string, origin, dir string, keys keyPair) place {
 	at := place{"listen": addrs[0], "h2c": addrs[1], "secure": addrs[2], "origin": origin, "dir": dir,
 		"cert": keys.cert, "key": keys.key, "both": keys.both,
 		"loops": "1", "global": "", "listener": "", "routes": peerFile("route.toml"), "output": "[]",
-		"nginx.user": "", "h2o.user": ""}
+		"nginx.user": "", "h2o.user": "", "nginx.http": "", "nginx.server": "", "haproxy.cache": "",
+		"haproxy.use": ""}
 	if os.Geteuid() == 0 { // they would change to a user that cannot enter our directory
 		at["nginx.user"], at["h2o.user"] = "user root;", "user: root"
 	}

@@ -30,6 +30,7 @@ type PeerFacts struct {
 type ScenarioResult struct {
 	Name        string       `json:"name"`
 	What        string       `json:"what"`
+	Beside      string       `json:"beside,omitempty"` // the peer without a cache
 	RoundsAsked int          `json:"rounds_asked"`
 	RoundsRun   int          `json:"rounds_run"`
 	RoundsKept  int          `json:"rounds_kept"` // whose floor was steady
@@ -59,6 +60,7 @@ type PeerResult struct {
 	ToFloor           report.Spread `json:"to_floor"`  // ratios within a round
 	ToNginx           report.Spread `json:"to_nginx"`  // zero where nginx was not measured
 	ToBefore          report.Spread `json:"to_before"` // zero without Options.Before
+	ToBeside          report.Spread `json:"to_beside"` // zero where ScenarioResult.Beside was not measured
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
 	Memory            Memory        `json:"memory"` // of the round that took most
@@ -83,7 +85,7 @@ func newSample(began, ended reading, m Memory, seen loadResult) Sample {
 }
 
 // summarize takes the samples of one peer out of rounds.
-func summarize(name string, rounds []round) PeerResult {
+func summarize(name, beside string, rounds []round) PeerResult {
 	p := PeerResult{Name: name}
 	to := map[string][]float64{}
 	for _, this := range rounds {
@@ -92,8 +94,12 @@ func summarize(name string, rounds []round) PeerResult {
 			continue
 		}
 		p.Samples = append(p.Samples, s)
-		for _, other := range []string{floorName, nginxName, beforeName} {
-			if o, ok := this[other]; ok {
+		for _, other := range []string{floorName, nginxName, beforeName, beside} {
+			o, ok := this[other]
+			if !ok {
+				o, ok = this[other+withCache]
+			}
+			if ok {
 				to[other] = append(to[other], s.CPUPerRequest/o.CPUPerRequest)
 			}
 		}
@@ -108,8 +114,8 @@ func summarize(name string, rounds []round) PeerResult {
 	p.Busy = median(p.Samples, func(s Sample) float64 { return s.Busy })
 	p.P50 = median(p.Samples, func(s Sample) time.Duration { return s.P50 })
 	p.P99 = median(p.Samples, func(s Sample) time.Duration { return s.P99 })
-	p.ToFloor, p.ToNginx, p.ToBefore = report.SpreadOf(to[floorName]), report.SpreadOf(to[nginxName]),
-		report.SpreadOf(to[beforeName])
+	p.ToFloor, p.ToNginx = report.SpreadOf(to[floorName]), report.SpreadOf(to[nginxName])
+	p.ToBefore, p.ToBeside = report.SpreadOf(to[beforeName]), report.SpreadOf(to[beside])
 	return p
 }
 
@@ -154,25 +160,34 @@ func (r *Report) WriteText(w io.Writer) error {
 }
 
 func (s *ScenarioResult) table() *report.Table {
+	beside := ""
+	if s.Beside != "" {
+		beside = "\t÷ " + s.Beside + " [q1–q3]"
+	}
 	t := report.NewTable(fmt.Sprintf("%s: %s (%d rounds kept of %d run, %d asked)", s.Name, s.What, s.RoundsKept,
 		s.RoundsRun, s.RoundsAsked), "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\t"+
-		"p50\tp99\tRSS MiB\tpeak\terrors")
+		"p50\tp99\tRSS MiB\tpeak\terrors"+beside)
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
 			t.Add("%s\tfailed", p.Name)
 			continue
 		}
-		toNginx, toBefore := "–", "–"
+		toNginx, toBefore, toBeside := "–", "–", ""
 		if p.ToNginx.Median > 0 {
 			toNginx = fmt.Sprintf("%.2f", p.ToNginx.Median)
 		}
 		if b := p.ToBefore; b.Median > 0 {
 			toBefore = fmt.Sprintf("%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
 		}
-		t.Add("%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d", p.Name,
+		if b := p.ToBeside; s.Beside != "" && b.Median == 0 {
+			toBeside = "\t–"
+		} else if s.Beside != "" {
+			toBeside = fmt.Sprintf("\t%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
+		}
+		t.Add("%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d%s", p.Name,
 			p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx, toBefore,
 			100*p.Busy, report.Time(p.P50), report.Time(p.P99), float64(p.Memory.RSS)/1024,
-			float64(p.Memory.Peak)/1024, p.Errors)
+			float64(p.Memory.Peak)/1024, p.Errors, toBeside)
 	}
 	return t
 }

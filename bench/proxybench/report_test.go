@@ -13,9 +13,9 @@ func TestReport_printsEveryPeer(t *testing.T) {
 		},
 		{"floor": {CPUPerRequest: 11}, "nginx": {CPUPerRequest: 13.75}},
 	}
-	s := &ScenarioResult{Name: "small", RoundsKept: 2}
+	s := &ScenarioResult{Name: "small", RoundsKept: 2, Beside: "edge"}
 	for _, name := range []string{"floor", "edge", "nginx", "h2o"} {
-		s.Peers = append(s.Peers, summarize(name, rounds))
+		s.Peers = append(s.Peers, summarize(name, "edge", rounds))
 	}
 	if got := s.Peers[2].ToFloor.Median; got != 1.25 {
 		t.Errorf("nginx is %v of the floor, want 1.25", got)
@@ -26,11 +26,20 @@ func TestReport_printsEveryPeer(t *testing.T) {
 	if got := s.Peers[1].ToBefore.Median; got != 0.875 {
 		t.Errorf("edge is %v of the one before, want 0.875", got)
 	}
+	if got := s.Peers[0].ToBeside.Median; got != 10/10.5 {
+		t.Errorf("the floor is %v of edge, want %v", got, 10/10.5)
+	}
+	cached := []round{{
+		"before+cache": {CPUPerRequest: 4}, "nginx+cache": {CPUPerRequest: 5}, "edge+cache": {CPUPerRequest: 2},
+	}}
+	if got := summarize("edge+cache", "", cached); got.ToNginx.Median != 0.4 || got.ToBefore.Median != 0.5 {
+		t.Errorf("among caches: %+v", got)
+	}
 	var b bytes.Buffer
 	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"1.25", "0.84", "0.875", "h2o", "failed", "edge: oops"} {
+	for _, want := range []string{"1.25", "0.84", "0.875", "h2o", "failed", "÷ edge [q", "0.952 [", "edge: oops"} {
 		if !bytes.Contains(b.Bytes(), []byte(want)) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/machine"
@@ -39,6 +41,7 @@ type Options struct {
 
 var (
 	errNoRequests = errors.New("no request reached the origin")
+	errMisses     = errors.New("requests that were to be hits reached the origin")
 	errFloor      = errors.New("the floor could not be measured")
 )
 
@@ -52,6 +55,8 @@ type runner struct {
 	origins   []*process
 	addresses []string          // of the origins
 	counters  []*origin.Counter // one for each origin
+	answered  *origin.Counter   // counts hits
+	memory    string            // a directory on a file system in memory; empty: not made yet
 	peers     []*runningPeer
 	report    *Report
 }
@@ -89,6 +94,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	peers = slices.DeleteFunc(peers, func(p Peer) bool {
+		return !slices.ContainsFunc(scenarios, func(s Scenario) bool { return p.runs(s) })
+	})
 	if err := r.chooseLoad(ctx); err != nil {
 		return nil, err
 	}
@@ -96,6 +104,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	for _, s := range scenarios {
+		if s.Peers != nil && len(r.livePeers(s)) == 1 {
+			r.note("%s: none of %s runs", s.Name, strings.Join(s.Peers, ", "))
+			continue
+		}
 		result, err := r.runScenario(ctx, s)
 		if result.RoundsRun > 0 {
 			r.report.Scenarios = append(r.report.Scenarios, result)
@@ -179,6 +191,9 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	if r.keys, err = writeKeys(r.dir, cheapKey); err != nil {
 		return err
 	}
+	if r.answered, err = origin.OpenCounter(r.answeredPath()); err != nil {
+		return err
+	}
 	if err := r.startOrigin(ctx, addrs[0], r.options.LoadCPU); err != nil {
 		return err
 	}
@@ -198,6 +213,8 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	}
 	return nil
 }
+
+func (r *runner) answeredPath() string { return filepath.Join(r.dir, "answered") }
 
 func (r *runner) startOrigin(ctx context.Context, addr string, cpu int) error {
 	path := filepath.Join(r.dir, fmt.Sprintf("requests-%d", len(r.counters)))
@@ -231,6 +248,15 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 		return nil, fmt.Errorf("directory of %s: %w", p.Name, err)
 	}
 	at := newPlace(addrs, r.addresses[0], dir, r.keys)
+	if p.keeps {
+		if r.memory == "" {
+			r.memory, err = memoryDir(r.dir)
+		}
+		at["cache"] = filepath.Join(r.memory, filepath.Base(dir))
+		if err = cmp.Or(err, os.Mkdir(at["cache"], 0o700)); err != nil {
+			return nil, fmt.Errorf("directory of a cache: %w", err)
+		}
+	}
 	argv, err := p.command(at, binary)
 	if err != nil {
 		return nil, err
@@ -265,14 +291,27 @@ func (r *runner) close() {
 	for _, c := range r.counters {
 		_ = c.Close()
 	}
+	if r.answered != nil {
+		_ = r.answered.Close()
+	}
+	_ = os.RemoveAll(r.memory)
 	_ = os.RemoveAll(r.dir)
 }
 
 // runScenario warms every peer up and measures rounds until enough of them are steady. With an error
 // comes what was measured before it.
 func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
-	result := &ScenarioResult{Name: s.Name, What: s.What, RoundsAsked: r.options.Rounds}
+	result := &ScenarioResult{Name: s.Name, What: s.What, Beside: s.Beside, RoundsAsked: r.options.Rounds}
 	active := r.livePeers(s)
+	if s.Peers != nil {
+		active = slices.DeleteFunc(active, func(p *runningPeer) bool {
+			err := checkStored(ctx, s.url(p.at["listen"]), s.url(r.addresses[0]), r.counters[0].Load, p.keeps)
+			if err != nil {
+				r.note("%s: %s is left out: %v", s.Name, p.Name, err)
+			}
+			return err != nil && p.Name != floorName
+		})
+	}
 	for _, p := range active {
 		if _, err := r.measure(ctx, s, p, min(warmWindow, 10*r.options.Window)); err != nil && ctx.Err() != nil {
 			return result, ctx.Err()
@@ -309,7 +348,7 @@ func (s *ScenarioResult) take(rounds []round, peers []*runningPeer) {
 	}
 	s.RoundsKept = len(s.rounds)
 	for _, p := range peers {
-		s.Peers = append(s.Peers, summarize(p.Name, s.rounds))
+		s.Peers = append(s.Peers, summarize(p.Name, s.Beside, s.rounds))
 	}
 }
 
@@ -343,14 +382,14 @@ func (r *runner) runRound(ctx context.Context, s Scenario, peers []*runningPeer)
 	return this, nil
 }
 
-// livePeers are the peers that can run s: the floor, and those that speak its protocol.
+// livePeers are the peers that can run s.
 func (r *runner) livePeers(s Scenario) []*runningPeer {
 	var live []*runningPeer
 	for _, p := range r.peers {
 		switch {
 		case !p.process.alive():
 			r.note("%s has ended: %s", p.Name, p.process.tail())
-		case !p.plain || s.Proto == H1 || p.Name == floorName:
+		case p.runs(s):
 			live = append(live, p)
 		}
 	}
@@ -394,9 +433,12 @@ func (r *runner) sample(
 	if err := wait(ctx, s.settle()); err != nil {
 		return Sample{}, err
 	}
-	began, ended, err := r.watch(ctx, pids, window)
+	began, ended, err := r.watch(ctx, s, pids, window)
 	if err != nil {
 		return Sample{}, err
+	}
+	if n := ended.misses - began.misses; n > 0 {
+		return Sample{}, fmt.Errorf("%w: %d beside %d", errMisses, n, ended.requests-began.requests)
 	}
 	memory := memoryOf(pids)
 	var all loadResult
@@ -412,15 +454,17 @@ func (r *runner) sample(
 
 // watch reads both ends of a window. One in which nothing was asked says nothing: it is lengthened, for on a busy
 // machine the load may begin late.
-func (r *runner) watch(ctx context.Context, pids []int, window time.Duration) (began, ended reading, err error) {
-	if began, err = r.read(pids); err != nil {
+func (r *runner) watch(
+	ctx context.Context, s Scenario, pids []int, window time.Duration,
+) (began, ended reading, err error) {
+	if began, err = r.read(s, pids); err != nil {
 		return began, ended, err
 	}
 	for last := began.at.Add(window + readyTimeout); ; {
 		if err = wait(ctx, window); err != nil {
 			return began, ended, err
 		}
-		if ended, err = r.read(pids); err != nil {
+		if ended, err = r.read(s, pids); err != nil {
 			return began, ended, err
 		}
 		if ended.requests > began.requests && ended.cpu > began.cpu {
@@ -437,13 +481,17 @@ type reading struct {
 	at       time.Time
 	cpu      time.Duration
 	requests uint64
+	misses   uint64 // requests of a scenario of hits that reached the origin
 }
 
-func (r *runner) read(pids []int) (reading, error) {
+func (r *runner) read(s Scenario, pids []int) (reading, error) {
 	cpu, err := cpuTime(pids)
 	var requests uint64
 	for _, c := range r.counters {
 		requests += c.Load()
+	}
+	if s.Hits {
+		return reading{at: time.Now(), cpu: cpu, requests: r.answered.Load(), misses: requests}, err
 	}
 	return reading{at: time.Now(), cpu: cpu, requests: requests}, err
 }

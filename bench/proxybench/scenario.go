@@ -9,6 +9,22 @@ import (
 
 const uploadBytes = 1 << 20
 
+// Names of peers.
+const (
+	floorName  = "floor"
+	edgeName   = "edge"
+	nginxName  = "nginx"
+	beforeName = "before"
+
+	// Peers of the scenarios of caches.
+	withCache        = "+cache"
+	cacheName        = edgeName + withCache
+	ownName          = "edge+own" // answers by itself
+	nginxCacheName   = nginxName + withCache
+	haproxyCacheName = "haproxy" + withCache
+	beforeCacheName  = beforeName + withCache
+)
+
 // Proto is what a client speaks with the proxy. The origin speaks HTTP/1.1 without TLS, always.
 type Proto uint8
 
@@ -36,6 +52,12 @@ type Scenario struct {
 	Body        int      // bytes of a request body; > 0 makes it a POST
 	Fields      []string // header fields beside Host
 	Reconnect   bool     // a connection per request
+
+	// Scenarios of caches have these.
+	Peers    []string // names of the peers that run it, the floor aside; nil: all peers that keep no answers
+	Beside   string   // name of a peer without a cache: a column has the ratios to its cost
+	Hits     bool     // no request reaches the origin: the load counts the answers
+	Numbered bool     // each request has another query, so that no cache has its answer
 }
 
 // Scenarios are all there are, in the order they run.
@@ -66,11 +88,28 @@ var Scenarios = []Scenario{
 		Connections: 16, Streams: 16},
 	{Name: "h2x64", What: "HTTP/2 over TLS, 64 connections with 1 stream each, 128-byte answers", Proto: H2TLS,
 		Connections: 64, Streams: 1},
+	hitScenario("1k", ownName, beforeCacheName, ownName, cacheName, nginxCacheName, haproxyCacheName),
+	hitScenario("16k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
+	hitScenario("64k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
+	missScenario("1k"),
+	missScenario("16k"),
 }
 
-// reference is what the floor, which knows neither TLS nor HTTP/2, is asked instead of s: how fast the machine is now.
+func hitScenario(size, beside string, peers ...string) Scenario {
+	return Scenario{Name: "cache-" + size, What: "64 connections, answers of " + size + " from the cache",
+		Path: "/cached/" + size, Connections: 64, Peers: peers, Beside: beside, Hits: true}
+}
+
+func missScenario(size string) Scenario {
+	return Scenario{Name: "cache-miss-" + size, What: "64 connections, answers of " + size + " that are stored",
+		Path: "/cached/" + size, Connections: 64, Peers: []string{beforeCacheName, edgeName, cacheName, nginxCacheName},
+		Beside: edgeName, Numbered: true}
+}
+
+// reference is what the floor, which knows neither TLS nor HTTP/2 nor a cache, is asked instead of s: how fast the
+// machine is now.
 func (s Scenario) reference() Scenario {
-	if s.Proto == H1 {
+	if s.Proto == H1 && !s.Hits {
 		return s
 	}
 	return Scenarios[0]

@@ -318,5 +318,5 @@ func (r *selfRun) readEdge() (reading, error) {
 	if edge := r.peers[0].process; !edge.alive() {
 		return reading{}, fmt.Errorf("edge: %w: %s", errExited, edge.tail())
 	}
-	return r.read(r.pids)
+	return r.read(Scenario{}, r.pids)
 }

@@ -134,6 +134,9 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	if s.Reconnect {
 		argv = append(argv, "--reconnect")
 	}
+	if s.Numbered {
+		argv = append(argv, "--numbered")
+	}
 	if s.Proto.h2() {
 		argv = append(argv, "--h2", "-m", strconv.Itoa(s.Streams))
 	}
