@@ -69,6 +69,30 @@ func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 	wantEmpty(t, tmp)
 }
 
+func TestProxy_measuresCaches(t *testing.T) {
+	o, tmp := options(t)
+	var notes strings.Builder
+	o.Edge, o.Log = o.Self, &notes
+	o.Scenarios, o.Peers = []string{"cache-1k", "cache-miss-16k"}, []string{"edge", "edge+own", "edge+cache"}
+	report, err := proxybench.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err, notes.String())
+	}
+	for i, want := range []string{"floor edge+cache edge+own", "floor edge edge+cache"} {
+		var names []string
+		for _, p := range report.Scenarios[i].Peers {
+			names = append(names, p.Name)
+			if p.Errors != 0 || p.CPUPerRequest <= 0 || p.ToBeside.Median <= 0 {
+				t.Errorf("%+v", p)
+			}
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s were measured, want %s: %s", report.Scenarios[i].Name, got, want, notes.String())
+		}
+	}
+	wantEmpty(t, tmp)
+}
+
 func TestScale_measuresEveryCell(t *testing.T) {
 	o, tmp := options(t)
 	var out, notes strings.Builder

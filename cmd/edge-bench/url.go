@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/bench/load"
 	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/machine"
+	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
@@ -27,6 +28,7 @@ type urlFlags struct {
 	o                 load.Options
 	fields            []string
 	body, rate, group string
+	counter           string
 	bodySize          int
 	streams, pipeline int
 	h2                bool
@@ -68,6 +70,10 @@ requests have their time, and latency counts from then, which is how long users 
 	f.StringArrayVarP(&given.fields, "header", "H", nil, "header field, like 'Accept: text/html'")
 	f.StringVar(&given.body, "body", "", "body of a request, or message of a WebSocket")
 	f.IntVar(&given.bodySize, "body-size", 0, "body of so many bytes; messages have 128 when nothing is said")
+	f.BoolVar(&given.o.Numbered, "numbered", false,
+		"another number in the query of each request, so that no cache has the answer; HTTP/1.1 only")
+	f.StringVar(&given.counter, "counter", "", "file whose first 8 bytes count the answers")
+	_ = f.MarkHidden("counter") // for edge-bench proxy
 	f.BoolVar(&given.o.Reconnect, "reconnect", false, "a connection for each request; HTTP/1.1 only")
 	f.DurationVar(&given.o.Timeout, "timeout", 5*time.Second, "for a connection, and for an answer")
 	f.StringVar(&given.group, "group", "", "key exchange of TLS 1.3: X25519 or X25519MLKEM768 (default: as Go likes)")
@@ -88,6 +94,14 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 	out, err := open(&given.show, loadreport.Read, nil)
 	if err != nil {
 		return err
+	}
+	if given.counter != "" {
+		counter, err := origin.OpenCounter(given.counter)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = counter.Close() }()
+		o.Answered = func() { counter.Add(1) }
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // the engine warns of threads that had to wait for a CPU
 	r := &loadreport.Report{
@@ -114,6 +128,7 @@ func (given *urlFlags) options(u string) (load.Options, error) {
 	}
 	o.Method, o.Connections, o.Duration = given.o.Method, given.o.Connections, given.o.Duration
 	o.Threads, o.Reconnect, o.Timeout = given.o.Threads, given.o.Reconnect, given.o.Timeout
+	o.Numbered = given.o.Numbered
 	if o.Threads <= 0 {
 		o.Threads = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
