@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/cache/policy"
@@ -49,18 +50,18 @@ const (
 //	a fill that is in the table is asked or filling
 type fill struct {
 	session.NopStream
-	next    *fill // of a list: of the table, or of local.free
-	hash    uint64
+	next    *fill // of local.free
+	entry   entry // in the table, from the beginning
+	second  entry // likewise, once it is known by what the answer varies; without a key: it is not needed
 	front   *front
 	reactor *engine.Reactor
-	key     []byte // in the table
 	plain   []byte // key without the values of varying fields
 	fork    proxy.Forked
 	asked   int64     // ns since 1970
 	first   *follower // nil once it is over
 	self    follower  // first, while it is not over
 	length  int64     // of the body; below 0: it is not stated
-	varies  bool      // key has values of varying fields: a list was known
+	varies  bool      // a list of varying fields was known when it began
 	apart   bool      // counted in front.detached
 
 	state     atomic.Uint32
@@ -73,18 +74,19 @@ type fill struct {
 	buf     *buffer
 	bytes   []byte // of buf: a record that grows
 	headLen int
-	store   []byte        // key of the record
+	store   []byte        // key of the record: of an entry, or plain
 	names   []byte        // by which the answer varies; empty: by nothing
 	variant []byte        // values of these in the request
 	why     policy.Reason // not stored
+	marks   policy.Class  // which requests that holds for
 	failure *proxy.Error
 }
 
-// follow has x follow the fill of a key, which it begins where there is none. It returns the answer in place of a
-// stream where that was stored just now, and neither where there is no room.
+// follow has x follow the fill of a key, which it begins where there is none. Without a stream the store has to be asked
+// again, or there is no room.
 func (f *front) follow(
 	x *proxy.Exchange, l *local, key, target []byte, now int64, to session.Receiver,
-) (session.Stream, record) {
+) (stream session.Stream, again bool) {
 	z, r := f.zone, x.Reactor()
 	hash := z.fills.hash(key)
 	s := z.fills.of(hash)
@@ -99,41 +101,42 @@ func (f *front) follow(
 		}
 		s.mu.Unlock()
 		if w == nil {
-			return nil, nil
+			return nil, false
 		}
 		w.wait()
 		z.counts[r.Index()].followers.Add(1)
-		return w, nil
+		return w, false
 	}
 	// A fill on another reactor may have ended since the store was asked: it stores its answer, then it leaves the
 	// table.
 	if len(z.locals) > 1 {
-		if found := l.get(key, now); found.kind() == isAnswer {
+		if found := l.get(key, now); found != nil && (found.kind() != isMarker || found.marks(&x.Request)) {
 			s.mu.Unlock()
-			return nil, found
+			return nil, true
 		}
 	}
 	if z.filling.Load() < z.fillingMax {
 		one = l.takeFill()
 		one.begin(f, x, key, to)
-		one.hash, one.asked, one.plain = hash, l.zone.now(r), append(one.plain[:0], l.key...)
-		s.add(one)
+		one.entry.hash, one.asked, one.plain = hash, now, append(one.plain[:0], l.key...)
+		s.add(&one.entry)
 	}
 	s.mu.Unlock()
 	if one == nil {
-		return nil, nil
+		return nil, false
 	}
 	z.counts[r.Index()].begun.Add(1)
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
 	proxy.Fork(&one.fork, x, f.onward, one)
 	edit(one.fork.Request(), target)
-	return &one.self, nil
+	return &one.self, false
 }
 
 // begin makes f, which is free, the fill for the request of x.
 func (f *fill) begin(of *front, x *proxy.Exchange, key []byte, to session.Receiver) {
 	f.front, f.reactor = of, x.Reactor()
-	f.key, f.varies = append(f.key[:0], key...), key[0] == variantKey
+	f.entry.fill, f.entry.key, f.second.fill, f.second.key = f, append(f.entry.key[:0], key...), f, f.second.key[:0]
+	f.varies = key[0] == variantKey
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
 	f.self = follower{fill: f, to: to, x: x}
 	f.first = &f.self
@@ -189,7 +192,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 	}
 	l := f.front.zone.on(f.reactor)
 	a := f.judge(l, h, end)
-	if f.why = a.Reason; f.why != policy.ReasonNone {
+	if f.why, f.marks = a.Reason, a.Marks; f.why != policy.ReasonNone {
 		f.refuse(l, a.Marks)
 		f.giveHead(l, h, end)
 		return nil
@@ -264,17 +267,16 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	}
 	f.names = append(f.names, l.names...)
 	f.variant = policy.AppendVariant(f.variant[:0], f.names, request)
-	hash := z.fills.hash(f.variant)
-	if list == nil {
-		id := z.lists.Add(1)
-		f.store = appendVariantKey(nil, f.plain, id, f.names, request)
-		l.text = appendList(l.text[:0], now+listTime, id, f.names, nil, hash)
-		z.records.Set(f.plain, l.text)
-		return true
+	hash, id, variants := z.fills.hash(f.variant), uint64(0), []byte(nil)
+	found, room := false, true
+	if list != nil {
+		id, variants = list.id(), list.body()
+		found, room = list.hasVariant(hash)
+	} else {
+		id = z.lists.Add(1)
 	}
-	id, variants := list.id(), list.body()
-	f.store = appendVariantKey(nil, f.plain, id, f.names, request)
-	if found, room := list.hasVariant(hash); found || !room {
+	f.beFoundBy(id, request)
+	if found || !room {
 		return room
 	}
 	l.text = appendList(l.text[:0], now+listTime, id, f.names, variants, hash)
@@ -282,11 +284,28 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	return true
 }
 
+// beFoundBy has f be found by the values of varying fields in its request, too, before others can know the list with
+// that id.
+func (f *fill) beFoundBy(id uint64, request *message.Head) {
+	e, z := &f.second, f.front.zone
+	e.key = appendVariantKey(e.key[:0], f.plain, id, f.names, request)
+	if f.store = e.key; bytes.Equal(e.key, f.entry.key) {
+		f.store, e.key = f.entry.key, e.key[:0]
+		return
+	}
+	e.hash = z.fills.hash(e.key)
+	z.fills.offer(f)
+}
+
 // refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
 func (f *fill) refuse(l *local, c policy.Class) {
 	if c != policy.Nobody {
 		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, c, f.why)
-		f.front.zone.records.Set(f.key, l.text)
+		key := f.entry.key
+		if len(f.second.key) > 0 {
+			key = f.second.key
+		}
+		f.front.zone.records.Set(key, l.text)
 	}
 	f.finish(passed)
 }
@@ -320,11 +339,12 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 // SendData takes a piece of the body.
 func (f *fill) SendData(p []byte, end bool) (int, error) {
 	if f.state.Load() == filling && int64(len(p)) > bodyMax-f.mark.Load() {
-		f.why = policy.ReasonTooLarge // whose length was not stated: the first follower alone has seen of it
+		// Its length was not stated: the first follower alone has seen of it.
+		f.why, f.marks = policy.ReasonTooLarge, policy.ReasonTooLarge.Marks()
 		if w := f.first; w != nil {
 			f.front.note(w.x, proxy.CacheMiss, -1, f.why)
 		}
-		f.refuse(f.front.zone.on(f.reactor), f.why.Marks())
+		f.refuse(f.front.zone.on(f.reactor), f.marks)
 	}
 	w := f.first
 	if f.state.Load() == passed {

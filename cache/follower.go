@@ -53,8 +53,10 @@ func (w *follower) wait() {
 func (w *follower) step() {
 	f := w.fill
 	switch s := f.state.Load(); s {
-	case passed: // each asks for itself: the backend has to answer all of them
-		visits.Of(w.x).why = policy.ReasonUncacheable
+	case passed: // each asks for itself, unless the reason lies in visitors, and this is none
+		if f.marks != policy.Visitors || isVisitor(&w.x.Request) {
+			visits.Of(w.x).why = policy.ReasonUncacheable
+		}
 		w.again()
 	case failed:
 		if f.failure == nil { // it was cancelled when nobody followed, or so it seemed

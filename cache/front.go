@@ -84,35 +84,29 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	if !ok {
 		return f.pass(x, v, policy.ReasonKey)
 	}
-	now := l.zone.now(r)
-	found, under := l.find(h, now)
-	switch found.kind() {
-	case isAnswer:
-		f.hit(x, l, found, now)
-		return nil, &l.stored
-	case isMarker:
-		if found.marks(h) {
+	for now := l.zone.now(r); ; {
+		found, under := l.find(h, now)
+		switch kind := found.kind(); {
+		case kind == isAnswer:
+			f.hit(x, l, found, now)
+			return nil, &l.stored
+		case kind == isMarker && found.marks(h):
 			return f.pass(x, v, policy.ReasonUncacheable)
+		case h.Verb == message.VerbHead:
+			return f.pass(x, v, policy.ReasonHead)
+		case v.why != policy.ReasonNone:
+			return f.pass(x, v, v.why)
+		case v.follows == followsMax:
+			return f.pass(x, v, policy.ReasonWaited)
+		}
+		v.follows++
+		switch s, again := f.follow(x, l, under, target, now, to); {
+		case s != nil:
+			return s, nil
+		case !again:
+			return f.pass(x, v, policy.ReasonCrowd)
 		}
 	}
-	switch {
-	case h.Verb == message.VerbHead:
-		return f.pass(x, v, policy.ReasonHead)
-	case v.why != policy.ReasonNone:
-		return f.pass(x, v, v.why)
-	case v.follows == followsMax:
-		return f.pass(x, v, policy.ReasonWaited)
-	}
-	v.follows++
-	s, found := f.follow(x, l, under, target, now, to)
-	switch {
-	case s != nil:
-		return s, nil
-	case found != nil:
-		f.hit(x, l, found, now)
-		return nil, &l.stored
-	}
-	return f.pass(x, v, policy.ReasonCrowd)
 }
 
 // passes returns why a request with head h goes by the cache.

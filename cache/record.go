@@ -150,7 +150,9 @@ func (r record) marks(h *message.Head) bool {
 	case policy.Everybody:
 		return true
 	case policy.Visitors:
-		return h.Has(message.Cookie) || h.Has(message.Authorization)
+		return isVisitor(h)
 	}
 	return false
 }
+
+func isVisitor(h *message.Head) bool { return h.Has(message.Cookie) || h.Has(message.Authorization) }

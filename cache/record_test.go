@@ -107,13 +107,14 @@ func TestFillTable_collisions(t *testing.T) {
 	s := table.of(7)
 	var all []*fill
 	for i := range 5 {
-		f := &fill{hash: 7, key: []byte{byte(i)}}
-		s.add(f)
+		f := &fill{}
+		f.entry = entry{fill: f, hash: 7, key: []byte{byte(i)}}
+		s.add(&f.entry)
 		all = append(all, f)
 	}
 	for _, i := range []int{2, 4, 0, 3, 1} {
 		for j, f := range all {
-			if want := f; f != nil && s.find(7, []byte{byte(j)}) != want {
+			if f != nil && s.find(7, []byte{byte(j)}) != f {
 				t.Errorf("fill %d is not found", j)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 // fillShards is how many parts a fillTable has.
 const fillShards = 64
 
-// fillTable finds the fill that is under way for a key. Safe for any goroutine: each part has a mutex, which is held
-// for operations of its map alone, and while a follower is counted.
+// fillTable finds the fill that is under way for a key. Safe for any goroutine: each part has a mutex, which is held for
+// operations of its map, and while a follower is counted.
 type fillTable struct {
 	seed   maphash.Seed
 	shards [fillShards]fillShard
@@ -18,15 +18,24 @@ type fillTable struct {
 
 type fillShard struct {
 	mu    sync.Mutex
-	fills map[uint64]*fill // by the hash of the key, the first of a list; guarded by mu
+	fills map[uint64]*entry // by the hash of the key, the first of a list; guarded by mu
 
 	_ [48]byte // the next shard's mutex is in another cache line
+}
+
+// entry is a key under which a fill is found. next is guarded by the mutex of its shard; all else is immutable while it
+// is in the table.
+type entry struct {
+	next *entry
+	fill *fill
+	hash uint64
+	key  []byte
 }
 
 func (t *fillTable) init() {
 	t.seed = maphash.MakeSeed()
 	for i := range t.shards {
-		t.shards[i].fills = make(map[uint64]*fill)
+		t.shards[i].fills = make(map[uint64]*entry)
 	}
 }
 
@@ -36,51 +45,75 @@ func (t *fillTable) of(hash uint64) *fillShard { return &t.shards[hash%fillShard
 
 // find returns the fill of a key, nil where there is none. mu is held.
 func (s *fillShard) find(hash uint64, key []byte) *fill {
-	f := s.fills[hash]
-	for f != nil && !bytes.Equal(f.key, key) {
-		f = f.next
+	for e := s.fills[hash]; e != nil; e = e.next {
+		if bytes.Equal(e.key, key) {
+			return e.fill
+		}
 	}
-	return f
+	return nil
 }
 
-// add has others find f. mu is held.
-func (s *fillShard) add(f *fill) {
-	f.next = s.fills[f.hash]
-	s.fills[f.hash] = f
-}
+// add has others find a fill by e. mu is held.
+func (s *fillShard) add(e *entry) { e.next, s.fills[e.hash] = s.fills[e.hash], e }
 
-// remove has nobody find f, where somebody does. mu is held.
-func (s *fillShard) remove(f *fill) {
-	first := s.fills[f.hash]
+// remove has nobody find a fill by e, where somebody does. mu is held.
+func (s *fillShard) remove(e *entry) {
+	first := s.fills[e.hash]
 	for at := &first; *at != nil; at = &(*at).next {
-		if *at == f {
-			*at = f.next
+		if *at == e {
+			*at = e.next
 			break
 		}
 	}
 	if first == nil {
-		delete(s.fills, f.hash)
+		delete(s.fills, e.hash)
 	} else {
-		s.fills[f.hash] = first
+		s.fills[e.hash] = first
 	}
+}
+
+// offer has others find f by its second key, unless they find another fill by that.
+func (t *fillTable) offer(f *fill) {
+	e := &f.second
+	s := t.of(e.hash)
+	s.mu.Lock()
+	if s.find(e.hash, e.key) == nil {
+		s.add(e)
+	}
+	s.mu.Unlock()
+}
+
+func (t *fillTable) withdraw(e *entry) {
+	s := t.of(e.hash)
+	s.mu.Lock()
+	s.remove(e)
+	s.mu.Unlock()
 }
 
 // remove has nobody follow f any more.
 func (t *fillTable) remove(f *fill) {
-	s := t.of(f.hash)
-	s.mu.Lock()
-	s.remove(f)
-	s.mu.Unlock()
+	t.withdraw(&f.entry)
+	if len(f.second.key) > 0 {
+		t.withdraw(&f.second)
+	}
 }
 
-// removeLonely is remove for a fill that nobody follows. It reports false, and does nothing, where somebody does.
+// removeLonely is remove for a fill that nobody follows. It reports false where somebody does.
 func (t *fillTable) removeLonely(f *fill) bool {
-	s := t.of(f.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.followers.Load() > 0 {
-		return false
+	for _, e := range []*entry{&f.entry, &f.second} {
+		if len(e.key) == 0 {
+			continue
+		}
+		s := t.of(e.hash)
+		s.mu.Lock()
+		lonely := f.followers.Load() == 0
+		if lonely {
+			s.remove(e)
+		}
+		s.mu.Unlock()
+		if !lonely {
+			return false
+		}
 	}
-	s.remove(f)
 	return true
 }
