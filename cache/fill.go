@@ -82,8 +82,8 @@ type fill struct {
 	failure *proxy.Error
 }
 
-// follow has x follow the fill of a key, which it begins where there is none. Without a stream the store has to be asked
-// again, or there is no room.
+// follow has x follow the fill of a key, which it begins where there is none. Without a stream the store has to be
+// asked again, or there is no room.
 func (f *front) follow(
 	x *proxy.Exchange, l *local, key, target []byte, now int64, to session.Receiver,
 ) (stream session.Stream, again bool) {

@@ -411,7 +411,7 @@ func (s *simulation) addClients() {
 			s.leaves(c, first)
 		}
 	}
-	if s.rng.IntN(4) == 0 { // whoever asks first leaves
+	if s.rng.IntN(4) == 0 { // the client that asks first leaves
 		r := pick(s.rng, s.resources...)
 		m := s.rng.IntN(int(moments))
 		r.waiting[m] = append(r.waiting[m], func() {
@@ -603,7 +603,8 @@ func (s *simulation) play(p *sim.Peer, a *simAnswer, done func()) {
 
 // places draws where pieces end.
 func (s *simulation) places(headLen, whole, end int) (at []int) {
-	for _, n := range []int{headLen, headLen + 1, (headLen + whole) / 2, whole - 1, s.rng.IntN(whole), s.rng.IntN(whole)} {
+	some, more := s.rng.IntN(whole), s.rng.IntN(whole)
+	for _, n := range []int{headLen, headLen + 1, (headLen + whole) / 2, whole - 1, some, more} {
 		if n < end && s.rng.IntN(2) == 0 {
 			at = append(at, n)
 		}

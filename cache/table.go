@@ -9,8 +9,8 @@ import (
 // fillShards is how many parts a fillTable has.
 const fillShards = 64
 
-// fillTable finds the fill that is under way for a key. Safe for any goroutine: each part has a mutex, which is held for
-// operations of its map, and while a follower is counted.
+// fillTable finds the fill that is under way for a key. Safe for any goroutine: each part has a mutex, which is held
+// for operations of its map, and while a follower is counted.
 type fillTable struct {
 	seed   maphash.Seed
 	shards [fillShards]fillShard
