@@ -292,7 +292,8 @@ func TestCache_key(t *testing.T) {
 	for _, c := range []struct{ host, path, want string }{
 		{"a", "/?b=2&a=1", "a/?a=1&b=2"},
 		{"a", "/?a=1&utm_source=x&b=2", "a/?a=1&b=2"},
-		{"A:80", "/?x=1&a=1&b=2", "a/?a=1&b=2"},
+		{"a", "/?x=1&a=1&b=2", "a/?a=1&b=2"},
+		{"A:80", "/?a=1&b=2", "A:80/?a=1&b=2"},
 		{"b", "/?a=1&b=2", "b/?a=1&b=2"},
 		{"a", "/?utm_x", "a/"},
 		{"a", "/", "a/"},
@@ -303,28 +304,24 @@ func TestCache_key(t *testing.T) {
 			t.Errorf("%s%s: %s, want %s", c.host, c.path, a.body, c.want)
 		}
 	}
-	if n := g.asked.Load(); n != 5 {
+	if n := g.asked.Load(); n != 6 {
 		t.Errorf("%d requests", n)
 	}
 }
 
-// Varying fields are chosen by clients: they fill no more than 64 variants, and switch the cache off for nobody.
-func TestCache_variantsAreBounded(t *testing.T) {
+// Clients choose the values of varying fields: whatever they are, no variant is kept out of the store by others.
+func TestCache_manyVariants(t *testing.T) {
 	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Vary", "X-Lang")
 		io.WriteString(w, r.Header.Get("X-Lang"))
 	})
-	for i := range 70 {
-		lang := fmt.Sprint(i)
-		a := g.get(t, "/", "X-Lang", lang)
-		if stored := strings.HasSuffix(a.cacheStatus(), "; stored"); a.body != lang || stored != (i < 64) {
-			t.Errorf("%d: %q %s", i, a.body, a.cacheStatus())
-		}
-	}
-	for _, i := range []int{0, 63} {
-		if a := g.get(t, "/", "X-Lang", fmt.Sprint(i)); !strings.HasPrefix(a.cacheStatus(), "edge; hit") {
-			t.Errorf("%d: %s", i, a.cacheStatus())
+	for _, want := range []string{"; stored", "edge; hit"} {
+		for i := range 100 {
+			lang := fmt.Sprint(i)
+			if a := g.get(t, "/", "X-Lang", lang); a.body != lang || !strings.Contains(a.cacheStatus(), want) {
+				t.Errorf("%d: %q %s", i, a.body, a.cacheStatus())
+			}
 		}
 	}
 }
@@ -510,6 +507,47 @@ func TestFill_failures(t *testing.T) {
 	}
 	if s := g.zone.Stats(); s.Objects != 0 || s.Stored != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A request that has its backend fail, or cut its answer off, does so for itself: the others ask once more, together.
+func TestFill_failureOfTheFirstRequest(t *testing.T) {
+	const n = 10
+	for _, how := range []string{"lost", "cut"} {
+		release, first := make(chan bool), make(chan bool, 9)
+		g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			if r.Header.Get("X-Bad") == "" {
+				io.WriteString(w, "good")
+				return
+			}
+			first <- true
+			<-release
+			if how == "cut" {
+				io.WriteString(w, "bad")
+				w.(http.Flusher).Flush()
+			}
+			panic(http.ErrAbortHandler)
+		})
+		bad, good := make(chan answer, 1), make(chan answer, n)
+		go func() { bad <- g.do("GET", "/", "X-Bad", "1") }()
+		<-first
+		for range n {
+			go func() { good <- g.do("GET", "/") }()
+		}
+		g.wantFollowers(t, n)
+		close(release)
+		for range n {
+			if a := <-good; a.err != nil || a.status != 200 || a.body != "good" {
+				t.Errorf("%s: %+v", how, a)
+			}
+		}
+		if a := <-bad; a.err == nil && a.status != 502 {
+			t.Errorf("%s: %+v", how, a)
+		}
+		if s := g.zone.Stats(); s.Fills != 2 || s.Stored != 1 {
+			t.Errorf("%s: %+v", how, s)
+		}
 	}
 }
 

@@ -22,6 +22,6 @@
 // # Limits
 //
 // Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way. Bodies up to 64 KiB; larger answers
-// are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 64 variants and 8 varying fields of a key. A request
+// are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 8 varying fields of a key. A request
 // follows for Route.LockTimeout, and at most 3 times.
 package cache

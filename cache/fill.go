@@ -16,7 +16,6 @@ const (
 	bodyMax      = 64 << 10 // of a record
 	markerTime   = int64(120e9)
 	listTime     = int64(3600e9)
-	variantsMax  = 64
 	followersMax = 10_000
 	detachedMax  = 64 // fills of a route that nobody follows
 )
@@ -226,7 +225,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone {
 		return refuse(why)
 	}
-	if !f.vary(l, now) { // clients choose the values, so that no other one may be kept from what is stored
+	if !f.vary(l, now) { // of what is stored nobody else is kept
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
@@ -245,42 +244,34 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	return a
 }
 
-// vary decides under which key the answer, which varies by l.names, is stored. It reports false where there are too
-// many names, or variants.
+// vary decides under which key the answer, which varies by l.names, is stored. It reports false where answers to this
+// key vary by too many fields.
 func (f *fill) vary(l *local, now int64) (ok bool) {
 	f.store = f.plain
 	if len(l.names) == 0 {
 		return true
 	}
-	z, request := f.front.zone, f.fork.Request()
-	list := l.get(f.plain, now)
-	if list.kind() == isList {
+	z, request, id := f.front.zone, f.fork.Request(), uint64(0)
+	if list := l.get(f.plain, now); list.kind() == isList {
 		all, ok := policy.UnionVary(nil, list.names(), l.names)
 		if !ok {
 			return false
 		}
-		if l.names = append(l.names[:0], all...); string(all) != string(list.names()) {
-			list = nil
+		if l.names = append(l.names[:0], all...); bytes.Equal(all, list.names()) {
+			id = list.id()
 		}
-	} else {
-		list = nil
+	}
+	fresh := id == 0
+	if fresh {
+		id = z.lists.Add(1)
 	}
 	f.names = append(f.names, l.names...)
 	f.variant = policy.AppendVariant(f.variant[:0], f.names, request)
-	hash, id, variants := z.fills.hash(f.variant), uint64(0), []byte(nil)
-	found, room := false, true
-	if list != nil {
-		id, variants = list.id(), list.body()
-		found, room = list.hasVariant(hash)
-	} else {
-		id = z.lists.Add(1)
-	}
 	f.beFoundBy(id, request)
-	if found || !room {
-		return room
+	if fresh {
+		l.text = appendList(l.text[:0], now+listTime, id, f.names)
+		z.records.Set(f.plain, l.text)
 	}
-	l.text = appendList(l.text[:0], now+listTime, id, f.names, variants, hash)
-	z.records.Set(f.plain, l.text)
 	return true
 }
 

@@ -59,12 +59,18 @@ func (w *follower) step() {
 		}
 		w.again()
 	case failed:
-		if f.failure == nil { // it was cancelled when nobody followed, or so it seemed
+		// What the backend did not process fails for all. Else the request of the first follower may be the reason, or the
+		// fill was cancelled when nobody followed, or so it seemed.
+		if f.failure == nil || f.failure.Retry != proxy.RetryAlways {
 			w.again()
 			return
 		}
 		w.fail(session.Cancelled, f.failure)
 	case cut:
+		if !w.begun {
+			w.again()
+			return
+		}
 		w.fail(session.Truncated, nil)
 	case filling, stored:
 		if !w.begun {

@@ -18,6 +18,7 @@ type Route struct {
 	// answers. "": no other route does that has another one.
 	Identity string
 	Key      []*lang.Template // texts of the request that are a part of the key
+	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
 	Query    Query
 	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
 	// by itself; 0: 5 s.

@@ -35,12 +35,8 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 	} else {
 		dst = append(dst, 'p')
 	}
-	dst = appendAuthority(dst, asked, h.HTTPS)
-	if bytes.Equal(asked, sent) {
-		dst = append(dst, 0)
-	} else {
-		dst = appendAuthority(append(dst, 1), sent, h.HTTPS)
-	}
+	// As they are written: backends are sent them so, and some make other URLs of "EXAMPLE.com:80" than of "example.com".
+	dst = appendPart(appendPart(dst, asked), sent)
 	target = h.Bytes(h.Target)
 	if q := &f.route.Query; q.changes() {
 		l.target, l.params = q.appendTarget(l.target[:0], l.params[:0], target)
@@ -48,11 +44,10 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 	}
 	dst = appendPart(dst, target)
 	if x.Trusted() { // what it says of the request, backends may make URLs of
-		for i := range h.Fields {
-			if hosts(h, i) {
-				dst = appendPart(appendPart(dst, h.Name(i)), h.Value(i))
-			}
-		}
+		dst = appendHosts(dst, h)
+	}
+	for _, name := range f.route.Fields {
+		dst = appendField(dst, h, name)
 	}
 	if len(f.route.Key) > 0 {
 		view := proxy.View(x)
@@ -65,41 +60,56 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 	return dst, target, len(dst) <= keyMax
 }
 
-// hosts reports whether field i of h says how the client has asked for what it wants.
-func hosts(h *message.Head, i int) bool {
-	f := &h.Fields[i]
-	if f.Dropped() {
-		return false
+// appendHosts appends the fields of h, which a trusted proxy has sent, that say what the client has asked for.
+func appendHosts(dst []byte, h *message.Head) []byte {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch {
+		case f.Dropped(), f.ID == message.XForwardedFor:
+		case f.ID == message.Forwarded:
+			dst = appendForwarded(dst, h.Value(i))
+		case f.ID == message.XOriginalHost, f.ID == message.XOriginalURI, f.ID == message.XOriginalURL,
+			f.ID == message.XRewriteURL, message.IsForwarding(h.Name(i)):
+			dst = appendPart(appendPart(dst, h.Name(i)), h.Value(i))
+		}
 	}
-	switch f.ID {
-	case message.XForwardedHost, message.XForwardedProto, message.XForwardedPort:
-		return true
-	case message.Other:
-		return message.EqualFold(h.Name(i), "x-forwarded-prefix")
+	return dst
+}
+
+// appendForwarded appends what a Forwarded (RFC 7239) says beside the addresses of those that it came through.
+func appendForwarded(dst, value []byte) []byte {
+	for len(value) > 0 {
+		var pair []byte
+		if i := bytes.IndexAny(value, ",;"); i >= 0 { // also inside of quotation marks, which only makes more keys
+			pair, value = value[:i], value[i+1:]
+		} else {
+			pair, value = value, nil
+		}
+		name, _, _ := bytes.Cut(bytes.TrimLeft(pair, " \t"), []byte{'='})
+		if !message.EqualFold(name, "for") && !message.EqualFold(name, "by") {
+			dst = appendPart(dst, pair)
+		}
 	}
-	return false
+	return dst
+}
+
+// appendField appends the values of all fields called name, and how many there are.
+func appendField(dst []byte, h *message.Head, name string) []byte {
+	at, n := len(dst), byte(0)
+	dst = append(dst, 0)
+	for i := range h.Fields {
+		if !h.Fields[i].Dropped() && message.EqualFold(h.Name(i), name) {
+			n = min(n+1, 255)
+			dst = appendPart(dst, h.Value(i))
+		}
+	}
+	dst[at] = n
+	return dst
 }
 
 func appendPart[T string | []byte](dst []byte, p T) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(p)))
 	return append(dst, p...)
-}
-
-// appendAuthority appends an authority in lower case, without the port that goes without saying.
-func appendAuthority(dst, authority []byte, https bool) []byte {
-	port := ":80"
-	if https {
-		port = ":443"
-	}
-	authority = bytes.TrimSuffix(authority, []byte(port))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(authority)))
-	for _, c := range authority {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
-	}
-	return dst
 }
 
 // Query says which parameters of a query are a part of the key. The backend sees no others. The zero value changes

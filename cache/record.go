@@ -21,7 +21,7 @@ import (
 //	   36  bytes of the body
 //	   40  4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
-//	       body; of a list, the hashes of the variants that were stored, 8 bytes each
+//	       body
 type record []byte
 
 const (
@@ -113,27 +113,12 @@ func appendHeader(dst []byte, kind recordKind, at int64, a, b uint64) []byte {
 	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
-// appendList appends the record of a list of varying fields, which counts until a time, with the hashes of variants and
-// one more.
-func appendList(dst []byte, until int64, id uint64, names, variants []byte, more uint64) []byte {
+// appendList appends the record of a list of varying fields, which counts until a time.
+func appendList(dst []byte, until int64, id uint64, names []byte) []byte {
 	start := len(dst)
 	dst = append(appendHeader(dst, isList, until, id, 0), names...)
-	dst = binary.LittleEndian.AppendUint64(append(dst, variants...), more)
-	r := record(dst[start:])
-	binary.LittleEndian.PutUint32(r[32:], uint32(len(names)))
-	r.setBodyLen(len(variants) + 8)
+	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(names)))
 	return dst
-}
-
-// hasVariant reports whether r, a list, has the hash of a variant, and whether there is room for one more.
-func (r record) hasVariant(hash uint64) (found, room bool) {
-	all := r.body()
-	for i := 0; i < len(all); i += 8 {
-		if binary.LittleEndian.Uint64(all[i:]) == hash {
-			return true, true
-		}
-	}
-	return false, len(all) < 8*variantsMax
 }
 
 // appendMarker appends the record that says that answers to requests of a class are not stored, until a time.

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -87,16 +86,48 @@ func TestQuery_appendTarget(t *testing.T) {
 	}
 }
 
-func TestAppendAuthority(t *testing.T) {
-	of := func(a string, https bool) []byte { return appendAuthority(nil, []byte(a), https) }
-	same := [][2]string{{"A.Example", "a.example"}, {"a:80", "a"}, {"[::1]:80", "[::1]"}}
-	for _, c := range same {
-		if !bytes.Equal(of(c[0], false), of(c[1], false)) {
-			t.Errorf("%v differ", c)
+// What a trusted proxy says of the request is a part of the key, what it says of the client is not.
+func TestAppendHosts(t *testing.T) {
+	of := func(fields ...string) string {
+		h := new(message.Head)
+		for i := 0; i < len(fields); i += 2 {
+			h.Add(fields[i], fields[i+1])
+		}
+		return string(appendHosts(nil, h))
+	}
+	none := of()
+	for _, c := range [][]string{
+		{"X-Forwarded-For", "192.0.2.1"}, {"Forwarded", `for=192.0.2.1;by="[::1]"`}, {"Forwarded", "For=a, for=b"},
+		{"X-Other", "a"},
+	} {
+		if of(c...) != none {
+			t.Errorf("%v is a part of the key", c)
 		}
 	}
-	if bytes.Equal(of("a:443", false), of("a", false)) || !bytes.Equal(of("a:443", true), of("a", true)) {
-		t.Error("the port of https goes without saying on https alone")
+	for _, c := range [][]string{
+		{"X-Forwarded-Host", "a"}, {"x-forwarded-prefix", "/a"}, {"X-Forwarded-Server", "a"}, {"X_Forwarded_Path", "a"},
+		{"X-Original-URL", "/a"}, {"X-Rewrite-URL", "/a"}, {"X-Original-Host", "a"}, {"Forwarded", "for=b;host=a"},
+		{"Forwarded", "for=b, proto=https"},
+	} {
+		if of(c...) == none {
+			t.Errorf("%v is no part of the key", c)
+		}
+	}
+}
+
+// A field that is missing, an empty one and two of them have three keys.
+func TestAppendField(t *testing.T) {
+	seen := map[string]string{}
+	for _, values := range [][]string{{}, {""}, {"", ""}, {"a"}, {"a", "b"}, {"ab"}, {"a\x00b"}} {
+		h := new(message.Head)
+		for _, v := range values {
+			h.Add("X-A", v)
+		}
+		key, text := string(appendField(nil, h, "x-a")), fmt.Sprintf("%q", values)
+		if other, found := seen[key]; found {
+			t.Errorf("%s and %s have one key", text, other)
+		}
+		seen[key] = text
 	}
 }
 

@@ -28,7 +28,7 @@ func (r *Rules) Judge(request, answer *message.Head, asked, received int64) (a A
 	if a.Reason == ReasonNone {
 		a.Reason = refuseLifetime(answer, &d, l, a.Fresh.Age)
 	}
-	if !isServerError(answer.Status) { // the server may answer the next request without an error
+	if !isOfOneRequest(answer.Status) {
 		a.Marks = a.Reason.Marks()
 	}
 	return a
@@ -55,9 +55,9 @@ func (r *Rules) refuseVisitor(request, answer *message.Head, d *directives, l li
 	switch {
 	// RFC 9111 §3.5: a shared cache MUST NOT use a cached response to a request with an Authorization header field
 	// unless the response contains a directive that allows it.
-	case request.Has(message.Authorization) && d.plain&(public|mustRevalidate|sharedAge) == 0:
+	case request.Has(message.Authorization) && (d.plain&(public|mustRevalidate|sharedAge) == 0 || l.overrules(d)):
 		return ReasonAuthorization
-	case request.Has(message.Cookie) && !l.declared && r.Cookies != Ignore:
+	case request.Has(message.Cookie) && (!l.declared || l.overrules(d)) && r.Cookies != Ignore:
 		return ReasonCookie
 	case answer.Has(message.SetCookie) && r.SetCookie == Skip:
 		return ReasonSetCookie

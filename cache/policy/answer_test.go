@@ -77,6 +77,15 @@ func TestRules_judgeReason(t *testing.T) {
 		{name: "authorization obeying ttl", request: "Authorization: x", rules: Rules{TTL: minute, ObeyTTL: true},
 			answer: fresh, want: ReasonAuthorization},
 
+		{name: "authorization obeying ttl, public", request: "Authorization: x", answer: fresh + ", public",
+			rules: Rules{TTL: minute, ObeyTTL: true}},
+		{name: "authorization obeying ttl, no-cache", request: "Authorization: x", answer: fresh + ", public, no-cache",
+			rules: Rules{TTL: minute, ObeyTTL: true}, want: ReasonAuthorization},
+		{name: "authorization obeying ttl, must-revalidate", request: "Authorization: x",
+			answer: "Cache-Control: max-age=0, must-revalidate", rules: Rules{TTL: minute, ObeyTTL: true},
+			want: ReasonAuthorization},
+		{name: "cookie obeying ttl, no-cache", request: "Cookie: a=b", answer: fresh + ", no-cache",
+			rules: Rules{TTL: minute, ObeyTTL: true}, want: ReasonCookie},
 		{name: "cookie", request: "Cookie: a=b", answer: changed, want: ReasonCookie},
 		{name: "cookie, max-age", request: "Cookie: a=b", answer: fresh},
 		{name: "cookie, s-maxage", request: "Cookie: a=b", answer: "Cache-Control: s-maxage=9"},
@@ -147,7 +156,7 @@ func TestRules_judgeReason(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, a.Reason, c.want)
 		}
 		marks := c.want.Marks()
-		if c.status >= 500 {
+		if c.status >= 400 && c.status != 404 && c.status != 405 && c.status != 410 {
 			marks = Nobody
 		}
 		if a.Marks != marks {

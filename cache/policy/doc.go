@@ -27,5 +27,5 @@
 // # Limits
 //
 // An answer varies by at most 8 fields, whose names have at most 255 bytes. At most 4 directives of an answer name
-// fields that are not stored. Up to 32 members of Accept-Language are sorted.
+// fields that are not stored.
 package policy

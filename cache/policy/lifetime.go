@@ -20,6 +20,12 @@ type lifetime struct {
 	declared bool  // the answer states a lifetime, above 0 where a TTL is obeyed
 }
 
+// overrules reports whether a TTL has an answer used again that the backend wants to be asked for each time: then
+// nothing that it says of others but the first visitor counts.
+func (l *lifetime) overrules(d *directives) bool {
+	return l.obeyed && (!l.declared || d.seen&noCache != 0)
+}
+
 // lifetime returns how long answer is fresh (RFC 9111 §4.2.1).
 func (r *Rules) lifetime(answer *message.Head, d *directives, date, received int64) (l lifetime) {
 	stated, declared := statedLifetime(answer, d, date, received)
@@ -132,6 +138,16 @@ func needsOwnLifetime(status uint16) bool {
 }
 
 func isServerError(status uint16) bool { return 500 <= status && status <= 599 }
+
+// isOfOneRequest reports whether a status may be the fault of one request, or of a moment: the next request for the same
+// may get another one. It could keep the answers to all others out of the store.
+func isOfOneRequest(status uint16) bool {
+	switch status {
+	case 404, 405, 410:
+		return false
+	}
+	return status >= 400
+}
 
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d <= 0 {

@@ -175,6 +175,7 @@ func (o *oracle) judge() Reason {
 	_, private := o.fieldsOf("private")
 	_, noCache := o.fieldsOf("no-cache")
 	_, _, shared := o.seconds("s-maxage")
+	overruled := !noCacheCounts && (!declared || noCache) // a TTL that is obeyed takes the place of asking again
 	hasValidator := len(values(o.answer, "etag"))+len(values(o.answer, "last-modified")) > 0
 	rows := []struct {
 		reason Reason
@@ -185,8 +186,8 @@ func (o *oracle) judge() Reason {
 		{ReasonNoStore, o.indistinguishable || o.has("no-store") && !o.plainly("must-understand")},
 		{ReasonPrivate, private},
 		{ReasonAuthorization, len(values(o.request, "authorization")) > 0 &&
-			!(o.plainly("public") || o.plainly("must-revalidate") || shared)},
-		{ReasonCookie, len(values(o.request, "cookie")) > 0 && !declared && o.rules.Cookies == Careful},
+			(!(o.plainly("public") || o.plainly("must-revalidate") || shared) || overruled)},
+		{ReasonCookie, len(values(o.request, "cookie")) > 0 && (!declared || overruled) && o.rules.Cookies == Careful},
 		{ReasonSetCookie, len(values(o.answer, "set-cookie")) > 0 && o.rules.SetCookie == Skip},
 		{ReasonVary, o.variesTooMuch()},
 		{ReasonNoLifetime, !known},
@@ -320,7 +321,7 @@ func TestRules_judgeAsOracle(t *testing.T) {
 		got := rules.Judge(request, answer, asked, received)
 		counts[want]++
 		marks := want.Marks()
-		if o.status >= 500 {
+		if o.status >= 400 && !slices.Contains([]int{404, 405, 410}, o.status) {
 			marks = Nobody
 		}
 		fresh := Freshness{received, int64(o.age), int64(o.lifetime)}

@@ -114,7 +114,7 @@ var reasons = [ReasonCount]row{
 	ReasonSetCookie: {word: "set-cookie", marks: Everybody, text: "the answer sets a cookie",
 		try: `set_cookie = "strip", or no Set-Cookie on this path`},
 	ReasonVary: {word: "vary", marks: Everybody,
-		text: "Vary of the answer has *, a name that is malformed, or the answer has too many variants",
+		text: "Vary of the answer has *, a name that is malformed, or more than 8 names",
 		try:  "Vary with at most 8 names of fields that have few values"},
 	ReasonNoLifetime: {word: "no-lifetime", marks: Everybody,
 		text: "the answer states no lifetime, and none may be estimated for its status",

@@ -9,9 +9,8 @@ import (
 )
 
 const (
-	varyMax     = 8   // names of fields: each more multiplies the variants of an answer
-	nameMax     = 255 // bytes: the length of a name is one byte
-	languageMax = 32  // members of Accept-Language that are sorted: a client chooses how many there are
+	varyMax = 8   // names of fields: each more multiplies the variants of an answer
+	nameMax = 255 // bytes: the length of a name is one byte
 )
 
 // AppendVary appends the names of the fields by which answer varies: Vary, and Origin where
@@ -108,8 +107,8 @@ func cutName(names []byte) (name, rest []byte) {
 //	Accept-Encoding   one byte: 0 where there is none, else 0x80 | its Coding
 //	other fields      4 bytes: 0 where there is none, else 1 + the length of the text that follows
 //
-// The text is the members of all lines without blanks around commas; members of Accept-Language are sorted and in lower
-// case. Host is not to be asked for here: the authority is part of every key.
+// The text is the members of all lines without blanks around commas, of Accept-Language in lower case.
+// Host is not to be asked for here: the authority is part of every key.
 func AppendVariant(dst, names []byte, request *message.Head) []byte {
 	for len(names) > 0 {
 		var name []byte
@@ -207,10 +206,10 @@ func (j *joiner) add(c byte) {
 	j.keptLen = len(j.dst)
 }
 
-// appendLanguages appends the members of Accept-Language, sorted by their bytes: the order of members with one weight
-// means nothing (RFC 9110 §12.4.3). Members after the first languageMax stay in the order in which they came.
+// appendLanguages appends the members of Accept-Language in the order in which they came: of members with one weight
+// some backends take the first.
 func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
-	start, count := len(dst), 0
+	start := len(dst)
 	for i := range request.Fields {
 		if f := &request.Fields[i]; f.ID != message.AcceptLanguage || f.Dropped() {
 			continue
@@ -218,22 +217,12 @@ func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
 		found = true
 		for list, more := request.Value(i), true; more; {
 			var member []byte
-			if member, list, more = message.CutElement(list); len(member) == 0 {
-				continue
+			if member, list, more = message.CutElement(list); len(member) > 0 {
+				dst = append(appendLanguage(dst, member), ',')
 			}
-			end := len(dst)
-			dst = append(appendLanguage(dst, member), ',')
-			if count++; count > languageMax {
-				continue
-			}
-			place := start
-			for place < end && bytes.Compare(dst[place:end], dst[end:]) < 0 {
-				place += 1 + bytes.IndexByte(dst[place:end], ',')
-			}
-			rotate(dst[place:], end-place)
 		}
 	}
-	if count > 0 {
+	if len(dst) > start {
 		dst = dst[:len(dst)-1] // the last comma
 	}
 	return dst, found
