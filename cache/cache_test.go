@@ -551,6 +551,78 @@ func TestFill_failureOfTheFirstRequest(t *testing.T) {
 	}
 }
 
+// A marker stays until an answer comes that would be stored.
+func TestCache_markers(t *testing.T) {
+	var large, private atomic.Bool
+	large.Store(true)
+	private.Store(true)
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		switch {
+		case r.URL.Path == "/large" && large.Load():
+			w.Header().Set("Content-Length", "70000")
+			w.Write(make([]byte, 70_000))
+		case r.URL.Path == "/private" && private.Load():
+			w.Header().Set("Cache-Control", "private")
+		}
+	})
+	want := func(path string, details ...string) {
+		t.Helper()
+		for i, detail := range details {
+			if got := g.get(t, path).cacheStatus(); !strings.Contains(got, detail) {
+				t.Errorf("%s, time %d: %s, want %s", path, i+1, got, detail)
+			}
+		}
+	}
+	want("/large", "detail=too-large", "detail=uncacheable", "detail=uncacheable")
+	want("/private", "detail=private", "detail=uncacheable", "detail=uncacheable")
+	large.Store(false)
+	private.Store(false)
+	want("/large", "detail=uncacheable", "; stored", "edge; hit")
+	want("/private", "detail=uncacheable", "; stored", "edge; hit")
+}
+
+// Answers on their way to the store take no more memory than they may, however many wait for their heads.
+func TestFill_memory(t *testing.T) {
+	const n = 120 // of 128 KiB each, in 8 MiB
+	release, begun, heads := make(chan bool), make(chan bool, n), make(chan bool)
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		begun <- true
+		<-release
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "a")
+		w.(http.Flusher).Flush()
+		<-heads
+		io.WriteString(w, "b")
+	})
+	got := make(chan answer, n)
+	for i := range n {
+		go func() { got <- g.do("GET", fmt.Sprintf("/%d", i)) }()
+	}
+	for range n {
+		<-begun
+	}
+	close(release)
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.zone.Stats().Passed > 0 }, "some are not stored")
+	if held := cache.FillingBytes(g.zone); held > 8<<20+128<<10 {
+		t.Errorf("%d bytes are held", held)
+	}
+	close(heads)
+	crowd := 0
+	for range n {
+		a := <-got
+		if a.err != nil || a.body != "ab" {
+			t.Fatalf("%+v", a)
+		}
+		if strings.HasSuffix(a.cacheStatus(), "detail=crowd") {
+			crowd++
+		}
+	}
+	if s := g.zone.Stats(); crowd == 0 || int(s.Stored)+crowd != n {
+		t.Errorf("%d of %d were passed on, %+v", crowd, n, s)
+	}
+}
+
 // The one who began leaves: others have the answer, and without others it is fetched to its end, or not.
 func TestFill_firstLeaves(t *testing.T) {
 	for _, c := range []struct{ abandon, others bool }{{false, true}, {true, true}, {false, false}, {true, false}} {

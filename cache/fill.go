@@ -94,7 +94,7 @@ func (f *front) follow(
 	if one != nil {
 		var w *follower
 		if one.followers.Load() < followersMax {
-			w = &follower{to: to, x: x, fill: one, lane: one.laneOf(r)}
+			w = &follower{to: to, x: x, front: f, fill: one, lane: one.laneOf(r)}
 			one.refs.Add(1)
 			one.followers.Add(1)
 		}
@@ -137,7 +137,7 @@ func (f *fill) begin(of *front, x *proxy.Exchange, key []byte, to session.Receiv
 	f.entry.fill, f.entry.key, f.second.fill, f.second.key = f, append(f.entry.key[:0], key...), f, f.second.key[:0]
 	f.varies = key[0] == variantKey
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
-	f.self = follower{fill: f, to: to, x: x}
+	f.self = follower{fill: f, front: of, to: to, x: x}
 	f.first = &f.self
 	f.state.Store(asked)
 	f.mark.Store(0)
@@ -220,6 +220,9 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		f.length = -1
 	case f.length > bodyMax:
 		return refuse(policy.ReasonTooLarge)
+	}
+	if z := f.front.zone; z.filling.Load() >= z.fillingMax { // taken by others that waited for their heads, as this did
+		return policy.Answer{Reason: policy.ReasonCrowd}
 	}
 	var why policy.Reason
 	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone {
@@ -315,8 +318,11 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 	if f.varies {
 		forwarded = "vary-miss"
 	}
-	if f.why == policy.ReasonNone && f.length >= 0 {
-		more = "; stored"
+	if f.why == policy.ReasonNone {
+		h.DelID(message.Trailer) // none follow: see SendTrailers
+		if f.length >= 0 {
+			more = "; stored"
+		}
 	}
 	f.front.tell(l, h, forwarded, f.why, more)
 	f.front.note(w.x, proxy.CacheMiss, -1, f.why)
@@ -333,7 +339,7 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 		// Its length was not stated: the first follower alone has seen of it.
 		f.why, f.marks = policy.ReasonTooLarge, policy.ReasonTooLarge.Marks()
 		if w := f.first; w != nil {
-			f.front.note(w.x, proxy.CacheMiss, -1, f.why)
+			w.front.unstored(w.x, f.why) // it was counted as a miss with its head
 		}
 		f.refuse(f.front.zone.on(f.reactor), f.marks)
 	}

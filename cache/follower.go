@@ -21,6 +21,7 @@ import (
 //	over => nothing of the exchange is used any more
 type follower struct {
 	session.NopStream
+	front  *front // of its route
 	fill   *fill
 	lane   *lane // nil: it is the first one
 	to     session.Receiver
@@ -41,7 +42,7 @@ func (w *follower) wait() {
 	n := w.lane
 	n.list.PushBack(&w.place, w)
 	w.timer.Run = w.tooLong
-	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(w.fill.front.route.LockTimeout))
+	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(w.front.route.LockTimeout))
 	proxy.SetCached(w.x, proxy.Cached{Status: proxy.CacheMiss})
 	if w.fill.state.Load() != asked {
 		n.more = true
@@ -65,6 +66,7 @@ func (w *follower) step() {
 			w.again()
 			return
 		}
+		w.front.note(w.x, proxy.CacheMiss, -1, policy.ReasonNone)
 		w.fail(session.Cancelled, f.failure)
 	case cut:
 		if !w.begun {
@@ -107,8 +109,8 @@ func (w *follower) begin(whole bool) (ok bool) {
 	age := int64(fresh.AgeAt(l.zone.now(r)) / time.Second)
 	l.text = strconv.AppendInt(l.text[:0], age, 10)
 	h.AddBytes(message.Age, "Age", l.text)
-	f.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
-	f.front.note(w.x, proxy.CacheHit, int32(age), policy.ReasonNone)
+	w.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
+	w.front.note(w.x, proxy.CacheHit, int32(age), policy.ReasonNone)
 	h.Length, l.base = length, h.Base // OnHead takes the head, and not its memory
 	w.begun = true
 	r.Disarm(&w.timer)

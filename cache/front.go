@@ -65,6 +65,7 @@ func (f *front) Check() error {
 type visit struct {
 	why     policy.Reason // it does not wait for another request any more, or was passed
 	follows uint8         // how often it began to wait
+	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request
 }
 
 // followsMax bounds how often an exchange waits for the answer to another one.
@@ -92,6 +93,8 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 			f.hit(x, l, found, now)
 			return nil, &l.stored
 		case kind == isMarker && found.marks(h):
+			v.marker = message.Span{At: uint32(len(h.Base)), Len: uint32(len(under))}
+			h.Base = append(h.Base, under...)
 			return f.pass(x, v, policy.ReasonUncacheable)
 		case h.Verb == message.VerbHead:
 			return f.pass(x, v, policy.ReasonHead)
@@ -212,15 +215,11 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	}
 	r := x.Reactor()
 	l := f.zone.on(r)
-	if v.why == policy.ReasonUncacheable {
-		now := l.zone.now(r)
-		if a := f.route.Rules.Judge(&x.Request, h, now, now); a.Reason == policy.ReasonNone {
-			var ok bool
-			if l.key, _, ok = f.appendKey(l.key[:0], l, x); ok {
-				if found, under := l.find(&x.Request, now); found.kind() == isMarker {
-					l.zone.records.Delete(under)
-				}
-			}
+	if v.marker.Len > 0 {
+		key, now := x.Request.Bytes(v.marker), f.zone.now(r)
+		a := f.route.Rules.Judge(&x.Request, h, now, now)
+		if found := l.get(key, now); a.Reason == policy.ReasonNone && found.kind() == isMarker && found.lifted(h) {
+			l.zone.records.Delete(key)
 		}
 	}
 	forwarded := "bypass"

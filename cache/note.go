@@ -23,6 +23,12 @@ func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why poli
 	f.zone.counts[i].reasons[why].Add(1)
 }
 
+// unstored has the logs of x, which was counted as a miss, say why its answer is not stored after all.
+func (f *front) unstored(x *proxy.Exchange, why policy.Reason) {
+	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Age: -1, Reason: reasons[why], Unstored: true})
+	f.zone.counts[x.Reactor().Index()].reasons[why].Add(1)
+}
+
 // RouteCounts are how many requests of a route had each proxy.CacheStatus. Safe for any goroutine.
 type RouteCounts struct{ cells []routeCell }
 

@@ -140,4 +140,16 @@ func (r record) marks(h *message.Head) bool {
 	return false
 }
 
+// lifted reports whether an answer with head h, which policy would have stored, says that r, a marker, holds no more.
+func (r record) lifted(h *message.Head) bool {
+	switch policy.Reason(r[7]) {
+	case policy.ReasonTooLarge:
+		return h.Length >= 0 && h.Length <= bodyMax/2 // and so is its head, by far
+	case policy.ReasonVary:
+		_, why := policy.AppendVary(nil, h)
+		return why == policy.ReasonNone
+	}
+	return true
+}
+
 func isVisitor(h *message.Head) bool { return h.Has(message.Cookie) || h.Has(message.Authorization) }
