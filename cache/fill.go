@@ -228,7 +228,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone {
 		return refuse(why)
 	}
-	if !f.vary(l, now) { // of what is stored nobody else is kept
+	if !f.vary(l, now) { // what is stored stays for others
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool

@@ -60,8 +60,8 @@ func (w *follower) step() {
 		}
 		w.again()
 	case failed:
-		// What the backend did not process fails for all. Else the request of the first follower may be the reason, or the
-		// fill was cancelled when nobody followed, or so it seemed.
+		// What the backend did not process fails for all. Else the request of the first follower may be the reason,
+		// or the fill was cancelled when nobody followed, or so it seemed.
 		if f.failure == nil || f.failure.Retry != proxy.RetryAlways {
 			w.again()
 			return

@@ -35,7 +35,8 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 	} else {
 		dst = append(dst, 'p')
 	}
-	// As they are written: backends are sent them so, and some make other URLs of "EXAMPLE.com:80" than of "example.com".
+	// As they are written: backends are sent them so, and some make another URL of "EXAMPLE.com:80" than of
+	// "example.com".
 	dst = appendPart(appendPart(dst, asked), sent)
 	target = h.Bytes(h.Target)
 	if q := &f.route.Query; q.changes() {
@@ -60,24 +61,30 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 	return dst, target, len(dst) <= keyMax
 }
 
-// appendHosts appends the fields of h, which a trusted proxy has sent, that say what the client has asked for.
+// appendHosts appends the fields of h, which a trusted proxy has sent, that say what the client has asked for, and how
+// many parts they are.
 func appendHosts(dst []byte, h *message.Head) []byte {
+	at, n := len(dst), uint32(0)
+	dst = append(dst, 0, 0, 0, 0)
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		switch {
 		case f.Dropped(), f.ID == message.XForwardedFor:
 		case f.ID == message.Forwarded:
-			dst = appendForwarded(dst, h.Value(i))
+			dst, n = appendForwarded(dst, n, h.Value(i))
 		case f.ID == message.XOriginalHost, f.ID == message.XOriginalURI, f.ID == message.XOriginalURL,
 			f.ID == message.XRewriteURL, message.IsForwarding(h.Name(i)):
 			dst = appendPart(appendPart(dst, h.Name(i)), h.Value(i))
+			n += 2
 		}
 	}
+	binary.LittleEndian.PutUint32(dst[at:], n)
 	return dst
 }
 
-// appendForwarded appends what a Forwarded (RFC 7239) says beside the addresses of those that it came through.
-func appendForwarded(dst, value []byte) []byte {
+// appendForwarded appends what a Forwarded (RFC 7239) says beside the addresses of those that it came through, as parts
+// that n counts.
+func appendForwarded(dst []byte, n uint32, value []byte) (_ []byte, parts uint32) {
 	for len(value) > 0 {
 		var pair []byte
 		if i := bytes.IndexAny(value, ",;"); i >= 0 { // also inside of quotation marks, which only makes more keys
@@ -87,23 +94,24 @@ func appendForwarded(dst, value []byte) []byte {
 		}
 		name, _, _ := bytes.Cut(bytes.TrimLeft(pair, " \t"), []byte{'='})
 		if !message.EqualFold(name, "for") && !message.EqualFold(name, "by") {
-			dst = appendPart(dst, pair)
+			dst = appendPart(appendPart(dst, "Forwarded"), pair)
+			n += 2
 		}
 	}
-	return dst
+	return dst, n
 }
 
 // appendField appends the values of all fields called name, and how many there are.
 func appendField(dst []byte, h *message.Head, name string) []byte {
-	at, n := len(dst), byte(0)
-	dst = append(dst, 0)
+	at, n := len(dst), uint32(0)
+	dst = append(dst, 0, 0, 0, 0)
 	for i := range h.Fields {
 		if !h.Fields[i].Dropped() && message.EqualFold(h.Name(i), name) {
-			n = min(n+1, 255)
 			dst = appendPart(dst, h.Value(i))
+			n++
 		}
 	}
-	dst[at] = n
+	binary.LittleEndian.PutUint32(dst[at:], n)
 	return dst
 }
 

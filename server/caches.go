@@ -3,8 +3,6 @@ package server
 import (
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/cache"
@@ -134,7 +132,8 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 			Cookies:      constant[policy.Cookies](of, &of.Cookies),
 			SetCookie:    constant[policy.SetCookie](of, &of.SetCookie),
 		},
-		Identity: identityOf(cfg, c), Key: of.Key, Query: cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort},
+		Identity: identityOf(cfg, c, of), Key: of.Key, Fields: caching.Fields(cfg, c),
+		Query:       cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort},
 		LockTimeout: of.LockTimeout, Abandon: !of.FinToCache, NoStatus: !caching.Of(cfg).Status,
 	}
 	for _, t := range of.TTL {
@@ -143,24 +142,18 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 	return r
 }
 
-// identityOf returns what says whose answers a route has: where it leads, and what it tells backends of its own. Routes
-// of one identity share answers, so each text in it says where it ends.
-func identityOf(cfg *config.Config, c *config.Route) string {
+// identityOf returns what says whose answers c, a route of cfg, has: where it leads, the paths in a Location, the
+// answers that are stored, and what the values in the key are of. Routes of one identity share answers, so each text in
+// it says where it ends.
+func identityOf(cfg *config.Config, c *config.Route, of *caching.Route) string {
 	where := fmt.Sprintf("destination %q", c.Dest.Name)
 	if c.Dest.Kind == config.DestUpstream {
 		u := &cfg.Upstreams[c.Dest.Upstream]
 		where = fmt.Sprintf("upstream %q host %q", u.Name, u.Host)
 	}
-	told := func(name string, value any) string { return fmt.Sprintf(" %q: %q", strings.ToLower(name), value) }
-	var fields []string
-	for _, h := range c.RequestHeaders {
-		fields = append(fields, told(h.Name, h.Value))
+	if w := &c.Rewrite; c.RewriteLocation { // before the answer is stored
+		where += fmt.Sprintf(" location %q %q %q", w.StripPrefix, w.AddPrefix, w.Path)
 	}
-	slices.Sort(fields)
-	for i := range c.Rules {
-		for _, t := range c.Rules[i].Request { // whose order counts
-			fields = append(fields, fmt.Sprintf(" when %q", c.Rules[i].When), told(t.Name, t.Value))
-		}
-	}
-	return where + strings.Join(fields, "")
+	return where + fmt.Sprintf(" stores %q %q %q key %q fields %q", of.Obey, of.Cookies, of.SetCookie, of.Key,
+		caching.Fields(cfg, c))
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -27,8 +28,11 @@ func countedOrigin(t *testing.T) (addr string, asked *atomic.Int64) {
 		for name, values := range r.URL.Query() {
 			w.Header().Set(name, values[0])
 		}
-		if strings.HasPrefix(r.URL.Path, "/missing") {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/missing"):
 			w.WriteHeader(404)
+		case r.URL.Path == "/moved":
+			w.WriteHeader(301)
 		}
 		fmt.Fprintf(w, "%d %s %s", asked.Add(1), r.URL.Path, r.Header.Get("X-Env"))
 	}))
@@ -224,6 +228,152 @@ cache = { key = ["{header.x-lang}"], query = { drop = ["utm_*"], sort = true } }
 	}
 }
 
+// wantAnswers sends the requests of cases in order, and fails where an answer is another one.
+func wantAnswers(t *testing.T, cases []cacheCase) {
+	t.Helper()
+	for _, c := range cases {
+		resp := askFor(t, "GET", c.url+fresh, c.fields...)
+		status, _, _ := strings.Cut(resp.Header.Get("Cache-Status"), "; ttl")
+		if body := strings.TrimSpace(bodyOf(t, resp)); body != c.body || status != c.status {
+			t.Errorf("%s %q: %q, Cache-Status: %q, want %q and %q", c.url, c.fields, body, status, c.body, c.status)
+		}
+	}
+}
+
+type cacheCase struct {
+	url          string
+	fields       []string
+	body, status string
+}
+
+// A field that the rule of another listener sets is not in the answers to the public.
+func TestCaches_rulesOfListeners(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[listeners]]
+name = "internal"
+listen = "127.0.0.1:0"
+[[listeners.rules]]
+headers.request.X-Env = "SECRET"
+[[routes]]
+pattern = "/*"
+dest = %q
+cache = true
+`, addr)
+	public, internal, host := urlOf(t, s, "web")+"/a", urlOf(t, s, "internal")+"/a", []string{"Host: a.test"}
+	wantAnswers(t, []cacheCase{
+		{internal, host, "1 /a SECRET", cacheMiss}, {public, host, "2 /a", cacheMiss},
+		{internal, host, "1 /a SECRET", cacheHit}, {public, host, "2 /a", cacheHit},
+	})
+}
+
+// A rule that holds for some requests makes other answers for them, and so does a value of the request.
+func TestCaches_rulesWithConditions(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[rules]]
+when = 'header.x-beta == "1"'
+headers.request.X-Env = "beta"
+[[routes]]
+pattern = "/*"
+dest = %q
+cache = true
+[[routes]]
+pattern = "/user/*"
+dest = %[1]q
+headers.request.X-Env = "{header.x-user}"
+cache = true
+`, addr)
+	url, beta := urlOf(t, s, "web"), []string{"X-Beta: 1"}
+	anna, bob := []string{"X-User: anna"}, []string{"X-User: bob"}
+	wantAnswers(t, []cacheCase{
+		{url + "/a", beta, "1 /a beta", cacheMiss}, {url + "/a", nil, "2 /a", cacheMiss},
+		{url + "/a", beta, "1 /a beta", cacheHit}, {url + "/a", nil, "2 /a", cacheHit},
+		{url + "/user/a", anna, "3 /user/a anna", cacheMiss}, {url + "/user/a", bob, "4 /user/a bob", cacheMiss},
+		{url + "/user/a", nil, "5 /user/a", cacheMiss}, {url + "/user/a", anna, "3 /user/a anna", cacheHit},
+		{url + "/user/a", bob, "4 /user/a bob", cacheHit}, {url + "/user/a", nil, "5 /user/a", cacheHit},
+	})
+}
+
+// Two fields with one value are two requests.
+func TestCaches_namesOfFields(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
+[upstreams.one]
+backends = [{ address = %q }]
+[[routes]]
+pattern = "/1/*"
+dest = "one"
+rewrite.strip_prefix = "/1"
+headers.request.X-Env = "prod"
+[[routes]]
+pattern = "/2/*"
+dest = "one"
+rewrite.strip_prefix = "/2"
+headers.request.X-Role = "prod"
+`, addr)
+	url := urlOf(t, s, "web")
+	wantAnswers(t, []cacheCase{{url + "/1/a", nil, "1 /a prod", cacheMiss}, {url + "/2/a", nil, "2 /a", cacheMiss}})
+}
+
+// A Location that is stored names a path of its route.
+func TestCaches_locationsOfRoutes(t *testing.T) {
+	addr, asked := countedOrigin(t)
+	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
+[upstreams.one]
+backends = [{ address = %q }]
+[[routes]]
+pattern = "/a/*"
+dest = "one"
+rewrite.strip_prefix = "/a"
+rewrite_location = true
+[[routes]]
+pattern = "/b/*"
+dest = "one"
+rewrite.strip_prefix = "/b"
+rewrite_location = true
+[[routes]]
+pattern = "/c/*"
+dest = "one"
+rewrite.strip_prefix = "/c"
+`, addr)
+	for range 2 {
+		for prefix, want := range map[string]string{"/a": "/a/login", "/b": "/b/login", "/c": "/login"} {
+			resp := askFor(t, "GET", urlOf(t, s, "web")+prefix+"/moved"+fresh+"&Location=/login")
+			if got := resp.Header.Get("Location"); got != want || resp.StatusCode != 301 {
+				t.Errorf("%s: %d, Location: %s, want %s", prefix, resp.StatusCode, got, want)
+			}
+		}
+	}
+	if asked.Load() != 3 {
+		t.Errorf("the backend was asked %d times", asked.Load())
+	}
+}
+
+// A field with the address of the client, as backends log it, does not make a key for every client.
+func TestCaches_addressesOfClients(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[routes]]
+pattern = "/*"
+dest = %q
+headers.request = { X-Env = "{client.ip}", X-Request-Id = "{request.id}" }
+cache = true
+`, addr)
+	for _, client := range []string{"127.0.0.1", "127.0.0.2"} {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+		c := http.Client{Transport: &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}}
+		resp, err := c.Get(urlOf(t, s, "web") + "/a" + fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := bodyOf(t, resp); body != "1 /a 127.0.0.1" {
+			t.Errorf("%s: %q, want the answer to 127.0.0.1", client, body)
+		}
+		resp.Body.Close()
+	}
+}
+
 // What is stored stays over reloads, also failed ones, and the keys of the new configuration hold.
 func TestCaches_reloads(t *testing.T) {
 	addr, _ := countedOrigin(t)
@@ -350,6 +500,11 @@ func TestCacheRoute_eachKey(t *testing.T) {
 		if fmt.Sprintf("%+v", of(key)) == fmt.Sprintf("%+v", plain) {
 			t.Errorf("%s changes nothing", key)
 		}
+		name, _, _ := strings.Cut(key, " ")
+		shares := !slices.Contains([]string{"obey", "key", "cookies", "set_cookie"}, name)
+		if (of(key).Identity == plain.Identity) != shares || of(key).Identity != of(key).Identity {
+			t.Errorf("routes with and without %s share answers: %v", key, !shares)
+		}
 	}
 	wantConstant(t, "ignore", of(`cookies = "ignore"`).Rules.Cookies, policy.Ignore)
 	wantConstant(t, "strip", of(`set_cookie = "strip"`).Rules.SetCookie, policy.Strip)
@@ -384,7 +539,7 @@ cache = true
 		{"--http1.1", "http://example.org:" + port, "1 /a " + miss},
 		{"--http1.1", "http://example.org:" + port, "1 /a " + hit},
 		{"--http1.0", "http://example.org:" + port, "1 /a " + hit},
-		{"--http2-prior-knowledge", "http://EXAMPLE.org:" + port, "1 /a " + hit},
+		{"--http2-prior-knowledge", "http://example.org:" + port, "1 /a " + hit},
 		{"--head", "http://example.org:" + port, hit},
 		{"--http2", "https://example.org:" + secure, "2 /a " + miss},
 		{"--http1.1", "https://example.org:" + secure, "2 /a " + hit},

@@ -139,8 +139,8 @@ func needsOwnLifetime(status uint16) bool {
 
 func isServerError(status uint16) bool { return 500 <= status && status <= 599 }
 
-// isOfOneRequest reports whether a status may be the fault of one request, or of a moment: the next request for the same
-// may get another one. It could keep the answers to all others out of the store.
+// isOfOneRequest reports whether a status may be the fault of one request, or of a moment: the next request for the
+// same may get another one. It could keep the answers to all others out of the store.
 func isOfOneRequest(status uint16) bool {
 	switch status {
 	case 404, 405, 410:

@@ -12,7 +12,6 @@ import (
 // The codes of warnings.
 const (
 	codeKey     = "cache-key"
-	codeUnkeyed = "cache-unkeyed"
 	codeCookies = "cache-cookies"
 	codeSticky  = "cache-sticky"
 )
@@ -52,7 +51,7 @@ type Route struct {
 	// by `Last-Modified` then.
 	HeuristicMax time.Duration `edge:"heuristic_max" default:"1h" min:"0s" max:"8760h" example:"10m"`
 	// Templates of [the language](DSL.md) whose values are part of the key of an answer, beside the host, the path and
-	// the query of the request.
+	// the query of the request and the fields that `headers.request` of routes and rules sets.
 	// Example: ["{cookie.lang}"]
 	Key []*lang.Template `edge:"key" json:",omitempty"`
 	// Parameters of the query that are left out of the key, and of the request to the backend. A `*` at the end of a

@@ -227,7 +227,7 @@ func TestKeys_areDescribed(t *testing.T) {
 	}
 	for _, want := range []string{"## `[cache]`", "## `[defaults.cache]`", "## `[routes.cache]`",
 		"| `memory` | size or `\"auto\"` | `\"auto\"` | Memory for stored answers.", "*restart*",
-		"| `cache-unkeyed` |"} {
+		"| `cache-sticky` |"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the reference lacks %s", want)
 		}

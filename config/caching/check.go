@@ -1,8 +1,6 @@
 package caching
 
 import (
-	"slices"
-
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -46,14 +44,11 @@ type checker struct {
 	doc *schema.Document
 	rep *config.Report
 	c   *config.Config
-
-	rules []told        // values that the rules of all requests tell backends
-	said  map[told]bool // values that are in the report
 }
 
 // check completes and checks the entries of c.
 func check(doc *schema.Document, c *config.Config) {
-	k := checker{doc: doc, rep: doc.Report, c: c, said: make(map[told]bool)}
+	k := checker{doc: doc, rep: doc.Report, c: c}
 	k.checkMemory()
 	all := schema.Only[*entry](c.Features)
 	k.complete(all, nil)
@@ -64,7 +59,6 @@ func check(doc *schema.Document, c *config.Config) {
 	for _, t := range doc.Entries("routes") {
 		routes[schema.GivenOf(t).Node().Head.Pos()] = t
 	}
-	k.rules = k.toldBy(slices.Concat(doc.Entries("rules"), doc.Entries("listeners.rules")))
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		if i > 0 && r.Entry == c.Routes[i-1].Entry {
@@ -77,7 +71,6 @@ func check(doc *schema.Document, c *config.Config) {
 		}
 		if k.rep.OK() {
 			k.warnSticky(r, own, routes[r.Pos])
-			k.warnUnkeyed(r, routes[r.Pos])
 		}
 	}
 }
@@ -155,60 +148,4 @@ func (k *checker) warnSticky(r *config.Route, own *entry, at schema.Target) {
 		g = &own.Given
 	}
 	k.rep.Warnf(codeSticky, g.Node().Head, "", "a stored answer gives no cookie of sticky")
-}
-
-// toldBy returns the values in headers.request of entries.
-func (k *checker) toldBy(entries []schema.Target) (all []told) {
-	const key = "headers.request"
-	for _, t := range entries {
-		g := schema.GivenOf(t)
-		if !g.Has(key) {
-			continue
-		}
-		when := ""
-		if n := g.KeyNode("when"); n != nil {
-			when = n.Text
-		}
-		for _, n := range g.KeyNode(key).Children {
-			t, err := k.c.Language.Scope().LooseTemplate(n.Text, lang.Request)
-			if err != nil || n.Kind != syntax.KindString {
-				continue // that is in the report
-			}
-			for _, source := range sources(t) {
-				all = append(all, told{n.Key, source, when, n.Head})
-			}
-		}
-	}
-	return all
-}
-
-// warnUnkeyed warns of values that the backend of r is told and that the key lacks. at is the entry of r.
-func (k *checker) warnUnkeyed(r *config.Route, at schema.Target) {
-	of := OfRoute(k.c, r)
-	if of == nil {
-		return
-	}
-	var keys []string
-	for _, t := range of.Key {
-		keys = append(keys, sources(t)...)
-	}
-	own := []schema.Target{at}
-	for _, t := range schema.Inside(at) {
-		if schema.SectionOf(t).Path == "routes.rules" {
-			own = append(own, t)
-		}
-	}
-	for _, t := range slices.Concat(k.toldBy(own), k.rules) {
-		if k.said[t] || !t.lacksIn(keys) {
-			continue
-		}
-		k.said[t] = true
-		value := syntax.Quote("{" + t.source + "}")
-		hint := "key = [" + value + "]"
-		if len(of.Key) > 0 {
-			hint = "add " + value + " to key"
-		}
-		k.rep.Warnf(codeUnkeyed, t.at, hint+", or Vary: "+t.field+" from the backend",
-			"the backend is told {%s} in %s, and the key lacks it", t.source, t.field)
-	}
 }

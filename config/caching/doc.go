@@ -4,6 +4,7 @@
 //	[cache]              Of        the cache of the process
 //	cache of [defaults]  OfRoute   holds for all routes
 //	cache of [[routes]]  OfRoute   goes before it, key by key; true and false alone turn caching on and off
+//	headers.request      Fields    the fields of requests to backends whose values are part of the key
 //
 // # Life cycle
 //

@@ -20,9 +20,6 @@ func init() {
 		Codes: []schema.Code{
 			{Name: codeKey, Doc: "A template in `key` of `cache` has another value for each client or each request: " +
 				"no stored answer is found again."},
-			{Name: codeUnkeyed, Doc: "The backend of a cached route is told a value of the request, in a field that " +
-				"a route or a rule sets, and `key` of `cache` lacks the value: an answer that depends on it is given " +
-				"to all. Where the backend lists the field in `Vary`, nothing is wrong."},
 			{Name: codeCookies, Doc: "`cookies = \"ignore\"` of `cache`: the answer to one visitor's cookies is " +
 				"given to all visitors."},
 			{Name: codeSticky, Doc: "A cached route leads to an upstream with `sticky`: a stored answer sets no " +
