@@ -172,12 +172,18 @@ func (x *Exchange) respond(v Verdict) {
 	case !v.final():
 		x.fail(FilterFailed)
 	case x.fork != nil:
-		own := *FilterFailed
-		own.answer = &v
-		x.fail(&own)
+		x.fail(answeredBy(v))
 	default:
 		x.ownAnswer(v)
 	}
+}
+
+// answeredBy returns the failure of a fork that a filter has answered with v. Apart, so that v is in memory of its own
+// here alone.
+func answeredBy(v Verdict) *Error {
+	own := *FilterFailed
+	own.answer = &v
+	return &own
 }
 
 // ownAnswer makes the answer of v and sends it through the response filters, unless one of them asked for it.
