@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"slices"
-	"strings"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
@@ -24,7 +23,7 @@ type Explained struct {
 // Explain returns what r does with the request of x, which is about to be sent. It makes it the request of a fill where
 // one would begin. Nothing is stored.
 func (r *Route) Explain(x *proxy.Exchange) *Explained {
-	f, l, h := &front{route: *r, identity: r.Identity}, &local{}, &x.Request
+	f, l, h := &front{route: *r}, &local{}, &x.Request
 	e := &Explained{Passed: passes(h)}
 	_, target, ok := f.appendKey(nil, l, x)
 	if e.Passed == policy.ReasonNone && !ok {
@@ -33,7 +32,7 @@ func (r *Route) Explain(x *proxy.Exchange) *Explained {
 	if e.Passed != policy.ReasonNone {
 		return e
 	}
-	e.Authority, e.Target = strings.ToLower(string(x.AskedAuthority())), string(target)
+	e.Authority, e.Target = string(x.AskedAuthority()), string(target)
 	_, query, _ := bytes.Cut(h.Bytes(h.Target), []byte{'?'})
 	for one := range bytes.SplitSeq(query, []byte{'&'}) {
 		name := string(nameOf(one))

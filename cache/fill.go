@@ -20,9 +20,6 @@ const (
 	detachedMax  = 64 // fills of a route that nobody follows
 )
 
-// detached counts the fills of a route that nobody follows.
-type detached struct{ atomic.Int32 }
-
 // fillState says how far a fill is. Each state but asked and filling is the last one.
 //
 //	asked ─┬► filling ─┬► stored
@@ -192,7 +189,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 	l := f.front.zone.on(f.reactor)
 	a := f.judge(l, h, end)
 	if f.why, f.marks = a.Reason, a.Marks; f.why != policy.ReasonNone {
-		f.refuse(l, a.Marks)
+		f.refuse(l)
 		f.giveHead(l, h, end)
 		return nil
 	}
@@ -292,9 +289,9 @@ func (f *fill) beFoundBy(id uint64, request *message.Head) {
 }
 
 // refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
-func (f *fill) refuse(l *local, c policy.Class) {
-	if c != policy.Nobody {
-		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, c, f.why)
+func (f *fill) refuse(l *local) {
+	if f.marks != policy.Nobody {
+		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, f.marks, f.why)
 		key := f.entry.key
 		if len(f.second.key) > 0 {
 			key = f.second.key
@@ -341,7 +338,7 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 		if w := f.first; w != nil {
 			w.front.unstored(w.x, f.why) // it was counted as a miss with its head
 		}
-		f.refuse(f.front.zone.on(f.reactor), f.marks)
+		f.refuse(f.front.zone.on(f.reactor))
 	}
 	w := f.first
 	if f.state.Load() == passed {
@@ -391,7 +388,7 @@ func (f *fill) Congested() bool {
 }
 
 // Reset is the end of the answer before its time.
-func (f *fill) Reset(code session.Code) {
+func (f *fill) Reset(session.Code) {
 	if f.state.Load() != passed {
 		f.finish(cut)
 	}

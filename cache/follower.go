@@ -1,15 +1,12 @@
 package cache
 
 import (
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/list"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )
@@ -106,11 +103,9 @@ func (w *follower) begin(whole bool) (ok bool) {
 	h.Base = l.base[:0]
 	head.writeTo(h)
 	fresh := head.fresh()
-	age := int64(fresh.AgeAt(l.zone.now(r)) / time.Second)
-	l.text = strconv.AppendInt(l.text[:0], age, 10)
-	h.AddBytes(message.Age, "Age", l.text)
+	age := l.addAge(h, &fresh, l.zone.now(r))
 	w.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
-	w.front.note(w.x, proxy.CacheHit, int32(age), policy.ReasonNone)
+	w.front.note(w.x, proxy.CacheHit, age, policy.ReasonNone)
 	h.Length, l.base = length, h.Base // OnHead takes the head, and not its memory
 	w.begun = true
 	r.Disarm(&w.timer)

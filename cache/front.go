@@ -2,6 +2,7 @@ package cache
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
@@ -34,9 +35,8 @@ type front struct {
 	zone     *Zone
 	route    Route
 	onward   proxy.Destination
-	identity string
 	counts   *RouteCounts
-	detached detached
+	detached atomic.Int32 // fills that nobody follows
 }
 
 // Before returns a Front that caches answers of d. counts may be nil.
@@ -47,7 +47,7 @@ func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.F
 	if counts == nil {
 		counts = z.NewRouteCounts()
 	}
-	return &front{zone: z, route: r, onward: d, identity: r.Identity, counts: counts}
+	return &front{zone: z, route: r, onward: d, counts: counts}
 }
 
 // Onward returns the destination that f stands before.
@@ -187,16 +187,22 @@ func (f *front) hit(x *proxy.Exchange, l *local, r record, now int64) {
 	h := &x.Response
 	r.writeTo(h)
 	fresh := r.fresh()
-	age := int64(fresh.AgeAt(now) / time.Second)
-	l.text = strconv.AppendInt(l.text[:0], age, 10)
-	h.AddBytes(message.Age, "Age", l.text)
+	age := l.addAge(h, &fresh, now)
 	if !f.route.NoStatus {
 		l.text = append(append(l.text[:0], f.zone.name...), "; hit; ttl="...)
 		l.text = strconv.AppendInt(l.text, int64(fresh.Left(now)/time.Second), 10)
 		h.AddBytes(message.Other, "Cache-Status", l.text)
 	}
-	f.note(x, proxy.CacheHit, int32(age), policy.ReasonNone)
+	f.note(x, proxy.CacheHit, age, policy.ReasonNone)
 	l.stored.Body = r.body()
+}
+
+// addAge adds the age of a stored answer to its head h, and returns it in seconds.
+func (l *local) addAge(h *message.Head, fresh *policy.Freshness, now int64) int32 {
+	age := int64(fresh.AgeAt(now) / time.Second)
+	l.text = strconv.AppendInt(l.text[:0], age, 10)
+	h.AddBytes(message.Age, "Age", l.text)
+	return int32(age)
 }
 
 // pass has x go on.

@@ -29,7 +29,7 @@ func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target 
 		return dst, nil, false
 	}
 	dst = append(dst, plainKey)
-	dst = appendPart(dst, f.identity)
+	dst = appendPart(dst, f.route.Identity)
 	if h.HTTPS {
 		dst = append(dst, 's')
 	} else {

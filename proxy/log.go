@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -115,8 +116,8 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		r.Route = x.route.Name
 		if d, ok := x.lead().to.(*toUpstream); ok {
 			r.Upstream, r.Backend = d.Upstream.Name(), x.Backend()
-		} else if k := x.past; k != nil && k.credit != nil {
-			r.Upstream, r.Backend = k.credit.Upstream.Name(), x.Backend()
+		} else if b := x.past.credited(); b != nil {
+			r.Upstream, r.Backend = b.Upstream.Name(), x.Backend()
 		}
 	}
 	r.Status, r.Reason = x.outcome()
@@ -309,11 +310,7 @@ func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
 	if x.route != nil {
 		r.Route = x.route.tag.Of(x.route.Name)
 	}
-	to := a.To
-	if k := x.past; k != nil && k.credit != nil {
-		to = k.credit
-	}
-	if to != nil {
+	if to := cmp.Or(x.past.credited(), a.To); to != nil {
 		r.Upstream = to.Tag.Of(to.Upstream.Name())
 	}
 	if m := a.Backend; m != nil && x.up.Attempts > 0 {

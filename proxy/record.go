@@ -56,6 +56,14 @@ type past struct {
 	credit *forward.Backends // whose attempts the record shows, which a Fork has made: see Credit; nil: nobody's
 }
 
+// credited returns the backends whose attempts the record shows; nil: the attempts are of the exchange. p may be nil.
+func (p *past) credited() *forward.Backends {
+	if p == nil {
+		return nil
+	}
+	return p.credit
+}
+
 // Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
 func (k *record) Route() *Route { return k.route }
 
