@@ -8,10 +8,10 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// Fork makes f, which is Over, the request of x, sent to d once more as it stands, but without a body. It is an
-// exchange of its own, which may outlive x: with the route, the snapshot, the client and the Locals that x has at the
-// moment. The caller may change f.Request until it returns to the reactor. The answer goes to down, from the end of
-// this tick on, and never inside a method of f.
+// Fork makes f, which is Over, the request of x, sent to d once more as it stands, but with f.Body. It is an exchange
+// of its own, which may outlive x: with the route, the snapshot, the client and the Locals that x has at the moment.
+// The caller may change f.Request until it returns to the reactor. The answer goes to down, from the end of this tick
+// on, and never inside a method of f.
 //
 // A fork makes attempts as any request does: retries, hedging, balancing, ConnectFailed, Connected, UpstreamResponse,
 // Via, and counters of the upstream. No other filter sees it, and it has no log record. The answer of a filter of
@@ -35,7 +35,9 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.routed, y.asked, y.timeouts, y.matched, y.variants = x.routed, x.asked, x.timeouts, x.matched, x.variants
 	y.used = x.local.slab.Copy(x.index, y.index, x.used)
 	y.up.PreparedAs(&x.up)
-	y.up.Body.Ended = true
+	if y.up.Body.Ended, y.Request.Length = true, int64(len(f.Body)); len(f.Body) > 0 {
+		y.up.Body.Hold(f.Body)
+	}
 	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
 	if l := x.lead(); l.onward != nil && l.onward.to == d {
 		y.chosen = *l.onward
@@ -123,6 +125,13 @@ func (f *Forked) Cancel() {
 	if f.ForkSide = nobody; f.x != nil {
 		f.wake()
 	}
+}
+
+// BodyOf returns the body of the request of x, where all of it is here as Route.BufferRequest has it, or it has none.
+// For Open of a Destination. Borrowed until that returns.
+func BodyOf(x *Exchange) (body []byte, whole bool) {
+	b := &x.up.Body
+	return b.Held, b.Ended && !b.Begun() && b.Trailers == nil
 }
 
 // Credit has the log record of x show the attempts of f as its own: backend, times, and the failure of the first one.

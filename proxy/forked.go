@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
@@ -22,6 +23,9 @@ type ForkSide interface {
 //
 //	x is nil once the fork is over: the end of the answer was sent, it has failed, or it was cancelled
 type Forked struct {
+	Body  []byte          // of the request, which Fork copies; nil: it has none
+	Class admission.Class // that the request is of, in place of its route's; Usual: the route's
+
 	ForkSide
 	x           *Exchange
 	peer, local poller.Addr

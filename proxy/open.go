@@ -21,7 +21,7 @@ func (x *Exchange) open() session.Stream {
 		x.rechosen = false
 		to := x.lead()
 		if to.onward != nil {
-			s, err = openFront(x, to.to)
+			s, err = (*storedSide)(x).open(to.to)
 			if err == nil {
 				return s
 			}
@@ -57,17 +57,6 @@ func (x *Exchange) open() session.Stream {
 			return nil
 		}
 	}
-}
-
-// openFront asks the front that x leads to. It returns ErrOnward for a request that goes on, and nil without a stream
-// where x was answered.
-func openFront(x *Exchange, d Destination) (session.Stream, error) {
-	s, err := openGuarded(x, d, (*storedSide)(x))
-	if stored, ok := err.(*Stored); ok {
-		sendStored(x, stored.Body)
-		return nil, nil
-	}
-	return s, err
 }
 
 var errNothing = errors.New("it has returned neither a stream nor an error")
@@ -228,8 +217,13 @@ func (u *upSide) Tried(m *backend.Member, f forward.Failure, status int) {
 	u.past.first = recent.MakeTry(backend.TagOf(m).Of(m.Address()), how, after)
 }
 
-// Route returns the name of the route, and the class of its requests.
-func (u *upSide) Route() (name string, class admission.Class) { return u.route.Name, u.route.Class }
+// Route returns the name of the route, and the class of the request.
+func (u *upSide) Route() (name string, class admission.Class) {
+	if f := u.fork; f != nil && f.Class != admission.Usual {
+		return u.route.Name, f.Class
+	}
+	return u.route.Name, u.route.Class
+}
 
 // WallTime returns the wall clock of this tick.
 func (u *upSide) WallTime() time.Time { return u.local.wallTime() }

@@ -62,7 +62,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		answerFork(f)
 		return
 	}
-	if x.onward && !passed(x) {
+	if x.onward && !(*storedSide)(x).passed() {
 		return
 	}
 	if x.route.Intercept && x.Response.Status >= 400 {
@@ -87,51 +87,6 @@ func answerFork(f *Forked) {
 	}
 	x.toDown.EndSent = bodyless
 	x.answerSent()
-}
-
-// passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
-func passed(x *Exchange) (ok bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			x.caught(&x.Request, p, "Front.OnPassed")
-			x.fail(Internal)
-			ok = false
-		}
-	}()
-	l := &x.route.lead
-	if x.chosen.to != nil {
-		l = &x.chosen
-	}
-	l.to.(Front).OnPassed(x)
-	return true
-}
-
-// sendStored answers x with the head in x.Response and a body that is borrowed: what cannot leave at once is copied.
-func sendStored(x *Exchange, body []byte) {
-	discardBody(x)
-	h, l := &x.Response, x.local
-	h.Length = int64(len(body))
-	if x.Request.Verb == message.VerbHead {
-		body = nil
-	}
-	x.toDown.Ended = true
-	stageStored(x, len(body) == 0)
-	switch {
-	case x.toDown.Staged && len(body) > 0:
-		x.toDown.Wait(body, true)
-	case len(body) > 0:
-		l.lent = lent{x, body}
-	}
-	if x.route.Intercept && h.Status >= 400 {
-		intercept(x)
-	}
-	x.charge()
-	gen := x.gen.Load()
-	x.step, x.at = stepResponse, 0
-	x.run()
-	if x.gen.Load() == gen {
-		l.keepLent() // a filter of the answer has x wait
-	}
 }
 
 // intercept puts a page in place of the body that comes with an answer, where there is a page that the client takes.
@@ -252,8 +207,67 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.upFailed(f)
 }
 
-// storedSide is an Exchange as the streams of a Front see it: their answers are ready to be passed on.
+// storedSide is an Exchange as a Front sees it: its answers are ready to be passed on.
 type storedSide Exchange
+
+// open asks the front d. It returns ErrOnward for a request that goes on, and nil without a stream where the request
+// was answered.
+func (d *storedSide) open(front Destination) (session.Stream, error) {
+	x := (*Exchange)(d)
+	s, err := openGuarded(x, front, d)
+	if stored, ok := err.(*Stored); ok {
+		d.send(stored.Body)
+		return nil, nil
+	}
+	return s, err
+}
+
+// send answers with the head in d.Response and a body that is borrowed: what cannot leave at once is copied.
+func (d *storedSide) send(body []byte) {
+	x := (*Exchange)(d)
+	discardBody(x)
+	h, l := &x.Response, x.local
+	h.Length = int64(len(body))
+	if x.Request.Verb == message.VerbHead {
+		body = nil
+	}
+	x.toDown.Ended = true
+	stageStored(x, len(body) == 0)
+	switch {
+	case x.toDown.Staged && len(body) > 0:
+		x.toDown.Wait(body, true)
+	case len(body) > 0:
+		l.lent = lent{x, body}
+	}
+	if x.route.Intercept && h.Status >= 400 {
+		intercept(x)
+	}
+	x.charge()
+	gen := x.gen.Load()
+	x.step, x.at = stepResponse, 0
+	x.run()
+	if x.gen.Load() == gen {
+		l.keepLent() // a filter of the answer has x wait
+	}
+}
+
+// passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
+func (d *storedSide) passed() (ok bool) {
+	x := (*Exchange)(d)
+	defer func() {
+		if p := recover(); p != nil {
+			x.caught(&x.Request, p, "Front.OnPassed")
+			x.fail(Internal)
+			ok = false
+		}
+	}()
+	l := &x.route.lead
+	if x.chosen.to != nil {
+		l = &x.chosen
+	}
+	l.to.(Front).OnPassed(x)
+	return true
+}
 
 // OnHead takes the head of the answer, or passes an interim one on.
 func (d *storedSide) OnHead(_ session.Stream, h *message.Head, end bool) {
