@@ -3,10 +3,13 @@
 // It decides by package policy, keeps records in a tinyufo.Bytes outside of the heap, and makes no connection: the
 // cache is a proxy.Front, and a miss is a proxy.Fork, a request of its own that any number of clients follow.
 //
-//	Open ─► key ─► record? ─┬ fresh ─────────────► hit: the record is copied, its body lent to the client
-//	                        ├ marker ────────────► passed: an answer to this was not stored a moment ago
-//	                        └ none ─► fill under way? ─┬ no ──► Fork ─► head ─► storable? ─► record
-//	                                                   └ yes ─► follow it
+//	Open ─► key ─► record? ─┬ fresh ────────► hit: the record is copied, its body lent to the client
+//	                        ├ stale, usable ► likewise, and a Fork that nobody follows renews it
+//	                        ├ marker ───────► passed: an answer to this was not stored a moment ago
+//	                        ├ old ──┐
+//	                        └ none ─┴► fill under way? ─┬ no ──► Fork ─┬ head ─► storable? ─► record
+//	                                                    └ yes ─► follow └ 304, error ─► the record is given after all
+//	OnPassed ─► unsafe, done? ─► the generation of its URLs ends: older records and fills of these count no more
 //
 // # Life cycle
 //

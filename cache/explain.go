@@ -11,6 +11,7 @@ import (
 
 // Explained is what the cache of a route does with a request while nothing is stored or under way.
 type Explained struct {
+	Route  *Route        // that holds for the request; nil: a rule turns the cache off, or none turns it on
 	Passed policy.Reason // why the request goes by the cache; ReasonNone: it does not
 
 	// Of the key, where it has one:
@@ -23,16 +24,22 @@ type Explained struct {
 // Explain returns what r does with the request of x, which is about to be sent. It makes it the request of a fill where
 // one would begin. Nothing is stored.
 func (r *Route) Explain(x *proxy.Exchange) *Explained {
-	f, l, h := &front{route: *r}, &local{}, &x.Request
-	e := &Explained{Passed: passes(h)}
-	_, target, ok := f.appendKey(nil, l, x)
-	if e.Passed == policy.ReasonNone && !ok {
+	h, a := &x.Request, asking{x: x, route: r.Of(x), l: &local{}}
+	policy.DropOverrides(h, r.Fields)
+	e := &Explained{Route: a.route}
+	if r = a.route; r == nil {
+		e.Passed = policy.ReasonOff
+		return e
+	}
+	e.Passed, _ = r.passes(h)
+	a.content, _ = proxy.BodyOf(x)
+	if _, ok := a.appendKey(nil); !ok && e.Passed == policy.ReasonNone {
 		e.Passed = policy.ReasonKey
 	}
 	if e.Passed != policy.ReasonNone {
 		return e
 	}
-	e.Authority, e.Target = string(x.AskedAuthority()), string(target)
+	e.Authority, e.Target = string(x.AskedAuthority()), string(a.target)
 	_, query, _ := bytes.Cut(h.Bytes(h.Target), []byte{'?'})
 	for one := range bytes.SplitSeq(query, []byte{'&'}) {
 		name := string(nameOf(one))

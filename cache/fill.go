@@ -2,8 +2,10 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"sync/atomic"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -13,11 +15,9 @@ import (
 )
 
 const (
-	bodyMax      = 64 << 10 // of a record
 	markerTime   = int64(120e9)
 	listTime     = int64(3600e9)
 	followersMax = 10_000
-	detachedMax  = 64 // fills of a route that nobody follows
 )
 
 // fillState says how far a fill is. Each state but asked and filling is the last one.
@@ -50,15 +50,19 @@ type fill struct {
 	entry   entry // in the table, from the beginning
 	second  entry // likewise, once it is known by what the answer varies; without a key: it is not needed
 	front   *front
+	route   *Route
 	reactor *engine.Reactor
 	plain   []byte // key without the values of varying fields
 	fork    proxy.Forked
 	asked   int64     // ns since 1970
+	urls    urls      // of the request
+	since   uint64    // generation in which it was asked
 	first   *follower // nil once it is over
 	self    follower  // first, while it is not over
 	length  int64     // of the body; below 0: it is not stated
-	varies  bool      // a list of varying fields was known when it began
 	apart   bool      // counted in front.detached
+	renews  bool      // the backend is asked about a stored answer
+	content bool      // the request has some
 
 	state     atomic.Uint32
 	mark      atomic.Int64 // bytes of the body that are there
@@ -73,27 +77,32 @@ type fill struct {
 	store   []byte        // key of the record: of an entry, or plain
 	names   []byte        // by which the answer varies; empty: by nothing
 	variant []byte        // values of these in the request
+	status  status        // for Cache-Status
+	stale   policy.Reason // a stored answer is given in place of one of the backend; ReasonNone: it is not
+	alone   bool          // each request has to ask the backend by itself
 	why     policy.Reason // not stored
 	marks   policy.Class  // which requests that holds for
 	failure *proxy.Error
 }
 
-// follow has x follow the fill of a key, which it begins where there is none. Without a stream the store has to be
-// asked again, or there is no room.
-func (f *front) follow(
-	x *proxy.Exchange, l *local, key, target []byte, now int64, to session.Receiver,
-) (stream session.Stream, again bool) {
-	z, r := f.zone, x.Reactor()
-	hash := z.fills.hash(key)
+// follow has the request follow the fill of a key, which it begins where there is none; with alone it begins a fill
+// which nobody else finds. found is what is stored. Without a stream the store has to be asked again, or there is no
+// room.
+func (f *front) follow(a *asking, found record, alone bool) (stream session.Stream, again bool) {
+	x, z, r := a.x, f.zone, a.x.Reactor()
+	hash := z.fills.hash(a.under)
 	s := z.fills.of(hash)
 	s.mu.Lock()
-	one := s.find(hash, key)
+	var one *fill
+	if !alone {
+		one = a.findFill(s, hash)
+	}
 	if one != nil {
 		var w *follower
 		if one.followers.Load() < followersMax {
-			w = &follower{to: to, x: x, front: f, fill: one, lane: one.laneOf(r)}
-			one.refs.Add(1)
-			one.followers.Add(1)
+			w = new(follower)
+			w.join(f, one, a)
+			w.lane = one.laneOf(r)
 		}
 		s.mu.Unlock()
 		if w == nil {
@@ -105,41 +114,98 @@ func (f *front) follow(
 	}
 	// A fill on another reactor may have ended since the store was asked: it stores its answer, then it leaves the
 	// table.
-	if len(z.locals) > 1 {
-		if found := l.get(key, now); found != nil && (found.kind() != isMarker || found.marks(&x.Request)) {
+	if before := found.edition(); len(z.locals) > 1 && !alone {
+		if found = a.get(); found.edition() != before {
 			s.mu.Unlock()
 			return nil, true
 		}
 	}
 	if z.filling.Load() < z.fillingMax {
-		one = l.takeFill()
-		one.begin(f, x, key, to)
-		one.entry.hash, one.asked, one.plain = hash, now, append(one.plain[:0], l.key...)
-		s.add(&one.entry)
+		one = a.l.takeFill()
+		one.begin(f, a, hash, found)
+		one.first = &one.self
+		one.self.join(f, one, a)
+		if !alone {
+			s.add(&one.entry)
+		}
 	}
 	s.mu.Unlock()
 	if one == nil {
 		return nil, false
 	}
-	z.counts[r.Index()].begun.Add(1)
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
-	proxy.Fork(&one.fork, x, f.onward, one)
-	edit(one.fork.Request(), target)
+	one.ask(a, found)
 	return &one.self, false
 }
 
-// begin makes f, which is free, the fill for the request of x.
-func (f *fill) begin(of *front, x *proxy.Exchange, key []byte, to session.Receiver) {
-	f.front, f.reactor = of, x.Reactor()
+// findFill returns the fill that the request may follow. The mutex of s is held.
+func (a *asking) findFill(s *fillShard, hash uint64) *fill {
+	e := s.find(hash, a.under)
+	for e != nil && (a.dead(e.fill.since) || e.fill.isOver(a.now)) {
+		s.remove(e)
+		e = s.find(hash, a.under)
+	}
+	if e == nil {
+		return nil
+	}
+	return e.fill
+}
+
+// isOver reports whether the lifetime of an answer is over that is on its way, and that others might have shared. f is
+// in the table, and the mutex of its part is held: its bytes are there.
+func (f *fill) isOver(now int64) bool {
+	if f.state.Load() != filling || f.alone {
+		return false
+	}
+	fresh := record(f.bytes[:f.headLen]).fresh()
+	return fresh.Left(now) <= 0
+}
+
+// begin makes f, which is free, the fill for a request, for which found is stored. Nobody follows it.
+func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
+	key := a.under
+	f.front, f.route, f.reactor = of, a.route, a.x.Reactor()
 	f.entry.fill, f.entry.key, f.second.fill, f.second.key = f, append(f.entry.key[:0], key...), f, f.second.key[:0]
-	f.varies = key[0] == variantKey
+	f.entry.hash, f.asked, f.plain = hash, a.now, append(f.plain[:0], a.l.key...)
+	f.since, f.urls = a.l.zone.generations.now(), a.locate()
+	f.renews, f.status = found.kind() == isAnswer, status{forwarded: "uri-miss"}
+	switch {
+	case f.renews:
+		f.status.forwarded = "stale"
+		if fresh := found.fresh(); !fresh.Always && fresh.Left(a.now) > 0 {
+			f.status.forwarded = "request"
+		}
+		if a.why != policy.ReasonExpired && !a.why.Uses() {
+			f.status.why = a.why
+		}
+	case key[0] == variantKey:
+		f.status.forwarded = "vary-miss"
+	}
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
-	f.self = follower{fill: f, front: of, to: to, x: x}
-	f.first = &f.self
+	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
 	f.state.Store(asked)
 	f.mark.Store(0)
-	f.refs.Store(2)
-	f.followers.Store(1)
+	f.refs.Store(1)
+	f.followers.Store(0)
+}
+
+// ask sends the request to the backend.
+func (f *fill) ask(a *asking, found record) {
+	a.l.zone.counts[f.reactor.Index()].begun.Add(1)
+	f.content, f.fork.Body, f.fork.Class = len(a.content) > 0, a.content, admission.Usual
+	if f.first == nil {
+		f.fork.Class = admission.Last
+	}
+	proxy.Fork(&f.fork, a.x, f.front.onward, f)
+	f.fork.Body = nil
+	edit(f.fork.Request(), a.target)
+	if f.renews {
+		l := a.l
+		l.head.Base = l.base[:0]
+		found.writeTo(&l.head)
+		addConditions(f.fork.Request(), &l.head)
+		l.base = l.head.Base
+	}
 }
 
 // takeFill returns a fill that nothing refers to.
@@ -166,6 +232,9 @@ func (l *local) keepFill(f *fill) {
 
 // edit makes h the request of a fill: what the key leaves out is left out of it, and the answer is to be whole.
 func edit(h *message.Head, target []byte) {
+	if h.Verb == message.VerbHead {
+		h.SetMethod("GET")
+	}
 	if string(target) != string(h.Bytes(h.Target)) {
 		h.SetTarget(string(target))
 	}
@@ -173,7 +242,7 @@ func edit(h *message.Head, target []byte) {
 		h.DelID(message.AcceptEncoding)
 		h.AddID(message.AcceptEncoding, "Accept-Encoding", c.String())
 	}
-	for _, id := range []message.Name{message.IfNoneMatch, message.IfModifiedSince, message.IfRange} {
+	for _, id := range []message.Name{message.IfNoneMatch, message.IfModifiedSince, message.IfRange, message.Range} {
 		h.DelID(id)
 	}
 }
@@ -187,6 +256,10 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	l := f.front.zone.on(f.reactor)
+	f.status.code = h.Status
+	if f.renews && f.settles(l, h) {
+		return nil
+	}
 	a := f.judge(l, h, end)
 	if f.why, f.marks = a.Reason, a.Marks; f.why != policy.ReasonNone {
 		f.refuse(l)
@@ -205,7 +278,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 // judge decides whether the answer with head h is stored, and makes the head of its record.
 func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	now, request := l.zone.now(f.reactor), f.fork.Request()
-	a = f.front.route.Rules.Judge(request, h, f.asked, now)
+	a = f.route.Rules.Judge(request, h, f.asked, now)
 	if a.Reason != policy.ReasonNone {
 		return a
 	}
@@ -232,16 +305,23 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], h, &a); !ok || len(l.record) > bodyMax {
 		return refuse(policy.ReasonTooLarge)
 	}
-	f.headLen = len(l.record)
-	room := int64(bodyMax)
+	room := bodyMax
 	if f.length >= 0 {
-		room = f.length
+		room = int(f.length)
 	}
-	f.buf = f.front.zone.takeBuffer(f.headLen + int(room))
-	f.bytes = f.buf.bytes[:f.headLen+int(room)]
-	copy(f.bytes, l.record)
+	f.keep(l.record, room)
 	record(f.bytes).setBodyLen(int(max(f.length, 0)))
+	f.alone = !shared(&a.Fresh)
 	return a
+}
+
+// keep makes head, and room for the body after it, the record that grows.
+func (f *fill) keep(head record, room int) {
+	head.setGeneration(f.since)
+	f.headLen = len(head)
+	f.buf = f.front.zone.takeBuffer(f.headLen + room)
+	f.bytes = f.buf.bytes[:f.headLen+room]
+	copy(f.bytes, head)
 }
 
 // vary decides under which key the answer, which varies by l.names, is stored. It reports false where answers to this
@@ -311,23 +391,39 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 		return
 	}
 	proxy.Credit(w.x, &f.fork)
-	more, forwarded := "", "uri-miss"
-	if f.varies {
-		forwarded = "vary-miss"
+	if f.why != policy.ReasonNone && h.Status == 200 && (h.Length < 0 || h.Length > bodyMax) &&
+		w.x.Request.Has(message.Range) {
+		f.passOn() // it gets its part, and not a large whole
+		return
 	}
-	if f.why == policy.ReasonNone {
+	s := f.status
+	if s.why = cmp.Or(f.why, s.why); f.why == policy.ReasonNone {
 		h.DelID(message.Trailer) // none follow: see SendTrailers
 		if f.length >= 0 {
-			more = "; stored"
+			s.more = "; stored"
 		}
+		length := w.shape(h, f.length, f.asked)
+		if h.Length >= 0 {
+			h.Length = length
+		}
+		end = end || length == 0
 	}
-	f.front.tell(l, h, forwarded, f.why, more)
+	end = end || w.x.Request.Verb == message.VerbHead
+	l.tell(w.route, h, s)
 	f.front.note(w.x, proxy.CacheMiss, -1, f.why)
 	w.begun = true
 	w.end(end)
 	base := h.Base
 	w.to.OnHead(w, h, end)
 	h.Base = base[:0] // a head that was taken has left its memory
+}
+
+// passOn has the first follower go to the backend by itself, since the answer is not stored.
+func (f *fill) passOn() {
+	if w := f.first; w != nil {
+		visits.Of(w.x).why = f.why
+		w.again()
+	}
 }
 
 // SendData takes a piece of the body.
@@ -399,6 +495,10 @@ func (f *fill) Reset(session.Code) {
 
 // OnFailed is a failure in place of an answer.
 func (f *fill) OnFailed(e *proxy.Error) {
+	f.status.code = 0
+	if f.renews && e.Status >= 502 && f.staleFor(f.front.zone.on(f.reactor), 0) {
+		return
+	}
 	f.failure = e
 	if w := f.first; w != nil {
 		proxy.Credit(w.x, &f.fork)
@@ -419,10 +519,10 @@ func (f *fill) finish(s fillState) {
 		if f.length < 0 { // nobody reads it yet
 			r.setBodyLen(int(f.mark.Load()))
 		}
-		if z.records.Set(f.store, r) {
+		if isDead := z.generations.dead(f.since, f.urls); !isDead && z.records.Set(f.store, r) {
 			c.stored.Add(1)
-		} else {
-			c.refused.Add(1)
+		} else if c.refused.Add(1); isDead && f.first != nil {
+			f.front.unstored(f.first.x, policy.ReasonPurged)
 		}
 	} else {
 		c.ended[s].Add(1)
@@ -458,7 +558,9 @@ func (f *fill) release() {
 		f.front.zone.giveBuffer(f.buf)
 		f.buf, f.bytes = nil, nil
 	}
-	if f.lanes.Load() == nil { // so that this is the reactor of f
+	// Without a lane this is the reactor of f. An exchange with content keeps its stream, which is first, until the
+	// answer is sent.
+	if f.lanes.Load() == nil && !f.content {
 		f.front.zone.on(f.reactor).keepFill(f)
 	}
 }
@@ -473,12 +575,9 @@ func (f *fill) left(*engine.Reactor) {
 	case s == passed:
 		f.fork.Cancel()
 	case s == asked || s == filling:
-		if !f.front.route.Abandon {
-			if f.front.detached.Add(1) <= detachedMax {
-				f.apart = true
-				return
-			}
-			f.front.detached.Add(-1)
+		if !f.route.Abandon && f.front.detach() {
+			f.apart = true
+			return
 		}
 		if f.front.zone.fills.removeLonely(f) {
 			f.fork.Cancel()

@@ -1,12 +1,15 @@
 package cache
 
 import (
+	"cmp"
 	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/list"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )
@@ -14,11 +17,12 @@ import (
 // follower is an exchange that waits for a fill: the stream from which it has its answer.
 // Owned by the reactor of the exchange.
 //
-//	sent <= fill.mark; owed <= sent, unless the fill is passed
+//	sent <= fill.mark, unless the part that is to be sent has not come; owed <= sent, unless the fill is passed
 //	over => nothing of the exchange is used any more
 type follower struct {
 	session.NopStream
-	front  *front // of its route
+	front  *front
+	route  *Route // of the exchange
 	fill   *fill
 	lane   *lane // nil: it is the first one
 	to     session.Receiver
@@ -28,10 +32,20 @@ type follower struct {
 	task   engine.Task
 	posted bool // the task is on its way
 
-	sent  int // bytes of the body
-	owed  int // of them, those that were not released
+	sent  int // up to where the body was sent
+	until int // up to where it is to be sent, where that is not its end; 0: to its end
+	owed  int // bytes that were sent and not released
 	begun bool
 	over  bool
+
+	conditional bool // as of asking
+}
+
+// join makes w, which is over or new, the follower of a fill for a request.
+func (w *follower) join(f *front, of *fill, a *asking) {
+	*w = follower{front: f, route: a.route, fill: of, to: a.to, x: a.x, conditional: a.conditional}
+	of.refs.Add(1)
+	of.followers.Add(1)
 }
 
 // wait has w wait in its lane. The fill counts it already.
@@ -39,7 +53,7 @@ func (w *follower) wait() {
 	n := w.lane
 	n.list.PushBack(&w.place, w)
 	w.timer.Run = w.tooLong
-	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(w.front.route.LockTimeout))
+	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(cmp.Or(w.route.LockTimeout, lockTimeout)))
 	proxy.SetCached(w.x, proxy.Cached{Status: proxy.CacheMiss})
 	if w.fill.state.Load() != asked {
 		n.more = true
@@ -73,8 +87,13 @@ func (w *follower) step() {
 		w.fail(session.Truncated, nil)
 	case filling, stored:
 		if !w.begun {
-			if s == filling && f.length < 0 {
-				return // it may become too large to be stored, and then the first follower alone is given it
+			if s == filling && (f.length < 0 || f.alone) {
+				return // it may become too large to be stored, and is given to the first follower alone
+			}
+			if f.alone {
+				visits.Of(w.x).alone = true
+				w.again()
+				return
 			}
 			if !w.begin(s == stored) {
 				return
@@ -84,9 +103,9 @@ func (w *follower) step() {
 	}
 }
 
-// begin gives the head of the answer to w. It reports false where w is over.
+// begin gives the head of the record to w. It reports false where w is over.
 func (w *follower) begin(whole bool) (ok bool) {
-	f, r := w.fill, w.lane.reactor
+	f, r := w.fill, w.x.Reactor()
 	l := f.front.zone.on(r)
 	if len(f.names) > 0 {
 		l.text = policy.AppendVariant(l.text[:0], f.names, &w.x.Request)
@@ -102,16 +121,42 @@ func (w *follower) begin(whole bool) (ok bool) {
 	h, head := &l.head, record(f.bytes[:f.headLen])
 	h.Base = l.base[:0]
 	head.writeTo(h)
-	fresh := head.fresh()
-	age := l.addAge(h, &fresh, l.zone.now(r))
-	w.front.tell(l, h, "uri-miss", policy.ReasonNone, "; collapsed")
-	w.front.note(w.x, proxy.CacheHit, age, policy.ReasonNone)
-	h.Length, l.base = length, h.Base // OnHead takes the head, and not its memory
+	fresh, now := head.fresh(), l.zone.now(r)
+	age := l.addAge(h, &fresh, now)
+	h.Length = w.shape(h, length, fresh.Received)
+	s, how, why := f.status, proxy.CacheHit, f.stale
+	switch {
+	case f.stale != policy.ReasonNone:
+		s, how = status{ttl: int64(fresh.Left(now) / time.Second), why: f.stale}, proxy.CacheStale
+	case w.lane != nil:
+		s.more = "; collapsed"
+	default:
+		how, why = proxy.CacheRevalidated, s.why
+	}
+	l.tell(w.route, h, s)
+	w.front.note(w.x, how, age, why)
+	l.base = h.Base // OnHead takes the head, and not its memory
+	end := h.Length == 0 || w.x.Request.Verb == message.VerbHead
 	w.begun = true
-	r.Disarm(&w.timer)
-	w.end(length == 0)
-	w.to.OnHead(w, h, length == 0)
+	if w.lane != nil {
+		r.Disarm(&w.timer)
+	}
+	w.end(end)
+	w.to.OnHead(w, h, end)
 	return !w.over
+}
+
+// shape makes h, the head of an answer that w is about to be given, what its request wants, and returns the length of
+// the body.
+func (w *follower) shape(h *message.Head, length, received int64) int64 {
+	if !w.conditional {
+		return length
+	}
+	at, n := shape(&w.x.Request, h, length, received)
+	if h.Status == 206 {
+		w.sent, w.until = int(at), int(at+n)
+	}
+	return n
 }
 
 // feed gives w what there is of the body and was not given to it, once all before was released.
@@ -122,10 +167,13 @@ func (w *follower) feed() {
 	}
 	whole := f.state.Load() == stored // before mark is read, which does not grow after that
 	mark := int(f.mark.Load())
-	p := f.bytes[f.headLen:][w.sent:mark:mark]
-	if len(p) == 0 && !whole {
+	if w.until > 0 && mark >= w.until {
+		mark, whole = w.until, true
+	}
+	if mark <= w.sent && !whole {
 		return
 	}
+	p := f.bytes[f.headLen:][w.sent:mark:mark]
 	w.sent, w.owed = mark, len(p)
 	f.refs.Add(1) // for p: the exchange may end before it is through with it
 	if invariant.On {
@@ -165,6 +213,9 @@ func (w *follower) end(over bool) {
 	}
 	f.release()
 }
+
+// Congested has the exchange keep the content of its request: it may have to go to the backend by itself.
+func (w *follower) Congested() bool { return true }
 
 // Release notes that n bytes are no longer owed.
 func (w *follower) Release(n int) {

@@ -1,110 +1,55 @@
 package cache
 
 import (
-	"strconv"
-	"sync/atomic"
+	"bytes"
 	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
-	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )
 
-// Route says how answers of a route are cached. The zero value is good. Immutable once it is used.
-type Route struct {
-	Rules policy.Rules
-	// Identity names the backends, and what the route tells them beside the request: routes of one identity share
-	// answers. "": no other route does that has another one.
-	Identity string
-	Key      []*lang.Template // texts of the request that are a part of the key
-	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
-	Query    Query
-	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
-	// by itself; 0: 5 s.
-	LockTimeout time.Duration
-	Abandon     bool // an answer that nobody waits for any more is not fetched to its end
-	NoStatus    bool // clients are not told by Cache-Status (RFC 9211) what the cache did
-}
-
-const lockTimeout = 5 * time.Second
-
-// front is a cache before a destination. Immutable, but for its counters.
-type front struct {
-	zone     *Zone
-	route    Route
-	onward   proxy.Destination
-	counts   *RouteCounts
-	detached atomic.Int32 // fills that nobody follows
-}
-
-// Before returns a Front that caches answers of d. counts may be nil.
-func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.Front {
-	if r.LockTimeout == 0 {
-		r.LockTimeout = lockTimeout
-	}
-	if counts == nil {
-		counts = z.NewRouteCounts()
-	}
-	return &front{zone: z, route: r, onward: d, counts: counts}
-}
-
-// Onward returns the destination that f stands before.
-func (f *front) Onward() proxy.Destination { return f.onward }
-
-// Check returns what is wrong with the destination that f stands before.
-func (f *front) Check() error {
-	if c, ok := f.onward.(proxy.Checked); ok {
-		return c.Check()
-	}
-	return nil
-}
-
-// visit is what the cache keeps with an exchange.
-type visit struct {
-	why     policy.Reason // it does not wait for another request any more, or was passed
-	follows uint8         // how often it began to wait
-	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request
-}
-
-// followsMax bounds how often an exchange waits for the answer to another one.
-const followsMax = 3
-
-var visits = proxy.NewLocal[visit]()
-
 // Open answers a request from the store, or has it follow a fill, or go on.
 func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
-	h, v := &x.Request, visits.Of(x)
-	if why := passes(h); why != policy.ReasonNone {
+	r := x.Reactor()
+	h, v, l := &x.Request, visits.Of(x), f.zone.on(r)
+	policy.DropOverrides(h, f.route.Fields)
+	a := asking{x: x, to: to, l: l, route: f.route.Of(x), now: f.zone.now(r)}
+	if a.route == nil && v.choice == nil {
+		return nil, proxy.ErrOnward
+	} else if a.route == nil {
+		return f.pass(x, v, policy.ReasonOff)
+	}
+	why, whole := policy.ReasonNone, true
+	if why, a.conditional = a.route.passes(h); why != policy.ReasonNone {
 		return f.pass(x, v, why)
 	}
-	r := x.Reactor()
-	l := f.zone.on(r)
-	key, target, ok := f.appendKey(l.key[:0], l, x)
-	l.key = key
-	if !ok {
+	if isQuery(h) {
+		if a.content, whole = proxy.BodyOf(x); !whole {
+			return f.pass(x, v, policy.ReasonBody)
+		}
+	}
+	if l.key, whole = a.appendKey(l.key[:0]); !whole {
 		return f.pass(x, v, policy.ReasonKey)
 	}
-	for now := l.zone.now(r); ; {
-		found, under := l.find(h, now)
-		switch kind := found.kind(); {
-		case kind == isAnswer:
-			f.hit(x, l, found, now)
-			return nil, &l.stored
-		case kind == isMarker && found.marks(h):
-			v.marker = message.Span{At: uint32(len(h.Base)), Len: uint32(len(under))}
-			h.Base = append(h.Base, under...)
-			return f.pass(x, v, policy.ReasonUncacheable)
-		case h.Verb == message.VerbHead:
-			return f.pass(x, v, policy.ReasonHead)
-		case v.why != policy.ReasonNone:
-			return f.pass(x, v, v.why)
-		case v.follows == followsMax:
-			return f.pass(x, v, policy.ReasonWaited)
+	for {
+		found := a.find()
+		if found.kind() == isAnswer {
+			fresh := found.fresh()
+			if a.why = a.route.Rules.Reuse(&fresh, h, a.now); a.why.Uses() {
+				return f.hit(&a, found, &fresh)
+			}
+			v.alone = v.alone || !shared(&fresh) || fresh.Left(a.now) > 0
+		}
+		if why = a.passes(found, v); why == policy.ReasonOnlyIfCached {
+			f.note(x, proxy.CacheBypass, -1, why)
+			return nil, errNotStored
+		} else if why != policy.ReasonNone {
+			return f.pass(x, v, why)
 		}
 		v.follows++
-		switch s, again := f.follow(x, l, under, target, now, to); {
+		switch s, again := f.follow(&a, found, v.alone); {
 		case s != nil:
 			return s, nil
 		case !again:
@@ -113,96 +58,32 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	}
 }
 
-// passes returns why a request with head h goes by the cache.
-func passes(h *message.Head) policy.Reason {
-	switch {
-	case h.Verb != message.VerbGet && h.Verb != message.VerbHead:
-		return policy.ReasonMethod
-	case h.Upgrade:
-		return policy.ReasonOff
-	case h.Length != 0:
-		// Content of GET means nothing (RFC 9110 §9.3.1), but some backends answer it: it would be an answer for
-		// others.
-		return policy.ReasonBody
-	}
-	for i := range h.Fields {
-		switch f := &h.Fields[i]; {
-		case f.Dropped():
-		case f.ID == message.IfMatch, f.ID == message.IfUnmodifiedSince:
-			return policy.ReasonPrecondition
-		case f.ID == message.Range:
-			return policy.ReasonRange
-		}
-	}
-	return policy.ReasonNone
-}
+// errNotStored is the answer to only-if-cached: RFC 9111 §5.2.1.7.
+var errNotStored error = proxy.Respond(504, "Nothing is stored for this request.")
 
-// find looks for what there is under the key in l.key, and then for the variant of a request with head h. under is the
-// key at which it has looked last. Both are borrowed until the next call.
-func (l *local) find(h *message.Head, now int64) (found record, under []byte) {
-	under = l.key
-	if found = l.get(under, now); found.kind() == isList {
-		l.variant = appendVariantKey(l.variant[:0], l.key, found.id(), found.names(), h)
-		under = l.variant
-		found = l.get(under, now)
-	}
-	return found, under
-}
-
-// get returns the record under a key; nil: there is none that counts.
-func (l *local) get(key []byte, now int64) record {
-	p, ok := l.zone.records.Get(l.record[:0], key)
-	l.record = p[:0]
-	r := record(p)
-	if !ok {
-		return nil
-	}
-	switch r.kind() {
-	case isAnswer:
-		if fresh := r.fresh(); fresh.Reuse(now) != policy.ReasonFresh {
-			return nil
-		}
-	case isList, isMarker:
-		if r.until() <= now {
-			return nil
-		}
+// hit answers the request with r.
+func (f *front) hit(a *asking, r record, fresh *policy.Freshness) (session.Stream, error) {
+	x, l, why := a.x, a.l, a.why
+	h, how := &x.Response, proxy.CacheHit
+	switch why {
+	case policy.ReasonFresh:
+		why = policy.ReasonNone
+	case policy.ReasonStaleWhile:
+		f.refresh(a, r)
+		fallthrough
 	default:
-		return nil
+		how = proxy.CacheStale
 	}
-	return r
-}
-
-// appendVariantKey appends the key of the variant of a request by the names of a list.
-func appendVariantKey(dst, key []byte, id uint64, names []byte, h *message.Head) []byte {
-	dst = append(append(dst, variantKey), key[1:]...)
-	for range 8 {
-		dst = append(dst, byte(id))
-		id >>= 8
-	}
-	return policy.AppendVariant(dst, names, h)
-}
-
-// hit makes x.Response the answer that r is.
-func (f *front) hit(x *proxy.Exchange, l *local, r record, now int64) {
-	h := &x.Response
 	r.writeTo(h)
-	fresh := r.fresh()
-	age := l.addAge(h, &fresh, now)
-	if !f.route.NoStatus {
-		l.text = append(append(l.text[:0], f.zone.name...), "; hit; ttl="...)
-		l.text = strconv.AppendInt(l.text, int64(fresh.Left(now)/time.Second), 10)
-		h.AddBytes(message.Other, "Cache-Status", l.text)
+	age, body := l.addAge(h, fresh, a.now), r.body()
+	if a.conditional {
+		at, n := shape(&x.Request, h, int64(len(body)), fresh.Received)
+		body = body[at : at+n]
 	}
-	f.note(x, proxy.CacheHit, age, policy.ReasonNone)
-	l.stored.Body = r.body()
-}
-
-// addAge adds the age of a stored answer to its head h, and returns it in seconds.
-func (l *local) addAge(h *message.Head, fresh *policy.Freshness, now int64) int32 {
-	age := int64(fresh.AgeAt(now) / time.Second)
-	l.text = strconv.AppendInt(l.text[:0], age, 10)
-	h.AddBytes(message.Age, "Age", l.text)
-	return int32(age)
+	l.tell(a.route, h, status{ttl: int64(fresh.Left(a.now) / time.Second), why: why})
+	f.note(x, how, age, why)
+	l.stored.Body = body
+	return nil, &l.stored
 }
 
 // pass has x go on.
@@ -213,38 +94,58 @@ func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) (session.St
 }
 
 // OnPassed tells the client that its request went by the cache. A marker is removed where the answer could be stored by
-// now.
+// now. What a request has changed counts no more.
 func (f *front) OnPassed(x *proxy.Exchange) {
 	v, h := visits.Of(x), &x.Response
 	if h.Tunnel {
 		return
 	}
-	r := x.Reactor()
-	l := f.zone.on(r)
+	l, of := f.zone.on(x.Reactor()), f.route.Of(x)
+	if of == nil {
+		of = &f.route
+	}
 	if v.marker.Len > 0 {
-		key, now := x.Request.Bytes(v.marker), f.zone.now(r)
-		a := f.route.Rules.Judge(&x.Request, h, now, now)
+		key, now := x.Request.Bytes(v.marker), f.zone.now(x.Reactor())
+		a := of.Rules.Judge(&x.Request, h, now, now)
 		if found := l.get(key, now); a.Reason == policy.ReasonNone && found.kind() == isMarker && found.lifted(h) {
 			l.zone.records.Delete(key)
 		}
+	}
+	if policy.Invalidates(&x.Request, h) {
+		of.invalidate(x, l)
+	}
+	if v.why == policy.ReasonNone { // the cache is for others
+		return
 	}
 	forwarded := "bypass"
 	if v.why == policy.ReasonMethod {
 		forwarded = "method"
 	}
-	f.tell(l, h, forwarded, v.why, "")
+	l.tell(of, h, status{forwarded: forwarded, code: h.Status, why: v.why})
 }
 
-// tell adds what the cache did to an answer that came from the backend: RFC 9211 §2.
-func (f *front) tell(l *local, h *message.Head, forwarded string, why policy.Reason, more string) {
-	if f.route.NoStatus {
+// invalidate has what is stored for the target of the request of x, which has changed something, count no more, nor
+// what is stored for the URLs of this origin that its answer names: RFC 9111 §4.4.
+func (r *Route) invalidate(x *proxy.Exchange, l *local) {
+	request, g := &x.Request, &l.zone.generations
+	target := request.Bytes(request.Target)
+	for _, url := range l.urlsOf(x, r.Query.apply(l, target)) {
+		g.end(url)
+	}
+	for _, id := range []message.Name{message.Location, message.ContentLocation} {
+		for _, authority := range [][]byte{x.AskedAuthority(), request.Bytes(request.Authority)} {
+			if reference := x.Response.Peek(id); len(reference) > 0 {
+				r.invalidateNamed(l, reference, authority, target, x.Scheme())
+			}
+		}
+	}
+}
+
+func (r *Route) invalidateNamed(l *local, reference, authority, target []byte, scheme string) {
+	named, ok := policy.AppendReference(l.text[:0], reference, []byte(scheme), authority, target)
+	if l.text = named; !ok {
 		return
 	}
-	t := append(append(append(l.text[:0], f.zone.name...), "; fwd="...), forwarded...)
-	t = strconv.AppendInt(append(t, "; fwd-status="...), int64(h.Status), 10)
-	if t = append(t, more...); why != policy.ReasonNone {
-		t = append(append(t, "; detail="...), why.String()...)
-	}
-	l.text = t
-	h.AddBytes(message.Other, "Cache-Status", t)
+	path, query, _ := bytes.Cut(r.Query.apply(l, named), []byte{'?'})
+	l.zone.generations.end(l.zone.generations.hash(authority, path, query))
 }

@@ -2,7 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 
@@ -19,46 +21,53 @@ const (
 // keyMax bounds a key in bytes.
 const keyMax = 8 << 10
 
-// appendKey appends the key of the request of x: all that tells the backend what is asked for. Each part has its length
-// in front, so that no two requests have one key. target is what the backend is to be asked for. ok is false for a
-// request that has no key.
-func (f *front) appendKey(dst []byte, l *local, x *proxy.Exchange) (key, target []byte, ok bool) {
+// appendKey appends the key of the request: all that tells the backend what is asked for. Each part has its length in
+// front, so that no two requests have one key. It reports false for a request that has no key.
+func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
+	x, route := a.x, a.route
 	h := &x.Request
 	asked, sent := x.AskedAuthority(), h.Bytes(h.Authority)
 	if len(asked) == 0 {
-		return dst, nil, false
+		return dst, false
 	}
 	dst = append(dst, plainKey)
-	dst = appendPart(dst, f.route.Identity)
+	dst = appendPart(dst, route.Identity)
 	if h.HTTPS {
 		dst = append(dst, 's')
 	} else {
 		dst = append(dst, 'p')
 	}
+	if isQuery(h) { // RFC 10008 §2.7: the content and what describes it are a part of the key
+		sum := sha256.Sum256(a.content)
+		dst = append(append(dst, 'q'), sum[:]...)
+		dst = appendField(appendField(dst, h, "Content-Type"), h, "Content-Encoding")
+	} else {
+		dst = append(dst, 'g')
+	}
 	// As they are written: backends are sent them so, and some make another URL of "EXAMPLE.com:80" than of
 	// "example.com".
 	dst = appendPart(appendPart(dst, asked), sent)
-	target = h.Bytes(h.Target)
-	if q := &f.route.Query; q.changes() {
-		l.target, l.params = q.appendTarget(l.target[:0], l.params[:0], target)
-		target = l.target
-	}
-	dst = appendPart(dst, target)
+	a.target = route.Query.apply(a.l, h.Bytes(h.Target))
+	dst = appendPart(dst, a.target)
 	if x.Trusted() { // what it says of the request, backends may make URLs of
 		dst = appendHosts(dst, h)
 	}
-	for _, name := range f.route.Fields {
+	for _, name := range route.Fields {
 		dst = appendField(dst, h, name)
 	}
-	if len(f.route.Key) > 0 {
+	if len(route.Key) > 0 {
 		view := proxy.View(x)
-		for _, t := range f.route.Key {
+		for _, t := range route.Key {
 			at := len(dst)
 			dst = t.Append(append(dst, 0, 0, 0, 0), view)
-			binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+			n := uint32(len(dst) - at - 4)
+			if text, ok := t.Single(view); n == 0 && ok && text == nil {
+				n = math.MaxUint32 // there is none, which is not the same as an empty one
+			}
+			binary.LittleEndian.PutUint32(dst[at:], n)
 		}
 	}
-	return dst, target, len(dst) <= keyMax
+	return dst, len(dst) <= keyMax
 }
 
 // appendHosts appends the fields of h, which a trusted proxy has sent, that say what the client has asked for, and how
@@ -129,6 +138,15 @@ type Query struct {
 }
 
 func (q *Query) changes() bool { return q.Sort || len(q.Drop)+len(q.Keep) > 0 }
+
+// apply returns what q leaves of a target, in memory of l.
+func (q *Query) apply(l *local, target []byte) []byte {
+	if q.changes() {
+		l.target, l.params = q.appendTarget(l.target[:0], l.params[:0], target)
+		return l.target
+	}
+	return target
+}
 
 // appendTarget appends what q leaves of a target. params is memory for its parameters.
 func (q *Query) appendTarget(dst []byte, params [][]byte, target []byte) (_ []byte, used [][]byte) {

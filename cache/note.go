@@ -1,7 +1,10 @@
 package cache
 
 import (
+	"strconv"
+
 	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -14,20 +17,6 @@ var reasons = func() (all [policy.ReasonCount]*proxy.CacheReason) {
 	}
 	return all
 }()
-
-// note has the logs of x say, and counts, what the cache did.
-func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
-	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
-	i := x.Reactor().Index()
-	f.counts.cells[i].status[s].Add(1)
-	f.zone.counts[i].reasons[why].Add(1)
-}
-
-// unstored has the logs of x, which was counted as a miss, say why its answer is not stored after all.
-func (f *front) unstored(x *proxy.Exchange, why policy.Reason) {
-	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Age: -1, Reason: reasons[why], Unstored: true})
-	f.zone.counts[x.Reactor().Index()].reasons[why].Add(1)
-}
 
 // RouteCounts are how many requests of a route had each proxy.CacheStatus. Safe for any goroutine.
 type RouteCounts struct{ cells []routeCell }
@@ -88,4 +77,32 @@ func (z *Zone) Stats() (s Stats) {
 	s.Evicted, s.Objects = z.records.Stats().Evictions, z.records.Len()
 	s.Bytes = z.records.Memory() + z.filling.Load()
 	return s
+}
+
+// status is what Cache-Status says of an answer: RFC 9211 §2.
+type status struct {
+	forwarded string        // why the request went to the backend; "": it is a hit
+	ttl       int64         // of a hit, s
+	code      uint16        // that the backend answered
+	more      string        // further parameters
+	why       policy.Reason // its word is the detail
+}
+
+// tell adds what the cache did to an answer.
+func (l *local) tell(of *Route, h *message.Head, s status) {
+	if of.NoStatus {
+		return
+	}
+	t := append(l.text[:0], l.zone.name...)
+	if s.forwarded == "" {
+		t = strconv.AppendInt(append(t, "; hit; ttl="...), s.ttl, 10)
+	} else {
+		t = append(append(t, "; fwd="...), s.forwarded...)
+		t = strconv.AppendInt(append(t, "; fwd-status="...), int64(s.code), 10)
+	}
+	if t = append(t, s.more...); s.why != policy.ReasonNone {
+		t = append(append(t, "; detail="...), s.why.String()...)
+	}
+	l.text = t
+	h.AddBytes(message.Other, "Cache-Status", t)
 }

@@ -2,6 +2,8 @@ package cache
 
 import (
 	"encoding/binary"
+	"math"
+	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
@@ -13,21 +15,25 @@ import (
 //	at  0  version, kind                   1 byte each
 //	    2  status                          of an answer
 //	    4  number of fields                of an answer
-//	    6  class, reason                   of a marker, 1 byte each
+//	    6  class, reason                   of a marker, 1 byte each; bits of a policy.Freshness, of an answer
 //	    8  received                        of an answer; until when it counts, of others: ns since 1970
 //	   16  age when received, ns           of an answer; id of a list
 //	   24  lifetime, ns                    of an answer
 //	   32  bytes of lines                  of an answer; of names, of a list
 //	   36  bytes of the body
-//	   40  4 bytes a field: length of the name, its message.Name, length of the value
+//	   40  for how long it may be stale    of an answer, s: while it is renewed, and on errors; all bits: not stated
+//	   48  when to ask again, ns           of an answer whose backend has failed
+//	   56  generation                      of an answer: see generations
+//	   64  4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
 //	       body
 type record []byte
 
 const (
 	recordVersion = 1
-	recordHead    = 40
+	recordHead    = 64
 	fieldHead     = 4
+	bodyMax       = 64 << 10
 )
 
 type recordKind uint8
@@ -45,22 +51,81 @@ func (r record) kind() recordKind {
 	return recordKind(r[1])
 }
 
-func (r record) status() uint16   { return binary.LittleEndian.Uint16(r[2:]) }
-func (r record) fields() int      { return int(binary.LittleEndian.Uint16(r[4:])) }
-func (r record) until() int64     { return int64(binary.LittleEndian.Uint64(r[8:])) }
-func (r record) id() uint64       { return binary.LittleEndian.Uint64(r[16:]) }
-func (r record) linesLen() int    { return int(binary.LittleEndian.Uint32(r[32:])) }
-func (r record) bodyLen() int     { return int(binary.LittleEndian.Uint32(r[36:])) }
-func (r record) names() []byte    { return r[recordHead : recordHead+r.linesLen()] }
-func (r record) setBodyLen(n int) { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
-func (r record) headLen() int     { return recordHead + r.fields()*fieldHead + r.linesLen() }
-func (r record) body() []byte     { return r[r.headLen() : r.headLen()+r.bodyLen()] }
+// edition tells two records under one key apart. The zero value stands for no record.
+type edition struct {
+	kind recordKind
+	at   int64
+}
+
+func (r record) edition() edition {
+	if r.kind() == 0 {
+		return edition{}
+	}
+	return edition{r.kind(), r.until()}
+}
+
+func (r record) status() uint16         { return binary.LittleEndian.Uint16(r[2:]) }
+func (r record) fields() int            { return int(binary.LittleEndian.Uint16(r[4:])) }
+func (r record) until() int64           { return int64(binary.LittleEndian.Uint64(r[8:])) }
+func (r record) id() uint64             { return binary.LittleEndian.Uint64(r[16:]) }
+func (r record) linesLen() int          { return int(binary.LittleEndian.Uint32(r[32:])) }
+func (r record) bodyLen() int           { return int(binary.LittleEndian.Uint32(r[36:])) }
+func (r record) names() []byte          { return r[recordHead : recordHead+r.linesLen()] }
+func (r record) setBodyLen(n int)       { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
+func (r record) headLen() int           { return recordHead + r.fields()*fieldHead + r.linesLen() }
+func (r record) body() []byte           { return r[r.headLen() : r.headLen()+r.bodyLen()] }
+func (r record) generation() uint64     { return binary.LittleEndian.Uint64(r[56:]) }
+func (r record) setGeneration(n uint64) { binary.LittleEndian.PutUint64(r[56:], n) }
+func (r record) setAsk(at int64)        { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
+
+// The bits of a policy.Freshness.
+const (
+	freshAlways = 1 << iota
+	freshStrict
+)
+
 func (r record) fresh() policy.Freshness {
 	return policy.Freshness{
-		Received: int64(binary.LittleEndian.Uint64(r[8:])),
-		Age:      int64(binary.LittleEndian.Uint64(r[16:])),
-		Lifetime: int64(binary.LittleEndian.Uint64(r[24:])),
+		Received:     int64(binary.LittleEndian.Uint64(r[8:])),
+		Age:          int64(binary.LittleEndian.Uint64(r[16:])),
+		Lifetime:     int64(binary.LittleEndian.Uint64(r[24:])),
+		StaleWhile:   windowOf(binary.LittleEndian.Uint32(r[40:])),
+		StaleOnError: windowOf(binary.LittleEndian.Uint32(r[44:])),
+		Ask:          int64(binary.LittleEndian.Uint64(r[48:])),
+		Always:       r[6]&freshAlways != 0,
+		Strict:       r[6]&freshStrict != 0,
 	}
+}
+
+// setFresh writes f into r, an answer.
+func (r record) setFresh(f *policy.Freshness) {
+	binary.LittleEndian.PutUint64(r[8:], uint64(f.Received))
+	binary.LittleEndian.PutUint64(r[16:], uint64(f.Age))
+	binary.LittleEndian.PutUint64(r[24:], uint64(f.Lifetime))
+	binary.LittleEndian.PutUint32(r[40:], windowBits(f.StaleWhile))
+	binary.LittleEndian.PutUint32(r[44:], windowBits(f.StaleOnError))
+	r.setAsk(f.Ask)
+	if r[6] = 0; f.Always {
+		r[6] |= freshAlways
+	}
+	if f.Strict {
+		r[6] |= freshStrict
+	}
+}
+
+// windowBits returns how a record has a time of a policy.Freshness, and windowOf the time.
+func windowBits(ns int64) uint32 {
+	if ns < 0 {
+		return math.MaxUint32
+	}
+	return uint32(min(ns/int64(time.Second), math.MaxUint32-1))
+}
+
+func windowOf(bits uint32) int64 {
+	if bits == math.MaxUint32 {
+		return -1
+	}
+	return int64(bits) * int64(time.Second)
 }
 
 // writeTo makes h the head of the answer that r is.
@@ -85,7 +150,7 @@ func (r record) writeTo(h *message.Head) {
 // that no record holds.
 func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used []byte, ok bool) {
 	start, n := len(dst), 0
-	dst = appendHeader(dst, isAnswer, a.Fresh.Received, uint64(a.Fresh.Age), uint64(a.Fresh.Lifetime))
+	dst = appendHeader(dst, isAnswer, 0, 0)
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.Dropped() || !a.Keeps(h, i) {
@@ -99,24 +164,24 @@ func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used
 		lines = append(append(lines, h.Value(i)...), "\r\n"...)
 	}
 	r := record(dst[start:])
+	r.setFresh(&a.Fresh)
 	binary.LittleEndian.PutUint16(r[2:], h.Status)
 	binary.LittleEndian.PutUint16(r[4:], uint16(n))
 	binary.LittleEndian.PutUint32(r[32:], uint32(len(lines)))
 	return append(dst, lines...), lines, true
 }
 
-func appendHeader(dst []byte, kind recordKind, at int64, a, b uint64) []byte {
-	dst = append(dst, recordVersion, byte(kind), 0, 0, 0, 0, 0, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
-	dst = binary.LittleEndian.AppendUint64(dst, a)
-	dst = binary.LittleEndian.AppendUint64(dst, b)
-	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+func appendHeader(dst []byte, kind recordKind, until int64, id uint64) []byte {
+	head := [recordHead]byte{recordVersion, byte(kind)}
+	binary.LittleEndian.PutUint64(head[8:], uint64(until))
+	binary.LittleEndian.PutUint64(head[16:], id)
+	return append(dst, head[:]...)
 }
 
 // appendList appends the record of a list of varying fields, which counts until a time.
 func appendList(dst []byte, until int64, id uint64, names []byte) []byte {
 	start := len(dst)
-	dst = append(appendHeader(dst, isList, until, id, 0), names...)
+	dst = append(appendHeader(dst, isList, until, id), names...)
 	binary.LittleEndian.PutUint32(dst[start+32:], uint32(len(names)))
 	return dst
 }
@@ -124,7 +189,7 @@ func appendList(dst []byte, until int64, id uint64, names []byte) []byte {
 // appendMarker appends the record that says that answers to requests of a class are not stored, until a time.
 func appendMarker(dst []byte, until int64, c policy.Class, why policy.Reason) []byte {
 	start := len(dst)
-	dst = appendHeader(dst, isMarker, until, 0, 0)
+	dst = appendHeader(dst, isMarker, until, 0)
 	dst[start+6], dst[start+7] = byte(c), byte(why)
 	return dst
 }

@@ -145,7 +145,7 @@ func TestFillTable_collisions(t *testing.T) {
 	}
 	for _, i := range []int{2, 4, 0, 3, 1} {
 		for j, f := range all {
-			if f != nil && s.find(7, []byte{byte(j)}) != f {
+			if f != nil && s.find(7, []byte{byte(j)}) != &f.entry {
 				t.Errorf("fill %d is not found", j)
 			}
 		}

@@ -43,11 +43,11 @@ func (t *fillTable) hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) 
 
 func (t *fillTable) of(hash uint64) *fillShard { return &t.shards[hash%fillShards] }
 
-// find returns the fill of a key, nil where there is none. mu is held.
-func (s *fillShard) find(hash uint64, key []byte) *fill {
+// find returns the entry of a key, nil where there is none. mu is held.
+func (s *fillShard) find(hash uint64, key []byte) *entry {
 	for e := s.fills[hash]; e != nil; e = e.next {
 		if bytes.Equal(e.key, key) {
-			return e.fill
+			return e
 		}
 	}
 	return nil

@@ -21,15 +21,21 @@ var lasting = policy.Rules{
 }
 
 // warmRig is a proxy that answers a request from the cache, again and again.
-func warmRig(t testing.TB, request string, r cache.Route) *warm.Rig {
+func warmRig(t testing.TB, request string, r cache.Route) (g *warm.Rig, z *cache.Zone) {
 	t.Helper()
-	return warm.NewRouted(t, request, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
-		z, err := cache.New(cache.Options{Reactors: 1, Memory: 4 << 20})
-		if err != nil {
+	g = warm.NewRouted(t, request, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
+		var err error
+		if z, err = cache.New(cache.Options{Reactors: 1, Memory: 4 << 20}); err != nil {
 			t.Fatal(err)
 		}
 		return []proxy.Route{{Name: "all", To: z.Before(proxy.To(origin, nil), r, nil)}}
 	})
+	return g, z
+}
+
+// conditional is a request that a hit answers 304 or 206, as the line of its condition says.
+func conditional(line string) string {
+	return "GET / HTTP/1.1\r\nHost: example.com\r\n" + line + "\r\n\r\n"
 }
 
 // A hit costs one read and one write, and allocates nothing, whatever the key is made of.
@@ -38,17 +44,23 @@ func TestCache_hitAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]cache.Route{
-		"plain": {Rules: lasting},
-		"key": {Rules: lasting, Identity: "origin", Key: []*lang.Template{text},
-			Query: cache.Query{Drop: []string{"utm_*"}, Sort: true}},
+	for name, c := range map[string]struct {
+		request string
+		route   cache.Route
+	}{
+		"plain": {warm.Browser, cache.Route{Rules: lasting}},
+		"key": {warm.Browser, cache.Route{Rules: lasting, Identity: "origin", Key: []*lang.Template{text},
+			Query: cache.Query{Drop: []string{"utm_*"}, Sort: true}}},
+		"304": {conditional("If-Modified-Since: Thu, 31 Dec 2099 23:59:59 GMT"), cache.Route{Rules: lasting}},
+		"206": {conditional("Range: bytes=1-2"), cache.Route{Rules: lasting}},
 	} {
-		g := warmRig(t, warm.Browser, r)
+		g, z := warmRig(t, c.request, c.route)
+		cache.EndAURL(z)
 		before, trips := g.Loop.Calls(), g.Trips
 		allocs := testutil.Allocs(1000, g.Exchange)
-		c, n := g.Loop.Calls().Minus(before), g.Trips-trips
-		if allocs != 0 || c.IO() != 2*n {
-			t.Errorf("%s: %v allocations, %d hits with %+v", name, allocs, n, c)
+		calls, n := g.Loop.Calls().Minus(before), g.Trips-trips
+		if allocs != 0 || calls.IO() != 2*n {
+			t.Errorf("%s: %v allocations, %d hits with %+v", name, allocs, n, calls)
 		}
 		if !strings.Contains(g.First, "fwd=uri-miss; fwd-status=200; stored") {
 			t.Errorf("%s: %q", name, g.First)
@@ -57,9 +69,16 @@ func TestCache_hitAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkCache_hit(b *testing.B) {
-	for name, request := range map[string]string{"small": warm.Small, "browser": warm.Browser} {
+	for name, request := range map[string]string{
+		"small": warm.Small, "browser": warm.Browser, "afterAChange": warm.Small,
+		"304": conditional("If-Modified-Since: Thu, 31 Dec 2099 23:59:59 GMT"), "206": conditional("Range: bytes=1-2"),
+	} {
 		b.Run(name, func(b *testing.B) {
-			g := warmRig(b, request, cache.Route{Rules: lasting})
+			g, z := warmRig(b, request, cache.Route{Rules: lasting})
+			g.Exchange()
+			if name == "afterAChange" {
+				cache.EndAURL(z)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				g.Exchange()
@@ -74,7 +93,7 @@ func BenchmarkCache_miss(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := warmRig(b, warm.Small, cache.Route{Rules: lasting, Key: []*lang.Template{number}})
+	g, _ := warmRig(b, warm.Small, cache.Route{Rules: lasting, Key: []*lang.Template{number}})
 	b.ReportAllocs()
 	for b.Loop() {
 		g.Exchange()

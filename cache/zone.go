@@ -34,6 +34,8 @@ type Zone struct {
 	fillingMax int64
 	lists      atomic.Uint64 // ids of lists of varying fields that were given out
 
+	generations generations
+
 	wall time.Time    // when the Zone was made
 	skew atomic.Int64 // wall clock less the clock of reactors, which is one; 0: it was not asked for
 }
@@ -61,6 +63,7 @@ func New(o Options) (*Zone, error) {
 		z.locals = append(z.locals, &local{zone: z})
 	}
 	z.fills.init()
+	z.generations.init(o.Memory)
 	return z, nil
 }
 
@@ -82,6 +85,7 @@ type local struct {
 	record  []byte // that was found; a body that is lent lies in it
 	target  []byte // that the backend is asked for
 	names   []byte // of varying fields
+	renewed []byte // head of a record that takes the place of another one
 	text    []byte
 	params  [][]byte     // of a query
 	head    message.Head // that followers are given

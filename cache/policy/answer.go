@@ -9,120 +9,76 @@ type Answer struct {
 	Marks  Class     // which later requests a marker is for, where the answer is not stored
 	Fresh  Freshness // for the record
 
-	strip      bool       // Set-Cookie is not kept
-	options    bool       // Connection may name fields
-	directives directives // its lists name fields that are not kept
+	strip  bool   // Set-Cookie is not kept
+	hops   bool   // Connection may name fields that are not kept
+	listed bool   // directives name such fields
+	field  string // the targeted field that has the directives; "": Cache-Control
 }
 
 // Judge decides, at the head of an answer, whether and for how long it may be stored: RFC 9111 §3. The request was
-// sent at asked, and the head of its answer came at received. Both heads are borrowed until return.
+// sent at asked, and the head of its answer came at received. Both heads are borrowed until return. An answer that is
+// never fresh is stored too where the backend can be asked about it, or where it is used while the backend is asked.
 func (r *Rules) Judge(request, answer *message.Head, asked, received int64) (a Answer) {
-	d, date := readDirectives(answer), dateOf(answer, received)
+	d, date := r.directivesOf(answer), dateOf(answer, received)
 	l := r.lifetime(answer, &d, date, received)
-	a.Fresh = Freshness{Received: received, Age: ageReceived(answer, date, asked, received), Lifetime: l.length}
-	a.strip, a.options, a.directives = r.SetCookie == Strip, namesOptions(answer), d
-
-	if a.Reason = refuse(answer, &d); a.Reason == ReasonNone {
-		a.Reason = r.refuseVisitor(request, answer, &d, l)
+	a.Fresh = Freshness{
+		Received: received, Age: ageReceived(answer, date, asked, received), Lifetime: l.length,
+		StaleWhile: d.seconds[staleWhile], StaleOnError: d.seconds[staleIfError],
+		Always: d.saw(noCache) && !l.obeyed,
+		Strict: d.saw(mustRevalidate) || d.saw(proxyRevalidate) || d.seconds[sMaxAge] >= 0,
 	}
-	if a.Reason == ReasonNone {
-		a.Reason = refuseLifetime(answer, &d, l, a.Fresh.Age)
-	}
-	if !isOfOneRequest(answer.Status) {
+	a.strip, a.hops, a.listed, a.field = r.SetCookie == Strip, answer.Has(message.Connection), d.listed, d.field
+	if a.Reason = r.refuse(request, answer, &d, l, &a.Fresh); !isOfOneRequest(answer.Status) {
 		a.Marks = a.Reason.Marks()
 	}
 	return a
 }
 
-// refuse returns what speaks against storing answer, whatever the request.
-func refuse(answer *message.Head, d *directives) Reason {
+// refuse returns what speaks against storing answer.
+func (r *Rules) refuse(request, answer *message.Head, d *directives, l lifetime, f *Freshness) Reason {
+	authorized, hasCookie := request.Has(message.Authorization), request.Has(message.Cookie)
+	demanded, _ := r.demands(request)
 	switch s := answer.Status; {
 	case s < 200 || s == 206 || s == 304 || s == 416:
 		return ReasonStatus
-	case d.seen&mustUnderstand != 0 && !understood(s):
+	case d.saw(mustUnderstand) && !understood(s):
 		return ReasonMustUnderstand
 	// RFC 9111 §5.2.2.3: a cache that understands the status SHOULD disregard the no-store directive.
-	case d.malformed || d.seen&noStore != 0 && d.plain&mustUnderstand == 0:
+	case d.malformed || d.saw(noStore) && !d.permits(mustUnderstand) || answer.Hops && hidesRules(answer):
 		return ReasonNoStore
-	case d.seen&private != 0:
+	case demanded.malformed || demanded.saw(noStore):
+		return ReasonRequestNoStore
+	case d.saw(private):
 		return ReasonPrivate
-	}
-	return ReasonNone
-}
-
-// refuseVisitor returns what speaks against giving answer to others than the sender of request.
-func (r *Rules) refuseVisitor(request, answer *message.Head, d *directives, l lifetime) Reason {
-	switch {
 	// RFC 9111 §3.5: a shared cache MUST NOT use a cached response to a request with an Authorization header field
 	// unless the response contains a directive that allows it.
-	case request.Has(message.Authorization) && (d.plain&(public|mustRevalidate|sharedAge) == 0 || l.overrules(d)):
+	case authorized && (d.plain&(1<<public|1<<mustRevalidate|1<<sMaxAge) == 0 || l.overrules(d)):
 		return ReasonAuthorization
-	case request.Has(message.Cookie) && (!l.declared || l.overrules(d)) && r.Cookies != Ignore:
+	case hasCookie && (!l.declared || l.overrules(d)) && r.Cookies != Ignore:
 		return ReasonCookie
 	case answer.Has(message.SetCookie) && r.SetCookie == Skip:
 		return ReasonSetCookie
-	}
-	return refuseVary(answer)
-}
-
-// refuseVary returns what speaks against storing answer as one of several variants.
-func refuseVary(answer *message.Head) Reason {
-	if !answer.Has(message.Vary) && !answer.Has(message.AccessControlAllowOrigin) { // most have neither
-		return ReasonNone
-	}
-	var names [varyMax * (1 + nameMax)]byte
-	_, why := AppendVary(names[:0], answer)
-	return why
-}
-
-// refuseLifetime returns what speaks against reusing answer at all. age is its age when it came.
-func refuseLifetime(answer *message.Head, d *directives, l lifetime, age int64) Reason {
-	switch {
+	case variesTooMuch(answer):
+		return ReasonVary
 	case !l.known:
 		return ReasonNoLifetime
-	case d.seen&noCache != 0 && !l.obeyed:
-		return ReasonNoCache
-	case l.length == 0 && !answer.Has(message.ETag) && !answer.Has(message.LastModified):
+	case r.neverUses(f) && !answer.Has(message.ETag) && !answer.Has(message.LastModified):
 		return ReasonNoValidator
-	case l.length <= age:
-		return ReasonExpired
+	case (authorized || hasCookie) && disguised(request, answer):
+		return ReasonType
+	case r.KnownOnly && !r.knows(request):
+		return ReasonUnknownField
 	}
 	return ReasonNone
 }
 
-// Keeps reports whether field i of the answer is part of its record. RFC 9111 §3.1: not the fields of one hop, nor
-// those that no-cache and private name; nor what a sender writes anew, as the length and the age.
-func (a *Answer) Keeps(answer *message.Head, i int) bool {
-	f := &answer.Fields[i]
-	if f.Dropped() || f.ID.Framing() || message.HopByHop(f.ID) {
-		return false
-	}
-	switch f.ID {
-	case message.Trailer, message.Age:
-		return false
-	case message.SetCookie:
-		if a.strip {
-			return false
-		}
-	}
-	name := answer.Name(i)
-	if len(name) >= len(proxyPrefix) && name[0]|0x20 == 'p' && message.EqualFold(name[:len(proxyPrefix)], proxyPrefix) {
-		return false
-	}
-	if a.options && optionNames(answer, name) {
-		return false
-	}
-	return a.directives.listed == 0 || !a.directives.names(answer, name)
-}
-
-// proxyPrefix begins the names of fields between two proxies.
-const proxyPrefix = "Proxy-"
-
-// namesOptions reports whether Connection names anything but keep-alive and close, which are no fields that are kept.
-func namesOptions(answer *message.Head) bool {
+// hidesRules reports whether Connection of an answer names fields that say who may have it: then they were dropped, and
+// nobody can tell what the backend wants.
+func hidesRules(answer *message.Head) bool {
 	for i := range answer.Fields {
-		if f := &answer.Fields[i]; f.ID == message.Connection && !f.Dropped() {
-			if v := answer.Value(i); !message.EqualFold(v, "keep-alive") && !message.EqualFold(v, "close") {
+		switch f := &answer.Fields[i]; f.ID {
+		case message.CacheControl, message.SetCookie, message.Vary:
+			if f.Dropped() {
 				return true
 			}
 		}
@@ -130,10 +86,49 @@ func namesOptions(answer *message.Head) bool {
 	return false
 }
 
-// optionNames reports whether Connection names a field: then it ends here (RFC 9110 §7.6.1).
-func optionNames(answer *message.Head, field []byte) bool {
-	for option := range answer.Elements(message.Connection) {
-		if message.EqualFoldBytes(option, field) {
+// variesTooMuch reports whether answer cannot be stored as one of several variants.
+func variesTooMuch(answer *message.Head) bool {
+	if !answer.Has(message.Vary) && !answer.Has(message.AccessControlAllowOrigin) { // most have neither
+		return false
+	}
+	var names [varyMax * (1 + nameMax)]byte
+	_, why := AppendVary(names[:0], answer)
+	return why != ReasonNone
+}
+
+// neverUses reports whether an answer is of no use, from its arrival on, before the backend has confirmed it.
+func (r *Rules) neverUses(f *Freshness) bool {
+	stale := f.Age - f.Lifetime
+	return f.Always || stale >= 0 && (f.Strict || stale >= window(f.StaleWhile, r.StaleWhile))
+}
+
+// Keeps reports whether field i of the answer is part of its record. RFC 9111 §3.1: not the fields of one hop, nor
+// those that no-cache and private name; nor what a sender writes anew, as the length and the age.
+func (a *Answer) Keeps(answer *message.Head, i int) bool {
+	f, name := &answer.Fields[i], answer.Name(i)
+	switch f.ID {
+	case message.Age, message.Trailer:
+		return false
+	case message.SetCookie:
+		if a.strip {
+			return false
+		}
+	}
+	const ofProxies = "Proxy-"
+	if len(name) > len(ofProxies) && name[0]|0x20 == 'p' && message.EqualFold(name[:len(ofProxies)], ofProxies) {
+		return false
+	}
+	return !f.Dropped() && !f.ID.Framing() && !message.HopByHop(f.ID) && (!a.hops || !endsHere(answer, i)) &&
+		(!a.listed || !named(answer, a.field, name))
+}
+
+// endsHere reports whether field i of h is not for the next hop: RFC 9110 §7.6.1.
+func endsHere(h *message.Head, i int) bool {
+	if id := h.Fields[i].ID; id.Framing() || message.HopByHop(id) {
+		return true
+	}
+	for option := range h.Elements(message.Connection) {
+		if message.EqualFoldBytes(option, h.Name(i)) {
 			return true
 		}
 	}

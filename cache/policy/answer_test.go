@@ -14,11 +14,14 @@ import (
 func TestRules_judgeReason(t *testing.T) {
 	const fresh = "Cache-Control: max-age=60"
 	changed := "Last-Modified: " + dated(-time.Hour)
+	const html = "|Content-Type: text/html"
+	honour, known := Rules{Honour: true}, Rules{KnownOnly: true}
 	minute := []StatusTTL{{200, time.Minute}, {404, time.Minute}, {500, time.Minute}}
 	for _, c := range []struct {
 		name            string
 		rules           Rules
 		request, answer string
+		target          string
 		status          uint16
 		want            Reason
 	}{
@@ -61,7 +64,7 @@ func TestRules_judgeReason(t *testing.T) {
 		{name: "private in other quotes", answer: fresh + `, private='x-user'`, want: ReasonPrivate},
 		{name: "private with garbage", answer: fresh + `, private="x-user"x`, want: ReasonPrivate},
 		{name: "private of fields and all", answer: fresh + `, private="x-user", private`, want: ReasonPrivate},
-		{name: "private too often", answer: fresh + strings.Repeat(`, private="x"`, 5), want: ReasonPrivate},
+		{name: "private often", answer: fresh + strings.Repeat(`, private="x"`, 50)},
 		{name: "private obeying ttl", answer: "Cache-Control: private", rules: Rules{TTL: minute, ObeyTTL: true},
 			want: ReasonPrivate},
 
@@ -119,8 +122,10 @@ func TestRules_judgeReason(t *testing.T) {
 		{name: "no-lifetime 302, max-age", status: 302, answer: fresh},
 		{name: "no-lifetime 400, public", status: 400, answer: changed + "|Cache-Control: public",
 			want: ReasonNoLifetime},
-		{name: "no-lifetime 414", status: 414, answer: changed, want: ReasonNoLifetime},
-		{name: "no-lifetime 501", status: 501, answer: changed, want: ReasonNoLifetime},
+		{name: "no-lifetime 431", status: 431, answer: changed, want: ReasonNoLifetime},
+		{name: "no-lifetime 503", status: 503, answer: changed, want: ReasonNoLifetime},
+		{name: "414", status: 414, answer: changed},
+		{name: "501", status: 501, answer: changed},
 		{name: "no-lifetime 503, max-age", status: 503, answer: fresh},
 		{name: "no-lifetime 503, another ttl", status: 503, answer: changed, rules: Rules{TTL: minute},
 			want: ReasonNoLifetime},
@@ -128,30 +133,97 @@ func TestRules_judgeReason(t *testing.T) {
 		{name: "lifetime estimated 200", answer: changed},
 		{name: "lifetime estimated 404", status: 404, answer: changed},
 
-		{name: "no-cache", answer: fresh + ", no-cache", want: ReasonNoCache},
-		{name: "no-cache without a lifetime", answer: "Cache-Control: no-cache", want: ReasonNoCache},
+		{name: "no-cache", answer: fresh + ", no-cache", want: ReasonNoValidator},
+		{name: "no-cache, ETag", answer: fresh + ", no-cache|ETag: x"},
+		{name: "no-cache, Last-Modified", answer: "Cache-Control: no-cache|" + changed},
+		{name: "no-cache without a lifetime", answer: "Cache-Control: no-cache", want: ReasonNoValidator},
+		{name: "no-cache without a lifetime, 302", status: 302, answer: "ETag: x|Cache-Control: no-cache",
+			want: ReasonNoLifetime},
+		{name: "no-cache in a stale window", answer: fresh + ", no-cache, stale-while-revalidate=9",
+			want: ReasonNoValidator},
 		{name: "no-cache of fields", answer: fresh + `, no-cache="x-user"`},
 		{name: "no-cache obeying ttl", answer: "Cache-Control: no-cache", rules: Rules{TTL: minute, ObeyTTL: true}},
 		{name: "no-cache obeying ttl, another status", status: 302, answer: "Cache-Control: no-cache, max-age=60",
-			rules: Rules{TTL: minute, ObeyTTL: true}, want: ReasonNoCache},
+			rules: Rules{TTL: minute, ObeyTTL: true}, want: ReasonNoValidator},
 		{name: "no-cache, a ttl that it would not need", answer: "Cache-Control: no-cache, max-age=60",
-			rules: Rules{TTL: minute}, want: ReasonNoCache},
-		{name: "no-cache with ttl", answer: "Cache-Control: no-cache", rules: Rules{TTL: minute}, want: ReasonNoCache},
+			rules: Rules{TTL: minute}, want: ReasonNoValidator},
+		{name: "no-cache with ttl", answer: "Cache-Control: no-cache", rules: Rules{TTL: minute},
+			want: ReasonNoValidator},
 
 		{name: "no-validator", answer: "Cache-Control: max-age=0", want: ReasonNoValidator},
 		{name: "no-validator, estimated", want: ReasonNoValidator},
-		{name: "expired, ETag", answer: "Cache-Control: max-age=0|ETag: x", want: ReasonExpired},
-		{name: "expired, Last-Modified", answer: "Cache-Control: max-age=0|" + changed, want: ReasonExpired},
-		{name: "expired by Age", answer: fresh + "|Age: 60", want: ReasonExpired},
-		{name: "expired by Date", answer: fresh + "|Date: " + dated(-time.Minute), want: ReasonExpired},
-		{name: "expired, as Expires says", answer: "ETag: x|Expires: 0", want: ReasonExpired},
-		{name: "expired by a ttl of 0", answer: changed, rules: Rules{TTL: []StatusTTL{{200, 0}}}, want: ReasonExpired},
+		{name: "no-validator, Age", answer: fresh + "|Age: 60", want: ReasonNoValidator},
+		{name: "no-validator, Date", answer: fresh + "|Date: " + dated(-time.Minute), want: ReasonNoValidator},
+		{name: "no-validator, for errors alone", answer: "Cache-Control: max-age=0, stale-if-error=60",
+			rules: Rules{StaleOnError: time.Minute}, want: ReasonNoValidator},
+		{name: "expired, ETag", answer: "Cache-Control: max-age=0|ETag: x"},
+		{name: "expired, Last-Modified", answer: "Cache-Control: max-age=0|" + changed},
+		{name: "expired, as Expires says", answer: "ETag: x|Expires: 0"},
+		{name: "expired by a ttl of 0", answer: changed, rules: Rules{TTL: []StatusTTL{{200, 0}}}},
+		{name: "expired, stale window", answer: fresh + ", stale-while-revalidate=2|Age: 61"},
+		{name: "expired, stale window over", answer: fresh + ", stale-while-revalidate=2|Age: 62",
+			want: ReasonNoValidator},
+		{name: "expired, stale window of the route", answer: fresh + "|Age: 61", rules: Rules{StaleWhile: time.Minute}},
+		{name: "expired, its own stale window", answer: fresh + ", stale-while-revalidate=0|Age: 61",
+			rules: Rules{StaleWhile: time.Minute}, want: ReasonNoValidator},
+		{name: "expired, must-revalidate", answer: fresh + ", must-revalidate|Age: 61",
+			rules: Rules{StaleWhile: time.Minute}, want: ReasonNoValidator},
 		{name: "not yet expired", answer: fresh + "|Age: 59"},
+
+		{name: "request-no-store", answer: fresh, request: "Cache-Control: no-store", rules: honour,
+			want: ReasonRequestNoStore},
+		{name: "request-no-store, malformed", answer: fresh, request: "Cache-Control: a b", rules: honour,
+			want: ReasonRequestNoStore},
+		{name: "no-cache of the request", answer: fresh, request: "Cache-Control: no-cache", rules: honour},
+		{name: "request-no-store before private", answer: "Cache-Control: private", request: "Cache-Control: no-store",
+			rules: honour, want: ReasonRequestNoStore},
+		{name: "no-store before request-no-store", answer: "Cache-Control: no-store",
+			request: "Cache-Control: no-store",
+			rules:   honour, want: ReasonNoStore},
+
+		{name: "type", target: "/a/account.css", request: "Cookie: a=b", answer: fresh + html, want: ReasonType},
+		{name: "type, no visitor", target: "/a/account.css", answer: fresh + html},
+		{name: "type, Authorization", target: "/a.PNG?b", request: "Authorization: x", answer: fresh + ", public" +
+			html,
+			want: ReasonType},
+		{name: "type, after a parameter", target: "/a;b.js", request: "Cookie: a=b", answer: fresh + html,
+			want: ReasonType},
+		{name: "type, none", target: "/a.woff2", request: "Cookie: a=b", answer: fresh, want: ReasonType},
+		{name: "type, as its suffix", target: "/a.Css", request: "Cookie: a=b",
+			answer: fresh + "|Content-Type: Text/CSS ; charset=utf-8"},
+		{name: "type, another image", target: "/a.png", request: "Cookie: a=b", answer: fresh +
+			"|Content-Type: image/webp"},
+		{name: "type, longer", target: "/a.css", request: "Cookie: a=b", answer: fresh + "|Content-Type: text/cssx",
+			want: ReasonType},
+		{name: "type, unknown to the server", target: "/a.ttf", request: "Cookie: a=b",
+			answer: fresh + "|Content-Type: application/octet-stream"},
+		{name: "type, no suffix", target: "/css", request: "Cookie: a=b", answer: fresh + html},
+		{name: "type, a suffix of pages", target: "/a.css/index.html", request: "Cookie: a=b", answer: fresh + html},
+		{name: "type, in the query", target: "/a?b=c.css", request: "Cookie: a=b", answer: fresh + html},
+
+		{name: "unknown-field", request: "X-Evil: x", answer: fresh, rules: known, want: ReasonUnknownField},
+		{name: "unknown-field, a response's", request: "Location: x", answer: fresh, rules: known,
+			want: ReasonUnknownField},
+		{name: "unknown-field, X-Requested-With", request: "X-Requested-With: x", answer: fresh, rules: known,
+			want: ReasonUnknownField},
+		{name: "unknown-field, like a prefix", request: "Accept_X: x", answer: fresh, rules: known,
+			want: ReasonUnknownField},
+		{name: "unknown-field, dropped", request: "-X-Evil: x", answer: fresh, rules: known},
+		{name: "unknown-field, any", request: "X-Evil: x", answer: fresh},
+		{name: "known fields", request: "accept: x|Accept-Language: x|Accept-Ch: x|sec-ch-ua-arch: x|Sec-GPC: x|" +
+			"User-Agent: x|Referer: x|Via: x|X-Forwarded-For: x|X-Forwarded-Server: x|Forwarded: x|X-Real-IP: x|" +
+			"Save-Data: x|If-None-Match: x|Range: x|Host: x|Connection: x|TE: x|Cookie: x|Traceparent: x" +
+			"|X-Request-Id: x",
+			answer: fresh, rules: known},
+		{name: "known fields of the route", request: "x-tenant: x", answer: fresh,
+			rules: Rules{KnownOnly: true, Known: []string{"x-tenant"}}},
 	} {
 		if c.status == 0 {
 			c.status = 200
 		}
-		a := c.rules.Judge(heads(0, c.request), heads(c.status, c.answer), received, received)
+		request := heads(0, c.request)
+		request.SetTarget(c.target)
+		a := c.rules.Judge(request, heads(c.status, c.answer), received, received)
 		if a.Reason != c.want {
 			t.Errorf("%s: %q, want %q", c.name, a.Reason, c.want)
 		}
@@ -264,8 +336,7 @@ func TestRules_judgeFreshness(t *testing.T) {
 			age:      noon.Sub(time.Unix(0, 0))},
 	} {
 		a := c.rules.Judge(heads(0, ""), heads(200, c.answer), received, received)
-		want := Freshness{received, int64(c.age), int64(c.lifetime)}
-		if a.Fresh != want {
+		if a.Fresh.Received != received || a.Fresh.Age != int64(c.age) || a.Fresh.Lifetime != int64(c.lifetime) {
 			t.Errorf("%s: lifetime %v, age %v", c.name, time.Duration(a.Fresh.Lifetime), time.Duration(a.Fresh.Age))
 		}
 	}
@@ -317,22 +388,27 @@ func TestFreshness(t *testing.T) {
 		left time.Duration
 		want Reason
 	}{
-		{Freshness{received, 0, 60 * second}, received, 0, time.Minute, ReasonFresh},
-		{Freshness{received, 0, 60 * second}, received + 60*second - 1, time.Minute - 1, 1, ReasonFresh},
-		{Freshness{received, 0, 60 * second}, received + 60*second, time.Minute, 0, ReasonExpired},
-		{Freshness{received, 10 * second, 60 * second}, received + 55*second, 65 * time.Second, -5 * time.Second,
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received, 0, time.Minute, ReasonFresh},
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received + 60*second - 1, time.Minute - 1, 1,
+			ReasonFresh},
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received + 60*second, time.Minute, 0,
 			ReasonExpired},
-		{Freshness{received, 0, 60 * second}, received - 1, 0, time.Minute, ReasonFresh}, // by another clock
-		{Freshness{received, 0, 60 * second}, received - second, 0, time.Minute, ReasonFresh},
-		{Freshness{received, 0, 60 * second}, received - second - 1, ageMax, time.Minute - ageMax, ReasonExpired},
-		{Freshness{received, 0, most}, received - second - 1, ageMax, 0, ReasonExpired},
-		{Freshness{received, most, most}, received + most, ageMax, 0, ReasonExpired},
-		{Freshness{-1 << 63, 1, most}, received, ageMax, 0, ReasonExpired},
-		{Freshness{received, -1 << 63, 1 << 62}, received, ageMax, 0, ReasonExpired},
-		{Freshness{received, 1<<63 - 1, -1 << 63}, received, ageMax, -ageMax, ReasonExpired},
+		{Freshness{Received: received, Age: 10 * second, Lifetime: 60 * second}, received + 55*second,
+			65 * time.Second, -5 * time.Second,
+			ReasonExpired},
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received - 1, 0, time.Minute, ReasonFresh},
+		// by another clock
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received - second, 0, time.Minute, ReasonFresh},
+		{Freshness{Received: received, Age: 0, Lifetime: 60 * second}, received - second - 1, ageMax,
+			time.Minute - ageMax, ReasonExpired},
+		{Freshness{Received: received, Age: 0, Lifetime: most}, received - second - 1, ageMax, 0, ReasonExpired},
+		{Freshness{Received: received, Age: most, Lifetime: most}, received + most, ageMax, 0, ReasonExpired},
+		{Freshness{Received: -1 << 63, Age: 1, Lifetime: most}, received, ageMax, 0, ReasonExpired},
+		{Freshness{Received: received, Age: -1 << 63, Lifetime: 1 << 62}, received, ageMax, 0, ReasonExpired},
+		{Freshness{Received: received, Age: 1<<63 - 1, Lifetime: -1 << 63}, received, ageMax, -ageMax, ReasonExpired},
 		{Freshness{}, 0, 0, 0, ReasonExpired},
 	} {
-		age, left, got := c.f.AgeAt(c.now), c.f.Left(c.now), c.f.Reuse(c.now)
+		age, left, got := c.f.AgeAt(c.now), c.f.Left(c.now), new(Rules).Reuse(&c.f, heads(0, ""), c.now)
 		if age != c.age || left != c.left || got != c.want {
 			t.Errorf("%+v at %d: age %v, left %v, %v", c.f, c.now, age, left, got)
 		}

@@ -33,33 +33,23 @@ func (c Coding) String() string { return codingTexts[c&codings] }
 func CodingOf(request *message.Head) (c Coding, stated bool) {
 	var named, taken, excluded Coding
 	others := false // "*" is taken
-	for i := range request.Fields {
-		if f := &request.Fields[i]; f.ID != message.AcceptEncoding || f.Dropped() {
-			continue
-		}
+	for member := range request.Elements(message.AcceptEncoding) {
 		stated = true
-		for list, more := request.Value(i), true; more; {
-			var member []byte
-			member, list, more = message.CutElement(list)
-			name, parameter, weighted := bytes.Cut(member, []byte{';'})
-			zero, ok := false, true
-			if weighted {
-				zero, ok = parseWeight(bytes.Trim(parameter, " \t"))
-			}
-			if !ok {
-				continue
-			}
-			switch name = bytes.TrimRight(name, " \t"); {
-			case string(name) != "*":
-				coding := codingNamed(name)
-				if named |= coding; zero {
-					excluded |= coding
-				} else {
-					taken |= coding
-				}
-			case !zero:
-				others = true
-			}
+		name, parameter, weighted := bytes.Cut(member, []byte{';'})
+		zero, ok := false, true
+		if weighted {
+			zero, ok = parseWeight(bytes.Trim(parameter, blanks))
+		}
+		name = bytes.TrimRight(name, blanks)
+		coding := codingNamed(name)
+		switch {
+		case !ok:
+		case string(name) == "*":
+			others = others || !zero
+		case zero:
+			named, excluded = named|coding, excluded|coding
+		default:
+			named, taken = named|coding, taken|coding
 		}
 	}
 	// RFC 9110 §12.5.3: "*" matches any available content coding not explicitly listed in the field.

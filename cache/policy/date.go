@@ -23,21 +23,21 @@ var (
 	months    = [...]string{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"}
 )
 
-// parseDate parses a date in one of the three forms and returns nanoseconds since 1970. Names are taken in any case;
-// whether the name of the day is right is not checked.
+// parseDate parses a date in one of the three forms and returns nanoseconds since 1970. RFC 9111 §4.2: a cache
+// recipient SHOULD match the field value case-insensitively. Whether the name of the day is right is not checked.
 func parseDate(b []byte, received int64) (at int64, ok bool) {
 	switch {
 	case fits(b, fixdateForm):
-		ok = isOneOf(b[:3], shortDays[:])
+		ok = indexFold(b[:3], shortDays[:]) >= 0
 		return dateTime(number(b[12:16]), b[8:11], b[5:7], b[17:25], ok)
 	case fits(b, asctimeForm):
-		ok = isOneOf(b[:3], shortDays[:])
+		ok = indexFold(b[:3], shortDays[:]) >= 0
 		return dateTime(number(b[20:24]), b[4:7], b[8:10], b[11:19], ok)
 	case len(b) <= len(rfc850Form) || !fits(b[len(b)-len(rfc850Form):], rfc850Form):
 		return 0, false
 	}
 	name, b := b[:len(b)-len(rfc850Form)], b[len(b)-len(rfc850Form):]
-	if !isOneOf(name, longDays[:]) {
+	if indexFold(name, longDays[:]) < 0 {
 		return 0, false
 	}
 	// RFC 9110 §5.6.7: recipients MUST interpret a timestamp that appears to be more than 50 years in the future as
@@ -75,7 +75,7 @@ func fits(b []byte, form string) bool {
 				return false
 			}
 		default:
-			if c != form[i] {
+			if letter := form[i] >= 'A'; c != form[i] && (!letter || c != form[i]|0x20) {
 				return false
 			}
 		}
@@ -106,8 +106,6 @@ func number(digits []byte) (n int) {
 	}
 	return n
 }
-
-func isOneOf(b []byte, names []string) bool { return indexFold(b, names) >= 0 }
 
 // indexFold returns the index of b among names, in any case, or -1.
 func indexFold(b []byte, names []string) int {

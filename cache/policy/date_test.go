@@ -26,7 +26,7 @@ func TestParseDate(t *testing.T) {
 		"Fri, 31 Dec 9999 23:59:59 GMT":    dateMax,
 		"":                                 -1,
 		"0":                                -1,
-		"Sun, 06 Nov 1994 08:49:37 gmt":    -1,
+		"Sun, 06 Nov 1994 08:49:37 gmt":    at,
 		"Sun, 06 Nov 1994 08:49:37 UTC":    -1,
 		"Sun, 06 Nov 1994 08:49:37 +0000":  -1,
 		"Sun, 06 Nov 1994 08:49:37":        -1,

@@ -3,16 +3,20 @@
 //
 //	answer ─► Rules.Judge ──► Answer{Reason, Marks, Fresh} ──► Answer.Keeps, for each field of the record
 //	          AppendVary ───► names of the fields that choose a variant ◄──► UnionVary
+//	          Invalidates ──► AppendReference, for the URLs that are stored no more
 //	request ► AppendVariant ► the normal values of these fields: the key of a variant
 //	          CodingOf ─────► the content codings that a fill asks for
-//	record ─► Freshness.Reuse, AgeAt, Left
+//	record ─► Rules.Reuse ──┬ Reason.Uses ► NotModified, RangeOf: which part of it the request gets
+//	                        └ not ► the backend is asked ─┬ 304 ──► Renew, then Judge
+//	                                                      └ error ► Rules.OnError
 //
 // Where the text of a field can be read in two ways, the reading that caches less is taken: a lifetime that does not
 // parse is 0, of two lifetimes the shorter one counts, and a Cache-Control whose members nobody can tell apart counts
 // as no-store. Each decision has a Reason, which is the word in logs and in Cache-Status, and which explains itself.
 //
-// Not here: directives of requests, targeted fields (RFC 9213), revalidation and stale answers. So an answer that
-// could be reused only after revalidation is not stored.
+// The directives of an answer are in the first targeted field (RFC 9213) of the route that is valid, or else
+// in Cache-Control. The directives of requests count where the route says so. An answer that is never fresh is stored
+// where it has a validator, by which the backend can be asked about it, or where it is used stale meanwhile (RFC 5861).
 //
 // # Time
 //
@@ -22,10 +26,9 @@
 // # Concurrency
 //
 // Rules are immutable, for any goroutine. Heads belong to the caller and are borrowed until return. Fields that are
-// Dropped do not exist. No call allocates, but for dst where it is too short.
+// Dropped do not exist. No call allocates, but for a dst or a head that is too short, and AppendReference.
 //
 // # Limits
 //
-// An answer varies by at most 8 fields, whose names have at most 255 bytes. At most 4 directives of an answer name
-// fields that are not stored.
+// An answer varies by at most 8 fields, whose names have at most 255 bytes.
 package policy

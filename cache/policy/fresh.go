@@ -1,16 +1,108 @@
 package policy
 
-import "time"
+import (
+	"time"
 
-// ageMax bounds ages and lifetimes. RFC 9111 §1.2.2: a cache MUST consider a larger value to be 2147483648.
-const ageMax = (1 << 31) * time.Second
+	"github.com/edge-proxy/edge/message"
+)
 
-// Freshness is the part of a record that says how old its answer is and how long it is fresh. Times are nanoseconds.
-// 24 bytes without a pointer: they may lie in a record as they are.
+// Freshness is the part of a record that says how old its answer is, how long it is fresh, and when it may be used
+// after that. Times are nanoseconds. It has no pointer.
 type Freshness struct {
 	Received int64 // when the head came, since 1970
 	Age      int64 // of the answer at that time
 	Lifetime int64
+
+	StaleWhile   int64 // how long after Lifetime it is used while the backend is asked; -1: the answer does not say
+	StaleOnError int64 // how long after Lifetime it is used where the backend fails; -1: the answer does not say
+	Ask          int64 // the backend has failed, and is not asked before that time; 0: it is asked at once
+
+	Always bool // the backend is asked before each use: no-cache
+	Strict bool // it is not used after its lifetime: must-revalidate, proxy-revalidate or s-maxage
+}
+
+// Reuse returns whether the answer that f is about may be sent in answer to request without asking the backend, which
+// Reason.Uses tells, and why.
+func (r *Rules) Reuse(f *Freshness, request *message.Head, now int64) Reason {
+	if f.Always {
+		return ReasonNoCache
+	}
+	left, longest := int64(f.Left(now)), int64(-1)
+	if d, found := r.demands(request); found {
+		age, fresh := d.seconds[maxAge], d.seconds[minFresh]
+		switch {
+		case d.asksBackend():
+			return ReasonRequestNoCache
+		case age >= 0 && int64(f.AgeAt(now)) > age:
+			return ReasonRequestMaxAge
+		case fresh >= 0 && left < fresh:
+			return ReasonRequestMinFresh
+		}
+		longest = d.seconds[maxStale]
+	}
+	switch stale := -left; {
+	case stale < 0: // RFC 9111 §4.2: response_is_fresh = (freshness_lifetime > current_age)
+		return ReasonFresh
+	case f.Strict:
+		return ReasonMustRevalidate
+	case stale <= longest:
+		return ReasonMaxStale
+	case f.Ask > now && stale < window(f.StaleOnError, r.StaleOnError):
+		return ReasonRetryLater
+	case stale < window(f.StaleWhile, r.StaleWhile):
+		return ReasonStaleWhile
+	}
+	return ReasonExpired
+}
+
+// OnError returns whether the answer that f is about may be sent in place of an error, and why: ReasonNone where it may
+// not. status is the answer of the backend, 0 where there is none, or where a limit has refused to ask. RFC 5861 §4: an
+// error is 500, 502, 503 or 504; where the answer does not say that it is used then, only no answer is an error.
+func (r *Rules) OnError(f *Freshness, request *message.Head, now int64, status uint16) Reason {
+	why, failed := ReasonStaleOnError, status == 0
+	if f.StaleOnError >= 0 {
+		why, failed = ReasonStaleIfError, failed || status == 500 || 502 <= status && status <= 504
+	}
+	// RFC 9111 §4.2.4: a cache MUST NOT generate a stale response if it is prohibited by an explicit directive.
+	d, _ := r.demands(request)
+	if !failed || f.Strict || f.Always || d.asksBackend() ||
+		-int64(f.Left(now)) >= window(f.StaleOnError, r.StaleOnError) {
+		return ReasonNone
+	}
+	return why
+}
+
+// OnlyIfCached reports whether request is not to be sent to the backend: RFC 9111 §5.2.1.7.
+func (r *Rules) OnlyIfCached(request *message.Head) bool {
+	d, _ := r.demands(request)
+	return d.saw(onlyIfCached)
+}
+
+// demands returns the directives of request, where there are any and they count.
+func (r *Rules) demands(request *message.Head) (d directives, found bool) {
+	if !r.Honour {
+		return d, false
+	}
+	if d, found = readDirectives(request, ""); !found {
+		// RFC 9111 §5.4: without Cache-Control, "no-cache" in Pragma is the same as there.
+		for pragma := range request.Elements(message.Pragma) {
+			if message.EqualFold(pragma, "no-cache") {
+				d.seen, found = 1<<noCache, true
+			}
+		}
+	}
+	return d, found
+}
+
+// asksBackend reports whether the directives of a request want the backend to be asked.
+func (d *directives) asksBackend() bool { return d.malformed || d.saw(noCache) }
+
+// window returns how long a stale answer is used: as it states, or else as the route does.
+func window(stated int64, route time.Duration) int64 {
+	if stated >= 0 {
+		return stated
+	}
+	return int64(route)
 }
 
 // clocksApart is how far the clocks of two event loops may be apart: each reads its own once in a turn.
@@ -32,13 +124,4 @@ func (f *Freshness) AgeAt(now int64) time.Duration {
 // Left returns how long the answer stays fresh. After its lifetime that is 0 or negative.
 func (f *Freshness) Left(now int64) time.Duration {
 	return time.Duration(min(max(f.Lifetime, 0), int64(ageMax))) - f.AgeAt(now)
-}
-
-// Reuse returns whether the answer may be sent without asking the backend: ReasonFresh or ReasonExpired.
-// RFC 9111 §4.2: response_is_fresh = (freshness_lifetime > current_age).
-func (f *Freshness) Reuse(now int64) Reason {
-	if f.Left(now) > 0 {
-		return ReasonFresh
-	}
-	return ReasonExpired
 }

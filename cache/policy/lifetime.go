@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/edge-proxy/edge/message"
@@ -23,7 +24,7 @@ type lifetime struct {
 // overrules reports whether a TTL has an answer used again that the backend wants to be asked for each time: then
 // nothing that it says of others but the first visitor counts.
 func (l *lifetime) overrules(d *directives) bool {
-	return l.obeyed && (!l.declared || d.seen&noCache != 0)
+	return l.obeyed && (!l.declared || d.saw(noCache))
 }
 
 // lifetime returns how long answer is fresh (RFC 9111 §4.2.1).
@@ -35,27 +36,26 @@ func (r *Rules) lifetime(answer *message.Head, d *directives, date, received int
 		l = lifetime{length: ttl, known: true, obeyed: r.ObeyTTL, declared: declared && stated > 0}
 	case declared:
 		l = lifetime{length: stated, known: true, declared: true}
-	case !needsOwnLifetime(answer.Status) && (estimable(answer.Status) || d.plain&public != 0):
+	case estimable(answer.Status, d.permits(public)):
 		l = lifetime{length: r.estimate(answer, date, received), known: true}
 	}
-	l.length = min(max(l.length, 0), int64(orDefault(r.TTLMax, ttlMaxDefault)), int64(ageMax))
+	l.length = min(max(l.length, 0), int64(cmp.Or(r.TTLMax, ttlMaxDefault)), int64(ageMax))
 	return l
 }
 
 // statedLifetime returns the lifetime that an answer states, RFC 9111 §4.2.1: s-maxage, else max-age, else Expires.
 func statedLifetime(answer *message.Head, d *directives, date, received int64) (length int64, stated bool) {
 	switch {
-	case d.sMaxAge >= 0:
-		return d.sMaxAge, true
-	case d.maxAge >= 0:
-		return d.maxAge, true
-	case !answer.Has(message.Expires):
+	case d.seconds[sMaxAge] >= 0:
+		return d.seconds[sMaxAge], true
+	case d.seconds[maxAge] >= 0:
+		return d.seconds[maxAge], true
+	case d.field != "" || !answer.Has(message.Expires):
 		return 0, false
 	}
 	// RFC 9111 §5.3: a cache recipient MUST interpret invalid date formats, especially the value "0", as representing
 	// a time in the past. Several lines are no date either.
-	value, _ := answer.Single(message.Expires)
-	expires, ok := parseDate(value, received)
+	expires, ok := dateIn(answer, message.Expires, received)
 	if !ok {
 		return 0, true
 	}
@@ -74,27 +74,25 @@ func (r *Rules) ttl(status uint16) (length int64, named bool) {
 
 // estimate returns a lifetime by the time since the answer changed (RFC 9111 §4.2.2); 0 where that is not known.
 func (r *Rules) estimate(answer *message.Head, date, received int64) int64 {
-	value, _ := answer.Single(message.LastModified)
-	modified, ok := parseDate(value, received)
+	modified, ok := dateIn(answer, message.LastModified, received)
 	if !ok {
 		return 0
 	}
-	return min((date-modified)/heuristicShare, int64(orDefault(r.HeuristicMax, heuristicMaxDefault)))
+	return min((date-modified)/heuristicShare, int64(cmp.Or(r.HeuristicMax, heuristicMaxDefault)))
 }
 
 // ageReceived returns the age of an answer when it came, RFC 9111 §4.2.3: the corrected initial age.
 func ageReceived(answer *message.Head, date, asked, received int64) int64 {
-	apparent := max(received-date, 0)
-	corrected := statedAge(answer) + max(received-asked, 0)
-	return min(max(apparent, corrected), int64(ageMax))
+	// RFC 9111 §5.1: of a list, or of several lines, a cache SHOULD use the first value, and ignore an invalid one.
+	first, _, _ := message.CutElement(answer.Peek(message.Age))
+	stated, _ := parseSeconds(first)
+	return min(max(received-date, stated+max(received-asked, 0), 0), int64(ageMax))
 }
 
-// statedAge returns the Age of an answer, in nanoseconds. RFC 9111 §5.1: of a list, or of several lines, a cache
-// SHOULD use the first value; an invalid value SHOULD be ignored.
-func statedAge(answer *message.Head) int64 {
-	first, _, _ := message.CutElement(answer.Peek(message.Age))
-	age, _ := parseSeconds(first)
-	return age
+// dateIn returns the date in a field of h, which may come once.
+func dateIn(h *message.Head, id message.Name, received int64) (at int64, ok bool) {
+	value, _ := h.Single(id)
+	return parseDate(value, received)
 }
 
 // dateOf returns when an answer was made, by its Date. Without a Date that parses it is when the answer was received
@@ -116,28 +114,18 @@ func dateOf(answer *message.Head, received int64) int64 {
 	return date
 }
 
-// estimable reports whether a status is heuristically cacheable (RFC 9110 §15.1). 206 is not stored, and 414 and 501
-// need a lifetime of their own.
-func estimable(status uint16) bool {
+// estimable reports whether a lifetime may be estimated for an answer with status: it is heuristically cacheable (RFC
+// 9110 §15.1; 206 is not stored), or public. Not so 400, 413 and 431, which one malformed or large request provokes:
+// they would then be stored for all (cache-poisoned denial of service). What provokes 414 is in the key.
+func estimable(status uint16, public bool) bool {
 	switch status {
-	case 200, 203, 204, 300, 301, 308, 404, 405, 410:
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
 		return true
+	case 400, 413, 431:
+		return false
 	}
-	return false
+	return public
 }
-
-// needsOwnLifetime reports whether an answer has to state its lifetime, unless a TTL names its status. 400, 413, 414
-// and 431 can be provoked by one malformed or large request, and would then be stored for all (cache-poisoned denial
-// of service). An error of the server is rarely meant to last.
-func needsOwnLifetime(status uint16) bool {
-	switch status {
-	case 400, 413, 414, 431:
-		return true
-	}
-	return isServerError(status)
-}
-
-func isServerError(status uint16) bool { return 500 <= status && status <= 599 }
 
 // isOfOneRequest reports whether a status may be the fault of one request, or of a moment: the next request for the
 // same may get another one. It could keep the answers to all others out of the store.
@@ -147,11 +135,4 @@ func isOfOneRequest(status uint16) bool {
 		return false
 	}
 	return status >= 400
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d <= 0 {
-		return otherwise
-	}
-	return d
 }

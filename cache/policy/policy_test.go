@@ -39,7 +39,7 @@ func heads(status uint16, lines string) *message.Head {
 
 // A record keeps Freshness as it lies in memory.
 func TestFreshness_size(t *testing.T) {
-	if got := binary.Size(Freshness{}); got != 24 {
+	if got := binary.Size(Freshness{}); got != 50 {
 		t.Errorf("%d bytes", got)
 	}
 }
@@ -54,7 +54,46 @@ func TestRules_judgeAllocatesNothing(t *testing.T) {
 		"|Access-Control-Allow-Origin: https://a.example|Age: 1|Connection: close")
 	var names, variant [4096]byte
 	list, _ := AppendVary(names[:0], answer)
+	honour := &Rules{
+		Honour: true, KnownOnly: true, Known: []string{"x-a"}, StaleWhile: time.Hour, StaleOnError: time.Hour,
+		Targeted: []string{"edge-cache-control", "cdn-cache-control"},
+	}
+	demanding := heads(0, "Cache-Control: max-stale, max-age=100, x=\"y, z\"|Cookie: a=b|X-A: x|X-Forwarded-Server: x|"+
+		"If-None-Match: \"b\", W/\"c\"|Range: bytes=1-5|If-Range: \"a\"|Traceparent: x")
+	targeted := heads(200,
+		"Edge-Cache-Control:|CDN-Cache-Control: max-age=60, private=\"x-a, x-b\", a=(b;c \"d\")|X-A: 1|"+
+			"ETag: \"a\"|Content-Type: text/css")
+	demanding.SetTarget("/a.css")
 	for name, f := range map[string]func(){
+		"Judge by all rules": func() {
+			a := honour.Judge(demanding, targeted, received-second, received)
+			if a.Reason != ReasonNone || a.Keeps(targeted, 2) {
+				t.Fatal(a.Reason)
+			}
+		},
+		"Reuse by all rules": func() {
+			f := Freshness{Received: received, Lifetime: second, StaleOnError: -1}
+			if why := honour.Reuse(&f, demanding, received+2*second); why != ReasonMaxStale {
+				t.Fatal(why)
+			}
+			if why := honour.OnError(&f, demanding, received+2*second, 0); why != ReasonStaleOnError ||
+				honour.OnlyIfCached(demanding) {
+				t.Fatal(why)
+			}
+		},
+		"conditions": func() {
+			_, _, part := RangeOf(demanding, targeted, 10)
+			first, _ := FirstByteOf(demanding)
+			if NotModified(demanding, targeted, received) || part != Partial || first != 1 ||
+				InNotModified(message.Other, targeted.Name(2)) || Invalidates(demanding, demanding) {
+				t.Fatal(part)
+			}
+			DropOverrides(demanding, nil)
+			if own, ok := AppendReference(variant[:0], []byte("http://a:80/b/../c?d"), []byte("http"), []byte("A"),
+				[]byte("/e")); !ok || string(own) != "/c?d" {
+				t.Fatal(own)
+			}
+		},
 		"Judge": func() {
 			a := r.Judge(request, answer, received-second, received)
 			if a.Reason != ReasonNone {
@@ -65,8 +104,8 @@ func TestRules_judgeAllocatesNothing(t *testing.T) {
 			}
 		},
 		"Reuse": func() {
-			f := Freshness{received, second, 60 * second}
-			if f.Reuse(received+second) != ReasonFresh || f.Left(received) < 0 {
+			f := Freshness{Received: received, Age: second, Lifetime: 60 * second}
+			if r.Reuse(&f, request, received+second) != ReasonFresh || f.Left(received) < 0 {
 				t.Fatal("not fresh")
 			}
 		},
@@ -95,6 +134,18 @@ func BenchmarkRules_judge(b *testing.B) {
 	for b.Loop() {
 		if a := r.Judge(request, answer, received, received); a.Reason != ReasonNone {
 			b.Fatal(a.Reason)
+		}
+	}
+}
+
+func BenchmarkRules_reuse(b *testing.B) {
+	request := heads(0, "Accept: text/html|User-Agent: x|Cache-Control: max-age=0|Cookie: a=b")
+	f := Freshness{Received: received, Age: second, Lifetime: 60 * second, StaleWhile: -1, StaleOnError: -1}
+	r := &Rules{StaleOnError: time.Minute}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Reuse(&f, request, received+second) != ReasonFresh {
+			b.Fatal("not fresh")
 		}
 	}
 }

@@ -5,7 +5,7 @@ package policy
 type Reason uint8
 
 // The reasons. The first group is of requests that are passed on, the second of answers that are not stored, the
-// third of records.
+// third of stored answers, and of what is done with them.
 const (
 	ReasonNone Reason = iota
 
@@ -23,6 +23,7 @@ const (
 	ReasonStatus
 	ReasonMustUnderstand
 	ReasonNoStore
+	ReasonRequestNoStore
 	ReasonPrivate
 	ReasonAuthorization
 	ReasonCookie
@@ -30,11 +31,24 @@ const (
 	ReasonVary
 	ReasonNoLifetime
 	ReasonNoValidator
+	ReasonType
+	ReasonUnknownField
 	ReasonTooLarge
-	ReasonNoCache
 
-	ReasonExpired // of an answer too, whose lifetime is over when it comes
+	ReasonPurged // of an answer too, which a purge has met while it came
+	ReasonNoCache
+	ReasonRequestNoCache
+	ReasonRequestMaxAge
+	ReasonRequestMinFresh
 	ReasonFresh
+	ReasonMustRevalidate
+	ReasonMaxStale
+	ReasonRetryLater
+	ReasonStaleWhile
+	ReasonExpired
+	ReasonOnlyIfCached
+	ReasonStaleIfError
+	ReasonStaleOnError
 
 	ReasonCount // the number of Reasons, ReasonNone included: the length of a table indexed by Reason
 )
@@ -63,6 +77,11 @@ func (r Reason) Explain() (text, try string) {
 // would switch the cache off for all. Answer.Marks also knows the status.
 func (r Reason) Marks() Class { return r.row().marks }
 
+// Uses reports whether r, by Rules.Reuse, is a reason to send the stored answer.
+func (r Reason) Uses() bool {
+	return r == ReasonFresh || r == ReasonMaxStale || r == ReasonRetryLater || r == ReasonStaleWhile
+}
+
 func (r Reason) row() *row {
 	if r >= ReasonCount {
 		return &reasons[ReasonNone]
@@ -80,13 +99,13 @@ var reasons = [ReasonCount]row{
 	ReasonOff: {word: "off",
 		text: "the cache is off for this request: by its route or a rule, or because it is gRPC or asks for a tunnel",
 		try:  "cache = true at the route"},
-	ReasonMethod: {word: "method", text: "the method is not GET or HEAD"},
+	ReasonMethod: {word: "method", text: "the method is not GET, HEAD or QUERY"},
 	ReasonBody: {word: "body", text: "the request has content that the cache does not compare",
 		try: "no content with GET and HEAD"},
 	ReasonPrecondition: {word: "precondition",
 		text: "the request has If-Match or If-Unmodified-Since, which the backend has to judge"},
-	ReasonRange: {word: "range",
-		text: "the request asks for a part of the answer"},
+	ReasonRange: {word: "range", try: "a larger range_fill",
+		text: "the request asks for a part, far from the begin, of an answer that is not stored"},
 	ReasonHead: {word: "head", text: "nothing is stored, and the answer to HEAD has no body to store"},
 	ReasonUncacheable: {word: "uncacheable",
 		text: "an answer to the same request could not be stored, at most 120 seconds ago",
@@ -101,8 +120,11 @@ var reasons = [ReasonCount]row{
 	ReasonMustUnderstand: {word: "must-understand", marks: Everybody,
 		text: "the answer has must-understand, and edge does not know the status"},
 	ReasonNoStore: {word: "no-store", marks: Everybody,
-		text: "Cache-Control of the answer has no-store, or is malformed so that its directives cannot be told apart",
-		try:  "no no-store from the backend, commas between directives, quotation marks in pairs"},
+		text: "Cache-Control of the answer has no-store, is malformed so that its directives cannot be told apart, " +
+			"or is named in Connection, as are fields like it",
+		try: "no no-store from the backend, commas between directives, quotation marks in pairs"},
+	ReasonRequestNoStore: {word: "request-no-store", try: `request_directives = "ignore"`,
+		text: "Cache-Control of the request has no-store, or is malformed"},
 	ReasonPrivate: {word: "private", marks: Everybody, text: "the answer is private: it is for one visitor",
 		try: `public instead of private, or private="FIELD" for the fields that are`},
 	ReasonAuthorization: {word: "authorization", marks: Visitors,
@@ -119,13 +141,39 @@ var reasons = [ReasonCount]row{
 		text: "the answer states no lifetime, and none may be estimated for its status",
 		try:  "max-age or s-maxage from the backend, or a ttl for this status"},
 	ReasonNoValidator: {word: "no-validator", marks: Everybody,
-		text: "the lifetime of the answer is 0, and it has neither ETag nor Last-Modified",
-		try:  "max-age or s-maxage from the backend, or a ttl for this status"},
+		text: "the answer has no-cache, or is as old as its lifetime, and neither ETag nor Last-Modified to ask with",
+		try:  "ETag, or a longer max-age or s-maxage from the backend, or a ttl; its clock, where Date is in the past"},
+	ReasonType: {word: "type", marks: Visitors,
+		text: "the path ends as a static file, Content-Type is not its, and the request has Cookie or Authorization",
+		try:  "the Content-Type of such files, or 404 from the backend for paths that it does not know"},
+	ReasonUnknownField: {word: "unknown-field",
+		text: `fill = "known", and the request has a field that few requests have`, try: `fill = "any"`},
 	ReasonTooLarge: {word: "too-large", marks: Everybody, text: "the body of the answer is larger than 64 KiB"},
-	ReasonNoCache: {word: "no-cache", marks: Everybody,
-		text: "the answer has no-cache: it may not be reused without asking the backend",
-		try:  `s-maxage for edge beside max-age=0 for browsers, in place of no-cache; or obey = "ttl"`},
-	ReasonExpired: {word: "expired", marks: Everybody, text: "the answer is as old as its lifetime, or older",
-		try: "a longer max-age or s-maxage from the backend; its clock, where Date is in the past"},
+
+	ReasonPurged: {word: "purged", text: "a purge has met the answer, or a request that changes something, as POST"},
+	ReasonNoCache: {word: "no-cache", text: "the stored answer has no-cache: the backend is asked before each use",
+		try: `s-maxage for edge beside max-age=0 for browsers, in place of no-cache; or obey = "ttl"`},
+	ReasonRequestNoCache: {word: "request-no-cache", try: `request_directives = "ignore"`,
+		text: "Cache-Control or Pragma of the request has no-cache, or is malformed"},
+	ReasonRequestMaxAge: {word: "request-max-age", try: `request_directives = "ignore"`,
+		text: "the stored answer is older than max-age of the request"},
+	ReasonRequestMinFresh: {word: "request-min-fresh", try: `request_directives = "ignore"`,
+		text: "the stored answer is not fresh for as long as min-fresh of the request says"},
 	ReasonFresh: {word: "fresh", text: "the stored answer is younger than its lifetime"},
+	ReasonMustRevalidate: {word: "must-revalidate",
+		text: "the stored answer is expired, and must-revalidate, proxy-revalidate or s-maxage forbids to use it then",
+		try:  "CDN-Cache-Control with max-age and stale-if-error from the backend, which goes before s-maxage"},
+	ReasonMaxStale: {word: "max-stale", text: "the stored answer is expired, and max-stale of the request takes it"},
+	ReasonRetryLater: {word: "retry-later",
+		text: "the stored answer is expired, and the backend, which has just failed, is asked again in a second"},
+	ReasonStaleWhile: {word: "stale-while-revalidate",
+		text: "the stored answer is expired, and is used while the backend is asked"},
+	ReasonExpired: {word: "expired", text: "the stored answer is as old as its lifetime, or older",
+		try: "a longer max-age or s-maxage from the backend, or stale_while; its clock, where Date is in the past"},
+	ReasonOnlyIfCached: {word: "only-if-cached", try: `request_directives = "ignore"`,
+		text: "only-if-cached of the request forbids to ask the backend, and nothing is stored that may be used"},
+	ReasonStaleIfError: {word: "stale-if-error",
+		text: "the backend has failed, and stale-if-error of the stored answer has it used in place of the error"},
+	ReasonStaleOnError: {word: "stale-on-error",
+		text: "the backend does not answer, and stale_on_error of the route has the stored answer used instead"},
 }

@@ -33,13 +33,26 @@ func TestReason_marks(t *testing.T) {
 	for r := range ReasonCount {
 		want := Everybody
 		switch {
-		case r < ReasonStatus, r == ReasonFresh:
+		case r < ReasonStatus, r >= ReasonPurged, r == ReasonRequestNoStore, r == ReasonUnknownField:
 			want = Nobody
-		case r == ReasonAuthorization, r == ReasonCookie:
+		case r == ReasonAuthorization, r == ReasonCookie, r == ReasonType:
 			want = Visitors
 		}
 		if got := r.Marks(); got != want {
 			t.Errorf("%s: marks %d, want %d", r, got, want)
 		}
+	}
+}
+
+// Which reasons send a stored answer.
+func TestReason_uses(t *testing.T) {
+	var used []string
+	for r := range ReasonCount {
+		if r.Uses() {
+			used = append(used, r.String())
+		}
+	}
+	if got := strings.Join(used, " "); got != "fresh max-stale retry-later stale-while-revalidate" {
+		t.Error(got)
 	}
 }

@@ -11,6 +11,12 @@ type Rules struct {
 	HeuristicMax time.Duration // bounds a lifetime that is estimated from Last-Modified; 1 hour if zero
 	Cookies      Cookies
 	SetCookie    SetCookie
+	Targeted     []string      // names of targeted fields (RFC 9213) in lower case; the first valid one counts
+	StaleWhile   time.Duration // how long after its lifetime an answer is used while the backend is asked for it again
+	StaleOnError time.Duration // how long after its lifetime an answer is used where the backend does not answer
+	Honour       bool          // directives of requests count
+	KnownOnly    bool          // answers to requests with fields outside of a list are not stored
+	Known        []string      // names, in lower case, of further fields that are in that list
 }
 
 // StatusTTL is the lifetime of answers with that status.

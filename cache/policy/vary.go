@@ -19,40 +19,22 @@ const (
 // is "*", malformed or longer than 255 bytes.
 func AppendVary(dst []byte, answer *message.Head) (names []byte, why Reason) {
 	names = dst
-	for i := range answer.Fields {
-		f := &answer.Fields[i]
-		ok := true
-		switch {
-		case f.Dropped():
-		case f.ID == message.AccessControlAllowOrigin && string(answer.Value(i)) != "*":
-			names, ok = addName(names, len(dst), []byte("origin"))
-		case f.ID == message.Vary:
-			names, ok = addNames(names, len(dst), answer.Value(i))
+	for origin := range answer.Elements(message.AccessControlAllowOrigin) {
+		if string(origin) != "*" {
+			names, _ = addName(names, len(dst), []byte("origin"))
+		}
+	}
+	for name := range answer.Elements(message.Vary) {
+		// RFC 9111 §4.1: a stored response with a Vary field value containing a member "*" always fails to match.
+		ok := len(name) == 0 || string(name) != "*" && message.ValidName(name)
+		if ok && len(name) > 0 {
+			names, ok = addName(names, len(dst), name)
 		}
 		if !ok {
 			return dst, ReasonVary
 		}
 	}
 	return names, ReasonNone
-}
-
-// addNames adds the members of a Vary field to the list at names[at:].
-func addNames(names []byte, at int, list []byte) (_ []byte, ok bool) {
-	for more := true; more; {
-		var name []byte
-		name, list, more = message.CutElement(list)
-		if len(name) == 0 {
-			continue
-		}
-		// RFC 9111 §4.1: a stored response with a Vary field value containing a member "*" always fails to match.
-		if string(name) == "*" || !message.ValidName(name) {
-			return names, false
-		}
-		if names, ok = addName(names, at, name); !ok {
-			return names, false
-		}
-	}
-	return names, true
 }
 
 // UnionVary appends the names of a and b, two lists by AppendVary, as one such list. It reports false, and appends
@@ -74,25 +56,23 @@ func addName(names []byte, at int, name []byte) (_ []byte, ok bool) {
 	if len(name) > nameMax {
 		return names, false
 	}
-	end := len(names)
-	names = appendLower(append(names, byte(len(name))), name)
-	count, place := 0, end
-	for list := names[at:end]; len(list) > 0; count++ {
-		here := end - len(list)
+	var room [1 + nameMax]byte
+	own := appendLower(append(room[:0], byte(len(name))), name)
+	count, place := 0, at
+	for list := names[at:]; len(list) > 0; count++ {
 		var listed []byte
 		listed, list = cutName(list)
-		switch order := bytes.Compare(listed, names[end+1:]); {
-		case order == 0:
-			return names[:end], true
-		case order > 0 && place == end:
-			place = here
+		switch bytes.Compare(listed, own[1:]) {
+		case 0:
+			return names, true
+		case -1:
+			place = len(names) - len(list)
 		}
 	}
 	if count == varyMax {
-		return names[:end], false
+		return names, false
 	}
-	rotate(names[place:], end-place)
-	return names, true
+	return slices.Insert(names, place, own...), true
 }
 
 // cutName cuts the first name off a list by AppendVary.
@@ -206,26 +186,42 @@ func (j *joiner) add(c byte) {
 	j.keptLen = len(j.dst)
 }
 
-// appendLanguages appends the members of Accept-Language in the order in which they came: of members with one weight
-// some backends take the first.
+// languagesMax bounds the members of Accept-Language that are sorted.
+const languagesMax = 32
+
+// appendLanguages appends the members of Accept-Language, sorted: their order means nothing (RFC 9110 §12.5.4). Of more
+// than 32 members the order stays as it came.
 func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
-	start := len(dst)
-	for i := range request.Fields {
-		if f := &request.Fields[i]; f.ID != message.AcceptLanguage || f.Dropped() {
-			continue
-		}
-		found = true
-		for list, more := request.Value(i), true; more; {
-			var member []byte
-			if member, list, more = message.CutElement(list); len(member) > 0 {
-				dst = append(appendLanguage(dst, member), ',')
+	var ends [languagesMax + 1]int
+	start, n := len(dst), 0
+	ends[0] = start
+	for member := range request.Elements(message.AcceptLanguage) {
+		if found = true; len(member) > 0 {
+			dst = append(appendLanguage(dst, member), ',')
+			if n++; n <= languagesMax {
+				ends[n] = len(dst)
 			}
 		}
 	}
-	if len(dst) > start {
-		dst = dst[:len(dst)-1] // the last comma
+	if n > 1 && n <= languagesMax {
+		dst = sortParts(dst, ends[:n+1])
 	}
-	return dst, found
+	return dst[:max(start, len(dst)-1)], found // without the last comma
+}
+
+// sortParts sorts the parts of b that begin and end at some places.
+func sortParts(b []byte, places []int) []byte {
+	var parts [languagesMax][]byte
+	n := len(places) - 1
+	for i := range n {
+		parts[i] = b[places[i]:places[i+1]]
+	}
+	slices.SortFunc(parts[:n], bytes.Compare)
+	start, end := places[0], len(b)
+	for _, part := range parts[:n] {
+		b = append(b, part...)
+	}
+	return b[:start+copy(b[start:], b[end:])]
 }
 
 // appendLanguage appends a member in lower case, without blanks around its semicolons.
@@ -238,13 +234,6 @@ func appendLanguage(dst, member []byte) []byte {
 		}
 	}
 	return dst
-}
-
-// rotate moves the first n bytes of b to its end.
-func rotate(b []byte, n int) {
-	slices.Reverse(b[:n])
-	slices.Reverse(b[n:])
-	slices.Reverse(b)
 }
 
 // appendLower appends text in lower case.

@@ -1,0 +1,142 @@
+package cache
+
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
+
+// asking is a request that is looked for in the store.
+// Borrowed until Open returns.
+//
+//	under is the key at which the store was asked last: the key of the request, or of its variant
+type asking struct {
+	x           *proxy.Exchange
+	to          session.Receiver
+	route       *Route
+	l           *local
+	target      []byte // what the backend is asked for
+	content     []byte // of QUERY
+	under       []byte
+	urls        urls
+	now         int64
+	why         policy.Reason // the stored answer has to be renewed, or may be used
+	located     bool          // urls are known
+	conditional bool
+}
+
+// followsMax bounds how often an exchange waits for the answer to another one.
+const followsMax = 3
+
+// find looks for what there is under the key of the request, and then for its variant. It is borrowed until the next
+// call.
+func (a *asking) find() (found record) {
+	l := a.l
+	a.under = l.key
+	if found = a.get(); found.kind() == isList {
+		l.variant = appendVariantKey(l.variant[:0], l.key, found.id(), found.names(), &a.x.Request)
+		a.under = l.variant
+		found = a.get()
+	}
+	return found
+}
+
+// get returns the record under a.under; nil: there is none that counts for the request.
+func (a *asking) get() record {
+	found := a.l.get(a.under, a.now)
+	if found.kind() == isAnswer && a.dead(found.generation()) {
+		return nil
+	}
+	return found
+}
+
+// dead reports whether what was asked for in a generation counts no more for the request.
+func (a *asking) dead(generation uint64) bool {
+	g := &a.l.zone.generations
+	return generation < g.now() && g.dead(generation, a.locate())
+}
+
+// locate returns where the request is at.
+func (a *asking) locate() urls {
+	if !a.located {
+		a.urls, a.located = a.l.urlsOf(a.x, a.target), true
+	}
+	return a.urls
+}
+
+// urlsOf returns where the request of x is at, whose target the backend is sent.
+func (l *local) urlsOf(x *proxy.Exchange, target []byte) urls {
+	g, path, asked, sent := &l.zone.generations, x.Path(), x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
+	sentPath, query, _ := bytes.Cut(target, []byte{'?'})
+	url := g.hash(sent, sentPath, query)
+	if bytes.Equal(asked, sent) && bytes.Equal(path, sentPath) {
+		return urls{url, url}
+	}
+	return urls{g.hash(asked, path, query), url}
+}
+
+// get returns the record under a key; nil: there is none that counts.
+func (l *local) get(key []byte, now int64) record {
+	p, ok := l.zone.records.Get(l.record[:0], key)
+	l.record = p[:0]
+	r := record(p)
+	switch {
+	case !ok:
+	case r.kind() == isAnswer, (r.kind() == isList || r.kind() == isMarker) && r.until() > now:
+		return r
+	}
+	return nil
+}
+
+// appendVariantKey appends the key of the variant of a request by the names of a list.
+func appendVariantKey(dst, key []byte, id uint64, names []byte, h *message.Head) []byte {
+	dst = append(append(dst, variantKey), key[1:]...)
+	for range 8 {
+		dst = append(dst, byte(id))
+		id >>= 8
+	}
+	return policy.AppendVariant(dst, names, h)
+}
+
+// passes returns why a request for which found cannot be sent goes by the cache.
+func (a *asking) passes(found record, v *visit) policy.Reason {
+	h, kind := &a.x.Request, found.kind()
+	switch {
+	case a.route.Rules.OnlyIfCached(h):
+		return policy.ReasonOnlyIfCached
+	case kind == isMarker && found.marks(h):
+		v.marker = message.Span{At: uint32(len(h.Base)), Len: uint32(len(a.under))}
+		h.Base = append(h.Base, a.under...)
+		return cmp.Or(v.why, policy.ReasonUncacheable)
+	case h.Verb == message.VerbHead && kind != isAnswer:
+		return policy.ReasonHead
+	case a.conditional && kind != isAnswer && a.isFar(h):
+		return policy.ReasonRange
+	case v.why != policy.ReasonNone:
+		return v.why
+	case v.follows == followsMax:
+		return policy.ReasonWaited
+	}
+	return policy.ReasonNone
+}
+
+// isFar reports whether a range of h begins too late in the answer, or nobody knows where, for the whole answer to be
+// fetched.
+func (a *asking) isFar(h *message.Head) bool {
+	if !h.Has(message.Range) {
+		return false
+	}
+	most := a.route.RangeFill
+	if most == 0 {
+		most = rangeFill
+	}
+	at, ok := policy.FirstByteOf(h)
+	return !ok || at >= most
+}
+
+// shared reports whether an answer may be sent to other requests than its own that came before it did.
+func shared(fresh *policy.Freshness) bool { return !fresh.Always && fresh.Lifetime > fresh.Age }

@@ -1,0 +1,154 @@
+package cache
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Route says how answers of a route are cached. The zero value is good. Immutable once it is used.
+type Route struct {
+	Rules policy.Rules
+	// Identity names the backends, and what the route tells them beside the request: routes of one identity share
+	// answers. "": no other route does that has another one.
+	Identity string
+	Key      []*lang.Template // texts of the request that are a part of the key
+	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
+	Query    Query
+	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
+	// by itself; 0: 5 s.
+	LockTimeout time.Duration
+	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB.
+	RangeFill int64
+	Abandon   bool // an answer that nobody waits for any more is not fetched to its end
+	NoStatus  bool // clients are not told by Cache-Status (RFC 9211) what the cache did
+	Off       bool // the cache is used for those requests alone for which Choose says so
+	// Choices are the Routes that hold in place of this one for requests of a Choice. Without an entry, requests of a
+	// Choice go by the cache. Choices of these Routes do not count.
+	Choices map[*Choice]*Route
+}
+
+const (
+	lockTimeout = 5 * time.Second
+	rangeFill   = 1 << 20
+)
+
+// Choice stands for what a rule says of the cache. Two are equal if they are one.
+type Choice struct{ _ byte }
+
+// Choose has the cache before the destination of x do what its Route says of c. For filters of the phases BeforeRoute
+// and Request. The last call counts.
+func Choose(x *proxy.Exchange, c *Choice) { visits.Of(x).choice = c }
+
+// Of returns the Route that holds for x: r, or one of its Choices. nil: x goes by the cache. On the reactor of x.
+func (r *Route) Of(x *proxy.Exchange) *Route {
+	if c := visits.Of(x).choice; c != nil {
+		return r.Choices[c]
+	}
+	if r.Off {
+		return nil
+	}
+	return r
+}
+
+// passes returns why a request with head h goes by the cache. Else conditional reports whether it has conditions or a
+// range that the cache compares.
+func (r *Route) passes(h *message.Head) (why policy.Reason, conditional bool) {
+	switch {
+	case h.Upgrade:
+		return policy.ReasonOff, false
+	case h.Verb == message.VerbGet, h.Verb == message.VerbHead:
+		// Content of GET means nothing (RFC 9110 §9.3.1), but some backends answer it: it would be an answer for
+		// others.
+		if h.Length != 0 {
+			return policy.ReasonBody, false
+		}
+	case !isQuery(h):
+		return policy.ReasonMethod, false
+	case h.Length < 0 || h.Length > bodyMax:
+		return policy.ReasonBody, false
+	}
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; {
+		case f.Dropped():
+		case f.ID == message.IfMatch, f.ID == message.IfUnmodifiedSince: // the backend has to judge: RFC 9111 §4.3.2
+			return policy.ReasonPrecondition, false
+		case f.ID == message.IfNoneMatch, f.ID == message.IfModifiedSince, f.ID == message.Range:
+			conditional = true
+		}
+	}
+	return policy.ReasonNone, conditional
+}
+
+// isQuery reports whether the method is QUERY: RFC 10008.
+func isQuery(h *message.Head) bool {
+	return h.Verb == message.VerbOther && string(h.MethodBytes()) == "QUERY"
+}
+
+// front is a cache before a destination. Immutable, but for its counters.
+type front struct {
+	zone     *Zone
+	route    Route
+	onward   proxy.Destination
+	counts   *RouteCounts
+	detached atomic.Int32 // fills that nobody follows
+}
+
+// Before returns a Front that caches answers of d. counts may be nil.
+func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.Front {
+	if counts == nil {
+		counts = z.NewRouteCounts()
+	}
+	return &front{zone: z, route: r, onward: d, counts: counts}
+}
+
+// Onward returns the destination that f stands before.
+func (f *front) Onward() proxy.Destination { return f.onward }
+
+// Check returns what is wrong with the destination that f stands before.
+func (f *front) Check() error {
+	if c, ok := f.onward.(proxy.Checked); ok {
+		return c.Check()
+	}
+	return nil
+}
+
+// visit is what the cache keeps with an exchange.
+type visit struct {
+	choice  *Choice       // nil: no rule has chosen
+	why     policy.Reason // it does not wait for another request any more, or was passed
+	follows uint8         // how often it began to wait
+	alone   bool          // the answer to another request is not for it
+	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request
+}
+
+var visits = proxy.NewLocal[visit]()
+
+const detachedMax = 64 // fills of a route that nobody follows
+
+// detach counts a fill that nobody follows. It reports false where there are too many.
+func (f *front) detach() bool {
+	if f.detached.Add(1) <= detachedMax {
+		return true
+	}
+	f.detached.Add(-1)
+	return false
+}
+
+// note has the logs of x say, and counts, what the cache did.
+func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
+	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
+	i := x.Reactor().Index()
+	f.counts.cells[i].status[s].Add(1)
+	f.zone.counts[i].reasons[why].Add(1)
+}
+
+// unstored has the logs of x, which was counted as a miss, say why its answer is not stored after all.
+func (f *front) unstored(x *proxy.Exchange, why policy.Reason) {
+	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Age: -1, Reason: reasons[why], Unstored: true})
+	f.zone.counts[x.Reactor().Index()].reasons[why].Add(1)
+}
