@@ -366,7 +366,7 @@ func resolveRules(r *resolver) {
 }
 
 func rulesOf(r *resolver, entries []schema.Target) []Rule {
-	return readRules(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
+	rules := readRules(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
 		if namesItself(text) {
 			r.rep.Errorf(at, "write it as dest of a route that has the when of the rule, with allow_dest",
 				"the dest of a rule has no variables")
@@ -382,6 +382,10 @@ func rulesOf(r *resolver, entries []schema.Target) []Rule {
 		}
 		return d.Name
 	})
+	for i, e := range schema.All[*ruleEntry](entries) {
+		rules[i].Features = r.features(e)
+	}
+	return rules
 }
 
 func checkDestinations(r *resolver) {

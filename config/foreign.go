@@ -96,6 +96,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is cache = true in [[routes]], or in [defaults] for all routes`, "proxy_cache"},
 	{"nginx", `is [cache] with memory = "256m"`, "proxy_cache_path"},
 	{"nginx", `is cache = { ttl = { 200 = "5m" } } in [[routes]] or [defaults]`, "proxy_cache_valid"},
+	{"nginx", `is cache = false with when in [[rules]], [[listeners.rules]] or [[routes.rules]]`,
+		"proxy_cache_bypass proxy_no_cache"},
 	{"nginx", hintVerify, "proxy_ssl_verify"},
 	{"nginx", hintSNI, "proxy_ssl_name proxy_ssl_server_name"},
 	{"nginx", `is tls = { ca = "ca.pem" } in [upstreams.NAME]`, "proxy_ssl_trusted_certificate"},

@@ -156,7 +156,6 @@ func ruleSections() (all []*schema.Section) {
 	} {
 		all = append(all, schema.Table[ruleEntry](tags(), schema.Section{
 			Path: s[0], Doc: s[1], Shape: schema.List, New: newRuleEntry, Keys: ruleLimits().Keys(),
-			Later: []string{"cache"},
 		}))
 	}
 	return all

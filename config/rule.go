@@ -72,10 +72,11 @@ type Rule struct {
 	// process; further requests do not wait.
 	Tarpit time.Duration `edge:"tarpit" min:"1s" max:"10m" example:"20s" json:",omitzero"`
 
-	NoLog bool               `json:",omitempty"`
-	Dest  string             `json:",omitempty"` // the name of an upstream; "": where the route leads
-	Limit plugins.Definition `json:",omitzero"`  // of type rate_limit, without a name; the zero one: there is none
-	Pos   syntax.Pos
+	NoLog    bool               `json:",omitempty"`
+	Dest     string             `json:",omitempty"` // the name of an upstream; "": where the route leads
+	Limit    plugins.Definition `json:",omitzero"`  // of type rate_limit, without a name; the zero one: there is none
+	Features []schema.Target    `json:",omitempty"` // see Register
+	Pos      syntax.Pos
 }
 
 // Text is a template with a name.
@@ -206,7 +207,7 @@ func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
 // Keys that end a request, and keys that only a request that goes on has any use for.
 var (
 	ruleEnds  = []string{"respond", "redirect", "deny", "drop"}
-	ruleSends = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query"}
+	ruleSends = []string{"limit", "timeout", "dest", "headers.request", "rewrite", "query", "cache"}
 	ruleNotes = []string{"set", "tag", "log", "filters", "headers.response"}
 )
 
@@ -367,6 +368,11 @@ func (r *Rule) Actions() (list []string) {
 	add(len(r.QueryDel) > 0, "query.del %s", strings.Join(r.QueryDel, " "))
 	texts("query.set", r.QuerySet)
 	texts("query.add", r.QueryAdd)
+	for _, f := range r.Features {
+		if of, ok := f.(interface{ Action() string }); ok {
+			add(true, "%s", of.Action())
+		}
+	}
 	add(r.Tarpit > 0, "tarpit %s", r.Tarpit)
 	add(r.Respond.On, "respond %d", r.Respond.Status)
 	add(r.Redirect.To != nil, "redirect %d to %s", r.Redirect.Status, r.Redirect.To)

@@ -25,8 +25,8 @@ var registered = sync.OnceValue(func() (all []*schema.Section) {
 })
 
 // Register adds a section of another package, with the keys of E, to those that a file may have: see schema.Table. Call
-// it from an init function. tags may be nil. Its entries are Features: of the Config, or of the route, upstream or
-// listener around them. schema.Only and schema.All find them by the types of their targets.
+// it from an init function. tags may be nil. Its entries are Features: of the Config, or of the route, rule, upstream
+// or listener around them. schema.Only and schema.All find them by the types of their targets.
 func Register[E any, T interface {
 	*E
 	schema.Target

@@ -22,6 +22,8 @@ type caches struct {
 	limit int64  // bytes that the process may use
 	now   atomic.Pointer[cached]
 	next  *cached
+
+	choices choices // of the configuration that is loaded
 }
 
 // cached is what a configuration has of the cache.
@@ -48,6 +50,7 @@ func cacheMemoryOf(asked, limit int64) int64 {
 // prepare makes the cache with the first configuration in which a route has one. The memory of a store is given back
 // when nothing refers to it any more, so also when requests of an earlier configuration have ended.
 func (p *caches) prepare() error {
+	p.choices = choicesOf(p.reload.config)
 	if !caching.Any(p.reload.config) {
 		return nil
 	}
@@ -106,8 +109,8 @@ func (p *caches) counted() *metrics.Cache {
 // before returns to, where the route c leads, with the cache before it if c has one. A route of the same name goes on
 // with the counters.
 func (p *caches) before(to proxy.Destination, c *config.Route) proxy.Destination {
-	of := caching.OfRoute(p.reload.config, c)
-	if of == nil || p.next == nil { // the cache could not be made: the reload fails
+	route, on := p.choices.routeOf(p.reload.config, c)
+	if !on || p.next == nil { // the cache could not be made: the reload fails
 		return to
 	}
 	counts := p.next.Routes[c.Name]
@@ -120,21 +123,64 @@ func (p *caches) before(to proxy.Destination, c *config.Route) proxy.Destination
 		}
 		p.next.Routes[c.Name] = counts
 	}
-	return p.next.Zone.Before(to, cacheRoute(p.reload.config, c, of), counts)
+	return p.next.Zone.Before(to, route, counts)
 }
 
-// cacheRoute returns of, how the answers of c, a route of cfg, are cached, as package cache has it.
+// choices are what rules of a configuration say of the cache.
+// Immutable.
+type choices map[*config.Rule]*cache.Choice
+
+func choicesOf(cfg *config.Config) choices {
+	all := make(choices)
+	cfg.EachRule(func(r *config.Rule) {
+		if caching.Chooses(r) && all[r] == nil { // several hosts of a route have one list
+			all[r] = new(cache.Choice)
+		}
+	})
+	return all
+}
+
+// of returns the choice of r; nil: it has none.
+func (l choices) of(r *config.Rule) *cache.Choice { return l[r] }
+
+// routeOf returns how answers of c, a route of cfg, are cached. It reports false where they are not, whatever rules
+// say.
+func (l choices) routeOf(cfg *config.Config, c *config.Route) (r cache.Route, on bool) {
+	r.Off = true
+	if of := caching.OfRoute(cfg, c); of != nil {
+		r, on = cacheRoute(cfg, c, of), true
+	}
+	r.Choices = make(map[*cache.Choice]*cache.Route)
+	for _, o := range caching.Choices(cfg, c) {
+		if o.Route != nil {
+			chosen := cacheRoute(cfg, c, o.Route)
+			r.Choices[l[o.Rule]], on = &chosen, true
+		}
+	}
+	return r, on
+}
+
+// cacheRoute returns of, how answers of c, a route of cfg, are cached, as package cache has it.
 func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Route {
+	section := caching.Of(cfg)
 	r := cache.Route{
 		Rules: policy.Rules{
 			ObeyTTL: of.Obey == "ttl", TTLMax: of.TTLMax,
 			HeuristicMax: max(of.HeuristicMax, 1), // 0 is an hour there; an answer is older than 1 ns when it comes
 			Cookies:      constant[policy.Cookies](of, &of.Cookies),
 			SetCookie:    constant[policy.SetCookie](of, &of.SetCookie),
+			Targeted:     section.Targeted, StaleWhile: of.StaleWhile, StaleOnError: of.StaleOnError,
+			Honour: of.RequestDirectives == "honour", KnownOnly: of.Fill == "known",
 		},
 		Identity: identityOf(cfg, c, of), Key: of.Key, Fields: caching.Fields(cfg, c),
 		Query:       cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort},
-		LockTimeout: of.LockTimeout, Abandon: !of.FinToCache, NoStatus: !caching.Of(cfg).Status,
+		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, Abandon: !of.FinToCache, NoStatus: !section.Status,
+	}
+	if of.RangeFill == 0 { // 1 MiB there; no range begins before byte 0
+		r.RangeFill = -1
+	}
+	if r.Rules.KnownOnly {
+		r.Rules.Known = caching.Known(cfg, c, of)
 	}
 	for _, t := range of.TTL {
 		r.Rules.TTL = append(r.Rules.TTL, policy.StatusTTL(t))
@@ -154,6 +200,6 @@ func identityOf(cfg *config.Config, c *config.Route, of *caching.Route) string {
 	if w := &c.Rewrite; c.RewriteLocation { // before the answer is stored
 		where += fmt.Sprintf(" location %q %q %q", w.StripPrefix, w.AddPrefix, w.Path)
 	}
-	return where + fmt.Sprintf(" stores %q %q %q key %q fields %q", of.Obey, of.Cookies, of.SetCookie, of.Key,
-		caching.Fields(cfg, c))
+	return where + fmt.Sprintf(" stores %q %q %q %q %q %q key %q fields %q", of.Obey, of.Cookies, of.SetCookie,
+		of.RequestDirectives, of.Fill, caching.Of(cfg).Targeted, of.Key, caching.Fields(cfg, c))
 }

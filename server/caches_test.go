@@ -16,7 +16,6 @@ import (
 
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/cache/policy"
-	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -295,6 +294,106 @@ cache = true
 	})
 }
 
+// A rule turns the cache off for visitors with a session, and on for a path of a route without.
+func TestCaches_rulesTurnItOnAndOff(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[rules]]
+when = 'cookie.session != ""'
+cache = false
+[[routes]]
+name = "cached"
+pattern = "/*"
+dest = %q
+cache = true
+[[routes]]
+name = "plain"
+pattern = "/plain/*"
+dest = %[1]q
+[[routes.rules]]
+when = 'path starts_with "/plain/img/" and cookie.session == ""'
+cache = true
+`, addr)
+	url, session := urlOf(t, s, "web"), []string{"Cookie: session=1"}
+	const off = "edge; fwd=bypass; fwd-status=200; detail=off"
+	wantAnswers(t, []cacheCase{
+		{url + "/a", nil, "1 /a", cacheMiss}, {url + "/a", session, "2 /a", off}, {url + "/a", nil, "1 /a", cacheHit},
+		{url + "/plain/a", nil, "3 /plain/a", ""}, {url + "/plain/a", nil, "4 /plain/a", ""},
+		{url + "/plain/img/a", nil, "5 /plain/img/a", cacheMiss},
+		{url + "/plain/img/a", nil, "5 /plain/img/a", cacheHit},
+	})
+	if hits, off := counter(s, "edge_cache_requests_total", "plain", "hit"),
+		counter(s, "edge_cache_requests_total", "cached", "bypass"); hits != 1 || off != 1 {
+		t.Errorf("%v hits and %v that went by are counted", hits, off)
+	}
+}
+
+// A table of a rule gives other lifetimes and another key, for the requests of its listener, of its route or all. The
+// last rule that holds counts.
+func TestCaches_tablesOfRules(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	s := start(t, Options{}, quiet+web+`
+[[listeners]]
+name = "internal"
+listen = "127.0.0.1:0"
+[[listeners.rules]]
+set = { who = "inside" }
+cache = { ttl = { 404 = "1m" }, key = "{local.who}" }
+[[rules]]
+when = 'header.x-lang != ""'
+cache.key = "{header.x-lang}"
+[[routes]]
+pattern = "/*"
+dest = %q
+cache = true
+[[routes]]
+pattern = "/missing/*"
+dest = %[1]q
+[[routes.rules]]
+when = 'query.keep == "1"'
+cache.ttl = { 404 = "1m" }
+`, addr)
+	public, internal := urlOf(t, s, "web"), urlOf(t, s, "internal")
+	host := []string{"Host: a.test"}
+	de, en := append(host, "X-Lang: de"), append(host, "X-Lang: en")
+	wantAnswers(t, []cacheCase{
+		{public + "/a", host, "1 /a", cacheMiss}, {internal + "/a", host, "2 /a", cacheMiss},
+		{public + "/a", de, "3 /a", cacheMiss}, {public + "/a", en, "4 /a", cacheMiss},
+		{internal + "/a", de, "3 /a", cacheHit}, {internal + "/a", host, "2 /a", cacheHit},
+		{public + "/a", en, "4 /a", cacheHit}, {public + "/a", host, "1 /a", cacheHit},
+	})
+	for _, c := range [][2]string{{"/missing/a", "5"}, {"/missing/a", "6"}, {"/missing/a?keep=1", "7"},
+		{"/missing/a?keep=1", "7"}} {
+		if body, status := cacheStatus(t, s, c[0]); !strings.HasPrefix(body, c[1]+" ") {
+			t.Errorf("%s: %q, Cache-Status: %q, want %s", c[0], body, status, c[1])
+		}
+	}
+}
+
+// Rules of a new configuration go by what an earlier one has stored.
+func TestCaches_rulesOverReloads(t *testing.T) {
+	addr, _ := countedOrigin(t)
+	file := func(rules string) string {
+		return "global.worker_threads = 2\n" + quiet + web + "[[routes]]\nname = \"r\"\npattern = \"/*\"\n" +
+			fmt.Sprintf("dest = %q\n", addr) + rules
+	}
+	s := serve(t, parse(t, file("[[routes.rules]]\ncache = true\n")), Options{})
+	wantCached(t, s, "/a"+fresh, "1", cacheMiss)
+	for _, c := range []struct{ rules, body, status string }{
+		{"[[rules]]\ntag = \"a\"\n[[rules]]\ncache.ttl = \"1s\"\n", "1", cacheHit},
+		{"cache = true\n[[rules]]\ncache = false\n", "2", "edge; fwd=bypass; fwd-status=200; detail=off"},
+		{"cache = true\n", "1", cacheHit},
+		{"cache = true\n[[rules]]\ncache = { obey = \"ttl\", ttl = 5 }\n", "3", cacheMiss},
+		{"[[rules]]\ncache = false\n", "4", ""},
+		{"[[rules]]\ncache = true\n", "5", cacheMiss}, // the store was given back
+	} {
+		if _, err := s.Apply(parse(t, file(c.rules))); err != nil {
+			t.Fatal(err)
+		}
+		wantCached(t, s, "/a"+fresh, c.body, c.status)
+	}
+}
+
 // Two fields with one value are two requests.
 func TestCaches_namesOfFields(t *testing.T) {
 	addr, _ := countedOrigin(t)
@@ -491,17 +590,22 @@ func TestCacheRoute_eachKey(t *testing.T) {
 	const text = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\ncache.%s\n"
 	of := func(key string) cache.Route {
 		cfg := parse(t, fmt.Sprintf("allow = [\"cache-cookies\", \"no-effect\"]\n"+text, key))
-		return cacheRoute(cfg, &cfg.Routes[0], caching.OfRoute(cfg, &cfg.Routes[0]))
+		r, on := choicesOf(cfg).routeOf(cfg, &cfg.Routes[0])
+		if !on || r.Off {
+			t.Fatalf("%s has no cache", key)
+		}
+		return r
 	}
 	plain := of("enabled = true")
 	for _, key := range []string{`ttl = "1m"`, `obey = "ttl"`, `ttl_max = "1m"`, `heuristic_max = 0`, `key = "{host}"`,
 		`query.drop = "a"`, `query.keep = "a"`, `query.sort = true`, `cookies = "ignore"`, `set_cookie = "strip"`,
-		`lock_timeout = "1s"`, `fin_to_cache = false`} {
+		`lock_timeout = "1s"`, `fin_to_cache = false`, `stale_while = "1s"`, `stale_on_error = 0`,
+		`request_directives = "honour"`, `fill = "known"`, `range_fill = 0`} {
 		if fmt.Sprintf("%+v", of(key)) == fmt.Sprintf("%+v", plain) {
 			t.Errorf("%s changes nothing", key)
 		}
 		name, _, _ := strings.Cut(key, " ")
-		shares := !slices.Contains([]string{"obey", "key", "cookies", "set_cookie"}, name)
+		shares := !slices.Contains([]string{"obey", "key", "cookies", "set_cookie", "request_directives", "fill"}, name)
 		if (of(key).Identity == plain.Identity) != shares || of(key).Identity != of(key).Identity {
 			t.Errorf("routes with and without %s share answers: %v", key, !shares)
 		}
@@ -509,6 +613,62 @@ func TestCacheRoute_eachKey(t *testing.T) {
 	wantConstant(t, "ignore", of(`cookies = "ignore"`).Rules.Cookies, policy.Ignore)
 	wantConstant(t, "strip", of(`set_cookie = "strip"`).Rules.SetCookie, policy.Strip)
 	wantConstant(t, "store", of(`set_cookie = "store"`).Rules.SetCookie, policy.Store)
+	if of("range_fill = 0").RangeFill >= 0 || of(`range_fill = "2k"`).RangeFill != 2048 {
+		t.Error("range_fill is another number")
+	}
+	other := of("enabled = true\n[cache]\ntargeted = []")
+	if len(other.Rules.Targeted) != 0 || len(plain.Rules.Targeted) != 2 || other.Identity == plain.Identity {
+		t.Errorf("targeted: %q, before %q", other.Rules.Targeted, plain.Rules.Targeted)
+	}
+	known := of("fill = \"known\"\ncache.key = [\"{header.x-lang}\", \"{header.a.lower()}\"]\n" +
+		"headers.request = { X-Real-IP = \"{client.ip}\", X-Env = \"prod\" }").Rules.Known
+	if !slices.Equal(known, []string{"x-env", "x-lang", "x-real-ip"}) {
+		t.Errorf("known are %q", known)
+	}
+}
+
+// One choice stands for each rule that has the key, and turns the cache of a route on, off or into another one.
+func TestChoices_ofRoutes(t *testing.T) {
+	cfg := parse(t, `
+http.listen = "127.0.0.1:0"
+[[rules]]
+cache = true
+[[rules]]
+tag = "a"
+[[routes]]
+host = ["a.test", "b.test"]
+dest = "10.0.0.1:80"
+[[routes.rules]]
+cache = { ttl = "1s", key = "{host}" }
+[[routes]]
+pattern = "/*"
+dest = "10.0.0.1:80"
+cache = true
+[[routes.rules]]
+cache = false
+[[routes]]
+pattern = "/s"
+dest = "status:404"
+`)
+	said := choicesOf(cfg)
+	if len(said) != 3 || said.of(&cfg.Rules[1]) != nil || said.of(&cfg.Rules[0]) == nil {
+		t.Fatalf("got %v", said)
+	}
+	table := said.of(&cfg.Routes[0].Rules[0])
+	for i := range 2 {
+		r, on := said.routeOf(cfg, &cfg.Routes[i])
+		if !on || !r.Off || len(r.Choices) != 2 || len(r.Choices[table].Key) != 1 ||
+			len(r.Choices[said.of(&cfg.Rules[0])].Key) != 0 {
+			t.Errorf("host %d: %v, %+v", i, on, r)
+		}
+	}
+	r, on := said.routeOf(cfg, &cfg.Routes[2])
+	if !on || r.Off || len(r.Choices) != 1 || r.Choices[said.of(&cfg.Rules[0])].Identity != r.Identity {
+		t.Errorf("got %v, %+v", on, r)
+	}
+	if _, on = said.routeOf(cfg, &cfg.Routes[3]); on {
+		t.Error("an answer of edge's own is cached")
+	}
 }
 
 // By curl, in each version of HTTP: one answer for all of them, and another one for https.

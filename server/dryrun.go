@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
@@ -154,8 +153,10 @@ type dryRun struct {
 func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	d.scope = cfg.Language.Scope()
 	var routes []proxy.Route
+	said := choicesOf(cfg)
 	ruled := &rules.Maker{
 		Filters: cfg.RuledFilters(),
+		Cache:   said.of,
 		Dest: func(upstream string) proxy.Destination {
 			if u := cfg.Upstream(upstream); u != nil {
 				return d.destination(u, &config.Route{}, false)
@@ -190,8 +191,8 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 				r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
 			}
 		}
-		if of := caching.OfRoute(cfg, c); of != nil {
-			r.To = &dryCache{r.To, cacheRoute(cfg, c, of), &d.result}
+		if cached, on := said.routeOf(cfg, c); on {
+			r.To = &dryCache{r.To, cached, &d.result}
 		}
 		routes = append(routes, r)
 	}

@@ -125,6 +125,7 @@ func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
 		Build:   func(name string) *filter.Build { return p.definitions.of(plugin.Filters, name, rules.Type) },
 		Filters: p.reload.config.RuledFilters(),
+		Cache:   p.caches.choices.of,
 	}
 	first, err := rulesBefore(ruled, p.reload.config, l)
 	if err != nil {

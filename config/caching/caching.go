@@ -22,6 +22,9 @@ const (
 	routesPath   = "routes.cache"
 )
 
+// rulePaths are the places of cache in rules.
+var rulePaths = []string{"rules.cache", "listeners.rules.cache", "routes.rules.cache"}
+
 // Cache is the section [cache]: the cache of the process.
 // Immutable after the configuration was read.
 type Cache struct {
@@ -33,6 +36,10 @@ type Cache struct {
 	Memory int64 `edge:"memory" unit:"size" default:"auto" words:"auto" min:"1m" max:"1024t" restart:"true"`
 	// Report the work of the cache in the field `Cache-Status` (RFC 9211) of each answer of a cached route.
 	Status bool `edge:"status" default:"true" example:"false"`
+	// Fields by which backends tell this cache, and no other one, how to store an answer (RFC 9213): the first that an
+	// answer has counts in place of its `Cache-Control` and `Expires`. `[]`: none does.
+	// Example: []
+	Targeted []string `edge:"targeted" kind:"field_names" default:"[\"edge-cache-control\", \"cdn-cache-control\"]"`
 }
 
 // Route says how the answers of a route are cached.
@@ -50,6 +57,12 @@ type Route struct {
 	// Longest lifetime of an answer that states none, where `ttl` has none for it. The lifetime is a tenth of the age
 	// by `Last-Modified` then.
 	HeuristicMax time.Duration `edge:"heuristic_max" default:"1h" min:"0s" max:"8760h" example:"10m"`
+	// Time beyond its lifetime for which an answer is sent at once and fetched anew meanwhile, where the answer does
+	// not state it by `stale-while-revalidate`.
+	StaleWhile time.Duration `edge:"stale_while" default:"0s" min:"0s" max:"8760h" example:"10s"`
+	// Time beyond its lifetime for which an answer is sent where no backend answers, or a limit of the upstream refuses
+	// the request, and the answer does not state it by `stale-if-error`.
+	StaleOnError time.Duration `edge:"stale_on_error" default:"60s" min:"0s" max:"8760h" example:"1h"`
 	// Templates of [the language](DSL.md) whose values are part of the key of an answer, beside the host, the path and
 	// the query of the request and the fields that `headers.request` of routes and rules sets.
 	// Example: ["{cookie.lang}"]
@@ -68,6 +81,15 @@ type Route struct {
 	Cookies string `edge:"cookies" enum:"careful ignore" default:"careful" example:"ignore"`
 	// Answers that set a cookie: `skip` does not store them, `strip` stores them without the cookie, `store` with it.
 	SetCookie string `edge:"set_cookie" enum:"skip strip store" default:"skip" example:"strip"`
+	// Directives in `Cache-Control` and `Pragma` of requests: with `ignore` no client forces its way to the backend;
+	// `honour` follows them (RFC 9111 §5.2.1).
+	RequestDirectives string `edge:"request_directives" enum:"ignore honour" default:"ignore" example:"honour"`
+	// Requests whose answers are stored: `any`, or `known`, requests alone whose fields are all known to this version
+	// of edge, set by the route or a value of `key`: for backends that answer by fields without `Vary`.
+	Fill string `edge:"fill" enum:"any known" default:"any" example:"known"`
+	// First byte of a range from which on a request goes by the cache while nothing is stored. For a range that begins
+	// before it, the whole answer is fetched and stored. 0: every range goes by.
+	RangeFill int64 `edge:"range_fill" unit:"size" default:"1m" min:"0" max:"1024t" example:"64k"`
 	// Time a request waits for the answer to an earlier request with the same key. After it the request is sent on.
 	LockTimeout time.Duration `edge:"lock_timeout" default:"5s" min:"1ms" max:"1h" example:"1s"`
 	// Fetch an answer to its end, for the cache, when the client that asked for it has left.
@@ -80,9 +102,10 @@ type StatusTTL struct {
 	For    time.Duration
 }
 
-// entry is the key cache of a route or of [defaults].
+// entry is the key cache of a route, of [defaults] or of a rule.
 type entry struct {
 	schema.Given
+	named []string // of a rule: the paths of the keys that the file gives
 
 	// Cache answers; with `false` no answer is stored, and none is taken from the cache.
 	Enabled bool `edge:"enabled" default:"true" example:"false"`
@@ -93,7 +116,7 @@ type entry struct {
 var source embed.FS
 
 // defaultCache is the section [cache] of a file without one.
-var defaultCache = Cache{Status: true}
+var defaultCache = Cache{Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"}}
 
 // Of returns the section [cache] of c, with its defaults where c has none. c may be nil.
 func Of(c *config.Config) *Cache {
@@ -117,21 +140,17 @@ func OfRoute(c *config.Config, r *config.Route) *Route {
 // PlaceOf returns where the files say that answers of r, a route of c, are cached; the zero Pos where they do not, or
 // where c knows no places.
 func PlaceOf(c *config.Config, r *config.Route) config.Pos {
-	if e := entryOf(c, r); e != nil && e.Node() != nil {
-		return e.Node().Head.Pos()
+	if e := entryOf(c, r); e != nil {
+		return e.pos()
 	}
 	return config.Pos{}
 }
 
-// Any reports whether the answers of a route of c are cached.
-func Any(c *config.Config) bool {
-	for i := range c.Routes {
-		if OfRoute(c, &c.Routes[i]) != nil {
-			return true
-		}
+func (e *entry) pos() config.Pos {
+	if e.Node() == nil {
+		return config.Pos{}
 	}
-	rest, needed := c.Rest()
-	return needed && OfRoute(c, &rest) != nil
+	return e.Node().Head.Pos()
 }
 
 // entryOf returns the entry that holds for r: its own, else the one of [defaults].

@@ -67,6 +67,11 @@ func TestOfRoute_eachKey(t *testing.T) {
 		{"set_cookie", `"store"`, func(r *Route) any { return r.SetCookie }, "skip", "store"},
 		{"lock_timeout", `"1ms"`, func(r *Route) any { return r.LockTimeout }, 5 * time.Second, time.Millisecond},
 		{"fin_to_cache", `false`, func(r *Route) any { return r.FinToCache }, true, false},
+		{"stale_while", `"10s"`, func(r *Route) any { return r.StaleWhile }, time.Duration(0), 10 * time.Second},
+		{"stale_on_error", `0`, func(r *Route) any { return r.StaleOnError }, time.Minute, time.Duration(0)},
+		{"request_directives", `"honour"`, func(r *Route) any { return r.RequestDirectives }, "ignore", "honour"},
+		{"fill", `"known"`, func(r *Route) any { return r.Fill }, "any", "known"},
+		{"range_fill", `0`, func(r *Route) any { return r.RangeFill }, int64(1 << 20), int64(0)},
 	} {
 		if got := c.get(defaults); !schema.Equal(got, c.without) {
 			t.Errorf("without %s: %v, want %v", c.key, got, c.without)
@@ -79,6 +84,18 @@ func TestOfRoute_eachKey(t *testing.T) {
 		} {
 			if got := c.get(cached(t, text)); !schema.Equal(got, c.with) {
 				t.Errorf("%s\ngives %v, want %v", text, got, c.with)
+			}
+		}
+		for _, text := range []string{
+			web + "[[routes.rules]]\ncache." + c.key + " = " + c.value + "\n",
+			"[[rules]]\n[rules.cache]\n" + c.key + " = " + c.value + "\n" + web,
+			"[[listeners]]\nname = \"a\"\nlisten = \":81\"\n[[listeners.rules]]\ncache = { " + c.key + " = " + c.value +
+				" }\n" + web + "cache = true\n",
+		} {
+			cfg := parse(t, text)
+			all := Choices(cfg, &cfg.Routes[0])
+			if len(all) != 1 || !Chooses(all[0].Rule) || !Any(cfg) || !schema.Equal(c.get(all[0].Route), c.with) {
+				t.Errorf("%s\ngives %+v, want %v", text, all, c.with)
 			}
 		}
 	}
@@ -149,6 +166,63 @@ func TestOfRoute_mergesByKey(t *testing.T) {
 	}
 }
 
+// The keys that a rule names take the place of the keys of the route, one by one, whether that is cached or not.
+func TestChoices_mergeByKey(t *testing.T) {
+	c := parse(t, "[defaults.cache]\nttl = \"1m\"\nkey = \"{cookie.a}\"\nquery.drop = \"x\"\n"+
+		"[[rules]]\ncache = true\n[[rules]]\ntag = \"a\"\n[[rules]]\ncache = false\n"+
+		"[[rules]]\ncache = { ttl = { 404 = 2 }, query = { keep = \"y\", sort = true } }\n"+
+		"[[rules]]\ncache = { enabled = false, ttl = 5 }\n"+
+		web+"cache = false\n[[routes.rules]]\ncache.key = \"{cookie.b}\"\n"+
+		"[[routes]]\nhost = [\"a.test\", \"b.test\"]\ndest = \"10.0.0.1:80\"\ncache.lock_timeout = \"1s\"\n"+
+		"[[routes.rules]]\ncache.fill = \"known\"\n"+
+		"[[routes]]\npattern = \"/n\"\ndest = \"status:404\"\n")
+	off := Choices(c, &c.Routes[0])
+	if len(off) != 5 || off[0].Rule != &c.Routes[0].Rules[0] || off[1].Rule != &c.Rules[0] || off[2].Route != nil ||
+		off[4].Route != nil || OfRoute(c, &c.Routes[0]) != nil {
+		t.Fatalf("got %+v", off)
+	}
+	own, on, table := off[0].Route, off[1].Route, off[3].Route
+	if len(own.TTL) != 6 || texts(own) != "{cookie.b}" || own.Sort || len(on.TTL) != 6 || texts(on) != "{cookie.a}" {
+		t.Errorf("got %+v and %+v", own, on)
+	}
+	if !slices.Equal(table.TTL, []StatusTTL{{404, 2 * time.Second}}) || texts(table) != "{cookie.a}" ||
+		table.Drop != nil || !slices.Equal(table.Keep, []string{"y"}) || !table.Sort {
+		t.Errorf("got %+v", table)
+	}
+	for i := 1; i <= 2; i++ { // one route with two hosts
+		r := Choices(c, &c.Routes[i])
+		if r[0].Rule != &c.Routes[1].Rules[0] || r[0].Route.Fill != "known" || r[1].Route.Fill != "any" ||
+			r[0].Route.LockTimeout != time.Second || !schema.Equal(*r[1].Route, *OfRoute(c, &c.Routes[i])) {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if all := Choices(c, &c.Routes[3]); all != nil {
+		t.Errorf("what leads to no backend has %+v", all)
+	}
+	if !slices.Equal(c.Rules[3].Actions(), []string{"cache with ttl, query.keep, query.sort"}) ||
+		!slices.Equal(c.Rules[0].Actions(), []string{"cache = true"}) ||
+		!slices.Equal(c.Rules[4].Actions(), []string{"cache = false"}) {
+		t.Errorf("got %q", c.Rules[3].Actions())
+	}
+}
+
+// A rule alone makes a cache, unless it turns one off or its requests reach no backend.
+func TestAny_byRules(t *testing.T) {
+	const fallback = "[upstreams.default]\nbackends = [{ address = \"10.0.0.1:80\" }]\n"
+	for text, want := range map[string]bool{
+		"[[rules]]\ncache = true\n" + web:                                        true,
+		"[[rules]]\ncache = true\n" + fallback:                                   true,
+		"[[rules]]\ncache = false\n" + web:                                       false,
+		"[[rules]]\ntag = \"a\"\n" + web:                                         false,
+		web + "[[routes.rules]]\ncache = {}\n":                                   true,
+		"[[rules]]\ncache = true\n[[routes]]\npath = \"/*\"\ndest = \"hello\"\n": false,
+	} {
+		if got := Any(parse(t, text)); got != want {
+			t.Errorf("%s\nany: %v", text, got)
+		}
+	}
+}
+
 // What leads to no backend, or to one that each request names, is not cached by [defaults], without a word.
 func TestOfRoute_defaultsWhereTheyCanHold(t *testing.T) {
 	const defaults = "[defaults]\ncache = true\n"
@@ -170,13 +244,14 @@ func TestOfRoute_defaultsWhereTheyCanHold(t *testing.T) {
 }
 
 func TestOf(t *testing.T) {
-	if of := Of(nil); of.Memory != 0 || !of.Status {
+	targeted := []string{"edge-cache-control", "cdn-cache-control"}
+	if of := Of(nil); of.Memory != 0 || !of.Status || !slices.Equal(of.Targeted, targeted) {
 		t.Errorf("without a configuration: %+v", of)
 	}
 	if of := Of(&config.Config{}); of.Memory != 0 || !of.Status {
 		t.Errorf("of a program: %+v", of)
 	}
-	if of := Of(parse(t, web)); of.Memory != 0 || !of.Status {
+	if of := Of(parse(t, web)); of.Memory != 0 || !of.Status || !slices.Equal(of.Targeted, targeted) {
 		t.Errorf("without [cache]: %+v", of)
 	}
 	if of := Of(parse(t, "[cache]\nmemory = \"1g\"\nstatus = false\n")); of.Memory != 1<<30 || of.Status {
@@ -185,13 +260,20 @@ func TestOf(t *testing.T) {
 	if of := Of(parse(t, "[cache]\nmemory = \"auto\"\n")); of.Memory != 0 {
 		t.Errorf("got %+v", of)
 	}
+	if of := Of(parse(t, "[cache]\ntargeted = []\n")); len(of.Targeted) != 0 {
+		t.Errorf("got %+v", of)
+	}
+	if of := Of(parse(t, "[cache]\ntargeted = \"A-Cache-Control\"\n")); !slices.Equal(of.Targeted,
+		[]string{"a-cache-control"}) {
+		t.Errorf("got %+v", of)
+	}
 }
 
 // rows are the keys by the tables that they stand in.
 func rows() map[string][]*schema.Key {
 	return map[string][]*schema.Key{
 		"[cache]": schema.Of[Cache](keyTypes()), "[defaults.cache]": schema.Of[entry](keyTypes()),
-		web + "[routes.cache]": schema.Of[entry](keyTypes()),
+		web + "[routes.cache]": schema.Of[entry](keyTypes()), "[[rules]]\n[rules.cache]": schema.Of[entry](keyTypes()),
 	}
 }
 
@@ -226,6 +308,8 @@ func TestKeys_areDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"## `[cache]`", "## `[defaults.cache]`", "## `[routes.cache]`",
+		"## `[rules.cache]`", "## `[listeners.rules.cache]`", "## `[routes.rules.cache]`",
+		"The section has the keys of [`[defaults.cache]`](#defaultscache).",
 		"| `memory` | size or `\"auto\"` | `\"auto\"` | Memory for stored answers.", "*restart*",
 		"| `cache-sticky` |"} {
 		if !strings.Contains(page.String(), want) {
@@ -283,6 +367,11 @@ func TestKeys_ofAReload(t *testing.T) {
 		{"defaults.cache.key = \"{cookie.a}\"\n" + web + "cache = true\n",
 			"defaults.cache.key = \"{cookie.b}\"\n" + web + "cache = true\n",
 			"route web [cache], defaults.cache [key]", ""},
+		{web + "[[routes.rules]]\ncache.ttl = 1\n", web + "[[routes.rules]]\ncache = { ttl = \"1s\" }\n", "", ""},
+		{web + "[[routes.rules]]\ncache = true\n", web + "[[routes.rules]]\ncache = false\n", "route web [rules]", ""},
+		{web + "[[routes.rules]]\ncache.obey = \"origin\"\n", web + "[[routes.rules]]\ncache.fill = \"any\"\n",
+			"route web [rules]", ""},
+		{"rules = [{ cache.ttl = 1 }]\n" + web, "rules = [{ cache.ttl = 2 }]\n" + web, "rules []", ""},
 		{"cache.memory = \"64m\"\n" + web, "cache.memory = \"65m\"\n" + web, "cache [memory]", "cache.memory"},
 		{web, "cache.memory = \"65m\"\n" + web, "cache [memory]", "cache.memory"},
 		{"cache.status = false\n" + web, web, "cache [status]", ""},

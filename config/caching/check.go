@@ -1,6 +1,8 @@
 package caching
 
 import (
+	"slices"
+
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -20,6 +22,17 @@ func resolveRoute(doc *schema.Document, t schema.Target) {
 	e := t.(*entry)
 	e.Enabled = e.Enabled || !e.Has("enabled")
 	e.resolveQuery(doc.Report)
+}
+
+// resolveRule notes which keys of cache a rule names: its values for the others count for nothing.
+func resolveRule(doc *schema.Document, t schema.Target) {
+	e := t.(*entry)
+	e.resolveQuery(doc.Report)
+	for _, k := range schema.SectionOf(e).Keys {
+		if e.Has(k.Path) {
+			e.named = append(e.named, k.Path)
+		}
+	}
 }
 
 // resolveQuery drops the value of query.keep that comes from [defaults] where e gives query.drop, and the other way
@@ -52,7 +65,8 @@ func check(doc *schema.Document, c *config.Config) {
 	k.checkMemory()
 	all := schema.Only[*entry](c.Features)
 	k.complete(all, nil)
-	if !all.Enabled && len(doc.Entries(routesPath)) == 0 {
+	some := func(path string) bool { return len(doc.Entries(path)) > 0 }
+	if !all.Enabled && !some(routesPath) && !slices.ContainsFunc(rulePaths, some) {
 		return
 	}
 	routes := make(map[config.Pos]schema.Target)
@@ -69,10 +83,57 @@ func check(doc *schema.Document, c *config.Config) {
 			k.complete(own, all)
 			k.checkDest(r, own, routes[r.Pos])
 		}
+		for _, e := range k.rules(r.Rules, []*config.Route{r}) {
+			k.checkDest(r, e, routes[r.Pos])
+		}
 		if k.rep.OK() {
 			k.warnSticky(r, own, routes[r.Pos])
 		}
 	}
+	k.rulesBefore()
+}
+
+// rulesBefore completes and checks the entries of rules that run before a route is chosen.
+func (k *checker) rulesBefore() {
+	rest, needed := k.c.Rest()
+	var routes []*config.Route
+	for i := range k.c.Routes {
+		routes = append(routes, &k.c.Routes[i])
+	}
+	if needed {
+		routes = append(routes, &rest)
+	}
+	lists := [][]config.Rule{k.c.Rules}
+	for i := range k.c.Listeners {
+		lists = append(lists, k.c.Listeners[i].Rules)
+	}
+	leads := func(r *config.Route) bool { return leadsToBackends(k.c, r) }
+	for _, list := range lists {
+		for _, e := range k.rules(list, routes) {
+			if e.Enabled && !slices.ContainsFunc(routes, leads) {
+				k.warnNoBackend(e)
+			}
+		}
+	}
+}
+
+// rules completes the entries of a list of rules, which requests of routes may meet, and returns them.
+func (k *checker) rules(list []config.Rule, routes []*config.Route) (all []*entry) {
+	for i := range list {
+		e := ofRule(&list[i])
+		if e == nil {
+			continue
+		}
+		all = append(all, e)
+		k.compileKey(e)
+		timed := func(r *config.Route) bool { return entryOf(k.c, r).TTL != nil }
+		k.warn(e, slices.ContainsFunc(routes, timed))
+		if e.Enabled && list[i].Dest != "" {
+			k.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "write a route with that dest",
+				"a request that a rule leads to another dest has no cache")
+		}
+	}
+	return all
 }
 
 // checkMemory refuses a cache that leaves the rest of the process less than half of its memory.
@@ -89,22 +150,34 @@ func (k *checker) checkMemory() {
 // complete compiles the key of e, or takes it over from [defaults], and warns of values that the file gives e. defaults
 // is nil where e is the entry of [defaults].
 func (k *checker) complete(e, defaults *entry) {
-	if n := e.KeyNode("key"); n == nil && defaults != nil {
+	if k.compileKey(e); !e.Has("key") && defaults != nil {
 		e.Key = defaults.Key
-	} else if n != nil && !e.Failed("key") {
-		nodes := n.Children
-		if n.Kind == syntax.KindString {
-			nodes = []*syntax.Node{n}
-		}
-		for _, one := range nodes {
-			k.compile(e, one)
-		}
 	}
+	k.warn(e, false)
+}
+
+// compileKey compiles the key that the file gives e.
+func (k *checker) compileKey(e *entry) {
+	n := e.KeyNode("key")
+	if n == nil || e.Failed("key") {
+		return
+	}
+	nodes := n.Children
+	if n.Kind == syntax.KindString {
+		nodes = []*syntax.Node{n}
+	}
+	for _, one := range nodes {
+		k.compile(e, one)
+	}
+}
+
+// warn warns of values that the file gives e. timed says that it may have a ttl from elsewhere.
+func (k *checker) warn(e *entry, timed bool) {
 	if e.Enabled && e.Has("cookies") && e.Cookies == "ignore" {
 		k.rep.Warnf(codeCookies, e.Head("cookies"), "",
 			`cookies = "ignore": an answer to one visitor's cookies is given to all`)
 	}
-	if e.Has("obey") && e.Obey == "ttl" && e.TTL == nil && !e.Failed("ttl") {
+	if e.Has("obey") && e.Obey == "ttl" && e.TTL == nil && !e.Failed("ttl") && !timed {
 		k.rep.Warnf(schema.CodeNoEffect, e.Head("obey"), `add ttl = "5m"`, "there is no ttl that could count first")
 	}
 }
@@ -112,7 +185,12 @@ func (k *checker) complete(e, defaults *entry) {
 // compile adds a template to the key of e.
 func (k *checker) compile(e *entry, n *syntax.Node) {
 	t := k.c.Language.Template(k.rep, n, lang.Request)
-	if t == nil {
+	switch {
+	case t == nil:
+		return
+	case t.NamesMatch(): // the key is made when the request is about to be sent
+		k.rep.Errorf(n.Value, `set a text in a rule, set = { id = "{match.1}" }, and write "{local.id}"`,
+			"the key of an answer does not know the groups of a condition")
 		return
 	}
 	e.Key = append(e.Key, t)
@@ -130,11 +208,15 @@ func (k *checker) checkDest(r *config.Route, own *entry, at schema.Target) {
 	}
 	switch dest := schema.GivenOf(at).KeyNode("dest"); {
 	case r.Dest.Kind != config.DestUpstream:
-		k.rep.Warnf(schema.CodeNoEffect, own.Node().Head, "", "%q is for what goes to a backend", "cache")
+		k.warnNoBackend(own)
 	case dest != nil && r.Dest.Upstream < len(k.c.Upstreams) && k.c.Upstreams[r.Dest.Upstream].Template == dest.Text:
 		k.rep.Errorf(own.Node().Head, "write a route for each of the destinations",
 			"a dest with variables cannot be cached: its answers would meet under one key")
 	}
+}
+
+func (k *checker) warnNoBackend(e *entry) {
+	k.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "", "%q is for what goes to a backend", "cache")
 }
 
 // warnSticky warns of a cached route to an upstream that keeps clients at their backends by a cookie.

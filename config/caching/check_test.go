@@ -62,6 +62,13 @@ func TestCheck_silence(t *testing.T) {
 		"[defaults]\ncache = true\n" + named,
 		"[defaults]\ncache = true\n" + sticky + "cache = false\n",
 		sticky,
+		"[[rules]]\ncache = false\n" + status,
+		"[[rules]]\ndest = \"10.0.0.1:80\"\ncache = false\n" + web,
+		"[[rules]]\ncache = true\n" + status + "[upstreams.default]\nbackends = [{ address = \"10.0.0.1:80\" }]\n" +
+			"[[routes]]\npattern = \"/b\"\ndest = \"default\"\n",
+		"[[rules]]\ncache.obey = \"ttl\"\n" + status + strings.Replace(web, "/*", "/b", 1) + "cache.ttl = 5\n",
+		web + "cache = { enabled = false, ttl = 5 }\n[[routes.rules]]\ncache.obey = \"ttl\"\n",
+		web + "[[routes.rules]]\ncache = { enabled = false, cookies = \"ignore\", key = \"{client.ip}\" }\n",
 		web + "cache.key = \"{client.ip in {10.0.0.0/8} ? 'in' : 'out'}\"\n",
 		web + "cache = { enabled = false, cookies = \"ignore\", key = \"{client.ip}\" }\n",
 		"[defaults]\ncache.ttl = 5\n" + web + "cache.obey = \"ttl\"\n",

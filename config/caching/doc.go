@@ -1,9 +1,10 @@
 // Package caching has the keys of the HTTP cache in edge.toml: the section [cache] of the process, and the key cache of
-// routes and of [defaults], as rows of the schema. It stores nothing: package server makes a cache of them.
+// routes, of [defaults] and of rules, as rows of the schema. It stores nothing: package server makes a cache of them.
 //
 //	[cache]              Of        the cache of the process
 //	cache of [defaults]  OfRoute   holds for all routes
 //	cache of [[routes]]  OfRoute   goes before it, key by key; true and false alone turn caching on and off
+//	cache of rules       Choices   goes before both, key by key, for the requests that the rule holds for
 //	headers.request      Fields    the fields of requests to backends whose values are part of the key
 //
 // # Life cycle
@@ -14,8 +15,9 @@
 //
 // # Which routes are cached
 //
-// A route is cached as its own cache says, else as [defaults] says. [defaults] is not for routes that lead to no
-// backend or whose dest has variables: a cache of their own has no effect there, or is an error.
+// A route is cached as its own cache says, else as [defaults] says; a rule may say otherwise for a request. [defaults]
+// and [[rules]] are not for routes that lead to no backend or whose dest has variables: a cache of their own has no
+// effect there, or is an error.
 //
 // # Threads and ownership
 //

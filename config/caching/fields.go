@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
 )
 
 // ownOf are values that nearly every client, or every request, has for itself, and what they differ by. Backends get
@@ -32,16 +33,37 @@ func Fields(c *config.Config, r *config.Route) []string {
 	for _, h := range r.RequestHeaders {
 		add(h.Name, h.Template)
 	}
-	rules := slices.Concat(r.Rules, c.Rules)
-	for i := range c.Listeners { // a request by another listener than the rule's has to have another key, too
-		rules = append(rules, c.Listeners[i].Rules...)
-	}
-	for i := range rules {
-		for _, t := range rules[i].Request {
+	// Also of other listeners: a request by another listener than the rule's has to have another key.
+	eachRule(c, r, func(rule *config.Rule) {
+		for _, t := range rule.Request {
 			add(t.Name, t.Value)
 		}
-	}
+	})
 	return slices.Sorted(maps.Keys(names))
+}
+
+// Known returns the names of fields that do not keep the answer to a request of r, a route of c, out of the store where
+// fill is "known": those whose values are part of the key, and those that edge sets for each request. of says how
+// answers are cached.
+func Known(c *config.Config, r *config.Route, of *Route) []string {
+	names := Fields(c, r)
+	for _, h := range r.RequestHeaders {
+		names = append(names, strings.ToLower(h.Name))
+	}
+	for i := range c.Listeners {
+		if id := &c.Listeners[i].RequestID; id.On {
+			names = append(names, strings.ToLower(id.Field))
+		}
+	}
+	for _, t := range of.Key {
+		for _, source := range sources(t) {
+			if name, found := strings.CutPrefix(source, "header."); found && message.ValidName(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // isOwn reports whether t has values of ownOf alone. A word beside them may tell a backend more than the client.

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 func init() {
@@ -36,6 +37,15 @@ func init() {
 		Doc: "Caching of the answers of this route, whose keys go before the keys of `cache` of `[defaults]`. " +
 			"`cache = true` is a table without keys; `cache = false` turns caching off for the route.",
 	})
+	doc := "Caching of the answers to requests that the rule holds for. The keys that it names take the place of the " +
+		"keys of the route and of `[defaults]`. `cache = true` turns caching on as these say, also for a route " +
+		"without caching; `cache = false` turns it off. Of several rules with `cache` the last one that holds counts."
+	for _, path := range rulePaths {
+		config.Register[entry](keyTypes, schema.Section{
+			Path: path, Switch: "enabled", Resolve: resolveRule, Doc: doc,
+		})
+		doc = "Caching by a rule, as in `[" + rulePaths[0] + "]`."
+	}
 	config.RegisterCheck(check)
 }
 
@@ -44,14 +54,16 @@ func keyTypes() *schema.Tags {
 		"[]caching.StatusTTL": {Type: typeTTL},
 		"[]*lang.Template":    language.Compiled(typeKey),
 		"query_names":         {Type: typeNames},
+		"field_names":         {Type: typeFields},
 	}}
 }
 
 // Types of keys. The comment after each is the Go type of its values.
 var (
-	typeTTL   = schema.Type{Name: "time, or table of times by status", Parse: parseTTL}              // []StatusTTL
-	typeKey   = schema.Type{Name: "[template](DSL.md) or list of them", Parse: schema.Strings.Parse} // []string
-	typeNames = schema.Type{Name: "name or list", Parse: parseNames}                                 // []string
+	typeTTL    = schema.Type{Name: "time, or table of times by status", Parse: parseTTL}              // []StatusTTL
+	typeKey    = schema.Type{Name: "[template](DSL.md) or list of them", Parse: schema.Strings.Parse} // []string
+	typeNames  = schema.Type{Name: "name or list", Parse: parseNames}                                 // []string
+	typeFields = schema.Type{Name: "list of fields", Parse: parseFields}                              // []string
 )
 
 // bareStatuses are the statuses that a time alone is for: RFC 9110 §15.1 allows to cache them without a stated
@@ -114,4 +126,22 @@ func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 		return true
 	})
 	return all, right && d.Filled(n)
+}
+
+// parseFields reads names of fields, in lower case. The list may be empty.
+func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindBool {
+		d.WrongKind(n, "a list of fields", "write [], so that none counts")
+		return nil, false
+	}
+	all := []string{}
+	right := d.Each(n, "the name of a field", func(c *syntax.Node, s string) bool {
+		all = append(all, strings.ToLower(s))
+		wrong, hint := value.WrongField(s)
+		if wrong != "" {
+			d.Report.Errorf(c.Value, hint, "%s", wrong)
+		}
+		return wrong == ""
+	})
+	return all, right
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
@@ -54,6 +55,7 @@ var limiting = []rules.Rule{
 func TestRules_allocateNothing(t *testing.T) {
 	for name, list := range map[string][]rules.Rule{
 		"look": looking, "rewrite": rewriting, "switch": switching, "limit": limiting,
+		"choose": {{Cache: new(cache.Choice)}},
 	} {
 		r := warmRig(t, list)
 		for range 20 {

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
@@ -18,6 +19,9 @@ const Type = "rules"
 type Maker struct {
 	Dest  func(upstream string) proxy.Destination // the destination with the name of an upstream
 	Build func(name string) *filter.Build         // nil: there is no server
+
+	// Cache returns what a rule says of the cache; nil: nothing.
+	Cache func(of *config.Rule) *cache.Choice
 
 	Filters []string // those that rules name, 64 at most
 
@@ -94,6 +98,9 @@ func (m *Maker) rules(list []config.Rule) (all []Rule) {
 		}
 		if c.Dest != "" {
 			r.To = m.Dest(c.Dest)
+		}
+		if m.Cache != nil {
+			r.Cache = m.Cache(c)
 		}
 		all = append(all, r)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
@@ -233,6 +234,9 @@ func (r *rule) act(s *set, x *proxy.Exchange, v *lang.X) (moved bool, failed *pr
 	}
 	if r.To != nil {
 		x.SetDestination(r.To)
+	}
+	if r.Cache != nil {
+		cache.Choose(x, r.Cache)
 	}
 	for i := range r.request {
 		if failed = local.Of(x).add(s, x, v, &r.request[i]); failed != nil {

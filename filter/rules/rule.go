@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
@@ -29,6 +30,7 @@ type Rule struct {
 	AnswerFields  []Text            // likewise of the answer
 	Rewrite       *lang.Template    // of the target's path; the query stays unless the text has a "?" or names it
 	Query         *Query            // of the target that a rewrite has left
+	Cache         *cache.Choice     // that the cache of the route goes by; nil: the rule says nothing of it
 	Limit         *ratelimit.Config // requests beyond it are refused, before what goes on with them; it does not delay
 
 	// One of these ends the request. Tarpit goes before Deny or Drop: the client waits that long.
@@ -107,7 +109,7 @@ func (r *Rule) Ends() bool {
 // sends reports whether r says something about the request that is sent on.
 func (r *Rule) sends() bool {
 	return r.Rewrite != nil || r.Query != nil || r.To != nil || r.Timeout != 0 || len(r.RequestFields) > 0 ||
-		r.Limit != nil
+		r.Limit != nil || r.Cache != nil
 }
 
 // notes reports whether r does something that is of use for requests that end with it, too.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/cache"
 	configured "github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
@@ -599,6 +600,7 @@ func TestNew_refuses(t *testing.T) {
 		"rate: it is required":   {Limit: &ratelimit.Config{}},
 		"holds requests back":    {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}, Mode: "delay"}},
 		"answers itself":         {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}}, Deny: 403},
+		"itself has no effect":   {Cache: new(cache.Choice), Drop: true},
 		"a time is":              {Timeout: -1, Tag: "a"},
 		"a path begins":          {Rewrite: text("a")},
 		`a path has no "#"`:      {Rewrite: text("/a#b")},

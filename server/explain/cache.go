@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,27 +12,33 @@ import (
 	"github.com/edge-proxy/edge/server"
 )
 
-// cacheOf returns what the cache of r does with a request that leaves edge; nil where r has none.
+// cacheOf returns what the cache of r does with a request that leaves edge; nil where r has none for it.
 func cacheOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Cache {
-	of := caching.OfRoute(cfg, r)
-	if of == nil || run.Sent == nil && run.Defined == nil {
+	of, at := caching.OfRoute(cfg, r), caching.PlaceOf(cfg, r)
+	rule := chosen(caching.Choices(cfg, r), run.Rules)
+	if rule != nil {
+		of, at = rule.Route, rule.Pos
+	}
+	if of == nil && rule == nil || run.Sent == nil && run.Defined == nil {
 		return nil
 	}
-	c := &Cache{At: caching.PlaceOf(cfg, r).FileLine(), Dropped: []string{}, Key: []Text{}, NotStored: []string{}}
+	c := &Cache{At: at.FileLine(), Dropped: []string{}, Key: []Text{}, NotStored: []string{}}
 	why := policy.ReasonOff // a rule leads the request elsewhere, or it is gRPC
 	if run.Cache != nil {
 		why = run.Cache.Passed
 	}
 	if why != policy.ReasonNone {
 		c.Passed = why.String()
-		c.Why, _ = why.Explain()
+		if c.Why, _ = why.Explain(); of == nil {
+			c.Why = strings.TrimSuffix("a rule says so, "+c.At, ", ")
+		}
 		return c
 	}
 	c.Authority, c.Target, c.Dropped = run.Cache.Authority, run.Cache.Target, append(c.Dropped, run.Cache.Dropped...)
 	for i, t := range of.Key {
 		c.Key = append(c.Key, Text{t.String(), run.Cache.Texts[i]})
 	}
-	c.Lifetime = lifetimeOf(of)
+	c.Lifetime = lifetimeOf(of) + staleOf(of)
 	c.NotStored = append(c.NotStored, "no-store", "private")
 	if of.SetCookie == "skip" {
 		c.NotStored = append(c.NotStored, "Set-Cookie")
@@ -39,7 +46,20 @@ func cacheOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Cache 
 	if of.Cookies == "careful" {
 		c.NotStored = append(c.NotStored, "a Cookie without a stated lifetime")
 	}
+	if of.Fill == "known" {
+		c.NotStored = append(c.NotStored, "a request with fields that are not known")
+	}
 	return c
+}
+
+// chosen returns the choice of the last rule that holds; nil: there is none.
+func chosen(of []caching.Choice, seen []server.DryRule) (last *caching.Choice) {
+	for _, d := range seen {
+		if i := slices.IndexFunc(of, func(o caching.Choice) bool { return o.Rule == d.Rule }); d.Held && i >= 0 {
+			last = &of[i]
+		}
+	}
+	return last
 }
 
 // lifetimeOf says how long answers are fresh.
@@ -64,6 +84,17 @@ func lifetimeOf(of *caching.Route) string {
 		return stated + ", else by Last-Modified, " + timeText(of.HeuristicMax) + " at most"
 	}
 	return stated
+}
+
+// staleOf says for how long beyond their lifetime answers are sent.
+func staleOf(of *caching.Route) (text string) {
+	if of.StaleWhile > 0 {
+		text = "; stale for " + timeText(of.StaleWhile) + " while they are fetched anew"
+	}
+	if of.StaleOnError > 0 {
+		text += "; on errors stale for " + timeText(of.StaleOnError)
+	}
+	return text
 }
 
 // timeText returns a time as a file has it.

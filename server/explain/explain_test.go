@@ -721,6 +721,24 @@ pattern = "/led/*"
 dest = "10.0.0.1:80"
 [[routes.rules]]
 dest = "10.0.0.2:80"
+[[routes]]
+pattern = "/stale/*"
+dest = "10.0.0.1:80"
+cache = { stale_while = "10s", stale_on_error = "1h", fill = "known" }
+[[routes]]
+pattern = "/ruled/*"
+dest = "10.0.0.1:80"
+cache = { enabled = false, key = "{cookie.lang}" }
+[[routes.rules]]
+when = 'query.on == "1"'
+cache = true
+[[routes.rules]]
+when = 'query.ttl == "1"'
+cache = { ttl = "5m", key = ["{cookie.a}", "{cookie.b}"], stale_on_error = 0 }
+[[routes.rules]]
+when = 'query.off == "1"'
+[routes.rules.cache]
+enabled = false
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -731,19 +749,32 @@ dest = "10.0.0.2:80"
 		want        []string
 	}{
 		{"/a?b=1", "", nil, []string{"cache on (" + path + ":5): GET http example.com /a?b=1\n",
-			"lifetime as the backend says, else by Last-Modified, 1h at most\n",
+			"lifetime as the backend says, else by Last-Modified, 1h at most; on errors stale for 1m\n",
 			"not stored: no-store, private, Set-Cookie, a Cookie without a stated lifetime\n", "GET /a?b=1 HTTP/1.1"}},
 		{"/api/x?utm_a=1&b=2&utm_b", "", []string{"Cookie: lang=de", "Accept-Encoding: br, x"},
 			[]string{"cache on (" + path + ":12): GET http example.com /api/x?b=2 (utm_a, utm_b are dropped), " +
-				"{cookie.lang} = \"de\"\n", "lifetime as the backend says, else 5m for 200, 10s for 404\n",
+				"{cookie.lang} = \"de\"\n",
+				"lifetime as the backend says, else 5m for 200, 10s for 404; on errors stale for 1m\n",
 				"sent GET /api/x?b=2 HTTP/1.1\n", "Accept-Encoding: br\n"}},
 		{"/own/x", "HEAD", nil, []string{"cache on (" + path + ":16): HEAD http example.com /own/x\n",
-			"lifetime 1m30s for 200, 203, 204, 300, 301, 308, else as the backend says\n",
+			"lifetime 1m30s for 200, 203, 204, 300, 301, 308, else as the backend says; on errors stale for 1m\n",
 			"not stored: no-store, private\n"}},
 		{"/api/x?utm_a=1", "POST", nil, []string{
-			"cache passed: method (the method is not GET or HEAD)\n", "sent POST /api/x?utm_a=1 HTTP/1.1\n"}},
+			"cache passed: method (the method is not GET, HEAD or QUERY)\n", "sent POST /api/x?utm_a=1 HTTP/1.1\n"}},
 		{"/led/x", "", nil, []string{"cache passed: off (the cache is off for this request: "}},
-		{"/off/x", "", nil, nil}, {"/status", "", nil, nil},
+		{"/stale/x", "", nil, []string{
+			"1h at most; stale for 10s while they are fetched anew; on errors stale for 1h\n",
+			"a Cookie without a stated lifetime, a request with fields that are not known\n"}},
+		{"/ruled/x?on=1", "", nil, []string{"1: cache = true (" + path + ":41)", "2: does not hold",
+			"cache on (" + path + ":43): GET http example.com /ruled/x?on=1, {cookie.lang} = \"\"\n"}},
+		{"/ruled/x?on=1&ttl=1", "", []string{"Cookie: a=1; b=2"}, []string{
+			"2: cache with ttl, stale_on_error, key (" + path + ":44)",
+			"cache on (" + path + ":46): GET http example.com /ruled/x?on=1&ttl=1, " +
+				"{cookie.a} = \"1\", {cookie.b} = \"2\"\n",
+			"lifetime as the backend says, else 5m for 200, 203, 204, 300, 301, 308\n"}},
+		{"/ruled/x?on=1&off=1", "", nil, []string{"3: cache = false (" + path + ":47)",
+			"cache passed: off (a rule says so, " + path + ":49)\n", "sent GET /ruled/x?on=1&off=1 HTTP/1.1\n"}},
+		{"/off/x", "", nil, nil}, {"/status", "", nil, nil}, {"/ruled/x", "", nil, nil},
 	} {
 		a := answerOf(t, path, explain.Ask{URL: "http://example.com" + c.url, Method: c.method, Fields: c.fields})
 		said := textOf(t, a)

@@ -21,7 +21,9 @@ type Cache struct {
 const cachedRoutesMax = 1000
 
 // cacheStatuses are what a cache does with requests.
-var cacheStatuses = []proxy.CacheStatus{proxy.CacheHit, proxy.CacheMiss, proxy.CacheBypass}
+var cacheStatuses = []proxy.CacheStatus{
+	proxy.CacheHit, proxy.CacheStale, proxy.CacheRevalidated, proxy.CacheMiss, proxy.CacheBypass,
+}
 
 // cacheRows are read from a cache.Stats: series with one label.
 var cacheRows = []struct {
@@ -56,11 +58,11 @@ func (c *Counters) RegisterCache(read func() *Cache) {
 	c.Registry.Counters("edge_cache_requests_total", "Requests of routes with a cache, by what it did with them.",
 		each(eachCachedRoute))
 	c.Registry.Counters("edge_cache_reasons_total",
-		"Requests that went by the cache, and answers that were not stored, by the reason.",
+		"Requests that are passed on or answered by a stale answer, and answers that are not stored, by the reason.",
 		each(func(of *Cache, yield yield) {
 			s := of.Zone.Stats()
 			for r := policy.ReasonNone + 1; r < policy.ReasonCount; r++ {
-				if r != policy.ReasonFresh { // no objection
+				if r != policy.ReasonFresh && r != policy.ReasonExpired { // the usual
 					yield(float64(s.Reasons[r]), observe.Label{Name: "reason", Value: r.String()})
 				}
 			}
