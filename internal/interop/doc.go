@@ -12,6 +12,7 @@
 //	discovery ── HTTP ──────────► etcd of Debian where it is installed; in make nightly Kubernetes' API server
 //	registration ── HTTP ───────► etcd of Debian
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
+//	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
