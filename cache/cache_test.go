@@ -39,6 +39,8 @@ type rig struct {
 	zone   *cache.Zone
 	counts *cache.RouteCounts
 	asked  atomic.Int64 // requests that the origin got
+
+	onward proxy.Destination // in place of the origin; nil: the origin
 }
 
 func newRig(t testing.TB, route cache.Route, origin http.HandlerFunc, filters ...*proxy.Filter) *rig {
@@ -64,7 +66,10 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	}
 	g.counts = g.zone.NewRouteCounts()
 	u := upstream.New(g.engine, upstream.Options{Name: "origin", Backends: backend.Of(origin)})
-	front := g.zone.Before(proxy.To(u, nil), route, g.counts)
+	if g.onward == nil {
+		g.onward = proxy.To(u, nil)
+	}
+	front := g.zone.Before(g.onward, route, g.counts)
 	s, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: front, BufferRequest: 1 << 20}}, filters)
 	if err != nil {
 		t.Fatal(err)

@@ -258,6 +258,9 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 	l := f.front.zone.on(f.reactor)
 	f.status.code = h.Status
 	if f.renews && f.settles(l, h) {
+		if !end { // HTTP/2 may end the stream of a 304 after its head: f is over, and may be used again
+			f.fork.Cancel()
+		}
 		return nil
 	}
 	a := f.judge(l, h, end)
@@ -499,8 +502,8 @@ func (f *fill) OnFailed(e *proxy.Error) {
 	if f.renews && e.Status >= 502 && f.staleFor(f.front.zone.on(f.reactor), 0) {
 		return
 	}
-	f.failure = e
 	if w := f.first; w != nil {
+		f.failure = e
 		proxy.Credit(w.x, &f.fork)
 	}
 	f.finish(failed)

@@ -65,10 +65,7 @@ func (f *fill) settles(l *local, h *message.Head) bool {
 	case 304:
 		return f.renew(l, h)
 	case 500, 502, 503, 504:
-		if f.staleFor(l, h.Status) {
-			f.fork.Cancel()
-			return true
-		}
+		return f.staleFor(l, h.Status)
 	}
 	return false
 }
@@ -94,6 +91,10 @@ func (f *fill) staleFor(l *local, status uint16) bool {
 		return false
 	}
 	fresh := r.fresh()
+	if f.route.Rules.Reuse(&fresh, f.fork.Request(), now) == policy.ReasonFresh { // another fill has stored it
+		f.startOver()
+		return true
+	}
 	if f.stale = f.route.Rules.OnError(&fresh, f.fork.Request(), now, status); f.stale == policy.ReasonNone {
 		return false
 	}

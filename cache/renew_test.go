@@ -13,8 +13,11 @@ import (
 
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
 )
 
 // page is what an origin has at all paths: it may change, and answers by net/http.
@@ -138,6 +141,54 @@ func TestRenew_byAWrong304(t *testing.T) {
 				t.Errorf("asked with %s", got)
 			}
 		})
+	}
+}
+
+// script is a backend whose streams answer the first request with a whole answer, and others as play says.
+type script struct {
+	asked atomic.Int64
+	play  func(s session.Stream, to session.Receiver)
+}
+
+func (d *script) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	s := &session.NopStream{}
+	x.Reactor().Defer(&engine.Task{Run: func(*engine.Reactor) {
+		if d.asked.Add(1) > 1 {
+			d.play(s, to)
+			return
+		}
+		h := &message.Head{Status: 200, Length: 5, Proto: message.HTTP11}
+		h.Add("ETag", `"1"`)
+		h.Add("Cache-Control", "max-age=0, stale-if-error=60")
+		to.OnHead(s, h, false)
+		to.OnData(s, []byte("whole"), true)
+	}})
+	return s, nil
+}
+
+// HTTP/2 may end a 304 after its head. What comes then belongs to nobody.
+func TestRenew_endsAfterItsHead(t *testing.T) {
+	for name, then := range map[string]func(s session.Stream, to session.Receiver){
+		"data":     func(s session.Stream, to session.Receiver) { to.OnData(s, []byte("more"), true) },
+		"end":      func(s session.Stream, to session.Receiver) { to.OnData(s, nil, true) },
+		"trailers": func(s session.Stream, to session.Receiver) { to.OnTrailers(s, &message.Head{}) },
+		"reset":    func(s session.Stream, to session.Receiver) { to.OnReset(s, session.Cancelled, io.EOF) },
+		"nothing":  func(session.Stream, session.Receiver) {},
+	} {
+		for _, status := range []uint16{304, 503} {
+			g := &rig{onward: &script{play: func(s session.Stream, to session.Receiver) {
+				h := &message.Head{Status: status, Length: -1, Proto: message.HTTP20}
+				h.Add("Cache-Control", "max-age=0, stale-if-error=60")
+				to.OnHead(s, h, false)
+				then(s, to)
+			}}}
+			g.start(t, cache.Route{}, "127.0.0.1:1")
+			for range 4 {
+				if a := g.get(t, "/"); a.status != 200 || a.body != "whole" {
+					t.Errorf("%s after %d: %+v", name, status, a)
+				}
+			}
+		}
 	}
 }
 

@@ -635,8 +635,12 @@ func (s *simulation) misgiven(q *simRequest, v *version, how *told, field map[st
 		return "it was given before"
 	case how.own() && (own != as || v.last.to.part != as.part):
 		return "it is the answer to another request"
-	case strings.Contains(how.forwarded, "miss") && v.last.to.match+v.last.to.since != "":
+	case strings.HasSuffix(how.forwarded, "miss") && v.last.to.match+v.last.to.since != "":
 		return "the origin was asked with conditions"
+	case how.forwarded != "" && !how.passed() && v.last.to.ifRange != "":
+		return "the origin was asked for a part"
+	case strings.HasSuffix(how.forwarded, "miss") && how.own() && q.method == "HEAD":
+		return "HEAD has fetched something"
 	case !v.matches(q.wanted):
 		return "it is for other requests"
 	case !how.own() && !s.storable(v):
@@ -688,7 +692,9 @@ func (s *simulation) unfresh(q *simRequest, v *version, how *told) string {
 		if stale >= 0 || how.hit && how.ttl < 0 {
 			return fmt.Sprintf("it is stale for %v", stale)
 		}
-	case how.ttl > 0 && q.control == "":
+	case how.ttl > 0 && strings.HasSuffix(how.detail, "-error"): // it came while the origin failed
+		return ""
+	case how.ttl > 0:
 		return "it is fresh"
 	case v.isStrict(), stale >= window:
 		return fmt.Sprintf("it is stale for %v, which is for %v at most", stale, window)
