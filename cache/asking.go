@@ -10,10 +10,10 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// asking is a request that is looked for in the store.
+// asking is a request whose answer is looked for in the store.
 // Borrowed until Open returns.
 //
-//	under is the key at which the store was asked last: the key of the request, or of its variant
+//	under is the key that was looked up last: the key of the request, or of its variant
 type asking struct {
 	x           *proxy.Exchange
 	to          session.Receiver
@@ -24,16 +24,16 @@ type asking struct {
 	under       []byte
 	urls        urls
 	now         int64
-	why         policy.Reason // the stored answer has to be renewed, or may be used
+	why         policy.Reason // by Rules.Reuse or OnError, of the answer that was found last
 	located     bool          // urls are known
-	conditional bool
+	conditional bool          // the request has conditions or a range that the cache compares
 }
 
 // followsMax bounds how often an exchange waits for the answer to another one.
 const followsMax = 3
 
-// find looks for what there is under the key of the request, and then for its variant. It is borrowed until the next
-// call.
+// find returns the record under the key of the request, or the one of its variant where that is a list; nil: there is
+// none that counts. It is borrowed until the next call.
 func (a *asking) find() (found record) {
 	l := a.l
 	a.under = l.key
@@ -54,13 +54,13 @@ func (a *asking) get() record {
 	return found
 }
 
-// dead reports whether what was asked for in a generation counts no more for the request.
+// dead reports whether an answer that was asked for in a generation counts no more for the request.
 func (a *asking) dead(generation uint64) bool {
 	g := &a.l.zone.generations
 	return generation < g.now() && g.dead(generation, a.locate())
 }
 
-// locate returns where the request is at.
+// locate returns the hashes of the URL of the request.
 func (a *asking) locate() urls {
 	if !a.located {
 		a.urls, a.located = a.l.urlsOf(a.x, a.target), true
@@ -68,7 +68,7 @@ func (a *asking) locate() urls {
 	return a.urls
 }
 
-// urlsOf returns where the request of x is at, whose target the backend is sent.
+// urlsOf returns the hashes of the URL of the request of x. target is the target that the backend is sent.
 func (l *local) urlsOf(x *proxy.Exchange, target []byte) urls {
 	g, path, asked, sent := &l.zone.generations, x.Path(), x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
 	sentPath, query, _ := bytes.Cut(target, []byte{'?'})
@@ -102,7 +102,7 @@ func appendVariantKey(dst, key []byte, id uint64, names []byte, h *message.Head)
 	return policy.AppendVariant(dst, names, h)
 }
 
-// passes returns why a request for which found cannot be sent goes by the cache.
+// passes returns why the request goes by the cache, where found cannot be sent; ReasonNone: it does not.
 func (a *asking) passes(found record, v *visit) policy.Reason {
 	h, kind := &a.x.Request, found.kind()
 	switch {
@@ -124,8 +124,8 @@ func (a *asking) passes(found record, v *visit) policy.Reason {
 	return policy.ReasonNone
 }
 
-// isFar reports whether a range of h begins too late in the answer, or nobody knows where, for the whole answer to be
-// fetched.
+// isFar reports whether the whole answer is not fetched for h, since its range begins too late, or at a byte that its
+// text does not tell.
 func (a *asking) isFar(h *message.Head) bool {
 	if !h.Has(message.Range) {
 		return false
@@ -138,5 +138,5 @@ func (a *asking) isFar(h *message.Head) bool {
 	return !ok || at >= most
 }
 
-// shared reports whether an answer may be sent to other requests than its own that came before it did.
+// shared reports whether an answer may also be sent to other requests that waited for it.
 func shared(fresh *policy.Freshness) bool { return !fresh.Always && fresh.Lifetime > fresh.Age }

@@ -40,7 +40,8 @@ type rig struct {
 	counts *cache.RouteCounts
 	asked  atomic.Int64 // requests that the origin got
 
-	onward proxy.Destination // in place of the origin; nil: the origin
+	onward  proxy.Destination // in place of the origin; nil: the origin
+	timeout time.Duration     // of the route
 }
 
 func newRig(t testing.TB, route cache.Route, origin http.HandlerFunc, filters ...*proxy.Filter) *rig {
@@ -70,7 +71,8 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 		g.onward = proxy.To(u, nil)
 	}
 	front := g.zone.Before(g.onward, route, g.counts)
-	s, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: front, BufferRequest: 1 << 20}}, filters)
+	all := proxy.Route{Name: "all", To: front, BufferRequest: 1 << 20, Timeout: g.timeout}
+	s, err := proxy.NewSnapshot([]proxy.Route{all}, filters)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 // Explained is what the cache of a route does with a request while nothing is stored or under way.
 type Explained struct {
-	Route  *Route        // that holds for the request; nil: a rule turns the cache off, or none turns it on
 	Passed policy.Reason // why the request goes by the cache; ReasonNone: it does not
 
 	// Of the key, where it has one:
@@ -21,12 +20,12 @@ type Explained struct {
 	Texts             []string // values of Route.Key
 }
 
-// Explain returns what r does with the request of x, which is about to be sent. It makes it the request of a fill where
-// one would begin. Nothing is stored.
+// Explain returns what r does with the request of x, which is about to be sent. It changes that to the request of a
+// fill where one would begin. Nothing is stored.
 func (r *Route) Explain(x *proxy.Exchange) *Explained {
 	h, a := &x.Request, asking{x: x, route: r.Of(x), l: &local{}}
 	policy.DropOverrides(h, r.Fields)
-	e := &Explained{Route: a.route}
+	e := &Explained{}
 	if r = a.route; r == nil {
 		e.Passed = policy.ReasonOff
 		return e

@@ -46,23 +46,24 @@ const (
 //	a fill that is in the table is asked or filling
 type fill struct {
 	session.NopStream
-	next    *fill // of local.free
-	entry   entry // in the table, from the beginning
-	second  entry // likewise, once it is known by what the answer varies; without a key: it is not needed
-	front   *front
-	route   *Route
-	reactor *engine.Reactor
-	plain   []byte // key without the values of varying fields
-	fork    proxy.Forked
-	asked   int64     // ns since 1970
-	urls    urls      // of the request
-	since   uint64    // generation in which it was asked
-	first   *follower // nil once it is over
-	self    follower  // first, while it is not over
-	length  int64     // of the body; below 0: it is not stated
-	apart   bool      // counted in front.detached
-	renews  bool      // the backend is asked about a stored answer
-	content bool      // the request has some
+	next     *fill // of local.free
+	entry    entry // in the table, from the beginning
+	second   entry // likewise, once it is known by what the answer varies; without a key: it is not needed
+	front    *front
+	route    *Route
+	reactor  *engine.Reactor
+	plain    []byte // key without the values of varying fields
+	fork     proxy.Forked
+	asked    int64     // ns since 1970
+	urls     urls      // of the request
+	since    uint64    // generation in which it was asked
+	first    *follower // nil once it is over
+	self     follower  // first, while it is not over
+	length   int64     // of the body; below 0: it is not stated
+	detached bool      // counted in front.detached
+	renews   bool      // the backend is asked about a stored answer
+	content  bool      // the request has some
+	unlisted bool      // nobody finds it by entry
 
 	state     atomic.Uint32
 	mark      atomic.Int64 // bytes of the body that are there
@@ -85,9 +86,9 @@ type fill struct {
 	failure *proxy.Error
 }
 
-// follow has the request follow the fill of a key, which it begins where there is none; with alone it begins a fill
-// which nobody else finds. found is what is stored. Without a stream the store has to be asked again, or there is no
-// room.
+// follow has the request follow the fill of a key, which it begins where there is none; with alone it always begins
+// one, which others do not find by that key. found is what is stored. Without a stream the store has to be asked again,
+// or there is no room.
 func (f *front) follow(a *asking, found record, alone bool) (stream session.Stream, again bool) {
 	x, z, r := a.x, f.zone, a.x.Reactor()
 	hash := z.fills.hash(a.under)
@@ -125,7 +126,7 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 		one.begin(f, a, hash, found)
 		one.first = &one.self
 		one.self.join(f, one, a)
-		if !alone {
+		if one.unlisted = alone; !alone {
 			s.add(&one.entry)
 		}
 	}
@@ -151,8 +152,8 @@ func (a *asking) findFill(s *fillShard, hash uint64) *fill {
 	return e.fill
 }
 
-// isOver reports whether the lifetime of an answer is over that is on its way, and that others might have shared. f is
-// in the table, and the mutex of its part is held: its bytes are there.
+// isOver reports whether the answer of f, which is on its way and which followers may share, is stale by now. f is in
+// the table, and the mutex of its part is held: its bytes are there.
 func (f *fill) isOver(now int64) bool {
 	if f.state.Load() != filling || f.alone {
 		return false
@@ -161,7 +162,7 @@ func (f *fill) isOver(now int64) bool {
 	return fresh.Left(now) <= 0
 }
 
-// begin makes f, which is free, the fill for a request, for which found is stored. Nobody follows it.
+// begin makes f, which is free, the fill for a request, for which found is stored. It has no followers yet.
 func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 	key := a.under
 	f.front, f.route, f.reactor = of, a.route, a.x.Reactor()
@@ -182,7 +183,7 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 		f.status.forwarded = "vary-miss"
 	}
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
-	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
+	f.stale, f.alone, f.unlisted, f.first = policy.ReasonNone, false, false, nil
 	f.state.Store(asked)
 	f.mark.Store(0)
 	f.refs.Store(1)
@@ -257,7 +258,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 	}
 	l := f.front.zone.on(f.reactor)
 	f.status.code = h.Status
-	if f.renews && f.settles(l, h) {
+	if f.renews && f.endByStored(l, h) {
 		if !end { // HTTP/2 may end the stream of a 304 after its head: f is over, and may be used again
 			f.fork.Cancel()
 		}
@@ -285,28 +286,24 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if a.Reason != policy.ReasonNone {
 		return a
 	}
-	refuse := func(why policy.Reason) policy.Answer { return policy.Answer{Reason: why, Marks: why.Marks()} }
+	tooLarge := policy.Answer{Reason: policy.ReasonTooLarge, Marks: policy.ReasonTooLarge.Marks()}
 	switch f.length = h.Length; {
 	case end:
 		f.length = 0
 	case f.length < 0:
 		f.length = -1
 	case f.length > bodyMax:
-		return refuse(policy.ReasonTooLarge)
+		return tooLarge
 	}
 	if z := f.front.zone; z.filling.Load() >= z.fillingMax { // taken by others that waited for their heads, as this did
 		return policy.Answer{Reason: policy.ReasonCrowd}
 	}
-	var why policy.Reason
-	if l.names, why = policy.AppendVary(l.names[:0], h); why != policy.ReasonNone {
-		return refuse(why)
-	}
-	if !f.vary(l, now) { // what is stored stays for others
+	if l.names, _ = policy.AppendVary(l.names[:0], h); !f.vary(l, now) { // what is stored stays for others
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
 	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], h, &a); !ok || len(l.record) > bodyMax {
-		return refuse(policy.ReasonTooLarge)
+		return tooLarge
 	}
 	room := bodyMax
 	if f.length >= 0 {
@@ -384,7 +381,7 @@ func (f *fill) refuse(l *local) {
 	f.finish(passed)
 }
 
-// giveHead gives the head of the answer, as it came, to the first follower.
+// giveHead gives the head of the answer to the first follower, as its request wants it.
 func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 	w := f.first
 	if w == nil {
@@ -421,7 +418,7 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 	h.Base = base[:0] // a head that was taken has left its memory
 }
 
-// passOn has the first follower go to the backend by itself, since the answer is not stored.
+// passOn has the first follower go to the backend by itself, by a request that is its own.
 func (f *fill) passOn() {
 	if w := f.first; w != nil {
 		visits.Of(w.x).why = f.why
@@ -432,7 +429,7 @@ func (f *fill) passOn() {
 // SendData takes a piece of the body.
 func (f *fill) SendData(p []byte, end bool) (int, error) {
 	if f.state.Load() == filling && int64(len(p)) > bodyMax-f.mark.Load() {
-		// Its length was not stated: the first follower alone has seen of it.
+		// Its length was not stated: only the first follower has seen any of it.
 		f.why, f.marks = policy.ReasonTooLarge, policy.ReasonTooLarge.Marks()
 		if w := f.first; w != nil {
 			w.front.unstored(w.x, f.why) // it was counted as a miss with its head
@@ -499,7 +496,7 @@ func (f *fill) Reset(session.Code) {
 // OnFailed is a failure in place of an answer.
 func (f *fill) OnFailed(e *proxy.Error) {
 	f.status.code = 0
-	if f.renews && e.Status >= 502 && f.staleFor(f.front.zone.on(f.reactor), 0) {
+	if f.renews && e.Status >= 502 && f.giveStale(f.front.zone.on(f.reactor), 0) {
 		return
 	}
 	if w := f.first; w != nil {
@@ -522,7 +519,7 @@ func (f *fill) finish(s fillState) {
 		if f.length < 0 { // nobody reads it yet
 			r.setBodyLen(int(f.mark.Load()))
 		}
-		if isDead := z.generations.dead(f.since, f.urls); !isDead && z.records.Set(f.store, r) {
+		if isDead := z.generations.dead(f.since, f.urls); !isDead && !f.isOutdone() && z.records.Set(f.store, r) {
 			c.stored.Add(1)
 		} else if c.refused.Add(1); isDead && f.first != nil {
 			f.front.unstored(f.first.x, policy.ReasonPurged)
@@ -532,11 +529,20 @@ func (f *fill) finish(s fillState) {
 	}
 	z.fills.remove(f)
 	f.publish(s)
-	if f.apart {
-		f.apart = false
+	if f.detached {
+		f.detached = false
 		f.front.detached.Add(-1)
 	}
 	f.release()
+}
+
+// isOutdone reports whether an answer is stored that came after f was asked, and that may have been asked for later.
+func (f *fill) isOutdone() bool {
+	if !f.unlisted {
+		return false
+	}
+	r := f.front.zone.on(f.reactor).get(f.store, f.asked)
+	return r.kind() == isAnswer && r.until() > f.asked
 }
 
 // publish has all followers look at f.
@@ -571,7 +577,7 @@ func (f *fill) release() {
 // left is told, on the reactor of f, that maybe nobody follows it any more.
 func (f *fill) left(*engine.Reactor) {
 	s := f.state.Load()
-	if f.followers.Load() > 0 || f.apart {
+	if f.followers.Load() > 0 || f.detached {
 		return
 	}
 	switch {
@@ -579,7 +585,7 @@ func (f *fill) left(*engine.Reactor) {
 		f.fork.Cancel()
 	case s == asked || s == filling:
 		if !f.route.Abandon && f.front.detach() {
-			f.apart = true
+			f.detached = true
 			return
 		}
 		if f.front.zone.fills.removeLonely(f) {

@@ -17,7 +17,7 @@ import (
 // follower is an exchange that waits for a fill: the stream from which it has its answer.
 // Owned by the reactor of the exchange.
 //
-//	sent <= fill.mark, unless the part that is to be sent has not come; owed <= sent, unless the fill is passed
+//	sent <= fill.mark, unless a range is sent that has not come yet; owed <= sent, unless the fill is passed
 //	over => nothing of the exchange is used any more
 type follower struct {
 	session.NopStream
@@ -38,7 +38,7 @@ type follower struct {
 	begun bool
 	over  bool
 
-	conditional bool // as of asking
+	conditional bool // see asking
 }
 
 // join makes w, which is over or new, the follower of a fill for a request.
@@ -103,7 +103,8 @@ func (w *follower) step() {
 	}
 }
 
-// begin gives the head of the record to w. It reports false where w is over.
+// begin gives the head of the record to w. whole says that the body is here to its end. It reports false where w is
+// over.
 func (w *follower) begin(whole bool) (ok bool) {
 	f, r := w.fill, w.x.Reactor()
 	l := f.front.zone.on(r)

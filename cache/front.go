@@ -46,16 +46,28 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 			f.note(x, proxy.CacheBypass, -1, why)
 			return nil, errNotStored
 		} else if why != policy.ReasonNone {
-			return f.pass(x, v, why)
+			return f.passOrStale(&a, found, v, why)
 		}
 		v.follows++
 		switch s, again := f.follow(&a, found, v.alone); {
 		case s != nil:
 			return s, nil
 		case !again:
-			return f.pass(x, v, policy.ReasonCrowd)
+			return f.passOrStale(&a, found, v, policy.ReasonCrowd)
 		}
 	}
+}
+
+// passOrStale has the request go to the backend by itself; or it answers with found, where the request has waited too
+// long or cannot wait, and found may be used while the backend does not answer.
+func (f *front) passOrStale(a *asking, found record, v *visit, why policy.Reason) (session.Stream, error) {
+	if found.kind() == isAnswer && (why == policy.ReasonWaited || why == policy.ReasonCrowd) {
+		fresh := found.fresh()
+		if a.why = a.route.Rules.OnError(&fresh, &a.x.Request, a.now, 0); a.why != policy.ReasonNone {
+			return f.hit(a, found, &fresh)
+		}
+	}
+	return f.pass(a.x, v, why)
 }
 
 // errNotStored is the answer to only-if-cached: RFC 9111 §5.2.1.7.
@@ -69,7 +81,9 @@ func (f *front) hit(a *asking, r record, fresh *policy.Freshness) (session.Strea
 	case policy.ReasonFresh:
 		why = policy.ReasonNone
 	case policy.ReasonStaleWhile:
-		f.refresh(a, r)
+		if fresh.Ask <= a.now {
+			f.refresh(a, r)
+		}
 		fallthrough
 	default:
 		how = proxy.CacheStale
@@ -93,8 +107,8 @@ func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) (session.St
 	return nil, proxy.ErrOnward
 }
 
-// OnPassed tells the client that its request went by the cache. A marker is removed where the answer could be stored by
-// now. What a request has changed counts no more.
+// OnPassed tells the client that its request went by the cache. It removes the marker by which it went, where the
+// answer could be stored by now. After an unsafe request it ends what is stored for the URLs that have changed.
 func (f *front) OnPassed(x *proxy.Exchange) {
 	v, h := visits.Of(x), &x.Response
 	if h.Tunnel {
@@ -112,9 +126,14 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 		}
 	}
 	if policy.Invalidates(&x.Request, h) {
-		of.invalidate(x, l)
+		f.route.invalidate(x, l)
+		for _, other := range f.route.Choices { // by which requests for the same may have been stored
+			if other != nil {
+				other.invalidate(x, l)
+			}
+		}
 	}
-	if v.why == policy.ReasonNone { // the cache is for others
+	if v.why == policy.ReasonNone { // the cache is off here, but for rules, none of which held
 		return
 	}
 	forwarded := "bypass"
@@ -124,8 +143,8 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	l.tell(of, h, status{forwarded: forwarded, code: h.Status, why: v.why})
 }
 
-// invalidate has what is stored for the target of the request of x, which has changed something, count no more, nor
-// what is stored for the URLs of this origin that its answer names: RFC 9111 §4.4.
+// invalidate ends what is stored for the target of the request of x, which is not safe, and for the URLs of this origin
+// that its answer names: RFC 9111 §4.4.
 func (r *Route) invalidate(x *proxy.Exchange, l *local) {
 	request, g := &x.Request, &l.zone.generations
 	target := request.Bytes(request.Target)

@@ -7,10 +7,10 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// generations says which stored answers count no more, since a later request has changed what is at their URL: nothing
-// is looked for in the store. Invalidations are numbered. A slot has the number of the last one of its URLs; what was
-// asked for before it is dead. URLs that meet in a slot make each other dead, which costs a request to the backend and
-// is never wrong.
+// generations says which stored answers count no more, since a later request has changed what is at their URL. The
+// store is not searched for them. Invalidations are numbered. A slot has the number of the last invalidation of its
+// URLs; answers that were asked for before that one are dead. URLs that share a slot end each other's answers, which
+// costs a request to the backend and is never wrong.
 // Safe for any goroutine.
 type generations struct {
 	seed  maphash.Seed
@@ -18,7 +18,8 @@ type generations struct {
 	slots []atomic.Uint64 // a power of two
 }
 
-// urls are the hashes of the URL of a request: as the client asked, its path as routes see it, and as it is sent on.
+// urls are two hashes of the URL of a request: of the authority that the client asked for, with the path as routes see
+// it; and of the authority and the path that the backend is sent.
 type urls [2]uint64
 
 const (
@@ -37,11 +38,11 @@ func (g *generations) init(memory int64) {
 
 func (g *generations) slot(url uint64) *atomic.Uint64 { return &g.slots[url&uint64(len(g.slots)-1)] }
 
-// now is the generation of what is asked for now.
+// now returns the generation of answers that are asked for from now on.
 func (g *generations) now() uint64 { return g.last.Load() }
 
-// end makes what was asked for before dead, where it is at a URL. What a backend is asked for while this runs has seen
-// the change, and may live.
+// end makes answers for a URL dead that were asked for before. The change has been made when end is called, so answers
+// that are asked for while it runs may count or not.
 func (g *generations) end(url uint64) {
 	slot, n := g.slot(url), g.last.Add(1)
 	for {

@@ -40,7 +40,9 @@ func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
 	if isQuery(h) { // RFC 10008 §2.7: the content and what describes it are a part of the key
 		sum := sha256.Sum256(a.content)
 		dst = append(append(dst, 'q'), sum[:]...)
-		dst = appendField(appendField(dst, h, "Content-Type"), h, "Content-Encoding")
+		for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language"} {
+			dst = appendField(dst, h, name)
+		}
 	} else {
 		dst = append(dst, 'g')
 	}

@@ -21,8 +21,9 @@ import (
 //	   24  lifetime, ns                    of an answer
 //	   32  bytes of lines                  of an answer; of names, of a list
 //	   36  bytes of the body
-//	   40  for how long it may be stale    of an answer, s: while it is renewed, and on errors; all bits: not stated
-//	   48  when to ask again, ns           of an answer whose backend has failed
+//	   40  stale while it is renewed, s    of an answer; all bits: it does not say for how long
+//	   44  stale on errors, s              likewise
+//	   48  when to ask again, ns           of an answer whose backend has failed; else 0
 //	   56  generation                      of an answer: see generations
 //	   64  4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
@@ -51,7 +52,7 @@ func (r record) kind() recordKind {
 	return recordKind(r[1])
 }
 
-// edition tells two records under one key apart. The zero value stands for no record.
+// edition tells two records under one key apart, by their kind and time. The zero value stands for no record.
 type edition struct {
 	kind recordKind
 	at   int64
@@ -113,7 +114,7 @@ func (r record) setFresh(f *policy.Freshness) {
 	}
 }
 
-// windowBits returns how a record has a time of a policy.Freshness, and windowOf the time.
+// windowBits returns StaleWhile or StaleOnError of a policy.Freshness as a record has it. windowOf is its inverse.
 func windowBits(ns int64) uint32 {
 	if ns < 0 {
 		return math.MaxUint32
@@ -153,7 +154,7 @@ func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used
 	dst = appendHeader(dst, isAnswer, 0, 0)
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.Dropped() || !a.Keeps(h, i) {
+		if !a.Keeps(h, i) {
 			continue
 		}
 		if n++; f.NameLen > 255 || f.ValueLen > 1<<16-1 || n > 1<<12 {

@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// askAgain is how long a backend that has failed is not asked again for the same, in ns.
+// askAgain is the time in ns for which a backend that has failed is not asked again about the same stored answer.
 const askAgain = int64(1e9)
 
 // conditions are the fields by which the backend confirms a stored answer: RFC 9111 §4.3.1.
@@ -31,18 +31,18 @@ func addConditions(request, stored *message.Head) {
 
 // hasConditions reports whether request has the conditions, one at least, that are made of what is stored.
 func hasConditions(request, stored *message.Head) bool {
-	any := false
+	some := false
 	for _, c := range conditions {
 		value := stored.Peek(c.of)
 		if !bytes.Equal(request.Peek(c.id), value) {
 			return false
 		}
-		any = any || len(value) > 0
+		some = some || len(value) > 0
 	}
-	return any
+	return some
 }
 
-// refresh has the backend asked for a stored answer that the request is given meanwhile, unless it is asked already.
+// refresh asks the backend about found, the stored answer that the request is given, unless a fill does so already.
 func (f *front) refresh(a *asking, found record) {
 	z, hash := f.zone, f.zone.fills.hash(a.under)
 	s := z.fills.of(hash)
@@ -53,26 +53,27 @@ func (f *front) refresh(a *asking, found record) {
 	}
 	one := a.l.takeFill()
 	one.begin(f, a, hash, found)
-	one.apart = true
+	one.detached = true
 	s.add(&one.entry)
 	s.mu.Unlock()
 	one.ask(a, found)
 }
 
-// settles gives the followers the stored answer that the backend was asked about, where the answer with head h says so.
-func (f *fill) settles(l *local, h *message.Head) bool {
+// endByStored ends f by the stored answer that the backend was asked about: a 304 renews it, an error may have it used.
+// It reports false where the answer with head h is to be taken like any other.
+func (f *fill) endByStored(l *local, h *message.Head) bool {
 	switch h.Status {
 	case 304:
 		return f.renew(l, h)
 	case 500, 502, 503, 504:
-		return f.staleFor(l, h.Status)
+		return f.giveStale(l, h.Status)
 	}
 	return false
 }
 
-// kept returns what is stored where f asks about it; nil: it is not there any more, or there is no memory to give it.
+// storedAnswer returns the stored answer that f asks about; nil: it counts no more, or there is no memory to give it.
 // It is borrowed until the store is asked again.
-func (f *fill) kept(l *local) record {
+func (f *fill) storedAnswer(l *local) record {
 	if l.zone.filling.Load() >= l.zone.fillingMax {
 		return nil
 	}
@@ -83,55 +84,56 @@ func (f *fill) kept(l *local) record {
 	return r
 }
 
-// staleFor gives the followers a stored answer in place of one with status, or of none: 0. It reports false where there
-// is none for that.
-func (f *fill) staleFor(l *local, status uint16) bool {
-	r, now := f.kept(l), l.zone.now(f.reactor)
+// giveStale gives the followers the stored answer in place of the backend's answer with status; 0: it has not answered.
+// It reports false where the stored answer may not be used so.
+func (f *fill) giveStale(l *local, status uint16) bool {
+	r, now := f.storedAnswer(l), l.zone.now(f.reactor)
 	if r == nil {
 		return false
 	}
 	fresh := r.fresh()
 	if f.route.Rules.Reuse(&fresh, f.fork.Request(), now) == policy.ReasonFresh { // another fill has stored it
-		f.startOver()
+		f.askAllAgain()
 		return true
 	}
 	if f.stale = f.route.Rules.OnError(&fresh, f.fork.Request(), now, status); f.stale == policy.ReasonNone {
+		if f.first == nil { // later requests may use it all the same: none has the backend asked again at once
+			r.setAsk(now + askAgain)
+			l.zone.records.Set(f.entry.key, r)
+		}
 		return false
 	}
 	r.setAsk(now + askAgain)
-	f.give(r[:r.headLen()], r.body())
+	f.giveRecord(r[:r.headLen()], r.body())
 	return true
 }
 
-// renew gives the followers the stored answer, renewed by h, the head of a 304: RFC 9111 §4.3.4. It reports false where
-// nobody asked for a 304.
+// renew gives the followers the stored answer, renewed by h, the head of a 304: RFC 9111 §4.3.4. Where that is about
+// another answer, they ask the cache once more. It reports false where the request had no conditions.
 func (f *fill) renew(l *local, h *message.Head) bool {
-	r, stored, now := f.kept(l), &l.head, l.zone.now(f.reactor)
+	r, head, now := f.storedAnswer(l), &l.head, l.zone.now(f.reactor)
 	if r == nil {
-		f.startOver()
+		f.askAllAgain()
 		return true
 	}
-	stored.Base = l.base[:0]
-	r.writeTo(stored)
-	l.base = stored.Base
-	if request := f.fork.Request(); !hasConditions(request, stored) {
+	head.Base = l.base[:0]
+	r.writeTo(head)
+	l.base = head.Base
+	if request := f.fork.Request(); !hasConditions(request, head) {
 		if !request.Has(message.IfNoneMatch) && !request.Has(message.IfModifiedSince) {
 			return false
 		}
-		f.startOver()
+		f.askAllAgain()
 		return true
 	}
-	l.names, _ = policy.AppendVary(l.names[:0], stored)
+	l.names, _ = policy.AppendVary(l.names[:0], head)
 	varied := len(l.names)
-	renewed := policy.Renew(stored, h)
-	l.base = stored.Base
-	a := f.route.Rules.Judge(f.fork.Request(), stored, f.asked, now)
-	if l.names, _ = policy.AppendVary(l.names, stored); !renewed || !bytes.Equal(l.names[:varied], l.names[varied:]) {
-		l.zone.records.Delete(f.entry.key)
-		f.startOver()
-		return true
-	}
-	if a.Reason != policy.ReasonNone {
+	renewed := policy.Renew(head, h)
+	l.base = head.Base
+	a := f.route.Rules.Judge(f.fork.Request(), head, f.asked, now)
+	l.names, _ = policy.AppendVary(l.names, head)
+	same := renewed && bytes.Equal(l.names[:varied], l.names[varied:])
+	if same && a.Reason != policy.ReasonNone {
 		l.zone.records.Delete(f.entry.key)
 		f.why, f.marks = a.Reason, a.Marks
 		f.refuse(l)
@@ -139,26 +141,27 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		return true
 	}
 	var ok bool
-	if l.renewed, l.text, ok = appendAnswer(l.renewed[:0], l.text[:0], stored, &a); !ok || len(l.renewed) > bodyMax {
+	l.renewed, l.text, ok = appendAnswer(l.renewed[:0], l.text[:0], head, &a)
+	if !same || !ok || len(l.renewed) > bodyMax {
 		l.zone.records.Delete(f.entry.key)
-		f.startOver()
+		f.askAllAgain()
 		return true
 	}
 	f.alone = !shared(&a.Fresh)
-	f.give(l.renewed, r.body())
+	f.giveRecord(l.renewed, r.body())
 	return true
 }
 
-// startOver has all followers ask the cache once more.
-func (f *fill) startOver() {
+// askAllAgain has all followers ask the cache once more.
+func (f *fill) askAllAgain() {
 	f.finish(failed)
 	if w := f.first; w != nil {
 		w.again()
 	}
 }
 
-// give gives the followers an answer that is here whole, and stores it.
-func (f *fill) give(head record, body []byte) {
+// give stores the answer with that head, of a record, and that body, and sends it to the followers.
+func (f *fill) giveRecord(head record, body []byte) {
 	f.store, f.length = f.entry.key, int64(len(body))
 	f.keep(head, len(body))
 	record(f.bytes).setBodyLen(copy(f.bytes[f.headLen:], body))

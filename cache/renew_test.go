@@ -120,6 +120,7 @@ func TestRenew_byAWrong304(t *testing.T) {
 		{`ETag: "9"`, "fwd=uri-miss; fwd-status=200; stored"},
 		{"Cache-Control: no-store", "fwd=bypass; fwd-status=200; detail=no-store"},
 		{"Vary: X-A", "fwd=uri-miss; fwd-status=200; stored"},
+		{"Connection: Cache-Control", "fwd=uri-miss; fwd-status=200; stored"},
 	} {
 		t.Run(c.fields, func(t *testing.T) {
 			var asked []string
@@ -242,6 +243,61 @@ func TestStaleOnError(t *testing.T) {
 	}
 }
 
+// A request that is to end when a backend has not answered in time gets the stale answer before it ends.
+func TestStaleOnError_totalTime(t *testing.T) {
+	g := &rig{timeout: 300 * time.Millisecond, onward: &script{play: func(session.Stream, session.Receiver) {}}}
+	g.start(t, cache.Route{}, "127.0.0.1:1")
+	g.get(t, "/").want(t, 200, "whole", "fwd=uri-miss")
+	if a := g.get(t, "/"); a.body != "whole" || !strings.HasSuffix(a.cacheStatus(), "detail=stale-if-error") {
+		t.Errorf("%+v", a)
+	}
+}
+
+// Requests that have waited too long for a backend that does not answer get the stale answer, and do not ask it, too.
+func TestStaleOnError_waited(t *testing.T) {
+	wait := make(chan bool)
+	route := cache.Route{LockTimeout: 20 * time.Millisecond, Rules: policy.Rules{StaleOnError: time.Minute}}
+	g := newRig(t, route, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" {
+			<-wait
+		}
+		w.Header().Set("Cache-Control", "max-age=1")
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "a.txt", time.Time{}, strings.NewReader("whole"))
+	})
+	g.get(t, "/")
+	over := time.Now().Add(1100 * time.Millisecond)
+	testutil.Eventually(t, testutil.Patience, func() bool { return time.Now().After(over) }, "its lifetime is over")
+	first := make(chan answer)
+	go func() { first <- g.do("GET", "/") }()
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.asked.Load() == 2 }, "the origin is asked")
+	for range 3 {
+		if a := g.get(t, "/"); a.body != "whole" || !strings.HasSuffix(a.cacheStatus(), "detail=stale-on-error") {
+			t.Errorf("%+v", a)
+		}
+	}
+	close(wait)
+	if a := <-first; a.cacheStatus() != "edge; fwd=stale; fwd-status=304" || g.asked.Load() != 2 {
+		t.Errorf("%+v, %d requests", a, g.asked.Load())
+	}
+}
+
+// A backend that fails is not asked for each hit while a stale answer is used.
+func TestRefresh_fails(t *testing.T) {
+	g, p := newPage(t, cache.Route{}, "Cache-Control: max-age=0, stale-while-revalidate=60")
+	g.get(t, "/")
+	p.set(func() { p.status, p.fields = 500, "" })
+	begun := time.Now()
+	g.get(t, "/").want(t, 200, "page 0", "hit; ttl=0; detail=stale-while-revalidate")
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.zone.Stats().Passed == 1 }, "it has failed")
+	for range 5 {
+		a := g.get(t, "/")
+		if a.body != "page 0" || g.asked.Load() > 2 && time.Since(begun) < time.Second {
+			t.Fatalf("%+v, %d requests", a, g.asked.Load())
+		}
+	}
+}
+
 // RFC 9111 §4.4: what a request changes is stored no more, nor what its answer names of the same origin.
 func TestInvalidate(t *testing.T) {
 	g, p := newPage(t, cache.Route{Query: cache.Query{Drop: []string{"x"}}}, "Cache-Control: max-age=60")
@@ -343,7 +399,9 @@ func TestConditions(t *testing.T) {
 			if got := a.head.Get("Content-Range"); got != c.part {
 				t.Errorf("%s: %s is answered %q", c.name, c.value, got)
 			}
-			if (a.head.Get("X-A") == "") != (c.status == 304 || c.status == 416) || a.head.Get("ETag") != `"0"` {
+			lacks := func(name string) bool { return a.head.Get(name) == "" }
+			if lacks("X-A") != (c.status == 304 || c.status == 416) || lacks("ETag") != (c.status == 416) ||
+				lacks("Cache-Control") != (c.status == 416) {
 				t.Errorf("%s: %s: %v", c.name, c.value, a.head)
 			}
 			if !stored {
@@ -545,6 +603,25 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("%s: %q", method, a.body)
 		}
 	}
+}
+
+// What is stored by a Route that a rule has chosen ends, too, whatever the query is there.
+func TestInvalidate_byAnotherChoice(t *testing.T) {
+	short := new(cache.Choice)
+	chosen := &cache.Route{Query: cache.Query{Drop: []string{"x"}}}
+	route := cache.Route{Off: true, Choices: map[*cache.Choice]*cache.Route{short: chosen}}
+	rule := &proxy.Filter{Name: "rule", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
+		if x.Request.Verb == message.VerbGet {
+			cache.Choose(x, short)
+		}
+		return proxy.Next
+	}}
+	p := &page{fields: "Cache-Control: max-age=60"}
+	g := newRig(t, route, p.ServeHTTP, rule)
+	g.get(t, "/?x=1")
+	g.get(t, "/?x=1").want(t, 200, "page 0", "hit")
+	g.do("POST", "/?x=1")
+	g.get(t, "/?x=1").want(t, 200, "page 0", "fwd=uri-miss")
 }
 
 // A rule chooses among the Routes of a front.

@@ -13,8 +13,8 @@ import (
 // Route says how answers of a route are cached. The zero value is good. Immutable once it is used.
 type Route struct {
 	Rules policy.Rules
-	// Identity names the backends, and what the route tells them beside the request: routes of one identity share
-	// answers. "": no other route does that has another one.
+	// Identity names the backends, and what the route tells them beside the request. Routes with the same Identity
+	// share answers, also routes with "".
 	Identity string
 	Key      []*lang.Template // texts of the request that are a part of the key
 	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
@@ -22,11 +22,12 @@ type Route struct {
 	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
 	// by itself; 0: 5 s.
 	LockTimeout time.Duration
-	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB.
+	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB;
+	// below 0: it is fetched for no range.
 	RangeFill int64
 	Abandon   bool // an answer that nobody waits for any more is not fetched to its end
 	NoStatus  bool // clients are not told by Cache-Status (RFC 9211) what the cache did
-	Off       bool // the cache is used for those requests alone for which Choose says so
+	Off       bool // the cache is used only for requests whose Choice has a Route
 	// Choices are the Routes that hold in place of this one for requests of a Choice. Without an entry, requests of a
 	// Choice go by the cache. Choices of these Routes do not count.
 	Choices map[*Choice]*Route
@@ -37,7 +38,7 @@ const (
 	rangeFill   = 1 << 20
 )
 
-// Choice stands for what a rule says of the cache. Two are equal if they are one.
+// Choice is an index of Route.Choices: it stands for what a rule says of the cache. Choices are compared as pointers.
 type Choice struct{ _ byte }
 
 // Choose has the cache before the destination of x do what its Route says of c. For filters of the phases BeforeRoute
@@ -62,8 +63,8 @@ func (r *Route) passes(h *message.Head) (why policy.Reason, conditional bool) {
 	case h.Upgrade:
 		return policy.ReasonOff, false
 	case h.Verb == message.VerbGet, h.Verb == message.VerbHead:
-		// Content of GET means nothing (RFC 9110 §9.3.1), but some backends answer it: it would be an answer for
-		// others.
+		// Content of GET means nothing (RFC 9110 §9.3.1), but some backends answer by it, and requests without content
+		// would be given that answer.
 		if h.Length != 0 {
 			return policy.ReasonBody, false
 		}
@@ -120,9 +121,9 @@ func (f *front) Check() error {
 // visit is what the cache keeps with an exchange.
 type visit struct {
 	choice  *Choice       // nil: no rule has chosen
-	why     policy.Reason // it does not wait for another request any more, or was passed
+	why     policy.Reason // why it goes to the backend by itself; ReasonNone: it may wait for another request
 	follows uint8         // how often it began to wait
-	alone   bool          // the answer to another request is not for it
+	alone   bool          // it needs an answer of its own, in a fill that others do not find
 	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request
 }
 

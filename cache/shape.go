@@ -16,8 +16,9 @@ func (l *local) addAge(h *message.Head, fresh *policy.Freshness, now int64) int3
 	return int32(age)
 }
 
-// shape makes h, the head of an answer that the cache gives, the head of the answer to the conditions and the range of
-// request, and returns which bytes of the body belong to it. A length below 0 is not known, and there is no part then.
+// shape changes h, the head of a whole answer, to what the conditions and the range of request ask for, and returns
+// which n bytes of the body go with it, from at on. length is the length of the body; below 0: it is not known, and no
+// range is cut out of it.
 func shape(request, h *message.Head, length, received int64) (at, n int64) {
 	if h.Status != 200 {
 		return 0, length
@@ -25,7 +26,7 @@ func shape(request, h *message.Head, length, received int64) (at, n int64) {
 	// RFC 9110 §13.2.2: Range is looked at after the conditions.
 	if policy.NotModified(request, h, received) {
 		h.Status = 304
-		strip(h)
+		strip(h, policy.InNotModified)
 		return 0, 0
 	}
 	if length < 0 || request.Verb != message.VerbGet { // RFC 9110 §14.2
@@ -39,7 +40,7 @@ func shape(request, h *message.Head, length, received int64) (at, n int64) {
 		return 0, length
 	case policy.Unsatisfiable:
 		h.Status, n = 416, 0
-		strip(h)
+		strip(h, policy.InUnsatisfiable)
 		t = append(t, '*')
 	default:
 		h.Status = 206
@@ -49,11 +50,11 @@ func shape(request, h *message.Head, length, received int64) (at, n int64) {
 	return at, n
 }
 
-// strip leaves in h what an answer without the representation says of it: RFC 9110 §15.4.5.
-func strip(h *message.Head) {
+// strip drops the body of h, and all fields but those that keeps names.
+func strip(h *message.Head, keeps func(id message.Name, name []byte) bool) {
 	h.Length = 0
 	for i := range h.Fields {
-		if f := &h.Fields[i]; !f.Dropped() && !policy.InNotModified(f.ID, h.Name(i)) {
+		if f := &h.Fields[i]; !f.Dropped() && !keeps(f.ID, h.Name(i)) {
 			f.Flags |= message.Dropped
 		}
 	}

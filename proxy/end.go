@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -170,6 +171,9 @@ func (c *call) end(x *Exchange, f *Error) bool {
 	return err == nil && n == len(last) // nobody is left who would send the rest
 }
 
+// forkMargin is how much sooner a fork ends than the exchange that it was made of, so that its failure can be acted on.
+const forkMargin = 20 * time.Millisecond
+
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func armTotal(x *Exchange) {
 	limit := cmp.Or(x.timeouts.Total, x.route.Timeout)
@@ -183,6 +187,9 @@ func armTotal(x *Exchange) {
 	}
 	if x.total == nil {
 		x.total = &engine.Timer{Run: func(*engine.Reactor) { expire(x) }}
+	}
+	if x.fork != nil {
+		limit -= min(limit/16, forkMargin)
 	}
 	x.local.reactor.Arm(x.total, x.started+int64(limit))
 }

@@ -13,9 +13,9 @@ import (
 // The caller may change f.Request until it returns to the reactor. The answer goes to down, from the end of this tick
 // on, and never inside a method of f.
 //
-// A fork makes attempts as any request does: retries, hedging, balancing, ConnectFailed, Connected, UpstreamResponse,
-// Via, and counters of the upstream. No other filter sees it, and it has no log record. The answer of a filter of
-// ConnectFailed is a failure, with which x fails by that answer.
+// A fork has the time that x has, and ends a little sooner. It makes attempts as any request does: retries, hedging,
+// balancing, ConnectFailed, Connected, UpstreamResponse, Via, and counters of the upstream. No other filter sees it,
+// and it has no log record. The answer of a filter of ConnectFailed is a failure, with which x fails by that answer.
 // On the reactor of x.
 func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	from, y := x.Client(), x.local.take()
@@ -30,7 +30,7 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.number, y.bodyIn, y.fault = x.local.numberOf(&x.record), 0, nil
 	y.status, y.answered, y.ours, y.cached = 0, 0, false, NoCache
 	y.given, y.trace = append(y.given, x.given...), append(y.trace, x.trace...)
-	y.started, y.target, y.authority = x.local.reactor.Now(), x.target, x.authority
+	y.started, y.target, y.authority = x.started, x.target, x.authority
 	y.Request.Become(&x.Request)
 	y.routed, y.asked, y.timeouts, y.matched, y.variants = x.routed, x.asked, x.timeouts, x.matched, x.variants
 	y.used = x.local.slab.Copy(x.index, y.index, x.used)

@@ -10,8 +10,8 @@ type Answer struct {
 	Fresh  Freshness // for the record
 
 	strip  bool   // Set-Cookie is not kept
-	hops   bool   // Connection may name fields that are not kept
-	listed bool   // directives name such fields
+	hops   bool   // the answer has Connection, which may name fields that are not kept
+	listed bool   // no-cache or private names fields that are not kept
 	field  string // the targeted field that has the directives; "": Cache-Control
 }
 
@@ -34,7 +34,7 @@ func (r *Rules) Judge(request, answer *message.Head, asked, received int64) (a A
 	return a
 }
 
-// refuse returns what speaks against storing answer.
+// refuse returns why answer is not stored; ReasonNone: it may be.
 func (r *Rules) refuse(request, answer *message.Head, d *directives, l lifetime, f *Freshness) Reason {
 	authorized, hasCookie := request.Has(message.Authorization), request.Has(message.Cookie)
 	demanded, _ := r.demands(request)
@@ -72,8 +72,8 @@ func (r *Rules) refuse(request, answer *message.Head, d *directives, l lifetime,
 	return ReasonNone
 }
 
-// hidesRules reports whether Connection of an answer names fields that say who may have it: then they were dropped, and
-// nobody can tell what the backend wants.
+// hidesRules reports whether Connection of an answer names Cache-Control, Set-Cookie or Vary. They were dropped then,
+// and with them what the backend says of storing the answer.
 func hidesRules(answer *message.Head) bool {
 	for i := range answer.Fields {
 		switch f := &answer.Fields[i]; f.ID {
@@ -96,7 +96,8 @@ func variesTooMuch(answer *message.Head) bool {
 	return why != ReasonNone
 }
 
-// neverUses reports whether an answer is of no use, from its arrival on, before the backend has confirmed it.
+// neverUses reports whether an answer may never be sent from the store, from its arrival on, before the backend has
+// confirmed it.
 func (r *Rules) neverUses(f *Freshness) bool {
 	stale := f.Age - f.Lifetime
 	return f.Always || stale >= 0 && (f.Strict || stale >= window(f.StaleWhile, r.StaleWhile))

@@ -2,12 +2,13 @@ package policy
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/edge-proxy/edge/message"
 )
 
-// NotModified reports whether the conditions of request, a GET or HEAD, are answered by 304 from stored, the head of an
-// answer with status 200 that came at received: RFC 9111 §4.3.2. A condition that is malformed counts for nothing.
+// NotModified reports whether the conditions of request, a GET or HEAD, have 304 sent in place of stored, the head of
+// an answer with status 200 that came at received: RFC 9111 §4.3.2. A condition that is malformed counts for nothing.
 func NotModified(request, stored *message.Head, received int64) bool {
 	// RFC 9110 §13.1.3: a recipient MUST ignore If-Modified-Since if the request contains an If-None-Match.
 	if request.Has(message.IfNoneMatch) {
@@ -53,23 +54,31 @@ func namesTag(request, stored *message.Head) (found bool) {
 func opaque(tag []byte) []byte { return bytes.TrimPrefix(tag, []byte("W/")) }
 
 // InNotModified reports whether a field of a stored answer is sent with 304: RFC 9110 §15.4.5, and what tells caches
-// on the way how long the answer is fresh, and of other caches.
+// on the way how long the answer is fresh, what browsers may show of it, and of other caches.
 func InNotModified(id message.Name, name []byte) bool {
 	switch id {
-	case message.Date, message.ETag, message.LastModified, message.CacheControl, message.Expires, message.Vary,
-		message.ContentLocation, message.Age:
+	case message.ETag, message.LastModified, message.CacheControl, message.Expires, message.ContentLocation:
 		return true
 	case message.Other:
 		const targeted = "-Cache-Control"
-		at := len(name) - len(targeted)
-		return at > 0 && message.EqualFold(name[at:], targeted) || message.EqualFold(name, "Cache-Status")
+		if at := len(name) - len(targeted); at > 0 && message.EqualFold(name[at:], targeted) {
+			return true
+		}
 	}
-	return false
+	return InUnsatisfiable(id, name)
+}
+
+// InUnsatisfiable reports whether a field of a stored answer is sent with 416. Not so its lifetime: a cache on the way
+// whose keys lack Range would give the 416 to all others.
+func InUnsatisfiable(id message.Name, name []byte) bool {
+	const crossOrigin = "Access-Control-"
+	return id == message.Date || id == message.Vary || id == message.Age || message.EqualFold(name, "Cache-Status") ||
+		len(name) > len(crossOrigin) && message.EqualFold(name[:len(crossOrigin)], crossOrigin)
 }
 
 // Renew puts the fields of news, a 304 to conditions that were made of stored, into stored, the head of a stored
-// answer: RFC 9111 §3.2. Whether the answer may be stored again is for Judge to say, of stored as it is then. Renew
-// reports false, and changes nothing, where news is about another answer.
+// answer: RFC 9111 §3.2. Judge says afterwards whether stored may be stored again. Renew reports false, and changes
+// nothing, where news is about another answer.
 func Renew(stored, news *message.Head) (ok bool) {
 	if !renews(stored, news) {
 		return false
@@ -98,15 +107,17 @@ func Renew(stored, news *message.Head) (ok bool) {
 
 // renews reports whether news, a 304, is about stored. RFC 9111 §4.3.4: a strong validator of news has to be one of
 // stored; a weak one has to correspond to one. Without any the conditions say what it is about: they named no other
-// answer. Of a backend that states a tag in one of the two alone, Last-Modified has to be the same.
+// answer. Where not both have a tag, but news has a tag or Last-Modified, Last-Modified has to be the same in both.
 func renews(stored, news *message.Head) bool {
 	own, _ := stored.Single(message.ETag)
 	tag, _ := news.Single(message.ETag)
-	switch {
-	case !news.Has(message.ETag):
-		return true
-	case len(own) > 0:
+	switch tagged := news.Has(message.ETag); {
+	case news.Hops && hidesRules(news):
+		return false
+	case tagged && len(own) > 0:
 		return bytes.Equal(tag, own) || len(opaque(tag)) < len(tag) && bytes.Equal(opaque(tag), opaque(own))
+	case !tagged && !news.Has(message.LastModified):
+		return true
 	}
 	modified, _ := stored.Single(message.LastModified)
 	again, _ := news.Single(message.LastModified)
@@ -186,5 +197,5 @@ func rangeHolds(request, stored *message.Head) bool {
 	made, dated := dateIn(stored, message.Date, 0)
 	modified, _ := stored.Single(message.LastModified)
 	at, ok := parseDate(modified, made)
-	return dated && ok && made-at >= clocksApart && bytes.Equal(value, modified)
+	return dated && ok && made-at >= int64(time.Second) && bytes.Equal(value, modified)
 }

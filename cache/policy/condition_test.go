@@ -63,12 +63,15 @@ func TestNotModified(t *testing.T) {
 
 // RFC 9110 §15.4.5.
 func TestInNotModified(t *testing.T) {
-	h := heads(200, "Date: x|ETag: x|Last-Modified: x|Cache-Control: x|Expires: x|Vary: x|Content-Location: x|Age: x|"+
-		"cdn-cache-control: x|Cache-Status: x|"+
+	h := heads(200, "Date: x|Vary: x|Age: x|Cache-Status: x|Access-Control-Allow-Origin: x|access-control-x: x|"+
+		"ETag: x|Last-Modified: x|Cache-Control: x|Expires: x|Content-Location: x|cdn-cache-control: x|"+
 		"Set-Cookie: x|Content-Type: x|Content-Encoding: x|X-A: x|Content-Length: x")
 	for i := range h.Fields {
-		if got := InNotModified(h.Fields[i].ID, h.Name(i)); got != (i < 10) {
-			t.Errorf("%s: %v", h.Name(i), got)
+		if got := InNotModified(h.Fields[i].ID, h.Name(i)); got != (i < 12) {
+			t.Errorf("%s, 304: %v", h.Name(i), got)
+		}
+		if got := InUnsatisfiable(h.Fields[i].ID, h.Name(i)); got != (i < 6) {
+			t.Errorf("%s, 416: %v", h.Name(i), got)
 		}
 	}
 }
@@ -218,7 +221,10 @@ func TestRenew(t *testing.T) {
 		{"both weak", `ETag: W/"a"`, `ETag: W/"a"`, `ETag: W/"a"`},
 		{"another weak", `ETag: W/"a"`, `ETag: W/"b"`, "no"},
 		{"tags", `ETag: "a"`, `ETag: "a"|ETag: "b"`, "no"},
-		{"no tag", `ETag: "a"`, `Last-Modified: ` + later, `ETag: "a"|Last-Modified: ` + later},
+		{"no tag, a time that is new", `ETag: "a"`, `Last-Modified: ` + later, "no"},
+		{"no tag, same time", `ETag: "a"|Last-Modified: ` + later, `Last-Modified: ` + later,
+			`ETag: "a"|Last-Modified: ` + later},
+		{"no tag, another time", `Last-Modified: ` + dated(0), `Last-Modified: ` + later, "no"},
 		{"no tag stored", `Last-Modified: ` + later, `ETag: "a"`, "no"},
 		{"no tag stored, same time", `Last-Modified: ` + later, `ETag: "a"|Last-Modified: ` + later,
 			`ETag: "a"|Last-Modified: ` + later},

@@ -32,9 +32,9 @@ var directiveNames = [...]string{
 	mustUnderstand: "must-understand", onlyIfCached: "only-if-cached",
 }
 
-// directives is what the lines of Cache-Control (RFC 9111 §5.2), or of a targeted field (RFC 9213), say.
+// directives are the directives in the lines of Cache-Control (RFC 9111 §5.2), or of a targeted field (RFC 9213).
 type directives struct {
-	seen      uint16              // whatever the argument, unless it names fields
+	seen      uint16              // those without seconds, whatever the argument, unless it names fields
 	plain     uint16              // with no argument, or valid seconds: only so a directive permits something
 	seconds   [maxStale + 1]int64 // ns, the least; -1: none
 	field     string              // the targeted field; "": Cache-Control
@@ -124,10 +124,10 @@ func (d *directives) addSeconds(i int, m *member) {
 	}
 }
 
-// saw reports whether a directive is there, with whatever argument, but for names of fields.
+// saw reports whether a directive without seconds is there, whatever its argument, unless that names fields.
 func (d *directives) saw(directive int) bool { return d.seen>>directive&1 != 0 }
 
-// permits reports whether a directive is there as it is defined.
+// permits reports whether a directive is there with no argument, or with valid seconds.
 func (d *directives) permits(directive int) bool { return d.plain>>directive&1 != 0 }
 
 // ageMax bounds ages and lifetimes. RFC 9111 §1.2.2: a cache MUST consider a larger value to be 2147483648.
@@ -150,7 +150,7 @@ func parseDigits(b []byte, most int64) (n int64, ok bool) {
 	return n, len(b) > 0
 }
 
-// named reports whether no-cache or private of the directives in a field of answer names the field name.
+// named reports whether no-cache or private lists the field called name; field is where the directives are.
 func named(answer *message.Head, field string, name []byte) bool {
 	for m := range members(answer, field) {
 		lists := isListed(m.name, directiveNames[noCache:private+1]) && m.namesFields()

@@ -1,5 +1,5 @@
-// Package policy decides what an HTTP cache may store and reuse: RFC 9111, with the stricter rules of the page of the
-// cache. It turns heads and times into decisions. It stores nothing, sends nothing and reads no clock.
+// Package policy decides what an HTTP cache may store and reuse: RFC 9111, with the stricter rules of docs/cache.md.
+// It turns heads and times into decisions. It stores nothing, sends nothing and reads no clock.
 //
 //	answer ─► Rules.Judge ──► Answer{Reason, Marks, Fresh} ──► Answer.Keeps, for each field of the record
 //	          AppendVary ───► names of the fields that choose a variant ◄──► UnionVary
@@ -12,11 +12,12 @@
 //
 // Where the text of a field can be read in two ways, the reading that caches less is taken: a lifetime that does not
 // parse is 0, of two lifetimes the shorter one counts, and a Cache-Control whose members nobody can tell apart counts
-// as no-store. Each decision has a Reason, which is the word in logs and in Cache-Status, and which explains itself.
+// as no-store. Each decision has a Reason: its String is the word in logs and in Cache-Status, its Explain a sentence.
 //
-// The directives of an answer are in the first targeted field (RFC 9213) of the route that is valid, or else
-// in Cache-Control. The directives of requests count where the route says so. An answer that is never fresh is stored
-// where it has a validator, by which the backend can be asked about it, or where it is used stale meanwhile (RFC 5861).
+// The directives of an answer are in the first of Rules.Targeted (RFC 9213) that it has and that is valid, or else in
+// Cache-Control. The directives of requests count where the route says so. An answer that is never fresh is stored
+// where it has a validator, by which the backend can be asked about it, or where it is used stale while the backend is
+// asked (RFC 5861).
 //
 // # Time
 //

@@ -21,13 +21,13 @@ type Freshness struct {
 	Strict bool // it is not used after its lifetime: must-revalidate, proxy-revalidate or s-maxage
 }
 
-// Reuse returns whether the answer that f is about may be sent in answer to request without asking the backend, which
-// Reason.Uses tells, and why.
+// Reuse returns why the stored answer that f is about may be sent to request before the backend is asked, or why it may
+// not be: Reason.Uses of the result says which.
 func (r *Rules) Reuse(f *Freshness, request *message.Head, now int64) Reason {
 	if f.Always {
 		return ReasonNoCache
 	}
-	left, longest := int64(f.Left(now)), int64(-1)
+	left, longest, wantsFresh := int64(f.Left(now)), int64(-1), false
 	if d, found := r.demands(request); found {
 		age, fresh := d.seconds[maxAge], d.seconds[minFresh]
 		switch {
@@ -38,7 +38,7 @@ func (r *Rules) Reuse(f *Freshness, request *message.Head, now int64) Reason {
 		case fresh >= 0 && left < fresh:
 			return ReasonRequestMinFresh
 		}
-		longest = d.seconds[maxStale]
+		longest, wantsFresh = d.seconds[maxStale], age >= 0
 	}
 	switch stale := -left; {
 	case stale < 0: // RFC 9111 §4.2: response_is_fresh = (freshness_lifetime > current_age)
@@ -47,6 +47,8 @@ func (r *Rules) Reuse(f *Freshness, request *message.Head, now int64) Reason {
 		return ReasonMustRevalidate
 	case stale <= longest:
 		return ReasonMaxStale
+	case wantsFresh && longest < 0: // RFC 9111 §5.2.1.1: without max-stale the client wants no stale answer
+		return ReasonRequestMaxAge
 	case f.Ask > now && stale < window(f.StaleOnError, r.StaleOnError):
 		return ReasonRetryLater
 	case stale < window(f.StaleWhile, r.StaleWhile):
@@ -55,9 +57,9 @@ func (r *Rules) Reuse(f *Freshness, request *message.Head, now int64) Reason {
 	return ReasonExpired
 }
 
-// OnError returns whether the answer that f is about may be sent in place of an error, and why: ReasonNone where it may
-// not. status is the answer of the backend, 0 where there is none, or where a limit has refused to ask. RFC 5861 §4: an
-// error is 500, 502, 503 or 504; where the answer does not say that it is used then, only no answer is an error.
+// OnError returns why the stored answer that f is about may be sent in place of an error; ReasonNone: it may not be.
+// status is the status of the backend's answer; 0: it has not answered, or a limit has refused the request. A stored
+// answer with stale-if-error is used for 500, 502, 503, 504 and 0 (RFC 5861 §4), an answer without it for 0 alone.
 func (r *Rules) OnError(f *Freshness, request *message.Head, now int64, status uint16) Reason {
 	why, failed := ReasonStaleOnError, status == 0
 	if f.StaleOnError >= 0 {
@@ -78,7 +80,7 @@ func (r *Rules) OnlyIfCached(request *message.Head) bool {
 	return d.saw(onlyIfCached)
 }
 
-// demands returns the directives of request, where there are any and they count.
+// demands returns the directives of request. It reports false where it has none, or where they do not count.
 func (r *Rules) demands(request *message.Head) (d directives, found bool) {
 	if !r.Honour {
 		return d, false
@@ -97,7 +99,7 @@ func (r *Rules) demands(request *message.Head) (d directives, found bool) {
 // asksBackend reports whether the directives of a request want the backend to be asked.
 func (d *directives) asksBackend() bool { return d.malformed || d.saw(noCache) }
 
-// window returns how long a stale answer is used: as it states, or else as the route does.
+// window returns how long after its lifetime an answer is used: the time that it states, or else the time of the route.
 func window(stated int64, route time.Duration) int64 {
 	if stated >= 0 {
 		return stated
@@ -105,11 +107,11 @@ func window(stated int64, route time.Duration) int64 {
 	return int64(route)
 }
 
-// clocksApart is how far the clocks of two event loops may be apart: each reads its own once in a turn.
+// clocksApart is how far the clocks of two event loops may be apart: each loop reads the clock once in a turn.
 const clocksApart = int64(time.Second)
 
-// AgeAt returns the age of the answer (RFC 9111 §4.2.3), at most 2³¹ s. More than a second before the answer was
-// received, which a clock that was set back makes of a record from disk, it is the greatest age.
+// AgeAt returns the age of the answer (RFC 9111 §4.2.3), at most 2³¹ s. Where now is more than a second before
+// Received, because the clock was set back, it is the greatest age.
 func (f *Freshness) AgeAt(now int64) time.Duration {
 	resident := now - f.Received
 	if -clocksApart <= resident && resident < 0 {

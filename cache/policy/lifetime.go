@@ -21,8 +21,8 @@ type lifetime struct {
 	declared bool  // the answer states a lifetime, above 0 where a TTL is obeyed
 }
 
-// overrules reports whether a TTL has an answer used again that the backend wants to be asked for each time: then
-// nothing that it says of others but the first visitor counts.
+// overrules reports whether a TTL has an answer used again although the backend wants to be asked each time. Then the
+// directives of the answer do not allow that visitors other than the first one get it.
 func (l *lifetime) overrules(d *directives) bool {
 	return l.obeyed && (!l.declared || d.saw(noCache))
 }
@@ -128,7 +128,7 @@ func estimable(status uint16, public bool) bool {
 }
 
 // isOfOneRequest reports whether a status may be the fault of one request, or of a moment: the next request for the
-// same may get another one. It could keep the answers to all others out of the store.
+// same may get another status. A marker for it would keep answers to later requests out of the store.
 func isOfOneRequest(status uint16) bool {
 	switch status {
 	case 404, 405, 410:

@@ -335,6 +335,8 @@ func (o *oracle) reuse(ask, now time.Time) Reason {
 		return ReasonMustRevalidate
 	case hasMaxStale && staleFor <= maxStale:
 		return ReasonMaxStale
+	case hasMaxAge && !hasMaxStale:
+		return ReasonRequestMaxAge
 	case now.Before(ask) && staleFor < o.windowOr(o.staleOnError, o.rules.StaleOnError):
 		return ReasonRetryLater
 	case staleFor < o.windowOr(o.stale, o.rules.StaleWhile):

@@ -5,7 +5,7 @@ package policy
 type Reason uint8
 
 // The reasons. The first group is of requests that are passed on, the second of answers that are not stored, the
-// third of stored answers, and of what is done with them.
+// third of stored answers: why they are used, or why the backend is asked.
 const (
 	ReasonNone Reason = iota
 
@@ -35,7 +35,7 @@ const (
 	ReasonUnknownField
 	ReasonTooLarge
 
-	ReasonPurged // of an answer too, which a purge has met while it came
+	ReasonPurged // also of an answer that was ended while it was fetched
 	ReasonNoCache
 	ReasonRequestNoCache
 	ReasonRequestMaxAge
@@ -73,8 +73,8 @@ func (r Reason) Explain() (text, try string) {
 }
 
 // Marks returns the requests that a marker is for, where r is why an answer was not stored. A reason that lies in the
-// answer alone marks all requests, a reason that needs a visitor marks visitors: otherwise the cookie of one visitor
-// would switch the cache off for all. Answer.Marks also knows the status.
+// answer alone marks all requests. A reason that needs Cookie or Authorization marks requests with these: otherwise the
+// cookie of one visitor would switch the cache off for all. Answer.Marks also knows the status.
 func (r Reason) Marks() Class { return r.row().marks }
 
 // Uses reports whether r, by Rules.Reuse, is a reason to send the stored answer.
@@ -105,7 +105,7 @@ var reasons = [ReasonCount]row{
 	ReasonPrecondition: {word: "precondition",
 		text: "the request has If-Match or If-Unmodified-Since, which the backend has to judge"},
 	ReasonRange: {word: "range", try: "a larger range_fill",
-		text: "the request asks for a part, far from the begin, of an answer that is not stored"},
+		text: "the request asks for several ranges, or for one far from the beginning, and nothing is stored"},
 	ReasonHead: {word: "head", text: "nothing is stored, and the answer to HEAD has no body to store"},
 	ReasonUncacheable: {word: "uncacheable",
 		text: "an answer to the same request could not be stored, at most 120 seconds ago",
@@ -141,16 +141,18 @@ var reasons = [ReasonCount]row{
 		text: "the answer states no lifetime, and none may be estimated for its status",
 		try:  "max-age or s-maxage from the backend, or a ttl for this status"},
 	ReasonNoValidator: {word: "no-validator", marks: Everybody,
-		text: "the answer has no-cache, or is as old as its lifetime, and neither ETag nor Last-Modified to ask with",
+		text: "the answer has no-cache, no lifetime, or is as old as that, and has neither ETag nor Last-Modified",
 		try:  "ETag, or a longer max-age or s-maxage from the backend, or a ttl; its clock, where Date is in the past"},
 	ReasonType: {word: "type", marks: Visitors,
 		text: "the path ends as a static file, Content-Type is not its, and the request has Cookie or Authorization",
 		try:  "the Content-Type of such files, or 404 from the backend for paths that it does not know"},
 	ReasonUnknownField: {word: "unknown-field",
 		text: `fill = "known", and the request has a field that few requests have`, try: `fill = "any"`},
-	ReasonTooLarge: {word: "too-large", marks: Everybody, text: "the body of the answer is larger than 64 KiB"},
+	ReasonTooLarge: {word: "too-large", marks: Everybody,
+		text: "the body or the head of the answer is larger than 64 KiB"},
 
-	ReasonPurged: {word: "purged", text: "a purge has met the answer, or a request that changes something, as POST"},
+	ReasonPurged: {word: "purged",
+		text: "a request that changes something, such as POST, has ended the answer while it came"},
 	ReasonNoCache: {word: "no-cache", text: "the stored answer has no-cache: the backend is asked before each use",
 		try: `s-maxage for edge beside max-age=0 for browsers, in place of no-cache; or obey = "ttl"`},
 	ReasonRequestNoCache: {word: "request-no-cache", try: `request_directives = "ignore"`,

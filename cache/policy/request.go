@@ -40,7 +40,7 @@ func disguised(request, answer *message.Head) bool {
 	return false
 }
 
-// knows reports whether a request as it goes to the backend has known fields alone.
+// knows reports whether a request, as it goes to the backend, has no fields but usual ones and fields of r.Known.
 func (r *Rules) knows(request *message.Head) bool {
 	for i := range request.Fields {
 		f, name := &request.Fields[i], request.Name(i)
@@ -62,7 +62,8 @@ var usualNames = []string{
 	"X-Forwarded-", "X-Request-ID",
 }
 
-// isListed reports whether a name is in list, in any case. "-" or "/" at an end stands for any more.
+// isListed reports whether a name is in list, in upper or lower case. An element that ends with "-" or "/" stands for
+// all names that begin with it.
 func isListed(name []byte, list []string) bool {
 	for _, one := range list {
 		n, open := len(one), strings.HasSuffix(one, "-") || strings.HasSuffix(one, "/")

@@ -2,7 +2,8 @@ package policy
 
 import "time"
 
-// Rules are what a route says about storing its answers. The zero value follows RFC 9111 and is careful with cookies.
+// Rules are what a route says about storing and reusing its answers. The zero value follows RFC 9111 and is careful
+// with cookies. StaleWhile and StaleOnError are for answers that state no such times.
 // Immutable once it is used.
 type Rules struct {
 	TTL          []StatusTTL   // lifetimes by status, for answers that state none
@@ -12,11 +13,11 @@ type Rules struct {
 	Cookies      Cookies
 	SetCookie    SetCookie
 	Targeted     []string      // names of targeted fields (RFC 9213) in lower case; the first valid one counts
-	StaleWhile   time.Duration // how long after its lifetime an answer is used while the backend is asked for it again
-	StaleOnError time.Duration // how long after its lifetime an answer is used where the backend does not answer
+	StaleWhile   time.Duration // how long after its lifetime an answer is used while it is renewed
+	StaleOnError time.Duration // how long after its lifetime an answer is used where no backend answers
 	Honour       bool          // directives of requests count
 	KnownOnly    bool          // answers to requests with fields outside of a list are not stored
-	Known        []string      // names, in lower case, of further fields that are in that list
+	Known        []string      // names, in lower case, of fields in that list beside those that many requests have
 }
 
 // StatusTTL is the lifetime of answers with that status.

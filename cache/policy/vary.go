@@ -14,7 +14,7 @@ const (
 )
 
 // AppendVary appends the names of the fields by which answer varies: Vary, and Origin where
-// Access-Control-Allow-Origin names one: many a backend forgets to say so. The names are in lower case, sorted, each
+// Access-Control-Allow-Origin names one: many backends forget Vary then. The names are in lower case, sorted, each
 // once, with its length in front in a byte. With ReasonVary nothing is appended: there are more than 8 names, or one
 // is "*", malformed or longer than 255 bytes.
 func AppendVary(dst []byte, answer *message.Head) (names []byte, why Reason) {

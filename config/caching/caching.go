@@ -36,8 +36,8 @@ type Cache struct {
 	Memory int64 `edge:"memory" unit:"size" default:"auto" words:"auto" min:"1m" max:"1024t" restart:"true"`
 	// Report the work of the cache in the field `Cache-Status` (RFC 9211) of each answer of a cached route.
 	Status bool `edge:"status" default:"true" example:"false"`
-	// Fields by which backends tell this cache, and no other one, how to store an answer (RFC 9213): the first that an
-	// answer has counts in place of its `Cache-Control` and `Expires`. `[]`: none does.
+	// Fields by which backends tell caches like this one, and no browser, how to store an answer (RFC 9213). The first
+	// valid one in an answer counts in place of `Cache-Control` and `Expires`. `[]`: none does.
 	// Example: []
 	Targeted []string `edge:"targeted" kind:"field_names" default:"[\"edge-cache-control\", \"cdn-cache-control\"]"`
 }
@@ -57,11 +57,11 @@ type Route struct {
 	// Longest lifetime of an answer that states none, where `ttl` has none for it. The lifetime is a tenth of the age
 	// by `Last-Modified` then.
 	HeuristicMax time.Duration `edge:"heuristic_max" default:"1h" min:"0s" max:"8760h" example:"10m"`
-	// Time beyond its lifetime for which an answer is sent at once and fetched anew meanwhile, where the answer does
-	// not state it by `stale-while-revalidate`.
+	// Time after its lifetime for which an answer is sent at once, while it is fetched anew, where the answer does not
+	// state that time by `stale-while-revalidate`.
 	StaleWhile time.Duration `edge:"stale_while" default:"0s" min:"0s" max:"8760h" example:"10s"`
-	// Time beyond its lifetime for which an answer is sent where no backend answers, or a limit of the upstream refuses
-	// the request, and the answer does not state it by `stale-if-error`.
+	// Time after its lifetime for which an answer is sent where no backend answers, or a limit of the upstream refuses
+	// the request, and where the answer does not state that time by `stale-if-error`.
 	StaleOnError time.Duration `edge:"stale_on_error" default:"60s" min:"0s" max:"8760h" example:"1h"`
 	// Templates of [the language](DSL.md) whose values are part of the key of an answer, beside the host, the path and
 	// the query of the request and the fields that `headers.request` of routes and rules sets.
@@ -81,11 +81,11 @@ type Route struct {
 	Cookies string `edge:"cookies" enum:"careful ignore" default:"careful" example:"ignore"`
 	// Answers that set a cookie: `skip` does not store them, `strip` stores them without the cookie, `store` with it.
 	SetCookie string `edge:"set_cookie" enum:"skip strip store" default:"skip" example:"strip"`
-	// Directives in `Cache-Control` and `Pragma` of requests: with `ignore` no client forces its way to the backend;
+	// Directives in `Cache-Control` and `Pragma` of requests: `ignore`, so that no client makes edge ask the backend;
 	// `honour` follows them (RFC 9111 §5.2.1).
 	RequestDirectives string `edge:"request_directives" enum:"ignore honour" default:"ignore" example:"honour"`
-	// Requests whose answers are stored: `any`, or `known`, requests alone whose fields are all known to this version
-	// of edge, set by the route or a value of `key`: for backends that answer by fields without `Vary`.
+	// Requests whose answers are stored: `any`, or `known`, only requests whose fields are all usual ones, set by the
+	// route or named in `key`. That is for backends that answer by fields without `Vary`.
 	Fill string `edge:"fill" enum:"any known" default:"any" example:"known"`
 	// First byte of a range from which on a request goes by the cache while nothing is stored. For a range that begins
 	// before it, the whole answer is fetched and stored. 0: every range goes by.

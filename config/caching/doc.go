@@ -3,7 +3,7 @@
 //
 //	[cache]              Of        the cache of the process
 //	cache of [defaults]  OfRoute   holds for all routes
-//	cache of [[routes]]  OfRoute   goes before it, key by key; true and false alone turn caching on and off
+//	cache of [[routes]]  OfRoute   goes before it, key by key; false turns caching off, true or a table turns it on
 //	cache of rules       Choices   goes before both, key by key, for the requests that the rule holds for
 //	headers.request      Fields    the fields of requests to backends whose values are part of the key
 //

@@ -8,14 +8,14 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 )
 
-// Choice is what the key cache of a rule says of a route: how answers to requests are cached that the rule holds for.
+// Choice is what the key cache of a rule says of a route: how answers to requests that the rule holds for are cached.
 type Choice struct {
 	Rule  *config.Rule // one of the Config
-	Route *Route       // nil: they are not
+	Route *Route       // nil: they are not cached
 	Pos   config.Pos   // of the key; the zero Pos where c knows no places
 }
 
-// Any reports whether the answers of a route of c are cached, perhaps where a rule says so alone.
+// Any reports whether answers of a route of c are cached, be it only by a rule.
 func Any(c *config.Config) bool {
 	on := func(r *config.Route) bool {
 		return OfRoute(c, r) != nil || slices.ContainsFunc(Choices(c, r), func(o Choice) bool { return o.Route != nil })
@@ -61,8 +61,8 @@ func eachRule(c *config.Config, r *config.Route, f func(*config.Rule)) {
 	}
 }
 
-// over returns how answers are cached by the keys that e, of a rule, names, and by base for the others; nil: they are
-// not.
+// over returns how answers are cached where e is of a rule: by the keys that e names, and else by base; nil: they are
+// not cached.
 func (e *entry) over(base *entry) *Route {
 	if !e.Enabled {
 		return nil
@@ -73,7 +73,7 @@ func (e *entry) over(base *entry) *Route {
 			k.In(&merged).Set(k.In(e))
 		}
 	}
-	if e.Drop != nil || e.Keep != nil { // the two are one thing to say
+	if e.Drop != nil || e.Keep != nil { // they exclude each other
 		merged.Drop, merged.Keep = e.Drop, e.Keep
 	}
 	return &merged.Route

@@ -20,7 +20,7 @@ type Maker struct {
 	Dest  func(upstream string) proxy.Destination // the destination with the name of an upstream
 	Build func(name string) *filter.Build         // nil: there is no server
 
-	// Cache returns what a rule says of the cache; nil: nothing.
+	// Cache returns what a rule says of the cache, nil where it says nothing; without Cache no rule says anything.
 	Cache func(of *config.Rule) *cache.Choice
 
 	Filters []string // those that rules name, 64 at most

@@ -30,7 +30,7 @@ type Rule struct {
 	AnswerFields  []Text            // likewise of the answer
 	Rewrite       *lang.Template    // of the target's path; the query stays unless the text has a "?" or names it
 	Query         *Query            // of the target that a rewrite has left
-	Cache         *cache.Choice     // that the cache of the route goes by; nil: the rule says nothing of it
+	Cache         *cache.Choice     // what the rule says of the cache of the route; nil: nothing
 	Limit         *ratelimit.Config // requests beyond it are refused, before what goes on with them; it does not delay
 
 	// One of these ends the request. Tarpit goes before Deny or Drop: the client waits that long.
