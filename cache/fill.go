@@ -63,7 +63,6 @@ type fill struct {
 	detached bool      // counted in front.detached
 	renews   bool      // the backend is asked about a stored answer
 	content  bool      // the request has some
-	unlisted bool      // nobody finds it by entry
 
 	state     atomic.Uint32
 	mark      atomic.Int64 // bytes of the body that are there
@@ -71,6 +70,7 @@ type fill struct {
 	followers atomic.Int32
 	refs      atomic.Int32
 	lanes     atomic.Pointer[lane]
+	unlisted  atomic.Bool // it is not found by entry, or no more: another fill of that key may be asked later
 
 	buf     *buffer
 	bytes   []byte // of buf: a record that grows
@@ -126,7 +126,7 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 		one.begin(f, a, hash, found)
 		one.first = &one.self
 		one.self.join(f, one, a)
-		if one.unlisted = alone; !alone {
+		if one.unlisted.Store(alone); !alone {
 			s.add(&one.entry)
 		}
 	}
@@ -143,6 +143,7 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 func (a *asking) findFill(s *fillShard, hash uint64) *fill {
 	e := s.find(hash, a.under)
 	for e != nil && (a.dead(e.fill.since) || e.fill.isOver(a.now)) {
+		e.fill.unlisted.Store(true)
 		s.remove(e)
 		e = s.find(hash, a.under)
 	}
@@ -183,7 +184,8 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 		f.status.forwarded = "vary-miss"
 	}
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
-	f.stale, f.alone, f.unlisted, f.first = policy.ReasonNone, false, false, nil
+	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
+	f.unlisted.Store(false)
 	f.state.Store(asked)
 	f.mark.Store(0)
 	f.refs.Store(1)
@@ -538,7 +540,7 @@ func (f *fill) finish(s fillState) {
 
 // isOutdone reports whether an answer is stored that came after f was asked, and that may have been asked for later.
 func (f *fill) isOutdone() bool {
-	if !f.unlisted {
+	if !f.unlisted.Load() {
 		return false
 	}
 	r := f.front.zone.on(f.reactor).get(f.store, f.asked)

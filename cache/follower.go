@@ -115,14 +115,19 @@ func (w *follower) begin(whole bool) (ok bool) {
 			return false
 		}
 	}
+	h, head, now := &l.head, record(f.bytes[:f.headLen]), l.zone.now(r)
+	fresh := head.fresh()
+	if f.stale != policy.ReasonNone && w.lane != nil &&
+		w.route.Rules.OnError(&fresh, &w.x.Request, now, f.status.code) == policy.ReasonNone {
+		w.again() // its own request forbids a stale answer
+		return false
+	}
 	length := f.length
 	if whole {
 		length = f.mark.Load()
 	}
-	h, head := &l.head, record(f.bytes[:f.headLen])
 	h.Base = l.base[:0]
 	head.writeTo(h)
-	fresh, now := head.fresh(), l.zone.now(r)
 	age := l.addAge(h, &fresh, now)
 	h.Length = w.shape(h, length, fresh.Received)
 	s, how, why := f.status, proxy.CacheHit, f.stale

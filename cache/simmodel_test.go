@@ -282,8 +282,13 @@ func (s *simulation) condition(a *simAnswer) {
 		a.status, a.confirms, a.body, a.sent = 304, k, nil, nil
 		a.tag, a.modified = pick(s.rng, k.tag, ""), pick(s.rng, k.modified, "")
 		a.storage, a.vary = pick(s.rng, a.storage, ""), pick(s.rng, a.vary, "")
-		if a.odd = !s.calm && k.tag != "" && s.rng.IntN(12) == 0; a.odd {
+		if s.ages && !s.steady && s.rng.IntN(4) == 0 {
+			a.storage = pick(s.rng, simAging...)
+		}
+		if a.odd = !s.calm && s.rng.IntN(8) == 0; a.odd && k.tag != "" {
 			a.tag = `"other"`
+		} else if a.odd {
+			a.vary = "X-Lang, X-Other"
 		}
 		return
 	}
@@ -350,10 +355,13 @@ type version struct {
 	last      *simAnswer
 	storage   string // of the last one that has any
 	setCookie bool   // of any
-	unshared  bool   // those who asked when it came may have asked by themselves
+	unshared  bool   // others may have asked by themselves before it came
+	uncertain bool   // and may have got something else that the cache has now
 }
 
-func versionOf(a *simAnswer) version { return version{a, a, a.storage, a.setCookie, false} }
+func versionOf(a *simAnswer) version {
+	return version{simAnswer: a, last: a, storage: a.storage, setCookie: a.setCookie}
+}
 
 // renewed is v after a 304.
 func (v version) renewed(by *simAnswer) version {
@@ -422,7 +430,8 @@ func (s *simulation) storable(v *version) bool {
 	return (to.method == "GET" || to.method == "QUERY") && to.part == "" && known && !v.setCookie &&
 		v.status != 206 && v.status != 304 && v.status != 416 && !v.says("no-store") && !v.says("private") &&
 		(to.authorization == "" || v.says("public") || v.says("s-maxage") || v.says("must-revalidate")) &&
-		(to.cookie == "" || stated) && !(s.route.Rules.Honour && to.control == "no-store") && !strings.Contains(v.vary, "*") && len(v.body) <= bodyMax
+		(to.cookie == "" || stated) && !(s.route.Rules.Honour && to.control == "no-store") &&
+		!strings.Contains(v.vary, "*") && len(v.body) <= bodyMax
 }
 
 // bare is a tag without the mark of a weak one.
@@ -501,7 +510,9 @@ func tellOf(status string) (t told) {
 			t.forwarded = value
 		case "detail":
 			// Why a stored answer was not used says nothing of the answer that came in its place.
-			if !strings.HasPrefix(value, "request-m") && !strings.HasSuffix(value, "no-cache") && value != "must-revalidate" {
+			switch value {
+			case "no-cache", "must-revalidate", "request-no-cache", "request-max-age", "request-min-fresh":
+			default:
 				t.detail = value
 			}
 		case "fwd-status":
@@ -533,7 +544,10 @@ func (s *simulation) judgeNeed(a *simAnswer) {
 		}
 		life, _, _ := v.lifetime()
 		from, _ := v.born(s.delay)
-		fresh.unshared = v.says("no-cache") || v.last.ended == 0 || v.last.ended+int64(s.delay) >= from+int64(life)
+		fresh.unshared = v.says("no-cache") || v.last.ended+int64(s.delay) >= from+int64(life) ||
+			v.uncertain || v.unshared && s.onItsWay(&v, a.at)
+		fresh.uncertain = (v.unshared || s.lag > 0) && s.onItsWay(&v, a.at) ||
+			v.uncertain && a.confirms != nil && a.storage == ""
 	}
 	s.held[key] = fresh
 }
@@ -546,13 +560,18 @@ func (s *simulation) judgeAsked(a *simAnswer, v version, key string) {
 		}
 	}
 	life, _, _ := v.lifetime()
-	if a.to.match+a.to.since == "" && v.tag+v.modified != "" && v.last.ended > 0 && a.at > v.last.ended+int64(s.delay) {
+	if a.to.match+a.to.since == "" && v.tag+v.modified != "" && !s.onItsWay(&v, a.at) {
 		s.t.Fatalf("the origin was asked for %q without conditions\n%s", key, s.history())
 	}
-	alone := v.says("no-cache") || v.unshared && (v.last.ended == 0 || a.at < v.last.ended+int64(s.delay))
+	alone := v.says("no-cache") || v.uncertain || v.unshared && s.onItsWay(&v, a.at)
 	if from, _ := v.born(s.delay); a.at < from+int64(life) && !alone {
 		s.t.Fatalf("the origin was asked for %q, answer %d of which was fresh\n%s", key, v.last.number, s.history())
 	}
+}
+
+// onItsWay reports whether the cache may not have had v at a time.
+func (s *simulation) onItsWay(v *version, at int64) bool {
+	return v.last.ended == 0 || at < v.last.ended+int64(s.delay)
 }
 
 // judgeHead looks whether q may be answered by that head.
@@ -561,7 +580,12 @@ func (s *simulation) judgeHead(q *simRequest, status int, field map[string]strin
 		return
 	}
 	v, ok := s.versionIn(field)
-	if !ok {
+	switch {
+	case ok:
+	case status == 416:
+		s.judgeNoPart(q, field)
+		return
+	default:
 		q.ours = true
 		demanded := s.route.Rules.Honour && q.control == "only-if-cached" && status == 504
 		failed := s.faults && !s.settled && field["proxy-status"] != "" && 502 <= status && status <= 504
@@ -583,6 +607,22 @@ func (s *simulation) judgeHead(q *simRequest, status int, field map[string]strin
 			s.t.Fatalf("%v: %s: %d %v\n%s", q, wrong, status, field, s.history())
 		}
 	}
+}
+
+// judgeNoPart looks whether the cache may say that there is nothing at the range of q. It does not say of which answer.
+func (s *simulation) judgeNoPart(q *simRequest, field map[string]string) {
+	w := q.wanted
+	w.match, w.since = "", "" // a 304 has changed the Date
+	for _, a := range s.answers {
+		v := versionOf(a)
+		status, _, _ := v.shape(&w)
+		if all := len(a.body); a.of == q.of && a.matches(q.wanted) && s.storable(&v) && status == 416 &&
+			field["content-range"] == contentRange(416, 0, 0, all) && field["content-length"] == "0" {
+			q.answer, q.how = &v, tellOf(field["cache-status"])
+			return
+		}
+	}
+	s.t.Fatalf("%v: there is no such answer: 416 %v\n%s", q, field, s.history())
 }
 
 // renewals are the numbers of all 304 that a head has, in a map of its fields.
@@ -641,6 +681,8 @@ func (s *simulation) misgiven(q *simRequest, v *version, how *told, field map[st
 		return "the origin was asked for a part"
 	case strings.HasSuffix(how.forwarded, "miss") && how.own() && q.method == "HEAD":
 		return "HEAD has fetched something"
+	case s.calm && !s.visitors && !s.ages && slices.Contains([]string{"waited", "crowd", "uncacheable"}, how.detail):
+		return "it was not necessary to go by"
 	case !v.matches(q.wanted):
 		return "it is for other requests"
 	case !how.own() && !s.storable(v):
@@ -698,7 +740,7 @@ func (s *simulation) unfresh(q *simRequest, v *version, how *told) string {
 		return "it is fresh"
 	case v.isStrict(), stale >= window:
 		return fmt.Sprintf("it is stale for %v, which is for %v at most", stale, window)
-	case strings.Contains(how.detail, "-error") && !s.faults && !fails, how.detail == "retry-later" && !s.faults && !fails:
+	case how.detail == "retry-later" && !s.faults && !fails, strings.HasSuffix(how.detail, "-error") && s.calm:
 		return "the origin has not failed"
 	}
 	return ""
@@ -807,8 +849,9 @@ func (s *simulation) history() string {
 	var b strings.Builder
 	for _, a := range s.answers {
 		at := time.Duration(a.at - simEpoch - int64(time.Second))
-		fmt.Fprintf(&b, "  %v: %d %s to %+v: %d %q %q %s %s, age %d, %s, %d bytes, %q, given to %d", at, a.number, a.of.path,
-			a.to, a.status, a.storage, a.vary, a.tag, a.modified, a.age, a.framing, len(a.body), a.failure, a.given)
+		fmt.Fprintf(&b, "  %v: %d %s to %+v: %d %q %q %s %s, age %d, %s, %d bytes, %q, given to %d",
+			at, a.number, a.of.path, a.to, a.status, a.storage, a.vary, a.tag, a.modified, a.age, a.framing,
+			len(a.body), a.failure, a.given)
 		if a.confirms != nil {
 			fmt.Fprintf(&b, ", confirms %d", a.confirms.number)
 		}
