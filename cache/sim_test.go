@@ -1429,7 +1429,7 @@ func TestSim_passedAnswerIsPaced(t *testing.T) {
 			for _, r := range s.engine.Reactors() {
 				held += r.Stats().BufBytes
 			}
-			if held > 128<<10 {
+			if held > 160<<10 {
 				t.Fatalf("%d bytes wait for a client that does not read", held)
 			}
 			s.run()
