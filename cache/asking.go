@@ -130,12 +130,8 @@ func (a *asking) isFar(h *message.Head) bool {
 	if !h.Has(message.Range) {
 		return false
 	}
-	most := a.route.RangeFill
-	if most == 0 {
-		most = rangeFill
-	}
 	at, ok := policy.FirstByteOf(h)
-	return !ok || at >= most
+	return !ok || at >= cmp.Or(a.route.RangeFill, rangeFill)
 }
 
 // shared reports whether an answer may also be sent to other requests that waited for it.

@@ -142,14 +142,15 @@ func (f *front) detach() bool {
 
 // note has the logs of x say, and counts, what the cache did.
 func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
-	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
-	i := x.Reactor().Index()
-	f.counts.cells[i].status[s].Add(1)
-	f.zone.counts[i].reasons[why].Add(1)
+	f.counts.cells[x.Reactor().Index()].status[s].Add(1)
+	f.say(x, s, age, why)
 }
 
 // unstored has the logs of x, which was counted as a miss, say why its answer is not stored after all.
-func (f *front) unstored(x *proxy.Exchange, why policy.Reason) {
-	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Age: -1, Reason: reasons[why], Unstored: true})
+func (f *front) unstored(x *proxy.Exchange, why policy.Reason) { f.say(x, proxy.CacheMiss, -1, why) }
+
+// say has the logs of x say what the cache did, and counts the reason.
+func (f *front) say(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
+	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
 	f.zone.counts[x.Reactor().Index()].reasons[why].Add(1)
 }
