@@ -48,16 +48,16 @@ func (a *asking) find() (found record) {
 // get returns the record under a.under; nil: there is none that counts for the request.
 func (a *asking) get() record {
 	found := a.l.get(a.under, a.now)
-	if found.kind() == isAnswer && a.dead(found.generation()) {
+	if found.kind() == isAnswer && a.dead(found.stamp()) {
 		return nil
 	}
 	return found
 }
 
-// dead reports whether an answer that was asked for in a generation counts no more for the request.
-func (a *asking) dead(generation uint64) bool {
+// dead reports whether an answer with that stamp counts no more for the request.
+func (a *asking) dead(stamp uint64) bool {
 	g := &a.l.zone.generations
-	return generation < g.now() && g.dead(generation, a.locate())
+	return stamp < g.ended.Load() && g.dead(stamp, a.locate())
 }
 
 // locate returns the hashes of the URL of the request.

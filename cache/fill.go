@@ -56,7 +56,7 @@ type fill struct {
 	fork     proxy.Forked
 	asked    int64     // ns since 1970
 	urls     urls      // of the request
-	since    uint64    // generation in which it was asked
+	stamp    uint64    // see generations
 	first    *follower // nil once it is over
 	self     follower  // first, while it is not over
 	length   int64     // of the body; below 0: it is not stated
@@ -70,7 +70,6 @@ type fill struct {
 	followers atomic.Int32
 	refs      atomic.Int32
 	lanes     atomic.Pointer[lane]
-	unlisted  atomic.Bool // it is not found by entry, or no more: another fill of that key may be asked later
 
 	buf     *buffer
 	bytes   []byte // of buf: a record that grows
@@ -126,7 +125,7 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 		one.begin(f, a, hash, found)
 		one.first = &one.self
 		one.self.join(f, one, a)
-		if one.unlisted.Store(alone); !alone {
+		if !alone {
 			s.add(&one.entry)
 		}
 	}
@@ -142,8 +141,7 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 // findFill returns the fill that the request may follow. The mutex of s is held.
 func (a *asking) findFill(s *fillShard, hash uint64) *fill {
 	e := s.find(hash, a.under)
-	for e != nil && (a.dead(e.fill.since) || e.fill.isOver(a.now)) {
-		e.fill.unlisted.Store(true)
+	for e != nil && (a.dead(e.fill.stamp) || e.fill.isOver(a.now)) {
 		s.remove(e)
 		e = s.find(hash, a.under)
 	}
@@ -169,7 +167,7 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 	f.front, f.route, f.reactor = of, a.route, a.x.Reactor()
 	f.entry.fill, f.entry.key, f.second.fill, f.second.key = f, append(f.entry.key[:0], key...), f, f.second.key[:0]
 	f.entry.hash, f.asked, f.plain = hash, a.now, append(f.plain[:0], a.l.key...)
-	f.since, f.urls = a.l.zone.generations.now(), a.locate()
+	f.stamp, f.urls = a.l.zone.generations.next(), a.locate()
 	f.renews, f.status = found.kind() == isAnswer, status{forwarded: "uri-miss"}
 	switch {
 	case f.renews:
@@ -185,7 +183,6 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 	}
 	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
 	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
-	f.unlisted.Store(false)
 	f.state.Store(asked)
 	f.mark.Store(0)
 	f.refs.Store(1)
@@ -311,15 +308,15 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if f.length >= 0 {
 		room = int(f.length)
 	}
-	f.keep(l.record, room)
+	f.keep(l.record, room, f.stamp)
 	record(f.bytes).setBodyLen(int(max(f.length, 0)))
 	f.alone = !shared(&a.Fresh)
 	return a
 }
 
 // keep makes head, and room for the body after it, the record that grows.
-func (f *fill) keep(head record, room int) {
-	head.setGeneration(f.since)
+func (f *fill) keep(head record, room int, stamp uint64) {
+	head.setStamp(stamp)
 	f.headLen = len(head)
 	f.buf = f.front.zone.takeBuffer(f.headLen + room)
 	f.bytes = f.buf.bytes[:f.headLen+room]
@@ -352,7 +349,8 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	f.beFoundBy(id, request)
 	if fresh {
 		l.text = appendList(l.text[:0], now+listTime, id, f.names)
-		z.records.Set(f.plain, l.text)
+		record(l.text).setStamp(f.stamp)
+		z.set(f.plain, l.text)
 	}
 	return true
 }
@@ -374,11 +372,12 @@ func (f *fill) beFoundBy(id uint64, request *message.Head) {
 func (f *fill) refuse(l *local) {
 	if f.marks != policy.Nobody {
 		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, f.marks, f.why)
+		record(l.text).setStamp(f.stamp)
 		key := f.entry.key
 		if len(f.second.key) > 0 {
 			key = f.second.key
 		}
-		f.front.zone.records.Set(key, l.text)
+		f.front.zone.set(key, l.text)
 	}
 	f.finish(passed)
 }
@@ -521,7 +520,7 @@ func (f *fill) finish(s fillState) {
 		if f.length < 0 { // nobody reads it yet
 			r.setBodyLen(int(f.mark.Load()))
 		}
-		if isDead := z.generations.dead(f.since, f.urls); !isDead && !f.isOutdone() && z.records.Set(f.store, r) {
+		if isDead := z.generations.dead(f.stamp, f.urls); !isDead && z.set(f.store, r) {
 			c.stored.Add(1)
 		} else if c.refused.Add(1); isDead && f.first != nil {
 			f.front.unstored(f.first.x, policy.ReasonPurged)
@@ -536,15 +535,6 @@ func (f *fill) finish(s fillState) {
 		f.front.detached.Add(-1)
 	}
 	f.release()
-}
-
-// isOutdone reports whether an answer is stored that came after f was asked, and that may have been asked for later.
-func (f *fill) isOutdone() bool {
-	if !f.unlisted.Load() {
-		return false
-	}
-	r := f.front.zone.on(f.reactor).get(f.store, f.asked)
-	return r.kind() == isAnswer && r.until() > f.asked
 }
 
 // publish has all followers look at f.

@@ -8,13 +8,14 @@ import (
 )
 
 // generations says which stored answers count no more, since a later request has changed what is at their URL. The
-// store is not searched for them. Invalidations are numbered. A slot has the number of the last invalidation of its
-// URLs; answers that were asked for before that one are dead. URLs that share a slot end each other's answers, which
-// costs a request to the backend and is never wrong.
+// store is not searched for them. Requests to backends and invalidations are numbered in one order: these are stamps. A
+// slot has the stamp of the last invalidation of its URLs; answers that were asked for before that one are dead. URLs
+// that share a slot end each other's answers, which costs a request to the backend and is never wrong.
 // Safe for any goroutine.
 type generations struct {
 	seed  maphash.Seed
-	last  atomic.Uint64   // number of the last invalidation
+	stamp atomic.Uint64   // the last one
+	ended atomic.Uint64   // the one of the last invalidation
 	slots []atomic.Uint64 // a power of two
 }
 
@@ -38,23 +39,26 @@ func (g *generations) init(memory int64) {
 
 func (g *generations) slot(url uint64) *atomic.Uint64 { return &g.slots[url&uint64(len(g.slots)-1)] }
 
-// now returns the generation of answers that are asked for from now on.
-func (g *generations) now() uint64 { return g.last.Load() }
+// next returns the stamp of an answer that is asked for now.
+func (g *generations) next() uint64 { return g.stamp.Add(1) }
 
 // end makes answers for a URL dead that were asked for before. The change has been made when end is called, so answers
 // that are asked for while it runs may count or not.
 func (g *generations) end(url uint64) {
-	slot, n := g.slot(url), g.last.Add(1)
-	for {
-		if old := slot.Load(); old >= n || slot.CompareAndSwap(old, n) {
-			return
-		}
+	n := g.next()
+	raise(g.slot(url), n)
+	raise(&g.ended, n)
+}
+
+// raise makes n the value of v, where that is less.
+func raise(v *atomic.Uint64, n uint64) {
+	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
 	}
 }
 
-// dead reports whether an answer that was asked for in a generation counts no more for a request.
-func (g *generations) dead(generation uint64, of urls) bool {
-	return g.slot(of[0]).Load() > generation || g.slot(of[1]).Load() > generation
+// dead reports whether an answer with that stamp counts no more for a request.
+func (g *generations) dead(stamp uint64, of urls) bool {
+	return g.slot(of[0]).Load() > stamp || g.slot(of[1]).Load() > stamp
 }
 
 // hash returns the hash of a URL. The scheme and the port do not count.

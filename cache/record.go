@@ -24,7 +24,7 @@ import (
 //	   40  stale while it is renewed, s    of an answer; all bits: it does not say for how long
 //	   44  stale on errors, s              likewise
 //	   48  when to ask again, ns           of an answer whose backend has failed; else 0
-//	   56  generation                      of an answer: see generations
+//	   56  stamp of its request            see generations
 //	   64  4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
 //	       body
@@ -65,19 +65,19 @@ func (r record) edition() edition {
 	return edition{r.kind(), r.until()}
 }
 
-func (r record) status() uint16         { return binary.LittleEndian.Uint16(r[2:]) }
-func (r record) fields() int            { return int(binary.LittleEndian.Uint16(r[4:])) }
-func (r record) until() int64           { return int64(binary.LittleEndian.Uint64(r[8:])) }
-func (r record) id() uint64             { return binary.LittleEndian.Uint64(r[16:]) }
-func (r record) linesLen() int          { return int(binary.LittleEndian.Uint32(r[32:])) }
-func (r record) bodyLen() int           { return int(binary.LittleEndian.Uint32(r[36:])) }
-func (r record) names() []byte          { return r[recordHead : recordHead+r.linesLen()] }
-func (r record) setBodyLen(n int)       { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
-func (r record) headLen() int           { return recordHead + r.fields()*fieldHead + r.linesLen() }
-func (r record) body() []byte           { return r[r.headLen() : r.headLen()+r.bodyLen()] }
-func (r record) generation() uint64     { return binary.LittleEndian.Uint64(r[56:]) }
-func (r record) setGeneration(n uint64) { binary.LittleEndian.PutUint64(r[56:], n) }
-func (r record) setAsk(at int64)        { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
+func (r record) status() uint16    { return binary.LittleEndian.Uint16(r[2:]) }
+func (r record) fields() int       { return int(binary.LittleEndian.Uint16(r[4:])) }
+func (r record) until() int64      { return int64(binary.LittleEndian.Uint64(r[8:])) }
+func (r record) id() uint64        { return binary.LittleEndian.Uint64(r[16:]) }
+func (r record) linesLen() int     { return int(binary.LittleEndian.Uint32(r[32:])) }
+func (r record) bodyLen() int      { return int(binary.LittleEndian.Uint32(r[36:])) }
+func (r record) names() []byte     { return r[recordHead : recordHead+r.linesLen()] }
+func (r record) setBodyLen(n int)  { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
+func (r record) headLen() int      { return recordHead + r.fields()*fieldHead + r.linesLen() }
+func (r record) body() []byte      { return r[r.headLen() : r.headLen()+r.bodyLen()] }
+func (r record) stamp() uint64     { return binary.LittleEndian.Uint64(r[56:]) }
+func (r record) setStamp(n uint64) { binary.LittleEndian.PutUint64(r[56:], n) }
+func (r record) setAsk(at int64)   { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
 
 // The bits of a policy.Freshness.
 const (

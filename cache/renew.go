@@ -78,7 +78,7 @@ func (f *fill) storedAnswer(l *local) record {
 		return nil
 	}
 	r := l.get(f.entry.key, f.asked)
-	if r.kind() != isAnswer || l.zone.generations.dead(r.generation(), f.urls) {
+	if r.kind() != isAnswer || l.zone.generations.dead(r.stamp(), f.urls) {
 		return nil
 	}
 	return r
@@ -99,12 +99,12 @@ func (f *fill) giveStale(l *local, status uint16) bool {
 	if f.stale = f.route.Rules.OnError(&fresh, f.fork.Request(), now, status); f.stale == policy.ReasonNone {
 		if f.first == nil { // later requests may use it all the same: none has the backend asked again at once
 			r.setAsk(now + askAgain)
-			l.zone.records.Set(f.entry.key, r)
+			l.zone.set(f.entry.key, r)
 		}
 		return false
 	}
 	r.setAsk(now + askAgain)
-	f.giveRecord(r[:r.headLen()], r.body())
+	f.giveRecord(r[:r.headLen()], r.body(), r.stamp())
 	return true
 }
 
@@ -148,7 +148,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		return true
 	}
 	f.alone = !shared(&a.Fresh)
-	f.giveRecord(l.renewed, r.body())
+	f.giveRecord(l.renewed, r.body(), f.stamp)
 	return true
 }
 
@@ -160,10 +160,10 @@ func (f *fill) askAllAgain() {
 	}
 }
 
-// give stores the answer with that head, of a record, and that body, and sends it to the followers.
-func (f *fill) giveRecord(head record, body []byte) {
+// giveRecord stores the answer with that head, of a record, and that body, and sends it to the followers.
+func (f *fill) giveRecord(head record, body []byte, stamp uint64) {
 	f.store, f.length = f.entry.key, int64(len(body))
-	f.keep(head, len(body))
+	f.keep(head, len(body), stamp)
 	record(f.bytes).setBodyLen(copy(f.bytes[f.headLen:], body))
 	f.mark.Store(f.length)
 	f.finish(stored)

@@ -371,6 +371,46 @@ func TestInvalidate_fillUnderWay(t *testing.T) {
 	g.get(t, "/").want(t, 200, "version 1", "hit")
 }
 
+// What an answer has left in the store stays there when the answer to an older request comes.
+func TestFill_comesLate(t *testing.T) {
+	for _, c := range []struct{ name, control, vary, next string }{
+		{"an answer", "no-cache", "", `"2"`},
+		{"a list of varying fields", "no-cache", "X-Lang", `"2"`},
+		{"a marker", "no-store", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var asked [4]string // by the requests
+			release := make(chan bool)
+			n := atomic.Int64{}
+			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+				n := n.Add(1) - 1
+				asked[n] = r.Header.Get("If-None-Match")
+				w.Header().Set("Cache-Control", "no-cache")
+				if n == 1 {
+					<-release
+				} else if n == 2 {
+					w.Header().Set("Cache-Control", c.control)
+					w.Header()["Vary"] = []string{c.vary}
+				}
+				w.Header().Set("ETag", fmt.Sprintf(`"%d"`, n))
+			})
+			g.get(t, "/")
+			late := make(chan answer)
+			go func() { late <- g.do("GET", "/") }()
+			testutil.Eventually(t, testutil.Patience, func() bool { return n.Load() == 2 }, "the second one is asked")
+			g.get(t, "/")
+			close(release)
+			if a := <-late; a.head.Get("ETag") != `"1"` {
+				t.Errorf("%+v", a)
+			}
+			g.get(t, "/")
+			if want := [4]string{"", `"0"`, `"0"`, c.next}; asked != want {
+				t.Errorf("the origin was asked with %q, not with %q", asked, want)
+			}
+		})
+	}
+}
+
 // Conditions and ranges of clients are answered from the store, and from an answer on its way to it.
 func TestConditions(t *testing.T) {
 	const fields = "Cache-Control: max-age=60\nLast-Modified: Mon, 02 Jan 2006 15:04:05 GMT\nX-A: 1"

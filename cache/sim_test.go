@@ -83,6 +83,7 @@ type simulation struct {
 	answers   []*simAnswer
 	clients   []*simClient
 	held      map[string]version                // what the cache has, where it is calm, by simAnswer.key
+	hits      map[string][]simHit               // from it, likewise
 	settled   bool                              // nothing fails any more
 	fails     string                            // how all that the origin answers fails: a failure, or its status
 	holds     func(a *simAnswer, m moment) bool // the origin stands still there until this is false
@@ -135,7 +136,7 @@ func (k lagging) Wait(dst []poller.Event, until int64) int {
 }
 
 func newSimulation(t testing.TB, w *sim.World, o simSetup) *simulation {
-	s := &simulation{simSetup: o, t: t, w: w, rng: w.Rand(), held: map[string]version{}}
+	s := &simulation{simSetup: o, t: t, w: w, rng: w.Rand(), held: map[string]version{}, hits: map[string][]simHit{}}
 	s.delay = 100 * time.Millisecond
 	w.Net.SegmentMin, w.Net.BufferMin = 512, 1<<10
 	var err error

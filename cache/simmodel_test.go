@@ -601,7 +601,7 @@ func (s *simulation) judgeHead(q *simRequest, status int, field map[string]strin
 	}
 	for _, wrong := range []string{
 		s.misgiven(q, &v, &how, field), s.unfresh(q, &v, &how), s.misshaped(q, &v, &how, status, field),
-		s.misaged(q, &v, &how, field["age"]), s.undemanded(q, &how, field["age"]),
+		s.misaged(q, &v, &how, field["age"]), s.undemanded(q, &how, field["age"]), s.goesBack(q, &v, &how),
 	} {
 		if wrong != "" {
 			s.t.Fatalf("%v: %s: %d %v\n%s", q, wrong, status, field, s.history())
@@ -697,6 +697,29 @@ func (s *simulation) misgiven(q *simRequest, v *version, how *told, field map[st
 			return fmt.Sprintf("answer %d had ended it %v before", p.number, time.Duration(q.sent-p.headAt))
 		}
 	}
+	return ""
+}
+
+// simHit is that a client had the head of a version at a time.
+type simHit struct {
+	at    int64
+	of    *simAnswer // its last one
+	asked int64      // when the origin was asked for it
+}
+
+// goesBack says that there was a hit before q with a version that the origin was asked for later. Where there are
+// faults it may be asked again for the answer to an older request.
+func (s *simulation) goesBack(q *simRequest, v *version, how *told) string {
+	if !how.hit || !s.calm {
+		return ""
+	}
+	key := v.key()
+	for _, before := range s.hits[key] {
+		if before.at < q.sent && before.asked > v.last.at {
+			return fmt.Sprintf("answer %d was given from the cache before, which is newer", before.of.number)
+		}
+	}
+	s.hits[key] = append(s.hits[key], simHit{s.w.Now(), v.last, v.last.at})
 	return ""
 }
 

@@ -75,6 +75,11 @@ const (
 // Close ends the Zone, which no Front uses any more.
 func (z *Zone) Close() { z.records.Close() }
 
+// set stores r under a key, unless what is there was asked for later. It reports whether it did.
+func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, replaces) }
+
+func replaces(r, old []byte) bool { return record(old).stamp() <= record(r).stamp() }
+
 // local is what the requests of one reactor share.
 // Owned by its reactor.
 type local struct {

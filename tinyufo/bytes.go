@@ -112,7 +112,14 @@ func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 // no value, and that is counted as a refusal. It does not take keys longer than 65535 bytes and entries larger than a
 // ninth of a shard. One larger than a fortieth of a shard, and not in the main log yet, is taken if it was seen
 // more often than what it would displace: try again when it is next asked for, and it will be.
-func (c *Bytes) Set(key, value []byte) bool { return c.shards.Set(key, value, c.expiry(c.ttl)) }
+func (c *Bytes) Set(key, value []byte) bool { return c.shards.Set(key, value, c.expiry(c.ttl), nil) }
+
+// SetIf is Set, unless key has a value old, which may have expired, and replaces(value, old) reports false: then
+// nothing is changed, and that is counted as a refusal. No other call sets or deletes key in between. replaces may not
+// call the cache, nor keep or change what it is given.
+func (c *Bytes) SetIf(key, value []byte, replaces func(value, old []byte) bool) bool {
+	return c.shards.Set(key, value, c.expiry(c.ttl), replaces)
+}
 
 // SetTTL is Set for an entry with a time to live of its own; a time that is not positive deletes key. So does any in a
 // cache without times to live, which would return the entry for longer: BytesOptions.TTL of Forever gives it such.
@@ -121,7 +128,7 @@ func (c *Bytes) SetTTL(key, value []byte, ttl time.Duration) bool {
 		c.Delete(key)
 		return false
 	}
-	return c.shards.Set(key, value, c.expiry(ttl))
+	return c.shards.Set(key, value, c.expiry(ttl), nil)
 }
 
 // expiry is the step from which an entry that is set now is not returned any more, or 0.

@@ -2,6 +2,7 @@ package tinyufo
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -213,5 +214,40 @@ func TestBytes_forgetsAndNeverFindsAgain(t *testing.T) {
 		if c.Stats().Evictions == 0 {
 			t.Error("nothing was evicted")
 		}
+	}
+}
+
+// Of values that replace only what is older, the newest one stays, whatever the order in which they are set.
+func TestBytes_SetIf(t *testing.T) {
+	c := newBytes(t, BytesOptions{Size: 64 << 10, Shards: 1})
+	isNewer := func(value, old []byte) bool {
+		return binary.LittleEndian.Uint64(value) > binary.LittleEndian.Uint64(old)
+	}
+	key, rounds := []byte("key"), uint64(testutil.Rounds(20_000))
+	var wg sync.WaitGroup
+	for g := range uint64(4) {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(g, 5))
+			var buf []byte
+			for last := uint64(0); last < rounds; {
+				n := last + rng.Uint64N(9)
+				taken := c.SetIf(key, binary.LittleEndian.AppendUint64(nil, n), isNewer)
+				buf, _ = c.Get(buf[:0], key)
+				got := binary.LittleEndian.Uint64(buf)
+				if got < last || taken && got < n || !taken && n > got {
+					t.Errorf("%d after %d was set (%v), and %d seen", got, n, taken, last)
+					return
+				}
+				last = got
+			}
+		})
+	}
+	wg.Wait()
+	if s := c.Stats(); s.Refusals == 0 || s.Insertions != 1 {
+		t.Errorf("%+v", s)
+	}
+	c.Delete(key)
+	if !c.SetIf(key, binary.LittleEndian.AppendUint64(nil, 0), isNewer) {
+		t.Error("nothing was there, and it was refused")
 	}
 }

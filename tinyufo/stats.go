@@ -12,7 +12,7 @@ type Stats struct {
 	Evictions    uint64 // for want of room
 	Expirations  uint64
 	Deletions    uint64
-	Refusals     uint64 // of entries that were too heavy
+	Refusals     uint64 // of entries that were too heavy, and by SetIf
 	Loads        uint64 // loaders that have returned
 	LoadErrors   uint64 // of these, with an error other than ErrNotFound
 }

@@ -54,7 +54,7 @@ func TestShards_countsTheMovingRecord(t *testing.T) {
 	before := s.Counts().Bytes
 	value := make([]byte, 100_000)
 	for n := byte(0); len(s.each[0].moving) == 0 && n < 200; n++ {
-		s.Set([]byte{n % 20}, value, 0)
+		s.Set([]byte{n % 20}, value, 0, nil)
 		s.Get(nil, []byte{0})
 	}
 	if more := s.Counts().Bytes - before; more < int64(len(value)) {
@@ -84,7 +84,7 @@ func TestShards_giveTheMemoryBack(t *testing.T) {
 		if err := s.Open(size, 1); err != nil {
 			t.Fatal(err)
 		}
-		s.Set([]byte("key"), []byte("value"), 0)
+		s.Set([]byte("key"), []byte("value"), 0, nil)
 	}
 	limit := before + 2*size/int64(os.Getpagesize())
 	for range 10_000 {

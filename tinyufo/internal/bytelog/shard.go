@@ -104,13 +104,19 @@ func (s *shard) slotOf(hash uint64, place location) slot {
 	return s.index.Load().find(hash, func(l location) bool { return l.place() == place })
 }
 
-func (s *shard) set(hash uint64, key, value []byte, expiry uint32) bool {
+func (s *shard) set(
+	hash uint64, key, value []byte, expiry uint32, replaces func(value, old []byte) bool,
+) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.check()
 	at := slot{}
 	if len(key) <= KeyMax {
 		at = s.locate(hash, key)
+	}
+	if at.words != nil && replaces != nil && !replaces(value, s.at(at.load()).value()) {
+		s.counts.Refusals++
+		return false
 	}
 	log := inSmallLog
 	if at.words != nil {

@@ -114,9 +114,11 @@ func sameKey(at unsafe.Pointer, n uint64, key []byte) bool {
 // shard has taken the entry; if not, key has no value. It refuses keys longer than KeyMax and records larger than an
 // eighth of main. One larger than a quarter of the small log, and not in main yet, contests for main at once and is
 // refused when it loses.
-func (s *Shards) Set(key, value []byte, expiry uint32) bool {
+//
+// Where key has a value, and replaces is not nil and reports false of it, nothing is changed.
+func (s *Shards) Set(key, value []byte, expiry uint32, replaces func(value, old []byte) bool) bool {
 	hash := s.hasher.of(key)
-	taken := s.of(hash).set(hash, key, value, expiry)
+	taken := s.of(hash).set(hash, key, value, expiry, replaces)
 	runtime.KeepAlive(s)
 	return taken
 }
