@@ -91,6 +91,7 @@ type simulation struct {
 	delay     time.Duration                     // a request that is sent has come to the origin
 	spread    time.Duration                     // clients come within that time
 	lastTurn  int
+	asked     int // requests that went to the origin, some of which may still come to it
 
 	simTally
 }
@@ -183,7 +184,7 @@ func newSimulation(t testing.TB, w *sim.World, o simSetup) *simulation {
 
 // snapshot makes routes with a front of their own, before the one zone.
 func (s *simulation) snapshot() *proxy.Snapshot {
-	to := proxy.To(s.upstream, s.to)
+	to := proxy.Destination(numbering{proxy.To(s.upstream, s.to), s})
 	if s.mends {
 		to = mending{to}
 	}
@@ -1589,6 +1590,22 @@ func TestSim_stops(t *testing.T) {
 		}
 		s.zone.Close()
 	})
+}
+
+// numbering is a Destination that tells the origin in which order requests come to it.
+type numbering struct {
+	proxy.Destination
+	s *simulation
+}
+
+// Forwards is never called.
+func (numbering) Forwards() {}
+
+// Open is that of the Destination.
+func (d numbering) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	d.s.asked++
+	x.Request.Set("X-Asked", strconv.Itoa(d.s.asked))
+	return d.Destination.Open(x, to)
 }
 
 // mending is a Destination that makes answers whole that were cut off.

@@ -72,6 +72,7 @@ func (w *wanted) isSafe() bool { return w.method != "POST" && w.method != "PUT" 
 // simAnswer is one answer of the origin. Its body is of no other one.
 type simAnswer struct {
 	number int
+	asked  int // the number of its request, as the proxy counts: see numbering
 	of     *simResource
 	to     wanted
 	at     int64
@@ -199,6 +200,9 @@ func (s *simulation) answer(head, content string) *simAnswer {
 	fmt.Sscan(lines[0], &a.to.method, &path)
 	for _, l := range lines[1:] {
 		name, value, _ := strings.Cut(l, ": ")
+		if strings.EqualFold(name, "X-Asked") {
+			a.asked, _ = strconv.Atoi(value)
+		}
 		for _, f := range a.to.fields() {
 			if strings.EqualFold(name, f.name) {
 				*f.value = value
@@ -702,24 +706,23 @@ func (s *simulation) misgiven(q *simRequest, v *version, how *told, field map[st
 
 // simHit is that a client had the head of a version at a time.
 type simHit struct {
-	at    int64
-	of    *simAnswer // its last one
-	asked int64      // when the origin was asked for it
+	at int64
+	of *simAnswer // its last one
 }
 
-// goesBack says that there was a hit before q with a version that the origin was asked for later. Where there are
-// faults it may be asked again for the answer to an older request.
+// goesBack says that there was a hit before q with a version that was asked for later. Where not all is stored, a
+// marker may have taken the place of that, and have been removed.
 func (s *simulation) goesBack(q *simRequest, v *version, how *told) string {
 	if !how.hit || !s.calm {
 		return ""
 	}
 	key := v.key()
 	for _, before := range s.hits[key] {
-		if before.at < q.sent && before.asked > v.last.at {
+		if before.at < q.sent && before.of.asked > v.last.asked {
 			return fmt.Sprintf("answer %d was given from the cache before, which is newer", before.of.number)
 		}
 	}
-	s.hits[key] = append(s.hits[key], simHit{s.w.Now(), v.last, v.last.at})
+	s.hits[key] = append(s.hits[key], simHit{s.w.Now(), v.last})
 	return ""
 }
 
