@@ -8,14 +8,14 @@ import (
 )
 
 // generations says which stored answers count no more, since a later request has changed what is at their URL. The
-// store is not searched for them. Requests to backends and invalidations are numbered in one order: these are stamps. A
+// store is not searched for them. Requests to backends and invalidations are numbered in one order, by stamps. A
 // slot has the stamp of the last invalidation of its URLs; answers that were asked for before that one are dead. URLs
 // that share a slot end each other's answers, which costs a request to the backend and is never wrong.
 // Safe for any goroutine.
 type generations struct {
 	seed  maphash.Seed
 	stamp atomic.Uint64   // the last one
-	ended atomic.Uint64   // the one of the last invalidation
+	ended atomic.Uint64   // of the last invalidation
 	slots []atomic.Uint64 // a power of two
 }
 
@@ -50,7 +50,7 @@ func (g *generations) end(url uint64) {
 	raise(&g.ended, n)
 }
 
-// raise makes n the value of v, where that is less.
+// raise sets v to n where v is less.
 func raise(v *atomic.Uint64, n uint64) {
 	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
 	}
@@ -68,15 +68,9 @@ func (g *generations) hash(authority, path, query []byte) uint64 {
 		host = authority
 	}
 	var lower [256]byte
-	n := copy(lower[:], host)
-	for i, c := range lower[:n] {
-		if 'A' <= c && c <= 'Z' {
-			lower[i] |= 0x20
-		}
-	}
 	var h maphash.Hash
 	h.SetSeed(g.seed)
-	_, _ = h.Write(lower[:n])
+	_, _ = h.Write(message.AppendLower(lower[:0], host))
 	_, _ = h.Write(path)
 	_ = h.WriteByte('?')
 	_, _ = h.Write(query)

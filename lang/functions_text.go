@@ -13,15 +13,7 @@ import (
 // The functions of texts. They return what they are given, a part of it, or a text that the state keeps.
 
 // lower returns b with letters of ASCII in lower case.
-func (s *State) lower(b []byte) []byte {
-	dst := append(s.Room(), b...)
-	for i, c := range dst {
-		if c-'A' < 26 {
-			dst[i] = c | 0x20
-		}
-	}
-	return s.Keep(dst)
-}
+func (s *State) lower(b []byte) []byte { return s.Keep(message.AppendLower(s.Room(), b)) }
 
 func (s *State) upper(b []byte) []byte {
 	dst := append(s.Room(), b...)

@@ -179,11 +179,5 @@ func (h *Head) LowerHost(buf *[256]byte) []byte {
 	if len(host) > len(buf) {
 		return nil
 	}
-	for i, c := range host {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		buf[i] = c
-	}
-	return buf[:len(host)]
+	return AppendLower(buf[:0], host)
 }

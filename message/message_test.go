@@ -328,3 +328,9 @@ func TestHead_AddBytes(t *testing.T) {
 		t.Errorf("%q and %q, %+v and %+v", a.Base, b.Base, a.Fields, b.Fields)
 	}
 }
+
+func TestAppendLower(t *testing.T) {
+	if got := string(AppendLower([]byte("AB"), []byte("AZaz09@[`{-\xc1\xdaÄ"))); got != "ABazaz09@[`{-\xc1\xdaÄ" {
+		t.Errorf("%q", got)
+	}
+}

@@ -88,6 +88,18 @@ func equalFold[T string | []byte](b []byte, s T) bool {
 	return true
 }
 
+// AppendLower appends text with the letters of ASCII in lower case.
+func AppendLower(dst, text []byte) []byte {
+	at := len(dst)
+	dst = append(dst, text...)
+	for i, c := range dst[at:] {
+		if c-'A' < 26 {
+			dst[at+i] = c | 0x20
+		}
+	}
+	return dst
+}
+
 // hyphened is lower case, and "-" for "_": CGI and its kin (WSGI, Rack, PHP) cannot tell these two apart.
 var hyphened = func() (t [256]byte) {
 	t = lower

@@ -57,7 +57,7 @@ func addName(names []byte, at int, name []byte) (_ []byte, ok bool) {
 		return names, false
 	}
 	var room [1 + nameMax]byte
-	own := appendLower(append(room[:0], byte(len(name))), name)
+	own := message.AppendLower(append(room[:0], byte(len(name))), name)
 	count, place := 0, at
 	for list := names[at:]; len(list) > 0; count++ {
 		var listed []byte
@@ -229,20 +229,9 @@ func appendLanguage(dst, member []byte) []byte {
 	for more := true; more; {
 		var part []byte
 		part, member, more = bytes.Cut(member, []byte{';'})
-		if dst = appendLower(dst, bytes.Trim(part, " \t")); more {
+		if dst = message.AppendLower(dst, bytes.Trim(part, " \t")); more {
 			dst = append(dst, ';')
 		}
-	}
-	return dst
-}
-
-// appendLower appends text in lower case.
-func appendLower(dst, text []byte) []byte {
-	for _, c := range text {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
 	}
 	return dst
 }

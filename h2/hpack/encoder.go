@@ -210,9 +210,9 @@ func (e *Encoder) literal(dst []byte, l *label, value []byte, p policy) []byte {
 		dst = append(dst, l.literal...)
 	case len(l.name) <= nameRoom:
 		var room [nameRoom]byte
-		dst = appendString(dst, appendLower(room[:0], l.name))
+		dst = appendString(dst, message.AppendLower(room[:0], l.name))
 	default:
-		dst = appendLower(appendInteger(dst, 0, 7, len(l.name)), l.name)
+		dst = message.AppendLower(appendInteger(dst, 0, 7, len(l.name)), l.name)
 	}
 	return appendString(dst, value)
 }
@@ -233,7 +233,7 @@ func (e *Encoder) insert(l *label, value []byte, whole uint32) {
 	if l.at != 0 {
 		line = line[copy(line, l.text):]
 	} else {
-		line = line[len(appendLower(line[:0], l.name)):]
+		line = line[len(message.AppendLower(line[:0], l.name)):]
 	}
 	copy(line[2:], value)
 	e.directory.add(&e.table, whole, l.hash)
@@ -252,15 +252,4 @@ func (l *label) names(t *table, e *entry) bool {
 		return l.at == int(e.traits.ID) || l.at == pseudoAt(e.traits.Pseudo)
 	}
 	return e.traits == Traits{} && message.EqualFoldBytes(t.name(e), l.name)
-}
-
-func appendLower(dst, name []byte) []byte {
-	at := len(dst)
-	dst = append(dst, name...)
-	for i, c := range dst[at:] {
-		if c-'A' < 26 {
-			dst[at+i] = c | 0x20
-		}
-	}
-	return dst
 }

@@ -110,7 +110,7 @@ func FuzzEncoder(f *testing.F) {
 		fields := []line{{name1, value1}, {name2, value2}, {name1, value2}, {name1, value1}}
 		want := ""
 		for _, f := range fields {
-			want += string(appendLower(nil, []byte(f[0]))) + ": " + f[1] + "\r\n"
+			want += string(message.AppendLower(nil, []byte(f[0]))) + ": " + f[1] + "\r\n"
 		}
 		for range 3 {
 			block := e.Begin(nil)

@@ -49,13 +49,7 @@ func AppendTrailers(dst []byte, h *message.Head) []byte {
 		if h.Fields[i].Dropped() {
 			continue
 		}
-		for _, c := range h.Name(i) {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			dst = append(dst, c)
-		}
-		dst = append(dst, ": "...)
+		dst = append(message.AppendLower(dst, h.Name(i)), ": "...)
 		dst = append(dst, h.Value(i)...)
 		dst = append(dst, "\r\n"...)
 	}

@@ -124,14 +124,7 @@ func (l *hostsLocal) lower(authority []byte) []byte {
 	if !ok || len(host) > len(l.name) {
 		return nil
 	}
-	for i, c := range host {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		l.name[i] = c
-	}
-	name := l.name[:len(host)]
-	return bytes.TrimSuffix(name, []byte("."))
+	return bytes.TrimSuffix(message.AppendLower(l.name[:0], host), []byte("."))
 }
 
 // take appends what was counted since the last take, and counts by the table that is the present one from then on.
