@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
@@ -95,11 +96,7 @@ func (l *local) get(key []byte, now int64) record {
 // appendVariantKey appends the key of the variant of a request by the names of a list.
 func appendVariantKey(dst, key []byte, id uint64, names []byte, h *message.Head) []byte {
 	dst = append(append(dst, variantKey), key[1:]...)
-	for range 8 {
-		dst = append(dst, byte(id))
-		id >>= 8
-	}
-	return policy.AppendVariant(dst, names, h)
+	return policy.AppendVariant(binary.LittleEndian.AppendUint64(dst, id), names, h)
 }
 
 // passes returns why the request goes by the cache, where found cannot be sent; ReasonNone: it does not.

@@ -151,15 +151,20 @@ func (r *Route) invalidate(x *proxy.Exchange, l *local) {
 	for _, url := range l.urlsOf(x, r.Query.apply(l, target)) {
 		g.end(url)
 	}
+	asked, sent := x.AskedAuthority(), request.Bytes(request.Authority)
 	for _, id := range []message.Name{message.Location, message.ContentLocation} {
-		for _, authority := range [][]byte{x.AskedAuthority(), request.Bytes(request.Authority)} {
-			if reference := x.Response.Peek(id); len(reference) > 0 {
-				r.invalidateNamed(l, reference, authority, target, x.Scheme())
-			}
+		reference := x.Response.Peek(id)
+		if len(reference) == 0 {
+			continue
+		}
+		if r.invalidateNamed(l, reference, asked, target, x.Scheme()); !bytes.Equal(asked, sent) {
+			r.invalidateNamed(l, reference, sent, target, x.Scheme())
 		}
 	}
 }
 
+// invalidateNamed ends what is stored for the URL that a reference of an answer names, where that is of the origin by
+// that scheme and authority. target is the target of the request.
 func (r *Route) invalidateNamed(l *local, reference, authority, target []byte, scheme string) {
 	named, ok := policy.AppendReference(l.text[:0], reference, []byte(scheme), authority, target)
 	if l.text = named; !ok {

@@ -20,7 +20,7 @@ var conditions = [...]struct {
 	{message.LastModified, message.IfModifiedSince, "If-Modified-Since"},
 }
 
-// addConditions adds the conditions to a request that ask whether the backend still has what is stored.
+// addConditions adds the conditions to request by which the backend says whether stored is still its answer.
 func addConditions(request, stored *message.Head) {
 	for _, c := range conditions {
 		if value := stored.Peek(c.of); len(value) > 0 {
@@ -29,7 +29,7 @@ func addConditions(request, stored *message.Head) {
 	}
 }
 
-// hasConditions reports whether request has the conditions, one at least, that are made of what is stored.
+// hasConditions reports whether request has just the conditions that addConditions makes of stored, and at least one.
 func hasConditions(request, stored *message.Head) bool {
 	some := false
 	for _, c := range conditions {

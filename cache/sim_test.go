@@ -1601,7 +1601,7 @@ type numbering struct {
 // Forwards is never called.
 func (numbering) Forwards() {}
 
-// Open is that of the Destination.
+// Open opens the Destination with the number of the request in X-Asked.
 func (d numbering) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
 	d.s.asked++
 	x.Request.Set("X-Asked", strconv.Itoa(d.s.asked))
@@ -1614,7 +1614,7 @@ type mending struct{ proxy.Destination }
 // Forwards is never called.
 func (mending) Forwards() {}
 
-// Open is that of the Destination.
+// Open opens the Destination, and mends the answer.
 func (d mending) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
 	return d.Destination.Open(x, &mended{Receiver: to})
 }
@@ -1642,7 +1642,7 @@ func (m *mended) OnReset(s session.Stream, code session.Code, cause error) {
 	m.Receiver.OnReset(s, code, cause)
 }
 
-// deaf is a front that is not told of what has passed by.
+// deaf is a front that never hears of the answer to a request that went by the cache.
 type deaf struct{ proxy.Front }
 
 // OnPassed does nothing.

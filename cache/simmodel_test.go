@@ -353,14 +353,14 @@ func (s *simulation) bodyOf(number, n int) []byte {
 
 // What a cache has.
 
-// version is an answer as a cache has it: the answer with the body, and the last one that has renewed it.
+// version is an answer as a cache has it: the answer with the body, and the last 304 that has renewed it.
 type version struct {
 	*simAnswer
-	last      *simAnswer
-	storage   string // of the last one that has any
-	setCookie bool   // of any
-	unshared  bool   // others may have asked by themselves before it came
-	uncertain bool   // and may have got something else that the cache has now
+	last      *simAnswer // the last 304, or else the answer itself
+	storage   string     // Cache-Control of the last 304 that has it, or else of the answer
+	setCookie bool       // the answer or a 304 sets a cookie
+	unshared  bool       // others may have asked by themselves before it came
+	uncertain bool       // and may have got something else that the cache has now
 }
 
 func versionOf(a *simAnswer) version {

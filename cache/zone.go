@@ -75,9 +75,10 @@ const (
 // Close ends the Zone, which no Front uses any more.
 func (z *Zone) Close() { z.records.Close() }
 
-// set stores r under a key, unless what is there was asked for later. It reports whether it did.
+// set stores r under a key, unless the record there was asked for later. It reports whether r is stored.
 func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, replaces) }
 
+// replaces reports whether r may take the place of old.
 func replaces(r, old []byte) bool { return record(old).stamp() <= record(r).stamp() }
 
 // local is what the requests of one reactor share.

@@ -162,7 +162,7 @@ func (l choices) routeOf(cfg *config.Config, c *config.Route) (r cache.Route, on
 
 // cacheRoute returns of, how answers of c, a route of cfg, are cached, as package cache has it.
 func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Route {
-	section := caching.Of(cfg)
+	section, fields := caching.Of(cfg), caching.Fields(cfg, c)
 	r := cache.Route{
 		Rules: policy.Rules{
 			ObeyTTL: of.Obey == "ttl", TTLMax: of.TTLMax,
@@ -172,7 +172,7 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 			Targeted:     section.Targeted, StaleWhile: of.StaleWhile, StaleOnError: of.StaleOnError,
 			Honour: of.RequestDirectives == "honour", KnownOnly: of.Fill == "known",
 		},
-		Identity: identityOf(cfg, c, of), Key: of.Key, Fields: caching.Fields(cfg, c),
+		Identity: identityOf(cfg, c, of, fields), Key: of.Key, Fields: fields,
 		Query:       cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort},
 		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, Abandon: !of.FinToCache, NoStatus: !section.Status,
 	}
@@ -189,9 +189,9 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 }
 
 // identityOf returns what says whose answers c, a route of cfg, has: where it leads, the paths in a Location, the
-// answers that are stored, and what the values in the key are of. Routes of one identity share answers, so each text in
-// it says where it ends.
-func identityOf(cfg *config.Config, c *config.Route, of *caching.Route) string {
+// answers that are stored, and the sources of the values in the key, such as fields. Routes of one identity share
+// answers, so each text in it says where it ends.
+func identityOf(cfg *config.Config, c *config.Route, of *caching.Route, fields []string) string {
 	where := fmt.Sprintf("destination %q", c.Dest.Name)
 	if c.Dest.Kind == config.DestUpstream {
 		u := &cfg.Upstreams[c.Dest.Upstream]
@@ -201,5 +201,5 @@ func identityOf(cfg *config.Config, c *config.Route, of *caching.Route) string {
 		where += fmt.Sprintf(" location %q %q %q", w.StripPrefix, w.AddPrefix, w.Path)
 	}
 	return where + fmt.Sprintf(" stores %q %q %q %q %q %q key %q fields %q", of.Obey, of.Cookies, of.SetCookie,
-		of.RequestDirectives, of.Fill, caching.Of(cfg).Targeted, of.Key, caching.Fields(cfg, c))
+		of.RequestDirectives, of.Fill, caching.Of(cfg).Targeted, of.Key, fields)
 }

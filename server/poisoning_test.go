@@ -767,7 +767,7 @@ func TestCache_followers(t *testing.T) {
 	old := "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT"
 	for _, c := range []struct {
 		name, leader string
-		victim       string // a field of the victim's request, by default one that changes nothing
+		victim       string // a field of the victim's request; by default it changes nothing
 		app          func(r *appRequest) string
 	}{
 		{name: "Cookie", leader: "Cookie: session=evil", app: func(r *appRequest) string {

@@ -30,8 +30,8 @@ type oracle struct {
 	always, strict      bool
 }
 
-// oracleDirectives has the arguments of each name: "" for none, "!" for one that is invalid, else "=" and the text; of
-// a dictionary "#" and an integer, or `"` and a string.
+// oracleDirectives has the arguments of each name: "" for none, "!" for an invalid one, else "=" and the text; of a
+// dictionary "#" and an integer, or `"` and a string.
 type oracleDirectives struct {
 	directives        map[string][]string
 	indistinguishable bool
