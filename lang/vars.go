@@ -123,13 +123,7 @@ func host(x *X) []byte {
 }
 
 // hostAsIs returns the host without its port and the dot of the root.
-func hostAsIs(h *message.Head) []byte {
-	b := h.Host()
-	if n := len(b); n > 1 && b[n-1] == '.' {
-		b = b[:n-1]
-	}
-	return b
-}
+func hostAsIs(h *message.Head) []byte { return message.HostOf(h.Bytes(h.Authority)) }
 
 // upperCase reports whether b has a letter of ASCII in upper case.
 func upperCase[T string | []byte](b T) bool {

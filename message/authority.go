@@ -159,23 +159,30 @@ func (h *Head) Scheme() string {
 }
 
 // Host returns the authority without its port. Borrowed.
-func (h *Head) Host() []byte {
-	host := h.Bytes(h.Authority)
-	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
-		if host[i] == ':' {
-			return host[:i]
+func (h *Head) Host() []byte { return withoutPort(h.Bytes(h.Authority)) }
+
+func withoutPort(authority []byte) []byte {
+	for i := len(authority) - 1; i >= 0 && authority[i] != ']'; i-- {
+		if authority[i] == ':' {
+			return authority[:i]
 		}
+	}
+	return authority
+}
+
+// HostOf returns an authority without its port and the dot of the root: hosts are one where this is equal but for its
+// case. Borrowed.
+func HostOf(authority []byte) []byte {
+	host := withoutPort(authority)
+	if n := len(host); n > 1 && host[n-1] == '.' {
+		return host[:n-1]
 	}
 	return host
 }
 
-// LowerHost returns the authority in lower case, without its port and the dot of the root, in buf; nil when it is too
-// long.
+// LowerHost returns HostOf the authority in lower case, in buf; nil when it is too long.
 func (h *Head) LowerHost(buf *[256]byte) []byte {
-	host := h.Host()
-	if n := len(host); n > 1 && host[n-1] == '.' {
-		host = host[:n-1]
-	}
+	host := HostOf(h.Bytes(h.Authority))
 	if len(host) > len(buf) {
 		return nil
 	}

@@ -120,11 +120,14 @@ func (h *Hosts) count(reactor int, authority []byte, status int) {
 
 // lower returns the host of an authority in lower case, borrowed until the next call; nil where there is none.
 func (l *hostsLocal) lower(authority []byte) []byte {
-	host, _, ok := message.SplitAuthority(authority)
-	if !ok || len(host) > len(l.name) {
+	if _, _, ok := message.SplitAuthority(authority); !ok {
 		return nil
 	}
-	return bytes.TrimSuffix(message.AppendLower(l.name[:0], host), []byte("."))
+	host := message.HostOf(authority)
+	if len(host) > len(l.name) {
+		return nil
+	}
+	return message.AppendLower(l.name[:0], host)
 }
 
 // take appends what was counted since the last take, and counts by the table that is the present one from then on.
