@@ -38,6 +38,8 @@ type Process interface {
 	Stop(now bool) (*Stopping, error)
 	// SetLogLevel has the error log say more or less for a time.
 	SetLogLevel(level string, d time.Duration) (*LogLevel, error)
+	// Cache returns the cache. ErrNoCache: there is none.
+	Cache() (Cache, error)
 	// Ready returns why the process is not ready for requests; nil: it is.
 	Ready() error
 	// Metrics serves the counters.

@@ -43,6 +43,21 @@ func (f *fake) Upgrade(_ context.Context, ask *Upgrade) (*Upgraded, error) {
 	return &Upgraded{Upgraded: true, PID: 2, Steps: []string{"x"}}, nil
 }
 
+func (f *fake) Cache() (Cache, error) { return f, nil }
+
+func (f *fake) Stats() *CacheStats { return &CacheStats{Objects: 7} }
+
+func (f *fake) Purge(p *CachePurge) (*CachePurged, error) {
+	if p.Tag == "" {
+		return nil, ErrInvalid
+	}
+	return &CachePurged{Seq: 8}, nil
+}
+
+func (f *fake) Entry(url string, fields []string) (*CacheEntry, error) {
+	return &CacheEntry{Target: url, Fields: fields, State: "none"}, nil
+}
+
 func (f *fake) Versions() []Version { return []Version{{Version: 1, Cause: "start"}} }
 
 func (f *fake) Rollback(version int) (*Reloaded, error) {

@@ -236,6 +236,12 @@ func TestSurface_tcp(t *testing.T) {
 		{"POST", base + "/v1/reload", change, "", 422, ""},
 		{"GET", base + "/v1/diff", token, "", 200, ""},
 		{"GET", base + "/v1/versions", token, "", 200, ""},
+		{"GET", base + "/v1/cache", token, "", 200, ""},
+		{"GET", base + "/v1/cache/entry?url=http://a/", token, "", 200, ""},
+		{"POST", base + "/v1/cache/purge", change, `{"tag":"a"}`, 200, ""},
+		{"POST", base + "/v1/cache/purge", change, `{"url":""}`, 400, "invalid"},
+		{"POST", base + "/v1/cache/purge", change, `{"path":"/a"}`, 400, "invalid"}, // there is no such kind
+		{"POST", base + "/v1/cache/purge", token, `{"tag":"a"}`, 415, "content-type"},
 		{"POST", base + "/v1/rollback", change, "", 200, ""},
 		{"POST", base + "/v1/rollback", change, `{"version":7}`, 404, "unknown"},
 		{"POST", base + "/v1/rollback", change, `{"version":-1}`, 400, "invalid"},

@@ -77,7 +77,7 @@ var endpoints struct {
 func Endpoints() []Endpoint {
 	endpoints.once.Do(func() {
 		endpoints.all = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(),
-			configurationEndpoints(), upgradeEndpoints())
+			configurationEndpoints(), upgradeEndpoints(), cacheEndpoints())
 	})
 	return endpoints.all
 }

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 
@@ -23,10 +22,10 @@ type asking struct {
 	target      []byte // what the backend is asked for
 	content     []byte // of QUERY
 	under       []byte
-	urls        urls
 	now         int64
 	why         policy.Reason // by Rules.Reuse or OnError, of the answer that was found last
-	located     bool          // urls are known
+	purged      bool          // the answer that was looked at last counts no more
+	told        bool          // l.subject tells of the request
 	conditional bool          // the request has conditions or a range that the cache compares
 }
 
@@ -49,35 +48,34 @@ func (a *asking) find() (found record) {
 // get returns the record under a.under; nil: there is none that counts for the request.
 func (a *asking) get() record {
 	found := a.l.get(a.under, a.now)
-	if found.kind() == isAnswer && a.dead(found.stamp()) {
-		return nil
+	if found.kind() != isAnswer || found.stamp() >= a.l.zone.generations.ended.Load() {
+		return found
 	}
+	found, a.purged = a.l.after(found, a.about(), a.now)
 	return found
 }
 
-// dead reports whether an answer with that stamp counts no more for the request.
-func (a *asking) dead(stamp uint64) bool {
-	g := &a.l.zone.generations
-	return stamp < g.ended.Load() && g.dead(stamp, a.locate())
+// after returns found, a stored answer to the request of about, as purges leave it: nil where it counts no more, and
+// expired after a soft purge.
+func (l *local) after(found record, about *subject, now int64) (left record, purged bool) {
+	about.tags = found.tags()
+	v := l.zone.generations.judge(found.stamp(), about)
+	if v.dead {
+		return nil, true
+	}
+	if v.soft > 0 {
+		found.expire(min(int64(v.soft)*1000, now))
+	}
+	return found, false
 }
 
-// locate returns the hashes of the URL of the request.
-func (a *asking) locate() urls {
-	if !a.located {
-		a.urls, a.located = a.l.urlsOf(a.x, a.target), true
+// about returns what tells of the request.
+func (a *asking) about() *subject {
+	if !a.told {
+		a.l.subject.set(a.x, a.target)
+		a.told = true
 	}
-	return a.urls
-}
-
-// urlsOf returns the hashes of the URL of the request of x. target is the target that the backend is sent.
-func (l *local) urlsOf(x *proxy.Exchange, target []byte) urls {
-	g, path, asked, sent := &l.zone.generations, x.Path(), x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
-	sentPath, query, _ := bytes.Cut(target, []byte{'?'})
-	url := g.hash(sent, sentPath, query)
-	if bytes.Equal(asked, sent) && bytes.Equal(path, sentPath) {
-		return urls{url, url}
-	}
-	return urls{g.hash(asked, path, query), url}
+	return &a.l.subject
 }
 
 // get returns the record under a key; nil: there is none that counts.

@@ -55,7 +55,8 @@ type fill struct {
 	plain    []byte // key without the values of varying fields
 	fork     proxy.Forked
 	asked    int64     // ns since 1970
-	urls     urls      // of the request
+	subject  subject   // of the request
+	memory   []byte    // of that
 	stamp    uint64    // see generations
 	first    *follower // nil once it is over
 	self     follower  // first, while it is not over
@@ -138,36 +139,14 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 	return &one.self, false
 }
 
-// findFill returns the fill that the request may follow. The mutex of s is held.
-func (a *asking) findFill(s *fillShard, hash uint64) *fill {
-	e := s.find(hash, a.under)
-	for e != nil && (a.dead(e.fill.stamp) || e.fill.isOver(a.now)) {
-		s.remove(e)
-		e = s.find(hash, a.under)
-	}
-	if e == nil {
-		return nil
-	}
-	return e.fill
-}
-
-// isOver reports whether the answer of f, which is on its way and which followers may share, is stale by now. f is in
-// the table, and the mutex of its part is held: its bytes are there.
-func (f *fill) isOver(now int64) bool {
-	if f.state.Load() != filling || f.alone {
-		return false
-	}
-	fresh := record(f.bytes[:f.headLen]).fresh()
-	return fresh.Left(now) <= 0
-}
-
 // begin makes f, which is free, the fill for a request, for which found is stored. It has no followers yet.
 func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 	key := a.under
 	f.front, f.route, f.reactor = of, a.route, a.x.Reactor()
 	f.entry.fill, f.entry.key, f.second.fill, f.second.key = f, append(f.entry.key[:0], key...), f, f.second.key[:0]
 	f.entry.hash, f.asked, f.plain = hash, a.now, append(f.plain[:0], a.l.key...)
-	f.stamp, f.urls = a.l.zone.generations.next(), a.locate()
+	f.stamp, f.subject = a.l.zone.generations.next(a.now), *a.about()
+	f.memory = f.subject.keep(f.memory)
 	f.renews, f.status = found.kind() == isAnswer, status{forwarded: "uri-miss"}
 	switch {
 	case f.renews:
@@ -301,7 +280,10 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
-	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], h, &a); !ok || len(l.record) > bodyMax {
+	if l.tags, ok = f.tagsOf(l, h); !ok {
+		return policy.Answer{Reason: policy.ReasonTags, Marks: policy.ReasonTags.Marks()}
+	}
+	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], l.tags, h, &a); !ok || len(l.record) > bodyMax {
 		return tooLarge
 	}
 	room := bodyMax
@@ -520,9 +502,10 @@ func (f *fill) finish(s fillState) {
 		if f.length < 0 { // nobody reads it yet
 			r.setBodyLen(int(f.mark.Load()))
 		}
-		if isDead := z.generations.dead(f.stamp, f.urls); !isDead && z.set(f.store, r) {
+		f.subject.tags = r.tags()
+		if v := z.generations.judge(f.stamp, &f.subject); !v.dead && z.set(f.store, r) {
 			c.stored.Add(1)
-		} else if c.refused.Add(1); isDead && f.first != nil {
+		} else if c.refused.Add(1); v.dead && f.first != nil {
 			f.front.unstored(f.first.x, policy.ReasonPurged)
 		}
 	} else {

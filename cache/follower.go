@@ -41,6 +41,46 @@ type follower struct {
 	conditional bool // see asking
 }
 
+// findFill returns the fill that the request may follow: no purge has come since that asked. The mutex of s is held.
+func (a *asking) findFill(s *fillShard, hash uint64) *fill {
+	e := s.find(hash, a.under)
+	for e != nil && (a.outlived(e.fill) || e.fill.isOver(a.now)) {
+		s.remove(e)
+		e = s.find(hash, a.under)
+	}
+	if e == nil {
+		return nil
+	}
+	return e.fill
+}
+
+// outlived reports whether a purge has come since f asked, which the mutex of the table holds there. What tags its
+// answer will have is not known before its head: then any purge of a tag may be one of it.
+func (a *asking) outlived(f *fill) bool {
+	g := &a.l.zone.generations
+	if f.stamp >= g.ended.Load() {
+		return false
+	}
+	about := a.about()
+	if about.tags = nil; f.state.Load() == filling {
+		about.tags = record(f.bytes[:f.headLen]).tags()
+	} else if g.kinds[PurgeTag].ended.Load() > f.stamp {
+		return true
+	}
+	v := g.judge(f.stamp, about)
+	return v.dead || v.soft > 0
+}
+
+// isOver reports whether the answer of f, which is on its way and which followers may share, is stale by now. f is in
+// the table, and the mutex of its part is held: its bytes are there.
+func (f *fill) isOver(now int64) bool {
+	if f.state.Load() != filling || f.alone {
+		return false
+	}
+	fresh := record(f.bytes[:f.headLen]).fresh()
+	return fresh.Left(now) <= 0
+}
+
 // join makes w, which is over or new, the follower of a fill for a request.
 func (w *follower) join(f *front, of *fill, a *asking) {
 	*w = follower{front: f, route: a.route, fill: of, to: a.to, x: a.x, conditional: a.conditional}

@@ -14,6 +14,11 @@ import (
 func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
 	r := x.Reactor()
 	h, v, l := &x.Request, visits.Of(x), f.zone.on(r)
+	if h.Verb == message.VerbOther {
+		if purging, refusal := f.route.Purging(x); purging {
+			return nil, f.purge(x, l, refusal)
+		}
+	}
 	policy.DropOverrides(h, f.route.Fields)
 	a := asking{x: x, to: to, l: l, route: f.route.Of(x), now: f.zone.now(r)}
 	if a.route == nil && v.choice == nil {
@@ -126,12 +131,7 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 		}
 	}
 	if policy.Invalidates(&x.Request, h) {
-		f.route.invalidate(x, l)
-		for _, other := range f.route.Choices { // by which requests for the same may have been stored
-			if other != nil {
-				other.invalidate(x, l)
-			}
-		}
+		f.invalidate(x, l)
 	}
 	if v.why == policy.ReasonNone { // the cache is off here, but for rules, none of which held
 		return
@@ -144,32 +144,44 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 }
 
 // invalidate ends what is stored for the target of the request of x, which is not safe, and for the URLs of this origin
-// that its answer names: RFC 9111 §4.4.
-func (r *Route) invalidate(x *proxy.Exchange, l *local) {
-	request, g := &x.Request, &l.zone.generations
-	target := request.Bytes(request.Target)
-	for _, url := range l.urlsOf(x, r.Query.apply(l, target)) {
-		g.end(url)
-	}
+// that its answer names: RFC 9111 §4.4. So it does with the groups that this names: RFC 9875 §3.
+func (f *front) invalidate(x *proxy.Exchange, l *local) {
+	request, z, now := &x.Request, f.zone, f.zone.now(x.Reactor())
 	asked, sent := x.AskedAuthority(), request.Bytes(request.Authority)
-	for _, id := range []message.Name{message.Location, message.ContentLocation} {
-		reference := x.Response.Peek(id)
-		if len(reference) == 0 {
-			continue
+	for r := range f.routes() { // by any of which requests for the same may have been stored
+		r.end(x, l, false)
+		for _, id := range []message.Name{message.Location, message.ContentLocation} {
+			reference := x.Response.Peek(id)
+			if len(reference) == 0 {
+				continue
+			}
+			if r.endNamed(x, l, reference, asked); !bytes.Equal(asked, sent) {
+				r.endNamed(x, l, reference, sent)
+			}
 		}
-		if r.invalidateNamed(l, reference, asked, target, x.Scheme()); !bytes.Equal(asked, sent) {
-			r.invalidateNamed(l, reference, sent, target, x.Scheme())
-		}
+	}
+	for group := range groups(&x.Response, "Cache-Group-Invalidation", x.Scheme(), asked) {
+		z.end(PurgeTag, false, now, tagName(appendTag(nil, group)))
 	}
 }
 
-// invalidateNamed ends what is stored for the URL that a reference of an answer names, where that is of the origin by
-// that scheme and authority. target is the target of the request.
-func (r *Route) invalidateNamed(l *local, reference, authority, target []byte, scheme string) {
-	named, ok := policy.AppendReference(l.text[:0], reference, []byte(scheme), authority, target)
+// end ends what is stored for the target of the request of x, and returns the stamp of that.
+func (r *Route) end(x *proxy.Exchange, l *local, soft bool) uint64 {
+	var s subject
+	s.set(x, r.Query.apply(l, x.Request.Bytes(x.Request.Target)))
+	z := l.zone
+	return z.end(PurgeURL, soft, z.now(x.Reactor()), z.generations.name(PurgeURL, &s.at[0]),
+		z.generations.name(PurgeURL, &s.at[1]))
+}
+
+// endNamed ends what is stored for the URL that a reference of the answer of x names, where that is of the origin by an
+// authority of the request.
+func (r *Route) endNamed(x *proxy.Exchange, l *local, reference, authority []byte) {
+	target := x.Request.Bytes(x.Request.Target)
+	named, ok := policy.AppendReference(l.text[:0], reference, []byte(x.Scheme()), authority, target)
 	if l.text = named; !ok {
 		return
 	}
-	path, query, _ := bytes.Cut(r.Query.apply(l, named), []byte{'?'})
-	l.zone.generations.end(l.zone.generations.hash(authority, path, query))
+	z, at := l.zone, placeOf(authority, r.Query.apply(l, named))
+	z.end(PurgeURL, false, z.now(x.Reactor()), z.generations.name(PurgeURL, &at))
 }

@@ -1,53 +1,144 @@
 package cache
 
 import (
+	"bytes"
+	"encoding/binary"
 	"hash/maphash"
+	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/message"
 )
 
-// generations says which stored answers count no more, since a later request has changed what is at their URL. The
-// store is not searched for them. Requests to backends and invalidations are numbered in one order, by stamps. A
-// slot has the stamp of the last invalidation of its URLs; answers that were asked for before that one are dead. URLs
-// that share a slot end each other's answers, which costs a request to the backend and is never wrong.
-// Safe for any goroutine.
-type generations struct {
-	seed  maphash.Seed
-	stamp atomic.Uint64   // the last one
-	ended atomic.Uint64   // of the last invalidation
-	slots []atomic.Uint64 // a power of two
-}
+// PurgeKind is by what stored answers are purged.
+type PurgeKind uint8
 
-// urls are two hashes of the URL of a request: of the authority that the client asked for, with the path as routes see
-// it; and of the authority and the path that the backend is sent.
-type urls [2]uint64
-
+// The kinds.
 const (
-	slotShare = 512 // a slot for so many bytes of the store: the slots take a 64th of it
-	slotsMin  = 1 << 12
-	slotsMax  = 1 << 20
+	PurgeURL    PurgeKind = iota // http://example.com/a?b=1
+	PurgePrefix                  // http://example.com/a/: all paths that begin so
+	PurgeHost                    // example.com
+	PurgeTag                     // an answer names its tags: see Route.Tags
+	PurgeAll                     // of the Zone
 )
 
-func (g *generations) init(memory int64) {
-	n := slotsMin
-	for n < slotsMax && int64(n)*slotShare < memory {
-		n *= 2
-	}
-	g.seed, g.slots = maphash.MakeSeed(), make([]atomic.Uint64, n)
+// String returns the word for k.
+func (k PurgeKind) String() string { return [...]string{"url", "prefix", "host", "tag", "all"}[k] }
+
+// everything is the name by which all answers are purged.
+const everything purgeName = 2
+
+// generations says which stored answers count no more. The store is not searched for them: a table has the names that
+// were purged, and a hit looks into it. Requests to backends and purges are numbered in one order, by stamps; an answer
+// that was asked for before the purge of one of its names is dead. Soft purges, after which answers are expired and not
+// dead, have names of their own. Safe for any goroutine.
+//
+// A stamp is a time in microseconds since 1970, or one more than the last stamp: the stamp of a soft purge says when
+// answers expired.
+type generations struct {
+	seed    maphash.Seed
+	buckets []bucket // a power of two
+
+	ended atomic.Uint64            // stamp of the last purge
+	kinds [PurgeAll + 1]kindPurged // by PurgeKind
+
+	_    [64]byte
+	last atomic.Uint64 // the last stamp, which each miss writes: in a cache line of its own
 }
 
-func (g *generations) slot(url uint64) *atomic.Uint64 { return &g.slots[url&uint64(len(g.slots)-1)] }
+// kindPurged is what is known of the purges of a kind.
+type kindPurged struct {
+	ended atomic.Uint64 // stamp of the last one, also of unsafe requests
+	count atomic.Uint64 // of those that an operator has asked for
+}
 
-// next returns the stamp of an answer that is asked for now.
-func (g *generations) next() uint64 { return g.stamp.Add(1) }
+// bucket has purged names, of which a part of the hash is equal. When it is full, the name that was purged before the
+// others gives way, and all names of the bucket count as purged then: that ends answers too soon, and never too late.
+//
+// The names and floor are one cache line: most look-ups read no other.
+type bucket struct {
+	names  [bucketNames]atomic.Uint64 // in the order in which they came; 0: there are no more
+	floor  atomic.Uint64              // of the names that gave way, the last stamp
+	stamps [bucketNames]atomic.Uint64
+	mu     sync.Mutex // for writing: purges of names that share a bucket are rare
+}
 
-// end makes answers for a URL dead that were asked for before. The change has been made when end is called, so answers
+const (
+	bucketNames = 7
+	bucketShare = 8 << 10 // bytes of the store for which there is a bucket: buckets take a 64th of it
+	bucketsMin  = 1 << 8
+	bucketsMax  = 1 << 17
+)
+
+// purgeName is a hash of something that can be purged. Its lowest bit says that it stands for soft purges.
+type purgeName uint64
+
+const softly purgeName = 1
+
+// purgeNameOf returns the name that a hash makes. No name is 0.
+func purgeNameOf(hash uint64) purgeName { return purgeName(hash)&^softly | 2 }
+
+// tagName returns the name of the first tag of a list.
+func tagName(tags []byte) purgeName { return purgeNameOf(binary.LittleEndian.Uint64(tags)) }
+
+func (g *generations) init(memory int64) {
+	n := bucketsMin
+	for n < bucketsMax && int64(n)*bucketShare < memory {
+		n *= 2
+	}
+	g.seed, g.buckets = maphash.MakeSeed(), make([]bucket, n)
+}
+
+func (g *generations) bucket(n purgeName) *bucket {
+	return &g.buckets[n>>40&purgeName(len(g.buckets)-1)]
+}
+
+// next returns the stamp of an answer that is asked for now, in ns since 1970.
+func (g *generations) next(now int64) uint64 {
+	for at := uint64(now) / 1000; ; {
+		last := g.last.Load()
+		if n := max(at, last+1); g.last.CompareAndSwap(last, n) {
+			return n
+		}
+	}
+}
+
+// end purges names of a kind, and returns the stamp of that. What they name has changed when end is called, so answers
 // that are asked for while it runs may count or not.
-func (g *generations) end(url uint64) {
-	n := g.next()
-	raise(g.slot(url), n)
-	raise(&g.ended, n)
+func (g *generations) end(k PurgeKind, now int64, names ...purgeName) uint64 {
+	stamp := g.next(now)
+	for _, n := range names {
+		g.bucket(n).raise(n, stamp)
+	}
+	raise(&g.kinds[k].ended, stamp)
+	raise(&g.ended, stamp)
+	return stamp
+}
+
+// raise notes the purge of n.
+func (b *bucket) raise(n purgeName, stamp uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, there := 0, uint64(0)
+	for i := range b.names {
+		if there = b.names[i].Load(); there == 0 || there == uint64(n) {
+			at = i
+			break
+		}
+		if b.stamps[i].Load() < b.stamps[at].Load() {
+			at = i
+		}
+	}
+	if there == uint64(n) {
+		raise(&b.stamps[at], stamp)
+		return
+	}
+	if there != 0 { // in this order: a look-up that does not find the old name any more reads floor after that
+		raise(&b.floor, b.stamps[at].Load())
+	}
+	b.names[at].Store(uint64(n))
+	b.stamps[at].Store(stamp)
 }
 
 // raise sets v to n where v is less.
@@ -56,23 +147,91 @@ func raise(v *atomic.Uint64, n uint64) {
 	}
 }
 
-// dead reports whether an answer with that stamp counts no more for a request.
-func (g *generations) dead(stamp uint64, of urls) bool {
-	return g.slot(of[0]).Load() > stamp || g.slot(of[1]).Load() > stamp
+// verdict is what purges mean for an answer with that stamp.
+type verdict struct {
+	stamp uint64
+	dead  bool
+	soft  uint64 // stamp of the last soft purge after it; 0: there is none
 }
 
-// hash returns the hash of a URL. The scheme and the port do not count.
-func (g *generations) hash(authority, path, query []byte) uint64 {
-	host, _, ok := message.SplitAuthority(authority)
-	if !ok {
-		host = authority
+// judge returns what purges mean for an answer with that stamp of a subject.
+func (g *generations) judge(stamp uint64, of *subject) verdict {
+	v := verdict{stamp: stamp}
+	for k := PurgeURL; k <= PurgeAll; k++ {
+		switch {
+		case g.kinds[k].ended.Load() <= stamp:
+		case k == PurgeAll:
+			g.look(&v, everything)
+		case k == PurgeTag:
+			for tags := of.tags; len(tags) > 0; tags = tags[tagLen:] {
+				g.look(&v, tagName(tags))
+			}
+		default:
+			for i := range of.places() {
+				for n := range g.names(k, &of.at[i]) {
+					g.look(&v, n)
+				}
+			}
+		}
 	}
-	var lower [256]byte
-	var h maphash.Hash
-	h.SetSeed(g.seed)
-	_, _ = h.Write(message.AppendLower(lower[:0], host))
-	_, _ = h.Write(path)
-	_ = h.WriteByte('?')
-	_, _ = h.Write(query)
-	return h.Sum64()
+	return v
 }
+
+// look has v know of the purges of n.
+func (g *generations) look(v *verdict, n purgeName) {
+	b := g.bucket(n)
+	for i := range b.names {
+		there := purgeName(b.names[i].Load())
+		if there == 0 {
+			break
+		}
+		if there&^softly != n {
+			continue
+		}
+		if stamp := b.stamps[i].Load(); stamp > v.stamp && there == n {
+			v.dead = true
+		} else if stamp > v.stamp {
+			v.soft = max(v.soft, stamp)
+		}
+	}
+	v.dead = v.dead || b.floor.Load() > v.stamp
+}
+
+// names goes over the names of a kind that a place has: its URL, its host, or the prefixes of its path, the longest
+// last. Neither the scheme nor the port counts.
+func (g *generations) names(k PurgeKind, of *place) iter.Seq[purgeName] {
+	return func(yield func(purgeName) bool) {
+		var lower [256]byte
+		var h maphash.Hash
+		h.SetSeed(g.seed)
+		_ = h.WriteByte(byte(k))
+		_, _ = h.Write(message.AppendLower(lower[:0], message.HostOf(of.authority)))
+		switch path := of.path; k {
+		case PurgePrefix:
+			for range prefixLevels {
+				end := 1 + bytes.IndexByte(path, '/')
+				_, _ = h.Write(path[:end])
+				if path = path[end:]; end == 0 || !yield(purgeNameOf(h.Sum64())) {
+					return
+				}
+			}
+			return
+		case PurgeURL:
+			_, _ = h.Write(path)
+			_ = h.WriteByte('?')
+			_, _ = h.Write(of.query)
+		}
+		yield(purgeNameOf(h.Sum64()))
+	}
+}
+
+// name returns the name by which a place is purged: of a path that is a prefix, the longest.
+func (g *generations) name(k PurgeKind, of *place) (last purgeName) {
+	for n := range g.names(k, of) {
+		last = n
+	}
+	return last
+}
+
+// prefixLevels is how many prefixes of a path can be purged: "/", "/a/" and so on.
+const prefixLevels = 16

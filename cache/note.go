@@ -46,17 +46,20 @@ type counts struct {
 
 // Stats are the counters of a Zone.
 type Stats struct {
-	Fills     uint64 // requests to backends for an answer that others may follow
-	Followers uint64 // requests that waited for the answer to another one
-	Stored    uint64 // answers that the store took
-	Refused   uint64 // and those that it did not: each is larger than what it would displace is worth
-	Passed    uint64 // answers that policy does not store
-	Cut       uint64 // and those that the backend ended before their end
-	Failed    uint64 // fills without an answer
-	Evicted   uint64 // records that gave way to others
-	Objects   int    // records
-	Bytes     int64  // that the store takes, and the buffers of fills
-	Reasons   [policy.ReasonCount]uint64
+	Fills     uint64               // requests to backends for an answer that others may follow
+	Followers uint64               // requests that waited for the answer to another one
+	Stored    uint64               // answers that the store took
+	Refused   uint64               // and those that it did not: each is larger than what it would displace is worth
+	Passed    uint64               // answers that policy does not store
+	Cut       uint64               // and those that the backend ended before their end
+	Failed    uint64               // fills without an answer
+	Evicted   uint64               // records that gave way to others
+	Objects   int                  // records
+	Bytes     int64                // that the store takes, and the buffers of fills
+	Purges    [PurgeAll + 1]uint64 // that were asked for, by PurgeKind
+	// PurgesRefused counts requests with the method PURGE that were refused.
+	PurgesRefused uint64
+	Reasons       [policy.ReasonCount]uint64
 }
 
 // Stats adds up the counters of all reactors.
@@ -74,6 +77,10 @@ func (z *Zone) Stats() (s Stats) {
 			s.Reasons[r] += c.reasons[r].Load()
 		}
 	}
+	for k := range s.Purges {
+		s.Purges[k] = z.generations.kinds[k].count.Load()
+	}
+	s.PurgesRefused = z.refused.Load()
 	s.Evicted, s.Objects = z.records.Stats().Evictions, z.records.Len()
 	s.Bytes = z.records.Memory() + z.filling.Load()
 	return s

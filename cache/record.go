@@ -15,7 +15,8 @@ import (
 //	at  0  version, kind                   1 byte each
 //	    2  status                          of an answer
 //	    4  number of fields                of an answer
-//	    6  class, reason                   of a marker, 1 byte each; bits of a policy.Freshness, of an answer
+//	    6  class                           of a marker; bits of a policy.Freshness, of an answer
+//	    7  reason                          of a marker; number of tags, of an answer
 //	    8  received                        of an answer; until when it counts, of others: ns since 1970
 //	   16  age when received, ns           of an answer; id of a list
 //	   24  lifetime, ns                    of an answer
@@ -25,13 +26,14 @@ import (
 //	   44  stale on errors, s              likewise
 //	   48  when to ask again, ns           of an answer whose backend has failed; else 0
 //	   56  stamp of its request            see generations
-//	   64  4 bytes a field: length of the name, its message.Name, length of the value
+//	   64  8 bytes a tag                   see appendTag
+//	       4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
 //	       body
 type record []byte
 
 const (
-	recordVersion = 1
+	recordVersion = 2
 	recordHead    = 64
 	fieldHead     = 4
 	bodyMax       = 64 << 10
@@ -73,11 +75,20 @@ func (r record) linesLen() int     { return int(binary.LittleEndian.Uint32(r[32:
 func (r record) bodyLen() int      { return int(binary.LittleEndian.Uint32(r[36:])) }
 func (r record) names() []byte     { return r[recordHead : recordHead+r.linesLen()] }
 func (r record) setBodyLen(n int)  { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
-func (r record) headLen() int      { return recordHead + r.fields()*fieldHead + r.linesLen() }
+func (r record) tags() []byte      { return r[recordHead:r.table()] }
+func (r record) table() int        { return recordHead + int(r[7])*tagLen }
+func (r record) headLen() int      { return r.table() + r.fields()*fieldHead + r.linesLen() }
 func (r record) body() []byte      { return r[r.headLen() : r.headLen()+r.bodyLen()] }
 func (r record) stamp() uint64     { return binary.LittleEndian.Uint64(r[56:]) }
 func (r record) setStamp(n uint64) { binary.LittleEndian.PutUint64(r[56:], n) }
 func (r record) setAsk(at int64)   { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
+
+// expire has the lifetime of r end at a time in ns, or when its answer came, if it does not end before.
+func (r record) expire(at int64) {
+	fresh := r.fresh()
+	age := int64(fresh.AgeAt(max(at, fresh.Received)))
+	binary.LittleEndian.PutUint64(r[24:], uint64(min(fresh.Lifetime, age)))
+}
 
 // The bits of a policy.Freshness.
 const (
@@ -133,7 +144,8 @@ func windowOf(bits uint32) int64 {
 func (r record) writeTo(h *message.Head) {
 	h.Reset()
 	n := r.fields()
-	table, lines := r[recordHead:], r[recordHead+n*fieldHead:][:r.linesLen()]
+	table := r[r.table():]
+	lines := table[n*fieldHead:][:r.linesLen()]
 	h.Base = append(h.Base, lines...)
 	at := uint32(0)
 	for i := range n {
@@ -147,11 +159,11 @@ func (r record) writeTo(h *message.Head) {
 	h.Status, h.Proto = r.status(), message.HTTP11
 }
 
-// appendAnswer appends the record of an answer without its body, and uses lines as memory. It reports false for a head
-// that no record holds.
-func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used []byte, ok bool) {
+// appendAnswer appends the record of an answer with tags, without its body, and uses lines as memory. It reports false
+// for a head that no record holds.
+func appendAnswer(dst, lines, tags []byte, h *message.Head, a *policy.Answer) (_, used []byte, ok bool) {
 	start, n := len(dst), 0
-	dst = appendHeader(dst, isAnswer, 0, 0)
+	dst = append(appendHeader(dst, isAnswer, 0, 0), tags...)
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if !a.Keeps(h, i) {
@@ -166,6 +178,7 @@ func appendAnswer(dst, lines []byte, h *message.Head, a *policy.Answer) (_, used
 	}
 	r := record(dst[start:])
 	r.setFresh(&a.Fresh)
+	r[7] = byte(len(tags) / tagLen)
 	binary.LittleEndian.PutUint16(r[2:], h.Status)
 	binary.LittleEndian.PutUint16(r[4:], uint16(n))
 	binary.LittleEndian.PutUint32(r[32:], uint32(len(lines)))

@@ -23,7 +23,7 @@ func FuzzRecord_roundTrip(f *testing.F) {
 			}
 		}
 		a := policy.Answer{Fresh: policy.Freshness{Received: 1, Age: 2, Lifetime: 3}}
-		r, _, ok := appendAnswer(nil, nil, h, &a)
+		r, _, ok := appendAnswer(nil, nil, nil, h, &a)
 		large := false
 		want := new(strings.Builder)
 		for i := range h.Fields {

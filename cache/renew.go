@@ -78,9 +78,10 @@ func (f *fill) storedAnswer(l *local) record {
 		return nil
 	}
 	r := l.get(f.entry.key, f.asked)
-	if r.kind() != isAnswer || l.zone.generations.dead(r.stamp(), f.urls) {
+	if r.kind() != isAnswer {
 		return nil
 	}
+	r, _ = l.after(r, &f.subject, l.zone.now(f.reactor))
 	return r
 }
 
@@ -133,6 +134,10 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	a := f.route.Rules.Judge(f.fork.Request(), head, f.asked, now)
 	l.names, _ = policy.AppendVary(l.names, head)
 	same := renewed && bytes.Equal(l.names[:varied], l.names[varied:])
+	var ok bool
+	if l.tags, ok = f.tagsOf(l, head); !ok && a.Reason == policy.ReasonNone {
+		a.Reason, a.Marks = policy.ReasonTags, policy.ReasonTags.Marks()
+	}
 	if same && a.Reason != policy.ReasonNone {
 		l.zone.records.Delete(f.entry.key)
 		f.why, f.marks = a.Reason, a.Marks
@@ -140,8 +145,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		f.passOn()
 		return true
 	}
-	var ok bool
-	l.renewed, l.text, ok = appendAnswer(l.renewed[:0], l.text[:0], head, &a)
+	l.renewed, l.text, ok = appendAnswer(l.renewed[:0], l.text[:0], l.tags, head, &a)
 	if !same || !ok || len(l.renewed) > bodyMax {
 		l.zone.records.Delete(f.entry.key)
 		f.askAllAgain()
@@ -150,6 +154,11 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	f.alone = !shared(&a.Fresh)
 	f.giveRecord(l.renewed, r.body(), f.stamp)
 	return true
+}
+
+// tagsOf returns the tags of an answer to f, in memory of l. It reports false where they are too many.
+func (f *fill) tagsOf(l *local, h *message.Head) (tags []byte, ok bool) {
+	return appendTags(l.tags[:0], h, f.route.Tags, f.fork.Request().Scheme(), f.subject.at[0].authority)
 }
 
 // askAllAgain has all followers ask the cache once more.

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"iter"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -19,15 +21,17 @@ type Route struct {
 	Key      []*lang.Template // texts of the request that are a part of the key
 	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
 	Query    Query
+	Tags     []string // names of fields of answers that have tags, by which answers can be purged
 	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
 	// by itself; 0: 5 s.
 	LockTimeout time.Duration
 	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB;
 	// below 0: it is fetched for no range.
 	RangeFill int64
-	Abandon   bool // an answer that nobody waits for any more is not fetched to its end
-	NoStatus  bool // clients are not told by Cache-Status (RFC 9211) what the cache did
-	Off       bool // the cache is used only for requests whose Choice has a Route
+	PurgeFrom []netip.Prefix // clients that may purge a URL by the method PURGE
+	Abandon   bool           // an answer that nobody waits for any more is not fetched to its end
+	NoStatus  bool           // clients are not told by Cache-Status (RFC 9211) what the cache did
+	Off       bool           // the cache is used only for requests whose Choice has a Route
 	// Choices are the Routes that hold in place of this one for requests of a Choice. Without an entry, requests of a
 	// Choice go by the cache. Choices of these Routes do not count.
 	Choices map[*Choice]*Route
@@ -54,6 +58,20 @@ func (r *Route) Of(x *proxy.Exchange) *Route {
 		return nil
 	}
 	return r
+}
+
+// routes goes over all Routes that may hold for requests of f.
+func (f *front) routes() iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		if !yield(&f.route) {
+			return
+		}
+		for _, other := range f.route.Choices {
+			if other != nil && !yield(other) {
+				return
+			}
+		}
+	}
 }
 
 // passes returns why a request with head h goes by the cache. Else conditional reports whether it has conditions or a
@@ -104,7 +122,11 @@ func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.F
 	if counts == nil {
 		counts = z.NewRouteCounts()
 	}
-	return &front{zone: z, route: r, onward: d, counts: counts}
+	f := &front{zone: z, route: r, onward: d, counts: counts}
+	for of := range f.routes() {
+		z.queries.add(new(of.Query))
+	}
+	return f
 }
 
 // Onward returns the destination that f stands before.

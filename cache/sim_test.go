@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -311,19 +310,6 @@ func (s *simulation) addResources() {
 			r.status = pick(s.rng, r.status, r.status, 500, 503)
 		}
 		s.resources = append(s.resources, r)
-	}
-	s.part()
-}
-
-// part has no two resources share a slot of generations, whose seed is not of the World.
-func (s *simulation) part() {
-	g := &s.zone.generations
-	for slots := map[any]bool{}; len(slots) < len(s.resources); {
-		clear(slots)
-		g.seed = maphash.MakeSeed()
-		for _, r := range s.resources {
-			slots[g.slot(g.hash([]byte("sim"), []byte(r.path), nil))] = true
-		}
 	}
 }
 

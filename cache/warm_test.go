@@ -38,6 +38,18 @@ func conditional(line string) string {
 	return "GET / HTTP/1.1\r\nHost: example.com\r\n" + line + "\r\n\r\n"
 }
 
+// purgeOthers has a purge of each kind but all come after what is stored, and none of them is of that.
+func purgeOthers(t testing.TB, z *cache.Zone) {
+	for _, p := range []cache.Purge{
+		{Kind: cache.PurgeURL, Name: "http://other.example/a/b/c?d=e"}, {Kind: cache.PurgeHost, Name: "other.example"},
+		{Kind: cache.PurgePrefix, Name: "http://other.example/"}, {Kind: cache.PurgeTag, Name: "other"},
+	} {
+		if _, err := z.Purge(&p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A hit costs one read and one write, and allocates nothing, whatever the key is made of.
 func TestCache_hitAllocatesNothing(t *testing.T) {
 	text, err := plugin.Template("{cookie.theme} {header.accept-language}", lang.Request)
@@ -55,7 +67,7 @@ func TestCache_hitAllocatesNothing(t *testing.T) {
 		"206": {conditional("Range: bytes=1-2"), cache.Route{Rules: lasting}},
 	} {
 		g, z := warmRig(t, c.request, c.route)
-		cache.EndAURL(z)
+		purgeOthers(t, z)
 		before, trips := g.Loop.Calls(), g.Trips
 		allocs := testutil.Allocs(1000, g.Exchange)
 		calls, n := g.Loop.Calls().Minus(before), g.Trips-trips
@@ -70,14 +82,17 @@ func TestCache_hitAllocatesNothing(t *testing.T) {
 
 func BenchmarkCache_hit(b *testing.B) {
 	for name, request := range map[string]string{
-		"small": warm.Small, "browser": warm.Browser, "afterAChange": warm.Small,
+		"small": warm.Small, "browser": warm.Browser, "afterAChange": warm.Small, "afterPurges": warm.Small,
 		"304": conditional("If-Modified-Since: Thu, 31 Dec 2099 23:59:59 GMT"), "206": conditional("Range: bytes=1-2"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			g, z := warmRig(b, request, cache.Route{Rules: lasting})
 			g.Exchange()
-			if name == "afterAChange" {
+			switch name {
+			case "afterAChange":
 				cache.EndAURL(z)
+			case "afterPurges":
+				purgeOthers(b, z)
 			}
 			b.ReportAllocs()
 			for b.Loop() {

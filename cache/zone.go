@@ -35,6 +35,8 @@ type Zone struct {
 	lists      atomic.Uint64 // ids of lists of varying fields that were given out
 
 	generations generations
+	queries     queries
+	refused     atomic.Uint64 // requests with PURGE from clients that may not
 
 	wall time.Time    // when the Zone was made
 	skew atomic.Int64 // wall clock less the clock of reactors, which is one; 0: it was not asked for
@@ -93,6 +95,8 @@ type local struct {
 	names   []byte // of varying fields
 	renewed []byte // head of a record that takes the place of another one
 	text    []byte
+	tags    []byte // of an answer
+	subject subject
 	params  [][]byte     // of a query
 	head    message.Head // that followers are given
 	base    []byte       // memory of that

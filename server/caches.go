@@ -106,6 +106,14 @@ func (p *caches) counted() *metrics.Cache {
 	return nil
 }
 
+// Cache returns the cache; nil: no route has one. Safe for any goroutine.
+func (s *Server) Cache() *cache.Zone {
+	if of := s.caches.counted(); of != nil {
+		return of.Zone
+	}
+	return nil
+}
+
 // before returns to, where the route c leads, with the cache before it if c has one. A route of the same name goes on
 // with the counters.
 func (p *caches) before(to proxy.Destination, c *config.Route) proxy.Destination {
@@ -157,6 +165,7 @@ func (l choices) routeOf(cfg *config.Config, c *config.Route) (r cache.Route, on
 			r.Choices[l[o.Rule]], on = &chosen, true
 		}
 	}
+	r.PurgeFrom = caching.Of(cfg).PurgeFrom
 	return r, on
 }
 
@@ -173,7 +182,7 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 			Honour: of.RequestDirectives == "honour", KnownOnly: of.Fill == "known",
 		},
 		Identity: identityOf(cfg, c, of, fields), Key: of.Key, Fields: fields,
-		Query:       cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort},
+		Query: cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort}, Tags: section.Tags,
 		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, Abandon: !of.FinToCache, NoStatus: !section.Status,
 	}
 	if of.RangeFill == 0 { // 1 MiB there; no range begins before byte 0

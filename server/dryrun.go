@@ -39,6 +39,7 @@ type DryRequest struct {
 	ServerName string           // that its handshake asked for
 	Verified   bool             // the client has shown a certificate that leads to a trusted one
 	Shake      *DryHandshake    // of its connection; nil: that is not secured
+	Cache      *cache.Zone      // what it has for the request is a part of the result; nil: no cache is asked
 
 	Stopwatch *lang.Stopwatch // measures clauses; nil: none is measured
 	// Look is called with the request as texts of the language see it, once: after the rules of the listener and those
@@ -192,7 +193,7 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 			}
 		}
 		if cached, on := said.routeOf(cfg, c); on {
-			r.To = &dryCache{r.To, cached, &d.result}
+			r.To = &dryCache{r.To, cached, d}
 		}
 		routes = append(routes, r)
 	}
@@ -258,14 +259,19 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 type dryCache struct {
 	onward proxy.Destination
 	route  cache.Route
-	result *DryResult
+	run    *dryRun
 }
 
 var _ proxy.Front = (*dryCache)(nil)
 
 // Open notes what the cache would do.
 func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
-	d.result.Cache = d.route.Explain(x)
+	if purging, refusal := d.route.Purging(x); refusal != nil {
+		return nil, refusal
+	} else if purging {
+		return nil, proxy.Respond(200, "")
+	}
+	d.run.result.Cache = d.route.Explain(x, d.run.request.Cache)
 	return nil, proxy.ErrOnward
 }
 

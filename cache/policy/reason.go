@@ -34,6 +34,7 @@ const (
 	ReasonType
 	ReasonUnknownField
 	ReasonTooLarge
+	ReasonTags
 
 	ReasonPurged // also of an answer that was ended while it was fetched
 	ReasonNoCache
@@ -151,8 +152,11 @@ var reasons = [ReasonCount]row{
 	ReasonTooLarge: {word: "too-large", marks: Everybody,
 		text: "the body or the head of the answer is larger than 64 KiB"},
 
+	ReasonTags: {word: "tags", marks: Everybody, text: "the answer has more than 64 tags, by which it could be purged",
+		try: "fewer tags, or fewer fields in tags of [cache]"},
+
 	ReasonPurged: {word: "purged",
-		text: "a request that changes something, such as POST, has ended the answer while it came"},
+		text: "the answer was purged, or ended by a request that changes something, such as POST, while it came"},
 	ReasonNoCache: {word: "no-cache", text: "the stored answer has no-cache: the backend is asked before each use",
 		try: `s-maxage for edge beside max-age=0 for browsers, in place of no-cache; or obey = "ttl"`},
 	ReasonRequestNoCache: {word: "request-no-cache", try: `request_directives = "ignore"`,

@@ -154,12 +154,25 @@ func AppendReference(dst, reference, scheme, authority, target []byte) (_ []byte
 
 // sameOrigin reports whether own, as a reference has it, is the authority of a request by scheme.
 func sameOrigin(own, authority, scheme []byte) bool {
-	port := "80"
-	if message.EqualFold(scheme, "https") {
-		port = "443"
-	}
 	_, _, ok := message.SplitAuthority(own)
-	return ok && message.SameAuthority(own, authority, port)
+	return ok && message.SameAuthority(own, authority, defaultPort(scheme))
+}
+
+func defaultPort(scheme []byte) string {
+	if message.EqualFold(scheme, "https") {
+		return "443"
+	}
+	return "80"
+}
+
+// AppendOrigin appends the origin of a request (RFC 9110 §4.3.1): the same text for all spellings of it.
+func AppendOrigin(dst, scheme, authority []byte) []byte {
+	dst = append(message.AppendLower(dst, scheme), "://"...)
+	dst = message.AppendLower(dst, message.HostOf(authority))
+	if _, port, _ := message.SplitAuthority(authority); len(port) > 0 && string(port) != defaultPort(scheme) {
+		dst = append(append(dst, ':'), port...)
+	}
+	return dst
 }
 
 // appendUndotted appends a path without its dot segments: RFC 3986 §5.2.4. The path may lie where it is appended.

@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"slices"
 
 	"github.com/edge-proxy/edge/message"
@@ -41,9 +42,7 @@ func AppendVary(dst []byte, answer *message.Head) (names []byte, why Reason) {
 // nothing, where that has more than 8 names. dst must not overlap a and b.
 func UnionVary(dst, a, b []byte) (names []byte, ok bool) {
 	names = append(dst, a...)
-	for len(b) > 0 {
-		var name []byte
-		name, b = cutName(b)
+	for name := range Names(b) {
 		if names, ok = addName(names, len(dst), name); !ok {
 			return dst, false
 		}
@@ -81,6 +80,18 @@ func cutName(names []byte) (name, rest []byte) {
 	return names[1:end], names[end:]
 }
 
+// Names goes over a list by AppendVary.
+func Names(names []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := names; len(rest) > 0; {
+			var name []byte
+			if name, rest = cutName(rest); !yield(name) {
+				return
+			}
+		}
+	}
+}
+
 // AppendVariant appends the values that request has in the fields names, a list by AppendVary, in a normal form: what
 // it appends is equal for two requests only where these values mean the same (RFC 9111 §4.1).
 //
@@ -90,9 +101,7 @@ func cutName(names []byte) (name, rest []byte) {
 // The text is the members of all lines without blanks around commas, of Accept-Language in lower case.
 // Host is not to be asked for here: the authority is part of every key.
 func AppendVariant(dst, names []byte, request *message.Head) []byte {
-	for len(names) > 0 {
-		var name []byte
-		name, names = cutName(names)
+	for name := range Names(names) {
 		id := message.LookupBytes(name)
 		if id == message.AcceptEncoding {
 			c, stated := CodingOf(request)

@@ -23,7 +23,7 @@ func adminCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newList("routes", "/v1/routes", printRoutes), newList("upstreams", "/v1/upstreams", printUpstreams),
 		newList("certs", "/v1/certificates", printCertificates), newConns(), newWhy(), newDrain(),
-		newEnable(), newLog(),
+		newEnable(), newLog(), newCache(),
 	}
 }
 

@@ -2,6 +2,7 @@ package caching
 
 import (
 	"embed"
+	"net/netip"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
@@ -14,6 +15,7 @@ const (
 	codeKey     = "cache-key"
 	codeCookies = "cache-cookies"
 	codeSticky  = "cache-sticky"
+	codePurge   = "cache-purge"
 )
 
 const (
@@ -40,6 +42,14 @@ type Cache struct {
 	// valid one in an answer counts in place of `Cache-Control` and `Expires`. `[]`: none does.
 	// Example: []
 	Targeted []string `edge:"targeted" kind:"field_names" default:"[\"edge-cache-control\", \"cdn-cache-control\"]"`
+	// Fields of answers that have tags, with blanks or commas between two: `edge cache purge --tag` ends the answers
+	// with a tag. An answer has at most 64. `[]`: no answer has tags.
+	// Example: ["x-tags"]
+	Tags []string `edge:"tags" kind:"field_names" default:"[\"cache-tag\", \"surrogate-key\"]"`
+	// Addresses of clients that may purge a URL by the method `PURGE`. Other clients are answered 405; no backend is
+	// sent the method. Without the key no client may.
+	// Example: ["127.0.0.1"]
+	PurgeFrom []netip.Prefix `edge:"purge.allow" json:",omitempty"`
 }
 
 // Route says how the answers of a route are cached.
@@ -116,7 +126,8 @@ type entry struct {
 var source embed.FS
 
 // defaultCache is the section [cache] of a file without one.
-var defaultCache = Cache{Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"}}
+var defaultCache = Cache{Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"},
+	Tags: []string{"cache-tag", "surrogate-key"}}
 
 // Of returns the section [cache] of c, with its defaults where c has none. c may be nil.
 func Of(c *config.Config) *Cache {

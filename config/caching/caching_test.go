@@ -3,6 +3,7 @@ package caching
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -265,6 +266,19 @@ func TestOf(t *testing.T) {
 	}
 	if of := Of(parse(t, "[cache]\ntargeted = \"A-Cache-Control\"\n")); !slices.Equal(of.Targeted,
 		[]string{"a-cache-control"}) {
+		t.Errorf("got %+v", of)
+	}
+	tags := []string{"cache-tag", "surrogate-key"}
+	for text, of := range map[string]*Cache{
+		"no configuration": Of(nil), "no [cache]": Of(parse(t, web)), "[cache]": Of(parse(t, "[cache]\n")),
+	} {
+		if !slices.Equal(of.Tags, tags) || of.PurgeFrom != nil {
+			t.Errorf("%s: %+v", text, of)
+		}
+	}
+	of := Of(parse(t, "[cache]\ntags = [\"X-Tags\"]\npurge.allow = [\"127.0.0.1\", \"10.0.0.0/8\"]\n"))
+	if !slices.Equal(of.Tags, []string{"x-tags"}) || !slices.Equal(of.PurgeFrom,
+		[]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8")}) {
 		t.Errorf("got %+v", of)
 	}
 }

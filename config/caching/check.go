@@ -1,6 +1,7 @@
 package caching
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/edge-proxy/edge/config"
@@ -63,6 +64,7 @@ type checker struct {
 func check(doc *schema.Document, c *config.Config) {
 	k := checker{doc: doc, rep: doc.Report, c: c}
 	k.checkMemory()
+	k.warnPurge()
 	all := schema.Only[*entry](c.Features)
 	k.complete(all, nil)
 	some := func(path string) bool { return len(doc.Entries(path)) > 0 }
@@ -144,6 +146,15 @@ func (k *checker) checkMemory() {
 			"write memory = "+syntax.Quote(tags.SizeText(limit/2>>20<<20))+", or a larger memory_limit",
 			"memory of [cache] is %s, more than half of the %s that the process may use", tags.SizeText(of.Memory),
 			tags.SizeText(limit))
+	}
+}
+
+// warnPurge warns of a cache that any client may purge.
+func (k *checker) warnPurge() {
+	of := Of(k.c)
+	if slices.ContainsFunc(of.PurgeFrom, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
+		k.rep.Warnf(codePurge, of.Head("purge.allow"), `write the addresses of those who publish, such as "127.0.0.1"`,
+			"any client may end what is stored, by the method PURGE")
 	}
 }
 

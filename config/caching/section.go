@@ -25,6 +25,7 @@ func init() {
 				"given to all visitors."},
 			{Name: codeSticky, Doc: "A cached route leads to an upstream with `sticky`: a stored answer sets no " +
 				"cookie that keeps a client at its backend."},
+			{Name: codePurge, Doc: "`purge.allow` of `[cache]` has all addresses: any client may end what is stored."},
 		},
 	})
 	config.Register[entry](keyTypes, schema.Section{

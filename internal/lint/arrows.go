@@ -12,7 +12,7 @@ import (
 var layers = []struct{ name, folders string }{
 	{"programs", "cmd examples bench packaging internal/battery internal/docs internal/interop internal/outside " +
 		"internal/warm internal/filterrig"},
-	{"process", "server/doctor server/explain server/process server/inspect"},
+	{"process", "server/doctor server/process server/inspect server/explain"},
 	{"server", "server admin"},
 	{"filters", "filter cache"},
 	{"configuration", "config"},

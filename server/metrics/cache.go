@@ -41,8 +41,20 @@ var cacheRows = []struct {
 		"Records in the store: answers, and what is known of answers that are not stored."},
 	{"edge_cache_bytes", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Bytes) },
 		"Memory of the records, and of answers on their way to the store."},
+	{"edge_cache_purges_total", "kind", "url", purges(cache.PurgeURL),
+		"Purges that were asked for; refused: requests with the method PURGE that may not."},
+	{"edge_cache_purges_total", "kind", "prefix", purges(cache.PurgePrefix), ""},
+	{"edge_cache_purges_total", "kind", "host", purges(cache.PurgeHost), ""},
+	{"edge_cache_purges_total", "kind", "tag", purges(cache.PurgeTag), ""},
+	{"edge_cache_purges_total", "kind", "all", purges(cache.PurgeAll), ""},
+	{"edge_cache_purges_total", "kind", "refused", func(s *cache.Stats) float64 { return float64(s.PurgesRefused) },
+		""},
 	{"edge_cache_evictions_total", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Evicted) },
 		"Records that gave way to others."},
+}
+
+func purges(k cache.PurgeKind) func(s *cache.Stats) float64 {
+	return func(s *cache.Stats) float64 { return float64(s.Purges[k]) }
 }
 
 // RegisterCache lists what is known of the cache: nothing while there is none. read returns it, on any goroutine; nil:

@@ -1,0 +1,150 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
+)
+
+// Purge says which stored answers count no more. Name is what Kind says, "" for PurgeAll. The scheme and the port of a
+// URL do not count; its path counts as routes see it, and as it is written, its query as each Route leaves it.
+type Purge struct {
+	Kind PurgeKind
+	Name string
+	Soft bool // they are expired, and not gone: they may still be sent while the backend does not answer
+}
+
+// Purge ends stored answers, and answers on their way to the store: a request that begins after the return is not given
+// one of them. seq grows with each purge. The error says what is wrong with p.
+func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
+	g := &z.generations
+	var names []purgeName
+	switch {
+	case p.Kind == PurgeAll && p.Name != "":
+		return 0, errAll
+	case p.Kind == PurgeAll:
+		names = append(names, everything)
+	case p.Name == "":
+		return 0, fmt.Errorf("cache: the %v to purge is empty", p.Kind)
+	case p.Kind == PurgeTag:
+		if strings.ContainsAny(p.Name, " \t,\n") {
+			return 0, fmt.Errorf("cache: the tag %q has a blank or a comma, which are between two tags", p.Name)
+		}
+		names = append(names, tagName(appendTag(nil, []byte(p.Name))))
+	case p.Kind == PurgeHost:
+		if _, _, ok := message.SplitAuthority([]byte(p.Name)); !ok {
+			return 0, fmt.Errorf("cache: %q is no host", p.Name)
+		}
+		names = append(names, g.name(p.Kind, &place{authority: []byte(p.Name)}))
+	default:
+		if names, err = z.namesOf(p); err != nil {
+			return 0, err
+		}
+	}
+	g.kinds[p.Kind].count.Add(1)
+	return z.end(p.Kind, p.Soft, z.wall.UnixNano()+int64(time.Since(z.wall)), names...), nil
+}
+
+var errAll = errors.New("cache: a purge of all names nothing")
+
+// end purges names of a kind, and returns the stamp of that.
+func (z *Zone) end(k PurgeKind, soft bool, now int64, names ...purgeName) uint64 {
+	if soft {
+		for i := range names {
+			names[i] |= softly
+		}
+	}
+	return z.generations.end(k, now, names...)
+}
+
+// namesOf returns the names of a URL, or of a prefix.
+func (z *Zone) namesOf(p *Purge) (all []purgeName, err error) {
+	authority, target, err := splitURL(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Kind == PurgePrefix {
+		switch path := string(target); {
+		case strings.Contains(path, "?"):
+			return nil, fmt.Errorf("cache: %q is no prefix: it has a query", p.Name)
+		case !strings.HasSuffix(path, "/"):
+			return nil, fmt.Errorf(`cache: the prefix %q ends inside a segment: write "/" at its end`, p.Name)
+		case strings.Count(path, "/") > prefixLevels:
+			return nil, fmt.Errorf("cache: the prefix %q has more than %d segments", p.Name, prefixLevels-1)
+		}
+	}
+	g := &z.generations
+	for _, q := range z.queries.all() {
+		left, _ := q.appendTarget(nil, nil, target)
+		sent := placeOf(authority, left)
+		seen := sent
+		seen.path = route.AppendPath(nil, left, route.Reading{})
+		all = append(all, g.name(p.Kind, &sent), g.name(p.Kind, &seen))
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// splitURL returns the authority and the target of a URL.
+func splitURL(url string) (authority, target []byte, err error) {
+	scheme, rest, _ := strings.Cut(url, "://")
+	if scheme != "http" && scheme != "https" {
+		return nil, nil, fmt.Errorf(`cache: %q is no URL with a host: write it as "http://example.com/a"`, url)
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	if authority = []byte(rest[:end]); rest[end:] == "" || rest[end] != '/' {
+		rest = rest[:end] + "/" + rest[end:]
+	}
+	target = []byte(rest[end:])
+	if _, _, ok := message.SplitAuthority(authority); !ok {
+		return nil, nil, fmt.Errorf("cache: the URL %q has no valid host", url)
+	}
+	if !message.ValidTarget(target) {
+		return nil, nil, fmt.Errorf("cache: the URL %q has a fragment, or a byte to be written as %%XX", url)
+	}
+	return authority, target, nil
+}
+
+// Purging reports whether the method of x is PURGE, which no backend is sent: the cache purges the URL, or answers with
+// refusal.
+func (r *Route) Purging(x *proxy.Exchange) (asked bool, refusal error) {
+	if h := &x.Request; h.Verb != message.VerbOther || string(h.MethodBytes()) != "PURGE" {
+		return false, nil
+	}
+	ip, how := x.ClientIP(), x.Request.Get(softPurge)
+	switch {
+	case !slices.ContainsFunc(r.PurgeFrom, func(p netip.Prefix) bool { return p.Contains(ip) }):
+		return true, proxy.Respond(405, "PURGE is not for this client.\n").With("Allow", "GET, HEAD")
+	case how != "" && how != "1":
+		return true, proxy.Respond(400, softPurge+" is 1, or is left out.\n")
+	}
+	return true, nil
+}
+
+// softPurge is the field of a PURGE after which answers are expired, and not gone.
+const softPurge = "Soft-Purge"
+
+// purge answers a PURGE: it ends what is stored for the URL of x, as invalidate does.
+func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
+	if refusal != nil {
+		f.zone.refused.Add(1)
+		return refusal
+	}
+	f.zone.generations.kinds[PurgeURL].count.Add(1)
+	seq, soft := uint64(0), x.Request.Get(softPurge) != ""
+	for r := range f.routes() {
+		seq = r.end(x, l, soft)
+	}
+	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", seq))
+	return answer.Type("application/json").With("Cache-Control", "no-store")
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/printable"
+)
+
+func newCache() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "cache", Short: "Purge the cache, and see what it has",
+		Long: "Purge the cache, and see what it has. docs/cache.md says what is stored and for how long.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage{cmd, fmt.Errorf("%s takes purge, stats or get, got %q", cmd.CommandPath(), args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newCachePurge(), newCacheStats(), newCacheGet())
+	return cmd
+}
+
+type purging struct {
+	asking
+	one  admin.CachePurge // of the flags
+	urls []string
+}
+
+func newCachePurge() *cobra.Command {
+	var p purging
+	cmd := &cobra.Command{
+		Use: "purge URL... | --tag TAG | --prefix URL/ | --host HOST | --all", Short: admin.Help("cache purge"),
+		Long: admin.Help("cache purge") + ". A request that begins after that is not given what was asked for " +
+			"before. With --soft answers are expired instead of gone: they may be sent as stale ones, where the " +
+			"answer or stale_while and stale_on_error allow that.\n\n" + asksText,
+		Example: "  edge cache purge http://example.com/news 'http://example.com/list?page=1'\n" +
+			"  edge cache purge --tag product-7 --soft",
+		Args: func(cmd *cobra.Command, args []string) error {
+			p.urls = args
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd) },
+	}
+	p.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&p.one.Tag, "tag", "", "what has this `tag`")
+	f.StringVar(&p.one.Prefix, "prefix", "", "all paths that begin like this `URL`, which ends with a slash")
+	f.StringVar(&p.one.Host, "host", "", "all of a `host`")
+	f.BoolVar(&p.one.All, "all", false, "all that is stored")
+	f.BoolVar(&p.one.Soft, "soft", false, "expired, and not gone")
+	return cmd
+}
+
+// run purges one thing after the other. The answer to the last one is printed: its number is the greatest.
+func (p *purging) run(cmd *cobra.Command) error {
+	all := make([]admin.CachePurge, 0, len(p.urls)+1)
+	if p.one != (admin.CachePurge{Soft: p.one.Soft}) {
+		all = append(all, p.one)
+	}
+	for _, u := range p.urls {
+		all = append(all, admin.CachePurge{URL: u, Soft: p.one.Soft})
+	}
+	switch {
+	case len(all) == 0:
+		return usage{cmd, fmt.Errorf("%s takes a URL, --tag, --prefix, --host or --all", cmd.CommandPath())}
+	case len(all) > len(p.urls) && len(p.urls) > 0:
+		return usage{cmd, fmt.Errorf("%s takes URLs or a flag, not both", cmd.CommandPath())}
+	}
+	client, err := p.client()
+	if err != nil {
+		return err
+	}
+	var done admin.CachePurged
+	for i := range all {
+		if err := client.Do(context.Background(), "POST", "/v1/cache/purge", &all[i], &done); err != nil {
+			return err
+		}
+	}
+	return p.show(cmd.OutOrStdout(), &done, func(w io.Writer) { fmt.Fprintf(w, "edge: purged, number %d\n", done.Seq) })
+}
+
+func newCacheStats() *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use: "stats [FILE]", Short: admin.Help("cache stats"), Long: admin.Help("cache stats") + ".\n\n" + asksText,
+		Args: a.argument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s admin.CacheStats
+			if err := a.ask("GET", "/v1/cache", nil, &s); err != nil {
+				return err
+			}
+			return a.show(cmd.OutOrStdout(), &s, func(w io.Writer) { printCacheStats(w, &s) })
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
+
+func printCacheStats(w io.Writer, s *admin.CacheStats) {
+	fmt.Fprintf(w, "OBJECTS\t%d\nBYTES\t%d\nEVICTED\t%d\nFILLS\t%d\nFOLLOWERS\t%d\nSTORED\t%d\nREFUSED\t%d\n",
+		s.Objects, s.Bytes, s.Evicted, s.Fills, s.Followers, s.Stored, s.Refused)
+	for _, kind := range slices.Sorted(maps.Keys(s.Purges)) {
+		printable.Printf(w, "PURGES %s\t%d\n", kind, s.Purges[kind])
+	}
+}
+
+func newCacheGet() *cobra.Command {
+	var a asking
+	var fields []string
+	cmd := &cobra.Command{
+		Use: "get URL", Short: admin.Help("cache get"), Long: admin.Help("cache get") + "\n\n" + asksText,
+		Example: "  edge cache get http://example.com/news -H 'Accept-Encoding: br'",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage{cmd, fmt.Errorf("%s takes one URL, got %d", cmd.CommandPath(), len(args))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var e admin.CacheEntry
+			q := url.Values{"url": args, "field": fields}
+			if err := a.ask("GET", "/v1/cache/entry?"+q.Encode(), nil, &e); err != nil {
+				return err
+			}
+			return a.show(cmd.OutOrStdout(), &e, func(w io.Writer) { printCacheEntry(w, &e) })
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringArrayVarP(&fields, "header", "H", nil, "a `field` of the request; repeatable")
+	return cmd
+}
+
+func printCacheEntry(w io.Writer, e *admin.CacheEntry) {
+	printable.Printf(w, "%s\t%s\n", strings.ToUpper(e.State), cmp.Or(e.Explained, e.Reason))
+	if e.Try != "" {
+		printable.Printf(w, "TRY\t%s\n", e.Try)
+	}
+	if e.Target != "" {
+		printable.Printf(w, "KEY\t%s %s\n", e.Authority, e.Target)
+	}
+	if len(e.Vary) > 0 {
+		printable.Printf(w, "VARIES BY\t%s\n", strings.Join(e.Vary, ", "))
+	}
+	if e.Status == 0 {
+		return
+	}
+	printable.Printf(w, "STATUS\t%d, %d bytes\nAGE\t%v, fresh for %v\n", e.Status, e.Length,
+		time.Duration(e.Age).Round(time.Second), time.Duration(e.TTL).Round(time.Second))
+	for _, f := range e.Fields {
+		printable.Printf(w, "\t%s\n", f)
+	}
+}

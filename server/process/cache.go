@@ -1,0 +1,83 @@
+package process
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server/explain"
+)
+
+// storedAnswers is the cache of the process, as operators see it.
+// Immutable.
+type storedAnswers struct {
+	zone *cache.Zone
+	cfg  *config.Config
+}
+
+// Cache is for admin.Process.
+func (a *administration) Cache() (admin.Cache, error) {
+	p := a.parts.Load()
+	zone := p.server.Cache()
+	if zone == nil {
+		return nil, admin.ErrNoCache
+	}
+	return &storedAnswers{zone, p.reloads.config()}, nil
+}
+
+// Stats is for admin.Cache.
+func (a *storedAnswers) Stats() *admin.CacheStats {
+	s := a.zone.Stats()
+	of := &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
+		Followers: s.Followers, Stored: s.Stored, Refused: s.Refused, Purges: make(map[string]uint64)}
+	for k, n := range s.Purges {
+		of.Purges[cache.PurgeKind(k).String()] = n
+	}
+	of.Purges["refused"] = s.PurgesRefused
+	return of
+}
+
+// Purge is for admin.Cache.
+func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
+	purge, n := cache.Purge{Kind: cache.PurgeAll, Soft: p.Soft}, 0
+	for k, name := range [...]string{p.URL, p.Prefix, p.Host, p.Tag} {
+		if name != "" {
+			purge.Kind, purge.Name = cache.PurgeKind(k), name
+			n++
+		}
+	}
+	if n > 1 || p.All == (n == 1) {
+		return nil, fmt.Errorf(`%w: give one of url, prefix, host, tag, and "all": true`, admin.ErrInvalid)
+	}
+	seq, err := a.zone.Purge(&purge)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", admin.ErrInvalid, strings.TrimPrefix(err.Error(), "cache: "))
+	}
+	return &admin.CachePurged{Seq: seq}, nil
+}
+
+// Entry is for admin.Cache.
+func (a *storedAnswers) Entry(url string, fields []string) (*admin.CacheEntry, error) {
+	of, err := explain.Stored(a.cfg, &explain.Ask{URL: url, Fields: fields}, a.zone)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	e := &admin.CacheEntry{Authority: of.Authority, Target: of.Target, State: "bypass"}
+	why := of.Passed
+	if s := of.Stored; s != nil {
+		e.State, e.Vary, e.Status, e.Length, e.Fields = s.State, s.Vary, int(s.Status), s.Length, s.Fields
+		e.Age, e.TTL = admin.Duration(s.Age), admin.Duration(s.Left)
+		why = s.Reason
+	}
+	e.Reason = why.String()
+	if e.Explained, e.Try = why.Explain(); why == policy.ReasonNone {
+		e.Explained = map[string]string{
+			cache.EntryNone:   "nothing is stored for this request, or it has given way to others",
+			cache.EntryPurged: "an answer was stored, and was purged or ended by a request that changes something",
+		}[e.State]
+	}
+	return e, nil
+}
