@@ -168,7 +168,7 @@ func (f *front) invalidate(x *proxy.Exchange, l *local) {
 // end ends what is stored for the target of the request of x, and returns the stamp of that.
 func (r *Route) end(x *proxy.Exchange, l *local, soft bool) uint64 {
 	var s subject
-	s.set(x, r.Query.apply(l, x.Request.Bytes(x.Request.Target)))
+	s.set(x, r, l, r.Query.apply(l, &l.target, x.Request.Bytes(x.Request.Target)))
 	z := l.zone
 	return z.end(PurgeURL, soft, z.now(x.Reactor()), z.generations.name(PurgeURL, &s.at[0]),
 		z.generations.name(PurgeURL, &s.at[1]))
@@ -182,6 +182,6 @@ func (r *Route) endNamed(x *proxy.Exchange, l *local, reference, authority []byt
 	if l.text = named; !ok {
 		return
 	}
-	z, at := l.zone, placeOf(authority, r.Query.apply(l, named))
+	z, at := l.zone, placeOf(authority, r.Query.apply(l, &l.target, named))
 	z.end(PurgeURL, false, z.now(x.Reactor()), z.generations.name(PurgeURL, &at))
 }

@@ -49,7 +49,7 @@ func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
 	// As they are written: backends are sent them so, and some make another URL of "EXAMPLE.com:80" than of
 	// "example.com".
 	dst = appendPart(appendPart(dst, asked), sent)
-	a.target = route.Query.apply(a.l, h.Bytes(h.Target))
+	a.target = route.Query.apply(a.l, &a.l.target, h.Bytes(h.Target))
 	dst = appendPart(dst, a.target)
 	if x.Trusted() { // what it says of the request, backends may make URLs of
 		dst = appendHosts(dst, h)
@@ -141,11 +141,11 @@ type Query struct {
 
 func (q *Query) changes() bool { return q.Sort || len(q.Drop)+len(q.Keep) > 0 }
 
-// apply returns what q leaves of a target, in memory of l.
-func (q *Query) apply(l *local, target []byte) []byte {
+// apply returns what q leaves of a target, which may be in that memory of l.
+func (q *Query) apply(l *local, memory *[]byte, target []byte) []byte {
 	if q.changes() {
-		l.target, l.params = q.appendTarget(l.target[:0], l.params[:0], target)
-		return l.target
+		*memory, l.params = q.appendTarget((*memory)[:0], l.params[:0], target)
+		return *memory
 	}
 	return target
 }

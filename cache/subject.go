@@ -37,10 +37,13 @@ func (s *subject) places() []place {
 	return s.at[:]
 }
 
-// set has s tell of the request of x. target is the target that the backend is sent.
-func (s *subject) set(x *proxy.Exchange, target []byte) {
+// set has s tell of the request of x, for which r holds, in memory of l. target is the target that the backend is sent.
+func (s *subject) set(x *proxy.Exchange, r *Route, l *local, target []byte) {
 	sent := placeOf(x.Request.Bytes(x.Request.Authority), target)
 	asked := place{x.AskedAuthority(), x.Path(), sent.query}
+	if routed := x.RoutedTarget(); !bytes.Equal(routed, x.Request.Bytes(x.Request.Target)) {
+		asked.query = placeOf(nil, r.Query.apply(l, &l.routed, routed)).query
+	}
 	s.at = [...]place{asked, sent}
 	s.one = bytes.Equal(asked.authority, sent.authority) && bytes.Equal(asked.path, sent.path)
 }

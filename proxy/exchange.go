@@ -132,6 +132,10 @@ func (x *Exchange) Scheme() string { return x.Request.Scheme() }
 // where the request has none. Borrowed until x ends.
 func (x *Exchange) AskedAuthority() []byte { return x.Request.Bytes(x.authority) }
 
+// RoutedTarget returns the target of the request as the route saw it, whatever it is rewritten to. There is one once the
+// route is chosen. Borrowed until x ends.
+func (x *Exchange) RoutedTarget() []byte { return x.Request.Bytes(x.routed) }
+
 // Query returns the first parameter of the query of x.Request that is called name, decoded; "" where there is none.
 func (x *Exchange) Query(name string) string { return x.Request.Parameter(name) }
 

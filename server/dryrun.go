@@ -75,7 +75,8 @@ type DryResult struct {
 
 	Defined *config.Definition // the one of [destinations] that takes it, which is not asked; nil: none does
 
-	Cache *cache.Explained // what the cache before To or Defined does with it; nil: it is not asked
+	Cache  *cache.Explained // what the cache before To or Defined does with it; nil: it is not asked
+	Purges bool             // the cache answers, since the method is PURGE
 
 	Status int               // of the answer of edge's own; 0 where the request is sent, or Defined takes it
 	Fields map[string]string // of that answer, by their names
@@ -266,13 +267,16 @@ var _ proxy.Front = (*dryCache)(nil)
 
 // Open notes what the cache would do.
 func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
-	if purging, refusal := d.route.Purging(x); refusal != nil {
-		return nil, refusal
-	} else if purging {
-		return nil, proxy.Respond(200, "")
+	purging, refusal := d.route.Purging(x)
+	switch {
+	case !purging:
+		d.run.result.Cache = d.route.Explain(x, d.run.request.Cache)
+		return nil, proxy.ErrOnward
+	case refusal == nil:
+		refusal = proxy.Respond(200, "")
 	}
-	d.run.result.Cache = d.route.Explain(x, d.run.request.Cache)
-	return nil, proxy.ErrOnward
+	d.run.result.Purges = true
+	return nil, refusal
 }
 
 // Onward returns the destination that shows the request.

@@ -176,6 +176,8 @@ func (a *Answer) own(run *server.DryResult) {
 		a.Why = fmt.Sprintf("%q is not allowed: %s", run.Dest, run.DestRefused)
 	case run.Reason != "":
 		a.Why = run.Text
+	case run.Purges:
+		a.Why = "the cache answers PURGE, by purge.allow of [cache]"
 	case run.Route != nil:
 		a.Why = "the route answers by itself"
 	default:

@@ -694,6 +694,8 @@ func TestExplain_cache(t *testing.T) {
 listen = ":8080"
 [defaults]
 cache = true
+[cache]
+purge = { allow = ["192.0.2.1"] }
 [[routes]]
 pattern = "/*"
 dest = "10.0.0.1:80"
@@ -752,28 +754,31 @@ enabled = false
 			"lifetime as the backend says, else by Last-Modified, 1h at most; on errors stale for 1m\n",
 			"not stored: no-store, private, Set-Cookie, a Cookie without a stated lifetime\n", "GET /a?b=1 HTTP/1.1"}},
 		{"/api/x?utm_a=1&b=2&utm_b", "", []string{"Cookie: lang=de", "Accept-Encoding: br, x"},
-			[]string{"cache on (" + path + ":12): GET http example.com /api/x?b=2 (utm_a, utm_b are dropped), " +
+			[]string{"cache on (" + path + ":14): GET http example.com /api/x?b=2 (utm_a, utm_b are dropped), " +
 				"{cookie.lang} = \"de\"\n",
 				"lifetime as the backend says, else 5m for 200, 10s for 404; on errors stale for 1m\n",
 				"sent GET /api/x?b=2 HTTP/1.1\n", "Accept-Encoding: br\n"}},
-		{"/own/x", "HEAD", nil, []string{"cache on (" + path + ":16): HEAD http example.com /own/x\n",
+		{"/own/x", "HEAD", nil, []string{"cache on (" + path + ":18): HEAD http example.com /own/x\n",
 			"lifetime 1m30s for 200, 203, 204, 300, 301, 308, else as the backend says; on errors stale for 1m\n",
 			"not stored: no-store, private\n"}},
 		{"/api/x?utm_a=1", "POST", nil, []string{
 			"cache passed: method (the method is not GET, HEAD or QUERY)\n", "sent POST /api/x?utm_a=1 HTTP/1.1\n"}},
+		{"/a", "PURGE", nil, []string{"answer 200: the cache answers PURGE, by purge.allow of [cache]\n"}},
+		{"/a", "PURGE", []string{"Soft-Purge: x"}, []string{"answer 400: the cache answers PURGE"}},
+		{"/off/x", "PURGE", nil, []string{"sent PURGE /off/x HTTP/1.1\n"}},
 		{"/led/x", "", nil, []string{"cache passed: off (the cache is off for this request: "}},
 		{"/stale/x", "", nil, []string{
 			"1h at most; stale for 10s while they are fetched anew; on errors stale for 1h\n",
 			"a Cookie without a stated lifetime, a request with fields that are not known\n"}},
-		{"/ruled/x?on=1", "", nil, []string{"1: cache = true (" + path + ":41)", "2: does not hold",
-			"cache on (" + path + ":43): GET http example.com /ruled/x?on=1, {cookie.lang} = \"\"\n"}},
+		{"/ruled/x?on=1", "", nil, []string{"1: cache = true (" + path + ":43)", "2: does not hold",
+			"cache on (" + path + ":45): GET http example.com /ruled/x?on=1, {cookie.lang} = \"\"\n"}},
 		{"/ruled/x?on=1&ttl=1", "", []string{"Cookie: a=1; b=2"}, []string{
-			"2: cache with ttl, stale_on_error, key (" + path + ":44)",
-			"cache on (" + path + ":46): GET http example.com /ruled/x?on=1&ttl=1, " +
+			"2: cache with ttl, stale_on_error, key (" + path + ":46)",
+			"cache on (" + path + ":48): GET http example.com /ruled/x?on=1&ttl=1, " +
 				"{cookie.a} = \"1\", {cookie.b} = \"2\"\n",
 			"lifetime as the backend says, else 5m for 200, 203, 204, 300, 301, 308\n"}},
-		{"/ruled/x?on=1&off=1", "", nil, []string{"3: cache = false (" + path + ":47)",
-			"cache passed: off (a rule says so, " + path + ":49)\n", "sent GET /ruled/x?on=1&off=1 HTTP/1.1\n"}},
+		{"/ruled/x?on=1&off=1", "", nil, []string{"3: cache = false (" + path + ":49)",
+			"cache passed: off (a rule says so, " + path + ":51)\n", "sent GET /ruled/x?on=1&off=1 HTTP/1.1\n"}},
 		{"/off/x", "", nil, nil}, {"/status", "", nil, nil}, {"/ruled/x", "", nil, nil},
 	} {
 		a := answerOf(t, path, explain.Ask{URL: "http://example.com" + c.url, Method: c.method, Fields: c.fields})
