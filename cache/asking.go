@@ -72,7 +72,7 @@ func (l *local) after(found record, about *subject, now int64) (left record, pur
 // about returns what tells of the request.
 func (a *asking) about() *subject {
 	if !a.told {
-		a.l.subject.set(a.x, a.route, a.l, a.target)
+		a.l.subject.set(a.x, a.l, &a.route.Query, a.target)
 		a.told = true
 	}
 	return &a.l.subject

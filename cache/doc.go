@@ -3,13 +3,15 @@
 // It decides by package policy, keeps records in a tinyufo.Bytes outside of the heap, and makes no connection: the
 // cache is a proxy.Front, and a miss is a proxy.Fork, a request of its own that any number of clients follow.
 //
-//	Open ─► key ─► record? ─┬ fresh ────────► hit: the record is copied, its body lent to the client
+//	Open ─► key ─► record? purged since it was asked for: none, or expired
+//	                        ├ fresh ────────► hit: the record is copied, its body lent to the client
 //	                        ├ stale, usable ► likewise, and a Fork that nobody follows renews it
 //	                        ├ marker ───────► passed: an answer to this was not stored a moment ago
 //	                        ├ old ──┐
 //	                        └ none ─┴► fill under way? ─┬ no ──► Fork ─┬ head ─► storable? ─► record
 //	                                                    └ yes ─► follow └ 304, error ─► the record is given after all
-//	OnPassed ─► unsafe, done? ─► the generation of its URLs ends: older records and fills of these count no more
+//	OnPassed ─► unsafe, done? ─┐
+//	PURGE, Zone.Purge ─────────┴► a name is purged: older records and fills that have it count no more
 //
 // # Life cycle
 //
@@ -24,7 +26,7 @@
 //
 // # Limits
 //
-// Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way. Bodies up to 64 KiB; larger answers
-// are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 8 varying fields of a key. A request
-// follows for Route.LockTimeout, and at most 3 times.
+// Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way; a 64th for purged names. Bodies up to
+// 64 KiB; larger answers are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 8 varying fields of a key, 64 tags
+// of an answer. A request follows for Route.LockTimeout, and at most 3 times.
 package cache

@@ -56,7 +56,7 @@ type fill struct {
 	fork     proxy.Forked
 	asked    int64     // ns since 1970
 	subject  subject   // of the request
-	memory   []byte    // of that
+	memory   []byte    // of subject
 	stamp    uint64    // see generations
 	first    *follower // nil once it is over
 	self     follower  // first, while it is not over

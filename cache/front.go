@@ -144,20 +144,18 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 }
 
 // invalidate ends what is stored for the target of the request of x, which is not safe, and for the URLs of this origin
-// that its answer names: RFC 9111 §4.4. So it does with the groups that this names: RFC 9875 §3.
+// that its answer names: RFC 9111 §4.4. It ends the groups that the answer names, too: RFC 9875 §3.
 func (f *front) invalidate(x *proxy.Exchange, l *local) {
-	request, z, now := &x.Request, f.zone, f.zone.now(x.Reactor())
-	asked, sent := x.AskedAuthority(), request.Bytes(request.Authority)
-	for r := range f.routes() { // by any of which requests for the same may have been stored
-		r.end(x, l, false)
-		for _, id := range []message.Name{message.Location, message.ContentLocation} {
-			reference := x.Response.Peek(id)
-			if len(reference) == 0 {
-				continue
-			}
-			if r.endNamed(x, l, reference, asked); !bytes.Equal(asked, sent) {
-				r.endNamed(x, l, reference, sent)
-			}
+	z, now := f.zone, f.zone.now(x.Reactor())
+	asked, sent := x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
+	f.end(x, l, false)
+	for _, id := range []message.Name{message.Location, message.ContentLocation} {
+		reference := x.Response.Peek(id)
+		if len(reference) == 0 {
+			continue
+		}
+		if f.endNamed(x, l, reference, asked); !bytes.Equal(asked, sent) {
+			f.endNamed(x, l, reference, sent)
 		}
 	}
 	for group := range groups(&x.Response, "Cache-Group-Invalidation", x.Scheme(), asked) {
@@ -165,23 +163,26 @@ func (f *front) invalidate(x *proxy.Exchange, l *local) {
 	}
 }
 
-// end ends what is stored for the target of the request of x, and returns the stamp of that.
-func (r *Route) end(x *proxy.Exchange, l *local, soft bool) uint64 {
-	var s subject
-	s.set(x, r, l, r.Query.apply(l, &l.target, x.Request.Bytes(x.Request.Target)))
-	z := l.zone
-	return z.end(PurgeURL, soft, z.now(x.Reactor()), z.generations.name(PurgeURL, &s.at[0]),
-		z.generations.name(PurgeURL, &s.at[1]))
+// end ends what is stored for the target of the request of x, whatever any route leaves of the query, and returns the
+// stamp of that.
+func (f *front) end(x *proxy.Exchange, l *local, soft bool) uint64 {
+	var names []purgeName
+	z := f.zone
+	for _, q := range z.queries.all() {
+		l.subject.set(x, l, q, q.apply(l, &l.target, x.Request.Bytes(x.Request.Target)))
+		for i := range l.subject.places() {
+			names = append(names, z.generations.name(PurgeURL, &l.subject.at[i]))
+		}
+	}
+	return z.end(PurgeURL, soft, z.now(x.Reactor()), names...)
 }
 
 // endNamed ends what is stored for the URL that a reference of the answer of x names, where that is of the origin by an
 // authority of the request.
-func (r *Route) endNamed(x *proxy.Exchange, l *local, reference, authority []byte) {
+func (f *front) endNamed(x *proxy.Exchange, l *local, reference, authority []byte) {
 	target := x.Request.Bytes(x.Request.Target)
 	named, ok := policy.AppendReference(l.text[:0], reference, []byte(x.Scheme()), authority, target)
-	if l.text = named; !ok {
-		return
+	if l.text = named; ok {
+		f.zone.end(PurgeURL, false, f.zone.now(x.Reactor()), f.zone.namesOf(PurgeURL, authority, named)...)
 	}
-	z, at := l.zone, placeOf(authority, r.Query.apply(l, &l.target, named))
-	z.end(PurgeURL, false, z.now(x.Reactor()), z.generations.name(PurgeURL, &at))
 }

@@ -27,8 +27,8 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 	g := &z.generations
 	var names []purgeName
 	switch {
-	case p.Kind == PurgeAll && p.Name != "":
-		return 0, errAll
+	case p.Kind > PurgeAll || p.Kind == PurgeAll && p.Name != "":
+		return 0, errKind
 	case p.Kind == PurgeAll:
 		names = append(names, everything)
 	case p.Name == "":
@@ -44,15 +44,17 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 		}
 		names = append(names, g.name(p.Kind, &place{authority: []byte(p.Name)}))
 	default:
-		if names, err = z.namesOf(p); err != nil {
+		authority, target, err := splitURL(p)
+		if err != nil {
 			return 0, err
 		}
+		names = z.namesOf(p.Kind, authority, target)
 	}
 	g.kinds[p.Kind].count.Add(1)
 	return z.end(p.Kind, p.Soft, z.wall.UnixNano()+int64(time.Since(z.wall)), names...), nil
 }
 
-var errAll = errors.New("cache: a purge of all names nothing")
+var errKind = errors.New("cache: the purge is of no kind that there is, or of all and has a name")
 
 // end purges names of a kind, and returns the stamp of that.
 func (z *Zone) end(k PurgeKind, soft bool, now int64, names ...purgeName) uint64 {
@@ -64,39 +66,30 @@ func (z *Zone) end(k PurgeKind, soft bool, now int64, names ...purgeName) uint64
 	return z.generations.end(k, now, names...)
 }
 
-// namesOf returns the names of a URL, or of a prefix.
-func (z *Zone) namesOf(p *Purge) (all []purgeName, err error) {
-	authority, target, err := splitURL(p.Name)
-	if err != nil {
-		return nil, err
-	}
-	if p.Kind == PurgePrefix {
-		switch path := string(target); {
-		case strings.Contains(path, "?"):
-			return nil, fmt.Errorf("cache: %q is no prefix: it has a query", p.Name)
-		case !strings.HasSuffix(path, "/"):
-			return nil, fmt.Errorf(`cache: the prefix %q ends inside a segment: write "/" at its end`, p.Name)
-		case strings.Count(path, "/") > prefixLevels:
-			return nil, fmt.Errorf("cache: the prefix %q has more than %d segments", p.Name, prefixLevels-1)
+// readings are the ways in which routes may read paths, beside as they are written.
+var readings = [...]route.Reading{{}, {Parameters: route.ParametersStripped}}
+
+// namesOf returns the names of a URL, or of a prefix: as it is written and as routes read it, and what any route leaves
+// of the query.
+func (z *Zone) namesOf(k PurgeKind, authority, target []byte) (all []purgeName) {
+	for _, q := range z.queries.all() {
+		at := placeOf(authority, q.apply(&local{}, new([]byte), target))
+		all = append(all, z.generations.name(k, &at))
+		for _, how := range readings {
+			read := at
+			read.path = route.AppendPath(nil, at.path, how)
+			all = append(all, z.generations.name(k, &read))
 		}
 	}
-	g := &z.generations
-	for _, q := range z.queries.all() {
-		left, _ := q.appendTarget(nil, nil, target)
-		sent := placeOf(authority, left)
-		seen := sent
-		seen.path = route.AppendPath(nil, left, route.Reading{})
-		all = append(all, g.name(p.Kind, &sent), g.name(p.Kind, &seen))
-	}
 	slices.Sort(all)
-	return slices.Compact(all), nil
+	return slices.Compact(all)
 }
 
-// splitURL returns the authority and the target of a URL.
-func splitURL(url string) (authority, target []byte, err error) {
-	scheme, rest, _ := strings.Cut(url, "://")
+// splitURL returns the authority and the target of a URL, or of a prefix.
+func splitURL(p *Purge) (authority, target []byte, err error) {
+	scheme, rest, _ := strings.Cut(p.Name, "://")
 	if scheme != "http" && scheme != "https" {
-		return nil, nil, fmt.Errorf(`cache: %q is no URL with a host: write it as "http://example.com/a"`, url)
+		return nil, nil, fmt.Errorf(`cache: %q is no URL with a host: write it as "http://example.com/a"`, p.Name)
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
@@ -107,10 +100,18 @@ func splitURL(url string) (authority, target []byte, err error) {
 	}
 	target = []byte(rest[end:])
 	if _, _, ok := message.SplitAuthority(authority); !ok {
-		return nil, nil, fmt.Errorf("cache: the URL %q has no valid host", url)
+		return nil, nil, fmt.Errorf("cache: the URL %q has no valid host", p.Name)
 	}
-	if !message.ValidTarget(target) {
-		return nil, nil, fmt.Errorf("cache: the URL %q has a fragment, or a byte to be written as %%XX", url)
+	switch path := rest[end:]; {
+	case !message.ValidTarget(target):
+		return nil, nil, fmt.Errorf("cache: the URL %q has a fragment, or a byte to be written as %%XX", p.Name)
+	case p.Kind == PurgeURL:
+	case strings.Contains(path, "?"):
+		return nil, nil, fmt.Errorf("cache: %q is no prefix: it has a query", p.Name)
+	case !strings.HasSuffix(path, "/"):
+		return nil, nil, fmt.Errorf(`cache: the prefix %q ends inside a segment: write "/" at its end`, p.Name)
+	case strings.Count(path, "/") > prefixLevels:
+		return nil, nil, fmt.Errorf("cache: the prefix %q has more than %d segments", p.Name, prefixLevels-1)
 	}
 	return authority, target, nil
 }
@@ -141,10 +142,6 @@ func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
 		return refusal
 	}
 	f.zone.generations.kinds[PurgeURL].count.Add(1)
-	seq, soft := uint64(0), x.Request.Get(softPurge) != ""
-	for r := range f.routes() {
-		seq = r.end(x, l, soft)
-	}
-	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", seq))
+	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", f.end(x, l, x.Request.Get(softPurge) != "")))
 	return answer.Type("application/json").With("Cache-Control", "no-store")
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
@@ -15,7 +16,7 @@ import (
 
 // subject is what a stored answer may be purged by, beside by all.
 type subject struct {
-	at   [2]place // as the client asked, the path as routes see it; and as the backend is sent it
+	at   [2]place // as the client asked, the path as routes read it; and as the backend is sent it
 	one  bool     // both are equal
 	tags []byte   // of the record
 }
@@ -37,15 +38,14 @@ func (s *subject) places() []place {
 	return s.at[:]
 }
 
-// set has s tell of the request of x, for which r holds, in memory of l. target is the target that the backend is sent.
-func (s *subject) set(x *proxy.Exchange, r *Route, l *local, target []byte) {
+// set has s tell of the request of x, in memory of l. target is what q leaves of the target that the backend is sent.
+func (s *subject) set(x *proxy.Exchange, l *local, q *Query, target []byte) {
+	l.asked = x.AppendAsked(l.asked[:0])
+	asked := placeOf(x.AskedAuthority(), q.apply(l, &l.left, l.asked))
 	sent := placeOf(x.Request.Bytes(x.Request.Authority), target)
-	asked := place{x.AskedAuthority(), x.Path(), sent.query}
-	if routed := x.RoutedTarget(); !bytes.Equal(routed, x.Request.Bytes(x.Request.Target)) {
-		asked.query = placeOf(nil, r.Query.apply(l, &l.routed, routed)).query
-	}
 	s.at = [...]place{asked, sent}
-	s.one = bytes.Equal(asked.authority, sent.authority) && bytes.Equal(asked.path, sent.path)
+	s.one = bytes.Equal(asked.authority, sent.authority) && bytes.Equal(asked.path, sent.path) &&
+		bytes.Equal(asked.query, sent.query)
 }
 
 // keep has s own what it borrows of a request, in memory.
@@ -122,23 +122,25 @@ func groups(h *message.Head, field, scheme string, authority []byte) iter.Seq[[]
 	}
 }
 
-// queries are the different Query of all Routes that a Zone has had. Safe for any goroutine.
+// queries are the different Query of all Routes that a Zone has had: they stay, since few configurations have others.
+// Safe for any goroutine.
 type queries struct {
-	mu   sync.Mutex
-	list []*Query // guarded by mu, but for its elements; they stay: few configurations have others
+	mu   sync.Mutex // for adding
+	list atomic.Pointer[[]*Query]
 }
 
 // add adds q, which does not change.
 func (l *queries) add(q *Query) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.ContainsFunc(l.list, func(o *Query) bool { return reflect.DeepEqual(o, q) }) {
-		l.list = append(l.list, q)
+	if all := l.all(); !slices.ContainsFunc(all, func(o *Query) bool { return reflect.DeepEqual(o, q) }) {
+		l.list.Store(new(append(slices.Clip(all), q)))
 	}
 }
 
 func (l *queries) all() []*Query {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.list
+	if list := l.list.Load(); list != nil {
+		return *list
+	}
+	return nil
 }

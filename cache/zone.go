@@ -92,7 +92,8 @@ type local struct {
 	variant []byte // its key with the values of varying fields
 	record  []byte // that was found; a body that is lent lies in it
 	target  []byte // that the backend is asked for
-	routed  []byte // that the route saw, without the parameters that are left out
+	asked   []byte // target that the client asked for
+	left    []byte // of that, without the parameters that are left out
 	names   []byte // of varying fields
 	renewed []byte // head of a record that takes the place of another one
 	text    []byte

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"sync/atomic"
@@ -132,9 +133,16 @@ func (x *Exchange) Scheme() string { return x.Request.Scheme() }
 // where the request has none. Borrowed until x ends.
 func (x *Exchange) AskedAuthority() []byte { return x.Request.Bytes(x.authority) }
 
-// RoutedTarget returns the target of the request as the route saw it, whatever it is rewritten to. There is one once the
-// route is chosen. Borrowed until x ends.
-func (x *Exchange) RoutedTarget() []byte { return x.Request.Bytes(x.routed) }
+// AppendAsked appends the target that the client asked for, whatever rules and the route have made of it, with its path
+// as routes read it: see Path.
+func (x *Exchange) AppendAsked(dst []byte) []byte {
+	target := x.Request.Bytes(x.target)
+	dst = route.AppendPath(dst, target, x.listener.reading())
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		dst = append(dst, target[i:]...)
+	}
+	return dst
+}
 
 // Query returns the first parameter of the query of x.Request that is called name, decoded; "" where there is none.
 func (x *Exchange) Query(name string) string { return x.Request.Parameter(name) }

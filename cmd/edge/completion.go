@@ -50,7 +50,11 @@ func complete(root *cobra.Command) {
 		"request": cobra.FixedCompletions([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, noFile),
 		"header":  none, "client-ip": none, "with": none,
 	}
-	for _, cmd := range append(root.Commands(), root) {
+	all := append(root.Commands(), root)
+	for _, cmd := range root.Commands() {
+		all = append(all, cmd.Commands()...)
+	}
+	for _, cmd := range all {
 		if cmd.ValidArgsFunction == nil {
 			cmd.ValidArgsFunction = none
 		}

@@ -120,7 +120,13 @@ func manPage(root *cobra.Command) []byte {
 	line(".SH FLAGS")
 	manFlags(&b, root)
 	line(".SH COMMANDS")
+	var all []*cobra.Command
 	for _, c := range root.Commands() {
+		if all = append(all, c); c.Name() != "completion" {
+			all = append(all, c.Commands()...)
+		}
+	}
+	for _, c := range all {
 		if c.Hidden || c.Name() == "help" {
 			continue
 		}
