@@ -24,7 +24,7 @@ type asking struct {
 	under       []byte
 	now         int64
 	why         policy.Reason // by Rules.Reuse or OnError, of the answer that was found last
-	purged      bool          // the answer that was looked at last counts no more
+	met         verdict       // of purges, on the answer that was looked at last
 	told        bool          // l.subject tells of the request
 	conditional bool          // the request has conditions or a range that the cache compares
 }
@@ -48,25 +48,23 @@ func (a *asking) find() (found record) {
 // get returns the record under a.under; nil: there is none that counts for the request.
 func (a *asking) get() record {
 	found := a.l.get(a.under, a.now)
-	if found.kind() != isAnswer || found.stamp() >= a.l.zone.generations.ended.Load() {
-		return found
+	if a.met = (verdict{}); found.kind() == isAnswer && found.stamp() < a.l.zone.generations.ended.Load() {
+		found, a.met = a.l.after(found, a.about(), a.now)
 	}
-	found, a.purged = a.l.after(found, a.about(), a.now)
 	return found
 }
 
 // after returns found, a stored answer to the request of about, as purges leave it: nil where it counts no more, and
 // expired after a soft purge.
-func (l *local) after(found record, about *subject, now int64) (left record, purged bool) {
+func (l *local) after(found record, about *subject, now int64) (left record, v verdict) {
 	about.tags = found.tags()
-	v := l.zone.generations.judge(found.stamp(), about)
-	if v.dead {
-		return nil, true
-	}
-	if v.soft > 0 {
+	switch v = l.zone.generations.judge(found.stamp(), about); {
+	case v.dead:
+		return nil, v
+	case v.soft > 0:
 		found.expire(min(int64(v.soft)*1000, now))
 	}
-	return found, false
+	return found, v
 }
 
 // about returns what tells of the request.

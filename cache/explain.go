@@ -113,7 +113,7 @@ func (a *asking) stored() *Entry {
 		case e.Reason.Uses():
 			e.State = EntryStale
 		}
-	case a.purged:
+	case a.met.dead:
 		e.State = EntryPurged
 	}
 	return e

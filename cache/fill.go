@@ -280,7 +280,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		return policy.Answer{Reason: policy.ReasonVary}
 	}
 	var ok bool
-	if l.tags, ok = f.tagsOf(l, h); !ok {
+	if l.tags, ok = f.appendTags(l.tags[:0], h); !ok {
 		return policy.Answer{Reason: policy.ReasonTags, Marks: policy.ReasonTags.Marks()}
 	}
 	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], l.tags, h, &a); !ok || len(l.record) > bodyMax {
@@ -503,10 +503,15 @@ func (f *fill) finish(s fillState) {
 			r.setBodyLen(int(f.mark.Load()))
 		}
 		f.subject.tags = r.tags()
-		if v := z.generations.judge(f.stamp, &f.subject); !v.dead && z.set(f.store, r) {
+		switch {
+		case z.generations.judge(f.stamp, &f.subject).dead:
+			if c.purged.Add(1); f.first != nil {
+				f.front.unstored(f.first.x, policy.ReasonPurged)
+			}
+		case z.set(f.store, r):
 			c.stored.Add(1)
-		} else if c.refused.Add(1); v.dead && f.first != nil {
-			f.front.unstored(f.first.x, policy.ReasonPurged)
+		default:
+			c.refused.Add(1)
 		}
 	} else {
 		c.ended[s].Add(1)

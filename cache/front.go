@@ -45,7 +45,8 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 			if a.why = a.route.Rules.Reuse(&fresh, h, a.now); a.why.Uses() {
 				return f.hit(&a, found, &fresh)
 			}
-			v.alone = v.alone || !shared(&fresh) || fresh.Left(a.now) > 0
+			// The lifetime that a soft purge has cut says nothing of the next answer.
+			v.alone = v.alone || a.met.soft == 0 && !shared(&fresh) || fresh.Left(a.now) > 0
 		}
 		if why = a.passes(found, v); why == policy.ReasonOnlyIfCached {
 			f.note(x, proxy.CacheBypass, -1, why)

@@ -96,7 +96,7 @@ func (g *generations) bucket(n purgeName) *bucket {
 
 // next returns the stamp of an answer that is asked for now, in ns since 1970.
 func (g *generations) next(now int64) uint64 {
-	for at := uint64(now) / 1000; ; {
+	for at := uint64(max(now, 0)) / 1000; ; {
 		last := g.last.Load()
 		if n := max(at, last+1); g.last.CompareAndSwap(last, n) {
 			return n

@@ -40,6 +40,7 @@ func (c *RouteCounts) Of(s proxy.CacheStatus) (n uint64) {
 type counts struct {
 	begun, followers observe.Counter
 	stored, refused  observe.Counter
+	purged           observe.Counter
 	ended            [failed + 1]observe.Counter
 	reasons          [policy.ReasonCount]observe.Counter
 }
@@ -50,6 +51,7 @@ type Stats struct {
 	Followers uint64               // requests that waited for the answer to another one
 	Stored    uint64               // answers that the store took
 	Refused   uint64               // and those that it did not: each is larger than what it would displace is worth
+	Purged    uint64               // and those that were purged on their way
 	Passed    uint64               // answers that policy does not store
 	Cut       uint64               // and those that the backend ended before their end
 	Failed    uint64               // fills without an answer
@@ -57,9 +59,9 @@ type Stats struct {
 	Objects   int                  // records
 	Bytes     int64                // that the store takes, and the buffers of fills
 	Purges    [PurgeAll + 1]uint64 // that were asked for, by PurgeKind
-	// PurgesRefused counts requests with the method PURGE that were refused.
-	PurgesRefused uint64
-	Reasons       [policy.ReasonCount]uint64
+	Reasons   [policy.ReasonCount]uint64
+
+	PurgesRefused uint64 // requests with the method PURGE
 }
 
 // Stats adds up the counters of all reactors.
@@ -70,6 +72,7 @@ func (z *Zone) Stats() (s Stats) {
 		s.Followers += c.followers.Load()
 		s.Stored += c.stored.Load()
 		s.Refused += c.refused.Load()
+		s.Purged += c.purged.Load()
 		s.Passed += c.ended[passed].Load()
 		s.Cut += c.ended[cut].Load()
 		s.Failed += c.ended[failed].Load()

@@ -27,6 +27,8 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 	g := &z.generations
 	var names []purgeName
 	switch {
+	case z.elsewhere():
+		return 0, ErrElsewhere
 	case p.Kind > PurgeAll || p.Kind == PurgeAll && p.Name != "":
 		return 0, errKind
 	case p.Kind == PurgeAll:
@@ -53,6 +55,9 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 	g.kinds[p.Kind].count.Add(1)
 	return z.end(p.Kind, p.Soft, z.wall.UnixNano()+int64(time.Since(z.wall)), names...), nil
 }
+
+// ErrElsewhere is the error of a purge that another process has to do.
+var ErrElsewhere = errors.New("cache: another process has taken over, and has a cache of its own: purge again")
 
 var errKind = errors.New("cache: the purge is of no kind that there is, or of all and has a name")
 
@@ -88,7 +93,7 @@ func (z *Zone) namesOf(k PurgeKind, authority, target []byte) (all []purgeName) 
 // splitURL returns the authority and the target of a URL, or of a prefix.
 func splitURL(p *Purge) (authority, target []byte, err error) {
 	scheme, rest, _ := strings.Cut(p.Name, "://")
-	if scheme != "http" && scheme != "https" {
+	if !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
 		return nil, nil, fmt.Errorf(`cache: %q is no URL with a host: write it as "http://example.com/a"`, p.Name)
 	}
 	end := strings.IndexAny(rest, "/?#")
@@ -137,6 +142,9 @@ const softPurge = "Soft-Purge"
 
 // purge answers a PURGE: it ends what is stored for the URL of x, as invalidate does.
 func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
+	if refusal == nil && f.zone.elsewhere() {
+		refusal = proxy.Respond(503, "Another process has taken over: purge again.\n").With("Retry-After", "1")
+	}
 	if refusal != nil {
 		f.zone.refused.Add(1)
 		return refusal

@@ -133,11 +133,9 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	l.base = head.Base
 	a := f.route.Rules.Judge(f.fork.Request(), head, f.asked, now)
 	l.names, _ = policy.AppendVary(l.names, head)
-	same := renewed && bytes.Equal(l.names[:varied], l.names[varied:])
 	var ok bool
-	if l.tags, ok = f.tagsOf(l, head); !ok && a.Reason == policy.ReasonNone {
-		a.Reason, a.Marks = policy.ReasonTags, policy.ReasonTags.Marks()
-	}
+	l.tags, ok = f.appendTags(append(l.tags[:0], r.tags()...), head) // some are in fields that are not stored
+	same := ok && renewed && bytes.Equal(l.names[:varied], l.names[varied:])
 	if same && a.Reason != policy.ReasonNone {
 		l.zone.records.Delete(f.entry.key)
 		f.why, f.marks = a.Reason, a.Marks
@@ -156,9 +154,9 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	return true
 }
 
-// tagsOf returns the tags of an answer to f, in memory of l. It reports false where they are too many.
-func (f *fill) tagsOf(l *local, h *message.Head) (tags []byte, ok bool) {
-	return appendTags(l.tags[:0], h, f.route.Tags, f.fork.Request().Scheme(), f.subject.at[0].authority)
+// appendTags appends the tags of an answer to f. It reports false where they are too many.
+func (f *fill) appendTags(list []byte, h *message.Head) (_ []byte, ok bool) {
+	return appendTags(list, h, f.route.Tags, f.fork.Request().Scheme(), f.subject.at[0].authority)
 }
 
 // askAllAgain has all followers ask the cache once more.

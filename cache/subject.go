@@ -64,7 +64,7 @@ func (s *subject) keep(memory []byte) (used []byte) {
 	return memory
 }
 
-// A tag is the beginning of its SHA-256, so that no backend makes two tags meet.
+// A tag is the beginning of its SHA-256, so that no backend makes a tag that meets the tag of another one.
 const (
 	tagLen = 8
 	tagMax = 64 // tags of an answer

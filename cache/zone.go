@@ -17,6 +17,9 @@ type Options struct {
 	Reactors int    // how many reactors the engine has that asks the Zone
 	Memory   int64  // bytes for records, 1 MiB at least
 	Name     string // in Cache-Status; "": proxy.DefaultName
+	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
+	// then. nil: it never is. On any goroutine.
+	Elsewhere func() bool
 }
 
 // memoryMin is the least Options.Memory.
@@ -24,11 +27,12 @@ const memoryMin = 1 << 20
 
 // Zone is the store of a cache. Safe for any goroutine.
 type Zone struct {
-	records *tinyufo.Bytes
-	fills   fillTable
-	locals  []*local // by Reactor.Index
-	name    string
-	counts  []counts // by Reactor.Index
+	records   *tinyufo.Bytes
+	fills     fillTable
+	locals    []*local // by Reactor.Index
+	name      string
+	elsewhere func() bool
+	counts    []counts // by Reactor.Index
 
 	filling    atomic.Int64 // bytes of the buffers of fills
 	fillingMax int64
@@ -56,9 +60,12 @@ func New(o Options) (*Zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	z := &Zone{records: records, name: o.Name, fillingMax: max(o.Memory/8, fillingMin), wall: time.Now()}
+	z := &Zone{records: records, name: o.Name, elsewhere: o.Elsewhere, fillingMax: max(o.Memory/8, fillingMin), wall: time.Now()}
 	if z.name == "" {
 		z.name = proxy.DefaultName
+	}
+	if z.elsewhere == nil {
+		z.elsewhere = func() bool { return false }
 	}
 	z.counts = make([]counts, o.Reactors)
 	for range o.Reactors {

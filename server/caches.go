@@ -64,7 +64,8 @@ func (p *caches) prepare() error {
 			slog.Warn("memory of [cache] is more than half of what the process may use, and is less therefore",
 				"memory", asked, "process", p.limit, "used", next.memory)
 		}
-		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Name: p.name})
+		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Name: p.name,
+			Elsewhere: p.isSuspended})
 		if err != nil {
 			return err
 		}

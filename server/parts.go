@@ -162,6 +162,9 @@ func (l *lifecycle) enter(next state, suspended bool) {
 	l.phase.Store(phase)
 }
 
+// isSuspended reports whether another process may serve in place of this one. Safe for any goroutine.
+func (l *lifecycle) isSuspended() bool { return l.phase.Load()&suspendedPhase != 0 }
+
 // constant returns the constant of type T for the word in a field of c, which points to a struct of package config. The
 // tag "enum" of the field has the words in the order of the constants, of which the first is 0.
 func constant[T ~uint8](c any, field *string) T {

@@ -34,6 +34,7 @@ var cacheRows = []struct {
 	{"edge_cache_fills_total", "result", "stored", func(s *cache.Stats) float64 { return float64(s.Stored) },
 		"Requests to backends for answers to store, by what became of the answer."},
 	{"edge_cache_fills_total", "result", "refused", func(s *cache.Stats) float64 { return float64(s.Refused) }, ""},
+	{"edge_cache_fills_total", "result", "purged", func(s *cache.Stats) float64 { return float64(s.Purged) }, ""},
 	{"edge_cache_fills_total", "result", "passed", func(s *cache.Stats) float64 { return float64(s.Passed) }, ""},
 	{"edge_cache_fills_total", "result", "cut", func(s *cache.Stats) float64 { return float64(s.Cut) }, ""},
 	{"edge_cache_fills_total", "result", "failed", func(s *cache.Stats) float64 { return float64(s.Failed) }, ""},

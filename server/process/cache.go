@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -54,7 +55,11 @@ func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 	}
 	seq, err := a.zone.Purge(&purge)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", admin.ErrInvalid, strings.TrimPrefix(err.Error(), "cache: "))
+		why := admin.ErrInvalid
+		if errors.Is(err, cache.ErrElsewhere) {
+			why = admin.ErrConflict
+		}
+		return nil, fmt.Errorf("%w: %s", why, strings.TrimPrefix(err.Error(), "cache: "))
 	}
 	return &admin.CachePurged{Seq: seq}, nil
 }
