@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 
@@ -25,7 +26,7 @@ type asking struct {
 	now         int64
 	why         policy.Reason // by Rules.Reuse or OnError, of the answer that was found last
 	met         verdict       // of purges, on the answer that was looked at last
-	told        bool          // l.subject tells of the request
+	located     bool          // l.subject tells of the request
 	conditional bool          // the request has conditions or a range that the cache compares
 }
 
@@ -69,11 +70,22 @@ func (l *local) after(found record, about *subject, now int64) (left record, v v
 
 // about returns what tells of the request.
 func (a *asking) about() *subject {
-	if !a.told {
-		a.l.subject.set(a.x, a.l, &a.route.Query, a.target)
-		a.told = true
+	if !a.located {
+		a.l.locate(a.x, &a.route.Query, a.target)
+		a.located = true
 	}
 	return &a.l.subject
+}
+
+// locate has l.subject tell of the request of x. target is what q leaves of the target that the backend is sent.
+func (l *local) locate(x *proxy.Exchange, q *Query, target []byte) {
+	s := &l.subject
+	l.asked = x.AppendAsked(l.asked[:0])
+	asked := placeOf(x.AskedAuthority(), q.apply(l, &l.left, l.asked))
+	sent := placeOf(x.Request.Bytes(x.Request.Authority), target)
+	s.at = [...]place{asked, sent}
+	s.one = bytes.Equal(asked.authority, sent.authority) && bytes.Equal(asked.path, sent.path) &&
+		bytes.Equal(asked.query, sent.query)
 }
 
 // get returns the record under a key; nil: there is none that counts.

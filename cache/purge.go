@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
@@ -152,4 +154,48 @@ func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
 	f.zone.generations.kinds[PurgeURL].count.Add(1)
 	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", f.end(x, l, x.Request.Get(softPurge) != "")))
 	return answer.Type("application/json").With("Cache-Control", "no-store")
+}
+
+// invalidate ends what is stored for the target of the request of x, which is not safe, and for the URLs of this origin
+// that its answer names: RFC 9111 §4.4. It ends the groups that the answer names, too: RFC 9875 §3.
+func (f *front) invalidate(x *proxy.Exchange, l *local) {
+	z, now := f.zone, f.zone.now(x.Reactor())
+	asked, sent := x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
+	f.end(x, l, false)
+	for _, id := range []message.Name{message.Location, message.ContentLocation} {
+		reference := x.Response.Peek(id)
+		if len(reference) == 0 {
+			continue
+		}
+		if f.endNamed(x, l, reference, asked); !bytes.Equal(asked, sent) {
+			f.endNamed(x, l, reference, sent)
+		}
+	}
+	for group := range groups(&x.Response, "Cache-Group-Invalidation", x.Scheme(), asked) {
+		z.end(PurgeTag, false, now, tagName(appendTag(nil, group)))
+	}
+}
+
+// end ends what is stored for the target of the request of x, whatever any route leaves of the query, and returns the
+// stamp of that.
+func (f *front) end(x *proxy.Exchange, l *local, soft bool) uint64 {
+	var names []purgeName
+	z := f.zone
+	for _, q := range z.queries.all() {
+		l.locate(x, q, q.apply(l, &l.target, x.Request.Bytes(x.Request.Target)))
+		for i := range l.subject.places() {
+			names = append(names, z.generations.name(PurgeURL, &l.subject.at[i]))
+		}
+	}
+	return z.end(PurgeURL, soft, z.now(x.Reactor()), names...)
+}
+
+// endNamed ends what is stored for the URL that a reference of the answer of x names, where that is of the origin by an
+// authority of the request.
+func (f *front) endNamed(x *proxy.Exchange, l *local, reference, authority []byte) {
+	target := x.Request.Bytes(x.Request.Target)
+	named, ok := policy.AppendReference(l.text[:0], reference, []byte(x.Scheme()), authority, target)
+	if l.text = named; ok {
+		f.zone.end(PurgeURL, false, f.zone.now(x.Reactor()), f.zone.namesOf(PurgeURL, authority, named)...)
+	}
 }

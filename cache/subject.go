@@ -11,7 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy"
 )
 
 // subject is what a stored answer may be purged by, beside by all.
@@ -36,16 +35,6 @@ func (s *subject) places() []place {
 		return s.at[:1]
 	}
 	return s.at[:]
-}
-
-// set has s tell of the request of x, in memory of l. target is what q leaves of the target that the backend is sent.
-func (s *subject) set(x *proxy.Exchange, l *local, q *Query, target []byte) {
-	l.asked = x.AppendAsked(l.asked[:0])
-	asked := placeOf(x.AskedAuthority(), q.apply(l, &l.left, l.asked))
-	sent := placeOf(x.Request.Bytes(x.Request.Authority), target)
-	s.at = [...]place{asked, sent}
-	s.one = bytes.Equal(asked.authority, sent.authority) && bytes.Equal(asked.path, sent.path) &&
-		bytes.Equal(asked.query, sent.query)
 }
 
 // keep has s own what it borrows of a request, in memory.

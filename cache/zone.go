@@ -60,7 +60,8 @@ func New(o Options) (*Zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	z := &Zone{records: records, name: o.Name, elsewhere: o.Elsewhere, fillingMax: max(o.Memory/8, fillingMin), wall: time.Now()}
+	z := &Zone{records: records, name: o.Name, elsewhere: o.Elsewhere, wall: time.Now(),
+		fillingMax: max(o.Memory/8, fillingMin)}
 	if z.name == "" {
 		z.name = proxy.DefaultName
 	}
