@@ -52,8 +52,8 @@ type CacheEntry struct {
 	Try       string   `json:"try,omitempty" doc:"What can be done about it."`
 	Vary      []string `json:"vary,omitempty" doc:"Fields of requests by which the answers vary."`
 	Status    int      `json:"status,omitempty"`
-	Age       Duration `json:"age,omitempty"`
-	TTL       Duration `json:"ttl,omitempty" doc:"For how long it is fresh; below 0: for how long it was not."`
+	Age       int      `json:"age,omitempty" doc:"In seconds."`
+	TTL       int      `json:"ttl,omitempty" doc:"For how many seconds it is fresh; below 0: for how many it was not."`
 	Length    int      `json:"length,omitempty" doc:"Bytes of the body."`
 	Fields    []string `json:"fields,omitempty" doc:"As in Content-Type: text/css."`
 }

@@ -31,7 +31,7 @@ type Entry struct {
 	// Of an answer:
 
 	Status    uint16
-	Fields    []string // as in "Content-Type: text/css"
+	Fields    []string // as in "Content-Type: text/css", without the values of cookies
 	Length    int      // of the body
 	Age, Left time.Duration
 }
@@ -103,6 +103,9 @@ func (a *asking) stored() *Entry {
 		var h message.Head
 		found.writeTo(&h)
 		for name, value := range h.All() {
+			if message.EqualFold(name, "Set-Cookie") {
+				value = []byte("(not shown)")
+			}
 			e.Fields = append(e.Fields, string(name)+": "+string(value))
 		}
 		fresh := found.fresh()

@@ -133,8 +133,13 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	l.base = head.Base
 	a := f.route.Rules.Judge(f.fork.Request(), head, f.asked, now)
 	l.names, _ = policy.AppendVary(l.names, head)
-	var ok bool
-	l.tags, ok = f.appendTags(append(l.tags[:0], r.tags()...), head) // some are in fields that are not stored
+	tags, ok := f.appendTags(l.tags[:0], h)
+	if len(tags) > 0 {
+		tags, ok = f.appendTags(tags[:0], head)
+	} else { // as they were: some may be in fields that are not stored
+		tags = append(tags, r.tags()...)
+	}
+	l.tags = tags
 	same := ok && renewed && bytes.Equal(l.names[:varied], l.names[varied:])
 	if same && a.Reason != policy.ReasonNone {
 		l.zone.records.Delete(f.entry.key)

@@ -29,8 +29,9 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// simEpoch is the wall clock when the clock of a World says 0.
-var simEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+// simEpoch is the wall clock when the clock of a World says 0. Zone.Purge reads the clock of the machine, which is
+// before that: its stamps are one more than the last ones.
+var simEpoch = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 
 // moment is how far the origin is with an answer. Clients come and leave at such moments.
 type moment int
@@ -50,6 +51,7 @@ type simSetup struct {
 	varies   bool          // calm, with answers that vary
 	visitors bool          // calm, with requests to whom answers are their own
 	ages     bool          // calm, with answers that are soon stale, or asked for each time
+	purges   bool          // answers are purged
 	faults   bool          // the network and the origin fail, and requests fail with them
 	muxed    bool          // the origin speaks HTTP/2
 	steady   bool          // every answer is as its simResource says
@@ -62,6 +64,7 @@ type simSetup struct {
 	confuses bool // 304 is about whatever came last
 	deaf     bool // the cache is not told what was changed
 	mends    bool // answers that are cut off seem whole
+	softens  bool // hard purges are soft
 	parks    bool // filters have requests and answers wait
 }
 
@@ -81,6 +84,9 @@ type simulation struct {
 	resources []*simResource
 	answers   []*simAnswer
 	clients   []*simClient
+	purged    []*simPurge
+	others    int                               // names that are purged after each one, which gives way to them
+	turns     int                               // purges answered, and requests sent
 	held      map[string]version                // what the cache has, where it is calm, by simAnswer.key
 	hits      map[string][]simHit               // from it, likewise
 	settled   bool                              // nothing fails any more
@@ -137,6 +143,7 @@ func (k lagging) Wait(dst []poller.Event, until int64) int {
 
 func newSimulation(t testing.TB, w *sim.World, o simSetup) *simulation {
 	s := &simulation{simSetup: o, t: t, w: w, rng: w.Rand(), held: map[string]version{}, hits: map[string][]simHit{}}
+	s.route.Tags, s.route.PurgeFrom = []string{"Cache-Tag"}, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	s.delay = 100 * time.Millisecond
 	w.Net.SegmentMin, w.Net.BufferMin = 512, 1<<10
 	var err error
@@ -300,6 +307,10 @@ func (s *simulation) addResources() {
 		}
 		r.status = pick(s.rng, 200, 200, 200, 404, 301)
 		r.tag, r.dated = pick(s.rng, "", `"`, `W/"`), s.rng.IntN(2) == 0
+		if s.purges {
+			r.path = fmt.Sprintf("/%s/%d", pick(s.rng, "a", "b"), i)
+			r.tags, r.groups = s.someTags(r), pick(s.rng, "", `"g0"`, `"g0", "g1"`)
+		}
 		if s.ages {
 			r.storage, r.dated = pick(s.rng, simAging...), r.dated || r.tag == ""
 		}
@@ -350,6 +361,9 @@ func (s *simulation) addClients() {
 		c.requests[0].method = "POST"
 		s.after(pick(s.rng, 0, s.spread), func() { s.comes(c, r) })
 	}
+	if s.purges {
+		s.addPurges()
+	}
 	if s.rng.IntN(4) == 0 { // the client that asks first leaves
 		r := pick(s.rng, s.resources...)
 		m := s.rng.IntN(int(moments))
@@ -362,6 +376,50 @@ func (s *simulation) addClients() {
 			}
 		})
 	}
+}
+
+// addPurges draws clients that purge answers, by PURGE or by Zone.Purge, and then ask for some. In calm runs there are
+// so few that no bucket of names overflows.
+func (s *simulation) addPurges() {
+	most := 4
+	if !s.calm && s.rng.IntN(2) == 0 {
+		most, s.others = 12, 16
+		s.zone.generations.buckets = make([]bucket, pick(s.rng, 1, 2))
+	}
+	for range 1 + s.rng.IntN(most) {
+		r := pick(s.rng, s.resources...)
+		c := s.addClient(s.request(r), s.request(r), s.request(pick(s.rng, s.resources...)))
+		c.http2 = s.rng.IntN(4) == 0
+		if s.rng.IntN(3) == 0 {
+			c.requests[0].wanted = wanted{method: "PURGE", soft: pick(s.rng, "", "1")}
+		} else {
+			c.purge = &simPurge{kind: PurgeKind(s.rng.IntN(int(PurgeAll) + 1)), soft: s.rng.IntN(2) == 0}
+			c.purge.name = map[PurgeKind]string{
+				PurgeURL: r.path, PurgePrefix: pick(s.rng, "/", "/a/", "/b/", "/a/0/"),
+				PurgeHost: pick(s.rng, "sim", "other"), PurgeTag: pick(s.rng, "t0", "t1", "own"+r.path, "none"),
+			}[c.purge.kind]
+		}
+		s.after(pick(s.rng, 0, s.spread), func() { s.comes(c, r) })
+	}
+}
+
+// purge has the zone purge p.
+func (s *simulation) purge(p *simPurge) {
+	p.asked, p.drawn = s.asked, len(s.answers)
+	s.purged = append(s.purged, p)
+	z := Purge{Kind: p.kind, Name: p.name, Soft: p.soft || s.softens}
+	if p.kind == PurgeURL || p.kind == PurgePrefix {
+		z.Name = pick(s.rng, "http://sim", "https://SIM:8443") +
+			pick(s.rng, p.name, strings.Replace(p.name, "/a", "/%61", 1))
+	}
+	s.zone.generations.next(simEpoch + s.w.Now())
+	if _, err := s.zone.Purge(&z); err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range s.others {
+		_, _ = s.zone.Purge(&Purge{Kind: PurgeTag, Name: strconv.Itoa(i)})
+	}
+	s.answered(p)
 }
 
 // addClient adds a client of HTTP/1.
@@ -719,7 +777,9 @@ func (s *simulation) sendPieces(to outlet, a *simAnswer, b []byte, places []int,
 	piece = func() {
 		to.send(a, b, sent, places[0])
 		before, now := sent, whenAsked
-		sent = places[0]
+		if sent = places[0]; before < headLen && sent >= headLen {
+			a.begun = s.w.Now()
+		}
 		for m, at := range [...]int{whenHeadSent: headLen, inTheMiddle: headLen + 1, beforeLastByte: len(b) - 1} {
 			if before < at && sent >= at {
 				now = moment(m)
@@ -764,8 +824,10 @@ type simRequest struct {
 	answer *version // once its head is there
 	ours   bool     // the proxy has answered
 	how    told
-	want   []byte // the body that is right
-	whole  bool   // it is all that there is
+	turn   int       // simulation.turns
+	purge  *simPurge // it is a PURGE
+	want   []byte    // the body that is right
+	whole  bool      // it is all that there is
 	body   []byte
 	over   bool
 }
@@ -781,6 +843,11 @@ func (q *simRequest) String() string {
 // send notes that q is sent, and makes its conditions, by what the origin has answered until now.
 func (s *simulation) send(q *simRequest) {
 	q.sent = s.w.Now()
+	s.turns++
+	if q.turn = s.turns; q.method == "PURGE" {
+		q.purge = &simPurge{kind: PurgeURL, name: q.of.path, soft: q.soft != "", asked: s.asked, drawn: len(s.answers)}
+		s.purged = append(s.purged, q.purge)
+	}
 	tag, modified := `"none"`, simDate(0)
 	if k := q.of.latest; k != nil {
 		tag, modified = cmp.Or(k.tag, tag), cmp.Or(k.modified, simDate(k.at))
@@ -812,6 +879,7 @@ type simClient struct {
 	over                  bool
 	ended                 int64
 	joined                bool
+	purge                 *simPurge // before it asks
 }
 
 // join connects c and sends what it asks for.
@@ -819,7 +887,9 @@ func (c *simClient) join() {
 	if c.joined || c.over {
 		return
 	}
-	c.joined = true
+	if c.joined = true; c.purge != nil {
+		c.s.purge(c.purge)
+	}
 	c.peer = c.s.w.Dial(c.s.addr)
 	c.peer.Handle = func(*sim.Peer) { c.look() }
 	if !c.http2 {
@@ -1293,6 +1363,22 @@ func TestSim_notAllIsStored(t *testing.T) { simulate(t, 800, rough, simSetup{}) 
 // What is cut off is nobody's whole answer and never stored, and failures show.
 func TestSim_failuresAreClean(t *testing.T) { simulate(t, 800, rough, simSetup{faults: true}) }
 
+// What was purged is not given to requests that come later, or is stale; and what was not named stays.
+func TestSim_purgedIsGone(t *testing.T) { simulate(t, 200, calm, simSetup{purges: true}) }
+
+// The same where answers are renewed and vary, and the clock of a reactor is behind.
+func TestSim_purgedIsNotRenewed(t *testing.T) {
+	simulate(t, 200, calm, simSetup{purges: true, ages: true, varies: true, lag: time.Millisecond})
+}
+
+// The same where not all is stored, and more names are purged than there is room for.
+func TestSim_purgedStaysGone(t *testing.T) { simulate(t, 100, rough, simSetup{purges: true}) }
+
+// The same where all fails.
+func TestSim_purgedIsNoWayOut(t *testing.T) {
+	simulate(t, 100, rough, simSetup{purges: true, faults: true})
+}
+
 // alone has n clients ask for one thing, each so often, and as it likes.
 func (s *simulation) alone(n, requests int, r *simResource, like func(c *simClient)) {
 	s.resources = []*simResource{r}
@@ -1437,14 +1523,15 @@ func TestSim_renewalIsNoFurtherVariant(t *testing.T) {
 	}
 }
 
-// What is changed at any moment of a fill, of its renewal, or of one in the background, is not given to those who ask
-// after they know.
+// What is changed or purged at any moment of a fill, of its renewal, or of one in the background, is not given to those
+// who ask after they know.
 func TestSim_changedAtEachMoment(t *testing.T) {
 	for _, storage := range []string{"max-age=3600", "max-age=1", "max-age=1, stale-while-revalidate=60", "max-age=0"} {
-		for m := range moments {
+		for i := range 2 * moments {
 			sim.Run(t, 10, func(t testing.TB, w *sim.World) {
-				s := newSimulation(t, w, simSetup{calm: true, steady: true, ages: true})
-				r := &simResource{path: "/0", status: 200, storage: storage, length: 2000, tag: `"`}
+				m, purges := i/2, i%2 == 1
+				s := newSimulation(t, w, simSetup{calm: true, steady: true, ages: true, purges: purges})
+				r := &simResource{path: "/0", status: 200, storage: storage, length: 2000, tag: `"`, tags: "t0"}
 				r.framing, r.dated = pick(s.rng, "length", "chunked", "close"), s.rng.IntN(2) == 0
 				start := time.Duration(0)
 				s.alone(12, 1, r, func(c *simClient) {
@@ -1457,13 +1544,22 @@ func TestSim_changedAtEachMoment(t *testing.T) {
 				})
 				post := &simRequest{of: r, wanted: wanted{method: "POST"}}
 				c := s.addClient(post, &simRequest{of: r, wanted: wanted{method: "GET"}})
+				if purges {
+					c.requests, c.unsent = c.requests[1:], c.requests[1:]
+					c.purge = pick(s.rng, &simPurge{kind: PurgeURL, name: "/0"}, &simPurge{kind: PurgeTag, name: "t0"})
+					c.purge.soft = s.rng.IntN(2) == 0
+				}
 				w.After(start, func() { r.waiting[m] = append(r.waiting[m], c.join) })
 				w.After(start+time.Second, c.join) // a 304 has not all of them
+				if start > 0 && purges {
+					w.After(start-1, func() { r.tags = pick(s.rng, "t0", "t1") })
+				}
 				s.holds = func(a *simAnswer, at moment) bool {
-					return at == m && a.to.method == "GET" && time.Duration(w.Now()) > start && post.answer == nil
+					done := purges && c.joined || post.answer != nil
+					return at == m && a.to.method == "GET" && time.Duration(w.Now()) > start && !done
 				}
 				s.run()
-				if len(s.answers) < 3 {
+				if len(s.answers) < 3 && !purges {
 					t.Fatalf("the origin was not asked any more\n%s", s.history())
 				}
 			})
@@ -1674,6 +1770,13 @@ func TestSim_canaries(t *testing.T) {
 				h.Set("Cache-Control", "max-age=60")
 			}
 		})}},
+		{"tags are not seen", calm, simSetup{purges: true, filter: changing(func(h *message.Head) {
+			h.Del("Cache-Tag")
+		})}},
+		{"groups are not ended", calm, simSetup{purges: true, filter: changing(func(h *message.Head) {
+			h.Del("Cache-Group-Invalidation")
+		})}},
+		{"what was purged is renewed", calm, simSetup{purges: true, softens: true}},
 	} {
 		seed := sim.MustFail(t, 400, func(t testing.TB, w *sim.World) { c.play(t, w, c.o) })
 		t.Logf("%s: found by seed %d", c.fault, seed)

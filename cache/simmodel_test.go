@@ -28,6 +28,8 @@ type simResource struct {
 	length    int    // of most bodies
 	framing   string
 	waiting   [moments][]func()
+	tags      string // Cache-Tag
+	groups    string // Cache-Groups
 
 	changed int          // answers before the one with this number show what was there before
 	latest  *simAnswer   // to GET, whole or not
@@ -40,6 +42,7 @@ type wanted struct {
 	method, lang, coding, cookie, authorization string
 	part, ifRange, match, since, must, control  string
 	content                                     string // of QUERY
+	soft                                        string // Soft-Purge
 }
 
 // wantedField is a field of a wanted.
@@ -54,7 +57,7 @@ func (w *wanted) fields() []wantedField {
 		{"x-lang", &w.lang}, {"accept-encoding", &w.coding}, {"cookie", &w.cookie},
 		{"authorization", &w.authorization}, {"range", &w.part}, {"if-range", &w.ifRange},
 		{"if-none-match", &w.match}, {"if-modified-since", &w.since}, {"if-match", &w.must},
-		{"cache-control", &w.control},
+		{"cache-control", &w.control}, {"soft-purge", &w.soft},
 	}
 }
 
@@ -88,12 +91,17 @@ type simAnswer struct {
 	odd       bool       // 304 that speaks of another answer
 	names     *simResource
 	part      string // Content-Range
+	tags      string // Cache-Tag
+	groups    string // Cache-Groups
+	ends      string // Cache-Group-Invalidation
+	purge     *simPurge
 	framing   string // "length", "chunked", "close"
 	failure   string
 	body      []byte // all that there is
 	sent      []byte // what the origin sends of it
 
 	given  int   // to how many clients as the answer to their own request
+	begun  int64 // when the origin had sent its head
 	ended  int64 // when the origin was through with it
 	headAt int64 // when a client had its head
 }
@@ -139,6 +147,7 @@ func (a *simAnswer) wire() (b []byte, headLen int) {
 	for _, f := range [][2]string{
 		{"Date", simDate(a.at)}, {"Cache-Control", a.storage}, {"Vary", a.vary}, {"ETag", a.tag},
 		{"Last-Modified", a.modified}, {"Location", location}, {"Content-Range", a.part},
+		{"Cache-Tag", a.tags}, {"Cache-Groups", a.groups}, {"Cache-Group-Invalidation", a.ends},
 	} {
 		if f[1] != "" {
 			b = fmt.Appendf(b, "%s: %s\r\n", f[0], f[1])
@@ -210,7 +219,7 @@ func (s *simulation) answer(head, content string) *simAnswer {
 		}
 	}
 	i := slices.IndexFunc(s.resources, func(r *simResource) bool { return r.path == path })
-	if i < 0 {
+	if i < 0 || a.to.method == "PURGE" {
 		s.t.Fatalf("origin: %q", lines[0])
 	}
 	a.of = s.resources[i]
@@ -264,6 +273,9 @@ func (s *simulation) draw(a *simAnswer) {
 			a.age = pick(s.rng, 0, 0, 1, 3)
 		}
 	}
+	if s.purges {
+		s.drawTags(a)
+	}
 	if r.tag != "" {
 		a.tag = fmt.Sprintf(`%s%d"`, r.tag, a.number)
 	}
@@ -286,6 +298,7 @@ func (s *simulation) condition(a *simAnswer) {
 		a.status, a.confirms, a.body, a.sent = 304, k, nil, nil
 		a.tag, a.modified = pick(s.rng, k.tag, ""), pick(s.rng, k.modified, "")
 		a.storage, a.vary = pick(s.rng, a.storage, ""), pick(s.rng, a.vary, "")
+		a.tags, a.groups = pick(s.rng, a.tags, ""), pick(s.rng, a.groups, "")
 		if s.ages && !s.steady && s.rng.IntN(4) == 0 {
 			a.storage = pick(s.rng, simAging...)
 		}
@@ -334,11 +347,29 @@ func (s *simulation) change(a *simAnswer) {
 	case a.status == 204:
 		a.body, a.sent = nil, nil
 	}
+	if a.ends != "" {
+		a.purge = &simPurge{kind: PurgeTag, name: a.ends, asked: a.asked, drawn: a.number}
+		s.purged = append(s.purged, a.purge)
+	}
 	a.of.changed, a.of.changes = a.number+1, append(a.of.changes, a)
 	if s.rng.IntN(2) == 0 {
 		a.names = pick(s.rng, s.resources...)
 		a.names.changed, a.names.changes = a.number+1, append(a.names.changes, a)
 	}
+}
+
+// drawTags gives a its tags and groups, and groups that only the answer to an unsafe request ends.
+func (s *simulation) drawTags(a *simAnswer) {
+	if a.tags, a.groups = a.of.tags, a.of.groups; !s.steady && s.rng.IntN(4) == 0 {
+		a.tags, a.groups = s.someTags(a.of), pick(s.rng, "", `"g0"`, `"g0", "g1"`)
+	}
+	a.ends = pick(s.rng, "", "", `"g0"`, `"g1"`)
+}
+
+// someTags draws a Cache-Tag for answers of r.
+func (s *simulation) someTags(r *simResource) string {
+	own := "own" + r.path
+	return pick(s.rng, "", own, "t0", "t0, "+own, "t0, t1", own+", t1, t0")
 }
 
 // bodyOf returns the body of the answer with a number.
@@ -358,21 +389,26 @@ type version struct {
 	*simAnswer
 	last      *simAnswer // the last 304, or else the answer itself
 	storage   string     // Cache-Control of the last 304 that has it, or else of the answer
+	tags      string     // Cache-Tag, likewise
+	groups    string     // Cache-Groups, likewise
 	setCookie bool       // the answer or a 304 sets a cookie
+	before    *version   // the version that the last 304 has renewed
 	unshared  bool       // others may have asked by themselves before it came
 	uncertain bool       // and may have got something else that the cache has now
 }
 
 func versionOf(a *simAnswer) version {
-	return version{simAnswer: a, last: a, storage: a.storage, setCookie: a.setCookie}
+	return version{
+		simAnswer: a, last: a, storage: a.storage, setCookie: a.setCookie, tags: a.tags, groups: a.groups,
+	}
 }
 
 // renewed is v after a 304.
 func (v version) renewed(by *simAnswer) version {
-	v.last, v.setCookie = by, v.setCookie || by.setCookie
-	if by.storage != "" {
-		v.storage = by.storage
-	}
+	before := v
+	v.last, v.setCookie, v.before = by, v.setCookie || by.setCookie, &before
+	v.storage, v.tags = cmp.Or(by.storage, v.storage), cmp.Or(by.tags, v.tags)
+	v.groups = cmp.Or(by.groups, v.groups)
 	return v
 }
 
@@ -494,6 +530,87 @@ func contentRange(status, at, n, all int) string {
 	return ""
 }
 
+// simPurge is a purge of all answers that have a name.
+//
+//	sent ──► it takes effect: an answer asked for before sent is purged, one asked for later may be ──► answered
+type simPurge struct {
+	kind  PurgeKind
+	name  string // a path, where it is about a URL or a prefix
+	soft  bool
+	asked int // requests that had gone to the origin when it was sent: answers to these are purged
+	drawn int // answers that the origin had drawn then: so are these
+	turn  int // simulation.turns when it was answered; 0: it was not
+	at    int64
+	until int // requests that had gone to the origin when it was answered
+}
+
+// answered notes that p was answered.
+func (s *simulation) answered(p *simPurge) {
+	s.turns++
+	p.turn, p.at, p.until = s.turns, s.w.Now(), s.asked
+}
+
+// precedes reports whether p was answered before q began.
+func (p *simPurge) precedes(q *simRequest) bool { return p.turn > 0 && p.turn < q.turn }
+
+// names reports whether v has the name of p.
+func (p *simPurge) names(v *version) bool {
+	switch p.kind {
+	case PurgeURL:
+		return p.name == v.of.path
+	case PurgePrefix:
+		return strings.HasPrefix(v.of.path, p.name)
+	case PurgeHost:
+		return p.name == "sim"
+	case PurgeTag:
+		return slices.Contains(strings.Split(v.tags+", "+v.groups, ", "), p.name)
+	}
+	return true
+}
+
+// covers reports whether v was asked for before p, and has the name of p; or what v was before the last 304 is such a
+// version, and p was answered before that 304 was sent.
+func (p *simPurge) covers(v *version) bool {
+	if (v.last.asked <= p.asked || v.last.number < p.drawn) && p.names(v) {
+		return true
+	}
+	return v.before != nil && p.turn > 0 && v.last.begun > p.at && (!p.soft || v.last.asked <= p.asked) &&
+		p.covers(v.before)
+}
+
+// mayCover reports whether v, or what it was before the last 304, may be purged by p.
+func (p *simPurge) mayCover(v *version) bool {
+	return (p.turn == 0 || v.last.asked <= p.until) && (p.names(v) || v.before != nil && p.names(v.before))
+}
+
+// explained reports whether the origin may have been asked for a since v was purged. What tags an answer will have is
+// not known before its head: until then a purge of any tag counts. An answer that was purged on its way makes known by
+// what answers vary, so that a fill which was begun after the purge is not found any more.
+func (s *simulation) explained(v *version, a *simAnswer) bool {
+	if v.vary != "" && len(s.purged) > 0 && s.onItsWay(v, a.at) {
+		return true
+	}
+	return slices.ContainsFunc(s.purged, func(p *simPurge) bool {
+		early := p.kind == PurgeTag && (p.turn == 0 || v.last.asked <= p.until && s.onItsWay(v, simEpoch+p.at))
+		return a.asked > p.asked && (early || p.mayCover(v))
+	})
+}
+
+// expired reports whether v is expired for q by soft purges, and when by the last one that may count; 0: by none.
+func (s *simulation) expired(q *simRequest, v *version) (by int64, expired bool) {
+	for _, p := range s.purged {
+		if !p.soft || !p.mayCover(v) {
+			continue
+		}
+		at := simEpoch + p.at
+		if p.turn == 0 {
+			at = simEpoch + s.w.Now()
+		}
+		by, expired = max(by, at), expired || p.precedes(q) && p.covers(v)
+	}
+	return by, expired
+}
+
 // The judgement.
 
 // told is what Cache-Status says.
@@ -542,6 +659,11 @@ func (s *simulation) judgeNeed(a *simAnswer) {
 	}
 	key := fresh.key()
 	if v, held := s.held[key]; held {
+		if v.last.asked > a.asked && s.explained(&fresh, v.last) { // a was purged, and comes late
+			v.unshared = true
+			s.held[key] = v
+			return
+		}
 		s.judgeAsked(a, v, key)
 		if v.simAnswer == a.confirms {
 			fresh = v.renewed(a)
@@ -549,7 +671,9 @@ func (s *simulation) judgeNeed(a *simAnswer) {
 		life, _, _ := v.lifetime()
 		from, _ := v.born(s.delay)
 		fresh.unshared = v.says("no-cache") || v.last.ended+int64(s.delay) >= from+int64(life) ||
-			v.uncertain || v.unshared && s.onItsWay(&v, a.at)
+			v.uncertain || v.unshared && s.onItsWay(&v, a.at) || slices.ContainsFunc(s.purged, func(p *simPurge) bool {
+			return p.soft && p.mayCover(&v) && s.onItsWay(&v, simEpoch+p.at)
+		})
 		fresh.uncertain = (v.unshared || s.lag > 0) && s.onItsWay(&v, a.at) ||
 			v.uncertain && a.confirms != nil && a.storage == ""
 	}
@@ -562,6 +686,9 @@ func (s *simulation) judgeAsked(a *simAnswer, v version, key string) {
 		if p.headAt == 0 || simEpoch+p.headAt > v.last.at-int64(s.delay) {
 			return
 		}
+	}
+	if s.explained(&v, a) {
+		return
 	}
 	life, _, _ := v.lifetime()
 	if a.to.match+a.to.since == "" && v.tag+v.modified != "" && !s.onItsWay(&v, a.at) {
@@ -586,6 +713,10 @@ func (s *simulation) judgeHead(q *simRequest, status int, field map[string]strin
 	v, ok := s.versionIn(field)
 	switch {
 	case ok:
+	case q.purge != nil && status == 200:
+		q.ours = true
+		s.answered(q.purge)
+		return
 	case status == 416:
 		s.judgeNoPart(q, field)
 		return
@@ -600,6 +731,9 @@ func (s *simulation) judgeHead(q *simRequest, status int, field map[string]strin
 	}
 	how := tellOf(field["cache-status"])
 	q.answer, q.how = &v, how
+	if p := v.last.purge; p != nil && p.turn == 0 {
+		s.answered(p)
+	}
 	if v.last.headAt = cmp.Or(v.last.headAt, s.w.Now()); how.own() {
 		v.last.given++
 	}
@@ -701,6 +835,11 @@ func (s *simulation) misgiven(q *simRequest, v *version, how *told, field map[st
 			return fmt.Sprintf("answer %d had ended it %v before", p.number, time.Duration(q.sent-p.headAt))
 		}
 	}
+	for _, p := range s.purged {
+		if !p.soft && p.precedes(q) && p.covers(v) {
+			return fmt.Sprintf("the %v %q had been purged %v before", p.kind, p.name, time.Duration(q.sent-p.at))
+		}
+	}
 	return ""
 }
 
@@ -730,7 +869,12 @@ func (s *simulation) goesBack(q *simRequest, v *version, how *told) string {
 func (s *simulation) unfresh(q *simRequest, v *version, how *told) string {
 	life, _, _ := v.lifetime()
 	_, born := v.born(0)
-	stale := time.Duration(simEpoch+q.sent-born) - life - s.lag // when the cache was asked, at least
+	ends := born + int64(life)
+	by, expired := s.expired(q, v)
+	if expired { // from when it came; stamps of many requests at a time are ahead of the clock
+		ends = min(ends, max(by, v.last.ended)+int64(20*time.Millisecond))
+	}
+	stale := time.Duration(simEpoch+q.sent-ends) - s.lag // when the cache was asked, at least
 	window := time.Duration(-1)
 	switch how.detail {
 	case "stale-while-revalidate":
@@ -757,10 +901,10 @@ func (s *simulation) unfresh(q *simRequest, v *version, how *told) string {
 	case v.says("no-cache"), life <= 0 && how.collapsed:
 		return "each request has to be answered by the origin"
 	case how.collapsed && how.detail == "", how.hit && how.detail == "":
-		if stale >= 0 || how.hit && how.ttl < 0 {
+		if stale >= 0 || expired || how.hit && how.ttl < 0 {
 			return fmt.Sprintf("it is stale for %v", stale)
 		}
-	case how.ttl > 0 && strings.HasSuffix(how.detail, "-error"): // it came while the origin failed
+	case how.ttl > 0 && !expired && strings.HasSuffix(how.detail, "-error"): // it came while the origin failed
 		return ""
 	case how.ttl > 0:
 		return "it is fresh"
@@ -818,10 +962,18 @@ func (s *simulation) misaged(q *simRequest, v *version, how *told, age string) s
 	life, _, _ := v.lifetime()
 	from, to := v.born(s.delay)
 	least, most := simEpoch+q.sent-to-int64(s.lag), simEpoch+s.w.Now()-from
+	by, expired := s.expired(q, v)
+	if expired {
+		life = min(life, time.Duration(by-from))
+	}
+	wrong := n + how.ttl - int(life/time.Second)
+	if by > 0 || s.purges && !s.calm { // a retried request has a later number, and may be purged earlier
+		wrong = max(wrong, 0)
+	}
 	switch has := int64(n) * int64(time.Second); {
 	case err != nil, has > most, has <= least-int64(time.Second):
 		return fmt.Sprintf("want an Age from %v to %v", time.Duration(least), time.Duration(most))
-	case how.hit && abs(n+how.ttl-int(life/time.Second)) > 1:
+	case how.hit && abs(wrong) > 1:
 		return fmt.Sprintf("the lifetime is %v", life)
 	}
 	return ""
@@ -881,7 +1033,10 @@ func (s *simulation) history() string {
 		if a.confirms != nil {
 			fmt.Fprintf(&b, ", confirms %d", a.confirms.number)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, ", asked %d, tags %s %s\n", a.asked, a.tags, a.groups)
+	}
+	for _, p := range s.purged {
+		fmt.Fprintf(&b, "  purge of %v, answered at %v: %+v\n", p.kind, time.Duration(p.at)-time.Second, *p)
 	}
 	return b.String()
 }

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -157,8 +156,7 @@ func printCacheEntry(w io.Writer, e *admin.CacheEntry) {
 	if e.Status == 0 {
 		return
 	}
-	printable.Printf(w, "STATUS\t%d, %d bytes\nAGE\t%v, fresh for %v\n", e.Status, e.Length,
-		time.Duration(e.Age).Round(time.Second), time.Duration(e.TTL).Round(time.Second))
+	printable.Printf(w, "STATUS\t%d, %d bytes\nAGE\t%ds, fresh for %ds\n", e.Status, e.Length, e.Age, e.TTL)
 	for _, f := range e.Fields {
 		printable.Printf(w, "\t%s\n", f)
 	}

@@ -46,8 +46,8 @@ type Cache struct {
 	// with a tag. An answer has at most 64. `[]`: no answer has tags.
 	// Example: ["x-tags"]
 	Tags []string `edge:"tags" kind:"field_names" default:"[\"cache-tag\", \"surrogate-key\"]"`
-	// Addresses of clients that may purge a URL by the method `PURGE`. Other clients are answered 405; no backend is
-	// sent the method. Without the key no client may.
+	// Addresses of clients that may purge a URL by the method `PURGE`. Other clients are answered 405. Without the key
+	// no client may.
 	// Example: ["127.0.0.1"]
 	PurgeFrom []netip.Prefix `edge:"purge.allow" json:",omitempty"`
 }

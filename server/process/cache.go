@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/cache"
@@ -74,7 +75,7 @@ func (a *storedAnswers) Entry(url string, fields []string) (*admin.CacheEntry, e
 	why := of.Passed
 	if s := of.Stored; s != nil {
 		e.State, e.Vary, e.Status, e.Length, e.Fields = s.State, s.Vary, int(s.Status), s.Length, s.Fields
-		e.Age, e.TTL = admin.Duration(s.Age), admin.Duration(s.Left)
+		e.Age, e.TTL = int(s.Age/time.Second), int(s.Left/time.Second)
 		why = s.Reason
 	}
 	e.Reason = why.String()
