@@ -32,14 +32,24 @@ type CachePurged struct {
 
 // CacheStats is what a cache has and has done since the process began.
 type CacheStats struct {
-	Objects   int               `json:"objects" doc:"Answers, and what is known of answers that are not stored."`
-	Bytes     int64             `json:"bytes" doc:"That the store takes, and answers on their way to it."`
-	Evicted   uint64            `json:"evicted" doc:"Objects that gave way to others."`
-	Fills     uint64            `json:"fills" doc:"Requests to backends for answers to store."`
-	Followers uint64            `json:"followers" doc:"Requests that waited for the answer to another one."`
-	Stored    uint64            `json:"stored"`
-	Refused   uint64            `json:"refused" doc:"Answers that are worth less than what they would displace."`
-	Purges    map[string]uint64 `json:"purges" doc:"By their kind; refused: requests with PURGE."`
+	Objects   int         `json:"objects" doc:"Answers, and what is known of answers that are not stored."`
+	Bytes     int64       `json:"bytes" doc:"That the store takes, and answers on their way to it."`
+	Evicted   uint64      `json:"evicted" doc:"Objects that gave way to others."`
+	Fills     uint64      `json:"fills" doc:"Requests to backends for answers to store."`
+	Followers uint64      `json:"followers" doc:"Requests that waited for the answer to another one."`
+	Stored    uint64      `json:"stored"`
+	Refused   uint64      `json:"refused" doc:"Answers that are worth less than what they would displace."`
+	Purges    CachePurges `json:"purges" doc:"That were asked for."`
+}
+
+// CachePurges counts purges by what they named.
+type CachePurges struct {
+	URL     uint64 `json:"url"`
+	Prefix  uint64 `json:"prefix"`
+	Host    uint64 `json:"host"`
+	Tag     uint64 `json:"tag"`
+	All     uint64 `json:"all"`
+	Refused uint64 `json:"refused" doc:"Requests with the method PURGE."`
 }
 
 // CacheEntry is what a cache has for a request.

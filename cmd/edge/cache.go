@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -111,9 +109,9 @@ func newCacheStats() *cobra.Command {
 func printCacheStats(w io.Writer, s *admin.CacheStats) {
 	fmt.Fprintf(w, "OBJECTS\t%d\nBYTES\t%d\nEVICTED\t%d\nFILLS\t%d\nFOLLOWERS\t%d\nSTORED\t%d\nREFUSED\t%d\n",
 		s.Objects, s.Bytes, s.Evicted, s.Fills, s.Followers, s.Stored, s.Refused)
-	for _, kind := range slices.Sorted(maps.Keys(s.Purges)) {
-		printable.Printf(w, "PURGES %s\t%d\n", kind, s.Purges[kind])
-	}
+	p := &s.Purges
+	fmt.Fprintf(w, "PURGES all\t%d\nPURGES host\t%d\nPURGES prefix\t%d\nPURGES refused\t%d\nPURGES tag\t%d\n"+
+		"PURGES url\t%d\n", p.All, p.Host, p.Prefix, p.Refused, p.Tag, p.URL)
 }
 
 func newCacheGet() *cobra.Command {

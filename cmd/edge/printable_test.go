@@ -68,13 +68,13 @@ func TestPrintable_commands(t *testing.T) {
 	mux := http.NewServeMux()
 	args := map[string][]string{ // of commands that have some
 		"why ID": {"id"}, "drain": {hostile + "/" + hostile}, "log": {"debug"}, "rollback --list": {"--list"},
-		"cache stats": {"stats"}, "cache get": {"get", hostile},
+		"cache get": {"get", hostile},
 	}
 	longer := map[string]bool{"reload": true, "rollback": true, "diff": true, "upgrade": true} // have lines
 	var commands []string
 	for _, e := range admin.Endpoints() {
 		if e.Out == nil || e.Command == "" || strings.HasPrefix(e.Command, "stop") ||
-			e.Command == "cache purge" { // the last two say numbers alone
+			e.Command == "cache purge" || e.Command == "cache stats" { // the last three say numbers alone
 			continue
 		}
 		commands = append(commands, e.Command)

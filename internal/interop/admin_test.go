@@ -31,6 +31,7 @@ name = "api"
 pattern = "/api/*"
 dest = "api"
 methods = ["GET"]
+cache = true
 [[routes]]
 pattern = "/*"
 dest = "status:204"
@@ -77,6 +78,9 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 		{"PUT", "/v1/log", `{"level":"debug","for":"1h"}`, 200}, {"PUT", "/v1/log", `{"level":"none"}`, 400},
 		{"GET", "/v1/status", "", 200},
 		{"GET", "/v1/requests", "", 200}, {"GET", "/v1/requests/none", "", 404},
+		{"GET", "/v1/cache", "", 200}, {"GET", "/v1/cache/entry?url=http://h/api/a&field=A:%20b", "", 200},
+		{"GET", "/v1/cache/entry?url=http://h/", "", 400}, {"POST", "/v1/cache/purge", `{"tag":"a","soft":true}`, 200},
+		{"POST", "/v1/cache/purge", `{"prefix":"http://h/a"}`, 400}, {"POST", "/v1/cache/purge", `{"all":true}`, 200},
 		{"GET", "/v1/diff", "", 200}, {"GET", "/v1/versions", "", 200}, {"POST", "/v1/reload", "", 200},
 		{"POST", "/v1/rollback", `{"version":99}`, 404}, {"POST", "/v1/rollback", `{"version":1}`, 200},
 		{"PUT", "/v1/config?dry_run=1", `{"http":{"listen":"127.0.0.1:0"}}`, 200},

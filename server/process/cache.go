@@ -33,13 +33,11 @@ func (a *administration) Cache() (admin.Cache, error) {
 // Stats is for admin.Cache.
 func (a *storedAnswers) Stats() *admin.CacheStats {
 	s := a.zone.Stats()
-	of := &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
-		Followers: s.Followers, Stored: s.Stored, Refused: s.Refused, Purges: make(map[string]uint64)}
-	for k, n := range s.Purges {
-		of.Purges[cache.PurgeKind(k).String()] = n
-	}
-	of.Purges["refused"] = s.PurgesRefused
-	return of
+	n := &s.Purges
+	return &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
+		Followers: s.Followers, Stored: s.Stored, Refused: s.Refused,
+		Purges: admin.CachePurges{URL: n[cache.PurgeURL], Prefix: n[cache.PurgePrefix], Host: n[cache.PurgeHost],
+			Tag: n[cache.PurgeTag], All: n[cache.PurgeAll], Refused: s.PurgesRefused}}
 }
 
 // Purge is for admin.Cache.
