@@ -8,7 +8,8 @@ type Cache interface {
 	Stats() *CacheStats
 	// Purge ends what is stored. ErrInvalid: it does not name what.
 	Purge(p *CachePurge) (*CachePurged, error)
-	// Entry returns what is stored for a GET of a URL with these fields. ErrUnknown: no cache is asked for it.
+	// Entry returns what is stored for a GET of a URL with these fields. ErrInvalid: it is no URL, or no cache
+	// is asked for it.
 	Entry(url string, fields []string) (*CacheEntry, error)
 }
 

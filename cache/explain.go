@@ -98,7 +98,7 @@ func (a *asking) stored() *Entry {
 	found := a.find()
 	switch kind := found.kind(); {
 	case kind == isMarker && found.marks(&a.x.Request):
-		e.State, e.Reason = EntryUncacheable, policy.Reason(found[7])
+		e.State, e.Reason = EntryUncacheable, found.reason()
 	case kind == isAnswer:
 		var h message.Head
 		found.writeTo(&h)

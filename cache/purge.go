@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
@@ -55,7 +54,7 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 		names = z.namesOf(p.Kind, authority, target)
 	}
 	g.kinds[p.Kind].count.Add(1)
-	return z.end(p.Kind, p.Soft, z.wall.UnixNano()+int64(time.Since(z.wall)), names...), nil
+	return z.end(p.Kind, p.Soft, z.wallNow(), names...), nil
 }
 
 // ErrElsewhere is the error of a purge that another process has to do.
@@ -126,7 +125,7 @@ func splitURL(p *Purge) (authority, target []byte, err error) {
 // Purging reports whether the method of x is PURGE, which no backend is sent: the cache purges the URL, or answers with
 // refusal.
 func (r *Route) Purging(x *proxy.Exchange) (asked bool, refusal error) {
-	if h := &x.Request; h.Verb != message.VerbOther || string(h.MethodBytes()) != "PURGE" {
+	if string(x.Request.MethodBytes()) != "PURGE" {
 		return false, nil
 	}
 	ip, how := x.ClientIP(), x.Request.Get(softPurge)

@@ -67,21 +67,22 @@ func (r record) edition() edition {
 	return edition{r.kind(), r.until()}
 }
 
-func (r record) status() uint16    { return binary.LittleEndian.Uint16(r[2:]) }
-func (r record) fields() int       { return int(binary.LittleEndian.Uint16(r[4:])) }
-func (r record) until() int64      { return int64(binary.LittleEndian.Uint64(r[8:])) }
-func (r record) id() uint64        { return binary.LittleEndian.Uint64(r[16:]) }
-func (r record) linesLen() int     { return int(binary.LittleEndian.Uint32(r[32:])) }
-func (r record) bodyLen() int      { return int(binary.LittleEndian.Uint32(r[36:])) }
-func (r record) names() []byte     { return r[recordHead : recordHead+r.linesLen()] }
-func (r record) setBodyLen(n int)  { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
-func (r record) tags() []byte      { return r[recordHead:r.table()] }
-func (r record) table() int        { return recordHead + int(r[7])*tagLen }
-func (r record) headLen() int      { return r.table() + r.fields()*fieldHead + r.linesLen() }
-func (r record) body() []byte      { return r[r.headLen() : r.headLen()+r.bodyLen()] }
-func (r record) stamp() uint64     { return binary.LittleEndian.Uint64(r[56:]) }
-func (r record) setStamp(n uint64) { binary.LittleEndian.PutUint64(r[56:], n) }
-func (r record) setAsk(at int64)   { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
+func (r record) status() uint16        { return binary.LittleEndian.Uint16(r[2:]) }
+func (r record) fields() int           { return int(binary.LittleEndian.Uint16(r[4:])) }
+func (r record) until() int64          { return int64(binary.LittleEndian.Uint64(r[8:])) }
+func (r record) id() uint64            { return binary.LittleEndian.Uint64(r[16:]) }
+func (r record) linesLen() int         { return int(binary.LittleEndian.Uint32(r[32:])) }
+func (r record) bodyLen() int          { return int(binary.LittleEndian.Uint32(r[36:])) }
+func (r record) names() []byte         { return r[recordHead : recordHead+r.linesLen()] }
+func (r record) setBodyLen(n int)      { binary.LittleEndian.PutUint32(r[36:], uint32(n)) }
+func (r record) reason() policy.Reason { return policy.Reason(r[7]) } // of a marker
+func (r record) tags() []byte          { return r[recordHead:r.table()] }
+func (r record) table() int            { return recordHead + int(r[7])*tagLen }
+func (r record) headLen() int          { return r.table() + r.fields()*fieldHead + r.linesLen() }
+func (r record) body() []byte          { return r[r.headLen() : r.headLen()+r.bodyLen()] }
+func (r record) stamp() uint64         { return binary.LittleEndian.Uint64(r[56:]) }
+func (r record) setStamp(n uint64)     { binary.LittleEndian.PutUint64(r[56:], n) }
+func (r record) setAsk(at int64)       { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
 
 // expire has the lifetime of r end at a time in ns, or when its answer came, if it does not end before.
 func (r record) expire(at int64) {
@@ -221,7 +222,7 @@ func (r record) marks(h *message.Head) bool {
 
 // lifted reports whether an answer with head h, which policy would have stored, says that r, a marker, holds no more.
 func (r record) lifted(h *message.Head) bool {
-	switch policy.Reason(r[7]) {
+	switch r.reason() {
 	case policy.ReasonTooLarge:
 		return h.Length >= 0 && h.Length <= bodyMax/2 // and so is its head, by far
 	case policy.ReasonVary:

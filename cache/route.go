@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"iter"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -60,20 +59,6 @@ func (r *Route) Of(x *proxy.Exchange) *Route {
 	return r
 }
 
-// routes goes over all Routes that may hold for requests of f.
-func (f *front) routes() iter.Seq[*Route] {
-	return func(yield func(*Route) bool) {
-		if !yield(&f.route) {
-			return
-		}
-		for _, other := range f.route.Choices {
-			if other != nil && !yield(other) {
-				return
-			}
-		}
-	}
-}
-
 // passes returns why a request with head h goes by the cache. Else conditional reports whether it has conditions or a
 // range that the cache compares.
 func (r *Route) passes(h *message.Head) (why policy.Reason, conditional bool) {
@@ -122,11 +107,13 @@ func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.F
 	if counts == nil {
 		counts = z.NewRouteCounts()
 	}
-	f := &front{zone: z, route: r, onward: d, counts: counts}
-	for of := range f.routes() {
-		z.queries.add(new(of.Query))
+	z.queries.add(new(r.Query))
+	for _, other := range r.Choices {
+		if other != nil {
+			z.queries.add(new(other.Query))
+		}
 	}
-	return f
+	return &front{zone: z, route: r, onward: d, counts: counts}
 }
 
 // Onward returns the destination that f stands before.

@@ -596,7 +596,7 @@ func (s *simulation) explained(v *version, a *simAnswer) bool {
 	})
 }
 
-// expired reports whether v is expired for q by soft purges, and when by the last one that may count; 0: by none.
+// expired reports whether v is expired for q by soft purges, and when the last one was that may count; 0: none.
 func (s *simulation) expired(q *simRequest, v *version) (by int64, expired bool) {
 	for _, p := range s.purged {
 		if !p.soft || !p.mayCover(v) {

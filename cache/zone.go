@@ -120,12 +120,15 @@ type local struct {
 // on returns what belongs to r.
 func (z *Zone) on(r *engine.Reactor) *local { return z.locals[r.Index()] }
 
+// wallNow is now for those that are on no reactor.
+func (z *Zone) wallNow() int64 { return z.wall.UnixNano() + int64(time.Since(z.wall)) }
+
 // now returns the wall clock at which the Zone was made and the time since, in ns: a clock that is set makes no record
 // younger.
 func (z *Zone) now(r *engine.Reactor) int64 {
 	skew := z.skew.Load()
 	if skew == 0 {
-		z.skew.CompareAndSwap(0, z.wall.UnixNano()+int64(time.Since(z.wall))-r.Now())
+		z.skew.CompareAndSwap(0, z.wallNow()-r.Now())
 		skew = z.skew.Load()
 	}
 	return r.Now() + skew

@@ -21,7 +21,7 @@ type curling struct {
 	options []string
 }
 
-// newCurling makes one that sends requests to the listener web of s.
+// newCurling makes a curling that sends requests to the listener web of s.
 func newCurling(t *testing.T, s *Server, options ...string) *curling {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -136,7 +136,7 @@ func TestPurge_whatRequestsEnd(t *testing.T) {
 		{"a.test/15", "--http2 -X PURGE https://a.test/15", true}, {"https://a.test/16", "-X PURGE a.test/16", true},
 		{"a.test/17", "--http2-prior-knowledge -X PURGE a.test/17", true}, {"a.test/18", "-X purge a.test/18/", false},
 
-		// By other routes and rules than those of the request that stored it.
+		// By other routes and rules than the request had that stored the answer.
 		{"a.test/20 + -H X-Two:1 a.test/20", "-X PURGE a.test/20", true},
 		{"a.test/21 + -H X-Two:1 a.test/21", "-X PURGE -H X-Two:1 a.test/21", true},
 		{"-H X-Two:1 a.test/22", "-X PURGE inner.test/22", true},
@@ -311,7 +311,7 @@ func TestPurge_whileTheAnswerComes(t *testing.T) {
 // purgeMeanwhile purges between two requests for path, whose answers come in an order.
 func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 	t.Helper()
-	asked, failed := make(chan chan bool, 3), make(chan bool)
+	asked, failed := make(chan chan bool, 2), make(chan bool)
 	defer close(failed)
 	var count atomic.Int64
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -322,10 +322,12 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 		if r.URL.Path == "/body" {
 			w.(http.Flusher).Flush()
 		}
-		asked <- goOn
-		select {
-		case <-goOn:
-		case <-failed:
+		if n <= 2 {
+			asked <- goOn
+			select {
+			case <-goOn:
+			case <-failed:
+			}
 		}
 		fmt.Fprint(w, n)
 	}))
@@ -376,8 +378,8 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 	}
 }
 
-// What was stored before a reload is purged after it, by the query of the route that there was as by the one that there
-// is; by PURGE, and by the API.
+// An answer that was stored before a reload is purged after it, by PURGE and by the API: by the query that its route
+// had then, and by the query that the route has now.
 func TestPurge_overReloads(t *testing.T) {
 	addr, asked := countedOrigin(t)
 	const first = quiet + "cache.purge.allow = \"127.0.0.1\"\n" + web +

@@ -80,18 +80,27 @@ func (q *asked) arriveAt(cfg *config.Config, in *place) *server.DryRequest {
 // errNoListener is a request that comes nowhere.
 var errNoListener = errors.New("no listener of the configuration takes the request")
 
-// Look gives look the request as texts of the language see it in a server of cfg: with the listener and the route that
-// take it, and with what the rules before the route have made of it. The error says what is wrong with what was asked.
-func Look(cfg *config.Config, ask *Ask, look func(x *lang.X)) error {
+// arrive returns the request as it comes to a server of cfg.
+func arrive(cfg *config.Config, ask *Ask) (*server.DryRequest, error) {
 	q, err := parse(ask)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in, _, _ := q.choose(cfg)
 	if in.listener == nil {
-		return errNoListener
+		return nil, errNoListener
 	}
-	dry, looked := q.arriveAt(cfg, &in), false
+	return q.arriveAt(cfg, &in), nil
+}
+
+// Look gives look the request as texts of the language see it in a server of cfg: with the listener and the route that
+// take it, and with what the rules before the route have made of it. The error says what is wrong with what was asked.
+func Look(cfg *config.Config, ask *Ask, look func(x *lang.X)) error {
+	dry, err := arrive(cfg, ask)
+	if err != nil {
+		return err
+	}
+	looked := false
 	dry.Look = func(x *lang.X) {
 		looked = true
 		x.State.Stopwatch = ask.Stopwatch
