@@ -59,11 +59,11 @@ func (a *asking) get() record {
 // expired after a soft purge.
 func (l *local) after(found record, about *subject, now int64) (left record, v verdict) {
 	about.tags = found.tags()
-	switch v = l.zone.generations.judge(found.stamp(), about); {
+	switch v = l.zone.generations.judge(found.stamp(), found.confirmed(), about); {
 	case v.dead:
 		return nil, v
 	case v.soft > 0:
-		found.expire(min(int64(v.soft)*1000, now))
+		found.expire(int64(v.soft)*1000, now)
 	}
 	return found, v
 }

@@ -290,15 +290,15 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if f.length >= 0 {
 		room = int(f.length)
 	}
-	f.keep(l.record, room, f.stamp)
+	f.keep(l.record, room, f.stamp, f.stamp)
 	record(f.bytes).setBodyLen(int(max(f.length, 0)))
 	f.alone = !shared(&a.Fresh)
 	return a
 }
 
 // keep makes head, and room for the body after it, the record that grows.
-func (f *fill) keep(head record, room int, stamp uint64) {
-	head.setStamp(stamp)
+func (f *fill) keep(head record, room int, stamp, confirmed uint64) {
+	head.setStamps(stamp, confirmed)
 	f.headLen = len(head)
 	f.buf = f.front.zone.takeBuffer(f.headLen + room)
 	f.bytes = f.buf.bytes[:f.headLen+room]
@@ -331,7 +331,7 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	f.beFoundBy(id, request)
 	if fresh {
 		l.text = appendList(l.text[:0], now+listTime, id, f.names)
-		record(l.text).setStamp(f.stamp)
+		record(l.text).setStamps(f.stamp, f.stamp)
 		z.set(f.plain, l.text)
 	}
 	return true
@@ -354,7 +354,7 @@ func (f *fill) beFoundBy(id uint64, request *message.Head) {
 func (f *fill) refuse(l *local) {
 	if f.marks != policy.Nobody {
 		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, f.marks, f.why)
-		record(l.text).setStamp(f.stamp)
+		record(l.text).setStamps(f.stamp, f.stamp)
 		key := f.entry.key
 		if len(f.second.key) > 0 {
 			key = f.second.key
@@ -504,7 +504,7 @@ func (f *fill) finish(s fillState) {
 		}
 		f.subject.tags = r.tags()
 		switch {
-		case z.generations.judge(f.stamp, &f.subject).dead:
+		case z.generations.judge(r.stamp(), r.confirmed(), &f.subject).dead:
 			if c.purged.Add(1); f.first != nil {
 				f.front.unstored(f.first.x, policy.ReasonPurged)
 			}

@@ -67,7 +67,7 @@ func (a *asking) outlived(f *fill) bool {
 	} else if g.kinds[PurgeTag].ended.Load() > f.stamp {
 		return true
 	}
-	v := g.judge(f.stamp, about)
+	v := g.judge(f.stamp, f.stamp, about)
 	return v.dead || v.soft > 0
 }
 

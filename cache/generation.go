@@ -40,8 +40,9 @@ type generations struct {
 	seed    maphash.Seed
 	buckets []bucket // a power of two
 
-	ended atomic.Uint64            // stamp of the last purge
-	kinds [PurgeAll + 1]kindPurged // by PurgeKind
+	ended  atomic.Uint64            // stamp of the last purge
+	places atomic.Uint64            // of the last hard one of a URL, a prefix or a host
+	kinds  [PurgeAll + 1]kindPurged // by PurgeKind
 
 	_    [64]byte
 	last atomic.Uint64 // the last stamp, which each miss writes: in a cache line of its own
@@ -112,6 +113,9 @@ func (g *generations) end(k PurgeKind, now int64, names ...purgeName) uint64 {
 		g.bucket(n).raise(n, stamp)
 	}
 	raise(&g.kinds[k].ended, stamp)
+	if k <= PurgeHost && len(names) > 0 && names[0]&softly == 0 {
+		raise(&g.places, stamp)
+	}
 	raise(&g.ended, stamp)
 	return stamp
 }
@@ -147,16 +151,17 @@ func raise(v *atomic.Uint64, n uint64) {
 	}
 }
 
-// verdict is what purges mean for an answer with that stamp.
+// verdict is what purges mean for an answer with these stamps: hard ones that came after the request for it, and soft
+// ones that came after the last request about it.
 type verdict struct {
-	stamp uint64
-	dead  bool
-	soft  uint64 // stamp of the last soft purge after it; 0: there is none
+	stamp, confirmed uint64
+	dead             bool
+	soft             uint64 // stamp of the last of these; 0: there is none
 }
 
-// judge returns what purges mean for an answer with that stamp of a subject.
-func (g *generations) judge(stamp uint64, of *subject) verdict {
-	v := verdict{stamp: stamp}
+// judge returns what purges mean for an answer of a subject with these stamps.
+func (g *generations) judge(stamp, confirmed uint64, of *subject) verdict {
+	v := verdict{stamp: stamp, confirmed: confirmed}
 	for k := PurgeURL; k <= PurgeAll; k++ {
 		switch {
 		case g.kinds[k].ended.Load() <= stamp:
@@ -190,7 +195,7 @@ func (g *generations) look(v *verdict, n purgeName) {
 		}
 		if stamp := b.stamps[i].Load(); stamp > v.stamp && there == n {
 			v.dead = true
-		} else if stamp > v.stamp {
+		} else if stamp > v.confirmed && there != n {
 			v.soft = max(v.soft, stamp)
 		}
 	}

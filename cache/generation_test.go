@@ -61,14 +61,14 @@ type modelPurge struct {
 	stamp uint64
 }
 
-func (a modelAnswer) judge(stamp uint64, all []modelPurge) verdict {
-	v := verdict{stamp: stamp}
+func (a modelAnswer) judge(stamp, confirmed uint64, all []modelPurge) verdict {
+	v := verdict{stamp: stamp, confirmed: confirmed}
 	for _, p := range all {
 		switch {
-		case p.stamp <= stamp || !slices.Contains(a.names(p.kind), p.name):
-		case p.soft:
+		case !slices.Contains(a.names(p.kind), p.name):
+		case p.soft && p.stamp > confirmed:
 			v.soft = p.stamp
-		default:
+		case !p.soft && p.stamp > stamp:
 			v.dead = true
 		}
 	}
@@ -106,7 +106,8 @@ func TestGenerations_model(t *testing.T) {
 				stamps = append(stamps, g.next(now))
 				for range 8 {
 					stamp, of := stamps[rnd.IntN(len(stamps))], random()
-					want, got := of.judge(stamp, all), g.judge(stamp, of.subject())
+					confirmed := max(stamp, stamps[rnd.IntN(len(stamps))])
+					want, got := of.judge(stamp, confirmed, all), g.judge(stamp, confirmed, of.subject())
 					if got == want {
 						continue
 					}
@@ -183,13 +184,13 @@ func TestGenerations_race(t *testing.T) {
 					last = over.Load()
 					for i := range asked {
 						stamp := asked[i].Load()
-						v := g.judge(stamp, subjects[i])
+						v := g.judge(stamp, stamp, subjects[i])
 						if stamp > 0 && !v.dead && (names[i]&softly == 0 || v.soft <= stamp) {
 							t.Errorf("%+v: %v of %d is alive: %+v", c, kind(i), i, v)
 							return
 						}
 					}
-					if v := g.judge(0, subjects[c.names]); c.names <= bucketNames && v != (verdict{}) {
+					if v := g.judge(0, 0, subjects[c.names]); c.names <= bucketNames && v != (verdict{}) {
 						t.Errorf("%+v: what was not purged is %+v", c, v)
 						return
 					}
@@ -274,7 +275,7 @@ func TestZone_purgeMeets(t *testing.T) {
 				if !found {
 					sent = asked
 				}
-				if v := z.generations.judge(stamp, subjectOf(asked, sent)); v.dead != (i == 0) {
+				if v := z.generations.judge(stamp, stamp, subjectOf(asked, sent)); v.dead != (i == 0) {
 					t.Errorf("%v %s: that %s is dead is %v", c.kind, c.name, url, v.dead)
 				}
 			}
@@ -398,7 +399,7 @@ func TestRecord_tags(t *testing.T) {
 	}
 }
 
-// After a soft purge an answer is expired from then on, or from when it came, and not a moment longer fresh.
+// After a soft purge an answer is expired from then on, also where it came later, and not a moment longer fresh.
 func TestLocal_after(t *testing.T) {
 	const second = int64(time.Second)
 	z, of := newZone(t), subjectOf("http://a/b", "http://a/b")
@@ -407,7 +408,7 @@ func TestLocal_after(t *testing.T) {
 	for name, c := range map[string]struct{ purged, now, lifetime int64 }{
 		"purged while fresh":             {came + 20*second, came + 25*second, 30},
 		"purged when it came":            {came, came + 5*second, 10},
-		"it came after the purge":        {came - 5*second, came + 5*second, 10},
+		"it came after the purge":        {came - 5*second, came + 5*second, 5},
 		"purged after its lifetime":      {came + 100*second, came + 200*second, 60},
 		"the clock was set back after":   {came + 40*second, came + 30*second, 40},
 		"the clock was set back by hour": {came + 20*second, came - 3600*second, 10},
@@ -416,7 +417,8 @@ func TestLocal_after(t *testing.T) {
 		z.generations.buckets = make([]bucket, 1)
 		a := policy.Answer{Fresh: policy.Freshness{Received: came, Age: 10 * second, Lifetime: 60 * second}}
 		p, _, _ := appendAnswer(nil, nil, tag, headOf("ETag", `"a"`), &a)
-		record(p).setStamp(z.generations.next(came - 10*second))
+		stamp := z.generations.next(came - 10*second)
+		record(p).setStamps(stamp, stamp)
 		z.end(PurgeTag, true, c.purged, tagName(tag))
 		left, met := (&local{zone: z}).after(p, of, c.now)
 		if left == nil || met.dead {

@@ -25,16 +25,17 @@ import (
 //	   40  stale while it is renewed, s    of an answer; all bits: it does not say for how long
 //	   44  stale on errors, s              likewise
 //	   48  when to ask again, ns           of an answer whose backend has failed; else 0
-//	   56  stamp of its request            see generations
-//	   64  8 bytes a tag                   see appendTag
+//	   56  stamp of the request for it     see generations
+//	   64  of the last one about it        later where a 304 has confirmed it
+//	   72  8 bytes a tag                   see appendTag
 //	       4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
 //	       body
 type record []byte
 
 const (
-	recordVersion = 2
-	recordHead    = 64
+	recordVersion = 3
+	recordHead    = 72
 	fieldHead     = 4
 	bodyMax       = 64 << 10
 )
@@ -81,13 +82,20 @@ func (r record) table() int            { return recordHead + int(r[7])*tagLen }
 func (r record) headLen() int          { return r.table() + r.fields()*fieldHead + r.linesLen() }
 func (r record) body() []byte          { return r[r.headLen() : r.headLen()+r.bodyLen()] }
 func (r record) stamp() uint64         { return binary.LittleEndian.Uint64(r[56:]) }
-func (r record) setStamp(n uint64)     { binary.LittleEndian.PutUint64(r[56:], n) }
+func (r record) confirmed() uint64     { return binary.LittleEndian.Uint64(r[64:]) }
 func (r record) setAsk(at int64)       { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
 
-// expire has the lifetime of r end at a time in ns, or when its answer came, if it does not end before.
-func (r record) expire(at int64) {
+// setStamps sets the stamps of the request for r, and of the last one about it.
+func (r record) setStamps(stamp, confirmed uint64) {
+	binary.LittleEndian.PutUint64(r[56:], stamp)
+	binary.LittleEndian.PutUint64(r[64:], confirmed)
+}
+
+// expire has the lifetime of r end at a time in ns, or now if that is sooner, unless it ends before. The time may be
+// before the answer came.
+func (r record) expire(at, now int64) {
 	fresh := r.fresh()
-	age := int64(fresh.AgeAt(max(at, fresh.Received)))
+	age := int64(fresh.AgeAt(max(min(at, now), fresh.Received))) - max(0, fresh.Received-at)
 	binary.LittleEndian.PutUint64(r[24:], uint64(min(fresh.Lifetime, age)))
 }
 

@@ -72,23 +72,22 @@ func (f *fill) endByStored(l *local, h *message.Head) bool {
 }
 
 // storedAnswer returns the stored answer that f asks about; nil: it counts no more, or there is no memory to give it.
-// It is borrowed until the store is asked again.
-func (f *fill) storedAnswer(l *local) record {
+// It is borrowed until the store is asked again. v is what purges mean for it.
+func (f *fill) storedAnswer(l *local) (r record, v verdict) {
 	if l.zone.filling.Load() >= l.zone.fillingMax {
-		return nil
+		return nil, v
 	}
-	r := l.get(f.entry.key, f.asked)
-	if r.kind() != isAnswer {
-		return nil
+	if r = l.get(f.entry.key, f.asked); r.kind() != isAnswer {
+		return nil, v
 	}
-	r, _ = l.after(r, &f.subject, l.zone.now(f.reactor))
-	return r
+	return l.after(r, &f.subject, l.zone.now(f.reactor))
 }
 
 // giveStale gives the followers the stored answer in place of the backend's answer with status; 0: it has not answered.
 // It reports false where the stored answer may not be used so.
 func (f *fill) giveStale(l *local, status uint16) bool {
-	r, now := f.storedAnswer(l), l.zone.now(f.reactor)
+	now := l.zone.now(f.reactor)
+	r, _ := f.storedAnswer(l)
 	if r == nil {
 		return false
 	}
@@ -105,15 +104,16 @@ func (f *fill) giveStale(l *local, status uint16) bool {
 		return false
 	}
 	r.setAsk(now + askAgain)
-	f.giveRecord(r[:r.headLen()], r.body(), r.stamp())
+	f.giveRecord(r[:r.headLen()], r.body(), r.stamp(), r.confirmed())
 	return true
 }
 
 // renew gives the followers the stored answer, renewed by h, the head of a 304: RFC 9111 §4.3.4. Where that is about
 // another answer, they ask the cache once more. It reports false where the request had no conditions.
 func (f *fill) renew(l *local, h *message.Head) bool {
-	r, head, now := f.storedAnswer(l), &l.head, l.zone.now(f.reactor)
-	if r == nil {
+	head, now := &l.head, l.zone.now(f.reactor)
+	r, v := f.storedAnswer(l)
+	if r == nil || v.soft > f.stamp { // or a soft purge has come since f asked, maybe of a tag that h takes away
 		f.askAllAgain()
 		return true
 	}
@@ -140,7 +140,10 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		tags = append(tags, r.tags()...)
 	}
 	l.tags = tags
-	same := ok && renewed && bytes.Equal(l.names[:varied], l.names[varied:])
+	same, stamp := ok && renewed && bytes.Equal(l.names[:varied], l.names[varied:]), f.stamp
+	if l.zone.generations.places.Load() > r.stamp() { // maybe of another URL that shares r: it gets no body from before
+		stamp, same = r.stamp(), same && bytes.Equal(tags, r.tags())
+	}
 	if same && a.Reason != policy.ReasonNone {
 		l.zone.records.Delete(f.entry.key)
 		f.why, f.marks = a.Reason, a.Marks
@@ -155,7 +158,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		return true
 	}
 	f.alone = !shared(&a.Fresh)
-	f.giveRecord(l.renewed, r.body(), f.stamp)
+	f.giveRecord(l.renewed, r.body(), stamp, f.stamp)
 	return true
 }
 
@@ -173,9 +176,9 @@ func (f *fill) askAllAgain() {
 }
 
 // giveRecord stores the answer with that head, of a record, and that body, and sends it to the followers.
-func (f *fill) giveRecord(head record, body []byte, stamp uint64) {
+func (f *fill) giveRecord(head record, body []byte, stamp, confirmed uint64) {
 	f.store, f.length = f.entry.key, int64(len(body))
-	f.keep(head, len(body), stamp)
+	f.keep(head, len(body), stamp, confirmed)
 	record(f.bytes).setBodyLen(copy(f.bytes[f.headLen:], body))
 	f.mark.Store(f.length)
 	f.finish(stored)

@@ -706,3 +706,60 @@ func TestChoose(t *testing.T) {
 		g.get(t, "/").want(t, 200, "page", want)
 	}
 }
+
+// What a 304 brings does not undo a purge: not one of another URL that shares the stored answer, and no soft one of a
+// tag that the 304 takes away.
+func TestRenew_keepsPurges(t *testing.T) {
+	const fetched, hit = "fwd=uri-miss; fwd-status=200; stored", "hit"
+	other := cache.Purge{Kind: cache.PurgeURL, Name: "/a"}
+	own := cache.Purge{Kind: cache.PurgeURL, Name: "/b", Soft: true}
+	tag := cache.Purge{Kind: cache.PurgeTag, Name: "t", Soft: true}
+	for name, c := range map[string]struct {
+		purge  cache.Purge
+		during bool // the 304 is on its way when the purge comes
+		tags   string
+		path   string // asked for at last
+		want   string
+		asked  int
+	}{
+		"of a URL that shares the answer":         {other, false, "t", "/a", fetched, 3},
+		"of a URL that shares it, on the way":     {other, true, "t", "/a", fetched, 3},
+		"of this URL, soft":                       {own, false, "t", "/b", hit, 2},
+		"of a tag, soft":                          {tag, false, "t", "/b", hit, 2},
+		"of a tag, soft, on the way":              {tag, true, "t", "/b", hit, 3},
+		"of a tag that is gone, soft":             {tag, false, "u", "/b", hit, 2},
+		"of a tag that is gone, soft, on the way": {tag, true, "u", "/b", hit, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &page{fields: "Cache-Control: max-age=0, stale-if-error=1\nCache-Tag: t"}
+			var during func()
+			g := newRig(t, cache.Route{Tags: []string{"Cache-Tag"}}, func(w http.ResponseWriter, r *http.Request) {
+				if during != nil && r.Header.Get("If-None-Match") != "" {
+					during()
+					during = nil
+				}
+				p.ServeHTTP(w, r)
+			}, &proxy.Filter{UpstreamRequest: func(x *proxy.Exchange) { x.Request.SetTarget("/shared") }})
+			purge := func() {
+				if c.purge.Kind == cache.PurgeURL {
+					c.purge.Name = g.url + c.purge.Name
+				}
+				if _, err := g.zone.Purge(&c.purge); err != nil {
+					t.Error(err)
+				}
+			}
+			g.get(t, "/b").want(t, 200, "page 0", fetched)
+			p.set(func() { p.fields = "Cache-Control: max-age=60\nCache-Tag: " + c.tags })
+			if c.during {
+				during = purge
+			} else {
+				purge()
+			}
+			g.get(t, "/b").want(t, 200, "page 0", "fwd=stale; fwd-status=304")
+			g.get(t, c.path).want(t, 200, "page 0", c.want)
+			if n := len(p.asked); n != c.asked {
+				t.Errorf("the origin was asked %d times, want %d", n, c.asked)
+			}
+		})
+	}
+}

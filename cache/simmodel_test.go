@@ -586,7 +586,15 @@ func (p *simPurge) mayCover(v *version) bool {
 // explained reports whether the origin may have been asked for a since v was purged. What tags an answer will have is
 // not known before its head: until then a purge of any tag counts. An answer that was purged on its way makes known by
 // what answers vary, so that a fill which was begun after the purge is not found any more.
+//
+// A 304 that changes the tags of an answer does not renew it where anything was purged by a URL since it was asked for.
 func (s *simulation) explained(v *version, a *simAnswer) bool {
+	retagged := func(b *simAnswer) bool {
+		return b.of == a.of && b.confirms != nil && b.tags+b.groups != b.confirms.tags+b.confirms.groups
+	}
+	if len(s.purged) > 0 && slices.ContainsFunc(s.answers, retagged) {
+		return true
+	}
 	if v.vary != "" && len(s.purged) > 0 && s.onItsWay(v, a.at) {
 		return true
 	}
@@ -871,8 +879,8 @@ func (s *simulation) unfresh(q *simRequest, v *version, how *told) string {
 	_, born := v.born(0)
 	ends := born + int64(life)
 	by, expired := s.expired(q, v)
-	if expired { // from when it came; stamps of many requests at a time are ahead of the clock
-		ends = min(ends, max(by, v.last.ended)+int64(20*time.Millisecond))
+	if expired { // stamps of many requests at a time are ahead of the clock
+		ends = min(ends, by+int64(20*time.Millisecond))
 	}
 	stale := time.Duration(simEpoch+q.sent-ends) - s.lag // when the cache was asked, at least
 	window := time.Duration(-1)

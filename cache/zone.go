@@ -89,7 +89,7 @@ func (z *Zone) Close() { z.records.Close() }
 func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, replaces) }
 
 // replaces reports whether r may take the place of old.
-func replaces(r, old []byte) bool { return record(old).stamp() <= record(r).stamp() }
+func replaces(r, old []byte) bool { return record(old).confirmed() <= record(r).confirmed() }
 
 // local is what the requests of one reactor share.
 // Owned by its reactor.
