@@ -153,7 +153,7 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 	if c.splices != nil && c.splices.out != nil {
 		c.splices.out.stop() // its socket takes nothing any more
 	}
-	if c.flags&congested != 0 {
+	if c.flags&(congested|partSent) != 0 {
 		c.makeDirty()
 	}
 }

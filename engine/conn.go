@@ -88,6 +88,8 @@ const (
 	unwatched                    // accepted a moment ago and not registered with the kernel yet
 	reaping                      // OnClose was called
 	resetting                    // close(2) is to send RST
+	moreComes                    // other bytes follow those that are sent at once
+	partSent                     // SendFile has sent a part: OnSendable is due when the socket takes more
 	givable                      // it goes to another process once nothing of it is known here: see Give
 )
 

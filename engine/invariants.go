@@ -87,6 +87,8 @@ func (c *Conn) checkEdges() {
 		invariant.That(coming || told, "an end is due")
 		invariant.That(coming || c.inHandshake() || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow,
 			"OnSendable is due")
+		invariant.That(coming || c.flags&partSent == 0 || c.queued > 0 || c.can&poller.CanWrite == 0,
+			"OnSendable is due after a part of a file")
 		invariant.That(coming || c.flags&(sendable|timedOut|openDue) == 0, "a callback is due, flags %b", c.flags)
 	case closing:
 		invariant.That(coming || !canRead || c.lingered >= lingerBytes, "closing: readable, not ready")

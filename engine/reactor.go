@@ -70,7 +70,7 @@ type Reactor struct {
 	reserved *Buf   // returned by Reserve and not committed yet
 	pipes    []pipe // empty ones; see takePipe
 	pipesOut int
-	noSplice bool // the kernel refused to splice
+	noSplice bool // the kernel refused to splice, or to send a file
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event
 
@@ -141,7 +141,7 @@ func (r *Reactor) makeReady(c *Conn) {
 	}
 }
 
-// turnLater gives c its next turn after all that are ready in this tick.
+// turnLater gives c its next turn after all that are ready in this tick, or outside of a turn in the next one.
 func (c *Conn) turnLater() {
 	if c.flags&onReady == 0 {
 		c.flags |= onReady

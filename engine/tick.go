@@ -97,7 +97,7 @@ func (r *Reactor) poll(until int64) int {
 
 // idle reports whether r has nothing to do but to wait.
 func (r *Reactor) idle() bool {
-	return len(r.ready) == 0 && r.inbox == nil && r.tickDone() && !r.acceptAny
+	return len(r.ready)+len(r.turnSpent) == 0 && r.inbox == nil && r.tickDone() && !r.acceptAny
 }
 
 // tickDone reports whether the steps after the turns have nothing to do.

@@ -11,7 +11,7 @@ func (c *Conn) turn() {
 	if c.state == connecting && !c.finishConnect() || c.state == closed {
 		return
 	}
-	if c.queued > 0 && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
+	if (c.queued > 0 || c.flags&partSent != 0) && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
 		c.flush()
 	}
 	if c.can&poller.Broken != 0 && c.state == open && (c.flags&eof != 0 || c.flags&wantRead == 0 && c.listener != nil) {

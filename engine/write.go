@@ -46,10 +46,13 @@ func (c *Conn) send(p []byte) (n int) {
 	var e syscall.Errno
 	if b := c.out.head; p == nil && b.next == nil { // most of what leaves lies in one Buf
 		total = b.w - b.r
-		if c.state == closing { // flush goes on with FIN, which rides on the last segment: one segment in eight less
+		switch {
+		case c.state == closing: // flush goes on with FIN, which rides on the last segment: one segment in eight less
 			c.flags |= finAwaited
+			fallthrough
+		case c.flags&moreComes != 0:
 			sent, e = r.kernel.WriteLast(c.fd, b.bytes())
-		} else {
+		default:
 			sent, e = r.kernel.Write(c.fd, b.bytes())
 		}
 	} else {
@@ -95,8 +98,9 @@ func (c *Conn) flush() {
 	if c.state == closed || c.inHandshake() {
 		return
 	}
-	if c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
-		c.flags &^= congested
+	partTaken := c.flags&partSent != 0 && c.queued == 0 && (c.can&poller.CanWrite != 0 || c.writeClosed())
+	if partTaken || c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
+		c.flags &^= congested | partSent
 		if c.state == open {
 			c.flags |= sendable
 			c.reactor.makeReady(c)

@@ -316,10 +316,16 @@ func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) {
 	return rawSplice(from, to, n)
 }
 
+// SendFile writes a part of a file.
+func (k *Epoll) SendFile(to FD, from File, at int64, n int) (int, syscall.Errno) {
+	return sendFile(to, from, at, n)
+}
+
 // Write writes p.
 func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p, 0) }
 
-// WriteLast writes p before CloseWrite. MSG_MORE holds the last segment back, for 200 ms at most, until FIN joins it.
+// WriteLast writes p before CloseWrite or SendFile. MSG_MORE holds the last segment back, for 200 ms at most, until FIN
+// or other bytes join it.
 func (k *Epoll) WriteLast(fd FD, p []byte) (int, syscall.Errno) {
 	return rawWrite(fd, p, unix.MSG_MORE)
 }

@@ -41,6 +41,10 @@ type Event struct {
 // Kernels of one process do.
 type FD int32
 
+// File is a file that exists in memory alone: see NewFile. Safe for any goroutine, but for Close, which is the last
+// call.
+type File FD
+
 // NoFD is no descriptor.
 const NoFD FD = -1
 
@@ -156,8 +160,8 @@ type Kernel interface {
 	AckNow(fd FD)
 	// Write writes from p; fewer bytes than len(p) means that the socket is full.
 	Write(fd FD, p []byte) (int, syscall.Errno)
-	// WriteLast is Write for what CloseWrite follows at once when all of p was taken: both leave in one segment, where
-	// the system can do that. Not for Close alone, which throws p away where unread bytes lie.
+	// WriteLast is Write for what CloseWrite or SendFile follows at once when all of p was taken: both leave in one
+	// segment, where the system can do that. Not for Close alone, which throws p away where unread bytes lie.
 	WriteLast(fd FD, p []byte) (int, syscall.Errno)
 	// Writev writes from several buffers in turn, at most IOVMax of them.
 	Writev(fd FD, bufs [][]byte) (int, syscall.Errno)
@@ -168,6 +172,10 @@ type Kernel interface {
 	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL, ENOSYS,
 	// EOPNOTSUPP, EPERM and EACCES say that these two cannot be spliced; Read takes out what a pipe holds.
 	Splice(from, to FD, n int) (int, syscall.Errno)
+	// SendFile writes n bytes of a file in memory to a socket, from a place on, without copying them; the file's own
+	// place stays. The socket sends what the file holds when a segment leaves, so these bytes must not change any more.
+	// 0 bytes without an error: the file ends there. EINVAL and the like are as with Splice.
+	SendFile(to FD, from File, at int64, n int) (int, syscall.Errno)
 	// Add registers fd once for its life, for reading and writing, edge-triggered.
 	Add(fd FD, t Token) syscall.Errno
 	// Del takes fd out again, before it goes to another reactor. Close does so by itself.

@@ -49,6 +49,18 @@ func rawSplice(from, to FD, n int) (int, syscall.Errno) {
 	}
 }
 
+// sendFile does not block: the file is in memory, and the socket is non-blocking.
+func sendFile(to FD, from File, at int64, n int) (int, syscall.Errno) {
+	for {
+		// SAFETY: at lies on the stack of this function until the call returns; the kernel writes 8 bytes to it.
+		sent, _, e := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(&at)),
+			uintptr(n), 0, 0)
+		if e != unix.EINTR {
+			return count(sent, e), e
+		}
+	}
+}
+
 func rawWrite(fd FD, p []byte, flags uintptr) (int, syscall.Errno) {
 	if len(p) == 0 {
 		return 0, 0

@@ -1,6 +1,9 @@
 package session
 
-import "github.com/edge-proxy/edge/engine"
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+)
 
 // SpliceReceiver is a Receiver that need not see all bytes of a body.
 type SpliceReceiver interface {
@@ -36,6 +39,21 @@ func Splice(from, to Stream, limit int64) bool {
 	d, _ := t.spliceFrom()
 	s.to = t
 	return c.Splice(&s.splice, d, n, s)
+}
+
+// SendFile sends up to n bytes of the body of a message, which the file from has at a place, as engine.SendFile does.
+// It reports false, and has sent nothing, where SendData has to send them: to is no connection of HTTP/1 without TLS,
+// or its body is of no known length. Where it sends less than n, OnSendable follows. The end is SendData's.
+func SendFile(to Stream, from poller.File, at int64, n int) (sent int, ok bool) {
+	t, ok := to.(spliceEnd)
+	if !ok || int64(n) > t.toSend() {
+		return 0, false
+	}
+	c, _ := t.spliceFrom()
+	if sent, ok = engine.SendFile(c, from, at, n); ok {
+		t.splicedOut(sent, sent < n)
+	}
+	return sent, ok
 }
 
 // spliceEnd is a connection of HTTP/1 as one end of a splice.

@@ -354,6 +354,11 @@ func (l *Loop) Pipe(int) (r, w poller.FD, got int, e syscall.Errno) {
 // Splice says that there is no such call.
 func (l *Loop) Splice(_, _ poller.FD, _ int) (int, syscall.Errno) { return -1, syscall.ENOSYS }
 
+// SendFile says that there is no such call.
+func (l *Loop) SendFile(_ poller.FD, _ poller.File, _ int64, _ int) (int, syscall.Errno) {
+	return -1, syscall.ENOSYS
+}
+
 func (l *Loop) nextPort() uint16 {
 	l.port++
 	return l.port

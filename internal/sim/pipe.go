@@ -72,6 +72,29 @@ func (k *Kernel) splice(from, to poller.FD, n int) (int, syscall.Errno) {
 	return n, errno
 }
 
+// SendFile writes a part of a file, which is one of this process.
+func (k *Kernel) SendFile(to poller.FD, from poller.File, at int64, n int) (int, syscall.Errno) {
+	k.calls.SendFile++
+	k.w.drift()
+	e := k.end(to, "sendfile")
+	switch {
+	case e == nil:
+		return -1, syscall.EBADF
+	case k.w.chance(k.w.Faults.SpliceInvalid):
+		return -1, k.w.oneOf(syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP)
+	case n > 1 && k.w.chance(k.w.Faults.ShortSplice):
+		n = 1 + k.w.rng.IntN(n)
+	}
+	b := make([]byte, n)
+	n, err := from.ReadAt(b, at)
+	if err != nil {
+		panic(err) // it is no file: a mistake of the caller
+	}
+	n, errno := e.write(b[:n])
+	k.w.trace.add(k, "sendfile", to, n, errno)
+	return n, errno
+}
+
 // pipe is the pipe that fd stands for, nil if it stands for something else.
 func (k *Kernel) pipe(fd poller.FD) *pipe {
 	if fd < 0 || int(fd) >= len(k.w.files) || k.w.files[fd] == nil {

@@ -13,7 +13,7 @@ import (
 type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
 	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
-	Pipe, Splice, SetIntake, Adopt, Duplicate, AckNow              int
+	Pipe, Splice, SendFile, SetIntake, Adopt, Duplicate, AckNow    int
 }
 
 // Minus returns what was called since before.
@@ -25,14 +25,14 @@ func (c Calls) Minus(before Calls) Calls {
 		Read: c.Read - before.Read, Write: c.Write - before.Write, Writev: c.Writev - before.Writev,
 		Add: c.Add - before.Add, Del: c.Del - before.Del,
 		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close, Reset: c.Reset - before.Reset,
-		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice,
+		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice, SendFile: c.SendFile - before.SendFile,
 		SetIntake: c.SetIntake - before.SetIntake, Adopt: c.Adopt - before.Adopt,
 		Duplicate: c.Duplicate - before.Duplicate, AckNow: c.AckNow - before.AckNow,
 	}
 }
 
 // IO is the number of calls that moved bytes, or tried to.
-func (c Calls) IO() int { return c.Read + c.Write + c.Writev + c.Splice }
+func (c Calls) IO() int { return c.Read + c.Write + c.Writev + c.Splice + c.SendFile }
 
 // trace keeps the latest calls, for Dump.
 type trace struct {

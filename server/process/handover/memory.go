@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/poller"
 )
 
 // memoryMax bounds what one memory file may hold: the manifest of 100 000 sockets has a fifth of it.
@@ -26,14 +28,9 @@ func WriteMemory(name string, v any) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	// A process that is locked down may make only memory files that nothing can execute. Linux 6.3 is the first to have
-	// these.
-	fd, err := unix.MemfdCreate("edge-"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
-	if errors.Is(err, unix.EINVAL) {
-		fd, err = unix.MemfdCreate("edge-"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
+	fd, err := poller.NewFile("edge-"+name, true)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, os.NewSyscallError("memfd_create", err))
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	f := os.NewFile(uintptr(fd), name)
 	_, err = f.Write(text)
