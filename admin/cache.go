@@ -36,6 +36,8 @@ type CacheStats struct {
 	Objects   int         `json:"objects" doc:"Answers, and what is known of answers that are not stored."`
 	Bytes     int64       `json:"bytes" doc:"That the store takes, and answers on their way to it."`
 	Evicted   uint64      `json:"evicted" doc:"Objects that gave way to others."`
+	Bodies    int         `json:"bodies" doc:"Bodies of 32 KiB and more, each in a file in memory."`
+	BodyBytes int64       `json:"body_bytes" doc:"That these take, and those that are on their way or are still sent."`
 	Fills     uint64      `json:"fills" doc:"Requests to backends for answers to store."`
 	Followers uint64      `json:"followers" doc:"Requests that waited for the answer to another one."`
 	Stored    uint64      `json:"stored"`

@@ -94,7 +94,7 @@ func (l *local) get(key []byte, now int64) record {
 	l.record = p[:0]
 	r := record(p)
 	switch {
-	case !ok:
+	case !ok, r.file() != 0 && !l.zone.bodies.has(r.file()):
 	case r.kind() == isAnswer, (r.kind() == isList || r.kind() == isMarker) && r.until() > now:
 		return r
 	}

@@ -1,13 +1,19 @@
 package cache_test
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +46,7 @@ type rig struct {
 	counts *cache.RouteCounts
 	asked  atomic.Int64 // requests that the origin got
 
+	bodies  int64             // Options.Bodies; 0: 32 MiB
 	onward  proxy.Destination // in place of the origin; nil: the origin
 	timeout time.Duration     // of the route
 }
@@ -62,7 +69,8 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	if g.engine, err = engine.New(engine.Options{Reactors: 2}); err != nil {
 		t.Fatal(err)
 	}
-	if g.zone, err = cache.New(cache.Options{Reactors: 2, Memory: 16 << 20}); err != nil {
+	g.bodies = cmp.Or(g.bodies, 32<<20)
+	if g.zone, err = cache.New(cache.Options{Reactors: 2, Memory: 16<<20 + g.bodies, Bodies: g.bodies}); err != nil {
 		t.Fatal(err)
 	}
 	g.counts = g.zone.NewRouteCounts()
@@ -192,7 +200,8 @@ func TestCache_hit(t *testing.T) {
 
 // What is no hit says why.
 func TestCache_reasons(t *testing.T) {
-	g := newRig(t, cache.Route{Rules: policy.Rules{TTL: []policy.StatusTTL{{Status: 200, For: time.Minute}}}},
+	rules := policy.Rules{TTL: []policy.StatusTTL{{Status: 200, For: time.Minute}}}
+	g := newRig(t, cache.Route{ObjectMax: 64 << 10, Rules: rules},
 		func(w http.ResponseWriter, r *http.Request) {
 			q := r.URL.Query()
 			if cc := q.Get("cc"); cc != "" {
@@ -466,7 +475,7 @@ func TestFill_thatIsNotStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			release, first := make(chan bool), make(chan bool)
 			var once sync.Once
-			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+			g := newRig(t, cache.Route{ObjectMax: 64 << 10}, func(w http.ResponseWriter, r *http.Request) {
 				once.Do(func() { close(first); <-release })
 				c.answer(w)
 			})
@@ -578,7 +587,7 @@ func TestCache_markers(t *testing.T) {
 	var large, private atomic.Bool
 	large.Store(true)
 	private.Store(true)
-	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+	g := newRig(t, cache.Route{ObjectMax: 64 << 10}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		switch {
 		case r.URL.Path == "/large" && large.Load():
@@ -739,5 +748,177 @@ func TestFill_slowClientOfWhatIsNotStored(t *testing.T) {
 	resp, body := w.ReadResponse("GET")
 	if resp.StatusCode != 200 || len(body) != size {
 		t.Errorf("%d, %d bytes", resp.StatusCode, len(body))
+	}
+}
+
+// largeBody is a body of n bytes that depend on what it is of.
+func largeBody(of string, n int) string {
+	b := make([]byte, n)
+	rand.NewChaCha8(sha256.Sum256([]byte(of))).Read(b)
+	return string(b)
+}
+
+// Bodies above 64 KiB are stored, too, and given to all who ask, whole and in parts, over HTTP/1 and HTTP/2.
+func TestLarge(t *testing.T) {
+	for _, framing := range []string{"length", "chunked"} {
+		t.Run(framing, func(t *testing.T) {
+			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+				size, _ := strconv.Atoi(r.URL.Query().Get("size"))
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("ETag", `"a"`)
+				if framing == "length" {
+					w.Header().Set("Content-Length", strconv.Itoa(size))
+				}
+				_, _ = io.WriteString(w, largeBody(r.URL.Path, size))
+			})
+			for _, size := range []int{64<<10 - 1, 64<<10 + 1, 256 << 10, 1<<20 - 1, 1 << 20} {
+				path := fmt.Sprintf("/%d?size=%d", size, size)
+				want := largeBody(path[:strings.Index(path, "?")], size)
+				stored := "fwd=uri-miss; fwd-status=200"
+				if framing == "length" {
+					stored += "; stored"
+				}
+				g.get(t, path).want(t, 200, want, stored)
+				for range 3 {
+					g.get(t, path).want(t, 200, want, "hit")
+				}
+				part := g.do("GET", path, "Range", "bytes=65000-65999")
+				part.want(t, 206, want[65000:min(66000, size)], "hit")
+				g.do("HEAD", path).want(t, 200, "", "hit")
+				if n := g.do("HEAD", path).head.Get("Content-Length"); n != strconv.Itoa(size) {
+					t.Errorf("HEAD: %s bytes, want %d", n, size)
+				}
+				g.do("GET", path, "If-None-Match", `"a"`).want(t, 304, "", "hit")
+			}
+			if n := g.asked.Load(); n != 5 {
+				t.Errorf("the origin was asked %d times", n)
+			}
+		})
+	}
+}
+
+// A client that stalls with a large answer in its socket gets every byte of it, whatever comes and goes in the store
+// meanwhile; and the bodies of all never take more than their share.
+func TestLarge_stalledWhileAllIsEvicted(t *testing.T) {
+	const size, share = 1 << 20, 32 << 20
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = io.WriteString(w, largeBody(r.URL.Path, size))
+	})
+	g.get(t, "/0").want(t, 200, largeBody("/0", size), "fwd=uri-miss; fwd-status=200; stored")
+	var stalled []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+		_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
+		fmt.Fprint(c, "GET /0 HTTP/1.1\r\nHost: "+strings.TrimPrefix(g.url, "http://")+"\r\nConnection: close\r\n\r\n")
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		stalled = append(stalled, c)
+	}
+	for round := range 3 {
+		for i := range share / size {
+			path := fmt.Sprintf("/%d/%d", round, i)
+			if a := g.get(t, path); a.body != largeBody(path, size) {
+				t.Fatalf("%s: %d bytes", path, len(a.body))
+			}
+			if n := g.zone.Stats().BodyBytes; n > share {
+				t.Fatalf("bodies take %d bytes", n)
+			}
+		}
+	}
+	if s := g.zone.Stats(); s.BodiesEvicted < 2*share/size {
+		t.Errorf("%d bodies gave way to others", s.BodiesEvicted)
+	}
+	for _, c := range stalled {
+		got, err := io.ReadAll(c)
+		if _, body, _ := bytes.Cut(got, []byte("\r\n\r\n")); err != nil || string(body) != largeBody("/0", size) {
+			t.Errorf("%d bytes, %v", len(body), err)
+		}
+	}
+}
+
+// A hit on a body in a file allocates nothing.
+func TestLarge_hitAllocatesNothing(t *testing.T) {
+	const size = 100_000
+	g := newRig(t, cache.Route{NoStatus: true}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=86400")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = io.WriteString(w, largeBody("", size))
+	})
+	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	request, answer := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), make([]byte, size+4096)
+	exchange := func() {
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		for n, end := 0, 0; end == 0 || n < end; {
+			k, err := c.Read(answer[n:])
+			if n += k; err != nil {
+				t.Fatal(err)
+			}
+			if at := bytes.Index(answer[:n], []byte("\r\n\r\n")); at > 0 {
+				end = at + 4 + size
+			}
+		}
+	}
+	exchange()
+	if n := testutil.Allocs(1000, exchange); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if n := g.asked.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+}
+
+// A backend of a large answer is not far ahead of the fastest of those who take it, and goes on when that one does.
+func TestLarge_isPaced(t *testing.T) {
+	const size = 31 << 20
+	var sent atomic.Int64
+	g := &rig{bodies: 512 << 20}
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for range size >> 16 {
+			n, _ := w.Write(make([]byte, 1<<16))
+			sent.Add(int64(n))
+		}
+	}))
+	t.Cleanup(o.Close)
+	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	testutil.Eventually(t, testutil.Patience, func() bool { return sent.Load() > 8<<20 }, "the backend sends")
+	last := int64(-1)
+	testutil.Eventually(t, testutil.Patience, func() bool { // beside the 8 MiB there are sockets that hold some
+		now := sent.Load()
+		still := now == last
+		last = now
+		return still
+	}, "the backend waits")
+	if last == size {
+		t.Error("the backend has sent all")
+	}
+	if got, err := io.ReadAll(c); err != nil || len(got) < size {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if a := g.do("GET", "/", "Host", "a"); len(a.body) != size || !strings.HasPrefix(a.cacheStatus(), "edge; hit") {
+		t.Errorf("%d bytes, %s", len(a.body), a.cacheStatus())
 	}
 }

@@ -109,7 +109,7 @@ func (a *asking) stored() *Entry {
 			e.Fields = append(e.Fields, string(name)+": "+string(value))
 		}
 		fresh := found.fresh()
-		e.Status, e.Length, e.Age, e.Left = h.Status, len(found.body()), fresh.AgeAt(a.now), fresh.Left(a.now)
+		e.Status, e.Length, e.Age, e.Left = h.Status, found.bodyLen(), fresh.AgeAt(a.now), fresh.Left(a.now)
 		switch e.State, e.Reason = EntryExpired, a.route.Rules.Reuse(&fresh, &a.x.Request, a.now); {
 		case e.Reason == policy.ReasonFresh:
 			e.State = EntryFresh

@@ -41,11 +41,11 @@ const (
 // others, which are in the lane of their reactor. It takes the answer of its Forked.
 // Owned by its reactor. What followers read is written before state or mark says so, and then stays as it is.
 //
-//	what bytes has below headLen + mark is never written again; mark never falls
 //	refs counts the owner and the followers: the last one gives buf back
 //	a fill that is in the table is asked or filling
 type fill struct {
 	session.NopStream
+	growth
 	next     *fill // of local.free
 	entry    entry // in the table, from the beginning
 	second   entry // likewise, once it is known by what the answer varies; without a key: it is not needed
@@ -60,21 +60,16 @@ type fill struct {
 	stamp    uint64    // see generations
 	first    *follower // nil once it is over
 	self     follower  // first, while it is not over
-	length   int64     // of the body; below 0: it is not stated
 	detached bool      // counted in front.detached
 	renews   bool      // the backend is asked about a stored answer
 	content  bool      // the request has some
 
 	state     atomic.Uint32
-	mark      atomic.Int64 // bytes of the body that are there
 	published atomic.Uint32
 	followers atomic.Int32
 	refs      atomic.Int32
 	lanes     atomic.Pointer[lane]
 
-	buf     *buffer
-	bytes   []byte // of buf: a record that grows
-	headLen int
 	store   []byte        // key of the record: of an entry, or plain
 	names   []byte        // by which the answer varies; empty: by nothing
 	variant []byte        // values of these in the request
@@ -160,10 +155,10 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 	case key[0] == variantKey:
 		f.status.forwarded = "vary-miss"
 	}
-	f.length, f.names, f.headLen, f.why, f.failure = -1, f.names[:0], 0, policy.ReasonNone, nil
+	f.names, f.why, f.failure = f.names[:0], policy.ReasonNone, nil
 	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
+	f.growth.begin()
 	f.state.Store(asked)
-	f.mark.Store(0)
 	f.refs.Store(1)
 	f.followers.Store(0)
 }
@@ -270,7 +265,8 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		f.length = 0
 	case f.length < 0:
 		f.length = -1
-	case f.length > bodyMax:
+	}
+	if f.length > f.route.most(&f.front.zone.bodies) {
 		return tooLarge
 	}
 	if z := f.front.zone; z.filling.Load() >= z.fillingMax { // taken by others that waited for their heads, as this did
@@ -287,22 +283,21 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 		return tooLarge
 	}
 	room := bodyMax
-	if f.length >= 0 {
+	if f.length >= fileMin {
+		f.file = f.front.zone.bodies.begin(f.length)
+	}
+	switch {
+	case f.file != nil:
+		room = 0
+	case f.length > bodyMax:
+		return policy.Answer{Reason: policy.ReasonCrowd}
+	case f.length >= 0:
 		room = int(f.length)
 	}
-	f.keep(l.record, room, f.stamp, f.stamp)
+	f.keep(f.front.zone, l.record, room, f.stamp, f.stamp)
 	record(f.bytes).setBodyLen(int(max(f.length, 0)))
 	f.alone = !shared(&a.Fresh)
 	return a
-}
-
-// keep makes head, and room for the body after it, the record that grows.
-func (f *fill) keep(head record, room int, stamp, confirmed uint64) {
-	head.setStamps(stamp, confirmed)
-	f.headLen = len(head)
-	f.buf = f.front.zone.takeBuffer(f.headLen + room)
-	f.bytes = f.buf.bytes[:f.headLen+room]
-	copy(f.bytes, head)
 }
 
 // vary decides under which key the answer, which varies by l.names, is stored. It reports false where answers to this
@@ -411,13 +406,17 @@ func (f *fill) passOn() {
 
 // SendData takes a piece of the body.
 func (f *fill) SendData(p []byte, end bool) (int, error) {
-	if f.state.Load() == filling && int64(len(p)) > bodyMax-f.mark.Load() {
+	z, why := f.front.zone, policy.ReasonNone
+	if f.state.Load() == filling {
+		why = f.makeRoom(&z.bodies, len(p), f.route.most(&z.bodies))
+	}
+	if why != policy.ReasonNone {
 		// Its length was not stated: only the first follower has seen any of it.
-		f.why, f.marks = policy.ReasonTooLarge, policy.ReasonTooLarge.Marks()
+		f.why, f.marks = why, why.Marks()
 		if w := f.first; w != nil {
 			w.front.unstored(w.x, f.why) // it was counted as a miss with its head
 		}
-		f.refuse(f.front.zone.on(f.reactor))
+		f.refuse(z.on(f.reactor))
 	}
 	w := f.first
 	if f.state.Load() == passed {
@@ -433,14 +432,23 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 		w.to.OnData(w, p, end)
 		return len(p), nil
 	}
-	copy(f.bytes[f.headLen+int(f.mark.Load()):], p)
-	f.mark.Add(int64(len(p)))
+	before := f.mark.Load()
+	if !f.write(p) {
+		f.fork.Cancel()
+		f.Reset(session.Cancelled)
+		return len(p), nil
+	}
 	if end {
 		f.finish(stored)
 	} else {
 		f.publish(filling)
 	}
-	if w != nil {
+	switch {
+	case w == nil:
+	case f.file != nil && w.begun && int64(w.sent) == before && w.owed == 0 && w.until == 0 && len(p) > 0:
+		w.sent += len(p) // a copy costs less than the call for a small piece of the file
+		w.give(p, end)
+	default:
 		w.feed()
 	}
 	return len(p), nil
@@ -459,11 +467,14 @@ func (f *fill) SendTrailers(h *message.Head) error {
 	return err
 }
 
-// Congested reports whether the backend has to wait for the first follower, which alone is given an answer that is not
-// stored.
+// Congested reports whether the backend has to wait: for the first follower, which alone is given an answer that is not
+// stored, or for the fastest one.
 func (f *fill) Congested() bool {
-	w := f.first
-	return w != nil && f.state.Load() == passed && (w.owed > 0 || int64(w.sent) < f.mark.Load())
+	if f.state.Load() == passed {
+		w := f.first
+		return w != nil && (w.owed > 0 || int64(w.sent) < f.mark.Load())
+	}
+	return f.waits() && f.followers.Load() > 0
 }
 
 // Reset is the end of the answer before its time.
@@ -498,10 +509,9 @@ func (f *fill) finish(s fillState) {
 	z := f.front.zone
 	c := &z.counts[f.reactor.Index()]
 	if s == stored {
-		r := record(f.bytes[:f.headLen+int(f.mark.Load())])
-		if f.length < 0 { // nobody reads it yet
-			r.setBodyLen(int(f.mark.Load()))
-		}
+		l := z.on(f.reactor)
+		var r record
+		r, l.renewed = f.record(&z.bodies, l.renewed)
 		f.subject.tags = r.tags()
 		switch {
 		case z.generations.judge(r.stamp(), r.confirmed(), &f.subject).dead:
@@ -543,16 +553,16 @@ func (f *fill) release() {
 	if n > 0 {
 		return
 	}
-	if f.buf != nil {
-		f.front.zone.giveBuffer(f.buf)
-		f.buf, f.bytes = nil, nil
-	}
+	f.free(f.front.zone)
 	// Without a lane this is the reactor of f. An exchange with content keeps its stream, which is first, until the
 	// answer is sent.
 	if f.lanes.Load() == nil && !f.content {
 		f.front.zone.on(f.reactor).keepFill(f)
 	}
 }
+
+// resume has the backend send more where it has waited for followers. Safe for any goroutine.
+func (f *fill) resume() { f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { f.fork.Resume() }}) }
 
 // left is told, on the reactor of f, that maybe nobody follows it any more.
 func (f *fill) left(*engine.Reactor) {
@@ -564,8 +574,10 @@ func (f *fill) left(*engine.Reactor) {
 	case s == passed:
 		f.fork.Cancel()
 	case s == asked || s == filling:
-		if !f.route.Abandon && f.front.detach() {
-			f.detached = true
+		if !f.route.Abandon && f.nearEnd() && f.front.detach() {
+			if f.detached = true; f.paced.Load() {
+				f.resume()
+			}
 			return
 		}
 		if f.front.zone.fills.removeLonely(f) {

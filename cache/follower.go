@@ -219,14 +219,37 @@ func (w *follower) feed() {
 	if mark <= w.sent && !whole {
 		return
 	}
-	p := f.bytes[f.headLen:][w.sent:mark:mark]
-	w.sent, w.owed = mark, len(p)
-	f.refs.Add(1) // for p: the exchange may end before it is through with it
+	var p []byte
+	if f.file == nil {
+		p = f.bytes[f.headLen:][w.sent:mark:mark]
+		w.sent = mark
+	} else {
+		var ok bool
+		if p, ok = f.front.zone.on(w.x.Reactor()).next(w.to, f.file, &w.sent, mark); !ok {
+			w.fail(session.Truncated, nil)
+			return
+		}
+		whole = whole && w.sent == mark
+	}
 	if invariant.On {
 		w.check(mark)
 	}
-	w.end(whole)
-	w.to.OnData(w, p, whole)
+	w.give(p, whole)
+}
+
+// give gives w the bytes up to w.sent, and maybe the end.
+func (w *follower) give(p []byte, end bool) {
+	f := w.fill
+	w.owed = len(p)
+	if f.took(w.sent - w.owed) {
+		f.resume()
+	}
+	if len(p) == 0 && !end {
+		return
+	}
+	f.refs.Add(1) // for p: the exchange may end before it is through with it
+	w.end(end)
+	w.to.OnData(w, p, end)
 	f.release()
 }
 
@@ -277,6 +300,9 @@ func (w *follower) Release(n int) {
 func (w *follower) goOn(*engine.Reactor) {
 	if w.posted = false; w.over {
 		return
+	}
+	if w.fill.took(w.sent) {
+		w.fill.resume()
 	}
 	w.feed()
 	if f := w.fill; !w.over && w.owed == 0 && w.lane == nil && f.state.Load() == passed {

@@ -94,14 +94,23 @@ func (f *front) hit(a *asking, r record, fresh *policy.Freshness) (session.Strea
 		how = proxy.CacheStale
 	}
 	r.writeTo(h)
-	age, body := l.addAge(h, fresh, a.now), r.body()
+	age, at, n := l.addAge(h, fresh, a.now), int64(0), int64(r.bodyLen())
 	if a.conditional {
-		at, n := shape(&x.Request, h, int64(len(body)), fresh.Received)
-		body = body[at : at+n]
+		at, n = shape(&x.Request, h, n, fresh.Received)
+	}
+	l.stored = proxy.Stored{}
+	if l.stored.Length = n; r.file() == 0 {
+		l.stored.Body = r.body()[at : at+n]
+	} else if n > 0 && x.Request.Verb != message.VerbHead {
+		b := f.zone.bodies.take(r.file())
+		if b == nil { // it was evicted since the record was found
+			h.Reset()
+			return f.pass(x, visits.Of(x), policy.ReasonCrowd)
+		}
+		l.stored.Rest = l.read(x, a.to, b, at, n)
 	}
 	l.tell(a.route, h, status{ttl: int64(fresh.Left(a.now) / time.Second), why: why})
 	f.note(x, how, age, why)
-	l.stored.Body = body
 	return nil, &l.stored
 }
 
@@ -126,7 +135,8 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	if v.marker.Len > 0 {
 		key, now := x.Request.Bytes(v.marker), f.zone.now(x.Reactor())
 		a := of.Rules.Judge(&x.Request, h, now, now)
-		if found := l.get(key, now); a.Reason == policy.ReasonNone && found.kind() == isMarker && found.lifted(h) {
+		if found := l.get(key, now); a.Reason == policy.ReasonNone && found.kind() == isMarker &&
+			found.lifted(h, of.most(&f.zone.bodies)) {
 			l.zone.records.Delete(key)
 		}
 	}

@@ -58,10 +58,13 @@ type Stats struct {
 	Evicted   uint64               // records that gave way to others
 	Objects   int                  // records
 	Bytes     int64                // that the store takes, and the buffers of fills
+	Bodies    int                  // bodies in files, which records name
+	BodyBytes int64                // that bodies in files take: stored, on their way, or still being sent
 	Purges    [PurgeAll + 1]uint64 // that were asked for, by PurgeKind
 	Reasons   [policy.ReasonCount]uint64
 
 	PurgesRefused uint64 // requests with the method PURGE
+	BodiesEvicted uint64 // bodies in files that gave way to others
 }
 
 // Stats adds up the counters of all reactors.
@@ -85,7 +88,10 @@ func (z *Zone) Stats() (s Stats) {
 	}
 	s.PurgesRefused = z.refused.Load()
 	s.Evicted, s.Objects = z.records.Stats().Evictions, z.records.Len()
-	s.Bytes = z.records.Memory() + z.filling.Load()
+	s.Bytes, s.BodyBytes = z.records.Memory()+z.filling.Load(), z.bodies.live.Load()
+	if b := z.bodies.store; b != nil {
+		s.Bodies, s.BodiesEvicted = b.Len(), b.Stats().Evictions
+	}
 	return s
 }
 

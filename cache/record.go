@@ -30,7 +30,7 @@ import (
 //	   72  8 bytes a tag                   see appendTag
 //	       4 bytes a field: length of the name, its message.Name, length of the value
 //	       lines, as they are written to a client, without Age, framing, and what concerns one hop
-//	       body
+//	       body, or 8 bytes: the number of the body that has it
 type record []byte
 
 const (
@@ -80,7 +80,6 @@ func (r record) reason() policy.Reason { return policy.Reason(r[7]) } // of a ma
 func (r record) tags() []byte          { return r[recordHead:r.table()] }
 func (r record) table() int            { return recordHead + int(r[7])*tagLen }
 func (r record) headLen() int          { return r.table() + r.fields()*fieldHead + r.linesLen() }
-func (r record) body() []byte          { return r[r.headLen() : r.headLen()+r.bodyLen()] }
 func (r record) stamp() uint64         { return binary.LittleEndian.Uint64(r[56:]) }
 func (r record) confirmed() uint64     { return binary.LittleEndian.Uint64(r[64:]) }
 func (r record) setAsk(at int64)       { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
@@ -89,6 +88,29 @@ func (r record) setAsk(at int64)       { binary.LittleEndian.PutUint64(r[48:], u
 func (r record) setStamps(stamp, confirmed uint64) {
 	binary.LittleEndian.PutUint64(r[56:], stamp)
 	binary.LittleEndian.PutUint64(r[64:], confirmed)
+}
+
+// file returns the number of the body of r; 0: r has the body itself, or none.
+func (r record) file() uint64 {
+	if r.kind() != isAnswer || r[6]&freshFile == 0 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(r[r.headLen():])
+}
+
+// body returns the body that r has itself.
+func (r record) body() []byte {
+	if r.file() != 0 {
+		return nil
+	}
+	return r[r.headLen():][:r.bodyLen()]
+}
+
+// appendFile appends the number of the body to r, which is a head with n bytes of a body to come.
+func (r record) appendFile(number uint64, n int64) record {
+	r.setBodyLen(int(n))
+	r[6] |= freshFile
+	return binary.LittleEndian.AppendUint64(r, number)
 }
 
 // expire has the lifetime of r end at a time in ns, or now if that is sooner, unless it ends before. The time may be
@@ -103,6 +125,7 @@ func (r record) expire(at, now int64) {
 const (
 	freshAlways = 1 << iota
 	freshStrict
+	freshFile // the body is in a file
 )
 
 func (r record) fresh() policy.Freshness {
@@ -229,10 +252,11 @@ func (r record) marks(h *message.Head) bool {
 }
 
 // lifted reports whether an answer with head h, which policy would have stored, says that r, a marker, holds no more.
-func (r record) lifted(h *message.Head) bool {
+// most is how many bytes of a body are stored.
+func (r record) lifted(h *message.Head, most int64) bool {
 	switch r.reason() {
 	case policy.ReasonTooLarge:
-		return h.Length >= 0 && h.Length <= bodyMax/2 // and so is its head, by far
+		return h.Length >= 0 && h.Length <= most/2 // and so is its head, by far
 	case policy.ReasonVary:
 		_, why := policy.AppendVary(nil, h)
 		return why == policy.ReasonNone

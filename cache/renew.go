@@ -104,7 +104,7 @@ func (f *fill) giveStale(l *local, status uint16) bool {
 		return false
 	}
 	r.setAsk(now + askAgain)
-	f.giveRecord(r[:r.headLen()], r.body(), r.stamp(), r.confirmed())
+	f.giveRecord(r[:r.headLen()], r, r.stamp(), r.confirmed())
 	return true
 }
 
@@ -158,7 +158,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		return true
 	}
 	f.alone = !shared(&a.Fresh)
-	f.giveRecord(l.renewed, r.body(), stamp, f.stamp)
+	f.giveRecord(l.renewed, r, stamp, f.stamp)
 	return true
 }
 
@@ -175,11 +175,19 @@ func (f *fill) askAllAgain() {
 	}
 }
 
-// giveRecord stores the answer with that head, of a record, and that body, and sends it to the followers.
-func (f *fill) giveRecord(head record, body []byte, stamp, confirmed uint64) {
-	f.store, f.length = f.entry.key, int64(len(body))
-	f.keep(head, len(body), stamp, confirmed)
-	record(f.bytes).setBodyLen(copy(f.bytes[f.headLen:], body))
+// giveRecord stores the answer with that head, of a record, and the body of another record, and sends it to the
+// followers.
+func (f *fill) giveRecord(head, of record, stamp, confirmed uint64) {
+	if number := of.file(); number != 0 {
+		if f.file = f.front.zone.bodies.take(number); f.file == nil { // it was evicted since the record was found
+			f.askAllAgain()
+			return
+		}
+	}
+	f.store, f.length = f.entry.key, int64(of.bodyLen())
+	f.keep(f.front.zone, head, len(of.body()), stamp, confirmed)
+	record(f.bytes).setBodyLen(of.bodyLen())
+	copy(f.bytes[f.headLen:], of.body())
 	f.mark.Store(f.length)
 	f.finish(stored)
 	if w := f.first; w != nil {

@@ -27,6 +27,7 @@ type Route struct {
 	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB;
 	// below 0: it is fetched for no range.
 	RangeFill int64
+	ObjectMax int64          // bytes of the largest body that is stored; 0: of the largest that the store takes
 	PurgeFrom []netip.Prefix // clients that may purge a URL by the method PURGE
 	Abandon   bool           // an answer that nobody waits for any more is not fetched to its end
 	NoStatus  bool           // clients are not told by Cache-Status (RFC 9211) what the cache did
@@ -57,6 +58,18 @@ func (r *Route) Of(x *proxy.Exchange) *Route {
 		return nil
 	}
 	return r
+}
+
+// most returns how many bytes of a body are stored.
+func (r *Route) most(b *bodies) int64 {
+	most := int64(bodyMax)
+	if b.store != nil {
+		most = b.largest()
+	}
+	if r.ObjectMax > 0 {
+		most = min(most, r.ObjectMax)
+	}
+	return most
 }
 
 // passes returns why a request with head h goes by the cache. Else conditional reports whether it has conditions or a

@@ -156,7 +156,7 @@ func newSimulation(t testing.TB, w *sim.World, o simSetup) *simulation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.zone, err = New(Options{Reactors: 2, Memory: 4 << 20}); err != nil {
+	if s.zone, err = New(Options{Reactors: 2, Memory: 8 << 20, Bodies: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	s.zone.skew.Store(simEpoch)
@@ -267,7 +267,7 @@ func (s *simulation) after(most time.Duration, f func()) {
 	s.w.After(time.Duration(s.rng.Int64N(int64(most)+1)), f)
 }
 
-// bodySize draws the size of a body: mostly small, now and then larger than a record may be.
+// bodySize draws the size of a body: mostly small, now and then larger than a record has room for, or than is stored.
 func (s *simulation) bodySize() int {
 	switch n := s.rng.IntN(64); {
 	case n < 6:
@@ -275,9 +275,11 @@ func (s *simulation) bodySize() int {
 	case n < 8:
 		return 1
 	case n == 8:
-		return bodyMax
-	case n == 9 && !s.calm:
-		return bodyMax + 1 + s.rng.IntN(2)*s.rng.IntN(60_000)
+		return pick(s.rng, bodyMax, fileMin, fileMin-1)
+	case n == 9 && s.calm:
+		return bodyMax + 1 + s.rng.IntN(2)*s.rng.IntN(150_000)
+	case n == 9:
+		return bodyMax + 1 + s.rng.IntN(2)*s.rng.IntN(300_000)
 	case n < 12:
 		return s.rng.IntN(bodyMax)
 	case n < 20:
@@ -1198,7 +1200,9 @@ func (s *simulation) run() {
 	if err := s.w.Run(left, 500_000); err != nil {
 		s.t.Fatalf("left behind: %s\n%v", s.leftBehind(), err)
 	}
-	s.zone.Close()
+	if s.zone.Close(); s.zone.bodies.live.Load() != 0 {
+		s.t.Fatalf("%d bytes of bodies are left", s.zone.bodies.live.Load())
+	}
 }
 
 // pass lets time pass.
@@ -1244,9 +1248,12 @@ func (s *simulation) leftBehind() string {
 			}
 		}
 	}
+	b := &s.zone.bodies
 	switch n := s.zone.filling.Load(); {
 	case n != 0:
 		return fmt.Sprintf("%d bytes of fills", n)
+	case b.live.Load() != b.store.Weight():
+		return fmt.Sprintf("%d bytes of bodies, of which the store has %d", b.live.Load(), b.store.Weight())
 	case slices.ContainsFunc(s.fronts, func(f *front) bool { return f.detached.Load() != 0 }):
 		return "fills that nobody follows"
 	case len(s.w.OpenSockets()) > len(s.engine.Reactors()):
@@ -1277,6 +1284,7 @@ func rough(t testing.TB, w *sim.World, o simSetup) *simulation {
 	o.route.Abandon, o.parks, o.muxed = rng.IntN(4) == 0, rng.IntN(4) == 0, rng.IntN(4) == 0
 	o.route.Rules.Honour = rng.IntN(3) == 0
 	o.route.RangeFill = pick[int64](rng, 0, 0, 1, 100)
+	o.route.ObjectMax = pick[int64](rng, 0, 0, 0, 100_000, bodyMax, 1000)
 	o.route.Rules.StaleWhile = pick(rng, 0, 0, 2*time.Second)
 	o.route.Rules.StaleOnError = pick(rng, 0, 0, 3*time.Second)
 	w.Faults.ShortWrite = 0.1
@@ -1485,6 +1493,37 @@ func TestSim_abandoned(t *testing.T) {
 			s.run()
 		})
 	}
+}
+
+// A client that takes nothing of a stored body in a file is cut off, as one that takes nothing of any answer; others
+// have theirs meanwhile.
+func TestSim_stalledClientIsCutOff(t *testing.T) {
+	sim.Run(t, 10, func(t testing.TB, w *sim.World) {
+		s := newSimulation(t, w, simSetup{calm: true, steady: true})
+		w.Net.BufferMax = 8 << 10
+		r := &simResource{path: "/0", status: 200, storage: "max-age=3600", length: 200 << 10, framing: "length"}
+		s.alone(6, 1, r, func(c *simClient) {
+			if len(s.clients) == 1 {
+				c.join()
+				return
+			}
+			w.After(time.Second, c.join)
+		})
+		stalled := s.clients[1]
+		stalled.slow, stalled.http2 = time.Minute, s.rng.IntN(2) == 0
+		s.pass(900 * time.Millisecond)
+		if st := s.zone.Stats(); st.Stored != 1 || st.Bodies != 1 {
+			t.Fatalf("%+v", st)
+		}
+		s.pass(4 * time.Second)
+		if n := s.active(); n != 1 {
+			t.Fatalf("%d exchanges before the time to take more is over", n)
+		}
+		s.pass(8 * time.Second)
+		if n := s.active(); n != 0 {
+			t.Fatalf("%d exchanges after that", n)
+		}
+	})
 }
 
 // An answer that is not stored comes as fast as the only client that gets it reads.

@@ -15,7 +15,8 @@ import (
 // Options say how large a Zone is.
 type Options struct {
 	Reactors int    // how many reactors the engine has that asks the Zone
-	Memory   int64  // bytes for records, 1 MiB at least
+	Memory   int64  // bytes for what is stored, 1 MiB at least
+	Bodies   int64  // of these, for bodies of 32 KiB and more; each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then. nil: it never is. On any goroutine.
@@ -28,6 +29,8 @@ const memoryMin = 1 << 20
 // Zone is the store of a cache. Safe for any goroutine.
 type Zone struct {
 	records   *tinyufo.Bytes
+	bodies    bodies
+	replace   func(r, old []byte) bool // replaces
 	fills     fillTable
 	locals    []*local // by Reactor.Index
 	name      string
@@ -46,11 +49,12 @@ type Zone struct {
 	skew atomic.Int64 // wall clock less the clock of reactors, which is one; 0: it was not asked for
 }
 
-var errMemory = errors.New("cache: Options.Memory is less than 1 MiB, or there are no Reactors")
+var errMemory = errors.New("cache: Options.Memory less Bodies is less than 1 MiB, or there are no Reactors")
 
 // New makes a Zone.
 func New(o Options) (*Zone, error) {
-	if o.Reactors <= 0 || o.Memory < memoryMin {
+	o.Memory -= o.Bodies
+	if o.Reactors <= 0 || o.Memory < memoryMin || o.Bodies < 0 {
 		return nil, errMemory
 	}
 	shards := 1 // of 4 MiB at least, so that a record of 64 KiB is a small part of one
@@ -72,8 +76,10 @@ func New(o Options) (*Zone, error) {
 	for range o.Reactors {
 		z.locals = append(z.locals, &local{zone: z})
 	}
+	z.replace = z.replaces
+	z.bodies.init(o.Bodies)
 	z.fills.init()
-	z.generations.init(o.Memory)
+	z.generations.init(o.Memory + o.Bodies)
 	return z, nil
 }
 
@@ -83,18 +89,31 @@ const (
 )
 
 // Close ends the Zone, which no Front uses any more.
-func (z *Zone) Close() { z.records.Close() }
+func (z *Zone) Close() {
+	z.records.Close()
+	z.bodies.close()
+}
 
 // set stores r under a key, unless the record there was asked for later. It reports whether r is stored.
-func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, replaces) }
+func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, z.replace) }
 
-// replaces reports whether r may take the place of old.
-func replaces(r, old []byte) bool { return record(old).confirmed() <= record(r).confirmed() }
+// replaces reports whether r may take the place of old, and drops the body of old then. The part of the store that has
+// them is locked.
+func (z *Zone) replaces(r, old []byte) bool {
+	if record(old).confirmed() > record(r).confirmed() {
+		return false
+	}
+	if before := record(old).file(); before != 0 && before != record(r).file() {
+		z.bodies.store.Delete(before)
+	}
+	return true
+}
 
 // local is what the requests of one reactor share.
 // Owned by its reactor.
 type local struct {
 	zone *Zone
+	reading
 
 	key     []byte // of the request that is looked at
 	variant []byte // its key with the values of varying fields

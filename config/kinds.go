@@ -44,7 +44,7 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"log_path":         {Type: value.TypeLogPath, Plain: true},
 		"methods":          {Type: value.TypeMethods, Plain: true},
 		"parameters":       {Type: value.TypeParameters},
-		"percent":          {Type: typePercent, Plain: true},
+		"percent":          {Type: Percent, Plain: true},
 		"protocols":        {Type: typeProtocols, Plain: true, Enum: []string{"h1", "h2"}},
 		"request_fields":   {Type: ruleFields(true)},
 		"retry_conditions": {Type: typeConditions, Plain: true},

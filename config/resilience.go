@@ -15,7 +15,7 @@ import (
 var (
 	typeConditions = schema.Type{Name: "list of conditions", Parse: parseConditions}    // []string
 	typeBudget     = schema.Type{Name: "percentage", Parse: parseBudget, Unit: "%"}     // int; below 0: off
-	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent, Unit: "%"}    // int
+	Percent        = schema.Type{Name: "percentage", Parse: parsePercent, Unit: "%"}    // int
 	typeShare      = schema.Type{Name: "percentage or 0", Parse: parseShare, Unit: "%"} // int
 	typeHedge      = schema.Type{Name: "time", Parse: parseHedge, Number: schema.Duration.Number}
 )

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/location"
@@ -65,10 +66,25 @@ type Front interface {
 // Stored is what Front.Open returns as its error where the answer is here. Open has put its head into x.Response: the
 // status, the fields and the version. Body is borrowed until the caller of Open returns. The answer to HEAD has the
 // Body that one to GET would have, which is not sent.
-type Stored struct{ Body []byte }
+//
+// Where Rest is not nil, it gives the body, of Length bytes, in place of Body: to the receiver of Open, from the first
+// Release on. With HEAD it is nil, and Length is as it would be.
+type Stored struct {
+	Body   []byte
+	Rest   session.Stream
+	Length int64
+}
 
 // Error makes a Stored what Destination.Open may return.
 func (*Stored) Error() string { return "the front of the destination has the answer" }
+
+// FileReceiver is a session.Receiver that takes a body from a file: the Receiver that Front.Open is given is one.
+type FileReceiver interface {
+	// OnFile delivers up to n bytes of a body that the file from has at a place, in place of OnData. They must not
+	// change any more. It reports how many it has taken, which are not owed. Where these are less than n, Release(0)
+	// of the stream says when to go on. ok is false where OnData has to deliver the bytes.
+	OnFile(from poller.File, at int64, n int) (taken int, ok bool)
+}
 
 var (
 	// ErrOnward is what Front.Open returns for a request that goes on to Onward, as if the route led there.

@@ -101,6 +101,10 @@ func (d *downSide) OnSendable(session.Stream) {
 		downError(x, err)
 		return
 	}
+	if x.toDown.Partly && x.up.Stream != nil {
+		x.toDown.Partly = false
+		x.up.Stream.Release(0)
+	}
 	spliceDown(x)
 	x.answerSent()
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/page"
@@ -216,23 +217,27 @@ func (d *storedSide) open(front Destination) (session.Stream, error) {
 	x := (*Exchange)(d)
 	s, err := openGuarded(x, front, d)
 	if stored, ok := err.(*Stored); ok {
-		d.send(stored.Body)
+		d.send(stored)
 		return nil, nil
 	}
 	return s, err
 }
 
 // send answers with the head in d.Response and a body that is borrowed: what cannot leave at once is copied.
-func (d *storedSide) send(body []byte) {
-	x := (*Exchange)(d)
+func (d *storedSide) send(stored *Stored) {
+	x, body, rest := (*Exchange)(d), stored.Body, stored.Rest
 	discardBody(x)
 	h, l := &x.Response, x.local
-	h.Length = int64(len(body))
+	h.Length = max(int64(len(body)), stored.Length)
 	if x.Request.Verb == message.VerbHead {
 		body = nil
 	}
-	x.toDown.Ended = true
-	stageStored(x, len(body) == 0)
+	if rest != nil {
+		x.up.Started(rest)
+		x.up.Body.Held, x.up.Body.EndSent = x.up.Body.Held[:0], true
+	}
+	x.toDown.Ended = rest == nil
+	stageStored(x, len(body) == 0 && rest == nil)
 	switch {
 	case x.toDown.Staged && len(body) > 0:
 		x.toDown.Wait(body, true)
@@ -246,9 +251,26 @@ func (d *storedSide) send(body []byte) {
 	gen := x.gen.Load()
 	x.step, x.at = stepResponse, 0
 	x.run()
-	if x.gen.Load() == gen {
-		l.keepLent() // a filter of the answer has x wait
+	if x.gen.Load() != gen {
+		return
 	}
+	l.keepLent() // a filter of the answer has x wait
+	if x.up.Stream == rest && rest != nil {
+		rest.Release(0)
+	}
+}
+
+// OnFile passes bytes of the body on that are in a file.
+func (d *storedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bool) {
+	b := &d.toDown
+	if !d.answering || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
+		return 0, false
+	}
+	if taken, ok = session.SendFile(d.down, from, at, n); ok {
+		b.Passed += int64(taken)
+		b.Partly = taken < n
+	}
+	return taken, ok
 }
 
 // passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.

@@ -64,7 +64,8 @@ func (p *caches) prepare() error {
 			slog.Warn("memory of [cache] is more than half of what the process may use, and is less therefore",
 				"memory", asked, "process", p.limit, "used", next.memory)
 		}
-		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Name: p.name,
+		bodies := min(next.memory*int64(caching.Of(p.reload.config).Bodies)/100, next.memory-cacheMemoryMin)
+		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Bodies: bodies, Name: p.name,
 			Elsewhere: p.isSuspended})
 		if err != nil {
 			return err
@@ -184,7 +185,8 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 		},
 		Identity: identityOf(cfg, c, of, fields), Key: of.Key, Fields: fields,
 		Query: cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort}, Tags: section.Tags,
-		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, Abandon: !of.FinToCache, NoStatus: !section.Status,
+		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, ObjectMax: of.ObjectMax,
+		Abandon: !of.FinToCache, NoStatus: !section.Status,
 	}
 	if of.RangeFill == 0 { // 1 MiB there; no range begins before byte 0
 		r.RangeFill = -1

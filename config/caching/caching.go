@@ -36,6 +36,9 @@ type Cache struct {
 	// than half of `memory_limit` is refused.
 	// Example: "1g"
 	Memory int64 `edge:"memory" unit:"size" default:"auto" words:"auto" min:"1m" max:"1024t" restart:"true"`
+	// Share of `memory` for bodies of 32 KiB and more. Each of them is a file in memory, of a 16th of this share at
+	// most.
+	Bodies int `edge:"bodies" kind:"percent" default:"50%" restart:"true" example:"80%"`
 	// Report the work of the cache in the field `Cache-Status` (RFC 9211) of each answer of a cached route.
 	Status bool `edge:"status" default:"true" example:"false"`
 	// Fields by which backends tell caches like this one, and no browser, how to store an answer (RFC 9213). The first
@@ -102,7 +105,11 @@ type Route struct {
 	RangeFill int64 `edge:"range_fill" unit:"size" default:"1m" min:"0" max:"1024t" example:"64k"`
 	// Time a request waits for the answer to an earlier request with the same key. After it the request is sent on.
 	LockTimeout time.Duration `edge:"lock_timeout" default:"5s" min:"1ms" max:"1h" example:"1s"`
-	// Fetch an answer to its end, for the cache, when the client that asked for it has left.
+	// Largest body that is stored. Without the key the limit is a 16th of the share `bodies` of the memory of the
+	// cache, 8 MiB by default.
+	ObjectMax int64 `edge:"object_max" unit:"size" min:"1" max:"1024t" example:"1m" json:",omitzero"`
+	// Fetch an answer to its end, for the cache, when the client that asked for it has left. Of a body of which more
+	// than 8 MiB are to come, no more is fetched.
 	FinToCache bool `edge:"fin_to_cache" default:"true" example:"false"`
 }
 
@@ -126,7 +133,7 @@ type entry struct {
 var source embed.FS
 
 // defaultCache is the section [cache] of a file without one.
-var defaultCache = Cache{Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"},
+var defaultCache = Cache{Bodies: 50, Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"},
 	Tags: []string{"cache-tag", "surrogate-key"}}
 
 // Of returns the section [cache] of c, with its defaults where c has none. c may be nil.

@@ -52,6 +52,7 @@ func init() {
 
 func keyTypes() *schema.Tags {
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"percent":             {Type: config.Percent, Plain: true},
 		"[]caching.StatusTTL": {Type: typeTTL},
 		"[]*lang.Template":    language.Compiled(typeKey),
 		"query_names":         {Type: typeNames},

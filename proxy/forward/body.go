@@ -42,6 +42,7 @@ type account struct {
 	Staged  bool // something looks at the bytes before they go on
 	Waiting bool // Raw, or the end after it, is to be filtered
 	Late    bool // trailers came while a worker owned the head of their message: they have not met it
+	Partly  bool // the other stream was given a part of what the source has in a file
 	Ended   bool // the source has ended
 	EndSent bool // and the other stream knows
 }

@@ -39,9 +39,11 @@ var cacheRows = []struct {
 	{"edge_cache_fills_total", "result", "cut", func(s *cache.Stats) float64 { return float64(s.Cut) }, ""},
 	{"edge_cache_fills_total", "result", "failed", func(s *cache.Stats) float64 { return float64(s.Failed) }, ""},
 	{"edge_cache_objects", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Objects) },
-		"Records in the store: answers, and what is known of answers that are not stored."},
+		"Records in the store: answers, and what is known of answers that are not stored; bodies: bodies in files."},
+	{"edge_cache_objects", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.Bodies) }, ""},
 	{"edge_cache_bytes", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Bytes) },
-		"Memory of the records, and of answers on their way to the store."},
+		"Memory of the records, and of answers on their way to the store; bodies: of bodies in files."},
+	{"edge_cache_bytes", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.BodyBytes) }, ""},
 	{"edge_cache_purges_total", "kind", "url", purges(cache.PurgeURL),
 		"Purges that were asked for; refused: requests with the method PURGE that may not."},
 	{"edge_cache_purges_total", "kind", "prefix", purges(cache.PurgePrefix), ""},
@@ -51,7 +53,9 @@ var cacheRows = []struct {
 	{"edge_cache_purges_total", "kind", "refused", func(s *cache.Stats) float64 { return float64(s.PurgesRefused) },
 		""},
 	{"edge_cache_evictions_total", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Evicted) },
-		"Records that gave way to others."},
+		"Records, and bodies in files, that gave way to others."},
+	{"edge_cache_evictions_total", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.BodiesEvicted) },
+		""},
 }
 
 func purges(k cache.PurgeKind) func(s *cache.Stats) float64 {

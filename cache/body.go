@@ -1,0 +1,168 @@
+package cache
+
+import (
+	"sync/atomic"
+	"syscall"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tinyufo"
+)
+
+// body is a larger body of an answer, beside its record: a file in memory. Its fill writes each byte once, and
+// never again, since a socket that was given a page sends what the page holds later. Safe for any goroutine.
+//
+//	refs counts the store, and every fill and reader: the last one closes the file
+//	room only grows while the fill writes
+type body struct {
+	bodies *bodies
+	file   poller.File
+	number uint64 // by which a record names it
+	room   int64  // bytes that were charged for it
+	refs   atomic.Int32
+}
+
+// bodies are the bodies of a Zone: those in the store, on their way to it, and those that were evicted while they are
+// sent. Safe for any goroutine.
+type bodies struct {
+	store *tinyufo.Cache[uint64, *body] // nil: the share is too small for any
+	share int64                         // bytes for all of them
+	least int64                         // bytes that each of them counts for at least, so that there are few files
+	live  atomic.Int64                  // that are charged, at most share
+	last  atomic.Uint64                 // number that was given out
+
+	closed atomic.Bool
+}
+
+const (
+	fileMin    = 32 << 10 // bytes of a body that is in a file: from 16 KiB on sendfile costs less than a copy
+	bodyShards = 4        // of the store: each takes bodies of half of its size at the most
+	bodyCost   = 2 << 10  // bytes that a file takes, beside its pages
+	pageSize   = 4 << 10
+
+	bodiesMin   = 16            // bodies for which the share has room
+	bodyLargest = 1<<32 - 1<<16 // so that 32 bits are enough for a weight, and for the length in a record
+)
+
+// init shares bytes of memory out. Three quarters are for the store, so that there is room for bodies on their way.
+func (b *bodies) init(share int64) {
+	if b.share = share; b.largest() <= bodyMax {
+		return
+	}
+	b.least = min(share/max(filesMax(), bodiesMin), bodyLargest)
+	b.store = tinyufo.New(tinyufo.Options[uint64, *body]{
+		Weight: share / 4 * 3, Shards: bodyShards,
+		Weigher:   func(_ uint64, one *body) uint32 { return uint32(one.room) },
+		OnEvict:   func(_ uint64, one *body, _ tinyufo.Cause) { one.release() },
+		OnReplace: func(_ uint64, one *body) { one.release() },
+	})
+}
+
+// largest returns the bytes of the largest body.
+func (b *bodies) largest() int64 { return min(b.share/bodiesMin, bodyLargest) }
+
+// filesMax is how many files may be open for bodies: a quarter of those that the process may have.
+func filesMax() int64 {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return 256
+	}
+	return int64(min(l.Cur, 1<<32)) / 4
+}
+
+// begin makes a body with room for n bytes, with one reference; nil: there is no room, or no descriptor.
+func (b *bodies) begin(n int64) *body {
+	if b.store == nil {
+		return nil
+	}
+	one := &body{bodies: b}
+	one.refs.Store(1)
+	if !one.grow(n) {
+		return nil
+	}
+	var err error
+	if one.file, err = poller.NewFile("edge-cache", false); err != nil {
+		b.live.Add(-one.room)
+		return nil
+	}
+	one.number = b.last.Add(1)
+	return one
+}
+
+// grow has room for n bytes charged. It reports false where there is none.
+func (b *body) grow(n int64) bool {
+	all := b.bodies
+	room := max((n+pageSize-1)&^(pageSize-1)+bodyCost, all.least)
+	more := room - b.room
+	if more > 0 && all.live.Add(more) > all.share {
+		all.live.Add(-more)
+		return false
+	}
+	b.room = max(b.room, room)
+	return true
+}
+
+// keep has the store refer to one, whose bytes are all there.
+func (b *bodies) keep(one *body) {
+	if b.has(one.number) || !one.take() {
+		return
+	}
+	if b.store.Set(one.number, one); b.closed.Load() { // after Set: close may have passed it by
+		b.store.Delete(one.number)
+	}
+}
+
+// close has the store keep no body any more.
+func (b *bodies) close() {
+	if b.closed.Store(true); b.store != nil {
+		b.store.Purge()
+	}
+}
+
+// has reports whether the store has a body.
+func (b *bodies) has(number uint64) bool {
+	_, ok := b.store.Peek(number)
+	return ok
+}
+
+// take returns the body that a record names, with a reference for the caller; nil: it was evicted.
+func (b *bodies) take(number uint64) *body {
+	if one, ok := b.store.Get(number); ok && one.take() {
+		return one
+	}
+	return nil
+}
+
+// take adds a reference, unless the file is closed.
+func (b *body) take() bool {
+	for n := b.refs.Load(); n > 0; n = b.refs.Load() {
+		if b.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// release gives a reference back.
+func (b *body) release() {
+	n := b.refs.Add(-1)
+	if invariant.On {
+		invariant.That(n >= 0, "a body is released once too often")
+	}
+	if n == 0 {
+		b.file.Close()
+		b.bodies.live.Add(-b.room)
+	}
+}
+
+// write writes p at a place to which nothing was written yet. It reports false where the system has no memory.
+func (b *body) write(p []byte, at int64) bool {
+	for len(p) > 0 {
+		n, err := b.file.WriteAt(p, at)
+		if err != nil {
+			return false
+		}
+		p, at = p[n:], at+int64(n)
+	}
+	return true
+}
