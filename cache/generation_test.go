@@ -303,6 +303,7 @@ func TestZone_purgeErrors(t *testing.T) {
 		{PurgePrefix, "http://a/b", `ends inside a segment: write "/" at its end`},
 		{PurgePrefix, "http://a" + strings.Repeat("/", prefixLevels+1), "has more than 15 segments"},
 		{PurgeHost, "http://a", "is no host"}, {PurgeHost, "a/", "is no host"}, {PurgeHost, "::1", "is no host"},
+		{PurgeHost, "*.test", "is no host"}, {PurgeURL, "http://*.test/", noHost},
 		{PurgeTag, "a b", "has a blank or a comma"}, {PurgeTag, "a,b", "has a blank or a comma"},
 		{PurgeTag, "http://a\nb", "has a blank or a comma"},
 	} {

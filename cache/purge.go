@@ -42,8 +42,8 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 		}
 		names = append(names, tagName(appendTag(nil, []byte(p.Name))))
 	case p.Kind == PurgeHost:
-		if _, _, ok := message.SplitAuthority([]byte(p.Name)); !ok {
-			return 0, fmt.Errorf("cache: %q is no host", p.Name)
+		if !isHost([]byte(p.Name)) {
+			return 0, fmt.Errorf("cache: %q is no host, and stands for no others", p.Name)
 		}
 		names = append(names, g.name(p.Kind, &place{authority: []byte(p.Name)}))
 	default:
@@ -105,7 +105,7 @@ func splitURL(p *Purge) (authority, target []byte, err error) {
 		rest = rest[:end] + "/" + rest[end:]
 	}
 	target = []byte(rest[end:])
-	if _, _, ok := message.SplitAuthority(authority); !ok {
+	if !isHost(authority) {
 		return nil, nil, fmt.Errorf("cache: the URL %q has no valid host", p.Name)
 	}
 	switch path := rest[end:]; {
@@ -120,6 +120,12 @@ func splitURL(p *Purge) (authority, target []byte, err error) {
 		return nil, nil, fmt.Errorf("cache: the prefix %q has more than %d segments", p.Name, prefixLevels-1)
 	}
 	return authority, target, nil
+}
+
+// isHost reports whether a request could have the authority. A pattern is none.
+func isHost(authority []byte) bool {
+	_, _, ok := message.SplitAuthority(authority)
+	return ok && bytes.IndexByte(authority, '*') < 0
 }
 
 // Purging reports whether the method of x is PURGE, which no backend is sent: the cache purges the URL, or answers with

@@ -82,7 +82,10 @@ func (p *purging) run(cmd *cobra.Command) error {
 	}
 	var done admin.CachePurged
 	for i := range all {
-		if err := client.Do(context.Background(), "POST", "/v1/cache/purge", &all[i], &done); err != nil {
+		err := client.Do(context.Background(), "POST", "/v1/cache/purge", &all[i], &done)
+		if err != nil && len(all) > 1 {
+			return fmt.Errorf("%w\n%d of %d URLs were purged: those before %q", err, i, len(all), all[i].URL)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -107,8 +110,9 @@ func newCacheStats() *cobra.Command {
 }
 
 func printCacheStats(w io.Writer, s *admin.CacheStats) {
-	fmt.Fprintf(w, "OBJECTS\t%d\nBYTES\t%d\nEVICTED\t%d\nFILLS\t%d\nFOLLOWERS\t%d\nSTORED\t%d\nREFUSED\t%d\n",
-		s.Objects, s.Bytes, s.Evicted, s.Fills, s.Followers, s.Stored, s.Refused)
+	fmt.Fprintf(w, "OBJECTS\t%d\nBYTES\t%d\nEVICTED\t%d\nBODIES\t%d\nBODY BYTES\t%d\n"+
+		"FILLS\t%d\nFOLLOWERS\t%d\nSTORED\t%d\nREFUSED\t%d\n",
+		s.Objects, s.Bytes, s.Evicted, s.Bodies, s.BodyBytes, s.Fills, s.Followers, s.Stored, s.Refused)
 	p := &s.Purges
 	fmt.Fprintf(w, "PURGES all\t%d\nPURGES host\t%d\nPURGES prefix\t%d\nPURGES refused\t%d\nPURGES tag\t%d\n"+
 		"PURGES url\t%d\n", p.All, p.Host, p.Prefix, p.Refused, p.Tag, p.URL)
@@ -154,7 +158,11 @@ func printCacheEntry(w io.Writer, e *admin.CacheEntry) {
 	if e.Status == 0 {
 		return
 	}
-	printable.Printf(w, "STATUS\t%d, %d bytes\nAGE\t%ds, fresh for %ds\n", e.Status, e.Length, e.Age, e.TTL)
+	left := fmt.Sprintf("fresh for %ds", e.TTL)
+	if e.TTL < 0 {
+		left = fmt.Sprintf("expired %ds ago", -e.TTL)
+	}
+	printable.Printf(w, "STATUS\t%d, %d bytes\nAGE\t%ds, %s\n", e.Status, e.Length, e.Age, left)
 	for _, f := range e.Fields {
 		printable.Printf(w, "\t%s\n", f)
 	}

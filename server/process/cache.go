@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func (a *storedAnswers) Stats() *admin.CacheStats {
 	s := a.zone.Stats()
 	n := &s.Purges
 	return &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
-		Followers: s.Followers, Stored: s.Stored, Refused: s.Refused,
+		Bodies: s.Bodies, BodyBytes: s.BodyBytes, Followers: s.Followers, Stored: s.Stored, Refused: s.Refused,
 		Purges: admin.CachePurges{URL: n[cache.PurgeURL], Prefix: n[cache.PurgePrefix], Host: n[cache.PurgeHost],
 			Tag: n[cache.PurgeTag], All: n[cache.PurgeAll], Refused: s.PurgesRefused}}
 }
@@ -60,6 +61,7 @@ func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 		}
 		return nil, fmt.Errorf("%w: %s", why, strings.TrimPrefix(err.Error(), "cache: "))
 	}
+	slog.Info("purged from the cache", "kind", purge.Kind.String(), "name", purge.Name, "soft", p.Soft, "seq", seq)
 	return &admin.CachePurged{Seq: seq}, nil
 }
 
