@@ -8,7 +8,7 @@
 //	/small    200, 128 bytes               /chunked  200, 16 KiB in 4 chunks
 //	/16k      200, 16 KiB                  /upload   (POST, PUT) reads the body, 200, 128 bytes
 //	/1m       200, 1 MiB                   /ws       a WebSocket that echoes frames
-//	/cached/1k, 16k, 64k: 200, of that size, fresh for a day
+//	/cached/1k, 16k, 64k, 256k, 1m: 200, of that size, fresh for a day
 //	else      404; a query is ignored
 //
 // Life cycle: New, Serve in one goroutine, Stop from any, Close when Serve has returned.

@@ -102,7 +102,7 @@ func TestServer_answersByPath(t *testing.T) {
 		{"/small", 200, 128, false}, {"/16k", 200, 16 << 10, false}, {"/1m", 200, 1 << 20, false},
 		{"/chunked", 200, 16 << 10, true}, {"/else", 404, 0, false},
 		{"/cached/1k", 200, 1 << 10, false}, {"/cached/16k?n=1", 200, 16 << 10, false},
-		{"/cached/64k", 200, 64 << 10, false},
+		{"/cached/64k", 200, 64 << 10, false}, {"/cached/256k", 200, 256 << 10, false},
 	} {
 		resp, err := client.Get("http://" + s.Addr() + c.path)
 		if err != nil {
@@ -121,8 +121,8 @@ func TestServer_answersByPath(t *testing.T) {
 			t.Errorf("%s: %v", c.path, resp.Header)
 		}
 	}
-	if counter.Load() != 8 {
-		t.Errorf("counted %d requests, want 8", counter.Load())
+	if counter.Load() != 9 {
+		t.Errorf("counted %d requests, want 9", counter.Load())
 	}
 }
 

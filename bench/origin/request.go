@@ -16,7 +16,7 @@ type answer struct {
 
 // answers are all there are. Immutable after newAnswers.
 type answers struct {
-	small, k16, m1, chunked, cached1k, cached16k, cached64k, missing, refused answer
+	small, k16, m1, chunked, cached1k, cached16k, cached64k, cached256k, cached1m, missing, refused answer
 }
 
 // request is what the origin knows of one: where it ends and what to say.
@@ -98,6 +98,10 @@ func (a *answers) byPath(path []byte) *answer {
 		return &a.cached16k
 	case "/cached/64k":
 		return &a.cached64k
+	case "/cached/256k":
+		return &a.cached256k
+	case "/cached/1m":
+		return &a.cached1m
 	}
 	return &a.missing
 }
@@ -111,9 +115,10 @@ func newAnswers(now time.Time) *answers {
 		chunked:   newAnswer(now, status, chunks(4, 4<<10)),
 		cached1k:  newAnswer(now, status, cacheable(1<<10)),
 		cached16k: newAnswer(now, status, cacheable(16<<10)),
-		cached64k: newAnswer(now, status, cacheable(64<<10)),
-		missing:   newAnswer(now, "404 Not Found", sized(0)),
-		refused:   newAnswer(now, "501 Not Implemented", sized(0)),
+		cached64k: newAnswer(now, status, cacheable(64<<10)), cached256k: newAnswer(now, status, cacheable(256<<10)),
+		cached1m: newAnswer(now, status, cacheable(1<<20)),
+		missing:  newAnswer(now, "404 Not Found", sized(0)),
+		refused:  newAnswer(now, "501 Not Implemented", sized(0)),
 	}
 }
 

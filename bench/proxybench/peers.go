@@ -79,7 +79,7 @@ var Peers = []Peer{
 	cachePeer(Peer{Name: nginxCacheName, binary: "nginx", version: "-v", config: "nginx.conf",
 		args: "-p {dir} -c {file} -e stderr",
 		set: place{"nginx.http": peerFile("cache.conf"),
-			"nginx.server": "location = /cached/64k { sendfile on; proxy_pass http://origin; }"}}),
+			"nginx.server": "location ~ ^/cached/(64k|256k|1m)$ { sendfile on; proxy_pass http://origin; }"}}),
 	cachePeer(Peer{Name: haproxyCacheName, binary: "haproxy", version: "-v", config: "haproxy.cfg",
 		args: "-db -q -f {file}", set: place{"haproxy.cache": peerFile("cache.cfg"),
 			"haproxy.use": "http-request cache-use all\n\thttp-response cache-store all"}}),

@@ -91,8 +91,11 @@ var Scenarios = []Scenario{
 	hitScenario("1k", ownName, beforeCacheName, ownName, cacheName, nginxCacheName, haproxyCacheName),
 	hitScenario("16k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
 	hitScenario("64k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
+	hitScenario("256k", "", beforeCacheName, cacheName, nginxCacheName),
+	hitScenario("1m", "", beforeCacheName, cacheName, nginxCacheName),
 	missScenario("1k"),
 	missScenario("16k"),
+	missScenario("1m"),
 }
 
 func hitScenario(size, beside string, peers ...string) Scenario {
