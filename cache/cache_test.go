@@ -922,3 +922,47 @@ func TestLarge_isPaced(t *testing.T) {
 		t.Errorf("%d bytes, %s", len(a.body), a.cacheStatus())
 	}
 }
+
+// When the last client leaves, the rest of a large answer is fetched if it is small, and given up if it is not.
+func TestLarge_clientLeaves(t *testing.T) {
+	ended := make(chan bool)
+	g := &rig{bodies: 512 << 20}
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.URL.Path[1:])
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, 1<<16))
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+			ended <- true
+		case <-ended:
+			_, _ = w.Write(make([]byte, size-1<<16))
+		}
+	}))
+	t.Cleanup(o.Close)
+	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	for _, size := range []int{4 << 20, 16 << 20} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+		fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", size)
+		if _, err := io.ReadFull(c, make([]byte, 1<<16)); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if size < 8<<20 {
+			ended <- true
+			testutil.Eventually(t, testutil.Patience, func() bool { return g.zone.Stats().Stored == 1 }, "it is stored")
+		} else {
+			<-ended
+			failed := func() bool { return g.zone.Stats().Failed == 1 }
+			testutil.Eventually(t, testutil.Patience, failed, "it is given up")
+		}
+	}
+	if s := g.zone.Stats(); s.Bodies != 1 || s.BodyBytes > 5<<20 {
+		t.Errorf("%d bodies, %d bytes", s.Bodies, s.BodyBytes)
+	}
+}

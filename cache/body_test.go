@@ -1,0 +1,90 @@
+package cache
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"sync"
+	"testing"
+)
+
+// Nothing begins and nothing grows above the share, and what is released is free again.
+func TestBodies_share(t *testing.T) {
+	const share = 16 << 20
+	b := &bodies{}
+	b.init(share)
+	b.least = 0 // whatever this process may open
+	if b.largest() != share/16 {
+		t.Errorf("the largest body has %d bytes", b.largest())
+	}
+	var all []*body
+	for one := b.begin(500_000); one != nil; one = b.begin(500_000) {
+		all = append(all, one)
+	}
+	if n := len(all); n != share/(123*pageSize+bodyCost) {
+		t.Errorf("%d bodies of %d bytes in %d", n, 500_000, share)
+	}
+	if all[0].grow(1 << 20) {
+		t.Error("a body grows above the share")
+	}
+	all[1].release()
+	if !all[0].grow(600_000) || b.live.Load() > share {
+		t.Errorf("no room after a release: %d of %d bytes", b.live.Load(), share)
+	}
+	for i, one := range all {
+		if i != 1 {
+			one.release()
+		}
+	}
+	if n := b.live.Load(); n != 0 {
+		t.Errorf("%d bytes are charged for nothing", n)
+	}
+	b = &bodies{}
+	if b.init(1 << 20); b.begin(100) != nil {
+		t.Error("a share of 1 MiB has a body, which 64 KiB in a record would be")
+	}
+}
+
+// By a reference the right bytes are read, while other goroutines evict the body, and close the store.
+func TestBodies_concurrent(t *testing.T) {
+	b := &bodies{}
+	b.init(8 << 20)
+	var group sync.WaitGroup
+	for seed := range 4 {
+		group.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(seed), 0))
+			want, got := make([]byte, 100_000), make([]byte, 100_000)
+			for range 300 {
+				if one := b.begin(int64(len(want))); one != nil {
+					for i := range want {
+						want[i] = byte(one.number)
+					}
+					if !one.write(want, 0) {
+						t.Error("it is not written")
+					}
+					b.keep(one)
+					one.release()
+				}
+				number := 1 + rng.Uint64N(b.last.Load()+1)
+				one := b.take(number)
+				if one == nil {
+					continue
+				}
+				if rng.IntN(4) == 0 {
+					b.store.Delete(number)
+				}
+				n, err := one.file.ReadAt(got, 0)
+				if err != nil || n != len(got) || bytes.Count(got, []byte{byte(number)}) != n {
+					t.Errorf("body %d: %d bytes, %v", number, n, err)
+				}
+				one.release()
+			}
+			if seed == 0 {
+				b.close()
+			}
+		})
+	}
+	group.Wait()
+	if n := b.live.Load(); n != 0 || b.store.Len() != 0 {
+		t.Errorf("%d bytes, %d bodies after the end", n, b.store.Len())
+	}
+}
