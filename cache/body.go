@@ -38,6 +38,7 @@ const (
 	fileMin    = 32 << 10 // bytes of a body that is in a file: from 16 KiB on sendfile costs less than a copy
 	bodyShards = 4        // of the store: each takes bodies of half of its size at the most
 	bodyCost   = 2 << 10  // bytes that a file takes, beside its pages
+	closeMax   = 4 << 20  // bytes that a reactor frees
 	pageSize   = 4 << 10
 
 	bodiesMin   = 16            // bodies for which the share has room
@@ -149,10 +150,18 @@ func (b *body) release() {
 	if invariant.On {
 		invariant.That(n >= 0, "a body is released once too often")
 	}
-	if n == 0 {
-		b.file.Close()
-		b.bodies.live.Add(-b.room)
+	switch {
+	case n > 0:
+	case b.room > closeMax: // freed beside the reactors: 256 MiB take 60 ms
+		go b.close()
+	default:
+		b.close()
 	}
+}
+
+func (b *body) close() {
+	b.file.Close()
+	b.bodies.live.Add(-b.room)
 }
 
 // write writes p at a place to which nothing was written yet. It reports false where the system has no memory.
