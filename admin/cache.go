@@ -43,6 +43,19 @@ type CacheStats struct {
 	Stored    uint64      `json:"stored"`
 	Refused   uint64      `json:"refused" doc:"Answers that are worth less than what they would displace."`
 	Purges    CachePurges `json:"purges" doc:"That were asked for."`
+	Disk      *CacheDisk  `json:"disk,omitempty" doc:"Absent where answers are kept in memory only."`
+}
+
+// CacheDisk is what the disk of a cache has and has done since the process began.
+type CacheDisk struct {
+	Objects int    `json:"objects" doc:"That can be found."`
+	Bytes   int64  `json:"bytes"`
+	Size    int64  `json:"size" doc:"Bytes that there may be."`
+	Written uint64 `json:"written" doc:"Bytes."`
+	Read    uint64 `json:"read" doc:"Objects."`
+	Dropped uint64 `json:"dropped" doc:"Objects that were not written: too many waited, or the disk had failed."`
+	Errors  uint64 `json:"errors" doc:"Failures, and damaged objects."`
+	Paused  bool   `json:"paused" doc:"Nothing is written, since the disk has failed, is slow or full."`
 }
 
 // CachePurges counts purges by what they named.

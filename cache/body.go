@@ -4,21 +4,25 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tinyufo"
 )
 
-// body is a larger body of an answer, beside its record: a file in memory. Its fill writes each byte once, and
-// never again, since a socket that was given a page sends what the page holds later. Safe for any goroutine.
+// body is a larger body of an answer, beside its record: a file in memory, or a part of one on disk. Its fill writes
+// each byte once, and never again, since a socket that was given a page sends what the page holds later. Safe for any
+// goroutine.
 //
 //	refs counts the store, and every fill and reader: the last one closes the file
 //	room only grows while the fill writes
 type body struct {
 	bodies *bodies
 	file   poller.File
-	number uint64 // by which a record names it
-	room   int64  // bytes that were charged for it
+	disk   *disk.Body // nil: it is in memory
+	at     int64      // where it begins in file
+	number uint64     // by which a record names it
+	room   int64      // bytes that were charged for it
 	refs   atomic.Int32
 }
 
@@ -87,6 +91,20 @@ func (b *bodies) begin(n int64) *body {
 		return nil
 	}
 	one.number = b.last.Add(1)
+	return one
+}
+
+// adopt makes a body of d, with one reference; nil: there is no room.
+func (b *bodies) adopt(d *disk.Body) *body {
+	one := &body{bodies: b, disk: d, room: d.Weight()}
+	one.refs.Store(1)
+	if b.live.Add(one.room) > b.share || b.store == nil {
+		one.close()
+		return nil
+	}
+	fd, at := d.File()
+	one.file, one.at, one.number = poller.File(fd), at, b.last.Add(1)
+	b.keep(one)
 	return one
 }
 
@@ -160,7 +178,11 @@ func (b *body) release() {
 }
 
 func (b *body) close() {
-	b.file.Close()
+	if b.disk != nil {
+		b.disk.Close()
+	} else {
+		b.file.Close()
+	}
 	b.bodies.live.Add(-b.room)
 }
 

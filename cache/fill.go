@@ -130,7 +130,9 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 		return nil, false
 	}
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
-	one.ask(a, found)
+	if !a.cold || !one.load() {
+		one.ask(a, found)
+	}
 	return &one.self, false
 }
 
@@ -156,6 +158,7 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 		f.status.forwarded = "vary-miss"
 	}
 	f.names, f.why, f.failure = f.names[:0], policy.ReasonNone, nil
+	f.content = len(a.content) > 0
 	f.stale, f.alone, f.first = policy.ReasonNone, false, nil
 	f.growth.begin()
 	f.state.Store(asked)
@@ -166,7 +169,7 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 // ask sends the request to the backend.
 func (f *fill) ask(a *asking, found record) {
 	a.l.zone.counts[f.reactor.Index()].begun.Add(1)
-	f.content, f.fork.Body, f.fork.Class = len(a.content) > 0, a.content, admission.Usual
+	f.fork.Body, f.fork.Class = a.content, admission.Usual
 	if f.first == nil {
 		f.fork.Class = admission.Last
 	}
@@ -328,6 +331,7 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 		l.text = appendList(l.text[:0], now+listTime, id, f.names)
 		record(l.text).setStamps(f.stamp, f.stamp)
 		z.set(f.plain, l.text)
+		z.disk.write(f.plain, l.text, nil)
 	}
 	return true
 }
@@ -508,7 +512,7 @@ func (f *fill) OnFailed(e *proxy.Error) {
 func (f *fill) finish(s fillState) {
 	z := f.front.zone
 	c := &z.counts[f.reactor.Index()]
-	if s == stored {
+	if s == stored && f.from != aDisk {
 		l := z.on(f.reactor)
 		var r record
 		r, l.renewed = f.record(&z.bodies, l.renewed)
@@ -518,12 +522,17 @@ func (f *fill) finish(s fillState) {
 			if c.purged.Add(1); f.first != nil {
 				f.front.unstored(f.first.x, policy.ReasonPurged)
 			}
-		case z.set(f.store, r):
-			c.stored.Add(1)
 		default:
-			c.refused.Add(1)
+			if z.set(f.store, r) {
+				c.stored.Add(1)
+			} else {
+				c.refused.Add(1)
+			}
+			if f.from == aBackend {
+				z.disk.write(f.store, r, f.file)
+			}
 		}
-	} else {
+	} else if f.from != aDisk {
 		c.ended[s].Add(1)
 	}
 	z.fills.remove(f)

@@ -39,6 +39,7 @@ type follower struct {
 	over  bool
 
 	conditional bool // see asking
+	warm        warmth
 }
 
 // findFill returns the fill that the request may follow: no purge has come since that asked. The mutex of s is held.
@@ -63,7 +64,7 @@ func (a *asking) outlived(f *fill) bool {
 	}
 	about := a.about()
 	if about.tags = nil; f.state.Load() == filling {
-		about.tags = record(f.bytes[:f.headLen]).tags()
+		about.tags = record(f.bytes[:f.headLen()]).tags()
 	} else if g.kinds[PurgeTag].ended.Load() > f.stamp {
 		return true
 	}
@@ -77,7 +78,7 @@ func (f *fill) isOver(now int64) bool {
 	if f.state.Load() != filling || f.alone {
 		return false
 	}
-	fresh := record(f.bytes[:f.headLen]).fresh()
+	fresh := record(f.bytes[:f.headLen()]).fresh()
 	return fresh.Left(now) <= 0
 }
 
@@ -155,11 +156,15 @@ func (w *follower) begin(whole bool) (ok bool) {
 			return false
 		}
 	}
-	h, head, now := &l.head, record(f.bytes[:f.headLen]), l.zone.now(r)
+	h, head, now := &l.head, record(f.bytes[:f.headLen()]), l.zone.now(r)
 	fresh := head.fresh()
 	if f.stale != policy.ReasonNone && w.lane != nil &&
 		w.route.Rules.OnError(&fresh, &w.x.Request, now, f.status.code) == policy.ReasonNone {
 		w.again() // its own request forbids a stale answer
+		return false
+	}
+	if f.from == aDisk && w.route.Rules.Reuse(&fresh, &w.x.Request, now) != policy.ReasonFresh {
+		w.again()
 		return false
 	}
 	length := f.length
@@ -172,6 +177,8 @@ func (w *follower) begin(whole bool) (ok bool) {
 	h.Length = w.shape(h, length, fresh.Received)
 	s, how, why := f.status, proxy.CacheHit, f.stale
 	switch {
+	case f.from == aDisk:
+		s = status{ttl: int64(fresh.Left(now) / time.Second)}
 	case f.stale != policy.ReasonNone:
 		s, how = status{ttl: int64(fresh.Left(now) / time.Second), why: f.stale}, proxy.CacheStale
 	case w.lane != nil:
@@ -208,7 +215,7 @@ func (w *follower) shape(h *message.Head, length, received int64) int64 {
 // feed gives w what there is of the body and was not given to it, once all before was released.
 func (w *follower) feed() {
 	f := w.fill
-	if w.over || !w.begun || w.owed > 0 {
+	if w.over || !w.begun || w.owed > 0 || w.warm.loading {
 		return
 	}
 	whole := f.state.Load() == stored // before mark is read, which does not grow after that
@@ -221,13 +228,27 @@ func (w *follower) feed() {
 	}
 	var p []byte
 	if f.file == nil {
-		p = f.bytes[f.headLen:][w.sent:mark:mark]
+		p = f.bytes[f.headLen():][w.sent:mark:mark]
 		w.sent = mark
 	} else {
-		var ok bool
-		if p, ok = f.front.zone.on(w.x.Reactor()).next(w.to, f.file, &w.sent, mark); !ok {
+		l, r := f.front.zone.on(w.x.Reactor()), w.x.Reactor()
+		end, ok := w.warm.upTo(f.file, w.sent, mark)
+		if ok && end == w.sent && w.sent < mark {
+			w.task.Run = w.goOn
+			if w.posted = l.load(r, f.file, w.sent, &w.warm, &w.task); w.posted {
+				return
+			}
+			ok = false
+		}
+		if ok {
+			p, ok = l.next(w.to, f.file, &w.sent, end)
+		}
+		if !ok {
 			w.fail(session.Truncated, nil)
 			return
+		}
+		if len(p) == 0 && w.sent == end && end < mark {
+			w.Release(0) // nobody says that the rest may follow
 		}
 		whole = whole && w.sent == mark
 	}
@@ -298,7 +319,8 @@ func (w *follower) Release(n int) {
 
 // goOn gives w more, or has the backend send more.
 func (w *follower) goOn(*engine.Reactor) {
-	if w.posted = false; w.over {
+	w.posted, w.warm.loading = false, false
+	if w.over {
 		return
 	}
 	if w.fill.took(w.sent) {

@@ -15,11 +15,12 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	h, v, l := &x.Request, visits.Of(x), f.zone.on(r)
 	if h.Verb == message.VerbOther {
 		if purging, refusal := f.route.Purging(x); purging {
-			return nil, f.purge(x, l, refusal)
+			return f.purge(x, l, to, refusal)
 		}
 	}
 	policy.DropOverrides(h, f.route.Fields)
 	a := asking{x: x, to: to, l: l, route: f.route.Of(x), now: f.zone.now(r)}
+	f.zone.hear(a.now)
 	if a.route == nil && v.choice == nil {
 		return nil, proxy.ErrOnward
 	} else if a.route == nil {

@@ -3,11 +3,14 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/maphash"
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -37,7 +40,7 @@ const everything purgeName = 2
 // A stamp is a time in microseconds since 1970, or one more than the last stamp: the stamp of a soft purge says when
 // answers expired.
 type generations struct {
-	seed    maphash.Seed
+	seed    uint64   // of hashes; a disk keeps it
 	buckets []bucket // a power of two
 
 	ended  atomic.Uint64            // stamp of the last purge
@@ -83,12 +86,12 @@ func purgeNameOf(hash uint64) purgeName { return purgeName(hash)&^softly | 2 }
 // tagName returns the name of the first tag of a list.
 func tagName(tags []byte) purgeName { return purgeNameOf(binary.LittleEndian.Uint64(tags)) }
 
-func (g *generations) init(memory int64) {
+func (g *generations) init(memory int64, seed uint64) {
 	n := bucketsMin
 	for n < bucketsMax && int64(n)*bucketShare < memory {
 		n *= 2
 	}
-	g.seed, g.buckets = maphash.MakeSeed(), make([]bucket, n)
+	g.seed, g.buckets = seed, make([]bucket, n)
 }
 
 func (g *generations) bucket(n purgeName) *bucket {
@@ -109,6 +112,12 @@ func (g *generations) next(now int64) uint64 {
 // that are asked for while it runs may count or not.
 func (g *generations) end(k PurgeKind, now int64, names ...purgeName) uint64 {
 	stamp := g.next(now)
+	g.note(k, stamp, names...)
+	return stamp
+}
+
+// note notes that names of a kind were purged.
+func (g *generations) note(k PurgeKind, stamp uint64, names ...purgeName) {
 	for _, n := range names {
 		g.bucket(n).raise(n, stamp)
 	}
@@ -117,7 +126,23 @@ func (g *generations) end(k PurgeKind, now int64, names ...purgeName) uint64 {
 		raise(&g.places, stamp)
 	}
 	raise(&g.ended, stamp)
-	return stamp
+}
+
+// replay notes what was purged before this process. Records may have stamps up to last.
+func (g *generations) replay(all []disk.Purged, last uint64) {
+	for _, p := range all {
+		k, name := PurgeKind(p.Kind), purgeName(p.Name)
+		if p.Kind == disk.Everything {
+			k, name = PurgeAll, everything
+		}
+		if last = max(last, p.Stamp); k <= PurgeAll {
+			g.note(k, p.Stamp, name)
+		}
+	}
+	if last > g.last.Load() && last > uint64(time.Now().UnixMicro()) { // the clock was set back
+		last += uint64(time.Hour / time.Microsecond)
+	}
+	raise(&g.last, last)
 }
 
 // raise notes the purge of n.
@@ -207,9 +232,8 @@ func (g *generations) look(v *verdict, n purgeName) {
 func (g *generations) names(k PurgeKind, of *place) iter.Seq[purgeName] {
 	return func(yield func(purgeName) bool) {
 		var lower [256]byte
-		var h maphash.Hash
-		h.SetSeed(g.seed)
-		_ = h.WriteByte(byte(k))
+		var h xxhash.Digest
+		h.ResetWithSeed(g.seed + uint64(k))
 		_, _ = h.Write(message.AppendLower(lower[:0], message.HostOf(of.authority)))
 		switch path := of.path; k {
 		case PurgePrefix:
@@ -223,12 +247,14 @@ func (g *generations) names(k PurgeKind, of *place) iter.Seq[purgeName] {
 			return
 		case PurgeURL:
 			_, _ = h.Write(path)
-			_ = h.WriteByte('?')
+			_, _ = h.Write(question)
 			_, _ = h.Write(of.query)
 		}
 		yield(purgeNameOf(h.Sum64()))
 	}
 }
+
+var question = []byte{'?'}
 
 // name returns the name by which a place is purged: of a path that is a prefix, the longest.
 func (g *generations) name(k PurgeKind, of *place) (last purgeName) {

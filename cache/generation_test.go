@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -21,7 +20,7 @@ import (
 )
 
 func newGenerations(buckets int) *generations {
-	return &generations{seed: maphash.MakeSeed(), buckets: make([]bucket, buckets)}
+	return &generations{seed: 1, buckets: make([]bucket, buckets)}
 }
 
 // nameFor returns the name of a kind by which an answer is purged that has one place and one tag.
@@ -420,7 +419,7 @@ func TestLocal_after(t *testing.T) {
 		p, _, _ := appendAnswer(nil, nil, tag, headOf("ETag", `"a"`), &a)
 		stamp := z.generations.next(came - 10*second)
 		record(p).setStamps(stamp, stamp)
-		z.end(PurgeTag, true, c.purged, tagName(tag))
+		z.end(PurgeTag, true, c.purged, nil, tagName(tag))
 		left, met := (&local{zone: z}).after(p, of, c.now)
 		if left == nil || met.dead {
 			t.Errorf("%s: it is gone", name)
@@ -430,8 +429,8 @@ func TestLocal_after(t *testing.T) {
 		if a.Fresh.Lifetime = c.lifetime * second; fresh != a.Fresh || fresh.Left(c.now) > 0 {
 			t.Errorf("%s: %+v, want a lifetime of %d s", name, fresh, c.lifetime)
 		}
-		z.end(PurgeTag, false, c.purged, tagName(tag)) // a hard purge wins
-		z.end(PurgeTag, true, c.purged, tagName(tag))
+		z.end(PurgeTag, false, c.purged, nil, tagName(tag)) // a hard purge wins
+		z.end(PurgeTag, true, c.purged, nil, tagName(tag))
 		if left, met = (&local{zone: z}).after(p, of, c.now); left != nil || !met.dead {
 			t.Errorf("%s: it is alive after a hard purge", name)
 		}

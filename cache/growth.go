@@ -11,16 +11,25 @@ import (
 //
 //	bytes below mark are never written again; mark never falls
 type growth struct {
-	buf     *buffer
-	bytes   []byte // of buf: the record
-	headLen int
-	length  int64 // of the body; below 0: it is not stated
-	file    *body // has the body; nil: the record has
+	buf    *buffer
+	bytes  []byte // of buf: the record
+	length int64  // of the body; below 0: it is not stated
+	file   *body  // has the body; nil: the record has
+	from   source
 
 	mark  atomic.Int64  // bytes of the body that are here
 	taken atomic.Uint64 // up to where a follower has taken it, where it is in a file
 	paced atomic.Bool   // the backend waits for that, or is about to
 }
+
+// source is where an answer is from. Only the answer of a backend is written to disk.
+type source uint8
+
+const (
+	aBackend source = iota
+	theStore        // a backend has confirmed it, or has failed
+	aDisk
+)
 
 const (
 	aheadMax  = 8 << 20 // bytes that the backend may be ahead of the fastest follower
@@ -29,7 +38,7 @@ const (
 
 // begin makes g, which is free, ready for another answer.
 func (g *growth) begin() {
-	g.headLen, g.length = 0, -1
+	g.length, g.from = -1, aBackend
 	g.mark.Store(0)
 	g.taken.Store(0)
 	g.paced.Store(false)
@@ -38,11 +47,13 @@ func (g *growth) begin() {
 // keep makes head, and room for the body after it, the record.
 func (g *growth) keep(z *Zone, head record, room int, stamp, confirmed uint64) {
 	head.setStamps(stamp, confirmed)
-	g.headLen = len(head)
-	g.buf = z.takeBuffer(g.headLen + room)
-	g.bytes = g.buf.bytes[:g.headLen+room]
+	g.buf = z.takeBuffer(len(head) + room)
+	g.bytes = g.buf.bytes[:len(head)+room]
 	copy(g.bytes, head)
 }
+
+// headLen returns where the body begins in bytes, which has a head.
+func (g *growth) headLen() int { return record(g.bytes).headLen() }
 
 // makeRoom makes room for n further bytes of a body that has most of them at most. It returns why they are not stored.
 func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
@@ -59,7 +70,7 @@ func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
 		if file == nil {
 			return policy.ReasonCrowd
 		}
-		if !file.write(g.bytes[g.headLen:][:mark], 0) {
+		if !file.write(g.bytes[g.headLen():][:mark], 0) {
 			file.release()
 			return policy.ReasonCrowd
 		}
@@ -72,7 +83,7 @@ func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
 func (g *growth) write(p []byte) bool {
 	mark := g.mark.Load()
 	if g.file == nil {
-		copy(g.bytes[g.headLen+int(mark):], p)
+		copy(g.bytes[g.headLen()+int(mark):], p)
 	} else if !g.file.write(p, mark) {
 		return false
 	}
@@ -112,10 +123,10 @@ func (g *growth) record(b *bodies, memory []byte) (r record, used []byte) {
 	n := g.mark.Load()
 	if g.file != nil {
 		b.keep(g.file)
-		r = record(append(memory[:0], g.bytes[:g.headLen]...)).appendFile(g.file.number, n)
+		r = record(append(memory[:0], g.bytes[:g.headLen()]...)).appendFile(g.file.number, n)
 		return r, r
 	}
-	if r = g.bytes[:g.headLen+int(n)]; g.length < 0 { // nobody reads it yet
+	if r = g.bytes[:g.headLen()+int(n)]; g.length < 0 { // nobody reads it yet
 		r.setBodyLen(int(n))
 	}
 	return r, memory

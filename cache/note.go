@@ -3,6 +3,7 @@ package cache
 import (
 	"strconv"
 
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
@@ -63,6 +64,8 @@ type Stats struct {
 	Purges    [PurgeAll + 1]uint64 // that were asked for, by PurgeKind
 	Reasons   [policy.ReasonCount]uint64
 
+	Disk disk.Stats // zero while none is open
+
 	PurgesRefused uint64 // requests with the method PURGE
 	BodiesEvicted uint64 // bodies in files that gave way to others
 }
@@ -89,6 +92,9 @@ func (z *Zone) Stats() (s Stats) {
 	s.PurgesRefused = z.refused.Load()
 	s.Evicted, s.Objects = z.records.Stats().Evictions, z.records.Len()
 	s.Bytes, s.BodyBytes = z.records.Memory()+z.filling.Load(), z.bodies.live.Load()
+	if d := z.disk.now.Load(); d != nil {
+		s.Disk = d.Stats()
+	}
 	if b := z.bodies.store; b != nil {
 		s.Bodies, s.BodiesEvicted = b.Len(), b.Stats().Evictions
 	}

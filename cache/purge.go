@@ -9,9 +9,11 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/session"
 )
 
 // Purge says which stored answers count no more. Name is what Kind says, "" for PurgeAll. The scheme and the port of a
@@ -54,7 +56,12 @@ func (z *Zone) Purge(p *Purge) (seq uint64, err error) {
 		names = z.namesOf(p.Kind, authority, target)
 	}
 	g.kinds[p.Kind].count.Add(1)
-	return z.end(p.Kind, p.Soft, z.wallNow(), names...), nil
+	written := make(chan error, 1)
+	seq = z.end(p.Kind, p.Soft, z.wallNow(), func(err error) { written <- err }, names...)
+	if err := <-written; err != nil {
+		return seq, ErrDisk
+	}
+	return seq, nil
 }
 
 // ErrElsewhere is the error of a purge that another process has to do.
@@ -62,14 +69,30 @@ var ErrElsewhere = errors.New("cache: another process has taken over, and has a 
 
 var errKind = errors.New("cache: the purge is of no kind that there is, or of all and has a name")
 
-// end purges names of a kind, and returns the stamp of that.
-func (z *Zone) end(k PurgeKind, soft bool, now int64, names ...purgeName) uint64 {
+// end purges names of a kind, and returns the stamp of that. done is told, maybe on another goroutine, when that is on
+// disk, too; nil: nobody waits.
+func (z *Zone) end(k PurgeKind, soft bool, now int64, done func(error), names ...purgeName) uint64 {
 	if soft {
 		for i := range names {
 			names[i] |= softly
 		}
 	}
-	return z.generations.end(k, now, names...)
+	stamp := z.generations.end(k, now, names...)
+	if z.disk.options.Path != "" {
+		z.disk.note(k, stamp, names, done)
+	} else if done != nil {
+		done(nil)
+	}
+	return stamp
+}
+
+// hear ends what a process ends that had the disk of the Zone before, and still answers requests.
+func (z *Zone) hear(now int64) {
+	for _, p := range z.disk.hear() {
+		if k := PurgeKind(p.Kind); p.Kind <= uint32(PurgeAll) {
+			z.disk.note(k, z.generations.end(k, now, purgeName(p.Name)), []purgeName{purgeName(p.Name)}, nil)
+		}
+	}
 }
 
 // readings are the ways in which routes may read paths, beside as they are written.
@@ -147,17 +170,37 @@ func (r *Route) Purging(x *proxy.Exchange) (asked bool, refusal error) {
 // softPurge is the field of a PURGE after which answers are expired, and not gone.
 const softPurge = "Soft-Purge"
 
-// purge answers a PURGE: it ends what is stored for the URL of x, as invalidate does.
-func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
+// purge answers a PURGE: it ends what is stored for the URL of x, as invalidate does. Where the disk has to know, the
+// stream asks for the answer then.
+func (f *front) purge(x *proxy.Exchange, l *local, to session.Receiver, refusal error) (session.Stream, error) {
+	v := visits.Of(x)
+	if p := v.purging; p != nil {
+		return nil, p.answer()
+	}
 	if refusal == nil && f.zone.elsewhere() {
 		refusal = proxy.Respond(503, "Another process has taken over: purge again.\n").With("Retry-After", "1")
 	}
 	if refusal != nil {
 		f.zone.refused.Add(1)
-		return refusal
+		return nil, refusal
 	}
 	f.zone.generations.kinds[PurgeURL].count.Add(1)
-	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", f.end(x, l, x.Request.Get(softPurge) != "")))
+	p := &purging{r: x.Reactor(), to: to}
+	if p.task.Run = p.run; f.zone.disk.options.Path == "" {
+		p.seq = f.end(x, l, x.Request.Get(softPurge) != "", nil)
+		return nil, p.answer()
+	}
+	v.purging = p
+	p.seq = f.end(x, l, x.Request.Get(softPurge) != "", p.written)
+	return p, nil
+}
+
+// answer returns the answer to the PURGE.
+func (p *purging) answer() error {
+	if p.err != nil {
+		return proxy.Respond(503, "The purge could not be written to disk: purge again.\n").With("Retry-After", "1")
+	}
+	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", p.seq))
 	return answer.Type("application/json").With("Cache-Control", "no-store")
 }
 
@@ -166,7 +209,7 @@ func (f *front) purge(x *proxy.Exchange, l *local, refusal error) error {
 func (f *front) invalidate(x *proxy.Exchange, l *local) {
 	z, now := f.zone, f.zone.now(x.Reactor())
 	asked, sent := x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
-	f.end(x, l, false)
+	f.end(x, l, false, nil)
 	for _, id := range []message.Name{message.Location, message.ContentLocation} {
 		reference := x.Response.Peek(id)
 		if len(reference) == 0 {
@@ -177,13 +220,13 @@ func (f *front) invalidate(x *proxy.Exchange, l *local) {
 		}
 	}
 	for group := range groups(&x.Response, "Cache-Group-Invalidation", x.Scheme(), asked) {
-		z.end(PurgeTag, false, now, tagName(appendTag(nil, group)))
+		z.end(PurgeTag, false, now, nil, tagName(appendTag(nil, group)))
 	}
 }
 
 // end ends what is stored for the target of the request of x, whatever any route leaves of the query, and returns the
 // stamp of that.
-func (f *front) end(x *proxy.Exchange, l *local, soft bool) uint64 {
+func (f *front) end(x *proxy.Exchange, l *local, soft bool, done func(error)) uint64 {
 	var names []purgeName
 	z := f.zone
 	for _, q := range z.queries.all() {
@@ -192,7 +235,7 @@ func (f *front) end(x *proxy.Exchange, l *local, soft bool) uint64 {
 			names = append(names, z.generations.name(PurgeURL, &l.subject.at[i]))
 		}
 	}
-	return z.end(PurgeURL, soft, z.now(x.Reactor()), names...)
+	return z.end(PurgeURL, soft, z.now(x.Reactor()), done, names...)
 }
 
 // endNamed ends what is stored for the URL that a reference of the answer of x names, where that is of the origin by an
@@ -201,6 +244,37 @@ func (f *front) endNamed(x *proxy.Exchange, l *local, reference, authority []byt
 	target := x.Request.Bytes(x.Request.Target)
 	named, ok := policy.AppendReference(l.text[:0], reference, []byte(x.Scheme()), authority, target)
 	if l.text = named; ok {
-		f.zone.end(PurgeURL, false, f.zone.now(x.Reactor()), f.zone.namesOf(PurgeURL, authority, named)...)
+		f.zone.end(PurgeURL, false, f.zone.now(x.Reactor()), nil, f.zone.namesOf(PurgeURL, authority, named)...)
 	}
 }
+
+// purging is the exchange of a PURGE that waits until it is on disk; then it asks the cache for its answer.
+// Owned by the reactor of the exchange.
+type purging struct {
+	session.NopStream
+	r    *engine.Reactor
+	to   session.Receiver
+	task engine.Task
+	seq  uint64
+	err  error
+	over bool
+}
+
+// written is told that the purge is on disk. On any goroutine.
+func (p *purging) written(err error) {
+	p.err = err
+	p.r.Post(&p.task)
+}
+
+func (p *purging) run(*engine.Reactor) {
+	if !p.over {
+		p.over = true
+		p.to.OnReset(p, session.Cancelled, proxy.ErrAgain)
+	}
+}
+
+// Congested has the exchange keep the content of its request.
+func (p *purging) Congested() bool { return true }
+
+// Reset is the end of the exchange.
+func (p *purging) Reset(session.Code) { p.over = true }

@@ -11,6 +11,7 @@ const pieceMax = 64 << 10
 
 // reading is what the readers of one reactor share. Owned by its reactor.
 type reading struct {
+	loads *loads
 	piece []byte  // of a file
 	spare *reader // that are over
 }
@@ -20,7 +21,7 @@ type reading struct {
 // false where b cannot be read.
 func (l *reading) next(to session.Receiver, b *body, sent *int, end int) (piece []byte, ok bool) {
 	if to, can := to.(proxy.FileReceiver); can {
-		n, ok := to.OnFile(b.file, int64(*sent), end-*sent)
+		n, ok := to.OnFile(b.file, b.at+int64(*sent), end-*sent)
 		if *sent += n; ok || *sent == end {
 			return nil, true
 		}
@@ -28,7 +29,7 @@ func (l *reading) next(to session.Receiver, b *body, sent *int, end int) (piece 
 	if l.piece == nil {
 		l.piece = make([]byte, pieceMax)
 	}
-	n, err := b.file.ReadAt(l.piece[:min(pieceMax, end-*sent)], int64(*sent))
+	n, err := b.file.ReadAt(l.piece[:min(pieceMax, end-*sent)], b.at+int64(*sent))
 	*sent += max(n, 0)
 	return l.piece[:max(n, 0)], err == nil && n > 0
 }
@@ -43,6 +44,7 @@ type reader struct {
 	to   session.Receiver
 	of   *body
 	task engine.Task
+	warm warmth
 
 	sent, until int
 	owed        int  // bytes that were given and not released
@@ -61,6 +63,7 @@ func (l *reading) read(x *proxy.Exchange, to session.Receiver, b *body, at, n in
 		l.spare = r.next
 	}
 	r.x, r.to, r.of, r.sent, r.until, r.owed, r.over = x, to, b, int(at), int(at+n), 0, false
+	r.warm.reset(int(at))
 	return r
 }
 
@@ -79,8 +82,17 @@ func (r *reader) goOn(*engine.Reactor) {
 		r.keep()
 		return
 	}
-	r.giving = true
-	p, ok := r.l.next(r.to, r.of, &r.sent, r.until)
+	end, ok := r.warm.upTo(r.of, r.sent, r.until)
+	if ok && end == r.sent {
+		if r.posted = r.l.load(r.x.Reactor(), r.of, r.sent, &r.warm, &r.task); r.posted {
+			return
+		}
+		ok = false
+	}
+	var p []byte
+	if r.giving = true; ok {
+		p, ok = r.l.next(r.to, r.of, &r.sent, end)
+	}
 	last := r.sent == r.until
 	if !ok || last {
 		r.Reset(session.Cancelled)
@@ -90,6 +102,8 @@ func (r *reader) goOn(*engine.Reactor) {
 		r.to.OnReset(r, session.Truncated, nil)
 	case last, len(p) > 0:
 		r.to.OnData(r, p, last)
+	case r.sent == end: // nobody says that the rest may follow
+		r.Release(0)
 	}
 	if r.giving = false; r.over {
 		r.keep()

@@ -98,6 +98,9 @@ func (r record) file() uint64 {
 	return binary.LittleEndian.Uint64(r[r.headLen():])
 }
 
+// setFile sets the number of the body of r, which is in a file.
+func (r record) setFile(number uint64) { binary.LittleEndian.PutUint64(r[r.headLen():], number) }
+
 // body returns the body that r has itself.
 func (r record) body() []byte {
 	if r.file() != 0 {

@@ -145,7 +145,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 		stamp, same = r.stamp(), same && bytes.Equal(tags, r.tags())
 	}
 	if same && a.Reason != policy.ReasonNone {
-		l.zone.records.Delete(f.entry.key)
+		l.zone.forget(f.entry.key)
 		f.why, f.marks = a.Reason, a.Marks
 		f.refuse(l)
 		f.passOn()
@@ -153,7 +153,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	}
 	l.renewed, l.text, ok = appendAnswer(l.renewed[:0], l.text[:0], l.tags, head, &a)
 	if !same || !ok || len(l.renewed) > bodyMax {
-		l.zone.records.Delete(f.entry.key)
+		l.zone.forget(f.entry.key)
 		f.askAllAgain()
 		return true
 	}
@@ -178,16 +178,19 @@ func (f *fill) askAllAgain() {
 // giveRecord stores the answer with that head, of a record, and the body of another record, and sends it to the
 // followers.
 func (f *fill) giveRecord(head, of record, stamp, confirmed uint64) {
-	if number := of.file(); number != 0 {
+	if number := of.file(); number != 0 && f.file == nil {
 		if f.file = f.front.zone.bodies.take(number); f.file == nil { // it was evicted since the record was found
 			f.askAllAgain()
 			return
 		}
 	}
 	f.store, f.length = f.entry.key, int64(of.bodyLen())
+	if f.from == aBackend {
+		f.from = theStore
+	}
 	f.keep(f.front.zone, head, len(of.body()), stamp, confirmed)
 	record(f.bytes).setBodyLen(of.bodyLen())
-	copy(f.bytes[f.headLen:], of.body())
+	copy(f.bytes[f.headLen():], of.body())
 	f.mark.Store(f.length)
 	f.finish(stored)
 	if w := f.first; w != nil {

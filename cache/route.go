@@ -146,6 +146,7 @@ type visit struct {
 	why     policy.Reason // why it goes to the backend by itself; ReasonNone: it may wait for another request
 	follows uint8         // how often it began to wait
 	alone   bool          // it needs an answer of its own, in a fill that others do not find
+	purging *purging      // a PURGE that the disk knows of, or is about to
 	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request
 }
 

@@ -3,9 +3,11 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
@@ -18,6 +20,9 @@ type Options struct {
 	Memory   int64  // bytes for what is stored, 1 MiB at least
 	Bodies   int64  // of these, for bodies of 32 KiB and more; each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
+	// Disk, with its Path and its Size, keeps answers from one process to the next. A quarter of what records have of
+	// Memory is for its index. See Zone.OpenDisk.
+	Disk disk.Options
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then. nil: it never is. On any goroutine.
 	Elsewhere func() bool
@@ -31,6 +36,8 @@ type Zone struct {
 	records   *tinyufo.Bytes
 	bodies    bodies
 	replace   func(r, old []byte) bool // replaces
+	disk      tier
+	loads     loads
 	fills     fillTable
 	locals    []*local // by Reactor.Index
 	name      string
@@ -60,6 +67,11 @@ func New(o Options) (*Zone, error) {
 	shards := 1 // of 4 MiB at least, so that a record of 64 KiB is a small part of one
 	for n := 4 * o.Reactors; shards < n && o.Memory/int64(2*shards) >= shardMin; shards *= 2 {
 	}
+	indexed := int64(0)
+	if o.Disk.Path != "" {
+		indexed = o.Memory / 4
+	}
+	o.Memory -= indexed
 	records, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: o.Memory, Shards: shards})
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
@@ -74,12 +86,22 @@ func New(o Options) (*Zone, error) {
 	}
 	z.counts = make([]counts, o.Reactors)
 	for range o.Reactors {
-		z.locals = append(z.locals, &local{zone: z})
+		z.locals = append(z.locals, &local{zone: z, reading: reading{loads: &z.loads}})
 	}
 	z.replace = z.replaces
 	z.bodies.init(o.Bodies)
 	z.fills.init()
-	z.generations.init(o.Memory + o.Bodies)
+	z.loads.slots = make(chan struct{}, readersMax)
+	z.lists.Store(rand.Uint64()) // no list on disk has the same id
+	seed := rand.Uint64() | 1
+	if d := &z.disk.options; o.Disk.Path != "" {
+		*d = o.Disk
+		if d.Seed = disk.SeedOf(d.Path); d.Seed == 0 {
+			d.Seed = seed
+		}
+		seed, d.Memory, d.Replay = d.Seed, indexed, z.generations.replay
+	}
+	z.generations.init(o.Memory+o.Bodies, seed)
 	return z, nil
 }
 
@@ -92,10 +114,29 @@ const (
 func (z *Zone) Close() {
 	z.records.Close()
 	z.bodies.close()
+	z.disk.close(nil)
+}
+
+// OpenDisk has the Zone use Options.Disk, which no other process may use. The answers on it are found from then on.
+func (z *Zone) OpenDisk() error { return z.disk.open(&z.bodies.closed) }
+
+// YieldDisk lets another process use the disk, if Options.Elsewhere says that it is asked now. Answers that are being
+// sent go on. It may take long.
+func (z *Zone) YieldDisk() { z.disk.close(z.elsewhere) }
+
+// forget drops what is stored under a key.
+func (z *Zone) forget(key []byte) {
+	z.records.Delete(key)
+	z.disk.forget(key)
 }
 
 // set stores r under a key, unless the record there was asked for later. It reports whether r is stored.
-func (z *Zone) set(key []byte, r record) bool { return z.records.SetIf(key, r, z.replace) }
+func (z *Zone) set(key []byte, r record) bool {
+	if r.kind() == isMarker {
+		z.disk.forget(key)
+	}
+	return z.records.SetIf(key, r, z.replace)
+}
 
 // replaces reports whether r may take the place of old, and drops the body of old then. The part of the store that has
 // them is locked.

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/caching"
@@ -30,7 +33,63 @@ type caches struct {
 // Immutable once it is in caches.now.
 type cached struct {
 	metrics.Cache
-	memory int64 // bytes of the zone
+	memory int64      // bytes of the zone
+	diskAt config.Pos // where the file names its disk
+}
+
+func tellDisk(err error) { slog.Error("the disk of the cache has failed", "error", err) }
+
+// openDisk has the cache use its disk, if it has one. The error has its place.
+func (c *cached) openDisk() error {
+	err := c.Zone.OpenDisk()
+	var space *disk.SpaceError
+	if errors.As(err, &space) {
+		err = fmt.Errorf(`%w: write a size of [cache] of %d MiB at most`, err, space.Room>>20)
+	}
+	if err != nil && c.diskAt.Line > 0 {
+		err = fmt.Errorf("%s: error: %w", c.diskAt, err)
+	}
+	return err
+}
+
+// takeDisk is openDisk for a process that takes over from another one, or back from it: that gives the disk up about
+// now. It returns when the disk is open, or cannot be opened, or another process takes over.
+func (p *caches) takeDisk() {
+	for deadline := time.Now().Add(diskWait); ; time.Sleep(diskStep) {
+		now := p.now.Load()
+		if now == nil || p.isSuspended() {
+			return
+		}
+		err := now.openDisk()
+		if err == nil {
+			return
+		}
+		var locked *disk.LockedError
+		if !errors.As(err, &locked) || time.Now().After(deadline) {
+			tellDisk(err)
+			return
+		}
+	}
+}
+
+const (
+	diskWait = 30 * time.Second
+	diskStep = 20 * time.Millisecond
+)
+
+// yieldDisk gives the disk up to a process that takes over. It returns when that may have it.
+func (p *caches) yieldDisk() {
+	if now := p.now.Load(); now != nil {
+		now.Zone.YieldDisk()
+	}
+}
+
+// start opens the disk of the cache.
+func (p *caches) start() error {
+	if now := p.now.Load(); now != nil && !p.suspended {
+		return now.openDisk()
+	}
+	return nil
 }
 
 const (
@@ -56,7 +115,7 @@ func (p *caches) prepare() error {
 	}
 	next := &cached{Cache: metrics.Cache{Routes: make(map[string]*cache.RouteCounts)}}
 	if now := p.now.Load(); now != nil {
-		next.Zone, next.memory = now.Zone, now.memory
+		next.Zone, next.memory, next.diskAt = now.Zone, now.memory, now.diskAt
 	} else {
 		asked := caching.Of(p.reload.config).Memory
 		next.memory = cacheMemoryOf(asked, p.limit)
@@ -65,13 +124,20 @@ func (p *caches) prepare() error {
 				"memory", asked, "process", p.limit, "used", next.memory)
 		}
 		bodies := min(next.memory*int64(caching.Of(p.reload.config).Bodies)/100, next.memory-cacheMemoryMin)
+		of := caching.Of(p.reload.config)
 		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Bodies: bodies, Name: p.name,
+			Disk:      disk.Options{Path: of.DiskPath, Size: of.DiskSize, Tell: tellDisk},
 			Elsewhere: p.isSuspended})
 		if err != nil {
 			return err
 		}
-		next.Zone = zone
+		next.Zone, next.diskAt = zone, of.DiskPos()
 		p.reload.onFailure(zone.Close)
+		if p.state == serving && !p.suspended {
+			if err := next.openDisk(); err != nil {
+				return err
+			}
+		}
 	}
 	p.next = next
 	p.reload.onFailure(func() { p.next = nil })

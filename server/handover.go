@@ -144,6 +144,7 @@ func (h *Handover) Suspend(claimed []int) error {
 	}
 	s.enter(s.state, true)
 	s.engine.Suspend(opened(h.of(claimed))...)
+	go s.caches.yieldDisk()
 	return nil
 }
 
@@ -215,6 +216,7 @@ func (h *Handover) Resume() error {
 		return errNotServing
 	}
 	s.enter(serving, false)
+	go s.caches.takeDisk()
 	for _, l := range s.listeners.closing {
 		if s.listeners.has(l) {
 			l.open.Reopen()

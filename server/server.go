@@ -204,6 +204,9 @@ func (s *Server) Start() error {
 			return err
 		}
 	}
+	if err := s.caches.start(); err != nil {
+		return err
+	}
 	s.enter(serving, s.suspended)
 	s.engine.Start()
 	s.ledger.answers(true)

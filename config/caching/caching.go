@@ -31,6 +31,7 @@ var rulePaths = []string{"rules.cache", "listeners.rules.cache", "routes.rules.c
 // Immutable after the configuration was read.
 type Cache struct {
 	schema.Given
+	diskAt config.Pos
 
 	// Memory for stored answers. `auto`: 256 MiB, but at most an eighth of the memory that the process may use. More
 	// than half of `memory_limit` is refused.
@@ -53,6 +54,12 @@ type Cache struct {
 	// no client may.
 	// Example: ["127.0.0.1"]
 	PurgeFrom []netip.Prefix `edge:"purge.allow" json:",omitempty"`
+	// Folder that keeps [answers on disk](cache.md#disk), which is there and is for this process alone. Without the key
+	// answers are kept in memory only.
+	DiskPath string `edge:"disk.path" example:"/var/cache/edge" restart:"true" json:",omitzero"`
+	// Size of the answers on disk. The file system has room for it, and keeps a 20th free.
+	// Example: "100g"
+	DiskSize int64 `edge:"disk.size" unit:"size" default:"10g" min:"64m" max:"1024t" restart:"true"`
 }
 
 // Route says how the answers of a route are cached.
@@ -133,8 +140,8 @@ type entry struct {
 var source embed.FS
 
 // defaultCache is the section [cache] of a file without one.
-var defaultCache = Cache{Bodies: 50, Status: true, Targeted: []string{"edge-cache-control", "cdn-cache-control"},
-	Tags: []string{"cache-tag", "surrogate-key"}}
+var defaultCache = Cache{Bodies: 50, DiskSize: 10 << 30, Status: true,
+	Targeted: []string{"edge-cache-control", "cdn-cache-control"}, Tags: []string{"cache-tag", "surrogate-key"}}
 
 // Of returns the section [cache] of c, with its defaults where c has none. c may be nil.
 func Of(c *config.Config) *Cache {

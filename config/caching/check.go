@@ -64,6 +64,7 @@ type checker struct {
 func check(doc *schema.Document, c *config.Config) {
 	k := checker{doc: doc, rep: doc.Report, c: c}
 	k.checkMemory()
+	k.checkDisk()
 	k.warnPurge()
 	all := schema.Only[*entry](c.Features)
 	k.complete(all, nil)
@@ -148,6 +149,21 @@ func (k *checker) checkMemory() {
 			tags.SizeText(limit))
 	}
 }
+
+// checkDisk notes where the folder of the disk is named.
+func (k *checker) checkDisk() {
+	const path, size = "disk.path", "disk.size"
+	of := Of(k.c)
+	if of.Has(path) {
+		of.diskAt = of.At(path).Pos()
+	} else if of.Has(size) {
+		k.rep.Warnf(schema.CodeNoEffect, of.Head(size), `add path = "/var/cache/edge"`,
+			"the disk of [cache] has no path")
+	}
+}
+
+// DiskPos returns where the file names the folder of the disk.
+func (c *Cache) DiskPos() config.Pos { return c.diskAt }
 
 // warnPurge warns of a cache that any client may purge.
 func (k *checker) warnPurge() {

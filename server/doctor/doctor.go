@@ -137,6 +137,7 @@ var checks = []struct {
 	{"certificate", (*exam).certificates},
 	{"tables", (*exam).tables},
 	{"logs", (*exam).logs},
+	{"cache", (*exam).cache},
 	{"disk", (*exam).disk},
 	{"labels", (*exam).labels},
 	{"binary", (*exam).binary},

@@ -292,6 +292,37 @@ func parse(t *testing.T, text string) *config.Config {
 	return c
 }
 
+func TestExamine_cache(t *testing.T) {
+	const folder, none = "/var/cache/edge", "there is no folder /var/cache/edge, where [cache] keeps answers"
+	for want, lay := range map[string]func(t *testing.T, m *machine) error{
+		none: func(*testing.T, *machine) error { return nil },
+		folder + ", the folder of the cache, may be written by others": func(t *testing.T, m *machine) error {
+			m.lay(t, map[string]string{folder + "/lock": ""})
+			return os.Chmod(m.Path(folder), 0o777) //nolint:gosec // that is what is found
+		},
+		"": func(t *testing.T, m *machine) error {
+			m.lay(t, map[string]string{folder + "/lock": ""})
+			return os.Chmod(m.Path(folder), 0o700) //nolint:gosec // a folder
+		},
+	} {
+		m := &machine{root: t.TempDir(), hard: 1 << 20, cpus: 4, release: "6.18", bytes: 0.5, inodes: 0.5,
+			now: time.Now()}
+		m.lay(t, good)
+		if err := lay(t, m); err != nil {
+			t.Fatal(err)
+		}
+		var found string
+		for _, f := range Examine(m, parse(t, plainFile+"\n[cache]\ndisk.path = \""+folder+"\"\n"), 0).Findings {
+			if f.Check == "cache" {
+				found += f.What
+			}
+		}
+		if found != want {
+			t.Errorf("%q, want %q", found, want)
+		}
+	}
+}
+
 // What is wrong with files: certificates, keys, folders of logs, disks, the program.
 func TestExamine_files(t *testing.T) {
 	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 0, cpus: 4, release: "6.18", bytes: 0.01, inodes: 0.02,
@@ -337,7 +368,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"25 checks: 1 error, 9 warnings, 1 note\n",
+		"26 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)

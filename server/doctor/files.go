@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -82,11 +84,43 @@ func (e *exam) logs() {
 	}
 }
 
+// cacheFolder returns the folder of answers on disk; "": there is none, or nobody knows where it is.
+func (e *exam) cacheFolder() string {
+	if path := e.config.Global.FromWorkingDirectory(caching.Of(e.config).DiskPath); filepath.IsAbs(path) {
+		return path
+	}
+	return ""
+}
+
+// cache: a folder of answers that is not there, that others may write, or that the user of the process may not.
+func (e *exam) cache() {
+	path := e.cacheFolder()
+	if path == "" {
+		return
+	}
+	at, err := os.Stat(e.Path(path))
+	switch {
+	case err != nil || !at.IsDir():
+		e.find(Error, []string{"install -d -m 700 " + path}, "there is no folder %s, where [cache] keeps answers", path)
+	case at.Mode().Perm()&0o022 != 0:
+		e.find(Warning, []string{"chmod go-w " + path}, "%s, the folder of the cache, may be written by others", path)
+	default:
+		owner, ok := at.Sys().(*syscall.Stat_t)
+		if id := e.keyReader(); ok && id != nil && int(owner.Uid) != id.UID && !e.HasACL(e.Path(path)) {
+			e.find(Error, []string{fmt.Sprintf("chown -R %d %s", id.UID, path)},
+				"%s, the folder of the cache, is not of the user of the process", path)
+		}
+	}
+}
+
 const spaceMin = 0.05
 
 // disk: logs and state on a disk that is nearly full.
 func (e *exam) disk() {
 	dirs := e.folders()
+	if path := e.cacheFolder(); path != "" {
+		dirs = append(dirs, path)
+	}
 	if state, _, _ := strings.Cut(e.Getenv("STATE_DIRECTORY"), ":"); state != "" {
 		dirs = append(dirs, state)
 	} else if e.UID() == 0 {

@@ -25,7 +25,7 @@ var cacheStatuses = []proxy.CacheStatus{
 	proxy.CacheHit, proxy.CacheStale, proxy.CacheRevalidated, proxy.CacheMiss, proxy.CacheBypass,
 }
 
-// cacheRows are read from a cache.Stats: series with one label.
+// cacheRows are read from a cache.Stats: series with one label at the most.
 var cacheRows = []struct {
 	name, label, value string
 	of                 func(s *cache.Stats) float64
@@ -41,9 +41,21 @@ var cacheRows = []struct {
 	{"edge_cache_objects", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Objects) },
 		"Records in the store: answers, and what is known of answers that are not stored; bodies: bodies in files."},
 	{"edge_cache_objects", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.Bodies) }, ""},
+	{"edge_cache_objects", "tier", "disk", func(s *cache.Stats) float64 { return float64(s.Disk.Objects) }, ""},
 	{"edge_cache_bytes", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Bytes) },
 		"Memory of the records, and of answers on their way to the store; bodies: of bodies in files."},
 	{"edge_cache_bytes", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.BodyBytes) }, ""},
+	{"edge_cache_bytes", "tier", "disk", func(s *cache.Stats) float64 { return float64(s.Disk.Bytes) }, ""},
+	{"edge_cache_disk_written_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Written) },
+		"Bytes written to the disk of the cache."},
+	{"edge_cache_disk_read_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Read) },
+		"Records read from the disk of the cache."},
+	{"edge_cache_disk_dropped_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Dropped) },
+		"Records that are not on the disk of the cache: too many waited, or it had failed."},
+	{"edge_cache_disk_errors_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Errors) },
+		"Failures of the disk of the cache, and damaged records there."},
+	{"edge_cache_disk_paused", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Paused) },
+		"1 while nothing is written to the disk of the cache, since it has failed, is slow or full."},
 	{"edge_cache_purges_total", "kind", "url", purges(cache.PurgeURL),
 		"Purges that were asked for; refused: requests with the method PURGE that may not."},
 	{"edge_cache_purges_total", "kind", "prefix", purges(cache.PurgePrefix), ""},
@@ -93,6 +105,10 @@ func (c *Counters) RegisterCache(read func() *Cache) {
 		}
 		list(r.name, r.help, each(func(of *Cache, yield yield) {
 			s := of.Zone.Stats()
+			if r.label == "" {
+				yield(r.of(&s))
+				return
+			}
 			yield(r.of(&s), observe.Label{Name: r.label, Value: r.value})
 		}))
 	}

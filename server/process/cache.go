@@ -35,10 +35,15 @@ func (a *administration) Cache() (admin.Cache, error) {
 func (a *storedAnswers) Stats() *admin.CacheStats {
 	s := a.zone.Stats()
 	n := &s.Purges
-	return &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
+	stats := &admin.CacheStats{Objects: s.Objects, Bytes: s.Bytes, Evicted: s.Evicted, Fills: s.Fills,
 		Bodies: s.Bodies, BodyBytes: s.BodyBytes, Followers: s.Followers, Stored: s.Stored, Refused: s.Refused,
 		Purges: admin.CachePurges{URL: n[cache.PurgeURL], Prefix: n[cache.PurgePrefix], Host: n[cache.PurgeHost],
 			Tag: n[cache.PurgeTag], All: n[cache.PurgeAll], Refused: s.PurgesRefused}}
+	if d := &s.Disk; d.Size > 0 {
+		stats.Disk = &admin.CacheDisk{Objects: d.Objects, Bytes: d.Bytes, Size: d.Size, Written: d.Written,
+			Read: d.Read, Dropped: d.Dropped, Errors: d.Errors, Paused: d.Paused > 0}
+	}
+	return stats
 }
 
 // Purge is for admin.Cache.
@@ -56,7 +61,7 @@ func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 	seq, err := a.zone.Purge(&purge)
 	if err != nil {
 		why := admin.ErrInvalid
-		if errors.Is(err, cache.ErrElsewhere) {
+		if errors.Is(err, cache.ErrElsewhere) || errors.Is(err, cache.ErrDisk) {
 			why = admin.ErrConflict
 		}
 		return nil, fmt.Errorf("%w: %s", why, strings.TrimPrefix(err.Error(), "cache: "))

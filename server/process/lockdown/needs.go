@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/plugin"
@@ -180,6 +181,9 @@ func (n *Needs) addNamed(o *Options) {
 		case o.Config.Find(plugin.LogSinks, f.Path) == nil:
 			n.write(f.Key, f.Pos, f.Path, f.Restart)
 		}
+	}
+	if of := caching.Of(o.Config); of.DiskPath != "" {
+		n.add(Need{Key: "disk.path", Pos: of.DiskPos(), Path: of.DiskPath, Access: Write, Folder: true, Later: true})
 	}
 	if g := &o.Config.Global; o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})

@@ -1,0 +1,245 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// Purged is something that was purged: a name of a kind, at a stamp, as the caller has them.
+type Purged struct {
+	Name, Stamp uint64
+	Kind        uint32
+}
+
+// Everything is the Kind that stands for all records before a stamp.
+const Everything = 1<<32 - 1
+
+// A journal is a head and entries, numbers little endian: 8 bytes each for magic and seed; then for each entry name,
+// stamp, kind, and a CRC-32C of these.
+const (
+	journalMagic = 0x31306c6e6a656463 // it is the version of all files of the folder
+	journalHead  = 16
+	journalEntry = 24
+	journalMax   = 1 << 20 // entries from which on it is written anew
+	journalKeep  = journalMax / 2
+)
+
+// journal has what was purged. Its goroutine writes it; any other one may add to it.
+type journal struct {
+	file *os.File // nil: it could not be written, and there is none
+	size int      // entries in it
+
+	mu    sync.Mutex
+	added []Purged
+	done  []func(error) // are told when all of added is synced
+	over  bool          // nobody writes any more
+	wake  chan struct{}
+}
+
+// SeedOf returns the seed of the folder at path, 0 where it has none.
+func SeedOf(path string) uint64 {
+	s := Store{opts: Options{Path: path}}
+	var head [journalHead]byte
+	f, err := os.Open(s.path("journal"))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(head[:], 0); err != nil || binary.LittleEndian.Uint64(head[:]) != journalMagic {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(head[8:])
+}
+
+func appendPurged(dst []byte, p Purged) []byte {
+	at := len(dst)
+	dst = binary.LittleEndian.AppendUint64(dst, p.Name)
+	dst = binary.LittleEndian.AppendUint64(dst, p.Stamp)
+	dst = binary.LittleEndian.AppendUint32(dst, p.Kind)
+	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
+}
+
+// parseJournal returns the entries of a journal. Damage at its end is what a crash leaves: nobody was told that it is
+// there. It reports false where there is other damage, or another seed.
+func parseJournal(p []byte, seed uint64) (all []Purged, ok bool) {
+	if len(p) < journalHead || binary.LittleEndian.Uint64(p) != journalMagic ||
+		binary.LittleEndian.Uint64(p[8:]) != seed {
+		return nil, false
+	}
+	damaged := false
+	for p = p[journalHead:]; len(p) >= journalEntry; p = p[journalEntry:] {
+		if binary.LittleEndian.Uint32(p[20:]) != sum(p[:20]) {
+			damaged = true
+			continue
+		}
+		if damaged {
+			return nil, false
+		}
+		all = append(all, parseEntries(p[:journalEntry])...)
+	}
+	return all, true
+}
+
+// parseEntries returns entries that nothing can have damaged: no machine has crashed since they were written.
+func parseEntries(p []byte) (all []Purged) {
+	for ; len(p) >= journalEntry; p = p[journalEntry:] {
+		all = append(all, Purged{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]),
+			binary.LittleEndian.Uint32(p[16:])})
+	}
+	return all
+}
+
+// shorten returns what matters of entries: of each name the last one. Of very many, the older half gives way to
+// an entry for everything before.
+func shorten(all []Purged) []Purged {
+	type key struct {
+		name uint64
+		kind uint32
+	}
+	last := make(map[key]uint64)
+	for _, p := range all {
+		k := key{p.Name, p.Kind}
+		last[k] = max(last[k], p.Stamp)
+	}
+	var left []Purged
+	for _, p := range all {
+		if k := (key{p.Name, p.Kind}); last[k] == p.Stamp {
+			left = append(left, p)
+			last[k]++
+		}
+	}
+	if over := len(left) - journalKeep; over > 0 {
+		all, left = left, append(left[over:], Purged{Kind: Everything})
+		for _, p := range all[:over] {
+			left[len(left)-1].Stamp = max(left[len(left)-1].Stamp, p.Stamp)
+		}
+	}
+	return left
+}
+
+// rewrite puts a new journal with all entries into the place of the old one.
+func (s *Store) rewrite(all []Purged) error {
+	p := binary.LittleEndian.AppendUint64(nil, journalMagic)
+	p = binary.LittleEndian.AppendUint64(p, s.opts.Seed)
+	for _, one := range all {
+		p = appendPurged(p, one)
+	}
+	f, err := os.OpenFile(s.path("journal.new"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(p); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(s.path("journal.new"), s.path("journal"))
+	}
+	if err == nil {
+		err = s.folder.Sync()
+	}
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	if j := &s.journal; j.file != nil {
+		_ = j.file.Close()
+	}
+	s.journal.file, s.journal.size = f, len(all)
+	return nil
+}
+
+// load reads the journal. It reports false where there is none that can be believed.
+func (s *Store) load() (all []Purged, ok bool) {
+	p, err := os.ReadFile(s.path("journal"))
+	if err != nil {
+		return nil, false
+	}
+	return parseJournal(p, s.opts.Seed)
+}
+
+// Purge writes down what was purged. done is called, on another goroutine, when it is on disk, or could not be written;
+// nil: nobody waits for it. Safe for any goroutine.
+func (s *Store) Purge(all []Purged, done func(error)) {
+	j := &s.journal
+	j.mu.Lock()
+	over := j.over
+	if j.added = append(j.added, all...); done != nil && !over {
+		j.done = append(j.done, done)
+	}
+	j.mu.Unlock()
+	if signal(j.wake); over && done != nil {
+		done(ErrClosed)
+	}
+}
+
+// Discard has the next process find an empty folder.
+func (s *Store) Discard() { _ = os.Remove(s.path("journal")) }
+
+// ErrClosed is the error of a purge that comes when the Store is closed.
+var ErrClosed = errors.New("disk: the store is closed")
+
+// keepJournal writes the journal until the Store is closed.
+func (s *Store) keepJournal() {
+	defer s.ended.Done()
+	j := &s.journal
+	for open := true; open; {
+		select {
+		case <-j.wake:
+		case <-s.closing:
+			open = false
+		}
+		j.mu.Lock()
+		added, done := j.added, j.done
+		j.added, j.done, j.over = nil, nil, !open
+		j.mu.Unlock()
+		err := s.write(added, len(done) > 0)
+		for _, f := range done {
+			f(err)
+		}
+	}
+	if j.file != nil {
+		_ = j.file.Close()
+	}
+}
+
+// write adds entries to the journal. Where that fails, it removes the journal: the next process finds an empty store.
+func (s *Store) write(added []Purged, sync bool) error {
+	j := &s.journal
+	if len(added) == 0 && !sync || j.file == nil {
+		return nil
+	}
+	var p []byte
+	for _, one := range added {
+		p = appendPurged(p, one)
+	}
+	err := s.fault("write journal")
+	if err == nil {
+		_, err = j.file.WriteAt(p, journalHead+int64(j.size)*journalEntry)
+	}
+	if j.size += len(added); err == nil && sync {
+		err = datasync(j.file)
+	}
+	if err == nil && j.size > journalMax {
+		if all, ok := s.load(); ok {
+			err = s.rewrite(shorten(all))
+		} else {
+			err = errors.New("disk: the journal is damaged")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	_ = j.file.Close()
+	j.file = nil
+	s.counts.errors.Add(1)
+	gone := os.Remove(s.path("journal"))
+	if gone == nil {
+		gone = s.folder.Sync()
+	}
+	s.tell(fmt.Errorf("the journal of purges could not be written, so what is on disk will not be used after the next "+
+		"start: %w", err))
+	return gone
+}

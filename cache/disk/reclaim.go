@@ -1,0 +1,126 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// againFraction is the part of a segment that is written again at most when it is removed: what was asked for.
+const againFraction = 10
+
+// makeRoom has a segment with room for a record of n bytes. Where there would be too many bytes, or records, the oldest
+// segments are removed before.
+func (s *Store) makeRoom(n int64) error {
+	w := &s.writer
+	if w.segment != nil && w.at+int64(len(w.batch))+n <= s.segmentSize() {
+		return nil
+	}
+	if w.segment != nil {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		s.seal()
+	}
+	var again []byte
+	var entries []entry
+	need := max(n, s.segmentSize())
+	for all := s.segments.all(); len(all) > 0 && (s.segments.bytes()+need > s.opts.Size || len(all) >= segmentsMax ||
+		s.index.entries.Load() > s.opts.Memory/entryMax); all = all[1:] {
+		again, entries = s.reclaim(all[0], again, entries)
+	}
+	if free, err := s.space(); err != nil || free < need {
+		return errors.Join(unix.ENOSPC, err)
+	}
+	if err := s.makeSegment(); err != nil {
+		return err
+	}
+	w.batch, w.entries = append(w.batch, again...), append(w.entries, entries...)
+	return nil
+}
+
+// makeSegment makes the segment that is written from now on.
+func (s *Store) makeSegment() (err error) {
+	w := &s.writer
+	w.number++
+	one := &segment{number: w.number}
+	if err = s.fault("make"); err != nil {
+		return err
+	}
+	if one.file, err = os.OpenFile(s.segmentPath(w.number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return err
+	}
+	w.list, err = os.OpenFile(s.listPath(w.number), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		_ = one.file.Close()
+		s.remove(w.number)
+		return err
+	}
+	w.segment, w.at, w.listed = one, 0, 0
+	s.segments.add(one)
+	return nil
+}
+
+// reclaim removes the oldest segment. What was asked for lately is added to again, up to a part of a segment, and to
+// entries with its place in there.
+func (s *Store) reclaim(one *segment, again []byte, entries []entry) (_ []byte, _ []entry) {
+	most := s.segmentSize() / againFraction
+	list, _ := os.ReadFile(s.listPath(one.number))
+	for ; len(list) >= entrySize; list = list[entrySize:] {
+		e := parseEntry(list)
+		if e.at < 0 || s.index.remove(e.hash, placeOf(one.number, e.at)) <= 0 {
+			continue
+		}
+		p, err := one.whole(e.at, most-int64(len(again)))
+		if err == nil && binary.LittleEndian.Uint64(p[8:]) == e.hash {
+			e.at = int64(len(again))
+			again, entries = append(again, p...), append(entries, e)
+		}
+	}
+	s.remove(one.number)
+	s.segments.drop()
+	return again, entries
+}
+
+func parseEntry(p []byte) (e entry) {
+	e.hash, e.stamp = binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[16:])
+	if e.at = int64(binary.LittleEndian.Uint64(p[8:])); e.at%unit != 0 || e.at>>(atBits+6) != 0 {
+		e.at = -1
+	}
+	return e
+}
+
+// recover makes the index of what the process before has written, the newest first.
+func (s *Store) recover() {
+	defer s.ended.Done()
+	all := s.segments.all()
+	for i := len(all) - 1; i >= 0; i-- {
+		list, _ := os.ReadFile(s.listPath(all[i].number))
+		for end := len(list) / entrySize * entrySize; end > 0; end -= entrySize { // the last one under a key counts
+			e := parseEntry(list[end-entrySize:])
+			if e.at < 0 || e.at >= all[i].size.Load() || s.index.entries.Load() >= s.opts.Memory/entryMax {
+				continue
+			}
+			s.index.put(e.hash, placeOf(all[i].number, e.at), true)
+		}
+		select {
+		case <-s.closing:
+			return
+		default:
+		}
+	}
+}
+
+// last returns the greatest stamp of the newest segment.
+func (s *Store) last() (last uint64) {
+	all := s.segments.all()
+	for i := len(all) - 1; i >= 0 && last == 0; i-- {
+		list, _ := os.ReadFile(s.listPath(all[i].number))
+		for ; len(list) >= entrySize; list = list[entrySize:] {
+			last = max(last, parseEntry(list).stamp)
+		}
+	}
+	return last
+}

@@ -1,0 +1,131 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// segment is a file with records: the one to which the writer writes, or a full one. Any goroutine may read it,
+// while it has a reference.
+//
+//	refs counts the list, and every reader: the last one closes the file
+//	bytes below size are never written again, and size never falls
+type segment struct {
+	number uint32
+	file   *os.File
+	size   atomic.Int64
+	refs   atomic.Int32
+}
+
+// take adds a reference, unless the file is closed.
+func (s *segment) take() bool {
+	for n := s.refs.Load(); n > 0; n = s.refs.Load() {
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *segment) release() {
+	if s.refs.Add(-1) == 0 {
+		_ = s.file.Close()
+	}
+}
+
+// segments are all of a Store, the oldest first. Safe for any goroutine.
+type segments struct {
+	mu   sync.RWMutex
+	list []*segment
+}
+
+// take returns a segment with a reference for the caller; nil: it was removed.
+func (l *segments) take(number uint32) *segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	i, ok := slices.BinarySearchFunc(l.list, number, func(s *segment, n uint32) int { return int(s.number) - int(n) })
+	if !ok || !l.list[i].take() {
+		return nil
+	}
+	return l.list[i]
+}
+
+// all returns the list, which does not change.
+func (l *segments) all() []*segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.list)
+}
+
+// bytes returns how many bytes all have.
+func (l *segments) bytes() (sum int64) {
+	for _, s := range l.all() {
+		sum += s.size.Load()
+	}
+	return sum
+}
+
+// add adds s, which is newer than all others.
+func (l *segments) add(s *segment) {
+	s.refs.Store(1)
+	l.mu.Lock()
+	l.list = append(l.list, s)
+	l.mu.Unlock()
+}
+
+// drop takes the oldest one out.
+func (l *segments) drop() {
+	l.mu.Lock()
+	s := l.list[0]
+	l.list = slices.Delete(l.list, 0, 1)
+	l.mu.Unlock()
+	s.release()
+}
+
+func (s *Store) segmentPath(number uint32) string { return s.path(fmt.Sprintf("%08x.seg", number)) }
+func (s *Store) listPath(number uint32) string    { return s.path(fmt.Sprintf("%08x.idx", number)) }
+func (s *Store) path(name string) string          { return filepath.Join(s.opts.Path, name) }
+
+// find opens all segments that the folder has. With empty set it removes them instead.
+func (s *Store) find(empty bool) error {
+	files, err := os.ReadDir(s.opts.Path)
+	if err != nil {
+		return err
+	}
+	for _, f := range files { // by name, so the oldest first
+		hex, isSegment := strings.CutSuffix(f.Name(), ".seg")
+		number, err := strconv.ParseUint(hex, 16, 32)
+		if list, ok := strings.CutSuffix(f.Name(), ".idx"); ok && empty && len(list) == 8 {
+			_ = os.Remove(s.path(f.Name()))
+		}
+		switch {
+		case !isSegment, err != nil, len(hex) != 8, number == 0:
+		case empty:
+			_ = os.Remove(s.path(f.Name()))
+		default:
+			one := &segment{number: uint32(number)}
+			if one.file, err = os.Open(s.path(f.Name())); err != nil {
+				return err
+			}
+			at, err := one.file.Stat()
+			if err != nil {
+				return err
+			}
+			one.size.Store(at.Size())
+			s.segments.add(one)
+		}
+	}
+	return nil
+}
+
+// remove removes the files of a segment.
+func (s *Store) remove(number uint32) {
+	_ = os.Remove(s.listPath(number)) // in this order: what a list is lacking is not looked for
+	_ = os.Remove(s.segmentPath(number))
+}

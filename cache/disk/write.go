@@ -1,0 +1,304 @@
+package disk
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Source is a body that is read when its record is written, and closed then, whether it was written or not.
+type Source interface {
+	io.ReaderAt
+	io.Closer
+}
+
+const (
+	queueMax   = 16 << 20 // bytes that wait to be written
+	batchSize  = 1 << 20  // bytes that are written at once
+	gatherTime = 100 * time.Millisecond
+	slowTime   = time.Second // a write that takes longer is a failure
+	pauseMin   = 10 * time.Second
+	pauseMax   = 5 * time.Minute
+)
+
+// writer is what the goroutine that writes segments has, and the queue to it.
+//
+//	Write ─► bytes, items ─► batch ─► segment, then its list, then the index
+type writer struct {
+	paused atomic.Bool
+
+	mu     sync.Mutex
+	bytes  []byte // keys and records of items
+	items  []item
+	queued int64 // bytes of items with their bodies
+	over   bool  // nobody writes any more
+	wake   chan struct{}
+
+	// Owned by the goroutine.
+	spare   []byte // memory of bytes
+	unused  []item // of items
+	segment *segment
+	list    *os.File // of segment
+	listed  int64    // bytes of it
+	at      int64    // where batch goes in segment
+	batch   []byte   // bytes at its end that are not written
+	entries []entry  // of these
+	piece   []byte   // of a body
+	number  uint32   // of the last segment
+	until   time.Time
+	step    time.Duration // of the last pause; 0: all went well since
+}
+
+// item is a record that waits.
+type item struct {
+	head
+	stamp uint64
+	body  Source
+}
+
+// entry is a record that is in the batch, or was written.
+type entry struct {
+	hash, stamp uint64
+	at          int64
+}
+
+// Write has a record written under a key, with a body of length bytes where that is not nil. A stamp is the caller's:
+// see Options.Replay. The record that is there under the key is forgotten at once. It does not block.
+func (s *Store) Write(key, record []byte, stamp uint64, body Source, length int64) {
+	w := &s.writer
+	one := item{head{s.hash(key), len(key), len(record), length}, stamp, body}
+	w.mu.Lock()
+	ok := !w.over && !w.paused.Load() && w.queued < queueMax && len(key) <= keyMax && len(record) <= recordMax
+	if ok {
+		w.bytes = append(append(w.bytes, key...), record...)
+		w.items = append(w.items, one)
+		w.queued += one.size()
+	}
+	full := w.queued >= batchSize || len(w.items) == 1
+	w.mu.Unlock()
+	s.index.remove(one.hash, 0)
+	switch {
+	case !ok:
+		s.drop(&one)
+	case full:
+		signal(w.wake)
+	}
+}
+
+func (s *Store) drop(one *item) {
+	s.counts.dropped.Add(1)
+	one.close()
+}
+
+func (one *item) close() {
+	if one.body != nil {
+		_ = one.body.Close()
+	}
+}
+
+// begin makes the writer ready to make the segment that follows those that there are. What the last process has written
+// last is not written on: nobody knows whether it is whole.
+func (w *writer) begin(s *Store) {
+	if all := s.segments.all(); len(all) > 0 {
+		w.number = all[len(all)-1].number
+	}
+	w.piece = make([]byte, batchSize)
+}
+
+// keepWriting writes what waits until the Store is closed.
+func (s *Store) keepWriting() {
+	defer s.ended.Done()
+	w := &s.writer
+	timer := time.NewTimer(0)
+	for open := true; open; {
+		select {
+		case <-w.wake:
+		case <-s.closing:
+			open = false
+		}
+		if open && s.waits() < batchSize {
+			timer.Reset(gatherTime)
+			select {
+			case <-w.wake:
+			case <-timer.C:
+			case <-s.closing:
+				open = false
+			}
+		}
+		w.mu.Lock()
+		bytes, items := w.bytes, w.items
+		w.bytes, w.items, w.queued, w.over = w.spare[:0], w.unused[:0], 0, !open
+		w.mu.Unlock()
+		s.writeAll(bytes, items)
+		clear(items)
+		if w.spare, w.unused = bytes[:0], items[:0]; cap(bytes) > 2*batchSize { // a burst is over
+			w.spare, w.unused = nil, nil
+		}
+	}
+	s.seal()
+}
+
+func (s *Store) waits() int64 {
+	s.writer.mu.Lock()
+	defer s.writer.mu.Unlock()
+	return s.writer.queued
+}
+
+// writeAll writes items, the keys and records of which are in p.
+func (s *Store) writeAll(p []byte, items []item) {
+	w := &s.writer
+	w.paused.Store(time.Now().Before(w.until))
+	var err error
+	for i := range items {
+		one := &items[i]
+		key, record := p[:one.key], p[one.key:][:one.record]
+		p = p[one.key+one.record:]
+		if w.paused.Load() {
+			s.drop(one)
+			continue
+		}
+		if err = s.put(one, key, record); err == nil && (len(w.batch) >= batchSize || i == len(items)-1) {
+			err = s.flush()
+		}
+		if one.close(); err != nil {
+			s.pause(err)
+		}
+	}
+	if w.paused.Load() { // nobody wakes the writer while Write refuses all
+		time.AfterFunc(time.Until(w.until), func() { w.paused.Store(false) })
+	}
+}
+
+// put adds a record to the batch, or writes it where it has a body of its own.
+func (s *Store) put(one *item, key, record []byte) error {
+	w := &s.writer
+	if err := s.makeRoom(one.size()); err != nil {
+		return err
+	}
+	start := len(w.batch)
+	at := w.at + int64(start)
+	w.batch = one.append(w.batch, key, record)
+	w.entries = append(w.entries, entry{one.hash, one.stamp, at})
+	if one.body == nil {
+		seal(w.batch[start:])
+		w.pad()
+		return nil
+	}
+	// The body goes first, to its place after the sums, which are known then.
+	front := int64(one.front())
+	for done := int64(0); done < one.head.body; {
+		n, err := io.ReadFull(io.NewSectionReader(one.body, done, one.head.body-done), w.piece[:min(batchSize,
+			one.head.body-done)])
+		if err != nil {
+			return err
+		}
+		for p := w.piece[:n]; len(p) > 0; p = p[min(len(p), blockSize):] {
+			w.batch = binary.LittleEndian.AppendUint32(w.batch, sum(p[:min(len(p), blockSize)]))
+		}
+		if err := s.pwrite(w.piece[:n], at+front+done); err != nil {
+			return err
+		}
+		done += int64(n)
+	}
+	seal(w.batch[start:])
+	w.segment.size.Store(at + one.size()) // before others find it
+	if err := s.flush(); err != nil {
+		return err
+	}
+	w.at = at + one.size()
+	return nil
+}
+
+// pad ends the batch at a place where a record may begin.
+func (w *writer) pad() {
+	for (w.at+int64(len(w.batch)))%unit != 0 {
+		w.batch = append(w.batch, 0)
+	}
+}
+
+// pwrite writes p to a place in the segment. A write that takes long is a failure.
+func (s *Store) pwrite(p []byte, at int64) error {
+	began, err := time.Now(), s.fault("write")
+	if err == nil {
+		_, err = s.writer.segment.file.WriteAt(p, at)
+	}
+	if err != nil {
+		return err
+	}
+	s.counts.written.Add(uint64(len(p)))
+	if took := time.Since(began); took > slowTime {
+		return fmt.Errorf("a write took %v", took.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// flush writes the batch to its segment, then its entries to the list, then to the index.
+func (s *Store) flush() error {
+	w := &s.writer
+	if len(w.batch) == 0 {
+		return nil
+	}
+	err := s.pwrite(w.batch, w.at)
+	if err == nil {
+		w.at += int64(len(w.batch))
+		w.segment.size.Store(max(w.segment.size.Load(), w.at))
+		err = s.flushList()
+	}
+	if err == nil {
+		for _, e := range w.entries {
+			s.index.put(e.hash, placeOf(w.segment.number, e.at), false)
+		}
+		w.step = 0
+	}
+	w.batch, w.entries = w.batch[:0], w.entries[:0]
+	return err
+}
+
+func (s *Store) flushList() error {
+	w := &s.writer
+	var p []byte
+	for _, e := range w.entries {
+		p = binary.LittleEndian.AppendUint64(p, e.hash)
+		p = binary.LittleEndian.AppendUint64(p, uint64(e.at))
+		p = binary.LittleEndian.AppendUint64(p, e.stamp)
+	}
+	if err := s.fault("write list"); err != nil {
+		return err
+	}
+	if _, err := w.list.WriteAt(p, w.listed); err != nil {
+		return err
+	}
+	w.listed += int64(len(p))
+	return nil
+}
+
+// pause has nothing written for a while, twice as long as the last time if nothing was written since, and goes on with
+// another segment then.
+func (s *Store) pause(err error) {
+	w := &s.writer
+	w.step = min(max(2*w.step, pauseMin), pauseMax)
+	w.until = time.Now().Add(w.step)
+	for _, e := range w.entries {
+		s.index.remove(e.hash, 0)
+	}
+	s.counts.errors.Add(1)
+	s.counts.dropped.Add(uint64(len(w.entries)))
+	s.seal()
+	s.tell(fmt.Errorf("nothing is written to the disk of the cache for %v: %w", w.step, err))
+	w.paused.Store(true)
+}
+
+// seal ends the segment, and forgets the batch.
+func (s *Store) seal() {
+	w := &s.writer
+	w.batch, w.entries = w.batch[:0], w.entries[:0]
+	if w.segment == nil {
+		return
+	}
+	_ = w.list.Close()
+	w.segment, w.list = nil, nil
+}

@@ -1,0 +1,151 @@
+package cache
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/cache/disk"
+)
+
+// tier is the disk of a Zone. Safe for any goroutine.
+type tier struct {
+	options disk.Options // without Path there is none
+	now     atomic.Pointer[disk.Store]
+
+	mu     sync.Mutex
+	purged []disk.Purged // while it is not open
+	late   *os.File      // is told instead, once another process has the disk; nil: none has
+}
+
+// purgedMax bounds tier.purged.
+const purgedMax = 1 << 16
+
+// ErrDisk is the error of a purge after which what is on disk may come back at the next start.
+var ErrDisk = errors.New("cache: the purge could not be written to disk: purge again")
+
+// open has the disk used, unless closed says, or it is.
+func (t *tier) open(closed *atomic.Bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.options.Path == "" || t.now.Load() != nil || closed.Load() {
+		return nil
+	}
+	if t.late != nil { // what it says comes back by that
+		_ = t.late.Close()
+		t.late = nil
+	}
+	d, err := disk.Open(t.options)
+	if err != nil {
+		return err
+	}
+	d.Purge(t.purged, nil)
+	t.purged = nil
+	t.now.Store(d)
+	return nil
+}
+
+// close lets another process use the disk, if elsewhere says that it does; nil: in any case.
+func (t *tier) close(elsewhere func() bool) {
+	if d := t.take(elsewhere); d != nil {
+		d.Close()
+	}
+}
+
+// take returns the disk, which nobody uses any more; nil: there is none to close.
+func (t *tier) take(elsewhere func() bool) *disk.Store {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if elsewhere != nil && !elsewhere() {
+		return nil
+	}
+	d := t.now.Swap(nil)
+	if d != nil && elsewhere != nil {
+		var err error
+		if t.late, err = disk.Late(t.options.Path); err != nil {
+			d.Discard()
+		}
+	}
+	return d
+}
+
+// hear returns what processes that had the disk before have purged.
+func (t *tier) hear() []disk.Purged {
+	if d := t.now.Load(); d != nil && d.Elders() {
+		return d.Heard()
+	}
+	return nil
+}
+
+// note writes down that names of a kind were purged. done is told when that is on disk; nil: nobody waits.
+func (t *tier) note(k PurgeKind, stamp uint64, names []purgeName, done func(error)) {
+	var all []disk.Purged
+	for _, n := range names {
+		all = append(all, disk.Purged{Name: uint64(n), Stamp: stamp, Kind: uint32(k)})
+	}
+	if d := t.now.Load(); d != nil {
+		d.Purge(all, done)
+		return
+	}
+	t.mu.Lock()
+	d := t.now.Load()
+	if t.late != nil {
+		var p []byte
+		for _, one := range all {
+			p = disk.AppendPurged(p, one)
+		}
+		_, _ = t.late.Write(p)
+		t.mu.Unlock()
+		return
+	}
+	if t.purged = append(t.purged, all...); len(t.purged) > purgedMax {
+		t.purged = slices.Clone(t.purged[purgedMax/2:])
+		t.purged = append(t.purged, disk.Purged{Kind: disk.Everything, Stamp: stamp})
+	}
+	t.mu.Unlock()
+	switch {
+	case d != nil: // it was opened just now
+		d.Purge(all, done)
+	case done != nil:
+		done(ErrDisk)
+	}
+}
+
+// has reports whether the disk has a record under a key.
+func (t *tier) has(key []byte) bool {
+	d := t.now.Load()
+	return d != nil && d.Has(key)
+}
+
+// forget has the disk not find a record under a key.
+func (t *tier) forget(key []byte) {
+	if d := t.now.Load(); d != nil {
+		d.Forget(key)
+	}
+}
+
+// write has r written to the disk, with its body where that is in a file.
+func (t *tier) write(key []byte, r record, file *body) {
+	d := t.now.Load()
+	switch {
+	case d == nil:
+	case file == nil:
+		d.Write(key, r, r.stamp(), nil, 0)
+	case file.take():
+		d.Write(key, r, r.stamp(), lentBody{file}, int64(r.bodyLen()))
+	}
+}
+
+// lentBody is a body that the disk reads.
+type lentBody struct{ *body }
+
+// ReadAt reads a part of the body.
+func (b lentBody) ReadAt(p []byte, at int64) (int, error) { return b.file.ReadAt(p, b.at+at) }
+
+// Close gives the body back.
+func (b lentBody) Close() error {
+	b.release()
+	return nil
+}
