@@ -99,6 +99,9 @@ func (l *local) get(key []byte, now int64) record {
 	case r.kind() == isAnswer, (r.kind() == isList || r.kind() == isMarker) && r.until() > now:
 		return r
 	}
+	if l.blocks {
+		return l.zone.disk.read(key)
+	}
 	return nil
 }
 

@@ -90,6 +90,7 @@ func (r *Route) Explain(x *proxy.Exchange, z *Zone) *Explained {
 // stored returns what is stored for the request.
 func (a *asking) stored() *Entry {
 	e := &Entry{State: EntryNone}
+	a.l.blocks = true
 	if list := a.l.get(a.l.key, a.now); list.kind() == isList {
 		for name := range policy.Names(list.names()) {
 			e.Vary = append(e.Vary, string(name))

@@ -130,7 +130,9 @@ func (f *front) follow(a *asking, found record, alone bool) (stream session.Stre
 		return nil, false
 	}
 	proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss})
-	if !a.cold || !one.load() {
+	if a.cold && one.load() {
+		one.self.arm()
+	} else {
 		one.ask(a, found)
 	}
 	return &one.self, false

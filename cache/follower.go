@@ -93,13 +93,19 @@ func (w *follower) join(f *front, of *fill, a *asking) {
 func (w *follower) wait() {
 	n := w.lane
 	n.list.PushBack(&w.place, w)
-	w.timer.Run = w.tooLong
-	n.reactor.Arm(&w.timer, n.reactor.Now()+int64(cmp.Or(w.route.LockTimeout, lockTimeout)))
+	w.arm()
 	proxy.SetCached(w.x, proxy.Cached{Status: proxy.CacheMiss})
 	if w.fill.state.Load() != asked {
 		n.more = true
 		n.kick()
 	}
+}
+
+// arm bounds how long w waits for the head.
+func (w *follower) arm() {
+	r := w.x.Reactor()
+	w.timer.Run = w.tooLong
+	r.Arm(&w.timer, r.Now()+int64(cmp.Or(w.route.LockTimeout, lockTimeout)))
 }
 
 // step acts on what the fill of w, which is not the first follower, has come to.
@@ -191,7 +197,7 @@ func (w *follower) begin(whole bool) (ok bool) {
 	l.base = h.Base // OnHead takes the head, and not its memory
 	end := h.Length == 0 || w.x.Request.Verb == message.VerbHead
 	w.begun = true
-	if w.lane != nil {
+	if w.lane != nil || f.from == aDisk {
 		r.Disarm(&w.timer)
 	}
 	w.end(end)
@@ -291,7 +297,9 @@ func (w *follower) end(over bool) {
 		f.first = nil
 	} else {
 		w.place.Remove()
-		w.lane.reactor.Disarm(&w.timer)
+	}
+	if w.lane != nil || f.from == aDisk {
+		w.x.Reactor().Disarm(&w.timer)
 	}
 	if f.followers.Add(-1) == 0 {
 		switch {

@@ -119,6 +119,19 @@ func (t *tier) has(key []byte) bool {
 	return d != nil && d.Has(key)
 }
 
+// read returns the record under a key; nil: the disk has none. It blocks.
+func (t *tier) read(key []byte) record {
+	d := t.now.Load()
+	if d == nil {
+		return nil
+	}
+	r, b := d.Read(key)
+	if b != nil {
+		b.Close()
+	}
+	return r
+}
+
 // forget has the disk not find a record under a key.
 func (t *tier) forget(key []byte) {
 	if d := t.now.Load(); d != nil {

@@ -170,6 +170,7 @@ type local struct {
 	params  [][]byte     // of a query
 	head    message.Head // that followers are given
 	base    []byte       // memory of that
+	blocks  bool         // get may wait for the disk: nobody is served by this local
 	free    *fill        // fills that are over; see takeFill
 	kept    int          // how many
 	stored  proxy.Stored

@@ -16,11 +16,12 @@ import (
 //	   24  bytes of the body
 //	   32  key, record
 //	       CRC-32C of each block of the body
-//	       body
+//	       body, from the next page on
 const (
 	recordMagic = 0x72636465
 	recordHead  = 32
 	blockSize   = 64 << 10 // of a body
+	pageSize    = 4 << 10
 	keyMax      = 64 << 10
 	recordMax   = 1 << 20
 	bodyMax     = int64(1) << 40
@@ -43,13 +44,31 @@ type head struct {
 	body        int64
 }
 
-// front is how many bytes there are before the body.
+// front is how many bytes there are of it but for the body.
 func (h *head) front() int { return recordHead + h.key + h.record + 4*h.blocks() }
+
+// align is the unit of places of the record. A body begins with a page, which sendfile is faster with.
+func (h *head) align() int64 {
+	if h.body > 0 {
+		return pageSize
+	}
+	return unit
+}
+
+// before is how many bytes there are up to the body.
+func (h *head) before() int64 {
+	if h.body > 0 {
+		return roundUp(int64(h.front()), pageSize)
+	}
+	return int64(h.front())
+}
+
+// size is how many bytes the record takes.
+func (h *head) size() int64 { return roundUp(h.before()+h.body, unit) }
 
 func (h *head) blocks() int { return int((h.body + blockSize - 1) / blockSize) }
 
-// size is how many bytes the record takes.
-func (h *head) size() int64 { return (int64(h.front()) + h.body + unit - 1) &^ (unit - 1) }
+func roundUp(n, to int64) int64 { return (n + to - 1) &^ (to - 1) }
 
 // append appends the record without its body, whose sums are to follow.
 func (h *head) append(dst, key, record []byte) []byte {
@@ -76,7 +95,7 @@ func parseHead(p []byte, room int64) (h head, err error) {
 		return h, errDamaged
 	}
 	h = head{binary.LittleEndian.Uint64(p[8:]), int(key), int(record), int64(body)}
-	if int64(h.front())+h.body > room {
+	if h.before()+h.body > room {
 		return h, errDamaged
 	}
 	return h, nil

@@ -166,7 +166,10 @@ func (s *Store) Purge(all []Purged, done func(error)) {
 	j := &s.journal
 	j.mu.Lock()
 	over := j.over
-	if j.added = append(j.added, all...); done != nil && !over {
+	if j.added = append(j.added, all...); len(j.added) > journalMax { // the disk does not answer
+		j.added = []Purged{{Kind: Everything, Stamp: j.added[len(j.added)-1].Stamp}}
+	}
+	if done != nil && !over {
 		j.done = append(j.done, done)
 	}
 	j.mu.Unlock()

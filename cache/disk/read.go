@@ -60,7 +60,7 @@ func (s *Store) Read(key []byte) (record []byte, body *Body) {
 		of.release()
 		return record, nil
 	}
-	body = &Body{store: s, segment: of, hash: hash, place: at, at: at.at() + int64(h.front()), Length: h.body,
+	body = &Body{store: s, segment: of, hash: hash, place: at, at: at.at() + h.before(), Length: h.body,
 		sums: p[recordHead+h.key+h.record:], checked: make([]atomic.Uint32, (h.blocks()+31)/32)}
 	return record, body
 }
@@ -92,16 +92,17 @@ func (s *segment) front(at int64) (p []byte, h head, err error) {
 }
 
 // whole reads a record at a place, of most bytes, as it is.
-func (s *segment) whole(at, most int64) ([]byte, error) {
+func (s *segment) whole(at, most int64) (whole []byte, h head, err error) {
 	p, h, err := s.front(at)
 	if err == nil && h.size() > most {
 		err = errTooLarge
 	}
 	if err != nil {
-		return nil, err
+		return nil, h, err
 	}
-	whole := make([]byte, h.size())
-	return whole, readAt(s.file, whole[:copy(whole, p)+int(h.body)][len(p):], at+int64(len(p)))
+	whole = make([]byte, h.size())
+	copy(whole, p)
+	return whole, h, readAt(s.file, whole[h.before():][:h.body], at+h.before())
 }
 
 var errTooLarge = errors.New("disk: a record is too large to be written again")
@@ -154,8 +155,6 @@ func (b *Body) Ready(from int64) int64 {
 	}
 	return to
 }
-
-const pageSize = 4 << 10
 
 // Load reads b from a byte on and checks it, and returns up to where it can be sent. It blocks. After an error the
 // record is forgotten.

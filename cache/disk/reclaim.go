@@ -73,8 +73,9 @@ func (s *Store) reclaim(one *segment, again []byte, entries []entry) (_ []byte, 
 		if e.at < 0 || s.index.remove(e.hash, placeOf(one.number, e.at)) <= 0 {
 			continue
 		}
-		p, err := one.whole(e.at, most-int64(len(again)))
-		if err == nil && binary.LittleEndian.Uint64(p[8:]) == e.hash {
+		p, h, err := one.whole(e.at, most-int64(len(again)))
+		if err == nil && h.hash == e.hash {
+			again = append(again, make([]byte, roundUp(int64(len(again)), h.align())-int64(len(again)))...)
 			e.at = int64(len(again))
 			again, entries = append(again, p...), append(entries, e)
 		}

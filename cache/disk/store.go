@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -187,11 +188,23 @@ func (s *Store) segmentSize() int64 {
 	return max(min(segmentMax, s.opts.Size/segmentsMin), s.opts.Size/segmentsMax)
 }
 
+// closeTime is how long Close waits for a disk that does not answer. Then another process may open the folder when this
+// one has ended.
+const closeTime = 5 * time.Second
+
 // Close ends the Store: what waits is written, then another process may open the folder. What was read stays readable.
 func (s *Store) Close() {
 	close(s.closing)
-	s.ended.Wait()
-	s.closeFiles()
+	ended := make(chan struct{})
+	go func() {
+		s.ended.Wait()
+		s.closeFiles()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeTime):
+	}
 }
 
 func (s *Store) closeFiles() {

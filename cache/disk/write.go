@@ -176,20 +176,20 @@ func (s *Store) writeAll(p []byte, items []item) {
 // put adds a record to the batch, or writes it where it has a body of its own.
 func (s *Store) put(one *item, key, record []byte) error {
 	w := &s.writer
-	if err := s.makeRoom(one.size()); err != nil {
+	if err := s.makeRoom(one.size() + pageSize); err != nil {
 		return err
 	}
+	w.pad(one.align())
 	start := len(w.batch)
 	at := w.at + int64(start)
 	w.batch = one.append(w.batch, key, record)
 	w.entries = append(w.entries, entry{one.hash, one.stamp, at})
 	if one.body == nil {
 		seal(w.batch[start:])
-		w.pad()
 		return nil
 	}
 	// The body goes first, to its place after the sums, which are known then.
-	front := int64(one.front())
+	before := one.before()
 	for done := int64(0); done < one.head.body; {
 		n, err := io.ReadFull(io.NewSectionReader(one.body, done, one.head.body-done), w.piece[:min(batchSize,
 			one.head.body-done)])
@@ -199,13 +199,13 @@ func (s *Store) put(one *item, key, record []byte) error {
 		for p := w.piece[:n]; len(p) > 0; p = p[min(len(p), blockSize):] {
 			w.batch = binary.LittleEndian.AppendUint32(w.batch, sum(p[:min(len(p), blockSize)]))
 		}
-		if err := s.pwrite(w.piece[:n], at+front+done); err != nil {
+		if err := s.pwrite(w.piece[:n], at+before+done); err != nil {
 			return err
 		}
 		done += int64(n)
 	}
 	seal(w.batch[start:])
-	w.segment.size.Store(at + one.size()) // before others find it
+	w.segment.size.Store(at + before + one.head.body) // before others find it
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -213,11 +213,10 @@ func (s *Store) put(one *item, key, record []byte) error {
 	return nil
 }
 
-// pad ends the batch at a place where a record may begin.
-func (w *writer) pad() {
-	for (w.at+int64(len(w.batch)))%unit != 0 {
-		w.batch = append(w.batch, 0)
-	}
+// pad has the batch end at a multiple of to.
+func (w *writer) pad(to int64) {
+	at := w.at + int64(len(w.batch))
+	w.batch = append(w.batch, make([]byte, roundUp(at, to)-at)...)
 }
 
 // pwrite writes p to a place in the segment. A write that takes long is a failure.

@@ -116,6 +116,11 @@ func printCacheStats(w io.Writer, s *admin.CacheStats) {
 	p := &s.Purges
 	fmt.Fprintf(w, "PURGES all\t%d\nPURGES host\t%d\nPURGES prefix\t%d\nPURGES refused\t%d\nPURGES tag\t%d\n"+
 		"PURGES url\t%d\n", p.All, p.Host, p.Prefix, p.Refused, p.Tag, p.URL)
+	if d := s.Disk; d != nil {
+		fmt.Fprintf(w, "DISK objects\t%d\nDISK bytes\t%d of %d\nDISK written\t%d\nDISK read\t%d\nDISK dropped\t%d\n"+
+			"DISK errors\t%d\nDISK paused\t%v\n", d.Objects, d.Bytes, d.Size, d.Written, d.Read, d.Dropped, d.Errors,
+			d.Paused)
+	}
 }
 
 func newCacheGet() *cobra.Command {
