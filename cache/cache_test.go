@@ -22,6 +22,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -49,18 +50,26 @@ type rig struct {
 	bodies  int64             // Options.Bodies; 0: 32 MiB
 	onward  proxy.Destination // in place of the origin; nil: the origin
 	timeout time.Duration     // of the route
+	disk    bool              // the zone has one
+	begun   func()            // is called when it serves
 }
 
 func newRig(t testing.TB, route cache.Route, origin http.HandlerFunc, filters ...*proxy.Filter) *rig {
 	t.Helper()
 	g := &rig{}
+	g.serve(t, route, origin, filters...)
+	return g
+}
+
+// serve starts g before an origin.
+func (g *rig) serve(t testing.TB, route cache.Route, origin http.HandlerFunc, filters ...*proxy.Filter) {
+	t.Helper()
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.asked.Add(1)
 		origin(w, r)
 	}))
 	t.Cleanup(o.Close)
 	g.start(t, route, o.Listener.Addr().String(), filters...)
-	return g
 }
 
 func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*proxy.Filter) {
@@ -70,7 +79,14 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 		t.Fatal(err)
 	}
 	g.bodies = cmp.Or(g.bodies, 32<<20)
-	if g.zone, err = cache.New(cache.Options{Reactors: 2, Memory: 16<<20 + g.bodies, Bodies: g.bodies}); err != nil {
+	o := cache.Options{Reactors: 2, Memory: 16<<20 + g.bodies, Bodies: g.bodies}
+	if g.disk {
+		o.Disk = disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
+	}
+	if g.zone, err = cache.New(o); err != nil {
+		t.Fatal(err)
+	}
+	if err = g.zone.OpenDisk(); err != nil {
 		t.Fatal(err)
 	}
 	g.counts = g.zone.NewRouteCounts()

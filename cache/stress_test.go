@@ -74,12 +74,39 @@ func (r resource) serve(w http.ResponseWriter, q *http.Request) {
 
 // Many clients of two versions of HTTP ask for few things at a time; some leave early, some read slowly. Nobody is
 // given what is another's, a part for the whole, or what must not be stored.
-func TestCache_stress(t *testing.T) {
+func TestCache_stress(t *testing.T) { stress(t, &rig{}) }
+
+// The same while what is in memory is forgotten all the time: most answers are read from disk.
+func TestCache_stressDisk(t *testing.T) {
+	g := &rig{disk: true}
+	over := make(chan struct{})
+	defer close(over)
+	forget := func() {
+		for tick := time.Tick(3 * time.Millisecond); ; {
+			select {
+			case <-tick:
+				cache.DropMemory(g.zone)
+			case <-over:
+				return
+			}
+		}
+	}
+	g.begun = func() { go forget() }
+	stress(t, g)
+	if s := g.zone.Stats().Disk; s.Read == 0 || s.Errors > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func stress(t *testing.T, g *rig) {
 	const workers, each, paths = 24, 60, 14
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	g := newRig(t, cache.Route{LockTimeout: 2 * time.Second, Rules: policy.Rules{}, Query: cache.Query{Sort: true}},
+	g.serve(t, cache.Route{LockTimeout: 2 * time.Second, Rules: policy.Rules{}, Query: cache.Query{Sort: true}},
 		func(w http.ResponseWriter, q *http.Request) { resourceAt(q.URL.Path).serve(w, q) })
+	if g.begun != nil {
+		g.begun()
+	}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	clients := []*http.Client{
