@@ -72,9 +72,9 @@ func (t *tier) take(elsewhere func() bool) *disk.Store {
 }
 
 // hear returns what processes that had the disk before have purged.
-func (t *tier) hear() []disk.Purged {
-	if d := t.now.Load(); d != nil && d.Elders() {
-		return d.Heard()
+func (t *tier) hear(now int64) []disk.Purged {
+	if d := t.now.Load(); d != nil {
+		return d.Heard(now)
 	}
 	return nil
 }

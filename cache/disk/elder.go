@@ -31,81 +31,91 @@ func Late(path string) (*os.File, error) {
 // AppendPurged appends p as journals have it.
 func AppendPurged(dst []byte, p Purged) []byte { return appendPurged(dst, p) }
 
-// elders are the processes that had the folder before and go on.
+// elders are the processes that had the folder before and go on. Any goroutine may ask what they have purged: that is
+// one system call for each while there is nothing new.
 type elders struct {
-	some   atomic.Bool
-	mu     sync.Mutex
-	list   []*elder
-	looked time.Time // when the files were last looked at whether they are over
+	list atomic.Pointer[[]*elder] // nil: there are none
+	next atomic.Int64             // when it is looked at whether they have ended
+	mu   sync.Mutex               // for reading files, and for changing list
 }
 
 type elder struct {
 	file *os.File
-	read int64
+	read atomic.Int64 // bytes
 }
 
-const elderStep = time.Second
+const elderStep = int64(time.Second)
 
 // find looks for files of processes that had the folder before.
 func (e *elders) find(path string) {
 	names, _ := filepath.Glob(filepath.Join(path, elderPrefix+"*"))
+	var all []*elder
 	for _, name := range names {
 		if f, err := os.Open(name); err == nil {
-			e.list = append(e.list, &elder{file: f})
+			all = append(all, &elder{file: f})
 		}
 	}
-	e.some.Store(len(e.list) > 0)
+	if len(all) > 0 {
+		e.list.Store(&all)
+	}
 }
 
-// Elders reports whether Heard has to be asked before a record is used. It costs nothing.
-func (s *Store) Elders() bool { return s.elders.some.Load() }
-
-// Heard returns what processes that had the folder before have purged since it was asked last.
-func (s *Store) Heard() (all []Purged) {
+// Heard returns what processes that had the folder before have purged since it was asked last. now is in ns.
+func (s *Store) Heard(now int64) (all []Purged) {
 	e := &s.elders
+	list := e.list.Load()
+	if list == nil {
+		return nil
+	}
+	news := now >= e.next.Load()
+	for _, one := range *list {
+		news = news || one.left() > 0
+	}
+	if !news {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	over := time.Since(e.looked) > elderStep
-	if over {
-		e.looked = time.Now()
+	if list = e.list.Load(); list == nil {
+		return nil
 	}
-	left := e.list[:0]
-	for _, one := range e.list {
-		// A process that is over writes no more after this.
-		ended := over && unix.Flock(int(one.file.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
-		all = one.hear(all)
-		if ended {
+	look := now >= e.next.Load()
+	if look {
+		e.next.Store(now + elderStep)
+	}
+	var rest []*elder
+	for _, one := range *list {
+		// A process that has ended has written all.
+		ended := look && unix.Flock(int(one.file.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+		if all = one.hear(all); ended {
 			_ = os.Remove(one.file.Name())
-			_ = one.file.Close()
-			continue
+		} else {
+			rest = append(rest, one)
 		}
-		left = append(left, one)
 	}
-	e.list = left
-	e.some.Store(len(left) > 0)
+	if len(rest) == 0 {
+		e.list.Store(nil) // others may look at the files still, which are closed when nothing refers to them
+	} else if len(rest) < len(*list) {
+		e.list.Store(&rest)
+	}
 	return all
 }
 
-func (one *elder) hear(all []Purged) []Purged {
-	at, err := one.file.Stat()
-	if err != nil || at.Size()-one.read < journalEntry {
-		return all
+// left returns how many bytes of whole entries were not read.
+func (one *elder) left() int64 {
+	var at unix.Stat_t
+	if unix.Fstat(int(one.file.Fd()), &at) != nil {
+		return 0
 	}
-	p := make([]byte, (at.Size()-one.read)/journalEntry*journalEntry)
-	if readAt(one.file, p, one.read) != nil {
-		return all
-	}
-	one.read += int64(len(p))
-	return append(all, parseEntries(p)...)
+	return (at.Size - one.read.Load()) / journalEntry * journalEntry
 }
 
-// close forgets the files, which the next process finds.
-func (e *elders) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, one := range e.list {
-		_ = one.file.Close()
+// hear appends what was not read.
+func (one *elder) hear(all []Purged) []Purged {
+	p := make([]byte, one.left())
+	if len(p) == 0 || readAt(one.file, p, one.read.Load()) != nil {
+		return all
 	}
-	e.list = nil
-	e.some.Store(false)
+	one.read.Add(int64(len(p)))
+	return append(all, parseEntries(p)...)
 }

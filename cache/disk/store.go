@@ -211,7 +211,6 @@ func (s *Store) closeFiles() {
 	for len(s.segments.all()) > 0 {
 		s.segments.drop()
 	}
-	s.elders.close()
 	for _, f := range []*os.File{s.folder, s.lock} {
 		if f != nil {
 			_ = f.Close()
