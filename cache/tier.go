@@ -3,7 +3,6 @@ package cache
 import (
 	"errors"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -85,32 +84,33 @@ func (t *tier) note(k PurgeKind, stamp uint64, names []purgeName, done func(erro
 	for _, n := range names {
 		all = append(all, disk.Purged{Name: uint64(n), Stamp: stamp, Kind: uint32(k)})
 	}
-	if d := t.now.Load(); d != nil {
-		d.Purge(all, done)
+	if d := t.now.Load(); d != nil && d.Purge(all, done) {
 		return
 	}
+	if !t.noteClosed(all, stamp, done) && done != nil {
+		done(ErrDisk)
+	}
+}
+
+// noteClosed notes what was purged while the disk is not open. It reports false where that is not on disk.
+func (t *tier) noteClosed(all []disk.Purged, stamp uint64, done func(error)) bool {
 	t.mu.Lock()
-	d := t.now.Load()
+	defer t.mu.Unlock()
+	if d := t.now.Load(); d != nil && d.Purge(all, done) { // it was opened just now
+		return true
+	}
 	if t.late != nil {
 		var p []byte
 		for _, one := range all {
-			p = disk.AppendPurged(p, one)
+			p = one.Append(p)
 		}
 		_, _ = t.late.Write(p)
-		t.mu.Unlock()
-		return
+		return false
 	}
 	if t.purged = append(t.purged, all...); len(t.purged) > purgedMax {
-		t.purged = slices.Clone(t.purged[purgedMax/2:])
-		t.purged = append(t.purged, disk.Purged{Kind: disk.Everything, Stamp: stamp})
+		t.purged = []disk.Purged{{Kind: disk.Everything, Stamp: stamp}}
 	}
-	t.mu.Unlock()
-	switch {
-	case d != nil: // it was opened just now
-		d.Purge(all, done)
-	case done != nil:
-		done(ErrDisk)
-	}
+	return false
 }
 
 // has reports whether the disk has a record under a key.

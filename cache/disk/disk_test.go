@@ -528,11 +528,9 @@ func TestPurges_are_there_when_they_are_done(t *testing.T) {
 		t.Errorf("%+v, want %+v", r.purged, want)
 	}
 	r.Store.Close()
-	r.Purge(want, func(err error) {
-		if !errors.Is(err, ErrClosed) {
-			t.Error(err)
-		}
-	})
+	if r.Purge(want, nil) {
+		t.Error("a closed store takes a purge")
+	}
 	r.open()
 }
 
@@ -616,7 +614,7 @@ func TestShorten_bounds_a_journal(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	h := head{hash: 1, key: 2, record: 3}
 	f.Add(h.append(nil, []byte("ke"), []byte("rec")), int64(100))
-	f.Add(appendPurged(binary.LittleEndian.AppendUint64(nil, journalMagic), Purged{1, 2, 3}), int64(5))
+	f.Add(Purged{1, 2, 3}.Append(binary.LittleEndian.AppendUint64(nil, journalMagic)), int64(5))
 	f.Fuzz(func(t *testing.T, p []byte, room int64) {
 		if h, err := parseHead(p, room); err == nil && (h.before()+h.body > room || h.front() < recordHead) {
 			t.Errorf("%+v has room in %d", h, room)
@@ -638,7 +636,7 @@ func TestElders_are_heard(t *testing.T) {
 		t.Fatal(err)
 	}
 	say := func(p Purged) {
-		if _, err := late.Write(AppendPurged(nil, p)); err != nil {
+		if _, err := late.Write(p.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

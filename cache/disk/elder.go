@@ -16,7 +16,7 @@ import (
 const elderPrefix = "late-"
 
 // Late makes the file for what is purged by this process after it has given the folder at path up. It is to be made
-// before. Each Purged is one Write of AppendPurged.
+// before. Each Purged is written by one Write of Append.
 func Late(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, fmt.Sprint(elderPrefix, os.Getpid())),
 		os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -27,9 +27,6 @@ func Late(path string) (*os.File, error) {
 	}
 	return f, err
 }
-
-// AppendPurged appends p as journals have it.
-func AppendPurged(dst []byte, p Purged) []byte { return appendPurged(dst, p) }
 
 // elders are the processes that had the folder before and go on. Any goroutine may ask what they have purged: that is
 // one system call for each while there is nothing new.

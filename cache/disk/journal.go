@@ -54,7 +54,8 @@ func SeedOf(path string) uint64 {
 	return binary.LittleEndian.Uint64(head[8:])
 }
 
-func appendPurged(dst []byte, p Purged) []byte {
+// Append appends p as a journal has it.
+func (p Purged) Append(dst []byte) []byte {
 	at := len(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, p.Name)
 	dst = binary.LittleEndian.AppendUint64(dst, p.Stamp)
@@ -125,7 +126,7 @@ func (s *Store) rewrite(all []Purged) error {
 	p := binary.LittleEndian.AppendUint64(nil, journalMagic)
 	p = binary.LittleEndian.AppendUint64(p, s.opts.Seed)
 	for _, one := range all {
-		p = appendPurged(p, one)
+		p = one.Append(p)
 	}
 	f, err := os.OpenFile(s.path("journal.new"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -161,28 +162,26 @@ func (s *Store) load() (all []Purged, ok bool) {
 }
 
 // Purge writes down what was purged. done is called, on another goroutine, when it is on disk, or could not be written;
-// nil: nobody waits for it. Safe for any goroutine.
-func (s *Store) Purge(all []Purged, done func(error)) {
+// nil: nobody waits for it. It reports false where the Store is closed.
+func (s *Store) Purge(all []Purged, done func(error)) bool {
 	j := &s.journal
 	j.mu.Lock()
-	over := j.over
+	defer j.mu.Unlock()
+	if j.over {
+		return false
+	}
 	if j.added = append(j.added, all...); len(j.added) > journalMax { // the disk does not answer
 		j.added = []Purged{{Kind: Everything, Stamp: j.added[len(j.added)-1].Stamp}}
 	}
-	if done != nil && !over {
+	if done != nil {
 		j.done = append(j.done, done)
 	}
-	j.mu.Unlock()
-	if signal(j.wake); over && done != nil {
-		done(ErrClosed)
-	}
+	signal(j.wake)
+	return true
 }
 
 // Discard has the next process find an empty folder.
 func (s *Store) Discard() { _ = os.Remove(s.path("journal")) }
-
-// ErrClosed is the error of a purge that comes when the Store is closed.
-var ErrClosed = errors.New("disk: the store is closed")
 
 // keepJournal writes the journal until the Store is closed.
 func (s *Store) keepJournal() {
@@ -216,7 +215,7 @@ func (s *Store) write(added []Purged, sync bool) error {
 	}
 	var p []byte
 	for _, one := range added {
-		p = appendPurged(p, one)
+		p = one.Append(p)
 	}
 	err := s.fault("write journal")
 	if err == nil {
