@@ -294,6 +294,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 	part guards env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -v -run '^TestGuards$$' ./filter/rules; \
 	part failures env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'backendsFail|retryStorm|madeUpNames|ALargeOne' ./cmd/edge; \
 	part upgrades env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'Upgrade' ./cmd/edge; \
+	part disk env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'CacheDisk' ./cmd/edge; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part modules env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'TestBuild$$' ./cmd/edge; \
 	part dist $$make dist-check; \

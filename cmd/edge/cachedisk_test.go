@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,9 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -57,6 +60,7 @@ listen = "unix:DIR/admin.sock"
 listen = "127.0.0.1:0"
 [cache]
 disk = { path = "DIR", size = "64m" }
+purge.allow = ["127.0.0.1"]
 [[routes]]
 pattern = "/*"
 dest = "%s"
@@ -73,26 +77,38 @@ func (d *onDisk) start() {
 	d.WaitLine(`"section":"admin"`)
 }
 
-// get returns the number of the answer with a body of n bytes, all of which have to be right, and whether it was
-// stored.
-func (d *onDisk) get(n int) (number string, hit bool) {
+// get returns the number of the answer with a body of n bytes, and whether it was stored.
+func (d *onDisk) get(n int) (number int64, hit bool) {
 	d.t.Helper()
-	req, err := http.NewRequest("GET", fmt.Sprintf("http://%s/%d", d.addr, n), nil)
+	number, hit, err := d.ask("GET", n)
 	if err != nil {
 		d.t.Fatal(err)
+	}
+	return number, hit
+}
+
+// ask sends a request. All n bytes of the answer to GET have to be right, if there is one.
+func (d *onDisk) ask(method string, n int) (number int64, hit bool, err error) {
+	req, err := http.NewRequest(method, fmt.Sprintf("http://%s/%d", d.addr, n), nil)
+	if err != nil {
+		return 0, false, err
 	}
 	req.Host = "a.test" // the port is another one after a restart
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		d.t.Fatal(err)
+		return 0, false, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	number, rest, _ := strings.Cut(string(body), "\n")
-	if err != nil || rest != strings.Repeat("x", n) {
-		d.t.Fatalf("%d bytes for %d: %v", len(rest), n, err)
+	if err != nil || resp.StatusCode != 200 {
+		return 0, false, fmt.Errorf("status %d, %w", resp.StatusCode, err)
 	}
-	return number, strings.Contains(resp.Header.Get("Cache-Status"), "hit")
+	first, rest, _ := strings.Cut(string(body), "\n")
+	if method == "GET" && rest != strings.Repeat("x", n) {
+		d.t.Errorf("%d bytes for %d", len(rest), n)
+	}
+	number, _ = strconv.ParseInt(first, 10, 64)
+	return number, strings.Contains(resp.Header.Get("Cache-Status"), "hit"), nil
 }
 
 // wait waits until n answers are on disk.
@@ -121,7 +137,7 @@ func TestCacheDisk_restart(t *testing.T) {
 			d := newOnDisk(t)
 			d.more = mode
 			d.start()
-			before := make([]string, len(diskSizes))
+			before := make([]int64, len(diskSizes))
 			for i, n := range diskSizes {
 				before[i], _ = d.get(n)
 			}
@@ -132,7 +148,7 @@ func TestCacheDisk_restart(t *testing.T) {
 			for range 2 {
 				for i, n := range diskSizes {
 					if got, hit := d.get(n); got != before[i] || !hit {
-						t.Errorf("%d bytes: answer %s after %s, hit %v", n, got, before[i], hit)
+						t.Errorf("%d bytes: answer %d after %d, hit %v", n, got, before[i], hit)
 					}
 				}
 			}
@@ -148,7 +164,7 @@ func TestCacheDisk_restart(t *testing.T) {
 			d.wait(len(diskSizes) - 1)
 			for i, n := range diskSizes {
 				if got, _ := d.get(n); (got == before[i]) != (n != 50_000) {
-					t.Errorf("%d bytes: answer %s after %s", n, got, before[i])
+					t.Errorf("%d bytes: answer %d after %d", n, got, before[i])
 				}
 			}
 		})
@@ -182,7 +198,7 @@ func TestCacheDisk_upgrade(t *testing.T) {
 			s.Disk.Objects > 0
 	}, "the new process has not taken the disk")
 	if got, hit := d.get(1000); got != before || !hit {
-		t.Errorf("answer %s after %s, hit %v", got, before, hit)
+		t.Errorf("answer %d after %d, hit %v", got, before, hit)
 	}
 	fmt.Fprint(c, "x")
 	if status, err := io.ReadAll(io.LimitReader(c, 12)); string(status) != "HTTP/1.1 200" {
@@ -213,7 +229,70 @@ func TestCacheDisk_mistakes(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got, _ := d.get(10); got == "" {
+	if got, _ := d.get(10); got == 0 {
 		t.Error("the first process does not serve any more")
 	}
 }
+
+// While clients ask and purge, the process is killed again and again. Each byte is right, what was purged does not come
+// back, and what was written is served. EDGE_SOAK=1 kills it 1,000 times.
+func TestCacheDisk_kills(t *testing.T) {
+	kills, hits := 4, 0
+	if os.Getenv("EDGE_SOAK") != "" {
+		kills = 1000
+	}
+	d := newOnDisk(t)
+	var seen, ended [24]atomic.Int64 // of each thing: the last answer, and the last one before a purge
+	for range kills {
+		d.start()
+		over := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 6 {
+			rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
+			wg.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+						of := rnd.IntN(len(seen))
+						before := seen[of].Load()
+						if rnd.IntN(20) > 0 {
+							if number, _, err := d.ask("GET", sizeOf(of)); err == nil {
+								raise(&seen[of], number)
+							}
+						} else if _, _, err := d.ask("PURGE", sizeOf(of)); err == nil {
+							raise(&ended[of], before)
+						}
+					}
+				}
+			})
+		}
+		d.wait(12)
+		d.kill()
+		close(over)
+		wg.Wait()
+		d.start()
+		for of := range seen {
+			number, hit, err := d.ask("GET", sizeOf(of))
+			if err != nil || number <= ended[of].Load() {
+				t.Errorf("answer %d came back, %d was purged: %v", number, ended[of].Load(), err)
+			}
+			if hit {
+				hits++
+			}
+		}
+		d.kill()
+	}
+	if hits < 2*kills {
+		t.Errorf("%d hits after %d kills", hits, kills)
+	}
+}
+
+func raise(v *atomic.Int64, n int64) {
+	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
+	}
+}
+
+// sizeOf is the size of a thing.
+func sizeOf(i int) int { return []int{100, 9_000, 60_000, 400_000}[i%4] + i }
