@@ -135,7 +135,7 @@ func (s *Store) keepWriting() {
 		w.mu.Unlock()
 		s.writeAll(bytes, items)
 		clear(items)
-		if w.spare, w.unused = bytes[:0], items[:0]; cap(bytes) > 2*batchSize { // a burst is over
+		if w.spare, w.unused = bytes[:0], items[:0]; cap(bytes) > 8*batchSize { // a burst is over
 			w.spare, w.unused = nil, nil
 		}
 	}
