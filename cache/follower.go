@@ -108,6 +108,13 @@ func (w *follower) arm() {
 	r.Arm(&w.timer, r.Now()+int64(cmp.Or(w.route.LockTimeout, lockTimeout)))
 }
 
+// disarm ends that, where it was begun.
+func (w *follower) disarm() {
+	if w.timer.Run != nil {
+		w.x.Reactor().Disarm(&w.timer)
+	}
+}
+
 // step acts on what the fill of w, which is not the first follower, has come to.
 func (w *follower) step() {
 	f := w.fill
@@ -197,9 +204,7 @@ func (w *follower) begin(whole bool) (ok bool) {
 	l.base = h.Base // OnHead takes the head, and not its memory
 	end := h.Length == 0 || w.x.Request.Verb == message.VerbHead
 	w.begun = true
-	if w.lane != nil || f.from == aDisk {
-		r.Disarm(&w.timer)
-	}
+	w.disarm()
 	w.end(end)
 	w.to.OnHead(w, h, end)
 	return !w.over
@@ -298,9 +303,7 @@ func (w *follower) end(over bool) {
 	} else {
 		w.place.Remove()
 	}
-	if w.lane != nil || f.from == aDisk {
-		w.x.Reactor().Disarm(&w.timer)
-	}
+	w.disarm()
 	if f.followers.Add(-1) == 0 {
 		switch {
 		case w.lane == nil || w.lane.reactor == f.reactor:

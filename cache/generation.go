@@ -128,16 +128,20 @@ func (g *generations) note(k PurgeKind, stamp uint64, names ...purgeName) {
 	raise(&g.ended, stamp)
 }
 
+// purgedName returns the name that p has, and its kind.
+func purgedName(p disk.Purged) (PurgeKind, purgeName) {
+	if p.Kind > uint32(PurgeAll) { // disk.Everything
+		return PurgeAll, everything
+	}
+	return PurgeKind(p.Kind), purgeName(p.Name)
+}
+
 // replay notes what was purged before this process. Records may have stamps up to last.
 func (g *generations) replay(all []disk.Purged, last uint64) {
 	for _, p := range all {
-		k, name := PurgeKind(p.Kind), purgeName(p.Name)
-		if p.Kind == disk.Everything {
-			k, name = PurgeAll, everything
-		}
-		if last = max(last, p.Stamp); k <= PurgeAll {
-			g.note(k, p.Stamp, name)
-		}
+		last = max(last, p.Stamp)
+		k, name := purgedName(p)
+		g.note(k, p.Stamp, name)
 	}
 	if last > g.last.Load() && last > uint64(time.Now().UnixMicro()) { // the clock was set back
 		last += uint64(time.Hour / time.Microsecond)

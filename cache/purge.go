@@ -89,9 +89,8 @@ func (z *Zone) end(k PurgeKind, soft bool, now int64, done func(error), names ..
 // hear ends what a process ends that had the disk of the Zone before, and still answers requests.
 func (z *Zone) hear(now int64) {
 	for _, p := range z.disk.hear(now) {
-		if k := PurgeKind(p.Kind); p.Kind <= uint32(PurgeAll) {
-			z.disk.note(k, z.generations.end(k, now, purgeName(p.Name)), []purgeName{purgeName(p.Name)}, nil)
-		}
+		k, name := purgedName(p)
+		z.disk.note(k, z.generations.end(k, now, name), []purgeName{name}, nil)
 	}
 }
 

@@ -20,8 +20,8 @@ type Options struct {
 	Memory   int64  // bytes for what is stored, 1 MiB at least
 	Bodies   int64  // of these, for bodies of 32 KiB and more; each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
-	// Disk, with its Path and its Size, keeps answers from one process to the next. A quarter of what records have of
-	// Memory is for its index. See Zone.OpenDisk.
+	// Disk, with its Path and its Size, keeps answers from one process to the next. Its index takes a quarter of Memory
+	// less Bodies. See Zone.OpenDisk.
 	Disk disk.Options
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then. nil: it never is. On any goroutine.

@@ -117,14 +117,13 @@ func (p *caches) prepare() error {
 	if now := p.now.Load(); now != nil {
 		next.Zone, next.memory, next.diskAt = now.Zone, now.memory, now.diskAt
 	} else {
-		asked := caching.Of(p.reload.config).Memory
-		next.memory = cacheMemoryOf(asked, p.limit)
-		if asked > next.memory {
-			slog.Warn("memory of [cache] is more than half of what the process may use, and is less therefore",
-				"memory", asked, "process", p.limit, "used", next.memory)
-		}
-		bodies := min(next.memory*int64(caching.Of(p.reload.config).Bodies)/100, next.memory-cacheMemoryMin)
 		of := caching.Of(p.reload.config)
+		next.memory = cacheMemoryOf(of.Memory, p.limit)
+		if of.Memory > next.memory {
+			slog.Warn("memory of [cache] is more than half of what the process may use, and is less therefore",
+				"memory", of.Memory, "process", p.limit, "used", next.memory)
+		}
+		bodies := min(next.memory*int64(of.Bodies)/100, next.memory-cacheMemoryMin)
 		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Bodies: bodies, Name: p.name,
 			Disk:      disk.Options{Path: of.DiskPath, Size: of.DiskSize, Tell: tellDisk},
 			Elsewhere: p.isSuspended})

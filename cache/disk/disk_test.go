@@ -229,7 +229,7 @@ func TestIndex_is_a_map(t *testing.T) {
 		t.Errorf("%d entries, want %d", x.entries.Load(), len(model))
 	}
 	for hash, at := range model {
-		if !x.has(hash, at) {
+		if got, ok := x.get(hash); !ok || !got.same(at) {
 			t.Errorf("%x is lost", hash)
 		}
 	}

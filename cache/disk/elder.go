@@ -15,8 +15,8 @@ import (
 // file of its own, which the other process reads before it answers.
 const elderPrefix = "late-"
 
-// Late makes the file for what is purged by this process after it has given the folder at path up. It is to be made
-// before. Each Purged is written by one Write of Append.
+// Late makes the file to which a process writes its purges after it has given the folder at path up. Call it before
+// Close. Each Purged is one Write of Append.
 func Late(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, fmt.Sprint(elderPrefix, os.Getpid())),
 		os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -114,5 +114,8 @@ func (one *elder) hear(all []Purged) []Purged {
 		return all
 	}
 	one.read.Add(int64(len(p)))
-	return append(all, parseEntries(p)...)
+	for ; len(p) > 0; p = p[journalEntry:] { // nothing can have damaged it: the machine has not crashed since
+		all = append(all, parsePurged(p))
+	}
+	return all
 }

@@ -152,12 +152,3 @@ func (x *index) remove(hash uint64, at place) (uses int) {
 	x.entries.Add(-1)
 	return uses
 }
-
-// has reports whether the record under a hash is at a place.
-func (x *index) has(hash uint64, at place) bool {
-	s := x.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, one := s.find(hash)
-	return one != nil && one.at != 0 && one.at.same(at)
-}

@@ -1,10 +1,12 @@
 package disk
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -79,50 +81,37 @@ func parseJournal(p []byte, seed uint64) (all []Purged, ok bool) {
 		if damaged {
 			return nil, false
 		}
-		all = append(all, parseEntries(p[:journalEntry])...)
+		all = append(all, parsePurged(p))
 	}
 	return all, true
 }
 
-// parseEntries returns entries that nothing can have damaged: no machine has crashed since they were written.
-func parseEntries(p []byte) (all []Purged) {
-	for ; len(p) >= journalEntry; p = p[journalEntry:] {
-		all = append(all, Purged{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]),
-			binary.LittleEndian.Uint32(p[16:])})
-	}
-	return all
+func parsePurged(p []byte) Purged {
+	return Purged{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]), binary.LittleEndian.Uint32(p[16:])}
 }
 
-// shorten returns what matters of entries: of each name the last one. Of very many, the older half gives way to
+// shorten returns the last entry of each name, in the order of their stamps. Of very many, the older half gives way to
 // an entry for everything before.
-func shorten(all []Purged) []Purged {
-	type key struct {
-		name uint64
-		kind uint32
-	}
-	last := make(map[key]uint64)
+func shorten(all []Purged) (left []Purged) {
+	last := make(map[Purged]uint64) // without its stamp
 	for _, p := range all {
-		k := key{p.Name, p.Kind}
-		last[k] = max(last[k], p.Stamp)
+		stamp := p.Stamp
+		p.Stamp = 0
+		last[p] = max(last[p], stamp)
 	}
-	var left []Purged
-	for _, p := range all {
-		if k := (key{p.Name, p.Kind}); last[k] == p.Stamp {
-			left = append(left, p)
-			last[k]++
-		}
+	for p, stamp := range last {
+		p.Stamp = stamp
+		left = append(left, p)
 	}
+	slices.SortFunc(left, func(a, b Purged) int { return cmp.Compare(a.Stamp, b.Stamp) })
 	if over := len(left) - journalKeep; over > 0 {
-		all, left = left, append(left[over:], Purged{Kind: Everything})
-		for _, p := range all[:over] {
-			left[len(left)-1].Stamp = max(left[len(left)-1].Stamp, p.Stamp)
-		}
+		left = append(left[over:], Purged{Kind: Everything, Stamp: left[over-1].Stamp})
 	}
 	return left
 }
 
-// rewrite puts a new journal with all entries into the place of the old one.
-func (s *Store) rewrite(all []Purged) error {
+// rewriteJournal puts a new journal with all entries into the place of the old one.
+func (s *Store) rewriteJournal(all []Purged) error {
 	p := binary.LittleEndian.AppendUint64(nil, journalMagic)
 	p = binary.LittleEndian.AppendUint64(p, s.opts.Seed)
 	for _, one := range all {
@@ -152,8 +141,8 @@ func (s *Store) rewrite(all []Purged) error {
 	return nil
 }
 
-// load reads the journal. It reports false where there is none that can be believed.
-func (s *Store) load() (all []Purged, ok bool) {
+// loadJournal reads the journal. It reports false where there is none that can be believed.
+func (s *Store) loadJournal() (all []Purged, ok bool) {
 	p, err := os.ReadFile(s.path("journal"))
 	if err != nil {
 		return nil, false
@@ -197,7 +186,7 @@ func (s *Store) keepJournal() {
 		added, done := j.added, j.done
 		j.added, j.done, j.over = nil, nil, !open
 		j.mu.Unlock()
-		err := s.write(added, len(done) > 0)
+		err := s.writeJournal(added, len(done) > 0)
 		for _, f := range done {
 			f(err)
 		}
@@ -207,8 +196,8 @@ func (s *Store) keepJournal() {
 	}
 }
 
-// write adds entries to the journal. Where that fails, it removes the journal: the next process finds an empty store.
-func (s *Store) write(added []Purged, sync bool) error {
+// writeJournal adds entries to the journal. Where that fails, it removes the journal: the next process finds an empty store.
+func (s *Store) writeJournal(added []Purged, sync bool) error {
 	j := &s.journal
 	if len(added) == 0 && !sync || j.file == nil {
 		return nil
@@ -225,8 +214,8 @@ func (s *Store) write(added []Purged, sync bool) error {
 		err = datasync(j.file)
 	}
 	if err == nil && j.size > journalMax {
-		if all, ok := s.load(); ok {
-			err = s.rewrite(shorten(all))
+		if all, ok := s.loadJournal(); ok {
+			err = s.rewriteJournal(shorten(all))
 		} else {
 			err = errors.New("disk: the journal is damaged")
 		}

@@ -61,7 +61,8 @@ func (s *Store) Read(key []byte) (record []byte, body *Body) {
 		return record, nil
 	}
 	body = &Body{store: s, segment: of, hash: hash, place: at, at: at.at() + h.before(), Length: h.body,
-		sums: p[recordHead+h.key+h.record:], checked: make([]atomic.Uint32, (h.blocks()+31)/32)}
+		sums:    bytes.Clone(p[recordHead+h.key+h.record:]), // p is much larger
+		checked: make([]atomic.Uint32, (h.blocks()+31)/32)}
 	return record, body
 }
 

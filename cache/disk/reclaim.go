@@ -93,7 +93,7 @@ func parseEntry(p []byte) (e entry) {
 	return e
 }
 
-// recover makes the index of what the process before has written, the newest first.
+// recover makes the index from the lists of all segments, the newest first.
 func (s *Store) recover() {
 	defer s.ended.Done()
 	all := s.segments.all()

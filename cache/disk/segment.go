@@ -23,16 +23,6 @@ type segment struct {
 	refs   atomic.Int32
 }
 
-// take adds a reference, unless the file is closed.
-func (s *segment) take() bool {
-	for n := s.refs.Load(); n > 0; n = s.refs.Load() {
-		if s.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *segment) release() {
 	if s.refs.Add(-1) == 0 {
 		_ = s.file.Close()
@@ -50,9 +40,10 @@ func (l *segments) take(number uint32) *segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	i, ok := slices.BinarySearchFunc(l.list, number, func(s *segment, n uint32) int { return int(s.number) - int(n) })
-	if !ok || !l.list[i].take() {
+	if !ok {
 		return nil
 	}
+	l.list[i].refs.Add(1) // the list has one: see drop
 	return l.list[i]
 }
 
@@ -92,8 +83,8 @@ func (s *Store) segmentPath(number uint32) string { return s.path(fmt.Sprintf("%
 func (s *Store) listPath(number uint32) string    { return s.path(fmt.Sprintf("%08x.idx", number)) }
 func (s *Store) path(name string) string          { return filepath.Join(s.opts.Path, name) }
 
-// find opens all segments that the folder has. With empty set it removes them instead.
-func (s *Store) find(empty bool) error {
+// openSegments opens all segments that the folder has. With empty set it removes them instead.
+func (s *Store) openSegments(empty bool) error {
 	files, err := os.ReadDir(s.opts.Path)
 	if err != nil {
 		return err
@@ -126,6 +117,6 @@ func (s *Store) find(empty bool) error {
 
 // remove removes the files of a segment.
 func (s *Store) remove(number uint32) {
-	_ = os.Remove(s.listPath(number)) // in this order: what a list is lacking is not looked for
+	_ = os.Remove(s.listPath(number)) // in this order: a segment without a list is not read
 	_ = os.Remove(s.segmentPath(number))
 }

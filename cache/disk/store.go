@@ -20,9 +20,9 @@ type Options struct {
 	Size   int64  // bytes of all segments, SizeMin at least
 	Memory int64  // bytes of the index, of which a record takes 24
 	Seed   uint64 // of hashes: what a folder with another one has is removed. See SeedOf
-	// Replay is told of what was purged, before a record is found. last is the stamp of a recent record.
+	// Replay is given the journal before any record is found. last is the greatest stamp of the newest segment.
 	Replay func(all []Purged, last uint64)
-	Tell   func(error) // of what went wrong, on any goroutine, seldom; nil: nobody asks
+	Tell   func(error) // is given failures, on any goroutine, seldom; nil: nobody asks
 
 	fail func(call string) error // for tests
 }
@@ -94,14 +94,14 @@ func Open(o Options) (s *Store, err error) {
 	if err = s.own(); err != nil {
 		return s, err
 	}
-	purged, ok := s.load()
-	if err = s.find(!ok); err != nil {
+	purged, ok := s.loadJournal()
+	if err = s.openSegments(!ok); err != nil {
 		return s, err
 	}
 	if err = s.checkSpace(); err != nil {
 		return s, err
 	}
-	if err = s.rewrite(shorten(purged)); err != nil {
+	if err = s.rewriteJournal(shorten(purged)); err != nil {
 		return s, err
 	}
 	s.elders.find(o.Path)

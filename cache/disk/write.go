@@ -56,8 +56,8 @@ type writer struct {
 // item is a record that waits.
 type item struct {
 	head
-	stamp uint64
-	body  Source
+	stamp  uint64
+	source Source // of the body; nil: there is none beside the record
 }
 
 // entry is a record that is in the batch, or was written.
@@ -95,8 +95,8 @@ func (s *Store) drop(one *item) {
 }
 
 func (one *item) close() {
-	if one.body != nil {
-		_ = one.body.Close()
+	if one.source != nil {
+		_ = one.source.Close()
 	}
 }
 
@@ -184,15 +184,15 @@ func (s *Store) put(one *item, key, record []byte) error {
 	at := w.at + int64(start)
 	w.batch = one.append(w.batch, key, record)
 	w.entries = append(w.entries, entry{one.hash, one.stamp, at})
-	if one.body == nil {
+	if one.source == nil {
 		seal(w.batch[start:])
 		return nil
 	}
 	// The body goes first, to its place after the sums, which are known then.
 	before := one.before()
-	for done := int64(0); done < one.head.body; {
-		n, err := io.ReadFull(io.NewSectionReader(one.body, done, one.head.body-done), w.piece[:min(batchSize,
-			one.head.body-done)])
+	for done := int64(0); done < one.body; {
+		n, err := io.ReadFull(io.NewSectionReader(one.source, done, one.body-done), w.piece[:min(batchSize,
+			one.body-done)])
 		if err != nil {
 			return err
 		}
@@ -205,7 +205,7 @@ func (s *Store) put(one *item, key, record []byte) error {
 		done += int64(n)
 	}
 	seal(w.batch[start:])
-	w.segment.size.Store(at + before + one.head.body) // before others find it
+	w.segment.size.Store(at + before + one.body) // before others find it
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -247,14 +247,14 @@ func (s *Store) flush() error {
 		w.segment.size.Store(max(w.segment.size.Load(), w.at))
 		err = s.flushList()
 	}
-	if err == nil {
-		for _, e := range w.entries {
-			s.index.put(e.hash, placeOf(w.segment.number, e.at), false)
-		}
-		w.step = 0
+	if err != nil {
+		return err
 	}
-	w.batch, w.entries = w.batch[:0], w.entries[:0]
-	return err
+	for _, e := range w.entries {
+		s.index.put(e.hash, placeOf(w.segment.number, e.at), false)
+	}
+	w.step, w.batch, w.entries = 0, w.batch[:0], w.entries[:0]
+	return nil
 }
 
 func (s *Store) flushList() error {
@@ -281,9 +281,6 @@ func (s *Store) pause(err error) {
 	w := &s.writer
 	w.step = min(max(2*w.step, pauseMin), pauseMax)
 	w.until = time.Now().Add(w.step)
-	for _, e := range w.entries {
-		s.index.remove(e.hash, 0)
-	}
 	s.counts.errors.Add(1)
 	s.counts.dropped.Add(uint64(len(w.entries)))
 	s.seal()

@@ -127,7 +127,7 @@ func (d *onDisk) kill() {
 	d.Wait(testutil.Patience)
 }
 
-// diskSizes are sizes of a record, of a body in a file, and of one that is sent in several turns.
+// diskSizes are a body in a record, a body in a file, and a body that is sent in several turns.
 var diskSizes = []int{10, 50_000, 3_000_000}
 
 // Answers are there after a crash; what was purged is not.
