@@ -226,7 +226,7 @@ func (w *follower) shape(h *message.Head, length, received int64) int64 {
 // feed gives w what there is of the body and was not given to it, once all before was released.
 func (w *follower) feed() {
 	f := w.fill
-	if w.over || !w.begun || w.owed > 0 || w.warm.loading {
+	if w.over || !w.begun || w.owed > 0 || w.posted { // goOn comes back
 		return
 	}
 	whole := f.state.Load() == stored // before mark is read, which does not grow after that
@@ -330,8 +330,7 @@ func (w *follower) Release(n int) {
 
 // goOn gives w more, or has the backend send more.
 func (w *follower) goOn(*engine.Reactor) {
-	w.posted, w.warm.loading = false, false
-	if w.over {
+	if w.posted = false; w.over {
 		return
 	}
 	if w.fill.took(w.sent) {

@@ -63,7 +63,7 @@ func (l *reading) read(x *proxy.Exchange, to session.Receiver, b *body, at, n in
 		l.spare = r.next
 	}
 	r.x, r.to, r.of, r.sent, r.until, r.owed, r.over = x, to, b, int(at), int(at+n), 0, false
-	r.warm.reset(int(at))
+	r.warm = warmth{}
 	return r
 }
 

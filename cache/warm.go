@@ -34,12 +34,9 @@ func (p *loads) do(read func()) bool {
 
 // warmth says which bytes of a body on disk may be sent.
 type warmth struct {
-	until   int
-	loading bool
-	failed  bool
+	until  int
+	failed bool
 }
-
-func (w *warmth) reset(at int) { *w = warmth{until: at} }
 
 // upTo returns up to where b, from a byte on, can be sent without waiting for a disk: sent, where it has to be loaded.
 // It reports false where b cannot be read.
@@ -58,7 +55,7 @@ func (l *reading) load(r *engine.Reactor, b *body, sent int, w *warmth, t *engin
 	if !b.take() {
 		return false
 	}
-	w.loading = l.loads.do(func() {
+	ok := l.loads.do(func() {
 		to, err := b.disk.Load(int64(sent))
 		if w.until, w.failed = int(to), err != nil; w.failed {
 			b.bodies.store.Delete(b.number)
@@ -66,8 +63,8 @@ func (l *reading) load(r *engine.Reactor, b *body, sent int, w *warmth, t *engin
 		b.release()
 		r.Post(t)
 	})
-	if !w.loading {
+	if !ok {
 		b.release()
 	}
-	return w.loading
+	return ok
 }
