@@ -196,7 +196,8 @@ func (s *Store) keepJournal() {
 	}
 }
 
-// writeJournal adds entries to the journal. Where that fails, it removes the journal: the next process finds an empty store.
+// writeJournal adds entries to the journal. Where that fails, it removes the journal: the next process finds an empty
+// store.
 func (s *Store) writeJournal(added []Purged, sync bool) error {
 	j := &s.journal
 	if len(added) == 0 && !sync || j.file == nil {
