@@ -20,11 +20,23 @@ type body struct {
 	bodies *bodies
 	file   poller.File
 	disk   *disk.Body // nil: it is in memory
+	draft  *draft     // nil: it is whole, or in memory. Owned by the reactor of the fill
 	at     int64      // where it begins in file
 	number uint64     // by which a record names it
 	room   int64      // bytes that were charged for it
 	refs   atomic.Int32
 }
+
+// draft is a body that is larger than memory takes, on its way to the disk beside the reactor. Followers are given what
+// was written.
+type draft struct {
+	disk  *disk.Draft
+	came  []byte // bytes that are to go, draftPiece at most
+	going []byte // bytes on their way
+	ended bool   // all has come
+}
+
+const draftPiece = 1 << 20
 
 // bodies are the bodies of a Zone: those in the store, on their way to it, and those that were evicted while they are
 // sent. Safe for any goroutine.
@@ -96,16 +108,38 @@ func (b *bodies) begin(n int64) *body {
 
 // adopt makes a body of d, with one reference; nil: there is no room.
 func (b *bodies) adopt(d *disk.Body) *body {
-	one := &body{bodies: b, disk: d, room: d.Weight()}
+	one := b.onDisk(d, 0)
+	if one != nil {
+		one.place()
+		b.keep(one)
+	}
+	return one
+}
+
+// onDisk makes a body of d, which may have no place yet, and charges more bytes for it; nil: there is no room.
+func (b *bodies) onDisk(d *disk.Body, more int64) *body {
+	one := &body{bodies: b, disk: d, number: b.last.Add(1), room: d.Weight() + more}
 	one.refs.Store(1)
 	if b.live.Add(one.room) > b.share || b.store == nil {
 		one.close()
 		return nil
 	}
-	fd, at := d.File()
-	one.file, one.at, one.number = poller.File(fd), at, b.last.Add(1)
-	b.keep(one)
 	return one
+}
+
+// place says where b, which is on disk, can be read.
+func (b *body) place() {
+	fd, at := b.disk.File()
+	b.file, b.at = poller.File(fd), at
+}
+
+// settle says that b is whole. On disk it takes little of memory from then on.
+func (b *body) settle() {
+	if b.draft != nil {
+		b.draft = nil
+		b.bodies.live.Add(b.disk.Weight() - b.room)
+		b.room = b.disk.Weight()
+	}
 }
 
 // grow has room for n bytes charged. It reports false where there is none.

@@ -15,3 +15,6 @@ func DropMemory(z *Zone) {
 
 // EndAURL ends what is stored for a URL that nobody asks for.
 func EndAURL(z *Zone) { z.generations.end(PurgeURL, 0, purgeNameOf(0)) }
+
+// DiskPath returns the folder of the disk of z.
+func DiskPath(z *Zone) string { return z.disk.options.Path }

@@ -187,28 +187,6 @@ func (f *fill) ask(a *asking, found record) {
 	}
 }
 
-// takeFill returns a fill that nothing refers to.
-func (l *local) takeFill() *fill {
-	f := l.free
-	if f == nil || !f.fork.Over() || f.self.posted {
-		return &fill{}
-	}
-	l.free, f.next = f.next, nil
-	l.kept--
-	return f
-}
-
-// fillsKept bounds the free fills of a reactor.
-const fillsKept = 256
-
-// keepFill keeps f, which is over and had no lane, for another request. Of a lane a task may be on its way.
-func (l *local) keepFill(f *fill) {
-	if l.kept < fillsKept {
-		l.free, f.next = f, l.free
-		l.kept++
-	}
-}
-
 // edit makes h the request of a fill: what the key leaves out is left out of it, and the answer is to be whole.
 func edit(h *message.Head, target []byte) {
 	if h.Verb == message.VerbHead {
@@ -250,7 +228,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 	}
 	if end {
 		f.finish(stored)
-	} else {
+	} else if f.draft() == nil {
 		f.publish(filling)
 	}
 	f.giveHead(l, h, end)
@@ -271,7 +249,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	case f.length < 0:
 		f.length = -1
 	}
-	if f.length > f.route.most(&f.front.zone.bodies) {
+	if f.length > f.route.most(f.front.zone) {
 		return tooLarge
 	}
 	if z := f.front.zone; z.filling.Load() >= z.fillingMax { // taken by others that waited for their heads, as this did
@@ -287,12 +265,12 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], l.tags, h, &a); !ok || len(l.record) > bodyMax {
 		return tooLarge
 	}
-	room := bodyMax
-	if f.length >= fileMin {
+	room, large := bodyMax, f.length > max(bodyMax, f.front.zone.bodies.largest())
+	if f.length >= fileMin && !large {
 		f.file = f.front.zone.bodies.begin(f.length)
 	}
 	switch {
-	case f.file != nil:
+	case f.file != nil, large:
 		room = 0
 	case f.length > bodyMax:
 		return policy.Answer{Reason: policy.ReasonCrowd}
@@ -301,7 +279,9 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	}
 	f.keep(f.front.zone, l.record, room, f.stamp, f.stamp)
 	record(f.bytes).setBodyLen(int(max(f.length, 0)))
-	f.alone = !shared(&a.Fresh)
+	if f.alone = !shared(&a.Fresh); large && !f.beginDraft() {
+		return policy.Answer{Reason: policy.ReasonCrowd}
+	}
 	return a
 }
 
@@ -412,17 +392,14 @@ func (f *fill) passOn() {
 
 // SendData takes a piece of the body.
 func (f *fill) SendData(p []byte, end bool) (int, error) {
-	z, why := f.front.zone, policy.ReasonNone
-	if f.state.Load() == filling {
-		why = f.makeRoom(&z.bodies, len(p), f.route.most(&z.bodies))
+	z, s := f.front.zone, f.state.Load()
+	if f.draft() != nil && s != passed {
+		return f.add(p, end), nil
 	}
-	if why != policy.ReasonNone {
-		// Its length was not stated: only the first follower has seen any of it.
-		f.why, f.marks = why, why.Marks()
-		if w := f.first; w != nil {
-			w.front.unstored(w.x, f.why) // it was counted as a miss with its head
+	if s == filling {
+		if why := f.makeRoom(&z.bodies, len(p), f.route.most(z)); why != policy.ReasonNone {
+			f.unstore(why)
 		}
-		f.refuse(z.on(f.reactor))
 	}
 	w := f.first
 	if f.state.Load() == passed {
@@ -460,6 +437,15 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 	return len(p), nil
 }
 
+// unstore has the answer go to the first follower alone, which has seen its head, or all that there is.
+func (f *fill) unstore(why policy.Reason) {
+	f.why, f.marks = why, why.Marks()
+	if w := f.first; w != nil {
+		w.front.unstored(w.x, f.why) // it was counted as a miss with its head
+	}
+	f.refuse(f.front.zone.on(f.reactor))
+}
+
 // SendTrailers ends the body. RFC 9110 §6.5.1: an answer that is stored has none.
 func (f *fill) SendTrailers(h *message.Head) error {
 	if f.state.Load() == passed {
@@ -479,6 +465,9 @@ func (f *fill) Congested() bool {
 	if f.state.Load() == passed {
 		w := f.first
 		return w != nil && (w.owed > 0 || int64(w.sent) < f.mark.Load())
+	}
+	if d := f.draft(); d != nil && (f.state.Load() == asked || len(d.came) == draftPiece) {
+		return true // for the disk
 	}
 	return f.waits() && f.followers.Load() > 0
 }
@@ -515,7 +504,7 @@ func (f *fill) finish(s fillState) {
 	z := f.front.zone
 	c := &z.counts[f.reactor.Index()]
 	if s == stored && f.from != aDisk {
-		l := z.on(f.reactor)
+		l, d := z.on(f.reactor), f.draft()
 		var r record
 		r, l.renewed = f.record(&z.bodies, l.renewed)
 		f.subject.tags = r.tags()
@@ -530,7 +519,10 @@ func (f *fill) finish(s fillState) {
 			} else {
 				c.refused.Add(1)
 			}
-			if f.from == aBackend {
+			switch {
+			case d != nil:
+				d.disk.Commit()
+			case f.from == aBackend:
 				z.disk.write(f.store, r, f.file)
 			}
 		}

@@ -52,6 +52,14 @@ func (g *growth) keep(z *Zone, head record, room int, stamp, confirmed uint64) {
 	copy(g.bytes, head)
 }
 
+// draft returns the draft of the body; nil: it is not written to disk while it comes.
+func (g *growth) draft() *draft {
+	if g.file == nil {
+		return nil
+	}
+	return g.file.draft
+}
+
 // headLen returns where the body begins in bytes, which has a head.
 func (g *growth) headLen() int { return record(g.bytes).headLen() }
 
@@ -59,7 +67,7 @@ func (g *growth) headLen() int { return record(g.bytes).headLen() }
 func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
 	mark := g.mark.Load()
 	switch need := mark + int64(n); {
-	case need > most:
+	case need > min(most, max(bodyMax, b.largest())):
 		return policy.ReasonTooLarge
 	case g.file != nil:
 		if !g.file.grow(need) {
@@ -122,6 +130,7 @@ func (g *growth) nearEnd() bool {
 func (g *growth) record(b *bodies, memory []byte) (r record, used []byte) {
 	n := g.mark.Load()
 	if g.file != nil {
+		g.file.settle()
 		b.keep(g.file)
 		r = record(append(memory[:0], g.bytes[:g.headLen()]...)).appendFile(g.file.number, n)
 		return r, r

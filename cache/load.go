@@ -2,7 +2,9 @@ package cache
 
 import (
 	"github.com/edge-proxy/edge/cache/disk"
+	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/session"
 )
 
 // load has f take its answer from the disk. It reports false where too many wait for that.
@@ -67,4 +69,105 @@ func (f *fill) takeLoaded(l *local, r record) bool {
 	}
 	z.forget(key)
 	return false
+}
+
+// beginDraft has the body of f, whose head is there, written to disk while it comes. It reports false where that cannot
+// be. The backend waits until there is room.
+func (f *fill) beginDraft() bool {
+	z := f.front.zone
+	d := z.disk.now.Load()
+	if d == nil {
+		return false
+	}
+	l := z.on(f.reactor)
+	l.renewed = record(append(l.renewed[:0], f.bytes...)).appendFile(0, f.length)
+	one := &draft{disk: d.Draft(f.store, l.renewed, f.stamp, f.length)}
+	if f.file = z.bodies.onDisk(&one.disk.Body, 2*draftPiece); f.file == nil {
+		return false
+	}
+	f.file.draft = one
+	ok := one.disk.Begin(f.later(f.placed))
+	if !ok {
+		f.refs.Add(-1) // nobody calls it
+	}
+	return ok
+}
+
+// later returns a function that has then run on the reactor of f, which is referred to until then.
+func (f *fill) later(then func(error)) func(error) {
+	f.refs.Add(1)
+	return func(err error) {
+		f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+			then(err)
+			f.release()
+		}})
+	}
+}
+
+// placed is told whether the disk has room for the body. Followers but the first know nothing of f until then.
+func (f *fill) placed(err error) {
+	if f.state.Load() != asked { // it is over
+		return
+	}
+	if w := f.first; err != nil {
+		f.unstore(policy.ReasonCrowd)
+		if w != nil && w.until > 0 { // the head promised it a part, and now comes the whole
+			w.fail(session.Truncated, nil)
+		}
+	} else {
+		f.file.place()
+		f.publish(filling)
+	}
+	f.fork.Resume()
+}
+
+// add takes a part of the body, and returns of how many bytes: none before there is room, and so not the end either.
+func (f *fill) add(p []byte, end bool) (n int) {
+	d := f.draft()
+	if f.state.Load() != filling {
+		return 0
+	}
+	n = min(len(p), draftPiece-len(d.came))
+	d.came = append(d.came, p[:n]...)
+	d.ended = end && n == len(p)
+	f.forward()
+	return n
+}
+
+// forward has the bytes that came written, unless something is on its way, or ends f.
+func (f *fill) forward() {
+	d := f.draft()
+	n := len(d.came)
+	if !d.ended {
+		n -= n % disk.Block
+	}
+	switch {
+	case len(d.going) > 0:
+	case n > 0:
+		d.going, d.came = d.came[:n], append(d.going, d.came[n:]...)
+		d.disk.Write(d.going, f.later(f.wrote))
+	case d.ended:
+		f.finish(stored)
+	}
+}
+
+// wrote has followers given the bytes that were written.
+func (f *fill) wrote(err error) {
+	if f.state.Load() != filling {
+		return
+	}
+	if err != nil {
+		f.fork.Cancel()
+		f.Reset(session.Cancelled)
+		return
+	}
+	d := f.draft()
+	f.mark.Add(int64(len(d.going)))
+	d.going = d.going[:0]
+	f.publish(filling)
+	f.forward()
+	if w := f.first; w != nil {
+		w.feed()
+	}
+	f.fork.Resume()
 }

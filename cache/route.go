@@ -61,10 +61,10 @@ func (r *Route) Of(x *proxy.Exchange) *Route {
 }
 
 // most returns how many bytes of a body are stored.
-func (r *Route) most(b *bodies) int64 {
+func (r *Route) most(z *Zone) int64 {
 	most := int64(bodyMax)
-	if b.store != nil {
-		most = b.largest()
+	if z.bodies.store != nil {
+		most = max(z.bodies.largest(), z.disk.largest())
 	}
 	if r.ObjectMax > 0 {
 		most = min(most, r.ObjectMax)

@@ -471,7 +471,7 @@ func (s *simulation) storable(v *version) bool {
 		v.status != 206 && v.status != 304 && v.status != 416 && !v.says("no-store") && !v.says("private") &&
 		(to.authorization == "" || v.says("public") || v.says("s-maxage") || v.says("must-revalidate")) &&
 		(to.cookie == "" || stated) && !(s.route.Rules.Honour && to.control == "no-store") &&
-		!strings.Contains(v.vary, "*") && int64(len(v.body)) <= s.route.most(&s.zone.bodies)
+		!strings.Contains(v.vary, "*") && int64(len(v.body)) <= s.route.most(s.zone)
 }
 
 // bare is a tag without the mark of a weak one.

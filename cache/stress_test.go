@@ -29,6 +29,9 @@ type resource struct {
 func resourceAt(path string) (r resource) {
 	rnd := rand.New(rand.NewPCG(uint64(len(path)), uint64(path[len(path)-1])|uint64(path[len(path)-2])<<8))
 	r.length = []int{0, 1, 100, 4000, 20_000, 64 << 10, 64<<10 + 1, 200_000}[rnd.IntN(8)]
+	if strings.HasPrefix(path, "/large/") {
+		r.length *= 20
+	}
 	r.stated, r.pieces = rnd.IntN(2) == 0, 1+rnd.IntN(5)
 	r.storage = []string{"max-age=60", "max-age=60", "max-age=60", "no-store", "private", "max-age=1", ""}[rnd.IntN(7)]
 	r.vary = []string{"", "", "X-Lang", "Accept-Encoding, X-Lang", "*"}[rnd.IntN(5)]
@@ -74,11 +77,17 @@ func (r resource) serve(w http.ResponseWriter, q *http.Request) {
 
 // Many clients of two versions of HTTP ask for few things at a time; some leave early, some read slowly. Nobody is
 // given what is another's, a part for the whole, or what must not be stored.
-func TestCache_stress(t *testing.T) { stress(t, &rig{}) }
+func TestCache_stress(t *testing.T) { stress(t, &rig{}, "/") }
 
 // The same while what is in memory is forgotten all the time: most answers are read from disk.
-func TestCache_stressDisk(t *testing.T) {
-	g := &rig{disk: true}
+func TestCache_stressDisk(t *testing.T) { stressDisk(t, &rig{disk: true}, "/") }
+
+// The same with bodies that are larger than memory takes, beside others.
+func TestCache_stressLarge(t *testing.T) {
+	stressDisk(t, &rig{disk: true, bodies: 12 << 20}, "/large/", "/")
+}
+
+func stressDisk(t *testing.T, g *rig, folders ...string) {
 	over := make(chan struct{})
 	defer close(over)
 	forget := func() {
@@ -92,13 +101,13 @@ func TestCache_stressDisk(t *testing.T) {
 		}
 	}
 	g.begun = func() { go forget() }
-	stress(t, g)
+	stress(t, g, folders...)
 	if s := g.zone.Stats().Disk; s.Read == 0 || s.Errors > 0 {
 		t.Errorf("%+v", s)
 	}
 }
 
-func stress(t *testing.T, g *rig) {
+func stress(t *testing.T, g *rig, folders ...string) {
 	const workers, each, paths = 24, 60, 14
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -118,7 +127,8 @@ func stress(t *testing.T, g *rig) {
 		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 		wg.Go(func() {
 			for range each {
-				if err := ask(clients[rnd.IntN(2)], g.url, fmt.Sprintf("/%02d", rnd.IntN(paths)), rnd); err != nil {
+				path := fmt.Sprintf("%s%02d", folders[rnd.IntN(len(folders))], rnd.IntN(paths))
+				if err := ask(clients[rnd.IntN(2)], g.url, path, rnd); err != nil {
 					t.Error(err)
 					return
 				}

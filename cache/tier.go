@@ -113,6 +113,14 @@ func (t *tier) noteClosed(all []disk.Purged, stamp uint64, done func(error)) boo
 	return false
 }
 
+// largest returns the bytes of the largest body that is written to the disk while it comes.
+func (t *tier) largest() int64 {
+	if t.now.Load() == nil {
+		return 0
+	}
+	return min(t.options.Size/bodiesMin, bodyLargest)
+}
+
 // has reports whether the disk has a record under a key.
 func (t *tier) has(key []byte) bool {
 	d := t.now.Load()

@@ -18,10 +18,10 @@ import (
 type Options struct {
 	Reactors int    // how many reactors the engine has that asks the Zone
 	Memory   int64  // bytes for what is stored, 1 MiB at least
-	Bodies   int64  // of these, for bodies of 32 KiB and more; each has at most a 16th of them
+	Bodies   int64  // of these, for bodies of 32 KiB and more; in memory each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
 	// Disk, with its Path and its Size, keeps answers from one process to the next. Its index takes a quarter of Memory
-	// less Bodies. See Zone.OpenDisk.
+	// less Bodies, and a body has at most a 16th of it. See Zone.OpenDisk.
 	Disk disk.Options
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then. nil: it never is. On any goroutine.
@@ -180,6 +180,28 @@ type local struct {
 
 // on returns what belongs to r.
 func (z *Zone) on(r *engine.Reactor) *local { return z.locals[r.Index()] }
+
+// takeFill returns a fill that nothing refers to.
+func (l *local) takeFill() *fill {
+	f := l.free
+	if f == nil || !f.fork.Over() || f.self.posted {
+		return &fill{}
+	}
+	l.free, f.next = f.next, nil
+	l.kept--
+	return f
+}
+
+// fillsKept bounds the free fills of a reactor.
+const fillsKept = 256
+
+// keepFill keeps f, which is over and had no lane, for another request. Of a lane a task may be on its way.
+func (l *local) keepFill(f *fill) {
+	if l.kept < fillsKept {
+		l.free, f.next = f, l.free
+		l.kept++
+	}
+}
 
 // wallNow is now for those that are on no reactor.
 func (z *Zone) wallNow() int64 { return z.wall.UnixNano() + int64(time.Since(z.wall)) }

@@ -63,6 +63,8 @@ func (s *Store) Read(key []byte) (record []byte, body *Body) {
 	body = &Body{store: s, segment: of, hash: hash, place: at, at: at.at() + h.before(), Length: h.body,
 		sums:    bytes.Clone(p[recordHead+h.key+h.record:]), // p is much larger
 		checked: make([]atomic.Uint32, (h.blocks()+31)/32)}
+	body.have.Store(h.body)
+	body.left.Store(true)
 	return record, body
 }
 
@@ -123,6 +125,9 @@ type Body struct {
 	at      int64           // in segment
 	sums    []byte          // of blocks
 	checked []atomic.Uint32 // a bit for each block: its sum is right
+	have    atomic.Int64    // bytes that are there: all, but of a Draft
+	rest    atomic.Int64    // its bytes of Store.promised
+	left    atomic.Bool     // nothing more of it is written
 }
 
 // Weight is how many bytes of memory b takes.
@@ -132,7 +137,23 @@ func (b *Body) Weight() int64 { return int64(len(b.sums) + 4*len(b.checked) + 25
 func (b *Body) File() (descriptor uintptr, at int64) { return b.segment.file.Fd(), b.at }
 
 // Close gives b back.
-func (b *Body) Close() { b.segment.release() }
+func (b *Body) Close() {
+	b.leave()
+	if b.segment != nil {
+		b.segment.release()
+	}
+}
+
+// leave has others write to the segment of b, unless it is full.
+func (b *Body) leave() {
+	s := b.store
+	if b.left.Swap(true) {
+		return
+	}
+	if s.promised.Add(-b.rest.Swap(0)); b.segment != nil && b.segment.size.Load() < s.segmentSize() {
+		s.rooms.add(b.segment.number)
+	}
+}
 
 // loadMax is how many bytes Load reads.
 const loadMax = 1 << 20
@@ -172,7 +193,7 @@ func (b *Body) Load(from int64) (to int64, err error) {
 
 func (b *Body) load(from int64) (to int64, err error) {
 	p := make([]byte, min(blockSize, b.Length))
-	for block := from / blockSize; block*blockSize < min(b.Length, from+loadMax); block++ {
+	for block := from / blockSize; block*blockSize < min(b.have.Load(), from+loadMax); block++ {
 		p = p[:min(blockSize, b.Length-block*blockSize)]
 		if err := readAt(b.segment.file, p, b.at+block*blockSize); err != nil {
 			return from, err

@@ -11,9 +11,8 @@ import (
 // againFraction is the part of a segment that is written again at most when it is removed: what was asked for.
 const againFraction = 10
 
-// makeRoom has a segment with room for a record of n bytes. Where there would be too many bytes, or records, the oldest
-// segments are removed before.
-func (s *Store) makeRoom(n int64) error {
+// makeRoom has a segment with room for a record of n bytes.
+func (s *Store) makeRoom(n int64) (err error) {
 	w := &s.writer
 	if w.segment != nil && w.at+int64(len(w.batch))+n <= s.segmentSize() {
 		return nil
@@ -24,43 +23,69 @@ func (s *Store) makeRoom(n int64) error {
 		}
 		s.seal()
 	}
-	var again []byte
-	var entries []entry
 	need := max(n, s.segmentSize())
-	for all := s.segments.all(); len(all) > 0 && (s.segments.bytes()+need > s.opts.Size || len(all) >= segmentsMax ||
-		s.index.entries.Load() > s.opts.Memory/entryMax); all = all[1:] {
-		again, entries = s.reclaim(all[0], again, entries)
-	}
-	if free, err := s.space(); err != nil || free < need {
-		return errors.Join(unix.ENOSPC, err)
-	}
-	if err := s.makeSegment(); err != nil {
+	again, entries, err := s.reclaimFor(need)
+	if err != nil {
 		return err
 	}
-	w.batch, w.entries = append(w.batch, again...), append(w.entries, entries...)
+	if w.segment, w.list, err = s.makeSegment(); err != nil {
+		return err
+	}
+	w.at = 0
+	w.add(again, entries)
 	return nil
 }
 
-// makeSegment makes the segment that is written from now on.
-func (s *Store) makeSegment() (err error) {
+// makeSegment makes the segment that follows all others.
+func (s *Store) makeSegment() (one *segment, list *os.File, err error) {
 	w := &s.writer
 	w.number++
-	one := &segment{number: w.number}
+	one = &segment{number: w.number}
 	if err = s.fault("make"); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if one.file, err = os.OpenFile(s.segmentPath(w.number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-		return err
+		return nil, nil, err
 	}
-	w.list, err = os.OpenFile(s.listPath(w.number), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	list, err = os.OpenFile(s.listPath(w.number), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		_ = one.file.Close()
 		s.remove(w.number)
-		return err
+		return nil, nil, err
 	}
-	w.segment, w.at, w.listed = one, 0, 0
 	s.segments.add(one)
-	return nil
+	return one, list, nil
+}
+
+// reclaimFor removes the oldest segments where there would be too many bytes with need bytes more, or too many records.
+// It returns the records that are to be written again, and the places that they have there.
+func (s *Store) reclaimFor(need int64) (again []byte, entries []entry, err error) {
+	w := &s.writer
+	need += s.promised.Load()
+	if w.segment != nil {
+		need += max(s.segmentSize()-w.at, 0)
+	}
+	for all := s.segments.all(); len(all) > 0 && all[0] != w.segment &&
+		(s.segments.bytes()+need > s.opts.Size || len(all) >= segmentsMax ||
+			s.index.entries.Load() > s.opts.Memory/entryMax); all = all[1:] {
+		again, entries = s.reclaim(all[0], again, entries)
+	}
+	if free, err := s.space(); err != nil || free < need {
+		return nil, nil, errors.Join(unix.ENOSPC, err)
+	}
+	return again, entries, nil
+}
+
+// add adds p to the batch, with records at places in it.
+func (w *writer) add(p []byte, of []entry) {
+	if len(of) > 0 {
+		w.pad(pageSize)
+	}
+	for _, e := range of {
+		e.at += w.at + int64(len(w.batch))
+		w.entries = append(w.entries, e)
+	}
+	w.batch = append(w.batch, p...)
 }
 
 // reclaim removes the oldest segment. What was asked for lately is added to again, up to a part of a segment, and to

@@ -15,7 +15,7 @@ import (
 // while it has a reference.
 //
 //	refs counts the list, and every reader: the last one closes the file
-//	bytes below size are never written again, and size never falls
+//	bytes below size are never written again, but for the front of a Draft, and size never falls
 type segment struct {
 	number uint32
 	file   *os.File
@@ -77,6 +77,36 @@ func (l *segments) drop() {
 	l.list = slices.Delete(l.list, 0, 1)
 	l.mu.Unlock()
 	s.release()
+}
+
+// rooms are the segments of Drafts to which none is written now, and which are not full. Safe for any goroutine.
+type rooms struct {
+	mu       sync.Mutex
+	segments []uint32
+}
+
+const roomsMax = 64
+
+func (r *rooms) add(segment uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.segments = append(r.segments, segment); len(r.segments) > roomsMax {
+		r.segments = r.segments[1:]
+	}
+}
+
+// take returns the segment that was added last, with a reference for the caller, and where it ends; nil: there is none.
+func (r *rooms) take(of *segments) (in *segment, at int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n := len(r.segments) - 1; n >= 0 && in == nil; n-- {
+		in = of.take(r.segments[n])
+		r.segments = r.segments[:n]
+	}
+	if in != nil {
+		at = roundUp(in.size.Load(), pageSize)
+	}
+	return in, at
 }
 
 func (s *Store) segmentPath(number uint32) string { return s.path(fmt.Sprintf("%08x.seg", number)) }

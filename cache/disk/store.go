@@ -48,6 +48,8 @@ type Store struct {
 	writer   writer
 	counts   counts
 	elders   elders
+	rooms    rooms
+	promised atomic.Int64 // bytes of Drafts that have not come
 
 	closing chan struct{}
 	ended   sync.WaitGroup

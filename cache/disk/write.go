@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,6 @@ type writer struct {
 	unused  []item // of items
 	segment *segment
 	list    *os.File // of segment
-	listed  int64    // bytes of it
 	at      int64    // where batch goes in segment
 	batch   []byte   // bytes at its end that are not written
 	entries []entry  // of these
@@ -53,11 +53,13 @@ type writer struct {
 	step    time.Duration // of the last pause; 0: all went well since
 }
 
-// item is a record that waits.
+// item is a record that waits, or something else to do.
 type item struct {
 	head
 	stamp  uint64
-	source Source // of the body; nil: there is none beside the record
+	source Source       // of the body; nil: there is none beside the record
+	act    func() error // in place of all this; nil: it is a record
+	over   func(error)  // is told what came of that, or errNotNow
 }
 
 // entry is a record that is in the batch, or was written.
@@ -69,34 +71,45 @@ type entry struct {
 // Write has a record written under a key, with a body of length bytes where that is not nil. A stamp is the caller's:
 // see Options.Replay. The record that is there under the key is forgotten at once. It does not block.
 func (s *Store) Write(key, record []byte, stamp uint64, body Source, length int64) {
+	one := item{head: head{s.hash(key), len(key), len(record), length}, stamp: stamp, source: body}
+	s.index.remove(one.hash, 0)
+	if !s.enqueue(one, key, record) {
+		one.close(errNotNow)
+	}
+}
+
+// enqueue has the goroutine act on an item. It reports false, and counts that, where nothing is written now.
+func (s *Store) enqueue(one item, key, record []byte) bool {
 	w := &s.writer
-	one := item{head{s.hash(key), len(key), len(record), length}, stamp, body}
 	w.mu.Lock()
 	ok := !w.over && !w.paused.Load() && w.queued < queueMax && len(key) <= keyMax && len(record) <= recordMax
 	if ok {
 		w.bytes = append(append(w.bytes, key...), record...)
 		w.items = append(w.items, one)
-		w.queued += one.size()
+		if w.queued += one.size(); one.act != nil { // somebody waits
+			w.queued += batchSize
+		}
 	}
 	full := w.queued >= batchSize || len(w.items) == 1
 	w.mu.Unlock()
-	s.index.remove(one.hash, 0)
-	switch {
-	case !ok:
-		s.drop(&one)
-	case full:
+	if !ok {
+		s.counts.dropped.Add(1)
+	} else if full {
 		signal(w.wake)
 	}
+	return ok
 }
 
-func (s *Store) drop(one *item) {
-	s.counts.dropped.Add(1)
-	one.close()
-}
+// errNotNow is why nothing is written for a while.
+var errNotNow = errors.New("disk: nothing is written now")
 
-func (one *item) close() {
+// close says that nothing more happens to one.
+func (one *item) close(err error) {
 	if one.source != nil {
 		_ = one.source.Close()
+	}
+	if one.over != nil {
+		one.over(err)
 	}
 }
 
@@ -158,13 +171,19 @@ func (s *Store) writeAll(p []byte, items []item) {
 		key, record := p[:one.key], p[one.key:][:one.record]
 		p = p[one.key+one.record:]
 		if w.paused.Load() {
-			s.drop(one)
+			s.counts.dropped.Add(1)
+			one.close(errNotNow)
 			continue
 		}
-		if err = s.put(one, key, record); err == nil && (len(w.batch) >= batchSize || i == len(items)-1) {
+		if one.act != nil {
+			err = one.act()
+		} else {
+			err = s.put(one, key, record)
+		}
+		if err == nil && (len(w.batch) >= batchSize || i == len(items)-1) {
 			err = s.flush()
 		}
-		if one.close(); err != nil {
+		if one.close(err); err != nil {
 			s.pause(err)
 		}
 	}
@@ -199,7 +218,7 @@ func (s *Store) put(one *item, key, record []byte) error {
 		for p := w.piece[:n]; len(p) > 0; p = p[min(len(p), blockSize):] {
 			w.batch = binary.LittleEndian.AppendUint32(w.batch, sum(p[:min(len(p), blockSize)]))
 		}
-		if err := s.pwrite(w.piece[:n], at+before+done); err != nil {
+		if err := s.pwrite(w.segment.file, w.piece[:n], at+before+done); err != nil {
 			return err
 		}
 		done += int64(n)
@@ -219,20 +238,25 @@ func (w *writer) pad(to int64) {
 	w.batch = append(w.batch, make([]byte, roundUp(at, to)-at)...)
 }
 
-// pwrite writes p to a place in the segment. A write that takes long is a failure.
-func (s *Store) pwrite(p []byte, at int64) error {
-	began, err := time.Now(), s.fault("write")
+// pwrite writes p to a place in a segment. A write that takes long is a failure.
+func (s *Store) pwrite(f *os.File, p []byte, at int64) error {
+	began := time.Now()
+	err := s.writeAt(f, p, at)
+	if took := time.Since(began); err == nil && took > slowTime {
+		err = fmt.Errorf("a write took %v", took.Round(time.Millisecond))
+	}
+	return err
+}
+
+func (s *Store) writeAt(f *os.File, p []byte, at int64) error {
+	err := s.fault("write")
 	if err == nil {
-		_, err = s.writer.segment.file.WriteAt(p, at)
+		_, err = f.WriteAt(p, at)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		s.counts.written.Add(uint64(len(p)))
 	}
-	s.counts.written.Add(uint64(len(p)))
-	if took := time.Since(began); took > slowTime {
-		return fmt.Errorf("a write took %v", took.Round(time.Millisecond))
-	}
-	return nil
+	return err
 }
 
 // flush writes the batch to its segment, then its entries to the list, then to the index.
@@ -241,11 +265,11 @@ func (s *Store) flush() error {
 	if len(w.batch) == 0 {
 		return nil
 	}
-	err := s.pwrite(w.batch, w.at)
+	err := s.pwrite(w.segment.file, w.batch, w.at)
 	if err == nil {
 		w.at += int64(len(w.batch))
 		w.segment.size.Store(max(w.segment.size.Load(), w.at))
-		err = s.flushList()
+		err = s.enlist(w.list, w.entries)
 	}
 	if err != nil {
 		return err
@@ -257,22 +281,19 @@ func (s *Store) flush() error {
 	return nil
 }
 
-func (s *Store) flushList() error {
-	w := &s.writer
+// enlist appends entries to the list of a segment.
+func (s *Store) enlist(list *os.File, entries []entry) error {
 	var p []byte
-	for _, e := range w.entries {
+	for _, e := range entries {
 		p = binary.LittleEndian.AppendUint64(p, e.hash)
 		p = binary.LittleEndian.AppendUint64(p, uint64(e.at))
 		p = binary.LittleEndian.AppendUint64(p, e.stamp)
 	}
-	if err := s.fault("write list"); err != nil {
-		return err
+	err := s.fault("write list")
+	if err == nil {
+		_, err = list.Write(p)
 	}
-	if _, err := w.list.WriteAt(p, w.listed); err != nil {
-		return err
-	}
-	w.listed += int64(len(p))
-	return nil
+	return err
 }
 
 // pause has nothing written for a while, twice as long as the last time if nothing was written since, and goes on with

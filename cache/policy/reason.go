@@ -149,8 +149,9 @@ var reasons = [ReasonCount]row{
 		try:  "the Content-Type of such files, or 404 from the backend for paths that it does not know"},
 	ReasonUnknownField: {word: "unknown-field",
 		text: `fill = "known", and the request has a field that few requests have`, try: `fill = "any"`},
-	ReasonTooLarge: {word: "too-large", marks: Everybody, try: "a larger object_max, or more memory for [cache]",
-		text: "the body of the answer is larger than what is stored, or its head than 64 KiB"},
+	ReasonTooLarge: {word: "too-large", marks: Everybody,
+		text: "the body of the answer is larger than what is stored, or its head than 64 KiB",
+		try:  "a larger object_max, or more memory or a disk for [cache]"},
 
 	ReasonTags: {word: "tags", marks: Everybody, text: "the answer has more than 64 tags, by which it could be purged",
 		try: "fewer tags, or fewer fields in tags of [cache]"},

@@ -30,6 +30,7 @@ type onDisk struct {
 	dir    string
 	origin string
 	more   string // of the configuration
+	cache  string // and of [cache]
 }
 
 func newOnDisk(t *testing.T) *onDisk {
@@ -60,6 +61,7 @@ listen = "unix:DIR/admin.sock"
 listen = "127.0.0.1:0"
 [cache]
 disk = { path = "DIR", size = "64m" }
+%s
 purge.allow = ["127.0.0.1"]
 [[routes]]
 pattern = "/*"
@@ -68,7 +70,7 @@ cache = true
 `
 
 func (d *onDisk) text() string {
-	return strings.ReplaceAll(fmt.Sprintf(onDiskFile, d.more, d.origin), "DIR", d.dir)
+	return strings.ReplaceAll(fmt.Sprintf(onDiskFile, d.more, d.cache, d.origin), "DIR", d.dir)
 }
 
 func (d *onDisk) start() {
@@ -127,15 +129,32 @@ func (d *onDisk) kill() {
 	d.Wait(testutil.Patience)
 }
 
+// smallMemory is for bodies of half a MiB at most: larger ones are written to disk while they come.
+const smallMemory = `memory = "16m"`
+
+// upgrade has another process take over.
+func (d *onDisk) upgrade() {
+	d.t.Helper()
+	if code, out := in(d.t, d.dir, "upgrade", "-c", d.file); code != 0 {
+		d.t.Fatal(out)
+	}
+	d.t.Cleanup(func() {
+		pid, _ := os.ReadFile(filepath.Join(d.dir, "pid"))
+		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	})
+}
+
 // diskSizes are a body in a record, a body in a file, and a body that is sent in several turns.
 var diskSizes = []int{10, 50_000, 3_000_000}
 
 // Answers are there after a crash; what was purged is not.
 func TestCacheDisk_restart(t *testing.T) {
-	for _, mode := range []string{"", `lockdown = true`} {
-		t.Run(mode, func(t *testing.T) {
+	for _, mode := range []struct{ more, cache string }{{}, {cache: smallMemory}, {`lockdown = true`, smallMemory}} {
+		t.Run(mode.more+mode.cache, func(t *testing.T) {
 			d := newOnDisk(t)
-			d.more = mode
+			d.more, d.cache = mode.more, mode.cache
 			d.start()
 			before := make([]int64, len(diskSizes))
 			for i, n := range diskSizes {
@@ -183,15 +202,7 @@ func TestCacheDisk_upgrade(t *testing.T) {
 	}
 	defer c.Close()
 	fmt.Fprint(c, "POST /1000 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\n")
-	if code, out := in(t, d.dir, "upgrade", "-c", d.file); code != 0 {
-		t.Fatal(out)
-	}
-	t.Cleanup(func() {
-		pid, _ := os.ReadFile(filepath.Join(d.dir, "pid"))
-		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
-	})
+	d.upgrade()
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		var s admin.CacheStats
 		return askAdmin(t, filepath.Join(d.dir, "admin.sock"), "GET", "/v1/cache", "", &s) == 200 && s.Disk != nil &&
@@ -206,6 +217,54 @@ func TestCacheDisk_upgrade(t *testing.T) {
 	}
 	if got, _ := d.get(1000); got == before {
 		t.Error("the new process gives an answer that the one before has ended")
+	}
+}
+
+// A process that is replaced while a body comes that it writes to disk gives all of it to its client. The next one
+// stores its own.
+func TestCacheDisk_upgradeInABody(t *testing.T) {
+	const size = 3_000_000
+	next := make(chan bool)
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(bytes.Repeat([]byte("x"), size/2))
+		_ = http.NewResponseController(w).Flush()
+		<-next
+		_, _ = w.Write(bytes.Repeat([]byte("x"), size/2))
+	}))
+	t.Cleanup(o.Close)
+	d := &onDisk{t: t, dir: t.TempDir(), origin: o.Listener.Addr().String(), cache: smallMemory}
+	d.start()
+	ask := func() (resp *http.Response) {
+		resp, err := http.Get("http://" + d.addr + "/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(resp.Body, make([]byte, size/4)); err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	first := ask()
+	d.upgrade()
+	second := ask()
+	for _, resp := range []*http.Response{first, second} {
+		next <- true
+		if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != size-size/4 {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		_ = resp.Body.Close()
+	}
+	d.wait(1)
+	resp, err := http.Get("http://" + d.addr + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != size ||
+		!strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
+		t.Errorf("%d bytes, %v, %v", n, err, resp.Header)
 	}
 }
 
@@ -242,7 +301,8 @@ func TestCacheDisk_kills(t *testing.T) {
 		kills = 1000
 	}
 	d := newOnDisk(t)
-	var seen, ended [24]atomic.Int64 // of each thing: the last answer, and the last one before a purge
+	d.cache = smallMemory
+	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last one before a purge
 	for range kills {
 		d.start()
 		over := make(chan struct{})
@@ -295,4 +355,4 @@ func raise(v *atomic.Int64, n int64) {
 }
 
 // sizeOf is the size of a thing.
-func sizeOf(i int) int { return []int{100, 9_000, 60_000, 400_000}[i%4] + i }
+func sizeOf(i int) int { return []int{100, 9_000, 60_000, 400_000, 2_000_000}[i%5] + i }
