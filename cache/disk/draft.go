@@ -95,15 +95,16 @@ func (d *Draft) start() int64 { return d.at - d.before() }
 // place gives d its room.
 func (d *Draft) place() error {
 	s := d.store
-	err := s.makeRoom(unit) // for what is written again
-	if err != nil {
-		return err
-	}
 	again, entries, err := s.reclaimFor(0)
 	if err != nil {
 		return err
 	}
-	s.writer.add(again, entries)
+	if len(entries) > 0 {
+		if err = s.makeRoom(int64(len(again)) + pageSize); err != nil {
+			return err
+		}
+		s.writer.add(again, entries)
+	}
 	in, at := s.rooms.take(&s.segments)
 	if in == nil {
 		var list *os.File

@@ -267,6 +267,30 @@ func TestDraft_is_no_longer_than_it_said(t *testing.T) {
 	}
 }
 
+// The segment of records beside them is removed as others are when it is the oldest, and what was asked for is kept.
+func TestDrafts_keep_to_the_size(t *testing.T) {
+	r := begin(t)
+	r.put("hot", 100, 0)
+	r.wait("hot")
+	for i := range 100 {
+		key := fmt.Sprint(i)
+		d := r.draft(key, 10, 3<<20)
+		r.writeAll(d, key)
+		d.Commit()
+		d.Close()
+		r.wait(key)
+		if have := r.segments.bytes(); have > r.opts.Size {
+			t.Fatalf("%d bytes on disk, %d allowed", have, r.opts.Size)
+		}
+		if i%7 == 0 && !r.get("hot", 100, 0) {
+			t.Fatalf("what is asked for was removed after %d", i)
+		}
+	}
+	if r.Has([]byte("0")) || !r.get("95", 10, 3<<20) {
+		t.Error("the oldest record is there, or a new one is not")
+	}
+}
+
 // TestDrafts_and_the_next_process ends the Store at any time: what is found is right.
 func TestDrafts_and_the_next_process(t *testing.T) {
 	r := begin(t)

@@ -65,9 +65,14 @@ func (s *Store) reclaimFor(need int64) (again []byte, entries []entry, err error
 	if w.segment != nil {
 		need += max(s.segmentSize()-w.at, 0)
 	}
-	for all := s.segments.all(); len(all) > 0 && all[0] != w.segment &&
-		(s.segments.bytes()+need > s.opts.Size || len(all) >= segmentsMax ||
-			s.index.entries.Load() > s.opts.Memory/entryMax); all = all[1:] {
+	for all := s.segments.all(); len(all) > 0 && (s.segments.bytes()+need > s.opts.Size || len(all) >= segmentsMax ||
+		s.index.entries.Load() > s.opts.Memory/entryMax); all = all[1:] {
+		if all[0] == w.segment { // the others are of Drafts
+			if err = s.flush(); err != nil {
+				return nil, nil, err
+			}
+			s.seal()
+		}
 		again, entries = s.reclaim(all[0], again, entries)
 	}
 	if free, err := s.space(); err != nil || free < need {
