@@ -57,6 +57,7 @@ func (d *Draft) write(p []byte) error {
 	}
 	if err := d.store.writeAt(d.segment.file, p, d.at+at); err != nil {
 		d.failure = err
+		d.leave(false)
 		d.end()
 		return err
 	}
@@ -75,7 +76,7 @@ func (d *Draft) write(p []byte) error {
 // Commit has the record found, the body of which is whole. What was there under its key is forgotten at once. It does
 // not block.
 func (d *Draft) Commit() {
-	d.leave()
+	d.leave(true)
 	d.store.index.remove(d.head.hash, 0)
 	d.end()
 }

@@ -239,6 +239,9 @@ func TestDraft_failures(t *testing.T) {
 			if late := r.Draft([]byte("b"), nil, 1, 100_000); late.Begin(func(error) {}) {
 				t.Error("it makes room while nothing is written")
 			}
+			if in, _ := r.rooms.take(&r.segments); in != nil && call != "write list" {
+				t.Error("others are written where it has failed")
+			}
 			r.failWith(nil)
 			r.reopen()
 			if r.get("a", 10, 100_000) {

@@ -138,19 +138,20 @@ func (b *Body) File() (descriptor uintptr, at int64) { return b.segment.file.Fd(
 
 // Close gives b back.
 func (b *Body) Close() {
-	b.leave()
+	b.leave(true)
 	if b.segment != nil {
 		b.segment.release()
 	}
 }
 
-// leave has others write to the segment of b, unless it is full.
-func (b *Body) leave() {
+// leave says that no more of b is written. Others are written to its segment then, if that is good and not full.
+func (b *Body) leave(good bool) {
 	s := b.store
 	if b.left.Swap(true) {
 		return
 	}
-	if s.promised.Add(-b.rest.Swap(0)); b.segment != nil && b.segment.size.Load() < s.segmentSize() {
+	s.promised.Add(-b.rest.Swap(0))
+	if good && b.segment != nil && b.segment.size.Load() < s.segmentSize() {
 		s.rooms.add(b.segment.number)
 	}
 }
