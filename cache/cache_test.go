@@ -51,6 +51,7 @@ type rig struct {
 	onward  proxy.Destination // in place of the origin; nil: the origin
 	timeout time.Duration     // of the route
 	disk    bool              // the zone has one
+	closed  bool              // and does not open it
 	begun   func()            // is called when it serves
 }
 
@@ -86,7 +87,10 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	if g.zone, err = cache.New(o); err != nil {
 		t.Fatal(err)
 	}
-	if err = g.zone.OpenDisk(); err != nil {
+	if !g.closed {
+		err = g.zone.OpenDisk()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	g.counts = g.zone.NewRouteCounts()

@@ -24,6 +24,11 @@ import (
 // that has begun waits for next before its last part.
 func draftRig(t *testing.T, route cache.Route, next chan bool) *rig {
 	g := &rig{disk: true, bodies: 8 << 20}
+	g.draft(t, route, next)
+	return g
+}
+
+func (g *rig) draft(t *testing.T, route cache.Route, next chan bool) {
 	g.serve(t, route, func(w http.ResponseWriter, r *http.Request) {
 		size, _ := strconv.Atoi(r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:])
 		w.Header().Set("Cache-Control", "max-age=60")
@@ -41,7 +46,6 @@ func draftRig(t *testing.T, route cache.Route, next chan bool) *rig {
 		}
 		_, _ = io.WriteString(w, body[size/2:])
 	})
-	return g
 }
 
 // Bodies that are larger than memory takes are stored as others are.
@@ -204,6 +208,20 @@ func TestDraft_withoutRoom(t *testing.T) {
 	if n := g.asked.Load(); n != 3 {
 		t.Errorf("the origin was asked %d times", n)
 	}
+}
+
+// While another process has the disk, such answers are passed on, and no later one is taken for too large.
+func TestDraft_diskIsNotOpen(t *testing.T) {
+	g := &rig{disk: true, bodies: 8 << 20, closed: true}
+	g.draft(t, cache.Route{}, nil)
+	path := fmt.Sprint("/", 1<<20)
+	want := largeBody(path, 1<<20)
+	g.get(t, path).want(t, 200, want, "fwd=uri-miss; fwd-status=200; detail=crowd")
+	if err := g.zone.OpenDisk(); err != nil {
+		t.Fatal(err)
+	}
+	g.get(t, path).want(t, 200, want, "fwd=uri-miss; fwd-status=200; stored")
+	g.get(t, path).want(t, 200, want, "hit")
 }
 
 // A disk that fails in the middle cuts the answer off; what comes then is passed on.

@@ -113,9 +113,10 @@ func (t *tier) noteClosed(all []disk.Purged, stamp uint64, done func(error)) boo
 	return false
 }
 
-// largest returns the bytes of the largest body that is written to the disk while it comes.
+// largest returns the bytes of the largest body that is written to the disk while it comes. That holds also while the
+// disk is not open, so that no answer is taken for too large later.
 func (t *tier) largest() int64 {
-	if t.now.Load() == nil {
+	if t.options.Path == "" {
 		return 0
 	}
 	return min(t.options.Size/bodiesMin, bodyLargest)

@@ -248,6 +248,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 	}
 	first := ask()
 	d.upgrade()
+	d.wait(0)
 	second := ask()
 	for _, resp := range []*http.Response{first, second} {
 		next <- true
