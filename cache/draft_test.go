@@ -279,6 +279,32 @@ func forbidWrites(t *testing.T, folder string) {
 	}
 }
 
+// A body that the disk has refused takes nothing while it is passed on, whether that was known at its head or after it.
+func TestDraft_thatIsPassedOnTakesNothing(t *testing.T) {
+	const size = 1 << 20
+	next := make(chan bool)
+	g := draftRig(t, cache.Route{}, next)
+	if err := os.RemoveAll(cache.DiskPath(g.zone)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range uint64(2) {
+		wg.Go(func() {
+			path := fmt.Sprintf("/%d/%d", i, size)
+			if a := g.do("GET", path); a.status != 200 || a.body != largeBody(path, size) {
+				t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
+			}
+		})
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			s := g.zone.Stats()
+			return s.Passed == i+1 && s.BodyBytes == 0
+		}, "it is passed on, and takes nothing")
+	}
+	next <- true
+	next <- true
+	wg.Wait()
+}
+
 // So many at a time take no more memory than their share: others are passed on.
 func TestDraft_share(t *testing.T) {
 	const size, many = 1 << 20, 6

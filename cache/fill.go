@@ -342,6 +342,10 @@ func (f *fill) refuse(l *local) {
 		}
 		f.front.zone.set(key, l.text)
 	}
+	if f.draft() != nil { // nothing of it is there: others may have its room
+		f.file.release()
+		f.file = nil
+	}
 	f.finish(passed)
 }
 
@@ -392,11 +396,11 @@ func (f *fill) passOn() {
 
 // SendData takes a piece of the body.
 func (f *fill) SendData(p []byte, end bool) (int, error) {
-	z, s := f.front.zone, f.state.Load()
-	if f.draft() != nil && s != passed {
+	z := f.front.zone
+	if f.draft() != nil {
 		return f.add(p, end), nil
 	}
-	if s == filling {
+	if f.state.Load() == filling {
 		if why := f.makeRoom(&z.bodies, len(p), f.route.most(z)); why != policy.ReasonNone {
 			f.unstore(why)
 		}
