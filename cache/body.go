@@ -63,7 +63,7 @@ const (
 
 // init shares bytes of memory out. Three quarters are for the store, so that there is room for bodies on their way.
 func (b *bodies) init(share int64) {
-	if b.share = share; b.largest() <= bodyMax {
+	if b.share = share; b.largest() == bodyMax {
 		return
 	}
 	b.least = min(share/max(filesMax(), bodiesMin), bodyLargest)
@@ -75,8 +75,8 @@ func (b *bodies) init(share int64) {
 	})
 }
 
-// largest returns the bytes of the largest body.
-func (b *bodies) largest() int64 { return min(b.share/bodiesMin, bodyLargest) }
+// largest returns the bytes of the largest body that memory takes: in a record, or in a file.
+func (b *bodies) largest() int64 { return min(max(b.share/bodiesMin, bodyMax), bodyLargest) }
 
 // filesMax is how many files may be open for bodies: a quarter of those that the process may have.
 func filesMax() int64 {

@@ -265,7 +265,7 @@ func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	if l.record, l.text, ok = appendAnswer(l.record[:0], l.text[:0], l.tags, h, &a); !ok || len(l.record) > bodyMax {
 		return tooLarge
 	}
-	room, large := bodyMax, f.length > max(bodyMax, f.front.zone.bodies.largest())
+	room, large := bodyMax, f.length > f.front.zone.bodies.largest()
 	if f.length >= fileMin && !large {
 		f.file = f.front.zone.bodies.begin(f.length)
 	}

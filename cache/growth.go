@@ -67,7 +67,7 @@ func (g *growth) headLen() int { return record(g.bytes).headLen() }
 func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
 	mark := g.mark.Load()
 	switch need := mark + int64(n); {
-	case need > min(most, max(bodyMax, b.largest())):
+	case need > min(most, b.largest()):
 		return policy.ReasonTooLarge
 	case g.file != nil:
 		if !g.file.grow(need) {

@@ -14,11 +14,13 @@ func (f *fill) load() bool {
 	if d == nil {
 		return false
 	}
-	f.refs.Add(1)
+	var r record
+	var b *disk.Body
+	loaded := f.later(func(error) { f.loaded(r, b) })
 	f.from = aDisk
 	ok := z.loads.do(func() {
-		r, b := d.Read(f.entry.key)
-		f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { f.loaded(r, b) }})
+		r, b = d.Read(f.entry.key)
+		loaded(nil)
 	})
 	if !ok {
 		f.refs.Add(-1)
@@ -43,7 +45,6 @@ func (f *fill) loaded(r record, b *disk.Body) {
 	default:
 		f.askAllAgain()
 	}
-	f.release()
 }
 
 // takeLoaded puts r, which was on disk, into the store. It reports whether r can be sent at once.
@@ -93,12 +94,13 @@ func (f *fill) beginDraft() bool {
 	return ok
 }
 
-// later returns a function that has then run on the reactor of f, which is referred to until then.
-func (f *fill) later(then func(error)) func(error) {
+// later returns a function that any goroutine may call once: it has run called on the reactor of f. There is a reference
+// to f until that is done.
+func (f *fill) later(run func(error)) func(error) {
 	f.refs.Add(1)
 	return func(err error) {
 		f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-			then(err)
+			run(err)
 			f.release()
 		}})
 	}

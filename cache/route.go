@@ -62,9 +62,9 @@ func (r *Route) Of(x *proxy.Exchange) *Route {
 
 // most returns how many bytes of a body are stored.
 func (r *Route) most(z *Zone) int64 {
-	most := int64(bodyMax)
+	most := z.bodies.largest()
 	if z.bodies.store != nil {
-		most = max(z.bodies.largest(), z.disk.largest())
+		most = max(most, z.disk.largest())
 	}
 	if r.ObjectMax > 0 {
 		most = min(most, r.ObjectMax)

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"encoding/binary"
 	"errors"
 	"os"
 	"sync/atomic"
@@ -26,15 +25,16 @@ func (s *Store) Draft(key, record []byte, stamp uint64, length int64) *Draft {
 	d.front = d.head.append(nil, key, record)
 	d.Body = Body{store: s, hash: d.head.hash, Length: length, sums: make([]byte, 4*d.blocks()),
 		checked: make([]atomic.Uint32, (d.blocks()+31)/32)}
+	d.open.Store(true)
 	return d
 }
 
-// promisedFraction is the part of a Store that may be kept for bodies that have not come yet: a client that asks for
-// many and takes none has no more of it emptied.
+// promisedFraction is the part of a Store that may be promised to bodies that have not come yet: no more of it is emptied
+// for clients that ask for many and take none.
 const promisedFraction = 4
 
-// Begin has room made for d. made is told, on another goroutine, and nothing is called before. It reports false where
-// nothing is written now, or too much is on its way. It does not block.
+// Begin has room made for d. Then made is called on another goroutine; the caller calls no method of d before. Begin
+// reports false, and made is not called, where nothing is written now, or too much is on its way. It does not block.
 func (d *Draft) Begin(made func(error)) bool {
 	s := d.store
 	d.rest.Store(d.size())
@@ -44,8 +44,8 @@ func (d *Draft) Begin(made func(error)) bool {
 
 var errLength = errors.New("disk: a body is longer than it was said to be")
 
-// Write writes the next part of the body: blocks, or all that is left. done is told on another goroutine, and nothing
-// else is called before. It does not block.
+// Write writes the next part of the body: whole blocks, or all that is left. Then done is called on another goroutine;
+// the caller calls no method of d before. It does not block.
 func (d *Draft) Write(p []byte, done func(error)) {
 	go func() { done(d.write(p)) }()
 }
@@ -61,11 +61,9 @@ func (d *Draft) write(p []byte) error {
 		d.end()
 		return err
 	}
-	for rest, block := p, at/blockSize; len(rest) > 0; block++ {
-		n := min(len(rest), blockSize)
-		binary.LittleEndian.PutUint32(d.sums[4*block:], sum(rest[:n]))
-		d.checked[block/32].Or(1 << (block % 32))
-		rest = rest[n:]
+	appendSums(d.sums[:at/blockSize*4], p) // to where there is room for all
+	for block := at / blockSize; block*blockSize < at+int64(len(p)); block++ {
+		d.check(block)
 	}
 	d.segment.size.Store(d.at + d.have.Add(int64(len(p))))
 	d.rest.Add(-int64(len(p)))
@@ -73,7 +71,7 @@ func (d *Draft) write(p []byte) error {
 	return nil
 }
 
-// Commit has the record found, the body of which is whole. What was there under its key is forgotten at once. It does
+// Commit has the record found, whose body is whole. The record that is there under its key is forgotten at once. It does
 // not block.
 func (d *Draft) Commit() {
 	d.leave(true)

@@ -34,6 +34,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func sum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
+// appendSums appends the sum of each block of p.
+func appendSums(dst, p []byte) []byte {
+	for len(p) > 0 {
+		n := min(len(p), blockSize)
+		dst = binary.LittleEndian.AppendUint32(dst, sum(p[:n]))
+		p = p[n:]
+	}
+	return dst
+}
+
 // errDamaged is why a record is not used.
 var errDamaged = errors.New("disk: a record on disk is damaged")
 

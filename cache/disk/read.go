@@ -64,7 +64,6 @@ func (s *Store) Read(key []byte) (record []byte, body *Body) {
 		sums:    bytes.Clone(p[recordHead+h.key+h.record:]), // p is much larger
 		checked: make([]atomic.Uint32, (h.blocks()+31)/32)}
 	body.have.Store(h.body)
-	body.left.Store(true)
 	return record, body
 }
 
@@ -127,7 +126,7 @@ type Body struct {
 	checked []atomic.Uint32 // a bit for each block: its sum is right
 	have    atomic.Int64    // bytes that are there: all, but of a Draft
 	rest    atomic.Int64    // its bytes of Store.promised
-	left    atomic.Bool     // nothing more of it is written
+	open    atomic.Bool     // more of it is written: see leave
 }
 
 // Weight is how many bytes of memory b takes.
@@ -147,7 +146,7 @@ func (b *Body) Close() {
 // leave says that no more of b is written. Others are written to its segment then, if that is good and not full.
 func (b *Body) leave(good bool) {
 	s := b.store
-	if b.left.Swap(true) {
+	if !b.open.Swap(false) {
 		return
 	}
 	s.promised.Add(-b.rest.Swap(0))
@@ -192,6 +191,9 @@ func (b *Body) Load(from int64) (to int64, err error) {
 	return to, err
 }
 
+// check notes that the sum of a block is right.
+func (b *Body) check(block int64) { b.checked[block/32].Or(1 << (block % 32)) }
+
 func (b *Body) load(from int64) (to int64, err error) {
 	p := make([]byte, min(blockSize, b.Length))
 	for block := from / blockSize; block*blockSize < min(b.have.Load(), from+loadMax); block++ {
@@ -202,7 +204,7 @@ func (b *Body) load(from int64) (to int64, err error) {
 		if binary.LittleEndian.Uint32(b.sums[4*block:]) != sum(p) {
 			return from, errDamaged
 		}
-		b.checked[block/32].Or(1 << (block % 32))
+		b.check(block)
 		to = block*blockSize + int64(len(p))
 	}
 	return to, nil

@@ -12,7 +12,7 @@ import (
 const againFraction = 10
 
 // makeRoom has a segment with room for a record of n bytes.
-func (s *Store) makeRoom(n int64) (err error) {
+func (s *Store) makeRoom(n int64) error {
 	w := &s.writer
 	if w.segment != nil && w.at+int64(len(w.batch))+n <= s.segmentSize() {
 		return nil
@@ -83,9 +83,7 @@ func (s *Store) reclaimFor(need int64) (again []byte, entries []entry, err error
 
 // add adds p to the batch, with records at places in it.
 func (w *writer) add(p []byte, of []entry) {
-	if len(of) > 0 {
-		w.pad(pageSize)
-	}
+	w.pad(pageSize)
 	for _, e := range of {
 		e.at += w.at + int64(len(w.batch))
 		w.entries = append(w.entries, e)

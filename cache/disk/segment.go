@@ -85,7 +85,7 @@ type rooms struct {
 	segments []uint32
 }
 
-const roomsMax = 64
+const roomsMax = 64 // others are not written to any more
 
 func (r *rooms) add(segment uint32) {
 	r.mu.Lock()

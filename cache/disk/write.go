@@ -215,9 +215,7 @@ func (s *Store) put(one *item, key, record []byte) error {
 		if err != nil {
 			return err
 		}
-		for p := w.piece[:n]; len(p) > 0; p = p[min(len(p), blockSize):] {
-			w.batch = binary.LittleEndian.AppendUint32(w.batch, sum(p[:min(len(p), blockSize)]))
-		}
+		w.batch = appendSums(w.batch, w.piece[:n])
 		if err := s.pwrite(w.segment.file, w.piece[:n], at+before+done); err != nil {
 			return err
 		}
