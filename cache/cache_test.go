@@ -88,10 +88,9 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 		t.Fatal(err)
 	}
 	if !g.closed {
-		err = g.zone.OpenDisk()
-	}
-	if err != nil {
-		t.Fatal(err)
+		if err = g.zone.OpenDisk(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	g.counts = g.zone.NewRouteCounts()
 	u := upstream.New(g.engine, upstream.Options{Name: "origin", Backends: backend.Of(origin)})

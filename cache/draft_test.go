@@ -20,8 +20,8 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// draftRig is a proxy that keeps bodies above 512 KiB on disk alone, up to 4 MiB. A path says how long the body is; one
-// that has begun waits for next before its last part.
+// draftRig is a proxy that keeps bodies above 512 KiB on disk alone, up to 4 MiB. A path says how long the body is.
+// With next, the origin waits for that before the second half, and ends the answer early where it is false.
 func draftRig(t *testing.T, route cache.Route, next chan bool) *rig {
 	g := &rig{disk: true, bodies: 8 << 20}
 	g.draft(t, route, next)
@@ -46,6 +46,19 @@ func (g *rig) draft(t *testing.T, route cache.Route, next chan bool) {
 		}
 		_, _ = io.WriteString(w, body[size/2:])
 	})
+}
+
+// begin asks for path, and returns an answer of which the client has read the first MiB.
+func (g *rig) begin(t *testing.T, path string) *http.Response {
+	resp, err := http.Get(g.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // Bodies that are larger than memory takes are stored as others are.
@@ -150,14 +163,7 @@ func TestDraft_thatIsNotStored(t *testing.T) {
 		t.Run(why, func(t *testing.T) {
 			next := make(chan bool)
 			g := draftRig(t, cache.Route{Abandon: true}, next)
-			resp, err := http.Get(g.url + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
-				t.Fatal(err)
-			}
+			resp := g.begin(t, path)
 			switch why {
 			case "left":
 				_ = resp.Body.Close()
@@ -188,7 +194,7 @@ func TestDraft_thatIsNotStored(t *testing.T) {
 	}
 }
 
-// A disk without room for it, or one that fails before that is known, passes the answer on.
+// A disk that cannot make room for a body has the answer passed on, whether that is known at its head or after it.
 func TestDraft_withoutRoom(t *testing.T) {
 	g := draftRig(t, cache.Route{}, nil)
 	path := fmt.Sprint("/", 3<<20)
@@ -230,14 +236,7 @@ func TestDraft_diskFails(t *testing.T) {
 	next := make(chan bool)
 	g := draftRig(t, cache.Route{}, next)
 	path := fmt.Sprint("/", size)
-	resp, err := http.Get(g.url + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
+	resp := g.begin(t, path)
 	forbidWrites(t, cache.DiskPath(g.zone))
 	next <- true
 	if rest, err := io.ReadAll(resp.Body); err == nil {

@@ -94,8 +94,8 @@ func (f *fill) beginDraft() bool {
 	return ok
 }
 
-// later returns a function that any goroutine may call once: it has run called on the reactor of f. There is a reference
-// to f until that is done.
+// later returns a function that any goroutine may call once: it has run called on the reactor of f, to which there is a
+// reference until then.
 func (f *fill) later(run func(error)) func(error) {
 	f.refs.Add(1)
 	return func(err error) {

@@ -21,7 +21,7 @@ type Options struct {
 	Bodies   int64  // of these, for bodies of 32 KiB and more; in memory each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
 	// Disk, with its Path and its Size, keeps answers from one process to the next. Its index takes a quarter of Memory
-	// less Bodies, and a body has at most a 16th of it. See Zone.OpenDisk.
+	// less Bodies; a body has at most a 16th of Size. See Zone.OpenDisk.
 	Disk disk.Options
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then. nil: it never is. On any goroutine.

@@ -29,8 +29,8 @@ func (s *Store) Draft(key, record []byte, stamp uint64, length int64) *Draft {
 	return d
 }
 
-// promisedFraction is the part of a Store that may be promised to bodies that have not come yet: no more of it is emptied
-// for clients that ask for many and take none.
+// promisedFraction is the part of a Store that may be promised to bodies that have not come yet: no more is emptied for
+// clients that ask for many and take none.
 const promisedFraction = 4
 
 // Begin has room made for d. Then made is called on another goroutine; the caller calls no method of d before. Begin
@@ -71,8 +71,8 @@ func (d *Draft) write(p []byte) error {
 	return nil
 }
 
-// Commit has the record found, whose body is whole. The record that is there under its key is forgotten at once. It does
-// not block.
+// Commit has the record found, whose body is whole. The record that was there under its key is forgotten at once. It
+// does not block.
 func (d *Draft) Commit() {
 	d.leave(true)
 	d.store.index.remove(d.head.hash, 0)

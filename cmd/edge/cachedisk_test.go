@@ -203,11 +203,7 @@ func TestCacheDisk_upgrade(t *testing.T) {
 	defer c.Close()
 	fmt.Fprint(c, "POST /1000 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\n")
 	d.upgrade()
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		var s admin.CacheStats
-		return askAdmin(t, filepath.Join(d.dir, "admin.sock"), "GET", "/v1/cache", "", &s) == 200 && s.Disk != nil &&
-			s.Disk.Objects > 0
-	}, "the new process has not taken the disk")
+	d.wait(1)
 	if got, hit := d.get(1000); got != before || !hit {
 		t.Errorf("answer %d after %d, hit %v", got, before, hit)
 	}

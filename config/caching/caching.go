@@ -113,7 +113,8 @@ type Route struct {
 	// Time a request waits for the answer to an earlier request with the same key. After it the request is sent on.
 	LockTimeout time.Duration `edge:"lock_timeout" default:"5s" min:"1ms" max:"1h" example:"1s"`
 	// Largest body that is stored. Without the key the limit is a 16th of the share `bodies` of the memory of the
-	// cache, 8 MiB by default, or with a disk a 16th of that, 640 MiB by default, where the answer states its length.
+	// cache, 8 MiB by default. With a disk, where the answer states its length, it is a 16th of the size of the disk if
+	// that is more, 640 MiB by default.
 	ObjectMax int64 `edge:"object_max" unit:"size" min:"1" max:"1024t" example:"1m" json:",omitzero"`
 	// Fetch an answer to its end, for the cache, when the client that asked for it has left. Of a body of which more
 	// than 8 MiB are to come, no more is fetched.
