@@ -141,6 +141,19 @@ func (s *Shards) Each(now func() uint32, yield func(k, v []byte) bool) {
 	runtime.KeepAlive(s)
 }
 
+// Drain is Each for entries that are taken out, with the hits that they count, 0 to usesMax. The memory in which they
+// were is the kernel's again.
+func (s *Shards) Drain(now func() uint32, yield func(k, v []byte, uses int) bool) {
+	for i := range s.each {
+		for log := inMainLog; log >= inSmallLog; log-- {
+			if !s.each[i].drain(log, now, yield) {
+				return
+			}
+		}
+	}
+	runtime.KeepAlive(s)
+}
+
 // Counts are the entries of a cache, and how they came and went since Open.
 type Counts struct {
 	Live                                       int
