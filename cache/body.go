@@ -89,12 +89,8 @@ func filesMax() int64 {
 
 // begin makes a body with room for n bytes, with one reference; nil: there is no room, or no descriptor.
 func (b *bodies) begin(n int64) *body {
-	if b.store == nil {
-		return nil
-	}
-	one := &body{bodies: b}
-	one.refs.Store(1)
-	if !one.grow(n) {
+	one := b.charge(n)
+	if one == nil {
 		return nil
 	}
 	var err error
@@ -102,8 +98,33 @@ func (b *bodies) begin(n int64) *body {
 		b.live.Add(-one.room)
 		return nil
 	}
-	one.number = b.last.Add(1)
 	return one
+}
+
+// charge makes a body with room for n bytes, with one reference and without a file; nil: there is no room.
+func (b *bodies) charge(n int64) *body {
+	if b.store == nil {
+		return nil
+	}
+	one := &body{bodies: b, number: b.last.Add(1)}
+	one.refs.Store(1)
+	if !one.grow(n) {
+		return nil
+	}
+	return one
+}
+
+// adoptFile makes a body of a file of n bytes, which it takes over, with one reference; nil: there is no room, or it is
+// shorter.
+func (b *bodies) adoptFile(file poller.File, n int64) *body {
+	if size, err := file.Size(); err == nil && size >= n {
+		if one := b.charge(n); one != nil {
+			one.file = file
+			return one
+		}
+	}
+	file.Close()
+	return nil
 }
 
 // adopt makes a body of d, with one reference; nil: there is no room.

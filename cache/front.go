@@ -20,7 +20,9 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	}
 	policy.DropOverrides(h, f.route.Fields)
 	a := asking{x: x, to: to, l: l, route: f.route.Of(x), now: f.zone.now(r)}
-	f.zone.hear(a.now)
+	if f.zone.generations.news() {
+		f.zone.Hear()
+	}
 	if a.route == nil && v.choice == nil {
 		return nil, proxy.ErrOnward
 	} else if a.route == nil {

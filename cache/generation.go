@@ -40,15 +40,13 @@ const everything purgeName = 2
 // A stamp is a time in microseconds since 1970, or one more than the last stamp: the stamp of a soft purge says when
 // answers expired.
 type generations struct {
+	*notices
 	seed    uint64   // of hashes; a disk keeps it
 	buckets []bucket // a power of two
 
 	ended  atomic.Uint64            // stamp of the last purge
 	places atomic.Uint64            // of the last hard one of a URL, a prefix or a host
 	kinds  [PurgeAll + 1]kindPurged // by PurgeKind
-
-	_    [64]byte
-	last atomic.Uint64 // the last stamp, which each miss writes: in a cache line of its own
 }
 
 // kindPurged is what is known of the purges of a kind.
@@ -86,12 +84,12 @@ func purgeNameOf(hash uint64) purgeName { return purgeName(hash)&^softly | 2 }
 // tagName returns the name of the first tag of a list.
 func tagName(tags []byte) purgeName { return purgeNameOf(binary.LittleEndian.Uint64(tags)) }
 
-func (g *generations) init(memory int64, seed uint64) {
+func (g *generations) init(memory int64, seed uint64, of *notices) {
 	n := bucketsMin
 	for n < bucketsMax && int64(n)*bucketShare < memory {
 		n *= 2
 	}
-	g.seed, g.buckets = seed, make([]bucket, n)
+	g.notices, g.seed, g.buckets = of, seed, make([]bucket, n)
 }
 
 func (g *generations) bucket(n purgeName) *bucket {
@@ -147,6 +145,84 @@ func (g *generations) replay(all []disk.Purged, last uint64) {
 		last += uint64(time.Hour / time.Microsecond)
 	}
 	raise(&g.last, last)
+}
+
+// A table is handed over as numbers of 64 bits: the stamps of the last purge of each kind; how many buckets there are;
+// and of each bucket in use its index, names, floor, stamps.
+const (
+	word      = 8 // bytes
+	tableHead = (len(generations{}.kinds) + 1) * word
+	tableRow  = (1 + bucketNames + 1 + bucketNames) * word
+)
+
+func appendWords(dst []byte, words ...uint64) []byte {
+	for _, n := range words {
+		dst = binary.LittleEndian.AppendUint64(dst, n)
+	}
+	return dst
+}
+
+func wordOf(p []byte, i int) uint64 { return binary.LittleEndian.Uint64(p[i*word:]) }
+
+// appendTo appends the table to messages, which begin with begin, and has each sent once it has that many bytes.
+func (g *generations) appendTo(begin []byte, full int, send func(message []byte)) {
+	p := begin
+	for k := range g.kinds {
+		p = appendWords(p, g.kinds[k].ended.Load())
+	}
+	p = appendWords(p, uint64(len(g.buckets)))
+	head := len(p)
+	for i := range g.buckets {
+		if g.buckets[i].names[0].Load() == 0 {
+			continue
+		}
+		if p = g.buckets[i].appendTo(appendWords(p, uint64(i))); len(p) >= full {
+			send(p)
+			p = p[:head]
+		}
+	}
+	send(p)
+}
+
+func (b *bucket) appendTo(dst []byte) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.names {
+		dst = appendWords(dst, b.names[i].Load())
+	}
+	dst = appendWords(dst, b.floor.Load())
+	for i := range b.stamps {
+		dst = appendWords(dst, b.stamps[i].Load())
+	}
+	return dst
+}
+
+// take notes what a part of another table has.
+func (g *generations) take(p []byte) {
+	if len(p) < tableHead {
+		return
+	}
+	for k := range g.kinds {
+		g.note(PurgeKind(k), wordOf(p, k))
+		if PurgeKind(k) <= PurgeHost {
+			raise(&g.places, wordOf(p, k))
+		}
+	}
+	buckets := wordOf(p, len(g.kinds))
+	for p = p[tableHead:]; len(p) >= tableRow; p = p[tableRow:] {
+		for i := range bucketNames {
+			if n := purgeName(wordOf(p, 1+i)); n != 0 {
+				g.bucket(n).raise(n, wordOf(p, 2+bucketNames+i))
+			}
+		}
+		switch i, floor := wordOf(p, 0), wordOf(p, 1+bucketNames); {
+		case floor == 0:
+		case buckets == uint64(len(g.buckets)) && i < buckets:
+			raise(&g.buckets[i].floor, floor)
+		default: // here its names are in several buckets
+			g.note(PurgeAll, floor, everything)
+		}
+	}
 }
 
 // raise notes the purge of n.

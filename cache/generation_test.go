@@ -20,7 +20,7 @@ import (
 )
 
 func newGenerations(buckets int) *generations {
-	return &generations{seed: 1, buckets: make([]bucket, buckets)}
+	return &generations{notices: &notices{noticeBoard: new(noticeBoard)}, seed: 1, buckets: make([]bucket, buckets)}
 }
 
 // nameFor returns the name of a kind by which an answer is purged that has one place and one tag.

@@ -64,6 +64,9 @@ type Stats struct {
 	Purges    [PurgeAll + 1]uint64 // that were asked for, by PurgeKind
 	Reasons   [policy.ReasonCount]uint64
 
+	Taken   uint64 // records that the process before has handed over
+	Dropped uint64 // and those that are not stored: see Zone.Take
+
 	Disk disk.Stats // zero while none is open
 
 	PurgesRefused uint64 // requests with the method PURGE
@@ -86,6 +89,7 @@ func (z *Zone) Stats() (s Stats) {
 			s.Reasons[r] += c.reasons[r].Load()
 		}
 	}
+	s.Taken, s.Dropped = z.takeover.taken.Load(), z.takeover.dropped.Load()
 	for k := range s.Purges {
 		s.Purges[k] = z.generations.kinds[k].count.Load()
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
@@ -78,20 +79,23 @@ func (z *Zone) end(k PurgeKind, soft bool, now int64, done func(error), names ..
 		}
 	}
 	stamp := z.generations.end(k, now, names...)
-	if z.disk.options.Path != "" {
-		z.disk.note(k, stamp, names, done)
-	} else if done != nil {
-		done(nil)
+	all := make([]disk.Purged, 0, len(names))
+	for _, n := range names {
+		all = append(all, disk.Purged{Name: uint64(n), Stamp: stamp, Kind: uint32(k)})
 	}
+	z.generations.tell(all)
+	z.disk.note(all, done)
 	return stamp
 }
 
-// hear ends what a process ends that had the disk of the Zone before, and still answers requests.
-func (z *Zone) hear(now int64) {
-	for _, p := range z.disk.hear(now) {
-		k, name := purgedName(p)
-		z.disk.note(k, z.generations.end(k, now, name), []purgeName{name}, nil)
-	}
+// Hear ends what the processes of Options.From and of Offers have purged since it was called last. Each request does
+// so, too.
+func (z *Zone) Hear() {
+	z.generations.hear(func(p disk.Purged) {
+		all := []disk.Purged{p}
+		z.generations.replay(all, 0)
+		z.disk.note(all, nil)
+	})
 }
 
 // readings are the ways in which routes may read paths, beside as they are written.

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +15,6 @@ type tier struct {
 
 	mu     sync.Mutex
 	purged []disk.Purged // while it is not open
-	late   *os.File      // is told instead, once another process has the disk; nil: none has
 }
 
 // purgedMax bounds tier.purged.
@@ -31,10 +29,6 @@ func (t *tier) open(closed *atomic.Bool) error {
 	defer t.mu.Unlock()
 	if t.options.Path == "" || t.now.Load() != nil || closed.Load() {
 		return nil
-	}
-	if t.late != nil { // what it says comes back by that
-		_ = t.late.Close()
-		t.late = nil
 	}
 	d, err := disk.Open(t.options)
 	if err != nil {
@@ -60,55 +54,36 @@ func (t *tier) take(elsewhere func() bool) *disk.Store {
 	if elsewhere != nil && !elsewhere() {
 		return nil
 	}
-	d := t.now.Swap(nil)
-	if d != nil && elsewhere != nil {
-		var err error
-		if t.late, err = disk.Late(t.options.Path); err != nil {
-			d.Discard()
+	return t.now.Swap(nil)
+}
+
+// note writes down what was purged. done is told when that is on disk, if there is one; nil: nobody waits.
+func (t *tier) note(all []disk.Purged, done func(error)) {
+	var err error
+	if t.options.Path != "" {
+		if d := t.now.Load(); d != nil && d.Purge(all, done) || t.noteClosed(all, done) {
+			return
 		}
+		err = ErrDisk
 	}
-	return d
-}
-
-// hear returns what processes that had the disk before have purged.
-func (t *tier) hear(now int64) []disk.Purged {
-	if d := t.now.Load(); d != nil {
-		return d.Heard(now)
-	}
-	return nil
-}
-
-// note writes down that names of a kind were purged. done is told when that is on disk; nil: nobody waits.
-func (t *tier) note(k PurgeKind, stamp uint64, names []purgeName, done func(error)) {
-	var all []disk.Purged
-	for _, n := range names {
-		all = append(all, disk.Purged{Name: uint64(n), Stamp: stamp, Kind: uint32(k)})
-	}
-	if d := t.now.Load(); d != nil && d.Purge(all, done) {
-		return
-	}
-	if !t.noteClosed(all, stamp, done) && done != nil {
-		done(ErrDisk)
+	if done != nil {
+		done(err)
 	}
 }
 
 // noteClosed notes what was purged while the disk is not open. It reports false where that is not on disk.
-func (t *tier) noteClosed(all []disk.Purged, stamp uint64, done func(error)) bool {
+func (t *tier) noteClosed(all []disk.Purged, done func(error)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d := t.now.Load(); d != nil && d.Purge(all, done) { // it was opened just now
 		return true
 	}
-	if t.late != nil {
-		var p []byte
-		for _, one := range all {
-			p = one.Append(p)
-		}
-		_, _ = t.late.Write(p)
-		return false
-	}
 	if t.purged = append(t.purged, all...); len(t.purged) > purgedMax {
-		t.purged = []disk.Purged{{Kind: disk.Everything, Stamp: stamp}}
+		last := disk.Purged{Kind: disk.Everything}
+		for _, p := range t.purged {
+			last.Stamp = max(last.Stamp, p.Stamp)
+		}
+		t.purged = []disk.Purged{last}
 	}
 	return false
 }

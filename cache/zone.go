@@ -1,15 +1,18 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/tinyufo"
 )
@@ -23,8 +26,11 @@ type Options struct {
 	// Disk, with its Path and its Size, keeps answers from one process to the next. Its index takes a quarter of Memory
 	// less Bodies; a body has at most a 16th of Size. See Zone.OpenDisk.
 	Disk disk.Options
+	// From is Theirs of the Offer of another process, from which the Zone takes over: see Zone.Take. What cannot be
+	// understood is closed. nil: there is no such process.
+	From *os.File
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
-	// then. nil: it never is. On any goroutine.
+	// then, and it stores nothing. nil: it never is. On any goroutine.
 	Elsewhere func() bool
 }
 
@@ -38,6 +44,7 @@ type Zone struct {
 	replace   func(r, old []byte) bool // replaces
 	disk      tier
 	loads     loads
+	takeover  takeover
 	fills     fillTable
 	locals    []*local // by Reactor.Index
 	name      string
@@ -93,16 +100,35 @@ func New(o Options) (*Zone, error) {
 	z.fills.init()
 	z.loads.slots = make(chan struct{}, readersMax)
 	z.lists.Store(rand.Uint64()) // no list on disk has the same id
-	seed := rand.Uint64() | 1
+	of, seed := z.takeOver(o.From)
 	if d := &z.disk.options; o.Disk.Path != "" {
 		*d = o.Disk
-		if d.Seed = disk.SeedOf(d.Path); d.Seed == 0 {
-			d.Seed = seed
+		d.Seed = cmp.Or(disk.SeedOf(d.Path), seed)
+		if d.Seed != seed { // names of the other process mean nothing here
+			z.takeover.end()
+			of, seed = nil, d.Seed
 		}
-		seed, d.Memory, d.Replay = d.Seed, indexed, z.generations.replay
+		d.Memory, d.Replay = indexed, z.generations.replay
 	}
-	z.generations.init(o.Memory+o.Bodies, seed)
+	if of == nil {
+		if of, err = newNotices(); err != nil {
+			return nil, fmt.Errorf("cache: %w", err)
+		}
+	}
+	z.generations.init(o.Memory+o.Bodies, seed, of)
 	return z, nil
+}
+
+// takeOver begins to take over from another process by f, nil: there is none. It returns the notices that z shares with
+// it, nil: with none, and the seed.
+func (z *Zone) takeOver(f *os.File) (of *notices, seed uint64) {
+	if f != nil {
+		of, seed = z.takeover.begin(f, z.skewOfClock())
+	}
+	if of == nil {
+		seed = rand.Uint64() | 1
+	}
+	return of, seed
 }
 
 const (
@@ -115,6 +141,7 @@ func (z *Zone) Close() {
 	z.records.Close()
 	z.bodies.close()
 	z.disk.close(nil)
+	z.takeover.end()
 }
 
 // OpenDisk has the Zone use Options.Disk, which no other process may use. The answers on it are found from then on.
@@ -132,6 +159,9 @@ func (z *Zone) forget(key []byte) {
 
 // set stores r under a key, unless the record there was asked for later. It reports whether r is stored.
 func (z *Zone) set(key []byte, r record) bool {
+	if z.elsewhere() {
+		return false
+	}
 	if r.kind() == isMarker {
 		z.disk.forget(key)
 	}
@@ -205,6 +235,15 @@ func (l *local) keepFill(f *fill) {
 
 // wallNow is now for those that are on no reactor.
 func (z *Zone) wallNow() int64 { return z.wall.UnixNano() + int64(time.Since(z.wall)) }
+
+// skewOfClock returns by how much that clock is ahead of the monotonic one of the system, which all processes have.
+func (z *Zone) skewOfClock() int64 {
+	now, err := poller.Monotonic()
+	if err != nil {
+		return 0
+	}
+	return z.wallNow() - now
+}
 
 // now returns the wall clock at which the Zone was made and the time since, in ns: a clock that is set makes no record
 // younger.

@@ -22,6 +22,25 @@ func NewFile(name string, sealable bool) (File, error) {
 	return File(fd), os.NewSyscallError("memfd_create", err)
 }
 
+// Size returns how many bytes f has.
+func (f File) Size() (int64, error) {
+	var at unix.Stat_t
+	err := unix.Fstat(int(f), &at)
+	return at.Size, os.NewSyscallError("fstat", err)
+}
+
+// Map makes f as large as that, and returns its memory, which all processes share that map it. Unmap gives it up.
+func (f File) Map(size int) ([]byte, error) {
+	if err := unix.Ftruncate(int(f), int64(size)); err != nil {
+		return nil, os.NewSyscallError("ftruncate", err)
+	}
+	memory, err := unix.Mmap(int(f), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return memory, os.NewSyscallError("mmap", err)
+}
+
+// Unmap gives memory of Map up.
+func Unmap(memory []byte) { _ = unix.Munmap(memory) }
+
 // ReadAt reads what f has at a place, maybe less than p has room for.
 func (f File) ReadAt(p []byte, at int64) (int, error) { return unix.Pread(int(f), p, at) }
 

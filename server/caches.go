@@ -84,6 +84,18 @@ func (p *caches) yieldDisk() {
 	}
 }
 
+// takeOver has the cache take over what the process before gives it, and returns when that is all.
+func (p *caches) takeOver() {
+	now, begun := p.now.Load(), time.Now()
+	if now == nil {
+		return
+	}
+	if taken, dropped := now.Zone.Take(); taken+dropped > 0 {
+		slog.Info("the cache of the process before was taken over", "records", taken, "dropped", dropped,
+			"took", time.Since(begun).Round(time.Millisecond).String())
+	}
+}
+
 // start opens the disk of the cache.
 func (p *caches) start() error {
 	if now := p.now.Load(); now != nil && !p.suspended {
@@ -110,7 +122,12 @@ func cacheMemoryOf(asked, limit int64) int64 {
 // when nothing refers to it any more, so also when requests of an earlier configuration have ended.
 func (p *caches) prepare() error {
 	p.choices = choicesOf(p.reload.config)
+	from := p.opts.CacheFrom
+	p.opts.CacheFrom = nil
 	if !caching.Any(p.reload.config) {
+		if from != nil {
+			_ = from.Close()
+		}
 		return nil
 	}
 	next := &cached{Cache: metrics.Cache{Routes: make(map[string]*cache.RouteCounts)}}
@@ -126,7 +143,7 @@ func (p *caches) prepare() error {
 		bodies := min(next.memory*int64(of.Bodies)/100, next.memory-cacheMemoryMin)
 		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Bodies: bodies, Name: p.name,
 			Disk:      disk.Options{Path: of.DiskPath, Size: of.DiskSize, Tell: tellDisk},
-			Elsewhere: p.isSuspended})
+			From: from, Elsewhere: p.isSuspended})
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 )
@@ -217,6 +218,7 @@ func (h *Handover) Resume() error {
 	}
 	s.enter(serving, false)
 	go s.caches.takeDisk()
+	go s.caches.takeOver()
 	for _, l := range s.listeners.closing {
 		if s.listeners.has(l) {
 			l.open.Reopen()
@@ -243,10 +245,23 @@ func (h *Handover) regain() error {
 
 var errAbandoned = errors.New("it was closed, since another process had dropped it: a reload opens it again")
 
+// OfferCache prepares to hand over what the cache has; nil: no route has one. Give is called after Suspend, once the
+// other process accepts.
+func (h *Handover) OfferCache() (*cache.Offer, error) {
+	zone := h.server.Cache()
+	if zone == nil {
+		return nil, nil
+	}
+	return zone.Offer()
+}
+
 // Join opens further sockets for reactors that have none of an adopted address: see engine.Engine.Join. It is called
 // when no other process takes sockets back any more.
 func (h *Handover) Join() {
 	s := h.server
+	if zone := s.Cache(); zone != nil {
+		zone.Hear()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == serving {

@@ -627,39 +627,3 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
-
-// A process that has given the folder up has the next one hear what it purges, each once, until it ends.
-func TestElders_are_heard(t *testing.T) {
-	r := begin(t)
-	late, err := Late(r.opts.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say := func(p Purged) {
-		if _, err := late.Write(p.Append(nil)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	say(Purged{1, 2, 3})
-	if all := r.Heard(0); all != nil {
-		t.Errorf("%+v, by the process itself", all)
-	}
-	r.reopen()
-	now := time.Now().UnixNano()
-	for i := range uint64(3) {
-		if all := r.Heard(now); !slices.Equal(all, []Purged{{1 + i, 2, 3}}) {
-			t.Errorf("%+v", all)
-		}
-		if all := r.Heard(now); all != nil {
-			t.Errorf("once more %+v", all)
-		}
-		say(Purged{2 + i, 2, 3})
-	}
-	_ = late.Close() // the process has ended
-	if all := r.Heard(now + 2*elderStep); !slices.Equal(all, []Purged{{4, 2, 3}}) {
-		t.Errorf("%+v at the end", all)
-	}
-	if files, _ := filepath.Glob(r.path(elderPrefix + "*")); len(files) > 0 || r.elders.list.Load() != nil {
-		t.Errorf("%q is left", files)
-	}
-}

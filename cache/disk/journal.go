@@ -169,9 +169,6 @@ func (s *Store) Purge(all []Purged, done func(error)) bool {
 	return true
 }
 
-// Discard has the next process find an empty folder.
-func (s *Store) Discard() { _ = os.Remove(s.path("journal")) }
-
 // keepJournal writes the journal until the Store is closed.
 func (s *Store) keepJournal() {
 	defer s.ended.Done()

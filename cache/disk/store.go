@@ -47,7 +47,6 @@ type Store struct {
 	journal  journal
 	writer   writer
 	counts   counts
-	elders   elders
 	rooms    rooms
 	promised atomic.Int64 // bytes of Drafts that have not come
 
@@ -106,7 +105,6 @@ func Open(o Options) (s *Store, err error) {
 	if err = s.rewriteJournal(shorten(purged)); err != nil {
 		return s, err
 	}
-	s.elders.find(o.Path)
 	o.Replay(purged, s.last())
 	s.writer.begin(s)
 	s.ended.Add(3)

@@ -70,8 +70,15 @@ cache = true
 `
 
 func (d *onDisk) text() string {
-	return strings.ReplaceAll(fmt.Sprintf(onDiskFile, d.more, d.cache, d.origin), "DIR", d.dir)
+	text := fmt.Sprintf(onDiskFile, d.more, d.cache, d.origin)
+	if d.cache == noDisk {
+		text = strings.Replace(text, "disk =", "# disk =", 1)
+	}
+	return strings.ReplaceAll(text, "DIR", d.dir)
 }
+
+// noDisk is for a cache in memory alone.
+const noDisk = `memory = "128m"`
 
 func (d *onDisk) start() {
 	d.t.Helper()
@@ -113,12 +120,15 @@ func (d *onDisk) ask(method string, n int) (number int64, hit bool, err error) {
 	return number, strings.Contains(resp.Header.Get("Cache-Status"), "hit"), nil
 }
 
-// wait waits until n answers are on disk.
+// wait waits until n answers are on disk or, where there is none, in memory.
 func (d *onDisk) wait(n int) {
 	d.t.Helper()
 	testutil.Eventually(d.t, testutil.Patience, func() bool {
 		var s admin.CacheStats
 		code := askAdmin(d.t, filepath.Join(d.dir, "admin.sock"), "GET", "/v1/cache", "", &s)
+		if code == 200 && d.cache == noDisk {
+			return s.Objects >= n
+		}
 		return code == 200 && s.Disk != nil && s.Disk.Objects >= n
 	}, "not on disk")
 }
@@ -190,12 +200,26 @@ func TestCacheDisk_restart(t *testing.T) {
 	}
 }
 
-// A process that takes over has the disk. What requests end that the process before still answers is ended in both.
+// A process that takes over has all that was stored: in memory, on disk, or in both. What requests end that the process
+// before still answers is ended in both.
 func TestCacheDisk_upgrade(t *testing.T) {
+	for _, mode := range []struct{ more, cache string }{{}, {`lockdown = true`, smallMemory}, {cache: noDisk},
+		{`lockdown = true`, noDisk}} {
+		t.Run(mode.more+mode.cache, func(t *testing.T) { upgradeWith(t, mode.more, mode.cache) })
+	}
+}
+
+func upgradeWith(t *testing.T, more, cache string) {
 	d := newOnDisk(t)
+	d.more, d.cache = more, cache
 	d.start()
-	before, _ := d.get(1000)
-	d.wait(1)
+	sizes := append([]int{1000}, diskSizes...)
+	numbers := make([]int64, len(sizes))
+	for i, n := range sizes {
+		numbers[i], _ = d.get(n)
+	}
+	before := numbers[0]
+	d.wait(len(sizes))
 	c, err := net.Dial("tcp", d.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -203,9 +227,11 @@ func TestCacheDisk_upgrade(t *testing.T) {
 	defer c.Close()
 	fmt.Fprint(c, "POST /1000 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\n")
 	d.upgrade()
-	d.wait(1)
-	if got, hit := d.get(1000); got != before || !hit {
-		t.Errorf("answer %d after %d, hit %v", got, before, hit)
+	d.wait(len(sizes))
+	for i, n := range sizes {
+		if got, hit := d.get(n); got != numbers[i] || !hit {
+			t.Errorf("%d bytes: answer %d after %d, hit %v", n, got, numbers[i], hit)
+		}
 	}
 	fmt.Fprint(c, "x")
 	if status, err := io.ReadAll(io.LimitReader(c, 12)); string(status) != "HTTP/1.1 200" {

@@ -25,7 +25,7 @@ var layers = []struct{ name, folders string }{
 	{"codecs", "h1 h2"},
 	{"tools", "certs lang cache/policy message observe limits tinyufo timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
-		"internal/printable internal/list internal/tally internal/yield internal/invariant"},
+		"internal/printable internal/list internal/tally internal/yield internal/invariant internal/fdpass"},
 }
 
 // ours stands for every package of this module in closed.

@@ -36,6 +36,7 @@ type connectionHandover struct {
 	pid              int           // of the new process; 0 before Yield
 	drained          chan struct{} // closed when the goroutine has ended; nil: there is none
 	nothingCut       bool          // after drained: the grace period cut no connection
+	cacheGiven       chan struct{} // closed when the new process has what the cache had
 	begun            time.Time
 }
 
@@ -47,6 +48,7 @@ func newConnectionHandover(a *attempt, i *inheritance) *connectionHandover {
 		attempt: a, inheritance: i, batches: make(chan []handover.Conn), noReceiver: make(chan struct{}),
 		fewerUnconfirmed: make(chan struct{}, 1),
 		resumeBegun:      make(chan struct{}),
+		cacheGiven:       make(chan struct{}),
 	}
 	c.stopReceiving = sync.OnceFunc(func() { close(c.noReceiver) })
 	return c
@@ -74,7 +76,16 @@ func (c *connectionHandover) Yield(pid int, give bool) {
 		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
 	}
 	c.attempt.upgrades.predecessor.tellPassed(true)
+	go c.giveCache()
 	go c.run()
+}
+
+// giveCache hands over what the cache has, if there is one.
+func (c *connectionHandover) giveCache() {
+	if c.inheritance.cache != nil {
+		c.inheritance.cache.Give()
+	}
+	close(c.cacheGiven)
 }
 
 // run passes connections on until nothing is left, or until Resume. What comes back from the new process drains here.
@@ -105,6 +116,7 @@ func (c *connectionHandover) run() {
 		again = again && c.nothingCut && !c.resumed.Load()
 	}
 	c.awaitPredecessor()
+	<-c.cacheGiven
 	if !c.resumed.Load() {
 		close(c.batches)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
@@ -16,8 +17,9 @@ type inheritance struct {
 	offer     upgrade.OfferBody
 	manifest  *os.File
 	secrets   *os.File
-	pid       *os.File // the pid file, which stays with this process; nil: there is none
-	sockets   []int    // copies
+	pid       *os.File     // the pid file, which stays with this process; nil: there is none
+	cache     *cache.Offer // nil: there is none
+	sockets   []int        // copies
 	timeout   time.Duration
 	grace     time.Duration
 	server    *server.Server
@@ -29,6 +31,9 @@ func (i *inheritance) files() []int {
 	if i.pid != nil {
 		fds = append(fds, int(i.pid.Fd()))
 	}
+	if i.cache != nil {
+		fds = append(fds, int(i.cache.Theirs.Fd()))
+	}
 	return fds
 }
 
@@ -36,12 +41,18 @@ func (i *inheritance) close() {
 	_ = i.manifest.Close()
 	_ = i.secrets.Close()
 	i.closeCopies()
+	if i.cache != nil {
+		i.cache.Close()
+	}
 }
 
-// closeCopies closes the copies of sockets, which the new process has.
+// closeCopies closes what the new process has: copies of sockets, and its end of the connection of the caches.
 func (i *inheritance) closeCopies() {
 	handover.CloseAll(i.sockets)
 	i.sockets = nil
+	if i.cache != nil {
+		i.cache.CloseTheirs()
+	}
 }
 
 // socketsToPass returns what the Server listens on as the protocol describes it, with copies of the descriptors.

@@ -127,6 +127,9 @@ func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 	}
 	o.TicketKeys = p.ticketKeys()
 	o.Adopt, o.Suspended = socketsToAdopt(p.inheritance), true
+	if fd, ok := p.inheritance.Files[cacheName]; ok {
+		o.CacheFrom = os.NewFile(uintptr(fd), cacheName)
+	}
 }
 
 // pidFile returns the pid file of the process before; nil: it sent none.
@@ -137,8 +140,11 @@ func (p *predecessor) pidFile() *os.File {
 	return nil
 }
 
-// pidFileName is the name of the descriptor of the pid file in OFFER.
-const pidFileName = "pid_file"
+// The names of descriptors in OFFER: of the pid file, and of the connection between the caches.
+const (
+	pidFileName = "pid_file"
+	cacheName   = "cache"
+)
 
 // refuse tells the process before why this one cannot take over; nil: it has.
 func (p *predecessor) refuse(err error) {

@@ -189,6 +189,12 @@ func (p *running) newInheritance() (*inheritance, error) {
 	if i.pid = p.pid.Descriptor(); i.pid != nil {
 		i.offer.Files = append(i.offer.Files, pidFileName)
 	}
+	if i.cache, err = p.server.Handover().OfferCache(); err != nil {
+		slog.Warn("the new process begins with an empty cache", "error", err)
+	}
+	if i.cache != nil {
+		i.offer.Files = append(i.offer.Files, cacheName)
+	}
 	var secrets upgrade.Secrets
 	for _, k := range p.server.TicketKeys() {
 		secrets.TicketKeys = append(secrets.TicketKeys, k[:])

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/internal/fdpass"
 	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/internal/socketfile"
 )
@@ -135,7 +136,7 @@ func dial(path string, anyone bool) (*Channel, *Peer, error) {
 // channelWithPeer returns a channel over conn, and the process at its other end. Unless anyone is set, that process has
 // to be of root or of the user of this one.
 func channelWithPeer(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
-	c := channelOf(conn)
+	c := channelOf(fdpass.Of(conn))
 	p, err := peerOf(c, anyone)
 	if err != nil {
 		c.Close()

@@ -3,7 +3,6 @@
 package bytelog
 
 import (
-	"os"
 	"syscall"
 	"unsafe"
 )
@@ -23,7 +22,7 @@ func unmapMemory(m []byte) { _ = syscall.Munmap(m) }
 // releaseMemory gives the whole pages in m back to the kernel: they are empty when they are used again. It returns how
 // many bytes at the end of m are of a page that goes on.
 func releaseMemory(m []byte) (rest int) {
-	page := uintptr(os.Getpagesize())
+	page := uintptr(syscall.Getpagesize())
 	// SAFETY: only the address is looked at.
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(m)))
 	end := start + uintptr(len(m))
