@@ -312,6 +312,12 @@ func (u *unbound) Open(*proxy.Exchange, session.Receiver) (session.Stream, error
 	panic(errUnbound)
 }
 
+// front is a Front that can stand before another destination, as one of package cache can.
+type front interface {
+	proxy.Front
+	Before(d proxy.Destination) proxy.Front
+}
+
 // bind returns the routes with an upstream for each Backends in them; routes that share one share the upstream.
 func (s *Server) bind() ([]proxy.Route, error) {
 	bound := map[*unbound]proxy.Destination{}
@@ -319,7 +325,12 @@ func (s *Server) bind() ([]proxy.Route, error) {
 	for i := range routes {
 		r := &routes[i]
 		for _, to := range []*proxy.Destination{&r.To, &r.GRPCTo} {
-			u, ok := (*to).(*unbound)
+			d := *to
+			f, isFront := d.(front)
+			if isFront {
+				d = f.Onward()
+			}
+			u, ok := d.(*unbound)
 			if !ok {
 				continue
 			}
@@ -333,7 +344,9 @@ func (s *Server) bind() ([]proxy.Route, error) {
 				}
 				bound[u] = d
 			}
-			*to = bound[u]
+			if *to = bound[u]; isFront {
+				*to = f.Before(bound[u])
+			}
 		}
 	}
 	return routes, nil

@@ -27,6 +27,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -376,6 +377,46 @@ func TestCache_manyVariants(t *testing.T) {
 	}
 }
 
+// A program has the key have more, and keeps answers from being stored.
+func TestCache_keyAndStoreOfAProgram(t *testing.T) {
+	var drafts atomic.Bool
+	drafts.Store(true)
+	route := cache.Route{
+		Key: func(x *proxy.Exchange, dst []byte) []byte { return append(dst, x.Request.Get("X-Group")...) },
+		Store: func(request, answer *message.Head) policy.Reason {
+			if drafts.Load() && answer.Get("X-Draft") != "" && request.Get("X-Group") != "authors" {
+				return policy.ReasonProgram
+			}
+			return policy.ReasonNone
+		},
+	}
+	g := newRig(t, route, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("X-Draft", r.URL.Query().Get("draft"))
+		_, _ = io.WriteString(w, r.Header.Get("X-Group"))
+	})
+	for i, c := range []struct{ path, group, status string }{
+		{"/", "a", "fwd=uri-miss; fwd-status=200; stored"}, {"/", "b", "fwd=uri-miss; fwd-status=200; stored"},
+		{"/", "a", "hit"}, {"/", "b", "hit"}, {"/", "", "fwd=uri-miss; fwd-status=200; stored"},
+		{"/?draft=1", "a", "fwd=uri-miss; fwd-status=200; detail=program"},
+		{"/?draft=1", "a", "fwd=bypass; fwd-status=200; detail=uncacheable"},
+		{"/?draft=1", "a", "fwd=bypass; fwd-status=200; detail=uncacheable"},
+		{"/?draft=1", "authors", "fwd=uri-miss; fwd-status=200; stored"}, {"/?draft=1", "authors", "hit"},
+		{"", "", ""}, // they are stored from now on
+		{"/?draft=1", "a", "fwd=bypass; fwd-status=200; detail=uncacheable"},
+		{"/?draft=1", "a", "fwd=uri-miss; fwd-status=200; stored"}, {"/?draft=1", "a", "hit"},
+	} {
+		if c.path == "" {
+			drafts.Store(false)
+			continue
+		}
+		a := g.get(t, c.path, "X-Group", c.group)
+		if a.body != c.group || !strings.HasPrefix(a.cacheStatus(), "edge; "+c.status) {
+			t.Errorf("%d: %q %s, want %s", i, a.body, a.cacheStatus(), c.status)
+		}
+	}
+}
+
 // A request without a host, or with long texts, has no key.
 func TestCache_requestsWithoutAKey(t *testing.T) {
 	long, err := plugin.Template("{header.x-long}{header.x-long}", lang.Request)
@@ -383,7 +424,7 @@ func TestCache_requestsWithoutAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer := func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Cache-Control", "max-age=60") }
-	g := newRig(t, cache.Route{Key: []*lang.Template{long}}, answer)
+	g := newRig(t, cache.Route{Texts: []*lang.Template{long}}, answer)
 	for name, request := range map[string]string{
 		"no host": "GET / HTTP/1.0\r\n\r\n",
 		"long":    "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 5<<10) + "\r\n\r\n",

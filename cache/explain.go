@@ -18,7 +18,7 @@ type Explained struct {
 
 	Authority, Target string
 	Dropped           []string // names of parameters that are left out of the query
-	Texts             []string // values of Route.Key
+	Texts             []string // values of Route.Texts
 	Stored            *Entry   // nil: no Zone was asked
 }
 
@@ -74,7 +74,7 @@ func (r *Route) Explain(x *proxy.Exchange, z *Zone) *Explained {
 		}
 	}
 	view := proxy.View(x)
-	for _, t := range r.Key {
+	for _, t := range r.Texts {
 		e.Texts = append(e.Texts, string(t.Append(nil, view)))
 	}
 	if z != nil {

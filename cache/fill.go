@@ -238,7 +238,7 @@ func (f *fill) SendHead(h *message.Head, end bool) error {
 // judge decides whether the answer with head h is stored, and makes the head of its record.
 func (f *fill) judge(l *local, h *message.Head, end bool) (a policy.Answer) {
 	now, request := l.zone.now(f.reactor), f.fork.Request()
-	a = f.route.Rules.Judge(request, h, f.asked, now)
+	a = f.route.judge(request, h, f.asked, now)
 	if a.Reason != policy.ReasonNone {
 		return a
 	}

@@ -137,7 +137,7 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	}
 	if v.marker.Len > 0 {
 		key, now := x.Request.Bytes(v.marker), f.zone.now(x.Reactor())
-		a := of.Rules.Judge(&x.Request, h, now, now)
+		a := of.judge(&x.Request, h, now, now)
 		if found := l.get(key, now); a.Reason == policy.ReasonNone && found.kind() == isMarker &&
 			found.lifted(h, of.most(f.zone)) {
 			l.zone.records.Delete(key)

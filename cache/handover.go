@@ -52,6 +52,8 @@ func (z *Zone) Offer() (*Offer, error) {
 	}
 	_ = conn.SetWriteBuffer(messageMax) // there is more by default
 	o, g := &Offer{Theirs: theirs, zone: z, conn: conn}, &z.generations
+	g.writing.Lock()
+	defer g.writing.Unlock()
 	o.begin(handsHello, uint64(g.page+1)%noticePages, g.seed, uint64(z.skewOfClock()))
 	if o.send(int(g.file)); o.err != nil {
 		o.Close()

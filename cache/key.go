@@ -57,9 +57,9 @@ func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
 	for _, name := range route.Fields {
 		dst = appendField(dst, h, name)
 	}
-	if len(route.Key) > 0 {
+	if len(route.Texts) > 0 {
 		view := proxy.View(x)
-		for _, t := range route.Key {
+		for _, t := range route.Texts {
 			at := len(dst)
 			dst = t.Append(append(dst, 0, 0, 0, 0), view)
 			n := uint32(len(dst) - at - 4)
@@ -68,6 +68,11 @@ func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
 			}
 			binary.LittleEndian.PutUint32(dst[at:], n)
 		}
+	}
+	if route.Key != nil {
+		at := len(dst)
+		dst = route.Key(x, append(dst, 0, 0, 0, 0))
+		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	}
 	return dst, len(dst) <= keyMax
 }

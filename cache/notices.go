@@ -14,11 +14,11 @@ import (
 // one of them purges, the others know before they answer. They lie in memory that all of them have. Each process writes
 // to a page of its own, and reads the others. Safe for any goroutine.
 type notices struct {
-	*noticeBoard             // is there as long as the notices are
-	file         poller.File // has it
-	page         int         // of this process
+	*noticeBoard     // is there as long as the notices are
+	page         int // of this process
 
 	writing sync.Mutex
+	file    poller.File   // has the board; noFile: it is closed. Guarded by writing
 	heard   atomic.Uint64 // of total
 	reading sync.Mutex
 	seen    [noticePages]uint64 // of count; guarded by reading
@@ -38,6 +38,8 @@ type noticePage struct {
 	count  atomic.Uint64 // purges so far, of which the last ones are there
 	purged [noticesMax]struct{ name, stamp, kind atomic.Uint64 }
 }
+
+const noFile = poller.File(poller.NoFD)
 
 const (
 	noticePages = 8 // each upgrade takes the next one: four processes live at the most
@@ -67,11 +69,18 @@ func joinNotices(file poller.File, page int) (*notices, error) {
 	for i := range n.pages {
 		n.seen[i] = n.pages[i].count.Load()
 	}
-	runtime.AddCleanup(n, func(memory []byte) {
-		poller.Unmap(memory)
-		file.Close()
-	}, memory)
+	runtime.AddCleanup(n, poller.Unmap, memory)
 	return n, nil
+}
+
+// close has no other process join any more.
+func (n *notices) close() {
+	n.writing.Lock()
+	defer n.writing.Unlock()
+	if n.file != noFile {
+		n.file.Close()
+		n.file = noFile
+	}
 }
 
 // tell has the other processes know what was purged.

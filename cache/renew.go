@@ -131,7 +131,7 @@ func (f *fill) renew(l *local, h *message.Head) bool {
 	varied := len(l.names)
 	renewed := policy.Renew(head, h)
 	l.base = head.Base
-	a := f.route.Rules.Judge(f.fork.Request(), head, f.asked, now)
+	a := f.route.judge(f.fork.Request(), head, f.asked, now)
 	l.names, _ = policy.AppendVary(l.names, head)
 	tags, ok := f.appendTags(l.tags[:0], h)
 	if len(tags) > 0 {

@@ -17,10 +17,16 @@ type Route struct {
 	// Identity names the backends, and what the route tells them beside the request. Routes with the same Identity
 	// share answers, also routes with "".
 	Identity string
-	Key      []*lang.Template // texts of the request that are a part of the key
+	Texts    []*lang.Template // texts of the request that are a part of the key
 	Fields   []string         // names of fields of the request whose values are, too: those that edge itself sets
 	Query    Query
-	Tags     []string // names of fields of answers that have tags, by which answers can be purged
+	// Key appends what else is a part of the key to dst, and returns that. Requests for which it appends the same share
+	// answers. On the reactor of x, at each request. nil: nothing else is.
+	Key func(x *proxy.Exchange, dst []byte) []byte
+	// Store returns why an answer is not stored, which Rules would store: policy.ReasonProgram, or another reason;
+	// policy.ReasonNone: it is. It may not change the heads, and is asked on a reactor. nil: all of them are stored.
+	Store func(request, answer *message.Head) policy.Reason
+	Tags  []string // names of fields of answers that have tags, by which answers can be purged
 	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
 	// by itself; 0: 5 s.
 	LockTimeout time.Duration
@@ -70,6 +76,17 @@ func (r *Route) most(z *Zone) int64 {
 		most = min(most, r.ObjectMax)
 	}
 	return most
+}
+
+// judge decides whether an answer is stored, and how: see policy.Rules.Judge.
+func (r *Route) judge(request, answer *message.Head, asked, received int64) policy.Answer {
+	a := r.Rules.Judge(request, answer, asked, received)
+	if a.Reason == policy.ReasonNone && r.Store != nil {
+		if a.Reason = r.Store(request, answer); a.Reason != policy.ReasonNone {
+			a.Marks = a.Reason.Marks()
+		}
+	}
+	return a
 }
 
 // passes returns why a request with head h goes by the cache. Else conditional reports whether it has conditions or a
@@ -131,6 +148,9 @@ func (z *Zone) Before(d proxy.Destination, r Route, counts *RouteCounts) proxy.F
 
 // Onward returns the destination that f stands before.
 func (f *front) Onward() proxy.Destination { return f.onward }
+
+// Before returns f as it stands before another destination: an edge.Server puts its own in the place of edge.Backends.
+func (f *front) Before(d proxy.Destination) proxy.Front { return f.zone.Before(d, f.route, f.counts) }
 
 // Check returns what is wrong with the destination that f stands before.
 func (f *front) Check() error {

@@ -61,7 +61,7 @@ func TestCache_hitAllocatesNothing(t *testing.T) {
 		route   cache.Route
 	}{
 		"plain": {warm.Browser, cache.Route{Rules: lasting}},
-		"key": {warm.Browser, cache.Route{Rules: lasting, Identity: "origin", Key: []*lang.Template{text},
+		"key": {warm.Browser, cache.Route{Rules: lasting, Identity: "origin", Texts: []*lang.Template{text},
 			Query: cache.Query{Drop: []string{"utm_*"}, Sort: true}}},
 		"304": {conditional("If-Modified-Since: Thu, 31 Dec 2099 23:59:59 GMT"), cache.Route{Rules: lasting}},
 		"206": {conditional("Range: bytes=1-2"), cache.Route{Rules: lasting}},
@@ -108,7 +108,7 @@ func BenchmarkCache_miss(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g, _ := warmRig(b, warm.Small, cache.Route{Rules: lasting, Key: []*lang.Template{number}})
+	g, _ := warmRig(b, warm.Small, cache.Route{Rules: lasting, Texts: []*lang.Template{number}})
 	b.ReportAllocs()
 	for b.Loop() {
 		g.Exchange()

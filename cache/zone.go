@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 // Options say how large a Zone is.
 type Options struct {
-	Reactors int    // how many reactors the engine has that asks the Zone
+	Reactors int    // how many reactors the engine has that asks the Zone; 0: as many as it has by default at the most
 	Memory   int64  // bytes for what is stored, 1 MiB at least
 	Bodies   int64  // of these, for bodies of 32 KiB and more; in memory each has at most a 16th of them
 	Name     string // in Cache-Status; "": proxy.DefaultName
@@ -63,12 +64,13 @@ type Zone struct {
 	skew atomic.Int64 // wall clock less the clock of reactors, which is one; 0: it was not asked for
 }
 
-var errMemory = errors.New("cache: Options.Memory less Bodies is less than 1 MiB, or there are no Reactors")
+var errMemory = errors.New("cache: Options.Memory less Bodies is less than 1 MiB, or Reactors below 0")
 
 // New makes a Zone.
 func New(o Options) (*Zone, error) {
+	o.Reactors = cmp.Or(o.Reactors, runtime.GOMAXPROCS(0))
 	o.Memory -= o.Bodies
-	if o.Reactors <= 0 || o.Memory < memoryMin || o.Bodies < 0 {
+	if o.Reactors < 0 || o.Memory < memoryMin || o.Bodies < 0 {
 		return nil, errMemory
 	}
 	shards := 1 // of 4 MiB at least, so that a record of 64 KiB is a small part of one
@@ -106,6 +108,9 @@ func New(o Options) (*Zone, error) {
 		d.Seed = cmp.Or(disk.SeedOf(d.Path), seed)
 		if d.Seed != seed { // names of the other process mean nothing here
 			z.takeover.end()
+			if of != nil {
+				of.close()
+			}
 			of, seed = nil, d.Seed
 		}
 		d.Memory, d.Replay = indexed, z.generations.replay
@@ -142,6 +147,7 @@ func (z *Zone) Close() {
 	z.bodies.close()
 	z.disk.close(nil)
 	z.takeover.end()
+	z.generations.close()
 }
 
 // OpenDisk has the Zone use Options.Disk, which no other process may use. The answers on it are found from then on.

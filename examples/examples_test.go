@@ -113,6 +113,37 @@ func TestLoadbalancer(t *testing.T) {
 	stop(t, p)
 }
 
+// An answer is kept for each kind of client, unless it is a draft.
+func TestCache(t *testing.T) {
+	var asked atomic.Int64
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.URL.Path == "/draft" {
+			w.Header().Set("X-Draft", "1")
+		}
+		fmt.Fprint(w, asked.Add(1))
+	}))
+	t.Cleanup(o.Close)
+	p, url := start(t, "cache", "-listen", "127.0.0.1:0", o.Listener.Addr().String())
+	for _, c := range []struct{ path, agent, body, status string }{
+		{"/", "desktop", "1", "edge; fwd=uri-miss; fwd-status=200; stored"},
+		{"/", "desktop", "1", "edge; hit; ttl="},
+		{"/", "a Mobile", "2", "edge; fwd=uri-miss; fwd-status=200; stored"},
+		{"/", "another Mobile", "2", "edge; hit; ttl="},
+		{"/", "another", "1", "edge; hit; ttl="},
+		{"/draft", "desktop", "3", "edge; fwd=uri-miss; fwd-status=200; detail=program"},
+		{"/draft", "desktop", "4", "edge; fwd=bypass; fwd-status=200; detail=uncacheable"},
+		{"/draft", "desktop", "5", "edge; fwd=bypass; fwd-status=200; detail=uncacheable"},
+	} {
+		resp, body := ask(t, "GET", url+c.path, c.agent)
+		want(t, resp, body, 200, c.body)
+		if got := resp.Header.Get("Cache-Status"); !strings.HasPrefix(got, c.status) {
+			t.Errorf("%s, %s: %s, want %s", c.path, c.agent, got, c.status)
+		}
+	}
+	stop(t, p)
+}
+
 func TestHTTPS(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	dir := t.TempDir()

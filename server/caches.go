@@ -265,7 +265,7 @@ func cacheRoute(cfg *config.Config, c *config.Route, of *caching.Route) cache.Ro
 			Targeted:     section.Targeted, StaleWhile: of.StaleWhile, StaleOnError: of.StaleOnError,
 			Honour: of.RequestDirectives == "honour", KnownOnly: of.Fill == "known",
 		},
-		Identity: identityOf(cfg, c, of, fields), Key: of.Key, Fields: fields,
+		Identity: identityOf(cfg, c, of, fields), Texts: of.Key, Fields: fields,
 		Query: cache.Query{Drop: of.Drop, Keep: of.Keep, Sort: of.Sort}, Tags: section.Tags,
 		LockTimeout: of.LockTimeout, RangeFill: of.RangeFill, ObjectMax: of.ObjectMax,
 		Abandon: !of.FinToCache, NoStatus: !section.Status,

@@ -657,8 +657,8 @@ dest = "status:404"
 	table := said.of(&cfg.Routes[0].Rules[0])
 	for i := range 2 {
 		r, on := said.routeOf(cfg, &cfg.Routes[i])
-		if !on || !r.Off || len(r.Choices) != 2 || len(r.Choices[table].Key) != 1 ||
-			len(r.Choices[said.of(&cfg.Rules[0])].Key) != 0 {
+		if !on || !r.Off || len(r.Choices) != 2 || len(r.Choices[table].Texts) != 1 ||
+			len(r.Choices[said.of(&cfg.Rules[0])].Texts) != 0 {
 			t.Errorf("host %d: %v, %+v", i, on, r)
 		}
 	}

@@ -510,7 +510,7 @@ func TestRules_judgeAsOracle(t *testing.T) {
 				status, got, want)
 		}
 	}
-	elsewhere := []Reason{ReasonTooLarge, ReasonTags, ReasonPurged, ReasonOnlyIfCached}
+	elsewhere := []Reason{ReasonTooLarge, ReasonTags, ReasonProgram, ReasonPurged, ReasonOnlyIfCached}
 	for r := ReasonStatus; r < ReasonCount; r++ {
 		if !slices.Contains(elsewhere, r) && counts[r] < n/2000 {
 			t.Errorf("%q came %d times: %v", r, counts[r], counts)

@@ -35,6 +35,7 @@ const (
 	ReasonUnknownField
 	ReasonTooLarge
 	ReasonTags
+	ReasonProgram
 
 	ReasonPurged // also of an answer that was ended while it was fetched
 	ReasonNoCache
@@ -155,6 +156,7 @@ var reasons = [ReasonCount]row{
 
 	ReasonTags: {word: "tags", marks: Everybody, text: "the answer has more than 64 tags, by which it could be purged",
 		try: "fewer tags, or fewer fields in tags of [cache]"},
+	ReasonProgram: {word: "program", marks: Everybody, text: "the program that has the cache refuses the answer"},
 
 	ReasonPurged: {word: "purged",
 		text: "the answer was purged, or ended by a request that changes something, such as POST, while it came"},
