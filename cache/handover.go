@@ -18,7 +18,7 @@ import (
 //
 // Messages are numbers of 64 bits, little endian. The first one says what comes:
 //
-//	hello        page, seed, skew of the clock; notices as a descriptor
+//	hello        page, seed; notices as a descriptor
 //	generations  see generations.appendTo
 //	records      for each: sum of what follows, uses, length of the key, length of the record; the two. If its body is
 //	             in a file, a record comes alone, with that as a descriptor
@@ -54,7 +54,7 @@ func (z *Zone) Offer() (*Offer, error) {
 	o, g := &Offer{Theirs: theirs, zone: z, conn: conn}, &z.generations
 	g.writing.Lock()
 	defer g.writing.Unlock()
-	o.begin(handsHello, uint64(g.page+1)%noticePages, g.seed, uint64(z.skewOfClock()))
+	o.begin(handsHello, uint64(g.page+1)%noticePages, g.seed)
 	if o.send(int(g.file)); o.err != nil {
 		o.Close()
 		return nil, o.err
@@ -152,7 +152,6 @@ func (o *Offer) flush() {
 // takeover is the other end of an Offer. Owned by one goroutine, of New, then of Take; conn and the counters by any.
 type takeover struct {
 	conn  *fdpass.Conn // nil: there is none
-	ahead int64        // ns by which the clock of this process is before the clock of the other one
 	in    []byte       // the last message
 	files []int        // that have come with it, and have no owner
 	value []byte       // that nobody looks at
@@ -161,17 +160,16 @@ type takeover struct {
 	taken, dropped atomic.Uint64 // records
 }
 
-// begin begins to take over by f, which is Theirs of an Offer. skew is of the clock of this process. It returns the
-// notices of the other one, and its seed; nil: nothing is taken over.
-func (t *takeover) begin(f *os.File, skew int64) (of *notices, seed uint64) {
+// begin begins to take over by f, which is Theirs of an Offer. It returns the notices of the other process, and its
+// seed; nil: nothing is taken over.
+func (t *takeover) begin(f *os.File) (of *notices, seed uint64) {
 	var err error
 	if t.conn, err = fdpass.Open(f); err != nil {
 		return nil, 0
 	}
 	t.in = make([]byte, messageMax)
 	p := t.receive(time.Now().Add(time.Second)) // it has been sent
-	if len(p) == 4*word && wordOf(p, 0) == handsHello && wordOf(p, 1) < noticePages && len(t.files) == 1 {
-		t.ahead = skew - int64(wordOf(p, 3))
+	if len(p) == 3*word && wordOf(p, 0) == handsHello && wordOf(p, 1) < noticePages && len(t.files) == 1 {
 		of, _ = joinNotices(t.file(), int(wordOf(p, 1)))
 	}
 	if of == nil {
@@ -272,11 +270,12 @@ func parseEntry(p []byte) (key []byte, r record, uses uint64, rest []byte) {
 // takeRecord stores r under a key, with its body where that has come with it. It reports false where it does not.
 func (z *Zone) takeRecord(key []byte, r record) bool {
 	t := &z.takeover
-	r.shift(t.ahead)
-	if r.file() == 0 {
+	switch {
+	case r.kind() == isAnswer && r.until() > z.wallNow(): // it came later than now: the clock was set back
+		return false
+	case r.file() == 0:
 		return z.set(key, r)
-	}
-	if len(t.files) == 0 {
+	case len(t.files) == 0:
 		return false
 	}
 	b := z.bodies.adoptFile(t.file(), int64(r.bodyLen()))

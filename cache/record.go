@@ -84,14 +84,6 @@ func (r record) stamp() uint64         { return binary.LittleEndian.Uint64(r[56:
 func (r record) confirmed() uint64     { return binary.LittleEndian.Uint64(r[64:]) }
 func (r record) setAsk(at int64)       { binary.LittleEndian.PutUint64(r[48:], uint64(at)) }
 
-// shift adds to the times of r, which are of another clock.
-func (r record) shift(ns int64) {
-	binary.LittleEndian.PutUint64(r[8:], uint64(r.until()+ns))
-	if ask := int64(binary.LittleEndian.Uint64(r[48:])); ask != 0 {
-		r.setAsk(ask + ns)
-	}
-}
-
 // setStamps sets the stamps of the request for r, and of the last one about it.
 func (r record) setStamps(stamp, confirmed uint64) {
 	binary.LittleEndian.PutUint64(r[56:], stamp)

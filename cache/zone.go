@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/tinyufo"
 )
@@ -128,7 +127,7 @@ func New(o Options) (*Zone, error) {
 // it, nil: with none, and the seed.
 func (z *Zone) takeOver(f *os.File) (of *notices, seed uint64) {
 	if f != nil {
-		of, seed = z.takeover.begin(f, z.skewOfClock())
+		of, seed = z.takeover.begin(f)
 	}
 	if of == nil {
 		seed = rand.Uint64() | 1
@@ -241,15 +240,6 @@ func (l *local) keepFill(f *fill) {
 
 // wallNow is now for those that are on no reactor.
 func (z *Zone) wallNow() int64 { return z.wall.UnixNano() + int64(time.Since(z.wall)) }
-
-// skewOfClock returns by how much that clock is ahead of the monotonic one of the system, which all processes have.
-func (z *Zone) skewOfClock() int64 {
-	now, err := poller.Monotonic()
-	if err != nil {
-		return 0
-	}
-	return z.wallNow() - now
-}
 
 // now returns the wall clock at which the Zone was made and the time since, in ns: a clock that is set makes no record
 // younger.

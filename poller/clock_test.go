@@ -30,7 +30,7 @@ func TestEpoll_nowDoesNotLagTheTimer(t *testing.T) {
 			try := 0
 			err := k.tie(func() (int64, error) {
 				spin(c.before(try))
-				at, err := Monotonic()
+				at, err := monotonic()
 				spin(c.after(try))
 				try++
 				return at, err
@@ -39,9 +39,9 @@ func TestEpoll_nowDoesNotLagTheTimer(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 100 {
-				before, _ := Monotonic()
+				before, _ := monotonic()
 				now := k.Now()
-				after, _ := Monotonic()
+				after, _ := monotonic()
 				if now < before || now > after+int64(long/2) {
 					lead := time.Duration(now - after)
 					t.Fatalf("Now leads the kernel's clock by %v to %v", lead, time.Duration(now-before))

@@ -91,7 +91,7 @@ func (k *Epoll) open() error {
 		return fmt.Errorf("timerfd_create: %w", err)
 	}
 	k.timer = FD(t)
-	if err := k.tie(Monotonic); err != nil {
+	if err := k.tie(monotonic); err != nil {
 		return fmt.Errorf("clock_gettime: %w", err)
 	}
 
@@ -132,8 +132,8 @@ func (k *Epoll) tie(clock func() (int64, error)) error {
 	return nil
 }
 
-// Monotonic reads the clock of the timerfd, in ns: all processes of the machine have it.
-func Monotonic() (int64, error) {
+// monotonic reads the clock of the timerfd.
+func monotonic() (int64, error) {
 	var ts unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return ts.Nano(), err
@@ -158,7 +158,7 @@ func (k *Epoll) register() error {
 	return nil
 }
 
-// Now reads the Monotonic clock.
+// Now reads the monotonic clock.
 func (k *Epoll) Now() int64 { return k.base + int64(time.Since(k.start)) }
 
 // Wait fills dst with what is ready.

@@ -11,9 +11,9 @@ import (
 // check panics when the invariants of Epoll do not hold: it asks the timerfd when it fires.
 func (k *Epoll) check() {
 	var left unix.ItimerSpec
-	before, err1 := Monotonic()
+	before, err1 := monotonic()
 	err2 := unix.TimerfdGettime(int(k.timer), &left)
-	after, err3 := Monotonic()
+	after, err3 := monotonic()
 	if err1 != nil || err2 != nil || err3 != nil {
 		return
 	}
