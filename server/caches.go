@@ -142,7 +142,7 @@ func (p *caches) prepare() error {
 		}
 		bodies := min(next.memory*int64(of.Bodies)/100, next.memory-cacheMemoryMin)
 		zone, err := cache.New(cache.Options{Reactors: p.Reactors(), Memory: next.memory, Bodies: bodies, Name: p.name,
-			Disk:      disk.Options{Path: of.DiskPath, Size: of.DiskSize, Tell: tellDisk},
+			Disk: disk.Options{Path: of.DiskPath, Size: of.DiskSize, Tell: tellDisk},
 			From: from, Elsewhere: p.isSuspended})
 		if err != nil {
 			return err

@@ -159,7 +159,9 @@ func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 // Drain takes the entries out of the cache: it calls yield with copies, and with how often each was got since it was
 // set or last considered, 3 at the most, until yield returns false. Those that were worth most come first, in each
 // shard. Their memory is given back to the kernel meanwhile, 1 MiB at a time. What is set while it runs may stay.
-func (c *Bytes) Drain(yield func(key, value []byte, uses int) bool) { c.shards.Drain(c.granules, yield) }
+func (c *Bytes) Drain(yield func(key, value []byte, uses int) bool) {
+	c.shards.Drain(c.granules, yield)
+}
 
 // Len is the number of entries, with those that have ended and were not dropped yet.
 func (c *Bytes) Len() int { return c.shards.Counts().Live }

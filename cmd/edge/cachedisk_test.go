@@ -372,6 +372,71 @@ func TestCacheDisk_kills(t *testing.T) {
 	}
 }
 
+// While clients ask, change and purge, process after process takes over. No request is lost, and what one of them ends,
+// whichever process answers it, no other one gives. EDGE_SOAK=1 has 200 of them.
+func TestCacheDisk_upgrades(t *testing.T) {
+	for _, cache := range []string{noDisk, smallMemory} {
+		t.Run(cache, func(t *testing.T) { upgradeUnderLoad(t, cache) })
+	}
+}
+
+func upgradeUnderLoad(t *testing.T, cache string) {
+	upgrades := 3
+	if os.Getenv("EDGE_SOAK") != "" {
+		upgrades = 100
+	}
+	d := newOnDisk(t)
+	d.cache = cache
+	d.start()
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	var hits atomic.Int64
+	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last one that does not count any more
+	for i := range 6 {
+		rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
+		wg.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				of := rnd.IntN(len(seen))
+				method, before, floor := "GET", seen[of].Load(), ended[of].Load()
+				switch rnd.IntN(20) {
+				case 0:
+					method = "PURGE"
+				case 1:
+					method = "POST"
+				}
+				number, hit, err := d.ask(method, sizeOf(of))
+				switch {
+				case method == "PURGE" && err != nil && strings.Contains(err.Error(), "503"): // while the two change
+				case err != nil:
+					t.Error(err)
+				case method == "PURGE":
+					raise(&ended[of], before)
+				case method == "POST":
+					raise(&ended[of], number)
+				case number <= floor:
+					t.Errorf("answer %d, hit %v, of what was ended at %d", number, hit, floor)
+				default:
+					if raise(&seen[of], number); hit {
+						hits.Add(1)
+					}
+				}
+			}
+		})
+	}
+	for range upgrades {
+		before := hits.Load()
+		testutil.Eventually(t, testutil.Patience, func() bool { return hits.Load() > before+20 }, "no hits")
+		d.upgrade()
+	}
+	close(over)
+	wg.Wait()
+}
+
 func raise(v *atomic.Int64, n int64) {
 	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
 	}
