@@ -16,7 +16,11 @@
 // # Life cycle
 //
 // A Zone is made once and outlives configurations. Before makes a Front of a route, which is immutable, as are the
-// routes of a Snapshot.
+// routes of a Snapshot. OpenDisk has it find what an earlier process has stored. An Offer hands what it has over to the
+// Zone of another process, which is made with Options.From:
+//
+//	old: Offer ─► the process begins ─► Elsewhere reports true ─► Give
+//	new: New with From ─────────────────────► it is asked ─► Take
 //
 // # Threads and ownership
 //
@@ -27,6 +31,6 @@
 // # Limits
 //
 // Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way; a 64th for purged names. Bodies up
-// to 64 KiB; larger answers are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 8 varying fields of a key, 64
+// to 64 KiB, a 16th of Options.Bodies, or a 16th of the disk; larger answers are passed on. Keys up to 8 KiB. 10 000 followers of a fill, 8 varying fields of a key, 64
 // tags of an answer. A request follows for Route.LockTimeout, and at most 3 times.
 package cache

@@ -29,10 +29,15 @@ func (f File) Size() (int64, error) {
 	return at.Size, os.NewSyscallError("fstat", err)
 }
 
-// Map makes f as large as that, and returns its memory, which all processes share that map it. Unmap gives it up.
+// Map makes f as large as that at least, and returns its memory, which all processes share that map it. Unmap gives it
+// up.
 func (f File) Map(size int) ([]byte, error) {
-	if err := unix.Ftruncate(int(f), int64(size)); err != nil {
-		return nil, os.NewSyscallError("ftruncate", err)
+	if n, err := f.Size(); err != nil {
+		return nil, err
+	} else if n < int64(size) { // never smaller: others have mapped it
+		if err := unix.Ftruncate(int(f), int64(size)); err != nil {
+			return nil, os.NewSyscallError("ftruncate", err)
+		}
 	}
 	memory, err := unix.Mmap(int(f), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	return memory, os.NewSyscallError("mmap", err)
