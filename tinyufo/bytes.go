@@ -156,9 +156,10 @@ func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) { c.shards.Each(c.granules, yield) }
 }
 
-// Drain takes the entries out of the cache: it calls yield with copies, and with how often each was got since it was
-// set or last considered, 3 at the most, until yield returns false. Those that were worth most come first, in each
-// shard. Their memory is given back to the kernel meanwhile, 1 MiB at a time. What is set while it runs may stay.
+// Drain takes the entries out of the cache: it calls yield with copies, which are borrowed until that returns, and with
+// how often each was got since it was set or last considered, 3 at the most, until yield returns false. Those that were
+// worth most come first, in each shard. Their memory is given back to the kernel meanwhile, 1 MiB at a time. What is
+// set while it runs may stay.
 func (c *Bytes) Drain(yield func(key, value []byte, uses int) bool) {
 	c.shards.Drain(c.granules, yield)
 }

@@ -3,28 +3,28 @@ package bytelog
 // drainStep is how many bytes of a log are taken out under one hold of the mutex.
 const drainStep = 1 << 20
 
-// drained is a copy of a record that was taken out.
+// drained are copies of records that were taken out, and the hits that they count.
 type drained struct {
-	record
-	uses int
+	records []record
+	uses    []int
+	memory  []byte // of the records
 }
 
-// drain is Shards.Drain for one log of a shard. It returns false when the function has.
-func (s *shard) drain(log int, now func() uint32, yield func(k, v []byte, uses int) bool) bool {
+// drain is Shards.Drain for one log of a shard. It uses the memory of d. It returns false when the function has.
+func (s *shard) drain(log int, d *drained, now func() uint32, yield func(k, v []byte, uses int) bool) bool {
 	r := &s.logs[log]
 	s.mu.Lock()
 	kept := r.tail // from here on the kernel has not got memory back
 	s.mu.Unlock()
-	var found []drained
 	for more := true; more; {
 		time := now() // not under the mutex: the caller's clock may use the cache
 		s.mu.Lock()
-		found, more = s.take(r, found[:0])
+		more = s.take(r, d)
 		kept = r.release(kept)
 		s.check()
 		s.mu.Unlock()
-		for _, one := range found {
-			if (one.expiry() == 0 || one.expiry() > time) && !yield(one.key(), one.value(), one.uses) {
+		for i, rec := range d.records {
+			if (rec.expiry() == 0 || rec.expiry() > time) && !yield(rec.key(), rec.value(), d.uses[i]) {
 				return false
 			}
 		}
@@ -32,23 +32,26 @@ func (s *shard) drain(log int, now func() uint32, yield func(k, v []byte, uses i
 	return true
 }
 
-// take takes the oldest entries of a log out and appends them to found. more reports whether there may be others.
-func (s *shard) take(r *ring, found []drained) (_ []drained, more bool) {
+// take makes d the oldest entries of a log, which it takes out. It reports whether there may be others.
+func (s *shard) take(r *ring, d *drained) (more bool) {
+	d.records, d.uses, d.memory = d.records[:0], d.uses[:0], d.memory[:0]
 	for taken := 0; taken < drainStep; {
 		place, rec, ok := r.first()
 		if !ok {
-			return found, false
+			return false
 		}
 		hash := s.hasher.of(rec.key())
 		if at := s.slotOf(hash, place); at.words != nil {
-			found = append(found, drained{append(record(nil), rec...), at.load().uses()})
+			d.memory = append(d.memory, rec...)
+			d.records = append(d.records, d.memory[len(d.memory)-len(rec):])
+			d.uses = append(d.uses, at.load().uses())
 			s.forget(at, hash)
 			s.counts.Deletions++
 		}
 		r.drop(rec)
 		taken += len(rec)
 	}
-	return found, true
+	return true
 }
 
 // release gives the memory of what was dropped since the tail was at an offset to the kernel, unless something was

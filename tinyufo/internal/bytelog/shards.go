@@ -141,12 +141,13 @@ func (s *Shards) Each(now func() uint32, yield func(k, v []byte) bool) {
 	runtime.KeepAlive(s)
 }
 
-// Drain is Each for entries that are taken out, with the hits that they count, 0 to usesMax. The memory in which they
-// were is the kernel's again.
+// Drain is Each for entries that are taken out, with the hits that they count, 0 to usesMax. The copies are borrowed
+// until yield returns. The memory in which the entries were is the kernel's again.
 func (s *Shards) Drain(now func() uint32, yield func(k, v []byte, uses int) bool) {
+	var d drained
 	for i := range s.each {
 		for log := inMainLog; log >= inSmallLog; log-- {
-			if !s.each[i].drain(log, now, yield) {
+			if !s.each[i].drain(log, &d, now, yield) {
 				return
 			}
 		}
