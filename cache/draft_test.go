@@ -288,12 +288,7 @@ func TestDraft_thatIsPassedOnTakesNothing(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for i := range uint64(2) {
-		wg.Go(func() {
-			path := fmt.Sprintf("/%d/%d", i, size)
-			if a := g.do("GET", path); a.status != 200 || a.body != largeBody(path, size) {
-				t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
-			}
-		})
+		wg.Go(func() { g.wantsWhole(t, int(i), size) })
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			s := g.zone.Stats()
 			return s.Passed == i+1 && s.BodyBytes == 0
@@ -304,6 +299,14 @@ func TestDraft_thatIsPassedOnTakesNothing(t *testing.T) {
 	wg.Wait()
 }
 
+// wantsWhole asks for thing i, a body of that size.
+func (g *rig) wantsWhole(t *testing.T, i, size int) {
+	path := fmt.Sprintf("/%d/%d", i, size)
+	if a := g.do("GET", path); a.status != 200 || a.body != largeBody(path, size) {
+		t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
+	}
+}
+
 // So many at a time take no more memory than their share: others are passed on.
 func TestDraft_share(t *testing.T) {
 	const size, many = 1 << 20, 6
@@ -311,12 +314,7 @@ func TestDraft_share(t *testing.T) {
 	g := draftRig(t, cache.Route{}, next)
 	var wg sync.WaitGroup
 	for i := range many {
-		wg.Go(func() {
-			path := fmt.Sprintf("/%d/%d", i, size)
-			if a := g.do("GET", path); a.status != 200 || a.body != largeBody(path, size) {
-				t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
-			}
-		})
+		wg.Go(func() { g.wantsWhole(t, i, size) })
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		s := g.zone.Stats()

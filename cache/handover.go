@@ -20,8 +20,8 @@ import (
 //
 //	hello        page, seed; notices as a descriptor
 //	generations  see generations.appendTo
-//	records      for each: sum of what follows, uses, length of the key, length of the record; the two. If its body is
-//	             in a file, a record comes alone, with that as a descriptor
+//	records      for each record: a checksum of the rest, uses, length of the key, length of the record; key, record.
+//	             A record comes alone if its body is in a file, which is a descriptor of the message
 type Offer struct {
 	Theirs *os.File // is Options.From in the other process; nil: it has that
 	zone   *Zone
@@ -160,24 +160,29 @@ type takeover struct {
 	taken, dropped atomic.Uint64 // records
 }
 
-// begin begins to take over by f, which is Theirs of an Offer. It returns the notices of the other process, and its
-// seed; nil: nothing is taken over.
-func (t *takeover) begin(f *os.File) (of *notices, seed uint64) {
+// begin begins to take over by f, Theirs of an Offer; nil: there is none. A disk has a seed, 0: none has, and names of
+// purges mean nothing to a process with another one. It returns the notices of the other process, and its seed; or nil,
+// and seed: nothing is taken over.
+func (t *takeover) begin(f *os.File, seed uint64) (*notices, uint64) {
+	if f == nil {
+		return nil, seed
+	}
 	var err error
 	if t.conn, err = fdpass.Open(f); err != nil {
-		return nil, 0
+		return nil, seed
 	}
 	t.in = make([]byte, messageMax)
 	p := t.receive(time.Now().Add(time.Second)) // it has been sent
 	if len(p) == 3*word && wordOf(p, 0) == handsHello && wordOf(p, 1) < noticePages && len(t.files) == 1 {
-		of, _ = joinNotices(t.file(), int(wordOf(p, 1)))
+		if theirs := wordOf(p, 2); seed == 0 || seed == theirs {
+			if of, err := joinNotices(t.file(), int(wordOf(p, 1))); err == nil {
+				return of, theirs
+			}
+		}
 	}
-	if of == nil {
-		t.closeFiles()
-		t.end()
-		return nil, 0
-	}
-	return of, wordOf(p, 2)
+	t.closeFiles()
+	t.end()
+	return nil, seed
 }
 
 // end ends the connection, if there is one.

@@ -14,11 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// succession is a Zone, and the one that takes over from it.
+// succession is two Zones, of which the new one takes over from the old one.
 type succession struct {
 	*testing.T
 	old, new *Zone
@@ -297,6 +298,24 @@ func TestOffer_nobodyTakes(t *testing.T) {
 	}
 	if taken, dropped := s.new.Take(); taken+dropped != 0 {
 		t.Errorf("%d, %d", taken, dropped)
+	}
+}
+
+// A process whose disk has another seed takes nothing: it cannot know what a purge of the other process names.
+func TestOffer_anotherDisk(t *testing.T) {
+	o := disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
+	before := zoneOf(t, Options{Disk: o})
+	if err := before.OpenDisk(); err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+	s := newSuccession(t, func(new *Options) { new.Disk = o })
+	put(t, s.old, "http://a.test/", 10)
+	if taken, dropped := s.hand(); taken+dropped != 0 || s.new.generations.seed == s.old.generations.seed {
+		t.Errorf("%d taken, %d dropped", taken, dropped)
+	}
+	if err := s.new.OpenDisk(); err != nil {
+		t.Error(err)
 	}
 }
 

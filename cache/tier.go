@@ -42,19 +42,15 @@ func (t *tier) open(closed *atomic.Bool) error {
 
 // close lets another process use the disk, if elsewhere says that it does; nil: in any case.
 func (t *tier) close(elsewhere func() bool) {
-	if d := t.take(elsewhere); d != nil {
-		d.Close()
-	}
-}
-
-// take returns the disk, which nobody uses any more; nil: there is none to close.
-func (t *tier) take(elsewhere func() bool) *disk.Store {
+	var d *disk.Store
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if elsewhere != nil && !elsewhere() {
-		return nil
+	if elsewhere == nil || elsewhere() {
+		d = t.now.Swap(nil)
 	}
-	return t.now.Swap(nil)
+	t.mu.Unlock()
+	if d != nil {
+		d.Close() // it may take long
+	}
 }
 
 // note writes down what was purged. done is told when that is on disk, if there is one; nil: nobody waits.

@@ -26,8 +26,8 @@ type Options struct {
 	// Disk, with its Path and its Size, keeps answers from one process to the next. Its index takes a quarter of Memory
 	// less Bodies; a body has at most a 16th of Size. See Zone.OpenDisk.
 	Disk disk.Options
-	// From is Theirs of the Offer of another process, from which the Zone takes over: see Zone.Take. What cannot be
-	// understood is closed. nil: there is no such process.
+	// From is the end of a connection, Offer.Theirs of another process, from which the Zone takes over: see Zone.Take.
+	// New closes it where the two do not understand each other. nil: there is no such process.
 	From *os.File
 	// Elsewhere reports whether the Zone of another process is asked by new clients: purges of this one are refused
 	// then, and it stores nothing. nil: it never is. On any goroutine.
@@ -101,38 +101,23 @@ func New(o Options) (*Zone, error) {
 	z.fills.init()
 	z.loads.slots = make(chan struct{}, readersMax)
 	z.lists.Store(rand.Uint64()) // no list on disk has the same id
-	of, seed := z.takeOver(o.From)
-	if d := &z.disk.options; o.Disk.Path != "" {
-		*d = o.Disk
-		d.Seed = cmp.Or(disk.SeedOf(d.Path), seed)
-		if d.Seed != seed { // names of the other process mean nothing here
-			z.takeover.end()
-			if of != nil {
-				of.close()
-			}
-			of, seed = nil, d.Seed
-		}
-		d.Memory, d.Replay = indexed, z.generations.replay
+	seed := uint64(0)
+	if o.Disk.Path != "" {
+		seed = disk.SeedOf(o.Disk.Path)
 	}
+	of, seed := z.takeover.begin(o.From, seed)
 	if of == nil {
 		if of, err = newNotices(); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
 	}
+	seed = cmp.Or(seed, rand.Uint64()|1)
+	if d := &z.disk.options; o.Disk.Path != "" {
+		*d = o.Disk
+		d.Seed, d.Memory, d.Replay = seed, indexed, z.generations.replay
+	}
 	z.generations.init(o.Memory+o.Bodies, seed, of)
 	return z, nil
-}
-
-// takeOver begins to take over from another process by f, nil: there is none. It returns the notices that z shares with
-// it, nil: with none, and the seed.
-func (z *Zone) takeOver(f *os.File) (of *notices, seed uint64) {
-	if f != nil {
-		of, seed = z.takeover.begin(f)
-	}
-	if of == nil {
-		seed = rand.Uint64() | 1
-	}
-	return of, seed
 }
 
 const (

@@ -64,8 +64,8 @@ type Options struct {
 	Suspended bool
 	// TicketKeys are the first keys of session tickets, from another process; none: new ones are made.
 	TicketKeys [][32]byte
-	// CacheFrom is Theirs of what Handover.OfferCache of another process has returned. The cache takes over from that
-	// one; without a cache it is closed. nil: there is no such process, or it has no cache.
+	// CacheFrom is the end of a connection to another process: Theirs of its Handover.OfferCache. The cache takes over
+	// from that process. Without a cache the Server closes it. nil: there is no such process, or it has no cache.
 	CacheFrom *os.File
 	// Prepare is called for each configuration that is applied, and builds what follows it outside the Server.
 	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.

@@ -328,33 +328,20 @@ func TestCacheDisk_kills(t *testing.T) {
 	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last one before a purge
 	for range kills {
 		d.start()
-		over := make(chan struct{})
-		var wg sync.WaitGroup
-		for i := range 6 {
-			rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
-			wg.Go(func() {
-				for {
-					select {
-					case <-over:
-						return
-					default:
-						of := rnd.IntN(len(seen))
-						before := seen[of].Load()
-						if rnd.IntN(20) > 0 {
-							if number, _, err := d.ask("GET", sizeOf(of)); err == nil {
-								raise(&seen[of], number)
-							}
-						} else if _, _, err := d.ask("PURGE", sizeOf(of)); err == nil {
-							raise(&ended[of], before)
-						}
-					}
+		stop := d.begin(func(rnd *rand.Rand) {
+			of := rnd.IntN(len(seen))
+			before := seen[of].Load()
+			if rnd.IntN(20) > 0 {
+				if number, _, err := d.ask("GET", sizeOf(of)); err == nil {
+					raise(&seen[of], number)
 				}
-			})
-		}
+			} else if _, _, err := d.ask("PURGE", sizeOf(of)); err == nil {
+				raise(&ended[of], before)
+			}
+		})
 		d.wait(12)
 		d.kill()
-		close(over)
-		wg.Wait()
+		stop()
 		d.start()
 		for of := range seen {
 			number, hit, err := d.ask("GET", sizeOf(of))
@@ -388,10 +375,46 @@ func upgradeUnderLoad(t *testing.T, cache string) {
 	d := newOnDisk(t)
 	d.cache = cache
 	d.start()
+	var hits atomic.Int64
+	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last answer that was ended
+	stop := d.begin(func(rnd *rand.Rand) {
+		of := rnd.IntN(len(seen))
+		method, before, floor := "GET", seen[of].Load(), ended[of].Load()
+		switch rnd.IntN(20) {
+		case 0:
+			method = "PURGE"
+		case 1:
+			method = "POST"
+		}
+		number, hit, err := d.ask(method, sizeOf(of))
+		switch {
+		case method == "PURGE" && err != nil && strings.Contains(err.Error(), "503"): // while the two change
+		case err != nil:
+			t.Error(err)
+		case method == "PURGE":
+			raise(&ended[of], before)
+		case method == "POST":
+			raise(&ended[of], number)
+		case number <= floor:
+			t.Errorf("answer %d, hit %v, after answer %d was ended", number, hit, floor)
+		default:
+			if raise(&seen[of], number); hit {
+				hits.Add(1)
+			}
+		}
+	})
+	for range upgrades {
+		before := hits.Load()
+		testutil.Eventually(t, testutil.Patience, func() bool { return hits.Load() > before+20 }, "no hits")
+		d.upgrade()
+	}
+	stop()
+}
+
+// begin has six clients call ask, again and again, until stop, which waits for them.
+func (d *onDisk) begin(ask func(rnd *rand.Rand)) (stop func()) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
-	var hits atomic.Int64
-	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last one that does not count any more
 	for i := range 6 {
 		rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
 		wg.Go(func() {
@@ -400,41 +423,15 @@ func upgradeUnderLoad(t *testing.T, cache string) {
 				case <-over:
 					return
 				default:
-				}
-				of := rnd.IntN(len(seen))
-				method, before, floor := "GET", seen[of].Load(), ended[of].Load()
-				switch rnd.IntN(20) {
-				case 0:
-					method = "PURGE"
-				case 1:
-					method = "POST"
-				}
-				number, hit, err := d.ask(method, sizeOf(of))
-				switch {
-				case method == "PURGE" && err != nil && strings.Contains(err.Error(), "503"): // while the two change
-				case err != nil:
-					t.Error(err)
-				case method == "PURGE":
-					raise(&ended[of], before)
-				case method == "POST":
-					raise(&ended[of], number)
-				case number <= floor:
-					t.Errorf("answer %d, hit %v, of what was ended at %d", number, hit, floor)
-				default:
-					if raise(&seen[of], number); hit {
-						hits.Add(1)
-					}
+					ask(rnd)
 				}
 			}
 		})
 	}
-	for range upgrades {
-		before := hits.Load()
-		testutil.Eventually(t, testutil.Patience, func() bool { return hits.Load() > before+20 }, "no hits")
-		d.upgrade()
+	return func() {
+		close(over)
+		wg.Wait()
 	}
-	close(over)
-	wg.Wait()
 }
 
 func raise(v *atomic.Int64, n int64) {

@@ -54,8 +54,8 @@ func (s *shard) take(r *ring, d *drained) (more bool) {
 	return true
 }
 
-// release gives the memory of what was dropped since the tail was at an offset to the kernel, unless something was
-// written to it already. It returns from where on the kernel has not got it.
+// release gives the memory from the offset kept to the tail, whose records were dropped, back to the kernel, unless a
+// new record lies there already. It returns the offset from which on the kernel has got no memory back.
 func (r *ring) release(kept uint64) uint64 {
 	n := r.tail - kept
 	if n > r.size-(r.head-r.tail) {
