@@ -146,11 +146,11 @@ func (p *corsPolicy) response(x *proxy.Exchange) proxy.Verdict {
 	a, h := askerOf(x), &x.Response
 	dropFields(h)
 	if !p.origins.Any() {
-		vary(h, "Origin")
+		h.AddVary("Origin")
 	}
 	if a.preflight {
-		vary(h, "Access-Control-Request-Method")
-		vary(h, "Access-Control-Request-Headers")
+		h.AddVary("Access-Control-Request-Method")
+		h.AddVary("Access-Control-Request-Headers")
 	}
 	switch {
 	case p.allows(x, a):
@@ -202,13 +202,4 @@ func dropFields(h *message.Head) {
 			}
 		}
 	}
-}
-
-func vary(h *message.Head, name string) {
-	for e := range h.Elements(message.Vary) {
-		if string(e) == "*" || message.EqualFold(e, name) {
-			return
-		}
-	}
-	h.AddID(message.Vary, "Vary", name)
 }

@@ -39,7 +39,7 @@ func rankOf(h *message.Head, t string) rank {
 			part, parameters, _ := bytes.Cut(element, []byte(";"))
 			if s := match(bytes.TrimSpace(part), t); s > found {
 				found = s
-				r = rank{quality: quality(parameters), specific: s, early: -n}
+				r = rank{quality: message.Quality(parameters), specific: s, early: -n}
 			}
 			if n++; n == rangesMax {
 				break
@@ -67,28 +67,4 @@ func match(r []byte, t string) int {
 		return 0
 	}
 	return -1
-}
-
-// quality returns the weight among the parameters of a range in thousandths. A weight that cannot be read is 1.
-func quality(parameters []byte) int {
-	for len(parameters) > 0 {
-		var p []byte
-		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
-		p = bytes.TrimSpace(p)
-		if len(p) < 3 || p[0]|0x20 != 'q' || p[1] != '=' {
-			continue
-		}
-		if p[2] != '0' {
-			return 1000
-		}
-		q, unit := 0, 100
-		for _, c := range p[min(4, len(p)):] {
-			if c < '0' || c > '9' {
-				return 1000
-			}
-			q, unit = q+unit*int(c-'0'), unit/10
-		}
-		return q
-	}
-	return 1000
 }
