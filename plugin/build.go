@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -31,20 +33,25 @@ func (b *Build) Log() *slog.Logger {
 // Counter is a number of things that were done, with a cell for each reactor.
 type Counter struct {
 	result string
+	labels []observe.Label
 	cells  []observe.Counter
 }
 
 // Counter returns the counter of one result, a word such as "limited". For filters it is edge_filter_total with the
-// labels filter, type and result, for filters of type rate_limit edge_ratelimit_total with filter and result, for other
-// kinds edge_plugin_total with kind, name, type and result. Tables of one name and type in two generations of a
-// configuration count on.
-func (b *Build) Counter(result string) *Counter {
+// labels filter, type and result, for filters of the types rate_limit and compress a family of their own with filter
+// and result, for other kinds edge_plugin_total with kind, name, type and result. labels stand before the result.
+// Tables of one name and type in two generations of a configuration count on.
+func (b *Build) Counter(result string, labels ...observe.Label) *Counter {
 	reactors := 1
 	if b != nil {
 		reactors = max(reactors, b.Reactors)
 	}
-	c, _ := Keep(b, "counter "+result, func() (*Counter, error) {
-		return &Counter{result: result, cells: make([]observe.Counter, reactors)}, nil
+	identity := "counter " + result
+	for _, l := range labels {
+		identity += " " + l.Name + "=" + l.Value
+	}
+	c, _ := Keep(b, identity, func() (*Counter, error) {
+		return &Counter{result: result, labels: labels, cells: make([]observe.Counter, reactors)}, nil
 	})
 	return c
 }
@@ -68,8 +75,8 @@ func (c *Counter) Load() (sum uint64) {
 	return sum
 }
 
-// limitType is the type of filters whose counters are a family of their own.
-const limitType = "rate_limit"
+// families are the types of filters whose counters are a family of their own.
+var families = map[string]string{"rate_limit": "edge_ratelimit_total", "compress": "edge_compress_total"}
 
 // List has r list the counters of what is in force, of all that s keeps where TakeEffect was not called.
 func (s *Store) List(r *observe.Registry) {
@@ -78,25 +85,27 @@ func (s *Store) List(r *observe.Registry) {
 		r.Counters(family, help, func(yield func(float64, ...observe.Label)) {
 			s.eachCounter(func(key keptKey, c *Counter) {
 				if labels := of(key); labels != nil {
-					yield(float64(c.Load()), append(labels, label("result", c.result))...)
+					yield(float64(c.Load()), append(append(labels, c.labels...), label("result", c.result))...)
 				}
 			})
 		})
 	}
 	list("edge_filter_total", "What filters did, by their names, their types and the result.",
 		func(key keptKey) []observe.Label {
-			if key.kind != Filters || key.typ == limitType {
+			if key.kind != Filters || families[key.typ] != "" {
 				return nil
 			}
 			return []observe.Label{label("filter", key.name), label("type", key.typ)}
 		})
-	list("edge_ratelimit_total", "What filters of type rate_limit did, by their names and the result.",
-		func(key keptKey) []observe.Label {
-			if key.kind != Filters || key.typ != limitType {
-				return nil
-			}
-			return []observe.Label{label("filter", key.name)}
-		})
+	for _, typ := range slices.Sorted(maps.Keys(families)) {
+		list(families[typ], "What filters of type "+typ+" did, by their names and the result.",
+			func(key keptKey) []observe.Label {
+				if key.kind != Filters || key.typ != typ {
+					return nil
+				}
+				return []observe.Label{label("filter", key.name)}
+			})
+	}
 	list("edge_plugin_total", "What destinations and other things of modules did, by their kinds, their names, "+
 		"their types and the result.", func(key keptKey) []observe.Label {
 		if key.kind == Filters {
