@@ -2,6 +2,7 @@ package filter
 
 import (
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -34,10 +35,15 @@ func Make(d *plugin.Table, b *Build) (*proxy.Filter, error) {
 }
 
 // Try makes a filter of a table as Make does, and closes what it keeps: there is no server. It returns the names of the
-// functions that the filter has, in the order in which they run, and the warnings that were logged.
-func Try(d *plugin.Table) (phases, warned []string, err error) {
-	warned, err = plugin.Try(d, func(f *proxy.Filter) { phases = Phases(f) })
-	return phases, warned, err
+// functions that the filter has, in the order in which they run, the text that it explains the answer to request by,
+// and the warnings that were logged.
+func Try(d *plugin.Table, request *message.Head) (phases []string, explained string, warned []string, err error) {
+	warned, err = plugin.Try(d, func(f *proxy.Filter) {
+		if phases = Phases(f); f.Explain != nil {
+			explained = f.Explain(request)
+		}
+	})
+	return phases, explained, warned, err
 }
 
 // Completed is plugin.Completed.
@@ -77,8 +83,8 @@ func Phases(f *proxy.Filter) (names []string) {
 		{"UpstreamRequest", f.UpstreamRequest != nil}, {"ConnectFailed", f.ConnectFailed != nil},
 		{"Connected", f.Connected != nil}, {"RequestBody", f.RequestBody != nil},
 		{"UpstreamResponse", f.UpstreamResponse != nil}, {"Response", f.Response != nil},
-		{"ResponseBody", f.ResponseBody != nil}, {"Trailers", f.Trailers != nil}, {"Error", f.Error != nil},
-		{"Log", f.Log != nil},
+		{"ResponseBody", f.ResponseBody != nil}, {"Encode", f.Encode != nil}, {"Trailers", f.Trailers != nil},
+		{"Error", f.Error != nil}, {"Log", f.Log != nil},
 	} {
 		if phase.has {
 			names = append(names, phase.name)

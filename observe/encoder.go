@@ -80,7 +80,7 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	if r.Backend != "" {
 		dst = e.backend.appendJSON(dst, `,"backend":"`, r.Backend)
 	}
-	if r.GRPC || r.TLSVersion != "" || r.Cache != "" {
+	if r.GRPC || r.TLSVersion != "" || r.Cache != "" || r.Encoding != "" {
 		dst = appendJSONLayers(dst, r)
 	}
 	if len(r.UserAgent) > 0 {
@@ -131,6 +131,11 @@ func appendJSONFields(dst []byte, fields []Field) []byte {
 func appendJSONLayers(dst []byte, r *Record) []byte {
 	if r.Cache != "" {
 		dst = appendJSONCache(dst, r)
+	}
+	if r.Encoding != "" {
+		dst = append(dst, `,"encoding":"`...)
+		dst = append(appendJSON(dst, view(r.Encoding)), `","bytes_saved":`...)
+		dst = appendInt(dst, r.Saved)
 	}
 	if r.GRPC {
 		dst = append(dst, `,"grpc_status":`...)

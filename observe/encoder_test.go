@@ -75,6 +75,7 @@ func samples() []*Record {
 	hit.Cache, hit.CacheReason, hit.CacheAge = "hit", "", 12
 	miss := sample()
 	miss.Cache, miss.CacheReason, miss.CacheAge = "miss", "set-cookie", -1
+	miss.Encoding, miss.Saved = "zstd", 12_345
 	return []*Record{sample(), refused, hostile, unix, call, hit, miss}
 }
 
@@ -148,6 +149,8 @@ type line struct {
 	Cache      string    `json:"cache,omitempty"`
 	Because    string    `json:"cache_reason,omitempty"`
 	Age        *int      `json:"cache_age,omitempty"`
+	Encoding   string    `json:"encoding,omitempty"`
+	Saved      *int64    `json:"bytes_saved,omitempty"`
 	Call       int       `json:"grpc_status,omitempty"`
 	Rate       float64   `json:"sample_rate,omitempty"`
 	TLS        string    `json:"tls_version,omitempty"`
@@ -208,6 +211,9 @@ func expected(t testing.TB, r *Record) line {
 		if l.Because = text([]byte(r.CacheReason)); r.CacheAge >= 0 {
 			l.Age = &r.CacheAge
 		}
+	}
+	if l.Encoding = text([]byte(r.Encoding)); r.Encoding != "" {
+		l.Saved = &r.Saved
 	}
 	if r.SampleRate != "" {
 		l.Rate, _ = strconv.ParseFloat(r.SampleRate, 64)
@@ -273,7 +279,7 @@ func FuzzEncoder_json(f *testing.F) {
 			Status: int(n), Reason: name, BytesIn: n, BytesOut: -n, Dur: n,
 			T: Timings{n / 3, n / 5, n / 7, n / 11, n / 13}, Attempts: int(n), Reused: n%2 == 0,
 			UserAgent: agent, Referer: path, RequestID: path, TraceID: agent,
-			Cache: name, CacheReason: string(agent), CacheAge: int(n),
+			Cache: name, CacheReason: string(agent), CacheAge: int(n), Encoding: name, Saved: n,
 		}
 		copy(r.ID[:], path)
 		checkJSON(t, r)
@@ -295,6 +301,7 @@ func TestEncoder_longestRecordFits(t *testing.T) {
 		Time: math.MinInt64, Listener: string(bad), Route: string(bad), Upstream: string(bad), Backend: string(bad),
 		Reason: string(bad), Method: bad, Host: bad, Path: bad, Query: bad, UserAgent: bad, Referer: bad,
 		Cache: string(bad), CacheReason: string(bad), CacheAge: math.MaxInt64,
+		Encoding: string(bad), Saved: math.MinInt64,
 		RequestID:  bad,
 		TraceID:    bad,
 		ClientIP:   netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),

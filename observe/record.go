@@ -23,9 +23,9 @@ const FieldsMax = 8
 // MembersMax is how many members a configuration may add to a line of JSON.
 const MembersMax = 24
 
-// RecordMax bounds an encoded record without Fields: nineteen texts of textMax bytes, each byte
+// RecordMax bounds an encoded record without Fields: twenty texts of textMax bytes, each byte
 // escaped to six, and less than 1 KiB of names, numbers and punctuation.
-const RecordMax = 19*6*textMax + 1024
+const RecordMax = 20*6*textMax + 1024
 
 // fieldsMax bounds what Fields add to a record, in bytes.
 const fieldsMax = FieldsMax * (2*6*textMax + 6)
@@ -35,7 +35,8 @@ const LineMax = RecordMax + fieldsMax + MembersMax*(2*6*textMax+6)
 
 // members are the names at the top of a line of JSON: the names of records, then those that edge adds as Fields.
 var members = strings.Fields(`time id trace_id listener client_ip client_port proto method host path query route
-	status reason bytes_in bytes_out dur_ms t attempts reused upstream backend cache cache_reason cache_age grpc_status
+	status reason bytes_in bytes_out dur_ms t attempts reused upstream backend cache cache_reason cache_age
+	encoding bytes_saved grpc_status
 	tls_version tls_group sni client_cert user_agent referer sample_rate retry hedge over_limit user tags rule`)
 
 // HasMember reports whether a line of JSON may have a member of that name, be its letters small or large.
@@ -83,6 +84,9 @@ type Record struct {
 	Cache       string // what a cache did: hit, stale, revalidated, miss, bypass; empty: there was no cache
 	CacheReason string // why there was no hit, or why the answer was not stored; empty: there is no reason
 	CacheAge    int    // of a stored answer, in seconds; below 0: the answer has none
+
+	Encoding string // the content coding by which the answer was compressed here; empty: it was not
+	Saved    int64  // bytes of the answer's body that this has saved; below 0: it grew
 
 	UserAgent, Referer []byte
 

@@ -189,6 +189,11 @@ func answeredBy(v Verdict) *Error {
 // ownAnswer makes the answer of v and sends it through the response filters, unless one of them asked for it.
 func (x *Exchange) ownAnswer(v Verdict) {
 	x.dropUp()
+	if x.toDown.Encoded {
+		c := encodingOf.Of(x)
+		c.stop()
+		*c, x.toDown.Encoded = encoding{}, false
+	}
 	x.local.stats.Own++
 	x.parked, x.ours = false, true
 	discardBody(x)
@@ -243,6 +248,24 @@ func (x *Exchange) sendResponse() {
 		x.fail(UpgradeFailed)
 		return
 	}
+	bodyless := x.toDown.Ended && !x.toDown.Waiting && x.toDown.Trailers == nil &&
+		len(x.toDown.Held) == 0 && x.local.lent.to != x
+	if list := x.filters().encode; len(list) > 0 && !x.tunnel && x.fault != Internal {
+		var with Encoder
+		if !tell(x, list, func(f onEncode) {
+			if with == nil {
+				with = f(x, bodyless)
+			}
+		}) {
+			x.fail(Internal)
+			return
+		}
+		if with != nil {
+			unmeasured(h, bodyless)
+			x.toDown.Encoded = true
+			encodingOf.Of(x).start((*encodedSide)(x), x.local.encodings(), with)
+		}
+	}
 	x.status = h.Status
 	if !h.Has(message.Date) { // RFC 9110 §6.6.1: a proxy that forwards a message without a Date adds one
 		x.local.addDate(h)
@@ -252,7 +275,6 @@ func (x *Exchange) sendResponse() {
 	}
 	x.answering = true
 	body := x.local.unlend(x)
-	bodyless := x.toDown.Ended && len(body)+len(x.toDown.Held) == 0 && !x.toDown.Waiting && x.toDown.Trailers == nil
 	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != AnswerHeadTooLarge {
 		x.answering = false
 		x.fail(AnswerHeadTooLarge)
@@ -263,6 +285,11 @@ func (x *Exchange) sendResponse() {
 	}
 	if bodyless {
 		x.toDown.EndSent = true
+	} else if x.toDown.Encoded && !x.toDown.Waiting {
+		if x.toDown.Recall(body); x.toDown.Waiting {
+			(*encodedSide)(x).OnTurn(x.local.encoders.share(encodePiece))
+		}
+		return
 	} else if len(body) > 0 {
 		if err := x.toDown.Push(nil, x.down, body, 0, true); err != nil {
 			downError(x, err)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/grpc"
@@ -301,6 +302,12 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 		x.toDown.Ended = true
 		x.requestSent()
 	}
+	if x.toDown.Encoded {
+		var ok bool
+		if p, end, ok = (*encodedSide)(x).part(p, end); !ok {
+			return
+		}
+	}
 	if err := x.toDown.Push(from, to, p, in, end); err != nil {
 		downError(x, err)
 		return
@@ -309,6 +316,86 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 		spliceDown(x)
 	}
 	x.answerSent()
+}
+
+// encodedSide is an Exchange whose answer is encoded.
+type encodedSide Exchange
+
+// part encodes what there is room for in this tick of a piece of the answer, and has the rest wait, or all of it where
+// something waits already. last reports whether the end of the body is among out. It reports false where the exchange
+// is over.
+func (s *encodedSide) part(p []byte, end bool) (out []byte, last, ok bool) {
+	c, b, n := encodingOf.Of((*Exchange)(s)), &s.toDown, 0
+	if !b.Waiting {
+		n = c.of.share(len(p))
+		last = end && n == len(p)
+	}
+	if n > 0 || last {
+		if out, ok = s.encode(c, p[:n], afterPiece(last)); !ok {
+			return nil, false, false
+		}
+	}
+	if b.Waiting || n < len(p) {
+		b.Delay(p[n:])
+		c.awaitTurn()
+	}
+	return out, last, true
+}
+
+func afterPiece(last bool) Encode {
+	if last {
+		return EncodeEnd
+	}
+	return EncodeMore
+}
+
+// OnTurn encodes up to n bytes that wait, and the end after the last one.
+func (s *encodedSide) OnTurn(n int) {
+	c, b := encodingOf.Of((*Exchange)(s)), &s.toDown
+	p, last := b.TakeRaw(c.taken, n)
+	c.of.left += n - len(p)
+	if c.taken += len(p); last {
+		c.taken = 0
+	} else {
+		c.awaitTurn()
+	}
+	if last = last && b.Ended; last || len(p) > 0 {
+		s.send(c, p, afterPiece(last))
+	}
+}
+
+// OnPause sends all that the Encoder keeps.
+func (s *encodedSide) OnPause() { s.send(encodingOf.Of((*Exchange)(s)), nil, EncodeFlush) }
+
+// send sends what the Encoder makes of p.
+func (s *encodedSide) send(c *encoding, p []byte, how Encode) {
+	x := (*Exchange)(s)
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	out, ok := s.encode(c, p, how)
+	if !ok {
+		return
+	}
+	if err := x.toDown.Push(x.up.Stream, x.down, out, 0, how == EncodeEnd); err != nil {
+		downError(x, err)
+		return
+	}
+	x.answerSent()
+}
+
+// encode returns what the Encoder makes of p. A panic of it ends the exchange: then it reports false.
+func (s *encodedSide) encode(c *encoding, p []byte, how Encode) (out []byte, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			x := (*Exchange)(s)
+			x.caught(&x.Request, p, c.coding)
+			x.cut(Internal)
+			ok = false
+		}
+	}()
+	return c.encode(p, how), true
 }
 
 // endAnswer filters the trailers of the answer and passes its end on.
@@ -332,7 +419,7 @@ func (x *Exchange) endAnswer() {
 // spliceDown tries that for the answer's body.
 func spliceDown(x *Exchange) {
 	l := &x.toDown
-	if !l.Passable() || x.up.Stream == nil || !x.answering {
+	if !l.Passable() || x.up.Stream == nil || !x.answering || x.toDown.Encoded {
 		return
 	}
 	limit := int64(math.MaxInt64)

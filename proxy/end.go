@@ -58,6 +58,9 @@ func (x *Exchange) finish() {
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
 	}
+	if x.toDown.Encoded {
+		encodingOf.Of(x).stop()
+	}
 	if f := x.fork; f != nil {
 		f.x = nil
 		if x.listener.Meter != nil {
@@ -158,7 +161,7 @@ func bounded(p []byte) string { return string(p[:min(len(p), quotedMax)]) }
 // less. It reports whether it did.
 func (c *call) end(x *Exchange, f *Error) bool {
 	l := &x.toDown
-	if !c.answered || !x.answering || l.EndSent || len(l.Held) > 0 || l.Waiting || x.down.Congested() {
+	if !c.answered || !x.answering || l.Encoded || l.EndSent || len(l.Held) > 0 || l.Waiting || x.down.Congested() {
 		return false
 	}
 	var h message.Head

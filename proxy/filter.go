@@ -50,6 +50,10 @@ type Filter struct {
 	Response func(x *Exchange) Verdict
 	// ResponseBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
 	ResponseBody func(x *Exchange, in []byte, end bool) Verdict
+	// Encode runs before the final head is sent to the client, after Response of all filters, unless the answer is a
+	// tunnel. end: it has no body. It may change the head, and return the Encoder that the body passes through after
+	// ResponseBody of all filters; nil: it passes as it is. After the first Encoder no other filter is asked.
+	Encode func(x *Exchange, end bool) Encoder
 	// Trailers may change the trailer fields of an answer.
 	Trailers func(x *Exchange, h *message.Head)
 	// Error runs for a failure that the proxy is about to answer. Next leaves it to the next filter and then to the
@@ -60,6 +64,10 @@ type Filter struct {
 	// Log runs last, when all is known, whether there is an access log or not. r is borrowed until return; what is
 	// changed in it, access logs get changed.
 	Log func(x *Exchange, r *observe.Record)
+
+	// Explain says in a clause what the filter does with the answer to request, whose head alone is known: for `edge
+	// explain`. On any goroutine, beside no exchange.
+	Explain func(request *message.Head) string
 
 	// Blocking names the phases whose functions may block.
 	Blocking Phase
@@ -92,6 +100,7 @@ type (
 	onExchange = func(x *Exchange)
 	onBody     = func(x *Exchange, in []byte, end bool) Verdict
 	onFailure  = func(x *Exchange, e *Error) Verdict
+	onEncode   = func(x *Exchange, end bool) Encoder
 	onTrailers = func(x *Exchange, h *message.Head)
 	onRecord   = func(x *Exchange, r *observe.Record)
 )
@@ -104,6 +113,7 @@ type chain struct {
 	upstreamResponse               []named[onExchange]
 	requestBody, responseBody      []named[onBody]
 	connectFailed, onError         []named[onFailure]
+	encode                         []named[onEncode]
 	trailers                       []named[onTrailers]
 	log                            []named[onRecord]
 	owned                          []string
@@ -154,6 +164,7 @@ func compose(filters []*Filter) *chain {
 		c.requestBody = add(c.requestBody, f, f.RequestBody, f.RequestBody != nil)
 		c.responseBody = add(c.responseBody, f, f.ResponseBody, f.ResponseBody != nil)
 		c.connectFailed = add(c.connectFailed, f, f.ConnectFailed, f.ConnectFailed != nil)
+		c.encode = add(c.encode, f, f.Encode, f.Encode != nil)
 		c.trailers = add(c.trailers, f, f.Trailers, f.Trailers != nil)
 		c.onError = add(c.onError, f, f.Error, f.Error != nil)
 		c.owned = append(c.owned, f.owned...)
@@ -248,6 +259,14 @@ func (f *Filter) gated(n int) *Filter {
 	own.UpstreamResponse = onExchangeIf(open, f.UpstreamResponse)
 	own.RequestBody, own.ResponseBody = onBodyIf(open, f.RequestBody), onBodyIf(open, f.ResponseBody)
 	own.ConnectFailed, own.Error = onFailureIf(open, f.ConnectFailed), onFailureIf(open, f.Error)
+	if run := f.Encode; run != nil {
+		own.Encode = func(x *Exchange, end bool) Encoder {
+			if !open(x) {
+				return nil
+			}
+			return run(x, end)
+		}
+	}
 	if run := f.Trailers; run != nil {
 		own.Trailers = func(x *Exchange, h *message.Head) {
 			if open(x) {
@@ -268,7 +287,7 @@ func (f *Filter) gated(n int) *Filter {
 // changes reports whether f is there for what is sent on, or for the answer.
 func (f *Filter) changes() bool {
 	return f.UpstreamRequest != nil || f.RequestBody != nil || f.UpstreamResponse != nil || f.Response != nil ||
-		f.ResponseBody != nil || f.Trailers != nil
+		f.ResponseBody != nil || f.Encode != nil || f.Trailers != nil
 }
 
 func onExchangeIf(open gate, run onExchange) onExchange {

@@ -469,6 +469,14 @@ func (x *subject) Cache() (status, reason string, age time.Duration) {
 	return c.Status.String(), c.Reason.Word(), time.Duration(c.Age) * time.Second
 }
 
+func (x *subject) Encoded() (coding string, saved int64) {
+	if !x.toDown.Encoded {
+		return "", 0
+	}
+	c := encodingOf.Of((*Exchange)(x))
+	return c.coding, c.in - c.out
+}
+
 func (x *subject) Source() string {
 	switch {
 	case x.ours:

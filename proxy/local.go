@@ -53,8 +53,9 @@ type local struct {
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	lent           lent
-	page           []byte // where bodies of the proxy's own are made
-	coded          []byte // what gRPC-Web makes of a piece of a body
+	page           []byte    // where bodies of the proxy's own are made
+	coded          []byte    // what gRPC-Web makes of a piece of a body
+	encoders       *encoders // nil until the first answer that is encoded
 
 	refused  sessionRefusal // the last request that the session refused, until Refused logs it
 	answered sessionEnd     // the last exchange that the session ended, until it answers
@@ -76,6 +77,14 @@ func (l *local) keepLent() {
 	if x := l.lent.to; x != nil {
 		x.toDown.Hold(l.unlend(x))
 	}
+}
+
+// encodings returns what the encodings of the reactor share.
+func (l *local) encodings() *encoders {
+	if l.encoders == nil {
+		l.encoders = newEncoders(l.reactor)
+	}
+	return l.encoders
 }
 
 // unlend returns the body that was lent to x, once.

@@ -133,6 +133,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		c := CachedOf(x)
 		r.Cache, r.CacheReason, r.CacheAge = c.Status.String(), c.Reason.Word(), int(c.Age)
 	}
+	r.Encoding, r.Saved = (*subject)(x).Encoded()
 	r.TLSVersion = ""
 	if d := x.digest; d != nil {
 		logTLS(r, d)

@@ -263,7 +263,7 @@ func (d *storedSide) send(stored *Stored) {
 // OnFile passes bytes of the body on that are in a file.
 func (d *storedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bool) {
 	b := &d.toDown
-	if !d.answering || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
+	if !d.answering || b.Encoded || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
 		return 0, false
 	}
 	if taken, ok = session.SendFile(d.down, from, at, n); ok {

@@ -38,6 +38,7 @@ type stageOptions struct {
 	session  session.ServerOptions
 	upstream upstream.Options
 	bodyMax  int64
+	filters  []*proxy.Filter
 }
 
 // setStage starts one. Its engine has one reactor, so that connections to origins are used again.
@@ -60,7 +61,7 @@ func setStage(t *testing.T, o stageOptions) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(upstream.New(e, o.upstream), nil)}}, nil)
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(upstream.New(e, o.upstream), nil)}}, o.filters)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,8 @@ import (
 // Owned by the exchange of its message.
 //
 //	Held    bytes that were delivered and that the other stream has not taken, oldest first
-//	Raw     bytes that were delivered and that wait for the filters of the body, oldest first
+//	Raw     bytes that were delivered and wait for the filters of the body, or that these have passed and that wait
+//	        to be encoded, oldest first
 //	Owed    bytes of the source that are not released: it is paused for them
 //	Passed  bytes the other stream took in all
 //	Kept    those bytes, where they may have to be sent again
@@ -40,7 +41,8 @@ type account struct {
 	Owed    int
 	Passed  int64
 	Staged  bool // something looks at the bytes before they go on
-	Waiting bool // Raw, or the end after it, is to be filtered
+	Encoded bool // after that they become other bytes
+	Waiting bool // Raw, or the end after it, is to be filtered or encoded
 	Late    bool // trailers came while a worker owned the head of their message: they have not met it
 	Partly  bool // the other stream was given a part of what the source has in a file
 	Ended   bool // the source has ended
@@ -225,8 +227,9 @@ func (b *Body) Bodyless() bool {
 
 // Resume goes on when to can take more.
 func (b *Body) Resume(from, to session.Stream) error {
-	if len(b.Held) > 0 || b.Ended && !b.EndSent {
-		n, err := to.SendData(b.Held, b.Ended && b.Trailers == nil)
+	over := b.Ended && !b.Waiting
+	if len(b.Held) > 0 || over && !b.EndSent {
+		n, err := to.SendData(b.Held, over && b.Trailers == nil)
 		if err != nil {
 			return err
 		}
@@ -236,10 +239,10 @@ func (b *Body) Resume(from, to session.Stream) error {
 			return nil
 		}
 		b.Held = b.Held[:0]
-		if b.Ended && b.Trailers != nil {
+		if over && b.Trailers != nil {
 			return b.sendTrailers(to)
 		}
-		b.EndSent = b.Ended
+		b.EndSent = over
 	}
 	b.settle(from, to)
 	return nil
@@ -247,10 +250,8 @@ func (b *Body) Resume(from, to session.Stream) error {
 
 // Wait keeps p for the filters of the body, which cannot run yet.
 func (b *Body) Wait(p []byte, end bool) {
-	b.Raw = append(b.Raw, p...)
-	b.count()
+	b.Delay(p)
 	b.Owed += len(p)
-	b.Waiting = true
 	b.Ended = b.Ended || end
 }
 
@@ -261,9 +262,33 @@ func (b *Body) Filterable() []byte {
 	return p
 }
 
+// TakeRaw returns up to n bytes that wait, after the first at, which were taken before, and reports whether they are
+// the last ones: then none waits any more. Borrowed until the next call that has bytes wait.
+func (b *Body) TakeRaw(at, n int) (p []byte, last bool) {
+	p = b.Raw[at:min(at+n, len(b.Raw))]
+	if last = at+len(p) == len(b.Raw); last {
+		b.Raw, b.Waiting = b.Raw[:0], false
+	}
+	return p, last
+}
+
+// Delay has p, whose source is paused for what it stands for, wait after what does already.
+func (b *Body) Delay(p []byte) {
+	b.Raw = append(b.Raw, p...)
+	b.Waiting = true
+	b.count()
+}
+
+// Recall has what is held wait, before anything was passed, and p after it.
+func (b *Body) Recall(p []byte) {
+	b.Raw, b.Held = append(append(b.Raw, b.Held...), p...), b.Held[:0]
+	b.Waiting = b.Ended || len(b.Raw) > 0
+	b.count()
+}
+
 // settle releases what is owed once all of it has left; from is nil when the source is over.
 func (b *Body) settle(from, to session.Stream) {
-	if b.Owed > 0 && !to.Congested() {
+	if b.Owed > 0 && !b.Waiting && !to.Congested() {
 		n := b.Owed
 		b.Owed = 0
 		if from != nil {

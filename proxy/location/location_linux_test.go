@@ -37,6 +37,7 @@ func (a *asked) Bytes() (in, out int64)              { return 0, 0 }
 func (a *asked) Fault() (side, kind string)          { return "", "" }
 func (a *asked) Source() string                      { return "" }
 func (a *asked) SampleRate() string                  { return "" }
+func (a *asked) Encoded() (_ string, saved int64)    { return "", 0 }
 func (a *asked) Cache() (_, _ string, age time.Duration) {
 	return "", "", -1
 }

@@ -86,6 +86,9 @@ var answer = []lang.Variable{
 	text("answer.source", afterReply, "Who made the answer: `upstream`, also where a cache sent it, or `own` where "+
 		"the proxy did.",
 		`answer.source == "own"`, Subject.Source),
+	text("answer.encoding", afterReply, "The content coding by which a filter had the answer compressed: `gzip` or "+
+		"`zstd`; missing where none had.", `answer.encoding == "zstd"`,
+		func(s Subject) string { coding, _ := s.Encoded(); return coding }),
 	text("upstream.addr", afterReply, "The address of the backend that answered, or was tried last.",
 		`upstream.addr == "10.0.0.1:8080"`, func(s Subject) string { return s.Upstream().Addr }),
 	number("upstream.status", lang.Int, afterReply, "The status of the backend's answer; missing where it gave none.",
@@ -100,6 +103,9 @@ var answer = []lang.Variable{
 		`bytes.in > 1m`, func(s Subject) (int64, bool) { in, _ := s.Bytes(); return in, true }),
 	number("bytes.out", lang.Size, afterReply, "Bytes of the answer's body that were sent.",
 		`bytes.out > 1m`, func(s Subject) (int64, bool) { _, out := s.Bytes(); return out, true }),
+	number("bytes.saved", lang.Size, afterReply, "Bytes of the answer's body that its compression has saved; "+
+		"missing where it was not compressed.", `bytes.saved > 1m`,
+		func(s Subject) (int64, bool) { coding, saved := s.Encoded(); return saved, coding != "" }),
 	text("error.kind", afterReply, "What failed, in one word, where something did.",
 		`error.kind == "connect"`, func(s Subject) string { _, kind := s.Fault(); return kind }),
 	text("error.source", afterReply, "Whose failure it was: `client`, `backend` or `edge`.",

@@ -43,6 +43,8 @@ type Subject interface {
 	// Cache is what a cache did with the request: see cache.status. The age is below 0 where there is none.
 	Cache() (status, reason string, age time.Duration)
 
+	Encoded() (coding string, saved int64) // see answer.encoding
+
 	SampleRate() string // of the record that is being logged, as a number; "": it stands for itself
 }
 

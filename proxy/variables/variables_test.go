@@ -52,6 +52,8 @@ func (v *visit) Bytes() (in, out int64)     { return 5 << 20, 7 }
 func (v *visit) Fault() (side, kind string) { return "backend", "reset" }
 func (v *visit) Source() string             { return "own" }
 func (v *visit) SampleRate() string         { return "" }
+func (v *visit) Encoded() (string, int64)   { return "gzip", 700 }
+
 func (v *visit) Cache() (status, reason string, age time.Duration) {
 	return "hit", "", 12 * time.Second
 }

@@ -129,7 +129,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 	}
 	a.OtherRoutes = otherRoutes(cfg, q, l, run)
 	a.Rules = rulesOf(cfg, run.Rules)
-	a.Steps = stepsOf(cfg, l, r, run.Rules)
+	a.Steps = stepsOf(cfg, q, l, r, run.Rules)
 	var u *config.Upstream
 	if run.Sent != nil {
 		if u = run.To; u == nil { // dest has variables

@@ -21,10 +21,13 @@ func Arrive(a *Ask) (*Arrived, error) {
 		return nil, err
 	}
 	r := &Arrived{Scheme: q.Scheme, Client: q.client}
+	return r, q.decode(&r.Head)
+}
+
+// decode makes h the head of q.
+func (q *asked) decode(h *message.Head) error {
 	var d h1.Decoder
 	d.InitRequests(nil)
-	if _, _, _, err := d.Next(q.wire(), &r.Head); err != nil {
-		return nil, err
-	}
-	return r, nil
+	_, _, _, err := d.Next(q.wire(), h)
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/plugin/tags"
 	"github.com/edge-proxy/edge/server"
@@ -15,6 +16,7 @@ import (
 
 // steps collects what happens to a request on its way, in the order in which the proxy does it.
 type steps struct {
+	head   message.Head // of the request as it came
 	places *config.Places
 	list   []Step
 }
@@ -26,8 +28,9 @@ func (s *steps) add(phase string, of any, key, text string, values ...any) {
 }
 
 // stepsOf returns what happens to a request that comes by l and is taken by r, which may be nil, and has seen rules.
-func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route, seen []server.DryRule) []Step {
+func stepsOf(cfg *config.Config, q *asked, l *config.Listener, r *config.Route, seen []server.DryRule) []Step {
 	s := &steps{places: cfg.Places, list: []Step{}}
+	_ = q.decode(&s.head) // it came so far
 	s.listener(l)
 	s.filters(cfg, l, r, seen)
 	if r != nil {
@@ -115,13 +118,14 @@ func (s *steps) member(cfg *config.Config, m plugins.FilterMember, r *config.Rou
 func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	step := Step{Phase: "filter", Text: name + ", of the program"}
 	var phases []string
+	var says string // what becomes of the answer
 	if c := cfg.Find(plugin.Filters, name); c != nil {
 		step.Text, step.At = fmt.Sprintf("%s, of type %s", name, c.Type), c.Pos.FileLine()
 		if c.When != nil {
 			step.Text += fmt.Sprintf(", when %s", c.When)
 		}
-		made, warned, err := filter.Try(&c.Table)
-		if phases = made; err != nil {
+		made, explained, warned, err := filter.Try(&c.Table, &s.head)
+		if phases, says = made, explained; err != nil {
 			step.Text += ": it cannot be made: " + err.Error()
 		}
 		for _, line := range warned {
@@ -137,6 +141,9 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 		step.Text += ": " + strings.Join(phases, ", ")
 		if slices.Contains(phases, "BeforeRoute") || slices.Contains(phases, "Request") {
 			step.Text += " (not run here: it may refuse the request)"
+		}
+		if says != "" {
+			step.Text += ": " + says
 		}
 	}
 	s.list = append(s.list, step)
