@@ -37,7 +37,7 @@ const (
 	hintNoScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
 	hintHealth      = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
 	hintEjection    = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
-	hintNoCompress  = `has nothing here yet: answers are not compressed`
+	hintCompress    = `is type = "compress" in [filters.NAME], and that name in filters`
 	hintPasswords   = `is type = "basic_auth" in [filters.NAME], and that name in filters`
 	hintCORS        = `is type = "cors" in [filters.NAME], and that name in filters`
 	hintNoAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
@@ -114,7 +114,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is weight = 0`, "down"},
 	{"nginx", `is load_balancing = "ip_hash" in [upstreams.NAME]`, "ip_hash"},
 	{"nginx", hintBalancing, "least_conn random"},
-	{"nginx", hintNoCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
+	{"nginx", hintCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
 	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
 	{"nginx", `is min_version = "1.2" in [tls] or [https]`, "ssl_protocols"},
 	{"nginx", `is ciphers in [tls] or [https], for TLS 1.2; the default is a safe choice`, "ssl_ciphers"},
@@ -176,7 +176,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"HAProxy", hintPages, "errorfile errorfiles"},
 	{"HAProxy", hintThreads, "nbthread nbproc"},
 	{"HAProxy", `is [metrics] with listen = ":9145", or "edge status" and [admin]`, "stats"},
-	{"HAProxy", hintNoCompress, "compression"},
+	{"HAProxy", hintCompress, "compression"},
 	{"HAProxy", hintRetry, "retries"},
 	{"HAProxy", hintCert, "crt"},
 	{"HAProxy", `has nothing here; user and group give up the rights of root`, "chroot"},
@@ -192,7 +192,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", `is redirect = { to = "https://example.com{path}" } in [[routes]]`, "redir"},
 	{"Caddy", hintNoFiles, "file_server templates"},
 	{"Caddy", hintNoScripts, "php_fastcgi"},
-	{"Caddy", hintNoCompress, "encode"},
+	{"Caddy", hintCompress, "encode"},
 	{"Caddy", hintRequest, "header_up"},
 	{"Caddy", hintResponse, "header_down"},
 	{"Caddy", hintPasswords, "basicauth basic_auth"},

@@ -39,7 +39,8 @@ metrics.hosts = 10
 filters.note.type = "test_note"
 filters.limit = { type = "rate_limit", rate = "1000/s" }
 destinations.default = { type = "test_greet", text = "hello" }
-defaults.filters = ["note", "limit"]
+filters.small.type = "compress"
+defaults.filters = ["note", "limit", "small"]
 lists.office = "10.0.0.0/8"
 [[listeners]]
 name = "web"

@@ -38,8 +38,8 @@ var (
 		Use:     "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 		Unused:  "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
 		Warning: "A filter that is used warns the operator when it is made, as filters of the type `fault` do.",
-		Own: []string{"basic_auth", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit", "request_limits",
-			"security_headers"},
+		Own: []string{"basic_auth", "compress", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit",
+			"request_limits", "security_headers"},
 		all: "github.com/edge-proxy/edge/filter/builtin",
 	}
 

@@ -2,5 +2,6 @@ package builtin
 
 import (
 	_ "github.com/edge-proxy/edge/filter/basicauth"
+	_ "github.com/edge-proxy/edge/filter/compress"
 	_ "github.com/edge-proxy/edge/filter/ratelimit"
 )

@@ -64,7 +64,7 @@ site.try_files     lost edge serves no files: the path stays as it is
 site.templates site.fs lost edge serves no files
 site.root          note nothing to write: edge serves no files
 site.method        lost edge sends the method that the client sent
-site.encode        lost not available in this version: answers are not compressed
+site.encode        lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 site.push          lost HTTP/2 push is not known: browsers have left it
 site.vars site.map lost routes have no variables
 site.intercept     lost answers of backends go on as they are; see error_pages and intercept_errors

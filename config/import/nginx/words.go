@@ -78,7 +78,7 @@ include note only of use with files
 
 sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types add_before_body add_after_body
 	lost edge does not rewrite bodies
-gzip brotli lost not available in this version: answers are not compressed
+gzip brotli lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 proxy_cache lost not carried: cache of a route takes its place
 limit_conn limit_rate lost not available in this version: connections are not counted by client
 limit_rate_after lost not available in this version: answers are sent as fast as clients read

@@ -37,8 +37,10 @@ entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requ
 entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
 entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
-tracing entrypoints.*.http3 entrypoints.*.proxyprotocol http.middlewares.*.compress http.services.*.mirroring
+tracing entrypoints.*.http3 entrypoints.*.proxyprotocol http.services.*.mirroring
   lost not available in this version
+http.middlewares.*.compress
+  lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 entrypoints.*.observability http.routers.*.observability lost see access_log of listeners and routes
 http.routers.*.rulesyntax                              note nothing to write: both syntaxes are read
 http.services.*.loadbalancer.strategy
