@@ -275,16 +275,6 @@ func (h *Head) Set(name, value string) {
 	h.Add(name, value)
 }
 
-// AddVary adds name, the name of a field of requests, to Vary, unless it is there.
-func (h *Head) AddVary(name string) {
-	for e := range h.Elements(Vary) {
-		if string(e) == "*" || EqualFold(e, name) {
-			return
-		}
-	}
-	h.AddID(Vary, "Vary", name)
-}
-
 // SetTarget replaces the target of a request.
 func (h *Head) SetTarget(target string) { h.Target = h.put(target) }
 

@@ -169,3 +169,13 @@ func validCookie(value []byte) bool {
 	}
 	return true
 }
+
+// AddVary adds name, the name of a field of requests, to Vary, unless it is there.
+func (h *Head) AddVary(name string) {
+	for e := range h.Elements(Vary) {
+		if string(e) == "*" || EqualFold(e, name) {
+			return
+		}
+	}
+	h.AddID(Vary, "Vary", name)
+}

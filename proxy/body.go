@@ -364,8 +364,16 @@ func (s *encodedSide) OnTurn(n int) {
 	}
 }
 
-// OnPause sends all that the Encoder keeps.
-func (s *encodedSide) OnPause() { s.send(encodingOf.Of((*Exchange)(s)), nil, EncodeFlush) }
+// OnPause sends all that the Encoder keeps, unless the client has not taken what it was sent before: then it is asked
+// again.
+func (s *encodedSide) OnPause() {
+	c := encodingOf.Of((*Exchange)(s))
+	if len(s.toDown.Held) > 0 {
+		c.isLate()
+		return
+	}
+	s.send(c, nil, EncodeFlush)
+}
 
 // send sends what the Encoder makes of p.
 func (s *encodedSide) send(c *encoding, p []byte, how Encode) {

@@ -108,13 +108,18 @@ func (c *encoding) encode(p []byte, how Encode) []byte {
 		e.out = nil
 	}
 	c.in, c.out = c.in+int64(len(p)), c.out+int64(len(out))
-	c.late.Remove()
-	if late {
-		c.since = e.reactor.Now()
-		e.late.PushBack(&c.late, c)
-		e.arm(c.since + flushAfter)
+	if c.late.Remove(); late {
+		c.isLate()
 	}
 	return out
+}
+
+// isLate has OnPause called after a pause, unless there is another piece before.
+func (c *encoding) isLate() {
+	c.late.Remove()
+	c.since = c.of.reactor.Now()
+	c.of.late.PushBack(&c.late, c)
+	c.of.arm(c.since + flushAfter)
 }
 
 // encodedKept is the capacity that encoders.out keeps.

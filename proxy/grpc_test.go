@@ -198,13 +198,24 @@ func rpcOrigin(t *testing.T) string {
 
 const webTrailers = "grpc-message: fine\r\ngrpc-status: 0\r\n"
 
-func TestGRPCWeb(t *testing.T) {
+func TestGRPCWeb(t *testing.T) { testWeb(t) }
+
+// The frames of gRPC-Web are what an Encoder gets, the one of the trailers among them.
+func TestGRPCWeb_encoded(t *testing.T) {
+	l := &laggards{t: t, lag: func() int { return 7 }}
+	testWeb(t, &proxy.Filter{Name: "lag", Encode: l.encode})
+	if opened, closed := l.opened.Load(), l.closed.Load(); opened != 3 || closed != 3 {
+		t.Errorf("%d Encoders, %d of them closed", opened, closed)
+	}
+}
+
+func testWeb(t *testing.T, filters ...*proxy.Filter) {
 	origin := rpcOrigin(t)
 	route := routeRPC
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		route.To = to(e, origin)
 		return []proxy.Route{route}
-	})
+	}, filters...)
 	want := frame("application/grpc+proto") + frame("hello") +
 		"\x80\x00\x00\x00" + string(byte(len(webTrailers))) + webTrailers
 	for _, c := range []struct{ contentType, body string }{

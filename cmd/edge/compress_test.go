@@ -145,6 +145,10 @@ func TestCompress_answers(t *testing.T) {
 	if !strings.Contains(part, "HTTP/1.1 206") || strings.Contains(strings.ToLower(part), "content-encoding") {
 		t.Errorf("a part of a stored answer: %.300s", part)
 	}
+	same := curlWith(t, "-s", "-i", "-H", "Accept-Encoding: gzip", "-H", `If-None-Match: W/"1"`, url+"/kept/5000")
+	if !strings.Contains(same, "HTTP/1.1 304") {
+		t.Errorf("an answer that the client has: %.300s", same)
+	}
 	page := curlWith(t, "-s", "--unix-socket", socket, "http://edge/metrics")
 	for _, line := range []string{
 		`edge_compress_total{encoding="gzip",filter="small",result="compressed"} 20`,
