@@ -245,7 +245,7 @@ func (w *answerWriter) end() part {
 	p := part{end: true}
 	w.fill(&p, true)
 	if w.length >= 0 && w.written != w.length && !w.head && bodyAllowed(w.status) {
-		p.end, p.failed, p.quiet = false, true, true
+		p.end, p.failed, p.why = false, true, errAborted
 		return p
 	}
 	p.trailers = w.trailers()

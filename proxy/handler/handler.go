@@ -21,7 +21,8 @@ import (
 // as engine.OffloadOptions.Lasting says; beyond it the answer is 503. The request's body and the answer stream, both
 // with back-pressure; Flush, 1xx answers, trailers, read and write deadlines work as with net/http, and the request's
 // context ends when the client goes. A panic is answered with 500, or cuts off an answer that has begun;
-// http.ErrAbortHandler cuts it off quietly.
+// http.ErrAbortHandler cuts it off quietly, and a *proxy.Error is the failure of the exchange, whose page the client
+// gets where nothing was written.
 //
 // Hijack takes over a request that asks for an upgrade which its route allows (proxy.Tunnels), or CONNECT, over HTTP/1.
 // Elsewhere an http.ResponseController says http.ErrNotSupported.
@@ -157,10 +158,14 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		if c := w.hijacked; p != nil && c != nil {
 			c.Close() //nolint:errcheck // it is the first call, or a call that does nothing
 		}
-		switch err, _ := p.(error); {
+		err, _ := p.(error)
+		var why *proxy.Error
+		switch {
 		case p == nil:
 		case errors.Is(err, http.ErrAbortHandler):
-			s.last = part{failed: true, quiet: true}
+			s.last = part{failed: true, why: errAborted}
+		case errors.As(err, &why):
+			s.last = part{failed: true, why: why}
 		default:
 			s.last = part{failed: true, panicked: &panicked{p, r, debug.Stack()}}
 		}
@@ -184,9 +189,9 @@ type part struct {
 	data     []byte
 	trailers *message.Head
 	end      bool
-	failed   bool // the answer cannot be completed: the handler panicked
-	quiet    bool // on purpose, or it wrote less than it had announced
-	left     bool // with the end of a tunnel: what the client says is not read any more
+	failed   bool         // the answer cannot be completed: the handler panicked
+	why      *proxy.Error // that it failed; nil: a panic
+	left     bool         // with the end of a tunnel: what the client says is not read any more
 	panicked *panicked
 }
 
@@ -236,7 +241,7 @@ func (s *served) arrive(p *part) {
 	if len(p.data) > 0 || last {
 		s.noteEnd(last)
 		if s.to.OnData(s, p.data, last); s.x != nil && p.left {
-			s.fail(true)
+			s.fail(errAborted)
 		}
 		if last || s.x == nil {
 			return
@@ -244,7 +249,7 @@ func (s *served) arrive(p *part) {
 	}
 	switch {
 	case p.failed:
-		s.fail(p.quiet)
+		s.fail(p.why)
 	case p.trailers != nil:
 		s.noteEnd(true)
 		s.to.OnTrailers(s, p.trailers)
@@ -264,14 +269,13 @@ func (s *served) noteEnd(end bool) {
 	}
 }
 
-// fail ends the exchange of a handler that panicked.
-func (s *served) fail(quiet bool) {
+// fail ends the exchange of a handler that failed; nil: it panicked.
+func (s *served) fail(why *proxy.Error) {
 	s.x = nil
-	if quiet {
-		s.to.OnReset(s, session.Aborted, errAborted)
-		return
+	if why == nil {
+		why = proxy.Internal
 	}
-	s.to.OnReset(s, session.Aborted, proxy.Internal)
+	s.to.OnReset(s, session.Aborted, why)
 }
 
 // onMore gives the handler what has come, or notes that it waits.

@@ -223,7 +223,7 @@ func (c *hijacked) Close() error {
 		case wrong == nil && ev == h1.End:
 			c.send(&part{end: true, left: c.tunnel})
 		default: // no answer, or a part of one
-			c.send(&part{failed: true, quiet: true})
+			c.send(&part{failed: true, why: errAborted})
 		}
 		err = nil
 	})
