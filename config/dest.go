@@ -19,9 +19,6 @@ import (
 
 const namesInHint = 5
 
-// laterSchemes begin a dest of later versions.
-var laterSchemes = []string{"static:"}
-
 // Rewrite changes the path that a backend sees. The zero value changes nothing.
 type Rewrite struct {
 	// Prefix, by segments, that is cut off a path before the backend gets it.
@@ -47,13 +44,6 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	}
 	if isSource(r, text) {
 		return discoveredUpstream(r, text, at)
-	}
-	for _, scheme := range laterSchemes {
-		if strings.HasPrefix(text, scheme) {
-			r.rep.Errorf(at, "edge serves no files: let a backend do it",
-				"dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
-			return Dest{}
-		}
 	}
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)
@@ -274,7 +264,8 @@ func pathHint(scheme, rest string) string {
 	}
 	address, way, _ := strings.Cut(rest, "/")
 	if address == "" || strings.HasPrefix(rest, ".") {
-		return "write host:port, or " + syntax.Quote("unix:"+rest) + " for a socket; edge serves no files"
+		return "write host:port, " + syntax.Quote("unix:"+rest) + " for a socket, or " +
+			syntax.Quote(folderScheme+rest) + " for files"
 	}
 	if way == "" || strings.ContainsAny(rest, "?#") {
 		return "write http://host:port"

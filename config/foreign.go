@@ -33,7 +33,7 @@ const (
 	hintAccessLog   = `is [log] with output = ["/var/log/edge/access.log"]`
 	hintProtocol    = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
 	hintThreads     = `is worker_threads = 4; without it there is one for each processor`
-	hintNoFiles     = `has nothing here yet: edge serves no files; let a backend do it`
+	hintFiles       = `is dest = "static:/srv/www" in [[routes]], or type = "static" in [destinations.NAME]`
 	hintNoScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
 	hintHealth      = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
 	hintEjection    = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
@@ -65,7 +65,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintBackend, "upstreams.server"},
 	{"nginx", hintHost, "server_name server_names"},
 	{"nginx", `is a route without a host: pattern = "/*"`, "default_server"},
-	{"nginx", hintNoFiles, "root alias index autoindex try_files default_type"},
+	{"nginx", hintFiles, "root alias index autoindex try_files default_type"},
 	{"nginx", `is respond, redirect or deny in [[rules]], or dest = "status:404" in [[routes]]`, "return"},
 	{"nginx", hintCondition, "if"},
 	{"nginx", `is [maps.NAME], which texts ask as {map.NAME[header.host]}`, "map"},
@@ -190,7 +190,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", `is respond = { status = 200, body = "…" } in [[rules]]`, "respond"},
 	{"Caddy", `is when = 'client.ip in list.NAME' with [lists.NAME]`, "remote_ip client_ip"},
 	{"Caddy", `is redirect = { to = "https://example.com{path}" } in [[routes]]`, "redir"},
-	{"Caddy", hintNoFiles, "file_server templates"},
+	{"Caddy", hintFiles, "file_server templates"},
 	{"Caddy", hintNoScripts, "php_fastcgi"},
 	{"Caddy", hintCompress, "encode"},
 	{"Caddy", hintRequest, "header_up"},
@@ -267,7 +267,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Apache", hintRoute, "proxypass virtualhost"},
 	{"Apache", `is rewrite_location = true in [[routes]]`, "proxypassreverse"},
 	{"Apache", `is host = "keep" in [upstreams.NAME], the default`, "proxypreservehost"},
-	{"Apache", hintNoFiles, "documentroot"},
+	{"Apache", hintFiles, "documentroot"},
 	{"Apache", hintHost, "servername serveralias"},
 	{"Apache", hintRequest, "requestheader"},
 	{"Apache", hintBackend, "balancermember"},
@@ -298,7 +298,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", hintSplit, "canary"},
 	{"", `is "edge build --with MODULE", and its types in [filters.NAME] and the like`, "plugins plugin"},
 	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
-	{"", hintNoFiles, "static"},
+	{"", hintFiles, "static"},
 	{"", hintNoACME, "letsencrypt"},
 }
 

@@ -29,7 +29,7 @@ type Options struct {
 	// nil: the Config has some of its own, as a Config that is only checked. With Tables their files are read, also
 	// with TextOnly.
 	Tables *language.Tables
-	// MakeFilters has the filters that are used made once, and given up, to see whether they can be.
+	// MakeFilters has the filters and destinations that are used made once, and given up, to see whether they can be.
 	MakeFilters bool
 	// Filters are the names of the filters that the program has made itself, beside the tables of [filters].
 	Filters []string
@@ -196,7 +196,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
 	checkDestinations(r)
-	checkUnusedTables(r)
+	checkUnusedTables(r, o.MakeFilters)
 	checkUsedFilters(r, o.MakeFilters)
 	warnNoLog(doc, r.rep)
 	r.warnUnguardedRoutes()
@@ -372,8 +372,8 @@ func (c *Config) RuledFilters() (names []string) {
 }
 
 // checkUnusedTables warns of tables of registered types that nothing names; checkUsedFilters does so for filters. It
-// also refuses tables with names that edge has already.
-func checkUnusedTables(r *resolver) {
+// also refuses tables with names that edge has already. With try the destinations are made.
+func checkUnusedTables(r *resolver, try bool) {
 	plugins.LogSinks.RefuseTaken(r.file, []string{"stdout", "stderr"})
 	plugins.BalanceMethods.RefuseTaken(r.file, balance.Names())
 	if !r.rep.OK() {
@@ -401,7 +401,7 @@ func checkUnusedTables(r *resolver) {
 	plugins.ConnectionFilters.WarnUnused(r.file, connFilters)
 	plugins.Discoverers.WarnUnused(r.file, discoverers)
 	if !r.choosing {
-		plugins.Destinations.WarnUnused(r.file, destinations)
+		plugins.Destinations.CheckUsed(r.file, destinations, try)
 	}
 }
 

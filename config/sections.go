@@ -54,7 +54,8 @@ var edge = sync.OnceValue(func() *schema.Schema {
 		routeSections(), language.Sections(), ruleSections(), registered())
 	tags().Comments = nil // the keys have them
 	return schema.New(sections, codes,
-		schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: ForeignHints(), Foreign: foreignFile})
+		schema.Reserved{Ignored: ignoredKeys, Later: laterKeys, Words: ForeignHints(), Foreign: foreignFile,
+			Implied: folders})
 })
 
 func codeNames() (names []string) {

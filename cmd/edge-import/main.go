@@ -21,6 +21,7 @@ import (
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/internal/safeopen"
+	_ "github.com/edge-proxy/edge/static" // and its type of destinations
 )
 
 // Exit codes; the doc of the package explains them.

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
+	_ "github.com/edge-proxy/edge/static" // and its type of destinations
 )
 
 // stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
@@ -116,7 +117,8 @@ func newRoot() *cobra.Command {
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newLang(), newDiff(), newReload(), newRollback(), newUpgrade(),
-		newStop(), newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newHashPassword(), newDemo(),
+		newStop(), newStatus(), newProxy(), newServe(), newDemo(), newImport(), newFmt(), newSchema(),
+		newHashPassword(),
 		newBench(), newDoctor(), newBuild(), newModules(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)

@@ -106,13 +106,18 @@ func (o *proxyOptions) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	return serveNow(cfg, o.stats, strings.Join(backends, ", "))
+}
+
+// serveNow serves a configuration that is in no file, until a signal comes, and says where it leads to.
+func serveNow(cfg *config.Config, stats bool, to string) error {
 	err := process.Run(cfg, process.Options{
-		Server: server.Options{Explain: true}, Version: build.Version(), Stats: o.stats,
+		Server: server.Options{Explain: true}, Version: build.Version(), Stats: stats,
 		Started: func(s *server.Server) {
 			url := ""
 			for _, a := range s.Addresses() {
 				url = urlOf(a)
-				fmt.Fprintf(stderr, "edge: %s -> %s\n", url, strings.Join(backends, ", "))
+				fmt.Fprintf(stderr, "edge: %s -> %s\n", url, to)
 			}
 			if path := s.AuthorityPath(); path != "" {
 				fmt.Fprintf(stderr, trustText, path, path, url, path)

@@ -46,10 +46,12 @@ var (
 	Destinations = &Kind{
 		Kind: plugin.Destinations,
 		Doc: "Destinations of requests beside upstreams, by the names under which `dest` of routes and rules names " +
-			"them. The types come from [modules](plugins.md#destinations).",
-		Does:   "Type of the destination, of a module that the program was built with.",
+			"them: [files](static.md), and types of [modules](plugins.md#destinations).",
+		Does:   "Type of the destination: `static`, or of a module that the program was built with.",
 		Use:    "name it as \"dest\" of a route or of a rule",
 		Unused: "No route and no rule leads to a destination: it is not made.",
+		Own:    []string{"static"},
+		all:    "github.com/edge-proxy/edge/static",
 	}
 
 	LogSinks = &Kind{

@@ -91,6 +91,11 @@ func (l *loader) finish() *Document {
 	}
 	l.doc.root = l.root
 	l.doc.decode(l.root)
+	if l.schema.Reserved.Implied != nil {
+		if more := l.schema.Reserved.Implied(l.root); more != nil {
+			l.doc.decode(more)
+		}
+	}
 	return l.doc
 }
 

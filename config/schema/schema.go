@@ -130,6 +130,8 @@ type Reserved struct {
 	// Foreign recognises a file of another program and says so; without a message it is none. root is nil when the
 	// text could not be parsed. nil: no file is recognised.
 	Foreign func(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string)
+	// Implied returns the tables that texts of root stand for, as a root of their own; nil: there are none.
+	Implied func(root *syntax.Node) *syntax.Node
 }
 
 // Code is the name of a warning or a note, which files list to silence it, and its meaning for the reference page.

@@ -28,7 +28,7 @@ type Naming struct {
 type Namings map[Naming]bool
 
 // localMarks are in texts that name something of this machine, whatever their key.
-var localMarks = []string{"unix:", "file:"}
+var localMarks = []string{"unix:", "file:", "static:"}
 
 // notNames are values of Local keys that name no file.
 var notNames = map[string]bool{"internal": true, "stdout": true, "stderr": true, "off": true}

@@ -65,6 +65,18 @@ const (
 
 func newTable(o Origin) *Node { return &Node{Kind: KindTable, Origin: o} }
 
+// NewTable returns a table that is written nowhere. at is the place that stands for it.
+func NewTable(key string, at Span) *Node {
+	n := newTable(OriginHeader)
+	n.Key, n.Head, n.Name, n.Value = key, at, at, at
+	return n
+}
+
+// NewString is NewTable for a string.
+func NewString(key, text string, at Span) *Node {
+	return &Node{Kind: KindString, Key: key, Text: text, Head: at, Name: at, Value: at}
+}
+
 // Add appends c to the table n under its key.
 func (n *Node) Add(c *Node) {
 	if n.index == nil {

@@ -13,7 +13,6 @@ import (
 // unknownElsewhere are what no word of another program leads to, with the reason.
 var unknownElsewhere = map[string]string{
 	"load_balancing.backends": "another way to write [[upstreams.NAME.backends]]",
-	"destinations":            "its types come from modules",
 	"balance_methods":         "its types come from modules",
 	"discoverers":             "its types come from modules",
 	"log_sinks":               "its types come from modules",
@@ -24,8 +23,7 @@ var unknownElsewhere = map[string]string{
 // deniedNames are words of other programs that edge has nothing for, although it has a key of that name for something
 // else.
 var deniedNames = map[string]string{
-	"mode":  "of HAProxy chooses between TCP and HTTP",
-	"index": "of nginx is a file of a folder",
+	"mode": "of HAProxy chooses between TCP and HTTP",
 }
 
 var (

@@ -14,6 +14,7 @@ import (
 	_ "github.com/edge-proxy/edge/filter/builtin" // it registers the types of filters
 	"github.com/edge-proxy/edge/internal/testutil"
 	_ "github.com/edge-proxy/edge/server/process/rotate" // likewise
+	_ "github.com/edge-proxy/edge/static"                // and the one of destinations
 )
 
 var update = flag.Bool("update", false, "write the pages anew that are made from code")

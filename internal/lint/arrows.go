@@ -14,7 +14,7 @@ var layers = []struct{ name, folders string }{
 		"internal/warm internal/filterrig"},
 	{"process", "server/doctor server/process server/inspect server/explain"},
 	{"server", "server admin"},
-	{"filters", "filter cache"},
+	{"filters", "filter static cache"},
 	{"configuration", "config"},
 	{"library", ". plugin"},
 	{"proxy", "proxy"},

@@ -60,9 +60,9 @@ log.output.stdout log.format.json note nothing to write: the default of edge
 log.level          note nothing to write: the access log has no levels
 log.*              lost the access log is JSON, common or combined, and goes where [log] says
 
-site.try_files     lost edge serves no files: the path stays as it is
-site.templates site.fs lost edge serves no files
-site.root          note nothing to write: edge serves no files
+site.try_files     lost files are not carried over yet: the path stays as it is
+site.templates site.fs lost files are not carried over yet
+site.root          note nothing to write: files are not carried over yet
 site.method        lost edge sends the method that the client sent
 site.encode        lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 site.push          lost HTTP/2 push is not known: browsers have left it
@@ -77,7 +77,7 @@ site.php_fastcgi   lost backends speak HTTP; such requests are answered 503
 site.invoke        lost routes with names are not known; such requests are answered 503
 site.metrics       lost edge has /metrics at an address of its own, [metrics]; such requests are answered 503
 site.acme_server   lost edge is no authority; such requests are answered 503
-site.file_server   lost edge serves no files: such requests are answered 404
+site.file_server   lost files are not carried over yet: such requests are answered 404
 site.basic_auth site.basicauth site.forward_auth
 	lost not available in this version: the route is closed until you guard it otherwise
 

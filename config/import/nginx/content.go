@@ -65,7 +65,7 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 		last := im.content(c, t)
 		t.Steps = slices.Concat(t.Steps, p.steps, last, im.guards(c, e, named, c.l.d, t))
 	} else {
-		im.Lose(d.at, d.text(), "edge serves no files: all requests go to location @"+o.path)
+		im.Lose(d.at, d.text(), "files are not carried over yet: all requests go to location @"+o.path)
 		t.Steps, t.From = append(t.Steps, p.steps...), append(t.From, d.at, o.d.at)
 		t.Steps = append(t.Steps, im.guards(c, e, named, c.l.d, t)...)
 		inside := *o
@@ -136,7 +136,7 @@ func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 	t.End = plan.Fail(404)
 	for _, name := range []string{"try_files", "root", "alias", "index", "autoindex"} {
 		if d := c.at.get(name); d != nil {
-			im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
+			im.Lose(d.at, d.text(), "files are not carried over yet: such requests are answered 404")
 		}
 	}
 	return nil

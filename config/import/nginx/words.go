@@ -55,7 +55,7 @@ proxy_http_version proxy_socket_keepalive proxy_pass_request_headers proxy_pass_
 	note nothing to write: connections to backends are kept, over HTTP/1.1
 types default_type charset autoindex_exact_size autoindex_localtime log_not_found etag if_modified_since
 disable_symlinks root index autoindex open_file_cache open_file_cache_valid open_file_cache_min_uses
-open_file_cache_errors note nothing to write: edge serves no files
+open_file_cache_errors note nothing to write: files are not carried over yet
 server_tokens ssl_prefer_server_ciphers http2 ssl_session_cache ssl_session_timeout ssl_buffer_size
 proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers absolute_redirect
 server_name_in_redirect port_in_redirect merge_slashes ignore_invalid_headers chunked_transfer_encoding

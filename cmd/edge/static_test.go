@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+const staticFile = `
+[http]
+listen = "127.0.0.1:0"
+[filters.small]
+type = "compress"
+[defaults]
+filters = ["small"]
+[[routes]]
+pattern = "/*"
+dest = "static:%s"
+[[routes]]
+pattern = "/named/*"
+dest = "named"
+rewrite = { strip_prefix = "/named" }
+cache = { ttl = "1m" }
+[destinations.named]
+type = "static"
+root = "%[1]s"
+try = ["{path}", "/index.html"]
+`
+
+// wwwFolder makes a folder with an index.html that has a text.
+func wwwFolder(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{"index.html": text, "large.txt": strings.Repeat(text+"\n", 10_000)} {
+		if err := os.WriteFile(filepath.Join(path, name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A folder is served, compressed and from a cache; a reload serves what is there under its name by then.
+func TestStatic_reload(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "www")
+	wwwFolder(t, dir, "one")
+	p := start(t, staticFile, dir)
+	url := "http://" + p.addr
+	get := func(path string) string { return curlWith(t, "-s", "--compressed", url+path) }
+	if get("/") != "one" || get("/named/deep/link") != "one" || get("/large.txt") != strings.Repeat("one\n", 10_000) {
+		t.Error(get("/"), get("/named/deep/link"))
+	}
+	for range 2 { // the second one from the cache
+		if get("/named/large.txt") != strings.Repeat("one\n", 10_000) {
+			t.Error("another file")
+		}
+	}
+	head := curlWith(t, "-sI", "-H", "Accept-Encoding: gzip", url+"/large.txt")
+	if !strings.Contains(head, "Vary: Accept-Encoding") {
+		t.Error(head)
+	}
+	if part := curlWith(t, "-s", "-r", "4-6", url+"/named/large.txt"); part != "one" {
+		t.Error(part)
+	}
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	wwwFolder(t, dir, "two")
+	if got := get("/"); got != "one" {
+		t.Errorf("%q before the reload", got)
+	}
+	p.change(t, staticFile, dir)
+	p.WaitLine(`"msg":"configuration reloaded`)
+	if got := get("/"); got != "two" {
+		t.Errorf("%q after it", got)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.change(t, staticFile, dir)
+	p.WaitLine(`no such file`)
+}
+
+func TestStatic_check(t *testing.T) {
+	dir := t.TempDir()
+	code, out := edge(t, "check", write(t, staticFile, filepath.Join(dir, "none")))
+	if code != 1 || strings.Count(out, "no such file or directory") != 2 ||
+		!strings.Contains(out, "edge.toml:10:8: error") || !strings.Contains(out, "edge.toml:18:") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	twice := staticFile + "[destinations.named]\ntype = \"static\"\n"
+	if code, out = edge(t, "check", write(t, twice, dir)); code != 1 {
+		t.Errorf("%d\n%s", code, out)
+	}
+	code, out = edge(t, "explain", "-c", write(t, staticFile, dir), "http://a.test/x")
+	if code != 0 || !strings.Contains(out, "of type static") {
+		t.Errorf("%d\n%s", code, out)
+	}
+}
+
+// A process that can read what its configuration names alone reads the folder.
+func TestStatic_lockdown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "www")
+	wwwFolder(t, dir, "one")
+	p := start(t, "[global]\nlockdown = true\n"+staticFile, dir)
+	if got := curlWith(t, "-s", "http://"+p.addr+"/named/index.html"); got != "one" {
+		t.Error(got)
+	}
+}
+
+func TestServe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "www")
+	wwwFolder(t, dir, "one")
+	if err := os.Remove(filepath.Join(dir, "index.html")); err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"serve", dir, "--listen", "127.0.0.1:0"},
+	})
+	url := p.WaitLine(`edge: (http://[^ ]+) -> ` + dir)[1]
+	if list := curlWith(t, "-s", "--compressed", url); !strings.Contains(list, `<a href="./large.txt">`) {
+		t.Error(list)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"serve", "takes one folder"}, {"serve a b", "takes one folder"}, {"serve /none", "no such file"},
+		{"serve " + filepath.Join(dir, "large.txt"), "is no folder"},
+	} {
+		if code, out := edge(t, strings.Fields(c.args)...); code == 0 || !strings.Contains(out, c.want) {
+			t.Error(fmt.Sprint(c.args, ": ", code, " ", out))
+		}
+	}
+}

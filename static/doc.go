@@ -1,0 +1,31 @@
+// Package static has a destination that answers with the files of a folder: the type "static" of [destinations], and
+// dest = "static:/srv/www".
+//
+//	[destinations.site]
+//	type = "static"
+//	root = "/srv/www"
+//
+// Ranges, conditions and types are the work of http.ServeContent, and nothing of it is done again here: this
+// package chooses the file:
+//
+//	path ─► try, one after the other ─► a file                          ─► its sibling .zst, .br, .gz, or itself
+//	                                 ─► a folder with a file of index   ─► that file, or 301 to the path with a slash
+//	                                 ─► a folder, where listing is on   ─► its list
+//	                                 ─► nothing: 404, with the page of the route
+//
+// # What is not served
+//
+// Files are opened by os.Root, which no path leaves, neither by ".." nor by a link, whatever is renamed meanwhile. A
+// path with a backslash, a NUL or an encoded slash names nothing. FIFOs, devices and sockets are not opened, and names
+// that begin with a dot are not there unless hidden is set, but for /.well-known.
+//
+// # Concurrency
+//
+// A destination is immutable, and safe for all reactors. Each request has a goroutine of package handler while it is
+// answered, so a slow disk delays nobody else: as many as there may be of these, and beyond them 503.
+//
+// # Life cycle
+//
+// New opens the folder. A reload opens it again, so that a folder that was moved there is served from then on; requests
+// under way go on with the files that they have.
+package static
