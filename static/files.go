@@ -80,15 +80,21 @@ func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	why := notFound
 	for _, p := range f.Try {
-		found, err := f.find(strings.ReplaceAll(p, "{path}", asked), asked, p == "{path}")
-		if err != nil {
-			if e := failure(err); e != nil {
-				why = e
-			}
-			continue
+		if strings.HasSuffix(asked, "/") && strings.Contains(p, "{path}.") {
+			continue // a name that begins with a dot
 		}
-		f.answer(w, r, found)
-		return
+		found, err := f.find(strings.ReplaceAll(p, "{path}", asked), p == "{path}")
+		if err == nil {
+			f.answer(w, r, found)
+			return
+		}
+		switch e := failure(err); e {
+		case nil:
+		case forbidden:
+			why = e
+		default: // nobody knows whether it is there, so that nothing else may answer
+			panic(e)
+		}
 	}
 	panic(why)
 }
@@ -126,7 +132,7 @@ var errNone = errors.New("no such file")
 
 // find looks for a path. A folder is found where it has a file of index or is listed. itself: it is the path that was
 // asked for.
-func (f *files) find(p, asked string, itself bool) (*found, error) {
+func (f *files) find(p string, itself bool) (*found, error) {
 	at, err := f.open(p)
 	if err != nil {
 		return nil, err
@@ -188,7 +194,7 @@ func (f *files) open(p string) (*found, error) {
 		file.Close()
 		return nil, err
 	}
-	return &found{File: file, FileInfo: info, path: "/" + strings.TrimPrefix(name, ".")}, nil
+	return &found{File: file, FileInfo: info, path: path.Join("/", name)}, nil
 }
 
 // rangesMax bounds the ranges of a request: beyond them it gets the whole file.

@@ -72,7 +72,8 @@ func ask(t testing.TB, url, method, target string, fields ...string) (*http.Resp
 var pages = map[string]string{
 	"index.html": "home", "a.txt": "text", "docs/index.html": "docs", "docs/intro.html": "intro", "empty/": "",
 	"assets/app.js": "js", "assets/app.js.gz": "js.gz", "assets/app.js.zst": "js.zst", "assets/app.js.br": "js.br",
-	".secret": "no", "docs/.git/config": "no", ".well-known/security.txt": "contact", "x y.html": "blank",
+	".secret": "no", ".html": "no", "secret.gz": "another",
+	"docs/.git/config": "no", ".well-known/security.txt": "contact", "x y.html": "blank",
 	"data": "<html>", "ä.txt": "umlaut",
 }
 
@@ -103,6 +104,7 @@ func TestStatic_paths(t *testing.T) {
 		{plain, "/under/docs", 301, "./docs/"}, {plain, "/under/docs/intro.html", 200, "intro"},
 		{plain, "/docs/intro", 404, ""}, {plain, "/empty/", 404, ""}, {plain, "/empty", 404, ""},
 		{plain, "/none", 404, ""}, {plain, "/x%20y.html", 200, "blank"}, {plain, "/%C3%A4.txt", 200, "umlaut"},
+		{app, "/docs/none/", 200, "home"}, {app, "//", 200, "home"}, {hidden, "/.html", 200, "no"},
 		{plain, "/.secret", 404, ""}, {plain, "/docs/.git/config", 404, ""},
 		{plain, "/.well-known/security.txt", 200, "contact"}, {hidden, "/.secret", 200, "no"},
 		{plain, "/in", 200, "text"}, {plain, "/folder/intro.html", 200, "intro"}, {plain, "/out", 404, ""},
@@ -184,6 +186,11 @@ func TestStatic_answersOfHTTP(t *testing.T) {
 			name != "" && resp.Header.Get(name) != value {
 			t.Errorf("%d: %s %q, %v", i, resp.Status, body, resp.Header)
 		}
+	}
+	hidden := serve(t, &static.Config{Root: dir, Hidden: true})
+	resp, body := ask(t, hidden, "GET", "/.secret", "Accept-Encoding: gzip")
+	if body != "no" || resp.Header.Get("Vary") != "" {
+		t.Error(body, resp.Header)
 	}
 	tags := map[string]bool{}
 	for _, accept := range []string{"zstd", "br", "gzip", "identity"} {

@@ -272,7 +272,7 @@ func TestRun_windowSignal(t *testing.T) {
 // What users of other servers type is understood, or answered by what to type.
 func TestWords_ofOthers(t *testing.T) {
 	for args, want := range map[string]string{
-		"start": "type edge run", "serve": "type edge run", "quit": "type edge stop", "--config x.toml": "type -c FILE",
+		"start": "type edge run", "quit": "type edge stop", "--config x.toml": "type -c FILE",
 		"run -f x.toml": "type -c FILE", "run -fx.toml": "type -c FILE",
 		"-s now": "reload, stop, quit, reopen or test", "run --port 80": "edge run --help lists its flags",
 		"proxy": "edge proxy --help lists its flags",

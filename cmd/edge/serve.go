@@ -23,7 +23,8 @@ func newServe() *cobra.Command {
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage{cmd, errors.New("edge serve takes one folder: edge serve DIR")}
+				return usage{cmd, errors.New("edge serve takes one folder: edge serve DIR; " +
+					"edge run does what edge.toml says")}
 			}
 			if info, err := os.Stat(args[0]); err != nil {
 				return err

@@ -12,7 +12,6 @@ import (
 // otherWords are commands of other servers, with what to type here.
 var otherWords = map[string]string{
 	"start":         "edge run, or edge run -d in the background",
-	"serve":         "edge run",
 	"restart":       "edge stop && edge run -d; where a supervisor runs it, let that restart it",
 	"quit":          "edge stop",
 	"kill":          "edge stop --now",
