@@ -42,7 +42,11 @@ func NewLender(r *engine.Reactor) *Lender {
 // do. comesSlowly: see ComesSlowly.
 func (l *Lender) Lend(c Coding, level Level, length int64, comesSlowly bool) proxy.Encoder {
 	k := kind{c, l.hurried(level)}
-	small := 0 <= length && length <= collectedMax && l.reactor.Pressure() < engine.PressureCache && !comesSlowly
+	most := int64(collectedMax)
+	if k.level == Best {
+		most = collectedOfBest
+	}
+	small := 0 <= length && length <= most && l.reactor.Pressure() < engine.PressureCache && !comesSlowly
 	var held *stream
 	if c != Gzip && !small {
 		if comesSlowly {
@@ -168,8 +172,12 @@ type encoder struct {
 // sparesMax bounds the encoders that a Lender keeps, of 100 bytes each.
 const sparesMax = 256
 
-// collectedMax is how large a body is that is collected: at least a block of gzip, and of zstd.
-const collectedMax = window
+// A body is collected up to this size: a block of zstd and two of gzip, which take 1 ms. At level Best that much would
+// take 5 ms at a time.
+const (
+	collectedMax    = window
+	collectedOfBest = 16 << 10
+)
 
 var collections = sync.Pool{New: func() any { b := make([]byte, 0, collectedMax); return &b }}
 
