@@ -9,6 +9,15 @@ const codingsMax = 256
 // offeredMax bounds the content codings that Preferred chooses from.
 const offeredMax = 8
 
+// PreferredIn is Head.Preferred for the values of the fields Accept-Encoding of a request.
+func PreferredIn(values []string, offered ...string) int {
+	var h Head
+	for _, v := range values {
+		h.AddID(AcceptEncoding, "Accept-Encoding", v)
+	}
+	return h.Preferred(offered...)
+}
+
 // Preferred returns the index of the one of offered, content codings with the best first, that the client of the
 // request h wants most, and -1 where it wants none of them, or says nothing: RFC 9110 §12.5.3. At equal weights a
 // coding is better than none.

@@ -258,11 +258,7 @@ func (f *files) sibling(r *http.Request, p string, h http.Header) (at *found, co
 		return nil, ""
 	}
 	h.Add("Vary", "Accept-Encoding")
-	var head message.Head
-	for _, v := range r.Header["Accept-Encoding"] {
-		head.AddID(message.AcceptEncoding, "Accept-Encoding", v)
-	}
-	i := head.Preferred(offered...)
+	i := message.PreferredIn(r.Header["Accept-Encoding"], offered...)
 	if i < 0 {
 		return nil, ""
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 )
 
@@ -60,7 +61,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.ContentType())
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if acceptsGzip(r.Header) && !isLocal(r.RemoteAddr) {
+	if message.PreferredIn(r.Header["Accept-Encoding"], "gzip") == 0 && !isLocal(r.RemoteAddr) {
 		h.Set("Content-Encoding", "gzip")
 		if r.Method == http.MethodGet {
 			compress(w, one.Bytes())
@@ -138,23 +139,6 @@ func compress(w http.ResponseWriter, b []byte) {
 	z.Reset(w)
 	_, _ = z.Write(b) // a client that has left needs no page
 	_ = z.Close()
-}
-
-// acceptsGzip reports whether a client says that it takes gzip: RFC 9110 §12.5.3.
-func acceptsGzip(h http.Header) bool {
-	any := false
-	for item := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
-		coding, q, _ := strings.Cut(item, ";")
-		q = strings.TrimSpace(q)
-		refused := strings.HasPrefix(q, "q=0") && strings.Trim(q[len("q=0"):], ".0") == ""
-		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "gzip", "x-gzip":
-			return !refused
-		case "*":
-			any = !refused
-		}
-	}
-	return any
 }
 
 // isLocal reports whether a client is on this machine: at a Unix socket, or a loopback address.
