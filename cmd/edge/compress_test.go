@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -90,24 +87,8 @@ func fetch(t *testing.T, c *http.Client, url, accept string) (coding string, raw
 	if raw, err = io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 {
 		t.Fatal(url, resp.Status, err)
 	}
-	var r io.Reader = bytes.NewReader(raw)
-	switch coding = resp.Header.Get("Content-Encoding"); coding {
-	case "gzip":
-		r, err = gzip.NewReader(r)
-	case "zstd":
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(r); err == nil {
-			defer d.Close()
-			r = d
-		}
-	}
-	if err == nil {
-		body, err = io.ReadAll(r)
-	}
-	if err != nil {
-		t.Fatal(url, coding, err)
-	}
-	return coding, raw, body
+	coding = resp.Header.Get("Content-Encoding")
+	return coding, raw, testutil.Decoded(t, coding, bytes.NewReader(raw))
 }
 
 // Answers are compressed as clients like it, from backends and from the cache, of all sizes, at the same time; rules

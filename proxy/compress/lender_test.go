@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -40,30 +38,6 @@ func onReactor(t *testing.T, o engine.Options, f func(r *engine.Reactor, sleep f
 			r.Tick()
 		})
 	})
-}
-
-// decoded returns what a body stands for, by decoders of others.
-func decoded(t testing.TB, coding string, body []byte) []byte {
-	t.Helper()
-	var r io.Reader
-	var err error
-	if coding == "gzip" {
-		r, err = stdgzip.NewReader(bytes.NewReader(body))
-	} else {
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderMaxWindow(128<<10)); err == nil {
-			defer d.Close()
-			r = d
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // sample is n bytes that can be compressed.
@@ -117,7 +91,7 @@ func TestLender_bodies(t *testing.T) {
 					break
 				}
 			}
-			if got := decoded(t, e.Coding(), out); !bytes.Equal(got, in) {
+			if got := testutil.Decoded(t, e.Coding(), bytes.NewReader(out)); !bytes.Equal(got, in) {
 				t.Fatalf("%d: %s of %d bytes became %d", i, e.Coding(), len(in), len(got))
 			}
 			if e.Close(); r.Stats().BufBytes < 0 {
@@ -175,7 +149,7 @@ func TestLender_isBounded(t *testing.T) {
 			out, _ := e.Append(nil, []byte("hello "), proxy.EncodeMore)
 			out, _ = e.Append(out, nil, proxy.EncodeFlush) // for which gzip goes on without a stream
 			out, _ = e.Append(out, []byte("there"), proxy.EncodeEnd)
-			if got := decoded(t, e.Coding(), out); string(got) != "hello there" {
+			if got := testutil.Decoded(t, e.Coding(), bytes.NewReader(out)); string(got) != "hello there" {
 				t.Errorf("%v: %q", coding, got)
 			}
 			e.Close()
@@ -244,7 +218,7 @@ func FuzzEncoder(f *testing.F) {
 			n := min(int(cut), len(in))
 			out, _ := e.Append(nil, in[:n], proxy.Encode(kind>>4&1))
 			out, _ = e.Append(out, in[n:], proxy.EncodeEnd)
-			if got := decoded(t, e.Coding(), out); !bytes.Equal(got, in) {
+			if got := testutil.Decoded(t, e.Coding(), bytes.NewReader(out)); !bytes.Equal(got, in) {
 				t.Fatalf("%q became %q", in, got)
 			}
 			e.Close()
