@@ -13,7 +13,7 @@ type Encoder interface {
 	// Coding is the name of the content coding.
 	Coding() string
 	// Append encodes p, which is borrowed, and appends to dst the bytes of the encoded body that are ready: all of them
-	// unless how is EncodeMore. late reports whether it keeps some of what came.
+	// unless how is EncodeMore. late reports whether the Encoder keeps bytes back.
 	Append(dst, p []byte, how Encode) (out []byte, late bool)
 	// Close ends the use of the Encoder, whether the body has ended or not.
 	Close()
@@ -108,8 +108,10 @@ func (c *encoding) encode(p []byte, how Encode) []byte {
 		e.out = nil
 	}
 	c.in, c.out = c.in+int64(len(p)), c.out+int64(len(out))
-	if c.late.Remove(); late {
+	if late {
 		c.isLate()
+	} else {
+		c.late.Remove()
 	}
 	return out
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// A file that is not there is 404; one that nobody can look for now is not.
+// A file that does not exist is 404. A file that cannot be looked for at the moment is another failure.
 func TestFailure(t *testing.T) {
 	for errno, want := range map[syscall.Errno]*proxy.Error{
 		syscall.ENOENT: nil, syscall.ENOTDIR: nil, syscall.ENAMETOOLONG: nil, syscall.ELOOP: nil,

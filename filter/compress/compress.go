@@ -27,6 +27,9 @@ func init() {
 	filter.Register("compress", "Compresses bodies of answers with zstd or gzip.", New)
 }
 
+// codings are the words of encodings.
+var codings = map[string]compress.Coding{"zstd": compress.Zstd, "gzip": compress.Gzip}
+
 // levels are the words of level.
 var levels = map[string]compress.Level{"fast": compress.Fast, "auto": compress.Auto, "best": compress.Best}
 
@@ -36,7 +39,7 @@ func (c *Config) Check(r *filter.Report) {
 		switch at := r.Element("encodings", i, len(c.Encodings)); {
 		case name == "br":
 			at.Errorf(`"zstd" is as small and takes less time`, "edge does not compress with brotli")
-		case !slices.Contains(offered, name):
+		case codings[name] == compress.Identity:
 			at.Errorf(`"zstd" and "gzip" are`, "%q is no coding that edge compresses with", name)
 		case slices.Contains(c.Encodings[:i], name):
 			at.Errorf("", "%q stands there twice", name)
@@ -52,9 +55,6 @@ func (c *Config) Check(r *filter.Report) {
 		}
 	}
 }
-
-// offered are the names of the codings that there are.
-var offered = []string{compress.Zstd.String(), compress.Gzip.String()}
 
 // compressor is a filter of this type. Safe for the reactors of a server.
 type compressor struct {
@@ -86,16 +86,12 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	f := &compressor{level: levels[c.Level]}
 	f.policy.MinSize, f.policy.Secrets = c.MinSize, c.CompressSecrets
 	for _, name := range c.Encodings {
-		coding := compress.Gzip
-		if name == compress.Zstd.String() {
-			coding = compress.Zstd
-		}
-		f.policy.Codings = append(f.policy.Codings, coding)
+		f.policy.Codings = append(f.policy.Codings, codings[name])
 	}
 	for _, pattern := range c.Types {
 		f.policy.Types.Add(pattern)
 	}
-	if slices.Contains(c.Types, "*") || slices.ContainsFunc(c.Types, packed) {
+	if slices.ContainsFunc(c.Types, packed) {
 		b.Log().Warn("images, films and archives are compressed once more, which takes time and makes them no smaller",
 			"types", strings.Join(c.Types, " "))
 	}
@@ -112,9 +108,9 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	return &proxy.Filter{Name: "compress", Encode: f.encode, Explain: f.explain}, nil
 }
 
-// packed reports whether a pattern of types is of those that are compressed already.
+// packed reports whether a pattern of types takes in types that have a compression of their own.
 func packed(pattern string) bool {
-	return pattern == "image/*" || pattern == "video/*" || pattern == "audio/*" || pattern == "application/*"
+	return slices.Contains([]string{"*", "*/*", "image/*", "video/*", "audio/*", "application/*"}, pattern)
 }
 
 // encode is asked when the head of the answer is ready.

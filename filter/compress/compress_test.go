@@ -3,10 +3,10 @@ package compress_test
 import (
 	"bufio"
 	"bytes"
-	stdgzip "compress/gzip"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/compress"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
@@ -132,27 +131,6 @@ func get(t *testing.T, c *http.Client, url, accept string) *http.Response {
 	return resp
 }
 
-// decode is a reader of what body stands for.
-func decode(t *testing.T, coding string, body io.Reader) io.Reader {
-	t.Helper()
-	switch coding {
-	case "gzip":
-		r, err := stdgzip.NewReader(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	case "zstd":
-		r, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Close)
-		return r
-	}
-	return body
-}
-
 // Bodies arrive whole, by both versions and codings, and their heads say what they are.
 func TestCompress(t *testing.T) {
 	url := serve(t, &compress.Config{})
@@ -168,7 +146,7 @@ func TestCompress(t *testing.T) {
 				if err != nil {
 					t.Fatal(name, path, err)
 				}
-				got, err := io.ReadAll(decode(t, h.Get("Content-Encoding"), bytes.NewReader(raw)))
+				got, err := io.ReadAll(testutil.Decoder(t, h.Get("Content-Encoding"), bytes.NewReader(raw)))
 				if err != nil || string(got) != want || h.Get("Content-Encoding") != coding {
 					t.Fatalf("%s %s %s: %d of %d bytes, %v, %v", name, coding, path, len(got), len(want), err, h)
 				}
@@ -213,7 +191,7 @@ func TestCompress_events(t *testing.T) {
 				word := fmt.Sprintf("data: %d %s\n", i, strings.Repeat("x", i*i))
 				events <- word
 				if lines == nil {
-					lines = bufio.NewReaderSize(decode(t, coding, resp.Body), 1<<16)
+					lines = bufio.NewReaderSize(testutil.Decoder(t, coding, resp.Body), 1<<16)
 				}
 				if got, err := lines.ReadString('\n'); got != word {
 					t.Fatalf("%s: %q, %v", name, got, err)
@@ -254,6 +232,20 @@ func TestConfig_Check(t *testing.T) {
 	} {
 		if _, err := compress.New(&c.config, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.config, err)
+		}
+	}
+}
+
+// Types that take in images and archives are a warning.
+func TestNew_warns(t *testing.T) {
+	for pattern, warns := range map[string]bool{
+		"*": true, "*/*": true, "image/*": true, "usual": false, "text/*": false,
+	} {
+		var log bytes.Buffer
+		b := &filter.Build{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		_, err := compress.New(&compress.Config{Types: []string{pattern}}, b)
+		if err != nil || (log.Len() > 0) != warns {
+			t.Errorf("%s: %v, logged %q", pattern, err, log.String())
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package compress is what compresses the bodies of answers: which answers, by which coding, and the encoders.
 //
 //	Policy.Judge     the heads of a request and its answer ─► a Coding and why, pure
-//	Apply            makes the head that of the encoded answer
+//	Apply            makes the head of the answer say that its body is encoded
 //	Lender.Lend      an encoder for the body, a proxy.Encoder, which takes turns with others: see proxy.Encoder
 //
 // Package filter/compress makes filters of it. Negotiate alone is for answers that are there in several codings.

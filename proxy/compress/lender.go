@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -158,7 +159,9 @@ func (l *Lender) hurried(level Level) Level {
 // stream that the next body gets then: its memory is in the caches of the CPU, and few streams serve many bodies. Any
 // other one has a stream to its end, or none at all. Owned by the exchange.
 //
-//	at most one of held and plain is not nil; while both are, bytes has all that came
+//	held == nil || plain == nil
+//
+// While both are nil, collected has all bytes that came.
 type encoder struct {
 	kind
 	of        *Lender
@@ -184,8 +187,16 @@ var collections = sync.Pool{New: func() any { b := make([]byte, 0, collectedMax)
 // Coding is a method of proxy.Encoder.
 func (e *encoder) Coding() string { return e.coding.String() }
 
+// checkEncoder panics when the invariant of e does not hold.
+func checkEncoder(e *encoder) {
+	invariant.That(e.held == nil || e.plain == nil, "an encoder has a stream, and does without one")
+}
+
 // Append is a method of proxy.Encoder.
 func (e *encoder) Append(dst, p []byte, how proxy.Encode) (out []byte, late bool) {
+	if invariant.On {
+		defer checkEncoder(e)
+	}
 	switch {
 	case e.held != nil:
 		return e.held.append(dst, p, how), how == proxy.EncodeMore

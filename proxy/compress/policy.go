@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/grpc"
 )
 
 // Policy says which answers are compressed. Immutable.
@@ -144,7 +145,7 @@ func crossSite(request *message.Head, asked []byte) bool {
 	if i := bytes.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	return !found || !message.EqualFold(hostOf(rest), string(hostOf(asked)))
+	return !found || !message.EqualFoldBytes(hostOf(rest), hostOf(asked))
 }
 
 // hostOf returns the host of an authority.
@@ -165,8 +166,7 @@ func guarded(contentType []byte) bool {
 // ComesSlowly reports whether the client of an answer of a type waits for each piece of it: events, and calls of
 // gRPC-Web.
 func ComesSlowly(contentType []byte) bool {
-	t := essence(contentType)
-	return message.EqualFold(t, "text/event-stream") || hasPrefixFold(t, "application/grpc-web")
+	return message.EqualFold(essence(contentType), "text/event-stream") || grpc.FormOf(contentType) > grpc.Native
 }
 
 // essence returns a type without its parameters.
@@ -187,7 +187,7 @@ func hasSuffixFold(p []byte, suffix string) bool {
 // them. Immutable, but for Add.
 type Types struct{ exact, prefixes, suffixes []string }
 
-// usual are text, data, and what is neither and not compressed in itself.
+// usual are text, data, and formats that are neither and have no compression of their own.
 var usual = [...]string{
 	"text/*", "*+json", "*+xml", "application/json", "application/javascript", "application/xml", "application/wasm",
 	"application/x-javascript", "application/x-ndjson", "application/yaml", "application/grpc-web*",
@@ -219,10 +219,10 @@ func (t *Types) Add(pattern string) bool {
 
 // Match reports whether a type is in t. Calls of gRPC are in no set: their clients read no coding of HTTP.
 func (t *Types) Match(contentType []byte) bool {
-	of := essence(contentType)
-	if hasPrefixFold(of, "application/grpc") && !hasPrefixFold(of, "application/grpc-web") {
+	if grpc.FormOf(contentType) == grpc.Native {
 		return false
 	}
+	of := essence(contentType)
 	for _, s := range t.exact {
 		if message.EqualFold(of, s) {
 			return true

@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// stateless is gzip that remembers of what it has read the last bytes alone, and keeps nothing back. It is for bodies
-// that come in small pieces over a long time, and for those for which there is no stream.
+// stateless is gzip that remembers the last bytes it has read, and keeps none of them back. It is for bodies that come
+// in small pieces over a long time, and for bodies for which there is no stream.
 type stateless struct {
 	to      *sink
 	account func(n int) // counts memory
