@@ -30,7 +30,8 @@ func TestLead(t *testing.T) {
 	g := newRig(t, func(_ context.Context, host string) (dns.Answer, error) {
 		return answer(time.Hour, map[string]string{"a.test.": "127.0.0.1", "b.test.": "127.0.0.2"}[host]), nil
 	}, local, nil)
-	port := origin(t, "127.0.0.1:0", "first")
+	port := portOfAll(t)
+	origin(t, "127.0.0.1:"+port, "first")
 	origin(t, "127.0.0.2:"+port, "second")
 	origin(t, "127.0.0.7:"+port, "literal")
 	for range 3 {
@@ -142,7 +143,8 @@ func TestRebinding(t *testing.T) {
 	silence(t)
 	server := dnsserver.Start(t)
 	server.Answer("a.test.", "A 0 127.0.0.2")
-	port := origin(t, "127.0.0.2:0", "judged")
+	port := portOfAll(t)
+	origin(t, "127.0.0.2:"+port, "judged")
 	origin(t, "127.0.0.1:"+port, "another")
 	client := dns.New(dns.Options{Servers: []netip.AddrPort{server.Addr}})
 	g := newRig(t, func(ctx context.Context, host string) (dns.Answer, error) {

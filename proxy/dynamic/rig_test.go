@@ -158,6 +158,17 @@ func answer(ttl time.Duration, ips ...string) dns.Answer {
 	return a
 }
 
+// portOfAll returns a port for origins on several addresses: none that the kernel gives to connections, which may have
+// it on one of them.
+func portOfAll(t testing.TB) (port string) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(testutil.FreeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 // origin is a server that answers with its name and the Host that it got, at an address.
 func origin(t testing.TB, address, name string) (port string) {
 	t.Helper()
