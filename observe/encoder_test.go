@@ -174,10 +174,10 @@ func expected(t testing.TB, r *Record) line {
 	text := func(p []byte) string {
 		if len(p) > textMax {
 			cut := textMax
-			for n := 0; n < utf8.UTFMax && !utf8.RuneStart(p[cut]); n++ {
+			for cut > textMax-utf8.UTFMax && !utf8.RuneStart(p[cut]) {
 				cut--
 			}
-			if !utf8.RuneStart(p[cut]) {
+			if cut == textMax-utf8.UTFMax { // a character that begins here ends before textMax
 				cut = textMax
 			}
 			p = p[:cut]
@@ -268,6 +268,7 @@ func FuzzEncoder_json(f *testing.F) {
 	f.Add([]byte("/a\"b\\\xff\u2028\u202egpj"), []byte("curl/8"), "web",
 		int64(1767323045678901234), int64(12345), []byte{127, 0, 0, 1})
 	f.Add(bytes.Repeat([]byte("ä"), 200), []byte("\x80\x80"), "", int64(-1), int64(-1), make([]byte, 16))
+	f.Add([]byte(strings.Repeat("ä", 127)+strings.Repeat("\xab", 9)), []byte{}, "", int64(0), int64(0), []byte{})
 	f.Fuzz(func(t *testing.T, path, agent []byte, name string, at, n int64, ip []byte) {
 		addr, _ := netip.AddrFromSlice(ip)
 		if len(name) > 0 && addr.Is6() {
