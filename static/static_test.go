@@ -1,7 +1,6 @@
 package static_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,9 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -45,18 +44,12 @@ func serve(t testing.TB, c *static.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &edge.Server{Addr: "127.0.0.1:0", Session: session.ServerOptions{H2C: true}, Routes: []proxy.Route{
-		{Path: "/under/", Rewrite: &proxy.Rewrite{StripPrefix: "/under"}, To: to}, {To: to},
-	}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
-		_ = s.Shutdown(ctx)
+	return filterrig.Start(t, &edge.Server{
+		Addr: "127.0.0.1:0", Session: session.ServerOptions{H2C: true},
+		Routes: []proxy.Route{
+			{Path: "/under/", Rewrite: &proxy.Rewrite{StripPrefix: "/under"}, To: to}, {To: to},
+		},
 	})
-	return "http://" + s.ListenAddr()
 }
 
 // ask sends a request as it is written, and returns the answer with its body.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -79,16 +78,12 @@ func fetch(t *testing.T, c *http.Client, url, accept string) (coding string, raw
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept-Encoding", accept)
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if raw, err = io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 {
-		t.Fatal(url, resp.Status, err)
+	resp, text := testutil.Do(t, c, req)
+	if resp.StatusCode != 200 {
+		t.Fatal(url, resp.Status)
 	}
 	coding = resp.Header.Get("Content-Encoding")
-	return coding, raw, testutil.Decoded(t, coding, bytes.NewReader(raw))
+	return coding, []byte(text), testutil.Decoded(t, coding, strings.NewReader(text))
 }
 
 // Answers are compressed as clients like it, from backends and from the cache, of all sizes, at the same time; rules

@@ -3,7 +3,6 @@ package compress_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,11 +11,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/compress"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -91,29 +90,24 @@ func serve(t *testing.T, c *compress.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &edge.Server{Addr: "127.0.0.1:0", Filters: []*proxy.Filter{f}, Session: session.ServerOptions{H2C: true},
+	return filterrig.Start(t, &edge.Server{
+		Addr: "127.0.0.1:0", Filters: []*proxy.Filter{f}, Session: session.ServerOptions{H2C: true},
 		Routes: []proxy.Route{
 			{Path: "/own", To: proxy.Answer(200, "text/css", page(5000))},
 			{Path: "/handler/", Rewrite: &proxy.Rewrite{StripPrefix: "/handler"},
 				To: handler.FromHTTP(http.HandlerFunc(origin))},
 			{To: edge.Backends(back.Listener.Addr().String())},
-		}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
-		_ = s.Shutdown(ctx)
+		},
 	})
-	return "http://" + s.ListenAddr()
 }
 
 // clients are clients of HTTP/1 and HTTP/2 that leave the coding to the test.
 func clients(t *testing.T) map[string]*http.Client {
-	one := &http.Client{Transport: &http.Transport{DisableCompression: true}}
-	t.Cleanup(one.CloseIdleConnections)
-	return map[string]*http.Client{"HTTP/1": one, "HTTP/2": testutil.H2C(t)}
+	both := filterrig.Clients(t)
+	for _, c := range both {
+		c.Transport.(*http.Transport).DisableCompression = true
+	}
+	return both
 }
 
 func get(t *testing.T, c *http.Client, url, accept string) *http.Response {

@@ -39,16 +39,22 @@ func New(t testing.TB, filters ...*proxy.Filter) *Rig {
 		}},
 		Routes: []proxy.Route{{To: edge.Backends(origin.Listener.Addr().String())}},
 	}
-	if err := g.Start(); err != nil {
+	g.URL = Start(t, g.Server)
+	return g
+}
+
+// Start starts s, which ends with the test, and returns its URL, without a path.
+func Start(t testing.TB, s *edge.Server) (url string) {
+	t.Helper()
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
-		_ = g.Shutdown(ctx) // connections of clients may be open still
+		_ = s.Shutdown(ctx) // connections of clients may be open still
 	})
-	g.URL = "http://" + g.ListenAddr()
-	return g
+	return "http://" + s.ListenAddr()
 }
 
 func (g *Rig) answer(w http.ResponseWriter, r *http.Request) {
