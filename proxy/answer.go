@@ -190,9 +190,7 @@ func answeredBy(v Verdict) *Error {
 func (x *Exchange) ownAnswer(v Verdict) {
 	x.dropUp()
 	if x.toDown.Encoded {
-		c := encodingOf.Of(x)
-		c.stop()
-		*c, x.toDown.Encoded = encoding{}, false
+		(*encodedSide)(x).undo()
 	}
 	x.local.stats.Own++
 	x.parked, x.ours = false, true
@@ -251,19 +249,9 @@ func (x *Exchange) sendResponse() {
 	bodyless := x.toDown.Ended && !x.toDown.Waiting && x.toDown.Trailers == nil &&
 		len(x.toDown.Held) == 0 && x.local.lent.to != x
 	if list := x.filters().encode; len(list) > 0 && !x.tunnel && x.fault != Internal {
-		var with Encoder
-		if !tell(x, list, func(f onEncode) {
-			if with == nil {
-				with = f(x, bodyless)
-			}
-		}) {
+		if !(*encodedSide)(x).begin(list, bodyless) {
 			x.fail(Internal)
 			return
-		}
-		if with != nil {
-			unmeasured(h, bodyless)
-			x.toDown.Encoded = true
-			encodingOf.Of(x).start((*encodedSide)(x), x.local.encodings(), with)
 		}
 	}
 	x.status = h.Status

@@ -321,6 +321,30 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 // encodedSide is an Exchange whose answer is encoded.
 type encodedSide Exchange
 
+// begin asks the filters of list for an Encoder. It reports false where one of them panicked. end: there is no body.
+func (s *encodedSide) begin(list []named[onEncode], end bool) (ok bool) {
+	x := (*Exchange)(s)
+	var with Encoder
+	ok = tell(x, list, func(f onEncode) {
+		if with == nil {
+			with = f(x, end)
+		}
+	})
+	if ok && with != nil {
+		unmeasured(&s.Response, end)
+		s.toDown.Encoded = true
+		encodingOf.Of(x).start(s, s.local.encodings(), with)
+	}
+	return ok
+}
+
+// undo forgets the Encoder: another answer takes the place of the one that it is for.
+func (s *encodedSide) undo() {
+	c := encodingOf.Of((*Exchange)(s))
+	c.stop()
+	*c, s.toDown.Encoded = encoding{}, false
+}
+
 // part encodes what there is room for in this tick of a piece of the answer, and has the rest wait, or all of it where
 // something waits already. last reports whether the end of the body is among out. It reports false where the exchange
 // is over.

@@ -32,9 +32,9 @@ const (
 // Encoding takes turns, since it takes a hundred times as long as passing bytes on. Bytes that a tick has no room for
 // wait, and their source is paused:
 //
-//	pushDown ─► filters ─► encodePart ─► Encoder ─► client
+//	pushDown ─► filters ─► encodedSide.part ─► Encoder ─► client
 //	                           │ bytes beyond a piece, or beyond the share of the tick
-//	                           └─► Body.Raw, the encoding in turns ─► run, once a tick ─► next
+//	                           └─► Body.Raw, the encoding in turns ─► run, once a tick ─► OnTurn
 const (
 	encodePiece   = 16 << 10 // bytes of one answer in a row: 160 µs of gzip at level 5
 	encodePerTick = 64 << 10 // bytes of all answers in a tick

@@ -203,17 +203,17 @@ const rangesMax = 100
 // answer answers with a file, a list, or where the folder is.
 func (f *files) answer(w http.ResponseWriter, r *http.Request, at *found) {
 	defer func() { at.Close() }()
-	h := w.Header()
-	switch {
-	case at.redirect:
+	if at.redirect {
 		redirect(w, r)
 		return
-	case at.IsDir():
-		f.list(w, r, at)
-		return
 	}
+	h := w.Header()
 	if v := cacheControl(f.CacheControl, at.path); v != "" {
 		h.Set("Cache-Control", v)
+	}
+	if at.IsDir() {
+		f.list(w, r, at)
+		return
 	}
 	if t := typeOf(at.path, f.Charset); t != "" {
 		h.Set("Content-Type", t)
@@ -289,9 +289,6 @@ func (f *files) list(w http.ResponseWriter, r *http.Request, at *found) {
 			row.Size = info.Size()
 		}
 		rows = append(rows, row)
-	}
-	if v := cacheControl(f.CacheControl, at.path); v != "" {
-		w.Header().Set("Cache-Control", v)
 	}
 	writeList(w, r, rows, len(entries) == listedMax)
 }
