@@ -33,7 +33,7 @@ func (h *Head) Preferred(offered ...string) int {
 			break
 		}
 		name, parameters, _ := bytes.Cut(element, []byte(";"))
-		name = bytes.TrimSpace(name)
+		name = bytes.Trim(name, " \t")
 		switch {
 		case string(name) == "*":
 			others = max(others, Quality(parameters))

@@ -8,7 +8,7 @@ func Quality(parameters []byte) int {
 	for len(parameters) > 0 {
 		var p []byte
 		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
-		p = bytes.TrimSpace(p)
+		p = bytes.Trim(p, " \t")
 		if len(p) < 3 || p[0]|0x20 != 'q' || p[1] != '=' {
 			continue
 		}

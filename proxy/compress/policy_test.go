@@ -50,6 +50,7 @@ func TestNegotiate(t *testing.T) {
 		{"br", compress.Identity},
 		{"gzip ; q=0.5", compress.Gzip},
 		{"gzip;q=what", compress.Gzip},
+		{"gzip\f, \vzstd, \u00a0zstd", compress.Identity}, // none of them is white space: RFC 9110 §5.6.3
 		{",,gzip,,", compress.Gzip},
 		{"gzipped, xgzip", compress.Identity},
 		{strings.Repeat("a, ", 255) + "gzip", compress.Gzip},
@@ -74,6 +75,8 @@ func TestNegotiate(t *testing.T) {
 func FuzzNegotiate(f *testing.F) {
 	f.Add("gzip;q=0.3, zstd;q=0.2, *;q=1")
 	f.Add("identity;q=0, *")
+	f.Add("gzip;q=0.3,\f\f zstd;q=0.2, *") // a form feed is no white space of a list: RFC 9110 §5.6.3
+	f.Add("x-zstd, x-*, x-identity, x-gzip;q=0.1")
 	f.Fuzz(func(t *testing.T, accept string) {
 		if strings.ContainsAny(accept, "\x00\r\n") || strings.Count(accept, ",") > 200 {
 			t.Skip()
@@ -82,7 +85,9 @@ func FuzzNegotiate(f *testing.F) {
 		for _, e := range strings.Split(accept, ",") {
 			name, parameters, _ := strings.Cut(e, ";")
 			name = strings.ToLower(strings.Trim(name, " \t"))
-			name = strings.TrimPrefix(name, "x-")
+			if name == "x-gzip" {
+				name = "gzip"
+			}
 			weight[name] = max(weight[name], 1+message.Quality([]byte(parameters)))
 		}
 		of := func(c compress.Coding) int {

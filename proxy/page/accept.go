@@ -37,7 +37,7 @@ func rankOf(h *message.Head, t string) rank {
 	if h != nil {
 		for element := range h.Elements(message.Accept) {
 			part, parameters, _ := bytes.Cut(element, []byte(";"))
-			if s := match(bytes.TrimSpace(part), t); s > found {
+			if s := match(bytes.Trim(part, " \t"), t); s > found {
 				found = s
 				r = rank{quality: message.Quality(parameters), specific: s, early: -n}
 			}
