@@ -13,14 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-const soon = 10 * time.Second
+const soon = testutil.Patience
 
 // rig is a Store in a folder.
 type rig struct {
