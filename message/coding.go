@@ -1,7 +1,5 @@
 package message
 
-import "bytes"
-
 // codingsMax bounds how much of Accept-Encoding is read: over HTTP/2 a request repeats a field of 20 bytes until its
 // head is full.
 const codingsMax = 256
@@ -32,8 +30,7 @@ func (h *Head) Preferred(offered ...string) int {
 		if n++; n > codingsMax {
 			break
 		}
-		name, parameters, _ := bytes.Cut(element, []byte(";"))
-		name = bytes.Trim(name, " \t")
+		name, parameters := SplitParameters(element)
 		switch {
 		case string(name) == "*":
 			others = max(others, Quality(parameters))

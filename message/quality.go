@@ -1,14 +1,11 @@
 package message
 
-import "bytes"
-
 // Quality returns the weight among the parameters of an element of Accept, Accept-Encoding and the like, in
 // thousandths: RFC 9110 §12.4.2. A weight that is not there, or cannot be read, is 1.
 func Quality(parameters []byte) int {
 	for len(parameters) > 0 {
 		var p []byte
-		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
-		p = bytes.Trim(p, " \t")
+		p, parameters = SplitParameters(parameters)
 		if len(p) < 3 || p[0]|0x20 != 'q' || p[1] != '=' {
 			continue
 		}

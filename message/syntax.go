@@ -128,6 +128,13 @@ func CutElement(list []byte) (element, rest []byte, more bool) {
 	return bytes.Trim(element, " \t"), rest, more
 }
 
+// SplitParameters cuts the text before the first semicolon off, without the white space around it: the name of an
+// element, or the first of its parameters.
+func SplitParameters(element []byte) (first, rest []byte) {
+	first, rest, _ = bytes.Cut(element, []byte{';'})
+	return bytes.Trim(first, " \t"), rest
+}
+
 // HexDigit returns what a hexadecimal digit stands for, 16 for any other byte.
 func HexDigit(c byte) byte {
 	switch {

@@ -338,7 +338,7 @@ func (s *encodedSide) begin(list []named[onEncode], end bool) (ok bool) {
 	return ok
 }
 
-// undo forgets the Encoder: another answer takes the place of the one that it is for.
+// undo forgets the Encoder, since another answer takes the place of the encoded answer.
 func (s *encodedSide) undo() {
 	c := encodingOf.Of((*Exchange)(s))
 	c.stop()

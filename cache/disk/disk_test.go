@@ -19,8 +19,6 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-const soon = testutil.Patience
-
 // rig is a Store in a folder.
 type rig struct {
 	*Store
@@ -119,7 +117,7 @@ func (r *rig) put(key string, n, m int) {
 // wait waits until a key is found.
 func (r *rig) wait(key string) {
 	r.t.Helper()
-	testutil.Eventually(r.t, soon, func() bool { return r.Has([]byte(key)) }, "%q is not found", key)
+	testutil.Eventually(r.t, testutil.Patience, func() bool { return r.Has([]byte(key)) }, "%q is not found", key)
 }
 
 // get returns whether a key is found; what is found has to be right.
@@ -350,7 +348,7 @@ func TestReclaim_keeps_to_the_size_and_to_what_is_asked_for(t *testing.T) {
 	written := 0
 	for i := range 1200 {
 		key := fmt.Sprint(i)
-		testutil.Eventually(t, soon, func() bool { return r.waits() < queueMax/2 }, "nothing is written")
+		testutil.Eventually(t, testutil.Patience, func() bool { return r.waits() < queueMax/2 }, "nothing is written")
 		r.put(key, 100, 150_000)
 		written += 150_100
 		if i%100 == 0 {
@@ -371,7 +369,7 @@ func TestReclaim_keeps_to_the_size_and_to_what_is_asked_for(t *testing.T) {
 		t.Errorf("%d bytes were written for %d", got, written)
 	}
 	r.reopen()
-	testutil.Eventually(t, soon, func() bool { return r.Has([]byte("hot")) }, "what was asked for is lost")
+	testutil.Eventually(t, testutil.Patience, func() bool { return r.Has([]byte("hot")) }, "what was asked for is lost")
 }
 
 func TestReclaim_bounds_the_index(t *testing.T) {
@@ -425,7 +423,7 @@ func TestFailing_writes_pause(t *testing.T) {
 			})
 			body := &source{Reader: bytes.NewReader(bodyOf("a", 100_000))}
 			r.Write([]byte("a"), recordOf("a", 10), 1, body, 100_000)
-			testutil.Eventually(t, soon, func() bool { return r.Stats().Paused == 1 }, "it goes on")
+			testutil.Eventually(t, testutil.Patience, func() bool { return r.Stats().Paused == 1 }, "it goes on")
 			r.put("b", 10, 0)
 			if s := r.Stats(); s.Dropped == 0 || s.Errors != 1 || body.closed.Load() != 1 || r.Has([]byte("a")) {
 				t.Errorf("%+v, closed %d times", s, body.closed.Load())

@@ -163,7 +163,7 @@ func TestDraft_outlives_its_segment(t *testing.T) {
 	}
 	before := r.Stats().Dropped
 	d.Commit()
-	testutil.Eventually(t, soon, func() bool { return r.Stats().Dropped > before }, "it is not dropped")
+	testutil.Eventually(t, testutil.Patience, func() bool { return r.Stats().Dropped > before }, "it is not dropped")
 	if d.Close(); r.Has([]byte("a")) || r.Stats().Errors != 0 {
 		t.Errorf("%+v", r.Stats())
 	}
@@ -234,7 +234,7 @@ func TestDraft_failures(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.Close()
-			testutil.Eventually(t, soon, func() bool { return r.Stats().Paused == 1 }, "it goes on")
+			testutil.Eventually(t, testutil.Patience, func() bool { return r.Stats().Paused == 1 }, "it goes on")
 			if s := r.Stats(); s.Errors != 1 || r.Has([]byte("a")) || r.promised.Load() != 0 {
 				t.Errorf("%+v, %d bytes are promised", s, r.promised.Load())
 			}

@@ -1,7 +1,6 @@
 package page
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
@@ -36,8 +35,8 @@ func rankOf(h *message.Head, t string) rank {
 	var r rank
 	if h != nil {
 		for element := range h.Elements(message.Accept) {
-			part, parameters, _ := bytes.Cut(element, []byte(";"))
-			if s := match(bytes.Trim(part, " \t"), t); s > found {
+			part, parameters := message.SplitParameters(element)
+			if s := match(part, t); s > found {
 				found = s
 				r = rank{quality: message.Quality(parameters), specific: s, early: -n}
 			}
