@@ -29,11 +29,18 @@ type Rig struct {
 // New starts a server with filters.
 func New(t testing.TB, filters ...*proxy.Filter) *Rig {
 	t.Helper()
+	return NewOn(t, 0, filters...)
+}
+
+// NewOn starts a server with filters on so many reactors; 0: as many as a server has by default.
+func NewOn(t testing.TB, reactors int, filters ...*proxy.Filter) *Rig {
+	t.Helper()
 	g := &Rig{}
 	origin := httptest.NewServer(http.HandlerFunc(g.answer))
 	t.Cleanup(origin.Close)
 	g.Server = &edge.Server{
-		Addr: "127.0.0.1:0", Filters: filters, Session: session.ServerOptions{H2C: true},
+		Addr: "127.0.0.1:0", Engine: engine.Options{Reactors: reactors}, Filters: filters,
+		Session: session.ServerOptions{H2C: true},
 		Listener: proxy.Listener{Trusted: &forwarding.Trust{
 			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		}},
