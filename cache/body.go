@@ -1,12 +1,13 @@
 package cache
 
 import (
+	"math"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/edge-proxy/edge/cache/disk"
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/tinyufo"
 )
 
@@ -24,7 +25,7 @@ type body struct {
 	at     int64      // where it begins in file
 	number uint64     // by which a record names it
 	room   int64      // bytes that were charged for it
-	refs   atomic.Int32
+	refs   content.Refs
 }
 
 // draft is a body that is larger than memory takes, on its way to the disk beside the reactor. Followers are given what
@@ -70,8 +71,8 @@ func (b *bodies) init(share int64) {
 	b.store = tinyufo.New(tinyufo.Options[uint64, *body]{
 		Weight: share / 4 * 3, Shards: bodyShards,
 		Weigher:   func(_ uint64, one *body) uint32 { return uint32(one.room) },
-		OnEvict:   func(_ uint64, one *body, _ tinyufo.Cause) { one.release() },
-		OnReplace: func(_ uint64, one *body) { one.release() },
+		OnEvict:   func(_ uint64, one *body, _ tinyufo.Cause) { one.Release() },
+		OnReplace: func(_ uint64, one *body) { one.Release() },
 	})
 }
 
@@ -107,7 +108,7 @@ func (b *bodies) charge(n int64) *body {
 		return nil
 	}
 	one := &body{bodies: b, number: b.last.Add(1)}
-	one.refs.Store(1)
+	one.refs.Init()
 	if !one.grow(n) {
 		return nil
 	}
@@ -140,7 +141,7 @@ func (b *bodies) adopt(d *disk.Body) *body {
 // onDisk makes a body of d, which may have no place yet, and charges more bytes for it; nil: there is no room.
 func (b *bodies) onDisk(d *disk.Body, more int64) *body {
 	one := &body{bodies: b, disk: d, number: b.last.Add(1), room: d.Weight() + more}
-	one.refs.Store(1)
+	one.refs.Init()
 	if b.live.Add(one.room) > b.share || b.store == nil {
 		one.close()
 		return nil
@@ -178,7 +179,7 @@ func (b *body) grow(n int64) bool {
 
 // keep has the store refer to one, whose bytes are all there.
 func (b *bodies) keep(one *body) {
-	if b.has(one.number) || !one.take() {
+	if b.has(one.number) || !one.Take() {
 		return
 	}
 	if b.store.Set(one.number, one); b.closed.Load() { // after Set: close may have passed it by
@@ -201,30 +202,40 @@ func (b *bodies) has(number uint64) bool {
 
 // take returns the body that a record names, with a reference for the caller; nil: it was evicted.
 func (b *bodies) take(number uint64) *body {
-	if one, ok := b.store.Get(number); ok && one.take() {
+	if one, ok := b.store.Get(number); ok && one.Take() {
 		return one
 	}
 	return nil
 }
 
-// take adds a reference, unless the file is closed.
-func (b *body) take() bool {
-	for n := b.refs.Load(); n > 0; n = b.refs.Load() {
-		if b.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
+// A body is a content.Body.
+
+// Take adds a reference, unless the file is closed.
+func (b *body) Take() bool { return b.refs.Take() }
+
+// File returns the file that has b.
+func (b *body) File() (from poller.File, at int64) { return b.file, b.at }
+
+// Ready returns up to where b can be sent, from a byte on.
+func (b *body) Ready(from int64) (to int64) {
+	if b.disk == nil {
+		return math.MaxInt
 	}
-	return false
+	return b.disk.Ready(from)
 }
 
-// release gives a reference back.
-func (b *body) release() {
-	n := b.refs.Add(-1)
-	if invariant.On {
-		invariant.That(n >= 0, "a body is released once too often")
+// Load reads b, which is on disk, and forgets it where that fails.
+func (b *body) Load(from int64) (to int64, err error) {
+	if to, err = b.disk.Load(from); err != nil {
+		b.bodies.store.Delete(b.number)
 	}
+	return to, err
+}
+
+// Release gives a reference back.
+func (b *body) Release() {
 	switch {
-	case n > 0:
+	case !b.refs.Drop():
 	case b.room > closeMax: // freed beside the reactors: 256 MiB take 60 ms
 		go b.close()
 	default:

@@ -26,13 +26,13 @@ func TestBodies_share(t *testing.T) {
 	if all[0].grow(1 << 20) {
 		t.Error("a body grows above the share")
 	}
-	all[1].release()
+	all[1].Release()
 	if !all[0].grow(600_000) || b.live.Load() > share {
 		t.Errorf("no room after a release: %d of %d bytes", b.live.Load(), share)
 	}
 	for i, one := range all {
 		if i != 1 {
-			one.release()
+			one.Release()
 		}
 	}
 	if n := b.live.Load(); n != 0 {
@@ -62,7 +62,7 @@ func TestBodies_concurrent(t *testing.T) {
 						t.Error("it is not written")
 					}
 					b.keep(one)
-					one.release()
+					one.Release()
 				}
 				number := 1 + rng.Uint64N(b.last.Load()+1)
 				one := b.take(number)
@@ -76,7 +76,7 @@ func TestBodies_concurrent(t *testing.T) {
 				if err != nil || n != len(got) || bytes.Count(got, []byte{byte(number)}) != n {
 					t.Errorf("body %d: %d bytes, %v", number, n, err)
 				}
-				one.release()
+				one.Release()
 			}
 			if seed == 0 {
 				b.close()

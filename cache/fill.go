@@ -343,7 +343,7 @@ func (f *fill) refuse(l *local) {
 		f.front.zone.set(key, l.text)
 	}
 	if f.draft() != nil { // nothing of it is there: others may have its room
-		f.file.release()
+		f.file.Release()
 		f.file = nil
 	}
 	f.finish(passed)

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -39,7 +40,7 @@ type follower struct {
 	over  bool
 
 	conditional bool // see asking
-	warm        warmth
+	warm        content.Warmth
 }
 
 // findFill returns the fill that the request may follow: no purge has come since that asked. The mutex of s is held.
@@ -243,16 +244,16 @@ func (w *follower) feed() {
 		w.sent = mark
 	} else {
 		l, r := f.front.zone.on(w.x.Reactor()), w.x.Reactor()
-		end, ok := w.warm.upTo(f.file, w.sent, mark)
+		end, ok := w.warm.UpTo(f.file, w.sent, mark)
 		if ok && end == w.sent && w.sent < mark {
 			w.task.Run = w.goOn
-			if w.posted = l.load(r, f.file, w.sent, &w.warm, &w.task); w.posted {
+			if w.posted = l.source.Load(r, f.file, w.sent, &w.warm, &w.task); w.posted {
 				return
 			}
 			ok = false
 		}
 		if ok {
-			p, ok = l.next(w.to, f.file, &w.sent, end)
+			p, ok = l.source.Next(w.to, f.file, &w.sent, end)
 		}
 		if !ok {
 			w.fail(session.Truncated, nil)

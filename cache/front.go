@@ -110,7 +110,7 @@ func (f *front) hit(a *asking, r record, fresh *policy.Freshness) (session.Strea
 			h.Reset()
 			return f.pass(x, visits.Of(x), policy.ReasonCrowd)
 		}
-		l.stored.Rest = l.read(x, a.to, b, at, n)
+		l.stored.File, l.stored.At = b, at
 	}
 	l.tell(a.route, h, status{ttl: int64(fresh.Left(a.now) / time.Second), why: why})
 	f.note(x, how, age, why)

@@ -79,7 +79,7 @@ func (g *growth) makeRoom(b *bodies, n int, most int64) policy.Reason {
 			return policy.ReasonCrowd
 		}
 		if !file.write(g.bytes[g.headLen():][:mark], 0) {
-			file.release()
+			file.Release()
 			return policy.ReasonCrowd
 		}
 		g.file = file
@@ -148,7 +148,7 @@ func (g *growth) free(z *Zone) {
 		g.buf, g.bytes = nil, nil
 	}
 	if g.file != nil {
-		g.file.release()
+		g.file.Release()
 		g.file = nil
 	}
 }

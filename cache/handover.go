@@ -116,7 +116,7 @@ func (o *Offer) giveRecord(key, value []byte, uses int) bool {
 		if b == nil {
 			return true
 		}
-		defer b.release()
+		defer b.Release()
 		defer bodies.store.Delete(number)
 		if b.disk == nil {
 			o.flush()
@@ -287,7 +287,7 @@ func (z *Zone) takeRecord(key []byte, r record) bool {
 	if b == nil {
 		return false
 	}
-	defer b.release()
+	defer b.Release()
 	r.setFile(b.number)
 	z.bodies.keep(b)
 	ok := z.set(key, r)

@@ -98,7 +98,7 @@ func put(t *testing.T, z *Zone, url string, n int) []byte {
 			t.Fatal("no room")
 		}
 		z.bodies.keep(b)
-		b.release()
+		b.Release()
 		r = r.appendFile(b.number, int64(n))
 	}
 	if !z.set(key, r) {
@@ -118,7 +118,7 @@ func bodyUnder(t *testing.T, z *Zone, key []byte) []byte {
 		return slices.Clone(r.body())
 	}
 	b := z.bodies.take(r.file())
-	defer b.release()
+	defer b.Release()
 	body := make([]byte, r.bodyLen())
 	if _, err := b.file.ReadAt(body, 0); err != nil {
 		t.Fatal(err)

@@ -11,22 +11,18 @@ import (
 func (f *fill) load() bool {
 	z := f.front.zone
 	d := z.disk.now.Load()
-	if d == nil {
+	if d == nil || z.loads.Full() {
 		return false
 	}
 	var r record
 	var b *disk.Body
 	loaded := f.later(func(error) { f.loaded(r, b) })
 	f.from = aDisk
-	ok := z.loads.do(func() {
+	z.loads.Do(func() {
 		r, b = d.Read(f.entry.key)
 		loaded(nil)
 	})
-	if !ok {
-		f.refs.Add(-1)
-		f.from = aBackend
-	}
-	return ok
+	return true
 }
 
 // loaded gives the followers what the disk has. Where that cannot be used at once, they ask the cache once more, which

@@ -126,7 +126,7 @@ func (t *tier) write(key []byte, r record, file *body) {
 	case d == nil:
 	case file == nil:
 		d.Write(key, r, r.stamp(), nil, 0)
-	case file.take():
+	case file.Take():
 		d.Write(key, r, r.stamp(), lentBody{file}, int64(r.bodyLen()))
 	}
 }
@@ -139,6 +139,6 @@ func (b lentBody) ReadAt(p []byte, at int64) (int, error) { return b.file.ReadAt
 
 // Close gives the body back.
 func (b lentBody) Close() error {
-	b.release()
+	b.Release()
 	return nil
 }

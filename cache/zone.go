@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/tinyufo"
 )
 
@@ -43,7 +44,7 @@ type Zone struct {
 	bodies    bodies
 	replace   func(r, old []byte) bool // replaces
 	disk      tier
-	loads     loads
+	loads     *content.Loads
 	takeover  takeover
 	fills     fillTable
 	locals    []*local // by Reactor.Index
@@ -92,14 +93,14 @@ func New(o Options) (*Zone, error) {
 	if z.elsewhere == nil {
 		z.elsewhere = func() bool { return false }
 	}
+	z.loads = content.NewLoads()
 	z.counts = make([]counts, o.Reactors)
 	for range o.Reactors {
-		z.locals = append(z.locals, &local{zone: z, reading: reading{loads: &z.loads}})
+		z.locals = append(z.locals, &local{zone: z, source: content.NewSource(z.loads)})
 	}
 	z.replace = z.replaces
 	z.bodies.init(o.Bodies)
 	z.fills.init()
-	z.loads.slots = make(chan struct{}, readersMax)
 	z.lists.Store(rand.Uint64()) // no list on disk has the same id
 	seed := uint64(0)
 	if o.Disk.Path != "" {
@@ -173,8 +174,8 @@ func (z *Zone) replaces(r, old []byte) bool {
 // local is what the requests of one reactor share.
 // Owned by its reactor.
 type local struct {
-	zone *Zone
-	reading
+	zone   *Zone
+	source *content.Source // of bodies for followers
 
 	key     []byte // of the request that is looked at
 	variant []byte // its key with the values of varying fields

@@ -41,8 +41,8 @@ type Event struct {
 // Kernels of one process do.
 type FD int32
 
-// File is a file that exists in memory alone: see NewFile. Safe for any goroutine, but for Close, which is the last
-// call.
+// File is the descriptor of a file that can be sent: on disk, or in memory alone, see NewFile. Safe for any goroutine,
+// but for Close, which is the last call.
 type File FD
 
 // NoFD is no descriptor.
@@ -172,7 +172,7 @@ type Kernel interface {
 	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL, ENOSYS,
 	// EOPNOTSUPP, EPERM and EACCES say that these two cannot be spliced; Read takes out what a pipe holds.
 	Splice(from, to FD, n int) (int, syscall.Errno)
-	// SendFile writes n bytes of a file in memory to a socket, from a place on, without copying them; the file's own
+	// SendFile writes n bytes of a file to a socket, from a place on, without copying them; the file's own
 	// place stays. The socket sends what the file holds when a segment leaves, so these bytes must not change any more.
 	// 0 bytes without an error: the file ends there. EINVAL and the like are as with Splice.
 	SendFile(to FD, from File, at int64, n int) (int, syscall.Errno)

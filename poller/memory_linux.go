@@ -46,6 +46,28 @@ func (f File) Map(size int) ([]byte, error) {
 // Unmap gives memory of Map up.
 func Unmap(memory []byte) { _ = unix.Munmap(memory) }
 
+// Cached reports whether n bytes of f at a place can be read without waiting for a disk. A kernel before 6.5 is asked
+// for the first and the last one of them.
+func (f File) Cached(at int64, n int) bool {
+	if n <= 0 {
+		return n == 0
+	}
+	last := at + int64(n) - 1
+	var of unix.Cachestat_t
+	err := unix.Cachestat(uint(f), &unix.CachestatRange{Off: uint64(at), Len: uint64(n)}, &of, 0)
+	if size := int64(os.Getpagesize()); err == nil {
+		return of.Cache >= uint64(last/size-at/size+1)
+	}
+	return f.cachedByte(at) && f.cachedByte(last)
+}
+
+// cachedByte reads a byte unless that takes a wait.
+func (f File) cachedByte(at int64) bool {
+	var p [1]byte
+	n, err := unix.Preadv2(int(f), [][]byte{p[:]}, at, unix.RWF_NOWAIT)
+	return err == nil && n == 1
+}
+
 // ReadAt reads what f has at a place, maybe less than p has room for.
 func (f File) ReadAt(p []byte, at int64) (int, error) { return unix.Pread(int(f), p, at) }
 

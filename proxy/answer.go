@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
@@ -192,6 +193,9 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	if x.toDown.Encoded {
 		(*encodedSide)(x).undo()
 	}
+	if v.file != nil && !v.file.Take() { // until it is read
+		x.fault, v = Internal, RespondPage(Internal.Status)
+	}
 	x.local.stats.Own++
 	x.parked, x.ours = false, true
 	discardBody(x)
@@ -211,6 +215,9 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		body = x.ownBody(h, &x.Request, &v)
 	}
 	h.Length = int64(len(body))
+	if v.file != nil && h.Status == uint16(v.status) && bodied(v.status) {
+		h.Length = v.file.Size()
+	}
 	if f := x.fault; f != nil {
 		details := x.up.Detail
 		if details == "" && x.up.Panics() {
@@ -229,14 +236,32 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	x.local.unlend(x)
 	x.toDown.Hold(body)
 	x.toDown.Ended = true
+	var rest session.Stream
+	if v.file != nil {
+		rest = (*storedSide)(x).readFile(v.file)
+	}
 	x.charge()
-	x.step, x.at = stepResponse, 0
-	if again {
+	gen := x.gen.Load()
+	if x.step, x.at = stepResponse, 0; again {
 		x.step = stepDone
 		x.sendResponse()
-		return
+	} else {
+		x.run()
 	}
-	x.run()
+	if rest != nil && x.gen.Load() == gen && x.up.Stream == rest {
+		rest.Release(0)
+	}
+}
+
+// readFile begins to read f, with its reference, where that is the body of the answer of the proxy's own in d.Response.
+func (d *storedSide) readFile(f *content.File) session.Stream {
+	n := d.Response.Length
+	if n == 0 || n != f.Size() || d.Request.Verb == message.VerbHead {
+		f.Release()
+		return nil
+	}
+	d.toDown.Ended = false
+	return d.readStored(&Stored{File: f, Length: n})
 }
 
 // sendResponse sends the head of the answer, and the part of its body that is here.
@@ -299,7 +324,7 @@ func (x *Exchange) sendResponse() {
 // ownBody returns the body of an answer of the proxy's own to request, and adds the field of its type to the head h.
 // Borrowed until the next call.
 func (k *record) ownBody(h, request *message.Head, v *Verdict) []byte {
-	if v.status == 204 || v.status == 304 { // RFC 9110 §6.4.1: they have none
+	if !bodied(v.status) {
 		return nil
 	}
 	contentType, body := v.contentType, k.local.page[:0]
@@ -315,6 +340,9 @@ func (k *record) ownBody(h, request *message.Head, v *Verdict) []byte {
 	k.local.keepPage(body)
 	return body
 }
+
+// bodied reports whether an answer of the proxy's own with a status has a body: RFC 9110 §6.4.1.
+func bodied(status int) bool { return status != 204 && status != 304 }
 
 // keepPage keeps the memory of a body for the next one.
 func (l *local) keepPage(body []byte) {

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/location"
@@ -23,8 +24,8 @@ type Destination interface {
 	// called again for the same exchange, where it failed or its stream ended before the answer.
 	//
 	// Instead of a stream it may return an error: a Verdict of Respond answers the request so, a *Error is the failure
-	// that it names, ErrPending says that the stream will be there later. Any other is a backend that could not be
-	// connected to.
+	// that it names, ErrPending says that the stream will be there later, a *Stored has the answer where to is a
+	// FileReceiver. Any other is a backend that could not be connected to.
 	Open(x *Exchange, to session.Receiver) (session.Stream, error)
 }
 
@@ -63,22 +64,23 @@ type Front interface {
 	OnPassed(x *Exchange)
 }
 
-// Stored is what Front.Open returns as its error where the answer is here. Open has put its head into x.Response: the
-// status, the fields and the version. Body is borrowed until the caller of Open returns. The answer to HEAD has the
-// Body that one to GET would have, which is not sent.
+// Stored is what Open returns as its error where the answer is here, and its receiver is a FileReceiver. Open has put
+// its head into x.Response: the status, the fields and the version. Body is borrowed until the caller of Open returns.
+// The answer to HEAD has the Body that one to GET would have, which is not sent.
 //
-// Where Rest is not nil, it gives the body, of Length bytes, in place of Body: to the receiver of Open, from the first
-// Release on. With HEAD it is nil, and Length is as it would be.
+// Where File is not nil, Length bytes of it, from At on, are the body in place of Body, and its reference goes with the
+// Stored. With HEAD it is nil, and Length is as it would be.
 type Stored struct {
-	Body   []byte
-	Rest   session.Stream
-	Length int64
+	Body       []byte
+	File       content.Body
+	At, Length int64
 }
 
 // Error makes a Stored what Destination.Open may return.
-func (*Stored) Error() string { return "the front of the destination has the answer" }
+func (*Stored) Error() string { return "the answer is here" }
 
-// FileReceiver is a session.Receiver that takes a body from a file: the Receiver that Front.Open is given is one.
+// FileReceiver is a session.Receiver that takes a body from a file. Front.Open is given such a Receiver, and so is any
+// other Open, unless the answer is for a Fork or a Front is told of it.
 type FileReceiver interface {
 	// OnFile delivers up to n bytes of a body that the file from has at a place, in place of OnData. They must not
 	// change any more. It reports how many it has taken, which are not owed. Where these are less than n, Release(0)

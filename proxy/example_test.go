@@ -10,10 +10,24 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/upstream"
 )
+
+// A filter answers with a file.
+func ExampleRespondFile() {
+	_ = func() (*proxy.Filter, error) {
+		report, err := content.Open("/srv/report.pdf")
+		if err != nil {
+			return nil, err
+		}
+		return &proxy.Filter{Request: func(*proxy.Exchange) proxy.Verdict {
+			return proxy.RespondFile(200, report).Type("application/pdf")
+		}}, nil
+	}
+}
 
 // A destination with conditions, a time for each try and a budget of its own.
 func ExampleToOptions() {

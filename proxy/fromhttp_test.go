@@ -157,8 +157,8 @@ var behaviours = []behaviour{
 		http.Redirect(w, r, "/else", 302)
 	}},
 	{name: "not found", request: get, handler: http.NotFound},
-	{name: "content", request: "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=2-5\r\n\r\n", handler: content},
-	{name: "not modified", handler: content, request: "GET / HTTP/1.1\r\nHost: a\r\n" +
+	{name: "content", request: "GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=2-5\r\n\r\n", handler: contentOf},
+	{name: "not modified", handler: contentOf, request: "GET / HTTP/1.1\r\nHost: a\r\n" +
 		"If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT\r\n\r\n"},
 	{name: "max bytes", method: "POST", request: post("0123456789"), handler: func(
 		w http.ResponseWriter, r *http.Request,
@@ -212,7 +212,7 @@ var behaviours = []behaviour{
 	}},
 }
 
-func content(w http.ResponseWriter, r *http.Request) {
+func contentOf(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "x.txt", time.Unix(1e9, 0), strings.NewReader("0123456789"))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/recent"
@@ -26,6 +27,7 @@ type Proxy struct {
 	name     *forwarding.Name // immutable once a Service was made
 	patterns *regex.Budget    // of the tables of regular expressions, on all reactors and workers
 	idle     idleEvaluations
+	loads    *content.Loads // of files that are sent
 }
 
 // local is the state that the exchanges of one reactor share.
@@ -53,9 +55,10 @@ type local struct {
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	lent           lent
-	page           []byte    // where bodies of the proxy's own are made
-	coded          []byte    // what gRPC-Web makes of a piece of a body
-	encoders       *encoders // nil until the first answer that is encoded
+	page           []byte          // where bodies of the proxy's own are made
+	coded          []byte          // what gRPC-Web makes of a piece of a body
+	encoders       *encoders       // nil until the first answer that is encoded
+	contents       *content.Source // of bodies that are in files; nil until the first one
 
 	refused  sessionRefusal // the last request that the session refused, until Refused logs it
 	answered sessionEnd     // the last exchange that the session ended, until it answers
@@ -85,6 +88,14 @@ func (l *local) encodings() *encoders {
 		l.encoders = newEncoders(l.reactor)
 	}
 	return l.encoders
+}
+
+// sources returns what gives the bodies of files.
+func (l *local) sources() *content.Source {
+	if l.contents == nil {
+		l.contents = content.NewSource(l.proxy.loads)
+	}
+	return l.contents
 }
 
 // unlend returns the body that was lent to x, once.

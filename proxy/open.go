@@ -21,9 +21,13 @@ func (x *Exchange) open() session.Stream {
 		x.rechosen = false
 		to := x.lead()
 		if to.onward != nil {
-			s, err = (*storedSide)(x).open(to.to)
-			if err == nil {
+			s, err = openGuarded(x, to.to, (*storedSide)(x))
+			switch err := err.(type) {
+			case nil:
 				return s
+			case *Stored:
+				(*storedSide)(x).send(err)
+				return nil
 			}
 			if err == ErrOnward {
 				x.onward = true
@@ -35,6 +39,9 @@ func (x *Exchange) open() session.Stream {
 				to = x.up.Raced(&d.Backends)
 			}
 			s, err = x.up.Open(&d.Backends, to)
+		} else if x.fork != nil || x.onward {
+			side := (*guardedSide)(x)
+			s, err = openGuarded(x, to.to, noFiles{side, side})
 		} else {
 			s, err = openGuarded(x, to.to, (*guardedSide)(x))
 		}
@@ -42,6 +49,10 @@ func (x *Exchange) open() session.Stream {
 		case nil:
 			x.up.Attempts++
 			return s
+		case *Stored:
+			x.up.Attempts++
+			(*guardedSide)(x).send(err)
+			return nil
 		case Verdict:
 			x.respond(err)
 			return nil

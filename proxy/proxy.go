@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/recent"
@@ -16,7 +17,8 @@ import (
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
-	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0)}
+	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0),
+		loads: content.NewLoads()}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {
 		p.local = append(p.local, newLocal(p, r))

@@ -33,11 +33,27 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		return
 	}
 	h.MoveTo(&x.Response)
+	if !u.received(end) {
+		return
+	}
+	if f := x.fork; f != nil {
+		answerFork(f)
+		return
+	}
+	if x.onward && !(*storedSide)(x).passed() {
+		return
+	}
+	u.pass()
+}
+
+// received acts on the head of the answer of the destination, which is in x.Response. end: there is no body. It reports
+// false where the exchange is over.
+func (u *upSide) received(end bool) (ok bool) {
+	x := (*Exchange)(u)
 	x.answered = x.Response.Status
 	x.charge()
 	x.up.Answered(x.answered)
-	x.toDown.Ended = end
-	if end {
+	if x.toDown.Ended = end; end {
 		x.requestSent()
 	}
 	if x.fork == nil {
@@ -57,15 +73,14 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(Internal)
-		return
+		return false
 	}
-	if f := x.fork; f != nil {
-		answerFork(f)
-		return
-	}
-	if x.onward && !(*storedSide)(x).passed() {
-		return
-	}
+	return true
+}
+
+// pass has the answer whose head is in x.Response go through the filters, and to the client.
+func (u *upSide) pass() {
+	x := (*Exchange)(u)
 	if x.route.Intercept && x.Response.Status >= 400 {
 		intercept(x)
 	}
@@ -211,46 +226,64 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 // storedSide is an Exchange as a Front sees it: its answers are ready to be passed on.
 type storedSide Exchange
 
-// open asks the front d. It returns ErrOnward for a request that goes on, and nil without a stream where the request
-// was answered.
-func (d *storedSide) open(front Destination) (session.Stream, error) {
-	x := (*Exchange)(d)
-	s, err := openGuarded(x, front, d)
-	if stored, ok := err.(*Stored); ok {
-		d.send(stored)
-		return nil, nil
-	}
-	return s, err
-}
-
 // send answers with the head in d.Response and a body that is borrowed: what cannot leave at once is copied.
 func (d *storedSide) send(stored *Stored) {
-	x, body, rest := (*Exchange)(d), stored.Body, stored.Rest
-	discardBody(x)
-	h, l := &x.Response, x.local
-	h.Length = max(int64(len(body)), stored.Length)
-	if x.Request.Verb == message.VerbHead {
-		body = nil
+	x := (*Exchange)(d)
+	if !d.readable(stored) {
+		x.fail(Overload)
+		return
 	}
-	if rest != nil {
-		x.up.Started(rest)
-		x.up.Body.Held, x.up.Body.EndSent = x.up.Body.Held[:0], true
-	}
+	body := d.length(stored)
+	rest := d.readStored(stored)
 	x.toDown.Ended = rest == nil
 	stageStored(x, len(body) == 0 && rest == nil)
+	d.passWith(body, rest)
+}
+
+// readable reports whether the body of stored can be sent, or waits for a disk together with no more than may. Else its
+// file is released.
+func (d *storedSide) readable(stored *Stored) bool {
+	if stored.File == nil || !d.local.proxy.loads.Full() || stored.File.Ready(stored.At) > stored.At {
+		return true
+	}
+	stored.File.Release()
+	return false
+}
+
+// length notes how long the body of stored is, and returns what is sent of it. The rest of the request is not.
+func (d *storedSide) length(stored *Stored) (body []byte) {
+	x := (*Exchange)(d)
+	discardBody(x)
+	if x.Response.Length = max(int64(len(stored.Body)), stored.Length); x.Request.Verb == message.VerbHead {
+		return nil
+	}
+	return stored.Body
+}
+
+// readStored begins to read the file of stored; nil: it has none.
+func (d *storedSide) readStored(stored *Stored) session.Stream {
+	x := (*Exchange)(d)
+	if stored.File == nil {
+		return nil
+	}
+	rest := x.local.sources().Read(x.local.reactor, d, stored.File, stored.At, stored.Length)
+	x.up.Started(rest)
+	x.up.Body.Held, x.up.Body.EndSent = x.up.Body.Held[:0], true
+	return rest
+}
+
+// passWith has the answer go on, with a body that is borrowed, or with what rest gives.
+func (d *storedSide) passWith(body []byte, rest session.Stream) {
+	x, l := (*Exchange)(d), d.local
 	switch {
 	case x.toDown.Staged && len(body) > 0:
 		x.toDown.Wait(body, true)
 	case len(body) > 0:
 		l.lent = lent{x, body}
 	}
-	if x.route.Intercept && h.Status >= 400 {
-		intercept(x)
-	}
 	x.charge()
 	gen := x.gen.Load()
-	x.step, x.at = stepResponse, 0
-	x.run()
+	(*upSide)(d).pass()
 	if x.gen.Load() != gen {
 		return
 	}
@@ -266,11 +299,12 @@ func (d *storedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bo
 	if !d.answering || b.Encoded || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
 		return 0, false
 	}
-	if taken, ok = session.SendFile(d.down, from, at, n); ok {
-		b.Passed += int64(taken)
-		b.Partly = taken < n
+	if taken, ok = session.SendFile(d.down, from, at, n); !ok && !d.down.Congested() {
+		return 0, false
 	}
-	return taken, ok
+	b.Passed += int64(taken)
+	b.Partly = taken < n
+	return taken, true
 }
 
 // passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
@@ -310,11 +344,7 @@ func (d *storedSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.requestSent()
 	}
 	stageStored(x, end)
-	if x.route.Intercept && x.Response.Status >= 400 {
-		intercept(x)
-	}
-	x.step, x.at = stepResponse, 0
-	x.run()
+	(*upSide)(d).pass()
 }
 
 // OnData passes a piece of the body on.
@@ -378,6 +408,32 @@ func (g *guardedSide) OnSendable(s session.Stream) {
 // OnReset is the failure of the destination.
 func (g *guardedSide) OnReset(s session.Stream, code session.Code, cause error) {
 	(*upSide)(g).OnReset(s, code, cause)
+}
+
+// noFiles hides that a receiver is a FileReceiver.
+type noFiles struct {
+	session.Receiver
+	session.SpliceReceiver
+}
+
+// send answers with the head in g.Response and a body that is borrowed, as OnHead and OnData do.
+func (g *guardedSide) send(stored *Stored) {
+	x, d := (*Exchange)(g), (*storedSide)(g)
+	if !d.readable(stored) {
+		x.fail(Overload)
+		return
+	}
+	body := d.length(stored)
+	rest := d.readStored(stored)
+	if (*upSide)(g).received(len(body) == 0 && rest == nil) {
+		x.toDown.Ended = rest == nil
+		d.passWith(body, rest)
+	}
+}
+
+// OnFile passes bytes of the body on that are in a file.
+func (g *guardedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bool) {
+	return (*storedSide)(g).OnFile(from, at, n)
 }
 
 // OnSpliced keeps the account of an answer that went by itself.

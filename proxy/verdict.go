@@ -1,18 +1,23 @@
 package proxy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/proxy/content"
+)
 
 // Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. One of Respond is also what a Destination that
 // answers by itself returns as its error.
 // Immutable.
 type Verdict struct {
 	kind        verdictKind
+	page        bool // the body is the page of the status
 	status      int
 	body        string
-	contentType string   // of body; "": plain text
-	fields      []string // further ones of the answer: names and values in turn
-	page        bool     // the body is the page of the status
-	failure     *Error   // of Fail
+	file        *content.File // in place of body; nil: there is none
+	contentType string        // of the body; "": plain text
+	fields      []string      // further ones of the answer: names and values in turn
+	failure     *Error        // of Fail
 }
 
 type verdictKind uint8
@@ -44,6 +49,16 @@ var (
 // says otherwise.
 func Respond[B ~string | ~[]byte](status int, body B) Verdict {
 	return Verdict{kind: respond, status: status, body: string(body)}
+}
+
+// RespondFile answers with status and all of a file instead of going on. Nothing of it is copied where the kernel can
+// send it, and no reactor waits for a disk. A file that was closed is the failure Internal.
+//
+//	large, err := content.Open("/srv/large.iso") // where the proxy is set up: opening may block
+//	…
+//	return proxy.RespondFile(200, large).Type("application/x-iso9660-image")
+func RespondFile(status int, f *content.File) Verdict {
+	return Verdict{kind: respond, status: status, file: f, contentType: "application/octet-stream"}
 }
 
 // RespondPage answers with the proxy's page for status, as for a failure with that status, instead of going on.

@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/poller"
 )
 
 // hash returns the hash of a key.
@@ -168,11 +169,7 @@ func (b *Body) Ready(from int64) int64 {
 		return from
 	}
 	to := min(end*blockSize, b.Length)
-	var of unix.Cachestat_t
-	err := unix.Cachestat(uint(b.segment.file.Fd()), &unix.CachestatRange{Off: uint64(b.at + from),
-		Len: uint64(to - from)}, &of, 0)
-	pages := uint64((b.at+to-1)/pageSize - (b.at+from)/pageSize + 1)
-	if err != nil || of.Cache < pages { // an old kernel, or it has given pages away
+	if !poller.File(b.segment.file.Fd()).Cached(b.at+from, int(to-from)) { // the kernel has given pages away
 		return from
 	}
 	return to
