@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,38 @@ type listed struct {
 	Folder   bool      `json:"folder"`
 	Size     int64     `json:"size"`
 	Modified time.Time `json:"modified"`
+}
+
+// list answers with the names of a folder.
+func (f *files) list(w http.ResponseWriter, r *http.Request, at *place) {
+	folder, err := f.open(at.path)
+	if err != nil {
+		panic(cmp.Or(failure(err), notFound))
+	}
+	defer folder.Close()
+	if c := cacheControl(f.CacheControl, at.path); c != "" {
+		w.Header().Set("Cache-Control", c)
+	}
+	entries, err := folder.ReadDir(listedMax)
+	if err != nil && len(entries) == 0 && failure(err) != nil {
+		panic(failure(err))
+	}
+	rows := []listed{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && !f.Hidden {
+			continue
+		}
+		info, err := f.root.Stat(strings.TrimPrefix(path.Join(at.path, e.Name()), "/")) // a link is what it leads to
+		if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+			continue
+		}
+		row := listed{Name: e.Name(), Folder: info.IsDir(), Modified: info.ModTime().UTC().Truncate(time.Second)}
+		if !row.Folder {
+			row.Size = info.Size()
+		}
+		rows = append(rows, row)
+	}
+	writeList(w, r, rows, len(entries) == listedMax)
 }
 
 // writeList answers with the rows of a folder: a page, or JSON where Accept names that and no page. more: there are

@@ -227,22 +227,25 @@ func TestStatic_lists(t *testing.T) {
 // A client gets the file that was opened for it, whatever happens to its name. One that gets shorter is cut off.
 func TestStatic_filesThatChange(t *testing.T) {
 	old := strings.Repeat("old ", 2<<20)
-	dir := site(t, map[string]string{"f": old, "g": old})
-	url := serve(t, &static.Config{Root: dir})
+	replace := func(p string) error {
+		if err := os.WriteFile(p+".new", []byte("new"), 0o644); err != nil {
+			return err
+		}
+		return os.Rename(p+".new", p)
+	}
+	shorten := func(p string) error { return os.Truncate(p, 5<<20) }
 	for _, c := range []struct {
-		name   string
-		change func(p string) error
-		whole  bool
+		path, name string
+		change     func(p string) error
+		whole      bool
 	}{
-		{"f", func(p string) error {
-			if err := os.WriteFile(p+".new", []byte("new"), 0o644); err != nil {
-				return err
-			}
-			return os.Rename(p+".new", p)
-		}, true},
-		{"g", func(p string) error { return os.Truncate(p, 5<<20) }, false},
+		{"/plain", "f", replace, true}, {"/plain", "g", shorten, false}, {"/plain", "h", os.Remove, true},
+		{"/http", "f", replace, true}, {"/http", "g", shorten, false}, {"/http", "h", os.Remove, true},
 	} {
-		resp, err := http.Get(url + "/" + c.name)
+		dir := site(t, map[string]string{c.name: old})
+		url, plain := both(t, &static.Config{Root: dir})
+		age(t, url, plain, "/"+c.name)
+		resp, err := http.Get(url + c.path + "/" + c.name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +255,7 @@ func TestStatic_filesThatChange(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if whole := err == nil && string(body) == old; whole != c.whole {
-			t.Errorf("%s: %d bytes, %v", c.name, len(body), err)
+			t.Errorf("%s %s: %d bytes, %v", c.path, c.name, len(body), err)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

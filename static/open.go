@@ -1,0 +1,182 @@
+package static
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"unsafe"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/session"
+)
+
+// Open answers a plain request with what is held; all others go by net/http, which has their files held for the next.
+func (f *files) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	if _, takes := to.(proxy.FileReceiver); takes {
+		if a := f.plain(x); a != nil {
+			return nil, a
+		}
+	}
+	return handler.FromHTTP(visit{f, x.Reactor().Now()}).Open(x, to)
+}
+
+// answers are what Open returns.
+var answers = proxy.NewLocal[proxy.Stored]()
+
+// plain returns the answer to a request whose file is held, if it asks for all of that, for one part of it, or whether
+// it has changed since it was got here; else nil. http.ServeContent gives the same answers: what it decides in other
+// ways than by comparing bytes is left to it.
+func (f *files) plain(x *proxy.Exchange) *proxy.Stored {
+	h := &x.Request
+	if h.Verb != message.VerbGet && h.Verb != message.VerbHead || h.Length != 0 || h.Chunked || h.Upgrade {
+		return nil
+	}
+	w, ok := wishesOf(h)
+	if !ok {
+		return nil
+	}
+	name := h.Path()
+	// SAFETY: the table keeps no key that it is asked for, and name does not change meanwhile.
+	e, ok := held().Get(key{f.number, unsafe.String(unsafe.SliceData(name), len(name))})
+	if !ok {
+		return nil
+	}
+	switch age := x.Reactor().Now() - e.looked.Load(); {
+	case age > int64(validFor):
+		return nil
+	case age > int64(validFor/2) && e.asked.CompareAndSwap(false, true):
+		f.lookAgain(x.Reactor(), e, string(name))
+	}
+	i := -1
+	if len(e.codings) > 0 {
+		i = h.Preferred(e.codings...)
+	}
+	return e.forms[i+1].answer(x, &w)
+}
+
+// lookAgain has somebody look whether e is still what name leads to.
+func (f *files) lookAgain(r *engine.Reactor, e *entry, name string) {
+	now, j := r.Now(), &engine.Job{}
+	j.Do = func(context.Context) {
+		if u, err := url.ParseRequestURI(name); err == nil {
+			if _, again, _ := f.look(u, name, now); again != nil {
+				again.release()
+			}
+		}
+	}
+	j.Done.Run = func(*engine.Reactor) { e.asked.Store(false) }
+	if r.Offload(j) != nil {
+		e.asked.Store(false)
+	}
+}
+
+// wishes are the fields of a request that ask for something else than all of a file; nil: it has none of a kind.
+type wishes struct{ tag, date, part []byte }
+
+// wishesOf reports false where http.ServeContent decides.
+func wishesOf(h *message.Head) (w wishes, ok bool) {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Dropped() {
+			continue
+		}
+		var of *[]byte
+		switch f.ID {
+		default:
+			continue
+		case message.IfMatch, message.IfUnmodifiedSince, message.IfRange:
+			return w, false
+		case message.IfNoneMatch:
+			of = &w.tag
+		case message.IfModifiedSince:
+			of = &w.date
+		case message.Range:
+			of = &w.part
+		}
+		twice := *of != nil
+		if *of = h.Value(i); twice || len(*of) == 0 {
+			return w, false
+		}
+	}
+	return w, w.part == nil || w.tag == nil && w.date == nil && h.Verb == message.VerbGet
+}
+
+// answer returns the answer with f, whose head it puts into x.Response; nil: http.ServeContent decides.
+func (f *form) answer(x *proxy.Exchange, w *wishes) *proxy.Stored {
+	h, a := &x.Response, answers.Of(x)
+	*a = proxy.Stored{}
+	if w.tag != nil || w.date != nil {
+		// RFC 9110 §13.1.3: If-Modified-Since does not count beside If-None-Match.
+		if w.tag != nil && string(bytes.TrimPrefix(w.tag, weak)) != f.tag || w.tag == nil && string(w.date) != f.date {
+			return nil
+		}
+		h.Become(&f.same)
+		return a
+	}
+	at, n := int64(0), f.size
+	if w.part != nil {
+		if at, n = partOf(w.part, f.size); n <= 0 {
+			return nil
+		}
+	}
+	a.Length = n
+	if f.file == nil {
+		a.Body = f.bytes[at : at+n]
+	} else if a.At = at; h.Verb != message.VerbHead {
+		if !f.file.Take() {
+			return nil
+		}
+		a.File = f.file
+	}
+	if h.Become(&f.whole); w.part != nil {
+		var text [3*20 + 8]byte
+		t := strconv.AppendInt(append(text[:0], "bytes "...), at, 10)
+		t = strconv.AppendInt(append(t, '-'), at+n-1, 10)
+		h.Status = http.StatusPartialContent
+		h.AddBytes(message.ContentRange, "Content-Range", strconv.AppendInt(append(t, '/'), f.size, 10))
+	}
+	return a
+}
+
+var weak = []byte("W/")
+
+// partOf returns which n bytes, from at on, of size bytes the one range of value asks for; 0: http.ServeContent has to
+// decide.
+func partOf(value []byte, size int64) (at, n int64) {
+	const unit, digitsMax = "bytes=", 18
+	from, to, ok := bytes.Cut(bytes.TrimPrefix(value, []byte(unit)), []byte{'-'})
+	if !ok || !bytes.HasPrefix(value, []byte(unit)) || len(from) > digitsMax || len(to) > digitsMax {
+		return 0, 0
+	}
+	first, last := number(from), number(to)
+	switch {
+	case len(from) == 0 && last > 0:
+		n = min(last, size)
+		return size - n, n
+	case len(to) == 0:
+		last = size - 1
+	}
+	if first < 0 || last < first || first >= size {
+		return 0, 0
+	}
+	return first, min(last, size-1) - first + 1
+}
+
+// number returns what digits stand for; -1: they are none.
+func number(digits []byte) (n int64) {
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = 10*n + int64(c-'0')
+	}
+	if len(digits) == 0 {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,35 @@
+package static_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/static"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// A plain answer allocates nothing: of all of a file, of a part, that nothing has changed, and of a sibling.
+func TestStatic_allocatesNothing(t *testing.T) {
+	url, plain := both(t, &static.Config{Root: site(t, map[string]string{"small": "0123456789", "small.gz": "gz"})})
+	age(t, url, plain, "/small") // by a real server: the clock of the Rig does not wait for net/http
+	resp, _ := ask(t, url, "GET", "/plain/small")
+	for field, want := range map[string]string{
+		"A: b": "200 OK", "Range: bytes=1-2": "206 Partial", "Accept-Encoding: gzip": "Content-Encoding: gzip",
+		"If-None-Match: " + resp.Header.Get("ETag"): "304 Not",
+	} {
+		request := strings.Replace(warm.Small, "\r\n\r\n", "\r\n"+field+"\r\n\r\n", 1)
+		g := warm.NewRouted(t, request, &proxy.Listener{}, func(*upstream.Upstream) []proxy.Route {
+			return []proxy.Route{{To: plain}}
+		})
+		if !strings.Contains(g.First, want) {
+			t.Fatalf("%s: %q", field, g.First)
+		}
+		before := plain.plain.Load()
+		if n := testutil.Allocs(1000, g.Exchange); n > 0 || plain.plain.Load() < before+1000 {
+			t.Errorf("%s: %v allocations, %d of 1000 go past net/http", field, n, plain.plain.Load()-before)
+		}
+	}
+}
