@@ -19,8 +19,9 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 				names = append(names, p.Name)
 			}
 		}
-		cached := strings.HasPrefix(s.Path, "/cached/")
-		if got := slices.Contains(names, cacheName) && slices.Contains(names, nginxCacheName); got != cached {
+		cached, files := strings.HasPrefix(s.Path, "/cached/"), strings.HasPrefix(s.Name, "file-")
+		both := func(a, b string) bool { return slices.Contains(names, a) && slices.Contains(names, b) }
+		if both(cacheName, nginxCacheName) != (cached && !files) || both(filesName, nginxFilesName) != files {
 			t.Errorf("%s runs with %v", s.Name, names)
 		}
 		if want := append([]string{floorName}, s.Peers...); cached && len(names) != len(want) || names[0] != floorName {

@@ -1,6 +1,8 @@
 package proxybench
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -57,6 +59,7 @@ type Peer struct {
 	args     string // the command line without the binary
 	set      place  // settings beside the usual ones
 	keeps    bool   // has a cache or answers by itself, and runs only scenarios that name it
+	files    bool   // answers with files
 }
 
 // Peers are all there are, in the order they take turns. The floor comes first, always.
@@ -83,6 +86,12 @@ var Peers = []Peer{
 	cachePeer(Peer{Name: haproxyCacheName, binary: "haproxy", version: "-v", config: "haproxy.cfg",
 		args: "-db -q -f {file}", set: place{"haproxy.cache": peerFile("cache.cfg"),
 			"haproxy.use": "http-request cache-use all\n\thttp-response cache-store all"}}),
+	filesPeer(edgePeer(beforeFilesName, beforeName, true, place{"routes": peerFile("files.toml")})),
+	filesPeer(edgePeer(filesName, "edge", false, place{"routes": peerFile("files.toml")})),
+	filesPeer(Peer{Name: nginxFilesName, binary: "nginx", version: "-v", config: "nginx.conf",
+		args: "-p {dir} -c {file} -e stderr",
+		set: place{"nginx.http": "sendfile on; open_file_cache max=10000; open_file_cache_valid 60s;",
+			"nginx.server": "location /cached/ { root {cache}; }"}}),
 	{Name: "fasthttp", plain: true, args: "peer fasthttp --listen {listen} --origin {origin}"},
 	{Name: "nethttp", plain: true, args: "peer nethttp --listen {listen} --origin {origin}"},
 }
@@ -95,6 +104,21 @@ func edgePeer(name, binary string, optional bool, set place) Peer {
 func cachePeer(p Peer) Peer {
 	p.keeps = true
 	return p
+}
+
+func filesPeer(p Peer) Peer {
+	p.files = true
+	return cachePeer(p)
+}
+
+// writeFiles writes the files of the scenarios of files below dir.
+func writeFiles(dir string) error {
+	err := os.Mkdir(filepath.Join(dir, "cached"), 0o700)
+	for name, size := range map[string]int{"small": 128, "cached/1k": 1 << 10, "cached/16k": 16 << 10,
+		"cached/1m": 1 << 20} {
+		err = cmp.Or(err, os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("x"), size), 0o600))
+	}
+	return err
 }
 
 // FindPeers returns the named peers and the floor, in the order they take turns; no name means all that are not
@@ -114,9 +138,10 @@ func (p Peer) runs(s Scenario) bool {
 	return !p.keeps && (!p.plain || s.Proto == H1)
 }
 
-// withBefore adds the peers "before" and "before+cache" to names; no name means all that are not optional.
+// withBefore adds the peers "before", "before+cache" and "before+files" to names; no name means all that are not
+// optional.
 func withBefore(names []string) []string {
-	out := append([]string{beforeName, beforeCacheName}, names...)
+	out := append([]string{beforeName, beforeCacheName, beforeFilesName}, names...)
 	for _, p := range Peers {
 		if len(names) == 0 && !p.optional {
 			out = append(out, p.Name)

@@ -253,7 +253,11 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 			r.memory, err = memoryDir(r.dir)
 		}
 		at["cache"] = filepath.Join(r.memory, filepath.Base(dir))
-		if err = cmp.Or(err, os.Mkdir(at["cache"], 0o700)); err != nil {
+		err = cmp.Or(err, os.Mkdir(at["cache"], 0o700))
+		if p.files {
+			err = cmp.Or(err, writeFiles(at["cache"]))
+		}
+		if err != nil {
 			return nil, fmt.Errorf("directory of a cache: %w", err)
 		}
 	}

@@ -23,6 +23,12 @@ const (
 	nginxCacheName   = nginxName + withCache
 	haproxyCacheName = "haproxy" + withCache
 	beforeCacheName  = beforeName + withCache
+
+	// Peers of the scenarios of files.
+	withFiles       = "+files"
+	filesName       = edgeName + withFiles
+	nginxFilesName  = nginxName + withFiles
+	beforeFilesName = beforeName + withFiles
 )
 
 // Proto is what a client speaks with the proxy. The origin speaks HTTP/1.1 without TLS, always.
@@ -96,6 +102,15 @@ var Scenarios = []Scenario{
 	missScenario("1k"),
 	missScenario("16k"),
 	missScenario("1m"),
+	fileScenario("1k", 64),
+	fileScenario("16k", 64),
+	fileScenario("1m", 8),
+}
+
+func fileScenario(size string, connections int) Scenario {
+	return Scenario{Name: "file-" + size, What: fmt.Sprintf("%d connections, a file of %s", connections, size),
+		Path: "/cached/" + size, Connections: connections, Peers: []string{beforeFilesName, filesName, nginxFilesName},
+		Beside: nginxFilesName, Hits: true}
 }
 
 func hitScenario(size, beside string, peers ...string) Scenario {

@@ -98,7 +98,8 @@ func TestFind_keepsOrderAndRefusesUnknownNames(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"floor", "floor-syscall", "nginx"}) {
 		t.Errorf("got %v, %v", names, err)
 	}
-	if got := withBefore([]string{"edge"}); !slices.Equal(got, []string{"before", "before+cache", "edge"}) {
+	all := []string{"before", "before+cache", "before+files", "edge"}
+	if got := withBefore([]string{"edge"}); !slices.Equal(got, all) {
 		t.Errorf("got %v", got)
 	}
 	if got := withBefore(nil); !slices.Contains(got, "nginx") || slices.Contains(got, "floor-syscall") {
