@@ -191,6 +191,6 @@ func checkHere(text []byte) *config.Report {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return plan.TextOnly(text)
 	}
-	_, report := config.Load(path)
+	_, report := config.Options{MakeFilters: true}.Load(path)
 	return report
 }

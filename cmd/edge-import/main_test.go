@@ -73,8 +73,8 @@ func TestImport_doesWhatThePageSays(t *testing.T) {
 func TestImport_listsWhatIsLost(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nginx.conf")
 	text := "user nobody-here;\nhttp {\n  server {\n    listen 443 ssl;\n    ssl_certificate no.pem;\n" +
-		"    ssl_certificate_key no.key;\n    gzip on;\n    include missing.conf;\n    return 301 https://a.test/;\n" +
-		"  }\n}\n"
+		"    ssl_certificate_key no.key;\n    sub_filter a b;\n    include missing.conf;\n" +
+		"    return 301 https://a.test/;\n  }\n}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +97,21 @@ func TestImport_listsWhatIsLost(t *testing.T) {
 	}
 }
 
+// A folder with files has to be on the machine where the result is made.
+func TestImport_foldersThatAreMissing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nginx.conf")
+	text := "http {\n  server {\n    listen 8080;\n    root /no/such/folder;\n  }\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := command(t, importer, "nginx", file)
+	if code != exitLost || !strings.Contains(out, `dest = "status:403"`) ||
+		strings.Contains(out, "\ndest = \"static:") ||
+		!strings.Contains(out, `:4: not carried: dest = "static:/no/such/folder"`) {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+}
+
 func TestImport_caddy(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct {
@@ -105,7 +120,7 @@ func TestImport_caddy(t *testing.T) {
 		has  string
 	}{
 		{":8080\nreverse_proxy {$NO_SUCH_BACKEND:localhost:3000}\n", 0, `dest = "http://localhost:3000"`},
-		{":8080\nencode gzip\nreverse_proxy localhost:3000\n", exitLost, "Caddyfile:2: not carried: encode gzip"},
+		{":8080\ntracing\nreverse_proxy localhost:3000\n", exitLost, "Caddyfile:2: not carried: tracing"},
 	} {
 		file := filepath.Join(dir, "Caddyfile")
 		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {

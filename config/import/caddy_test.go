@@ -407,6 +407,15 @@ func TestCaddy_directives(t *testing.T) {
 			`deny = 403`, "not carried: @p method POST ("},
 		"rewrite * {http.vars.a}\nrespond /a 403": {
 			`deny = 403`, "not carried: rewrite"},
+		"root * /x\ntry_files {path} /in.html\n@s path *.html\nbasic_auth @s {\nu x\n}\nfile_server": {
+			`deny = 403`, `dest = "static:/x"`, "not carried: try_files"},
+		"root * /x\ntry_files {path} /in.html\nhandle /api/* {\nrespond 403\n}\nhandle {\nfile_server\n}": {
+			`try = ["{path}", "/in.html"]`},
+		"root * /x\ntry_files {path} /in.php\nfile_server": {
+			`dest = "static:/x"`, "does not look for /in.php"},
+		"root /x /y\nfile_server": {`dest = "status:404"`, "note: root /x /y"},
+		"encode br\nreverse_proxy :1": {
+			`dest = "http://localhost:1"`, "not carried: encode br"},
 		"header Content-Type application/json\nrespond {\"a\":1}":       {`type = "application/json"`},
 		"handle_errors {\nrewrite * /x\n}\nerror 404":                   {"not carried: rewrite * /x"},
 		"route /a* {\nrewrite * /b?a=1\nredir https://b.test{uri}\n}\n": {`to = "https://b.test/b?a=1"`},

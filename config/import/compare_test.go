@@ -2,6 +2,7 @@ package importer_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,7 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 	_ "github.com/edge-proxy/edge/filter/builtin" // types that results name
 	"github.com/edge-proxy/edge/internal/testutil"
+	_ "github.com/edge-proxy/edge/static"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
@@ -47,6 +49,14 @@ type dialect struct {
 	own     func(r *http.Response, body string) bool // whether an answer is one of the program's own
 	fields  *regexp.Regexp                           // fields of answers that are compared; nil: Location alone
 }
+
+// siteFiles are the files of the folder that stands for folders of the configurations.
+var siteFiles = map[string]string{"index.html": "home", "about.html": "about", "50x.html": "sorry", "a/index.html": "a",
+	"assets/b/c.png": "png", "assets/redirect": "file", "docs/index.html": "docs", "docs/b/c.png": "picture",
+	"x/y": "file"}
+
+// folders matches folders with the files of sites, in configurations.
+var folders = regexp.MustCompile(`/(?:srv/no/such/site|srv/www|usr/share/nginx/html)\b`)
 
 // requestsMax is how many requests each file is asked with.
 const requestsMax = 30
@@ -207,11 +217,15 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	// Caddy
 	{regexp.MustCompile(`(-1|200) there, 404 here`), regexp.MustCompile(`note: hosts that no site of `)},
 	{regexp.MustCompile(`: [A-Z][-A-Za-z]* not there, `), regexp.MustCompile(`note: header .* answer to a failure`)},
-	{regexp.MustCompile(`/php/.*: 502 there, 503 here`), regexp.MustCompile(`not carried: php_fastcgi`)},
+	{regexp.MustCompile(`/php/.*: (502|405|200) there, 503 here`), regexp.MustCompile(`not carried: php_fastcgi`)},
 	{regexp.MustCompile(`/admin/.*: 401 there, 403 here`), regexp.MustCompile(`not carried: basic_auth`)},
 	{regexp.MustCompile(`/sso/.*: [23]0. there, 403 here`), regexp.MustCompile(`not carried: forward_auth`)},
 	{regexp.MustCompile(`//admin.*-1 there, 403 here`), regexp.MustCompile(`: client_auth`)},
 	{regexp.MustCompile(`[23]0. there, 403 here`), regexp.MustCompile(`not carried: path \*/`)},
+
+	{regexp.MustCompile(`backend: false there|: (200|405) there, (302|200) here|html/: 308 there|body "home" there`),
+		regexp.MustCompile(`note: try_files`)},
+	{regexp.MustCompile(`: (404 there, 405|308 there, 301) here`), regexp.MustCompile(`note: file_server`)},
 
 	// All
 	{regexp.MustCompile(`/\w+x: `), regexp.MustCompile(`not carried: (.* for )?paths such as `)},
@@ -220,11 +234,15 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	{regexp.MustCompile(`: Location ".*" there, `), regexp.MustCompile(`note: .*redirects of the backend .*lead back`)},
 	{regexp.MustCompile(`\.png\?.*: 200 there, 403 here`), regexp.MustCompile(`not carried: location ~.*png`)},
 	{regexp.MustCompile(`(200|302) there, 403 here`), regexp.MustCompile(`not carried: location .* are closed: 403`)},
+	{regexp.MustCompile(`: 502 there, 40[45] here`), regexp.MustCompile(`not carried: try_files .*404 in its place`)},
+	{regexp.MustCompile(`: 502 there, 503 here`), regexp.MustCompile(`not carried: fastcgi_pass .* answered 503`)},
 	{regexp.MustCompile(`: 500 there, 503 here`), regexp.MustCompile(`not carried: proxy_pass .* answered 503`)},
 	{regexp.MustCompile(`: 401 there, 403 here`), regexp.MustCompile(`not carried: (auth_basic|http-request auth) `)},
 	{regexp.MustCompile(`: - (\w+ /.*); \+ \w+ /.*\?`), regexp.MustCompile(`not carried: .*edge keeps the query`)},
 	{regexp.MustCompile(`: - X-Request-Start$`), regexp.MustCompile(`not carried: proxy_set_header X-`)},
-	{regexp.MustCompile(`: (405|200) there, 404 here`), regexp.MustCompile(`not carried: root .* answered 404`)},
+	{regexp.MustCompile(`: (405|200) there, 404`), regexp.MustCompile(`(root|alias) .* answered 404`)},
+	{regexp.MustCompile(`/: 403 there, 404 here`), regexp.MustCompile(`note: (root|alias) .*a folder without a file`)},
+	{regexp.MustCompile(`backend: false there|: 301 there`), regexp.MustCompile(`try_files .* for no file before`)},
 	{regexp.MustCompile(`: 405 there, 404 here`), regexp.MustCompile(`note: paths that no location takes`)},
 	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: the text of return 200`)},
 	{regexp.MustCompile(`: -1 there, 403 here`), regexp.MustCompile(`not carried: return 444`)},
@@ -333,6 +351,15 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 		t.Fatal(err, wrong)
 	}
 	text = strings.ReplaceAll(text, "/var/log/nginx/", dir+"/")
+	for name, content := range siteFiles {
+		name = filepath.Join(dir, "site", name)
+		err := cmp.Or(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := folders.ReplaceAllString(text, "")
+	text = folders.ReplaceAllString(text, dir+"/site")
 	origins := map[string]string{}
 	there, here := &side{map[string]string{}, origins}, &side{map[string]string{}, origins}
 	own, ours := filepath.Join(dir, "there"), filepath.Join(dir, "here")
@@ -352,7 +379,7 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 			}, "listens on "+port)
 		}
 	}
-	for _, r := range d.requests(file, text) {
+	for _, r := range d.requests(file, asked) {
 		a, b := there.ask(t, r), here.ask(t, r)
 		what := unlike(a, b, there, here)
 		if what == "" && d.fields != nil {

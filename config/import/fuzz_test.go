@@ -56,6 +56,18 @@ func FuzzImport(f *testing.F) {
 			"http-request replace-path ( \\1\nhttp-request deny if { sc_http_req_rate(0) gt }\n" +
 			"http-request track-sc0\nhttp-request deny if { sc0_http_req_rate gt 9 } a b\nuse_backend\n" +
 			"use_backend x if\nstick-table store http_req_rate(\ndefault_backend\nbackend x\nhttp-request deny\n",
+		"gzip on; gzip_types; gzip_comp_level; gzip_min_length -1; server { root; index; autoindex on; charset; " +
+			"expires; try_files; location /a/ { alias; } location /b/ { alias /; try_files $uri/ =404 x / " +
+			"$uri$uri; } location ~ x { alias /x; } location = / { root /a; expires -; index a.php; gzip off; } " +
+			"location /c { root /${x}; expires max; add_header Cache-Control; fastcgi_pass; } " +
+			"location /d { root /a; expires modified +1h; " +
+			"gzip_types *; try_files =404; } }",
+		"defaults\ncompression\ncompression algo\nfrontend f\nbind :80\ncompression type\ncompression algo " +
+			"raw-deflate\ndefault_backend b\nbackend b\ncompression algo gzip\nserver a a:1\n",
+		":80 {\nroot\nroot *\nroot /x {a}\ntry_files\ntry_files {path}/ =404 {x} index.php\nencode {\nbr\nmatch\n" +
+			"minimum_length x\n}\nencode @a gzip\nfile_server {\nroot {x}\nindex a.php\nhide\n}\nfile_server /a " +
+			"browse\n}\n",
+		"http: {middlewares: {a: {compress: {encodings: [br], minResponseBodyBytes: x}}, b: {compress: true}}}",
 		"server { add_header; add_header A; proxy_set_header; error_page; error_page 404; try_files; auth_basic; }",
 	} {
 		for program := range importer.Programs() {

@@ -70,7 +70,7 @@ http {
     location /answer/ { limit_req zone=none; return 204; }
     location /dry/ { limit_req_dry_run on; limit_req zone=dry; proxy_pass http://BACKEND; }
     location /inner/ { limit_req zone=inner burst=3 nodelay; location /inner/x { proxy_pass http://BACKEND; } }
-    location /file/ { limit_req zone=some burst=4 nodelay; root /nonexistent; }
+    location /file/ { limit_req zone=some burst=4 nodelay; root /usr; }
   }
 }
 `

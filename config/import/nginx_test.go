@@ -85,7 +85,8 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"some go on":               `location / { if ($http_x = s) { break; } return 403; PASS }`,
 		"a list of addresses": `location / { if ($known = 0) { return 403; } PASS } }
 			geo $known { include not-there; 10.0.0.0/8 1;`,
-		"inside of inside": `location / { internal; location /a { PASS } PASS }`,
+		"files that a script runs": `root /srv; location / { } location ~ \.(?!js)php$ { fastcgi_pass unix:/s; }`,
+		"inside of inside":         `location / { internal; location /a { PASS } PASS }`,
 		"a file of a map": `location / { if ($blocked) { return 403; } PASS } }
 			map $http_x $blocked { default 0; include not-there;`,
 	} {
@@ -100,8 +101,8 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 			always := regexp.MustCompile(`\[\[(?:routes\.)?rules\]\]\n(?:deny = 4\d\d|drop = true)\n`)
 			all := always.MatchString(strings.Split(result, "[[routes]]")[0])
 			for _, route := range strings.Split(result, "[[routes]]")[1:] {
-				open := regexp.MustCompile(`(?m)^(?:redirect\s|dest\s+= "(?:http|status:[1235]))`).MatchString(route)
-				if open && !all && !always.MatchString(route+"\n") {
+				open := regexp.MustCompile(`(?m)^(?:redirect\s|dest\s+= "(?:http|static:|status:[1235]))`)
+				if open.MatchString(route) && !all && !always.MatchString(route+"\n") {
 					t.Errorf("%s\n%s", route, result)
 				}
 			}
@@ -344,5 +345,30 @@ func TestNginx_backendsAndCertificates(t *testing.T) {
 		p := planOf(t, "nginx", "http { server { listen 443 ssl; ssl_certificate a.pem; ssl_protocols TLSv1.2 "+
 			"TLSv1.1; location / { "+body+" } } }")
 		wantAll(t, body, p, []string{want})
+	}
+}
+
+// Where nginx looks for a location once more, with the name of a file, edge serves no file that the other location may
+// refuse.
+func TestNginx_filesOfOtherLocations(t *testing.T) {
+	const root = "http { server { listen 8080; root /srv; "
+	for body, want := range map[string][]string{
+		`location / { } location ~ \.html$ { auth_basic x; }`:                       {`index = []`},
+		`location / { } location ~ \.html$ { expires 1h; }`:                         {`dest = "static:/srv"`},
+		`location / { } location = /b/index.html { deny all; }`:                     {`index = []`},
+		`location / { deny all; } location = /a/ { allow all; }`:                    {`index = []`},
+		`location / { index home.htm; } location /b/home { deny all; }`:             {`index = []`},
+		`location / { index home.htm; } location ~ \.(php|bak)$ { deny all; }`:      {`index = ["home.htm"]`},
+		`location / { try_files $uri /s.html; } location = /s.html { internal; }`:   {`dest = "static:/srv"`},
+		`location / { try_files $uri /s.html; } location = /s.html { expires -1; }`: {`try = ["{path}", "/s.html"]`},
+		`location /a/ { alias /b/; autoindex on; try_files $uri /a/none.html; }`: {`root = "/b"`, `listing = true`,
+			`try = ["{path}", "/none.html"]`, `rewrite.strip_prefix = "/a"`},
+		`location /a { alias /b/; }`:     {"edge does not know the folder"},
+		`location ~ ^/a { alias /b; }`:   {"edge does not know the folder"},
+		`location / { expires @1h; }`:    {"edge does not know the time"},
+		`location / { expires max; }`:    {`cache_control = { "*" = "max-age=315360000" }`},
+		`charset koi8-r; location / { }`: {`charset = "koi8-r"`},
+	} {
+		wantAll(t, body, planOf(t, "nginx", root+body+" } }"), want)
 	}
 }

@@ -29,8 +29,8 @@ func (f *flow) other(d *directive, c *plan.Cond) bool {
 	case "method":
 		f.changed += " method "
 		return false
-	case "file_server":
-		return f.ends(d, c, plan.Fail(404))
+	case "php_fastcgi": // file_server would show the files that it runs
+		return f.ends(d, c, plan.Deny(503))
 	case "forward_auth", "basic_auth", "basicauth":
 		return f.close(d, c)
 	}

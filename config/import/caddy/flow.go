@@ -41,6 +41,8 @@ type flow struct {
 	query    string // that rewrite has written: "?…"
 	changed  string // what directives have changed: fields of the request, "method"; each between spaces
 
+	files folder
+
 	passed map[*group]*plan.Cond     // that a directive of a group has been run
 	held   map[*directive]*plan.Cond // of directives that come
 }
@@ -269,7 +271,8 @@ func deedOf(name string) (do deed, known bool) {
 		"request_body": (*flow).requestBody, "basic_auth": (*flow).password, "basicauth": (*flow).password,
 		"abort": (*flow).other, "log_skip": (*flow).other, "skip_log": (*flow).other, "request_header": (*flow).other,
 		"forward_auth": (*flow).other, "php_fastcgi": (*flow).other, "invoke": (*flow).other,
-		"metrics": (*flow).other, "acme_server": (*flow).other, "file_server": (*flow).other, "method": (*flow).other,
+		"root": (*flow).folderOf, "try_files": (*flow).folderOf, "file_server": (*flow).fileServer,
+		"encode": (*flow).encode, "metrics": (*flow).other, "acme_server": (*flow).other, "method": (*flow).other,
 	}[name]
 	return do, known
 }
@@ -361,7 +364,7 @@ func (im *importer) prepare(d *directive, around map[string]*matcher, groups map
 	}
 	first := d.arg(0)
 	path := (first == "*" || strings.HasPrefix(first, "/")) &&
-		(len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond"}, d.name))
+		(len(d.args) > 1 || !slices.Contains([]string{"rewrite", "redir", "respond", "root"}, d.name))
 	if path || strings.HasPrefix(first, "@") {
 		if d.when = around[first]; !path && d.when == nil {
 			im.lose(d, "no matcher has the name "+first)

@@ -29,11 +29,10 @@ options.debug              key log_level ="debug"
 options.servers            lost options of one listener are not taken: write those of all
 options.log                lost there is one log of the process, and those of requests
 process.level.debug        key log_level ="debug"
-process.level.info         key log_level ="info"
 process.level.warn         key log_level ="warn"
 process.level.error        key log_level ="error"
 process.output.file        key error_log text
-process.output.stderr process.format note nothing to write: the default of edge
+process.output.stderr process.level.info process.format note nothing to write: the default of edge
 
 servers.trusted_proxies_strict servers.strict_sni_host servers.metrics servers.enable_full_duplex servers.name
 servers.log_credentials servers.keepalive_interval servers.keepalive_idle servers.keepalive_count
@@ -60,11 +59,10 @@ log.output.stdout log.format.json note nothing to write: the default of edge
 log.level          note nothing to write: the access log has no levels
 log.*              lost the access log is JSON, common or combined, and goes where [log] says
 
-site.try_files     lost files are not carried over yet: the path stays as it is
-site.templates site.fs lost files are not carried over yet
-site.root          note nothing to write: files are not carried over yet
+site.try_files     lost edge looks for files where file_server answers, in all requests: the path stays as it is
+site.templates site.fs lost not available in this version
+site.root          note only of use with file_server, for all requests
 site.method        lost edge sends the method that the client sent
-site.encode        lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 site.push          lost HTTP/2 push is not known: browsers have left it
 site.vars site.map lost routes have no variables
 site.intercept     lost answers of backends go on as they are; see error_pages and intercept_errors
@@ -77,7 +75,13 @@ site.php_fastcgi   lost backends speak HTTP; such requests are answered 503
 site.invoke        lost routes with names are not known; such requests are answered 503
 site.metrics       lost edge has /metrics at an address of its own, [metrics]; such requests are answered 503
 site.acme_server   lost edge is no authority; such requests are answered 503
-site.file_server   lost files are not carried over yet: such requests are answered 404
+site.file_server   lost edge does not know the folder: such requests are answered 404
+file_server.precompressed note nothing to write: files with .zst, .br and .gz are always used
+file_server.hide   lost see hidden of the destination: names that begin with a dot are not served
+file_server.*      lost edge has no such thing for files
+encode.minimum_length key min_size number
+encode.match       lost see types of the filter
+encode.*           lost see type = "compress" in [filters.NAME]
 site.basic_auth site.basicauth site.forward_auth
 	lost not available in this version: the route is closed until you guard it otherwise
 

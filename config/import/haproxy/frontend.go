@@ -89,6 +89,12 @@ func (f *front) target(name string) *plan.Target {
 	if s != nil && s != f.s {
 		s.head.used = true
 		t.Steps, t.From = f.im.newFront(s, f.changed).steps(), []plan.Place{s.head.at}
+		if l := s.find("compression", "algo"); slices.Contains(s.lines, l) { // a line of defaults is one of frontends
+			if name := f.im.compress(s, l); name != "" {
+				t.Steps = append(t.Steps, plan.Step{Do: []plan.Action{plan.Encode(name)}, What: l.text(),
+					From: []plan.Place{l.at}})
+			}
+		}
 	}
 	return t
 }
@@ -179,8 +185,27 @@ func (f *front) listeners() (names []string) {
 	for _, b := range blocks {
 		f.im.keys(b, f.s, "timeout.http-request", "timeout.http-keep-alive")
 		f.im.errorPages(f.s, b)
+		if l := f.s.find("compression", "algo"); l != nil {
+			if name := f.im.compress(f.s, l); name != "" {
+				b.Set("filters", plan.Strings(name), l.at)
+			}
+		}
 	}
 	return names
+}
+
+// compress returns the filter for the line of a section that says how answers are compressed; "": edge cannot.
+func (im *importer) compress(s *section, l *line) string {
+	if !l.has("gzip") {
+		im.Lose(l.at, l.text(), "edge compresses with gzip and zstd")
+		return ""
+	}
+	keys, from := []plan.Setting{{Name: "encodings", Value: `["gzip"]`, At: l.at}}, []plan.Place{l.at}
+	if t := s.find("compression", "type"); t != nil {
+		keys = append(keys, plan.Setting{Name: "types", Value: plan.Strings(t.rest(2)...), At: t.at})
+		from = append(from, t.at)
+	}
+	return im.Compress(keys, from...)
 }
 
 func (f *front) bindOptions(b *plan.Block, l *line, all map[string]option, secure bool) {

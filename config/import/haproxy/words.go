@@ -41,7 +41,9 @@ option.http-buffer-request option.socket-stats option.log-health-checks option.p
 option.tcp-smart-accept option.tcp-smart-connect option.srvtcpka option.allbackups option.log-separate-errors
 option.logasap option.nolinger  note nothing to write: the default of edge, or without a counterpart that answers show
 stick-table stick cookie              lost see sticky and load_balancing of [upstreams.NAME]
-compression lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
+compression.algo compression.type unread no section reads it
+compression.offload note nothing to write: what a backend has compressed goes on as it is
+compression lost see type = "compress" in [filters.NAME]
 tcp-request tcp-response              lost not available in this version: routes do not look at connections
 errorfile errorfiles http-error       lost no such file has a page, or another one is for this status: see error_pages
 monitor-net                           lost see [[rules]] with respond and a condition on client.ip

@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"cmp"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,7 +29,7 @@ func (im *importer) branchesOf(s *server, l place) (list []plan.Branch) {
 			kept = append(kept, step)
 		case answers(step) && step.When != nil && step.When.Known():
 			to := &plan.Target{End: step.Do[0]}
-			im.responseFields(l.scope, to)
+			im.responseFields(l.scope, to, false)
 			when := plan.All(l.when, step.When)
 			list = append(list, plan.Branch{When: when, To: to, What: step.What, From: step.From})
 		default:
@@ -54,7 +53,7 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 	}
 	d, o := c.byName()
 	if o == nil || p.end != nil {
-		im.responseFields(c.at, t)
+		im.responseFields(c.at, t, p.end == nil && c.hasFiles())
 	}
 	if p.end != nil {
 		t.Steps, t.End, t.From = append(t.Steps, p.steps...), p.end.Do[0], append(t.From, p.end.From...)
@@ -63,9 +62,14 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 	e := im.entryOf(c)
 	if o == nil {
 		last := im.content(c, t)
+		if t.End.Name == "dest" {
+			var from []plan.Place
+			e.encoders, from = im.compress(c.at)
+			t.From = append(t.From, from...)
+		}
 		t.Steps = slices.Concat(t.Steps, p.steps, last, im.guards(c, e, named, c.l.d, t))
 	} else {
-		im.Lose(d.at, d.text(), "files are not carried over yet: all requests go to location @"+o.path)
+		im.Lose(d.at, d.text(), "edge looks for no file before: all requests go to location @"+o.path)
 		t.Steps, t.From = append(t.Steps, p.steps...), append(t.From, d.at, o.d.at)
 		t.Steps = append(t.Steps, im.guards(c, e, named, c.l.d, t)...)
 		inside := *o
@@ -115,40 +119,30 @@ func (c context) byName() (d *directive, o *location) {
 	return d, o
 }
 
-// set adds a line to the routes of t, or replaces the one of that name.
-func set(t *plan.Target, name, value string, at plan.Place) {
-	t.Keys = slices.DeleteFunc(t.Keys, func(k plan.Setting) bool { return k.Name == name })
-	t.Keys = append(t.Keys, plan.Setting{Name: name, Value: value, At: at})
-}
-
 // content has t lead to what makes the answers of a location. It returns steps that come after all others.
 func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 	if d := c.at.own("proxy_pass", "grpc_pass"); d != nil {
 		return im.proxy(c, d, t)
 	}
-	// These ask a server that does not speak HTTP.
-	if d := c.at.own("fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass", "content_by_lua_block",
-		"content_by_lua_file", "js_content", "stub_status", "dav_methods", "mirror"); d != nil {
+	if d := c.at.own(noHTTP...); d != nil {
 		im.Lose(d.at, d.text(), "backends speak HTTP; such requests are answered 503")
-		t.End, t.From = plan.Fail(503), append(t.From, d.at)
+		t.End, t.From = plan.Deny(503), append(t.From, d.at) // a folder of the server may have the script as a file
 		return nil
 	}
-	t.End = plan.Fail(404)
-	for _, name := range []string{"try_files", "root", "alias", "index", "autoindex"} {
-		if d := c.at.get(name); d != nil {
-			im.Lose(d.at, d.text(), "files are not carried over yet: such requests are answered 404")
-		}
-	}
+	im.files(c, t)
 	return nil
 }
 
-func (im *importer) responseFields(at *scope, t *plan.Target) {
+// responseFields adds the fields that a scope sets in answers. With files, Cache-Control is one of the destination.
+func (im *importer) responseFields(at *scope, t *plan.Target, files bool) {
 	var fields []plan.Field
 	var places []plan.Place
 	for _, d := range append(slices.Clip(at.all("add_header")), at.all("proxy_hide_header")...) {
 		value, unknown := im.template(context{server: &server{}, at: at}, d.arg(1))
 		same := func(f plan.Field) bool { return strings.EqualFold(f.Name, d.arg(0)) }
 		switch {
+		case files && isCacheControl(d):
+			continue
 		case unknown != "":
 			im.Lose(d.at, d.text(), "fields of answers have no "+unknown)
 			continue
@@ -168,33 +162,5 @@ func (im *importer) responseFields(at *scope, t *plan.Target) {
 	if len(fields) > 0 {
 		do := []plan.Action{plan.ResponseFields(fields...)}
 		t.Steps = append(t.Steps, plan.Step{Do: do, What: "add_header", From: places})
-	}
-}
-
-// errorPages writes the pages of error_page that are files.
-func (im *importer) errorPages(c context, t *plan.Target) {
-	var fields []plan.Field
-	for _, d := range c.at.all("error_page") {
-		uri := d.arg(len(d.args) - 1)
-		root, _, _ := c.server.scope.value("root")
-		for _, loc := range c.d.block {
-			of := strings.TrimPrefix(loc.arg(len(loc.args)-1), "=")
-			if loc.name == "location" && loc.child("root") != nil && of == uri {
-				root = loc.child("root").arg(0)
-			}
-		}
-		named := len(d.args) > 2 && strings.HasPrefix(d.args[len(d.args)-2], "=")
-		if root == "" || hasVariables(root) || named || !strings.HasPrefix(uri, "/") {
-			im.Lose(d.at, d.text(), "error pages are files with names that stand there")
-			continue
-		}
-		for _, code := range d.args[:len(d.args)-1] {
-			fields = append(fields, plan.Field{Name: code, Value: filepath.Join(root, uri)})
-		}
-		t.From = append(t.From, d.at)
-		set(t, "error_pages", plan.Table(fields), d.at)
-	}
-	if c.at.says("proxy_intercept_errors", "on") {
-		set(t, "intercept_errors", "true", c.at.find("proxy_intercept_errors").at)
 	}
 }

@@ -27,10 +27,11 @@ func (f *filter) set(name, value string, at plan.Place) {
 
 // entry is what requests of a scope have to pass before its content.
 type entry struct {
-	refused string  // the condition that the address of a client is refused; "": none is
-	users   *filter // that asks for a password; nil: none does
-	closed  string  // why all are refused, since edge cannot follow the file; "": they are not
-	from    []plan.Place
+	refused  string   // the condition that the address of a client is refused; "": none is
+	users    *filter  // that asks for a password; nil: none does
+	encoders []string // that compress the answers
+	closed   string   // why all are refused, since edge cannot follow the file; "": they are not
+	from     []plan.Place
 }
 
 func (e *entry) refusesAll() bool { return e.closed != "" || e.refused == "true" }
@@ -67,8 +68,11 @@ func (im *importer) guards(c context, e entry, when *plan.Cond, d *directive, t 
 			names = append(names, name)
 		}
 	}
-	if names != nil {
-		step := d.step(plan.Use(names...))
+	if names != nil || e.encoders != nil {
+		step := d.step(plan.Encode(e.encoders...))
+		if names != nil {
+			step.Do = []plan.Action{plan.Use(append(names, e.encoders...)...)}
+		}
 		if step.From = slices.Concat(from, e.from); when != plan.Always {
 			step.When = when
 		}

@@ -79,6 +79,9 @@ func (im *importer) contents(http *directive) {
 		}
 	}
 	im.addZones(http)
+	if name, _ := im.compressor(im.http); name != "" {
+		im.Block("[defaults]").Set("filters", plan.Strings(name), plan.Place{})
+	}
 	im.logs()
 	im.listen()
 	for _, l := range im.listeners {

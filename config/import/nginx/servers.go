@@ -16,6 +16,7 @@ type server struct {
 	hosts   []string // its names, as edge has them
 	listens []*listener
 	named   map[string]*location
+	places  []place // its locations, in the order of nginx
 }
 
 func (im *importer) newServer(d *directive) *server {
@@ -111,7 +112,7 @@ func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 	var branches []plan.Branch
 	answer := func(when *plan.Cond, end plan.Action, what string, from []plan.Place) {
 		t := &plan.Target{End: end}
-		im.responseFields(s.scope, t)
+		im.responseFields(s.scope, t, false)
 		branches = append(branches, plan.Branch{When: when, To: t, What: what, From: from})
 	}
 	n := len(p.steps)
@@ -148,9 +149,10 @@ func (im *importer) requests(s *server) ([]plan.Step, []plan.Branch) {
 		}
 	}
 	if slash.From != nil {
-		im.responseFields(s.scope, slash.To)
+		im.responseFields(s.scope, slash.To, false)
 		branches = append(branches, slash)
 	}
+	s.places = places
 	for i, l := range places {
 		im.again = nil
 		if l.redirect {

@@ -27,6 +27,7 @@ proxy_ssl_name                key tls.sni text
 proxy_ssl_certificate         key tls.cert text
 proxy_ssl_certificate_key     key tls.key text
 proxy_ssl_trusted_certificate key tls.ca text
+gzip_min_length               key min_size bytes
 upstream.keepalive            key pool.idle number
 upstream.keepalive_timeout    key pool.idle_timeout seconds
 upstream.keepalive_requests   key pool.max_requests number
@@ -53,9 +54,11 @@ proxy_temp_file_write_size proxy_request_buffering client_body_buffer_size proxy
 proxy_force_ranges note nothing to write: bodies go on as they come
 proxy_http_version proxy_socket_keepalive proxy_pass_request_headers proxy_pass_request_body keepalive_disable
 	note nothing to write: connections to backends are kept, over HTTP/1.1
-types default_type charset autoindex_exact_size autoindex_localtime log_not_found etag if_modified_since
-disable_symlinks root index autoindex open_file_cache open_file_cache_valid open_file_cache_min_uses
-open_file_cache_errors note nothing to write: files are not carried over yet
+types default_type note nothing to write: edge has a table of types
+autoindex_exact_size autoindex_localtime autoindex_format log_not_found etag if_modified_since gzip_static brotli_static
+disable_symlinks open_file_cache open_file_cache_valid open_file_cache_min_uses open_file_cache_errors
+	note nothing to write: what edge does with files
+root alias index autoindex charset try_files note only of use with files
 server_tokens ssl_prefer_server_ciphers http2 ssl_session_cache ssl_session_timeout ssl_buffer_size
 proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers absolute_redirect
 server_name_in_redirect port_in_redirect merge_slashes ignore_invalid_headers chunked_transfer_encoding
@@ -65,8 +68,11 @@ real_ip_recursive note a client is the last address of X-Forwarded-For that is n
 ssl_ciphers note the default of edge, which is a safe choice, stands in
 ssl_dhparam ssl_ecdh_curve note nothing to write: edge offers its own safe choice of groups
 proxy_ssl_verify proxy_ssl_verify_depth note nothing here is sent to backends over TLS
-gzip_vary gzip_proxied gzip_comp_level gzip_types gzip_min_length gzip_buffers gzip_http_version gzip_disable
-brotli_types brotli_comp_level note only of use with gzip
+gzip_vary gzip_proxied gzip_http_version gzip_disable gzip_buffers
+	note nothing to write: Vary is always there, and each client gets what its Accept-Encoding says
+gzip_comp_level gzip_types note only of use with gzip
+brotli brotli_types brotli_comp_level brotli_min_length zstd zstd_types zstd_comp_level zstd_min_length
+	note nothing to write: with gzip, clients that take zstd get that; edge does not compress with brotli
 proxy_cache_path proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_lock proxy_cache_use_stale
 proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_valid
 proxy_ignore_headers note only of use with proxy_cache
@@ -78,7 +84,6 @@ include note only of use with files
 
 sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types add_before_body add_after_body
 	lost edge does not rewrite bodies
-gzip brotli lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
 proxy_cache lost not carried: cache of a route takes its place
 limit_conn limit_rate lost not available in this version: connections are not counted by client
 limit_rate_after lost not available in this version: answers are sent as fast as clients read
@@ -99,10 +104,10 @@ rewrite return if location server upstream lost it stands where edge does not lo
 ssl_reject_handshake lost see strict_sni of listeners
 more_set_headers more_clear_headers lost a module of others; see headers of [[routes]]
 
-access_log add_header alias allow auth_basic deny limit_req client_max_body_size error_log error_page grpc_set_header
+access_log add_header gzip allow auth_basic deny limit_req client_max_body_size error_log error_page grpc_set_header
 large_client_header_buffers listen proxy_hide_header proxy_intercept_errors proxy_next_upstream
 proxy_next_upstream_tries proxy_set_header real_ip_header server_name set_real_ip_from ssl_certificate
-ssl_certificate_key ssl_protocols ssl_verify_client try_files underscores_in_headers user internal
+ssl_certificate_key ssl_protocols ssl_verify_client underscores_in_headers user internal
 upstream http unread no server or location of the file reads it
 `
 

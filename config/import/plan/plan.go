@@ -361,8 +361,8 @@ func (p *Plan) inOrder() []*Block {
 }
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
-var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[upstream",
-	"[[rules]]", "[[routes", ""}
+var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[defaults]",
+	"[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {

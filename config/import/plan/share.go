@@ -76,7 +76,7 @@ func lift(sites []*Site) (one *Step) {
 func (p *Plan) share() {
 	var routes []*Block
 	for _, b := range p.blocks {
-		if b.header == "[[routes]]" && b.leads() {
+		if b.header == "[[routes]]" && b.leads() && !p.files(b) {
 			routes = append(routes, b)
 		}
 	}
@@ -134,7 +134,8 @@ func (p *Plan) shareUpstreams() {
 			list = append(list, b)
 		}
 		for _, k := range b.keys {
-			if k.name == "dest" && strings.Contains(k.value, ":") && !strings.HasPrefix(k.value, `"status:`) {
+			if k.name == "dest" && strings.Contains(k.value, ":") && !strings.HasPrefix(k.value, `"status:`) &&
+				!p.files(b) {
 				return
 			}
 		}

@@ -187,15 +187,23 @@ func (a Action) ofRoute() bool {
 	})
 }
 
-// joined returns steps where one after another that sets fields for the same requests is one with it.
+// joined returns steps where one after another that sets fields for the same requests, or has filters run for them, is
+// one with it.
 func joined(steps []Step) (list []Step) {
 	var at map[string]int // the fields of the last one; nil: it is about something else
 	for _, s := range steps {
+		n := len(list) - 1
+		if n >= 0 && s.When == nil && s.filters() && list[n].When == nil && list[n].filters() {
+			one, more := list[n].Do[0], s.Do[0]
+			one.Value = strings.TrimSuffix(one.Value, "]") + ", " + strings.TrimPrefix(more.Value, "[")
+			one.refuses = one.refuses || more.refuses
+			list[n].Do, list[n].From = []Action{one}, slices.Concat(list[n].From, s.From)
+			continue
+		}
 		if len(s.Do) != 1 || s.Do[0].fields == nil {
 			at, list = nil, append(list, s)
 			continue
 		}
-		n := len(list) - 1
 		if at == nil || list[n].When != s.When || list[n].Do[0].Name != s.Do[0].Name {
 			a := Action{Setting: s.Do[0].Setting}
 			at, n = map[string]int{}, n+1

@@ -80,6 +80,19 @@ func (a *reply) password(n *node) (why string) {
 	return ""
 }
 
+// compress writes the filter that compresses answers, with the first of its kind.
+func (a *reply) compress(n *node) (why string) {
+	keys := a.im.settings(n)
+	if list := n.texts("encodings"); len(list) > 0 {
+		if list = slices.DeleteFunc(list, func(name string) bool { return name == "br" }); len(list) == 0 {
+			return "edge compresses with zstd and gzip"
+		}
+		keys = append(keys, plan.Setting{Name: "encodings", Value: plan.List(list...)})
+	}
+	a.encoder = cmp.Or(a.encoder, a.im.Compress(keys, a.m.places()...))
+	return ""
+}
+
 // rate writes the filter of a rate, which counts the requests of one router.
 func (a *reply) rate(n *node) (why string) {
 	average, ok := n.number("average")

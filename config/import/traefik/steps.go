@@ -38,6 +38,7 @@ type reply struct {
 	asks     []plan.Step    // about what the backend is asked
 	response []plan.Field   // that the answer has
 	filters  []string
+	encoder  string         // the filter that compresses; "": none does
 	keys     []plan.Setting // how a backend is asked
 	retries  string
 	from     []plan.Place
@@ -70,6 +71,9 @@ func (im *importer) target(e *entry, r *router) (t *plan.Target, forks []plan.Br
 func (a *reply) passed() (steps []plan.Step) {
 	if len(a.filters) > 0 {
 		steps = []plan.Step{a.toStep(nil, plan.Use(a.filters...))}
+	}
+	if a.encoder != "" {
+		steps = append(steps, a.toStep(nil, plan.Encode(a.encoder)))
 	}
 	if len(a.response) > 0 {
 		steps = append(steps, a.toStep(nil, plan.ResponseFields(a.response...)))
@@ -111,7 +115,7 @@ func (a *reply) step(m *node) {
 			"replacepath": a.replacePath, "replacepathregex": a.replacePath,
 			"redirectscheme": a.redirectScheme, "redirectregex": a.redirectExpression,
 			"headers": a.headers, "retry": a.retry, "ratelimit": a.rate,
-			"ipallowlist": a.addresses, "ipwhitelist": a.addresses, "basicauth": a.password,
+			"compress": a.compress, "ipallowlist": a.addresses, "ipwhitelist": a.addresses, "basicauth": a.password,
 		}[strings.ToLower(n.name)]
 		_, known := a.im.word(n)
 		why := ""

@@ -39,8 +39,10 @@ entrypoints.*.http.maxheaderbytes                      key limits.header_size by
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
 tracing entrypoints.*.http3 entrypoints.*.proxyprotocol http.services.*.mirroring
   lost not available in this version
-http.middlewares.*.compress
-  lost a filter does it: type = "compress" in [filters.NAME], and that name in filters
+http.middlewares.*.compress.minresponsebodybytes key min_size number
+http.middlewares.*.compress.includedcontenttypes key types list
+http.middlewares.*.compress.excludedcontenttypes lost see types of the filter
+http.middlewares.*.compress.defaultencoding note nothing to write: no Accept-Encoding, no encoding
 entrypoints.*.observability http.routers.*.observability lost see access_log of listeners and routes
 http.routers.*.rulesyntax                              note nothing to write: both syntaxes are read
 http.services.*.loadbalancer.strategy
