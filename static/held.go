@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/content"
@@ -45,11 +46,12 @@ var held = sync.OnceValue(func() *tinyufo.Cache[key, *entry] {
 	})
 })
 
-// heldEntries is how many files are held: they have half of the descriptors of the process at most, with siblings.
+// heldEntries is how many files are held: they have half of the descriptors of the process at most, with siblings, and
+// small ones a tenth of its memory.
 func heldEntries() int {
 	l := syscall.Rlimit{Cur: 1024}
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
-	return int(min(max(l.Cur/8, 64), heldFiles))
+	return int(min(max(min(l.Cur/8, uint64(engine.MemoryLimit()/16/heldMax)), 64), heldFiles))
 }
 
 // entry is a file as it was when somebody looked, with its siblings. Safe for any goroutine; immutable, but for what is
