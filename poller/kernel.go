@@ -45,6 +45,9 @@ type FD int32
 // but for Close, which is the last call.
 type File FD
 
+// ReadAt reads what f has at a place, maybe less than p has room for.
+func (f File) ReadAt(p []byte, at int64) (int, error) { return syscall.Pread(int(f), p, at) }
+
 // NoFD is no descriptor.
 const NoFD FD = -1
 

@@ -68,9 +68,6 @@ func (f File) cachedByte(at int64) bool {
 	return err == nil && n == 1
 }
 
-// ReadAt reads what f has at a place, maybe less than p has room for.
-func (f File) ReadAt(p []byte, at int64) (int, error) { return unix.Pread(int(f), p, at) }
-
 // WriteAt writes p to a place, maybe not all of it.
 func (f File) WriteAt(p []byte, at int64) (int, error) { return unix.Pwrite(int(f), p, at) }
 

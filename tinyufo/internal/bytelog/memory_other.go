@@ -1,8 +1,8 @@
-//go:build !unix
+//go:build !linux
 
 package bytelog
 
-// mapMemory gets memory from the heap, where there is no mmap. The garbage collector does not look into it.
+// mapMemory gets memory from the heap. The garbage collector does not look into it.
 func mapMemory(size int) ([]byte, error) { return make([]byte, size), nil }
 
 // unmapMemory leaves the memory to the garbage collector.
