@@ -2,8 +2,6 @@ package proxy_test
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,25 +9,13 @@ import (
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/session"
 )
 
 // A file is the answer of a filter in each phase that may answer, and of a destination.
 func TestRespondFile(t *testing.T) {
 	text := strings.Repeat("0123456789abcdef", 50_000)
-	write := func(text string) *content.File {
-		name := filepath.Join(t.TempDir(), "f")
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		f, err := content.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	large, empty, closed := write(text), write(""), write(text)
+	large, empty, closed := filterrig.File(t, text), filterrig.File(t, ""), filterrig.File(t, text)
 	defer large.Close()
 	defer empty.Close()
 	closed.Close()

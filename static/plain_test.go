@@ -125,7 +125,7 @@ func (p *pair) ranges() string {
 		"bytes=0-1-2", "bytes=99999999999999999999-"})
 }
 
-// fields returns those of a request. Some come twice.
+// fields returns the fields of a request. Some of them come twice.
 func (p *pair) fields() http.Header {
 	h := http.Header{}
 	add := func(name string, inHundred int, value func() string) {
@@ -207,7 +207,7 @@ func TestStatic_plainAnswers(t *testing.T) {
 }
 
 // What changes is seen by plain requests, too: a file that is replaced, written anew, deleted, or gets a sibling, and
-// one that takes the place of another of try.
+// a new file that stands before the present one in try.
 func TestStatic_changesAreSeen(t *testing.T) {
 	long := strings.Repeat("old", 30_000)
 	dir := site(t, map[string]string{"a.html": "old", "large": long, "gone": long, "try.html": "old", "app.js": "old"})

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/session"
 )
@@ -24,6 +27,20 @@ type Rig struct {
 	*edge.Server
 	URL  string       // of the server, without a path
 	Seen atomic.Int64 // requests that the origin got
+}
+
+// File opens a file with a text, in a folder of the test.
+func File(t testing.TB, text string) *content.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := content.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // New starts a server with filters.

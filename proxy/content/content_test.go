@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,19 +57,6 @@ func (s *slow) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, erro
 
 var text = strings.Repeat("0123456789abcdef", 1_300)
 
-func open(t testing.TB, text string) *content.File {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	f, err := content.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // serve serves d, and "ok" at /ok, on one reactor.
 func serve(t testing.TB, d proxy.Destination) (url string) {
 	t.Helper()
@@ -83,7 +69,7 @@ func serve(t testing.TB, d proxy.Destination) (url string) {
 // Requests whose files wait for a disk delay no other. As many wait as may: the next ones are told to come back.
 func TestSource_stalledDisk(t *testing.T) {
 	const most = 64 + 1024
-	s := &slow{file: open(t, text), stall: make(chan struct{})}
+	s := &slow{file: filterrig.File(t, text), stall: make(chan struct{})}
 	defer s.Close()
 	url := serve(t, s)
 	c := testutil.H2C(t)
@@ -130,14 +116,14 @@ func TestSource_stalledDisk(t *testing.T) {
 	}
 }
 
-// A file that cannot be read ends the answer, and so does one that has become shorter.
+// A file that cannot be read, or has become shorter, ends the answer.
 func TestSource_brokenFile(t *testing.T) {
-	s := &slow{file: open(t, text), stall: make(chan struct{}), err: errors.New("the disk is gone")}
+	s := &slow{file: filterrig.File(t, text), stall: make(chan struct{}), err: errors.New("the disk is gone")}
 	defer s.Close()
 	close(s.stall)
-	ended := &slow{file: open(t, text), stall: s.stall, ends: true}
+	ended := &slow{file: filterrig.File(t, text), stall: s.stall, ends: true}
 	defer ended.Close()
-	short := open(t, strings.Repeat(text, 50))
+	short := filterrig.File(t, strings.Repeat(text, 50))
 	defer short.Close()
 	at, _ := short.File()
 	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", at))
@@ -168,7 +154,7 @@ func TestSource_brokenFile(t *testing.T) {
 
 // The last of the owner and the answers closes the file.
 func TestFile_references(t *testing.T) {
-	f := open(t, text)
+	f := filterrig.File(t, text)
 	at, _ := f.File()
 	if !f.Take() {
 		t.Fatal("it is gone")
@@ -191,7 +177,7 @@ func TestFile_references(t *testing.T) {
 
 func TestFile_Ready(t *testing.T) {
 	long := strings.Repeat(text, 50)
-	f := open(t, long)
+	f := filterrig.File(t, long)
 	defer f.Close()
 	for at := int64(0); at < f.Size(); {
 		to, err := f.Load(at)

@@ -111,7 +111,7 @@ func (f *flow) encode(d *directive, c *plan.Cond) bool {
 			f.word("encode", l, keys.set)
 		}
 	}
-	ours := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "br" })
+	ours := plan.Encodings(names)
 	if len(ours) == 0 && len(names) > 0 {
 		f.lose(d, "edge compresses with zstd and gzip")
 		return false

@@ -50,6 +50,11 @@ func (p *Plan) Compress(keys []Setting, from ...Place) string {
 	return p.Named("filters", "compress", append([]Setting{{Name: "type", Value: `"compress"`}}, keys...), from...)
 }
 
+// Encodings returns the content codings of a list that edge compresses with.
+func Encodings(list []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return name == "br" })
+}
+
 // Encode has answers pass filters that compress them, which refuse nothing.
 func Encode(filters ...string) Action { return Do("filters", List(filters...)) }
 

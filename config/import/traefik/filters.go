@@ -84,7 +84,7 @@ func (a *reply) password(n *node) (why string) {
 func (a *reply) compress(n *node) (why string) {
 	keys := a.im.settings(n)
 	if list := n.texts("encodings"); len(list) > 0 {
-		if list = slices.DeleteFunc(list, func(name string) bool { return name == "br" }); len(list) == 0 {
+		if list = plan.Encodings(list); len(list) == 0 {
 			return "edge compresses with zstd and gzip"
 		}
 		keys = append(keys, plan.Setting{Name: "encodings", Value: plan.List(list...)})
