@@ -303,8 +303,11 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 	}
 	hint, label := "", "upstreams"
 	if near := syntax.Nearest(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near),
-			cmp.Or(r.named[near], r.defined[near]).RelativeTo(at))
+		where := "of the program"
+		if s := cmp.Or(r.named[near], r.defined[near]); s.IsValid() {
+			where = s.RelativeTo(at)
+		}
+		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near), where)
 		label = "other upstreams"
 		names = slices.DeleteFunc(names, func(n string) bool { return n == near })
 	}
@@ -381,7 +384,12 @@ func rulesOf(r *resolver, entries []schema.Target) []Rule {
 
 func checkDestinations(r *resolver) {
 	for name, at := range r.defined {
-		if _, found := r.names[name]; found {
+		switch _, found := r.names[name]; {
+		case !found:
+		case !at.IsValid():
+			r.rep.Errorf(r.named[name], "give this one another name", "the program has a destination %s of its own",
+				syntax.Quote(name))
+		default:
 			r.rep.Conflictf(at, r.named[name], "each has a name of its own: a dest may be either",
 				"the upstream at %s has the name %q", r.named[name].RelativeTo(at), name)
 		}

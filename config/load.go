@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
 	Set []string
+	// Under is a text in TOML of the program itself: keys of the files go before its keys. "": the program has none.
+	Under string
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
@@ -31,8 +33,9 @@ type Options struct {
 	Tables *language.Tables
 	// MakeFilters has the filters and destinations that are used made once, and given up, to see whether they can be.
 	MakeFilters bool
-	// Filters are the names of the filters that the program has made itself, beside the tables of [filters].
-	Filters []string
+	// Filters and Destinations are names of filters and destinations of the program, beside the tables of [filters]
+	// and [destinations].
+	Filters, Destinations []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
 	// Written has the Config keep what the files say, without their secrets: see Config.Written.
@@ -80,8 +83,8 @@ func (o Options) Parse(name string, src []byte) (*Config, *Report) {
 }
 
 func (o Options) reading() schema.Options {
-	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir, Kept: o.Kept, Record: o.Record,
-		Sent: o.Sent}
+	return schema.Options{Set: o.Set, Under: o.Under, LookupEnv: o.LookupEnv, Dir: o.Dir, Kept: o.Kept,
+		Record: o.Record, Sent: o.Sent}
 }
 
 // configOf gives the files, the first of which is called name, their meaning.
@@ -133,7 +136,7 @@ type resolver struct {
 	now        time.Time               // against which certificates are valid; zero: no file that is named is opened
 	names      map[string]int          // the index of an upstream, by its name
 	named      map[string]syntax.Span  // where an upstream is first named, for hints
-	defined    map[string]syntax.Span  // where a destination is, by its name
+	defined    map[string]syntax.Span  // where a destination is, by its name; nowhere: the program has it
 	inline     map[string]int          // the index of an upstream that a dest spells out, by its backends
 	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns   map[string]patternTaken // the first route with a pattern and conditions
@@ -165,7 +168,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.c.Features = r.features(doc.top)
 	r.c.ErrorPages = doc.top.Errors.pages
 	readLanguage(r, o)
-	resolveDefined(r)
+	resolveDefined(r, o.Destinations)
 	resolveLogging(r, &doc.log.Given, "", &r.c.Log.Logging)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.Shared)
 	r.resolveProtocol(doc.defaults)
@@ -261,18 +264,24 @@ func checkRollback(r *resolver) {
 	}
 }
 
-// resolveDefined reads the tables of registered types, and the list of filters of all requests.
-func resolveDefined(r *resolver) {
+// resolveDefined reads the tables of registered types, and the list of filters of all requests. destinations are the
+// destinations of the program.
+func resolveDefined(r *resolver, destinations []string) {
 	for _, k := range plugins.Kinds {
 		r.c.Defined = append(r.c.Defined, k.Read(r.file, r.c.Language)...)
 	}
+	r.c.Defined = append(r.c.Defined, plugins.Destinations.OfProgram(destinations)...)
 	plugins.Filters.RefuseTaken(r.file, r.filters)
 	named, _ := plugins.Filters.Names(r.file)
 	r.choosing = len(r.filters) > 0 || slices.ContainsFunc(r.c.Defined, func(d Definition) bool {
 		return d.Kind == plugin.Filters && !slices.Contains(plugins.Filters.Own, d.Type)
 	})
 	r.filters = slices.Concat(r.filters, named)
+	plugins.Destinations.RefuseTaken(r.file, destinations)
 	_, r.defined = plugins.Destinations.Names(r.file)
+	for _, name := range destinations {
+		r.defined[name] = syntax.Span{}
+	}
 	all := r.doc.all
 	r.file.Fill(all)
 	r.c.Filters = all.Filters

@@ -7,7 +7,7 @@
 //	hello         an HTTP server on package session
 //	filter        a proxy with one filter
 //	https         a proxy that speaks TLS and HTTP/2 with its clients
-//	loadbalancer  a proxy with two backends and two filters
+//	loadbalancer  a server of one's own with flags and a configuration: two backends and a filter
 //	nethttp       a ServeMux of net/http, moved over by handler.FromHTTP
 //	plugin        a type of filters in a module of its own, for edge build
 //	services      three services that register themselves and find each other through edge

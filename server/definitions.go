@@ -53,6 +53,9 @@ func (p *definitions) destination(name string) (proxy.Destination, error) {
 	if made := p.next.leads[name]; made != nil {
 		return made, nil
 	}
+	if own := p.opts.Destinations[name]; own != nil {
+		return own, nil
+	}
 	d := p.reload.config.Find(plugin.Destinations, name)
 	made, err := makeDefined[proxy.Destination](d, p.of(d.Kind, name, ""))
 	if err == nil {

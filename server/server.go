@@ -46,6 +46,9 @@ type Options struct {
 	// Filters are filters of the program that a configuration may name beside the ones of [filters]: in [defaults] for
 	// all requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
+	// Destinations are those of the program that a configuration may name as "dest", beside upstreams and
+	// [destinations]. They go on over reloads.
+	Destinations map[string]proxy.Destination
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
 	// Registries are kinds of registries that a configuration may name by their schemes, in [register].

@@ -10,12 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
-	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
-	_ "github.com/edge-proxy/edge/static" // and its type of destinations
+	"github.com/edge-proxy/edge/program"
 )
 
 // stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
@@ -23,16 +20,12 @@ var stderr = observe.NewBounded(os.Stderr, 2*time.Second)
 
 // Exit codes; the doc of the package explains them.
 const (
-	exitError    = 1
-	exitWarnings = 2
-	exitUsage    = 2
+	exitError = 1
+	exitUsage = 2
 )
 
 // exit is an exit code, for an error that was printed already.
-type exit int
-
-// Error is for the interface: run prints nothing for an exit.
-func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+type exit = program.Code
 
 // usage is an error of the command line.
 type usage struct {
@@ -57,32 +50,11 @@ func run() int { return conclude(newRoot().Execute()) }
 
 // conclude prints what the process ends with, unless that was printed already, and returns its exit code.
 func conclude(err error) int {
-	var code exit
-	var wrong usage
-	var daemon *process.DaemonError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &code):
-		return int(code)
-	case errors.As(err, &daemon):
-		return daemon.Code
-	case errors.As(err, &wrong):
+	if wrong := (usage{}); errors.As(err, &wrong) {
 		fmt.Fprintf(stderr, "edge: %s\n%s\n", printable.Text(err.Error()), wrong.help())
 		return exitUsage
 	}
-	fmt.Fprint(stderr, printable.Text(startError(err)))
-	return exitError
-}
-
-// startError returns an error as it is printed, with what helps.
-func startError(err error) string {
-	text := fmt.Sprintln("edge:", err)
-	var address *server.ListenError
-	if errors.As(err, &address) && len(address.Try) > 0 {
-		text += "      " + strings.Join(address.Try, "\n        ") + "\n"
-	}
-	return text
+	return program.Conclude(stderr, "edge", err)
 }
 
 // rootFlags are the flags that edge has without a command.

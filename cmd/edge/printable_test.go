@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/program"
 )
 
 // hostile is a host, a path or a name that an attacker has made: it changes the title of the terminal, clears it, and
@@ -104,7 +104,7 @@ func TestPrintable_commands(t *testing.T) {
 			word, _, _ := strings.Cut(name, " ")
 			root.SetArgs(slices.Concat([]string{word}, args[name], []string{"--admin", "unix:" + path}, more))
 			if err := root.Execute(); err != nil {
-				out.WriteString(printable.Text(startError(err)))
+				program.Conclude(&out, "edge", err)
 			}
 			if !strings.Contains(out.String(), "forged") {
 				t.Errorf("%s %v shows nothing of it: %s", name, more, out.String())

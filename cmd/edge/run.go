@@ -12,10 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/language"
-	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
 	"github.com/edge-proxy/edge/server/process/supervisor"
 )
 
@@ -73,63 +70,12 @@ func supervised(from sources) error {
 
 // runConfig serves until a signal comes.
 func runConfig(from sources, stats bool) error {
-	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
-	path, ignored := from.locate()
-	from.written, from.tables = true, language.NewTables()
-	files := &config.Files{}
-	from.reading.Record = files
-	cfg, report := from.load(path, ignored)
-	if !process.Detached() || !report.OK() {
-		_ = report.Render(stderr) // a warning that cannot be printed does not keep edge from serving
-	}
-	if !report.OK() {
-		return exit(exitError)
-	}
-	o := process.Options{
-		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
-		Version: build.Version(), Upgrade: from.upgrade,
-	}
-	if path == "" && from.watch {
+	o := from.program()
+	if o.Conf == "" && from.watch {
 		fmt.Fprintln(stderr, "edge: there is no configuration file yet, so --watch has nothing to watch")
 	}
-	if path != "" {
-		var err error
-		if from.dir, o.File, err = process.ReloadFrom(cfg, path); err != nil {
-			return err
-		}
-		o.Files, o.Check = files, from.checkArguments(path)
-		o.Load = func(r process.Reading) (*config.Config, *config.Report) {
-			again := from
-			again.reading = r
-			if r.Kept != nil {
-				return again.load(r.Kept.Main, nil)
-			}
-			return again.load(o.File, nil)
-		}
-		if from.watch {
-			o.Watched = printWatched
-		}
-	}
-	return process.Run(cfg, o)
-}
-
-// checkArguments returns the arguments with which a program checks the same configuration.
-func (s *sources) checkArguments(path string) []string {
-	args := []string{"check", "--json", "-c", path}
-	for _, set := range s.set {
-		args = append(args, "--set", set)
-	}
-	return args
-}
-
-func printWatched(report *config.Report, diff *server.Diff, err error) {
-	_ = report.Render(stderr)
-	if err != nil {
-		fmt.Fprintln(stderr, "edge: the files have changed, and nothing else:", err)
-		return
-	}
-	fmt.Fprintln(stderr, "edge: the files have changed:")
-	_ = diff.Render(stderr)
+	o.Stats, o.Started = stats, sayHello
+	return from.newProgram(o).Run()
 }
 
 // sayHello prints where the hello page is, for a first start without a configuration.

@@ -6,14 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/program"
 )
 
 // folders and names are where a configuration is looked for when none is given.
@@ -28,19 +27,15 @@ const placesText = "edge.toml, .yaml, .yml, .json in ./ and /etc/edge/"
 type sources struct {
 	conf string
 	set  []string
-	dir  string // where the process was started, when it has left that folder; else ""
 
-	tables  *language.Tables // the environment of the process; nil: the configuration is only checked
-	reading process.Reading  // texts in place of the disk, and where to keep what is read
+	daemon  bool
+	watch   bool
+	upgrade bool // take over from the process that listens at upgrade_sock
 
-	daemon   bool
-	watch    bool
-	upgrade  bool // take over from the process that listens at upgrade_sock
-	textOnly bool // certificates are not opened
-	places   bool // the configuration knows where its values stand
-	written  bool // the configuration keeps what the files say
-	partial  bool // also of files with errors: what names the process
-	filters  bool // filters are made once, to see whether they can be
+	tables   *language.Tables // the environment of the process; nil: the configuration is only checked
+	textOnly bool             // certificates are not opened
+	places   bool             // the configuration knows where its values stand
+	partial  bool             // also of files with errors: what names the process
 }
 
 func (s *sources) flags(f *pflag.FlagSet) {
@@ -90,18 +85,32 @@ func (s *sources) locate() (path string, ignored []string) {
 	return "", nil
 }
 
+// program returns the options of the program that serves or checks the configuration.
+func (s *sources) program() program.Options {
+	o := program.Options{Set: s.set, Daemon: s.daemon, Watch: s.watch, Upgrade: s.upgrade}
+	if o.Conf, o.Ignored = s.locate(); o.Conf != "" {
+		o.Check = []string{"check", "--json", "-c", o.Conf}
+		for _, set := range s.set {
+			o.Check = append(o.Check, "--set", set)
+		}
+	}
+	return o
+}
+
+// newProgram returns the program of o; without a file it answers with the hello page.
+func (s *sources) newProgram(o program.Options) *program.Program {
+	p := program.New(o)
+	if o.Conf == "" {
+		p.Config("allow = [\"no-listener\"]")
+	}
+	return p
+}
+
 // load reads the file at path and what the command line sets, and warns of the ignored ones. Without a file it is the
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
-	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
-		Tables: s.tables, MakeFilters: s.filters,
-		Written: s.written, Partial: s.partial, Kept: s.reading.Kept, Record: s.reading.Record, Sent: s.reading.Sent}
-	if s.daemon {
-		o.Set = append(slices.Clip(o.Set), "daemon=true")
-	}
-	if s.watch {
-		o.Set = append(slices.Clip(o.Set), "watch=true")
-	}
+	o := config.Options{Set: s.set, Ignored: ignored, TextOnly: s.textOnly, Places: s.places, Tables: s.tables,
+		Partial: s.partial}
 	if path == "" {
 		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
 	}

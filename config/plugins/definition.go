@@ -111,6 +111,17 @@ func (k *Kind) Read(doc *schema.Document, c Compiler) (all []Definition) {
 	return all
 }
 
+// typeProgram stands for the type of what the program has made itself.
+const typeProgram = "(program)"
+
+// OfProgram returns the definitions of what the program has made itself under these names. They have no keys.
+func (k *Kind) OfProgram(names []string) (all []Definition) {
+	for _, name := range names {
+		all = append(all, Definition{Table: plugin.Table{Kind: k.Kind, Name: name, Type: typeProgram}})
+	}
+	return all
+}
+
 // Names returns the names of all tables of k, right or wrong, with their places.
 func (k *Kind) Names(doc *schema.Document) (names []string, at map[string]syntax.Span) {
 	at = make(map[string]syntax.Span)

@@ -23,6 +23,8 @@ const (
 type Options struct {
 	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
 	Set []string
+	// Under is a text in TOML of the program itself: keys of the files go before its keys. "": the program has none.
+	Under string
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
@@ -83,6 +85,9 @@ func (s *Schema) newLoader(o Options) *loader {
 
 // finish applies the options to the merged tree and decodes it.
 func (l *loader) finish() *Document {
+	if l.options.Under != "" {
+		l.putUnder(l.options.Under)
+	}
 	if l.root == nil {
 		return l.doc
 	}
@@ -97,6 +102,30 @@ func (l *loader) finish() *Document {
 		}
 	}
 	return l.doc
+}
+
+// underName stands for the text of Options.Under in messages.
+const underName = "(program)"
+
+// putUnder puts the text of the program under the tree of the files. Where the files set a key, by any of its names,
+// their value counts. Tables with the same name become one, and entries of lists stand after the entries of the files.
+func (l *loader) putUnder(text string) {
+	src := syntax.NewSource(underName, []byte(text), l.sources)
+	l.sources++
+	tree, whole := syntax.ParseTOML(src, l.rep)
+	l.doc.Whole = l.doc.Whole && whole
+	syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
+	if n := tree.Remove(IncludeKey); n != nil {
+		l.fault(n.Head, "the text of a program cannot include files")
+	}
+	if l.root == nil {
+		l.doc.Main, l.root = src, tree
+		return
+	}
+	at := l.schema.root
+	cover(l.root, tree, at, tree, at)
+	m := merger{rep: l.rep, under: true}
+	m.tables(l.root, tree, at)
 }
 
 // file reads one file and merges it. at is where another file names it; the first file is named nowhere.

@@ -8,7 +8,10 @@ import (
 
 // merger joins the trees of several files: tables with the same name become one, entries of lists stand one after the
 // other, and a key that two files set has the same value in both.
-type merger struct{ rep *syntax.Report }
+type merger struct {
+	rep   *syntax.Report
+	under bool // the second tree lies under the first one: where both set a key, the second value is dropped
+}
 
 // tables adds the members of from to the table into, which stands at p.
 func (m *merger) tables(into, from *syntax.Node, p *place) {
@@ -52,7 +55,8 @@ func (m *merger) member(old, n *syntax.Node, p *place) {
 		m.entries(old, n, p)
 	case old.Kind == syntax.KindNull:
 		*old = *n
-	case n.Kind == syntax.KindNull || old.Kind == syntax.KindLost || n.Kind == syntax.KindLost || same(old, n):
+	case n.Kind == syntax.KindNull || old.Kind == syntax.KindLost || n.Kind == syntax.KindLost:
+	case m.under || same(old, n):
 	default:
 		at, first := n.ConflictSpan(), old.ConflictSpan()
 		m.rep.Conflictf(at, first, "leave one of them out", "%q is set twice to different values, first at %s", n.Key,

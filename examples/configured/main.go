@@ -2,22 +2,17 @@
 package main
 
 import (
-	"log"
-
+	"github.com/edge-proxy/edge/program"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
 )
 
 func main() {
-	teapot := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+	s := program.New(program.Options{Conf: "edge.toml"})
+	s.Filter("teapot", &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		if string(x.Path()) == "/tea" {
 			return proxy.Respond(418, "short and stout\n")
 		}
 		return proxy.Next
-	}}
-	filters := map[string]*proxy.Filter{"teapot": teapot}
-	if err := process.Serve("edge.toml", server.Options{Filters: filters}); err != nil {
-		log.Fatal(err)
-	}
+	}})
+	program.Exit(s.Run())
 }

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"io/fs"
-	"log"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +11,8 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/program"
 	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
 )
 
 // sockets finds the backends whose Unix sockets are in a folder.
@@ -41,7 +40,6 @@ func main() {
 	sources := map[string]discovery.Maker{
 		"sockets": func(l *locator.Locator) (discovery.Source, error) { return &sockets{l.Path}, nil },
 	}
-	if err := process.Serve("edge.toml", server.Options{Sources: sources}); err != nil {
-		log.Fatal(err)
-	}
+	s := program.New(program.Options{Conf: "edge.toml", Server: server.Options{Sources: sources}})
+	program.Exit(s.Run())
 }

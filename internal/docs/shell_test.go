@@ -57,7 +57,8 @@ func runPage(t *testing.T, list []*block) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = testutil.Patience // a process of an upgrade may hold the output
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+programs, "EDGE="+binary, "ROOT="+testutil.Root(t),
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+programs, "EDGE="+binary,
+		"BALANCER="+testutil.Binary(t, "./examples/loadbalancer"), "ROOT="+testutil.Root(t),
 		"DIR="+dir, "HOME="+dir, "STATE_DIRECTORY="+filepath.Join(dir, ".local/state/edge"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

@@ -11,7 +11,7 @@ import (
 // in; "." is the root.
 var layers = []struct{ name, folders string }{
 	{"programs", "cmd examples bench packaging internal/battery internal/docs internal/interop internal/outside " +
-		"internal/warm internal/filterrig"},
+		"internal/warm internal/filterrig program"},
 	{"process", "server/doctor server/process server/inspect server/explain"},
 	{"server", "server admin"},
 	{"filters", "filter static cache"},

@@ -19,7 +19,7 @@ var moduleHomes = map[string][]string{
 	"github.com/klauspost/compress":           {"internal/testutil", "proxy/compress", "server/process/rotate"},
 	"github.com/oschwald/maxminddb-golang/v2": {"lang/geo/mmdb"},
 	"github.com/spf13/cobra":                  {"cmd"},
-	"github.com/spf13/pflag":                  {"cmd"},
+	"github.com/spf13/pflag":                  {"cmd", "program"},
 	"github.com/valyala/fasthttp":             {"bench"},
 	"github.com/cloudwego/netpoll":            {"bench"},
 	"github.com/jackc/puddle/v2":              {"bench"},

@@ -27,7 +27,15 @@ edge() {
 pidof() { echo "$server"; }
 curl() { command curl --silent --show-error --max-time 20 "$@"; }
 git() { mkdir -p edge; }
-go() { [ "$*" = "get github.com/edge-proxy/edge" ]; }
+go() {
+	case "$*" in
+	"get github.com/edge-proxy/edge") ;;
+	"build -o loadbalancer ./examples/loadbalancer") ln -s "$BALANCER" loadbalancer ;;
+	*) false ;;
+	esac
+}
+
+ln -s "$ROOT/examples" examples
 
 make() {
 	command make --no-print-directory -C "$ROOT" -n "$@" >/dev/null

@@ -1,0 +1,92 @@
+package program
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/lockdown"
+	"github.com/edge-proxy/edge/server/process/versions"
+)
+
+// CheckOptions say how Check tells what it finds. The zero value is good.
+type CheckOptions struct {
+	JSON     bool      // findings are JSON on Out, see docs/operations.md
+	Strict   bool      // warnings count as errors do, with the Code 2
+	Out      io.Writer // for a summary; nil: stdout
+	Problems io.Writer // for findings; nil: stderr
+}
+
+// Check reads the configuration as Run does and prints what is wrong with it, and a summary where nothing is. It starts
+// nothing and opens no address. Where the configuration has lockdown, it lists what the process may reach then. The
+// error is a Code where there are findings.
+func (p *Program) Check(o CheckOptions) error {
+	if p.err != nil {
+		return p.err
+	}
+	out, problems := o.Out, o.Problems
+	if out == nil {
+		out = os.Stdout
+	}
+	if problems == nil {
+		problems = stderr
+	}
+	files := &config.Files{}
+	reading := p.reading()
+	reading.Record, reading.MakeFilters = files, true
+	cfg, report := p.load(reading, p.options.Conf)
+	limits, err := lockdownOf(cfg, report, files)
+	if err != nil {
+		return err
+	}
+	if o.JSON {
+		_, err = out.Write(report.JSON())
+	} else if err = report.Render(problems); err == nil && report.OK() {
+		_, err = fmt.Fprintln(out, cfg.Summary())
+		for _, line := range limits {
+			fmt.Fprintln(out, "locked down it may "+line)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case !report.OK():
+		return Code(exitError)
+	case o.Strict && len(report.Warnings) > 0:
+		return Code(exitWarnings)
+	}
+	return nil
+}
+
+// lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade
+// has a new program check the configuration, and that process then inherits the lockdown: a file out of reach is an
+// error.
+func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) ([]string, error) {
+	lock, err := lockdown.Inherited()
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil && (!report.OK() || cfg.Global.Lockdown == config.LockdownOff) {
+		return nil, nil
+	}
+	var needs *lockdown.Needs
+	if report.OK() {
+		program, _ := os.Executable()             // "": it cannot be started again
+		state, _ := server.StateDir(os.Geteuid()) // "": only an internal authority needs one
+		needs = lockdown.Of(lockdown.Options{Config: cfg, Files: files, Program: program, StateDir: state,
+			Versions: versions.Dir(&cfg.Global)})
+	}
+	if lock != nil {
+		lock.Judge(report, needs, true)
+		return nil, nil
+	}
+	if err := lockdown.Missing(); err != nil && cfg.Global.Lockdown == config.LockdownStrict {
+		report.Errors = append(report.Errors, config.Problem{
+			Pos:      config.Pos{File: cmp.Or(files.Main, noFile)},
+			Severity: config.SeverityError, Message: fmt.Sprintf("lockdown = \"strict\": %v", err)})
+	}
+	return needs.Rules().Lines(), nil
+}

@@ -1,0 +1,141 @@
+package program
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
+	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server"
+	_ "github.com/edge-proxy/edge/static" // and its type of destinations
+)
+
+// Options are what a Program is begun with: Flags has them from the command line. The zero value is good.
+type Options struct {
+	// Conf is the file of the configuration; "": what Config was given is all of it, and there is no reload.
+	Conf string
+	// Daemon goes to the background, as daemon = true does; Run returns when that process serves.
+	Daemon bool
+	// Upgrade takes over from the process that listens at upgrade_sock.
+	Upgrade bool
+	// Test has Run do what Check does.
+	Test bool
+	// Watch reloads when a file changes, as watch = true does, and prints what that changes.
+	Watch bool
+	// Stats logs all counters at the end.
+	Stats bool
+	// Set holds "key=value" entries, which go before the file.
+	Set []string
+	// Ignored are files that Conf was chosen from and that are not read: a warning each.
+	Ignored []string
+	// Version is the one of the program, for its log; "": the version of its main module, as the go command knows it.
+	Version string
+	// Check are arguments with which this program checks its configuration and ends: an upgrade asks a new program in
+	// that way before it starts it. None: it cannot be asked.
+	Check []string
+	// Server has what else there is to add, such as sources of backends.
+	Server server.Options
+	// Started is called when s serves what cfg says. nil: nobody asks.
+	Started func(s *server.Server, cfg *config.Config)
+}
+
+// Program is a server of one's own: a configuration, with what the program adds to it.
+// It belongs to the goroutine that runs it.
+type Program struct {
+	options Options
+	text    string            // of Config
+	given   map[string]string // where the program has given something, by its kind and its name
+	err     error             // the first mistake in what it was given
+}
+
+// New makes a Program.
+func New(o Options) *Program {
+	if o.Version == "" {
+		o.Version = build.Version()
+	}
+	o.Server.Filters, o.Server.Destinations = own(o.Server.Filters), own(o.Server.Destinations)
+	return &Program{options: o, given: make(map[string]string)}
+}
+
+// own returns a copy of m that can be written.
+func own[V any](m map[string]V) map[string]V {
+	if m = maps.Clone(m); m == nil {
+		m = make(map[string]V)
+	}
+	return m
+}
+
+// Config gives the program a configuration in TOML, which lies under the file of Options.Conf. A key of the file goes
+// before the key with the same meaning here, tables with one name become one, and entries of lists, such as [[routes]],
+// stand after the entries of the file. Call it once. Messages name this text "(program)".
+func (p *Program) Config(text string) {
+	p.note("the configuration", "", text != "")
+	p.text = text
+}
+
+// Filter adds a filter that a configuration may name in "filters". name becomes the name of the filter.
+func (p *Program) Filter(name string, f *proxy.Filter) {
+	p.note("the filter", name, f != nil)
+	p.options.Server.Filters[name] = f
+}
+
+// Destination adds a destination that a configuration may name as "dest", and proxy.Named finds. It is the same one
+// over all reloads.
+func (p *Program) Destination(name string, d proxy.Destination) {
+	p.note("the destination", name, d != nil)
+	p.options.Server.Destinations[name] = d
+}
+
+// note remembers where something is given, and the first mistake.
+func (p *Program) note(kind, name string, present bool) {
+	where := "elsewhere"
+	if _, file, line, ok := runtime.Caller(2); ok {
+		where = fmt.Sprintf("%s:%d", filepath.Base(file), line)
+	}
+	what := kind
+	if kind != "the configuration" {
+		what = fmt.Sprintf("%s %q", kind, name)
+	}
+	before, twice := p.given[what]
+	p.given[what] = where
+	switch {
+	case p.err != nil:
+	case twice:
+		p.err = fmt.Errorf("%s is given twice, at %s and at %s", what, before, where)
+	case !present || what != kind && name == "":
+		p.err = fmt.Errorf("%s that %s gives has no name, or is nothing", what, where)
+	}
+}
+
+// reading returns how the configuration is read.
+func (p *Program) reading() config.Options {
+	o, s := &p.options, &p.options.Server
+	r := config.Options{
+		Set: slices.Clone(o.Set), Under: p.text, Ignored: o.Ignored,
+		Filters: slices.Sorted(maps.Keys(s.Filters)), Destinations: slices.Sorted(maps.Keys(s.Destinations)),
+		Sources: slices.Sorted(maps.Keys(s.Sources)), Registries: slices.Sorted(maps.Keys(s.Registries)),
+	}
+	if o.Daemon {
+		r.Set = append(r.Set, "daemon=true")
+	}
+	if o.Watch {
+		r.Set = append(r.Set, "watch=true")
+	}
+	return r
+}
+
+// noFile stands in messages for a file that there is not.
+const noFile = "(no file)"
+
+// load reads the file at path, or what the program has alone.
+func (p *Program) load(reading config.Options, path string) (*config.Config, *config.Report) {
+	if path == "" {
+		return reading.Parse(noFile, nil)
+	}
+	return reading.Load(path)
+}
