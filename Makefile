@@ -358,10 +358,11 @@ bench-deps: ## install nginx, haproxy, h2o, wrk and h2load (Debian) for bench-pr
 	$(call apt,nginx:nginx-light haproxy:haproxy h2o:h2o wrk:wrk h2load:nghttp2-client,nginx haproxy h2o)
 
 ##@ Machine
-# curl is a client in the tests, and the docs tell readers to use openssl; the race detector links with a C compiler.
+# curl, ssh and redis-cli are clients in the tests, and the docs tell readers to use openssl; the race detector links
+# with a C compiler.
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian)
-	$(call apt,curl:curl openssl:openssl gcc:gcc gcc:libc6-dev,)
+	$(call apt,curl:curl openssl:openssl ssh:openssh-client redis-benchmark:redis-tools gcc:gcc gcc:libc6-dev,)
 
 # $(call apt,COMMAND:PACKAGE …,SERVICES) installs the packages whose command is missing, and stops
 # the services that Debian starts when it has installed one. A machine that has just started may be

@@ -18,6 +18,7 @@ type (
 	Counter = plugin.Counter // what Build.Counter returns
 	Rate    = plugin.Rate    // 100/s, as a field of a configuration
 	Secret  = plugin.Text    // a text that nobody is shown, as a field of a configuration
+	Service = plugin.Service // a protocol that is not HTTP
 )
 
 // RegisterFilter adds a type of filters: [filters.NAME] of a configuration file has it as type, and its keys are the
@@ -61,6 +62,13 @@ func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (di
 // and is logged at most once a minute. A writer that has Close is closed when nothing logs to it any more.
 func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Writer, error)) {
 	plugin.Register(plugin.LogSinks, name, doc, create)
+}
+
+// RegisterService is RegisterFilter for [services.NAME]: a protocol that is not HTTP, at the addresses of listen there,
+// with TLS, limits of connections and connection filters as listeners have them. Connections stay with the process that
+// has accepted them: a reload and an upgrade leave them alone, and a drain waits for them within grace_period.
+func RegisterService[C any](name, doc string, create func(c *C, b *Build) (*Service, error)) {
+	plugin.Register(plugin.Services, name, doc, create)
 }
 
 // Completed returns c with the defaults of its fields, checked: what a type's function begins with, so that a program

@@ -38,8 +38,8 @@ func (r *resolver) openFiles() {
 	for i, e := range r.doc.certificates {
 		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.Given})
 	}
-	for i, e := range r.doc.listeners {
-		l := &r.c.Listeners[i]
+	for i, e := range slices.Concat(r.doc.listeners, r.doc.services) {
+		l := r.c.Listening()[i]
 		if l.Certificate != nil {
 			all = append(all, &pairOf{cert: l.Certificate, given: &e.Given})
 		}

@@ -17,6 +17,7 @@ type Files = schema.Files
 // What a client that sends a configuration may write.
 type (
 	Sent    = schema.Sent
+	Under   = schema.Under
 	Naming  = schema.Naming
 	Namings = schema.Namings
 )
@@ -48,6 +49,7 @@ type Config struct {
 	TLS          TLS
 	Certificates []Certificate // of all listeners with TLS
 	Listeners    []Listener
+	Services     []Listener `json:",omitempty"` // what listens and is not HTTP
 	Upstreams    []Upstream
 	Routes       []Route     // in file order; which one wins is decided by how specific they are
 	ErrorPages   []ErrorPage `json:",omitempty"` // where neither the route nor the listener has one
@@ -175,7 +177,11 @@ func (c *Config) Summary() string {
 			entries++
 		}
 	}
-	return "configuration OK: " + syntax.Plural(len(c.Listeners), "listener") + ", " +
+	services := ""
+	if len(c.Services) > 0 {
+		services = syntax.Plural(len(c.Services), "service") + ", "
+	}
+	return "configuration OK: " + syntax.Plural(len(c.Listeners), "listener") + ", " + services +
 		syntax.Plural(entries, "route") + ", " +
 		syntax.Plural(len(c.Upstreams), "upstream") + c.certificateSummary(time.Now())
 }
@@ -196,8 +202,8 @@ func (c *Config) certificateSummary(now time.Time) string {
 	for i := range c.Certificates {
 		count(&c.Certificates[i])
 	}
-	for i := range c.Listeners {
-		if p := c.Listeners[i].Certificate; p != nil {
+	for _, l := range c.Listening() {
+		if p := l.Certificate; p != nil {
 			count(p)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
@@ -19,6 +20,7 @@ type document struct {
 	tls       *tlsEntry
 	defaults  *upstreamEntry // [upstream_defaults]
 	listeners []*listenerEntry
+	services  []*listenerEntry // [services.NAME]
 	upstreams []*upstreamEntry
 	members   []*memberEntry // [[load_balancing.backends]]
 	routes    []*routeEntry
@@ -43,6 +45,7 @@ func documentOf(file *schema.Document) *document {
 		tls:          schema.Only[*tlsEntry](file.Entries("tls")),
 		defaults:     schema.Only[*upstreamEntry](file.Entries("upstream_defaults")),
 		listeners:    schema.All[*listenerEntry](file.Entries("listeners")),
+		services:     schema.All[*listenerEntry](file.Entries(plugin.Services.Section)),
 		upstreams:    schema.All[*upstreamEntry](file.Entries("upstreams")),
 		members:      schema.All[*memberEntry](file.Entries("load_balancing.backends")),
 		routes:       schema.All[*routeEntry](file.Entries("routes")),
@@ -93,15 +96,19 @@ type logEntry struct {
 	Log
 }
 
+// listenerEntry is a listener, or a service: what listens and is not HTTP.
 type listenerEntry struct {
-	schema.Given
+	schema.Held // of the keys of a service's type
 	Listener
+
+	Type string `edge:"type" kind:"name" example:"polite"` // of a service
 
 	// Error pages for this listener, looked at before the pages of the top level.
 	// Example: { 503 = { body = "<h1>Back at ten</h1>" } }
 	Errors errorPages `edge:"error_pages" after:"listen" local:"true"`
 	Pair   `edge:"" after:"underscores"`
 
+	service bool        // it is one
 	own     Certificate // what Pair says; Listener.Certificate when there is one
 	ruled   bool        // a rule on handshakes has certificates of clients verified
 	relaxed bool        // a rule on handshakes demands none of some clients

@@ -1,8 +1,14 @@
 package config
 
 import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // listenerSections are those about the process and its clients.
@@ -27,6 +33,9 @@ func listenerSections() []*schema.Section {
 			},
 			Doc: "Addresses that are served alike. Two listeners never share an address.",
 			Keep: func(k *schema.Key) bool {
+				if k.Path == "type" {
+					return false
+				}
 				if k.Path == "access_log" {
 					k.Doc = "Place of the access log of this listener, in place of `[log] output`; `false`: none. A " +
 						"table sets more keys; a key that it leaves out is as in `[log]`. See " +
@@ -47,6 +56,61 @@ func listenerSections() []*schema.Section {
 				"is looked for beside the file that names it.",
 		}),
 	}
+}
+
+// serviceSection is the section of services. Their entries are listeners, without keys that are about HTTP.
+func serviceSection() *schema.Section {
+	types := plugins.Services.Variants()
+	types.Optional = true // services of the program have none
+	return schema.Table[listenerEntry](tags(), schema.Section{
+		Path: plugin.Services.Section, Shape: schema.Named, Defaults: "tls", Variants: types,
+		Doc: "Protocols that are not HTTP, each at addresses of its own: a type of a [module](plugins.md#services), " +
+			"or the service of that name of a [program](framework.md#services). A service has certificates, TLS and " +
+			"limits as a listener has them.",
+		Keep: ofServices,
+		New: func(_ schema.Target, n *syntax.Node) schema.Target {
+			e := &listenerEntry{service: true}
+			if n != nil {
+				e.Name, e.Struct = n.Key, plugins.Services.NewStruct(n)
+			}
+			return e
+		},
+	})
+}
+
+// listenKeys are the keys of listeners that services have, beside those about TLS.
+var listenKeys = []string{"listen", "connection_filters", "limits.connections", "user_timeout", "fast_open",
+	"socket_mode", "socket_owner"}
+
+// httpTLSKeys are the keys about TLS that mean nothing without HTTP.
+var httpTLSKeys = []string{"strict_sni", "hsts"}
+
+// securedPaths are the paths of securedKeys.
+var securedPaths = sync.OnceValue(func() (paths []string) {
+	for _, k := range securedKeys() {
+		paths = append(paths, k.Path)
+	}
+	return paths
+})
+
+// ofServices leaves out the keys that are about HTTP.
+func ofServices(k *schema.Key) bool {
+	table, _, _ := strings.Cut(k.Path, ".")
+	switch {
+	case k.Path == "type":
+		k.Doc = plugins.Services.Does
+	case k.Path == "tls":
+		k.Doc = "Take TLS. Default: `true` where there is a `cert`, else `false`. Without a `cert`, clients get a " +
+			"certificate of `[[certificates]]`."
+		k.Example = "true"
+	case k.Path == "limits.connections":
+		k.Doc = "Maximum number of connections open at once on each address of the service. A further connection " +
+			"waits. 0: no limit."
+	default:
+		return slices.Contains(listenKeys, k.Path) ||
+			slices.Contains(securedPaths(), k.Path) && !slices.Contains(httpTLSKeys, table)
+	}
+	return true
 }
 
 // upstreamSections are those about backends.

@@ -92,7 +92,18 @@ type Listener struct {
 	Rules       []Rule          `json:",omitempty"` // for its requests
 	TLSRules    []TLSRule       `json:",omitempty"` // on its handshakes
 	Features    []schema.Target `json:",omitempty"` // see Register
+	Service     *Definition     `json:",omitempty"` // what its connections are for; nil: HTTP
 	Pos         Pos
+}
+
+// Listening returns all that listens: listeners, then services.
+func (c *Config) Listening() (all []*Listener) {
+	for _, list := range [][]Listener{c.Listeners, c.Services} {
+		for i := range list {
+			all = append(all, &list[i])
+		}
+	}
+	return all
 }
 
 // RequestID says which field has the number of a request.

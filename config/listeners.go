@@ -11,21 +11,13 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 )
 
-// resolveListeners adds the listeners to the Config, in the order of the file, whichever way they are written.
-func (r *resolver) resolveListeners() {
+// resolveListeners adds the listeners to the Config, in the order of the file, whichever way they are written. It
+// returns where their names stand.
+func (r *resolver) resolveListeners() (names map[string]syntax.Span) {
 	inOrder(r.doc.listeners)
-	names := make(map[string]syntax.Span)
+	names = make(map[string]syntax.Span)
 	for _, e := range r.doc.listeners {
-		r.file.Fill(e)
-		e.Pos = e.Node().Head.Pos()
-		if e.Lacks("listen") {
-			hint := `add listen = ":80"`
-			if e.Node().Key == aliasHTTPS {
-				hint = `add listen = ":443"`
-			}
-			r.rep.Errorf(e.Node().Head, hint, "this listener has no address")
-		}
-		r.claimAddresses(e)
+		r.resolveListening(e)
 		if !e.Has("websocket") {
 			e.WebSocket = r.doc.top.WebSocket
 		}
@@ -35,15 +27,9 @@ func (r *resolver) resolveListeners() {
 		if !e.Has("request_id") {
 			e.RequestID.On = e.HasAny("request_id.")
 		}
-		r.resolveTLS(e)
 		if e.PathParameters == "strip" && e.Paths == "raw" {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",
 				"with paths = \"raw\" routes see the path as it came, parameters included")
-		}
-		for _, key := range []string{"socket_mode", "socket_owner"} {
-			if e.Has(key) && !slices.ContainsFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" }) {
-				r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "", "this listener has no Unix socket")
-			}
 		}
 		if e.Has("name") {
 			r.requireUniqueName(names, e.Name, e.At("name"), "listener")
@@ -56,9 +42,33 @@ func (r *resolver) resolveListeners() {
 		list := plugins.FilterList{Given: &e.Given, Names: e.Filters, Before: plugins.FiltersBefore(nil, r.c.Filters),
 			Where: "of [defaults]"}
 		list.Check(r.rep, r.filters)
-		checkConnFilters(r, e)
 		r.c.Listeners = append(r.c.Listeners, e.Listener)
 	}
+	return names
+}
+
+// resolveListening fills e in, and checks the keys that listeners and services have.
+func (r *resolver) resolveListening(e *listenerEntry) {
+	r.file.Fill(e)
+	e.Pos = e.Node().Head.Pos()
+	if e.Lacks("listen") {
+		hint := `add listen = ":80"`
+		switch {
+		case e.service:
+			hint = `add listen = ":7000"`
+		case e.Node().Key == aliasHTTPS:
+			hint = `add listen = ":443"`
+		}
+		r.rep.Errorf(e.Node().Head, hint, "this %s has no address", e.noun())
+	}
+	r.claimAddresses(e)
+	r.resolveTLS(e)
+	for _, key := range []string{"socket_mode", "socket_owner"} {
+		if e.Has(key) && !slices.ContainsFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" }) {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "", "this %s has no Unix socket", e.noun())
+		}
+	}
+	checkConnFilters(r, e)
 }
 
 // claim is the address of a listener that occupies something.
@@ -98,7 +108,7 @@ func (e *listenerEntry) addressAt(i int) syntax.Span {
 
 // warnOverlaps warns of an address that takes a part of what another listener seems to get.
 func warnOverlaps(r *resolver) {
-	for _, e := range r.doc.listeners {
+	for _, e := range slices.Concat(r.doc.listeners, r.doc.services) {
 		for i := range e.Addresses {
 			a := &e.Addresses[i]
 			all := map[string]string{"tcp4": "0.0.0.0", "tcp6": "::"}[a.Network]
@@ -108,8 +118,8 @@ func warnOverlaps(r *resolver) {
 			}
 			at := e.addressAt(i)
 			r.rep.WarnConflictf(codeOverlappingListeners, at, old.at,
-				"clients of %s come to this listener, and not to the listener of %q at %s", a.Host, old.text,
-				old.at.RelativeTo(at))
+				"clients of %s come to this %s, and not to the %s of %q at %s", a.Host, e.noun(), old.by.noun(),
+				old.text, old.at.RelativeTo(at))
 		}
 	}
 }
@@ -120,6 +130,22 @@ const (
 	aliasHTTPS   = "https"
 	aliasNetwork = "network"
 )
+
+// noun is what messages call e.
+func (e *listenerEntry) noun() string {
+	if e.service {
+		return "service"
+	}
+	return "listener"
+}
+
+// alias returns the name of the table that makes e a listener of one kind: "http", "https" or "network"; else "".
+func (e *listenerEntry) alias() string {
+	if e.service {
+		return ""
+	}
+	return e.Node().Key
+}
 
 // resolveHTTPSPorts decides to which port plain requests are redirected: one of the same listener when it takes TLS
 // too, else one of any other. 443 goes before other ports.

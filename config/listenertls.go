@@ -33,7 +33,7 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 	}
 	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") {
 		hint := `add cert and key, or [[certificates]]; cert = "internal" makes one for development`
-		r.rep.Errorf(e.Node().Head, hint, "this listener has no certificate")
+		r.rep.Errorf(e.Node().Head, hint, "this %s has no certificate", e.noun())
 	}
 	if e.RedirectToHTTPS && e.TLS == TLSOn {
 		r.rep.Errorf(e.Head("redirect_to_https"), `it is for plain listeners, and for tls = "auto"`,
@@ -49,7 +49,7 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 
 // resolveTLSMode decides whether a listener takes TLS, by its key tls, the table that makes it, and its certificate.
 func (r *resolver) resolveTLSMode(e *listenerEntry) {
-	written := e.Node().Key
+	written := e.alias()
 	if e.Has("tls") {
 		if written == aliasHTTPS && e.TLS == TLSOff && !e.Failed("tls") {
 			r.rep.Errorf(e.At("tls"), "write [http]", "[https] is for TLS")
@@ -74,17 +74,17 @@ func (r *resolver) resolveTLSMode(e *listenerEntry) {
 
 // refuseTLSKeys reports the first key about TLS of a listener that takes none.
 func (r *resolver) refuseTLSKeys(e *listenerEntry) {
-	if e.Failed("tls") || e.Node().Key == aliasHTTP && e.Has("cert") {
+	if e.Failed("tls") || e.alias() == aliasHTTP && e.Has("cert") {
 		return
 	}
 	for _, k := range securedKeys() {
 		if e.Has(k.Path) {
-			r.rep.Errorf(e.Head(k.Path), "add tls = true", "this listener takes no TLS")
+			r.rep.Errorf(e.Head(k.Path), "add tls = true", "this %s takes no TLS", e.noun())
 			return
 		}
 	}
 	if rules := schema.All[*tlsRuleEntry](schema.Inside(e)); len(rules) > 0 {
-		r.rep.Errorf(rules[0].Node().Head, "add tls = true to the listener", "this listener takes no TLS")
+		r.rep.Errorf(rules[0].Node().Head, "add tls = true to the listener", "this %s takes no TLS", e.noun())
 	}
 }
 
@@ -232,7 +232,7 @@ func (r *resolver) checkFIPS() {
 	}
 	check(&r.doc.tls.Given, &r.doc.tls.Shared)
 	rules := schema.All[*tlsRuleEntry](r.file.Entries(tlsRulesPath))
-	for _, e := range r.doc.listeners {
+	for _, e := range slices.Concat(r.doc.listeners, r.doc.services) {
 		check(&e.Given, &e.TLSOptions)
 		rules = append(rules, schema.All[*tlsRuleEntry](schema.Inside(e))...)
 	}
@@ -243,8 +243,8 @@ func (r *resolver) checkFIPS() {
 
 // warnUnusedTLS warns of certificates and keys about TLS when no listener takes TLS.
 func (r *resolver) warnUnusedTLS() {
-	for i, e := range r.doc.listeners {
-		if r.c.Listeners[i].TLS != TLSOff || e.Failed("tls") {
+	for i, e := range slices.Concat(r.doc.listeners, r.doc.services) {
+		if r.c.Listening()[i].TLS != TLSOff || e.Failed("tls") {
 			return
 		}
 	}

@@ -18,8 +18,9 @@ import (
 type Options struct {
 	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
 	Set []string
-	// Under is a text in TOML of the program itself: keys of the files go before its keys. "": the program has none.
-	Under string
+	// Under are texts in TOML of the program itself: keys of the files go before their keys, and keys of an earlier
+	// text before keys of a later one.
+	Under []Under
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
@@ -36,6 +37,8 @@ type Options struct {
 	// Filters and Destinations are names of filters and destinations of the program, beside the tables of [filters]
 	// and [destinations].
 	Filters, Destinations []string
+	// Services are names of services of the program: each stands in [services], without a type.
+	Services []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
 	// Written has the Config keep what the files say, without their secrets: see Config.Written.
@@ -180,7 +183,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	checkRollback(r)
 	r.resolveCertificates()
 	r.c.TLS.Rules = tlsRulesOf(r, r.file.Entries(tlsRulesPath))
-	r.resolveListeners()
+	resolveServices(r, o.Services, r.resolveListeners(), o.MakeFilters)
 	warnOverlaps(r)
 	r.resolveUpstreams()
 	r.resolveMembers()
@@ -191,7 +194,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	checkRules(r)
 	r.resolveFallback()
 	resolveChecks(r)
-	if len(doc.listeners) == 0 {
+	if len(doc.listeners) == 0 && (len(doc.services) == 0 || len(doc.routes) > 0) {
 		r.addListener()
 	}
 	resolveRegistrations(r)
@@ -268,6 +271,9 @@ func checkRollback(r *resolver) {
 // destinations of the program.
 func resolveDefined(r *resolver, destinations []string) {
 	for _, k := range plugins.Kinds {
+		if k == plugins.Services {
+			continue // they are read with the listeners
+		}
 		r.c.Defined = append(r.c.Defined, k.Read(r.file, r.c.Language)...)
 	}
 	r.c.Defined = append(r.c.Defined, plugins.Destinations.OfProgram(destinations)...)
@@ -391,8 +397,7 @@ func checkUnusedTables(r *resolver, try bool) {
 	sinks, methods := slices.Clone(r.c.Log.Output), []string{r.doc.defaults.LoadBalancing}
 	destinations := []string{r.c.Fallback.Name}
 	var connFilters, discoverers []string
-	for i := range r.c.Listeners {
-		l := &r.c.Listeners[i]
+	for _, l := range r.c.Listening() {
 		sinks, connFilters = append(sinks, l.AccessLog.Path), append(connFilters, l.ConnFilters...)
 	}
 	for i := range r.c.Upstreams {
@@ -439,9 +444,9 @@ func (r *resolver) resolveFallback() {
 		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
 	} else if _, found := r.defined[defaultUpstream]; found {
 		r.c.Fallback = Dest{Kind: DestDefined, Name: defaultUpstream}
-	} else if routes+listeners == 0 {
+	} else if routes+listeners+len(r.doc.services) == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
-	} else if routes == 0 && !r.doc.top.HasUnknown() { // which may be routes by another name
+	} else if routes == 0 && listeners > 0 && !r.doc.top.HasUnknown() { // which may be routes by another name
 		r.rep.Warnf(codeNoRoute, r.doc.listeners[0].Node().Head,
 			`add [[routes]] with pattern = "/*" and dest = "host:port"`,
 			"no route and no upstream %q: every answer is 404", defaultUpstream)

@@ -25,6 +25,7 @@ var mine = Options{Filters: []string{"mine"}}
 // aroundRules are the tables that rules stand in, and those that keys of a section name.
 var aroundRules = map[string]string{
 	"listeners connection_filters": "[connection_filters.polite]\ntype = \"polite\"\n",
+	"services connection_filters":  "[connection_filters.polite]\ntype = \"polite\"\n",
 
 	"listeners.rules":     "[[listeners]]\nlisten = \":80\"\n",
 	"listeners.tls_rules": "[[listeners]]\nlisten = \":80\"\ncert = \"a.pem\"\nclient_ca = \"ca.pem\"\n",
@@ -52,15 +53,8 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		need(key[0], key[1])
 	}
 	switch s.Path {
-	case "listeners":
-		need("listen", `":80"`)
-		for _, secured := range append(securedKeys(), new(schema.Key)) {
-			if k.Path == cmp.Or(secured.Path, "tls") {
-				need("cert", `"a.pem"`)
-				need("client_ca", `"ca.pem"`)
-				need("hsts.max_age", `"1d"`)
-			}
-		}
+	case "listeners", "services":
+		needOfListening(s, k, need)
 	case "upstreams", "upstream_defaults":
 		if s.Path == "upstreams" {
 			need("backends", `[{ address = "h:1" }]`)
@@ -111,6 +105,22 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 	return before + header + strings.Join(fields, "\n") + "\n"
 }
 
+// needOfListening adds what a listener or a service needs beside k.
+func needOfListening(s *schema.Section, k *schema.Key, need func(path, text string)) {
+	if need("listen", `":80"`); s.Path == "services" {
+		need("type", `"polite"`)
+	}
+	for _, secured := range append(securedKeys(), new(schema.Key)) {
+		if k.Path != cmp.Or(secured.Path, "tls") {
+			continue
+		}
+		need("cert", `"a.pem"`)
+		if need("client_ca", `"ca.pem"`); s.Path == "listeners" {
+			need("hsts.max_age", `"1d"`)
+		}
+	}
+}
+
 func dottedKey(path string) string { return syntax.DottedKey(strings.Split(path, ".")...) }
 
 func eachKey(t *testing.T, f func(t *testing.T, s *schema.Section, k *schema.Key)) {
@@ -126,7 +136,7 @@ func TestSchema_rowsAreWhole(t *testing.T) {
 		if k.Default == "" && k.Example == "" {
 			t.Errorf("neither a default nor an example")
 		}
-		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners", "metrics"}, s.Path) {
+		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners", "services", "metrics"}, s.Path) {
 			t.Errorf("no reload looks whether it waits for a restart")
 		}
 		if strings.Contains(k.Doc, "|") {
@@ -210,7 +220,7 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 				return false
 			}
 			if !slices.ContainsFunc([]string{"", "global", "upstreams", "upstream_defaults", "routes", "listeners",
-				"certificates"}, reached) {
+				"services", "certificates"}, reached) {
 				t.Errorf("%s does not reach %s", text, k.Path)
 			}
 		}

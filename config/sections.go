@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // registrations make the sections of other packages.
@@ -51,6 +52,7 @@ func RegisterCheck(check func(doc *schema.Document, c *Config)) { checks = appen
 var edge = sync.OnceValue(func() *schema.Schema {
 	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
 	sections := slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
+		[]*schema.Section{serviceSection()},
 		routeSections(), language.Sections(), ruleSections(), registered())
 	tags().Comments = nil // the keys have them
 	return schema.New(sections, codes,
@@ -138,13 +140,20 @@ func ReplacesPool(section string, keys []string) bool {
 // ChangedKeys returns the keys whose values differ between two entries, by their names in the section. So do the
 // methods of that name of the other kinds of entries.
 func (l *Listener) ChangedKeys(next *Listener) []string {
-	keys := changedKeys("listeners", l.entry(), next.entry(), l.Features, next.Features)
+	section := "listeners"
+	if next.Service != nil {
+		section = plugin.Services.Section
+	}
+	keys := changedKeys(section, l.entry(), next.entry(), l.Features, next.Features)
+	if l.Service != nil && next.Service != nil {
+		keys = append(keys, l.Service.ChangedKeys(next.Service)...)
+	}
 	return addChanged(addChanged(keys, "rules", l.Rules, next.Rules), "tls_rules", l.TLSRules, next.TLSRules)
 }
 
 // entry returns l as an entry of its section.
 func (l *Listener) entry() schema.Target {
-	e := &listenerEntry{Listener: *l, Errors: errorPages{pages: l.ErrorPages}}
+	e := &listenerEntry{Listener: *l, service: l.Service != nil, Errors: errorPages{pages: l.ErrorPages}}
 	if l.Certificate != nil {
 		e.Pair = l.Certificate.Pair
 	}
@@ -263,6 +272,7 @@ var codes = []schema.Code{
 	code(codeNoListener, "The file names no address to listen on, so edge listens on `:8080`. With no "+
 		"route either, it answers with the hello page."),
 	code(codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."),
+	code("service-warning", "A service warns the operator when it is made."),
 	code(codeShadowedRoute, "Two routes have the same pattern and conditions, and not both a weight: "+
 		"the first one wins, the other can never match. Or the conditions of another route with the same pattern hold "+
 		"whenever the conditions of this one do, and it goes first: `header = \"X\"` goes before "+
@@ -325,7 +335,7 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"acme", "services", "cluster", "tracing", "sentry", "dev"},
+	"":          {"acme", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "h3"},
 	"routes":    {"mirror", "compress"},

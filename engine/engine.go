@@ -117,13 +117,14 @@ func (e *Engine) Stats() Stats {
 // surveySlots is how many slots a Survey looks at in one tick.
 const surveySlots = 4096
 
-// Survey calls f for each connection that was accepted and is open, with its Handler, on its reactor, one reactor after
-// the other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
-func (e *Engine) Survey(f func(c *Conn, h Handler)) {
+// Survey calls f for each connection that was accepted and is open, with Listener and Handler, on its reactor, one
+// reactor after the other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for
+// reactors.
+func (e *Engine) Survey(f func(c *Conn, l *Listener, h Handler)) {
 	for _, r := range e.reactors {
 		for next, more := 0, true; more; more = next > 0 {
 			if r.runOn(func() error {
-				next = Accepted(r, next, surveySlots, func(c *Conn, _ *Listener, h Handler) { f(c, h) })
+				next = Accepted(r, next, surveySlots, f)
 				return nil
 			}) != nil {
 				return

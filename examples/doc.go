@@ -8,9 +8,12 @@
 //	filter        a proxy with one filter
 //	https         a proxy that speaks TLS and HTTP/2 with its clients
 //	loadbalancer  a server of one's own with flags and a configuration: two backends and a filter
+//	lines         a chat over TLS: a service of one's own
 //	nethttp       a ServeMux of net/http, moved over by handler.FromHTTP
 //	plugin        a type of filters in a module of its own, for edge build
+//	resp          a store that speaks the protocol of Redis: a service of one's own
 //	services      three services that register themselves and find each other through edge
+//	ssh           a server that blocks, on connections of event loops
 //	upgrade       handlers of net/http that stream, and a handler that takes over its connection
 //	edge.toml     a configuration of the edge program to start from; docs/configuration.md has every key
 //	https.toml    a configuration for HTTPS, HTTP/2, gRPC and WebSockets

@@ -10,6 +10,7 @@
 //	discoverer           discovery.Source
 //	log sink             io.Writer
 //	connection filter    *session.ConnFilter
+//	service              *Service
 //
 // Modules register by the functions of package edge, such as edge.RegisterDestination; package server makes values by
 // Make. This package makes no choice between types, runs none of them for a request, and reads no file.

@@ -1,5 +1,7 @@
 package plugin
 
+import "github.com/edge-proxy/edge/engine"
+
 // Kind is what the values of some types are for. Immutable.
 type Kind struct {
 	Name    string // of one value, for messages
@@ -8,7 +10,7 @@ type Kind struct {
 }
 
 // Kinds are all of them, in the order of the reference page.
-var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters}
+var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services}
 
 // Each kind has a section of a configuration: see config/plugins.
 var (
@@ -18,7 +20,18 @@ var (
 	Discoverers       = &Kind{Name: "discoverer", Section: "discoverers"}
 	LogSinks          = &Kind{Name: "log sink", Section: "log_sinks"}
 	ConnectionFilters = &Kind{Name: "connection filter", Section: "connection_filters"}
+	Services          = &Kind{Name: "service", Section: "services"}
 )
+
+// Service is the value of a service: a protocol that is not HTTP, at addresses of its own.
+type Service struct {
+	// Accept is called for each connection, after TLS where the service has it, and returns its handler; nil closes the
+	// connection. Runs on the connection's reactor, and returns at once. A panic closes the connection, and is logged.
+	Accept func(c *engine.Conn) engine.Handler
+	// ClientFirst says that clients speak first: a connection is then accepted with its first bytes, and an idle one
+	// costs nothing. With TLS it is always so.
+	ClientFirst bool
+}
 
 // MarshalText makes the kind readable in JSON.
 func (k *Kind) MarshalText() ([]byte, error) { return []byte(k.Name), nil }

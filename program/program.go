@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process"
 	_ "github.com/edge-proxy/edge/static" // and its type of destinations
 )
 
@@ -48,9 +49,11 @@ type Options struct {
 // It belongs to the goroutine that runs it.
 type Program struct {
 	options Options
-	text    string            // of Config
+	texts   []config.Under    // of Config and Add, which lie under the file
 	given   map[string]string // where the program has given something, by its kind and its name
 	err     error             // the first mistake in what it was given
+
+	background []process.Background
 }
 
 // New makes a Program.
@@ -59,6 +62,7 @@ func New(o Options) *Program {
 		o.Version = build.Version()
 	}
 	o.Server.Filters, o.Server.Destinations = own(o.Server.Filters), own(o.Server.Destinations)
+	o.Server.Services = own(o.Server.Services)
 	return &Program{options: o, given: make(map[string]string)}
 }
 
@@ -75,7 +79,7 @@ func own[V any](m map[string]V) map[string]V {
 // stand after the entries of the file. Call it once. Messages name this text "(program)".
 func (p *Program) Config(text string) {
 	p.note("the configuration", "", text != "")
-	p.text = text
+	p.texts = append(p.texts, config.Under{Name: "(program)", Text: text})
 }
 
 // Filter adds a filter that a configuration may name in "filters". name becomes the name of the filter.
@@ -91,9 +95,9 @@ func (p *Program) Destination(name string, d proxy.Destination) {
 	p.options.Server.Destinations[name] = d
 }
 
-// note remembers where something is given, and the first mistake.
-func (p *Program) note(kind, name string, present bool) {
-	where := "elsewhere"
+// note remembers where something is given, and the first mistake. It returns the place.
+func (p *Program) note(kind, name string, present bool) (where string) {
+	where = "elsewhere"
 	if _, file, line, ok := runtime.Caller(2); ok {
 		where = fmt.Sprintf("%s:%d", filepath.Base(file), line)
 	}
@@ -110,15 +114,17 @@ func (p *Program) note(kind, name string, present bool) {
 	case !present || what != kind && name == "":
 		p.err = fmt.Errorf("%s that %s gives has no name, or is nothing", what, where)
 	}
+	return where
 }
 
 // reading returns how the configuration is read.
 func (p *Program) reading() config.Options {
 	o, s := &p.options, &p.options.Server
 	r := config.Options{
-		Set: slices.Clone(o.Set), Under: p.text, Ignored: o.Ignored,
+		Set: slices.Clone(o.Set), Under: p.texts, Ignored: o.Ignored,
 		Filters: slices.Sorted(maps.Keys(s.Filters)), Destinations: slices.Sorted(maps.Keys(s.Destinations)),
-		Sources: slices.Sorted(maps.Keys(s.Sources)), Registries: slices.Sorted(maps.Keys(s.Registries)),
+		Services: slices.Sorted(maps.Keys(s.Services)),
+		Sources:  slices.Sorted(maps.Keys(s.Sources)), Registries: slices.Sorted(maps.Keys(s.Registries)),
 	}
 	if o.Daemon {
 		r.Set = append(r.Set, "daemon=true")

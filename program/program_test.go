@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
@@ -99,6 +100,12 @@ func TestRun_refusesWhatItWasGiven(t *testing.T) {
 			p.Config("threads = 1")
 		},
 		`the configuration that program_test.go:`: func(p *Program) { p.Config("") },
+		`the service "a" that program_test.go:`:   func(p *Program) { p.Add(Service{Name: "a"}) },
+		`the service "a" is given twice`: func(p *Program) {
+			p.Listener(Service{Name: "a", Listen: []string{":1"}})
+			p.Listener(Service{Name: "a", Listen: []string{":2"}})
+		},
+		`the background "a" that program_test.go:`: func(p *Program) { p.Background("a", nil) },
 	} {
 		p := New(Options{})
 		give(p)
@@ -111,6 +118,46 @@ func TestRun_refusesWhatItWasGiven(t *testing.T) {
 	var wrong *ConfigError
 	if err := p.Run(); !errors.As(err, &wrong) || !strings.Contains(err.Error(), `(program):2:1: error: unknown key`) {
 		t.Errorf("a configuration: %v", err)
+	}
+}
+
+// The page has what an operator may say of a service of the program.
+func TestAdd_underTheFile(t *testing.T) {
+	page, err := os.ReadFile("../docs/framework.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```toml\n[services.lines]")
+	text, _, _ = strings.Cut("[services.lines]"+text, "```")
+	text = strings.ReplaceAll(text, "/etc/edge/tls/example.pem", "internal")
+	accept := func(*engine.Conn) engine.Handler { return nil }
+	for _, c := range []struct {
+		file, want string
+		listen     []string
+	}{
+		{text, "configuration OK: 0 listeners, 1 service, 0 routes, 0 upstreams, 1 certificate", []string{":1"}},
+		{"http.listen = \":1\"\n", `:2:11: error: address ":1" is given twice, first at `, []string{":1"}},
+		{"threads = 1\n", `the service "lines" of the program has no address`, nil},
+		{"[services.other]\nlisten = \":2\"\n", `the program has none that is called "other"`, []string{":1"}},
+		{"[services.lines]\ntype = \"tcp\"\n", `unknown type "tcp"`, []string{":1"}},
+	} {
+		conf := filepath.Join(t.TempDir(), "conf.toml")
+		if err := os.WriteFile(conf, []byte(c.file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p := New(Options{Conf: conf})
+		p.Add(Service{Name: "lines", Listen: c.listen, Accept: accept})
+		var out bytes.Buffer
+		if p.Check(CheckOptions{Out: &out, Problems: &out}); !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: want %q in\n%s", c.file, c.want, out.String())
+		}
+	}
+	p := New(Options{})
+	p.Add(Service{Name: "a b", Listen: []string{"nowhere"}, Accept: accept})
+	var out bytes.Buffer
+	if p.Check(CheckOptions{Out: &out, Problems: &out}); !strings.Contains(out.String(), "(program_test.go:") ||
+		!strings.Contains(out.String(), "nowhere") {
+		t.Error(out.String())
 	}
 }
 

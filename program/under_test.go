@@ -19,7 +19,8 @@ func under(t *testing.T, program, file, more string, set ...string) (*config.Con
 			t.Fatal(err)
 		}
 	}
-	return config.Options{Under: program, Set: set}.Load(filepath.Join(dir, "main.toml"))
+	texts := []config.Under{{Name: "(program)", Text: program}}
+	return config.Options{Under: texts, Set: set}.Load(filepath.Join(dir, "main.toml"))
 }
 
 // What the files set goes before the text of the program, by any name of a key, also where a file is included; what
@@ -102,6 +103,7 @@ filters = ["lock"]
 
 // A file in YAML may leave a key of the program without a value, and may have another kind of value than the program.
 func TestOptions_underAnotherFormat(t *testing.T) {
+	textUnder := []config.Under{{Name: "(program)", Text: "threads = 2\n[http]\nlisten = \":1\"\n"}}
 	path := filepath.Join(t.TempDir(), "conf.yaml")
 	for text, want := range map[string]string{
 		"threads:\n":               "2 ",
@@ -112,7 +114,7 @@ func TestOptions_underAnotherFormat(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		cfg, report := config.Options{Under: "threads = 2\n[http]\nlisten = \":1\"\n"}.Load(path)
+		cfg, report := config.Options{Under: textUnder}.Load(path)
 		var got string
 		if report.OK() {
 			got = fmt.Sprint(cfg.Global.WorkerThreads, " ")

@@ -31,8 +31,11 @@ type Socket struct {
 	FD       int    `json:"-"`
 }
 
-// PurposeHTTP is the Purpose of sockets that a Server listens on.
-const PurposeHTTP = "http"
+// The Purposes of sockets that a Server listens on. It adopts a socket of either kind, as its configuration says.
+const (
+	PurposeHTTP    = "http"
+	PurposeService = "service" // for a protocol that is not HTTP: older programs leave it alone
+)
 
 // FileID names a file as long as somebody has it open.
 type FileID struct {
@@ -97,7 +100,7 @@ func (a *adoption) group(at *config.Address) (group []int) {
 	for _, addr := range addrsOf(at) {
 		address := ""
 		for i, s := range a.sockets {
-			free := a.isFree(i) && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
+			free := a.isFree(i) && s.isOurs() && (address == "" || s.Address == address)
 			if free && s.serves(at, addr) {
 				address = s.Address
 				group = append(group, i)
@@ -225,14 +228,16 @@ func (a *adoption) checkNames(c *config.Config) error {
 		if !s.Held || s.Listener == "" {
 			continue
 		}
-		for j := range c.Listeners {
-			if l := &c.Listeners[j]; l.Name == s.Listener && !s.isOf(l) {
+		for _, l := range c.Listening() {
+			if l.Name == s.Listener && !s.isOf(l) {
 				return s.wrongAddress(l)
 			}
 		}
 	}
 	return nil
 }
+
+func (s *Socket) isOurs() bool { return s.Purpose == PurposeHTTP || s.Purpose == PurposeService }
 
 // isOf reports whether s is a socket of an address of l.
 func (s *Socket) isOf(l *config.Listener) bool {
@@ -293,9 +298,9 @@ type Unclaimed struct {
 // wayIn says what makes s the socket of a listener of c.
 func (s *Socket) wayIn(c *config.Config) string {
 	at, err := netip.ParseAddrPort(s.Address)
-	for i := range c.Listeners {
-		for j := range c.Listeners[i].Addresses {
-			a := &c.Listeners[i].Addresses[j]
+	for _, l := range c.Listening() {
+		for j := range l.Addresses {
+			a := &l.Addresses[j]
 			if err == nil && a.Network != "unix" && a.Port == int(at.Port()) {
 				return fmt.Sprintf("the listener at %s has the port and not the address: listen = %q there, or "+
 					"ListenStream= and BindIPv6Only= in the unit of the socket", a.Text, s.listen())

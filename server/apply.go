@@ -50,8 +50,8 @@ func (s *Server) Plan(cfg *config.Config) Diff {
 			t, n := &e.Touches[j], 0
 			switch {
 			case t.Connections == changes.OfClients:
-				for k := range s.present.Listeners {
-					n += s.listeners.conns(&s.present.Listeners[k], e)
+				for _, l := range s.present.Listening() {
+					n += s.listeners.conns(l, e)
 				}
 			case e.Kind != "upstream":
 				continue // all pools, or one that several routes have in common

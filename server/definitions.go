@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -108,6 +109,32 @@ func (p *definitions) makeFilter(name string) (*proxy.Filter, error) {
 func (p *definitions) of(kind *plugin.Kind, name, typ string) *plugin.Build {
 	return &plugin.Build{Kind: kind, Name: name, Type: typ, Reactors: p.Reactors(), Kept: p.next.claims,
 		Logger: slog.Default().With(kind.Name, name)}
+}
+
+// service returns what a configuration defines as a service, or the program's own. It goes on over a reload where its
+// keys are the same; its connections keep it in any case.
+func (p *definitions) service(d *config.Definition) (*plugin.Service, error) {
+	s := p.opts.Services[d.Name]
+	if s == nil {
+		var err error
+		s, err = lasting(p, plugin.Services, d.Name, func(made *plugin.Service, h *keeper) (*plugin.Service, error) {
+			accept := made.Accept
+			if accept == nil {
+				return made, nil
+			}
+			return &plugin.Service{ClientFirst: made.ClientFirst, Accept: func(c *engine.Conn) engine.Handler {
+				defer runtime.KeepAlive(h)
+				return accept(c)
+			}}, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if s.Accept == nil {
+		return nil, fmt.Errorf("service %q: it has no Accept", d.Name)
+	}
+	return s, nil
 }
 
 // tenure is reachable as long as an exchange may use the filters of a configuration.

@@ -17,19 +17,26 @@ func (s *Server) NewPulse() *engine.Pulse { return s.engine.NewPulse() }
 
 // Draining is what a drain waits for: the connections of clients, each counted once.
 type Draining struct {
-	Idle    int            // of HTTP/1, between two requests, and those that have sent nothing yet
-	Busy    int            // of HTTP/1, with a request
-	H2      int            // of HTTP/2, with requests or without
-	Tunnels int            // of HTTP/1, that became tunnels
-	Other   int            // TLS handshakes
-	Routes  map[string]int // how many tunnels each route has, those over HTTP/2 too
+	Idle    int // of HTTP/1, between two requests, and those that have sent nothing yet
+	Busy    int // of HTTP/1, with a request
+	H2      int // of HTTP/2, with requests or without
+	Tunnels int // of HTTP/1, that became tunnels
+	Other   int // TLS handshakes
+
+	Services int            // they belong to services
+	Routes   map[string]int // how many tunnels each route has, those over HTTP/2 too
 }
 
 // Draining returns what a drain waits for now, or would wait for. It asks every reactor, so it is not for reactors, and
 // takes as long as the slowest of them. After Stop there is nothing.
 func (s *Server) Draining() Draining {
 	d := Draining{Routes: make(map[string]int)}
-	s.engine.Survey(func(_ *engine.Conn, h engine.Handler) {
+	services := s.serviceListeners()
+	s.engine.Survey(func(_ *engine.Conn, l *engine.Listener, h engine.Handler) {
+		if services[l] {
+			d.Services++
+			return
+		}
 		exchanges, tunnels := 0, 0
 		a := session.ActivityOf(h, func(r session.Receiver, tunnel bool) {
 			exchanges++
@@ -54,6 +61,19 @@ func (s *Server) Draining() Draining {
 	return d
 }
 
+// serviceListeners returns the listeners of services, also those that close.
+func (s *Server) serviceListeners() map[*engine.Listener]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[*engine.Listener]bool)
+	for _, l := range slices.Concat(s.listeners.now, s.listeners.closing) {
+		if l.other != nil {
+			all[l.open] = true
+		}
+	}
+	return all
+}
+
 // String lists what there is: "3 idle, 1 tunnel (chat 1)"; "none".
 func (d Draining) String() string {
 	var parts []string
@@ -66,6 +86,7 @@ func (d Draining) String() string {
 	add(d.Busy, "busy")
 	add(d.H2, "of HTTP/2")
 	add(d.Tunnels, "with tunnels")
+	add(d.Services, "of services")
 	add(d.Other, "in handshakes")
 	if len(parts) == 0 {
 		return "none"

@@ -140,8 +140,8 @@ func (p *destinations) open(u *config.Upstream, o upstream.Options, key *dynamic
 // addressesOf returns the addresses of listeners as c has them: none is open yet.
 func addressesOf(c *config.Config) string {
 	var all []string
-	for i := range c.Listeners {
-		for _, a := range c.Listeners[i].Addresses {
+	for _, l := range c.Listening() {
+		for _, a := range l.Addresses {
 			all = append(all, keyOf(&a))
 		}
 	}

@@ -91,9 +91,13 @@ func (h *Handover) Sockets() ([]Socket, error) {
 			name = l.heldName
 		}
 		dev, ino := l.file.ID()
+		purpose := PurposeHTTP
+		if l.other != nil {
+			purpose = PurposeService
+		}
 		for n, fd := range groups[i] {
 			all = append(all, Socket{
-				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: PurposeHTTP,
+				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: purpose,
 				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: FileID{dev, ino}, FD: int(fd),
 			})
 			h.offered = append(h.offered, l)
@@ -401,7 +405,8 @@ func (h *Handover) receive(batch []Given, listeners []*listener, perTick int) (n
 	reactors := h.server.engine.Reactors()
 	shares := make([][]func(*engine.Reactor), len(reactors))
 	for _, g := range batch {
-		if g.Socket < 0 || g.Socket >= len(listeners) || listeners[g.Socket] == nil {
+		if g.Socket < 0 || g.Socket >= len(listeners) || listeners[g.Socket] == nil ||
+			listeners[g.Socket].other != nil { // only connections of HTTP are given
 			unix.Close(g.FD) //nolint:errcheck // nothing was written to it
 			continue
 		}
@@ -442,6 +447,9 @@ func (h *Handover) SelfCheck(ctx context.Context) error {
 	var probes []probe
 	for i := range s.listeners.now {
 		l := s.listeners.now[i]
+		if l.other != nil {
+			continue // only the service knows what clients say
+		}
 		probes = append(probes, probe{l.title, l.open, l.probe()})
 	}
 	s.mu.Unlock()

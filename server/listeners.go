@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/socketfile"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
@@ -30,6 +31,7 @@ import (
 // connections and requests is exchanged meanwhile.
 //
 //	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► proxy.Service (for new requests)
+//	                                    └─ plugin.Service, where it is a service
 type listener struct {
 	key      string // of its address
 	open     *engine.Listener
@@ -39,9 +41,11 @@ type listener struct {
 	file     *socketfile.File     // of a Unix socket; nil: none, or it was removed; guarded by shared.mu
 	heldName string               // that the supervisor has given them
 
-	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
-	shaking  atomic.Pointer[tlsconn.Handshaker]                  // of TLS handshakes; nil: there are none
-	service  *proxy.Service
+	begin   atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
+	shaking atomic.Pointer[tlsconn.Handshaker]                  // of TLS handshakes; nil: there are none
+
+	service  *proxy.Service        // nil: it has served no HTTP; guarded by shared.mu
+	other    *plugin.Service       // it serves this in place of HTTP; nil: HTTP; guarded by shared.mu
 	name     string                // guarded by shared.mu
 	title    string                // name, or the address where the listener has none; guarded by shared.mu
 	secured  bool                  // it takes TLS; guarded by shared.mu
@@ -56,7 +60,8 @@ type setting struct {
 	config   *config.Listener
 	address  *config.Address
 	opts     session.ServerOptions
-	requests *proxy.Listener
+	requests *proxy.Listener        // nil: it is a service
+	other    *plugin.Service        // nil: it serves HTTP
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
 	filters  []*session.ConnFilter
 }
@@ -106,8 +111,8 @@ func (p *listeners) prepare() error {
 		return err
 	}
 	times := make(map[string]int)
-	for i := range c.Listeners {
-		set, err := p.setting(i, pages)
+	for i, l := range c.Listening() {
+		set, err := p.setting(i, l, pages)
 		if err != nil {
 			return err
 		}
@@ -117,25 +122,42 @@ func (p *listeners) prepare() error {
 			times[key]++ // port 0 may be named several times
 			set.key = fmt.Sprintf("%s#%d", key, times[key])
 			set.listener, set.address = kept[set.key], a
+			if l := set.listener; l != nil && l.sockets.DeferAccept != set.defers() {
+				return listenError(set.config, a, errOrder)
+			}
 			p.next = append(p.next, set)
 		}
 	}
 	return nil
 }
 
-// setting makes the setting of listener i, without an address.
-func (p *listeners) setting(i int, pages *page.Set) (set setting, err error) {
-	c := &p.reload.config.Listeners[i]
-	log := p.reload.config.LogOf(c, nil)
-	logs, err := p.logs.by(&log)
-	if err != nil {
-		return set, err
-	}
-	secure, handshakes, err := p.certificates.options(i)
+// errOrder refuses to turn a socket on which clients speak first into another kind, or back: the kernel holds some of
+// the connections until clients speak.
+var errOrder = errors.New("the address changes between HTTP, where clients speak first, and a service that speaks " +
+	"first: that takes a restart or an upgrade")
+
+// defers reports whether connections are accepted with their first bytes.
+func (s *setting) defers() bool {
+	return s.address.Network != "unix" && (s.other == nil || s.secure != nil || s.other.ClientFirst)
+}
+
+// setting makes the setting of c, number i of Listening, without an address.
+func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set setting, err error) {
+	secure, handshakes, err := p.certificates.options(i, c)
 	if err != nil {
 		return set, err
 	}
 	filters, err := p.definitions.connFilters(c.ConnFilters)
+	if err != nil {
+		return set, err
+	}
+	set = setting{config: c, secure: secure, filters: filters}
+	if c.Service != nil {
+		set.other, err = p.definitions.service(c.Service)
+		return set, err
+	}
+	log := p.reload.config.LogOf(c, nil)
+	logs, err := p.logs.by(&log)
 	if err != nil {
 		return set, err
 	}
@@ -145,7 +167,8 @@ func (p *listeners) setting(i int, pages *page.Set) (set setting, err error) {
 	if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
 		return set, fmt.Errorf("listener %s: %w", c.Name, err)
 	}
-	return setting{config: c, opts: sessionOptions(c), requests: requests, secure: secure, filters: filters}, nil
+	set.opts, set.requests = sessionOptions(c), requests
+	return set, nil
 }
 
 // commit opens the addresses that are new, until one fails. Then the addresses of both configurations are own ones.
@@ -187,7 +210,8 @@ func (p *listeners) retire() {
 		if p.has(l) {
 			continue
 		}
-		if i := slices.IndexFunc(p.now, func(next *listener) bool { return next.name == l.name }); i >= 0 {
+		same := func(next *listener) bool { return next.name == l.name && next.service != nil }
+		if i := slices.IndexFunc(p.now, same); i >= 0 && l.service != nil {
 			l.service.Follow(p.now[i].service) // routes and logs know listeners by name: its guards hold for l too
 		}
 		p.close(l)
@@ -253,16 +277,16 @@ func (p *listeners) forgetClosed() (errs []error) {
 func (p *listeners) apply(s *setting) {
 	l, name := s.listener, s.config.Name
 	renamed := l.name != name // counts of connections keep the name before
-	l.name, l.title, l.secured = name, nameAt(s.config, s.address), s.secure != nil
-	l.service.Use(s.requests)
+	l.name, l.title, l.secured, l.other = name, nameAt(s.config, s.address), s.secure != nil, s.other
 	if l.open != nil {
 		l.open.SetConnsMax(s.config.Limits.Connections)
 	}
-	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
-		l.opts = s.opts
-		l.sessions = append(l.sessions, session.NewServer(p.engine, l.service, s.opts))
+	var begin func(c *engine.Conn) engine.Handler
+	if s.other != nil {
+		begin = s.other.Accept
+	} else {
+		begin = p.sessionsOf(l, s, renamed).Accept
 	}
-	begin := l.sessions[len(l.sessions)-1].Accept
 	l.shaking.Store(nil)
 	if s.secure != nil {
 		l.shaking.Store(p.secure)
@@ -270,6 +294,20 @@ func (p *listeners) apply(s *setting) {
 	}
 	begin = session.FilterAccepted(name, s.filters, begin)
 	l.begin.Store(&begin)
+}
+
+// sessionsOf returns the sessions of new connections of HTTP.
+func (p *listeners) sessionsOf(l *listener, s *setting, renamed bool) *session.Server {
+	if l.service == nil {
+		l.service = p.proxy.Service(s.requests)
+	} else {
+		l.service.Use(s.requests)
+	}
+	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
+		l.opts = s.opts
+		l.sessions = append(l.sessions, session.NewServer(p.engine, l.service, s.opts))
+	}
+	return l.sessions[len(l.sessions)-1]
 }
 
 // isClosed reports whether l's sockets were closed, although a configuration may name it: see Handover.Abandon.
@@ -336,12 +374,12 @@ func sessionOptions(c *config.Listener) session.ServerOptions {
 func (p *listeners) open(set *setting) error {
 	a := set.address
 	sockets := engine.ListenOptions{
-		DeferAccept: a.Network != "unix", V6Only: a.Network == "tcp6",
+		DeferAccept: set.defers(), V6Only: a.Network == "tcp6",
 		FastOpen: set.config.FastOpen, UserTimeout: set.config.UserTimeout,
 	}
 	l := p.closingOf(set.key)
 	if l == nil {
-		l = &listener{key: set.key, service: p.proxy.Service(set.requests)}
+		l = &listener{key: set.key}
 		l.anyPort = a.Network != "unix" && a.Port == 0
 		set.listener = l
 		p.apply(set)
@@ -499,8 +537,7 @@ const (
 // it needs one to a backend.
 func Descriptors(c *config.Config) uint64 {
 	conns := 0
-	for i := range c.Listeners {
-		l := &c.Listeners[i]
+	for _, l := range c.Listening() {
 		conns += l.Limits.Connections * len(l.Addresses)
 	}
 	return max(descriptorsMin, 2*uint64(conns)+descriptorsOwn)

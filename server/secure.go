@@ -79,9 +79,9 @@ func (p *certificates) prepare() error {
 		}
 		groups[0] = append(groups[0], files)
 	}
-	for i := range p.reload.config.Listeners {
+	for _, l := range p.reload.config.Listening() {
 		var own []certs.Files
-		if c := p.reload.config.Listeners[i].Certificate; c != nil {
+		if c := l.Certificate; c != nil {
 			own = append(own, filesOf(c))
 		}
 		groups = append(groups, own)
@@ -137,8 +137,8 @@ func trustFiles(c *config.Config) (paths []string) {
 			paths = append(paths, path)
 		}
 	}
-	for i := range c.Listeners {
-		if l := &c.Listeners[i]; l.TLS != config.TLSOff {
+	for _, l := range c.Listening() {
+		if l.TLS != config.TLSOff {
 			add(l.TLSOptions.ClientCA)
 			for _, rule := range c.HandshakeRules(l) {
 				add(rule.ClientCA)
@@ -173,8 +173,7 @@ func (p *certificates) internal() (a *certs.Authority, names []string, err error
 			hosts = append(hosts, c.Hosts...)
 		}
 	}
-	for i := range p.reload.config.Listeners {
-		l := &p.reload.config.Listeners[i]
+	for _, l := range p.reload.config.Listening() {
 		if l.Certificate == nil || l.Certificate.Cert != config.InternalCert {
 			continue
 		}
@@ -230,10 +229,9 @@ func StateDir(uid int) (string, error) {
 	return "", errNoState
 }
 
-// options returns the options of TLS of listener i, and the rules on its handshakes; nil when it has no TLS, or
-// no rules.
-func (p *certificates) options(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
-	l := &p.reload.config.Listeners[i]
+// options returns the options of TLS of l, number i of Listening, and the rules on its handshakes; nil when it has no
+// TLS, or no rules.
+func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
 	if l.TLS == config.TLSOff {
 		return nil, nil, nil
 	}
@@ -245,7 +243,10 @@ func (p *certificates) options(i int) (*tlsconn.ServerOptions, *tlsrules.Rules, 
 	}
 	asked := authOf(o.ClientAuth, o.ClientCA)
 	secure := &tlsconn.ServerOptions{Config: c, Asked: asked.Asked, Auto: l.TLS == config.TLSAuto,
-		Plain: p.proxy.PlainOnTLS, Failed: refused(l.Name)}
+		Failed: refused(l.Name)}
+	if l.Service == nil {
+		secure.Plain = p.proxy.PlainOnTLS
+	}
 	if err := p.askClients(c, o.ClientAuth, o.ClientCA); err != nil {
 		return nil, nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}

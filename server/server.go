@@ -20,6 +20,7 @@ import (
 	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server/metrics"
@@ -46,9 +47,11 @@ type Options struct {
 	// Filters are filters of the program that a configuration may name beside the ones of [filters]: in [defaults] for
 	// all requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
-	// Destinations are those of the program that a configuration may name as "dest", beside upstreams and
+	// Destinations are destinations of the program that a configuration may name as "dest", beside upstreams and
 	// [destinations]. They go on over reloads.
 	Destinations map[string]proxy.Destination
+	// Services are services of the program, by the names of their tables in [services]. They go on over reloads.
+	Services map[string]*plugin.Service
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
 	// Registries are kinds of registries that a configuration may name by their schemes, in [register].
@@ -277,6 +280,8 @@ type Part struct {
 	Open   *engine.Listener
 	TLS    bool
 	V6Only bool // it takes no IPv4
+
+	Service bool // it does not speak HTTP
 }
 
 // Parts returns what s consists of now.
@@ -289,7 +294,7 @@ func (s *Server) Parts() *Parts {
 		p.Backends[name] = of.set
 	}
 	for _, l := range s.listeners.now {
-		p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only})
+		p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only, l.other != nil})
 	}
 	return p
 }

@@ -104,11 +104,16 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	printable.Printf(w, "  connections    %d\n", st.Connections)
 	for i := range st.Listeners {
 		l := &st.Listeners[i]
-		kind := "http"
-		if l.TLS {
+		what, kind := "listener", "http"
+		switch {
+		case l.Service && l.TLS:
+			what, kind = "service", "tls"
+		case l.Service:
+			what, kind = "service", "plain"
+		case l.TLS:
 			kind = "https"
 		}
-		printable.Printf(w, "  listener       %s at %s, %s, %d open\n", l.Name, l.Address, kind, l.Connections)
+		printable.Printf(w, "  %-14s %s at %s, %s, %d open\n", what, l.Name, l.Address, kind, l.Connections)
 	}
 	for _, u := range st.Upstreams {
 		printable.Printf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)

@@ -160,18 +160,18 @@ func OfSockets(key string) bool { return strings.HasPrefix(key, socketPrefix) }
 // addresses that both configurations listen on.
 func socketKeys(old, next *config.Config) (keys []string) {
 	opened := make(map[address]*config.Listener)
-	for i := range old.Listeners {
-		for _, a := range old.Listeners[i].Addresses {
-			opened[addressOf(&a)] = &old.Listeners[i]
+	for _, l := range old.Listening() {
+		for _, a := range l.Addresses {
+			opened[addressOf(&a)] = l
 		}
 	}
-	for i := range next.Listeners {
-		for _, a := range next.Listeners[i].Addresses {
+	for _, l := range next.Listening() {
+		for _, a := range l.Addresses {
 			was := opened[addressOf(&a)]
 			if was == nil {
 				continue
 			}
-			for _, key := range was.RestartKeys(&next.Listeners[i]) {
+			for _, key := range was.RestartKeys(l) {
 				if !slices.Contains(keys, key) {
 					keys = append(keys, key)
 				}

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/yield"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 type part struct {
@@ -48,10 +49,17 @@ func partsOf(c *config.Config) []part {
 	for i := range c.Certificates {
 		all = append(all, keyed("certificate", c.Certificates[i].Cert, &c.Certificates[i]))
 	}
-	for i := range c.Listeners {
-		all = append(all, keyed("listener", c.Listeners[i].Name, &c.Listeners[i]))
+	for _, l := range c.Listening() {
+		kind := "listener"
+		if l.Service != nil {
+			kind = l.Service.Kind.Name
+		}
+		all = append(all, keyed(kind, l.Name, l))
 	}
 	for i := range c.Defined {
+		if c.Defined[i].Kind == plugin.Services {
+			continue // it is a part with its addresses
+		}
 		all = append(all, keyed(c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]))
 	}
 	for i := range c.Upstreams {
@@ -134,8 +142,8 @@ func addressOf(a *config.Address) address { return address{a.Network, a.Host, a.
 
 func addressesOf(c *config.Config) map[address]bool {
 	all := make(map[address]bool)
-	for i := range c.Listeners {
-		for _, a := range c.Listeners[i].Addresses {
+	for _, l := range c.Listening() {
+		for _, a := range l.Addresses {
 			all[addressOf(&a)] = true
 		}
 	}

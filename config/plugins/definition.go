@@ -88,14 +88,33 @@ func (k *Kind) newEntry(_ schema.Target, n *syntax.Node) schema.Target {
 	if n == nil {
 		return e
 	}
-	if by := n.Child("type"); by != nil {
-		if t := k.find(by.Text); t != nil {
-			e.Config = t.New()
-			e.Struct = e.Config
-		}
-	}
+	e.Config = k.NewStruct(n)
+	e.Struct = e.Config
 	e.Name, e.Pos = n.Key, n.Head.Pos()
 	return e
+}
+
+// NewStruct returns the struct for the keys of the table n, by its type; nil: there is no such type.
+func (k *Kind) NewStruct(n *syntax.Node) any {
+	if by := n.Child("type"); by != nil {
+		if t := k.find(by.Text); t != nil {
+			return t.New()
+		}
+	}
+	return nil
+}
+
+// Define completes and checks h, an entry of another package whose values are filled in, as one of k of that type. With
+// try it is made once, and given up, to see whether it can be.
+func (k *Kind) Define(rep *syntax.Report, h *schema.Held, typ string, c Compiler, try bool) *Definition {
+	n := h.Node()
+	e := &entry{Held: *h, Definition: Definition{
+		Table: plugin.Table{Kind: k.Kind, Name: n.Key, Type: typ, Config: h.Struct}, Pos: n.Head.Pos()}}
+	e.resolve(rep, c)
+	if try && rep.OK() {
+		k.try(rep, e)
+	}
+	return &e.Definition
 }
 
 // Read returns the tables of k that doc has, in the order of the file.
@@ -154,16 +173,20 @@ func (k *Kind) CheckUsed(doc *schema.Document, named []string, try bool) {
 				syntax.Quote(e.Name))
 			continue
 		}
-		if !try {
-			continue
+		if try {
+			k.try(doc.Report, e)
 		}
-		warned, err := k.find(e.Type).Try(&e.Table)
-		for _, line := range warned {
-			doc.Report.Warnf(k.Name+"-warning", e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
-		}
-		if err != nil {
-			doc.Report.Errorf(e.blamed(err), "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
-		}
+	}
+}
+
+// try makes e once, and reports its warnings, or why it cannot be made.
+func (k *Kind) try(rep *syntax.Report, e *entry) {
+	warned, err := k.find(e.Type).Try(&e.Table)
+	for _, line := range warned {
+		rep.Warnf(k.Name+"-warning", e.Node().Head, "", "the %s %s: %s", k.Name, syntax.Quote(e.Name), line)
+	}
+	if err != nil {
+		rep.Errorf(e.blamed(err), "", "the %s %s cannot be made: %v", k.Name, syntax.Quote(e.Name), err)
 	}
 }
 

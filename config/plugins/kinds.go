@@ -26,7 +26,7 @@ type Kind struct {
 }
 
 // Kinds are all of them, in the order of the reference page.
-var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters}
+var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services}
 
 // Each kind has the section of its name.
 var (
@@ -82,6 +82,13 @@ var (
 		Unused: "No listener names a connection filter: it is not made.",
 	}
 
+	// Services have keys of listeners, so package config has their section.
+	Services = &Kind{
+		Kind: plugin.Services,
+		Does: "Type of the service, of a module that the program was built with. A service of the program itself has " +
+			"no type.",
+	}
+
 	Discoverers = &Kind{
 		Kind: plugin.Discoverers,
 		Doc: "Sources of backends beside edge's own, by the names under which `discover` of upstreams " +
@@ -100,7 +107,9 @@ func (k *Kind) unusedCode() string { return "unused-" + strings.ReplaceAll(k.Nam
 // Sections returns the sections of all kinds, with the types that were registered.
 func Sections() (all []*schema.Section) {
 	for _, k := range Kinds {
-		all = append(all, k.section())
+		if k != Services {
+			all = append(all, k.section())
+		}
 	}
 	return all
 }
@@ -115,9 +124,8 @@ var tags = sync.OnceValue(func() *schema.Tags {
 
 func (k *Kind) section() *schema.Section {
 	s := schema.Table[entry](tags(), schema.Section{
-		Path: k.Section, Shape: schema.Named, New: k.newEntry, Doc: k.Doc,
-		Variants: schema.Variants{By: "type", Unknown: k.elsewhere},
-		Codes:    []schema.Code{{Name: k.unusedCode(), Doc: k.Unused}},
+		Path: k.Section, Shape: schema.Named, New: k.newEntry, Doc: k.Doc, Variants: k.Variants(),
+		Codes: []schema.Code{{Name: k.unusedCode(), Doc: k.Unused}},
 		Keep: func(of *schema.Key) bool {
 			if of.Path == "type" {
 				of.Doc = k.Does
@@ -128,12 +136,18 @@ func (k *Kind) section() *schema.Section {
 	if k.Warning != "" {
 		s.Codes = append(s.Codes, schema.Code{Name: k.Name + "-warning", Doc: k.Warning})
 	}
+	return s
+}
+
+// Variants returns the types of k, as kinds of entries of a section.
+func (k *Kind) Variants() schema.Variants {
+	v := schema.Variants{By: "type", Unknown: k.elsewhere}
 	for _, t := range plugin.Types() {
 		if t.Kind == k.Kind {
-			s.Variants.List = append(s.Variants.List, schema.Variant{Name: t.Name, Doc: t.Doc, Keys: keysOf(t)})
+			v.List = append(v.List, schema.Variant{Name: t.Name, Doc: t.Doc, Keys: keysOf(t)})
 		}
 	}
-	return s
+	return v
 }
 
 // elsewhere says where a type may be that k does not have.

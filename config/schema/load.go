@@ -23,8 +23,9 @@ const (
 type Options struct {
 	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
 	Set []string
-	// Under is a text in TOML of the program itself: keys of the files go before its keys. "": the program has none.
-	Under string
+	// Under are texts in TOML of the program itself: keys of the files go before their keys, and keys of an earlier
+	// text before keys of a later one.
+	Under []Under
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
@@ -85,8 +86,8 @@ func (s *Schema) newLoader(o Options) *loader {
 
 // finish applies the options to the merged tree and decodes it.
 func (l *loader) finish() *Document {
-	if l.options.Under != "" {
-		l.putUnder(l.options.Under)
+	for _, u := range l.options.Under {
+		l.putUnder(u)
 	}
 	if l.root == nil {
 		return l.doc
@@ -104,13 +105,13 @@ func (l *loader) finish() *Document {
 	return l.doc
 }
 
-// underName stands for the text of Options.Under in messages.
-const underName = "(program)"
+// Under is a text of the program, with a name for messages: "(program)".
+type Under struct{ Name, Text string }
 
 // putUnder puts the text of the program under the tree of the files. Where the files set a key, by any of its names,
 // their value counts. Tables with the same name become one, and entries of lists stand after the entries of the files.
-func (l *loader) putUnder(text string) {
-	src := syntax.NewSource(underName, []byte(text), l.sources)
+func (l *loader) putUnder(u Under) {
+	src := syntax.NewSource(u.Name, []byte(u.Text), l.sources)
 	l.sources++
 	tree, whole := syntax.ParseTOML(src, l.rep)
 	l.doc.Whole = l.doc.Whole && whole

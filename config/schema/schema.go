@@ -75,8 +75,9 @@ type Alias struct {
 
 // Variants are the kinds of entries of a section.
 type Variants struct {
-	By   string // the key whose value is the name of the kind
-	List []Variant
+	By       string // the key whose value is the name of the kind
+	Optional bool   // an entry without it has the keys of the section alone
+	List     []Variant
 	// Unknown returns the hint for a name that no kind has, where there is one better than a similar name; nil: none.
 	Unknown func(name string) string
 }

@@ -62,6 +62,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/plugins.md", "[http]\nlisten = \":8080\"\n\n[log]", "examples/plugin/fleet serves it"},
 	{"docs/plugins.md", "[http]\nlisten = \":8080\"\n\n[balance_methods", "examples/plugin/fleet serves it"},
 	{"docs/plugins.md", "[connection_filters.door]", "examples/plugin/fleet serves it"},
+	{"docs/plugins.md", "[services.pager]", "examples/plugin/fleet serves it"},
+	{"docs/framework.md", "[services.lines]", "a test of package program reads it"},
 	{"docs/plugins.md", "[http]\nlisten = \":8080\"\n\n[discoverers", "examples/plugin/fleet serves it"},
 	{"docs/plugins.md", "github.com/edge-proxy/edge v1.4.0 ", "what edge build prints; TestBuild looks at it"},
 	{"docs/plugins.md", "# edge.build", "TestParseFile reads such a file"},

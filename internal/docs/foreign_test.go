@@ -17,6 +17,7 @@ var unknownElsewhere = map[string]string{
 	"discoverers":             "its types come from modules",
 	"log_sinks":               "its types come from modules",
 	"connection_filters":      "its types come from modules",
+	"services":                "its types come from modules and programs",
 	"tag":                     "other programs have no words for a request in their logs",
 }
 

@@ -25,8 +25,8 @@ func (e *exam) certificates() {
 	for i := range e.config.Certificates {
 		all = append(all, &e.config.Certificates[i])
 	}
-	for i := range e.config.Listeners {
-		if c := e.config.Listeners[i].Certificate; c != nil {
+	for _, l := range e.config.Listening() {
+		if c := l.Certificate; c != nil {
 			all = append(all, c)
 		}
 	}

@@ -16,9 +16,9 @@ import (
 
 // each calls f for each address of TCP that a listener has.
 func (e *exam) each(f func(a *config.Address)) {
-	for i := range e.config.Listeners {
-		for j := range e.config.Listeners[i].Addresses {
-			if a := &e.config.Listeners[i].Addresses[j]; a.Network != "unix" && a.Port != 0 {
+	for _, l := range e.config.Listening() {
+		for j := range l.Addresses {
+			if a := &l.Addresses[j]; a.Network != "unix" && a.Port != 0 {
 				f(a)
 			}
 		}

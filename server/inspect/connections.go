@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -36,9 +37,9 @@ func (v *Inspector) Connections(ctx context.Context, cursor string, n int, keep 
 	list []admin.Connection, next string, err error,
 ) {
 	parts := v.server.Parts()
-	titles := make(map[*engine.Listener]string)
+	listeners := make(map[*engine.Listener]server.Part)
 	for _, l := range parts.Listeners {
-		titles[l.Open] = l.Title
+		listeners[l.Open] = l
 	}
 	reactors := parts.Engine.Reactors()
 	at, from, offset, err := parseCursor(cursor, len(reactors))
@@ -52,7 +53,7 @@ func (v *Inspector) Connections(ctx context.Context, cursor string, n int, keep 
 			return nil, "", err
 		}
 		for i := min(offset, len(seen)); i < len(seen); i++ {
-			c := describe(&seen[i], titles)
+			c := describe(&seen[i], listeners[seen[i].listener])
 			if !keep(&c) {
 				continue
 			}
@@ -118,11 +119,15 @@ func ask[T any](ctx context.Context, r *engine.Reactor, f func(r *engine.Reactor
 }
 
 // describe says what a connection does.
-func describe(c *sighted, titles map[*engine.Listener]string) admin.Connection {
-	one := admin.Connection{ID: c.ref.String(), Listener: titles[c.listener], Client: c.client.String(),
+func describe(c *sighted, l server.Part) admin.Connection {
+	one := admin.Connection{ID: c.ref.String(), Listener: l.Title, Client: c.client.String(),
 		Reactor: c.ref.Reactor().Index(), Protocol: "handshake", State: "active", Queued: c.queued}
 	if d := c.digest; d != nil {
 		one.TLS, one.Host = tls.VersionName(d.Version), d.ServerName
+	}
+	if l.Service {
+		one.Protocol = "service"
+		return one
 	}
 	if c.activity.Kind == session.KindOther {
 		return one

@@ -33,7 +33,7 @@ func (v *Inspector) Listeners() []admin.Listener {
 	all := []admin.Listener{}
 	for _, l := range v.server.Parts().Listeners {
 		all = append(all, admin.Listener{Name: l.Title, Address: l.Open.Addr().String(), TLS: l.TLS,
-			Connections: l.Open.Conns()})
+			Service: l.Service, Connections: l.Open.Conns()})
 	}
 	return all
 }

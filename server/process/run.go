@@ -44,6 +44,8 @@ type Options struct {
 	Version, File string
 	// Upgrade takes over from the process that listens at upgrade_sock.
 	Upgrade bool
+	// Background is work beside connections. It begins before they are accepted.
+	Background []Background
 	// Check are arguments with which this program checks its configuration and prints findings as edge check --json
 	// does; none: it cannot. A program is asked before an upgrade starts it.
 	Check []string
@@ -134,9 +136,9 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	events.register(s.Registry())
 	p := running{
 		server: s, events: events, signals: o.Signals, reloads: newReloads(s, events, cfg, &o), pid: pid,
-		supervision: sup,
-		admin:       adm,
+		supervision: sup, admin: adm, background: &backgrounds{all: o.Background},
 	}
+	defer p.background.end()
 	defer p.reloads.stop()
 	p.prepareUpgrades(prog, pred, o.Check)
 	defer p.upgradeSocket.close()
@@ -218,6 +220,9 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		if err := p.upgradeSocket.listen(false); err != nil {
 			return wrapped("upgrade_sock", err)
 		}
+	}
+	if err := p.background.begin(); err != nil {
+		return err
 	}
 	if err := s.Start(); err != nil {
 		return err

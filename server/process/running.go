@@ -26,6 +26,7 @@ type running struct {
 	admin         *administration
 	upgrades      *upgrades
 	upgradeSocket *upgradeSocket
+	background    *backgrounds
 }
 
 // serve obeys signals until one of them ends the process.
@@ -75,6 +76,7 @@ func (p *running) drain(sig os.Signal) {
 	slog.Info("draining", p.left("signal", sig.String(), "connections", p.server.Conns(),
 		"grace_period", grace.String())...)
 	p.pid.Release()
+	go p.background.end() // it may take its time
 	p.supervision.draining(grace)
 	p.admin.draining.Store(true)
 	whole, done, cut, begun := false, make(chan struct{}), make(chan struct{}), time.Now()

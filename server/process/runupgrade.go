@@ -76,11 +76,17 @@ func (t *newProcess) Receive(conns []handover.Conn) { t.p.server.Handover().Rece
 // holdNames takes the pid file, upgrade_sock and the admin surface back, or gives them up.
 func (p *running) holdNames(hold bool) {
 	if !hold {
+		go p.background.end() // it may take its time
 		p.admin.draining.Store(true)
 		p.admin.surfaces.Leave()
 		p.upgradeSocket.close()
 		return
 	}
+	go func() {
+		if err := p.background.begin(); err != nil {
+			slog.Error("this process serves again, but not all of its work has begun", "error", err)
+		}
+	}()
 	err := errors.Join(p.pid.Restore(), wrapped("upgrade_sock", p.upgradeSocket.restore()),
 		p.admin.take(p.reloads.config(), 0))
 	if err != nil {

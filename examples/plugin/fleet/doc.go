@@ -5,6 +5,7 @@
 //	balance.go       picks backends: fleet_primary
 //	connfilter.go    closes connections by address and by name: fleet_door
 //	discoverer.go    finds backends in a list: fleet_directory
+//	service.go       speaks a protocol of lines: fleet_pager
 //	logsink.go       sends lines of the access log to a collector: fleet_collector
 //
 // fleet_test.go runs all of them as a file has them. The names begin with the name of the package, so that none of a

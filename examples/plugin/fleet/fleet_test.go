@@ -29,6 +29,7 @@ func parse(t *testing.T, others ...string) *config.Config {
 		t.Fatal(err)
 	}
 	others = append(others, ":8080", "127.0.0.1:0", ":8081", "127.0.0.1:0",
+		":7007", "127.0.0.1:0",
 		"\"stdout\", ", "", "10.0.0.9:5170", "127.0.0.1:1",
 		"10.0.0.5/users.json", "127.0.0.1:1")
 	whole := strings.NewReplacer(others...).Replace(string(text))
@@ -185,6 +186,40 @@ func TestDoor(t *testing.T) {
 		if got := f.Secure(session.ConnInfo{TLS: &tlsconn.Digest{ServerName: name}}); got != want {
 			t.Errorf("%q passes: %v, want %v", name, got, want)
 		}
+	}
+}
+
+// The service greets and answers. A reload changes the greeting for new connections, and a connection that is open goes
+// on; what was counted stays.
+func TestPager(t *testing.T) {
+	s, _ := serve(t, parse(t))
+	dial := func(greeting string) (net.Conn, *bufio.Reader) {
+		c, err := net.Dial("tcp", s.Parts().Listeners[2].Open.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		r := bufio.NewReader(c)
+		if line, err := r.ReadString('\n'); line != greeting+"\n" {
+			t.Fatalf("got %q, %v, want %q", line, err, greeting)
+		}
+		return c, r
+	}
+	one, lines := dial("hello")
+	if _, err := s.Apply(parse(t, "\"hello\"", "\"good day\"")); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := dial("good day")
+	fmt.Fprint(one, "Ann\nBo")
+	fmt.Fprint(one, "b\n")
+	for _, want := range []string{"paged Ann\n", "paged Bob\n"} {
+		if line, err := lines.ReadString('\n'); line != want {
+			t.Errorf("got %q, %v, want %q", line, err, want)
+		}
+	}
+	other.Close()
+	if _, err := NewPager(nil, nil); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -191,8 +191,7 @@ func (n *Needs) addNamed(o *Options) {
 }
 
 func (n *Needs) addListeners(c *config.Config) {
-	for i := range c.Listeners {
-		l := &c.Listeners[i]
+	for _, l := range c.Listening() {
 		for j := range l.Addresses {
 			n.address("listener "+l.Name, &l.Addresses[j])
 		}
