@@ -15,17 +15,24 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// balancer is the load balancer of conf.yaml in a folder of its own, in front of two origins.
+// operated is a program with a configuration in a folder of its own.
+type operated struct {
+	dir, bin     string
+	conf, events string // names of the files: the configuration, and the log of events
+}
+
+// balancer is the load balancer of conf.yaml, in front of two origins.
 type balancer struct {
-	dir, bin, url string
-	one, two      string
+	operated
+	url, one, two string
 }
 
 func newBalancer(t *testing.T) *balancer {
 	t.Helper()
 	addr := testutil.FreeAddr(t)
-	b := &balancer{dir: t.TempDir(), bin: testutil.Binary(t, "./examples/loadbalancer"), url: "http://" + addr,
-		one: origin(t, "one"), two: origin(t, "two")}
+	b := &balancer{url: "http://" + addr, one: origin(t, "one"), two: origin(t, "two"), operated: operated{
+		dir: t.TempDir(), bin: testutil.Binary(t, "./examples/loadbalancer"), conf: "conf.yaml",
+		events: "load_balancer_err.log"}}
 	conf, err := os.ReadFile("loadbalancer/conf.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -38,17 +45,18 @@ func newBalancer(t *testing.T) *balancer {
 	return b
 }
 
-func (b *balancer) start(t *testing.T, more ...string) *testutil.Process {
+func (b *operated) start(t *testing.T, more ...string) *testutil.Process {
 	t.Helper()
-	args := append([]string{"-c", "conf.yaml"}, more...)
-	return testutil.Start(t, testutil.Command{Path: b.bin, Args: args, Dir: b.dir})
+	args := append([]string{"-c", b.conf}, more...)
+	return testutil.Start(t, testutil.Command{Path: b.bin, Args: args, Dir: b.dir,
+		Env: []string{"STATE_DIRECTORY=" + b.dir}})
 }
 
 // log waits until the file of the event log has a text n times.
-func (b *balancer) log(t *testing.T, n int, text string) {
+func (b *operated) log(t *testing.T, n int, text string) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool {
-		lines, _ := os.ReadFile(filepath.Join(b.dir, "load_balancer_err.log"))
+		lines, _ := os.ReadFile(filepath.Join(b.dir, b.events))
 		return strings.Count(string(lines), text) >= n
 	}, text)
 }

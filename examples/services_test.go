@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +31,10 @@ func startService(t *testing.T, name, more string) (p *testutil.Process, dir, ad
 	}
 	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/"+name), Dir: dir,
 		Args: []string{"-c", "conf.toml"}, Env: []string{"STATE_DIRECTORY=" + dir}})
-	p.WaitLine(`"msg":"listening"`)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		return strings.Contains(p.Output()+string(log), `"msg":"listening"`)
+	}, "the service")
 	return p, dir, addr
 }
 
@@ -190,4 +195,76 @@ func TestSSH(t *testing.T) {
 		}
 	}
 	stop(t, p)
+}
+
+// No connection is refused or lost over reloads and upgrades, where the client speaks first and where the server does.
+func TestServices_loseNoConnection(t *testing.T) {
+	for name, talk := range map[string]func(c net.Conn) error{
+		"resp": func(c net.Conn) error {
+			_, err := io.WriteString(c, "*1\r\n$4\r\nPING\r\n")
+			return errors.Join(err, expect(c, "+PONG\r\n"))
+		},
+		"lines": func(c net.Conn) error {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			return errors.Join(expect(c, "welcome\n"), c.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, dir, addr := startService(t, name, "upgrade_sock = \"up.sock\"\nerror_log = \"log\"\n")
+			var done atomic.Bool
+			var asked atomic.Int64
+			var clients sync.WaitGroup
+			for range 8 {
+				clients.Go(func() {
+					for !done.Load() {
+						if err := connect(addr, talk); err != nil {
+							t.Error(err)
+						}
+						asked.Add(1)
+					}
+				})
+			}
+			l := operated{dir: dir, bin: testutil.Binary(t, "./examples/"+name), conf: "conf.toml", events: "log"}
+			running := []*testutil.Process{p}
+			for i := range testutil.Rounds(20) {
+				running[i].Signal(syscall.SIGHUP)
+				l.log(t, i+1, `"msg":"configuration reloaded`)
+				running = append(running, l.start(t, "-u"))
+				l.log(t, i+1, `"msg":"upgraded`)
+			}
+			done.Store(true)
+			clients.Wait()
+			last := len(running) - 1
+			for _, p := range running[:last] {
+				if code := p.Wait(testutil.Minutes); code != 0 {
+					t.Errorf("exit code %d of a process before", code)
+				}
+			}
+			stop(t, running[last])
+			t.Logf("%d connections over %d upgrades", asked.Load(), last)
+		})
+	}
+}
+
+// connect talks on a connection of its own.
+func connect(addr string, talk func(c net.Conn) error) error {
+	c, err := net.DialTimeout("tcp", addr, testutil.Patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck // a test waits no longer
+	return talk(c)
+}
+
+func expect(c net.Conn, text string) error {
+	got := make([]byte, len(text))
+	n, err := io.ReadFull(c, got)
+	if err == nil && string(got) != text {
+		err = errors.New("another text")
+	}
+	if err != nil {
+		return fmt.Errorf("got %q, want %q: %w", got[:n], text, err)
+	}
+	return nil
 }

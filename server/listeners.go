@@ -118,9 +118,12 @@ func (p *listeners) prepare() error {
 		}
 		for j := range set.config.Addresses {
 			a := &set.config.Addresses[j]
-			key := keyOf(a)
+			key := keyOf(a) + "#"
+			if l.Service != nil && a.Network != "unix" && a.Port == 0 {
+				key += l.Name + " " // its port stays its own
+			}
 			times[key]++ // port 0 may be named several times
-			set.key = fmt.Sprintf("%s#%d", key, times[key])
+			set.key = fmt.Sprintf("%s%d", key, times[key])
 			set.listener, set.address = kept[set.key], a
 			if l := set.listener; l != nil && l.sockets.DeferAccept != set.defers() {
 				return listenError(set.config, a, errOrder)
