@@ -50,6 +50,7 @@ type ledger struct {
 	rounds  int                     // that have begun
 	entries map[any]*counting       // by what counts
 	ports   map[string][]port       // by the name of the listener
+	bare    map[string]bool         // names of ports that are no HTTP
 	looks   []func(*metrics.Sample) // add what no reactor counts
 	static  *metrics.Sample         // what looks added when a reload last let them
 	waiting bool                    // a timer will gather, to be rid of entries that are over
@@ -93,7 +94,7 @@ func (l *ledger) retire() {
 	follow(l, l.proxy, l.proxy.Stats, func(n *metrics.Sample) *proxy.Stats { return &n.Proxy }, nil)
 	follow(l, l.engine, (*engine.Reactor).Stats, func(n *metrics.Sample) *engine.Stats { return &n.Engine }, nil)
 	ports := l.ports
-	l.ports, l.looks = make(map[string][]port), nil
+	l.ports, l.bare, l.looks = make(map[string][]port), make(map[string]bool), nil
 	for _, p := range l.parts {
 		p.describe(l)
 	}
@@ -135,7 +136,11 @@ func (l *ledger) countPorts(now *metrics.Sample) {
 		l.ports[name] = slices.DeleteFunc(all, func(one port) bool {
 			closed := one.Closed() // before its connections are counted: no more come then
 			n := one.Conns()
-			now.Listener(name).Conns += n
+			if l.bare[name] {
+				now.Bare(name).Conns += n
+			} else {
+				now.Listener(name).Conns += n
+			}
 			return closed && n == 0
 		})
 		if len(l.ports[name]) == 0 {

@@ -226,7 +226,11 @@ func (p *listeners) describe(l *ledger) {
 		func(n *metrics.Sample) *metrics.Handshakes { return &n.Handshakes }, nil)
 	for _, one := range p.now {
 		name, open := one.name, one.open
-		p.counters.RegisterListener(name)
+		if l.bare[name] = one.other != nil; l.bare[name] {
+			p.counters.RegisterBare(name)
+		} else {
+			p.counters.RegisterListener(name)
+		}
 		l.ports[name] = append(l.ports[name], open)
 		over := func(*metrics.Sample) bool { return open.Closed() && open.Conns() == 0 }
 		for _, sessions := range one.sessions {

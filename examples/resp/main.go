@@ -26,7 +26,7 @@ type client struct {
 	args [][]byte
 }
 
-const bytesMax = 1 << 20 // of one argument
+const bytesMax = 512 << 10 // of one argument
 
 // OnData answers all commands that are there as a whole. What is left comes again, with more.
 func (cl *client) OnData(c *engine.Conn, in []byte) (used int) {

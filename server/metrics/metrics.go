@@ -41,6 +41,7 @@ type Sample struct {
 	expiries map[string]int64 // Unix seconds, by the name of the certificate; of the first one of that name
 
 	listeners map[string]*Listener
+	bare      map[string]*Bare // by name, of services that are no HTTP
 	upstreams map[string]*upstream.Stats
 	checks    map[string]*health.Stats
 	agents    map[string]*health.Stats
@@ -99,6 +100,11 @@ type Listener struct {
 	Conns int // open now
 }
 
+// Bare is what the addresses of a service that is no HTTP have counted.
+type Bare struct {
+	Conns int // open now
+}
+
 // Sessions is what a session.Server has counted.
 type Sessions struct {
 	session.ServerStats
@@ -107,8 +113,9 @@ type Sessions struct {
 
 // NewSample makes one in which nothing was counted.
 func NewSample() *Sample {
-	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
-		checks: make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
+	return &Sample{listeners: make(map[string]*Listener), bare: make(map[string]*Bare),
+		upstreams: make(map[string]*upstream.Stats),
+		checks:    make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
 		services: make(map[string]*Service), backends: make(map[string][]member),
 		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats),
 		limits: make(map[string]*admission.Stats), expiries: make(map[string]int64)}
@@ -116,6 +123,9 @@ func NewSample() *Sample {
 
 // Listener returns the counters of the listener with that name, to add to.
 func (s *Sample) Listener(name string) *Listener { return entry(s.listeners, name) }
+
+// Bare returns the counters of the service that is no HTTP with that name, to add to.
+func (s *Sample) Bare(name string) *Bare { return entry(s.bare, name) }
 
 // Upstream returns the counters of the upstream with that name, to add to.
 func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstreams, name) }

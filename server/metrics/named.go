@@ -36,6 +36,8 @@ type kindOf[S any] struct {
 var (
 	ofListeners kind = &kindOf[Listener]{"listener", func(s *Sample) map[string]*Listener { return s.listeners },
 		slices.Concat(listenerRows, within("Codec", listenerH2Rows)), nil}
+	ofBare kind = &kindOf[Bare]{"listener", func(s *Sample) map[string]*Bare { return s.bare }, bareRows, nil}
+
 	ofUpstreams kind = &kindOf[upstream.Stats]{"upstream",
 		func(s *Sample) map[string]*upstream.Stats { return s.upstreams },
 		upstreamRows, within("H2", upstreamH2Rows)}
@@ -53,7 +55,7 @@ var (
 		func(s *Sample) map[string]*admission.Stats { return s.limits }, limitRows, nil}
 )
 
-var kinds = []kind{ofListeners, ofUpstreams, ofMembers, ofChecks, ofAgents, ofEjections, ofDynamic, ofLimits}
+var kinds = []kind{ofListeners, ofBare, ofUpstreams, ofMembers, ofChecks, ofAgents, ofEjections, ofDynamic, ofLimits}
 
 // within returns rows that read from a field what rows read from the whole.
 func within(field string, rows []row) []row {
@@ -234,6 +236,9 @@ func (k *kindOf[S]) leave(past *Sample, name string) {
 
 // RegisterListener lists the series of the listener with that name.
 func (c *Counters) RegisterListener(name string) { c.use(ofListeners, name, false) }
+
+// RegisterBare lists the series of the service with that name, which is no HTTP: see config.Config.Services.
+func (c *Counters) RegisterBare(name string) { c.use(ofBare, name, false) }
 
 // RegisterUpstream lists the series of the upstream with that name, and the series of HTTP/2 if it may speak that.
 func (c *Counters) RegisterUpstream(name string, mayH2 bool) { c.use(ofUpstreams, name, mayH2) }

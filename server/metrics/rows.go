@@ -144,6 +144,11 @@ var listenerRows = families{
 		"Connections of clients open; those that have not said yet what they speak are among h1."},
 }.rows()
 
+// bareRows are read from a Bare.
+var bareRows = families{
+	{"edge_connections", "proto: service=Conns", "Connections of clients open."},
+}.rows()
+
 // upstreamRows are read from an upstream.Stats.
 var upstreamRows = families{
 	{"edge_upstream_reuse_total", "Taken", "Requests that got an idle connection."},

@@ -100,6 +100,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 		"Computing": "edge_tls_handshakes_active less edge_tls_handshakes_queued",
 	})
 	showsEach[Listener](t, listenerRows, nil)
+	showsEach[Bare](t, bareRows, nil)
 	showsEach[h2.Stats](t, listenerH2Rows, nil)
 	showsEach[upstream.Stats](t, upstreamRows, nil)
 	showsEach[health.Stats](t, checkRows(), nil)
@@ -123,7 +124,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows,
+		bareRows, listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows,
 		limitRows) {
 		name := ""
 		for _, l := range r.labels() {
