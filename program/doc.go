@@ -5,6 +5,8 @@
 //	s.Config(text)                        // TOML, under the file of -c
 //	s.Filter("name", filter)              // filters = ["name"]
 //	s.Destination("name", destination)    // dest = "name"
+//	s.Add(service)                        // [services.NAME]: a protocol that is not HTTP
+//	s.Background("name", run)             // work beside connections
 //	program.Exit(s.Run())
 //
 // It is for programs that an operator configures. A program with its routes in code, and nothing to read, needs the
@@ -17,7 +19,7 @@
 //
 // # Life cycle
 //
-//	New ─► Config, Filter, Destination ─► Run ─► flags ─► process.Run ─► a signal ─► nil or an error ─► Exit
+//	Flags ─► New ─► Config, Filter, Destination, Add, Background ─► Run ─► a signal ─► nil or an error ─► Exit
 //
 // Run is the whole life of the process, as package server/process says: SIGHUP reads the file again, with the text of
 // Config under it as before; SIGUSR2, or a second start with -u, hands over to a new process. Names and values are
@@ -28,6 +30,6 @@
 //
 // # Threads and ownership
 //
-// A Program belongs to one goroutine, which Run keeps until the end. Filters and destinations run on event loops: see
-// package proxy. A filter that is given here has one value over all reloads, so that what it counts stays.
+// A Program belongs to one goroutine, which Run keeps until the end. Filters, destinations and services run on event
+// loops: see packages proxy and engine. What is given here has one value over all reloads, so that its counts stay.
 package program
