@@ -49,6 +49,9 @@ func (x *Exchange) answerSent() {
 // finish writes the log record and frees x. The client's stream may serve the next request already.
 func (x *Exchange) finish() {
 	x.dropUp()
+	if x.used&bitOf(kinshipOf.slot) != 0 && x.fork == nil { // a fork has a copy
+		kinshipOf.Of(x).first.endAll()
+	}
 	x.up.LeaveRetries()
 	x.downGone = true
 	m, recovered := x.up.Backend, x.fault == nil && x.up.FirstByte > 0 && x.up.To != nil

@@ -182,6 +182,15 @@ var (
 		Kind: "loop", From: SideProxy, Status: 508, Token: "proxy_loop_detected",
 		Text: "The request goes in circles.",
 	})
+	// SubTooDeep and SubTooMany are what a filter that asks by a sub-request gets for an answer.
+	SubTooDeep = NewError(Error{
+		Kind: "sub_too_deep", From: SideProxy, Status: 508, Token: "proxy_loop_detected",
+		Text: "A sub-request is too deep.",
+	})
+	SubTooMany = NewError(Error{
+		Kind: "sub_too_many", From: SideProxy, Status: 500, Token: "proxy_internal_error",
+		Text: "There are too many sub-requests.",
+	})
 	BadMaxForwards = NewError(Error{
 		Kind: "max_forwards", From: SideClient, Status: 400, Token: "http_request_error",
 		Text: "Max-Forwards is not a number.",

@@ -29,20 +29,20 @@ func View(x *Exchange) *lang.X {
 }
 
 // Holds returns a function that evaluates c, which is for the phase of a request or a later one: for Filter.When. See
-// Ask.
+// Evaluate.
 func Holds(c *lang.Condition) func(x *Exchange) bool {
-	return func(x *Exchange) bool { return Ask(x, View(x), c) }
+	return func(x *Exchange) bool { return Evaluate(x, View(x), c) }
 }
 
-// Ask evaluates c for v, the View of x. Some servers read a path in another way than routes do: two slashes as one, or
-// "%2F" as a slash. Where c holds for some of the readings alone, a client could step around it, so that the request is
-// refused when it would be sent on, as it is where the readings lead to different routes: see route.Readings. With
-// Listener.Paths = raw there is one reading alone, the reading of the bytes as they came: c is as good as the origin's
-// reading of them.
+// Evaluate evaluates c for v, the View of x. Some servers read a path in another way than routes do: two slashes as
+// one, or "%2F" as a slash. Where c holds for some of the readings alone, a client could step around it, so that the
+// request is refused when it would be sent on, as it is where the readings lead to different routes: see
+// route.Readings. With Listener.Paths = raw there is one reading alone, the reading of the bytes as they came: c is as
+// good as the origin's reading of them.
 //
 // A condition that had no room for what it computes has not been asked whole, and a client could make it so: such a
 // request is refused, also where it would not be sent on.
-func Ask(x *Exchange, v *lang.X, c *lang.Condition) bool {
+func Evaluate(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	cut := v.State.Cut()
 	held := askReadings(x, v, c)
 	refuseCut(x, v.State, cut)

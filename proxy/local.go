@@ -38,6 +38,8 @@ type local struct {
 	free     *Exchange
 	kept     int // free ones
 	active   int
+	alone    int          // sub-requests without a parent
+	subHead  message.Head // of the sub-request that is being made
 	stats    Stats
 	attempts forward.Local
 	record   *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use

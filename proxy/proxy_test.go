@@ -90,6 +90,8 @@ func (r *rig) stats() (sum proxy.Stats) {
 		sum.TooLarge += s.TooLarge
 		sum.Refused += s.Refused
 		sum.Active += s.Active
+		sum.Subs += s.Subs
+		sum.SubsDropped += s.SubsDropped
 	}
 	return sum
 }

@@ -27,6 +27,8 @@ type Stats struct {
 	Loops        uint64    // requests that went in circles
 	Logs         LogStats
 	Language     Language
+	Subs         uint64 // sub-requests
+	SubsDropped  uint64 // sub-requests without a parent that were not made
 	Active       int
 	forward.Stats
 }

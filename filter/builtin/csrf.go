@@ -86,7 +86,7 @@ func (r *csrfRules) request(x *proxy.Exchange) proxy.Verdict {
 	switch {
 	case count == nil:
 		return proxy.Next
-	case r.trusts(&x.Request) || r.bypass != nil && proxy.Ask(x, proxy.View(x), r.bypass):
+	case r.trusts(&x.Request) || r.bypass != nil && proxy.Evaluate(x, proxy.View(x), r.bypass):
 		r.exempt.Add(x)
 		return proxy.Next
 	}

@@ -32,7 +32,7 @@ type Maker struct {
 // Asked is what became of a rule that was asked.
 type Asked struct {
 	Held    bool
-	Refused *proxy.Error  // with which the request ends when it would be sent on, for its condition: see proxy.Ask
+	Refused *proxy.Error  // with which the request ends when it would be sent on, for its condition: see proxy.Evaluate
 	Clauses []lang.Clause // what the parts of the condition were; nil: there is none
 }
 

@@ -158,7 +158,7 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 			if !s.tell(x, v, i) {
 				continue
 			}
-		} else if r.when != nil && !proxy.Ask(x, v, r.when) {
+		} else if r.when != nil && !proxy.Evaluate(x, v, r.when) {
 			continue
 		}
 		cut := v.State.Cut()
@@ -191,7 +191,7 @@ func (s *set) tell(x *proxy.Exchange, v *lang.X, i int) bool {
 	a, before := Asked{Held: true}, proxy.Refused(x)
 	if when := s.rules[i].when; when != nil {
 		a.Clauses = when.Explain(v)
-		a.Held = proxy.Ask(x, v, when)
+		a.Held = proxy.Evaluate(x, v, when)
 	}
 	if e := proxy.Refused(x); before == nil {
 		a.Refused = e

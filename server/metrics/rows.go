@@ -90,6 +90,8 @@ var proxyRows = families{
 	{"edge_tunnels_total", "Tunnels", "Requests that became tunnels."},
 	{"edge_tunnels_idle_total", "TunnelsIdle", "Tunnels closed because of timeouts.idle."},
 	{"edge_interims_dropped_total", "InterimsLost", "Interim answers above the limit of a request."},
+	{"edge_subrequests_total", "result: made=Subs dropped=SubsDropped",
+		"Requests that filters asked for; without a parent they are dropped above 64 on an event loop."},
 	{"edge_late_resumes_total", "LateResumes", "Parked requests resumed after their end."},
 	{"edge_panics_total", "in: filter=Panics", ""},
 	{"edge_shed_total", "reason: requests=Shed max_requests=ShedRequests max_pending=ShedPending " +

@@ -1,0 +1,292 @@
+package proxy
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// Bounds of sub-requests.
+const (
+	subDepthMax  = 4  // of a sub-request's sub-request …
+	subsMax      = 16 // of an exchange at a time
+	subsAloneMax = 64 // without a parent, on a reactor at a time
+	subAnswerMax = 64 << 10
+	subBodyMax   = 64 << 10 // bytes of the request that the exchange has not released
+	subTimeout   = 10 * time.Second
+)
+
+// Ask makes the sub-request s of x, and returns Park. In functions for the phases BeforeRoute, Request and Response of
+// filters, which return its verdict, and not in those that block. Several may be asked for at once: the last verdict is
+// returned.
+//
+//	return proxy.Ask(x, s)    filter ── Park ──► … the answer ──► s.Done(x, s) ── a verdict ──► x goes on
+//
+// Done is asked on the reactor of x, once for each sub-request: for Park the exchange goes on to wait, for others. A
+// failure is Err, and never an answer by itself. A Sub without Done has no parent: Ask returns Next, the answer is
+// dropped, and above 64 of them on a reactor nothing is sent, which is counted.
+//
+// A sub-request comes from the client of x, as far as routes, filters, logs and backends see, with its fields but for
+// those about the body, about ranges and conditions, and about the connection. It has a log record of its own, whose
+// member parent is the ID of x. With To it meets no filter and no route. Sub-requests of sub-requests are made to a
+// depth of 4, and 16 for an exchange at a time: Err is SubTooDeep, or SubTooMany. The end of x ends them.
+func Ask(x *Exchange, s *Sub) Verdict {
+	s.local, s.parent = x.local, x
+	k := kinshipOf.Of(x)
+	alone := s.Done == nil
+	if alone {
+		if s.local.alone >= subsAloneMax || k.depth >= subDepthMax {
+			s.local.stats.SubsDropped++
+			return Next
+		}
+		s.local.alone++
+	} else {
+		s.place = place{x.step, x.at}
+		n := 1
+		for o := k.first; o != nil; o = o.next {
+			n++
+		}
+		s.next, k.first = k.first, s
+		switch {
+		case k.depth >= subDepthMax:
+			s.fault = SubTooDeep
+		case n > subsMax:
+			s.fault = SubTooMany
+		}
+	}
+	x.local.stats.Subs++
+	s.task.Run = s.due
+	if s.fault != nil {
+		s.tellSoon()
+	} else {
+		s.send(k.depth + 1)
+	}
+	if alone {
+		s.parent = nil
+		return Next
+	}
+	return Park
+}
+
+// send sends the request, to which so many sub-requests lead.
+func (s *Sub) send(depth uint8) {
+	x, l := s.parent, s.local
+	h := &l.subHead
+	h.Become(&x.Request)
+	forwarding.DropNamed(h, h)
+	for i := range h.Fields {
+		if f := &h.Fields[i]; ofParent[f.ID] || message.HopByHop(f.ID) {
+			f.Flags |= message.Dropped
+		}
+	}
+	h.SetMethod(cmp.Or(s.Method, "GET"))
+	h.Upgrade, h.Chunked, h.Length, h.HTTPS = false, false, int64(len(s.Body)), x.digest != nil
+	if h.Target = x.target; s.Target != "" {
+		h.SetTarget(s.Target)
+	}
+	if h.Authority = x.authority; s.Host != "" {
+		h.SetAuthority(s.Host)
+	}
+	if s.Prepare != nil {
+		s.Prepare(h)
+	}
+	from, y := x.Client(), l.take()
+	s.peer, s.digest = from.Peer(), x.digest
+	if s.Done == nil {
+		s.address = from.Local() // a system call, and x may be gone when somebody asks
+	}
+	y.down, y.listener, y.client = (*subSide)(s), x.listener, x.client
+	kinshipOf.Of(y).depth = depth
+	if len(x.listener.Log) > 0 || s.To == nil {
+		y.LogField("parent", x.ID())
+	}
+	s.y = y
+	s.timer.Run = s.task.Run
+	l.reactor.Arm(&s.timer, l.reactor.Now()+int64(cmp.Or(s.Timeout, subTimeout)))
+	if s.To != nil {
+		y.route, y.chosen, y.step, y.routed, y.asked = noRoute, leadTo(s.To), stepBuffer, h.Target, h.Authority
+	}
+	l.keepLent() // the filter may be one of the answer
+	defer y.rescue()
+	(*downSide)(y).OnHead((*subSide)(s), h, len(s.Body) == 0)
+	s.sendBody()
+}
+
+// sendBody sends what there is room for of the body.
+func (s *Sub) sendBody() {
+	for s.y != nil && len(s.Body) > 0 && s.sent < subBodyMax {
+		n := min(len(s.Body), subBodyMax-s.sent)
+		p := s.Body[:n]
+		s.Body, s.sent = s.Body[n:], s.sent+n
+		(*downSide)(s.y).OnData((*subSide)(s), p, len(s.Body) == 0)
+	}
+}
+
+// noRoute is the route of requests that have their destination from code.
+var noRoute = &Route{chain: new(chain)}
+
+// ofParent are the fields about the body of a request, about ranges and conditions, and about codings of its answer.
+var ofParent = [256]bool{
+	message.ContentEncoding: true, message.ContentLanguage: true, message.ContentLength: true,
+	message.ContentLocation: true, message.ContentRange: true, message.ContentType: true, message.Expect: true,
+	message.Trailer: true, message.AcceptEncoding: true, message.Range: true, message.IfMatch: true,
+	message.IfModifiedSince: true, message.IfNoneMatch: true, message.IfRange: true, message.IfUnmodifiedSince: true,
+}
+
+// subSide is a Sub as its exchange sees it: the stream that takes the answer.
+type subSide Sub
+
+func (a *subSide) SendHead(h *message.Head, end bool) error {
+	if a.fault = a.y.fault; a.fault == nil && a.Done != nil { // else the answer is a page about it
+		a.Response.Become(h)
+	}
+	if end {
+		(*Sub)(a).ended()
+	}
+	return nil
+}
+
+func (a *subSide) SendData(p []byte, end bool) (int, error) {
+	if a.Done != nil && a.fault == nil {
+		n := min(len(p), subAnswerMax-len(a.Answer))
+		a.Answer = append(a.Answer, p[:n]...)
+		a.local.reactor.Account(n)
+		a.held += n
+		a.Truncated = a.Truncated || n < len(p)
+	}
+	switch {
+	case end:
+		(*Sub)(a).ended()
+	case a.Truncated:
+		(*Sub)(a).tellSoon() // by giveUp
+	}
+	return len(p), nil
+}
+
+func (a *subSide) SendTrailers(*message.Head) error {
+	(*Sub)(a).ended()
+	return nil
+}
+
+func (a *subSide) Reset(session.Code) {
+	if a.fault = a.y.fault; a.fault == nil {
+		a.fault = Internal
+	}
+	(*Sub)(a).ended()
+}
+
+// Release has more of the body sent.
+func (a *subSide) Release(n int) {
+	if a.sent -= n; len(a.Body) > 0 && !a.over {
+		(*Sub)(a).tellSoon() // not inside a method of the exchange
+	}
+}
+
+func (a *subSide) Congested() bool      { return false }
+func (a *subSide) Queued() int          { return 0 }
+func (a *subSide) Peer() poller.Addr    { return a.peer }
+func (a *subSide) TLS() *tlsconn.Digest { return a.digest }
+
+// Local is the address that the client of the parent connected to.
+func (a *subSide) Local() poller.Addr {
+	if a.parent != nil {
+		return a.parent.Client().Local()
+	}
+	return a.address
+}
+
+// ended says that y is through, and has the parent told later in this tick.
+func (s *Sub) ended() {
+	s.y = nil
+	s.tellSoon()
+}
+
+// due is the task, and the timer: one function, since each is memory of its own.
+func (s *Sub) due(*engine.Reactor) {
+	if s.over {
+		s.tell()
+	} else if s.y != nil { // it takes too long
+		s.giveUp()
+		s.fault = TotalTimeout
+		s.tellSoon()
+	}
+}
+
+// giveUp ends the exchange of s, which is over for it: nobody wants its answer.
+func (s *Sub) giveUp() {
+	if y := s.y; y != nil {
+		s.y = nil
+		defer y.rescue()
+		(*downSide)(y).OnReset((*subSide)(s), session.Cancelled, nil)
+	}
+}
+
+// tellSoon has tell run later in this tick: neither inside the filter that asks, nor inside a method of y.
+func (s *Sub) tellSoon() {
+	if !s.over {
+		s.over = true
+		s.local.reactor.Defer(&s.task)
+	}
+}
+
+// tell goes on with the body, or gives the answer, or why there is none, to the parent.
+func (s *Sub) tell() {
+	s.over = false
+	switch y := s.y; {
+	case s.Truncated:
+		s.giveUp()
+	case y != nil:
+		defer y.rescue()
+		s.sendBody()
+		return
+	}
+	s.local.reactor.Disarm(&s.timer)
+	if s.Done == nil {
+		s.local.alone--
+		return
+	}
+	x := s.parent
+	if x == nil {
+		return // the parent has ended
+	}
+	s.leave()
+	if s.Err = s.fault; s.Err != nil {
+		s.Response.Reset()
+		s.Answer = nil
+	}
+	if !x.parked || s.place != (place{x.step, x.at}) {
+		x.local.stats.LateResumes++
+		return
+	}
+	defer x.rescue()
+	x.parked = false
+	x.judge(s.Done(x, s))
+}
+
+// leave takes s off the list of its parent.
+func (s *Sub) leave() {
+	at := &kinshipOf.Of(s.parent).first
+	for *at != s {
+		at = &(*at).next
+	}
+	*at, s.next, s.parent = s.next, nil, nil
+	s.local.reactor.Account(-s.held)
+	s.held = 0
+}
+
+// endAll ends s and the sub-requests after it, whose parent is over.
+func (s *Sub) endAll() {
+	for s != nil {
+		next := s.next
+		s.leave()
+		s.local.reactor.Disarm(&s.timer)
+		s.giveUp()
+		s = next
+	}
+}
