@@ -133,28 +133,3 @@ func TestLoadbalancer_losesNothing(t *testing.T) {
 	stop(t, running)
 	t.Logf("%d requests, %d lost, over %d reloads and %d upgrades", asked.Load(), lost.Load(), reloads, upgrades)
 }
-
-// Two answers become one; where one is missing, the answer says so.
-func TestSubrequest(t *testing.T) {
-	one, two := origin(t, "tea"), origin(t, "seven")
-	dir, addr := t.TempDir(), testutil.FreeAddr(t)
-	conf := "http.listen = %q\n[upstreams]\nproducts = { backends = [{ address = %q }] }\n" +
-		"stock = { backends = [{ address = %q }] }\n"
-	path := filepath.Join(dir, "conf.toml")
-	for want, stock := range map[string]string{
-		`200 {"product":"tea /products/1","left":"seven /count/products/1"}`: two,
-		"502 ": testutil.FreeAddr(t),
-	} {
-		if err := os.WriteFile(path, fmt.Appendf(nil, conf, addr, one, stock), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/subrequest"),
-			Args: []string{"-c", path}, Dir: dir})
-		p.WaitLine(`"msg":"listening"`)
-		resp, body := ask(t, "GET", "http://"+addr+"/products/1", "me")
-		if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, want) {
-			t.Errorf("got %s, want %s", got, want)
-		}
-		stop(t, p)
-	}
-}

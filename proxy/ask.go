@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -37,6 +38,9 @@ const (
 // member parent is the ID of x. With To it meets no filter and no route. Sub-requests of sub-requests are made to a
 // depth of 4, and 16 for an exchange at a time: Err is SubTooDeep, or SubTooMany. The end of x ends them.
 func Ask(x *Exchange, s *Sub) Verdict {
+	if x.origin != nil {
+		panic(errAskOnWorker)
+	}
 	s.local, s.parent = x.local, x
 	k := kinshipOf.Of(x)
 	alone := s.Done == nil
@@ -73,6 +77,9 @@ func Ask(x *Exchange, s *Sub) Verdict {
 	}
 	return Park
 }
+
+// errAskOnWorker is a panic, as of any filter that is wrong: a sub-request belongs to the reactor.
+var errAskOnWorker = errors.New("proxy.Ask is not for functions of filters that block")
 
 // send sends the request, to which so many sub-requests lead.
 func (s *Sub) send(depth uint8) {

@@ -261,6 +261,20 @@ func TestAsk_ends(t *testing.T) {
 	}
 }
 
+// A function that blocks may not ask: it is on a worker. The request is answered 500.
+func TestAsk_onAWorker(t *testing.T) {
+	r := filterRig(t, &proxy.Filter{Name: "blocks", Blocking: proxy.PhaseRequest,
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			return proxy.Ask(x, &proxy.Sub{Target: "/own", Done: func(*proxy.Exchange, *proxy.Sub) proxy.Verdict {
+				return proxy.Next
+			}})
+		}})
+	if resp, _ := r.get(t, "/x"); resp.StatusCode != 500 {
+		t.Error(resp.Status)
+	}
+	r.settled(t)
+}
+
 // A sub-request that nobody waits for outlives its parent, and there are 64 of them on a reactor.
 func TestAsk_alone(t *testing.T) {
 	a := newAsked(t, filterOf{request: func(_ *asked, x *proxy.Exchange) proxy.Verdict {
