@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,7 @@ func (welcomer) OnOpen(c *engine.Conn) { c.Write([]byte("hello\n")) }
 
 func (welcomer) OnData(c *engine.Conn, in []byte) int {
 	if strings.HasPrefix(string(in), "fail") {
-		panic("asked to")
+		panic(errors.New("asked to"))
 	}
 	c.Write(in)
 	return len(in)
