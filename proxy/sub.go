@@ -58,6 +58,6 @@ type Sub struct {
 	timer  engine.Timer
 	task   engine.Task
 
-	peer, address poller.Addr // of the client, and the one that it connected to
+	peer, address poller.Addr // the address of the client, and the address of ours that it connected to
 	digest        *tlsconn.Digest
 }

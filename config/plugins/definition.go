@@ -130,10 +130,10 @@ func (k *Kind) Read(doc *schema.Document, c Compiler) (all []Definition) {
 	return all
 }
 
-// typeProgram stands for the type of what the program has made itself.
+// typeProgram stands for the type of definitions of the program itself.
 const typeProgram = "(program)"
 
-// OfProgram returns the definitions of what the program has made itself under these names. They have no keys.
+// OfProgram returns definitions of the program itself, with these names. They have no keys.
 func (k *Kind) OfProgram(names []string) (all []Definition) {
 	for _, name := range names {
 		all = append(all, Definition{Table: plugin.Table{Kind: k.Kind, Name: name, Type: typeProgram}})
