@@ -244,8 +244,8 @@ func Hashes(method string) bool {
 }
 
 // checkBalancing reports a method that there is not, and a key that has no effect, since the method does not look at
-// one. given is the entry of an upstream or of a route.
-func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey) {
+// one. given is the entry of an upstream or of a route, whose key is made in a phase.
+func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey, in lang.Phases) {
 	names, _ := plugins.BalanceMethods.Names(r.file)
 	if given.Has("load_balancing") && !given.Failed("load_balancing") &&
 		!given.CheckChoice(r.rep, "load_balancing", names) {
@@ -254,7 +254,7 @@ func checkBalancing(r *resolver, given *schema.Given, method string, key value.H
 	if !given.Has("hash_key") || given.Failed("hash_key") || given.Failed("load_balancing") || key.Of == "" {
 		return
 	}
-	if key.Text() != "" && r.c.Language.Template(r.rep, given.KeyNode("hash_key"), lang.Request) == nil {
+	if key.Text() != "" && r.c.Language.Template(r.rep, given.KeyNode("hash_key"), in) == nil {
 		return
 	}
 	hint := "add load_balancing = \"ketama\""

@@ -184,7 +184,7 @@ func templateOf(r *resolver, e *routeEntry) (*target.Template, error) {
 	if err == nil || oldVariable().MatchString(e.DestText) || syntax.VariableHint(e.DestText) != "" {
 		return old, err
 	}
-	text := r.c.Language.Template(r.rep, e.KeyNode("dest"), lang.Request)
+	text := r.c.Language.Template(r.rep, e.KeyNode("dest"), e.phase())
 	if text == nil {
 		return nil, nil
 	}
@@ -352,15 +352,15 @@ func redirectHint(r *resolver, to string) string {
 }
 
 func resolveRules(r *resolver) {
-	r.c.Rules = rulesOf(r, r.file.Entries("rules"))
+	r.c.Rules = rulesOf(r, r.file.Entries("rules"), lang.Request)
 	for i, e := range r.doc.listeners {
-		e.Rules = rulesOf(r, schema.Inside(e))
+		e.Rules = rulesOf(r, schema.Inside(e), lang.Request)
 		r.c.Listeners[i].Rules = e.Rules
 	}
 }
 
-func rulesOf(r *resolver, entries []schema.Target) []Rule {
-	rules := readRules(r.file, entries, r.c.Language, func(text string, at syntax.Span) string {
+func rulesOf(r *resolver, entries []schema.Target, in lang.Phases) []Rule {
+	rules := readRules(r.file, entries, r.c.Language, in, func(text string, at syntax.Span) string {
 		if namesItself(text) {
 			r.rep.Errorf(at, "write it as dest of a route that has the when of the rule, with allow_dest",
 				"the dest of a rule has no variables")

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 )
 
@@ -175,7 +176,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	resolveLogging(r, &doc.log.Given, "", &r.c.Log.Logging)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.Shared)
 	r.resolveProtocol(doc.defaults)
-	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
+	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey, lang.Content)
 	checkSlowStart(r, doc.defaults)
 	checkHedge(r, doc.defaults)
 	resolveHealth(r)
@@ -191,6 +192,9 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	resolveFailovers(r)
 	resolveRules(r)
 	r.resolveRoutes()
+	if !slices.ContainsFunc(doc.routes, readsBody) {
+		r.c.Language.WarnUnread(r.rep)
+	}
 	checkRules(r)
 	r.resolveFallback()
 	resolveChecks(r)

@@ -68,6 +68,10 @@ type Route struct {
 	// length: for backends that cannot read a chunked body, as with WSGI. A larger body is answered 413. WebSockets and
 	// gRPC are not buffered.
 	BufferRequest int64 `edge:"buffer_request" unit:"size" default:"off" words:"off" min:"1k" max:"1g" example:"10m"`
+	// Size up to which the begin of a request body is received before the rules and filters of the route run, so that
+	// they, `dest` and `hash_key` can look at it: `body` of [the language](DSL.md#the-body-of-a-request). It is sent on
+	// as it came, and the rest as it comes. WebSockets and gRPC are not waited for.
+	ReadBody int64 `edge:"read_body" unit:"size" default:"off" words:"off" min:"1k" max:"1m" example:"64k"`
 	// Method of balancing for this route, in place of the upstream's. The route takes its own turns among the backends,
 	// whatever other routes to the upstream do. Connections, limits and queues stay shared.
 	LoadBalancing string `edge:"load_balancing" kind:"balance" example:"round_robin" show:".load_balancing"`
@@ -119,6 +123,14 @@ type Route struct {
 	Features   []schema.Target `json:",omitempty"` // see Register
 	Entry      int             // number of the entry in the file, from 0
 	Pos        Pos
+}
+
+// phase returns what texts of the route may name once it is chosen.
+func (r *Route) phase() lang.Phases {
+	if r.ReadBody > 0 {
+		return lang.Content
+	}
+	return lang.Request
 }
 
 // Rule returns which requests the route takes.

@@ -36,7 +36,7 @@ func (r *resolver) resolveRoutes() {
 		}
 		resolveLogging(r, &e.Given, "access_log.", &e.AccessLog.Logging)
 		e.Features = r.features(e)
-		e.Rules = rulesOf(r, schema.Inside(e))
+		e.Rules = rulesOf(r, schema.Inside(e), e.phase())
 		e.ErrorPages = e.Errors.pages
 		warnPointlessIntercept(r, e)
 		right := !e.HasUnknown() && (e.When != nil || !e.Has("when"))
@@ -45,7 +45,7 @@ func (r *resolver) resolveRoutes() {
 		checkRouteFilters(r, e)
 		r.resolveDest(e)
 		r.checkRewrite(e)
-		compileFields(r, e, "headers.request", e.RequestHeaders, lang.Request)
+		compileFields(r, e, "headers.request", e.RequestHeaders, e.phase())
 		compileFields(r, e, "headers.response", e.ResponseHeaders, lang.Answer)
 		r.warnPointlessKeys(e)
 		warnPointlessAllow(r, e)
@@ -56,7 +56,7 @@ func (r *resolver) resolveRoutes() {
 		}
 		if e.Dest.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
 			of := r.c.Upstreams[e.Dest.Upstream].LoadBalancing
-			checkBalancing(r, &e.Given, cmp.Or(e.LoadBalancing, of), e.HashKey)
+			checkBalancing(r, &e.Given, cmp.Or(e.LoadBalancing, of), e.HashKey, e.phase())
 		}
 		patterns, ok := r.patternsOf(e)
 		if e.Has("name") {
@@ -279,6 +279,8 @@ func (r *resolver) warnDroppedFields(e *routeEntry) {
 	}
 }
 
+func readsBody(e *routeEntry) bool { return e.ReadBody > 0 }
+
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 
 func (r *resolver) checkRewrite(e *routeEntry) {
@@ -316,7 +318,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 
 // rewriteTo compiles the path that backends see.
 func rewriteTo(r *resolver, e *routeEntry) {
-	e.Rewrite.Path = r.c.Language.Template(r.rep, e.KeyNode("rewrite.path"), lang.Request)
+	e.Rewrite.Path = r.c.Language.Template(r.rep, e.KeyNode("rewrite.path"), e.phase())
 	if e.Rewrite.Path == nil {
 		return
 	}

@@ -133,16 +133,17 @@ var ruleLimits = sync.OnceValue(func() *plugins.Inside {
 })
 
 // readRules returns the rules that entries of a file have. dest returns the upstream that a text at a place leads to;
-// "" where the text leads to none, which it reports.
+// "" where the text leads to none, which it reports. in is when they are asked.
 func readRules(
-	doc *schema.Document, entries []schema.Target, c *language.Language, dest func(text string, at syntax.Span) string,
+	doc *schema.Document, entries []schema.Target, c *language.Language, in lang.Phases,
+	dest func(text string, at syntax.Span) string,
 ) []Rule {
 	var all []Rule
 	var last *ruleEntry // that takes every request
 	for _, e := range schema.All[*ruleEntry](entries) {
 		doc.Fill(e)
 		e.Pos = e.Node().Head.Pos()
-		e.compile(doc.Report, c)
+		e.compile(doc.Report, c, in)
 		if e.Has("dest") && !e.Failed("dest") {
 			e.Dest = dest(e.DestText, e.At("dest"))
 		}
@@ -161,23 +162,23 @@ func readRules(
 	return all
 }
 
-func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
-	template := func(key string, in lang.Phases) *lang.Template {
+func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language, in lang.Phases) {
+	template := func(key string) *lang.Template {
 		if !e.Has(key) || e.Failed(key) {
 			return nil
 		}
 		return c.Template(rep, e.KeyNode(key), in)
 	}
 	if e.Has("when") && !e.Failed("when") {
-		e.When = c.Condition(rep, e.KeyNode("when"), lang.Request)
+		e.When = c.Condition(rep, e.KeyNode("when"), in)
 	}
-	if e.Rewrite = template("rewrite", lang.Request); e.Rewrite != nil {
+	if e.Rewrite = template("rewrite"); e.Rewrite != nil {
 		if _, err := location.Path(e.Rewrite); err != nil {
 			rep.Errorf(e.At("rewrite"), "", "rewrite to %s: %v", syntax.Quote(e.Rewrite.String()), err)
 		}
 	}
-	e.Respond.Body = template("respond.body", lang.Request)
-	if e.Redirect.To = template("redirect.to", lang.Request); e.Redirect.To != nil {
+	e.Respond.Body = template("respond.body")
+	if e.Redirect.To = template("redirect.to"); e.Redirect.To != nil {
 		if _, err := location.Location(e.Redirect.To); err != nil {
 			rep.Errorf(e.At("redirect.to"), "", "redirect to %s: %v", syntax.Quote(e.Redirect.To.String()), err)
 		}
@@ -186,7 +187,7 @@ func (e *ruleEntry) compile(rep *syntax.Report, c *language.Language) {
 		"set": e.Set, "headers.request": e.Request, "headers.response": e.Response, "query.set": e.QuerySet,
 		"query.add": e.QueryAdd,
 	} {
-		in := lang.Request
+		in := in
 		if key == "headers.response" {
 			in = lang.Answer
 		}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/lang"
 )
 
 func (r *resolver) resolveUpstreams() {
@@ -13,7 +14,7 @@ func (r *resolver) resolveUpstreams() {
 		}
 		r.file.Fill(e)
 		r.resolveProtocol(e)
-		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
+		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey, lang.Content)
 		if e.Has("slow_start") || e.Has("load_balancing") {
 			checkSlowStart(r, e)
 			checkHedge(r, e)

@@ -103,13 +103,17 @@ type node struct {
 	each     eachFunc  // likewise, for the built-in ones
 }
 
-// namesPath reports whether n looks at the path as routing saw it, or at a group, which may be of it.
-func (n *node) namesPath() bool {
-	if v := n.variable; v != nil && (v.Name == "path" || v.Name == "rest" || v.Name == "match") {
-		return true
-	}
-	return slices.ContainsFunc(n.args, (*node).namesPath)
+// names reports whether n looks at one of some variables.
+func (n *node) names(some func(*Variable) bool) bool {
+	return n.variable != nil && some(n.variable) ||
+		slices.ContainsFunc(n.args, func(a *node) bool { return a.names(some) })
 }
+
+// ofPath reports whether v is the path as routing saw it, or a group, which may be of it.
+func ofPath(v *Variable) bool { return v.Name == "path" || v.Name == "rest" || v.Name == "match" }
+
+// ofBody reports whether v is a part of the body of a request.
+func ofBody(v *Variable) bool { return v.Phases&(Request|Content) == Content }
 
 // literal reports whether n is written out.
 func (n *node) literal() bool { return n.op >= opText && n.op <= opFalse }

@@ -77,7 +77,10 @@ func (c *checker) phase(n *node, v *Variable) *Error {
 		return at(n, "%s is not known before the handshake ends", c.source(n)).hint("use it in when of a route")
 	case v.Phases == Log:
 		return at(n, "%s is known when all is over", c.source(n)).hint("use it in log")
-	case v.Phases&(Connection|Request) == 0:
+	case ofBody(v) && c.phases == Request:
+		return at(n, "%s is not known here", c.source(n)).
+			hint(`a route with read_body = "64k" knows it, after it was chosen: in its rules, and in what follows them`)
+	case v.Phases&(Connection|Request|Content) == 0:
 		return at(n, "%s is not known before an answer", c.source(n)).hint("use it in log or [answer]")
 	case v.Phases&Connection == 0 && c.phases&Connection != 0:
 		return at(n, "%s is not known before a request", c.source(n))

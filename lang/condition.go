@@ -15,6 +15,7 @@ type Condition struct {
 	capture bool
 	match   bool // it names match.N
 	path    bool // it names the path, or match.N
+	body    bool
 }
 
 // Condition compiles a text that is evaluated in some phases. A mistake in it is an *Error.
@@ -42,7 +43,7 @@ func (s *Scope) condition(text string, in Phases, capture bool) (*Condition, err
 			return all(x)
 		}
 	}
-	return &Condition{s, in, text, holds, capture, match, n.namesPath()}, nil
+	return &Condition{s, in, text, holds, capture, match, n.names(ofPath), n.names(ofBody)}, nil
 }
 
 // admit counts the instructions of the regular expressions of a text, and refuses it where all texts have too many of
@@ -109,6 +110,9 @@ func (c *Condition) NamesMatch() bool { return c.match }
 // spelling, and then c may hold for one of them alone.
 func (c *Condition) NamesPath() bool { return c.path }
 
+// NamesBody reports whether c looks at the body of a request.
+func (c *Condition) NamesBody() bool { return c.body }
+
 // String returns the text of c, as it was written.
 func (c *Condition) String() string { return c.text }
 
@@ -120,7 +124,8 @@ type Template struct {
 	text   string
 	parts  []templatePart
 	match  bool
-	path   bool     // it names the path, or match.N
+	path   bool // it names the path, or match.N
+	body   bool
 	single TextFunc // of one text and nothing else, several values joined; nil: it is something else
 }
 
@@ -166,7 +171,7 @@ func (s *Scope) template(text string, in Phases, begins func(name string) bool) 
 	if err := s.admit(root); err != nil {
 		return nil, err
 	}
-	t := &Template{text: text, match: match, path: root.namesPath()}
+	t := &Template{text: text, match: match, path: root.names(ofPath), body: root.names(ofBody)}
 	c := compiler{scope: s, capture: match}
 	for _, n := range root.args {
 		if n.op == opText {
@@ -327,6 +332,9 @@ func (t *Template) NamesMatch() bool { return t.match }
 
 // NamesPath reports whether t has X.Path in it, a part of it, or a group: see Condition.NamesPath.
 func (t *Template) NamesPath() bool { return t.path }
+
+// NamesBody reports whether t looks at the body of a request.
+func (t *Template) NamesBody() bool { return t.body }
 
 // Constant returns the text of t, where there is no value in it.
 func (t *Template) Constant() (string, bool) {

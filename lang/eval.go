@@ -15,8 +15,21 @@ type X struct {
 	Request *message.Head // nil before one came
 	Answer  *message.Head // nil before one came
 	Path    []byte        // the path that routing saw, in normal form; nil: the path as it came
+	Body    *Body         // nil: nothing of it is known
 	Subject any           // what the functions of registered variables look at
 	State   *State        // of the reactor
+}
+
+// Body is the begin of a request's body, or all of it. Owned by its X.
+type Body struct {
+	Bytes  []byte
+	Cut    bool // there is more of it
+	Missed bool // set by an evaluation: json was asked for a member that may stand in what is cut off
+}
+
+// cuts reports whether text is the begin of a body.
+func (b *Body) cuts(text []byte) bool {
+	return b != nil && b.Cut && len(text) > 0 && len(text) == len(b.Bytes) && &text[0] == &b.Bytes[0]
 }
 
 // State is what evaluations on one reactor share: the bytes of computed texts, and the groups of the last match.

@@ -54,9 +54,10 @@ var functions = []function{
 		least:   1, most: 1, text: func(_ *X, of, _, _ []byte) []byte { return extension(of) }},
 	{name: "json", usage: `json(x, "a.b")`,
 		doc: "A member of a JSON text, by the names and indices on the way to it. " +
-			"Of members of one name it is the last. Missing where there is none, or where the text is no JSON.",
+			"Of members of one name it is the last. Missing where there is none, or where the text is no JSON, has " +
+			"64 levels or a number of 1 KiB. Of a [body](#the-body-of-a-request) that was cut it sees the begin.",
 		example: `json(header.x-claims, "user.role") == "admin"`,
-		least:   2, most: 2, text: func(x *X, of, a, _ []byte) []byte { return x.State.json(of, a) }},
+		least:   2, most: 2, text: func(x *X, of, a, _ []byte) []byte { return x.json(of, a) }},
 
 	{name: "len", usage: "len(x)",
 		doc:     "Bytes of a text, elements of a list; 0 where it is missing.",

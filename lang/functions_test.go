@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestState_base64Decode(t *testing.T) {
@@ -109,18 +110,23 @@ func FuzzJSON(f *testing.F) {
 	f.Add(`{"a":1,"a":2,"b":{},"c":[[],{}],"":"x"}`, "a")
 	f.Add(` [ { "x" : "}" } , 2 ] `, "0.x")
 	f.Add(`{"ab":"\ud83d\ude00"}`, "ab")
+	f.Add(`{"a":[-0.5e+1,1E9,0,true,false,null,"é\t"],"b":{"a":"\u00e9"}}`, "a.6")
 	f.Add(`"a"`, "")
 	f.Fuzz(func(t *testing.T, text, path string) {
-		got := NewState(1).json([]byte(text), []byte(path))
+		x := &X{State: NewState(1)}
+		got := x.json([]byte(text), []byte(path))
 		var root any
-		if strings.ToValidUTF8(text, "") != text {
-			return // names that are none are replaced
+		if len(text) >= jsonNumberMax || levels(text) >= jsonLevels {
+			return
 		}
-		if json.Unmarshal([]byte(text), &root) != nil {
+		if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
 			if got != nil {
 				t.Fatalf("%q: %q of what is no JSON", text, got)
 			}
 			return
+		}
+		if json.Unmarshal([]byte(text), &root) != nil {
+			return // a number that no float64 is
 		}
 		want, ok := root, root != nil
 		if path != "" {
@@ -133,6 +139,118 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("%s: %q, want %q", path, got, text)
 		}
 	})
+}
+
+// levels returns how deep the brackets of a text go, also of those in quotes.
+func levels(text string) (most int) {
+	depth := 0
+	for _, c := range text {
+		if c == '{' || c == '[' {
+			depth++
+			most = max(most, depth)
+		} else if c == '}' || c == ']' {
+			depth--
+		}
+	}
+	return most
+}
+
+// FuzzJSON_cut asks the begins of a text in which no name is twice: json finds what the whole text has, or says that it
+// may have missed it.
+func FuzzJSON_cut(f *testing.F) {
+	f.Add(`{"a":{"b":[1,"two",{"c":null}]},"a\u0062":"\ud83d\ude00\ud83d\n\/"}`, "a.b.2.c")
+	f.Add(` [ 17 , { "x" : "}é\t" } , true ] `, "1.x")
+	f.Add(`{"n":-12.5e3}`, "n")
+	f.Add(`{"stream":false,"messages":[{"role":"user","content":"a \"b\""}],"model":"small"}`, "model")
+	f.Fuzz(func(t *testing.T, text, path string) {
+		text = strings.TrimSpace(text)
+		whole := &X{State: NewState(1)}
+		if len(text) > 300 || path == "" || whole.json([]byte(text), nil) == nil || twice(text) {
+			return
+		}
+		want := whole.json([]byte(text), []byte(path))
+		found := false
+		for n := 1; n <= len(text); n++ {
+			x := &X{State: NewState(1), Body: &Body{Bytes: []byte(text[:n]), Cut: true}}
+			got := x.json(x.Body.Bytes, []byte(path))
+			found = found || got != nil
+			switch {
+			case (got != nil) != found:
+				t.Fatalf("%s of %q: missing, though it was found before", path, text[:n])
+			case found && (x.Body.Missed || string(got) != string(want)):
+				t.Fatalf("%s of %q: %q, want %q; missed %v", path, text[:n], got, want, x.Body.Missed)
+			case want != nil && !found && !x.Body.Missed:
+				t.Fatalf("%s of %q: missing, and nobody is told", path, text[:n])
+			}
+		}
+		if found != (want != nil) {
+			t.Fatalf("%s of %q: found %v, want %q", path, text, found, want)
+		}
+	})
+}
+
+// twice reports whether an object of a valid JSON text may have two members of one name.
+func twice(text string) bool {
+	names := map[string]bool{}
+	d := json.NewDecoder(strings.NewReader(text))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		if s, is := token.(string); is && names[s] {
+			return true
+		} else if is {
+			names[s] = true
+		}
+	}
+}
+
+// What is no JSON here, though some readers take it, and what is.
+func TestJSON_bounds(t *testing.T) {
+	long := func(n int) string { return `{"n":` + strings.Repeat("1", n) + `,"model":"m"}` }
+	deep := func(n int) string {
+		return `{"model":"m","a":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + "}"
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"two of a name":            {`{"model":"a","model":"m"}`, "m"},
+		"two, the last of another": {`{"model":"a","model":7}`, "7"},
+		"two, the last null":       {`{"model":"a","model":null}`, ""},
+		"63 levels":                {deep(63), "m"},
+		"64 levels":                {deep(64), ""},
+		"a million levels":         {strings.Repeat(`{"a":`, 1<<20), ""},
+		"invalid UTF-8":            {"{\"a\":\"\xff\",\"model\":\"m\"}", ""},
+		"invalid UTF-8 in it":      {"{\"model\":\"\xc3(\"}", ""},
+		"a surrogate in UTF-8":     {"{\"model\":\"\xed\xa0\x80\"}", ""},
+		"a number of 1023 bytes":   {long(1023), "m"},
+		"a number of 1 KiB":        {long(1024), ""},
+		"a number of 1 MiB":        {long(1 << 20), ""},
+		"a byte order mark":        {"\ufeff" + `{"model":"m"}`, ""},
+		"two texts":                {`{"model":"m"}{"model":"n"}`, ""},
+		"a comma too many":         {`{"model":"m",}`, ""},
+		"a leading zero":           {`{"a":01,"model":"m"}`, ""},
+		"no quotes":                {`{model:"m"}`, ""},
+		"a control character":      {"{\"a\":\"\n\",\"model\":\"m\"}", ""},
+		"a zero byte":              {"{\"model\":\"m\"}\x00", ""},
+		"a name with an escape":    {`{"mod\u0065l":"m"}`, "m"},
+		"a value with escapes":     {`{"model":"\u006d\/\""}`, `m/"`},
+	} {
+		for _, cut := range []bool{false, true} {
+			x := &X{State: NewState(1), Body: &Body{Bytes: []byte(c.text), Cut: cut}}
+			got := x.json(x.Body.Bytes, []byte("model"))
+			if string(got) != c.want || x.Body.Missed {
+				t.Errorf("%s, cut %v: %q, want %q; missed %v", name, cut, got, c.want, x.Body.Missed)
+			}
+		}
+	}
+	x := &X{State: NewState(1), Body: &Body{Bytes: []byte(`{"a":"b","mod`), Cut: true}}
+	if got := x.json(x.Body.Bytes, []byte("model")); got != nil || !x.Body.Missed {
+		t.Errorf("a cut before the member: %q, missed %v", got, x.Body.Missed)
+	}
+	x.Body.Missed = false
+	if got := x.json(bytes.Clone(x.Body.Bytes), []byte("model")); got != nil || x.Body.Missed {
+		t.Errorf("a text that is no body: %q, missed %v", got, x.Body.Missed)
+	}
 }
 
 func TestParseInt(t *testing.T) {

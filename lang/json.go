@@ -2,114 +2,274 @@ package lang
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/edge-proxy/edge/message"
 )
 
+// Bounds of a JSON text: what reaches them is none here.
+const (
+	jsonLevels    = 64      // of objects and lists in each other
+	jsonNumberMax = 1 << 10 // bytes of a number
+)
+
 // json returns the value in a JSON text that the names of a path with dots lead to: texts decoded, objects and lists
 // as they are written, and null as what is missing. Of members with one name the last counts, as for most readers.
-func (s *State) json(b, path []byte) []byte {
-	if !json.Valid(b) {
-		return nil
+// In the begin of a body that was cut, it looks at the members that are whole before the cut.
+func (x *X) json(text, path []byte) []byte {
+	r := jsonReader{b: text, cut: x.Body.cuts(text), state: x.State}
+	where := jsonThere
+	if len(path) > 0 {
+		where = jsonOnward
 	}
-	value := bytes.Trim(b, jsonBlanks)
-	for more := len(path) > 0; more; {
-		var name []byte
-		name, path, more = bytes.Cut(path, []byte{'.'})
-		switch value[0] {
-		case '{':
-			value = s.jsonMember(value, name)
-		case '[':
-			value = jsonElement(value, name)
-		default:
+	if !r.value(path, where) || !r.over() {
+		if !r.cut || !r.short {
 			return nil
 		}
-		if value == nil {
-			return nil
-		}
+		x.Body.Missed = x.Body.Missed || r.found == nil
 	}
-	switch {
-	case value[0] == '"':
-		return s.Keep(appendJSONText(s.Room(), value))
-	case string(value) == "null":
+	switch v := r.found; {
+	case string(v) == "null":
 		return nil
+	case len(v) == 0 || v[0] != '"':
+		return v
+	case bytes.IndexByte(v, '\\') < 0:
+		return v[1 : len(v)-1]
+	default:
+		return x.State.Keep(appendJSONText(x.State.Room(), v))
 	}
-	return value
 }
 
-const jsonBlanks = " \t\r\n"
+// jsonWay says how a value lies to the value that is looked for.
+type jsonWay uint8
 
-// jsonMember returns the value of the last member called name of an object that is valid.
-func (s *State) jsonMember(object, name []byte) (found []byte) {
-	rest := bytes.TrimLeft(object[1:], jsonBlanks)
-	for rest[0] != '}' {
-		n := jsonSpan(rest)
-		match := string(appendJSONText(s.Room(), rest[:n])) == string(name)
-		rest = bytes.TrimLeft(rest[n:], jsonBlanks)
-		rest = bytes.TrimLeft(rest[1:], jsonBlanks) // the colon
-		n = jsonSpan(rest)
-		if match {
-			found = rest[:n]
-		}
-		if rest = bytes.TrimLeft(rest[n:], jsonBlanks); rest[0] == ',' {
-			rest = bytes.TrimLeft(rest[1:], jsonBlanks)
-		}
-	}
-	return found
+const (
+	jsonAside  jsonWay = iota
+	jsonOnward         // it may be inside
+	jsonThere          // it is the one
+)
+
+// jsonReader reads a JSON text (RFC 8259) once, from its first byte to the last one, and finds a value on its way.
+type jsonReader struct {
+	b     []byte
+	at    int
+	depth int
+	cut   bool // more follows b
+	short bool // b ended inside a value
+	found []byte
+	state *State
 }
 
-// jsonElement returns the element of a valid list that name is the index of.
-func jsonElement(list, name []byte) []byte {
-	index, ok := message.ParseLength(name)
-	if !ok {
-		return nil
-	}
-	for rest := bytes.TrimLeft(list[1:], jsonBlanks); rest[0] != ']'; index-- {
-		n := jsonSpan(rest)
-		if index == 0 {
-			return rest[:n]
+// value passes a value, with the blanks before it. It reports false where there is none, or not all of it.
+func (r *jsonReader) value(path []byte, where jsonWay) (ok bool) {
+	c := r.next()
+	begin := r.at
+	switch c {
+	case '{':
+		ok = r.members('}', path, where)
+	case '[':
+		ok = r.members(']', path, where)
+	case '"':
+		ok = r.text()
+	case 't':
+		ok = r.word("true")
+	case 'f':
+		ok = r.word("false")
+	case 'n':
+		ok = r.word("null")
+	default:
+		if ok = r.number(); ok && r.cut && r.at == len(r.b) { // it may go on
+			r.short, ok = true, false
 		}
-		if rest = bytes.TrimLeft(rest[n:], jsonBlanks); rest[0] == ',' {
-			rest = bytes.TrimLeft(rest[1:], jsonBlanks)
-		}
 	}
-	return nil
+	if ok && where == jsonThere {
+		r.found = r.b[begin:r.at]
+	}
+	return ok
 }
 
-// jsonSpan returns the length of the value at the begin of b, which is valid.
-func jsonSpan(b []byte) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth < 0 {
-				return i
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
-			continue
-		default:
-			continue
-		}
-		if depth == 0 {
-			return i + 1
+// next passes blanks, and returns the byte after them without passing it; 0: the text is over.
+func (r *jsonReader) next() byte {
+	for ; r.at < len(r.b); r.at++ {
+		if c := r.b[r.at]; c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return c
 		}
 	}
-	return len(b)
+	r.short = true
+	return 0
+}
+
+// over reports whether nothing but blanks follows.
+func (r *jsonReader) over() bool { return r.next() == 0 && r.at == len(r.b) }
+
+// members passes an object, or a list, which ends with a bracket.
+func (r *jsonReader) members(bracket byte, path []byte, where jsonWay) bool {
+	name, rest, more := bytes.Cut(path, []byte{'.'})
+	inside, index := jsonThere, int64(-1)
+	if more {
+		inside = jsonOnward
+	}
+	if n, ok := message.ParseLength(name); ok && where == jsonOnward && bracket == ']' {
+		index = n
+	}
+	r.at++
+	if r.depth++; r.depth == jsonLevels {
+		return false
+	}
+	for n := int64(0); ; n++ {
+		c := r.next()
+		if c == bracket && n == 0 {
+			break
+		}
+		is := n == index
+		if bracket == '}' {
+			begin := r.at
+			if c != '"' || !r.text() {
+				return false
+			}
+			is = where == jsonOnward && r.spells(r.b[begin:r.at], name)
+			if r.next() != ':' {
+				return false
+			}
+			r.at++
+		}
+		to := jsonAside
+		if is {
+			to, r.found = inside, nil
+		}
+		if !r.value(rest, to) {
+			return false
+		}
+		if c = r.next(); c == bracket {
+			break
+		} else if c != ',' {
+			return false
+		}
+		r.at++
+	}
+	r.at++
+	r.depth--
+	return true
+}
+
+// spells reports whether a text in quotes stands for name.
+func (r *jsonReader) spells(quoted, name []byte) bool {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1:len(quoted)-1]) == string(name)
+	}
+	return string(appendJSONText(r.state.Room(), quoted)) == string(name)
+}
+
+// text passes a text in quotes, of valid UTF-8.
+func (r *jsonReader) text() bool {
+	b, i := r.b, r.at+1
+	for {
+		for i+8 <= len(b) {
+			if m := jsonMarks(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+				i += bits.TrailingZeros64(m) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(b) {
+			r.short = true
+			return false
+		}
+		n := 1
+		switch c := b[i]; {
+		case c == '"':
+			r.at = i + 1
+			return true
+		case c < ' ':
+			return false
+		case c == '\\':
+			n = jsonEscape(b[i:])
+		case c >= utf8.RuneSelf:
+			var of rune
+			if of, n = utf8.DecodeRune(b[i:]); of == utf8.RuneError && n == 1 {
+				n = 0
+				r.short = !utf8.FullRune(b[i:])
+			}
+		}
+		if n == 0 {
+			return false
+		}
+		i += n
+	}
+}
+
+// jsonMarks returns a word that is 0 where none of eight bytes is a control character, a quotation mark, a backslash,
+// or beyond ASCII. The lowest bit that it has is the highest bit of the first such byte.
+func jsonMarks(w uint64) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^ones*'"', w^ones*'\\'
+	return (w | (w - ones*' ') | (quote - ones) | (slash - ones)) & tops
+}
+
+// jsonEscape returns the length of the escape at the begin of b, also where b has not all of it; 0: it is none.
+func jsonEscape(b []byte) int {
+	if len(b) == 1 {
+		return 2
+	}
+	if b[1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, b[1]) < 0 {
+			return 0
+		}
+		return 2
+	}
+	for _, c := range b[2:min(len(b), 6)] {
+		if c-'0' > 9 && (c|0x20)-'a' > 5 {
+			return 0
+		}
+	}
+	return 6
+}
+
+// word passes a word that begins with the next byte.
+func (r *jsonReader) word(word string) bool {
+	rest := r.b[r.at:min(r.at+len(word), len(r.b))]
+	r.at += len(rest)
+	r.short = len(rest) < len(word) && strings.HasPrefix(word, string(rest))
+	return string(rest) == word
+}
+
+// number passes a number.
+func (r *jsonReader) number() bool {
+	begin := r.at
+	r.one("-")
+	if !r.one("0") && !r.digits() || r.one(".") && !r.digits() {
+		return false
+	}
+	if r.one("eE") {
+		if r.one("+-"); !r.digits() {
+			return false
+		}
+	}
+	return r.at-begin < jsonNumberMax
+}
+
+// digits passes one digit or more.
+func (r *jsonReader) digits() bool {
+	begin := r.at
+	for r.at < len(r.b) && r.b[r.at]-'0' < 10 {
+		r.at++
+	}
+	r.short = r.short || r.at == len(r.b) && r.at == begin
+	return r.at > begin
+}
+
+// one passes the next byte where it is one of some.
+func (r *jsonReader) one(some string) bool {
+	if r.at == len(r.b) || strings.IndexByte(some, r.b[r.at]) < 0 {
+		return false
+	}
+	r.at++
+	return true
 }
 
 // appendJSONText appends what a valid text in quotes stands for.

@@ -28,6 +28,8 @@ var examples = map[string]string{
 	`proto != "HTTP/2"`:                              "true",
 	`upgrade == "websocket"`:                         "false",
 	`length > 10m`:                                   "false",
+	`body starts_with "GIF8"`:                        "true",
+	`body.cut`:                                       "true",
 	`status >= 500`:                                  "false",
 	`answer.header.content-type starts_with "text/"`: "true",
 	`answer.length > 1m`:                             "false",
@@ -74,6 +76,7 @@ func result(t *testing.T, names *Scope, text string) string {
 	t.Helper()
 	x := browser(`X-Claims: {"user":{"role":"admin"}}`)
 	x.State.Now = 1_800_000_000 * second
+	x.Body = &Body{Bytes: []byte("GIF89a"), Cut: true}
 	if condition, err := names.Condition(text, Log); err == nil {
 		return fmt.Sprint(condition.Holds(x))
 	}

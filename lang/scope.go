@@ -103,6 +103,9 @@ func NewScope(names Names) (*Scope, error) {
 		if err := v.check(); err != nil {
 			return nil, err
 		}
+		if v.Phases&Request != 0 {
+			v.Phases |= Content
+		}
 		if own := s.variables[v.Name]; own != nil && own.Kind != v.Kind {
 			return nil, fmt.Errorf("variable %s: it is %v, not %v", v.Name, own.Kind, v.Kind)
 		}
@@ -248,16 +251,20 @@ const (
 	Handshake  Phases = 1 << iota // a client has begun a TLS handshake, and nothing is agreed upon
 	Connection                    // a connection, before any request on it
 	Request                       // a request came
+	Content                       // its route was chosen, and has read of its body what it wants: Route.ReadBody
 	Answer                        // the head of its answer came
 	Log                           // all is over
 
-	Always = Handshake | Connection | Request | Answer | Log
+	Always = Handshake | Connection | Request | Content | Answer | Log
 )
 
-// String lists the phases.
+// String lists the phases; Request stands for Content too.
 func (p Phases) String() string {
+	if p&Request != 0 {
+		p &^= Content
+	}
 	var names []string
-	for i, name := range []string{"handshake", "connection", "request", "answer", "log"} {
+	for i, name := range []string{"handshake", "connection", "request", "content", "answer", "log"} {
 		if p>>i&1 != 0 {
 			names = append(names, name)
 		}

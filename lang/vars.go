@@ -47,6 +47,12 @@ var builtin = []Variable{
 	{Name: "length", Kind: Size, Phases: afterHead,
 		Doc:     "The length of the request's body; missing where it is not told.",
 		Example: `length > 10m`, Int: length},
+	{Name: "body", Kind: Text, Phases: afterBody,
+		Doc: "The begin of the request's body, as it came, of as many bytes as `read_body` of the route says, or " +
+			"all of it; missing where the request has none, or the route has no `read_body`.",
+		Example: `body starts_with "GIF8"`, Text: body},
+	{Name: "body.cut", Kind: Bool, Phases: afterBody,
+		Doc: "Whether there is more of the body than `body` has.", Example: `body.cut`, Bool: bodyCut},
 	{Name: "status", Kind: Int, Phases: Answer | Log,
 		Doc:     "The status of the answer.",
 		Example: `status >= 500`, Int: status},
@@ -76,8 +82,11 @@ func builtinNamed(name string) *Variable {
 	return &builtin[i]
 }
 
-// afterHead are the phases in which there is a request.
-const afterHead = Request | Answer | Log
+// Phases in which there is a request, and in which its body may have been read.
+const (
+	afterHead = Request | afterBody
+	afterBody = Content | Answer | Log
+)
 
 func method(x *X) []byte {
 	if x.Request == nil {
@@ -191,6 +200,15 @@ func length(x *X) (int64, bool) {
 	}
 	return x.Request.Length, true
 }
+
+func body(x *X) []byte {
+	if x.Body == nil || len(x.Body.Bytes) == 0 {
+		return nil
+	}
+	return x.Body.Bytes
+}
+
+func bodyCut(x *X) bool { return x.Body != nil && x.Body.Cut }
 
 func status(x *X) (int64, bool) {
 	if x.Answer == nil || x.Answer.Status == 0 {

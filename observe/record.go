@@ -38,7 +38,7 @@ var members = strings.Fields(`time id trace_id listener client_ip client_port pr
 	status reason bytes_in bytes_out dur_ms t attempts reused upstream backend cache cache_reason cache_age
 	encoding bytes_saved grpc_status
 	tls_version tls_group sni client_cert user_agent referer sample_rate retry hedge over_limit user tags rule
-	parent`)
+	parent body_cut`)
 
 // HasMember reports whether a line of JSON may have a member of that name, be its letters small or large.
 func HasMember(name string) bool {

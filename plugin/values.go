@@ -102,7 +102,7 @@ func (s Source) Compile(in *lang.Scope) (any, error) {
 }
 
 // phases are the values of the tag "phase".
-var phases = map[string]lang.Phases{"": lang.Request, "connection": lang.Connection, "request": lang.Request,
+var phases = map[string]lang.Phases{"": lang.Content, "connection": lang.Connection, "request": lang.Content,
 	"answer": lang.Answer, "log": lang.Log}
 
 // SourceOf returns the Source of a field without its text; false: the field is for something else.

@@ -86,66 +86,6 @@ func bodyMaxOf(x *Exchange) int64 {
 	return x.listener.bodyMax
 }
 
-// buffered begins to receive a body that the route wants whole. It reports whether x goes on at once: there is nothing
-// to wait for.
-func buffered(x *Exchange) bool {
-	h := &x.Request
-	switch {
-	case h.Length == 0 || h.Verb == message.VerbConnect || x.call.form != grpc.None:
-		return true // a request with content gets no upgrade: see askTunnel
-	case h.Length > int64(x.route.BufferRequest), len(x.up.Body.Raw) > x.route.BufferRequest:
-		x.fail(BodyTooLarge)
-		return false
-	case x.up.Body.Ended:
-		measure(x)
-		return true
-	}
-	if h.Continue && !x.continued { // RFC 9110 §10.1.1: nobody else will say it
-		x.continued = true
-		if err := x.down.SendHead(&message.Head{Status: 100, Proto: message.HTTP11}, false); err != nil {
-			downError(x, err)
-			return false
-		}
-	}
-	h.DelID(message.Expect)
-	h.Continue = false
-	armTotal(x) // prepare does it again: a function that chooses the destination may have set times
-	n := x.up.Body.Owed
-	x.up.Body.Owed = 0
-	x.down.Release(n)
-	return false
-}
-
-// buffer receives a piece of a body that the route wants whole. When all of it is there x goes on.
-func buffer(x *Exchange, p []byte, end bool) {
-	l := &x.up.Body
-	if len(l.Raw)+len(p) > x.route.BufferRequest {
-		x.down.Release(len(p))
-		x.fail(BodyTooLarge)
-		return
-	}
-	l.Wait(p, end)
-	if !end {
-		if x.local.reactor.Overloaded() {
-			x.fail(Overload)
-			return
-		}
-		l.Owed -= len(p)
-		x.down.Release(len(p))
-		return
-	}
-	measure(x)
-	x.run()
-}
-
-// measure gives a request whose body is here its length, unless filters are about to change the body or trailers follow
-// it, which a length would rule out over HTTP/1.
-func measure(x *Exchange) {
-	if l := &x.up.Body; l.Trailers == nil && !x.route.chain.filtersRequest(x) {
-		x.Request.Length = int64(len(l.Raw))
-	}
-}
-
 // bodyWaited goes on with the part of the request's body that came before it could be filtered, and reports whether
 // the exchange goes on.
 func bodyWaited(x *Exchange) bool {

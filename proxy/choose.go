@@ -153,12 +153,16 @@ func chooseRoute(x *Exchange) bool {
 		x.call.begin(&x.Request, x.down)
 		x.up.Call = x.call.form != grpc.None
 	}
+	return true
+}
+
+// stageRequest decides, when the route is chosen and has read what it wants, whether something looks at the body.
+func stageRequest(x *Exchange) {
 	filtered := x.route.chain.filtersRequest(x)
 	if filtered && x.Request.Length != 0 {
 		x.Request.Length = message.LengthUnknown
 	}
 	x.up.Body.Staged = filtered || x.call.form == grpc.WebText
-	return true
 }
 
 // choicesMax bounds how many functions choose the destination of an exchange one after the other.

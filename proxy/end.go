@@ -75,6 +75,10 @@ func (x *Exchange) finish() {
 	if x.status > 0 {
 		x.local.stats.Answered[x.status/100%6]++
 	}
+	if x.used&bitOf(bodyRead.slot) != 0 && bodyRead.Of(x).Missed {
+		x.local.stats.BodiesCut++
+		x.LogField("body_cut", "true")
+	}
 	if x.snapshot != nil {
 		if x.listener.Meter != nil {
 			x.local.count(x)

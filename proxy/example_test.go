@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -27,6 +28,19 @@ func ExampleRespondFile() {
 			return proxy.RespondFile(200, report).Type("application/pdf")
 		}}, nil
 	}
+}
+
+// A filter of a route with ReadBody takes JSON alone.
+func ExampleExchange_Body() {
+	_ = proxy.Route{ReadBody: 64 << 10, Filters: []*proxy.Filter{{
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			begin, whole := x.Body()
+			if !whole || !json.Valid(begin) {
+				return proxy.Respond(422, "a JSON text of up to 64 KiB is wanted here")
+			}
+			return proxy.Next
+		},
+	}}}
 }
 
 // A destination with conditions, a time for each try and a budget of its own.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forward"
@@ -92,6 +93,7 @@ type step uint8
 
 const (
 	stepBeforeRoute step = iota // filters of the snapshot, then the route is chosen
+	stepRead                    // the begin of the body is received, where the route reads it
 	stepRequest                 // filters of the route, then the request is made ready to be sent on
 	stepBuffer                  // the body is received, where the route wants it whole
 	stepForward                 // the destination has it
@@ -220,6 +222,27 @@ func (x *Exchange) SetTimeouts(t Timeouts) { x.timeouts = t }
 // Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
+
+// bodyRead is what Route.ReadBody has read. The bytes are in forward.Body.Raw, which is not written over.
+var bodyRead = NewLocal[lang.Body]()
+
+// Body returns what Route.ReadBody has read of the request's body, before any filter of bodies: as many bytes, or fewer
+// where whole says that they are all. nil before the route was chosen, and where it reads none. Borrowed until x ends;
+// it is not to be changed.
+func (x *Exchange) Body() (begin []byte, whole bool) {
+	if b := bodyOf(x); b != nil {
+		return b.Bytes, !b.Cut
+	}
+	return nil, false
+}
+
+// bodyOf returns what was read of the body of x; nil: nothing was to be read.
+func bodyOf(x *Exchange) *lang.Body {
+	if x.route == nil || x.route.ReadBody == 0 || x.used&bitOf(bodyRead.slot) == 0 {
+		return nil
+	}
+	return bodyRead.Of(x)
+}
 
 // Of returns what is kept with x. The pointer holds until x ends, and is for the goroutine that owns x.
 func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.used) }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -36,7 +37,11 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.used = x.local.slab.Copy(x.index, y.index, x.used)
 	y.up.PreparedAs(&x.up)
 	if y.up.Body.Ended, y.Request.Length = true, int64(len(f.Body)); len(f.Body) > 0 {
-		y.up.Body.Hold(f.Body)
+		y.up.Body.Delay(f.Body)
+		y.up.Body.HoldRaw()
+	}
+	if bodyOf(x) != nil { // what it has is in the memory of x
+		*bodyRead.Of(y) = lang.Body{Bytes: y.up.Body.Held}
 	}
 	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
 	if l := x.lead(); l.onward != nil && l.onward.to == d {

@@ -190,7 +190,7 @@ func newEvaluation(p *Proxy, seed uint64) *evaluation {
 // look makes the view show x, whose path is read as path.
 func (e *evaluation) look(x *Exchange, path []byte) *lang.X {
 	v := &e.view
-	v.Request, v.Answer, v.Path = &x.Request, nil, path
+	v.Request, v.Answer, v.Path, v.Body = &x.Request, nil, path, bodyOf(x)
 	e.variant = 0 // a condition that panicked may have left another reading
 	v.Subject, v.State = (*subject)(x), e.state
 	if x.route != nil && (x.Request.Target != x.routed || x.Request.Authority != x.asked) {

@@ -50,7 +50,7 @@ func newRigWith(
 		t.Fatal(err)
 	}
 	p := proxy.New(e, s)
-	srv := session.NewServer(e, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{})
+	srv := session.NewServer(e, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{H2C: true})
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 	l, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept)
 	if err != nil {
@@ -90,6 +90,7 @@ func (r *rig) stats() (sum proxy.Stats) {
 		sum.TooLarge += s.TooLarge
 		sum.Refused += s.Refused
 		sum.Active += s.Active
+		sum.BodiesCut += s.BodiesCut
 		sum.Subs += s.Subs
 		sum.SubsDropped += s.SubsDropped
 	}

@@ -71,8 +71,10 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	case x.bodyIn > bodyMaxOf(x):
 		s.Release(len(p))
 		x.fail(BodyTooLarge)
-	case x.step == stepBuffer:
-		buffer(x, p, end)
+	case x.step == stepRead, x.step == stepBuffer:
+		if (*intake)(x).takes(p, end) {
+			x.run()
+		}
 	case x.step < stepForward:
 		x.up.Body.Wait(p, end)
 	default:

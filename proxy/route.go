@@ -47,6 +47,9 @@ type Route struct {
 	// BufferRequest is how many bytes of a request's body are received whole before it is sent on, with its length; a
 	// larger one is answered 413. 0: it is sent on as it comes.
 	BufferRequest int
+	// ReadBody is how many bytes of a request's body are received before filters of the route run, which see them: see
+	// Exchange.Body. They are sent on as they came, and the rest as it comes. 0: nothing is waited for.
+	ReadBody int
 
 	Log    []AccessLog            // by Reactor.Index; nil: the listener's
 	LogsBy map[string][]AccessLog // in place of Log for the requests of listeners, by Listener.Name

@@ -37,10 +37,17 @@ func (x *Exchange) run() {
 			if !chooseRoute(x) {
 				return
 			}
+			x.step = stepRead
+			if x.route.ReadBody > 0 && !(*intake)(x).reads() {
+				return
+			}
+			fallthrough
+		case stepRead:
 			x.step = stepRequest
+			stageRequest(x)
 		case stepRequest:
 			x.step = stepBuffer
-			if x.route.BufferRequest > 0 && !buffered(x) {
+			if x.route.BufferRequest > 0 && !(*intake)(x).buffers() {
 				return
 			}
 			fallthrough

@@ -28,6 +28,7 @@ type Stats struct {
 	Logs         LogStats
 	Language     Language
 	Subs         uint64 // sub-requests
+	BodiesCut    uint64 // requests with a member that may be in a part of the body that was not read: see lang.Body
 	SubsDropped  uint64 // sub-requests without a parent that were not made
 	Active       int
 	forward.Stats

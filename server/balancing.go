@@ -159,7 +159,7 @@ func newKeys(reactors int, method *balance.Method, key value.HashKey, scope *lan
 	k := &keys{hash: method.Hash, scratch: make([]scratch, reactors)}
 	name := key.Name
 	if text := key.Text(); text != "" {
-		if t, err := scope.Template(text, lang.Request); err == nil { // config has compiled it, too
+		if t, err := scope.Template(text, lang.Content); err == nil { // config has compiled it, too
 			k.from = func(dst []byte, x *proxy.Exchange) []byte { return t.Append(dst, proxy.View(x)) }
 			return k
 		}

@@ -34,6 +34,7 @@ import (
 type DryRequest struct {
 	Listener   *config.Listener // of the configuration: that it comes by
 	Wire       []byte           // its head, in HTTP/1.1 with the empty line at the end
+	Body       []byte           // whole; empty: it has none
 	Client     netip.AddrPort   // of the connection; invalid: it is a Unix socket
 	Secured    bool             // by TLS
 	ServerName string           // that its handshake asked for
@@ -431,7 +432,11 @@ func (d *dryRun) take(r *engine.Reactor, service *proxy.Service) {
 		d.refuse(r, service, err)
 		return
 	}
-	service.Accept(r, d).OnHead(d, &h, true)
+	to, body := service.Accept(r, d), d.request.Body
+	to.OnHead(d, &h, len(body) == 0)
+	if len(body) > 0 && !d.result.leaves() && d.result.Status == 0 { // it is waited for
+		to.OnData(d, body, true)
+	}
 	if !d.result.leaves() && d.result.Status == 0 {
 		d.explainErr = errParked
 	}

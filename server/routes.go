@@ -283,7 +283,7 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 		Name: c.Name, Host: rule.Host, Path: rule.Path, Exact: rule.Exact, Methods: rule.Methods,
 		Header: rule.Header, Query: rule.Query, Weight: rule.Weight, Class: classes[c.Priority],
 		Listeners: rule.Listeners, ClientCert: rule.ClientCert, When: rule.When,
-		Timeout: c.Total, BufferRequest: int(c.BufferRequest),
+		Timeout: c.Total, BufferRequest: int(c.BufferRequest), ReadBody: int(c.ReadBody),
 		Tunnels: proxy.Tunnels{
 			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,
 		},

@@ -32,7 +32,7 @@ func newExplain() *cobra.Command {
 			"happens to it on the way, and where it goes. Nothing is sent and no address is opened.\n\n" +
 			"Exit codes: 0 it is explained, whatever becomes of the request, 1 the configuration has errors.",
 		Example: "  edge explain http://localhost:8080/api\n" +
-			"  edge explain https://example.com/login -X POST -H 'X-Beta: 1' -c /etc/edge/edge.toml",
+			"  edge explain https://example.com/login -d user=me -H 'X-Beta: 1' -c /etc/edge/edge.toml",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage{cmd, fmt.Errorf("%s takes one URL, got %d", cmd.CommandPath(), len(args))}
@@ -55,6 +55,7 @@ func newExplain() *cobra.Command {
 func askFlags(f *pflag.FlagSet, ask *explain.Ask, client *string) {
 	f.StringVarP(&ask.Method, "request", "X", "", "the `method`, GET unless given")
 	f.StringArrayVarP(&ask.Fields, "header", "H", nil, "a `field` of the request, as in -H 'X-Beta: 1'; repeatable")
+	f.StringVarP(&ask.Body, "data", "d", "", "the `body` of the request, whose method is POST then unless given")
 	f.StringVar(client, "client-ip", "", "the `address` of the client, 192.0.2.1 unless given")
 }
 

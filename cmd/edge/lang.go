@@ -35,7 +35,7 @@ func newLang() *cobra.Command {
 		Short: "Say what a condition or a template makes of a request",
 		Long: "Say whether a condition of the language (docs/DSL.md) holds for a request, and what each of its parts " +
 			"says, or what a template makes of it. Nothing is sent.\n\n" +
-			"Without -c it knows the head of the request, client.ip and scheme. With -c it has all that a text of " +
+			"Without -c it knows the request, client.ip and scheme. With -c it has all that a text of " +
 			"that configuration has: its lists, maps and secrets, which are not shown, the listener and the route of " +
 			"the request, and what rules have made of it.\n\n" +
 			"Exit codes: 0 it was evaluated, whether it holds or not, 1 the text or the configuration is wrong.",
@@ -123,6 +123,7 @@ func (o *langOptions) evaluateAlone(cmd *cobra.Command) (*evaluated, error) {
 	}
 	x := &lang.X{Request: &request.Head, Subject: request, State: lang.NewState(uint64(time.Now().UnixNano()))}
 	x.Path = []byte(route.NormalPath(string(request.Head.Path())))
+	x.Body = &lang.Body{Bytes: []byte(o.ask.Body)}
 	x.State.Now, x.State.Stopwatch = time.Now().UnixNano(), o.ask.Stopwatch
 	return o.evaluate(scope, x)
 }
@@ -147,7 +148,7 @@ func (o *langOptions) evaluateIn(cmd *cobra.Command) (result *evaluated, err err
 }
 
 func (o *langOptions) evaluate(scope *lang.Scope, x *lang.X) (*evaluated, error) {
-	in := lang.Request
+	in := lang.Content
 	if o.log {
 		in = lang.Log
 	}

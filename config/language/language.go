@@ -44,7 +44,8 @@ type Language struct {
 	loaded []loaded
 	tables *Tables
 
-	nodes map[*lang.Condition]*syntax.Node // the strings of conditions; nil: nobody asks for their places
+	nodes  map[*lang.Condition]*syntax.Node // the strings of conditions; nil: nobody asks for their places
+	bodies []*syntax.Node                   // the strings that name the body of a request
 }
 
 // Read makes the language of the entries of a file. It reports what is wrong with them, also in the files that they
@@ -143,7 +144,18 @@ func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases)
 	if l.nodes != nil {
 		l.nodes[c] = n
 	}
+	if c.NamesBody() {
+		l.bodies = append(l.bodies, n)
+	}
 	return c
+}
+
+// WarnUnread warns of the strings that name the body of a request: no route reads any.
+func (l *Language) WarnUnread(rep *syntax.Report) {
+	for _, n := range l.bodies {
+		rep.Warnf(schema.CodeNoEffect, n.Value, `add read_body = "64k" to the routes that this is for`,
+			"body is missing: no route reads the body of a request")
+	}
 }
 
 // Place returns where the bytes of c from an offset up to another one stand; false where that is not known.
@@ -170,6 +182,9 @@ func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in
 		report(rep, n, from, err)
 		return nil
 	}
+	if t.NamesBody() {
+		l.bodies = append(l.bodies, n)
+	}
 	return t
 }
 
@@ -186,6 +201,9 @@ func (l *Language) Field(rep *syntax.Report, n *syntax.Node, in lang.Phases) *la
 	if err != nil {
 		report(rep, n, 0, err)
 		return nil
+	}
+	if t.NamesBody() {
+		l.bodies = append(l.bodies, n)
 	}
 	from := 0
 	for _, p := range t.Parts() {

@@ -204,7 +204,7 @@ func (e *entry) blamed(err error) syntax.Span {
 // resolve completes and checks an entry whose values are filled in.
 func (e *entry) resolve(rep *syntax.Report, c Compiler) {
 	if e.Has("when") && !e.Failed("when") {
-		e.When = c.Condition(rep, e.KeyNode("when"), lang.Request)
+		e.When = c.Condition(rep, e.KeyNode("when"), lang.Content)
 	}
 	t := plugin.TypeNamed(e.Kind, e.Type)
 	e.keys = (&table{Held: &e.Held, of: t, keys: keysOf(t)}).resolve(rep, c)

@@ -118,7 +118,7 @@ func Sections() (all []*schema.Section) {
 var tags = sync.OnceValue(func() *schema.Tags {
 	later := func(reflect.Value, any) {} // the text is compiled when all is read
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
-		"*lang.Condition": {Type: sourceType(plugin.Source{Phases: lang.Request}), Set: later},
+		"*lang.Condition": {Type: sourceType(plugin.Source{Phases: lang.Content}), Set: later},
 	}}
 })
 

@@ -42,6 +42,7 @@ type account struct {
 	Passed  int64
 	Staged  bool // something looks at the bytes before they go on
 	Encoded bool // after that they become other bytes
+	Lent    bool // what Raw has, or had until it was passed on, is looked at: it is not written over
 	Waiting bool // Raw, or the end after it, is to be filtered or encoded
 	Late    bool // trailers came while a worker owned the head of their message: they have not met it
 	Partly  bool // the other stream was given a part of what the source has in a file
@@ -64,12 +65,12 @@ func (b *Body) Reset() {
 }
 
 func (b *Body) empty() {
-	held, kept := b.base[:0], b.Kept[:0]
-	if held == nil {
-		held = b.Held[:0]
-	}
+	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
 	if cap(held) > heldKept {
 		held = nil
+	}
+	if cap(raw) > heldKept {
+		raw = nil
 	}
 	if cap(kept) > heldKept {
 		kept = nil
@@ -79,7 +80,7 @@ func (b *Body) empty() {
 		spare = nil
 	}
 	b.reactor.Account(-b.counted)
-	*b = Body{reactor: b.reactor, Held: held, base: held, Kept: kept, spare: spare}
+	*b = Body{reactor: b.reactor, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
 }
 
 // Check panics when an invariant of b does not hold.
@@ -143,8 +144,8 @@ func (b *Body) Hold(p []byte) {
 
 // HoldRaw has what waits for the filters held as it is, where there are none: a large body is in memory once.
 func (b *Body) HoldRaw() {
-	if len(b.Held) == 0 {
-		b.Held, b.base, b.Raw = b.Raw, b.Raw, b.base[:0]
+	if n := len(b.Raw); len(b.Held) == 0 {
+		b.Held, b.Raw, b.Lent, b.Waiting = b.Raw[:n:n], b.Raw[:0], true, false
 	}
 }
 
@@ -274,6 +275,9 @@ func (b *Body) TakeRaw(at, n int) (p []byte, last bool) {
 
 // Delay has p, whose source is paused for what it stands for, wait after what does already.
 func (b *Body) Delay(p []byte) {
+	if b.Lent && len(b.Raw) == 0 {
+		b.Raw, b.Lent = nil, false
+	}
 	b.Raw = append(b.Raw, p...)
 	b.Waiting = true
 	b.count()

@@ -12,6 +12,7 @@ type Ask struct {
 	URL    string // "http://example.com/api?v=1"; without a scheme it is http; a path alone is asked of localhost
 	Method string // "": GET
 	Fields []string
+	Body   string     // with one the method is POST, unless it is given
 	Client netip.Addr // of the connection; invalid: 192.0.2.1, an address for documentation
 
 	Stopwatch *lang.Stopwatch // measures the parts of conditions; nil: none is measured

@@ -65,7 +65,8 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 func (q *asked) arriveAt(cfg *config.Config, in *place) *server.DryRequest {
 	l := in.listener
 	dry := &server.DryRequest{
-		Listener: l, Wire: q.wire(), Secured: q.Scheme == "https", ServerName: q.serverName(),
+		Listener: l, Wire: q.wire(), Body: []byte(q.body), Secured: q.Scheme == "https",
+		ServerName: q.serverName(),
 	}
 	if in.address.Network != "unix" {
 		dry.Client = netip.AddrPortFrom(q.client, 0)

@@ -27,6 +27,7 @@ type asked struct {
 	Request
 	port     string // of the URL; "": it has none
 	fields   []string
+	body     string
 	client   netip.Addr
 	assumed  bool   // the client was not given
 	hostOnly string // of the URL, without a port and without brackets
@@ -34,12 +35,14 @@ type asked struct {
 
 // parse reads the parts of the request. The target stays as it is written: what a path means is the proxy's to say.
 func parse(a *Ask) (*asked, error) {
-	q := &asked{client: a.Client}
+	q := &asked{client: a.Client, body: a.Body}
 	if q.assumed = !q.client.IsValid(); q.assumed {
 		q.client = netip.MustParseAddr("192.0.2.1")
 	}
 	q.Client = q.client.String()
-	q.Method, q.Scheme = cmp.Or(a.Method, "GET"), "http"
+	if q.Method, q.Scheme = cmp.Or(a.Method, "GET"), "http"; a.Method == "" && a.Body != "" {
+		q.Method = "POST"
+	}
 	if !message.ValidName(q.Method) {
 		return nil, fmt.Errorf("%q: %w", q.Method, errMethod)
 	}
@@ -71,6 +74,9 @@ func parse(a *Ask) (*asked, error) {
 	}
 	if q.hostOnly == "" {
 		return nil, fmt.Errorf("%q: %w", a.URL, errHost)
+	}
+	if a.Body != "" {
+		q.fields = append(q.fields, "Content-Length: "+strconv.Itoa(len(a.Body)))
 	}
 	return q, q.addFields(a.Fields)
 }

@@ -152,6 +152,8 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 // request adds what the route does with the request.
 func (s *steps) request(r *config.Route) {
 	const phase = "request"
+	s.addIf(r.ReadBody > 0, phase, r, "read_body", "up to %s of the body are received before rules and filters",
+		tags.SizeText(r.ReadBody))
 	switch w := r.Rewrite; {
 	case w.Path != nil:
 		s.add(phase, r, "rewrite.path", "the path becomes %s", w.Path)

@@ -90,6 +90,8 @@ var proxyRows = families{
 	{"edge_tunnels_total", "Tunnels", "Requests that became tunnels."},
 	{"edge_tunnels_idle_total", "TunnelsIdle", "Tunnels closed because of timeouts.idle."},
 	{"edge_interims_dropped_total", "InterimsLost", "Interim answers above the limit of a request."},
+	{"edge_bodies_cut_total", "BodiesCut",
+		"Requests in whose body a member was looked for that may be in the part that read_body has not read."},
 	{"edge_subrequests_total", "result: made=Subs dropped=SubsDropped",
 		"Requests that filters asked for; without a parent they are dropped above 64 on an event loop."},
 	{"edge_late_resumes_total", "LateResumes", "Parked requests resumed after their end."},
