@@ -93,6 +93,10 @@ type Reactor struct {
 // Index is the number of r, from 0, by which other packages keep state for each reactor. Safe for any goroutine.
 func (r *Reactor) Index() int { return r.index }
 
+// Ended returns a channel that is closed when r has ended: what is posted to it then may never run. Safe for any
+// goroutine.
+func (r *Reactor) Ended() <-chan struct{} { return r.done }
+
 // Engine returns the engine r belongs to. Safe for any goroutine.
 func (r *Reactor) Engine() *Engine { return r.engine }
 

@@ -8,8 +8,10 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/syntax"
 	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
 	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
@@ -54,6 +56,10 @@ type Program struct {
 	err     error             // the first mistake in what it was given
 
 	background []process.Background
+
+	leads   []string       // destinations that it has a Transport to
+	serving chan struct{}  // closed when the program serves
+	server  *server.Server // from then on
 }
 
 // New makes a Program.
@@ -63,7 +69,7 @@ func New(o Options) *Program {
 	}
 	o.Server.Filters, o.Server.Destinations = own(o.Server.Filters), own(o.Server.Destinations)
 	o.Server.Services = own(o.Server.Services)
-	return &Program{options: o, given: make(map[string]string)}
+	return &Program{options: o, given: make(map[string]string), serving: make(chan struct{})}
 }
 
 // own returns a copy of m that can be written.
@@ -139,9 +145,17 @@ func (p *Program) reading() config.Options {
 const noFile = "(no file)"
 
 // load reads the file at path, or what the program has alone.
-func (p *Program) load(reading config.Options, path string) (*config.Config, *config.Report) {
+func (p *Program) load(reading config.Options, path string) (cfg *config.Config, rep *config.Report) {
 	if path == "" {
-		return reading.Parse(noFile, nil)
+		cfg, rep = reading.Parse(noFile, nil)
+	} else {
+		cfg, rep = reading.Load(path)
 	}
-	return reading.Load(path)
+	for _, name := range p.leads {
+		if rep.OK() && cfg.Upstream(name) == nil && cfg.Find(plugin.Destinations, name) == nil {
+			rep.Errorf(syntax.Span{}, fmt.Sprintf("add [upstreams.%s]", name),
+				"the program sends requests to %q, which is no upstream and no destination", name)
+		}
+	}
+	return cfg, rep
 }

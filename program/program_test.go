@@ -29,6 +29,10 @@ func checked(t *testing.T, text, conf string, o CheckOptions) (out string, err e
 	p.Config(text)
 	p.Filter("own", &proxy.Filter{})
 	p.Destination("memory", proxy.Answer(200, "", "x"))
+	p.Transport("memory")
+	if strings.HasPrefix(text, "# users") {
+		p.Transport("users")
+	}
 	var b bytes.Buffer
 	o.Out, o.Problems = &b, &b
 	err = p.Check(o)
@@ -52,6 +56,10 @@ func TestCheck_findings(t *testing.T) {
 		{"the text", "\n\n[htp]\n", "threads = 1\n", `(program):3:2: error: unknown section [htp]`, Code(1)},
 		{"the text alone", "a = \n", "", "(program):1:", Code(1)},
 		{"the file", toMemory, "thread = 1\n", `conf.toml:1:1: error: unknown key "thread"`, Code(1)},
+		{"a transport", "# users\n" + toMemory, "[upstreams.users]\nbackends = [{ address = \"h:1\" }]\n",
+			"configuration OK", nil},
+		{"a transport to nothing", "# users\n" + toMemory, "threads = 1\n",
+			`the program sends requests to "users", which is no upstream and no destination`, Code(1)},
 		{"a filter", toMemory + "filters = [\"on\"]\n", "",
 			`(program):5:12: error: there is no filter "on"`, Code(1)},
 		{"a filter of that name", toMemory, "[filters.own]\ntype = \"cors\"\n",

@@ -35,8 +35,12 @@ func (p *Program) Run() error {
 	}
 	o := process.Options{Server: p.options.Server, Version: p.options.Version, Upgrade: p.options.Upgrade,
 		Check: p.options.Check, Stats: p.options.Stats, Signals: signals, Background: p.background}
-	if started := p.options.Started; started != nil {
-		o.Started = func(s *server.Server) { started(s, cfg) }
+	o.Started = func(s *server.Server) {
+		p.server = s
+		close(p.serving)
+		if p.options.Started != nil {
+			p.options.Started(s, cfg)
+		}
 	}
 	if p.options.Conf == "" {
 		return process.Run(cfg, o)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
@@ -57,6 +59,37 @@ func (p *Program) Listener(s Service) net.Listener {
 	s.Accept = l.Handler
 	p.add(s, p.note("the service", s.Name, true))
 	return l
+}
+
+// Transport returns an http.RoundTripper that sends requests to a destination of the configuration by its name, such as
+// an upstream: with its connections, balancing, health, retries and limits, also after a reload has changed it. It is
+// for handlers and for Background. Until the program serves, requests wait: work in the background says that it is
+// ready before it makes any. A configuration without that name is refused. See handler.Transport.
+func (p *Program) Transport(name string) http.RoundTripper {
+	p.options.Server.Named, p.leads = true, append(p.leads, name)
+	return &transport{program: p, name: name}
+}
+
+// transport is a handler.Transport that is made when the program serves.
+type transport struct {
+	program *Program
+	name    string
+	once    sync.Once
+	made    http.RoundTripper
+}
+
+// RoundTrip waits until the program serves.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-t.program.serving:
+	case <-r.Context().Done():
+		if r.Body != nil {
+			r.Body.Close() //nolint:errcheck // as net/http does
+		}
+		return nil, context.Cause(r.Context())
+	}
+	t.once.Do(func() { t.made = t.program.server.Transport(t.name) })
+	return t.made.RoundTrip(r)
 }
 
 // Background adds work beside connections, on a goroutine of its own. Connections are accepted once run has called

@@ -11,15 +11,19 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// Fetch begins a request that comes from code and not from a connection. It goes through the routes and filters of the
-// present Snapshot as one of a client of s does, and is logged like it. Fetch returns the stream that takes the
-// request: SendHead comes first. The answer goes to to, later in the tick, and never inside a method of the stream. A
-// request that asks for a tunnel goes on without it; CONNECT is refused.
-// On r only, and so are the methods of the stream.
-func (s *Service) Fetch(r *engine.Reactor, to session.Receiver) session.Stream {
+// Fetch begins a request that comes from code and not from a connection. It goes to d, by no route and no filter, and a
+// failure is OnReset with the *Error as its cause. Where d is nil, it goes through routes and filters of the present
+// Snapshot as a request of a client of s does, also with its failures. Either is logged as s says. Fetch returns the
+// stream that takes the request: SendHead comes first. The answer goes to to, later in the tick, and never inside a
+// method of the stream; it owns the heads and the bytes that it is given. A request that asks for a tunnel goes on
+// without it; CONNECT is refused. On r only, and so are the methods of the stream.
+func (s *Service) Fetch(r *engine.Reactor, d Destination, to session.Receiver) session.Stream {
 	x := s.proxy.local[r.Index()].take()
-	f := &fetch{x: x, to: to, reactor: r}
+	f := &fetch{x: x, to: to, reactor: r, straight: d != nil}
 	f.task.Run = f.deliver
+	if d != nil {
+		x.route, x.chosen, x.step = noRoute, leadTo(d), stepBuffer
+	}
 	x.down, x.listener = (*answering)(f), s.present()
 	return (*asking)(f)
 }
@@ -43,6 +47,8 @@ type fetch struct {
 	task    engine.Task
 	posted  bool // the task is on its way
 
+	straight bool // to a destination that the code has named
+
 	begun bool // the head of the request was sent
 	ended bool // and its end
 	head  bool // the request is HEAD: what the exchange sends for a body is dropped
@@ -55,6 +61,7 @@ type fetch struct {
 	blocked bool // the exchange waits for OnSendable
 	cut     bool // the exchange ended the answer early
 	code    session.Code
+	cause   error // of cut
 }
 
 // answered is a part of an answer.
@@ -116,7 +123,7 @@ func (f *fetch) deliver(*engine.Reactor) {
 	if f.cut && f.to != nil {
 		to := f.to
 		f.to = nil
-		to.OnReset(s, f.code, nil)
+		to.OnReset(s, f.code, f.cause)
 	}
 	if f.full && f.to != nil && f.x != nil && f.asked <= fetchLow {
 		f.full = false
@@ -169,6 +176,9 @@ func (a *asking) SendHead(h *message.Head, end bool) error {
 	a.begun, a.ended, a.head = true, end, h.Verb == message.VerbHead
 	c := cloneOf(h)
 	c.Upgrade = false
+	if a.straight {
+		a.x.routed, a.x.asked = c.Target, c.Authority
+	}
 	a.x.local.keepLent() // the code may be a filter of the answer
 	defer a.x.rescue()
 	(*downSide)(a.x).OnHead((*answering)(a), c, end)
@@ -245,11 +255,22 @@ func (a *asking) TLS() *tlsconn.Digest { return nil }
 type answering fetch
 
 func (a *answering) SendHead(h *message.Head, end bool) error {
+	if f := a.x.fault; a.straight && f != nil { // the answer is a page about it
+		a.cause = f
+		_, _ = a.SendData(nil, end)
+		return nil
+	}
 	(*fetch)(a).put(answered{head: cloneOf(h), end: end})
 	return nil
 }
 
 func (a *answering) SendData(p []byte, end bool) (int, error) {
+	if a.cause != nil {
+		if end {
+			a.Reset(session.Aborted)
+		}
+		return len(p), nil
+	}
 	if a.head {
 		if end {
 			(*fetch)(a).put(answered{end: true})
@@ -289,6 +310,9 @@ func (a *answering) Release(n int) {
 func (a *answering) Reset(code session.Code) {
 	if invariant.On {
 		defer (*fetch)(a).check()
+	}
+	if f := a.x.fault; f != nil {
+		a.cause = f
 	}
 	a.x = nil
 	a.cut, a.code = true, code

@@ -94,7 +94,7 @@ func (r *rig) begin(c *caller, reactor *engine.Reactor, method, path, body strin
 	h := headOf(method, "http", "a", path)
 	h.Length = int64(len(body))
 	c.rest, c.more = []byte(body), body != ""
-	c.stream = r.proxy.Service(&proxy.Listener{}).Fetch(reactor, c)
+	c.stream = r.proxy.Service(&proxy.Listener{}).Fetch(reactor, nil, c)
 	c.call(func() { c.stream.SendHead(h, body == "") })
 	c.pump()
 }
@@ -194,7 +194,7 @@ func TestFetch_ends(t *testing.T) {
 		t.Error("a handler that gives up:", how)
 	}
 	r.on(func(reactor *engine.Reactor) {
-		s := r.proxy.Service(&proxy.Listener{}).Fetch(reactor, &got)
+		s := r.proxy.Service(&proxy.Listener{}).Fetch(reactor, nil, &got)
 		if _, err := s.SendData(nil, true); err != session.ErrOrder {
 			t.Error("a body before its head:", err)
 		}

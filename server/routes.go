@@ -199,10 +199,10 @@ func served(c *config.Config) (list []*config.Route) {
 	return list
 }
 
-// named returns the destinations that filters of the program may choose by name: upstreams, and the entries of
+// named returns the destinations that the program may choose by name: upstreams, and the entries of
 // [destinations].
 func (p *routes) named() (map[string]proxy.Destination, error) {
-	if len(p.opts.Filters)+len(p.reload.config.Defined) == 0 && !anyRuleLeads(p.reload.config) {
+	if !p.opts.Named && len(p.opts.Filters)+len(p.reload.config.Defined) == 0 && !anyRuleLeads(p.reload.config) {
 		return nil, nil
 	}
 	named := make(map[string]proxy.Destination)

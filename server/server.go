@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream/health"
@@ -47,6 +49,9 @@ type Options struct {
 	// Filters are filters of the program that a configuration may name beside the ones of [filters]: in [defaults] for
 	// all requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
+	// Named has the upstreams of a configuration found by their names (proxy.Named, Transport) where there is neither a
+	// filter of the program nor an entry of [destinations], which is reason enough.
+	Named bool
 	// Destinations are destinations of the program that a configuration may name as "dest", beside upstreams and
 	// [destinations]. They go on over reloads.
 	Destinations map[string]proxy.Destination
@@ -312,6 +317,14 @@ func (s *Server) Ready() error {
 	default:
 		return errNotServing
 	}
+}
+
+// Transport returns an http.RoundTripper to a destination of the present configuration, by its name: an upstream, or an
+// entry of [destinations]; see Options.Named. Its requests count as of a listener "(program)". While the Server serves.
+func (s *Server) Transport(name string) http.RoundTripper {
+	const listener = "(program)"
+	on := &proxy.Listener{Name: listener, NoVia: true, Meter: s.traffic.Listener(listener)}
+	return handler.NewTransport(s.engine, s.proxy.Service(on), proxy.Named(name))
 }
 
 // Conns returns how many connections of clients are open.

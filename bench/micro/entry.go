@@ -23,7 +23,7 @@ type family []Entry
 func Entries() []Entry {
 	return slices.Concat(
 		parseEntries, writeEntries, chunkedEntries, timerEntries, poolEntries, seamEntries, mailboxEntries,
-		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, turnSocketEntries,
+		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, turnSocketEntries, roundTripEntries,
 		ketamaEntries, balanceEntries, limitsEntries, bytesEntries, cacheEntries,
 	)
 }
