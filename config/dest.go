@@ -324,11 +324,11 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 
 const redirectPrefix = "redirect:"
 
-// redirectTo returns the destination that redirects to the template of n from an offset on.
-func redirectTo(r *resolver, n *syntax.Node, from, status int) Dest {
+// redirectTo returns the destination that redirects to the template of n from an offset on, made in a phase.
+func redirectTo(r *resolver, n *syntax.Node, from, status int, in lang.Phases) Dest {
 	value.WarnForeignVariables(r.rep, n, value.TemplateVariables())
 	d := Dest{Kind: DestRedirect, Status: status}
-	if d.Location = r.c.Language.TemplateFrom(r.rep, n, from, lang.Request); d.Location == nil {
+	if d.Location = r.c.Language.TemplateFrom(r.rep, n, from, in); d.Location == nil {
 		return d
 	}
 	if _, err := location.Location(d.Location); err != nil {

@@ -194,6 +194,8 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.resolveRoutes()
 	if !slices.ContainsFunc(doc.routes, readsBody) {
 		r.c.Language.WarnUnread(r.rep)
+	} else {
+		doc.warnUnread(r.rep, r.c)
 	}
 	checkRules(r)
 	r.resolveFallback()

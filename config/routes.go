@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/route"
 )
@@ -223,7 +225,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			e.Dest = redirectTo(r, e.KeyNode("redirect.to"), 0, e.RedirectStatus)
+			e.Dest = redirectTo(r, e.KeyNode("redirect.to"), 0, e.RedirectStatus, e.phase())
 		}
 		if s := e.RedirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
 			r.rep.Errorf(e.At("redirect.status"), "the default is 308",
@@ -241,7 +243,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 		return
 	case strings.HasPrefix(e.DestText, redirectPrefix) && !e.Failed("dest"):
 		status := edge().Section("routes").Default("redirect.status").(int)
-		e.Dest = redirectTo(r, e.KeyNode("dest"), len(redirectPrefix), status)
+		e.Dest = redirectTo(r, e.KeyNode("dest"), len(redirectPrefix), status, e.phase())
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.DestText, e.At("dest"))
 	}
@@ -280,6 +282,41 @@ func (r *resolver) warnDroppedFields(e *routeEntry) {
 }
 
 func readsBody(e *routeEntry) bool { return e.ReadBody > 0 }
+
+// warnUnread warns of filters and keys that look at the body of requests whose route does not read it: of each once.
+func (doc *document) warnUnread(rep *syntax.Report, c *Config) {
+	told := make(map[string]bool)
+	for _, e := range doc.routes {
+		if readsBody(e) {
+			continue
+		}
+		warn := func(what string) {
+			if !told[what] {
+				const hint = `add read_body = "64k" to this route, or leave it out here`
+				rep.Warnf(schema.CodeNoEffect, e.Node().Head, hint,
+					"%s looks at the body, which this route does not read", what)
+			}
+			told[what] = true
+		}
+		names := plugins.FiltersBefore(nil, c.Filters)
+		for _, l := range e.on {
+			names = slices.Concat(names, l.Filters)
+		}
+		own, off := plugins.SplitFilters(e.Filters)
+		for _, name := range slices.Concat(names, own) {
+			if d := c.Find(plugin.Filters, name); d != nil && d.Body && !slices.Contains(off, name) {
+				warn("the filter " + syntax.Quote(name))
+			}
+		}
+		if e.Dest.Kind == DestUpstream && len(c.Upstreams) > 0 {
+			u := &c.Upstreams[e.Dest.Upstream]
+			key, err := c.Language.Scope().Template(cmp.Or(e.HashKey, u.HashKey).Text(), lang.Content)
+			if err == nil && key.NamesBody() {
+				warn("hash_key of the upstream " + syntax.Quote(u.Name))
+			}
+		}
+	}
+}
 
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 

@@ -25,11 +25,19 @@ type Body struct {
 	Bytes  []byte
 	Cut    bool // there is more of it
 	Missed bool // set by an evaluation: json was asked for a member that may stand in what is cut off
+
+	asked [32]byte // the path that json was last asked of all of Bytes, up to the first 0; a longer one is not kept
+	found []byte   // and what it leads to, in Bytes
 }
 
-// cuts reports whether text is the begin of a body.
-func (b *Body) cuts(text []byte) bool {
-	return b != nil && b.Cut && len(text) > 0 && len(text) == len(b.Bytes) && &text[0] == &b.Bytes[0]
+// tail returns what Bytes has after text, where that is a part of them; false: it is none, as far as can be told.
+func (b *Body) tail(text []byte) (after []byte, is bool) {
+	if b == nil || len(text) == 0 || cap(text) > cap(b.Bytes) ||
+		&text[:cap(text)][cap(text)-1] != &b.Bytes[:cap(b.Bytes)][cap(b.Bytes)-1] { // another array
+		return nil, false
+	}
+	end := cap(text) - len(text) - (cap(b.Bytes) - len(b.Bytes))
+	return b.Bytes[len(b.Bytes)-max(end, 0):], end >= 0
 }
 
 // State is what evaluations on one reactor share: the bytes of computed texts, and the groups of the last match.
@@ -96,6 +104,9 @@ func (s *State) Match() (subject []byte, groups *regex.Groups) {
 
 // begin forgets the texts of the evaluation before, and the lists that it had in use if a function panicked.
 func (s *State) begin() {
+	if cap(s.list) > listKept { // it was of a body
+		s.list = nil
+	}
 	s.computed, s.list = s.computed[:0], s.list[:0]
 	if s.Patterns != nil {
 		s.Patterns.Begin()
@@ -137,6 +148,9 @@ func (s *State) left() int { return ComputedMax - len(s.computed) }
 
 // empty is a text that is there and has no bytes. A nil slice is a text that is missing.
 var empty = []byte{}
+
+// listKept is how many texts the list of a State keeps room for from one evaluation to the next.
+const listKept = 16 << 10
 
 // present returns b as a text that is there.
 func present(b []byte) []byte {

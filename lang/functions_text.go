@@ -42,10 +42,10 @@ func (s *State) replace(b, before, after []byte) []byte {
 		if i < 0 {
 			break
 		}
-		dst = append(append(dst, b[:i]...), after...)
+		dst = append(append(dst, b[:min(i, left+1)]...), after[:min(len(after), left+1)]...)
 		b = b[i+len(before):]
 	}
-	return s.Keep(append(dst, b...))
+	return s.Keep(append(dst, b[:min(len(b), left+1)]...)) // no more than is cut off anyway: b may be a body
 }
 
 func unreserved(c byte) bool {

@@ -22,18 +22,7 @@ const (
 // as they are written, and null as what is missing. Of members with one name the last counts, as for most readers.
 // In the begin of a body that was cut, it looks at the members that are whole before the cut.
 func (x *X) json(text, path []byte) []byte {
-	r := jsonReader{b: text, cut: x.Body.cuts(text), state: x.State}
-	where := jsonThere
-	if len(path) > 0 {
-		where = jsonOnward
-	}
-	if !r.value(path, where) || !r.over() {
-		if !r.cut || !r.short {
-			return nil
-		}
-		x.Body.Missed = x.Body.Missed || r.found == nil
-	}
-	switch v := r.found; {
+	switch v := x.jsonValue(text, path); {
 	case string(v) == "null":
 		return nil
 	case len(v) == 0 || v[0] != '"':
@@ -44,6 +33,35 @@ func (x *X) json(text, path []byte) []byte {
 		return x.State.Keep(appendJSONText(x.State.Room(), v))
 	}
 }
+
+// jsonValue returns the value as it is written. Rules ask one body one after the other, and a path in its readings: the
+// last answer about a whole body is kept.
+func (x *X) jsonValue(text, path []byte) []byte {
+	b := x.Body
+	after, ofBody := b.tail(text)
+	keeps := ofBody && len(after) == 0 && len(text) == len(b.Bytes) && len(path) > 0 && len(path) < len(b.asked)
+	if keeps && string(b.asked[:len(path)]) == string(path) && b.asked[len(path)] == 0 {
+		return b.found
+	}
+	r := jsonReader{b: text, cut: ofBody && b.Cut && len(bytes.Trim(after, jsonBlanks)) == 0}
+	where := jsonThere
+	if len(path) > 0 {
+		where = jsonOnward
+	}
+	whole := r.value(path, where) && r.over()
+	if missed := !whole && r.cut && r.short; missed {
+		b.Missed = b.Missed || r.found == nil || string(r.found) == "null"
+	} else if !whole {
+		r.found = nil
+	}
+	if keeps {
+		b.asked, b.found = [len(b.asked)]byte{}, r.found
+		copy(b.asked[:], path)
+	}
+	return r.found
+}
+
+const jsonBlanks = " \t\r\n"
 
 // jsonWay says how a value lies to the value that is looked for.
 type jsonWay uint8
@@ -62,7 +80,6 @@ type jsonReader struct {
 	cut   bool // more follows b
 	short bool // b ended inside a value
 	found []byte
-	state *State
 }
 
 // value passes a value, with the blanks before it. It reports false where there is none, or not all of it.
@@ -132,7 +149,7 @@ func (r *jsonReader) members(bracket byte, path []byte, where jsonWay) bool {
 			if c != '"' || !r.text() {
 				return false
 			}
-			is = where == jsonOnward && r.spells(r.b[begin:r.at], name)
+			is = where == jsonOnward && spells(r.b[begin:r.at], name)
 			if r.next() != ':' {
 				return false
 			}
@@ -157,12 +174,17 @@ func (r *jsonReader) members(bracket byte, path []byte, where jsonWay) bool {
 	return true
 }
 
-// spells reports whether a text in quotes stands for name.
-func (r *jsonReader) spells(quoted, name []byte) bool {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1:len(quoted)-1]) == string(name)
+// spells reports whether a text in quotes stands for name. An escape has up to six bytes for one.
+func spells(quoted, name []byte) bool {
+	written := quoted[1 : len(quoted)-1]
+	if len(written) < len(name) || len(written) > 6*len(name) {
+		return false
 	}
-	return string(appendJSONText(r.state.Room(), quoted)) == string(name)
+	if len(written) == len(name) {
+		return string(written) == string(name) && bytes.IndexByte(written, '\\') < 0
+	}
+	var room [256]byte // a longer name is copied elsewhere
+	return bytes.IndexByte(written, '\\') >= 0 && string(appendJSONText(room[:0], quoted)) == string(name)
 }
 
 // text passes a text in quotes, of valid UTF-8.
@@ -241,12 +263,24 @@ func (r *jsonReader) word(word string) bool {
 // number passes a number.
 func (r *jsonReader) number() bool {
 	begin := r.at
-	r.one("-")
-	if !r.one("0") && !r.digits() || r.one(".") && !r.digits() {
+	if r.peek() == '-' {
+		r.at++
+	}
+	if r.peek() == '0' {
+		r.at++
+	} else if !r.digits() {
 		return false
 	}
-	if r.one("eE") {
-		if r.one("+-"); !r.digits() {
+	if r.peek() == '.' {
+		if r.at++; !r.digits() {
+			return false
+		}
+	}
+	if r.peek()|0x20 == 'e' {
+		if r.at++; r.peek() == '+' || r.peek() == '-' {
+			r.at++
+		}
+		if !r.digits() {
 			return false
 		}
 	}
@@ -256,20 +290,19 @@ func (r *jsonReader) number() bool {
 // digits passes one digit or more.
 func (r *jsonReader) digits() bool {
 	begin := r.at
-	for r.at < len(r.b) && r.b[r.at]-'0' < 10 {
+	for r.peek()-'0' < 10 {
 		r.at++
 	}
 	r.short = r.short || r.at == len(r.b) && r.at == begin
 	return r.at > begin
 }
 
-// one passes the next byte where it is one of some.
-func (r *jsonReader) one(some string) bool {
-	if r.at == len(r.b) || strings.IndexByte(some, r.b[r.at]) < 0 {
-		return false
+// peek returns the next byte; 0: the text is over.
+func (r *jsonReader) peek() byte {
+	if r.at < len(r.b) {
+		return r.b[r.at]
 	}
-	r.at++
-	return true
+	return 0
 }
 
 // appendJSONText appends what a valid text in quotes stands for.

@@ -75,8 +75,8 @@ func (x *Exchange) finish() {
 	if x.status > 0 {
 		x.local.stats.Answered[x.status/100%6]++
 	}
-	if x.used&bitOf(bodyRead.slot) != 0 && bodyRead.Of(x).Missed {
-		x.local.stats.BodiesCut++
+	read := x.used&bitOf(bodyRead.slot) != 0
+	if read && bodyRead.Of(x).Missed {
 		x.LogField("body_cut", "true")
 	}
 	if x.snapshot != nil {
@@ -87,6 +87,9 @@ func (x *Exchange) finish() {
 		if x.local.rings != nil {
 			x.local.remember(x)
 		}
+	}
+	if read && bodyRead.Of(x).Missed { // by a text of the log, perhaps
+		x.local.stats.BodiesCut++
 	}
 	x.local.recycle(x)
 }

@@ -40,8 +40,8 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 		y.up.Body.Delay(f.Body)
 		y.up.Body.HoldRaw()
 	}
-	if bodyOf(x) != nil { // what it has is in the memory of x
-		*bodyRead.Of(y) = lang.Body{Bytes: y.up.Body.Held}
+	if own := bodyOf(x); own != nil { // in the memory of x, which may be over before y
+		*bodyRead.Of(y) = lang.Body{Bytes: y.up.Body.Copy(own.Bytes), Cut: own.Cut}
 	}
 	y.down, y.fork, y.forwards, y.step = f, f, x.forwards, stepForward
 	if l := x.lead(); l.onward != nil && l.onward.to == d {

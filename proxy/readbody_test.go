@@ -300,3 +300,84 @@ func TestReadBody_warmAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations; it held %d times", allocs, held)
 	}
 }
+
+// forking is a Front that sends a request to the backend by a fork with its body, as the cache does for QUERY.
+type forking struct{ front }
+
+func (f *forking) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	s := &followed{to: to, x: x}
+	s.fork = new(proxy.Forked)
+	s.fork.Body, _ = proxy.BodyOf(x)
+	proxy.Fork(s.fork, x, f.onward, (*forkSide)(s))
+	s.fork.Body = nil
+	s.task.Run = func(*engine.Reactor) {
+		if s.posted = false; s.fork != nil {
+			s.fork.Resume()
+		}
+	}
+	return s, nil
+}
+
+// A fork has what the route has read of the body: as much of it, before any filter of bodies, and cut where it was.
+func TestReadBody_fork(t *testing.T) {
+	saw := make(chan string, 2)
+	look := func(x *proxy.Exchange) {
+		b, whole := x.Body()
+		saw <- fmt.Sprintf("%d %v %.1s", len(b), whole, b)
+	}
+	o := newFaulty(t, "h1", func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	rig := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: &forking{front{onward: to(e, o.address)}}, ReadBody: 1000, BufferRequest: 10_000}}
+	}, &proxy.Filter{
+		Request: func(x *proxy.Exchange) proxy.Verdict { look(x); return proxy.Next },
+		RequestBody: func(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
+			x.Emit(bytes.ToUpper(in))
+			return proxy.Next
+		},
+		Connected: look,
+	})
+	rig.post(t, "/", strings.Repeat("a", 5000))
+	if own, fork := <-saw, <-saw; own != "1000 false a" || fork != own {
+		t.Errorf("the exchange has %q, its fork %q", own, fork)
+	}
+}
+
+// The begin of a body is in the budget of memory for as long as it is held, also when more comes for a worker.
+func TestReadBody_isInTheBudget(t *testing.T) {
+	const n = 1 << 20
+	at, on := make(chan bool), make(chan bool)
+	o := newFaulty(t, "h1", func(w http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, n)
+		http.NewResponseController(w).EnableFullDuplex() //nolint:errcheck // it is HTTP/1
+		io.WriteString(w, "early")
+		http.NewResponseController(w).Flush()
+		io.Copy(io.Discard, r.Body)
+	})
+	rig := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: to(e, o.address), ReadBody: n}}
+	}, &proxy.Filter{Blocking: proxy.PhaseResponse, Response: func(x *proxy.Exchange) proxy.Verdict {
+		at <- true
+		<-on
+		if begin, _ := x.Body(); len(begin) != n { // n bytes are in memory
+			t.Error(len(begin))
+		}
+		return proxy.Next
+	}})
+	held := func() int64 {
+		got := make(chan int64)
+		rig.engine.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) { got <- int64(r.Stats().BufBytes) }})
+		return <-got
+	}
+	w := testutil.Dial(t, rig.addr())
+	w.Send(fmt.Sprintf("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", n+10), strings.Repeat("a", n))
+	<-at
+	before := held()
+	w.Send("12345") // waits for the worker
+	testutil.Eventually(t, testutil.Patience, func() bool { return held() != before }, "the bytes came")
+	if after := held(); after < n {
+		t.Errorf("%d bytes are counted, of which the begin of the body has %d; %d were before", after, n, before)
+	}
+	on <- true
+	w.Send("67890")
+	w.ReadResponse("PUT")
+}

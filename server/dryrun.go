@@ -457,7 +457,7 @@ func (d *dryRun) refuse(r *engine.Reactor, service *proxy.Service, err error) {
 
 // SendHead takes the answer. The answer to a request that would be sent says nothing.
 func (d *dryRun) SendHead(h *message.Head, _ bool) error {
-	if d.result.leaves() {
+	if d.result.leaves() || h.Status < 200 {
 		return nil
 	}
 	d.result.Status, d.result.Fields = int(h.Status), make(map[string]string)

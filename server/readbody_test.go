@@ -175,3 +175,89 @@ func TestReadBody_badBodies(t *testing.T) {
 		w.Close()
 	}
 }
+
+// A QUERY that the cache fetches goes where a POST with that body does, also where the body is longer than read_body.
+func TestReadBody_cachedAndCut(t *testing.T) {
+	var backends []string
+	for i := range 4 {
+		o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, i)
+		}))
+		t.Cleanup(o.Close)
+		backends = append(backends, fmt.Sprintf(`{ address = "%s" }`, o.Listener.Addr()))
+	}
+	url := urlOf(t, start(t, Options{}, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.a]
+backends = [%s]
+load_balancing = "ketama"
+hash_key = '{hash(body)}'
+[[routes]]
+pattern = "/*"
+dest = "a"
+read_body = "1k"
+buffer_request = "1m"
+cache = { ttl = "1h" }
+`, strings.Join(backends, ",")), "web")
+	at := map[string]map[string]bool{"POST": {}, "QUERY": {}}
+	for i := range 20 {
+		for method := range at { // all have the same first 1k
+			req, _ := http.NewRequest(method, url, strings.NewReader(strings.Repeat("x", 2000)+fmt.Sprint(i)))
+			_, body := testutil.Do(t, http.DefaultClient, req)
+			at[method][body] = true
+		}
+	}
+	if len(at["POST"]) != 1 || len(at["QUERY"]) != 1 {
+		t.Errorf("bodies with the same begin were led to %v", at)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func lineOf(t *testing.T, rest, body string) string {
+	t.Helper()
+	o := backendOfBodies(t)
+	log := filepath.Join(t.TempDir(), "access.log")
+	url := urlOf(t, start(t, Options{}, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+access_log = { path = "%s" }
+[upstreams.a]
+backends = [{ address = "%s" }]
+[[routes]]
+pattern = "/*"
+dest = "a"
+read_body = "1k"
+`+rest, log, o.Listener.Addr()), "web")
+	resp, err := http.Post(url, "", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	line := ""
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b, _ := os.ReadFile(log)
+		line = string(b)
+		return strings.HasSuffix(line, "\n")
+	}, "a line")
+	return line
+}
+
+var pad = strings.Repeat("x", 2000)
+
+// A member that is null before the cut may come once more, and a part of a body that ends with it is cut.
+func TestReadBody_cutInSilence(t *testing.T) {
+	for when, body := range map[string]string{
+		`json(body, "model") == "small"`:                     `{"model":null,"text":"` + pad + `","model":"small"}`,
+		`json(trim(body), "model") == "small"`:               " " + `{"text":"` + pad + `","model":"small"}`,
+		`json(cut_prefix(body, ")]}'"), "model") == "small"`: `)]}'{"model":"small","text":"` + pad + `"}`, // whole
+	} {
+		line := lineOf(t, "[[routes.rules]]\nwhen = '''"+when+"'''\ndeny = 403\n", body)
+		if !strings.Contains(line, `"body_cut":"true"`) && !strings.Contains(line, `"status":403`) {
+			t.Errorf("%s: no body_cut, and it does not hold: %s", when, line)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type Definition struct {
 	// Example: 'path starts_with "/api/"'
 	When *lang.Condition `edge:"when" json:",omitempty"`
 	Pos  syntax.Pos
+	Body bool `json:"-"` // When, or a text of its keys, names the body of a request
 
 	keys map[string]any // the values of Config, by their keys, as they were read
 }
@@ -207,7 +208,9 @@ func (e *entry) resolve(rep *syntax.Report, c Compiler) {
 		e.When = c.Condition(rep, e.KeyNode("when"), lang.Content)
 	}
 	t := plugin.TypeNamed(e.Kind, e.Type)
-	e.keys = (&table{Held: &e.Held, of: t, keys: keysOf(t)}).resolve(rep, c)
+	keys := &table{Held: &e.Held, of: t, keys: keysOf(t)}
+	e.keys = keys.resolve(rep, c)
+	e.Body = keys.body || e.When != nil && e.When.NamesBody()
 }
 
 // table is the keys of a type in a file: an entry of its kind, or a table inside an entry of another section.
@@ -216,6 +219,7 @@ type table struct {
 	of   *plugin.Type
 	keys []*schema.Key // of the entry
 	path string        // that they begin with: "limit."; "": they are keys of the entry
+	body bool          // a text names the body of a request
 }
 
 // resolve completes and checks a table whose values are filled in, and returns them by the paths of the type's keys.
@@ -283,9 +287,11 @@ func (t *table) compile(rep *syntax.Report, c Compiler, k *schema.Key, s plugin.
 		if n := t.KeyNode(k.Path); !s.Template {
 			if v := c.Condition(rep, n, s.Phases); v != nil {
 				k.Store(t.Held, v)
+				t.body = t.body || v.NamesBody()
 			}
 		} else if v := c.Template(rep, n, s.Phases); v != nil {
 			k.Store(t.Held, v)
+			t.body = t.body || v.NamesBody()
 		}
 		return
 	}

@@ -24,7 +24,8 @@ import (
 type Body struct {
 	account
 	reactor *engine.Reactor // its budget for buffers counts the bytes that are kept here
-	counted int             // how many it does
+	counted uint32          // how many it does
+	beside  uint32          // of them, bytes of what was lent that nothing here has any more
 
 	Held []byte
 	base []byte // where Held began: the bytes that were taken of it leave room in front
@@ -79,7 +80,7 @@ func (b *Body) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	b.reactor.Account(-b.counted)
+	b.reactor.Account(-int(b.counted))
 	*b = Body{reactor: b.reactor, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
 }
 
@@ -95,8 +96,8 @@ func (b *Body) Check() {
 
 // count has the bytes that are kept counted. The memory of a free Body is not.
 func (b *Body) count() {
-	if n := cap(b.base) + cap(b.Raw) + cap(b.Kept); n != b.counted {
-		b.reactor.Account(n - b.counted)
+	if n := uint32(cap(b.base)+cap(b.Raw)+cap(b.Kept)) + b.beside; n != b.counted {
+		b.reactor.Account(int(n) - int(b.counted))
 		b.counted = n
 	}
 }
@@ -276,11 +277,19 @@ func (b *Body) TakeRaw(at, n int) (p []byte, last bool) {
 // Delay has p, whose source is paused for what it stands for, wait after what does already.
 func (b *Body) Delay(p []byte) {
 	if b.Lent && len(b.Raw) == 0 {
+		b.beside += uint32(cap(b.Raw))
 		b.Raw, b.Lent = nil, false
 	}
 	b.Raw = append(b.Raw, p...)
 	b.Waiting = true
 	b.count()
+}
+
+// Copy returns a copy of p that is counted until b is reset.
+func (b *Body) Copy(p []byte) []byte {
+	b.beside += uint32(len(p))
+	b.count()
+	return append(make([]byte, 0, len(p)), p...)
 }
 
 // Recall has what is held wait, before anything was passed, and p after it.
