@@ -38,6 +38,8 @@ type Options struct {
 	// Filters and Destinations are names of filters and destinations of the program, beside the tables of [filters]
 	// and [destinations].
 	Filters, Destinations []string
+	// Leads are names of upstreams and destinations that the program leads to, whether a route does or not.
+	Leads []string
 	// Services are names of services of the program: each stands in [services], without a type.
 	Services []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
@@ -142,6 +144,7 @@ type resolver struct {
 	named      map[string]syntax.Span  // where an upstream is first named, for hints
 	defined    map[string]syntax.Span  // where a destination is, by its name; nowhere: the program has it
 	inline     map[string]int          // the index of an upstream that a dest spells out, by its backends
+	leads      []string                // see Options.Leads
 	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns   map[string]patternTaken // the first route with a pattern and conditions
 	filters    []string                // names of those that the program has
@@ -156,8 +159,8 @@ type resolver struct {
 func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Config {
 	r := &resolver{
 		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: o.Filters, sources: o.Sources,
-		registries: o.Registries,
-		names:      make(map[string]int), ageless: make(map[*schema.Given]bool),
+		registries: o.Registries, leads: o.Leads,
+		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
 	}

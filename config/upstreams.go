@@ -174,6 +174,11 @@ func (r *resolver) warnUnusedUpstreams() {
 		}
 	}
 	use(r.c.Fallback)
+	for _, name := range r.leads {
+		if i, found := r.names[name]; found {
+			use(Dest{Kind: DestUpstream, Upstream: i})
+		}
+	}
 	r.c.EachRule(func(rule *Rule) {
 		if i, found := r.names[rule.Dest]; found {
 			use(Dest{Kind: DestUpstream, Upstream: i})

@@ -129,8 +129,8 @@ func (p *Program) reading() config.Options {
 	r := config.Options{
 		Set: slices.Clone(o.Set), Under: p.texts, Ignored: o.Ignored,
 		Filters: slices.Sorted(maps.Keys(s.Filters)), Destinations: slices.Sorted(maps.Keys(s.Destinations)),
-		Services: slices.Sorted(maps.Keys(s.Services)),
-		Sources:  slices.Sorted(maps.Keys(s.Sources)), Registries: slices.Sorted(maps.Keys(s.Registries)),
+		Services: slices.Sorted(maps.Keys(s.Services)), Leads: p.leads,
+		Sources: slices.Sorted(maps.Keys(s.Sources)), Registries: slices.Sorted(maps.Keys(s.Registries)),
 	}
 	if o.Daemon {
 		r.Set = append(r.Set, "daemon=true")

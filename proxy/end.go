@@ -190,6 +190,9 @@ const forkMargin = 20 * time.Millisecond
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func armTotal(x *Exchange) {
 	limit := cmp.Or(x.timeouts.Total, x.route.Timeout)
+	if d, ok := x.lead().to.(*toUpstream); ok && x.route == noRoute {
+		limit = cmp.Or(limit, d.total)
+	}
 	if x.call.form != grpc.None {
 		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
 			limit, x.call.deadline = d, x.started+int64(d)

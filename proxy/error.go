@@ -84,7 +84,7 @@ func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Text + " " + e.Cause.Error()
 	}
-	return e.Text
+	return cmp.Or(e.Text, e.Reason())
 }
 
 // Is reports whether target is an Error with the same Kind and From.

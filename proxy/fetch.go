@@ -176,8 +176,8 @@ func (a *asking) SendHead(h *message.Head, end bool) error {
 	a.begun, a.ended, a.head = true, end, h.Verb == message.VerbHead
 	c := cloneOf(h)
 	c.Upgrade = false
-	if a.straight {
-		a.x.routed, a.x.asked = c.Target, c.Authority
+	if a.straight { // what code says of a client is so
+		a.x.routed, a.x.asked, a.x.trusted = c.Target, c.Authority, true
 	}
 	a.x.local.keepLent() // the code may be a filter of the answer
 	defer a.x.rescue()

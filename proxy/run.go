@@ -95,7 +95,7 @@ func (x *Exchange) prepare() bool {
 		x.fail(f)
 		return false
 	}
-	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.call.form != grpc.None {
+	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.route == noRoute || x.call.form != grpc.None {
 		armTotal(x)
 	}
 	if x.up.Body.Waiting && !bodyWaited(x) {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
@@ -20,6 +21,7 @@ import (
 type toUpstream struct {
 	forward.Backends
 	noVia    bool
+	total    time.Duration
 	failover Destination // of requests that no backend here could take; nil: they fail
 }
 
@@ -37,6 +39,9 @@ type ToOptions struct {
 	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for the Host of the client, which is
 	// HostOfBackend where the client says none. A Host that a filter sets stays.
 	Host string
+	// Total is the time of requests that come by no route, from their head to the end of the answer: sub-requests with
+	// To, and those of handler.Transport. 0: no limit.
+	Total time.Duration
 	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
 	// compress then. Requests that go in circles are not found without it.
 	NoVia bool
@@ -84,6 +89,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 		d.View = u.View()
 	}
 	d.Host, d.noVia, d.Outliers, d.Sticky, d.Limits, d.Meter = o.Host, o.NoVia, o.Outliers, o.Sticky, o.Limits, o.Meter
+	d.total = o.Total
 	if key := o.Key; key != nil {
 		d.Key = func(of forward.Owner) (uint64, bool) { return key((*Exchange)(of.(*upSide))) }
 	}

@@ -68,8 +68,8 @@ func (p *upstreams) destination(
 	m := p.next.services[u.Name]
 	policy := m.retry
 	o := &proxy.ToOptions{
-		View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers, Sticky: m.cookie,
-		Failover: failover, Limits: m.limiter(), Meter: p.traffic.Upstream(u.Name),
+		View: v, Host: hostOf(u), Total: u.Timeouts.Total, NoVia: !u.Via, Retry: &policy, Outliers: m.outliers,
+		Sticky: m.cookie, Failover: failover, Limits: m.limiter(), Meter: p.traffic.Upstream(u.Name),
 	}
 	if method.Hash != nil {
 		o.Key = newKeys(p.Reactors(), method, cmp.Or(c.HashKey, u.HashKey), p.reload.config.Language.Scope()).of

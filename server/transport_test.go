@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -47,6 +48,15 @@ func TestServer_Transport(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s", want)
 		}
+	}
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(slow.Close)
+	apply(t, s, transported+"timeouts.total = \"50ms\"\n", slow.Listener.Addr())
+	if _, err := do(users); !errors.As(err, &fault) || fault.Status != 504 {
+		t.Errorf("a time that is over: %v", err)
 	}
 	apply(t, s, transported, testutil.FreeAddr(t))
 	if _, err := do(users); !errors.As(err, &fault) || fault.Status != 502 {

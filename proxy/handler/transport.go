@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/textproto"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -79,6 +80,8 @@ type call struct {
 	body    []byte        // of the request, the piece that is sent
 	last    bool          // nothing follows it
 	taken   chan bool     // whether more of the request is wanted; nil: it is in memory
+	source  io.ReadCloser // the body that pump reads: the caller may have changed the request meanwhile
+	closing sync.Once     // of source
 	telling bool          // tell is on its way
 
 	begin, piece, tell, freed, stop engine.Task
@@ -107,6 +110,7 @@ var (
 	errCall   = errors.New("edge: a request needs a URL, and no trailers")
 	errCut    = errors.New("edge: the answer was cut off")
 	errClosed = errors.New("edge: read on a closed body")
+	errLength = errors.New("edge: the body of the request has another length than ContentLength")
 	errPanic  = errors.New("edge: the body of the request panicked")
 )
 
@@ -121,10 +125,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case c.head.Length == 0:
 		c.last = true
 	case r.GetBody != nil && 0 < r.ContentLength && r.ContentLength <= callPiece:
-		c.body, c.last = make([]byte, r.ContentLength), true
-		_, err = io.ReadFull(r.Body, c.body)
+		c.body, err = readWhole(r)
+		c.last = true
 	default:
-		c.taken = make(chan bool, 1)
+		c.taken, c.source = make(chan bool, 1), r.Body
 	}
 	if c.taken == nil && r.Body != nil {
 		err = cmp.Or(err, r.Body.Close())
@@ -150,7 +154,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		a := &c.answer
 		a.mu.Lock()
 		head, err := a.head, a.err
-		whole := a.ended && len(a.pieces) == 0 && a.trailers == nil
+		whole := a.ended && err == nil && len(a.pieces) == 0 && a.trailers == nil
 		a.mu.Unlock()
 		if head == nil && err == nil {
 			continue
@@ -165,12 +169,21 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
+// readWhole reads a body that is in memory, as GetBody says.
+func readWhole(r *http.Request) ([]byte, error) {
+	p := make([]byte, r.ContentLength+1)
+	if n, err := io.ReadFull(r.Body, p); err != io.ErrUnexpectedEOF || int64(n) != r.ContentLength {
+		return nil, errLength
+	}
+	return p[:r.ContentLength], nil
+}
+
 // fill makes h the head of r.
 func fill(h *message.Head, r *http.Request) error {
 	if r.URL == nil || len(r.Trailer) > 0 {
 		return errCall
 	}
-	h.Clear()
+	h.Reset()
 	h.Proto = message.HTTP11
 	method, host, target := cmp.Or(r.Method, http.MethodGet), cmp.Or(r.Host, r.URL.Host), r.URL.RequestURI()
 	if _, _, ok := message.SplitAuthority([]byte(host)); !ok && host != "" || !message.ValidName(method) ||
@@ -199,6 +212,7 @@ func fill(h *message.Head, r *http.Request) error {
 			continue
 		}
 		for _, v := range values {
+			v = textproto.TrimString(v)
 			if !message.ValidName(name) || !message.ValidValue(v) {
 				return fmt.Errorf("edge: malformed field: %q", name)
 			}
@@ -237,7 +251,10 @@ func (c *call) cancel(why error) {
 	a := &c.answer
 	a.mu.Lock()
 	stop := !a.ended && !a.stopped
-	a.stopped, a.pieces = true, nil
+	a.stopped = true
+	if a.pieces = nil; a.ended && a.err == nil { // what waits is lost, which a reader hears
+		a.err = why
+	}
 	a.mu.Unlock()
 	if stop {
 		c.stop.Run = func(*engine.Reactor) {
@@ -253,22 +270,32 @@ func (c *call) pump() {
 	defer func() {
 		if p := recover(); p != nil {
 			slog.Error("the body of a request panicked", "panic", p, "stack", string(debug.Stack()))
-			c.cancel(errPanic)
+			c.giveUp(errPanic)
 		}
 	}()
-	defer c.request.Body.Close() //nolint:errcheck // as net/http does
-	buf := make([]byte, callPiece)
+	defer c.closeSource()
+	buf, left := make([]byte, callPiece), c.request.ContentLength
 	for more := true; more; {
-		n, err := c.request.Body.Read(buf)
-		if err != nil && err != io.EOF {
-			c.cancel(err)
+		n, err := c.source.Read(buf)
+		p, last := buf[:n], err == io.EOF
+		if left -= int64(n); c.request.ContentLength > 0 && (left < 0 || last && left > 0) {
+			err, last = errLength, false
+		}
+		if err != nil && !last {
+			c.giveUp(err)
 			return
 		}
-		if n == 0 && err == nil {
+		if n == 0 && !last { // it may be that nothing is wanted any more
+			select {
+			case more = <-c.taken:
+			case <-c.reactor.Ended():
+				return
+			default:
+			}
 			continue
 		}
 		c.piece.Run = func(*engine.Reactor) {
-			c.body, c.last = buf[:n], err == io.EOF
+			c.body, c.last = p, last
 			c.send()
 		}
 		c.reactor.Post(&c.piece)
@@ -278,6 +305,28 @@ func (c *call) pump() {
 			return
 		}
 	}
+}
+
+// giveUp ends a call whose body fails, unless its answer is here already.
+func (c *call) giveUp(why error) {
+	c.answer.mu.Lock()
+	ended := c.answer.ended
+	c.answer.mu.Unlock()
+	if !ended {
+		c.cancel(why)
+	}
+}
+
+// closeSource closes the body of the request, once.
+func (c *call) closeSource() {
+	c.closing.Do(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				slog.Error("the body of a request panicked", "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		_ = c.source.Close() // as net/http does
+	})
 }
 
 // The reactor's side of a call.
@@ -317,7 +366,9 @@ func (c *call) end(why error) {
 		a.ended, a.err = true, why
 	}
 	a.mu.Unlock()
-	c.take(false)
+	if c.take(false); c.taken != nil && !c.last {
+		go c.closeSource() // pump may wait in a Read that only Close ends
+	}
 	c.onTell(nil)
 }
 
@@ -407,10 +458,12 @@ func (b *answerBody) next(p []byte) (n int, err error) {
 	if len(b.rest) == 0 {
 		a.mu.Lock()
 		b.rest, a.pieces = a.pieces, nil
-		over := a.ended && len(b.rest) == 0
+		if a.ended && len(b.rest) == 0 {
+			err = b.over()
+		}
 		a.mu.Unlock()
-		if over {
-			return 0, b.over()
+		if err != nil {
+			return 0, err
 		}
 	}
 	for len(b.rest) > 0 && n < len(p) {
@@ -432,8 +485,11 @@ func (b *answerBody) next(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// over returns how the answer has ended.
+// over returns how the answer has ended. answer.mu is held.
 func (b *answerBody) over() error {
+	if b.unwatch != nil {
+		b.unwatch()
+	}
 	switch a := &b.answer; {
 	case a.err != nil:
 		return a.err
