@@ -59,7 +59,16 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 			c.OfferLater()
 			return used
 		}
+		if n := s.dec.Recall(in[used:], &local.head, &local.repeats); n > 0 {
+			used += n
+			s.earlyBytes = used < len(in)
+			s.dispatch(local, h1.HeadDone|h1.End, nil)
+			continue
+		}
 		n, ev, body, err := s.dec.Next(in[used:], &local.head)
+		if ev == h1.HeadDone|h1.End {
+			local.repeats.Note(in[used:used+n], &local.head)
+		}
 		used += n
 		if err != nil {
 			local.stats.Malformed++

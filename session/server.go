@@ -117,6 +117,7 @@ type Server struct {
 // Owned by its reactor.
 type serverLocal struct {
 	head    message.Head // lent to the decoder
+	repeats h1.Repeats
 	stats   ServerStats
 	streams streamPool
 	arena   h2.Arena

@@ -3,6 +3,7 @@ package micro
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/warm"
@@ -24,9 +25,13 @@ var warmEntries = []Entry{
 	{"warm/browser/edge+log", warmGroup, warmWhat + ", with an access log: JSON lines to nowhere",
 		exchange(warm.Browser, true)},
 	{"warm/browser/edge", warmGroup, warmWhat, exchange(warm.Browser, false)},
+	{"warm/small-turns/edge", warmGroup, warmWhat + ", of two requests of one length in turn",
+		exchange(warm.Small, false, "/small", "/other")},
+	{"warm/browser-turns/edge", warmGroup, warmWhat + ", likewise", exchange(warm.Browser, false, "=feed", "=mail")},
 }
 
-func exchange(request string, logged bool) func(b *testing.B) {
+// exchange measures a request, in turn with another one where a text in it is replaced.
+func exchange(request string, logged bool, replaced ...string) func(b *testing.B) {
 	return func(b *testing.B) {
 		var log *observe.AccessLog
 		on := &proxy.Listener{Name: "web"}
@@ -42,6 +47,9 @@ func exchange(request string, logged bool) func(b *testing.B) {
 			on.Log = []proxy.AccessLog{log}
 		}
 		g := warm.New(b, request, on)
+		if len(replaced) > 0 {
+			g.Other = []byte(strings.Replace(request, replaced[0], replaced[1], 1))
+		}
 		var before int64
 		for b.Loop() {
 			if before == 0 {

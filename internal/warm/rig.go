@@ -51,7 +51,8 @@ type Rig struct {
 	Trips int    // exchanges so far
 	First string // what the client got first
 	Proxy *proxy.Proxy
-	Cut   int // bytes of the answer that the origin writes apart, before the rest; 0: it writes all at once
+	Other []byte // what the client sends every other time; nil: the same request
+	Cut   int    // bytes of the answer that the origin writes apart, before the rest; 0: it writes all at once
 
 	reactor  *engine.Reactor
 	down, up poller.FD
@@ -154,6 +155,10 @@ func (g *Rig) pump() {
 		return
 	}
 	if down.Unread() == 0 {
-		g.Loop.Inject(g.down, g.request)
+		request := g.request
+		if g.Other != nil && g.Trips%2 == 1 {
+			request = g.Other
+		}
+		g.Loop.Inject(g.down, request)
 	}
 }
