@@ -15,6 +15,7 @@ const (
 	warmGroup = "a warm exchange through the proxy, without system calls"
 	warmWhat  = "request and answer of 128 bytes, both connections warm, on a simulated kernel that costs a few " +
 		"nanoseconds a call; cpu-ns/op is the processor time of this process"
+	turnsOf = "; two requests of one length in turn, so that no head is the one before it"
 )
 
 // The whole exchange has no counterpart elsewhere: it is compared with itself, with a log.
@@ -22,12 +23,11 @@ var warmEntries = []Entry{
 	{"warm/small/edge+log", warmGroup, warmWhat + ", with an access log: JSON lines to nowhere",
 		exchange(warm.Small, true)},
 	{"warm/small/edge", warmGroup, warmWhat, exchange(warm.Small, false)},
+	{"warm/small/edge-turns", warmGroup, warmWhat + turnsOf, exchange(warm.Small, false, "/small", "/other")},
 	{"warm/browser/edge+log", warmGroup, warmWhat + ", with an access log: JSON lines to nowhere",
 		exchange(warm.Browser, true)},
 	{"warm/browser/edge", warmGroup, warmWhat, exchange(warm.Browser, false)},
-	{"warm/small-turns/edge", warmGroup, warmWhat + ", of two requests of one length in turn",
-		exchange(warm.Small, false, "/small", "/other")},
-	{"warm/browser-turns/edge", warmGroup, warmWhat + ", likewise", exchange(warm.Browser, false, "=feed", "=mail")},
+	{"warm/browser/edge-turns", warmGroup, warmWhat + turnsOf, exchange(warm.Browser, false, "=feed", "=mail")},
 }
 
 // exchange measures a request, in turn with another one where a text in it is replaced.
