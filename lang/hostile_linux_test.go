@@ -375,3 +375,16 @@ func spent(t *testing.T, f func()) time.Duration {
 	f()
 	return now() - begin
 }
+
+// Each value of a list has no more copied into it than there is room for.
+func TestReplace_ofManyByABody(t *testing.T) {
+	x := browser()
+	x.Body = &Body{Bytes: []byte(strings.Repeat("y,", 64<<10))}
+	c, err := scope(t).Condition(`split(body, ",").replace("y", body) == "b"`, Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := spent(t, func() { c.Holds(x) }); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
