@@ -25,7 +25,7 @@ type Body struct {
 	account
 	reactor *engine.Reactor // its budget for buffers counts the bytes that are kept here
 	counted uint32          // how many it does
-	beside  uint32          // of them, bytes of what was lent that nothing here has any more
+	beside  uint32          // of them, bytes of arrays that others still look at, and that no field has any more
 
 	Held []byte
 	base []byte // where Held began: the bytes that were taken of it leave room in front

@@ -139,7 +139,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.begin.Run, c.tell.Run = c.onBegin, c.onTell
 	c.reactor.Post(&c.begin)
 	if c.taken != nil {
-		go c.pump()
+		go c.pump(r.ContentLength)
 	}
 	for {
 		select {
@@ -203,10 +203,9 @@ func fill(h *message.Head, r *http.Request) error {
 	}
 	for name, values := range r.Header {
 		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
-			continue // the request itself says it
-		case "Connection", "Keep-Alive", "Proxy-Connection", "Upgrade":
-			continue // of a connection, which is not the caller's
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", // the request itself says it
+			"Connection", "Keep-Alive", "Proxy-Connection", "Upgrade": // of a connection, which is not the caller's
+			continue
 		case "Te":
 			h.Trailers = strings.Contains(strings.Join(values, ","), "trailers")
 			continue
@@ -265,20 +264,15 @@ func (c *call) cancel(why error) {
 	}
 }
 
-// pump sends a body that is not in memory. On a goroutine of its own.
-func (c *call) pump() {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("the body of a request panicked", "panic", p, "stack", string(debug.Stack()))
-			c.giveUp(errPanic)
-		}
-	}()
+// pump sends a body that is not in memory. On a goroutine of its own, perhaps when the request is the caller's again.
+func (c *call) pump(length int64) {
+	defer c.rescue(true)
 	defer c.closeSource()
-	buf, left := make([]byte, callPiece), c.request.ContentLength
+	buf, left := make([]byte, callPiece), length
 	for more := true; more; {
 		n, err := c.source.Read(buf)
 		p, last := buf[:n], err == io.EOF
-		if left -= int64(n); c.request.ContentLength > 0 && (left < 0 || last && left > 0) {
+		if left -= int64(n); length > 0 && (left < 0 || last && left > 0) {
 			err, last = errLength, false
 		}
 		if err != nil && !last {
@@ -320,13 +314,19 @@ func (c *call) giveUp(why error) {
 // closeSource closes the body of the request, once.
 func (c *call) closeSource() {
 	c.closing.Do(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				slog.Error("the body of a request panicked", "panic", p, "stack", string(debug.Stack()))
-			}
-		}()
+		defer c.rescue(false)
 		_ = c.source.Close() // as net/http does
 	})
+}
+
+// rescue logs a panic of the body, and gives the call up where that was not sent whole. To be deferred.
+func (c *call) rescue(partly bool) {
+	if p := recover(); p != nil {
+		slog.Error("the body of a request panicked", "panic", p, "stack", string(debug.Stack()))
+		if partly {
+			c.giveUp(errPanic)
+		}
+	}
 }
 
 // The reactor's side of a call.
