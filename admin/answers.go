@@ -162,6 +162,7 @@ type Connection struct {
 	ID       string `json:"id"`
 	Listener string `json:"listener"`
 	Client   string `json:"client" doc:"The address of the peer."`
+	Socket   string `json:"socket,omitempty" doc:"The address of the load balancer that has told client."`
 	Reactor  int    `json:"reactor"`
 	Protocol string `json:"protocol" enum:"h1,h2,handshake,tunnel"`
 	State    string `json:"state" enum:"idle,active" doc:"idle: between two requests."`

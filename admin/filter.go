@@ -17,13 +17,15 @@ var connectionFields = map[string]func(c *Connection) (text string, number float
 	"tls":      func(c *Connection) (string, float64, bool) { return c.TLS, 0, false },
 	"host":     func(c *Connection) (string, float64, bool) { return c.Host, 0, false },
 	"reactor":  func(c *Connection) (string, float64, bool) { return "", float64(c.Reactor), true },
+	"socket":   func(c *Connection) (string, float64, bool) { return c.Socket, 0, false },
 	"requests": func(c *Connection) (string, float64, bool) { return "", float64(c.Requests), true },
 	"streams":  func(c *Connection) (string, float64, bool) { return "", float64(c.Streams), true },
 	"queued":   func(c *Connection) (string, float64, bool) { return "", float64(c.Queued), true },
 }
 
 // FilterFields are their names, for help and documentation.
-const FilterFields = "id, listener, client, protocol, state, tls, host, reactor, requests, streams, queued"
+const FilterFields = "id, listener, client, protocol, state, tls, host, reactor, requests, streams, queued, " +
+	"socket"
 
 // filterMost bounds the text of a filter.
 const filterMost = 1024

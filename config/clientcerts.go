@@ -60,7 +60,7 @@ func (e *listenerEntry) verifiesCerts() bool {
 // servesRequests reports whether the listener does anything but redirect. It serves what a trusted proxy was asked by
 // https.
 func (e *listenerEntry) servesRequests() bool {
-	return e.TLS != TLSOff || !e.RedirectToHTTPS || len(e.Trusted.Networks) > 0 || e.Trusted.Unix
+	return e.TLS != TLSOff || !e.RedirectToHTTPS || len(e.Believed.Trusted.Networks) > 0 || e.Believed.Trusted.Unix
 }
 
 // demandingAndOpen returns a listener of list that demands a certificate and a listener that serves without, or nil for

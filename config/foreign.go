@@ -102,7 +102,6 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintSNI, "proxy_ssl_name proxy_ssl_server_name"},
 	{"nginx", `is tls = { ca = "ca.pem" } in [upstreams.NAME]`, "proxy_ssl_trusted_certificate"},
 	{"nginx", `is tls = { cert = "a.pem", key = "a.key" } in [upstreams.NAME]`, "proxy_ssl_certificate"},
-	{"nginx", `has nothing here yet: trusted_proxies believes X-Forwarded-For and Forwarded`, "proxy_protocol"},
 	{"nginx", `is limits = { body_size = "10m" } in [http]; without it there is no limit`, "client_max_body_size"},
 	{"nginx", `is limits = { min_rate = "240/s" } in [http]`, "client_body_timeout"},
 	{"nginx", `is limits = { header_timeout = "10s" } in [http]`, "client_header_timeout"},

@@ -79,7 +79,8 @@ func serviceSection() *schema.Section {
 }
 
 // listenKeys are the keys of listeners that services have, beside those about TLS.
-var listenKeys = []string{"listen", "connection_filters", "limits.connections", "user_timeout", "fast_open",
+var listenKeys = []string{"listen", "connection_filters", "proxy_protocol.from",
+	"proxy_protocol.required", "limits.connections", "user_timeout", "fast_open",
 	"socket_mode", "socket_owner"}
 
 // httpTLSKeys are the keys about TLS that mean nothing without HTTP.

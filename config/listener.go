@@ -25,10 +25,7 @@ type Listener struct {
 	// [modules](plugins.md#connection-filters).
 	// Example: ["polite"]
 	ConnFilters []string `edge:"connection_filters" json:",omitempty"`
-	// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is any peer on a
-	// Unix socket. [Such fields](operations.md#behind-another-proxy) of other peers are replaced or dropped.
-	// Example: ["10.0.0.0/8", "unix"]
-	Trusted Trusted `edge:"trusted_proxies"`
+	Believed    Believed `edge:""`
 	// Tell backends the client by `Forwarded` (RFC 7239) too, beside `X-Forwarded-*`.
 	Forwarded bool `edge:"forwarded" example:"true"`
 	// Send `Via` to clients, with the name of `[global] via`.
@@ -94,6 +91,27 @@ type Listener struct {
 	Features    []schema.Target `json:",omitempty"` // see Register
 	Service     *Definition     `json:",omitempty"` // what its connections are for; nil: HTTP
 	Pos         Pos
+}
+
+// Believed says which servers before this one are believed about their clients. The zero value believes none.
+type Believed struct {
+	// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is any peer on a
+	// Unix socket. [Such fields](operations.md#behind-another-proxy) of other peers are replaced or dropped.
+	// Example: ["10.0.0.0/8", "unix"]
+	Trusted       Trusted       `edge:"trusted_proxies"`
+	ProxyProtocol ProxyProtocol `edge:"proxy_protocol"`
+}
+
+// ProxyProtocol says whose headers of the PROXY protocol are read. The zero value reads no header.
+type ProxyProtocol struct {
+	// Load balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by address; `unix`
+	// is any peer on a Unix socket. The header tells the addresses of the client and of the server, which hold for
+	// logs, limits, rules and `trusted_proxies`. Connections of other peers are served without a header. See
+	// [PROXY protocol](operations.md#proxy-protocol).
+	// Example: ["10.0.0.0/8"]
+	From Trusted `edge:"from"`
+	// Close connections that do not begin with a header, connections of other peers included.
+	Required bool `edge:"required" example:"true"`
 }
 
 // Listening returns all that listens: listeners, then services.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -63,12 +64,27 @@ func (r *resolver) resolveListening(e *listenerEntry) {
 	}
 	r.claimAddresses(e)
 	r.resolveTLS(e)
+	e.checkSenders(r.rep)
 	for _, key := range []string{"socket_mode", "socket_owner"} {
 		if e.Has(key) && !slices.ContainsFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" }) {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "", "this %s has no Unix socket", e.noun())
 		}
 	}
 	checkConnFilters(r, e)
+}
+
+// checkSenders reports senders of the PROXY protocol that are nobody, or anybody.
+func (e *listenerEntry) checkSenders(rep *syntax.Report) {
+	from := &e.Believed.ProxyProtocol.From
+	anybody := slices.ContainsFunc(from.Networks, func(n netip.Prefix) bool { return n.Bits() == 0 })
+	switch {
+	case e.Believed.ProxyProtocol.Required && e.Lacks("proxy_protocol.from"):
+		rep.Errorf(e.At("proxy_protocol.required"), `add from = ["10.0.0.0/8"], the addresses of the load balancers`,
+			"proxy_protocol does not say whose headers are believed")
+	case anybody:
+		rep.Warnf(codeAnySender, e.At("proxy_protocol.from"), "name the load balancers alone",
+			"anybody who reaches this %s can claim any address", e.noun())
+	}
 }
 
 // claim is the address of a listener that occupies something.

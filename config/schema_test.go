@@ -110,6 +110,9 @@ func needOfListening(s *schema.Section, k *schema.Key, need func(path, text stri
 	if need("listen", `":80"`); s.Path == "services" {
 		need("type", `"polite"`)
 	}
+	if k.Path == "proxy_protocol.required" {
+		need("proxy_protocol.from", `["10.0.0.0/8"]`)
+	}
 	for _, secured := range append(securedKeys(), new(schema.Key)) {
 		if k.Path != cmp.Or(secured.Path, "tls") {
 			continue

@@ -265,6 +265,7 @@ const (
 	codeRedirectLoop         = "redirect-loop"
 	codeSharedCookie         = "shared-cookie"
 	codeSmallSubset          = "small-subset"
+	codeAnySender            = "any-sender"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -308,6 +309,8 @@ var codes = []schema.Code{
 	code(value.CodeForeignVariable,
 		"A value has a variable of another program, such as `$host` of nginx, or a pattern has a "+
 			"parameter such as `:id`: it is sent or compared as it stands."),
+	code(codeAnySender, "`proxy_protocol.from` names all addresses there are: anybody can claim any "+
+		"address by a header."),
 	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives "+
 		"its clients to the narrower one."),
 	code(codeUncoveredHost, "A route is for a host that no certificate of a listener with TLS is for. `listener` of "+
@@ -337,7 +340,7 @@ var ignoredKeys = []string{
 var laterKeys = map[string][]string{
 	"":          {"acme", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
-	"listeners": {"proxy_protocol", "h3"},
+	"listeners": {"h3"},
 	"routes":    {"mirror", "compress"},
 	"log":       {"redact"},
 }

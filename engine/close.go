@@ -26,8 +26,8 @@ func (c *Conn) Close(cause error) {
 		c.state = closing
 		c.setTimeout(c.reactor.opts.SendTimeout)
 		c.makeDirty() // flush goes on from there
-		if c.splices != nil {
-			c.unsplice()
+		if c.extra != nil {
+			c.extra.unsplice()
 		}
 		if c.can&poller.CanRead != 0 {
 			c.reactor.makeReady(c) // a peer that sends all before it reads must be read meanwhile
@@ -150,8 +150,8 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 	}
 	c.can |= poller.Broken
 	c.reactor.makeReady(c)
-	if c.splices != nil && c.splices.out != nil {
-		c.splices.out.stop() // its socket takes nothing any more
+	if c.extra != nil && c.extra.spliceOut != nil {
+		c.extra.spliceOut.stop() // its socket takes nothing any more
 	}
 	if c.flags&(congested|partSent) != 0 {
 		c.makeDirty()
@@ -167,8 +167,8 @@ func (c *Conn) drop(cause error) {
 	c.state = closed
 	c.cause = cause
 	c.deadline = 0
-	if c.splices != nil {
-		c.unsplice()
+	if c.extra != nil {
+		c.extra.unsplice()
 	}
 	c.releaseQueue()
 	c.reactor.dead = append(c.reactor.dead, c)

@@ -91,6 +91,7 @@ const (
 	moreComes                    // other bytes follow those that are sent at once
 	partSent                     // SendFile has sent a part: OnSendable is due when the socket takes more
 	givable                      // it goes to another process once nothing of it is known here: see Give
+	told                         // its addresses were told: they are not the socket's
 )
 
 // Conn is one connection.
@@ -109,7 +110,7 @@ type Conn struct {
 	out      bufChain  // send queue
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
-	splices  *splices  // nil until a Splice began
+	extra    *extra    // nil until it has a Splice or was told its addresses
 	listener *Listener // nil for a dialled connection
 	cause    error
 	timer    timerwheel.Timer
@@ -123,6 +124,13 @@ type Conn struct {
 	flags    flags
 	can      poller.Ready
 	state    state
+}
+
+// extra is what few connections have.
+type extra struct {
+	spliceIn, spliceOut *Splice // of its input, and of its output; nil: none is active
+
+	socket, local poller.Addr // see Told
 }
 
 // newConn makes a Conn with a slot: it can have a Ref, and shut finds it.
@@ -143,15 +151,39 @@ func (c *Conn) mustOwn() {
 // Reactor returns the reactor that owns c. Safe for any goroutine.
 func (c *Conn) Reactor() *Reactor { return c.reactor }
 
-// Peer returns the address of the other end.
+// Peer returns the address of the other end: the socket's, or the address that it was told.
 func (c *Conn) Peer() poller.Addr { return c.peer }
+
+// Socket returns the address of the other end of the socket, whatever was told.
+func (c *Conn) Socket() poller.Addr {
+	if c.flags&told != 0 {
+		return c.extra.socket
+	}
+	return c.peer
+}
+
+// Told makes peer and local the addresses of c, which came through another server: a trusted one has told them, by the
+// PROXY protocol for instance. They hold for Peer and Local from now on, and so for whatever is handed c later. Such a
+// connection is not given to another process, which would know the socket's addresses alone.
+func (c *Conn) Told(peer, local poller.Addr) {
+	c.mustOwn()
+	if c.extra == nil {
+		c.extra = &extra{}
+	}
+	c.extra.socket, c.extra.local = c.Socket(), local
+	c.peer = peer
+	c.flags |= told
+}
 
 // PeerIP returns the IP of c.Peer, in fewer instructions; invalid on a Unix socket.
 func PeerIP(c *Conn) netip.AddrPort { return c.peer.IP }
 
-// Local returns the address of our end; it asks the kernel.
+// Local returns the address of our end, for which it asks the kernel, or the address that it was told.
 func (c *Conn) Local() poller.Addr {
 	c.mustOwn()
+	if c.flags&told != 0 {
+		return c.extra.local
+	}
 	if c.fd == poller.NoFD {
 		return poller.Addr{}
 	}

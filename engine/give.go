@@ -115,7 +115,8 @@ func (g *Giving) End() {
 // Gives reports whether c will go to another process at its next message boundary, so that its answer need not say
 // that it closes although the engine drains.
 func Gives(c *Conn) bool {
-	return c.layer == nil && c.reactor.engine.giving.Load() != nil && c.listener != nil && c.listener.paused.Load()
+	return c.layer == nil && c.flags&told == 0 && c.reactor.engine.giving.Load() != nil && c.listener != nil &&
+		c.listener.paused.Load()
 }
 
 // postWalk walks on, in the next tick.
@@ -199,7 +200,7 @@ func (v *connGiver) onFlushed(c *Conn) {
 func (v *connGiver) release(c *Conn) {
 	const busy = openDue | timedOut | eof | finDue | finSent
 	if c.state != open || c.queued > 0 || c.in != nil || c.layer != nil || c.flags&busy != 0 ||
-		c.can&poller.Broken != 0 || c.splices != nil && (c.splices.in != nil || c.splices.out != nil) {
+		c.can&poller.Broken != 0 || c.extra != nil && (c.extra.spliceIn != nil || c.extra.spliceOut != nil) {
 		return
 	}
 	if v.giving.credit.Add(-1) < 0 {

@@ -59,7 +59,7 @@ func (c *Conn) check() {
 		c.in.check()
 		invariant.That(c.in.r < c.in.w, "kept bytes that are none")
 	}
-	c.splices.check(c)
+	c.extra.check(c)
 	invariant.That(c.state != closed, "closed and not reaped at the end of a tick")
 	if c.state == connecting {
 		invariant.That(c.dialing != nil, "connecting without a dial")
@@ -120,15 +120,15 @@ func (c *Conn) checkLayer() int {
 }
 
 // check panics when the invariants of Splice do not hold for those that c takes part in.
-func (p *splices) check(c *Conn) {
+func (p *extra) check(c *Conn) {
 	if p == nil {
 		return
 	}
-	if s := p.in; s != nil {
+	if s := p.spliceIn; s != nil {
 		invariant.That(s.active && s.from == c, "the splice of the input is another's")
 		s.check()
 	}
-	if s := p.out; s != nil {
+	if s := p.spliceOut; s != nil {
 		invariant.That(s.active && s.to == c, "the splice of the output is another's")
 		s.check()
 	}

@@ -17,7 +17,8 @@ const sendFileMax = 1 << 20
 func SendFile(c *Conn, from poller.File, at int64, n int) (sent int, ok bool) {
 	c.mustOwn()
 	r := c.reactor
-	if c.layer != nil || r.noSplice || c.writeClosed() || c.state != open || c.splices != nil && c.splices.out != nil {
+	if c.layer != nil || r.noSplice || c.writeClosed() || c.state != open ||
+		c.extra != nil && c.extra.spliceOut != nil {
 		return 0, false
 	}
 	if c.queued > 0 && c.can&poller.CanWrite != 0 {

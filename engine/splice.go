@@ -37,7 +37,7 @@ type SpliceOwner interface {
 //
 //	source ──pull──► pipe ──push──► destination      a pull comes only when the pipe is empty
 //
-//	active <=> from.splices.in == s and to.splices.out == s
+//	active <=> from.extra.spliceIn == s and to.extra.spliceOut == s
 //	inPipe > 0 <=> it has a pipe, at the end of a turn
 //	waits => inPipe > 0, and reading of from is paused
 type Splice struct {
@@ -50,9 +50,6 @@ type Splice struct {
 	waits    bool
 	small    bool // the last pull was short
 }
-
-// splices are the two that a Conn takes part in: of its input, and of its output.
-type splices struct{ in, out *Splice }
 
 // pipe is a pipe of the kernel.
 type pipe struct {
@@ -76,37 +73,34 @@ func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	if to.reactor != r || to.state != open || to.layer != nil || to.writeClosed() {
 		return false
 	}
-	if c.splices == nil {
-		c.splices = &splices{}
+	if c.extra == nil {
+		c.extra = &extra{}
 	}
-	if to.splices == nil {
-		to.splices = &splices{}
+	if to.extra == nil {
+		to.extra = &extra{}
 	}
-	if c.splices.in != nil || to.splices.out != nil {
+	if c.extra.spliceIn != nil || to.extra.spliceOut != nil {
 		return false
 	}
 	*s = Splice{owner: owner, from: c, to: to, left: n - r.opts.SpliceMin/spliceTailDivisor, active: true}
-	c.splices.in, to.splices.out = s, s
+	c.extra.spliceIn, to.extra.spliceOut = s, s
 	r.stats.Splices++
 	return true
 }
 
-// spliced reports whether c's input goes to another connection by splicing.
-func (c *Conn) spliced() bool { return c.splices != nil && c.splices.in != nil }
-
-// resumeSplice goes on with a splice that waited for c to be writable.
-func (c *Conn) resumeSplice() {
-	if s := c.splices.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
+// resumeSplice goes on with a splice that waited for its destination to be writable.
+func (p *extra) resumeSplice() {
+	if s := p.spliceOut; s != nil && s.waits && s.to.can&poller.CanWrite != 0 {
 		s.run()
 	}
 }
 
-// unsplice ends the splices of c, which closes. Bytes in their pipes are lost.
-func (c *Conn) unsplice() {
-	if s := c.splices.in; s != nil {
+// unsplice ends the splices of a Conn that closes. Bytes in their pipes are lost.
+func (p *extra) unsplice() {
+	if s := p.spliceIn; s != nil {
 		s.stop()
 	}
-	if s := c.splices.out; s != nil {
+	if s := p.spliceOut; s != nil {
 		s.stop()
 	}
 }
@@ -265,7 +259,7 @@ func (s *Splice) stop() {
 	}
 	s.active = false
 	c, r := s.from, s.from.reactor
-	c.splices.in, s.to.splices.out = nil, nil
+	c.extra.spliceIn, s.to.extra.spliceOut = nil, nil
 	if s.inPipe > 0 {
 		r.breakPipe(&s.pipe)
 	} else {
@@ -288,10 +282,10 @@ func (s *Splice) check() {
 		return
 	}
 	if !s.active {
-		ended := (s.from.splices == nil || s.from.splices.in != s) && (s.to.splices == nil || s.to.splices.out != s)
+		ended := (s.from.extra == nil || s.from.extra.spliceIn != s) && (s.to.extra == nil || s.to.extra.spliceOut != s)
 		invariant.That(ended, "a splice has ended, and a conn has it")
 	} else {
-		invariant.That(s.from.splices.in == s && s.to.splices.out == s, "a conn does not know of its splice")
+		invariant.That(s.from.extra.spliceIn == s && s.to.extra.spliceOut == s, "a conn does not know of its splice")
 	}
 	invariant.That((s.inPipe > 0) == (s.pipe != pipe{}), "%d bytes in a pipe of %d", s.inPipe, s.pipe.size)
 	invariant.That(!s.waits || s.inPipe > 0 && s.from.flags&wantRead == 0, "a splice waits with %d bytes", s.inPipe)

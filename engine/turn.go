@@ -27,8 +27,8 @@ func (c *Conn) turn() {
 	if c.flags&(openDue|sendable|timedOut) != 0 {
 		c.runCallbacks()
 	}
-	if c.splices != nil {
-		c.resumeSplice()
+	if c.extra != nil {
+		c.extra.resumeSplice()
 	}
 	for range readsPerTurn {
 		if c.flags&openDue != 0 { // OnData called Begin
@@ -48,8 +48,8 @@ func (c *Conn) turn() {
 		if c.can&poller.CanRead == 0 || c.flags&eof != 0 {
 			return
 		}
-		if c.spliced() {
-			c.splices.in.run()
+		if c.extra != nil && c.extra.spliceIn != nil {
+			c.extra.spliceIn.run()
 			return
 		}
 		if !c.read() {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -104,7 +105,7 @@ func (s *Sub) send(depth uint8) {
 		s.Prepare(h)
 	}
 	from, y := x.Client(), l.take()
-	s.peer, s.digest = from.Peer(), x.digest
+	s.peer, s.socket, s.digest = from.Peer(), session.SocketIP(from), x.digest
 	if s.Done == nil {
 		s.address = from.Local() // a system call, and x may be gone when somebody asks
 	}
@@ -198,6 +199,7 @@ func (a *subSide) Release(n int) {
 func (a *subSide) Congested() bool      { return false }
 func (a *subSide) Queued() int          { return 0 }
 func (a *subSide) Peer() poller.Addr    { return a.peer }
+func (a *subSide) SocketIP() netip.Addr { return a.socket }
 func (a *subSide) TLS() *tlsconn.Digest { return a.digest }
 
 // Local is the address that the client of the parent connected to.

@@ -401,6 +401,7 @@ func checkFree(x *Exchange) {
 type origin struct {
 	session.NopStream
 	peer, local poller.Addr
+	socket      netip.Addr
 	digest      *tlsconn.Digest
 	now         int64       // of the reactor, when the worker took over
 	in, out     int64       // bytes of both bodies, likewise
@@ -410,6 +411,7 @@ type origin struct {
 // What an origin tells.
 func (o *origin) Peer() poller.Addr    { return o.peer }
 func (o *origin) Local() poller.Addr   { return o.local }
+func (o *origin) SocketIP() netip.Addr { return o.socket }
 func (o *origin) TLS() *tlsconn.Digest { return o.digest }
 
 // What it refuses: a stream belongs to its reactor.

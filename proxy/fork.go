@@ -21,6 +21,7 @@ import (
 func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	from, y := x.Client(), x.local.take()
 	f.ForkSide, f.x, f.peer, f.local, f.digest = down, y, from.Peer(), poller.Addr{}, x.digest
+	f.socket = session.SocketIP(from)
 	if c := x.route.chain; len(c.connectFailed)+len(c.connected)+len(c.upstreamResponse) > 0 {
 		f.local = from.Local() // it takes a system call, and filters alone look at it
 	}

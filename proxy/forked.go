@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net/netip"
+
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
@@ -29,6 +31,7 @@ type Forked struct {
 	ForkSide
 	x           *Exchange
 	peer, local poller.Addr
+	socket      netip.Addr
 	digest      *tlsconn.Digest
 	task        engine.Task
 	posted      bool     // the task is on its way
@@ -51,6 +54,9 @@ func (f *Forked) Peer() poller.Addr { return f.peer }
 
 // Local is the address that this client connected to.
 func (f *Forked) Local() poller.Addr { return f.local }
+
+// SocketIP is the other end of the socket that this client came by.
+func (f *Forked) SocketIP() netip.Addr { return f.socket }
 
 // TLS is what is known of the connection of this client.
 func (f *Forked) TLS() *tlsconn.Digest { return f.digest }

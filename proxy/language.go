@@ -360,6 +360,7 @@ var _ variables.Subject = (*subject)(nil)
 // What the variables ask: see variables.Subject.
 func (x *subject) ClientIP() netip.Addr  { return (*Exchange)(x).ClientIP() }
 func (x *subject) Peer() netip.AddrPort  { return session.PeerIP((*Exchange)(x).Client()) }
+func (x *subject) SocketIP() netip.Addr  { return session.SocketIP((*Exchange)(x).Client()) }
 func (x *subject) Local() netip.AddrPort { return (*Exchange)(x).Client().Local().IP }
 func (x *subject) ListenerName() string  { return x.listener.Name }
 func (x *subject) TraceID() []byte       { return x.trace }

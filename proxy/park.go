@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/session"
 )
 
 // offload runs f on a worker. x belongs to it until Done: what either stream brings meanwhile waits.
@@ -20,6 +21,7 @@ func (x *Exchange) offload(f *judged) {
 	x.Context() // the client's end cancels it
 	x.ownID()   // the count is the reactor's
 	from := &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest, now: x.local.reactor.Now()}
+	from.socket = session.SocketIP(x.down)
 	from.in, from.out = x.bodyIn, x.toDown.Passed
 	x.origin = from
 	cancel := x.ctx.cancel

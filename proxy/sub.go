@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -59,5 +60,6 @@ type Sub struct {
 	task   engine.Task
 
 	peer, address poller.Addr // the address of the client, and the address of ours that it connected to
+	socket        netip.Addr  // the other end of the socket that this client came by
 	digest        *tlsconn.Digest
 }

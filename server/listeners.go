@@ -84,7 +84,8 @@ type listeners struct {
 	adoption     adoption
 	own          ownAddresses
 	handshakes   []handshakes // by Reactor.Index
-	now          []*listener  // guarded by shared.mu
+	preambles    preambles
+	now          []*listener // guarded by shared.mu
 	next         []setting
 	closing      []*listener // that a reload took away, until their sockets are closed; guarded by shared.mu
 }
@@ -299,7 +300,7 @@ func (p *listeners) apply(s *setting) {
 		l.shaking.Store(p.secure)
 		begin = p.secure.Server(*s.secure, p.counted(session.FilterSecured(name, s.filters, begin)))
 	}
-	begin = session.FilterAccepted(name, s.filters, begin)
+	begin = p.preambles.announced(s.config, session.FilterAccepted(name, s.filters, begin))
 	l.begin.Store(&begin)
 }
 
@@ -323,7 +324,8 @@ func (l *listener) isClosed() bool { return l.open.Closed() }
 // proxyListener returns what the proxy has to know of a listener.
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
-		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
+		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs,
+		Trusted: trustOf(&c.Believed.Trusted), Forwarded: c.Forwarded,
 		Paths: constant[route.Paths](c, &c.Paths), Parameters: constant[route.Parameters](c, &c.PathParameters),
 		Underscores: constant[proxy.Underscores](c, &c.Underscores), GRPC: c.GRPC, NoWebSocket: !c.WebSocket,
 		NoVia: !c.Via, Traceparent: c.Traceparent,

@@ -158,6 +158,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.assemble()
 	s.kept.List(&s.counters.Registry)
 	listRules(&s.counters.Registry, &s.certificates.shakes)
+	s.listeners.preambles.list(&s.counters.Registry)
 	s.counters.RegisterTables(s.routes.tables.Tables)
 	s.counters.RegisterCache(s.caches.counted)
 	if err := s.replace(&reload{config: cfg}); err != nil {

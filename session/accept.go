@@ -159,6 +159,20 @@ func peerIP(s Stream) netip.AddrPort {
 	return s.Peer().IP
 }
 
+// SocketIP returns the IP of the other end of the socket that s came by, whatever the connection was told; invalid on a
+// Unix socket.
+func SocketIP(s Stream) netip.Addr {
+	switch s := s.(type) {
+	case *h1Server:
+		return s.conn.Socket().IP.Addr()
+	case *h2Stream:
+		return s.link.conn.Socket().IP.Addr()
+	case interface{ SocketIP() netip.Addr }: // of a stream that outlives the connection
+		return s.SocketIP()
+	}
+	return s.Peer().IP.Addr()
+}
+
 var (
 	_ engine.Reliever = (*h1Server)(nil)
 	_ engine.Reliever = (*h2Server)(nil)

@@ -177,11 +177,11 @@ func (a *asking) connections(filter string, limit int) (*admin.List[admin.Connec
 }
 
 func printConns(w io.Writer, list *admin.List[admin.Connection]) {
-	fmt.Fprintln(w, "ID\tCLIENT\tLISTENER\tPROTOCOL\tSTATE\tREQUESTS\tQUEUED\tTLS\tHOST")
+	fmt.Fprintln(w, "ID\tCLIENT\tLISTENER\tPROTOCOL\tSTATE\tREQUESTS\tQUEUED\tTLS\tHOST\tSOCKET")
 	for i := range list.Items {
 		c := &list.Items[i]
-		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol, c.State,
-			c.Requests, c.Queued, cmp.Or(c.TLS, "-"), cmp.Or(c.Host, "-"))
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol,
+			c.State, c.Requests, c.Queued, cmp.Or(c.TLS, "-"), cmp.Or(c.Host, "-"), cmp.Or(c.Socket, "-"))
 	}
 }
 

@@ -22,7 +22,7 @@ var layers = []struct{ name, folders string }{
 	{"backends", "upstream backend balance"},
 	{"sessions", "session tlsconn"},
 	{"engine", "engine internal/sim poller"},
-	{"codecs", "h1 h2"},
+	{"codecs", "h1 h2 proxyproto"},
 	{"tools", "certs lang cache/policy message observe limits tinyufo timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
 		"internal/printable internal/list internal/tally internal/yield internal/invariant internal/fdpass"},

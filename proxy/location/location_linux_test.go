@@ -21,6 +21,7 @@ func (a *asked) Rest([]byte) []byte                  { return []byte(a.rest) }
 func (a *asked) ClientIP() (none netip.Addr)         { return none }
 func (a *asked) ClientPort() uint16                  { return 0 }
 func (a *asked) Peer() (none netip.AddrPort)         { return none }
+func (a *asked) SocketIP() (none netip.Addr)         { return none }
 func (a *asked) Local() (none netip.AddrPort)        { return none }
 func (a *asked) ListenerName() string                { return "" }
 func (a *asked) TLS() *tlsconn.Digest                { return nil }

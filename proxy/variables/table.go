@@ -17,6 +17,9 @@ var connection = []lang.Variable{
 		`client.port < 1024`, func(s Subject) (int64, bool) { return above0(s.ClientPort()) }),
 	address("peer.ip", "The address of the other end of the connection: the client, or a proxy before this one.",
 		`peer.ip == 127.0.0.1`, func(s Subject) netip.Addr { return s.Peer().Addr() }),
+	{Name: "socket.ip", Kind: lang.IP, Phases: afterHandshake, Example: `socket.ip == 10.0.0.5`,
+		Doc: "The address of the other end of the socket: `peer.ip`, or the load balancer that has told it by the " +
+			"PROXY protocol.", IP: of(func(_ *lang.X, s Subject) netip.Addr { return s.SocketIP() })},
 	address("server.ip", "The address that the client connected to.",
 		`server.ip == 192.0.2.1`, func(s Subject) netip.Addr { return s.Local().Addr() }),
 	number("server.port", lang.Int, lang.Always, "The port that the client connected to.",

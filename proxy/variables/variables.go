@@ -18,6 +18,7 @@ type Subject interface {
 	ClientIP() netip.Addr  // as a trusted proxy says, else the connection's
 	ClientPort() uint16    // of the connection, where that is the client's
 	Peer() netip.AddrPort  // the other end of the connection
+	SocketIP() netip.Addr  // of the other end of the socket, whatever the connection was told
 	Local() netip.AddrPort // this end
 	ListenerName() string  // of the configuration
 	TLS() *tlsconn.Digest  // nil: the connection is not secured

@@ -19,6 +19,7 @@ type visit struct{ tls *tlsconn.Digest }
 
 func (v *visit) ClientIP() netip.Addr  { return netip.MustParseAddr("::ffff:203.0.113.7") }
 func (v *visit) ClientPort() uint16    { return 0 }
+func (v *visit) SocketIP() netip.Addr  { return netip.MustParseAddr("10.0.0.2") }
 func (v *visit) Peer() netip.AddrPort  { return netip.MustParseAddrPort("10.0.0.1:5000") }
 func (v *visit) Local() netip.AddrPort { return netip.MustParseAddrPort("10.0.0.2:443") }
 func (v *visit) ListenerName() string  { return "web" }

@@ -50,7 +50,7 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 	if dry.Verified {
 		a.note("the listener demands a certificate: it is explained as if the client had shown a valid one")
 	}
-	if q.assumed && (len(l.Trusted.Networks) > 0 || l.Trusted.Unix) {
+	if q.assumed && (len(l.Believed.Trusted.Networks) > 0 || l.Believed.Trusted.Unix) {
 		a.note("the client is taken for %s: --client-ip names another one", q.Client)
 	}
 	run, err := server.DryRun(cfg, dry)

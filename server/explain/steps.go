@@ -52,9 +52,11 @@ func (s *steps) addIf(says bool, phase string, of any, key, text string, values 
 // listener adds what the listener asks for, before a route is chosen.
 func (s *steps) listener(l *config.Listener) {
 	const phase = "listener"
-	secured, o := l.TLS != config.TLSOff, &l.TLSOptions
+	secured, o, senders := l.TLS != config.TLSOff, &l.TLSOptions, &l.Believed.ProxyProtocol.From
 	_, underscores := s.places.Of(l, "underscores")
-	s.addIf(len(l.Trusted.Networks) > 0 || l.Trusted.Unix, phase, l, "trusted_proxies",
+	s.addIf(len(senders.Networks) > 0 || senders.Unix, phase, l, "proxy_protocol.from",
+		"the client is the one that a header of the PROXY protocol tells, if the sender is in proxy_protocol.from")
+	s.addIf(len(l.Believed.Trusted.Networks) > 0 || l.Believed.Trusted.Unix, phase, l, "trusted_proxies",
 		"forwarding fields are believed from trusted_proxies alone")
 	s.addIf(secured && o.ClientAuth == config.ClientAuthRequire, phase, l, "client_auth",
 		"a client without a valid certificate is refused")

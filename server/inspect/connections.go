@@ -26,6 +26,7 @@ type sighted struct {
 	ref      engine.Ref
 	listener *engine.Listener
 	client   poller.Addr
+	socket   poller.Addr
 	digest   *tlsconn.Digest // nil: it is plain, or its handshake goes on
 	activity session.Activity
 	queued   int
@@ -95,7 +96,8 @@ func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, nex
 	}
 	a, err := ask(ctx, r, func(r *engine.Reactor) (a answer) {
 		a.next = engine.Accepted(r, from, lookedAt, func(c *engine.Conn, l *engine.Listener, h engine.Handler) {
-			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), digest: tlsconn.DigestOf(c), queued: c.Queued()}
+			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), socket: c.Socket(), queued: c.Queued()}
+			one.digest = tlsconn.DigestOf(c)
 			one.activity = session.ActivityOf(h, nil)
 			a.seen = append(a.seen, one)
 		})
@@ -122,6 +124,9 @@ func ask[T any](ctx context.Context, r *engine.Reactor, f func(r *engine.Reactor
 func describe(c *sighted, l server.Part) admin.Connection {
 	one := admin.Connection{ID: c.ref.String(), Listener: l.Title, Client: c.client.String(),
 		Reactor: c.ref.Reactor().Index(), Protocol: "handshake", State: "active", Queued: c.queued}
+	if c.socket != c.client {
+		one.Socket = c.socket.String()
+	}
 	if d := c.digest; d != nil {
 		one.TLS, one.Host = tls.VersionName(d.Version), d.ServerName
 	}

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxyproto"
+	"github.com/edge-proxy/edge/session"
+)
+
+// preambleLogEvery is the least time between two lines of the event log about one listener and reason: a sender that is
+// set up in another way than edge opens many connections.
+const preambleLogEvery = time.Minute
+
+// preambleEnds are the ways in which a connection of a listener with proxy_protocol begins, as results of
+// edge_proxy_protocol_total, with what the event log says of those that are closed.
+var preambleEnds = [...]struct {
+	err          error
+	result, hint string
+}{
+	{nil, "told", ""},
+	{nil, "own", ""}, // the connection is the sender's own
+	{proxyproto.ErrNone, "none", ""},
+	{proxyproto.ErrNone, "missing", "is it a health check without the header? Have the sender write the header there " +
+		"too, or leave required out"},
+	{session.ErrUntrusted, "untrusted", "add its address to proxy_protocol.from, if it is a load balancer of yours"},
+	{session.ErrHeaderSlow, "timeout", ""},
+	{session.ErrHeaderBroken, "cut", ""},
+	{proxyproto.ErrLength, "length", ""},
+	{proxyproto.ErrSyntax, "syntax", ""},
+	{proxyproto.ErrTLV, "tlv", ""},
+	{proxyproto.ErrChecksum, "checksum", ""},
+}
+
+// preambles counts how connections of listeners with proxy_protocol began. It outlives configurations. The zero value
+// is good; safe for any goroutine.
+type preambles struct {
+	mu   sync.Mutex
+	kept map[string]*preambleCount // by listener; guarded by mu
+}
+
+// preambleCount is the count of one listener, by the order of preambleEnds.
+type preambleCount struct {
+	ends   [len(preambleEnds)]atomic.Uint64
+	logged [len(preambleEnds)]atomic.Int64 // Unix time in ns of the last line
+}
+
+func (p *preambles) of(listener string) *preambleCount {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == nil {
+		p.kept = make(map[string]*preambleCount)
+	}
+	if p.kept[listener] == nil {
+		p.kept[listener] = &preambleCount{}
+	}
+	return p.kept[listener]
+}
+
+// list has a registry show the counts.
+func (p *preambles) list(r *observe.Registry) {
+	r.Counters("edge_proxy_protocol_total", "Connections of listeners with `proxy_protocol`, by listener and by how "+
+		"they began: with `told` addresses, as the sender's `own`, with `none`, or closed for a reason: `missing`, "+
+		"`untrusted`, `timeout`, `cut`, `length`, `syntax`, `tlv`, `checksum`.",
+		func(yield func(float64, ...observe.Label)) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for listener, n := range p.kept {
+				for i := range preambleEnds {
+					yield(float64(n.ends[i].Load()), observe.Label{Name: "listener", Value: listener},
+						observe.Label{Name: "result", Value: preambleEnds[i].result})
+				}
+			}
+		})
+}
+
+// announced makes begin take the headers of the PROXY protocol, where l has them.
+func (p *preambles) announced(
+	l *config.Listener, begin func(c *engine.Conn) engine.Handler,
+) func(c *engine.Conn) engine.Handler {
+	o := &l.Believed.ProxyProtocol
+	if len(o.From.Networks) == 0 && !o.From.Unix {
+		return begin
+	}
+	counts := p.of(l.Name)
+	rules := &session.ProxyProtocol{From: o.From.Networks, Unix: o.From.Unix, Required: o.Required}
+	rules.Read = func(c *engine.Conn, h proxyproto.Header, err error) {
+		end := 0
+		switch {
+		case err == nil && !h.Told():
+			end = 1
+		case err == proxyproto.ErrNone && o.Required:
+			end = 3
+		case err != nil:
+			for end = 2; preambleEnds[end].err != err; {
+				end++
+			}
+		}
+		counts.ends[end].Add(1)
+		if end > 2 {
+			counts.log(l.Name, c, end)
+		}
+	}
+	return rules.Accept(begin)
+}
+
+// log writes a line about a connection that is closed, unless there was one a moment ago.
+func (n *preambleCount) log(listener string, c *engine.Conn, end int) {
+	now, last := time.Now().UnixNano(), n.logged[end].Load()
+	if now-last < int64(preambleLogEvery) || !n.logged[end].CompareAndSwap(last, now) {
+		return
+	}
+	of := &preambleEnds[end]
+	attrs := []slog.Attr{
+		slog.String("listener", listener), slog.String("peer", c.Peer().String()), slog.String("reason", of.result),
+		slog.String("error", of.err.Error()), slog.Uint64("so_far", n.ends[end].Load()),
+	}
+	if of.hint != "" {
+		attrs = append(attrs, slog.String("try", of.hint))
+	}
+	slog.LogAttrs(context.Background(), slog.LevelWarn, "PROXY protocol: connection closed", attrs...)
+}

@@ -1,0 +1,118 @@
+package session
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxyproto"
+)
+
+// headerTimeout is how long a sender has for its header of the PROXY protocol. It sends it at once: this is two lost
+// segments.
+const headerTimeout = 5 * time.Second
+
+// The reasons for which ProxyProtocol closes a connection, beside the errors of proxyproto.Parse.
+var (
+	ErrUntrusted    = errors.New("the connection is not from an address whose PROXY protocol is believed")
+	ErrHeaderSlow   = errors.New("the header of the PROXY protocol did not come in time")
+	ErrHeaderBroken = errors.New("the connection ended within the header of the PROXY protocol")
+)
+
+// ProxyProtocol reads the headers of the PROXY protocol that load balancers send before all else on a connection, and
+// gives the connection the addresses that they tell (engine.Conn.Told). Immutable after the first Accept.
+//
+//	from another address ─► Required? ─ no ─► accept, nothing is read
+//	trusted ─► header ─► told ─► accept
+//	             ├─ none, and not Required ─► accept, with all bytes
+//	             └─ wrong, none, late ─► closed
+type ProxyProtocol struct {
+	From     []netip.Prefix // whose headers are read
+	Unix     bool           // headers of peers on Unix sockets are read too
+	Required bool           // a connection without a header is closed
+	// Read, if set, hears how each connection began, on its reactor: with a header, or the reason for which there is
+	// none. Where that is proxyproto.ErrNone and no header is required the connection goes on; with any other error it
+	// is closed.
+	Read func(c *engine.Conn, h proxyproto.Header, err error)
+}
+
+// Accept wraps accept for engine.Listen: it is called once the addresses of the connection are known.
+func (p *ProxyProtocol) Accept(accept func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
+	return func(c *engine.Conn) engine.Handler {
+		switch {
+		case p.trusts(c.Peer()):
+			return &preamble{rules: p, accept: accept}
+		case p.Required:
+			p.report(c, proxyproto.Header{}, ErrUntrusted)
+			return nil
+		}
+		p.report(c, proxyproto.Header{}, proxyproto.ErrNone)
+		return accept(c)
+	}
+}
+
+func (p *ProxyProtocol) trusts(a poller.Addr) bool {
+	if a.IsUnix() || !a.IP.IsValid() {
+		return p.Unix
+	}
+	ip := a.IP.Addr().Unmap()
+	return slices.ContainsFunc(p.From, func(n netip.Prefix) bool { return n.Contains(ip) })
+}
+
+func (p *ProxyProtocol) report(c *engine.Conn, h proxyproto.Header, err error) {
+	if p.Read != nil {
+		p.Read(c, h, err)
+	}
+}
+
+// preamble is a connection whose header has not come yet. Owned by its reactor.
+type preamble struct {
+	engine.NopHandler
+	rules  *ProxyProtocol
+	accept func(c *engine.Conn) engine.Handler
+}
+
+// OnOpen starts the deadline of the header.
+func (p *preamble) OnOpen(c *engine.Conn) { c.SetTimeout(headerTimeout) }
+
+// OnData takes the header. What follows it is for the handler of the connection.
+func (p *preamble) OnData(c *engine.Conn, in []byte) int {
+	h, n, err := proxyproto.Parse(in)
+	switch {
+	case err != nil && (err != proxyproto.ErrNone || p.rules.Required):
+		p.refuse(c, err)
+		return 0
+	case err == nil && n == 0:
+		return 0
+	}
+	if h.Told() {
+		c.Told(poller.Addr{IP: h.Source}, poller.Addr{IP: h.Destination})
+	}
+	p.rules.report(c, h, err)
+	if next := p.accept(c); next != nil {
+		c.Begin(next)
+	} else {
+		c.Close(engine.ErrClosed)
+	}
+	return n
+}
+
+// OnTimeout ends a connection whose header did not come in time.
+func (p *preamble) OnTimeout(c *engine.Conn) { p.refuse(c, ErrHeaderSlow) }
+
+// OnEOF ends a connection. A peer that sent nothing has looked whether the port is open: no failure.
+func (p *preamble) OnEOF(c *engine.Conn) {
+	if c.Unread() {
+		p.refuse(c, ErrHeaderBroken)
+		return
+	}
+	c.Close(nil)
+}
+
+func (p *preamble) refuse(c *engine.Conn, err error) {
+	p.rules.report(c, proxyproto.Header{}, err)
+	c.Close(err)
+}
