@@ -17,11 +17,13 @@ import (
 //	               │ false                        │ false
 //	               └──────────► closed ◄──────────┘
 //
-// A connection without TLS is asked about once, by Accept. A ConnFilter is immutable, and its functions are asked by
+// With a ProxyProtocol before them, Accept is asked once the header has told the addresses. A connection without TLS is
+// asked about once, by Accept. A ConnFilter is immutable, and its functions are asked by
 // all reactors at once, each on the reactor of the connection. They must return at once. A panic closes that
 // connection, and is logged by the engine.
 type ConnFilter struct {
-	// Accept reports whether a connection that was accepted goes on. Nothing of it was read.
+	// Accept reports whether a connection that was accepted goes on. Nothing of it was read, but for its header of the
+	// PROXY protocol.
 	Accept func(c ConnInfo) bool
 	// Secure reports whether a connection goes on whose handshake is done: c.TLS has what was agreed upon.
 	Secure func(c ConnInfo) bool

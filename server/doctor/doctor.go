@@ -129,6 +129,7 @@ var checks = []struct {
 	{"address", (*exam).addresses},
 	{"sockets", (*exam).sockets},
 	{"migration", (*exam).migration},
+	{"clients", (*exam).clients},
 	{"cpu", (*exam).cpu},
 	{"memory", (*exam).memory},
 	{"tasks", (*exam).tasks},

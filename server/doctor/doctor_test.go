@@ -368,7 +368,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"26 checks: 1 error, 9 warnings, 1 note\n",
+		"27 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)
@@ -538,6 +538,43 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 		if want := c.want != ""; len(got) > 1 || want != (len(got) == 1) ||
 			!strings.Contains(strings.Join(got, ""), c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// Connections that all come from one address are a load balancer's, unless the listener believes it.
+func TestExamine_clients(t *testing.T) {
+	conn := func(from string) string {
+		return "   0: 070200C0:1F90 " + from + ":C350 01 00000000:00000000 00:00000000 00000000 0 0 78 1 0 100\n"
+	}
+	one := strings.Repeat(conn("0900000A"), 25) // 10.0.0.9
+	listener := "[http]\nlisten = \"192.0.2.7:8080\"\n"
+	for _, tt := range []struct {
+		table, keys string
+		running     int
+		found       bool
+	}{
+		{one, "", 900, true},
+		{one, "", 0, false},
+		{strings.Repeat(conn("0900000A"), 5), "", 900, false},
+		{one + conn("0800000A"), "", 900, false},
+		{strings.Repeat(conn("0100007F"), 25), "", 900, false},
+		{one, "trusted_proxies = [\"10.0.0.9\"]\n", 900, false},
+		{one, "proxy_protocol = { from = [\"10.0.0.0/8\"] }\n", 900, false},
+	} {
+		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
+		m.lay(t, good)
+		m.lay(t, map[string]string{"/proc/net/tcp": tcpOurs + tt.table})
+		cfg := parse(t, listener+tt.keys+"[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n")
+		var found []Finding
+		for _, f := range Examine(m, cfg, tt.running).Findings {
+			if f.Check == "clients" {
+				found = append(found, f)
+			}
+		}
+		const what = "all 25 connections come from 10.0.0.9"
+		if tt.found != (len(found) == 1) || tt.found && !strings.Contains(found[0].What, what) {
+			t.Errorf("%q, process %d: %+v", tt.keys, tt.running, found)
 		}
 	}
 }

@@ -116,6 +116,38 @@ func (e *exam) sockets() {
 	})
 }
 
+// peersMin is how many connections from one address alone are no chance.
+const peersMin = 20
+
+// clients: connections that all come from one address, which is believed about nobody: mostly a load balancer, for
+// whose clients everything is done by its own address.
+func (e *exam) clients() {
+	if e.running == 0 {
+		return
+	}
+	for _, l := range e.config.Listening() {
+		believed := &l.Believed
+		if len(believed.ProxyProtocol.From.Networks)+len(believed.Trusted.Networks) > 0 {
+			continue
+		}
+		for i := range l.Addresses {
+			a := &l.Addresses[i]
+			if a.Network == "unix" || a.Port == 0 {
+				continue
+			}
+			peers := holder.Peers(e.Path("/proc"), uint16(a.Port))
+			for peer, n := range peers {
+				if len(peers) == 1 && n >= peersMin && !peer.IsLoopback() {
+					e.find(Note, []string{
+						fmt.Sprintf("proxy_protocol = { from = [%q] }   if it writes the PROXY protocol", peer),
+						fmt.Sprintf("trusted_proxies = [%q]   if it sends X-Forwarded-For", peer),
+					}, "%s: %s: all %d connections come from %s: is a load balancer before it?", a.Pos, a.Text, n, peer)
+				}
+			}
+		}
+	}
+}
+
 // migration: without it a process that closes its socket of a group resets the clients that wait there. edge does not
 // need it for its own sockets, which accept until nobody waits; others in the group may.
 func (e *exam) migration() {

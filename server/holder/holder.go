@@ -169,6 +169,24 @@ func listening(proc string) (all []socket) {
 	return all
 }
 
+// Peers counts the connections that others have made to a port of this machine, by their addresses. It looks at the
+// first tableMax bytes of each table of the kernel.
+func Peers(proc string, port uint16) map[netip.Addr]int {
+	peers := map[netip.Addr]int{}
+	for _, table := range []string{"tcp", "tcp6"} {
+		for _, f := range socketTable(filepath.Join(proc, "net", table)) {
+			if len(f) < 10 || f[3] != "01" { // ESTABLISHED
+				continue
+			}
+			local, ok := socketAddr(f[1])
+			if remote, known := socketAddr(f[2]); ok && known && local.Port() == port {
+				peers[remote.Addr()]++
+			}
+		}
+	}
+	return peers
+}
+
 // socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it cannot be
 // read. Of a table larger than tableMax it has what comes first.
 func socketTable(path string) (lines [][]string) {

@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxyproto"
+)
+
+const saysWho = "[[rules]]\nrespond = { status = 200, body = \"{client.ip}:{client.port} {peer.ip} {server.ip}:" +
+	"{server.port} {socket.ip}\" }\n"
+
+// A header tells the addresses for rules, and for the access log.
+func TestProxyProtocol_plain(t *testing.T) {
+	s := start(t, Options{}, quiet+"[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
+		"proxy_protocol = { from = [\"127.0.0.0/8\"] }\n"+saysWho)
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	for header, want := range map[string]string{
+		"PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\n":       "198.51.100.7:1000 198.51.100.7 198.51.100.1:443",
+		"PROXY TCP6 2001:db8::7 2001:db8::1 1000 443\r\n":         "2001:db8::7:1000 2001:db8::7 2001:db8::1:443",
+		"PROXY TCP6 ::ffff:198.51.100.7 2001:db8::1 1000 443\r\n": "198.51.100.7:1000 198.51.100.7 2001:db8::1:443",
+	} {
+		w := testutil.Dial(t, addr)
+		for range 2 {
+			w.Send(header + "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			header = ""
+			if _, body := w.ReadResponse("GET"); body != want+" 127.0.0.1" {
+				t.Errorf("%q, want %q", body, want)
+			}
+		}
+		w.Close()
+	}
+	own := string(proxyproto.AppendV2(nil, netip.AddrPort{}, netip.AddrPort{}))
+	for _, header := range []string{"", own, "PROXY UNKNOWN\r\n"} {
+		w := testutil.Dial(t, addr)
+		from, to := w.Conn().LocalAddr(), w.Conn().RemoteAddr()
+		w.Send(header + "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		want := fmt.Sprintf("%s 127.0.0.1 %s 127.0.0.1", from, to)
+		if _, body := w.ReadResponse("GET"); body != want {
+			t.Errorf("%q, want %q", body, want)
+		}
+		w.Close()
+	}
+	page := scrapeNow(s)
+	for _, want := range []string{`result="told"} 3`, `result="own"} 2`, `result="none"} 1`, `result="missing"} 0`} {
+		if !strings.Contains(page, `edge_proxy_protocol_total{listener="web",`+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+// sender dials and writes a header before all else.
+func sender(header []byte) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil {
+			_, err = c.Write(header)
+		}
+		return c, err
+	}
+}
+
+// The header comes before TLS, whose conditions and connection filters know the told client.
+func TestProxyProtocol_secured(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	s := start(t, Options{}, "%s", quiet+secured(t, ca, dir)+"connection_filters = [\"door\"]\n"+
+		"proxy_protocol = { from = [\"127.0.0.0/8\"], required = true }\n"+
+		"[[tls.rules]]\nwhen = 'client.ip == 198.51.100.8'\ndeny = true\n"+
+		"[connection_filters.door]\ntype = \"test_door\"\nrefuse = \"none\"\n"+saysWho)
+	header := func(client string) []byte {
+		return proxyproto.AppendV2(nil, netip.MustParseAddrPort(client), netip.MustParseAddrPort("198.51.100.1:443"))
+	}
+	for _, h2 := range []bool{false, true} {
+		tr := &http.Transport{ForceAttemptHTTP2: h2, DialContext: sender(header("198.51.100.7:1000")),
+			TLSClientConfig: &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}}
+		defer tr.CloseIdleConnections()
+		answer, err := (&http.Client{Transport: tr}).Get(strings.Replace(urlOf(t, s, "web"), "http:", "https:", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		want := "198.51.100.7:1000 198.51.100.7 198.51.100.1:443 127.0.0.1"
+		if string(body) != want || answer.ProtoMajor == 2 != h2 {
+			t.Errorf("%s %q", answer.Proto, body)
+		}
+	}
+	for range 4 {
+		if c := <-met; c.Peer.String() != "198.51.100.7:1000" || c.Local.String() != "198.51.100.1:443" {
+			t.Errorf("%+v", c)
+		}
+	}
+	c, err := sender(header("198.51.100.8:1"))(t.Context(), "tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake(); err == nil {
+		t.Error("the rule on handshakes has let it through")
+	}
+	<-met
+}
+
+// Connections that are closed are counted and logged, once a minute for each reason.
+func TestProxyProtocol_closes(t *testing.T) {
+	log := logged(t, 1000)
+	s := start(t, Options{}, quiet+"[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
+		"proxy_protocol = { from = [\"127.0.0.1\"], required = true }\n"+saysWho)
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	for range 3 {
+		w := testutil.Dial(t, addr)
+		w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if got := w.ReadAll(); got != "" {
+			t.Errorf("%q", got)
+		}
+		w = testutil.Dial(t, addr)
+		w.Send("PROXY TCP4 nonsense\r\n")
+		if got := w.ReadAll(); got != "" {
+			t.Errorf("%q", got)
+		}
+	}
+	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	c, err := other.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")) //nolint:errcheck // the read tells
+	if got, _ := io.ReadAll(c); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	page := scrapeNow(s)
+	for _, want := range []string{`result="missing"} 3`, `result="syntax"} 3`, `result="untrusted"} 1`} {
+		if !strings.Contains(page, `edge_proxy_protocol_total{listener="web",`+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	found := log.with("PROXY protocol: connection closed")
+	if len(found) != 3 || !strings.Contains(fmt.Sprint(found[0]["try"]), "health check") {
+		t.Errorf("%v", found)
+	}
+}
+
+// A reload turns it on and off for new connections, and services have it.
+func TestProxyProtocol_reloadAndServices(t *testing.T) {
+	text := func(keys string) *config.Config {
+		return parseOwn(t, "[services.echo]\nlisten = \"127.0.0.1:0\"\n"+keys, "echo")
+	}
+	s := serve(t, text(""), ownParts)
+	addr := addressOf(t, s, "echo")
+	greet := func(sent, want string) {
+		t.Helper()
+		w := testutil.Dial(t, addr)
+		defer w.Close()
+		w.Send(sent)
+		w.Want(want)
+	}
+	greet("PROXY UNKNOWN\r\n", "hello\nPROXY UNKNOWN\r\n")
+	if _, err := s.Apply(text("proxy_protocol.from = [\"127.0.0.1\"]\n")); err != nil {
+		t.Fatal(err)
+	}
+	greet("PROXY UNKNOWN\r\nabc", "hello\nabc")
+	if _, err := s.Apply(text("")); err != nil {
+		t.Fatal(err)
+	}
+	greet("PROXY UNKNOWN\r\n", "hello\nPROXY UNKNOWN\r\n")
+}
