@@ -65,6 +65,7 @@ const requestsMax = 30
 type side struct {
 	ports   map[string]string // the port of the file: the one in this test
 	origins map[string]string // the backend of the file: the one in this test
+	told    bool              // connections begin with a header of the PROXY protocol
 }
 
 // request is a request that both programs get.
@@ -338,7 +339,7 @@ func imported(t *testing.T, d *dialect, file, text string) string {
 }
 
 // structural are lines that say nothing but what comes next.
-var structural = regexp.MustCompile(`^(http|server|events|'|defaults|global|frontend|backend|listen|[a-z.-]+$|` +
+var structural = regexp.MustCompile(`^(http|server|events|'|defaults|global|frontend|backend|listen|[a-z._-]+$|` +
 	`\(\w+\)|@\w+$|<h1>.*|HTML$)`)
 
 // answers returns the requests to which both programs answer otherwise, each with what is not the same.
@@ -361,7 +362,8 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 	asked := folders.ReplaceAllString(text, "")
 	text = folders.ReplaceAllString(text, dir+"/site")
 	origins := map[string]string{}
-	there, here := &side{map[string]string{}, origins}, &side{map[string]string{}, origins}
+	told := strings.Contains(text, "# Clients come by the PROXY protocol.")
+	there, here := &side{map[string]string{}, origins, told}, &side{map[string]string{}, origins, told}
 	own, ours := filepath.Join(dir, "there"), filepath.Join(dir, "here")
 	d.copyFiles(t, there, file, text, dir, own)
 	d.copyFiles(t, here, file, text, dir, ours)
@@ -484,7 +486,11 @@ func (s *side) ask(t *testing.T, r *request) (a answered) {
 	t.Helper()
 	address := "127.0.0.1:" + s.ports[r.port]
 	dialer := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err == nil && s.told {
+			_, err = io.WriteString(c, "PROXY TCP4 203.0.113.7 192.0.2.80 4321 8080\r\n")
+		}
+		return c, err
 	}
 	transport := &http.Transport{DialContext: dialer, DisableCompression: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: r.host}}

@@ -109,6 +109,10 @@ func (im *importer) readOptions(list []*directive) {
 					for _, t := range c.lines() {
 						im.word("servers.timeouts", t, im.servers.set)
 					}
+				} else if c.name == "listener_wrappers" {
+					for _, w := range c.lines() {
+						im.wrap(w)
+					}
 				} else {
 					im.word("servers", c, im.servers.set)
 				}
@@ -125,6 +129,31 @@ func (im *importer) readOptions(list []*directive) {
 			im.options[d.name] = append([]string{}, d.args...)
 			im.word("options", d, global.Set)
 		}
+	}
+}
+
+// wrap reads a wrapper of listeners: proxy_protocol has the peers that are believed.
+func (im *importer) wrap(list *directive) {
+	if list.name != "proxy_protocol" {
+		im.word("listener_wrappers", list, im.servers.set)
+		return
+	}
+	policy, from := "ignore", []string(nil)
+	for _, d := range list.lines() {
+		if d.name == "allow" {
+			from = append(from, networks(d.args)...)
+			im.servers.set("proxy_protocol.from", plan.List(from...), d.at)
+			continue
+		} else if d.name == "fallback_policy" {
+			policy = strings.ToLower(d.arg(0))
+		}
+		im.word("proxy_protocol", d, im.servers.set)
+	}
+	if from == nil && (policy == "use" || policy == "require") {
+		im.servers.set("proxy_protocol.from", plan.AnySender, list.at)
+		im.Note(list.at, list.text, plan.NameSenders)
+	} else if from == nil {
+		im.Lose(list.at, list.text, "no peer is believed: Caddy drops the headers, edge answers them 400")
 	}
 }
 

@@ -40,6 +40,14 @@ servers.log_credentials servers.keepalive_interval servers.keepalive_idle server
 servers.trusted_proxies.static key trusted_proxies list
 servers.protocols            key protocols list
 servers.max_header_size      key limits.header_size size
+listener_wrappers.tls        note nothing to write: the default of edge
+proxy_protocol.timeout       note a header of the PROXY protocol has 5 s
+proxy_protocol.deny          lost leave these networks out of proxy_protocol.from
+proxy_protocol.fallback_policy.require
+	key proxy_protocol.required =true connections of peers that are not in proxy_protocol.from are closed
+proxy_protocol.fallback_policy.use
+	key proxy_protocol.required =false headers are read of peers in proxy_protocol.from alone
+proxy_protocol.fallback_policy note headers of peers that are not in proxy_protocol.from are answered 400
 servers.timeouts.read_header key limits.header_timeout seconds
 servers.timeouts.idle        key limits.idle_timeout seconds
 servers.timeouts.*           lost bodies and answers have a rate, not a time: limits.min_rate

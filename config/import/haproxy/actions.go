@@ -16,7 +16,7 @@ func (f *front) steps() []plan.Step {
 	}
 	for _, kind := range []string{"tcp-request connection", "tcp-request session", "tcp-request content", "block",
 		"http-request", "redirect", "http-response"} {
-		f.skip, f.passed = nil, nil
+		f.skip, f.passed, f.early = nil, nil, f.told && kind == "tcp-request connection"
 		words := strings.Fields(kind)
 		for _, l := range f.lines {
 			verb := cmp.Or(lookup("block: deny\nredirect: redirect", kind), l.word(len(words)))

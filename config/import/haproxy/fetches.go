@@ -105,6 +105,8 @@ func (f *front) fetch(name, argument string) (s sample, ok bool) {
 	}
 	s = sample{holds: strings.Replace(form, "$", argument, 1), kind: kind}
 	switch {
+	case name == "src" && f.early:
+		s.holds = "socket.ip"
 	case s.holds == "path" && slices.Contains(f.changed, "target"):
 		s.kind, f.loose = "loose", true // more is the same here than there
 	case s.holds == "path":

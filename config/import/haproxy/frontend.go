@@ -25,6 +25,8 @@ type front struct {
 	skip    []*plan.Cond // requests that a line before has let pass the others of its kind
 	passed  []plan.Place // of these lines
 	changed []string     // parts of a request that a line has changed
+	told    bool         // load balancers tell who the clients are, by the PROXY protocol
+	early   bool         // src is the load balancer, which has told nothing yet
 }
 
 // newFront returns the reader of a section for requests of which a part was changed.
@@ -154,15 +156,17 @@ func (f *front) useBackend(l *line, other string) (list []plan.Branch) {
 	return list
 }
 
-// listeners writes the listeners of a frontend, one for plain addresses and one for each set of options of TLS, and
-// returns their names.
+// listeners writes the listeners of a frontend, one for plain addresses and one for each set of options of TLS or the
+// PROXY protocol, and returns their names.
 func (f *front) listeners() (names []string) {
 	name := plan.Unused(cmp.Or(plan.Name(f.s.name), "web"), f.im.listeners)
 	blocks, addresses := map[string]*plan.Block{}, map[string][]string{}
 	for _, l := range f.s.all("bind") {
 		all, id, as := l.options(nil, 2), "", name
-		if all["ssl"].what != "" {
-			id, as = strings.Join(l.rest(2), " "), name+"-tls"
+		secure, told := all["ssl"].what != "", all["accept-proxy"].what != ""
+		if secure || told {
+			id = strings.Join(l.rest(2), " ")
+			as += map[bool]string{true: "-tls", false: "-proxied"}[secure]
 		}
 		for _, text := range strings.Split(l.word(1), ",") {
 			address, ok := parseBind(text, all["v4v6"].what != "")
@@ -179,7 +183,8 @@ func (f *front) listeners() (names []string) {
 			}
 			addresses[id] = append(addresses[id], address)
 			blocks[id].Set("listen", plan.Strings(addresses[id]...), l.at)
-			f.bindOptions(blocks[id], l, all, id != "")
+			f.bindOptions(blocks[id], l, all, secure)
+			f.believe(blocks[id], l, told)
 		}
 	}
 	for _, b := range blocks {
@@ -224,6 +229,33 @@ func (f *front) bindOptions(b *plan.Block, l *line, all map[string]option, secur
 			f.im.Tell(w, l.at, all[name].what)
 		}
 	}
+}
+
+// sources matches the condition that a connection is from some networks.
+var sources = plan.Expr(`^(?:client\.ip in \{[^{}]+\}(?: or |$))+$`)
+
+// believe writes by which peers the listener of a bind line is told of clients: all, or some by expect-proxy.
+func (f *front) believe(b *plan.Block, bind *line, all bool) {
+	var from []*plan.Cond
+	for _, l := range f.lines {
+		if strings.HasPrefix(l.text(), "tcp-request connection expect-proxy layer4") {
+			from, l.used, bind = append(from, f.asked(l)), true, l
+			b.From(f.from...)
+		}
+	}
+	when := plan.Any(from...)
+	switch text := when.String(); {
+	case all || when == plan.Always:
+		b.Set("proxy_protocol.from", plan.AnySender, bind.at)
+		b.Set("proxy_protocol.required", "true", bind.at)
+		f.im.Note(bind.at, bind.text(), plan.NameSenders)
+	case when.Known() && sources().MatchString(text):
+		text = strings.NewReplacer("client.ip in {", "", "}", "", " or ", " ").Replace(text)
+		b.Set("proxy_protocol.from", plan.List(strings.Fields(text)...), bind.at)
+	case from != nil:
+		f.im.Lose(bind.at, bind.text(), "edge knows the senders of the PROXY protocol by their networks alone")
+	}
+	f.told = f.told || b.Has("proxy_protocol.from")
 }
 
 func parseBind(s string, both bool) (address string, ok bool) {

@@ -59,9 +59,8 @@ server.ca-file                        key tls.ca text
 bind.ca-file                          key client_ca text
 bind.verify                           key client_auth text
 bind.ssl-min-ver                      key min_version text
-bind.ssl bind.crt bind.alpn bind.v4v6 unread
+bind.ssl bind.crt bind.alpn bind.v4v6 bind.accept-proxy unread
 bind.crl-file                         lost edge reads no lists of certificates that were revoked
-bind.accept-proxy                     lost the PROXY protocol is not available in this version
 check.inter                           key interval millis
 check.rise                            key rise number
 check.fall                            key fall number

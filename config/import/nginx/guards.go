@@ -171,15 +171,20 @@ func refuses(rules []*directive, otherwise bool) (when string, ok bool) {
 // otherAddresses says why the address of a client may be another one here than there, or "".
 func otherAddresses(s *server, at *scope) string {
 	own := textOf(at.all("set_real_ip_from"))
+	field, _, _ := at.value("real_ip_header")
+	told := own != "" && strings.EqualFold(field, "proxy_protocol")
 	for _, l := range s.listens {
-		if own != textOf(l.first.scope.all("set_real_ip_from")) {
+		first, _, _ := l.first.scope.value("real_ip_header")
+		if own != textOf(l.first.scope.all("set_real_ip_from")) || own != "" && !strings.EqualFold(first, field) {
 			return "the listener trusts other proxies than this place does"
+		} else if l.announced && !told {
+			return tellsClients
 		}
 	}
-	if field, _, _ := at.value("real_ip_header"); own != "" && !strings.EqualFold(field, "X-Forwarded-For") {
+	if own != "" && !told && !strings.EqualFold(field, "X-Forwarded-For") {
 		return "clients are known by X-Forwarded-For and Forwarded"
 	}
-	if d := at.find("real_ip_recursive"); own != "" && (d == nil || d.arg(0) != "on") {
+	if d := at.find("real_ip_recursive"); own != "" && !told && (d == nil || d.arg(0) != "on") {
 		return "a client is the last address of X-Forwarded-For that is not trusted, as with real_ip_recursive on"
 	}
 	return ""

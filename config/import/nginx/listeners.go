@@ -16,6 +16,7 @@ type listener struct {
 	port      string
 	name      string
 	tls       bool
+	announced bool // each connection begins with a header of the PROXY protocol
 	servers   []*server
 	first     *server // that takes requests for unknown hosts
 	at        []plan.Place
@@ -43,7 +44,7 @@ func (im *importer) listen() {
 	im.listeners = slices.DeleteFunc(im.listeners, func(six *listener) bool {
 		four := byAddress["0.0.0.0:"+six.port]
 		if six.addresses[0] != "[::]:"+six.port || four == nil || four.tls != six.tls || four.first != six.first ||
-			!slices.Equal(four.servers, six.servers) {
+			four.announced != six.announced || !slices.Equal(four.servers, six.servers) {
 			return false
 		}
 		four.addresses, four.at = []string{":" + four.port}, append(four.at, six.at...)
@@ -82,6 +83,7 @@ func (im *importer) addListen(byAddress map[string]*listener, s *server, d *dire
 			l.tls = true
 		case "http2":
 		default:
+			l.announced = l.announced || name == "proxy_protocol"
 			im.tell("listen."+name, d.at, "listen … "+option)
 		}
 	}
@@ -122,21 +124,43 @@ func (im *importer) addListener(l *listener) {
 			b.Set("limits.header_size", plan.Size(number*size), d.at)
 		}
 	}
-	var trusted []string
-	for _, d := range s.all("set_real_ip_from") {
-		trusted = append(trusted, strings.Replace(d.arg(0), "unix:", "unix", 1))
-		b.Set("trusted_proxies", plan.List(trusted...), d.at)
-	}
-	if field, at, ok := s.value("real_ip_header"); ok {
-		if b.From(at); !strings.EqualFold(field, "X-Forwarded-For") {
-			im.Lose(at, "real_ip_header "+field, "clients are known by X-Forwarded-For and Forwarded")
-		}
-	}
+	im.believe(b, l)
 	if s.says("underscores_in_headers", "on") {
 		b.Set("underscores", `"pass"`, s.find("underscores_in_headers").at)
 	}
 	if d := s.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
 		b.Set("access_log", logTarget(d), d.at)
+	}
+}
+
+// tellsClients is why clients of a listener have other addresses here than there.
+const tellsClients = "the PROXY protocol tells them: in nginx with real_ip_header proxy_protocol alone"
+
+// believe writes which peers a listener believes about its clients, by the PROXY protocol or by a field.
+func (im *importer) believe(b *plan.Block, l *listener) {
+	field, at, named := l.first.scope.value("real_ip_header")
+	told, senders := strings.EqualFold(field, "proxy_protocol"), plan.AnySender
+	var from []string
+	for _, d := range l.first.scope.all("set_real_ip_from") {
+		from = append(from, strings.Replace(d.arg(0), "unix:", "unix", 1))
+		senders = plan.List(from...)
+		if b.From(d.at); !told {
+			b.Set("trusted_proxies", senders, d.at)
+		}
+	}
+	if b.From(at); named && !told && !strings.EqualFold(field, "X-Forwarded-For") {
+		im.Lose(at, "real_ip_header "+field, "clients are known by X-Forwarded-For and Forwarded")
+	}
+	if !l.announced {
+		return
+	}
+	b.Set("proxy_protocol.from", senders, plan.Place{})
+	b.Set("proxy_protocol.required", "true", plan.Place{})
+	if senders == plan.AnySender {
+		im.Note(l.at[0], "listen … proxy_protocol without set_real_ip_from", plan.NameSenders)
+	}
+	if from == nil || !told {
+		im.Lose(l.at[0], "the addresses of clients", tellsClients)
 	}
 }
 

@@ -103,7 +103,7 @@ func (t *table) subject(im *importer) string {
 func (t *table) when(im *importer, c context, e *directive) *plan.Cond {
 	if t.d.name == "geo" {
 		p, _ := prefixOf(e.name)
-		if otherAddresses(c.server, c.at) != "" {
+		if otherAddresses(c.server, c.at) != "" || t.source != "remote_addr" {
 			return plan.Unknown
 		}
 		return plan.Test("client.ip in {" + p.String() + "}")

@@ -205,7 +205,8 @@ func (im *importer) hostField(c context, d *directive, value string, t target) s
 }
 
 // sentByEdge are values of fields that edge writes without being told.
-const sentByEdge = `x-forwarded-for $remote_addr; x-forwarded-for $http_x_forwarded_for; x-forwarded-proto $scheme;
+const sentByEdge = `x-forwarded-for $remote_addr; x-forwarded-for $proxy_protocol_addr;
+	x-forwarded-for $http_x_forwarded_for; x-forwarded-proto $scheme;
 	x-forwarded-proto $http_x_forwarded_proto; x-forwarded-host $host; x-forwarded-host $http_host;
 	x-forwarded-host $host:$server_port; x-forwarded-host $http_x_forwarded_host;`
 

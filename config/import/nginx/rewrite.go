@@ -189,8 +189,8 @@ func (im *importer) branch(c context, d *directive, p *phase) {
 }
 
 // accessTest matches tests of if that ask for the identity of a client.
-var accessTest = plan.Expr(`\$\{?(realip_remote_addr|remote_addr|binary_remote_addr|remote_user|ssl_client_|geoip|` +
-	`invalid_referer|secure_link)`)
+var accessTest = plan.Expr(`\$\{?(realip_remote_addr|remote_addr|binary_remote_addr|proxy_protocol_|remote_user|` +
+	`ssl_client_|geoip|invalid_referer|secure_link)`)
 
 // fileTest matches tests of if about files, as those for maintenance are.
 var fileTest = plan.Expr(`^!?-[fdex] `)

@@ -10,7 +10,9 @@ import (
 )
 
 // subjects are variables of nginx, as the language has them.
-const subjects = `remote_addr=client.ip; binary_remote_addr=client.ip; realip_remote_addr=peer.ip;
+const subjects = `remote_addr=client.ip; binary_remote_addr=client.ip; realip_remote_addr=socket.ip;
+	proxy_protocol_addr=peer.ip; proxy_protocol_port=client.port; proxy_protocol_server_addr=server.ip;
+	proxy_protocol_server_port=server.port;
 	remote_port=client.port; request_method=method; host=host; http_host=(header.host ?? host); request_uri=target;
 	args=query; query_string=query; content_type=header.content-type; content_length=length; scheme=scheme;
 	server_port=server.port; server_addr=server.ip; server_protocol=proto; request_id=request.id;

@@ -37,7 +37,7 @@ server.resolve note nothing to write: names are asked for again
 server.max_conns lost limits of one backend are those of the upstream: breaker.max_requests
 next.non_idempotent lost edge does not repeat what may have been done
 listen.quic listen.http3 lost HTTP/3 is not available in this version
-listen.proxy_protocol lost the PROXY protocol is not available in this version
+listen.proxy_protocol note connections of peers that are not in proxy_protocol.from are closed
 listen.reuseport listen.backlog listen.deferred listen.ipv6only listen.so_keepalive listen.rcvbuf listen.sndbuf
 listen.bind listen.fastopen note nothing to write: edge sets its sockets itself
 

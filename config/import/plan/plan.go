@@ -40,6 +40,12 @@ func (f Finding) String() string {
 const Forwarded = "edge says who its client is and keeps what a client says of others only where it is a proxy that " +
 	"the listener trusts: trusted_proxies = [\"10.0.0.0/8\"] in [[listeners]]"
 
+// AnySender are all senders of the PROXY protocol, where a program believes each of them. NameSenders tells of it.
+const (
+	AnySender   = `["0.0.0.0/0", "::/0", "unix"]`
+	NameSenders = "anybody who reaches the listener can claim any address: name load balancers in proxy_protocol.from"
+)
+
 // Plan is what becomes of a file of another program. Owned by one goroutine.
 type Plan struct {
 	Program  string // "nginx"

@@ -101,6 +101,10 @@ func (im *importer) listener(e *entry) {
 	if n.truth("forwardedheaders", "insecure") {
 		b.Set("trusted_proxies", `["0.0.0.0/0", "::/0"]`, n.get("forwardedheaders", "insecure").at)
 	}
+	if d := n.get("proxyprotocol", "insecure"); n.truth("proxyprotocol", "insecure") {
+		b.Set("proxy_protocol.from", plan.AnySender, d.at)
+		im.Note(d.at, d.words(), plan.NameSenders)
+	}
 	im.keys(n, b)
 	if value, ok := plan.Seconds.Value(n.str("transport", "lifecycle", "gracetimeout")); ok {
 		im.Block("[global]").Set("grace_period", value, n.get("transport", "lifecycle", "gracetimeout").at)

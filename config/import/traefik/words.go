@@ -31,13 +31,15 @@ accesslog.filepath   key output list
 accesslog.format     key format json=json,common=common the members of lines in JSON have other names
 accesslog.fields accesslog.filters                     lost see [log], and access_log of routes
 entrypoints.*.forwardedheaders.trustedips              key trusted_proxies list
+entrypoints.*.proxyprotocol.trustedips                 key proxy_protocol.from list
+entrypoints.*.proxyprotocol   lost no peer is trusted: edge answers 400 to headers that Traefik ignores
 entrypoints.*.transport.respondingtimeouts.idletimeout key limits.idle_timeout seconds
 entrypoints.*.transport.respondingtimeouts.readtimeout key limits.header_timeout seconds for the head alone
 entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requests number
 entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
 entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
-tracing entrypoints.*.http3 entrypoints.*.proxyprotocol http.services.*.mirroring
+tracing entrypoints.*.http3 http.services.*.mirroring
   lost not available in this version
 http.middlewares.*.compress.minresponsebodybytes key min_size number
 http.middlewares.*.compress.includedcontenttypes key types list
