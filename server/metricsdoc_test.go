@@ -45,6 +45,7 @@ lists.office = "10.0.0.0/8"
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
+proxy_protocol.from = ["192.0.2.0/24"]
 [[listeners]]
 name = "secure"
 listen = "127.0.0.1:0"
