@@ -14,16 +14,16 @@
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
 //	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
+//	HAProxy, nginx, curl of Debian, go-proxyproto ── headers of the PROXY protocol ──► edge, its codec
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
 // name in EDGE_INTEROP.
 //
 // It is a module of its own, so that programs that import edge do not get these projects into their module graph.
 //
-// The folder apps has edge in front of applications; it is a package with a build tag of its own. The folder reference
-// compares codecs with golang.org/x/net.
+// The folder apps has edge in front of applications; it is a package with a build tag of its own.
 //
 // # Limits
 //
-// Once in make test; EDGE_SOAK=1 runs the gRPC cases 20 times and all sizes of WebSocket messages.
+// Once in make test; EDGE_SOAK=1 runs the gRPC cases 20 times, all sizes of WebSocket messages and 10 million headers.
 package interop
