@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 )
 
@@ -54,6 +55,15 @@ func (u *Outliers) Bad(r *engine.Reactor, m *Member, f ejection.Failed) {
 	if u.set.has(m) {
 		u.apply(u.detector.Bad(r.Index(), m.Slot(), m, f, r.Now()))
 	}
+}
+
+// OrEjected returns next, which v has picked for q, or an ejected member where no other is left. On r.
+func (u *Outliers) OrEjected(v *View, r *engine.Reactor, q *balance.Request, next *Member) *Member {
+	none := next == nil || next.Reasons() == Unreachable // in a panic ejected ones are picked anyway
+	if none && u.LastResort(r) {
+		return v.Pick(r, q)
+	}
+	return next
 }
 
 // Trying reports whether any member is on trial after an ejection: then Admit is to be asked. It is one load.

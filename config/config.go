@@ -49,7 +49,8 @@ type Config struct {
 	TLS          TLS
 	Certificates []Certificate // of all listeners with TLS
 	Listeners    []Listener
-	Services     []Listener `json:",omitempty"` // what listens and is not HTTP
+	Services     []Listener       `json:",omitempty"` // what listens and is not HTTP
+	Relays       map[string]Relay `json:",omitempty"` // services of the type tcp, by name
 	Upstreams    []Upstream
 	Routes       []Route     // in file order; which one wins is decided by how specific they are
 	ErrorPages   []ErrorPage `json:",omitempty"` // where neither the route nor the listener has one

@@ -45,7 +45,8 @@ const (
 	hintRate        = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
 	hintMetrics     = `is [metrics] with listen = ":9145"`
 	hintSplit       = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
-	hintNoStreams   = `has nothing here: only HTTP is served`
+	hintStreams     = `is [services.NAME] with type = "tcp", listen = ":5432" and dest`
+	hintNoStreams   = `has nothing here: HTTP and TCP are served`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintNoACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
@@ -72,7 +73,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is set = { NAME = "{header.host}" } in [[rules]], for texts with {local.NAME}`, "set"},
 	{"nginx", hintNoModes, "events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size"},
 	{"nginx", `has nothing here: "edge build" links modules, and "edge modules" lists them`, "modules load_module"},
-	{"nginx", hintNoStreams, "stream mail"},
+	{"nginx", hintStreams, "stream"},
+	{"nginx", hintNoStreams, "mail"},
 	{"nginx", hintThreads, "worker_processes"},
 	{"nginx", `is limits = { connections = 10000 } in [[listeners]]; without it there is no limit`,
 		"worker_connections"},
@@ -151,7 +153,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"HAProxy", `is dest = "NAME" in [[routes]] with a pattern, or in [[rules]] with when`, "use_backend"},
 	{"HAProxy", `is [[routes]] with pattern = "/*" and dest = "NAME"`, "default_backend"},
 	{"HAProxy", hintBalancing, "balance"},
-	{"HAProxy", hintNoStreams, "mode"},
+	{"HAProxy", `is type = "tcp" in [services.NAME] for TCP; all else is HTTP`, "mode"},
 	{"HAProxy", hintCondition, "acl"},
 	{"HAProxy", `has no switches of that kind here: kept connections and X-Forwarded-For need none`, "option"},
 	{"HAProxy", hintHealth, "httpchk timeout_check http_check check inter"},
@@ -243,7 +245,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", `is [[routes]] with pattern = "/ping" and dest = "status:200"`, "ping"},
 	{"Traefik", hintTrust, "forwardedheaders trustedips"},
 	{"Traefik", `is [admin] with listen; there is no dashboard`, "api"},
-	{"Traefik", hintNoStreams, "tcp udp"},
+	{"Traefik", hintStreams, "tcp"},
+	{"Traefik", hintNoStreams, "udp"},
 	{"Envoy", `is [[listeners]], [[routes]] and [upstreams.NAME] at the top of the file`, "static_resources"},
 	{"Envoy", hintDiscover, "dynamic_resources"},
 	{"Envoy", hintUpstream, "clusters cluster"},

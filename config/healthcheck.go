@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -184,7 +185,25 @@ func resolveChecks(r *resolver) {
 			continue // its backends come and go with requests
 		}
 		u.HealthCheck = healthOf(r, u, own[u.Name])
+		if u.HealthCheck != nil && r.c.relaysOnly(i) && !r.doc.health.Has("type") &&
+			(own[u.Name] == nil || !own[u.Name].Has("type")) {
+			u.HealthCheck.Type = "tcp"
+		}
 	}
+}
+
+// relaysOnly reports whether services lead to upstream i, and no route does.
+func (c *Config) relaysOnly(i int) bool {
+	leads := func(d Dest) bool { return d.Kind == DestUpstream && d.Upstream == i }
+	if leads(c.Fallback) || slices.ContainsFunc(c.Routes, func(route Route) bool { return leads(route.Dest) }) {
+		return false
+	}
+	for _, to := range c.Relays {
+		if to.Upstream == i {
+			return true
+		}
+	}
+	return false
 }
 
 // healthOf returns how the backends of u are checked, nil when they are not. e is what the upstream says itself, nil

@@ -183,8 +183,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	checkSlowStart(r, doc.defaults)
 	checkHedge(r, doc.defaults)
 	resolveHealth(r)
-	r.checkLoops()
-	checkRollback(r)
+	checkProcess(r)
 	r.resolveCertificates()
 	r.c.TLS.Rules = tlsRulesOf(r, r.file.Entries(tlsRulesPath))
 	resolveServices(r, o.Services, r.resolveListeners(), o.MakeFilters)
@@ -202,6 +201,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	}
 	checkRules(r)
 	r.resolveFallback()
+	resolveRelays(r)
 	resolveChecks(r)
 	if len(doc.listeners) == 0 && (len(doc.services) == 0 || len(doc.routes) > 0) {
 		r.addListener()
@@ -257,6 +257,15 @@ func resolvePart(file *schema.Document, doc *document) *Config {
 	return r.c
 }
 
+// checkProcess checks keys of [global] with others of it.
+func checkProcess(r *resolver) {
+	r.checkLoops()
+	if g := &r.c.Global; g.Rollback.Errors > 0 && g.Versions < rollbackVersions {
+		r.rep.Errorf(r.doc.global.At("rollback.errors"), `set "versions" to 2 or more`,
+			"a reload cannot be taken back with versions = %d", g.Versions)
+	}
+}
+
 // checkLoops refuses pin with a way to sleep that does not allow it.
 func (r *resolver) checkLoops() {
 	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
@@ -267,14 +276,6 @@ func (r *resolver) checkLoops() {
 
 // rollbackVersions are the version in force and the version that an automatic rollback applies.
 const rollbackVersions = 2
-
-// checkRollback refuses rollback.errors where no version is kept to go back to.
-func checkRollback(r *resolver) {
-	if g := &r.c.Global; g.Rollback.Errors > 0 && g.Versions < rollbackVersions {
-		r.rep.Errorf(r.doc.global.At("rollback.errors"), `set "versions" to 2 or more`,
-			"a reload cannot be taken back with versions = %d", g.Versions)
-	}
-}
 
 // resolveDefined reads the tables of registered types, and the list of filters of all requests. destinations are the
 // destinations of the program.

@@ -2,9 +2,11 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // resolveServices adds the services to the Config. own are services of the program, which have no type, and taken the
@@ -41,6 +43,65 @@ func resolveServices(r *resolver, own []string, taken map[string]syntax.Span, tr
 		if !slices.ContainsFunc(r.doc.services, func(e *listenerEntry) bool { return e.Name == name }) {
 			r.rep.Errorf(syntax.Span{}, "add [services."+name+"] with listen",
 				"the service %s of the program has no address", syntax.Quote(name))
+		}
+	}
+}
+
+// TypeTCP is the type of services that relay connections to backends.
+const TypeTCP = "tcp"
+
+// relayKeys are the keys of a service of the type tcp.
+type relayKeys struct {
+	Dest string `edge:"dest" doc:"Backends: an upstream by name, or addresses." required:"true" example:"db"`
+
+	Idle time.Duration `edge:"timeouts.idle" doc:"Time a connection may be idle." default:"1h" min:"1s" max:"8760h"`
+}
+
+func init() {
+	plugin.Register(plugin.Services, TypeTCP, "Relays connections of TCP to backends.",
+		// A server makes the service, since it has the backends.
+		func(*relayKeys, *plugin.Build) (*plugin.Service, error) { return &plugin.Service{}, nil })
+}
+
+// Relay is what a service of the type tcp does.
+type Relay struct {
+	Upstream int // its place in Upstreams
+	Idle     time.Duration
+}
+
+// httpKeys are keys of upstreams that mean nothing for connections below HTTP.
+var httpKeys = []string{"protocol", "host", "via", "sticky.cookie", "retry.on", "retry.per_try", "retry.hedge_after",
+	"timeouts.first_byte", "timeouts.read", "timeouts.total", "hash_key", "tls.alpn"}
+
+// resolveRelays finds the upstreams that services of the type tcp lead to.
+func resolveRelays(r *resolver) {
+	for _, e := range r.doc.services {
+		keys, ok := e.Struct.(*relayKeys)
+		if !ok || keys.Dest == "" {
+			continue
+		}
+		to := r.parseDest(keys.Dest, e.At("dest"))
+		switch {
+		case to.Kind != DestUpstream:
+			r.rep.Errorf(e.At("dest"), `name an upstream, or an address such as "10.0.0.7:5432"`,
+				"a service leads to backends alone, not to %s", syntax.Quote(keys.Dest))
+			continue
+		case len(r.c.Upstreams) == 0:
+			continue // what dest says is wrong
+		}
+		if r.c.Relays == nil {
+			r.c.Relays = make(map[string]Relay)
+		}
+		r.c.Relays[e.Name] = Relay{Upstream: to.Upstream, Idle: keys.Idle}
+	}
+	for _, e := range r.doc.upstreams {
+		if r.c.relaysOnly(r.names[e.Name]) {
+			for _, path := range httpKeys {
+				if e.Has(path) {
+					r.rep.Errorf(e.At(path), "leave it out", "%q is for HTTP, and no route leads to upstream %s", path,
+						syntax.Quote(e.Name))
+				}
+			}
 		}
 	}
 }

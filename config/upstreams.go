@@ -187,6 +187,9 @@ func (r *resolver) warnUnusedUpstreams() {
 	for i := range r.c.Routes {
 		use(r.c.Routes[i].Dest)
 	}
+	for _, to := range r.c.Relays {
+		use(Dest{Kind: DestUpstream, Upstream: to.Upstream})
+	}
 	for _, e := range r.doc.upstreams {
 		if !used[e.Name] {
 			r.rep.Warnf(codeUnusedUpstream, e.Node().Head, "", "no route goes to upstream %q", e.Name)

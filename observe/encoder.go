@@ -34,7 +34,8 @@ func (n *name) appendJSON(dst []byte, before, s string) []byte {
 //
 // Times are UTC, durations milliseconds with three decimals. The text is valid UTF-8 whatever the
 // peer sent: a byte that is not becomes U+FFFD, control characters are escaped. Empty texts are
-// left out, except method, host and path. Allocates only when dst has no room for RecordMax.
+// left out, except method, host and path, which a connection without HTTP does not have. Allocates only
+// when dst has no room for RecordMax.
 func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = append(dst, `{"time":"`...)
 	dst = e.json.appendRFC3339(dst, r.Time)
@@ -45,9 +46,12 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = AppendIP(dst, r.ClientIP)
 	dst = append(dst, `","client_port":`...)
 	dst = appendUint(dst, uint64(r.ClientPort))
-	if r.Proto == ProtoHTTP11 {
+	switch r.Proto {
+	case ProtoHTTP11:
 		dst = append(dst, `,"proto":"HTTP/1.1","method":"`...)
-	} else {
+	case ProtoTCP: // there is no request
+		return e.appendJSONOutcome(append(dst, `,"proto":"TCP`...), r)
+	default:
 		dst = append(dst, `,"proto":"`...)
 		dst = append(dst, protoName(r.Proto)...)
 		dst = append(dst, `","method":"`...)
@@ -61,6 +65,11 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = append(dst, `","query":"`...)
 		dst = appendJSON(dst, r.Query)
 	}
+	return e.appendJSONOutcome(dst, r)
+}
+
+// appendJSONOutcome appends what became of an exchange, to the end of the line.
+func (e *Encoder) appendJSONOutcome(dst []byte, r *Record) []byte {
 	if r.Route != "" {
 		dst = e.route.appendJSON(dst, `","route":"`, r.Route)
 		dst = append(dst, `,"status":`...)
@@ -245,7 +254,9 @@ func (e *Encoder) appendCLF(dst []byte, r *Record) []byte {
 	dst = append(dst, " - - ["...)
 	dst = e.clf.appendCLF(dst, r.Time)
 	dst = append(dst, `] "`...)
-	if len(r.Method) == 0 { // the request line was never understood
+	if r.Proto == ProtoTCP {
+		dst = appendCLF(append(dst, "TCP "...), view(r.Listener))
+	} else if len(r.Method) == 0 { // the request line was never understood
 		dst = append(dst, '-')
 	} else {
 		dst = appendCLF(dst, r.Method)

@@ -11,6 +11,7 @@ const (
 	ProtoHTTP10 uint8 = 10
 	ProtoHTTP11 uint8 = 11
 	ProtoHTTP2  uint8 = 20
+	ProtoTCP    uint8 = 6 // a connection without HTTP
 )
 
 // textMax is how many bytes of one text go into a record. A peer chooses the length of its path
@@ -122,6 +123,8 @@ func protoText(proto uint8) string {
 		return "HTTP/2.0"
 	case ProtoHTTP10:
 		return "HTTP/1.0"
+	case ProtoTCP:
+		return "TCP"
 	}
 	return "-"
 }

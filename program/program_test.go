@@ -147,7 +147,7 @@ func TestAdd_underTheFile(t *testing.T) {
 		{"http.listen = \":1\"\n", `:2:11: error: address ":1" is given twice, first at `, []string{":1"}},
 		{"threads = 1\n", `the service "lines" of the program has no address`, nil},
 		{"[services.other]\nlisten = \":2\"\n", `the program has none that is called "other"`, []string{":1"}},
-		{"[services.lines]\ntype = \"tcp\"\n", `unknown type "tcp"`, []string{":1"}},
+		{"[services.lines]\ntype = \"pager\"\n", `unknown type "pager"`, []string{":1"}},
 	} {
 		conf := filepath.Join(t.TempDir(), "conf.toml")
 		if err := os.WriteFile(conf, []byte(c.file), 0o644); err != nil {

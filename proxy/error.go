@@ -439,6 +439,9 @@ var (
 	})
 )
 
+// ConnectError returns the failure that a connection to a backend is which was not established.
+func ConnectError(cause error) *Error { return errorOfReset(session.ConnectFailed, cause) }
+
 // errorOfDial returns the failure of a connection that was not established.
 func errorOfDial(err error) *Error {
 	if e := syscall.Errno(0); errors.As(err, &e) {

@@ -96,8 +96,9 @@ func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 	}
 	defer page.Close()
 	const listener = "[connection_filters.polite]\ntype = \"test_door\"\n" +
-		"[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n"
-	given := []string{"listen", "cert", "tls", "hsts.max_age"}
+		"[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n" +
+		"proxy_protocol.from = [\"10.0.0.0/8\"]\n"
+	given := []string{"listen", "cert", "tls", "hsts.max_age", "proxy_protocol.from"}
 	section, header, waiting := "", "", 0
 	for lines := bufio.NewScanner(page); lines.Scan(); {
 		line := lines.Text()

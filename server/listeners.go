@@ -81,6 +81,7 @@ type listeners struct {
 	definitions  *definitions
 	logs         *accessLogs
 	certificates *certificates
+	relays       *relays
 	adoption     adoption
 	own          ownAddresses
 	handshakes   []handshakes // by Reactor.Index
@@ -156,6 +157,10 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 		return set, err
 	}
 	set = setting{config: c, secure: secure, filters: filters}
+	if _, relays := p.reload.config.Relays[c.Name]; relays {
+		set.other = p.relays.service(c.Name)
+		return set, nil
+	}
 	if c.Service != nil {
 		set.other, err = p.definitions.service(c.Service)
 		return set, err

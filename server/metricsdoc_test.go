@@ -64,6 +64,10 @@ name = "any"
 pattern = "/any/*"
 dest = "http://{query:to}"
 allow_dest = ["http://*.svc.internal:8080"]
+[services.db]
+type = "tcp"
+listen = "127.0.0.1:0"
+dest = "api"
 [upstreams.api]
 backends = [{ address = %q }]
 outlier.errors = 5

@@ -110,6 +110,7 @@ type Server struct {
 	listeners     listeners
 	registrations registrations
 	upstreams     upstreams
+	relays        relays
 	destinations  destinations
 	caches        caches
 	ledger        ledger
@@ -159,6 +160,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.kept.List(&s.counters.Registry)
 	listRules(&s.counters.Registry, &s.certificates.shakes)
 	s.listeners.preambles.list(&s.counters.Registry)
+	s.relays.counts.list(&s.counters.Registry)
 	s.counters.RegisterTables(s.routes.tables.Tables)
 	s.counters.RegisterCache(s.caches.counted)
 	if err := s.replace(&reload{config: cfg}); err != nil {
@@ -180,18 +182,19 @@ func (s *Server) assemble() {
 	s.certificates.tickets = certs.NewTickets(s.opts.TicketKeys, s.counters.CountRotation)
 	s.certificates.trust = certs.Follow(watchEvery, s.trustChanged)
 	s.listeners = listeners{shared: &s.shared, definitions: &s.definitions, logs: &s.logs,
-		certificates: &s.certificates, handshakes: make([]handshakes, s.Reactors()),
+		certificates: &s.certificates, relays: &s.relays, handshakes: make([]handshakes, s.Reactors()),
 		own:      ownAddresses{others: s.opts.Listens},
 		adoption: adoption{sockets: slices.Clone(s.opts.Adopt), claims: make([]*listener, len(s.opts.Adopt))}}
 	s.registrations.shared, s.registrations.listeners = &s.shared, &s.listeners
 	s.upstreams = upstreams{shared: &s.shared, definitions: &s.definitions, ledger: &s.ledger,
 		monitor: health.NewMonitor(s.engine), instance: instanceOf(), drawn: cryptorand.Text()}
+	s.relays = relays{shared: &s.shared, logs: &s.logs, upstreams: &s.upstreams, all: make(map[string]*relay)}
 	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
 	s.caches.shared = &s.shared
 	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, upstreams: &s.upstreams,
 		destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
 	s.parts = []part{&s.definitions, &s.logs, &s.program, &s.certificates, &s.listeners, &s.registrations,
-		&s.upstreams, &s.destinations, &s.caches, &s.ledger, &s.routes}
+		&s.upstreams, &s.relays, &s.destinations, &s.caches, &s.ledger, &s.routes}
 	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
 	s.ledger.init()
 	s.handover.server = s

@@ -145,17 +145,10 @@ func (p *upstreams) conns() *metrics.Sample {
 func (p *upstreams) upstream(
 	u *config.Upstream, c *config.Route, protocol upstream.Protocol,
 ) (*upstream.Upstream, error) {
-	o, err := p.options(u)
+	of, o, err := p.backends(u)
 	if err != nil {
 		return nil, err
 	}
-	of, err := p.service(u)
-	if err != nil {
-		return nil, err
-	}
-	of.setOutliers(u, p.Reactors())
-	of.setLimits(u, p.Reactors())
-	o.Backends = of.set
 	of.check(u, &o, protocol, p.instance)
 	o.Protocol = protocol
 	setTimeouts(&o, c)
@@ -167,6 +160,20 @@ func (p *upstreams) upstream(
 	}
 	p.next.upstreams[key] = made
 	return made, nil
+}
+
+// backends returns the backends of u, and what connections to them have in common.
+func (p *upstreams) backends(u *config.Upstream) (of *members, o upstream.Options, err error) {
+	if o, err = p.options(u); err != nil {
+		return nil, o, err
+	}
+	if of, err = p.service(u); err != nil {
+		return nil, o, err
+	}
+	of.setOutliers(u, p.Reactors())
+	of.setLimits(u, p.Reactors())
+	o.Backends = of.set
+	return of, o, nil
 }
 
 // setTimeouts has o wait as long as a route says.

@@ -17,15 +17,12 @@ var unknownElsewhere = map[string]string{
 	"discoverers":             "its types come from modules",
 	"log_sinks":               "its types come from modules",
 	"connection_filters":      "its types come from modules",
-	"services":                "its types come from modules and programs",
 	"tag":                     "other programs have no words for a request in their logs",
 }
 
 // deniedNames are words of other programs that edge has nothing for, although it has a key of that name for something
 // else.
-var deniedNames = map[string]string{
-	"mode": "of HAProxy chooses between TCP and HTTP",
-}
+var deniedNames = map[string]string{}
 
 var (
 	sectionLine = regexp.MustCompile("(?m)^## `\\[+([^]`]+)\\]+`$")

@@ -14,7 +14,7 @@ var layers = []struct{ name, folders string }{
 		"internal/warm internal/filterrig program"},
 	{"process", "server/doctor server/process server/inspect server/explain"},
 	{"server", "server admin"},
-	{"filters", "filter static cache"},
+	{"filters", "filter static cache l4"},
 	{"configuration", "config"},
 	{"library", ". plugin"},
 	{"proxy", "proxy"},

@@ -11,7 +11,6 @@ import (
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
@@ -182,7 +181,7 @@ func (q *Request) choose() admission.Choice {
 		}
 	} else if next == nil {
 		if next = b.View.Pick(r, &q.pick); b.Outliers != nil {
-			next = b.orEjected(r, &q.pick, next)
+			next = b.Outliers.OrEjected(b.View, r, &q.pick, next)
 		}
 	}
 	if next == nil {
@@ -201,15 +200,6 @@ func (q *Request) choose() admission.Choice {
 	return admission.Chosen
 }
 
-// orEjected returns next, which was picked, or an ejected member where no other is left.
-func (b *Backends) orEjected(r *engine.Reactor, pick *balance.Request, next *backend.Member) *backend.Member {
-	none := next == nil || next.Reasons() == backend.Unreachable // in a panic ejected ones are picked anyway
-	if none && b.Outliers != nil && b.Outliers.LastResort(r) {
-		return b.View.Pick(r, pick)
-	}
-	return next
-}
-
 // roomPicks bounds how many backends are picked one after the other until one has room. Then each is looked at.
 const roomPicks = 4
 
@@ -225,7 +215,9 @@ func (q *Request) pickWithin(own *backend.Member) (m *backend.Member, full bool)
 	}
 	next := own
 	if next == nil {
-		next = b.orEjected(r, &q.pick, b.View.Pick(r, &q.pick))
+		if next = b.View.Pick(r, &q.pick); b.Outliers != nil {
+			next = b.Outliers.OrEjected(b.View, r, &q.pick, next)
+		}
 	}
 	if next == nil || l.Hold(next) {
 		return next, false

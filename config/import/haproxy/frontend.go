@@ -51,7 +51,7 @@ func (im *importer) frontend(s *section) {
 		if mode.used = false; mode.word(1) != "http" { // it is among the findings
 			for _, l := range append(s.lines, s.head) {
 				l.used = true
-				im.Lose(l.at, l.text(), "only HTTP is served in this version")
+				im.Lose(l.at, l.text(), "edge import carries HTTP alone: TCP is [services.NAME]")
 			}
 			return
 		}

@@ -92,7 +92,7 @@ map geo split_clients geoip_country
 set auth_request_set lost its value has something that edge does not know
 ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_trusted_certificate resolver resolver_timeout ssl_crl
 ssl_password_file ssl_verify_depth lost see ocsp of [[certificates]]: a program of yours fetches the response
-stream mail lost only HTTP is served in this version
+stream mail lost edge import carries HTTP alone: TCP is [services.NAME]
 proxy_cookie_path proxy_cookie_domain proxy_cookie_flags lost cookies go on as the backend writes them
 proxy_send_timeout send_timeout client_body_timeout lingering_timeout grpc_send_timeout
 	lost see user_timeout and limits.min_rate of listeners

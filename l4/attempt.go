@@ -1,0 +1,173 @@
+package l4
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+const (
+	triesMax  = 7 // members: as many as a balance.Tried remembers
+	othersMax = 3 // further addresses of a member that are raced with the first
+)
+
+// attempt is the part of a pair that finds a backend, one member after the other, and has it count the pair.
+// Owned by the reactor of the pair.
+//
+//	member == nil => neither held nor on trial
+type attempt struct {
+	record Record
+	member *backend.Member // that counts the pair; nil: none does
+	pick   balance.Request
+	held   bool // it has a place at the member: Backends.Limits
+	trial  bool // Outliers count it
+}
+
+// checkCounts panics when the invariant of attempt does not hold.
+func (a *attempt) checkCounts() {
+	invariant.That(a.member != nil || !a.held && !a.trial, "a place at a member that does not count the pair")
+}
+
+// begin notes the connection of a client.
+func (a *attempt) begin(s *Service, c *engine.Conn) {
+	a.record = Record{Service: s, To: s.To, Client: c, Began: c.Reactor().Now()}
+	a.pick.Tunnel = true // it may last for hours
+	if f := s.To.Key; f != nil {
+		a.pick.Key, a.pick.Keyed = f(c)
+	}
+}
+
+// next dials the next member for h. cause is the failure of the member before; nil: there was no member. Where none is
+// left the error is that failure, or says why there was none.
+func (a *attempt) next(r *engine.Reactor, h engine.Handler, cause error) (*engine.Conn, error) {
+	for a.record.Tries < triesMax {
+		each := cmp.Or(a.record.To.Connect, connectDefault)
+		left := time.Duration(a.record.Began + 2*int64(each) - r.Now())
+		if left <= 0 {
+			break
+		}
+		m, full := a.choose(r)
+		if m == nil && a.record.To.Failover != nil {
+			a.record.To, a.pick.Tried = a.record.To.Failover, balance.Tried{}
+			continue
+		}
+		if m == nil && full && cause == nil {
+			cause = ErrMaxConns
+		}
+		if m == nil {
+			break
+		}
+		a.record.Tries++
+		a.record.Backend = m
+		a.pick.Tried.Add(m.Slot())
+		c, err := a.dial(r, m, h, min(each, left))
+		if err == nil {
+			return c, nil
+		}
+		a.unreached(r, err)
+		cause = err
+	}
+	if cause == nil {
+		cause = ErrNoBackend
+	}
+	return nil, cause
+}
+
+// dial begins a connection to m, at its next address and, where that is slow, at others.
+func (a *attempt) dial(
+	r *engine.Reactor, m *backend.Member, h engine.Handler, timeout time.Duration,
+) (*engine.Conn, error) {
+	b, addrs := a.record.To, *m.Addrs()
+	if len(addrs) == 0 {
+		return nil, ErrNoBackend
+	}
+	at := b.View.NextAddress(r, m) % len(addrs)
+	o := &engine.DialOptions{Timeout: timeout, Socket: b.Socket}
+	for i := 1; i < len(addrs) && len(o.Others) < othersMax; i++ {
+		o.Others = append(o.Others, addrs[(at+i)%len(addrs)])
+	}
+	a.record.At = addrs[at]
+	if b.Secure != nil {
+		return b.Secure(m, r, addrs[at], h, o)
+	}
+	return r.Dial(addrs[at], h, o)
+}
+
+// choose picks a member that serves and has room, and has it count the pair. full says that one serves, and none has
+// room.
+func (a *attempt) choose(r *engine.Reactor) (m *backend.Member, full bool) {
+	b := a.record.To
+	if m = b.View.Pick(r, &a.pick); b.Outliers != nil {
+		m = b.Outliers.OrEjected(b.View, r, &a.pick, m)
+	}
+	if m != nil && b.Limits != nil && !b.Limits.Hold(m) {
+		if m = b.View.Find(r, &a.pick, b.Limits.Hold); m == nil {
+			return nil, true
+		}
+	}
+	if m == nil {
+		return nil, false
+	}
+	a.member = m
+	m.Enter(r, true)
+	if b.Limits != nil {
+		a.held = true
+		b.Limits.Enter(r)
+	}
+	if b.Outliers != nil && b.Outliers.Trying() {
+		a.trial = b.Outliers.Admit(m, true) == ejection.Counted
+	}
+	return m, false
+}
+
+// reached notes that c, a connection to the member, stands.
+func (a *attempt) reached(c *engine.Conn) {
+	m, b, r := a.member, a.record.To, c.Reactor()
+	a.record.Connect, a.record.At = max(r.Now()-a.record.Began, 1), c.Peer()
+	m.Answered(r, time.Duration(a.record.Connect))
+	if b.Outliers != nil {
+		b.Outliers.Good(r, m)
+	}
+	m.Readmit(a.record.At)
+	if t, told := m.Recover(); told {
+		slog.Info("a backend serves again", "upstream", b.Name, "backend", m.Address(),
+			"after", time.Since(t.Since).Round(time.Millisecond).String(), "failures", t.Failures)
+	}
+}
+
+// unreached notes that the member could not be connected to, which the log tells where that is news. It ends its count.
+func (a *attempt) unreached(r *engine.Reactor, cause error) {
+	m, b := a.member, a.record.To
+	m.Failed(r)
+	if b.Outliers != nil {
+		b.Outliers.Bad(r, m, ejection.Failed{Fault: true})
+	}
+	if t, tell := m.Fail(backend.Connecting, "connect", time.Now()); tell {
+		slog.Warn("a backend fails", "upstream", b.Name, "backend", m.Address(), "address", a.record.At.String(),
+			"what", "no connection", "error", cause.Error(), "since", t.Since, "failures", t.Failures)
+	}
+	a.leave(r)
+}
+
+// leave ends the count of the member.
+func (a *attempt) leave(r *engine.Reactor) {
+	m, b := a.member, a.record.To
+	if m == nil {
+		return
+	}
+	a.member = nil
+	m.Leave(r, true)
+	if a.trial {
+		b.Outliers.Leave(m)
+	}
+	if a.held {
+		b.Limits.Leave(r, m)
+	}
+	a.trial, a.held = false, false
+}

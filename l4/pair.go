@@ -1,0 +1,231 @@
+package l4
+
+import (
+	"math"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+// pair is a client's connection and its connection to a backend.
+// Owned by the reactor of both.
+//
+//	taken ─► choose ─► dial ─► up stands: bytes both ways ─► both ends said, a failure, or idle ─► both closed, Record
+//	            ▲        │ failed
+//	            └────────┘
+//
+//	relays => there was a connection to the backend, or there is
+//	not over => down.conn != nil
+//	member != nil => up.conn != nil
+type pair struct {
+	attempt
+	service  *Service
+	down, up end
+	relays   bool // bytes are passed on
+	over     bool // the end has begun, and both connections hear of it
+}
+
+// check panics when the invariants of pair do not hold at the end of a callback.
+func (p *pair) check() {
+	p.checkCounts()
+	invariant.That(p.over || p.down.conn != nil, "the client has gone, and the pair goes on")
+	invariant.That(p.member == nil || p.up.conn != nil, "a member counts a pair that has no connection to it")
+	invariant.That(!p.relays || p.record.Connect > 0, "bytes are passed on, and no connection was made")
+}
+
+// Accept makes the handler of a connection that was accepted: it is the function that Engine.Listen or a
+// tlsconn.Handshaker is given.
+func (s *Service) Accept(c *engine.Conn) engine.Handler {
+	p := &pair{service: s}
+	p.down.init(p, &p.up, c)
+	p.up.init(p, &p.down, nil)
+	return &p.down
+}
+
+// end is one side of a pair, and the handler of its connection.
+type end struct {
+	pair   *pair
+	other  *end
+	conn   *engine.Conn // nil: there is none yet, or it is closed
+	splice engine.Splice
+	moved  int64 // bytes that came from it
+	paused bool  // it is not read, since the other side takes no more
+	ended  bool  // it has said its end
+}
+
+func (e *end) init(p *pair, other *end, c *engine.Conn) { e.pair, e.other, e.conn = p, other, c }
+
+// OnOpen begins to connect, or to relay.
+func (e *end) OnOpen(c *engine.Conn) {
+	p := e.pair
+	if e == &p.down {
+		c.PauseRead()
+		p.begin(p.service, c)
+		p.connect(nil)
+	} else {
+		p.connected(c)
+	}
+	if invariant.On {
+		p.check()
+	}
+}
+
+// OnData passes bytes on.
+func (e *end) OnData(c *engine.Conn, in []byte) int {
+	to := e.other.conn
+	if to == nil || !e.pair.relays {
+		return 0 // the end has begun, or reading was resumed by somebody else
+	}
+	if err := to.Write(in); err != nil {
+		return len(in) // to closes, and tells why
+	}
+	e.moved += int64(len(in))
+	e.pair.touch()
+	if to.Congested() {
+		e.paused = true
+		c.PauseRead()
+	} else if !e.ended {
+		c.Splice(&e.splice, to, math.MaxInt64, e)
+	}
+	return len(in)
+}
+
+// OnSpliced counts bytes that the kernel has moved.
+func (e *end) OnSpliced(in, _ int, _ bool) {
+	e.moved += int64(in)
+	e.pair.touch()
+}
+
+// OnSendable reads on from the other side.
+func (e *end) OnSendable(*engine.Conn) {
+	if from := e.other; from.paused && from.conn != nil {
+		from.paused = false
+		from.conn.ResumeRead()
+	}
+}
+
+// OnEOF passes the end on.
+func (e *end) OnEOF(*engine.Conn) {
+	p := e.pair
+	e.ended = true
+	switch {
+	case e.other.ended:
+		p.end(p.sideOf(e.other), nil) // that has said its end first
+	case e.other.conn != nil:
+		e.other.conn.CloseWrite()
+	}
+}
+
+// OnTimeout ends a pair on which nothing has moved. Only the connection of the client has a time.
+func (e *end) OnTimeout(*engine.Conn) { e.pair.end(ByEdge, ErrIdle) }
+
+// OnClose hears that a connection has ended: by the pair, by its peer, or since it could not be made.
+func (e *end) OnClose(c *engine.Conn, cause error) {
+	p := e.pair
+	e.conn = nil
+	switch {
+	case p.over:
+	case e == &p.up && !p.relays:
+		p.unreached(c.Reactor(), cause)
+		p.connect(cause)
+	case e == &p.down && !p.relays:
+		p.fail(ByClient, orLeft(cause))
+	default:
+		p.fail(p.sideOf(e), cause)
+	}
+	if p.up.conn == nil {
+		p.leave(c.Reactor()) // the client may take a while to end its side
+	}
+	if p.down.conn == nil && p.up.conn == nil {
+		p.tell(c.Reactor())
+	}
+	if invariant.On {
+		p.check()
+	}
+}
+
+// connect connects to the next member, or ends p where none is left. cause is the failure of the member before.
+func (p *pair) connect(cause error) {
+	c, err := p.next(p.down.conn.Reactor(), &p.up, cause)
+	switch {
+	case err == nil:
+		p.up.conn = c
+	case err == ErrNoBackend, err == ErrMaxConns:
+		p.fail(ByEdge, err)
+	default:
+		p.fail(ByBackend, err)
+	}
+}
+
+func orLeft(cause error) error {
+	if cause == nil {
+		return ErrClientLeft
+	}
+	return cause
+}
+
+func (p *pair) sideOf(e *end) Side {
+	if e == &p.down {
+		return ByClient
+	}
+	return ByBackend
+}
+
+// touch puts the idle timeout off. Moving a time later costs a few nanoseconds.
+func (p *pair) touch() {
+	if c := p.down.conn; c != nil {
+		c.SetTimeout(p.service.Idle)
+	}
+}
+
+// connected begins to relay.
+func (p *pair) connected(c *engine.Conn) {
+	down := p.down.conn
+	p.relays = true
+	p.reached(c)
+	if f := p.record.To.Preamble; f != nil {
+		c.Write(f(nil, down)) //nolint:errcheck // an empty queue takes it
+	}
+	p.touch()
+	down.ResumeRead()
+}
+
+// end ends both sides once what is queued has left.
+func (p *pair) end(by Side, why error) {
+	p.stop(by, why, func(c *engine.Conn) { c.Close(nil) })
+}
+
+// fail ends what is left of the pair at once, with a reset. Where we secure the connection its end without close_notify
+// says as much.
+func (p *pair) fail(by Side, why error) {
+	p.stop(by, why, func(c *engine.Conn) {
+		if c.Layer() != nil {
+			c.Close(why)
+		} else {
+			c.Reset(why)
+		}
+	})
+}
+
+func (p *pair) stop(by Side, why error, do func(c *engine.Conn)) {
+	if p.over {
+		return
+	}
+	p.over = true
+	p.record.By, p.record.Why = by, why
+	for _, e := range []*end{&p.down, &p.up} {
+		if e.conn != nil {
+			do(e.conn)
+		}
+	}
+}
+
+// tell tells of the pair.
+func (p *pair) tell(on *engine.Reactor) {
+	if f := p.service.Ended; f != nil {
+		r := &p.record
+		r.Ended = on.Now()
+		r.In, r.Out = p.down.moved, p.up.moved
+		f(r)
+	}
+}

@@ -1,0 +1,83 @@
+package l4
+
+import (
+	"errors"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Service relays the connections of listeners to the members of Backends. Immutable once used; Accept is for all
+// reactors, and Ended runs on the reactor of the connection.
+type Service struct {
+	Name string
+	To   *Backends
+	// Idle ends a pair on which no byte has moved for so long. 0: never.
+	Idle time.Duration
+	// Ended hears of each connection at its end. The Record is borrowed until return. nil: nobody does.
+	Ended func(r *Record)
+}
+
+// Backends are where a Service leads. Immutable.
+type Backends struct {
+	Name string
+	View *backend.View // what is picked from
+	// Connect bounds one connection to a member, handshake included. Twice as long bounds all that are tried. 0: 5 s.
+	Connect time.Duration
+	Socket  poller.ConnectOptions
+	// Secure dials a connection with TLS to a member. nil: connections are plain.
+	Secure func(m *backend.Member, r *engine.Reactor, to poller.Addr, h engine.Handler, o *engine.DialOptions) (
+		*engine.Conn, error)
+	// Key is what balancing by keys goes by; nil: there is none.
+	Key      func(c *engine.Conn) (key uint64, ok bool)
+	Outliers *backend.Outliers  // nil: nobody is told how members answer
+	Limits   *admission.Limiter // bounds the connections at a member; nil: nothing does
+	// Failover takes the connections that no member of these can have; nil: nothing does.
+	Failover *Backends
+	// Preamble appends what a backend is sent before the bytes of the client, such as a header of the PROXY protocol.
+	// nil: nothing.
+	Preamble func(dst []byte, client *engine.Conn) []byte
+}
+
+// Record is the account of one connection at its end.
+type Record struct {
+	Service *Service
+	To      *Backends       // that were tried last
+	Client  *engine.Conn    // closed by now: it tells its addresses
+	Backend *backend.Member // nil: none was chosen
+	At      poller.Addr     // of the backend, that was connected to or tried last
+	Began   int64           // Reactor.Now when the connection was taken
+	Connect int64           // ns from then until there was a connection to the backend; 0: there was none
+	Ended   int64           // Reactor.Now
+	Tries   int             // members that were dialled
+	In, Out int64           // bytes that came from the client and from the backend
+	By      Side            // that ended it
+	Why     error           // nil: both sides have said their ends
+}
+
+// Side is a party of a connection.
+type Side uint8
+
+// The sides.
+const (
+	ByClient Side = iota
+	ByBackend
+	ByEdge
+)
+
+// String returns the side as logs have it.
+func (s Side) String() string { return [...]string{"client", "backend", "edge"}[s] }
+
+// The reasons for which a Service ends a connection, beside errors of the network.
+var (
+	ErrIdle       = errors.New("no byte has moved for too long")
+	ErrNoBackend  = errors.New("no backend can be connected to")
+	ErrMaxConns   = errors.New("all backends have as many connections as they may")
+	ErrClientLeft = errors.New("the client left before there was a connection to a backend")
+)
+
+// connectDefault is the default of Backends.Connect.
+const connectDefault = 5 * time.Second

@@ -1,0 +1,289 @@
+package server
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/l4"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// relays are the services of the type tcp. Listeners hand their connections to them.
+type relays struct {
+	nothing
+	*shared
+	logs      *accessLogs
+	upstreams *upstreams
+	counts    relayCounts
+	all       map[string]*relay // by name; guarded by shared.mu
+	next      map[string]*l4.Service
+}
+
+// relay is one service. It lasts as long as configurations have one of its name.
+type relay struct {
+	name string
+	now  atomic.Pointer[l4.Service] // for new connections
+}
+
+// service returns the service of that name as listeners have it. Its connections may begin once all parts are prepared.
+func (p *relays) service(name string) *plugin.Service {
+	r := p.all[name]
+	if r == nil {
+		r = &relay{name: name}
+		p.all[name] = r
+	}
+	return &plugin.Service{Accept: func(c *engine.Conn) engine.Handler { return r.now.Load().Accept(c) }}
+}
+
+func (p *relays) prepare() error {
+	p.next = make(map[string]*l4.Service)
+	p.reload.onFailure(func() { p.next = nil })
+	c := p.reload.config
+	for i := range c.Services {
+		l := &c.Services[i]
+		leads, ok := c.Relays[l.Name]
+		if !ok {
+			continue
+		}
+		to, err := p.upstreams.relayTo(&c.Upstreams[leads.Upstream], l.Name)
+		if err != nil {
+			return fmt.Errorf("service %s: %w", l.Name, err)
+		}
+		log := c.Log
+		log.When, log.Sample, log.Always, log.Line, log.Fields = nil, nil, nil, nil, nil // those are of requests
+		logs, err := p.logs.by(&log)
+		if err != nil {
+			return err
+		}
+		n := p.counts.of(l.Name)
+		s := &l4.Service{Name: l.Name, To: to, Idle: leads.Idle}
+		s.Ended = func(r *l4.Record) {
+			reason := n.add(r)
+			if logs != nil {
+				logs[r.Client.Reactor().Index()].Append(recordOf(r, reason))
+			}
+		}
+		p.next[l.Name] = s
+		p.service(l.Name)
+		if one := p.all[l.Name]; one.now.Load() == nil {
+			one.now.Store(s)
+			p.reload.onFailure(func() { delete(p.all, l.Name) })
+		}
+	}
+	return nil
+}
+
+func (p *relays) retire() {
+	for name, r := range p.all {
+		if s := p.next[name]; s != nil {
+			r.now.Store(s)
+		} else {
+			delete(p.all, name) // connections that still come find it by their listener
+		}
+	}
+	p.next = nil
+}
+
+// relayTo returns the backends u for a service.
+func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, error) {
+	of, o, err := p.backends(u)
+	if err != nil {
+		return nil, err
+	}
+	of.check(u, &o, upstream.H1, p.instance)
+	method, err := p.method(u.LoadBalancing)
+	if err != nil {
+		return nil, err
+	}
+	id := choosing{route: "service " + service, host: u.Name, method: method}
+	v := cmp.Or(p.next.views[id], p.now.views[id])
+	if v == nil {
+		v = of.set.View(p.Reactors(), method)
+	}
+	p.next.views[id] = v
+	to := &l4.Backends{
+		Name: u.Name, View: v, Connect: o.Connect, Outliers: of.outliers, Limits: of.limiter(),
+		Socket: poller.ConnectOptions{UserTimeout: o.UserTimeout, FastOpen: o.FastOpen},
+	}
+	if method.Hash != nil {
+		to.Key = func(c *engine.Conn) (uint64, bool) {
+			ip := c.Peer().IP.Addr().As16()
+			return method.Hash(ip[:]), true
+		}
+	}
+	if o.TLS.On {
+		to.Secure = (&securing{tls: o.TLS, by: p.secure, of: make(map[string]*tlsconn.ClientOptions)}).dial
+	}
+	if other := p.reload.config.Upstream(u.Failover); other != nil { // config has seen to it that they make no circle
+		to.Failover, err = p.relayTo(other, service)
+	}
+	return to, err
+}
+
+// securing dials connections of a service to backends by TLS. Safe for all reactors.
+type securing struct {
+	tls upstream.TLS
+	by  *tlsconn.Handshaker
+
+	mu sync.Mutex
+	of map[string]*tlsconn.ClientOptions // by the host of the backend; guarded by mu
+}
+
+func (s *securing) dial(m *backend.Member, r *engine.Reactor, to poller.Addr, h engine.Handler, o *engine.DialOptions) (
+	*engine.Conn, error,
+) {
+	s.mu.Lock()
+	with, err := s.of[m.Host()], error(nil)
+	if with == nil {
+		if with, err = s.tls.ClientOptions(m.Host(), nil); err == nil {
+			s.of[m.Host()] = with
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.by.Dial(r, to, h, o, with)
+}
+
+// reasonOf returns why a connection has ended, as the access log has it: "" for an ordinary end.
+func reasonOf(r *l4.Record) string {
+	word := "closed"
+	switch {
+	case r.Why == nil:
+		return ""
+	case r.Why == l4.ErrIdle:
+		word = "idle"
+	case r.Why == l4.ErrNoBackend:
+		word = "no_backend"
+	case r.Why == l4.ErrMaxConns:
+		word = "max_requests"
+	case r.Why == l4.ErrClientLeft:
+		word = "gone"
+	case errors.Is(r.Why, engine.ErrStopped):
+		return "edge:drain"
+	case r.By == l4.ByBackend && r.Connect == 0:
+		return proxy.ConnectError(r.Why).Reason()
+	case errors.Is(r.Why, syscall.ECONNRESET):
+		word = "reset"
+	case errors.Is(r.Why, syscall.ETIMEDOUT), errors.Is(r.Why, engine.ErrTimeout):
+		word = "timeout"
+	}
+	return r.By.String() + ":" + word
+}
+
+// recordOf is r as access logs have it. Statuses are those of nginx: 200 where there was a connection, 502 where none
+// could be made, 503 where there was nowhere to make one, 499 where the client left before.
+func recordOf(r *l4.Record, reason string) *observe.Record {
+	peer, took := r.Client.Peer().IP, r.Ended-r.Began
+	o := &observe.Record{
+		Time: time.Now().UnixNano() - took, Listener: r.Service.Name, ClientIP: peer.Addr(), ClientPort: peer.Port(),
+		Proto: observe.ProtoTCP, Status: 200, Reason: reason, Upstream: r.To.Name, BytesIn: r.In, BytesOut: r.Out,
+		Dur: took, T: observe.Timings{Connect: r.Connect}, Attempts: r.Tries,
+	}
+	binary.NativeEndian.PutUint64(o.ID[:], rand.Uint64())
+	binary.NativeEndian.PutUint64(o.ID[8:], rand.Uint64())
+	switch {
+	case r.Connect > 0:
+	case r.By == l4.ByClient:
+		o.Status = 499
+	case r.By == l4.ByEdge:
+		o.Status = 503
+	default:
+		o.Status = 502
+	}
+	if r.Backend != nil {
+		o.Backend = r.Backend.Address()
+	}
+	if d := tlsconn.DigestOf(r.Client); d != nil {
+		o.TLSVersion, o.TLSGroup, o.SNI = d.VersionName(), d.GroupName(), d.ServerName
+	}
+	return o
+}
+
+// relayCounts counts connections of services. It outlives configurations. The zero value is good; safe for any
+// goroutine.
+type relayCounts struct {
+	mu   sync.Mutex
+	kept map[string]*relayCount // by service; guarded by mu
+}
+
+// relayCount is the count of one service.
+type relayCount struct {
+	ends    [3]atomic.Uint64 // by l4.Side, of failures
+	closed  atomic.Uint64    // in an ordinary way
+	in, out atomic.Uint64    // bytes
+	time    atomic.Int64     // ns
+}
+
+func (n *relayCount) add(r *l4.Record) (reason string) {
+	if reason = reasonOf(r); reason == "" {
+		n.closed.Add(1)
+	} else {
+		n.ends[r.By].Add(1)
+	}
+	n.in.Add(uint64(r.In))
+	n.out.Add(uint64(r.Out))
+	n.time.Add(r.Ended - r.Began)
+	return reason
+}
+
+func (c *relayCounts) of(service string) *relayCount {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept == nil {
+		c.kept = make(map[string]*relayCount)
+	}
+	if c.kept[service] == nil {
+		c.kept[service] = &relayCount{}
+	}
+	return c.kept[service]
+}
+
+// list has a registry show the counts.
+func (c *relayCounts) list(r *observe.Registry) {
+	label := func(name, value string) observe.Label { return observe.Label{Name: name, Value: value} }
+	type show func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label))
+	each := func(family, help string, show show) {
+		r.Counters(family, help, func(yield func(float64, ...observe.Label)) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for name, n := range c.kept {
+				show(n, label("service", name), yield)
+			}
+		})
+	}
+	each("edge_service_connections_total", "Connections of services of the type tcp that have ended, by service and "+
+		"result: `closed` by both sides, or failed by the `client`, the `backend` or `edge`.",
+		func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label)) {
+			yield(float64(n.closed.Load()), of, label("result", "closed"))
+			for side := range n.ends {
+				yield(float64(n.ends[side].Load()), of, label("result", l4.Side(side).String()))
+			}
+		})
+	each("edge_service_bytes_total", "Bytes that connections of services of the type tcp have moved, once they have "+
+		"ended, by service and direction: `in` is from clients, `out` to clients.",
+		func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label)) {
+			yield(float64(n.in.Load()), of, label("direction", "in"))
+			yield(float64(n.out.Load()), of, label("direction", "out"))
+		})
+	each("edge_service_seconds_total", "How long the connections of services of the type tcp that have ended have "+
+		"lasted together, by service.", func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label)) {
+		yield(time.Duration(n.time.Load()).Seconds(), of)
+	})
+}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// named is a backend that says its name first, then sends back what comes, and ends after its client has.
+func named(t *testing.T, name string) (addr string) {
+	t.Helper()
+	return testutil.Serve(t, func(c net.Conn) {
+		fmt.Fprintf(c, "%s\n", name)
+		io.Copy(c, c) //nolint:errcheck // the client sees it
+		c.Close()
+	}).Addr().String()
+}
+
+// relaying returns a configuration with a service that leads to backends.
+func relaying(log, more string, backends ...string) string {
+	text := "log = { output = [" + log + "] }\n[services.db]\ntype = \"tcp\"\nlisten = \"127.0.0.1:0\"\n" +
+		"dest = \"db\"\n" + more + "\n[upstreams.db]\nload_balancing = \"round_robin\"\n"
+	for _, b := range backends {
+		text += "[[upstreams.db.backends]]\naddress = \"" + b + "\"\n"
+	}
+	return text
+}
+
+// A server that speaks first is heard, bytes go both ways, backends take turns, and an end passes.
+func TestRelays(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, "%s", relaying("'"+log+"'", "", named(t, "one"), named(t, "two")))
+	big := strings.Repeat("0123456789abcdef", 1<<16)
+	met := map[string]int{}
+	for range 3 { // two of them on one event loop, which has turns of its own
+		w := testutil.Dial(t, addressOf(t, s, "db"))
+		met[w.ReadUntil("\n")]++
+		go func() {
+			w.Send(big)
+			w.CloseWrite()
+		}()
+		if got := w.ReadAll(); got != big {
+			t.Errorf("%d bytes of %d", len(got), len(big))
+		}
+	}
+	if len(met) != 2 {
+		t.Errorf("%v", met)
+	}
+	lines := func() string {
+		text, _ := os.ReadFile(log)
+		return string(text)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Count(lines(), "\n") == 3 }, lines)
+	want := `"proto":"TCP","status":200,"bytes_in":1048576,"bytes_out":1048580,`
+	if got := lines(); strings.Count(got, want) != 3 ||
+		!strings.Contains(got, `"listener":"db","client_ip":"127.0.0.1"`) ||
+		!strings.Contains(got, `"upstream":"db","backend":"127.0.0.1:`) {
+		t.Error(got)
+	}
+	page := scrapeNow(s)
+	for _, want := range []string{`edge_service_connections_total{result="closed",service="db"} 3`,
+		`edge_service_bytes_total{direction="in",service="db"} 3145728`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s in %s", want, page)
+		}
+	}
+}
+
+// A backend that refuses is passed by, and where all do the client is reset.
+func TestRelays_failures(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	dead := testutil.Listen(t)
+	dead.Close()
+	alive := named(t, "alive")
+	s := start(t, Options{}, "%s", relaying("'"+log+"'", "", dead.Addr().String(), alive))
+	for range 4 {
+		w := testutil.Dial(t, addressOf(t, s, "db"))
+		w.Want("alive\n")
+		w.Close()
+	}
+	apply(t, s, "%s", relaying("'"+log+"'", "", dead.Addr().String()))
+	wantRefused(t, addressOf(t, s, "db"))
+	lines := func() string {
+		text, _ := os.ReadFile(log)
+		return string(text)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Contains(lines(), `"status":502,"reason":"backend:connect"`)
+	}, lines)
+}
+
+// A reload leads new connections elsewhere and leaves the others where they are.
+func TestRelays_reload(t *testing.T) {
+	one, two := named(t, "one"), named(t, "two")
+	s := start(t, Options{}, "%s", relaying("", "", one))
+	before := testutil.Dial(t, addressOf(t, s, "db"))
+	before.Want("one\n")
+	apply(t, s, "%s", relaying("", "timeouts.idle = \"1m\"", two))
+	after := testutil.Dial(t, addressOf(t, s, "db"))
+	after.Want("two\n")
+	before.Send("still\n")
+	before.Want("still\n")
+	apply(t, s, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n")
+	after.Send("too\n")
+	after.Want("too\n")
+	before.CloseWrite()
+	before.WantEnd()
+}
+
+// Connections of a client end by the idle timeout, and a backend has no more of them than it may.
+func TestRelays_bounds(t *testing.T) {
+	s := start(t, Options{}, "%s", relaying("", "timeouts.idle = \"1s\"", named(t, "one"))+
+		"[upstreams.db.breaker]\nmax_requests = 1\n")
+	w := testutil.Dial(t, addressOf(t, s, "db"))
+	w.Want("one\n")
+	wantRefused(t, addressOf(t, s, "db"))
+	w.WantEnd() // it is idle
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", addressOf(t, s, "db"))
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		n, _ := c.Read(make([]byte, 4))
+		return n == 4
+	})
+}
+
+// wantRefused connects to a service that has no backend for it: a reset.
+func wantRefused(t *testing.T, addr string) {
+	t.Helper()
+	n, c, err := 0, net.Conn(nil), error(nil)
+	if c, err = net.Dial("tcp", addr); err == nil { // the reset may be there before the dialler looks
+		defer c.Close()
+		n, err = c.Read(make([]byte, 9))
+	}
+	if n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// TLS is ended for clients and begun for backends.
+func TestRelays_secured(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "a", nil, "db.example.org")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := named(t, "plain")
+	l := testutil.Serve(t, func(c net.Conn) {
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+		io.WriteString(s, "secured") //nolint:errcheck // the client sees it
+		io.Copy(io.Discard, s)       //nolint:errcheck // until the client ends it
+	})
+	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	s := start(t, Options{}, "%s", relaying("", keys, plain))
+	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte("abc")) //nolint:errcheck // the read tells
+	c.CloseWrite()         //nolint:errcheck // the read tells
+	if got, err := io.ReadAll(c); string(got) != "plain\nabc" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	s = start(t, Options{}, "%s", relaying("", "", l.Addr().String())+
+		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"db.example.org\"\n", filepath.Join(dir, "ca.pem")))
+	w := testutil.Dial(t, addressOf(t, s, "db"))
+	w.Want("secured")
+	apply(t, s, "%s", relaying("", "", l.Addr().String())+
+		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"other.example.org\"\n", filepath.Join(dir, "ca.pem")))
+	wantRefused(t, addressOf(t, s, "db"))
+}
