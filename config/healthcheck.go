@@ -194,16 +194,19 @@ func resolveChecks(r *resolver) {
 
 // relaysOnly reports whether services lead to upstream i, and no route does.
 func (c *Config) relaysOnly(i int) bool {
-	leads := func(d Dest) bool { return d.Kind == DestUpstream && d.Upstream == i }
-	if leads(c.Fallback) || slices.ContainsFunc(c.Routes, func(route Route) bool { return leads(route.Dest) }) {
-		return false
-	}
 	for _, to := range c.Relays {
 		if to.Upstream == i {
-			return true
+			return !c.routesTo(i)
 		}
 	}
 	return false
+}
+
+// routesTo reports whether a route or a rule leads to upstream i.
+func (c *Config) routesTo(i int) (found bool) {
+	leads := func(d Dest) bool { return d.Kind == DestUpstream && d.Upstream == i }
+	c.EachRule(func(rule *Rule) { found = found || rule.Dest == c.Upstreams[i].Name })
+	return found || leads(c.Fallback) || slices.ContainsFunc(c.Routes, func(r Route) bool { return leads(r.Dest) })
 }
 
 // healthOf returns how the backends of u are checked, nil when they are not. e is what the upstream says itself, nil

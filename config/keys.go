@@ -163,7 +163,7 @@ func newBackend(parent schema.Target, _ *syntax.Node) schema.Target {
 // ofDefaults leaves the keys out that each upstream says for itself.
 func ofDefaults(k *schema.Key) bool {
 	switch k.Path {
-	case "tls", "discover", "failover":
+	case "tls", "discover", "failover", "proxy_protocol":
 		return false
 	case "load_balancing":
 		k.Aliases = []string{"load_balancing.method"}

@@ -95,7 +95,13 @@ func resolveRelays(r *resolver) {
 		r.c.Relays[e.Name] = Relay{Upstream: to.Upstream, Idle: keys.Idle}
 	}
 	for _, e := range r.doc.upstreams {
-		if r.c.relaysOnly(r.names[e.Name]) {
+		i := r.names[e.Name]
+		if e.ProxyProtocol != "" && r.c.routesTo(i) {
+			r.rep.Errorf(e.At("proxy_protocol"), "have a service alone lead there",
+				"a connection of HTTP has requests of many clients, and a route leads to upstream %s",
+				syntax.Quote(e.Name))
+		}
+		if r.c.relaysOnly(i) {
 			for _, path := range httpKeys {
 				if e.Has(path) {
 					r.rep.Errorf(e.At(path), "leave it out", "%q is for HTTP, and no route leads to upstream %s", path,

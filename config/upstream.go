@@ -57,6 +57,10 @@ type Upstream struct {
 	// backend chooses, else `h1`.
 	Protocol string      `edge:"protocol" enum:"h1 h2 auto" later:"h3" default:"h1" example:"h2" pool:"true"`
 	TLS      UpstreamTLS `edge:"tls" pool:"true"`
+	// Version of the PROXY protocol by whose header backends are told the client of each connection: for
+	// [services](tcp.md) alone, since a connection of HTTP has requests of many clients. Checks say that they are
+	// `edge`'s own.
+	ProxyProtocol string `edge:"proxy_protocol" enum:"v1 v2" default:"" example:"v2" json:",omitempty"`
 	// Time that bytes sent to a backend may stay unacknowledged, or find its window closed, before the connection is
 	// broken (`TCP_USER_TIMEOUT`). `system`: as long as the kernel tries.
 	// Example: "30s"

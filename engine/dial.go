@@ -26,6 +26,9 @@ const staggerDefault = 250 * time.Millisecond
 type DialOptions struct {
 	Timeout time.Duration         // to connect; 0: 5 s
 	Socket  poller.ConnectOptions // for the socket
+	// Preamble is sent before all else, and before TLS: a header of the PROXY protocol for instance. Borrowed until the
+	// return of Dial.
+	Preamble []byte
 
 	// Others are tried as well where the address that is dialled is slow or fails: each Stagger after the one before
 	// it, 0 for 250 ms, or when that one fails. The first that is established is the connection; the others are closed.
@@ -75,6 +78,9 @@ func (r *Reactor) Dial(to poller.Addr, h Handler, o *DialOptions) (*Conn, error)
 	}
 	r.stats.Dialed++
 	c.setTimeout(timeout)
+	if o != nil && len(o.Preamble) > 0 {
+		c.Write(o.Preamble) //nolint:errcheck // an empty queue takes it
+	}
 	return c, nil
 }
 

@@ -92,6 +92,9 @@ func (a *attempt) dial(
 	for i := 1; i < len(addrs) && len(o.Others) < othersMax; i++ {
 		o.Others = append(o.Others, addrs[(at+i)%len(addrs)])
 	}
+	if b.Preamble != nil {
+		o.Preamble = b.Preamble(a.record.Client)
+	}
 	a.record.At = addrs[at]
 	if b.Secure != nil {
 		return b.Secure(m, r, addrs[at], h, o)

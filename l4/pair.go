@@ -183,9 +183,6 @@ func (p *pair) connected(c *engine.Conn) {
 	down := p.down.conn
 	p.relays = true
 	p.reached(c)
-	if f := p.record.To.Preamble; f != nil {
-		c.Write(f(nil, down)) //nolint:errcheck // an empty queue takes it
-	}
 	p.touch()
 	down.ResumeRead()
 }

@@ -37,9 +37,9 @@ type Backends struct {
 	Limits   *admission.Limiter // bounds the connections at a member; nil: nothing does
 	// Failover takes the connections that no member of these can have; nil: nothing does.
 	Failover *Backends
-	// Preamble appends what a backend is sent before the bytes of the client, such as a header of the PROXY protocol.
-	// nil: nothing.
-	Preamble func(dst []byte, client *engine.Conn) []byte
+	// Preamble returns what a backend is sent before all else, and before TLS, such as a header of the PROXY protocol.
+	// It is borrowed until the next call on the same reactor. nil: nothing.
+	Preamble func(client *engine.Conn) []byte
 }
 
 // Record is the account of one connection at its end.

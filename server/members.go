@@ -368,6 +368,9 @@ func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstre
 		Method: c.Method, Path: c.Path, Host: c.Host, Body: c.Body,
 		Send: c.Send, Expect: c.Expect, Service: c.Service,
 	}
+	if u.ProxyProtocol != "" {
+		check.Preamble = string(appendHeader(nil, u.ProxyProtocol, nil))
+	}
 	for _, h := range c.Headers {
 		check.Fields = append(check.Fields, health.Field{Name: h.Name, Value: h.Value})
 	}

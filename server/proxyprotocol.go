@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxyproto"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // preambleLogEvery is the least time between two lines of the event log about one listener and reason: a sender that is
@@ -125,4 +127,20 @@ func (n *preambleCount) log(listener string, c *engine.Conn, end int) {
 		attrs = append(attrs, slog.String("try", of.hint))
 	}
 	slog.LogAttrs(context.Background(), slog.LevelWarn, "PROXY protocol: connection closed", attrs...)
+}
+
+// appendHeader appends the header of the PROXY protocol for a client; nil: the connection is our own.
+func appendHeader(dst []byte, version string, client *engine.Conn) []byte {
+	var from, to netip.AddrPort
+	var tlvs []proxyproto.TLV
+	if client != nil {
+		from, to = client.Peer().IP, client.Local().IP
+		if d := tlsconn.DigestOf(client); d != nil && d.ServerName != "" {
+			tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.TypeAuthority, Value: []byte(d.ServerName)})
+		}
+	}
+	if version == "v1" {
+		return proxyproto.AppendV1(dst, from, to)
+	}
+	return proxyproto.AppendV2(dst, from, to, tlvs...)
 }

@@ -126,6 +126,14 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 			return method.Hash(ip[:]), true
 		}
 	}
+	if version := u.ProxyProtocol; version != "" {
+		headers := make([][]byte, p.Reactors())
+		to.Preamble = func(c *engine.Conn) []byte {
+			b := &headers[c.Reactor().Index()]
+			*b = appendHeader((*b)[:0], version, c)
+			return *b
+		}
+	}
 	if o.TLS.On {
 		to.Secure = (&securing{tls: o.TLS, by: p.secure, of: make(map[string]*tlsconn.ClientOptions)}).dial
 	}

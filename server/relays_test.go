@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxyproto"
 )
 
 // named is a backend that says its name first, then sends back what comes, and ends after its client has.
@@ -145,6 +147,65 @@ func wantRefused(t *testing.T, addr string) {
 	}
 	if n != 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// headers is a backend that says what the header of the PROXY protocol before a connection tells. Those that tell
+// nothing go to own, whole.
+func headers(t *testing.T, own chan<- string, wrap func(net.Conn) net.Conn) (addr string) {
+	t.Helper()
+	return testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		b := make([]byte, 1)
+		for n := 0; ; b = append(b, 0) {
+			if _, err := io.ReadFull(c, b[n:]); err != nil {
+				return
+			}
+			h, used, err := proxyproto.Parse(b)
+			if n++; used == 0 && err == nil {
+				continue
+			}
+			if err != nil || !h.Told() {
+				own <- string(b)
+				return
+			}
+			fmt.Fprintf(wrap(c), "v%d %v %v\n", h.Version, h.Source, h.Destination)
+			io.Copy(io.Discard, c) //nolint:errcheck // until the client ends it
+			return
+		}
+	}).Addr().String()
+}
+
+// A backend is told the client by a header before all else, TLS included, and is told that checks are edge's own.
+func TestRelays_proxyProtocol(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "a", nil, "db.example.org")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}) }
+	plain := func(c net.Conn) net.Conn { return c }
+	keys := fmt.Sprintf("tls = { ca = %q, sni = \"db.example.org\" }\n", filepath.Join(dir, "ca.pem"))
+	for _, tt := range []struct {
+		version, keys, own string
+		wrap               func(net.Conn) net.Conn
+	}{
+		{"1", "", "PROXY UNKNOWN\r\n", plain},
+		{"2", "", string(proxyproto.AppendV2(nil, netip.AddrPort{}, netip.AddrPort{})), plain},
+		{"2", keys, string(proxyproto.AppendV2(nil, netip.AddrPort{}, netip.AddrPort{})), secure},
+	} {
+		own := make(chan string, 1000)
+		text := relaying("", "", headers(t, own, tt.wrap))
+		text = strings.Replace(text, "[upstreams.db]\n", "[upstreams.db]\nproxy_protocol = \"v"+tt.version+"\"\n"+
+			"health_check = { interval = \"1s\", start = \"up\" }\n"+tt.keys, 1)
+		s := start(t, Options{}, "%s", text)
+		if got := <-own; got != tt.own {
+			t.Errorf("a check sends %q, want %q", got, tt.own)
+		}
+		w := testutil.Dial(t, addressOf(t, s, "db"))
+		w.Want(fmt.Sprintf("v%s %v %v\n", tt.version, w.Conn().LocalAddr(), w.Conn().RemoteAddr()))
 	}
 }
 

@@ -155,13 +155,21 @@ func (h *Handshaker) Full(r *engine.Reactor) bool {
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s := newHandshake(h, co.prepared())
+	s, preamble := newHandshake(h, co.prepared()), []byte(nil)
+	if do != nil && len(do.Preamble) > 0 { // it is for the wire, which Hold begins
+		plain := *do
+		preamble, plain.Preamble = do.Preamble, nil
+		do = &plain
+	}
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err
 	}
 	s.conn = c
 	c.Hold(s, hd)
+	if preamble != nil {
+		c.WriteWire(preamble) //nolint:errcheck // an empty queue takes it
+	}
 	return c, nil
 }
 

@@ -15,7 +15,7 @@ const spare = time.Second
 
 // dial opens a connection for p, in a place that it has.
 func (o *plan) dial(p *probe, to poller.Addr) (link, error) {
-	d := engine.DialOptions{Timeout: o.Timeout + spare}
+	d := engine.DialOptions{Timeout: o.Timeout + spare, Preamble: []byte(o.Preamble)}
 	var co *tlsconn.ClientOptions
 	if o.TLS.On {
 		var err error

@@ -47,6 +47,9 @@ type Options struct {
 	Statuses []Statuses // that pass; none: 200 to 299
 	Body     string     // that the answer has to have in its first 64 KiB; "": any
 
+	// Preamble is sent before all else on each connection, and before TLS: see engine.DialOptions.
+	Preamble string
+
 	Send   string // TCP and Agent: what is sent first
 	Expect string // TCP: what has to come, anywhere in the first 64 KiB; "": nothing
 	// Service is the name that GRPC asks for; "": the server as a whole.
