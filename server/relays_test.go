@@ -167,6 +167,7 @@ func headers(t *testing.T, own chan<- string, wrap func(net.Conn) net.Conn) (add
 			}
 			if err != nil || !h.Told() {
 				own <- string(b)
+				io.Copy(io.Discard, wrap(c)) //nolint:errcheck // a check with TLS is one of the handshake too
 				return
 			}
 			fmt.Fprintf(wrap(c), "v%d %v %v\n", h.Version, h.Source, h.Destination)
