@@ -58,7 +58,7 @@ func (p *ProxyProtocol) trusts(a poller.Addr) bool {
 	if a.IsUnix() || !a.IP.IsValid() {
 		return p.Unix
 	}
-	ip := a.IP.Addr().Unmap()
+	ip := a.IP.Addr().Unmap().WithZone("") // no network contains an address with a zone
 	return slices.ContainsFunc(p.From, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
 

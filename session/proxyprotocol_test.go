@@ -47,6 +47,12 @@ type announced struct {
 
 func newAnnounced(t *testing.T, w *sim.World, p *session.ProxyProtocol) *announced {
 	t.Helper()
+	return announcedFrom(t, w, p, poller.Addr{})
+}
+
+// announcedFrom is newAnnounced with a client of that address, and a listener of its network; zero: of any.
+func announcedFrom(t *testing.T, w *sim.World, p *session.ProxyProtocol, from poller.Addr) *announced {
+	t.Helper()
 	a := &announced{}
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
@@ -58,12 +64,19 @@ func newAnnounced(t *testing.T, w *sim.World, p *session.ProxyProtocol) *announc
 		a.headers, a.read = append(a.headers, h), append(a.read, err)
 	}
 	addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
+	if from.IP.IsValid() && from.IP.Addr().Is6() {
+		addr.IP = netip.MustParseAddrPort("[2001:db8::1]:80")
+	}
 	accept := p.Accept(func(*engine.Conn) engine.Handler { return &a.handler })
 	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, accept); err != nil {
 		t.Fatal(err)
 	}
 	w.Add(e.Reactors()[0])
-	a.client = w.Dial(addr)
+	if from.IP.IsValid() {
+		a.client = w.DialFrom(from, addr)
+	} else {
+		a.client = w.Dial(addr)
+	}
 	a.client.Handle = func(p *sim.Peer) { a.echoed += string(p.Take()) }
 	return a
 }
@@ -97,6 +110,20 @@ var (
 	everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	nobody    = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 )
+
+// An address of a link has a zone, which no network has. Its sender is believed all the same, as by trusted_proxies.
+func TestProxyProtocol_zone(t *testing.T) {
+	w := sim.NewWorld(1)
+	p := &session.ProxyProtocol{From: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}, Required: true}
+	a := announcedFrom(t, w, p, poller.Addr{IP: netip.MustParseAddrPort("[fe80::2%2]:4000")})
+	a.client.SendString("PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\nabc")
+	if err := w.Run(func() bool { return a.echoed == "abc" || a.client.Closed() }, 10_000); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(a.read, []error{nil}) || a.echoed != "abc" {
+		t.Errorf("%v, %q", a.read, a.echoed)
+	}
+}
 
 // How each connection begins that tells no addresses, and how it ends where it is closed.
 func TestProxyProtocol_others(t *testing.T) {
