@@ -23,10 +23,13 @@ var idleClients = []struct {
 	idle     func(t *testing.T, c net.Conn)
 	farewell string // what the connection ends with
 	secured  bool
+	from     net.IP // nil: any
 }{
 	{name: "that said nothing", listener: `protocols = ["h1"]`, idle: func(*testing.T, net.Conn) {}},
 	{name: "that may say either version", listener: `protocols = ["h1", "h2"]`, idle: func(*testing.T, net.Conn) {}},
 	{name: "that said nothing to TLS", secured: true, idle: func(*testing.T, net.Conn) {}},
+	{name: "that sent no header", listener: `proxy_protocol = { from = ["127.0.0.2"] }`,
+		from: net.IPv4(127, 0, 0, 2), idle: func(*testing.T, net.Conn) {}},
 	{name: "that were answered", idle: func(t *testing.T, c net.Conn) {
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -57,7 +60,7 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 			addr := s.Addresses()[0].Addr.String()
 			var idle []net.Conn
 			for range 4 {
-				c, err := net.Dial("tcp", addr)
+				c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: how.from}}).Dial("tcp", addr)
 				if err != nil {
 					t.Fatal(err)
 				}

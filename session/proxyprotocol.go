@@ -112,7 +112,18 @@ func (p *preamble) OnEOF(c *engine.Conn) {
 	c.Close(nil)
 }
 
+// Idle reports that nothing is lost if the connection closes: the engine asks only while no byte of it has come.
+func (p *preamble) Idle() bool { return true }
+
+// IdleSince returns when the connection opened.
+func (p *preamble) IdleSince(c *engine.Conn) int64 { return c.Deadline() - int64(headerTimeout) }
+
+// OnYield ends a connection that has sent nothing.
+func (p *preamble) OnYield(c *engine.Conn) { c.Finish() }
+
 func (p *preamble) refuse(c *engine.Conn, err error) {
 	p.rules.report(c, proxyproto.Header{}, err)
 	c.Close(err)
 }
+
+var _ engine.Yielder = (*preamble)(nil)

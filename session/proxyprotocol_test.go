@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxyproto"
 	"github.com/edge-proxy/edge/session"
@@ -170,4 +171,31 @@ func TestProxyProtocol_others(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A drain closes a connection of which nothing has come, as it does those that wait for a request.
+func TestProxyProtocol_drain(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	p := &session.ProxyProtocol{From: everybody, Required: true}
+	accept := p.Accept(func(*engine.Conn) engine.Handler { return &told{} })
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := testutil.Dial(t, l.Addr().String())
+	ended := make(chan string, 1)
+	go func() {
+		defer c.Close()
+		ended <- c.ReadAll()
+	}()
+	testutil.Eventually(t, testutil.Patience, func() bool { return e.Conns() == 1 })
+	if !e.Drain(time.Second) {
+		t.Error("it was open when the time of the drain was up")
+	}
+	<-ended
 }
