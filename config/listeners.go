@@ -75,15 +75,31 @@ func (r *resolver) resolveListening(e *listenerEntry) {
 
 // checkSenders reports senders of the PROXY protocol that are nobody, or anybody.
 func (e *listenerEntry) checkSenders(rep *syntax.Report) {
-	from := &e.Believed.ProxyProtocol.From
+	from, required := &e.Believed.ProxyProtocol.From, e.Believed.ProxyProtocol.Required
+	said := e.Has("proxy_protocol.from") && !e.Failed("proxy_protocol.from")
+	nobody := e.Lacks("proxy_protocol.from") || said && len(from.Networks) == 0 && !from.Unix
 	anybody := slices.ContainsFunc(from.Networks, func(n netip.Prefix) bool { return n.Bits() == 0 })
 	switch {
-	case e.Believed.ProxyProtocol.Required && e.Lacks("proxy_protocol.from"):
+	case required && nobody:
 		rep.Errorf(e.At("proxy_protocol.required"), `add from = ["10.0.0.0/8"], the addresses of the load balancers`,
 			"proxy_protocol does not say whose headers are believed")
 	case anybody:
 		rep.Warnf(codeAnySender, e.At("proxy_protocol.from"), "name the load balancers alone",
 			"anybody who reaches this %s can claim any address", e.noun())
+	}
+	for i := range e.Addresses {
+		a := &e.Addresses[i]
+		switch unix := a.Network == "unix"; {
+		case !required || nobody || !said:
+		case unix && !from.Unix:
+			rep.Warnf(schema.CodeNoEffect, e.ElementAt("listen", i, len(e.Addresses)),
+				`add "unix" to proxy_protocol.from`,
+				"no peer on a Unix socket is in proxy_protocol.from, so all connections are closed")
+		case !unix && len(from.Networks) == 0:
+			rep.Warnf(schema.CodeNoEffect, e.ElementAt("listen", i, len(e.Addresses)),
+				`add "10.0.0.0/8" to proxy_protocol.from, the addresses of the load balancers`,
+				"no address is in proxy_protocol.from, so all connections are closed")
+		}
 	}
 }
 
