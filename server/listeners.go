@@ -301,11 +301,13 @@ func (p *listeners) apply(s *setting) {
 		begin = p.sessionsOf(l, s, renamed).Accept
 	}
 	l.shaking.Store(nil)
+	var expect func(r *engine.Reactor, n int)
 	if s.secure != nil {
 		l.shaking.Store(p.secure)
+		expect = p.secure.Expect
 		begin = p.secure.Server(*s.secure, p.counted(session.FilterSecured(name, s.filters, begin)))
 	}
-	begin = p.preambles.announced(s.config, session.FilterAccepted(name, s.filters, begin))
+	begin = p.preambles.announced(s.config, expect, session.FilterAccepted(name, s.filters, begin))
 	l.begin.Store(&begin)
 }
 

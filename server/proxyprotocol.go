@@ -82,9 +82,10 @@ func (p *preambles) list(r *observe.Registry) {
 		})
 }
 
-// announced makes begin take the headers of the PROXY protocol, where l has them.
+// announced makes begin take the headers of the PROXY protocol, where l has them. expect, if not nil, is
+// session.ProxyProtocol.Expect.
 func (p *preambles) announced(
-	l *config.Listener, begin func(c *engine.Conn) engine.Handler,
+	l *config.Listener, expect func(r *engine.Reactor, n int), begin func(c *engine.Conn) engine.Handler,
 ) func(c *engine.Conn) engine.Handler {
 	o := &l.Believed.ProxyProtocol
 	if len(o.From.Networks) == 0 && !o.From.Unix {
@@ -92,6 +93,7 @@ func (p *preambles) announced(
 	}
 	counts := p.of(l.Name)
 	rules := &session.ProxyProtocol{From: o.From.Networks, Unix: o.From.Unix, Required: o.Required}
+	rules.Expect = expect
 	rules.Read = func(c *engine.Conn, h proxyproto.Header, err error) {
 		end := 0
 		switch {

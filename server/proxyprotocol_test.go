@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
@@ -108,6 +109,48 @@ func TestProxyProtocol_secured(t *testing.T) {
 		t.Error("the rule on handshakes has let it through")
 	}
 	<-met
+}
+
+// announcing writes a header in one segment with what is written first.
+type announcing struct {
+	net.Conn
+	header string
+}
+
+func (c *announcing) Write(p []byte) (int, error) {
+	header := c.header
+	c.header = ""
+	n, err := c.Conn.Write(append([]byte(header), p...))
+	return max(0, n-len(header)), err
+}
+
+// Above the limit of handshakes connections wait in the backlog, as they do without a header.
+func TestProxyProtocol_handshakes(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	// One reactor: where several pass connections on to each other a few more come than there is room for.
+	s := serve(t, parse(t, quiet+"global.worker_threads = 1\ntls.handshakes = 4\n"+secured(t, ca, dir)+
+		"proxy_protocol = { from = [\"127.0.0.0/8\"], required = true }\n"+saysWho), Options{})
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c = &announcing{c, "PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\n"}
+			err = tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake()
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := s.secure.Stats(); n.Full > 0 || n.Crowded > 0 {
+		t.Errorf("%+v", n)
+	}
 }
 
 // Connections that are closed are counted and logged, once a minute for each reason.

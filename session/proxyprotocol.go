@@ -15,6 +15,9 @@ import (
 // segments.
 const headerTimeout = 5 * time.Second
 
+// expectTime is how long a connection without a header is expected: see ProxyProtocol.Expect.
+const expectTime = 10 * time.Millisecond
+
 // The reasons for which ProxyProtocol closes a connection, beside the errors of proxyproto.Parse.
 var (
 	ErrUntrusted    = errors.New("the connection is not from an address whose PROXY protocol is believed")
@@ -37,6 +40,10 @@ type ProxyProtocol struct {
 	// none. Where that is proxyproto.ErrNone and no header is required the connection goes on; with any other error it
 	// is closed.
 	Read func(c *engine.Conn, h proxyproto.Header, err error)
+	// Expect, if set, hears on its reactor of a connection that awaits its header, by 1, and by -1 when accept is about
+	// to be called, or when that does not come soon. It is for what bounds the connections that accept gets, such as
+	// tlsconn.Handshaker.Expect: they were accepted, so that they cannot wait in the backlog any more.
+	Expect func(r *engine.Reactor, n int)
 }
 
 // Accept wraps accept for engine.Listen: it is called once the addresses of the connection are known.
@@ -44,7 +51,12 @@ func (p *ProxyProtocol) Accept(accept func(c *engine.Conn) engine.Handler) func(
 	return func(c *engine.Conn) engine.Handler {
 		switch {
 		case p.trusts(c.Peer()):
-			return &preamble{rules: p, accept: accept}
+			h := &preamble{rules: p, accept: accept}
+			if p.Expect != nil {
+				h.expected = true
+				p.Expect(c.Reactor(), 1)
+			}
+			return h
 		case p.Required:
 			p.report(c, proxyproto.Header{}, ErrUntrusted)
 			return nil
@@ -71,12 +83,29 @@ func (p *ProxyProtocol) report(c *engine.Conn, h proxyproto.Header, err error) {
 // preamble is a connection whose header has not come yet. Owned by its reactor.
 type preamble struct {
 	engine.NopHandler
-	rules  *ProxyProtocol
-	accept func(c *engine.Conn) engine.Handler
+	rules    *ProxyProtocol
+	accept   func(c *engine.Conn) engine.Handler
+	opened   int64
+	expected bool // rules.Expect counts it
 }
 
 // OnOpen starts the deadline of the header.
-func (p *preamble) OnOpen(c *engine.Conn) { c.SetTimeout(headerTimeout) }
+func (p *preamble) OnOpen(c *engine.Conn) {
+	p.opened = c.Reactor().Now()
+	if p.expected {
+		c.SetTimeout(expectTime)
+		return
+	}
+	c.SetTimeout(headerTimeout)
+}
+
+// settle ends that the connection is expected.
+func (p *preamble) settle(c *engine.Conn) {
+	if p.expected {
+		p.expected = false
+		p.rules.Expect(c.Reactor(), -1)
+	}
+}
 
 // OnData takes the header. What follows it is for the handler of the connection.
 func (p *preamble) OnData(c *engine.Conn, in []byte) int {
@@ -92,6 +121,7 @@ func (p *preamble) OnData(c *engine.Conn, in []byte) int {
 		c.Told(poller.Addr{IP: h.Source}, poller.Addr{IP: h.Destination})
 	}
 	p.rules.report(c, h, err)
+	p.settle(c)
 	if next := p.accept(c); next != nil {
 		c.Begin(next)
 	} else {
@@ -101,7 +131,17 @@ func (p *preamble) OnData(c *engine.Conn, in []byte) int {
 }
 
 // OnTimeout ends a connection whose header did not come in time.
-func (p *preamble) OnTimeout(c *engine.Conn) { p.refuse(c, ErrHeaderSlow) }
+func (p *preamble) OnTimeout(c *engine.Conn) {
+	if p.expected {
+		p.settle(c)
+		c.SetTimeout(headerTimeout - expectTime)
+		return
+	}
+	p.refuse(c, ErrHeaderSlow)
+}
+
+// OnClose ends that the connection is expected.
+func (p *preamble) OnClose(c *engine.Conn, _ error) { p.settle(c) }
 
 // OnEOF ends a connection. A peer that sent nothing has looked whether the port is open: no failure.
 func (p *preamble) OnEOF(c *engine.Conn) {
@@ -116,7 +156,7 @@ func (p *preamble) OnEOF(c *engine.Conn) {
 func (p *preamble) Idle() bool { return true }
 
 // IdleSince returns when the connection opened.
-func (p *preamble) IdleSince(c *engine.Conn) int64 { return c.Deadline() - int64(headerTimeout) }
+func (p *preamble) IdleSince(*engine.Conn) int64 { return p.opened }
 
 // OnYield ends a connection that has sent nothing.
 func (p *preamble) OnYield(c *engine.Conn) { c.Finish() }

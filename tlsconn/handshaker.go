@@ -149,6 +149,10 @@ func (h *Handshaker) Full(r *engine.Reactor) bool {
 	return h.crowds[r.Index()].full(h.share, r.Now())
 }
 
+// Expect says that r has accepted n connections that come to Server in a moment, such as when a header has come that
+// stands before TLS: Full keeps room for them. Below 0 it takes that back. It runs on r.
+func (h *Handshaker) Expect(r *engine.Reactor, n int) { h.crowds[r.Index()].coming += n }
+
 // Dial connects to a peer and secures the connection: OnOpen comes once the handshake is done. Bytes written before are
 // queued and sealed then. A failed handshake reaches OnClose with a *HandshakeError, without OnOpen; DialOptions'
 // Timeout is for connecting, the Handshaker's for both.
