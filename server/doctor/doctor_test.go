@@ -542,6 +542,20 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 	}
 }
 
+// What is said of the load balancer before a service is a key that services have.
+func TestExamine_clientsOfService(t *testing.T) {
+	const conn = "   0: 070200C0:1F90 0900000A:C350 01 00000000:00000000 00:00000000 00000000 0 0 78 1 0 100\n"
+	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
+	m.lay(t, good)
+	m.lay(t, map[string]string{"/proc/net/tcp": tcpOurs + strings.Repeat(conn, 25)})
+	cfg := parse(t, "[services.db]\ntype = \"tcp\"\nlisten = \"192.0.2.7:8080\"\ndest = \"10.0.0.1:5432\"\n")
+	for _, f := range Examine(m, cfg, 900).Findings {
+		if f.Check == "clients" && (len(f.Fix) != 1 || !strings.HasPrefix(f.Fix[0], "proxy_protocol")) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // Connections that all come from one address are a load balancer's, unless the listener believes it.
 func TestExamine_clients(t *testing.T) {
 	conn := func(from string) string {

@@ -138,10 +138,13 @@ func (e *exam) clients() {
 			peers := holder.Peers(e.Path("/proc"), uint16(a.Port))
 			for peer, n := range peers {
 				if len(peers) == 1 && n >= peersMin && !peer.IsLoopback() {
-					e.find(Note, []string{
-						fmt.Sprintf("proxy_protocol = { from = [%q] }   if it writes the PROXY protocol", peer),
-						fmt.Sprintf("trusted_proxies = [%q]   if it sends X-Forwarded-For", peer),
-					}, "%s: %s: all %d connections come from %s: is a load balancer before it?", a.Pos, a.Text, n, peer)
+					const sender = "proxy_protocol = { from = [%q] }   if it writes the PROXY protocol"
+					by := []string{fmt.Sprintf(sender, peer)}
+					if l.Service == nil {
+						by = append(by, fmt.Sprintf("trusted_proxies = [%q]   if it sends X-Forwarded-For", peer))
+					}
+					e.find(Note, by, "%s: %s: all %d connections come from %s: is a load balancer before it?",
+						a.Pos, a.Text, n, peer)
 				}
 			}
 		}
