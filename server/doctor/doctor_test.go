@@ -572,6 +572,7 @@ func TestExamine_clients(t *testing.T) {
 		{one, "", 0, false},
 		{strings.Repeat(conn("0900000A"), 5), "", 900, false},
 		{one + conn("0800000A"), "", 900, false},
+		{one + conn("0100007F"), "", 900, true}, // a check of this machine's own
 		{strings.Repeat(conn("0100007F"), 25), "", 900, false},
 		{one, "trusted_proxies = [\"10.0.0.9\"]\n", 900, false},
 		{one, "proxy_protocol = { from = [\"10.0.0.0/8\"] }\n", 900, false},

@@ -125,6 +125,7 @@ func (e *exam) clients() {
 	if e.running == 0 {
 		return
 	}
+	all := holder.Peers(e.Path("/proc"))
 	for _, l := range e.config.Listening() {
 		believed := &l.Believed
 		if len(believed.ProxyProtocol.From.Networks)+len(believed.Trusted.Networks) > 0 {
@@ -135,9 +136,9 @@ func (e *exam) clients() {
 			if a.Network == "unix" || a.Port == 0 {
 				continue
 			}
-			peers := holder.Peers(e.Path("/proc"), uint16(a.Port))
+			peers := all[uint16(a.Port)]
 			for peer, n := range peers {
-				if len(peers) == 1 && n >= peersMin && !peer.IsLoopback() {
+				if len(peers) == 1 && n >= peersMin {
 					const sender = "proxy_protocol = { from = [%q] }   if it writes the PROXY protocol"
 					by := []string{fmt.Sprintf(sender, peer)}
 					if l.Service == nil {

@@ -169,22 +169,27 @@ func listening(proc string) (all []socket) {
 	return all
 }
 
-// Peers counts the connections that others have made to a port of this machine, by their addresses. It looks at the
-// first tableMax bytes of each table of the kernel.
-func Peers(proc string, port uint16) map[netip.Addr]int {
-	peers := map[netip.Addr]int{}
+// Peers counts the connections that others have made to ports of this machine, by port and by their addresses: those of
+// this machine itself aside. It looks at the first tableMax bytes of each table of the kernel.
+func Peers(proc string) map[uint16]map[netip.Addr]int {
+	ports := map[uint16]map[netip.Addr]int{}
 	for _, table := range []string{"tcp", "tcp6"} {
 		for _, f := range socketTable(filepath.Join(proc, "net", table)) {
 			if len(f) < 10 || f[3] != "01" { // ESTABLISHED
 				continue
 			}
 			local, ok := socketAddr(f[1])
-			if remote, known := socketAddr(f[2]); ok && known && local.Port() == port {
-				peers[remote.Addr()]++
+			remote, known := socketAddr(f[2])
+			if !ok || !known || remote.Addr().IsLoopback() {
+				continue
 			}
+			if ports[local.Port()] == nil {
+				ports[local.Port()] = map[netip.Addr]int{}
+			}
+			ports[local.Port()][remote.Addr()]++
 		}
 	}
-	return peers
+	return ports
 }
 
 // socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it cannot be
