@@ -104,11 +104,13 @@ func (e *end) OnSendable(*engine.Conn) {
 	}
 }
 
-// OnEOF passes the end on.
-func (e *end) OnEOF(*engine.Conn) {
+// OnEOF passes the end on. Where TLS was cut, so that bytes may be missing, that is a failure.
+func (e *end) OnEOF(c *engine.Conn) {
 	p := e.pair
 	e.ended = true
 	switch {
+	case c.Truncated():
+		p.fail(p.sideOf(e), ErrTruncated)
 	case e.other.ended:
 		p.end(p.sideOf(e.other), nil) // that has said its end first
 	case e.other.conn != nil:

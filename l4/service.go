@@ -76,6 +76,7 @@ var (
 	ErrIdle       = errors.New("no byte has moved for too long")
 	ErrNoBackend  = errors.New("no backend can be connected to")
 	ErrMaxConns   = errors.New("all backends have as many connections as they may")
+	ErrTruncated  = errors.New("TLS has ended without close_notify")
 	ErrClientLeft = errors.New("the client left before there was a connection to a backend")
 )
 

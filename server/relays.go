@@ -183,6 +183,8 @@ func reasonOf(r *l4.Record) string {
 		word = "max_requests"
 	case r.Why == l4.ErrClientLeft:
 		word = "gone"
+	case r.Why == l4.ErrTruncated:
+		word = "truncated"
 	case errors.Is(r.Why, engine.ErrStopped):
 		return "edge:drain"
 	case r.By == l4.ByBackend && r.Connect == 0:

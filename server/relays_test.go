@@ -245,3 +245,43 @@ func TestRelays_secured(t *testing.T) {
 		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"other.example.org\"\n", filepath.Join(dir, "ca.pem")))
 	wantRefused(t, addressOf(t, s, "db"))
 }
+
+// A stream of TLS that was cut does not look complete on the other side, whichever that is.
+func TestRelays_truncated(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "a", nil, "db.example.org")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := make(chan error, 1)
+	plain := testutil.Serve(t, func(c net.Conn) {
+		_, err := io.ReadAll(c)
+		ends <- err
+		c.Close()
+	})
+	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	s := start(t, Options{}, "%s", relaying("", keys, plain.Addr().String()))
+	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("a part"))               //nolint:errcheck // the backend tells
+	c.NetConn().(*net.TCPConn).CloseWrite() //nolint:errcheck // the backend tells
+	if err := <-ends; err == nil {
+		t.Error("the backend took a stream that was cut for a whole one")
+	}
+	c.Close()
+	cutting := testutil.Serve(t, func(c net.Conn) {
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+		io.WriteString(s, "a part") //nolint:errcheck // the client sees it
+		c.Close()
+	})
+	s = start(t, Options{}, "%s", relaying("", "", cutting.Addr().String())+
+		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"db.example.org\"\n", filepath.Join(dir, "ca.pem")))
+	w := testutil.Dial(t, addressOf(t, s, "db"))
+	if b, err := io.ReadAll(w.Conn()); err == nil {
+		t.Errorf("the client took %q, which was cut, for a whole", b)
+	}
+}
