@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,34 +178,18 @@ func resolveChecks(r *resolver) {
 	for _, e := range r.doc.upstreams {
 		own[e.Name] = e.health
 	}
+	http, relays := r.usedUpstreams()
 	for i := range r.c.Upstreams {
 		u := &r.c.Upstreams[i]
 		if u.Template != "" {
 			continue // its backends come and go with requests
 		}
 		u.HealthCheck = healthOf(r, u, own[u.Name])
-		if u.HealthCheck != nil && r.c.relaysOnly(i) && !r.doc.health.Has("type") &&
+		if u.HealthCheck != nil && relays[u.Name] && !http[u.Name] && !r.doc.health.Has("type") &&
 			(own[u.Name] == nil || !own[u.Name].Has("type")) {
 			u.HealthCheck.Type = "tcp"
 		}
 	}
-}
-
-// relaysOnly reports whether services lead to upstream i, and no route does.
-func (c *Config) relaysOnly(i int) bool {
-	for _, to := range c.Relays {
-		if to.Upstream == i {
-			return !c.routesTo(i)
-		}
-	}
-	return false
-}
-
-// routesTo reports whether a route or a rule leads to upstream i.
-func (c *Config) routesTo(i int) (found bool) {
-	leads := func(d Dest) bool { return d.Kind == DestUpstream && d.Upstream == i }
-	c.EachRule(func(rule *Rule) { found = found || rule.Dest == c.Upstreams[i].Name })
-	return found || leads(c.Fallback) || slices.ContainsFunc(c.Routes, func(r Route) bool { return leads(r.Dest) })
 }
 
 // healthOf returns how the backends of u are checked, nil when they are not. e is what the upstream says itself, nil

@@ -94,14 +94,14 @@ func resolveRelays(r *resolver) {
 		}
 		r.c.Relays[e.Name] = Relay{Upstream: to.Upstream, Idle: keys.Idle}
 	}
+	http, relays := r.usedUpstreams()
 	for _, e := range r.doc.upstreams {
-		i := r.names[e.Name]
-		if e.ProxyProtocol != "" && r.c.routesTo(i) {
+		if e.ProxyProtocol != "" && http[e.Name] {
 			r.rep.Errorf(e.At("proxy_protocol"), "have a service alone lead there",
 				"a connection of HTTP has requests of many clients, and a route leads to upstream %s",
 				syntax.Quote(e.Name))
 		}
-		if r.c.relaysOnly(i) {
+		if relays[e.Name] && !http[e.Name] {
 			for _, path := range httpKeys {
 				if e.Has(path) {
 					r.rep.Errorf(e.At(path), "leave it out", "%q is for HTTP, and no route leads to upstream %s", path,

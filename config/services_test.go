@@ -81,3 +81,29 @@ func TestParse_servicesAlone(t *testing.T) {
 		t.Errorf("%d listeners for a route", len(c.Listeners))
 	}
 }
+
+// What an upstream is checked by goes by all that leads to it, failovers and rules included.
+func TestParse_checksOfRelays(t *testing.T) {
+	const text = "http.listen = \":80\"\n[health_check]\ninterval = \"1s\"\n" +
+		"[services.db]\ntype = \"tcp\"\nlisten = \":1\"\ndest = \"a\"\n" +
+		"[upstreams.a]\nbackends = [{ address = \"10.0.0.1:1\" }]\nfailover = \"b\"\n" +
+		"[upstreams.b]\nbackends = [{ address = \"10.0.0.2:1\" }]\n"
+	const route = "[[routes]]\npattern = \"/*\"\ndest = \"c\"\n[upstreams.c]\n" +
+		"backends = [{ address = \"10.0.0.3:1\" }]\n"
+	const keyOfHTTP = "[upstreams.b.pool]\nidle = 1\n[upstreams.b.retry]\non = [\"connect\"]\n"
+	for _, c := range []struct{ name, text, a, b string }{
+		{"services alone", text + route, "tcp", "tcp"},
+		{"a route fails over to it", text + keyOfHTTP + route + "failover = \"b\"\n", "tcp", "http"},
+		{"a rule leads there", text + keyOfHTTP + route + "[[rules]]\nwhen = 'path == \"/\"'\ndest = \"b\"\n",
+			"tcp", "http"},
+	} {
+		cfg, rep := Options{TextOnly: true}.Parse("edge.toml", []byte(c.text))
+		if !rep.OK() {
+			t.Errorf("%s: %s", c.name, rendered(t, rep))
+			continue
+		}
+		if a, b := cfg.Upstream("a").HealthCheck.Type, cfg.Upstream("b").HealthCheck.Type; a != c.a || b != c.b {
+			t.Errorf("%s: %s and %s", c.name, a, b)
+		}
+	}
+}
