@@ -2,7 +2,9 @@ package l4
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -25,8 +27,10 @@ type attempt struct {
 	record Record
 	member *backend.Member // that counts the pair; nil: none does
 	pick   balance.Request
-	held   bool // it has a place at the member: Backends.Limits
-	trial  bool // Outliers count it
+	held   bool  // it has a place at the member: Backends.Limits
+	trial  bool  // Outliers count it
+	here   int   // members of record.To that were dialled
+	dialed int64 // Reactor.Now: the last of them was
 }
 
 // checkCounts panics when the invariant of attempt does not hold.
@@ -46,15 +50,19 @@ func (a *attempt) begin(s *Service, c *engine.Conn) {
 // next dials the next member for h. cause is the failure of the member before; nil: there was no member. Where none is
 // left the error is that failure, or says why there was none.
 func (a *attempt) next(r *engine.Reactor, h engine.Handler, cause error) (*engine.Conn, error) {
-	for a.record.Tries < triesMax {
+	for {
 		each := cmp.Or(a.record.To.Connect, connectDefault)
 		left := time.Duration(a.record.Began + 2*int64(each) - r.Now())
 		if left <= 0 {
 			break
 		}
-		m, full := a.choose(r)
-		if m == nil && a.record.To.Failover != nil {
-			a.record.To, a.pick.Tried = a.record.To.Failover, balance.Tried{}
+		var m *backend.Member
+		full := false
+		if a.here < triesMax {
+			m, full = a.choose(r)
+		}
+		if m == nil && !full && a.record.To.Failover != nil { // which is not there for load
+			a.record.To, a.pick.Tried, a.here = a.record.To.Failover, balance.Tried{}, 0
 			continue
 		}
 		if m == nil && full && cause == nil {
@@ -64,6 +72,8 @@ func (a *attempt) next(r *engine.Reactor, h engine.Handler, cause error) (*engin
 			break
 		}
 		a.record.Tries++
+		a.here++
+		a.dialed = r.Now()
 		a.record.Backend = m
 		a.pick.Tried.Add(m.Slot())
 		c, err := a.dial(r, m, h, min(each, left))
@@ -71,7 +81,9 @@ func (a *attempt) next(r *engine.Reactor, h engine.Handler, cause error) (*engin
 			return c, nil
 		}
 		a.unreached(r, err)
-		cause = err
+		if cause = err; ours(err) {
+			break // another member would fail likewise
+		}
 	}
 	if cause == nil {
 		cause = ErrNoBackend
@@ -133,7 +145,7 @@ func (a *attempt) choose(r *engine.Reactor) (m *backend.Member, full bool) {
 func (a *attempt) reached(c *engine.Conn) {
 	m, b, r := a.member, a.record.To, c.Reactor()
 	a.record.Connect, a.record.At = max(r.Now()-a.record.Began, 1), c.Peer()
-	m.Answered(r, time.Duration(a.record.Connect))
+	m.Answered(r, time.Duration(r.Now()-a.dialed))
 	if b.Outliers != nil {
 		b.Outliers.Good(r, m)
 	}
@@ -144,9 +156,14 @@ func (a *attempt) reached(c *engine.Conn) {
 	}
 }
 
-// unreached notes that the member could not be connected to, which the log tells where that is news. It ends its count.
+// unreached notes that the member could not be connected to, which the log tells where that is news, unless that says
+// nothing of the member. It ends its count.
 func (a *attempt) unreached(r *engine.Reactor, cause error) {
 	m, b := a.member, a.record.To
+	if ours(cause) {
+		a.leave(r)
+		return
+	}
 	m.Failed(r)
 	if b.Outliers != nil {
 		b.Outliers.Bad(r, m, ejection.Failed{Fault: true})
@@ -173,4 +190,10 @@ func (a *attempt) leave(r *engine.Reactor) {
 		b.Limits.Leave(r, m)
 	}
 	a.trial, a.held = false, false
+}
+
+// ours reports whether cause, of a connection that was not made, says nothing of its member.
+func ours(cause error) bool {
+	return cause == engine.ErrNoDescriptors || cause == engine.ErrStopped || cause == engine.ErrPanic ||
+		errors.Is(cause, syscall.EADDRNOTAVAIL)
 }

@@ -1,0 +1,102 @@
+package l4_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/l4"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// The latency of a backend is its own, not that of those that were tried before it.
+func TestSim_latencyIsOfTheBackend(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, nil)
+	h.backends[0].Ignore(true)
+	var at *sim.Peer
+	h.backends[1].Handle = func(p *sim.Peer) { at = p }
+	w.Dial(h.addr)
+	if err := w.Run(func() bool { return at != nil && at.Connected() }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	settled := false
+	w.After(100*time.Millisecond, func() { w.Dial(h.addr) })
+	w.After(5*time.Second, func() { settled = true })
+	if err := w.Run(func() bool { return settled }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if d, _ := h.set.Members()[1].Latency(); d > 500*time.Millisecond {
+		t.Errorf("a backend that connects in milliseconds has a latency of %v", d)
+	}
+}
+
+// However many backends an upstream has, its failover is tried after them.
+func TestSim_failoverAfterMany(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, func(s *l4.Service) {
+		dead := backend.Of("192.0.2.21:1", "192.0.2.22:1", "192.0.2.23:1", "192.0.2.24:1", "192.0.2.25:1",
+			"192.0.2.26:1", "192.0.2.27:1", "192.0.2.28:1")
+		s.To = &l4.Backends{Name: "dead", View: dead.View(1, balance.ByName("round_robin")), Connect: time.Second,
+			Failover: s.To}
+	})
+	w.Dial(h.addr)
+	reached := func() bool {
+		return len(h.backends[0].Accepted())+len(h.backends[1].Accepted()) > 0 || len(h.records) > 0
+	}
+	if err := w.Run(reached, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.records) > 0 {
+		t.Errorf("the failover was not tried: %+v", h.records[0])
+	}
+}
+
+// That this machine has no descriptor left is no failure of a backend.
+func TestSim_ownFailures(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, func(s *l4.Service) {
+		s.To.Secure = func(*backend.Member, *engine.Reactor, poller.Addr, engine.Handler, *engine.DialOptions) (
+			*engine.Conn, error) {
+			return nil, engine.ErrNoDescriptors
+		}
+	})
+	w.Dial(h.addr)
+	if err := w.Run(func() bool { return len(h.records) == 1 }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if why := h.records[0].Why; why != engine.ErrNoDescriptors {
+		t.Error(why)
+	}
+	for _, m := range h.set.Members() {
+		if m.Trouble() != backend.NoTrouble {
+			t.Errorf("%s is said to fail", m.Address())
+		}
+	}
+}
+
+// A failover is not there for load.
+func TestSim_failoverIsNotForLoad(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, func(s *l4.Service) {
+		full := backend.Of("192.0.2.10:5432")
+		limits := admission.New(1, admission.Options{Requests: 1})
+		full.Members()[0].Hold(1)
+		s.To = &l4.Backends{Name: "full", View: full.View(1, balance.ByName("round_robin")), Limits: limits,
+			Failover: s.To}
+	})
+	w.Dial(h.addr)
+	over := func() bool {
+		return len(h.records) == 1 || len(h.backends[0].Accepted())+len(h.backends[1].Accepted()) > 0
+	}
+	if err := w.Run(over, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.records) != 1 || h.records[0].Why != l4.ErrMaxConns {
+		t.Errorf("%+v", h.records)
+	}
+}
