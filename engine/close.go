@@ -115,12 +115,12 @@ func (c *Conn) linger() {
 // Reset ends the connection like Close with a cause, and the peer sees an error in place of an orderly end. A
 // message that is delimited by the end of its connection can be marked as incomplete in no other way. Over a Unix
 // socket the peer sees an orderly end all the same.
+//
+// It may come until OnClose returns, also where the connection has ended by something else: by ErrStopped for instance.
 func (c *Conn) Reset(cause error) {
 	c.mustOwn()
-	if c.state < closed {
-		c.flags |= resetting
-		c.drop(cause)
-	}
+	c.flags |= resetting
+	c.drop(cause)
 }
 
 // giveUp ends a closing Conn early. The peer sees a reset if bytes for it were still queued.

@@ -2,6 +2,8 @@ package l4
 
 import (
 	"math"
+	"math/rand/v2"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -21,8 +23,10 @@ type pair struct {
 	attempt
 	service  *Service
 	down, up end
-	relays   bool // bytes are passed on
-	over     bool // the end has begun, and both connections hear of it
+	relays   bool  // bytes are passed on
+	drains   bool  // Engine.Drain is about to end
+	last     int64 // Reactor.Now: a byte moved
+	over     bool  // the end has begun, and both connections hear of it
 }
 
 // check panics when the invariants of pair do not hold at the end of a callback.
@@ -50,6 +54,7 @@ type end struct {
 	splice engine.Splice
 	moved  int64 // bytes that came from it
 	paused bool  // it is not read, since the other side takes no more
+	waits  bool  // the same, while it is spliced
 	ended  bool  // it has said its end
 }
 
@@ -91,8 +96,9 @@ func (e *end) OnData(c *engine.Conn, in []byte) int {
 }
 
 // OnSpliced counts bytes that the kernel has moved.
-func (e *end) OnSpliced(in, _ int, _ bool) {
+func (e *end) OnSpliced(in, _ int, waits bool) {
 	e.moved += int64(in)
+	e.waits = waits
 	e.pair.touch()
 }
 
@@ -118,12 +124,37 @@ func (e *end) OnEOF(c *engine.Conn) {
 	}
 }
 
-// OnTimeout ends a pair on which nothing has moved. Only the connection of the client has a time.
-func (e *end) OnTimeout(*engine.Conn) { e.pair.end(ByEdge, ErrIdle) }
+// OnTimeout ends a pair on which nothing has moved: with a reset where one side has not taken all that came from the
+// other. Only the connection of the client has a time.
+func (e *end) OnTimeout(c *engine.Conn) {
+	p := e.pair
+	switch {
+	case p.drains && (!p.relays || p.midway() || c.Reactor().Now()-p.last < int64(drainQuiet)):
+		c.SetTimeout(drainQuiet)
+	case p.drains:
+		p.end(ByEdge, engine.ErrStopped)
+	case p.midway():
+		p.fail(ByEdge, ErrIdle)
+	default:
+		p.end(ByEdge, ErrIdle)
+	}
+}
+
+// drainQuiet is for how long nothing has moved on a pair that a drain ends.
+const drainQuiet = time.Second
+
+// OnDrain gives the pair a random part of the time that is left: clients should not all come back at once.
+func (e *end) OnDrain(c *engine.Conn, left time.Duration) {
+	e.pair.drains = true
+	c.SetTimeout(1 + rand.N(left-left/8+1))
+}
 
 // OnClose hears that a connection has ended: by the pair, by its peer, or since it could not be made.
 func (e *end) OnClose(c *engine.Conn, cause error) {
 	p := e.pair
+	if !p.over && (cause == engine.ErrStopped || cause == engine.ErrPanic) && c.Layer() == nil {
+		c.Reset(cause) // an end would look like the end of all
+	}
 	e.conn = nil
 	switch {
 	case p.over:
@@ -175,7 +206,12 @@ func (p *pair) sideOf(e *end) Side {
 
 // touch puts the idle timeout off. Moving a time later costs a few nanoseconds.
 func (p *pair) touch() {
-	if c := p.down.conn; c != nil {
+	c := p.down.conn
+	if c == nil {
+		return
+	}
+	p.last = c.Reactor().Now()
+	if !p.drains {
 		c.SetTimeout(p.service.Idle)
 	}
 }
@@ -205,6 +241,9 @@ func (p *pair) fail(by Side, why error) {
 		}
 	})
 }
+
+// midway reports whether bytes of one side wait for the other to take them.
+func (p *pair) midway() bool { return p.down.paused || p.down.waits || p.up.paused || p.up.waits }
 
 func (p *pair) stop(by Side, why error, do func(c *engine.Conn)) {
 	if p.over {

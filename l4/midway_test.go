@@ -1,0 +1,75 @@
+package l4_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/sim"
+)
+
+// A client that takes nothing for the idle timeout sees no orderly end after a part of what came.
+func TestSim_idleMidway(t *testing.T) {
+	for name, spliced := range map[string]bool{"spliced": true, "copied": false} {
+		t.Run(name, func(t *testing.T) {
+			w := sim.NewWorld(1)
+			h := newHouse(t, w, nil)
+			client := w.Dial(h.addr)
+			var at *sim.Peer
+			for _, l := range h.backends {
+				l.Handle = func(p *sim.Peer) { at = p }
+			}
+			if err := w.Run(func() bool { return at != nil && client.Connected() }, 100_000); err != nil {
+				t.Fatal(err)
+			}
+			client.StopReading()
+			size := 4 << 20
+			if !spliced {
+				w.Faults.NoPipe = 1
+			}
+			at.Send(bytes.Repeat([]byte("x"), size))
+			if err := w.Run(at.Closed, 1_000_000); err != nil {
+				t.Fatal(err)
+			}
+			client.StartReading()
+			if err := w.Run(client.Closed, 1_000_000); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(client.Received()); client.Err() == nil && n < size {
+				t.Errorf("an orderly end after %d of %d bytes", n, size)
+			}
+		})
+	}
+}
+
+// A stop cuts no stream so that it looks complete.
+func TestSim_stopMidway(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, nil)
+	client := w.Dial(h.addr)
+	var at *sim.Peer
+	for _, l := range h.backends {
+		l.Handle = func(p *sim.Peer) { at = p }
+	}
+	if err := w.Run(func() bool { return at != nil && client.Connected() }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	client.StopReading()
+	settled := false
+	w.After(time.Second, func() { settled = true })
+	at.Send(bytes.Repeat([]byte("x"), 4<<20))
+	if err := w.Run(func() bool { return settled }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	h.engine.Stop()
+	client.StartReading()
+	for range 1000 {
+		if client.Closed() {
+			break
+		}
+		w.Step()
+	}
+	if n := len(client.Received()); client.Err() == nil || at.Err() == nil {
+		t.Errorf("an orderly end after %d bytes: %v, %v", n, client.Err(), at.Err())
+	}
+}
