@@ -32,6 +32,9 @@ type relays struct {
 	counts    relayCounts
 	all       map[string]*relay // by name; guarded by shared.mu
 	next      map[string]*l4.Service
+	// log has the lines of connections, by Reactor.Index. They may outlive many reloads, and outputs.
+	log     atomic.Pointer[[]proxy.AccessLog]
+	nextLog []proxy.AccessLog
 }
 
 // relay is one service. It lasts as long as configurations have one of its name.
@@ -54,6 +57,9 @@ func (p *relays) prepare() error {
 	p.next = make(map[string]*l4.Service)
 	p.reload.onFailure(func() { p.next = nil })
 	c := p.reload.config
+	if err := p.prepareLog(c.Log); err != nil {
+		return err
+	}
 	for i := range c.Services {
 		l := &c.Services[i]
 		leads, ok := c.Relays[l.Name]
@@ -64,17 +70,11 @@ func (p *relays) prepare() error {
 		if err != nil {
 			return fmt.Errorf("service %s: %w", l.Name, err)
 		}
-		log := c.Log
-		log.When, log.Sample, log.Always, log.Line, log.Fields = nil, nil, nil, nil, nil // those are of requests
-		logs, err := p.logs.by(&log)
-		if err != nil {
-			return err
-		}
 		n := p.counts.of(l.Name)
 		s := &l4.Service{Name: l.Name, To: to, Idle: leads.Idle}
 		s.Ended = func(r *l4.Record) {
 			reason := n.add(r)
-			if logs != nil {
+			if logs := *p.log.Load(); logs != nil {
 				logs[r.Client.Reactor().Index()].Append(recordOf(r, reason))
 			}
 		}
@@ -88,7 +88,18 @@ func (p *relays) prepare() error {
 	return nil
 }
 
+func (p *relays) prepareLog(of config.Log) (err error) {
+	of.When, of.Sample, of.Always, of.Line, of.Fields = nil, nil, nil, nil, nil // those are of requests
+	if p.nextLog, err = p.logs.by(&of); err == nil && p.log.Load() == nil {
+		log := p.nextLog
+		p.log.Store(&log)
+	}
+	return err
+}
+
 func (p *relays) retire() {
+	log := p.nextLog
+	p.log.Store(&log)
 	for name, r := range p.all {
 		if s := p.next[name]; s != nil {
 			r.now.Store(s)

@@ -285,3 +285,26 @@ func TestRelays_truncated(t *testing.T) {
 		t.Errorf("the client took %q, which was cut, for a whole", b)
 	}
 }
+
+// A connection that outlives its access log by a reload is told of in the log that there is at its end.
+func TestRelays_logOfAReload(t *testing.T) {
+	dir := t.TempDir()
+	old, now := filepath.Join(dir, "old.log"), filepath.Join(dir, "now.log")
+	b := named(t, "one")
+	s := start(t, Options{}, "%s", relaying("'"+old+"'", "", b))
+	w := testutil.Dial(t, addressOf(t, s, "db"))
+	w.Want("one\n")
+	apply(t, s, "%s", relaying("'"+now+"'", "", b))
+	for _, k := range s.logs.lingering {
+		if err := k.close(); err != nil { // as a minute later
+			t.Fatal(err)
+		}
+	}
+	w.CloseWrite()
+	w.WantEnd()
+	lines := func() string {
+		text, _ := os.ReadFile(now)
+		return string(text)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Contains(lines(), `"proto":"TCP"`) }, lines)
+}
