@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/l4"
 )
 
 // A client that takes nothing for the idle timeout sees no orderly end after a part of what came.
@@ -71,5 +72,34 @@ func TestSim_stopMidway(t *testing.T) {
 	}
 	if n := len(client.Received()); client.Err() == nil || at.Err() == nil {
 		t.Errorf("an orderly end after %d bytes: %v, %v", n, client.Err(), at.Err())
+	}
+}
+
+// Clients that take nothing of what comes do not keep the memory from others.
+func TestSim_relief(t *testing.T) {
+	w := sim.NewWorld(1)
+	w.Net.BufferMin, w.Net.BufferMax = 4<<10, 4<<10
+	w.Faults.NoPipe = 1
+	h := newHouseOf(t, w, 1<<20, func(s *l4.Service) { s.Idle = time.Hour })
+	for _, l := range h.backends {
+		l.Handle = func(p *sim.Peer) {
+			if p.Unsent() == 0 {
+				p.Send(bytes.Repeat([]byte("x"), 256<<10))
+			}
+		}
+	}
+	for range 400 {
+		w.Dial(h.addr).StopReading()
+	}
+	settled := false
+	w.After(2*time.Minute, func() { settled = true })
+	if err := w.Run(func() bool { return settled }, 5_000_000); err != nil {
+		t.Fatal(err)
+	}
+	client := w.Dial(h.addr)
+	settled = false
+	w.After(time.Minute, func() { settled = true })
+	if err := w.Run(func() bool { return settled || len(client.Received()) > 0 }, 1_000_000); err != nil || settled {
+		t.Fatal("a newcomer is not served", err)
 	}
 }

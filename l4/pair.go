@@ -129,6 +129,10 @@ func (e *end) OnEOF(c *engine.Conn) {
 func (e *end) OnTimeout(c *engine.Conn) {
 	p := e.pair
 	switch {
+	case p.drains && !c.Reactor().Engine().Draining(): // it was taken back
+		if p.drains = false; p.relays {
+			p.touch()
+		}
 	case p.drains && (!p.relays || p.midway() || c.Reactor().Now()-p.last < int64(drainQuiet)):
 		c.SetTimeout(drainQuiet)
 	case p.drains:
@@ -147,6 +151,19 @@ const drainQuiet = time.Second
 func (e *end) OnDrain(c *engine.Conn, left time.Duration) {
 	e.pair.drains = true
 	c.SetTimeout(1 + rand.N(left-left/8+1))
+}
+
+// Relieve gives the pair up where one side has not taken for age what came from the other: its buffers are held as
+// long as that takes.
+func (e *end) Relieve(c *engine.Conn, age time.Duration) {
+	p := e.pair
+	switch {
+	case c.Reactor().Now()-p.last < int64(age):
+	case p.up.paused || p.up.waits:
+		p.fail(ByClient, engine.ErrTimeout)
+	case p.down.paused || p.down.waits:
+		p.fail(ByBackend, engine.ErrTimeout)
+	}
 }
 
 // OnClose hears that a connection has ended: by the pair, by its peer, or since it could not be made.

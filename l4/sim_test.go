@@ -29,9 +29,14 @@ type house struct {
 }
 
 func newHouse(t testing.TB, w *sim.World, change func(s *l4.Service)) *house {
+	return newHouseOf(t, w, 0, change)
+}
+
+// newHouseOf is newHouse with so much memory; 0: plenty.
+func newHouseOf(t testing.TB, w *sim.World, memory int64, change func(s *l4.Service)) *house {
 	h := &house{w: w, addr: poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:5432")}}
 	e, err := engine.New(engine.Options{
-		Reactors: 1, SendLow: 4 << 10, SpliceMin: 1, ReadSize: 16 << 10,
+		Reactors: 1, SendLow: 4 << 10, SpliceMin: 1, ReadSize: 16 << 10, Memory: memory,
 		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
 	if err != nil {
