@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config/plugins"
@@ -94,6 +96,7 @@ func resolveRelays(r *resolver) {
 		}
 		r.c.Relays[e.Name] = Relay{Upstream: to.Upstream, Idle: keys.Idle}
 	}
+	reportLoop(r)
 	http, relays := r.usedUpstreams()
 	for _, e := range r.doc.upstreams {
 		if e.ProxyProtocol != "" && http[e.Name] {
@@ -110,4 +113,45 @@ func resolveRelays(r *resolver) {
 			}
 		}
 	}
+}
+
+// reportLoop reports the first service that leads to itself, maybe by other services: one connection would make
+// others until no descriptor is left.
+func reportLoop(r *resolver) {
+	for _, e := range r.doc.services {
+		if _, ok := r.c.Relays[e.Name]; ok && r.c.comesTo(e.Name, &e.Listener, make(map[string]bool)) {
+			r.rep.Errorf(e.At("dest"), "lead to other addresses", "service %s leads to itself", syntax.Quote(e.Name))
+			return
+		}
+	}
+}
+
+// comesTo reports whether the service that is called from leads to to, maybe by services that are not in seen.
+func (c *Config) comesTo(from string, to *Listener, seen map[string]bool) bool {
+	seen[from] = true
+	for u := &c.Upstreams[c.Relays[from].Upstream]; u != nil; u = c.Upstream(u.Failover) {
+		for i := range c.Services {
+			s := &c.Services[i]
+			if !slices.ContainsFunc(u.Backends, s.listensFor) {
+				continue
+			}
+			if _, relays := c.Relays[s.Name]; s.Name == to.Name || relays && !seen[s.Name] && c.comesTo(s.Name, to, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// listensFor reports whether l has the address of b, as far as the texts of both tell.
+func (l *Listener) listensFor(b Backend) bool {
+	host := strings.Replace(b.Host, "localhost", "127.0.0.1", 1)
+	ip, _ := netip.ParseAddr(host)
+	return slices.ContainsFunc(l.Addresses, func(a Address) bool {
+		if a.Network == "unix" || b.Unix != "" {
+			return a.Network == "unix" && a.Path == b.Unix
+		}
+		all := a.Host == "" || a.Host == "*" || a.Host == "0.0.0.0" || a.Host == "::"
+		return a.Port != 0 && a.Port == b.Port && (a.Host == host || a.Host == b.Host || all && ip.IsLoopback())
+	})
 }

@@ -107,3 +107,27 @@ func TestParse_checksOfRelays(t *testing.T) {
 		}
 	}
 }
+
+// A service that leads to itself is refused: a connection would use all descriptors up.
+func TestParse_loopOfServices(t *testing.T) {
+	service := func(name, listen, dest string) string {
+		return "[services." + name + "]\ntype = \"tcp\"\nlisten = \"" + listen + "\"\ndest = \"" + dest + "\"\n"
+	}
+	for _, c := range []struct {
+		text string
+		loop bool
+	}{
+		{service("a", "127.0.0.1:7000", "127.0.0.1:7000"), true},
+		{service("a", ":7000", "10.0.0.1:1, localhost:7000"), true},
+		{service("a", "unix:/run/a", "unix:/run/a"), true},
+		{service("a", ":7000", "127.0.0.1:7001") + service("b", ":7001", "127.0.0.1:7000"), true},
+		{service("a", ":7000", "127.0.0.1:7001") + service("b", ":7001", "127.0.0.1:7002"), false},
+		{service("a", "127.0.0.1:7000", "127.0.0.2:7000"), false},
+		{service("a", ":7000", "10.0.0.1:7000"), false},
+	} {
+		_, rep := Options{TextOnly: true}.Parse("edge.toml", []byte(c.text))
+		if text := rendered(t, rep); strings.Contains(text, "leads to itself") != c.loop {
+			t.Errorf("%s: %s", c.text, text)
+		}
+	}
+}
