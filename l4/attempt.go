@@ -121,24 +121,45 @@ func (a *attempt) choose(r *engine.Reactor) (m *backend.Member, full bool) {
 	if m = b.View.Pick(r, &a.pick); b.Outliers != nil {
 		m = b.Outliers.OrEjected(b.View, r, &a.pick, m)
 	}
-	if m != nil && b.Limits != nil && !b.Limits.Hold(m) {
-		if m = b.View.Find(r, &a.pick, b.Limits.Hold); m == nil {
-			return nil, true
-		}
-	}
 	if m == nil {
 		return nil, false
 	}
+	if !a.take(m, false) {
+		other := b.View.Find(r, &a.pick, func(other *backend.Member) bool { return a.take(other, false) })
+		switch {
+		case other != nil:
+			m = other
+		case !a.take(m, true):
+			return nil, true
+		}
+	}
 	a.member = m
 	m.Enter(r, true)
-	if b.Limits != nil {
-		a.held = true
+	if a.held {
 		b.Limits.Enter(r)
 	}
-	if b.Outliers != nil && b.Outliers.Trying() {
-		a.trial = b.Outliers.Admit(m, true) == ejection.Counted
-	}
 	return m, false
+}
+
+// take has m hold a place for the pair, and Outliers count it where m is on trial. It reports false where m has no
+// room, or has as many connections as one on trial may, unless must is set.
+func (a *attempt) take(m *backend.Member, must bool) bool {
+	b := a.record.To
+	if b.Limits != nil && !b.Limits.Hold(m) {
+		return false
+	}
+	how := ejection.Free
+	if b.Outliers != nil && b.Outliers.Trying() {
+		how = b.Outliers.Admit(m, must)
+	}
+	if how == ejection.Refused {
+		if b.Limits != nil {
+			m.Release()
+		}
+		return false
+	}
+	a.held, a.trial = b.Limits != nil, how == ejection.Counted
+	return true
 }
 
 // reached notes that c, a connection to the member, stands.
@@ -148,6 +169,10 @@ func (a *attempt) reached(c *engine.Conn) {
 	m.Answered(r, time.Duration(r.Now()-a.dialed))
 	if b.Outliers != nil {
 		b.Outliers.Good(r, m)
+	}
+	if a.trial { // which was about connecting: the connection may last for hours
+		a.trial = false
+		b.Outliers.Leave(m)
 	}
 	m.Readmit(a.record.At)
 	if t, told := m.Recover(); told {

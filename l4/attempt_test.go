@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
@@ -98,5 +99,43 @@ func TestSim_failoverIsNotForLoad(t *testing.T) {
 	}
 	if len(h.records) != 1 || h.records[0].Why != l4.ErrMaxConns {
 		t.Errorf("%+v", h.records)
+	}
+}
+
+// A backend that comes back from an ejection is tried by few clients at a time.
+func TestSim_trial(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newHouse(t, w, func(s *l4.Service) { s.To.Connect = time.Minute })
+	h.service.To.Outliers = backend.NewOutliers(h.set, 1, ejection.Options{Errors: 1, Eject: time.Second})
+	bad := h.set.Members()[0]
+	h.backends[0].Refuse(true)
+	for at := range 40 {
+		w.After(time.Duration(at)*10*time.Millisecond, func() { w.Dial(h.addr) })
+	}
+	wait := func(d time.Duration, until func() bool) {
+		late := false
+		w.After(d, func() { late = true })
+		if err := w.Run(func() bool { return late || until() }, 1_000_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(5*time.Second, func() bool { return bad.Reasons()&backend.Ejected != 0 })
+	if bad.Reasons()&backend.Ejected == 0 {
+		t.Fatal("no ejection")
+	}
+	h.backends[0].Refuse(false)
+	h.backends[0].Ignore(true) // it hangs
+	wait(2*time.Second, func() bool { return false })
+	for range 40 {
+		w.Dial(h.addr)
+	}
+	most := 0
+	wait(2*time.Second, func() bool {
+		_, tunnels := bad.InFlight()
+		most = max(most, tunnels)
+		return false
+	})
+	if most == 0 || most > 2 {
+		t.Errorf("%d clients at once, %v", most, bad.Reasons())
 	}
 }
