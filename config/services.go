@@ -135,7 +135,8 @@ func (c *Config) comesTo(from string, to *Listener, seen map[string]bool) bool {
 			if !slices.ContainsFunc(u.Backends, s.listensFor) {
 				continue
 			}
-			if _, relays := c.Relays[s.Name]; s.Name == to.Name || relays && !seen[s.Name] && c.comesTo(s.Name, to, seen) {
+			_, relays := c.Relays[s.Name]
+			if s.Name == to.Name || relays && !seen[s.Name] && c.comesTo(s.Name, to, seen) {
 				return true
 			}
 		}

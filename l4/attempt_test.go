@@ -1,6 +1,7 @@
 package l4_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -137,5 +138,36 @@ func TestSim_trial(t *testing.T) {
 	})
 	if most == 0 || most > 2 {
 		t.Errorf("%d clients at once, %v", most, bad.Reasons())
+	}
+}
+
+// A panic while the next backend is dialled costs that pair alone, and leaves nothing open or counted.
+func TestSim_panicWhileDialling(t *testing.T) {
+	w := sim.NewWorld(1)
+	dials := 0
+	h := newHouse(t, w, func(s *l4.Service) {
+		s.To.Secure = func(_ *backend.Member, r *engine.Reactor, to poller.Addr, h engine.Handler,
+			o *engine.DialOptions) (*engine.Conn, error) {
+			if dials++; dials > 1 {
+				panic(errors.New("the second dial"))
+			}
+			return r.Dial(to, h, o)
+		}
+	})
+	h.backends[0].Refuse(true)
+	h.backends[1].Refuse(true)
+	client := w.Dial(h.addr)
+	late := false
+	w.After(10*time.Second, func() { late = true })
+	if err := w.Run(func() bool { return late || len(h.records) == 1 && h.engine.Conns() == 0 }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if late || !client.Closed() {
+		t.Errorf("%d records, %d connections", len(h.records), h.engine.Conns())
+	}
+	for _, m := range h.set.Members() {
+		if requests, tunnels := m.InFlight(); requests+tunnels != 0 {
+			t.Errorf("%s counts %d and %d", m.Address(), requests, tunnels)
+		}
 	}
 }

@@ -195,8 +195,17 @@ func (e *end) OnClose(c *engine.Conn, cause error) {
 }
 
 // connect connects to the next member, or ends p where none is left. cause is the failure of the member before.
+// A panic, of a method of balancing for instance, costs this pair alone.
 func (p *pair) connect(cause error) {
-	c, err := p.next(p.down.conn.Reactor(), &p.up, cause)
+	r := p.down.conn.Reactor()
+	defer func() {
+		if v := recover(); v != nil {
+			r.Panicked(v)
+			p.fail(ByEdge, engine.ErrPanic)
+			p.leave(r)
+		}
+	}()
+	c, err := p.next(r, &p.up, cause)
 	switch {
 	case err == nil:
 		p.up.conn = c

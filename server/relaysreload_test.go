@@ -41,8 +41,8 @@ func TestRelays_failedReload(t *testing.T) {
 	w.CloseWrite()
 	w.WantEnd()
 	testutil.Eventually(t, testutil.Patience, func() bool {
-		page := scrapeNow(s)
-		return s.engine.Conns() == 0 && strings.Contains(page, `edge_service_connections_total{result="closed",service="db"} 3`)
+		const closed = `edge_service_connections_total{result="closed",service="db"} 3`
+		return s.engine.Conns() == 0 && strings.Contains(scrapeNow(s), closed)
 	}, func() string { return scrapeNow(s) })
 	for _, of := range s.upstreams.now.services {
 		for _, m := range of.set.Members() {
@@ -71,7 +71,8 @@ func TestRelays_families(t *testing.T) {
 		}
 	}()
 	at := testutil.SocketPath(t)
-	s := start(t, Options{}, "log = { output = [] }\n[services.a]\ntype = \"tcp\"\nlisten = \"unix:%s\"\ndest = \"db\"\n"+
+	s := start(t, Options{}, "log = { output = [] }\n"+
+		"[services.a]\ntype = \"tcp\"\nlisten = \"unix:%s\"\ndest = \"db\"\n"+
 		"[services.b]\ntype = \"tcp\"\nlisten = \"[::1]:0\"\ndest = \"db\"\n"+
 		"[upstreams.db]\nload_balancing = \"ip_hash\"\nbackends = [{ address = \"unix:%s\" }]\n", at, path)
 	for _, to := range [][2]string{{"unix", at}, {"tcp", addressOf(t, s, "b")}} {
