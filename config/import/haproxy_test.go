@@ -86,7 +86,7 @@ func TestHAProxy_defaultServer(t *testing.T) {
 			t.Errorf("%s is missing:\n%s", want, out)
 		}
 	}
-	wantAll(t, "send-proxy", p, []string{"not carried: default-server … send-proxy"})
+	wantAll(t, "send-proxy", p, []string{`not carried: proxy_protocol = "v1"`})
 }
 
 // What a frontend leads to that edge has no address of is not reached by those of another one.

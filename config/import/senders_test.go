@@ -66,7 +66,7 @@ func TestHAProxy_loadBalancers(t *testing.T) {
 		"bind :81 accept-proxy\n tcp-request connection reject if { src 10.0.0.0/8 }\n " +
 			"http-request deny if { src 192.0.2.7 }": {`when = 'socket.ip in {10.0.0.0/8}' drop = true`,
 			`when = 'client.ip in {192.0.2.7}' deny = 403`},
-		"default-server send-proxy": {"not carried: default-server … send-proxy"},
+		"default-server send-proxy": {"not carried: proxy_protocol = \"v1\""},
 	} {
 		wantAll(t, lines, planOf(t, "haproxy", front+lines+"\n"), want)
 	}

@@ -41,7 +41,7 @@ func (im *importer) upstream(s *section) string {
 	shared := map[string]string{} // keys that edge has for all servers of an upstream alone
 	b.Set("backends", "", plan.Place{})
 	b.Set("load_balancing", `"round_robin"`, plan.Place{})
-	im.balance(b, s.find("balance"))
+	im.balance(b, s)
 	for _, l := range s.all("server") {
 		all := l.options(defaults, 3)
 		if checked == nil && all["check"].what != "" {
@@ -60,12 +60,16 @@ func (im *importer) upstream(s *section) string {
 	if secure {
 		b.Set("tls.verify", strconv.FormatBool(verify), plan.Place{})
 	}
-	im.keys(b, s, "timeout.connect", "timeout.server", "timeout.server.again", "timeout.queue", "retries")
+	names, tcp := []string{"timeout.connect"}, s.mode() == "tcp"
+	if !tcp {
+		names = append(names, "timeout.server", "timeout.server.again", "timeout.queue", "retries")
+	}
+	im.keys(b, s, names...)
 	if checked != nil {
 		im.check(b, s, checked)
 	}
 	if l := s.find("cookie"); l != nil {
-		if l.used = l.has("insert"); l.used {
+		if l.used = l.has("insert") && !tcp; l.used {
 			b.Set("sticky.cookie", plan.String(l.word(1)), l.at)
 			im.Note(l.at, l.text(), "the values of the cookie are edge's own: each client gets a new one")
 		}
@@ -95,6 +99,9 @@ func (l *line) options(others map[string]option, from int) map[string]option {
 			i++
 			o.value = list[i]
 			o.what += " " + o.value
+		}
+		if strings.HasPrefix(name, "send-proxy") {
+			name, o.value = "send-proxy", cmp.Or(lookup("send-proxy: v1", name), "v2")
 		}
 		all[name] = o
 	}
@@ -136,19 +143,22 @@ func (im *importer) server(b *plan.Block, l *line, all map[string]option, shared
 	return "{ " + strings.Join(fields, ", ") + " }"
 }
 
-func (im *importer) balance(b *plan.Block, l *line) {
+func (im *importer) balance(b *plan.Block, s *section) {
+	l, tcp := s.find("balance"), s.mode() == "tcp"
 	word, argument, _ := strings.Cut(strings.TrimSuffix(l.word(1), ")"), "(")
 	method, key, _ := strings.Cut(lookup(balances, word), " ")
 	switch {
 	case l == nil:
 		return
-	case method == "":
+	case method == "", tcp && key != "" && key != "client_ip":
 		im.Lose(l.at, l.text(), "edge does not choose like this: in turns")
 		return
 	}
 	b.Set("load_balancing", plan.String(method), l.at)
 	if key != "" {
-		b.Set("hash_key", plan.String(strings.Replace(key, "$", cmp.Or(argument, l.word(2)), 1)), l.at)
+		if !tcp { // a service hashes the address of the client
+			b.Set("hash_key", plan.String(strings.Replace(key, "$", cmp.Or(argument, l.word(2)), 1)), l.at)
+		}
 		im.Note(l.at, l.text(), "keys go to other servers than they did: edge hashes them as nginx does")
 	}
 }

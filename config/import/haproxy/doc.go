@@ -4,7 +4,8 @@
 // connection.
 //
 //	text ── read.go ──► sections, ── frontend.go ──► listeners; sites: actions.go, conditions.go, fetches.go
-//	                    lines        backend.go ───► upstreams
+//	                    lines                        services
+//	                                 backend.go ───► upstreams
 //	                                 words.go ─────► findings about all the rest
 //
 // A frontend is a site: lines about requests are its steps, use_backend lines its branches, and backends are targets

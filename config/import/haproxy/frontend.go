@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
@@ -44,18 +45,9 @@ func (im *importer) newFront(s *section, changed []string) *front {
 	return f
 }
 
-// frontend translates a frontend or a listen section.
+// frontend translates a frontend or a listen section of the mode http.
 func (im *importer) frontend(s *section) {
 	s.head.used = true
-	if mode := s.find("mode"); mode != nil {
-		if mode.used = false; mode.word(1) != "http" { // it is among the findings
-			for _, l := range append(s.lines, s.head) {
-				l.used = true
-				im.Lose(l.at, l.text(), "edge import carries HTTP alone: TCP is [services.NAME]")
-			}
-			return
-		}
-	}
 	f := im.newFront(s, nil)
 	listeners := f.listeners()
 	if listeners == nil {
@@ -76,6 +68,61 @@ func (im *importer) frontend(s *section) {
 	site.Branches = append(site.Branches, plan.Branch{When: plan.Always, To: f.target(name), What: at.text(),
 		From: []plan.Place{at.at}})
 	im.sites = append(im.sites, site)
+}
+
+// decides matches lines by which a section refuses some connections, or leads some elsewhere.
+var decides = plan.Expr(`^(?:use_backend|use-server|tcp-re(?:quest|sponse) (?:connection|session|content) ` +
+	`(?:reject|silent-drop|close|lua\.|use-service|switch-mode|set-dst))\b`)
+
+// relay translates a section that is not about HTTP: its addresses are services that lead to one upstream.
+func (im *importer) relay(s *section) {
+	f, to, at, why := im.newFront(s, nil), s, s.head.at, ""
+	lines := f.lines
+	if l := s.find("default_backend"); l != nil {
+		if to, at = im.backends[l.word(1)], l.at; to != nil {
+			lines = slices.Concat(lines, im.newFront(to, nil).lines)
+		}
+	}
+	switch {
+	case s.mode() != "tcp":
+		why = "edge import carries HTTP and TCP alone"
+	case slices.ContainsFunc(lines, func(l *line) bool { return decides().MatchString(l.text()) }):
+		why = "a service does not refuse connections by conditions, nor choose backends"
+	case to == nil || len(to.all("server")) == 0 || to.mode() != "tcp":
+		why = "it leads to no backend of the mode tcp with servers"
+	default:
+		s.head.used, to.head.used = true, true
+		if len(f.bind(func(name string) *plan.Block { return f.service(name, to, at) })) > 0 {
+			return
+		}
+		why = "edge has none of its addresses: it is not served"
+	}
+	for _, l := range append(slices.Clone(s.lines), s.head) {
+		l.used = true
+		im.Lose(l.at, l.text(), why)
+	}
+}
+
+// service adds a service that leads to a backend, and has the longest of the times that HAProxy has for idle
+// connections.
+func (f *front) service(name string, to *section, at plan.Place) *plan.Block {
+	b := f.im.Add("[services."+plan.Key(name)+"]", f.s.head.at)
+	b.Set("type", `"tcp"`, plan.Place{})
+	b.Set("listen", "", plan.Place{})
+	b.Set("dest", plan.String(f.im.upstream(to)), at)
+	var longest time.Duration
+	times := []*line{f.s.find("timeout", "client"), to.find("timeout", "server"), to.find("timeout", "tunnel")}
+	for _, l := range times {
+		d, ok := plan.ParseTime(l.word(2), time.Millisecond)
+		if ok {
+			b.From(l.at)
+		}
+		if ok && d >= longest {
+			longest = d
+			b.Set("timeouts.idle", plan.Duration(d), l.at)
+		}
+	}
+	return b
 }
 
 // target returns where a backend section leads.
@@ -156,9 +203,29 @@ func (f *front) useBackend(l *line, other string) (list []plan.Branch) {
 	return list
 }
 
-// listeners writes the listeners of a frontend, one for plain addresses and one for each set of options of TLS or the
-// PROXY protocol, and returns their names.
+// listeners writes the listeners of a frontend, and returns their names.
 func (f *front) listeners() (names []string) {
+	blocks := f.bind(func(name string) *plan.Block {
+		b := f.im.Add("[[listeners]]", f.s.head.at)
+		b.Set("name", plan.String(name), plan.Place{})
+		names = append(names, name)
+		return b
+	})
+	for _, b := range blocks {
+		f.im.keys(b, f.s, "timeout.http-request", "timeout.http-keep-alive")
+		f.im.errorPages(f.s, b)
+		if l := f.s.find("compression", "algo"); l != nil {
+			if name := f.im.compress(f.s, l); name != "" {
+				b.Set("filters", plan.Strings(name), l.at)
+			}
+		}
+	}
+	return names
+}
+
+// bind writes the addresses of a frontend into blocks that add adds by their names, one for plain addresses and one for
+// each set of options of TLS or the PROXY protocol.
+func (f *front) bind(add func(name string) *plan.Block) (blocks map[string]*plan.Block) {
 	name := plan.Unused(cmp.Or(plan.Name(f.s.name), "web"), f.im.listeners)
 	blocks, addresses := map[string]*plan.Block{}, map[string][]string{}
 	for _, l := range f.s.all("bind") {
@@ -178,8 +245,7 @@ func (f *front) listeners() (names []string) {
 				if id != "" {
 					as = plan.Unused(as, f.im.listeners)
 				}
-				names, blocks[id] = append(names, as), f.im.Add("[[listeners]]", f.s.head.at)
-				blocks[id].Set("name", plan.String(as), l.at)
+				blocks[id] = add(as)
 			}
 			addresses[id] = append(addresses[id], address)
 			blocks[id].Set("listen", plan.Strings(addresses[id]...), l.at)
@@ -187,16 +253,7 @@ func (f *front) listeners() (names []string) {
 			f.believe(blocks[id], l, told)
 		}
 	}
-	for _, b := range blocks {
-		f.im.keys(b, f.s, "timeout.http-request", "timeout.http-keep-alive")
-		f.im.errorPages(f.s, b)
-		if l := f.s.find("compression", "algo"); l != nil {
-			if name := f.im.compress(f.s, l); name != "" {
-				b.Set("filters", plan.Strings(name), l.at)
-			}
-		}
-	}
-	return names
+	return blocks
 }
 
 // compress returns the filter for the line of a section that says how answers are compressed; "": edge cannot.

@@ -42,7 +42,11 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 		case "defaults":
 			im.errorPages(s, im.Block(""))
 		case "frontend", "listen":
-			im.frontend(s)
+			if s.mode() == "http" {
+				im.frontend(s)
+			} else {
+				im.relay(s)
+			}
 		}
 	}
 	if len(im.sites) == 1 {

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -121,6 +122,15 @@ func (s *section) find(words ...string) *line {
 		}
 	}
 	return nil
+}
+
+// mode returns the mode of a section; its line stays among the findings.
+func (s *section) mode() string {
+	l := s.find("mode")
+	if l != nil {
+		l.used = false
+	}
+	return cmp.Or(l.word(1), "tcp")
 }
 
 func (s *section) all(word string) (list []*line) {

@@ -32,7 +32,7 @@ log chroot daemon maxconn stats ca-base crt-base ssl-default-bind-ciphers ssl-de
 ssl-default-bind-options ssl-default-server-ciphers ssl-default-server-ciphersuites ssl-default-server-options nbproc
 tune.* tune.*.* description spread-checks cpu-map master-worker lua-load ssl-dh-param-file set-dumpable noepoll nosplice
 unix-bind        note nothing to write: edge looks at the machine itself; its log is that of [log]
-mode             note nothing to write: edge serves HTTP
+mode             note nothing to write: edge has listeners for HTTP and services for TCP
 option.forwardfor  note ` + plan.Forwarded + `
 http-reuse       note nothing to write: connections to backends are kept, see pool.idle of [upstreams.NAME]
 option.httplog option.dontlognull option.http-keep-alive option.http-server-close option.redispatch option.contstats
@@ -53,6 +53,8 @@ log-format log-tag error-log-format   lost see line of [log]
 http-check                            lost edge knows expected_status, path and method of checks
 email-alert                           lost edge sends no mail
 
+server.send-proxy                     key proxy_protocol text
+server.check-send-proxy               note nothing to write: checks begin as connections do
 server.maxconn                        key breaker.max_requests number
 server.slowstart                      key slow_start millis
 server.ca-file                        key tls.ca text

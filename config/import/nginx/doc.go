@@ -7,7 +7,7 @@
 //	       includes   lines         locations.go ► branches, in the order of nginx; expression.go (paths)
 //	                                rewrite.go ──► steps: return, rewrite, set, if; tests.go (conditions), maps.go
 //	                                content.go ──► targets: guards.go, limits.go (refusals), proxy.go
-//	                                upstreams.go ► upstreams
+//	                                upstreams.go ► upstreams; import.go ─► services of stream
 //	                                words.go ────► findings about all the rest
 //
 // What differs between the two, and what is done about it:

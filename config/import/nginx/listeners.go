@@ -61,8 +61,8 @@ func (im *importer) listen() {
 
 func (im *importer) addListen(byAddress map[string]*listener, s *server, d *directive) {
 	address, port, ok := parseListen(d.arg(0))
-	if !ok {
-		im.Lose(d.at, d.text(), "edge does not know this address")
+	if udp := slices.Contains(d.args, "udp"); !ok || udp {
+		im.Lose(d.at, d.text(), "edge does not know this address"+map[bool]string{true: ": it is one of UDP"}[udp])
 		return
 	}
 	l := byAddress[address]
@@ -134,12 +134,14 @@ func (im *importer) addListener(l *listener) {
 }
 
 // tellsClients is why clients of a listener have other addresses here than there.
-const tellsClients = "the PROXY protocol tells them: in nginx with real_ip_header proxy_protocol alone"
+const tellsClients = "the PROXY protocol tells them: in nginx with set_real_ip_from alone, and over HTTP with " +
+	"real_ip_header proxy_protocol"
 
 // believe writes which peers a listener believes about its clients, by the PROXY protocol or by a field.
 func (im *importer) believe(b *plan.Block, l *listener) {
 	field, at, named := l.first.scope.value("real_ip_header")
 	told, senders := strings.EqualFold(field, "proxy_protocol"), plan.AnySender
+	told = told || l.first.scope.outer.block.name == "stream"
 	var from []string
 	for _, d := range l.first.scope.all("set_real_ip_from") {
 		from = append(from, strings.Replace(d.arg(0), "unix:", "unix", 1))

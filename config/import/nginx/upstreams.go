@@ -113,17 +113,23 @@ func withPort(address, port string) string {
 
 // upstream returns the dest for a target, and writes its [upstreams.NAME] where it needs one.
 func (im *importer) upstream(t target, at *scope, d *directive) string {
-	g, secure := im.groups[t.authority], strings.HasSuffix(t.scheme, "s")
+	secure := strings.HasSuffix(t.scheme, "s")
 	address := withPort(t.authority, map[bool]string{true: "443", false: "80"}[secure])
 	keys := im.upstreamKeys(at, secure)
-	switch {
-	case g == nil && len(keys) == 0:
+	if im.groups[t.authority] == nil && len(keys) == 0 {
 		return strings.Replace("http://"+address, "http://unix:", "unix:", 1)
-	case g == nil:
+	}
+	return im.balanced(t.authority, address, keys, d)
+}
+
+// balanced writes the upstream for a group with some keys, or for an address where there is no group of the name.
+func (im *importer) balanced(name, address string, keys []plan.Setting, d *directive) string {
+	g := im.groups[name]
+	if g == nil {
 		backends := plan.Setting{Name: "backends", Value: "[{ address = " + plan.String(address) + " }]", At: d.at}
 		g = &group{keys: []plan.Setting{backends}}
 	}
-	return im.Named("upstreams", cmp.Or(plan.Name(t.authority), "upstream"), slices.Concat(g.keys, keys), g.from...)
+	return im.Named("upstreams", cmp.Or(plan.Name(name), "upstream"), slices.Concat(g.keys, keys), g.from...)
 }
 
 // nextConditions are conditions of proxy_next_upstream, by the conditions of retry.on.
@@ -154,11 +160,17 @@ func (im *importer) upstreamKeys(at *scope, secure bool) (keys []plan.Setting) {
 			add("retry.attempts", strconv.Itoa(n-1), place)
 		}
 	}
-	if !secure {
-		return keys
+	if secure {
+		keys = append(keys, im.secureKeys(at, plan.Place{})...)
 	}
+	return keys
+}
+
+// secureKeys returns what a scope says about TLS to backends.
+func (im *importer) secureKeys(at *scope, from plan.Place) (keys []plan.Setting) {
 	verify, place, _ := at.value("proxy_ssl_verify")
-	if add("tls.verify", strconv.FormatBool(verify == "on"), place); verify == "on" {
+	keys = []plan.Setting{{Name: "tls.verify", Value: strconv.FormatBool(verify == "on"), At: cmp.Or(place, from)}}
+	if verify == "on" {
 		keys = append(keys, im.settings(at, "proxy_ssl_trusted_certificate")...)
 	}
 	return append(keys, im.settings(at, "proxy_ssl_name", "proxy_ssl_certificate", "proxy_ssl_certificate_key")...)

@@ -22,6 +22,7 @@ keepalive_requests            key limits.keepalive_requests number
 ssl_client_certificate        key client_ca text
 ssl_session_tickets           key session_tickets switch
 proxy_read_timeout grpc_read_timeout        key timeouts.read seconds
+proxy_timeout                 key timeouts.idle seconds
 proxy_connect_timeout grpc_connect_timeout  key timeouts.connect seconds
 proxy_ssl_name                key tls.sni text
 proxy_ssl_certificate         key tls.cert text
@@ -63,7 +64,7 @@ server_tokens ssl_prefer_server_ciphers http2 ssl_session_cache ssl_session_time
 proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers absolute_redirect
 server_name_in_redirect port_in_redirect merge_slashes ignore_invalid_headers chunked_transfer_encoding
 recursive_error_pages msie_padding rewrite_log log_subrequest uninitialized_variable_warn break ssl proxy_redirect
-proxy_pass_header ssl_early_data ssl_conf_command note nothing to write: the default of edge
+proxy_pass_header proxy_protocol proxy_ssl ssl_early_data ssl_conf_command note nothing to write: the default of edge
 real_ip_recursive note a client is the last address of X-Forwarded-For that is not trusted, as with on
 ssl_ciphers note the default of edge, which is a safe choice, stands in
 ssl_dhparam ssl_ecdh_curve note nothing to write: edge offers its own safe choice of groups
@@ -92,7 +93,7 @@ map geo split_clients geoip_country
 set auth_request_set lost its value has something that edge does not know
 ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_trusted_certificate resolver resolver_timeout ssl_crl
 ssl_password_file ssl_verify_depth lost see ocsp of [[certificates]]: a program of yours fetches the response
-stream mail lost edge import carries HTTP alone: TCP is [services.NAME]
+mail lost edge import carries HTTP and TCP alone
 proxy_cookie_path proxy_cookie_domain proxy_cookie_flags lost cookies go on as the backend writes them
 proxy_send_timeout send_timeout client_body_timeout lingering_timeout grpc_send_timeout
 	lost see user_timeout and limits.min_rate of listeners
@@ -100,7 +101,7 @@ proxy_next_upstream_timeout lost see timeouts.total
 proxy_bind lost edge does not choose its own address
 expires add_trailer lost see headers.response of [[routes]]
 http3 lost HTTP/3 is not available in this version
-rewrite return if location server upstream lost it stands where edge does not look for it
+rewrite return if location server upstream stream lost it stands where edge does not look for it
 ssl_reject_handshake lost see strict_sni of listeners
 more_set_headers more_clear_headers lost a module of others; see headers of [[routes]]
 

@@ -259,7 +259,8 @@ func (p *Plan) shut(b *Block, refused map[line]string) {
 func (p *Plan) mend(b *Block, refused map[line]string) (stays bool) {
 	wrong := func(i int) bool { return refused[line{b, i}] != "" }
 	for i, k := range b.keys {
-		if wrong(i) && (slices.Contains(selecting[b.header], k.name) || strings.HasPrefix(b.header, "[filters.")) {
+		if wrong(i) && (slices.Contains(selecting[b.header], k.name) || strings.HasPrefix(b.header, "[filters.") ||
+			strings.HasPrefix(b.header, "[services.") && strings.HasPrefix(k.name, "client_")) {
 			refused[line{b, -1}] = k.name + " = " + k.value + ": " + refused[line{b, i}]
 		}
 	}
@@ -367,8 +368,8 @@ func (p *Plan) inOrder() []*Block {
 }
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
-var order = []string{"[global]", "[log]", "[[listeners]]", "[tls]", "[[certificates]]", "[filters.", "[defaults]",
-	"[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
+var order = []string{"[global]", "[log]", "[[listeners]]", "[services.", "[tls]", "[[certificates]]", "[filters.",
+	"[defaults]", "[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {

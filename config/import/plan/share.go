@@ -145,7 +145,8 @@ func (p *Plan) shareUpstreams() {
 	}
 	for _, k := range slices.Clone(list[0].keys) {
 		named, _, _ := strings.Cut(k.name, ".")
-		if slices.Contains([]string{"backends", "tls", "health_check", "discover", "failover"}, named) {
+		if slices.Contains([]string{"backends", "tls", "health_check", "discover", "failover",
+			"proxy_protocol"}, named) {
 			continue
 		}
 		if best, _ := most(list, k.name); best.name != "" {

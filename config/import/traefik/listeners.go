@@ -83,7 +83,7 @@ func (im *importer) entry(n *node) {
 	known := func(e *entry) bool { return e.address == address || e.name == n.name }
 	switch {
 	case strings.EqualFold(protocol, "udp"):
-		im.lose(n, "edge import carries HTTP alone: TCP is [services.NAME]")
+		im.lose(n, "edge has no services of UDP")
 	case err != nil || wrong != nil || number == 0 || host != "" && net.ParseIP(host) == nil ||
 		slices.ContainsFunc(im.entries, known):
 		im.lose(n, "edge does not know this address, or another entry point has it")

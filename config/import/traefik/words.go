@@ -10,7 +10,7 @@ import (
 // words are the members of files that are a key of edge each, those that edge has nothing for, and those that need
 // nothing. "unread" is for parts of which nothing was read.
 const words = `
-tcp udp entrypoints.*.udp    lost edge import carries HTTP alone: TCP is [services.NAME]
+tcp udp entrypoints.*.udp    lost edge import carries HTTP of Traefik alone: TCP is [services.NAME]
 certificatesresolvers http.routers.*.tls.certresolver http.routers.*.tls.domains
   entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains
   lost certificates are not fetched in this version: name files in cert and key, or in [[certificates]]

@@ -1,0 +1,80 @@
+package importer_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Sections about connections are services, unless these would lead or let in others than the program does. The files
+// have what cannot be asked here: nginx may be built without stream.
+func TestImport_services(t *testing.T) {
+	for _, file := range []string{"haproxy/tcp.cfg", "nginx/stream.conf"} {
+		program, _, _ := strings.Cut(file, "/")
+		file = filepath.Join("testdata", file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := imported(t, &dialect{program: program}, file, string(text))
+		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
+	}
+}
+
+// What a server of stream says that edge does not do closes it, or is among the findings.
+func TestNginx_streams(t *testing.T) {
+	const service = `[services.tcp-5432] type = "tcp" listen = "0.0.0.0:5432" dest = "10.0.0.1:5432"`
+	for text, want := range map[string][]string{
+		"listen 5432; ":                                 {service},
+		"listen 5432; proxy_protocol off; ":             {service, "note: proxy_protocol off"},
+		"listen 5432; listen 5432 udp; ":                {service, "not carried: listen 5432 udp"},
+		"listen 5432; proxy_timeout 90s; ":              {service + ` timeouts.idle = "90s"`},
+		"listen 5432; proxy_protocol on; ":              {`dest = "10-0-0-1-5432"`, `proxy_protocol = "v1"`},
+		"listen 5432; proxy_ssl on; ":                   {"tls.verify = false"},
+		"listen 5432; proxy_ssl on; proxy_ssl_name a; ": {`tls.sni = "a"`},
+		"listen 5432; listen 5433 proxy_protocol; ":     {service, "[services.tcp-5433]", everybody, nameThem},
+		"listen 5432 ssl; ":                             {`tls = true cert = "internal"`, "without ssl_certificate"},
+		"listen 5432; limit_conn a 1; ":                 {"not carried: limit_conn a 1", "not carried: listen 5432"},
+		"listen 5432; ssl_preread off; ":                {service},
+		"listen 5432 ssl; server_name a.test; ":         {"not carried: listen 5432 ssl"},
+		"listen 5432; include /no/such/file; ":          {"not carried: listen 5432"},
+		"listen 1-9; ":                                  {"not carried: listen 1-9", "not carried: server ("},
+		"listen 5432 ssl; ssl_verify_client on; ":       {"services.tcp-5432 of the result"},
+		"listen 5432; proxy_pass $name; ":               {"not carried: listen 5432"},
+		"listen 5432; proxy_pass 10.0.0.1:5432; }\nupstream unused { server a:1; }\nserver { listen 5433; ": {
+			"note: upstream unused (no server that is carried leads there)"},
+	} {
+		if !strings.Contains(text, "$") {
+			text += "proxy_pass 10.0.0.1:5432; "
+		}
+		wantAll(t, text, planOf(t, "nginx", "stream { server { "+text+"} }"), want)
+	}
+}
+
+// What a section of HAProxy about connections says is in its services and their upstream, or closes it.
+func TestHAProxy_services(t *testing.T) {
+	const service = `[services.f] type = "tcp" listen = "0.0.0.0:1" dest = "f"`
+	for lines, want := range map[string][]string{
+		"":                                   {service},
+		"mode http":                          {`name = "f"`, "[[routes]]"},
+		"mode health":                        {"not carried: bind :1 (edge import carries HTTP and TCP alone)"},
+		"timeout client 2s":                  {service + ` timeouts.idle = "2s"`},
+		"timeout tunnel 1h":                  {service + ` timeouts.idle = "1h"`},
+		"timeout client 0":                   {service + " #", `timeouts.idle = "0s" (edge says`},
+		"balance source":                     {`load_balancing = "ketama"`, "note: balance source"},
+		"balance hdr(X)":                     {`load_balancing = "round_robin"`, "not carried: balance hdr(X)"},
+		"default-server send-proxy":          {`proxy_protocol = "v1"`},
+		"default-server send-proxy-v2":       {`proxy_protocol = "v2"`},
+		"server t 127.0.0.1:2 send-proxy-v2": {`proxy_protocol = "v2"`},
+		"use-server s if { src ::1 }":        {"not carried: bind :1"},
+		"default_backend gone":               {"not carried: bind :1 (it leads to no backend"},
+		"default_backend web":                {"not carried: bind :1 (it leads to no backend"},
+		"tcp-request content silent-drop":    {"not carried: bind :1"},
+		"tcp-request connection expect-proxy layer4 if { src ::1 }": {`proxy_protocol.from = ["::1"]`},
+		"bind :2 ssl crt a.pem verify required":                     {"services.f-tls of the result"},
+	} {
+		wantAll(t, lines, planOf(t, "haproxy", "listen f\n bind :1\n server s 127.0.0.1:1\n "+lines+
+			"\nbackend web\n mode http\n server w 127.0.0.1:3\n"), want)
+	}
+}
