@@ -178,7 +178,7 @@ func resolveChecks(r *resolver) {
 	for _, e := range r.doc.upstreams {
 		own[e.Name] = e.health
 	}
-	http, relays := r.usedUpstreams()
+	http, relays := r.c.usedUpstreams(r.leads)
 	for i := range r.c.Upstreams {
 		u := &r.c.Upstreams[i]
 		if u.Template != "" {

@@ -203,3 +203,34 @@ func (s Switch) String() string { return [...]string{"unset", "on", "off"}[s] }
 
 // MarshalText makes the switch readable in JSON.
 func (s Switch) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// usedUpstreams returns the upstreams that requests are led to and those that services lead to, by name, each with its
+// failovers. leads are further names that requests may be led to.
+func (c *Config) usedUpstreams(leads []string) (http, relays map[string]bool) {
+	http, relays = make(map[string]bool), make(map[string]bool)
+	use := func(used map[string]bool, i int) {
+		for u := &c.Upstreams[i]; u != nil && !used[u.Name]; u = c.Upstream(u.Failover) {
+			used[u.Name] = true
+		}
+	}
+	lead := func(d Dest) {
+		if d.Kind == DestUpstream && d.Upstream < len(c.Upstreams) {
+			use(http, d.Upstream)
+		}
+	}
+	lead(c.Fallback)
+	leads = slices.Clone(leads)
+	c.EachRule(func(rule *Rule) { leads = append(leads, rule.Dest) })
+	for i := range c.Upstreams {
+		if slices.Contains(leads, c.Upstreams[i].Name) {
+			use(http, i)
+		}
+	}
+	for i := range c.Routes {
+		lead(c.Routes[i].Dest)
+	}
+	for _, to := range c.Relays {
+		use(relays, to.Upstream)
+	}
+	return http, relays
+}

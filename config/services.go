@@ -96,8 +96,8 @@ func resolveRelays(r *resolver) {
 		}
 		r.c.Relays[e.Name] = Relay{Upstream: to.Upstream, Idle: keys.Idle}
 	}
-	reportLoop(r)
-	http, relays := r.usedUpstreams()
+	r.doc.reportLoop(r.c, r.rep)
+	http, relays := r.c.usedUpstreams(r.leads)
 	for _, e := range r.doc.upstreams {
 		if e.ProxyProtocol != "" && http[e.Name] {
 			r.rep.Errorf(e.At("proxy_protocol"), "have a service alone lead there",
@@ -117,16 +117,16 @@ func resolveRelays(r *resolver) {
 
 // reportLoop reports the first service that leads to itself, maybe by other services: one connection would make
 // others until no descriptor is left.
-func reportLoop(r *resolver) {
-	for _, e := range r.doc.services {
-		if _, ok := r.c.Relays[e.Name]; ok && r.c.comesTo(e.Name, &e.Listener, make(map[string]bool)) {
-			r.rep.Errorf(e.At("dest"), "lead to other addresses", "service %s leads to itself", syntax.Quote(e.Name))
+func (d *document) reportLoop(c *Config, rep *syntax.Report) {
+	for _, e := range d.services {
+		if _, ok := c.Relays[e.Name]; ok && c.comesTo(e.Name, &e.Listener, make(map[string]bool)) {
+			rep.Errorf(e.At("dest"), "lead to other addresses", "service %s leads to itself", syntax.Quote(e.Name))
 			return
 		}
 	}
 }
 
-// comesTo reports whether the service that is called from leads to to, maybe by services that are not in seen.
+// comesTo reports whether the service of the name from leads to the service to, maybe by services that are not in seen.
 func (c *Config) comesTo(from string, to *Listener, seen map[string]bool) bool {
 	seen[from] = true
 	for u := &c.Upstreams[c.Relays[from].Upstream]; u != nil; u = c.Upstream(u.Failover) {

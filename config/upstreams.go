@@ -164,44 +164,10 @@ func (r *resolver) warnUnusedUpstreams() {
 	if !r.rep.OK() || r.choosing {
 		return
 	}
-	http, relays := r.usedUpstreams()
+	http, relays := r.c.usedUpstreams(r.leads)
 	for _, e := range r.doc.upstreams {
 		if !http[e.Name] && !relays[e.Name] {
 			r.rep.Warnf(codeUnusedUpstream, e.Node().Head, "", "no route goes to upstream %q", e.Name)
 		}
 	}
-}
-
-// usedUpstreams returns the upstreams that requests are led to and those that services lead to, by name, each with its
-// failovers.
-func (r *resolver) usedUpstreams() (http, relays map[string]bool) {
-	http, relays = make(map[string]bool), make(map[string]bool)
-	use := func(used map[string]bool, i int) {
-		for u := &r.c.Upstreams[i]; u != nil && !used[u.Name]; u = r.c.Upstream(u.Failover) {
-			used[u.Name] = true
-		}
-	}
-	lead := func(d Dest) {
-		if d.Kind == DestUpstream && d.Upstream < len(r.c.Upstreams) {
-			use(http, d.Upstream)
-		}
-	}
-	lead(r.c.Fallback)
-	for _, name := range r.leads {
-		if i, found := r.names[name]; found {
-			use(http, i)
-		}
-	}
-	r.c.EachRule(func(rule *Rule) {
-		if i, found := r.names[rule.Dest]; found {
-			use(http, i)
-		}
-	})
-	for i := range r.c.Routes {
-		lead(r.c.Routes[i].Dest)
-	}
-	for _, to := range r.c.Relays {
-		use(relays, to.Upstream)
-	}
-	return http, relays
 }

@@ -56,25 +56,25 @@ func TestNginx_streams(t *testing.T) {
 func TestHAProxy_services(t *testing.T) {
 	const service = `[services.f] type = "tcp" listen = "0.0.0.0:1" dest = "f"`
 	for lines, want := range map[string][]string{
-		"":                                   {service},
-		"mode http":                          {`name = "f"`, "[[routes]]"},
-		"mode health":                        {"not carried: bind :1 (edge import carries HTTP and TCP alone)"},
-		"timeout client 2s":                  {service + ` timeouts.idle = "2s"`},
-		"timeout tunnel 1h":                  {service + ` timeouts.idle = "1h"`},
-		"timeout client 0":                   {service + " #", `timeouts.idle = "0s" (edge says`},
-		"balance source":                     {`load_balancing = "ketama"`, "note: balance source"},
-		"balance hdr(X)":                     {`load_balancing = "round_robin"`, "not carried: balance hdr(X)"},
-		"default-server send-proxy":          {`proxy_protocol = "v1"`},
-		"default-server send-proxy-v2":       {`proxy_protocol = "v2"`},
-		"server t 127.0.0.1:2 send-proxy-v2": {`proxy_protocol = "v2"`},
-		"use-server s if { src ::1 }":        {"not carried: bind :1"},
-		"default_backend gone":               {"not carried: bind :1 (it leads to no backend"},
-		"default_backend web":                {"not carried: bind :1 (it leads to no backend"},
-		"tcp-request content silent-drop":    {"not carried: bind :1"},
+		"":                                  {service},
+		"mode http":                         {`name = "f"`, "[[routes]]"},
+		"mode health":                       {"not carried: bind :1 (edge import carries HTTP and TCP alone)"},
+		"timeout client 2s":                 {service + ` timeouts.idle = "2s"`},
+		"timeout tunnel 1h":                 {service + ` timeouts.idle = "1h"`},
+		"timeout client 0":                  {service + " #", `timeouts.idle = "0s" (edge says`},
+		"balance source":                    {`load_balancing = "ketama"`, "note: balance source"},
+		"balance hdr(X)":                    {`load_balancing = "round_robin"`, "not carried: balance hdr(X)"},
+		"default-server send-proxy":         {`proxy_protocol = "v1"`},
+		"default-server send-proxy-v2":      {`proxy_protocol = "v2"`},
+		"server t 10.0.0.1:2 send-proxy-v2": {`proxy_protocol = "v2"`},
+		"use-server s if { src ::1 }":       {"not carried: bind :1"},
+		"default_backend gone":              {"not carried: bind :1 (it leads to no backend"},
+		"default_backend web":               {"not carried: bind :1 (it leads to no backend"},
+		"tcp-request content silent-drop":   {"not carried: bind :1"},
 		"tcp-request connection expect-proxy layer4 if { src ::1 }": {`proxy_protocol.from = ["::1"]`},
 		"bind :2 ssl crt a.pem verify required":                     {"services.f-tls of the result"},
 	} {
-		wantAll(t, lines, planOf(t, "haproxy", "listen f\n bind :1\n server s 127.0.0.1:1\n "+lines+
+		wantAll(t, lines, planOf(t, "haproxy", "listen f\n bind :1\n server s 10.0.0.1:1\n "+lines+
 			"\nbackend web\n mode http\n server w 127.0.0.1:3\n"), want)
 	}
 }

@@ -169,8 +169,7 @@ func listening(proc string) (all []socket) {
 	return all
 }
 
-// Peers counts the connections that others have made to ports of this machine, by port and by their addresses: those of
-// this machine itself aside. It looks at the first tableMax bytes of each table of the kernel.
+// Peers counts the connections that other machines have made to ports of this one, by port and by their addresses.
 func Peers(proc string) map[uint16]map[netip.Addr]int {
 	ports := map[uint16]map[netip.Addr]int{}
 	for _, table := range []string{"tcp", "tcp6"} {
