@@ -73,13 +73,18 @@ type Relay struct {
 
 // httpKeys are keys of upstreams that mean nothing for connections below HTTP.
 var httpKeys = []string{"protocol", "host", "via", "sticky.cookie", "retry.on", "retry.per_try", "retry.hedge_after",
-	"timeouts.first_byte", "timeouts.read", "timeouts.total", "hash_key", "tls.alpn"}
+	"timeouts.first_byte", "timeouts.read", "timeouts.total", "hash_key", "tls.alpn", "breaker.adaptive",
+	"breaker.max_retries", "pool.queue", "pool.queue_timeout", "pool.max_per_backend"}
 
 // resolveRelays finds the upstreams that services of the type tcp lead to.
 func resolveRelays(r *resolver) {
 	for _, e := range r.doc.services {
 		keys, ok := e.Struct.(*relayKeys)
 		if !ok || keys.Dest == "" {
+			continue
+		}
+		if scheme, rest, found := strings.Cut(keys.Dest, "://"); found && (scheme == "http" || scheme == "h2c") {
+			r.rep.Errorf(e.At("dest"), "write "+syntax.Quote(rest), "%s:// is HTTP, which no service speaks", scheme)
 			continue
 		}
 		to := r.parseDest(keys.Dest, e.At("dest"))

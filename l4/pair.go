@@ -81,8 +81,13 @@ func (e *end) OnData(c *engine.Conn, in []byte) int {
 	if to == nil || !e.pair.relays {
 		return 0 // the end has begun, or reading was resumed by somebody else
 	}
-	if err := to.Write(in); err != nil {
-		return len(in) // to closes, and tells why
+	switch err := to.Write(in); err {
+	case nil:
+	case engine.ErrQueueFull: // Options.SendMax is below SendLow and a read
+		e.pair.fail(ByEdge, err)
+		return len(in)
+	default: // to closes, and tells why
+		return len(in)
 	}
 	e.moved += int64(len(in))
 	e.pair.touch()

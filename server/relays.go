@@ -133,8 +133,12 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 	}
 	if method.Hash != nil {
 		to.Key = func(c *engine.Conn) (uint64, bool) {
-			ip := c.Peer().IP.Addr().As16()
-			return method.Hash(ip[:]), true
+			ip := c.Peer().IP.Addr()
+			if !ip.IsValid() {
+				return 0, false // a Unix socket
+			}
+			b := ip.As16()
+			return method.Hash(b[:]), true
 		}
 	}
 	if version := u.ProxyProtocol; version != "" {
