@@ -73,10 +73,13 @@ func samples() []*Record {
 	hit := sample()
 	hit.Upstream, hit.Backend, hit.Attempts, hit.Reused = "", "", 0, false
 	hit.Cache, hit.CacheReason, hit.CacheAge = "hit", "", 12
+	conn := sample()
+	conn.Proto, conn.Method, conn.Host, conn.Path, conn.Query = ProtoTCP, nil, nil, nil, nil
+	conn.Listener, conn.Reason = "d\"b\n", "backend:reset"
 	miss := sample()
 	miss.Cache, miss.CacheReason, miss.CacheAge = "miss", "set-cookie", -1
 	miss.Encoding, miss.Saved = "zstd", 12_345
-	return []*Record{sample(), refused, hostile, unix, call, hit, miss}
+	return []*Record{sample(), refused, hostile, unix, call, hit, miss, conn}
 }
 
 // Characters that nobody sees make two texts that look alike.
@@ -202,6 +205,9 @@ func expected(t testing.TB, r *Record) line {
 	}
 	if len(r.RequestID) > 0 {
 		l.ID = text(r.RequestID)
+	}
+	if r.Proto == ProtoTCP { // there is no request
+		l.Method, l.Host, l.Path, l.Query = "", "", "", ""
 	}
 	l.Trace = text(r.TraceID)
 	if r.GRPC {
