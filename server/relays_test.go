@@ -275,12 +275,14 @@ func TestRelays_truncated(t *testing.T) {
 	c.Close()
 	cutting := testutil.Serve(t, func(c net.Conn) {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+		s.Read(make([]byte, 1))     //nolint:errcheck // the client is there: a reset must not come before
 		io.WriteString(s, "a part") //nolint:errcheck // the client sees it
 		c.Close()
 	})
 	s = start(t, Options{}, "%s", relaying("", "", cutting.Addr().String())+
 		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"db.example.org\"\n", filepath.Join(dir, "ca.pem")))
 	w := testutil.Dial(t, addressOf(t, s, "db"))
+	w.Send("x")
 	if b, err := io.ReadAll(w.Conn()); err == nil {
 		t.Errorf("the client took %q, which was cut, for a whole", b)
 	}
