@@ -2,13 +2,14 @@ package engine
 
 import "github.com/edge-proxy/edge/poller"
 
-// Hold begins a handshake: until Secure via is c's handler, which reads the wire and writes to it by WriteWire.
-// What is written in other ways waits. next becomes the handler at Secure; SetHandler, PauseRead and ResumeRead
-// take effect then.
+// Hold begins a handshake: until Secure via is c's handler, which reads the wire and writes to it by WriteWire. Bytes
+// that are queued already are for the wire; what is written in other ways from now on waits. next becomes the handler
+// at Secure; SetHandler, PauseRead and ResumeRead take effect then.
 func (c *Conn) Hold(via, next Handler) {
 	c.mustOwn()
 	c.handler = via
-	c.layer = &layered{next: next}
+	c.layer = &layered{next: next, out: c.out, sealed: c.queued}
+	c.out = bufChain{}
 }
 
 // Unhold gives a handshake up: what waited for Secure is lost, and c is a plain connection whose handler is still the

@@ -159,21 +159,13 @@ func (h *Handshaker) Expect(r *engine.Reactor, n int) { h.crowds[r.Index()].comi
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s, preamble := newHandshake(h, co.prepared()), []byte(nil)
-	if do != nil && len(do.Preamble) > 0 { // it is for the wire, which Hold begins
-		plain := *do
-		preamble, plain.Preamble = do.Preamble, nil
-		do = &plain
-	}
+	s := newHandshake(h, co.prepared())
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err
 	}
 	s.conn = c
 	c.Hold(s, hd)
-	if preamble != nil {
-		c.WriteWire(preamble) //nolint:errcheck // an empty queue takes it
-	}
 	return c, nil
 }
 
