@@ -38,11 +38,10 @@ func (a *attempt) checkCounts() {
 	invariant.That(a.member != nil || !a.held && !a.trial, "a place at a member that does not count the pair")
 }
 
-// begin notes the connection of a client.
-func (a *attempt) begin(s *Service, c *engine.Conn) {
-	a.record = Record{Service: s, To: s.To, Client: c, Began: c.Reactor().Now()}
+// begin finds out by which key the connection of the client is balanced.
+func (a *attempt) begin(c *engine.Conn) {
 	a.pick.Tunnel = true // it may last for hours
-	if f := s.To.Key; f != nil {
+	if f := a.record.To.Key; f != nil {
 		a.pick.Key, a.pick.Keyed = f(c)
 	}
 }

@@ -21,7 +21,6 @@ import (
 //	member != nil => up.conn != nil
 type pair struct {
 	attempt
-	service  *Service
 	down, up end
 	relays   bool  // bytes are passed on
 	drains   bool  // Engine.Drain is about to end
@@ -40,7 +39,7 @@ func (p *pair) check() {
 // Accept makes the handler of a connection that was accepted: it is the function that Engine.Listen or a
 // tlsconn.Handshaker is given.
 func (s *Service) Accept(c *engine.Conn) engine.Handler {
-	p := &pair{service: s}
+	p := &pair{attempt: attempt{record: Record{Service: s, To: s.To, Client: c, Began: c.Reactor().Now()}}}
 	p.down.init(p, &p.up, c)
 	p.up.init(p, &p.down, nil)
 	return &p.down
@@ -65,7 +64,7 @@ func (e *end) OnOpen(c *engine.Conn) {
 	p := e.pair
 	if e == &p.down {
 		c.PauseRead()
-		p.begin(p.service, c)
+		p.begin(c)
 		p.connect(nil)
 	} else {
 		p.connected(c)
@@ -243,7 +242,7 @@ func (p *pair) touch() {
 	}
 	p.last = c.Reactor().Now()
 	if !p.drains {
-		c.SetTimeout(p.service.Idle)
+		c.SetTimeout(p.record.Service.Idle)
 	}
 }
 
@@ -291,7 +290,7 @@ func (p *pair) stop(by Side, why error, do func(c *engine.Conn)) {
 
 // tell tells of the pair.
 func (p *pair) tell(on *engine.Reactor) {
-	if f := p.service.Ended; f != nil {
+	if f := p.record.Service.Ended; f != nil {
 		r := &p.record
 		r.Ended = on.Now()
 		r.In, r.Out = p.down.moved, p.up.moved

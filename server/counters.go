@@ -266,3 +266,31 @@ func (l *ledger) forget(name string, counted *metrics.Sample) {
 	l.counters.Retire(counted)
 	l.static.Forget(name)
 }
+
+// byName has a T for each name that was asked for. It outlives configurations. The zero value is good; safe for any
+// goroutine.
+type byName[T any] struct {
+	mu   sync.Mutex
+	kept map[string]*T // guarded by mu
+}
+
+func (b *byName[T]) of(name string) *T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kept == nil {
+		b.kept = make(map[string]*T)
+	}
+	if b.kept[name] == nil {
+		b.kept[name] = new(T)
+	}
+	return b.kept[name]
+}
+
+// each calls do for every one.
+func (b *byName[T]) each(do func(name string, one *T)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, one := range b.kept {
+		do(name, one)
+	}
+}

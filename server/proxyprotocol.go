@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,29 +39,13 @@ var preambleEnds = [...]struct {
 	{proxyproto.ErrChecksum, "checksum", ""},
 }
 
-// preambles counts how connections of listeners with proxy_protocol began. It outlives configurations. The zero value
-// is good; safe for any goroutine.
-type preambles struct {
-	mu   sync.Mutex
-	kept map[string]*preambleCount // by listener; guarded by mu
-}
+// preambles counts how connections of listeners with proxy_protocol began.
+type preambles struct{ byName[preambleCount] }
 
 // preambleCount is the count of one listener, by the order of preambleEnds.
 type preambleCount struct {
 	ends   [len(preambleEnds)]atomic.Uint64
 	logged [len(preambleEnds)]atomic.Int64 // Unix time in ns of the last line
-}
-
-func (p *preambles) of(listener string) *preambleCount {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.kept == nil {
-		p.kept = make(map[string]*preambleCount)
-	}
-	if p.kept[listener] == nil {
-		p.kept[listener] = &preambleCount{}
-	}
-	return p.kept[listener]
 }
 
 // list has a registry show the counts.
@@ -71,14 +54,12 @@ func (p *preambles) list(r *observe.Registry) {
 		"they began: with `told` addresses, as the sender's `own`, with `none`, or closed for a reason: `missing`, "+
 		"`untrusted`, `timeout`, `cut`, `length`, `syntax`, `tlv`, `checksum`.",
 		func(yield func(float64, ...observe.Label)) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for listener, n := range p.kept {
+			p.each(func(listener string, n *preambleCount) {
 				for i := range preambleEnds {
 					yield(float64(n.ends[i].Load()), observe.Label{Name: "listener", Value: listener},
 						observe.Label{Name: "result", Value: preambleEnds[i].result})
 				}
-			}
+			})
 		})
 }
 

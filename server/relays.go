@@ -163,8 +163,9 @@ type securing struct {
 	tls upstream.TLS
 	by  *tlsconn.Handshaker
 
-	mu sync.Mutex
-	of map[string]*tlsconn.ClientOptions // by the host of the backend; guarded by mu
+	mu    sync.Mutex
+	of    map[string]*tlsconn.ClientOptions // by the host of the backend; guarded by mu, as first
+	first *tlsconn.ClientOptions            // has what was read of certificates, for the others too
 }
 
 func (s *securing) dial(m *backend.Member, r *engine.Reactor, to poller.Addr, h engine.Handler, o *engine.DialOptions) (
@@ -173,8 +174,8 @@ func (s *securing) dial(m *backend.Member, r *engine.Reactor, to poller.Addr, h 
 	s.mu.Lock()
 	with, err := s.of[m.Host()], error(nil)
 	if with == nil {
-		if with, err = s.tls.ClientOptions(m.Host(), nil); err == nil {
-			s.of[m.Host()] = with
+		if with, err = s.tls.ClientOptions(m.Host(), s.first); err == nil {
+			s.of[m.Host()], s.first = with, cmp.Or(s.first, with)
 		}
 	}
 	s.mu.Unlock()
@@ -241,12 +242,8 @@ func recordOf(r *l4.Record, reason string) *observe.Record {
 	return o
 }
 
-// relayCounts counts connections of services. It outlives configurations. The zero value is good; safe for any
-// goroutine.
-type relayCounts struct {
-	mu   sync.Mutex
-	kept map[string]*relayCount // by service; guarded by mu
-}
+// relayCounts counts connections of services.
+type relayCounts struct{ byName[relayCount] }
 
 // relayCount is the count of one service.
 type relayCount struct {
@@ -268,29 +265,13 @@ func (n *relayCount) add(r *l4.Record) (reason string) {
 	return reason
 }
 
-func (c *relayCounts) of(service string) *relayCount {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.kept == nil {
-		c.kept = make(map[string]*relayCount)
-	}
-	if c.kept[service] == nil {
-		c.kept[service] = &relayCount{}
-	}
-	return c.kept[service]
-}
-
 // list has a registry show the counts.
 func (c *relayCounts) list(r *observe.Registry) {
 	label := func(name, value string) observe.Label { return observe.Label{Name: name, Value: value} }
 	type show func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label))
 	each := func(family, help string, show show) {
 		r.Counters(family, help, func(yield func(float64, ...observe.Label)) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			for name, n := range c.kept {
-				show(n, label("service", name), yield)
-			}
+			c.each(func(name string, n *relayCount) { show(n, label("service", name), yield) })
 		})
 	}
 	each("edge_service_connections_total", "Connections of services of the type tcp that have ended, by service and "+

@@ -18,9 +18,8 @@ import (
 //	               └──────────► closed ◄──────────┘
 //
 // With a ProxyProtocol before them, Accept is asked once the header has told the addresses. A connection without TLS is
-// asked about once, by Accept. A ConnFilter is immutable, and its functions are asked by
-// all reactors at once, each on the reactor of the connection. They must return at once. A panic closes that
-// connection, and is logged by the engine.
+// asked about once, by Accept. A ConnFilter is immutable, and its functions are asked by all reactors at once, each on
+// the reactor of the connection. They must return at once. A panic closes that connection, and is logged by the engine.
 type ConnFilter struct {
 	// Accept reports whether a connection that was accepted goes on. Nothing of it was read, but for its header of the
 	// PROXY protocol.
