@@ -15,7 +15,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// The latency of a backend is its own, not that of those that were tried before it.
+// The latency of a backend has no part of the time in which others were tried before it.
 func TestSim_latencyIsOfTheBackend(t *testing.T) {
 	w := sim.NewWorld(1)
 	h := newHouse(t, w, nil)

@@ -9,20 +9,13 @@ import (
 	"github.com/edge-proxy/edge/l4"
 )
 
-// A client that takes nothing for the idle timeout sees no orderly end after a part of what came.
+// A client that reads nothing for the idle timeout sees no orderly end after a part of an answer.
 func TestSim_idleMidway(t *testing.T) {
 	for name, spliced := range map[string]bool{"spliced": true, "copied": false} {
 		t.Run(name, func(t *testing.T) {
 			w := sim.NewWorld(1)
 			h := newHouse(t, w, nil)
-			client := w.Dial(h.addr)
-			var at *sim.Peer
-			for _, l := range h.backends {
-				l.Handle = func(p *sim.Peer) { at = p }
-			}
-			if err := w.Run(func() bool { return at != nil && client.Connected() }, 100_000); err != nil {
-				t.Fatal(err)
-			}
+			client, at := h.connected(t)
 			client.StopReading()
 			size := 4 << 20
 			if !spliced {
@@ -47,14 +40,7 @@ func TestSim_idleMidway(t *testing.T) {
 func TestSim_stopMidway(t *testing.T) {
 	w := sim.NewWorld(1)
 	h := newHouse(t, w, nil)
-	client := w.Dial(h.addr)
-	var at *sim.Peer
-	for _, l := range h.backends {
-		l.Handle = func(p *sim.Peer) { at = p }
-	}
-	if err := w.Run(func() bool { return at != nil && client.Connected() }, 100_000); err != nil {
-		t.Fatal(err)
-	}
+	client, at := h.connected(t)
 	client.StopReading()
 	settled := false
 	w.After(time.Second, func() { settled = true })
@@ -75,7 +61,7 @@ func TestSim_stopMidway(t *testing.T) {
 	}
 }
 
-// Clients that take nothing of what comes do not keep the memory from others.
+// Clients that read nothing do not keep the memory from others.
 func TestSim_relief(t *testing.T) {
 	w := sim.NewWorld(1)
 	w.Net.BufferMin, w.Net.BufferMax = 4<<10, 4<<10

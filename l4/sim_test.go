@@ -61,6 +61,19 @@ func newHouseOf(t testing.TB, w *sim.World, memory int64, change func(s *l4.Serv
 	return h
 }
 
+// connected dials the service, and returns the client and its backend's end.
+func (h *house) connected(t testing.TB) (client, backend *sim.Peer) {
+	t.Helper()
+	client = h.w.Dial(h.addr)
+	for _, l := range h.backends {
+		l.Handle = func(p *sim.Peer) { backend = p }
+	}
+	if err := h.w.Run(func() bool { return backend != nil && client.Connected() }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	return client, backend
+}
+
 // talk is one side of a connection: it sends all of out in pieces, then its end, and keeps what comes.
 type talk struct {
 	w       *sim.World

@@ -150,6 +150,20 @@ func wantRefused(t *testing.T, addr string) {
 	}
 }
 
+// relayPair returns an authority and a certificate of it for db.example.org: loaded, and as ca.pem, a.pem and a.key in
+// dir.
+func relayPair(t *testing.T) (ca *testutil.Authority, dir string, pair tls.Certificate) {
+	t.Helper()
+	ca, dir = testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "a", nil, "db.example.org")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, dir, pair
+}
+
 // headers is a backend that says what the header of the PROXY protocol before a connection tells. Those that tell
 // nothing go to own, whole.
 func headers(t *testing.T, own chan<- string, wrap func(net.Conn) net.Conn) (addr string) {
@@ -179,13 +193,7 @@ func headers(t *testing.T, own chan<- string, wrap func(net.Conn) net.Conn) (add
 
 // A backend is told the client by a header before all else, TLS included, and is told that checks are edge's own.
 func TestRelays_proxyProtocol(t *testing.T) {
-	ca, dir := testutil.NewAuthority(t), t.TempDir()
-	ca.IssueTo(t, dir, "a", nil, "db.example.org")
-	ca.Write(t, filepath.Join(dir, "ca.pem"))
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, dir, pair := relayPair(t)
 	secure := func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}) }
 	plain := func(c net.Conn) net.Conn { return c }
 	keys := fmt.Sprintf("tls = { ca = %q, sni = \"db.example.org\" }\n", filepath.Join(dir, "ca.pem"))
@@ -212,13 +220,7 @@ func TestRelays_proxyProtocol(t *testing.T) {
 
 // TLS is ended for clients and begun for backends.
 func TestRelays_secured(t *testing.T) {
-	ca, dir := testutil.NewAuthority(t), t.TempDir()
-	ca.IssueTo(t, dir, "a", nil, "db.example.org")
-	ca.Write(t, filepath.Join(dir, "ca.pem"))
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, dir, pair := relayPair(t)
 	plain := named(t, "plain")
 	l := testutil.Serve(t, func(c net.Conn) {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
@@ -248,13 +250,7 @@ func TestRelays_secured(t *testing.T) {
 
 // A stream of TLS that was cut does not look complete on the other side, whichever that is.
 func TestRelays_truncated(t *testing.T) {
-	ca, dir := testutil.NewAuthority(t), t.TempDir()
-	ca.IssueTo(t, dir, "a", nil, "db.example.org")
-	ca.Write(t, filepath.Join(dir, "ca.pem"))
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, dir, pair := relayPair(t)
 	ends := make(chan error, 1)
 	plain := testutil.Serve(t, func(c net.Conn) {
 		_, err := io.ReadAll(c)

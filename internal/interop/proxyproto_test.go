@@ -89,7 +89,7 @@ const (
 )
 
 // expected returns what edge is to say about b: the same as go-proxyproto, but for the differences that are meant. It
-// names the one that b is about.
+// names the difference that b is about.
 func (r *reference) expected(b []byte) (v verdict, difference string) {
 	v, h := r.read(b)
 	if !bytes.HasPrefix(b, pires.SIGV2) || len(b) < binaryHead {
@@ -127,7 +127,7 @@ func (r *reference) expected(b []byte) (v verdict, difference string) {
 	}
 }
 
-// sumsRight reports whether each CRC32c among whole TLVs, which begin at at, is that of the header with zeros in its
+// sumsRight reports whether each CRC32c among whole TLVs, which begin at at, is the sum of the header with zeros in its
 // place.
 func sumsRight(header []byte, at int) bool {
 	for at < len(header) {

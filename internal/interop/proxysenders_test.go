@@ -31,8 +31,8 @@ import (
 //	client, 127.0.0.5 ─► HAProxy, nginx ── header, client's bytes ─► edge
 //	curl, 127.0.0.5 ──── header, request ─────────────────────────► edge
 
-// toldListeners are put after those of startEdge. The headers of all loopback addresses are read by told, told-tls and
-// checked, and those of 127.0.0.2 alone by required and optional.
+// toldListeners are put after the listeners of startEdge. The listeners told, told-tls and checked read headers of all
+// loopback addresses; required and optional read headers of 127.0.0.2 alone.
 const toldListeners = `
 [[listeners]]
 name = "told"
