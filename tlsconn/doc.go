@@ -31,6 +31,10 @@
 // after which crypto/tls goes on with the next call. contract_test.go pins down what is relied on, lend.go lends the
 // buffers for a record, so that an idle connection has none: it holds some 4 KiB.
 //
+// # Without TLS
+//
+// Peek reads the name and the protocols of a ClientHello for a router that passes TLS through. It needs no Handshaker.
+//
 // # Threads and ownership
 //
 // A Handshaker and a Digest are safe for any goroutine; everything of a connection is owned by its reactor. Callbacks

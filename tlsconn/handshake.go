@@ -160,14 +160,14 @@ func (h *handshake) OnData(c *engine.Conn, in []byte) int {
 // hello looks at the first bytes of a client.
 func (h *handshake) hello(c *engine.Conn, in []byte) int {
 	switch judge(in) {
-	case helloPartial:
+	case HelloPartial:
 		if len(in) <= helloWireMax {
 			return 0
 		}
 		h.fail(ErrHelloSize)
 	case helloLarge:
 		h.fail(ErrHelloSize)
-	case helloNone:
+	case NotTLS:
 		h.plain(c, in)
 		return 0
 	default:
