@@ -46,6 +46,7 @@ const (
 	hintMetrics     = `is [metrics] with listen = ":9145"`
 	hintSplit       = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
 	hintStreams     = `is [services.NAME] with type = "tcp", listen = ":5432" and dest`
+	hintPeek        = `is peek = true in [services.NAME], and when = 'tls.sni == "a.com"' in [[services.NAME.routes]]`
 	hintNoStreams   = `has nothing here: HTTP and TCP are served`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintNoACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
@@ -142,6 +143,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is databases = ["country.mmdb"] in [geo]: when = 'geo.country == "DE"' in [[rules]]`, "geoip2"},
 	{"nginx", `is when = 'hex(hmac(secret.NAME, path)) == query.sig' with [secrets.NAME]`, "secure_link"},
 	{"nginx", `is deny = true in [[tls.rules]]`, "ssl_reject_handshake"},
+	{"nginx", hintPeek, "ssl_preread"},
 	{"nginx", hintPages, "error_page"},
 	{"nginx", hintTrust, "set_real_ip_from real_ip_header"},
 	{"nginx", hintNoScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
@@ -220,6 +222,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", hintMetrics, "prometheus"},
 	{"Traefik", hintListener, "entrypoints entrypoint"},
 	{"Traefik", hintUpstream, "listeners.services loadbalancer load_balancer service"},
+	{"Traefik", hintPeek, "hostsni passthrough"},
 	{"Traefik", `is listener = "NAME" in [[routes]]`, "routes.entrypoints"},
 	{"Traefik", `is dest = "NAME" in [[routes]]`, "routes.service"},
 	{"Traefik", `is pattern in [[routes]]: pattern = "example.com/api/*"`, "rule"},

@@ -58,15 +58,13 @@ func listenerSections() []*schema.Section {
 	}
 }
 
-// serviceSection is the section of services. Their entries are listeners, without keys that are about HTTP.
-func serviceSection() *schema.Section {
-	types := plugins.Services.Variants()
-	types.Optional = true // services of the program have none
-	return schema.Table[listenerEntry](tags(), schema.Section{
-		Path: plugin.Services.Section, Shape: schema.Named, Defaults: "tls", Variants: types,
-		Doc: "Protocols that are not HTTP, each at addresses of its own: a type of a [module](plugins.md#services), " +
-			"or the service of that name of a [program](framework.md#services). A service has certificates, TLS and " +
-			"limits as a listener has them.",
+// serviceSections are the sections of services. Their entries are listeners, without keys that are about HTTP.
+func serviceSections() []*schema.Section {
+	services := schema.Table[listenerEntry](tags(), schema.Section{
+		Path: plugin.Services.Section, Shape: schema.Named, Defaults: "tls", Variants: plugins.Services.Variants(),
+		Doc: "Protocols that are not HTTP, each at addresses of its own: [TCP](tcp.md), a type of a " +
+			"[module](plugins.md#services), or the service of that name of a [program](framework.md#services). A " +
+			"service has certificates, TLS and limits as a listener has them.",
 		Keep: ofServices,
 		New: func(_ schema.Target, n *syntax.Node) schema.Target {
 			e := &listenerEntry{service: true}
@@ -76,6 +74,11 @@ func serviceSection() *schema.Section {
 			return e
 		},
 	})
+	return []*schema.Section{services, schema.Table[serviceRouteEntry](tags(), schema.Section{
+		Path: plugin.Services.Section + ".NAME.routes", Shape: schema.List,
+		Doc: "Where connections of a service of the type tcp lead: the first route whose condition holds takes a " +
+			"connection. See [by name](tcp.md#by-name).",
+	})}
 }
 
 // listenKeys are the keys of listeners that services have, beside those about TLS.

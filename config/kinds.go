@@ -13,7 +13,7 @@ import (
 // source are the files of this package, for the docs of keys.
 //
 //go:embed config.go dest.go discover.go document.go healthcheck.go
-//go:embed listener.go listenertls.go logs.go route.go rule.go upstream.go
+//go:embed listener.go listenertls.go logs.go route.go rule.go services.go upstream.go
 var source embed.FS
 
 func typeBalance() schema.FieldType {

@@ -43,7 +43,7 @@ type Listener struct {
 	// Versions of HTTP: `h1`, `h2` or both. Over TLS the client chooses; a plain connection is HTTP/2 when it begins
 	// with its preface (prior knowledge).
 	// Example: ["h1"]
-	Protocols []string `edge:"protocols" kind:"protocols" later:"h3 tcp udp tls-passthrough" default:"[\"h1\", \"h2\"]"`
+	Protocols []string `edge:"protocols" kind:"protocols" later:"h3 udp" default:"[\"h1\", \"h2\"]"`
 	// Of HTTP/2.
 	H2 H2Options `edge:"h2"`
 	// Redirect plain requests (308) to the same URL with https, on the port of the listener with TLS. A listener of
@@ -88,6 +88,7 @@ type Listener struct {
 	ErrorPages  []ErrorPage     `json:",omitempty"` // where the route has none
 	Rules       []Rule          `json:",omitempty"` // for its requests
 	TLSRules    []TLSRule       `json:",omitempty"` // on its handshakes
+	Routes      []ServiceRoute  `json:",omitempty"` // of a service of the type tcp
 	Features    []schema.Target `json:",omitempty"` // see Register
 	Service     *Definition     `json:",omitempty"` // what its connections are for; nil: HTTP
 	Pos         Pos

@@ -280,8 +280,12 @@ type TLSRule struct {
 	// Refuse the handshake: with the alert `unrecognized_name`, or `access_denied` where the client asks for no name.
 	// No later rule is asked.
 	Deny bool `edge:"deny" example:"true" json:",omitempty"`
+	// Backends that get the connection as it came, ClientHello and all: an upstream or addresses. No later rule is
+	// asked. See [TCP services](tcp.md#beside-terminated-names).
+	Dest string `edge:"dest" example:"db" json:",omitempty"`
 
-	Pos Pos
+	Upstream int `json:"-"` // the place in Upstreams that Dest names, where it is right
+	Pos      Pos
 }
 
 // guards reports whether requests may have to be refused because of the rule.
@@ -295,6 +299,7 @@ func (t *TLSRule) Decides() (list []string) {
 		}
 	}
 	add(t.Deny, "deny")
+	add(t.Dest != "", "dest "+t.Dest)
 	add(t.ClientAuth != "", "client_auth "+string(t.ClientAuth))
 	add(t.ClientCA != "", "client_ca "+t.ClientCA)
 	add(t.MinVersion != 0, "min_version "+versionName(t.MinVersion))
@@ -331,7 +336,7 @@ func tlsRulesOf(r *resolver, entries []schema.Target) (list []TLSRule) {
 }
 
 // deciding are the keys by which a rule decides something.
-var deciding = []string{"client_auth", "client_ca", "min_version", "certificate", "deny"}
+var deciding = []string{"client_auth", "client_ca", "min_version", "certificate", "deny", "dest"}
 
 // decides returns the keys by which e decides something.
 func (e *tlsRuleEntry) decides() (keys []string) {
@@ -348,9 +353,13 @@ func checkTLSRule(r *resolver, e *tlsRuleEntry) {
 	switch keys := e.decides(); {
 	case len(keys) == 0 && !e.HasUnknown():
 		r.rep.Errorf(e.Node().Head, "one of "+strings.Join(deciding, ", "), "this rule decides nothing")
-	case e.Deny && len(keys) > 1:
-		r.rep.Conflictf(e.Head(keys[0]), e.Head("deny"), "leave one of them out", "%q has no effect: the rule denies "+
-			"the handshake, at %s", keys[0], e.Head("deny").RelativeTo(e.Head(keys[0])))
+	case (e.Deny || e.Has("dest")) && len(keys) > 1:
+		last, does := keys[len(keys)-1], "denies the handshake"
+		if last == "dest" {
+			does = "leads the connection elsewhere"
+		}
+		r.rep.Conflictf(e.Head(keys[0]), e.Head(last), "leave one of them out", "%q has no effect: the rule %s, at %s",
+			keys[0], does, e.Head(last).RelativeTo(e.Head(keys[0])))
 	case e.Has("client_ca") && e.ClientAuth == ClientAuthNone:
 		r.rep.Conflictf(e.Head("client_ca"), e.Head("client_auth"), "leave one of them out", "%q has no effect: the "+
 			"rule asks for no certificate, at %s", "client_ca", e.Head("client_auth").RelativeTo(e.Head("client_ca")))
@@ -376,7 +385,8 @@ func checkTLSRule(r *resolver, e *tlsRuleEntry) {
 // handshakes: these are in ruled, to which e is added where it is one of them.
 func warnShadowedTLSRule(r *resolver, e *tlsRuleEntry, ruled map[string]*tlsRuleEntry) {
 	always := !e.Has("when") && !e.HasUnknown()
-	by, hidden := ruled["deny"], true
+	last := cmp.Or(ruled["deny"], ruled["dest"]) // after which none is asked
+	by, hidden := last, true
 	for _, key := range e.decides() {
 		if key == "client_ca" {
 			key = "client_auth" // one decision
@@ -388,7 +398,7 @@ func warnShadowedTLSRule(r *resolver, e *tlsRuleEntry, ruled map[string]*tlsRule
 			ruled[key] = e
 		}
 	}
-	if by != nil && by != e && (hidden || ruled["deny"] == by) {
+	if by != nil && by != e && (hidden || by == last) {
 		r.rep.WarnConflictf(schema.CodeNoEffect, e.Node().Head, by.Node().Head,
 			"this rule decides nothing: the one at %s holds always, and goes before it",
 			by.Node().Head.RelativeTo(e.Node().Head))

@@ -229,8 +229,10 @@ func (c *Config) usedUpstreams(leads []string) (http, relays map[string]bool) {
 	for i := range c.Routes {
 		lead(c.Routes[i].Dest)
 	}
-	for _, to := range c.Relays {
-		use(relays, to.Upstream)
+	for _, l := range c.Listening() {
+		for _, i := range c.RelayedTo(l) {
+			use(relays, i)
+		}
 	}
 	return http, relays
 }

@@ -81,9 +81,14 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		before = "[[certificates]]\nname = \"internal\"\ncert = \"b.pem\"\n" + before
 		if k.Path == "client_ca" {
 			need("client_auth", `"request"`)
+		} else if k.Path == "dest" {
+			before = "[upstreams.db]\nbackends = [{ address = \"h:1\" }]\n" + before
 		} else if k.Path != "deny" || value == "false" {
 			need("certificate", `"internal"`)
 		}
+	case "services.NAME.routes":
+		before = "[services.x]\nlisten = \":1\"\npeek = true\n[upstreams.db]\nbackends = [{ address = \"h:1\" }]\n"
+		need("dest", `"db"`)
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {

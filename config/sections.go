@@ -52,7 +52,7 @@ func RegisterCheck(check func(doc *schema.Document, c *Config)) { checks = appen
 var edge = sync.OnceValue(func() *schema.Schema {
 	all := schema.Table[defaultsEntry](tags(), schema.Section{Path: "defaults", Doc: "What holds for all routes."})
 	sections := slices.Concat(listenerSections(), upstreamSections(), []*schema.Section{all}, plugins.Sections(),
-		[]*schema.Section{serviceSection()},
+		serviceSections(),
 		routeSections(), language.Sections(), ruleSections(), registered())
 	tags().Comments = nil // the keys have them
 	return schema.New(sections, codes,
@@ -148,6 +148,7 @@ func (l *Listener) ChangedKeys(next *Listener) []string {
 	if l.Service != nil && next.Service != nil {
 		keys = append(keys, l.Service.ChangedKeys(next.Service)...)
 	}
+	keys = addChanged(keys, "routes", l.Routes, next.Routes)
 	return addChanged(addChanged(keys, "rules", l.Rules, next.Rules), "tls_rules", l.TLSRules, next.TLSRules)
 }
 

@@ -22,7 +22,7 @@ func TestParse_services(t *testing.T) {
 		{"a type of filters", "[services.a]\ntype = \"cors\"\nlisten = \":7000\"\n",
 			"edge.toml:2:8: error: unknown type"},
 		{"no type", "[services.a]\nlisten = \":7000\"\n",
-			"edge.toml:1:1: error: a service needs \"type\": the program has none that is called \"a\""},
+			"edge.toml:1:1: error: a service needs \"dest\" or \"type\": the program has none that is called \"a\""},
 		{"no type, and a name alike", "[services.mines]\nlisten = \":7000\"\n" + mineService, "did you mean \"mine\"?"},
 		{"a type of a service of the program", "[services.mine]\ntype = \"polite\"\nlisten = \":7000\"\n",
 			"edge.toml:2:8: error: the program has a service \"mine\" of its own"},

@@ -38,11 +38,11 @@ func (a *attempt) checkCounts() {
 	invariant.That(a.member != nil || !a.held && !a.trial, "a place at a member that does not count the pair")
 }
 
-// begin finds out by which key the connection of the client is balanced.
-func (a *attempt) begin(c *engine.Conn) {
+// key finds out by which key the connection of the client is balanced.
+func (a *attempt) key() {
 	a.pick.Tunnel = true // it may last for hours
 	if f := a.record.To.Key; f != nil {
-		a.pick.Key, a.pick.Keyed = f(c)
+		a.pick.Key, a.pick.Keyed = f(a.record.Client)
 	}
 }
 
@@ -104,7 +104,7 @@ func (a *attempt) dial(
 		o.Others = append(o.Others, addrs[(at+i)%len(addrs)])
 	}
 	if b.Preamble != nil {
-		o.Preamble = b.Preamble(a.record.Client)
+		o.Preamble = b.Preamble(a.record.Client, a.record.Asked)
 	}
 	a.record.At = addrs[at]
 	if b.Secure != nil {

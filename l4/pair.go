@@ -1,27 +1,32 @@
 package l4
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // pair is a client's connection and its connection to a backend.
 // Owned by the reactor of both.
 //
-//	taken ─► choose ─► dial ─► up stands: bytes both ways ─► both ends said, a failure, or idle ─► both closed, Record
-//	            ▲        │ failed
-//	            └────────┘
+//	taken ─► peek ─► choose ─► dial ─► up stands: bytes both ways ─► both ended, a failure, or idle ─► closed, Record
+//	                    ▲        │ failed
+//	                    └────────┘
 //
+//	peeks => nothing was chosen or dialled
 //	relays => there was a connection to the backend, or there is
 //	not over => down.conn != nil
 //	member != nil => up.conn != nil
 type pair struct {
 	attempt
 	down, up end
+	peeks    bool  // the first bytes of the client have not come, or are not whole
+	asks     bool  // the backend is asked for TLS, as the client has asked: see postgres.go
 	relays   bool  // bytes are passed on
 	drains   bool  // Engine.Drain is about to end
 	last     int64 // Reactor.Now: a byte moved
@@ -34,15 +39,31 @@ func (p *pair) check() {
 	invariant.That(p.over || p.down.conn != nil, "the client has gone, and the pair goes on")
 	invariant.That(p.member == nil || p.up.conn != nil, "a member counts a pair that has no connection to it")
 	invariant.That(!p.relays || p.record.Connect > 0, "bytes are passed on, and no connection was made")
+	invariant.That(!p.peeks || p.up.conn == nil && p.record.Tries == 0, "a member was dialled before one was chosen")
 }
 
 // Accept makes the handler of a connection that was accepted: it is the function that Engine.Listen or a
 // tlsconn.Handshaker is given.
 func (s *Service) Accept(c *engine.Conn) engine.Handler {
-	p := &pair{attempt: attempt{record: Record{Service: s, To: s.To, Client: c, Began: c.Reactor().Now()}}}
+	p := s.take(c)
+	if p.peeks = s.Peek; !p.peeks {
+		p.lead(nil)
+	}
+	return &p.down
+}
+
+// AcceptHello is Accept for a connection whose ClientHello was read, and is still unread for its handler.
+func (s *Service) AcceptHello(c *engine.Conn, hello *tlsconn.Hello) engine.Handler {
+	p := s.take(c)
+	p.lead(hello)
+	return &p.down
+}
+
+func (s *Service) take(c *engine.Conn) *pair {
+	p := &pair{attempt: attempt{record: Record{Service: s, Client: c, Began: c.Reactor().Now()}}}
 	p.down.init(p, &p.up, c)
 	p.up.init(p, &p.down, nil)
-	return &p.down
+	return p
 }
 
 // end is one side of a pair, and the handler of its connection.
@@ -59,15 +80,16 @@ type end struct {
 
 func (e *end) init(p *pair, other *end, c *engine.Conn) { e.pair, e.other, e.conn = p, other, c }
 
-// OnOpen begins to connect, or to relay.
+// OnOpen begins to read, to connect, or to relay.
 func (e *end) OnOpen(c *engine.Conn) {
 	p := e.pair
-	if e == &p.down {
-		c.PauseRead()
-		p.begin(c)
-		p.connect(nil)
-	} else {
+	switch {
+	case e == &p.up:
 		p.connected(c)
+	case p.peeks:
+		c.SetTimeout(helloTime)
+	default:
+		p.begin(c)
 	}
 	if invariant.On {
 		p.check()
@@ -76,20 +98,25 @@ func (e *end) OnOpen(c *engine.Conn) {
 
 // OnData passes bytes on.
 func (e *end) OnData(c *engine.Conn, in []byte) int {
-	to := e.other.conn
-	if to == nil || !e.pair.relays {
+	to, p := e.other.conn, e.pair
+	switch {
+	case p.peeks:
+		return p.peek(c, in)
+	case p.asks && e == &p.up && !p.relays && !p.over:
+		return p.answered(c, in)
+	case to == nil || !p.relays:
 		return 0 // the end has begun, or reading was resumed by somebody else
 	}
 	switch err := to.Write(in); err {
 	case nil:
 	case engine.ErrQueueFull: // Options.SendMax is below SendLow and a read
-		e.pair.fail(ByEdge, err)
+		p.fail(ByEdge, err)
 		return len(in)
 	default: // to closes, and tells why
 		return len(in)
 	}
 	e.moved += int64(len(in))
-	e.pair.touch()
+	p.touch()
 	if to.Congested() {
 		e.paused = true
 		c.PauseRead()
@@ -117,8 +144,14 @@ func (e *end) OnSendable(*engine.Conn) {
 // OnEOF passes the end on. Where TLS was cut, so that bytes may be missing, that is a failure.
 func (e *end) OnEOF(c *engine.Conn) {
 	p := e.pair
+	if !p.relays && e == &p.up {
+		c.Reset(ErrNoTLS) // it was asked for TLS, and has ended
+		return
+	}
 	e.ended = true
 	switch {
+	case p.peeks:
+		p.fail(ByClient, ErrClientLeft)
 	case c.Truncated():
 		p.fail(p.sideOf(e), ErrTruncated)
 	case e.other.ended:
@@ -129,10 +162,14 @@ func (e *end) OnEOF(c *engine.Conn) {
 }
 
 // OnTimeout ends a pair on which nothing has moved: with a reset where one side has not taken all that came from the
-// other. Only the connection of the client has a time.
+// other. The connection of the client has the time; another one has it while it is asked for TLS.
 func (e *end) OnTimeout(c *engine.Conn) {
 	p := e.pair
 	switch {
+	case e == &p.up:
+		c.Reset(engine.ErrTimeout)
+	case p.peeks:
+		p.fail(ByClient, ErrHelloSlow)
 	case p.drains && !c.Reactor().Engine().Draining(): // it was taken back
 		if p.drains = false; p.relays {
 			p.touch()
@@ -153,15 +190,37 @@ const drainQuiet = time.Second
 
 // OnDrain gives the pair a random part of the time that is left: clients should not all come back at once.
 func (e *end) OnDrain(c *engine.Conn, left time.Duration) {
-	e.pair.drains = true
-	c.SetTimeout(1 + rand.N(left-left/8+1))
+	if e.pair.drains = true; !e.pair.peeks {
+		c.SetTimeout(1 + rand.N(left-left/8+1))
+	}
 }
+
+// Idle reports whether nothing is lost if the connection closes: the engine asks only while no byte of it has come.
+func (e *end) Idle() bool { return e.pair.peeks }
+
+// IdleSince returns when the connection was taken.
+func (e *end) IdleSince(*engine.Conn) int64 { return e.pair.record.Began }
+
+// OnYield ends a connection that has sent nothing, for a newcomer.
+func (e *end) OnYield(*engine.Conn) { e.pair.stop(ByEdge, engine.ErrClosed, (*engine.Conn).Finish) }
+
+// OnPart ends a connection that has sent nothing, in a drain.
+func (e *end) OnPart(*engine.Conn) { e.pair.end(ByEdge, engine.ErrStopped) }
+
+var (
+	_ engine.Yielder = (*end)(nil)
+	_ engine.Parter  = (*end)(nil)
+)
 
 // Relieve gives the pair up where one side has not taken for age what came from the other: its buffers are held as
 // long as that takes.
 func (e *end) Relieve(c *engine.Conn, age time.Duration) {
 	p := e.pair
 	switch {
+	case p.peeks:
+		if c.Unread() && c.Reactor().Now()-p.record.Began >= int64(age) {
+			p.fail(ByClient, ErrHelloSlow)
+		}
 	case c.Reactor().Now()-p.last < int64(age):
 	case p.up.paused || p.up.waits:
 		p.fail(ByClient, engine.ErrTimeout)
@@ -246,13 +305,21 @@ func (p *pair) touch() {
 	}
 }
 
-// connected begins to relay.
+// connected begins to relay, or asks the backend for TLS.
 func (p *pair) connected(c *engine.Conn) {
-	down := p.down.conn
+	if p.asks {
+		c.Write([]byte(sslRequest)) //nolint:errcheck // an empty queue takes it
+		c.SetTimeout(cmp.Or(p.record.To.Connect, connectDefault))
+		return
+	}
+	p.relay(c)
+}
+
+func (p *pair) relay(c *engine.Conn) {
 	p.relays = true
 	p.reached(c)
 	p.touch()
-	down.ResumeRead()
+	p.down.conn.ResumeRead()
 }
 
 // end ends both sides once what is queued has left.

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Service relays the connections of listeners to the members of Backends. Immutable once used; Accept is for all
@@ -15,6 +16,15 @@ import (
 type Service struct {
 	Name string
 	To   *Backends
+	// Choose returns where a connection leads, in place of To; nil: nowhere. hello is its ClientHello, nil where none
+	// was read; borrowed. It runs on the reactor of the connection. nil: all connections lead to To.
+	Choose func(c *engine.Conn, hello *tlsconn.Hello) *Backends
+	// Peek has the first bytes of a client read before Choose. A ClientHello goes on to the backend as it came; what is
+	// no TLS goes on without a hello.
+	Peek bool
+	// Postgres has clients ask for TLS as clients of PostgreSQL do, before their ClientHello: with Peek. The backend is
+	// asked in the same way.
+	Postgres bool
 	// Idle ends a pair on which no byte has moved for so long. 0: never.
 	Idle time.Duration
 	// Ended hears of each connection at its end. The Record is borrowed until return. nil: nobody does.
@@ -38,15 +48,16 @@ type Backends struct {
 	// Failover takes the connections that no member of these can have; nil: nothing does.
 	Failover *Backends
 	// Preamble returns what a backend is sent before all else, and before TLS, such as a header of the PROXY protocol.
-	// It is borrowed until the next call on the same reactor. nil: nothing.
-	Preamble func(client *engine.Conn) []byte
+	// It is borrowed until the next call on the same reactor. asked is Record.Asked. nil: nothing.
+	Preamble func(client *engine.Conn, asked string) []byte
 }
 
 // Record is the account of one connection at its end.
 type Record struct {
 	Service *Service
-	To      *Backends       // that were tried last
+	To      *Backends       // that were tried last; nil: it leads nowhere
 	Client  *engine.Conn    // closed by now: it tells its addresses
+	Asked   string          // the name that the client asked for, where its ClientHello was read; not lower case
 	Backend *backend.Member // nil: none was chosen
 	At      poller.Addr     // of the backend, that was connected to or tried last
 	Began   int64           // Reactor.Now when the connection was taken
@@ -78,7 +89,14 @@ var (
 	ErrMaxConns   = errors.New("all backends have as many connections as they may")
 	ErrTruncated  = errors.New("TLS has ended without close_notify")
 	ErrClientLeft = errors.New("the client left before there was a connection to a backend")
+	ErrNoRoute    = errors.New("the connection leads nowhere")
+	ErrHello      = errors.New("the ClientHello is wrong")
+	ErrHelloSlow  = errors.New("the first bytes of the client did not come in time")
+	ErrNoTLS      = errors.New("the backend does not speak TLS")
 )
+
+// helloTime is how long a client has for its first bytes, with Peek.
+const helloTime = 5 * time.Second
 
 // connectDefault is the default of Backends.Connect.
 const connectDefault = 5 * time.Second

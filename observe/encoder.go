@@ -89,7 +89,7 @@ func (e *Encoder) appendJSONOutcome(dst []byte, r *Record) []byte {
 	if r.Backend != "" {
 		dst = e.backend.appendJSON(dst, `,"backend":"`, r.Backend)
 	}
-	if r.GRPC || r.TLSVersion != "" || r.Cache != "" || r.Encoding != "" {
+	if r.GRPC || r.TLSVersion != "" || r.SNI != "" || r.Cache != "" || r.Encoding != "" {
 		dst = appendJSONLayers(dst, r)
 	}
 	if len(r.UserAgent) > 0 {
@@ -150,14 +150,12 @@ func appendJSONLayers(dst []byte, r *Record) []byte {
 		dst = append(dst, `,"grpc_status":`...)
 		dst = appendInt(dst, int64(r.GRPCStatus))
 	}
-	if r.TLSVersion == "" {
+	if r.TLSVersion == "" && r.SNI == "" {
 		return dst
 	}
-	dst = append(dst, `,"tls_version":"`...)
-	dst = appendJSON(dst, view(r.TLSVersion))
-	dst = append(dst, '"')
 	for _, f := range [...]struct{ name, text string }{
-		{`,"tls_group":"`, r.TLSGroup}, {`,"sni":"`, r.SNI}, {`,"client_cert":"`, r.ClientCert},
+		{`,"tls_version":"`, r.TLSVersion}, {`,"tls_group":"`, r.TLSGroup}, {`,"sni":"`, r.SNI},
+		{`,"client_cert":"`, r.ClientCert},
 	} {
 		if f.text != "" {
 			dst = append(dst, f.name...)

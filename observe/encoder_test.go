@@ -224,7 +224,7 @@ func expected(t testing.TB, r *Record) line {
 	if r.SampleRate != "" {
 		l.Rate, _ = strconv.ParseFloat(r.SampleRate, 64)
 	}
-	if r.TLSVersion != "" {
+	if r.TLSVersion != "" || r.SNI != "" {
 		l.TLS, l.Group, l.SNI, l.Cert = r.TLSVersion, r.TLSGroup, r.SNI, text([]byte(r.ClientCert))
 	}
 	for _, f := range r.Fields {

@@ -92,7 +92,7 @@ type Record struct {
 
 	UserAgent, Referer []byte
 
-	TLSVersion, TLSGroup string // of the client's connection; empty where it is not secured
+	TLSVersion, TLSGroup string // of the client's connection; empty where it is not secured, or not by edge
 	SNI, ClientCert      string // the server name that the client asked for, and the subject of its certificate
 
 	GRPC       bool // the call ended with GRPCStatus

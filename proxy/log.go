@@ -134,7 +134,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		r.Cache, r.CacheReason, r.CacheAge = c.Status.String(), c.Reason.Word(), int(c.Age)
 	}
 	r.Encoding, r.Saved = (*subject)(x).Encoded()
-	r.TLSVersion = ""
+	r.TLSVersion, r.SNI = "", ""
 	if d := x.digest; d != nil {
 		logTLS(r, d)
 	}

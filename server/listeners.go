@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/socketfile"
+	"github.com/edge-proxy/edge/l4"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -64,6 +65,7 @@ type setting struct {
 	other    *plugin.Service        // nil: it serves HTTP
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
 	filters  []*session.ConnFilter
+	postgres bool // clients ask for TLS first, as clients of PostgreSQL do
 }
 
 // Full reports whether connections wait because there are too many handshakes: engine.Gate.
@@ -156,9 +158,12 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 	if err != nil {
 		return set, err
 	}
+	if handshakes != nil {
+		secure.Pass = p.relays.passing(c.Name, handshakes)
+	}
 	set = setting{config: c, secure: secure, filters: filters}
-	if _, relays := p.reload.config.Relays[c.Name]; relays {
-		set.other = p.relays.service(c.Name)
+	if of, relays := p.reload.config.Relays[c.Name]; relays {
+		set.other, set.postgres = p.relays.service(c.Name), of.Postgres && secure != nil
 		return set, nil
 	}
 	if c.Service != nil {
@@ -306,6 +311,9 @@ func (p *listeners) apply(s *setting) {
 		l.shaking.Store(p.secure)
 		expect = p.secure.Expect
 		begin = p.secure.Server(*s.secure, p.counted(session.FilterSecured(name, s.filters, begin)))
+	}
+	if s.postgres {
+		begin = l4.AfterAsking(begin)
 	}
 	begin = p.preambles.announced(s.config, expect, session.FilterAccepted(name, s.filters, begin))
 	l.begin.Store(&begin)

@@ -369,7 +369,7 @@ func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstre
 		Send: c.Send, Expect: c.Expect, Service: c.Service,
 	}
 	if u.ProxyProtocol != "" {
-		check.Preamble = string(appendHeader(nil, u.ProxyProtocol, nil))
+		check.Preamble = string(appendHeader(nil, u.ProxyProtocol, nil, ""))
 	}
 	for _, h := range c.Headers {
 		check.Fields = append(check.Fields, health.Field{Name: h.Name, Value: h.Value})

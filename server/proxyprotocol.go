@@ -112,14 +112,18 @@ func (n *preambleCount) log(listener string, c *engine.Conn, end int) {
 	slog.LogAttrs(context.Background(), slog.LevelWarn, "PROXY protocol: connection closed", attrs...)
 }
 
-// appendHeader appends the header of the PROXY protocol for a client; nil: the connection is our own.
-func appendHeader(dst []byte, version string, client *engine.Conn) []byte {
+// appendHeader appends the header of the PROXY protocol for a client; nil: the connection is our own. asked is the name
+// in its ClientHello, where that was not for us.
+func appendHeader(dst []byte, version string, client *engine.Conn, asked string) []byte {
 	var from, to netip.AddrPort
 	var tlvs []proxyproto.TLV
 	if client != nil {
 		from, to = client.Peer().IP, client.Local().IP
-		if d := tlsconn.DigestOf(client); d != nil && d.ServerName != "" {
-			tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.TypeAuthority, Value: []byte(d.ServerName)})
+		if d := tlsconn.DigestOf(client); d != nil {
+			asked = d.ServerName
+		}
+		if asked != "" {
+			tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.TypeAuthority, Value: []byte(asked)})
 		}
 	}
 	if version == "v1" {

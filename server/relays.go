@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -32,6 +33,9 @@ type relays struct {
 	counts    relayCounts
 	all       map[string]*relay // by name; guarded by shared.mu
 	next      map[string]*l4.Service
+	// passed are the services of connections that rules on handshakes lead elsewhere, by the name of their listener and
+	// the number of the rule; nil: it does not.
+	passed map[string][]*l4.Service
 	// log has the lines of connections, by Reactor.Index. They may outlive many reloads, and outputs.
 	log     atomic.Pointer[[]proxy.AccessLog]
 	nextLog []proxy.AccessLog
@@ -50,33 +54,34 @@ func (p *relays) service(name string) *plugin.Service {
 		r = &relay{name: name}
 		p.all[name] = r
 	}
-	return &plugin.Service{Accept: func(c *engine.Conn) engine.Handler { return r.now.Load().Accept(c) }}
+	return &plugin.Service{
+		Accept:      func(c *engine.Conn) engine.Handler { return r.now.Load().Accept(c) },
+		ClientFirst: p.reload.config.Relays[name].Peek,
+	}
 }
 
 func (p *relays) prepare() error {
 	p.next = make(map[string]*l4.Service)
 	p.reload.onFailure(func() { p.next = nil })
-	c := p.reload.config
+	c, before := p.reload.config, p.passed
 	if err := p.prepareLog(c.Log); err != nil {
 		return err
 	}
+	p.passed = make(map[string][]*l4.Service)
+	p.reload.onFailure(func() { p.passed = before })
+	for _, l := range c.Listening() {
+		if err := p.preparePassed(l); err != nil {
+			return fmt.Errorf("rule on handshakes of listener %s: %w", l.Name, err)
+		}
+	}
 	for i := range c.Services {
 		l := &c.Services[i]
-		leads, ok := c.Relays[l.Name]
-		if !ok {
+		if _, ok := c.Relays[l.Name]; !ok {
 			continue
 		}
-		to, err := p.upstreams.relayTo(&c.Upstreams[leads.Upstream], l.Name)
+		s, err := p.made(l)
 		if err != nil {
 			return fmt.Errorf("service %s: %w", l.Name, err)
-		}
-		n := p.counts.of(l.Name)
-		s := &l4.Service{Name: l.Name, To: to, Idle: leads.Idle}
-		s.Ended = func(r *l4.Record) {
-			reason := n.add(r)
-			if logs := *p.log.Load(); logs != nil {
-				logs[r.Client.Reactor().Index()].Append(recordOf(r, reason))
-			}
 		}
 		p.next[l.Name] = s
 		p.service(l.Name)
@@ -86,6 +91,92 @@ func (p *relays) prepare() error {
 		}
 	}
 	return nil
+}
+
+// made makes the service l.
+func (p *relays) made(l *config.Listener) (*l4.Service, error) {
+	of := p.reload.config.Relays[l.Name]
+	to, err := p.to(l.Name, of.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	s := p.telling(l.Name, to, of.Idle)
+	s.Peek, s.Postgres = of.Peek, of.Postgres
+	if len(l.Routes) == 0 {
+		return s, nil
+	}
+	tos := make([]*l4.Backends, len(l.Routes))
+	for i := range tos {
+		if tos[i], err = p.to(l.Name, l.Routes[i].Upstream); err != nil {
+			return nil, err
+		}
+	}
+	s.Choose = func(c *engine.Conn, hello *tlsconn.Hello) *l4.Backends {
+		for i := range l.Routes {
+			if when := l.Routes[i].When; when == nil || tlsrules.HoldsFirst(when, c, hello, l.Name) {
+				return tos[i]
+			}
+		}
+		return to
+	}
+	return s, nil
+}
+
+// to returns the backends of an upstream for what has that name; nil: the upstream is below 0.
+func (p *relays) to(name string, upstream int) (*l4.Backends, error) {
+	if upstream < 0 {
+		return nil, nil
+	}
+	return p.upstreams.relayTo(&p.reload.config.Upstreams[upstream], name)
+}
+
+// telling makes a service whose connections are counted and logged by a name.
+func (p *relays) telling(name string, to *l4.Backends, idle time.Duration) *l4.Service {
+	n := p.counts.of(name)
+	return &l4.Service{Name: name, To: to, Idle: idle, Ended: func(r *l4.Record) {
+		reason := n.add(r)
+		if logs := *p.log.Load(); logs != nil {
+			logs[r.Client.Reactor().Index()].Append(recordOf(r, reason))
+		}
+	}}
+}
+
+// preparePassed makes the services of connections of l that rules on handshakes lead elsewhere.
+func (p *relays) preparePassed(l *config.Listener) error {
+	if l.TLS == config.TLSOff {
+		return nil
+	}
+	rules := p.reload.config.HandshakeRules(l)
+	for i := range rules {
+		if rules[i].Dest == "" {
+			continue
+		}
+		to, err := p.to(l.Name, rules[i].Upstream)
+		if err != nil {
+			return err
+		}
+		if p.passed[l.Name] == nil {
+			p.passed[l.Name] = make([]*l4.Service, len(rules))
+		}
+		p.passed[l.Name][i] = p.telling(l.Name, to, config.IdleDefault)
+	}
+	return nil
+}
+
+// passing returns what takes the connections of a listener that rules on its handshakes lead elsewhere; nil: none does.
+func (p *relays) passing(
+	listener string, rules *tlsrules.Rules,
+) func(c *engine.Conn, hello *tlsconn.Hello) engine.Handler {
+	by := p.passed[listener]
+	if by == nil {
+		return nil
+	}
+	return func(c *engine.Conn, hello *tlsconn.Hello) engine.Handler {
+		if i := rules.Passes(c, hello); i >= 0 {
+			return by[i].AcceptHello(c, hello)
+		}
+		return nil
+	}
 }
 
 func (p *relays) prepareLog(of config.Log) (err error) {
@@ -143,9 +234,9 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 	}
 	if version := u.ProxyProtocol; version != "" {
 		headers := make([][]byte, p.Reactors())
-		to.Preamble = func(c *engine.Conn) []byte {
+		to.Preamble = func(c *engine.Conn, asked string) []byte {
 			b := &headers[c.Reactor().Index()]
-			*b = appendHeader((*b)[:0], version, c)
+			*b = appendHeader((*b)[:0], version, c, asked)
 			return *b
 		}
 	}
@@ -201,6 +292,14 @@ func reasonOf(r *l4.Record) string {
 		word = "gone"
 	case r.Why == l4.ErrTruncated:
 		word = "truncated"
+	case r.Why == l4.ErrNoRoute:
+		word = "no_route"
+	case r.Why == l4.ErrHello:
+		word = "hello"
+	case r.Why == l4.ErrHelloSlow:
+		word = "hello_timeout"
+	case r.Why == l4.ErrNoTLS:
+		word = "no_tls"
 	case errors.Is(r.Why, engine.ErrStopped):
 		return "edge:drain"
 	case r.By == l4.ByBackend && r.Connect == 0:
@@ -213,19 +312,29 @@ func reasonOf(r *l4.Record) string {
 	return r.By.String() + ":" + word
 }
 
-// recordOf is r as access logs have it. Statuses are those of nginx: 200 where there was a connection, 502 where none
-// could be made, 503 where there was nowhere to make one, 499 where the client left before.
+// recordOf is r as access logs have it. Statuses are as in HTTP and nginx: 200 where there was a connection, 502 where
+// none could be made, 503 where there was nowhere to make one, 404 where it leads nowhere, 499 where the client left
+// before, 400 and 408 where its first bytes were wrong, or late.
 func recordOf(r *l4.Record, reason string) *observe.Record {
 	peer, took := r.Client.Peer().IP, r.Ended-r.Began
 	o := &observe.Record{
 		Time: time.Now().UnixNano() - took, Listener: r.Service.Name, ClientIP: peer.Addr(), ClientPort: peer.Port(),
-		Proto: observe.ProtoTCP, Status: 200, Reason: reason, Upstream: r.To.Name, BytesIn: r.In, BytesOut: r.Out,
-		Dur: took, T: observe.Timings{Connect: r.Connect}, Attempts: r.Tries,
+		Proto: observe.ProtoTCP, Status: 200, Reason: reason, BytesIn: r.In, BytesOut: r.Out,
+		Dur: took, T: observe.Timings{Connect: r.Connect}, Attempts: r.Tries, SNI: r.Asked,
+	}
+	if r.To != nil {
+		o.Upstream = r.To.Name
 	}
 	binary.NativeEndian.PutUint64(o.ID[:], rand.Uint64())
 	binary.NativeEndian.PutUint64(o.ID[8:], rand.Uint64())
 	switch {
 	case r.Connect > 0:
+	case r.Why == l4.ErrHello:
+		o.Status = 400
+	case r.Why == l4.ErrHelloSlow:
+		o.Status = 408
+	case r.Why == l4.ErrNoRoute:
+		o.Status = 404
 	case r.By == l4.ByClient:
 		o.Status = 499
 	case r.By == l4.ByEdge:

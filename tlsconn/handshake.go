@@ -171,9 +171,32 @@ func (h *handshake) hello(c *engine.Conn, in []byte) int {
 		h.plain(c, in)
 		return 0
 	default:
+		if h.server.Pass != nil && h.pass(c, in) {
+			return 0
+		}
 		h.start(in)
 	}
 	return len(in)
+}
+
+// hellos lends what a ClientHello is read into: Pass may keep no connection from the heap.
+var hellos = sync.Pool{New: func() any { return new(Hello) }}
+
+// pass hands a connection on that is not for us, and reports whether it was one.
+func (h *handshake) pass(c *engine.Conn, in []byte) bool {
+	hello := hellos.Get().(*Hello)
+	defer hellos.Put(hello)
+	if Peek(in, hello) != HelloWhole {
+		return false // the provider finds the words
+	}
+	next := h.server.Pass(c, hello)
+	if next == nil {
+		return false
+	}
+	h.owner.leave(h)
+	h.owner.counts.passed.Add(1)
+	c.Begin(next)
+	return true
 }
 
 // handOn gives c to what accept makes for it, or closes it.

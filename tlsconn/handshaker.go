@@ -39,8 +39,8 @@ type Handshaker struct {
 
 // counts are what Stats tells. Reactors and goroutines add to them; a handshake costs so much more than an atomic.
 type counts struct {
-	started, done, resumed, plain, refused, failed, timeouts, crowded, full, late, left atomic.Uint64
-	current, computing                                                                  atomic.Int64
+	started, done, resumed, passed, plain, refused, failed, timeouts, crowded, full, late, left atomic.Uint64
+	current, computing                                                                          atomic.Int64
 }
 
 // Of HandshakerOptions.
@@ -82,6 +82,9 @@ type ServerOptions struct {
 	// it, since a head and its small body shall be one record; code that returns another Config by
 	// GetConfigForClient should do the same.
 	Config *tls.Config
+	// Pass, if set, returns what takes a connection in place of TLS, with all its bytes, by what its ClientHello says;
+	// nil: TLS. It runs on the reactor of the connection, before anything was computed. hello is borrowed.
+	Pass func(c *engine.Conn, hello *Hello) engine.Handler
 	// Choose, if set, chooses the terms of each handshake, on its goroutine, before anything was computed.
 	Choose func(hello *tls.ClientHelloInfo) Terms
 	// Asked says which certificate Config asks clients for, in any words: Digest.Asked. It is for code that compares
@@ -113,6 +116,7 @@ type Stats struct {
 	Started   uint64 // connections that were to be secured
 	Done      uint64
 	Resumed   uint64 // handshakes of Done that took up an earlier session
+	Passed    uint64 // connections that others have taken by what their ClientHello says (Pass)
 	Plain     uint64 // connections that spoke no TLS and were let through (Auto)
 	Refused   uint64 // connections that spoke no TLS and were turned away
 	Failed    uint64 // handshakes that failed by what was said
@@ -182,7 +186,8 @@ func (co *ClientOptions) prepared() *tls.Config {
 func (h *Handshaker) Stats() Stats {
 	c := &h.counts
 	return Stats{
-		Started: c.started.Load(), Done: c.done.Load(), Resumed: c.resumed.Load(), Plain: c.plain.Load(),
+		Started: c.started.Load(), Done: c.done.Load(), Resumed: c.resumed.Load(), Passed: c.passed.Load(),
+		Plain:   c.plain.Load(),
 		Refused: c.refused.Load(), Failed: c.failed.Load(), Timeouts: c.timeouts.Load(), Crowded: c.crowded.Load(),
 		Full: c.full.Load(), Late: c.late.Load(), Left: c.left.Load(), Current: c.current.Load(),
 		Computing: c.computing.Load(), Queued: int64(h.turns.waiting()),

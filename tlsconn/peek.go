@@ -69,6 +69,21 @@ func (h *Hello) Protocols(yield func(name []byte) bool) {
 	}
 }
 
+// AppendProtocols appends the protocols that the client offers. It allocates nothing for the protocols of HTTP.
+func (h *Hello) AppendProtocols(dst []string) []string {
+	for p := range h.Protocols {
+		switch string(p) {
+		case "h2":
+			dst = append(dst, "h2")
+		case "http/1.1":
+			dst = append(dst, "http/1.1")
+		default:
+			dst = append(dst, string(p))
+		}
+	}
+	return dst
+}
+
 // Offers reports whether the client offers the protocol name by ALPN.
 func (h *Hello) Offers(name string) bool {
 	for p := range h.Protocols {

@@ -97,10 +97,12 @@ func (k *Kind) newEntry(_ schema.Target, n *syntax.Node) schema.Target {
 
 // NewStruct returns the struct for the keys of the table n, by its type; nil: there is no such type.
 func (k *Kind) NewStruct(n *syntax.Node) any {
+	name := k.Default
 	if by := n.Child("type"); by != nil {
-		if t := k.find(by.Text); t != nil {
-			return t.New()
-		}
+		name = by.Text
+	}
+	if t := k.find(name); t != nil {
+		return t.New()
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ type Kind struct {
 	Unused  string // what the code of that warning means
 	Warning string // what the code of warnings means that one logs when it is made
 
+	Default string // the type of a table without one; "": each has it
+
 	Own []string // types of edge itself, which a program has that imports the package all
 	all string
 }
@@ -85,8 +87,9 @@ var (
 	// Services have keys of listeners, so package config has their section.
 	Services = &Kind{
 		Kind: plugin.Services,
-		Does: "Type of the service, of a module that the program was built with. A service of the program itself has " +
-			"no type.",
+		Does: "Type of the service: `tcp`, or of a module that the program was built with. A service of the program " +
+			"itself has no type.",
+		Default: "tcp",
 	}
 
 	Discoverers = &Kind{
@@ -141,7 +144,7 @@ func (k *Kind) section() *schema.Section {
 
 // Variants returns the types of k, as kinds of entries of a section.
 func (k *Kind) Variants() schema.Variants {
-	v := schema.Variants{By: "type", Unknown: k.elsewhere}
+	v := schema.Variants{By: "type", Default: k.Default, Unknown: k.elsewhere}
 	for _, t := range plugin.Types() {
 		if t.Kind == k.Kind {
 			v.List = append(v.List, schema.Variant{Name: t.Name, Doc: t.Doc, Keys: keysOf(t)})

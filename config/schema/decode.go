@@ -94,10 +94,6 @@ func (d *Decoder) named(n *syntax.Node, p *place, t Target, path string) {
 		return
 	}
 	kinds := &p.section.Variants
-	if kinds.Optional && n.Child(kinds.By) == nil {
-		d.table(n, p, t, path)
-		return
-	}
 	t.base().unknown = true
 	names := slices.Sorted(maps.Keys(p.variants))
 	by := n.Child(kinds.By)

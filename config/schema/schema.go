@@ -75,9 +75,9 @@ type Alias struct {
 
 // Variants are the kinds of entries of a section.
 type Variants struct {
-	By       string // the key whose value is the name of the kind
-	Optional bool   // an entry without it has the keys of the section alone
-	List     []Variant
+	By      string // the key whose value is the name of the kind
+	Default string // the kind of an entry without it; "": each has it
+	List    []Variant
 	// Unknown returns the hint for a name that no kind has, where there is one better than a similar name; nil: none.
 	Unknown func(name string) string
 }
@@ -93,9 +93,15 @@ func (s *Section) variant(n *syntax.Node) *Variant {
 	if s.Variants.By == "" || n == nil {
 		return nil
 	}
-	by := n.Child(s.Variants.By)
+	name := s.Variants.Default
+	if by := n.Child(s.Variants.By); by != nil {
+		if by.Kind != syntax.KindString {
+			return nil
+		}
+		name = by.Text
+	}
 	for i := range s.Variants.List {
-		if v := &s.Variants.List[i]; by != nil && by.Kind == syntax.KindString && v.Name == by.Text {
+		if v := &s.Variants.List[i]; v.Name == name {
 			return v
 		}
 	}

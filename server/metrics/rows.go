@@ -122,6 +122,7 @@ var tlsRows = families{
 	{"edge_tls_sessions_resumed_total", "Resumed", "TLS sessions resumed, those with backends among them."},
 	{"edge_tls_handshakes_failed_total", "reason: refused=Failed timeout=Timeouts crowded=Crowded full=Full " +
 		"late=Late left=Left", "TLS handshakes that failed, those with backends among them."},
+	{"edge_tls_passed_total", "Passed", "Connections that a rule on handshakes has led elsewhere as they were."},
 	{"edge_tls_plain_total", "result: taken=Plain refused=Refused", "Plain connections to a TLS listener."},
 
 	{"edge_tls_handshakes_active", "Current", "TLS handshakes in progress."},

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -17,7 +18,8 @@ type asking struct {
 	hello variables.Hello
 	name  [256]byte
 
-	agreed [1]string // the protocol of a connection of which no more is known
+	offered []string
+	agreed  [1]string // the protocol of a connection of which no more is known
 }
 
 var pool = sync.Pool{New: func() any {
@@ -40,8 +42,31 @@ func ask[T string | []byte](d *tlsconn.Digest, host T, offered []string, listene
 	return a
 }
 
+// askFirst begins to ask about a connection of which hello is known; nil: what its handshake with us has told, if any.
+func askFirst(c *engine.Conn, hello *tlsconn.Hello, listener string) *asking {
+	a := ask[string](nil, "", nil, listener)
+	h := &a.hello
+	h.From, h.To = c.Peer().IP, c.Local().IP
+	if hello != nil {
+		a.offered = hello.AppendProtocols(a.offered[:0])
+		h.Name, h.Offered = variables.AppendServerName(a.name[:0], hello.ServerName), a.offered
+	} else if d := tlsconn.DigestOf(c); d != nil {
+		h.Name, h.Offered = variables.AppendServerName(a.name[:0], d.ServerName), d.Offered
+	}
+	return a
+}
+
+// HoldsFirst reports whether a condition on handshakes holds for a connection with a listener of that name. hello is
+// what its client says; nil: what its handshake with us has told, if there was one. It runs on the reactor of c.
+func HoldsFirst(when *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string) bool {
+	a := askFirst(c, hello, listener)
+	defer a.release()
+	return when.Holds(&a.x)
+}
+
 func (a *asking) release() {
 	a.hello = variables.Hello{}
+	clear(a.offered)
 	pool.Put(a)
 }
 

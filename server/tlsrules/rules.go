@@ -3,6 +3,7 @@ package tlsrules
 import (
 	"crypto/tls"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -12,6 +13,7 @@ type Rule struct {
 	Name        string
 	When        *lang.Condition // a condition on handshakes; nil: all
 	Deny        bool
+	Pass        bool // the connection is not for us: it is handed on as it came
 	Auth        *Auth
 	MinVersion  uint16
 	Certificate Certificate
@@ -30,6 +32,7 @@ type Auth struct {
 // Decision is what rules decide about one handshake.
 type Decision struct {
 	Denied      bool
+	Passed      bool
 	Auth        *Auth
 	MinVersion  uint16
 	Certificate Certificate // nil: names choose it
@@ -37,7 +40,7 @@ type Decision struct {
 }
 
 // By is which rule has decided each thing, by its number; -1: none has.
-type By struct{ Deny, Auth, MinVersion, Certificate int }
+type By struct{ Deny, Pass, Auth, MinVersion, Certificate int }
 
 // Rules decide about the handshakes of a listener, in their order. Immutable after Prepare, safe for any goroutine.
 type Rules struct {
@@ -56,7 +59,7 @@ type kind struct {
 // New makes the rules of the listener of that name. base is what holds where no rule decides. An Auth is the same one
 // wherever its words are.
 func New(listener string, list []Rule, base Decision) *Rules {
-	base.By = By{-1, -1, -1, -1}
+	base.By = By{-1, -1, -1, -1, -1}
 	return &Rules{listener: listener, list: list, base: base}
 }
 
@@ -83,8 +86,8 @@ func (r *Rules) Prepare(made func(auth *Auth, minVersion uint16) *tls.Config) {
 	}
 }
 
-// decide asks the rules in their order: all of them, until one denies. The first that decides a thing decides it. A
-// condition that had no room for what it computes has not been asked whole: then the handshake is denied.
+// decide asks the rules in their order: all of them, until one denies or hands on. The first that decides a thing
+// decides it. A condition that had no room for what it computes has not been asked whole: then the handshake is denied.
 func (r *Rules) decide(a *asking) Decision {
 	d, cut := r.base, a.x.State.Cut()
 	for i := range r.list {
@@ -92,6 +95,10 @@ func (r *Rules) decide(a *asking) Decision {
 		held := rule.When == nil || rule.When.Holds(&a.x)
 		if held && rule.Deny || a.x.State.Cut() != cut {
 			d.Denied, d.By.Deny = true, i
+			break
+		}
+		if held && rule.Pass {
+			d.Passed, d.By.Pass = true, i
 			break
 		}
 		if !held {
@@ -115,6 +122,9 @@ func (r *Rules) Choose(hello *tls.ClientHelloInfo) tlsconn.Terms {
 	a := ask(tlsconn.HelloDigest(hello), hello.ServerName, hello.SupportedProtos, r.listener)
 	d := r.decide(a)
 	a.release()
+	if d.Passed { // it was not, when it was whole: a condition goes by the time
+		d.Denied, d.By.Deny = true, d.By.Pass
+	}
 	r.count(&d)
 	if d.Denied {
 		return tlsconn.Terms{}
@@ -122,6 +132,18 @@ func (r *Rules) Choose(hello *tls.ClientHelloInfo) tlsconn.Terms {
 	return tlsconn.Terms{
 		Config: r.configs[kind{d.Auth, d.MinVersion}], Asked: d.Auth.Asked, Certificate: d.Certificate,
 	}
+}
+
+// Passes returns the number of the rule by which a connection is not for us; below 0: there is none. It runs on the
+// reactor of c, of which nothing but hello is known.
+func (r *Rules) Passes(c *engine.Conn, hello *tlsconn.Hello) (rule int) {
+	a := askFirst(c, hello, r.listener)
+	d := r.decide(a)
+	a.release()
+	if d.Passed && r.list[d.By.Pass].Count != nil {
+		r.list[d.By.Pass].Count.Applied.Add(1)
+	}
+	return d.By.Pass
 }
 
 // count counts the rules that have decided something, each once.
@@ -169,18 +191,20 @@ func (r *Rules) Fit(d *tlsconn.Digest, host []byte) bool {
 	}
 	t := r.decide(a)
 	a.release()
-	return !t.Denied && t.Auth.Asked == d.Asked && d.Version >= t.MinVersion && (d.Verified || !t.Auth.Require)
+	return !t.Denied && !t.Passed && t.Auth.Asked == d.Asked && d.Version >= t.MinVersion &&
+		(d.Verified || !t.Auth.Require)
 }
 
 // Explain returns what is decided about a client that asks for a name from an address, as d has it, and which rules
-// hold. Rules after a rule that denies are not asked.
+// hold. Rules after a rule that denies or hands on are not asked.
 func (r *Rules) Explain(d *tlsconn.Digest, name string, offered []string) (t Decision, held []bool) {
 	a := ask(d, name, offered, r.listener)
 	defer a.release()
 	t = r.decide(a)
 	for i := range r.list {
 		when := r.list[i].When
-		held = append(held, (!t.Denied || i <= t.By.Deny) && (when == nil || when.Holds(&a.x)))
+		asked := (!t.Denied || i <= t.By.Deny) && (!t.Passed || i <= t.By.Pass)
+		held = append(held, asked && (when == nil || when.Holds(&a.x)))
 	}
 	return t, held
 }

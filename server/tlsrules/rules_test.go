@@ -45,11 +45,11 @@ func TestRules_decide(t *testing.T) {
 		name string
 		want Decision
 	}{
-		{"", Decision{Auth: none, MinVersion: tls.VersionTLS12, By: By{-1, -1, -1, -1}}},
-		{"ac", Decision{Auth: none, MinVersion: tls.VersionTLS13, By: By{-1, -1, 0, -1}}},
-		{"a", Decision{Auth: ours, MinVersion: tls.VersionTLS13, By: By{-1, 1, 0, 2}}},
-		{"ab", Decision{Denied: true, Auth: ours, MinVersion: tls.VersionTLS13, By: By{4, 3, 0, 3}}},
-		{"b", Decision{Denied: true, Auth: none, MinVersion: tls.VersionTLS12, By: By{4, -1, -1, -1}}},
+		{"", Decision{Auth: none, MinVersion: tls.VersionTLS12, By: By{-1, -1, -1, -1, -1}}},
+		{"ac", Decision{Auth: none, MinVersion: tls.VersionTLS13, By: By{-1, -1, -1, 0, -1}}},
+		{"a", Decision{Auth: ours, MinVersion: tls.VersionTLS13, By: By{-1, -1, 1, 0, 2}}},
+		{"ab", Decision{Denied: true, Auth: ours, MinVersion: tls.VersionTLS13, By: By{4, -1, 3, 0, 3}}},
+		{"b", Decision{Denied: true, Auth: none, MinVersion: tls.VersionTLS12, By: By{4, -1, -1, -1, -1}}},
 	} {
 		got, held := r.Explain(digest("10.0.0.1:1"), c.name, nil)
 		if held[4] != got.Denied || held[5] {

@@ -1,0 +1,209 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// namedHouse has backends that end TLS: each has a certificate for its own name.
+type namedHouse struct {
+	ca  *testutil.Authority
+	dir string
+}
+
+func newNamedHouse(t *testing.T) *namedHouse {
+	h := &namedHouse{ca: testutil.NewAuthority(t), dir: t.TempDir()}
+	h.ca.Write(t, filepath.Join(h.dir, "ca.pem"))
+	return h
+}
+
+// pair returns a certificate for a name.
+func (h *namedHouse) pair(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	h.ca.IssueTo(t, h.dir, name, nil, name)
+	base := filepath.Join(h.dir, name)
+	pair, err := tls.LoadX509KeyPair(base+".pem", base+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// backend ends TLS with a certificate for a name, and sends back what comes. before, if set, talks before that.
+func (h *namedHouse) backend(t *testing.T, name string, before func(c net.Conn) bool) (addr string) {
+	t.Helper()
+	config := &tls.Config{Certificates: []tls.Certificate{h.pair(t, name)}}
+	return testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		if before != nil && !before(c) {
+			return
+		}
+		s := tls.Server(c, config)
+		io.Copy(s, s)  //nolint:errcheck // the client sees it
+		s.CloseWrite() //nolint:errcheck // as before
+	}).Addr().String()
+}
+
+// echoes reports why a client that asks for a name does not get its bytes back from a server with a certificate for it.
+func (h *namedHouse) echoes(addr, name string) error {
+	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: h.ca.Pool, ServerName: name})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	big := strings.Repeat("0123456789abcdef", 1<<14)
+	go func() {
+		io.WriteString(c, big) //nolint:errcheck // the read tells
+		c.CloseWrite()         //nolint:errcheck // as before
+	}()
+	if got, err := io.ReadAll(c); err != nil || string(got) != big {
+		return fmt.Errorf("%d bytes of %d: %w", len(got), len(big), err)
+	}
+	return nil
+}
+
+// TLS that edge does not end goes to a backend by the name in its ClientHello, and what is no TLS elsewhere.
+func TestPassing_byName(t *testing.T) {
+	h := newNamedHouse(t)
+	log := filepath.Join(h.dir, "access.log")
+	s := start(t, Options{}, "%s", fmt.Sprintf("log = { output = [%q] }\n[services.in]\nlisten = \"127.0.0.1:0\"\n"+
+		"peek = true\n[[services.in.routes]]\nwhen = 'tls.sni == \"a.example\" and tls.alpn == \"x\"'\n"+
+		"dest = \"127.0.0.1:1\"\n"+
+		"[[services.in.routes]]\nwhen = 'tls.sni == \"a.example\"'\ndest = %q\n"+
+		"[[services.in.routes]]\nwhen = 'tls.sni ends_with \".b.example\"'\ndest = %q\n"+
+		"[[services.in.routes]]\nwhen = 'not has(tls.sni)'\ndest = %q\n",
+		log, h.backend(t, "a.example", nil), h.backend(t, "1.b.example", nil), named(t, "plain")))
+	addr := addressOf(t, s, "in")
+	for _, name := range []string{"a.example", "1.b.example"} {
+		if err := h.echoes(addr, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var wrong x509.HostnameError
+	if err := h.echoes(addr, "2.b.example"); !errors.As(err, &wrong) { // the backend's own certificate is shown
+		t.Error(err)
+	}
+	if err := h.echoes(addr, "c.example"); !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
+	}
+	w := testutil.Dial(t, addr)
+	w.Send("hello\n")
+	w.Want("plain\nhello\n")
+	w.Close()
+	broken := testutil.Dial(t, addr)
+	broken.Send("\x16\x03\x01\x00\x04\x01\x00\x00\x00")
+	if _, err := io.ReadAll(broken.Conn()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
+	}
+	text := func() string {
+		b, _ := os.ReadFile(log)
+		return string(b)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Contains(text(), `"sni":"a.example"`) &&
+			strings.Contains(text(), `"status":404,"reason":"edge:no_route"`) &&
+			strings.Contains(text(), `"status":400,"reason":"client:hello"`)
+	}, text)
+}
+
+// One address ends TLS for some names, and passes it on for another, by a rule.
+func TestPassing_besideTerminated(t *testing.T) {
+	h := newNamedHouse(t)
+	text := func(rules string) string {
+		return quiet + "[https]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" + all200 +
+			certificate(t, h.ca, h.dir, "web", "", "web.example") + rules
+	}
+	rule := fmt.Sprintf("[[tls.rules]]\nname = \"db\"\nwhen = 'tls.sni == \"db.example\"'\ndest = %q\n",
+		h.backend(t, "db.example", nil))
+	s := start(t, Options{}, "%s", text(rule))
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	if err := h.echoes(addr, "db.example"); err != nil {
+		t.Error(err)
+	}
+	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "GET / HTTP/1.0\r\nHost: web.example\r\n\r\n") //nolint:errcheck // the read tells
+	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
+		t.Errorf("%q, %v", got, err)
+	}
+	page := scrapeNow(s)
+	for _, want := range []string{`edge_tls_rules_total{listener="web",result="applied",rule="db"} 1`,
+		`edge_service_connections_total{result="closed",service="web"} 1`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s in %s", want, page)
+		}
+	}
+	apply(t, s, "%s", text("[[tls.rules]]\nwhen = 'tls.sni == \"db.example\"'\ndeny = true\n"+rule))
+	if err := h.echoes(addr, "db.example"); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		t.Error(err)
+	}
+	apply(t, s, "%s", text(""))
+	var wrong x509.HostnameError
+	if err := h.echoes(addr, "db.example"); !errors.As(err, &wrong) {
+		t.Error(err)
+	}
+}
+
+// Clients of PostgreSQL ask for TLS before they say hello: TLS is passed on by name, or ends here.
+func TestPassing_postgres(t *testing.T) {
+	h := newNamedHouse(t)
+	asked := func(c net.Conn) bool {
+		b := make([]byte, 8)
+		if _, err := io.ReadFull(c, b); err != nil || string(b) != "\x00\x00\x00\x08\x04\xd2\x16\x2f" {
+			return false
+		}
+		_, err := io.WriteString(c, "S")
+		return err == nil
+	}
+	h.pair(t, "ended.example")
+	base := filepath.Join(h.dir, "ended.example")
+	s := start(t, Options{}, "%s", fmt.Sprintf(quiet+"[services.pg]\nlisten = \"127.0.0.1:0\"\npeek = true\n"+
+		"starttls = \"postgres\"\n[[services.pg.routes]]\nwhen = 'tls.sni == \"a.example\"'\ndest = %q\n"+
+		"[services.ends]\nlisten = \"127.0.0.1:0\"\nstarttls = \"postgres\"\ncert = %q\nkey = %q\ndest = %q\n",
+		h.backend(t, "a.example", asked), base+".pem", base+".key", named(t, "plain")))
+	for _, c := range []struct{ service, name, want string }{
+		{"pg", "a.example", "subject=CN = a.example"},
+		{"ends", "ended.example", "subject=CN = ended.example"},
+	} {
+		addr := addressOf(t, s, c.service)
+		out := openssl(t, addr, "-starttls", "postgres", "-servername", c.name)
+		if !strings.Contains(out, c.want) {
+			t.Errorf("%s: %s", c.service, out)
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !asksForTLS(conn) {
+			t.Fatalf("%s: not answered", c.service)
+		}
+		secured := tls.Client(conn, &tls.Config{RootCAs: h.ca.Pool, ServerName: c.name})
+		fmt.Fprint(secured, "startup") //nolint:errcheck // the read tells
+		secured.CloseWrite()           //nolint:errcheck // as before
+		if got, err := io.ReadAll(secured); err != nil || !strings.HasSuffix(string(got), "startup") {
+			t.Errorf("%s: %q, %v", c.service, got, err)
+		}
+		conn.Close()
+	}
+}
+
+// asksForTLS asks a server for TLS.
+func asksForTLS(c net.Conn) bool {
+	b := make([]byte, 1)
+	io.WriteString(c, "\x00\x00\x00\x08\x04\xd2\x16\x2f") //nolint:errcheck // the read tells
+	_, err := io.ReadFull(c, b)
+	return err == nil && b[0] == 'S'
+}
