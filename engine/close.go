@@ -194,18 +194,16 @@ func (c *Conn) releaseKept() {
 	c.flags &^= redeliver
 }
 
-// reap tells the handler that c is closed and gives its descriptor and its slot back.
-func (c *Conn) reap() {
-	r := c.reactor
-	r.current = c
-	c.flags |= reaping
-	c.handler.OnClose(c, c.cause)
-	c.release()
-}
-
 // release gives back c's descriptor, slot and buffers. It is called also when the handler panicked in OnClose.
 func (c *Conn) release() {
 	r := c.reactor
+	if x := c.extra; x != nil {
+		ends := x.ends
+		x.ends = nil
+		for _, end := range ends {
+			end()
+		}
+	}
 	r.wheel.Disarm(&c.timer)
 	if d := c.dialing; d != nil {
 		r.Disarm(&d.retry)

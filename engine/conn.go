@@ -110,7 +110,7 @@ type Conn struct {
 	out      bufChain  // send queue
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
-	extra    *extra    // nil until it has a Splice or was told its addresses
+	extra    *extra    // nil until it has a Splice, was told its addresses, or somebody awaits its end
 	listener *Listener // nil for a dialled connection
 	cause    error
 	timer    timerwheel.Timer
@@ -131,6 +131,8 @@ type extra struct {
 	spliceIn, spliceOut *Splice // of its input, and of its output; nil: none is active
 
 	socket, local poller.Addr // see Told
+
+	ends []func() // see AtEnd
 }
 
 // newConn makes a Conn with a slot: it can have a Ref, and shut finds it.
@@ -173,6 +175,17 @@ func (c *Conn) Told(peer, local poller.Addr) {
 	c.extra.socket, c.extra.local = c.Socket(), local
 	c.peer = peer
 	c.flags |= told
+}
+
+// AtEnd has f called when c is over, whatever ends it and whichever handler it has by then: after OnClose, or without
+// it where c goes on in another process or on another reactor. The peer cannot see before f that the descriptor is
+// closed. Functions of several calls all run, on c's reactor; they take next to no time, and do not panic.
+func (c *Conn) AtEnd(f func()) {
+	c.mustOwn()
+	if c.extra == nil {
+		c.extra = &extra{}
+	}
+	c.extra.ends = append(c.extra.ends, f)
 }
 
 // PeerIP returns the IP of c.Peer, in fewer instructions; invalid on a Unix socket.

@@ -245,11 +245,15 @@ func (r *Reactor) flushAll() {
 	r.dirty, r.dirtyAt = removeFirst(r.dirty, r.dirtyAt)
 }
 
+// reapAll tells the handlers of dead connections that they are closed, and gives their descriptors and slots back.
 func (r *Reactor) reapAll() {
 	for r.deadAt < len(r.dead) {
 		c := r.dead[r.deadAt]
 		r.deadAt++
-		c.reap()
+		r.current = c
+		c.flags |= reaping
+		c.handler.OnClose(c, c.cause)
+		c.release()
 	}
 	r.dead, r.deadAt = removeFirst(r.dead, r.deadAt)
 }
