@@ -43,6 +43,7 @@ const (
 	hintNoAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
 	hintAddresses   = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
 	hintRate        = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
+	hintClients     = `is limits = { connections_per_client = 100 } in [http], [https] or [services.NAME]`
 	hintMetrics     = `is [metrics] with listen = ":9145"`
 	hintSplit       = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
 	hintStreams     = `is [services.NAME] with type = "tcp", listen = ":5432" and dest`
@@ -134,7 +135,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
 	{"nginx", hintRate, "limit_req limit_req_zone"},
-	{"nginx", `has nothing here yet: connections are not counted by client`, "limit_conn limit_rate"},
+	{"nginx", hintClients, "limit_conn limit_conn_zone"},
+	{"nginx", `has nothing here yet: answers are sent as fast as clients read`, "limit_rate"},
 	{"nginx", hintPasswords, "auth_basic auth_basic_user_file"},
 	{"nginx", hintNoAsking, "auth_request auth_jwt"},
 	{"nginx", `is when = 'client.ip not in list.NAME' of the filter that asks for passwords`, "satisfy"},
@@ -241,6 +243,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", hintPath, "replacepath"},
 	{"Traefik", `is rewrite = "/new/{match.1}" in [[rules]], when = 'path ~ "^/old/(.*)"'`, "replacepathregex"},
 	{"Traefik", hintRate, "ratelimit rate_limit"},
+	{"Traefik", hintClients, "inflightconn"},
 	{"Traefik", hintNoAsking, "forwardauth"},
 	{"Traefik", hintAccessLog, "accesslog"},
 	{"Traefik", hintVerify, "serverstransport serverstransports insecureskipverify"},

@@ -83,8 +83,8 @@ func serviceSections() []*schema.Section {
 
 // listenKeys are the keys of listeners that services have, beside those about TLS.
 var listenKeys = []string{"listen", "connection_filters", "proxy_protocol.from",
-	"proxy_protocol.required", "limits.connections", "user_timeout", "fast_open",
-	"socket_mode", "socket_owner"}
+	"proxy_protocol.required", "limits.connections", "limits.connections_per_client", "user_timeout",
+	"fast_open", "socket_mode", "socket_owner"}
 
 // httpTLSKeys are the keys about TLS that mean nothing without HTTP.
 var httpTLSKeys = []string{"strict_sni", "hsts"}

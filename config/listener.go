@@ -158,6 +158,11 @@ type Limits struct {
 	// Maximum number of connections open at once on each address of the listener. A further connection replaces a
 	// connection that has been idle for a second, or else waits. 0: no limit.
 	Connections int `edge:"connections" default:"0" min:"0" max:"100000000" example:"200000"`
+	// Maximum number of connections that one client may have open at once, at all addresses of the listener together. A
+	// client is an IPv4 address or the first 64 bits of an IPv6 address, as the header of the
+	// [PROXY protocol](operations.md#proxy-protocol) tells it where there is one; clients on Unix sockets are not
+	// limited. A further connection is closed at once. 0: no limit.
+	ClientConns int `edge:"connections_per_client" default:"0" min:"0" max:"100000000" example:"100" json:",omitempty"`
 	// Time a connection may wait for its next request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"75s" show:"always"`
 	// Maximum number of requests on one connection before it is closed. 0: no limit.

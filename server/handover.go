@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -412,7 +413,13 @@ func (h *Handover) receive(batch []Given, listeners []*listener, perTick int) (n
 		}
 		l, p := listeners[g.Socket], engine.Progress{Requests: g.Requests, Idle: g.Idle}
 		speak := l.sessions[len(l.sessions)-1].Receive
-		accept := func(c *engine.Conn) engine.Handler { return speak(c, p) }
+		clients := l.clients
+		accept := func(c *engine.Conn) engine.Handler {
+			if clients != nil {
+				clients.enter(c, math.MaxInt64)
+			}
+			return speak(c, p)
+		}
 		i := h.next % len(reactors)
 		h.next++
 		shares[i] = append(shares[i], func(r *engine.Reactor) {

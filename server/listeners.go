@@ -50,6 +50,7 @@ type listener struct {
 	name     string                // guarded by shared.mu
 	title    string                // name, or the address where the listener has none; guarded by shared.mu
 	secured  bool                  // it takes TLS; guarded by shared.mu
+	clients  *clientLimit          // nil: a client has as many connections as it likes; guarded by shared.mu
 	opts     session.ServerOptions // guarded by shared.mu
 	sessions []*session.Server     // the last one has new connections; guarded by shared.mu
 }
@@ -88,6 +89,7 @@ type listeners struct {
 	own          ownAddresses
 	handshakes   []handshakes // by Reactor.Index
 	preambles    preambles
+	clients      clientConns
 	now          []*listener // guarded by shared.mu
 	next         []setting
 	closing      []*listener // that a reload took away, until their sockets are closed; guarded by shared.mu
@@ -315,7 +317,11 @@ func (p *listeners) apply(s *setting) {
 	if s.postgres {
 		begin = l4.AfterAsking(begin)
 	}
-	begin = p.preambles.announced(s.config, expect, session.FilterAccepted(name, s.filters, begin))
+	begin = session.FilterAccepted(name, s.filters, begin)
+	if l.clients = p.clients.limit(s.config, p.engine); l.clients != nil {
+		begin = l.clients.accept(begin)
+	}
+	begin = p.preambles.announced(s.config, expect, begin)
 	l.begin.Store(&begin)
 }
 

@@ -46,6 +46,7 @@ lists.office = "10.0.0.0/8"
 name = "web"
 listen = "127.0.0.1:0"
 proxy_protocol.from = ["192.0.2.0/24"]
+limits.connections_per_client = 1000
 [[listeners]]
 name = "secure"
 listen = "127.0.0.1:0"

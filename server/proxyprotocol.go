@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
@@ -14,10 +13,6 @@ import (
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// preambleLogEvery is the least time between two lines of the event log about one listener and reason: a sender that is
-// set up in another way than edge opens many connections.
-const preambleLogEvery = time.Minute
 
 // preambleEnds are the ways in which a connection of a listener with proxy_protocol begins, as results of
 // edge_proxy_protocol_total, with what the event log says of those that are closed.
@@ -45,7 +40,7 @@ type preambles struct{ byName[preambleCount] }
 // preambleCount is the count of one listener, by the order of preambleEnds.
 type preambleCount struct {
 	ends   [len(preambleEnds)]atomic.Uint64
-	logged [len(preambleEnds)]atomic.Int64 // Unix time in ns of the last line
+	logged [len(preambleEnds)]eachMinute
 }
 
 // list has a registry show the counts.
@@ -97,8 +92,7 @@ func (p *preambles) announced(
 
 // log writes a line about a connection that is closed, unless there was one a moment ago.
 func (n *preambleCount) log(listener string, c *engine.Conn, end int) {
-	now, last := time.Now().UnixNano(), n.logged[end].Load()
-	if now-last < int64(preambleLogEvery) || !n.logged[end].CompareAndSwap(last, now) {
+	if !n.logged[end].begins() {
 		return
 	}
 	of := &preambleEnds[end]

@@ -160,6 +160,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.kept.List(&s.counters.Registry)
 	listRules(&s.counters.Registry, &s.certificates.shakes)
 	s.listeners.preambles.list(&s.counters.Registry)
+	s.listeners.clients.list(&s.counters.Registry)
 	s.relays.counts.list(&s.counters.Registry)
 	s.counters.RegisterTables(s.routes.tables.Tables)
 	s.counters.RegisterCache(s.caches.counted)
