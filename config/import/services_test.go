@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // Sections about connections are services, unless these would lead or let in others than the program does. The files
@@ -49,6 +51,36 @@ func TestNginx_streams(t *testing.T) {
 			text += "proxy_pass 10.0.0.1:5432; "
 		}
 		wantAll(t, text, planOf(t, "nginx", "stream { server { "+text+"} }"), want)
+	}
+}
+
+// A limit_conn of stream by client is the number of its service. Any other one closes the server.
+func TestNginx_streamClients(t *testing.T) {
+	const closed, number = "not carried: listen 1", "limits.connections_per_client = 3"
+	const network = "of addresses of IPv6 the first 64 bits count"
+	server := func(port, lines string) string {
+		return "server { listen " + port + "; proxy_pass 10.0.0.1:1; " + lines + "}\n"
+	}
+	for text, want := range map[string][]string{
+		server("1", "limit_conn a 3;"):                           {number, network},
+		server("1", "limit_conn b 3; limit_conn a 7;"):           {number, network},
+		server("1", "limit_conn a 7; limit_conn b 3;"):           {number},
+		"limit_conn b 3;\n" + server("1", ""):                    {number},
+		"limit_conn named 3;\n" + server("1", "limit_conn a 3;"): {number, "not carried: limit_conn named 3"},
+		server("1", "limit_conn named 3;"):                       {closed, "not carried: limit_conn named 3"},
+		server("1", "limit_conn none 3;"):                        {closed},
+		"limit_conn named 3;\n" + server("1", ""):                {closed, "not carried: limit_conn named 3"},
+		server("1", "limit_conn a 0;"):                           {"not carried: limit_conn a 0 (edge does not know"},
+		server("1", "limit_conn a 3; limit_conn_dry_run on;"):    {"note: limit_conn a 3 (nothing to write: nobody"},
+		server("1", "limit_conn a 3;") + server("2", "limit_conn a 4;"): {number, "limits.connections_per_client = 4",
+			"not carried: limit_conn a 4 (each service counts the connections of its clients for itself)"},
+	} {
+		got := planOf(t, "nginx", "stream { limit_conn_zone $binary_remote_addr zone=a:1m;\n"+
+			"limit_conn_zone $remote_addr zone=b:1m;\nlimit_conn_zone $server_addr zone=named:1m;\n"+text+"}")
+		wantAll(t, text, got, want)
+		if strings.Contains(text, "dry_run") && strings.Contains(string(got.Text(plan.TextOnly)), number) {
+			t.Error("nobody is refused there")
+		}
 	}
 }
 

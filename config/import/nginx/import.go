@@ -18,6 +18,7 @@ type importer struct {
 	http         *scope
 	groups       map[string]*group // upstream { }, by name
 	zones        map[string]*zone
+	clients      map[string]*directive // limit_conn_zone of stream, by name, that count by client
 	servers      []*server
 	listeners    []*listener
 	certificates map[string]bool // that are written, with the names that they are for
@@ -101,7 +102,7 @@ func (im *importer) contents(http *directive) {
 }
 
 // deciding are directives of stream by which a server refuses connections, or takes some of an address alone.
-var deciding = []string{"allow", "deny", "ssl_preread", "server_name", "js_access", "js_preread", "limit_conn",
+var deciding = []string{"allow", "deny", "ssl_preread", "server_name", "js_access", "js_preread",
 	"return", "pass", "include", "ssl_crl"}
 
 // stream translates stream { }: the addresses of a server are services.
@@ -112,6 +113,7 @@ func (im *importer) stream(s *scope) {
 		im.Lose(d.at, d.text(), "a service takes all connections of TCP, and leads to one upstream or to addresses")
 	}
 	im.http, im.groups, im.servers, im.listeners = s, map[string]*group{}, nil, nil
+	im.clients = clientZones(s.block)
 	for _, d := range s.block.block {
 		decides := func(name string) bool {
 			found := cmp.Or(d.child(name), s.block.child(name))
@@ -125,7 +127,7 @@ func (im *importer) stream(s *scope) {
 				return k.Name == "hash_key" && k.Value == `"client_ip"`
 			})
 		case d.name != "server":
-		case slices.ContainsFunc(deciding, decides) || pass == nil || hasVariables(pass.arg(0)):
+		case slices.ContainsFunc(deciding, decides) || im.countsOthers(d) || pass == nil || hasVariables(pass.arg(0)):
 			d.each(lose)
 		default:
 			d.used = true
@@ -170,6 +172,7 @@ func (im *importer) service(l *listener, name string) {
 	b.Set("type", `"tcp"`, plan.Place{})
 	b.Set("listen", plan.Strings(l.addresses...), plan.Place{})
 	b.Set("dest", plan.String(to), pass.at)
+	im.clientLimit(b, s)
 	if im.carry(b, s, "proxy_timeout"); l.tls {
 		im.secure(b, l)
 	}

@@ -2,6 +2,8 @@ package nginx
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -164,4 +166,53 @@ func (im *importer) limitsOf(c context) (list []*filter, from []plan.Place) {
 		list, from = append(list, f), append(from, d.at)
 	}
 	return list, from
+}
+
+// clientZones returns the zones of limit_conn in stream by which each client has a count, by their names.
+func clientZones(stream *directive) map[string]*directive {
+	zones := map[string]*directive{}
+	for _, d := range stream.block {
+		if key := d.arg(0); d.name == "limit_conn_zone" && (key == "$binary_remote_addr" || key == "$remote_addr") {
+			name, _, _ := strings.Cut(d.options()["zone"], ":")
+			zones[name] = d
+		}
+	}
+	return zones
+}
+
+// countsOthers reports whether a server of stream has a limit_conn that does not count by client.
+func (im *importer) countsOthers(server *directive) bool {
+	from := server
+	if server.child("limit_conn") == nil {
+		from = im.http.block // stream, from which it has those
+	}
+	return slices.ContainsFunc(from.block, func(d *directive) bool {
+		return d.name == "limit_conn" && im.clients[d.arg(0)] == nil
+	})
+}
+
+// clientLimit writes the smallest limit_conn of a server of stream.
+func (im *importer) clientLimit(b *plan.Block, s *scope) {
+	least := uint64(math.MaxUint16) + 1 // more than nginx takes
+	all, dry := s.all("limit_conn"), s.says("limit_conn_dry_run", "on")
+	for _, d := range all {
+		n, err := strconv.ParseUint(d.arg(1), 10, 16)
+		zone := im.clients[d.arg(0)]
+		switch {
+		case dry:
+			im.Note(d.at, d.text(), "nothing to write: nobody is refused")
+			continue
+		case err != nil || n == 0:
+			im.Lose(d.at, d.text(), "edge does not know the value")
+			continue
+		case zone.used:
+			im.Lose(d.at, d.text(), "each service counts the connections of its clients for itself")
+		default:
+			im.Note(zone.at, zone.text(), "of addresses of IPv6 the first 64 bits count")
+		}
+		if zone.used = true; n < least {
+			least = n
+			b.Set("limits.connections_per_client", strconv.FormatUint(n, 10), d.at)
+		}
+	}
 }

@@ -86,8 +86,8 @@ include note only of use with files
 sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types add_before_body add_after_body
 	lost edge does not rewrite bodies
 proxy_cache lost not carried: cache of a route takes its place
-limit_conn limit_rate lost not available in this version: connections are not counted by client
-limit_rate_after lost not available in this version: answers are sent as fast as clients read
+limit_conn lost over HTTP it counts requests in progress; limits.connections_per_client counts connections
+limit_rate limit_rate_after lost not available in this version: answers are sent as fast as clients read
 map geo split_clients geoip_country
 	lost nothing reads it, or edge has no such variable; see [maps] and rules with set
 set auth_request_set lost its value has something that edge does not know
