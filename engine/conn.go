@@ -92,6 +92,7 @@ const (
 	partSent                     // SendFile has sent a part: OnSendable is due when the socket takes more
 	givable                      // it goes to another process once nothing of it is known here: see Give
 	told                         // its addresses were told: they are not the socket's
+	noSplice                     // the kernel refused to splice its socket, or to send a file to it
 )
 
 // Conn is one connection.

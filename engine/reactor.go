@@ -70,7 +70,7 @@ type Reactor struct {
 	reserved *Buf   // returned by Reserve and not committed yet
 	pipes    []pipe // empty ones; see takePipe
 	pipesOut int
-	noSplice bool // the kernel refused to splice, or to send a file
+	noPipes  bool // the kernel refused to open a pipe
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event
 

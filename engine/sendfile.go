@@ -12,12 +12,12 @@ const sendFileMax = 1 << 20
 
 // SendFile sends up to n bytes that the file from has at a place, after what is queued, without copying them. They must
 // not change any more. It reports false, and has sent nothing, where they have to go by Write: c has a Layer, takes a
-// Splice, or closes, or the system has no such call. Where it sends less than n, OnSendable follows. A file that ends
-// too early breaks the connection. On the reactor of c, which keeps nothing of the file.
+// Splice, or closes, or the kernel refuses the call or has refused it before. Where it sends less than n, OnSendable
+// follows. A file that ends too early breaks the connection. On the reactor of c, which keeps nothing of the file.
 func SendFile(c *Conn, from poller.File, at int64, n int) (sent int, ok bool) {
 	c.mustOwn()
 	r := c.reactor
-	if c.layer != nil || r.noSplice || c.writeClosed() || c.state != open ||
+	if c.layer != nil || c.flags&noSplice != 0 || c.writeClosed() || c.state != open ||
 		c.extra != nil && c.extra.spliceOut != nil {
 		return 0, false
 	}
@@ -43,7 +43,7 @@ func SendFile(c *Conn, from poller.File, at int64, n int) (sent int, ok bool) {
 		case e == syscall.EAGAIN:
 			c.can &^= poller.CanWrite
 		case cannotSplice(e) && sent == 0:
-			r.noSplice = true
+			c.flags |= noSplice
 			return 0, false
 		case e == 0:
 			c.drop(io.ErrUnexpectedEOF)

@@ -58,19 +58,20 @@ type pipe struct {
 }
 
 // Splice begins to move n bytes from c to to, after what is queued there, and reports whether it does. It refuses
-// when n is below Options.SpliceMin or c's last read was short, when bytes of c are kept, and when either has a
-// Layer. It stops before the last SpliceMin/16 bytes, at c's end, and when c's reads become short: what follows
-// goes to c's handler. Until then nothing may be written to to.
+// when n is below Options.SpliceMin or c's last read was short, when bytes of c are kept, when either has a Layer, and
+// when the kernel has refused to splice either: each connection tries that once. It stops before the last SpliceMin/16
+// bytes, at c's end, and when c's reads become short: what follows goes to c's handler. Until then nothing may be
+// written to to.
 func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	c.mustOwn()
 	r := c.reactor
-	if n < r.opts.SpliceMin || r.noSplice || s.active || c.flags&(bulk|wantRead|eof) != bulk|wantRead {
+	if n < r.opts.SpliceMin || r.noPipes || s.active || c.flags&(bulk|wantRead|eof|noSplice) != bulk|wantRead {
 		return false
 	}
 	if c.state != open || c.layer != nil || c.in != nil {
 		return false
 	}
-	if to.reactor != r || to.state != open || to.layer != nil || to.writeClosed() {
+	if to.reactor != r || to.state != open || to.layer != nil || to.writeClosed() || to.flags&noSplice != 0 {
 		return false
 	}
 	if c.extra == nil {
@@ -131,9 +132,9 @@ func (s *Splice) run() {
 	}
 }
 
-// cannotSplice reports whether e says that the system does not splice: the call is missing, is not for these
-// descriptors, or is refused by a filter of system calls (seccomp). Nothing was moved then. If the connection
-// itself is broken, the read or write that comes instead tells.
+// cannotSplice reports whether e says that there is no splice for these descriptors: the call is missing, is not for
+// them, or is refused by a filter of system calls (seccomp). Nothing was moved then. If the connection itself is
+// broken, the read or write that comes instead tells.
 func cannotSplice(e syscall.Errno) bool {
 	switch e {
 	case syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EPERM, syscall.EACCES:
@@ -166,7 +167,7 @@ func (s *Splice) pull() int {
 		c.can &^= poller.CanRead
 		r.givePipe(&s.pipe)
 	case cannotSplice(e):
-		r.noSplice = true
+		c.flags |= noSplice
 		s.stop()
 	case e != 0:
 		c.drop(e)
@@ -207,7 +208,7 @@ func (s *Splice) push() int {
 		c.can &^= poller.CanWrite
 		s.wait()
 	case cannotSplice(e):
-		r.noSplice = true
+		c.flags |= noSplice
 		return s.copyOut()
 	default:
 		c.sendFailed(e)
@@ -307,7 +308,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 	out, in, size, e := r.kernel.Pipe(pipeSize)
 	if e != 0 {
 		r.stats.PipesRefused++
-		r.noSplice = r.noSplice || cannotSplice(e)
+		r.noPipes = r.noPipes || cannotSplice(e)
 		return false
 	}
 	*p = pipe{r: out, w: in, size: size}

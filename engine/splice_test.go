@@ -155,3 +155,37 @@ func TestSplice_endsWhenItsDestinationTakesNoMore(t *testing.T) {
 		t.Errorf("reading %v, %d ends of pipes", from.Reading(), k.open)
 	}
 }
+
+// One socket is refused, as those of some families are: its connection is copied from then on, without another try,
+// and others are spliced all the same.
+func TestSplice_refusalIsOfOneConnection(t *testing.T) {
+	for _, refused := range []string{"pull", "push"} {
+		g, k, from, to, fromFD, toFD := piped(t)
+		asked, others := 0, 0
+		k.onSplice = func(r, w poller.FD, _ int) (int, syscall.Errno) {
+			switch {
+			case r == fromFD && refused == "pull", w == toFD:
+				asked++
+				return -1, syscall.EINVAL
+			case r == fromFD:
+				return len("in the pipe"), 0
+			case w == pipeIn:
+				others++
+			}
+			return -1, syscall.EAGAIN
+		}
+		var other splicing
+		var otherFD poller.FD
+		other.to, _ = g.open(&script{})
+		_, otherFD = g.open(&other)
+		for range 4 {
+			g.inject(fromFD, spliceRead)
+		}
+		for range 2 {
+			g.inject(otherFD, spliceRead)
+		}
+		if asked != 1 || others == 0 || !from.Open() || !to.Open() {
+			t.Errorf("%s: %d splices of the refused socket, %d of another", refused, asked, others)
+		}
+	}
+}
