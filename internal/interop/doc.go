@@ -14,6 +14,7 @@
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
 //	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
+//	clients ── TCP ─────────────► edge and HAProxy of Debian ── TCP ──► backends that are killed and stopped
 //	HAProxy, nginx, curl of Debian, go-proxyproto ── headers of the PROXY protocol ──► edge, its codec
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a

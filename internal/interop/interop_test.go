@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	case "grpc":
 		runCase()
 		return
+	case "greeter":
+		runGreeter()
+		return
 	case "origin":
 		runOrigin()
 		return
