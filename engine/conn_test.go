@@ -238,6 +238,23 @@ func TestConn_closeWriteThenCloseSendsFINAtOnce(t *testing.T) {
 	}
 }
 
+// What is queued when the end is asked for leaves with FIN, in one segment.
+func TestConn_closeWriteJoinsTheLastBytes(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	c, fd := g.open(&script{})
+	g.kernel.onWrite = func(poller.FD, []byte) (int, syscall.Errno) {
+		t.Error("the last bytes leave before FIN")
+		return -1, syscall.EPIPE
+	}
+	g.on(func() {
+		c.Write([]byte("last"))
+		c.CloseWrite()
+	})
+	if k := g.loop.Sock(fd); !k.FIN || string(k.Sent) != "last" || !c.Open() {
+		t.Errorf("sent %q, FIN %v, open %v", k.Sent, k.FIN, c.Open())
+	}
+}
+
 func TestConn_closeWriteRefusesFurtherBytes(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	s := &script{}

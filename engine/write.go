@@ -47,7 +47,8 @@ func (c *Conn) send(p []byte) (n int) {
 	if b := c.out.head; p == nil && b.next == nil { // most of what leaves lies in one Buf
 		total = b.w - b.r
 		switch {
-		case c.state == closing: // flush goes on with FIN, which rides on the last segment: one segment in eight less
+		case c.state == closing || c.flags&finDue != 0:
+			// flush goes on with FIN, which rides on the last segment: one segment in eight less.
 			c.flags |= finAwaited
 			fallthrough
 		case c.flags&moreComes != 0:
