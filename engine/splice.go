@@ -9,9 +9,9 @@ import (
 
 // Bounds of splicing.
 const (
-	// pipeSize is what a pipe is asked to hold, and pipeLarge what the first pipesLarge are asked to hold: sources are
-	// woken less often by these, but hundreds would take too much memory. Where the system gives less, more calls move
-	// the same.
+	// pipeSize is what a pipe is asked to hold, and pipeLarge what the first pipesLarge of all reactors are asked to
+	// hold: sources are woken less often by these, but a user has 64 MiB for pipes, unless it is root, and gets very
+	// small ones beyond (pipe(7)). Where the system gives less, more calls move the same.
 	pipeSize   = 256 << 10
 	pipeLarge  = 1 << 20
 	pipesLarge = 16
@@ -301,7 +301,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 		return false
 	}
 	size := pipeSize
-	if r.pipesOut < pipesLarge {
+	if r.pipesOut < max(pipesLarge/r.opts.Reactors, 1) {
 		size = pipeLarge
 	}
 	out, in, size, e := r.kernel.Pipe(size)
