@@ -164,13 +164,19 @@ type Connection struct {
 	Client   string `json:"client" doc:"The address of the peer."`
 	Socket   string `json:"socket,omitempty" doc:"The address of the load balancer that has told client."`
 	Reactor  int    `json:"reactor"`
-	Protocol string `json:"protocol" enum:"h1,h2,handshake,tunnel"`
+	Protocol string `json:"protocol" enum:"h1,h2,handshake,tunnel,tcp,service"`
 	State    string `json:"state" enum:"idle,active" doc:"idle: between two requests."`
 	TLS      string `json:"tls,omitempty" doc:"The version; none: it is plain."`
 	Host     string `json:"host,omitempty" doc:"That the TLS handshake named."`
 	Requests uint64 `json:"requests" doc:"Begun on it."`
 	Streams  int    `json:"streams,omitempty" doc:"Of HTTP/2, open."`
 	Queued   int    `json:"queued" doc:"Bytes that the client has not taken."`
+
+	Backend  string   `json:"backend,omitempty" doc:"Of a TCP service, as all below. None: it is not connected yet."`
+	BytesIn  int64    `json:"bytes_in,omitempty" doc:"From the client so far."`
+	BytesOut int64    `json:"bytes_out,omitempty" doc:"From the backend so far."`
+	Age      Duration `json:"age,omitempty" doc:"Since it was accepted."`
+	Idle     Duration `json:"idle,omitempty" doc:"Since a byte came from either side."`
 }
 
 // Certificate is one certificate that handshakes present.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // connectionFields are the fields that a filter may name.
@@ -21,11 +22,17 @@ var connectionFields = map[string]func(c *Connection) (text string, number float
 	"requests": func(c *Connection) (string, float64, bool) { return "", float64(c.Requests), true },
 	"streams":  func(c *Connection) (string, float64, bool) { return "", float64(c.Streams), true },
 	"queued":   func(c *Connection) (string, float64, bool) { return "", float64(c.Queued), true },
+
+	"backend":   func(c *Connection) (string, float64, bool) { return c.Backend, 0, false },
+	"bytes_in":  func(c *Connection) (string, float64, bool) { return "", float64(c.BytesIn), true },
+	"bytes_out": func(c *Connection) (string, float64, bool) { return "", float64(c.BytesOut), true },
+	"age":       func(c *Connection) (string, float64, bool) { return "", time.Duration(c.Age).Seconds(), true },
+	"idle":      func(c *Connection) (string, float64, bool) { return "", time.Duration(c.Idle).Seconds(), true },
 }
 
 // FilterFields are their names, for help and documentation.
 const FilterFields = "id, listener, client, protocol, state, tls, host, reactor, requests, streams, queued, " +
-	"socket"
+	"socket, backend, bytes_in, bytes_out, age and idle in seconds"
 
 // filterMost bounds the text of a filter.
 const filterMost = 1024

@@ -7,17 +7,20 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseFilter(t *testing.T) {
 	c := &Connection{ID: "1-2-3", Listener: "web", Client: "10.0.0.1:99", Reactor: 1, Protocol: "h2", State: "idle",
-		TLS: "TLS 1.3", Host: "a.example", Requests: 10, Streams: 2, Queued: 0}
+		TLS: "TLS 1.3", Host: "a.example", Requests: 10, Streams: 2, Queued: 0,
+		Backend: "10.0.0.7:1", BytesIn: 6, Age: Duration(time.Minute)}
 	for text, want := range map[string]bool{
 		"": true, "  ": true, `host=="a.example"`: true, `host == 'a.example'`: true, "host==a.example": true,
 		`host != "a.example"`: false, `host ~ "example"`: true, "client ~ 10.0.0.": true, "tls ~ 1.2": false,
 		"requests > 9 && requests <= 10": true, "requests<10": false, "requests >= 10&&queued==0": true,
 		"reactor != 1": false, "protocol == h2 && state == active": false, `tls == "TLS 1.3" && streams == 2`: true,
-		`host == ""`: false,
+		`host == ""`: false, "backend == 10.0.0.7:1 && bytes_in > 5": true, "bytes_out == 0 && age > 59": true,
+		"idle > 1": false,
 	} {
 		keep, err := ParseFilter(text)
 		if err != nil || keep(c) != want {

@@ -25,7 +25,7 @@ type Request struct {
 	Began     time.Time `json:"began"`
 	Took      Duration  `json:"took"`
 	Client    string    `json:"client" doc:"Its address; an address that a trusted proxy tells has no port."`
-	Protocol  string    `json:"protocol" doc:"HTTP/1.0, HTTP/1.1 or HTTP/2."`
+	Protocol  string    `json:"protocol" doc:"HTTP/1.0, HTTP/1.1, HTTP/2, or TCP: a connection of a service."`
 	TLS       bool      `json:"tls"`
 	Listener  string    `json:"listener"`
 	Route     string    `json:"route,omitempty" doc:"None: no route took it."`

@@ -84,7 +84,7 @@ func serviceSections() []*schema.Section {
 // listenKeys are the keys of listeners that services have, beside those about TLS.
 var listenKeys = []string{"listen", "connection_filters", "proxy_protocol.from",
 	"proxy_protocol.required", "limits.connections", "limits.connections_per_client", "user_timeout",
-	"fast_open", "socket_mode", "socket_owner"}
+	"fast_open", "socket_mode", "socket_owner", "access_log.path", "access_log.format"}
 
 // httpTLSKeys are the keys about TLS that mean nothing without HTTP.
 var httpTLSKeys = []string{"strict_sni", "hsts"}
@@ -107,6 +107,9 @@ func ofServices(k *schema.Key) bool {
 		k.Doc = "Take TLS. Default: `true` where there is a `cert`, else `false`. Without a `cert`, clients get a " +
 			"certificate of `[[certificates]]`."
 		k.Example = "true"
+	case k.Path == "access_log":
+		k.Doc = "Place of the access log of this service, in place of `[log] output`; `false`: none. A table may set " +
+			"`format` too. For the type `tcp`, see [TCP services](tcp.md)."
 	case k.Path == "limits.connections":
 		k.Doc = "Maximum number of connections open at once on each address of the service. A further connection " +
 			"waits. 0: no limit."

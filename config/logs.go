@@ -29,12 +29,21 @@ type Log struct {
 }
 
 // LogOf returns how the requests of a route are logged that came by a listener: each key is as the route says, else as
-// the listener does, else as [log] does. r is nil for those that no route takes.
+// the listener does, else as [log] does. r is nil for those that no route takes, and for connections of services.
 func (c *Config) LogOf(l *Listener, r *Route) Log {
 	log := c.Log.with(&l.AccessLog)
+	if l.Service != nil {
+		return log.OfConnections()
+	}
 	if r != nil {
 		log = log.with(&r.AccessLog)
 	}
+	return log
+}
+
+// OfConnections returns log without what is for requests alone.
+func (log Log) OfConnections() Log {
+	log.When, log.Sample, log.Always, log.Line, log.Fields = nil, nil, nil, nil, nil
 	return log
 }
 
@@ -162,7 +171,7 @@ func (doc *document) logFiles() (all []logFile) {
 			}
 		}
 	}
-	for _, e := range doc.listeners {
+	for _, e := range slices.Concat(doc.listeners, doc.services) {
 		own(&e.Given, &e.AccessLog)
 	}
 	for _, e := range doc.routes {

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // Places knows which keys the files gave, and where. Options.Places asks for it.
@@ -27,7 +29,7 @@ func (p *Places) Of(of any, path string) (at Pos, given bool) {
 			}
 		}
 	case *Listener:
-		for _, e := range p.doc.listeners {
+		for _, e := range slices.Concat(p.doc.listeners, p.doc.services) {
 			if e.Pos == of.Pos && e.Has(path) {
 				return placeOf(&e.Given, path)
 			}
@@ -76,10 +78,15 @@ type Setting struct {
 }
 
 // Settings returns the keys that schema.Section.Told names for a request that comes by l and that r sends to u; r and u
-// may be nil. Of the keys that the files give those are, for l and r, the numbers, sizes and times, for u all, and for
-// Features those with a Show. A key of r, or of its Features, takes the place of one of u or c with its name.
+// may be nil. Where l is a service they are for a connection that is sent to u. Of the keys that the files give those
+// are, for l and r, the numbers, sizes and times, for u all, and for Features those with a Show. A key of r, or of its
+// Features, takes the place of one of u or c with its name.
 func (p *Places) Settings(c *Config, l *Listener, r *Route, u *Upstream) []Setting {
-	list := p.settings([]Setting{}, l, edge().Section("listeners"), "", l.entry())
+	section := edge().Section("listeners")
+	if l.Service != nil {
+		section = edge().Section(plugin.Services.Section)
+	}
+	list := p.settings([]Setting{}, l, section, "", l.entry())
 	if u != nil {
 		e := &upstreamEntry{Upstream: *u}
 		e.Retry.On = u.Retry.Conditions()
@@ -88,6 +95,13 @@ func (p *Places) Settings(c *Config, l *Listener, r *Route, u *Upstream) []Setti
 			check := &healthEntry{Enabled: true, HealthCheck: *of}
 			list = p.settings(list, u, edge().Section("upstreams.NAME.health_check"), "health_check.", check)
 		}
+	}
+	if relay, ok := c.Relays[l.Name]; ok {
+		list = slices.DeleteFunc(list, func(s Setting) bool {
+			return slices.Contains(httpKeys, s.Name) || strings.HasPrefix(s.Name, "retry.")
+		})
+		list = append(list, p.idleOf(l, section, relay.Idle))
+	} else if u != nil {
 		list = p.settings(list, r, edge().Section("routes"), "", &routeEntry{Route: *r})
 	}
 	ofUpstream, ofRoute := cmp.Or(u, &Upstream{}).Features, cmp.Or(r, &Route{}).Features
@@ -95,6 +109,19 @@ func (p *Places) Settings(c *Config, l *Listener, r *Route, u *Upstream) []Setti
 		list = p.settings(list, f, schema.SectionOf(f), schema.SectionOf(f).Name()+".", f)
 	}
 	return list
+}
+
+// idleOf returns the setting timeouts.idle of the service l, whose section is in.
+func (p *Places) idleOf(l *Listener, in *schema.Section, idle time.Duration) Setting {
+	const path = "timeouts.idle"
+	at, _ := p.Of(l, path)
+	of := func(k *schema.Key) bool { return k.Path == path }
+	for _, v := range in.Variants.List {
+		if i := slices.IndexFunc(v.Keys, of); v.Name == TypeTCP && i >= 0 {
+			return Setting{path, v.Keys[i].Text(idle), cmp.Or(at.FileLine(), "default"), v.Keys[i].Gist(idle)}
+		}
+	}
+	return Setting{}
 }
 
 // settings adds the settings of e, an entry of in that stands for of, to list. before is what their names begin with.

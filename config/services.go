@@ -40,6 +40,12 @@ func resolveServices(r *resolver, own []string, taken map[string]syntax.Span, tr
 			e.Type = cmp.Or(e.Type, TypeTCP)
 			e.Service = plugins.Services.Define(r.rep, &e.Held, e.Type, r.c.Language, try)
 		}
+		for _, key := range []string{"access_log", "access_log.path", "access_log.format"} {
+			if e.Type != TypeTCP && e.Has(key) {
+				r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "",
+					"edge logs the connections of services of the type %q alone", TypeTCP)
+			}
+		}
 		if e.TLS == TLSAuto {
 			r.rep.Errorf(e.At("tls"), "write true or false", "a service takes TLS or does not: %q is for HTTP", "auto")
 		}

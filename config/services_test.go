@@ -36,6 +36,10 @@ func TestParse_services(t *testing.T) {
 		{"a key of another type", politeService + "polit = 1\n", "edge.toml:4:1: error: unknown key \"polit\""},
 		{"a filter that is not", politeService + "connection_filters = [\"x\"]\n",
 			"edge.toml:4:23: error: there is no connection filter \"x\""},
+		{"an access log of a type without", politeService + "access_log.path = \"a.log\"\n",
+			"edge.toml:4:12: warning: edge logs the connections of services of the type \"tcp\" alone"},
+		{"a sample of connections", politeService + "access_log = { sample = 0.1 }\n",
+			"edge.toml:4:16: error: unknown key \"sample\""},
 		{"right", politeService, ""},
 		{"right, called http", "[services.http]" + politeService[len("[services.a]"):] + "cert = \"internal\"\n", ""},
 	} {

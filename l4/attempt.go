@@ -184,6 +184,9 @@ func (a *attempt) reached(c *engine.Conn) {
 // nothing of the member. It ends its count.
 func (a *attempt) unreached(r *engine.Reactor, cause error) {
 	m, b := a.member, a.record.To
+	if a.record.Tries == 1 {
+		a.record.First = Failure{m, cause, r.Now()}
+	}
 	if ours(cause) {
 		a.leave(r)
 		return

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -64,6 +65,29 @@ func (s *Service) take(c *engine.Conn) *pair {
 	p.down.init(p, &p.up, c)
 	p.up.init(p, &p.down, nil)
 	return p
+}
+
+// Activity is what an accepted connection does at a moment.
+type Activity struct {
+	Backend *backend.Member // that it is connected to; nil: none yet
+	In, Out int64           // bytes that came from the client and from the backend so far
+	Began   int64           // Reactor.Now when the connection was taken
+	Moved   int64           // Reactor.Now when a byte moved last, or the backend was connected to; 0: neither yet
+}
+
+// ActivityOf returns what the accepted connection with the handler h does. ok is false where it is none of a Service.
+// On the reactor of the connection.
+func ActivityOf(h engine.Handler) (a Activity, ok bool) {
+	e, ok := h.(*end)
+	if !ok {
+		return a, false
+	}
+	p := e.pair
+	a = Activity{In: p.down.moved, Out: p.up.moved, Began: p.record.Began, Moved: p.last}
+	if p.relays {
+		a.Backend = p.record.Backend
+	}
+	return a, true
 }
 
 // end is one side of a pair, and the handler of its connection.

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -31,9 +32,10 @@ type Service struct {
 	Ended func(r *Record)
 }
 
-// Backends are where a Service leads. Immutable.
+// Backends are where a Service leads. Immutable, but for Tag.
 type Backends struct {
 	Name string
+	Tag  observe.Tag   // of Name, for Service.Ended
 	View *backend.View // what is picked from
 	// Connect bounds one connection to a member, handshake included. Twice as long bounds all that are tried. 0: 5 s.
 	Connect time.Duration
@@ -64,9 +66,17 @@ type Record struct {
 	Connect int64           // ns from then until there was a connection to the backend; 0: there was none
 	Ended   int64           // Reactor.Now
 	Tries   int             // members that were dialled
+	First   Failure         // of the first of them
 	In, Out int64           // bytes that came from the client and from the backend
 	By      Side            // that ended it
 	Why     error           // nil: both sides have said their ends
+}
+
+// Failure is a member that could not be connected to. Its zero value is none.
+type Failure struct {
+	Backend *backend.Member
+	Why     error
+	At      int64 // Reactor.Now
 }
 
 // Side is a party of a connection.

@@ -119,14 +119,19 @@ func (e *Error) of(cause error) Error {
 	return own
 }
 
-// noted returns the number of the recent.Reason that e is. Safe for any goroutine.
+// Remembered returns the recent.Reason that e is.
+func (e *Error) Remembered() recent.Reason {
+	return recent.Reason{Word: e.Reason(), Text: e.Text, Try: e.try}
+}
+
+// noted returns the number of e.Remembered. Safe for any goroutine.
 func (e *Error) noted() uint8 {
 	if e.number == nil {
-		return recent.NumberOf(recent.Reason{Word: e.Reason(), Text: e.Text, Try: e.try})
+		return recent.NumberOf(e.Remembered())
 	}
 	n := e.number.Load()
 	if n == 0 {
-		n = uint32(recent.NumberOf(recent.Reason{Word: e.reason, Text: e.Text, Try: e.try}))
+		n = uint32(recent.NumberOf(e.Remembered()))
 		e.number.Store(n)
 	}
 	return uint8(n)

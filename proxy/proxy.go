@@ -84,6 +84,16 @@ func (p *Proxy) Recent(r *engine.Reactor, bad bool, before uint64, n int) (page 
 	return page, true
 }
 
+// Rings returns where r remembers requests, for a record of a connection below HTTP; nil: nothing is remembered. On r.
+func (p *Proxy) Rings(r *engine.Reactor) *recent.Rings { return p.local[r.Index()].rings }
+
+// NewID returns a new number, as requests have them: recent.Record.ID is its second half. On r.
+func (p *Proxy) NewID(r *engine.Reactor) [16]byte {
+	l := p.local[r.Index()]
+	l.ids[1]++
+	return l.idOf(l.ids[1])
+}
+
 // Service is a session.Service of a Proxy: the requests of one listener, whose configuration may change.
 // Safe for any goroutine.
 type Service struct {

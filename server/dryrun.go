@@ -246,14 +246,49 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	}
 	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
 		d.result.Sent, d.result.GRPC, d.result.To = h1.AppendRequest(nil, &x.Request), grpc, u
-		d.result.Shares, d.result.Unused = make([]float64, len(u.Backends)), make([]bool, len(u.Backends))
-		for i := range d.result.Unused {
-			d.result.Unused[i] = !slices.Contains(index, i)
-		}
-		for slot, share := range set.Shares() {
-			d.result.Shares[index[slot]] = share
-		}
+		d.result.share(u, set, index)
 	})
+}
+
+// share notes which of the backends of u get how much: see membersOf.
+func (r *DryResult) share(u *config.Upstream, set *backend.Set, index []int) {
+	r.Shares, r.Unused = make([]float64, len(u.Backends)), make([]bool, len(u.Backends))
+	for i := range r.Unused {
+		r.Unused[i] = !slices.Contains(index, i)
+	}
+	for slot, share := range set.Shares() {
+		r.Shares[index[slot]] = share
+	}
+}
+
+// DryRoute returns the upstream that a connection of the TCP service l leads to, nil where it leads nowhere, and the
+// number of the route that takes it, below 0 where none does. name is what its client asks for in a handshake, if any;
+// client is invalid for a Unix socket.
+func DryRoute(cfg *config.Config, l *config.Listener, client netip.AddrPort, name string) (*config.Upstream, int) {
+	d := &tlsconn.Digest{Peer: poller.Addr{IP: client}}
+	for i := range l.Routes {
+		if r := &l.Routes[i]; r.When == nil || tlsrules.HoldsFor(r.When, d, name, nil, l.Name) {
+			return &cfg.Upstreams[r.Upstream], i
+		}
+	}
+	if to := cfg.Relays[l.Name].Upstream; to >= 0 {
+		return &cfg.Upstreams[to], -1
+	}
+	return nil, -1
+}
+
+// DryRelay returns where a connection of a TCP service that leads to u goes: Backend, Shares and Unused. client is
+// invalid for a Unix socket.
+func DryRelay(cfg *config.Config, u *config.Upstream, client netip.Addr) *DryResult {
+	d := &dryRun{zone: cfg.Global.Zone, result: DryResult{Backend: -1}}
+	set, index := d.membersOf(u)
+	d.result.share(u, set, index)
+	if by := chooserOf(u, &config.Route{}, set, index, cfg.Language.Scope()); by.keys != nil {
+		if key, ok := clientKey(balance.ByName(u.LoadBalancing), client); ok {
+			d.result.Backend = by.picker.Pick(by.view, nil, &balance.Request{Key: key, Keyed: true})
+		}
+	}
+	return &d.result
 }
 
 // dryCache stands in for the cache of a route in a dry run: it notes what the cache would do with a request, which goes

@@ -161,7 +161,7 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 		return set, err
 	}
 	if handshakes != nil {
-		secure.Pass = p.relays.passing(c.Name, handshakes)
+		secure.Pass = p.relays.passing(c, handshakes)
 	}
 	set = setting{config: c, secure: secure, filters: filters}
 	if of, relays := p.reload.config.Relays[c.Name]; relays {

@@ -146,6 +146,11 @@ func TestPassing_besideTerminated(t *testing.T) {
 			t.Errorf("no %s in %s", want, page)
 		}
 	}
+	other := "[[tls.rules]]\nwhen = 'tls.sni == \"x.example\"'\nmin_version = \"1.3\"\n"
+	apply(t, s, "%s", text(other+strings.Replace(rule, "db.example", "e.example", 1)))
+	if err := h.echoes(addr, "e.example"); err == nil || !strings.Contains(err.Error(), "not e.example") {
+		t.Error(err)
+	}
 	apply(t, s, "%s", text("[[tls.rules]]\nwhen = 'tls.sni == \"db.example\"'\ndeny = true\n"+rule))
 	if err := h.echoes(addr, "db.example"); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 		t.Error(err)

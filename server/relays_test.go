@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxyproto"
 )
@@ -281,6 +283,72 @@ func TestRelays_truncated(t *testing.T) {
 	w.Send("x")
 	if b, err := io.ReadAll(w.Conn()); err == nil {
 		t.Errorf("the client took %q, which was cut, for a whole", b)
+	}
+}
+
+// A service logs where its access_log says, in its format, or nowhere, and others as [log] says. A reload changes that
+// for connections that stand.
+func TestRelays_logOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	all, own := filepath.Join(dir, "all.log"), filepath.Join(dir, "own.log")
+	b := named(t, "one")
+	others := "[services.silent]\ntype = \"tcp\"\nlisten = \"127.0.0.1:0\"\ndest = \"db\"\naccess_log = false\n" +
+		"[services.plain]\ntype = \"tcp\"\nlisten = \"127.0.0.1:0\"\ndest = \"db\"\n"
+	text := func(key string) string { return relaying("'"+all+"'", key+others, b) }
+	s := start(t, Options{}, "%s", text(""))
+	var open []*testutil.Wire
+	for _, name := range []string{"db", "silent", "plain"} {
+		w := testutil.Dial(t, addressOf(t, s, name))
+		w.Want("one\n")
+		open = append(open, w)
+	}
+	apply(t, s, "%s", text("access_log = { path = '"+own+"', format = \"combined\" }\n"))
+	for _, w := range open { // the one of plain ends last
+		w.CloseWrite()
+		w.WantEnd()
+	}
+	lines := func(path string) string {
+		text, _ := os.ReadFile(path)
+		return string(text)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return lines(own) != "" && lines(all) != "" })
+	if got := lines(own); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "127.0.0.1 - - [") {
+		t.Error(got)
+	}
+	if got := lines(all); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"listener":"plain"`) {
+		t.Error(got)
+	}
+}
+
+// A connection goes where DryRelay says, by the address of its client.
+func TestDryRelay(t *testing.T) {
+	names := map[string]string{}
+	var all []string
+	for _, name := range []string{"one", "two", "three"} {
+		all = append(all, named(t, name))
+		names[all[len(all)-1]] = name
+	}
+	text := strings.Replace(relaying("", "", all...), "round_robin", "ketama", 1)
+	s := start(t, Options{}, "%s", text)
+	cfg, _ := config.Parse("edge.toml", []byte(text))
+	u, met := &cfg.Upstreams[cfg.Relays["db"].Upstream], map[int]bool{}
+	for i := range 16 {
+		ip := netip.AddrFrom4([4]byte{127, 0, 7, byte(i + 1)})
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))}
+		c, err := d.Dial("tcp", addressOf(t, s, "db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		c.Close()
+		says := DryRelay(cfg, u, ip)
+		if want := names[u.Backends[says.Backend].String()] + "\n"; line != want {
+			t.Errorf("%s came to %q, not to %q", ip, line, want)
+		}
+		met[says.Backend] = true
+	}
+	if says := DryRelay(cfg, u, netip.Addr{}); len(met) < 2 || says.Backend != -1 || says.Shares[0] < 0.33 {
+		t.Errorf("%v, %+v", met, says)
 	}
 }
 

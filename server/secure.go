@@ -397,8 +397,9 @@ func guardBy(l *proxy.Listener, rules *tlsrules.Rules) {
 // has.
 type DryHandshake struct {
 	Denied      bool
-	Require     bool   // there is no request without a certificate that is trusted
-	Asked       string // "none", "request" or "require", and the file of authorities: as tlsconn.Digest has it
+	Passed      *config.Upstream // that gets the connection as it is; nil: none does
+	Require     bool             // there is no request without a certificate that is trusted
+	Asked       string           // "none", "request" or "require", and the file of authorities: see tlsconn.Digest
 	MinVersion  uint16
 	Certificate *config.Certificate // named, or for some handshakes alone; nil: names choose it
 	Rules       []*config.TLSRule   // that were asked for it
@@ -432,6 +433,9 @@ func DryShake(cfg *config.Config, l *config.Listener, client netip.AddrPort, nam
 	}
 	out.Denied, out.Asked, out.Require, out.MinVersion = t.Denied, t.Auth.Asked, t.Auth.Require, t.MinVersion
 	out.Held = held
+	if t.Passed {
+		out.Passed = &cfg.Upstreams[written[t.By.Pass].Upstream]
+	}
 	if t.By.Certificate >= 0 {
 		named := written[t.By.Certificate].Certificate
 		i := slices.IndexFunc(cfg.Certificates, func(c config.Certificate) bool { return c.Name == named })

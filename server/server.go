@@ -189,7 +189,8 @@ func (s *Server) assemble() {
 	s.registrations.shared, s.registrations.listeners = &s.shared, &s.listeners
 	s.upstreams = upstreams{shared: &s.shared, definitions: &s.definitions, ledger: &s.ledger,
 		monitor: health.NewMonitor(s.engine), instance: instanceOf(), drawn: cryptorand.Text()}
-	s.relays = relays{shared: &s.shared, logs: &s.logs, upstreams: &s.upstreams, all: make(map[string]*relay)}
+	s.relays = relays{shared: &s.shared, logs: &s.logs, upstreams: &s.upstreams, all: make(map[string]*relay),
+		passed: make(passedServices)}
 	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
 	s.caches.shared = &s.shared
 	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, upstreams: &s.upstreams,

@@ -29,10 +29,12 @@ func newExplain() *cobra.Command {
 		Use:   "explain URL",
 		Short: "Say where a request goes, and why",
 		Long: "Say which listener and which route of the configuration take a request, why no other one does, what " +
-			"happens to it on the way, and where it goes. Nothing is sent and no address is opened.\n\n" +
+			"happens to it on the way, and where it goes; of tcp://HOST:PORT, the same for a connection to a TCP " +
+			"service. Nothing is sent and no address is opened.\n\n" +
 			"Exit codes: 0 it is explained, whatever becomes of the request, 1 the configuration has errors.",
 		Example: "  edge explain http://localhost:8080/api\n" +
-			"  edge explain https://example.com/login -d user=me -H 'X-Beta: 1' -c /etc/edge/edge.toml",
+			"  edge explain https://example.com/login -d user=me -H 'X-Beta: 1' -c /etc/edge/edge.toml\n" +
+			"  edge explain tcp://db.example.com:5432 --client-ip 10.0.0.9",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage{cmd, fmt.Errorf("%s takes one URL, got %d", cmd.CommandPath(), len(args))}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -177,11 +178,24 @@ func (a *asking) connections(filter string, limit int) (*admin.List[admin.Connec
 }
 
 func printConns(w io.Writer, list *admin.List[admin.Connection]) {
-	fmt.Fprintln(w, "ID\tCLIENT\tLISTENER\tPROTOCOL\tSTATE\tREQUESTS\tQUEUED\tTLS\tHOST\tSOCKET")
+	relayed := slices.ContainsFunc(list.Items, func(c admin.Connection) bool { return c.Protocol == "tcp" })
+	fmt.Fprint(w, "ID\tCLIENT\tLISTENER\tPROTOCOL\tSTATE\tREQUESTS\tQUEUED\tTLS\tHOST\tSOCKET")
+	if relayed {
+		fmt.Fprint(w, "\tBACKEND\tIN\tOUT\tAGE\tIDLE")
+	}
+	fmt.Fprintln(w)
 	for i := range list.Items {
 		c := &list.Items[i]
-		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol,
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s", c.ID, c.Client, c.Listener, c.Protocol,
 			c.State, c.Requests, c.Queued, cmp.Or(c.TLS, "-"), cmp.Or(c.Host, "-"), cmp.Or(c.Socket, "-"))
+		switch {
+		case c.Protocol == "tcp":
+			printable.Printf(w, "\t%s\t%d\t%d\t%s\t%s", cmp.Or(c.Backend, "-"), c.BytesIn, c.BytesOut, took(c.Age),
+				took(c.Idle))
+		case relayed:
+			fmt.Fprint(w, "\t-\t-\t-\t-\t-")
+		}
+		fmt.Fprintln(w)
 	}
 }
 

@@ -21,11 +21,11 @@ func newWhy() *cobra.Command {
 	var all bool
 	var limit int
 	cmd := &cobra.Command{
-		Use: "why [ID]", Short: "Say what became of a request, and what took its time",
-		Long: "Say what became of a request that has ended: its attempts, the parts of its time, who ended it and " +
-			"the likely reason. ID is its number, as in the access log, on error pages and in X-Request-Id. Without " +
-			"ID the last requests are listed that failed, were tried again or were slow. The process remembers as " +
-			"many as [admin] why says.\n\n" + asksText,
+		Use: "why [ID]", Short: "Say what became of a request, or of a connection of a TCP service",
+		Long: "Say what became of a request, or of a connection of a TCP service, that has ended: its attempts, the " +
+			"parts of its time, who ended it and the likely reason. ID is its number, as in the access log, on error " +
+			"pages and in X-Request-Id. Without ID the last ones are listed that failed, were tried again or were " +
+			"slow. The process remembers as many as [admin] why says.\n\n" + asksText,
 		Example: "  edge why 5f0c9a1be2d34f7799d7e4c1a0b3f2e8\n  edge why --limit 50\n  edge why --all --json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && args[0] == "" {
@@ -115,13 +115,17 @@ func took(d admin.Duration) string {
 // printRequest prints what became of r as a timeline.
 func printRequest(w io.Writer, r *admin.Request) {
 	line := func(name, format string, values ...any) { printable.Printf(w, name+"\t"+format+"\n", values...) }
-	line("request", "%s", cmp.Or(r.ID, "-"))
+	what, listener, body := "request", "listener", "body"
+	if r.Protocol == "TCP" {
+		what, listener, body = "connection", "service", "moved"
+	}
+	line(what, "%s", cmp.Or(r.ID, "-"))
 	line("began", "%s, took %s", clock(r.Began), took(r.Took))
 	secured := ""
 	if r.TLS {
 		secured = " over TLS"
 	}
-	line("client", "%s, %s%s, listener %s", cmp.Or(r.Client, "-"), r.Protocol, secured, r.Listener)
+	line("client", "%s, %s%s, %s %s", cmp.Or(r.Client, "-"), r.Protocol, secured, listener, r.Listener)
 	if r.Route != "" {
 		line("route", "%s", r.Route)
 	}
@@ -150,7 +154,7 @@ func printRequest(w io.Writer, r *admin.Request) {
 			line(phaseNames[p.Name], "%s", took(p.Took))
 		}
 	}
-	line("body", "%d bytes in, %d bytes out", r.BytesIn, r.BytesOut)
+	line(body, "%d bytes in, %d bytes out", r.BytesIn, r.BytesOut)
 	status := strconv.Itoa(r.Status)
 	if r.Call != nil {
 		status += fmt.Sprintf(", gRPC %d", *r.Call)

@@ -69,6 +69,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/plugins.md", "# edge.build", "TestParseFile reads such a file"},
 	{"docs/plugins.md", "FROM golang:1.26 AS build", "needs docker"},
 	{"docs/recipes.md", "edge serve-demo", "prelude.bash starts them"},
+	{"docs/tcp.md", "$ edge why", "of a connection on another machine; tests of cmd/edge run the command"},
 	{"docs/tcp.md", "{\"time\"", "a line of a log; tests of package server read such lines"},
 	{"docs/resilience.md", "level=WARN msg=\"backend down\"", "the log of a terminal"},
 	{"docs/health.md", "            ┌──", "a drawing"},

@@ -1,5 +1,6 @@
 // Package recent remembers the last requests of a proxy: what became of each, when, at which backends, and how long its
-// parts took. It lets an operator ask what happened to one request.
+// parts took. It lets an operator ask what happened to one request. Connections of services below HTTP are remembered
+// in the same way.
 //
 // It is not an access log: it has neither methods nor paths, is in memory alone, and forgets.
 //

@@ -11,6 +11,7 @@ type Span uint32
 
 const (
 	spanBits = 10
+	longBits = 30 // of Record.End with Long
 	// SpanMax is the longest Span in nanoseconds.
 	SpanMax = (1<<32 - 1) << spanBits
 )
@@ -24,7 +25,7 @@ func Bounded(ns int64) Span { return SpanOf(min(max(ns, 0), SpanMax)) }
 // Duration returns s as a time.Duration.
 func (s Span) Duration() time.Duration { return time.Duration(s) << spanBits }
 
-// Record is what is remembered of one request.
+// Record is what is remembered of one request, or of one connection of a service below HTTP.
 type Record struct {
 	ID    uint64 // the second half of its number: the first one belongs to the Page
 	Given uint64 // HashOf the number that it came with; 0: none
@@ -68,6 +69,7 @@ const (
 	Refused                    // it never became an exchange: little is known
 	OfCache                    // nothing failed: Reason is a reason of the cache
 	Unstored                   // and is why the cache did not store the answer
+	Long                       // End counts in units of 1.07 s: see SetTook
 	cacheLow                   // the lowest of the three bits of what a cache did
 )
 
@@ -138,6 +140,21 @@ func (t Try) After() time.Duration {
 		return time.Duration(at&coarseMax) * time.Millisecond
 	}
 	return time.Duration(at) * time.Microsecond
+}
+
+// SetTook sets End to a time in nanoseconds after the beginning, however long: connections last for days.
+func (r *Record) SetTook(ns int64) {
+	if r.End = Bounded(ns); ns > SpanMax {
+		r.End, r.Flags = Span(ns>>longBits), r.Flags|Long
+	}
+}
+
+// Took returns End as a time.
+func (r *Record) Took() time.Duration {
+	if r.Flags&Long != 0 {
+		return time.Duration(r.End) << longBits
+	}
+	return r.End.Duration()
 }
 
 // SetClient sets where the client is.

@@ -145,6 +145,19 @@ func TestRecord_client(t *testing.T) {
 }
 
 // What a cache did has three bits of the flags, and leaves the others alone.
+// A time is exact to a microsecond below 73 minutes, and to a second for as long as connections last.
+func TestRecord_took(t *testing.T) {
+	for _, d := range []time.Duration{0, 3 * time.Second, SpanMax, SpanMax + 1, 90 * time.Minute, 1e5 * time.Hour} {
+		r, within := Record{Flags: CacheFlags(1) | Secured}, 2*time.Microsecond
+		if r.SetTook(int64(d)); d > SpanMax {
+			within = 2 * time.Second
+		}
+		if got := r.Took(); got > d || got < d-within || r.Flags.Cache() != "hit" {
+			t.Errorf("%v, want %v: %+v", got, d, r)
+		}
+	}
+}
+
 func TestFlags_cache(t *testing.T) {
 	for n, want := range []string{"", "hit", "stale", "revalidated", "miss", "bypass", "", "", ""} {
 		f := CacheFlags(uint8(n)) | Secured | Unstored

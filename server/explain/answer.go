@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/edge-proxy/edge/config"
@@ -44,6 +45,10 @@ type Answer struct {
 	Settings []config.Setting `json:"settings"` // timeouts and limits that apply
 	Log      []string         `json:"access_log"`
 	Notes    []string         `json:"notes"` // what was assumed
+}
+
+func (a *Answer) note(text string, values ...any) {
+	a.Notes = append(a.Notes, fmt.Sprintf(text, values...))
 }
 
 // Request is the request as it was understood.
@@ -102,7 +107,8 @@ type Rule struct {
 // Handshake is what rules and conditions decide about the handshake of the client.
 type Handshake struct {
 	Denied      bool   `json:"denied"`
-	ClientAuth  string `json:"client_auth"` // none, request or require, and the file of authorities
+	Passed      string `json:"passed,omitempty"` // the upstream that gets the connection as it is
+	ClientAuth  string `json:"client_auth"`      // none, request or require, and the file of authorities
 	MinVersion  string `json:"min_version"`
 	Certificate string `json:"certificate"` // the file of a certificate chosen otherwise than by the name alone
 	At          string `json:"at"`          // of the certificate

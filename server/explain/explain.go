@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
-	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -25,7 +24,11 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 		Request: q.Request, OtherListeners: []Other{}, Fields: []string{}, OtherRoutes: []Other{}, Rules: []Rule{},
 		Steps: []Step{}, Sent: []string{}, Settings: []config.Setting{}, Log: []string{}, Notes: []string{},
 	}
-	in, others, note := q.choose(cfg)
+	if q.Scheme == "tcp" {
+		a.relay(cfg, q)
+		return a, nil
+	}
+	in, others, note := q.choose(cfg.Listeners)
 	a.OtherListeners = append(a.OtherListeners, others...)
 	if note != "" {
 		a.Notes = append(a.Notes, note)
@@ -46,13 +49,17 @@ func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
 			a.Why = "a rule denies the handshake: there is no request"
 			return a, nil
 		}
+		if u := dry.Shake.Passed; u != nil {
+			s := &steps{places: cfg.Places, list: []Step{}}
+			s.connection(l)
+			a.passed(cfg, q, s, l, u)
+			return a, nil
+		}
 	}
 	if dry.Verified {
 		a.note("the listener demands a certificate: it is explained as if the client had shown a valid one")
 	}
-	if q.assumed && (len(l.Believed.Trusted.Networks) > 0 || l.Believed.Trusted.Unix) {
-		a.note("the client is taken for %s: --client-ip names another one", q.Client)
-	}
+	q.noteClient(a, len(l.Believed.Trusted.Networks) > 0 || l.Believed.Trusted.Unix)
 	run, err := server.DryRun(cfg, dry)
 	if err != nil {
 		return nil, err
@@ -87,8 +94,8 @@ func arrive(cfg *config.Config, ask *Ask) (*server.DryRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, _, _ := q.choose(cfg)
-	if in.listener == nil {
+	in, _, _ := q.choose(cfg.Listeners)
+	if in.listener == nil || q.Scheme == "tcp" {
 		return nil, errNoListener
 	}
 	return q.arriveAt(cfg, &in), nil
@@ -112,10 +119,6 @@ func Look(cfg *config.Config, ask *Ask, look func(x *lang.X)) error {
 		err = fmt.Errorf("it is answered %d: %s", run.Status, run.Text)
 	}
 	return err
-}
-
-func (a *Answer) note(text string, values ...any) {
-	a.Notes = append(a.Notes, fmt.Sprintf(text, values...))
 }
 
 // fill says what came of the request.
@@ -271,59 +274,6 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 		out.Leads = fmt.Sprintf("destination %s, of type %s", d.Name, cfg.Find(plugin.Destinations, d.Name).Type)
 	case config.DestHello:
 		out.Leads = "hello page"
-	}
-	return out
-}
-
-func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Upstream {
-	out := &Upstream{
-		Name: u.Name, At: u.Pos.FileLine(), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
-		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{}, Sticky: u.Sticky.Cookie,
-	}
-	if run.GRPC || r.GRPC == config.On {
-		out.Protocol = "h2"
-	}
-	if config.Hashes(out.Method) {
-		out.Key = cmp.Or(cmp.Or(r.HashKey, u.HashKey).String(), "client_ip")
-	}
-	if to, err := target.Parse(run.Dest); run.Dest != "" && err == nil {
-		out.TLS = to.Scheme == target.HTTPS
-		if to.Scheme == target.H2C {
-			out.Protocol = "h2"
-		}
-		out.Backends = append(out.Backends, Backend{Address: to.Address(), Weight: 1, Odds: 1})
-	}
-	shares := odds(u, run)
-	for i, b := range u.Backends {
-		out.Backends = append(out.Backends, Backend{
-			Address: b.String(), At: b.Pos.FileLine(), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Zone: b.Zone,
-			Unused: run.Unused[i], Odds: shares[i],
-		})
-	}
-	return out
-}
-
-// logOf returns where the request is logged, in which format and in which case.
-func logOf(cfg *config.Config, l *config.Listener, r *config.Route) []string {
-	log, which := cfg.LogOf(l, r), ""
-	if log.When != nil {
-		which = ", when " + log.When.String()
-	}
-	if log.Sample != nil && *log.Sample < 1 {
-		which += fmt.Sprintf(", a sample of %v", *log.Sample)
-		if log.Always != nil {
-			for _, c := range *log.Always {
-				which += ", always when " + c.String()
-			}
-		}
-	}
-	form := log.Format
-	if log.Line != nil {
-		form = "lines"
-	}
-	out := []string{}
-	for _, path := range log.Output {
-		out = append(out, form+" to "+path+which)
 	}
 	return out
 }

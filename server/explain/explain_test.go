@@ -18,7 +18,9 @@ import (
 	_ "github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server/explain"
+	"github.com/edge-proxy/edge/session"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -786,6 +788,59 @@ enabled = false
 		wantLines(t, c.url, said, c.want...)
 		if c.want == nil && (a.Cache != nil || strings.Contains(said, "\ncache")) {
 			t.Errorf("%s has a cache:\n%s", c.url, said)
+		}
+	}
+}
+
+func init() {
+	plugin.Register(plugin.ConnectionFilters, "explain_door", "Says no.",
+		func(*struct{}, *plugin.Build) (*session.ConnFilter, error) { return &session.ConnFilter{}, nil })
+	plugin.Register(plugin.Services, "explain_greet", "Greets.",
+		func(*struct{}, *plugin.Build) (*plugin.Service, error) { return &plugin.Service{}, nil })
+}
+
+// A connection to a service meets connection filters and rules on handshakes; of a service of another type nothing more
+// is known.
+func TestExplain_services(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	const text = `[connection_filters.door]
+type = "explain_door"
+[services.db]
+type = "tcp"
+listen = ["127.0.0.1:1", "unix:/run/x"]
+dest = "10.0.0.1:1"
+connection_filters = "door"
+cert = "internal"
+[services.greet]
+type = "explain_greet"
+listen = ":2"
+connection_filters = "door"
+[[tls.rules]]
+when = 'tls.sni == "closed.test"'
+deny = true
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"tcp://127.0.0.1:1": "service   db 127.0.0.1:1 (edge.toml:3), TLS|the connection filter door may close|" +
+			"upstream  10.0.0.1:1",
+		"tcp://closed.test:1": "handshake denied|rule 1: deny",
+		"tcp://greet.test:2":  `decides by itself what it does with a connection: its type is "explain_greet"`,
+		"tcp://127.0.0.2:1":   "service   none|db (edge.toml:3): its address is 127.0.0.1, not 127.0.0.2",
+	} {
+		a := answerOf(t, path, explain.Ask{URL: url})
+		var out strings.Builder
+		if err := a.WriteText(&out); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range strings.Split(want, "|") {
+			if got := strings.ReplaceAll(out.String(), path, "edge.toml"); !strings.Contains(got, want) {
+				t.Errorf("%s: want %q in\n%s", url, want, got)
+			}
+		}
+		if leads := url == "tcp://127.0.0.1:1"; leads != (a.Upstream != nil) {
+			t.Errorf("%s: %+v", url, a.Upstream)
 		}
 	}
 }

@@ -16,10 +16,11 @@ import (
 
 // What is wrong with an Ask.
 var (
-	errScheme = errors.New("the URL begins with http:// or https://")
+	errScheme = errors.New("the URL begins with http://, https:// or tcp://")
 	errHost   = errors.New("the URL has no host")
 	errField  = errors.New("a field is written as \"Name: value\"")
 	errMethod = errors.New("the method is not one")
+	errTCP    = errors.New("a connection of TCP is asked for as tcp://host:port, without method, fields and body")
 )
 
 // asked is an Ask in parts.
@@ -53,6 +54,9 @@ func parse(a *Ask) (*asked, error) {
 	if scheme, after, found := strings.Cut(rest, "://"); found && !strings.ContainsAny(scheme, "/?") {
 		q.Scheme, rest = strings.ToLower(scheme), after
 	}
+	if q.Scheme == "tcp" {
+		return q, q.parseTCP(a, strings.TrimSuffix(rest, "/"))
+	}
 	if q.Scheme != "http" && q.Scheme != "https" {
 		return nil, fmt.Errorf("%q: %w", a.URL, errScheme)
 	}
@@ -79,6 +83,16 @@ func parse(a *Ask) (*asked, error) {
 		q.fields = append(q.fields, "Content-Length: "+strconv.Itoa(len(a.Body)))
 	}
 	return q, q.addFields(a.Fields)
+}
+
+// parseTCP reads the address of a connection of TCP.
+func (q *asked) parseTCP(a *Ask, address string) (err error) {
+	q.Host, q.Method = address, ""
+	q.hostOnly, q.port, err = net.SplitHostPort(address)
+	if err != nil || q.hostOnly == "" || q.port == "" || a.Method != "" || a.Body != "" || len(a.Fields) > 0 {
+		return fmt.Errorf("%q: %w", a.URL, errTCP)
+	}
+	return nil
 }
 
 // encoded returns a target as clients send it: what a URL cannot have is percent-encoded (RFC 3986 §2.1).
@@ -130,10 +144,17 @@ func (q *asked) portOr() string {
 
 // serverName returns what the client asks for in its handshake: RFC 6066 §3 has no addresses there.
 func (q *asked) serverName() string {
-	if _, err := netip.ParseAddr(q.hostOnly); err == nil || q.Scheme != "https" {
+	if _, err := netip.ParseAddr(q.hostOnly); err == nil || q.Scheme == "http" {
 		return ""
 	}
 	return strings.ToLower(strings.TrimSuffix(q.hostOnly, "."))
+}
+
+// noteClient notes which client was assumed, where that matters and none was given.
+func (q *asked) noteClient(a *Answer, matters bool) {
+	if q.assumed && matters {
+		a.note("the client is taken for %s: --client-ip names another one", q.Client)
+	}
 }
 
 // place is an address of a listener, and why a request does not come to it.
@@ -145,15 +166,15 @@ type place struct {
 	near     int // grows with what fits
 }
 
-// choose returns where the request comes in, and why it does not come to the other listeners. Without a port in the URL
+// choose returns where the request comes in, and why it does not come to the others of list. Without a port in the URL
 // that is the first listener that fits otherwise: a load balancer, or a mapping of ports, may stand before it. The
 // listener is nil where none fits.
-func (q *asked) choose(cfg *config.Config) (chosen place, others []Other, note string) {
+func (q *asked) choose(list []config.Listener) (chosen place, others []Other, note string) {
 	var nearest []place // of each listener
-	for i := range cfg.Listeners {
+	for i := range list {
 		best := place{near: -1}
-		for j := range cfg.Listeners[i].Addresses {
-			if p := q.reaches(&cfg.Listeners[i], &cfg.Listeners[i].Addresses[j]); p.near > best.near {
+		for j := range list[i].Addresses {
+			if p := q.reaches(&list[i], &list[i].Addresses[j]); p.near > best.near {
 				best = p
 			}
 		}

@@ -36,6 +36,9 @@ func handshakeOf(s *server.DryHandshake) *Handshake {
 		return nil
 	}
 	h := &Handshake{Denied: s.Denied, ClientAuth: s.Asked, MinVersion: tls.VersionName(s.MinVersion), Rules: []Rule{}}
+	if s.Passed != nil {
+		h.Passed = s.Passed.Name
+	}
 	if c := s.Certificate; c != nil {
 		h.Certificate, h.At = c.Cert, c.Pos.FileLine()
 	}
@@ -58,6 +61,8 @@ func (a *Answer) handshake(p *printer) {
 	switch {
 	case h.Denied:
 		p.line("handshake", "denied")
+	case h.Passed != "":
+		p.line("handshake", "passed on to %s", h.Passed)
 	default:
 		p.line("handshake", "client_auth %s, %s or newer", h.ClientAuth, h.MinVersion)
 		if h.Certificate != "" {

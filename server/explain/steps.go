@@ -52,14 +52,11 @@ func (s *steps) addIf(says bool, phase string, of any, key, text string, values 
 // listener adds what the listener asks for, before a route is chosen.
 func (s *steps) listener(l *config.Listener) {
 	const phase = "listener"
-	secured, o, senders := l.TLS != config.TLSOff, &l.TLSOptions, &l.Believed.ProxyProtocol.From
+	secured, o := l.TLS != config.TLSOff, &l.TLSOptions
 	_, underscores := s.places.Of(l, "underscores")
-	s.addIf(len(senders.Networks) > 0 || senders.Unix, phase, l, "proxy_protocol.from",
-		"the client is the one that a header of the PROXY protocol tells, if the sender is in proxy_protocol.from")
+	s.connection(l)
 	s.addIf(len(l.Believed.Trusted.Networks) > 0 || l.Believed.Trusted.Unix, phase, l, "trusted_proxies",
 		"forwarding fields are believed from trusted_proxies alone")
-	s.addIf(secured && o.ClientAuth == config.ClientAuthRequire, phase, l, "client_auth",
-		"a client without a valid certificate is refused")
 	s.addIf(underscores, phase, l, "underscores", "fields with _ in their names: %s", l.Underscores)
 	s.addIf(secured && o.StrictSNI, phase, l, "strict_sni", "a host that the handshake did not name is answered 421")
 	s.addIf(l.RedirectToHTTPS, phase, l, "redirect_to_https", "http is redirected to https, port %d", l.HTTPSPort)
@@ -69,6 +66,19 @@ func (s *steps) listener(l *config.Listener) {
 		tags.SizeText(l.Limits.BodySize))
 	s.addIf(l.Paths != "matched", phase, l, "paths", "paths are %s", l.Paths)
 	s.addIf(l.PathParameters != "keep", phase, l, "path_parameters", "parameters of paths: %s", l.PathParameters)
+}
+
+// connection adds what l does with a connection, before there is a request.
+func (s *steps) connection(l *config.Listener) {
+	const phase = "listener"
+	senders := &l.Believed.ProxyProtocol.From
+	s.addIf(len(senders.Networks) > 0 || senders.Unix, phase, l, "proxy_protocol.from",
+		"the client is the one that a header of the PROXY protocol tells, if the sender is in proxy_protocol.from")
+	for _, name := range l.ConnFilters {
+		s.add(phase, l, "connection_filters", "the connection filter %s may close the connection (not run here)", name)
+	}
+	s.addIf(l.TLS != config.TLSOff && l.TLSOptions.ClientAuth == config.ClientAuthRequire, phase, l, "client_auth",
+		"a client without a valid certificate is refused")
 }
 
 // filters adds the filters of a request, in their order, and those that the route and rules take out.

@@ -20,7 +20,11 @@ func (a *Answer) WriteText(w io.Writer) error {
 	var out bytes.Buffer
 	p := &printer{out: &out}
 	q := &a.Request
-	p.line("request", "%s %s://%s%s  from %s", q.Method, q.Scheme, q.Host, q.Target, q.Client)
+	if q.Scheme == "tcp" {
+		p.line("connect", "tcp://%s  from %s", q.Host, q.Client)
+	} else {
+		p.line("request", "%s %s://%s%s  from %s", q.Method, q.Scheme, q.Host, q.Target, q.Client)
+	}
 	if path, _, _ := strings.Cut(q.Target, "?"); q.Path != "" && q.Path != path {
 		p.line("path", "%s, as routes see it", q.Path)
 	}
@@ -51,10 +55,17 @@ func (a *Answer) WriteText(w io.Writer) error {
 
 // decision says which listener and which route take the request, or what edge answers.
 func (a *Answer) decision(p *printer) {
+	label, secured := "listener", ""
+	if a.Request.Scheme == "tcp" {
+		label = "service"
+	}
 	if l := a.Listener; l != nil {
-		p.line("listener", "%s%s%s", l.Name, named(l.Address, l.Name), in(l.At))
+		if label == "service" && l.TLS == "on" {
+			secured = ", TLS"
+		}
+		p.line(label, "%s%s%s%s", l.Name, named(l.Address, l.Name), in(l.At), secured)
 	} else {
-		p.line("listener", "none: %s", a.Why)
+		p.line(label, "none: %s", a.Why)
 	}
 	if r := a.Route; r != nil {
 		share := ""
@@ -160,10 +171,14 @@ func (a *Answer) backends(p *printer) {
 
 // others says why the other listeners and routes do not take the request.
 func (a *Answer) others(p *printer) {
+	listeners := "other listeners"
+	if a.Request.Scheme == "tcp" {
+		listeners = "other services"
+	}
 	for _, list := range []struct {
 		title string
 		list  []Other
-	}{{"other listeners", a.OtherListeners}, {"other routes", a.OtherRoutes}} {
+	}{{listeners, a.OtherListeners}, {"other routes", a.OtherRoutes}} {
 		if len(list.list) == 0 {
 			continue
 		}

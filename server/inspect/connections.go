@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/l4"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/session"
@@ -29,6 +30,8 @@ type sighted struct {
 	socket   poller.Addr
 	digest   *tlsconn.Digest // nil: it is plain, or its handshake goes on
 	activity session.Activity
+	relayed  *l4.Activity // nil: it is none of a TCP service, or has not begun
+	now      int64        // of its reactor
 	queued   int
 }
 
@@ -99,6 +102,9 @@ func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, nex
 			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), socket: c.Socket(), queued: c.Queued()}
 			one.digest = tlsconn.DigestOf(c)
 			one.activity = session.ActivityOf(h, nil)
+			if a, ok := l4.ActivityOf(h); ok {
+				one.relayed, one.now = &a, r.Now()
+			}
 			a.seen = append(a.seen, one)
 		})
 		return a
@@ -130,7 +136,20 @@ func describe(c *sighted, l server.Part) admin.Connection {
 	if d := c.digest; d != nil {
 		one.TLS, one.Host = tls.VersionName(d.Version), d.ServerName
 	}
-	if l.Service {
+	switch a := c.relayed; {
+	case a != nil:
+		since := func(at int64) admin.Duration {
+			return admin.Duration(time.Duration(c.now - at).Round(time.Microsecond))
+		}
+		one.Protocol, one.BytesIn, one.BytesOut = "tcp", a.In, a.Out
+		one.Age, one.Idle = since(a.Began), since(max(a.Moved, a.Began))
+		if a.Backend != nil {
+			one.Backend = a.Backend.Address()
+		}
+		return one
+	case l.Service && l.TLS && c.digest == nil:
+		return one
+	case l.Service:
 		one.Protocol = "service"
 		return one
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/recent"
 )
 
@@ -24,6 +25,8 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 	reason, _ := r.reasons()
 	backend := backendOf(one)
 	switch {
+	case r.Proto == observe.ProtoTCP:
+		return explainRelayed(r, one, backend)
 	case reason.Word == "client:gone":
 		return explainGone(r, backend)
 	case reason.Word != "":
@@ -52,15 +55,40 @@ func explain(r *remembered, one *admin.Request) (sentence, try string) {
 			sentence += ", by the cache"
 		}
 	}
-	if len(one.Tries) > 1 {
-		first := &one.Tries[0]
-		sentence += fmt.Sprintf(". The first of %d attempts failed: %s, %s", one.Attempts, first.Backend,
-			outcomeText(r.Tries[0]))
-	}
+	sentence += explainFirst(r, one)
 	if slowest := slowestOf(r, backend); slowest != "" {
 		sentence += ". " + slowest
 	}
 	return sentence + ".", try
+}
+
+// explainFirst says why the first attempt failed; "": there was no other one.
+func explainFirst(r *remembered, one *admin.Request) string {
+	if len(one.Tries) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(". The first of %d attempts failed: %s, %s", one.Attempts, one.Tries[0].Backend,
+		outcomeText(r.Tries[0]))
+}
+
+// explainRelayed is explain for a connection of a TCP service.
+func explainRelayed(r *remembered, one *admin.Request, backend string) (sentence, try string) {
+	reason, _ := r.reasons()
+	after := Short(r.Took()) + " after the client came"
+	switch {
+	case reason.Word == "":
+		sentence = "Both sides have ended it, " + after
+	case one.Status == 502:
+		sentence = fmt.Sprintf("No backend of %s could be connected to. The last attempt, at %s, ended %s: %s",
+			one.Upstream, backend, after, strings.TrimSuffix(reason.Text, "."))
+	default:
+		sentence = strings.TrimSuffix(reason.Text, ".") + ", " + after
+	}
+	sentence += explainFirst(r, one)
+	if r.Connect.Duration() >= longFrom {
+		sentence += fmt.Sprintf(". It took %s until %s was connected to", span(r.Connect), backend)
+	}
+	return sentence + ".", reason.Try
 }
 
 // fromCache reports whether an answer was a stored one.

@@ -138,13 +138,13 @@ func (s *search) sorted() []remembered {
 	return s.found[:min(len(s.found), s.most)]
 }
 
-func endOf(r *remembered) int64 { return r.wall + r.Began + int64(r.End.Duration()) }
+func endOf(r *remembered) int64 { return r.wall + r.Began + int64(r.Took()) }
 
 // describeRequest says in words what a record has in numbers.
 func describeRequest(r *remembered, version int) admin.Request {
 	failure, cached := r.reasons()
 	one := admin.Request{
-		Began: time.Unix(0, r.wall+r.Began).UTC().Round(time.Microsecond), Took: rounded(r.End), Client: clientOf(r),
+		Began: time.Unix(0, r.wall+r.Began).UTC().Round(time.Microsecond), Took: rounded(r.Took()), Client: clientOf(r),
 		Protocol: protocols[message.Proto(r.Proto)], TLS: r.Flags&recent.Secured != 0,
 		Listener: nameOf(r.Listener, "listener", version), Route: nameOf(r.Route, "route", version),
 		Upstream: nameOf(r.Upstream, "upstream", version), Version: version, Status: int(r.Status),
@@ -182,6 +182,7 @@ func (r *remembered) reasons() (failure, cached recent.Reason) {
 
 var protocols = map[message.Proto]string{
 	message.HTTP10: "HTTP/1.0", message.HTTP11: "HTTP/1.1", message.HTTP20: "HTTP/2",
+	message.Proto(observe.ProtoTCP): "TCP",
 }
 
 func idOf(r *remembered) string {
@@ -191,9 +192,7 @@ func idOf(r *remembered) string {
 	return hex.EncodeToString(id[:])
 }
 
-func rounded(s recent.Span) admin.Duration {
-	return admin.Duration(s.Duration().Round(time.Microsecond))
-}
+func rounded(d time.Duration) admin.Duration { return admin.Duration(d.Round(time.Microsecond)) }
 
 // clientOf returns the address of the client, "unix:@" on a Unix socket.
 func clientOf(r *remembered) string {
@@ -239,14 +238,15 @@ func phasesOf(r *remembered) []admin.Phase {
 		took recent.Span
 	}{{"queue", r.Queue}, {"dns", r.Lookup}, {"connect", r.Connect}, {"tls", r.TLS}} {
 		if p.took > 0 {
-			all = append(all, admin.Phase{Name: p.name, Took: rounded(p.took)})
+			all = append(all, admin.Phase{Name: p.name, Took: rounded(p.took.Duration())})
 		}
 	}
-	var before recent.Span
+	var before time.Duration
 	for _, p := range []struct {
 		name string
-		at   recent.Span
-	}{{"sent", r.Sent}, {"first_byte", r.FirstByte}, {"last_byte", r.LastByte}, {"end", r.End}} {
+		at   time.Duration
+	}{{"sent", r.Sent.Duration()}, {"first_byte", r.FirstByte.Duration()}, {"last_byte", r.LastByte.Duration()},
+		{"end", r.Took()}} {
 		if p.at > 0 || p.name == "end" {
 			all = append(all, admin.Phase{Name: p.name, At: rounded(p.at), Took: rounded(p.at - min(before, p.at))})
 			before = p.at
@@ -265,12 +265,15 @@ func triesOf(r *remembered, version int) (all []admin.Try) {
 	if last.Backend == 0 {
 		return all
 	}
-	one := admin.Try{Attempt: int(r.Attempts), Backend: nameOf(last.Backend, "backend", version), After: rounded(r.End)}
+	one := admin.Try{Attempt: int(r.Attempts), Backend: nameOf(last.Backend, "backend", version),
+		After: rounded(r.Took())}
 	switch failure, _ := r.reasons(); {
 	case endedBy(failure.Word) == "backend":
 		one.Outcome = failure.Word
 	case r.FirstByte > 0:
-		one.Outcome, one.After = "answered", rounded(r.FirstByte)
+		one.Outcome, one.After = "answered", rounded(r.FirstByte.Duration())
+	case r.Proto == observe.ProtoTCP && r.Connect > 0:
+		one.Outcome, one.After = "connected", rounded(r.Connect.Duration())
 	default:
 		one.Outcome = "no answer"
 	}
