@@ -125,7 +125,7 @@ type serviceRouteEntry struct {
 
 // httpKeys are keys of upstreams that mean nothing for connections below HTTP.
 var httpKeys = []string{"protocol", "host", "via", "sticky.cookie", "retry.on", "retry.per_try", "retry.hedge_after",
-	"timeouts.first_byte", "timeouts.read", "timeouts.total", "hash_key", "tls.alpn", "breaker.adaptive",
+	"timeouts.first_byte", "timeouts.read", "timeouts.total", "tls.alpn", "breaker.adaptive",
 	"breaker.max_retries", "pool.queue", "pool.queue_timeout", "pool.max_per_backend"}
 
 // resolveRelays finds the upstreams that services of the type tcp, and rules on handshakes, lead to.
@@ -166,7 +166,7 @@ func resolveRelays(r *resolver) {
 	}
 	r.doc.reportLoop(r.c, r.rep)
 	http, relays := r.c.usedUpstreams(r.leads)
-	r.doc.checkRelayed(r.rep, http, relays)
+	r.doc.checkRelayed(r.c, r.rep, http, relays)
 }
 
 // relayDest returns the place of the upstream that text names, below 0 where it names none, for what leads connections
@@ -234,8 +234,18 @@ func (e *listenerEntry) checkPeek(rep *syntax.Report, keys *relayKeys) {
 
 // checkRelayed checks the keys of upstreams that connections are led to: they are in relays, and in http where requests
 // are led there too.
-func (d *document) checkRelayed(rep *syntax.Report, http, relays map[string]bool) {
+func (d *document) checkRelayed(c *Config, rep *syntax.Report, http, relays map[string]bool) {
 	for _, e := range d.upstreams {
+		if u := c.Upstream(e.Name); relays[e.Name] && e.Has("hash_key") && e.HashKey.Text() != "" {
+			own := rep
+			if http[e.Name] {
+				own = &syntax.Report{} // it may be for requests alone
+			}
+			u.ConnectionKey = c.Language.Template(own, e.KeyNode("hash_key"), lang.Handshake)
+		} else if relays[e.Name] && !http[e.Name] && e.Has("hash_key") && e.HashKey.Of != "client_ip" {
+			rep.Errorf(e.At("hash_key"), `write a text of a handshake, such as "{tls.sni}", or leave it out`,
+				"%q is part of a request, and no route leads to upstream %s", e.HashKey.String(), syntax.Quote(e.Name))
+		}
 		if e.ProxyProtocol != "" && http[e.Name] {
 			rep.Errorf(e.At("proxy_protocol"), "have a service alone lead there",
 				"a connection of HTTP has requests of many clients, and a route leads to upstream %s",

@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/route/target"
 )
 
@@ -19,7 +20,7 @@ type Upstream struct {
 	// Part of a request by which `ketama` and `maglev` choose: requests with the same value go to the same backend.
 	// `client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, `query:NAME`, or
 	// a text with [values](DSL.md) such as `{client.ip}{path}`. Requests without a value are balanced in turns. `""` is
-	// the default.
+	// the default. Connections of [TCP services](tcp.md) have texts of a handshake alone, such as `{tls.sni}`.
 	HashKey value.HashKey `edge:"hash_key" example:"header:X-User" json:",omitzero"`
 	// Send a part of the requests to backups, and to further tiers, while less than 5/7 of the weight of the tier
 	// before is up. Without it they get only requests that no backend of the tier before can have. See
@@ -83,6 +84,8 @@ type Upstream struct {
 	HealthCheck *HealthCheck     `json:",omitempty"` // nil: there is none
 	Features    []schema.Target  `json:",omitempty"` // see Register
 	Pos         Pos
+
+	ConnectionKey *lang.Template `json:"-"` // HashKey for connections of services; nil: their clients' addresses
 }
 
 // Sticky says how clients are kept at the backends of an upstream.

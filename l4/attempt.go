@@ -42,7 +42,7 @@ func (a *attempt) checkCounts() {
 func (a *attempt) key() {
 	a.pick.Tunnel = true // it may last for hours
 	if f := a.record.To.Key; f != nil {
-		a.pick.Key, a.pick.Keyed = f(a.record.Client)
+		a.pick.Key, a.pick.Keyed = f(a.record.Client, a.record.Asked)
 	}
 }
 

@@ -43,8 +43,8 @@ type Backends struct {
 	// Secure dials a connection with TLS to a member. nil: connections are plain.
 	Secure func(m *backend.Member, r *engine.Reactor, to poller.Addr, h engine.Handler, o *engine.DialOptions) (
 		*engine.Conn, error)
-	// Key is what balancing by keys goes by; nil: there is none.
-	Key      func(c *engine.Conn) (key uint64, ok bool)
+	// Key is what balancing by keys goes by; nil: there is none. asked is Record.Asked.
+	Key      func(c *engine.Conn, asked string) (key uint64, ok bool)
 	Outliers *backend.Outliers  // nil: nobody is told how members answer
 	Limits   *admission.Limiter // bounds the connections at a member; nil: nothing does
 	// Failover takes the connections that no member of these can have; nil: nothing does.

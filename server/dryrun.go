@@ -277,14 +277,15 @@ func DryRoute(cfg *config.Config, l *config.Listener, client netip.AddrPort, nam
 	return nil, -1
 }
 
-// DryRelay returns where a connection of a TCP service that leads to u goes: Backend, Shares and Unused. client is
-// invalid for a Unix socket.
-func DryRelay(cfg *config.Config, u *config.Upstream, client netip.Addr) *DryResult {
+// DryRelay returns where a connection of the listener l that leads to u goes: Backend, Shares and Unused. name is what
+// its client asks for in a handshake, if any; client is invalid for a Unix socket.
+func DryRelay(cfg *config.Config, l *config.Listener, u *config.Upstream, client netip.Addr, name string) *DryResult {
 	d := &dryRun{zone: cfg.Global.Zone, result: DryResult{Backend: -1}}
 	set, index := d.membersOf(u)
 	d.result.share(u, set, index)
 	if by := chooserOf(u, &config.Route{}, set, index, cfg.Language.Scope()); by.keys != nil {
-		if key, ok := clientKey(balance.ByName(u.LoadBalancing), client); ok {
+		of := &tlsconn.Digest{Peer: poller.Addr{IP: netip.AddrPortFrom(client, 0)}, ServerName: name}
+		if key, ok := connectionKey(balance.ByName(u.LoadBalancing), u.ConnectionKey, of, l.Name); ok {
 			d.result.Backend = by.picker.Pick(by.view, nil, &balance.Request{Key: key, Keyed: true})
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/l4"
+	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
@@ -255,7 +255,13 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 		Socket: poller.ConnectOptions{UserTimeout: o.UserTimeout, FastOpen: o.FastOpen},
 	}
 	if method.Hash != nil {
-		to.Key = func(c *engine.Conn) (uint64, bool) { return clientKey(method, c.Peer().IP.Addr()) }
+		to.Key = func(c *engine.Conn, asked string) (uint64, bool) {
+			d := tlsconn.DigestOf(c)
+			if d == nil {
+				d = &tlsconn.Digest{Peer: c.Peer(), Local: c.Local(), ServerName: asked}
+			}
+			return connectionKey(method, u.ConnectionKey, d, service)
+		}
 	}
 	if version := u.ProxyProtocol; version != "" {
 		headers := make([][]byte, p.Reactors())
@@ -274,8 +280,14 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 	return to, err
 }
 
-// clientKey returns the key by which method balances connections of a client; none: it is at a Unix socket.
-func clientKey(method *balance.Method, ip netip.Addr) (key uint64, ok bool) {
+// connectionKey returns the key by which method balances a connection of a client of d: by a text on handshakes, or by
+// the client's address; none: the text is empty, or the client is at a Unix socket.
+func connectionKey(method *balance.Method, text *lang.Template, d *tlsconn.Digest, listener string) (uint64, bool) {
+	if text != nil {
+		b := tlsrules.AppendFor(nil, text, d, listener)
+		return method.Hash(b), len(b) > 0
+	}
+	ip := d.Peer.IP.Addr()
 	if !ip.IsValid() {
 		return 0, false
 	}

@@ -341,13 +341,14 @@ func TestDryRelay(t *testing.T) {
 		}
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		c.Close()
-		says := DryRelay(cfg, u, ip)
+		says := DryRelay(cfg, &cfg.Services[0], u, ip, "")
 		if want := names[u.Backends[says.Backend].String()] + "\n"; line != want {
 			t.Errorf("%s came to %q, not to %q", ip, line, want)
 		}
 		met[says.Backend] = true
 	}
-	if says := DryRelay(cfg, u, netip.Addr{}); len(met) < 2 || says.Backend != -1 || says.Shares[0] < 0.33 {
+	says := DryRelay(cfg, &cfg.Services[0], u, netip.Addr{}, "")
+	if len(met) < 2 || says.Backend != -1 || says.Shares[0] < 0.33 {
 		t.Errorf("%v, %+v", met, says)
 	}
 }

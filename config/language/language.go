@@ -126,17 +126,21 @@ func (l *Language) Secrets() map[string][]byte { return l.names.Secrets }
 // Scope returns what texts may name.
 func (l *Language) Scope() *lang.Scope { return l.scope }
 
+// scopeIn returns what texts may name that are evaluated in some phases.
+func (l *Language) scopeIn(in lang.Phases) *lang.Scope {
+	if in == lang.Handshake {
+		return l.hello
+	}
+	return l.scope
+}
+
 // Condition compiles the string n as a condition that is evaluated in some phases. A mistake in it is reported at its
 // place inside the string; the result is nil then.
 func (l *Language) Condition(rep *syntax.Report, n *syntax.Node, in lang.Phases) *lang.Condition {
 	if !isText(rep, n) {
 		return nil
 	}
-	scope := l.scope
-	if in == lang.Handshake {
-		scope = l.hello
-	}
-	c, err := scope.Condition(n.Text, in)
+	c, err := l.scopeIn(in).Condition(n.Text, in)
 	if err != nil {
 		report(rep, n, 0, err)
 		return nil
@@ -177,7 +181,7 @@ func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in
 	if !isText(rep, n) {
 		return nil
 	}
-	t, err := l.scope.Template(n.Text[from:], in)
+	t, err := l.scopeIn(in).Template(n.Text[from:], in)
 	if err != nil {
 		report(rep, n, from, err)
 		return nil

@@ -46,7 +46,7 @@ func (a *Answer) relay(cfg *config.Config, q *asked) {
 			a.Why = "no route takes it, and there is no dest: the connection is closed"
 			break
 		}
-		a.relayedTo(cfg, q, s, u)
+		a.relayedTo(cfg, q, s, l, u)
 		a.Settings, a.Log = cfg.Places.Settings(cfg, l, nil, u), logOf(cfg, l, nil)
 	default:
 		a.note("the service decides by itself what it does with a connection: its type is %q", l.Service.Type)
@@ -58,15 +58,18 @@ func (a *Answer) relay(cfg *config.Config, q *asked) {
 // passed says what becomes of a connection to l that a rule on its handshakes leads to u.
 func (a *Answer) passed(cfg *config.Config, q *asked, s *steps, l *config.Listener, u *config.Upstream) {
 	a.Why = "a rule passes the connection on as it is: there is no request"
-	a.relayedTo(cfg, q, s, u)
+	a.relayedTo(cfg, q, s, l, u)
 	a.Steps, a.Settings, a.Log = s.list, []config.Setting{}, logOf(cfg, l, nil)
 }
 
 // relayedTo says that the connection goes to u.
-func (a *Answer) relayedTo(cfg *config.Config, q *asked, s *steps, u *config.Upstream) {
+func (a *Answer) relayedTo(cfg *config.Config, q *asked, s *steps, l *config.Listener, u *config.Upstream) {
 	s.relayed(u)
-	a.Upstream = upstreamOf(u, &config.Route{}, server.DryRelay(cfg, u, q.client))
+	a.Upstream = upstreamOf(u, &config.Route{}, server.DryRelay(cfg, l, u, q.client, q.serverName()))
 	a.Upstream.Protocol = "tcp"
+	if a.Upstream.Key != "" && u.ConnectionKey == nil {
+		a.Upstream.Key = "client_ip"
+	}
 	q.noteClient(a, a.Upstream.Key != "")
 }
 

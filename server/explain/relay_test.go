@@ -26,6 +26,14 @@ dest = "10.0.0.2:1"
 listen = "127.0.0.1:2"
 cert = "internal"
 dest = "10.0.0.3:1"
+[services.by]
+listen = "127.0.0.1:4"
+peek = true
+dest = "by"
+[upstreams.by]
+backends = [{ address = "10.0.0.5:1" }, { address = "10.0.0.6:1" }]
+load_balancing = "ketama"
+hash_key = "{tls.sni}"
 [https]
 listen = "127.0.0.1:3"
 cert = "internal"
@@ -44,6 +52,8 @@ dest = "status:200"
 		{"tcp://b.test:1", "192.0.2.1", "10.0.0.2:1", "route 1 does not take it|route 2 takes it"},
 		{"tcp://127.0.0.1:1", "198.51.100.1", "", "no route takes it, and there is no dest"},
 		{"tcp://a.test:2", "198.51.100.1", "10.0.0.3:1", "service   ends"},
+		{"tcp://a.test:4", "198.51.100.1", "by", "ketama by {tls.sni}, tcp|100.0 %  10.0.0.5:1"},
+		{"tcp://c.test:4", "198.51.100.9", "by", "ketama by {tls.sni}, tcp|100.0 %  10.0.0.6:1"},
 		{"tcp://b.test:2", "198.51.100.1", "10.0.0.4:1", "handshake passed on to 10.0.0.4:1|rule 1: dest 10.0.0.4:1"},
 		{"https://b.test:3/x", "198.51.100.1", "10.0.0.4:1", "handshake passed on to 10.0.0.4:1"},
 		{"https://a.test:3/x", "198.51.100.1", "", "rule 1: does not hold"},

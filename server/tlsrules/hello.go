@@ -56,6 +56,13 @@ func askFirst(c *engine.Conn, hello *tlsconn.Hello, listener string) *asking {
 	return a
 }
 
+// AppendFor appends what a text on handshakes says of a client of d, and of the name that it asks for.
+func AppendFor(dst []byte, t *lang.Template, d *tlsconn.Digest, listener string) []byte {
+	a := ask(d, d.ServerName, d.Offered, listener)
+	defer a.release()
+	return t.Append(dst, &a.x)
+}
+
 // HoldsFirst reports whether a condition on handshakes holds for a connection with a listener of that name. hello is
 // what its client says; nil: what its handshake with us has told, if there was one. It runs on the reactor of c.
 func HoldsFirst(when *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string) bool {
