@@ -150,11 +150,10 @@ func (p *relays) made(l *config.Listener) (*l4.Service, error) {
 			return nil, err
 		}
 	}
+	when := func(i int) *lang.Condition { return l.Routes[i].When }
 	s.Choose = func(c *engine.Conn, hello *tlsconn.Hello) *l4.Backends {
-		for i := range l.Routes {
-			if when := l.Routes[i].When; when == nil || tlsrules.HoldsFirst(when, c, hello, l.Name) {
-				return tos[i]
-			}
+		if i := tlsrules.First(len(tos), when, c, hello, l.Name); i >= 0 {
+			return tos[i]
 		}
 		return to
 	}
@@ -258,7 +257,10 @@ func (p *upstreams) relayTo(u *config.Upstream, service string) (*l4.Backends, e
 		to.Key = func(c *engine.Conn, asked string) (uint64, bool) {
 			d := tlsconn.DigestOf(c)
 			if d == nil {
-				d = &tlsconn.Digest{Peer: c.Peer(), Local: c.Local(), ServerName: asked}
+				d = &tlsconn.Digest{Peer: c.Peer(), ServerName: asked}
+				if u.ConnectionKey != nil {
+					d.Local = c.Local() // which takes system calls
+				}
 			}
 			return connectionKey(method, u.ConnectionKey, d, service)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 )
@@ -16,7 +17,8 @@ type Hello struct {
 	Name    []byte         // that the client asks for: see AppendServerName
 	Offered []string       // the protocols that the client offers
 	From    netip.AddrPort // the other end of the connection
-	To      netip.AddrPort // this end
+	To      netip.AddrPort // this end; of Conn where it is not valid
+	Conn    *engine.Conn   // asked for this end when a text wants it, on its reactor; nil: To has it
 	By      string         // the name of the listener
 }
 
@@ -30,7 +32,12 @@ func (h *Hello) ClientPort() uint16 { return h.From.Port() }
 func (h *Hello) Peer() netip.AddrPort { return h.From }
 
 // Local is this end of the connection.
-func (h *Hello) Local() netip.AddrPort { return h.To }
+func (h *Hello) Local() netip.AddrPort {
+	if !h.To.IsValid() && h.Conn != nil { // which takes three system calls
+		h.To = h.Conn.Local().IP
+	}
+	return h.To
+}
 
 // ListenerName is the name of the listener.
 func (h *Hello) ListenerName() string { return h.By }

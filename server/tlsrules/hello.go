@@ -46,7 +46,7 @@ func ask[T string | []byte](d *tlsconn.Digest, host T, offered []string, listene
 func askFirst(c *engine.Conn, hello *tlsconn.Hello, listener string) *asking {
 	a := ask[string](nil, "", nil, listener)
 	h := &a.hello
-	h.From, h.To = c.Peer().IP, c.Local().IP
+	h.From, h.Conn = c.Peer().IP, c
 	if hello != nil {
 		a.offered = hello.AppendProtocols(a.offered[:0])
 		h.Name, h.Offered = variables.AppendServerName(a.name[:0], hello.ServerName), a.offered
@@ -63,12 +63,18 @@ func AppendFor(dst []byte, t *lang.Template, d *tlsconn.Digest, listener string)
 	return t.Append(dst, &a.x)
 }
 
-// HoldsFirst reports whether a condition on handshakes holds for a connection with a listener of that name. hello is
-// what its client says; nil: what its handshake with us has told, if there was one. It runs on the reactor of c.
-func HoldsFirst(when *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string) bool {
+// First returns the first of n conditions on handshakes that holds for a connection with a listener of that name, as
+// when returns them, nil where there is none; below 0: none holds. hello is what its client says; nil: what its
+// handshake with us has told, if there was one. It runs on the reactor of c.
+func First(n int, when func(i int) *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string) int {
 	a := askFirst(c, hello, listener)
 	defer a.release()
-	return when.Holds(&a.x)
+	for i := range n {
+		if one := when(i); one == nil || one.Holds(&a.x) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (a *asking) release() {
