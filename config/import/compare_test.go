@@ -345,12 +345,7 @@ var structural = regexp.MustCompile(`^(http|server|events|'|defaults|global|fron
 // answers returns the requests to which both programs answer otherwise, each with what is not the same.
 func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 	dir := t.TempDir()
-	testutil.NewAuthority(t).IssueTo(t, dir, "pair", nil, "example.com")
-	both, err := os.ReadFile(filepath.Join(dir, "pair.pem"))
-	key, wrong := os.ReadFile(filepath.Join(dir, "pair.key"))
-	if err != nil || wrong != nil || os.WriteFile(filepath.Join(dir, "pair.pem"), append(both, key...), 0o600) != nil {
-		t.Fatal(err, wrong)
-	}
+	issuePair(t, dir)
 	text = strings.ReplaceAll(text, "/var/log/nginx/", dir+"/")
 	for name, content := range siteFiles {
 		name = filepath.Join(dir, "site", name)
@@ -363,7 +358,34 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 	text = folders.ReplaceAllString(text, dir+"/site")
 	origins := map[string]string{}
 	told := strings.Contains(text, "# Clients come by the PROXY protocol.")
-	there, here := &side{map[string]string{}, origins, told}, &side{map[string]string{}, origins, told}
+	there, here := d.startBoth(t, file, text, dir, origins, told)
+	for _, r := range d.requests(file, asked) {
+		a, b := there.ask(t, r), here.ask(t, r)
+		what := unlike(a, b, there, here)
+		if what == "" && d.fields != nil {
+			what = unlikeFields(d.fields, a.fields, b.fields)
+		}
+		if what != "" {
+			differ = append(differ, r.String()+": "+what)
+		}
+	}
+	return differ
+}
+
+// issuePair writes a certificate, with its key after it, and the key.
+func issuePair(t *testing.T, dir string) {
+	testutil.NewAuthority(t).IssueTo(t, dir, "pair", nil, "example.com")
+	both, err := os.ReadFile(filepath.Join(dir, "pair.pem"))
+	key, wrong := os.ReadFile(filepath.Join(dir, "pair.key"))
+	if err != nil || wrong != nil || os.WriteFile(filepath.Join(dir, "pair.pem"), append(both, key...), 0o600) != nil {
+		t.Fatal(err, wrong)
+	}
+}
+
+// startBoth runs the program and edge with a text, and returns them.
+func (d *dialect) startBoth(t *testing.T, file, text, dir string, origins map[string]string, told bool) (
+	there, here *side) {
+	there, here = &side{map[string]string{}, origins, told}, &side{map[string]string{}, origins, told}
 	own, ours := filepath.Join(dir, "there"), filepath.Join(dir, "here")
 	d.copyFiles(t, there, file, text, dir, own)
 	d.copyFiles(t, here, file, text, dir, ours)
@@ -381,17 +403,7 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 			}, "listens on "+port)
 		}
 	}
-	for _, r := range d.requests(file, asked) {
-		a, b := there.ask(t, r), here.ask(t, r)
-		what := unlike(a, b, there, here)
-		if what == "" && d.fields != nil {
-			what = unlikeFields(d.fields, a.fields, b.fields)
-		}
-		if what != "" {
-			differ = append(differ, r.String()+": "+what)
-		}
-	}
-	return differ
+	return there, here
 }
 
 // moved returns a text with the ports, backends and certificates of this test.

@@ -32,9 +32,11 @@ func haproxy(t *testing.T) string {
 }
 
 // Every file of testdata/haproxy does here what HAProxy does with it, but for what its golden file lists.
-func TestHAProxy_answersAreTheSame(t *testing.T) {
+func TestHAProxy_answersAreTheSame(t *testing.T) { compare(t, haproxyDialect(t)) }
+
+func haproxyDialect(t *testing.T) *dialect {
 	binary := haproxy(t)
-	compare(t, &dialect{
+	return &dialect{
 		program: "haproxy", pattern: "[0-9]*.cfg",
 		listen:  regexp.MustCompile(`\bbind\s+(?:\*|[\d.]*):(\d+)`),
 		backend: regexp.MustCompile(`\bserver\s+\S+\s+([\d.]+:\d+)`),
@@ -49,7 +51,7 @@ func TestHAProxy_answersAreTheSame(t *testing.T) {
 			}
 			testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-db", "-f", path}})
 		},
-	})
+	}
 }
 
 // Addresses of a frontend that ask for TLS with other options are other listeners, in whatever order they stand.

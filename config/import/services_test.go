@@ -12,7 +12,7 @@ import (
 // Sections about connections are services, unless these would lead or let in others than the program does. The files
 // have what cannot be asked here: nginx may be built without stream.
 func TestImport_services(t *testing.T) {
-	for _, file := range []string{"haproxy/tcp.cfg", "nginx/stream.conf"} {
+	for _, file := range []string{"haproxy/tcp.cfg", "haproxy/names.cfg", "nginx/stream.conf"} {
 		program, _, _ := strings.Cut(file, "/")
 		file = filepath.Join("testdata", file)
 		text, err := os.ReadFile(file)
@@ -26,7 +26,7 @@ func TestImport_services(t *testing.T) {
 
 // What a server of stream says that edge does not do closes it, or is among the findings.
 func TestNginx_streams(t *testing.T) {
-	const service = `[services.tcp-5432] type = "tcp" listen = "0.0.0.0:5432" dest = "10.0.0.1:5432"`
+	const service = `[services.tcp-5432] listen = "0.0.0.0:5432" dest = "10.0.0.1:5432"`
 	for text, want := range map[string][]string{
 		"listen 5432; ":                                 {service},
 		"listen 5432; proxy_protocol off; ":             {service, "note: proxy_protocol off"},
@@ -86,7 +86,7 @@ func TestNginx_streamClients(t *testing.T) {
 
 // What a section of HAProxy about connections says is in its services and their upstream, or closes it.
 func TestHAProxy_services(t *testing.T) {
-	const service = `[services.f] type = "tcp" listen = "0.0.0.0:1" dest = "f"`
+	const service = `[services.f] listen = "0.0.0.0:1" dest = "f"`
 	for lines, want := range map[string][]string{
 		"":                                  {service},
 		"mode http":                         {`name = "f"`, "[[routes]]"},
@@ -102,7 +102,10 @@ func TestHAProxy_services(t *testing.T) {
 		"use-server s if { src ::1 }":       {"not carried: bind :1"},
 		"default_backend gone":              {"not carried: bind :1 (it leads to no backend"},
 		"default_backend web":               {"not carried: bind :1 (it leads to no backend"},
-		"tcp-request content silent-drop":   {"not carried: bind :1"},
+		"tcp-request content silent-drop":   {"not carried: services.f of the result"},
+		"tcp-request content reject if { src ::1 }": {
+			"[services.f] listen = ", `when = 'not (client.ip in {::1})' dest = "f"`},
+		"use_backend f if { path /x }":                              {"services.f of the result", "services.f.routes of the result"},
 		"tcp-request connection expect-proxy layer4 if { src ::1 }": {`proxy_protocol.from = ["::1"]`},
 		"bind :2 ssl crt a.pem verify required":                     {"services.f-tls of the result"},
 	} {

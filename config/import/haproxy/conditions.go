@@ -14,7 +14,7 @@ import (
 //	if is_api !{ src 10.0.0.0/8 } or { path /x }
 func (f *front) asked(l *line) *plan.Cond {
 	at := l.conditional()
-	f.from, f.loose = []plan.Place{l.at}, false
+	f.from, f.loose, f.nameless = []plan.Place{l.at}, false, false
 	var terms, term []*plan.Cond
 	words := l.rest(at + 1)
 	for i := 0; i < len(words); i++ {
@@ -81,7 +81,7 @@ func (l *line) conditional() int {
 
 // predefined are the acls that HAProxy has by itself, beside METH_POST and the like.
 const predefined = `
-TRUE HTTP: always_true
+TRUE HTTP WAIT_END: always_true
 FALSE: always_false
 LOCALHOST: src 127.0.0.0/8 ::1
 METH_GET: method GET HEAD

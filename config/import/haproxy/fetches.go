@@ -36,7 +36,9 @@ hdr_val: int(header.$) number
 url_param urlp: query.$ parameter
 cook cookie: cookie.$
 ssl_fc: has(tls.version) flag
-ssl_fc_sni: tls.sni
+ssl_fc_sni req_ssl_sni ssl_sni: tls.sni
+req_ssl_alpn ssl_alpn: tls.alpn offered
+req_ssl_hello_type ssl_hello_type: has(tls.sni) hello
 ssl_fc_alpn: tls.alpn
 ssl_c_used: has(cert.sha256) flag
 always_true: true flag
@@ -103,7 +105,7 @@ func (f *front) fetch(name, argument string) (s sample, ok bool) {
 		slices.Contains(f.changed, name) || slices.Contains(f.changed, strings.ToLower(argument)) {
 		return s, false
 	}
-	s = sample{holds: strings.Replace(form, "$", argument, 1), kind: kind}
+	s = sample{holds: strings.Replace(form, "$", argument, 1), kind: kind, fold: form == "tls.sni"}
 	switch {
 	case name == "src" && f.early:
 		s.holds = "socket.ip"
@@ -122,6 +124,8 @@ func (s sample) convert(name, argument string) (sample, bool) {
 	switch {
 	case host && (name == "host_only" || name == "field" && argument == "1,:"):
 		return sample{holds: "host", sure: "split(" + s.sure + `, ":")[0]`}, true
+	case name == "lower" && s.holds == "tls.sni":
+		return s, true
 	case name == "lower" && (s.kind == "" || s.kind == "list"):
 		s.fold = true
 	case name == "field" && !host && s.kind == "" && fieldConverter().MatchString(argument):
@@ -181,6 +185,7 @@ func (f *front) leaf(words []string) *plan.Cond {
 		name := "from-" + plan.Name(filepath.Base(files[0]))
 		return plan.Test(s.holds + " in list." + f.im.Named("lists", name, []plan.Setting{file}, f.from...))
 	}
+	f.nameless = f.nameless || s.kind == "hello"
 	return s.compare(values, match, fold)
 }
 
@@ -188,14 +193,17 @@ func (f *front) leaf(words []string) *plan.Cond {
 func (s sample) compare(values []string, match string, fold bool) *plan.Cond {
 	found := match == "found" && len(values) == 0
 	switch {
-	case s.kind == "flag" && len(values) == 0 && match == "":
+	case s.kind == "flag" && len(values) == 0 && match == "", s.kind == "hello" && slices.Equal(values, []string{"1"}):
 		return plan.Test(s.holds)
 	case found && (s.kind == "" || s.kind == "list" || s.kind == "parameter") && s.holds != "host":
 		values = []string{"any"}
-	case len(values) == 0 || match == "found" || s.kind == "flag" || s.kind == "template":
+	case len(values) == 0 || match == "found" || s.kind == "flag" || s.kind == "hello" || s.kind == "template":
 		return plan.Unknown
 	case match == "" || match == "ip" && s.kind == "address":
 		match = "str"
+	}
+	if s.kind == "offered" && match != "sub" && (match != "str" || !slices.Equal(values, []string{"acme-tls/1"})) {
+		return plan.Unknown // HAProxy compares all that a client offers as one text
 	}
 	if s.holds == "host" && match != "beg" && match != "reg" && slices.ContainsFunc(values, func(v string) bool {
 		return strings.Contains(v, ":") || strings.Trim(v, "0123456789") == ""

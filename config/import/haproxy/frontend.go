@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -14,20 +16,22 @@ import (
 
 // front is a frontend, backend or listen section, whose lines are read as part of one frontend. Owned by one goroutine.
 type front struct {
-	im      *importer
-	s       *section
-	lines   []*line                     // of the section and its defaults
-	acls    map[string][]*line          // of these, by their names
-	targets map[string]*plan.Target     // by names of backends
-	apart   func(acl string) *plan.Cond // what stands for some acls; nil: nothing does
-	from    []plan.Place                // of the condition that was read last: its line, and the lines of its acls
-	loose   bool                        // that condition asks for a path that a line has changed
-	list    []plan.Step
-	skip    []*plan.Cond // requests that a line before has let pass the others of its kind
-	passed  []plan.Place // of these lines
-	changed []string     // parts of a request that a line has changed
-	told    bool         // load balancers tell who the clients are, by the PROXY protocol
-	early   bool         // src is the load balancer, which has told nothing yet
+	im       *importer
+	s        *section
+	lines    []*line                     // of the section and its defaults
+	acls     map[string][]*line          // of these, by their names
+	targets  map[string]*plan.Target     // by names of backends
+	apart    func(acl string) *plan.Cond // what stands for some acls; nil: nothing does
+	from     []plan.Place                // of the condition that was read last: its line, and the lines of its acls
+	loose    bool                        // that condition asks for a path that a line has changed
+	nameless bool                        // that condition asks whether a connection begins with TLS
+	list     []plan.Step
+	skip     []*plan.Cond // requests that a line before has let pass the others of its kind
+	passed   []plan.Place // of these lines
+	changed  []string     // parts of a request that a line has changed
+	told     bool         // load balancers tell who the clients are, by the PROXY protocol
+	led      []*section   // backends that connections are led to
+	early    bool         // src is the load balancer, which has told nothing yet
 }
 
 // newFront returns the reader of a section for requests of which a part was changed.
@@ -54,6 +58,12 @@ func (im *importer) frontend(s *section) {
 		im.Lose(s.head.at, s.head.text(), "edge has none of its addresses: it is not served")
 		return
 	}
+	im.sites = append(im.sites, f.site(listeners))
+}
+
+// site returns what becomes of the requests of a section, or of its connections.
+func (f *front) site(listeners []string) *plan.Site {
+	s := f.s
 	site := &plan.Site{Listeners: listeners, At: s.head.at, Steps: f.steps()}
 	name, at := s.name, s.head
 	if s.kind == "frontend" { // a backend may have its name
@@ -67,32 +77,30 @@ func (im *importer) frontend(s *section) {
 	}
 	site.Branches = append(site.Branches, plan.Branch{When: plan.Always, To: f.target(name), What: at.text(),
 		From: []plan.Place{at.at}})
-	im.sites = append(im.sites, site)
+	return site
 }
 
-// decides matches lines by which a section refuses some connections, or leads some elsewhere.
-var decides = plan.Expr(`^(?:use_backend|use-server|tcp-re(?:quest|sponse) (?:connection|session|content) ` +
-	`(?:reject|silent-drop|close|lua\.|use-service|switch-mode|set-dst))\b`)
+var (
+	// decides matches lines that lead connections elsewhere than services can, or have a backend refuse some.
+	decides = plan.Expr(`^(?:use-server|tcp-re(?:quest|sponse) (?:connection|session|content) ` +
+		`(?:close|lua\.|use-service|switch-mode|set-dst)|tcp-response .* reject)\b`)
+	refuses = plan.Expr(`^tcp-request (?:connection|session|content) (?:reject|silent-drop)\b`)
+	leads   = plan.Expr(`^(?:use_backend|tcp-request (?:connection|session|content) accept)\b`)
+	peeks   = plan.Expr(`\breq[._]ssl_`)
+)
 
-// relay translates a section that is not about HTTP: its addresses are services that lead to one upstream.
+// relay translates a section that is not about HTTP: its addresses are services that lead to upstreams.
 func (im *importer) relay(s *section) {
-	f, to, at, why := im.newFront(s, nil), s, s.head.at, ""
-	lines := f.lines
-	if l := s.find("default_backend"); l != nil {
-		if to, at = im.backends[l.word(1)], l.at; to != nil {
-			lines = slices.Concat(lines, im.newFront(to, nil).lines)
-		}
+	f, ended := im.newFront(s, nil), false
+	f.led = f.backends()
+	for _, l := range s.all("bind") {
+		ended = ended || l.has("ssl")
+		f.told = f.told || l.has("accept-proxy")
 	}
-	switch {
-	case s.mode() != "tcp":
-		why = "edge import carries HTTP and TCP alone"
-	case slices.ContainsFunc(lines, func(l *line) bool { return decides().MatchString(l.text()) }):
-		why = "a service does not refuse connections by conditions, nor choose backends"
-	case to == nil || len(to.all("server")) == 0 || to.mode() != "tcp":
-		why = "it leads to no backend of the mode tcp with servers"
-	default:
-		s.head.used, to.head.used = true, true
-		if len(f.bind(func(name string) *plan.Block { return f.service(name, to, at) })) > 0 {
+	why := f.unlike(ended)
+	if why == "" {
+		site := sync.OnceValue(func() *plan.Site { return f.site(nil) })
+		if len(f.bind(func(name string) *plan.Block { return f.service(name, site()) })) > 0 {
 			return
 		}
 		why = "edge has none of its addresses: it is not served"
@@ -103,15 +111,89 @@ func (im *importer) relay(s *section) {
 	}
 }
 
-// service adds a service that leads to a backend, and has the longest of the times that HAProxy has for idle
-// connections.
-func (f *front) service(name string, to *section, at plan.Place) *plan.Block {
+// backends returns the sections that a section may lead to; one is nil where there is none of a name.
+func (f *front) backends() (list []*section) {
+	if l := f.s.find("default_backend"); l != nil {
+		list = append(list, f.im.backends[l.word(1)])
+	} else if f.s.kind == "listen" {
+		list = append(list, f.s)
+	}
+	for _, l := range f.s.all("use_backend") {
+		if !strings.Contains(l.word(1), "%") {
+			list = append(list, f.im.backends[l.word(1)])
+			continue
+		}
+		for _, s := range f.im.sections { // a name that is computed
+			if s.kind == "backend" {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+// unlike says why services do not do what a section about connections says; "": they do. ended says that it ends TLS.
+func (f *front) unlike(ended bool) (why string) {
+	lines := f.lines
+	if f.s.mode() != "tcp" {
+		return "edge import carries HTTP and TCP alone"
+	}
+	for _, s := range f.led {
+		if s == nil || len(s.all("server")) == 0 || s.mode() != "tcp" {
+			return "it leads to no backend of the mode tcp with servers"
+		}
+		if own := f.im.newFront(s, nil).lines; s != f.s {
+			if lines = slices.Concat(lines, own); slices.ContainsFunc(own, refusal) {
+				return "a backend does not refuse connections by conditions"
+			}
+		}
+	}
+	matches := func(re *regexp.Regexp) bool {
+		return slices.ContainsFunc(lines, func(l *line) bool { return re.MatchString(l.text()) })
+	}
+	switch {
+	case f.led == nil:
+		return "it leads to no backend of the mode tcp with servers"
+	case matches(decides()):
+		return "a service leads connections by their handshakes and addresses alone"
+	case matches(peeks()) && ended:
+		return "a service reads the names of handshakes that it does not end"
+	}
+	for _, l := range f.lines {
+		if !refusal(l) && !leads().MatchString(l.text()) {
+			continue
+		}
+		if !f.asked(l).Known() {
+			return "a service does not know the condition of " + l.text()
+		}
+		if f.nameless && (!leads().MatchString(l.text()) || l.words[0] == "use_backend" || matches(refuses())) {
+			f.im.Lose(l.at, l.text(), "edge knows TLS by the name that clients ask for: without one it counts as none")
+		}
+	}
+	return ""
+}
+
+// refusal reports whether a line refuses connections.
+func refusal(l *line) bool { return refuses().MatchString(l.text()) }
+
+// service adds a service that leads connections as a section does, and has the longest of the times that HAProxy has
+// for idle connections.
+func (f *front) service(name string, site *plan.Site) *plan.Block {
 	b := f.im.Add("[services."+plan.Key(name)+"]", f.s.head.at)
-	b.Set("type", `"tcp"`, plan.Place{})
 	b.Set("listen", "", plan.Place{})
-	b.Set("dest", plan.String(f.im.upstream(to)), at)
+	for _, l := range f.lines {
+		if peeks().MatchString(l.text()) {
+			b.Set("peek", "true", l.at)
+		} else if leads().MatchString(l.text()) && l.words[0] != "use_backend" {
+			b.From(l.at)
+		}
+	}
+	f.im.Lead(b, site)
 	var longest time.Duration
-	times := []*line{f.s.find("timeout", "client"), to.find("timeout", "server"), to.find("timeout", "tunnel")}
+	times := []*line{f.s.find("timeout", "client")}
+	for _, to := range f.led {
+		times = append(times, to.find("timeout", "server"), to.find("timeout", "tunnel"))
+	}
 	for _, l := range times {
 		d, ok := plan.ParseTime(l.word(2), time.Millisecond)
 		if ok {

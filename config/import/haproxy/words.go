@@ -44,6 +44,7 @@ stick-table stick cookie              lost see sticky and load_balancing of [ups
 compression.algo compression.type unread no section reads it
 compression.offload note nothing to write: what a backend has compressed goes on as it is
 compression lost see type = "compress" in [filters.NAME]
+tcp-request.inspect-delay             note nothing to write: a client has 5 s for its ClientHello
 tcp-request tcp-response              lost not available in this version: routes do not look at connections
 errorfile errorfiles http-error       lost no such file has a page, or another one is for this status: see error_pages
 monitor-net                           lost see [[rules]] with respond and a condition on client.ip

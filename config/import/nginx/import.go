@@ -169,7 +169,6 @@ func (im *importer) service(l *listener, name string) {
 		to = im.balanced(to, to, keys, pass)
 	}
 	b.From(s.block.at)
-	b.Set("type", `"tcp"`, plan.Place{})
 	b.Set("listen", plan.Strings(l.addresses...), plan.Place{})
 	b.Set("dest", plan.String(to), pass.at)
 	im.clientLimit(b, s)

@@ -63,6 +63,7 @@ type Plan struct {
 type Block struct {
 	header string // "[[routes]]"; "" for keys at the top
 	name   string // in the header
+	of     *Block // the service that it is a route of; nil: none
 	from   []Place
 	notes  []string
 	keys   []key
@@ -214,10 +215,17 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	for _, b := range slices.Clone(p.blocks) {
 		p.shut(b, refused)
 	}
+	for _, b := range p.blocks {
+		for i := -1; i < len(b.keys) && b.of != nil; i++ { // without one route a service would lead others elsewhere
+			if why := refused[line{b, i}]; why != "" {
+				refused[line{b.of, -1}] = why
+			}
+		}
+	}
 	gone := false // the route whose rules come next
 	p.blocks = slices.DeleteFunc(p.blocks, func(b *Block) bool {
-		if gone && b.header == "[[routes.rules]]" {
-			refused[line{b, -1}] = "its route is not there"
+		if gone && b.header == "[[routes.rules]]" || b.of != nil && refused[line{b.of, -1}] != "" {
+			refused[line{b, -1}] = "its route or service is not there"
 		}
 		stays := p.mend(b, refused)
 		if b.header == "[[routes]]" {
@@ -260,7 +268,7 @@ func (p *Plan) mend(b *Block, refused map[line]string) (stays bool) {
 	wrong := func(i int) bool { return refused[line{b, i}] != "" }
 	for i, k := range b.keys {
 		if wrong(i) && (slices.Contains(selecting[b.header], k.name) || strings.HasPrefix(b.header, "[filters.") ||
-			strings.HasPrefix(b.header, "[services.") && strings.HasPrefix(k.name, "client_")) {
+			strings.HasPrefix(b.header, "[services.") && (strings.HasPrefix(k.name, "client_") || k.name == "peek")) {
 			refused[line{b, -1}] = k.name + " = " + k.value + ": " + refused[line{b, i}]
 		}
 	}
@@ -361,6 +369,9 @@ func (p *Plan) inOrder() []*Block {
 		if b.header == "" {
 			return -1 // after a table its keys would belong to the table
 		}
+		if b.of != nil {
+			return slices.Index(order, "[services.")
+		}
 		return slices.IndexFunc(order, func(begin string) bool { return strings.HasPrefix(b.header, begin) })
 	}
 	slices.SortStableFunc(list, func(a, b *Block) int { return cmp.Compare(rank(a), rank(b)) })
@@ -368,8 +379,8 @@ func (p *Plan) inOrder() []*Block {
 }
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
-var order = []string{"[global]", "[log]", "[[listeners]]", "[services.", "[tls]", "[[certificates]]", "[filters.",
-	"[defaults]", "[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
+var order = []string{"[global]", "[log]", "[[listeners]]", "[services.", "[tls]", "[[tls.", "[[certificates]]",
+	"[filters.", "[defaults]", "[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {
