@@ -393,17 +393,23 @@ func (d *dialect) startBoth(t *testing.T, file, text, dir string, origins map[st
 	d.start(t, own, d.moved(t, there, text, dir))
 	d.startEdge(t, ours, d.moved(t, here, text, dir))
 	for _, s := range []*side{there, here} {
-		for _, port := range s.ports {
-			testutil.Eventually(t, testutil.Patience, func() bool {
-				c, err := net.Dial("tcp", "127.0.0.1:"+port)
-				if err == nil {
-					c.Close()
-				}
-				return err == nil
-			}, "listens on "+port)
+		for port := range s.ports {
+			s.listens(t, port)
 		}
 	}
 	return there, here
+}
+
+// listens waits until a port of the file takes connections.
+func (s *side) listens(t *testing.T, port string) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:"+s.ports[port])
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}, "listens on "+port)
 }
 
 // moved returns a text with the ports, backends and certificates of this test.

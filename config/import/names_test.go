@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -61,20 +62,16 @@ func greeted(t *testing.T, port, name string, protocols ...string) string {
 var names = []string{"mail.test", "MAIL.test", "www.apps.test", "v1.test", "plain.test", "unknown.test", "apps.test",
 	""}
 
-// sameByName compares the backends that a program leads connections to by their names with the backends of edge.
-func sameByName(t *testing.T, d *dialect, file string, plain ...string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+// namedOrigins starts a backend for each address of a text that a program leads connections to. Those at port 8443 end
+// TLS with the certificate in dir.
+func (d *dialect) namedOrigins(t *testing.T, text, dir string) map[string]string {
 	issuePair(t, dir)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "pair.pem"), filepath.Join(dir, "pair.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	origins := map[string]string{}
-	for _, m := range d.backend.FindAllStringSubmatch(string(text), -1) {
+	for _, m := range d.backend.FindAllStringSubmatch(text, -1) {
 		if address := m[len(m)-1]; origins[address] == "" {
 			ended := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"acme-tls/1"}}
 			if !strings.HasSuffix(address, "8443") {
@@ -83,7 +80,18 @@ func sameByName(t *testing.T, d *dialect, file string, plain ...string) {
 			origins[address] = named(t, address, ended)
 		}
 	}
-	there, here := d.startBoth(t, file, string(text), dir, origins, false)
+	return origins
+}
+
+// What HAProxy leads to a backend by a name, edge does.
+func TestHAProxy_sameBackendByName(t *testing.T) {
+	const file = "testdata/haproxy/names.cfg"
+	d, dir := haproxyDialect(t), t.TempDir()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, here := d.startBoth(t, file, string(text), dir, d.namedOrigins(t, string(text), dir), false)
 	led := 0
 	ask := func(port, name string, protocols ...string) {
 		a, b := greeted(t, there.ports[port], name, protocols...), greeted(t, here.ports[port], name, protocols...)
@@ -100,15 +108,51 @@ func sameByName(t *testing.T, d *dialect, file string, plain ...string) {
 		}
 		ask(port, "any.test", "acme-tls/1")
 	}
-	for _, port := range plain {
-		ask(port, "-")
-	}
+	ask("6379", "-")
+	ask("9443", "-")
 	if led < 10 {
 		t.Errorf("%d connections were led to a backend", led)
 	}
 }
 
-// What HAProxy leads to a backend by a name, edge does.
-func TestHAProxy_sameBackendByName(t *testing.T) {
-	sameByName(t, haproxyDialect(t), "testdata/haproxy/names.cfg", "6379", "9443")
+// A map of stream leads names to the backends that nginx documents: an exact one, then the longest above, expressions,
+// and the default. The file cannot be asked here: nginx may be built without stream.
+func TestNginx_backendByName(t *testing.T) {
+	const file = "testdata/nginx/names.conf"
+	d := &dialect{program: "nginx", listen: regexp.MustCompile(`\blisten\s+(?:\[::\]:)?(\d+);`),
+		backend: regexp.MustCompile(`\s(10\.7\.0\.\d+:\d+)`), files: regexp.MustCompile(`(none)`)}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	here := &side{map[string]string{}, d.namedOrigins(t, string(text), dir), false}
+	d.startEdge(t, dir, d.moved(t, here, string(text), dir))
+	for port := range strings.FieldsSeq("443 8443 9443 5432") {
+		here.listens(t, port)
+	}
+	for asked, want := range map[string]string{
+		"443 mail.test":      "10.7.0.1:8443",
+		"443 Mail.Test":      "10.7.0.1:8443",
+		"443 apps.test":      "10.7.0.2:8443",
+		"443 a.b.apps.test":  "10.7.0.2:8443",
+		"443 eu.apps.test":   "10.7.0.2:8443",
+		"443 a.eu.apps.test": "10.7.0.9:8443",
+		"443 v1.test":        "10.7.0.2:8443",
+		"443 v1.test.other":  "10.7.0.4:8443",
+		"443 ":               "10.7.0.5:8443",
+		"443 blocked.test":   "",
+		"443 unknown.test":   "10.7.0.4:8443",
+		"8443 any.test":      "",
+		"9443 any.test":      "10.7.0.4:8443",
+		"5432 any.test":      "10.7.0.4:8443",
+	} {
+		port, name, _ := strings.Cut(asked, " ")
+		if got := greeted(t, here.ports[port], name); got != want {
+			t.Errorf("%s: %q, want %q", asked, got, want)
+		}
+	}
+	if got := greeted(t, here.ports["8443"], "any.test", "acme-tls/1"); got != "10.7.0.1:8443" {
+		t.Errorf("acme-tls/1: %q", got)
+	}
 }

@@ -12,7 +12,7 @@ import (
 // Sections about connections are services, unless these would lead or let in others than the program does. The files
 // have what cannot be asked here: nginx may be built without stream.
 func TestImport_services(t *testing.T) {
-	for _, file := range []string{"haproxy/tcp.cfg", "haproxy/names.cfg", "nginx/stream.conf"} {
+	for _, file := range []string{"haproxy/tcp.cfg", "haproxy/names.cfg", "nginx/stream.conf", "nginx/names.conf"} {
 		program, _, _ := strings.Cut(file, "/")
 		file = filepath.Join("testdata", file)
 		text, err := os.ReadFile(file)
@@ -39,13 +39,18 @@ func TestNginx_streams(t *testing.T) {
 		"listen 5432 ssl; ":                             {`tls = true cert = "internal"`, "without ssl_certificate"},
 		"listen 5432; limit_conn a 1; ":                 {"not carried: limit_conn a 1", "not carried: listen 5432"},
 		"listen 5432; ssl_preread off; ":                {service},
+		"listen 5432; ssl_preread on; ":                 {"peek = true", `dest = "10.0.0.1:5432"`},
+		"listen 5432 ssl; ssl_preread on; ":             {"not carried: listen 5432 ssl"},
+		"listen 5432; allow 10.0.0.0/8; ":               {service},
+		"listen 5432; deny 10.0.0.0/8; allow all; ":     {`'not (client.ip in {10.0.0.0/8})' dest = "10.0.0.1:5432"`},
+		"listen 5432 proxy_protocol; deny 10.0.0.0/8; ": {"not carried: deny 10.0.0.0/8"},
 		"listen 5432 ssl; server_name a.test; ":         {"not carried: listen 5432 ssl"},
 		"listen 5432; include /no/such/file; ":          {"not carried: listen 5432"},
 		"listen 1-9; ":                                  {"not carried: listen 1-9", "not carried: server ("},
 		"listen 5432 ssl; ssl_verify_client on; ":       {"services.tcp-5432 of the result"},
 		"listen 5432; proxy_pass $name; ":               {"not carried: listen 5432"},
 		"listen 5432; proxy_pass 10.0.0.1:5432; }\nupstream unused { server a:1; }\nserver { listen 5433; ": {
-			"note: upstream unused (no server that is carried leads there)"},
+			"note: upstream unused (no server that is carried names it)"},
 	} {
 		if !strings.Contains(text, "$") {
 			text += "proxy_pass 10.0.0.1:5432; "
@@ -105,7 +110,8 @@ func TestHAProxy_services(t *testing.T) {
 		"tcp-request content silent-drop":   {"not carried: services.f of the result"},
 		"tcp-request content reject if { src ::1 }": {
 			"[services.f] listen = ", `when = 'not (client.ip in {::1})' dest = "f"`},
-		"use_backend f if { path /x }":                              {"services.f of the result", "services.f.routes of the result"},
+		"use_backend f if { path /x }": {
+			"services.f of the result", "services.f.routes of the result"},
 		"tcp-request connection expect-proxy layer4 if { src ::1 }": {`proxy_protocol.from = ["::1"]`},
 		"bind :2 ssl crt a.pem verify required":                     {"services.f-tls of the result"},
 	} {

@@ -3,7 +3,6 @@ package nginx
 import (
 	"cmp"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -99,83 +98,6 @@ func (im *importer) contents(http *directive) {
 	}
 	im.Odd(sites, `path contains "%00"`, "")
 	im.Write(sites)
-}
-
-// deciding are directives of stream by which a server refuses connections, or takes some of an address alone.
-var deciding = []string{"allow", "deny", "ssl_preread", "server_name", "js_access", "js_preread",
-	"return", "pass", "include", "ssl_crl"}
-
-// stream translates stream { }: the addresses of a server are services.
-func (im *importer) stream(s *scope) {
-	was := *im
-	lose := func(d *directive) {
-		d.used = true
-		im.Lose(d.at, d.text(), "a service takes all connections of TCP, and leads to one upstream or to addresses")
-	}
-	im.http, im.groups, im.servers, im.listeners = s, map[string]*group{}, nil, nil
-	im.clients = clientZones(s.block)
-	for _, d := range s.block.block {
-		decides := func(name string) bool {
-			found := cmp.Or(d.child(name), s.block.child(name))
-			return found != nil && found.arg(0) != "off"
-		}
-		switch pass := d.child("proxy_pass"); {
-		case d.name == "upstream":
-			im.addGroup(d)
-			g := im.groups[d.arg(0)]
-			g.keys = slices.DeleteFunc(g.keys, func(k plan.Setting) bool { // a service hashes no other
-				return k.Name == "hash_key" && k.Value == `"client_ip"`
-			})
-		case d.name != "server":
-		case slices.ContainsFunc(deciding, decides) || im.countsOthers(d) || pass == nil || hasVariables(pass.arg(0)):
-			d.each(lose)
-		default:
-			d.used = true
-			im.servers = append(im.servers, im.newServer(d))
-		}
-	}
-	im.listen()
-	names := map[string]bool{}
-	for _, l := range im.listeners {
-		im.service(l, plan.Unused("tcp-"+plan.Name(l.port), names))
-	}
-	for _, v := range im.servers {
-		if v.listens == nil {
-			v.d.each(lose)
-		}
-	}
-	carried := im.Carried()
-	for _, d := range s.block.block {
-		if d.name == "upstream" && !slices.Contains(carried, d.at) {
-			d.each(func(d *directive) { im.Note(d.at, d.text(), "no server that is carried leads there") })
-		}
-	}
-	im.http, im.groups, im.servers, im.listeners = was.http, was.groups, was.servers, was.listeners
-}
-
-// service writes the service for an address of stream, and the upstream that it needs.
-func (im *importer) service(l *listener, name string) {
-	s := l.first.scope
-	b := im.Add("[services."+plan.Key(name)+"]", l.at...)
-	pass, keys := s.get("proxy_pass"), im.settings(s, "proxy_connect_timeout")
-	if d := s.find("proxy_protocol"); d != nil && d.arg(0) == "on" {
-		d.used, keys = true, append(keys, plan.Setting{Name: "proxy_protocol", Value: `"v1"`, At: d.at})
-	}
-	if d := s.find("proxy_ssl"); d != nil && d.arg(0) == "on" {
-		d.used, keys = true, append(keys, im.secureKeys(s, d.at)...)
-	}
-	to := pass.arg(0)
-	if im.groups[to] != nil || len(keys) > 0 {
-		to = im.balanced(to, to, keys, pass)
-	}
-	b.From(s.block.at)
-	b.Set("listen", plan.Strings(l.addresses...), plan.Place{})
-	b.Set("dest", plan.String(to), pass.at)
-	im.clientLimit(b, s)
-	if im.carry(b, s, "proxy_timeout"); l.tls {
-		im.secure(b, l)
-	}
-	im.believe(b, l)
 }
 
 func (im *importer) process(s *scope) {

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type table struct {
 	name      string
 	entries   []*directive // in the order in which nginx looks at them
 	otherwise string
+	hostnames bool // names of entries may be "*.example.com" or ".example.com"
 }
 
 // addTable reads a map or a geo. One with options that edge has not is left over.
@@ -32,13 +34,17 @@ func (im *importer) addTable(d *directive) {
 			t.otherwise = e.arg(0)
 			continue
 		}
+		if e.name == "hostnames" && len(e.args) == 0 && d.name == "map" {
+			t.hostnames = true
+			continue
+		}
 		_, err := prefixOf(e.name)
 		if len(e.args) != 1 || e.name == "include" || d.name == "geo" && err != nil {
 			return
 		}
 		t.entries = append(t.entries, e)
 	}
-	slices.SortStableFunc(t.entries, func(a, b *directive) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(t.entries, func(a, b *directive) int { return cmp.Compare(t.rank(a), t.rank(b)) })
 	im.maps[t.name] = t
 	if t.source == "http_upgrade" {
 		t.places()
@@ -55,14 +61,25 @@ func prefixOf(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// rank is less for entries that nginx looks at first: texts before expressions, long prefixes before short ones.
-func rank(e *directive) int {
+// rank is less for entries that nginx looks at first: texts before expressions, long prefixes before short ones, and
+// names before all those below one, of which the longest goes first.
+func (t *table) rank(e *directive) int {
 	if p, err := prefixOf(e.name); err == nil {
 		return -p.Bits()
 	} else if strings.HasPrefix(e.name, "~") {
-		return 1
+		return math.MaxInt
+	} else if above := t.above(e); above != "" {
+		return math.MaxInt - len(above)
 	}
 	return 0
+}
+
+// above returns ".example.com" of an entry for all names below that; "": it is none.
+func (t *table) above(e *directive) string {
+	if name := strings.TrimPrefix(e.name, "*"); t.hostnames && strings.HasPrefix(name, ".") {
+		return name
+	}
+	return ""
 }
 
 // places are the lines of t, for what asks for it.
@@ -78,7 +95,7 @@ func (t *table) subject(im *importer) string {
 	}
 	key, values := im.subject(t.source), []plan.Field(nil)
 	for _, e := range t.entries {
-		if strings.HasPrefix(e.name, "~") || hasVariables(e.arg(0)) {
+		if strings.HasPrefix(e.name, "~") || t.hostnames || hasVariables(e.arg(0)) {
 			return ""
 		}
 		values = append(values, plan.Field{Name: strings.ToLower(e.name), Value: e.arg(0)})
@@ -112,6 +129,14 @@ func (t *table) when(im *importer, c context, e *directive) *plan.Cond {
 		if text, found := strings.CutPrefix(e.name, operator); found {
 			return im.asks(c, t.source, operator, text)
 		}
+	}
+	switch above := t.above(e); {
+	case above != e.name && above != "":
+		return im.asks(c, t.source, "*", above)
+	case above != "":
+		return plan.Any(im.asks(c, t.source, "=*", above[1:]), im.asks(c, t.source, "*", above))
+	case t.hostnames && strings.HasSuffix(e.name, ".*"):
+		return plan.Unknown
 	}
 	return im.asks(c, t.source, "=*", e.name)
 }

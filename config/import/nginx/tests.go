@@ -16,13 +16,14 @@ const subjects = `remote_addr=client.ip; binary_remote_addr=client.ip; realip_re
 	remote_port=client.port; request_method=method; host=host; http_host=(header.host ?? host); request_uri=target;
 	args=query; query_string=query; content_type=header.content-type; content_length=length; scheme=scheme;
 	server_port=server.port; server_addr=server.ip; server_protocol=proto; request_id=request.id;
-	ssl_server_name=tls.sni; ssl_protocol=tls.version.replace(" ", "v"); ssl_cipher=tls.cipher;
+	ssl_server_name=tls.sni; ssl_preread_server_name=tls.sni;
+	ssl_protocol=tls.version.replace(" ", "v"); ssl_cipher=tls.cipher;
 	ssl_client_s_dn=cert.subject; ssl_client_i_dn=cert.issuer; ssl_client_serial=cert.serial;
 	uri=` + comparedPath + `; document_uri=` + comparedPath
 
 // texts are variables that conditions compare as nginx does.
 const texts = ` request_method host http_host request_uri args query_string content_type ssl_client_s_dn
-	ssl_server_name request_id uri document_uri `
+	ssl_server_name ssl_preread_server_name request_id uri document_uri `
 
 // sentName matches variables for parts of a request that have a name.
 var sentName = plan.Expr(`^(http|arg|cookie)_([a-z0-9_]+)$`)
@@ -79,8 +80,11 @@ func (im *importer) testOf(c context, text string) *plan.Cond {
 // always is the condition that is known without a request.
 var always = map[bool]*plan.Cond{true: plan.Always, false: plan.Never}
 
-// asks returns the condition that a variable compares with a text: "=", "~", in any case "=*", "~*"; "": it is neither
-// empty nor 0.
+// oneProtocol matches expressions for a protocol of ALPN that do not reach over two of a list.
+var oneProtocol = plan.Expr(`^(?:\\b)?[A-Za-z0-9/-]+(?:\\b)?$`)
+
+// asks returns the condition that a variable compares with a text: "=", "~", in any case "=*", "~*", by its end "*";
+// "": it is neither empty nor 0.
 func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 	if strings.Contains(" scheme https server_port ", " "+name+" ") {
 		var names []string
@@ -113,6 +117,8 @@ func (im *importer) asks(c context, name, operator, v string) *plan.Cond {
 		return plan.Unknown
 	case name == "remote_addr":
 		return compared("text(client.ip)", operator, v)
+	case name == "ssl_preread_alpn_protocols" && strings.Contains(operator, "~") && oneProtocol().MatchString(v):
+		return compared("tls.alpn", operator, v)
 	case name == "ssl_client_verify" && operator == "=" && v == "SUCCESS":
 		return plan.Test("cert.verified")
 	case name == "host" && operator == "=":
@@ -143,8 +149,13 @@ func compared(subject, operator, v string) *plan.Cond {
 		return plan.Test(subject + ` not in {"" "0"}`)
 	case "=":
 		return plan.Compare(subject, "==", v)
-	case "=*": // in any case, of letters of ASCII
-		return plan.Compare("lower("+subject+")", "==", strings.ToLower(v))
+	case "=*", "*": // in any case, of letters of ASCII
+		if v == "" && subject == "tls.sni" {
+			return plan.Not(plan.Test("has(tls.sni)"))
+		} else if subject != "tls.sni" { // that is in lower case
+			subject = "lower(" + subject + ")"
+		}
+		return plan.Compare(subject, map[string]string{"=*": "==", "*": "ends_with"}[operator], strings.ToLower(v))
 	case "~*":
 		v = "(?i)" + v
 	}
@@ -161,6 +172,8 @@ func holds(value, operator, v string) bool {
 		return value != "" && value != "0"
 	case "=", "=*":
 		return value == v || operator == "=*" && strings.EqualFold(value, v)
+	case "*":
+		return strings.HasSuffix(strings.ToLower(value), strings.ToLower(v))
 	case "~*":
 		v = "(?i)" + v
 	}
