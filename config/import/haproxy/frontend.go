@@ -24,7 +24,7 @@ type front struct {
 	apart    func(acl string) *plan.Cond // what stands for some acls; nil: nothing does
 	from     []plan.Place                // of the condition that was read last: its line, and the lines of its acls
 	loose    bool                        // that condition asks for a path that a line has changed
-	nameless bool                        // that condition asks whether a connection begins with TLS
+	nameless bool                        // it asks whether a connection begins with TLS
 	list     []plan.Step
 	skip     []*plan.Cond // requests that a line before has let pass the others of its kind
 	passed   []plan.Place // of these lines
@@ -113,20 +113,27 @@ func (im *importer) relay(s *section) {
 
 // backends returns the sections that a section may lead to; one is nil where there is none of a name.
 func (f *front) backends() (list []*section) {
+	known, computed := map[*section]bool{}, false
+	add := func(s *section) {
+		if !known[s] {
+			known[s], list = true, append(list, s)
+		}
+	}
 	if l := f.s.find("default_backend"); l != nil {
-		list = append(list, f.im.backends[l.word(1)])
+		add(f.im.backends[l.word(1)])
 	} else if f.s.kind == "listen" {
-		list = append(list, f.s)
+		add(f.s)
 	}
 	for _, l := range f.s.all("use_backend") {
-		if !strings.Contains(l.word(1), "%") {
-			list = append(list, f.im.backends[l.word(1)])
-			continue
+		if strings.Contains(l.word(1), "%") {
+			computed = true
+		} else {
+			add(f.im.backends[l.word(1)])
 		}
-		for _, s := range f.im.sections { // a name that is computed
-			if s.kind == "backend" {
-				list = append(list, s)
-			}
+	}
+	for _, s := range f.im.sections {
+		if computed && s.kind == "backend" {
+			add(s)
 		}
 	}
 	return list
@@ -134,47 +141,45 @@ func (f *front) backends() (list []*section) {
 
 // unlike says why services do not do what a section about connections says; "": they do. ended says that it ends TLS.
 func (f *front) unlike(ended bool) (why string) {
-	lines := f.lines
+	matches := func(lines []*line, re *regexp.Regexp) bool {
+		return slices.ContainsFunc(lines, func(l *line) bool { return re.MatchString(l.text()) })
+	}
 	if f.s.mode() != "tcp" {
 		return "edge import carries HTTP and TCP alone"
 	}
+	other := matches(f.lines, decides())
 	for _, s := range f.led {
 		if s == nil || len(s.all("server")) == 0 || s.mode() != "tcp" {
 			return "it leads to no backend of the mode tcp with servers"
 		}
-		if own := f.im.newFront(s, nil).lines; s != f.s {
-			if lines = slices.Concat(lines, own); slices.ContainsFunc(own, refusal) {
-				return "a backend does not refuse connections by conditions"
-			}
+		own := f.im.newFront(s, nil).lines
+		if other = other || matches(own, decides()); s != f.s && matches(own, refuses()) {
+			return "a backend does not refuse connections by conditions"
 		}
 	}
-	matches := func(re *regexp.Regexp) bool {
-		return slices.ContainsFunc(lines, func(l *line) bool { return re.MatchString(l.text()) })
-	}
+	refused := matches(f.lines, refuses())
 	switch {
 	case f.led == nil:
 		return "it leads to no backend of the mode tcp with servers"
-	case matches(decides()):
+	case other:
 		return "a service leads connections by their handshakes and addresses alone"
-	case matches(peeks()) && ended:
+	case ended && matches(f.lines, peeks()):
 		return "a service reads the names of handshakes that it does not end"
 	}
 	for _, l := range f.lines {
-		if !refusal(l) && !leads().MatchString(l.text()) {
+		refuses, leads := refuses().MatchString(l.text()), leads().MatchString(l.text())
+		if !refuses && !leads {
 			continue
 		}
 		if !f.asked(l).Known() {
 			return "a service does not know the condition of " + l.text()
 		}
-		if f.nameless && (!leads().MatchString(l.text()) || l.words[0] == "use_backend" || matches(refuses())) {
+		if f.nameless && (refused || l.words[0] == "use_backend") {
 			f.im.Lose(l.at, l.text(), "edge knows TLS by the name that clients ask for: without one it counts as none")
 		}
 	}
 	return ""
 }
-
-// refusal reports whether a line refuses connections.
-func refusal(l *line) bool { return refuses().MatchString(l.text()) }
 
 // service adds a service that leads connections as a section does, and has the longest of the times that HAProxy has
 // for idle connections.

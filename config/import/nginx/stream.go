@@ -103,7 +103,8 @@ func (im *importer) service(l *listener, name string) bool {
 		} else if to.value != "" {
 			end = plan.Dest(to.value)
 		}
-		site.Branches = append(site.Branches, plan.Branch{When: to.when, To: &plan.Target{End: end}, From: to.from})
+		site.Branches = append(site.Branches, plan.Branch{When: to.when, To: &plan.Target{End: end},
+			What: pass.text(), From: to.from})
 	}
 	b := im.Add("[services."+plan.Key(name)+"]", append(slices.Clip(l.at), s.block.at, pass.at)...)
 	b.Set("listen", plan.Strings(l.addresses...), plan.Place{})

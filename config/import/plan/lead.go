@@ -2,8 +2,11 @@ package plan
 
 import "strings"
 
-// Lead writes where the service b leads connections: those that no step of s refuses go where the first branch leads
-// whose condition holds. A branch that leads to no backends closes connections. All conditions of s are known.
+// closedMax is how many steps and branches that close connections the condition of a route names.
+const closedMax = 50
+
+// Lead writes where the service b leads connections: a connection that no step of s refuses goes where the first branch
+// leads whose condition holds. A branch that leads to no backends closes connections. All conditions of s are known.
 //
 //	[services.names]                           the branch for all others is dest of the service
 //	dest = "b"
@@ -11,11 +14,19 @@ import "strings"
 //	when = 'tls.sni == "a.test"'
 //	dest = "a"
 func (p *Plan) Lead(b *Block, s *Site) {
-	open := Always // of the connections that nothing before has closed
+	open, closed := Always, 0 // of the connections that nothing before has closed
+	shut := func(when *Cond, what string, from []Place) {
+		b.From(from...)
+		if closed++; closed < closedMax {
+			open = All(open, Not(when))
+		} else if closed == closedMax {
+			open = Never
+			p.Lose(from[0], what, "too many lines close connections: this one, and all after it, close all of them")
+		}
+	}
 	for _, step := range s.Steps {
 		if step.refuses() {
-			open = All(open, Not(step.when()))
-			b.From(step.From...)
+			shut(step.when(), step.What, step.From)
 		}
 	}
 	for _, branch := range s.Branches {
@@ -23,8 +34,7 @@ func (p *Plan) Lead(b *Block, s *Site) {
 		case when.String() == no:
 			b.From(branch.From...)
 		case branch.To.End.Name != "dest":
-			open = All(open, Not(branch.When))
-			b.From(branch.From...)
+			shut(branch.When, branch.What, branch.From)
 		case when.String() == yes:
 			b.Set("dest", branch.To.End.Value, Place{})
 			b.From(branch.From...)
