@@ -119,3 +119,61 @@ func TestHAProxy_services(t *testing.T) {
 			"\nbackend web\n mode http\n server w 127.0.0.1:3\n"), want)
 	}
 }
+
+// Routers of Traefik for connections are routes of a service, or rules on handshakes of a listener. What edge cannot
+// tell apart closes connections, or is among the findings.
+func TestTraefik_connections(t *testing.T) {
+	router := func(name, rule, more string) string {
+		return "    " + name + ": {rule: '" + rule + "', entryPoints: [e], service: " + name + more + "}\n"
+	}
+	const pass, ends, star = ", tls: {passthrough: true}", ", tls: {}", "HostSNI(`*`)"
+	const beside = "http:\n  routers:\n    h: {rule: Host(`h.test`), entryPoints: [e], service: h, tls: {}}\n"
+	for text, want := range map[string][]string{
+		router("a", star, ""):                      {`[services.e] listen = ":9443" dest = "a"`},
+		router("a", star, pass):                    {`[services.e] listen = ":9443" peek = true dest = "a"`},
+		router("a", star, ends):                    {`tls = true cert = "internal" dest = "a"`},
+		router("a", "Odd(`x`)", ""):                {"not carried: router a (edge does not know all of the rule"},
+		router("a", "(", ""):                       {"not carried: tcp.routers.a.rule"},
+		router("z", star, ""):                      {"the service of router z (there is none: connections are closed)"},
+		router("a", star, ", middlewares: [gone]"): {"services.e of the result"},
+		router("a", star, ", middlewares: [odd]"):  {"services.e of the result", "what it guards is closed"},
+		router("a", star, ", middlewares: [few]"):  {"limits.connections_per_client = 7"},
+		router("a", star, "") + router("b", "HostSNI(`b.test`)", pass): {
+			`when = 'tls.sni == "b.test"' dest = "b"`, `when = 'not (has(tls.sni))' dest = "a"`,
+			"not carried: router a (edge knows TLS by the name"},
+		router("a", star, pass) + router("b", "HostSNI(`b.test`)", ends): {
+			`when = 'not (tls.sni == "b.test")' dest = "a"`,
+			"not carried: router b (a service ends TLS, or passes it on: its connections are closed)"},
+		router("a", star, pass+", middlewares: [few]") + router("b", "HostSNI(`b.test`)", pass): {
+			"not carried: tcp.middlewares.few.inflightconn"},
+		router("a", star, pass) + beside: {
+			"note: router a (routers for requests take all names)", `[[routes]] host = "h.test"`},
+		router("a", "ALPN(`x`)", pass) + beside: {
+			`[[tls.rules]] when = 'not (tls.sni == "h.test") and tls.alpn == "x"' dest = "a"`},
+		router("a", "HostSNI(`h.test`)", pass) + beside: {"note: router a (routers for requests take"},
+		router("a", star, "") + router("b", "HostSNI(`b.test`)", ends): {
+			`when = 'tls.sni == "b.test"' dest = "b"`, "not carried: router a (its connections have no TLS"},
+		router("a", star, ends) + beside: {"not carried: router a (a listener for requests passes on"},
+		router("a", star, pass) + strings.Replace(beside, "Host(`h.test`)", "PathPrefix(`/`)", 1): {
+			"note: router a (routers for requests take all names)"},
+		router("a", "HostSNI(`a.test`)", pass+", middlewares: [inside]") + beside: {
+			`'tls.sni == "a.test" and client.ip in {10.0.0.0/8}' dest = "a"`,
+			`[[tls.rules]] when = 'tls.sni == "a.test"' deny = true`},
+	} {
+		text = "entryPoints: {e: {address: ':9443'}}\ntcp:\n  middlewares:\n    odd: {plugin: {x: 1}}\n" +
+			"    few: {inflightconn: {amount: 7}}\n    inside: {ipallowlist: {sourcerange: [10.0.0.0/8]}}\n" +
+			"  services:\n    a: {loadbalancer: {servers: [{address: '10.0.0.1:1'}]}}\n" +
+			"    b: {loadbalancer: {servers: [{address: '10.0.0.2:1'}]}}\n  routers:\n" + text
+		wantAll(t, text, planOf(t, "traefik", text), want)
+	}
+}
+
+// Labels of containers may be about connections too.
+func TestTraefik_connectionsOfContainers(t *testing.T) {
+	wantAll(t, "labels", planOf(t, "traefik", "services:\n  traefik:\n    image: traefik:v3\n    command:\n"+
+		"      - --entrypoints.db.address=:5432\n  pg:\n    image: postgres\n    expose: [5432]\n    labels:\n"+
+		"      - traefik.tcp.routers.pg.rule=HostSNI(`pg.test`)\n      - traefik.tcp.routers.pg.entrypoints=db\n"+
+		"      - traefik.tcp.routers.pg.tls.passthrough=true\n"), []string{
+		`[services.db] listen = ":5432" peek = true starttls = "postgres"`,
+		`when = 'tls.sni == "pg.test"' dest = "pg"`, `address = "pg:5432"`})
+}

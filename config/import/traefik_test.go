@@ -119,7 +119,7 @@ func originOf(name string) string {
 	origins.Lock()
 	defer origins.Unlock()
 	if origins.byName[name] == "" {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
 			h.Set("X-Origin", name)
 			h.Set("X-Target", r.RequestURI)
@@ -128,6 +128,11 @@ func originOf(name string) string {
 				h.Set("X-Got-"+field, strings.Join(values, ", "))
 			}
 		}))
+		if strings.HasSuffix(name, "8443") { // it ends TLS
+			s.StartTLS()
+		} else {
+			s.Start()
+		}
 		origins.byName[name] = s.Listener.Addr().String()
 	}
 	return origins.byName[name]
@@ -188,6 +193,7 @@ func serve(t *testing.T, result string) map[string]string {
 //
 //	GET http://a.test/x X-Beta=yes => 127.0.0.1:3001 /x > X-Env=prod < X-Served-By=edge
 //	GET http://b.test/x => 308 https://b.test/x
+//	GET https://c.test/x => closed
 //
 // ">" is a field that the backend gets, "<" one of the answer; "_" stands for a blank.
 func askLine(t *testing.T, line string, ports map[string]string) (got, want string) {
@@ -218,7 +224,9 @@ func askLine(t *testing.T, line string, ports map[string]string) (got, want stri
 		}}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
-	if err != nil {
+	if err != nil && want == "closed" {
+		return want, want
+	} else if err != nil {
 		return err.Error(), want
 	}
 	defer resp.Body.Close()

@@ -76,28 +76,37 @@ func (im *importer) container(s *node, exposed bool) {
 			}
 		})
 		return
-	case !root.has("http", "routers"):
+	case !root.has("http", "routers") && !root.has("tcp", "routers"):
 		im.Lose(s.at, "the container "+s.name, "it has no rule of its own: name one by a label")
 	}
+	for _, protocol := range []string{"http", "tcp"} {
+		ownService(root, s, protocol)
+	}
+	im.docs = append(im.docs, root)
+}
+
+// ownService adds what Traefik knows of the service of a container without being told.
+func ownService(root, s *node, protocol string) {
 	port := firstPort(s)
-	for _, r := range root.members("http", "routers") {
+	for _, r := range root.members(protocol, "routers") {
 		if own := strings.ReplaceAll(s.name, ".", "-"); r.has("service") {
 			continue
-		} else if !root.has("http", "services") && port != "" {
-			root.set("http.services."+own+".loadbalancer.server.port", port, r.at)
+		} else if !root.has(protocol, "services") && port != "" {
+			root.set(protocol+".services."+own+".loadbalancer.server.port", port, r.at)
 		}
-		if services := root.members("http", "services"); len(services) == 1 {
+		if services := root.members(protocol, "services"); len(services) == 1 {
 			r.set("service", services[0].name, r.at)
 		}
 	}
-	for _, service := range root.members("http", "services") {
+	for _, service := range root.members(protocol, "services") {
 		server := service.get("loadbalancer", "server")
-		if port := cmp.Or(server.str("port"), port); port != "" && !server.has("url") {
-			url := cmp.Or(server.str("scheme"), "http") + "://" + s.name + ":" + port
-			service.set("loadbalancer.server.url", url, service.at)
+		port := cmp.Or(server.str("port"), port)
+		if address := s.name + ":" + port; port != "" && protocol == "tcp" {
+			service.set("loadbalancer.server.address", address, service.at)
+		} else if port != "" && !server.has("url") {
+			service.set("loadbalancer.server.url", cmp.Or(server.str("scheme"), "http")+"://"+address, service.at)
 		}
 	}
-	im.docs = append(im.docs, root)
 }
 
 // firstPort returns a port of the container that Compose exposes, "" where there is none.

@@ -112,11 +112,14 @@ func (im *importer) find(kind string, n *node) *node {
 	if n == nil {
 		return nil
 	}
-	name := n.text
+	name, protocol := n.text, "http."
 	if !strings.Contains(name, "@") {
 		name += "@" + n.from
 	}
-	return im.found[strings.ToLower("http."+kind+"."+name)]
+	if n.tcp() {
+		protocol = "tcp."
+	}
+	return im.found[strings.ToLower(protocol+kind+"."+name)]
 }
 
 // all returns the members at a path of all documents, in the order of their names.
@@ -129,8 +132,11 @@ func (im *importer) all(path ...string) (list []*node) {
 }
 
 // resources are what others name.
-func (im *importer) resources() []*node {
-	return slices.Concat(im.all("http", "services"), im.all("http", "middlewares"), im.all("http", "serverstransports"))
+func (im *importer) resources() (list []*node) {
+	for _, kind := range []string{"services", "middlewares", "serverstransports"} {
+		list = slices.Concat(list, im.all("http", kind), im.all("tcp", kind))
+	}
+	return list
 }
 
 // leftOver adds findings about what nothing has used, and about lines that are neither in the result nor in another
@@ -155,7 +161,7 @@ func (im *importer) leftOver() {
 			case n.branch() || n == d:
 			case !n.used:
 				im.unread(n)
-			case !named[n.at] && strings.HasPrefix(n.key, "http.routers."):
+			case !named[n.at] && strings.Contains(n.key, ".routers."):
 				im.Note(n.at, n.path, "it has no route of its own: others answer its requests alike, or a part of it "+
 					"is lost")
 			case !named[n.at]:

@@ -17,8 +17,9 @@ type entry struct {
 	port    string
 	block   *plan.Block
 	routers []*router
-	steps   []*node // middlewares of all of its routers
-	secure  bool    // the listener has TLS
+	relays  []*router // for connections
+	steps   []*node   // middlewares of all of its routers
+	secure  bool      // the listener has TLS
 }
 
 // usual are the ports of entry points that routers name and no file defines.
@@ -41,7 +42,7 @@ func (im *importer) listeners() {
 		im.entry(n)
 	}
 	if im.first("entrypoints") == nil {
-		for _, r := range im.all("http", "routers") {
+		for _, r := range slices.Concat(im.all("http", "routers"), im.all("tcp", "routers")) {
 			for _, n := range r.elements("entrypoints") {
 				im.assume(n.text, n.at)
 			}
@@ -101,13 +102,18 @@ func (im *importer) listener(e *entry) {
 	if n.truth("forwardedheaders", "insecure") {
 		b.Set("trusted_proxies", `["0.0.0.0/0", "::/0"]`, n.get("forwardedheaders", "insecure").at)
 	}
-	if d := n.get("proxyprotocol", "insecure"); n.truth("proxyprotocol", "insecure") {
-		b.Set("proxy_protocol.from", plan.AnySender, d.at)
-		im.Note(d.at, d.words(), plan.NameSenders)
-	}
+	im.believe(n, b)
 	im.keys(n, b)
 	if value, ok := plan.Seconds.Value(n.str("transport", "lifecycle", "gracetimeout")); ok {
 		im.Block("[global]").Set("grace_period", value, n.get("transport", "lifecycle", "gracetimeout").at)
+	}
+}
+
+// believe has an entry point of a block believe any sender of the PROXY protocol, where n says so.
+func (im *importer) believe(n *node, b *plan.Block) {
+	if d := n.get("proxyprotocol", "insecure"); n.truth("proxyprotocol", "insecure") {
+		b.Set("proxy_protocol.from", plan.AnySender, d.at)
+		im.Note(d.at, d.words(), plan.NameSenders)
 	}
 }
 

@@ -23,18 +23,25 @@ type router struct {
 }
 
 func (im *importer) routes() {
-	for _, r := range im.all("http", "routers") {
+	for _, r := range slices.Concat(im.all("http", "routers"), im.all("tcp", "routers")) {
 		im.router(r)
 	}
 	for _, e := range im.entries {
 		im.choose(e)
 	}
+	ended := slices.ContainsFunc(im.entries, func(e *entry) bool { return e.secure })
+	im.entries = slices.DeleteFunc(im.entries, func(e *entry) bool {
+		relayed := im.relay(e)
+		ended = ended || relayed && e.secure
+		return relayed
+	})
 	for _, e := range im.entries {
 		if im.listener(e); e.secure {
 			im.secureListener(e)
 		}
+		im.passOn(e)
 	}
-	if slices.ContainsFunc(im.entries, func(e *entry) bool { return e.secure }) && len(im.secure) > 1 {
+	if ended && len(im.secure) > 1 {
 		for _, n := range im.secure[1:] {
 			certificate(im.Add("[[certificates]]"), n)
 		}
@@ -128,11 +135,18 @@ func (im *importer) router(res *node) {
 		}
 	}
 	r.rule, r.when = rule, rule.cond()
+	if rule.name == "hostsni" && r.when == plan.Always && r.priority == int64(len(line.text)) {
+		r.priority = -1 // after all other rules
+	}
 	isDefault := func(e *entry) bool { return e.truth("asdefault") }
 	chosen := slices.ContainsFunc(im.entries, isDefault)
 	for _, e := range im.entries {
 		named := slices.ContainsFunc(r.entries, func(name string) bool { return strings.EqualFold(name, e.name) })
-		if named || r.entries == nil && e.name != "traefik" && (!chosen || isDefault(e)) {
+		switch {
+		case !named && (r.entries != nil || e.name == "traefik" || chosen && !isDefault(e)):
+		case res.tcp():
+			e.relays = append(e.relays, r)
+		default:
 			e.routers = append(e.routers, r)
 		}
 	}

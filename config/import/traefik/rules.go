@@ -38,7 +38,7 @@ func parseRule(text string) (*expr, error) {
 	return nil, errors.New("the rule is no combination of matchers, or too long")
 }
 
-// exprOf returns an expression of Go as a rule; nil: it is none. Hosts with || between them become one matcher.
+// exprOf returns an expression of Go as a rule; nil: it is none. Names with || between them become one matcher.
 func exprOf(tree ast.Expr) *expr {
 	e := &expr{}
 	switch t := tree.(type) {
@@ -48,8 +48,8 @@ func exprOf(tree ast.Expr) *expr {
 		e.op, e.kids = t.Op, []*expr{exprOf(t.X)}
 	case *ast.BinaryExpr:
 		x, y := exprOf(t.X), exprOf(t.Y)
-		if e.op, e.kids = t.Op, []*expr{x, y}; t.Op == token.LOR && x.calls("host") && y.calls("host") {
-			return &expr{name: "host", args: append(x.args, y.args...)}
+		if e.op, e.kids = t.Op, []*expr{x, y}; t.Op == token.LOR && x.named() && y.named() && x.name == y.name {
+			return &expr{name: x.name, args: append(x.args, y.args...)}
 		}
 	case *ast.CallExpr:
 		name, _ := t.Fun.(*ast.Ident)
@@ -73,7 +73,8 @@ func exprOf(tree ast.Expr) *expr {
 	return e
 }
 
-func (e *expr) calls(name string) bool { return e != nil && e.name == name }
+// named reports whether e asks for names alone.
+func (e *expr) named() bool { return e != nil && (e.name == "host" || e.name == "hostsni") }
 
 // cond returns what a rule asks.
 func (e *expr) cond() *plan.Cond {
@@ -82,7 +83,7 @@ func (e *expr) cond() *plan.Cond {
 		list = append(list, k.cond())
 	}
 	one := map[string]func(string) *plan.Cond{"hostregexp": hostRegexp, "path": pathIs, "pathprefix": pathPrefix,
-		"pathregexp": pathRegexp, "method": methodIs}[e.name]
+		"pathregexp": pathRegexp, "method": methodIs, "hostsniregexp": nameRegexp, "alpn": offers}[e.name]
 	for _, a := range e.args {
 		if strings.Contains(a, "${") || e.name == "query" && isTemplate(a) {
 			return plan.Unknown
@@ -103,7 +104,9 @@ func (e *expr) cond() *plan.Cond {
 	name, matching := strings.CutSuffix(e.name, "regexp")
 	switch addresses := ranges(e.args); {
 	case name == "host":
-		return hostIs(e.args)
+		return hostIs(e.args, plan.HostIs)
+	case name == "hostsni":
+		return hostIs(e.args, plan.ServerName)
 	case name == "clientip" && addresses != nil:
 		return plan.Test("peer.ip in {" + strings.Join(addresses, " ") + "}")
 	case name == "query" && !matching && strings.Contains(e.args[0], "="): // of Traefik 2
@@ -120,7 +123,11 @@ func (e *expr) cond() *plan.Cond {
 
 func methodIs(name string) *plan.Cond { return plan.Compare("method", "==", strings.ToUpper(name)) }
 
-func hostIs(args []string) *plan.Cond {
+// offers asks for a protocol in a handshake.
+func offers(protocol string) *plan.Cond { return plan.Compare("tls.alpn", "==", protocol) }
+
+// hostIs asks for one of some hosts by a condition on names, is.
+func hostIs(args []string, is func(names ...string) *plan.Cond) *plan.Cond {
 	var names []string
 	for _, a := range args {
 		host, err := route.ParseHost(a)
@@ -132,13 +139,18 @@ func hostIs(args []string) *plan.Cond {
 		}
 		names = append(names, host)
 	}
-	return plan.HostIs(names...)
+	return is(names...)
 }
 
 // subdomains matches expressions for all names below one.
 var subdomains = plan.Expr(`^\^?(?:\.\+|\(\.\+\)|\(\?:\.\+\))\\\.((?:[A-Za-z0-9-]+\\\.)*[A-Za-z0-9-]+)\$$`)
 
-func hostRegexp(text string) *plan.Cond {
+func hostRegexp(text string) *plan.Cond { return hostMatches("host", text, plan.HostIs) }
+
+func nameRegexp(text string) *plan.Cond { return hostMatches("tls.sni", text, plan.ServerName) }
+
+// hostMatches asks for a name by an expression, or for all names below one by a condition on these, is.
+func hostMatches(value, text string, is func(names ...string) *plan.Cond) *plan.Cond {
 	if isTemplate(text) {
 		text = fromTemplate(text, "[^.]+")
 	}
@@ -146,9 +158,9 @@ func hostRegexp(text string) *plan.Cond {
 		return plan.Always
 	}
 	if g := subdomains().FindStringSubmatch(text); g != nil {
-		return plan.HostIs("*." + strings.ToLower(strings.ReplaceAll(g[1], `\`, "")))
+		return is("*." + strings.ToLower(strings.ReplaceAll(g[1], `\`, "")))
 	}
-	return expression("host", text)
+	return expression(value, text)
 }
 
 func expression(value, text string) *plan.Cond {

@@ -35,7 +35,7 @@ func (im *importer) lead(a *reply, t *plan.Target) (steps []plan.Step) {
 	case strings.HasSuffix(name, "@internal"):
 		im.Lose(n.at, n.words(), "edge has no such service: see [admin] and [metrics]")
 	case service == nil:
-		im.Lose(cmp.Or(n, a.r.node).at, "the service of router "+a.r.name, "there is none: requests answer 503")
+		im.Lose(cmp.Or(n, a.r.node).at, "the service of router "+a.r.name, "there is none: "+a.r.unserved())
 	default:
 		sum := 0.0
 		for _, s := range im.shares(nil, service, 1, t, 0) {
@@ -111,26 +111,29 @@ func (im *importer) upstream(s *node, retries string) (name string) {
 	s.used, main.used = true, true
 	list, scheme := im.servers(n)
 	if len(list) == 0 {
-		im.Lose(s.at, s.path, "it has no servers: requests answer 503")
+		im.Lose(s.at, s.path, "it has no servers: "+s.unserved())
 		return ""
 	}
 	keys := []plan.Setting{{Name: "backends", Value: plan.Lines(list)}}
 	protocol := map[string]string{"http": "", "https": `"auto"`, "h2c": `"h2"`}[scheme]
 	keys = set(keys, plan.Place{}, "load_balancing", `"round_robin"`, "protocol", protocol, "retry.attempts", retries)
+	if told := n.get("proxyprotocol"); told != nil {
+		keys = set(keys, told.at, "proxy_protocol", `"v2"`)
+	}
 	if cookie := n.get("sticky", "cookie"); cookie != nil {
 		keys = set(keys, cookie.at, "sticky.cookie", plan.String("_"+plan.Name(main.name)))
 		if !cookie.has("maxage") {
 			im.Note(cookie.at, cookie.words(), "clients keep it for an hour, see sticky.ttl, not until they end")
 		}
 	}
-	if check := n.get("healthcheck"); check != nil { // what Traefik does without being told
+	if check := n.get("healthcheck"); check != nil && !n.tcp() { // what Traefik does without being told
 		keys = set(keys, check.at, "health_check.interval", `"30s"`, "health_check.timeout", `"5s"`,
 			"health_check.rise", "1", "health_check.fall", "1")
 		if !strings.EqualFold(check.str("mode"), "grpc") {
 			keys = set(keys, check.at, "health_check.path", `"/"`, "health_check.expected_status", `"200-399"`)
 		}
 	}
-	transport := im.first("serverstransport")
+	transport := map[bool]*node{false: im.first("serverstransport")}[n.tcp()]
 	if other := n.get("serverstransport"); other != nil {
 		if transport = im.find("serverstransports", other); transport == nil {
 			im.Lose(other.at, other.words(), "there is no such serversTransport")
@@ -149,7 +152,7 @@ func (im *importer) upstream(s *node, retries string) (name string) {
 		from = append(from, s.places()...)
 	}
 	about := func(k plan.Setting) bool { return strings.HasPrefix(k.Name, "tls.") }
-	if scheme != "https" {
+	if scheme != "https" && scheme != "tls" {
 		keys = slices.DeleteFunc(keys, about)
 	} else if !slices.ContainsFunc(keys, about) {
 		keys = set(keys, plan.Place{}, "tls", "true")
@@ -166,6 +169,11 @@ func set(keys []plan.Setting, at plan.Place, pairs ...string) []plan.Setting {
 	return keys
 }
 
+// unserved says what becomes of what is led to n, where it has no backends.
+func (n *node) unserved() string {
+	return map[bool]string{true: "connections are closed", false: "requests answer 503"}[n.tcp()]
+}
+
 // servers returns the backends of a service, and the scheme of all of them.
 func (im *importer) servers(n *node) (list []string, scheme string) {
 	members := slices.Clone(n.members("servers"))
@@ -174,11 +182,14 @@ func (im *importer) servers(n *node) (list []string, scheme string) {
 	}
 	for _, v := range members {
 		text := v.str("url") + v.str("address")
+		if v.tcp() {
+			text = map[bool]string{true: "tls", false: "tcp"}[v.truth("tls")] + "://" + text
+		}
 		u, err := url.Parse(text)
 		if err != nil || strings.Contains(text, "${") {
 			u = &url.URL{}
 		}
-		port := map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
+		port := map[string]string{"http": "80", "https": "443", "h2c": "80", "tcp": u.Port(), "tls": u.Port()}[u.Scheme]
 		if scheme = cmp.Or(scheme, u.Scheme); u.Hostname() == "" || port == "" || u.Scheme != scheme {
 			im.lose(v, "edge does not know the address "+text+", or others of the service have another scheme")
 			continue

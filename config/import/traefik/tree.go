@@ -159,6 +159,9 @@ func (n *node) places() (list []plan.Place) {
 // id is the name of a router, a service or a middleware, which counts whatever its case.
 func (n *node) id() string { return strings.ToLower(n.path + "@" + n.from) }
 
+// tcp reports whether n is about connections, not requests.
+func (n *node) tcp() bool { return n != nil && strings.HasPrefix(n.key, "tcp.") }
+
 // words returns n as a finding names it.
 func (n *node) words() string {
 	if n.text == "" {

@@ -10,8 +10,17 @@ import (
 // words are the members of files that are a key of edge each, those that edge has nothing for, and those that need
 // nothing. "unread" is for parts of which nothing was read.
 const words = `
-tcp udp entrypoints.*.udp    lost edge import carries HTTP of Traefik alone: TCP is [services.NAME]
+udp entrypoints.*.udp        lost edge has no services of UDP
+tcp.services.*.loadbalancer.proxyprotocol.version  key proxy_protocol 1=v1,2=v2
+tcp.services.*.loadbalancer.terminationdelay       note nothing to write: a connection ends when both sides have
+tcp.services.*.loadbalancer.healthcheck            lost see health_check of upstreams
+tcp.serverstransports.*.dialtimeout                key timeouts.connect seconds
+tcp.serverstransports.*.tls.insecureskipverify     key tls.verify true=false,false=true
+tcp.serverstransports.*.tls.servername             key tls.sni text
+tcp.serverstransports.*.tls.rootcas                key tls.ca one
+tcp.serverstransports.*.tls.*                      lost see tls of upstreams
 certificatesresolvers http.routers.*.tls.certresolver http.routers.*.tls.domains
+  tcp.routers.*.tls.certresolver tcp.routers.*.tls.domains
   entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains
   lost certificates are not fetched in this version: name files in cert and key, or in [[certificates]]
 providers.file.watch key watch switch
