@@ -26,6 +26,7 @@ options.admin options.persist_config
 options.ocsp_stapling      note nothing to write: a response is stapled where ocsp names one
 options.grace_period       key grace_period seconds
 options.debug              key log_level ="debug"
+options.layer4             lost see routes of [services.NAME], by tls.sni: HTTP alone is carried
 options.servers            lost options of one listener are not taken: write those of all
 options.log                lost there is one log of the process, and those of requests
 process.level.debug        key log_level ="debug"
