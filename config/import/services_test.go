@@ -110,6 +110,8 @@ func TestHAProxy_services(t *testing.T) {
 		"tcp-request content silent-drop":   {"not carried: services.f of the result"},
 		"tcp-request content reject if { src ::1 }": {
 			"[services.f] listen = ", `when = 'not (client.ip in {::1})' dest = "f"`},
+		strings.Repeat("tcp-request content reject if { src ::1 }\n ", 60): {
+			"too many lines close connections", "services.f of the result"},
 		"use_backend f if { path /x }": {
 			"services.f of the result", "services.f.routes of the result"},
 		"tcp-request connection expect-proxy layer4 if { src ::1 }": {`proxy_protocol.from = ["::1"]`},
