@@ -30,7 +30,8 @@ type attempt struct {
 	held   bool  // it has a place at the member: Backends.Limits
 	trial  bool  // Outliers count it
 	here   int   // members of record.To that were dialled
-	dialed int64 // Reactor.Now: the last of them was
+	led    int64 // Reactor.Now: it was known where the connection leads; the time to connect begins
+	dialed int64 // Reactor.Now: the last member was
 }
 
 // checkCounts panics when the invariant of attempt does not hold.
@@ -51,7 +52,7 @@ func (a *attempt) key() {
 func (a *attempt) next(r *engine.Reactor, h engine.Handler, cause error) (*engine.Conn, error) {
 	for {
 		each := cmp.Or(a.record.To.Connect, connectDefault)
-		left := time.Duration(a.record.Began + 2*int64(each) - r.Now())
+		left := time.Duration(a.led + 2*int64(each) - r.Now())
 		if left <= 0 {
 			break
 		}
@@ -164,7 +165,7 @@ func (a *attempt) take(m *backend.Member, must bool) bool {
 // reached notes that c, a connection to the member, stands.
 func (a *attempt) reached(c *engine.Conn) {
 	m, b, r := a.member, a.record.To, c.Reactor()
-	a.record.Connect, a.record.At = max(r.Now()-a.record.Began, 1), c.Peer()
+	a.record.Connect, a.record.At = max(r.Now()-a.led, 1), c.Peer()
 	m.Answered(r, time.Duration(r.Now()-a.dialed))
 	if b.Outliers != nil {
 		b.Outliers.Good(r, m)

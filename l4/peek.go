@@ -52,6 +52,7 @@ func (p *pair) lead(hello *tlsconn.Hello) {
 
 // begin begins to connect.
 func (p *pair) begin(c *engine.Conn) {
+	p.led = c.Reactor().Now()
 	c.PauseRead()
 	if p.record.To == nil {
 		p.fail(ByEdge, ErrNoRoute)

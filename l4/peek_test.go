@@ -250,3 +250,25 @@ func TestSim_postgresSilent(t *testing.T) {
 		}
 	})
 }
+
+// A client that takes its time for the ClientHello takes none from the time to connect.
+func TestSim_slowHello(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newPeeking(t, w, nil) // with 2 s for all members
+	hello := helloFor(t, "one.example")
+	var got []byte
+	h.backends[0].Handle = func(p *sim.Peer) { p.Handle = func(p *sim.Peer) { got = append(got, p.Take()...) } }
+	client := w.Dial(h.addr)
+	client.Send(hello[:100])
+	w.After(4*time.Second, func() { client.Send(hello[100:]) })
+	if err := w.Run(func() bool { return len(h.records) == 1 || len(got) == len(hello) }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	client.Reset()
+	if err := w.Run(func() bool { return len(h.records) == 1 }, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.records[0]; !bytes.Equal(got, hello) || r.Connect > int64(time.Second) {
+		t.Errorf("%d bytes, %+v", len(got), r)
+	}
+}

@@ -63,7 +63,7 @@ type Record struct {
 	Backend *backend.Member // nil: none was chosen
 	At      poller.Addr     // of the backend, that was connected to or tried last
 	Began   int64           // Reactor.Now when the connection was taken
-	Connect int64           // ns from then until there was a connection to the backend; 0: there was none
+	Connect int64           // ns from the first bytes, with Peek, until there was a backend; 0: there was none
 	Ended   int64           // Reactor.Now
 	Tries   int             // members that were dialled
 	First   Failure         // of the first of them
