@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -41,7 +42,7 @@ func (p *pair) peek(c *engine.Conn, in []byte) (used int) {
 // lead chooses where the connection leads. hello is what its client asks for, nil where that was not read.
 func (p *pair) lead(hello *tlsconn.Hello) {
 	s := p.record.Service
-	if hello != nil {
+	if hello != nil && message.ValidHostName(string(hello.ServerName)) { // else up to 16 KiB of anything
 		p.record.Asked = string(hello.ServerName)
 	}
 	p.record.To = s.To

@@ -59,7 +59,7 @@ type Record struct {
 	Service *Service
 	To      *Backends       // that were tried last; nil: it leads nowhere
 	Client  *engine.Conn    // closed by now: it tells its addresses
-	Asked   string          // the name that the client asked for, where its ClientHello was read; not lower case
+	Asked   string          // the host name in the ClientHello, where that was read; not lower case
 	Backend *backend.Member // nil: none was chosen
 	At      poller.Addr     // of the backend, that was connected to or tried last
 	Began   int64           // Reactor.Now when the connection was taken

@@ -9,11 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxyproto"
 )
 
 // namedHouse has backends that end TLS: each has a certificate for its own name.
@@ -211,4 +213,54 @@ func asksForTLS(c net.Conn) bool {
 	io.WriteString(c, "\x00\x00\x00\x08\x04\xd2\x16\x2f") //nolint:errcheck // the read tells
 	_, err := io.ReadFull(c, b)
 	return err == nil && b[0] == 'S'
+}
+
+// A name that is none is not told to backends, which would refuse the header and look as if they failed, nor to the
+// log: a ClientHello has room for 16 KiB of anything. So it is where TLS ends here.
+func TestPassing_namesThatAreNone(t *testing.T) {
+	h, told := newNamedHouse(t), make(chan string, 1)
+	backend := testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		for b := make([]byte, 1); ; b = append(b, 0) {
+			if _, err := io.ReadFull(c, b[len(b)-1:]); err != nil {
+				return
+			}
+			const before = 16 + 12 + 3 // the value of the first TLV
+			if _, used, err := proxyproto.Parse(b); used > 0 || err != nil {
+				told <- fmt.Sprint(string(b[min(before, used):used]), err)
+				return
+			}
+		}
+	}).Addr().String()
+	log := filepath.Join(h.dir, "access.log")
+	h.pair(t, "ended.example")
+	base := filepath.Join(h.dir, "ended.example")
+	s := start(t, Options{}, "%s", fmt.Sprintf("log = { output = [%q] }\n[services.in]\nlisten = \"127.0.0.1:0\"\n"+
+		"peek = true\ndest = \"up\"\n[services.ends]\nlisten = \"127.0.0.1:0\"\ncert = %q\nkey = %q\n"+
+		"dest = \"up\"\n[upstreams.up]\nproxy_protocol = \"v2\"\nbackends = [{ address = %q }]\n",
+		log, base+".pem", base+".key", backend))
+	for _, service := range []string{"in", "ends"} {
+		for name, want := range map[string]string{"a.org": "a.org", strings.Repeat("a", 5000): "", "a\n\xff": ""} {
+			c, err := net.Dial("tcp", addressOf(t, s, service))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := &tls.Config{InsecureSkipVerify: true, ServerName: name}
+			go tls.Client(c, config).Handshake() //nolint:errcheck // the backend tells
+			if got := <-told; got != want+"<nil>" {
+				t.Errorf("%s: %.20q, want %q", service, got, want)
+			}
+			c.Close()
+		}
+	}
+	lines := func() string {
+		b, _ := os.ReadFile(log)
+		return strings.Join(slices.DeleteFunc(strings.SplitAfter(string(b), "\n"), func(line string) bool {
+			return !strings.Contains(line, `"listener":"in"`)
+		}), "")
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Count(lines(), "\n") == 3 }, lines)
+	if strings.Count(lines(), `"sni":`) != 1 {
+		t.Error(lines())
+	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxyproto"
 	"github.com/edge-proxy/edge/session"
@@ -116,7 +117,7 @@ func appendHeader(dst []byte, version string, client *engine.Conn, asked string)
 		if d := tlsconn.DigestOf(client); d != nil {
 			asked = d.ServerName
 		}
-		if asked != "" {
+		if message.ValidHostName(asked) { // a backend that refuses another header looks as if it failed
 			tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.TypeAuthority, Value: []byte(asked)})
 		}
 	}
