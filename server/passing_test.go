@@ -264,3 +264,25 @@ func TestPassing_namesThatAreNone(t *testing.T) {
 		t.Error(lines())
 	}
 }
+
+// Where a service ends TLS its routes know what the client has offered, as they do where it does not.
+func TestPassing_routesOfEndedTLS(t *testing.T) {
+	h := newNamedHouse(t)
+	h.pair(t, "a.example")
+	base := filepath.Join(h.dir, "a.example")
+	s := start(t, Options{}, "%s", fmt.Sprintf(quiet+"[services.in]\nlisten = \"127.0.0.1:0\"\ncert = %q\nkey = %q\n"+
+		"dest = %q\n[[services.in.routes]]\nwhen = 'tls.alpn == \"x\" and tls.sni == \"a.example\"'\ndest = %q\n",
+		base+".pem", base+".key", named(t, "other"), named(t, "x")))
+	for _, name := range []string{"x", "other"} {
+		c, err := tls.Dial("tcp", addressOf(t, s, "in"),
+			&tls.Config{RootCAs: h.ca.Pool, ServerName: "a.example", NextProtos: []string{name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseWrite() //nolint:errcheck // the read tells
+		if got, err := io.ReadAll(c); err != nil || string(got) != name+"\n" {
+			t.Errorf("%q, %v; want %s", got, err, name)
+		}
+		c.Close()
+	}
+}

@@ -339,13 +339,13 @@ func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tl
 	return rules, wrong
 }
 
-// handshakeRules returns the rules on the handshakes of a listener; nil: there are none. certificate returns what shows
-// one of [[certificates]]; nobody counts where counts is nil.
+// handshakeRules returns the rules on the handshakes of a listener; nil: nobody asks what its handshakes say, and there
+// are none. certificate returns what shows one of [[certificates]]; nobody counts where counts is nil.
 func handshakeRules(
 	c *config.Config, l *config.Listener, counts *tlsrules.Counts, certificate func(name string) tlsrules.Certificate,
 ) *tlsrules.Rules {
 	written := c.HandshakeRules(l)
-	if l.TLS == config.TLSOff || len(written) == 0 {
+	if l.TLS == config.TLSOff || len(written)+len(l.Routes) == 0 {
 		return nil
 	}
 	made := make(map[string]*tlsrules.Auth)
