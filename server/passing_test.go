@@ -286,3 +286,23 @@ func TestPassing_routesOfEndedTLS(t *testing.T) {
 		c.Close()
 	}
 }
+
+// A route whose condition has no room for what it computes takes no connection, and neither do routes after it: a
+// client could make it so.
+func TestPassing_cutCondition(t *testing.T) {
+	s := start(t, Options{}, "%s", fmt.Sprintf(quiet+"[services.in]\nlisten = \"127.0.0.1:0\"\npeek = true\n"+
+		"dest = %q\n[[services.in.routes]]\nwhen = 'replace(tls.sni, \"a\", \"%s\") ends_with \"z\"'\n"+
+		"dest = \"127.0.0.1:1\"\n", named(t, "other"), strings.Repeat("b", 1000)))
+	for name, want := range map[string]string{"a": "other\n", strings.Repeat("a", 100): ""} {
+		c, err := net.Dial("tcp", addressOf(t, s, "in"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go tls.Client(c, &tls.Config{InsecureSkipVerify: true, ServerName: name}).Handshake() //nolint:errcheck // read
+		b := make([]byte, len("other\n"))
+		if n, _ := io.ReadFull(c, b); string(b[:n]) != want {
+			t.Errorf("%q, want %q", b[:n], want)
+		}
+		c.Close()
+	}
+}

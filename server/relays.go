@@ -152,7 +152,10 @@ func (p *relays) made(l *config.Listener) (*l4.Service, error) {
 	}
 	when := func(i int) *lang.Condition { return l.Routes[i].When }
 	s.Choose = func(c *engine.Conn, hello *tlsconn.Hello) *l4.Backends {
-		if i := tlsrules.First(len(tos), when, c, hello, l.Name); i >= 0 {
+		switch i, cut := tlsrules.First(len(tos), when, c, hello, l.Name); {
+		case cut:
+			return nil // a client could make it so
+		case i >= 0:
 			return tos[i]
 		}
 		return to

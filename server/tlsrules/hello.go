@@ -64,17 +64,23 @@ func AppendFor(dst []byte, t *lang.Template, d *tlsconn.Digest, listener string)
 }
 
 // First returns the first of n conditions on handshakes that holds for a connection with a listener of that name, as
-// when returns them, nil where there is none; below 0: none holds. hello is what its client says; nil: what its
-// handshake with us has told, if there was one. It runs on the reactor of c.
-func First(n int, when func(i int) *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string) int {
+// when returns them, nil where there is none; below 0: none holds. cut: one had no room for what it computes, and was
+// not asked whole. hello is what the client says; nil: what its handshake with us has told, if there was one. It runs on
+// the reactor of c.
+func First(
+	n int, when func(i int) *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string,
+) (first int, cut bool) {
 	a := askFirst(c, hello, listener)
 	defer a.release()
+	before := a.x.State.Cut()
 	for i := range n {
-		if one := when(i); one == nil || one.Holds(&a.x) {
-			return i
+		one := when(i)
+		held := one == nil || one.Holds(&a.x)
+		if cut = a.x.State.Cut() != before; held || cut {
+			return i, cut
 		}
 	}
-	return -1
+	return -1, false
 }
 
 func (a *asking) release() {
