@@ -364,6 +364,10 @@ func checkTLSRule(r *resolver, e *tlsRuleEntry) {
 		r.rep.Conflictf(e.Head("client_ca"), e.Head("client_auth"), "leave one of them out", "%q has no effect: the "+
 			"rule asks for no certificate, at %s", "client_ca", e.Head("client_auth").RelativeTo(e.Head("client_ca")))
 	}
+	if e.Dest != "" && e.When != nil && strings.Contains(e.When.String(), "random(") {
+		r.rep.Errorf(e.At("when"), "write percent(client.ip, 10), which stays the same",
+			"a rule with %q is asked more than once about a connection", "dest")
+	}
 	if !e.Has("certificate") || e.Failed("certificate") {
 		return
 	}
