@@ -28,6 +28,7 @@ type pair struct {
 	down, up end
 	peeks    bool  // the first bytes of the client have not come, or are not whole
 	asks     bool  // the backend is asked for TLS, as the client has asked: see postgres.go
+	refused  bool  // the client has asked for encryption by GSSAPI
 	relays   bool  // bytes are passed on
 	drains   bool  // Engine.Drain is about to end
 	last     int64 // Reactor.Now: a byte moved

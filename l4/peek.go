@@ -15,7 +15,7 @@ var hellos = sync.Pool{New: func() any { return new(tlsconn.Hello) }}
 func (p *pair) peek(c *engine.Conn, in []byte) (used int) {
 	if p.record.Service.Postgres && !p.asks {
 		var more bool
-		if used, p.asks, more = asked(c, in); more {
+		if used, p.asks, more = asked(c, in, &p.refused); more {
 			return used
 		}
 		in = in[used:]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,6 +179,8 @@ func TestSim_postgres(t *testing.T) {
 			backends: [2]postgres{{answer: "S"}}},
 		{name: "direct", rest: hello},
 		{name: "no TLS", rest: startup, want: 1},
+		{name: "asks for GSSAPI without end", before: gssRequest, answers: "N",
+			rest: []byte(strings.Repeat(gssRequest, 1000)), want: 1},
 		{name: "refuses GSSAPI, no TLS", before: gssRequest, answers: "N", rest: startup, want: 1},
 		{name: "asks, and speaks no TLS", before: sslRequest, answers: "S", rest: startup, want: -1, why: l4.ErrHello},
 		{name: "backend without TLS", before: sslRequest, answers: "S", rest: hello, want: -1, why: l4.ErrNoTLS,

@@ -16,14 +16,16 @@ const (
 )
 
 // asked takes what a client asks for off the front of in, and answers it. secure says that it has asked for TLS, more
-// that further bytes decide.
-func asked(c *engine.Conn, in []byte) (used int, secure, more bool) {
+// that further bytes decide. refused becomes true with an ask for GSSAPI: a second one is none, as in PostgreSQL, or
+// answers would queue for a client that does not read them.
+func asked(c *engine.Conn, in []byte, refused *bool) (used int, secure, more bool) {
 	for {
 		n := min(len(in)-used, len(sslRequest))
 		switch next := string(in[used : used+n]); {
 		case n < len(sslRequest):
-			return used, false, next == sslRequest[:n] || next == gssRequest[:n]
-		case next == gssRequest:
+			return used, false, next == sslRequest[:n] // they differ in the last byte
+		case next == gssRequest && !*refused:
+			*refused = true
 			c.Write([]byte("N")) //nolint:errcheck // a queue that is nearly empty takes it
 		case next == sslRequest:
 			c.Write([]byte("S")) //nolint:errcheck // as before
@@ -55,8 +57,9 @@ func AfterAsking(accept func(c *engine.Conn) engine.Handler) func(c *engine.Conn
 // asking is a connection whose client has not asked yet. Owned by its reactor.
 type asking struct {
 	engine.NopHandler
-	accept func(c *engine.Conn) engine.Handler
-	opened int64
+	accept  func(c *engine.Conn) engine.Handler
+	opened  int64
+	refused bool // see asked
 }
 
 // OnOpen starts the deadline.
@@ -67,7 +70,7 @@ func (a *asking) OnOpen(c *engine.Conn) {
 
 // OnData answers the client, and hands the connection on.
 func (a *asking) OnData(c *engine.Conn, in []byte) int {
-	used, _, more := asked(c, in)
+	used, _, more := asked(c, in, &a.refused)
 	if more {
 		return used
 	}
