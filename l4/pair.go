@@ -261,15 +261,19 @@ func (e *end) OnClose(c *engine.Conn, cause error) {
 		c.Reset(cause) // an end would look like the end of all
 	}
 	e.conn = nil
+	by := p.sideOf(e)
+	if ours(cause) {
+		by = ByEdge
+	}
 	switch {
 	case p.over:
 	case e == &p.up && !p.relays:
 		p.unreached(c.Reactor(), cause)
 		p.connect(cause)
 	case e == &p.down && !p.relays:
-		p.fail(ByClient, orLeft(cause))
+		p.fail(by, orLeft(cause))
 	default:
-		p.fail(p.sideOf(e), cause)
+		p.fail(by, cause)
 	}
 	if p.up.conn == nil {
 		p.leave(c.Reactor()) // the client may take a while to end its side
@@ -297,7 +301,7 @@ func (p *pair) connect(cause error) {
 	switch {
 	case err == nil:
 		p.up.conn = c
-	case err == ErrNoBackend, err == ErrMaxConns:
+	case err == ErrNoBackend, err == ErrMaxConns, err == engine.ErrStopped:
 		p.fail(ByEdge, err)
 	default:
 		p.fail(ByBackend, err)

@@ -3,6 +3,7 @@ package l4_test
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -273,5 +274,36 @@ func TestSim_slowHello(t *testing.T) {
 	}
 	if r := h.records[0]; !bytes.Equal(got, hello) || r.Connect > int64(time.Second) {
 		t.Errorf("%d bytes, %+v", len(got), r)
+	}
+}
+
+// A panic of a choice, or a stop, ends a connection by edge, and not by its client, which has done nothing.
+func TestSim_endsOfOurs(t *testing.T) {
+	w := sim.NewWorld(1)
+	h := newPeeking(t, w, func(s *l4.Service) {
+		choose := s.Choose
+		s.Choose = func(c *engine.Conn, hello *tlsconn.Hello) *l4.Backends {
+			if hello == nil {
+				panic(errors.New("a bug"))
+			}
+			return choose(c, hello)
+		}
+	})
+	plain, waiting, relayed := w.Dial(h.addr), w.Dial(h.addr), w.Dial(h.addr)
+	plain.SendString("SSH-2.0-x\r\n")
+	waiting.SendString("\x16\x03")
+	relayed.Send(helloFor(t, "one.example"))
+	here := func() bool { return len(h.records) == 1 && relayed.Unsent() == 0 && h.engine.Conns() == 2 }
+	if err := w.Run(here, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	h.engine.Stop()
+	if len(h.records) != 3 {
+		t.Errorf("%d records", len(h.records))
+	}
+	for _, r := range h.records {
+		if r.By != l4.ByEdge {
+			t.Errorf("by the %v: %v", r.By, r.Why)
+		}
 	}
 }
