@@ -1,0 +1,107 @@
+package l4_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/l4"
+)
+
+// asked is a backend that answers the ask for TLS in one of the ways there are, and is a talk from then on.
+func (one *chaos) asked(p *sim.Peer, ask bool) {
+	k := &one.backend
+	if !ask {
+		k.on(p)
+		k.meddle()
+		return
+	}
+	var got []byte
+	p.Handle = func(p *sim.Peer) {
+		if got = append(got, p.Take()...); len(got) < len(sslRequest) {
+			return
+		}
+		p.Handle = func(p *sim.Peer) { p.Take() }
+		switch k.rng.IntN(8) {
+		case 0:
+			p.SendString("N")
+		case 1:
+			p.SendString("E")
+		case 2:
+			p.CloseWrite()
+		case 3:
+			p.Reset()
+		case 4: // silent
+		default:
+			if k.peer != nil {
+				p.Reset()
+				return
+			}
+			p.SendString("S")
+			k.in = append(k.in, got[len(sslRequest):]...)
+			k.on(p)
+			k.meddle()
+		}
+	}
+}
+
+// led is a chaos whose connection is led by its first bytes.
+func (one *chaos) led(h *house, hello []byte, postgres bool) (asks string) {
+	w, rng := h.w, h.w.Rand()
+	if one.b = text(rng); hello != nil {
+		one.a = append(bytes.Clone(hello), text(rng)...)
+	}
+	one.client = talk{w: w, rng: rng, out: one.a}
+	one.backend = talk{w: w, rng: rng, out: one.b}
+	if postgres && hello != nil && rng.IntN(4) > 0 {
+		asks = sslRequest
+		if rng.IntN(3) == 0 {
+			asks = gssRequest + sslRequest
+		}
+	}
+	for _, l := range h.backends {
+		l.Handle = func(p *sim.Peer) {
+			if one.backend.peer == nil {
+				one.asked(p, asks != "")
+			} else {
+				p.Reset() // the first was lost before edge knew of it
+			}
+		}
+	}
+	p := w.Dial(h.addr)
+	p.SendString(asks)
+	one.client.on(p)
+	one.client.meddle()
+	return asks
+}
+
+// Connections that are led by their first bytes keep to the same: whatever is lost, nothing is made up or stays
+// counted, and each is told of once.
+func TestSim_chaosByName(t *testing.T) {
+	hellos := [][]byte{helloFor(t, "one.example"), helloFor(t, "both.example"), helloFor(t, "none.example"),
+		[]byte("SSH-2.0-x\r\n"), {22, 3, 1, 0, 4, 1, 0, 0, 0}, nil}
+	sim.Run(t, 60, func(t testing.TB, w *sim.World) {
+		rng := w.Rand()
+		postgres := rng.IntN(2) == 0
+		h := newPeeking(t, w, func(s *l4.Service) { s.Postgres = postgres })
+		w.Faults = sim.Faults{ShortWrite: 0.1, Reset: 0.001, NoPipe: 0.1, ShortSplice: 0.2, AcceptFull: 0.05,
+			ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02}
+		for range 1 + rng.IntN(5) {
+			one, ended := &chaos{}, len(h.records)
+			asks := one.led(h, hellos[rng.IntN(len(hellos))], postgres)
+			settled := false
+			w.After(20*time.Second, func() { settled = true })
+			over := func() bool {
+				return settled && one.client.peer.Closed() && (one.backend.peer == nil || one.backend.peer.Closed()) &&
+					h.engine.Conns() == 0
+			}
+			if err := w.Run(over, 5_000_000); err != nil {
+				t.Fatal(err)
+			}
+			answers := len(asks) / len(sslRequest)
+			one.client.in = one.client.in[min(answers, len(one.client.in)):]
+			one.check(t, h, h.records[ended:])
+		}
+	})
+}
