@@ -142,8 +142,8 @@ func (p *listeners) prepare() error {
 
 // errOrder refuses to turn a socket on which clients speak first into another kind, or back: the kernel holds some of
 // the connections until clients speak.
-var errOrder = errors.New("the address changes between HTTP, where clients speak first, and a service that speaks " +
-	"first: that takes a restart or an upgrade")
+var errOrder = errors.New("the address changes between clients that speak first (HTTP, TLS, peek = true) and a " +
+	"service that may speak first: that takes a restart or an upgrade")
 
 // defers reports whether connections are accepted with their first bytes.
 func (s *setting) defers() bool {
