@@ -48,7 +48,8 @@ type Listener struct {
 
 	// Fits reports whether a connection may have requests for a host, empty where a request names none; 421 if not. It
 	// is asked for each request. nil: any.
-	Fits func(d *tlsconn.Digest, host []byte) bool
+	Fits     func(d *tlsconn.Digest, host []byte) bool
+	FitPlain bool // requests without TLS are for any host, whatever Fits says of others
 
 	NoVia       bool // clients are not told of the proxy by Via
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
@@ -98,7 +99,7 @@ func (l *Listener) composed() *Listener {
 			c.guards = append(c.guards, g)
 		}
 	}
-	add(l.StrictSNI || l.ClientCert || l.Fits != nil, secured)
+	add(l.StrictSNI || l.ClientCert || l.Fits != nil && !l.FitPlain, secured)
 	add(l.ClientCert, certified)
 	add(l.Fits != nil, fitting)
 	add(l.Underscores == UnderscoresRefuse, withoutUnderscores)
@@ -136,7 +137,7 @@ func certified(k *record, _ *message.Head) *Error { return NoClientCert.unless(k
 
 // fitting refuses a request for a host that a handshake would not have been for on the terms of this connection.
 func fitting(k *record, h *message.Head) *Error {
-	return TermsMismatch.unless(k.listener.Fits(k.digest, h.Host()))
+	return TermsMismatch.unless(k.digest == nil || k.listener.Fits(k.digest, h.Host()))
 }
 
 func withoutUnderscores(_ *record, h *message.Head) *Error {

@@ -306,3 +306,33 @@ func TestPassing_cutCondition(t *testing.T) {
 		c.Close()
 	}
 }
+
+// A connection that was secured here has no requests for a host whose connections are passed on: browsers use one
+// connection for all names of a certificate. Requests without TLS are for any host.
+func TestPassing_requestsForPassedNames(t *testing.T) {
+	h := newNamedHouse(t)
+	s := start(t, Options{}, "%s", quiet+"[https]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\ntls = \"auto\"\n"+
+		"redirect_to_https = false\n"+all200+certificate(t, h.ca, h.dir, "web", "", "web.example", "db.example")+
+		"[[tls.rules]]\nwhen = 'tls.sni == \"db.example\"'\ndest = \"127.0.0.1:1\"\n")
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	for _, c := range []struct {
+		host, want string
+		secured    bool
+	}{
+		{"web.example", "200", true}, {"db.example", "421", true}, {"other.example", "200", true},
+		{"db.example", "200", false},
+	} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.secured {
+			conn = tls.Client(conn, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
+		}
+		io.WriteString(conn, "GET / HTTP/1.0\r\nHost: "+c.host+"\r\n\r\n") //nolint:errcheck // the read tells
+		if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 "+c.want) {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+		conn.Close()
+	}
+}

@@ -388,8 +388,12 @@ func listRules(r *observe.Registry, counts *tlsrules.Counts) {
 
 // guardBy has requests of a listener held against the rules on its handshakes, where they may be for another host.
 func guardBy(l *proxy.Listener, rules *tlsrules.Rules) {
-	if rules != nil && rules.Guards() {
+	switch {
+	case rules == nil:
+	case rules.Guards():
 		l.Fits, l.ClientCert = rules.Fit, false // what Fit asks depends on the host
+	case rules.HandOn():
+		l.Fits, l.FitPlain = rules.Fit, true
 	}
 }
 

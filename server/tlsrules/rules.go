@@ -2,6 +2,7 @@ package tlsrules
 
 import (
 	"crypto/tls"
+	"slices"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/lang"
@@ -173,6 +174,11 @@ func (r *Rules) Guards() bool {
 		}
 	}
 	return false
+}
+
+// HandOn reports whether connections may be handed on: then requests on others may be for the hosts of those.
+func (r *Rules) HandOn() bool {
+	return slices.ContainsFunc(r.list, func(rule Rule) bool { return rule.Pass })
 }
 
 // Fit reports whether a connection may have requests for a host, the name of its handshake where host is empty: whether
