@@ -454,8 +454,8 @@ func (h *Handover) SelfCheck(ctx context.Context) error {
 	var probes []probe
 	for i := range s.listeners.now {
 		l := s.listeners.now[i]
-		if l.other != nil {
-			continue // only the service knows what clients say
+		if l.other != nil || l.unasked {
+			continue // only the service, or a backend, knows what clients say
 		}
 		probes = append(probes, probe{l.title, l.open, l.probe()})
 	}

@@ -50,6 +50,7 @@ type listener struct {
 	name     string                // guarded by shared.mu
 	title    string                // name, or the address where the listener has none; guarded by shared.mu
 	secured  bool                  // it takes TLS; guarded by shared.mu
+	unasked  bool                  // as in setting; guarded by shared.mu
 	clients  *clientLimit          // nil: a client has as many connections as it likes; guarded by shared.mu
 	opts     session.ServerOptions // guarded by shared.mu
 	sessions []*session.Server     // the last one has new connections; guarded by shared.mu
@@ -67,6 +68,7 @@ type setting struct {
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
 	filters  []*session.ConnFilter
 	postgres bool // clients ask for TLS first, as clients of PostgreSQL do
+	unasked  bool // a rule denies the handshake of Handover.SelfCheck, or leads it elsewhere
 }
 
 // Full reports whether connections wait because there are too many handshakes: engine.Gate.
@@ -160,10 +162,12 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 	if err != nil {
 		return set, err
 	}
+	set = setting{config: c, secure: secure, filters: filters}
 	if handshakes != nil {
 		secure.Pass = p.relays.passing(c, handshakes)
+		d, _ := handshakes.Explain(&tlsconn.Digest{}, "", protocolsOf(c))
+		set.unasked = d.Denied || d.Passed
 	}
-	set = setting{config: c, secure: secure, filters: filters}
 	if of, relays := p.reload.config.Relays[c.Name]; relays {
 		set.other, set.postgres = p.relays.service(c.Name), of.Postgres && secure != nil
 		return set, nil
@@ -298,6 +302,7 @@ func (p *listeners) apply(s *setting) {
 	l, name := s.listener, s.config.Name
 	renamed := l.name != name // counts of connections keep the name before
 	l.name, l.title, l.secured, l.other = name, nameAt(s.config, s.address), s.secure != nil, s.other
+	l.unasked = s.unasked
 	if l.open != nil {
 		l.open.SetConnsMax(s.config.Limits.Connections)
 	}

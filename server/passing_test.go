@@ -336,3 +336,16 @@ func TestPassing_requestsForPassedNames(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// Rules that refuse clients that name no host, or lead them to a backend that is down, do not fail the self-check of an
+// upgrade, which names none.
+func TestPassing_selfCheck(t *testing.T) {
+	for _, rule := range []string{"deny = true", "dest = \"127.0.0.1:1\""} {
+		ca, dir := testutil.NewAuthority(t), t.TempDir()
+		s := start(t, Options{}, "%s", quiet+"[https]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+all200+
+			certificate(t, ca, dir, "web", "", "web.example")+"[[tls.rules]]\nwhen = 'not has(tls.sni)'\n"+rule+"\n")
+		if err := s.Handover().SelfCheck(t.Context()); err != nil {
+			t.Errorf("%s: %v", rule, err)
+		}
+	}
+}
