@@ -65,8 +65,8 @@ func AppendFor(dst []byte, t *lang.Template, d *tlsconn.Digest, listener string)
 
 // First returns the first of n conditions on handshakes that holds for a connection with a listener of that name, as
 // when returns them, nil where there is none; below 0: none holds. cut: one had no room for what it computes, and was
-// not asked whole. hello is what the client says; nil: what its handshake with us has told, if there was one. It runs on
-// the reactor of c.
+// not asked whole. hello is what the client says; nil: what its handshake with us has told, if there was one. It runs
+// on the reactor of c.
 func First(
 	n int, when func(i int) *lang.Condition, c *engine.Conn, hello *tlsconn.Hello, listener string,
 ) (first int, cut bool) {
