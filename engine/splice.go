@@ -9,12 +9,8 @@ import (
 
 // Bounds of splicing.
 const (
-	// pipeSize is what a pipe is asked to hold, and pipeLarge what the first pipesLarge of all reactors are asked to
-	// hold: sources are woken less often by these, but a user has 64 MiB for pipes, unless it is root, and gets very
-	// small ones beyond (pipe(7)). Where the system gives less, more calls move the same.
-	pipeSize   = 256 << 10
-	pipeLarge  = 1 << 20
-	pipesLarge = 16
+	// pipeSize is what a pipe is asked to hold. Where the system gives less, more calls move the same.
+	pipeSize = 256 << 10
 	// pipesMax bounds the pipes of a reactor that hold bytes, and pipesFree the empty ones that it keeps. A pipe is
 	// given back as soon as it is empty, so that there are only as many as there are directions whose destination
 	// is full.
@@ -24,6 +20,8 @@ const (
 	spliceReadDivisor = 4
 	// spliceTailDivisor: the last SpliceMin/16 bytes are read in the ordinary way.
 	spliceTailDivisor = 16
+	// splicesPerTurn bounds what one direction moves before others have their turn.
+	splicesPerTurn = 4
 )
 
 // SpliceOwner is told how many bytes a Splice moved. Its method runs on the reactor, in the turn of either
@@ -108,18 +106,25 @@ func (p *extra) unsplice() {
 	}
 }
 
-// run moves a pipe of bytes at most, so that others have their turn, and tells the owner.
+// run moves what both sockets allow, within splicesPerTurn, and tells the owner.
 func (s *Splice) run() {
-	in, out := s.pull(), 0
-	for s.active && s.inPipe > 0 {
-		k := s.push()
-		if k == 0 {
+	in, out := 0, 0
+	for n := 1; s.active; n++ {
+		k := s.pull()
+		in += k
+		for s.active && s.inPipe > 0 {
+			if k = s.push(); k == 0 {
+				break
+			}
+			out += k
+		}
+		if !s.active || s.waits || s.inPipe == 0 && s.from.can&poller.CanRead == 0 {
 			break
 		}
-		out += k
-	}
-	if s.active && !s.waits && s.from.can&poller.CanRead != 0 {
-		s.from.turnLater()
+		if n == splicesPerTurn {
+			s.from.turnLater()
+			break
+		}
 	}
 	s.check()
 	if in+out > 0 || s.waits {
@@ -300,11 +305,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 		r.stats.PipesRefused++
 		return false
 	}
-	size := pipeSize
-	if r.pipesOut < max(pipesLarge/r.opts.Reactors, 1) {
-		size = pipeLarge
-	}
-	out, in, size, e := r.kernel.Pipe(size)
+	out, in, size, e := r.kernel.Pipe(pipeSize)
 	if e != 0 {
 		r.stats.PipesRefused++
 		r.noPipes = r.noPipes || cannotSplice(e)
