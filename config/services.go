@@ -236,15 +236,17 @@ func (e *listenerEntry) checkPeek(rep *syntax.Report, keys *relayKeys) {
 // are led there too.
 func (d *document) checkRelayed(c *Config, rep *syntax.Report, http, relays map[string]bool) {
 	for _, e := range d.upstreams {
-		if u := c.Upstream(e.Name); relays[e.Name] && e.Has("hash_key") && e.HashKey.Text() != "" {
+		switch key := e.HashKey; {
+		case !relays[e.Name] || !e.Has("hash_key") || key.Of == "" || key.Of == "client_ip":
+		case key.Text() != "":
 			own := rep
 			if http[e.Name] {
 				own = &syntax.Report{} // it may be for requests alone
 			}
-			u.ConnectionKey = c.Language.Template(own, e.KeyNode("hash_key"), lang.Handshake)
-		} else if relays[e.Name] && !http[e.Name] && e.Has("hash_key") && e.HashKey.Of != "client_ip" {
+			c.Upstream(e.Name).ConnectionKey = c.Language.Template(own, e.KeyNode("hash_key"), lang.Handshake)
+		case !http[e.Name]:
 			rep.Errorf(e.At("hash_key"), `write a text of a handshake, such as "{tls.sni}", or leave it out`,
-				"%q is part of a request, and no route leads to upstream %s", e.HashKey.String(), syntax.Quote(e.Name))
+				"%q is part of a request, and no route leads to upstream %s", key.String(), syntax.Quote(e.Name))
 		}
 		if e.ProxyProtocol != "" && http[e.Name] {
 			rep.Errorf(e.At("proxy_protocol"), "have a service alone lead there",
@@ -265,9 +267,7 @@ func (d *document) checkRelayed(c *Config, rep *syntax.Report, http, relays map[
 // RelayedTo returns the upstreams that connections of l are led to as they are, by a service or by rules on handshakes.
 func (c *Config) RelayedTo(l *Listener) (upstreams []int) {
 	if to, ok := c.Relays[l.Name]; ok {
-		if to.Upstream >= 0 {
-			upstreams = append(upstreams, to.Upstream)
-		}
+		upstreams = append(upstreams, to.Upstream)
 	}
 	for i := range l.Routes {
 		upstreams = append(upstreams, l.Routes[i].Upstream)
