@@ -79,7 +79,7 @@ func (one *chaos) led(h *house, hello []byte, postgres bool) (asks string) {
 // Connections that are led by their first bytes keep to the same: whatever is lost, nothing is made up or stays
 // counted, and each is told of once.
 func TestSim_chaosByName(t *testing.T) {
-	hellos := [][]byte{helloFor(t, "one.example"), helloFor(t, "both.example"), helloFor(t, "none.example"),
+	hellos := [][]byte{helloOf("one.example"), helloOf("both.example"), helloOf("none.example"),
 		[]byte("SSH-2.0-x\r\n"), {22, 3, 1, 0, 4, 1, 0, 0, 0}, nil}
 	sim.Run(t, 60, func(t testing.TB, w *sim.World) {
 		rng := w.Rand()

@@ -17,16 +17,15 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// helloFor returns what a client of crypto/tls says first when it asks for a name.
-func helloFor(t testing.TB, name string) []byte {
-	t.Helper()
+// helloOf returns what a client of crypto/tls says first when it asks for a name.
+func helloOf(name string) []byte {
 	here, there := net.Pipe()
 	defer here.Close()
 	go tls.Client(there, &tls.Config{ServerName: name}).Handshake() //nolint:errcheck // nobody answers it
 	b := make([]byte, 8<<10)
 	n, err := here.Read(b)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return b[:n]
 }
@@ -85,12 +84,12 @@ func TestSim_peek(t *testing.T) {
 		why   error
 		by    l4.Side
 	}{
-		{name: "one", sent: helloFor(t, "one.example"), asked: "one.example"},
+		{name: "one", sent: helloOf("one.example"), asked: "one.example"},
 		{name: "no TLS", sent: plain, to: 1},
-		{name: "nowhere", sent: helloFor(t, "none.example"), to: -1, asked: "none.example", why: l4.ErrNoRoute,
+		{name: "nowhere", sent: helloOf("none.example"), to: -1, asked: "none.example", why: l4.ErrNoRoute,
 			by: l4.ByEdge},
 		{name: "broken", sent: broken, to: -1, why: l4.ErrHello},
-		{name: "cut", sent: helloFor(t, "one.example")[:700], to: -1, why: l4.ErrHelloSlow},
+		{name: "cut", sent: helloOf("one.example")[:700], to: -1, why: l4.ErrHelloSlow},
 		{name: "silent", to: -1, why: l4.ErrHelloSlow},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -166,7 +165,7 @@ func (b *postgres) on(p *sim.Peer) {
 // A client asks for TLS as PostgreSQL has it, and so does edge of the backend: each gets one answer, and no byte is
 // lost or doubled.
 func TestSim_postgres(t *testing.T) {
-	hello := helloFor(t, "one.example")
+	hello := helloOf("one.example")
 	startup := []byte("\x00\x00\x00\x0d\x00\x03\x00\x00user\x00")
 	for _, c := range []struct {
 		name, before, answers string // before the hello
@@ -242,7 +241,7 @@ func TestSim_postgresSilent(t *testing.T) {
 				l.Handle = other.on
 			}
 		}
-		hello := helloFor(t, "both.example")
+		hello := helloOf("both.example")
 		client := w.Dial(h.addr)
 		client.SendString(sslRequest)
 		client.Send(hello)
@@ -259,7 +258,7 @@ func TestSim_postgresSilent(t *testing.T) {
 func TestSim_slowHello(t *testing.T) {
 	w := sim.NewWorld(1)
 	h := newPeeking(t, w, nil) // with 2 s for all members
-	hello := helloFor(t, "one.example")
+	hello := helloOf("one.example")
 	var got []byte
 	h.backends[0].Handle = func(p *sim.Peer) { p.Handle = func(p *sim.Peer) { got = append(got, p.Take()...) } }
 	client := w.Dial(h.addr)
@@ -292,7 +291,7 @@ func TestSim_endsOfOurs(t *testing.T) {
 	plain, waiting, relayed := w.Dial(h.addr), w.Dial(h.addr), w.Dial(h.addr)
 	plain.SendString("SSH-2.0-x\r\n")
 	waiting.SendString("\x16\x03")
-	relayed.Send(helloFor(t, "one.example"))
+	relayed.Send(helloOf("one.example"))
 	here := func() bool { return len(h.records) == 1 && relayed.Unsent() == 0 && h.engine.Conns() == 2 }
 	if err := w.Run(here, 100_000); err != nil {
 		t.Fatal(err)
