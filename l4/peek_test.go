@@ -186,8 +186,6 @@ func TestSim_postgres(t *testing.T) {
 		{name: "backend without TLS", before: sslRequest, answers: "S", rest: hello, want: -1, why: l4.ErrNoTLS,
 			backends: [2]postgres{{answer: "N"}}},
 		{name: "backend ends", before: sslRequest, answers: "S", rest: hello, want: -1, why: l4.ErrNoTLS},
-		{name: "backend says more", before: sslRequest, answers: "S", rest: hello, want: -1, why: l4.ErrNoTLS,
-			backends: [2]postgres{{answer: "Sx"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sim.Run(t, 30, func(t testing.TB, w *sim.World) {
