@@ -156,7 +156,7 @@ func TestSplice_endsWhenItsDestinationTakesNoMore(t *testing.T) {
 	}
 }
 
-// One socket is refused, as those of some families are: its connection is copied from then on, without another try,
+// One socket is refused, as sockets of some families are: its connection is copied from then on, without another try,
 // and others are spliced all the same.
 func TestSplice_refusalIsOfOneConnection(t *testing.T) {
 	for _, refused := range []string{"pull", "push"} {

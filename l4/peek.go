@@ -1,15 +1,10 @@
 package l4
 
 import (
-	"sync"
-
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// hellos lends what a ClientHello is read into: a function that chooses by it may keep no connection from the heap.
-var hellos = sync.Pool{New: func() any { return new(tlsconn.Hello) }}
 
 // peek looks at the first bytes of the client, and leaves them unread, but for an ask for TLS.
 func (p *pair) peek(c *engine.Conn, in []byte) (used int) {
@@ -20,8 +15,8 @@ func (p *pair) peek(c *engine.Conn, in []byte) (used int) {
 		}
 		in = in[used:]
 	}
-	hello := hellos.Get().(*tlsconn.Hello)
-	defer hellos.Put(hello)
+	hello := tlsconn.BorrowHello()
+	defer hello.GiveBack()
 	switch v := tlsconn.Peek(in, hello); {
 	case v == tlsconn.HelloPartial:
 		return used

@@ -195,7 +195,7 @@ func TestAllocs(t *testing.T) {
 }
 
 // No input makes Parse panic, a verdict holds whatever follows, and a header that tells addresses is written again as
-// one that tells the same.
+// a header that tells the same.
 func FuzzParse(f *testing.F) {
 	for _, tt := range right {
 		f.Add([]byte(tt.header), []byte("GET"))

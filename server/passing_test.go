@@ -298,7 +298,7 @@ func TestPassing_cutCondition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The client says hello, and reads nothing of what is read below.
+		// The client says hello, and leaves the answer to the read below.
 		go tls.Client(writing{c}, &tls.Config{InsecureSkipVerify: true, ServerName: name}).Handshake() //nolint:errcheck
 		b := make([]byte, len("other\n"))
 		if n, _ := io.ReadFull(c, b); string(b[:n]) != want {

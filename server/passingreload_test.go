@@ -68,7 +68,7 @@ func TestPassing_reload(t *testing.T) {
 	}
 }
 
-// halved sends the first half of what is written first, and the rest once it may.
+// halved sends the first half of the bytes of its first write, and the rest once it may.
 type halved struct {
 	net.Conn
 	half, open chan struct{}

@@ -179,13 +179,10 @@ func (h *handshake) hello(c *engine.Conn, in []byte) int {
 	return len(in)
 }
 
-// hellos lends what a ClientHello is read into: Pass may keep no connection from the heap.
-var hellos = sync.Pool{New: func() any { return new(Hello) }}
-
 // pass hands a connection on that is not for us, and reports whether it was one.
 func (h *handshake) pass(c *engine.Conn, in []byte) bool {
-	hello := hellos.Get().(*Hello)
-	defer hellos.Put(hello)
+	hello := BorrowHello()
+	defer hello.GiveBack()
 	if Peek(in, hello) != HelloWhole {
 		return false // the provider finds the words
 	}

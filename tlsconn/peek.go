@@ -1,5 +1,7 @@
 package tlsconn
 
+import "sync"
+
 // peekWireMax bounds the records of a ClientHello for Peek, which walks over all of them at each call. Only an attacker
 // sends many records of a few bytes.
 const peekWireMax = 18 << 10
@@ -18,6 +20,18 @@ type Hello struct {
 	Scratch []byte
 
 	protocols fields // the names of ALPN, each a vector; borrowed like ServerName
+}
+
+// hellos lends a Hello to code that hands it to a function value: it would be allocated for each connection there.
+var hellos = sync.Pool{New: func() any { return new(Hello) }}
+
+// BorrowHello returns a Hello for one connection, with the Scratch of others. Safe for any goroutine.
+func BorrowHello() *Hello { return hellos.Get().(*Hello) }
+
+// GiveBack ends the use of a Hello that BorrowHello has returned.
+func (h *Hello) GiveBack() {
+	h.ServerName, h.protocols = nil, nil
+	hellos.Put(h)
 }
 
 // Peek reads the ClientHello at the front of b, the first bytes of a connection, and consumes nothing. With HelloWhole,

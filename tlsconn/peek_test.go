@@ -233,7 +233,7 @@ func TestPeek_putsRecordsTogether(t *testing.T) {
 	}
 }
 
-// Bytes that are no ClientHello, or one that is not as it should be. crypto/tls agrees with each verdict.
+// Bytes that are no ClientHello, or a wrong one. crypto/tls agrees with each verdict.
 func TestPeek_refuses(t *testing.T) {
 	hello := message(serverName("a.example"))
 	start, rest := record(hello[:9]), vec(2, hello[9:])

@@ -24,7 +24,7 @@ const (
 )
 
 // What a greeter is told by its environment: where it listens, and how many connections may wait to be accepted. For
-// further ones the kernel drops SYN, so that those of a process that is stopped time out.
+// further ones the kernel drops SYN, so that connections to a process that is stopped time out.
 const (
 	greeterAddr  = "EDGE_GREETER"
 	greeterQueue = "EDGE_GREETER_QUEUE"

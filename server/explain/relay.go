@@ -73,7 +73,7 @@ func (a *Answer) relayedTo(cfg *config.Config, q *asked, s *steps, l *config.Lis
 	q.noteClient(a, a.Upstream.Key != "")
 }
 
-// routes adds which routes of the service l were asked: those before the one that takes the connection do not.
+// routes adds which routes of the service l were asked, up to the route that takes the connection.
 func (s *steps) routes(l *config.Listener, taken int) {
 	for i := range l.Routes {
 		r, does := &l.Routes[i], "does not take it"

@@ -169,7 +169,7 @@ func set(keys []plan.Setting, at plan.Place, pairs ...string) []plan.Setting {
 	return keys
 }
 
-// unserved says what becomes of what is led to n, where it has no backends.
+// unserved says how requests or connections end that are led to n, where it has no backends.
 func (n *node) unserved() string {
 	return map[bool]string{true: "connections are closed", false: "requests answer 503"}[n.tcp()]
 }
