@@ -39,7 +39,7 @@ func listenerSections() []*schema.Section {
 				if k.Path == "access_log" {
 					k.Doc = "Place of the access log of this listener, in place of `[log] output`; `false`: none. A " +
 						"table sets more keys; a key that it leaves out is as in `[log]`. See " +
-						"[requests](operations.md#which-requests-are-logged)."
+						"[requests](logging.md#which-requests-are-logged)."
 				}
 				return true
 			},

@@ -46,6 +46,7 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"parameters":       {Type: value.TypeParameters},
 		"percent":          {Type: Percent, Plain: true},
 		"protocols":        {Type: typeProtocols, Plain: true, Enum: []string{"h1", "h2"}},
+		"redact":           {Type: typeRedact, Plain: true},
 		"request_fields":   {Type: ruleFields(true)},
 		"retry_conditions": {Type: typeConditions, Plain: true},
 		"secrets":          {Type: typeSecrets, Plain: true},

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,10 @@ type Log struct {
 	// Example: ["stdout", "/var/log/edge/access.log"]
 	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" file:"log"`
 	Logging
+	// Parameters of queries whose values are `REDACTED` in access logs, be their letters small or large.
+	// `preset:secrets` stands for [names of tokens and keys](logging.md#secrets-in-logs). An empty list hides none.
+	// Example: ["preset:secrets", "session"]
+	Redact []string `edge:"redact" kind:"redact" default:"[\"preset:secrets\"]"`
 }
 
 // LogOf returns how the requests of a route are logged that came by a listener: each key is as the route says, else as
@@ -72,6 +77,7 @@ func (log Log) with(a *AccessLog) Log {
 var (
 	typeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
 	typeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string
+	typeRedact = schema.Type{Name: "list of names", Parse: parseRedact}                       // []string
 	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
 )
 
@@ -127,6 +133,47 @@ func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 		right = false
 	}
 	return &all, right
+}
+
+// presetSecrets stands in redact for secretNames: names of parameters that OAuth 2.0, OpenID Connect, APIs with keys,
+// AWS, Google and Azure have for what a reader of a log could use.
+const presetSecrets = "preset:secrets"
+
+var secretNames = strings.Fields(`access_token api_key apikey auth AWSAccessKeyId client_secret code id_token key
+	password refresh_token secret sig signature token X-Amz-Security-Token X-Amz-Signature X-Goog-Signature`)
+
+// Redaction returns what hides the parameters that log.Redact names; nil: there are none.
+func (log *Log) Redaction() *observe.Redaction {
+	var names []string
+	for _, name := range log.Redact {
+		if name == presetSecrets {
+			names = append(names, secretNames...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return observe.NewRedaction(names)
+}
+
+func parseRedact(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	all := []string{}
+	right := d.Each(n, "the name of a parameter", func(c *syntax.Node, name string) bool {
+		switch {
+		case strings.HasPrefix(name, "preset:") && name != presetSecrets:
+			d.Report.Errorf(c.Value, "the one preset is "+syntax.Quote(presetSecrets), "there is no %s", name)
+			return false
+		case name == "" || strings.ContainsAny(name, "=&;#?% "):
+			d.Report.Errorf(c.Value, `write it without "?", "&" and "=", and unescaped`,
+				"%s is not the name of a parameter", syntax.Quote(name))
+			return false
+		case len(name) > observe.NameMax:
+			d.Report.Errorf(c.Value, "", "the name of a parameter has %d bytes at most", observe.NameMax)
+			return false
+		}
+		all = append(all, name)
+		return true
+	})
+	return all, right
 }
 
 // parseAlways reads a list of texts, which Language compiles later. A status may be a number.
@@ -208,8 +255,6 @@ func checkLogs(doc *document, g *Global, rep *Report) {
 	}
 }
 
-// resolveAccessLog resolves what a listener or a route says about the log of its requests.
-
 // resolveLogging compiles what an entry says about the lines of access logs, under keys with a prefix.
 func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	if e.Has(prefix+"when") && !e.Failed(prefix+"when") {
@@ -221,17 +266,20 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	}
 	if to.Fields != nil {
 		for i, f := range *to.Fields {
-			(*to.Fields)[i].Value = r.c.Language.Template(r.rep, e.KeyNode(prefix+"fields").Child(f.Name), lang.Log)
+			n := e.KeyNode(prefix + "fields").Child(f.Name)
+			(*to.Fields)[i].Value = r.c.Language.Template(r.rep, n, lang.Log)
+			warnShownSecrets(r.rep, &r.c.Log, n, (*to.Fields)[i].Value)
 		}
 		if to.Format == "common" || to.Format == "combined" {
 			r.rep.Errorf(e.Head(prefix+"fields"), `leave format out, or write a line of your own with "line"`,
-				"fields are for the format json, not for %s", to.Format)
+				"fields are for the formats json and logfmt, not for %s", to.Format)
 		}
 	}
 	if !e.Has(prefix+"line") || e.Failed(prefix+"line") {
 		return
 	}
 	to.Line = r.c.Language.Template(r.rep, e.KeyNode(prefix+"line"), lang.Log)
+	warnShownSecrets(r.rep, &r.c.Log, e.KeyNode(prefix+"line"), to.Line)
 	for _, key := range []string{"format", "fields"} {
 		if e.Has(prefix + key) {
 			r.rep.Errorf(e.Head(prefix+key), "remove one of the two: line may have all of it itself",
@@ -240,6 +288,25 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	}
 	if to.Line != nil && strings.ContainsAny(to.Line.String(), "\r\n") {
 		r.rep.Errorf(e.At(prefix+"line"), "", "a line of the log has no end of a line in it")
+	}
+}
+
+// parameter matches a parameter of the query in a text of the language.
+var parameter = regexp.MustCompile(`\bquery\.([\w.-]+)`)
+
+// warnShownSecrets warns of a template at n that names a parameter which log.Redact hides.
+func warnShownSecrets(rep *Report, log *Log, n *syntax.Node, t *lang.Template) {
+	if t == nil {
+		return
+	}
+	d := log.Redaction()
+	for _, part := range t.Parts() {
+		for _, name := range parameter.FindAllStringSubmatch(part.Source, -1) {
+			if d.Hides(name[1]) {
+				rep.Warnf(codeSecretInLog, n.Value, "leave it out, or take it out of redact in [log]",
+					"the log shows the parameter %s, which redact names", syntax.Quote(name[1]))
+			}
+		}
 	}
 }
 

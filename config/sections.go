@@ -252,6 +252,7 @@ const (
 	codeUnguardedRoute = "unguarded-route"
 	codeLogNotWritable = "log-not-writable"
 	codeNoLog          = "no-log"
+	codeSecretInLog    = "secret-in-log"
 	codeUnreadableFile = "unreadable-file"
 	codeUncoveredHost  = "uncovered-host"
 
@@ -320,6 +321,8 @@ var codes = []schema.Code{
 	code(codeRedirectWithoutTLS, "`redirect_to_https` without a listener that takes TLS: something else has to answer "+
 		"on port 443. It is a note, not a warning."),
 	code(codeNoLog, "With `daemon`, or `-d`, `stdout` and `stderr` lead nowhere, and no log goes to a file."),
+	code(codeSecretInLog, "A line of a log, or a field of one, shows a parameter that `redact` of `[log]` names. As "+
+		"part of `query`, `target` and fields its value is hidden, and not where a template names it by itself."),
 	code(codeUnreadableFile, "This user may not read a certificate, key or authority, and `user` names another one to "+
 		"run edge: whether the file is right was not looked at."),
 	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
@@ -343,5 +346,4 @@ var laterKeys = map[string][]string{
 	"global":    {"env_file"},
 	"listeners": {"h3"},
 	"routes":    {"mirror", "compress"},
-	"log":       {"redact"},
 }

@@ -110,6 +110,10 @@ func (c *checker) specialText(n *node) *Error {
 			return c.wants(n, first, "a text")
 		}
 		n.many = first.many
+	case "ms":
+		if first.kind != Duration {
+			return c.wants(n, first, "a duration")
+		}
 	case "date":
 		return c.date(n)
 	}

@@ -225,6 +225,15 @@ func (c *compiler) textCall(n *node) TextFunc {
 			}
 			return otherwise(x)
 		}
+	case n.text == "ms":
+		took := c.number(of)
+		return func(x *X) []byte {
+			n, ok := took(x)
+			if !ok {
+				return nil
+			}
+			return x.State.Keep(appendMicros(x.State.Room(), n, 1e3))
+		}
 	case n.text == "date":
 		seconds, form := c.number(of), ""
 		if len(n.args) > 1 {
@@ -424,12 +433,18 @@ func appendNumber(dst []byte, kind Kind, f numberFunc, x *X) []byte {
 	case kind != Duration:
 		return strconv.AppendInt(dst, n, 10)
 	}
+	return appendMicros(dst, n, 1e6)
+}
+
+// appendMicros appends a duration of n nanoseconds, to the microsecond, as a decimal number in a unit of so many
+// microseconds, a power of ten.
+func appendMicros(dst []byte, n, unit int64) []byte {
 	micros := n / 1000
 	if micros < 0 {
 		dst, micros = append(dst, '-'), -micros
 	}
-	dst = append(strconv.AppendInt(dst, micros/1e6, 10), '.')
-	for unit := int64(1e5); unit > 0; unit /= 10 {
+	dst = append(strconv.AppendInt(dst, micros/unit, 10), '.')
+	for unit /= 10; unit > 0; unit /= 10 {
 		dst = append(dst, byte('0'+micros/unit%10))
 	}
 	return dst

@@ -100,6 +100,8 @@ var functions = []function{
 		example: `all(header.x-role == "guest")`, least: 1, most: 1},
 	{name: "default", usage: "default(x, y)", doc: "y where x is missing or empty; `??` is y only where x is missing.",
 		example: `{default(query.empty, "public")}`, least: 2, most: 2},
+	{name: "ms", usage: "ms(x)", doc: "A duration in milliseconds with three decimals, in place of seconds.",
+		example: `{ms(1500ms)}`, least: 1, most: 1},
 	{name: "date", usage: `date(time.unix, "%Y-%m-%d")`,
 		doc: "A number of seconds since 1970 as a date in UTC: `%Y %m %d %H %M %S %a %b %%`. Without a " +
 			"form as fields of HTTP have it.",

@@ -146,6 +146,7 @@ var rendered = []struct{ text, want string }{
 		"Fri, 15 Jan 2027 08:00:00 GMT 2027-01-15 08:00:00 Fri Jan %"},
 	{`{path ~ "^/api/v([0-9]+)" ? match.1 : "none"}`, "2"},
 	{"{1 + 2}{0 - 5}{10m}{5s}", "3-5104857605.000000"},
+	{"{ms(duration)} {ms(5s)} {ms(1ms)} {ms(1ms - 1500ms)}", "1500.000 5000.000 1.000 -1499.000"},
 }
 
 func TestTemplate(t *testing.T) {
@@ -244,6 +245,8 @@ var wrong = []struct{ text, says string }{
 	{"cidr(client.ip, 33, 0) == 10.0.0.0/8", "0 to 32"},
 	{"re_replace(path, 'a', '$1') == ''", "no group 1"},
 	{"date(time.unix, '%Q') == ''", "no %Q"},
+	{"ms(status) == ''", "a duration"},
+	{"ms(duration) > 5", "is a text"},
 	{"'a' ?? 'b' == 'a'", "never missing"},
 	{"path + '' ?? 'd' == 'd'", "path + '' is never missing"},
 	{"'x' + header.a ?? 'd' == 'd'", "write a + (b ?? c)"},

@@ -343,6 +343,11 @@ func (m *model) textCall(n *node, v value) (w value) {
 		return w
 	case "join":
 		return one(s.join(v.texts, m.eval(n.args[1]).joined()))
+	case "ms":
+		if v.there {
+			return one(appendMicros(nil, v.number, 1e3))
+		}
+		return w
 	case "date":
 		form := ""
 		if len(n.args) > 1 {

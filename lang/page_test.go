@@ -68,6 +68,7 @@ var examples = map[string]string{
 	`any(header.x-role != "guest")`:                      "false",
 	`all(header.x-role == "guest")`:                      "true",
 	`{default(query.empty, "public")}`:                   "public",
+	`{ms(1500ms)}`:                                       "1500.000",
 	`{date(time.unix, "%Y/%m/%d")}`:                      "2027/01/15",
 }
 

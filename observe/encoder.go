@@ -13,6 +13,8 @@ type Encoder struct {
 	clf  stamp
 
 	listener, route, upstream, backend name
+
+	whole []byte // a line that another form is made of
 }
 
 // name is a text that record after record has in common, and how it stands in a line of JSON.
@@ -89,7 +91,7 @@ func (e *Encoder) appendJSONOutcome(dst []byte, r *Record) []byte {
 	if r.Backend != "" {
 		dst = e.backend.appendJSON(dst, `,"backend":"`, r.Backend)
 	}
-	if r.GRPC || r.TLSVersion != "" || r.SNI != "" || r.Cache != "" || r.Encoding != "" {
+	if r.GRPC || r.TLSVersion != "" || r.SNI != "" || r.Cache.Status != "" || r.Encoding != "" {
 		dst = appendJSONLayers(dst, r)
 	}
 	if len(r.UserAgent) > 0 {
@@ -107,6 +109,9 @@ func (e *Encoder) appendJSONOutcome(dst []byte, r *Record) []byte {
 	}
 	if len(r.Fields) > 0 {
 		dst = appendJSONFields(dst, r.Fields)
+	}
+	if len(r.Members) > 0 {
+		dst = appendJSONMembers(dst, r.Members)
 	}
 	return append(dst, "}\n"...)
 }
@@ -136,9 +141,19 @@ func appendJSONFields(dst []byte, fields []Field) []byte {
 	return dst
 }
 
+func appendJSONMembers(dst []byte, members []Member) []byte {
+	for _, m := range members[:min(len(members), MembersMax)] {
+		dst = append(dst, `,"`...)
+		dst = appendJSON(dst, view(m.Name))
+		dst = append(dst, `":"`...)
+		dst = append(appendJSON(dst, m.Value), '"')
+	}
+	return dst
+}
+
 // appendJSONLayers appends what not every exchange has: facts of a cache, of gRPC above it, and of TLS below.
 func appendJSONLayers(dst []byte, r *Record) []byte {
-	if r.Cache != "" {
+	if r.Cache.Status != "" {
 		dst = appendJSONCache(dst, r)
 	}
 	if r.Encoding != "" {
@@ -168,14 +183,14 @@ func appendJSONLayers(dst []byte, r *Record) []byte {
 
 func appendJSONCache(dst []byte, r *Record) []byte {
 	dst = append(dst, `,"cache":"`...)
-	dst = append(appendJSON(dst, view(r.Cache)), '"')
-	if r.CacheReason != "" {
+	dst = append(appendJSON(dst, view(r.Cache.Status)), '"')
+	if r.Cache.Reason != "" {
 		dst = append(dst, `,"cache_reason":"`...)
-		dst = append(appendJSON(dst, view(r.CacheReason)), '"')
+		dst = append(appendJSON(dst, view(r.Cache.Reason)), '"')
 	}
-	if r.CacheAge >= 0 {
+	if r.Cache.Age >= 0 {
 		dst = append(dst, `,"cache_age":`...)
-		dst = appendInt(dst, int64(r.CacheAge))
+		dst = appendInt(dst, int64(r.Cache.Age))
 	}
 	return dst
 }

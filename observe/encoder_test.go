@@ -72,12 +72,12 @@ func samples() []*Record {
 	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""
 	hit := sample()
 	hit.Upstream, hit.Backend, hit.Attempts, hit.Reused = "", "", 0, false
-	hit.Cache, hit.CacheReason, hit.CacheAge = "hit", "", 12
+	hit.Cache.Status, hit.Cache.Reason, hit.Cache.Age = "hit", "", 12
 	conn := sample()
 	conn.Proto, conn.Method, conn.Host, conn.Path, conn.Query = ProtoTCP, nil, nil, nil, nil
 	conn.Listener, conn.Reason = "d\"b\n", "backend:reset"
 	miss := sample()
-	miss.Cache, miss.CacheReason, miss.CacheAge = "miss", "set-cookie", -1
+	miss.Cache.Status, miss.Cache.Reason, miss.Cache.Age = "miss", "set-cookie", -1
 	miss.Encoding, miss.Saved = "zstd", 12_345
 	return []*Record{sample(), refused, hostile, unix, call, hit, miss, conn}
 }
@@ -98,7 +98,7 @@ func TestEscapeJSON_charactersThatDoNotShow(t *testing.T) {
 func TestEncoder_golden(t *testing.T) {
 	for name, encode := range map[string]func(*Encoder, []byte, *Record) []byte{
 		"json": (*Encoder).AppendJSON, "common": (*Encoder).AppendCommon, "combined": (*Encoder).AppendCombined,
-		"timed": (*Encoder).AppendTimed,
+		"timed": (*Encoder).AppendTimed, "logfmt": (*Encoder).AppendLogfmt,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var e Encoder
@@ -213,9 +213,9 @@ func expected(t testing.TB, r *Record) line {
 	if r.GRPC {
 		l.Call = r.GRPCStatus
 	}
-	if l.Cache = text([]byte(r.Cache)); r.Cache != "" {
-		if l.Because = text([]byte(r.CacheReason)); r.CacheAge >= 0 {
-			l.Age = &r.CacheAge
+	if l.Cache = text([]byte(r.Cache.Status)); r.Cache.Status != "" {
+		if l.Because = text([]byte(r.Cache.Reason)); r.Cache.Age >= 0 {
+			l.Age = &r.Cache.Age
 		}
 	}
 	if l.Encoding = text([]byte(r.Encoding)); r.Encoding != "" {
@@ -286,7 +286,7 @@ func FuzzEncoder_json(f *testing.F) {
 			Status: int(n), Reason: name, BytesIn: n, BytesOut: -n, Dur: n,
 			T: Timings{n / 3, n / 5, n / 7, n / 11, n / 13}, Attempts: int(n), Reused: n%2 == 0,
 			UserAgent: agent, Referer: path, RequestID: path, TraceID: agent,
-			Cache: name, CacheReason: string(agent), CacheAge: int(n), Encoding: name, Saved: n,
+			Cache: CacheUse{name, string(agent), int(n)}, Encoding: name, Saved: n,
 		}
 		copy(r.ID[:], path)
 		checkJSON(t, r)
@@ -307,7 +307,7 @@ func TestEncoder_longestRecordFits(t *testing.T) {
 	r := &Record{
 		Time: math.MinInt64, Listener: string(bad), Route: string(bad), Upstream: string(bad), Backend: string(bad),
 		Reason: string(bad), Method: bad, Host: bad, Path: bad, Query: bad, UserAgent: bad, Referer: bad,
-		Cache: string(bad), CacheReason: string(bad), CacheAge: math.MaxInt64,
+		Cache:    CacheUse{string(bad), string(bad), math.MaxInt64},
 		Encoding: string(bad), Saved: math.MinInt64,
 		RequestID:  bad,
 		TraceID:    bad,

@@ -59,7 +59,7 @@ var plainByte = func() (t [256]uint8) {
 // appendJSON appends p, cut to textMax, as the inside of a JSON string.
 func appendJSON(dst, p []byte) []byte {
 	if len(p) > textMax {
-		p = cutRune(p)
+		p = cutRune(p, textMax)
 	}
 	if plain(p) {
 		return append(dst, p...)
@@ -67,14 +67,14 @@ func appendJSON(dst, p []byte) []byte {
 	return escapeJSON(dst, p)
 }
 
-// cutRune cuts p to textMax, or a little less so as not to split a character.
-func cutRune(p []byte) []byte {
-	for at := textMax; at > textMax-utf8.UTFMax; at-- {
+// cutRune cuts p, which is longer, to most bytes, or a little less so as not to split a character.
+func cutRune(p []byte, most int) []byte {
+	for at := most; at > most-utf8.UTFMax; at-- {
 		if utf8.RuneStart(p[at]) {
 			return p[:at]
 		}
 	}
-	return p[:textMax]
+	return p[:most]
 }
 
 func escapeJSON(dst, p []byte) []byte {

@@ -83,9 +83,7 @@ type Record struct {
 	Attempts int
 	Reused   bool // the upstream connection had served before
 
-	Cache       string // what a cache did: hit, stale, revalidated, miss, bypass; empty: there was no cache
-	CacheReason string // why there was no hit, or why the answer was not stored; empty: there is no reason
-	CacheAge    int    // of a stored answer, in seconds; below 0: the answer has none
+	Cache CacheUse
 
 	Encoding string // the content coding by which the answer was compressed here; empty: it was not
 	Saved    int64  // bytes of the answer's body that this has saved; below 0: it grew
@@ -100,11 +98,37 @@ type Record struct {
 
 	SampleRate string // the share of all exchanges that it stands for, as a JSON number; "": it stands for itself
 
-	Fields []Field // further ones, for JSON: the first FieldsMax of them
+	Fields  []Field  // further ones, for JSON and logfmt: the first FieldsMax of them
+	Members []Member // that the configuration adds, for the same: the first MembersMax of them
+
+	Line Line // for an output that takes records
+
+	hidden [2][]byte // room of Redact
+
+	Span *Span // of its trace; nil: it is part of none, or not sampled
 }
 
-// Field is a member that a program adds to its records. Its name should differ from all names of the record itself.
+// CacheUse is what a cache did for an exchange.
+type CacheUse struct {
+	Status string // hit, stale, revalidated, miss, bypass; empty: there was no cache
+	Reason string // why there was no hit, or why the answer was not stored; empty: there is no reason
+	Age    int    // of a stored answer, in seconds; below 0: the answer has none
+}
+
+// Line says how a record is written as a line.
+type Line struct {
+	Form Format
+	Text []byte // that a template has made, without its end; empty: Form says it
+}
+
+// Field is a member that a program adds to its records. The name should differ from all names of the record itself.
 type Field struct{ Name, Value string }
+
+// Member is a member that the configuration adds to records. Value is borrowed as the texts of the record are.
+type Member struct {
+	Name  string
+	Value []byte
+}
 
 // protoName is as in RFC 9113, which has no minor version.
 func protoName(proto uint8) string {
@@ -127,4 +151,49 @@ func protoText(proto uint8) string {
 		return "TCP"
 	}
 	return "-"
+}
+
+// AttemptsMax is how many attempts of a Span are written: the last ones.
+const AttemptsMax = 8
+
+// AttributesMax is how many Attributes, and fields of the request and of the answer, a Span has.
+const AttributesMax = 32
+
+// Span is what a Record says of its part of a trace (W3C Trace Context, OpenTelemetry): the request as a span of kind
+// SERVER, and each of Attempts as one of kind CLIENT below it. Its texts are borrowed as the texts of a Record are.
+type Span struct {
+	Trace  [16]byte
+	ID     [8]byte
+	Parent [8]byte // zeros: the trace begins here
+	Flags  uint8   // of Traceparent
+	State  []byte  // Tracestate as it came; nil: none
+
+	Name    []byte // nil: the method, and Pattern
+	Pattern string // path of the route, as the configuration writes it: http.route
+	Secured bool   // the scheme of the request is https
+	Peer    netip.AddrPort
+	Error   string // what Proxy-Status calls the failure; empty: there was none
+	Target  []byte // of the request as it was sent to backends; nil: as it came
+
+	Attributes []Field // further ones: AttributesMax of them
+	Request    []Field // fields of the request, by names in lower case
+	Answer     []Field // fields of the answer
+
+	Attempts []Attempt
+}
+
+// Attempt is one try of a request at a backend.
+type Attempt struct {
+	ID           [8]byte
+	Began, Ended int64  // ns since Record.Time
+	Number       int    // from 1
+	Backend      string // host:port, or the path of a Unix socket
+	Secured      bool   // by TLS
+	Proto        uint8  // as in a Record; 0: no connection came about
+	Status       int    // of its answer; 0: there was none
+	Error        string // what Proxy-Status calls the failure; empty: there was none
+	T            Timings
+	DNS          int64 // ns: its name was looked up
+	Reused       bool
+	Hedge        bool // it was made while another one waited
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/bits"
@@ -12,10 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 const (
@@ -60,6 +56,8 @@ type Options struct {
 	Path string
 	// Writer is written to instead of Path. It must not keep what it gets. It is not closed.
 	Writer io.Writer
+	// Records is written to instead of Path and Writer: it gets records in place of lines. It is not closed.
+	Records RecordWriter
 	// RingBytes is the size of a ring, and of what may wait in Lines, rounded up to a power of two; 0 means 256 KiB,
 	// and less than 64 KiB counts as 64 KiB.
 	RingBytes int
@@ -109,6 +107,7 @@ type Sink struct {
 // writer is the state that only the writing goroutine touches.
 type writer struct {
 	out    io.Writer
+	framed bool     // out takes frames of records, not lines
 	file   *os.File // out, when it is to be closed
 	batch  []byte   // gathered lines
 	poured []byte   // being written, or room for the next batch
@@ -156,7 +155,9 @@ func Open(o Options) (*Sink, error) {
 		batch: make([]byte, 0, batch), poured: make([]byte, 0, batch), size: batch,
 	}
 	path := ""
-	if w.out == nil {
+	if o.Records != nil {
+		w.out, w.framed = recordsOnly{o.Records}, true
+	} else if w.out == nil {
 		switch w.name = o.Path; o.Path {
 		case "", "stdout":
 			w.name, w.out = "stdout", os.Stdout
@@ -438,7 +439,7 @@ func (w *writer) take(p producer) (found, left bool) {
 	}
 	whole := lines
 	if room := cap(w.batch) - len(w.batch); len(lines) > room {
-		whole = lines[:bytes.LastIndexByte(lines[:room], '\n')+1]
+		whole = w.wholeWithin(lines, room)
 	}
 	if len(whole) == 0 && len(w.batch) > 0 {
 		return true, true
@@ -449,6 +450,29 @@ func (w *writer) take(p producer) (found, left bool) {
 	w.batch = append(w.batch, whole...)
 	p.advance(len(whole))
 	return true, len(whole) < len(lines)
+}
+
+// wholeWithin returns the lines, or frames, at the begin of p that are within room bytes.
+func (w *writer) wholeWithin(p []byte, room int) []byte {
+	if !w.framed {
+		return p[:bytes.LastIndexByte(p[:room], '\n')+1]
+	}
+	at := 0
+	for n := frameLen(p); n > 0 && at+n <= room; n = frameLen(p[at:]) {
+		at += n
+	}
+	return p[:at]
+}
+
+// count returns how many lines, or frames, are in p.
+func (w *writer) count(p []byte) (n uint64) {
+	if !w.framed {
+		return uint64(bytes.Count(p, []byte{'\n'}))
+	}
+	for len(p) > 0 {
+		p, n = p[max(frameLen(p), 1):], n+1
+	}
+	return n
 }
 
 // pourBytes is how many bytes are enough to write them.
@@ -463,9 +487,9 @@ func (s *Sink) pour(meanwhile bool) {
 	w.batch, w.poured, w.gap = w.poured[:0], lines, false
 	for len(lines) > 0 {
 		p := lines
-		if len(p) > pieceBytes {
-			if end := bytes.LastIndexByte(p[:pieceBytes], '\n'); end >= 0 {
-				p = p[:end+1]
+		if len(p) > pieceBytes && !w.framed {
+			if whole := w.wholeWithin(p, pieceBytes); len(whole) > 0 {
+				p = whole
 			}
 		}
 		s.write(p)
@@ -480,11 +504,17 @@ func (s *Sink) pour(meanwhile bool) {
 	s.tell(dropped)
 }
 
+// recordsOnly is a RecordWriter as the output of a Sink.
+type recordsOnly struct{ RecordWriter }
+
+// Write writes whole frames.
+func (r recordsOnly) Write(p []byte) (int, error) { return r.WriteRecords(p) }
+
 // write hands whole lines to the output. Lines that it refuses are counted and lost: keeping them
 // would only fill the rings.
 func (s *Sink) write(p []byte) {
 	n := s.put(p)
-	s.lost.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
+	s.lost.Add(s.writer.count(p[n:]))
 }
 
 // put hands whole lines to the output and returns how many bytes it took.
@@ -509,7 +539,7 @@ func (s *Sink) put(p []byte) int {
 		w.broken = false
 		return n
 	}
-	w.torn = n > 0 && p[n-1] != '\n'
+	w.torn = n > 0 && p[n-1] != '\n' && !w.framed
 	s.failed(cmp.Or(err, io.ErrShortWrite))
 	return n
 }
@@ -561,18 +591,4 @@ func (s *Sink) report(last bool) {
 		w.events.Warn("access log output is too slow", "output", w.name, "dropped", st.Dropped-w.toldDrops)
 	}
 	w.toldErrors, w.toldLost, w.toldDrops, w.told = st.Errors, st.Lost, st.Dropped, now
-}
-
-// OpenFile opens a log to append to it, and makes it where there is none. A pipe must have a reader: waiting for one
-// would hold up a start, a reload or an end. Root follows no link that another user may have made.
-func OpenFile(path string) (*os.File, error) {
-	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
-	if at, err := os.Stat(path); err == nil && at.Mode()&os.ModeNamedPipe != 0 {
-		flags |= syscall.O_NONBLOCK
-	}
-	f, err := safeopen.Open(path, flags, 0o640)
-	if errors.Is(err, syscall.ENXIO) {
-		err = fmt.Errorf("%w: nobody reads the pipe", err)
-	}
-	return f, err
 }

@@ -110,11 +110,13 @@ type lineLog struct {
 	escape func(dst []byte, from int) []byte
 	text   []byte // of the line
 	value  []byte // that is escaped
+	hidden []byte // room of redact
+	redact *observe.Redaction
 }
 
 // LogLines returns a log that writes to to what line, which is for the phase of the log, makes of an exchange. The
 // values of a line that begins with a brace are escaped as in JSON, any others as in the Common Log Format. What came
-// and was no request is logged as a record.
+// and was no request is logged as a record. Values are redacted as Listener.Redact says.
 func LogLines(to *observe.AccessLog, line *lang.Template) ExchangeLog {
 	l := &lineLog{to: to, line: line}
 	escape := observe.EscapeText
@@ -123,7 +125,7 @@ func LogLines(to *observe.AccessLog, line *lang.Template) ExchangeLog {
 	}
 	l.escape = func(dst []byte, from int) []byte {
 		l.value = append(l.value[:0], dst[from:]...)
-		return escape(dst[:from], l.value)
+		return escape(dst[:from], l.redact.Text(&l.hidden, l.value))
 	}
 	return l
 }
@@ -132,7 +134,14 @@ func LogLines(to *observe.AccessLog, line *lang.Template) ExchangeLog {
 func (l *lineLog) Append(r *observe.Record) { l.to.Append(r) }
 
 // AppendOf writes the line of x.
-func (l *lineLog) AppendOf(x *Exchange, _ *observe.Record) {
+func (l *lineLog) AppendOf(x *Exchange, r *observe.Record) {
+	l.redact = x.listener.Redact
 	l.text = l.line.AppendEscaped(l.text[:0], View(x), l.escape)
-	l.to.AppendLine(l.text)
+	if !l.to.Framed() {
+		l.to.AppendLine(l.text)
+		return
+	}
+	r.Line.Text = l.text
+	l.to.Append(r)
+	r.Line.Text = nil
 }

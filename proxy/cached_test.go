@@ -113,8 +113,8 @@ func TestSetCached(t *testing.T) {
 			t.Errorf("%s: said %q, want %q", c.path, got, c.said)
 		}
 		l, logged := log.want(t, i+1, c.status, c.failure), ""
-		if l.Cache != "" {
-			logged = fmt.Sprintf("%s %s %d", l.Cache, l.CacheReason, l.CacheAge)
+		if l.Cache.Status != "" {
+			logged = fmt.Sprintf("%s %s %d", l.Cache.Status, l.Cache.Reason, l.Cache.Age)
 		}
 		if logged != c.logged {
 			t.Errorf("%s: logged %q, want %q", c.path, logged, c.logged)

@@ -38,8 +38,9 @@ type Listener struct {
 	Parameters  route.Parameters // how the parameters of paths are read
 	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way
 
-	RequestID   *RequestID // the field that has the number of a request; nil: none has
-	Traceparent bool       // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
+	RequestID   *RequestID         // the field that has the number of a request; nil: none has
+	Redact      *observe.Redaction // hides values of queries in records and lines of access logs; nil: nothing
+	Traceparent bool               // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
 
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served

@@ -129,9 +129,9 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		r.T.Body = l.reactor.Now() - a.FirstByte
 	}
 	r.GRPC, r.GRPCStatus = x.call.known, x.call.status
-	if r.Cache = ""; x.cached != NoCache {
+	if r.Cache.Status = ""; x.cached != NoCache {
 		c := CachedOf(x)
-		r.Cache, r.CacheReason, r.CacheAge = c.Status.String(), c.Reason.Word(), int(c.Age)
+		r.Cache.Status, r.Cache.Reason, r.Cache.Age = c.Status.String(), c.Reason.Word(), int(c.Age)
 	}
 	r.Encoding, r.Saved = (*subject)(x).Encoded()
 	r.TLSVersion, r.SNI = "", ""
@@ -140,6 +140,9 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	}
 	r.Fields, r.SampleRate = x.noted, ""
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
+	if d := x.listener.Redact; d != nil {
+		r.Redact(d)
+	}
 }
 
 // Durations are the parts of the time that an exchange took. 0: there was no such part, as with a connection that

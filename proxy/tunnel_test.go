@@ -81,7 +81,7 @@ func (l *keptLog) Append(r *observe.Record) {
 		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut, Proto: r.Proto,
 		GRPC: r.GRPC, GRPCStatus: r.GRPCStatus, Upstream: r.Upstream,
 		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused, ClientPort: r.ClientPort,
-		Fields: slices.Clone(r.Fields), Cache: r.Cache, CacheReason: r.CacheReason, CacheAge: r.CacheAge,
+		Fields: slices.Clone(r.Fields), Cache: r.Cache,
 	})
 }
 

@@ -183,7 +183,7 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 	}
 	requests := proxyListener(c, logs)
 	guardBy(requests, handshakes)
-	requests.Meter = p.traffic.Listener(c.Name)
+	requests.Meter, requests.Redact = p.traffic.Listener(c.Name), p.reload.config.Log.Redaction()
 	if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
 		return set, fmt.Errorf("listener %s: %w", c.Name, err)
 	}

@@ -112,7 +112,11 @@ func (p *accessLogs) openSink(d *config.Definition) error {
 		return err
 	}
 	k := &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}
-	return p.open(key, k, observe.Options{Writer: sinkWriter{w}, Events: of.Logger})
+	o := observe.Options{Writer: sinkWriter{w}, Events: of.Logger}
+	if records, ok := w.(observe.RecordWriter); ok {
+		o.Records = recordSinkWriter{records}
+	}
+	return p.open(key, k, o)
 }
 
 func (p *accessLogs) open(key string, k *sink, o observe.Options) (err error) {
@@ -177,12 +181,24 @@ type sinkWriter struct{ to io.Writer }
 
 // Write writes p.
 func (s sinkWriter) Write(p []byte) (n int, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			n, err = 0, fmt.Errorf("panic: %v", p)
-		}
-	}()
+	defer refuse(&n, &err)
 	return s.to.Write(p)
+}
+
+// recordSinkWriter is sinkWriter for a writer that takes records.
+type recordSinkWriter struct{ to observe.RecordWriter }
+
+// WriteRecords writes p.
+func (s recordSinkWriter) WriteRecords(p []byte) (n int, err error) {
+	defer refuse(&n, &err)
+	return s.to.WriteRecords(p)
+}
+
+// refuse makes a panic of a writer an error.
+func refuse(n *int, err *error) {
+	if p := recover(); p != nil {
+		*n, *err = 0, fmt.Errorf("panic: %v", p)
+	}
 }
 
 // outputKey returns what stands for an output in accessLogs.now: a clean path, or what no clean path is.
@@ -228,7 +244,7 @@ func (p *accessLogs) by(l *config.Log) ([]proxy.AccessLog, error) {
 			if l.Line != nil {
 				log = proxy.LogLines(log.(*observe.AccessLog), l.Line)
 			} else if l.Fields != nil {
-				log = &fieldLog{AccessLog: log.(*observe.AccessLog), fields: *l.Fields}
+				log = newFieldLog(log.(*observe.AccessLog), *l.Fields, l.Redaction())
 			}
 			logs[i] = alsoTo(logs[i], log)
 		}
@@ -285,27 +301,31 @@ func (k *sink) end() error {
 	return nil
 }
 
-// fieldLog is an access log in JSON with members that the configuration adds. What came and was no request is logged
-// without them. Owned by one reactor.
+// fieldLog is an access log with members that the configuration adds. What came and was no request is logged without
+// them. Owned by one reactor.
 type fieldLog struct {
 	*observe.AccessLog
-	encoder     observe.Encoder
-	fields      []value.Text
-	line, value []byte
+	fields  []value.Text
+	members []observe.Member
+	values  [][]byte // of fields
+	hidden  [][]byte // room for values of which something is hidden
+	redact  *observe.Redaction
+}
+
+func newFieldLog(to *observe.AccessLog, fields []value.Text, redact *observe.Redaction) *fieldLog {
+	n := len(fields)
+	return &fieldLog{to, fields, make([]observe.Member, n), make([][]byte, n), make([][]byte, n), redact}
 }
 
 // AppendOf writes the record r of x with the members.
 func (l *fieldLog) AppendOf(x *proxy.Exchange, r *observe.Record) {
-	line := l.encoder.AppendJSON(l.line[:0], r)
-	line = line[:len(line)-len("}\n")]
-	for _, f := range l.fields {
-		l.value = append(l.value[:0], f.Name...)
-		line = observe.EscapeJSON(append(line, `,"`...), l.value)
-		l.value = f.Value.Append(l.value[:0], proxy.View(x))
-		line = append(observe.EscapeJSON(append(line, `":"`...), l.value), '"')
+	for i, f := range l.fields {
+		l.values[i] = f.Value.Append(l.values[i][:0], proxy.View(x))
+		l.members[i] = observe.Member{Name: f.Name, Value: l.redact.Text(&l.hidden[i], l.values[i])}
 	}
-	l.line = append(line, '}')
-	l.AppendLine(l.line)
+	r.Members = l.members
+	l.Append(r)
+	r.Members = nil
 }
 
 // tee is an access log with several outputs.

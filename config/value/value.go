@@ -44,7 +44,7 @@ func (e Endpoint) String() string {
 type AccessLog struct {
 	// Place of the access log of this route, in place of the listener's; `false`: none. A table sets more keys; a key
 	// that it leaves out is as for the listener, or else as in `[log]`. See
-	// [requests](operations.md#which-requests-are-logged).
+	// [requests](logging.md#which-requests-are-logged).
 	Where `edge:"" example:"/var/log/edge/web.log" local:"true"`
 	Logging
 }
@@ -67,22 +67,22 @@ type Where struct {
 // Logging says which requests are logged, and in which form. A field that is empty or nil is taken from the entry
 // around it.
 type Logging struct {
-	// Format of a line: a JSON object, or the formats of Apache and nginx.
-	// Example: "combined"
-	Format string `edge:"format" enum:"json common combined" later:"logfmt" json:",omitempty"`
+	// Format of a line: a JSON object, the same members as `key=value`, or the formats of Apache and nginx.
+	// Example: "logfmt"
+	Format string `edge:"format" enum:"json common combined logfmt" json:",omitempty"`
 	// Text of a line in place of `format`, a template of [the language](DSL.md). Values are escaped, so that no client
-	// writes lines of its own. See [requests](operations.md#requests).
+	// writes lines of its own. See [requests](logging.md#requests).
 	// Example: "{client.ip} {method} {path} {status} {duration}"
 	Line *lang.Template `edge:"line" json:",omitempty"`
-	// Members to add to each line of the format `json`, by name: templates of [the language](DSL.md), 24 at most. See
-	// [requests](operations.md#requests).
+	// Members to add to each line of the formats `json` and `logfmt`, by name: templates of [the language](DSL.md), 24
+	// at most. See [requests](logging.md#requests).
 	// Example: { tenant = "{header.x-tenant}" }
 	Fields *[]Text `edge:"fields" json:",omitempty"`
 	// Condition of [the language](DSL.md) that logged requests meet. Without it all requests are logged.
 	// Example: 'status >= 500 or duration > 1s'
 	When *lang.Condition `edge:"when" json:",omitempty"`
 	// Share of the requests selected by `when` that is logged: all requests of a trace, or none of them. Without it all
-	// are. See [samples](operations.md#which-requests-are-logged).
+	// are. See [samples](logging.md#which-requests-are-logged).
 	Sample *float64 `edge:"sample" example:"0.1" json:",omitempty"`
 	// Requests to log whether or not the sample has them: statuses (`503`, `5xx`), times (`>1s`), `retried`, `error`
 	// (edge or a backend has failed, or the client has left), conditions of [the language](DSL.md).

@@ -7,6 +7,7 @@
 //	discoverer.go    finds backends in a list: fleet_directory
 //	service.go       speaks a protocol of lines: fleet_pager
 //	logsink.go       sends lines of the access log to a collector: fleet_collector
+//	usage.go         adds up the bytes of each route, from records of the access log: fleet_usage
 //
 // fleet_test.go runs all of them as a file has them. The names begin with the name of the package, so that none of a
 // later edge, or of another module, is the same.

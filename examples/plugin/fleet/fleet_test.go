@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,7 @@ import (
 // parse returns the configuration of this folder with other addresses.
 func parse(t *testing.T, others ...string) *config.Config {
 	t.Helper()
+	others = append(others, "/var/lib/edge/usage.json", filepath.Join(t.TempDir(), "usage.json"))
 	text, err := os.ReadFile("edge.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +134,22 @@ func TestCollector(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d lines came", seen)
 		}
+	}
+}
+
+// The file has the bytes of both requests.
+func TestUsage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sums.json")
+	_, address := serve(t, parse(t, "/var/lib/edge/usage.json", file))
+	_, one := get(t, address, "/info")
+	_, two := get(t, address, "/info")
+	want := fmt.Sprintf(`{"/info":%d}`, len(one)+len(two))
+	deadline, got := time.Now().Add(20*time.Second), []byte(nil)
+	for string(got) != want {
+		if got, _ = os.ReadFile(file); time.Now().After(deadline) {
+			t.Fatalf("%s, want %s", got, want)
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -1,0 +1,134 @@
+package observe
+
+import (
+	"bytes"
+	"encoding/hex"
+)
+
+// Redacted stands in logs in place of a value that a Redaction hides.
+const Redacted = "REDACTED"
+
+// NameMax is how long the name of a parameter may be whose values are hidden.
+const NameMax = 64
+
+// Redaction hides the values of parameters in queries: tokens and keys, which a reader of a log could use. A nil one
+// hides nothing. Immutable after NewRedaction.
+type Redaction struct {
+	byLen [][]string // names in lower case, by length
+}
+
+// NewRedaction returns what hides the values of parameters with these names, whatever case their letters have; nil
+// where there are none.
+func NewRedaction(names []string) *Redaction {
+	if len(names) == 0 {
+		return nil
+	}
+	d := &Redaction{}
+	for _, name := range names {
+		for len(d.byLen) <= len(name) {
+			d.byLen = append(d.byLen, nil)
+		}
+		d.byLen[len(name)] = append(d.byLen[len(name)], string(bytes.ToLower([]byte(name))))
+	}
+	return d
+}
+
+// Hides reports whether d hides the values of that name.
+func (d *Redaction) Hides(name string) bool { return d != nil && d.names(view(name)) }
+
+// Text returns text with Redacted in place of each value to be hidden: text itself where there is none, else a copy in
+// *room. text is a query, a target, a URL, or anything else with name=value in it. A name begins with the text or after
+// one of "?&;#= ", and a value ends before "&" or "#": origins differ in what they read as a parameter, and this hides
+// more than any of them reads. An empty value stays. Allocates only where *room is too small.
+func (d *Redaction) Text(room *[]byte, text []byte) []byte {
+	if d == nil {
+		return text
+	}
+	hidden, from := (*room)[:0], 0 // text[from:] is still to be copied
+	for at := bytes.IndexByte(text, '='); at >= 0; {
+		value := at + 1
+		if d.names(nameBefore(text[from:at])) {
+			if end := value + valueLen(text[value:]); end > value {
+				hidden = append(append(hidden, text[from:value]...), Redacted...)
+				from, value = end, end
+			}
+		}
+		if at = bytes.IndexByte(text[value:], '='); at >= 0 {
+			at += value
+		}
+	}
+	if from == 0 {
+		return text
+	}
+	*room = append(hidden, text[from:]...)
+	return *room
+}
+
+// valueLen returns how long the value is that p begins with.
+func valueLen(p []byte) int {
+	if end := bytes.IndexAny(p, "&#"); end >= 0 {
+		return end
+	}
+	return len(p)
+}
+
+// nameBefore returns the name that p ends with.
+func nameBefore(p []byte) []byte {
+	at := len(p)
+	for at > 0 && !isBreak[p[at-1]] {
+		at--
+	}
+	return p[at:]
+}
+
+var isBreak = [256]bool{'?': true, '&': true, ';': true, '#': true, '=': true, ' ': true}
+
+// names reports whether name, as it came, is one of the names of d.
+func (d *Redaction) names(name []byte) bool {
+	if bytes.IndexByte(name, '%') >= 0 {
+		var room [NameMax + 1]byte // a longer name is cut, and no name of d
+		name = unescaped(room[:0], name)
+	}
+	if len(name) >= len(d.byLen) {
+		return false
+	}
+	for _, of := range d.byLen[len(name)] {
+		if equalFolded(name, of) {
+			return true
+		}
+	}
+	return false
+}
+
+// unescaped appends name with the bytes that its escapes stand for, as far as dst has room.
+func unescaped(dst, name []byte) []byte {
+	for len(name) > 0 && len(dst) < cap(dst) {
+		c, size := name[:1], 1
+		if c[0] == '%' && len(name) > 2 {
+			var b [1]byte
+			if _, err := hex.Decode(b[:], name[1:3]); err == nil {
+				c, size = b[:], 3
+			}
+		}
+		dst, name = append(dst, c[0]), name[size:]
+	}
+	return dst
+}
+
+// equalFolded reports whether name is lower, which has no upper case, but for the case of its letters.
+func equalFolded(name []byte, lower string) bool {
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Redact hides in Query and Referer of r what d names. The copies are r's own: they last until the next Redact.
+func (r *Record) Redact(d *Redaction) {
+	r.Query, r.Referer = d.Text(&r.hidden[0], r.Query), d.Text(&r.hidden[1], r.Referer)
+}
