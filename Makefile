@@ -363,6 +363,16 @@ bench-deps: ## install nginx, haproxy, h2o, wrk and h2load (Debian) for bench-pr
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian)
 	$(call apt,curl:curl openssl:openssl ssh:openssh-client redis-benchmark:redis-tools gcc:gcc gcc:libc6-dev,)
+	@# As packages rsyslog and syslog-ng exclude each other, so a machine with syslog-ng keeps it.
+	@if ! command -v syslog-ng >/dev/null; then $(MAKE) --no-print-directory deps-syslog; fi
+
+.PHONY: deps-syslog
+deps-syslog: # rsyslog, and syslog-ng unpacked to bin/syslog-ng with the libraries that it needs installed
+	$(call apt,rsyslogd:rsyslog rsyslogd:rsyslog-gnutls,rsyslog)
+	@[ -x bin/syslog-ng/usr/sbin/syslog-ng ] || { libs="libivykis0 libjson-c5 libnet1 libpcre3 libwrap0"; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$libs && \
+		mkdir -p bin/syslog-ng && cd bin/syslog-ng && apt-get -qq download syslog-ng-core && \
+		dpkg-deb -x syslog-ng-core_*.deb . && rm syslog-ng-core_*.deb; }
 
 # $(call apt,COMMAND:PACKAGE …,SERVICES) installs the packages whose command is missing, and stops
 # the services that Debian starts when it has installed one. A machine that has just started may be

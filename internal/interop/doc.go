@@ -15,6 +15,7 @@
 //	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
 //	clients ── TCP ─────────────► edge and HAProxy of Debian ── TCP ──► backends that are killed and stopped
+//	rsyslog, syslog-ng of Debian, go-syslog ◄── UDP, TCP, TLS, Unix sockets ── the output that speaks syslog
 //	HAProxy, nginx, curl of Debian, go-proxyproto ── headers of the PROXY protocol ──► edge, its codec
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a

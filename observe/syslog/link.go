@@ -77,6 +77,7 @@ func (l *link) connect() error {
 		l.raw = t.NetConn()
 	}
 	if l.fd, err = l.raw.(syscall.Conn).SyscallConn(); err != nil {
+		_ = l.raw.Close()
 		return l.postpone(err)
 	}
 	network := conn.RemoteAddr().Network()
