@@ -95,7 +95,7 @@ type Global struct {
 	Zone string `edge:"zone" example:"eu-1a" json:",omitzero"`
 	// File to which the process writes its id. Without the key none is written.
 	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" file:"write" restart:"true"`
-	// Place of the error log: `stderr`, `stdout` or a path.
+	// Place of the error log: `stderr`, `stdout`, a path, or a URL such as `syslog+udp://10.0.0.5:514`.
 	ErrorLog string `edge:"error_log" kind:"log_path" default:"stderr" example:"/var/log/edge/error.log" file:"write"`
 	// Time that open requests have to finish when the process is asked to stop.
 	// Example: "1m"

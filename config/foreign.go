@@ -182,6 +182,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"HAProxy", hintThreads, "nbthread nbproc"},
 	{"HAProxy", `is [metrics] with listen = ":9145", or "edge status" and [admin]`, "stats"},
 	{"HAProxy", hintCompress, "compression"},
+	{"HAProxy", `is output = ["syslog+udp://host:514"] in [log], or type = "syslog" in [log_sinks.NAME]`,
+		"log_tag log_send_hostname log_format_sd"},
 	{"HAProxy", hintRetry, "retries"},
 	{"HAProxy", hintCert, "crt"},
 	{"HAProxy", `has nothing here; user and group give up the rights of root`, "chroot"},

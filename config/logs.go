@@ -23,7 +23,8 @@ import (
 
 // Log says how requests are logged.
 type Log struct {
-	// Places of the access log: `stdout`, `stderr`, paths, or names of `[log_sinks]`. An empty list: no access log.
+	// Places of the access log: `stdout`, `stderr`, paths, URLs such as `syslog+udp://10.0.0.5:514`, or names of
+	// `[log_sinks]`. An empty list: no access log.
 	// Example: ["stdout", "/var/log/edge/access.log"]
 	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" file:"log"`
 	Logging
@@ -199,7 +200,8 @@ type logFile struct {
 // logFiles returns the files that logs go to, as they are written.
 func (doc *document) logFiles() (all []logFile) {
 	add := func(path string, at syntax.Span) {
-		if _, sink := doc.sinks[path]; !sink && path != "" && path != "stdout" && path != "stderr" {
+		_, sink := doc.sinks[path]
+		if !sink && path != "" && path != "stdout" && path != "stderr" && !value.IsLogTarget(path) {
 			all = append(all, logFile{path, at})
 		}
 	}

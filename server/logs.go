@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/logsink"
 )
 
 // lingerTime is how long an access log that a reload took away stays open, for requests that log to it.
@@ -81,6 +82,11 @@ func (p *accessLogs) prepare() error {
 			return err
 		}
 	}
+	for _, output := range outputs {
+		if err := p.openTarget(output.Path); err != nil {
+			return err
+		}
+	}
 	for _, path := range LogPaths(c) {
 		if old := p.now[path]; old != nil {
 			p.next[path] = old
@@ -111,13 +117,37 @@ func (p *accessLogs) openSink(d *config.Definition) error {
 		of.Kept.Release()
 		return err
 	}
-	k := &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}
-	o := observe.Options{Writer: sinkWriter{w}, Events: of.Logger}
-	if records, ok := w.(observe.RecordWriter); ok {
-		o.Records = recordSinkWriter{records}
-	}
-	return p.open(key, k, o)
+	return p.open(key, &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}, outputOf(w, of.Logger))
 }
+
+// openTarget opens output, where it is the URL of a server, or keeps it open.
+func (p *accessLogs) openTarget(output string) error {
+	if !value.IsLogTarget(output) || p.next[output] != nil {
+		return nil
+	}
+	if old := p.now[output]; old != nil {
+		p.next[output] = old
+		return nil
+	}
+	w, err := logsink.Target(output)
+	if err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	return p.open(output, &sink{path: output, writer: w}, outputOf(w, slog.With("server", output)))
+}
+
+// outputOf returns the options of an output that w is, with the logger of its failures. A reload and the end of the
+// process wait for a server that takes nothing no longer than serverWait.
+func outputOf(w io.Writer, events *slog.Logger) observe.Options {
+	o := observe.Options{Writer: sinkWriter{w}, Events: events}
+	if records, ok := w.(observe.RecordWriter); ok {
+		o.Records, o.CloseWait = recordSinkWriter{records}, serverWait
+	}
+	return o
+}
+
+// serverWait is how long the last records wait for an output that takes records.
+const serverWait = 2 * time.Second
 
 func (p *accessLogs) open(key string, k *sink, o observe.Options) (err error) {
 	p.reload.onFailure(func() { _ = k.close() })
@@ -158,10 +188,13 @@ func (p *accessLogs) describe(*ledger) {
 }
 
 func (p *accessLogs) stop() error {
-	var errs []error
-	for _, k := range slices.AppendSeq(p.lingering, maps.Values(p.now)) {
-		errs = append(errs, k.close())
+	all := slices.AppendSeq(p.lingering, maps.Values(p.now))
+	errs := make([]error, len(all))
+	var wait sync.WaitGroup
+	for i, k := range all { // each may wait for a slow output
+		wait.Go(func() { errs[i] = k.close() })
 	}
+	wait.Wait()
 	return errors.Join(errs...)
 }
 
@@ -206,13 +239,16 @@ func outputKey(c *config.Config, output string) string {
 	if c.Find(plugin.LogSinks, output) != nil {
 		return "//" + output
 	}
+	if value.IsLogTarget(output) {
+		return output
+	}
 	return filepath.Clean(output)
 }
 
 // LogPaths returns the files that c names for access logs, "stdout" and "stderr" among them, each once.
 func LogPaths(c *config.Config) (paths []string) {
 	for _, output := range c.Files("log") {
-		if c.Find(plugin.LogSinks, output.Path) != nil {
+		if c.Find(plugin.LogSinks, output.Path) != nil || value.IsLogTarget(output.Path) {
 			continue
 		}
 		if path := filepath.Clean(output.Path); !slices.Contains(paths, path) {
@@ -220,6 +256,17 @@ func LogPaths(c *config.Config) (paths []string) {
 		}
 	}
 	return paths
+}
+
+// LogFiles returns the files that c names for access logs and the error log, each once.
+func LogFiles(c *config.Config) []string {
+	all := LogPaths(c)
+	if path := c.Global.ErrorLog; path != "" && !value.IsLogTarget(path) {
+		all = append(all, filepath.Clean(path))
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(path string) bool { return path == "stdout" || path == "stderr" })
 }
 
 // by returns the logs that l asks for, one for each reactor; nil: there is none.

@@ -59,11 +59,13 @@ var (
 	LogSinks = &Kind{
 		Kind: plugin.LogSinks,
 		Doc: "Sinks of access logs beside files, by the names under which `output` of `[log]`, and `access_log` of " +
-			"listeners and routes, name them: such a name is no path. The types come from " +
-			"[modules](plugins.md#log-sinks).",
-		Does:   "Type of the log sink, of a module that the program was built with.",
+			"listeners and routes, name them: such a name is no path. They are [syslog](logging.md#syslog), and " +
+			"types of [modules](plugins.md#log-sinks).",
+		Does:   "Type of the log sink: `syslog`, or of a module that the program was built with.",
 		Use:    "name it in \"output\" of [log], or as \"access_log\" of a listener or of a route",
 		Unused: "Neither `output` of `[log]` nor an `access_log` names a log sink: it is not made.",
+		Own:    []string{"syslog"},
+		all:    "github.com/edge-proxy/edge/server/logsink",
 	}
 
 	BalanceMethods = &Kind{

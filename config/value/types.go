@@ -1,6 +1,7 @@
 package value
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe/syslog"
 )
 
 // Types of keys, beside the types of package schema. The comment after each is the Go type of its values.
@@ -100,15 +102,37 @@ func parseLogPath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) 
 
 // logPath reports a log that is no file, and returns whether s may name one.
 func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
+	if IsLogTarget(s) {
+		_, _, err := syslog.ParseTarget(s)
+		if err != nil {
+			wrong, hint, _ := strings.Cut(err.Error(), ": ")
+			d.Report.Errorf(n.Value, hint, "%s", wrong)
+		}
+		return err == nil
+	}
 	scheme, _, found := strings.Cut(s, "://")
-	if strings.HasPrefix(s, "syslog:") {
-		scheme, found = "syslog", true
+	switch {
+	case strings.HasPrefix(s, "syslog:"): // as nginx has it
+		_, to, _ := strings.Cut(s, "server=")
+		to, _, _ = strings.Cut(cmp.Or(to, "host:514"), ",")
+		url := "syslog+udp://" + to
+		if path, local := strings.CutPrefix(to, "unix:"); local {
+			url = "syslog+unix://" + path
+		}
+		d.Report.Errorf(n.Value, "write "+syntax.Quote(url), "%s is not the URL of a syslog server", syntax.Quote(s))
+		return false
+	case found || s == "otlp":
+		d.Report.Errorf(n.Value, `write "stdout", "stderr", a path or "syslog+udp://host:514"`,
+			"log output %s is not supported by this version", syntax.Quote(scheme))
+		return false
 	}
-	if found || s == "otlp" {
-		d.Report.Errorf(n.Value, `write "stdout", "stderr" or a path`, "log output %s is not supported by this version",
-			syntax.Quote(scheme))
-	}
-	return !found && s != "otlp"
+	return true
+}
+
+// IsLogTarget reports whether the output of a log is the URL of a server, not a path.
+func IsLogTarget(output string) bool {
+	scheme, _, found := strings.Cut(output, "://")
+	return found && strings.HasPrefix(scheme, "syslog")
 }
 
 func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

@@ -15,7 +15,6 @@ var unknownElsewhere = map[string]string{
 	"load_balancing.backends": "another way to write [[upstreams.NAME.backends]]",
 	"balance_methods":         "its types come from modules",
 	"discoverers":             "its types come from modules",
-	"log_sinks":               "its types come from modules",
 	"connection_filters":      "its types come from modules",
 	"tag":                     "other programs have no words for a request in their logs",
 }

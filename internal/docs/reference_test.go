@@ -13,6 +13,7 @@ import (
 	_ "github.com/edge-proxy/edge/config/caching" // likewise
 	_ "github.com/edge-proxy/edge/filter/builtin" // it registers the types of filters
 	"github.com/edge-proxy/edge/internal/testutil"
+	_ "github.com/edge-proxy/edge/server/logsink"        // and of log sinks
 	_ "github.com/edge-proxy/edge/server/process/rotate" // likewise
 	_ "github.com/edge-proxy/edge/static"                // and the one of destinations
 )

@@ -62,10 +62,7 @@ func days(d time.Duration) string {
 
 // folders returns where files are written.
 func (e *exam) folders() (all []string) {
-	for _, path := range append(server.LogPaths(e.config), e.config.Global.ErrorLog) {
-		if path == "stdout" || path == "stderr" || path == "" {
-			continue
-		}
+	for _, path := range server.LogFiles(e.config) {
 		dir := filepath.Dir(e.config.Global.FromWorkingDirectory(path))
 		if filepath.IsAbs(dir) && !slices.Contains(all, dir) {
 			all = append(all, dir)

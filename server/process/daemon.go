@@ -115,7 +115,7 @@ func (e *eventLog) detach() error {
 // redirect makes stderr the file of the output. e.changing is held.
 func (e *eventLog) redirect() error {
 	to := e.out.file
-	if to == os.Stderr {
+	if to == os.Stderr || to == nil {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
 			return err

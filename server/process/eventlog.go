@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,7 +13,10 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/server/logsink"
 )
 
 // eventsPerSecond bounds the lines of one kind in the event log: what a client can provoke must not fill a disk.
@@ -60,24 +64,27 @@ func (m *missing) add(s *observe.Sink) {
 	m.refused += st.Lost
 }
 
-// eventOutput is a file with the goroutine that writes to it.
+// eventOutput is a file, or a server, with the goroutine that writes to it.
 type eventOutput struct {
-	path string
-	file *os.File
-	sink *observe.Sink
+	path   string    // or the URL of the server
+	file   *os.File  // nil: it is a server
+	server io.Writer // nil: it is a file
+	sink   *observe.Sink
 }
 
 // standard are the files that error_log names by a word.
 var standard = map[string]*os.File{"stdout": os.Stdout, "stderr": os.Stderr}
 
-// openEventLog opens path, which may be a word of standard.
+// openEventLog opens path, which may be a word of standard, or the URL of a server.
 func openEventLog(path, level string) (*eventLog, error) {
 	e := &eventLog{last: observe.NewBounded(os.Stderr, eventsWait)}
 	out, err := e.open(path)
 	if err != nil {
 		return nil, err
 	}
-	e.is.FileInfo, e.is.err = out.file.Stat()
+	if e.is.err = fs.ErrInvalid; out.file != nil {
+		e.is.FileInfo, e.is.err = out.file.Stat()
+	}
 	e.setLevel(level)
 	e.out, e.sinks = out, []*observe.Sink{out.sink}
 	e.lines.Store(out.sink.Lines())
@@ -87,21 +94,33 @@ func openEventLog(path, level string) (*eventLog, error) {
 // open opens an output for use.
 func (e *eventLog) open(path string) (o *eventOutput, err error) {
 	o = &eventOutput{path: path, file: standard[path]}
-	if o.file == nil {
-		if o.file, err = observe.OpenFile(path); err != nil {
-			return nil, fmt.Errorf("error log: %w", err)
-		}
+	switch {
+	case value.IsLogTarget(path):
+		o.server, err = logsink.Target(path)
+	case o.file == nil:
+		o.file, err = observe.OpenFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("error log: %w", err)
+	}
+	to := o.server
+	if o.file != nil {
+		to = o.file
 	}
 	o.sink, err = observe.Open(observe.Options{
-		Writer: o.file, Notice: e.notice,
+		Writer: to, Notice: e.notice,
 		RingBytes: eventsBytes, BatchBytes: eventsBytes, Flush: eventsFlush, CloseWait: eventsWait,
 	})
 	return o, err
 }
 
-// close writes what waits and closes the file.
+// close writes what waits and closes the file, or the connection to the server.
 func (o *eventOutput) close() error {
 	err := o.sink.Close()
+	if o.server != nil {
+		_ = plugin.Close(o.server) // which ends a write that waits
+		return err
+	}
 	if standard[o.path] != nil {
 		return err
 	}
@@ -173,7 +192,7 @@ func (e *eventLog) register(r *observe.Registry) {
 func (e *eventLog) reopen() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	if standard[e.out.path] != nil {
+	if e.out.server != nil || standard[e.out.path] != nil {
 		return nil
 	}
 	next, err := e.open(e.out.path)

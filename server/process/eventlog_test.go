@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -255,5 +256,45 @@ func TestEventLog_isCounted(t *testing.T) {
 	e.sync()
 	if n := counter("edge_error_log_lost_total"); n < 1 {
 		t.Errorf("%v lost", n)
+	}
+}
+
+// The error log of a syslog server: severities are those of the levels, and a reload leads it elsewhere and back.
+func TestEventLog_syslog(t *testing.T) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	next := func() string {
+		t.Helper()
+		p := make([]byte, 8<<10)
+		_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
+		n, _, err := c.ReadFrom(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(p[:n])
+	}
+	target, file := "syslog+udp://"+c.LocalAddr().String(), filepath.Join(t.TempDir(), "log")
+	e := openLog(t, target)
+	log := e.logger()
+	for line, write := range map[string]func(string, ...any){
+		"<132>1 ": log.Warn, "<131>1 ": log.Error, "<134>1 ": log.Info,
+	} {
+		write("said", "by", line)
+		if got := next(); !strings.HasPrefix(got, line) || !strings.Contains(got, ` event - {"time":`) {
+			t.Errorf("%s is not %s", got, line)
+		}
+	}
+	if err := e.reopen(); err != nil {
+		t.Error(err)
+	}
+	e.use(openOutput(t, e, file))
+	log.Info("in the file")
+	e.use(openOutput(t, e, target))
+	log.Info("with the server again")
+	if got := next(); !strings.Contains(got, "again") || !strings.Contains(text(t, file), "in the file") {
+		t.Errorf("%s, %s", got, text(t, file))
 	}
 }

@@ -93,10 +93,7 @@ func (id *identity) ownLogs(c *config.Config) {
 	if id == nil {
 		return
 	}
-	for _, path := range append(server.LogPaths(c), c.Global.ErrorLog) {
-		if path == "stdout" || path == "stderr" {
-			continue
-		}
+	for _, path := range server.LogFiles(c) {
 		// O_EXCL follows no link: in a folder of the user one could lead to any file of root's.
 		f, err := safeopen.Open(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 		if err != nil {

@@ -146,7 +146,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 		_ = s.Stop() // the first error is the one to report
 		return notStarted(cfg, err)
 	}
-	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: logFiles, Reopen: p.reopenLogs})
+	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: server.LogFiles, Reopen: p.reopenLogs})
 	p.serve()
 	sup.ending()
 	logs.End()

@@ -4,12 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/pidfile"
 )
@@ -119,13 +116,3 @@ func (p *running) left(attrs ...any) []any {
 
 // reopenLogs opens all files of logs again.
 func (p *running) reopenLogs() error { return errors.Join(p.events.reopen(), p.server.Reopen()) }
-
-// logFiles returns the paths of the logs that c names, each once.
-func logFiles(c *config.Config) (paths []string) {
-	for _, path := range append(server.LogPaths(c), filepath.Clean(c.Global.ErrorLog)) {
-		if path != "stdout" && path != "stderr" && !slices.Contains(paths, path) {
-			paths = append(paths, path)
-		}
-	}
-	return paths
-}

@@ -178,7 +178,7 @@ func (n *Needs) addNamed(o *Options) {
 			}
 		case f.Use == "read" || f.Use == "page":
 			n.read(f.Key, f.Pos, f.Path)
-		case o.Config.Find(plugin.LogSinks, f.Path) == nil:
+		case o.Config.Find(plugin.LogSinks, f.Path) == nil && !value.IsLogTarget(f.Path):
 			n.write(f.Key, f.Pos, f.Path, f.Restart)
 		}
 	}

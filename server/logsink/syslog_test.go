@@ -1,0 +1,56 @@
+package logsink
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// Tables that a file may have, and the mistake that each of them is told of; "": none.
+func TestSyslog_keys(t *testing.T) {
+	for keys, want := range map[string]string{
+		`to = "syslog+udp://h"`: "",
+		"to = 'syslog+tls://h'\nformat = 'rfc3164'\nfacility = 'daemon'\napp = 'a'\nstructured_data = true": "",
+		``:                    `write to = "syslog+udp://10.0.0.5:514"`,
+		`to = "10.0.0.5:514"`: "write syslog+udp://host:514",
+		"to = 'syslog+udp://h'\nfacility = 'local9'": `"local9" is none of kern`,
+		"to = 'syslog+udp://h'\nformat = 'rfc5425'":  `must be "rfc5424" or "rfc3164"`,
+		"to = 'syslog+tcp://h'\nca = '/etc/ca.pem'":  "write syslog+tls://",
+		"to = 'syslog+tls://h'\ncert = '/etc/c.pem'": "name both, or neither",
+		"to = 'syslog+udp://h'\nmax_size = '1m'":     `must be between`,
+	} {
+		_, report := config.Options{TextOnly: true}.Parse("f", []byte("http.listen = ':80'\nlog.output = ['far']\n"+
+			"[log_sinks.far]\ntype = 'syslog'\n"+keys+"\n"))
+		var said strings.Builder
+		for _, e := range report.Errors {
+			said.WriteString(e.Error() + " " + e.Hint + "\n")
+		}
+		if want == "" && said.Len() > 0 || !strings.Contains(said.String(), want) {
+			t.Errorf("%s\nis told %q, want %q", keys, said.String(), want)
+		}
+	}
+}
+
+// Files that cannot be read, or have no certificate, are errors when the sink is made.
+func TestNewSyslog_files(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []Syslog{{CA: empty + "-not"}, {CA: empty}, {Cert: empty, Key: empty}} {
+		c.To = "syslog+tls://h"
+		if _, err := NewSyslog(&c, nil); err == nil || !strings.Contains(err.Error(), "empty.pem") &&
+			!strings.Contains(err.Error(), "PEM") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if _, err := Target("syslog+udp://127.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
+	if _, err := Target("syslog+udp://"); err == nil {
+		t.Error("a URL without a host makes a sink")
+	}
+}
