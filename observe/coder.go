@@ -172,13 +172,21 @@ func (c *coder) list(n, most int) int {
 func (c *coder) fields(v *[]Field, most int) {
 	n := c.list(len(*v), most)
 	if c.reads {
-		*v = (*v)[:0]
-		for range n {
-			*v = append(*v, Field{})
-		}
+		*v = append((*v)[:0], make([]Field, n)...)
 	}
 	for i := range (*v)[:n] {
 		c.string(&(*v)[i].Name)
 		c.string(&(*v)[i].Value)
+	}
+}
+
+func (c *coder) members(v *[]Member, most int) {
+	n := c.list(len(*v), most)
+	if c.reads {
+		*v = append((*v)[:0], make([]Member, n)...)
+	}
+	for i := range (*v)[:n] {
+		c.string(&(*v)[i].Name)
+		c.bytes(&(*v)[i].Value, textMax)
 	}
 }

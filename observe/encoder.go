@@ -121,7 +121,7 @@ func appendIDs(dst []byte, r *Record) []byte {
 	if len(r.RequestID) > 0 {
 		dst = appendJSON(dst, r.RequestID)
 	} else {
-		dst = appendHex(dst, &r.ID)
+		dst = AppendHex(dst, r.ID[:])
 	}
 	if len(r.TraceID) > 0 {
 		dst = append(dst, `","trace_id":"`...)

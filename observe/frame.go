@@ -80,14 +80,7 @@ func (r *Record) code(c *coder) {
 	c.bool(&r.Reused)
 	c.bool(&r.GRPC)
 	c.fields(&r.Fields, FieldsMax)
-	n := c.list(len(r.Members), MembersMax)
-	if c.reads {
-		r.Members = append(r.Members[:0], make([]Member, n)...)
-	}
-	for i := range r.Members[:n] {
-		c.string(&r.Members[i].Name)
-		c.bytes(&r.Members[i].Value, textMax)
-	}
+	c.members(&r.Members, MembersMax)
 	spanned := r.Span != nil
 	if c.bool(&spanned); !spanned {
 		r.Span = nil
@@ -115,8 +108,8 @@ func (s *Span) code(c *coder) {
 	c.addrPort(&s.Peer)
 	c.string(&s.Error)
 	c.bytes(&s.Target, textMax)
-	for _, f := range [...]*[]Field{&s.Attributes, &s.Request, &s.Answer} {
-		c.fields(f, AttributesMax)
+	for _, m := range [...]*[]Member{&s.Attributes, &s.Request, &s.Answer} {
+		c.members(m, AttributesMax)
 	}
 	n := c.list(len(s.Attempts), AttemptsMax)
 	if c.reads {

@@ -50,8 +50,8 @@ func full() *Record {
 	r.Span = &Span{
 		Trace: [16]byte{1}, ID: [8]byte{2}, Parent: [8]byte{3}, Flags: 3, State: []byte("a=1"), Name: []byte("GET x"),
 		Pattern: "/a/*", Secured: true, Peer: netip.MustParseAddrPort("[2001:db8::1]:80"), Error: "connection_refused",
-		Target: []byte("/b?c"), Attributes: []Field{{"a", "b"}}, Request: []Field{{"c", "d"}},
-		Answer: []Field{{"e", "f"}},
+		Target: []byte("/b?c"), Attributes: []Member{{"a", []byte("b")}},
+		Request: []Member{{"c", []byte("d")}}, Answer: []Member{{"e", nil}},
 		Attempts: []Attempt{
 			{ID: [8]byte{4}, Began: 1, Ended: 2, Number: 1, Backend: "a:1", Error: "connection_timeout", DNS: 5},
 			{ID: [8]byte{5}, Began: 3, Ended: 4, Number: 2, Backend: "b:2", Secured: true, Proto: ProtoHTTP2,
@@ -110,7 +110,7 @@ func TestAppendRecord_anyLengths(t *testing.T) {
 	check := func(path, line []byte, sni string, fields []Field, spanned bool, attempts uint8) bool {
 		r := &Record{Path: path, SNI: sni, Fields: fields, Line: Line{Text: line}}
 		if spanned {
-			r.Span = &Span{Attributes: fields, Attempts: make([]Attempt, attempts)}
+			r.Span = &Span{Attempts: make([]Attempt, attempts)}
 			for i := range r.Span.Attempts {
 				r.Span.Attempts[i].Number = i + 1
 			}

@@ -93,19 +93,18 @@ func appendMillis(dst []byte, ns int64) []byte {
 	return append(dst, '.', byte('0'+us/100), digits[2*low], digits[2*low+1])
 }
 
-// appendHex writes id in lower case, eight digits at a time.
-func appendHex(dst []byte, id *[16]byte) []byte {
-	var b [32]byte
-	for i := range 4 {
-		x := uint64(binary.LittleEndian.Uint32(id[4*i:]))
+// AppendHex appends id, whose length is a multiple of four, in lower case: eight digits at a time.
+func AppendHex(dst, id []byte) []byte {
+	for ; len(id) >= 4; id = id[4:] {
+		x := uint64(binary.LittleEndian.Uint32(id))
 		// One byte of id to each pair of bytes, then one nibble to each byte, high nibble first.
 		x = (x | x<<16) & 0x0000ffff0000ffff
 		x = (x | x<<8) & 0x00ff00ff00ff00ff
 		x = (x>>4 | x<<8) & 0x0f0f0f0f0f0f0f0f
 		letters := (x + 0x0606060606060606) >> 4 & 0x0101010101010101
-		binary.LittleEndian.PutUint64(b[8*i:], x+0x3030303030303030+letters*('a'-'0'-10))
+		dst = binary.LittleEndian.AppendUint64(dst, x+0x3030303030303030+letters*('a'-'0'-10))
 	}
-	return append(dst, b[:]...)
+	return dst
 }
 
 // stamp remembers the text of one second. A new one costs about 100 ns, a known one 5.

@@ -175,9 +175,9 @@ type Span struct {
 	Error   string // what Proxy-Status calls the failure; empty: there was none
 	Target  []byte // of the request as it was sent to backends; nil: as it came
 
-	Attributes []Field // further ones: AttributesMax of them
-	Request    []Field // fields of the request, by names in lower case
-	Answer     []Field // fields of the answer
+	Attributes []Member // further ones: AttributesMax of them
+	Request    []Member // fields of the request, by names in lower case
+	Answer     []Member // fields of the answer
 
 	Attempts []Attempt
 }

@@ -23,7 +23,7 @@ var layers = []struct{ name, folders string }{
 	{"sessions", "session tlsconn"},
 	{"engine", "engine internal/sim poller"},
 	{"codecs", "h1 h2 proxyproto"},
-	{"tools", "certs lang cache/policy message observe limits tinyufo timerwheel pool ketama"},
+	{"tools", "certs lang cache/policy message observe/otlp observe limits tinyufo timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
 		"internal/printable internal/list internal/tally internal/yield internal/invariant internal/fdpass"},
 }
@@ -53,6 +53,7 @@ var closed = []struct {
 	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
 	{"cache", []string{"config", "plugin", "filter"}, "a cache knows no file"},
 	{"cache/policy", []string{"lang", "observe"}, "a policy knows heads alone"},
+	{"proxy", []string{"observe/otlp"}, "what a proxy says of a request, others send"},
 	{"proxy", []string{"lang/geo/mmdb"}, "a proxy reads no file of a database"},
 	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
 	{"cmd/edge", []string{"config/import"}, "it is for edge-import"},
