@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/trace"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -48,6 +49,7 @@ type Server struct {
 	ConnFilters []*session.ConnFilter // for the connections of all listeners
 
 	AccessLog io.Writer // gets a line of JSON for each request, from a goroutine; nil: there is no access log
+	Traces    *Traces   // requests are recorded as parts of their traces, on all listeners; nil: none is
 
 	engine     *engine.Engine
 	proxy      *proxy.Proxy
@@ -58,6 +60,16 @@ type Server struct {
 	watches    []*health.Watch
 	log        *observe.Sink // nil without AccessLog
 	logs       []proxy.AccessLog
+	traces     *observe.Sink  // nil without Traces
+	tracing    *proxy.Tracing // likewise
+}
+
+// Traces says which requests of a Server are recorded as spans, and where: see proxy.Tracing.
+type Traces struct {
+	Exporter observe.RecordWriter // takes records on a goroutine, such as an otlp.Exporter; it is not closed
+	Share    float64              // of the traces that begin here, from 0 to 1
+	Most     float64              // traces a second at the most; 0: any number
+	Tracing  proxy.Tracing        // what else is said of them; Server sets its To and its Sampler
 }
 
 // Listener is a further listener of a Server. Its fields are as in the Server.
@@ -125,7 +137,7 @@ func (s *Server) Start() (err error) {
 		return err
 	}
 	s.proxy = proxy.New(s.engine, snapshot)
-	if err := s.openLog(); err != nil {
+	if err := errors.Join(s.openLog(), s.openTraces()); err != nil {
 		return err
 	}
 	for i := range all {
@@ -195,6 +207,24 @@ func (s *Server) openLog() (err error) {
 	return nil
 }
 
+// openTraces makes the outputs of spans, one for each reactor.
+func (s *Server) openTraces() (err error) {
+	if s.Traces == nil {
+		return nil
+	}
+	o := observe.Options{Records: s.Traces.Exporter, CloseWait: 2 * time.Second}
+	if s.traces, err = observe.Open(o); err != nil {
+		return err
+	}
+	t, reactors := s.Traces.Tracing, len(s.engine.Reactors())
+	t.Sampler, t.To = trace.NewSampler(s.Traces.Share, s.Traces.Most, reactors), nil
+	for range reactors {
+		t.To = append(t.To, s.traces.AccessLog(observe.FormatJSON))
+	}
+	s.tracing = &t
+	return nil
+}
+
 // listen opens l.
 func (s *Server) listen(l *Listener) error {
 	addr, err := parseAddr(l.Addr)
@@ -203,6 +233,9 @@ func (s *Server) listen(l *Listener) error {
 	}
 	if l.Listener.Log == nil {
 		l.Listener.Log = s.logs
+	}
+	if l.Listener.Tracing == nil {
+		l.Listener.Tracing = s.tracing
 	}
 	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
 	accept, o := srv.Accept, engine.ListenOptions{Addr: addr, Share: s.Share}
@@ -262,6 +295,9 @@ func (s *Server) stop() {
 	}
 	if s.log != nil {
 		_ = s.log.Close() // what its writer refused is in the event log
+	}
+	if s.traces != nil {
+		_ = s.traces.Close() // likewise
 	}
 }
 

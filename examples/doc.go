@@ -14,6 +14,7 @@
 //	resp          a store that speaks the protocol of Redis: a service of one's own
 //	services      three services that register themselves and find each other through edge
 //	ssh           a server that blocks, on connections of event loops
+//	traces        a proxy whose requests are spans in an OpenTelemetry collector
 //	subrequest    two answers that a filter joins into one
 //	upgrade       handlers of net/http that stream, and a handler that takes over its connection
 //	edge.toml     a configuration of the edge program to start from; docs/configuration.md has every key

@@ -57,7 +57,7 @@ func SampleLog(share float64) LogSample {
 
 // takes reports whether the exchange of k is in the sample.
 func (s *LogSample) takes(k *record) bool {
-	of := k.trace
+	of := k.traceID()
 	if len(of) == 0 {
 		of = k.given
 	}

@@ -110,6 +110,7 @@ func (s *Sub) send(depth uint8) {
 		s.address = from.Local() // a system call, and x may be gone when somebody asks
 	}
 	y.down, y.listener, y.client = (*subSide)(s), x.listener, x.client
+	subPart(&y.record, &x.record, h)
 	kinshipOf.Of(y).depth = depth
 	if len(x.listener.Log) > 0 || s.To == nil {
 		y.LogField("parent", x.ID())

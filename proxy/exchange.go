@@ -269,14 +269,17 @@ func (x *Exchange) reset() {
 	x.up.Reset()
 	x.toDown.Reset()
 	x.noted = x.noted[:0]
-	if len(x.given)+len(x.trace) > 0 {
-		x.given, x.trace = x.given[:0], x.trace[:0]
+	if len(x.given) > 0 {
+		x.given = x.given[:0]
 	}
 	if x.socket.asked {
 		x.socket = socket{}
 	}
 	if x.past != nil {
 		*x.past = past{}
+	}
+	if x.part != nil {
+		x.part.leave()
 	}
 	x.facts, x.progress = facts{}, progress{}
 }

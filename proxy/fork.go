@@ -31,7 +31,8 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.facts = x.facts
 	y.number, y.bodyIn, y.fault = x.local.numberOf(&x.record), 0, nil
 	y.status, y.answered, y.ours, y.cached = 0, 0, false, NoCache
-	y.given, y.trace = append(y.given, x.given...), append(y.trace, x.trace...)
+	y.given = append(y.given, x.given...)
+	forkPart(&y.record, &x.record)
 	y.started, y.target, y.authority = x.started, x.target, x.authority
 	y.Request.Become(&x.Request)
 	y.routed, y.asked, y.timeouts, y.matched, y.variants = x.routed, x.asked, x.timeouts, x.matched, x.variants
@@ -154,6 +155,7 @@ func Credit(x *Exchange, f *Forked) {
 		*x.past = *y.past
 	}
 	x.past.credit = y.up.To
+	x.part.credit(y.part)
 	x.up.ShowAttempts(&y.up)
 	x.noted = append(x.noted, y.noted...)
 }

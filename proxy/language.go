@@ -363,7 +363,7 @@ func (x *subject) Peer() netip.AddrPort  { return session.PeerIP((*Exchange)(x).
 func (x *subject) SocketIP() netip.Addr  { return session.SocketIP((*Exchange)(x).Client()) }
 func (x *subject) Local() netip.AddrPort { return (*Exchange)(x).Client().Local().IP }
 func (x *subject) ListenerName() string  { return x.listener.Name }
-func (x *subject) TraceID() []byte       { return x.trace }
+func (x *subject) TraceID() []byte       { return x.traceID() }
 func (x *subject) Attempts() int         { return int(x.up.Attempts) }
 func (x *subject) Bytes() (in, out int64) {
 	if o := x.origin; o != nil { // more may come meanwhile, and the reactor counts it

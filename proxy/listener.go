@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/tls"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"net/netip"
 	"strconv"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
+	"github.com/edge-proxy/edge/proxy/trace"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -39,6 +37,7 @@ type Listener struct {
 	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way
 
 	RequestID   *RequestID         // the field that has the number of a request; nil: none has
+	Tracing     *Tracing           // its requests have parts of traces; nil: fields of traces are passed on
 	Redact      *observe.Redaction // hides values of queries in records and lines of access logs; nil: nothing
 	Traceparent bool               // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
 
@@ -107,7 +106,8 @@ func (l *Listener) composed() *Listener {
 	add(l.StrictSNI, namedByHandshake)
 	add(l.RedirectToHTTPS != 0, askedByHTTPS)
 	add(l.RequestID != nil, takeID)
-	add(l.Traceparent, traced)
+	add(l.Traceparent && l.Tracing == nil, traced)
+	add(l.Tracing != nil, joined)
 	if l.RequestID != nil && !l.RequestID.NoAnswer {
 		c.answerFields = append(c.answerFields, giveID)
 	}
@@ -219,17 +219,14 @@ func giveID(k *record, _, answer *message.Head) { answer.Set(k.listener.RequestI
 
 // traced has the request be part of a trace.
 func traced(k *record, h *message.Head) *Error {
-	if trace := forwarding.TraceOf(h); trace != nil {
-		k.trace = append(k.trace[:0], trace...)
-		return nil
+	c, ok := trace.Of(h)
+	if !ok {
+		c.Begin()
+		c.Flags = trace.Sampled
+		c.Set(h, trace.NewID())
 	}
-	var trace [16]byte
-	var parent [8]byte
-	binary.LittleEndian.PutUint64(trace[:], rand.Uint64())
-	binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
-	binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
-	forwarding.SetTraceparent(h, trace, parent)
-	k.trace = hex.AppendEncode(k.trace[:0], trace[:])
+	p := partOf(k)
+	p.hex = observe.AppendHex(p.hex, c.Trace[:])
 	return nil
 }
 

@@ -24,10 +24,12 @@ import (
 // Unlog has no access log get the record of x. Filters of the phase Log get it.
 func Unlog(x *Exchange) { x.unlogged = true }
 
-// logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access log.
+// logExchange makes the record of x, where somebody wants it, and gives it to the filters, then to the access log, then
+// to the outputs of traces.
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.logs(), x.filters().log
-	if logs == nil && len(list) == 0 {
+	traced := x.part != nil && x.part.on && x.part.recorded(x.tracing(), x)
+	if logs == nil && len(list) == 0 && !traced {
 		return
 	}
 	r := (*observe.Record)(nil)
@@ -60,6 +62,16 @@ func (l *local) logExchange(x *Exchange) {
 		} else {
 			log.Append(r)
 		}
+	}
+	if traced {
+		if r == nil {
+			r = l.takeRecord()
+			l.fill(r, x)
+		}
+		t := x.tracing()
+		r.Span, r.SampleRate = x.part.fill(t, x), ""
+		t.To[l.reactor.Index()].Append(r)
+		r.Span = nil
 	}
 	if r != nil {
 		l.record = r
@@ -101,7 +113,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r.Time, r.Dur = now-dur, dur
 	r.ID = x.ownID()
-	r.RequestID, r.TraceID = x.given, x.trace
+	r.RequestID, r.TraceID = x.given, x.traceID()
 	r.Listener = x.listener.Name
 	r.ClientIP, r.ClientPort = x.client, 0
 	if !x.client.IsValid() {

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/proxy/trace"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -92,8 +93,8 @@ func openGuarded(x *Exchange, d Destination, to session.Receiver) (s session.Str
 func (x *Exchange) send(s session.Stream) {
 	x.up.Started(s)
 	bodyless := x.up.Body.Bodyless()
-	if t := &x.timeouts; x.up.Call || t.FirstByte > 0 || t.Read > 0 {
-		(*upSide)(x).Tune(s)
+	if t := &x.timeouts; x.up.Call || t.FirstByte > 0 || t.Read > 0 || x.part.sampling() {
+		x.up.Course.Span = (*upSide)(x).Tune(s)
 	}
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
 		upError(x, err)
@@ -142,8 +143,8 @@ func (x *Exchange) upFailed(f *Error) {
 // Send sends the request to the stream of an attempt.
 func (u *upSide) Send(s session.Stream) { (*Exchange)(u).send(s) }
 
-// Tune prepares the stream of an attempt for the request.
-func (u *upSide) Tune(s session.Stream) {
+// Tune prepares the stream of an attempt for the request, and the request for it.
+func (u *upSide) Tune(s session.Stream) (span trace.ID) {
 	if u.up.Call {
 		if s, ok := s.(session.Unhurried); ok {
 			s.Unhurry()
@@ -152,6 +153,11 @@ func (u *upSide) Tune(s session.Stream) {
 	if s, ok := s.(session.Patient); ok {
 		s.SetPatience(u.timeouts.FirstByte, u.timeouts.Read)
 	}
+	if u.part.sampling() {
+		span = trace.NewID()
+		u.part.context.Set(&u.Request, span)
+	}
+	return span
 }
 
 // Reopen begins another attempt where the exchange leads by now, and sends the request.
@@ -209,9 +215,12 @@ func (u *upSide) Turn() forward.Failure {
 	return nil
 }
 
-// Tried keeps the first attempt that failed for the record of the exchange.
-func (u *upSide) Tried(m *backend.Member, f forward.Failure, status int) {
-	if u.local.rings == nil {
+// Tried keeps the attempts that failed for the trace, and the first of them for the record of the exchange.
+func (u *upSide) Tried(e *forward.Ended) {
+	if u.part != nil && u.part.on {
+		u.part.noteTried(e, (*Exchange)(u))
+	}
+	if u.local.rings == nil || e.Failure == nil && e.Status == 0 {
 		return
 	}
 	if u.past == nil {
@@ -220,12 +229,12 @@ func (u *upSide) Tried(m *backend.Member, f forward.Failure, status int) {
 	if u.past.first.Backend != 0 {
 		return
 	}
-	how := recent.StatusOutcome(status)
-	if f != nil {
-		how = f.(*Error).noted()
+	how := recent.StatusOutcome(e.Status)
+	if e.Failure != nil {
+		how = e.Failure.(*Error).noted()
 	}
 	after := time.Duration(u.local.reactor.Now() - u.started)
-	u.past.first = recent.MakeTry(backend.TagOf(m).Of(m.Address()), how, after)
+	u.past.first = recent.MakeTry(backend.TagOf(e.Member).Of(e.Member.Address()), how, after)
 }
 
 // Route returns the name of the route, and the class of the request.

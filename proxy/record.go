@@ -17,8 +17,9 @@ import (
 type record struct {
 	local *local
 	given []byte          // the number that the request came with, where that is accepted
-	trace []byte          // the identity of its trace, where it is looked for
 	noted []observe.Field // by LogField
+
+	part *part // in a trace, where that is looked for; nil until it is needed, then kept
 
 	past *past // of attempts that failed; nil until it is needed, then kept
 
@@ -97,7 +98,15 @@ func (l *local) numberOf(k *record) uint64 {
 
 // TraceID returns the identity of the trace that the request is part of, in hexadecimal; "" where the listener does not
 // look for one.
-func (k *record) TraceID() string { return string(k.trace) }
+func (k *record) TraceID() string { return string(k.traceID()) }
+
+// traceID is TraceID, borrowed until the exchange ends; nil: nobody looks for one.
+func (k *record) traceID() []byte {
+	if k.part == nil {
+		return nil
+	}
+	return k.part.hex
+}
 
 // LogField adds a member to the record of the exchange in access logs in JSON: observe.FieldsMax of them at the most. A
 // later one does not replace an earlier one of that name.

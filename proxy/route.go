@@ -54,6 +54,8 @@ type Route struct {
 	Log    []AccessLog            // by Reactor.Index; nil: the listener's
 	LogsBy map[string][]AccessLog // in place of Log for the requests of listeners, by Listener.Name
 
+	Tracing *Tracing // in place of the Tracing of listeners that have one; nil: theirs
+
 	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 
 	Pages     *page.Set // in place of the proxy's own for failures, before the listener's; nil: none
@@ -64,6 +66,7 @@ type Route struct {
 	rest           int  // where in a path {rest} begins
 	lead, grpcLead lead // of To and GRPCTo
 	tag            observe.Tag
+	pattern        string // of paths, as traces have it
 }
 
 // NewRoute makes a Route of a pattern such as "api.example.com/v1/*", as a configuration has it: see
@@ -238,6 +241,9 @@ func (s *Snapshot) add(r *Route, filters []*Filter, gates int) error {
 	}
 	all = append(all, own...)
 	r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
+	if r.pattern = r.Path; !r.Exact {
+		r.pattern = strings.TrimRight(r.Path, "/") + "/*"
+	}
 	r.rest = len(strings.TrimRight(route.NormalPath(r.Path), "/"))
 	if r.Rewrite != nil {
 		f, err := r.Rewrite.filter()

@@ -95,6 +95,9 @@ func (x *Exchange) prepare() bool {
 		x.fail(f)
 		return false
 	}
+	if x.part != nil && x.part.on {
+		x.part.decide(&x.Request, &x.record)
+	}
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.route == noRoute || x.call.form != grpc.None {
 		armTotal(x)
 	}

@@ -40,12 +40,22 @@ type attempt struct {
 	Connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	SentAt    int64 // the last byte of its body was; 0: it has none, or not yet
 	FirstByte int64
+	Course    Course
 
 	conn     *upstream.Conn     // whose stream it is
 	shared   *upstream.Conn     // whose stream it was, where others used it too
 	receiver session.Receiver   // gets the answer, once there is a connection
 	limited  *admission.Limiter // it holds a place at the backend; nil: none
 	pause    time.Duration      // before the next try
+}
+
+// Course is what a trace tells of an attempt, beside its times.
+type Course struct {
+	Span    [8]byte       // its part in the trace; zeros: none
+	number  int32         // of all attempts of the Request, from 1
+	version message.Proto // of the connection; 0: there was none yet
+	hedge   bool          // it was made while another one waited
+	told    bool          // the owner was told of its end
 }
 
 // aim says where the next try goes.
@@ -125,10 +135,43 @@ func (a *attempt) fail(q *Request, f Failure, code session.Code, cause error) {
 	a.tried(q, f, 0)
 }
 
-// tried tells the owner of the end of a.
+// tried tells the owner of the end of a, once.
 func (a *attempt) tried(q *Request, f Failure, status int) {
-	if a.Backend != nil {
-		q.owner.Tried(a.Backend, f, status)
+	if a.Backend != nil && !a.Course.told {
+		a.Course.told = true
+		q.local.ended = Ended{a.try(), f, status}
+		q.owner.Tried(&q.local.ended)
+	}
+}
+
+// Try is what a record tells of an attempt. Times are of the reactor, in ns; 0: that was not reached.
+type Try struct {
+	Member    *backend.Member
+	Span      [8]byte
+	Number    int
+	Connected int64
+	FirstByte int64
+	Version   message.Proto // of the connection; 0: there was none
+	Secured   bool
+	Reused    bool
+	Hedge     bool // it was made while another one waited
+	Told      bool // Owner.Tried has told of it
+}
+
+// Last returns the attempt that q has made last; Member is nil where it made none.
+func (q *Request) Last() Try {
+	if q.Attempts == 0 {
+		return Try{}
+	}
+	return q.try()
+}
+
+func (a *attempt) try() Try {
+	c := &a.Course
+	return Try{
+		Member: a.Backend, Span: c.Span, Number: int(c.number), Connected: a.Connected,
+		FirstByte: a.FirstByte, Version: c.version, Secured: a.To != nil && a.To.Upstream.Options().TLS.On,
+		Reused: a.Reused, Hedge: c.hedge, Told: c.told,
 	}
 }
 

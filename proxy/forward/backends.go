@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
@@ -72,6 +73,7 @@ func (q *Request) noBackend() Failure {
 
 // connect takes a connection to the backend that was chosen.
 func (q *Request) connect(to session.Receiver) (session.Stream, error) {
+	q.Course = Course{number: q.Attempts + 1}
 	q.waiter.Upgrade = q.head.Upgrade
 	c, err := q.To.Upstream.Take(q.local.Reactor, q.Backend, int(q.address), q.aim == sameAddress, &q.waiter)
 	switch err {
@@ -112,6 +114,7 @@ func (q *Request) taken(c *upstream.Conn, to session.Receiver) session.Stream {
 	b := q.To
 	s := c.Open(to)
 	q.conn, q.shared, q.Reused = c, nil, c.Reused() // it tells of the exchange that Open began
+	q.Course.version = versionOf(c)
 	if b.Retry.PerTry > 0 && q.aside&timed == 0 {
 		q.bound(q.local.Reactor.Now())
 	}
@@ -123,6 +126,14 @@ func (q *Request) taken(c *upstream.Conn, to session.Receiver) session.Stream {
 		q.name(&q.attempt)
 	}
 	return s
+}
+
+// versionOf returns the version of HTTP that c speaks.
+func versionOf(c *upstream.Conn) message.Proto {
+	if c.Shared() {
+		return message.HTTP20
+	}
+	return message.HTTP11
 }
 
 // name gives the head the Host of the backend of a.

@@ -173,6 +173,7 @@ func (g *hedge) open(m *backend.Member) {
 	a.enter(q, m)
 	a.address = int32(b.View.NextAddress(r, m))
 	g.second, g.passed, g.sent = r.Now(), 0, false
+	a.Course = Course{number: q.Attempts + 1, hedge: true}
 	c, err := b.Upstream.Take(r, m, int(a.address), false, &g.waiter)
 	if err == upstream.ErrQueueFull || err == upstream.ErrWait && b.Upstream.Queued() > 0 {
 		g.waiter.Cancel()
@@ -218,7 +219,7 @@ func (g *hedge) send(c *upstream.Conn) {
 	if a.NameHost {
 		q.name(a)
 	}
-	q.owner.Tune(s)
+	a.Course.Span, a.Course.version = q.owner.Tune(s), versionOf(c)
 	g.sent = !q.Body.Begun()
 	if err := s.SendHead(q.head, g.sent); err != nil {
 		g.refuse(err)
@@ -307,6 +308,7 @@ func (g *hedge) withdraw(a *attempt, w *upstream.Waiter, began int64) {
 // takeBack takes the request of an attempt back. On HTTP/1 that costs the connection.
 func (g *hedge) takeBack(a *attempt, w *upstream.Waiter) {
 	w.Cancel()
+	a.tried(g.q, nil, 0)
 	if s := a.Stream; s != nil {
 		if !a.conn.Shared() {
 			g.q.local.Stats.Hedges.Closed++

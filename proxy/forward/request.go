@@ -63,8 +63,9 @@ type Owner interface {
 
 	// Send sends the request to the stream of an attempt.
 	Send(s session.Stream)
-	// Tune prepares the stream of an attempt for the request: its times, and whether its frames may wait.
-	Tune(s session.Stream)
+	// Tune prepares the stream of an attempt for the request: its times, and whether its frames may wait. The request
+	// gets the context of its trace. span is the attempt's part in that, zeros where it has none.
+	Tune(s session.Stream) (span [8]byte)
 	// Reopen begins another attempt where the owner leads by now, and sends the request.
 	Reopen()
 	// Fail ends the exchange: nothing is left to try.
@@ -77,9 +78,8 @@ type Owner interface {
 	Moved(b *Backends) bool
 	// Turn makes the request ready for where the owner leads by now. It returns nil, or why it leads nowhere.
 	Turn() Failure
-	// Tried tells of an attempt at m that ended without the answer: by f or, where that is nil, with a status for which
-	// another attempt is made.
-	Tried(m *backend.Member, f Failure, status int)
+	// Tried tells of an attempt that ended without the answer. e is borrowed until return.
+	Tried(e *Ended)
 	// Route returns the name of the route, and the class of its requests.
 	Route() (name string, class admission.Class)
 	// LogField adds a member to the log record.
@@ -90,6 +90,13 @@ type Owner interface {
 	WallTime() time.Time
 	// Rescue is deferred where the reactor has no connection that it could close for a panic.
 	Rescue()
+}
+
+// Ended is an attempt that ended without the answer.
+type Ended struct {
+	Try
+	Failure Failure // nil: see Status
+	Status  int     // of an answer that another attempt replaces; 0: it was withdrawn, since another one was answered
 }
 
 // Failure is the failure of an attempt, as its owner names it.
@@ -123,6 +130,8 @@ type Local struct {
 	Reactor *engine.Reactor
 	Stats   Stats
 	Debug   bool // attempts that succeed are logged
+
+	ended Ended // that Owner.Tried is told of
 
 	toldOwn int64 // reactor time of the last line about a failure of the proxy's own: see TellOwn
 }
@@ -181,6 +190,7 @@ func (q *Request) PreparedAs(of *Request) { q.host, q.hostSet = of.host, of.host
 func (q *Request) ShowAttempts(of *Request) {
 	q.Attempts, q.Backend, q.Reused, q.Detail = of.Attempts, of.Backend, of.Reused, of.Detail
 	q.Connected, q.SentAt, q.FirstByte = of.Connected, of.SentAt, of.FirstByte
+	q.Course = of.Course
 	q.Waited, q.Dialled, q.Secured = of.Waited, of.Dialled, of.Secured
 }
 
