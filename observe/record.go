@@ -103,7 +103,7 @@ type Record struct {
 
 	Line Line // for an output that takes records
 
-	hidden [2][]byte // room of Redact
+	hidden [3][]byte // room of Redact
 
 	Span *Span // of its trace; nil: it is part of none, or not sampled
 }

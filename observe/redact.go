@@ -34,12 +34,15 @@ func NewRedaction(names []string) *Redaction {
 }
 
 // Hides reports whether d hides the values of that name.
-func (d *Redaction) Hides(name string) bool { return d != nil && d.names(view(name)) }
+func (d *Redaction) Hides(name string) bool {
+	_, parted := nameBefore(view(name))
+	return d != nil && d.names(view(name), parted)
+}
 
 // Text returns text with Redacted in place of each value to be hidden: text itself where there is none, else a copy in
 // *room. text is a query, a target, a URL, or anything else with name=value in it. A name begins with the text or after
-// one of "?&;#= ", and a value ends before "&" or "#": origins differ in what they read as a parameter, and this hides
-// more than any of them reads. An empty value stays. Allocates only where *room is too small.
+// one of "?&;#= ", and a value ends before "&": origins differ in what they read as a parameter, and this hides more
+// than any of them reads. An empty value stays. Allocates only where *room is too small.
 func (d *Redaction) Text(room *[]byte, text []byte) []byte {
 	if d == nil {
 		return text
@@ -64,31 +67,58 @@ func (d *Redaction) Text(room *[]byte, text []byte) []byte {
 	return *room
 }
 
-// valueLen returns how long the value is that p begins with.
+// valueLen returns how long the value is that p begins with. A "#" does not end it: values of cookies may have one.
 func valueLen(p []byte) int {
-	if end := bytes.IndexAny(p, "&#"); end >= 0 {
+	if end := bytes.IndexByte(p, '&'); end >= 0 {
 		return end
 	}
 	return len(p)
 }
 
-// nameBefore returns the name that p ends with.
-func nameBefore(p []byte) []byte {
-	at := len(p)
-	for at > 0 && !isBreak[p[at-1]] {
+// What a byte is to a name.
+const (
+	breaks = 1 << iota // a name begins after it
+	parts              // names may have it, and parts of names lie between two of it; or it escapes a byte
+)
+
+var nameByte = [256]uint8{'?': breaks, '&': breaks, ';': breaks, '#': breaks, '=': breaks, ' ': breaks,
+	'%': parts, '[': parts, ']': parts, '+': parts, ',': parts, '"': parts, '\t': parts}
+
+// nameBefore returns the name that p ends with, and whether it has a byte of parts.
+func nameBefore(p []byte) (name []byte, parted bool) {
+	at, found := len(p), uint8(0)
+	for at > 0 && nameByte[p[at-1]]&breaks == 0 {
 		at--
+		found |= nameByte[p[at]]
 	}
-	return p[at:]
+	return p[at:], found != 0
 }
 
-var isBreak = [256]bool{'?': true, '&': true, ';': true, '#': true, '=': true, ' ': true}
-
-// names reports whether name, as it came, is one of the names of d.
-func (d *Redaction) names(name []byte) bool {
-	if bytes.IndexByte(name, '%') >= 0 {
-		var room [NameMax + 1]byte // a longer name is cut, and no name of d
-		name = unescaped(room[:0], name)
+// names reports whether name, as it came, is one of the names of d, or has one as a part: token[] and user[password]
+// are parameters token and password for PHP and Rails, and +token is token for PHP.
+func (d *Redaction) names(name []byte, parted bool) bool {
+	if d.has(name) {
+		return true
 	}
+	if !parted {
+		return false
+	}
+	var room [textMax]byte // the value of a longer name is beyond what logs have of a text
+	name = unescaped(room[:0], name)
+	from := 0
+	for at, c := range name {
+		if nameByte[c] != 0 && c != '%' {
+			if d.has(name[from:at]) {
+				return true
+			}
+			from = at + 1
+		}
+	}
+	return d.has(name[from:]) || d.has(name)
+}
+
+// has reports whether name, without escapes, is one of the names of d.
+func (d *Redaction) has(name []byte) bool {
 	if len(name) >= len(d.byLen) {
 		return false
 	}
@@ -128,7 +158,9 @@ func equalFolded(name []byte, lower string) bool {
 	return true
 }
 
-// Redact hides in Query and Referer of r what d names. The copies are r's own: they last until the next Redact.
+// Redact hides in Path, Query and Referer of r what d names: a path may have parameters after ";". The copies are r's
+// own: they last until the next Redact.
 func (r *Record) Redact(d *Redaction) {
 	r.Query, r.Referer = d.Text(&r.hidden[0], r.Query), d.Text(&r.hidden[1], r.Referer)
+	r.Path = d.Text(&r.hidden[2], r.Path)
 }

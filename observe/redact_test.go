@@ -16,24 +16,34 @@ var secretNames = []string{"token", "access_token", "X-Amz-Signature", "sig"}
 func TestRedaction(t *testing.T) {
 	d := NewRedaction(secretNames)
 	for text, want := range map[string]string{
-		"":                                   "",
-		"token":                              "token",
-		"token=":                             "token=",
-		"token=s3":                           "token=REDACTED",
-		"a=1&ToKeN=s3&b=2":                   "a=1&ToKeN=REDACTED&b=2",
-		"token=s3&token=s3":                  "token=REDACTED&token=REDACTED",
-		"t%6Fken=s3":                         "t%6Fken=REDACTED",
-		"%74%6f%6B%65%6e=s3":                 "%74%6f%6B%65%6e=REDACTED",
-		"tok%65n%=1":                         "tok%65n%=1",
-		"x-amz-signature=s3&X-Amz-Date=1":    "x-amz-signature=REDACTED&X-Amz-Date=1",
-		"a;token=s3;b&c=1":                   "a;token=REDACTED&c=1",
-		"a=token=s3":                         "a=token=REDACTED",
-		"token=s3=s3&b":                      "token=REDACTED&b",
-		"/path?token=s3":                     "/path?token=REDACTED",
-		"/token=s3":                          "/token=s3",
-		"https://x/?token=s3#sig=s3":         "https://x/?token=REDACTED#sig=REDACTED",
-		"mytoken=1&tokens=2&token_=3&oken=4": "mytoken=1&tokens=2&token_=3&oken=4",
-		"a=1; token=s3; b=2":                 "a=1; token=REDACTED",
+		"":                                     "",
+		"token":                                "token",
+		"token=":                               "token=",
+		"token=s3":                             "token=REDACTED",
+		"a=1&ToKeN=s3&b=2":                     "a=1&ToKeN=REDACTED&b=2",
+		"token=s3&token=s3":                    "token=REDACTED&token=REDACTED",
+		"t%6Fken=s3":                           "t%6Fken=REDACTED",
+		"%74%6f%6B%65%6e=s3":                   "%74%6f%6B%65%6e=REDACTED",
+		"tok%65n%=1":                           "tok%65n%=1",
+		"x-amz-signature=s3&X-Amz-Date=1":      "x-amz-signature=REDACTED&X-Amz-Date=1",
+		"a;token=s3;b&c=1":                     "a;token=REDACTED&c=1",
+		"a=token=s3":                           "a=token=REDACTED",
+		"token=s3=s3&b":                        "token=REDACTED&b",
+		"/path?token=s3":                       "/path?token=REDACTED",
+		"/path;token=s3":                       "/path;token=REDACTED",
+		"/token=s3":                            "/token=s3",
+		"https://x/?token=s3#sig=s3":           "https://x/?token=REDACTED",
+		"mytoken=1&tokens=2&token_=3&oken=4":   "mytoken=1&tokens=2&token_=3&oken=4",
+		"a=1; token=s3; b=2":                   "a=1; token=REDACTED",
+		"token=s#3":                            "token=REDACTED", // of a cookie
+		"token[]=s3&token[a]=s3":               "token[]=REDACTED&token[a]=REDACTED",
+		"user[token]=s3":                       "user[token]=REDACTED",
+		"user%5Btoken%5d=s3":                   "user%5Btoken%5d=REDACTED",
+		"+token=s3&%20token=s3":                "+token=REDACTED&%20token=REDACTED",
+		"next=/a%3Ftoken=s3":                   "next=/a%3Ftoken=REDACTED",
+		`keyId="a",sig="s3",b="1"`:             `keyId="a",sig=REDACTED`,
+		"user[tokens]=1&[]=2&%5b=3":            "user[tokens]=1&[]=2&%5b=3",
+		strings.Repeat("a", 200) + "[token]=1": strings.Repeat("a", 200) + "[token]=REDACTED",
 		"access_token=" + strings.Repeat("s3", 99): "access_token=REDACTED",
 		strings.Repeat("%74", 90) + "=1":           strings.Repeat("%74", 90) + "=1",
 	} {
@@ -93,10 +103,11 @@ func TestRedaction_asURLReadsIt(t *testing.T) {
 
 func TestRecord_redact(t *testing.T) {
 	d := NewRedaction(secretNames)
-	r := &Record{Query: []byte("a=1&sig=x&b=2"), Referer: []byte("https://x/?token=1")}
+	r := &Record{Query: []byte("a=1&sig=x&b=2"), Referer: []byte("https://x/?token=1"), Path: []byte("/a;sig=1")}
 	r.Redact(d)
-	if string(r.Query) != "a=1&sig=REDACTED&b=2" || string(r.Referer) != "https://x/?token=REDACTED" {
-		t.Errorf("%s, %s", r.Query, r.Referer)
+	if string(r.Path) != "/a;sig=REDACTED" || string(r.Query) != "a=1&sig=REDACTED&b=2" ||
+		string(r.Referer) != "https://x/?token=REDACTED" {
+		t.Errorf("%s, %s, %s", r.Path, r.Query, r.Referer)
 	}
 	query, referer := []byte("a=1&sig=x&b=2"), []byte("https://x/?a=1")
 	allocs := testutil.Allocs(1000, func() {
@@ -111,7 +122,7 @@ func TestRecord_redact(t *testing.T) {
 func BenchmarkRecord_Redact(b *testing.B) {
 	d := NewRedaction(strings.Fields("access_token api_key apikey auth client_secret code id_token key " +
 		"password refresh_token secret sig signature token X-Amz-Signature X-Goog-Signature AWSAccessKeyId"))
-	r := &Record{}
+	r := &Record{Path: []byte("/search/things")}
 	query := []byte("q=networking+engine&page=2&utm_source=newsletter&lang=en")
 	referer := []byte("https://www.example.com/search?q=engine")
 	b.ReportAllocs()
