@@ -514,6 +514,9 @@ func (r recordsOnly) Write(p []byte) (int, error) { return r.WriteRecords(p) }
 // would only fill the rings.
 func (s *Sink) write(p []byte) {
 	n := s.put(p)
+	if s.writer.framed { // a module may count a part of a frame
+		n = len(s.writer.wholeWithin(p, n))
+	}
 	s.lost.Add(s.writer.count(p[n:]))
 }
 

@@ -619,3 +619,24 @@ func TestSink_slowOutputKeepsUp(t *testing.T) {
 		closeSink(t, s)
 	})
 }
+
+// overCounter is a RecordWriter that says that it took a part of a frame.
+type overCounter struct{}
+
+func (overCounter) WriteRecords(p []byte) (int, error) { return frameLen(p) + 1, io.ErrShortWrite }
+
+// A count that ends within a frame, which a writer of a module may return, is taken for the whole frames before it.
+func TestSink_countWithinFrame(t *testing.T) {
+	s := open(t, Options{Records: overCounter{}, Events: slog.New(slog.DiscardHandler)})
+	log := s.AccessLog(FormatJSON)
+	for range 3 {
+		log.Append(&Record{Path: []byte("/" + strings.Repeat("a", 200))})
+	}
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if lost := s.Stats().Lost; lost != 2 {
+		t.Errorf("%d records are lost, want 2", lost)
+	}
+	closeSink(t, s)
+}
