@@ -141,6 +141,9 @@ func (l *lineLog) AppendOf(x *Exchange, r *observe.Record) {
 		l.to.AppendLine(l.text)
 		return
 	}
+	if len(l.text) == 0 {
+		l.text = append(l.text, ' ') // an empty text would stand for the form of the log
+	}
 	r.Line.Text = l.text
 	l.to.Append(r)
 	r.Line.Text = nil

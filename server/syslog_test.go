@@ -57,6 +57,10 @@ access_log.line = "{path} {status}"
 pattern = "/combined"
 dest = "status:200"
 access_log.format = "combined"
+[[routes]]
+pattern = "/empty"
+dest = "status:204"
+access_log.line = "{query.none}"
 `, udp, path)
 	for _, c := range []struct{ path, url, table string }{
 		{"/ok?token=x", `^<134>1 \S+Z \S+ edge \d+ access - {"time".*"query":"token=REDACTED".*"status":204.*}$`,
@@ -65,6 +69,7 @@ access_log.format = "combined"
 			`^<27>1 \S+Z \S+ front \d+ access \[edge@32473 status="502".* reason="backend:connect"\] /bad 502$`},
 		{"/combined", `^<134>1 .* access - 127\.0\.0\.1 - - .*"GET /combined HTTP/1\.1" 200`,
 			`^<30>1 .*\] 127\.0\.0\.1`},
+		{"/empty", `^<134>1 \S+Z \S+ edge \d+ access - +$`, `^<30>1 .*\] +$`},
 	} {
 		get(t, s, "web", c.path)
 		if got := byURL(); !regexp.MustCompile(c.url).MatchString(got) {
