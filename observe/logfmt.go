@@ -36,13 +36,24 @@ func appendLogfmt(dst, line []byte) []byte {
 		size := bytes.IndexAny(line[i:], ",}")
 		if line[i] == '"' {
 			value := inQuotes(line[i:])
-			if size = len(value) + len(`""`); len(value) > 0 && !bytes.ContainsAny(value, ` =\`) {
+			if size = len(value) + len(`""`); len(value) > 0 && isBare(value) {
 				dst, i, size = append(dst, value...), i+size, 0
 			}
 		}
 		dst, i = append(dst, line[i:i+size]...), i+size
 	}
 	return append(dst, '\n')
+}
+
+// isBare reports whether value, the inside of a JSON string, needs no quotation marks. Beyond ASCII there are spaces, at
+// which some readers end a value.
+func isBare(value []byte) bool {
+	for _, c := range value {
+		if c <= ' ' || c == '=' || c == '\\' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // inQuotes returns the inside of the JSON string at the begin of p.
@@ -58,6 +69,9 @@ func inQuotes(p []byte) []byte {
 
 // appendLogfmtKey appends a key, which a filter or a configuration may have chosen: logfmt has no quotes for keys.
 func appendLogfmtKey(dst, key []byte) []byte {
+	if len(key) == 0 {
+		return append(dst, '_')
+	}
 	for _, c := range key {
 		if c <= ' ' || c == '=' || c == '"' || c == '\\' {
 			c = '_'

@@ -69,3 +69,14 @@ func TestEncoder_logfmtIsJSON(t *testing.T) {
 		}
 	}
 }
+
+// A value with spaces of Unicode is in quotation marks, since some readers end a value there, and no key is empty.
+func TestEncoder_logfmtMisread(t *testing.T) {
+	r := &Record{Path: []byte("/a\u2003b"), Host: []byte("é"), Members: []Member{{"", []byte("v")}}}
+	line := string(new(Encoder).AppendLogfmt(nil, r))
+	for _, want := range []string{" path=\"/a\u2003b\" ", " host=\"é\" ", " _=v\n"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%s has no %q", line, want)
+		}
+	}
+}
