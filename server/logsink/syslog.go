@@ -24,7 +24,7 @@ type Syslog struct {
 	Data bool `edge:"structured_data" doc:"Add status, listener, route and reason as structured data (RFC 5424)."`
 
 	CA   string `edge:"ca" doc:"File of authorities that vouch for it; default: the roots of the system." file:"read"`
-	Cert string `edge:"cert" doc:"File of the certificate that the server is shown, over TLS." file:"read"`
+	Cert string `edge:"cert" doc:"Certificate that the server is shown; read for each connection." file:"read"`
 	Key  string `edge:"key" doc:"File of the private key of that certificate." file:"read"`
 }
 
@@ -97,7 +97,14 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Certificates = []tls.Certificate{pair}
+		// A renewed pair is read for the next connection. Where it cannot be, as by the user that a process of root has
+		// become, the last one goes on.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if next, err := tls.LoadX509KeyPair(cert, key); err == nil {
+				pair = next
+			}
+			return &pair, nil
+		}
 	}
 	return c, nil
 }

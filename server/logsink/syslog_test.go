@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Tables that a file may have, and the mistake that each of them is told of; "": none.
@@ -52,5 +53,37 @@ func TestNewSyslog_files(t *testing.T) {
 	}
 	if _, err := Target("syslog+udp://"); err == nil {
 		t.Error("a URL without a host makes a sink")
+	}
+}
+
+// A renewed certificate is shown with the next connection, without a reload. One that cannot be read changes nothing.
+func TestClientTLS_renewed(t *testing.T) {
+	dir, ca := t.TempDir(), testutil.NewAuthority(t)
+	cert, key := filepath.Join(dir, "c.pem"), filepath.Join(dir, "c.key")
+	ca.IssueTo(t, dir, "c", nil, "first")
+	c, err := clientTLS("", cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func() string {
+		t.Helper()
+		pair, err := c.GetClientCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf.Subject.CommonName
+	}
+	if got := shown(); got != "first" {
+		t.Error(got)
+	}
+	ca.IssueTo(t, dir, "c", nil, "second")
+	if got := shown(); got != "second" {
+		t.Errorf("%s is shown", got)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); got != "second" {
+		t.Errorf("%s is shown without a key", got)
 	}
 }
