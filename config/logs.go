@@ -197,11 +197,11 @@ type logFile struct {
 	at   syntax.Span
 }
 
-// logFiles returns the files that logs go to, as they are written.
+// logFiles returns the files, and URLs of servers, that logs go to, as they are written.
 func (doc *document) logFiles() (all []logFile) {
 	add := func(path string, at syntax.Span) {
 		_, sink := doc.sinks[path]
-		if !sink && path != "" && path != "stdout" && path != "stderr" && !value.IsLogTarget(path) {
+		if !sink && path != "" && path != "stdout" && path != "stderr" {
 			all = append(all, logFile{path, at})
 		}
 	}
@@ -234,6 +234,9 @@ func (doc *document) logFiles() (all []logFile) {
 func checkLogs(doc *document, g *Global, rep *Report) {
 	mine := g.mayRun()
 	for _, log := range doc.logFiles() {
+		if value.IsLogTarget(log.path) {
+			continue
+		}
 		path := g.FromWorkingDirectory(log.path)
 		folder := filepath.Dir(path)
 		within, err := os.Stat(folder)

@@ -45,8 +45,8 @@ func appendLogfmt(dst, line []byte) []byte {
 	return append(dst, '\n')
 }
 
-// isBare reports whether value, the inside of a JSON string, needs no quotation marks. Some readers end a value at spaces
-// beyond ASCII.
+// isBare reports whether value, the inside of a JSON string, needs no quotation marks. Some readers end a value at
+// spaces beyond ASCII.
 func isBare(value []byte) bool {
 	for _, c := range value {
 		if c <= ' ' || c == '=' || c == '\\' || c > '~' {
