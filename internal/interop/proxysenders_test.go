@@ -235,6 +235,7 @@ const uniqueID = "unique-id-format %%ci:%%cp-%%fi:%%fp\n"
 
 // HAProxy tells the address of its client, which speaks HTTP/1 and HTTP/2, plain and in TLS that HAProxy passes on.
 func TestProxyProtocol_haproxy(t *testing.T) {
+	sbin(t, "haproxy") // without it the whole test is skipped: listeners that nobody asks have counted nothing
 	r := startReceiver(t)
 	for _, name := range slices.Sorted(maps.Keys(sending)) {
 		t.Run(name, func(t *testing.T) {
