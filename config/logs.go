@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // Log says how requests are logged.
@@ -45,6 +46,12 @@ func (c *Config) LogOf(l *Listener, r *Route) Log {
 		log = log.with(&r.AccessLog)
 	}
 	return log
+}
+
+// LogsToFile reports whether an output of logs is a file, stdout or stderr: no URL of a server, no table of
+// [log_sinks].
+func (c *Config) LogsToFile(output string) bool {
+	return !value.IsLogTarget(output) && c.Find(plugin.LogSinks, output) == nil
 }
 
 // OfConnections returns log without what is for requests alone.

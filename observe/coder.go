@@ -57,9 +57,7 @@ func (c *coder) write(p []byte, most int) {
 		c.p = append(append(c.p, byte(len(p))), p...)
 		return
 	}
-	if len(p) > most {
-		p = cutRune(p, most)
-	}
+	p = Cut(p, most)
 	c.p = append(binary.AppendUvarint(c.p, uint64(len(p))), p...)
 }
 

@@ -132,23 +132,21 @@ func appendIDs(dst []byte, r *Record) []byte {
 
 func appendJSONFields(dst []byte, fields []Field) []byte {
 	for _, f := range fields[:min(len(fields), FieldsMax)] {
-		dst = append(dst, `,"`...)
-		dst = appendJSON(dst, view(f.Name))
-		dst = append(dst, `":"`...)
-		dst = appendJSON(dst, view(f.Value))
-		dst = append(dst, '"')
+		dst = appendJSONMember(dst, f.Name, view(f.Value))
 	}
 	return dst
 }
 
 func appendJSONMembers(dst []byte, members []Member) []byte {
 	for _, m := range members[:min(len(members), MembersMax)] {
-		dst = append(dst, `,"`...)
-		dst = appendJSON(dst, view(m.Name))
-		dst = append(dst, `":"`...)
-		dst = append(appendJSON(dst, m.Value), '"')
+		dst = appendJSONMember(dst, m.Name, m.Value)
 	}
 	return dst
+}
+
+func appendJSONMember(dst []byte, name string, value []byte) []byte {
+	dst = appendJSON(append(dst, `,"`...), view(name))
+	return append(appendJSON(append(dst, `":"`...), value), '"')
 }
 
 // appendJSONLayers appends what not every exchange has: facts of a cache, of gRPC above it, and of TLS below.

@@ -59,7 +59,7 @@ var plainByte = func() (t [256]uint8) {
 // appendJSON appends p, cut to textMax, as the inside of a JSON string.
 func appendJSON(dst, p []byte) []byte {
 	if len(p) > textMax {
-		p = cutRune(p, textMax)
+		p = Cut(p, textMax)
 	}
 	if plain(p) {
 		return append(dst, p...)
@@ -67,8 +67,11 @@ func appendJSON(dst, p []byte) []byte {
 	return escapeJSON(dst, p)
 }
 
-// cutRune cuts p, which is longer, to most bytes, or a little less so as not to split a character.
-func cutRune(p []byte, most int) []byte {
+// Cut returns the begin of p: most bytes, or a little less so as not to split a character; p where it is no longer.
+func Cut(p []byte, most int) []byte {
+	if len(p) <= most {
+		return p
+	}
 	for at := most; at > most-utf8.UTFMax; at-- {
 		if utf8.RuneStart(p[at]) {
 			return p[:at]

@@ -34,7 +34,7 @@ func AppendRecord(dst []byte, r *Record) []byte {
 // ReadRecord makes r the record of the first frame of p, and returns what comes after it. Texts are borrowed from p;
 // Fields and Span of r are used again. The error is ErrFrame.
 func ReadRecord(p []byte, r *Record) (rest []byte, err error) {
-	n := frameLen(p)
+	n := FrameLen(p)
 	if n == 0 {
 		return nil, ErrFrame
 	}
@@ -46,8 +46,8 @@ func ReadRecord(p []byte, r *Record) (rest []byte, err error) {
 	return p[n:], nil
 }
 
-// frameLen returns the length of the first frame of p, its head included; 0: there is no whole one.
-func frameLen(p []byte) int {
+// FrameLen returns the length of the first frame of p, its head included; 0: there is no whole one.
+func FrameLen(p []byte) int {
 	if len(p) < frameHead {
 		return 0
 	}

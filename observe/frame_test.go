@@ -28,7 +28,7 @@ func (f *frames) WriteRecords(p []byte) (int, error) {
 	defer f.mu.Unlock()
 	n, err := len(p), error(nil)
 	if f.most > 0 {
-		n, err = min(frameLen(p)*f.most, len(p)), io.ErrShortWrite
+		n, err = min(FrameLen(p)*f.most, len(p)), io.ErrShortWrite
 	}
 	if f.keep {
 		f.p = append(f.p, p[:n]...)
@@ -98,12 +98,7 @@ func orNil[T any](s []T) []T {
 	return s
 }
 
-func cut(p []byte) []byte {
-	if len(p) > textMax {
-		return cutRune(p, textMax)
-	}
-	return p
-}
+func cut(p []byte) []byte { return Cut(p, textMax) }
 
 // A record of texts and lists of any length makes a frame that is read back, with what fits.
 func TestAppendRecord_anyLengths(t *testing.T) {
@@ -135,7 +130,7 @@ func TestAppendRecord_anyLengths(t *testing.T) {
 	if !check([]byte(long), make([]byte, LineMax), long, make([]Field, 99), true, 200) {
 		t.Error("what is too long is not cut")
 	}
-	if p := cutRune([]byte(long), textMax-1); !utf8.Valid(p) {
+	if p := Cut([]byte(long), textMax-1); !utf8.Valid(p) {
 		t.Errorf("%q is cut within a character", p)
 	}
 }

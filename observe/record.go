@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -119,6 +120,18 @@ type CacheUse struct {
 type Line struct {
 	Form Format
 	Text []byte // that a template has made, without its end; empty: Form says it
+}
+
+// Level is how much an operator has to care: LevelError for a status of 500 or more, LevelWarn for one from 400 on with
+// a reason, else LevelInfo.
+func (r *Record) Level() slog.Level {
+	switch {
+	case r.Status >= 500:
+		return slog.LevelError
+	case r.Status >= 400 && r.Reason != "":
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // Field is a member that a program adds to its records. The name should differ from all names of the record itself.

@@ -458,7 +458,7 @@ func (w *writer) wholeWithin(p []byte, room int) []byte {
 		return p[:bytes.LastIndexByte(p[:room], '\n')+1]
 	}
 	at := 0
-	for n := frameLen(p); n > 0 && at+n <= room; n = frameLen(p[at:]) {
+	for n := FrameLen(p); n > 0 && at+n <= room; n = FrameLen(p[at:]) {
 		at += n
 	}
 	return p[:at]
@@ -470,7 +470,7 @@ func (w *writer) count(p []byte) (n uint64) {
 		return uint64(bytes.Count(p, []byte{'\n'}))
 	}
 	for len(p) > 0 {
-		p, n = p[max(frameLen(p), 1):], n+1
+		p, n = p[max(FrameLen(p), 1):], n+1
 	}
 	return n
 }

@@ -623,7 +623,7 @@ func TestSink_slowOutputKeepsUp(t *testing.T) {
 // overCounter is a RecordWriter that says that it took a part of a frame.
 type overCounter struct{}
 
-func (overCounter) WriteRecords(p []byte) (int, error) { return frameLen(p) + 1, io.ErrShortWrite }
+func (overCounter) WriteRecords(p []byte) (int, error) { return FrameLen(p) + 1, io.ErrShortWrite }
 
 // A count that ends within a frame, which a writer of a module may return, is taken for the whole frames before it.
 func TestSink_countWithinFrame(t *testing.T) {

@@ -28,8 +28,11 @@ func Unlog(x *Exchange) { x.unlogged = true }
 // to the outputs of traces.
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.logs(), x.filters().log
-	traced := x.part != nil && x.part.on && x.part.recorded(x.tracing(), x)
-	if logs == nil && len(list) == 0 && !traced {
+	var traces *Tracing // that x is recorded for
+	if t := x.tracing(); t != nil && x.part.recorded(t, x) {
+		traces = t
+	}
+	if logs == nil && len(list) == 0 && traces == nil {
 		return
 	}
 	r := (*observe.Record)(nil)
@@ -63,14 +66,13 @@ func (l *local) logExchange(x *Exchange) {
 			log.Append(r)
 		}
 	}
-	if traced {
+	if traces != nil {
 		if r == nil {
 			r = l.takeRecord()
 			l.fill(r, x)
 		}
-		t := x.tracing()
-		r.Span, r.SampleRate = x.part.fill(t, x), ""
-		t.To[l.reactor.Index()].Append(r)
+		r.Span, r.SampleRate = x.part.fill(traces, x), ""
+		traces.To[l.reactor.Index()].Append(r)
 		r.Span = nil
 	}
 	if r != nil {

@@ -44,7 +44,7 @@ type part struct {
 	joining
 	hex   []byte            // the identity of the trace; of a request without Tracing too, where that is looked for
 	tried []observe.Attempt // that ended without the answer
-	spent observe.Timings   // by them, of what the request sums up
+	spent observe.Timings   // by these attempts, out of the sums of the request
 
 	span   observe.Span // room of the record
 	text   []byte       // of values, one after the other
@@ -201,9 +201,9 @@ func (p *part) attempt(t *forward.Try, x *Exchange) observe.Attempt {
 	return a
 }
 
-// recorded reports whether x, which is over, is recorded as part of its trace.
+// recorded reports whether x, which is over, is recorded as part of its trace, as t says. p may be nil.
 func (p *part) recorded(t *Tracing, x *Exchange) bool {
-	if t == nil || t.To == nil {
+	if p == nil || !p.on || t.To == nil {
 		return false
 	}
 	if p.decide(&x.Request, &x.record); p.sampled {

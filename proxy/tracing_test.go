@@ -220,7 +220,7 @@ func TestTracing_context(t *testing.T) {
 	}
 }
 
-// Each attempt is a span: those that fail to connect, whose answers are replaced, and the one that is answered.
+// Each attempt is a span: an attempt that fails to connect, an attempt whose answer is replaced, and the last attempt.
 func TestTracing_attempts(t *testing.T) {
 	got := &contexts{}
 	bad := newFaulty(t, "h1", func(w http.ResponseWriter, r *http.Request) {

@@ -122,7 +122,7 @@ func (p *accessLogs) openSink(d *config.Definition) error {
 
 // openTarget opens output, where it is the URL of a server, or keeps it open.
 func (p *accessLogs) openTarget(output string) error {
-	if !value.IsLogTarget(output) || p.next[output] != nil {
+	if !value.IsLogTarget(output) || p.next[output] != nil || p.reload.config.Find(plugin.LogSinks, output) != nil {
 		return nil
 	}
 	if old := p.now[output]; old != nil {
@@ -248,10 +248,7 @@ func outputKey(c *config.Config, output string) string {
 // LogPaths returns the files that c names for access logs, "stdout" and "stderr" among them, each once.
 func LogPaths(c *config.Config) (paths []string) {
 	for _, output := range c.Files("log") {
-		if c.Find(plugin.LogSinks, output.Path) != nil || value.IsLogTarget(output.Path) {
-			continue
-		}
-		if path := filepath.Clean(output.Path); !slices.Contains(paths, path) {
+		if path := filepath.Clean(output.Path); c.LogsToFile(output.Path) && !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}
@@ -261,7 +258,7 @@ func LogPaths(c *config.Config) (paths []string) {
 // LogFiles returns the files that c names for access logs and the error log, each once.
 func LogFiles(c *config.Config) []string {
 	all := LogPaths(c)
-	if path := c.Global.ErrorLog; path != "" && !value.IsLogTarget(path) {
+	if path := c.Global.ErrorLog; path != "" && !value.IsLogTarget(path) { // it names no table of [log_sinks]
 		all = append(all, filepath.Clean(path))
 	}
 	slices.Sort(all)

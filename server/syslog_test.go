@@ -81,7 +81,7 @@ access_log.line = "{query.none}"
 	}
 }
 
-// A server that is not there, and one that reads nothing, cost messages and nothing else: requests are answered, lost
+// A server that is gone and a server that reads nothing cost messages and nothing else: requests are answered, lost
 // messages are counted to the one, and a reload and the end do not wait for them.
 func TestSyslog_serverThatTakesNothing(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

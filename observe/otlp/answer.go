@@ -28,7 +28,7 @@ type answer struct {
 	message  string
 }
 
-// answered judges an answer by HTTP, or an answer of what stands before a collector of gRPC.
+// answered judges an answer by HTTP, or the answer of a proxy that stands before a collector of gRPC.
 func answered(resp *http.Response, text []byte) (answer, error) {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	protobuf := kind == "application/x-protobuf"

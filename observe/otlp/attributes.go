@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"bytes"
-	"encoding/hex"
 	"math"
 	"net/netip"
 	"strconv"
@@ -217,7 +216,7 @@ func (m *message) ours(r *observe.Record) {
 	if len(r.RequestID) > 0 {
 		attributeText(m, "edge.request_id", r.RequestID)
 	} else {
-		m.scratch = hex.AppendEncode(m.scratch[:0], r.ID[:])
+		m.scratch = observe.AppendHex(m.scratch[:0], r.ID[:])
 		attributeText(m, "edge.request_id", m.scratch)
 	}
 	attributeText(m, "edge.listener", r.Listener)

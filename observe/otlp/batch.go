@@ -14,7 +14,7 @@ const (
 	batchBytes   = 1 << 20 // likewise: collectors take 4 MiB by gRPC
 )
 
-// The tags of ExportTraceServiceRequest, ResourceSpans and ScopeSpans, and of what logs have in their place.
+// The tags of ExportTraceServiceRequest, ResourceSpans and ScopeSpans. ExportLogsServiceRequest has the same.
 const (
 	tagGroup        = 1<<3 | 2 // all entries with one resource
 	tagResource     = 1<<3 | 2

@@ -36,14 +36,7 @@ const severityInfo = 9
 func (m *message) appendLog(r *observe.Record) {
 	m.tag = tagLogAttributes
 	at := m.open(tagEntry)
-	level := slog.LevelInfo
-	switch {
-	case r.Status >= 500:
-		level = slog.LevelError
-	case r.Status >= 400 && r.Reason != "":
-		level = slog.LevelWarn
-	}
-	m.logHead(r.Time, level)
+	m.logHead(r.Time, r.Level())
 	m.logBody(r)
 	m.served(r, r.Span)
 	m.attributeDouble("edge.duration", float64(max(r.Dur, 0))/1e9)

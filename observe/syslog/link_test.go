@@ -191,7 +191,7 @@ func TestWriter_udpRefused(t *testing.T) {
 	}
 	s = listenDatagrams(t, "udp", address)
 	send(t, w, 1, "e")
-	wantText(t, datagram(t, s), "e") // the one that counts is d
+	wantText(t, datagram(t, s), "e") // d is counted
 	conn := w.conn
 	send(t, w, 0, "f")
 	if w.conn != conn {
@@ -329,7 +329,7 @@ func TestWriter_handshakeIsNotAnswered(t *testing.T) {
 	}
 }
 
-// Close ends a write that waits, and one that waits for a connection.
+// Close ends a write that waits for room, and a write that waits for a connection.
 func TestWriter_closeEndsWrite(t *testing.T) {
 	for _, network := range []string{"tcp", "tls"} {
 		l := testutil.Listen(t)

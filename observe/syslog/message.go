@@ -3,6 +3,7 @@ package syslog
 import (
 	"bytes"
 	"cmp"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ const (
 	severityInfo    = 6
 	severityDebug   = 7
 )
+
+// severities has the severity for each level that a record may have.
+var severities = map[slog.Level]int{
+	slog.LevelInfo: severityInfo, slog.LevelWarn: severityWarning, slog.LevelError: severityErr,
+}
 
 // paramMax bounds a value of structured data, in bytes: the header of a message is then less than sizeMin.
 const paramMax = 64
@@ -70,15 +76,8 @@ func (c *composer) access(frame []byte) error {
 	if _, err := observe.ReadRecord(frame, r); err != nil {
 		return err
 	}
-	severity := severityInfo
-	switch {
-	case r.Status >= 500:
-		severity = severityErr
-	case r.Status >= 400 && r.Reason != "":
-		severity = severityWarning
-	}
 	c.line = c.enc.AppendLine(c.line[:0], r)
-	c.header(severity, time.Unix(0, r.Time+r.Dur), "access")
+	c.header(severities[r.Level()], time.Unix(0, r.Time+r.Dur), "access")
 	if c.format == RFC5424 {
 		c.structured()
 	}
@@ -191,17 +190,4 @@ func (c *composer) text(line []byte) {
 		p[i] = ' '
 		p = p[i+1:]
 	}
-}
-
-// cut returns p, or less of it: most bytes, or a little less so as not to split a character.
-func cut(p []byte, most int) []byte {
-	if len(p) <= most {
-		return p
-	}
-	for at := most; at > most-utf8.UTFMax; at-- {
-		if utf8.RuneStart(p[at]) {
-			return p[:at]
-		}
-	}
-	return p[:most]
 }

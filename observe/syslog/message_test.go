@@ -119,7 +119,7 @@ func TestCut_onARune(t *testing.T) {
 		{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aä", 2, "a"}, {"aä", 3, "aä"}, {"a\U0001f600", 4, "a"},
 		{"\x80\x80\x80\x80\x80\x80", 5, "\x80\x80\x80\x80\x80"}, {"€€", 5, "€"},
 	} {
-		if got := cut([]byte(tc.in), tc.most); string(got) != tc.want {
+		if got := observe.Cut([]byte(tc.in), tc.most); string(got) != tc.want {
 			t.Errorf("%q at %d: %q, want %q", tc.in, tc.most, got, tc.want)
 		}
 	}
@@ -166,14 +166,14 @@ func FuzzMessage(f *testing.F) {
 func TestFrameLen(t *testing.T) {
 	whole := frames("a")
 	for n := range whole {
-		if frameLen(whole[:n]) != 0 {
+		if observe.FrameLen(whole[:n]) != 0 {
 			t.Errorf("a frame of %d bytes of %d is whole", n, len(whole))
 		}
 	}
-	if got := frameLen(append(whole, 1, 2, 3, 4, 5)); got != len(whole) {
+	if got := observe.FrameLen(append(whole, 1, 2, 3, 4, 5)); got != len(whole) {
 		t.Errorf("%d of %d", got, len(whole))
 	}
-	if frameLen(binary.LittleEndian.AppendUint32(nil, 1<<32-1)) != 0 {
+	if observe.FrameLen(binary.LittleEndian.AppendUint32(nil, 1<<32-1)) != 0 {
 		t.Error("a frame of 4 GiB is whole")
 	}
 }

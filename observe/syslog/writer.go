@@ -3,7 +3,6 @@ package syslog
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"os"
 	"strconv"
@@ -42,7 +41,7 @@ func New(o Options) *Writer {
 // WriteRecords sends a message for each frame of p. It returns how many bytes of whole frames were taken; where
 // datagrams were refused in between, as many frames lie beyond n as were refused. p is borrowed until return.
 func (w *Writer) WriteRecords(p []byte) (n int, err error) {
-	return w.send(p, frameLen, (*Writer).access)
+	return w.send(p, observe.FrameLen, (*Writer).access)
 }
 
 // Write sends a message for each line of p, as WriteRecords does for frames.
@@ -51,17 +50,6 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 		w.event(line, w.now())
 		return nil
 	})
-}
-
-// frameLen returns the length of the first frame of p, 0 where there is no whole one.
-func frameLen(p []byte) int {
-	if len(p) < 4 {
-		return 0
-	}
-	if n := uint64(binary.LittleEndian.Uint32(p)) + 4; n <= uint64(len(p)) {
-		return int(n)
-	}
-	return 0
 }
 
 // lineLen returns the length of the first line of p, its end included.
@@ -106,7 +94,7 @@ func (w *Writer) put() {
 	switch {
 	case len(w.msg) == 0: // of an empty line
 	case w.datagrams:
-		w.datagram(cut(w.msg, w.o.MaxSize))
+		w.datagram(observe.Cut(w.msg, w.o.MaxSize))
 		return
 	case w.o.Network == "unix":
 		w.out = append(append(w.out, w.msg...), '\n')

@@ -2,12 +2,10 @@ package logsink
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/observe/syslog"
 	"github.com/edge-proxy/edge/plugin"
 )
@@ -84,12 +82,9 @@ func Target(url string) (io.Writer, error) { return NewSyslog(&Syslog{To: url}, 
 func clientTLS(ca, cert, key string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		text, err := os.ReadFile(ca)
-		if err != nil {
+		var err error
+		if c.RootCAs, err = certs.Authorities(ca); err != nil {
 			return nil, err
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s has no certificate", ca)
 		}
 	}
 	if cert != "" {

@@ -259,7 +259,8 @@ func TestEventLog_isCounted(t *testing.T) {
 	}
 }
 
-// The error log of a syslog server: severities are those of the levels, and a reload leads it elsewhere and back.
+// A syslog server as error_log: messages have the severities of their levels, and a reload leads them to a file and
+// back.
 func TestEventLog_syslog(t *testing.T) {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

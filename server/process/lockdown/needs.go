@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -178,7 +177,7 @@ func (n *Needs) addNamed(o *Options) {
 			}
 		case f.Use == "read" || f.Use == "page":
 			n.read(f.Key, f.Pos, f.Path)
-		case o.Config.Find(plugin.LogSinks, f.Path) == nil && !value.IsLogTarget(f.Path):
+		case o.Config.LogsToFile(f.Path):
 			n.write(f.Key, f.Pos, f.Path, f.Restart)
 		}
 	}
