@@ -57,6 +57,11 @@ func (r *resolver) openFiles() {
 	}
 	r.openAuthorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
 	r.openUpstreamFiles()
+	for _, e := range schema.All[TLSClient](r.c.Features) {
+		ca, cert, key := e.ClientFiles()
+		r.openAuthorities(schema.GivenOf(e), nil, "ca", ca)
+		r.openClientPair(schema.GivenOf(e), "", cert, key)
+	}
 	openErrorPages(r)
 	if r.rep.OK() {
 		warnUncovered(r, all)
@@ -148,7 +153,7 @@ func (x hostIndex) find(host string) []*pairOf {
 func (r *resolver) openUpstreamFiles() {
 	shared := r.doc.defaults
 	r.openAuthorities(&shared.Given, nil, "tls.ca", &shared.TLS.CA)
-	r.openClientPair(shared, &shared.TLS)
+	r.openClientPair(&shared.Given, "tls.", &shared.TLS.Cert, &shared.TLS.Key)
 	tables := make(map[string]*upstreamEntry)
 	for _, e := range r.doc.upstreams {
 		tables[e.Name] = e
@@ -164,7 +169,7 @@ func (r *resolver) openUpstreamFiles() {
 			r.openAuthorities(&e.Given, nil, "tls.ca", &u.TLS.CA)
 		}
 		if e.Has("tls.cert") {
-			r.openClientPair(e, &u.TLS)
+			r.openClientPair(&e.Given, "tls.", &u.TLS.Cert, &u.TLS.Key)
 		} else {
 			u.TLS.Cert, u.TLS.Key = shared.TLS.Cert, shared.TLS.Key
 		}
@@ -186,7 +191,7 @@ func (r *resolver) openPair(p *pairOf) {
 		if errors.As(err, &p.wrong) {
 			return
 		}
-		r.reportUnreadable(g, err, "key")
+		r.reportUnreadable(g, err, "key", false)
 		return
 	}
 	p.read, c.NotAfter = read, read.Leaf.NotAfter
@@ -205,7 +210,8 @@ func (c *Certificate) Files() *certs.Files {
 }
 
 // reportUnreadable reports why a certificate and its key could not be read. key is the name of the key for the latter.
-func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
+// It is shown to servers where edge is their client.
+func (r *resolver) reportUnreadable(g *schema.Given, err error, key string, client bool) {
 	var wrong *certs.Error
 	if !errors.As(err, &wrong) {
 		return
@@ -221,7 +227,7 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 	hint := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		hint = missingHint(g, wrong.Path, prefix)
+		hint = missingHint(g, wrong.Path, client)
 	case errors.Is(err, fs.ErrPermission):
 		hint = "edge has to be allowed to read it"
 	case errors.Is(err, certs.ErrEncrypted):
@@ -257,8 +263,8 @@ func leaveToOthers(r *resolver, err error, at syntax.Span, path string) bool {
 }
 
 // missingHint says what to do about a certificate or key that is not there.
-func missingHint(g *schema.Given, path, prefix string) string {
-	if hint := syntax.VariableHint(path); hint != "" || prefix != "" {
+func missingHint(g *schema.Given, path string, client bool) string {
+	if hint := syntax.VariableHint(path); hint != "" || client {
 		return hint
 	}
 	if slices.Contains([]string{"auto", "acme", "letsencrypt"}, filepath.Base(path)) {
@@ -367,23 +373,32 @@ func authoritiesHint(path string, err error) string {
 	return "the file has to be PEM, with the certificates of authorities"
 }
 
-// openClientPair opens the certificate and key that backends are shown, when e names them.
-func (r *resolver) openClientPair(e *upstreamEntry, t *UpstreamTLS) {
-	if !e.Has("tls.cert") || e.Failed("tls.cert") || e.Failed("tls.key") {
+// openClientPair opens the certificate and key that servers are shown, when g names them under keys with a prefix, and
+// sets *cert and *key to where they were found.
+func (r *resolver) openClientPair(g *schema.Given, prefix string, cert, key *string) {
+	if !g.Has(prefix+"cert") || g.Failed(prefix+"cert") || g.Failed(prefix+"key") {
 		return
 	}
-	t.Cert = r.locate(t.Cert, e.At("tls.cert"))
-	if e.Has("tls.key") {
-		t.Key = r.locate(t.Key, e.At("tls.key"))
+	*cert = r.locate(*cert, g.At(prefix+"cert"))
+	if g.Has(prefix + "key") {
+		*key = r.locate(*key, g.At(prefix+"key"))
 	}
 	var wrong *certs.Mismatch
-	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.now)
+	_, err := certs.Load(&certs.Files{Cert: *cert, Key: *key}, r.now)
 	switch {
 	case errors.As(err, &wrong):
-		r.rep.Errorf(e.At("tls.cert"), pairHint, "certificate and key do not belong together (cert %s)", wrong.Subject)
+		r.rep.Errorf(g.At(prefix+"cert"), pairHint, "certificate and key do not belong together (cert %s)",
+			wrong.Subject)
 	case err != nil:
-		r.reportUnreadable(&e.Given, err, "tls.key")
+		r.reportUnreadable(g, err, prefix+"key", true)
 	}
+}
+
+// TLSClient is an entry of a registered section whose keys ca, cert and key name the files of a client of TLS.
+type TLSClient interface {
+	schema.Target
+	// ClientFiles returns the fields of these keys, which are replaced by where the files were found.
+	ClientFiles() (ca, cert, key *string)
 }
 
 func approvedKey(c *certs.Certificate) bool {

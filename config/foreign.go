@@ -51,6 +51,7 @@ const (
 	hintNoStreams   = `has nothing here: HTTP and TCP are served`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintNoACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
+	hintTraces      = `is [tracing] with endpoint = "http://127.0.0.1:4318"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
 	hintPages       = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
 	hintFilter      = `is [filters.NAME], and that name in filters of [[routes]], [[rules]] or [defaults]`
@@ -135,6 +136,11 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
 	{"nginx", hintRate, "limit_req limit_req_zone"},
+	{"nginx", hintTraces, "otel_exporter otel_trace otel_trace_context"},
+	{"nginx", `is service = "name" in [tracing]`, "otel_service_name"},
+	{"nginx", `is resource = { NAME = "value" } in [tracing]`, "otel_resource_attr"},
+	{"nginx", `is name = "{method} {route}" in [tracing], [http] or [[routes]]`, "otel_span_name"},
+	{"nginx", `is attributes = { NAME = "{header.x-name}" } in [tracing]`, "otel_span_attr"},
 	{"nginx", hintClients, "limit_conn limit_conn_zone"},
 	{"nginx", `has nothing here yet: answers are sent as fast as clients read`, "limit_rate"},
 	{"nginx", hintPasswords, "auth_basic auth_basic_user_file"},
@@ -224,6 +230,11 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", hintCORS, "accesscontrolalloworiginlist accesscontrolallowmethods"},
 	{"Traefik", `is type = "security_headers" in [filters.NAME], and that name in filters`, "stsseconds framedeny"},
 	{"Traefik", hintMetrics, "prometheus"},
+	{"Traefik", `is tracing = { sample = 0.1 } in [[listeners]] or [[routes]]`, "observability"},
+	{"Traefik", `is sample = 0.1 in [tracing]`, "samplerate"},
+	{"Traefik", `is request_fields in [tracing]`, "capturedrequestheaders"},
+	{"Traefik", `is answer_fields in [tracing]`, "capturedresponseheaders"},
+	{"Traefik", `is resource = { NAME = "value" } in [tracing]`, "resourceattributes globalattributes"},
 	{"Traefik", hintListener, "entrypoints entrypoint"},
 	{"Traefik", hintUpstream, "listeners.services loadbalancer load_balancer service"},
 	{"Traefik", hintPeek, "hostsni passthrough"},

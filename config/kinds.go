@@ -59,11 +59,11 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"upgrades":         {Type: value.TypeUpgrades, Plain: true},
 		"version":          {Type: typeVersion, Plain: true, Enum: versionNames(), Synonyms: versionSynonyms},
 
-		"*[]*lang.Condition":   language.Compiled(typeAlways),
+		"*[]*lang.Condition":   language.Compiled(TypeAlways),
 		"*lang.Condition":      language.Compiled(language.TypeCondition),
 		"*lang.Template":       language.Compiled(language.TypeTemplate),
 		"*[]value.Text":        {Type: typeFields},
-		"*float64":             {Type: typeSample},
+		"*float64":             {Type: TypeSample},
 		"*route.ClientCert":    {Type: value.TypeClientCert},
 		"[]config.StatusRange": {Type: typeStatuses, Plain: true},
 		"[]netip.AddrPort":     {Type: typeResolver, Plain: true},

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -83,8 +85,8 @@ func (log Log) with(a *AccessLog) Log {
 
 // Types of keys. The comment after each is the Go type of its values.
 var (
-	typeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
-	typeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string
+	TypeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
+	TypeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string, see Always
 	typeRedact = schema.Type{Name: "list of names", Parse: parseRedact}                       // []string
 	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
 )
@@ -280,7 +282,7 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 		for i, f := range *to.Fields {
 			n := e.KeyNode(prefix + "fields").Child(f.Name)
 			(*to.Fields)[i].Value = r.c.Language.Template(r.rep, n, lang.Log)
-			warnShownSecrets(r.rep, &r.c.Log, n, (*to.Fields)[i].Value)
+			r.c.Log.WarnShown(r.rep, n, (*to.Fields)[i].Value)
 		}
 		if to.Format == "common" || to.Format == "combined" {
 			r.rep.Errorf(e.Head(prefix+"fields"), `leave format out, or write a line of your own with "line"`,
@@ -291,7 +293,7 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 		return
 	}
 	to.Line = r.c.Language.Template(r.rep, e.KeyNode(prefix+"line"), lang.Log)
-	warnShownSecrets(r.rep, &r.c.Log, e.KeyNode(prefix+"line"), to.Line)
+	r.c.Log.WarnShown(r.rep, e.KeyNode(prefix+"line"), to.Line)
 	for _, key := range []string{"format", "fields"} {
 		if e.Has(prefix + key) {
 			r.rep.Errorf(e.Head(prefix+key), "remove one of the two: line may have all of it itself",
@@ -306,8 +308,8 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 // parameter matches a parameter of the query in a text of the language.
 var parameter = regexp.MustCompile(`\bquery\.([\w.-]+)`)
 
-// warnShownSecrets warns of a template at n that names a parameter which log.Redact hides.
-func warnShownSecrets(rep *Report, log *Log, n *syntax.Node, t *lang.Template) {
+// WarnShown warns of a template at n that names a parameter which log.Redact hides. t may be nil.
+func (log *Log) WarnShown(rep *Report, n *syntax.Node, t *lang.Template) {
 	if t == nil {
 		return
 	}
@@ -315,30 +317,53 @@ func warnShownSecrets(rep *Report, log *Log, n *syntax.Node, t *lang.Template) {
 	for _, part := range t.Parts() {
 		for _, name := range parameter.FindAllStringSubmatch(part.Source, -1) {
 			if d.Hides(name[1]) {
-				rep.Warnf(codeSecretInLog, n.Value, "leave it out, or take it out of redact in [log]",
-					"the log shows the parameter %s, which redact names", syntax.Quote(name[1]))
+				rep.Warnf(CodeSecretInLog, n.Value, "leave it out, or take it out of redact in [log]",
+					"it shows the parameter %s, which redact names", syntax.Quote(name[1]))
 			}
 		}
 	}
 }
 
 func resolveAlways(r *resolver, n *syntax.Node) *[]*lang.Condition {
+	all := Always(r.rep, r.c.Language, n, nil)
+	return &all
+}
+
+// Always compiles the words and conditions of a key of TypeAlways, for the phase of the log. status takes statuses;
+// nil: they are conditions as well.
+func Always(rep *Report, l *language.Language, n *syntax.Node, status func(StatusRange)) []*lang.Condition {
 	all, nodes := []*lang.Condition{}, n.Children
 	if n.Kind == syntax.KindString {
 		nodes = []*syntax.Node{n}
 	}
 	for _, one := range nodes {
-		if meant, wrong := alwaysWord(one.Text); wrong != "" {
-			r.rep.Errorf(one.Value, wrong, "always has no word %s", syntax.Quote(one.Text))
+		if s, is := statusWord(one.Text); is && status != nil {
+			status(s)
+		} else if meant, wrong := alwaysWord(one.Text); wrong != "" {
+			rep.Errorf(one.Value, wrong, "always has no word %s", syntax.Quote(one.Text))
 		} else if meant == "" {
-			all = append(all, r.c.Language.Condition(r.rep, one, lang.Log))
-		} else if c, err := r.c.Language.Scope().Condition(meant, lang.Log); err == nil {
+			all = append(all, l.Condition(rep, one, lang.Log))
+		} else if c, err := l.Scope().Condition(meant, lang.Log); err == nil {
 			all = append(all, c)
 		} else {
-			r.rep.Errorf(one.Value, "", "%s: %s", syntax.Quote(one.Text), err)
+			rep.Errorf(one.Value, "", "%s: %s", syntax.Quote(one.Text), err)
 		}
 	}
-	return &all
+	return all
+}
+
+// statusWord returns the statuses that a word of always stands for.
+func statusWord(text string) (s StatusRange, is bool) {
+	class, status := strings.CutSuffix(strings.ToLower(text), "xx")
+	n, err := strconv.Atoi(class)
+	switch {
+	case err != nil || class[0] == '+':
+	case status && n >= 1 && n <= 5 && len(class) == 1:
+		return StatusRange{n * 100, n*100 + 99}, true
+	case !status && n >= 100 && n <= 599 && len(class) == 3:
+		return StatusRange{n, n}, true
+	}
+	return s, false
 }
 
 // alwaysWords are the words of always, beside statuses and times.
@@ -347,14 +372,14 @@ var alwaysWords = map[string]string{"retried": "attempts > 1", "error": "has(err
 // alwaysWord returns the condition that a word of always stands for, "" where the text is a condition itself, or the
 // hint for a word that is neither.
 func alwaysWord(text string) (meant, wrong string) {
-	class, status := strings.CutSuffix(strings.ToLower(text), "xx")
+	s, status := statusWord(text)
 	switch {
 	case alwaysWords[text] != "":
 		return alwaysWords[text], ""
-	case status && len(class) == 1 && class >= "1" && class <= "5":
-		return "status >= " + class + "00 and status <= " + class + "99", ""
-	case len(text) == 3 && text >= "100" && text <= "599" && strings.Trim(text, "0123456789") == "":
+	case status && s.From == s.To:
 		return "status == " + text, ""
+	case status:
+		return fmt.Sprintf("status >= %d and status <= %d", s.From, s.To), ""
 	case text[0] == '>':
 		op, than := ">", text[1:]
 		if strings.HasPrefix(than, "=") {

@@ -252,7 +252,7 @@ const (
 	codeUnguardedRoute = "unguarded-route"
 	codeLogNotWritable = "log-not-writable"
 	codeNoLog          = "no-log"
-	codeSecretInLog    = "secret-in-log"
+	CodeSecretInLog    = "secret-in-log"
 	codeUnreadableFile = "unreadable-file"
 	codeUncoveredHost  = "uncovered-host"
 
@@ -321,8 +321,9 @@ var codes = []schema.Code{
 	code(codeRedirectWithoutTLS, "`redirect_to_https` without a listener that takes TLS: something else has to answer "+
 		"on port 443. It is a note, not a warning."),
 	code(codeNoLog, "With `daemon`, or `-d`, `stdout` and `stderr` lead nowhere, and no log goes to a file."),
-	code(codeSecretInLog, "A line of a log, or a field of one, shows a parameter that `redact` of `[log]` names. As "+
-		"part of `query`, `target` and fields its value is hidden, and not where a template names it by itself."),
+	code(CodeSecretInLog, "A line of a log, a field of one, or a span shows a parameter that `redact` of `[log]` "+
+		"names. As part of `query`, `target` and fields its value is hidden, and not where a template names it by "+
+		"itself. Or spans have a field of requests or answers that carries credentials."),
 	code(codeUnreadableFile, "This user may not read a certificate, key or authority, and `user` names another one to "+
 		"run edge: whether the file is right was not looked at."),
 	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
@@ -342,7 +343,7 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"acme", "cluster", "tracing", "sentry", "dev"},
+	"":          {"acme", "cluster", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"h3"},
 	"routes":    {"mirror", "compress"},

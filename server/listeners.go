@@ -85,6 +85,7 @@ type listeners struct {
 	*shared
 	definitions  *definitions
 	logs         *accessLogs
+	traces       *traces
 	certificates *certificates
 	relays       *relays
 	adoption     adoption
@@ -184,6 +185,7 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 	requests := proxyListener(c, logs)
 	guardBy(requests, handshakes)
 	requests.Meter, requests.Redact = p.traffic.Listener(c.Name), p.reload.config.Log.Redaction()
+	requests.Tracing = p.traces.by(c)
 	if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
 		return set, fmt.Errorf("listener %s: %w", c.Name, err)
 	}

@@ -15,8 +15,10 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/tracing"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server/logsink"
@@ -51,6 +53,7 @@ type sink struct {
 	logs map[observe.Format][]proxy.AccessLog // by Reactor.Index
 
 	defined *config.Definition // of [log_sinks]; nil: it is a file
+	traces  *tracing.Tracing   // of which it takes the spans; nil: it takes access logs
 	writer  io.Writer          // that it has made
 	claims  *plugin.Claims     // what it keeps, as long as it is open
 
@@ -58,7 +61,7 @@ type sink struct {
 	closed error // what close has said
 }
 
-// accessLogs are the outputs of access logs. Those that are named again stay open.
+// accessLogs are the outputs of access logs, and the one of traces. Those that are named again stay open.
 type accessLogs struct {
 	nothing
 	*shared
@@ -183,7 +186,12 @@ func (p *accessLogs) linger(k *sink) {
 
 func (p *accessLogs) describe(*ledger) {
 	for _, k := range p.now {
-		p.counters.RegisterOutput(k.path, k.sink)
+		if e, exports := k.writer.(*otlp.Exporter); exports {
+			p.counters.RegisterExport(e, k.sink)
+		}
+		if k.traces == nil {
+			p.counters.RegisterOutput(k.path, k.sink)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type routes struct {
 	*shared
 	definitions  *definitions
 	logs         *accessLogs
+	traces       *traces
 	upstreams    *upstreams
 	destinations *destinations
 	caches       *caches
@@ -266,7 +267,7 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 	if err = p.logs.ofRoute(&r, c); err != nil {
 		return r, err
 	}
-	r.Meter = p.traffic.Route(c.Name, p.untimed)
+	r.Meter, r.Tracing = p.traffic.Route(c.Name, p.untimed), p.traces.of(c)
 	r.Intercept = c.InterceptErrors
 	r.Pages, err = pagesOf(c.ErrorPages, nil)
 	return r, err

@@ -105,6 +105,7 @@ type Server struct {
 
 	definitions   definitions
 	logs          accessLogs
+	traces        traces
 	program       program
 	certificates  certificates
 	listeners     listeners
@@ -178,11 +179,12 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 func (s *Server) assemble() {
 	s.definitions.shared = &s.shared
 	s.logs = accessLogs{shared: &s.shared, definitions: &s.definitions}
+	s.traces.shared, s.traces.logs = &s.shared, &s.logs
 	s.program.shared = &s.shared
 	s.certificates.shared = &s.shared
 	s.certificates.tickets = certs.NewTickets(s.opts.TicketKeys, s.counters.CountRotation)
 	s.certificates.trust = certs.Follow(watchEvery, s.trustChanged)
-	s.listeners = listeners{shared: &s.shared, definitions: &s.definitions, logs: &s.logs,
+	s.listeners = listeners{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, traces: &s.traces,
 		certificates: &s.certificates, relays: &s.relays, handshakes: make([]handshakes, s.Reactors()),
 		own:      ownAddresses{others: s.opts.Listens},
 		adoption: adoption{sockets: slices.Clone(s.opts.Adopt), claims: make([]*listener, len(s.opts.Adopt))}}
@@ -193,9 +195,9 @@ func (s *Server) assemble() {
 		passed: make(passedServices)}
 	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
 	s.caches.shared = &s.shared
-	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, upstreams: &s.upstreams,
-		destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
-	s.parts = []part{&s.definitions, &s.logs, &s.program, &s.certificates, &s.listeners, &s.registrations,
+	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, traces: &s.traces,
+		upstreams: &s.upstreams, destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
+	s.parts = []part{&s.definitions, &s.logs, &s.traces, &s.program, &s.certificates, &s.listeners, &s.registrations,
 		&s.upstreams, &s.relays, &s.destinations, &s.caches, &s.ledger, &s.routes}
 	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
 	s.ledger.init()

@@ -56,16 +56,15 @@ func keyTypes() *schema.Tags {
 		"[]caching.StatusTTL": {Type: typeTTL},
 		"[]*lang.Template":    language.Compiled(typeKey),
 		"query_names":         {Type: typeNames},
-		"field_names":         {Type: typeFields},
+		"field_names":         {Type: value.TypeFieldNames(value.WrongField)},
 	}}
 }
 
 // Types of keys. The comment after each is the Go type of its values.
 var (
-	typeTTL    = schema.Type{Name: "time, or table of times by status", Parse: parseTTL}              // []StatusTTL
-	typeKey    = schema.Type{Name: "[template](DSL.md) or list of them", Parse: schema.Strings.Parse} // []string
-	typeNames  = schema.Type{Name: "name or list", Parse: parseNames}                                 // []string
-	typeFields = schema.Type{Name: "list of fields", Parse: parseFields}                              // []string
+	typeTTL   = schema.Type{Name: "time, or table of times by status", Parse: parseTTL}              // []StatusTTL
+	typeKey   = schema.Type{Name: "[template](DSL.md) or list of them", Parse: schema.Strings.Parse} // []string
+	typeNames = schema.Type{Name: "name or list", Parse: parseNames}                                 // []string
 )
 
 // bareStatuses are the statuses that a time alone is for: RFC 9110 §15.1 allows to cache them without a stated
@@ -128,22 +127,4 @@ func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 		return true
 	})
 	return all, right && d.Filled(n)
-}
-
-// parseFields reads names of fields, in lower case. The list may be empty.
-func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	if n.Kind == syntax.KindBool {
-		d.WrongKind(n, "a list of fields", "write [], so that none counts")
-		return nil, false
-	}
-	all := []string{}
-	right := d.Each(n, "the name of a field", func(c *syntax.Node, s string) bool {
-		all = append(all, strings.ToLower(s))
-		wrong, hint := value.WrongField(s)
-		if wrong != "" {
-			d.Report.Errorf(c.Value, hint, "%s", wrong)
-		}
-		return wrong == ""
-	})
-	return all, right
 }

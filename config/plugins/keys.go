@@ -33,7 +33,7 @@ func fieldType(f reflect.StructField) any {
 			}
 		}}
 	case f.Type == reflect.TypeFor[plugin.Rate]():
-		return schema.FieldType{Type: typeRate, Plain: true}
+		return schema.FieldType{Type: TypeRate, Plain: true}
 	case f.Type == reflect.TypeFor[plugin.Text]():
 		return schema.FieldType{Type: schema.String, Plain: true, Secret: true}
 	}
@@ -61,8 +61,8 @@ func sourceType(s plugin.Source) schema.Type {
 		}}
 }
 
-// typeRate is the type of keys for a Rate.
-var typeRate = schema.Type{Name: "rate", Number: plugin.ParsePerDay,
+// TypeRate is the type of keys for a plugin.Rate.
+var TypeRate = schema.Type{Name: "rate", Number: plugin.ParsePerDay,
 	Parse: func(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 		s, ok := d.String(n, `a rate, as "100/s"`)
 		if !ok {

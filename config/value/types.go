@@ -162,6 +162,29 @@ var TypeFieldName = schema.Type{Name: "name of a field", Parse: func(
 	return name, true
 }}
 
+// TypeFieldNames is a list of names of fields, in lower case, which may be empty: []string. wrong says why a name
+// cannot be in it, and what helps; "": it can.
+func TypeFieldNames(wrong func(name string) (wrong, hint string)) schema.Type {
+	return schema.Type{Name: "list of fields", Parse: func(
+		d *schema.Decoder, _ *schema.Key, n *syntax.Node,
+	) (any, bool) {
+		if n.Kind == syntax.KindBool {
+			d.WrongKind(n, "a list of fields", "write [], so that none counts")
+			return nil, false
+		}
+		all := []string{}
+		right := d.Each(n, "the name of a field", func(c *syntax.Node, s string) bool {
+			all = append(all, strings.ToLower(s))
+			says, hint := wrong(s)
+			if says != "" {
+				d.Report.Errorf(c.Value, hint, "%s", says)
+			}
+			return says == ""
+		})
+		return all, right
+	}}
+}
+
 // framingHeaders are written by the proxy itself: a route that could set them could smuggle requests.
 var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",

@@ -11,6 +11,7 @@ import (
 	_ "github.com/edge-proxy/edge/admin" // it registers its sections
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/config/caching" // likewise
+	_ "github.com/edge-proxy/edge/config/tracing" // likewise
 	_ "github.com/edge-proxy/edge/filter/builtin" // it registers the types of filters
 	"github.com/edge-proxy/edge/internal/testutil"
 	_ "github.com/edge-proxy/edge/server/logsink"        // and of log sinks

@@ -4,11 +4,26 @@ import (
 	"bytes"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/observe"
 )
+
+// attributes are the names of the conventions that spans of requests have. All others begin with one of ownSpaces.
+var attributes = strings.Fields(`client.address error.type http.request.method http.request.method_original
+	http.response.status_code http.route network.peer.address network.peer.port network.protocol.version
+	network.transport server.address server.port url.path url.query url.scheme user_agent.original`)
+
+var ownSpaces = []string{"edge.", "http.request.header.", "http.response.header."}
+
+// HasAttribute reports whether the span of a request may have an attribute of that name by itself: an attribute of a
+// configuration has another name, since OTLP allows each once.
+func HasAttribute(name string) bool {
+	return slices.Contains(attributes, name) ||
+		slices.ContainsFunc(ownSpaces, func(space string) bool { return strings.HasPrefix(name, space) })
+}
 
 // methods are the known ones: the methods of RFC 9110, and PATCH, as the conventions want it by default.
 var methods = [...]string{"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"}

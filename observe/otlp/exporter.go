@@ -75,6 +75,9 @@ func New(o Options) *Exporter {
 	return &Exporter{sender: s, signal: o.Signal, batch: newBatch(o.Resource, o.Version, o.GRPC, o.Gzip)}
 }
 
+// Signal returns what records are sent as.
+func (e *Exporter) Signal() Signal { return e.signal }
+
 // WriteRecords sends the records of frames. It returns when the collector has taken them, or when they are lost: by an
 // answer after which a batch is not sent again, by Close, or a minute after the call. While it sends a batch again, the
 // rings of its Sink fill and drop what comes. To give the batch up for the next one would lose as many records of the

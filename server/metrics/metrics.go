@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/session"
@@ -211,6 +212,7 @@ type Counters struct {
 	shown   atomic.Pointer[Sample]
 	past    *Sample                                     // what Retire was given
 	sinks   map[*observe.Sink]bool                      // that are registered
+	exports map[*otlp.Exporter]bool                     // likewise
 	readers map[readerKey]func(s reflect.Value) float64 // of rows
 	named   named                                       // what is listed under names of the configuration
 }
@@ -228,6 +230,7 @@ func (c *Counters) outcomes(name, help string) outcomes {
 // New registers what a server with that number of reactors has under any configuration.
 func New(reactors int) *Counters {
 	c := &Counters{past: NewSample(), sinks: make(map[*observe.Sink]bool),
+		exports: make(map[*otlp.Exporter]bool),
 		readers: make(map[readerKey]func(reflect.Value) float64),
 		named:   named{headings: make(map[headingKey]*heading), now: time.Now}}
 	c.Begin(config.SeriesMaxDefault)
@@ -336,6 +339,25 @@ func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
 	if !c.sinks[s] {
 		c.sinks[s] = true
 		s.Register(&c.Registry, observe.Label{Name: "output", Value: path})
+	}
+}
+
+// RegisterExport lists the series of records that s gives to e, an exporter to a collector.
+func (c *Counters) RegisterExport(e *otlp.Exporter, s *observe.Sink) {
+	if c.exports[e] {
+		return
+	}
+	c.exports[e] = true
+	signal := observe.Label{Name: "signal", Value: string(e.Signal())}
+	for result, read := range map[string]func() uint64{
+		"sent":     func() uint64 { return e.Counts().Sent },
+		"rejected": func() uint64 { return e.Counts().Rejected },
+		"failed":   func() uint64 { return e.Counts().Failed + s.Stats().Lost },
+		"dropped":  func() uint64 { return s.Stats().Dropped },
+	} {
+		c.Registry.CounterFunc("edge_export_records_total", "Records for a collector: those that it has taken or "+
+			"rejected, that it did not take in time, or that found no room.", read, signal,
+			observe.Label{Name: "result", Value: result})
 	}
 }
 

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/tracing"
+	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/observe/otlp"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/trace"
+	"github.com/edge-proxy/edge/server/logsink"
+)
+
+// traces are what listeners and routes have recorded of requests. Their one output is among those of the access logs,
+// which keep it open over reloads and close it at the end.
+type traces struct {
+	nothing
+	*shared
+	logs     *accessLogs
+	samplers map[sampling]*trace.Sampler // of the configuration that was prepared last
+}
+
+// sampling is a choice of traces. Listeners and routes with the same one have one bound together.
+type sampling struct{ share, most float64 }
+
+// tracesKey stands for the output of traces in accessLogs.now: no outputKey is like it.
+const tracesKey = "///traces"
+
+// prepare makes the output, or keeps the present one where it goes to the same place.
+func (p *traces) prepare() error {
+	p.samplers = make(map[sampling]*trace.Sampler)
+	t := tracing.Of(p.reload.config)
+	if t == nil {
+		return nil
+	}
+	if old := p.logs.now[tracesKey]; old != nil && old.traces.SameWay(t) {
+		p.logs.next[tracesKey] = old
+		return nil
+	}
+	e, err := logsink.NewExporter(&t.Collector, otlp.Traces, tracing.ResourceOf(t.Service, t.Resource, process()))
+	if err != nil {
+		return fmt.Errorf("tracing: %w", err)
+	}
+	out := &sink{path: "traces", writer: e, traces: t}
+	return p.logs.open(tracesKey, out, outputOf(e, slog.With("signal", "traces")))
+}
+
+// process says what this process is, as attributes of OpenTelemetry.
+func process() []observe.Field {
+	host, _ := os.Hostname() // "": there is no such attribute
+	all := []observe.Field{{Name: "service.version", Value: build.Version()},
+		{Name: "service.instance.id", Value: instanceID}}
+	if host != "" {
+		all = append(all, observe.Field{Name: "host.name", Value: host})
+	}
+	return all
+}
+
+// instanceID is a UUID of version 4 (RFC 9562), drawn for each process.
+var instanceID = func() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}()
+
+// by returns what is recorded of requests by l; nil: nothing, and they are no parts of traces.
+func (p *traces) by(l *config.Listener) *proxy.Tracing {
+	of := tracing.OfListener(p.reload.config, l)
+	if of == nil {
+		return nil
+	}
+	t := p.as(&of.Choice)
+	t.Accept = constant[proxy.Acceptance](&of.Acceptance, &of.Accept)
+	return t
+}
+
+// of returns what is recorded of requests of r in place of what listeners say; nil: they say it.
+func (p *traces) of(r *config.Route) *proxy.Tracing {
+	switch own, on := tracing.OfRoute(p.reload.config, r); {
+	case !on:
+		return &proxy.Tracing{}
+	case own != nil:
+		return p.as(own)
+	}
+	return nil
+}
+
+// as returns what c says, as a proxy has it.
+func (p *traces) as(c *tracing.Choice) *proxy.Tracing {
+	t := &proxy.Tracing{Always: c.Always.When, Name: c.Name, FieldsAsked: c.Asked, FieldsAnswer: c.Answered}
+	out := p.logs.next[tracesKey]
+	if out == nil {
+		return t // prepare has reported why
+	}
+	t.To = out.of(observe.FormatJSON, p.Reactors())
+	as := sampling{*c.Sample, float64(c.Most.PerDay()) / (24 * 60 * 60)}
+	if p.samplers[as] == nil {
+		p.samplers[as] = trace.NewSampler(as.share, as.most, p.Reactors())
+	}
+	t.Sampler = p.samplers[as]
+	for _, s := range c.Always.Status {
+		t.Status = append(t.Status, proxy.StatusRange{From: uint16(s.From), To: uint16(s.To)})
+	}
+	for _, a := range c.Attributes {
+		t.Attributes = append(t.Attributes, proxy.Attribute{Name: a.Name, Value: a.Value})
+	}
+	return t
+}
