@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/tracing"
+	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/logsink"
 	"github.com/edge-proxy/edge/server/process/lockdown"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
@@ -16,13 +20,14 @@ import (
 type CheckOptions struct {
 	JSON     bool      // findings are JSON on Out, see docs/operations.md
 	Strict   bool      // warnings count as errors do, with the Code 2
+	Connect  bool      // an empty batch is sent to the collector of traces
 	Out      io.Writer // for a summary; nil: stdout
 	Problems io.Writer // for findings; nil: stderr
 }
 
 // Check reads the configuration as Run does and prints what is wrong with it, and a summary where nothing is. It starts
-// nothing and opens no address. Where the configuration has lockdown, it lists what the process may reach then. The
-// error is a Code where there are findings.
+// nothing and opens no address, but for Connect. Where the configuration has lockdown, it lists what the process may
+// reach then. The error is a Code where there are findings.
 func (p *Program) Check(o CheckOptions) error {
 	if p.err != nil {
 		return p.err
@@ -36,11 +41,14 @@ func (p *Program) Check(o CheckOptions) error {
 	}
 	files := &config.Files{}
 	reading := p.reading()
-	reading.Record, reading.MakeFilters = files, true
+	reading.Record, reading.MakeFilters, reading.Places = files, true, o.Connect
 	cfg, report := p.load(reading, p.options.Conf)
 	limits, err := lockdownOf(cfg, report, files)
 	if err != nil {
 		return err
+	}
+	if o.Connect && report.OK() {
+		connect(cfg, report, files.Main)
 	}
 	if o.JSON {
 		_, err = out.Write(report.JSON())
@@ -59,6 +67,24 @@ func (p *Program) Check(o CheckOptions) error {
 		return Code(exitWarnings)
 	}
 	return nil
+}
+
+// connect reports collectors that do not take an empty batch. main is the file of cfg.
+func connect(cfg *config.Config, report *config.Report, main string) {
+	t := tracing.Of(cfg)
+	if t == nil {
+		return
+	}
+	err := logsink.Ping(&t.Collector, otlp.Traces)
+	if err == nil {
+		return
+	}
+	at, given := cfg.Places.Of(t, "endpoint")
+	if !given {
+		at.File = cmp.Or(main, noFile)
+	}
+	report.Errors = append(report.Errors, config.Problem{Pos: at, Severity: config.SeverityError,
+		Message: "[tracing] reaches no collector: " + strings.TrimPrefix(err.Error(), "otlp: ")})
 }
 
 // lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,5 +227,28 @@ func TestConclude(t *testing.T) {
 			c.want == "" && out.Len() > 0 {
 			t.Errorf("%v: %d %q", c.err, got, out.String())
 		}
+	}
+}
+
+// With Connect a collector gets an empty batch, and one that is not there is an error at its place.
+func TestCheck_connect(t *testing.T) {
+	asked := ""
+	c := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked = r.Method + " " + r.URL.Path
+	}))
+	defer c.Close()
+	const section = "[tracing]\nendpoint = \""
+	if out, err := checked(t, toMemory, section+c.URL+"\"\n", CheckOptions{}); err != nil || asked != "" {
+		t.Fatalf("%v %s, asked %q", err, out, asked)
+	}
+	out, err := checked(t, toMemory, section+c.URL+"\"\n", CheckOptions{Connect: true})
+	if err != nil || asked != "POST /v1/traces" {
+		t.Fatalf("%v %s, asked %q", err, out, asked)
+	}
+	c.Close()
+	out, err = checked(t, toMemory, section+c.URL+"\"\n", CheckOptions{Connect: true})
+	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [tracing] reaches no collector: ") ||
+		!strings.Contains(out, "connection refused") {
+		t.Fatalf("%v %s", err, out)
 	}
 }

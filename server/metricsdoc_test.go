@@ -36,6 +36,7 @@ func everyMetric(t *testing.T) map[string]metric {
 	s := start(t, Options{StateDir: t.TempDir()}, `
 log.output = [%q]
 metrics.hosts = 10
+tracing.endpoint = "http://127.0.0.1:1"
 filters.note.type = "test_note"
 filters.limit = { type = "rate_limit", rate = "1000/s" }
 destinations.default = { type = "test_greet", text = "hello" }

@@ -16,7 +16,7 @@ import (
 	"github.com/edge-proxy/edge/server/logsink"
 )
 
-// traces are what listeners and routes have recorded of requests. Their one output is among those of the access logs,
+// traces have requests of listeners and routes recorded. Their one output is among the outputs of access logs,
 // which keep it open over reloads and close it at the end.
 type traces struct {
 	nothing
@@ -69,7 +69,7 @@ var instanceID = func() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }()
 
-// by returns what is recorded of requests by l; nil: nothing, and they are no parts of traces.
+// by returns the Tracing of l; nil: its requests are no parts of traces.
 func (p *traces) by(l *config.Listener) *proxy.Tracing {
 	of := tracing.OfListener(p.reload.config, l)
 	if of == nil {
@@ -80,7 +80,7 @@ func (p *traces) by(l *config.Listener) *proxy.Tracing {
 	return t
 }
 
-// of returns what is recorded of requests of r in place of what listeners say; nil: they say it.
+// of returns the Tracing of r, in place of the one of listeners; nil: that holds.
 func (p *traces) of(r *config.Route) *proxy.Tracing {
 	switch own, on := tracing.OfRoute(p.reload.config, r); {
 	case !on:

@@ -14,7 +14,7 @@ import (
 
 type checkOptions struct {
 	sources
-	json, strict bool
+	json, strict, connect bool
 }
 
 func newCheck() *cobra.Command {
@@ -32,6 +32,7 @@ func newCheck() *cobra.Command {
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
+	cmd.Flags().BoolVar(&o.connect, "connect", false, "send collectors of traces an empty batch")
 	return cmd
 }
 
@@ -43,7 +44,8 @@ func check(out, problems io.Writer, o checkOptions) error {
 	if from.Conf == "" {
 		return errNoFile
 	}
-	return o.newProgram(from).Check(program.CheckOptions{JSON: o.json, Strict: o.strict, Out: out, Problems: problems})
+	return o.newProgram(from).Check(program.CheckOptions{JSON: o.json, Strict: o.strict, Connect: o.connect,
+		Out: out, Problems: problems})
 }
 
 // printJSON prints v for a program.

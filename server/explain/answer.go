@@ -44,7 +44,8 @@ type Answer struct {
 	Sent     []string         `json:"sent"`     // the lines of the head that a backend gets
 	Settings []config.Setting `json:"settings"` // timeouts and limits that apply
 	Log      []string         `json:"access_log"`
-	Notes    []string         `json:"notes"` // what was assumed
+	Traces   string           `json:"traces,omitempty"` // whether it is recorded, and why; "": there is no [tracing]
+	Notes    []string         `json:"notes"`            // what was assumed
 }
 
 func (a *Answer) note(text string, values ...any) {

@@ -158,7 +158,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 		a.Cache = cacheOf(cfg, r, run)
 	}
 	a.Settings = cfg.Places.Settings(cfg, l, r, u)
-	a.Log = logOf(cfg, l, r)
+	a.Log, a.Traces = logOf(cfg, l, r), tracesOf(cfg, q, l, r)
 }
 
 // own says what edge answers by itself.

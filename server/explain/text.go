@@ -45,6 +45,9 @@ func (a *Answer) WriteText(w io.Writer) error {
 	if a.Listener != nil {
 		p.line("log", "%s", cmp.Or(strings.Join(a.Log, ", "), "none"))
 	}
+	if a.Traces != "" {
+		p.line("traces", "%s", a.Traces)
+	}
 	for i, n := range a.Notes {
 		p.line(label(i, "notes"), "%s", n)
 	}

@@ -2,6 +2,7 @@ package logsink
 
 import (
 	"cmp"
+	"context"
 
 	"github.com/edge-proxy/edge/config/tracing"
 	"github.com/edge-proxy/edge/internal/build"
@@ -21,4 +22,14 @@ func NewExporter(c *tracing.Collector, signal otlp.Signal, resource []observe.Fi
 		return nil, err
 	}
 	return otlp.New(o), nil
+}
+
+// Ping sends an empty batch of a signal to a collector whose keys are complete.
+func Ping(c *tracing.Collector, signal otlp.Signal) error {
+	e, err := NewExporter(c, signal, nil)
+	if err != nil {
+		return err
+	}
+	defer e.Close() //nolint:errcheck // it is nil
+	return e.Ping(context.Background())
 }

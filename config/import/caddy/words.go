@@ -75,7 +75,7 @@ site.method        lost edge sends the method that the client sent
 site.push          lost HTTP/2 push is not known: browsers have left it
 site.vars site.map lost routes have no variables
 site.intercept     lost answers of backends go on as they are; see error_pages and intercept_errors
-site.tracing       lost not available in this version: see traceparent of listeners
+site.tracing       lost see [tracing], and name in tracing of routes
 site.log_append    lost the fields of the access log are those that edge has
 site.log_name      lost a route has one log: access_log
 site.log_level     lost the access log has no levels

@@ -48,13 +48,14 @@ entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requ
 entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
 entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
-tracing entrypoints.*.http3 http.services.*.mirroring
+tracing lost see endpoint, sample and resource of [tracing]
+entrypoints.*.http3 http.services.*.mirroring
   lost not available in this version
 http.middlewares.*.compress.minresponsebodybytes key min_size number
 http.middlewares.*.compress.includedcontenttypes key types list
 http.middlewares.*.compress.excludedcontenttypes lost see types of the filter
 http.middlewares.*.compress.defaultencoding note nothing to write: no Accept-Encoding, no encoding
-entrypoints.*.observability http.routers.*.observability lost see access_log of listeners and routes
+entrypoints.*.observability http.routers.*.observability lost see access_log and tracing of listeners and routes
 http.routers.*.rulesyntax                              note nothing to write: both syntaxes are read
 http.services.*.loadbalancer.strategy
   key load_balancing wrr=round_robin,p2c=p2c,leasttime=peak_ewma,hrw=ketama

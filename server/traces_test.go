@@ -1,0 +1,143 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// spans is a collector that keeps what it gets: texts stand in it as they are.
+type spans struct {
+	mu  sync.Mutex
+	all strings.Builder // guarded by mu
+}
+
+// ServeHTTP takes a batch.
+func (s *spans) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all.WriteString(r.URL.Path + " " + r.Header.Get("X-Token") + " ")
+	_, _ = io.Copy(&s.all, r.Body)
+}
+
+// has waits for a text.
+func (s *spans) has(t *testing.T, text string) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Contains(s.text(), text) }, text)
+}
+
+func (s *spans) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.String()
+}
+
+func collector(t *testing.T) (s *spans, url string) {
+	t.Helper()
+	s = new(spans)
+	h := httptest.NewServer(s)
+	t.Cleanup(h.Close)
+	return s, h.URL
+}
+
+// Listeners and routes are recorded as their keys say, and what is off leaves no trace.
+func TestTraces_listenersAndRoutes(t *testing.T) {
+	at, url := collector(t)
+	s := start(t, Options{}, quiet+`
+[tracing]
+endpoint = %q
+headers = { X-Token = "secret7" }
+sample = 1
+service = "front"
+resource = { zone = "eu-1a" }
+attributes = { tenant = "{header.x-tenant}" }
+request_fields = ["X-Tenant"]
+answer_fields = ["content-type"]
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[listeners]]
+name = "own"
+listen = "127.0.0.1:0"
+tracing = { name = "own {route}", attributes = { listener = "own" } }
+[[listeners]]
+name = "off"
+listen = "127.0.0.1:0"
+tracing = false
+[[routes]]
+name = "all"
+pattern = "/*"
+dest = "hello"
+[[routes]]
+name = "none"
+pattern = "/none/*"
+dest = "hello"
+tracing = false
+[[routes]]
+name = "late"
+pattern = "/late/*"
+dest = "status:418"
+tracing = { sample = 0, always = ["418"], name = "late {status}" }
+[[routes]]
+name = "never"
+pattern = "/never/*"
+dest = "status:418"
+tracing = { sample = 0 }
+`, url)
+	const all = "web/a own/b off/c web/none/d web/late/e off/late/f web/never/g"
+	for of := range strings.FieldsSeq(all) {
+		listener, path, _ := strings.Cut(of, "/")
+		get(t, s, listener, "/"+path+"?token=hunter2")
+	}
+	const name = "edge_export_records_total"
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "traces", "sent") == 3 }, name)
+	got := at.text()
+	for text, want := range map[string]bool{
+		"/v1/traces secret7 ": true, "\x05front": true, "eu-1a": true, "GET /*": true, "own all": true,
+		"late 418": true, "http.response.header.content-type": true, "token=REDACTED": true, "hunter2": false,
+		"/none": false, "/never": false, "/c": false, "/f": false, "edge.listener": true,
+	} {
+		if strings.Contains(got, text) != want {
+			t.Errorf("%q: want %v in %q", text, want, got)
+		}
+	}
+	for _, result := range []string{"rejected", "failed", "dropped"} {
+		if n := counter(s, name, result); n != 0 {
+			t.Errorf("%s: %v", result, n)
+		}
+	}
+}
+
+// A reload keeps the exporter where its keys are the same, and spans of requests before and after it arrive. A new
+// endpoint gets spans from then on.
+func TestTraces_reload(t *testing.T) {
+	first, url := collector(t)
+	second, next := collector(t)
+	const text = quiet + "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"hello\"\n" +
+		"[tracing]\nsample = 1\n"
+	s := start(t, Options{}, text+"endpoint = %q\n", url)
+	out := func() *sink { return s.logs.now[tracesKey] }
+	before := out()
+	get(t, s, "127.0.0.1:0", "/one")
+	apply(t, s, text+"endpoint = %q\nalways = [\"4xx\"]\n", url)
+	if out() != before {
+		t.Error("another exporter goes to the same place")
+	}
+	get(t, s, "127.0.0.1:0", "/two")
+	apply(t, s, text+"endpoint = %q\n", next)
+	get(t, s, "127.0.0.1:0", "/three")
+	first.has(t, "/one")
+	first.has(t, "/two")
+	second.has(t, "/three")
+	apply(t, s, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"hello\"\n")
+	if get(t, s, "127.0.0.1:0", "/four"); out() != nil || strings.Contains(second.text(), "/four") {
+		t.Error("there are traces without [tracing]")
+	}
+	const name = "edge_export_records_total"
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "sent") == 3 }, name)
+}
