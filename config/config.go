@@ -97,6 +97,9 @@ type Global struct {
 	PIDFile string `edge:"pid_file" example:"/run/edge/edge.pid" file:"write" restart:"true"`
 	// Place of the error log: `stderr`, `stdout`, a path, or a URL such as `syslog+udp://10.0.0.5:514`.
 	ErrorLog string `edge:"error_log" kind:"log_path" default:"stderr" example:"/var/log/edge/error.log" file:"write"`
+	// Names of `[log_sinks]` that get the lines of the error log as well, as JSON.
+	// Example: ["central"]
+	ErrorLogAlso []string `edge:"error_log_also" json:",omitempty"`
 	// Time that open requests have to finish when the process is asked to stop.
 	// Example: "1m"
 	GracePeriod time.Duration `edge:"grace_period" default:"30s" min:"0s" max:"24h" also:"grace_period_seconds"`

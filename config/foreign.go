@@ -231,6 +231,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", `is type = "security_headers" in [filters.NAME], and that name in filters`, "stsseconds framedeny"},
 	{"Traefik", hintMetrics, "prometheus"},
 	{"Traefik", `is tracing = { sample = 0.1 } in [[listeners]] or [[routes]]`, "observability"},
+	{"Traefik", `is type = "otlp" in [log_sinks.NAME], and that name in output of [log]`, "otlp"},
 	{"Traefik", `is sample = 0.1 in [tracing]`, "samplerate"},
 	{"Traefik", `is request_fields in [tracing]`, "capturedrequestheaders"},
 	{"Traefik", `is answer_fields in [tracing]`, "capturedresponseheaders"},

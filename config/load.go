@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -260,6 +262,17 @@ func resolvePart(file *schema.Document, doc *document) *Config {
 // checkProcess checks keys of [global] with others of it.
 func checkProcess(r *resolver) {
 	r.checkLoops()
+	for i, name := range r.c.Global.ErrorLogAlso {
+		if _, found := r.doc.sinks[name]; !found {
+			at := r.doc.global.ElementAt("error_log_also", i, len(r.c.Global.ErrorLogAlso))
+			hint := syntax.DidYouMean(name, slices.Collect(maps.Keys(r.doc.sinks)))
+			if plain := strings.TrimPrefix(name, "otlp:"); plain != name {
+				hint = "write the name of the table alone: " + syntax.Quote(plain)
+			}
+			r.rep.Errorf(at, cmp.Or(hint, `write that table, with type = "otlp" or "syslog"`),
+				"there is no [log_sinks.%s]", name)
+		}
+	}
 	if g := &r.c.Global; g.Rollback.Errors > 0 && g.Versions < rollbackVersions {
 		r.rep.Errorf(r.doc.global.At("rollback.errors"), `set "versions" to 2 or more`,
 			"a reload cannot be taken back with versions = %d", g.Versions)
@@ -404,7 +417,8 @@ func checkUnusedTables(r *resolver, try bool) {
 	if !r.rep.OK() {
 		return
 	}
-	sinks, methods := slices.Clone(r.c.Log.Output), []string{r.doc.defaults.LoadBalancing}
+	sinks := slices.Concat(r.c.Log.Output, r.c.Global.ErrorLogAlso)
+	methods := []string{r.doc.defaults.LoadBalancing}
 	destinations := []string{r.c.Fallback.Name}
 	var connFilters, discoverers []string
 	for _, l := range r.c.Listening() {

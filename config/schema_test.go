@@ -24,6 +24,7 @@ var mine = Options{Filters: []string{"mine"}}
 
 // aroundRules are the tables that rules stand in, and those that keys of a section name.
 var aroundRules = map[string]string{
+	"global error_log_also":        "[log_sinks.central]\ntype = \"polite\"\n",
 	"listeners connection_filters": "[connection_filters.polite]\ntype = \"polite\"\n",
 	"services connection_filters":  "[connection_filters.polite]\ntype = \"polite\"\n",
 

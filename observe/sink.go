@@ -52,7 +52,7 @@ var (
 // Options are the choices for a Sink. The zero value writes to stdout.
 type Options struct {
 	// Path is "stdout", "stderr" or a file to append to, made with mode 0640 when it is missing.
-	// Empty means stdout.
+	// Empty means stdout. Beside Writer or Records it is what Events hears that these are called.
 	Path string
 	// Writer is written to instead of Path. It must not keep what it gets. It is not closed.
 	Writer io.Writer
@@ -151,7 +151,7 @@ func Open(o Options) (*Sink, error) {
 		batch = max(o.BatchBytes, pieceBytes)
 	}
 	w := writer{
-		out: o.Writer, name: "writer", events: cmp.Or(o.Events, slog.Default()), notice: o.Notice,
+		out: o.Writer, name: cmp.Or(o.Path, "writer"), events: cmp.Or(o.Events, slog.Default()), notice: o.Notice,
 		batch: make([]byte, 0, batch), poured: make([]byte, 0, batch), size: batch,
 	}
 	path := ""
@@ -587,11 +587,11 @@ func (s *Sink) report(last bool) {
 		return
 	}
 	if st.Errors != w.toldErrors {
-		w.events.Error("access log cannot be written", "output", w.name, "err", w.err,
+		w.events.Error("log output cannot be written", "output", w.name, "err", w.err,
 			"errors", st.Errors-w.toldErrors, "lost", st.Lost-w.toldLost)
 	}
 	if st.Dropped != w.toldDrops {
-		w.events.Warn("access log output is too slow", "output", w.name, "dropped", st.Dropped-w.toldDrops)
+		w.events.Warn("log output is too slow", "output", w.name, "dropped", st.Dropped-w.toldDrops)
 	}
 	w.toldErrors, w.toldLost, w.toldDrops, w.told = st.Errors, st.Lost, st.Dropped, now
 }

@@ -20,7 +20,7 @@ import (
 type CheckOptions struct {
 	JSON     bool      // findings are JSON on Out, see docs/operations.md
 	Strict   bool      // warnings count as errors do, with the Code 2
-	Connect  bool      // an empty batch is sent to the collector of traces
+	Connect  bool      // an empty batch is sent to each collector
 	Out      io.Writer // for a summary; nil: stdout
 	Problems io.Writer // for findings; nil: stderr
 }
@@ -71,20 +71,25 @@ func (p *Program) Check(o CheckOptions) error {
 
 // connect reports collectors that do not take an empty batch. main is the file of cfg.
 func connect(cfg *config.Config, report *config.Report, main string) {
-	t := tracing.Of(cfg)
-	if t == nil {
-		return
+	try := func(c *tracing.Collector, signal otlp.Signal, at config.Pos, table string) {
+		if err := logsink.Ping(c, signal); err != nil {
+			report.Errors = append(report.Errors, config.Problem{Pos: at, Severity: config.SeverityError,
+				Message: table + " reaches no collector: " + strings.TrimPrefix(err.Error(), "otlp: ")})
+		}
 	}
-	err := logsink.Ping(&t.Collector, otlp.Traces)
-	if err == nil {
-		return
+	if t := tracing.Of(cfg); t != nil {
+		at, given := cfg.Places.Of(t, "endpoint")
+		if !given {
+			at.File = cmp.Or(main, noFile)
+		}
+		try(&t.Collector, otlp.Traces, at, "[tracing]")
 	}
-	at, given := cfg.Places.Of(t, "endpoint")
-	if !given {
-		at.File = cmp.Or(main, noFile)
+	for i := range cfg.Defined {
+		d := &cfg.Defined[i]
+		if c, ok := d.Config.(*logsink.OTLP); ok {
+			try(&c.Collector, otlp.Logs, d.Pos, "[log_sinks."+d.Name+"]")
+		}
 	}
-	report.Errors = append(report.Errors, config.Problem{Pos: at, Severity: config.SeverityError,
-		Message: "[tracing] reaches no collector: " + strings.TrimPrefix(err.Error(), "otlp: ")})
 }
 
 // lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade

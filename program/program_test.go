@@ -251,4 +251,9 @@ func TestCheck_connect(t *testing.T) {
 		!strings.Contains(out, "connection refused") {
 		t.Fatalf("%v %s", err, out)
 	}
+	out, err = checked(t, toMemory, "log.output = \"a\"\n[log_sinks.a]\ntype = \"otlp\"\nendpoint = \""+c.URL+"\"\n",
+		CheckOptions{Connect: true})
+	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [log_sinks.a] reaches no collector: ") {
+		t.Fatalf("%v %s", err, out)
+	}
 }

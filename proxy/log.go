@@ -29,8 +29,10 @@ func Unlog(x *Exchange) { x.unlogged = true }
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.logs(), x.filters().log
 	var traces *Tracing // that x is recorded for
+	var span *observe.Span
 	if t := x.tracing(); t != nil && x.part.recorded(t, x) {
-		traces = t
+		l.sampleRate = ""
+		traces, span = t, x.part.fill(t, x)
 	}
 	if logs == nil && len(list) == 0 && traces == nil {
 		return
@@ -58,7 +60,7 @@ func (l *local) logExchange(x *Exchange) {
 			r = l.takeRecord()
 			l.fill(r, x)
 		}
-		r.SampleRate, l.sampleRate = rate, rate
+		r.SampleRate, l.sampleRate, r.Span = rate, rate, span
 		l.stats.Logs.Written++
 		if of, ok := log.(ExchangeLog); ok {
 			of.AppendOf(x, r)
@@ -71,7 +73,7 @@ func (l *local) logExchange(x *Exchange) {
 			r = l.takeRecord()
 			l.fill(r, x)
 		}
-		r.Span, r.SampleRate = x.part.fill(traces, x), ""
+		r.Span, r.SampleRate = span, ""
 		traces.To[l.reactor.Index()].Append(r)
 		r.Span = nil
 	}

@@ -120,7 +120,7 @@ func (p *accessLogs) openSink(d *config.Definition) error {
 		of.Kept.Release()
 		return err
 	}
-	return p.open(key, &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}, outputOf(w, of.Logger))
+	return p.open(key, &sink{path: d.Name, defined: d, writer: w, claims: of.Kept}, outputOf(d.Name, w))
 }
 
 // openTarget opens output, where it is the URL of a server, or keeps it open.
@@ -136,13 +136,13 @@ func (p *accessLogs) openTarget(output string) error {
 	if err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
-	return p.open(output, &sink{path: output, writer: w}, outputOf(w, slog.With("server", output)))
+	return p.open(output, &sink{path: output, writer: w}, outputOf(output, w))
 }
 
-// outputOf returns the options of an output that w is, with the logger of its failures. A reload and the end of the
-// process wait for a server that takes nothing no longer than serverWait.
-func outputOf(w io.Writer, events *slog.Logger) observe.Options {
-	o := observe.Options{Writer: sinkWriter{w}, Events: events}
+// outputOf returns the options of an output that w is. A reload and the end of the process wait for a server that takes
+// nothing no longer than serverWait.
+func outputOf(name string, w io.Writer) observe.Options {
+	o := observe.Options{Path: name, Writer: sinkWriter{w}}
 	if records, ok := w.(observe.RecordWriter); ok {
 		o.Records, o.CloseWait = recordSinkWriter{records}, serverWait
 	}

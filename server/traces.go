@@ -1,14 +1,10 @@
 package server
 
 import (
-	"crypto/rand"
 	"fmt"
-	"log/slog"
-	"os"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/tracing"
-	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/proxy"
@@ -42,32 +38,12 @@ func (p *traces) prepare() error {
 		p.logs.next[tracesKey] = old
 		return nil
 	}
-	e, err := logsink.NewExporter(&t.Collector, otlp.Traces, tracing.ResourceOf(t.Service, t.Resource, process()))
+	e, err := logsink.NewExporter(&t.Collector, otlp.Traces, t.Service, t.Resource)
 	if err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}
-	out := &sink{path: "traces", writer: e, traces: t}
-	return p.logs.open(tracesKey, out, outputOf(e, slog.With("signal", "traces")))
+	return p.logs.open(tracesKey, &sink{path: "traces", writer: e, traces: t}, outputOf("traces", e))
 }
-
-// process says what this process is, as attributes of OpenTelemetry.
-func process() []observe.Field {
-	host, _ := os.Hostname() // "": there is no such attribute
-	all := []observe.Field{{Name: "service.version", Value: build.Version()},
-		{Name: "service.instance.id", Value: instanceID}}
-	if host != "" {
-		all = append(all, observe.Field{Name: "host.name", Value: host})
-	}
-	return all
-}
-
-// instanceID is a UUID of version 4 (RFC 9562), drawn for each process.
-var instanceID = func() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // it never fails
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
-}()
 
 // by returns the Tracing of l; nil: its requests are no parts of traces.
 func (p *traces) by(l *config.Listener) *proxy.Tracing {

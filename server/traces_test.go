@@ -141,3 +141,32 @@ func TestTraces_reload(t *testing.T) {
 	const name = "edge_export_records_total"
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "sent") == 3 }, name)
 }
+
+// Requests go to a collector as logs, too, each in the trace that it is part of.
+func TestTraces_logsOfTheSame(t *testing.T) {
+	at, url := collector(t)
+	s := start(t, Options{}, `
+log.output = ["central"]
+http.listen = "127.0.0.1:0"
+[tracing]
+endpoint = %q
+sample = 1
+[log_sinks.central]
+type = "otlp"
+endpoint = %q
+[[routes]]
+pattern = "/*"
+dest = "hello"
+`, url, url)
+	get(t, s, "127.0.0.1:0", "/one?token=hunter2")
+	at.has(t, "/v1/logs")
+	at.has(t, "/v1/traces")
+	at.has(t, "GET /one 200")
+	if strings.Contains(at.text(), "hunter2") {
+		t.Error("a secret is shown")
+	}
+	const name = "edge_export_records_total"
+	for _, signal := range []string{"logs", "traces"} {
+		testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, signal, "sent") == 1 }, signal)
+	}
+}

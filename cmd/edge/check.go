@@ -32,7 +32,7 @@ func newCheck() *cobra.Command {
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
-	cmd.Flags().BoolVar(&o.connect, "connect", false, "send collectors of traces an empty batch")
+	cmd.Flags().BoolVar(&o.connect, "connect", false, "send each OpenTelemetry collector an empty batch")
 	return cmd
 }
 

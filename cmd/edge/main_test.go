@@ -555,7 +555,7 @@ func TestRun_logThatCannotBeWritten(t *testing.T) {
 			}
 			c.CloseIdleConnections()
 			rest, _ := io.ReadAll(errors)
-			if !strings.Contains(string(rest), "access log cannot be written") {
+			if !strings.Contains(string(rest), "log output cannot be written") {
 				t.Errorf("nobody was told:\n%s", rest)
 			}
 			if err := cmd.Wait(); err != nil {

@@ -59,13 +59,16 @@ var (
 	LogSinks = &Kind{
 		Kind: plugin.LogSinks,
 		Doc: "Sinks of access logs beside files, by the names under which `output` of `[log]`, and `access_log` of " +
-			"listeners and routes, name them: such a name is no path. They are [syslog](logging.md#syslog), and " +
-			"types of [modules](plugins.md#log-sinks).",
-		Does:   "Type of the log sink: `syslog`, or of a module that the program was built with.",
-		Use:    "name it in \"output\" of [log], or as \"access_log\" of a listener or of a route",
-		Unused: "Neither `output` of `[log]` nor an `access_log` names a log sink: it is not made.",
-		Own:    []string{"syslog"},
-		all:    "github.com/edge-proxy/edge/server/logsink",
+			"listeners and routes, name them: such a name is no path. `error_log_also` names them for the error log. " +
+			"They are [syslog](logging.md#syslog), [OTLP](logging.md#opentelemetry), and types of " +
+			"[modules](plugins.md#log-sinks).",
+		Does: "Type of the log sink: `syslog`, `otlp`, or of a module that the program was built with.",
+		Use: "name it in \"output\" of [log], as \"access_log\" of a listener or of a route, or in " +
+			"\"error_log_also\"",
+		Unused: "Neither `output` of `[log]` nor an `access_log` nor `error_log_also` names a log sink: it is not " +
+			"made.",
+		Own: []string{"otlp", "syslog"},
+		all: "github.com/edge-proxy/edge/server/logsink",
 	}
 
 	BalanceMethods = &Kind{

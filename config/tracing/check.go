@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/observe/otlp"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // resolve completes [tracing], whose entry exists without a table too.
@@ -27,10 +28,14 @@ func resolve(doc *schema.Document, t schema.Target) {
 		doc.Report.Errorf(at, p.Hint, "%s", p.Wrong)
 	}
 	if e.InClear() {
-		doc.Report.Warnf(codeInClear, e.place("headers"), "write https://",
-			"the fields of headers go to another machine without TLS")
+		doc.Report.Warnf(codeInClear, e.place("headers"), inClearHint, inClear)
 	}
 }
+
+const (
+	inClear     = "the fields of headers go to another machine without TLS"
+	inClearHint = "write https://"
+)
 
 // place returns where a key stands, else the table, else any key.
 func (t *Tracing) place(key string) syntax.Span {
@@ -63,6 +68,7 @@ func check(doc *schema.Document, c *config.Config) {
 	if k.complete(&t.Given, &t.Choice, false); t.on {
 		k.base = &t.Choice
 	}
+	k.warnSinks(doc)
 	for _, t := range doc.Entries(listenersPath) {
 		e := t.(*listenerEntry)
 		k.own(&e.Given, &e.Choice, e.Enabled, false)
@@ -74,6 +80,17 @@ func check(doc *schema.Document, c *config.Config) {
 		}
 		if e := schema.Only[*routeEntry](r.Features); e != nil {
 			k.own(&e.Given, &e.Choice, e.Enabled, r.Host != "" && !strings.Contains(r.Host, "*"))
+		}
+	}
+}
+
+// warnSinks warns of log sinks whose fields anybody can read.
+func (k *checker) warnSinks(doc *schema.Document) {
+	for _, t := range doc.Entries(plugin.LogSinks.Section) {
+		g := schema.GivenOf(t)
+		d := k.c.Find(plugin.LogSinks, g.Node().Key)
+		if s, ok := d.Config.(interface{ InClear() bool }); ok && s.InClear() && g.Has("headers") {
+			k.rep.Warnf(codeInClear, g.At("headers"), inClearHint, inClear)
 		}
 	}
 }

@@ -121,7 +121,11 @@ func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
 		}
 		d.Report.Errorf(n.Value, "write "+syntax.Quote(url), "%s is not the URL of a syslog server", syntax.Quote(s))
 		return false
-	case found || s == "otlp":
+	case s == "otlp" || scheme == "otlp":
+		d.Report.Errorf(n.Value, `write [log_sinks.NAME] with type = "otlp", and NAME here`,
+			"%s is no log output", syntax.Quote(s))
+		return false
+	case found:
 		d.Report.Errorf(n.Value, `write "stdout", "stderr", a path or "syslog+udp://host:514"`,
 			"log output %s is not supported by this version", syntax.Quote(scheme))
 		return false

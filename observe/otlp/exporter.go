@@ -75,8 +75,18 @@ func New(o Options) *Exporter {
 	return &Exporter{sender: s, signal: o.Signal, batch: newBatch(o.Resource, o.Version, o.GRPC, o.Gzip)}
 }
 
-// Signal returns what records are sent as.
-func (e *Exporter) Signal() Signal { return e.signal }
+// Register lists what became of the records that s gives to e.
+func (e *Exporter) Register(r *observe.Registry, s *observe.Sink) {
+	add := func(result string, read func() uint64) {
+		r.CounterFunc("edge_export_records_total", "Records for a collector: those that it has taken or "+
+			"rejected, that it did not take in time, or that found no room.", read,
+			observe.Label{Name: "signal", Value: string(e.signal)}, observe.Label{Name: "result", Value: result})
+	}
+	add("sent", e.sent.Load)
+	add("rejected", e.rejected.Load)
+	add("failed", func() uint64 { return e.failed.Load() + s.Stats().Lost })
+	add("dropped", func() uint64 { return s.Stats().Dropped })
+}
 
 // WriteRecords sends the records of frames. It returns when the collector has taken them, or when they are lost: by an
 // answer after which a batch is not sent again, by Close, or a minute after the call. While it sends a batch again, the

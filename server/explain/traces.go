@@ -35,7 +35,7 @@ func tracesOf(cfg *config.Config, q *asked, l *config.Listener, r *config.Route)
 	return decision(q, l, of.Accept, choice) + always(choice)
 }
 
-// decision says what is decided before the request is sent.
+// decision says what sample and accept have to do with q, before it is sent.
 func decision(q *asked, l *config.Listener, accept string, c *tracing.Choice) string {
 	var h message.Head
 	given := false

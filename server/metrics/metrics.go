@@ -344,20 +344,9 @@ func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
 
 // RegisterExport lists the series of records that s gives to e, an exporter to a collector.
 func (c *Counters) RegisterExport(e *otlp.Exporter, s *observe.Sink) {
-	if c.exports[e] {
-		return
-	}
-	c.exports[e] = true
-	signal := observe.Label{Name: "signal", Value: string(e.Signal())}
-	for result, read := range map[string]func() uint64{
-		"sent":     func() uint64 { return e.Counts().Sent },
-		"rejected": func() uint64 { return e.Counts().Rejected },
-		"failed":   func() uint64 { return e.Counts().Failed + s.Stats().Lost },
-		"dropped":  func() uint64 { return s.Stats().Dropped },
-	} {
-		c.Registry.CounterFunc("edge_export_records_total", "Records for a collector: those that it has taken or "+
-			"rejected, that it did not take in time, or that found no room.", read, signal,
-			observe.Label{Name: "result", Value: result})
+	if !c.exports[e] {
+		c.exports[e] = true
+		e.Register(&c.Registry, s)
 	}
 }
 

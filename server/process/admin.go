@@ -185,24 +185,6 @@ func (a *administration) take(cfg *config.Config, from int) error {
 	return nil
 }
 
-// both has two parts of the process follow a configuration.
-func both(
-	first, second func(cfg *config.Config) (commit, undo func(), err error),
-) func(cfg *config.Config) (commit, undo func(), err error) {
-	return func(cfg *config.Config) (commit, undo func(), err error) {
-		commitFirst, undoFirst, err := first(cfg)
-		if err != nil {
-			return nil, nil, err
-		}
-		commitSecond, undoSecond, err := second(cfg)
-		if err != nil {
-			undoFirst()
-			return nil, nil, err
-		}
-		return func() { commitFirst(); commitSecond() }, func() { undoSecond(); undoFirst() }, nil
-	}
-}
-
 // serve begins to answer.
 func (a *administration) serve(s *server.Server, r *reloads) {
 	p := &parts{s, inspect.New(s), r, s.Parts().Proxy}

@@ -42,6 +42,7 @@ type eventLog struct {
 	is    fileInfo                      // of the first output: later ones get lines of the same form
 	lines atomic.Pointer[observe.Lines] // of out
 	last  *observe.Bounded              // stderr, for lines after out is closed
+	also  *alsoLog
 
 	changing sync.Mutex   // held while the output changes, which takes time; never by a reactor
 	out      *eventOutput // guarded by changing
@@ -77,7 +78,7 @@ var standard = map[string]*os.File{"stdout": os.Stdout, "stderr": os.Stderr}
 
 // openEventLog opens path, which may be a word of standard, or the URL of a server.
 func openEventLog(path, level string) (*eventLog, error) {
-	e := &eventLog{last: observe.NewBounded(os.Stderr, eventsWait)}
+	e := &eventLog{last: observe.NewBounded(os.Stderr, eventsWait), also: newAlsoLog()}
 	out, err := e.open(path)
 	if err != nil {
 		return nil, err
@@ -131,8 +132,25 @@ func (o *eventOutput) close() error {
 	return err
 }
 
+// beginEventLog opens the outputs that cfg has, and makes them the log of the process.
+func beginEventLog(cfg *config.Config) (*eventLog, error) {
+	e, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	slog.SetDefault(e.logger()) // before another output has to tell of failures
+	commit, _, err := e.also.prepare(cfg)
+	if err != nil {
+		e.close()
+		return nil, err
+	}
+	commit()
+	return e, nil
+}
+
 func (e *eventLog) logger() *slog.Logger {
-	return slog.New(observe.NewLimited(observe.NewLogger(&e.level, e).Handler(), eventsPerSecond))
+	both := slog.NewMultiHandler(observe.NewLogger(&e.level, e).Handler(), e.also.handler(&e.level))
+	return slog.New(observe.NewLimited(both, eventsPerSecond))
 }
 
 // Write takes one line.
@@ -186,6 +204,7 @@ func (e *eventLog) register(r *observe.Registry) {
 		func() uint64 { return e.missing().dropped })
 	r.CounterFunc("edge_error_log_lost_total", "Lines of the error log that its output refused.",
 		func() uint64 { return e.missing().refused })
+	e.also.register(r)
 }
 
 // reopen opens the path again after the file was renamed.
@@ -203,8 +222,30 @@ func (e *eventLog) reopen() error {
 	return nil
 }
 
-// prepare opens the output of a new configuration if it is another one. It is a server.Options.Prepare.
+// prepare opens the outputs of a new configuration unless they are open. It is a server.Options.Prepare.
 func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) {
+	return both(e.prepareOwn, e.also.prepare)(cfg)
+}
+
+// both has two parts of the process follow a configuration.
+func both(
+	first, second func(cfg *config.Config) (commit, undo func(), err error),
+) func(cfg *config.Config) (commit, undo func(), err error) {
+	return func(cfg *config.Config) (commit, undo func(), err error) {
+		commitFirst, undoFirst, err := first(cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		commitSecond, undoSecond, err := second(cfg)
+		if err != nil {
+			undoFirst()
+			return nil, nil, err
+		}
+		return func() { commitFirst(); commitSecond() }, func() { undoSecond(); undoFirst() }, nil
+	}
+}
+
+func (e *eventLog) prepareOwn(cfg *config.Config) (commit, undo func(), err error) {
 	e.changing.Lock()
 	path := e.out.path
 	e.changing.Unlock()
@@ -259,6 +300,7 @@ func (e *eventLog) sync() {
 
 // close writes all lines. Later ones go to stderr, which stays what it is.
 func (e *eventLog) close() {
+	e.also.close()
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	_ = e.out.close()

@@ -259,6 +259,18 @@ func TestEventLog_isCounted(t *testing.T) {
 	}
 }
 
+// nextFrom returns the next datagram.
+func nextFrom(t *testing.T, c net.PacketConn) string {
+	t.Helper()
+	p := make([]byte, 8<<10)
+	_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
+	n, _, err := c.ReadFrom(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p[:n])
+}
+
 // A syslog server as error_log: messages have the severities of their levels, and a reload leads them to a file and
 // back.
 func TestEventLog_syslog(t *testing.T) {
@@ -267,16 +279,7 @@ func TestEventLog_syslog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	next := func() string {
-		t.Helper()
-		p := make([]byte, 8<<10)
-		_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
-		n, _, err := c.ReadFrom(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(p[:n])
-	}
+	next := func() string { return nextFrom(t, c) }
 	target, file := "syslog+udp://"+c.LocalAddr().String(), filepath.Join(t.TempDir(), "log")
 	e := openLog(t, target)
 	log := e.logger()

@@ -115,12 +115,11 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	o.Signals.hearEnds()
 	defer o.Signals.stop()
 	id.ownLogs(cfg)
-	events, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
+	events, err := beginEventLog(cfg)
 	if err != nil {
 		return err
 	}
 	defer events.close()
-	slog.SetDefault(events.logger())
 	begun := time.Now()
 	logStart(&o)
 	o.Server.Reserve = limitMemory(cfg.Global.MemoryLimit)
