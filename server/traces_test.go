@@ -142,7 +142,7 @@ func TestTraces_reload(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "sent") == 3 }, name)
 }
 
-// Requests go to a collector as logs, too, each in the trace that it is part of.
+// Requests go to a collector as logs, too, each with the numbers of its trace and its span.
 func TestTraces_logsOfTheSame(t *testing.T) {
 	at, url := collector(t)
 	s := start(t, Options{}, `
@@ -162,8 +162,13 @@ dest = "hello"
 	at.has(t, "/v1/logs")
 	at.has(t, "/v1/traces")
 	at.has(t, "GET /one 200")
-	if strings.Contains(at.text(), "hunter2") {
+	text := at.text()
+	if strings.Contains(text, "hunter2") {
 		t.Error("a secret is shown")
+	}
+	_, span, _ := strings.Cut(text, "\n\x10") // the begin of a Span: the numbers of its trace and its own
+	if len(span) < 26 || !strings.Contains(text, "J\x10"+span[:16]+"R\x08"+span[18:26]) {
+		t.Error("the log record has other numbers")
 	}
 	const name = "edge_export_records_total"
 	for _, signal := range []string{"logs", "traces"} {
