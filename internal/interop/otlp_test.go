@@ -517,6 +517,11 @@ func TestOTLP_randomRecords(t *testing.T) {
 				required = []string{"http.request.method", "url.full", "server.address"}
 			}
 			checkNames(t, s.Attributes, required)
+			for _, a := range s.Attributes {
+				if s.Kind == otlptrace.Span_SPAN_KIND_SERVER && !otlp.HasAttribute(a.Key) {
+					t.Fatalf("a configuration may have %q too", a.Key)
+				}
+			}
 			if s.Name == "" || len(s.TraceId) != 16 || len(s.SpanId) != 8 || s.EndTimeUnixNano < s.StartTimeUnixNano {
 				t.Fatalf("%v", s)
 			}
