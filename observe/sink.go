@@ -363,6 +363,7 @@ func (s *Sink) end() {
 		}
 	}
 	s.report(true)
+	s.writer.batch, s.writer.poured = nil, nil // counters keep s for as long as they are read
 }
 
 // drain writes what was gathered and what the producers have, and reports whether there was anything. What is appended

@@ -53,16 +53,20 @@ const (
 // Complete has c name its endpoint as a whole, for a signal: by its key, else by the environment. It returns what is
 // wrong with the keys, beyond what their types say.
 func (c *Collector) Complete(signal otlp.Signal) (all []Problem) {
-	key, text := "endpoint", c.Endpoint
+	key, text, from := "endpoint", c.Endpoint, ""
 	if text == "" {
-		key = ""
-		if text = os.Getenv("OTEL_EXPORTER_OTLP_" + strings.ToUpper(string(signal)) + "_ENDPOINT"); text == "" {
-			if text = os.Getenv(envEndpoint); text != "" && c.Protocol != "grpc" {
+		key, from = "", "OTEL_EXPORTER_OTLP_"+strings.ToUpper(string(signal))+"_ENDPOINT"
+		if text = os.Getenv(from); text == "" {
+			from = envEndpoint
+			if text = os.Getenv(from); text != "" && c.Protocol != "grpc" {
 				text = strings.TrimSuffix(text, "/") + pathOf(signal)
 			}
 		}
 	}
 	u, wrong, hint := parseEndpoint(text, c.Protocol == "grpc")
+	if wrong != "" && text != "" && from != "" {
+		wrong = from + " of the environment: " + wrong
+	}
 	if wrong != "" {
 		all = append(all, Problem{key, wrong, hint})
 	} else if u.Path == "" && c.Protocol != "grpc" {

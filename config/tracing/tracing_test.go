@@ -185,6 +185,16 @@ func TestCollector_environment(t *testing.T) {
 	}
 }
 
+// What is wrong with a variable is told with its name.
+func TestCollector_wrongEnvironment(t *testing.T) {
+	noEnvironment(t)
+	t.Setenv(envEndpoint, "localhost")
+	_, rep := config.Parse("edge.toml", []byte("http.listen = \":80\"\n[tracing]\n"+web))
+	if len(rep.Errors) != 1 || !strings.HasPrefix(rep.Errors[0].Message, envEndpoint+" of the environment: ") {
+		t.Errorf("got %v", rep.Errors)
+	}
+}
+
 func TestResourceOf(t *testing.T) {
 	for _, c := range []struct{ variable, name, service, table, want string }{
 		{"", "", "", "", "[{host.name a} {service.name edge}]"},

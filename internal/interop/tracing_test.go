@@ -173,7 +173,7 @@ func askOften(t *testing.T, addr string, n int) {
 // Two hops of edge and a program with the SDK have the same share, and each decides by itself: of no trace do they have
 // parts only.
 func TestTracing_decisionsAgree(t *testing.T) {
-	n := testutil.Rounds(2000)
+	n := testutil.Rounds(10_000)
 	if soak() {
 		n = 10_000
 	}
