@@ -89,7 +89,10 @@ func (k *checker) warnSinks(doc *schema.Document) {
 	for _, t := range doc.Entries(plugin.LogSinks.Section) {
 		g := schema.GivenOf(t)
 		d := k.c.Find(plugin.LogSinks, g.Node().Key)
-		if s, ok := d.Config.(interface{ InClear() bool }); ok && s.InClear() && g.Has("headers") {
+		if d == nil { // its type is wrong
+			continue
+		}
+		if s, ok := d.Config.(interface{ InClear() bool }); ok && s.InClear() {
 			k.rep.Warnf(codeInClear, g.At("headers"), inClearHint, inClear)
 		}
 	}

@@ -36,7 +36,7 @@ type Collector struct {
 // ClientFiles implements config.TLSClient.
 func (c *Collector) ClientFiles() (ca, cert, key *string) { return &c.CA, &c.Cert, &c.Key }
 
-// Problem is what is wrong with a key, or unwise.
+// Problem is what is wrong with a key.
 type Problem struct {
 	Key         string // "": the table
 	Wrong, Hint string

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -12,12 +13,18 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/observe/otlp"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 const (
 	traced = "[tracing]\nendpoint = \"http://127.0.0.1:4318\"\n"
 	web    = "[[routes]]\nname = \"web\"\npattern = \"/*\"\ndest = \"hello\"\n"
 )
+
+func init() {
+	plugin.Register(plugin.LogSinks, "test_collector", "Takes nothing.",
+		func(*struct{ Collector }, *plugin.Build) (io.Writer, error) { return io.Discard, nil })
+}
 
 // noEnvironment has no variable of the environment count.
 func noEnvironment(t *testing.T) {
@@ -269,6 +276,21 @@ func TestKeys_ofAReload(t *testing.T) {
 		}
 		if got := strings.Join(told, ", "); got != c.want || len(d.Restart) > 0 {
 			t.Errorf("%s\nbecomes\n%s\ntold is %q, restart %q", c.old, c.next, got, d.Restart)
+		}
+	}
+}
+
+// Log sinks of other packages are asked whether their fields go in clear. One of a wrong type is none.
+func TestCheck_sinks(t *testing.T) {
+	noEnvironment(t)
+	const sink = "log.output = [\"a\"]\nhttp.listen = \":80\"\n" + web + "[log_sinks.a]\ntype = "
+	_, rep := config.Parse("edge.toml", []byte(sink+"\"test_collector\"\nendpoint = \"http://c\"\nheaders.X = \"y\"\n"))
+	if len(rep.Errors) > 0 || len(rep.Warnings) != 1 || rep.Warnings[0].Code != codeInClear {
+		t.Errorf("got %v %v", rep.Errors, rep.Warnings)
+	}
+	for _, wrong := range []string{"\"nothing\"\nheaders.X = \"y\"\n", "5\n"} {
+		if c, rep := config.Parse("edge.toml", []byte(sink+wrong)); c != nil || len(rep.Errors) == 0 {
+			t.Errorf("%s: %v", wrong, rep.Errors)
 		}
 	}
 }
