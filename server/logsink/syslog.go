@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/observe/syslog"
@@ -94,11 +95,14 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 		}
 		// A renewed pair is read for the next connection. Where it cannot be, as by the user that a process of root has
 		// become, the last one goes on.
+		// Several connections may ask at a time.
+		var last atomic.Pointer[tls.Certificate]
+		last.Store(&pair)
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			if next, err := tls.LoadX509KeyPair(cert, key); err == nil {
-				pair = next
+				last.Store(&next)
 			}
-			return &pair, nil
+			return last.Load(), nil
 		}
 	}
 	return c, nil

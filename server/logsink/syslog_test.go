@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
@@ -86,4 +87,25 @@ func TestClientTLS_renewed(t *testing.T) {
 	if got := shown(); got != "second" {
 		t.Errorf("%s is shown without a key", got)
 	}
+}
+
+// A collector is dialled again while a handshake before is still under way: both may ask for the certificate.
+func TestClientTLS_manyConnections(t *testing.T) {
+	dir, ca := t.TempDir(), testutil.NewAuthority(t)
+	ca.IssueTo(t, dir, "c", nil, "first")
+	c, err := clientTLS("", filepath.Join(dir, "c.pem"), filepath.Join(dir, "c.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			for range 5 {
+				if pair, err := c.GetClientCertificate(nil); err != nil || pair.Leaf == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
