@@ -263,8 +263,11 @@ func resolvePart(file *schema.Document, doc *document) *Config {
 func checkProcess(r *resolver) {
 	r.checkLoops()
 	for i, name := range r.c.Global.ErrorLogAlso {
+		at := r.doc.global.ElementAt("error_log_also", i, len(r.c.Global.ErrorLogAlso))
+		if slices.Contains(r.c.Global.ErrorLogAlso[:i], name) {
+			r.rep.Errorf(at, "", "log sink %s is there twice", syntax.Quote(name))
+		}
 		if _, found := r.doc.sinks[name]; !found {
-			at := r.doc.global.ElementAt("error_log_also", i, len(r.c.Global.ErrorLogAlso))
 			hint := syntax.DidYouMean(name, slices.Collect(maps.Keys(r.doc.sinks)))
 			if plain := strings.TrimPrefix(name, "otlp:"); plain != name {
 				hint = "write the name of the table alone: " + syntax.Quote(plain)

@@ -22,10 +22,13 @@ func resolve(doc *schema.Document, t schema.Target) {
 	}
 	for _, p := range e.Complete(otlp.Traces) {
 		at := e.place(p.Key)
-		if p.Key == "" && e.HasUnknown() {
-			continue // an unknown key may be meant
+		if p.Key == "" && (e.HasUnknown() || e.Failed("endpoint")) {
+			continue // an unknown key may be meant, or the key is reported
 		}
 		doc.Report.Errorf(at, p.Hint, "%s", p.Wrong)
+	}
+	if wrong := WrongResource(e.Resource); wrong != "" {
+		doc.Report.Errorf(e.place("resource"), "", "%s", wrong)
 	}
 	if e.InClear() {
 		doc.Report.Warnf(codeInClear, e.place("headers"), inClearHint, inClear)

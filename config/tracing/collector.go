@@ -111,14 +111,23 @@ func parseEndpoint(text string, grpc bool) (u *url.URL, wrong, hint string) {
 	switch {
 	case err != nil || u.Hostname() == "" || u.Fragment != "":
 		return nil, syntax.Quote(text) + " is not the URL of a collector", endpointHint
-	case u.User != nil:
-		return nil, "a URL of a collector has no password", `write headers = { Authorization = "Basic …" }`
+	case u.User != nil || u.RawQuery != "":
+		return nil, "a URL of a collector has neither password nor query, since logs show it",
+			`write headers = { Authorization = "Basic …" }`
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if grpc && u.Path+u.RawQuery != "" {
+	if grpc && u.Path != "" {
 		return nil, "gRPC has a path of its own", "write " + syntax.Quote(scheme+"://"+u.Host)
 	}
 	return u, "", ""
+}
+
+// WrongResource says what is wrong with a table of attributes of the process; "": nothing.
+func WrongResource(table map[string]string) string {
+	if _, nameless := table[""]; nameless {
+		return "an attribute has no name"
+	}
+	return ""
 }
 
 // InClear reports whether fields of requests, which may be secrets, go to another machine without TLS.

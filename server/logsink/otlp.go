@@ -26,6 +26,9 @@ type OTLP struct {
 
 // Check says what the types of the keys cannot, and completes them.
 func (c *OTLP) Check(r *plugin.Report) {
+	if wrong := tracing.WrongResource(c.Resource); wrong != "" {
+		r.At("resource").Errorf("", "%s", wrong)
+	}
 	for _, p := range c.Complete(otlp.Logs) {
 		r.At(cmp.Or(p.Key, "endpoint")).Errorf(p.Hint, "%s", p.Wrong)
 	}

@@ -94,8 +94,7 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 			return nil, err
 		}
 		// A renewed pair is read for the next connection. Where it cannot be, as by the user that a process of root has
-		// become, the last one goes on.
-		// Several connections may ask at a time.
+		// become, the last one goes on. Several connections may ask at a time.
 		var last atomic.Pointer[tls.Certificate]
 		last.Store(&pair)
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
