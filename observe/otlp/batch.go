@@ -2,9 +2,8 @@ package otlp
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/edge-proxy/edge/observe"
 )
