@@ -96,6 +96,7 @@ func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 	}
 	defer page.Close()
 	const listener = "[connection_filters.polite]\ntype = \"test_door\"\n" +
+		"[log_sinks.central]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:4318\"\n" +
 		"[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n" +
 		"proxy_protocol.from = [\"10.0.0.0/8\"]\n"
 	given := []string{"listen", "cert", "tls", "hsts.max_age", "proxy_protocol.from"}
