@@ -230,7 +230,7 @@ func TestConclude(t *testing.T) {
 	}
 }
 
-// With Connect a collector gets an empty batch, and one that is not there is an error at its place.
+// With Connect a collector gets an empty batch. A collector that is not there is an error at its place.
 func TestCheck_connect(t *testing.T) {
 	asked := ""
 	c := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

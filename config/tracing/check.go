@@ -109,8 +109,8 @@ func (k *checker) own(g *schema.Given, c *Choice, enabled, oneHost bool) {
 	}
 }
 
-// complete compiles the texts that the file gives c, takes the others from the base, and warns of what spans would
-// show. oneHost says that all requests are for one host.
+// complete compiles the texts that the file gives c, takes its other texts from the base, and warns of secrets in spans
+// and of wide names. oneHost says that all requests are for one host.
 func (k *checker) complete(g *schema.Given, c *Choice, oneHost bool) {
 	base := k.base
 	if base == nil {

@@ -65,7 +65,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// Keys of listeners and routes go before those of [tracing], one by one, and false is for all of them.
+// Keys of listeners and routes go before the keys of [tracing], one by one, and false stands for the whole table.
 func TestChoices_mergeByKey(t *testing.T) {
 	noEnvironment(t)
 	c := parse(t, traced+"sample = 0.5\nname = \"{route}\"\nattributes = { a = \"b\" }\n"+

@@ -62,7 +62,7 @@ func newSpanStore(t *testing.T) *spanStore {
 	return s
 }
 
-// of returns the spans of a kind that a service has sent, and those of its other kinds.
+// of returns the spans of a kind that a service has sent, and its spans of other kinds.
 func (s *spanStore) of(service string, kind otlptrace.Span_SpanKind) (all, others []*otlptrace.Span) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package logsink has the types of [log_sinks] that edge has itself, such as syslog. A program imports it to have them:
+// Package logsink has the types of [log_sinks] that edge has itself: syslog, otlp. A program imports it to have them:
 //
 //	import _ "github.com/edge-proxy/edge/server/logsink"
 //
@@ -8,6 +8,8 @@
 //	[log_sinks.central] ─► NewSyslog ─┐
 //	                                  ├─► syslog.Writer ◄── observe.Sink ◄── access logs, error log
 //	"syslog+udp://10.0.0.5" ─► Target ┘
+//	[log_sinks.other] ───► NewOTLP ─────► otlp.Exporter ◄── observe.Sink ◄── access logs, error log
+//	[tracing] ───────────► NewExporter ─► otlp.Exporter ◄── observe.Sink ◄── spans
 //
 // A URL in place of the name of a table, as in output = ["syslog+udp://10.0.0.5:514"], stands for a table with no other
 // key: see Target.
