@@ -2,6 +2,7 @@ package program
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"runtime"
@@ -41,6 +42,9 @@ type Options struct {
 	// Check are arguments with which this program checks its configuration and ends: an upgrade asks a new program in
 	// that way before it starts it. None: it cannot be asked.
 	Check []string
+	// Log is given the lines of the error log too, as far as it is Enabled for them. Event loops write to it: it must
+	// not wait. nil: nobody asks.
+	Log slog.Handler
 	// Server has what else there is to add, such as sources of backends.
 	Server server.Options
 	// Started is called when s serves what cfg says. nil: nobody asks.

@@ -34,7 +34,7 @@ func (p *Program) Run() error {
 		_ = report.Render(stderr) // a warning that cannot be printed does not keep the program from serving
 	}
 	o := process.Options{Server: p.options.Server, Version: p.options.Version, Upgrade: p.options.Upgrade,
-		Check: p.options.Check, Stats: p.options.Stats, Signals: signals, Background: p.background}
+		Log: p.options.Log, Check: p.options.Check, Stats: p.options.Stats, Signals: signals, Background: p.background}
 	o.Started = func(s *server.Server) {
 		p.server = s
 		close(p.serving)

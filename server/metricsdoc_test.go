@@ -20,13 +20,15 @@ var updateDocs = flag.Bool("update", false, "write the table of docs/metrics.md 
 // metric is a family of metrics as a page shows it.
 type metric struct{ kind, help, labels string }
 
-// ofTheProcess are those of the error log and of the admin surface, which package server/process registers.
+// ofTheProcess are those of the error log, of the admin surface and of [sentry], which the program registers.
 var ofTheProcess = map[string]metric{
 	"edge_admin_connections": {"gauge", "Open connections to the addresses of [admin] and [metrics].", ""},
 	"edge_admin_requests_total": {"counter", "Requests that the addresses of [admin] and [metrics] have answered.",
 		"`code`, `method`"},
 	"edge_error_log_dropped_total": {"counter", "Lines of the error log dropped since it was not read.", ""},
 	"edge_error_log_lost_total":    {"counter", "Lines of the error log that its output refused.", ""},
+	"edge_sentry_events_total": {"counter", "Events for Sentry: those that it has taken, that it did not take, or " +
+		"that found no room or were too many for it.", "`result`"},
 }
 
 // everyMetric returns the metrics of a server that has one of everything.

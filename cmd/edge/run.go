@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/edge-proxy/edge/cmd/edge/report"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/supervisor"
 )
@@ -74,7 +76,13 @@ func runConfig(from sources, stats bool) error {
 	if o.Conf == "" && from.watch {
 		fmt.Fprintln(stderr, "edge: there is no configuration file yet, so --watch has nothing to watch")
 	}
-	o.Stats, o.Started = stats, sayHello
+	reporter := report.New(build.Version())
+	defer reporter.Close()
+	o.Log, o.Server.Prepare = reporter.Handler(), reporter.Prepare
+	o.Stats, o.Started = stats, func(s *server.Server, cfg *config.Config) {
+		reporter.Serve(s)
+		sayHello(s, cfg)
+	}
 	return from.newProgram(o).Run()
 }
 

@@ -17,6 +17,7 @@ var unknownElsewhere = map[string]string{
 	"discoverers":             "its types come from modules",
 	"connection_filters":      "its types come from modules",
 	"tag":                     "other programs have no words for a request in their logs",
+	"sentry":                  "other proxies have no keys for it",
 }
 
 // deniedNames are words of other programs that edge has nothing for, although it has a key of that name for something

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/edge-proxy/edge/admin" // it registers its sections
+	_ "github.com/edge-proxy/edge/admin"           // it registers its sections
+	_ "github.com/edge-proxy/edge/cmd/edge/report" // likewise
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/config/caching" // likewise
 	_ "github.com/edge-proxy/edge/config/tracing" // likewise

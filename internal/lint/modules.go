@@ -16,6 +16,7 @@ var moduleHomes = map[string][]string{
 	"golang.org/x/time":                       {"bench"},
 	"github.com/pelletier/go-toml/v2":         {"config/syntax"},
 	"go.yaml.in/yaml/v3":                      {"config/syntax"},
+	"github.com/getsentry/sentry-go":          {"cmd/edge/report"},
 	"github.com/klauspost/compress":           {"internal/testutil", "proxy/compress", "server/process/rotate"},
 	"github.com/oschwald/maxminddb-golang/v2": {"lang/geo/mmdb"},
 	"github.com/spf13/cobra":                  {"cmd"},

@@ -43,6 +43,7 @@ type eventLog struct {
 	lines atomic.Pointer[observe.Lines] // of out
 	last  *observe.Bounded              // stderr, for lines after out is closed
 	also  *alsoLog
+	more  slog.Handler // Options.Log; nil: there is none
 
 	changing sync.Mutex   // held while the output changes, which takes time; never by a reactor
 	out      *eventOutput // guarded by changing
@@ -132,12 +133,14 @@ func (o *eventOutput) close() error {
 	return err
 }
 
-// beginEventLog opens the outputs that cfg has, and makes them the log of the process.
-func beginEventLog(cfg *config.Config) (*eventLog, error) {
+// beginEventLog opens the outputs that cfg has, and makes them the log of the process. more is given the lines too,
+// unless it is nil.
+func beginEventLog(cfg *config.Config, more slog.Handler) (*eventLog, error) {
 	e, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
 	if err != nil {
 		return nil, err
 	}
+	e.more = more
 	slog.SetDefault(e.logger()) // before another output has to tell of failures
 	commit, _, err := e.also.prepare(cfg)
 	if err != nil {
@@ -149,8 +152,11 @@ func beginEventLog(cfg *config.Config) (*eventLog, error) {
 }
 
 func (e *eventLog) logger() *slog.Logger {
-	both := slog.NewMultiHandler(observe.NewLogger(&e.level, e).Handler(), e.also.handler(&e.level))
-	return slog.New(observe.NewLimited(both, eventsPerSecond))
+	all := []slog.Handler{observe.NewLogger(&e.level, e).Handler(), e.also.handler(&e.level)}
+	if e.more != nil {
+		all = append(all, e.more)
+	}
+	return slog.New(observe.NewLimited(slog.NewMultiHandler(all...), eventsPerSecond))
 }
 
 // Write takes one line.
@@ -227,10 +233,13 @@ func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) 
 	return both(e.prepareOwn, e.also.prepare)(cfg)
 }
 
-// both has two parts of the process follow a configuration.
+// both has two parts of the process follow a configuration; second may be nil.
 func both(
 	first, second func(cfg *config.Config) (commit, undo func(), err error),
 ) func(cfg *config.Config) (commit, undo func(), err error) {
+	if second == nil {
+		return first
+	}
 	return func(cfg *config.Config) (commit, undo func(), err error) {
 		commitFirst, undoFirst, err := first(cfg)
 		if err != nil {

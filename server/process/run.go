@@ -27,8 +27,11 @@ import (
 
 // Options are what Run needs in addition to the configuration. The zero value is good.
 type Options struct {
-	// Server is for server.New. Run sets Owner, Version, Prepare and Reserve.
+	// Server is for server.New. Run sets Owner, Version and Reserve, and has Prepare follow its own.
 	Server server.Options
+	// Log is given the lines of the event log too, as far as it is Enabled for them. Reactors write to it: it must not
+	// wait. nil: nobody asks.
+	Log slog.Handler
 	// Load reads the configuration again, for SIGHUP, or reads kept texts; nil: there is no file to read.
 	Load func(r Reading) (*config.Config, *config.Report)
 	// Files are those that the configuration was read from; nil: it cannot be told whether they change, and there is
@@ -115,7 +118,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	o.Signals.hearEnds()
 	defer o.Signals.stop()
 	id.ownLogs(cfg)
-	events, err := beginEventLog(cfg)
+	events, err := beginEventLog(cfg, o.Log)
 	if err != nil {
 		return err
 	}
@@ -126,7 +129,8 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	adm := newAdministration(&o, id, events)
 	adm.waits.Store(pred != nil)
 	defer adm.surfaces.Stop()
-	o.Server.Owner, o.Server.Version, o.Server.Prepare = id.owner(), adm.versionNow, both(events.prepare, adm.prepare)
+	o.Server.Owner, o.Server.Version = id.owner(), adm.versionNow
+	o.Server.Prepare = both(both(events.prepare, adm.prepare), o.Server.Prepare)
 	pred.inherit(&o.Server, activated)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {

@@ -1,0 +1,139 @@
+package report
+
+import (
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/getsentry/sentry-go"
+
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+const (
+	attrsMost  = 32   // of a line
+	textMost   = 1024 // bytes of each text
+	framesMost = 64   // of a stack
+)
+
+// line is a line of the error log, for an event.
+type line struct {
+	slog.Record
+	attrs []slog.Attr
+	panic string // what panicked
+	stack string // "": nothing did
+}
+
+// add adds an attribute; the members of a group have its name before their own.
+func (l *line) add(group string, a slog.Attr) {
+	v := a.Value.Resolve()
+	if v.Kind() == slog.KindGroup {
+		if a.Key != "" {
+			group += a.Key + "."
+		}
+		for _, one := range v.Group() {
+			l.add(group, one)
+		}
+		return
+	}
+	switch a.Key = group + a.Key; a.Key {
+	case "panic":
+		l.panic = v.String()
+	case "stack":
+		l.stack = v.String()
+	default:
+		if len(l.attrs) < attrsMost {
+			l.attrs = append(l.attrs, slog.Attr{Key: a.Key, Value: v})
+		}
+	}
+}
+
+// kind returns what events of l have in common: the message, and where the code panicked.
+func (l *line) kind() []string {
+	if l.stack != "" {
+		if all := frames(l.stack); len(all) > 0 {
+			at := &all[len(all)-1]
+			return []string{"panic", at.Module + "." + at.Function, at.Filename + ":" + strconv.Itoa(at.Lineno)}
+		}
+	}
+	return []string{"error", l.Message}
+}
+
+// event returns l as an event of that kind. withClients says that it may have addresses of clients.
+func (l *line) event(kind []string, withClients bool) *sentry.Event {
+	e := sentry.NewEvent()
+	e.Level, e.Logger, e.Timestamp = sentry.LevelError, "edge", l.Time
+	e.Message, e.Fingerprint = text(l.Message), kind
+	log := sentry.Context{}
+	for _, a := range l.attrs {
+		if shown(a.Key, withClients) {
+			log[text(a.Key)] = text(a.Value.String())
+		}
+	}
+	if l.panic != "" && l.stack == "" {
+		log["panic"] = text(l.panic)
+	}
+	if len(log) > 0 {
+		e.Contexts = map[string]sentry.Context{"log": log}
+	}
+	if l.stack != "" {
+		e.Exception = []sentry.Exception{{Type: "panic", Value: text(l.panic),
+			Stacktrace: &sentry.Stacktrace{Frames: frames(l.stack)}}}
+	}
+	return e
+}
+
+var (
+	ofClients  = regexp.MustCompile(`(?i)client|peer|remote`)
+	ofRequests = regexp.MustCompile(`(?i)host|path|query|target|ur[il]($|[^n])|body|header|field|cookie|agent|` +
+		`referer|user|login|mail`)
+
+	query = regexp.MustCompile(`\?[^\s"'<>]+`)
+	arrow = regexp.MustCompile(`->\S*?(:?)(\s|$)`) // package net writes "read tcp LOCAL->REMOTE: …"
+)
+
+// shown reports whether events have the attribute with that name.
+func shown(name string, withClients bool) bool {
+	return !ofRequests.MatchString(name) && !schema.NamesSecret(name) && (withClients || !ofClients.MatchString(name))
+}
+
+// text returns s without queries and the far ends of connections, and not too long.
+func text(s string) string {
+	s = query.ReplaceAllString(s[:min(len(s), 2*textMost)], "?…")
+	s = arrow.ReplaceAllString(s, "->…$1$2")
+	return strings.ToValidUTF8(s[:min(len(s), textMost)], "�")
+}
+
+// frames reads a stack as package debug writes it. The last frame has panicked.
+func frames(stack string) (all []sentry.Frame) {
+	lines := strings.Split(stack, "\n")
+	for i := 0; i+1 < len(lines) && len(all) < framesMost; i++ {
+		place, isPlace := strings.CutPrefix(lines[i+1], "\t")
+		if !isPlace {
+			continue
+		}
+		if strings.HasPrefix(lines[i], "panic(") {
+			all = nil // what stood before is how it was caught
+			continue
+		}
+		call, _, _ := strings.Cut(strings.TrimPrefix(lines[i], "created by "), " in goroutine ")
+		if at := strings.LastIndexByte(call, '('); at > 0 && call[at-1] != '.' {
+			call = call[:at]
+		}
+		module, function := call, ""
+		if at := strings.IndexByte(call[strings.LastIndexByte(call, '/')+1:], '.'); at >= 0 {
+			at += strings.LastIndexByte(call, '/') + 1
+			module, function = call[:at], call[at+1:]
+		}
+		file, number, _ := strings.Cut(place, ":")
+		number, _, _ = strings.Cut(number, " ")
+		n, _ := strconv.Atoi(number)
+		all = append(all, sentry.Frame{Module: module, Function: function, Filename: file, AbsPath: file, Lineno: n,
+			InApp: strings.Contains(module, ".")})
+	}
+	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
+		all[i], all[j] = all[j], all[i]
+	}
+	return all
+}

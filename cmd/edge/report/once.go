@@ -1,0 +1,44 @@
+package report
+
+import (
+	"sync"
+	"time"
+)
+
+// once tells which events are to be sent: one of a kind in quietTime. Safe for any goroutine.
+type once struct {
+	mu   sync.Mutex
+	last map[string]time.Time // of kinds
+}
+
+// pass reports whether an event of that kind is to be sent now, and takes it that it is.
+func (o *once) pass(kind string, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at, known := o.last[kind]; known && now.Sub(at) < quietTime {
+		return false
+	}
+	if o.last == nil {
+		o.last = make(map[string]time.Time)
+	}
+	if len(o.last) >= kindsMost {
+		o.makeRoom(now)
+	}
+	o.last[kind] = now
+	return true
+}
+
+// makeRoom forgets the kinds that may be sent again, or else the oldest one. o.mu is held.
+func (o *once) makeRoom(now time.Time) {
+	first, at := "", now
+	for kind, last := range o.last {
+		if now.Sub(last) >= quietTime {
+			delete(o.last, kind)
+		} else if !last.After(at) {
+			first, at = kind, last
+		}
+	}
+	if len(o.last) >= kindsMost {
+		delete(o.last, first)
+	}
+}

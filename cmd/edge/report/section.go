@@ -1,0 +1,91 @@
+package report
+
+import (
+	"embed"
+	"time"
+
+	"github.com/getsentry/sentry-go"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// entry is [sentry] of a file.
+type entry struct {
+	schema.Given
+	Sentry
+}
+
+// Sentry is a project of Sentry, and what it is told.
+// Immutable after the configuration was read.
+type Sentry struct {
+	// Address of a project at Sentry with a key, as the settings of the project show it.
+	DSN string `edge:"dsn" kind:"dsn" example:"https://0123456789abcdef@o1.ingest.sentry.io/4" secret:"true" json:"-"`
+	// Name that events have for where the process runs.
+	Environment string `edge:"environment" example:"production"`
+	// Addresses of clients in events: without it they have none.
+	ClientIP bool `edge:"client_ip"`
+	// Failed requests (status 500 or more) of a route within `burst.within` from which on they are an event.
+	Failures int `edge:"burst.failures" default:"20" min:"1" max:"1000000" example:"100"`
+	// Time in which the failures of a burst come. It is looked six times in that time.
+	Within time.Duration `edge:"burst.within" default:"1m" min:"10s" max:"1h" example:"5m"`
+	// Share of failures among the requests of the route that a burst is above.
+	Share int `edge:"burst.share" kind:"percent" default:"20%" example:"50%"`
+}
+
+//go:embed section.go
+var source embed.FS
+
+func keyTypes() *schema.Tags {
+	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
+		"dsn":     {Type: typeDSN, Plain: true},
+		"percent": {Type: config.Percent, Plain: true},
+	}}
+}
+
+func init() {
+	config.Register[entry](keyTypes, schema.Section{
+		Path: "sentry", Resolve: resolve,
+		Doc: "[Events](sentry.md) for Sentry: panics, errors of the error log, and bursts of failed requests. " +
+			"Without the section nothing is sent.",
+	})
+}
+
+const hintDSN = `write dsn = "https://KEY@HOST/PROJECT", or "${SENTRY_DSN}"`
+
+var typeDSN = schema.Type{Name: "string", Parse: parseDSN}
+
+// parseDSN does not repeat the text, which is a secret.
+func parseDSN(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	text, right := d.String(n, "a DSN")
+	if !right {
+		return nil, false
+	}
+	if _, err := sentry.NewDsn(text); err != nil {
+		d.Report.Errorf(n.Value, hintDSN, "this is not the DSN of a project of Sentry")
+		return nil, false
+	}
+	return text, true
+}
+
+func resolve(doc *schema.Document, t schema.Target) {
+	e := t.(*entry)
+	at := syntax.Span{}
+	if e.Node() != nil {
+		at = e.Node().Head
+	} else if !e.HasAny("") {
+		return
+	}
+	if e.DSN == "" && !e.Failed("dsn") && !e.HasUnknown() {
+		doc.Report.Errorf(at, hintDSN, "[sentry] needs a dsn")
+	}
+}
+
+// of returns the section of c; nil: there is none.
+func of(c *config.Config) *Sentry {
+	if e := schema.Only[*entry](c.Features); e != nil && e.DSN != "" {
+		return &e.Sentry
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// told is a server that keeps what Sentry would be sent.
+func told(t *testing.T) (dsn string, all func() string) {
+	t.Helper()
+	var mu sync.Mutex
+	var text strings.Builder
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		text.Write(body)
+	}))
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "http://", "http://key@", 1) + "/1", func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.String()
+	}
+}
+
+const sentryText = `
+error_log = "stderr"
+log.output = []
+sentry = { dsn = "%[1]s", burst = { within = "10s" } }
+[admin]
+listen = "unix:%[2]s"
+[http]
+listen = "127.0.0.1:0"
+[[routes]]
+name = "dead"
+pattern = "/*"
+dest = "%[3]s"
+`
+
+// A burst of failed requests and a failed reload reach Sentry, with what edge why knows.
+func TestRun_tellsSentry(t *testing.T) {
+	t.Parallel()
+	dsn, all := told(t)
+	socket, dead := testutil.SocketPath(t), testutil.FreeAddr(t)
+	e := start(t, sentryText, dsn, socket, dead)
+	c := client(t)
+	says := func(text string) func() bool { return func() bool { return strings.Contains(all(), text) } }
+	for range 25 {
+		if r, _ := testutil.Get(t, c, "http://"+e.addr+"/hidden?hidden"); r.StatusCode != 502 {
+			t.Fatal(r.StatusCode)
+		}
+	}
+	testutil.Eventually(t, testutil.Minutes, says("25 of 25 requests of route dead failed within 10s"), "a burst comes")
+	testutil.Eventually(t, testutil.Minutes, says("The backend refused the connection: "+dead), "with what is known")
+	e.change(t, "hidden =")
+	testutil.Eventually(t, testutil.Minutes, says(`"message":"reload failed, nothing has changed"`), "an error comes")
+	if code := e.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(all(), "/hidden") {
+		t.Error(all())
+	}
+}
+
+// A Sentry that accepts and is silent delays neither a reload nor, by more than two seconds, the end.
+func TestRun_silentSentry(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() //nolint:errcheck // of the test
+	socket, dead := testutil.SocketPath(t), testutil.FreeAddr(t)
+	e := start(t, sentryText, "http://key@"+silent.Addr().String()+"/1", socket, dead)
+	e.change(t, "wrong =")
+	e.WaitLine(`reload failed, nothing has changed`)
+	e.change(t, sentryText+"# another\n", "http://other@"+silent.Addr().String()+"/1", socket, dead)
+	e.WaitLine(`"msg":"configuration reloaded"`)
+	began := time.Now()
+	e.Signal(syscall.SIGTERM)
+	if code := e.Wait(testutil.Minutes); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if took := time.Since(began); took > 2*time.Second+testutil.Patience/2 {
+		t.Errorf("the end took %v", took)
+	}
+}
