@@ -49,33 +49,6 @@ var (
 	ErrNoPath = errors.New("observe: output is not a file opened by path")
 )
 
-// Options are the choices for a Sink. The zero value writes to stdout.
-type Options struct {
-	// Path is "stdout", "stderr" or a file to append to, made with mode 0640 when it is missing.
-	// Empty means stdout. Beside Writer or Records it is what Events hears that these are called.
-	Path string
-	// Writer is written to instead of Path. It must not keep what it gets. It is not closed.
-	Writer io.Writer
-	// Records is written to instead of Path and Writer: it gets records in place of lines. It is not closed.
-	Records RecordWriter
-	// RingBytes is the size of a ring, and of what may wait in Lines, rounded up to a power of two; 0 means 256 KiB,
-	// and less than 64 KiB counts as 64 KiB.
-	RingBytes int
-	// Flush is how long a line may lie in a ring; 0 means 1 s. Less makes the reactors slower: the
-	// writer then wakes more often on their core.
-	Flush time.Duration
-	// CloseWait is how long Close, Sync and Reopen wait for a slow output; 0 means 5 s.
-	CloseWait time.Duration
-	// BatchBytes is how much is gathered before it is written, and as much again while it is; 0 means 2 MiB.
-	BatchBytes int
-	// Events hears of a failing output, once a minute at most; nil means slog.Default.
-	Events *slog.Logger
-	// Notice is for a Sink with Lines alone. It makes a line for the output itself, which says there, instead of
-	// Events, how many lines were dropped and how many were refused, with the last error of that. It is written as soon
-	// as the output takes lines again, where the dropped ones would be. Called by the writing goroutine.
-	Notice func(dropped, refused uint64, err error) []byte
-}
-
 // Sink is an output with one goroutine that writes to it. Safe for any goroutine.
 type Sink struct {
 	// Loaded by every producer for every line, stored about twice a second.
@@ -85,6 +58,7 @@ type Sink struct {
 	rings atomic.Pointer[[]*Ring] // copied on write, guarded by mu
 	lines atomic.Pointer[Lines]   // nil until Lines is called
 	mu    sync.Mutex
+	drops []*atomic.Uint64 // of all rings; guarded by mu
 
 	path      string // empty: Reopen has no meaning
 	ringBytes int
@@ -193,6 +167,7 @@ func (s *Sink) Ring() *Ring {
 	defer s.mu.Unlock()
 	rings := append(append([]*Ring(nil), *s.rings.Load()...), r)
 	s.rings.Store(&rings)
+	s.drops = append(s.drops, r.dropped)
 	return r
 }
 
@@ -265,8 +240,10 @@ func (s *Sink) Stats() Stats {
 		Errors: s.errors.Load(),
 		Told:   s.told.Load(),
 	}
-	for _, r := range *s.rings.Load() {
-		st.Dropped += r.Dropped()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.drops {
+		st.Dropped += n.Load()
 	}
 	if l := s.lines.Load(); l != nil {
 		st.Dropped += l.dropped.Load()
@@ -363,7 +340,20 @@ func (s *Sink) end() {
 		}
 	}
 	s.report(true)
-	s.writer.batch, s.writer.poured = nil, nil // counters keep s for as long as they are read
+	s.free()
+}
+
+// free lets go of all room for lines: counters keep s for as long as they are read.
+func (s *Sink) free() {
+	s.writer.batch, s.writer.poured = nil, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rings.Store(new([]*Ring))
+	if l := s.lines.Load(); l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.waiting, l.taken, l.at = nil, nil, 0
+	}
 }
 
 // drain writes what was gathered and what the producers have, and reports whether there was anything. What is appended

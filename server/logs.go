@@ -56,6 +56,7 @@ type sink struct {
 	traces  *tracing.Tracing   // of which it takes the spans; nil: it takes access logs
 	writer  io.Writer          // that it has made
 	claims  *plugin.Claims     // what it keeps, as long as it is open
+	listed  bool               // its counters are registered
 
 	once   sync.Once
 	closed error // what close has said
@@ -186,11 +187,15 @@ func (p *accessLogs) linger(k *sink) {
 
 func (p *accessLogs) describe(*ledger) {
 	for _, k := range p.now {
+		if k.listed {
+			continue
+		}
+		k.listed = true
 		if e, exports := k.writer.(*otlp.Exporter); exports {
-			p.counters.RegisterExport(e, k.sink)
+			e.Register(&p.counters.Registry, k.sink)
 		}
 		if k.traces == nil {
-			p.counters.RegisterOutput(k.path, k.sink)
+			k.sink.Register(&p.counters.Registry, observe.Label{Name: "output", Value: k.path})
 		}
 	}
 }

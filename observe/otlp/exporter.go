@@ -43,12 +43,15 @@ type Exporter struct {
 	sender
 	signal Signal
 
-	sent, rejected, failed atomic.Uint64
+	*fates
 
 	mu     sync.Mutex // held while records are written and sent
 	batch  batch      // guarded by mu
 	record observe.Record
 }
+
+// fates counts records by what became of them. Where it is registered it outlives the Exporter.
+type fates struct{ sent, rejected, failed atomic.Uint64 }
 
 // Counts says what happened to the records since New. A Sink counts those that it dropped.
 type Counts struct {
@@ -72,7 +75,8 @@ func New(o Options) *Exporter {
 	if o.Gzip {
 		s.header.Set(encoding, "gzip")
 	}
-	return &Exporter{sender: s, signal: o.Signal, batch: newBatch(o.Resource, o.Version, o.GRPC, o.Gzip)}
+	return &Exporter{fates: new(fates), sender: s, signal: o.Signal,
+		batch: newBatch(o.Resource, o.Version, o.GRPC, o.Gzip)}
 }
 
 // Register lists what became of the records that s gives to e.
@@ -82,9 +86,10 @@ func (e *Exporter) Register(r *observe.Registry, s *observe.Sink) {
 			"rejected, that it did not take in time, or that found no room.", read,
 			observe.Label{Name: "signal", Value: string(e.signal)}, observe.Label{Name: "result", Value: result})
 	}
-	add("sent", e.sent.Load)
-	add("rejected", e.rejected.Load)
-	add("failed", func() uint64 { return e.failed.Load() + s.Stats().Lost })
+	n := e.fates
+	add("sent", n.sent.Load)
+	add("rejected", n.rejected.Load)
+	add("failed", func() uint64 { return n.failed.Load() + s.Stats().Lost })
 	add("dropped", func() uint64 { return s.Stats().Dropped })
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/session"
@@ -211,8 +210,6 @@ type Counters struct {
 
 	shown   atomic.Pointer[Sample]
 	past    *Sample                                     // what Retire was given
-	sinks   map[*observe.Sink]bool                      // that are registered
-	exports map[*otlp.Exporter]bool                     // likewise
 	readers map[readerKey]func(s reflect.Value) float64 // of rows
 	named   named                                       // what is listed under names of the configuration
 }
@@ -229,10 +226,8 @@ func (c *Counters) outcomes(name, help string) outcomes {
 
 // New registers what a server with that number of reactors has under any configuration.
 func New(reactors int) *Counters {
-	c := &Counters{past: NewSample(), sinks: make(map[*observe.Sink]bool),
-		exports: make(map[*otlp.Exporter]bool),
-		readers: make(map[readerKey]func(reflect.Value) float64),
-		named:   named{headings: make(map[headingKey]*heading), now: time.Now}}
+	c := &Counters{past: NewSample(), readers: make(map[readerKey]func(reflect.Value) float64),
+		named: named{headings: make(map[headingKey]*heading), now: time.Now}}
 	c.Begin(config.SeriesMaxDefault)
 	c.Show(NewSample())
 	r := &c.Registry
@@ -332,22 +327,6 @@ func (c *Counters) Show(s *Sample) {
 func (c *Counters) Retire(s *Sample) {
 	c.place(s)
 	addPast(c.past, s)
-}
-
-// RegisterOutput lists the series of an output of the access log.
-func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
-	if !c.sinks[s] {
-		c.sinks[s] = true
-		s.Register(&c.Registry, observe.Label{Name: "output", Value: path})
-	}
-}
-
-// RegisterExport lists the series of records that s gives to e, an exporter to a collector.
-func (c *Counters) RegisterExport(e *otlp.Exporter, s *observe.Sink) {
-	if !c.exports[e] {
-		c.exports[e] = true
-		e.Register(&c.Registry, s)
-	}
 }
 
 // register lists rows whose values stand in the result of "of"; where that is nil they are 0.
