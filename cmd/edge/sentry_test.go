@@ -34,7 +34,7 @@ func told(t *testing.T) (dsn string, all func() string) {
 }
 
 const sentryText = `
-error_log = "stderr"
+grace_period = "1s"
 log.output = []
 sentry = { dsn = "%[1]s", burst = { within = "10s" } }
 [admin]

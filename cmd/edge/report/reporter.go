@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/inspect"
+	"github.com/edge-proxy/edge/server/metrics"
 )
 
 // Reporter tells the project of [sentry] of what goes wrong. Its Handler is for any goroutine.
@@ -60,7 +61,7 @@ func (r *Reporter) Prepare(c *config.Config) (commit, undo func(), err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.now.Store(next)
-		r.begin()
+		r.begin(&watch{})
 		if old != nil {
 			r.ending.Go(old.end)
 		}
@@ -73,28 +74,28 @@ func (r *Reporter) Serve(s *server.Server) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.server = s
-	r.begin()
+	r.begin(&watch{past: []map[string]metrics.Outcomes{{}}}) // what has failed by now has failed lately
 }
 
-// begin lists the counters, and looks for bursts, where that is asked for and does not happen. r.mu is held.
-func (r *Reporter) begin() {
+// begin lists the counters, and has w look for bursts, where that is asked for and does not happen. r.mu is held.
+func (r *Reporter) begin(w *watch) {
 	n, s := r.now.Load(), r.server
 	if n == nil || s == nil || n.stop != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.watching.Go(func() { r.watch(ctx, n, s) })
+	n.watching.Go(func() { r.watch(ctx, n, s, w) })
 }
 
-// watch looks for bursts until ctx ends.
-func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server) {
+// watch has w look for bursts until ctx ends.
+func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server, w *watch) {
 	r.list(s.Registry())
 	inspector := inspect.New(s)
-	w := watch{settings: n.settings, outcomes: s.Outcomes,
-		requests: func(ctx context.Context) ([]admin.Request, error) {
-			return inspector.Requests(ctx, &admin.RequestQuery{Most: askedFor}, func(uint16) int { return 0 })
-		}}
+	w.settings, w.outcomes = n.settings, s.Outcomes
+	w.requests = func(ctx context.Context) ([]admin.Request, error) {
+		return inspector.Requests(ctx, &admin.RequestQuery{Most: askedFor}, func(uint16) int { return 0 })
+	}
 	tick := time.NewTicker(n.settings.Within / looksWithin)
 	defer tick.Stop()
 	for {
