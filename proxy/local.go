@@ -54,6 +54,7 @@ type local struct {
 	failing Error // what Error filters are given
 
 	sampleRate string // of the record that is being logged; see Chooser
+	span       spanRoom
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	lent           lent

@@ -29,10 +29,8 @@ func Unlog(x *Exchange) { x.unlogged = true }
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.logs(), x.filters().log
 	var traces *Tracing // that x is recorded for
-	var span *observe.Span
 	if t := x.tracing(); t != nil && x.part.recorded(t, x) {
-		l.sampleRate = ""
-		traces, span = t, x.part.fill(t, x)
+		traces = t
 	}
 	if logs == nil && len(list) == 0 && traces == nil {
 		return
@@ -43,6 +41,11 @@ func (l *local) logExchange(x *Exchange) {
 		l.fill(r, x)
 		_ = tell(x, list, func(f onRecord) { f(x, r) }) // there is nothing left to end
 		r.Fields = x.noted
+	}
+	var span *observe.Span
+	if traces != nil { // after the filters, of which one may end another exchange of this reactor
+		l.sampleRate = ""
+		span = l.span.fill(traces, x)
 	}
 	log, rate := AccessLog(nil), ""
 	switch {

@@ -45,9 +45,13 @@ type part struct {
 	hex   []byte            // the identity of the trace; of a request without Tracing too, where that is looked for
 	tried []observe.Attempt // that ended without the answer
 	spent observe.Timings   // by these attempts, out of the sums of the request
+}
 
-	span   observe.Span // room of the record
-	text   []byte       // of values, one after the other
+// spanRoom has the span of the record that is being logged. Owned by its reactor: each of the exchanges that this keeps
+// would hold as much.
+type spanRoom struct {
+	observe.Span
+	text   []byte // of values, one after the other
 	hidden []byte
 }
 
@@ -219,8 +223,8 @@ func (p *part) recorded(t *Tracing, x *Exchange) bool {
 }
 
 // fill makes the span of x, which is over, for its record.
-func (p *part) fill(t *Tracing, x *Exchange) *observe.Span {
-	s := &p.span
+func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
+	p := x.part
 	s.Trace, s.ID, s.Parent, s.Flags = p.context.Trace, p.id, p.context.Parent, p.context.Flags
 	if s.State = nil; p.came {
 		s.State = x.Request.Peek(message.TraceState)
@@ -233,7 +237,7 @@ func (p *part) fill(t *Tracing, x *Exchange) *observe.Span {
 		s.Error = x.fault.Token
 	}
 	if x.Request.Target != x.target {
-		s.Target = x.listener.Redact.Text(&p.hidden, x.Request.Bytes(x.Request.Target))
+		s.Target = x.listener.Redact.Text(&s.hidden, x.Request.Bytes(x.Request.Target))
 	}
 	s.Attempts = append(s.Attempts[:0], p.tried...)
 	if last := x.up.Last(); last.Member != nil && !last.Told {
@@ -247,24 +251,25 @@ func (p *part) fill(t *Tracing, x *Exchange) *observe.Span {
 		s.Attempts = append(s.Attempts, a)
 	}
 	s.Name, s.Attributes = nil, s.Attributes[:0]
-	if p.text = p.text[:0]; t.Name != nil {
-		s.Name = p.value(t.Name, x)
+	if s.text = s.text[:0]; t.Name != nil {
+		s.Name = s.value(t.Name, x)
 	}
 	for i := range t.Attributes {
-		if v := p.value(t.Attributes[i].Value, x); len(v) > 0 {
+		if v := s.value(t.Attributes[i].Value, x); len(v) > 0 {
 			s.Attributes = append(s.Attributes, observe.Member{Name: t.Attributes[i].Name, Value: v})
 		}
 	}
 	s.Request = appendHeads(s.Request[:0], &x.Request, t.FieldsAsked, x.listener.Redact)
 	s.Answer = appendHeads(s.Answer[:0], &x.Response, t.FieldsAnswer, x.listener.Redact)
-	return s
+	return &s.Span
 }
 
 // value returns what v is for x, redacted. It holds until the next fill.
-func (p *part) value(v *lang.Template, x *Exchange) []byte {
-	from := len(p.text)
-	p.text = v.Append(p.text, View(x))
-	return hide(p.text[from:], x.listener.Redact)
+func (s *spanRoom) value(v *lang.Template, x *Exchange) []byte {
+	from := len(s.text)
+	s.text = v.Append(s.text, View(x))
+	s.text = s.text[:from+len(observe.Cut(s.text[from:], quotedMax))] // records have no more of it
+	return hide(s.text[from:], x.listener.Redact)
 }
 
 // hide returns text, or a redacted copy. Seldom anything is hidden, so that the copy may be allocated.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -415,5 +416,50 @@ func BenchmarkTracing(b *testing.B) {
 	plain := warm.New(b, warm.Browser, &proxy.Listener{})
 	for name, on := range tracingListeners(sink.AccessLog(observe.FormatJSON)) {
 		b.Run(name, func(b *testing.B) { ratio(b, plain, warm.New(b, warm.Browser, on)) })
+	}
+}
+
+// What the texts of spans need is held by a reactor, not by each of the exchanges that it keeps for the next requests.
+func TestTracing_memoryOfTexts(t *testing.T) {
+	const together = 64
+	release, waiting := make(chan struct{}), make(chan struct{}, together)
+	origin := newFaulty(t, "h1", func(http.ResponseWriter, *http.Request) {
+		waiting <- struct{}{}
+		<-release
+	})
+	names, err := variables.Scope(lang.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)}
+	for i := range observe.MembersMax {
+		long, _ := names.Template(strings.Repeat("{header.x-long}", 20), lang.Log)
+		c.Attributes = append(c.Attributes, proxy.Attribute{Name: fmt.Sprint("a", i), Value: long})
+	}
+	rig, records := tracing(t, c, versionOne(nil, upstream.Options{}, origin.address))
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := held()
+	var asked sync.WaitGroup
+	for range together {
+		asked.Go(func() { askWith(t, rig.url+"/v1/a", "X-Long", strings.Repeat("x", 3<<10)) })
+	}
+	for range together {
+		<-waiting
+	}
+	close(release)
+	asked.Wait()
+	for _, r := range records.wait(t, together) {
+		if v := r.Span.Attributes[observe.MembersMax-1].Value; len(v) != 256 {
+			t.Fatalf("a text has %d bytes", len(v))
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if grown := int64(held()) - int64(before); grown > 4<<20 {
+		t.Errorf("%d requests have left %d KiB", together, grown>>10)
 	}
 }
