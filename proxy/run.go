@@ -96,7 +96,7 @@ func (x *Exchange) prepare() bool {
 		return false
 	}
 	if x.part != nil && x.part.on {
-		x.part.decide(&x.Request, &x.record)
+		x.part.passOn(&x.Request, &x.record)
 	}
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.route == noRoute || x.call.form != grpc.None {
 		armTotal(x)

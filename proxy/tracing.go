@@ -107,16 +107,14 @@ func (k *record) tracing() *Tracing {
 	return k.listener.Tracing
 }
 
-// decide decides whether the exchange of k is recorded, once, and says so in h, its request that is sent on. A request
-// that came with a trace and is not recorded goes on as it came. A trace that begins here goes on without being sampled
-// then, so that backends do not begin others.
-func (p *part) decide(h *message.Head, k *record) {
+// decide decides whether the exchange of k is recorded, once, unless the route that is chosen later records nothing.
+func (p *part) decide(k *record) {
 	t := k.tracing()
-	switch {
+	switch off := t == nil || t.To == nil; {
+	case off:
+		p.sampled = false
 	case p.id != trace.ID{}:
 		return
-	case t == nil || t.To == nil:
-		p.sampled = false
 	case !p.decided && t.Sampler != nil:
 		r := k.local.reactor
 		p.sampled = t.Sampler.Take(r.Index(), p.context.Trace, r.Now())
@@ -125,7 +123,13 @@ func (p *part) decide(h *message.Head, k *record) {
 	if p.context.Flags &^= trace.Sampled; p.sampled {
 		p.context.Flags |= trace.Sampled
 	}
-	if p.sampled || !p.came {
+}
+
+// passOn says in h, the request of k that is sent on, whether it is recorded. A request that came with a trace and is
+// not recorded goes on as it came. A trace that begins here goes on without being sampled then, so that backends do not
+// begin others.
+func (p *part) passOn(h *message.Head, k *record) {
+	if p.decide(k); p.sampled || !p.came {
 		p.context.Set(h, p.id)
 	}
 }
@@ -141,9 +145,9 @@ func subPart(y, x *record, h *message.Head) {
 	if x.part == nil || !x.part.on {
 		return
 	}
-	x.part.decide(h, x)
+	x.part.decide(x)
 	partOf(y).join(x.part, x.part.id, trace.ID{})
-	if y.part.sampled {
+	if y.part.sampled || !x.part.came {
 		y.part.context.Set(h, x.part.id)
 	}
 }
@@ -210,7 +214,7 @@ func (p *part) recorded(t *Tracing, x *Exchange) bool {
 	if p == nil || !p.on || t.To == nil {
 		return false
 	}
-	if p.decide(&x.Request, &x.record); p.sampled {
+	if p.decide(&x.record); p.sampled {
 		return true
 	}
 	status, _ := x.outcome()

@@ -419,6 +419,75 @@ func BenchmarkTracing(b *testing.B) {
 	}
 }
 
+// Backends of a request with sub-requests are told of its trace, recorded or not: one without a Traceparent begins a
+// trace of its own.
+func TestTracing_subRequestUnsampled(t *testing.T) {
+	got := &contexts{}
+	origin := newFaulty(t, "h1", got.handle)
+	asks := func(name string) *proxy.Filter {
+		return &proxy.Filter{Name: name, Request: func(x *proxy.Exchange) proxy.Verdict {
+			if len(x.Request.Get("X-Asked")) > 0 {
+				return proxy.Next
+			}
+			return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
+				Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
+		}}
+	}
+	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(0, 0, 1)},
+		versionOne(nil, upstream.Options{}, origin.address), asks("one"), asks("two"))
+	if status := askWith(t, rig.url+"/v1/a"); status != 200 {
+		t.Fatal(status)
+	}
+	sent := strings.Split(got.take(), "\n")
+	for _, parent := range sent {
+		if len(parent) != 55 || parent[:36] != sent[0][:36] || parent[53:] != "02" {
+			t.Errorf("%q are sent, want one trace that is not sampled", sent)
+		}
+	}
+	records.wait(t, 0)
+	if status := askWith(t, rig.url+"/v1/a", "traceparent", someSpan); status != 200 {
+		t.Fatal(status)
+	}
+	if want := strings.Repeat("\n"+someSpan, 3)[1:]; got.take() != want {
+		t.Errorf("a trace that came is not passed on as it came")
+	}
+}
+
+// A route that records nothing is chosen after a filter has asked: its backend is told of no span that never comes.
+func TestTracing_askedBeforeTheRoute(t *testing.T) {
+	got := &contexts{}
+	origin := newFaulty(t, "h1", got.handle)
+	asking := &proxy.Filter{Name: "asking", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
+		if len(x.Request.Get("X-Asked")) > 0 {
+			return proxy.Next
+		}
+		return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
+			Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
+	}}
+	one := versionOne(nil, upstream.Options{}, origin.address)
+	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)},
+		func(e *engine.Engine) []proxy.Route {
+			all := one(e)
+			return append(all, proxy.Route{Name: "off", Path: "/off", To: all[0].To, Tracing: &proxy.Tracing{}})
+		}, asking)
+	if status := askWith(t, rig.url+"/off/a"); status != 200 {
+		t.Fatal(status)
+	}
+	sent := strings.Split(got.take(), "\n")
+	if len(sent) != 2 || sent[0][:36] != sent[1][:36] || sent[1][53:] != "02" {
+		t.Errorf("%q are sent, want one trace that is not sampled at last", sent)
+	}
+	if r := records.wait(t, 1)[0]; string(r.Path) != "/v1/sub" {
+		t.Errorf("%s is recorded", r.Path)
+	}
+	if status := askWith(t, rig.url+"/off/a", "traceparent", someSpan, "X-Asked", "1"); status != 200 {
+		t.Fatal(status)
+	}
+	if sent := got.take(); sent != someSpan {
+		t.Errorf("%q is sent, want what came", sent)
+	}
+}
+
 // What the texts of spans need is held by a reactor, not by each of the exchanges that it keeps for the next requests.
 func TestTracing_memoryOfTexts(t *testing.T) {
 	const together = 64
