@@ -171,8 +171,8 @@ func (f *fill) begin(of *front, a *asking, hash uint64, found record) {
 // ask sends the request to the backend.
 func (f *fill) ask(a *asking, found record) {
 	a.l.zone.counts[f.reactor.Index()].begun.Add(1)
-	f.fork.Body, f.fork.Class = a.content, admission.Usual
-	if f.first == nil {
+	f.fork.Body, f.fork.Class, f.fork.Apart = a.content, admission.Usual, f.first == nil
+	if f.fork.Apart {
 		f.fork.Class = admission.Last
 	}
 	proxy.Fork(&f.fork, a.x, f.front.onward, f)

@@ -344,7 +344,12 @@ func (w *follower) goOn(*engine.Reactor) {
 }
 
 // Reset is the end of the exchange.
-func (w *follower) Reset(session.Code) { w.end(true) }
+func (w *follower) Reset(session.Code) {
+	if f := w.fill; !w.over && w.lane == nil && f.state.Load() == asked {
+		proxy.Credit(w.x, &f.fork) // the backend has the request, and has been told of the exchange
+	}
+	w.end(true)
+}
 
 // again has the exchange ask the cache once more.
 func (w *follower) again() { w.fail(session.Cancelled, proxy.ErrAgain) }

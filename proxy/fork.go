@@ -32,7 +32,7 @@ func Fork(f *Forked, x *Exchange, d Destination, down ForkSide) {
 	y.number, y.bodyIn, y.fault = x.local.numberOf(&x.record), 0, nil
 	y.status, y.answered, y.ours, y.cached = 0, 0, false, NoCache
 	y.given = append(y.given, x.given...)
-	forkPart(&y.record, &x.record)
+	forkPart(&y.record, &x.record, f.Apart)
 	y.started, y.target, y.authority = x.started, x.target, x.authority
 	y.Request.Become(&x.Request)
 	y.routed, y.asked, y.timeouts, y.matched, y.variants = x.routed, x.asked, x.timeouts, x.matched, x.variants

@@ -27,6 +27,7 @@ type ForkSide interface {
 type Forked struct {
 	Body  []byte          // of the request, which Fork copies; nil: it has none
 	Class admission.Class // that the request is of, in place of its route's; Usual: the route's
+	Apart bool            // nobody waits for the answer, so Credit is not called: attempts have no spans of their own
 
 	ForkSide
 	x           *Exchange

@@ -154,7 +154,9 @@ func (u *upSide) Tune(s session.Stream) (span trace.ID) {
 		s.SetPatience(u.timeouts.FirstByte, u.timeouts.Read)
 	}
 	if u.part.sampling() {
-		span = trace.NewID()
+		if span = u.part.id; !u.part.apart {
+			span = trace.NewID()
+		}
 		u.part.context.Set(&u.Request, span)
 	}
 	return span

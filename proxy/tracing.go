@@ -61,6 +61,7 @@ type joining struct {
 	came    bool // the request has named it
 	decided bool
 	sampled bool     // others were told that it is recorded
+	apart   bool     // the attempts are nobody's: backends are told of the span id
 	id      trace.ID // of the span of the request; zeros: not yet
 	context trace.Context
 }
@@ -152,10 +153,11 @@ func subPart(y, x *record, h *message.Head) {
 	}
 }
 
-// forkPart has the attempts of y, of a fork of x, be attempts of x in its trace.
-func forkPart(y, x *record) {
+// forkPart has the attempts of y, of a fork of x, be attempts of x in its trace. With apart x never gets them.
+func forkPart(y, x *record, apart bool) {
 	if x.part != nil && x.part.on {
 		partOf(y).join(x.part, x.part.context.Parent, x.part.id)
+		y.part.apart = apart
 	}
 }
 
