@@ -72,6 +72,14 @@ type local struct {
 	dateTill int64     // reactor time at which it is over
 }
 
+// spanRoom has the span of the record that is being logged. Owned by its reactor: each of the exchanges that this keeps
+// would hold as much.
+type spanRoom struct {
+	observe.Span
+	text   []byte // of values, one after the other
+	hidden []byte
+}
+
 // lent is the body of a stored answer that is being sent. Borrowed: see sendStored.
 type lent struct {
 	to   *Exchange // nil: there is none, or it was taken

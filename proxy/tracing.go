@@ -47,14 +47,6 @@ type part struct {
 	spent observe.Timings   // by these attempts, out of the sums of the request
 }
 
-// spanRoom has the span of the record that is being logged. Owned by its reactor: each of the exchanges that this keeps
-// would hold as much.
-type spanRoom struct {
-	observe.Span
-	text   []byte // of values, one after the other
-	hidden []byte
-}
-
 // joining is the part that is cleared before the next request.
 type joining struct {
 	on      bool // there is a trace
@@ -270,11 +262,13 @@ func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
 	return &s.Span
 }
 
+const valueMax = 256 // bytes of a value, which is all that records have of it
+
 // value returns what v is for x, redacted. It holds until the next fill.
 func (s *spanRoom) value(v *lang.Template, x *Exchange) []byte {
 	from := len(s.text)
 	s.text = v.Append(s.text, View(x))
-	s.text = s.text[:from+len(observe.Cut(s.text[from:], quotedMax))] // records have no more of it
+	s.text = s.text[:from+len(observe.Cut(s.text[from:], valueMax))]
 	return hide(s.text[from:], x.listener.Redact)
 }
 
