@@ -393,7 +393,9 @@ func TestOTLP_logs(t *testing.T) {
 	line.Line.Text, line.Status = []byte("my line"), 200
 	tcp := &observe.Record{Time: 5, Proto: observe.ProtoTCP, Listener: "db", ClientIP: netip.MustParseAddr("10.0.0.1"),
 		ClientPort: 9, Upstream: "sql", Status: 200, Dur: 1e9, BytesIn: 1, BytesOut: 2}
-	all := c.logs(t, fullRecord(), alone, line, tcp)
+	refused := &observe.Record{Time: 5, Proto: observe.ProtoHTTP11, ClientIP: netip.MustParseAddr("10.0.0.1"),
+		Status: 400, Reason: "client:h1"}
+	all := c.logs(t, fullRecord(), alone, line, tcp, refused)
 	want := serverWant()
 	maps.Copy(want, map[string]any{"edge.duration": 3.0, "edge.bytes_in": int64(5), "edge.bytes_out": int64(7),
 		"edge.backend": "[2001:db8::1]:8080", "edge.referer": "https://x/", "edge.user": "ann", "tenant": "t1"})
@@ -409,6 +411,10 @@ func TestOTLP_logs(t *testing.T) {
 		"network.transport": "tcp", "client.address": "10.0.0.1", "network.peer.address": "10.0.0.1",
 		"network.peer.port": int64(9), "edge.request_id": strings.Repeat("0", 32), "edge.listener": "db",
 		"edge.upstream": "sql", "edge.duration": 1.0, "edge.bytes_in": int64(1), "edge.bytes_out": int64(2)})
+	wantAttributes(t, "one of no request", all[4].Attributes, map[string]any{ // which TLS may have brought
+		"http.request.method": "_OTHER", "http.response.status_code": int64(400), "network.protocol.version": "1.1",
+		"client.address": "10.0.0.1", "edge.request_id": strings.Repeat("0", 32), "edge.reason": "client:h1",
+		"edge.duration": 0.0, "edge.bytes_in": int64(0), "edge.bytes_out": int64(0)})
 	for i, w := range []struct {
 		body, severity string
 		number         otlplogs.SeverityNumber
@@ -420,6 +426,7 @@ func TestOTLP_logs(t *testing.T) {
 		{"GET /a/b 404", "WARN", 13, "\x0a\xf7\x65\x19\x16\xcd\x43\xdd\x84\x48\xeb\x21\x1c\x80\x31\x9c", false, 0},
 		{"my line", "INFO", 9, string(traceID[:]), true, 3},
 		{"TCP db 200", "INFO", 9, "", false, 0},
+		{"- 400", "WARN", 13, "", false, 0},
 	} {
 		l := all[i]
 		if l.Body.GetStringValue() != w.body || l.SeverityText != w.severity || l.SeverityNumber != w.number ||

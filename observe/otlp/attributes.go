@@ -211,7 +211,9 @@ func (m *message) request(r *observe.Record, s *observe.Span) {
 		attributeText(m, "http.route", s.Pattern)
 	}
 	m.method(r.Method)
-	attributeText(m, "url.scheme", scheme(secured))
+	if s != nil || len(r.Method) > 0 { // else it was no request that could be read, and nobody says how it came
+		attributeText(m, "url.scheme", scheme(secured))
+	}
 	attributeText(m, "url.path", r.Path)
 	attributeText(m, "url.query", r.Query)
 	m.status(r.Status)
