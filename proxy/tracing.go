@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/edge-proxy/edge/lang"
@@ -225,7 +226,7 @@ func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
 	p := x.part
 	s.Trace, s.ID, s.Parent, s.Flags = p.context.Trace, p.id, p.context.Parent, p.context.Flags
 	if s.State = nil; p.came {
-		s.State = x.Request.Peek(message.TraceState)
+		s.State = wholeMembers(x.Request.Peek(message.TraceState))
 	}
 	s.Pattern, s.Secured, s.Error, s.Target = "", x.Request.HTTPS, "", nil
 	if x.route != nil {
@@ -260,6 +261,17 @@ func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
 	s.Request = appendHeads(s.Request[:0], &x.Request, t.FieldsAsked, x.listener.Redact)
 	s.Answer = appendHeads(s.Answer[:0], &x.Response, t.FieldsAnswer, x.listener.Redact)
 	return &s.Span
+}
+
+const stateMax = 512 // bytes of Tracestate that records have
+
+// wholeMembers returns as many members of state, a Tracestate, as records have room for: W3C Trace Context §3.3.1.5 has
+// no part of one passed on.
+func wholeMembers(state []byte) []byte {
+	if len(state) <= stateMax {
+		return state
+	}
+	return state[:max(bytes.LastIndexByte(state[:stateMax+1], ','), 0)]
 }
 
 const valueMax = 256 // bytes of a value, which is all that records have of it

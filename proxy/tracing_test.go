@@ -488,6 +488,23 @@ func TestTracing_askedBeforeTheRoute(t *testing.T) {
 	}
 }
 
+// A span has whole members of a Tracestate: half of one is another one.
+func TestTracing_longState(t *testing.T) {
+	origin := newFaulty(t, "h1", func(http.ResponseWriter, *http.Request) {})
+	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)},
+		versionOne(nil, upstream.Options{}, origin.address))
+	for state, want := range map[string]string{
+		"a=1": "a=1", strings.Repeat("a", 600): "",
+		"a=" + strings.Repeat("1", 510) + ",b=2":            "a=" + strings.Repeat("1", 510),
+		"a=1,b=" + strings.Repeat("2", 500) + ",cc=333,d=4": "a=1,b=" + strings.Repeat("2", 500),
+	} {
+		askWith(t, rig.url+"/v1/a", "traceparent", someSpan, "tracestate", state)
+		if got := records.wait(t, 1)[0].Span.State; string(got) != want {
+			t.Errorf("%s of %s, want %s", got, state, want)
+		}
+	}
+}
+
 // What the texts of spans need is held by a reactor, not by each of the exchanges that it keeps for the next requests.
 func TestTracing_memoryOfTexts(t *testing.T) {
 	const together = 64
