@@ -23,5 +23,6 @@
 // # Failures
 //
 // An event that Sentry does not take in 5 s, or refuses, is lost and counted, as are those that find no room, and those
-// that Sentry asks not to be sent for a time. The error log says so once a minute. The end of the process waits 2 s.
+// that Sentry asks not to be sent for a time. The error log says so once a minute. An event of the kind may come again
+// after a minute. The end of the process waits 2 s.
 package report

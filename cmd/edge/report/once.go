@@ -1,8 +1,15 @@
 package report
 
 import (
+	"strings"
 	"sync"
 	"time"
+)
+
+const (
+	quietTime = 10 * time.Minute // between events of one kind
+	retryTime = time.Minute      // between events of one kind while they are lost
+	kindsMost = 1024             // of which it is known when the last event came
 )
 
 // once tells which events are to be sent: one of a kind in quietTime. Safe for any goroutine.
@@ -12,7 +19,8 @@ type once struct {
 }
 
 // pass reports whether an event of that kind is to be sent now, and takes it that it is.
-func (o *once) pass(kind string, now time.Time) bool {
+func (o *once) pass(of []string, now time.Time) bool {
+	kind := strings.Join(of, "\n")
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if at, known := o.last[kind]; known && now.Sub(at) < quietTime {
@@ -26,6 +34,16 @@ func (o *once) pass(kind string, now time.Time) bool {
 	}
 	o.last[kind] = now
 	return true
+}
+
+// retry lets an event of that kind pass in retryTime, since the last one has not reached Sentry.
+func (o *once) retry(of []string, now time.Time) {
+	kind := strings.Join(of, "\n")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.last[kind]; known {
+		o.last[kind] = now.Add(retryTime - quietTime)
+	}
 }
 
 // makeRoom forgets the kinds that may be sent again, or else the oldest one. o.mu is held.

@@ -3,7 +3,6 @@ package report
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +50,7 @@ func (r *Reporter) Prepare(c *config.Config) (commit, undo func(), err error) {
 	var next *reporting
 	undo = func() {}
 	if settings != nil {
-		n, err := newSender(settings, r.version, &r.counts)
+		n, err := newSender(settings, r.version, &r.counts, &r.once)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -100,7 +99,7 @@ func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server, w 
 	defer tick.Stop()
 	for {
 		for _, b := range w.look(ctx, time.Now()) {
-			if kind := b.kind(); r.once.pass(strings.Join(kind, "\n"), time.Now()) {
+			if kind := b.kind(); r.once.pass(kind, time.Now()) {
 				n.sender.offer(b.event(kind, n.settings))
 			}
 		}
@@ -175,7 +174,7 @@ func (h *lineHandler) Handle(_ context.Context, rec slog.Record) error {
 		l.add(h.group, a)
 		return true
 	})
-	if kind := l.kind(); h.reporter.once.pass(strings.Join(kind, "\n"), time.Now()) {
+	if kind := l.kind(); h.reporter.once.pass(kind, time.Now()) {
 		n.sender.offer(l.event(kind, n.settings.ClientIP))
 	}
 	return nil

@@ -113,6 +113,24 @@ func TestReporter_reload(t *testing.T) {
 	}
 }
 
+// What Sentry has not taken, or was too many for it, is told again a minute later if it still happens.
+func TestReporter_lost(t *testing.T) {
+	f, r := newFake(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), New("")
+	defer r.Close()
+	use(t, r, "[sentry]\ndsn = %q", f.dsn)
+	slog.New(r.Handler()).Error("a line")
+	kinds := [][]string{{"error", "a line"}, {"error", "no room"}}
+	r.once.pass(kinds[1], time.Now())
+	(&sender{counts: &r.counts, once: &r.once}).offer(&sentry.Event{Fingerprint: kinds[1]})
+	for _, kind := range kinds {
+		testutil.Eventually(t, testutil.Minutes, func() bool { return r.once.pass(kind, time.Now().Add(retryTime)) },
+			"%s passes again", kind)
+		if r.once.pass(kind, time.Now().Add(2*retryTime)) {
+			t.Errorf("%s passes too soon", kind)
+		}
+	}
+}
+
 // explode panics, on the line that an event names.
 func explode() { panic("the text of the panic") }
 
@@ -219,7 +237,7 @@ func TestSender_failures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var n counts
-			s, err := newSender(&Sentry{DSN: newFake(t, c.answer).dsn}, "1", &n)
+			s, err := newSender(&Sentry{DSN: newFake(t, c.answer).dsn}, "1", &n, new(once))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +264,7 @@ func TestSender_room(t *testing.T) {
 		<-r.Context().Done()
 	})
 	var n counts
-	s, err := newSender(&Sentry{DSN: f.dsn}, "1", &n)
+	s, err := newSender(&Sentry{DSN: f.dsn}, "1", &n, new(once))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,12 +292,12 @@ func TestOnce(t *testing.T) {
 		want  bool
 	}{{0, "a", true}, {time.Second, "a", false}, {time.Second, "b", true}, {quietTime - 1, "a", false},
 		{quietTime, "a", true}, {quietTime, "b", false}, {2*quietTime - 1, "a", false}, {2 * quietTime, "b", true}} {
-		if got := o.pass(s.kind, at.Add(s.after)); got != s.want {
+		if got := o.pass([]string{s.kind}, at.Add(s.after)); got != s.want {
 			t.Errorf("%s after %v: %v", s.kind, s.after, got)
 		}
 	}
 	for i := range 10 * kindsMost {
-		if !o.pass(fmt.Sprint(i), at.Add(time.Hour+time.Duration(i))) {
+		if !o.pass([]string{fmt.Sprint(i)}, at.Add(time.Hour+time.Duration(i))) {
 			t.Fatal(i)
 		}
 	}

@@ -14,12 +14,10 @@ import (
 )
 
 const (
-	eventsMost = 64               // that wait
-	sendTime   = 5 * time.Second  // for one event
-	endTime    = 2 * time.Second  // that the end waits
-	warnEvery  = time.Minute      // of a line about events that are lost
-	quietTime  = 10 * time.Minute // between events of one kind
-	kindsMost  = 1024             // of which it is known when the last event came
+	eventsMost = 64              // that wait
+	sendTime   = 5 * time.Second // for one event
+	endTime    = 2 * time.Second // that the end waits
+	warnEvery  = time.Minute     // of a line about events that are lost
 )
 
 // counts are what became of events. Safe for any goroutine.
@@ -32,6 +30,7 @@ type sender struct {
 	client *sentry.Client
 	way    way
 	counts *counts
+	once   *once
 	queue  chan *sentry.Event
 	ending chan struct{} // closed when what waits is the last
 	cancel context.CancelFunc
@@ -39,9 +38,9 @@ type sender struct {
 	warned time.Time // of the goroutine
 }
 
-// newSender makes a sender for s. version is the one of the program.
-func newSender(s *Sentry, version string, c *counts) (*sender, error) {
-	n := &sender{counts: c, queue: make(chan *sentry.Event, eventsMost), ending: make(chan struct{})}
+// newSender makes a sender for s, which tells o of events that are lost. version is the one of the program.
+func newSender(s *Sentry, version string, c *counts, o *once) (*sender, error) {
+	n := &sender{counts: c, once: o, queue: make(chan *sentry.Event, eventsMost), ending: make(chan struct{})}
 	n.way.next = http.DefaultTransport.(*http.Transport).Clone()
 	var err error
 	n.client, err = sentry.NewClient(sentry.ClientOptions{
@@ -68,6 +67,7 @@ func (n *sender) offer(e *sentry.Event) {
 	case n.queue <- e:
 	default:
 		n.counts.dropped.Add(1)
+		n.once.retry(e.Fingerprint, time.Now())
 	}
 }
 
@@ -100,7 +100,9 @@ func (n *sender) send(ctx context.Context, e *sentry.Event) {
 	default:
 		n.counts.failed.Add(1)
 	}
-	if now := time.Now(); now.Sub(n.warned) >= warnEvery {
+	now := time.Now()
+	n.once.retry(e.Fingerprint, now)
+	if now.Sub(n.warned) >= warnEvery {
 		n.warned = now
 		slog.Warn("an event has not reached Sentry", "error", n.way.err)
 	}
