@@ -81,7 +81,7 @@ func (w *watch) remember(ctx context.Context, all []*burst, now time.Time) {
 	}
 }
 
-func (b *burst) kind() []string { return []string{"burst", b.route, b.reason} }
+func (b *burst) kind() []string { return []string{"burst", text(b.route), text(b.reason)} }
 
 // event returns b as an event of that kind.
 func (b *burst) event(kind []string, s *Sentry) *sentry.Event {
@@ -111,9 +111,13 @@ func (b *burst) event(kind []string, s *Sentry) *sentry.Event {
 
 // contextOf returns what an event says of a request.
 func contextOf(r *admin.Request, withClient bool) sentry.Context {
-	c := sentry.Context{"began": r.Began, "took": time.Duration(r.Took).String(), "status": r.Status,
-		"attempts": r.Attempts, "explained": text(r.Explained)}
-	for name, value := range map[string]string{"id": r.ID, "upstream": r.Upstream, "reason": r.Reason, "try": r.Try} {
+	c := sentry.Context{"began": r.Began, "took": time.Duration(r.Took).String(), "status": r.Status, "attempts": r.Attempts}
+	explained, tried := r.Explained, r.Tries
+	if strings.Contains(r.Upstream, "{") {
+		explained, tried = "", nil // these name the backend, and it was the request that named it
+	}
+	for name, value := range map[string]string{"id": r.ID, "upstream": r.Upstream, "reason": r.Reason, "try": r.Try,
+		"explained": explained} {
 		if value != "" {
 			c[name] = text(value)
 		}
@@ -126,7 +130,7 @@ func contextOf(r *admin.Request, withClient bool) sentry.Context {
 			phases = append(phases, p.Name+" "+time.Duration(p.Took).String())
 		}
 	}
-	for _, t := range r.Tries {
+	for _, t := range tried {
 		tries = append(tries, fmt.Sprintf("%d: %s %s", t.Attempt, t.Backend, t.Outcome))
 	}
 	c["phases"], c["tries"] = strings.Join(phases, ", "), text(strings.Join(tries, ", "))

@@ -48,6 +48,16 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// Nothing is said of a backend that a field of the request names.
+func TestContextOf_dynamic(t *testing.T) {
+	c := contextOf(&admin.Request{Upstream: "http://{header:x-tenant}.svc", Reason: "backend:connect", Attempts: 1,
+		Explained: "The backend refused the connection: hidden.svc:80.",
+		Tries:     []admin.Try{{Attempt: 1, Backend: "hidden.svc:80", Outcome: "backend:connect"}}}, false)
+	if text := fmt.Sprint(c); strings.Contains(text, "hidden") || c["reason"] != "backend:connect" || c["attempts"] != 1 {
+		t.Error(text)
+	}
+}
+
 // A burst tells of the last three failures of its route, and of the reason that most have.
 func TestBurst_event(t *testing.T) {
 	now := time.Now()

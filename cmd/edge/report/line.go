@@ -57,7 +57,7 @@ func (l *line) kind() []string {
 			return []string{"panic", at.Module + "." + at.Function, at.Filename + ":" + strconv.Itoa(at.Lineno)}
 		}
 	}
-	return []string{"error", l.Message}
+	return []string{"error", text(l.Message)}
 }
 
 // event returns l as an event of that kind. withClients says that it may have addresses of clients.
@@ -89,6 +89,7 @@ var (
 	ofRequests = regexp.MustCompile(`(?i)host|path|query|target|ur[il]($|[^n])|body|header|field|cookie|agent|` +
 		`referer|user|login|mail`)
 
+	user  = regexp.MustCompile(`//[^\s/"'<>]*@`)
 	query = regexp.MustCompile(`\?[^\s"'<>]+`)
 	arrow = regexp.MustCompile(`->\S*?(:?)(\s|$)`) // package net writes "read tcp LOCAL->REMOTE: …"
 )
@@ -98,9 +99,10 @@ func shown(name string, withClients bool) bool {
 	return !ofRequests.MatchString(name) && !schema.NamesSecret(name) && (withClients || !ofClients.MatchString(name))
 }
 
-// text returns s without queries and the far ends of connections, and not too long.
+// text returns s without queries, users and passwords of URLs, and the far ends of connections, and not too long.
 func text(s string) string {
-	s = query.ReplaceAllString(s[:min(len(s), 2*textMost)], "?…")
+	s = user.ReplaceAllString(s[:min(len(s), 2*textMost)], "//…@")
+	s = query.ReplaceAllString(s, "?…")
 	s = arrow.ReplaceAllString(s, "->…$1$2")
 	return strings.ToValidUTF8(s[:min(len(s), textMost)], "�")
 }

@@ -54,8 +54,9 @@ func TestReporter_lines(t *testing.T) {
 	}
 	log.With("upstream", "api").WithGroup("at").With("n", 3).Error("another", "deep", slog.GroupValue(slog.Int("m", 4)))
 	log.Warn("a warning is no event")
-	all, text := f.wait(t, 2)
-	if len(all) != 2 || strings.Contains(text, "hidden") || strings.Contains(text, "192.0.2.7") {
+	log.Error("http://hidden:hidden@api.example/a?hidden is wrong")
+	all, text := f.wait(t, 3)
+	if len(all) != 3 || strings.Contains(text, "hidden") || strings.Contains(text, "192.0.2.7") {
 		t.Errorf("%d events: %s", len(all), text)
 	}
 	e := all[0]
@@ -309,12 +310,16 @@ func TestOnce(t *testing.T) {
 // Texts of events have no queries, no far ends of connections, valid UTF-8, and a bound.
 func FuzzText(f *testing.F) {
 	for _, s := range []string{"", "GET /a?b=c HTTP", "read tcp 1.2.3.4:5->6.7.8.9:10: reset", "->", "?", "?a\xff",
-		strings.Repeat("é", textMost), "a->b?c->d", "[::1]:1->[::2]:2"} {
+		strings.Repeat("é", textMost), "a->b?c->d", "[::1]:1->[::2]:2", "http://a:b@c/",
+		`"h2c://a%20b@c" //d@e@f`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got := text(s)
 		if len(got) > 3*textMost || strings.ToValidUTF8(got, "") != got {
+			t.Errorf("%q becomes %q", s, got)
+		}
+		if user.ReplaceAllString(got, "//…@") != got {
 			t.Errorf("%q becomes %q", s, got)
 		}
 		for _, word := range strings.Fields(got) {
