@@ -68,13 +68,14 @@ func (w *watch) remember(ctx context.Context, all []*burst, now time.Time) {
 		often := map[string]int{}
 		for i := range requests {
 			r := &requests[i]
-			if r.Route != b.route || r.Status < 500 || now.Sub(r.Began) > 2*w.settings.Within {
+			ended := r.Began.Add(time.Duration(r.Took))
+			if r.Route != b.route || r.Status < 500 || r.Protocol == "TCP" || now.Sub(ended) > 2*w.settings.Within {
 				continue
 			}
 			if len(b.requests) < shownMost {
 				b.requests = append(b.requests, *r)
 			}
-			if often[r.Reason]++; b.reason == "" || often[r.Reason] > often[b.reason] {
+			if often[r.Reason]++; often[r.Reason] > often[b.reason] {
 				b.reason = r.Reason
 			}
 		}
@@ -111,7 +112,8 @@ func (b *burst) event(kind []string, s *Sentry) *sentry.Event {
 
 // contextOf returns what an event says of a request.
 func contextOf(r *admin.Request, withClient bool) sentry.Context {
-	c := sentry.Context{"began": r.Began, "took": time.Duration(r.Took).String(), "status": r.Status, "attempts": r.Attempts}
+	c := sentry.Context{"began": r.Began, "took": time.Duration(r.Took).String(), "status": r.Status,
+		"attempts": r.Attempts}
 	explained, tried := r.Explained, r.Tries
 	if strings.Contains(r.Upstream, "{") {
 		explained, tried = "", nil // these name the backend, and it was the request that named it

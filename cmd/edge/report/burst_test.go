@@ -53,8 +53,36 @@ func TestContextOf_dynamic(t *testing.T) {
 	c := contextOf(&admin.Request{Upstream: "http://{header:x-tenant}.svc", Reason: "backend:connect", Attempts: 1,
 		Explained: "The backend refused the connection: hidden.svc:80.",
 		Tries:     []admin.Try{{Attempt: 1, Backend: "hidden.svc:80", Outcome: "backend:connect"}}}, false)
-	if text := fmt.Sprint(c); strings.Contains(text, "hidden") || c["reason"] != "backend:connect" || c["attempts"] != 1 {
+	if text := fmt.Sprint(c); strings.Contains(text, "hidden") || c["reason"] != "backend:connect" {
 		t.Error(text)
+	}
+}
+
+// The requests of a burst are those that ended lately, whenever they began, and no connections of TCP services. Answers
+// of a backend have no reason, and that may be the most frequent one.
+func TestWatch_remember(t *testing.T) {
+	now := time.Now()
+	failed := func(ended, took time.Duration, change func(r *admin.Request)) admin.Request {
+		r := admin.Request{Status: 500, Began: now.Add(-ended - took), Took: admin.Duration(took), Protocol: "HTTP/2"}
+		change(&r)
+		return r
+	}
+	reason := func(text string) func(r *admin.Request) { return func(r *admin.Request) { r.Reason = text } }
+	for name, c := range map[string]struct {
+		list []admin.Request
+		want string
+	}{
+		"long": {[]admin.Request{failed(time.Second, time.Hour, reason("backend:timeout"))}, "backend:timeout 1"},
+		"TCP":  {[]admin.Request{failed(1, 1, func(r *admin.Request) { r.Protocol, r.Reason = "TCP", "x" })}, " 0"},
+		"none": {[]admin.Request{failed(1, 1, reason("")), failed(2, 1, reason("")), failed(3, 1, reason("x"))}, " 3"},
+	} {
+		b := &burst{}
+		w := &watch{settings: &Sentry{Within: 10 * time.Second},
+			requests: func(context.Context) ([]admin.Request, error) { return c.list, nil }}
+		w.remember(t.Context(), []*burst{b}, now)
+		if got := fmt.Sprint(b.reason, " ", len(b.requests)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
