@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,10 +164,14 @@ func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelError && h.reporter.now.Load() != nil
 }
 
+// ofFiles begins lines that say what is wrong in a configuration. They quote it, with what may be a secret, and come
+// before the line of the reload that failed for it.
+const ofFiles = "configuration: "
+
 // Handle implements slog.Handler.
 func (h *lineHandler) Handle(_ context.Context, rec slog.Record) error {
 	n := h.reporter.now.Load()
-	if n == nil {
+	if n == nil || strings.HasPrefix(rec.Message, ofFiles) {
 		return nil
 	}
 	l := &line{Record: rec, attrs: h.attrs[:len(h.attrs):len(h.attrs)]}
