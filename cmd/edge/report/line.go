@@ -3,6 +3,7 @@ package report
 import (
 	"log/slog"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,19 +124,14 @@ func frames(stack string) (all []sentry.Frame) {
 		if at := strings.LastIndexByte(call, '('); at > 0 && call[at-1] != '.' {
 			call = call[:at]
 		}
-		module, function := call, ""
-		if at := strings.IndexByte(call[strings.LastIndexByte(call, '/')+1:], '.'); at >= 0 {
-			at += strings.LastIndexByte(call, '/') + 1
-			module, function = call[:at], call[at+1:]
-		}
+		folder := call[:strings.LastIndexByte(call, '/')+1]
+		pkg, function, _ := strings.Cut(call[len(folder):], ".")
 		file, number, _ := strings.Cut(place, ":")
 		number, _, _ = strings.Cut(number, " ")
 		n, _ := strconv.Atoi(number)
-		all = append(all, sentry.Frame{Module: module, Function: function, Filename: file, AbsPath: file, Lineno: n,
-			InApp: strings.Contains(module, ".")})
+		all = append(all, sentry.Frame{Module: folder + pkg, Function: function, Filename: file, AbsPath: file,
+			Lineno: n, InApp: strings.Contains(folder, ".")})
 	}
-	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
-		all[i], all[j] = all[j], all[i]
-	}
+	slices.Reverse(all)
 	return all
 }

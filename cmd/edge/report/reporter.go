@@ -24,18 +24,18 @@ type Reporter struct {
 	now     atomic.Pointer[reporting] // nil: there is no [sentry]
 	once    once
 	counts  counts
+	listed  sync.Once // the counters are registered
+	ending  sync.WaitGroup
 
 	mu     sync.Mutex
-	server *server.Server // nil before Serve; guarded by mu, as all below
-	listed bool           // the counters are registered
-	ending sync.WaitGroup
+	server *server.Server // nil before Serve; guarded by mu
 }
 
 // reporting is what goes on for one [sentry].
 type reporting struct {
 	settings *Sentry
 	sender   *sender
-	stop     context.CancelFunc // nil: it does not watch yet
+	stop     context.CancelFunc // nil: nobody looks for bursts yet
 	watching sync.WaitGroup
 }
 
@@ -77,7 +77,7 @@ func (r *Reporter) Serve(s *server.Server) {
 	r.begin(&watch{past: []map[string]metrics.Outcomes{{}}}) // what has failed by now has failed lately
 }
 
-// begin lists the counters, and has w look for bursts, where that is asked for and does not happen. r.mu is held.
+// begin has w look for bursts, where that is asked for and does not happen. r.mu is held.
 func (r *Reporter) begin(w *watch) {
 	n, s := r.now.Load(), r.server
 	if n == nil || s == nil || n.stop != nil {
@@ -90,7 +90,7 @@ func (r *Reporter) begin(w *watch) {
 
 // watch has w look for bursts until ctx ends.
 func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server, w *watch) {
-	r.list(s.Registry())
+	r.listed.Do(func() { r.list(s.Registry()) })
 	inspector := inspect.New(s)
 	w.settings, w.outcomes = n.settings, s.Outcomes
 	w.requests = func(ctx context.Context) ([]admin.Request, error) {
@@ -114,13 +114,6 @@ func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server, w 
 
 // list registers the counters.
 func (r *Reporter) list(registry *observe.Registry) {
-	r.mu.Lock()
-	listed := r.listed
-	r.listed = true
-	r.mu.Unlock()
-	if listed {
-		return
-	}
 	for result, n := range map[string]*atomic.Uint64{"sent": &r.counts.sent, "failed": &r.counts.failed,
 		"dropped": &r.counts.dropped} {
 		registry.CounterFunc("edge_sentry_events_total", "Events for Sentry: those that it has taken, that it did not "+
