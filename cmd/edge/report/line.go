@@ -2,7 +2,6 @@ package report
 
 import (
 	"log/slog"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/getsentry/sentry-go"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const (
@@ -86,25 +86,28 @@ func (l *line) event(kind []string, withClients bool) *sentry.Event {
 }
 
 var (
-	ofClients  = regexp.MustCompile(`(?i)client|peer|remote`)
-	ofRequests = regexp.MustCompile(`(?i)host|path|query|target|ur[il]($|[^n])|body|header|field|cookie|agent|` +
+	ofClients  = syntax.Expr(`(?i)client|peer|remote`)
+	ofRequests = syntax.Expr(`(?i)host|path|query|target|ur[il]($|[^n])|body|header|field|cookie|agent|` +
 		`referer|user|login|mail`)
 
-	user  = regexp.MustCompile(`//[^\s/"'<>]*@`)
-	query = regexp.MustCompile(`\?[^\s"'<>]+`)
-	arrow = regexp.MustCompile(`->\S*?(:?)(\s|$)`) // package net writes "read tcp LOCAL->REMOTE: …"
+	user  = syntax.Expr(`//[^\s/"'<>]*@`)
+	query = syntax.Expr(`\?[^\s"'<>]+`)
+	arrow = syntax.Expr(`->\S*?(:?)(\s|$)`) // package net writes "read tcp LOCAL->REMOTE: …"
 )
 
 // shown reports whether events have the attribute with that name.
 func shown(name string, withClients bool) bool {
-	return !ofRequests.MatchString(name) && !schema.NamesSecret(name) && (withClients || !ofClients.MatchString(name))
+	if ofClients().MatchString(name) && !withClients {
+		return false
+	}
+	return !ofRequests().MatchString(name) && !schema.NamesSecret(name)
 }
 
 // text returns s without queries, users and passwords of URLs, and the far ends of connections, and not too long.
 func text(s string) string {
-	s = user.ReplaceAllString(s[:min(len(s), 2*textMost)], "//…@")
-	s = query.ReplaceAllString(s, "?…")
-	s = arrow.ReplaceAllString(s, "->…$1$2")
+	s = user().ReplaceAllString(s[:min(len(s), 2*textMost)], "//…@")
+	s = query().ReplaceAllString(s, "?…")
+	s = arrow().ReplaceAllString(s, "->…$1$2")
 	return strings.ToValidUTF8(s[:min(len(s), textMost)], "�")
 }
 

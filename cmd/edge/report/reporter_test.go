@@ -319,7 +319,7 @@ func FuzzText(f *testing.F) {
 		if len(got) > 3*textMost || strings.ToValidUTF8(got, "") != got {
 			t.Errorf("%q becomes %q", s, got)
 		}
-		if user.ReplaceAllString(got, "//…@") != got {
+		if user().ReplaceAllString(got, "//…@") != got {
 			t.Errorf("%q becomes %q", s, got)
 		}
 		for _, word := range strings.Fields(got) {
