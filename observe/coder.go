@@ -63,7 +63,7 @@ func (c *coder) write(p []byte, most int) {
 
 func (c *coder) string(v *string) {
 	if !c.reads {
-		c.write(view(*v), textMax)
+		c.write(view(*v), TextMax)
 	} else {
 		p := c.take(c.length(0))
 		*v = unsafe.String(unsafe.SliceData(p), len(p)) // SAFETY: borrowed from the frame, as ReadRecord says
@@ -185,6 +185,6 @@ func (c *coder) members(v *[]Member, most int) {
 	}
 	for i := range (*v)[:n] {
 		c.string(&(*v)[i].Name)
-		c.bytes(&(*v)[i].Value, textMax)
+		c.bytes(&(*v)[i].Value, TextMax)
 	}
 }

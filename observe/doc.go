@@ -47,7 +47,7 @@
 //
 // # Limits
 //
-// A text in a record counts 256 bytes at most (textMax), a record RecordMax encoded bytes, a ring
+// A text in a record counts 256 bytes at most (TextMax), a record RecordMax encoded bytes, a ring
 // Options.RingBytes (256 KiB), Lines as much and one line of 4 MiB (lineMax), what is gathered
 // 2 MiB (Options.BatchBytes), and as much while it is written, a Registry 10 000 series
 // (seriesMax), and Limited 1 024 kinds of lines (kindsMax).

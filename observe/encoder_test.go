@@ -175,13 +175,13 @@ type lineTimes struct {
 // expected encodes r by encoding/json: the model of AppendJSON.
 func expected(t testing.TB, r *Record) line {
 	text := func(p []byte) string {
-		if len(p) > textMax {
-			cut := textMax
-			for cut > textMax-utf8.UTFMax && !utf8.RuneStart(p[cut]) {
+		if len(p) > TextMax {
+			cut := TextMax
+			for cut > TextMax-utf8.UTFMax && !utf8.RuneStart(p[cut]) {
 				cut--
 			}
-			if cut == textMax-utf8.UTFMax { // a character that begins here ends before textMax
-				cut = textMax
+			if cut == TextMax-utf8.UTFMax { // a character that begins here ends before TextMax
+				cut = TextMax
 			}
 			p = p[:cut]
 		}
@@ -303,7 +303,7 @@ func FuzzEncoder_json(f *testing.F) {
 }
 
 func TestEncoder_longestRecordFits(t *testing.T) {
-	bad := bytes.Repeat([]byte{0xff}, 2*textMax)
+	bad := bytes.Repeat([]byte{0xff}, 2*TextMax)
 	r := &Record{
 		Time: math.MinInt64, Listener: string(bad), Route: string(bad), Upstream: string(bad), Backend: string(bad),
 		Reason: string(bad), Method: bad, Host: bad, Path: bad, Query: bad, UserAgent: bad, Referer: bad,

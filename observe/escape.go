@@ -56,10 +56,10 @@ var plainByte = func() (t [256]uint8) {
 	return t
 }()
 
-// appendJSON appends p, cut to textMax, as the inside of a JSON string.
+// appendJSON appends p, cut to TextMax, as the inside of a JSON string.
 func appendJSON(dst, p []byte) []byte {
-	if len(p) > textMax {
-		p = Cut(p, textMax)
+	if len(p) > TextMax {
+		p = Cut(p, TextMax)
 	}
 	if plain(p) {
 		return append(dst, p...)
@@ -129,12 +129,12 @@ func escapeRune(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// appendCLF appends p, cut to textMax, as the inside of a quoted text of the Common Log Format.
+// appendCLF appends p, cut to TextMax, as the inside of a quoted text of the Common Log Format.
 // Quotes are escaped by number as well, so that splitting a line at '"' is always right.
 func appendCLF(dst, p []byte) []byte {
 	const hex = "0123456789ABCDEF"
-	if len(p) > textMax {
-		p = p[:textMax]
+	if len(p) > TextMax {
+		p = p[:TextMax]
 	}
 	if plain(p) {
 		return append(dst, p...)

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -70,7 +71,7 @@ func (r *Record) code(c *coder) {
 	c.byte((*uint8)(&r.Line.Form))
 	for _, t := range [...]*[]byte{&r.RequestID, &r.TraceID, &r.Method, &r.Host, &r.Path, &r.Query, &r.UserAgent,
 		&r.Referer} {
-		c.bytes(t, textMax)
+		c.bytes(t, TextMax)
 	}
 	c.bytes(&r.Line.Text, LineMax)
 	for _, t := range [...]*string{&r.Listener, &r.Route, &r.Upstream, &r.Backend, &r.Reason, &r.Cache.Status,
@@ -101,13 +102,14 @@ func (s *Span) code(c *coder) {
 	c.raw(s.ID[:])
 	c.raw(s.Parent[:])
 	c.byte(&s.Flags)
+	s.State = wholeMembers(s.State)
 	c.bytes(&s.State, stateMax)
-	c.bytes(&s.Name, textMax)
+	c.bytes(&s.Name, TextMax)
 	c.string(&s.Pattern)
 	c.bool(&s.Secured)
 	c.addrPort(&s.Peer)
 	c.string(&s.Error)
-	c.bytes(&s.Target, textMax)
+	c.bytes(&s.Target, TextMax)
 	for _, m := range [...]*[]Member{&s.Attributes, &s.Request, &s.Answer} {
 		c.members(m, AttributesMax)
 	}
@@ -118,6 +120,15 @@ func (s *Span) code(c *coder) {
 	for i := len(s.Attempts) - n; i < len(s.Attempts); i++ {
 		s.Attempts[i].code(c)
 	}
+}
+
+// wholeMembers returns as many members of state, a Tracestate, as a record has room for: W3C Trace Context §3.3.1.5 has
+// no part of one passed on.
+func wholeMembers(state []byte) []byte {
+	if len(state) <= stateMax {
+		return state
+	}
+	return state[:max(bytes.LastIndexByte(state[:stateMax+1], ','), 0)]
 }
 
 func (a *Attempt) code(c *coder) {

@@ -46,7 +46,7 @@ func full() *Record {
 	r.GRPC, r.GRPCStatus = true, 14
 	r.Fields = []Field{{"retry", "budget"}, {"x", ""}}
 	r.Members = []Member{{"tenant", []byte("a")}, {"none", nil}}
-	r.Line = Line{FormatLogfmt, []byte(strings.Repeat("l", 2*textMax))}
+	r.Line = Line{FormatLogfmt, []byte(strings.Repeat("l", 2*TextMax))}
 	r.Span = &Span{
 		Trace: [16]byte{1}, ID: [8]byte{2}, Parent: [8]byte{3}, Flags: 3, State: []byte("a=1"), Name: []byte("GET x"),
 		Pattern: "/a/*", Secured: true, Peer: netip.MustParseAddrPort("[2001:db8::1]:80"), Error: "connection_refused",
@@ -98,7 +98,7 @@ func orNil[T any](s []T) []T {
 	return s
 }
 
-func cut(p []byte) []byte { return Cut(p, textMax) }
+func cut(p []byte) []byte { return Cut(p, TextMax) }
 
 // A record of texts and lists of any length makes a frame that is read back, with what fits.
 func TestAppendRecord_anyLengths(t *testing.T) {
@@ -130,7 +130,7 @@ func TestAppendRecord_anyLengths(t *testing.T) {
 	if !check([]byte(long), make([]byte, LineMax), long, make([]Field, 99), true, 200) {
 		t.Error("what is too long is not cut")
 	}
-	if p := Cut([]byte(long), textMax-1); !utf8.Valid(p) {
+	if p := Cut([]byte(long), TextMax-1); !utf8.Valid(p) {
 		t.Errorf("%q is cut within a character", p)
 	}
 }
@@ -208,7 +208,7 @@ func TestSink_records(t *testing.T) {
 		if p, err = ReadRecord(p, &r); err != nil {
 			t.Fatal(err)
 		}
-		if r.BytesIn < next[r.ClientPort] || len(r.Path) != min(int(r.BytesIn%300), textMax) ||
+		if r.BytesIn < next[r.ClientPort] || len(r.Path) != min(int(r.BytesIn%300), TextMax) ||
 			r.Line.Form != FormatCommon {
 			t.Fatalf("record %d of producer %d, after %d", r.BytesIn, r.ClientPort, next[r.ClientPort])
 		}

@@ -15,9 +15,9 @@ const (
 	ProtoTCP    uint8 = 6 // a connection without HTTP
 )
 
-// textMax is how many bytes of one text go into a record. A peer chooses the length of its path
+// TextMax is how many bytes of one text go into a record. A peer chooses the length of its path
 // and its fields, and must not be able to fill a disk through the log.
-const textMax = 256
+const TextMax = 256
 
 // FieldsMax is how many Fields of a record are written.
 const FieldsMax = 8
@@ -25,15 +25,15 @@ const FieldsMax = 8
 // MembersMax is how many members a configuration may add to a line of JSON.
 const MembersMax = 24
 
-// RecordMax bounds an encoded record without Fields: twenty texts of textMax bytes, each byte
+// RecordMax bounds an encoded record without Fields: twenty texts of TextMax bytes, each byte
 // escaped to six, and less than 1 KiB of names, numbers and punctuation.
-const RecordMax = 20*6*textMax + 1024
+const RecordMax = 20*6*TextMax + 1024
 
 // fieldsMax bounds what Fields add to a record, in bytes.
-const fieldsMax = FieldsMax * (2*6*textMax + 6)
+const fieldsMax = FieldsMax * (2*6*TextMax + 6)
 
 // LineMax bounds a line: a record with all its Fields, and members that a configuration adds to it.
-const LineMax = RecordMax + fieldsMax + MembersMax*(2*6*textMax+6)
+const LineMax = RecordMax + fieldsMax + MembersMax*(2*6*TextMax+6)
 
 // members are the names at the top of a line of JSON: the names of records, then those that edge adds as Fields.
 var members = strings.Fields(`time id trace_id listener client_ip client_port proto method host path query route

@@ -103,7 +103,7 @@ func (d *Redaction) names(name []byte, parted bool) bool {
 	if !parted {
 		return false
 	}
-	var room [textMax]byte // the value of a longer name is beyond what logs have of a text
+	var room [TextMax]byte // the value of a longer name is beyond what logs have of a text
 	name = unescaped(room[:0], name)
 	from := 0
 	for at, c := range name {

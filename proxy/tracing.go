@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/edge-proxy/edge/lang"
@@ -226,7 +225,7 @@ func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
 	p := x.part
 	s.Trace, s.ID, s.Parent, s.Flags = p.context.Trace, p.id, p.context.Parent, p.context.Flags
 	if s.State = nil; p.came {
-		s.State = wholeMembers(x.Request.Peek(message.TraceState))
+		s.State = x.Request.Peek(message.TraceState)
 	}
 	s.Pattern, s.Secured, s.Error, s.Target = "", x.Request.HTTPS, "", nil
 	if x.route != nil {
@@ -263,24 +262,11 @@ func (s *spanRoom) fill(t *Tracing, x *Exchange) *observe.Span {
 	return &s.Span
 }
 
-const stateMax = 512 // bytes of Tracestate that records have
-
-// wholeMembers returns as many members of state, a Tracestate, as records have room for: W3C Trace Context §3.3.1.5 has
-// no part of one passed on.
-func wholeMembers(state []byte) []byte {
-	if len(state) <= stateMax {
-		return state
-	}
-	return state[:max(bytes.LastIndexByte(state[:stateMax+1], ','), 0)]
-}
-
-const valueMax = 256 // bytes of a value, which is all that records have of it
-
-// value returns what v is for x, redacted. It holds until the next fill.
+// value returns what v is for x, redacted, as much as a record has of it. It holds until the next fill.
 func (s *spanRoom) value(v *lang.Template, x *Exchange) []byte {
 	from := len(s.text)
 	s.text = v.Append(s.text, View(x))
-	s.text = s.text[:from+len(observe.Cut(s.text[from:], valueMax))]
+	s.text = s.text[:from+len(observe.Cut(s.text[from:], observe.TextMax))]
 	return hide(s.text[from:], x.listener.Redact)
 }
 
