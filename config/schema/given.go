@@ -68,6 +68,23 @@ func (g *Given) CheckChoice(rep *syntax.Report, path string, others []string) bo
 // Head returns where a key stands.
 func (g *Given) Head(path string) syntax.Span { return g.nodes[path].Head }
 
+// Place returns where the value of a key stands, else the table, else any key of it: for what is wrong with an entry of
+// which a file may have written keys alone, as in tracing.sample = 1.
+func (g *Given) Place(path string) syntax.Span {
+	if g.Has(path) {
+		return g.At(path)
+	}
+	if g.node != nil {
+		return g.node.Head
+	}
+	for _, k := range g.section.Keys {
+		if g.Has(k.Path) {
+			return g.Head(k.Path)
+		}
+	}
+	return syntax.Span{}
+}
+
 // Value returns the value of a key as it was given, nil when it was not, or wrongly.
 func (g *Given) Value(path string) any { return g.values[path] }
 

@@ -21,17 +21,17 @@ func resolve(doc *schema.Document, t schema.Target) {
 		return
 	}
 	for _, p := range e.Complete(otlp.Traces) {
-		at := e.place(p.Key)
+		at := e.Place(p.Key)
 		if p.Key == "" && (e.HasUnknown() || e.Failed("endpoint")) {
 			continue // an unknown key may be meant, or the key is reported
 		}
 		doc.Report.Errorf(at, p.Hint, "%s", p.Wrong)
 	}
 	if wrong := WrongResource(e.Resource); wrong != "" {
-		doc.Report.Errorf(e.place("resource"), "", "%s", wrong)
+		doc.Report.Errorf(e.Place("resource"), "", "%s", wrong)
 	}
 	if e.InClear() {
-		doc.Report.Warnf(codeInClear, e.place("headers"), inClearHint, inClear)
+		doc.Report.Warnf(codeInClear, e.Place("headers"), inClearHint, inClear)
 	}
 }
 
@@ -39,22 +39,6 @@ const (
 	inClear     = "the fields of headers go to another machine without TLS"
 	inClearHint = "write https://"
 )
-
-// place returns where a key stands, else the table, else any key.
-func (t *Tracing) place(key string) syntax.Span {
-	if t.Has(key) {
-		return t.At(key)
-	}
-	if t.Node() != nil {
-		return t.Node().Head
-	}
-	for _, k := range schema.SectionOf(t).Keys {
-		if t.Has(k.Path) {
-			return t.Head(k.Path)
-		}
-	}
-	return syntax.Span{}
-}
 
 // checker completes the entries of a file, and reports their mistakes.
 // Owned by the goroutine that reads the file.

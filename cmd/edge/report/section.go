@@ -22,15 +22,15 @@ type entry struct {
 type Sentry struct {
 	// Address of a project at Sentry with a key, as the settings of the project show it.
 	DSN string `edge:"dsn" kind:"dsn" example:"https://0123456789abcdef@o1.ingest.sentry.io/4" secret:"true" json:"-"`
-	// Name that events have for where the process runs.
+	// Environment that events belong to, a word of one's own. Default: `SENTRY_ENVIRONMENT` of the environment.
 	Environment string `edge:"environment" example:"production"`
-	// Addresses of clients in events: without it they have none.
+	// Send the addresses of clients in events.
 	ClientIP bool `edge:"client_ip"`
-	// Failed requests (status 500 or more) of a route within `burst.within` from which on they are an event.
+	// Number of failed requests (status 500 or more) of a route that make an event when they come in `burst.within`.
 	Failures int `edge:"burst.failures" default:"20" min:"1" max:"1000000" example:"100"`
-	// Time in which the failures of a burst come. It is looked six times in that time.
+	// Time in which the failed requests of a burst come. The process looks for bursts six times in it.
 	Within time.Duration `edge:"burst.within" default:"1m" min:"10s" max:"1h" example:"5m"`
-	// Share of failures among the requests of the route that a burst is above.
+	// Share of failed requests, among all of the route in that time, which a burst must exceed.
 	Share int `edge:"burst.share" kind:"percent" default:"20%" example:"50%"`
 }
 
@@ -71,14 +71,8 @@ func parseDSN(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 
 func resolve(doc *schema.Document, t schema.Target) {
 	e := t.(*entry)
-	at := syntax.Span{}
-	if e.Node() != nil {
-		at = e.Node().Head
-	} else if !e.HasAny("") {
-		return
-	}
-	if e.DSN == "" && !e.Failed("dsn") && !e.HasUnknown() {
-		doc.Report.Errorf(at, hintDSN, "[sentry] needs a dsn")
+	if (e.Node() != nil || e.HasAny("")) && e.Lacks("dsn") {
+		doc.Report.Errorf(e.Place("dsn"), hintDSN, "[sentry] needs a dsn")
 	}
 }
 
