@@ -20,7 +20,7 @@ var updateDocs = flag.Bool("update", false, "write the table of docs/metrics.md 
 // metric is a family of metrics as a page shows it.
 type metric struct{ kind, help, labels string }
 
-// ofTheProcess are those of the error log, of the admin surface and of [sentry], which the program registers.
+// ofTheProcess are the metrics of the error log, of the admin surface and of [sentry], which the program registers.
 var ofTheProcess = map[string]metric{
 	"edge_admin_connections": {"gauge", "Open connections to the addresses of [admin] and [metrics].", ""},
 	"edge_admin_requests_total": {"counter", "Requests that the addresses of [admin] and [metrics] have answered.",

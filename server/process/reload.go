@@ -177,6 +177,9 @@ func logAddresses(s *server.Server) {
 	}
 }
 
+// MistakePrefix begins the lines of the event log about mistakes in a configuration. They quote it.
+const MistakePrefix = "configuration: "
+
 func logProblem(problem *config.Problem) {
 	level := slog.LevelWarn
 	if problem.Severity == config.SeverityError {
@@ -186,7 +189,7 @@ func logProblem(problem *config.Problem) {
 	if problem.Hint != "" {
 		more = []any{"hint", problem.Hint}
 	}
-	slog.Log(context.Background(), level, "configuration: "+problem.Error(), more...)
+	slog.Log(context.Background(), level, MistakePrefix+problem.Error(), more...)
 }
 
 // reload reloads, for the goroutine that obeys signals. Neither a slow disk nor a registry delays a signal to end:

@@ -1,4 +1,4 @@
-// Package report tells Sentry of what goes wrong: panics, errors of the error log, and bursts of failed requests.
+// Package report sends panics, errors of the error log, and bursts of failed requests to Sentry.
 //
 //	error log ── Handler ──┐
 //	                       ├──► once in 10 minutes for each kind ──► 64 events that wait ──► Sentry
@@ -18,7 +18,7 @@
 // # Secrets
 //
 // Events have neither fields nor bodies of requests, no host, no path, no query, and the address of a client only with
-// client_ip. The number of a request is what leads to the rest, by "edge why" and the access log.
+// client_ip. The number of a request leads to the rest, by "edge why" and the access log.
 //
 // # Failures
 //

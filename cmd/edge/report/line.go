@@ -22,8 +22,8 @@ const (
 type line struct {
 	slog.Record
 	attrs []slog.Attr
-	panic string // what panicked
-	stack string // "": nothing did
+	panic string         // what panicked
+	stack []sentry.Frame // none: nothing did
 }
 
 // add adds an attribute; the members of a group have its name before their own.
@@ -42,7 +42,7 @@ func (l *line) add(group string, a slog.Attr) {
 	case "panic":
 		l.panic = v.String()
 	case "stack":
-		l.stack = v.String()
+		l.stack = frames(v.String())
 	default:
 		if len(l.attrs) < attrsMost {
 			l.attrs = append(l.attrs, slog.Attr{Key: a.Key, Value: v})
@@ -52,11 +52,9 @@ func (l *line) add(group string, a slog.Attr) {
 
 // kind returns what events of l have in common: the message, and where the code panicked.
 func (l *line) kind() []string {
-	if l.stack != "" {
-		if all := frames(l.stack); len(all) > 0 {
-			at := &all[len(all)-1]
-			return []string{"panic", at.Module + "." + at.Function, at.Filename + ":" + strconv.Itoa(at.Lineno)}
-		}
+	if n := len(l.stack); n > 0 {
+		at := &l.stack[n-1]
+		return []string{"panic", at.Module + "." + at.Function, at.Filename + ":" + strconv.Itoa(at.Lineno)}
 	}
 	return []string{"error", text(l.Message)}
 }
@@ -72,15 +70,15 @@ func (l *line) event(kind []string, withClients bool) *sentry.Event {
 			log[text(a.Key)] = text(a.Value.String())
 		}
 	}
-	if l.panic != "" && l.stack == "" {
+	switch {
+	case len(l.stack) > 0:
+		e.Exception = []sentry.Exception{{Type: "panic", Value: text(l.panic),
+			Stacktrace: &sentry.Stacktrace{Frames: l.stack}}}
+	case l.panic != "":
 		log["panic"] = text(l.panic)
 	}
 	if len(log) > 0 {
 		e.Contexts = map[string]sentry.Context{"log": log}
-	}
-	if l.stack != "" {
-		e.Exception = []sentry.Exception{{Type: "panic", Value: text(l.panic),
-			Stacktrace: &sentry.Stacktrace{Frames: frames(l.stack)}}}
 	}
 	return e
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/inspect"
 	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/server/process"
 )
 
-// Reporter tells the project of [sentry] of what goes wrong. Its Handler is for any goroutine.
+// Reporter sends events to the project of [sentry]. Its Handler is for any goroutine.
 //
 //	New ─► Prepare, for each configuration ─► Serve ─► Close
 type Reporter struct {
@@ -31,7 +32,7 @@ type Reporter struct {
 	server *server.Server // nil before Serve; guarded by mu
 }
 
-// reporting is what goes on for one [sentry].
+// reporting is the work for one [sentry].
 type reporting struct {
 	settings *Sentry
 	sender   *sender
@@ -122,7 +123,7 @@ func (r *Reporter) list(registry *observe.Registry) {
 	}
 }
 
-// end ends what goes on.
+// end stops looking for bursts, and sends the events that wait.
 func (n *reporting) end() {
 	if n.stop != nil {
 		n.stop()
@@ -149,7 +150,7 @@ func (r *Reporter) Handler() slog.Handler { return &lineHandler{reporter: r} }
 type lineHandler struct {
 	reporter *Reporter
 	attrs    []slog.Attr // with the names of their groups
-	group    string      // of what comes: "" or ends with "."
+	group    string      // of further attributes: "" or ends with "."
 }
 
 // Enabled implements slog.Handler.
@@ -157,14 +158,11 @@ func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelError && h.reporter.now.Load() != nil
 }
 
-// ofFiles begins lines that say what is wrong in a configuration. They quote it, with what may be a secret, and come
-// before the line of the reload that failed for it.
-const ofFiles = "configuration: "
-
-// Handle implements slog.Handler.
+// Handle implements slog.Handler. Lines about mistakes in a configuration quote it, with what may be a secret; the line
+// of the reload that failed comes after them.
 func (h *lineHandler) Handle(_ context.Context, rec slog.Record) error {
 	n := h.reporter.now.Load()
-	if n == nil || strings.HasPrefix(rec.Message, ofFiles) {
+	if n == nil || strings.HasPrefix(rec.Message, process.MistakePrefix) {
 		return nil
 	}
 	l := &line{Record: rec, attrs: h.attrs[:len(h.attrs):len(h.attrs)]}

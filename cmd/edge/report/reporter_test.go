@@ -39,7 +39,7 @@ func use(t *testing.T, r *Reporter, format string, args ...any) {
 	commit()
 }
 
-// Lines at the level error become events, without what tells of clients and of what they asked for.
+// Lines at the level error become events, without attributes that tell of clients and of their requests.
 func TestReporter_lines(t *testing.T) {
 	f, r := newFake(t, nil), New("1.2.3")
 	defer r.Close()

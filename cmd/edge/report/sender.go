@@ -108,7 +108,7 @@ func (n *sender) send(ctx context.Context, e *sentry.Event) {
 	}
 }
 
-// close sends what waits as long as endTime. It is called once.
+// close sends the events that wait, within endTime. It is called once.
 func (n *sender) close() {
 	close(n.ending)
 	over := time.AfterFunc(endTime, n.cancel)
