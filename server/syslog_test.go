@@ -89,11 +89,7 @@ func TestSyslog_serverThatTakesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = gone.Close()
+	gone := testutil.FreeAddr(t)
 	const form = `
 log.output = ["syslog+tcp://%s", "syslog+tcp://%s"]
 http = { name = "web", listen = "127.0.0.1:0" }
@@ -101,14 +97,14 @@ http = { name = "web", listen = "127.0.0.1:0" }
 pattern = "/*"
 dest = "status:204"
 `
-	s := start(t, Options{}, form, silent.Addr(), gone.Addr())
+	s := start(t, Options{}, form, silent.Addr(), gone)
 	const requests = 50
 	for range requests {
 		if status, _ := get(t, s, "web", "/"+strings.Repeat("a", 200)); status != 204 {
 			t.Fatal(status)
 		}
 	}
-	lost := func() uint64 { return s.logs.now["syslog+tcp://"+gone.Addr().String()].sink.Stats().Lost }
+	lost := func() uint64 { return s.logs.now["syslog+tcp://"+gone].sink.Stats().Lost }
 	testutil.Eventually(t, testutil.Patience, func() bool { return lost() == requests }, "what is lost is counted")
 	if _, err := s.Apply(parse(t, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n")); err != nil {
 		t.Fatal(err)
