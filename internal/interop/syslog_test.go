@@ -189,17 +189,20 @@ func startSyslog(t *testing.T, s syslogServer, program *exec.Cmd) {
 	})
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		for via, at := range s.at {
-			if strings.HasPrefix(via, "unix") {
-				if _, err := os.Stat(at); err != nil {
-					return false
-				}
-			} else if via != "udp" {
-				c, err := net.Dial("tcp", at)
-				if err != nil {
-					return false
-				}
-				_ = c.Close()
+			network := "tcp" // of tls too
+			switch {
+			case via == "udp":
+				continue
+			case strings.HasPrefix(via, "unix-datagrams"):
+				network = "unixgram"
+			case strings.HasPrefix(via, "unix-stream"): // its file is there before anybody listens
+				network = "unix"
 			}
+			c, err := net.Dial(network, at)
+			if err != nil {
+				return false
+			}
+			_ = c.Close()
 		}
 		return true
 	}, "the server listens")
