@@ -1,12 +1,14 @@
 package certs
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,108 +19,245 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
-	leafLife      = 90 * 24 * time.Hour
+	leafLife      = 30 * 24 * time.Hour // with a third of it left it is renewed, before alerts about a week are due
+
+	leavesMax = 1000 // in each of the two generations that are kept: 4 KiB each
 )
 
-// Authority is a certificate authority on this machine, for development. A client that trusts it trusts every user that
-// can read its folder. Immutable.
+// Source has certificates for names that no pair of a Set is for. Safe for any goroutine.
+type Source interface {
+	// Find returns the certificate for a lower-case name or an address, nil: there is none. It may compute, and waits
+	// for nobody else.
+	Find(name string) *Certificate
+}
+
+// Authority is a certificate authority on this machine, for development. Its root has signed one certificate, of the
+// authority that signs all others, and its key was never written. That one is constrained to names of this machine and
+// of private networks: a client that trusts the root trusts nobody about other names (RFC 5280 §4.2.1.10).
+//
+//	root ── signed once, then its key was thrown away ──► signer ── Leaf, Find ──► certificates, kept in memory
+//
+// An authority that an older version made is its own signer, has no constraints, and makes the same certificates.
+// Safe for any goroutine.
 type Authority struct {
-	Path string // of the authority's certificate, for clients that shall trust it
+	Path string // of the root's certificate, for clients that shall trust it
 	Made bool   // the authority was made by this call
 
-	in   *folder
-	cert *x509.Certificate
-	key  crypto.Signer
+	in        *folder
+	signer    *x509.Certificate
+	key       crypto.Signer
+	chain     [][]byte // what clients get after a certificate
+	id        string   // of the signer
+	permitted permitted
+
+	mu     sync.Mutex
+	leaves [2]map[string]*Certificate // by name, the newer generation first; guarded by mu
 }
 
 // The names of its files.
 const (
-	caCert   = "ca.pem"
-	caKey    = "ca.key"
-	leafCert = "leaf.pem"
-	leafKey  = "leaf.key"
+	caCert   = "ca.pem"        // the root's certificate
+	signed   = "authority.pem" // the key of the signer, its certificate, the root's
+	caKey    = "ca.key"        // of an older version
+	leafCert = "leaf.pem"      // of an older version
+	leafKey  = "leaf.key"      // of an older version
 )
 
-// OpenAuthority returns the authority whose files are in dir, which are made when they are not there. Only their owner
-// can read the keys. If the process is root and will become another user, uid and gid are that user's, and the folder
-// is given to it; below 0 the process keeps its user. A folder that belongs to another user, or that others may write,
-// is an error, and so are such files in it.
-func OpenAuthority(dir string, uid, gid int) (*Authority, error) {
-	a, err := openAuthority(dir, uid, gid)
+// OpenAuthority returns the authority whose files are in dir, which are made when they are not there, for the names of
+// this machine, of private networks, and names. Only their owner can read the key. If the process is root and will
+// become another user, uid and gid are that user's, and the folder is given to it; below 0 the process keeps its user.
+// A folder that belongs to another user, or that others may write, is an error, and so are such files in it.
+func OpenAuthority(dir string, uid, gid int, names ...string) (*Authority, error) {
+	a, err := openAuthority(dir, uid, gid, permittedFor(names))
 	if err != nil {
 		return nil, fmt.Errorf("internal authority: %w", err)
 	}
 	return a, nil
 }
 
-func openAuthority(dir string, uid, gid int) (*Authority, error) {
+func openAuthority(dir string, uid, gid int, names permitted) (*Authority, error) {
 	in, err := newFolder(dir, uid, gid)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.handOver(caCert, caKey, leafCert, leafKey); err != nil {
+	if err := in.handOver(caCert, signed, caKey, leafCert, leafKey); err != nil {
 		return nil, err
 	}
 	a := &Authority{Path: filepath.Join(dir, caCert), in: in}
-	f := a.files(caCert, caKey)
-	c, err := Load(&f, time.Now())
+	c, err := a.load()
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.State(time.Now()) != Valid {
-		if err = a.create(); err == nil {
-			c, err = Load(&f, time.Now())
+		if err = a.create(names); err == nil {
+			c, err = a.load()
 		}
 		a.Made = true
 	}
 	if err != nil {
 		return nil, err
 	}
-	a.cert, a.key = c.Leaf, c.TLS.PrivateKey.(crypto.Signer)
+	a.signer, a.key, a.chain = c.Leaf, c.TLS.PrivateKey.(crypto.Signer), c.TLS.Certificate[:1]
+	key := c.KeyID()
+	a.id = hex.EncodeToString(key[:])
+	a.permitted = permitted{a.signer.PermittedDNSDomains, a.signer.PermittedIPRanges}
+	if len(c.TLS.Certificate) == 1 {
+		a.permitted = names // of an older version
+	}
 	return a, nil
 }
 
-func (a *Authority) files(cert, key string) Files {
-	return Files{Cert: filepath.Join(a.in.path, cert), Key: filepath.Join(a.in.path, key), in: a.in}
+// load returns the signer, with the root after it where that is another one.
+func (a *Authority) load() (*Certificate, error) {
+	f := Files{Cert: filepath.Join(a.in.path, signed), in: a.in}
+	c, err := Load(&f, time.Now())
+	if errors.Is(err, fs.ErrNotExist) {
+		f.Cert, f.Key = a.Path, filepath.Join(a.in.path, caKey)
+		if c, err = Load(&f, time.Now()); err == nil {
+			err = a.in.remove(leafCert, leafKey)
+		}
+		return c, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(c.TLS.Certificate) != 2 {
+		return nil, &Error{PartCert, f.Cert, ErrDamaged}
+	}
+	root, err := x509.ParseCertificate(c.TLS.Certificate[1])
+	if err == nil {
+		err = c.Leaf.CheckSignatureFrom(root)
+	}
+	if err != nil {
+		return nil, &Error{PartCert, f.Cert, err}
+	}
+	text := pemOf(certificateBlock, root.Raw)
+	now, err := a.in.read(caCert)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.Equal(now, text) {
+		return c, a.in.replace(caCert, text)
+	}
+	if err != nil {
+		return nil, &Error{PartCert, a.Path, err}
+	}
+	return c, nil
 }
 
-// create makes the authority.
-func (a *Authority) create() error {
+// create makes the authority. It is there when its one file of secrets is.
+func (a *Authority) create(names permitted) error {
 	host, _ := os.Hostname() // nobody needs it
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: strings.TrimSpace("edge internal authority " + host)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(authorityLife),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	name := strings.TrimSpace("edge internal authority " + host)
+	now := time.Now()
+	root := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(authorityLife),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	signer := *root
+	signer.SerialNumber, signer.Subject.CommonName = serial(), name+", signer"
+	signer.MaxPathLen, signer.MaxPathLenZero = 0, true
+	signer.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	signer.PermittedDNSDomainsCritical = true
+	signer.PermittedDNSDomains, signer.PermittedIPRanges = names.domains, names.networks
+
+	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, rootKey.Public(), rootKey)
 	if err != nil {
 		return err
 	}
-	return a.write(caCert, caKey, key, der)
+	der, err := x509.CreateCertificate(rand.Reader, &signer, root, key.Public(), rootKey)
+	if err != nil {
+		return err
+	}
+	text, err := pairPEM(key, der, rootDER)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.in.replace(signed, text), a.in.remove(caKey, leafCert, leafKey))
 }
 
-// Leaf returns the files of a certificate for names and addresses. An existing certificate is kept while it has these
-// names and a third of its life left.
-func (a *Authority) Leaf(names ...string) (Files, error) { return a.leaf(time.Now(), names) }
+// May reports whether certificates for a name are trusted: a lower-case name, "*.parent", or an address.
+func (a *Authority) May(name string) bool { return a.permitted.has(name) }
 
-func (a *Authority) leaf(now time.Time, names []string) (Files, error) {
-	f := a.leafFiles()
-	old, err := Load(&f, now)
-	if err == nil && !aged(old.Leaf, now) && covers(old.Leaf, names) &&
-		old.Leaf.CheckSignatureFrom(a.cert) == nil {
-		return f, nil
+// Leaf makes a certificate for servers that have these names and addresses, for which May holds.
+func (a *Authority) Leaf(names ...string) (*Certificate, error) {
+	chain, key, err := a.issue(time.Now(), leafLife, x509.ExtKeyUsageServerAuth, names)
+	if err != nil {
+		return nil, err
 	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, err
+	}
+	c := &Certificate{Leaf: leaf, Hosts: hostsOf(leaf)}
+	c.TLS.Certificate, c.TLS.PrivateKey, c.TLS.Leaf = chain, key, leaf
+	return c, nil
+}
+
+// Pair returns the key and the chain of a certificate in PEM, in one text, for a server, or for a client of another
+// one. It lives for as long as life, and no longer than the authority.
+func (a *Authority) Pair(life time.Duration, client bool, names ...string) ([]byte, error) {
+	use := x509.ExtKeyUsageServerAuth
+	if client {
+		use = x509.ExtKeyUsageClientAuth
+	}
+	chain, key, err := a.issue(time.Now(), life, use, names)
+	if err != nil {
+		return nil, err
+	}
+	return pairPEM(key, chain...)
+}
+
+// Find makes the certificate for one name in a handshake, once for as long as it is kept.
+func (a *Authority) Find(name string) *Certificate { return a.find(name, name) }
+
+// find returns the certificate that is kept for key, or makes one for names.
+func (a *Authority) find(key string, names ...string) *Certificate {
+	if strings.HasPrefix(key, "*") || slices.ContainsFunc(names, func(n string) bool { return !a.May(n) }) {
+		return nil
+	}
+	a.mu.Lock() // making one takes as long as the handshake that waits for it
+	defer a.mu.Unlock()
+	c := a.leaves[0][key]
+	if c == nil {
+		c = a.leaves[1][key]
+	}
+	if c != nil && !aged(c.Leaf, time.Now()) {
+		return c
+	}
+	c, err := a.Leaf(names...)
+	if err != nil {
+		return nil // the default is presented
+	}
+	if len(a.leaves[0]) >= leavesMax {
+		a.leaves[1], a.leaves[0] = a.leaves[0], nil
+	}
+	if a.leaves[0] == nil {
+		a.leaves[0] = make(map[string]*Certificate)
+	}
+	a.leaves[0][key] = c
+	return c
+}
+
+// issue makes a certificate for names, with a key of its own.
+func (a *Authority) issue(
+	now time.Time, life time.Duration, use x509.ExtKeyUsage, names []string,
+) (chain [][]byte, key *ecdsa.PrivateKey, err error) {
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(leafLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: serial(), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(life),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{use},
+	}
+	if template.NotAfter.After(a.signer.NotAfter) {
+		template.NotAfter = a.signer.NotAfter
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -127,30 +266,18 @@ func (a *Authority) leaf(now time.Time, names []string) (Files, error) {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return f, err
+	if len(template.DNSNames) > 0 { // an address there is a name for OpenSSL, which no constraint permits
+		template.Subject.CommonName = template.DNSNames[0]
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return f, err
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
 	}
-	return f, a.write(leafCert, leafKey, key, der, a.cert.Raw)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.signer, key.Public(), a.key)
+	return append([][]byte{der}, a.chain...), key, err
 }
-
-func (a *Authority) leafFiles() Files { return a.files(leafCert, leafKey) }
 
 // aged tells whether a certificate of ours has less than a third of its life left.
 func aged(leaf *x509.Certificate, now time.Time) bool { return leaf.NotAfter.Sub(now) <= leafLife/3 }
-
-func covers(leaf *x509.Certificate, names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool {
-		if ip := net.ParseIP(name); ip != nil {
-			return !slices.ContainsFunc(leaf.IPAddresses, ip.Equal)
-		}
-		return !slices.Contains(leaf.DNSNames, name)
-	})
-}
 
 func serial() *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
@@ -160,19 +287,18 @@ func serial() *big.Int {
 	return n.Add(n, big.NewInt(1))
 }
 
-// write writes a key and a chain, each whole or not at all, the key first.
-func (a *Authority) write(cert, key string, k *ecdsa.PrivateKey, chain ...[]byte) error {
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		return err
-	}
-	var text []byte
+const certificateBlock = "CERTIFICATE"
+
+func pemOf(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// pairPEM returns a key and a chain in one text.
+func pairPEM(key *ecdsa.PrivateKey, chain ...[]byte) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text := pemOf("PRIVATE KEY", der)
 	for _, c := range chain {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+		text = append(text, pemOf(certificateBlock, c)...)
 	}
-	err = a.in.replace(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	if err != nil {
-		return err
-	}
-	return a.in.replace(cert, text)
+	return text, err
 }

@@ -179,6 +179,22 @@ func (d *folder) replace(name string, text []byte) error {
 	return err
 }
 
+// remove removes files, where they are there.
+func (d *folder) remove(names ...string) error {
+	root, _, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	var errs []error
+	for _, name := range names {
+		if err := root.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // handOver gives the user the files of these names that root made earlier, then the folder.
 func (d *folder) handOver(names ...string) error {
 	if !d.given() {

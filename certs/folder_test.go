@@ -38,11 +38,7 @@ func ownerAt(t *testing.T, path string) int {
 func authorityFor(t *testing.T, uid int) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "state", "internal")
-	a, err := OpenAuthority(dir, uid, uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Leaf("localhost"); err != nil {
+	if _, err := OpenAuthority(dir, uid, uid); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -58,11 +54,11 @@ func TestOpenAuthority_foreignFiles(t *testing.T) {
 	}{
 		"folder of others": {func(dir string) error { return os.Chown(dir, other, -1) },
 			"belongs to the user 65534, not to 0: chown -R 0 DIR if", true},
-		"key of others": {func(dir string) error { return os.Chown(filepath.Join(dir, caKey), other, -1) },
+		"key of others": {func(dir string) error { return os.Chown(filepath.Join(dir, signed), other, -1) },
 			"chown -R 0 DIR if", true},
 		"folder for others": {func(dir string) error { return os.Chmod(dir, 0o720) }, "chmod go-w DIR if", false},
-		"key for others": {func(dir string) error { return os.Chmod(filepath.Join(dir, caKey), 0o602) },
-			"chmod go-w DIR/ca.key if", false},
+		"key for others": {func(dir string) error { return os.Chmod(filepath.Join(dir, signed), 0o602) },
+			"chmod go-w DIR/authority.pem if", false},
 		"certificate for others": {func(dir string) error { return os.Chmod(filepath.Join(dir, caCert), 0o666) },
 			"chmod go-w DIR/ca.pem if", false},
 		"folder is a link": {func(dir string) error {
@@ -72,9 +68,9 @@ func TestOpenAuthority_foreignFiles(t *testing.T) {
 			return errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600))
 		}, "DIR is no folder", false},
 		"key is a link": {func(dir string) error {
-			key := filepath.Join(dir, caKey)
+			key := filepath.Join(dir, signed)
 			return errors.Join(os.Rename(key, dir+".key"), os.Symlink(dir+".key", key))
-		}, "DIR/ca.key: is no regular file", false},
+		}, "DIR/authority.pem: is no regular file", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.root {
@@ -97,14 +93,13 @@ func TestOpenAuthority_givesItsFilesAway(t *testing.T) {
 		dir := authorityFor(t, before)
 		in := func(name string) string { return filepath.Join(dir, name) }
 		must(t, os.WriteFile(in("shadow"), nil, 0o600), os.Mkdir(in("sub"), 0o700),
-			os.WriteFile(in("sub/ca.key"), nil, 0o600), os.Symlink("/etc/passwd", in("link")))
+			os.WriteFile(in("sub/authority.pem"), nil, 0o600), os.Symlink("/etc/passwd", in("link")))
 		a, err := OpenAuthority(dir, other, other)
 		if err != nil || a.Made {
 			t.Fatal(a, err)
 		}
 		for name, want := range map[string]int{
-			".": other, caCert: other, caKey: other, leafCert: other, leafKey: other,
-			"shadow": 0, "sub": 0, "sub/ca.key": 0, "link": 0, "..": 0,
+			".": other, caCert: other, signed: other, "shadow": 0, "sub": 0, "sub/authority.pem": 0, "link": 0, "..": 0,
 		} {
 			if uid := ownerAt(t, in(name)); uid != want {
 				t.Errorf("%s belongs to %d, want %d", name, uid, want)
@@ -121,7 +116,7 @@ func TestOpenAuthority_givesItsFilesAway(t *testing.T) {
 func TestOpenAuthority_takesNoFileOfRoots(t *testing.T) {
 	asRoot(t)
 	for kind, link := range map[string]func(string, string) error{"link": os.Symlink, "hard link": os.Link} {
-		for _, name := range []string{caKey, leafKey} {
+		for _, name := range []string{signed, caCert} {
 			dir := authorityFor(t, other)
 			secret, path := filepath.Join(filepath.Dir(dir), "secret"), filepath.Join(dir, name)
 			must(t, os.Rename(path, secret), os.Chown(secret, 0, 0))
@@ -130,17 +125,8 @@ func TestOpenAuthority_takesNoFileOfRoots(t *testing.T) {
 			}
 			key, err := os.ReadFile(secret)
 			must(t, err)
-			a, err := OpenAuthority(dir, other, other)
-			if (err == nil) != (name == leafKey) {
-				t.Errorf("%s is a %s: %v", name, kind, err)
-			}
-			if err == nil {
-				f, err := a.Leaf("localhost") // is made anew
-				must(t, err)
-				now, err := os.ReadFile(f.Key)
-				if err != nil || string(now) == string(key) || ownerAt(t, f.Key) != other {
-					t.Errorf("%s is a %s: the key is still that of root's, %v", name, kind, err)
-				}
+			if _, err := OpenAuthority(dir, other, other); err == nil {
+				t.Errorf("%s is a %s, and is used", name, kind)
 			}
 			if now, err := os.ReadFile(secret); err != nil || string(now) != string(key) || ownerAt(t, secret) != 0 {
 				t.Errorf("%s is a %s: the file of root's has changed, %v", name, kind, err)
@@ -153,7 +139,7 @@ func TestOpenAuthority_takesNoFileOfRoots(t *testing.T) {
 func TestOpenAuthority_keepsFilesWithTwoNames(t *testing.T) {
 	asRoot(t)
 	dir := authorityFor(t, -1)
-	key := filepath.Join(dir, caKey)
+	key := filepath.Join(dir, signed)
 	must(t, os.Link(key, filepath.Join(filepath.Dir(dir), "backup")))
 	if _, err := OpenAuthority(dir, other, other); !errors.Is(err, errNames) || ownerAt(t, key) != 0 {
 		t.Errorf("it belongs to %d: %v", ownerAt(t, key), err)

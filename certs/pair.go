@@ -31,6 +31,8 @@ type Files struct {
 	Hosts []string // names it is for, "*.example.org" among them; none: those that the certificate names
 	When  When     // the handshakes that it is for; nil: all
 
+	Authority *Authority // makes the certificate for Hosts, in place of files; nil: none does
+
 	in *folder // the folder of certificate and key; nil: they may be in any
 }
 
@@ -40,7 +42,11 @@ type When = func(hello *tls.ClientHelloInfo, listener string) bool
 
 // id is equal for files whose pairs are interchangeable, whatever their When.
 func (f *Files) id() string {
-	return strings.Join(append([]string{f.Cert, f.Key, f.OCSP}, f.Hosts...), "\x00")
+	by := ""
+	if f.Authority != nil {
+		by = f.Authority.id
+	}
+	return strings.Join(append([]string{by, f.Cert, f.Key, f.OCSP}, f.Hosts...), "\x00")
 }
 
 // Part names a file of a pair.
@@ -147,6 +153,9 @@ func (c *Certificate) State(now time.Time) State {
 
 // Load reads a pair. An error is an *Error. A response that cannot be stapled is no error: see StapleErr.
 func Load(f *Files, now time.Time) (*Certificate, error) {
+	if f.Authority != nil {
+		return f.Authority.Leaf(f.Hosts...)
+	}
 	chain, key, err := f.read()
 	if err != nil {
 		return nil, err
@@ -255,7 +264,7 @@ func reason(err error) error {
 func parseChain(text []byte) (*Certificate, error) {
 	c := &Certificate{}
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
+		if block.Type == certificateBlock {
 			c.TLS.Certificate = append(c.TLS.Certificate, block.Bytes)
 		}
 	}

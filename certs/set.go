@@ -3,6 +3,8 @@ package certs
 import (
 	"crypto/tls"
 	"errors"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,8 +32,6 @@ type Set struct {
 	pairs []*pair // the pairs of all groups, each once
 	stop  chan struct{}
 	ended chan struct{}
-
-	renewals []renewal
 }
 
 // group is a list of pairs, of which a name chooses one.
@@ -152,7 +152,8 @@ func (s *Set) Certificates() []*Certificate {
 type Chooser struct {
 	listener string
 	groups   []*group
-	asks     bool // a pair is for some handshakes alone
+	asks     bool   // a pair is for some handshakes alone
+	source   Source // of names that no group has; nil: there is none
 }
 
 // Chooser returns the Chooser of these groups, by their numbers, for a listener of that name. The first group that has
@@ -164,6 +165,12 @@ func (s *Set) Chooser(listener string, groups ...int) *Chooser {
 		c.groups = append(c.groups, s.groups[i])
 		c.asks = c.asks || len(s.groups[i].asking) > 0
 	}
+	return c
+}
+
+// From has c ask a source for names that no group has, before the first pair is chosen. It is called before c is used.
+func (c *Chooser) From(s Source) *Chooser {
+	c.source = s
 	return c
 }
 
@@ -181,12 +188,22 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 				return pick(found, hello), nil
 			}
 		}
+		if c.source != nil {
+			if found := c.source.Find(strings.TrimSuffix(name, ".")); found != nil {
+				return &found.TLS, nil
+			}
+		}
 	}
 	for _, g := range c.groups {
 		if p := c.ask(g, "", hello); p != nil {
 			return &p.present.Load().TLS, nil
 		}
 		if len(g.pairs) > 0 {
+			if name == "" {
+				if found := g.pairs[0].forAddress(hello); found != nil {
+					return &found.TLS, nil
+				}
+			}
 			return pick(g.defaults(), hello), nil
 		}
 	}
@@ -194,6 +211,21 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, nil // the alert is unrecognized_name: there is no server for this client
 	}
 	return nil, errNone
+}
+
+// forAddress returns a certificate for the address that a client without a name has reached, beside the names of p,
+// where an Authority may make it; else nil.
+func (p *pair) forAddress(hello *tls.ClientHelloInfo) *Certificate {
+	a := p.files.Authority
+	if a == nil || hello.Conn == nil {
+		return nil
+	}
+	at, ok := hello.Conn.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	ip := at.IP.String()
+	return a.find(ip, append(slices.Clip(p.files.Hosts), ip)...)
 }
 
 // ask returns the pair of g for a name, "" for any, whose When holds: a pair that the client can verify before the

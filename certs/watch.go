@@ -46,10 +46,11 @@ func stampIn(at fs.FileInfo) stamp {
 type Change struct {
 	Files Files
 	Now   *Certificate // the certificate that is presented now
-	Err   error        // the files are wrong, and Now is what was before; or ErrRenewal; or an OCSP response is too old
+	Err   error        // the files are wrong, and Now is what was before; or an OCSP response is too old
 }
 
-// Look makes anew what Renew says, compares all files with what was read of them, swaps what changed, and reports it.
+// Look compares all files with what was read of them, swaps what changed, and reports it. A certificate of an Authority
+// is made anew when its time has come.
 // A pair that is wrong is reported by the second look in a row that finds it so, since its files do not change in one
 // step, and looked at again by each further one.
 func (s *Set) Look(now time.Time) []Change {
@@ -57,11 +58,6 @@ func (s *Set) Look(now time.Time) []Change {
 	defer s.mu.Unlock()
 	var changes []Change
 	swapped := false
-	for i := range s.renewals {
-		if c, failed := s.renew(&s.renewals[i], now); failed {
-			changes = append(changes, c)
-		}
-	}
 	for _, p := range s.pairs {
 		c, changed := p.look(now)
 		swapped = swapped || changed && c.Err == nil
@@ -81,7 +77,8 @@ func (s *Set) Look(now time.Time) []Change {
 func (p *pair) look(now time.Time) (c Change, changed bool) {
 	at := p.files.stamps()
 	old := p.present.Load()
-	if at == p.seen && p.wrong == 0 {
+	due := p.files.Authority != nil && aged(old.Leaf, now)
+	if at == p.seen && p.wrong == 0 && !due {
 		if old.TLS.OCSPStaple == nil || old.stapleUntil.IsZero() || now.Before(old.stapleUntil) {
 			return c, false
 		}

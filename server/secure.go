@@ -41,7 +41,7 @@ type certificates struct {
 // certified is what a configuration has of certificates.
 type certified struct {
 	set       *certs.Set
-	authority string             // the file of the internal authority; "": no certificate is of it
+	authority *certs.Authority   // of this machine; nil: no certificate is of it
 	chosen    map[string]int     // the groups of set that rules choose, by the name of the certificate
 	ticketing []certs.TicketUser // the configurations of the listeners
 	trust     certs.Stamps       // of the files of authorities, before they were read
@@ -51,19 +51,13 @@ type certified struct {
 func (p *certificates) prepare() error {
 	p.next = certified{trust: certs.StampsOf(trustFiles(p.reload.config)), chosen: make(map[string]int)}
 	p.reload.onFailure(func() { p.next = certified{} })
-	issuer, names, err := p.internal()
+	names, err := p.openInternal()
 	if err != nil {
 		return err
 	}
-	var internal certs.Files
-	if issuer != nil {
-		internal, err = issuer.Leaf(names...)
-	}
-	if err != nil {
-		return err
-	}
+	internal := certs.Files{Authority: p.next.authority, Hosts: names}
 	filesOf := func(c *config.Certificate) certs.Files {
-		if c.Cert == config.InternalCert {
+		if isInternal(c) {
 			return internal
 		}
 		return *c.Files()
@@ -94,9 +88,6 @@ func (p *certificates) prepare() error {
 	}
 	if p.next.set, err = certs.NewSet(p.now.set, groups...); err != nil {
 		return fmt.Errorf("certificate: %w", err)
-	}
-	if issuer != nil {
-		p.next.set.Renew(issuer, names...)
 	}
 	return nil
 }
@@ -160,21 +151,22 @@ func trustFiles(c *config.Config) (paths []string) {
 	return paths
 }
 
-// internal returns the authority of this machine and the names for its certificate; nil when the configuration does not
-// ask for it.
-func (p *certificates) internal() (a *certs.Authority, names []string, err error) {
+// openInternal opens the authority of this machine where the configuration asks for it, and returns the names for the
+// certificate that clients get who ask for another name, or for none.
+func (p *certificates) openInternal() (names []string, err error) {
 	hosts, asked := []string{"localhost", "*.localhost", "127.0.0.1", "::1"}, false
+	var wanted []string // that the configuration names
 	if name, err := os.Hostname(); err == nil {
-		hosts = append(hosts, name)
+		hosts = append(hosts, strings.ToLower(name))
 	}
 	for i := range p.reload.config.Certificates {
-		if c := &p.reload.config.Certificates[i]; c.Cert == config.InternalCert {
+		if c := &p.reload.config.Certificates[i]; isInternal(c) {
 			asked = true
-			hosts = append(hosts, c.Hosts...)
+			wanted = append(wanted, c.Hosts...)
 		}
 	}
 	for _, l := range p.reload.config.Listening() {
-		if l.Certificate == nil || l.Certificate.Cert != config.InternalCert {
+		if !isInternal(l.Certificate) {
 			continue
 		}
 		asked = true
@@ -185,25 +177,39 @@ func (p *certificates) internal() (a *certs.Authority, names []string, err error
 		}
 	}
 	if !asked {
-		return nil, nil, nil
+		return nil, nil
 	}
 	o := &p.opts
 	if o.StateDir == "" {
-		return nil, nil, errNoState
+		return nil, errNoState
 	}
 	owner := Owner{-1, -1}
 	if o.Owner != nil {
 		owner = *o.Owner
 	}
-	if a, err = certs.OpenAuthority(filepath.Join(o.StateDir, AuthorityFolder), owner.UID, owner.GID); err != nil {
-		return nil, nil, err
+	dir := filepath.Join(o.StateDir, AuthorityFolder)
+	a, err := certs.OpenAuthority(dir, owner.UID, owner.GID, append(wanted, hosts...)...)
+	if err != nil {
+		return nil, err
 	}
 	if a.Made {
 		slog.Info("internal authority made; clients that trust its file trust its certificates", "file", a.Path)
 	}
-	p.next.authority = a.Path
-	slices.Sort(hosts)
-	return a, slices.Compact(hosts), nil
+	p.next.authority = a
+	for _, host := range wanted {
+		if host = strings.ToLower(host); !a.May(host) {
+			return nil, fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch "+
+				"for it: remove the files in %s, reload, and have clients trust the new one", host, dir)
+		}
+		names = append(names, host)
+	}
+	for _, host := range hosts {
+		if a.May(host) { // the name of the machine and its addresses change
+			names = append(names, host)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 var errNoState = errors.New("internal authority: there is no folder to keep it in: set STATE_DIRECTORY, or HOME")
@@ -236,8 +242,10 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		return nil, nil, nil
 	}
 	o := &l.TLSOptions
+	makes := isInternal(l.Certificate) || slices.ContainsFunc(p.reload.config.Certificates,
+		func(c config.Certificate) bool { return isInternal(&c) && c.When == nil })
 	c := &tls.Config{
-		GetCertificate: p.next.set.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
+		GetCertificate: p.choose(l, makes, i+1, 0), MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
 		NextProtos: protocolsOf(l),
 	}
@@ -258,6 +266,18 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 	secure.Choose = rules.Choose
 	return secure, rules, nil
 }
+
+// choose returns what chooses a certificate for handshakes with l: from groups of the set, and where makes is set from
+// those that the internal authority makes.
+func (p *certificates) choose(l *config.Listener, makes bool, groups ...int) tlsrules.Certificate {
+	c := p.next.set.Chooser(l.Name, groups...)
+	if makes {
+		c.From(p.next.authority)
+	}
+	return c.GetCertificate
+}
+
+func isInternal(c *config.Certificate) bool { return c != nil && c.Cert == config.InternalCert }
 
 // protocolsOf returns the protocols of l as handshakes name them, the preferred one first.
 func protocolsOf(l *config.Listener) (names []string) {
@@ -312,7 +332,9 @@ func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
 func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
 	rules := handshakeRules(p.reload.config, l, &p.shakes, func(name string) tlsrules.Certificate {
-		return p.next.set.Chooser(l.Name, p.next.chosen[name]).GetCertificate
+		makes := slices.ContainsFunc(p.reload.config.Certificates,
+			func(c config.Certificate) bool { return isInternal(&c) && c.Name == name })
+		return p.choose(l, makes, p.next.chosen[name])
 	})
 	if rules == nil {
 		return nil, nil
@@ -466,15 +488,11 @@ func hstsOf(h *config.HSTS) string {
 // tellChange counts and logs a change of the files of a certificate.
 func (p *certificates) tellChange(c certs.Change) {
 	p.counters.CountCertificate(c.Err == nil)
-	attrs := []any{"certificate", c.Now.Subject(), "file", c.Files.Cert,
+	attrs := []any{"certificate", c.Now.Subject(), "file", cmp.Or(c.Files.Cert, config.InternalCert),
 		"expires", c.Now.Leaf.NotAfter.UTC().Format(time.RFC3339)}
 	var wrong *certs.Error
 	if errors.As(c.Err, &wrong) && wrong.Part == certs.PartOCSP {
 		slog.Warn("an OCSP response is stapled no more", append(attrs, "error", c.Err)...)
-		return
-	}
-	if errors.Is(c.Err, certs.ErrRenewal) {
-		slog.Error("the internal certificate stays as it is", append(attrs, "error", c.Err)...)
 		return
 	}
 	if c.Err != nil {

@@ -155,7 +155,7 @@ func TestOptions_ticketKeys(t *testing.T) {
 	}
 }
 
-// The watch over the files makes the internal certificate anew: a process may run for longer than that lives.
+// The watch makes the internal certificate anew: a process may run for longer than that lives.
 func TestServer_internalCertificateIsRenewed(t *testing.T) {
 	s := start(t, Options{StateDir: t.TempDir()}, "%s[https]\nlisten = \"127.0.0.1:0\"\ncert = \"internal\"\n%s", quiet,
 		all200)
@@ -163,9 +163,6 @@ func TestServer_internalCertificateIsRenewed(t *testing.T) {
 	first := set.Certificates()[0].Leaf
 	if c := set.Look(first.NotAfter.Add(-time.Hour)); len(c) != 1 || c[0].Err != nil || c[0].Now.Leaf.Equal(first) {
 		t.Fatalf("%+v", c)
-	}
-	if now := set.Certificates()[0].Leaf; now.NotAfter.Sub(first.NotAfter) < 80*24*time.Hour {
-		t.Errorf("%s after %s", now.NotAfter, first.NotAfter)
 	}
 }
 

@@ -274,7 +274,10 @@ func (s *Server) TicketKeys() [][32]byte { return s.certificates.tickets.Keys() 
 func (s *Server) AuthorityPath() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.certificates.now.authority
+	if a := s.certificates.now.authority; a != nil {
+		return a.Path
+	}
+	return ""
 }
 
 // Parts are what a Server consists of at a moment. It is for those that look at them.

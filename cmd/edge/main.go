@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/cmd/edge/trust"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/program"
@@ -90,7 +91,7 @@ func newRoot() *cobra.Command {
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newLang(), newDiff(), newReload(), newRollback(), newUpgrade(),
 		newStop(), newStatus(), newProxy(), newServe(), newDemo(), newImport(), newFmt(), newSchema(),
-		newHashPassword(),
+		newHashPassword(), trust.New(),
 		newBench(), newDoctor(), newBuild(), newModules(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)

@@ -120,7 +120,7 @@ func serveNow(cfg *config.Config, stats bool, to string) error {
 				fmt.Fprintf(stderr, "edge: %s -> %s\n", url, to)
 			}
 			if path := s.AuthorityPath(); path != "" {
-				fmt.Fprintf(stderr, trustText, path, path, url, path)
+				fmt.Fprintf(stderr, trustText, path, path, url)
 			}
 		},
 	})
@@ -143,7 +143,7 @@ func hostFor(backends []string) string {
 // trustText says how to trust the internal authority.
 const trustText = `edge: the certificate is of an authority on this machine: %s
       once:       curl --cacert %s %s
-      everywhere: sudo cp %s /usr/local/share/ca-certificates/edge.crt && sudo update-ca-certificates
+      everywhere: edge trust
 `
 
 // local completes the short forms of a backend on this machine, ":3000" and "3000".

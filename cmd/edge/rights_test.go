@@ -72,7 +72,7 @@ func TestRun_givesAwayOnlyWhatItMade(t *testing.T) {
 		p.Signal(syscall.SIGHUP)
 		p.WaitLine(`"msg":"configuration reloaded`)
 		for path, want := range map[string]int{
-			in("."): uid, in("ca.pem"): uid, in("ca.key"): uid, in("leaf.pem"): uid, in("leaf.key"): uid,
+			in("."): uid, in("ca.pem"): uid, in("authority.pem"): uid,
 			filepath.Join(dir, "s"): uid, state: 0,
 		} {
 			if got := ownerOf(t, path); got != want {

@@ -382,7 +382,7 @@ func TestProxy_internalAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at, err := os.Stat(filepath.Join(dir, "internal", "ca.key")); err != nil || at.Mode().Perm() != 0o600 {
+	if at, err := os.Stat(filepath.Join(dir, "internal", "authority.pem")); err != nil || at.Mode().Perm() != 0o600 {
 		t.Errorf("the key: %v %v", at, err)
 	}
 	first.Stop()

@@ -17,6 +17,7 @@ var moduleHomes = map[string][]string{
 	"github.com/pelletier/go-toml/v2":         {"config/syntax"},
 	"go.yaml.in/yaml/v3":                      {"config/syntax"},
 	"github.com/getsentry/sentry-go":          {"cmd/edge/report"},
+	"github.com/smallstep/truststore":         {"cmd/edge/trust"},
 	"github.com/klauspost/compress":           {"internal/testutil", "proxy/compress", "server/process/rotate"},
 	"github.com/oschwald/maxminddb-golang/v2": {"lang/geo/mmdb"},
 	"github.com/spf13/cobra":                  {"cmd"},
