@@ -185,3 +185,24 @@ func TestStateDir(t *testing.T) {
 		}
 	}
 }
+
+// A rule on handshakes leads to certificates that the internal authority makes. Other handshakes do
+// not.
+func TestApply_internalByRule(t *testing.T) {
+	dir := t.TempDir()
+	text := secured(t, testutil.NewAuthority(t), dir)
+	s := start(t, Options{StateDir: t.TempDir()}, "%s%s[[certificates]]\nname = \"made\"\ncert = \"internal\"\n"+
+		"when = 'tls.sni == \"when.test\"'\n[[tls.rules]]\nwhen = 'tls.sni == \"rule.test\"'\ncertificate = \"made\"\n%s",
+		quiet, text, all200)
+	for name, want := range map[string]bool{"rule.test": true, "other.test": false} {
+		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"), &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf := c.ConnectionState().PeerCertificates[0]
+		if got := leaf.VerifyHostname(name) == nil; got != want {
+			t.Errorf("%s: %v", name, leaf.DNSNames)
+		}
+		c.Close()
+	}
+}
