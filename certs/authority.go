@@ -231,7 +231,7 @@ func (a *Authority) find(key string, names ...string) *Certificate {
 	if c == nil {
 		c = a.leaves[1][key]
 	}
-	if c != nil && !aged(c.Leaf, time.Now()) {
+	if c != nil && !a.aged(c.Leaf, time.Now()) {
 		return c
 	}
 	c, err := a.Leaf(names...)
@@ -276,8 +276,11 @@ func (a *Authority) issue(
 	return append([][]byte{der}, a.chain...), key, err
 }
 
-// aged tells whether a certificate of ours has less than a third of its life left.
-func aged(leaf *x509.Certificate, now time.Time) bool { return leaf.NotAfter.Sub(now) <= leafLife/3 }
+// aged tells whether a certificate has less than a third of its life left, and another one would have more; or whether
+// it is of a time to come, since the clock was set back.
+func (a *Authority) aged(leaf *x509.Certificate, now time.Time) bool {
+	return leaf.NotAfter.Sub(now) <= leafLife/3 && leaf.NotAfter.Before(a.signer.NotAfter) || now.Before(leaf.NotBefore)
+}
 
 func serial() *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))

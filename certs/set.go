@@ -225,7 +225,7 @@ func (p *pair) forAddress(hello *tls.ClientHelloInfo) *Certificate {
 		return nil
 	}
 	ip := at.IP.String()
-	return a.find(ip, append(slices.Clip(p.files.Hosts), ip)...)
+	return a.find("at "+ip, append(slices.Clip(p.files.Hosts), ip)...)
 }
 
 // ask returns the pair of g for a name, "" for any, whose When holds: a pair that the client can verify before the

@@ -77,7 +77,7 @@ func (s *Set) Look(now time.Time) []Change {
 func (p *pair) look(now time.Time) (c Change, changed bool) {
 	at := p.files.stamps()
 	old := p.present.Load()
-	due := p.files.Authority != nil && aged(old.Leaf, now)
+	due := p.files.Authority != nil && p.files.Authority.aged(old.Leaf, now)
 	if at == p.seen && p.wrong == 0 && !due {
 		if old.TLS.OCSPStaple == nil || old.stapleUntil.IsZero() || now.Before(old.stapleUntil) {
 			return c, false
