@@ -162,7 +162,9 @@ func (p *certificates) openInternal() (names []string, err error) {
 	for i := range p.reload.config.Certificates {
 		if c := &p.reload.config.Certificates[i]; isInternal(c) {
 			asked = true
-			wanted = append(wanted, c.Hosts...)
+			for _, host := range c.Hosts { // as "Shop.example.org.", or "[2001:db8::7]"
+				wanted = append(wanted, strings.Trim(strings.ToLower(host), ".[]"))
+			}
 		}
 	}
 	for _, l := range p.reload.config.Listening() {
@@ -197,7 +199,7 @@ func (p *certificates) openInternal() (names []string, err error) {
 	}
 	p.next.authority = a
 	for _, host := range wanted {
-		if host = strings.ToLower(host); !a.May(host) {
+		if !a.May(host) {
 			return nil, fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch "+
 				"for it: remove the files in %s, reload, and have clients trust the new one", host, dir)
 		}

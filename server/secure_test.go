@@ -186,8 +186,8 @@ func TestStateDir(t *testing.T) {
 	}
 }
 
-// A rule on handshakes leads to certificates that the internal authority makes. Other handshakes do
-// not.
+// A rule on handshakes leads to certificates that the internal authority makes.
+// Other handshakes do not.
 func TestApply_internalByRule(t *testing.T) {
 	dir := t.TempDir()
 	text := secured(t, testutil.NewAuthority(t), dir)
@@ -195,7 +195,8 @@ func TestApply_internalByRule(t *testing.T) {
 		"when = 'tls.sni == \"when.test\"'\n[[tls.rules]]\nwhen = 'tls.sni == \"rule.test\"'\ncertificate = \"made\"\n%s",
 		quiet, text, all200)
 	for name, want := range map[string]bool{"rule.test": true, "other.test": false} {
-		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"), &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"),
+			&tls.Config{ServerName: name, InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,5 +205,18 @@ func TestApply_internalByRule(t *testing.T) {
 			t.Errorf("%s: %v", name, leaf.DNSNames)
 		}
 		c.Close()
+	}
+}
+
+// Hosts may be written as in addresses.
+func TestServer_internalHosts(t *testing.T) {
+	s := start(t, Options{StateDir: t.TempDir()}, "%s[https]\nlisten = \"127.0.0.1:0\"\n[[certificates]]\n"+
+		"cert = \"internal\"\nhosts = [\"Shop.example.org.\", \"*.B.example.org\", \"[2001:DB8::7]\"]\n%s",
+		quiet, all200)
+	leaf := s.certificates.now.set.Certificates()[0].Leaf
+	for _, host := range []string{"shop.example.org", "x.b.example.org", "2001:db8::7"} {
+		if err := leaf.VerifyHostname(host); err != nil {
+			t.Error(err)
+		}
 	}
 }
