@@ -74,14 +74,23 @@ const (
 // become another user, uid and gid are that user's, and the folder is given to it; below 0 the process keeps its user.
 // A folder that belongs to another user, or that others may write, is an error, and so are such files in it.
 func OpenAuthority(dir string, uid, gid int, names ...string) (*Authority, error) {
-	a, err := openAuthority(dir, uid, gid, permittedFor(names))
+	return opened(openAuthority(dir, uid, gid, true, permittedFor(names)))
+}
+
+// ReadAuthority is OpenAuthority for an authority that is there: it makes none, since it does not know the names. The
+// error is fs.ErrNotExist where there is none.
+func ReadAuthority(dir string, uid, gid int) (*Authority, error) {
+	return opened(openAuthority(dir, uid, gid, false, permittedFor(nil)))
+}
+
+func opened(a *Authority, err error) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("internal authority: %w", err)
 	}
 	return a, nil
 }
 
-func openAuthority(dir string, uid, gid int, names permitted) (*Authority, error) {
+func openAuthority(dir string, uid, gid int, makes bool, names permitted) (*Authority, error) {
 	in, err := newFolder(dir, uid, gid)
 	if err != nil {
 		return nil, err
@@ -91,8 +100,8 @@ func openAuthority(dir string, uid, gid int, names permitted) (*Authority, error
 	}
 	a := &Authority{Path: filepath.Join(dir, caCert), in: in}
 	c, err := a.load()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && c.State(time.Now()) != Valid {
-		if err = a.create(names); err == nil {
+	if makes && (errors.Is(err, fs.ErrNotExist) || err == nil && ends(c.State(time.Now()))) {
+		if err = a.create(names, c == nil); err == nil {
 			c, err = a.load()
 		}
 		a.Made = true
@@ -117,7 +126,7 @@ func (a *Authority) load() (*Certificate, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		f.Cert, f.Key = a.Path, filepath.Join(a.in.path, caKey)
 		if c, err = Load(&f, time.Now()); err == nil {
-			err = a.in.remove(leafCert, leafKey)
+			_ = a.in.remove(leafCert, leafKey) // nobody reads them, and the folder may be there to be read alone
 		}
 		return c, err
 	}
@@ -145,10 +154,15 @@ func (a *Authority) load() (*Certificate, error) {
 	return c, nil
 }
 
-// create makes the authority. It is there when its one file of secrets is.
-func (a *Authority) create(names permitted) error {
+// ends tells whether an authority is to be replaced. An authority that begins later is what clients trust: a machine
+// whose clock stops with it starts in the past.
+func ends(s State) bool { return s == Expired || s == Expiring }
+
+// create makes the authority. It is there when its one file of secrets is. If it is the first authority in its folder,
+// an authority that another process has made meanwhile stays.
+func (a *Authority) create(names permitted, first bool) error {
 	host, _ := os.Hostname() // nobody needs it
-	name := strings.TrimSpace("edge internal authority " + host)
+	name := strings.TrimSpace("edge internal authority " + strings.ToValidUTF8(host, "?"))
 	now := time.Now()
 	root := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: name},
@@ -182,7 +196,11 @@ func (a *Authority) create(names permitted) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.in.replace(signed, text), a.in.remove(caKey, leafCert, leafKey))
+	put := (*os.Root).Rename
+	if first {
+		put = linkFirst
+	}
+	return errors.Join(a.in.put(signed, text, put), a.in.remove(caKey, leafCert, leafKey))
 }
 
 // May reports whether certificates for a name are trusted: a lower-case name, "*.parent", or an address.
@@ -276,10 +294,11 @@ func (a *Authority) issue(
 	return append([][]byte{der}, a.chain...), key, err
 }
 
-// aged tells whether a certificate has less than a third of its life left, and another one would have more; or whether
-// it is of a time to come, since the clock was set back.
+// aged tells whether a certificate of a has less than a third of its life left, and another one would have more, or was
+// made before the clock was set back.
 func (a *Authority) aged(leaf *x509.Certificate, now time.Time) bool {
-	return leaf.NotAfter.Sub(now) <= leafLife/3 && leaf.NotAfter.Before(a.signer.NotAfter) || now.Before(leaf.NotBefore)
+	return now.Before(leaf.NotBefore) ||
+		leaf.NotAfter.Sub(now) <= leafLife/3 && leaf.NotAfter.Before(a.signer.NotAfter)
 }
 
 func serial() *big.Int {

@@ -152,7 +152,20 @@ func (d *folder) read(name string) ([]byte, error) {
 }
 
 // replace writes a file, whole or not at all.
-func (d *folder) replace(name string, text []byte) error {
+func (d *folder) replace(name string, text []byte) error { return d.put(name, text, (*os.Root).Rename) }
+
+// linkFirst gives a file its name, unless another one has it.
+func linkFirst(root *os.Root, next, name string) error {
+	err := root.Link(next, name)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return root.Rename(next, name) // there are no links in this file system
+	}
+	_ = root.Remove(next)
+	return nil
+}
+
+// put is replace by what gives the written file its name.
+func (d *folder) put(name string, text []byte, give func(root *os.Root, next, name string) error) error {
 	root, _, err := d.open()
 	if err != nil {
 		return err
@@ -169,9 +182,12 @@ func (d *folder) replace(name string, text []byte) error {
 	if err == nil {
 		_, err = f.Write(text)
 	}
+	if err == nil {
+		err = f.Sync() // after a loss of power the name would lead to an empty file
+	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = root.Rename(next, name)
+		err = give(root, next, name)
 	}
 	if err != nil {
 		_ = root.Remove(next)
