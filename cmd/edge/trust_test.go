@@ -93,6 +93,7 @@ func TestTrust_issue(t *testing.T) {
 		{"issue example.org", `may not vouch for "example.org"`}, {"issue", "requires at least 1 arg"},
 		{"issue a.test -o " + pair, "file exists"}, {"--stores java", `there is no store "java"`},
 		{"--state /nowhere", "there is no internal authority in /nowhere/internal"},
+		{"issue a.test --for 0s", "--for is 0s"}, {"issue a.test --for -1h", "--for is -1h"},
 	} {
 		if out, err := trustCommand(t, strings.Fields(c.args)...); err == nil || !strings.Contains(out, c.want) {
 			t.Errorf("%s: %v %s", c.args, err, out)
@@ -144,5 +145,24 @@ func TestTrust_browsers(t *testing.T) {
 	}
 	if got := list(); strings.Contains(got, "edge internal authority") {
 		t.Error(got)
+	}
+}
+
+// The commands make no authority in place of one that is gone: it would not be for the hosts of the configuration.
+func TestTrust_makesNone(t *testing.T) {
+	state := t.TempDir()
+	dir := filepath.Join(state, "internal")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", state)
+	for _, args := range []string{"--stores browsers", "--stores browsers --remove", "issue a.test"} {
+		out, err := trustCommand(t, append(strings.Fields(args), "--state", state)...)
+		if err == nil || !strings.Contains(out, "there is no internal authority in "+dir) {
+			t.Errorf("%s: %v %s", args, err, out)
+		}
+	}
+	if got, err := os.ReadDir(dir); err != nil || len(got) != 0 {
+		t.Errorf("%v %v", got, err)
 	}
 }

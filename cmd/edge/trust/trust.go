@@ -69,6 +69,9 @@ func newIssue(t *flags) *cobra.Command {
 		Example: "  edge trust issue db.internal -o db.pem\n  edge trust issue web1.internal --client -o web1.pem",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			if life <= 0 {
+				return fmt.Errorf("--for is %s: a certificate has to live for a while", life)
+			}
 			a, err := t.open()
 			if err != nil {
 				return err
@@ -98,36 +101,29 @@ func newIssue(t *flags) *cobra.Command {
 	return cmd
 }
 
-// folder returns where the authority is.
-func (t *flags) folder() (string, error) {
+// open opens the authority, as the user who has it.
+func (t *flags) open() (a *certs.Authority, err error) {
 	state := t.state
 	if state == "" {
-		var err error
 		if state, err = server.StateDir(os.Geteuid()); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	dir := filepath.Join(state, server.AuthorityFolder)
-	_, err := os.Stat(dir)
+	at, err := os.Stat(dir)
+	if err == nil {
+		uid, gid := -1, -1
+		if os.Geteuid() == 0 {
+			has := at.Sys().(*syscall.Stat_t)
+			uid, gid = int(has.Uid), int(has.Gid)
+		}
+		a, err = certs.ReadAuthority(dir, uid, gid)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("there is no internal authority in %s: start edge with cert = \"internal\", or name the "+
 			"folder of its state with --state", dir)
 	}
-	return dir, err
-}
-
-// open opens the authority, as the user who has it.
-func (t *flags) open() (*certs.Authority, error) {
-	dir, err := t.folder()
-	if err != nil {
-		return nil, err
-	}
-	uid, gid := -1, -1
-	if at, err := os.Stat(dir); err == nil && os.Geteuid() == 0 {
-		has := at.Sys().(*syscall.Stat_t)
-		uid, gid = int(has.Uid), int(has.Gid)
-	}
-	return certs.OpenAuthority(dir, uid, gid)
+	return a, err
 }
 
 // install puts the root into the stores, or takes it out of them, and says where it is trusted now.
