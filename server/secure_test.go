@@ -192,8 +192,8 @@ func TestApply_internalByRule(t *testing.T) {
 	dir := t.TempDir()
 	text := secured(t, testutil.NewAuthority(t), dir)
 	s := start(t, Options{StateDir: t.TempDir()}, "%s%s[[certificates]]\nname = \"made\"\ncert = \"internal\"\n"+
-		"when = 'tls.sni == \"when.test\"'\n[[tls.rules]]\nwhen = 'tls.sni == \"rule.test\"'\ncertificate = \"made\"\n%s",
-		quiet, text, all200)
+		"when = 'tls.sni == \"when.test\"'\n[[tls.rules]]\nwhen = 'tls.sni == \"rule.test\"'\n"+
+		"certificate = \"made\"\n%s", quiet, text, all200)
 	for name, want := range map[string]bool{"rule.test": true, "other.test": false} {
 		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"),
 			&tls.Config{ServerName: name, InsecureSkipVerify: true})
