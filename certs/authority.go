@@ -30,24 +30,18 @@ const (
 	leavesMax = 1000 // in each of the two generations that are kept: 4 KiB each
 )
 
-// Source has certificates for names that no pair of a Set is for. Safe for any goroutine.
-type Source interface {
-	// Find returns the certificate for a lower-case name or an address, nil: there is none. It may compute, and waits
-	// for nobody else.
-	Find(name string) *Certificate
-}
-
-// Authority is a certificate authority on this machine, for development. Its root has signed one certificate, of the
-// authority that signs all others, and its key was never written. That one is constrained to names of this machine and
-// of private networks: a client that trusts the root trusts nobody about other names (RFC 5280 §4.2.1.10).
+// Authority is a certificate authority on this machine, for development. The key of its root has signed one certificate
+// and was never written. This certificate is the signer's, which signs all others, and is constrained to names of this
+// machine and of private networks: a client that trusts the root trusts nobody about other names (RFC 5280 §4.2.1.10).
 //
 //	root ── signed once, then its key was thrown away ──► signer ── Leaf, Find ──► certificates, kept in memory
 //
 // An authority that an older version made is its own signer, has no constraints, and makes the same certificates.
 // Safe for any goroutine.
 type Authority struct {
-	Path string // of the root's certificate, for clients that shall trust it
-	Made bool   // the authority was made by this call
+	Root *x509.Certificate // for clients that shall trust it
+	Path string            // of its file
+	Made bool              // the authority was made by this call
 
 	in        *folder
 	signer    *x509.Certificate
@@ -119,13 +113,14 @@ func openAuthority(dir string, uid, gid int, makes bool, names permitted) (*Auth
 	return a, nil
 }
 
-// load returns the signer, with the root after it where that is another one.
+// load returns the signer, with the root after it where that is another one, and sets Root.
 func (a *Authority) load() (*Certificate, error) {
 	f := Files{Cert: filepath.Join(a.in.path, signed), in: a.in}
 	c, err := Load(&f, time.Now())
 	if errors.Is(err, fs.ErrNotExist) {
 		f.Cert, f.Key = a.Path, filepath.Join(a.in.path, caKey)
 		if c, err = Load(&f, time.Now()); err == nil {
+			a.Root = c.Leaf
 			_ = a.in.remove(leafCert, leafKey) // nobody reads them, and the folder may be there to be read alone
 		}
 		return c, err
@@ -136,14 +131,14 @@ func (a *Authority) load() (*Certificate, error) {
 	if len(c.TLS.Certificate) != 2 {
 		return nil, &Error{PartCert, f.Cert, ErrDamaged}
 	}
-	root, err := x509.ParseCertificate(c.TLS.Certificate[1])
+	a.Root, err = x509.ParseCertificate(c.TLS.Certificate[1])
 	if err == nil {
-		err = c.Leaf.CheckSignatureFrom(root)
+		err = c.Leaf.CheckSignatureFrom(a.Root)
 	}
 	if err != nil {
 		return nil, &Error{PartCert, f.Cert, err}
 	}
-	text := pemOf(certificateBlock, root.Raw)
+	text := pemOf(certificateBlock, a.Root.Raw)
 	now, err := a.in.read(caCert)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.Equal(now, text) {
 		return c, a.in.replace(caCert, text)
@@ -235,7 +230,8 @@ func (a *Authority) Pair(life time.Duration, client bool, names ...string) ([]by
 	return pairPEM(key, chain...)
 }
 
-// Find makes the certificate for one name in a handshake, once for as long as it is kept.
+// Find returns the certificate for a lower-case name or an address, nil: there is none. It is made in the first
+// handshake that asks for it, and kept.
 func (a *Authority) Find(name string) *Certificate { return a.find(name, name) }
 
 // find returns the certificate that is kept for key, or makes one for names.

@@ -78,7 +78,7 @@ func TestChooser_addressAsName(t *testing.T) {
 	a := authority(t, filepath.Join(t.TempDir(), "internal"))
 	s, err := NewSet(nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
 	must(t, err)
-	c := s.Chooser("", 0).From(a)
+	c := s.Chooser("", 0)
 	for _, name := range []string{"127.0.0.1", ""} {
 		got, err := c.GetCertificate(&tls.ClientHelloInfo{ServerName: name, Conn: at{ip: "127.0.0.1"}})
 		if err != nil || got.Leaf.VerifyHostname("127.0.0.1") != nil ||

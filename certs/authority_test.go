@@ -231,12 +231,12 @@ func (a at) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(a.ip)} }
 
 // A client gets the first of: what is for its name, what the authority makes for it, the first pair. One without a name
 // gets a certificate for the address that it has reached.
-func TestChooser_From(t *testing.T) {
+func TestChooser_makes(t *testing.T) {
 	a := authority(t, filepath.Join(t.TempDir(), "internal"))
 	made := Files{Authority: a, Hosts: []string{"localhost", "127.0.0.1"}}
 	s, err := NewSet(nil, []Files{made})
 	must(t, err)
-	c := s.Chooser("", 0).From(a)
+	c := s.Chooser("", 0)
 	first := s.Certificates()[0]
 	for _, one := range []struct{ name, local, want string }{
 		{"localhost", "", "localhost"}, {"app.test", "", "app.test"}, {"APP.test.", "", "app.test"},

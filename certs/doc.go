@@ -9,8 +9,8 @@
 //
 // A Set is made once for a configuration; pairs that the set before it has are taken over without reading them again. A
 // Chooser is one listener's view: its own certificate is asked first, then the certificates of all listeners, by the
-// exact name, then by "*.parent", then a Source; others get the default. A choice is two look-ups in a map, whatever
-// their number.
+// exact name, then by "*.parent", then by an Authority; others get the default. A choice is two look-ups in a map,
+// whatever their number.
 //
 // # Change
 //
@@ -28,6 +28,6 @@
 // 1 MiB a file. Encrypted keys are refused: there is nobody to ask for the password.
 //
 // A Follower watches files that are read elsewhere: files of authorities. Tickets are the keys of session tickets,
-// which rotate for all listeners at once. Authority is a certificate authority on this machine, for development: a
-// Source that makes certificates in handshakes.
+// which rotate for all listeners at once. Authority is a certificate authority on this machine, for development: it
+// makes certificates in handshakes.
 package certs

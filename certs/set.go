@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -39,6 +40,8 @@ type group struct {
 	pairs  []*pair // those for all handshakes
 	names  atomic.Pointer[names]
 	asking []asking
+
+	authority *Authority // of one of pairs: it makes certificates for other names too; nil: no pair has one
 }
 
 // asking is a pair of a group that is for some handshakes alone. Immutable.
@@ -90,6 +93,7 @@ func NewSet(old *Set, groups ...[]Files) (*Set, error) {
 				g.asking = append(g.asking, asking{p, when})
 			} else {
 				g.pairs = append(g.pairs, p)
+				g.authority = cmp.Or(g.authority, p.files.Authority)
 			}
 		}
 		g.index()
@@ -152,25 +156,19 @@ func (s *Set) Certificates() []*Certificate {
 type Chooser struct {
 	listener string
 	groups   []*group
-	asks     bool   // a pair is for some handshakes alone
-	source   Source // of names that no group has; nil: there is none
+	asks     bool // a pair is for some handshakes alone
 }
 
 // Chooser returns the Chooser of these groups, by their numbers, for a listener of that name. The first group that has
-// the name gives the pair; for a name that no group has, or none at all, it is the first pair. Pairs whose When holds
-// come before all others for the name, and before others of their group where it is the first pair that is chosen.
+// the name gives the pair. For a name that no group has, an Authority of a group makes a certificate, if it may. For
+// others, and for no name at all, it is the first pair. Pairs whose When holds come before all others for the name, and
+// before others of their group where it is the first pair that is chosen.
 func (s *Set) Chooser(listener string, groups ...int) *Chooser {
 	c := &Chooser{listener: listener}
 	for _, i := range groups {
 		c.groups = append(c.groups, s.groups[i])
 		c.asks = c.asks || len(s.groups[i].asking) > 0
 	}
-	return c
-}
-
-// From has c ask a source for names that no group has, before the first pair is chosen. It is called before c is used.
-func (c *Chooser) From(s Source) *Chooser {
-	c.source = s
 	return c
 }
 
@@ -188,8 +186,11 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 				return pick(found, hello), nil
 			}
 		}
-		if c.source != nil {
-			if found := c.source.Find(strings.TrimSuffix(name, ".")); found != nil {
+		for _, g := range c.groups {
+			if g.authority == nil {
+				continue
+			}
+			if found := g.authority.Find(strings.TrimSuffix(name, ".")); found != nil {
 				return &found.TLS, nil
 			}
 		}

@@ -151,8 +151,8 @@ func trustFiles(c *config.Config) (paths []string) {
 	return paths
 }
 
-// openInternal opens the authority of this machine where the configuration asks for it, and returns the names for the
-// certificate that clients get who ask for another name, or for none.
+// openInternal opens the authority of this machine where the configuration asks for it. It returns the names of its
+// first certificate, for clients that ask for no name, or for a name that it may not vouch for.
 func (p *certificates) openInternal() (names []string, err error) {
 	hosts, asked := []string{"localhost", "*.localhost", "127.0.0.1", "::1"}, false
 	var wanted []string // that the configuration names
@@ -244,10 +244,8 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		return nil, nil, nil
 	}
 	o := &l.TLSOptions
-	makes := isInternal(l.Certificate) || slices.ContainsFunc(p.reload.config.Certificates,
-		func(c config.Certificate) bool { return isInternal(&c) && c.When == nil })
 	c := &tls.Config{
-		GetCertificate: p.choose(l, makes, i+1, 0), MinVersion: o.MinVersion,
+		GetCertificate: p.next.set.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
 		NextProtos: protocolsOf(l),
 	}
@@ -267,16 +265,6 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 	}
 	secure.Choose = rules.Choose
 	return secure, rules, nil
-}
-
-// choose returns what chooses a certificate for handshakes with l: from groups of the set, and where makes is set from
-// those that the internal authority makes.
-func (p *certificates) choose(l *config.Listener, makes bool, groups ...int) tlsrules.Certificate {
-	c := p.next.set.Chooser(l.Name, groups...)
-	if makes {
-		c.From(p.next.authority)
-	}
-	return c.GetCertificate
 }
 
 func isInternal(c *config.Certificate) bool { return c != nil && c.Cert == config.InternalCert }
@@ -334,9 +322,7 @@ func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
 func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
 	rules := handshakeRules(p.reload.config, l, &p.shakes, func(name string) tlsrules.Certificate {
-		makes := slices.ContainsFunc(p.reload.config.Certificates,
-			func(c config.Certificate) bool { return isInternal(&c) && c.Name == name })
-		return p.choose(l, makes, p.next.chosen[name])
+		return p.next.set.Chooser(l.Name, p.next.chosen[name]).GetCertificate
 	})
 	if rules == nil {
 		return nil, nil

@@ -12,11 +12,11 @@ import (
 )
 
 // trusted runs edge with an internal certificate, and returns its process, the folder of its state and the URL's port.
-func trusted(t *testing.T, more string) (e *running, state, port string) {
+func trusted(t *testing.T) (e *running, state, port string) {
 	t.Helper()
 	state = t.TempDir()
 	t.Setenv("STATE_DIRECTORY", state)
-	e = start(t, "[https]\nlisten = \"127.0.0.1:0\"\ncert = \"internal\"\n%s%s", everything, more)
+	e = start(t, "[https]\nlisten = \"127.0.0.1:0\"\ncert = \"internal\"\n%s", everything)
 	_, port, _ = strings.Cut(e.addr, ":")
 	return e, state, port
 }
@@ -30,7 +30,7 @@ func trustCommand(t *testing.T, args ...string) (out string, err error) {
 
 // curl trusts the internal authority about each name that it may vouch for, and about an address; about no other.
 func TestRun_internalNames(t *testing.T) {
-	e, state, port := trusted(t, "")
+	e, state, port := trusted(t)
 	ca := filepath.Join(state, "internal", "ca.pem")
 	for host, want := range map[string]string{
 		"app.test": "200 0", "a.b.localhost": "200 0", "nas.home.arpa": "200 0", "shop.internal": "200 0",
@@ -48,7 +48,7 @@ func TestRun_internalNames(t *testing.T) {
 // A host beyond the names of an authority that is there is an error that says what to do, and what runs goes on. A new
 // authority is made when the files of the old one are gone.
 func TestRun_internalHostsComeLater(t *testing.T) {
-	e, state, _ := trusted(t, "")
+	e, state, _ := trusted(t)
 	ca := filepath.Join(state, "internal", "ca.pem")
 	get := func(host string) error {
 		return exec.Command("curl", "-sS", "--max-time", "30", "--noproxy", "*", "--cacert", ca,
@@ -75,7 +75,7 @@ func TestRun_internalHostsComeLater(t *testing.T) {
 
 // A client with a certificate of edge trust issue is let in.
 func TestTrust_issue(t *testing.T) {
-	e, state, port := trusted(t, "")
+	e, state, port := trusted(t)
 	ca, pair := filepath.Join(state, "internal", "ca.pem"), filepath.Join(t.TempDir(), "web1.pem")
 	if out, err := trustCommand(t, "issue", "web1.internal", "--client", "-o", pair); err != nil || out != "" {
 		t.Fatal(err, out)
@@ -111,7 +111,7 @@ func TestTrust_browsers(t *testing.T) {
 	if err != nil {
 		t.Fatal("make deps installs it: ", err)
 	}
-	trusted(t, "")
+	trusted(t)
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	out, err := trustCommand(t, "--stores", "browsers")
@@ -148,7 +148,7 @@ func TestTrust_browsers(t *testing.T) {
 	}
 }
 
-// The commands make no authority in place of one that is gone: it would not be for the hosts of the configuration.
+// Where the authority is gone the commands make no other: it would not be for the hosts of the configuration.
 func TestTrust_makesNone(t *testing.T) {
 	state := t.TempDir()
 	dir := filepath.Join(state, "internal")

@@ -5,8 +5,8 @@
 //	edge trust issue NAME   its key ──► a certificate in a file, for another server or a client
 //
 // They open the folder of the authority, and ask no process: the folder of the user who runs them, or the folder in
-// --state. Root opens it as the user that it belongs to, so that no file of it becomes root's. A folder has
-// to be there: a configuration says for which names one is made.
+// --state. Root opens it as the user that it belongs to, so that no file of it becomes root's. The authority has to be
+// there: a configuration says for which names it is made.
 //
 // # Stores
 //

@@ -48,8 +48,8 @@ func New() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return t.install(cmd.OutOrStdout()) },
 	}
-	cmd.PersistentFlags().StringVar(&t.state, "state", "", "the `folder` of the state of edge; default: the one that "+
-		"edge run takes as this user")
+	cmd.PersistentFlags().StringVar(&t.state, "state", "", "the `folder` of the state of edge; default: the folder "+
+		"that edge run takes as this user")
 	cmd.Flags().StringSliceVar(&t.stores, "stores", []string{systemStore, browsersStore},
 		"the `stores`: system, browsers")
 	cmd.Flags().BoolVar(&t.remove, "remove", false, "take the root out of the stores")
@@ -137,16 +137,12 @@ func (t *flags) install(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	root, err := truststore.ReadCertificate(a.Path)
-	if err != nil {
-		return err
-	}
 	change, did := truststore.Install, "trusted by"
 	if t.remove {
 		change, did = truststore.Uninstall, "no more trusted by"
 	}
 	var errs []error
-	fmt.Fprintf(out, "edge: %s, SHA-256 %X\n", a.Path, sha256.Sum256(root.Raw))
+	fmt.Fprintf(out, "edge: %s, SHA-256 %X\n", a.Path, sha256.Sum256(a.Root.Raw))
 	for _, store := range []string{systemStore, browsersStore} {
 		if !slices.Contains(t.stores, store) {
 			continue
@@ -163,7 +159,7 @@ func (t *flags) install(out io.Writer) error {
 			}
 			options = []truststore.Option{truststore.WithTrust(nss), truststore.WithNoSystem()}
 		}
-		if err := change(root, options...); err != nil {
+		if err := change(a.Root, options...); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", store, err))
 			continue
 		}
