@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/private"
 )
 
 const (
@@ -43,7 +45,7 @@ type Authority struct {
 	Path string            // of its file
 	Made bool              // the authority was made by this call
 
-	in        *folder
+	in        *private.Folder
 	signer    *x509.Certificate
 	key       crypto.Signer
 	chain     [][]byte // what clients get after a certificate
@@ -85,11 +87,11 @@ func opened(a *Authority, err error) (*Authority, error) {
 }
 
 func openAuthority(dir string, uid, gid int, makes bool, names permitted) (*Authority, error) {
-	in, err := newFolder(dir, uid, gid)
+	in, err := private.New(dir, uid, gid)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.handOver(caCert, signed, caKey, leafCert, leafKey); err != nil {
+	if err := in.HandOver(caCert, signed, caKey, leafCert, leafKey); err != nil {
 		return nil, err
 	}
 	a := &Authority{Path: filepath.Join(dir, caCert), in: in}
@@ -115,13 +117,13 @@ func openAuthority(dir string, uid, gid int, makes bool, names permitted) (*Auth
 
 // load returns the signer, with the root after it where that is another one, and sets Root.
 func (a *Authority) load() (*Certificate, error) {
-	f := Files{Cert: filepath.Join(a.in.path, signed), in: a.in}
+	f := Files{Cert: filepath.Join(a.in.Path(), signed), in: a.in}
 	c, err := Load(&f, time.Now())
 	if errors.Is(err, fs.ErrNotExist) {
-		f.Cert, f.Key = a.Path, filepath.Join(a.in.path, caKey)
+		f.Cert, f.Key = a.Path, filepath.Join(a.in.Path(), caKey)
 		if c, err = Load(&f, time.Now()); err == nil {
 			a.Root = c.Leaf
-			_ = a.in.remove(leafCert, leafKey) // nobody reads them, and the folder may be there to be read alone
+			_ = a.in.Remove(leafCert, leafKey) // nobody reads them, and the folder may be there to be read alone
 		}
 		return c, err
 	}
@@ -139,9 +141,9 @@ func (a *Authority) load() (*Certificate, error) {
 		return nil, &Error{PartCert, f.Cert, err}
 	}
 	text := pemOf(certificateBlock, a.Root.Raw)
-	now, err := a.in.read(caCert)
+	now, err := a.in.Read(caCert)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.Equal(now, text) {
-		return c, a.in.replace(caCert, text)
+		return c, a.in.Replace(caCert, text)
 	}
 	if err != nil {
 		return nil, &Error{PartCert, a.Path, err}
@@ -191,11 +193,11 @@ func (a *Authority) create(names permitted, first bool) error {
 	if err != nil {
 		return err
 	}
-	put := (*os.Root).Rename
+	put := a.in.Replace
 	if first {
-		put = linkFirst
+		put = a.in.Create
 	}
-	return errors.Join(a.in.put(signed, text, put), a.in.remove(caKey, leafCert, leafKey))
+	return errors.Join(put(signed, text), a.in.Remove(caKey, leafCert, leafKey))
 }
 
 // May reports whether certificates for a name are trusted: a lower-case name, "*.parent", or an address.

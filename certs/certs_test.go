@@ -110,7 +110,7 @@ func TestLoad_whatIsWrong(t *testing.T) {
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "DES-EDE3-CBC,00"}})
 	write(t, path("garbage"), &pem.Block{Type: "PRIVATE KEY", Bytes: []byte("garbage")})
 	write(t, path("bad-cert"), &pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")})
-	if err := os.WriteFile(path("large"), make([]byte, fileBytesMax+1), 0o600); err != nil {
+	if err := os.WriteFile(path("large"), make([]byte, 1<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path("both"))

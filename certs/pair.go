@@ -12,16 +12,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-)
 
-const fileBytesMax = 1 << 20 // a chain is a few KiB; larger is another file by mistake
+	"github.com/edge-proxy/edge/internal/private"
+)
 
 // Files say where a certificate and its key are.
 type Files struct {
@@ -33,7 +32,7 @@ type Files struct {
 
 	Authority *Authority // makes the certificate for Hosts, in place of files; nil: none does
 
-	in *folder // the folder of certificate and key; nil: they may be in any
+	in *private.Folder // the folder of certificate and key; nil: they may be in any
 }
 
 // When says whether a pair is for a handshake with a listener of that name. It is called on the goroutines of
@@ -79,7 +78,7 @@ var (
 	ErrEncrypted     = errors.New("the private key is encrypted, and there is nobody to ask for its password")
 	ErrOrder         = errors.New("the server's own certificate has to come first, then its authorities")
 	ErrDamaged       = errors.New("holds a certificate that is damaged or not whole")
-	ErrLarge         = errors.New("is larger than 1 MiB")
+	ErrLarge         = private.ErrLarge
 )
 
 // Mismatch says that a certificate and a key do not belong together.
@@ -202,7 +201,8 @@ func (f *Files) read() (chain, key []byte, err error) {
 
 func (f *Files) readOne(path string) ([]byte, error) {
 	if f.in != nil {
-		return f.in.read(filepath.Base(path))
+		text, err := f.in.Read(filepath.Base(path))
+		return text, reason(err)
 	}
 	return readFile(path)
 }
@@ -234,22 +234,14 @@ func readFile(path string) ([]byte, error) {
 		return nil, reason(err)
 	}
 	if !at.Mode().IsRegular() {
-		return nil, errNoRegular
+		return nil, private.ErrNoRegular
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close() //nolint:errcheck // it was read
-	return readAll(f)
-}
-
-func readAll(f *os.File) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
-	if err == nil && len(text) > fileBytesMax {
-		err = ErrLarge
-	}
-	return text, err
+	return private.ReadAll(f)
 }
 
 // reason drops the path from an error of the file system: ours names it.

@@ -23,9 +23,10 @@ var layers = []struct{ name, folders string }{
 	{"sessions", "session tlsconn"},
 	{"engine", "engine internal/sim poller"},
 	{"codecs", "h1 h2 proxyproto"},
-	{"tools", "certs lang cache/policy message observe/otlp observe limits tinyufo timerwheel pool ketama"},
-	{"ground", "internal/lint internal/testutil internal/safeopen internal/socketfile internal/cgroup internal/build " +
-		"internal/printable internal/list internal/tally internal/yield internal/invariant internal/fdpass"},
+	{"tools", "certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo timerwheel pool ketama"},
+	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
+		"internal/cgroup internal/build internal/printable internal/list internal/tally internal/yield " +
+		"internal/invariant internal/fdpass"},
 }
 
 // ours stands for every package of this module in closed.
