@@ -276,6 +276,15 @@ func parseChain(text []byte) (*Certificate, error) {
 }
 
 func parseKey(text []byte) (crypto.Signer, error) {
+	der, err := keyDER(text)
+	if err != nil {
+		return nil, err
+	}
+	return parseDER(der)
+}
+
+// keyDER returns the bytes of the first private key in a text.
+func keyDER(text []byte) ([]byte, error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 			return nil, ErrEncrypted
@@ -283,7 +292,7 @@ func parseKey(text []byte) (crypto.Signer, error) {
 		if block.Type != "PRIVATE KEY" && !strings.HasSuffix(block.Type, " PRIVATE KEY") {
 			continue
 		}
-		return parseDER(block.Bytes)
+		return block.Bytes, nil
 	}
 	return nil, ErrNoKey
 }

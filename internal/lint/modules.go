@@ -9,8 +9,9 @@ import (
 // moduleHomes says which packages may import a module of others. What is not here may be
 // imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
-	"golang.org/x/sys": {"admin", "cache/disk", "internal/fdpass", "internal/socketfile", "internal/warm",
-		"backend/discovery", "poller", "engine", "server", "internal/sim", "bench", "cmd/edge-bench", "cmd/edge"},
+	"golang.org/x/sys": {"admin", "cache/disk", "certs/issue", "internal/fdpass", "internal/socketfile",
+		"internal/warm", "backend/discovery", "poller", "engine", "server", "internal/sim", "bench",
+		"cmd/edge-bench", "cmd/edge"},
 	"golang.org/x/crypto":                     {"examples/ssh", "filter/basicauth"},
 	"golang.org/x/net":                        {"backend/discovery/dns", "bench", "internal/testutil/dnsserver"},
 	"golang.org/x/time":                       {"bench"},

@@ -114,12 +114,7 @@ func ownerOf(at fs.FileInfo) int { return int(at.Sys().(*syscall.Stat_t).Uid) }
 
 // file opens a file of the folder, which belongs to owner.
 func (d *Folder) file(root *os.Root, owner int, name string) (*os.File, error) {
-	if at, err := root.Lstat(name); err != nil {
-		return nil, err
-	} else if !at.Mode().IsRegular() {
-		return nil, ErrNoRegular
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it could be a pipe by now
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it could be a pipe
 	if err != nil {
 		return nil, err
 	}

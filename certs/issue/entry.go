@@ -1,0 +1,120 @@
+package issue
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+)
+
+const lookAgain = time.Minute // after a look that could not do its work; and the clock may jump meanwhile
+
+// entry is one certificate that is wanted, over the Sets that want it.
+type entry struct {
+	names  []string             // sorted
+	folder string               // the name of its folder
+	held   atomic.Pointer[held] // nil: there is none yet
+
+	// Guarded by Renewer.mu; while busy only the goroutine of that look writes them.
+	busy    bool
+	state   state
+	next    time.Time // of the next look
+	unsaved *texts    // of held, which the Storage has not taken yet; nil: it has
+}
+
+// held is a pair that an entry presents. Immutable.
+type held struct {
+	*certs.Lean
+	authority string // the name of its authority's folder
+	serial    string
+	notBefore time.Time
+	notAfter  time.Time
+	due       time.Time // without a window of the authority
+	spare     bool      // it is presented until there is a certificate as it is wanted now
+}
+
+// texts are a pair in PEM, with what its Issuer keeps of it. Immutable.
+type texts struct {
+	at         site
+	chain, key []byte
+	meta       json.RawMessage
+	lean       *certs.Lean
+}
+
+// certificate returns what handshakes get; nil: nothing.
+func (e *entry) certificate() *certs.Certificate {
+	if h := e.held.Load(); h != nil {
+		return h.Certificate()
+	}
+	return nil
+}
+
+// replaces tells whether h, which the Storage has, is presented in place of now.
+func (h *held) replaces(now *held) bool {
+	if h.spare && !now.spare {
+		return false
+	}
+	return h.serial != now.serial && !h.notBefore.Before(now.notBefore)
+}
+
+// isOf tells whether h is known to be of an account: no other account may say that it replaces it.
+func (h *held) isOf(st *state, account string) bool {
+	return st.Serial == h.serial && st.Account == account
+}
+
+// leaf returns the certificate of h.
+func (h *held) leaf() *x509.Certificate {
+	leaf, err := x509.ParseCertificate(h.Chain[0])
+	if err != nil {
+		panic("issue: " + err.Error()) // it was parsed
+	}
+	return leaf
+}
+
+// renewal returns when another certificate is wanted for an entry that presents h, with a state; zero: now.
+func renewal(h *held, st *state) time.Time {
+	if h == nil || h.spare {
+		return time.Time{}
+	}
+	if at := st.moment(h.serial); !at.IsZero() {
+		return at
+	}
+	return h.due
+}
+
+// mayTry returns when an order is allowed at the earliest, whatever is wanted.
+func mayTry(h *held, st *state) time.Time {
+	if st.Failures == 0 && (h == nil || h.spare) {
+		return time.Time{} // it is another certificate than the last order was about
+	}
+	return st.Next
+}
+
+// asking returns when the authority is asked for the window of h; false: no more, since h is to be renewed now.
+func asking(h *held, st *state, now time.Time) (at time.Time, asks bool) {
+	if !now.Before(renewal(h, st)) {
+		return at, false
+	}
+	if st.Serial == h.serial {
+		at = st.Again
+	}
+	return at, true
+}
+
+// schedule sets the time of the next look at e. Renewer.mu is held.
+func (e *entry) schedule(now time.Time) {
+	h := e.held.Load()
+	at := renewal(h, &e.state)
+	if may := mayTry(h, &e.state); may.After(at) {
+		at = may
+	}
+	if ask, asks := asking(h, &e.state, now); asks && ask.Before(at) {
+		at = ask
+	}
+	if again := now.Add(lookAgain); e.unsaved != nil && again.Before(at) {
+		at = again
+	}
+	e.next = at
+}

@@ -1,0 +1,243 @@
+package issue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+)
+
+const (
+	lockWait    = time.Minute // for another replica
+	orderTime   = 5 * time.Minute
+	windowTime  = 30 * time.Second
+	storageTime = 30 * time.Second
+)
+
+// looking is one look at an entry: what it changes of the entry at its end.
+type looking struct {
+	*journal
+	*paces
+	set     *Set
+	entry   *entry
+	state   state
+	saved   state // that the Storage has
+	unsaved *texts
+	failing error // of the Storage
+}
+
+// run does whatever is due for the entry, with the lock that other replicas take; without it if the Storage fails. It
+// returns false where another replica has the lock for long.
+func (l *looking) run(ctx context.Context) bool {
+	storage, name := l.set.plan.Storage, lockName(l.entry.folder)
+	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	err := storage.Lock(waiting, name)
+	if waiting.Err() != nil && err != nil {
+		return false
+	}
+	if err != nil {
+		l.failing = fmt.Errorf("lock: %w", err)
+	} else {
+		defer l.within(ctx, func(ctx context.Context) error { return storage.Unlock(ctx, name) })
+	}
+	l.work(ctx)
+	return true
+}
+
+// within runs an operation of the Storage in bounded time, to its end even if the Renewer stops meanwhile.
+func (l *looking) within(ctx context.Context, f func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTime)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		l.failing = err
+	}
+}
+
+// work is run, with the lock.
+func (l *looking) work(ctx context.Context) {
+	l.within(ctx, l.adopt)
+	now := l.clock()
+	l.state.follow(now)
+	h := l.entry.held.Load()
+	if ask, asks := asking(h, &l.state, now); asks && !now.Before(ask) {
+		l.set.askWindow(ctx, h, &l.state, now)
+	}
+	if !now.Before(renewal(h, &l.state)) && !now.Before(mayTry(h, &l.state)) {
+		l.order(ctx, h)
+	}
+	if l.unsaved != nil {
+		l.within(ctx, l.save)
+	}
+	l.within(ctx, l.saveState)
+}
+
+// adopt takes over what the Storage has by now from other replicas, or from a look before that could not save.
+func (l *looking) adopt(ctx context.Context) error {
+	f, err := l.set.find(ctx, l.entry)
+	if err != nil {
+		return err
+	}
+	if h := l.entry.held.Load(); f.held != nil && (h == nil || f.held.replaces(h)) {
+		l.entry.held.Store(f.held)
+		l.unsaved = f.halves
+	}
+	l.saved = f.state
+	if !f.state.Tried.Before(l.state.Tried) {
+		l.state = f.state
+	}
+	return nil
+}
+
+// errEnded is the error of a try whose process has ended meanwhile: it counts, since a process that fails and starts
+// in a loop would ask the authority each time.
+var errEnded = errors.New("the process has ended while it waited for the authority")
+
+// order tries to get a certificate. replaced is presented until then; nil: nothing is.
+func (l *looking) order(ctx context.Context, replaced *held) {
+	i, staging := try(l.state.Failures, len(l.set.plan.Authorities))
+	authority := l.set.plan.Authorities[i]
+	before := l.state
+	l.state.failed(l.clock(), errEnded, 0)
+	l.within(ctx, l.saveState)
+	l.state = before
+	ordering, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if !staging {
+		authority.Staging = nil
+	}
+	t, c, err := l.ask(ordering, authority, replaced)
+	if err != nil && ctx.Err() != nil {
+		return // the Renewer stops, and what comes after it may try at once
+	}
+	now := l.clock()
+	if err == nil {
+		err = verify(c, l.entry.names, now)
+	}
+	event := Event{Kind: Ordered, Names: l.entry.names, Authority: authority.Key(), Err: err}
+	if err != nil {
+		l.state.failed(now, err, earliest(err))
+	} else {
+		l.state.issued(now, c.Leaf, authority.Account())
+		l.unsaved = t
+		l.entry.held.Store(l.set.hold(authority.Key(), t.lean, c))
+	}
+	event.Next = l.state.Next
+	if h := l.entry.held.Load(); h != nil {
+		event.Expires = h.notAfter
+	}
+	l.tell(event)
+}
+
+// earliest returns for how long the authority wants no order after an error; 0: it does not say.
+func earliest(err error) time.Duration {
+	var early *Early
+	if errors.As(err, &early) {
+		return early.After
+	}
+	return 0
+}
+
+// ask orders a certificate from an authority, and from its staging authority before, if it has any.
+func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts, *certs.Certificate, error) {
+	names := l.entry.names
+	csr, key, err := request(l.set.plan.Key, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &Order{Names: names, CSR: csr}
+	if a.Staging != nil {
+		if _, err := l.issue(ctx, a.Staging, o); err != nil {
+			return nil, nil, fmt.Errorf("staging: %w", err)
+		}
+	}
+	if replaced != nil && replaced.authority == Safe(a.Key()) && replaced.isOf(&l.state, a.Account()) {
+		o = &Order{Names: names, CSR: csr, Replaces: replaced.leaf()}
+	}
+	got, err := l.issue(ctx, a.Issuer, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	lean, c, err := certs.ParseLean(got.Chain, key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the authority has sent no such certificate: %w", err)
+	}
+	return &texts{siteOf(a.Key(), l.entry.folder), got.Chain, key, got.Meta, lean}, c, nil
+}
+
+// issue asks one Issuer, after the pause between orders of an account.
+func (l *looking) issue(ctx context.Context, i Issuer, o *Order) (*Issued, error) {
+	if err := l.wait(ctx, i); err != nil {
+		return nil, err
+	}
+	return i.Issue(ctx, o)
+}
+
+// save stores the pair. The key comes before its chain, beside the key of the pair before: whenever the process ends,
+// a whole pair is there, which find knows.
+func (l *looking) save(ctx context.Context) error {
+	storage, t := l.set.plan.Storage, l.unsaved
+	meta, err := json.Marshal(&struct { // as certmagic has it
+		Names []string        `json:"sans"`
+		Meta  json.RawMessage `json:"issuer_data,omitempty"`
+	}{l.entry.names, t.meta})
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		key  string
+		text []byte
+	}{{t.at.nextKey(), t.key}, {t.at.chain(), t.chain}, {t.at.key(), t.key}, {t.at.meta(), meta}} {
+		if err := storage.Store(ctx, f.key, f.text); err != nil {
+			return err
+		}
+	}
+	l.unsaved = nil
+	return storage.Delete(ctx, t.at.nextKey())
+}
+
+// saveState stores the state, if it is another one than the Storage has.
+func (l *looking) saveState(ctx context.Context) error {
+	if l.state == l.saved {
+		return nil
+	}
+	text, err := json.Marshal(&l.state)
+	if err != nil {
+		return err
+	}
+	at := siteOf(l.set.plan.Authorities[0].Key(), l.entry.folder)
+	if err := l.set.plan.Storage.Store(ctx, at.state(), text); err != nil {
+		return err
+	}
+	l.saved = l.state
+	return nil
+}
+
+// askWindow asks the authority of h when it is best renewed.
+func (s *Set) askWindow(ctx context.Context, h *held, st *state, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, windowTime)
+	defer cancel()
+	if st.Serial != h.serial {
+		st.Serial, st.Account, st.Start, st.End = h.serial, "", time.Time{}, time.Time{}
+	}
+	st.Again = now.Add(windowAgain)
+	i := slices.IndexFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == h.authority })
+	w, err := s.plan.Authorities[i].Window(ctx, h.leaf())
+	if err != nil {
+		return // the window before stays
+	}
+	if w == (Window{}) {
+		w.Again = now.Add(4 * windowAgain)
+	}
+	if w.Again.After(st.Again) {
+		st.Again = w.Again.UTC()
+	}
+	st.Start, st.End = w.Start.UTC(), w.End.UTC()
+	if latest := h.notAfter.Add(-h.notAfter.Sub(h.notBefore) / 10); w.End.After(latest) {
+		st.Start, st.End = time.Time{}, time.Time{} // it would expire first
+	}
+}

@@ -1,0 +1,133 @@
+package issue
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+)
+
+// Plan is the certificates that a configuration wants. Immutable once it is loaded.
+type Plan struct {
+	Storage     Storage
+	Authorities []Authority // the first is asked, the others after it failed; not empty
+	Subjects    []Subject
+	Key         KeyKind // of new certificates; empty: P256
+	Parallel    int     // orders at once; 0: 4
+}
+
+// Subject is the names of one certificate: in lower case, "*.parent" and addresses too; not empty.
+type Subject []string
+
+// KeyKind is a kind of private key.
+type KeyKind string
+
+// The kinds of keys that authorities sign.
+const (
+	P256    KeyKind = "p256"
+	P384    KeyKind = "p384"
+	RSA2048 KeyKind = "rsa2048"
+	RSA4096 KeyKind = "rsa4096"
+)
+
+// make makes a key.
+func (k KeyKind) make() (crypto.Signer, error) {
+	switch k {
+	case P384:
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case RSA2048:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case RSA4096:
+		return rsa.GenerateKey(rand.Reader, 4096)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// kindOf returns the kind of a public key.
+func kindOf(key crypto.PublicKey) KeyKind {
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return KeyKind(fmt.Sprintf("p%d", key.Params().BitSize))
+	case *rsa.PublicKey:
+		return KeyKind(fmt.Sprintf("rsa%d", key.N.BitLen()))
+	}
+	return ""
+}
+
+// request makes a key and a signed request for a certificate of names.
+func request(kind KeyKind, names []string) (*x509.CertificateRequest, []byte, error) {
+	key, err := kind.make()
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.CertificateRequest{}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	return csr, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), err
+}
+
+// Reasons to refuse the answer of an authority.
+var (
+	errExpired = errors.New("the authority has sent a certificate that has expired")
+	errChain   = errors.New("the authority has sent a chain that does not verify")
+)
+
+// verify reports that a pair is not the answer to an order of names.
+func verify(c *certs.Certificate, names []string, now time.Time) error {
+	if name, lacks := lacking(c.Leaf, names); lacks {
+		return fmt.Errorf("the authority has sent a certificate without the name %s", name)
+	}
+	if !now.Before(c.Leaf.NotAfter) {
+		return errExpired
+	}
+	last := c.Leaf
+	for _, der := range c.TLS.Certificate[1:] {
+		above, err := x509.ParseCertificate(der)
+		if err == nil {
+			err = last.CheckSignatureFrom(above)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errChain, err)
+		}
+		last = above
+	}
+	return nil
+}
+
+// lacking returns the first of names that a certificate lacks.
+func lacking(leaf *x509.Certificate, names []string) (name string, lacks bool) {
+	i := slices.IndexFunc(names, func(name string) bool {
+		if ip := net.ParseIP(name); ip != nil {
+			return !slices.ContainsFunc(leaf.IPAddresses, ip.Equal)
+		}
+		return !slices.Contains(leaf.DNSNames, name)
+	})
+	if i < 0 {
+		return "", false
+	}
+	return names[i], true
+}

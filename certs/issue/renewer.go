@@ -1,0 +1,228 @@
+package issue
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const parallel = 4 // looks at once, without a number in the plan
+
+// Options are the options of a Renewer. The zero value is good.
+type Options struct {
+	Now  func() time.Time // the wall clock; nil: time.Now
+	Tell func(Event)      // on any goroutine; nil: nobody hears
+}
+
+// Renewer gets the certificates of a Set and renews them in time. Safe for any goroutine.
+//
+//	goroutine of run ── a look is due ──► goroutine of look: lock, find, ask, order, save ── wake ──► run
+type Renewer struct {
+	journal
+	paces paces
+	wake  chan struct{} // 1
+
+	mu     sync.Mutex
+	used   *Set      // guarded by mu
+	busy   int       // looks under way; guarded by mu
+	forgot time.Time // when files were removed last; guarded by mu
+
+	end  context.CancelFunc
+	work sync.WaitGroup
+}
+
+// New returns a Renewer that looks after no certificate yet. Stop ends it.
+func New(o Options) *Renewer {
+	r := &Renewer{journal: journal{now: o.Now, tell: o.Tell}, wake: make(chan struct{}, 1)}
+	r.paces.orders = make(map[string]*[ordersMost]time.Time)
+	r.used = &Set{chains: &chains{known: make(map[string][]byte)}}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.tell == nil {
+		r.tell = func(Event) {}
+	}
+	ctx, end := context.WithCancel(context.Background())
+	r.end = end
+	r.work.Go(func() { r.run(ctx) })
+	return r
+}
+
+// Load makes a Set of a plan, with the certificates that its Storage has. A name without one keeps the certificate
+// of the Set that is used now. A Storage that does not answer, or files that are no pair, are told as events.
+func (r *Renewer) Load(ctx context.Context, plan Plan) *Set {
+	r.mu.Lock()
+	old := r.used
+	r.mu.Unlock()
+	s, unread := newSet(plan, old)
+	if len(unread) > 0 {
+		if err := s.listOthers(ctx); err != nil {
+			r.trouble(err)
+		}
+	}
+	var work sync.WaitGroup
+	readers := runtime.GOMAXPROCS(0)
+	for i := range readers {
+		work.Go(func() {
+			for at := i; at < len(unread); at += readers {
+				r.read(ctx, s, unread[at])
+			}
+		})
+	}
+	work.Wait()
+	return s
+}
+
+// read reads a new entry from the Storage.
+func (r *Renewer) read(ctx context.Context, s *Set, e *entry) {
+	f, err := s.find(ctx, e)
+	if err != nil {
+		r.trouble(err)
+	}
+	if f.broken != nil {
+		r.tell(Event{Kind: Broken, Names: e.names, Err: f.broken})
+	}
+	if f.held != nil {
+		e.held.Store(f.held)
+	}
+	e.state, e.unsaved = f.state, f.halves
+	e.schedule(r.clock())
+	if f.held == nil {
+		e.next = time.Time{} // a replica may just get it: its lock is waited for, whatever the pause
+	}
+}
+
+// Use has a Set of Load looked after from now on. Looks that are under way for the Set before come to their end.
+func (r *Renewer) Use(s *Set) {
+	r.mu.Lock()
+	r.used = s
+	r.mu.Unlock()
+	r.wakeRun()
+}
+
+// Stop ends all orders and waits for that. Certificates are presented as before.
+func (r *Renewer) Stop() {
+	r.end()
+	r.work.Wait()
+}
+
+// Status is how one certificate stands.
+type Status struct {
+	Names     []string
+	Authority string // that it is of; empty: there is none
+	Expires   time.Time
+	Next      time.Time // of the next try after failures, or of the renewal
+	Failures  int       // in a row
+	Err       string    // of the last one
+}
+
+// All returns how the certificates stand that are looked after.
+func (r *Renewer) All() []Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]Status, 0, len(r.used.entries))
+	for _, e := range r.used.entries {
+		all = append(all, e.status())
+	}
+	return all
+}
+
+// status says how e stands. Renewer.mu is held.
+func (e *entry) status() Status {
+	s := Status{Names: e.names, Failures: e.state.Failures, Err: e.state.Error}
+	h := e.held.Load()
+	if h != nil {
+		s.Authority, s.Expires = h.authority, h.notAfter
+	}
+	s.Next = renewal(h, &e.state)
+	if may := mayTry(h, &e.state); may.After(s.Next) {
+		s.Next = may
+	}
+	return s
+}
+
+// wakeRun has run look at the times again.
+func (r *Renewer) wakeRun() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run begins looks when they are due, on the wall clock: it may jump, and stands still while the machine sleeps.
+func (r *Renewer) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		timer := time.NewTimer(r.begin(ctx))
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// begin begins the looks that are due, and returns how long there is nothing to do.
+func (r *Renewer) begin(ctx context.Context) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock()
+	wait := lookAgain
+	s := r.used
+	most := s.plan.Parallel
+	if most == 0 {
+		most = parallel
+	}
+	for _, e := range s.entries { // 10 000 of them take less than the files of one
+		if e.busy {
+			continue
+		}
+		if e.state.Tried.After(now) {
+			e.next = now // the clock was set back: the pause begins anew
+		}
+		if left := e.next.Sub(now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		if r.busy >= most {
+			break // the end of a look wakes run
+		}
+		e.busy = true
+		r.busy++
+		r.work.Go(func() { r.look(ctx, s, e) })
+	}
+	if len(s.entries) > 0 && now.Sub(r.forgot).Abs() >= forgetEvery {
+		r.forgot = now
+		r.work.Go(func() {
+			if err := s.forget(ctx, now); err != nil {
+				r.trouble(err)
+			}
+		})
+	}
+	return wait
+}
+
+// look has a goroutine of its own for whatever is due for e.
+func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
+	r.mu.Lock()
+	l := &looking{journal: &r.journal, paces: &r.paces, set: s, entry: e, state: e.state, unsaved: e.unsaved}
+	r.mu.Unlock()
+	soonest := time.Second // whatever the Issuer says, there is no loop without a pause
+	if !l.run(ctx) {
+		soonest = lookAgain // another replica orders just now
+	}
+	if l.failing != nil {
+		r.trouble(l.failing)
+	}
+	r.mu.Lock()
+	e.state, e.unsaved, e.busy = l.state, l.unsaved, false
+	r.busy--
+	now := r.clock()
+	e.schedule(now)
+	if at := now.Add(soonest); e.next.Before(at) {
+		e.next = at
+	}
+	r.mu.Unlock()
+	r.wakeRun()
+}

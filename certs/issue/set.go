@@ -1,0 +1,241 @@
+package issue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+)
+
+// Set is the certificates of a Plan. Immutable but for the certificates that come while it is used. Find is for any
+// goroutine.
+type Set struct {
+	plan    Plan
+	wanted  string // the accounts and the kind of key of new certificates
+	entries []*entry
+	names   map[string]place // lower-case names and addresses
+	wild    map[string]place // "example.org" for "*.example.org"
+	others  []string         // names of folders of authorities that the plan does not have
+	chains  *chains
+}
+
+// place is which certificate a name gets.
+type place struct {
+	now    *entry
+	before *entry // of the Set before; nil: none. It serves until now has a certificate
+}
+
+func (p place) certificate() *certs.Certificate {
+	if p.now == nil {
+		return nil
+	}
+	if c := p.now.certificate(); c != nil || p.before == nil {
+		return c
+	}
+	return p.before.certificate()
+}
+
+// chains are the certificates of authorities, each once. Safe for any goroutine.
+type chains struct {
+	mu    sync.Mutex
+	known map[string][]byte // guarded by mu
+}
+
+// share replaces certificates by equal ones that were seen before.
+func (c *chains) share(list [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, der := range list {
+		if known := c.known[string(der)]; known != nil {
+			list[i] = known
+		} else {
+			c.known[string(der)] = der
+		}
+	}
+}
+
+// Find returns the certificate for a lower-case name or an address: for the name itself, else for "*.parent". nil:
+// there is none, or none yet.
+func (s *Set) Find(name string) *certs.Certificate {
+	if c := s.names[name].certificate(); c != nil {
+		return c
+	}
+	_, parent, _ := strings.Cut(name, ".")
+	return s.wild[parent].certificate()
+}
+
+// newSet makes the Set of a plan. It has entries of old where nothing has changed for them. The others are to be read.
+func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
+	if plan.Key == "" {
+		plan.Key = P256
+	}
+	s = &Set{plan: plan, names: make(map[string]place), wild: make(map[string]place), chains: old.chains}
+	for _, a := range plan.Authorities {
+		s.wanted += a.Account() + " "
+	}
+	s.wanted += string(plan.Key)
+	known := make(map[string]*entry, len(old.entries))
+	if old.plan.Storage == plan.Storage && old.terms() == s.terms() {
+		for _, e := range old.entries {
+			known[e.folder] = e
+		}
+	}
+	seen := make(map[string]bool, len(plan.Subjects))
+	for _, subject := range plan.Subjects {
+		names := slices.Compact(slices.Sorted(slices.Values(subject)))
+		folder := folderName(names)
+		if seen[folder] {
+			continue
+		}
+		seen[folder] = true
+		e := known[folder]
+		if e == nil {
+			e = &entry{names: names, folder: folder}
+			unread = append(unread, e)
+		}
+		s.entries = append(s.entries, e)
+		s.index(old, e)
+	}
+	return s, unread
+}
+
+// terms returns the words for everything that an entry depends on beside its names and its Storage.
+func (s *Set) terms() string {
+	words := []string{s.wanted}
+	for _, a := range s.plan.Authorities {
+		words = append(words, a.Key())
+	}
+	return strings.Join(words, " ")
+}
+
+// index leads the names of e to it, and to the certificate that each had in the Set before.
+func (s *Set) index(old *Set, e *entry) {
+	for _, name := range e.names {
+		in, before := s.names, old.names
+		if parent, wild := strings.CutPrefix(name, "*."); wild {
+			name, in, before = parent, s.wild, old.wild
+		}
+		if _, taken := in[name]; taken {
+			continue
+		}
+		was := before[name]
+		p := place{now: e, before: was.before}
+		if was.now != nil && was.now != e && was.now.held.Load() != nil {
+			p.before = was.now
+		}
+		in[name] = p
+	}
+}
+
+// listOthers lists the folders of authorities that the plan does not have.
+func (s *Set) listOthers(ctx context.Context) error {
+	keys, err := s.plan.Storage.List(ctx, certificatesKey, false)
+	for _, key := range keys {
+		name := path.Base(key)
+		if !slices.ContainsFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == name }) {
+			s.others = append(s.others, name)
+		}
+	}
+	return err
+}
+
+// found is what a Storage has of an entry.
+type found struct {
+	held   *held // nil: no whole pair
+	state  state
+	halves *texts // of held, whose files are to be written again; nil: they are whole
+	broken error  // why files are no pair
+}
+
+// find reads what the Storage has of e: the newest pair of the authorities of the plan, else one of another authority.
+// An error says that the Storage does not answer.
+func (s *Set) find(ctx context.Context, e *entry) (f found, err error) {
+	text, err := s.plan.Storage.Load(ctx, siteOf(s.plan.Authorities[0].Key(), e.folder).state())
+	if err == nil && json.Unmarshal(text, &f.state) != nil {
+		f.state = state{} // it is cut: the pause is forgotten
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if f.state.For != s.wanted {
+		f.state.For, f.state.Failures, f.state.Next = s.wanted, 0, time.Time{}
+	}
+	for _, a := range s.plan.Authorities {
+		if err := s.findAt(ctx, e, a.Key(), &f); err != nil {
+			return f, err
+		}
+	}
+	if f.held != nil {
+		return f, nil
+	}
+	for _, other := range s.others {
+		if err := s.findAt(ctx, e, other, &f); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// findAt adds the pair that an authority's folder has, if it is newer.
+func (s *Set) findAt(ctx context.Context, e *entry, authority string, f *found) error {
+	at := siteOf(authority, e.folder)
+	chain, err := s.plan.Storage.Load(ctx, at.chain())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var broken error
+	for _, name := range []string{at.key(), at.nextKey()} {
+		key, err := s.plan.Storage.Load(ctx, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil {
+			var h *held
+			if h, err = s.parse(e, authority, chain, key, &f.state); err == nil {
+				if f.held == nil || f.held.notBefore.Before(h.notBefore) {
+					f.held, f.halves = h, nil
+					if name != at.key() { // the process ended between certificate and key
+						f.halves = &texts{at: at, chain: chain, key: key}
+					}
+				}
+				return nil
+			}
+		}
+		if broken == nil {
+			broken = err
+		}
+	}
+	f.broken = broken
+	return nil
+}
+
+// parse reads a pair of e.
+func (s *Set) parse(e *entry, authority string, chain, key []byte, st *state) (*held, error) {
+	lean, c, err := certs.ParseLean(chain, key)
+	if err != nil {
+		return nil, err
+	}
+	h := s.hold(authority, lean, c)
+	_, lacks := lacking(c.Leaf, e.names)
+	i := slices.IndexFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == h.authority })
+	h.spare = lacks || i < 0 || kindOf(c.Leaf.PublicKey) != s.plan.Key ||
+		st.Serial == h.serial && st.Account != "" && st.Account != s.plan.Authorities[i].Account()
+	return h, nil
+}
+
+// hold returns a pair of an authority as it is presented.
+func (s *Set) hold(authority string, lean *certs.Lean, c *certs.Certificate) *held {
+	s.chains.share(lean.Chain[1:])
+	return &held{Lean: lean, authority: Safe(authority), serial: serialOf(c.Leaf), notBefore: c.Leaf.NotBefore,
+		notAfter: c.Leaf.NotAfter, due: partOfLife(c.Leaf)}
+}

@@ -1,0 +1,91 @@
+package issue
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
+
+// pauses are the times between tries, by the number of failures in a row. In a day of failures there are 12 tries.
+var pauses = [...]time.Duration{
+	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute,
+	time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour,
+}
+
+const (
+	pauseMax      = 7 * 24 * time.Hour // of an authority that wants no order before
+	successPause  = 2 * time.Hour      // a certificate that is due again at once is not ordered in a loop
+	windowAgain   = 6 * time.Hour      // an authority is asked no more often
+	errorBytesMax = 500
+	shortLife     = 10 * 24 * time.Hour
+)
+
+// state is what is known of a certificate beside the pair: its tries, and when to renew it. It is in the folder of the
+// first authority, for other replicas and for the next start. Its times are of the wall clock.
+type state struct {
+	For      string    `json:"for"` // the account and the kind of key of the tries
+	Failures int       `json:"failures"`
+	Tried    time.Time `json:"tried"`
+	Next     time.Time `json:"next"` // no try before
+	Error    string    `json:"error,omitempty"`
+
+	Serial  string    `json:"serial,omitempty"`  // of the certificate that the fields below are about
+	Account string    `json:"account,omitempty"` // that has ordered it; empty: not known
+	Start   time.Time `json:"start,omitzero"`    // the window; zero: the authority tells none
+	End     time.Time `json:"end,omitzero"`
+	Again   time.Time `json:"again,omitzero"` // when the authority is asked for it again
+}
+
+// failed notes a try that failed at now. early is the pause that the authority wants; 0: it says nothing.
+func (s *state) failed(now time.Time, err error, early time.Duration) {
+	pause := pauses[min(s.Failures, len(pauses)-1)]
+	s.Failures++
+	s.Tried, s.Next = now, now.Add(max(pause, min(early, pauseMax)))
+	s.Error = err.Error()
+	s.Error = s.Error[:min(len(s.Error), errorBytesMax)] // an authority has written it
+}
+
+// issued notes a certificate that came at now, of an account.
+func (s *state) issued(now time.Time, leaf *x509.Certificate, account string) {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	*s = state{For: s.For, Serial: serialOf(leaf), Account: account,
+		Tried: now, Next: now.Add(min(successPause, life/3))}
+}
+
+// follow has the pause begin anew where the clock was set back: it began at a time that has not come yet.
+func (s *state) follow(now time.Time) {
+	if s.Tried.After(now) {
+		s.Tried, s.Next = now, now.Add(s.Next.Sub(s.Tried))
+	}
+}
+
+// try returns which of n authorities is asked after a number of failures, and whether its staging authority is asked
+// before: an order that fails there costs nothing at the authority itself.
+func try(failures, n int) (authority int, staging bool) {
+	return failures / 2 % n, failures%2 == 1 || failures >= 2*n
+}
+
+// moment returns the moment of the window of a certificate, which all replicas find without a word from each other;
+// zero: there is no window.
+func (s *state) moment(serial string) time.Time {
+	length := s.End.Sub(s.Start)
+	if s.Serial != serial || length <= 0 {
+		return time.Time{}
+	}
+	sum := sha256.Sum256([]byte(serial))
+	part := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32)
+	return s.Start.Add(time.Duration(part * float64(length)))
+}
+
+// partOfLife returns when a certificate is renewed whose authority tells no window.
+func partOfLife(leaf *x509.Certificate) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	if life < shortLife {
+		return leaf.NotBefore.Add(life / 2)
+	}
+	return leaf.NotBefore.Add(life / 3 * 2)
+}
+
+func serialOf(leaf *x509.Certificate) string { return hex.EncodeToString(leaf.SerialNumber.Bytes()) }
