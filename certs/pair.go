@@ -138,13 +138,18 @@ const expiringDays = 14
 // State returns how the certificate stands at now. It is expiring when less than 14 days and less than a quarter of its
 // life are left.
 func (c *Certificate) State(now time.Time) State {
-	left := c.Leaf.NotAfter.Sub(now)
+	return StateOf(c.Leaf.NotBefore, c.Leaf.NotAfter, now)
+}
+
+// StateOf is Certificate.State for a certificate that is valid from a time to another.
+func StateOf(from, until, now time.Time) State {
+	left := until.Sub(now)
 	switch {
 	case left <= 0:
 		return Expired
-	case now.Before(c.Leaf.NotBefore):
+	case now.Before(from):
 		return NotYetValid
-	case left < expiringDays*24*time.Hour && left < c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)/4:
+	case left < expiringDays*24*time.Hour && left < until.Sub(from)/4:
 		return Expiring
 	}
 	return Valid
@@ -213,7 +218,7 @@ func (f *Files) parse(chain, key []byte) (*Certificate, error) {
 	if err != nil {
 		return nil, &Error{PartCert, f.Cert, err}
 	}
-	signer, err := parseKey(key)
+	signer, err := ParseKey(key)
 	if err != nil {
 		if f.Key == "" {
 			return nil, &Error{PartCert, f.Cert, err}
@@ -275,7 +280,8 @@ func parseChain(text []byte) (*Certificate, error) {
 	return c, nil
 }
 
-func parseKey(text []byte) (crypto.Signer, error) {
+// ParseKey reads the first private key of a text in PEM: of PKCS #8, PKCS #1 or SEC 1, without a password.
+func ParseKey(text []byte) (crypto.Signer, error) {
 	der, err := keyDER(text)
 	if err != nil {
 		return nil, err

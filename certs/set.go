@@ -152,17 +152,25 @@ func (s *Set) Certificates() []*Certificate {
 	return all
 }
 
+// Source has certificates that come while the process runs. Safe for any goroutine.
+type Source interface {
+	// Find returns the certificate for a lower-case name or an address; nil: there is none. It waits for nobody.
+	Find(name string) *Certificate
+}
+
 // Chooser chooses a certificate for each handshake of a listener. Safe for any goroutine; immutable.
 type Chooser struct {
+	Source Source // is asked for a name that no group has; nil: there is none. Set before the first handshake
+
 	listener string
 	groups   []*group
 	asks     bool // a pair is for some handshakes alone
 }
 
 // Chooser returns the Chooser of these groups, by their numbers, for a listener of that name. The first group that has
-// the name gives the pair. For a name that no group has, an Authority of a group makes a certificate, if it may. For
-// others, and for no name at all, it is the first pair. Pairs whose When holds come before all others for the name, and
-// before others of their group where it is the first pair that is chosen.
+// the name gives the pair. For a name that no group has, the Source has a certificate, or an Authority of a group makes
+// one, if it may. For others, and for no name at all, it is the first pair. Pairs whose When holds come before all
+// others for the name, and before others of their group where it is the first pair that is chosen.
 func (s *Set) Chooser(listener string, groups ...int) *Chooser {
 	c := &Chooser{listener: listener}
 	for _, i := range groups {
@@ -186,6 +194,9 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 				return pick(found, hello), nil
 			}
 		}
+		if found := c.find(name); found != nil {
+			return found, nil
+		}
 		for _, g := range c.groups {
 			if g.authority == nil {
 				continue
@@ -208,24 +219,45 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 			return pick(g.defaults(), hello), nil
 		}
 	}
-	if c.asks {
+	if name == "" {
+		if found := c.find(reached(hello)); found != nil {
+			return found, nil
+		}
+	}
+	if c.asks || c.Source != nil {
 		return nil, nil // the alert is unrecognized_name: there is no server for this client
 	}
 	return nil, errNone
 }
 
+// find returns the certificate of the Source for a name or an address.
+func (c *Chooser) find(name string) *tls.Certificate {
+	if c.Source == nil {
+		return nil
+	}
+	if found := c.Source.Find(strings.TrimSuffix(name, ".")); found != nil {
+		return &found.TLS
+	}
+	return nil
+}
+
+// reached returns the address that a client has reached; empty: it has none.
+func reached(hello *tls.ClientHelloInfo) string {
+	if hello.Conn != nil {
+		if at, ok := hello.Conn.LocalAddr().(*net.TCPAddr); ok {
+			return at.IP.String()
+		}
+	}
+	return ""
+}
+
 // forAddress returns a certificate for the address that a client without a name has reached, beside the names of p,
 // where an Authority may make it; else nil.
 func (p *pair) forAddress(hello *tls.ClientHelloInfo) *Certificate {
-	a := p.files.Authority
-	if a == nil || hello.Conn == nil {
+	a, ip := p.files.Authority, reached(hello)
+	if a == nil || ip == "" {
 		return nil
 	}
-	at, ok := hello.Conn.LocalAddr().(*net.TCPAddr)
-	if !ok {
-		return nil
-	}
-	ip := at.IP.String()
 	return a.find("at "+ip, append(slices.Clip(p.files.Hosts), ip)...)
 }
 

@@ -3,7 +3,6 @@ package issue
 import (
 	"crypto/tls"
 	"maps"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -25,12 +24,12 @@ type presented struct {
 const TokenPath = "/.well-known/acme-challenge/"
 
 // Answer returns the body for a request with this path, if it is for a challenge (RFC 8555 §8.3).
-func (c *Challenges) Answer(path string) (body string, found bool) {
-	if p := c.now.Load(); p != nil {
-		if token, cut := strings.CutPrefix(path, TokenPath); cut {
-			body, found = p.tokens[token]
-		}
+func (c *Challenges) Answer(path []byte) (body string, found bool) {
+	p := c.now.Load()
+	if p == nil || len(p.tokens) == 0 || len(path) < len(TokenPath) || string(path[:len(TokenPath)]) != TokenPath {
+		return "", false
 	}
+	body, found = p.tokens[string(path[len(TokenPath):])]
 	return body, found
 }
 

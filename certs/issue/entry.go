@@ -21,6 +21,7 @@ type entry struct {
 	busy    bool
 	state   state
 	next    time.Time // of the next look
+	set     time.Time // when next was set: if the clock was ahead, next is
 	unsaved *texts    // of held, which the Storage has not taken yet; nil: it has
 }
 
@@ -51,18 +52,21 @@ func (e *entry) certificate() *certs.Certificate {
 	return nil
 }
 
-// replaces tells whether h, which the Storage has, is presented in place of now.
-func (h *held) replaces(now *held) bool {
-	if h.spare && !now.spare {
-		return false
+// newer tells whether h began after another pair of the same entry. A pair that has ended is older than any other.
+func (h *held) newer(other *held, now time.Time) bool {
+	if ended := !now.Before(h.notAfter); ended != !now.Before(other.notAfter) {
+		return !ended
 	}
-	return h.serial != now.serial && !h.notBefore.Before(now.notBefore)
+	return h.notBefore.After(other.notBefore)
 }
 
 // isOf tells whether h is known to be of an account: no other account may say that it replaces it.
 func (h *held) isOf(st *state, account string) bool {
 	return st.Serial == h.serial && st.Account == account
 }
+
+// latest returns when h is renewed at the latest, whatever its authority says: later it could end first.
+func (h *held) latest() time.Time { return h.notAfter.Add(-h.notAfter.Sub(h.notBefore) / 10) }
 
 // leaf returns the certificate of h.
 func (h *held) leaf() *x509.Certificate {
@@ -78,7 +82,7 @@ func renewal(h *held, st *state) time.Time {
 	if h == nil || h.spare {
 		return time.Time{}
 	}
-	if at := st.moment(h.serial); !at.IsZero() {
+	if at := st.moment(h.serial); !at.IsZero() && at.Before(h.latest()) {
 		return at
 	}
 	return h.due
@@ -86,10 +90,14 @@ func renewal(h *held, st *state) time.Time {
 
 // mayTry returns when an order is allowed at the earliest, whatever is wanted.
 func mayTry(h *held, st *state) time.Time {
+	at := st.Next
 	if st.Failures == 0 && (h == nil || h.spare) {
-		return time.Time{} // it is another certificate than the last order was about
+		at = time.Time{} // it is another certificate than the last order was about
 	}
-	return st.Next
+	if tomorrow := st.Day.Add(24 * time.Hour); st.Tries >= triesMost && tomorrow.After(at) {
+		at = tomorrow
+	}
+	return at
 }
 
 // asking returns when the authority is asked for the window of h; false: no more, since h is to be renewed now.
@@ -97,7 +105,7 @@ func asking(h *held, st *state, now time.Time) (at time.Time, asks bool) {
 	if !now.Before(renewal(h, st)) {
 		return at, false
 	}
-	if st.Serial == h.serial {
+	if st.Serial == h.serial && st.Again.Sub(now) <= windowLatest { // else the clock was set back
 		at = st.Again
 	}
 	return at, true
@@ -116,5 +124,5 @@ func (e *entry) schedule(now time.Time) {
 	if again := now.Add(lookAgain); e.unsaved != nil && again.Before(at) {
 		at = again
 	}
-	e.next = at
+	e.next, e.set = at, now
 }

@@ -3,6 +3,7 @@ package issue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"sync"
@@ -43,7 +44,13 @@ func (f *Folder) Store(_ context.Context, key string, value []byte) error {
 }
 
 // Load is for Storage.
-func (f *Folder) Load(_ context.Context, key string) ([]byte, error) { return f.in.Read(key) }
+func (f *Folder) Load(_ context.Context, key string) ([]byte, error) {
+	text, err := f.in.Read(key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err) // of a large file the error has no name
+	}
+	return text, nil
+}
 
 // Delete is for Storage.
 func (f *Folder) Delete(_ context.Context, key string) error { return f.in.Remove(key) }

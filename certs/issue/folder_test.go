@@ -159,6 +159,9 @@ func TestFolder_lockOfDeadProcess(t *testing.T) {
 	if err := f.Lock(long, "a"); err != nil || time.Since(begin) > lockStale/2 {
 		t.Errorf("it took %v: %v", time.Since(begin), err)
 	}
+	if err := f.Unlock(long, "a"); err != nil {
+		t.Error(err)
+	}
 }
 
 // A lock that a Caddy has is waited for while its text is fresh, and until its file is gone.

@@ -107,6 +107,9 @@ func free(root *os.Root, f *os.File, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !opened.Mode().IsRegular() {
+		return false, private.ErrNoRegular // a pipe would be read for ever
+	}
 	now, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(opened, now) {
 		return false, nil // the process that had the lock has removed the file meanwhile
@@ -120,7 +123,11 @@ func free(root *os.Root, f *os.File, name string) (bool, error) {
 	}
 	var by lockText
 	wrong := json.Unmarshal(text, &by) != nil
-	return wrong || by.Kernel || time.Since(by.Updated) > lockStale, nil
+	age := time.Since(by.Updated)
+	if age < -lockStale { // its clock was ahead, and a dead Caddy would have the lock until then
+		age = time.Since(opened.ModTime()).Abs()
+	}
+	return wrong || by.Kernel || age > lockStale, nil
 }
 
 func writeLock(f *os.File, created time.Time) error {
@@ -149,9 +156,20 @@ func (l *lock) renew() {
 	}
 }
 
-// release gives the lock back. The file goes first: another process that opened it finds that out.
+// release gives the lock back. The file goes first: another process that opened it finds that out. If somebody has
+// removed it before, as a Caddy does while this process is halted, the file of that name is another's lock.
 func (l *lock) release() error {
 	close(l.stop)
 	l.done.Wait()
-	return errors.Join(l.in.Remove(l.name), l.file.Close())
+	root, err := l.in.Open()
+	if err != nil {
+		return errors.Join(err, l.file.Close())
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	if own, err := l.file.Stat(); err == nil {
+		if at, err := root.Lstat(l.name); err != nil || !os.SameFile(own, at) {
+			return l.file.Close()
+		}
+	}
+	return errors.Join(root.Remove(l.name), l.file.Close())
 }

@@ -38,7 +38,12 @@ func (l *looking) run(ctx context.Context) bool {
 	defer cancel()
 	err := storage.Lock(waiting, name)
 	if waiting.Err() != nil && err != nil {
-		return false
+		if ctx.Err() == nil {
+			l.within(ctx, l.adopt) // a Storage that hangs looks like a lock that another replica has
+		}
+		if l.failing == nil {
+			return false
+		}
 	}
 	if err != nil {
 		l.failing = fmt.Errorf("lock: %w", err)
@@ -73,21 +78,28 @@ func (l *looking) work(ctx context.Context) {
 	if l.unsaved != nil {
 		l.within(ctx, l.save)
 	}
-	l.within(ctx, l.saveState)
+	if l.unsaved == nil || l.state.Failures > 0 { // else a restart finds success without a pair, and orders at once
+		l.within(ctx, l.saveState)
+	}
 }
 
 // adopt takes over what the Storage has by now from other replicas, or from a look before that could not save.
 func (l *looking) adopt(ctx context.Context) error {
-	f, err := l.set.find(ctx, l.entry)
-	if err != nil {
-		return err
-	}
-	if h := l.entry.held.Load(); f.held != nil && (h == nil || f.held.replaces(h)) {
+	f, err := l.set.find(ctx, l.entry, l.clock())
+	h := l.entry.held.Load()
+	if f.held != nil && (h == nil || !(f.held.spare && !h.spare) && f.held.newer(h, l.clock())) {
 		l.entry.held.Store(f.held)
 		l.unsaved = f.halves
 	}
+	if err != nil {
+		return err
+	}
 	l.saved = f.state
-	if !f.state.Tried.Before(l.state.Tried) {
+	switch {
+	case f.state.Tried.Before(l.state.Tried):
+	case f.foreign:
+		l.state.Day, l.state.Tries = f.state.Day, f.state.Tries
+	default:
 		l.state = f.state
 	}
 	return nil
@@ -101,9 +113,11 @@ var errEnded = errors.New("the process has ended while it waited for the authori
 func (l *looking) order(ctx context.Context, replaced *held) {
 	i, staging := try(l.state.Failures, len(l.set.plan.Authorities))
 	authority := l.set.plan.Authorities[i]
+	l.state.count(l.clock())
 	before := l.state
 	l.state.failed(l.clock(), errEnded, 0)
 	l.within(ctx, l.saveState)
+	tried := l.state
 	l.state = before
 	ordering, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
@@ -112,7 +126,11 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 	}
 	t, c, err := l.ask(ordering, authority, replaced)
 	if err != nil && ctx.Err() != nil {
-		return // the Renewer stops, and what comes after it may try at once
+		l.state = tried
+		if before.Failures == 0 {
+			l.state.Next = tried.Tried // the next process may try at once, but not in a loop of stops
+		}
+		return
 	}
 	now := l.clock()
 	if err == nil {
@@ -231,13 +249,16 @@ func (s *Set) askWindow(ctx context.Context, h *held, st *state, now time.Time) 
 		return // the window before stays
 	}
 	if w == (Window{}) {
-		w.Again = now.Add(4 * windowAgain)
+		w.Again = now.Add(windowLatest)
+	}
+	if latest := now.Add(windowLatest); w.Again.After(latest) {
+		w.Again = latest // RFC 9773 §4.3.3: it could never say that a certificate is revoked
 	}
 	if w.Again.After(st.Again) {
 		st.Again = w.Again.UTC()
 	}
 	st.Start, st.End = w.Start.UTC(), w.End.UTC()
-	if latest := h.notAfter.Add(-h.notAfter.Sub(h.notBefore) / 10); w.End.After(latest) {
-		st.Start, st.End = time.Time{}, time.Time{} // it would expire first
+	if w.End.After(h.latest()) || w.End.Before(w.Start) || w.Start.Year() < 1 { // JSON has no year before 1
+		st.Start, st.End = time.Time{}, time.Time{}
 	}
 }

@@ -94,9 +94,10 @@ func killAt(t *testing.T, step int, renews bool) {
 		t.Errorf("step %d: %d orders", step, now-tries)
 	}
 	at := siteOf("first", "a.test")
-	next := shared.keys[at.nextKey()]
-	if len(shared.locks) > 0 || next != nil && !bytes.Equal(next, shared.keys[at.key()]) {
-		t.Errorf("step %d: a lock or the key of no certificate is left: %v", step, shared.locks)
+	keys := shared.all()
+	next := keys[at.nextKey()]
+	if shared.locked() > 0 || next != nil && !bytes.Equal(next, keys[at.key()]) {
+		t.Errorf("step %d: a lock or the key of no certificate is left", step)
 	}
 }
 
@@ -144,6 +145,7 @@ func TestRenewer_killedAtRandom(t *testing.T) {
 func TestRenewer_storageFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
+		a.life = 15 * day
 		shared := newMemory()
 		storage := shared.process()
 		storage.fail(errors.New("disk full"))
@@ -152,18 +154,18 @@ func TestRenewer_storageFails(t *testing.T) {
 		defer r.Stop()
 		pass(time.Minute)
 		r.wantBy(t, "a.test", "first")
-		pass(60*day + time.Minute)
+		pass(10*day + time.Minute)
 		serial := r.wantBy(t, "a.test", "first")
 		if _, issued := a.count("a.test"); issued != 2 {
 			t.Errorf("%d certificates", issued)
 		}
-		if told := len(r.told(Trouble)); told < 60*20 || told > 60*25 {
-			t.Errorf("it was told %d times in 60 days", told)
+		if told := len(r.told(Trouble)); told < 10*20 || told > 10*25 {
+			t.Errorf("it was told %d times in 10 days", told)
 		}
 		storage.fail(nil)
 		pass(61 * time.Second)
-		if len(shared.keys) != 2*4 {
-			t.Errorf("%d keys were saved", len(shared.keys))
+		if n := len(shared.all()); n != 2*4 {
+			t.Errorf("%d keys were saved", n)
 		}
 		plan.Storage = shared.process()
 		other := start(t, nil, plan)
@@ -175,7 +177,7 @@ func TestRenewer_storageFails(t *testing.T) {
 		storage.fail(errors.New("disk full"))
 		a.set(func() { a.fails = errors.New("down"); clear(a.tries) })
 		other.Stop()
-		pass(61 * day)
+		pass(12 * day)
 		if most := a.triesIn("a.test", day); most > 12 {
 			t.Errorf("%d tries a day", most)
 		}
@@ -266,7 +268,9 @@ func TestRenewer_foreignFolder(t *testing.T) {
 		r := start(t, nil, plan)
 		pass(time.Minute)
 		r.Stop()
-		delete(shared.keys, siteOf("first", "a.test").state()) // Caddy has none
+		keys := shared.all()
+		delete(keys, siteOf("first", "a.test").state()) // Caddy has none
+		shared.change(keys)
 		r = start(t, nil, plan)
 		pass(time.Minute)
 		serial := r.wantBy(t, "a.test", "first")
@@ -285,6 +289,28 @@ func TestRenewer_foreignFolder(t *testing.T) {
 		b.set(func() { b.fails = nil })
 		pass(10 * time.Minute)
 		r.wantBy(t, "a.test", "second")
+	})
+}
+
+// A certificate that has ended is not presented while the Storage has one of another authority that has not.
+func TestRenewer_endedPair(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		first, second := newScripted(t, "first"), newScripted(t, "second")
+		second.life = 6 * day
+		plan := planOf(first)
+		plan.Authorities = append(plan.Authorities, Authority{Issuer: second})
+		r := start(t, nil, plan)
+		defer r.Stop()
+		pass(time.Minute)
+		first.set(func() { first.fails = errors.New("no") })
+		pass(61 * day)
+		r.wantBy(t, "a.test", "second")
+		second.set(func() { second.fails = errors.New("no") })
+		pass(7 * day)
+		r.wantBy(t, "a.test", "first")
+		other := start(t, nil, plan)
+		defer other.Stop()
+		other.wantBy(t, "a.test", "first")
 	})
 }
 
@@ -353,12 +379,12 @@ func TestRenewer_forgets(t *testing.T) {
 		r.wantBy(t, "b.test", "")
 		gone := siteOf("first", "b.test").chain()
 		pass(179 * day)
-		if shared.keys[gone] == nil {
+		if shared.all()[gone] == nil {
 			t.Error("it was removed early")
 		}
 		pass(3 * day)
-		if shared.keys[gone] != nil || len(shared.keys) != 5 {
-			t.Errorf("%d keys are left", len(shared.keys))
+		if keys := shared.all(); keys[gone] != nil || len(keys) != 5 {
+			t.Errorf("%d keys are left", len(keys))
 		}
 		r.wantBy(t, "a.test", "first")
 	})
@@ -374,11 +400,12 @@ func TestRenewer_cutFiles(t *testing.T) {
 		r := start(t, nil, plan)
 		pass(time.Minute)
 		r.Stop()
-		whole := maps.Clone(shared.keys)
+		whole := shared.all()
 		for key, text := range whole {
 			for n := range text {
-				shared.keys = maps.Clone(whole)
-				shared.keys[key] = text[:n]
+				cut := maps.Clone(whole)
+				cut[key] = text[:n]
+				shared.change(cut)
 				plan.Storage = shared.process()
 				r := start(t, nil, plan)
 				c := r.set.Find("a.test")

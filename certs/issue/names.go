@@ -11,6 +11,8 @@ import (
 const (
 	certificatesKey = "certificates"
 	stateFile       = "edge.json"
+
+	folderBytesMax = 190 // a file is named for its folder, and has 255 with its endings, also of private.Folder
 )
 
 var safeWords = strings.NewReplacer(" ", "_", "+", "_plus_", "*", "wildcard_", ":", "-", "..", "")
@@ -25,15 +27,16 @@ func Safe(text string) string {
 	}, safeWords.Replace(strings.TrimSpace(strings.ToLower(text))))
 }
 
-// folderName returns the name of the folder for a certificate of sorted names. With one name it is certmagic's, with
-// more it ends in a part that differs for each set of names.
+// folderName returns the name of the folder for a certificate of sorted names. With one name it is certmagic's; with
+// more, or a name that is too long or has odd characters, it ends in a part that differs for each set of names.
 func folderName(sorted []string) string {
 	first := Safe(sorted[0])
-	if len(sorted) == 1 {
+	odd := first != strings.NewReplacer("*", "wildcard_", ":", "-").Replace(sorted[0])
+	if len(sorted) == 1 && !odd && len(first) <= folderBytesMax {
 		return first
 	}
 	sum := sha256.Sum256([]byte(strings.Join(sorted, "\n")))
-	return first[:min(len(first), 200)] + "_and_" + hex.EncodeToString(sum[:8])
+	return first[:min(len(first), folderBytesMax)] + "_and_" + hex.EncodeToString(sum[:8])
 }
 
 // lockName returns the name of the lock for a certificate, which certmagic takes for one name too.

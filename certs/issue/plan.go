@@ -93,6 +93,7 @@ func request(kind KeyKind, names []string) (*x509.CertificateRequest, []byte, er
 // Reasons to refuse the answer of an authority.
 var (
 	errExpired = errors.New("the authority has sent a certificate that has expired")
+	errLife    = errors.New("the authority has sent a certificate whose life has not begun, or ends before it begins")
 	errChain   = errors.New("the authority has sent a chain that does not verify")
 )
 
@@ -103,6 +104,10 @@ func verify(c *certs.Certificate, names []string, now time.Time) error {
 	}
 	if !now.Before(c.Leaf.NotAfter) {
 		return errExpired
+	}
+	// A clock may be set to another zone. Beyond that clients would refuse it, and the pair before is better.
+	if c.Leaf.NotBefore.Sub(now) > 24*time.Hour || !c.Leaf.NotBefore.Before(c.Leaf.NotAfter) {
+		return errLife
 	}
 	last := c.Leaf
 	for _, der := range c.TLS.Certificate[1:] {

@@ -26,6 +26,7 @@ type Renewer struct {
 	mu     sync.Mutex
 	used   *Set      // guarded by mu
 	busy   int       // looks under way; guarded by mu
+	first  int       // the entry after the last look: looks that wait for locks leave others their turn; guarded by mu
 	forgot time.Time // when files were removed last; guarded by mu
 
 	end  context.CancelFunc
@@ -76,7 +77,7 @@ func (r *Renewer) Load(ctx context.Context, plan Plan) *Set {
 
 // read reads a new entry from the Storage.
 func (r *Renewer) read(ctx context.Context, s *Set, e *entry) {
-	f, err := s.find(ctx, e)
+	f, err := s.find(ctx, e, r.clock())
 	if err != nil {
 		r.trouble(err)
 	}
@@ -93,9 +94,13 @@ func (r *Renewer) read(ctx context.Context, s *Set, e *entry) {
 	}
 }
 
-// Use has a Set of Load looked after from now on. Looks that are under way for the Set before come to their end.
+// Use has a Set of Load looked after from now on; nil: none is. Looks that are under way for the Set before come to
+// their end.
 func (r *Renewer) Use(s *Set) {
 	r.mu.Lock()
+	if s == nil {
+		s = &Set{chains: r.used.chains}
+	}
 	r.used = s
 	r.mu.Unlock()
 	r.wakeRun()
@@ -110,7 +115,9 @@ func (r *Renewer) Stop() {
 // Status is how one certificate stands.
 type Status struct {
 	Names     []string
-	Authority string // that it is of; empty: there is none
+	Authority string // the Key of its authority; empty: there is no certificate yet
+	Serial    string // hexadecimal
+	Begins    time.Time
 	Expires   time.Time
 	Next      time.Time // of the next try after failures, or of the renewal
 	Failures  int       // in a row
@@ -133,7 +140,7 @@ func (e *entry) status() Status {
 	s := Status{Names: e.names, Failures: e.state.Failures, Err: e.state.Error}
 	h := e.held.Load()
 	if h != nil {
-		s.Authority, s.Expires = h.authority, h.notAfter
+		s.Authority, s.Serial, s.Begins, s.Expires = h.authority, h.serial, h.notBefore, h.notAfter
 	}
 	s.Next = renewal(h, &e.state)
 	if may := mayTry(h, &e.state); may.After(s.Next) {
@@ -174,11 +181,14 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 	if most == 0 {
 		most = parallel
 	}
-	for _, e := range s.entries { // 10 000 of them take less than the files of one
+	first := r.first
+	for i := range s.entries { // 10 000 of them take less than the files of one
+		at := (first + i) % len(s.entries)
+		e := s.entries[at]
 		if e.busy {
 			continue
 		}
-		if e.state.Tried.After(now) {
+		if e.state.ahead(now) || e.set.After(now) {
 			e.next = now // the clock was set back: the pause begins anew
 		}
 		if left := e.next.Sub(now); left > 0 {
@@ -190,6 +200,7 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 		}
 		e.busy = true
 		r.busy++
+		r.first = at + 1
 		r.work.Go(func() { r.look(ctx, s, e) })
 	}
 	if len(s.entries) > 0 && now.Sub(r.forgot).Abs() >= forgetEvery {

@@ -148,43 +148,45 @@ func (s *Set) listOthers(ctx context.Context) error {
 
 // found is what a Storage has of an entry.
 type found struct {
-	held   *held // nil: no whole pair
-	state  state
-	halves *texts // of held, whose files are to be written again; nil: they are whole
-	broken error  // why files are no pair
+	held  *held // nil: no whole pair
+	state state
+	// The state is of a replica that wants another certificate: only a new entry begins with it. If each took over
+	// the tries of the other, none would have a pause.
+	foreign bool
+	halves  *texts // of held, whose files are to be written again; nil: they are whole
+	broken  error  // why files are no pair
 }
 
 // find reads what the Storage has of e: the newest pair of the authorities of the plan, else one of another authority.
-// An error says that the Storage does not answer.
-func (s *Set) find(ctx context.Context, e *entry) (f found, err error) {
+// An error says that the Storage does not answer for the state or for one of the pairs; the rest is returned.
+func (s *Set) find(ctx context.Context, e *entry, now time.Time) (f found, err error) {
 	text, err := s.plan.Storage.Load(ctx, siteOf(s.plan.Authorities[0].Key(), e.folder).state())
 	if err == nil && json.Unmarshal(text, &f.state) != nil {
 		f.state = state{} // it is cut: the pause is forgotten
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return f, err
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
+	f.state.Failures = max(0, min(f.state.Failures, len(pauses)*100)) // anything may stand in a file
+	f.state.Tries = max(0, f.state.Tries)
 	if f.state.For != s.wanted {
 		f.state.For, f.state.Failures, f.state.Next = s.wanted, 0, time.Time{}
+		f.foreign = true
 	}
 	for _, a := range s.plan.Authorities {
-		if err := s.findAt(ctx, e, a.Key(), &f); err != nil {
-			return f, err
-		}
+		err = errors.Join(err, s.findAt(ctx, e, a.Key(), now, &f))
 	}
 	if f.held != nil {
-		return f, nil
+		return f, err
 	}
 	for _, other := range s.others {
-		if err := s.findAt(ctx, e, other, &f); err != nil {
-			return f, err
-		}
+		err = errors.Join(err, s.findAt(ctx, e, other, now, &f))
 	}
-	return f, nil
+	return f, err
 }
 
 // findAt adds the pair that an authority's folder has, if it is newer.
-func (s *Set) findAt(ctx context.Context, e *entry, authority string, f *found) error {
+func (s *Set) findAt(ctx context.Context, e *entry, authority string, now time.Time, f *found) error {
 	at := siteOf(authority, e.folder)
 	chain, err := s.plan.Storage.Load(ctx, at.chain())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,7 +204,7 @@ func (s *Set) findAt(ctx context.Context, e *entry, authority string, f *found) 
 		if err == nil {
 			var h *held
 			if h, err = s.parse(e, authority, chain, key, &f.state); err == nil {
-				if f.held == nil || f.held.notBefore.Before(h.notBefore) {
+				if f.held == nil || h.newer(f.held, now) {
 					f.held, f.halves = h, nil
 					if name != at.key() { // the process ended between certificate and key
 						f.halves = &texts{at: at, chain: chain, key: key}

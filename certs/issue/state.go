@@ -15,9 +15,12 @@ var pauses = [...]time.Duration{
 }
 
 const (
+	triesMost     = 12                 // a day, whatever restarts and reloads do
+	successLeast  = 5 * time.Minute    // whatever the life of the certificate
 	pauseMax      = 7 * 24 * time.Hour // of an authority that wants no order before
 	successPause  = 2 * time.Hour      // a certificate that is due again at once is not ordered in a loop
 	windowAgain   = 6 * time.Hour      // an authority is asked no more often
+	windowLatest  = 24 * time.Hour     // and no more rarely
 	errorBytesMax = 500
 	shortLife     = 10 * 24 * time.Hour
 )
@@ -30,12 +33,22 @@ type state struct {
 	Tried    time.Time `json:"tried"`
 	Next     time.Time `json:"next"` // no try before
 	Error    string    `json:"error,omitempty"`
+	Day      time.Time `json:"day,omitzero"` // since when Tries are counted, over plans and successes
+	Tries    int       `json:"tries,omitempty"`
 
 	Serial  string    `json:"serial,omitempty"`  // of the certificate that the fields below are about
 	Account string    `json:"account,omitempty"` // that has ordered it; empty: not known
 	Start   time.Time `json:"start,omitzero"`    // the window; zero: the authority tells none
 	End     time.Time `json:"end,omitzero"`
 	Again   time.Time `json:"again,omitzero"` // when the authority is asked for it again
+}
+
+// count notes a try at now.
+func (s *state) count(now time.Time) {
+	if now.Sub(s.Day) >= 24*time.Hour {
+		s.Day, s.Tries = now, 0
+	}
+	s.Tries++
 }
 
 // failed notes a try that failed at now. early is the pause that the authority wants; 0: it says nothing.
@@ -50,14 +63,25 @@ func (s *state) failed(now time.Time, err error, early time.Duration) {
 // issued notes a certificate that came at now, of an account.
 func (s *state) issued(now time.Time, leaf *x509.Certificate, account string) {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	*s = state{For: s.For, Serial: serialOf(leaf), Account: account,
-		Tried: now, Next: now.Add(min(successPause, life/3))}
+	*s = state{For: s.For, Serial: serialOf(leaf), Account: account, Day: s.Day, Tries: s.Tries,
+		Tried: now, Next: now.Add(max(successLeast, min(successPause, life/3)))}
+	if life < 3*successPause {
+		s.Tries = 0 // the authority wants more of them
+	}
 }
 
-// follow has the pause begin anew where the clock was set back: it began at a time that has not come yet.
+// ahead tells whether the clock was set back since the last try, or whether the times are none that edge has written.
+func (s *state) ahead(now time.Time) bool {
+	return s.Tried.After(now) || s.Next.Sub(now) > pauseMax
+}
+
+// follow has the pause begin anew if it is ahead: it began at a time that has not come yet.
 func (s *state) follow(now time.Time) {
-	if s.Tried.After(now) {
-		s.Tried, s.Next = now, now.Add(s.Next.Sub(s.Tried))
+	if s.Day.After(now) {
+		s.Day = now
+	}
+	if s.ahead(now) {
+		s.Tried, s.Next = now, now.Add(max(0, min(s.Next.Sub(s.Tried), pauseMax)))
 	}
 }
 
@@ -82,6 +106,9 @@ func (s *state) moment(serial string) time.Time {
 // partOfLife returns when a certificate is renewed whose authority tells no window.
 func partOfLife(leaf *x509.Certificate) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	if life <= 0 {
+		return leaf.NotAfter // of a file: an authority's would be refused
+	}
 	if life < shortLife {
 		return leaf.NotBefore.Add(life / 2)
 	}
