@@ -23,7 +23,8 @@ var layers = []struct{ name, folders string }{
 	{"sessions", "session tlsconn"},
 	{"engine", "engine internal/sim poller"},
 	{"codecs", "h1 h2 proxyproto"},
-	{"tools", "certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo timerwheel pool ketama"},
+	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +
+		"timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
 		"internal/cgroup internal/build internal/printable internal/list internal/tally internal/yield " +
 		"internal/invariant internal/fdpass"},

@@ -1,0 +1,43 @@
+package acme
+
+import (
+	"crypto/x509"
+	"log/slog"
+
+	"github.com/edge-proxy/edge/certs/issue"
+)
+
+// Known are authorities by a word for each. Google's staging authority has accounts of its own, and its own word.
+var Known = []struct{ Word, Directory, Staging string }{
+	{"letsencrypt", letsEncrypt, letsEncryptStaging},
+	{"letsencrypt-staging", letsEncryptStaging, ""},
+	{"zerossl", zeroSSL, ""},
+	{"google", "https://dv.acme-v02.api.pki.goog/directory", ""},
+	{"google-staging", "https://dv.acme-v02.test-api.pki.goog/directory", ""},
+}
+
+const (
+	letsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
+	letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+	zeroSSL            = "https://acme.zerossl.com/v2/DV90"
+	shortLived         = "shortlived" // the profile that authorities want for addresses
+)
+
+// Options are an account at an authority. A zero field takes its default.
+type Options struct {
+	Directory  string         // an https URL; default Let's Encrypt
+	Email      string         // default: none
+	EAB        EAB            // default: none, at ZeroSSL by the e-mail address
+	Profile    string         // default: "shortlived" for addresses where it is offered, else the authority's choice
+	Kinds      []string       // of proofs: "http-01", "tls-alpn-01"; default both
+	Roots      *x509.CertPool // that sign for the directory; default: the system's
+	Logger     *slog.Logger   // default: none
+	Storage    issue.Storage
+	Challenges *issue.Challenges
+}
+
+// EAB binds an account to a customer that an authority knows already (RFC 8555 §7.3.4).
+type EAB struct {
+	ID  string
+	MAC string // base64url
+}
