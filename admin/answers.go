@@ -187,10 +187,13 @@ type Certificate struct {
 	Serial  string    `json:"serial" doc:"Hexadecimal."`
 	From    time.Time `json:"not_before"`
 	Until   time.Time `json:"not_after"`
-	State   string    `json:"state" enum:"valid,expiring,expired,early"`
+	State   string    `json:"state" enum:"valid,expiring,expired,early,none"`
 	Wrong   string    `json:"wrong,omitempty" doc:"What is wrong with its files by now: it is presented still."`
 	Staple  string    `json:"staple,omitempty" doc:"Why no OCSP response is stapled, although a file was named."`
-	KeyID   string    `json:"key_id" doc:"SHA-256 of the public key."`
+	KeyID   string    `json:"key_id,omitempty" doc:"SHA-256 of the public key."`
+
+	Next  *time.Time `json:"next,omitempty" doc:"When it is ordered or renewed, where edge orders it."`
+	Order string     `json:"order_error,omitempty" doc:"Why the last order failed."`
 }
 
 // Reloaded is what a reload has done.

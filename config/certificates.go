@@ -62,6 +62,8 @@ func (r *resolver) openFiles() {
 		r.openAuthorities(schema.GivenOf(e), nil, "ca", ca)
 		r.openClientPair(schema.GivenOf(e), "", cert, key)
 	}
+	orders := ordersOf(r.c)
+	r.openAuthorities(schema.GivenOf(orders), nil, "ca_file", orders.Roots())
 	openErrorPages(r)
 	if r.rep.OK() {
 		warnUncovered(r, all)
@@ -89,7 +91,10 @@ func warnUncovered(r *resolver, all []*pairOf) {
 			for _, p := range good {
 				used[p] = true
 			}
-			if len(good) == 0 {
+			other := func(p *pairOf) bool { return p.cert.Cert != InternalCert || p.cert.For(route.Host) }
+			orders := ordersOf(r.c)
+			ordered := !slices.ContainsFunc(good, other) && orders.Order(route.Host)
+			if len(good) == 0 && !ordered && !(route.Host == "" && orders.Orders()) {
 				r.rep.Warnf(codeUncoveredHost, e.hostSpan(), "add one to [[certificates]]",
 					"no certificate is for %q: clients of listener %q refuse the connection", route.Host, l.Name)
 				break
@@ -119,14 +124,19 @@ type hostIndex struct {
 func indexHosts(all []*pairOf) hostIndex {
 	x := hostIndex{all: all, named: make(map[string][]*pairOf), below: make(map[string][]*pairOf)}
 	for _, p := range all {
-		if p.read == nil {
+		hosts := p.cert.Hosts
+		switch {
+		case p.read != nil:
+			hosts = p.read.Hosts
+			for _, ip := range p.read.Leaf.IPAddresses {
+				x.named[ip.String()] = append(x.named[ip.String()], p)
+			}
+		case p.cert.Cert != ACMECert:
 			x.any = append(x.any, p)
 			continue
 		}
-		for _, ip := range p.read.Leaf.IPAddresses {
-			x.named[ip.String()] = append(x.named[ip.String()], p)
-		}
-		for _, name := range p.read.Hosts {
+		for _, name := range hosts {
+			name = strings.ToLower(name)
 			x.named[name] = append(x.named[name], p)
 			for _, above, found := strings.Cut(name, "."); found; _, above, found = strings.Cut(above, ".") {
 				x.below[above] = append(x.below[above], p)
@@ -178,7 +188,7 @@ func (r *resolver) openUpstreamFiles() {
 
 func (r *resolver) openPair(p *pairOf) {
 	c, g := p.cert, p.given
-	if c.Cert == "" || c.Cert == InternalCert || g.Failed("cert") || g.Failed("key") || g.Failed("ocsp") {
+	if c.Cert == "" || c.isMade() || g.Failed("cert") || g.Failed("key") || g.Failed("ocsp") {
 		return
 	}
 	for path, to := range map[string]*string{"cert": &c.Cert, "key": &c.Key, "ocsp": &c.OCSP} {
@@ -268,7 +278,7 @@ func missingHint(g *schema.Given, path string, client bool) string {
 		return hint
 	}
 	if slices.Contains([]string{"auto", "acme", "letsencrypt"}, filepath.Base(path)) {
-		return `edge asks no authority yet: certbot writes files; cert = "internal" makes one for development`
+		return `cert = "acme" orders one from Let's Encrypt; cert = "internal" makes one for development`
 	}
 	if !g.Has("key") {
 		return `it needs key = "…" too, unless it holds the key; cert = "internal" makes one for development`
@@ -446,8 +456,14 @@ func (r *resolver) resolveCertificates() {
 		if e.Has("when") && !e.Failed("when") {
 			e.When = r.c.Language.Condition(r.rep, e.KeyNode("when"), lang.Handshake)
 		}
-		r.checkInternalCert(&e.Given, &e.Certificate)
+		r.checkMadeCert(&e.Given, &e.Certificate)
+		if e.Cert == ACMECert {
+			checkOrdered(e, ordersOf(r.c), r.rep)
+		}
 		for _, host := range e.Hosts {
+			if e.Cert == ACMECert {
+				break // these are checked
+			}
 			if h, wrong, hint := value.ParseHost(host, ""); wrong != "" || h == "" {
 				r.rep.Errorf(e.At("hosts"), hint, "%s is not a host", syntax.Quote(host))
 			}
@@ -464,13 +480,17 @@ func (c *Certificate) For(name string) bool {
 	})
 }
 
-func (r *resolver) checkInternalCert(g *schema.Given, c *Certificate) {
-	if c.Cert != InternalCert {
+// isMade reports whether edge makes or orders the certificate: it has no files.
+func (c *Certificate) isMade() bool { return c.Cert == InternalCert || c.Cert == ACMECert }
+
+// checkMadeCert checks a certificate that has no files.
+func (r *resolver) checkMadeCert(g *schema.Given, c *Certificate) {
+	if !c.isMade() {
 		return
 	}
 	for _, other := range []string{"key", "ocsp"} {
 		if g.Has(other) {
-			r.rep.Errorf(g.Head(other), "leave it out", "cert = %q makes its own key", InternalCert)
+			r.rep.Errorf(g.Head(other), "leave it out", "cert = %q makes its own key", c.Cert)
 		}
 	}
 }

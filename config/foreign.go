@@ -50,7 +50,8 @@ const (
 	hintPeek        = `is peek = true in [services.NAME], and when = 'tls.sni == "a.com"' in [[services.NAME.routes]]`
 	hintNoStreams   = `has nothing here: HTTP and TCP are served`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
-	hintNoACME      = `has nothing here yet: certificates come from files, or from cert = "internal"`
+	hintACME        = `is cert = "acme" in [https], and [acme] with email, ca and the like`
+	hintNoOnDemand  = `has nothing here yet: certificates are ordered for hosts of routes, or of hosts in [acme]`
 	hintTraces      = `is [tracing] with endpoint = "http://127.0.0.1:4318"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
 	hintPages       = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
@@ -219,7 +220,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", hintVerify, "tls_insecure_skip_verify"},
 	{"Caddy", hintSNI, "tls_server_name"},
 	{"Caddy", hintNoBuffering, "flush_interval"},
-	{"Caddy", hintNoACME, "auto_https email on_demand"},
+	{"Caddy", hintACME, "auto_https email acme_ca acme_eab"},
+	{"Caddy", hintNoOnDemand, "on_demand"},
 	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},
 	{"Caddy", hintPath, "uri"},
 	{"Caddy", hintCondition, "matcher"},
@@ -245,7 +247,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", hintBackend, "servers"},
 	{"Traefik", `is address = "host:port"`, "upstreams.backends.url"},
 	{"Traefik", hintDiscover, "providers"},
-	{"Traefik", hintNoACME, "certresolver cert_resolver certificatesresolvers"},
+	{"Traefik", hintACME, "certresolver cert_resolver certificatesresolvers"},
 	{"Traefik", `is host = "keep" or "backend" in [upstreams.NAME]`, "passhostheader"},
 	{"", `is priority = 0 in [[routes]]; which backends come first is tier = 1`, "upstreams.priority"},
 	{"Envoy", `is tier = 1`, "upstreams.backends.priority"},
@@ -321,7 +323,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", `is "edge build --with MODULE", and its types in [filters.NAME] and the like`, "plugins plugin"},
 	{"", `is type = "maintenance" in [filters.NAME], and that name in filters`, "maintenance"},
 	{"", hintFiles, "static"},
-	{"", hintNoACME, "letsencrypt"},
+	{"", hintACME, "letsencrypt"},
 }
 
 // ForeignHints returns what the hint for each word of another program says after the word: it begins with "is" where

@@ -197,6 +197,9 @@ func (m TLSMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil 
 // InternalCert in place of a path stands for a certificate of the authority on this machine, made at the first start.
 const InternalCert = "internal"
 
+// ACMECert in place of a path stands for a certificate that is ordered from an authority: see Orders.
+const ACMECert = "acme"
+
 // Certificate is a certificate with its key.
 type Certificate struct {
 	// Name for `certificate` of [rules on handshakes](tls.md#rules-on-handshakes).
@@ -217,8 +220,9 @@ type Certificate struct {
 
 // Pair names the files of a certificate.
 type Pair struct {
-	// Certificate in PEM, followed by the certificates of its authorities. `internal`: a certificate of an authority
-	// that this machine makes for itself, for development.
+	// Certificate in PEM, followed by the certificates of its authorities. `acme`: one certificate for `hosts`, or one
+	// for each host of the listener's routes, is ordered and renewed as [`[acme]`](acme.md) says. `internal`: a
+	// certificate of an authority that this machine makes for itself, for development.
 	Cert string `edge:"cert" example:"/etc/edge/tls/example.pem" file:"read" also:".ssl_certificate"`
 	// Private key in PEM, without a password. Default: the key in the file of the certificate.
 	Key string `edge:"key" example:"/etc/edge/tls/example.key" file:"read" also:".ssl_certificate_key"`

@@ -17,7 +17,10 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 	e.own = Certificate{Pair: e.Pair, Pos: e.Pos}
 	if e.Has("cert") && !e.Failed("cert") {
 		e.Certificate, e.own.Pos = &e.own, e.Head("cert").Pos()
-		r.checkInternalCert(&e.Given, &e.own)
+		if r.checkMadeCert(&e.Given, &e.own); e.own.Cert == ACMECert {
+			e.Certificate = nil // hosts of routes have one each
+			ordersOf(r.c).Start()
+		}
 	} else if e.Lacks("cert") {
 		for _, other := range []string{"key", "ocsp"} {
 			if e.Has(other) && !e.Failed(other) {
@@ -31,8 +34,8 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 		r.refuseTLSKeys(e)
 		return
 	}
-	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") {
-		hint := `add cert and key, or [[certificates]]; cert = "internal" makes one for development`
+	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") && !ordersOf(r.c).Orders() {
+		hint := `add cert and key, or [[certificates]]; cert = "acme" orders one, "internal" is for development`
 		r.rep.Errorf(e.Node().Head, hint, "this %s has no certificate", e.noun())
 	}
 	if e.RedirectToHTTPS && e.TLS == TLSOn {

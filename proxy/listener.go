@@ -51,6 +51,10 @@ type Listener struct {
 	Fits     func(d *tlsconn.Digest, host []byte) bool
 	FitPlain bool // requests without TLS are for any host, whatever Fits says of others
 
+	// Answers returns the body for a GET or HEAD that the listener answers itself, before all else, such as the proof
+	// that a host is ours (RFC 8555 §8.3). path is borrowed. It runs on reactors, for each request. nil: none.
+	Answers func(path []byte) (body string, found bool)
+
 	NoVia       bool // clients are not told of the proxy by Via
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
@@ -87,6 +91,9 @@ type guard = func(k *record, h *message.Head) *Error
 // askedPlainly is the guards' word for a request that is sent to https. It is no failure.
 var askedPlainly = new(Error)
 
+// answersItself is the guards' word for a request that Listener.Answers has a body for. It is no failure.
+var answersItself = new(Error)
+
 // answerField adds a field to the final head of an answer to request.
 type answerField = func(k *record, request, answer *message.Head)
 
@@ -99,6 +106,7 @@ func (l *Listener) composed() *Listener {
 			c.guards = append(c.guards, g)
 		}
 	}
+	add(l.Answers != nil, answeredHere)
 	add(l.StrictSNI || l.ClientCert || l.Fits != nil && !l.FitPlain, secured)
 	add(l.ClientCert, certified)
 	add(l.Fits != nil, fitting)
@@ -131,6 +139,15 @@ func secured(k *record, h *message.Head) *Error {
 		return askedPlainly
 	}
 	return NotSecured
+}
+
+// answeredHere ends a request for which Answers has a body.
+func answeredHere(k *record, h *message.Head) *Error {
+	if h.Verb != message.VerbGet && h.Verb != message.VerbHead {
+		return nil
+	}
+	_, found := k.listener.Answers(h.Path())
+	return answersItself.unless(!found)
 }
 
 // certified refuses a client without a certificate, as on a connection that stood before certificates were asked for.
@@ -270,6 +287,15 @@ func (l *Listener) toHTTPS(h *message.Head) Verdict {
 		to = strconv.AppendUint(append(to, ':'), uint64(l.RedirectToHTTPS), 10)
 	}
 	return Respond(308, "").With("Location", string(append(to, target...)))
+}
+
+// ownAnswer answers a request that answeredHere has ended.
+func (l *Listener) ownAnswer(h *message.Head) Verdict {
+	body, found := l.Answers(h.Path())
+	if !found { // it was taken away just now
+		return RespondPage(404)
+	}
+	return Respond(200, body).Type("text/plain")
 }
 
 func dropUnderscores(h *message.Head) {

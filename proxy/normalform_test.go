@@ -291,6 +291,41 @@ func TestSecure_schemes(t *testing.T) {
 	}
 }
 
+// A listener's own answers come before all that refuses or redirects. Other methods and paths go their way.
+func TestListener_answersItself(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{})
+	asked := 0
+	for _, c := range []struct {
+		method, path string
+		on           proxy.Listener
+		want         string
+	}{
+		{"GET", "/proof?x", proxy.Listener{RedirectToHTTPS: 443, StrictSNI: true, ClientCert: true}, "head 200\nproof"},
+		{"HEAD", "/proof", proxy.Listener{RedirectToHTTPS: 443}, "head 200"},
+		{"POST", "/proof", proxy.Listener{RedirectToHTTPS: 443}, "head 308"},
+		{"GET", "/proof/", proxy.Listener{RedirectToHTTPS: 443}, "head 308"},
+		{"GET", "/taken", proxy.Listener{RedirectToHTTPS: 443}, "head 404"},
+	} {
+		c.on.Answers = func(path []byte) (string, bool) {
+			asked++
+			return "proof", string(path) == "/proof" || string(path) == "/taken" && asked%2 == 1
+		}
+		asked = 0
+		p := s.play(t, &c.on, nil, headOf(c.method, "http", "h", c.path), true)
+		got := <-p.events
+		status, text, _ := strings.Cut(c.want, "\n")
+		for !strings.HasSuffix(got, " end") && !strings.Contains(got, " end\n") {
+			more, open := <-p.events
+			if got += more; !open {
+				break
+			}
+		}
+		if !strings.HasPrefix(got, status) || !strings.Contains(got, text) {
+			t.Errorf("%s %s: %q, want %q", c.method, c.path, got, c.want)
+		}
+	}
+}
+
 // What TLS says of a client goes to the origin, and what the client should know of it to the client.
 func TestSecure_fields(t *testing.T) {
 	s := setTunnel(t, tunnelOptions{route: proxy.Route{Filters: []*proxy.Filter{setFields(map[string]string{

@@ -44,6 +44,8 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 			continue
 		case askedPlainly:
 			x.respond(x.listener.toHTTPS(&x.Request))
+		case answersItself:
+			x.respond(x.listener.ownAnswer(&x.Request))
 		default:
 			x.fail(f)
 		}

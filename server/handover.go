@@ -177,7 +177,9 @@ func (h *Handover) Drain(grace time.Duration) bool {
 		s.enter(draining, true)
 	}
 	registrations := s.registrations.take()
+	stop := s.issuing.take() // the proofs are asked of that process by now
 	s.mu.Unlock()
+	stop()
 	withdraw(registrations, atOnce())
 	return s.engine.DrainSuspended(grace)
 }

@@ -183,6 +183,9 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 		return set, err
 	}
 	requests := proxyListener(c, logs)
+	if p.certificates.issuing.next != nil && c.TLS != config.TLSOn {
+		requests.Answers = p.certificates.issuing.challenges.Answer
+	}
 	guardBy(requests, handshakes)
 	requests.Meter, requests.Redact = p.traffic.Listener(c.Name), p.reload.config.Log.Redaction()
 	requests.Tracing = p.traces.by(c)
@@ -319,7 +322,7 @@ func (p *listeners) apply(s *setting) {
 	if s.secure != nil {
 		l.shaking.Store(p.secure)
 		expect = p.secure.Expect
-		begin = p.secure.Server(*s.secure, p.counted(session.FilterSecured(name, s.filters, begin)))
+		begin = p.secure.Server(*s.secure, unlessProof(p.counted(session.FilterSecured(name, s.filters, begin))))
 	}
 	if s.postgres {
 		begin = l4.AfterAsking(begin)

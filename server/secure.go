@@ -32,6 +32,7 @@ const watchEvery = 2 * time.Second
 type certificates struct {
 	nothing
 	*shared
+	issuing   *issuing
 	tickets   *certs.Tickets
 	trust     *certs.Follower // of the files of authorities
 	shakes    tlsrules.Counts // of rules on handshakes
@@ -65,6 +66,9 @@ func (p *certificates) prepare() error {
 	groups := [][]certs.Files{nil}
 	for i := range p.reload.config.Certificates {
 		c := &p.reload.config.Certificates[i]
+		if isACME(c) {
+			continue
+		}
 		files := filesOf(c)
 		if when := c.When; when != nil {
 			files.When = func(hello *tls.ClientHelloInfo, listener string) bool {
@@ -81,7 +85,7 @@ func (p *certificates) prepare() error {
 		groups = append(groups, own)
 	}
 	for i := range p.reload.config.Certificates {
-		if c := &p.reload.config.Certificates[i]; c.Name != "" {
+		if c := &p.reload.config.Certificates[i]; c.Name != "" && !isACME(c) {
 			p.next.chosen[c.Name] = len(groups)
 			groups = append(groups, []certs.Files{filesOf(c)})
 		}
@@ -108,7 +112,7 @@ func (p *certificates) describe(l *ledger) { l.look(p.count) }
 // count adds the present certificates to a sample. shared.mu is held.
 func (p *certificates) count(now *metrics.Sample) {
 	for _, c := range p.now.set.Certificates() {
-		now.AddCertificate(c.Subject(), c.Leaf.NotAfter.Unix())
+		now.AddCertificate(c.Subject(), c.Leaf.NotBefore, c.Leaf.NotAfter)
 	}
 }
 
@@ -244,8 +248,10 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		return nil, nil, nil
 	}
 	o := &l.TLSOptions
+	chooser := p.next.set.Chooser(l.Name, i+1, 0)
+	chooser.Source = p.issuing.source()
 	c := &tls.Config{
-		GetCertificate: p.next.set.Chooser(l.Name, i+1, 0).GetCertificate, MinVersion: o.MinVersion,
+		GetCertificate: chooser.GetCertificate, MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
 		NextProtos: protocolsOf(l),
 	}
@@ -259,11 +265,17 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		return nil, nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	rules, err := p.ruleHandshakes(l, c)
-	if rules == nil || err != nil {
-		p.ticket(c, "")
-		return secure, nil, err
+	if err != nil {
+		return nil, nil, err
 	}
-	secure.Choose = rules.Choose
+	if rules != nil {
+		secure.Choose = rules.Choose
+	} else {
+		p.ticket(c, "")
+	}
+	if p.issuing.next != nil {
+		p.issuing.prove(secure)
+	}
 	return secure, rules, nil
 }
 
@@ -322,6 +334,9 @@ func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
 // Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
 func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
 	rules := handshakeRules(p.reload.config, l, &p.shakes, func(name string) tlsrules.Certificate {
+		if _, inFiles := p.next.chosen[name]; !inFiles {
+			return p.issuing.named(name)
+		}
 		return p.next.set.Chooser(l.Name, p.next.chosen[name]).GetCertificate
 	})
 	if rules == nil {

@@ -70,9 +70,12 @@ func askTLS(c net.Conn, protocols []string) error {
 		},
 	})
 	err := s.Handshake()
+	var alert *net.OpError
 	switch {
 	case asked:
 		return nil
+	case errors.As(err, &alert) && alert.Op == "remote error" && alert.Err.Error() == "tls: unrecognized name":
+		return nil // all certificates are for names, as ordered ones are: RFC 6066 §3
 	case err != nil:
 		return fmt.Errorf("TLS handshake: %w", err)
 	case s.ConnectionState().NegotiatedProtocol == "h2":

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/language"
@@ -107,6 +108,7 @@ type Server struct {
 	logs          accessLogs
 	traces        traces
 	program       program
+	issuing       issuing
 	certificates  certificates
 	listeners     listeners
 	registrations registrations
@@ -159,6 +161,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.caches.name, s.caches.limit = name, limit
 	s.assemble()
 	s.kept.List(&s.counters.Registry)
+	s.issuing.counts.list(&s.counters.Registry)
 	listRules(&s.counters.Registry, &s.certificates.shakes)
 	s.listeners.preambles.list(&s.counters.Registry)
 	s.listeners.clients.list(&s.counters.Registry)
@@ -181,7 +184,8 @@ func (s *Server) assemble() {
 	s.logs = accessLogs{shared: &s.shared, definitions: &s.definitions}
 	s.traces.shared, s.traces.logs = &s.shared, &s.logs
 	s.program.shared = &s.shared
-	s.certificates.shared = &s.shared
+	s.issuing.shared = &s.shared
+	s.certificates.shared, s.certificates.issuing = &s.shared, &s.issuing
 	s.certificates.tickets = certs.NewTickets(s.opts.TicketKeys, s.counters.CountRotation)
 	s.certificates.trust = certs.Follow(watchEvery, s.trustChanged)
 	s.listeners = listeners{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, traces: &s.traces,
@@ -197,8 +201,8 @@ func (s *Server) assemble() {
 	s.caches.shared = &s.shared
 	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, traces: &s.traces,
 		upstreams: &s.upstreams, destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
-	s.parts = []part{&s.definitions, &s.logs, &s.traces, &s.program, &s.certificates, &s.listeners, &s.registrations,
-		&s.upstreams, &s.relays, &s.destinations, &s.caches, &s.ledger, &s.routes}
+	s.parts = []part{&s.definitions, &s.logs, &s.traces, &s.program, &s.issuing, &s.certificates, &s.listeners,
+		&s.registrations, &s.upstreams, &s.relays, &s.destinations, &s.caches, &s.ledger, &s.routes}
 	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
 	s.ledger.init()
 	s.handover.server = s
@@ -233,6 +237,7 @@ func (s *Server) Start() error {
 	s.engine.Start()
 	s.ledger.answers(true)
 	s.registrations.announce()
+	s.issuing.look()
 	return nil
 }
 
@@ -287,6 +292,7 @@ type Parts struct {
 	Config       *config.Config
 	Backends     map[string]*backend.Set // by the name of the upstream
 	Certificates *certs.Set              // of listeners; nil: there are none
+	Ordered      []issue.Status          // certificates of [acme]
 	Listeners    []Part
 }
 
@@ -305,7 +311,7 @@ func (s *Server) Parts() *Parts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &Parts{Engine: s.engine, Proxy: s.proxy, Config: s.present, Certificates: s.certificates.now.set,
-		Backends: make(map[string]*backend.Set, len(s.upstreams.now.services))}
+		Ordered: s.issuing.all(), Backends: make(map[string]*backend.Set, len(s.upstreams.now.services))}
 	for name, of := range s.upstreams.now.services {
 		p.Backends[name] = of.set
 	}
@@ -355,6 +361,7 @@ func (s *Server) Drain(grace time.Duration) bool {
 	}
 	s.end() // a reload gives up
 	s.mu.Unlock()
+	s.issuing.end()
 	s.registrations.end(s.stopping)
 	return s.engine.Drain(grace)
 }
@@ -363,6 +370,7 @@ func (s *Server) Drain(grace time.Duration) bool {
 func (s *Server) Stop() error {
 	s.end()
 	s.cut()
+	s.issuing.end()
 	s.registrations.end(s.stopping)
 	s.certificates.trust.Stop() // without applying and mu, which trustChanged takes
 	s.routes.tables.Stop()

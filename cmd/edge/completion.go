@@ -45,7 +45,7 @@ func complete(root *cobra.Command) {
 	none := cobra.FixedCompletions(nil, noFile)
 	values := map[string]cobra.CompletionFunc{
 		"conf": files, "set": completeKeys, "from": none, "to": none, "listen": none,
-		"tls":     cobra.FixedCompletions([]string{tlsInternal, tlsNone}, noFile),
+		"tls":     cobra.FixedCompletions([]string{tlsInternal, tlsAuto, tlsNone}, noFile),
 		"signal":  cobra.FixedCompletions(letterWords, noFile),
 		"request": cobra.FixedCompletions([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, noFile),
 		"header":  none, "client-ip": none, "with": none,

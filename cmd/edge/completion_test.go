@@ -11,7 +11,7 @@ import (
 func TestCompletion_values(t *testing.T) {
 	const files, words, keys = ":8", ":4", ":6" // the directives of cobra
 	for args, want := range map[string]string{
-		"proxy --tls ": "internal off " + words, "-s ": "reload stop quit reopen test " + words,
+		"proxy --tls ": "internal auto off " + words, "-s ": "reload stop quit reopen test " + words,
 		"run ": "toml yaml yml json " + files, "check -c ": "toml yaml yml json " + files,
 		"-c ": "toml yaml yml json " + files, "stop ": "toml yaml yml json " + files,
 		"run --set http.lis": "http.listen= " + keys, "run --set log_l": "log_level= " + keys,

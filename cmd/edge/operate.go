@@ -110,11 +110,18 @@ func reasonsOf(b *admin.Backend) string {
 }
 
 func printCertificates(w io.Writer, list []admin.Certificate) {
-	fmt.Fprintln(w, "CERTIFICATE\tHOSTS\tSTATE\tEXPIRES\tFILES")
+	fmt.Fprintln(w, "CERTIFICATE\tHOSTS\tSTATE\tEXPIRES\tNEXT ORDER\tERROR")
 	for i := range list {
 		c := &list[i]
-		printable.Printf(w, "%s\t%s\t%s\t%s (%s)\t%s\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
-			c.Until.Format(time.DateOnly), daysLeft(c.Until), cmp.Or(c.Wrong, "-"))
+		expires, next := "-", "-"
+		if c.State != "none" {
+			expires = fmt.Sprintf("%s (%s)", c.Until.Format(time.DateOnly), daysLeft(c.Until))
+		}
+		if c.Next != nil {
+			next = c.Next.Local().Format(time.DateTime)
+		}
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Subject, strings.Join(c.Hosts, " "), c.State, expires, next,
+			cmp.Or(c.Wrong, c.Order, "-"))
 	}
 }
 

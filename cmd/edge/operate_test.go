@@ -71,7 +71,7 @@ func TestOperate(t *testing.T) {
 		{"upstreams --json", `"address": "127.0.0.1:2"`},
 		{"conns", "h1 idle 1 0 - -"},
 		{"conns --json --filter requests>5", `"items": []`},
-		{"certs", "CERTIFICATE HOSTS STATE EXPIRES FILES"},
+		{"certs", "CERTIFICATE HOSTS STATE EXPIRES NEXT ORDER ERROR"},
 		{"drain api/127.0.0.1:2 --for 1h", "draining 3 0 0s draining (operator) until"},
 		{"status", "api: 1 of 2 backends serve"},
 		{"drain 127.0.0.1:2 --down", "down 3 0 0s admin (operator)"},

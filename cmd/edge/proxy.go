@@ -19,24 +19,28 @@ import (
 func newProxy() *cobra.Command {
 	var o proxyOptions
 	cmd := &cobra.Command{
-		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal] [--save edge.toml]",
+		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal|auto] [--save edge.toml]",
 		Short: "Put a proxy in front of a service, without a configuration",
 		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
 			"failure is explained on stderr.\n\n--tls internal makes an authority on this machine, for " +
 			"development, and a certificate for this machine's names; a client that trusts its file, which is named " +
-			"at the start, sees no warning.\n\n--save writes the configuration of what runs, with comments. " +
+			"at the start, sees no warning.\n\n--tls auto orders a certificate from Let's Encrypt for the host that " +
+			"--from names, and listens on the ports 80 and 443.\n\n--save writes the configuration of what runs, " +
+			"with comments. " +
 			"edge run -c FILE does the same.",
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
-			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org\n" +
+			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n" +
+			"  edge proxy --from www.example.org --to localhost:3000 --tls auto\n" +
+			"  edge proxy --to https://example.org\n" +
 			"  edge proxy --to localhost:3000 --save edge.toml",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&o.from, "from", ":8080", "`address` to listen on")
+	cmd.Flags().StringVar(&o.from, "from", ":8080", "`address` to listen on; with --tls auto the name of a host")
 	cmd.Flags().StringVar(&o.to, "to", "",
 		"`backends`: host:port, https://host:port or unix:/path, several with commas between")
 	cmd.Flags().StringVar(&o.secure, "tls", tlsNone,
-		"the certificate that clients see: `internal`, one of this machine's; off, plain HTTP")
+		"the certificate that clients see: `internal`, one of this machine's; auto, of Let's Encrypt; off, plain HTTP")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the configuration to this `file`, which must not be there yet")
 	statsFlag(cmd.Flags(), &o.stats)
 	return cmd
@@ -73,8 +77,20 @@ dest    = %q
 const (
 	tlsNone     = "off"
 	tlsInternal = config.InternalCert
-	tlsAuto     = "auto" // refused: it needs ACME
+	tlsAuto     = "auto"
 )
+
+// autoConfig is the part of proxyConfig about clients with --tls auto.
+const autoConfig = `[http]
+listen = ":80"
+redirect_to_https = true
+
+[https]
+listen = ":443"
+
+# Let's Encrypt gives the certificate. With that you agree to its terms.
+[acme]
+hosts = [%q]`
 
 // run serves until a signal comes.
 func (o *proxyOptions) run(cmd *cobra.Command) error {
@@ -87,10 +103,13 @@ func (o *proxyOptions) run(cmd *cobra.Command) error {
 	case tlsInternal:
 		listener = fmt.Sprintf("[https]\nlisten = %q\ncert   = %q", local4(o.from), config.InternalCert)
 	case tlsAuto:
-		return usage{cmd, errors.New("--tls auto is not supported by this version: it comes with ACME; " +
-			"--tls internal makes a certificate on this machine")}
+		if strings.ContainsAny(o.from, ":/") || isPort(o.from) {
+			return usage{cmd, errors.New("--tls auto needs the name of a host, as in --from www.example.org: " +
+				"--tls internal makes a certificate on this machine")}
+		}
+		listener = fmt.Sprintf(autoConfig, o.from)
 	default:
-		return usage{cmd, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, o.secure)}
+		return usage{cmd, fmt.Errorf("--tls is %q, %q or %q, not %q", tlsAuto, tlsInternal, tlsNone, o.secure)}
 	}
 	backends := strings.Split(o.to, ",")
 	for i, b := range backends {

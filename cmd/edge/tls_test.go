@@ -484,7 +484,7 @@ func TestCheck_certificates(t *testing.T) {
 			t.Errorf("%s: %d %s", command, code, out)
 		}
 	}
-	for value, want := range map[string]string{"auto": "ACME", "on": `"internal" or "off"`} {
+	for value, want := range map[string]string{"auto": "needs the name of a host", "on": `"internal" or "off"`} {
 		if code, out := edge(t, "proxy", "--to", ":1", "--tls", value); code != 2 || !strings.Contains(out, want) {
 			t.Errorf("--tls %s: %d %s", value, code, out)
 		}

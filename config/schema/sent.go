@@ -31,7 +31,7 @@ type Namings map[Naming]bool
 var localMarks = []string{"unix:", "file:", "static:"}
 
 // notNames are values of Local keys that name no file.
-var notNames = map[string]bool{"internal": true, "stdout": true, "stderr": true, "off": true}
+var notNames = map[string]bool{"internal": true, "acme": true, "stdout": true, "stderr": true, "off": true}
 
 // inFull are members of a value that hold a text itself. The other members name a file with a text.
 var inFull = map[string]bool{"body": true, "type": true}

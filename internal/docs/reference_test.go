@@ -11,6 +11,7 @@ import (
 	_ "github.com/edge-proxy/edge/admin"           // it registers its sections
 	_ "github.com/edge-proxy/edge/cmd/edge/report" // likewise
 	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/config/acme"    // likewise
 	_ "github.com/edge-proxy/edge/config/caching" // likewise
 	_ "github.com/edge-proxy/edge/config/tracing" // likewise
 	_ "github.com/edge-proxy/edge/filter/builtin" // it registers the types of filters

@@ -149,12 +149,19 @@ func (v *Inspector) ChangeBackend(upstream, address string, change *admin.Backen
 // Certificates returns the certificates of listeners, by their subjects.
 func (v *Inspector) Certificates() []admin.Certificate {
 	all := []admin.Certificate{}
-	set := v.server.Parts().Certificates
-	if set == nil {
+	parts, now := v.server.Parts(), time.Now()
+	for _, c := range parts.Ordered {
+		one := admin.Certificate{Subject: c.Names[0], Hosts: c.Names, Issuer: c.Authority, Serial: c.Serial,
+			From: c.Begins, Until: c.Expires, State: "none", Next: &c.Next, Order: c.Err}
+		if c.Authority != "" {
+			one.State = certificateStates[certs.StateOf(c.Begins, c.Expires, now)]
+		}
+		all = append(all, one)
+	}
+	if parts.Certificates == nil {
 		return all
 	}
-	now := time.Now()
-	for _, c := range set.Certificates() {
+	for _, c := range parts.Certificates.Certificates() {
 		key := c.KeyID()
 		one := admin.Certificate{Subject: c.Subject(), Hosts: c.Hosts, Issuer: c.Leaf.Issuer.String(),
 			Serial: c.Leaf.SerialNumber.Text(16), From: c.Leaf.NotBefore, Until: c.Leaf.NotAfter,

@@ -38,7 +38,7 @@ type Sample struct {
 	FirstExpiry  int64  // Unix seconds; 0: there is no certificate
 	Loops        []Loop // by Reactor.Index
 
-	expiries map[string]int64 // Unix seconds, by the name of the certificate; of the first one of that name
+	expiries map[string]validity // by the name of the certificate; of the first to expire with that name
 
 	listeners map[string]*Listener
 	bare      map[string]*Bare // by name, of services that are no HTTP
@@ -118,7 +118,7 @@ func NewSample() *Sample {
 		checks:    make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
 		services: make(map[string]*Service), backends: make(map[string][]member),
 		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats),
-		limits: make(map[string]*admission.Stats), expiries: make(map[string]int64)}
+		limits: make(map[string]*admission.Stats), expiries: make(map[string]validity)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -137,14 +137,18 @@ func (s *Sample) Service(name string) *Service { return entry(s.services, name) 
 // connections are shown as connections of an upstream.
 func (s *Sample) Dynamic(name string) *dynamic.Stats { return entry(s.dynamic, name) }
 
-// AddCertificate adds a certificate, and when it expires, as Unix seconds.
-func (s *Sample) AddCertificate(name string, expires int64) {
+// validity is from when to when a certificate is valid, in Unix seconds.
+type validity struct{ begins, expires int64 }
+
+// AddCertificate adds a certificate, and from when to when it is valid.
+func (s *Sample) AddCertificate(name string, from, until time.Time) {
+	begins, expires := from.Unix(), until.Unix()
 	s.Certificates++
 	if s.FirstExpiry == 0 || expires < s.FirstExpiry {
 		s.FirstExpiry = expires
 	}
-	if first, known := s.expiries[name]; !known || expires < first {
-		s.expiries[name] = expires
+	if first, known := s.expiries[name]; !known || expires < first.expires {
+		s.expiries[name] = validity{begins, expires}
 	}
 }
 
@@ -250,12 +254,17 @@ func New(reactors int) *Counters {
 		func(yield func(value float64, labels ...observe.Label)) {
 			c.shown.Load().eachBackend(func(b *member) float64 { return b.weight }, yield)
 		})
-	r.Gauges("edge_certificate_not_after_timestamp_seconds", "When a certificate in use expires.",
-		func(yield func(value float64, labels ...observe.Label)) {
-			for name, at := range c.shown.Load().expiries {
-				yield(float64(at), observe.Label{Name: "name", Value: name})
+	validities := func(of func(v validity) int64) func(yield func(value float64, labels ...observe.Label)) {
+		return func(yield func(value float64, labels ...observe.Label)) {
+			for name, v := range c.shown.Load().expiries {
+				yield(float64(of(v)), observe.Label{Name: "name", Value: name})
 			}
-		})
+		}
+	}
+	r.Gauges("edge_certificate_not_after_timestamp_seconds", "When a certificate in use expires.",
+		validities(func(v validity) int64 { return v.expires }))
+	r.Gauges("edge_certificate_not_before_timestamp_seconds", "From when on a certificate in use is valid.",
+		validities(func(v validity) int64 { return v.begins }))
 	c.registerLoops()
 	registerProgram(r)
 	r.Gauge("edge_config_version", "The number of the configuration in force: edge status says it, too.",

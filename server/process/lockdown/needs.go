@@ -175,6 +175,7 @@ func (n *Needs) addNamed(o *Options) {
 				n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder),
 					Access: Write, Folder: true})
 			}
+		case f.Key == "cert" && f.Path == config.ACMECert: // its folder is below
 		case f.Use == "read" || f.Use == "page":
 			n.read(f.Key, f.Pos, f.Path)
 		case o.Config.LogsToFile(f.Path):
@@ -183,6 +184,9 @@ func (n *Needs) addNamed(o *Options) {
 	}
 	if of := caching.Of(o.Config); of.DiskPath != "" {
 		n.add(Need{Key: "disk.path", Pos: of.DiskPos(), Path: of.DiskPath, Access: Write, Folder: true, Later: true})
+	}
+	if path := server.ACMEPath(o.Config, o.StateDir); path != "" {
+		n.add(Need{Key: "acme.storage", Path: path, Access: Write, Folder: true})
 	}
 	if g := &o.Config.Global; o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})

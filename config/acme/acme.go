@@ -1,0 +1,260 @@
+package acme
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/certs/issue/acme"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
+)
+
+// entry is [acme] of a file. It is there without the table too.
+type entry struct {
+	schema.Given
+	ACME
+}
+
+// ACME says which certificates are ordered, and of whom.
+// Immutable after the configuration was read.
+type ACME struct {
+	// Hosts with a certificate each. `from-routes`: each exact host of a route on a listener with TLS that no other
+	// certificate is for.
+	// Example: ["from-routes", "mail.example.org"]
+	Hosts []string `edge:"hosts" default:"\"from-routes\""`
+	// E-mail address of the account, to which an authority writes when something is wrong with its certificates.
+	Email string `edge:"email" example:"admin@example.org"`
+	// Authorities in the order in which they are asked, each after failures of the one before: `letsencrypt`,
+	// `letsencrypt-staging`, `zerossl`, `google`, `google-staging`, or the URL of an ACME directory.
+	// Example: ["letsencrypt", "zerossl"]
+	CA []string `edge:"ca" default:"\"letsencrypt\""`
+	// File of authorities in PEM that vouch for the directory of a private authority. Default: the authorities that the
+	// system trusts.
+	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
+	// Folder of accounts and certificates, as certmagic and Caddy keep them. Default: `acme` in the state folder.
+	Storage string `edge:"storage" kind:"folder" example:"/srv/edge/acme"`
+	// Identifier of the customer that the account is bound to, as the authority tells it (EAB).
+	KID string `edge:"eab.kid" example:"kid-1"`
+	// Key of `eab.kid` in base64url.
+	HMAC string `edge:"eab.hmac" kind:"eab_key" example:"zWNDZM6eQGHWpSRTPal5eI" secret:"true" json:"-"`
+	// Kind of the private keys of new certificates.
+	KeyType string `edge:"key_type" enum:"p256 p384 rsa2048 rsa4096" default:"p256" example:"rsa2048"`
+	// Profile of certificates, a word of the authority. Default: `shortlived` for addresses where it is offered.
+	Profile string `edge:"profile" example:"tlsserver"`
+	// Proof that a host is ours. `http-01`: a request to port 80 of the host. `tls-alpn-01`: a handshake at its port
+	// 443. `auto`: either of them.
+	Challenge string `edge:"challenge" enum:"auto http-01 tls-alpn-01" default:"auto" example:"http-01"`
+	// Port of ours that port 80 of the hosts leads to.
+	HTTPPort int `edge:"http_port" default:"80" min:"1" max:"65535" example:"8080"`
+	// Port of ours that port 443 of the hosts leads to.
+	HTTPSPort int `edge:"https_port" default:"443" min:"1" max:"65535" example:"8443"`
+	// Maximum number of certificates that are ordered at once.
+	Parallel int `edge:"parallel" default:"4" min:"1" max:"100" example:"10"`
+
+	on     bool
+	routes []string // hosts of routes
+}
+
+const (
+	codeNoPort = "acme-no-port"
+	codeNoHost = "acme-no-host"
+)
+
+// fromRoutes in place of a host stands for the hosts of routes.
+const fromRoutes = "from-routes"
+
+// Of returns the certificates that c orders; nil: none.
+func Of(c *config.Config) *ACME {
+	if e := schema.Only[*entry](c.Features); e != nil && e.on {
+		return &e.ACME
+	}
+	return nil
+}
+
+// Subjects returns the names of each certificate that c orders.
+func Subjects(c *config.Config) (all [][]string) {
+	a := Of(c)
+	for i := range c.Certificates {
+		if own := &c.Certificates[i]; own.Cert == config.ACMECert {
+			all = append(all, lowered(own.Hosts))
+		}
+	}
+	for _, host := range lowered(a.Hosts) {
+		if host != fromRoutes {
+			all = append(all, []string{host})
+		}
+	}
+	for _, host := range a.routes {
+		all = append(all, []string{host})
+	}
+	return all
+}
+
+func lowered(hosts []string) []string {
+	all := make([]string, len(hosts))
+	for i, host := range hosts {
+		all[i] = strings.Trim(strings.ToLower(host), ".[]")
+	}
+	return all
+}
+
+// Directory returns the URL that a word or a URL of ca stands for, with the directory of its staging authority, if any.
+func Directory(ca string) (directory, staging string) {
+	for _, known := range acme.Known {
+		if known.Word == ca {
+			return known.Directory, known.Staging
+		}
+	}
+	return ca, ""
+}
+
+// Start implements config.Orders.
+func (e *entry) Start() { e.on = true }
+
+// Orders implements config.Orders.
+func (e *entry) Orders() bool { return e.on }
+
+// Roots implements config.Orders.
+func (e *entry) Roots() *string { return &e.CAFile }
+
+// Order implements config.Orders.
+func (e *entry) Order(host string) bool {
+	host = strings.Trim(host, "[]")
+	if !e.on || !slices.Contains(e.Hosts, fromRoutes) || host == "" || strings.HasPrefix(host, "*") || !e.may(host) {
+		return false
+	}
+	if !slices.Contains(e.routes, host) {
+		e.routes = append(e.routes, host)
+	}
+	return true
+}
+
+// Wrong implements config.Orders.
+func (e *entry) Wrong(host string) (wrong, hint string) {
+	switch h, wrong, hint := value.ParseHost(host, ""); {
+	case wrong != "" || h == "":
+		return syntax.Quote(host) + " is not a host", hint
+	case strings.HasPrefix(host, "*"):
+		return syntax.Quote(host) + ": a certificate with a star needs a proof by DNS, which edge does not have yet",
+			"name each host, or the files of a certificate"
+	case !e.may(strings.Trim(host, "[]")):
+		return "no authority on the Internet vouches for " + syntax.Quote(host),
+			`cert = "internal" makes a certificate for it`
+	}
+	return "", ""
+}
+
+// may reports whether one of the authorities may vouch for a host: those on the Internet know no private names.
+func (a *ACME) may(host string) bool {
+	if slices.ContainsFunc(a.CA, func(ca string) bool { return strings.Contains(ca, "://") }) {
+		return true
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsGlobalUnicast() && !ip.IsPrivate()
+	}
+	_, below, dotted := strings.Cut(host, ".")
+	for _, private := range []string{"localhost", "internal", "test", "local", "example", "invalid", "home.arpa"} {
+		dotted = dotted && below != private && !strings.HasSuffix(below, "."+private)
+	}
+	return dotted
+}
+
+// resolve completes [acme], whose entry exists without a table too.
+func resolve(doc *schema.Document, t schema.Target) {
+	e := t.(*entry)
+	e.on = e.Node() != nil || e.HasAny("")
+	keys := make(map[string]bool)
+	for i, ca := range e.CA {
+		if wrong, hint := e.checkAuthority(ca, keys); wrong != "" && !e.Failed("eab.hmac") {
+			doc.Report.Errorf(e.ElementAt("ca", i, len(e.CA)), hint, "%s", wrong)
+		}
+	}
+	for _, host := range e.Hosts {
+		if host == fromRoutes {
+			continue
+		}
+		if wrong, hint := e.Wrong(host); wrong != "" {
+			doc.Report.Errorf(e.At("hosts"), hint, "%s", wrong)
+		}
+	}
+	if (e.KID == "") != (e.HMAC == "") && !e.Failed("eab.hmac") && !e.HasUnknown() {
+		doc.Report.Errorf(e.Place("eab"), "the authority tells both", "eab needs kid and hmac")
+	}
+}
+
+// checkAuthority reports a wrong word or URL of ca. keys has the Key of each authority before it.
+func (a *ACME) checkAuthority(ca string, keys map[string]bool) (wrong, hint string) {
+	directory, _ := Directory(ca)
+	if u, err := url.Parse(directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		words := make([]string, len(acme.Known))
+		for i := range acme.Known {
+			words[i] = acme.Known[i].Word
+		}
+		return fmt.Sprintf("%s is no authority: write the https URL of its ACME directory, or one of %s",
+			syntax.Quote(ca), strings.Join(words, ", ")), syntax.DidYouMean(ca, words)
+	}
+	o := acme.Options{Directory: directory, Email: a.Email, EAB: acme.EAB{ID: a.KID, MAC: a.HMAC}}
+	if (a.KID == "") != (a.HMAC == "") {
+		o.EAB = acme.EAB{} // it is reported
+	}
+	issuer, err := acme.New(o)
+	switch {
+	case err != nil:
+		return err.Error(), `add email = "admin@example.org"`
+	case keys[issuer.Key()]:
+		return "this authority is there twice", "leave it out"
+	}
+	keys[issuer.Key()] = true
+	return "", ""
+}
+
+// check checks the entry when routes and listeners are known.
+func check(doc *schema.Document, c *config.Config) {
+	e := schema.Only[*entry](c.Features)
+	if e == nil || !e.on || !doc.Report.OK() {
+		return
+	}
+	plain, secured := e.ports(c)
+	switch {
+	case e.Challenge == "http-01" && !plain:
+		doc.Report.Errorf(e.At("challenge"), e.plainHint(), "no plain listener is at port %d", e.HTTPPort)
+	case e.Challenge == "tls-alpn-01" && !secured:
+		doc.Report.Errorf(e.At("challenge"), "set https_port to the port of ours that port 443 leads to",
+			"no listener with TLS is at port %d", e.HTTPSPort)
+	case !plain && !secured:
+		doc.Report.Warnf(codeNoPort, e.Place(""), e.plainHint(), "no listener is at port %d or %d, where authorities "+
+			"look for a proof", e.HTTPPort, e.HTTPSPort)
+	}
+	exact := func(r config.Route) bool { return r.Host != "" && r.Host[0] != '*' }
+	const noHost = "no route has an exact host"
+	const hostHint = `write a route with host = "www.example.org", or name the host here`
+	switch {
+	case !slices.Contains(e.Hosts, fromRoutes) || slices.ContainsFunc(c.Routes, exact):
+	case e.Has("hosts"):
+		doc.Report.Errorf(e.At("hosts"), hostHint, noHost)
+	case len(Subjects(c)) == 0:
+		doc.Report.Warnf(codeNoHost, e.Place("hosts"), hostHint, noHost+": no certificate is ordered")
+	}
+}
+
+func (a *ACME) plainHint() string {
+	return fmt.Sprintf("add [http] with listen = \":%d\", or set http_port to the port of ours that port 80 leads to",
+		a.HTTPPort)
+}
+
+// ports reports whether there are listeners where authorities look for proofs.
+func (a *ACME) ports(c *config.Config) (plain, secured bool) {
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		for j := range l.Addresses {
+			plain = plain || l.TLS != config.TLSOn && l.Addresses[j].Port == a.HTTPPort
+			secured = secured || l.TLS != config.TLSOff && l.Addresses[j].Port == a.HTTPSPort
+		}
+	}
+	return plain, secured
+}

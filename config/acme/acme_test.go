@@ -1,0 +1,122 @@
+package acme
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// load reads a configuration with listeners at the ports 80 and 443, as edge check does.
+func load(t *testing.T, text string) (*config.Config, *config.Report) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config.Load(path)
+}
+
+const (
+	ports  = "[http]\nlisten = \":80\"\n[https]\nlisten = \":443\"\n"
+	routes = `
+[[routes]]
+host = ["www.example.org", "example.org"]
+dest = "127.0.0.1:1"
+[[routes]]
+host = "*.example.org"
+dest = "127.0.0.1:1"
+[[routes]]
+pattern = "www.example.org/api/*"
+dest = "127.0.0.1:1"
+[[routes]]
+host = ["app.localhost", "10.0.0.1", "intranet"]
+dest = "127.0.0.1:1"
+[[routes]]
+host = "192.0.2.1"
+dest = "127.0.0.1:1"
+`
+)
+
+// Exact hosts of routes are ordered, hosts of an entry in one certificate, and private names are not.
+func TestSubjects(t *testing.T) {
+	for text, want := range map[string]string{
+		ports + "cert = \"acme\"\n":                       "[[www.example.org] [example.org] [192.0.2.1]]",
+		ports + "[acme]\nhosts = \"Mail.Example.org.\"\n": "[[mail.example.org]]",
+		ports + "[acme]\nhosts = [\"from-routes\", \"a.example.org\"]\n": "[[a.example.org] [www.example.org] " +
+			"[example.org] [192.0.2.1]]",
+		ports + "[[certificates]]\ncert = \"acme\"\nhosts = [\"Example.org\", \"www.example.org\"]\n": "" +
+			"[[example.org www.example.org] [192.0.2.1]]",
+		ports + "[acme]\nca = \"https://ca.internal/dir\"\n": "[[www.example.org] [example.org] [app.localhost] " +
+			"[10.0.0.1] [intranet] [192.0.2.1]]",
+	} {
+		c, rep := load(t, text+routes)
+		if c == nil {
+			t.Errorf("%s\n%v", text, rep.Errors)
+			continue
+		}
+		if got := fmt.Sprint(Subjects(c)); got != want {
+			t.Errorf("%s\n%s\nwant %s", text, got, want)
+		}
+	}
+}
+
+// Without a certificate that is ordered there is nothing.
+func TestOf_nothing(t *testing.T) {
+	c, rep := load(t, "[https]\nlisten = \":443\"\ncert = \"internal\"\n"+routes)
+	if c == nil || Of(c) != nil {
+		t.Errorf("%v", rep.Errors)
+	}
+}
+
+// Each mistake is reported at its place, with what to write.
+func TestCheck_mistakes(t *testing.T) {
+	entry := ports + routes + "[[certificates]]\ncert = \"acme\"\n"
+	acme := ports + routes + "[acme]\n"
+	everything := "\n[[routes]]\npattern = \"/*\"\ndest = \"127.0.0.1:1\""
+	for text, want := range map[string][2]string{
+		entry:                             {"nothing says which hosts", "add hosts"},
+		entry + `hosts = "*.example.org"`: {"needs a proof by DNS", "name each host"},
+		entry + `hosts = "app.internal"`:  {"no authority on the Internet vouches", `cert = "internal"`},
+		entry + `hosts = "a b"`:           {`"a b" is not a host`, ""},
+		entry + "hosts = \"a.example.org\"\nkey = \"a.key\"": {"makes its own key", "leave it out"},
+		entry + "hosts = \"a.example.org\"\nwhen = 'client.ip in {10.0.0.0/8}'": {
+			"for all handshakes", "leave it out"},
+		acme + `ca = "letsencript"`:                            {"is no authority", `did you mean "letsencrypt"`},
+		acme + `ca = "http://ca.test/dir"`:                     {"is no authority", ""},
+		acme + `ca = ["google", "google"]`:                     {"is there twice", "leave it out"},
+		acme + `ca = "zerossl"`:                                {"ZeroSSL wants an e-mail", "add email"},
+		acme + `ca_file = "none.pem"`:                          {"cannot use", ""},
+		acme + `hosts = "*.example.org"`:                       {"needs a proof by DNS", ""},
+		acme + `eab = { kid = "a" }`:                           {"kid and hmac", ""},
+		acme + `eab = { kid = "a", hmac = "secret/+" }`:        {"no key in base64url", ""},
+		ports + "[acme]\nhosts = \"from-routes\"" + everything: {"no route has an exact host", "write a route"},
+		"[https]\nlisten = \":443\"\n" + routes + "[acme]\nchallenge = \"http-01\"": {
+			"no plain listener is at port 80", "add [http]"},
+		acme + "challenge = \"tls-alpn-01\"\nhttps_port = 8443": {"no listener with TLS is at port 8443", ""},
+	} {
+		_, rep := load(t, text)
+		if len(rep.Errors) != 1 || !strings.Contains(rep.Errors[0].Message, want[0]) ||
+			!strings.Contains(rep.Errors[0].Hint, want[1]) || rep.Errors[0].Line == 0 {
+			t.Errorf("%s\n%v\nwant %v", text[max(0, len(text)-80):], rep.Errors, want)
+		}
+		if strings.Contains(fmt.Sprint(rep.Errors), "secret/+") {
+			t.Error("a secret is shown")
+		}
+	}
+	for text, code := range map[string]string{
+		ports + "cert = \"acme\"" + everything:                    codeNoHost,
+		"[https]\nlisten = \":8443\"\ncert = \"acme\"\n" + routes: codeNoPort,
+	} {
+		_, rep := load(t, text)
+		has := func(w config.Problem) bool { return w.Code == code }
+		alone := code != codeNoHost || len(rep.Warnings) == 1
+		if len(rep.Errors) > 0 || !slices.ContainsFunc(rep.Warnings, has) || !alone {
+			t.Errorf("no %s: %v, %v", code, rep.Warnings, rep.Errors)
+		}
+	}
+}

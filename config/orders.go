@@ -1,0 +1,45 @@
+package config
+
+import "github.com/edge-proxy/edge/config/schema"
+
+// Orders is the section of certificates that are ordered while the process runs, among Features.
+type Orders interface {
+	schema.Target
+	Start()                                 // a certificate is ordered: cert = "acme"
+	Orders() bool                           // any is ordered
+	Order(host string) bool                 // takes a host of a route that no certificate is for, if it may
+	Wrong(host string) (wrong, hint string) // why no certificate is to be had for a host
+	Roots() *string                         // the file that ca_file names
+}
+
+// ordersOf returns the section of Orders, or a stand-in where no package has registered it.
+func ordersOf(c *Config) Orders {
+	for _, o := range schema.All[Orders](c.Features) {
+		return o
+	}
+	return &noOrders{}
+}
+
+type noOrders struct{ schema.Given }
+
+func (*noOrders) Start()                        {}
+func (*noOrders) Orders() bool                  { return false }
+func (*noOrders) Order(string) bool             { return false }
+func (*noOrders) Wrong(string) (string, string) { return "", "" }
+func (*noOrders) Roots() *string                { return new(string) }
+
+// checkOrdered checks an entry whose certificate is ordered.
+func checkOrdered(e *certificateEntry, orders Orders, rep *Report) {
+	orders.Start()
+	if len(e.Hosts) == 0 && e.Lacks("hosts") {
+		rep.Errorf(e.Head("cert"), `add hosts = ["example.org"]`, "nothing says which hosts the certificate is for")
+	}
+	if e.Has("when") {
+		rep.Errorf(e.Head("when"), "leave it out", "an ordered certificate is for all handshakes")
+	}
+	for _, host := range e.Hosts {
+		if wrong, hint := orders.Wrong(host); wrong != "" {
+			rep.Errorf(e.At("hosts"), hint, "%s", wrong)
+		}
+	}
+}

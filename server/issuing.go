@@ -1,0 +1,293 @@
+package server
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/certs/issue/acme"
+	"github.com/edge-proxy/edge/config"
+	wanted "github.com/edge-proxy/edge/config/acme"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/server/tlsrules"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// issuing gets the certificates of [acme]. They are looked after from the first Start until a drain begins.
+type issuing struct {
+	nothing
+	*shared
+	challenges issue.Challenges
+	renewer    *issue.Renewer // made for the first configuration that orders any
+	folder     *issue.Folder
+	path       string     // of folder
+	now, next  *issue.Set // nil: the configuration orders none; now is guarded by shared.mu
+	ended      bool       // renewer orders no more; guarded by shared.mu
+	counts     issueCounts
+}
+
+// issueCounts are the orders that have ended, by authority and result. Safe for any goroutine.
+type issueCounts struct {
+	mu  sync.Mutex
+	now map[[2]string]uint64 // guarded by mu
+}
+
+func (c *issueCounts) add(authority, result string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now == nil {
+		c.now = make(map[[2]string]uint64)
+	}
+	c.now[[2]string{authority, result}]++
+}
+
+// ACMEPath returns the folder of the certificates that c orders, for Options.StateDir; "": it orders none, or there is
+// no folder.
+func ACMEPath(c *config.Config, stateDir string) string {
+	of := wanted.Of(c)
+	switch {
+	case of == nil:
+		return ""
+	case of.Storage != "":
+		return of.Storage
+	case stateDir != "":
+		return filepath.Join(stateDir, "acme")
+	}
+	return ""
+}
+
+// prepare reads the certificates that there are.
+func (p *issuing) prepare() error {
+	p.next = nil
+	of := wanted.Of(p.reload.config)
+	if of == nil {
+		return nil
+	}
+	p.reload.onFailure(func() { p.next = nil })
+	storage, err := p.open()
+	if err != nil {
+		return fmt.Errorf("acme: %w", err)
+	}
+	plan := issue.Plan{Storage: storage, Key: issue.KeyKind(of.KeyType), Parallel: of.Parallel}
+	if plan.Authorities, err = p.authorities(of, storage); err != nil {
+		return fmt.Errorf("acme: %w", err)
+	}
+	for _, names := range wanted.Subjects(p.reload.config) {
+		plan.Subjects = append(plan.Subjects, names)
+	}
+	if p.renewer == nil || p.ended {
+		p.renewer, p.ended = issue.New(issue.Options{Tell: p.tell}), false
+		p.look()
+	}
+	p.next = p.renewer.Load(p.ending, plan)
+	return nil
+}
+
+// open returns the Storage of the certificates: the present one where it stays.
+func (p *issuing) open() (*issue.Folder, error) {
+	path := ACMEPath(p.reload.config, p.opts.StateDir)
+	if path == "" {
+		return nil, errNoFolder
+	}
+	if path == p.path {
+		return p.folder, nil
+	}
+	owner := cmp.Or(p.opts.Owner, &Owner{-1, -1})
+	folder, err := issue.NewFolder(path, owner.UID, owner.GID)
+	if err == nil {
+		p.folder, p.path = folder, path
+	}
+	return folder, err
+}
+
+var errNoFolder = errors.New("there is no folder for certificates: set storage, STATE_DIRECTORY, or HOME")
+
+// authorities returns the authorities that certificates are ordered from.
+func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []issue.Authority, err error) {
+	var roots *x509.CertPool
+	if of.CAFile != "" {
+		if roots, err = certs.Authorities(of.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	o := acme.Options{Email: of.Email, Profile: of.Profile, Storage: storage, Challenges: &p.challenges}
+	if of.Challenge != "auto" {
+		o.Kinds = []string{of.Challenge}
+	}
+	for _, ca := range of.CA {
+		var a issue.Authority
+		var staging string
+		o.Directory, staging = wanted.Directory(ca)
+		o.Roots, o.EAB = nil, acme.EAB{}
+		if strings.Contains(ca, "://") {
+			o.Roots = roots // others are on the Internet
+		}
+		if !strings.HasPrefix(ca, "letsencrypt") {
+			o.EAB = acme.EAB{ID: of.KID, MAC: of.HMAC}
+		}
+		if a.Issuer, err = acme.New(o); err != nil {
+			return nil, err
+		}
+		if o.Directory = staging; staging != "" {
+			if a.Staging, err = acme.New(o); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func (p *issuing) retire() {
+	p.now, p.next = p.next, nil
+	p.look()
+}
+
+// look has the present certificates looked after, once the Server serves and while it does not end. shared.mu is held.
+func (p *issuing) look() {
+	if p.renewer != nil && p.state == serving {
+		p.renewer.Use(p.now)
+	}
+}
+
+// source returns the certificates of the next configuration for handshakes; nil: it orders none.
+func (p *issuing) source() certs.Source {
+	if p.next == nil {
+		return nil
+	}
+	return p.next
+}
+
+// named returns what presents the ordered certificate with that name in [[certificates]].
+func (p *issuing) named(name string) tlsrules.Certificate {
+	for i := range p.reload.config.Certificates {
+		if c := &p.reload.config.Certificates[i]; c.Name == name {
+			host, set := strings.Trim(strings.ToLower(c.Hosts[0]), ".[]"), p.next
+			return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				if found := set.Find(host); found != nil {
+					return &found.TLS, nil
+				}
+				return nil, nil
+			}
+		}
+	}
+	panic("server: there is no certificate " + name)
+}
+
+// end gives up orders that are under way: another process goes on.
+func (p *issuing) end() {
+	p.mu.Lock()
+	stop := p.take()
+	p.mu.Unlock()
+	stop()
+}
+
+// take is end but for the wait, which stop does. The next configuration orders again. shared.mu is held.
+func (p *issuing) take() (stop func()) {
+	p.ended = true
+	if p.renewer == nil {
+		return func() {}
+	}
+	return p.renewer.Stop
+}
+
+// tell counts and logs an event.
+func (p *issuing) tell(e issue.Event) {
+	attrs := []any{"names", strings.Join(e.Names, " "), "authority", e.Authority, "error", e.Err}
+	switch {
+	case e.Kind == issue.Trouble:
+		slog.Warn("certificates cannot be stored, and are in memory alone", "error", e.Err)
+	case e.Kind == issue.Broken:
+		slog.Error("the files of an ordered certificate are wrong, another one is ordered", "names", attrs[1],
+			"error", e.Err)
+	case e.Err == nil:
+		p.counts.add(e.Authority, "issued")
+		slog.Info("certificate ordered", append(attrs[:4], "expires", e.Expires.UTC().Format(time.RFC3339))...)
+	default:
+		p.counts.add(e.Authority, "failed")
+		attrs = append(attrs, "next_try", e.Next.UTC().Format(time.RFC3339))
+		if !e.Expires.IsZero() {
+			attrs = append(attrs, "expires", e.Expires.UTC().Format(time.RFC3339))
+		}
+		slog.Error("a certificate could not be ordered", attrs...)
+	}
+}
+
+func (p *issuing) describe(l *ledger) { l.look(p.count) }
+
+// all returns how the present certificates stand. shared.mu is held.
+func (p *issuing) all() []issue.Status {
+	if p.now == nil {
+		return nil
+	}
+	return p.renewer.All()
+}
+
+// count adds the present certificates to a sample. shared.mu is held.
+func (p *issuing) count(now *metrics.Sample) {
+	for _, s := range p.all() {
+		if !s.Expires.IsZero() {
+			now.AddCertificate(s.Names[0], s.Begins, s.Expires)
+		}
+	}
+}
+
+func (c *issueCounts) list(r *observe.Registry) {
+	r.Counters("edge_certificate_issue_total", "Orders of certificates that have ended, by authority and result.",
+		func(yield func(float64, ...observe.Label)) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for of, n := range c.now {
+				yield(float64(n), observe.Label{Name: "ca", Value: of[0]}, observe.Label{Name: "result", Value: of[1]})
+			}
+		})
+}
+
+// acmeTLS is the protocol by which authorities ask for proofs in handshakes (RFC 8737 §4).
+const acmeTLS = "acme-tls/1"
+
+// prove has handshakes for proofs answered before any rule is asked. Their connections end with the handshake.
+func (p *issuing) prove(secure *tlsconn.ServerOptions) {
+	proofs := &tls.Config{
+		NextProtos: []string{acmeTLS}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+		DynamicRecordSizingDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return p.challenges.Certificate(strings.ToLower(hello.ServerName)), nil
+		},
+	}
+	choose, terms := secure.Choose, tlsconn.Terms{Config: secure.Config, Asked: secure.Asked}
+	secure.Choose = func(hello *tls.ClientHelloInfo) tlsconn.Terms {
+		if slices.Equal(hello.SupportedProtos, proofs.NextProtos) {
+			return tlsconn.Terms{Config: proofs}
+		}
+		if choose != nil {
+			return choose(hello)
+		}
+		return terms
+	}
+}
+
+// unlessProof closes connections whose handshake was a proof.
+func unlessProof(begin func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
+	return func(c *engine.Conn) engine.Handler {
+		if d := tlsconn.DigestOf(c); d != nil && d.ALPN == acmeTLS {
+			return nil
+		}
+		return begin(c)
+	}
+}
+
+// isACME tells whether c is ordered.
+func isACME(c *config.Certificate) bool { return c.Cert == config.ACMECert }
