@@ -9,10 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
+	"time"
 )
 
-const fileBytesMax = 1 << 20
+const (
+	fileBytesMax = 1 << 20
+	draftLife    = time.Minute // writing a file takes less
+	draftBytes   = 26          // of rand.Text
+)
 
 // What can be wrong with a folder or a file in it.
 var (
@@ -198,6 +204,7 @@ func (d *Folder) put(name string, text []byte, give func(root *os.Root, next, na
 	if err := d.MakeIn(root, above); err != nil {
 		return err
 	}
+	clearDrafts(root, above, filepath.Base(name))
 	next := name + "." + rand.Text()
 	f, err := root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -221,6 +228,25 @@ func (d *Folder) put(name string, text []byte, give func(root *os.Root, next, na
 		return err
 	}
 	return syncIn(root, above)
+}
+
+// clearDrafts removes files that processes have left which were killed while they wrote a file: secrets may be in them.
+func clearDrafts(root *os.Root, above, name string) {
+	in, err := root.Open(above)
+	if err != nil {
+		return
+	}
+	defer in.Close()          //nolint:errcheck // it was read
+	list, _ := in.ReadDir(-1) // as far as it can be read
+	for _, e := range list {
+		ending, found := strings.CutPrefix(e.Name(), name+".")
+		if !found || len(ending) != draftBytes || strings.Trim(ending, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+			continue
+		}
+		if at, err := e.Info(); err == nil && time.Since(at.ModTime()) > draftLife {
+			_ = root.Remove(filepath.Join(above, e.Name()))
+		}
+	}
 }
 
 // MakeIn makes a folder below root, which is the opened d, and the folders above it.

@@ -1,6 +1,7 @@
 package private
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const other = 65534 // a user who is not root
@@ -49,6 +51,24 @@ func TestFolder_tree(t *testing.T) {
 		if d.Replace(name, nil) == nil {
 			t.Errorf("%s was written", name)
 		}
+	}
+}
+
+// Drafts of processes that were killed are removed with the next file of the same name. Others stay.
+func TestFolder_draftsOfDeadProcesses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "folder")
+	d, err := New(dir, -1, -1)
+	must(t, err, d.Replace("a/key", nil))
+	old, draft := time.Now().Add(-2*draftLife), "."+rand.Text()
+	for name, at := range map[string]time.Time{"key" + draft: old, "key." + rand.Text(): time.Now(),
+		"key.next": old, "key2" + draft: old, "key.next" + draft: old} {
+		path := filepath.Join(dir, "a", name)
+		must(t, os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at))
+	}
+	must(t, d.Replace("a/key", nil))
+	left, err := os.ReadDir(filepath.Join(dir, "a"))
+	if _, gone := os.Stat(filepath.Join(dir, "a", "key"+draft)); err != nil || len(left) != 5 || gone == nil {
+		t.Errorf("%v, %v", left, err)
 	}
 }
 
