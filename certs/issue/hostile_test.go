@@ -57,6 +57,7 @@ func TestRenewer_hostileState(t *testing.T) {
 
 // A window of any times, and any time to ask again, is kept over a restart and has its limits.
 func TestRenewer_hostileWindow(t *testing.T) {
+	long(t)
 	for name, w := range map[string]Window{
 		"before year 0": {Start: time.Unix(-1<<40, 0), End: time.Unix(0, 0)},
 		"last year":     {Start: time.Unix(0, 0), End: time.Unix(1<<62, 0), Again: time.Unix(1<<62, 0)},
@@ -187,6 +188,7 @@ func TestRenewer_locksOfOthers(t *testing.T) {
 // An authority whose certificates have hardly a life, or none, or one that has not begun, gets few orders, and takes
 // no good certificate away.
 func TestRenewer_oddLives(t *testing.T) {
+	long(t)
 	for name, c := range map[string]struct {
 		begins, ends time.Duration
 		refused      bool

@@ -17,6 +17,7 @@ import (
 
 // Three replicas that want the same names make one order a name, and all have the certificate at once.
 func TestRenewer_replicas(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		shared := newMemory()
@@ -316,6 +317,7 @@ func TestRenewer_endedPair(t *testing.T) {
 
 // Answers of an authority that are no certificate for the order are refused. What was presented stays.
 func TestRenewer_wrongAnswers(t *testing.T) {
+	long(t)
 	for want, wrong := range map[string]func(a *scripted, o *Order, c *x509.Certificate) []byte{
 		"without the name a.test": func(a *scripted, o *Order, c *x509.Certificate) []byte {
 			c.DNSNames = []string{"b.test"}
@@ -392,6 +394,7 @@ func TestRenewer_forgets(t *testing.T) {
 
 // Files that are cut at any byte are no pair, and another certificate comes; a state that is cut is forgotten.
 func TestRenewer_cutFiles(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		a.takes = time.Second
