@@ -94,7 +94,7 @@ func warnUncovered(r *resolver, all []*pairOf) {
 			other := func(p *pairOf) bool { return p.cert.Cert != InternalCert || p.cert.For(route.Host) }
 			orders := ordersOf(r.c)
 			ordered := !slices.ContainsFunc(good, other) && orders.Order(route.Host)
-			if len(good) == 0 && !ordered && !(route.Host == "" && orders.Orders()) {
+			if len(good) == 0 && !ordered && !(route.Host == "" && orders.Any()) {
 				r.rep.Warnf(codeUncoveredHost, e.hostSpan(), "add one to [[certificates]]",
 					"no certificate is for %q: clients of listener %q refuse the connection", route.Host, l.Name)
 				break

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -217,6 +218,9 @@ type Certificate struct {
 	NotAfter time.Time
 	Pos      Pos
 }
+
+// PlainHost returns a host as certificates name it: in lower case, without a last dot and without brackets.
+func PlainHost(host string) string { return strings.Trim(strings.ToLower(host), ".[]") }
 
 // Pair names the files of a certificate.
 type Pair struct {

@@ -34,7 +34,7 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 		r.refuseTLSKeys(e)
 		return
 	}
-	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") && !ordersOf(r.c).Orders() {
+	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") && !ordersOf(r.c).Any() {
 		hint := `add cert and key, or [[certificates]]; cert = "acme" orders one, "internal" is for development`
 		r.rep.Errorf(e.Node().Head, hint, "this %s has no certificate", e.noun())
 	}

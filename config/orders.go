@@ -6,7 +6,7 @@ import "github.com/edge-proxy/edge/config/schema"
 type Orders interface {
 	schema.Target
 	Start()                                 // a certificate is ordered: cert = "acme"
-	Orders() bool                           // any is ordered
+	Any() bool                              // one is ordered
 	Order(host string) bool                 // takes a host of a route that no certificate is for, if it may
 	Wrong(host string) (wrong, hint string) // why no certificate is to be had for a host
 	Roots() *string                         // the file that ca_file names
@@ -23,7 +23,7 @@ func ordersOf(c *Config) Orders {
 type noOrders struct{ schema.Given }
 
 func (*noOrders) Start()                        {}
-func (*noOrders) Orders() bool                  { return false }
+func (*noOrders) Any() bool                     { return false }
 func (*noOrders) Order(string) bool             { return false }
 func (*noOrders) Wrong(string) (string, string) { return "", "" }
 func (*noOrders) Roots() *string                { return new(string) }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -104,7 +103,7 @@ func (p *issuing) open() (*issue.Folder, error) {
 	if path == p.path {
 		return p.folder, nil
 	}
-	owner := cmp.Or(p.opts.Owner, &Owner{-1, -1})
+	owner := p.opts.owner()
 	folder, err := issue.NewFolder(path, owner.UID, owner.GID)
 	if err == nil {
 		p.folder, p.path = folder, path
@@ -174,7 +173,7 @@ func (p *issuing) source() certs.Source {
 func (p *issuing) named(name string) tlsrules.Certificate {
 	for i := range p.reload.config.Certificates {
 		if c := &p.reload.config.Certificates[i]; c.Name == name {
-			host, set := strings.Trim(strings.ToLower(c.Hosts[0]), ".[]"), p.next
+			host, set := config.PlainHost(c.Hosts[0]), p.next
 			return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 				if found := set.Find(host); found != nil {
 					return &found.TLS, nil

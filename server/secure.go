@@ -167,7 +167,7 @@ func (p *certificates) openInternal() (names []string, err error) {
 		if c := &p.reload.config.Certificates[i]; isInternal(c) {
 			asked = true
 			for _, host := range c.Hosts { // as "Shop.example.org.", or "[2001:db8::7]"
-				wanted = append(wanted, strings.Trim(strings.ToLower(host), ".[]"))
+				wanted = append(wanted, config.PlainHost(host))
 			}
 		}
 	}
@@ -189,10 +189,7 @@ func (p *certificates) openInternal() (names []string, err error) {
 	if o.StateDir == "" {
 		return nil, errNoState
 	}
-	owner := Owner{-1, -1}
-	if o.Owner != nil {
-		owner = *o.Owner
-	}
+	owner := o.owner()
 	dir := filepath.Join(o.StateDir, AuthorityFolder)
 	a, err := certs.OpenAuthority(dir, owner.UID, owner.GID, append(wanted, hosts...)...)
 	if err != nil {

@@ -96,6 +96,9 @@ type Options struct {
 // Owner is a user and a group. A number below 0 stands for the process's own.
 type Owner struct{ UID, GID int }
 
+// owner returns the Owner, or numbers that stand for the user and the group of the process.
+func (o *Options) owner() Owner { return *cmp.Or(o.Owner, &Owner{-1, -1}) }
+
 // Server is a list of parts, with what they share.
 // Safe for any goroutine, except the ones of its reactors.
 type Server struct {

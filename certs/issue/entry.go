@@ -21,7 +21,7 @@ type entry struct {
 	busy    bool
 	state   state
 	next    time.Time // of the next look
-	set     time.Time // when next was set: if the clock was ahead, next is
+	set     time.Time // when next was set; in the future if the clock was set back since
 	unsaved *texts    // of held, which the Storage has not taken yet; nil: it has
 }
 

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// Values are kept in files, whose names are those of the keys.
+// Each value is kept in a file with the name of its key.
 func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	f, ctx := newFolder(t, dir), t.Context()
@@ -124,7 +124,8 @@ func TestFolder_lockExcludes(t *testing.T) {
 	}
 }
 
-// The lock of a process that lives is waited for, for as long as the context; that of a dead one is taken at once.
+// The lock of a process that lives is waited for, for as long as the context. The lock of a dead process is taken at
+// once.
 func TestFolder_lockOfDeadProcess(t *testing.T) {
 	dir := t.TempDir()
 	other := exec.Command(os.Args[0])

@@ -141,7 +141,7 @@ func (h *hanging) Store(ctx context.Context, key string, value []byte) error {
 	return h.process.Store(ctx, key, value)
 }
 
-// A Storage that hangs is one that fails: certificates are renewed in memory, and it is told.
+// A Storage that hangs counts as failed: certificates are renewed in memory, and an event tells it.
 func TestRenewer_storageHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
@@ -185,8 +185,8 @@ func TestRenewer_locksOfOthers(t *testing.T) {
 	})
 }
 
-// An authority whose certificates have hardly a life, or none, or one that has not begun, gets few orders, and takes
-// no good certificate away.
+// Certificates may live for seconds, end before they begin, or begin in the far future: their authority gets few
+// orders, and such a certificate replaces no good certificate.
 func TestRenewer_oddLives(t *testing.T) {
 	long(t)
 	for name, c := range map[string]struct {

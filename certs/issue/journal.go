@@ -44,7 +44,7 @@ type journal struct {
 // clock returns the time of the wall clock, as the Storage has it.
 func (j *journal) clock() time.Time { return j.now().Round(0).UTC() }
 
-// trouble tells that the Storage fails, once an houj.
+// trouble tells that the Storage fails, once an hour.
 func (j *journal) trouble(err error) {
 	j.mu.Lock()
 	now := j.clock()

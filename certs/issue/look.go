@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -243,8 +242,7 @@ func (s *Set) askWindow(ctx context.Context, h *held, st *state, now time.Time) 
 		st.Serial, st.Account, st.Start, st.End = h.serial, "", time.Time{}, time.Time{}
 	}
 	st.Again = now.Add(windowAgain)
-	i := slices.IndexFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == h.authority })
-	w, err := s.plan.Authorities[i].Window(ctx, h.leaf())
+	w, err := s.plan.Authorities[s.indexOf(h.authority)].Window(ctx, h.leaf())
 	if err != nil {
 		return // the window before stays
 	}

@@ -139,11 +139,16 @@ func (s *Set) listOthers(ctx context.Context) error {
 	keys, err := s.plan.Storage.List(ctx, certificatesKey, false)
 	for _, key := range keys {
 		name := path.Base(key)
-		if !slices.ContainsFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == name }) {
+		if s.indexOf(name) < 0 {
 			s.others = append(s.others, name)
 		}
 	}
 	return err
+}
+
+// indexOf returns which authority of the plan has a folder of that name; below 0: none has.
+func (s *Set) indexOf(folder string) int {
+	return slices.IndexFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == folder })
 }
 
 // found is what a Storage has of an entry.
@@ -229,7 +234,7 @@ func (s *Set) parse(e *entry, authority string, chain, key []byte, st *state) (*
 	}
 	h := s.hold(authority, lean, c)
 	_, lacks := lacking(c.Leaf, e.names)
-	i := slices.IndexFunc(s.plan.Authorities, func(a Authority) bool { return Safe(a.Key()) == h.authority })
+	i := s.indexOf(h.authority)
 	h.spare = lacks || i < 0 || kindOf(c.Leaf.PublicKey) != s.plan.Key ||
 		st.Serial == h.serial && st.Account != "" && st.Account != s.plan.Authorities[i].Account()
 	return h, nil

@@ -81,10 +81,10 @@ func Subjects(c *config.Config) (all [][]string) {
 	a := Of(c)
 	for i := range c.Certificates {
 		if own := &c.Certificates[i]; own.Cert == config.ACMECert {
-			all = append(all, lowered(own.Hosts))
+			all = append(all, namesOf(own.Hosts))
 		}
 	}
-	for _, host := range lowered(a.Hosts) {
+	for _, host := range namesOf(a.Hosts) {
 		if host != fromRoutes {
 			all = append(all, []string{host})
 		}
@@ -95,10 +95,10 @@ func Subjects(c *config.Config) (all [][]string) {
 	return all
 }
 
-func lowered(hosts []string) []string {
+func namesOf(hosts []string) []string {
 	all := make([]string, len(hosts))
 	for i, host := range hosts {
-		all[i] = strings.Trim(strings.ToLower(host), ".[]")
+		all[i] = config.PlainHost(host)
 	}
 	return all
 }
@@ -116,8 +116,8 @@ func Directory(ca string) (directory, staging string) {
 // Start implements config.Orders.
 func (e *entry) Start() { e.on = true }
 
-// Orders implements config.Orders.
-func (e *entry) Orders() bool { return e.on }
+// Any implements config.Orders.
+func (e *entry) Any() bool { return e.on }
 
 // Roots implements config.Orders.
 func (e *entry) Roots() *string { return &e.CAFile }
