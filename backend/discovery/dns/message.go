@@ -81,7 +81,8 @@ type record struct {
 	kind             dnsmessage.Type
 	ttl              time.Duration
 	addr             netip.Addr // of A and AAAA
-	target           string     // of CNAME and SRV, in lower case
+	target           string     // of CNAME, NS and SRV, in lower case
+	text             string     // of TXT
 	port             uint16
 	priority, weight uint16
 }
@@ -90,9 +91,11 @@ type record struct {
 type reply struct {
 	code       dnsmessage.RCode
 	truncated  bool
+	own        bool // the server serves the zone itself
 	answers    []record
 	additional []record
 	soa        bool          // it says for how long there is nothing
+	zone       string        // that there is nothing in
 	negative   time.Duration // so long
 }
 
@@ -106,7 +109,7 @@ func parseReply(q *question, raw []byte) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reply{code: h.RCode, truncated: h.Truncated}
+	r := &reply{code: h.RCode, truncated: h.Truncated, own: h.Authoritative}
 	if h.Truncated {
 		return r, nil // the rest is asked for again, over TCP
 	}
@@ -154,7 +157,8 @@ func section(head func() (dnsmessage.ResourceHeader, error), skip func() error, 
 // counts reports whether records of a kind are read.
 func counts(kind dnsmessage.Type) bool {
 	switch kind {
-	case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeCNAME, dnsmessage.TypeSRV, dnsmessage.TypeSOA:
+	case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeCNAME, dnsmessage.TypeSRV, dnsmessage.TypeSOA,
+		dnsmessage.TypeNS, dnsmessage.TypeTXT:
 		return true
 	}
 	return false
@@ -176,6 +180,14 @@ func body(p *dnsmessage.Parser, h dnsmessage.ResourceHeader, to *reply) (record,
 		c, err := p.CNAMEResource()
 		one.target = strings.ToLower(c.CNAME.String())
 		return one, err
+	case dnsmessage.TypeNS:
+		n, err := p.NSResource()
+		one.target = strings.ToLower(n.NS.String())
+		return one, err
+	case dnsmessage.TypeTXT:
+		t, err := p.TXTResource()
+		one.text = strings.Join(t.TXT, "")
+		return one, err
 	case dnsmessage.TypeSRV:
 		s, err := p.SRVResource()
 		one.target = strings.ToLower(s.Target.String())
@@ -184,7 +196,7 @@ func body(p *dnsmessage.Parser, h dnsmessage.ResourceHeader, to *reply) (record,
 	}
 	s, err := p.SOAResource()
 	if err == nil && to != nil {
-		to.soa, to.negative = true, min(one.ttl, seconds(s.MinTTL)) // RFC 2308 §5
+		to.soa, to.zone, to.negative = true, one.owner, min(one.ttl, seconds(s.MinTTL)) // RFC 2308 §5
 	}
 	return one, err
 }

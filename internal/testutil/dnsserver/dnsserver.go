@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +84,8 @@ func Start(t testing.TB) *Server {
 }
 
 // Answer sets the records of a full name in lower case, replacing those before: "A 30 10.0.0.1", "AAAA 30 ::1",
-// "CNAME 30 other.", "SRV 30 priority weight port target.". Without lines the name is there and has no records.
+// "CNAME 30 other.", "NS 30 server.", "TXT 30 text", "SRV 30 priority weight port target."; "SOA 60" makes it the name
+// of a zone. "*.parent." stands for names below. Without lines the name is there and has no records.
 func (s *Server) Answer(name string, lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +146,8 @@ func (s *Server) Respond(network string, query []byte) []byte {
 			how = s.failing[other]
 		}
 	}
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: h.ID, Response: true, RecursionAvailable: true},
+	m := dnsmessage.Message{Header: dnsmessage.Header{ID: h.ID, Response: true, RecursionAvailable: true,
+		Authoritative: s.zone(name) != "."},
 		Questions: []dnsmessage.Question{q}}
 	switch {
 	case how == Drop:
@@ -172,7 +175,7 @@ func (s *Server) Respond(network string, query []byte) []byte {
 func (s *Server) fill(m *dnsmessage.Message, name string, kind dnsmessage.Type, soa bool) {
 	owner, found := name, false
 	for range 20 {
-		lines, known := s.records[owner]
+		lines, known := s.lines(owner)
 		if !known {
 			m.RCode = dnsmessage.RCodeNameError
 			break
@@ -181,7 +184,7 @@ func (s *Server) fill(m *dnsmessage.Message, name string, kind dnsmessage.Type, 
 		next := ""
 		for _, line := range lines {
 			r := resource(owner + " " + line)
-			if alias, is := r.Body.(*dnsmessage.CNAMEResource); is {
+			if alias, is := r.Body.(*dnsmessage.CNAMEResource); is && kind != dnsmessage.TypeCNAME {
 				next = alias.CNAME.String()
 			} else if r.Header.Type != kind {
 				continue
@@ -196,11 +199,33 @@ func (s *Server) fill(m *dnsmessage.Message, name string, kind dnsmessage.Type, 
 		owner = next
 	}
 	if !found && soa {
-		m.Authorities = append(m.Authorities, resource(". SOA 60"))
+		m.Authorities = append(m.Authorities, resource(s.zone(owner)+" SOA 60"))
 	}
 	for _, line := range s.extra[name] {
 		m.Additionals = append(m.Additionals, resource(line))
 	}
+}
+
+// lines returns the records of a name, or of the wildcard "*.parent." that stands for it (RFC 4592 §3.3). s.mu is held.
+func (s *Server) lines(name string) (lines []string, known bool) {
+	lines, known = s.records[name]
+	for above := name; !known && above != ""; {
+		if _, above, _ = strings.Cut(above, "."); s.records[above] != nil {
+			above = "" // a wildcard is for no name below a name that is there
+		}
+		lines, known = s.records["*."+above]
+	}
+	return lines, known
+}
+
+// zone returns the name next above a name that has a SOA record, or ".". s.mu is held.
+func (s *Server) zone(name string) string {
+	for ; name != ""; _, name, _ = strings.Cut(name, ".") {
+		if slices.Contains(s.records[name], "SOA 60") {
+			return name
+		}
+	}
+	return "."
 }
 
 // resource reads "owner. TYPE TTL value…".
@@ -226,6 +251,12 @@ func resource(line string) dnsmessage.Resource {
 		scan(f[4], &r.Weight)
 		scan(f[5], &r.Port)
 		return dnsmessage.Resource{Header: h, Body: r}
+	case "NS":
+		h.Type = dnsmessage.TypeNS
+		return dnsmessage.Resource{Header: h, Body: &dnsmessage.NSResource{NS: dnsmessage.MustNewName(f[3])}}
+	case "TXT":
+		h.Type = dnsmessage.TypeTXT
+		return dnsmessage.Resource{Header: h, Body: &dnsmessage.TXTResource{TXT: f[3:]}}
 	case "SOA":
 		h.Type = dnsmessage.TypeSOA
 		root := dnsmessage.MustNewName(".")
