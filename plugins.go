@@ -19,6 +19,9 @@ type (
 	Rate    = plugin.Rate    // 100/s, as a field of a configuration
 	Secret  = plugin.Text    // a text that nobody is shown, as a field of a configuration
 	Service = plugin.Service // a protocol that is not HTTP
+
+	DNSProvider = plugin.DNSProvider // writes records into zones
+	DNSRecord   = plugin.DNSRecord   // one of them
 )
 
 // RegisterFilter adds a type of filters: [filters.NAME] of a configuration file has it as type, and its keys are the
@@ -69,6 +72,12 @@ func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Wr
 // has accepted them: a reload and an upgrade leave them alone, and a drain waits for them within grace_period.
 func RegisterService[C any](name, doc string, create func(c *C, b *Build) (*Service, error)) {
 	plugin.Register(plugin.Services, name, doc, create)
+}
+
+// RegisterDNS is RegisterFilter for [dns_providers.NAME]: dns of [acme] is NAME. It writes the records by which
+// authorities find that a host is ours.
+func RegisterDNS[C any](name, doc string, create func(c *C, b *Build) (DNSProvider, error)) {
+	plugin.Register(plugin.DNSProviders, name, doc, create)
 }
 
 // Completed returns c with the defaults of its fields, checked: what a type's function begins with, so that a program

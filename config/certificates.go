@@ -62,11 +62,26 @@ func (r *resolver) openFiles() {
 		r.openAuthorities(schema.GivenOf(e), nil, "ca", ca)
 		r.openClientPair(schema.GivenOf(e), "", cert, key)
 	}
-	orders := ordersOf(r.c)
-	r.openAuthorities(schema.GivenOf(orders), nil, "ca_file", orders.Roots())
+	openOrders(ordersOf(r.c), r)
 	openErrorPages(r)
 	if r.rep.OK() {
 		warnUncovered(r, all)
+	}
+}
+
+// openOrders opens the files of orders.
+func openOrders(orders Orders, r *resolver) {
+	g, path := schema.GivenOf(orders), orders.Program()
+	r.openAuthorities(g, nil, "ca_file", orders.Roots())
+	if path == "" {
+		return
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil && !leaveToOthers(r, err, g.At("dns"), path):
+		r.rep.Errorf(g.At("dns"), syntax.VariableHint(path), "cannot use %s: %s", syntax.QuotePath(path),
+			syntax.WithoutPath(err))
+	case err == nil && (info.IsDir() || info.Mode()&0o111 == 0):
+		r.rep.Errorf(g.At("dns"), "chmod +x "+path, "%s is no program", syntax.QuotePath(path))
 	}
 }
 

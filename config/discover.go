@@ -36,15 +36,9 @@ func (a *Discovery) Equal(b *Discovery) bool {
 		a.EmptyAfter == b.EmptyAfter
 }
 
-const (
-	sourcesMax   = 4
-	resolversMax = 8
-)
+const sourcesMax = 4
 
-var (
-	typeSources  = schema.Type{Name: "source or list", Parse: parseSourcesValue}                   // []string
-	typeResolver = schema.Type{Name: "IP address or list", Parse: parseResolverValue, Truth: true} // []netip.AddrPort
-)
+var typeSources = schema.Type{Name: "source or list", Parse: parseSourcesValue} // []string
 
 func parseSourcesValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var all []string
@@ -58,30 +52,6 @@ func parseSourcesValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 			return false
 		}
 		all = append(all, s)
-		return true
-	})
-	return all, right && d.Filled(n)
-}
-
-func parseResolverValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []netip.AddrPort
-	right := d.Each(n, "the address of a DNS server", func(c *syntax.Node, s string) bool {
-		server, err := netip.ParseAddrPort(s)
-		if err != nil {
-			var ip netip.Addr
-			ip, err = netip.ParseAddr(strings.Trim(s, "[]"))
-			server = netip.AddrPortFrom(ip, 53)
-		}
-		switch {
-		case err != nil || server.Port() == 0:
-			d.Report.Errorf(c.Value, `write one such as "10.0.0.53"`, "%s is not the IP address of a DNS server",
-				syntax.Quote(s))
-			return false
-		case len(all) == resolversMax:
-			d.Report.Errorf(c.Value, "", "%d DNS servers are enough", resolversMax)
-			return false
-		}
-		all = append(all, server)
 		return true
 	})
 	return all, right && d.Filled(n)

@@ -66,7 +66,7 @@ var tags = sync.OnceValue(func() *schema.Tags {
 		"*float64":             {Type: TypeSample},
 		"*route.ClientCert":    {Type: value.TypeClientCert},
 		"[]config.StatusRange": {Type: typeStatuses, Plain: true},
-		"[]netip.AddrPort":     {Type: typeResolver, Plain: true},
+		"[]netip.AddrPort":     {Type: value.TypeResolver, Plain: true},
 		"[]tls.CurveID":        {Type: typeCurves, Plain: true, Enum: curveNames()},
 		"[]uint16":             {Type: typeCiphers, Plain: true},
 		"[]value.Address":      {Type: value.TypeListen, Plain: true},

@@ -10,6 +10,7 @@ type Orders interface {
 	Order(host string) bool                 // takes a host of a route that no certificate is for, if it may
 	Wrong(host string) (wrong, hint string) // why no certificate is to be had for a host
 	Roots() *string                         // the file that ca_file names
+	Program() string                        // the program that dns names; "": none
 }
 
 // ordersOf returns the section of Orders, or a stand-in where no package has registered it.
@@ -27,6 +28,7 @@ func (*noOrders) Any() bool                     { return false }
 func (*noOrders) Order(string) bool             { return false }
 func (*noOrders) Wrong(string) (string, string) { return "", "" }
 func (*noOrders) Roots() *string                { return new(string) }
+func (*noOrders) Program() string               { return "" }
 
 // checkOrdered checks an entry whose certificate is ordered.
 func checkOrdered(e *certificateEntry, orders Orders, rep *Report) {

@@ -1,6 +1,10 @@
 package plugin
 
-import "github.com/edge-proxy/edge/engine"
+import (
+	"context"
+
+	"github.com/edge-proxy/edge/engine"
+)
 
 // Kind is what the values of some types are for. Immutable.
 type Kind struct {
@@ -10,7 +14,8 @@ type Kind struct {
 }
 
 // Kinds are all of them, in the order of the reference page.
-var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services}
+var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services,
+	DNSProviders}
 
 // Each kind has a section of a configuration: see config/plugins.
 var (
@@ -21,6 +26,7 @@ var (
 	LogSinks          = &Kind{Name: "log sink", Section: "log_sinks"}
 	ConnectionFilters = &Kind{Name: "connection filter", Section: "connection_filters"}
 	Services          = &Kind{Name: "service", Section: "services"}
+	DNSProviders      = &Kind{Name: "DNS provider", Section: "dns_providers"}
 )
 
 // Service is the value of a service: a protocol that is not HTTP, at addresses of its own.
@@ -31,6 +37,22 @@ type Service struct {
 	// ClientFirst says that clients speak first: a connection is then accepted with its first bytes, and an idle one
 	// costs nothing. With TLS it is always so.
 	ClientFirst bool
+}
+
+// DNSProvider is the value of a DNS provider: it writes the records of proofs by dns-01 (RFC 8555 §8.4) into zones. Its
+// methods are called on any goroutine, several at a time, and may block until ctx ends. A panic is an error.
+type DNSProvider interface {
+	// Present adds r to the records of its name, of which others stay. After an error CleanUp is called as well.
+	Present(ctx context.Context, r DNSRecord) error
+	// CleanUp removes r alone. It is no error that there is no such record.
+	CleanUp(ctx context.Context, r DNSRecord) error
+}
+
+// DNSRecord is a TXT record. Names are full, in lower case, with the last dot.
+type DNSRecord struct {
+	Zone string // "example.org."
+	Name string // "_acme-challenge.www.example.org.", or where its aliases lead
+	Text string
 }
 
 // MarshalText makes the kind readable in JSON.

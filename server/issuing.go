@@ -28,6 +28,8 @@ import (
 type issuing struct {
 	nothing
 	*shared
+	definitions *definitions
+
 	challenges issue.Challenges
 	renewer    *issue.Renewer // made for the first configuration that orders any
 	folder     *issue.Folder
@@ -122,6 +124,9 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 		}
 	}
 	o := acme.Options{Email: of.Email, Profile: of.Profile, Storage: storage, Challenges: &p.challenges}
+	if o.DNS, err = makeZones(of, p.definitions); err != nil {
+		return nil, err
+	}
 	if of.Challenge != "auto" {
 		o.Kinds = []string{of.Challenge}
 	}

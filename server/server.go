@@ -187,7 +187,7 @@ func (s *Server) assemble() {
 	s.logs = accessLogs{shared: &s.shared, definitions: &s.definitions}
 	s.traces.shared, s.traces.logs = &s.shared, &s.logs
 	s.program.shared = &s.shared
-	s.issuing.shared = &s.shared
+	s.issuing.shared, s.issuing.definitions = &s.shared, &s.definitions
 	s.certificates.shared, s.certificates.issuing = &s.shared, &s.issuing
 	s.certificates.tickets = certs.NewTickets(s.opts.TicketKeys, s.counters.CountRotation)
 	s.certificates.trust = certs.Follow(watchEvery, s.trustChanged)

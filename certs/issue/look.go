@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	lockWait    = time.Minute // for another replica
-	orderTime   = 5 * time.Minute
+	lockWait    = time.Minute      // for another replica
+	orderTime   = 10 * time.Minute // records of proofs may need some to spread
 	windowTime  = 30 * time.Second
 	storageTime = 30 * time.Second
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/certs/issue/acme"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -37,7 +38,7 @@ type ACME struct {
 	// system trusts.
 	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
 	// Folder of accounts and certificates, as certmagic and Caddy keep them. Default: `acme` in the state folder.
-	Storage string `edge:"storage" kind:"folder" example:"/srv/edge/acme"`
+	Storage string `edge:"storage" kind:"folder" example:"/srv/edge/acme" local:"true"`
 	// Identifier of the customer that the account is bound to, as the authority tells it (EAB).
 	KID string `edge:"eab.kid" example:"kid-1"`
 	// Key of `eab.kid` in base64url.
@@ -47,8 +48,16 @@ type ACME struct {
 	// Profile of certificates, a word of the authority. Default: `shortlived` for addresses where it is offered.
 	Profile string `edge:"profile" example:"tlsserver"`
 	// Proof that a host is ours. `http-01`: a request to port 80 of the host. `tls-alpn-01`: a handshake at its port
-	// 443. `auto`: either of them.
-	Challenge string `edge:"challenge" enum:"auto http-01 tls-alpn-01" default:"auto" example:"http-01"`
+	// 443. `dns-01`: a record in its zone, as `dns` says. `auto`: `dns-01` where `dns` is set, else `http-01` or
+	// `tls-alpn-01`.
+	Challenge string `edge:"challenge" enum:"auto http-01 tls-alpn-01 dns-01" default:"auto" example:"http-01"`
+	// Writer of the records for `dns-01`, which hosts with a star need: a name of `[dns_providers]`, or the absolute
+	// path of a program. See [proofs by DNS](acme.md#proofs-by-dns).
+	// Example: "/etc/edge/dns-hook"
+	DNS string `edge:"dns" local:"true"`
+	// DNS servers that are asked for the zones of hosts; default: the servers of `/etc/resolv.conf`.
+	// Example: ["9.9.9.9", "1.1.1.1"]
+	Resolver []netip.AddrPort `edge:"resolver" kind:"resolver"`
 	// Port of ours that port 80 of the hosts leads to.
 	HTTPPort int `edge:"http_port" default:"80" min:"1" max:"65535" example:"8080"`
 	// Port of ours that port 443 of the hosts leads to.
@@ -90,7 +99,10 @@ func Subjects(c *config.Config) (all [][]string) {
 		}
 	}
 	for _, host := range a.routes {
-		all = append(all, []string{host})
+		_, parent, _ := strings.Cut(host, ".")
+		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) && !slices.Contains(a.Hosts, star) {
+			all = append(all, []string{host})
+		}
 	}
 	return all
 }
@@ -125,7 +137,7 @@ func (e *entry) Roots() *string { return &e.CAFile }
 // Order implements config.Orders.
 func (e *entry) Order(host string) bool {
 	host = strings.Trim(host, "[]")
-	if !e.on || !slices.Contains(e.Hosts, fromRoutes) || host == "" || strings.HasPrefix(host, "*") || !e.may(host) {
+	if !e.on || !slices.Contains(e.Hosts, fromRoutes) || host == "" || host[0] == '*' && e.DNS == "" || !e.may(host) {
 		return false
 	}
 	if !slices.Contains(e.routes, host) {
@@ -139,9 +151,9 @@ func (e *entry) Wrong(host string) (wrong, hint string) {
 	switch h, wrong, hint := value.ParseHost(host, ""); {
 	case wrong != "" || h == "":
 		return syntax.Quote(host) + " is not a host", hint
-	case strings.HasPrefix(host, "*"):
-		return syntax.Quote(host) + ": a certificate with a star needs a proof by DNS, which edge does not have yet",
-			"name each host, or the files of a certificate"
+	case host[0] == '*' && e.DNS == "":
+		return syntax.Quote(host) + ": a certificate with a star needs a proof by DNS",
+			"set dns in [acme] to what writes the records, or name each host"
 	case !e.may(strings.Trim(host, "[]")):
 		return "no authority on the Internet vouches for " + syntax.Quote(host),
 			`cert = "internal" makes a certificate for it`
@@ -219,8 +231,10 @@ func check(doc *schema.Document, c *config.Config) {
 	if e == nil || !e.on || !doc.Report.OK() {
 		return
 	}
+	checkDNS(doc, e, c)
 	plain, secured := e.ports(c)
 	switch {
+	case e.DNS != "" && e.Challenge == "auto" || e.Challenge == "dns-01":
 	case e.Challenge == "http-01" && !plain:
 		doc.Report.Errorf(e.At("challenge"), e.plainHint(), "no plain listener is at port %d", e.HTTPPort)
 	case e.Challenge == "tls-alpn-01" && !secured:
@@ -230,7 +244,7 @@ func check(doc *schema.Document, c *config.Config) {
 		doc.Report.Warnf(codeNoPort, e.Place(""), e.plainHint(), "no listener is at port %d or %d, where authorities "+
 			"look for a proof", e.HTTPPort, e.HTTPSPort)
 	}
-	exact := func(r config.Route) bool { return r.Host != "" && r.Host[0] != '*' }
+	exact := func(r config.Route) bool { return r.Host != "" && (r.Host[0] != '*' || e.DNS != "") }
 	const noHost = "no route has an exact host"
 	const hostHint = `write a route with host = "www.example.org", or name the host here`
 	switch {
@@ -240,6 +254,30 @@ func check(doc *schema.Document, c *config.Config) {
 	case len(Subjects(c)) == 0:
 		doc.Report.Warnf(codeNoHost, e.Place("hosts"), hostHint, noHost+": no certificate is ordered")
 	}
+}
+
+// checkDNS checks what is said about proofs by DNS.
+func checkDNS(doc *schema.Document, e *entry, c *config.Config) {
+	plugins.DNSProviders.WarnUnused(doc, []string{e.DNS})
+	names, _ := plugins.DNSProviders.Names(doc)
+	switch {
+	case e.DNS == "" && e.Challenge == "dns-01":
+		doc.Report.Errorf(e.At("challenge"), `add dns = "/path/of/a/program", or a name of [dns_providers]`,
+			"nothing says what writes the records of proofs by DNS")
+	case e.Program() != "" && c.Global.Lockdown != config.LockdownOff:
+		doc.Report.Errorf(e.At("dns"), "use a type of [dns_providers]", "lockdown lets no other program start")
+	case e.DNS != "" && e.Program() == "" && !slices.Contains(names, e.DNS):
+		doc.Report.Errorf(e.At("dns"), syntax.DidYouMean(e.DNS, names),
+			"there is no [dns_providers.%s], and it is no absolute path", e.DNS)
+	}
+}
+
+// Program implements config.Orders.
+func (a *ACME) Program() string {
+	if strings.HasPrefix(a.DNS, "/") {
+		return a.DNS
+	}
+	return ""
 }
 
 func (a *ACME) plainHint() string {

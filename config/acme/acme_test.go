@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // load reads a configuration with listeners at the ports 80 and 443, as edge check does.
@@ -42,6 +45,16 @@ dest = "127.0.0.1:1"
 `
 )
 
+// provider has the keys of a type of DNS providers.
+type provider struct {
+	Zone string `edge:"zone" doc:"A zone that there may be."`
+}
+
+func init() {
+	plugin.Register(plugin.DNSProviders, "hook", "Writes nothing.",
+		func(*provider, *plugin.Build) (plugin.DNSProvider, error) { return nil, errors.ErrUnsupported })
+}
+
 // Exact hosts of routes are ordered, hosts of an entry in one certificate, and private names are not.
 func TestSubjects(t *testing.T) {
 	for text, want := range map[string]string{
@@ -51,6 +64,11 @@ func TestSubjects(t *testing.T) {
 			"[example.org] [192.0.2.1]]",
 		ports + "[[certificates]]\ncert = \"acme\"\nhosts = [\"Example.org\", \"www.example.org\"]\n": "" +
 			"[[example.org www.example.org] [192.0.2.1]]",
+		ports + "[acme]\ndns = \"/bin/true\"\n": "[[example.org] [*.example.org] [192.0.2.1]]",
+		ports + "[acme]\ndns = \"/bin/true\"\nhosts = [\"from-routes\", \"*.A.example.org\"]\n": "[[*.a.example.org] " +
+			"[example.org] [*.example.org] [192.0.2.1]]",
+		ports + "[acme]\ndns = \"/bin/true\"\n[[certificates]]\ncert = \"acme\"\nhosts = \"*.example.org\"\n": "" +
+			"[[*.example.org] [example.org] [192.0.2.1]]",
 		ports + "[acme]\nca = \"https://ca.internal/dir\"\n": "[[www.example.org] [example.org] [app.localhost] " +
 			"[10.0.0.1] [intranet] [192.0.2.1]]",
 	} {
@@ -73,25 +91,59 @@ func TestOf_nothing(t *testing.T) {
 	}
 }
 
+// With a writer of records no port has to be reachable, and it is no file of a client that sends a configuration.
+func TestCheck_dns(t *testing.T) {
+	text := "[https]\nlisten = \":8443\"\n[acme]\nstorage = \"/srv/acme\"\ndns = "
+	for _, dns := range []string{`"/bin/true"`, "\"hook\"\n[dns_providers.hook]\ntype = \"hook\""} {
+		c, rep := load(t, text+dns+routes)
+		if c == nil || slices.ContainsFunc(rep.Warnings, func(w config.Problem) bool { return w.Code == codeNoPort }) {
+			t.Errorf("%v, %v", rep.Errors, rep.Warnings)
+		}
+	}
+	name := filepath.Join(t.TempDir(), "edge.toml")
+	sent := schema.Text{Path: name, Real: name, Text: []byte(text + `"/bin/true"` + routes)}
+	_, rep := config.Options{Sent: &config.Sent{Known: config.Namings{}}, Record: &config.Files{},
+		Kept: &config.Files{Main: name, Texts: []schema.Text{sent}}}.Load(name)
+	for _, name := range []string{`"/bin/true"`, `"/srv/acme"`} {
+		if !slices.ContainsFunc(rep.Errors, func(e config.Problem) bool {
+			return strings.Contains(e.Message, "may not name "+name)
+		}) {
+			t.Errorf("%s: %v", name, rep.Errors)
+		}
+	}
+}
+
 // Each mistake is reported at its place, with what to write.
 func TestCheck_mistakes(t *testing.T) {
 	entry := ports + routes + "[[certificates]]\ncert = \"acme\"\n"
 	acme := ports + routes + "[acme]\n"
+	hook := "\n[dns_providers.hook]\ntype = \"hook\"\nzone = \"example.org\"\n"
 	everything := "\n[[routes]]\npattern = \"/*\"\ndest = \"127.0.0.1:1\""
 	for text, want := range map[string][2]string{
 		entry:                             {"nothing says which hosts", "add hosts"},
-		entry + `hosts = "*.example.org"`: {"needs a proof by DNS", "name each host"},
+		entry + `hosts = "*.example.org"`: {"needs a proof by DNS", "set dns in [acme]"},
 		entry + `hosts = "app.internal"`:  {"no authority on the Internet vouches", `cert = "internal"`},
 		entry + `hosts = "a b"`:           {`"a b" is not a host`, ""},
 		entry + "hosts = \"a.example.org\"\nkey = \"a.key\"": {"makes its own key", "leave it out"},
 		entry + "hosts = \"a.example.org\"\nwhen = 'client.ip in {10.0.0.0/8}'": {
 			"for all handshakes", "leave it out"},
-		acme + `ca = "letsencript"`:                            {"is no authority", `did you mean "letsencrypt"`},
-		acme + `ca = "http://ca.test/dir"`:                     {"is no authority", ""},
-		acme + `ca = ["google", "google"]`:                     {"is there twice", "leave it out"},
-		acme + `ca = "zerossl"`:                                {"ZeroSSL wants an e-mail", "add email"},
-		acme + `ca_file = "none.pem"`:                          {"cannot use", ""},
-		acme + `hosts = "*.example.org"`:                       {"needs a proof by DNS", ""},
+		acme + `ca = "letsencript"`:        {"is no authority", `did you mean "letsencrypt"`},
+		acme + `ca = "http://ca.test/dir"`: {"is no authority", ""},
+		acme + `ca = ["google", "google"]`: {"is there twice", "leave it out"},
+		acme + `ca = "zerossl"`:            {"ZeroSSL wants an e-mail", "add email"},
+		acme + `ca_file = "none.pem"`:      {"cannot use", ""},
+		acme + `hosts = "*.example.org"`:   {"needs a proof by DNS", ""},
+		acme + `challenge = "dns-01"`:      {"nothing says what writes the records", "add dns"},
+		acme + `dns = "hoook"` + hook:      {"there is no [dns_providers.hoook]", ""},
+		acme + `dns = "hook"`:              {"there is no [dns_providers.hook]", ""},
+		acme + `dns = "/none/hook"`:        {"cannot use", ""},
+		acme + `dns = "/etc/passwd"`:       {"is no program", "chmod +x /etc/passwd"},
+		acme + `dns = "/etc"`:              {"is no program", ""},
+		"[global]\nlockdown = true\n" + acme + `dns = "/bin/true"`: {"lockdown lets no other program start",
+			"[dns_providers]"},
+		acme + "dns = \"/bin/true\"\nhosts = \"*.internal\"":   {"no authority on the Internet vouches", ""},
+		acme + "dns = \"/bin/true\"\nhosts = \"*\"":            {"is not a host", ""},
+		acme + "dns = \"/bin/true\"\nresolver = \"ns.test\"":   {"is not the IP address of a DNS server", ""},
 		acme + `eab = { kid = "a" }`:                           {"kid and hmac", ""},
 		acme + `eab = { kid = "a", hmac = "secret/+" }`:        {"no key in base64url", ""},
 		ports + "[acme]\nhosts = \"from-routes\"" + everything: {"no route has an exact host", "write a route"},
@@ -102,7 +154,7 @@ func TestCheck_mistakes(t *testing.T) {
 		_, rep := load(t, text)
 		if len(rep.Errors) != 1 || !strings.Contains(rep.Errors[0].Message, want[0]) ||
 			!strings.Contains(rep.Errors[0].Hint, want[1]) || rep.Errors[0].Line == 0 {
-			t.Errorf("%s\n%v\nwant %v", text[max(0, len(text)-80):], rep.Errors, want)
+			t.Errorf("%s\n%+v\nwant %v", text[max(0, len(text)-80):], rep.Errors, want)
 		}
 		if strings.Contains(fmt.Sprint(rep.Errors), "secret/+") {
 			t.Error("a secret is shown")
@@ -111,6 +163,7 @@ func TestCheck_mistakes(t *testing.T) {
 	for text, code := range map[string]string{
 		ports + "cert = \"acme\"" + everything:                    codeNoHost,
 		"[https]\nlisten = \":8443\"\ncert = \"acme\"\n" + routes: codeNoPort,
+		ports + routes + "[acme]" + hook:                          "unused-dns-provider",
 	} {
 		_, rep := load(t, text)
 		has := func(w config.Problem) bool { return w.Code == code }

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 //go:embed acme.go
@@ -14,7 +15,7 @@ var source embed.FS
 
 func keyTypes() *schema.Tags {
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
-		"eab_key": {Type: typeKey, Plain: true},
+		"eab_key": {Type: typeKey, Plain: true}, "resolver": {Type: value.TypeResolver, Plain: true},
 	}}
 }
 

@@ -28,7 +28,8 @@ type Kind struct {
 }
 
 // Kinds are all of them, in the order of the reference page.
-var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services}
+var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services,
+	DNSProviders}
 
 // Each kind has the section of its name.
 var (
@@ -105,12 +106,23 @@ var (
 		Use:    "name it in \"discover\" of an upstream",
 		Unused: "No upstream names a discoverer: it is not made.",
 	}
+
+	DNSProviders = &Kind{
+		Kind: plugin.DNSProviders,
+		Doc: "Writers of the records for [proofs by DNS](acme.md#proofs-by-dns), by the names under which `dns` of " +
+			"`[acme]` names them. The types come from [modules](plugins.md#dns-providers).",
+		Does:   "Type of the DNS provider, of a module that the program was built with.",
+		Use:    "name it in \"dns\" of [acme]",
+		Unused: "`dns` of `[acme]` does not name a DNS provider: it is not made.",
+	}
 )
 
 func (k *Kind) find(name string) *plugin.Type { return plugin.TypeNamed(k.Kind, name) }
 
 // unusedCode is the code of the warning of an unused one.
-func (k *Kind) unusedCode() string { return "unused-" + strings.ReplaceAll(k.Name, " ", "-") }
+func (k *Kind) unusedCode() string {
+	return "unused-" + strings.ToLower(strings.ReplaceAll(k.Name, " ", "-"))
+}
 
 // Sections returns the sections of all kinds, with the types that were registered.
 func Sections() (all []*schema.Section) {

@@ -2,6 +2,7 @@ package value
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,8 @@ var (
 	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
 
 	TypeLogPath = schema.Type{Name: "string", Parse: parseLogPath} // string
+
+	TypeResolver = schema.Type{Name: "IP address or list", Parse: parseResolverValue, Truth: true} // []netip.AddrPort
 
 	TypeAccessLog = schema.Type{Name: "path, false or a table", Parse: parseAccessLog, Truth: true, Text: true} // Where
 )
@@ -273,6 +276,32 @@ func ParseTexts(d *schema.Decoder, n *syntax.Node, wrong func(*syntax.Node) (wro
 			return true
 		}
 		return false
+	})
+	return all, right && d.Filled(n)
+}
+
+const resolversMax = 8
+
+func parseResolverValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	var all []netip.AddrPort
+	right := d.Each(n, "the address of a DNS server", func(c *syntax.Node, s string) bool {
+		server, err := netip.ParseAddrPort(s)
+		if err != nil {
+			var ip netip.Addr
+			ip, err = netip.ParseAddr(strings.Trim(s, "[]"))
+			server = netip.AddrPortFrom(ip, 53)
+		}
+		switch {
+		case err != nil || server.Port() == 0:
+			d.Report.Errorf(c.Value, `write one such as "10.0.0.53"`, "%s is not the IP address of a DNS server",
+				syntax.Quote(s))
+			return false
+		case len(all) == resolversMax:
+			d.Report.Errorf(c.Value, "", "%d DNS servers are enough", resolversMax)
+			return false
+		}
+		all = append(all, server)
+		return true
 	})
 	return all, right && d.Filled(n)
 }

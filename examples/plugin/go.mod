@@ -2,7 +2,11 @@ module example.com/tenant
 
 go 1.26.0
 
-require github.com/edge-proxy/edge v0.0.0
+require (
+	github.com/edge-proxy/edge v0.0.0
+	github.com/libdns/libdns v1.1.1
+	github.com/miekg/dns v1.1.73
+)
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

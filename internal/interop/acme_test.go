@@ -65,6 +65,7 @@ type pebbleOptions struct {
 	eab       map[string]string
 	profiles  map[string]ca.Profile
 	http, tls string // addresses of another server, where proofs are; empty: p answers
+	names     string // the address of a DNS server; empty: one that knows all names
 
 	before func(w http.ResponseWriter, r *http.Request) (done bool) // of pebble
 }
@@ -77,6 +78,9 @@ func newPebble(t *testing.T, o pebbleOptions) *pebble {
 		p.httpPort, p.tlsPort = portOf(t, o.http), portOf(t, o.tls)
 	} else {
 		p.answer(t)
+	}
+	if o.names != "" {
+		p.names = o.names
 	}
 	p.restart(t, o)
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))

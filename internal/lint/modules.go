@@ -20,6 +20,8 @@ var moduleHomes = map[string][]string{
 	"github.com/getsentry/sentry-go":          {"cmd/edge/report"},
 	"github.com/smallstep/truststore":         {"cmd/edge/trust"},
 	"github.com/mholt/acmez/v3":               {"certs/issue/acme"},
+	"github.com/libdns/libdns":                {"examples/plugin"},
+	"github.com/miekg/dns":                    {"examples/plugin"},
 	"github.com/klauspost/compress":           {"internal/testutil", "proxy/compress", "server/process/rotate"},
 	"github.com/oschwald/maxminddb-golang/v2": {"lang/geo/mmdb"},
 	"github.com/spf13/cobra":                  {"cmd"},

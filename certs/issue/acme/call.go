@@ -27,6 +27,7 @@ const (
 	answerBytesMax = 1 << 20 // of an authority; a chain has some 4 KiB
 	answerMax      = 30 * time.Second
 	proofMax       = 2 * time.Minute    // for one name, from the authority's yes to its verdict
+	removeMax      = 30 * time.Second   // for all proofs of an order
 	pollMax        = time.Minute        // between two looks at an order, whatever Retry-After says
 	earlyMax       = 7 * 24 * time.Hour // a longer Retry-After is a mistake
 	textMax        = 500                // bytes of an error
@@ -49,17 +50,18 @@ type call struct {
 	*authority
 	client    *acmez.Client
 	known     *directory
-	presented []func() // remove what Challenges have
+	presented []func(ctx context.Context) // remove proofs
+	records   map[string]Record           // that are presented, by the token of the challenge
 
 	status int           // of the last answer with an error and Retry-After
 	after  time.Duration // its Retry-After
 }
 
-// begin makes a call, which end ends.
-func (a *authority) begin() *call {
-	c := &call{authority: a}
+// begin makes a call with these kinds of proofs, which end ends.
+func (a *authority) begin(kinds []string) *call {
+	c := &call{authority: a, records: make(map[string]Record)}
 	solvers := make(map[string]acmez.Solver)
-	for _, kind := range a.o.Kinds {
+	for _, kind := range kinds {
 		solvers[kind] = c
 	}
 	c.client = &acmez.Client{ChallengeSolvers: solvers, Client: &acme.Client{
@@ -71,8 +73,10 @@ func (a *authority) begin() *call {
 
 // end removes proofs, also after the end of a context, and closes connections.
 func (c *call) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), removeMax)
+	defer cancel()
 	for _, remove := range slices.Backward(c.presented) {
-		remove()
+		remove(ctx)
 	}
 	c.web.CloseIdleConnections()
 }
@@ -172,23 +176,40 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 // Present has a proof answered until end. The name of an address is its reverse name (RFC 8738 §6).
-func (c *call) Present(_ context.Context, proof acme.Challenge) error {
-	answers := c.o.Challenges
-	if proof.Type == acme.ChallengeTypeHTTP01 {
+func (c *call) Present(ctx context.Context, proof acme.Challenge) error {
+	answers, remove := c.o.Challenges, func(context.Context) {}
+	switch proof.Type {
+	case acme.ChallengeTypeHTTP01:
 		answers.PresentToken(proof.Token, proof.KeyAuthorization)
-		c.presented = append(c.presented, func() { answers.RemoveToken(proof.Token) })
-		return nil
+		remove = func(context.Context) { answers.RemoveToken(proof.Token) }
+	case acme.ChallengeTypeDNS01:
+		record, err := c.o.DNS.Present(ctx, proof.DNS01TXTRecordName(), proof.DNS01KeyAuthorization())
+		if err != nil {
+			return err
+		}
+		c.records[proof.Token] = record
+		remove = record.Remove
+	default:
+		with, err := acmez.TLSALPN01ChallengeCert(proof)
+		if err != nil {
+			return err
+		}
+		name := strings.ToLower(proof.Identifier.Value)
+		if address, err := netip.ParseAddr(name); err == nil {
+			name = reverseName(address)
+		}
+		answers.PresentCertificate(name, with)
+		remove = func(context.Context) { answers.RemoveCertificate(name, with) }
 	}
-	with, err := acmez.TLSALPN01ChallengeCert(proof)
-	if err != nil {
-		return err
+	c.presented = append(c.presented, remove)
+	return nil
+}
+
+// Wait waits until authorities find the record of a proof by DNS.
+func (c *call) Wait(ctx context.Context, proof acme.Challenge) error {
+	if record := c.records[proof.Token]; record != nil {
+		return record.Wait(ctx)
 	}
-	name := strings.ToLower(proof.Identifier.Value)
-	if address, err := netip.ParseAddr(name); err == nil {
-		name = reverseName(address)
-	}
-	answers.PresentCertificate(name, with)
-	c.presented = append(c.presented, func() { answers.RemoveCertificate(name, with) })
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/mholt/acmez/v3"
@@ -28,8 +29,12 @@ func New(o Options) (*Issuer, error) {
 	o.Directory = cmp.Or(o.Directory, letsEncrypt)
 	o.Email = strings.ToLower(strings.TrimSpace(o.Email))
 	o.EAB.MAC = strings.TrimRight(o.EAB.MAC, "=")
-	if len(o.Kinds) == 0 {
-		o.Kinds = []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01}
+	switch {
+	case len(o.Kinds) > 0:
+	case o.DNS != nil:
+		o.Kinds = []string{acme.ChallengeTypeDNS01}
+	default:
+		o.Kinds = dialing
 	}
 	u, err := url.Parse(o.Directory)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
@@ -59,12 +64,11 @@ func (i *Issuer) Account() string { return strings.TrimSpace(i.at.o.Email + " " 
 
 // Issue gets a certificate, see issue.Issuer. Its Meta is certmagic's issuer_data.
 func (i *Issuer) Issue(ctx context.Context, o *issue.Order) (*issue.Issued, error) {
-	for _, name := range o.Names {
-		if strings.HasPrefix(name, "*.") {
-			return nil, fmt.Errorf("%s: authorities give wildcards for dns-01 alone", name)
-		}
+	kinds, err := i.at.kindsFor(o)
+	if err != nil {
+		return nil, err
 	}
-	c := i.at.begin()
+	c := i.at.begin(kinds)
 	defer c.end()
 	got, err := c.obtain(ctx, o)
 	if err != nil {
@@ -74,9 +78,29 @@ func (i *Issuer) Issue(ctx context.Context, o *issue.Order) (*issue.Issued, erro
 	return &issue.Issued{Chain: got.ChainPEM, Meta: meta}, err
 }
 
+// dialing are the proofs for which authorities connect to the host.
+var dialing = []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01}
+
+// kindsFor returns the kinds of proofs for an order. dns-01 is for names alone (RFC 8738 §7), and for wildcards is
+// nothing else.
+func (a *authority) kindsFor(o *issue.Order) ([]string, error) {
+	kinds, records := a.o.Kinds, []string{acme.ChallengeTypeDNS01}
+	if len(o.CSR.IPAddresses) > 0 && slices.Equal(kinds, records) {
+		return slices.Concat(dialing, records), nil
+	}
+	i := slices.IndexFunc(o.Names, func(name string) bool { return strings.HasPrefix(name, "*.") })
+	switch {
+	case i < 0 || slices.Contains(kinds, records[0]):
+		return kinds, nil
+	case a.o.DNS == nil:
+		return nil, fmt.Errorf("%s: authorities give wildcards for dns-01 alone", o.Names[i])
+	}
+	return slices.Concat(kinds, records), nil
+}
+
 // Window asks for the window of a certificate (RFC 9773), see issue.Issuer.
 func (i *Issuer) Window(ctx context.Context, leaf *x509.Certificate) (issue.Window, error) {
-	c := i.at.begin()
+	c := i.at.begin(nil)
 	defer c.end()
 	d, err := c.directory(ctx)
 	if err != nil || d.RenewalInfo == "" {

@@ -75,7 +75,8 @@ func TestNew_refuses(t *testing.T) {
 
 func TestIssue_wildcard(t *testing.T) {
 	i, _ := New(Options{})
-	_, err := i.Issue(t.Context(), &issue.Order{Names: []string{"a.test", "*.a.test"}}) // nobody is asked
+	// Nobody is asked.
+	_, err := i.Issue(t.Context(), &issue.Order{Names: []string{"a.test", "*.a.test"}, CSR: order.CSR})
 	if err == nil || err.Error() != "*.a.test: authorities give wildcards for dns-01 alone" {
 		t.Error(err)
 	}
@@ -165,7 +166,7 @@ func TestDirectory_deadAuthorityHoldsNobodyUp(t *testing.T) {
 		io.WriteString(w, `{"newNonce":"`+u+`/1","newAccount":"`+u+`/2","newOrder":"`+u+`/3","renewalInfo":"`+u+`/4"}`)
 	})
 	for range 3 {
-		c := alive.at.begin()
+		c := alive.at.begin(nil)
 		here, err := c.directory(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +195,7 @@ func TestBinding_ofZeroSSL(t *testing.T) {
 		io.WriteString(w, answer)
 	})
 	i.at.bindings = i.at.o.Directory
-	c := i.at.begin()
+	c := i.at.begin(nil)
 	defer c.end()
 	if eab, err := c.binding(t.Context()); err != nil || eab != (acmez.EAB{KeyID: "kid", MACKey: "bWFj"}) {
 		t.Errorf("%v, %v", eab, err)
@@ -227,7 +228,7 @@ func TestRoundTrip_pauses(t *testing.T) {
 				w.Header().Del("Retry-After")
 			}
 		})
-		c := i.at.begin()
+		c := i.at.begin(nil)
 		for _, method := range []string{http.MethodPost, http.MethodGet} {
 			r, _ := http.NewRequestWithContext(t.Context(), method, i.at.o.Directory, nil)
 			resp, err := c.client.HTTPClient.Do(r)

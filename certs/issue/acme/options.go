@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"context"
 	"crypto/x509"
 	"log/slog"
 
@@ -29,11 +30,24 @@ type Options struct {
 	Email      string         // default: none
 	EAB        EAB            // default: none, at ZeroSSL by the e-mail address
 	Profile    string         // default: "shortlived" for addresses where it is offered, else the authority's choice
-	Kinds      []string       // of proofs: "http-01", "tls-alpn-01"; default both
+	Kinds      []string       // of proofs: "http-01", "tls-alpn-01", "dns-01"; default: this with DNS, else the others
+	DNS        DNS            // for "dns-01", which wildcards have in any case; nil: there is none
 	Roots      *x509.CertPool // that sign for the directory; default: the system's
 	Logger     *slog.Logger   // default: none
 	Storage    issue.Storage
 	Challenges *issue.Challenges
+}
+
+// DNS has TXT records presented for proofs by dns-01 (RFC 8555 §8.4). Safe for any goroutine.
+type DNS interface {
+	// Present adds a record with this text to the records of a name. After an error there is none with it.
+	Present(ctx context.Context, name, text string) (Record, error)
+}
+
+// Record is one TXT record that is presented. Owned by the goroutine that has presented it.
+type Record interface {
+	Wait(ctx context.Context) error // until authorities find it
+	Remove(ctx context.Context)     // once, and also after an error of Wait
 }
 
 // EAB binds an account to a customer that an authority knows already (RFC 8555 §7.3.4).

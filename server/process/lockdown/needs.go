@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/acme"
 	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
@@ -187,6 +188,9 @@ func (n *Needs) addNamed(o *Options) {
 	}
 	if path := server.ACMEPath(o.Config, o.StateDir); path != "" {
 		n.add(Need{Key: "acme.storage", Path: path, Access: Write, Folder: true})
+	}
+	if of := acme.Of(o.Config); of != nil && of.Program() != "" {
+		n.add(Need{Key: "acme.dns", Path: of.Program(), Access: Execute})
 	}
 	if g := &o.Config.Global; o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})

@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+	"github.com/edge-proxy/edge/plugin"
+)
+
+// script writes a program of the shell.
+func script(t *testing.T, format string, args ...any) hook {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hook")
+	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return hook(path)
+}
+
+var aRecord = plugin.DNSRecord{Zone: "example.org.", Name: "_acme-challenge.www.example.org.", Text: "a-text"}
+
+// A program has the record by its arguments and its environment.
+func TestHook_arguments(t *testing.T) {
+	t.Setenv("EDGE_TEST_TOKEN", "secret")
+	to := filepath.Join(t.TempDir(), "said")
+	p := script(t, `echo "$# $1 $2 $3 $EDGE_ACME_ACTION $EDGE_ACME_ZONE" \
+"$EDGE_ACME_NAME $EDGE_ACME_VALUE $EDGE_TEST_TOKEN" >>%s`, to)
+	if err := errors.Join(p.Present(t.Context(), aRecord), p.CleanUp(t.Context(), aRecord)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(to)
+	var want string
+	for _, action := range []string{"present", "cleanup"} {
+		want += "3 " + action + " _acme-challenge.www.example.org. a-text " + action + " example.org. " +
+			"_acme-challenge.www.example.org. a-text secret\n"
+	}
+	if err != nil || string(text) != want {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// What goes wrong is told with the end of the output, on one line.
+func TestHook_fails(t *testing.T) {
+	p := script(t, "yes beginning | head -c 100000; printf 'no \\033[1mzone\\n of this name\\n' >&2; exit 3")
+	err := p.Present(t.Context(), aRecord)
+	if err == nil || !strings.HasPrefix(err.Error(), string(p)+" present: exit status 3: ") ||
+		!strings.HasSuffix(err.Error(), `no \x1b[1mzone\n of this name`) || len(err.Error()) > 500 {
+		t.Errorf("%v", err)
+	}
+	if err := hook("/none").CleanUp(t.Context(), aRecord); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A program that hangs is ended, with what it has started.
+func TestHook_hangs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	p := script(t, "sleep 1000 & echo $! >%s.new; mv %s.new %s; echo waiting; wait", file, file, file)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.Present(ctx, aRecord) }()
+	var text []byte
+	testutil.Eventually(t, testutil.Patience, func() (found bool) {
+		var err error
+		text, err = os.ReadFile(file)
+		return err == nil
+	})
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), ": waiting") {
+		t.Errorf("%v", err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { // or a zombie that nobody has waited for yet
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		return err != nil || strings.Contains(string(state), ") Z ")
+	})
+}
+
+// providing is a DNS provider of a test: it keeps records in the server of the zone.
+type providing struct {
+	server *dnsserver.Server
+	fail   string
+	calls  *[]string
+}
+
+func (p *providing) Present(_ context.Context, r plugin.DNSRecord) error {
+	*p.calls = append(*p.calls, "present "+r.Name+" in "+r.Zone)
+	p.server.Answer(r.Name, "TXT 1 "+r.Text)
+	switch p.fail {
+	case "panic":
+		panic("it must not")
+	case "error":
+		return errors.New("the key is wrong")
+	}
+	return nil
+}
+
+func (p *providing) CleanUp(ctx context.Context, r plugin.DNSRecord) error {
+	*p.calls = append(*p.calls, "cleanup "+r.Name)
+	p.server.Forget(r.Name)
+	return ctx.Err()
+}
+
+// newZones returns the zones of a provider whose zone example.org has two servers.
+func newZones(t *testing.T, p *providing) (z *zones, other *dnsserver.Server) {
+	p.server, other, p.calls = dnsserver.New(), dnsserver.New(), new([]string)
+	p.server.Answer("example.org.", "SOA 60", "NS 60 ns1.example.net.", "NS 60 ns2.example.net.")
+	other.Answer("example.org.", "SOA 60")
+	p.server.Answer("ns1.example.net.", "A 60 192.0.2.1")
+	p.server.Answer("ns2.example.net.", "A 60 192.0.2.2")
+	none := filepath.Join(t.TempDir(), "none")
+	exchange := func(ctx context.Context, network string, server netip.AddrPort, query []byte,
+		fits func([]byte) bool) ([]byte, error) {
+		if server.Addr() == netip.MustParseAddr("192.0.2.2") {
+			return other.Exchange(ctx, network, server, query, fits)
+		}
+		return p.server.Exchange(ctx, network, server, query, fits)
+	}
+	return &zones{p, dns.New(dns.Options{ResolvConf: none, Hosts: none, Exchange: exchange})}, other
+}
+
+const proofName = "_acme-challenge.www.example.org"
+
+// What may have been written is removed when a provider fails.
+func TestZones_providerFails(t *testing.T) {
+	for fail, want := range map[string]string{"panic": "panic: it must not", "error": "the key is wrong"} {
+		p := &providing{fail: fail}
+		z, _ := newZones(t, p)
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := z.Present(ctx, proofName, "a-text")
+		if r != nil || err == nil || err.Error() != "record "+proofName+".: "+want {
+			t.Errorf("%v", err)
+		}
+		want := []string{"present " + proofName + ". in example.org.", "cleanup " + proofName + "."}
+		if !slices.Equal(*p.calls, want) {
+			t.Errorf("%q", *p.calls)
+		}
+		cancel()
+	}
+	p := &providing{}
+	z, _ := newZones(t, p)
+	p.server.Fail("", dnsserver.ServFail)
+	if _, err := z.Present(t.Context(), proofName, "a-text"); err == nil || len(*p.calls) > 0 {
+		t.Errorf("%v, %q", err, *p.calls)
+	}
+}
+
+// A proof waits for the slowest server of the zone, three minutes at most, and for none where none answers.
+func TestRecord_waits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &providing{}
+		z, other := newZones(t, p)
+		r, err := z.Present(t.Context(), proofName, "a-text")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		time.AfterFunc(30*time.Second, func() { other.Answer(proofName+".", "TXT 1 a-text") })
+		if err := r.Wait(t.Context()); err != nil || time.Since(begun) < 30*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		other.Forget(proofName + ".")
+		begun = time.Now()
+		err = r.Wait(t.Context())
+		const want = "ns2.example.net. (192.0.2.2:53) has no record " + proofName + ". yet"
+		if time.Since(begun) != recordMax || !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		p.server.Fail("", dnsserver.Refused)
+		other.Fail("", dnsserver.Refused)
+		begun = time.Now()
+		if err := r.Wait(t.Context()); err != nil || time.Since(begun) > 0 {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Wait(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		r.Remove(t.Context())
+		if lines := *p.calls; lines[len(lines)-1] != "cleanup "+proofName+"." {
+			t.Errorf("%q", lines)
+		}
+	})
+}
+
+// dnsConfig is that of a type of DNS providers.
+type dnsConfig struct {
+	Token plugin.Text `edge:"token" doc:"Is a secret." required:"true" example:"abc"`
+}
+
+// madeDNS are how often providers were made for each token.
+var madeDNS = make(map[plugin.Text]int)
+
+func init() {
+	plugin.Register(plugin.DNSProviders, "test_dns", "Writes records.",
+		func(c *dnsConfig, b *plugin.Build) (plugin.DNSProvider, error) {
+			if madeDNS[c.Token]++; c.Token == "wrong" {
+				return nil, errors.New("it does not want to")
+			}
+			return &providing{}, nil
+		})
+}
+
+// The DNS provider that [acme] names is of the type that a module has registered. One whose keys stay lives on over a
+// reload.
+func TestPlugins_dnsProviders(t *testing.T) {
+	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + `
+[acme]
+ca = "https://127.0.0.1:1/dir"
+hosts = "a.example.org"
+storage = ` + strconv.Quote(t.TempDir()) + `
+dns = "zone"
+[dns_providers.zone]
+type = "test_dns"
+token = "one"
+` + all200
+	s := serve(t, parse(t, text), Options{})
+	for _, token := range []string{"one", "one", "two"} {
+		if _, err := s.Apply(parse(t, strings.Replace(text, `"one"`, strconv.Quote(token), 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.Apply(parse(t, strings.Replace(text, `"one"`, `"wrong"`, 1)))
+	if err == nil || !strings.Contains(err.Error(), `DNS provider "zone": it does not want to`) {
+		t.Errorf("%v", err)
+	}
+	if want := map[plugin.Text]int{"one": 1, "two": 1, "wrong": 1}; !maps.Equal(madeDNS, want) {
+		t.Errorf("%v", madeDNS)
+	}
+}
