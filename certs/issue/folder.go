@@ -31,7 +31,7 @@ func NewFolder(dir string, uid, gid int) (*Folder, error) {
 	if err := in.HandOver(); err != nil {
 		return nil, err
 	}
-	root, err := in.Open()
+	root, _, err := in.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (f *Folder) Delete(_ context.Context, key string) error { return f.in.Remov
 
 // List is for Storage.
 func (f *Folder) List(ctx context.Context, at string, recursive bool) (keys []string, err error) {
-	root, err := f.in.Open()
+	root, _, err := f.in.Open()
 	if err != nil {
 		return nil, err
 	}

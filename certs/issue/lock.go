@@ -67,7 +67,7 @@ func takeLock(ctx context.Context, in *private.Folder, name string) (*lock, erro
 
 // tryLock takes the lock, or returns nil where another process has it.
 func tryLock(in *private.Folder, name string) (*os.File, error) {
-	root, err := in.Open()
+	root, _, err := in.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (l *lock) renew() {
 func (l *lock) release() error {
 	close(l.stop)
 	l.done.Wait()
-	root, err := l.in.Open()
+	root, _, err := l.in.Open()
 	if err != nil {
 		return errors.Join(err, l.file.Close())
 	}

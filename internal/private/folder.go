@@ -68,14 +68,8 @@ func (d *Folder) given() bool { return os.Geteuid() == 0 && d.uid != 0 }
 // Path returns where the folder is.
 func (d *Folder) Path() string { return d.path }
 
-// Open opens the folder, after a check of its owner and permissions.
-func (d *Folder) Open() (*os.Root, error) {
-	root, _, err := d.open()
-	return root, err
-}
-
-// open is Open with the owner.
-func (d *Folder) open() (*os.Root, int, error) {
+// Open opens the folder, after a check of its owner and permissions, and returns the owner too.
+func (d *Folder) Open() (root *os.Root, owner int, err error) {
 	at, err := os.Lstat(d.path)
 	if err != nil {
 		return nil, 0, err
@@ -83,7 +77,7 @@ func (d *Folder) open() (*os.Root, int, error) {
 	if !at.IsDir() {
 		return nil, 0, fmt.Errorf("%s %w", d.path, errNoFolder)
 	}
-	root, err := os.OpenRoot(d.path)
+	root, err = os.OpenRoot(d.path)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -155,7 +149,7 @@ func (d *Folder) trusted(at fs.FileInfo, owner int, name string) error {
 
 // Read returns the text of a file.
 func (d *Folder) Read(name string) ([]byte, error) {
-	root, owner, err := d.open()
+	root, owner, err := d.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +189,7 @@ func linkFirst(root *os.Root, next, name string) error {
 
 // put is Replace by what gives the written file its name.
 func (d *Folder) put(name string, text []byte, give func(root *os.Root, next, name string) error) error {
-	root, _, err := d.open()
+	root, _, err := d.Open()
 	if err != nil {
 		return err
 	}
@@ -284,7 +278,7 @@ func syncIn(root *os.Root, name string) error {
 
 // Remove removes files, and folders with all that is in them, where they are there.
 func (d *Folder) Remove(names ...string) error {
-	root, _, err := d.open()
+	root, _, err := d.Open()
 	if err != nil {
 		return err
 	}
@@ -302,7 +296,7 @@ func (d *Folder) HandOver(names ...string) error {
 	if !d.given() {
 		return nil
 	}
-	root, owner, err := d.open()
+	root, owner, err := d.Open()
 	if err != nil {
 		return err
 	}
