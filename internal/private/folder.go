@@ -112,23 +112,6 @@ func (d *Folder) allowed(path string, at fs.FileInfo, owners ...int) error {
 
 func ownerOf(at fs.FileInfo) int { return int(at.Sys().(*syscall.Stat_t).Uid) }
 
-// file opens a file of the folder, which belongs to owner.
-func (d *Folder) file(root *os.Root, owner int, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it could be a pipe
-	if err != nil {
-		return nil, err
-	}
-	at, err := f.Stat()
-	if err == nil {
-		err = d.trusted(at, owner, name)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // trusted reports that an open file of a folder of owner is not to be used.
 func (d *Folder) trusted(at fs.FileInfo, owner int, name string) error {
 	if !at.Mode().IsRegular() {
@@ -154,11 +137,19 @@ func (d *Folder) Read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close() //nolint:errcheck // it was read
-	f, err := d.file(root, owner, name)
+	// Without O_NONBLOCK a pipe would be waited for.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was read
+	at, err := f.Stat()
+	if err == nil {
+		err = d.trusted(at, owner, name)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return ReadAll(f)
 }
 
@@ -198,7 +189,12 @@ func (d *Folder) put(name string, text []byte, give func(root *os.Root, next, na
 	if err := d.MakeIn(root, above); err != nil {
 		return err
 	}
-	clearDrafts(root, above, filepath.Base(name))
+	in, err := root.Open(above)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // of a folder
+	clearDrafts(root, in, name)
 	next := name + "." + rand.Text()
 	f, err := root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -221,24 +217,20 @@ func (d *Folder) put(name string, text []byte, give func(root *os.Root, next, na
 		_ = root.Remove(next)
 		return err
 	}
-	return syncIn(root, above)
+	return in.Sync() // the names in it
 }
 
 // clearDrafts removes files that processes have left which were killed while they wrote a file: secrets may be in them.
-func clearDrafts(root *os.Root, above, name string) {
-	in, err := root.Open(above)
-	if err != nil {
-		return
-	}
-	defer in.Close()          //nolint:errcheck // it was read
+// in is the folder of the file.
+func clearDrafts(root *os.Root, in *os.File, name string) {
 	list, _ := in.ReadDir(-1) // as far as it can be read
 	for _, e := range list {
-		ending, found := strings.CutPrefix(e.Name(), name+".")
+		ending, found := strings.CutPrefix(e.Name(), filepath.Base(name)+".")
 		if !found || len(ending) != draftBytes || strings.Trim(ending, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
 			continue
 		}
 		if at, err := e.Info(); err == nil && time.Since(at.ModTime()) > draftLife {
-			_ = root.Remove(filepath.Join(above, e.Name()))
+			_ = root.Remove(name + "." + ending)
 		}
 	}
 }
@@ -264,16 +256,6 @@ func (d *Folder) MakeIn(root *os.Root, name string) error {
 		return root.Lchown(name, d.uid, d.gid)
 	}
 	return nil
-}
-
-// syncIn has the names in a folder written to the disk.
-func syncIn(root *os.Root, name string) error {
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	return f.Sync()
 }
 
 // Remove removes files, and folders with all that is in them, where they are there.
