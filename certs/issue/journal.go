@@ -32,13 +32,14 @@ const (
 	Trouble                  // the Storage fails; certificates are in memory alone
 )
 
-// journal tells what happens, and knows when. Safe for any goroutine.
+// journal tells what happens, knows when, and holds orders back. Safe for any goroutine.
 type journal struct {
 	now  func() time.Time
 	tell func(Event)
 
 	mu     sync.Mutex
-	warned time.Time // of the Storage; guarded by mu
+	warned time.Time                        // of the Storage; guarded by mu
+	orders map[string][ordersMost]time.Time // the last ones of an account, in order; guarded by mu
 }
 
 // clock returns the time of the wall clock, as the Storage has it.
@@ -48,31 +49,21 @@ func (j *journal) clock() time.Time { return j.now().Round(0).UTC() }
 func (j *journal) trouble(err error) {
 	j.mu.Lock()
 	now := j.clock()
-	again := now.Sub(j.warned) < warnAgain && !j.warned.After(now)
-	if !again {
+	due := now.Sub(j.warned).Abs() >= warnAgain // the clock may be set back
+	if due {
 		j.warned = now
 	}
 	j.mu.Unlock()
-	if !again {
+	if due {
 		j.tell(Event{Kind: Trouble, Err: err})
 	}
 }
 
-// paces holds orders back. Safe for any goroutine.
-type paces struct {
-	mu     sync.Mutex
-	orders map[string]*[ordersMost]time.Time // the last ones of an account, in a ring; guarded by mu
-}
-
 // wait waits until one more order of an account is allowed, for as long as ctx.
-func (p *paces) wait(ctx context.Context, i Issuer) error {
+func (j *journal) wait(ctx context.Context, i Issuer) error {
 	account := i.Key() + " " + i.Account()
-	p.mu.Lock()
-	last := p.orders[account]
-	if last == nil {
-		last = new([ordersMost]time.Time)
-		p.orders[account] = last
-	}
+	j.mu.Lock()
+	last := j.orders[account]
 	now := time.Now()
 	at := last[0].Add(ordersWithin)
 	if at.Before(now) {
@@ -80,7 +71,8 @@ func (p *paces) wait(ctx context.Context, i Issuer) error {
 	}
 	copy(last[:], last[1:])
 	last[ordersMost-1] = at
-	p.mu.Unlock()
+	j.orders[account] = last
+	j.mu.Unlock()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

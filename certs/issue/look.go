@@ -20,7 +20,6 @@ const (
 // looking is one look at an entry: what it changes of the entry at its end.
 type looking struct {
 	*journal
-	*paces
 	set     *Set
 	entry   *entry
 	state   state

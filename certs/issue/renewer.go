@@ -20,8 +20,7 @@ type Options struct {
 //	goroutine of run ── a look is due ──► goroutine of look: lock, find, ask, order, save ── wake ──► run
 type Renewer struct {
 	journal
-	paces paces
-	wake  chan struct{} // 1
+	wake chan struct{} // 1
 
 	mu     sync.Mutex
 	used   *Set      // guarded by mu
@@ -36,7 +35,7 @@ type Renewer struct {
 // New returns a Renewer that looks after no certificate yet. Stop ends it.
 func New(o Options) *Renewer {
 	r := &Renewer{journal: journal{now: o.Now, tell: o.Tell}, wake: make(chan struct{}, 1)}
-	r.paces.orders = make(map[string]*[ordersMost]time.Time)
+	r.orders = make(map[string][ordersMost]time.Time)
 	r.used = &Set{chains: &chains{known: make(map[string][]byte)}}
 	if r.now == nil {
 		r.now = time.Now
@@ -217,7 +216,7 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 // look has a goroutine of its own for whatever is due for e.
 func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	r.mu.Lock()
-	l := &looking{journal: &r.journal, paces: &r.paces, set: s, entry: e, state: e.state, unsaved: e.unsaved}
+	l := &looking{journal: &r.journal, set: s, entry: e, state: e.state, unsaved: e.unsaved}
 	r.mu.Unlock()
 	soonest := time.Second // whatever the Issuer says, there is no loop without a pause
 	if !l.run(ctx) {
