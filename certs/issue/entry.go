@@ -32,8 +32,7 @@ type held struct {
 	serial    string
 	notBefore time.Time
 	notAfter  time.Time
-	due       time.Time // without a window of the authority
-	spare     bool      // it is presented until there is a certificate as it is wanted now
+	spare     bool // it is presented until there is a certificate as it is wanted now
 }
 
 // texts are a pair in PEM, with what its Issuer keeps of it. Immutable.
@@ -41,7 +40,6 @@ type texts struct {
 	at         site
 	chain, key []byte
 	meta       json.RawMessage
-	lean       *certs.Lean
 }
 
 // certificate returns what handshakes get; nil: nothing.
@@ -60,13 +58,22 @@ func (h *held) newer(other *held, now time.Time) bool {
 	return h.notBefore.After(other.notBefore)
 }
 
-// isOf tells whether h is known to be of an account: no other account may say that it replaces it.
-func (h *held) isOf(st *state, account string) bool {
-	return st.Serial == h.serial && st.Account == account
-}
+func (h *held) life() time.Duration { return h.notAfter.Sub(h.notBefore) }
 
 // latest returns when h is renewed at the latest, whatever its authority says: later it could end first.
-func (h *held) latest() time.Time { return h.notAfter.Add(-h.notAfter.Sub(h.notBefore) / 10) }
+func (h *held) latest() time.Time { return h.notAfter.Add(-h.life() / 10) }
+
+// partOfLife returns when h is renewed whose authority tells no window.
+func (h *held) partOfLife() time.Time {
+	switch life := h.life(); {
+	case life <= 0:
+		return h.notAfter // of a file: an authority's would be refused
+	case life < shortLife:
+		return h.notBefore.Add(life / 2)
+	default:
+		return h.notBefore.Add(life / 3 * 2)
+	}
+}
 
 // leaf returns the certificate of h.
 func (h *held) leaf() *x509.Certificate {
@@ -85,14 +92,16 @@ func renewal(h *held, st *state) time.Time {
 	if at := st.moment(h.serial); !at.IsZero() && at.Before(h.latest()) {
 		return at
 	}
-	return h.due
+	return h.partOfLife()
 }
 
-// mayTry returns when an order is allowed at the earliest, whatever is wanted.
-func mayTry(h *held, st *state) time.Time {
-	at := st.Next
-	if st.Failures == 0 && (h == nil || h.spare) {
-		at = time.Time{} // it is another certificate than the last order was about
+// nextOrder returns when an order is made for an entry that presents h: another certificate is wanted, and a try is
+// allowed.
+func nextOrder(h *held, st *state) time.Time {
+	at := renewal(h, st)
+	// Else another certificate is wanted than the last order was about.
+	if (st.Failures > 0 || !at.IsZero()) && st.Next.After(at) {
+		at = st.Next
 	}
 	if tomorrow := st.Day.Add(24 * time.Hour); st.Tries >= triesMost && tomorrow.After(at) {
 		at = tomorrow
@@ -114,10 +123,7 @@ func asking(h *held, st *state, now time.Time) (at time.Time, asks bool) {
 // schedule sets the time of the next look at e. Renewer.mu is held.
 func (e *entry) schedule(now time.Time) {
 	h := e.held.Load()
-	at := renewal(h, &e.state)
-	if may := mayTry(h, &e.state); may.After(at) {
-		at = may
-	}
+	at := nextOrder(h, &e.state)
 	if ask, asks := asking(h, &e.state, now); asks && ask.Before(at) {
 		at = ask
 	}

@@ -70,7 +70,7 @@ func (l *looking) work(ctx context.Context) {
 	if ask, asks := asking(h, &l.state, now); asks && !now.Before(ask) {
 		l.set.askWindow(ctx, h, &l.state, now)
 	}
-	if !now.Before(renewal(h, &l.state)) && !now.Before(mayTry(h, &l.state)) {
+	if !now.Before(nextOrder(h, &l.state)) {
 		l.order(ctx, h)
 	}
 	if l.unsaved != nil {
@@ -111,55 +111,40 @@ var errEnded = errors.New("the process has ended while it waited for the authori
 func (l *looking) order(ctx context.Context, replaced *held) {
 	i, staging := try(l.state.Failures, len(l.set.plan.Authorities))
 	authority := l.set.plan.Authorities[i]
-	l.state.count(l.clock())
-	before := l.state
-	l.state.failed(l.clock(), errEnded, 0)
-	l.within(ctx, l.saveState)
-	tried := l.state
-	l.state = before
-	ordering, cancel := context.WithTimeout(ctx, orderTime)
-	defer cancel()
 	if !staging {
 		authority.Staging = nil
 	}
-	t, c, err := l.ask(ordering, authority, replaced)
+	l.state.count(l.clock())
+	before := l.state
+	l.state.failed(l.clock(), errEnded)
+	l.within(ctx, l.saveState)
+	ordering, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	t, h, err := l.ask(ordering, authority, replaced)
 	if err != nil && ctx.Err() != nil {
-		l.state = tried
 		if before.Failures == 0 {
-			l.state.Next = tried.Tried // the next process may try at once, but not in a loop of stops
+			l.state.Next = l.state.Tried // the next process may try at once, but not in a loop of stops
 		}
 		return
 	}
-	now := l.clock()
-	if err == nil {
-		err = verify(c, l.entry.names, now)
-	}
-	event := Event{Kind: Ordered, Names: l.entry.names, Authority: authority.Key(), Err: err}
+	l.state = before
 	if err != nil {
-		l.state.failed(now, err, earliest(err))
+		h = replaced
+		l.state.failed(l.clock(), err)
 	} else {
-		l.state.issued(now, c.Leaf, authority.Account())
+		l.state.issued(l.clock(), h.serial, h.life(), authority.Account())
 		l.unsaved = t
-		l.entry.held.Store(l.set.hold(authority.Key(), t.lean, c))
+		l.entry.held.Store(h)
 	}
-	event.Next = l.state.Next
-	if h := l.entry.held.Load(); h != nil {
+	event := Event{Kind: Ordered, Names: l.entry.names, Authority: authority.Key(), Err: err, Next: l.state.Next}
+	if h != nil {
 		event.Expires = h.notAfter
 	}
 	l.tell(event)
 }
 
-// earliest returns for how long the authority wants no order after an error; 0: it does not say.
-func earliest(err error) time.Duration {
-	var early *Early
-	if errors.As(err, &early) {
-		return early.After
-	}
-	return 0
-}
-
 // ask orders a certificate from an authority, and from its staging authority before, if it has any.
-func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts, *certs.Certificate, error) {
+func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts, *held, error) {
 	names := l.entry.names
 	csr, key, err := request(l.set.plan.Key, names)
 	if err != nil {
@@ -171,7 +156,8 @@ func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts,
 			return nil, nil, fmt.Errorf("staging: %w", err)
 		}
 	}
-	if replaced != nil && replaced.authority == Safe(a.Key()) && replaced.isOf(&l.state, a.Account()) {
+	if replaced != nil && replaced.authority == Safe(a.Key()) && // no other account may replace it
+		l.state.Serial == replaced.serial && l.state.Account == a.Account() {
 		o = &Order{Names: names, CSR: csr, Replaces: replaced.leaf()}
 	}
 	got, err := l.issue(ctx, a.Issuer, o)
@@ -182,7 +168,10 @@ func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts,
 	if err != nil {
 		return nil, nil, fmt.Errorf("the authority has sent no such certificate: %w", err)
 	}
-	return &texts{siteOf(a.Key(), l.entry.folder), got.Chain, key, got.Meta, lean}, c, nil
+	if err := verify(c, names, l.clock()); err != nil {
+		return nil, nil, err
+	}
+	return &texts{siteOf(a.Key(), l.entry.folder), got.Chain, key, got.Meta}, l.set.hold(a.Key(), lean, c), nil
 }
 
 // issue asks one Issuer, after the pause between orders of an account.

@@ -141,10 +141,7 @@ func (e *entry) status() Status {
 	if h != nil {
 		s.Authority, s.Serial, s.Begins, s.Expires = h.authority, h.serial, h.notBefore, h.notAfter
 	}
-	s.Next = renewal(h, &e.state)
-	if may := mayTry(h, &e.state); may.After(s.Next) {
-		s.Next = may
-	}
+	s.Next = nextOrder(h, &e.state)
 	return s
 }
 

@@ -244,5 +244,5 @@ func (s *Set) parse(e *entry, authority string, chain, key []byte, st *state) (*
 func (s *Set) hold(authority string, lean *certs.Lean, c *certs.Certificate) *held {
 	s.chains.share(lean.Chain[1:])
 	return &held{Lean: lean, authority: Safe(authority), serial: serialOf(c.Leaf), notBefore: c.Leaf.NotBefore,
-		notAfter: c.Leaf.NotAfter, due: partOfLife(c.Leaf)}
+		notAfter: c.Leaf.NotAfter}
 }

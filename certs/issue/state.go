@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"time"
 )
 
@@ -51,19 +52,21 @@ func (s *state) count(now time.Time) {
 	s.Tries++
 }
 
-// failed notes a try that failed at now. early is the pause that the authority wants; 0: it says nothing.
-func (s *state) failed(now time.Time, err error, early time.Duration) {
+// failed notes a try that failed at now.
+func (s *state) failed(now time.Time, err error) {
 	pause := pauses[min(s.Failures, len(pauses)-1)]
+	if early, is := errors.AsType[*Early](err); is {
+		pause = max(pause, min(early.After, pauseMax))
+	}
 	s.Failures++
-	s.Tried, s.Next = now, now.Add(max(pause, min(early, pauseMax)))
+	s.Tried, s.Next = now, now.Add(pause)
 	s.Error = err.Error()
 	s.Error = s.Error[:min(len(s.Error), errorBytesMax)] // an authority has written it
 }
 
 // issued notes a certificate that came at now, of an account.
-func (s *state) issued(now time.Time, leaf *x509.Certificate, account string) {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	*s = state{For: s.For, Serial: serialOf(leaf), Account: account, Day: s.Day, Tries: s.Tries,
+func (s *state) issued(now time.Time, serial string, life time.Duration, account string) {
+	*s = state{For: s.For, Serial: serial, Account: account, Day: s.Day, Tries: s.Tries,
 		Tried: now, Next: now.Add(max(successLeast, min(successPause, life/3)))}
 	if life < 3*successPause {
 		s.Tries = 0 // the authority wants more of them
@@ -101,18 +104,6 @@ func (s *state) moment(serial string) time.Time {
 	sum := sha256.Sum256([]byte(serial))
 	part := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32)
 	return s.Start.Add(time.Duration(part * float64(length)))
-}
-
-// partOfLife returns when a certificate is renewed whose authority tells no window.
-func partOfLife(leaf *x509.Certificate) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	if life <= 0 {
-		return leaf.NotAfter // of a file: an authority's would be refused
-	}
-	if life < shortLife {
-		return leaf.NotBefore.Add(life / 2)
-	}
-	return leaf.NotBefore.Add(life / 3 * 2)
 }
 
 func serialOf(leaf *x509.Certificate) string { return hex.EncodeToString(leaf.SerialNumber.Bytes()) }
