@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -90,24 +89,17 @@ func request(kind KeyKind, names []string) (*x509.CertificateRequest, []byte, er
 	return csr, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), err
 }
 
-// Reasons to refuse the answer of an authority.
-var (
-	errExpired = errors.New("the authority has sent a certificate that has expired")
-	errLife    = errors.New("the authority has sent a certificate whose life has not begun, or ends before it begins")
-	errChain   = errors.New("the authority has sent a chain that does not verify")
-)
-
 // verify reports that a pair is not the answer to an order of names.
 func verify(c *certs.Certificate, names []string, now time.Time) error {
-	if name, lacks := lacking(c.Leaf, names); lacks {
+	if name := lacking(c.Leaf, names); name != "" {
 		return fmt.Errorf("the authority has sent a certificate without the name %s", name)
 	}
 	if !now.Before(c.Leaf.NotAfter) {
-		return errExpired
+		return errors.New("the authority has sent a certificate that has expired")
 	}
 	// A clock may be set to another zone. Beyond that clients would refuse it, and the pair before is better.
 	if c.Leaf.NotBefore.Sub(now) > 24*time.Hour || !c.Leaf.NotBefore.Before(c.Leaf.NotAfter) {
-		return errLife
+		return errors.New("the authority has sent a certificate whose life has not begun, or ends before it begins")
 	}
 	last := c.Leaf
 	for _, der := range c.TLS.Certificate[1:] {
@@ -116,23 +108,19 @@ func verify(c *certs.Certificate, names []string, now time.Time) error {
 			err = last.CheckSignatureFrom(above)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errChain, err)
+			return fmt.Errorf("the authority has sent a chain that does not verify: %w", err)
 		}
 		last = above
 	}
 	return nil
 }
 
-// lacking returns the first of names that a certificate lacks.
-func lacking(leaf *x509.Certificate, names []string) (name string, lacks bool) {
-	i := slices.IndexFunc(names, func(name string) bool {
-		if ip := net.ParseIP(name); ip != nil {
-			return !slices.ContainsFunc(leaf.IPAddresses, ip.Equal)
+// lacking returns the first of names that a certificate is not for; "": there is none.
+func lacking(leaf *x509.Certificate, names []string) string {
+	for _, name := range names {
+		if leaf.VerifyHostname(name) != nil {
+			return name
 		}
-		return !slices.Contains(leaf.DNSNames, name)
-	})
-	if i < 0 {
-		return "", false
 	}
-	return names[i], true
+	return ""
 }

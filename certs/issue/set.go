@@ -233,9 +233,8 @@ func (s *Set) parse(e *entry, authority string, chain, key []byte, st *state) (*
 		return nil, err
 	}
 	h := s.hold(authority, lean, c)
-	_, lacks := lacking(c.Leaf, e.names)
 	i := s.indexOf(h.authority)
-	h.spare = lacks || i < 0 || kindOf(c.Leaf.PublicKey) != s.plan.Key ||
+	h.spare = lacking(c.Leaf, e.names) != "" || i < 0 || kindOf(c.Leaf.PublicKey) != s.plan.Key ||
 		st.Serial == h.serial && st.Account != "" && st.Account != s.plan.Authorities[i].Account()
 	return h, nil
 }
