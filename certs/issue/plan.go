@@ -25,6 +25,8 @@ type Plan struct {
 	Parallel    int     // orders at once; 0: 4
 }
 
+const parallel = 4 // looks at once, without a number in the plan
+
 // Subject is the names of one certificate: in lower case, "*.parent" and addresses too; not empty.
 type Subject []string
 

@@ -7,8 +7,6 @@ import (
 	"time"
 )
 
-const parallel = 4 // looks at once, without a number in the plan
-
 // Options are the options of a Renewer. The zero value is good.
 type Options struct {
 	Now  func() time.Time // the wall clock; nil: time.Now
@@ -36,7 +34,7 @@ type Renewer struct {
 func New(o Options) *Renewer {
 	r := &Renewer{journal: journal{now: o.Now, tell: o.Tell}, wake: make(chan struct{}, 1)}
 	r.orders = make(map[string][ordersMost]time.Time)
-	r.used = &Set{chains: &chains{known: make(map[string][]byte)}}
+	r.used = &Set{chains: new(sync.Map)}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -173,10 +171,6 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 	now := r.clock()
 	wait := lookAgain
 	s := r.used
-	most := s.plan.Parallel
-	if most == 0 {
-		most = parallel
-	}
 	first := r.first
 	for i := range s.entries { // 10 000 of them take less than the files of one
 		at := (first + i) % len(s.entries)
@@ -191,7 +185,7 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 			wait = min(wait, left)
 			continue
 		}
-		if r.busy >= most {
+		if r.busy >= s.plan.Parallel {
 			break // the end of a look wakes run
 		}
 		e.busy = true

@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,12 +19,11 @@ import (
 // goroutine.
 type Set struct {
 	plan    Plan
-	wanted  string // the accounts and the kind of key of new certificates
+	wanted  string // the authorities, the accounts and the kind of key of new certificates
 	entries []*entry
-	names   map[string]place // lower-case names and addresses
-	wild    map[string]place // "example.org" for "*.example.org"
+	names   map[string]place // lower-case names and addresses; ".example.org" for "*.example.org"
 	others  []string         // names of folders of authorities that the plan does not have
-	chains  *chains
+	chains  *sync.Map        // certificates of authorities, each once: string of DER → DER
 }
 
 // place is which certificate a name gets.
@@ -42,47 +42,26 @@ func (p place) certificate() *certs.Certificate {
 	return p.before.certificate()
 }
 
-// chains are the certificates of authorities, each once. Safe for any goroutine.
-type chains struct {
-	mu    sync.Mutex
-	known map[string][]byte // guarded by mu
-}
-
-// share replaces certificates by equal ones that were seen before.
-func (c *chains) share(list [][]byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, der := range list {
-		if known := c.known[string(der)]; known != nil {
-			list[i] = known
-		} else {
-			c.known[string(der)] = der
-		}
-	}
-}
-
 // Find returns the certificate for a lower-case name or an address: for the name itself, else for "*.parent". nil:
 // there is none, or none yet.
 func (s *Set) Find(name string) *certs.Certificate {
 	if c := s.names[name].certificate(); c != nil {
 		return c
 	}
-	_, parent, _ := strings.Cut(name, ".")
-	return s.wild[parent].certificate()
+	dot := max(0, strings.IndexByte(name, '.'))
+	return s.names[name[dot:]].certificate()
 }
 
 // newSet makes the Set of a plan. It has entries of old where nothing has changed for them. The others are to be read.
 func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
-	if plan.Key == "" {
-		plan.Key = P256
-	}
-	s = &Set{plan: plan, names: make(map[string]place), wild: make(map[string]place), chains: old.chains}
+	plan.Key, plan.Parallel = cmp.Or(plan.Key, P256), cmp.Or(plan.Parallel, parallel)
+	s = &Set{plan: plan, names: make(map[string]place), chains: old.chains}
 	for _, a := range plan.Authorities {
-		s.wanted += a.Account() + " "
+		s.wanted += a.Key() + " " + a.Account() + " "
 	}
 	s.wanted += string(plan.Key)
 	known := make(map[string]*entry, len(old.entries))
-	if old.plan.Storage == plan.Storage && old.terms() == s.terms() {
+	if old.plan.Storage == plan.Storage && old.wanted == s.wanted {
 		for _, e := range old.entries {
 			known[e.folder] = e
 		}
@@ -106,31 +85,19 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 	return s, unread
 }
 
-// terms returns the words for everything that an entry depends on beside its names and its Storage.
-func (s *Set) terms() string {
-	words := []string{s.wanted}
-	for _, a := range s.plan.Authorities {
-		words = append(words, a.Key())
-	}
-	return strings.Join(words, " ")
-}
-
 // index leads the names of e to it, and to the certificate that each had in the Set before.
 func (s *Set) index(old *Set, e *entry) {
 	for _, name := range e.names {
-		in, before := s.names, old.names
-		if parent, wild := strings.CutPrefix(name, "*."); wild {
-			name, in, before = parent, s.wild, old.wild
-		}
-		if _, taken := in[name]; taken {
+		name = strings.TrimPrefix(name, "*")
+		if _, taken := s.names[name]; taken {
 			continue
 		}
-		was := before[name]
+		was := old.names[name]
 		p := place{now: e, before: was.before}
 		if was.now != nil && was.now != e && was.now.held.Load() != nil {
 			p.before = was.now
 		}
-		in[name] = p
+		s.names[name] = p
 	}
 }
 
@@ -174,10 +141,10 @@ func (s *Set) find(ctx context.Context, e *entry, now time.Time) (f found, err e
 	}
 	f.state.Failures = max(0, min(f.state.Failures, len(pauses)*100)) // anything may stand in a file
 	f.state.Tries = max(0, f.state.Tries)
-	if f.state.For != s.wanted {
-		f.state.For, f.state.Failures, f.state.Next = s.wanted, 0, time.Time{}
-		f.foreign = true
+	if f.foreign = f.state.For != s.wanted; f.foreign {
+		f.state.Failures, f.state.Next = 0, time.Time{}
 	}
+	f.state.For = s.wanted // one text for all names
 	for _, a := range s.plan.Authorities {
 		err = errors.Join(err, s.findAt(ctx, e, a.Key(), now, &f))
 	}
@@ -241,7 +208,10 @@ func (s *Set) parse(e *entry, authority string, chain, key []byte, st *state) (*
 
 // hold returns a pair of an authority as it is presented.
 func (s *Set) hold(authority string, lean *certs.Lean, c *certs.Certificate) *held {
-	s.chains.share(lean.Chain[1:])
+	for i, der := range lean.Chain[1:] {
+		shared, _ := s.chains.LoadOrStore(string(der), der)
+		lean.Chain[i+1] = shared.([]byte)
+	}
 	return &held{Lean: lean, authority: Safe(authority), serial: serialOf(c.Leaf), notBefore: c.Leaf.NotBefore,
 		notAfter: c.Leaf.NotAfter}
 }
