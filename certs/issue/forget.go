@@ -19,35 +19,26 @@ func (s *Set) forget(ctx context.Context, now time.Time) error {
 	for _, e := range s.entries {
 		wanted[e.folder] = true
 	}
-	authorities, err := s.plan.Storage.List(ctx, certificatesKey, false)
+	keys, err := s.plan.Storage.List(ctx, certificatesKey, true)
 	if err != nil {
 		return err
 	}
-	for _, authority := range authorities {
-		sites, err := s.plan.Storage.List(ctx, authority, false)
-		if err != nil {
-			return err
+	for _, key := range keys {
+		at := site{path.Dir(key), path.Base(path.Dir(key))}
+		if key != at.chain() || wanted[at.name] {
+			continue
 		}
-		for _, key := range sites {
-			at := site{key, path.Base(key)}
-			if wanted[at.name] {
-				continue
-			}
-			text, err := s.plan.Storage.Load(ctx, at.chain())
-			if err != nil {
-				continue // it is no folder of a certificate
-			}
-			block, _ := pem.Decode(text)
-			if block == nil {
-				continue
-			}
-			leaf, err := x509.ParseCertificate(block.Bytes)
-			if err != nil || now.Sub(leaf.NotAfter) < forgetAfter {
-				continue
-			}
-			if err := s.plan.Storage.Delete(ctx, key); err != nil {
-				return err
-			}
+		text, _ := s.plan.Storage.Load(ctx, key)
+		block, _ := pem.Decode(text)
+		if block == nil {
+			continue // what cannot be read stays
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		if err != nil || now.Sub(leaf.NotAfter) < forgetAfter {
+			continue
+		}
+		if err := s.plan.Storage.Delete(ctx, at.prefix); err != nil {
+			return err
 		}
 	}
 	return nil
