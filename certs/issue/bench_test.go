@@ -36,7 +36,7 @@ func manyNames(b *testing.B) Plan {
 			b.Fatal(err)
 		}
 		got, _ := a.Issue(context.Background(), &Order{Names: e.names, CSR: csr})
-		l.unsaved = &texts{at: siteOf("first", e.folder), chain: got.Chain, key: key}
+		e.unsaved = &texts{at: siteOf("first", e.folder), chain: got.Chain, key: key}
 		now := time.Now()
 		l.state = state{For: s.wanted, Tried: now, Next: now, Start: now, End: now, Again: now,
 			Serial: "0123456789abcdef0123456789abcdef0123", Account: "someone@example.org"}

@@ -18,11 +18,12 @@ type entry struct {
 	held   atomic.Pointer[held] // nil: there is none yet
 
 	// Guarded by Renewer.mu; while busy only the goroutine of that look writes them.
-	busy    bool
-	state   state
-	next    time.Time // of the next look
-	set     time.Time // when next was set; in the future if the clock was set back since
-	unsaved *texts    // of held, which the Storage has not taken yet; nil: it has
+	busy  bool
+	state state
+	next  time.Time // of the next look
+	set   time.Time // when next was set; in the future if the clock was set back since
+
+	unsaved *texts // of held, which the Storage has not taken yet, for the looks alone; nil: it has
 }
 
 // held is a pair that an entry presents. Immutable.
@@ -40,14 +41,6 @@ type texts struct {
 	at         site
 	chain, key []byte
 	meta       json.RawMessage
-}
-
-// certificate returns what handshakes get; nil: nothing.
-func (e *entry) certificate() *certs.Certificate {
-	if h := e.held.Load(); h != nil {
-		return h.Certificate()
-	}
-	return nil
 }
 
 // newer tells whether h began after another pair of the same entry. A pair that has ended is older than any other.

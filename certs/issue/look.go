@@ -24,7 +24,6 @@ type looking struct {
 	entry   *entry
 	state   state
 	saved   state // that the Storage has
-	unsaved *texts
 	failing error // of the Storage
 }
 
@@ -73,10 +72,11 @@ func (l *looking) work(ctx context.Context) {
 	if !now.Before(nextOrder(h, &l.state)) {
 		l.order(ctx, h)
 	}
-	if l.unsaved != nil {
+	if l.entry.unsaved != nil {
 		l.within(ctx, l.save)
 	}
-	if l.unsaved == nil || l.state.Failures > 0 { // else a restart finds success without a pair, and orders at once
+	// Otherwise a restart finds success without a pair, and orders at once.
+	if l.entry.unsaved == nil || l.state.Failures > 0 {
 		l.within(ctx, l.saveState)
 	}
 }
@@ -87,7 +87,7 @@ func (l *looking) adopt(ctx context.Context) error {
 	h := l.entry.held.Load()
 	if f.held != nil && (h == nil || !(f.held.spare && !h.spare) && f.held.newer(h, l.clock())) {
 		l.entry.held.Store(f.held)
-		l.unsaved = f.halves
+		l.entry.unsaved = f.halves
 	}
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 		l.state.failed(l.clock(), err)
 	} else {
 		l.state.issued(l.clock(), h.serial, h.life(), authority.Account())
-		l.unsaved = t
+		l.entry.unsaved = t
 		l.entry.held.Store(h)
 	}
 	event := Event{Kind: Ordered, Names: l.entry.names, Authority: authority.Key(), Err: err, Next: l.state.Next}
@@ -185,7 +185,7 @@ func (l *looking) issue(ctx context.Context, i Issuer, o *Order) (*Issued, error
 // save stores the pair. The key comes before its chain, beside the key of the pair before: whenever the process ends,
 // a whole pair is there, which find knows.
 func (l *looking) save(ctx context.Context) error {
-	storage, t := l.set.plan.Storage, l.unsaved
+	storage, t := l.set.plan.Storage, l.entry.unsaved
 	meta, err := json.Marshal(&struct { // as certmagic has it
 		Names []string        `json:"sans"`
 		Meta  json.RawMessage `json:"issuer_data,omitempty"`
@@ -201,7 +201,7 @@ func (l *looking) save(ctx context.Context) error {
 			return err
 		}
 	}
-	l.unsaved = nil
+	l.entry.unsaved = nil
 	return storage.Delete(ctx, t.at.nextKey())
 }
 
@@ -234,10 +234,7 @@ func (s *Set) askWindow(ctx context.Context, h *held, st *state, now time.Time) 
 	if err != nil {
 		return // the window before stays
 	}
-	if w == (Window{}) {
-		w.Again = now.Add(windowLatest)
-	}
-	if latest := now.Add(windowLatest); w.Again.After(latest) {
+	if latest := now.Add(windowLatest); w == (Window{}) || w.Again.After(latest) {
 		w.Again = latest // RFC 9773 §4.3.3: it could never say that a certificate is revoked
 	}
 	if w.Again.After(st.Again) {

@@ -127,20 +127,14 @@ func (r *Renewer) All() []Status {
 	defer r.mu.Unlock()
 	all := make([]Status, 0, len(r.used.entries))
 	for _, e := range r.used.entries {
-		all = append(all, e.status())
+		h := e.held.Load()
+		s := Status{Names: e.names, Failures: e.state.Failures, Err: e.state.Error, Next: nextOrder(h, &e.state)}
+		if h != nil {
+			s.Authority, s.Serial, s.Begins, s.Expires = h.authority, h.serial, h.notBefore, h.notAfter
+		}
+		all = append(all, s)
 	}
 	return all
-}
-
-// status says how e stands. Renewer.mu is held.
-func (e *entry) status() Status {
-	s := Status{Names: e.names, Failures: e.state.Failures, Err: e.state.Error}
-	h := e.held.Load()
-	if h != nil {
-		s.Authority, s.Serial, s.Begins, s.Expires = h.authority, h.serial, h.notBefore, h.notAfter
-	}
-	s.Next = nextOrder(h, &e.state)
-	return s
 }
 
 // wakeRun has run look at the times again.
@@ -207,7 +201,7 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 // look has a goroutine of its own for whatever is due for e.
 func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	r.mu.Lock()
-	l := &looking{journal: &r.journal, set: s, entry: e, state: e.state, unsaved: e.unsaved}
+	l := &looking{journal: &r.journal, set: s, entry: e, state: e.state}
 	r.mu.Unlock()
 	soonest := time.Second // whatever the Issuer says, there is no loop without a pause
 	if !l.run(ctx) {
@@ -217,7 +211,7 @@ func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 		r.trouble(l.failing)
 	}
 	r.mu.Lock()
-	e.state, e.unsaved, e.busy = l.state, l.unsaved, false
+	e.state, e.busy = l.state, false
 	r.busy--
 	now := r.clock()
 	e.schedule(now)

@@ -33,13 +33,15 @@ type place struct {
 }
 
 func (p place) certificate() *certs.Certificate {
-	if p.now == nil {
-		return nil
+	for _, e := range [2]*entry{p.now, p.before} {
+		if e == nil {
+			continue
+		}
+		if h := e.held.Load(); h != nil {
+			return h.Certificate()
+		}
 	}
-	if c := p.now.certificate(); c != nil || p.before == nil {
-		return c
-	}
-	return p.before.certificate()
+	return nil
 }
 
 // Find returns the certificate for a lower-case name or an address: for the name itself, else for "*.parent". nil:
