@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/internal/private"
 )
@@ -80,10 +81,21 @@ func (f *Folder) List(ctx context.Context, at string, recursive bool) (keys []st
 
 // Lock is for Storage. The kernel gives the lock back when the process ends, however that is.
 func (f *Folder) Lock(ctx context.Context, name string) error {
-	l, err := takeLock(ctx, f.in, path.Join("locks", Safe(name)+".lock"))
+	at := path.Join("locks", Safe(name)+".lock")
+	file, err := tryLock(f.in, at)
+	for file == nil && err == nil { // another process has it
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lockAgain):
+			file, err = tryLock(f.in, at)
+		}
+	}
 	if err != nil {
 		return err
 	}
+	l := &lock{in: f.in, name: at, file: file, stop: make(chan struct{})}
+	l.done.Go(l.renew)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.locks[name] = l

@@ -1,7 +1,6 @@
 package issue
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -43,26 +42,6 @@ type lockText struct {
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
 	Kernel  bool      `json:"kernel,omitempty"` // an edge wrote it, and is dead if the kernel's lock is free
-}
-
-// takeLock waits until the lock is free, and takes it.
-func takeLock(ctx context.Context, in *private.Folder, name string) (*lock, error) {
-	for {
-		f, err := tryLock(in, name)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil {
-			l := &lock{in: in, name: name, file: f, stop: make(chan struct{})}
-			l.done.Go(l.renew)
-			return l, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockAgain):
-		}
-	}
 }
 
 // tryLock takes the lock, or returns nil where another process has it.
