@@ -166,14 +166,6 @@ func (p *issuing) look() {
 	}
 }
 
-// source returns the certificates of the next configuration for handshakes; nil: it orders none.
-func (p *issuing) source() certs.Source {
-	if p.next == nil {
-		return nil
-	}
-	return p.next
-}
-
 // named returns what presents the ordered certificate with that name in [[certificates]].
 func (p *issuing) named(name string) tlsrules.Certificate {
 	for i := range p.reload.config.Certificates {

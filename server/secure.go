@@ -246,7 +246,6 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 	}
 	o := &l.TLSOptions
 	chooser := p.next.set.Chooser(l.Name, i+1, 0)
-	chooser.Source = p.issuing.source()
 	c := &tls.Config{
 		GetCertificate: chooser.GetCertificate, MinVersion: o.MinVersion,
 		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
@@ -271,6 +270,7 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		p.ticket(c, "")
 	}
 	if p.issuing.next != nil {
+		chooser.Source = p.issuing.next
 		p.issuing.prove(secure)
 	}
 	return secure, rules, nil
