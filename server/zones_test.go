@@ -72,7 +72,7 @@ func TestHook_fails(t *testing.T) {
 // A program that hangs is ended, with what it has started.
 func TestHook_hangs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	p := script(t, "sleep 1000 & echo $! >%s.new; mv %s.new %s; echo waiting; wait", file, file, file)
+	p := script(t, "echo waiting; sleep 1000 & echo $! >%s.new; mv %s.new %s; wait", file, file, file)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- p.Present(ctx, aRecord) }()
