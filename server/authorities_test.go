@@ -55,6 +55,7 @@ func answers(t *testing.T, s *Server, own, ca *testutil.Authority) int {
 // Files of authorities are watched: clients and backends of the new authority are believed, those of the old one are
 // not, and connections that stand are not touched.
 func TestTrust_followsItsFiles(t *testing.T) {
+	t.Parallel()
 	own, first, second := testutil.NewAuthority(t), testutil.NewAuthority(t), testutil.NewAuthority(t)
 	dir, of := t.TempDir(), make(chan *testutil.Authority, 1)
 	now := func() *testutil.Authority {

@@ -46,6 +46,7 @@ func init() {
 
 // What an authentication filter gives is known to the filters after it, to fields and to the log, and to nobody else.
 func TestClaims(t *testing.T) {
+	t.Parallel()
 	lines := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, `
 log.output = "%s"

@@ -98,6 +98,7 @@ dest = "status:200"
 // A reload drops an address, and another one adds it again: at once, while the sockets close, and after that. No client
 // that was connected is turned away, whether it speaks at once or late.
 func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
+	t.Parallel()
 	times, clients, servedLeast := 8, 16, int64(0)
 	if os.Getenv("EDGE_SOAK") != "" {
 		times, clients, servedLeast = 200, 32, 100_000
@@ -178,6 +179,7 @@ const drainFile = "%s[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \
 
 // A client that connects while a drain begins is answered, and told that the connection closes.
 func TestDrain_servesThoseThatConnectMeanwhile(t *testing.T) {
+	t.Parallel()
 	addr := testutil.FreeAddr(t)
 	s := start(t, Options{}, drainFile, quiet, addr)
 	v := visit("tcp", addr, 8, 0)

@@ -270,12 +270,13 @@ routes = [{ pattern = "/*", dest = "api" }]
 		}
 		clients.Wait()
 	}
-	load(100)
+	first := int64(testutil.Rounds(100))
+	load(first)
 	runtime.GC()
 	goroutines := runtime.NumGoroutine()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	load(100 + 300)
+	load(first + int64(testutil.Rounds(300)))
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	made, ended := int64(0), int64(0)

@@ -37,6 +37,7 @@ func upgrader(t *testing.T, answer func()) *httptest.Server {
 // A drain is told apart by what its connections are used for, and by the routes of the tunnels. WebSockets hear 1001
 // before they are cut, idle connections see the end, and both are counted.
 func TestServer_draining(t *testing.T) {
+	t.Parallel()
 	busy, goOn := make(chan struct{}), make(chan struct{})
 	o := upgrader(t, func() {
 		close(busy)
@@ -70,8 +71,7 @@ dest = "ws"
 		w.ReadHead()
 		sockets = append(sockets, w)
 	}
-	idle := testutil.Dial(t, addr)
-	asking := testutil.Dial(t, addr)
+	idle, asking := testutil.Dial(t, addr), testutil.Dial(t, addr)
 	asking.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-busy
 	if status, _ := getBy(t, testutil.H2C(t), "http://"+addr+"/ok"); status != 204 {

@@ -25,6 +25,7 @@ func putDatabase(t *testing.T, name, path string) {
 // Conditions of routes, rules, fields and the log know where a client is, whatever form its address has. A new file
 // takes effect by itself, and a broken one does not.
 func TestGeo_sockets(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	country, asn, lines := filepath.Join(dir, "c.mmdb"), filepath.Join(dir, "a.mmdb"), filepath.Join(dir, "access.log")
 	putDatabase(t, "country.mmdb", country)

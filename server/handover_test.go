@@ -340,6 +340,7 @@ func TestHandover_takenBack(t *testing.T) {
 
 // An address that the new configuration does not name stays with the old process, which closes it as a reload does.
 func TestHandover_unclaimed(t *testing.T) {
+	t.Parallel()
 	first, second := testutil.FreeAddr(t), testutil.FreeAddr(t)
 	const file = quiet + "http = { name = \"web\", listen = %s }\n" + all200
 	old := serve(t, parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second))), Options{})

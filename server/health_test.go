@@ -113,6 +113,7 @@ func TestHealth_takesABackendAwayAndBringsItBack(t *testing.T) {
 
 // An upstream has checks of its own, or none where it says so.
 func TestHealth_upstreamsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	one, two, three := newCheckedOrigin(t, "one"), newCheckedOrigin(t, "two"), newCheckedOrigin(t, "three")
 	s := start(t, Options{}, "%s", quiet+"[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
 		"[[routes]]\npattern = \"/*\"\ndest = \"one\"\n[[routes]]\npattern = \"/2\"\ndest = \"two\"\n"+

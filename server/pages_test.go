@@ -199,6 +199,7 @@ func TestErrorPages_reload(t *testing.T) {
 
 // The number that a client is told is that of its record in the access log, also where the session answers.
 func TestErrorPages_numberIsThatOfTheLog(t *testing.T) {
+	t.Parallel()
 	silent := testutil.Listen(t) // it accepts and says nothing
 	path := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, `

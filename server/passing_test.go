@@ -77,6 +77,7 @@ func (h *namedHouse) echoes(addr, name string) error {
 
 // TLS that edge does not end goes to a backend by the name in its ClientHello, and what is no TLS elsewhere.
 func TestPassing_byName(t *testing.T) {
+	t.Parallel()
 	h := newNamedHouse(t)
 	log := filepath.Join(h.dir, "access.log")
 	s := start(t, Options{}, "%s", fmt.Sprintf("log = { output = [%q] }\n[services.in]\nlisten = \"127.0.0.1:0\"\n"+
@@ -216,6 +217,7 @@ func asksForTLS(c net.Conn) bool {
 // A name that is none is not told to backends, which would refuse the header and look as if they failed, nor to the
 // log: a ClientHello has room for 16 KiB of anything. So it is where TLS ends here.
 func TestPassing_namesThatAreNone(t *testing.T) {
+	t.Parallel()
 	h, told := newNamedHouse(t), make(chan string, 1)
 	backend := testutil.Serve(t, func(c net.Conn) {
 		defer c.Close()

@@ -41,6 +41,7 @@ func spellings(n int) (all []string) {
 
 // What redact names is in no log, in whatever form and by whatever way it comes there.
 func TestLog_redacts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	s := start(t, Options{}, `

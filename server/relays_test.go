@@ -41,6 +41,7 @@ func relaying(log, more string, backends ...string) string {
 
 // A server that speaks first is heard, bytes go both ways, backends take turns, and an end passes.
 func TestRelays(t *testing.T) {
+	t.Parallel()
 	log := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, "%s", relaying("'"+log+"'", "", named(t, "one"), named(t, "two")))
 	big := strings.Repeat("0123456789abcdef", 1<<16)
@@ -81,6 +82,7 @@ func TestRelays(t *testing.T) {
 
 // A backend that refuses is passed by, and where all do the client is reset.
 func TestRelays_failures(t *testing.T) {
+	t.Parallel()
 	log := filepath.Join(t.TempDir(), "access.log")
 	dead := testutil.Listen(t)
 	dead.Close()
@@ -122,6 +124,7 @@ func TestRelays_reload(t *testing.T) {
 
 // Connections of a client end by the idle timeout, and a backend has no more of them than it may.
 func TestRelays_bounds(t *testing.T) {
+	t.Parallel()
 	s := start(t, Options{}, "%s", relaying("", "timeouts.idle = \"1s\"", named(t, "one"))+
 		"[upstreams.db.breaker]\nmax_requests = 1\n")
 	w := testutil.Dial(t, addressOf(t, s, "db"))
@@ -195,6 +198,7 @@ func headers(t *testing.T, own chan<- string, wrap func(net.Conn) net.Conn) (add
 
 // A backend is told the client by a header before all else, TLS included, and is told that checks are edge's own.
 func TestRelays_proxyProtocol(t *testing.T) {
+	t.Parallel()
 	_, dir, pair := relayPair(t)
 	secure := func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}) }
 	plain := func(c net.Conn) net.Conn { return c }

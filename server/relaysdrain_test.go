@@ -12,6 +12,7 @@ import (
 
 // In a drain a pair on which nothing moves ends in an orderly way, before the process does.
 func TestRelays_drain(t *testing.T) {
+	t.Parallel()
 	log := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, "%s", relaying("'"+log+"'", "", named(t, "one")))
 	w := testutil.Dial(t, addressOf(t, s, "db"))

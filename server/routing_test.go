@@ -334,6 +334,7 @@ dest = "status:200"
 }
 
 func TestForwarding_byTrust(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "access.log")
 	addr := mirror(t, "api")

@@ -357,6 +357,7 @@ dest = %q
 }
 
 func TestStart_addressOfAnotherServer(t *testing.T) {
+	t.Parallel()
 	// Both would set SO_REUSEPORT, so the kernel alone would let them share the address.
 	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	first := start(t, Options{}, file, "127.0.0.1:0")
@@ -372,6 +373,7 @@ func TestStart_addressOfAnotherServer(t *testing.T) {
 
 func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	testutil.OnlyPlain(t)
+	t.Parallel()
 	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	var s *Server
 	for range 5 { // a free port may be lost to somebody else

@@ -69,6 +69,7 @@ func TestSocketFile_life(t *testing.T) {
 
 // A listener that cannot be opened whole leaves no file.
 func TestSocketFile_failedStart(t *testing.T) {
+	t.Parallel()
 	path, taken := testutil.SocketPath(t), testutil.Listen(t).Addr()
 	s, err := New(parse(t, quiet+fmt.Sprintf("http.listen = [\"unix:%s\", %q]\n", path, taken)), Options{})
 	if err != nil {

@@ -34,6 +34,7 @@ func datagrams(t *testing.T, network, address string) (at string, next func() st
 // Requests go to syslog servers: by URL in place of a path, and by a table with more keys, each in the form that its
 // log has. Severities say how a request has ended.
 func TestSyslog_accessLogs(t *testing.T) {
+	t.Parallel()
 	udp, byURL := datagrams(t, "udp", "127.0.0.1:0")
 	path, byTable := datagrams(t, "unixgram", filepath.Join(t.TempDir(), "log"))
 	s := start(t, Options{}, `
@@ -84,6 +85,7 @@ access_log.line = "{query.none}"
 // A server that is gone and a server that reads nothing cost messages and nothing else: requests are answered, lost
 // messages are counted to the one, and a reload and the end do not wait for them.
 func TestSyslog_serverThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

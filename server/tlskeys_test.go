@@ -322,6 +322,7 @@ func staple(t *testing.T, dir, name string, cert *x509.Certificate) {
 
 // The keys of HTTP/2: what the client is told of them, and when the connection ends.
 func TestH2Keys_haveEffect(t *testing.T) {
+	t.Parallel()
 	// frames reads those of a new connection until one satisfies until.
 	frames := func(k *keyed, until func(f http2.Frame) bool) {
 		k.Helper()

@@ -47,6 +47,7 @@ func collector(t *testing.T) (s *spans, url string) {
 
 // Listeners and routes are recorded as their keys say, and what is off leaves no trace.
 func TestTraces_listenersAndRoutes(t *testing.T) {
+	t.Parallel()
 	at, url := collector(t)
 	s := start(t, Options{}, quiet+`
 [tracing]
@@ -116,6 +117,7 @@ tracing = { sample = 0 }
 // A reload keeps the exporter where its keys are the same, and spans of requests before and after it arrive. A new
 // endpoint gets spans from then on.
 func TestTraces_reload(t *testing.T) {
+	t.Parallel()
 	first, url := collector(t)
 	second, next := collector(t)
 	const text = quiet + "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"hello\"\n" +

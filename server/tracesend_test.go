@@ -40,6 +40,7 @@ func exported(s *Server) (by map[string]uint64, all uint64) {
 // A collector that takes nothing costs the end of the process two seconds and no more: it is not a failure of the
 // server, and each span has its fate counted.
 func TestTraces_stopWithoutCollector(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -145,6 +145,7 @@ func TestUpstreamTLS_filesWithoutContent(t *testing.T) {
 // A file that is emptied while the process runs, as by a writer in two steps, changes nothing. One that is written anew
 // is read in each of its roles.
 func TestTrust_followsOneFileInAllRoles(t *testing.T) {
+	t.Parallel()
 	first, second, dir := testutil.NewAuthority(t), testutil.NewAuthority(t), t.TempDir()
 	write := func(ca *testutil.Authority) {
 		ca.Write(t, filepath.Join(dir, "ca.pem"))

@@ -49,6 +49,7 @@ var idleClients = []struct {
 
 // Clients that hold all places and do nothing do not lock others out.
 func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
+	t.Parallel()
 	for _, how := range idleClients {
 		t.Run(how.name, func(t *testing.T) {
 			t.Parallel()
