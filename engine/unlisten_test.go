@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -106,6 +107,7 @@ func TestListener_closesUnderConnectingClients(t *testing.T) {
 
 // Clients that are connected and say nothing are not cut off either. Under TCP_DEFER_ACCEPT nobody has seen them yet.
 func TestListener_closeKeepsClientsThatSayNothing(t *testing.T) {
+	t.Parallel()
 	e := start(t, engine.Options{Reactors: 2})
 	l := serve(t, e, engine.ListenOptions{Addr: free(t), DeferAccept: true}, echoes)
 	var clients []net.Conn
@@ -135,6 +137,7 @@ func (k *intakes) SetIntake(l poller.FD, i poller.Intake) {
 
 // A drain closes its sockets at once where no client has begun to connect, and waits for those that have.
 func TestDrain_waitsForClientsAlone(t *testing.T) {
+	t.Parallel()
 	for clients, want := range map[int][]poller.Intake{
 		0: {poller.IntakeBegun}, 20: {poller.IntakeBegun, poller.IntakeAll, poller.IntakeBegun},
 	} {
@@ -166,15 +169,19 @@ func TestDrain_waitsForClientsAlone(t *testing.T) {
 
 // A drain cuts off no client that was told that it is connected, though hardly any is at any moment.
 func TestDrain_underConnectingClients(t *testing.T) {
-	for range 10 {
-		e := start(t, engine.Options{Reactors: 2})
-		o := engine.ListenOptions{Addr: free(t), DeferAccept: true}
-		serve(t, e, o, echoes)
-		c := gather(o.Addr, 1)
-		testutil.Eventually(t, testutil.Patience, func() bool { return c.answered.Load() > 20 })
-		e.Drain(testutil.Patience)
-		c.dismiss(t)
-		e.Stop()
+	t.Parallel()
+	for i := range 10 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			e := start(t, engine.Options{Reactors: 2})
+			o := engine.ListenOptions{Addr: free(t), DeferAccept: true}
+			serve(t, e, o, echoes)
+			c := gather(o.Addr, 1)
+			testutil.Eventually(t, testutil.Patience, func() bool { return c.answered.Load() > 20 })
+			e.Drain(testutil.Patience)
+			c.dismiss(t)
+			e.Stop()
+		})
 	}
 }
 

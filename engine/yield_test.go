@@ -136,6 +136,7 @@ func TestReactor_idleConnectionsYieldDescriptors(t *testing.T) {
 
 // The idle connections belong to other reactors than the one that a newcomer comes to.
 func TestListener_idleConnectionsOfAllReactorsYield(t *testing.T) {
+	t.Parallel()
 	const most = 6
 	e := start(t, engine.Options{Reactors: 3})
 	l := serve(t, e, engine.ListenOptions{ConnsMax: most}, func(*engine.Conn) engine.Handler { return &yielder{} })
