@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -21,6 +22,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -143,13 +145,19 @@ func serveNames(t *testing.T, ip string) (address string) {
 	return l.Addr().String()
 }
 
+// pebbleEnv is held while an authority reads its environment, which tests that run at a time share.
+var pebbleEnv sync.Mutex
+
 // restart makes an authority that knows nobody, at the same address.
 func (p *pebble) restart(t *testing.T, o pebbleOptions) {
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_AUTHZREUSE", "0")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
-	if o.badNonces != "" {
-		t.Setenv("PEBBLE_WFE_NONCEREJECT", o.badNonces)
+	pebbleEnv.Lock()
+	defer pebbleEnv.Unlock()
+	for name, value := range map[string]string{
+		"VA_NOSLEEP": "1", "WFE_AUTHZREUSE": "0", "WFE_NONCEREJECT": cmp.Or(o.badNonces, "0"),
+	} {
+		if err := os.Setenv("PEBBLE_"+name, value); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if o.profiles == nil {
 		o.profiles = map[string]ca.Profile{"default": {Description: "the default"}}
@@ -347,6 +355,7 @@ func obtain(t *testing.T, i *acme.Issuer, o *issue.Order) *x509.Certificate {
 }
 
 func TestACME_waysToCertificate(t *testing.T) {
+	t.Parallel()
 	const day, kid, mac = 24 * 3600, "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	short := pebbleOptions{profiles: map[string]ca.Profile{
 		"shortlived": {ValidityPeriod: 6 * day}, "default": {ValidityPeriod: 90 * day}}}
@@ -384,6 +393,7 @@ func TestACME_waysToCertificate(t *testing.T) {
 }
 
 func TestACME_windowAndReplaces(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	i := p.issuer(t, acme.Options{Kinds: []string{"http-01"}})
 	first := obtain(t, i, newOrder(t, "a.test"))
@@ -424,6 +434,7 @@ func TestACME_windowAndReplaces(t *testing.T) {
 }
 
 func TestACME_noWindow(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	p.before = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/dir" {
@@ -440,6 +451,7 @@ func TestACME_noWindow(t *testing.T) {
 }
 
 func TestACME_oneAccount(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	storage := &memory{values: map[string][]byte{}}
 	o := acme.Options{Storage: storage, Email: "Admin@A.test ", Kinds: []string{"http-01"}}
@@ -483,6 +495,7 @@ func TestACME_oneAccount(t *testing.T) {
 
 // While the Storage fails, certificates come by the account of before, or by an account in memory.
 func TestACME_storageFails(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	for _, before := range []bool{false, true} {
 		storage := &memory{values: map[string][]byte{}}
@@ -500,6 +513,7 @@ func TestACME_storageFails(t *testing.T) {
 }
 
 func TestACME_accountIsGone(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	storage := &memory{values: map[string][]byte{}}
 	i := p.issuer(t, acme.Options{Storage: storage, Kinds: []string{"http-01"}})
@@ -539,6 +553,7 @@ func TestACME_accountIsGone(t *testing.T) {
 
 // Another EAB is another account, also where the e-mail address stays.
 func TestACME_anotherEAB(t *testing.T) {
+	t.Parallel()
 	const mac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	p := newPebble(t, pebbleOptions{eab: map[string]string{"1": mac, "2": mac}})
 	storage := &memory{values: map[string][]byte{}}
@@ -559,6 +574,7 @@ func TestACME_anotherEAB(t *testing.T) {
 }
 
 func TestACME_earlyAndRefused(t *testing.T) {
+	t.Parallel()
 	const limited = `{"type":"urn:ietf:params:acme:error:rateLimited","status":429,
 		"detail":"too many\ncertificates\u001b[31m","subproblems":[
 			{"type":"urn:ietf:params:acme:error:caa","detail":"no","identifier":{"type":"dns","value":"a.test"}}]}`
@@ -620,6 +636,7 @@ func TestACME_earlyAndRefused(t *testing.T) {
 
 // A failed proof is told with its name, and no other one is tried than those that are allowed.
 func TestACME_proofFails(t *testing.T) {
+	t.Parallel()
 	p := newPebble(t, pebbleOptions{})
 	p.plain.Close()
 	for kind, want := range map[string]string{"http-01": "a.test: connection: ", "tls-alpn-01": ""} {

@@ -18,6 +18,7 @@ import (
 
 // A reload takes [acme] away, another one brings it back: the certificate is there at once, from the folder.
 func TestServe_withoutAndBack(t *testing.T) {
+	t.Parallel()
 	s := startServed(t, pebbleOptions{}, "%s", twoRoutes)
 	a := s.waitFor("a.shop.test")
 	s.waitFor("b.shop.test")
@@ -50,6 +51,7 @@ func TestServe_withoutAndBack(t *testing.T) {
 
 // A service has no word of ALPN, and takes clients that offer any protocols. Only an authority gets acme-tls/1.
 func TestServe_protocolsBesideProofs(t *testing.T) {
+	t.Parallel()
 	at := testutil.FreeAddr(t)
 	s := startServed(t, pebbleOptions{}, `
 [services.mail]
@@ -85,6 +87,7 @@ dest = "127.0.0.1:1"
 
 // An upgrade goes on with an order that is under way, though the process before has a client left.
 func TestServe_upgradeInOrder(t *testing.T) {
+	t.Parallel()
 	for _, where := range []string{"/order-plz", "/chalZ/", "/finalize-order/"} {
 		t.Run(strings.Trim(where, "/"), func(t *testing.T) {
 			var n atomic.Int32
@@ -126,6 +129,7 @@ dest = "127.0.0.1:1"
 
 // An entry for private names does not stand for the public ones: these are ordered.
 func TestServe_besideInternal(t *testing.T) {
+	t.Parallel()
 	s := startServed(t, pebbleOptions{}, `
 [[certificates]]
 cert = "internal"

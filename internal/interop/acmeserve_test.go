@@ -138,6 +138,7 @@ dest = "127.0.0.1:1"
 // A host of a route has a certificate some moments after the start, by either proof, past the redirect to https. The
 // next start has it at once, and orders none. A reload adds a host.
 func TestServe_ordersCertificates(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(kind, func(t *testing.T) {
 			s := startServed(t, pebbleOptions{}, "challenge = %q\n%s", kind, twoRoutes)
@@ -170,6 +171,7 @@ func TestServe_ordersCertificates(t *testing.T) {
 
 // One certificate has the names of an entry of [[certificates]].
 func TestServe_namesInOneCertificate(t *testing.T) {
+	t.Parallel()
 	s := startServed(t, pebbleOptions{}, `
 [[certificates]]
 cert = "acme"
@@ -183,6 +185,7 @@ hosts = ["a.shop.test", "B.shop.test"]
 
 // A path of a proof that edge does not know goes to the routes; the redirect is for all others.
 func TestServe_foreignTokens(t *testing.T) {
+	t.Parallel()
 	s := startServed(t, pebbleOptions{}, "%s", twoRoutes)
 	s.waitFor("a.shop.test")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -201,6 +204,7 @@ func TestServe_foreignTokens(t *testing.T) {
 
 // A folder of certmagic, and so of Caddy, is used without an order, and certmagic uses ours: pairs, accounts and all.
 func TestServe_folderOfCaddy(t *testing.T) {
+	t.Parallel()
 	s := newServed(t, pebbleOptions{})
 	theirs := s.byCertmagic("a.shop.test")
 	if n := s.ordersMade(); n != 1 {

@@ -651,6 +651,7 @@ func retryInfo(code codes.Code, after time.Duration) error {
 
 // What a server of gRPC answers, and what becomes of a batch of three records.
 func TestOTLP_gRPC(t *testing.T) {
+	t.Parallel()
 	keys := newKeys(t)
 	creds, err := credentials.NewServerTLSFromFile(keys.cert, keys.key)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 // A stored answer is sent while its backend is asked anew, and a client leaves while its answer is fetched: the span
 // that a backend is told of comes in each case.
 func TestTracing_cacheFetchesWithoutClient(t *testing.T) {
+	t.Parallel()
 	s := newSpanStore(t)
 	var mu sync.Mutex
 	var once sync.Once

@@ -87,6 +87,7 @@ func TestTunnel_webSocket(t *testing.T) {
 
 // The client of a WebSocket hears why it ends when the process drains.
 func TestWebSocket_drain(t *testing.T) {
+	t.Parallel()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
