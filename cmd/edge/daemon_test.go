@@ -163,6 +163,7 @@ func TestDaemon_errorLog(t *testing.T) {
 
 // The reason why a daemon cannot serve is printed once, on the terminal, and the command fails.
 func TestDaemon_thatCannotServe(t *testing.T) {
+	t.Parallel()
 	taken := testutil.Listen(t).Addr().String()
 	for name, c := range map[string]struct{ text, want string }{
 		"address": {fmt.Sprintf(daemonText, taken), "address already in use"},
@@ -182,6 +183,7 @@ func TestDaemon_thatCannotServe(t *testing.T) {
 
 // The reason stands in the file of error_log as well.
 func TestDaemon_logsWhyItCannotServe(t *testing.T) {
+	t.Parallel()
 	file := write(t, "error_log = \"error.log\"\n"+daemonText, testutil.Listen(t).Addr())
 	code, out := daemonize(t, file, nil, "-d", "-c", file)
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "error.log"))

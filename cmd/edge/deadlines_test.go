@@ -9,6 +9,7 @@ import (
 
 // The keys of deadlines and of tunnels take effect.
 func TestRun_deadlinesAndTunnels(t *testing.T) {
+	t.Parallel()
 	l := testutil.Listen(t)
 	dir := folder(t, map[string]string{"edge.toml": `
 [network]

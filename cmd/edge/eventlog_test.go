@@ -188,6 +188,7 @@ func TestRun_logThatNobodyReads(t *testing.T) {
 
 // A process whose log nobody reads ends when it is asked to.
 func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
 	s := startStalled(t)
 	s.failHandshakes(100)
 	s.Signal(syscall.SIGTERM)
@@ -238,6 +239,7 @@ func fill(t *testing.T, w *os.File) {
 
 // The reason of an end at the start comes after the events before it.
 func TestRun_startErrorComesLast(t *testing.T) {
+	t.Parallel()
 	taken := testutil.Listen(t).Addr().String()
 	p := testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Env: []string{"STATE_DIRECTORY=" + t.TempDir()},

@@ -13,8 +13,14 @@ import (
 // in runs the binary to its end in a folder.
 func in(t *testing.T, dir string, args ...string) (code int, out string) {
 	t.Helper()
+	return inWith(t, dir, nil, args...)
+}
+
+// inWith is in with variables more than those of the test.
+func inWith(t *testing.T, dir string, env []string, args ...string) (code int, out string) {
+	t.Helper()
 	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	text, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)

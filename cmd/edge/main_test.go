@@ -262,6 +262,7 @@ func TestRun_findsTheFile(t *testing.T) {
 }
 
 func TestRun_addressInUse(t *testing.T) {
+	t.Parallel()
 	l := testutil.Listen(t)
 	file := write(t, "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", l.Addr())
 	code, out := edge(t, "run", "-c", file)
@@ -448,6 +449,7 @@ func TestRun_interruptStopsAtOnce(t *testing.T) {
 }
 
 func TestRun_opensMovedLogsAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, `
 error_log = "%[1]s/error.log"

@@ -326,6 +326,7 @@ func TestOperate_socketWithoutAdmin(t *testing.T) {
 // A process that does not answer at one of the usual sockets, and a folder whose path is too long for a socket, keep no
 // command from the process: it is found by the next socket, or by the pid file.
 func TestOperate_usualSocketOfAnother(t *testing.T) {
+	t.Parallel()
 	taken := filepath.Join(filepath.Dir(testutil.SocketPath(t)), "admin.sock")
 	silent, err := net.Listen("unix", taken)
 	if err != nil {
@@ -342,7 +343,7 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 		{filepath.Dir(taken), short, "was applied"}, {short + "/none", long, "reads the configuration again"},
 	} {
 		dir := one.dir
-		t.Setenv("RUNTIME_DIRECTORY", one.runtime)
+		env := []string{"RUNTIME_DIRECTORY=" + one.runtime}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -350,9 +351,9 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "edge.toml"), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir}
+		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir, Env: env}
 		testutil.Start(t, edge).WaitLine(`"listening","listener"`)
-		if code, out := in(t, dir, "reload"); code != 0 || !strings.Contains(out, one.want) {
+		if code, out := inWith(t, dir, env, "reload"); code != 0 || !strings.Contains(out, one.want) {
 			t.Errorf("%s: %d %s", dir, code, out)
 		}
 	}

@@ -170,6 +170,7 @@ func TestRollback_process(t *testing.T) {
 
 // A reload after which a route fails is taken back, and the log says why. One after which it goes on well is not.
 func TestRollback_automatic(t *testing.T) {
+	t.Parallel()
 	const file = "global.rollback = { errors = \"20%%\", requests = 10 }\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n" +
 		"name = \"shop\"\npattern = \"/*\"\ndest = \"%s\"\n"
 	e := start(t, file, "status:200")

@@ -137,6 +137,7 @@ func TestRun_certificateBySNI(t *testing.T) {
 }
 
 func TestRun_certificateSwapped(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t, "a")
 	admin := fmt.Sprintf("[admin]\nlisten = %q\n", "unix:"+testutil.SocketPath(t))
 	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s%s", p.pair("a"), everything, admin)
@@ -410,6 +411,7 @@ func TestProxy_toHTTPS(t *testing.T) {
 }
 
 func TestRun_FIPS(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t, "a")
 	e := start(t, "fips = true\n[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
 	e.WaitLine(`"msg":"cryptography by FIPS 140-3"`)

@@ -59,6 +59,7 @@ func TestRun_watch(t *testing.T) {
 
 // watch = true in the file does the same, without a word on the terminal, until the file says otherwise.
 func TestRun_watchByTheFile(t *testing.T) {
+	t.Parallel()
 	e := start(t, "watch = true\nworking_directory = %q\n"+watchedFile, t.TempDir(), "/a")
 	text, err := os.ReadFile(e.file)
 	if err != nil {
