@@ -19,6 +19,7 @@ import (
 // An ejected member serves again once no other one does: nobody would end its ejection, since that takes requests.
 func TestOutliers_lastResort(t *testing.T) {
 	testutil.OnlyPlain(t)
+	t.Parallel()
 	for name, gone := range map[string]func(set *backend.Set, good, bad *faulty){
 		"down": func(set *backend.Set, _, _ *faulty) { set.Members()[1].Down(backend.Operator) },
 		"removed": func(set *backend.Set, _, bad *faulty) {
@@ -72,6 +73,7 @@ func TestOutliers_lastResort(t *testing.T) {
 // A member that was ejected gets one request at first, no other one while it is under way, and then twice as many at a
 // time after each that went well.
 func TestOutliers_trial(t *testing.T) {
+	t.Parallel()
 	var well atomic.Bool
 	var underWay atomic.Int32
 	gate := make(chan struct{})

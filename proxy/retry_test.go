@@ -284,6 +284,7 @@ func TestRetry_lostConnections(t *testing.T) {
 // that an answer has.
 func TestRetry_perTry(t *testing.T) {
 	testutil.OnlyPlain(t)
+	t.Parallel()
 	const perTry = 250 * time.Millisecond
 	for _, protocol := range []string{"h1", "h2"} {
 		if testing.Short() && protocol == "h1" {
@@ -339,6 +340,7 @@ func TestRetry_perTry(t *testing.T) {
 // A member that takes connections and says nothing in the handshake of TLS is given up after the time of a try,
 // whatever the method: nothing was sent to it.
 func TestRetry_perTryOfHandshakes(t *testing.T) {
+	t.Parallel()
 	good := httptest.NewUnstartedServer(http.HandlerFunc(wellAnswering))
 	good.EnableHTTP2 = true
 	good.StartTLS()

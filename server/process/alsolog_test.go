@@ -27,6 +27,7 @@ func alsoTo(t *testing.T, names, tables string) *config.Config {
 
 // Lines of the error log go to a syslog server and to a collector as well, as the configuration says at that time.
 func TestAlsoLog(t *testing.T) {
+	t.Parallel()
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -179,6 +179,7 @@ func TestEventLog_readerGoesAndComes(t *testing.T) {
 // A pipe that nobody reads keeps neither another output nor the end of the process waiting for long. The other
 // output says what is missing.
 func TestEventLog_leavesAPipeThatHangs(t *testing.T) {
+	t.Parallel()
 	path, r := pipe(t)
 	e := openLog(t, path)
 	log := e.logger()
@@ -204,6 +205,7 @@ func TestEventLog_leavesAPipeThatHangs(t *testing.T) {
 }
 
 func TestEventLog_reopensAPipeThatHangs(t *testing.T) {
+	t.Parallel()
 	path, r := pipe(t)
 	e := openLog(t, path)
 	log := e.logger()
@@ -235,6 +237,7 @@ func TestEventLog_afterItsEnd(t *testing.T) {
 }
 
 func TestEventLog_isCounted(t *testing.T) {
+	t.Parallel()
 	path, _ := pipe(t)
 	e := openLog(t, path)
 	var r observe.Registry
