@@ -143,15 +143,16 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # smaller that reaches new code; here it gets 20 tries. The 10 minutes that go test gives a package are few on a slow
 # machine: they are there to end what hangs. What vet has looked for go test does not, and without tables for debuggers
 # a test links in half of the time. One package more than there are processors is tested at a time, since many tests
-# wait for a clock or a process rather than compute. Types are checked for arm64 and darwin by internal/lint/elsewhere,
-# in all packages and their tests; make soak builds for arm64.
+# wait for a clock or a process rather than compute; of those that call t.Parallel, 4 run at a time in a package. Types
+# are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests; make soak builds for
+# arm64.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step \
-			FLAGS="-short -timeout=40m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1))" \
+			FLAGS="-short -timeout=40m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
