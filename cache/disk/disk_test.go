@@ -190,6 +190,7 @@ func TestRecords_are_found_by_the_next_process(t *testing.T) {
 }
 
 func TestIndex_is_a_map(t *testing.T) {
+	testutil.OnlyPlain(t)
 	var x index
 	model := make(map[uint64]place)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -233,6 +234,7 @@ func TestIndex_is_a_map(t *testing.T) {
 }
 
 func TestIndex_takes_24_bytes_a_record(t *testing.T) {
+	testutil.OnlyPlain(t)
 	var x index
 	random := rand.New(rand.NewPCG(3, 4))
 	for i := range 400_000 {
@@ -324,7 +326,7 @@ func TestTorn_files_lose_only_what_is_not_there(t *testing.T) {
 	for _, name := range []string{"00000001.seg", "00000001.idx"} {
 		path := filepath.Join(r.opts.Path, name)
 		whole, _ := os.ReadFile(path)
-		for size := 0; size < len(whole); size += 37 {
+		for size := 0; size < len(whole); size += 37 * 10 / testutil.RaceRounds(10) {
 			if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -592,6 +594,7 @@ func TestFailing_journal_empties_the_next_store(t *testing.T) {
 }
 
 func TestShorten_bounds_a_journal(t *testing.T) {
+	testutil.OnlyPlain(t)
 	var all []Purged
 	for i := range 3 * journalKeep {
 		all = append(all, Purged{Name: uint64(i % (2 * journalKeep)), Stamp: uint64(i + 1), Kind: 1})

@@ -301,7 +301,7 @@ func TestDrafts_and_the_next_process(t *testing.T) {
 	r := begin(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	sizes := map[string]int{}
-	for round := range 12 {
+	for round := range testutil.RaceRounds(12) {
 		open := map[string]*Draft{}
 		for i := range 30 {
 			key := fmt.Sprint(round, " ", i)
