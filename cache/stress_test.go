@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // resource is what the origin of a stress test has at a path: the path decides all of it.
@@ -108,7 +109,11 @@ func stressDisk(t *testing.T, g *rig, folders ...string) {
 }
 
 func stress(t *testing.T, g *rig, folders ...string) {
-	const workers, each, paths = 24, 60, 14
+	const workers, paths = 24, 14
+	each := 60
+	if g.bodies > 0 {
+		each = testutil.RaceRounds(each) // the race detector looks at each of their bytes
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	g.serve(t, cache.Route{LockTimeout: 2 * time.Second, Rules: policy.Rules{}, Query: cache.Query{Sort: true}},
