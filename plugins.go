@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -78,6 +79,12 @@ func RegisterService[C any](name, doc string, create func(c *C, b *Build) (*Serv
 // authorities find that a host is ours.
 func RegisterDNS[C any](name, doc string, create func(c *C, b *Build) (DNSProvider, error)) {
 	plugin.Register(plugin.DNSProviders, name, doc, create)
+}
+
+// RegisterStorage is RegisterFilter for [storages.NAME]: storage of [acme] is NAME. Accounts, certificates and locks
+// are in it, for all processes that use it. Any Storage of certmagic is one.
+func RegisterStorage[C any](name, doc string, create func(c *C, b *Build) (issue.Storage, error)) {
+	plugin.Register(plugin.Storages, name, doc, create)
 }
 
 // Completed returns c with the defaults of its fields, checked: what a type's function begins with, so that a program

@@ -15,7 +15,7 @@ type Kind struct {
 
 // Kinds are all of them, in the order of the reference page.
 var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services,
-	DNSProviders}
+	DNSProviders, Storages}
 
 // Each kind has a section of a configuration: see config/plugins.
 var (
@@ -27,6 +27,7 @@ var (
 	ConnectionFilters = &Kind{Name: "connection filter", Section: "connection_filters"}
 	Services          = &Kind{Name: "service", Section: "services"}
 	DNSProviders      = &Kind{Name: "DNS provider", Section: "dns_providers"}
+	Storages          = &Kind{Name: "storage", Section: "storages"}
 )
 
 // Service is the value of a service: a protocol that is not HTTP, at addresses of its own.

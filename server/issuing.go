@@ -33,7 +33,8 @@ type issuing struct {
 	challenges issue.Challenges
 	renewer    *issue.Renewer // made for the first configuration that orders any
 	folder     *issue.Folder
-	path       string     // of folder
+	path       string // of folder
+	sharing    sharing
 	now, next  *issue.Set // nil: the configuration orders none; now is guarded by shared.mu
 	ended      bool       // renewer orders no more; guarded by shared.mu
 	counts     issueCounts
@@ -54,15 +55,15 @@ func (c *issueCounts) add(authority, result string) {
 	c.now[[2]string{authority, result}]++
 }
 
-// ACMEPath returns the folder of the certificates that c orders, for Options.StateDir; "": it orders none, or there is
-// no folder.
+// ACMEPath returns the folder of the certificates that c orders, for Options.StateDir; "": it orders none, there is no
+// folder, or a module keeps them.
 func ACMEPath(c *config.Config, stateDir string) string {
 	of := wanted.Of(c)
 	switch {
 	case of == nil:
 		return ""
 	case of.Storage != "":
-		return of.Storage
+		return of.Folder()
 	case stateDir != "":
 		return filepath.Join(stateDir, "acme")
 	}
@@ -71,13 +72,13 @@ func ACMEPath(c *config.Config, stateDir string) string {
 
 // prepare reads the certificates that there are.
 func (p *issuing) prepare() error {
-	p.next = nil
+	p.next, p.sharing.next = nil, sharedWith{}
 	of := wanted.Of(p.reload.config)
 	if of == nil {
 		return nil
 	}
 	p.reload.onFailure(func() { p.next = nil })
-	storage, err := p.open()
+	storage, err := p.open(of)
 	if err != nil {
 		return fmt.Errorf("acme: %w", err)
 	}
@@ -97,7 +98,10 @@ func (p *issuing) prepare() error {
 }
 
 // open returns the Storage of the certificates: the present one where it stays.
-func (p *issuing) open() (*issue.Folder, error) {
+func (p *issuing) open(of *wanted.ACME) (issue.Storage, error) {
+	if of.Storage != "" && of.Folder() == "" {
+		return openStorage(of.Storage, p.definitions)
+	}
 	path := ACMEPath(p.reload.config, p.opts.StateDir)
 	if path == "" {
 		return nil, errNoFolder
@@ -123,7 +127,8 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 			return nil, err
 		}
 	}
-	o := acme.Options{Email: of.Email, Profile: of.Profile, Storage: storage, Challenges: &p.challenges}
+	o := acme.Options{Email: of.Email, Profile: of.Profile, Storage: storage, Challenges: &p.challenges,
+		Settle: of.Settle}
 	if o.DNS, err = makeZones(of, p.definitions); err != nil {
 		return nil, err
 	}
@@ -141,11 +146,11 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 		if !strings.HasPrefix(ca, "letsencrypt") {
 			o.EAB = acme.EAB{ID: of.KID, MAC: of.HMAC}
 		}
-		if a.Issuer, err = acme.New(o); err != nil {
+		if a.Issuer, err = p.issuer(o); err != nil {
 			return nil, err
 		}
 		if o.Directory = staging; staging != "" {
-			if a.Staging, err = acme.New(o); err != nil {
+			if a.Staging, err = p.issuer(o); err != nil {
 				return nil, err
 			}
 		}
@@ -154,8 +159,24 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 	return all, nil
 }
 
+// issuer makes an Issuer, whose proofs the next configuration shares if it waits for that.
+func (p *issuing) issuer(o acme.Options) (*acme.Issuer, error) {
+	i, err := acme.New(o)
+	if err == nil && o.Settle > 0 {
+		p.sharing.next.storage = o.Storage
+		p.sharing.next.issuers = append(p.sharing.next.issuers, i)
+	}
+	return i, err
+}
+
+func (p *issuing) stop() error {
+	p.sharing.work.Wait()
+	return nil
+}
+
 func (p *issuing) retire() {
 	p.now, p.next = p.next, nil
+	p.sharing.follow(p.stopping)
 	p.look()
 }
 

@@ -87,11 +87,7 @@ func (r *record) Remove(ctx context.Context) {
 
 // call calls the provider. A panic is an error.
 func (r *record) call(ctx context.Context, f func(context.Context, plugin.DNSRecord) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
+	defer catch(&err)
 	return f(ctx, r.of)
 }
 

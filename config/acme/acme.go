@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/certs/issue/acme"
 	"github.com/edge-proxy/edge/config"
@@ -37,8 +39,14 @@ type ACME struct {
 	// File of authorities in PEM that vouch for the directory of a private authority. Default: the authorities that the
 	// system trusts.
 	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
-	// Folder of accounts and certificates, as certmagic and Caddy keep them. Default: `acme` in the state folder.
-	Storage string `edge:"storage" kind:"folder" example:"/srv/edge/acme" local:"true"`
+	// Absolute path of the folder of accounts and certificates, as certmagic and Caddy keep them, or a name of
+	// `[storages]`. Default: `acme` in the state folder.
+	// Example: "/srv/edge/acme"
+	Storage string `edge:"storage" local:"true"`
+	// Time that other processes with this storage have to learn of a proof, before the authority is asked to look for
+	// it: `2s` where a balancer leads its requests to any of them. Default: `2s` for a name of `[storages]`, else `0s`.
+	// Example: "2s"
+	Settle time.Duration `edge:"settle" min:"0s" max:"1m"`
 	// Identifier of the customer that the account is bound to, as the authority tells it (EAB).
 	KID string `edge:"eab.kid" example:"kid-1"`
 	// Key of `eab.kid` in base64url.
@@ -232,6 +240,7 @@ func check(doc *schema.Document, c *config.Config) {
 		return
 	}
 	checkDNS(doc, e, c)
+	checkStorage(doc, e)
 	plain, secured := e.ports(c)
 	switch {
 	case e.DNS != "" && e.Challenge == "auto" || e.Challenge == "dns-01":
@@ -272,9 +281,31 @@ func checkDNS(doc *schema.Document, e *entry, c *config.Config) {
 	}
 }
 
+func checkStorage(doc *schema.Document, e *entry) {
+	plugins.Storages.WarnUnused(doc, []string{e.Storage})
+	if e.Storage == "" || e.Folder() != "" {
+		return
+	}
+	if names, _ := plugins.Storages.Names(doc); !slices.Contains(names, e.Storage) {
+		doc.Report.Errorf(e.At("storage"), syntax.DidYouMean(e.Storage, names),
+			"there is no [storages.%s], and it is no absolute path", e.Storage)
+	}
+	if !e.Has("settle") {
+		e.Settle = 2 * time.Second
+	}
+}
+
+// Folder returns the folder of Storage; "": the default, or it names a table of [storages].
+func (a *ACME) Folder() string {
+	if filepath.IsAbs(a.Storage) {
+		return filepath.Clean(a.Storage)
+	}
+	return ""
+}
+
 // Program implements config.Orders.
 func (a *ACME) Program() string {
-	if strings.HasPrefix(a.DNS, "/") {
+	if filepath.IsAbs(a.DNS) {
 		return a.DNS
 	}
 	return ""

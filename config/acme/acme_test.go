@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/plugin"
@@ -51,6 +52,8 @@ type provider struct {
 }
 
 func init() {
+	plugin.Register(plugin.Storages, "shared", "Keeps nothing.",
+		func(*struct{}, *plugin.Build) (issue.Storage, error) { return nil, errors.ErrUnsupported })
 	plugin.Register(plugin.DNSProviders, "hook", "Writes nothing.",
 		func(*provider, *plugin.Build) (plugin.DNSProvider, error) { return nil, errors.ErrUnsupported })
 }
@@ -113,6 +116,26 @@ func TestCheck_dns(t *testing.T) {
 	}
 }
 
+// A storage of a module has other processes learn of proofs, if nothing else is said.
+func TestCheck_storage(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                   " 0s",
+		"storage = \"/srv/a/../acme/\"":      "/srv/acme 0s",
+		"settle = \"3s\"":                    " 3s",
+		"storage = \"one\"":                  " 2s",
+		"storage = \"one\"\nsettle = \"0s\"": " 0s",
+	} {
+		c, rep := load(t, ports+routes+"[acme]\n"+text+"\n[storages.one]\ntype = \"shared\"\n")
+		if c == nil {
+			t.Fatal(rep.Errors)
+		}
+		a := Of(c)
+		if got := a.Folder() + " " + a.Settle.String(); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // Each mistake is reported at its place, with what to write.
 func TestCheck_mistakes(t *testing.T) {
 	entry := ports + routes + "[[certificates]]\ncert = \"acme\"\n"
@@ -133,12 +156,15 @@ func TestCheck_mistakes(t *testing.T) {
 		acme + `ca = "zerossl"`:            {"ZeroSSL wants an e-mail", "add email"},
 		acme + `ca_file = "none.pem"`:      {"cannot use", ""},
 		acme + `hosts = "*.example.org"`:   {"needs a proof by DNS", ""},
-		acme + `challenge = "dns-01"`:      {"nothing says what writes the records", "add dns"},
-		acme + `dns = "hoook"` + hook:      {"there is no [dns_providers.hoook]", ""},
-		acme + `dns = "hook"`:              {"there is no [dns_providers.hook]", ""},
-		acme + `dns = "/none/hook"`:        {"cannot use", ""},
-		acme + `dns = "/etc/passwd"`:       {"is no program", "chmod +x /etc/passwd"},
-		acme + `dns = "/etc"`:              {"is no program", ""},
+		acme + "storage = \"share\"\n[storages.shared]\ntype = \"shared\"": {"there is no [storages.share]",
+			`did you mean "shared"`},
+		acme + `settle = "2m"`:        {"settle", ""},
+		acme + `challenge = "dns-01"`: {"nothing says what writes the records", "add dns"},
+		acme + `dns = "hoook"` + hook: {"there is no [dns_providers.hoook]", ""},
+		acme + `dns = "hook"`:         {"there is no [dns_providers.hook]", ""},
+		acme + `dns = "/none/hook"`:   {"cannot use", ""},
+		acme + `dns = "/etc/passwd"`:  {"is no program", "chmod +x /etc/passwd"},
+		acme + `dns = "/etc"`:         {"is no program", ""},
 		"[global]\nlockdown = true\n" + acme + `dns = "/bin/true"`: {"lockdown lets no other program start",
 			"[dns_providers]"},
 		acme + "dns = \"/bin/true\"\nhosts = \"*.internal\"":   {"no authority on the Internet vouches", ""},

@@ -29,7 +29,7 @@ type Kind struct {
 
 // Kinds are all of them, in the order of the reference page.
 var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services,
-	DNSProviders}
+	DNSProviders, Storages}
 
 // Each kind has the section of its name.
 var (
@@ -114,6 +114,15 @@ var (
 		Does:   "Type of the DNS provider, of a module that the program was built with.",
 		Use:    "name it in \"dns\" of [acme]",
 		Unused: "`dns` of `[acme]` does not name a DNS provider: it is not made.",
+	}
+
+	Storages = &Kind{
+		Kind: plugin.Storages,
+		Doc: "Storages of [certificates by ACME](acme.md#several-machines) beside folders, by the names under which " +
+			"`storage` of `[acme]` names them. The types come from [modules](plugins.md#storages).",
+		Does:   "Type of the storage, of a module that the program was built with.",
+		Use:    "name it in \"storage\" of [acme]",
+		Unused: "`storage` of `[acme]` does not name a storage: it is not made.",
 	}
 )
 

@@ -55,6 +55,8 @@ type pebble struct {
 	handler    atomic.Pointer[http.Handler]
 	before     func(w http.ResponseWriter, r *http.Request) (done bool) // sees each request first; may be nil
 
+	finished atomic.Int32 // orders that have a certificate
+
 	mu       sync.Mutex
 	accounts int      // that were made. guarded by mu
 	tokens   []string // of proofs that were wanted. guarded by mu
@@ -188,6 +190,9 @@ func (p *pebble) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := httptest.NewRecorder()
 	(*p.handler.Load()).ServeHTTP(answer, r)
+	if strings.HasPrefix(r.URL.Path, "/finalize-order/") && answer.Code == http.StatusOK {
+		p.finished.Add(1)
+	}
 	p.mu.Lock()
 	if strings.HasSuffix(r.URL.Path, "/sign-me-up") && answer.Code == http.StatusCreated {
 		p.accounts++

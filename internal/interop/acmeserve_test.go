@@ -44,14 +44,21 @@ func newServed(t *testing.T, o pebbleOptions) *served {
 	dir := t.TempDir()
 	s := &served{t: t, file: filepath.Join(dir, "edge.toml"), state: filepath.Join(dir, "acme"),
 		plain: testutil.FreeAddr(t), secure: testutil.FreeAddr(t)}
-	o.http, o.tls = s.plain, s.secure
+	if o.http == "" {
+		o.http, o.tls = s.plain, s.secure
+	}
 	s.pebble = newPebble(t, o)
-	root := filepath.Join(dir, "root.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	if err := os.WriteFile(root, text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "root.pem"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.keys = fmt.Sprintf(`
+	s.keys = s.keysFor(s.plain, s.secure)
+	return s
+}
+
+// keysFor returns the keys of a process at these addresses, which is reached at others perhaps.
+func (s *served) keysFor(plain, secure string) string {
+	return fmt.Sprintf(`
 [global]
 lockdown = true
 
@@ -72,8 +79,8 @@ ca_file = %q
 storage = %q
 http_port = %d
 https_port = %d
-`, s.plain, s.secure, s.URL, s, root, s.state, s.httpPort, s.tlsPort)
-	return s
+`, plain, secure, s.URL, s.pebble, filepath.Join(filepath.Dir(s.file), "root.pem"), s.state, portOf(s.t, plain),
+		portOf(s.t, secure))
 }
 
 func (s *served) configure(format string, args ...any) {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +51,7 @@ type call struct {
 	known     *directory
 	presented []func(ctx context.Context) // remove proofs
 	records   map[string]Record           // that are presented, by the token of the challenge
+	settled   time.Time                   // when other processes have the proofs
 
 	status int           // of the last answer with an error and Retry-After
 	after  time.Duration // its Retry-After
@@ -173,61 +173,6 @@ func retryAfter(h http.Header) time.Duration {
 		return 0
 	}
 	return time.Until(at)
-}
-
-// Present has a proof answered until end. The name of an address is its reverse name (RFC 8738 §6).
-func (c *call) Present(ctx context.Context, proof acme.Challenge) error {
-	answers, remove := c.o.Challenges, func(context.Context) {}
-	switch proof.Type {
-	case acme.ChallengeTypeHTTP01:
-		answers.PresentToken(proof.Token, proof.KeyAuthorization)
-		remove = func(context.Context) { answers.RemoveToken(proof.Token) }
-	case acme.ChallengeTypeDNS01:
-		record, err := c.o.DNS.Present(ctx, proof.DNS01TXTRecordName(), proof.DNS01KeyAuthorization())
-		if err != nil {
-			return err
-		}
-		c.records[proof.Token] = record
-		remove = record.Remove
-	default:
-		with, err := acmez.TLSALPN01ChallengeCert(proof)
-		if err != nil {
-			return err
-		}
-		name := strings.ToLower(proof.Identifier.Value)
-		if address, err := netip.ParseAddr(name); err == nil {
-			name = reverseName(address)
-		}
-		answers.PresentCertificate(name, with)
-		remove = func(context.Context) { answers.RemoveCertificate(name, with) }
-	}
-	c.presented = append(c.presented, remove)
-	return nil
-}
-
-// Wait waits until authorities find the record of a proof by DNS.
-func (c *call) Wait(ctx context.Context, proof acme.Challenge) error {
-	if record := c.records[proof.Token]; record != nil {
-		return record.Wait(ctx)
-	}
-	return nil
-}
-
-// CleanUp does nothing, and end removes the proof: acmez calls CleanUp with the token of an answer of the authority,
-// which may differ from the presented one.
-func (c *call) CleanUp(context.Context, acme.Challenge) error { return nil }
-
-func reverseName(address netip.Addr) string {
-	b := address.Unmap().AsSlice()
-	slices.Reverse(b)
-	if len(b) == 4 {
-		return fmt.Sprintf("%d.%d.%d.%d.in-addr.arpa", b[0], b[1], b[2], b[3])
-	}
-	var name []byte
-	for _, x := range b {
-		name = fmt.Appendf(name, "%x.%x.", x&15, x>>4)
-	}
-	return string(name) + "ip6.arpa"
 }
 
 // failure is an error as an operator reads it, on one line.

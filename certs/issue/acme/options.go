@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"time"
 
 	"github.com/edge-proxy/edge/certs/issue"
 )
@@ -32,6 +33,7 @@ type Options struct {
 	Profile    string         // default: "shortlived" for addresses where it is offered, else the authority's choice
 	Kinds      []string       // of proofs: "http-01", "tls-alpn-01", "dns-01"; default: this with DNS, else the others
 	DNS        DNS            // for "dns-01", which wildcards have in any case; nil: there is none
+	Settle     time.Duration  // until other processes answer for proofs in Storage, see Share; 0: this one does alone
 	Roots      *x509.CertPool // that sign for the directory; default: the system's
 	Logger     *slog.Logger   // default: none
 	Storage    issue.Storage

@@ -7,6 +7,7 @@
 //	discoverer.go    finds backends in a list: fleet_directory
 //	dns.go           writes records of proofs into a zone: fleet_zone
 //	service.go       speaks a protocol of lines: fleet_pager
+//	storage.go       keeps certificates encrypted: fleet_sealed
 //	logsink.go       sends lines of the access log to a collector: fleet_collector
 //	usage.go         adds up the bytes of each route, from records of the access log: fleet_usage
 //

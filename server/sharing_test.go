@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/certs/issue/acme"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
+)
+
+// kept is an issue.Storage in memory, which may panic. Safe for any goroutine.
+type kept struct {
+	mu     sync.Mutex
+	values map[string][]byte // guarded by mu
+	lists  int               // calls of List; guarded by mu
+	fails  bool
+}
+
+func (k *kept) enter() func() {
+	if k.fails {
+		panic("it must not")
+	}
+	k.mu.Lock()
+	return k.mu.Unlock
+}
+
+func (k *kept) Store(_ context.Context, key string, value []byte) error {
+	defer k.enter()()
+	k.values[key] = value
+	return nil
+}
+
+func (k *kept) Load(_ context.Context, key string) ([]byte, error) {
+	defer k.enter()()
+	if value, found := k.values[key]; found {
+		return value, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (k *kept) Delete(_ context.Context, key string) error {
+	defer k.enter()()
+	if _, found := k.values[key]; !found {
+		return fs.ErrNotExist // as some of certmagic's have it
+	}
+	delete(k.values, key)
+	return nil
+}
+
+func (k *kept) List(ctx context.Context, path string, _ bool) ([]string, error) {
+	defer k.enter()()
+	k.lists++
+	keys := slices.Collect(maps.Keys(k.values))
+	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, path) })
+	if len(keys) == 0 {
+		return nil, errors.Join(fs.ErrNotExist, ctx.Err())
+	}
+	return keys, ctx.Err()
+}
+
+func (k *kept) Lock(context.Context, string) error   { defer k.enter()(); return nil }
+func (k *kept) Unlock(context.Context, string) error { defer k.enter()(); return nil }
+
+func (k *kept) looked() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lists
+}
+
+// keptConfig is that of a type of storages.
+type keptConfig struct {
+	Fails bool `edge:"fails" doc:"It panics."`
+}
+
+func init() {
+	plugin.Register(plugin.Storages, "test_kept", "Keeps values.",
+		func(c *keptConfig, b *plugin.Build) (issue.Storage, error) {
+			return &kept{values: make(map[string][]byte), fails: c.Fails}, nil
+		})
+}
+
+// A storage of a module that panics is one that fails: names are ordered for, and nothing ends.
+func TestPlugins_storages(t *testing.T) {
+	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + `
+[acme]
+ca = "https://127.0.0.1:1/dir"
+hosts = "a.example.org"
+storage = "mine"
+[storages.mine]
+type = "test_kept"
+` + all200
+	s := serve(t, parse(t, text), Options{})
+	failed := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		all := s.issuing.all()
+		return len(all) == 1 && all[0].Failures == 1 && strings.Contains(all[0].Err, "connection refused")
+	}
+	testutil.Eventually(t, testutil.Patience, failed)
+	next := strings.Replace(text, `"test_kept"`, `"test_kept"`+"\nfails = true", 1)
+	if _, err := s.Apply(parse(t, next)); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, failed)
+}
+
+// What is not there is no error of List and Delete, whatever a module thinks of it.
+func TestHeldStorage_missing(t *testing.T) {
+	s := &heldStorage{Storage: &kept{values: map[string][]byte{"a": nil}}}
+	keys, err := s.List(t.Context(), "b", false)
+	if err = errors.Join(err, s.Delete(t.Context(), "b")); len(keys) > 0 || err != nil {
+		t.Errorf("%q, %v", keys, err)
+	}
+	if _, err := s.Load(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	s.Storage.(*kept).fails = true
+	for name, err := range map[string]error{
+		"store": s.Store(t.Context(), "a", nil), "lock": s.Lock(t.Context(), "a"), "unlock": s.Unlock(t.Context(), "a"),
+		"delete": s.Delete(t.Context(), "a"),
+	} {
+		if err == nil || err.Error() != "panic: it must not" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A reload lets Issuers go on that stay, ends those that go, and begins again with another storage.
+func TestSharing_follows(t *testing.T) {
+	testutil.CheckLeaks(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &sharing{}
+	with := func(storage *kept, directories ...string) {
+		s.next = sharedWith{storage: storage}
+		for _, directory := range directories {
+			i, err := acme.New(acme.Options{Directory: directory, Storage: storage, Challenges: &issue.Challenges{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.next.issuers = append(s.next.issuers, i)
+		}
+		s.follow(ctx)
+	}
+	first, second := &kept{}, &kept{}
+	looks := func(k *kept, want int) {
+		t.Helper()
+		testutil.Eventually(t, testutil.Patience, func() bool { return k.looked() >= want })
+	}
+	with(first, "https://a.test", "https://b.test", "https://a.test")
+	looks(first, 2)
+	with(first, "https://b.test", "https://c.test")
+	if len(s.running) != 2 {
+		t.Errorf("%d run", len(s.running))
+	}
+	looks(first, 3)
+	with(second, "https://b.test")
+	looks(second, 1)
+	before := first.looked()
+	with(second)
+	if len(s.running) > 0 {
+		t.Errorf("%d run", len(s.running))
+	}
+	cancel()
+	s.work.Wait()
+	if first.looked() > before+1 { // one may have been under way
+		t.Errorf("%d looks after the end", first.looked()-before)
+	}
+}
