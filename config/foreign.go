@@ -51,6 +51,7 @@ const (
 	hintNoStreams   = `has nothing here: HTTP and TCP are served`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintACME        = `is cert = "acme" in [https], and [acme] with email, ca and the like`
+	hintDNS         = `is dns in [acme]: the path of a program, or a name of [dns_providers]`
 	hintNoOnDemand  = `has nothing here yet: certificates are ordered for hosts of routes, or of hosts in [acme]`
 	hintTraces      = `is [tracing] with endpoint = "http://127.0.0.1:4318"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
@@ -222,6 +223,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", hintNoBuffering, "flush_interval"},
 	{"Caddy", hintACME, "auto_https email acme_ca acme_eab"},
 	{"Caddy", hintNoOnDemand, "on_demand"},
+	{"Caddy", hintDNS, "acme_dns"},
+	{"Caddy", `is storage in [acme]: a folder, or a name of [storages]`, "file_system storage"},
 	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},
 	{"Caddy", hintPath, "uri"},
 	{"Caddy", hintCondition, "matcher"},
@@ -248,6 +251,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", `is address = "host:port"`, "upstreams.backends.url"},
 	{"Traefik", hintDiscover, "providers"},
 	{"Traefik", hintACME, "certresolver cert_resolver certificatesresolvers"},
+	{"Traefik", hintDNS, "dnschallenge dns_challenge"},
 	{"Traefik", `is host = "keep" or "backend" in [upstreams.NAME]`, "passhostheader"},
 	{"", `is priority = 0 in [[routes]]; which backends come first is tier = 1`, "upstreams.priority"},
 	{"Envoy", `is tier = 1`, "upstreams.backends.priority"},
