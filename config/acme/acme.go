@@ -267,31 +267,29 @@ func check(doc *schema.Document, c *config.Config) {
 
 // checkDNS checks what is said about proofs by DNS.
 func checkDNS(doc *schema.Document, e *entry, c *config.Config) {
-	plugins.DNSProviders.WarnUnused(doc, []string{e.DNS})
-	names, _ := plugins.DNSProviders.Names(doc)
+	checkNamed(doc, e, "dns", e.DNS, plugins.DNSProviders)
 	switch {
 	case e.DNS == "" && e.Challenge == "dns-01":
 		doc.Report.Errorf(e.At("challenge"), `add dns = "/path/of/a/program", or a name of [dns_providers]`,
 			"nothing says what writes the records of proofs by DNS")
 	case e.Program() != "" && c.Global.Lockdown != config.LockdownOff:
 		doc.Report.Errorf(e.At("dns"), "use a type of [dns_providers]", "lockdown lets no other program start")
-	case e.DNS != "" && e.Program() == "" && !slices.Contains(names, e.DNS):
-		doc.Report.Errorf(e.At("dns"), syntax.DidYouMean(e.DNS, names),
-			"there is no [dns_providers.%s], and it is no absolute path", e.DNS)
 	}
 }
 
 func checkStorage(doc *schema.Document, e *entry) {
-	plugins.Storages.WarnUnused(doc, []string{e.Storage})
-	if e.Storage == "" || e.Folder() != "" {
-		return
-	}
-	if names, _ := plugins.Storages.Names(doc); !slices.Contains(names, e.Storage) {
-		doc.Report.Errorf(e.At("storage"), syntax.DidYouMean(e.Storage, names),
-			"there is no [storages.%s], and it is no absolute path", e.Storage)
-	}
-	if !e.Has("settle") {
+	checkNamed(doc, e, "storage", e.Storage, plugins.Storages)
+	if e.Storage != "" && e.Folder() == "" && !e.Has("settle") {
 		e.Settle = 2 * time.Second
+	}
+}
+
+// checkNamed checks that a key whose text is no path names a table of a kind.
+func checkNamed(doc *schema.Document, e *entry, key, name string, kind *plugins.Kind) {
+	kind.WarnUnused(doc, []string{name})
+	if names, _ := kind.Names(doc); name != "" && !filepath.IsAbs(name) && !slices.Contains(names, name) {
+		doc.Report.Errorf(e.At(key), syntax.DidYouMean(name, names), "there is no [%s.%s], and it is no absolute path",
+			kind.Section, name)
 	}
 }
 
