@@ -27,8 +27,8 @@ type Server struct {
 }
 
 const (
-	zoneServersMax = 64 // addresses
-	wildcardProbe  = "_edge-no-such-name."
+	zoneServersMax = 64               // addresses
+	wildcardProbe  = "_edge-no-name." // not longer than "_acme-challenge."
 )
 
 var errNoZone = errors.New("no zone has this name")
@@ -61,7 +61,7 @@ func (c *Client) Zone(ctx context.Context, name string) (*Zone, error) {
 // aliasOf returns where the aliases of a full name lead.
 func (c *Client) aliasOf(ctx context.Context, s *settings, name string) (string, error) {
 	for range aliasesMax {
-		r, err := c.queryServers(ctx, s, name, dnsmessage.TypeCNAME)
+		r, err := c.queryName(ctx, s, name, dnsmessage.TypeCNAME)
 		if err != nil {
 			return "", err
 		}
@@ -80,12 +80,12 @@ func (c *Client) aliasOf(ctx context.Context, s *settings, name string) (string,
 // name (RFC 2308 §3), unless a wildcard has an alias there.
 func (c *Client) apex(ctx context.Context, s *settings, name string) (string, error) {
 	for above := name; above != ""; _, above, _ = strings.Cut(above, ".") {
-		r, err := c.queryServers(ctx, s, above, dnsmessage.TypeSOA)
+		r, err := c.queryName(ctx, s, above, dnsmessage.TypeSOA)
 		if err != nil {
 			return "", err
 		}
 		switch {
-		case len(r.answers) == 0 && r.zone != ".":
+		case len(r.answers) == 0 && r.soa && strings.HasSuffix("."+above, "."+r.zone): // not of a filter's own zone
 			return r.zone, nil
 		case slices.ContainsFunc(r.answers, func(one record) bool {
 			return one.owner == above && one.kind == dnsmessage.TypeSOA
@@ -94,6 +94,16 @@ func (c *Client) apex(ctx context.Context, s *settings, name string) (string, er
 		}
 	}
 	return "", fmt.Errorf("%s: %w", name, errNoZone)
+}
+
+// queryName asks for records of a full name. That there are none may be said without a SOA record: acme-dns does that,
+// and an older dnsmasq from its cache.
+func (c *Client) queryName(ctx context.Context, s *settings, name string, kind dnsmessage.Type) (*reply, error) {
+	r, err := c.queryServers(ctx, s, name, kind)
+	if errors.Is(err, errNoSOA) {
+		return &reply{}, nil
+	}
+	return r, err
 }
 
 // serversOf returns the servers of a zone.

@@ -58,7 +58,14 @@ func TestZone(t *testing.T) {
 	w.resolver.Answer("a.circle.test.", "CNAME 60 _acme-challenge.circle.test.")
 	w.resolver.Answer("empty.test.", "SOA 60")
 	w.resolver.Fail("broken.test.", dnsserver.ServFail)
-	w.resolver.Fail("_acme-challenge.lame.test.", dnsserver.NoSOA)
+	w.resolver.Fail("_acme-challenge.lame.test.", dnsserver.Lame)
+	w.resolver.Fail("lame.test.", dnsserver.Lame)
+	w.resolver.Fail("_acme-challenge.cached.example.org.", dnsserver.NoSOA) // as by an older dnsmasq
+	w.resolver.Fail("_acme-challenge.filtered.example.org.", dnsserver.OtherSOA)
+	w.resolver.Answer("_acme-challenge.acmedns.example.org.", "CNAME 60 a1b2.delegated.test.")
+	w.resolver.Fail("a1b2.delegated.test.", dnsserver.Lame)                                           // as by acme-dns
+	long := strings.Repeat(strings.Repeat("a", 59)+".", 3) + strings.Repeat("a", 45) + ".example.org" // 253 with label
+	w.resolver.Answer("_acme-challenge."+long+".", "CNAME 60 last.delegated.test.")
 	c := w.client(t)
 	const label = "_acme-challenge."
 	for name, want := range map[string]string{
@@ -71,7 +78,11 @@ func TestZone(t *testing.T) {
 		label + "circle.test":                     "error the aliases go in a circle",
 		label + "unknown.invalid":                 "error " + label + "unknown.invalid.: no zone has this name",
 		label + "empty.test":                      "error the servers of empty.test.: no zone has this name",
-		label + "lame.test":                       "error CNAME " + label + "lame.test. at " + resolverAddr,
+		label + "cached.example.org":              label + "cached.example.org. in example.org. at 3",
+		label + "filtered.example.org":            label + "filtered.example.org. in example.org. at 3",
+		label + "acmedns.example.org":             "a1b2.delegated.test. in delegated.test. at 1",
+		label + long:                              "last.delegated.test. in delegated.test. at 1",
+		label + "lame.test":                       "error " + label + "lame.test.: no zone has this name",
 		"broken.test":                             "error CNAME broken.test. at " + resolverAddr + ": SERVFAIL",
 		"a..b":                                    "error \"a..b.\": this is not the name",
 		strings.Repeat("a.", 130):                 "error",

@@ -31,6 +31,7 @@ const (
 	Refused            // REFUSED
 	Drop               // no answer at all
 	NoSOA              // missing names are denied without a SOA record
+	OtherSOA           // missing names are denied by the SOA record of other.test.
 	CutOff             // over UDP the answer is cut off
 	BeforeEDNS         // a question with EDNS is a FORMERR
 	Lame               // no record, no SOA, no error
@@ -163,6 +164,9 @@ func (s *Server) Respond(network string, query []byte) []byte {
 	case how == Lame:
 	default:
 		s.fill(&m, name, q.Type, how != NoSOA)
+		if how == OtherSOA && len(m.Authorities) > 0 {
+			m.Authorities[0].Header.Name = dnsmessage.MustNewName("other.test.")
+		}
 	}
 	raw, err := m.Pack()
 	if err != nil {
