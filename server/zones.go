@@ -91,14 +91,14 @@ func (r *record) call(ctx context.Context, f func(context.Context, plugin.DNSRec
 	return f(ctx, r.of)
 }
 
-// Wait implements acme.Record. Where no server of the zone can be asked, the authority finds out.
+// Wait implements acme.Record. Where no server of the zone has ever answered, the authority finds out.
 func (r *record) Wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recordMax)
 	defer cancel()
 	var last []dns.Server
 	for pause := time.Second; ; pause = min(2*pause, recordPace) {
 		lacking, answered := r.client.Lacking(ctx, r.zone, r.of.Text)
-		if ctx.Err() == nil && len(lacking) == 0 {
+		if ctx.Err() == nil && len(lacking) == 0 && (answered || len(last) == 0) {
 			return nil
 		}
 		if answered {

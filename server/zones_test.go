@@ -187,6 +187,15 @@ func TestRecord_waits(t *testing.T) {
 			!strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
+		for _, s := range []*dnsserver.Server{p.server, other} { // silence is no record
+			time.AfterFunc(9*time.Second, func() { s.Fail("", dnsserver.Refused) })
+			time.AfterFunc(40*time.Second, func() { s.Fail("", dnsserver.None) })
+		}
+		time.AfterFunc(50*time.Second, func() { other.Answer(proofName+".", "TXT 1 a-text") })
+		begun = time.Now()
+		if err := r.Wait(t.Context()); err != nil || time.Since(begun) < 50*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
 		p.server.Fail("", dnsserver.Refused)
 		other.Fail("", dnsserver.Refused)
 		begun = time.Now()
