@@ -26,7 +26,7 @@ const (
 	answerBytesMax = 1 << 20 // of an authority; a chain has some 4 KiB
 	answerMax      = 30 * time.Second
 	proofMax       = 2 * time.Minute    // for one name, from the authority's yes to its verdict
-	removeMax      = 30 * time.Second   // for all proofs of an order
+	removeMax      = 30 * time.Second   // for one proof, and for all together once their order was given up
 	pollMax        = time.Minute        // between two looks at an order, whatever Retry-After says
 	earlyMax       = 7 * 24 * time.Hour // a longer Retry-After is a mistake
 	textMax        = 500                // bytes of an error
@@ -71,12 +71,15 @@ func (a *authority) begin(kinds []string) *call {
 	return c
 }
 
-// end removes proofs, also after the end of a context, and closes connections.
-func (c *call) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), removeMax)
+// end removes proofs, also after the end of the order's context, and closes connections.
+func (c *call) end(order context.Context) {
+	all, cancel := context.WithCancel(context.WithoutCancel(order))
 	defer cancel()
+	defer context.AfterFunc(order, func() { time.AfterFunc(removeMax, cancel) })()
 	for _, remove := range slices.Backward(c.presented) {
-		remove(ctx)
+		one, done := context.WithTimeout(all, removeMax)
+		remove(one)
+		done()
 	}
 	c.web.CloseIdleConnections()
 }

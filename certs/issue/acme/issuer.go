@@ -69,7 +69,7 @@ func (i *Issuer) Issue(ctx context.Context, o *issue.Order) (*issue.Issued, erro
 		return nil, err
 	}
 	c := i.at.begin(kinds)
-	defer c.end()
+	defer c.end(ctx)
 	got, err := c.obtain(ctx, o)
 	if err != nil {
 		return nil, c.explain(ctx, err)
@@ -101,7 +101,7 @@ func (a *authority) kindsFor(o *issue.Order) ([]string, error) {
 // Window asks for the window of a certificate (RFC 9773), see issue.Issuer.
 func (i *Issuer) Window(ctx context.Context, leaf *x509.Certificate) (issue.Window, error) {
 	c := i.at.begin(nil)
-	defer c.end()
+	defer c.end(ctx)
 	d, err := c.directory(ctx)
 	if err != nil || d.RenewalInfo == "" {
 		return issue.Window{}, c.explain(ctx, err)

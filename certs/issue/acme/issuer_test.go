@@ -174,7 +174,7 @@ func TestDirectory_deadAuthorityHoldsNobodyUp(t *testing.T) {
 		if theirs, err := c.client.GetDirectory(t.Context()); err != nil || theirs != here.Directory {
 			t.Errorf("%v, want %v: %v", theirs, here.Directory, err)
 		}
-		c.end()
+		c.end(t.Context())
 	}
 	if fetches != 1 {
 		t.Errorf("%d fetches", fetches)
@@ -196,7 +196,7 @@ func TestBinding_ofZeroSSL(t *testing.T) {
 	})
 	i.at.bindings = i.at.o.Directory
 	c := i.at.begin(nil)
-	defer c.end()
+	defer c.end(t.Context())
 	if eab, err := c.binding(t.Context()); err != nil || eab != (acmez.EAB{KeyID: "kid", MACKey: "bWFj"}) {
 		t.Errorf("%v, %v", eab, err)
 	}
@@ -241,7 +241,7 @@ func TestRoundTrip_pauses(t *testing.T) {
 				t.Errorf("%s %q: %q, want %q", method, text, got, want)
 			}
 		}
-		c.end()
+		c.end(t.Context())
 	}
 }
 

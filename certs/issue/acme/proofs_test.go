@@ -162,7 +162,7 @@ func TestPresent_shares(t *testing.T) {
 			if keys := v.keys(); time.Since(begun) != settle || !slices.Equal(keys, want) {
 				t.Errorf("%v later: %q", time.Since(begun), keys)
 			}
-			if c.end(); len(v.keys()) > 0 {
+			if c.end(t.Context()); len(v.keys()) > 0 {
 				t.Errorf("%q is left", v.keys())
 			}
 		}
