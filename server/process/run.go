@@ -111,7 +111,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	}
 	defer func() { pred.refuse(err) }()
 	defer pid.Remove()
-	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its write fails; hooks would inherit an ignored signal
 	if o.Signals == nil {
 		o.Signals = NewSignals()
 	}
