@@ -101,14 +101,15 @@ func Subjects(c *config.Config) (all [][]string) {
 			all = append(all, namesOf(own.Hosts))
 		}
 	}
-	for _, host := range namesOf(a.Hosts) {
+	named := namesOf(a.Hosts)
+	for _, host := range named {
 		if host != fromRoutes {
 			all = append(all, []string{host})
 		}
 	}
 	for _, host := range a.routes {
 		_, parent, _ := strings.Cut(host, ".")
-		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) && !slices.Contains(a.Hosts, star) {
+		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) && !slices.Contains(named, star) {
 			all = append(all, []string{host})
 		}
 	}

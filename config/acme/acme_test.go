@@ -72,6 +72,9 @@ func TestSubjects(t *testing.T) {
 			"[example.org] [*.example.org] [192.0.2.1]]",
 		ports + "[acme]\ndns = \"/bin/true\"\n[[certificates]]\ncert = \"acme\"\nhosts = \"*.example.org\"\n": "" +
 			"[[*.example.org] [example.org] [192.0.2.1]]",
+		ports + "[acme]\ndns = \"/bin/true\"\nhosts = [\"from-routes\", \"*.A.example.org\"]\n" +
+			"[[routes]]\nhost = [\"b.a.example.org\", \"a.example.org\"]\ndest = \"127.0.0.1:1\"\n": "" +
+			"[[*.a.example.org] [example.org] [*.example.org] [192.0.2.1]]",
 		ports + "[acme]\nca = \"https://ca.internal/dir\"\n": "[[www.example.org] [example.org] [app.localhost] " +
 			"[10.0.0.1] [intranet] [192.0.2.1]]",
 	} {
