@@ -7,7 +7,7 @@ type Orders interface {
 	schema.Target
 	Start()                                 // a certificate is ordered: cert = "acme"
 	Any() bool                              // one is ordered
-	Order(host string) bool                 // takes a host of a route that no certificate is for, if it may
+	Order(host string) bool                 // has a certificate for a host of a route that no other is for, if it may
 	Wrong(host string) (wrong, hint string) // why no certificate is to be had for a host
 	Roots() *string                         // the file that ca_file names
 	Program() string                        // the program that dns names; "": none

@@ -101,15 +101,14 @@ func Subjects(c *config.Config) (all [][]string) {
 			all = append(all, namesOf(own.Hosts))
 		}
 	}
-	named := namesOf(a.Hosts)
-	for _, host := range named {
+	for _, host := range namesOf(a.Hosts) {
 		if host != fromRoutes {
 			all = append(all, []string{host})
 		}
 	}
 	for _, host := range a.routes {
 		_, parent, _ := strings.Cut(host, ".")
-		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) && !slices.Contains(named, star) {
+		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) {
 			all = append(all, []string{host})
 		}
 	}
@@ -146,7 +145,13 @@ func (e *entry) Roots() *string { return &e.CAFile }
 // Order implements config.Orders.
 func (e *entry) Order(host string) bool {
 	host = strings.Trim(host, "[]")
-	if !e.on || !slices.Contains(e.Hosts, fromRoutes) || host == "" || host[0] == '*' && e.DNS == "" || !e.may(host) {
+	_, parent, _ := strings.Cut(host, ".")
+	switch named := namesOf(e.Hosts); {
+	case !e.on || host == "":
+		return false
+	case slices.Contains(named, host), slices.Contains(named, "*."+parent):
+		return true
+	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.may(host):
 		return false
 	}
 	if !slices.Contains(e.routes, host) {

@@ -119,6 +119,34 @@ func TestCheck_dns(t *testing.T) {
 	}
 }
 
+// Hosts of [acme] have a certificate, without from-routes too. Only other hosts of routes are told.
+func TestCheck_uncovered(t *testing.T) {
+	const covered = "no certificate is for"
+	for hosts, want := range map[string]int{
+		`["WWW.example.org.", "*.Example.org"]`:       0,
+		`["*.example.org"]`:                           0,
+		`["www.example.org"]`:                         1,
+		`["example.org"]`:                             2,
+		`["from-routes"]`:                             0,
+		`["from-routes", "*.example.org"]`:            0,
+		`["a.example.org", "*.www.example.org"]`:      2,
+		`["*.example.org", "mail.other.example.org"]`: 0,
+	} {
+		c, rep := load(t, ports+"[acme]\ndns = \"/bin/true\"\nhosts = "+hosts+"\n[[routes]]\n"+
+			"host = \"www.example.org\"\ndest = \"127.0.0.1:1\"\n[[routes]]\nhost = \"*.example.org\"\n"+
+			"dest = \"127.0.0.1:1\"\n")
+		n := 0
+		for _, w := range rep.Warnings {
+			if strings.Contains(w.Message, covered) {
+				n++
+			}
+		}
+		if c == nil || n != want {
+			t.Errorf("%s: %d warnings, want %d: %v, %v", hosts, n, want, rep.Errors, rep.Warnings)
+		}
+	}
+}
+
 // A storage of a module has other processes learn of proofs, if nothing else is said.
 func TestCheck_storage(t *testing.T) {
 	for text, want := range map[string]string{
