@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -364,7 +365,9 @@ func (s *Server) Drain(grace time.Duration) bool {
 	}
 	s.end() // a reload gives up
 	s.mu.Unlock()
-	s.issuing.end()
+	var ending sync.WaitGroup
+	ending.Go(s.issuing.end) // proofs may take long to be removed
+	defer ending.Wait()
 	s.registrations.end(s.stopping)
 	return s.engine.Drain(grace)
 }

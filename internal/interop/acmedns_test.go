@@ -197,3 +197,34 @@ func TestServe_dnsProgramIsCutOff(t *testing.T) {
 	s.waitFor("a.shop.test")
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(z.records("_acme-challenge.shop.test.")) == 0 })
 }
+
+// A process that stops does not accept connections while a program removes a record.
+func TestServe_drainsWhileRecordIsRemoved(t *testing.T) {
+	s, z := newByDNS(t, pebbleOptions{})
+	wait := filepath.Join(t.TempDir(), "wait")
+	if err := os.WriteFile(wait, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hook := z.hook(t, `[ "$1" = present ] || { : >`+wait+`.begun; while [ -e `+wait+` ]; do sleep 0.05; done; }`)
+	s.configure("dns = %q\nresolver = %q\n%s", hook, z.address, starRoutes)
+	s.start()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		_, err := os.Stat(wait + ".begun")
+		return err == nil
+	})
+	s.Signal(syscall.SIGTERM)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", s.plain)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if len(z.records("_acme-challenge.shop.test.")) == 0 {
+		t.Error("connections were accepted until the record was removed")
+	}
+	os.Remove(wait)
+	if code := s.Stop(); code != 0 || len(z.records("_acme-challenge.shop.test.")) > 0 {
+		t.Errorf("exit %d, records are left: %v", code, z.records("_acme-challenge.shop.test."))
+	}
+}
