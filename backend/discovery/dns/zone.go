@@ -51,6 +51,10 @@ func (c *Client) Zone(ctx context.Context, name string) (*Zone, error) {
 			z.Record = target
 		}
 	}
+	// Labels may have any byte, and the owner of another zone says them: a program has the name as a word.
+	if z.Record[0] == '-' || strings.Trim(z.Record, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return nil, fmt.Errorf("%q: %w", z.Record, errName)
+	}
 	if z.Name, err = c.apex(ctx, s, z.Record); err != nil {
 		return nil, err
 	}

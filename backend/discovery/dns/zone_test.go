@@ -63,7 +63,9 @@ func TestZone(t *testing.T) {
 	w.resolver.Fail("_acme-challenge.cached.example.org.", dnsserver.NoSOA) // as by an older dnsmasq
 	w.resolver.Fail("_acme-challenge.filtered.example.org.", dnsserver.OtherSOA)
 	w.resolver.Answer("_acme-challenge.acmedns.example.org.", "CNAME 60 a1b2.delegated.test.")
-	w.resolver.Fail("a1b2.delegated.test.", dnsserver.Lame)                                           // as by acme-dns
+	w.resolver.Fail("a1b2.delegated.test.", dnsserver.Lame)                                  // as by acme-dns
+	w.resolver.Answer("_acme-challenge.odd.example.org.", "CNAME 60 a\";id.delegated.test.")
+	w.resolver.Answer("_acme-challenge.option.example.org.", "CNAME 60 -x.delegated.test.")
 	long := strings.Repeat(strings.Repeat("a", 59)+".", 3) + strings.Repeat("a", 45) + ".example.org" // 253 with label
 	w.resolver.Answer("_acme-challenge."+long+".", "CNAME 60 last.delegated.test.")
 	c := w.client(t)
@@ -81,6 +83,8 @@ func TestZone(t *testing.T) {
 		label + "cached.example.org":              label + "cached.example.org. in example.org. at 3",
 		label + "filtered.example.org":            label + "filtered.example.org. in example.org. at 3",
 		label + "acmedns.example.org":             "a1b2.delegated.test. in delegated.test. at 1",
+		label + "odd.example.org":                 `error "a\";id.delegated.test.": this is not the name of a host`,
+		label + "option.example.org":              `error "-x.delegated.test.": this is not the name of a host`,
 		label + long:                              "last.delegated.test. in delegated.test. at 1",
 		label + "lame.test":                       "error " + label + "lame.test.: no zone has this name",
 		"broken.test":                             "error CNAME broken.test. at " + resolverAddr + ": SERVFAIL",
