@@ -3,6 +3,7 @@ package issue
 import (
 	"crypto/tls"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -14,10 +15,11 @@ type Challenges struct {
 	mu  sync.Mutex // held to replace now
 }
 
-// presented are the answers of Challenges at one time. Immutable.
+// presented are the answers of Challenges at one time, the last one of each list counts: an order may present what
+// another process shares. Immutable.
 type presented struct {
-	tokens       map[string]string // token → key authorization
-	certificates map[string]*tls.Certificate
+	tokens       map[string][]string // token → key authorizations
+	certificates map[string][]*tls.Certificate
 }
 
 // TokenPath is where on a host an authority looks for the key authorization of a token (RFC 8555 §8.3).
@@ -29,51 +31,67 @@ func (c *Challenges) Answer(path []byte) (body string, found bool) {
 	if p == nil || len(p.tokens) == 0 || len(path) < len(TokenPath) || string(path[:len(TokenPath)]) != TokenPath {
 		return "", false
 	}
-	body, found = p.tokens[string(path[len(TokenPath):])]
-	return body, found
+	return last(p.tokens[string(path[len(TokenPath):])])
 }
 
 // Certificate returns the certificate of a challenge for a handshake with acme-tls/1 (RFC 8737 §3); nil: there is none.
 // name is in lower case, of a host or the in-addr.arpa or ip6.arpa name of an address (RFC 8738 §6).
 func (c *Challenges) Certificate(name string) *tls.Certificate {
-	if p := c.now.Load(); p != nil {
-		return p.certificates[name]
+	p := c.now.Load()
+	if p == nil {
+		return nil
 	}
-	return nil
+	with, _ := last(p.certificates[name])
+	return with
 }
 
 // PresentToken has a token answered.
 func (c *Challenges) PresentToken(token, authorization string) {
-	c.replace(func(p *presented) { p.tokens[token] = authorization })
+	c.replace(func(p *presented) { add(p.tokens, token, authorization) })
 }
 
-// RemoveToken ends PresentToken.
-func (c *Challenges) RemoveToken(token string) {
-	c.replace(func(p *presented) { delete(p.tokens, token) })
+// RemoveToken ends one PresentToken.
+func (c *Challenges) RemoveToken(token, authorization string) {
+	c.replace(func(p *presented) { remove(p.tokens, token, authorization) })
 }
 
 // PresentCertificate has handshakes for a name answered.
 func (c *Challenges) PresentCertificate(name string, with *tls.Certificate) {
-	c.replace(func(p *presented) { p.certificates[name] = with })
+	c.replace(func(p *presented) { add(p.certificates, name, with) })
 }
 
-// RemoveCertificate ends PresentCertificate, if with is still presented.
+// RemoveCertificate ends one PresentCertificate.
 func (c *Challenges) RemoveCertificate(name string, with *tls.Certificate) {
-	c.replace(func(p *presented) {
-		if p.certificates[name] == with {
-			delete(p.certificates, name)
-		}
-	})
+	c.replace(func(p *presented) { remove(p.certificates, name, with) })
 }
 
 func (c *Challenges) replace(change func(p *presented)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := &presented{tokens: make(map[string]string), certificates: make(map[string]*tls.Certificate)}
+	next := &presented{tokens: make(map[string][]string), certificates: make(map[string][]*tls.Certificate)}
 	if now := c.now.Load(); now != nil {
 		maps.Copy(next.tokens, now.tokens)
 		maps.Copy(next.certificates, now.certificates)
 	}
 	change(next)
 	c.now.Store(next)
+}
+
+func last[T any](all []T) (one T, found bool) {
+	if len(all) > 0 {
+		return all[len(all)-1], true
+	}
+	return one, false
+}
+
+// add and remove leave the lists of other maps as they are.
+func add[T any](to map[string][]T, key string, one T) { to[key] = append(slices.Clip(to[key]), one) }
+
+func remove[T comparable](from map[string][]T, key string, one T) {
+	if i := slices.Index(from[key], one); i >= 0 {
+		from[key] = slices.Concat(from[key][:i], from[key][i+1:])
+	}
+	if len(from[key]) == 0 {
+		delete(from, key)
+	}
 }

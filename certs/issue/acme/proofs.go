@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"path"
 	"slices"
@@ -20,7 +21,7 @@ import (
 
 const (
 	shareEvery = time.Second
-	shareTime  = 5 * time.Second  // for one look at the Storage
+	shareTime  = 5 * time.Second  // for one look at the Storage, or one proof that is stored
 	shareLife  = 15 * time.Minute // no order takes so long: the process of the proof was killed
 	shareMost  = 1000             // proofs of one authority
 )
@@ -92,7 +93,7 @@ func answer(in *issue.Challenges, proof *acme.Challenge) (remove func(), err err
 	switch proof.Type {
 	case acme.ChallengeTypeHTTP01:
 		in.PresentToken(proof.Token, proof.KeyAuthorization)
-		return func() { in.RemoveToken(proof.Token) }, nil
+		return func() { in.RemoveToken(proof.Token, proof.KeyAuthorization) }, nil
 	case acme.ChallengeTypeTLSALPN01:
 		with, err := acmez.TLSALPN01ChallengeCert(*proof)
 		if err != nil {
@@ -117,12 +118,13 @@ func (c *call) share(ctx context.Context, proof *acme.Challenge) (remove func(ct
 	key := c.proofKey(proof)
 	text, err := json.Marshal(proof)
 	if err == nil {
-		err = c.o.Storage.Store(ctx, key, text)
+		storing, cancel := context.WithTimeout(ctx, shareTime)
+		defer cancel()
+		err = c.o.Storage.Store(storing, key, text)
 	}
-	if err != nil {
-		return func(context.Context) {}
+	if err == nil {
+		c.settled = time.Now().Add(c.o.Settle)
 	}
-	c.settled = time.Now().Add(c.o.Settle)
 	return func(ctx context.Context) { _ = c.o.Storage.Delete(ctx, key) } // Share does later what fails here
 }
 
@@ -159,10 +161,20 @@ func (a *authority) look(ctx context.Context, seen map[string]*sharedProof) {
 	if err != nil {
 		return
 	}
+	keys = slices.DeleteFunc(keys, func(key string) bool { return path.Dir(key) != a.proofs() })
 	for key, known := range seen {
 		if !slices.Contains(keys, key) {
 			known.remove()
 			delete(seen, key)
+		}
+	}
+	swap := func(i, j int) { keys[i], keys[j] = keys[j], keys[i] }
+	rand.Shuffle(len(keys), swap) // a slow Storage has some of them read: each has its turn, new ones first
+	unseen := 0
+	for i, key := range keys {
+		if seen[key] == nil {
+			swap(unseen, i)
+			unseen++
 		}
 	}
 	for _, key := range keys[:min(len(keys), shareMost)] {

@@ -168,3 +168,143 @@ func TestPresent_shares(t *testing.T) {
 		}
 	})
 }
+
+// sharer is an Issuer whose proofs are shared over a Storage.
+func sharer(t *testing.T, s issue.Storage, c *issue.Challenges) *Issuer {
+	t.Helper()
+	i, err := New(Options{Directory: "https://ca.test/dir", Storage: s, Challenges: c, Settle: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// A reload that ends Share, or has another one begin, leaves the proofs of an order that goes on.
+func TestShare_endsBesideAnOrder(t *testing.T) {
+	for kind, answered := range map[string]func(c *issue.Challenges) bool{
+		"http-01": func(c *issue.Challenges) bool {
+			_, found := c.Answer([]byte(issue.TokenPath + "one"))
+			return found
+		},
+		"tls-alpn-01": func(c *issue.Challenges) bool { return c.Certificate("a.test") != nil },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &issue.Challenges{}
+			i := sharer(t, &values{all: make(map[string]string)}, c)
+			order := i.at.begin(dialing)
+			if err := order.Present(t.Context(), acmez.Challenge{Type: kind, Token: "one", KeyAuthorization: "one.x",
+				Identifier: acmez.Identifier{Type: "dns", Value: "a.test"}}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var work sync.WaitGroup
+			work.Go(func() { i.Share(ctx) })
+			time.Sleep(1100 * time.Millisecond) // of the clock of the test
+			cancel()
+			work.Wait()
+			if !answered(c) {
+				t.Errorf("%s: the order is not answered for", kind)
+			}
+			if order.end(); answered(c) {
+				t.Errorf("%s: it is answered for after the order", kind)
+			}
+		})
+	}
+}
+
+// A List that also has keys of others, as storages with prefixes for folders do, costs nobody a value.
+func TestShare_leavesOtherKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := []string{proofs + "more/a.test.json", "certificates/ca.test-dir/a.test/a.test.key"}
+		v, c := &listing{values{all: make(map[string]string)}}, &issue.Challenges{}
+		for _, key := range keys {
+			v.set(key, proofOf("http-01", "dns", "a.test", "one"), nil)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		work.Go(func() { sharer(t, v, c).Share(ctx) })
+		time.Sleep(shareLife + time.Minute)
+		if _, found := c.Answer([]byte(issue.TokenPath + "one")); found || len(v.keys()) != len(keys) {
+			t.Errorf("%q are left, answered: %v", v.keys(), found)
+		}
+		cancel()
+		work.Wait()
+	})
+}
+
+// listing lists all keys whatever it is asked.
+type listing struct{ values }
+
+func (l *listing) List(context.Context, string, bool) ([]string, error) { return l.keys(), nil }
+
+// slow is a Storage whose Load and Store take a time, or until their context ends.
+type slow struct {
+	values
+	load, store time.Duration
+}
+
+func (s *slow) Load(ctx context.Context, key string) ([]byte, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(s.load):
+		return s.values.Load(ctx, key)
+	}
+}
+
+func (s *slow) Store(ctx context.Context, key string, value []byte) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.store):
+		return s.values.Store(ctx, key, value)
+	}
+}
+
+func (s *slow) List(ctx context.Context, at string, all bool) ([]string, error) {
+	keys, err := s.values.List(ctx, at, all)
+	slices.Sort(keys) // as most have it
+	return keys, err
+}
+
+// With a Storage of which a look reads a part alone, each proof has its turn.
+func TestShare_slowStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, c := &slow{values: values{all: make(map[string]string)}, load: 2 * time.Second}, &issue.Challenges{}
+		tokens := []string{"a", "b", "c", "d", "e", "f"}
+		for _, token := range tokens {
+			v.set(proofs+token+".test.json", proofOf("http-01", "dns", token+".test", token), nil)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		work.Go(func() { sharer(t, v, c).Share(ctx) })
+		time.Sleep(5 * time.Minute)
+		for _, token := range tokens {
+			if _, found := c.Answer([]byte(issue.TokenPath + token)); !found {
+				t.Errorf("%s is not answered", token)
+			}
+		}
+		cancel()
+		work.Wait()
+	})
+}
+
+// A Storage that hangs does not hold an order up: this process answers alone, and removes what may have come there.
+func TestPresent_hangingStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &slow{values: values{all: make(map[string]string)}, store: time.Hour}
+		c, begun := sharer(t, v, &issue.Challenges{}).at.begin(dialing), time.Now()
+		proof := acmez.Challenge{Type: "http-01", Token: "one", KeyAuthorization: "one.x",
+			Identifier: acmez.Identifier{Type: "dns", Value: "a.test"}}
+		if err := errors.Join(c.Present(t.Context(), proof), c.Wait(t.Context(), proof)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("it takes %v", took)
+		}
+		v.set(proofs+"a.test.json", "late", nil)
+		if c.end(); len(v.keys()) > 0 {
+			t.Errorf("%q is left", v.keys())
+		}
+	})
+}
