@@ -364,3 +364,35 @@ func TestRenewer_reloadsInLoop(t *testing.T) {
 		})
 	}
 }
+
+// A Storage that hangs while a configuration is loaded delays it for a time alone. What it has comes when it answers.
+func TestLoad_storageHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, shared := newScripted(t, "first"), newMemory()
+		plan := Plan{Storage: shared.process(), Authorities: one(a)}
+		for i := range 50 {
+			plan.Subjects = append(plan.Subjects, Subject{fmt.Sprintf("a%d.test", i)})
+		}
+		r := start(t, nil, plan)
+		pass(time.Hour)
+		serial := r.wantBy(t, "a49.test", "first")
+		r.Stop()
+		storage := &hanging{shared.process()}
+		storage.fail(errors.New("hangs"))
+		plan.Storage = storage
+		begun := time.Now()
+		r = start(t, nil, plan)
+		defer r.Stop()
+		if took := time.Since(begun); took > loadTime {
+			t.Errorf("it takes %v", took)
+		}
+		if len(r.told(Trouble)) == 0 {
+			t.Error("nobody was told")
+		}
+		storage.fail(nil)
+		pass(time.Hour)
+		if now := r.wantBy(t, "a49.test", "first"); now != serial {
+			t.Error("it was ordered again")
+		}
+	})
+}

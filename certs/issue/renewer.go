@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+const loadTime = time.Minute // a start or a reload waits no longer for a Storage that hangs
+
 // Options are the options of a Renewer. The zero value is good.
 type Options struct {
 	Now  func() time.Time // the wall clock; nil: time.Now
@@ -48,8 +50,11 @@ func New(o Options) *Renewer {
 }
 
 // Load makes a Set of a plan, with the certificates that its Storage has. A name without one keeps the certificate
-// of the Set that is used now. A Storage that does not answer, or files that are no pair, are told as events.
+// of the Set that is used now. A Storage that does not answer, or files that are no pair, are told as events; looks read
+// later what it could not be waited for.
 func (r *Renewer) Load(ctx context.Context, plan Plan) *Set {
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
 	r.mu.Lock()
 	old := r.used
 	r.mu.Unlock()
