@@ -161,23 +161,24 @@ func (a *authority) look(ctx context.Context, seen map[string]*sharedProof) {
 	if err != nil {
 		return
 	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { return path.Dir(key) != a.proofs() })
 	for key, known := range seen {
 		if !slices.Contains(keys, key) {
 			known.remove()
 			delete(seen, key)
 		}
 	}
-	swap := func(i, j int) { keys[i], keys[j] = keys[j], keys[i] }
-	rand.Shuffle(len(keys), swap) // a slow Storage has some of them read: each has its turn, new ones first
-	unseen := 0
-	for i, key := range keys {
-		if seen[key] == nil {
-			swap(unseen, i)
-			unseen++
+	// A slow Storage has a part of them read: each has its turn, new ones first.
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	var old, fresh []string
+	for _, key := range keys {
+		switch {
+		case seen[key] != nil:
+			old = append(old, key)
+		case path.Dir(key) == a.proofs() && len(seen)+len(fresh) < shareMost:
+			fresh = append(fresh, key)
 		}
 	}
-	for _, key := range keys[:min(len(keys), shareMost)] {
+	for _, key := range append(fresh, old...) {
 		text, err := a.o.Storage.Load(ctx, key)
 		known := seen[key]
 		switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -223,7 +224,7 @@ func TestShare_leavesOtherKeys(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var work sync.WaitGroup
 		work.Go(func() { sharer(t, v, c).Share(ctx) })
-		time.Sleep(shareLife + time.Minute)
+		time.Sleep(shareLife + time.Minute) // of the clock of the test
 		if _, found := c.Answer([]byte(issue.TokenPath + "one")); found || len(v.keys()) != len(keys) {
 			t.Errorf("%q are left, answered: %v", v.keys(), found)
 		}
@@ -307,4 +308,19 @@ func TestPresent_hangingStorage(t *testing.T) {
 			t.Errorf("%q is left", v.keys())
 		}
 	})
+}
+
+// However many proofs somebody writes, a number of them is answered, and no more are kept.
+func TestLook_manyProofs(t *testing.T) {
+	v, c, seen := &values{all: make(map[string]string)}, &issue.Challenges{}, make(map[string]*sharedProof)
+	for n := range shareMost + 200 {
+		v.set(fmt.Sprintf("%s%d.test.json", proofs, n), proofOf("http-01", "dns", fmt.Sprint(n, ".test"), fmt.Sprint(n)), nil)
+	}
+	i := sharer(t, v, c)
+	for range 3 {
+		i.at.look(t.Context(), seen)
+	}
+	if len(seen) != shareMost {
+		t.Errorf("%d are kept", len(seen))
+	}
 }
