@@ -68,9 +68,12 @@ func (s *heldStorage) Store(ctx context.Context, key string, value []byte) (err 
 	return s.Storage.Store(ctx, key, value)
 }
 
-// Load implements issue.Storage.
+// Load implements issue.Storage. Callers have many keys: a module that does not look at ctx is asked no more after it.
 func (s *heldStorage) Load(ctx context.Context, key string) (value []byte, err error) {
 	defer catch(&err)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	return s.Storage.Load(ctx, key)
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/edge-proxy/edge/certs/issue"
@@ -112,6 +114,73 @@ type = "test_kept"
 	testutil.Eventually(t, testutil.Patience, failed)
 }
 
+// gated is a kept whose Lock waits, with what a module keeps for it.
+type gated struct {
+	kept
+	locks, open chan struct{}
+	closed      atomic.Int32
+}
+
+func (g *gated) Lock(context.Context, string) error {
+	g.locks <- struct{}{}
+	<-g.open
+	return nil
+}
+
+func (g *gated) Close() { g.closed.Add(1) }
+
+var gates = make(chan *gated, 10)
+
+func init() {
+	plugin.Register(plugin.Storages, "test_gated", "Keeps values, and has each lock waited for.",
+		func(_ *struct{}, b *plugin.Build) (issue.Storage, error) {
+			return plugin.Keep(b, "", func() (*gated, error) {
+				g := &gated{locks: make(chan struct{}, 10), open: make(chan struct{})}
+				g.values = make(map[string][]byte)
+				gates <- g
+				return g, nil
+			})
+		})
+}
+
+// A storage that a reload takes away is released after the last order that uses it.
+func TestPlugins_storagesAreReleased(t *testing.T) {
+	testutil.CheckLeaks(t)
+	plain := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + all200
+	text := plain + `
+[acme]
+ca = "https://127.0.0.1:1/dir"
+hosts = "a.example.org"
+storage = "mine"
+[storages.mine]
+type = "test_gated"
+`
+	s := serve(t, parse(t, text), Options{})
+	g := <-gates
+	<-g.locks
+	for range 3 {
+		apply(t, s, "%s", text)
+	}
+	if len(gates) > 0 {
+		t.Error("a reload without a change makes another one")
+	}
+	apply(t, s, "%s", plain)
+	for range 5 {
+		runtime.GC()
+	}
+	if g.closed.Load() != 0 {
+		t.Error("released before the order has ended that uses it")
+	}
+	close(g.open)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		runtime.GC()
+		return g.closed.Load() == 1
+	})
+	if n := len(s.issuing.sharing.running); n > 0 {
+		t.Errorf("%d are shared still", n)
+	}
+}
+
 // What is not there is no error of List and Delete, whatever a module thinks of it.
 func TestHeldStorage_missing(t *testing.T) {
 	s := &heldStorage{Storage: &kept{values: map[string][]byte{"a": nil}}}
@@ -123,6 +192,11 @@ func TestHeldStorage_missing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	s.Storage.(*kept).fails = true
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := s.Load(ended, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("asked after the end of a context: %v", err)
+	}
 	for name, err := range map[string]error{
 		"store": s.Store(t.Context(), "a", nil), "lock": s.Lock(t.Context(), "a"), "unlock": s.Unlock(t.Context(), "a"),
 		"delete": s.Delete(t.Context(), "a"),

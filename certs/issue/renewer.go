@@ -50,8 +50,8 @@ func New(o Options) *Renewer {
 }
 
 // Load makes a Set of a plan, with the certificates that its Storage has. A name without one keeps the certificate
-// of the Set that is used now. A Storage that does not answer, or files that are no pair, are told as events; looks read
-// later what it could not be waited for.
+// of the Set that is used now. A Storage that does not answer, or files that are no pair, are told as events. After a
+// minute the rest is left to looks.
 func (r *Renewer) Load(ctx context.Context, plan Plan) *Set {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()

@@ -314,7 +314,8 @@ func TestPresent_hangingStorage(t *testing.T) {
 func TestLook_manyProofs(t *testing.T) {
 	v, c, seen := &values{all: make(map[string]string)}, &issue.Challenges{}, make(map[string]*sharedProof)
 	for n := range shareMost + 200 {
-		v.set(fmt.Sprintf("%s%d.test.json", proofs, n), proofOf("http-01", "dns", fmt.Sprint(n, ".test"), fmt.Sprint(n)), nil)
+		name := fmt.Sprintf("a%d.test", n)
+		v.set(proofs+name+".json", proofOf("http-01", "dns", name, name), nil)
 	}
 	i := sharer(t, v, c)
 	for range 3 {
