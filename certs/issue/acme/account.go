@@ -17,12 +17,15 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/certs/issue"
 )
+
+const storageMax = time.Minute // a Storage that hangs for longer has failed
 
 // storageKey returns the key of certmagic for a file of the account.
 func (a *authority) storageKey(extension string) string {
@@ -34,18 +37,24 @@ func (a *authority) storageKey(extension string) string {
 // account returns the account, and makes it where there is none, or where its thumbprint is gone. While the Storage
 // fails, it is the account of the last call, or is made for this process alone.
 func (c *call) account(ctx context.Context, gone string) (acme.Account, error) {
-	a, err := c.stored(ctx)
+	storing, cancel := context.WithTimeout(ctx, storageMax)
+	defer cancel()
+	a, err := c.stored(storing)
 	if err == nil && c.serves(&a, gone) {
 		c.used.Store(&a)
 		return a, nil
 	}
 	lock, storage := strings.TrimSuffix("register_acme_account_"+c.o.Email, "_"), c.o.Storage // as certmagic has it
 	if err == nil {
-		err = storage.Lock(ctx, lock)
+		err = storage.Lock(storing, lock)
 	}
 	if err == nil {
-		defer storage.Unlock(context.WithoutCancel(ctx), lock) //nolint:errcheck // the account is made
-		a, err = c.stored(ctx)
+		defer func() {
+			unlocking, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageMax)
+			defer cancel()
+			_ = storage.Unlock(unlocking, lock) // the account is made
+		}()
+		a, err = c.stored(storing)
 	}
 	if ctx.Err() != nil {
 		return a, ctx.Err()
@@ -109,6 +118,8 @@ func thumbprint(a *acme.Account) string {
 // register makes an account. Its key is stored first: if the process ends, the next process gets the same account.
 func (c *call) register(ctx context.Context, old *acme.Account) (acme.Account, error) {
 	storage, a := c.o.Storage, acme.Account{TermsOfServiceAgreed: true, PrivateKey: old.PrivateKey}
+	storing, cancel := context.WithTimeout(ctx, storageMax)
+	defer cancel()
 	if old.PrivateKey == nil || old.Status != "" {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -119,8 +130,8 @@ func (c *call) register(ctx context.Context, old *acme.Account) (acme.Account, e
 			return a, err
 		}
 		text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-		if storage.Delete(ctx, c.storageKey(".json")) == nil { // whether it is stored or not: see account
-			_ = storage.Store(ctx, c.storageKey(".key"), text)
+		if storage.Delete(storing, c.storageKey(".json")) == nil { // whether it is stored or not: see account
+			_ = storage.Store(storing, c.storageKey(".key"), text)
 		}
 		a.PrivateKey = key
 	}
@@ -139,7 +150,7 @@ func (c *call) register(ctx context.Context, old *acme.Account) (acme.Account, e
 	}
 	text, err := json.MarshalIndent(a, "", "\t")
 	if err == nil {
-		_ = storage.Store(ctx, c.storageKey(".json"), text)
+		_ = storage.Store(storing, c.storageKey(".json"), text)
 	}
 	return a, err
 }
