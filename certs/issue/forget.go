@@ -25,7 +25,7 @@ func (s *Set) forget(ctx context.Context, now time.Time) error {
 	}
 	for _, key := range keys {
 		at := site{path.Dir(key), path.Base(path.Dir(key))}
-		if key != at.chain() || wanted[at.name] {
+		if path.Dir(path.Dir(at.prefix)) != certificatesKey || key != at.chain() || wanted[at.name] {
 			continue
 		}
 		text, _ := s.plan.Storage.Load(ctx, key)
