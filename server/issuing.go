@@ -82,7 +82,8 @@ func (p *issuing) prepare() error {
 	if err != nil {
 		return fmt.Errorf("acme: %w", err)
 	}
-	plan := issue.Plan{Storage: storage, Key: issue.KeyKind(of.KeyType), Parallel: of.Parallel}
+	plan := issue.Plan{Storage: storage, Key: issue.KeyKind(of.KeyType), Parallel: of.Parallel,
+		Proofs: fmt.Sprint(of.Challenge, of.HTTPPort, of.HTTPSPort, of.DNS, of.Resolver)}
 	if plan.Authorities, err = p.authorities(of, storage); err != nil {
 		return fmt.Errorf("acme: %w", err)
 	}

@@ -149,7 +149,10 @@ func (p hook) run(ctx context.Context, action string, r *plugin.DNSRecord) error
 	case err == nil:
 		return nil
 	}
-	return fmt.Errorf("%s %s: %w: %s", p, action, err, printable.Word(strings.TrimSpace(string(output))))
+	if said := printable.Word(strings.TrimSpace(string(output))); said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return fmt.Errorf("%s %s: %w", p, action, err)
 }
 
 // tail is a Writer that keeps the last bytes.

@@ -22,6 +22,7 @@ type Plan struct {
 	Authorities []Authority // the first is asked, the others after it failed; not empty
 	Subjects    []Subject
 	Key         KeyKind // of new certificates; empty: P256
+	Proofs      string  // how names are proved, in any words: where it changes, the pauses after failures end
 	Parallel    int     // orders at once; 0: 4
 }
 

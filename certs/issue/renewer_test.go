@@ -320,3 +320,28 @@ func TestRenewer_pace(t *testing.T) {
 		}
 	})
 }
+
+// Another way of proofs is tried at once, whatever failed before: an operator has mended what was wrong.
+func TestRenewer_otherProofs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a := newScripted(t, "first")
+		a.fails = errors.New("no such record")
+		r := start(t, nil, planOf(a))
+		defer r.Stop()
+		pass(10 * time.Minute)
+		before, _ := a.count("a.test")
+		for _, proofs := range []string{"", "dns", "dns"} {
+			more := 0
+			if proofs != r.plan.Proofs {
+				more = 1
+			}
+			r.plan.Proofs = proofs
+			r.reload()
+			pass(5 * time.Second)
+			if tries, _ := a.count("a.test"); tries != before+more {
+				t.Errorf("%q: %d tries, %d before", proofs, tries, before)
+			}
+			before, _ = a.count("a.test")
+		}
+	})
+}

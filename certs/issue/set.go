@@ -19,7 +19,7 @@ import (
 // goroutine.
 type Set struct {
 	plan    Plan
-	wanted  string // the authorities, the accounts and the kind of key of new certificates
+	wanted  string // the authorities, the accounts, the kind of key and the proofs of new certificates
 	entries []*entry
 	names   map[string]place // lower-case names and addresses; ".example.org" for "*.example.org"
 	others  []string         // names of folders of authorities that the plan does not have
@@ -61,7 +61,7 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 	for _, a := range plan.Authorities {
 		s.wanted += a.Key() + " " + a.Account() + " "
 	}
-	s.wanted += string(plan.Key)
+	s.wanted += string(plan.Key) + plan.Proofs
 	known := make(map[string]*entry, len(old.entries))
 	if old.plan.Storage == plan.Storage && old.wanted == s.wanted {
 		for _, e := range old.entries {

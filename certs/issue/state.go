@@ -29,7 +29,7 @@ const (
 // state is what is known of a certificate beside the pair: its tries, and when to renew it. It is in the folder of the
 // first authority, for other replicas and for the next start. Its times are of the wall clock.
 type state struct {
-	For      string    `json:"for"` // the authorities, the accounts and the kind of key of the tries
+	For      string    `json:"for"` // the authorities, the accounts, the kind of key and the proofs of the tries
 	Failures int       `json:"failures"`
 	Tried    time.Time `json:"tried"`
 	Next     time.Time `json:"next"` // no try before

@@ -285,8 +285,11 @@ func checkDNS(doc *schema.Document, e *entry, c *config.Config) {
 
 func checkStorage(doc *schema.Document, e *entry) {
 	checkNamed(doc, e, "storage", e.Storage, plugins.Storages)
-	if e.Storage != "" && e.Folder() == "" && !e.Has("settle") {
+	switch {
+	case e.Storage != "" && e.Folder() == "" && !e.Has("settle"):
 		e.Settle = 2 * time.Second
+	case e.Settle > 0 && e.Settle < time.Second:
+		doc.Report.Errorf(e.At("settle"), `write "2s"`, "other processes look for proofs once a second")
 	}
 }
 

@@ -189,6 +189,7 @@ func TestCheck_mistakes(t *testing.T) {
 		acme + `hosts = "*.example.org"`:   {"needs a proof by DNS", ""},
 		acme + "storage = \"share\"\n[storages.shared]\ntype = \"shared\"": {"there is no [storages.share]",
 			`did you mean "shared"`},
+		acme + `settle = "500ms"`:     {"once a second", "2s"},
 		acme + `settle = "2m"`:        {"settle", ""},
 		acme + `challenge = "dns-01"`: {"nothing says what writes the records", "add dns"},
 		acme + `dns = "hoook"` + hook: {"there is no [dns_providers.hoook]", ""},

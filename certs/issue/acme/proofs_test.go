@@ -206,7 +206,7 @@ func TestShare_endsBesideAnOrder(t *testing.T) {
 			if !answered(c) {
 				t.Errorf("%s: the order is not answered for", kind)
 			}
-			if order.end(); answered(c) {
+			if order.end(t.Context()); answered(c) {
 				t.Errorf("%s: it is answered for after the order", kind)
 			}
 		})
@@ -304,7 +304,7 @@ func TestPresent_hangingStorage(t *testing.T) {
 			t.Errorf("it takes %v", took)
 		}
 		v.set(proofs+"a.test.json", "late", nil)
-		if c.end(); len(v.keys()) > 0 {
+		if c.end(t.Context()); len(v.keys()) > 0 {
 			t.Errorf("%q is left", v.keys())
 		}
 	})
