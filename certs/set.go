@@ -156,6 +156,8 @@ func (s *Set) Certificates() []*Certificate {
 type Source interface {
 	// Find returns the certificate for a lower-case name or an address; nil: there is none. It waits for nobody.
 	Find(name string) *Certificate
+	// Wait may wait until there is a certificate for a lower-case name, on the goroutine of the handshake; nil: none.
+	Wait(hello *tls.ClientHelloInfo, name string) *Certificate
 }
 
 // Chooser chooses a certificate for each handshake of a listener. Safe for any goroutine; immutable.
@@ -202,6 +204,11 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 				continue
 			}
 			if found := g.authority.Find(strings.TrimSuffix(name, ".")); found != nil {
+				return &found.TLS, nil
+			}
+		}
+		if c.Source != nil {
+			if found := c.Source.Wait(hello, strings.TrimSuffix(name, ".")); found != nil {
 				return &found.TLS, nil
 			}
 		}

@@ -52,7 +52,7 @@ const (
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintACME        = `is cert = "acme" in [https], and [acme] with email, ca and the like`
 	hintDNS         = `is dns in [acme]: the path of a program, or a name of [dns_providers]`
-	hintNoOnDemand  = `has nothing here yet: certificates are ordered for hosts of routes, or of hosts in [acme]`
+	hintOnDemand    = `is on_demand = { ask = "http://127.0.0.1:9000/may" } in [acme]`
 	hintTraces      = `is [tracing] with endpoint = "http://127.0.0.1:4318"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
 	hintPages       = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
@@ -222,7 +222,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", hintSNI, "tls_server_name"},
 	{"Caddy", hintNoBuffering, "flush_interval"},
 	{"Caddy", hintACME, "auto_https email acme_ca acme_eab"},
-	{"Caddy", hintNoOnDemand, "on_demand"},
+	{"Caddy", hintOnDemand, "on_demand on_demand_tls"},
 	{"Caddy", hintDNS, "acme_dns"},
 	{"Caddy", `is storage in [acme]: a folder, or a name of [storages]`, "file_system storage"},
 	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},

@@ -83,7 +83,7 @@ func (p *issuing) prepare() error {
 		return fmt.Errorf("acme: %w", err)
 	}
 	plan := issue.Plan{Storage: storage, Key: issue.KeyKind(of.KeyType), Parallel: of.Parallel,
-		Proofs: fmt.Sprint(of.Challenge, of.HTTPPort, of.HTTPSPort, of.DNS, of.Resolver)}
+		Proofs: fmt.Sprint(of.Challenge, of.HTTPPort, of.HTTPSPort, of.DNS, of.Resolver), Demand: demandOf(of)}
 	if plan.Authorities, err = p.authorities(of, storage); err != nil {
 		return fmt.Errorf("acme: %w", err)
 	}

@@ -270,7 +270,7 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 		p.ticket(c, "")
 	}
 	if p.issuing.next != nil {
-		chooser.Source = p.issuing.next
+		chooser.Source = onDemand{p.issuing.next, p.issuing.renewer}
 		p.issuing.prove(secure)
 	}
 	return secure, rules, nil

@@ -36,6 +36,7 @@ const handshakeSize = 30 << 10
 //
 //	phase >= begun <=> layer != nil: there is, or was, a goroutine, of which worker says whether it has a turn
 //	phase < begun => worker == hasNoTurn and not done; worker >= awaitsBytes => not done
+//	giveUp != nil <=> worker == awaitsOther
 //	firstTurn => phase == awaitingTurn and posted
 //	turn is in a line => phase == awaitingTurn or worker == awaitsTurn, and it has not failed
 //	crowd is in silent => phase < awaitingTurn; in awaited => worker == awaitsBytes
@@ -73,6 +74,7 @@ type handshake struct {
 	err       error
 	name      string // that the client asked for, with err
 	worker    worker
+	giveUp    func() // of Await; nil: it is not in there
 	peerFIN   bool
 	closed    bool // the connection is closed
 	firstTurn bool // the first turn has come, and task is to begin
@@ -98,7 +100,8 @@ const (
 	hasNoTurn   worker = iota // it was not started, or ends without a turn
 	hasTurn                   // it computes
 	awaitsBytes               // of a whole record
-	awaitsTurn                // a whole record has come
+	awaitsTurn                // a whole record has come, or what it awaited
+	awaitsOther               // it is in Await
 )
 
 func newHandshake(o *Handshaker, config *tls.Config) *handshake {
@@ -353,6 +356,10 @@ func (h *handshake) wait() {
 func (h *handshake) wake() {
 	switch {
 	case h.worker < awaitsBytes:
+	case h.worker == awaitsOther:
+		if h.closed || h.peerFIN { // a peer that sends no more cannot finish
+			h.giveUp()
+		}
 	case h.closed:
 		if h.worker == awaitsBytes || h.owner.turns.cancel(h) {
 			h.resume(false)

@@ -55,6 +55,7 @@ func (h *handshake) check() {
 	invariant.That(h.phase >= begun || h.worker == hasNoTurn && !h.done, "phase %d, worker %d", h.phase, h.worker)
 	invariant.That(h.phase >= awaitingTurn || h.accounted == 0, "phase %d, %d accounted", h.phase, h.accounted)
 	invariant.That(h.worker < awaitsBytes || !h.done, "it is done and waits: %d", h.worker)
+	invariant.That((h.giveUp != nil) == (h.worker == awaitsOther), "worker %d, giveUp %v", h.worker, h.giveUp != nil)
 	invariant.That(!h.firstTurn || h.phase == awaitingTurn && h.posted, "the first turn came in phase %d", h.phase)
 	invariant.That(h.phase < succeeded || h.done && h.accounted == 0, "succeeded, %d accounted", h.accounted)
 	over := h.failure != nil || h.phase == succeeded

@@ -23,6 +23,9 @@ type entry struct {
 	next  time.Time // of the next look
 	set   time.Time // when next was set; in the future if the clock was set back since
 
+	demanded *flight     // that has brought it; nil: the Plan has it
+	used     atomic.Bool // since the last order, where demanded
+
 	unsaved *texts // of held, which the Storage has not taken yet, for the looks alone; nil: it has
 }
 
@@ -41,6 +44,23 @@ type texts struct {
 	at         site
 	chain, key []byte
 	meta       json.RawMessage
+}
+
+// flight is a name on its way to a certificate.
+type flight struct {
+	done    chan struct{}
+	waiting int // handshakes; guarded by Renewer.mu
+}
+
+// certificate returns what handshakes get; nil: nothing, or there is no entry.
+func (e *entry) certificate() *certs.Certificate {
+	if e == nil {
+		return nil
+	}
+	if h := e.held.Load(); h != nil {
+		return h.Certificate()
+	}
+	return nil
 }
 
 // newer tells whether h began after another pair of the same entry. A pair that has ended is older than any other.

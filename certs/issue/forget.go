@@ -13,10 +13,10 @@ const (
 	forgetEvery = 24 * time.Hour
 )
 
-// forget removes the files of certificates that ended long ago and are not in s.
-func (s *Set) forget(ctx context.Context, now time.Time) error {
-	wanted := make(map[string]bool, len(s.entries))
-	for _, e := range s.entries {
+// forget removes the files of certificates that ended long ago and are not of entries.
+func (s *Set) forget(ctx context.Context, entries []*entry, now time.Time) error {
+	wanted := make(map[string]bool, len(entries))
+	for _, e := range entries {
 		wanted[e.folder] = true
 	}
 	keys, err := s.plan.Storage.List(ctx, certificatesKey, true)

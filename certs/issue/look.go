@@ -25,6 +25,8 @@ type looking struct {
 	state   state
 	saved   state // that the Storage has
 	failing error // of the Storage
+
+	unwanted bool // nobody asks for its name any more
 }
 
 // run does whatever is due for the entry, with the lock that other replicas take; without it if the Storage fails. It
@@ -70,7 +72,15 @@ func (l *looking) work(ctx context.Context) {
 		l.set.askWindow(ctx, h, &l.state, now)
 	}
 	if !now.Before(nextOrder(h, &l.state)) {
-		l.order(ctx, h)
+		wanted, err := l.set.plan.Demand.wants(ctx, l.entry)
+		switch {
+		case err != nil:
+			l.state.failed(now, err)
+		case wanted:
+			l.order(ctx, h)
+		default:
+			l.unwanted = true
+		}
 	}
 	if l.entry.unsaved != nil {
 		l.within(ctx, l.save)

@@ -24,6 +24,7 @@ type Plan struct {
 	Key         KeyKind // of new certificates; empty: P256
 	Proofs      string  // how names are proved, in any words: where it changes, the pauses after failures end
 	Parallel    int     // orders at once; 0: 4
+	Demand      *Demand // nil: Subjects alone have certificates
 }
 
 const parallel = 4 // looks at once, without a number in the plan

@@ -28,6 +28,7 @@ type Renewer struct {
 	first  int       // the entry after the last look: looks that wait for locks leave others their turn; guarded by mu
 	forgot time.Time // when files were removed last; guarded by mu
 
+	ctx  context.Context // ends with Stop
 	end  context.CancelFunc
 	work sync.WaitGroup
 }
@@ -43,9 +44,8 @@ func New(o Options) *Renewer {
 	if r.tell == nil {
 		r.tell = func(Event) {}
 	}
-	ctx, end := context.WithCancel(context.Background())
-	r.end = end
-	r.work.Go(func() { r.run(ctx) })
+	r.ctx, r.end = context.WithCancel(context.Background())
+	r.work.Go(func() { r.run(r.ctx) })
 	return r
 }
 
@@ -56,9 +56,8 @@ func (r *Renewer) Load(ctx context.Context, plan Plan) *Set {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	r.mu.Lock()
-	old := r.used
+	s, unread := newSet(plan, r.used)
 	r.mu.Unlock()
-	s, unread := newSet(plan, old)
 	if len(unread) > 0 {
 		if err := s.listOthers(ctx); err != nil {
 			r.trouble(err)
@@ -110,7 +109,9 @@ func (r *Renewer) Use(s *Set) {
 
 // Stop ends all orders and waits for that. Certificates are presented as before.
 func (r *Renewer) Stop() {
-	r.end()
+	r.mu.Lock()
+	r.end() // no flight begins after it
+	r.mu.Unlock()
 	r.work.Wait()
 }
 
@@ -194,8 +195,9 @@ func (r *Renewer) begin(ctx context.Context) time.Duration {
 	}
 	if len(s.entries) > 0 && now.Sub(r.forgot).Abs() >= forgetEvery {
 		r.forgot = now
+		entries := s.entries
 		r.work.Go(func() {
-			if err := s.forget(ctx, now); err != nil {
+			if err := s.forget(ctx, entries, now); err != nil {
 				r.trouble(err)
 			}
 		})
@@ -218,6 +220,14 @@ func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	r.mu.Lock()
 	e.state, e.busy = l.state, false
 	r.busy--
+	if e.demanded != nil {
+		if e.held.Load() != nil || e.state.Failures > 0 || l.unwanted {
+			s.demanded.land(e.names[0], e.demanded)
+		}
+		if l.unwanted {
+			s.entries = s.demanded.without(e, s.entries)
+		}
+	}
 	now := r.clock()
 	e.schedule(now)
 	if at := now.Add(soonest); e.next.Before(at) {

@@ -18,12 +18,13 @@ import (
 // Set is the certificates of a Plan. Immutable but for the certificates that come while it is used. Find is for any
 // goroutine.
 type Set struct {
-	plan    Plan
-	wanted  string // the authorities, the accounts, the kind of key and the proofs of new certificates
-	entries []*entry
-	names   map[string]place // lower-case names and addresses; ".example.org" for "*.example.org"
-	others  []string         // names of folders of authorities that the plan does not have
-	chains  *sync.Map        // certificates of authorities, each once: string of DER → DER
+	plan     Plan
+	wanted   string // the authorities, the accounts, the kind of key and the proofs of new certificates
+	entries  []*entry
+	names    map[string]place // lower-case names and addresses; ".example.org" for "*.example.org"
+	others   []string         // names of folders of authorities that the plan does not have
+	demanded *demanded        // nil: the Plan has no Demand
+	chains   *sync.Map        // certificates of authorities, each once: string of DER → DER
 }
 
 // place is which certificate a name gets.
@@ -33,15 +34,10 @@ type place struct {
 }
 
 func (p place) certificate() *certs.Certificate {
-	for _, e := range [2]*entry{p.now, p.before} {
-		if e == nil {
-			continue
-		}
-		if h := e.held.Load(); h != nil {
-			return h.Certificate()
-		}
+	if c := p.now.certificate(); c != nil {
+		return c
 	}
-	return nil
+	return p.before.certificate()
 }
 
 // Find returns the certificate for a lower-case name or an address: for the name itself, else for "*.parent". nil:
@@ -51,7 +47,21 @@ func (s *Set) Find(name string) *certs.Certificate {
 		return c
 	}
 	dot := max(0, strings.IndexByte(name, '.'))
-	return s.names[name[dot:]].certificate()
+	if c := s.names[name[dot:]].certificate(); c != nil || s.demanded == nil {
+		return c
+	}
+	return s.demanded.find(name)
+}
+
+// Demands reports whether Obtain may get a certificate for a lower-case name. A name of the Plan, or below a "*.parent"
+// of it, has its certificate without that.
+func (s *Set) Demands(name string) bool {
+	if s.demanded == nil || !isHost(name) {
+		return false
+	}
+	_, planned := s.names[name]
+	_, star := s.names[name[strings.IndexByte(name, '.'):]]
+	return !planned && !star
 }
 
 // newSet makes the Set of a plan. It has entries of old where nothing has changed for them. The others are to be read.
@@ -83,6 +93,16 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 		}
 		s.entries = append(s.entries, e)
 		s.index(old, e)
+	}
+	if plan.Demand != nil {
+		s.demanded = &demanded{flights: make(map[string]*flight)}
+		for folder, e := range known {
+			if e.demanded != nil && !seen[folder] {
+				s.entries = append(s.entries, e)
+				s.demanded.entries.Store(e.names[0], e)
+				s.demanded.n++
+			}
+		}
 	}
 	return s, unread
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // entry is [acme] of a file. It is there without the table too.
@@ -70,6 +71,11 @@ type ACME struct {
 	HTTPPort int `edge:"http_port" default:"80" min:"1" max:"65535" example:"8080"`
 	// Port of ours that port 443 of the hosts leads to.
 	HTTPSPort int `edge:"https_port" default:"443" min:"1" max:"65535" example:"8443"`
+	// URL that is asked, by a GET with `?domain=NAME`, whether a name of a handshake may have a certificate, which is
+	// ordered then: 2xx is yes. See [on demand](acme.md#on-demand).
+	Ask string `edge:"on_demand.ask" kind:"ask" example:"http://127.0.0.1:9000/may"`
+	// Number of new names in a time that `on_demand.ask` may allow; a burst of as many is allowed.
+	Rate plugin.Rate `edge:"on_demand.rate" kind:"rate" default:"10/m" example:"100/h"`
 	// Maximum number of certificates that are ordered at once.
 	Parallel int `edge:"parallel" default:"4" min:"1" max:"100" example:"10"`
 
@@ -152,7 +158,7 @@ func (e *entry) Order(host string) bool {
 	case slices.Contains(named, host), slices.Contains(named, "*."+parent):
 		return true
 	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.may(host):
-		return false
+		return e.Ask != "" && e.may(host) // on demand
 	}
 	if !slices.Contains(e.routes, host) {
 		e.routes = append(e.routes, host)
@@ -266,7 +272,7 @@ func check(doc *schema.Document, c *config.Config) {
 	case !slices.Contains(e.Hosts, fromRoutes) || slices.ContainsFunc(c.Routes, exact):
 	case e.Has("hosts"):
 		doc.Report.Errorf(e.At("hosts"), hostHint, noHost)
-	case len(Subjects(c)) == 0:
+	case len(Subjects(c)) == 0 && e.Ask == "":
 		doc.Report.Warnf(codeNoHost, e.Place("hosts"), hostHint, noHost+": no certificate is ordered")
 	}
 }

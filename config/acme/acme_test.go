@@ -147,6 +147,19 @@ func TestCheck_uncovered(t *testing.T) {
 	}
 }
 
+// Certificates on demand need no host.
+func TestCheck_onDemand(t *testing.T) {
+	c, rep := load(t, ports+"cert = \"acme\"\n[acme]\non_demand = { ask = \"https://a.test/may\" }\n[[routes]]\n"+
+		"pattern = \"/*\"\ndest = \"127.0.0.1:1\"\n[[routes]]\nhost = \"*.example.org\"\n"+
+		"dest = \"127.0.0.1:1\"\n")
+	if c == nil || len(rep.Warnings) > 0 {
+		t.Fatalf("%v, %v", rep.Errors, rep.Warnings)
+	}
+	if a := Of(c); len(Subjects(c)) > 0 || a.Ask != "https://a.test/may" || a.Rate.Count != 10 {
+		t.Errorf("%+v", a)
+	}
+}
+
 // A storage of a module has other processes learn of proofs, if nothing else is said.
 func TestCheck_storage(t *testing.T) {
 	for text, want := range map[string]string{
@@ -189,14 +202,17 @@ func TestCheck_mistakes(t *testing.T) {
 		acme + `hosts = "*.example.org"`:   {"needs a proof by DNS", ""},
 		acme + "storage = \"share\"\n[storages.shared]\ntype = \"shared\"": {"there is no [storages.share]",
 			`did you mean "shared"`},
-		acme + `settle = "500ms"`:     {"once a second", "2s"},
-		acme + `settle = "2m"`:        {"settle", ""},
-		acme + `challenge = "dns-01"`: {"nothing says what writes the records", "add dns"},
-		acme + `dns = "hoook"` + hook: {"there is no [dns_providers.hoook]", ""},
-		acme + `dns = "hook"`:         {"there is no [dns_providers.hook]", ""},
-		acme + `dns = "/none/hook"`:   {"cannot use", ""},
-		acme + `dns = "/etc/passwd"`:  {"is no program", "chmod +x /etc/passwd"},
-		acme + `dns = "/etc"`:         {"is no program", ""},
+		acme + `settle = "500ms"`:                       {"once a second", "2s"},
+		acme + `on_demand = { ask = "127.0.0.1:9000" }`: {"is no URL of http or https", "http://"},
+		acme + `on_demand = { rate = "ten" }`:           {"must be a rate", ""},
+		acme + `on_demand = { rate = "0/m" }`:           {"rate", ""},
+		acme + `settle = "2m"`:                          {"settle", ""},
+		acme + `challenge = "dns-01"`:                   {"nothing says what writes the records", "add dns"},
+		acme + `dns = "hoook"` + hook:                   {"there is no [dns_providers.hoook]", ""},
+		acme + `dns = "hook"`:                           {"there is no [dns_providers.hook]", ""},
+		acme + `dns = "/none/hook"`:                     {"cannot use", ""},
+		acme + `dns = "/etc/passwd"`:                    {"is no program", "chmod +x /etc/passwd"},
+		acme + `dns = "/etc"`:                           {"is no program", ""},
 		"[global]\nlockdown = true\n" + acme + `dns = "/bin/true"`: {"lockdown lets no other program start",
 			"[dns_providers]"},
 		acme + "dns = \"/bin/true\"\nhosts = \"*.internal\"":   {"no authority on the Internet vouches", ""},

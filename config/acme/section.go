@@ -3,8 +3,10 @@ package acme
 import (
 	"embed"
 	"encoding/base64"
+	"net/url"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -16,6 +18,7 @@ var source embed.FS
 func keyTypes() *schema.Tags {
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
 		"eab_key": {Type: typeKey, Plain: true}, "resolver": {Type: value.TypeResolver, Plain: true},
+		"rate": {Type: plugins.TypeRate, Plain: true}, "ask": {Type: typeAsk, Plain: true},
 	}}
 }
 
@@ -31,6 +34,19 @@ func init() {
 		},
 	})
 	config.RegisterCheck(check)
+}
+
+var typeAsk = schema.Type{Name: "URL", Parse: parseAsk}
+
+func parseAsk(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	text, right := d.String(n, "a URL")
+	u, err := url.Parse(text)
+	if right && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		d.Report.Errorf(n.Value, `write one such as "http://127.0.0.1:9000/may"`, "%s is no URL of http or https",
+			syntax.Quote(text))
+		return nil, false
+	}
+	return text, right
 }
 
 var typeKey = schema.Type{Name: "string", Parse: parseKey}
