@@ -63,7 +63,7 @@ func TestZone(t *testing.T) {
 	w.resolver.Fail("_acme-challenge.cached.example.org.", dnsserver.NoSOA) // as by an older dnsmasq
 	w.resolver.Fail("_acme-challenge.filtered.example.org.", dnsserver.OtherSOA)
 	w.resolver.Answer("_acme-challenge.acmedns.example.org.", "CNAME 60 a1b2.delegated.test.")
-	w.resolver.Fail("a1b2.delegated.test.", dnsserver.Lame)                                  // as by acme-dns
+	w.resolver.Fail("a1b2.delegated.test.", dnsserver.Lame) // as by acme-dns
 	w.resolver.Answer("_acme-challenge.odd.example.org.", "CNAME 60 a\";id.delegated.test.")
 	w.resolver.Answer("_acme-challenge.option.example.org.", "CNAME 60 -x.delegated.test.")
 	long := strings.Repeat(strings.Repeat("a", 59)+".", 3) + strings.Repeat("a", 45) + ".example.org" // 253 with label
