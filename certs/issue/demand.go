@@ -30,7 +30,12 @@ const (
 type demanded struct {
 	entries sync.Map // name → *entry
 	n       int      // of entries
-	flights map[string]*flight
+}
+
+// flights are the names on their way, over the Sets. Guarded by Renewer.mu.
+type flights struct {
+	of      map[string]*flight
+	asking  int       // flights without an entry: handshakes that leave do not end them
 	waiting int       // handshakes
 	next    time.Time // when the budget for new names is whole again
 }
@@ -44,8 +49,11 @@ func (d *demanded) find(name string) *certs.Certificate {
 	return e.certificate()
 }
 
-// entry returns the entry of a name, or nil.
+// entry returns the entry of a name; nil: there is none, or d is nil.
 func (d *demanded) entry(name string) *entry {
+	if d == nil {
+		return nil
+	}
 	found, _ := d.entries.Load(name)
 	e, _ := found.(*entry)
 	return e
@@ -64,22 +72,22 @@ func isHost(name string) bool {
 }
 
 // take takes one of the budget for new names. Renewer.mu is held.
-func (d *demanded) take(o *Demand, now time.Time) bool {
-	next := d.next
+func (a *flights) take(o *Demand, now time.Time) bool {
+	next := a.next
 	if next.Before(now) || next.Sub(now) > time.Duration(o.Burst)*o.Every { // else the clock was set back
 		next = now
 	}
 	if next = next.Add(o.Every); next.Sub(now) > time.Duration(o.Burst)*o.Every {
 		return false
 	}
-	d.next = next
+	a.next = next
 	return true
 }
 
 // land ends a flight. Renewer.mu is held.
-func (d *demanded) land(name string, f *flight) {
-	if d.flights[name] == f {
-		delete(d.flights, name)
+func (a *flights) land(name string, f *flight) {
+	if a.of[name] == f {
+		delete(a.of, name)
 		close(f.done)
 	}
 }

@@ -65,11 +65,14 @@ func (e *entry) certificate() *certs.Certificate {
 
 // newer tells whether h began after another pair of the same entry. A pair that has ended is older than any other.
 func (h *held) newer(other *held, now time.Time) bool {
-	if ended := !now.Before(h.notAfter); ended != !now.Before(other.notAfter) {
-		return !ended
+	if good := h.good(now); good != other.good(now) {
+		return good
 	}
 	return h.notBefore.After(other.notBefore)
 }
+
+// good reports whether h is there and has not ended.
+func (h *held) good(now time.Time) bool { return h != nil && now.Before(h.notAfter) }
 
 func (h *held) life() time.Duration { return h.notAfter.Sub(h.notBefore) }
 

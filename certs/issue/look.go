@@ -141,6 +141,9 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 	if err != nil {
 		h = replaced
 		l.state.failed(l.clock(), err)
+		if h.good(l.clock()) {
+			l.entry.used.Store(true) // as long as it serves, it has its next try
+		}
 	} else {
 		l.state.issued(l.clock(), h.serial, h.life(), authority.Account())
 		l.entry.unsaved = t

@@ -16,33 +16,36 @@ func (r *Renewer) Obtain(ctx context.Context, s *Set, name string) *certs.Certif
 	select {
 	case <-f.done:
 	case <-ctx.Done():
+	case <-r.ctx.Done():
 	}
 	r.mu.Lock()
 	f.waiting--
-	s.demanded.waiting--
+	r.flights.waiting--
 	r.mu.Unlock()
 	return s.demanded.entry(name).certificate()
 }
 
 // join returns the flight of a name, which it begins where there is none; nil: there is none to be waited for.
 func (r *Renewer) join(s *Set, name string) *flight {
-	d := s.demanded
+	a := &r.flights
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := d.flights[name]
+	f := a.of[name]
 	if f == nil {
-		if d.entry(name) != nil || s != r.used || r.ctx.Err() != nil || d.waiting == waitersMost {
+		full := max(a.waiting, a.asking) == waitersMost
+		if full || s.demanded.entry(name) != nil || s != r.used || r.ctx.Err() != nil {
 			return nil
 		}
 		f = &flight{done: make(chan struct{})}
-		d.flights[name] = f
+		a.of[name] = f
+		a.asking++
 		r.work.Go(func() { r.fly(s, name, f) })
 	}
-	if d.waiting == waitersMost || f.waiting == waitersEach {
+	if a.waiting == waitersMost || f.waiting == waitersEach {
 		return nil
 	}
 	f.waiting++
-	d.waiting++
+	a.waiting++
 	return f
 }
 
@@ -52,21 +55,24 @@ func (r *Renewer) fly(s *Set, name string, f *flight) {
 	e.used.Store(true)
 	allowed, err := s.plan.Demand.Allow(r.ctx, name)
 	if allowed = allowed && err == nil; allowed {
-		r.read(r.ctx, s, e)
+		ctx, cancel := context.WithTimeout(r.ctx, storageTime)
+		r.read(ctx, s, e)
+		cancel()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d := s.demanded
-	there := e.held.Load() != nil
-	if !allowed || s != r.used || d.n == demandMost || !there && !d.take(s.plan.Demand, r.clock()) {
-		d.land(name, f)
+	r.flights.asking--
+	d, now := s.demanded, r.clock()
+	there := e.held.Load().good(now)
+	if !allowed || s != r.used || d.n == demandMost || !there && !r.flights.take(s.plan.Demand, now) {
+		r.flights.land(name, f)
 		return
 	}
 	d.n++
 	d.entries.Store(name, e)
 	s.entries = append(s.entries, e)
 	if there {
-		d.land(name, f)
+		r.flights.land(name, f)
 	}
 	r.wakeRun()
 }

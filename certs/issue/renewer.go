@@ -28,6 +28,8 @@ type Renewer struct {
 	first  int       // the entry after the last look: looks that wait for locks leave others their turn; guarded by mu
 	forgot time.Time // when files were removed last; guarded by mu
 
+	flights flights // guarded by mu
+
 	ctx  context.Context // ends with Stop
 	end  context.CancelFunc
 	work sync.WaitGroup
@@ -38,6 +40,7 @@ func New(o Options) *Renewer {
 	r := &Renewer{journal: journal{now: o.Now, tell: o.Tell}, wake: make(chan struct{}, 1)}
 	r.orders = make(map[string][ordersMost]time.Time)
 	r.used = &Set{chains: new(sync.Map)}
+	r.flights.of = make(map[string]*flight)
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -96,13 +99,18 @@ func (r *Renewer) read(ctx context.Context, s *Set, e *entry) {
 }
 
 // Use has a Set of Load looked after from now on; nil: none is. Looks that are under way for the Set before come to
-// their end.
+// their end. Handshakes wait no more for a name that is not demanded now.
 func (r *Renewer) Use(s *Set) {
 	r.mu.Lock()
 	if s == nil {
 		s = &Set{chains: r.used.chains}
 	}
 	r.used = s
+	for name, f := range r.flights.of {
+		if e := s.demanded.entry(name); e == nil || e.demanded != f {
+			r.flights.land(name, f)
+		}
+	}
 	r.mu.Unlock()
 	r.wakeRun()
 }
@@ -211,7 +219,8 @@ func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	l := &looking{journal: &r.journal, set: s, entry: e, state: e.state}
 	r.mu.Unlock()
 	soonest := time.Second // whatever the Issuer says, there is no loop without a pause
-	if !l.run(ctx) {
+	ran := l.run(ctx)
+	if !ran {
 		soonest = lookAgain // another replica orders just now
 	}
 	if l.failing != nil {
@@ -220,15 +229,15 @@ func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	r.mu.Lock()
 	e.state, e.busy = l.state, false
 	r.busy--
+	now := r.clock()
 	if e.demanded != nil {
-		if e.held.Load() != nil || e.state.Failures > 0 || l.unwanted {
-			s.demanded.land(e.names[0], e.demanded)
+		if ran || e.held.Load().good(now) {
+			r.flights.land(e.names[0], e.demanded)
 		}
 		if l.unwanted {
 			s.entries = s.demanded.without(e, s.entries)
 		}
 	}
-	now := r.clock()
 	e.schedule(now)
 	if at := now.Add(soonest); e.next.Before(at) {
 		e.next = at

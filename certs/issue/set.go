@@ -87,7 +87,7 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 		}
 		seen[folder] = true
 		e := known[folder]
-		if e == nil {
+		if e == nil || e.demanded != nil { // a demanded one may be dropped just now
 			e = &entry{names: names, folder: folder}
 			unread = append(unread, e)
 		}
@@ -95,7 +95,7 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 		s.index(old, e)
 	}
 	if plan.Demand != nil {
-		s.demanded = &demanded{flights: make(map[string]*flight)}
+		s.demanded = new(demanded)
 		for folder, e := range known {
 			if e.demanded != nil && !seen[folder] {
 				s.entries = append(s.entries, e)
@@ -115,6 +115,9 @@ func (s *Set) index(old *Set, e *entry) {
 			continue
 		}
 		was := old.names[name]
+		if was.now == nil {
+			was.now = old.demanded.entry(name)
+		}
 		p := place{now: e, before: was.before}
 		if was.now != nil && was.now != e && was.now.held.Load() != nil {
 			p.before = was.now
