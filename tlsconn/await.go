@@ -20,7 +20,7 @@ func (h *handshake) await(f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	h.mu.Lock()
-	if h.closed {
+	if h.closed || h.peerFIN { // a peer that sends no more cannot finish
 		h.mu.Unlock()
 		return net.ErrClosed
 	}

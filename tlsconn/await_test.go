@@ -120,6 +120,37 @@ func TestAwait_ends(t *testing.T) {
 	}
 }
 
+// A client that has sent its FIN before is not waited for.
+func TestAwait_afterFIN(t *testing.T) {
+	h := newHouse(t, tlsconn.HandshakerOptions{})
+	config, asked, ended := serverConfig(), make(chan struct{}), make(chan error, 1)
+	config.Certificates = nil
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		close(asked)
+		<-time.After(200 * time.Millisecond) // the reactor sees the FIN
+		err := tlsconn.Await(hello, func(ctx context.Context) error {
+			<-ctx.Done()
+			return errors.New("it has waited")
+		})
+		ended <- err
+		return nil, err
+	}
+	h.serve(tlsconn.ServerOptions{Config: config}, func(*engine.Conn) engine.Handler { return echo{} })
+	conn, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go tls.Client(conn, clientConfig()).Handshake() //nolint:errcheck // it fails
+	<-asked
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
 // The deadline of a handshake goes on.
 func TestAwait_timeout(t *testing.T) {
 	a := newAwaiting(t, 100*time.Millisecond, false)

@@ -357,7 +357,7 @@ func (h *handshake) wake() {
 	switch {
 	case h.worker < awaitsBytes:
 	case h.worker == awaitsOther:
-		if h.closed || h.peerFIN { // a peer that sends no more cannot finish
+		if h.closed || h.peerFIN { // as await has it
 			h.giveUp()
 		}
 	case h.closed:
