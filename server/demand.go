@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -87,6 +88,9 @@ func (a *asker) allow(ctx context.Context, name string) (bool, error) {
 	}
 	resp, err := a.client.Do(r)
 	if err != nil {
+		if of, is := errors.AsType[*url.Error](err); is {
+			err = of.Err // without the URL, which may have a key
+		}
 		return false, fmt.Errorf("on_demand.ask: %w", err)
 	}
 	resp.Body.Close() //nolint:errcheck // nobody reads it

@@ -38,12 +38,12 @@ func init() {
 
 var typeAsk = schema.Type{Name: "URL", Parse: parseAsk}
 
+// parseAsk does not repeat the text, which may have a key.
 func parseAsk(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	text, right := d.String(n, "a URL")
 	u, err := url.Parse(text)
 	if right && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		d.Report.Errorf(n.Value, `write one such as "http://127.0.0.1:9000/may"`, "%s is no URL of http or https",
-			syntax.Quote(text))
+		d.Report.Errorf(n.Value, `write one such as "http://127.0.0.1:9000/may"`, "this is no URL of http or https")
 		return nil, false
 	}
 	return text, right
