@@ -312,3 +312,26 @@ func TestObtain_random(t *testing.T) {
 		})
 	}
 }
+
+// Handshakes cannot have a name ordered more often than another one, also where the Storage fails.
+func TestObtain_tries(t *testing.T) {
+	for _, fails := range []error{nil, errors.New("broken")} {
+		bubble(t, func(t *testing.T) {
+			a := newScripted(t, "first")
+			r, _ := demanding(t, a, 100)
+			defer r.Stop()
+			pass(time.Minute)
+			a.set(func() { a.fails = errors.New("down") })
+			r.plan.Storage.(*process).fail(fails)
+			for range 1000 {
+				if r.set.Find("new.test") == nil { // as a handshake does
+					r.obtain("new.test", 1)
+				}
+				pass(95 * time.Second)
+			}
+			if most := a.triesIn("new.test", day); most < 6 || most > triesMost {
+				t.Errorf("%d tries a day, the Storage: %v", most, fails)
+			}
+		})
+	}
+}

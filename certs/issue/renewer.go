@@ -225,6 +225,7 @@ func (r *Renewer) look(ctx context.Context, s *Set, e *entry) {
 	}
 	if l.failing != nil {
 		r.trouble(l.failing)
+		soonest, l.unwanted = lookAgain, false // the tries of a name that is dropped are in the Storage alone
 	}
 	r.mu.Lock()
 	e.state, e.busy = l.state, false
