@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -94,8 +96,20 @@ func TestAsker_keeps(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := a.allow(ctx, "c.test"); err == nil || len(a.known) != 1 {
-			t.Errorf("%d answers are kept, %v", len(a.known), err)
+		if _, err := a.allow(ctx, "c.test"); err == nil || len(a.known) != 1 || !a.warned.IsZero() {
+			t.Errorf("%d answers are kept, %v, told at %v", len(a.known), err, a.warned)
+		}
+		var log bytes.Buffer
+		logger := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		defer slog.SetDefault(logger)
+		a.client.Timeout = time.Millisecond
+		for range 3 {
+			a.allow(t.Context(), "c.test")
+			<-time.After(25 * time.Second)
+		}
+		if n := strings.Count(log.String(), "on_demand.ask does not answer"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, &log)
 		}
 	})
 }
