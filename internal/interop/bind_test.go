@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 			w.WriteMsg(a)
 		}
 	}
-	go dns.ListenAndServe(address+":53", "udp", dns.HandlerFunc(handOn))
+	serveDNS(t, address+":53", handOn)
 	answers := func(name string) []dns.RR {
 		a, _ := dns.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeTXT), address+":53")
 		if a == nil {
@@ -84,4 +85,16 @@ zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 	s.waitFor("any.shop.test")
 	s.waitFor("shop.test")
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(answers("_acme-challenge.shop.test.")) == 0 })
+}
+
+// serveDNS serves over UDP until the test ends.
+func serveDNS(t *testing.T, address string, f dns.HandlerFunc) {
+	t.Helper()
+	packets, err := net.ListenPacket("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &dns.Server{PacketConn: packets, Handler: f}
+	go s.ActivateAndServe()
+	t.Cleanup(func() { s.Shutdown() })
 }
