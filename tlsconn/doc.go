@@ -38,8 +38,8 @@
 // # Threads and ownership
 //
 // A Handshaker and a Digest are safe for any goroutine; everything of a connection is owned by its reactor. Callbacks
-// of a tls.Config run on the handshake's goroutine and may block: they keep their turn meanwhile. A ClientSessionCache
-// is also called on reactors.
+// of a tls.Config run on the handshake's goroutine and may block: they keep their turn meanwhile, but in Await. A
+// ClientSessionCache is also called on reactors.
 //
 // # Limits
 //

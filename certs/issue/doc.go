@@ -6,13 +6,16 @@
 //
 //	Plan ── Renewer.Load ──► Set ── Renewer.Use ──► looks at each name in time ── lock, read again, order, store, swap
 //	                          │
-//	                          └── Find ──► handshakes
+//	                          └── Find, Obtain ──► handshakes
 //
 // # Life
 //
 // A Plan says which names are wanted, of which authorities, and where certificates are kept. Load makes a Set of it,
 // with what the Storage has, and Use has the Set looked after from then on. A certificate for names that were wanted
 // before is presented until there is another one.
+//
+// With a Demand in the Plan, a handshake may ask for another name: Obtain waits for its certificate, which the Renewer
+// looks after like the others from then on, as long as handshakes use it and Demand.Allow says yes.
 //
 // # When
 //
@@ -29,5 +32,6 @@
 //
 // # Threads
 //
-// A Renewer has one goroutine, and as many more as orders at once. Handshakes read atomic pointers and take no lock.
+// A Renewer has one goroutine, and as many more as orders and questions at once. Find reads atomic pointers and takes
+// no lock. Obtain blocks: it is for handshakes that give their turn to others meanwhile.
 package issue

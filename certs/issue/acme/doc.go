@@ -4,7 +4,9 @@
 // It has no schedule, keeps no certificate and serves no port: package issue does the first two, and listeners answer
 // with what it puts into issue.Challenges.
 //
-//	Order ──► account (Storage) ──► order ──► Challenges, until the authority has looked ──► chain
+//	Order ──► account (Storage) ──► order ──► Challenges or DNS, until the authority has looked ──► chain
+//	                                               │
+//	          Settle: the Storage, and Share ◄─────┘ answers in other processes
 //
 // # Life
 //
@@ -18,6 +20,6 @@
 //
 // # Threads
 //
-// An Issuer has no goroutine, and between calls no connection. It is safe for any goroutine. acmez keeps directories,
-// and which kinds of proofs went well, for the whole process.
+// An Issuer has no goroutine of its own, and between calls no connection. It is safe for any goroutine. acmez keeps
+// directories, and which kinds of proofs went well, for the whole process.
 package acme
