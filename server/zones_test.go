@@ -245,6 +245,7 @@ dns = "zone"
 type = "test_dns"
 token = "one"
 ` + all200
+	clear(madeDNS)
 	s := serve(t, parse(t, text), Options{})
 	for _, token := range []string{"one", "one", "two"} {
 		if _, err := s.Apply(parse(t, strings.Replace(text, `"one"`, strconv.Quote(token), 1))); err != nil {
