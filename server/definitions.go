@@ -222,6 +222,13 @@ func (h *keeper) failed(p any) {
 	h.of.Logger.Error("a "+h.of.Kind.Name+" has failed", "panic", p, "stack", string(debug.Stack()))
 }
 
+// catch makes an error of a panic of a module.
+func catch(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+	}
+}
+
 // counted returns ask, which may be nil, with its refusals counted.
 func (h *keeper) counted(ask func(session.ConnInfo) bool) func(session.ConnInfo) bool {
 	if ask == nil {

@@ -57,10 +57,10 @@ func demandOf(of *wanted.ACME) *issue.Demand {
 type asker struct {
 	url    string
 	client *http.Client
+	logged eachMinute
 
-	mu     sync.Mutex
-	known  map[string]askedAnswer // guarded by mu
-	warned time.Time              // guarded by mu
+	mu    sync.Mutex
+	known map[string]askedAnswer // guarded by mu
 }
 
 type askedAnswer struct {
@@ -93,8 +93,8 @@ func (a *asker) allow(ctx context.Context, name string) (bool, error) {
 		if of, is := errors.AsType[*url.Error](err); is {
 			err = of.Err // without the URL, which may have a key
 		}
-		if ctx.Err() == nil {
-			a.warn(now, err)
+		if ctx.Err() == nil && a.logged.begins() {
+			slog.Warn("the service of on_demand.ask does not answer: new names have no certificate", "error", err)
 		}
 		return false, fmt.Errorf("on_demand.ask: %w", err)
 	}
@@ -107,17 +107,4 @@ func (a *asker) allow(ctx context.Context, name string) (bool, error) {
 	}
 	a.known[name] = askedAnswer{allowed, now.Add(askedLife)}
 	return allowed, nil
-}
-
-// warn tells once a minute that the service does not answer.
-func (a *asker) warn(now time.Time, err error) {
-	a.mu.Lock()
-	due := now.Sub(a.warned) >= time.Minute
-	if due {
-		a.warned = now
-	}
-	a.mu.Unlock()
-	if due {
-		slog.Warn("the service of on_demand.ask does not answer: new names have no certificate", "error", err)
-	}
 }

@@ -227,7 +227,7 @@ type sinkWriter struct{ to io.Writer }
 
 // Write writes p.
 func (s sinkWriter) Write(p []byte) (n int, err error) {
-	defer refuse(&n, &err)
+	defer catch(&err)
 	return s.to.Write(p)
 }
 
@@ -236,15 +236,8 @@ type recordSinkWriter struct{ to observe.RecordWriter }
 
 // WriteRecords writes p.
 func (s recordSinkWriter) WriteRecords(p []byte) (n int, err error) {
-	defer refuse(&n, &err)
+	defer catch(&err)
 	return s.to.WriteRecords(p)
-}
-
-// refuse makes a panic of a writer an error.
-func refuse(n *int, err *error) {
-	if p := recover(); p != nil {
-		*n, *err = 0, fmt.Errorf("panic: %v", p)
-	}
 }
 
 // outputKey returns what stands for an output in accessLogs.now: a clean path, or what no clean path is.

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync"
 
@@ -107,11 +106,4 @@ func unlessMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// catch makes an error of a panic.
-func catch(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v", p)
-	}
 }
