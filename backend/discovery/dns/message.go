@@ -209,6 +209,16 @@ func seconds(ttl uint32) time.Duration {
 	return time.Duration(ttl) * time.Second
 }
 
+// of returns the records of a kind that the answer has of a name itself.
+func (r *reply) of(owner string, kind dnsmessage.Type) (all []record) {
+	for _, one := range r.answers {
+		if one.owner == owner && one.kind == kind {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
 // followAliases goes along the aliases of r from name. It returns the records of a kind at their end, the least TTL on
 // the way and the name that the aliases lead to.
 func (r *reply) followAliases(name string, kind dnsmessage.Type) (

@@ -69,13 +69,11 @@ func (c *Client) aliasOf(ctx context.Context, s *settings, name string) (string,
 		if err != nil {
 			return "", err
 		}
-		i := slices.IndexFunc(r.answers, func(one record) bool {
-			return one.owner == name && one.kind == dnsmessage.TypeCNAME
-		})
-		if i < 0 {
+		aliases := r.of(name, dnsmessage.TypeCNAME)
+		if len(aliases) == 0 {
 			return name, nil
 		}
-		name = r.answers[i].target
+		name = aliases[0].target
 	}
 	return "", errAliases
 }
@@ -91,9 +89,7 @@ func (c *Client) apex(ctx context.Context, s *settings, name string) (string, er
 		switch {
 		case len(r.answers) == 0 && r.soa && strings.HasSuffix("."+above, "."+r.zone): // not of a filter's own zone
 			return r.zone, nil
-		case slices.ContainsFunc(r.answers, func(one record) bool {
-			return one.owner == above && one.kind == dnsmessage.TypeSOA
-		}):
+		case len(r.of(above, dnsmessage.TypeSOA)) > 0:
 			return above, nil
 		}
 	}
@@ -151,9 +147,8 @@ func (c *Client) Lacking(ctx context.Context, z *Zone, text string) (all []Serve
 			continue
 		}
 		answered = true
-		if !slices.ContainsFunc(r.answers, func(one record) bool {
-			return one.owner == z.Record && one.kind == dnsmessage.TypeTXT && one.text == text
-		}) {
+		texts := r.of(z.Record, dnsmessage.TypeTXT)
+		if !slices.ContainsFunc(texts, func(one record) bool { return one.text == text }) {
 			all = append(all, z.Servers[i])
 		}
 	}

@@ -44,7 +44,7 @@ func (w *world) client(t *testing.T) *Client {
 	return New(o)
 }
 
-// The zone of a name is found past names that are not there, and by the end of aliases, but for those of wildcards.
+// The zone of a name is found past names that are not there, and by the end of aliases, but for aliases of wildcards.
 func TestZone(t *testing.T) {
 	w := newWorld()
 	w.resolver.Answer("sub.example.org.", "SOA 60", "NS 60 ns1.example.net.")
