@@ -77,7 +77,7 @@ func (k *kept) looked() int {
 	return k.lists
 }
 
-// keptConfig is that of a type of storages.
+// keptConfig is the configuration of a type of storages.
 type keptConfig struct {
 	Fails bool `edge:"fails" doc:"It panics."`
 }
@@ -89,7 +89,7 @@ func init() {
 		})
 }
 
-// A storage of a module that panics is one that fails: names are ordered for, and nothing ends.
+// A panic in a storage of a module is an error of it: names are ordered for, and the process goes on.
 func TestPlugins_storages(t *testing.T) {
 	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + `
 [acme]

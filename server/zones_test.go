@@ -214,7 +214,7 @@ func TestRecord_waits(t *testing.T) {
 	})
 }
 
-// dnsConfig is that of a type of DNS providers.
+// dnsConfig is the configuration of a type of DNS providers.
 type dnsConfig struct {
 	Token plugin.Text `edge:"token" doc:"Is a secret." required:"true" example:"abc"`
 }

@@ -16,7 +16,7 @@ func in(t *testing.T, dir string, args ...string) (code int, out string) {
 	return inWith(t, dir, nil, args...)
 }
 
-// inWith is in with variables more than those of the test.
+// inWith is in with more variables than the test has.
 func inWith(t *testing.T, dir string, env []string, args ...string) (code int, out string) {
 	t.Helper()
 	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)

@@ -69,7 +69,7 @@ type pebbleOptions struct {
 	eab       map[string]string
 	profiles  map[string]ca.Profile
 	http, tls string // addresses of another server, where proofs are; empty: p answers
-	names     string // the address of a DNS server; empty: one that knows all names
+	names     string // the address of a DNS server; empty: a server that knows all names
 
 	before func(w http.ResponseWriter, r *http.Request) (done bool) // of pebble
 }
