@@ -65,8 +65,11 @@ type Options struct {
 	Ignored []string
 }
 
-// SeverityError is the severity of what keeps a configuration from loading.
-const SeverityError = syntax.SeverityError
+// Severities of a Problem: an error keeps a configuration from loading, a warning does not.
+const (
+	SeverityError   = syntax.SeverityError
+	SeverityWarning = syntax.SeverityWarning
+)
 
 // Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
 func Load(path string) (*Config, *Report) { return Options{}.Load(path) }

@@ -2,12 +2,16 @@ package program
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/acme"
 	"github.com/edge-proxy/edge/config/tracing"
 	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/server"
@@ -21,13 +25,17 @@ type CheckOptions struct {
 	JSON     bool      // findings are JSON on Out, see docs/operations.md
 	Strict   bool      // warnings count as errors do, with the Code 2
 	Connect  bool      // an empty batch is sent to each collector
+	ACME     string    // Staging, or the URL of an ACME directory: certificates are tried there; "": none are
 	Out      io.Writer // for a summary; nil: stdout
 	Problems io.Writer // for findings; nil: stderr
 }
 
+// Staging stands for the staging authority of an authority that a configuration names.
+const Staging = "staging"
+
 // Check reads the configuration as Run does and prints what is wrong with it, and a summary where nothing is. It starts
-// nothing and opens no address, but for Connect. Where the configuration has lockdown, it lists what the process may
-// reach then. The error is a Code where there are findings.
+// nothing and opens no address, but for Connect and ACME. Where the configuration has lockdown, it lists what the
+// process may reach then. The error is a Code where there are findings.
 func (p *Program) Check(o CheckOptions) error {
 	if p.err != nil {
 		return p.err
@@ -41,21 +49,24 @@ func (p *Program) Check(o CheckOptions) error {
 	}
 	files := &config.Files{}
 	reading := p.reading()
-	reading.Record, reading.MakeFilters, reading.Places = files, true, o.Connect
+	reading.Record, reading.MakeFilters, reading.Places = files, true, o.Connect || o.ACME != ""
 	cfg, report := p.load(reading, p.options.Conf)
-	limits, err := lockdownOf(cfg, report, files)
+	lines, err := lockdownOf(cfg, report, files)
 	if err != nil {
 		return err
 	}
 	if o.Connect && report.OK() {
 		connect(cfg, report, files.Main)
 	}
+	if o.ACME != "" && report.OK() {
+		lines = append(lines, rehearse(cfg, report, files.Main, o.ACME)...)
+	}
 	if o.JSON {
 		_, err = out.Write(report.JSON())
 	} else if err = report.Render(problems); err == nil && report.OK() {
 		_, err = fmt.Fprintln(out, cfg.Summary())
-		for _, line := range limits {
-			fmt.Fprintln(out, "locked down it may "+line)
+		for _, line := range lines {
+			fmt.Fprintln(out, line)
 		}
 	}
 	switch {
@@ -92,6 +103,36 @@ func connect(cfg *config.Config, report *config.Report, main string) {
 	}
 }
 
+// rehearse tries to get the certificates of cfg at directory, and reports what keeps them from coming. It returns what
+// is said of a good end.
+func rehearse(cfg *config.Config, report *config.Report, main, directory string) []string {
+	if directory == Staging {
+		directory = ""
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) // proofs are removed
+	defer stop()
+	r := server.Rehearse(ctx, cfg, directory)
+	if r == nil || len(r.Names) == 0 {
+		return []string{"no certificate is ordered before a handshake asks for it: none was tried"}
+	}
+	p := config.Problem{Pos: acme.PlaceOf(cfg), Severity: config.SeverityWarning, Code: "acme-away"}
+	p.File = cmp.Or(p.File, main, noFile)
+	for _, p.Message = range r.Doubts {
+		report.Warnings = append(report.Warnings, p)
+	}
+	names := strings.Join(r.Names, ", ")
+	if r.Err != nil {
+		p.Severity, p.Code, p.Message = config.SeverityError, "", "no certificate for "+names+": "+r.Err.Error()
+		report.Errors = append(report.Errors, p)
+		return nil
+	}
+	lines := []string{r.Directory + " has issued a certificate for " + names + ", which was thrown away"}
+	if r.Left > 0 {
+		lines = append(lines, fmt.Sprintf("%d further names were not tried", r.Left))
+	}
+	return lines
+}
+
 // lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade
 // has a new program check the configuration, and that process then inherits the lockdown: a file out of reach is an
 // error.
@@ -119,5 +160,9 @@ func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) 
 			Pos:      config.Pos{File: cmp.Or(files.Main, noFile)},
 			Severity: config.SeverityError, Message: fmt.Sprintf("lockdown = \"strict\": %v", err)})
 	}
-	return needs.Rules().Lines(), nil
+	lines := needs.Rules().Lines()
+	for i := range lines {
+		lines[i] = "locked down it may " + lines[i]
+	}
+	return lines, nil
 }

@@ -19,6 +19,7 @@ import (
 	wanted "github.com/edge-proxy/edge/config/acme"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/tlsrules"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -128,25 +129,21 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 			return nil, err
 		}
 	}
-	o := acme.Options{Email: of.Email, Profile: of.Profile, Storage: storage, Challenges: &p.challenges,
-		Settle: of.Settle}
-	if o.DNS, err = makeZones(of, p.definitions); err != nil {
+	o := acme.Options{Email: of.Email, Profile: of.Profile, Kinds: kindsOf(of), Storage: storage,
+		Challenges: &p.challenges, Settle: of.Settle}
+	provide := func() (plugin.DNSProvider, error) { return p.definitions.dnsProvider(of.DNS) }
+	if o.DNS, err = makeZones(of, provide); err != nil {
 		return nil, err
-	}
-	if of.Challenge != "auto" {
-		o.Kinds = []string{of.Challenge}
 	}
 	for _, ca := range of.CA {
 		var a issue.Authority
 		var staging string
 		o.Directory, staging = wanted.Directory(ca)
-		o.Roots, o.EAB = nil, acme.EAB{}
+		o.Roots = nil
 		if strings.Contains(ca, "://") {
 			o.Roots = roots // others are on the Internet
 		}
-		if !strings.HasPrefix(ca, "letsencrypt") {
-			o.EAB = acme.EAB{ID: of.KID, MAC: of.HMAC}
-		}
+		o.EAB = customerOf(of, ca)
 		if a.Issuer, err = p.issuer(o); err != nil {
 			return nil, err
 		}
@@ -158,6 +155,22 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 		all = append(all, a)
 	}
 	return all, nil
+}
+
+// kindsOf returns the kinds of proofs that are asked for; nil: see acme.Options.
+func kindsOf(of *wanted.ACME) []string {
+	if of.Challenge == "auto" {
+		return nil
+	}
+	return []string{of.Challenge}
+}
+
+// customerOf returns what binds the account at an authority of ca.
+func customerOf(of *wanted.ACME, ca string) acme.EAB {
+	if strings.HasPrefix(ca, "letsencrypt") {
+		return acme.EAB{} // it knows no customers
+	}
+	return acme.EAB{ID: of.KID, MAC: of.HMAC}
 }
 
 // issuer makes an Issuer, whose proofs the next configuration shares if it waits for that.
@@ -276,15 +289,20 @@ func (c *issueCounts) list(r *observe.Registry) {
 // acmeTLS is the protocol by which authorities ask for proofs in handshakes (RFC 8737 §4).
 const acmeTLS = "acme-tls/1"
 
-// prove has handshakes for proofs answered before any rule is asked. Their connections end with the handshake.
-func (p *issuing) prove(secure *tlsconn.ServerOptions) {
-	proofs := &tls.Config{
+// proofsOf answers handshakes for proofs.
+func proofsOf(c *issue.Challenges) *tls.Config {
+	return &tls.Config{
 		NextProtos: []string{acmeTLS}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
 		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return p.challenges.Certificate(strings.ToLower(hello.ServerName)), nil
+			return c.Certificate(strings.ToLower(hello.ServerName)), nil
 		},
 	}
+}
+
+// prove has handshakes for proofs answered before any rule is asked. Their connections end with the handshake.
+func (p *issuing) prove(secure *tlsconn.ServerOptions) {
+	proofs := proofsOf(&p.challenges)
 	choose, terms := secure.Choose, tlsconn.Terms{Config: secure.Config, Asked: secure.Asked}
 	secure.Choose = func(hello *tls.ClientHelloInfo) tlsconn.Terms {
 		if slices.Equal(hello.SupportedProtos, proofs.NextProtos) {

@@ -32,8 +32,9 @@ type zones struct {
 	client   *dns.Client
 }
 
-// makeZones makes the zones of a configuration; nil: there are no proofs by DNS.
-func makeZones(of *wanted.ACME, p *definitions) (acme.DNS, error) {
+// makeZones makes the zones of a configuration; nil: there are no proofs by DNS. provide makes the one of
+// [dns_providers] that it names.
+func makeZones(of *wanted.ACME, provide func() (plugin.DNSProvider, error)) (acme.DNS, error) {
 	if of.DNS == "" {
 		return nil, nil
 	}
@@ -42,11 +43,16 @@ func makeZones(of *wanted.ACME, p *definitions) (acme.DNS, error) {
 		return z, nil
 	}
 	var err error
-	z.provider, err = lasting(p, plugin.DNSProviders, of.DNS,
+	z.provider, err = provide()
+	return z, err
+}
+
+// dnsProvider returns the one of [dns_providers] with that name. It goes on over a reload.
+func (p *definitions) dnsProvider(name string) (plugin.DNSProvider, error) {
+	return lasting(p, plugin.DNSProviders, name,
 		func(made plugin.DNSProvider, h *keeper) (plugin.DNSProvider, error) {
 			return &heldProvider{made, h}, nil
 		})
-	return z, err
 }
 
 // heldProvider is a DNS provider of a module: what that keeps is released when nothing has the provider any more.

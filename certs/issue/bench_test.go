@@ -31,7 +31,7 @@ func manyNames(b *testing.B) Plan {
 	s := r.Load(context.Background(), memory)
 	for _, e := range s.entries {
 		l := &looking{set: s, entry: e}
-		csr, key, err := request(P256, e.names)
+		csr, key, err := Request(P256, e.names)
 		if err != nil {
 			b.Fatal(err)
 		}

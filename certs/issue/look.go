@@ -159,7 +159,7 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 // ask orders a certificate from an authority, and from its staging authority before, if it has any.
 func (l *looking) ask(ctx context.Context, a Authority, replaced *held) (*texts, *held, error) {
 	names := l.entry.names
-	csr, key, err := request(l.set.plan.Key, names)
+	csr, key, err := Request(l.set.plan.Key, names)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -67,8 +67,8 @@ func kindOf(key crypto.PublicKey) KeyKind {
 	return ""
 }
 
-// request makes a key and a signed request for a certificate of names.
-func request(kind KeyKind, names []string) (*x509.CertificateRequest, []byte, error) {
+// Request makes a key, which is returned in PEM, and a signed request for a certificate of names.
+func Request(kind KeyKind, names []string) (*x509.CertificateRequest, []byte, error) {
 	key, err := kind.make()
 	if err != nil {
 		return nil, nil, err

@@ -15,6 +15,7 @@ import (
 type checkOptions struct {
 	sources
 	json, strict, connect bool
+	acme                  string
 }
 
 func newCheck() *cobra.Command {
@@ -33,6 +34,9 @@ func newCheck() *cobra.Command {
 	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
 	cmd.Flags().BoolVar(&o.connect, "connect", false, "send each OpenTelemetry collector an empty batch")
+	cmd.Flags().StringVar(&o.acme, "acme", "", "try to get certificates, of a staging authority or that at `URL`, see "+
+		"docs/acme.md")
+	cmd.Flags().Lookup("acme").NoOptDefVal = program.Staging
 	return cmd
 }
 
@@ -45,7 +49,7 @@ func check(out, problems io.Writer, o checkOptions) error {
 		return errNoFile
 	}
 	return o.newProgram(from).Check(program.CheckOptions{JSON: o.json, Strict: o.strict, Connect: o.connect,
-		Out: out, Problems: problems})
+		ACME: o.acme, Out: out, Problems: problems})
 }
 
 // printJSON prints v for a program.

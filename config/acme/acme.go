@@ -99,6 +99,9 @@ func Of(c *config.Config) *ACME {
 	return nil
 }
 
+// PlaceOf returns where c says something of ACME; zero: nowhere, but for cert = "acme".
+func PlaceOf(c *config.Config) config.Pos { return schema.Only[*entry](c.Features).Place("").Pos() }
+
 // Subjects returns the names of each certificate that c orders.
 func Subjects(c *config.Config) (all [][]string) {
 	a := Of(c)
@@ -157,8 +160,8 @@ func (e *entry) Order(host string) bool {
 		return false
 	case slices.Contains(named, host), slices.Contains(named, "*."+parent):
 		return true
-	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.may(host):
-		return e.Ask != "" && e.may(host) // on demand
+	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.May(host):
+		return e.Ask != "" && e.May(host) // on demand
 	}
 	if !slices.Contains(e.routes, host) {
 		e.routes = append(e.routes, host)
@@ -174,15 +177,15 @@ func (e *entry) Wrong(host string) (wrong, hint string) {
 	case host[0] == '*' && e.DNS == "":
 		return syntax.Quote(host) + ": a certificate with a star needs a proof by DNS",
 			"set dns in [acme] to what writes the records, or name each host"
-	case !e.may(strings.Trim(host, "[]")):
+	case !e.May(strings.Trim(host, "[]")):
 		return "no authority on the Internet vouches for " + syntax.Quote(host),
 			`cert = "internal" makes a certificate for it`
 	}
 	return "", ""
 }
 
-// may reports whether one of the authorities may vouch for a host: those on the Internet know no private names.
-func (a *ACME) may(host string) bool {
+// May reports whether one of the authorities may vouch for a host: those on the Internet know no private names.
+func (a *ACME) May(host string) bool {
 	if slices.ContainsFunc(a.CA, func(ca string) bool { return strings.Contains(ca, "://") }) {
 		return true
 	}
@@ -253,15 +256,15 @@ func check(doc *schema.Document, c *config.Config) {
 	}
 	checkDNS(doc, e, c)
 	checkStorage(doc, e)
-	plain, secured := e.ports(c)
+	plain, secured := e.Addresses(c)
 	switch {
-	case e.DNS != "" && e.Challenge == "auto" || e.Challenge == "dns-01":
-	case e.Challenge == "http-01" && !plain:
+	case e.ByDNS():
+	case e.Challenge == "http-01" && plain == nil:
 		doc.Report.Errorf(e.At("challenge"), e.plainHint(), "no plain listener is at port %d", e.HTTPPort)
-	case e.Challenge == "tls-alpn-01" && !secured:
+	case e.Challenge == "tls-alpn-01" && secured == nil:
 		doc.Report.Errorf(e.At("challenge"), "set https_port to the port of ours that port 443 leads to",
 			"no listener with TLS is at port %d", e.HTTPSPort)
-	case !plain && !secured:
+	case plain == nil && secured == nil:
 		doc.Report.Warnf(codeNoPort, e.Place(""), e.plainHint(), "no listener is at port %d or %d, where authorities "+
 			"look for a proof", e.HTTPPort, e.HTTPSPort)
 	}
@@ -329,14 +332,21 @@ func (a *ACME) plainHint() string {
 		a.HTTPPort)
 }
 
-// ports reports whether there are listeners where authorities look for proofs.
-func (a *ACME) ports(c *config.Config) (plain, secured bool) {
+// Addresses returns the addresses of listeners where authorities look for proofs by a request, and by a handshake.
+func (a *ACME) Addresses(c *config.Config) (plain, secured []config.Address) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
-		for j := range l.Addresses {
-			plain = plain || l.TLS != config.TLSOn && l.Addresses[j].Port == a.HTTPPort
-			secured = secured || l.TLS != config.TLSOff && l.Addresses[j].Port == a.HTTPSPort
+		for _, at := range l.Addresses {
+			if l.TLS != config.TLSOn && at.Port == a.HTTPPort {
+				plain = append(plain, at)
+			}
+			if l.TLS != config.TLSOff && at.Port == a.HTTPSPort {
+				secured = append(secured, at)
+			}
 		}
 	}
 	return plain, secured
 }
+
+// ByDNS reports whether names are proved by records alone.
+func (a *ACME) ByDNS() bool { return a.DNS != "" && a.Challenge == "auto" || a.Challenge == "dns-01" }

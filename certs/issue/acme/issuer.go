@@ -79,7 +79,7 @@ func (i *Issuer) Issue(ctx context.Context, o *issue.Order) (*issue.Issued, erro
 }
 
 // dialing are the proofs for which authorities connect to the host.
-var dialing = []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01}
+var dialing = []string{HTTP01, TLSALPN01}
 
 // kindsFor returns the kinds of proofs for an order. dns-01 is for names alone (RFC 8738 §7), and for wildcards is
 // nothing else.

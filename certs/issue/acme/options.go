@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
+
 	"github.com/edge-proxy/edge/certs/issue"
 )
 
@@ -23,6 +25,12 @@ const (
 	letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 	zeroSSL            = "https://acme.zerossl.com/v2/DV90"
 	shortLived         = "shortlived" // the profile that authorities want for addresses
+)
+
+// The kinds of proofs for which authorities connect to a host.
+const (
+	HTTP01    = acme.ChallengeTypeHTTP01
+	TLSALPN01 = acme.ChallengeTypeTLSALPN01
 )
 
 // Options are an account at an authority. A zero field takes its default.

@@ -1,0 +1,102 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// reached starts a server at a loopback address, and returns where it is.
+func reached(t *testing.T, ip string, secure *tls.Config, h http.Handler) netip.AddrPort {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	if err != nil {
+		t.Skip(err) // no IPv6
+	}
+	at := netip.MustParseAddrPort(l.Addr().String())
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return at
+}
+
+// A host leads here where an answer is the proof of this process, by each kind, for names and addresses. Nothing else
+// counts, and no proof is left.
+func TestReach(t *testing.T) {
+	var in, other issue.Challenges
+	answers := func(w http.ResponseWriter, r *http.Request) {
+		body, _ := in.Answer([]byte(r.URL.Path))
+		io.WriteString(w, body)
+	}
+	handshakes := func(of *issue.Challenges) *tls.Config {
+		return &tls.Config{NextProtos: []string{"acme-tls/1"},
+			GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return of.Certificate(hello.ServerName), nil
+			}}
+	}
+	remove, err := answer(&other, &acme.Challenge{Type: TLSALPN01,
+		Identifier: acme.Identifier{Type: "dns", Value: "www.test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
+	for name, c := range map[string]struct {
+		kind, host, ip string
+		secure         *tls.Config
+		answers        http.HandlerFunc
+		want           string // in the error; "": there is none
+	}{
+		"request":             {HTTP01, "www.test", "127.0.0.1", nil, answers, ""},
+		"request, IPv6":       {HTTP01, "::1", "::1", nil, answers, ""},
+		"handshake":           {TLSALPN01, "www.test", "127.0.0.1", handshakes(&in), answers, ""},
+		"handshake, IPv6":     {TLSALPN01, "::1", "::1", handshakes(&in), answers, ""},
+		"redirect":            {HTTP01, "www.test", "127.0.0.1", nil, http.RedirectHandler("/", 301).ServeHTTP, "301"},
+		"other certificate":   {TLSALPN01, "www.test", "127.0.0.1", handshakes(&other), answers, "another program"},
+		"no certificate":      {TLSALPN01, "a.test", "127.0.0.1", handshakes(&other), answers, "tls:"},
+		"TLS where none":      {HTTP01, "www.test", "127.0.0.1", handshakes(&in), answers, "answers: 400"},
+		"none where TLS":      {TLSALPN01, "www.test", "127.0.0.1", nil, answers, "handshake"},
+		"name of the program": {HTTP01, "www.test", "127.0.0.1", nil, named("a\u202eb"), "answers: a\\u202eb"},
+		"endless answer":      {HTTP01, "www.test", "127.0.0.1", nil, endless, "another program answers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+			defer cancel()
+			err := Reach(ctx, &in, c.kind, c.host, reached(t, c.ip, c.secure, c.answers))
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	if err := Reach(t.Context(), &in, HTTP01, "www.test", netip.MustParseAddrPort(testutil.FreeAddr(t))); err == nil {
+		t.Error("where nobody listens")
+	}
+	if in.Certificate("www.test") != nil {
+		t.Error("a proof is left")
+	}
+}
+
+func named(server string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", server) }
+}
+
+func endless(w http.ResponseWriter, r *http.Request) {
+	for r.Context().Err() == nil {
+		if _, err := w.Write(bytes.Repeat([]byte("a"), reachBytes)); err != nil {
+			return
+		}
+	}
+}

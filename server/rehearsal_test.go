@@ -1,0 +1,60 @@
+package server
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
+)
+
+// A rehearsal makes the DNS provider of a module, opens no port for proofs by DNS, and asks the directory that is named
+// or a staging authority alone.
+func TestRehearse(t *testing.T) {
+	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + `
+[acme]
+ca = "https://127.0.0.1:1/production"
+hosts = ["a.example.org", "*.a.example.org"]
+storage = ` + strconv.Quote(t.TempDir()) + `
+dns = "zone"
+[dns_providers.zone]
+type = "test_dns"
+token = "one"
+` + all200
+	for _, c := range []struct {
+		of, directory, want string
+		made                map[plugin.Text]int
+	}{
+		{text, "https://127.0.0.1:1/staging", "https://127.0.0.1:1/staging", map[plugin.Text]int{"one": 1}},
+		{text, "http://127.0.0.1:1/staging", "not the https URL", map[plugin.Text]int{"one": 1}},
+		{text, "", "no authority of ca has a staging authority", map[plugin.Text]int{}},
+		{strings.Replace(text, `"one"`, `"wrong"`, 1), "https://127.0.0.1:1/staging", "it does not want to",
+			map[plugin.Text]int{"wrong": 1}},
+	} {
+		clear(madeDNS)
+		r := Rehearse(t.Context(), parse(t, c.of), c.directory)
+		if len(r.Names) != 2 || len(r.Doubts) != 0 || r.Err == nil || !strings.Contains(r.Err.Error(), c.want) ||
+			strings.Contains(r.Err.Error(), "production") || !maps.Equal(madeDNS, c.made) {
+			t.Errorf("%s: %+v, %v", c.directory, r, madeDNS)
+		}
+	}
+	if r := Rehearse(t.Context(), parse(t, quiet+all200), ""); r != nil {
+		t.Errorf("%+v where nothing is ordered", r)
+	}
+}
+
+// A rehearsal tries as many names as any authority takes in one certificate.
+func TestRehearse_many(t *testing.T) {
+	hosts := make([]string, 0, 40)
+	for i := range cap(hosts) {
+		hosts = append(hosts, strconv.Quote("h"+strconv.Itoa(i)+".example.org"))
+	}
+	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + "[acme]\nhttp_port = 1\nhttps_port = 1\n" +
+		"storage = " + strconv.Quote(t.TempDir()) + "\nhosts = [" + strings.Join(hosts, ", ") + "]\n" + all200
+	r := Rehearse(t.Context(), parse(t, text), "")
+	if len(r.Names) != rehearsedMost || r.Left != cap(hosts)-rehearsedMost || r.Err == nil {
+		t.Errorf("%+v", r)
+	}
+}
