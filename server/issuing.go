@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,6 +88,10 @@ func (p *issuing) prepare() error {
 		Proofs: fmt.Sprint(of.Challenge, of.HTTPPort, of.HTTPSPort, of.DNS, of.Resolver), Demand: demandOf(of)}
 	if plan.Authorities, err = p.authorities(of, storage); err != nil {
 		return fmt.Errorf("acme: %w", err)
+	}
+	if of.Settle == 0 { // else other processes may be asked
+		kinds := slices.Collect(maps.Keys(placesOf(of, p.reload.config)))
+		plan.Leads = newLookout(of, &p.challenges, kinds).leads
 	}
 	for _, names := range wanted.Subjects(p.reload.config) {
 		plan.Subjects = append(plan.Subjects, names)

@@ -8,18 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
-	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/certs/issue/acme"
@@ -54,7 +50,7 @@ func Rehearse(ctx context.Context, c *config.Config, directory string) *Rehearsa
 	}
 	ctx, cancel := context.WithTimeout(ctx, rehearsalMax)
 	defer cancel()
-	r := &rehearsal{config: c, of: of, open: make(map[string]bool), strangers: directory == ""}
+	r := &rehearsal{config: c, of: of}
 	for _, names := range wanted.Subjects(c) {
 		for _, name := range names {
 			if !slices.Contains(r.Names, name) {
@@ -68,39 +64,26 @@ func Rehearse(ctx context.Context, c *config.Config, directory string) *Rehearsa
 		return &r.Rehearsal
 	}
 	defer r.close()
-	if r.answer(); len(r.open) > 0 {
-		r.reach(ctx)
-	}
+	r.answer()
+	r.Doubts = append(r.Doubts, newLookout(of, &r.challenges, r.kinds).strays(ctx, r.Names)...)
 	r.order(ctx, directory)
 	return &r.Rehearsal
 }
 
-// rehearsal is a Rehearsal on its way.
+// rehearsal is a Rehearsal on its way. Owned by one goroutine, but for challenges.
 type rehearsal struct {
 	Rehearsal
 	config     *config.Config
 	of         *wanted.ACME
-	strangers  bool // an authority of the Internet asks
 	challenges issue.Challenges
 	servers    []*http.Server
 	serving    sync.WaitGroup
-	doubting   sync.Mutex
-	open       map[string]bool // kinds of proofs that are answered for
-}
-
-func (r *rehearsal) doubt(format string, args ...any) {
-	r.doubting.Lock()
-	defer r.doubting.Unlock()
-	r.Doubts = append(r.Doubts, fmt.Sprintf(format, args...))
+	kinds      []string // of proofs that are answered for
 }
 
 // answer answers for proofs at the ports that the configuration has for them.
 func (r *rehearsal) answer() {
-	plain, secured := r.of.Addresses(r.config)
-	for kind, list := range map[string][]config.Address{acme.HTTP01: plain, acme.TLSALPN01: secured} {
-		if r.of.ByDNS() || r.of.Challenge != "auto" && r.of.Challenge != kind {
-			continue
-		}
+	for kind, list := range placesOf(r.of, r.config) {
 		for i := range list {
 			r.listen(kind, &list[i])
 		}
@@ -110,7 +93,7 @@ func (r *rehearsal) answer() {
 func (r *rehearsal) listen(kind string, at *config.Address) {
 	l, err := net.Listen(at.Network, net.JoinHostPort(at.Host, strconv.Itoa(at.Port)))
 	if err != nil {
-		r.doubt("a proof by %s cannot be answered here: %v", kind, err)
+		r.Doubts = append(r.Doubts, fmt.Sprintf("a proof by %s cannot be answered here: %v", kind, err))
 		return
 	}
 	s := &http.Server{ReadHeaderTimeout: proofRequest, ErrorLog: log.New(io.Discard, "", 0),
@@ -124,7 +107,10 @@ func (r *rehearsal) listen(kind string, at *config.Address) {
 	if kind == acme.TLSALPN01 {
 		l = tls.NewListener(l, proofsOf(&r.challenges))
 	}
-	r.open[kind], r.servers = true, append(r.servers, s)
+	r.servers = append(r.servers, s)
+	if !slices.Contains(r.kinds, kind) {
+		r.kinds = append(r.kinds, kind)
+	}
 	r.serving.Go(func() { _ = s.Serve(l) }) // it ends with close
 }
 
@@ -135,55 +121,11 @@ func (r *rehearsal) close() {
 	r.serving.Wait()
 }
 
-// reach looks for proofs at all addresses of the names.
-func (r *rehearsal) reach(ctx context.Context) {
-	client := dns.New(dns.Options{Servers: r.of.Resolver, Hosts: os.DevNull}) // others do not see /etc/hosts
-	var all sync.WaitGroup
-	for _, name := range r.Names {
-		if name[0] != '*' {
-			all.Go(func() { r.reachName(ctx, client, name) })
-		}
-	}
-	all.Wait()
-	slices.Sort(r.Doubts)
-}
-
-func (r *rehearsal) reachName(ctx context.Context, client *dns.Client, name string) {
-	host := name
-	if ip, err := netip.ParseAddr(name); err != nil {
-		host += "." // no search list
-	} else {
-		host = ip.String()
-	}
-	found, err := client.Addresses(ctx, host, nil)
-	switch {
-	case err != nil:
-		r.doubt("%s has no address: %v", name, err)
-	case len(found.Addrs) == 0:
-		r.doubt("%s has no address", name)
-	}
-	for _, ip := range found.Addrs {
-		if r.strangers && !r.of.May(ip.String()) {
-			r.doubt("%s leads to %s, which the Internet does not reach", name, ip)
-			continue
-		}
-		for kind, port := range map[string]uint16{acme.HTTP01: 80, acme.TLSALPN01: 443} {
-			at := netip.AddrPortFrom(ip, port)
-			if !r.open[kind] {
-				continue
-			}
-			if err := acme.Reach(ctx, &r.challenges, kind, name, at); err != nil {
-				r.doubt("%s does not lead here at %s: %v", name, at, err)
-			}
-		}
-	}
-}
-
 // order orders the certificate.
 func (r *rehearsal) order(ctx context.Context, directory string) {
 	kinds := kindsOf(r.of)
 	if !r.of.ByDNS() {
-		kinds = slices.Sorted(maps.Keys(r.open))
+		kinds = r.kinds
 	}
 	var i *acme.Issuer
 	var csr *x509.CertificateRequest

@@ -121,15 +121,15 @@ var errEnded = errors.New("the process has ended while it waited for the authori
 func (l *looking) order(ctx context.Context, replaced *held) {
 	i, staging := try(l.state.Failures, len(l.set.plan.Authorities))
 	authority := l.set.plan.Authorities[i]
-	if !staging {
-		authority.Staging = nil
-	}
 	l.state.count(l.clock())
 	before := l.state
 	l.state.failed(l.clock(), errEnded)
 	l.within(ctx, l.saveState)
 	ordering, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
+	if !staging && (before.Failures > 0 || authority.Staging == nil || l.leads(ordering)) {
+		authority.Staging = nil
+	}
 	t, h, err := l.ask(ordering, authority, replaced)
 	if err != nil && ctx.Err() != nil {
 		if before.Failures == 0 {
@@ -154,6 +154,12 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 		event.Expires = h.notAfter
 	}
 	l.tell(event)
+}
+
+// leads reports whether the names lead here. A handshake has shown it for a name that it has demanded.
+func (l *looking) leads(ctx context.Context) bool {
+	ask := l.set.plan.Leads
+	return ask == nil || l.entry.demanded != nil || ask(ctx, l.entry.names)
 }
 
 // ask orders a certificate from an authority, and from its staging authority before, if it has any.

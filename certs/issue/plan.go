@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -25,6 +26,10 @@ type Plan struct {
 	Proofs      string  // how names are proved, in any words: where it changes, the pauses after failures end
 	Parallel    int     // orders at once; 0: 4
 	Demand      *Demand // nil: Subjects alone have certificates
+
+	// Leads reports whether names lead here. If not, the first order for them asks the staging authority first. It may
+	// take some seconds; nil: they do.
+	Leads func(ctx context.Context, names []string) bool
 }
 
 const parallel = 4 // looks at once, without a number in the plan

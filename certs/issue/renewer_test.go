@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -286,6 +287,34 @@ func TestRenewer_stagingGoesWell(t *testing.T) {
 			t.Errorf("%d tries at staging, %d certificates", tries, issued)
 		}
 	})
+}
+
+// The first order for a name that leads elsewhere asks the staging authority first. Where that is wrong, the
+// certificate comes all the same.
+func TestRenewer_leadsElsewhere(t *testing.T) {
+	for away, want := range map[string][3]int{"": {0, 1, 1}, "a.test": {1, 1, 1}, "down": {1, 0, 1}} {
+		bubble(t, func(t *testing.T) {
+			first, stage, asked := newScripted(t, "first"), newScripted(t, "stage"), 0
+			if away == "down" {
+				stage.fails = errors.New("no proof")
+			}
+			r := start(t, nil, Plan{Storage: newMemory().process(), Subjects: []Subject{{"a.test"}},
+				Authorities: []Authority{{first, stage}}, Leads: func(_ context.Context, names []string) bool {
+					asked++
+					return away == "" && names[0] == "a.test"
+				}})
+			defer r.Stop()
+			pass(30 * time.Second)
+			staged, _ := stage.count("a.test")
+			if tries, _ := first.count("a.test"); staged != want[0] || tries != want[1] || asked != want[2] {
+				t.Errorf("%q: %d tries at staging, %d at the authority, asked %d times", away, staged, tries, asked)
+			}
+			pass(10 * time.Minute)
+			if asked != 1 {
+				t.Errorf("%q: asked %d times", away, asked)
+			}
+		})
+	}
 }
 
 // Ten orders in ten seconds for one account, four at once.

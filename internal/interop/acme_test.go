@@ -56,6 +56,7 @@ type pebble struct {
 	before     func(w http.ResponseWriter, r *http.Request) (done bool) // sees each request first; may be nil
 
 	finished atomic.Int32 // orders that have a certificate
+	asked    atomic.Int32 // requests
 
 	mu       sync.Mutex
 	accounts int      // that were made. guarded by mu
@@ -70,6 +71,7 @@ type pebbleOptions struct {
 	profiles  map[string]ca.Profile
 	http, tls string // addresses of another server, where proofs are; empty: p answers
 	names     string // the address of a DNS server; empty: a server that knows all names
+	secure    *tls.Config
 
 	before func(w http.ResponseWriter, r *http.Request) (done bool) // of pebble
 }
@@ -88,7 +90,7 @@ func newPebble(t *testing.T, o pebbleOptions) *pebble {
 	}
 	p.restart(t, o)
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
-	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.Config.ErrorLog, p.TLS = log.New(io.Discard, "", 0), o.secure
 	p.StartTLS()
 	t.Cleanup(p.Close)
 	return p
@@ -180,6 +182,9 @@ func (p *pebble) restart(t *testing.T, o pebbleOptions) {
 var tokenIn = regexp.MustCompile(`"token":\s*"([^"]+)"`)
 
 func (p *pebble) serve(w http.ResponseWriter, r *http.Request) {
+	if p.asked.Add(1); r.URL.Path == "/directory" { // as others call it
+		r.URL.Path = "/dir"
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return

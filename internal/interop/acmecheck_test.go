@@ -1,11 +1,14 @@
 package interop
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +21,12 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-const ownNetwork = "EDGE_TEST_OWN_NETWORK" // in a process of inOwnNetwork
+const (
+	ownNetwork = "EDGE_TEST_OWN_NETWORK" // in a process of inOwnNetwork
+
+	// Addresses there, which are none of a private network.
+	here, elsewhere = "192.0.2.1", "192.0.2.2"
+)
 
 // inOwnNetwork runs the test again in a process with a network of its own, where all ports are free, and reports
 // whether this is that process.
@@ -31,13 +39,13 @@ func inOwnNetwork(t *testing.T) bool {
 	if os.Geteuid() != 0 {
 		args = append(args, "--map-root-user")
 	}
-	try := exec.Command("unshare", append(args, "ip", "link", "set", "lo", "up")...)
-	if out, err := try.CombinedOutput(); err != nil {
+	args = append(args, "sh", "-ec", "ip link set lo up; ip address add "+here+" dev lo; ip address add "+elsewhere+
+		` dev lo; exec "$@"`, "sh")
+	if out, err := exec.Command("unshare", append(args, "true")...).CombinedOutput(); err != nil {
 		t.Skipf("no networks here: %v: %s", err, out)
 	}
 	testutil.Binary(t, "./cmd/edge") // compiled once, outside
-	cmd := exec.Command("unshare", append(args, "sh", "-ec", `ip link set lo up; exec "$0" -test.run "^$1\$" -test.v`,
-		os.Args[0], t.Name())...)
+	cmd := exec.Command("unshare", append(args, os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")...)
 	cmd.Env = append(os.Environ(), ownNetwork+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
@@ -46,8 +54,7 @@ func inOwnNetwork(t *testing.T) bool {
 	return false
 }
 
-// worldNames is a DNS server at port 53, and what it says of a name: other.test leads elsewhere, gone.test nowhere, all
-// other names to this machine.
+// worldNames is a DNS server at port 53, by which all names lead here, but for those that begin with "other" or "gone".
 func worldNames(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:53")
 	if err != nil {
@@ -58,21 +65,20 @@ func worldNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		a, name := new(dns.Msg), q.Question[0].Name
+		a, name, ip := new(dns.Msg), q.Question[0].Name, here
 		a.SetReply(q)
-		text := map[string]string{"other.test.": "127.0.0.2", "gone.test.": ""}
-		ip, known := text[name]
-		if !known {
-			ip = "127.0.0.1"
+		if strings.HasPrefix(name, "other.") {
+			ip = elsewhere
 		}
-		if ip == "" {
-			a.Rcode = dns.RcodeNameError
-		}
-		if q.Question[0].Qtype == dns.TypeA && ip != "" {
-			one, _ := dns.NewRR(name + " 1 IN A " + ip)
+		one, _ := dns.NewRR(name + " 1 IN A " + ip)
+		soa, _ := dns.NewRR("org. 1 IN SOA ns.org. admin.org. 1 60 60 60 1")
+		switch gone := strings.HasPrefix(name, "gone."); {
+		case !gone && q.Question[0].Qtype == dns.TypeA:
 			a.Answer = append(a.Answer, one)
-		} else {
-			soa, _ := dns.NewRR("test. 1 IN SOA ns.test. admin.test. 1 60 60 60 1")
+		case gone:
+			a.Rcode = dns.RcodeNameError
+			fallthrough
+		default:
 			a.Ns = append(a.Ns, soa)
 		}
 		w.WriteMsg(a)
@@ -83,73 +89,154 @@ func worldNames(t *testing.T) {
 	}
 }
 
+// serveElsewhere is a web server of others.
+func serveElsewhere(t *testing.T) {
+	l, err := net.Listen("tcp", elsewhere+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.NotFoundHandler()}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+}
+
+// ordering returns a file of edge for hosts, a list of TOML, with more keys of [acme].
+func ordering(t *testing.T, hosts, keys string) (file string) {
+	dir := t.TempDir()
+	file = filepath.Join(dir, "edge.toml")
+	text := fmt.Sprintf("[http]\nlisten = \"%s:80\"\n[https]\nlisten = \"%s:443\"\n[acme]\nstorage = %q\n"+
+		"resolver = \"127.0.0.1\"\n%s\n[[routes]]\nhost = %s\ndest = \"127.0.0.1:1\"\n", here, here,
+		filepath.Join(dir, "acme"), keys, hosts)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// runCheck runs edge check, and returns its exit code and what it prints.
+func runCheck(t *testing.T, env []string, args ...string) (code int, printed string) {
+	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), append([]string{"check", "--strict"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	}
+	return code, string(out)
+}
+
 // edge check --acme answers for proofs itself, at the ports of the configuration, and tells which names lead elsewhere.
 func TestCheck_acme(t *testing.T) {
 	if !inOwnNetwork(t) {
 		return
 	}
 	worldNames(t)
-	p := newPebble(t, pebbleOptions{http: "127.0.0.1:80", tls: "127.0.0.1:443", names: "127.0.0.1:53"})
-	dir := t.TempDir()
-	root, file := filepath.Join(dir, "root.pem"), filepath.Join(dir, "edge.toml")
+	serveElsewhere(t)
+	p := newPebble(t, pebbleOptions{http: here + ":80", tls: here + ":443", names: "127.0.0.1:53"})
+	root := filepath.Join(t.TempDir(), "root.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
 	if err := os.WriteFile(root, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := net.Listen("tcp", "127.0.0.2:80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := &http.Server{Handler: http.NotFoundHandler()}
-	go other.Serve(elsewhere)
-	t.Cleanup(func() { other.Close() })
 	const issued = "has issued a certificate for "
 	for _, c := range []struct {
 		keys, hosts string
-		taken       []string // addresses that others have
-		code        int      // with --strict
+		taken       []string // ports that others have
+		code        int
 		want        []string
 	}{
-		{"", `["www.test", "a.test", "127.0.0.1"]`, nil, 0, []string{issued + "www.test, a.test, 127.0.0.1"}},
-		{"", `["www.test", "gone.test", "other.test"]`, nil, 1, []string{
-			"gone.test has no address", "other.test does not lead here at 127.0.0.2:80: another program answers: 404",
-			"other.test does not lead here at 127.0.0.2:443: dial", "error: no certificate for www.test, gone.test"}},
-		{"", `["www.test"]`, []string{"127.0.0.1:80"}, 2, []string{
-			"by http-01 cannot be answered here", "address already in use", issued + "www.test"}},
-		{`challenge = "http-01"`, `["www.test"]`, []string{"127.0.0.1:443"}, 0, []string{issued + "www.test"}},
-		{`challenge = "tls-alpn-01"`, `["www.test"]`, []string{"127.0.0.1:443"}, 1, []string{
+		{"", `["www.org", "a.org", "192.0.2.1"]`, nil, 0, []string{issued + "www.org, a.org, 192.0.2.1"}},
+		{"", `["www.org", "gone.org", "other.org"]`, nil, 1, []string{
+			"gone.org has no address", "other.org does not lead here at 192.0.2.2:80: another program answers: 404",
+			"other.org does not lead here at 192.0.2.2:443: dial", "error: no certificate for www.org, gone.org"}},
+		{"", `["www.org"]`, []string{"80"}, 2, []string{
+			"by http-01 cannot be answered here", "address already in use", issued + "www.org"}},
+		{`challenge = "http-01"`, `["www.org"]`, []string{"443"}, 0, []string{issued + "www.org"}},
+		{`challenge = "tls-alpn-01"`, `["www.org"]`, []string{"443"}, 1, []string{
 			"by tls-alpn-01 cannot be answered here", "no proof can be answered here"}},
 	} {
 		var busy []net.Listener
-		for _, address := range c.taken {
-			l, err := net.Listen("tcp", address)
+		for _, port := range c.taken {
+			l, err := net.Listen("tcp", here+":"+port)
 			if err != nil {
 				t.Fatal(err)
 			}
 			busy = append(busy, l)
 		}
 		before := len(p.orders)
-		text := fmt.Sprintf("[http]\nlisten = \"127.0.0.1:80\"\n[https]\nlisten = \"127.0.0.1:443\"\n[acme]\n%s\n"+
-			"ca = \"https://production.test/dir\"\nca_file = %q\nstorage = %q\nresolver = \"127.0.0.1\"\n[[routes]]\n"+
-			"host = %s\ndest = \"127.0.0.1:1\"\n", c.keys, root, filepath.Join(dir, "acme"), c.hosts)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "check", "-c", file, "--strict",
-			"--acme="+p.URL+"/dir").CombinedOutput()
-		code := 0
-		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-			code = exit.ExitCode()
-		}
-		missing := slices.DeleteFunc(c.want, func(s string) bool { return strings.Contains(string(out), s) })
+		keys := fmt.Sprintf("ca = \"https://production.test/dir\"\nca_file = %q\n%s", root, c.keys)
+		file := ordering(t, c.hosts, keys)
+		code, out := runCheck(t, nil, "-c", file, "--acme="+p.URL+"/dir")
+		missing := slices.DeleteFunc(c.want, func(s string) bool { return strings.Contains(out, s) })
 		if code != c.code || len(missing) > 0 || c.code != 1 && len(p.orders) != before+1 {
 			t.Errorf("%s %s: code %d, want %d, without %q:\n%s", c.keys, c.hosts, code, c.code, missing, out)
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "acme")); err == nil {
+			t.Error("there is a folder of certificates")
 		}
 		for _, l := range busy {
 			l.Close()
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "acme")); err == nil {
-		t.Error("there is a folder of certificates")
+}
+
+// letsEncrypt has two pebbles in place of the authorities of Let's Encrypt, and returns the environment in which a
+// process reaches them: by a proxy for CONNECT.
+func letsEncrypt(t *testing.T) (production, staging *pebble, env []string) {
+	roots, at := testutil.NewAuthority(t), map[string]string{}
+	authority := func(name string) *pebble {
+		leaf, key := roots.Issue(t, nil, name)
+		p := newPebble(t, pebbleOptions{http: here + ":80", tls: here + ":443", names: "127.0.0.1:53",
+			secure: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}})
+		at[name+":443"] = p.Listener.Addr().String()
+		return p
+	}
+	production = authority("acme-v02.api.letsencrypt.org")
+	staging = authority("acme-staging-v02.api.letsencrypt.org")
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, err := net.Dial("tcp", at[r.Host])
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		from, _, _ := http.NewResponseController(w).Hijack()
+		io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { io.Copy(to, from); to.Close() }()
+		io.Copy(from, to)
+		from.Close()
+	}))
+	t.Cleanup(proxy.Close)
+	root := filepath.Join(t.TempDir(), "root.pem")
+	roots.Write(t, root)
+	return production, staging, []string{"HTTPS_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + root}
+}
+
+// A check asks the staging authority alone. Then a name that leads here has its certificate without it, and for a name
+// that leads elsewhere the first order is tried there.
+func TestCheck_acmeStaging(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	worldNames(t)
+	serveElsewhere(t)
+	production, staging, env := letsEncrypt(t)
+	code, out := runCheck(t, env, "-c", ordering(t, `"www.shop.org"`, ""), "--acme")
+	const issued = "https://acme-staging-v02.api.letsencrypt.org/directory has issued a certificate for www.shop.org"
+	if code != 0 || !strings.Contains(out, issued) || production.asked.Load() != 0 {
+		t.Fatalf("code %d, %d requests in production:\n%s", code, production.asked.Load(), out)
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: env,
+		Args: []string{"run", "-c", ordering(t, `["www.shop.org", "other.shop.org"]`, "")}})
+	p.WaitLine(`other.shop.org does not lead here at 192.0.2.2:80`)
+	p.WaitLine(`certificate ordered.*www.shop.org`)
+	p.WaitLine(`could not be ordered.*other.shop.org.*staging: `)
+	for _, of := range []*pebble{production, staging} {
+		of.mu.Lock()
+		defer of.mu.Unlock()
+	}
+	if len(production.orders) != 1 || !strings.Contains(production.orders[0], "www.") {
+		t.Errorf("orders of production: %q", production.orders)
+	}
+	if all := strings.Join(staging.orders, "\n"); strings.Count(all, `"www.`) != 1 {
+		t.Errorf("orders of staging: %s", all)
 	}
 }
