@@ -160,7 +160,7 @@ func (e *entry) Order(host string) bool {
 		return false
 	case slices.Contains(named, host), slices.Contains(named, "*."+parent):
 		return true
-	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.May(host):
+	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.May(host), e.refuses(host):
 		return e.Ask != "" && e.May(host) // on demand
 	}
 	if !slices.Contains(e.routes, host) {
@@ -180,6 +180,8 @@ func (e *entry) Wrong(host string) (wrong, hint string) {
 	case !e.May(strings.Trim(host, "[]")):
 		return "no authority on the Internet vouches for " + syntax.Quote(host),
 			`cert = "internal" makes a certificate for it`
+	case e.refuses(strings.Trim(host, "[]")):
+		return "ZeroSSL has certificates for names alone", `add "letsencrypt" to ca, which has some for addresses`
 	}
 	return "", ""
 }
@@ -197,6 +199,12 @@ func (a *ACME) May(host string) bool {
 		dotted = dotted && below != private && !strings.HasSuffix(below, "."+private)
 	}
 	return dotted
+}
+
+// refuses reports whether the only authority takes orders for names alone, and host is an address.
+func (a *ACME) refuses(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil && slices.Equal(a.CA, []string{"zerossl"})
 }
 
 // resolve completes [acme], whose entry exists without a table too.

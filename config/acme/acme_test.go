@@ -200,6 +200,8 @@ func TestCheck_mistakes(t *testing.T) {
 		acme + `ca = "zerossl"`:            {"ZeroSSL wants an e-mail", "add email"},
 		acme + `ca_file = "none.pem"`:      {"cannot use", ""},
 		acme + `hosts = "*.example.org"`:   {"needs a proof by DNS", ""},
+		acme + "email = \"a@b.test\"\nca = \"zerossl\"\nhosts = \"192.0.2.9\"": {"ZeroSSL has certificates for names",
+			"letsencrypt"},
 		acme + "storage = \"share\"\n[storages.shared]\ntype = \"shared\"": {"there is no [storages.share]",
 			`did you mean "shared"`},
 		acme + `settle = "500ms"`:                       {"once a second", "2s"},
