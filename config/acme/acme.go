@@ -80,7 +80,8 @@ type ACME struct {
 	Parallel int `edge:"parallel" default:"4" min:"1" max:"100" example:"10"`
 
 	on     bool
-	routes []string // hosts of routes
+	named  map[string]bool // Hosts, and routes
+	routes []string        // hosts of routes
 }
 
 const (
@@ -155,17 +156,21 @@ func (e *entry) Roots() *string { return &e.CAFile }
 func (e *entry) Order(host string) bool {
 	host = strings.Trim(host, "[]")
 	_, parent, _ := strings.Cut(host, ".")
-	switch named := namesOf(e.Hosts); {
+	if e.named == nil {
+		e.named = map[string]bool{}
+		for _, name := range namesOf(e.Hosts) {
+			e.named[name] = true
+		}
+	}
+	switch {
 	case !e.on || host == "":
 		return false
-	case slices.Contains(named, host), slices.Contains(named, "*."+parent):
+	case e.named[host], e.named["*."+parent]:
 		return true
-	case !slices.Contains(named, fromRoutes), host[0] == '*' && e.DNS == "", !e.May(host), e.refuses(host):
+	case !e.named[fromRoutes], host[0] == '*' && e.DNS == "", !e.May(host), e.refuses(host):
 		return e.Ask != "" && e.May(host) // on demand
 	}
-	if !slices.Contains(e.routes, host) {
-		e.routes = append(e.routes, host)
-	}
+	e.named[host], e.routes = true, append(e.routes, host)
 	return true
 }
 

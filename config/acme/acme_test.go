@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
 )
 
@@ -247,5 +248,17 @@ func TestCheck_mistakes(t *testing.T) {
 		if len(rep.Errors) > 0 || !slices.ContainsFunc(rep.Warnings, has) || !alone {
 			t.Errorf("no %s: %v, %v", code, rep.Warnings, rep.Errors)
 		}
+	}
+}
+
+// What a host costs does not grow with the number of hosts: there may be ten thousand of both.
+func TestOrder_doesNotWalkAllHosts(t *testing.T) {
+	e := &entry{ACME: ACME{on: true}}
+	for i := range 1000 {
+		e.Hosts = append(e.Hosts, fmt.Sprintf("h%d.example.org", i))
+	}
+	e.Order("h1.example.org")
+	if n := testutil.Allocs(100, func() { e.Order("h999.example.org") }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
