@@ -143,6 +143,16 @@ func Directory(ca string) (directory, staging string) {
 	return ca, ""
 }
 
+// Word returns the word of ca for the URL of a directory, or the URL.
+func Word(directory string) string {
+	for _, known := range acme.Known {
+		if known.Directory == directory {
+			return known.Word
+		}
+	}
+	return directory
+}
+
 // Start implements config.Orders.
 func (e *entry) Start() { e.on = true }
 

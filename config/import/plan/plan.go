@@ -156,6 +156,15 @@ func (b *Block) SetOr(name, value, other string, at Place) {
 	b.keys = append(b.keys, key{name, value, at, other})
 }
 
+// Agree is Set, but for a line that has another value: that stays, and same is false.
+func (b *Block) Agree(name, value string, at Place) (same bool) {
+	if slices.ContainsFunc(b.keys, func(k key) bool { return k.name == name && k.value != value }) {
+		return false
+	}
+	b.Set(name, value, at)
+	return true
+}
+
 // Has reports whether the block has a line of that name.
 func (b *Block) Has(name string) bool {
 	return slices.ContainsFunc(b.keys, func(k key) bool { return k.name == name })
@@ -379,8 +388,8 @@ func (p *Plan) inOrder() []*Block {
 }
 
 // order is what headers begin with, in the order of the result. The last one is the beginning of any.
-var order = []string{"[global]", "[log]", "[[listeners]]", "[services.", "[tls]", "[[tls.", "[[certificates]]",
-	"[filters.", "[defaults]", "[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
+var order = []string{"[global]", "[log]", "[[listeners]]", "[services.", "[acme]", "[tls]", "[[tls.",
+	"[[certificates]]", "[filters.", "[defaults]", "[upstream", "[destinations.", "[[rules]]", "[[routes", ""}
 
 // places lists where a block comes from: "nginx.conf:3, 4, 17".
 func places(from []Place) string {

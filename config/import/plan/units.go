@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-proxy/edge/config/acme"
 )
 
 // Unit is what values of a word are, as files of programs have them.
@@ -19,6 +21,7 @@ const (
 	Number  Unit = "number"
 	Switch  Unit = "switch" // on or off
 	Phrase  Unit = "text"
+	CA      Unit = "authority" // the URL of an ACME directory
 )
 
 // Value returns what TOML has for a value.
@@ -37,6 +40,8 @@ func (u Unit) Value(s string) (value string, ok bool) {
 	case Number:
 		n, err := strconv.ParseUint(s, 10, 31)
 		return strconv.FormatUint(n, 10), err == nil
+	case CA:
+		return String(acme.Word(s)), true
 	case Switch:
 		on := slices.Contains([]string{"on", "yes", "true"}, s)
 		return strconv.FormatBool(on), on || slices.Contains([]string{"off", "no", "false"}, s)

@@ -10,10 +10,10 @@ import (
 
 // Word says what becomes of a word of a program's files: it is a key of edge, or a finding.
 type Word struct {
-	Says string // "key", or "note", "lost" or another word that begins findings of the table
+	Says string // "key", or "note", "lost" or another word that begins findings of the table; "block"
 	Key  string // of edge
 	Unit Unit   // of its value
-	Why  string // the text of the finding
+	Why  string // the text of the finding; the block whose words the lines inside are
 }
 
 // Words is a table of words, by their names.
@@ -57,7 +57,7 @@ func ParseWords(table string) *Words {
 }
 
 // says are the words of a table that end a list of names.
-var says = []string{"key", "note", "lost", "unread"}
+var says = []string{"key", "note", "lost", "unread", "block"}
 
 // Find returns the first word of the table for a name: one without "*" goes first.
 func (words *Words) Find(name string) (w Word, found bool) {
