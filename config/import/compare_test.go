@@ -340,7 +340,7 @@ func imported(t *testing.T, d *dialect, file, text string) string {
 
 // structural are lines that say nothing but what comes next.
 var structural = regexp.MustCompile(`^(http|server|events|'|defaults|global|frontend|backend|listen|[a-z._-]+$|` +
-	`\(\w+\)|@\w+$|<h1>.*|HTML$)`)
+	`(cert_)?issuer acme|\(\w+\)|@\w+$|<h1>.*|HTML$)`)
 
 // answers returns the requests to which both programs answer otherwise, each with what is not the same.
 func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {

@@ -62,6 +62,10 @@ func FuzzImport(f *testing.F) {
 			"location /c { root /${x}; expires max; add_header Cache-Control; fastcgi_pass; } " +
 			"location /d { root /a; expires modified +1h; " +
 			"gzip_types *; try_files =404; } }",
+		"acme_issuer { uri; external_account_key; } acme_issuer a { external_account_key k f; contact mailto:; " +
+			"ssl_trusted_certificate; challenge; } server { listen 443 ssl; acme_certificate a key= *.a \"b\n\"; " +
+			"ssl_certificate $acme_certificate; } server { listen 443 ssl; server_name *.a.com; acme_certificate; " +
+			"ssl_certificate $acme_certificate; ssl_certificate_key; }",
 		"defaults\ncompression\ncompression algo\nfrontend f\nbind :80\ncompression type\ncompression algo " +
 			"raw-deflate\ndefault_backend b\nbackend b\ncompression algo gzip\nserver a a:1\n",
 		":80 {\nroot\nroot *\nroot /x {a}\ntry_files\ntry_files {path}/ =404 {x} index.php\nencode {\nbr\nmatch\n" +
@@ -96,6 +100,11 @@ func FuzzImport(f *testing.F) {
 			"method A B C D E F G H I J\n}\n}\n",
 		"a, b {\ntls x y {\nclient_auth {\n}\nprotocols\n}\nbind \nlog {\noutput\n}\n}\nhttp://b {\n" +
 			"bind unix/x\n}\n",
+		"{\nemail\nacme_ca\nacme_eab {\nkey_id\nmac_key \"\n\"\n}\non_demand_tls {\nask x\nask\n}\ncert_issuer\n" +
+			"cert_issuer acme {\ncert_issuer acme {\ndir\n}\n}\n" +
+			"key_type x y\nstorage file_system\nhttp_port 0\n}\na.com, *.a.com, https:// {\n" +
+			"tls @ {\non_demand\nissuer\nissuer acme {\nissuer zerossl\n}\neab a b\nca \"\n\"\n}\n}\n" +
+			"b.a.com {\ntls {\nca x\nissuer internal\n}\n}\nhttps://b.a.com:444 {\n}\n",
 	} {
 		f.Add(slices.Index(importer.Programs(), "caddy"), []byte(text))
 	}

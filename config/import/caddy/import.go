@@ -15,6 +15,8 @@ type importer struct {
 	options   map[string][]string // their arguments
 	order     []string            // of directives
 	servers   settings            // of all listeners
+	acme      settings            // of [acme], for all sites
+	said      *settings           // of [acme], where it stands that is read
 	listeners []*listener
 	at        map[string]*listener   // by their addresses
 	hosts     []string               // of all sites
@@ -53,7 +55,7 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 }
 
 // needless is why a directive has neither a place in the result nor a finding of its own.
-const needless = "nothing to write: edge does the same without it, or no request comes to it"
+const needless = "nothing to write: edge does the same without it, or no request or certificate needs it"
 
 // leftOver gives each line a finding that has none and is not in the result.
 func (im *importer) leftOver(roots []*directive) {
@@ -101,6 +103,7 @@ func (im *importer) option(name, standIn string) string { return append(im.optio
 // readOptions reads what stands before the sites.
 func (im *importer) readOptions(list []*directive) {
 	global := im.Block("[global]")
+	im.said = &im.acme
 	for _, d := range list {
 		switch d.used = true; d.text {
 		case "servers":
@@ -162,6 +165,16 @@ type settings []plan.Setting
 
 func (s *settings) set(name, value string, at plan.Place) {
 	*s = append(*s, plan.Setting{Name: name, Value: value, At: at})
+}
+
+// get returns the first value for a key, or "".
+func (s settings) get(name string) string {
+	for _, k := range s {
+		if k.Name == name {
+			return k.Value
+		}
+	}
+	return ""
 }
 
 // networks returns addresses as edge has them.

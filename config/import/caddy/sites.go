@@ -253,8 +253,10 @@ func (im *importer) writeSite(s *site, at []*listener, all int) *plan.Site {
 // secure is what a site says about TLS.
 type secure struct {
 	internal  bool // its certificate is one of Caddy's own authority
+	onDemand  bool // its certificates are ordered in handshakes
 	cert, key string
 	keys      settings // of its listener
+	acme      settings // of [acme]
 	at        []plan.Place
 	ca        settings // client_ca
 	required  bool     // clients have to show a certificate
@@ -262,14 +264,17 @@ type secure struct {
 
 func (im *importer) readTLS(s *site, d *directive) {
 	t := &s.tls
-	t.at = append(t.at, d.at)
+	t.at, im.said = append(t.at, d.at), &t.acme
 	switch {
 	case d.arg(0) == "internal":
 		t.internal = true
 	case len(d.args) == 2:
 		t.cert, t.key = d.args[0], d.args[1]
+	case strings.Contains(d.arg(0), "@"):
+		im.word("tls", d.as([]string{"email", d.arg(0)}), t.keys.set)
 	}
 	for _, o := range d.lines() {
+		t.internal, t.onDemand = t.internal || o.text == "issuer internal", t.onDemand || o.name == "on_demand"
 		if o.name == "client_auth" {
 			im.clientAuth(s, o)
 		} else if im.word("tls", o, t.keys.set); o.arg(1) == "tls1.2" {
@@ -319,21 +324,28 @@ func (im *importer) writeListeners() {
 				"Caddy answers an empty 200, or refuses the handshake; edge answers 404")
 		}
 	}
+	im.writeACME()
 }
 
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	im.Note(l.at[0], "HTTP/3 on "+l.listen, "not available in this version: clients use HTTP/2 and HTTP/1.1")
 	files := slices.ContainsFunc(l.hosts, func(host string) bool { return l.sites[host].tls.cert != "" })
-	if !files {
+	orders := slices.ContainsFunc(l.hosts, func(host string) bool {
+		ordered, _ := im.mayOrder(host, &l.sites[host].tls)
+		return ordered
+	})
+	if orders {
+		b.Set("cert", `"acme"`, plan.Place{})
+	} else if !files {
 		b.Set("cert", `"internal"`, plan.Place{})
 	}
 	for _, host := range l.hosts {
 		s := l.sites[host]
 		t := &s.tls
-		if t.cert == "" && !t.internal && im.options["local_certs"] == nil && !internalName().MatchString(host) {
-			im.Lose(s.at, "the certificate of "+host,
-				"this version has no ACME: an internal one stands in; name files in [[certificates]]")
+		ordered, why := im.mayOrder(host, t)
+		if why != "" {
+			im.Lose(s.at, "the certificate of "+cmp.Or(host, "any host"), why)
 		}
 		for _, k := range t.keys {
 			if !b.Has(k.Name) {
@@ -343,7 +355,7 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 		im.clientsOf(b, l, s)
 		b.From(t.at...)
 		certificate := b
-		if !files || im.known["host "+host] {
+		if ordered || !files && !orders || im.known["host "+host] || orders && why != "" && host == "" {
 			continue
 		} else if host != "" {
 			im.known["host "+host], certificate = true, im.Add("[[certificates]]", s.at)
@@ -353,6 +365,59 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 			certificate.SetOr("cert", plan.String(t.cert), `"internal"`, t.at[0])
 			certificate.Set("key", plan.String(t.key), t.at[0])
 		}
+	}
+}
+
+// mayOrder reports whether the certificate of a host is ordered by ACME. why says that it is not, although Caddy does.
+func (im *importer) mayOrder(host string, t *secure) (ordered bool, why string) {
+	auto, issuer := im.option("auto_https", ""), im.option("cert_issuer", "")
+	internal := internalName().MatchString(host)
+	private := strings.Contains(im.acme.get("ca"), "://") // an authority that may vouch for any name
+	switch {
+	case t.cert != "" || t.internal || im.options["local_certs"] != nil || issuer == "internal" ||
+		internal && issuer != "acme" && t.acme.get("ca") == "":
+		return false, ""
+	case auto == "off" || auto == "disable_certs":
+		return false, "auto_https " + auto + ": an internal one stands in"
+	case !private && (internal || privateName().MatchString(host)):
+		return false, "no authority on the Internet vouches for it: an internal one stands in"
+	case t.onDemand && im.acme.get("on_demand.ask") != "" || host != "" && host[0] != '*':
+		return true, ""
+	}
+	return false, "edge orders for a name, with dns for a star, or where on_demand.ask allows it: see docs/acme.md"
+}
+
+// writeACME writes [acme], where a certificate is ordered.
+func (im *importer) writeACME() {
+	const why = "edge has one [acme] for all sites: what is said first counts"
+	var hosts []string // routes may lack them: there is none for a site that answers by itself
+	b := im.Block("[acme]")
+	for _, l := range im.listeners {
+		for _, host := range l.hosts {
+			s := l.sites[host]
+			if ordered, _ := im.mayOrder(host, &s.tls); !l.tls || !ordered {
+				continue
+			}
+			if host != "" && host[0] != '*' && !im.known["ordered "+host] {
+				im.known["ordered "+host], hosts = true, append(hosts, host)
+			}
+			said := slices.Concat(im.acme, s.tls.acme)
+			for _, k := range said {
+				if (k.Name != "on_demand.ask" || s.tls.onDemand) && !b.Agree(k.Name, k.Value, k.At) {
+					im.Lose(k.At, k.Name+" = "+k.Value, why)
+				}
+			}
+			usual := []string{"letsencrypt", "zerossl"} // which asks for an address
+			if !b.Has("email") {
+				usual = usual[:1]
+			}
+			if said.get("ca") == "" && !b.Agree("ca", plan.Strings(usual...), plan.Place{}) {
+				im.Lose(s.at, "the authority of "+s.text, why)
+			}
+		}
+	}
+	if hosts != nil {
+		b.Set("hosts", plan.Strings(hosts...), plan.Place{})
 	}
 }
 
@@ -374,3 +439,6 @@ func (im *importer) clientsOf(b *plan.Block, l *listener, s *site) {
 
 // internalName matches hosts for which Caddy itself makes the certificate: addresses, and names of this network.
 var internalName = plan.Expr(`^[^.]+$|^[\d.]+$|\.(localhost|local|internal|home\.arpa)$`)
+
+// privateName matches hosts that no authority on the Internet vouches for. Caddy asks one all the same, or Tailscale.
+var privateName = plan.Expr(`\.(test|example|invalid|ts\.net)$`)

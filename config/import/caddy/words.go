@@ -11,15 +11,30 @@ import (
 // their first argument too.
 var words = sync.OnceValue(func() *plan.Words {
 	return plan.ParseWords(`
-options.http_port options.https_port options.default_bind options.auto_https options.local_certs
+options.default_bind options.auto_https options.local_certs options.cert_issuer.internal
 	note nothing to write: the listeners are as it says
 options.auto_https.off note nothing to write: hosts without a certificate of their own have an internal one
-options.email options.acme_ca options.acme_ca_root options.acme_eab options.acme_dns options.cert_issuer
-options.key_type options.preferred_chains options.cert_lifetime options.renew_interval options.dns options.ech
-options.storage_clean_interval options.ocsp_interval options.renewal_window_ratio
-	note not needed: this version has no ACME
-options.storage            note nothing to write: edge keeps no certificates
-options.pki                note nothing to write: see cert = "internal"
+options.cert_issuer.acme tls.issuer.acme options.acme_eab options.on_demand_tls block tls
+options.http_port tls.alt_http_port      key acme.http_port number
+options.https_port tls.alt_tlsalpn_port  key acme.https_port number
+options.email tls.email                  key acme.email text
+options.acme_ca tls.ca tls.dir           key acme.ca authority
+options.cert_issuer.zerossl tls.issuer.zerossl key acme.ca ="zerossl" edge asks its ACME directory, by the email
+options.acme_ca_root tls.ca_root tls.trusted_roots key acme.ca_file text
+options.key_type tls.key_type            key acme.key_type text
+options.storage.file_system              key acme.storage text
+tls.key_id                               key acme.eab.kid text
+tls.mac_key                              key acme.eab.hmac text
+tls.ask                                  key acme.on_demand.ask text
+tls.interval tls.burst tls.permission    lost see on_demand of [acme]: its ask and rate
+options.acme_dns options.dns tls.dns
+	lost dns in [acme] is the path of a program, or a name of [dns_providers]: see docs/acme.md
+options.storage                          lost storage in [acme] is a folder, or a name of [storages]
+options.preferred_chains tls.preferred_chains options.cert_lifetime tls.reuse_private_keys
+	lost the authority chooses the chain and the life, by profile of [acme]; each certificate has a new key
+options.renew_interval options.storage_clean_interval options.ocsp_interval *.renewal_window_ratio
+	note nothing to write: certificates are renewed as the authority says, see docs/acme.md
+options.pki tls.issuer.internal note nothing to write: see cert = "internal"
 options.skip_install_trust note nothing to write: edge installs no authority
 options.admin options.persist_config
 	note nothing to write: edge has an address for operators of its own, see [admin]
@@ -53,9 +68,13 @@ servers.timeouts.read_header key limits.header_timeout seconds
 servers.timeouts.idle        key limits.idle_timeout seconds
 servers.timeouts.*           lost bodies and answers have a rate, not a time: limits.min_rate
 
-tls.ca tls.ca_root tls.dns tls.resolvers tls.eab tls.key_type tls.on_demand tls.propagation_delay tls.dns_ttl tls.issuer
-tls.propagation_timeout tls.dns_challenge_override_domain tls.renewal_window_ratio tls.reuse_private_keys
-	note not needed: this version has no ACME
+tls.profile                   key acme.profile text
+tls.eab                       key acme.eab eab
+tls.disable_http_challenge    key acme.challenge ="tls-alpn-01"
+tls.disable_tlsalpn_challenge key acme.challenge ="http-01"
+tls.on_demand note hosts with a name are ordered when edge starts, others when on_demand.ask of [acme] says yes
+tls.resolvers tls.propagation_delay tls.propagation_timeout tls.dns_ttl tls.dns_challenge_override_domain
+	note only of use with dns of [acme]
 tls.ciphers          key ciphers list
 tls.protocols.tls1.2 key min_version ="1.2"
 tls.protocols.tls1.3 key min_version ="1.3"
@@ -69,7 +88,7 @@ log.level          note nothing to write: the access log has no levels
 log.*              lost the access log is JSON, common or combined, and goes where [log] says
 
 site.try_files     lost edge looks for files where file_server answers, in all requests: the path stays as it is
-site.templates site.fs lost not available in this version
+site.templates site.fs options.ech lost not available in this version
 site.root          note only of use with file_server, for all requests
 site.method        lost edge sends the method that the client sent
 site.push          lost HTTP/2 push is not known: browsers have left it
@@ -163,6 +182,8 @@ func (im *importer) word(block string, d *directive, set func(name, value string
 	text, ok := w.Unit.Value(strings.Join(values, " "))
 	if literal, alone := strings.CutPrefix(string(w.Unit), "="); alone { // the word alone says it
 		text, ok = literal, true
+	} else if w.Unit == "eab" && len(values) == 2 {
+		text, ok = plan.Table([]plan.Field{{Name: "kid", Value: values[0]}, {Name: "hmac", Value: values[1]}}), true
 	} else if w.Unit == "list" {
 		text = plan.List(networks(values)...)
 	} else if ok = ok && len(values) == 1; ok && w.Unit == "size" {
@@ -171,11 +192,18 @@ func (im *importer) word(block string, d *directive, set func(name, value string
 		text = plan.Size(n)
 	}
 	switch {
+	case w.Says == "block":
+		for _, c := range d.lines() {
+			im.word(w.Why, c, set)
+		}
 	case w.Says != "key":
 		im.tell(w.Says, d, w.Why)
 	case !ok:
 		im.lose(d, "edge does not know the value")
 	default:
+		if key, found := strings.CutPrefix(w.Key, "acme."); found {
+			set, w.Key = im.said.set, key
+		}
 		if set(w.Key, text, d.at); w.Why != "" {
 			im.Note(d.at, d.text, w.Why)
 		}

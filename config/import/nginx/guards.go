@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"cmp"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -201,10 +200,7 @@ func (im *importer) users(at *scope) (f *filter, why string) {
 	case file == nil || hasVariables(file.arg(0)+realm) || file.arg(0) == "":
 		return nil, "its name or the file with its users is not known"
 	}
-	path := file.arg(0)
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(im.dir, path)
-	}
+	path := im.path(file.arg(0))
 	text, err := im.read.Read(path)
 	if err != nil {
 		return nil, "the file with its users cannot be read"

@@ -20,6 +20,7 @@ type importer struct {
 	clients      map[string]*directive // limit_conn_zone of stream, by name, that count by client
 	servers      []*server
 	listeners    []*listener
+	issuer       string          // of [acme]; "": no server orders a certificate
 	certificates map[string]bool // that are written, with the names that they are for
 	maps         map[string]*table
 	locals       map[string]bool // these variables
@@ -44,6 +45,14 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	im.main(tree)
 	im.leftOver(tree, "")
 	return p, nil
+}
+
+// path returns the path that a name of a file stands for.
+func (im *importer) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(im.dir, name)
 }
 
 // main translates the file: what stands outside of all blocks, then http and stream.

@@ -238,10 +238,7 @@ func (im *importer) include(d *directive, depth int) (list []*directive) {
 	if d.name != "include" || len(d.args) != 1 {
 		return []*directive{d}
 	}
-	pattern := d.args[0]
-	if !filepath.IsAbs(pattern) {
-		pattern = filepath.Join(im.dir, pattern)
-	}
+	pattern := im.path(d.args[0])
 	if depth >= depthMax {
 		im.Lose(d.at, d.text(), "more than 64 files include each other")
 		return nil

@@ -217,13 +217,17 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 	}
 	for _, s := range l.servers {
 		file, at, ok := s.scope.value("ssl_certificate")
-		if ok && file == cert {
+		hosts := s.hosts
+		if file == orderedCert {
+			hosts = im.identifiers(s)
+		}
+		if ok && file == cert && file != orderedCert {
 			_, key, _ := s.scope.value("ssl_certificate_key")
 			b.From(at, key)
-		} else if id := file + " " + s.first; ok && len(s.hosts) > 0 && !im.certificates[id] {
+		} else if id := file + " " + s.first; ok && len(hosts) > 0 && !im.certificates[id] {
 			im.certificates[id] = true
 			own := im.Add("[[certificates]]", at)
-			own.Set("hosts", plan.Strings(s.hosts...), at)
+			own.Set("hosts", plan.Strings(hosts...), at)
 			im.pair(own, s.scope)
 		}
 		if d := s.otherClients(l); d != nil {
@@ -262,14 +266,69 @@ func (s *server) otherClients(l *listener) *directive {
 	return s.scope.get("ssl_crl")
 }
 
+// identifiers returns the hosts of the certificate that a server orders, and writes [acme], whose issuer and type of
+// keys are as the first server has them.
+func (im *importer) identifiers(s *server) (hosts []string) {
+	d, kind, b := cmp.Or(s.scope.own("acme_certificate"), s.d), "ecdsa:256", im.Block("[acme]")
+	for i, arg := range d.args {
+		if key, found := strings.CutPrefix(arg, "key="); found {
+			kind = key
+		} else if i > 0 {
+			hosts = append(hosts, arg)
+		}
+	}
+	if !b.Has("key_type") {
+		im.issuer = d.arg(0)
+		im.readIssuer(b, s.scope.outer.block.block)
+	}
+	kind = strings.NewReplacer("ecdsa:", "p", ":", "").Replace(kind)
+	if d.arg(0) != im.issuer || !b.Agree("key_type", plan.String(kind), d.at) {
+		im.Lose(d.at, d.text(), "edge has one issuer and one type of keys, in [acme]: what is said first counts")
+	}
+	if hosts == nil {
+		hosts = slices.DeleteFunc(slices.Clone(s.hosts), func(host string) bool { return host[0] == '*' })
+	}
+	return hosts
+}
+
+func (im *importer) readIssuer(b *plan.Block, list []*directive) {
+	at := slices.IndexFunc(list, func(d *directive) bool { return d.name == "acme_issuer" && d.arg(0) == im.issuer })
+	if at < 0 {
+		return
+	}
+	list[at].used = true
+	b.From(list[at].at)
+	for _, d := range list[at].block {
+		d.used = true
+		w, _ := words().Find("acme_issuer." + d.name)
+		value := strings.TrimPrefix(d.arg(0), "mailto:")
+		if key, inside := strings.CutPrefix(d.arg(1), "data:"); d.name == "external_account_key" {
+			if !inside {
+				text, _ := im.read.Read(im.path(key)) // a key that is empty is refused
+				key = strings.TrimSpace(string(text))
+			}
+			b.Set("eab", plan.Table([]plan.Field{{Name: "kid", Value: value}, {Name: "hmac", Value: key}}), d.at)
+		} else if w.Says == "key" {
+			im.Put(b, w, cmp.Or(lookup("http=http-01; tls-alpn=tls-alpn-01", value), value), d.at, d.text())
+		} else {
+			im.Tell(w, d.at, d.text())
+		}
+	}
+}
+
+// orderedCert is what ssl_certificate says of a certificate that acme_certificate orders.
+const orderedCert = "$acme_certificate"
+
 // pair writes the certificate of a scope and returns its file.
 func (im *importer) pair(b *plan.Block, s *scope) string {
 	cert, key := s.get("ssl_certificate"), s.get("ssl_certificate_key")
 	if cert == nil {
 		return ""
 	}
-	b.SetOr("cert", plan.String(cert.arg(0)), `"internal"`, cert.at)
-	if key != nil {
+	if b.SetOr("cert", plan.String(cert.arg(0)), `"internal"`, cert.at); cert.arg(0) == orderedCert {
+		b.Set("cert", `"acme"`, cert.at)
+		b.From(cmp.Or(key, cert).at)
+	} else if key != nil {
 		b.Set("key", plan.String(key.arg(0)), key.at)
 	}
 	return cert.arg(0)

@@ -29,10 +29,22 @@ proxy_ssl_certificate         key tls.cert text
 proxy_ssl_certificate_key     key tls.key text
 proxy_ssl_trusted_certificate key tls.ca text
 gzip_min_length               key min_size bytes
+acme_issuer.uri               key ca authority
+acme_issuer.contact           key email text
+acme_issuer.challenge         key challenge text
+acme_issuer.profile           key profile text
+acme_issuer.ssl_trusted_certificate key ca_file text
 upstream.keepalive            key pool.idle number
 upstream.keepalive_timeout    key pool.idle_timeout seconds
 upstream.keepalive_requests   key pool.max_requests number
 
+acme_issuer.state_path acme_issuer.account_key
+	note edge makes an account and orders certificates anew, and keeps them in a folder of its own: storage of [acme]
+acme_issuer.accept_terms_of_service acme_issuer.resolver acme_issuer.resolver_timeout acme_shared_zone
+ssl_certificate_cache note nothing to write: who uses [acme] agrees to the terms, and there is no size to set
+acme_issuer.preferred_chain lost the authority chooses the chain, by profile of [acme]
+acme_issuer.ssl_verify lost edge verifies each authority: see ca_file of [acme]
+acme_issuer acme_certificate lost no server has its certificates by ssl_certificate $acme_certificate
 upstream.zone  note nothing to write: all threads know the same
 server.resolve note nothing to write: names are asked for again
 server.max_conns lost limits of one backend are those of the upstream: breaker.max_requests
@@ -91,8 +103,9 @@ limit_rate limit_rate_after lost not available in this version: answers are sent
 map geo split_clients geoip_country
 	lost nothing reads it, or edge has no such variable; see [maps] and rules with set
 set auth_request_set lost its value has something that edge does not know
-ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_trusted_certificate resolver resolver_timeout ssl_crl
+ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_trusted_certificate ssl_crl
 ssl_password_file ssl_verify_depth lost see ocsp of [[certificates]]: a program of yours fetches the response
+resolver resolver_timeout lost names are asked of the servers of /etc/resolv.conf: see resolver of [upstreams.NAME]
 mail lost edge import carries HTTP and TCP alone
 proxy_cookie_path proxy_cookie_domain proxy_cookie_flags lost cookies go on as the backend writes them
 proxy_send_timeout send_timeout client_body_timeout lingering_timeout grpc_send_timeout

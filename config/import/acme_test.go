@@ -1,0 +1,235 @@
+package importer_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/acme"
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// What programs say of certificates by ACME. The files have authorities that no test may ask, so neither program runs.
+func TestImport_certificatesByACME(t *testing.T) {
+	for _, file := range []string{"caddy/acme.caddy", "nginx/acme.conf"} {
+		program, _, _ := strings.Cut(file, "/")
+		file = filepath.Join("testdata", file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := imported(t, &dialect{program: program}, file, string(text))
+		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
+	}
+}
+
+// A file that ends anywhere is read as far as it goes.
+func TestImport_certificatesOfFilesThatEnd(t *testing.T) {
+	for _, file := range []string{"caddy/acme.caddy", "nginx/acme.conf"} {
+		program, _, _ := strings.Cut(file, "/")
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := 0; end < len(text); end += 3 {
+			p, err := importer.Import(program, "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: text[:end]}}})
+			if err != nil {
+				continue // it says why
+			}
+			if result := p.Text(plan.TextOnly); !plan.TextOnly(result).OK() {
+				t.Fatalf("%d bytes of %s: %s", end, file, result)
+			}
+		}
+	}
+}
+
+const backend = "reverse_proxy 127.0.0.1:3000\n"
+
+// What Caddy says of certificates is in [acme], or in a finding, whatever the options are and whatever a site says.
+func TestCaddy_certificatesByACME(t *testing.T) {
+	const stood, also = `cert = "internal"`, "an internal one stands in)"
+	options := func(text string) string { return "{\n" + text + "}\nshop.com {\n" + backend + "}\n" }
+	site := func(host, tls string) string { return host + " {\ntls " + tls + "\n" + backend + "}\n" }
+	const ask = "{\non_demand_tls {\nask http://[::1]:1/\n}\n}\n"
+	const one = "(edge has one [acme] for all sites: what is said first counts)"
+	for text, want := range map[string][]string{
+		options(""): {
+			`cert = "acme"`, `[acme] ca = "letsencrypt" hosts = "shop.com"`},
+		options("email a@b.com\n"): {
+			`email = "a@b.com" ca = ["letsencrypt", "zerossl"] hosts = "shop.com"`},
+		options("auto_https off\n"):             {stood, "the certificate of shop.com (auto_https off: " + also},
+		options("email \"a\nb\"\n"):             {`not carried: email = "a\nb" (edge says: `},
+		options("email \"a\\\"b\"\n"):           {`email = "a\"b"`},
+		options("auto_https disable_certs\n"):   {stood, "(auto_https disable_certs: " + also},
+		options("email a@b.com\nlocal_certs\n"): {stood, "note: email a@b.com (nothing to write"},
+		options("cert_issuer internal\n"):       {stood, "note: cert_issuer internal"},
+		options("cert_issuer other\n"):          {`cert = "acme"`, "not carried: cert_issuer other"},
+		options("cert_issuer zerossl key\n"): {
+			`hosts = "shop.com"`, `not carried: ca = "zerossl" (edge says: `},
+		options("http_port 81\nhttps_port 444\n"): {`http_port = 81 https_port = 444`},
+		options("http_port x\n"):                  {"not carried: http_port x (edge does not know the value)"},
+		options("key_type ed25519\n"):             {`not carried: key_type = "ed25519" (edge says: `},
+		options("storage redis {\nhost a\n}\n"):   {"not carried: storage redis", "not carried: host a"},
+		options("storage file_system here\n"):     {`not carried: storage = "here" (edge says: `},
+		options("acme_ca http://ca.com\n"):        {`not carried: ca = "http://ca.com" (edge says: `},
+		options("email\nacme_ca\nacme_eab {\nkey_id\n}\n"): {
+			"not carried: email (", "not carried: acme_ca (", "not carried: key_id ("},
+		options("cert_issuer zerossl key\nemail a@b.com\n"): {`ca = "zerossl" email = "a@b.com"`},
+
+		"{\nacme_ca https://ca.lan\ncert_issuer acme\n}\napp.internal, x.test {\n}\n": {
+			`ca = "https://ca.lan" hosts = ["app.internal", "x.test"]`},
+		"{\nacme_ca https://ca.lan\n}\napp.internal, x.test {\n}\n": {
+			`hosts = "x.test"`, `hosts = "app.internal" cert = "internal"`},
+		"x.test {\n}\n": {stood, "no authority on the Internet vouches for it"},
+		site("app.internal", "{\nca https://ca.lan\n}"): {
+			stood, "no authority on the Internet vouches for it"},
+		site("shop.com", "a@shop.com"):                              {`email = "a@shop.com"`},
+		site("shop.com", "{\neab kid c2VjcmV0\n}"):                  {`eab = { kid = "kid", hmac = "c2VjcmV0" }`},
+		site("shop.com", "{\neab kid\n}"):                           {`not carried: eab = "kid" (edge says: `},
+		site("shop.com", "{\nissuer step {\nx\n}\n}"):               {"not carried: issuer step", "not carried: x"},
+		site("shop.com", "{\nissuer internal {\nlifetime 1h\n}\n}"): {stood, "note: lifetime 1h"},
+		site("shop.com", "{\nissuer acme {\ndir https://ca.lan\ndisable_http_challenge\nalt_http_port 81\n}\n}"): {
+			`ca = "https://ca.lan" challenge = "tls-alpn-01" http_port = 81`},
+
+		"a.com {\n}\n" + site("b.com", "{\nca https://ca.lan\n}"): {
+			`[acme] ca = "letsencrypt"`, `not carried: ca = "https://ca.lan" ` + one},
+		site("a.com", "{\nca https://ca.lan\n}") + "b.com {\n}\n": {
+			`[acme] ca = "https://ca.lan"`, "not carried: the authority of b.com " + one},
+		site("a.com, *.a.com", "{\ndns x\n}"): {`hosts = "a.com"`, `hosts = "*.a.com" cert = "internal"`,
+			"not carried: the certificate of *.a.com", "not carried: dns x (dns in"},
+		site("a.com", "a.pem a.key") + "b.com {\n}\n": {
+			`hosts = "a.com" cert = "a.pem" key = "a.key"`, `hosts = "b.com"`},
+		site(":443", "internal {\non_demand\n}") + "b.com {\n}\n": {
+			stood, `[acme] ca = "letsencrypt" hosts = "b.com"`},
+		site(":443", "{\non_demand\n}"): {
+			stood, "the certificate of any host (edge orders for a name"},
+		ask + site("*.a.com", "{\non_demand\n}") + "b.com {\n}\n": {
+			`[acme] on_demand.ask = "http://[::1]:1/" ca = "letsencrypt" hosts = "b.com"`},
+		ask + "b.com {\n}\n": {`[acme] ca = "letsencrypt" hosts = "b.com"`, "note: ask http://[::1]:1/"},
+	} {
+		wantAll(t, text, planOf(t, "caddy", text), want)
+	}
+}
+
+// Of random Caddyfiles those hosts are ordered that Caddy orders and edge may; another certificate is for the others.
+func TestCaddy_eachHostHasItsCertificate(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	tls := map[string]string{"ordered": "", "internal": "tls internal\n", "file": "tls a.pem a.key\n",
+		"star": "", "private": "tls b@x.com\n", "answers": "respond hello\n"}
+	kinds := slices.Sorted(maps.Keys(tls))
+	for range 300 {
+		var text string
+		var want []string
+		others := map[string]string{}
+		for i := range 1 + random.IntN(6) {
+			kind, host := kinds[random.IntN(len(kinds))], fmt.Sprintf("h%d.com", i)
+			switch kind {
+			case "ordered", "answers":
+				want = append(want, host)
+			case "star":
+				host = "*." + host
+			case "private":
+				host = fmt.Sprintf("h%d.localhost", i)
+			}
+			if port := random.IntN(3); port == 0 {
+				text += host + ":8443 {\n" + tls[kind]
+			} else {
+				text += host + " {\n" + tls[kind]
+			}
+			if !slices.Contains(want, host) {
+				others[host] = map[bool]string{true: "a.pem", false: config.InternalCert}[kind == "file"]
+			}
+			if kind != "answers" {
+				text += backend
+			}
+			text += "}\n"
+		}
+		result := planOf(t, "caddy", text).Text(plan.TextOnly)
+		c, report := config.Parse("edge.toml", result)
+		if !report.OK() {
+			t.Fatal(report.Errors)
+		}
+		var got []string
+		if acme.Of(c) != nil {
+			for _, names := range acme.Subjects(c) {
+				got = append(got, names...)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%v is ordered, not %v:\n%s\n%s", got, want, text, result)
+		}
+		for host, cert := range others {
+			if !slices.ContainsFunc(c.Certificates, func(o config.Certificate) bool {
+				return o.Cert == cert && o.For(host)
+			}) && !slices.ContainsFunc(c.Listeners, func(l config.Listener) bool {
+				return cert == config.InternalCert && l.Certificate != nil && l.Certificate.Cert == cert
+			}) {
+				t.Fatalf("%s has not %s:\n%s\n%s", host, cert, text, result)
+			}
+		}
+	}
+}
+
+// What nginx says of an issuer is in [acme], and each server that has it order has a certificate of its own.
+func TestNginx_certificatesByACME(t *testing.T) {
+	issuer := func(lines string) string { return "acme_issuer a { " + lines + " }\n" }
+	server := func(name, acme string) string {
+		return "server { listen 443 ssl; server_name " + name + "; " + acme + " ssl_certificate $acme_certificate; " +
+			"ssl_certificate_key $acme_certificate_key; return 200; }\n"
+	}
+	const a = "acme_certificate a;"
+	first, one := issuer("uri https://ca.lan;"), server("a.com", a)
+	const lost = " (edge has one issuer and one type of keys, in [acme]: what is said first counts)"
+	const ordered = ` cert = "acme"`
+	for text, want := range map[string][]string{
+		first + one: {
+			ordered, `[acme] ca = "https://ca.lan" key_type = "p256"`, `hosts = "a.com"` + ordered},
+		one: {`[acme] key_type = "p256"`, `hosts = "a.com"` + ordered},
+		first: {
+			"not carried: acme_issuer a (no server", "not carried: uri https://ca.lan (it is inside"},
+		first + server("a.com", ""): {ordered, "not carried: acme_issuer a ("},
+		first + server("a.com", "acme_certificate;"): {
+			"not carried: acme_issuer a (", `hosts = "a.com"` + ordered},
+		first + server("_", "acme_certificate a b.com;"): {`hosts = "b.com"` + ordered},
+		first + server("_", a):                           {ordered},
+		first + server(".a.com", a):                      {`hosts = "a.com"` + ordered},
+		first + server("a.test", a):                      {`hosts = "a.test"` + ordered},
+		first + one + server("b.com", "acme_certificate b;"): {
+			"acme_certificate b" + lost, `hosts = "b.com"` + ordered},
+		first + one + server("b.com", "acme_certificate a key=rsa:4096;"): {
+			"acme_certificate a key=rsa:4096" + lost},
+		first + server("a.com", "acme_certificate a key=rsa:3072;"):  {`key_type = "rsa3072" (edge says: `},
+		first + server("a.com", "acme_certificate a key=ecdsa:384;"): {`key_type = "p384"`},
+		issuer("uri; contact; challenge dns-01; external_account_key; profile;") + one: {
+			`challenge = "dns-01" (edge says: `, `eab = { kid = "", hmac = "" } (edge says: `},
+		issuer("external_account_key k none;") + one:          {`eab = { kid = "k", hmac = "" } (edge says: `},
+		issuer("external_account_key k data:c2VjcmV0;") + one: {`eab = { kid = "k", hmac = "c2VjcmV0" }`},
+		issuer("external_account_key k key;") + one:           {`eab = { kid = "k", hmac = "c2VjcmV0" }`},
+		issuer("contact 'mailto:\"a\nb@c.com'; challenge http;") + "server { listen 80; }" + one: {
+			`[acme] challenge = "http-01"`, `email = "\"a\nb@c.com" (edge says: `},
+		issuer("contact 'mailto:\"a@c.com';") + one: {`email = "\"a@c.com"`},
+		"server { listen 443 ssl; server_name f.com; ssl_certificate f.pem; ssl_certificate_key f.key; }\n" + one: {
+			`cert = "f.pem"`, `hosts = "a.com"` + ordered},
+		"stream { " + first + "server { listen 443 ssl; acme_certificate a b.com; ssl_certificate $acme_certificate; " +
+			"proxy_pass 127.0.0.1:1; } }": {`hosts = "b.com"` + ordered},
+		issuer("uri https://acme-v02.api.letsencrypt.org/directory;") + server("a.test", a): {
+			`[acme] ca = "letsencrypt"`, "no authority on the Internet vouches for"},
+	} {
+		files := fstest.MapFS{"f": {Data: []byte(text)}, "key": {Data: []byte(" c2VjcmV0\n")}}
+		p, err := importer.Import("nginx", "f", &plan.Reader{Files: files})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAll(t, text, p, want)
+	}
+}
