@@ -52,6 +52,7 @@ const (
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintACME        = `is cert = "acme" in [https], and [acme] with email, ca and the like`
 	hintDNS         = `is dns in [acme]: the path of a program, or a name of [dns_providers]`
+	hintStorage     = `is storage in [acme]: a folder, or a name of [storages]`
 	hintOnDemand    = `is on_demand = { ask = "http://127.0.0.1:9000/may" } in [acme]`
 	hintTraces      = `is [tracing] with endpoint = "http://127.0.0.1:4318"`
 	hintDiscover    = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
@@ -122,6 +123,9 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintBalancing, "least_conn random"},
 	{"nginx", hintCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
 	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
+	{"nginx", hintACME, "acme_issuer acme_certificate"},
+	{"nginx", `is eab = { kid = "…", hmac = "…" } in [acme]`, "external_account_key"},
+	{"nginx", hintStorage, "state_path"},
 	{"nginx", `is min_version = "1.2" in [tls] or [https]`, "ssl_protocols"},
 	{"nginx", `is ciphers in [tls] or [https], for TLS 1.2; the default is a safe choice`, "ssl_ciphers"},
 	{"nginx", `has nothing here: the best of what both sides know is used`, "ssl_prefer_server_ciphers"},
@@ -221,10 +225,10 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", hintVerify, "tls_insecure_skip_verify"},
 	{"Caddy", hintSNI, "tls_server_name"},
 	{"Caddy", hintNoBuffering, "flush_interval"},
-	{"Caddy", hintACME, "auto_https email acme_ca acme_eab"},
+	{"Caddy", hintACME, "auto_https email acme_ca acme_eab cert_issuer"},
 	{"Caddy", hintOnDemand, "on_demand on_demand_tls"},
 	{"Caddy", hintDNS, "acme_dns"},
-	{"Caddy", `is storage in [acme]: a folder, or a name of [storages]`, "file_system storage"},
+	{"Caddy", hintStorage, "file_system storage"},
 	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},
 	{"Caddy", hintPath, "uri"},
 	{"Caddy", hintCondition, "matcher"},
