@@ -241,7 +241,8 @@ func resolve(doc *schema.Document, t schema.Target) {
 		}
 	}
 	if (e.KID == "") != (e.HMAC == "") && !e.Failed("eab.hmac") && !e.HasUnknown() {
-		doc.Report.Errorf(e.Place("eab"), "the authority tells both", "eab needs kid and hmac")
+		half := map[bool]string{true: "eab.kid", false: "eab.hmac"}[e.HMAC == ""]
+		doc.Report.Errorf(e.At(half), "the authority tells both", "eab needs kid and hmac")
 	}
 }
 
