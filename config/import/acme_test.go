@@ -1,10 +1,12 @@
 package importer_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,11 +77,13 @@ func TestCaddy_certificatesByACME(t *testing.T) {
 		options("cert_issuer zerossl key\n"): {
 			`hosts = "shop.com"`, `not carried: ca = "zerossl" (edge says: `},
 		options("http_port 81\nhttps_port 444\n"): {`http_port = 81 https_port = 444`},
-		options("http_port x\n"):                  {"not carried: http_port x (edge does not know the value)"},
-		options("key_type ed25519\n"):             {`not carried: key_type = "ed25519" (edge says: `},
-		options("storage redis {\nhost a\n}\n"):   {"not carried: storage redis", "not carried: host a"},
-		options("storage file_system here\n"):     {`not carried: storage = "here" (edge says: `},
-		options("acme_ca http://ca.com\n"):        {`not carried: ca = "http://ca.com" (edge says: `},
+		options("acme_eab {\nkey_id a\nmac_key !\n}\n"): {`[acme] ca = "letsencrypt" hosts = "shop.com"`,
+			`not carried: eab.kid = "a" (edge says: `, `not carried: eab.hmac = "!" (edge says: `},
+		options("http_port x\n"):                {"not carried: http_port x (edge does not know the value)"},
+		options("key_type ed25519\n"):           {`not carried: key_type = "ed25519" (edge says: `},
+		options("storage redis {\nhost a\n}\n"): {"not carried: storage redis", "not carried: host a"},
+		options("storage file_system here\n"):   {`not carried: storage = "here" (edge says: `},
+		options("acme_ca http://ca.com\n"):      {`not carried: ca = "http://ca.com" (edge says: `},
 		options("email\nacme_ca\nacme_eab {\nkey_id\n}\n"): {
 			"not carried: email (", "not carried: acme_ca (", "not carried: key_id ("},
 		options("cert_issuer zerossl key\nemail a@b.com\n"): {`ca = "zerossl" email = "a@b.com"`},
@@ -123,7 +127,7 @@ func TestCaddy_certificatesByACME(t *testing.T) {
 func TestCaddy_eachHostHasItsCertificate(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	tls := map[string]string{"ordered": "", "internal": "tls internal\n", "file": "tls a.pem a.key\n",
-		"star": "", "private": "tls b@x.com\n", "answers": "respond hello\n"}
+		"star": "", "private": "", "answers": "respond hello\n"}
 	kinds := slices.Sorted(maps.Keys(tls))
 	for range 300 {
 		var text string
@@ -178,6 +182,81 @@ func TestCaddy_eachHostHasItsCertificate(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Caddy itself says of each host whether it orders the certificate: edge does the same, but for private names of which
+// no authority on the Internet may know.
+func TestCaddy_ordersWhatCaddyOrders(t *testing.T) {
+	binary := os.Getenv("EDGE_CADDY")
+	if binary == "" {
+		t.Skip("make import-check builds Caddy and runs this")
+	}
+	const private = "acme_ca https://ca.lan/dir\n"
+	hosts := map[string]bool{"a.com": true, "b.lan": true, "app.internal": false, "10.0.0.1": false}
+	for _, options := range []string{"email a@b.com\n", private, private + "cert_issuer acme\n", "cert_issuer acme\n",
+		"email a@b.com\ncert_issuer internal\n", "local_certs\n", "acme_eab {\nkey_id a\nmac_key b\n}\n"} {
+		for _, tls := range []string{"", "tls internal\n", "tls c@d.com\n", "tls {\nissuer internal\n}\n",
+			"tls {\nca https://ca.lan/dir\n}\n", "tls {\nissuer acme {\nemail c@d.com\n}\n}\n"} {
+			text := "{\n" + options + "}\n"
+			for _, host := range slices.Sorted(maps.Keys(hosts)) {
+				text += host + " {\n" + tls + backend + "}\n"
+			}
+			theirs := issuersOfCaddy(t, binary, text)
+			c, report := config.Parse("edge.toml", planOf(t, "caddy", text).Text(plan.TextOnly))
+			if !report.OK() {
+				t.Fatal(report.Errors)
+			}
+			var ours []string
+			if a := acme.Of(c); a != nil {
+				ours = a.Hosts
+			}
+			for host, public := range hosts {
+				issuer, named := theirs[host]
+				if !named {
+					issuer = theirs[""]
+				}
+				want := issuer == "acme" && (public || strings.Contains(options, private)) || issuer == "" && public
+				if slices.Contains(ours, host) != want {
+					t.Errorf("%s is ordered: %v there (%s), not here:\n%s", host, want, issuer, text)
+				}
+			}
+		}
+	}
+}
+
+// issuersOfCaddy returns the first issuer of each host, and of all others by "", as Caddy reads a file. A host without
+// one is not in need of it, or has the issuer of its kind.
+func issuersOfCaddy(t *testing.T, binary, text string) map[string]string {
+	t.Helper()
+	out, err := exec.Command(binary, "adapt", "--adapter", "caddyfile", "--config", fileOf(t, text)).Output()
+	var c struct {
+		Apps struct {
+			TLS struct {
+				Automation struct {
+					Policies []struct {
+						Subjects []string
+						Issuers  []struct{ Module string }
+					}
+				}
+			}
+		}
+	}
+	if err != nil || json.Unmarshal(out, &c) != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	issuers := map[string]string{}
+	for _, p := range c.Apps.TLS.Automation.Policies {
+		if p.Subjects == nil {
+			p.Subjects = []string{""}
+		}
+		for _, host := range p.Subjects {
+			issuers[host] = ""
+			if len(p.Issuers) > 0 {
+				issuers[host] = p.Issuers[0].Module
+			}
+		}
+	}
+	return issuers
 }
 
 // What nginx says of an issuer is in [acme], and each server that has it order has a certificate of its own.

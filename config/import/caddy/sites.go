@@ -373,9 +373,10 @@ func (im *importer) mayOrder(host string, t *secure) (ordered bool, why string) 
 	auto, issuer := im.option("auto_https", ""), im.option("cert_issuer", "")
 	internal := internalName().MatchString(host)
 	private := strings.Contains(im.acme.get("ca"), "://") // an authority that may vouch for any name
+	asked := slices.ContainsFunc(t.acme, func(k plan.Setting) bool { return k.Name != "key_type" })
 	switch {
-	case t.cert != "" || t.internal || im.options["local_certs"] != nil || issuer == "internal" ||
-		internal && issuer != "acme" && t.acme.get("ca") == "":
+	case t.cert != "" || t.internal ||
+		!asked && (im.options["local_certs"] != nil || issuer == "internal" || internal && issuer != "acme"):
 		return false, ""
 	case auto == "off" || auto == "disable_certs":
 		return false, "auto_https " + auto + ": an internal one stands in"

@@ -10,10 +10,10 @@ import (
 
 // Word says what becomes of a word of a program's files: it is a key of edge, or a finding.
 type Word struct {
-	Says string // "key", or "note", "lost" or another word that begins findings of the table; "block"
+	Says string // "key", "block", or "note", "lost" or another word that begins findings of the table
 	Key  string // of edge
 	Unit Unit   // of its value
-	Why  string // the text of the finding; the block whose words the lines inside are
+	Why  string // the text of the finding; of a block, the name before the words of the lines in it
 }
 
 // Words is a table of words, by their names.
