@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/format"
 	imports "github.com/edge-proxy/edge/config/import"
@@ -61,9 +63,9 @@ func run(args []string, out, problems io.Writer) int {
 }
 
 type importOptions struct {
-	program, out string
-	files        []string
-	json         bool
+	program, out, state string
+	files               []string
+	json                bool
 }
 
 func newImport() *cobra.Command {
@@ -79,7 +81,7 @@ func newImport() *cobra.Command {
 			"Exit codes: 0 all is carried, 1 the file cannot be read, 2 something is not carried.",
 		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +
 			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml\n" +
-			"  edge import traefik traefik.yml dynamic.yml -o edge.toml",
+			"  edge import traefik traefik.yml dynamic.yml --state /var/lib/edge/acme -o edge.toml",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		Version:       build.Version(),
 		SilenceUsage:  true,
@@ -98,6 +100,9 @@ func newImport() *cobra.Command {
 				known := strings.Join(imports.Programs(), ", ")
 				return wrong(fmt.Errorf("it reads files of %s, not of %q", known, args[0]))
 			}
+			if o.state != "" && !slices.Contains([]string{"caddy", "traefik"}, args[0]) {
+				return wrong(fmt.Errorf("--state is for the certificates of Caddy and Traefik, %s has none", args[0]))
+			}
 			o.program, o.files = args[0], args[1:]
 			return nil
 		},
@@ -105,6 +110,8 @@ func newImport() *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrong(err) })
 	cmd.Flags().StringVarP(&o.out, "output", "o", "", "the `file` to write; it must not be there yet")
+	cmd.Flags().StringVar(&o.state, "state", "", "the `folder` of ordered certificates: storage of [acme]. That of "+
+		"Caddy is used as it is, those of Traefik are written to it")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print result and findings as JSON")
 	return cmd
 }
@@ -137,6 +144,9 @@ func (o *importOptions) run(out, problems io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := o.keep(p); err != nil {
+		return err
+	}
 	text := p.Text(checkHere)
 	if formatted, report := format.TOML(&syntax.Source{Name: "edge.toml", Text: text}); report.OK() {
 		text = formatted
@@ -151,6 +161,37 @@ func (o *importOptions) run(out, problems io.Writer) error {
 	}
 	if p.Losses() > 0 {
 		return errLost
+	}
+	return nil
+}
+
+// keep has edge find what the program has ordered in the folder of --state, where it writes the pairs of p.
+func (o *importOptions) keep(p *plan.Plan) error {
+	const what = "the certificates in this file"
+	if o.state == "" {
+		for _, c := range p.Pairs {
+			p.Note(c.Place, what, "edge orders others: --state DIR has it take over these")
+		}
+		return nil
+	}
+	dir, err := filepath.Abs(o.state)
+	var folder *issue.Folder
+	if err == nil && len(p.Pairs) > 0 {
+		folder, err = issue.NewFolder(dir, -1, -1)
+	}
+	if err != nil {
+		return err
+	}
+	p.KeepIn(dir)
+	for _, c := range p.Pairs {
+		if err := issue.Keep(context.Background(), folder, c.Authority, c.Names, c.Chain, c.Key); err != nil {
+			p.Lose(c.Place, "the certificate for "+strings.Join(c.Names, ", "), err.Error())
+		} else {
+			p.Note(c.Place, what, "edge finds them in "+dir+". The account is not taken over: edge makes one")
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "certificates")); err != nil {
+		p.Lose(plan.Place{File: p.File, Line: 1}, "--state "+dir, "no certificates are there: "+syntax.WithoutPath(err))
 	}
 	return nil
 }

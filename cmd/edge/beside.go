@@ -31,14 +31,14 @@ func newBench() *cobra.Command {
 func newImport() *cobra.Command {
 	programs := []string{"caddy", "haproxy", "nginx", "pingora", "traefik"}
 	return &cobra.Command{
-		Use:   "import caddy|haproxy|nginx|pingora|traefik FILE... [-o edge.toml] [--json]",
+		Use:   "import caddy|haproxy|nginx|pingora|traefik FILE... [-o edge.toml] [--state DIR] [--json]",
 		Short: "Turn the configuration of another program into one of edge: runs edge-import",
 		Long: "Turn the configuration of another program into one of edge, which is printed or written to a file. " +
 			"All words go to edge-import, the binary beside this one:\n\"edge import --help\" lists its flags.\n\n" +
 			"Exit codes: 0 all is carried, 1 the file cannot be read, 2 something is not carried.",
 		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +
 			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml\n" +
-			"  edge import traefik traefik.yml dynamic.yml -o edge.toml",
+			"  edge import traefik traefik.yml dynamic.yml --state /var/lib/edge/acme -o edge.toml",
 		DisableFlagParsing: true,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 0 {

@@ -51,12 +51,21 @@ type Plan struct {
 	Program  string // "nginx"
 	File     string // as the command line names it
 	Path     string // of the language: the path that conditions compare, where that is no plain path
+	Pairs    []Pair // certificates that the program has ordered
 	blocks   []*Block
 	tables   map[string]*Block // of which there is one, by header
 	named    map[string]*Block // by their content
 	names    map[string]bool   // of these, with their kinds
 	findings []Finding
 	told     map[Finding]bool
+}
+
+// Pair is a certificate that a program has ordered, with its key, both in PEM.
+type Pair struct {
+	Place             // the line that names its file
+	Authority  string // see issue.Keep
+	Names      []string
+	Chain, Key []byte
 }
 
 // Block is a table of edge.toml.
@@ -127,6 +136,22 @@ func (p *Plan) Block(header string) *Block {
 		p.tables[header] = p.Add(header)
 	}
 	return p.tables[header]
+}
+
+// KeepIn has ordered certificates kept in a folder, unless the file says where.
+func (p *Plan) KeepIn(folder string) {
+	if b := p.tables["[acme]"]; b != nil && !b.Has("storage") {
+		b.Set("storage", String(folder), Place{})
+	}
+}
+
+// Routes reports whether a route of a listener has this host.
+func (p *Plan) Routes(listener, host string) bool {
+	is := func(k key) bool { return k.name == "host" && strings.Contains(k.value, String(host)) }
+	other := func(k key) bool { return k.name == "listener" && !strings.Contains(k.value, String(listener)) }
+	return slices.ContainsFunc(p.blocks, func(b *Block) bool {
+		return b.header == "[[routes]]" && slices.ContainsFunc(b.keys, is) && !slices.ContainsFunc(b.keys, other)
+	})
 }
 
 // From adds lines that the block comes from.

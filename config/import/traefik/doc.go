@@ -3,6 +3,7 @@
 //	files ─ tree.go ────► nodes ─┬ listeners.go: entry points, TLS ──► listeners
 //	        compose.go:          ├ routers.go: entry points ──► sites, routers ──► branches
 //	        labels, flags        │   └ rules.go: rules ──► conditions
+//	                             ├ resolvers.go: resolvers ──► [acme], acme.json ──► pairs
 //	                             ├ steps.go, redirects.go, filters.go: middlewares ──► targets
 //	                             ├ services.go ──► upstreams
 //	                             └ words.go: members ──► keys of edge, or findings

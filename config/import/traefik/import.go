@@ -19,6 +19,10 @@ type importer struct {
 	secure  []*node                 // certificates, the default one first
 	ups     map[string]string       // names of upstreams, by the id of the service
 	targets map[string]*plan.Target // by what they do
+
+	path      string // of the first file
+	ordered   []order
+	resolvers []*node // as tables tls name them
 }
 
 // Import reads the files at paths, and the files that they name. The error is about reading one of paths; all else is
@@ -27,7 +31,7 @@ func Import(paths []string, r *plan.Reader) (*plan.Plan, error) {
 	p := &plan.Plan{Program: "Traefik", Path: "url_decode(path)", File: filepath.Base(paths[0])}
 	im := &importer{Plan: p, read: r, words: plan.ParseWords(words), found: map[string]*node{},
 		ups:     map[string]string{},
-		targets: map[string]*plan.Target{}}
+		targets: map[string]*plan.Target{}, path: paths[0]}
 	for _, path := range paths {
 		root, err := im.load(path)
 		switch {
@@ -73,8 +77,8 @@ func (im *importer) dynamic(n *node, path string, patterns ...string) {
 	if n == nil {
 		return
 	}
-	dir, count := filepath.Dir(path), len(im.docs)
-	for _, at := range []string{n.text, filepath.Join(dir, n.text), filepath.Join(dir, filepath.Base(n.text))} {
+	count := len(im.docs)
+	for _, at := range near(n.text, path) {
 		for _, pattern := range patterns {
 			files, _ := im.read.Glob(filepath.Join(at, pattern))
 			for _, file := range files {
@@ -96,6 +100,12 @@ func (im *importer) dynamic(n *node, path string, patterns ...string) {
 		}
 	}
 	im.Lose(n.at, n.words(), "no such file: name it after this one, edge import traefik FILE FILE")
+}
+
+// near returns where a file may be that the file at path names: where it says, or beside that.
+func near(name, path string) []string {
+	dir := filepath.Dir(path)
+	return []string{name, filepath.Join(dir, name), filepath.Join(dir, filepath.Base(name))}
 }
 
 func (im *importer) first(names ...string) *node {

@@ -156,8 +156,9 @@ func (im *importer) certificates() {
 	}
 }
 
-func certificate(b *plan.Block, n *node) {
-	b.SetOr("cert", plan.String(n.str("certfile")), `"internal"`, n.get("certfile").at)
+// certificate writes a certificate of files; instead is for where they cannot be read.
+func certificate(b *plan.Block, n *node, instead string) {
+	b.SetOr("cert", plan.String(n.str("certfile")), instead, n.get("certfile").at)
 	if key := n.get("keyfile"); key != nil && key.text != n.str("certfile") {
 		b.Set("key", plan.String(key.text), key.at)
 	}
@@ -169,10 +170,13 @@ func certificate(b *plan.Block, n *node) {
 func (im *importer) secureListener(e *entry) {
 	b := e.block
 	b.Set("tls", "true", e.at)
+	instead := `"internal"`
+	if im.orders(e) {
+		instead = `"acme"`
+	}
 	if len(im.secure) > 0 {
-		certificate(b, im.secure[0])
-	} else {
-		b.Set("cert", `"internal"`, plan.Place{})
+		certificate(b, im.secure[0], instead)
+	} else if b.Set("cert", instead, plan.Place{}); instead == `"internal"` {
 		im.Lose(e.at, "the certificate of entry point "+e.name, "no file has one; an internal certificate stands in: "+
 			"see cert and key of listeners")
 	}
@@ -199,6 +203,40 @@ func (im *importer) secureListener(e *entry) {
 			im.Lose(r.at, "the options of TLS of router "+r.name, "edge has one set of options for each listener, "+
 				"here that of "+plan.String(chosen))
 		}
+	}
+}
+
+// order is a certificate that routers want.
+type order struct {
+	names []string
+	by    *node
+	on    string // the listener or service, where names are of a rule
+}
+
+// orders notes the certificates that are ordered for an entry point, and reports whether any are.
+func (im *importer) orders(e *entry) bool {
+	own, count := e.get("http", "tls"), len(im.resolvers)
+	for _, r := range e.routers {
+		im.want(cmp.Or(r.get("tls"), own), order{r.rule.hosts(), r.line, plan.Name(e.name)})
+	}
+	im.want(own, order{})
+	return len(im.resolvers) > count
+}
+
+// want notes the certificates of a table tls with a resolver: one for each of its domains, else o.
+func (im *importer) want(tls *node, o order) {
+	n, count := tls.get("certresolver"), len(im.ordered)
+	if n == nil {
+		return
+	}
+	im.resolvers = append(im.resolvers, n)
+	tls.walk(func(d *node) {
+		if d.has("main") {
+			im.ordered = append(im.ordered, order{names: append(d.texts("main"), d.texts("sans")...), by: d})
+		}
+	})
+	if len(im.ordered) == count && len(o.names) > 0 {
+		im.ordered = append(im.ordered, o)
 	}
 }
 

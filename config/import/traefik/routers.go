@@ -43,7 +43,7 @@ func (im *importer) routes() {
 	}
 	if ended && len(im.secure) > 1 {
 		for _, n := range im.secure[1:] {
-			certificate(im.Add("[[certificates]]"), n)
+			certificate(im.Add("[[certificates]]"), n, `"internal"`)
 		}
 	}
 	var sites []*plan.Site
@@ -62,6 +62,7 @@ func (im *importer) routes() {
 		sites[0].Listeners = nil
 	}
 	im.Write(sites)
+	im.resolve()
 }
 
 // site returns what becomes of the requests of an entry point: the first router takes them whose rule holds. What none

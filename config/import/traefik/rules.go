@@ -278,9 +278,10 @@ func (e *expr) below(text string) bool {
 	})
 }
 
+// hosts returns the names of a rule, those that clients ask for in handshakes too.
 func (e *expr) hosts() (list []string) {
-	if e.name == "host" {
-		return e.args
+	if e.named() {
+		return slices.DeleteFunc(slices.Clone(e.args), func(name string) bool { return name == "*" })
 	}
 	for _, k := range e.kids {
 		list = append(list, k.hosts()...)

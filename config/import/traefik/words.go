@@ -1,6 +1,7 @@
 package traefik
 
 import (
+	"encoding/base64"
 	"slices"
 	"strings"
 
@@ -19,10 +20,19 @@ tcp.serverstransports.*.tls.insecureskipverify     key tls.verify true=false,fal
 tcp.serverstransports.*.tls.servername             key tls.sni text
 tcp.serverstransports.*.tls.rootcas                key tls.ca one
 tcp.serverstransports.*.tls.*                      lost see tls of upstreams
-certificatesresolvers http.routers.*.tls.certresolver http.routers.*.tls.domains
-  tcp.routers.*.tls.certresolver tcp.routers.*.tls.domains
-  entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains
-  lost certificates are not fetched in this version: name files in cert and key, or in [[certificates]]
+certificatesresolvers.*.acme.email            key email text
+certificatesresolvers.*.acme.caserver         key ca authority
+certificatesresolvers.*.acme.cacertificates   key ca_file one
+certificatesresolvers.*.acme.eab              key eab eab
+certificatesresolvers.*.acme.keytype          key key_type EC256=p256,EC384=p384,RSA2048=rsa2048,RSA4096=rsa4096
+certificatesresolvers.*.acme.profile          key profile text
+certificatesresolvers.*.acme.dnschallenge
+  lost dns in [acme] is the path of a program, or a name of [dns_providers]: see docs/acme.md
+certificatesresolvers.*.acme.*.delay certificatesresolvers.*.acme.certificatesduration
+  note nothing to write: edge looks at proofs and certificates itself
+certificatesresolvers.*.acme.* certificatesresolvers.* lost see [acme]
+http.routers.*.tls.certresolver http.routers.*.tls.domains tcp.routers.*.tls.certresolver tcp.routers.*.tls.domains
+  entrypoints.*.http.tls.certresolver entrypoints.*.http.tls.domains note nothing that is carried has this TLS
 providers.file.watch key watch switch
 core docker enable providers.docker providers.file.* accesslog.* providers.providersthrottleduration
   entrypoints.*.reuseport entrypoints.*.asdefault note nothing to write: without a counterpart that answers show
@@ -184,6 +194,11 @@ func (n *node) value(u plan.Unit) (value string, ok bool) {
 	switch list := n.texts(); {
 	case u == "list" || u == "one":
 		return plan.Strings(list...), len(list) == 1 || u == "list" && len(list) > 0
+	case u == "eab":
+		kid, hmac := n.str("kid"), strings.TrimRight(n.str("hmacencoded"), "=")
+		_, err := base64.RawURLEncoding.DecodeString(hmac)
+		return plan.Table([]plan.Field{{Name: "kid", Value: kid}, {Name: "hmac", Value: hmac}}),
+			kid != "" && hmac != "" && err == nil
 	case u == "suites": // TLS 1.3 has its own
 		list = slices.DeleteFunc(list, plan.Expr("^TLS_(AES|CHACHA20)")().MatchString)
 		return plan.List(list...), len(list) > 0

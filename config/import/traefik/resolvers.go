@@ -1,0 +1,126 @@
+package traefik
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/certs/issue/acme"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// resolve writes [acme] of the first resolver that is named, and reads what the named ones have ordered.
+func (im *importer) resolve() {
+	for i, n := range im.resolvers {
+		if first := im.resolvers[0].text; i == 0 {
+			im.acme(n)
+		} else if im.Block("[acme]").From(n.at); !strings.EqualFold(n.text, first) {
+			im.Lose(n.at, n.words(), "edge has one [acme], here that of "+first+", for these names too")
+		}
+	}
+	for _, n := range im.all("certificatesresolvers") {
+		if slices.ContainsFunc(im.resolvers, func(by *node) bool { return strings.EqualFold(by.text, n.name) }) {
+			im.stored(n)
+		} else {
+			im.Note(n.at, n.path, "no router with TLS that is carried names it")
+			n.use()
+		}
+	}
+	im.order()
+}
+
+// acme writes [acme] of the resolver that n names. Another kind of key than it has would have all certificates ordered
+// anew.
+func (im *importer) acme(n *node) {
+	b, of := im.Block("[acme]"), im.first("certificatesresolvers", n.text, "acme")
+	if b.From(n.at); of == nil {
+		im.Lose(n.at, n.words(), "no file that is imported has it: Let's Encrypt is asked. Name the static "+
+			"configuration too: edge import traefik traefik.yml dynamic.yml")
+	}
+	if im.keys(of, b); !b.Has("key_type") {
+		b.Set("key_type", `"rsa4096"`, plan.Place{})
+	}
+	plain, secure := of.get("httpchallenge"), of.get("tlschallenge")
+	if plain != nil && secure == nil {
+		b.Set("challenge", `"http-01"`, plain.at)
+	} else if secure != nil && plain == nil {
+		b.Set("challenge", `"tls-alpn-01"`, secure.at)
+	}
+	if e := im.entryOf(plain.str("entrypoint")); e != nil && e.port != "80" {
+		b.Set("http_port", e.port, plain.at)
+	}
+	i := slices.IndexFunc(im.entries, func(e *entry) bool { return e.secure })
+	if i >= 0 && plain == nil && im.entries[i].port != "443" {
+		b.Set("https_port", im.entries[i].port, im.entries[i].at)
+	}
+}
+
+// order writes a certificate for each set of names. The host of a route needs none, unless the internal one for a star
+// would be for it.
+func (im *importer) order() {
+	star := func(name string) bool { return strings.HasPrefix(name, "*") }
+	stars := slices.ContainsFunc(im.ordered, func(o order) bool { return slices.ContainsFunc(o.names, star) })
+	done := map[string]*plan.Block{}
+	for _, o := range im.ordered {
+		cert := `"acme"`
+		if slices.ContainsFunc(o.names, star) {
+			im.Lose(o.by.at, strings.Join(o.names, ", "), "a star needs dns in [acme]: an internal one stands in")
+			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
+		} else if len(o.names) == 1 && !stars && im.Routes(o.on, o.names[0]) {
+			continue
+		}
+		hosts := plan.List(slices.Compact(slices.Sorted(slices.Values(o.names)))...)
+		if done[hosts] == nil {
+			done[hosts] = im.Add("[[certificates]]")
+		}
+		done[hosts].Set("cert", cert, plan.Place{})
+		done[hosts].Set("hosts", hosts, plan.Place{})
+		done[hosts].From(o.by.places()...)
+	}
+}
+
+// stored reads the certificates of a resolver from its file: where storage says, or beside the first file.
+func (im *importer) stored(n *node) {
+	name, at := cmp.Or(n.str("acme", "storage"), "acme.json"), cmp.Or(n.get("acme", "storage"), n).at
+	text, err := []byte(nil), fs.ErrNotExist
+	for _, file := range near(name, im.path) {
+		if errors.Is(err, fs.ErrNotExist) {
+			text, err = im.read.Read(file)
+		}
+	}
+	if err != nil {
+		im.Note(at, name, syntax.WithoutPath(err)+": --state carries its certificates from where it can be read")
+		return
+	}
+	var all map[string]struct {
+		Certificates []struct {
+			Domain struct {
+				Main string
+				SANs []string
+			}
+			Certificate, Key []byte
+		}
+	}
+	if len(text) > 0 && json.Unmarshal(text, &all) != nil { // what it has decoded is used
+		im.Lose(at, name, "a part of this file, or all of it, is not as Traefik 2 and 3 write it")
+	}
+	issuer, err := acme.New(acme.Options{Directory: n.str("acme", "caserver"), Email: "any"}) // for its Key alone
+	for _, resolver := range slices.Sorted(maps.Keys(all)) {
+		if err != nil || !strings.EqualFold(resolver, n.name) {
+			continue // edge refuses the authority, or it is another one
+		}
+		for _, c := range all[resolver].Certificates {
+			pair := plan.Pair{Place: at, Authority: issuer.Key(), Chain: c.Certificate, Key: c.Key}
+			for _, name := range append([]string{c.Domain.Main}, c.Domain.SANs...) {
+				pair.Names = append(pair.Names, config.PlainHost(name))
+			}
+			im.Pairs = append(im.Pairs, pair)
+		}
+	}
+}
