@@ -22,13 +22,14 @@
 // A certificate is renewed at a moment of the window that its authority tells (ARI, RFC 9773), the same moment for all
 // replicas; without a window after two thirds of its life, after half of a life below ten days. After a failure comes a
 // pause of 1, 2, 5, 10, 20, 30 minutes, 1, 2, 3, then 6 hours: it is kept in the Storage, and goes on over restarts and
-// replicas. The second try asks the staging authority first, the third goes to the next authority of the list.
+// replicas. The second try asks the staging authority first, and so does the first one for names that do not lead here,
+// as Leads says; the third goes to the next authority of the list.
 //
 // # Files
 //
-// A Storage has the keys that certmagic uses, so that the files of a Caddy are taken over, and ours by a Caddy. The key
-// of a new certificate is stored beside the present pair before its chain: whatever ends the process, a whole pair is
-// there.
+// A Storage has the keys that certmagic uses, so that the files of a Caddy are taken over, and ours by a Caddy. Keep
+// adds a pair that another program has got. The key of a new certificate is stored beside the present pair before its
+// chain: whatever ends the process, a whole pair is there.
 //
 // # Threads
 //

@@ -8,6 +8,8 @@
 //	                                               │
 //	          Settle: the Storage, and Share ◄─────┘ answers in other processes
 //
+// Reach plays the part of an authority that looks for a proof: it tells whether a name leads to this process.
+//
 // # Life
 //
 // New reads nothing and asks nobody. The account is made at the first order, under a lock of the Storage, at the keys
