@@ -312,12 +312,12 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 
 # The module internal/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
 .PHONY: nightly
-nightly: ## a real API server of Kubernetes, built from its modules, and BIND; installs etcd-server, bind9 (Debian)
+nightly: ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
 	$(call apt,etcd:etcd-server named:bind9 nsupdate:bind9-dnsutils,etcd named)
 	CGO_ENABLED=0 go build -C internal/kube -trimpath -buildvcs=false -ldflags '-s -w' \
 		-o $(CURDIR)/bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/interop -count=1 -timeout 30m $(FLAGS) \
-		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND' -v .
+		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|_etcd' -v .
 
 # Installs what the machine lacks (Debian, npm); skips what cannot be had. Without a package go test prints the summary.
 .PHONY: interop-apps

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/certs/issue/acme"
@@ -34,8 +35,8 @@ type issuing struct {
 
 	challenges issue.Challenges
 	renewer    *issue.Renewer // made for the first configuration that orders any
-	folder     *issue.Folder
-	path       string // of folder
+	storage    issue.Storage  // the last Storage of edge itself
+	place      string         // where it is
 	sharing    sharing
 	now, next  *issue.Set // nil: the configuration orders none; now is guarded by shared.mu
 	ended      bool       // renewer orders no more; guarded by shared.mu
@@ -105,23 +106,29 @@ func (p *issuing) prepare() error {
 }
 
 // open returns the Storage of the certificates: the present one where it stays.
-func (p *issuing) open(of *wanted.ACME) (issue.Storage, error) {
-	if of.Storage != "" && of.Folder() == "" {
+func (p *issuing) open(of *wanted.ACME) (storage issue.Storage, err error) {
+	etcd, place := of.Etcd(), of.Storage
+	switch {
+	case etcd != nil:
+	case of.Storage != "" && of.Folder() == "":
 		return openStorage(of.Storage, p.definitions)
+	default:
+		place = ACMEPath(p.reload.config, p.opts.StateDir)
 	}
-	path := ACMEPath(p.reload.config, p.opts.StateDir)
-	if path == "" {
+	switch owner := p.opts.owner(); {
+	case place == "":
 		return nil, errNoFolder
+	case place == p.place:
+		return p.storage, nil
+	case etcd != nil:
+		storage, err = registry.OpenStorage(etcd)
+	default:
+		storage, err = issue.NewFolder(place, owner.UID, owner.GID)
 	}
-	if path == p.path {
-		return p.folder, nil
-	}
-	owner := p.opts.owner()
-	folder, err := issue.NewFolder(path, owner.UID, owner.GID)
 	if err == nil {
-		p.folder, p.path = folder, path
+		p.storage, p.place = storage, place
 	}
-	return folder, err
+	return storage, err
 }
 
 var errNoFolder = errors.New("there is no folder for certificates: set storage, STATE_DIRECTORY, or HOME")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/certs/issue/acme"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
@@ -40,12 +41,12 @@ type ACME struct {
 	// File of authorities in PEM that vouch for the directory of a private authority. Default: the authorities that the
 	// system trusts.
 	CAFile string `edge:"ca_file" example:"/etc/edge/tls/ca.pem" file:"read"`
-	// Absolute path of the folder of accounts and certificates, as certmagic and Caddy keep them, or a name of
-	// `[storages]`. Default: `acme` in the state folder.
+	// Absolute path of the folder of accounts and certificates, as certmagic and Caddy keep them; or
+	// `etcd://host:port,host:port/prefix`, or a name of `[storages]`. Default: `acme` in the state folder.
 	// Example: "/srv/edge/acme"
 	Storage string `edge:"storage" local:"true"`
 	// Time that other processes with this storage have to learn of a proof, before the authority is asked to look for
-	// it: `2s` where a balancer leads its requests to any of them. Default: `2s` for a name of `[storages]`, else `0s`.
+	// it: `2s` where a balancer leads its requests to any of them. Default: `0s` for a folder, else `2s`.
 	// Example: "2s"
 	Settle time.Duration `edge:"settle" min:"0s" max:"1m"`
 	// Identifier of the customer that the account is bound to, as the authority tells it (EAB).
@@ -317,13 +318,30 @@ func checkDNS(doc *schema.Document, e *entry, c *config.Config) {
 }
 
 func checkStorage(doc *schema.Document, e *entry) {
-	checkNamed(doc, e, "storage", e.Storage, plugins.Storages)
+	named := e.Storage
+	if strings.HasPrefix(named, inEtcd) {
+		named = ""
+		switch l, err := locator.Parse(e.Storage); {
+		case err != nil:
+			doc.Report.Errorf(e.At("storage"), `write it as "etcd://10.0.0.5:2379/edge?tls=true"`, "%v", err)
+		case !l.Params.Has("tls") && !l.Params.Has("ca") && slices.ContainsFunc(l.Hosts, away):
+			const hint = `end it with "?tls=true", or "?tls=false" where nobody else is on the way`
+			doc.Report.Errorf(e.At("storage"), hint, "private keys would cross the network in clear")
+		}
+	}
+	checkNamed(doc, e, "storage", named, plugins.Storages)
 	switch {
 	case e.Storage != "" && e.Folder() == "" && !e.Has("settle"):
 		e.Settle = 2 * time.Second
 	case e.Settle > 0 && e.Settle < time.Second:
 		doc.Report.Errorf(e.At("settle"), `write "2s"`, "other processes look for proofs once a second")
 	}
+}
+
+// away reports whether a host:port is none of this machine.
+func away(host string) bool {
+	at, err := netip.ParseAddrPort(host)
+	return err != nil || !at.Addr().IsLoopback()
 }
 
 // checkNamed checks that a key whose text is no path names a table of a kind.
@@ -335,7 +353,21 @@ func checkNamed(doc *schema.Document, e *entry, key, name string, kind *plugins.
 	}
 }
 
-// Folder returns the folder of Storage; "": the default, or it names a table of [storages].
+const inEtcd = "etcd://"
+
+// Etcd returns the servers and the prefix that Storage names; nil: it names something else.
+func (a *ACME) Etcd() *locator.Locator {
+	if !strings.HasPrefix(a.Storage, inEtcd) {
+		return nil
+	}
+	l, err := locator.Parse(a.Storage)
+	if err != nil {
+		panic("acme: " + err.Error()) // it was checked
+	}
+	return l
+}
+
+// Folder returns the folder of Storage; "": the default, or it is no folder.
 func (a *ACME) Folder() string {
 	if filepath.IsAbs(a.Storage) {
 		return filepath.Clean(a.Storage)

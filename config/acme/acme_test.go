@@ -164,11 +164,13 @@ func TestCheck_onDemand(t *testing.T) {
 // A storage of a module has other processes learn of proofs, if nothing else is said.
 func TestCheck_storage(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                   " 0s",
-		"storage = \"/srv/a/../acme/\"":      "/srv/acme 0s",
-		"settle = \"3s\"":                    " 3s",
-		"storage = \"one\"":                  " 2s",
-		"storage = \"one\"\nsettle = \"0s\"": " 0s",
+		"":                              " 0s",
+		"storage = \"/srv/a/../acme/\"": "/srv/acme 0s",
+		"settle = \"3s\"":               " 3s",
+		"storage = \"one\"":             " 2s",
+		"storage = \"etcd://127.0.0.1:2379/edge\"":   " 2s",
+		"storage = \"etcd://h:2379/edge?tls=false\"": " 2s",
+		"storage = \"one\"\nsettle = \"0s\"":         " 0s",
 	} {
 		c, rep := load(t, ports+routes+"[acme]\n"+text+"\n[storages.one]\ntype = \"shared\"\n")
 		if c == nil {
@@ -205,6 +207,9 @@ func TestCheck_mistakes(t *testing.T) {
 			"letsencrypt"},
 		acme + "storage = \"share\"\n[storages.shared]\ntype = \"shared\"": {"there is no [storages.share]",
 			`did you mean "shared"`},
+		acme + `storage = "etcd://"`:                    {"it must be like", "etcd://10.0.0.5"},
+		acme + `storage = "etcd://h:2379/x"`:            {"in clear", "?tls=true"},
+		acme + `storage = "etcd://a:b@h:2379/x"`:        {"no user and no password", ""},
 		acme + `settle = "500ms"`:                       {"once a second", "2s"},
 		acme + `on_demand = { ask = "127.0.0.1:9000" }`: {"is no URL of http or https", "http://"},
 		acme + `on_demand = { rate = "ten" }`:           {"must be a rate", ""},

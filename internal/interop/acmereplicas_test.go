@@ -1,6 +1,8 @@
 package interop
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -23,13 +28,13 @@ type fleet struct {
 	asked []atomic.Int32 // connections of the authority, by process
 }
 
-// newFleet starts processes.
-func newFleet(t *testing.T, n int, more string) *fleet {
+// newFleet starts processes over a storage; "": a folder.
+func newFleet(t *testing.T, n int, storage, more string) *fleet {
 	t.Helper()
 	f := &fleet{asked: make([]atomic.Int32, n)}
 	plain, secure := f.balance(t, false), f.balance(t, true)
 	first := newServed(t, pebbleOptions{http: plain, tls: secure})
-	f.pebble = first.pebble
+	f.pebble, first.state = first.pebble, cmp.Or(storage, first.state)
 	for i := range n {
 		s := *first
 		s.file = filepath.Join(filepath.Dir(first.file), fmt.Sprintf("edge%d.toml", i))
@@ -74,12 +79,20 @@ func (f *fleet) balance(t *testing.T, secure bool) (address string) {
 	return l.Addr().String()
 }
 
-// Three processes over one folder order one certificate for each name, answer for each other, and serve soon after one
-// has it. No proof is left.
+func inFolder(*testing.T) string { return "" }
+func inEtcd(t *testing.T) string { return "etcd://" + etcdAt(t) + "/edge" }
+
+// Three processes over one folder, or etcd, order one certificate for each name, answer for each other, and serve soon
+// after one has it. No proof is left.
 func TestServe_replicas(t *testing.T) {
-	for _, kind := range []string{"http-01", "tls-alpn-01"} {
-		t.Run(kind, func(t *testing.T) {
-			f := newFleet(t, 3, fmt.Sprintf("challenge = %q\n%s%s", kind, twoRoutes, thirdRoute))
+	for _, c := range []struct {
+		name, kind string
+		storage    func(t *testing.T) string
+	}{
+		{"http-01", "http-01", inFolder}, {"tls-alpn-01", "tls-alpn-01", inFolder}, {"etcd", "http-01", inEtcd},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFleet(t, 3, c.storage(t), fmt.Sprintf("challenge = %q\n%s%s", c.kind, twoRoutes, thirdRoute))
 			for _, name := range []string{"a.shop.test", "b.shop.test", "c.shop.test"} {
 				serial := f.all[0].waitFor(name).SerialNumber
 				first := time.Now()
@@ -100,13 +113,34 @@ func TestServe_replicas(t *testing.T) {
 	}
 }
 
-// checkProofs waits until the folder has no proof.
+// checkProofs waits until the storage has certificates, and no proof.
 func (f *fleet) checkProofs(t *testing.T) {
 	t.Helper()
+	storage := f.storage(t)
 	testutil.Eventually(t, testutil.Patience, func() bool {
-		left, err := filepath.Glob(filepath.Join(f.all[0].state, "acme", "*", "challenge_tokens", "*"))
-		return err == nil && len(left) == 0
+		keys, err := storage.List(t.Context(), "certificates", true)
+		more, failed := storage.List(t.Context(), "acme", true)
+		text := strings.Join(append(keys, more...), "\n")
+		return errors.Join(err, failed) == nil && strings.Contains(text, ".crt") &&
+			!strings.Contains(text, "challenge_tokens/")
 	})
+}
+
+// storage returns what the processes share.
+func (f *fleet) storage(t *testing.T) issue.Storage {
+	state := f.all[0].state
+	if l, err := locator.Parse(state); err == nil {
+		s, err := registry.OpenStorage(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s, err := issue.NewFolder(state, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // Processes that are killed at any moment, but for one, leave each name with a certificate that all present. A kill
@@ -115,6 +149,11 @@ func TestServe_replicasAreKilled(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("takes minutes: EDGE_SOAK=1")
 	}
+	t.Run("folder", func(t *testing.T) { killReplicas(t, inFolder(t)) })
+	t.Run("etcd", func(t *testing.T) { killReplicas(t, inEtcd(t)) })
+}
+
+func killReplicas(t *testing.T, storage string) {
 	const names, atOnce = 30, 4
 	lasts := 2 * time.Minute
 	if given, err := time.ParseDuration(os.Getenv("EDGE_SOAK_KILLS")); err == nil {
@@ -124,7 +163,7 @@ func TestServe_replicasAreKilled(t *testing.T) {
 	for i := range hosts {
 		hosts[i] = fmt.Sprintf("%q", nameOf(i))
 	}
-	f := newFleet(t, 3, "hosts = ["+strings.Join(hosts, ", ")+"]\n"+twoRoutes)
+	f := newFleet(t, 3, storage, "hosts = ["+strings.Join(hosts, ", ")+"]\n"+twoRoutes)
 	kills := 0
 	for begun := time.Now(); time.Since(begun) < lasts; kills++ {
 		<-time.After(2*time.Second + time.Duration(rand.IntN(4000))*time.Millisecond) // an order takes some 3 s

@@ -2,16 +2,24 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/backend/discovery/registry"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -118,4 +126,108 @@ func TestDiscovery_etcd(t *testing.T) {
 	put("users/d", "10.0.0.1:4", "77")
 	becomes("1 2 3 4")
 	becomes("1 2 3") // nobody keeps the lease alive
+}
+
+// storagesAt returns two processes' storages in an etcd, of whose servers the first one is down.
+func storagesAt(t *testing.T, at string) (a, b *registry.Storage) {
+	for _, s := range []**registry.Storage{&a, &b} {
+		l, err := locator.Parse("etcd://127.0.0.1:1," + at + "/edge/")
+		if err == nil {
+			*s, err = registry.OpenStorage(l)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a, b
+}
+
+// The storage of certificates in etcd keeps values as certmagic's storages do.
+func TestStorage_etcd(t *testing.T) {
+	t.Parallel()
+	at := etcdAt(t)
+	a, b := storagesAt(t, at)
+	ctx := t.Context()
+	etcdCall(t, at, "/v3/kv/put", map[string]any{"key": []byte("edge0"), "value": []byte("of others")})
+	values := map[string]string{"a/b/c": "1", "a/b/d": "", "a/e": "\x00\xff", "a/b0": "3", "ab": "4", "x/*.y": "5"}
+	for key, value := range values {
+		if err := a.Store(ctx, key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, value := range values {
+		if got, err := b.Load(ctx, key); err != nil || string(got) != value {
+			t.Errorf("%s: %q, %v", key, got, err)
+		}
+	}
+	if _, err := b.Load(ctx, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder: %v", err)
+	}
+	lists := func(when string, path string, recursive bool, want string) {
+		t.Helper()
+		keys, err := b.List(ctx, path, recursive)
+		if got := strings.Join(keys, " "); err != nil || got != want {
+			t.Errorf("%s, %q, %v: %q, %v, want %q", when, path, recursive, got, err, want)
+		}
+	}
+	lists("all", "", true, "a/b/c a/b/d a/b0 a/e ab x/*.y")
+	lists("all", "a", true, "a/b/c a/b/d a/b0 a/e")
+	lists("all", "a/", false, "a/b a/b0 a/e")
+	lists("all", "none", true, "")
+	for _, key := range []string{"a/b", "none"} {
+		if err := a.Delete(ctx, key); err != nil {
+			t.Error(err)
+		}
+	}
+	lists("without a/b", "", true, "a/b0 a/e ab x/*.y")
+}
+
+// A lock in etcd is one process's at a time, also when many wait, and for longer than its lease. Nothing is left of it.
+func TestStorage_etcdLocks(t *testing.T) {
+	t.Parallel()
+	a, b := storagesAt(t, etcdAt(t))
+	ctx := t.Context()
+	var holders atomic.Int32
+	var all sync.WaitGroup
+	for i := range 6 {
+		s := []*registry.Storage{a, b}[i%2]
+		all.Go(func() {
+			if err := s.Lock(ctx, "one"); err != nil {
+				t.Error(err)
+				return
+			}
+			if holders.Add(1) > 1 {
+				t.Error("two have the lock")
+			}
+			<-time.After(50 * time.Millisecond)
+			holders.Add(-1)
+			if err := s.Unlock(ctx, "one"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := a.Unlock(ctx, "one"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a lock that nobody has: %v", err)
+	}
+	if keys, err := a.List(ctx, "", true); err != nil || len(keys) > 0 {
+		t.Errorf("%q, %v", keys, err)
+	}
+	if err := a.Lock(ctx, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 17*time.Second) // more than a lease
+	defer cancel()
+	if err := b.Lock(short, "kept"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the lock of another process: %v", err)
+	}
+	if err := a.Unlock(ctx, "kept"); err != nil {
+		t.Error(err)
+	}
+	if err := b.Lock(ctx, "kept"); err != nil {
+		t.Error(err)
+	}
+	if err := b.Unlock(ctx, "kept"); err != nil {
+		t.Error(err)
+	}
 }

@@ -28,14 +28,14 @@ const (
 	errorMax        = 200              // bytes of what a registry says about an error
 )
 
-// Client asks one registry, which may be several servers.
-// Owned by the goroutine that made it.
+// Client asks one registry, which may be several servers. Safe for any goroutine.
 type Client struct {
 	// Token returns a field of the head that goes with each request, and its value; "": it goes without. nil: there is
 	// none.
 	Token func() (field, value string, err error)
 
-	bases  []string // scheme://host; the first one is asked first
+	bases  []string      // scheme://host
+	first  atomic.Uint32 // index of the base that is asked first, modulo their number
 	client *http.Client
 	agent  string
 	local  atomic.Pointer[net.TCPAddr] // stored by goroutines of client
@@ -141,10 +141,12 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (resp 
 		}
 	}
 	for range c.bases {
-		if resp, err = c.sendTo(ctx, c.bases[0], method, path, text); err == nil || ctx.Err() != nil {
+		at := c.first.Load()
+		base := c.bases[int(at)%len(c.bases)]
+		if resp, err = c.sendTo(ctx, base, method, path, text); err == nil || ctx.Err() != nil {
 			return resp, err
 		}
-		c.bases = append(c.bases[1:], c.bases[0])
+		c.first.CompareAndSwap(at, at+1)
 	}
 	return nil, err
 }

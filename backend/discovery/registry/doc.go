@@ -34,9 +34,13 @@
 // answers, which is then asked first. Redirects are not followed: a token would go along. An answer with another status
 // than 200 is a StatusError.
 //
+// # A storage
+//
+// Storage has the methods of certmagic's storages, over etcd: what processes on several machines share, and locks.
+//
 // # Threads
 //
-// A Registration is safe for any goroutine, and a Registry belongs to one Registration. A Client and its Streams belong
+// A Registration, a Client and a Storage are safe for any goroutine. A Registry belongs to one Registration, a Stream
 // to one goroutine. The context of a request ends it, and the whole of a Stream.
 //
 // # Limits

@@ -67,14 +67,12 @@ func (g *etcdRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 			return g.bind(ctx, e)
 		}
 	}
-	var granted etcdLease
 	seconds := int64((e.TTL + time.Second - 1) / time.Second)
-	if _, err := g.client.Call(ctx, "POST", "/v3/lease/grant", etcdLease{TTL: seconds}, &granted); err != nil {
+	lease, err := grant(ctx, g.client, seconds)
+	if err != nil {
 		return "", err
 	}
-	if g.lease = granted.ID; g.lease == 0 {
-		return "", errNoLease
-	}
+	g.lease = lease
 	return g.bind(ctx, e)
 }
 
@@ -122,10 +120,17 @@ func (g *etcdRegistry) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	absent := etcdCompare{Key: put.Key, Target: "CREATE", Result: "EQUAL", Create: 0}
-	_, err = g.client.Call(ctx, "POST", "/v3/kv/txn",
-		etcdTxn{Compare: []etcdCompare{absent}, Success: []etcdThen{{put}}}, nil)
+	_, err = putAbsent(ctx, g.client, put)
 	return err
+}
+
+// putAbsent writes a key that is not there, and reports whether it has.
+func putAbsent(ctx context.Context, c *Client, put etcdPut) (done bool, err error) {
+	var answer struct{ Succeeded bool }
+	absent := etcdCompare{Key: put.Key, Target: "CREATE", Result: "EQUAL", Create: 0}
+	_, err = c.Call(ctx, "POST", "/v3/kv/txn",
+		etcdTxn{Compare: []etcdCompare{absent}, Success: []etcdThen{{put}}}, &answer)
+	return answer.Succeeded, err
 }
 
 // message returns what binds the key to the lease.
@@ -145,9 +150,26 @@ func (g *etcdRegistry) Withdraw(ctx context.Context) error {
 		return nil
 	}
 	defer g.client.Close()
-	_, err := g.client.Call(ctx, "POST", "/v3/lease/revoke", etcdLease{ID: g.lease}, nil)
-	if g.lease = 0; isMissing(err) {
+	lease := g.lease
+	g.lease = 0
+	return revoke(ctx, g.client, lease)
+}
+
+// revoke ends a lease, and so removes its keys.
+func revoke(ctx context.Context, c *Client, lease int64) error {
+	_, err := c.Call(ctx, "POST", "/v3/lease/revoke", etcdLease{ID: lease}, nil)
+	if isMissing(err) {
 		return nil
 	}
 	return err
+}
+
+// grant returns a new lease.
+func grant(ctx context.Context, c *Client, seconds int64) (lease int64, err error) {
+	var granted etcdLease
+	_, err = c.Call(ctx, "POST", "/v3/lease/grant", etcdLease{TTL: seconds}, &granted)
+	if err == nil && granted.ID == 0 {
+		err = errNoLease
+	}
+	return granted.ID, err
 }

@@ -189,6 +189,9 @@ func (n *Needs) addNamed(o *Options) {
 	if path := server.ACMEPath(o.Config, o.StateDir); path != "" {
 		n.add(Need{Key: "acme.storage", Path: path, Access: Write, Folder: true})
 	}
+	if of := acme.Of(o.Config); of != nil && of.Etcd() != nil {
+		n.source("acme.storage", acme.PlaceOf(o.Config), of.Storage)
+	}
 	if of := acme.Of(o.Config); of != nil && of.Program() != "" {
 		n.add(Need{Key: "acme.dns", Path: of.Program(), Access: Execute})
 	}
