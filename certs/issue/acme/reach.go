@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3"
@@ -23,8 +24,9 @@ import (
 )
 
 const (
-	reachMax   = 5 * time.Second
-	reachBytes = 1 << 10 // of an answer; a proof of edge has 53
+	reachMax    = 5 * time.Second
+	reachBytes  = 1 << 10  // of an answer; a proof of edge has 53
+	reachHeader = 16 << 10 // bytes
 )
 
 // Reach looks for a proof of host at one of its addresses, as an authority does, and returns nil where this process
@@ -50,8 +52,8 @@ func Reach(ctx context.Context, in *issue.Challenges, kind, host string, at neti
 }
 
 func reachPlain(ctx context.Context, proof *acme.Challenge, at netip.AddrPort) error {
-	to := url.URL{Scheme: "http", Host: net.JoinHostPort(proof.Identifier.Value, "80"),
-		Path: issue.TokenPath + proof.Token}
+	host := strings.TrimSuffix(net.JoinHostPort(proof.Identifier.Value, "80"), ":80") // some compare the text
+	to := url.URL{Scheme: "http", Host: host, Path: issue.TokenPath + proof.Token}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return err
@@ -59,15 +61,17 @@ func reachPlain(ctx context.Context, proof *acme.Challenge, at netip.AddrPort) e
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", at.String())
 	}
-	web := &http.Transport{DisableKeepAlives: true, DialContext: dial}
+	web := &http.Transport{DisableKeepAlives: true, DialContext: dial, MaxResponseHeaderBytes: reachHeader}
 	resp, err := web.RoundTrip(r) // a redirect is no answer of this process
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, reachBytes))
-	if string(text) == proof.KeyAuthorization {
-		return nil
+	defer resp.Body.Close()               //nolint:errcheck // it was only read
+	if resp.StatusCode == http.StatusOK { // after 101 ctx would not end the read
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, reachBytes))
+		if string(text) == proof.KeyAuthorization {
+			return nil
+		}
 	}
 	return fmt.Errorf("another program answers: %s", printable.Word(cmp.Or(resp.Header.Get("Server"), resp.Status)))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 
@@ -71,13 +73,20 @@ func TestReach(t *testing.T) {
 		"none where TLS":      {TLSALPN01, "www.test", "127.0.0.1", nil, answers, "handshake"},
 		"name of the program": {HTTP01, "www.test", "127.0.0.1", nil, named("a\u202eb"), "answers: a\\u202eb"},
 		"endless answer":      {HTTP01, "www.test", "127.0.0.1", nil, endless, "another program answers"},
+		"open connection":     {HTTP01, "www.test", "127.0.0.1", nil, switches, "answers: 101"},
+		"long header":         {HTTP01, "www.test", "127.0.0.1", nil, named(strings.Repeat("a", 1<<20)), "exceeded"},
+		"host, as asked for":  {HTTP01, "www.test", "127.0.0.1", nil, hostOf, "answers: www.test\n"},
+		"address, IPv6":       {HTTP01, "::1", "::1", nil, hostOf, "answers: [::1]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 			defer cancel()
 			err := Reach(ctx, &in, c.kind, c.host, reached(t, c.ip, c.secure, c.answers))
-			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("%v, want %q", err, c.want)
+			if text := fmt.Sprintln(err); c.want == "" && err != nil || !strings.Contains(text, c.want) {
+				t.Errorf("%s want %q", text, c.want)
+			}
+			if ctx.Err() != nil {
+				t.Error("it does not end by itself")
 			}
 		})
 	}
@@ -91,6 +100,20 @@ func TestReach(t *testing.T) {
 
 func named(server string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", server) }
+}
+
+func hostOf(w http.ResponseWriter, r *http.Request) { w.Header().Set("Server", r.Host) }
+
+// switches leaves its connection open after an answer that has the protocol changed.
+func switches(w http.ResponseWriter, _ *http.Request) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	c.SetReadDeadline(time.Now().Add(2 * testutil.Patience))
+	io.Copy(io.Discard, c)
 }
 
 func endless(w http.ResponseWriter, r *http.Request) {
