@@ -147,6 +147,10 @@ func (c *call) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols { // no timeout ends reads of it
+		resp.Body.Close() //nolint:errcheck // nobody reads it
+		return nil, errors.New("the answer changes the protocol")
+	}
 	if r.Method != http.MethodHead && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 		resp.Body.Close() //nolint:errcheck // nobody reads it
 		if resp.Body = io.NopCloser(strings.NewReader("a page of HTML")); resp.StatusCode < 400 {

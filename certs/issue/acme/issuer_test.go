@@ -121,8 +121,9 @@ func TestDirectory(t *testing.T) {
 		"empty": {func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "{}")
 		}, "is no directory of ACME"},
-		"missing": {http.NotFound, "HTTP 404: 404 page not found"},
-		"resets":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+		"missing":         {http.NotFound, "HTTP 404: 404 page not found"},
+		"resets":          {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+		"open connection": {switches, "the answer changes the protocol"},
 		"leads on": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://a.test/")
 			w.WriteHeader(http.StatusFound)
