@@ -38,17 +38,21 @@ func Reach(ctx context.Context, in *issue.Challenges, kind, host string, at neti
 	if _, err := netip.ParseAddr(host); err == nil {
 		proof.Identifier.Type = "ip"
 	}
-	remove, err := answer(in, &proof)
-	if err != nil {
-		return err
+	presented := in.Certificate(answered(&proof))
+	if kind == HTTP01 || presented == nil { // else an authority may just look for the proof of an order
+		remove, err := answer(in, &proof)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		presented = in.Certificate(answered(&proof))
 	}
-	defer remove()
 	ctx, cancel := context.WithTimeout(ctx, reachMax)
 	defer cancel()
 	if kind == HTTP01 {
 		return reachPlain(ctx, &proof, at)
 	}
-	return reachSecured(ctx, &proof, at, in.Certificate(answered(&proof)))
+	return reachSecured(ctx, &proof, at, presented)
 }
 
 func reachPlain(ctx context.Context, proof *acme.Challenge, at netip.AddrPort) error {

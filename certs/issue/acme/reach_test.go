@@ -98,6 +98,30 @@ func TestReach(t *testing.T) {
 	}
 }
 
+// While an authority may ask for the proof of an order in handshakes, a look at the name does not take its place.
+func TestReach_duringOrder(t *testing.T) {
+	var in issue.Challenges
+	proof := acme.Challenge{Type: TLSALPN01, Identifier: acme.Identifier{Type: "dns", Value: "www.test"}}
+	remove, err := answer(&in, &proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
+	ordered := in.Certificate("www.test")
+	presented := make(chan *tls.Certificate, 1)
+	at := reached(t, "127.0.0.1", &tls.Config{NextProtos: []string{"acme-tls/1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			presented <- in.Certificate(hello.ServerName)
+			return in.Certificate(hello.ServerName), nil
+		}}, nil)
+	if err := Reach(t.Context(), &in, TLSALPN01, "www.test", at); err != nil || <-presented != ordered {
+		t.Errorf("%v, or another proof was presented", err)
+	}
+	if in.Certificate("www.test") != ordered {
+		t.Error("the proof of the order is gone")
+	}
+}
+
 func named(server string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", server) }
 }
