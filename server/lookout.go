@@ -8,12 +8,18 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/certs/issue/acme"
 	"github.com/edge-proxy/edge/config"
 	wanted "github.com/edge-proxy/edge/config/acme"
+)
+
+const (
+	lookMax       = time.Minute // an order has ten
+	addressesMost = 8           // of a name
 )
 
 // placesOf returns where c has an authority find proofs, by their kinds; none: they are records.
@@ -56,12 +62,16 @@ func (l *lookout) strays(ctx context.Context, names []string) (all []string) {
 	stray := func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
-		all = append(all, fmt.Sprintf(format, args...))
+		if ctx.Err() == nil { // else it was given up, and has found nothing
+			all = append(all, fmt.Sprintf(format, args...))
+		}
 	}
+	within, cancel := context.WithTimeout(ctx, lookMax)
+	defer cancel()
 	var looking sync.WaitGroup
 	for _, name := range names {
 		if len(l.kinds) > 0 && name[0] != '*' {
-			looking.Go(func() { l.look(ctx, name, stray) })
+			looking.Go(func() { l.look(within, name, stray) })
 		}
 	}
 	looking.Wait()
@@ -77,7 +87,7 @@ func (l *lookout) look(ctx context.Context, name string, stray func(format strin
 	case len(found.Addrs) == 0:
 		stray("%s has no address", name)
 	}
-	for _, ip := range found.Addrs {
+	for _, ip := range found.Addrs[:min(len(found.Addrs), addressesMost)] {
 		if !l.of.May(ip.String()) {
 			stray("%s leads to %s, which the Internet does not reach", name, ip)
 			continue
@@ -88,7 +98,7 @@ func (l *lookout) look(ctx context.Context, name string, stray func(format strin
 				continue
 			}
 			if err := acme.Reach(ctx, l.challenges, kind, name, at); err != nil {
-				stray("%s does not lead here at %s: %v", name, at, err)
+				stray("%s does not lead here at %s: %.200v", name, at, err)
 			}
 		}
 	}
