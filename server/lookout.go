@@ -26,12 +26,21 @@ const (
 func placesOf(of *wanted.ACME, c *config.Config) map[string][]config.Address {
 	places := make(map[string][]config.Address)
 	plain, secured := of.Addresses(c)
+	dialed := !of.ByDNS() || slices.ContainsFunc(slices.Concat(wanted.Subjects(c)...), func(name string) bool {
+		return dials(of, name)
+	})
 	for kind, list := range map[string][]config.Address{acme.HTTP01: plain, acme.TLSALPN01: secured} {
-		if !of.ByDNS() && len(list) > 0 && (of.Challenge == "auto" || of.Challenge == kind) {
+		if dialed && len(list) > 0 && (of.ByDNS() || of.Challenge == "auto" || of.Challenge == kind) {
 			places[kind] = list
 		}
 	}
 	return places
+}
+
+// dials reports whether an authority connects to a name for its proof. Addresses have no records (RFC 8738 §7).
+func dials(of *wanted.ACME, name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil || name[0] != '*' && !of.ByDNS()
 }
 
 // lookout finds out whether names lead to this process. Safe for any goroutine.
@@ -70,7 +79,7 @@ func (l *lookout) strays(ctx context.Context, names []string) (all []string) {
 	defer cancel()
 	var looking sync.WaitGroup
 	for _, name := range names {
-		if len(l.kinds) > 0 && name[0] != '*' {
+		if len(l.kinds) > 0 && dials(l.of, name) {
 			looking.Go(func() { l.look(within, name, stray) })
 		}
 	}

@@ -153,6 +153,7 @@ func TestCheck_acme(t *testing.T) {
 		{`challenge = "http-01"`, `["www.org"]`, []string{"443"}, 0, []string{issued + "www.org"}},
 		{`challenge = "tls-alpn-01"`, `["www.org"]`, []string{"443"}, 1, []string{
 			"by tls-alpn-01 cannot be answered here", "no proof can be answered here"}},
+		{`dns = "/bin/true"`, `["192.0.2.1"]`, nil, 0, []string{issued + "192.0.2.1"}}, // addresses have no records
 	} {
 		var busy []net.Listener
 		for _, port := range c.taken {
