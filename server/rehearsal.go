@@ -51,15 +51,21 @@ func Rehearse(ctx context.Context, c *config.Config, directory string) *Rehearsa
 	ctx, cancel := context.WithTimeout(ctx, rehearsalMax)
 	defer cancel()
 	r := &rehearsal{config: c, of: of}
-	for _, names := range wanted.Subjects(c) {
+	subjects := wanted.Subjects(c)
+	all := slices.Concat(subjects...)
+	for _, names := range subjects {
 		for _, name := range names {
-			if !slices.Contains(r.Names, name) {
+			_, parent, _ := strings.Cut(name, ".")
+			star := "*." + parent // Let's Encrypt takes no order of both
+			switch apart := star != name && slices.Contains(all, star) && !slices.Contains(names, star); {
+			case slices.Contains(r.Names, name):
+			case apart || len(r.Names) == rehearsedMost:
+				r.Left++
+			default:
 				r.Names = append(r.Names, name)
 			}
 		}
 	}
-	r.Left = max(0, len(r.Names)-rehearsedMost)
-	r.Names = r.Names[:len(r.Names)-r.Left]
 	if len(r.Names) == 0 {
 		return &r.Rehearsal
 	}

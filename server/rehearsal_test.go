@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,5 +58,28 @@ func TestRehearse_many(t *testing.T) {
 	r := Rehearse(t.Context(), parse(t, text), "")
 	if len(r.Names) != rehearsedMost || r.Left != cap(hosts)-rehearsedMost || r.Err == nil {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Names that are below a star of another certificate are in none with it: Let's Encrypt refuses such an order.
+func TestRehearse_belowStar(t *testing.T) {
+	text := quiet + secured(t, testutil.NewAuthority(t), t.TempDir()) + `
+[acme]
+hosts = ["*.a.org", "b.org", "w.b.org"]
+dns = "/bin/false"
+storage = ` + strconv.Quote(t.TempDir()) + `
+[[certificates]]
+cert = "acme"
+hosts = ["w.a.org", "c.org"]
+[[certificates]]
+cert = "acme"
+hosts = ["*.d.org", "w.d.org"] # it does not get this one either
+` + all200
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := Rehearse(ctx, parse(t, text), "")
+	slices.Sort(r.Names)
+	if got := strings.Join(r.Names, " "); got != "*.a.org *.d.org b.org c.org w.b.org w.d.org" || r.Left != 1 {
+		t.Errorf("%s, %d left", got, r.Left)
 	}
 }
