@@ -139,6 +139,8 @@ var untyped = []struct {
 	{"unsupported application protocols", refusal{"client and server share no version of HTTP", "more of protocols"}},
 	{"certificate's signature algorithms", refusal{"the client cannot verify a key of this kind",
 		"a certificate with a key of another kind"}},
+	{"no certificates configured", refusal{"there is no certificate for the name",
+		"edge certs, which lists ordered ones"}},
 }
 
 // explainer is an access log that logs an event for each request that failed, for a person at a terminal. What is wrong

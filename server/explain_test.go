@@ -127,6 +127,20 @@ func TestRefusals_sayWhatHappened(t *testing.T) {
 	}
 }
 
+// Before a name has its ordered certificate the failure is not the client's.
+func TestRefusals_noCertificateYet(t *testing.T) {
+	log := logged(t, 100)
+	s := start(t, Options{}, "%s\n[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\ncert = \"acme\"\n[acme]\n"+
+		"storage = %q\nca = \"https://127.0.0.1:1/\"\nhosts = \"example.org\"\n%s", quiet, t.TempDir(), all200)
+	_, err := tls.Dial("tcp", urlOf(t, s, "web")[len("http://"):], &tls.Config{ServerName: "example.org"})
+	if err == nil {
+		t.Fatal("the handshake is complete")
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return len(log.with("TLS handshake failed: there is no certificate for the name")) > 0
+	})
+}
+
 // A client of OpenSSL that does not accept the certificate sends its alert in the clear, where TLS 1.3 has keys.
 func TestRefusals_ofOpenSSL(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
