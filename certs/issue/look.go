@@ -127,7 +127,7 @@ func (l *looking) order(ctx context.Context, replaced *held) {
 	l.within(ctx, l.saveState)
 	ordering, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
-	if !staging && (before.Failures > 0 || authority.Staging == nil || l.leads(ordering)) {
+	if !staging && (replaced != nil || before.Failures > 0 || authority.Staging == nil || l.leads(ordering)) {
 		authority.Staging = nil
 	}
 	t, h, err := l.ask(ordering, authority, replaced)
