@@ -28,7 +28,12 @@ func newCheck() *cobra.Command {
 			"Where the configuration has lockdown, it lists what the process may reach then.\n\n" +
 			"Exit codes: 0 it is right, 1 it has errors, 2 it has warnings and --strict was given.",
 		Args: o.argument,
-		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.acme == "" && cmd.Flags().Changed("acme") {
+				return errors.New("--acme= names no authority")
+			}
+			return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
+		},
 	}
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")

@@ -42,6 +42,7 @@ func TestFile_asArgument(t *testing.T) {
 		{[]string{"test", "-c", right}, 0, "configuration OK"},
 		{[]string{"check", "-c", right, right}, 2, "the configuration is given twice: -c " + right + " and " + right},
 		{[]string{"check", right, "b.toml"}, 2, `edge check takes one file`},
+		{[]string{"check", "--acme=", right}, 1, `--acme= names no authority`}, // a variable may be empty
 		{[]string{"run", "missing.toml"}, 1, "missing.toml: error: cannot read"},
 		{[]string{"run", "-c", right, right}, 2, "edge run --help lists its flags"},
 		{[]string{right}, 2, "type edge run " + right},
