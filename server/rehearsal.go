@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,6 +23,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	wanted "github.com/edge-proxy/edge/config/acme"
 	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/proxyproto"
 )
 
 const (
@@ -110,6 +112,7 @@ func (r *rehearsal) listen(kind string, at *config.Address) {
 			}
 			_, _ = io.WriteString(w, body) // the client may have left
 		})}
+	l = headed{l}
 	if kind == acme.TLSALPN01 {
 		l = tls.NewListener(l, proofsOf(&r.challenges))
 	}
@@ -118,6 +121,36 @@ func (r *rehearsal) listen(kind string, at *config.Address) {
 		r.kinds = append(r.kinds, kind)
 	}
 	r.serving.Go(func() { _ = s.Serve(l) }) // it ends with close
+}
+
+// headed is a Listener whose connections may begin with a header of the PROXY protocol, which is skipped.
+type headed struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l headed) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &headedConn{Conn: c, in: bufio.NewReaderSize(c, proxyproto.Max)}, nil
+}
+
+type headedConn struct {
+	net.Conn
+	in      *bufio.Reader
+	skipped bool
+}
+
+// Read implements net.Conn.
+func (c *headedConn) Read(b []byte) (int, error) {
+	for !c.skipped {
+		_, err := c.in.Peek(c.in.Buffered() + 1)
+		text, _ := c.in.Peek(c.in.Buffered()) // it is there
+		_, n, none := proxyproto.Parse(text)
+		c.skipped = n > 0 || none != nil || err != nil
+		_, _ = c.in.Discard(n)
+	}
+	return c.in.Read(b)
 }
 
 func (r *rehearsal) close() {

@@ -2,14 +2,23 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/edge-proxy/edge/certs/issue/acme"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/proxyproto"
 )
 
 // A rehearsal makes the DNS provider of a module, opens no port for proofs by DNS, and asks the directory that is named
@@ -81,5 +90,46 @@ hosts = ["*.d.org", "w.d.org"] # it does not get this one either
 	slices.Sort(r.Names)
 	if got := strings.Join(r.Names, " "); got != "*.a.org *.d.org b.org c.org w.b.org w.d.org" || r.Left != 1 {
 		t.Errorf("%s, %d left", got, r.Left)
+	}
+}
+
+// Where a balancer writes headers of the PROXY protocol, proofs are answered after them.
+func TestRehearsal_proxyProtocol(t *testing.T) {
+	client, here := netip.MustParseAddrPort("192.0.2.9:5"), netip.MustParseAddrPort("192.0.2.1:80")
+	r := &rehearsal{}
+	defer r.close()
+	r.challenges.PresentToken("token", "token.proof")
+	proof := clientPair(t, testutil.NewAuthority(t), nil)
+	r.challenges.PresentCertificate("a.org", &proof)
+	for kind, ask := range map[string]func(c net.Conn) error{
+		acme.HTTP01: func(c net.Conn) error {
+			io.WriteString(c, "GET /.well-known/acme-challenge/token HTTP/1.0\r\n\r\n")
+			if text, err := io.ReadAll(c); !strings.HasSuffix(string(text), "\r\n\r\ntoken.proof") {
+				return fmt.Errorf("%q, %v", text, err)
+			}
+			return nil
+		},
+		acme.TLSALPN01: func(c net.Conn) error {
+			return tls.Client(c, &tls.Config{ServerName: "a.org", NextProtos: []string{acmeTLS},
+				InsecureSkipVerify: true}).Handshake()
+		},
+	} {
+		to := netip.MustParseAddrPort(testutil.FreeAddr(t))
+		r.listen(kind, &config.Address{Network: "tcp4", Host: to.Addr().String(), Port: int(to.Port())})
+		for _, header := range [][]byte{nil, proxyproto.AppendV1(nil, client, here),
+			proxyproto.AppendV2(nil, client, here)} {
+			c, err := net.Dial("tcp", to.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(testutil.Patience))
+			for _, one := range header {
+				c.Write([]byte{one}) // a balancer may write it in pieces
+			}
+			if err := ask(c); err != nil {
+				t.Errorf("%s after %q: %v", kind, header, err)
+			}
+			c.Close()
+		}
 	}
 }
