@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/config/acme"
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // What programs say of certificates by ACME. The files have authorities that no test may ask, so neither program runs.
@@ -118,6 +119,35 @@ func TestCaddy_certificatesByACME(t *testing.T) {
 		ask + site("*.a.com", "{\non_demand\n}") + "b.com {\n}\n": {
 			`[acme] on_demand.ask = "http://[::1]:1/" ca = "letsencrypt" hosts = "b.com"`},
 		ask + "b.com {\n}\n": {`[acme] ca = "letsencrypt" hosts = "b.com"`, "note: ask http://[::1]:1/"},
+	} {
+		wantAll(t, text, planOf(t, "caddy", text), want)
+	}
+}
+
+// Caddy orders no certificate for hosts that the file of any site is for: it presents that. Nor does it where another
+// program gives it the certificate.
+func TestCaddy_hostsOfFilesAreNotOrdered(t *testing.T) {
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "star", nil, "*.Shop.com")
+	pair := dir + "/star.pem " + dir + "/star.key"
+	of := func(host string) string { return `hosts = "` + host + `" cert = "` + dir + `/star.pem"` }
+	file := "*.shop.com {\ntls " + pair + "\n" + backend + "}\n"
+	for text, want := range map[string][]string{
+		"a.shop.com, shop.com, a.b.shop.com {\n" + backend + "}\n" + file: {
+			`[acme] ca = "letsencrypt" hosts = ["shop.com", "a.b.shop.com"] `, of("a.shop.com")},
+		file + "a.shop.com {\ntls a@b.com\n" + backend + "}\nshop.com {\n}\n": {
+			`[acme] ca = "letsencrypt" hosts = "shop.com" `, of("a.shop.com")},
+		file + "a.shop.com {\ntls internal\n" + backend + "}\nshop.com {\n}\n": {of("a.shop.com")},
+		"a.shop.com:8443 {\ntls " + pair + "\n}\na.shop.com, b.com {\n" + backend + "}\n": {`hosts = "b.com" `,
+			of("a.shop.com")},
+		"{\nauto_https ignore_loaded_certs\n}\na.shop.com {\n" + backend + "}\n" + file: {
+			`[acme] ca = "letsencrypt" hosts = "a.shop.com" `},
+		"a.com {\ntls {\nload /no/folder\n}\n}\nb.com {\n}\n": {`hosts = "b.com" `,
+			`hosts = "a.com" cert = "internal"`, "not carried: load /no/folder (write"},
+		"a.com {\ntls {\nget_certificate http http://[::1]:1\n}\n}\nb.com {\n}\n": {`hosts = "b.com" `,
+			`hosts = "a.com" cert = "internal"`, "not carried: get_certificate"},
+		"{\non_demand_tls {\nask http://[::1]:1/\n}\n}\nhttps:// {\ntls {\non_demand\n}\n@a host a.com\n" +
+			"reverse_proxy @a 127.0.0.1:1\n}\n": {`ca = "letsencrypt" hosts = []`, `host = "a.com"`},
 	} {
 		wantAll(t, text, planOf(t, "caddy", text), want)
 	}

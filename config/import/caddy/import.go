@@ -22,6 +22,7 @@ type importer struct {
 	hosts     []string               // of all sites
 	serving   map[string][]*listener // by hosts
 	known     map[string]bool        // names of listeners, and hosts with a certificate of their own
+	loaded    map[string]*secure     // sites with certificates in files, by the files and their names
 	logs      map[string]bool        // where sites log
 	moves     int                    // of paths, for some requests alone
 	odd       string                 // spellings of paths that Caddy reads in another way, of an expression
@@ -42,7 +43,7 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	}
 	im := &importer{Plan: p, read: read, options: map[string][]string{}, order: defaultOrder,
 		at: map[string]*listener{}, known: map[string]bool{}, serving: map[string][]*listener{},
-		logs: map[string]bool{}}
+		loaded: map[string]*secure{}, logs: map[string]bool{}}
 	im.readOptions(parse.global)
 	for _, d := range parse.sites {
 		im.addSite(d)

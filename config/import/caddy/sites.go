@@ -270,11 +270,13 @@ func (im *importer) readTLS(s *site, d *directive) {
 		t.internal = true
 	case len(d.args) == 2:
 		t.cert, t.key = d.args[0], d.args[1]
+		im.load(t)
 	case strings.Contains(d.arg(0), "@"):
 		im.word("tls", d.as([]string{"email", d.arg(0)}), t.keys.set)
 	}
 	for _, o := range d.lines() {
 		t.internal, t.onDemand = t.internal || o.text == "issuer internal", t.onDemand || o.name == "on_demand"
+		t.internal = t.internal || o.name == "load" || o.name == "get_certificate"
 		if o.name == "client_auth" {
 			im.clientAuth(s, o)
 		} else if im.word("tls", o, t.keys.set); o.arg(1) == "tls1.2" {
@@ -330,9 +332,9 @@ func (im *importer) writeListeners() {
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	im.Note(l.at[0], "HTTP/3 on "+l.listen, "not available in this version: clients use HTTP/2 and HTTP/1.1")
-	files := slices.ContainsFunc(l.hosts, func(host string) bool { return l.sites[host].tls.cert != "" })
+	files := slices.ContainsFunc(l.hosts, func(host string) bool { return im.tlsOf(l.sites[host], host).cert != "" })
 	orders := slices.ContainsFunc(l.hosts, func(host string) bool {
-		ordered, _ := im.mayOrder(host, &l.sites[host].tls)
+		ordered, _ := im.mayOrder(host, im.tlsOf(l.sites[host], host))
 		return ordered
 	})
 	if orders {
@@ -342,7 +344,7 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 	}
 	for _, host := range l.hosts {
 		s := l.sites[host]
-		t := &s.tls
+		t := im.tlsOf(s, host)
 		ordered, why := im.mayOrder(host, t)
 		if why != "" {
 			im.Lose(s.at, "the certificate of "+cmp.Or(host, "any host"), why)
@@ -368,6 +370,26 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 	}
 }
 
+// load notes the names that the files of a site are for.
+func (im *importer) load(t *secure) {
+	if im.loaded[t.cert] != nil || im.option("auto_https", "") == "ignore_loaded_certs" {
+		return
+	}
+	for _, name := range append(im.read.Names(t.cert), t.cert) {
+		im.loaded[name] = cmp.Or(im.loaded[name], t)
+	}
+}
+
+// tlsOf returns what a site says about TLS, with the files of another site if these are for the host: Caddy presents
+// these files, and orders nothing.
+func (im *importer) tlsOf(s *site, host string) *secure {
+	t := s.tls
+	if f := cmp.Or(im.loaded[host], im.loaded[plan.Star(host)]); f != nil && t.cert == "" {
+		t.cert, t.key, t.at = f.cert, f.key, slices.Concat(f.at, t.at)
+	}
+	return &t
+}
+
 // mayOrder reports whether the certificate of a host is ordered by ACME. why says that it is not, although Caddy does.
 func (im *importer) mayOrder(host string, t *secure) (ordered bool, why string) {
 	auto, issuer := im.option("auto_https", ""), im.option("cert_issuer", "")
@@ -391,12 +413,12 @@ func (im *importer) mayOrder(host string, t *secure) (ordered bool, why string) 
 // writeACME writes [acme], where a certificate is ordered.
 func (im *importer) writeACME() {
 	const why = "edge has one [acme] for all sites: what is said first counts"
-	var hosts []string // routes may lack them: there is none for a site that answers by itself
+	var hosts []string // hosts of routes are others: a site that answers by itself has none, one with on_demand more
 	b := im.Block("[acme]")
 	for _, l := range im.listeners {
 		for _, host := range l.hosts {
 			s := l.sites[host]
-			if ordered, _ := im.mayOrder(host, &s.tls); !l.tls || !ordered {
+			if ordered, _ := im.mayOrder(host, im.tlsOf(s, host)); !l.tls || !ordered {
 				continue
 			}
 			if host != "" && host[0] != '*' && !im.known["ordered "+host] {
@@ -417,7 +439,7 @@ func (im *importer) writeACME() {
 			}
 		}
 	}
-	if hosts != nil {
+	if b.Has("ca") {
 		b.Set("hosts", plan.Strings(hosts...), plan.Place{})
 	}
 }

@@ -73,6 +73,8 @@ tls.eab                       key acme.eab eab
 tls.disable_http_challenge    key acme.challenge ="tls-alpn-01"
 tls.disable_tlsalpn_challenge key acme.challenge ="http-01"
 tls.on_demand note hosts with a name are ordered when edge starts, others when on_demand.ask of [acme] says yes
+tls.load tls.get_certificate lost write them to files, for cert and key: an internal certificate stands in
+tls.force_automate note nothing to write: hosts are ordered, but for those that a file is for
 tls.resolvers tls.propagation_delay tls.propagation_timeout tls.dns_ttl tls.dns_challenge_override_domain
 	note only of use with dns of [acme]
 tls.ciphers          key ciphers list

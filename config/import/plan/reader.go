@@ -1,11 +1,14 @@
 package plan
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Limits of what is read.
@@ -55,4 +58,21 @@ func (r *Reader) Glob(pattern string) ([]string, error) {
 		return fs.Glob(r.Files, pattern)
 	}
 	return filepath.Glob(pattern)
+}
+
+// Names returns the names of hosts in the first certificate of a file in PEM.
+func (r *Reader) Names(path string) []string {
+	text, _ := r.Read(path)
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return strings.Fields(strings.ToLower(strings.Join(c.DNSNames, " ")))
+		}
+	}
+	return nil
+}
+
+// Star returns the name with a star that is for a host too: "*.example.org" for "www.example.org".
+func Star(host string) string {
+	_, parent, _ := strings.Cut(host, ".")
+	return "*." + parent
 }
