@@ -2,12 +2,18 @@ package importer_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/acme"
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // ofTraefik imports traefik.yml beside an acme.json.
@@ -69,6 +75,58 @@ func TestTraefik_resolver(t *testing.T) {
 		}
 		if !strings.Contains(result, c.has) || strings.Contains(result, c.not) {
 			t.Errorf("%s %s\n%s", c.acme, c.routers, result)
+		}
+	}
+}
+
+// Traefik orders for no host twice, and for none that a file is for. Hosts of routers without a resolver, and of those
+// that order for other names, are not ordered.
+func TestTraefik_ordersNoOthers(t *testing.T) {
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "star", nil, "*.File.org", "file.org")
+	router := func(name, rule, tls string) string {
+		return "    " + name + ": {rule: '" + rule + "', tls: {" + tls + "}, service: app}\n"
+	}
+	const le = "certResolver: le"
+	for _, c := range []struct {
+		routers string
+		want    []string
+	}{
+		{"", []string{"www.example.org"}},
+		{router("a", "Host(`a.org`) || Host(`b.org`)", le) + router("b", "Host(`A.org`) && PathPrefix(`/api/`)", le) +
+			router("c", "Host(`b.org`)", le), []string{"a.org b.org", "www.example.org"}},
+		{router("a", "Host(`a.org`) || Host(`b.org`)", le) + router("b", "Host(`b.org`) || Host(`c.org`)", le),
+			[]string{"a.org b.org", "b.org c.org", "www.example.org"}},
+		{router("a", "Host(`a.org`)", ""), []string{"www.example.org"}},
+		{router("a", "Host(`a.org`)", le+", domains: [{main: b.org}]"), []string{"b.org", "www.example.org"}},
+		{router("a", "Host(`a.org`)", "") + router("b", "Host(`a.org`) && Path(`/x`)", le),
+			[]string{"a.org", "www.example.org"}},
+		{router("a", "Host(`a.file.org`)", le), []string{"www.example.org"}},
+		{router("a", "Host(`a.org`)", le+", domains: [{main: file.org, sans: [b.file.org]}]"),
+			[]string{"www.example.org"}},
+		{router("a", "Host(`a.file.org`) || Host(`a.org`)", le), []string{"a.file.org a.org", "www.example.org"}},
+	} {
+		files := "tls: {certificates: [{certFile: " + dir + "/star.pem, keyFile: " + dir + "/star.key}]}\n"
+		path := fileOf(t, resolved("email: a@example.org", c.routers, files))
+		p, err := importer.Import("traefik", path, &plan.Reader{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := p.Text(plan.TextOnly)
+		ours := filepath.Join(dir, "edge.toml")
+		if err := os.WriteFile(ours, result, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read, report := config.Options{MakeFilters: true}.Load(ours)
+		if !report.OK() {
+			t.Fatal(report.Errors)
+		}
+		var got []string
+		for _, names := range acme.Subjects(read) {
+			got = append(got, strings.Join(names, " "))
+		}
+		if slices.Sort(got); !slices.Equal(got, c.want) {
+			t.Errorf("%s%q is ordered, not %q:\n%s", c.routers, got, c.want, result)
 		}
 	}
 }

@@ -22,7 +22,8 @@ type importer struct {
 
 	path      string // of the first file
 	ordered   []order
-	resolvers []*node // as tables tls name them
+	hosts     []string // of routers with TLS
+	resolvers []*node  // as tables tls name them
 }
 
 // Import reads the files at paths, and the files that they name. The error is about reading one of paths; all else is

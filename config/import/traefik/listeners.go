@@ -218,6 +218,7 @@ func (im *importer) orders(e *entry) bool {
 	own, count := e.get("http", "tls"), len(im.resolvers)
 	for _, r := range e.routers {
 		im.want(cmp.Or(r.get("tls"), own), order{r.rule.hosts(), r.line, plan.Name(e.name)})
+		im.hosts = append(im.hosts, r.rule.hosts()...)
 	}
 	im.want(own, order{})
 	return len(im.resolvers) > count

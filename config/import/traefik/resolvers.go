@@ -66,13 +66,32 @@ func (im *importer) acme(n *node) {
 func (im *importer) order() {
 	star := func(name string) bool { return strings.HasPrefix(name, "*") }
 	stars := slices.ContainsFunc(im.ordered, func(o order) bool { return slices.ContainsFunc(o.names, star) })
-	done := map[string]*plan.Block{}
+	done, asked := map[string]*plan.Block{}, map[string]bool{}
+	known := map[string]bool{} // names of files, and of certificates with at least as many names
+	for _, n := range im.secure {
+		for _, name := range im.read.Names(n.str("certfile")) {
+			known[name], asked[name] = true, true
+		}
+	}
+	for _, o := range im.ordered {
+		for _, name := range o.names {
+			asked[name] = true
+		}
+	}
+	others := slices.ContainsFunc(im.hosts, func(name string) bool { return !asked[name] && !asked[plan.Star(name)] })
+	if others && im.resolvers != nil { // Traefik orders none for some hosts of routes
+		im.Block("[acme]").Set("hosts", "[]", plan.Place{})
+	}
+	slices.SortStableFunc(im.ordered, func(a, b order) int { return cmp.Compare(len(b.names), len(a.names)) })
 	for _, o := range im.ordered {
 		cert := `"acme"`
 		if slices.ContainsFunc(o.names, star) {
 			im.Lose(o.by.at, strings.Join(o.names, ", "), "a star needs dns in [acme]: an internal one stands in")
 			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
-		} else if len(o.names) == 1 && !stars && im.Routes(o.on, o.names[0]) {
+		}
+		missing := func(name string) bool { return !known[name] && !known[plan.Star(name)] }
+		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !others &&
+			im.Routes(o.on, o.names[0]) {
 			continue
 		}
 		hosts := plan.List(slices.Compact(slices.Sorted(slices.Values(o.names)))...)
@@ -82,6 +101,9 @@ func (im *importer) order() {
 		done[hosts].Set("cert", cert, plan.Place{})
 		done[hosts].Set("hosts", hosts, plan.Place{})
 		done[hosts].From(o.by.places()...)
+		for _, name := range o.names {
+			known[name] = known[name] || cert == `"acme"`
+		}
 	}
 }
 

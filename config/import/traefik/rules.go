@@ -281,7 +281,8 @@ func (e *expr) below(text string) bool {
 // hosts returns the names of a rule, those that clients ask for in handshakes too.
 func (e *expr) hosts() (list []string) {
 	if e.named() {
-		return slices.DeleteFunc(slices.Clone(e.args), func(name string) bool { return name == "*" })
+		names := strings.Split(strings.ToLower(strings.Join(e.args, " ")), " ")
+		return slices.DeleteFunc(names, func(name string) bool { return name == "*" })
 	}
 	for _, k := range e.kids {
 		list = append(list, k.hosts()...)
