@@ -375,7 +375,8 @@ func (im *importer) load(t *secure) {
 	if im.loaded[t.cert] != nil || im.option("auto_https", "") == "ignore_loaded_certs" {
 		return
 	}
-	for _, name := range append(im.read.Names(t.cert), t.cert) {
+	text, _ := im.read.Read(t.cert)
+	for _, name := range append(plan.NamesOf(text), t.cert) {
 		im.loaded[name] = cmp.Or(im.loaded[name], t)
 	}
 }

@@ -60,9 +60,8 @@ func (r *Reader) Glob(pattern string) ([]string, error) {
 	return filepath.Glob(pattern)
 }
 
-// Names returns the names of hosts in the first certificate of a file in PEM.
-func (r *Reader) Names(path string) []string {
-	text, _ := r.Read(path)
+// NamesOf returns the names of hosts in the first certificate of a text in PEM.
+func NamesOf(text []byte) []string {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
 			return strings.Fields(strings.ToLower(strings.Join(c.DNSNames, " ")))

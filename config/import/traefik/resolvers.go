@@ -66,19 +66,20 @@ func (im *importer) acme(n *node) {
 func (im *importer) order() {
 	star := func(name string) bool { return strings.HasPrefix(name, "*") }
 	stars := slices.ContainsFunc(im.ordered, func(o order) bool { return slices.ContainsFunc(o.names, star) })
-	done, asked := map[string]*plan.Block{}, map[string]bool{}
+	done := map[string]*plan.Block{}
 	known := map[string]bool{} // names of files, and of certificates with at least as many names
 	for _, n := range im.secure {
-		for _, name := range im.read.Names(n.str("certfile")) {
-			known[name], asked[name] = true, true
+		text, _ := im.read.Read(n.str("certfile"))
+		for _, name := range plan.NamesOf(text) {
+			known[name] = true
 		}
 	}
-	for _, o := range im.ordered {
-		for _, name := range o.names {
-			asked[name] = true
-		}
-	}
-	others := slices.ContainsFunc(im.hosts, func(name string) bool { return !asked[name] && !asked[plan.Star(name)] })
+	missing := func(name string) bool { return !known[name] && !known[plan.Star(name)] }
+	others := slices.ContainsFunc(im.hosts, func(name string) bool {
+		return missing(name) && !slices.ContainsFunc(im.ordered, func(o order) bool {
+			return slices.Contains(o.names, name) || slices.Contains(o.names, plan.Star(name))
+		})
+	})
 	if others && im.resolvers != nil { // Traefik orders none for some hosts of routes
 		im.Block("[acme]").Set("hosts", "[]", plan.Place{})
 	}
@@ -89,7 +90,6 @@ func (im *importer) order() {
 			im.Lose(o.by.at, strings.Join(o.names, ", "), "a star needs dns in [acme]: an internal one stands in")
 			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
 		}
-		missing := func(name string) bool { return !known[name] && !known[plan.Star(name)] }
 		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !others &&
 			im.Routes(o.on, o.names[0]) {
 			continue
@@ -141,6 +141,10 @@ func (im *importer) stored(n *node) {
 			pair := plan.Pair{Place: at, Authority: issuer.Key(), Chain: c.Certificate, Key: c.Key}
 			for _, name := range append([]string{c.Domain.Main}, c.Domain.SANs...) {
 				pair.Names = append(pair.Names, config.PlainHost(name))
+			}
+			of, names := plan.NamesOf(c.Certificate), pair.Names
+			if !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(of, name) }) {
+				pair.Names = of // the file leaves out names that others were ordered for meanwhile
 			}
 			im.Pairs = append(im.Pairs, pair)
 		}
