@@ -324,7 +324,7 @@ func TestImport_stateThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out := command(t, importer, "traefik", s.file, "--state", s.state)
-	if code != exitLost || !strings.Contains(out, "16 MiB") {
+	if code != exitLost || !strings.Contains(out, "64 MiB") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	write(t, path, acmeJSON(t, store(t, testutil.NewAuthority(t), nil, "one.shop.test")))

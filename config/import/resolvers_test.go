@@ -147,7 +147,8 @@ func TestTraefik_acmeFileIsCut(t *testing.T) {
 			t.Fatal(result)
 		}
 	}
-	p, _ := ofTraefik(t, resolved("email: a@example.org", "", ""), []byte(whole))
+	long := whole + strings.Repeat(" ", 33<<20) // as long as with 5000 certificates
+	p, _ := ofTraefik(t, resolved("email: a@example.org", "", ""), []byte(long))
 	got := p.Pairs[0]
 	if got.Authority != "acme-v02.api.letsencrypt.org-directory" || strings.Join(got.Names, " ") !=
 		"www.example.org a.example.org" || !bytes.Equal(got.Key, []byte("secret")) || got.Place.Line != 6 {

@@ -24,5 +24,5 @@
 //
 // A Plan belongs to one goroutine. A Check is called from it.
 //
-// Limits: files of at most 16 MiB together, and 4096 of them (Reader).
+// Limits: files of at most 64 MiB together, and 4096 of them (Reader).
 package plan

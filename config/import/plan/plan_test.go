@@ -172,13 +172,13 @@ func TestPut_findsWrongValues(t *testing.T) {
 
 // Files are read up to a limit of all their bytes and of their number.
 func TestReader_limits(t *testing.T) {
-	large := fstest.MapFS{"f": {Data: make([]byte, 9<<20)}}
+	large := fstest.MapFS{"f": {Data: make([]byte, 33<<20)}}
 	r := &plan.Reader{Files: large}
 	if _, err := r.Read("f"); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.Read("f"); err == nil {
-		t.Error("18 MiB are read")
+		t.Error("66 MiB are read")
 	}
 	r = &plan.Reader{Files: fstest.MapFS{"f": {}}}
 	for range 4096 {
@@ -190,7 +190,7 @@ func TestReader_limits(t *testing.T) {
 		t.Error("4097 files are read")
 	}
 	file := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(file, make([]byte, 17<<20), 0o600); err != nil {
+	if err := os.WriteFile(file, make([]byte, 65<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{file, filepath.Dir(file)} {

@@ -13,11 +13,11 @@ import (
 
 // Limits of what is read.
 const (
-	bytesMax = 16 << 20
+	bytesMax = 64 << 20 // acme.json has 6 KiB or more for each certificate
 	filesMax = 4096
 )
 
-var errTooMuch = errors.New("more than 16 MiB or 4096 files")
+var errTooMuch = errors.New("more than 64 MiB or 4096 files")
 
 // Reader reads the files of another program. Owned by one goroutine.
 type Reader struct {
