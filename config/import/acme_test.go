@@ -304,6 +304,8 @@ func TestNginx_certificatesByACME(t *testing.T) {
 		first + one: {
 			ordered, `[acme] ca = "https://ca.lan" key_type = "p256"`, `hosts = "a.com"` + ordered},
 		one: {`[acme] key_type = "p256"`, `hosts = "a.com"` + ordered},
+		"server { listen 444 ssl; server_name b.com; ssl_certificate b.pem; ssl_certificate_key b.key; location / { " +
+			"proxy_pass http://127.0.0.1:1; } }\n" + one: {`key_type = "p256" hosts = [] # f:2 [[certificates]]`},
 		first: {
 			"not carried: acme_issuer a (no server", "not carried: uri https://ca.lan (it is inside"},
 		first + server("a.com", ""): {ordered, "not carried: acme_issuer a ("},

@@ -285,6 +285,7 @@ func (im *importer) identifiers(s *server) (hosts []string) {
 	if d.arg(0) != im.issuer || !b.Agree("key_type", plan.String(kind), d.at) {
 		im.Lose(d.at, d.text(), "edge has one issuer and one type of keys, in [acme]: what is said first counts")
 	}
+	b.Set("hosts", "[]", plan.Place{}) // hosts of routes may have files of other names
 	if hosts == nil {
 		hosts = slices.DeleteFunc(slices.Clone(s.hosts), func(host string) bool { return host[0] == '*' })
 	}
