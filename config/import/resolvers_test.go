@@ -156,7 +156,7 @@ func TestTraefik_acmeFileIsCut(t *testing.T) {
 	}
 }
 
-// The folder of certificates is written where they are ordered, and no other one is said.
+// The folder of certificates is written where they are ordered, in the place of the folder that a file names.
 func TestPlan_KeepIn(t *testing.T) {
 	p := &plan.Plan{Program: "x", File: "f"}
 	p.Add("[[listeners]]", plan.Place{File: "f", Line: 1}).Set("listen", `":80"`, plan.Place{})
@@ -165,8 +165,8 @@ func TestPlan_KeepIn(t *testing.T) {
 		t.Error(text)
 	}
 	p.Block("[acme]").Set("email", `"a@example.org"`, plan.Place{})
+	p.Block("[acme]").Set("storage", `"/b"`, plan.Place{})
 	p.KeepIn("/${A}")
-	p.KeepIn("/b")
 	if text := string(p.Text(plan.TextOnly)); !strings.Contains(text, "storage = \"/$${A}\"\n") {
 		t.Error(text)
 	}

@@ -138,9 +138,9 @@ func (p *Plan) Block(header string) *Block {
 	return p.tables[header]
 }
 
-// KeepIn has ordered certificates kept in a folder, unless the file says where.
+// KeepIn has ordered certificates kept in a folder, whatever the file says.
 func (p *Plan) KeepIn(folder string) {
-	if b := p.tables["[acme]"]; b != nil && !b.Has("storage") {
+	if b := p.tables["[acme]"]; b != nil {
 		b.Set("storage", String(folder), Place{})
 	}
 }
