@@ -170,7 +170,7 @@ func (o *importOptions) keep(p *plan.Plan) error {
 	const what = "the certificates in this file"
 	if o.state == "" {
 		for _, c := range p.Pairs {
-			p.Note(c.Place, what, "edge orders others: --state DIR has it take over these")
+			p.Note(c.Place, what, "edge orders new ones, unless --state DIR names a folder to keep these in")
 		}
 		return nil
 	}

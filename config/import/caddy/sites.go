@@ -408,7 +408,7 @@ func (im *importer) mayOrder(host string, t *secure) (ordered bool, why string) 
 	case t.onDemand && im.acme.get("on_demand.ask") != "" || host != "" && host[0] != '*':
 		return true, ""
 	}
-	return false, "edge orders for a name, with dns for a star, or where on_demand.ask allows it: see docs/acme.md"
+	return false, "a star needs dns in [acme], any host needs on_demand.ask: no browser trusts what stands in"
 }
 
 // writeACME writes [acme], where a certificate is ordered.

@@ -87,7 +87,8 @@ func (im *importer) order() {
 	for _, o := range im.ordered {
 		cert := `"acme"`
 		if slices.ContainsFunc(o.names, star) {
-			im.Lose(o.by.at, strings.Join(o.names, ", "), "a star needs dns in [acme]: an internal one stands in")
+			im.Lose(o.by.at, strings.Join(o.names, ", "), "a star needs dns in [acme]: no browser trusts the "+
+				"internal certificate that stands in")
 			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
 		}
 		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !others &&
@@ -117,7 +118,7 @@ func (im *importer) stored(n *node) {
 		}
 	}
 	if err != nil {
-		im.Note(at, name, syntax.WithoutPath(err)+": --state carries its certificates from where it can be read")
+		im.Note(at, name, syntax.WithoutPath(err)+": import with --state where it can be read to keep its certificates")
 		return
 	}
 	var all map[string]struct {
