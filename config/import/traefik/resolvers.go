@@ -75,13 +75,20 @@ func (im *importer) order() {
 		}
 	}
 	missing := func(name string) bool { return !known[name] && !known[plan.Star(name)] }
-	others := slices.ContainsFunc(im.hosts, func(name string) bool {
-		return missing(name) && !slices.ContainsFunc(im.ordered, func(o order) bool {
+	im.hosts = slices.DeleteFunc(im.hosts, func(name string) bool {
+		return !missing(name) || slices.ContainsFunc(im.ordered, func(o order) bool {
 			return slices.Contains(o.names, name) || slices.Contains(o.names, plan.Star(name))
 		})
 	})
-	if others && im.resolvers != nil { // Traefik orders none for some hosts of routes
+	others := len(im.hosts) > 0 && im.resolvers != nil // Traefik presents a default certificate for these hosts
+	exact := others && im.secure != nil                // from a file, or of its own
+	if exact {
 		im.Block("[acme]").Set("hosts", "[]", plan.Place{})
+	} else if others {
+		b := im.Add("[[certificates]]")
+		b.Comment("for hosts that Traefik orders no certificate for")
+		b.Set("cert", `"internal"`, plan.Place{})
+		b.Set("hosts", plan.List(slices.Compact(slices.Sorted(slices.Values(im.hosts)))...), plan.Place{})
 	}
 	slices.SortStableFunc(im.ordered, func(a, b order) int { return cmp.Compare(len(b.names), len(a.names)) })
 	for _, o := range im.ordered {
@@ -91,7 +98,7 @@ func (im *importer) order() {
 				"internal certificate that stands in")
 			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
 		}
-		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !others &&
+		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !exact &&
 			im.Routes(o.on, o.names[0]) {
 			continue
 		}
