@@ -115,7 +115,8 @@ func TestCaddy_certificatesByACME(t *testing.T) {
 		site(":443", "internal {\non_demand\n}") + "b.com {\n}\n": {
 			stood, `[acme] ca = "letsencrypt" hosts = "b.com"`},
 		site(":443", "{\non_demand\n}"): {
-			stood, "the certificate of any host (a star needs dns in [acme], any host"},
+			stood, `listen = ":80" redirect_to_https = true`,
+			"the certificate of any host (a star needs dns in [acme], any host"},
 		ask + site("*.a.com", "{\non_demand\n}") + "b.com {\n}\n": {
 			`[acme] on_demand.ask = "http://[::1]:1/" ca = "letsencrypt" hosts = "b.com"`},
 		ask + "b.com {\n}\n": {`[acme] ca = "letsencrypt" hosts = "b.com"`, "note: ask http://[::1]:1/"},

@@ -154,7 +154,8 @@ func (im *importer) listenerAt(listen, port string, tls bool) *listener {
 func (im *importer) forwardPlain() {
 	port, usual, auto := im.option("http_port", "80"), im.option("https_port", "443"), im.option("auto_https", "")
 	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool {
-		return !l.tls || slices.Equal(l.hosts, []string{""}) || auto == "off" || auto == "disable_redirects"
+		return !l.tls || l.port != usual && slices.Equal(l.hosts, []string{""}) ||
+			auto == "off" || auto == "disable_redirects"
 	})
 	for _, l := range secure {
 		bind, _, _ := net.SplitHostPort(l.listen)
