@@ -22,16 +22,7 @@ import (
 
 // What programs say of certificates by ACME. The files have authorities that no test may ask, so neither program runs.
 func TestImport_certificatesByACME(t *testing.T) {
-	for _, file := range []string{"caddy/acme.caddy", "nginx/acme.conf"} {
-		program, _, _ := strings.Cut(file, "/")
-		file = filepath.Join("testdata", file)
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := imported(t, &dialect{program: program}, file, string(text))
-		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
-	}
+	becomeGolden(t, "caddy/acme.caddy", "nginx/acme.conf")
 }
 
 // A file that ends anywhere is read as far as it goes.

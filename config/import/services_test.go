@@ -12,7 +12,13 @@ import (
 // Sections about connections are services, unless these would lead or let in others than the program does. The files
 // have what cannot be asked here: nginx may be built without stream.
 func TestImport_services(t *testing.T) {
-	for _, file := range []string{"haproxy/tcp.cfg", "haproxy/names.cfg", "nginx/stream.conf", "nginx/names.conf"} {
+	becomeGolden(t, "haproxy/tcp.cfg", "haproxy/names.cfg", "nginx/stream.conf", "nginx/names.conf")
+}
+
+// becomeGolden compares what files become with a golden file beside each.
+func becomeGolden(t *testing.T, files ...string) {
+	t.Helper()
+	for _, file := range files {
 		program, _, _ := strings.Cut(file, "/")
 		file = filepath.Join("testdata", file)
 		text, err := os.ReadFile(file)

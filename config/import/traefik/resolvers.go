@@ -61,35 +61,24 @@ func (im *importer) acme(n *node) {
 	}
 }
 
-// order writes a certificate for each set of names. The host of a route needs none, unless the internal one for a star
-// would be for it.
+// covered are names that certificates are for.
+type covered map[string]bool
+
+func (c covered) lacks(name string) bool { return !c[name] && !c[plan.Star(name)] }
+
+// order writes a certificate for each set of names, the largest sets first. The host of a route needs none, unless
+// hosts of routes have none, or the internal one for a star would be for it.
 func (im *importer) order() {
 	star := func(name string) bool { return strings.HasPrefix(name, "*") }
 	stars := slices.ContainsFunc(im.ordered, func(o order) bool { return slices.ContainsFunc(o.names, star) })
-	done := map[string]*plan.Block{}
-	known := map[string]bool{} // names of files, and of certificates with at least as many names
+	done, known := map[string]*plan.Block{}, covered{}
 	for _, n := range im.secure {
 		text, _ := im.read.Read(n.str("certfile"))
 		for _, name := range plan.NamesOf(text) {
 			known[name] = true
 		}
 	}
-	missing := func(name string) bool { return !known[name] && !known[plan.Star(name)] }
-	im.hosts = slices.DeleteFunc(im.hosts, func(name string) bool {
-		return !missing(name) || slices.ContainsFunc(im.ordered, func(o order) bool {
-			return slices.Contains(o.names, name) || slices.Contains(o.names, plan.Star(name))
-		})
-	})
-	others := len(im.hosts) > 0 && im.resolvers != nil // Traefik presents a default certificate for these hosts
-	exact := others && im.secure != nil                // from a file, or of its own
-	if exact {
-		im.Block("[acme]").Set("hosts", "[]", plan.Place{})
-	} else if others {
-		b := im.Add("[[certificates]]")
-		b.Comment("for hosts that Traefik orders no certificate for")
-		b.Set("cert", `"internal"`, plan.Place{})
-		b.Set("hosts", plan.List(slices.Compact(slices.Sorted(slices.Values(im.hosts)))...), plan.Place{})
-	}
+	alone := im.unordered(known)
 	slices.SortStableFunc(im.ordered, func(a, b order) int { return cmp.Compare(len(b.names), len(a.names)) })
 	for _, o := range im.ordered {
 		cert := `"acme"`
@@ -98,7 +87,7 @@ func (im *importer) order() {
 				"internal certificate that stands in")
 			cert, o.names = `"internal"`, slices.DeleteFunc(o.names, func(name string) bool { return !star(name) })
 		}
-		if !slices.ContainsFunc(o.names, missing) || len(o.names) == 1 && !stars && !exact &&
+		if !slices.ContainsFunc(o.names, known.lacks) || len(o.names) == 1 && !stars && !alone &&
 			im.Routes(o.on, o.names[0]) {
 			continue
 		}
@@ -113,6 +102,28 @@ func (im *importer) order() {
 			known[name] = known[name] || cert == `"acme"`
 		}
 	}
+}
+
+// unordered is about hosts of routers without a resolver, for which Traefik presents its default certificate: a file's,
+// or an own one. It reports whether hosts of routes are not ordered, since edge presents that file then.
+func (im *importer) unordered(known covered) (alone bool) {
+	hosts := slices.DeleteFunc(im.hosts, func(name string) bool {
+		return !known.lacks(name) || slices.ContainsFunc(im.ordered, func(o order) bool {
+			return slices.Contains(o.names, name) || slices.Contains(o.names, plan.Star(name))
+		})
+	})
+	switch {
+	case len(hosts) == 0 || im.resolvers == nil:
+		return false
+	case im.secure != nil:
+		im.Block("[acme]").Set("hosts", "[]", plan.Place{})
+		return true
+	}
+	b := im.Add("[[certificates]]")
+	b.Comment("for hosts that Traefik orders no certificate for")
+	b.Set("cert", `"internal"`, plan.Place{})
+	b.Set("hosts", plan.List(slices.Compact(slices.Sorted(slices.Values(hosts)))...), plan.Place{})
+	return false
 }
 
 // stored reads the certificates of a resolver from its file: where storage says, or beside the first file.
