@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,10 +12,12 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -92,14 +95,26 @@ type rehearsal struct {
 // answer answers for proofs at the ports that the configuration has for them.
 func (r *rehearsal) answer() {
 	for kind, list := range placesOf(r.of, r.config) {
+		slices.SortStableFunc(list, func(a, b config.Address) int { return cmp.Compare(span(&a), span(&b)) })
 		for i := range list {
 			r.listen(kind, &list[i])
 		}
 	}
 }
 
+// span returns 0 for all addresses of this machine, else 1: a listener for all opens first, and serves the others too.
+func span(a *config.Address) int {
+	if ip, err := netip.ParseAddr(a.Host); a.Host == "" || err == nil && ip.IsUnspecified() {
+		return 0
+	}
+	return 1
+}
+
 func (r *rehearsal) listen(kind string, at *config.Address) {
 	l, err := net.Listen(at.Network, net.JoinHostPort(at.Host, strconv.Itoa(at.Port)))
+	if errors.Is(err, syscall.EADDRINUSE) && span(at) > 0 && slices.Contains(r.kinds, kind) {
+		return
+	}
 	if err != nil {
 		r.Doubts = append(r.Doubts, fmt.Sprintf("a proof by %s cannot be answered here: %v", kind, err))
 		return

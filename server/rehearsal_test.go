@@ -93,6 +93,18 @@ hosts = ["*.d.org", "w.d.org"] # it does not get this one either
 	}
 }
 
+// An address beside all addresses of its port, which edge serves, is no trouble.
+func TestRehearse_overlap(t *testing.T) {
+	port := netip.MustParseAddrPort(testutil.FreeAddr(t)).Port()
+	text := fmt.Sprintf("%s[[listeners]]\nlisten = \"127.0.0.1:%d\"\n[[listeners]]\nlisten = \":%[2]d\"\n[acme]\n"+
+		"http_port = %[2]d\nchallenge = \"http-01\"\nstorage = %q\nhosts = \"a.example.org\"\n"+
+		"resolver = \"127.0.0.1:1\"\n%s", quiet, port, t.TempDir(), all200)
+	r := Rehearse(t.Context(), parse(t, text), "https://127.0.0.1:1/staging")
+	if len(r.Doubts) != 1 || !strings.Contains(r.Doubts[0], "has no address") {
+		t.Errorf("%q, %v", r.Doubts, r.Err)
+	}
+}
+
 // Where a balancer writes headers of the PROXY protocol, proofs are answered after them.
 func TestRehearsal_proxyProtocol(t *testing.T) {
 	client, here := netip.MustParseAddrPort("192.0.2.9:5"), netip.MustParseAddrPort("192.0.2.1:80")
