@@ -91,12 +91,19 @@ func (im *importer) leftOver(roots []*directive) {
 func (im *importer) lose(d *directive, why string) { im.tell("lost", d, why) }
 
 func (im *importer) tell(says string, d *directive, why string) {
+	text := d.text
+	if slices.Contains(keyed, d.name) && len(d.args) > 1 {
+		text = d.name + " " + d.args[0] + " …"
+	}
 	d.used = true
-	im.Tell(plan.Word{Says: says, Why: why}, d.at, d.text)
+	im.Tell(plan.Word{Says: says, Why: why}, d.at, text)
 	for _, c := range d.block {
-		im.tell(says, c, "it is inside "+d.text)
+		im.tell(says, c, "it is inside "+text)
 	}
 }
+
+// keyed are directives that may have a key or a token after their first argument, which no finding shows.
+var keyed = []string{"acme_dns", "dns", "eab", "issuer", "cert_issuer", "storage"}
 
 // option returns what an option before the sites says, or standIn.
 func (im *importer) option(name, standIn string) string { return append(im.options[name], standIn)[0] }

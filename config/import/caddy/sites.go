@@ -429,7 +429,7 @@ func (im *importer) writeACME() {
 			said := slices.Concat(im.acme, s.tls.acme)
 			for _, k := range said {
 				if (k.Name != "on_demand.ask" || s.tls.onDemand) && !b.Agree(k.Name, k.Value, k.At) {
-					im.Lose(k.At, k.Name+" = "+k.Value, why)
+					im.Lose(k.At, plan.Said(k.Name, k.Value), why)
 				}
 			}
 			usual := []string{"letsencrypt", "zerossl"} // which asks for an address

@@ -327,7 +327,7 @@ func (p *Plan) mend(b *Block, refused map[line]string) (stays bool) {
 			if closed {
 				why += "; all such requests are refused: 403"
 			}
-			p.Lose(cmp.Or(k.at, at), k.name+" = "+k.value, why)
+			p.Lose(cmp.Or(k.at, at), Said(k.name, k.value), why)
 			k.value, k.stands = k.stands, ""
 		}
 		if k.value != "" && (!closed || k.name == "when" || slices.Contains(selecting[b.header], k.name)) {
@@ -341,6 +341,14 @@ func (p *Plan) mend(b *Block, refused map[line]string) (stays bool) {
 		b.keys = append(kept, key{name: "dest", value: String("status:403")})
 	}
 	return closed || !some || !rule
+}
+
+// Said returns a line as findings show it: without the key of an account.
+func Said(name, value string) string {
+	if strings.HasPrefix(name, "eab") {
+		value = "…"
+	}
+	return name + " = " + value
 }
 
 // commentMax is how many places the comment of a block names.
