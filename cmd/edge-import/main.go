@@ -190,6 +190,14 @@ func (o *importOptions) keep(p *plan.Plan) error {
 			p.Note(c.Place, what, "edge finds them in "+dir+". The account is not taken over: edge makes one")
 		}
 	}
+	p.Present(func(star string) (cert, key string) {
+		for _, name := range []string{issue.Safe(star), issue.Safe(star) + "_and_*"} {
+			if found, _ := filepath.Glob(filepath.Join(dir, "certificates", "*", name, name+".crt")); found != nil {
+				return found[0], strings.TrimSuffix(found[0], ".crt") + ".key"
+			}
+		}
+		return "", ""
+	})
 	if _, err := os.Stat(filepath.Join(dir, "certificates")); err != nil {
 		p.Lose(plan.Place{File: p.File, Line: 1}, "--state "+dir, "no certificates are there: "+syntax.WithoutPath(err))
 	}

@@ -217,6 +217,54 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 	}
 }
 
+// A certificate for a star that is in the folder is presented as a file, of Traefik and Caddy: without dns edge orders
+// none, and the one that stands in is trusted by nobody.
+func TestImport_starsThatAreThere(t *testing.T) {
+	for _, names := range [][]string{{"*.shop.test"}, {"*.shop.test", "shop.test"}} {
+		dir, a, secure := t.TempDir(), testutil.NewAuthority(t), testutil.FreeAddr(t)
+		state, set := filepath.Join(dir, "acme"), store(t, a, nil, names...)
+		other := store(t, a, nil, "*.shop.test.uk")
+		write(t, filepath.Join(dir, "acme.json"), acmeJSON(t, other, set))
+		traefik := write(t, filepath.Join(dir, "traefik.yml"), fmt.Appendf(nil, `
+entryPoints: {websecure: {address: %q}}
+certificatesResolvers: {le: {acme: {storage: acme.json, keyType: EC256, dnsChallenge: {provider: cloudflare}}}}
+http:
+  routers:
+    one:
+      rule: Host(`+"`www.shop.test`"+`)
+      tls: {certResolver: le, domains: [{main: "*.shop.test", sans: %q}]}
+      service: app
+  services: {app: {loadBalancer: {servers: [{url: "http://127.0.0.1:1"}]}}}
+`, secure, names[1:]))
+		host, port, _ := strings.Cut(secure, ":")
+		caddy := write(t, filepath.Join(dir, "Caddyfile"), fmt.Appendf(nil,
+			"{\nauto_https disable_redirects\n}\nhttps://*.shop.test:%s {\nbind %s\ntls {\ndns cloudflare x\n}\n"+
+				"reverse_proxy 127.0.0.1:1\n}\n", port, host))
+		block, _ := pem.Decode(set.Certificate)
+		for program, file := range map[string]string{"traefik": traefik, "caddy": caddy} {
+			if program == "caddy" { // whose folder has the same form
+				if code, out := command(t, importer, "traefik", traefik, "--state", state); code != exitLost {
+					t.Fatal(out)
+				}
+			}
+			result := filepath.Join(dir, program+".toml")
+			code, out := command(t, importer, program, file, "--state", state, "-o", result)
+			text, err := os.ReadFile(result)
+			if code != exitLost || err != nil || !bytes.Contains(text, []byte("set dns in [acme]")) ||
+				program == "caddy" && bytes.Contains(text, []byte("[acme]\n")) { // it would order more than Caddy
+				t.Fatalf("%s: exit %d, %v\n%s%s", program, code, err, out, text)
+			}
+			args := []string{"run", "-c", result}
+			p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, edge), Args: args})
+			p.WaitPort(secure)
+			if got := presented(secure, "www.shop.test"); got == nil || !bytes.Equal(got.Raw, block.Bytes) {
+				t.Errorf("%s, %v: not the certificate that is there\n%s", program, names, text)
+			}
+			p.Stop()
+		}
+	}
+}
+
 // Hosts that the files of Traefik are not for have their ordered certificates, also where the files cannot be read.
 func TestImport_certificatesBesideFiles(t *testing.T) {
 	for _, readable := range []bool{true, false} {

@@ -358,7 +358,8 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 		im.clientsOf(b, l, s)
 		b.From(t.at...)
 		certificate := b
-		if ordered || !files && !orders || im.known["host "+host] || orders && why != "" && host == "" {
+		lost := why != "" && host != "" && host[0] == '*' // it may be there: see plan.Present
+		if ordered || !files && !orders && !lost || im.known["host "+host] || orders && why != "" && host == "" {
 			continue
 		} else if host != "" {
 			im.known["host "+host], certificate = true, im.Add("[[certificates]]", s.at)

@@ -140,8 +140,29 @@ func (p *Plan) Block(header string) *Block {
 
 // KeepIn has ordered certificates kept in a folder, whatever the file says.
 func (p *Plan) KeepIn(folder string) {
-	if b := p.tables["[acme]"]; b != nil {
+	if b := p.tables["[acme]"]; b != nil && len(b.keys) > 0 { // else it would order certificates
 		b.Set("storage", String(folder), Place{})
+	}
+}
+
+// Present has certificates of files stand in for stars that only an internal certificate is for. find returns the files
+// for a star; "": there are none.
+func (p *Plan) Present(find func(star string) (cert, key string)) {
+	for _, b := range p.blocks {
+		i := slices.IndexFunc(b.keys, func(k key) bool { return k.name == "hosts" })
+		at := slices.IndexFunc(b.keys, func(k key) bool { return k.name == "cert" && k.value == `"internal"` })
+		if b.header != "[[certificates]]" || i < 0 || at < 0 {
+			continue
+		}
+		star := strings.Trim(b.keys[i].value, `[]"`)
+		if !strings.HasPrefix(star, "*.") || strings.Contains(star, ",") {
+			continue
+		}
+		if cert, key := find(star); cert != "" {
+			b.Comment(`ordered before, and not renewed: set dns in [acme], then cert = "acme" here`)
+			b.SetOr("cert", String(cert), `"internal"`, Place{})
+			b.Set("key", String(key), Place{})
+		}
 	}
 }
 
