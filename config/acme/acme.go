@@ -101,8 +101,16 @@ func Of(c *config.Config) *ACME {
 	return nil
 }
 
-// PlaceOf returns where c says something of ACME; zero: nowhere, but for cert = "acme".
-func PlaceOf(c *config.Config) config.Pos { return schema.Only[*entry](c.Features).Place("").Pos() }
+// PlaceOf returns where c says something of ACME; where it has cert = "acme" alone, the first route with a host.
+func PlaceOf(c *config.Config) config.Pos {
+	at := schema.Only[*entry](c.Features).Place("").Pos()
+	for i := range c.Routes {
+		if at.Line == 0 && c.Routes[i].Host != "" {
+			at = c.Routes[i].Pos
+		}
+	}
+	return at
+}
 
 // Subjects returns the names of each certificate that c orders.
 func Subjects(c *config.Config) (all [][]string) {

@@ -148,6 +148,24 @@ func TestCheck_uncovered(t *testing.T) {
 	}
 }
 
+// What is found about certificates has a line.
+func TestPlaceOf(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "edge.toml")
+	for text, want := range map[string]int{
+		ports + "cert = \"acme\"\n[[routes]]\npath = \"/*\"\ndest = \"h:1\"\n[[routes]]\nhost = \"a.org\"\n" +
+			"dest = \"h:1\"\n": 9,
+		ports + "[acme]\nhosts = \"a.org\"\n[[routes]]\nhost = \"b.org\"\ndest = \"h:1\"\n": 5,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, rep := config.Options{Places: true}.Load(name)
+		if c == nil || PlaceOf(c).Line != want {
+			t.Errorf("%s\n%v: not line %d", text, rep.Errors, want)
+		}
+	}
+}
+
 // Certificates on demand need no host.
 func TestCheck_onDemand(t *testing.T) {
 	c, rep := load(t, ports+"cert = \"acme\"\n[acme]\non_demand = { ask = \"https://a.test/may\" }\n[[routes]]\n"+
