@@ -169,8 +169,7 @@ func (x hostIndex) find(host string) []*pairOf {
 	if above, wild := strings.CutPrefix(host, "*."); wild {
 		return slices.Concat(x.below[above], x.any)
 	}
-	_, parent, _ := strings.Cut(host, ".")
-	return slices.Concat(x.named[strings.Trim(host, "[]")], x.named["*."+parent], x.any)
+	return slices.Concat(x.named[strings.Trim(host, "[]")], x.named[Star(host)], x.any)
 }
 
 // openUpstreamFiles opens the files for TLS to backends. Files of [upstream_defaults] are opened once, for all
@@ -489,9 +488,9 @@ func (r *resolver) resolveCertificates() {
 
 // For reports whether the certificate is for a name, "" for none, as far as its hosts say so.
 func (c *Certificate) For(name string) bool {
-	_, parent, _ := strings.Cut(name, ".")
+	star := Star(name)
 	return name == "" || len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(host string) bool {
-		return strings.EqualFold(host, name) || strings.EqualFold(host, "*."+parent)
+		return strings.EqualFold(host, name) || strings.EqualFold(host, star)
 	})
 }
 

@@ -222,6 +222,12 @@ type Certificate struct {
 // PlainHost returns a host as certificates name it: in lower case, without a last dot and without brackets.
 func PlainHost(host string) string { return strings.Trim(strings.ToLower(host), ".[]") }
 
+// Star returns the host with a star that stands for a host too: "*.example.org" for "www.example.org".
+func Star(host string) string {
+	_, parent, _ := strings.Cut(host, ".")
+	return "*." + parent
+}
+
 // Pair names the files of a certificate.
 type Pair struct {
 	// Certificate in PEM, followed by the certificates of its authorities. `acme`: one certificate for `hosts`, or one

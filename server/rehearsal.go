@@ -60,8 +60,7 @@ func Rehearse(ctx context.Context, c *config.Config, directory string) *Rehearsa
 	all := slices.Concat(subjects...)
 	for _, names := range subjects {
 		for _, name := range names {
-			_, parent, _ := strings.Cut(name, ".")
-			star := "*." + parent // Let's Encrypt takes no order of both
+			star := config.Star(name) // Let's Encrypt takes no order of both
 			switch apart := star != name && slices.Contains(all, star) && !slices.Contains(names, star); {
 			case slices.Contains(r.Names, name):
 			case apart || len(r.Names) == rehearsedMost:

@@ -126,8 +126,7 @@ func Subjects(c *config.Config) (all [][]string) {
 		}
 	}
 	for _, host := range a.routes {
-		_, parent, _ := strings.Cut(host, ".")
-		if star := "*." + parent; star == host || !slices.Contains(a.routes, star) {
+		if star := config.Star(host); star == host || !a.named[star] {
 			all = append(all, []string{host})
 		}
 	}
@@ -174,7 +173,6 @@ func (e *entry) Roots() *string { return &e.CAFile }
 // Order implements config.Orders.
 func (e *entry) Order(host string) bool {
 	host = strings.Trim(host, "[]")
-	_, parent, _ := strings.Cut(host, ".")
 	if e.named == nil {
 		e.named = map[string]bool{}
 		for _, name := range namesOf(e.Hosts) {
@@ -184,7 +182,7 @@ func (e *entry) Order(host string) bool {
 	switch {
 	case !e.on || host == "":
 		return false
-	case e.named[host], e.named["*."+parent]:
+	case e.named[host], e.named[config.Star(host)]:
 		return true
 	case !e.named[fromRoutes], host[0] == '*' && e.DNS == "", !e.May(host), e.refuses(host):
 		return e.Ask != "" && e.May(host) // on demand

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/value"
 )
@@ -387,7 +388,7 @@ func (im *importer) load(t *secure) {
 // these files, and orders nothing.
 func (im *importer) tlsOf(s *site, host string) *secure {
 	t := s.tls
-	if f := cmp.Or(im.loaded[host], im.loaded[plan.Star(host)]); f != nil && t.cert == "" {
+	if f := cmp.Or(im.loaded[host], im.loaded[config.Star(host)]); f != nil && t.cert == "" {
 		t.cert, t.key, t.at = f.cert, f.key, slices.Concat(f.at, t.at)
 	}
 	return &t

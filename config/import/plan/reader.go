@@ -69,9 +69,3 @@ func NamesOf(text []byte) []string {
 	}
 	return nil
 }
-
-// Star returns the name with a star that is for a host too: "*.example.org" for "www.example.org".
-func Star(host string) string {
-	_, parent, _ := strings.Cut(host, ".")
-	return "*." + parent
-}

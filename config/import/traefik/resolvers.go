@@ -64,7 +64,7 @@ func (im *importer) acme(n *node) {
 // covered are names that certificates are for.
 type covered map[string]bool
 
-func (c covered) lacks(name string) bool { return !c[name] && !c[plan.Star(name)] }
+func (c covered) lacks(name string) bool { return !c[name] && !c[config.Star(name)] }
 
 // order writes a certificate for each set of names, the largest sets first. The host of a route needs none, unless
 // hosts of routes have none, or the internal one for a star would be for it.
@@ -109,7 +109,7 @@ func (im *importer) order() {
 func (im *importer) unordered(known covered) (alone bool) {
 	hosts := slices.DeleteFunc(im.hosts, func(name string) bool {
 		return !known.lacks(name) || slices.ContainsFunc(im.ordered, func(o order) bool {
-			return slices.Contains(o.names, name) || slices.Contains(o.names, plan.Star(name))
+			return slices.Contains(o.names, name) || slices.Contains(o.names, config.Star(name))
 		})
 	})
 	switch {
