@@ -58,7 +58,7 @@ func (g *etcdRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 		g.client = c
 	}
 	if g.lease != 0 && e.TTL == g.put.TTL {
-		switch kept, err := g.renew(ctx); {
+		switch kept, err := renew(ctx, g.client, g.lease); {
 		case err != nil:
 			return "", err
 		case kept && *e == g.put:
@@ -78,12 +78,12 @@ func (g *etcdRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 
 var errNoLease = errors.New("etcd has granted no lease")
 
-// renew reports whether the lease is still there, for another TTL.
-func (g *etcdRegistry) renew(ctx context.Context) (kept bool, err error) {
+// renew reports whether a lease is still there, for another TTL.
+func renew(ctx context.Context, c *Client, lease int64) (kept bool, err error) {
 	var answer struct {
 		Result etcdLease
 	}
-	if _, err = g.client.Call(ctx, "POST", "/v3/lease/keepalive", etcdLease{ID: g.lease}, &answer); isMissing(err) {
+	if _, err = c.Call(ctx, "POST", "/v3/lease/keepalive", etcdLease{ID: lease}, &answer); isMissing(err) {
 		return false, nil
 	}
 	return answer.Result.TTL > 0, err

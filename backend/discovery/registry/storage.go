@@ -121,7 +121,7 @@ func (s *Storage) Lock(ctx context.Context, name string) error {
 		if lease != 0 {
 			renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 			l := &storageLock{lease: lease, stop: stop}
-			l.done.Go(func() { s.renew(renewing, lease) })
+			l.done.Go(func() { s.hold(renewing, lease) })
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.locks[name] = l
@@ -151,15 +151,15 @@ func (s *Storage) take(ctx context.Context, key []byte) (lease int64, err error)
 	return lease, nil
 }
 
-// renew keeps a lease until ctx ends. If etcd drops it meanwhile, another process may take the lock: then a certificate
+// hold renews a lease until ctx ends. If etcd drops it meanwhile, another process may take the lock: then a certificate
 // may be ordered twice.
-func (s *Storage) renew(ctx context.Context, lease int64) {
+func (s *Storage) hold(ctx context.Context, lease int64) {
 	again := time.NewTicker(lockRenewed)
 	defer again.Stop()
 	for {
 		select {
 		case <-again.C:
-			_, _ = s.client.Call(ctx, "POST", "/v3/lease/keepalive", etcdLease{ID: lease}, nil)
+			_, _ = renew(ctx, s.client, lease) // a failure has its next try in 5 s
 		case <-ctx.Done():
 			return
 		}
