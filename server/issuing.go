@@ -141,12 +141,11 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 			return nil, err
 		}
 	}
-	o := acme.Options{Email: of.Email, Profile: of.Profile, Kinds: kindsOf(of), Storage: storage,
-		Challenges: &p.challenges, Settle: of.Settle}
-	provide := func() (plugin.DNSProvider, error) { return p.definitions.dnsProvider(of.DNS) }
-	if o.DNS, err = makeZones(of, provide); err != nil {
+	o, err := accountOf(of, func() (plugin.DNSProvider, error) { return p.definitions.dnsProvider(of.DNS) })
+	if err != nil {
 		return nil, err
 	}
+	o.Storage, o.Challenges, o.Settle = storage, &p.challenges, of.Settle
 	for _, ca := range of.CA {
 		var a issue.Authority
 		var staging string
@@ -169,12 +168,14 @@ func (p *issuing) authorities(of *wanted.ACME, storage issue.Storage) (all []iss
 	return all, nil
 }
 
-// kindsOf returns the kinds of proofs that are asked for; nil: see acme.Options.
-func kindsOf(of *wanted.ACME) []string {
-	if of.Challenge == "auto" {
-		return nil
+// accountOf returns what all Issuers of a configuration have alike. provide is for makeZones.
+func accountOf(of *wanted.ACME, provide func() (plugin.DNSProvider, error)) (o acme.Options, err error) {
+	o = acme.Options{Email: of.Email, Profile: of.Profile}
+	if of.Challenge != "auto" {
+		o.Kinds = []string{of.Challenge}
 	}
-	return []string{of.Challenge}
+	o.DNS, err = makeZones(of, provide)
+	return o, err
 }
 
 // customerOf returns what binds the account at an authority of ca.

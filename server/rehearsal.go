@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -176,13 +175,9 @@ func (r *rehearsal) close() {
 
 // order orders the certificate.
 func (r *rehearsal) order(ctx context.Context, directory string) {
-	kinds := kindsOf(r.of)
-	if !r.of.ByDNS() {
-		kinds = r.kinds
-	}
 	var i *acme.Issuer
 	var csr *x509.CertificateRequest
-	if i, r.Err = r.issuer(directory, kinds); r.Err == nil {
+	if i, r.Err = r.issuer(directory); r.Err == nil {
 		csr, _, r.Err = issue.Request(issue.KeyKind(r.of.KeyType), r.Names)
 	}
 	if r.Err == nil {
@@ -191,36 +186,32 @@ func (r *rehearsal) order(ctx context.Context, directory string) {
 }
 
 // issuer makes the Issuer of a directory; "": of the first staging authority.
-func (r *rehearsal) issuer(directory string, kinds []string) (i *acme.Issuer, err error) {
-	o := acme.Options{Directory: directory, Email: r.of.Email, EAB: customerOf(r.of, directory), Profile: r.of.Profile,
-		Kinds: kinds, Storage: forgetful{}, Challenges: &r.challenges}
-	for _, ca := range r.of.CA {
-		own, staging := wanted.Directory(ca)
-		if strings.HasSuffix(ca, "-staging") {
-			staging = own
-		}
-		if o.Directory == "" && staging != "" {
-			o.Directory, o.EAB = staging, customerOf(r.of, ca)
-		}
+func (r *rehearsal) issuer(directory string) (*acme.Issuer, error) {
+	ca, given := directory, directory != ""
+	if !given {
+		ca, directory = r.of.Staging()
 	}
 	switch {
-	case !r.of.ByDNS() && len(kinds) == 0:
+	case !r.of.ByDNS() && len(r.kinds) == 0:
 		return nil, errors.New("no proof can be answered here")
-	case o.Directory == "":
+	case directory == "":
 		return nil, errors.New("no authority of ca has a staging authority")
-	case directory != "" && r.of.CAFile != "":
-		o.Roots, err = certs.Authorities(r.of.CAFile)
 	}
-	if err == nil {
-		o.DNS, err = makeZones(r.of, func() (plugin.DNSProvider, error) {
-			d := r.config.Find(plugin.DNSProviders, r.of.DNS)
-			return makeDefined[plugin.DNSProvider](d, &plugin.Build{Kind: d.Kind, Name: d.Name, Type: d.Type})
-		})
+	o, err := accountOf(r.of, func() (plugin.DNSProvider, error) {
+		d := r.config.Find(plugin.DNSProviders, r.of.DNS)
+		return makeDefined[plugin.DNSProvider](d, &plugin.Build{Kind: d.Kind, Name: d.Name, Type: d.Type})
+	})
+	if err == nil && given && r.of.CAFile != "" {
+		o.Roots, err = certs.Authorities(r.of.CAFile)
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.Directory = o.Directory
+	o.Directory, o.EAB, o.Storage, o.Challenges = directory, customerOf(r.of, ca), forgetful{}, &r.challenges
+	if !r.of.ByDNS() {
+		o.Kinds = r.kinds
+	}
+	r.Directory = directory
 	return acme.New(o)
 }
 

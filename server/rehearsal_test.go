@@ -41,6 +41,8 @@ token = "one"
 		{text, "https://127.0.0.1:1/staging", "https://127.0.0.1:1/staging", map[plugin.Text]int{"one": 1}},
 		{text, "http://127.0.0.1:1/staging", "not the https URL", map[plugin.Text]int{"one": 1}},
 		{text, "", "no authority of ca has a staging authority", map[plugin.Text]int{}},
+		{strings.Replace(text, "/production", "/own-staging", 1), "", "no authority of ca has a staging authority",
+			map[plugin.Text]int{}},
 		{strings.Replace(text, `"one"`, `"wrong"`, 1), "https://127.0.0.1:1/staging", "it does not want to",
 			map[plugin.Text]int{"wrong": 1}},
 	} {

@@ -151,6 +151,21 @@ func Directory(ca string) (directory, staging string) {
 	return ca, ""
 }
 
+// Staging returns the first authority of CA at which an order may be tried, and the directory for that; "": there is
+// none.
+func (a *ACME) Staging() (ca, directory string) {
+	for _, ca := range a.CA {
+		own, staging := Directory(ca)
+		if own != ca && strings.HasSuffix(ca, "-staging") { // a word, of a staging authority
+			staging = own
+		}
+		if staging != "" {
+			return ca, staging
+		}
+	}
+	return "", ""
+}
+
 // Word returns the word of ca for the URL of a directory, or the URL.
 func Word(directory string) string {
 	for _, known := range acme.Known {
