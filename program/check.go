@@ -103,8 +103,8 @@ func connect(cfg *config.Config, report *config.Report, main string) {
 	}
 }
 
-// rehearse tries to get the certificates of cfg at directory, and reports what keeps them from coming. It returns what
-// is said of a good end.
+// rehearse tries to get the certificates of cfg at directory, and reports what keeps them from being issued. It returns
+// the lines that a person reads when nothing does.
 func rehearse(cfg *config.Config, report *config.Report, main, directory string) []string {
 	if directory == Staging {
 		directory = ""
@@ -112,7 +112,10 @@ func rehearse(cfg *config.Config, report *config.Report, main, directory string)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) // proofs are removed
 	defer stop()
 	r := server.Rehearse(ctx, cfg, directory)
-	if r == nil || len(r.Names) == 0 {
+	switch {
+	case r == nil:
+		return []string{"the configuration orders no certificate: none was tried"}
+	case len(r.Names) == 0:
 		return []string{"no certificate is ordered before a handshake asks for it: none was tried"}
 	}
 	p := config.Problem{Pos: acme.PlaceOf(cfg), Severity: config.SeverityWarning, Code: "acme-away"}

@@ -43,10 +43,10 @@ type Rehearsal struct {
 	Err       error    // why it has issued no certificate for Names
 }
 
-// Rehearse finds out whether the certificates that c orders would be had, without a server of c. This process answers
-// for proofs at the ports that are meant for them, looks for some at each address of the names as an authority does,
-// and orders one certificate for all names, which is thrown away, at directory; "": at the first staging authority of
-// those that c names. No other authority is asked. It returns nil where c orders none.
+// Rehearse finds out whether the certificates that c orders would be issued, without a server of c. This process
+// answers for proofs at the ports that are meant for them, looks for some at each address of the names as an authority
+// does, and orders one certificate for all names, which is thrown away, at directory; "": at the first staging
+// authority that c names. No other authority is asked. It returns nil where c orders none.
 func Rehearse(ctx context.Context, c *config.Config, directory string) *Rehearsal {
 	of := wanted.Of(c)
 	if of == nil {

@@ -151,7 +151,7 @@ func presented(address, name string) *x509.Certificate {
 	return c.ConnectionState().PeerCertificates[0]
 }
 
-// The certificates of Traefik are served from the start: those of hosts of routes, of rules with several hosts, and of
+// The certificates of Traefik are served from the start: for hosts of routes, for rules with several hosts, and for
 // domains. None is ordered. What is wrong with others is told, and keys are nowhere but in the folder.
 func TestImport_certificatesOfTraefik(t *testing.T) {
 	ca, a := newAsked(t), testutil.NewAuthority(t)
@@ -217,8 +217,8 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 	}
 }
 
-// A certificate for a star that is in the folder is presented as a file, of Traefik and Caddy: without dns edge orders
-// none, and the one that stands in is trusted by nobody.
+// A certificate for a star that Traefik or Caddy has left in the folder is presented as a file: without dns edge orders
+// no other, and nobody trusts the internal certificate that would stand in.
 func TestImport_starsThatAreThere(t *testing.T) {
 	for _, names := range [][]string{{"*.shop.test"}, {"*.shop.test", "shop.test"}} {
 		dir, a, secure := t.TempDir(), testutil.NewAuthority(t), testutil.FreeAddr(t)
