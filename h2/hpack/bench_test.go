@@ -177,23 +177,3 @@ func BenchmarkEncoder_indexed(b *testing.B) {
 		dst = p.encode(&e, dst[:0])
 	}
 }
-
-func BenchmarkHuffman_decode(b *testing.B) {
-	value := []byte(browser[4][1])
-	dst, code := make([]byte, 1024), make([]byte, 1024)
-	n := encodeHuffman(code, value)
-	b.SetBytes(int64(len(value)))
-	for b.Loop() {
-		if _, _, err := decodeHuffman(dst, code, run{0, 0, n}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkHuffman_encode(b *testing.B) {
-	value, code := []byte(browser[4][1]), make([]byte, 1024)
-	b.SetBytes(int64(len(value)))
-	for b.Loop() {
-		encodeHuffman(code, value)
-	}
-}

@@ -3,6 +3,7 @@ package hpack
 import (
 	"encoding/binary"
 
+	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -45,13 +46,13 @@ func (d *Decoder) Init(o DecoderOptions) {
 		d.scratch = &d.own
 	}
 	if d.listMax <= 0 {
-		d.listMax = integerMax
+		d.listMax = huffman.IntegerMax
 	}
 }
 
 // SetMax sets the limit of the table size: call it when the peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE.
 func (d *Decoder) SetMax(n int) {
-	d.limit = min(n, integerMax)
+	d.limit = min(n, huffman.IntegerMax)
 	// RFC 9113 §4.3.1: a block that follows the acknowledgement of a smaller size has to begin with an update.
 	d.shrink = d.table.max > d.limit
 	d.ready = d.err == nil && !d.shrink
@@ -134,7 +135,7 @@ func (d *Decoder) update(block []byte, at int) (next int, err error) {
 	if d.behind {
 		return 0, ErrLateUpdate // RFC 7541 §4.2: it stands at the beginning of a block
 	}
-	size, next, err := readInteger(block, at, 5)
+	size, next, err := huffman.ReadInteger(block, at, 5)
 	if err != nil {
 		return 0, err
 	}
@@ -148,7 +149,7 @@ func (d *Decoder) update(block []byte, at int) (next int, err error) {
 
 // indexed reads a field that a table holds (RFC 7541 §6.1).
 func (d *Decoder) indexed(block []byte, at int) (next int, f Field, err error) {
-	index, next, err := readInteger(block, at, 7)
+	index, next, err := huffman.ReadInteger(block, at, 7)
 	if err != nil {
 		return 0, Field{}, err
 	}
@@ -178,7 +179,7 @@ func (d *Decoder) at(index int) (f Field, ok bool) {
 func (d *Decoder) count(size int) bool {
 	d.list += size
 	if d.list > d.listMax {
-		d.list = integerMax // the rest of the block cannot fit either
+		d.list = huffman.IntegerMax // the rest of the block cannot fit either
 		return false
 	}
 	return true
@@ -193,7 +194,7 @@ func (d *Decoder) literal(block []byte, at int) (next int, f Field, err error) {
 	start := d.resume(len(block) - at)
 	index, next := int(c)&(1<<bits-1), at+1
 	if index == 1<<bits-1 {
-		if index, next, err = readInteger(block, at, bits); err != nil {
+		if index, next, err = huffman.ReadInteger(block, at, bits); err != nil {
 			return 0, Field{}, err
 		}
 	}
@@ -225,7 +226,7 @@ func (d *Decoder) literal(block []byte, at int) (next int, f Field, err error) {
 		if c&0x40 != 0 {
 			d.table.evict(0) // the field is larger than the table, see stringMax
 		}
-		d.list = integerMax
+		d.list = huffman.IntegerMax
 		return next, Field{}, ErrListSize
 	}
 	buf := *d.scratch
@@ -299,7 +300,7 @@ func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, con
 	size := int(block[at] & 0x7f)
 	at++
 	if size == 0x7f {
-		if size, at, err = readInteger(block, at-1, 7); err != nil {
+		if size, at, err = huffman.ReadInteger(block, at-1, 7); err != nil {
 			return 0, 0, false, err
 		}
 	}
@@ -316,22 +317,22 @@ func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, con
 		copy(buf[to:], block[at:next])
 		return end, next, hasControl(buf[to:end]), nil
 	}
-	if longest := d.stringMax(); size > longest && size*8/codeMax > longest {
+	if longest := d.stringMax(); size > longest && size*8/huffman.CodeMax > longest {
 		return 0, next, false, ErrListSize
 	}
-	buf := d.room(to + huffmanRoom(size) + 2)
-	r := run{to, at * 8, next}
+	buf := d.room(to + huffman.Room(size) + 2)
+	r := huffman.Run{At: to, Bit: at * 8, End: next}
 	if value {
 		if d.ahead.left != 0 {
-			r.at, r.p = to+d.ahead.symbols, len(block)*8-d.ahead.bits
+			r.At, r.Bit = to+d.ahead.symbols, len(block)*8-d.ahead.bits
 			d.ahead.left = 0
 		}
-		if next-r.p>>3 >= runMin {
+		if next-r.Bit>>3 >= huffman.RunMin {
 			r = d.pair(block, r)
 			buf = *d.scratch
 		}
 	}
-	end, control, err = decodeHuffman(buf, block, r)
+	end, control, err = huffman.Decode(buf, block, r)
 	return end, next, control, err
 }
 
@@ -356,9 +357,9 @@ func (d *Decoder) resume(left int) int {
 
 // pair decodes what it can of r, the value of a field, and with it of the next value, if that is a literal with a name
 // of the static table.
-func (d *Decoder) pair(block []byte, r run) run {
-	at := r.end
-	if len(block)-at < runMin+2 {
+func (d *Decoder) pair(block []byte, r huffman.Run) huffman.Run {
+	at := r.End
+	if len(block)-at < huffman.RunMin+2 {
 		return r
 	}
 	c, index, next := block[at], 0, at+1
@@ -378,7 +379,7 @@ func (d *Decoder) pair(block []byte, r run) run {
 	} else if index <= staticLen {
 		name, nameLen = &staticFronts[index], int(staticRendered[index].NameLen)
 	}
-	if nameLen == 0 || next >= len(block) || block[next] < 0x80|runMin || block[next] == 0xff {
+	if nameLen == 0 || next >= len(block) || block[next] < 0x80|huffman.RunMin || block[next] == 0xff {
 		return r
 	}
 	size := int(block[next] & 0x7f)
@@ -386,16 +387,16 @@ func (d *Decoder) pair(block []byte, r run) run {
 	if size > len(block)-next {
 		return r
 	}
-	start := r.at + huffmanRoom(r.end-r.p>>3) + 2
+	start := r.At + huffman.Room(r.End-r.Bit>>3) + 2
 	value := start + nameLen + 2
 	if start > aheadMax {
 		return r
 	}
-	t := run{value, next * 8, next + size}
-	buf := d.room(value + huffmanRoom(size) + frontMax)
+	t := huffman.Run{At: value, Bit: next * 8, End: next + size}
+	buf := d.room(value + huffman.Room(size) + frontMax)
 	d.put(start, name)
-	r, t = decodePair(buf, block, r, t)
-	d.ahead = ahead{left: len(block) - at, start: start, symbols: t.at - value, bits: len(block)*8 - t.p}
+	r, t = huffman.DecodePair(buf, block, r, t)
+	d.ahead = ahead{left: len(block) - at, start: start, symbols: t.At - value, bits: len(block)*8 - t.Bit}
 	return r
 }
 

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
@@ -162,16 +165,12 @@ func TestDecoder_tellsWhatIsBad(t *testing.T) {
 		{":", "", Traits{Pseudo: PseudoUnknown, Bad: BadName}},
 		{":a\nb", "", Traits{Pseudo: PseudoUnknown, Bad: BadName}},
 	} {
-		plain := func(s string) []byte { return append(appendInteger(nil, 0, 7, len(s)), s...) }
-		huffman := func(s string) []byte {
-			code := make([]byte, 8*len(s)+16)
-			n := 0
-			if s != "" {
-				n = encodeAny(code, s)
-			}
-			return append(appendInteger(nil, 0x80, 7, n), code[:n]...)
+		plain := func(s string) []byte { return append(huffman.AppendInteger(nil, 0, 7, len(s)), s...) }
+		coded := func(s string) []byte {
+			code := hpack.AppendHuffmanString(nil, s)
+			return append(huffman.AppendInteger(nil, 0x80, 7, len(code)), code...)
 		}
-		for _, how := range []func(string) []byte{plain, huffman} {
+		for _, how := range []func(string) []byte{plain, coded} {
 			var d Decoder
 			d.Init(DecoderOptions{})
 			d.SetMax(1 << 20)
@@ -194,25 +193,6 @@ func TestDecoder_tellsWhatIsBad(t *testing.T) {
 			}
 		}
 	}
-}
-
-// encodeAny is encodeHuffman for strings that become longer.
-func encodeAny(dst []byte, s string) int {
-	var acc uint64
-	have, n := uint(0), 0
-	for i := range len(s) {
-		c := codes[s[i]]
-		acc, have = acc<<(c&63)|c>>(64-c&63), have+uint(c&63)
-		for ; have >= 8; have -= 8 {
-			dst[n] = byte(acc >> (have - 8))
-			n++
-		}
-	}
-	if have > 0 {
-		dst[n] = byte(acc<<(8-have)) | 0xff>>have
-		n++
-	}
-	return n
 }
 
 func TestDecoder_countsTheList(t *testing.T) {
@@ -254,7 +234,7 @@ func drain(t *testing.T, d *Decoder, block []byte) (lines int) {
 func TestDecoder_handsOutNoMoreThanTheListLimit(t *testing.T) {
 	var d Decoder
 	d.Init(DecoderOptions{ListMax: 16 << 10})
-	block := append([]byte{0x40, 1, 'a'}, appendInteger(nil, 0, 7, 4000)...)
+	block := append([]byte{0x40, 1, 'a'}, huffman.AppendInteger(nil, 0, 7, 4000)...)
 	block = append(block, strings.Repeat("x", 4000)...)
 	block = append(block, strings.Repeat("\xbe", 16<<10)...)
 	if n := drain(t, &d, block); n != 4 {
@@ -273,11 +253,10 @@ func TestDecoder_keepsTheTableRightBeyondTheListLimit(t *testing.T) {
 				block := []byte{0x41, 1, 'b', 0x40, 1, 'n'}
 				value := strings.Repeat(string(c), size)
 				if coded {
-					code := make([]byte, 4*size)
-					n := encodeAny(code, value)
-					block = append(appendInteger(block, 0x80, 7, n), code[:n]...)
+					code := hpack.AppendHuffmanString(nil, value)
+					block = append(huffman.AppendInteger(block, 0x80, 7, len(code)), code...)
 				} else {
-					block = append(appendInteger(block, 0, 7, size), value...)
+					block = append(huffman.AppendInteger(block, 0, 7, size), value...)
 				}
 				block = append(block, 0x41, 1, 'c')
 				drain(t, &d, block)

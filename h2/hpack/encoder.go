@@ -3,6 +3,7 @@ package hpack
 import (
 	"bytes"
 
+	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -18,7 +19,7 @@ type Encoder struct {
 	table     table
 	directory directory
 	tableMax  int
-	low       int  // the lowest size that was set since the last block, integerMax if none
+	low       int  // the lowest size that was set since the last block, IntegerMax if none
 	pending   bool // an update of the size is due
 
 	// seen remembers the hashes of volatile fields that were sent as literals, the last one for each low nibble.
@@ -27,7 +28,7 @@ type Encoder struct {
 
 // Init makes e ready for a new connection. It keeps the memory of an earlier one.
 func (e *Encoder) Init(o EncoderOptions) {
-	*e = Encoder{table: e.table, directory: e.directory, tableMax: o.TableMax, low: integerMax}
+	*e = Encoder{table: e.table, directory: e.directory, tableMax: o.TableMax, low: huffman.IntegerMax}
 	if o.TableMax == 0 {
 		e.tableMax = defaultTableSize
 	}
@@ -55,10 +56,10 @@ func (e *Encoder) Begin(dst []byte) []byte {
 	}
 	// RFC 7541 §4.2: of several changes the lowest and the last are told.
 	if e.low < e.table.max {
-		dst = appendInteger(dst, 0x20, 5, e.low)
+		dst = huffman.AppendInteger(dst, 0x20, 5, e.low)
 	}
-	e.pending, e.low = false, integerMax
-	return appendInteger(dst, 0x20, 5, e.table.max)
+	e.pending, e.low = false, huffman.IntegerMax
+	return huffman.AppendInteger(dst, 0x20, 5, e.table.max)
 }
 
 // AppendMethod appends :method.
@@ -171,7 +172,7 @@ func (e *Encoder) field(dst []byte, at int, name, value []byte, p policy) []byte
 	}
 	whole := hashValue(l.hash, value)
 	if i := e.directory.find(&e.table, whole, &l, value); i != 0 {
-		return appendInteger(dst, 0x80, 7, staticLen+i)
+		return huffman.AppendInteger(dst, 0x80, 7, staticLen+i)
 	}
 	if last := &e.seen[whole%uint32(len(e.seen))]; p == volatile && *last != whole {
 		*last = whole
@@ -198,11 +199,11 @@ func (e *Encoder) literal(dst []byte, l *label, value []byte, p policy) []byte {
 	}
 	switch {
 	case p < plain:
-		dst = appendInteger(dst, 0x40, 6, index)
+		dst = huffman.AppendInteger(dst, 0x40, 6, index)
 	case p == never:
-		dst = appendInteger(dst, 0x10, 4, index)
+		dst = huffman.AppendInteger(dst, 0x10, 4, index)
 	default:
-		dst = appendInteger(dst, 0, 4, index)
+		dst = huffman.AppendInteger(dst, 0, 4, index)
 	}
 	switch {
 	case index != 0:
@@ -210,11 +211,11 @@ func (e *Encoder) literal(dst []byte, l *label, value []byte, p policy) []byte {
 		dst = append(dst, l.literal...)
 	case len(l.name) <= nameRoom:
 		var room [nameRoom]byte
-		dst = appendString(dst, message.AppendLower(room[:0], l.name))
+		dst = huffman.AppendString(dst, message.AppendLower(room[:0], l.name))
 	default:
-		dst = message.AppendLower(appendInteger(dst, 0, 7, len(l.name)), l.name)
+		dst = message.AppendLower(huffman.AppendInteger(dst, 0, 7, len(l.name)), l.name)
 	}
-	return appendString(dst, value)
+	return huffman.AppendString(dst, value)
 }
 
 // nameRoom is the longest name without a number that is Huffman coded.

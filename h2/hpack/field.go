@@ -3,6 +3,7 @@ package hpack
 import (
 	"errors"
 
+	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -64,10 +65,10 @@ const (
 
 // Errors of a block. All but ErrListSize leave the decoder of no use: the connection ends with COMPRESSION_ERROR.
 var (
-	ErrTruncated  = errors.New("hpack: the block ends within a field")
-	ErrInteger    = errors.New("hpack: an integer is too large")
+	ErrTruncated  = huffman.ErrTruncated
+	ErrInteger    = huffman.ErrInteger
 	ErrIndex      = errors.New("hpack: an index that no table entry has")
-	ErrHuffman    = errors.New("hpack: malformed Huffman code")
+	ErrHuffman    = huffman.ErrCode
 	ErrTableSize  = errors.New("hpack: a table size above the limit")
 	ErrLateUpdate = errors.New("hpack: a table size update behind a field")
 	ErrNoUpdate   = errors.New("hpack: the table was to shrink, and the block does not begin with that")

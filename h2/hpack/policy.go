@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -45,7 +46,7 @@ func knownNames() (names [int(message.NameCount) + len(pseudoNames)]known) {
 		} else {
 			k.text = Pseudo(i - int(message.NameCount)).String()
 		}
-		literal = appendString(literal[:0], []byte(k.text))
+		literal = huffman.AppendString(literal[:0], []byte(k.text))
 		k.literal = string(literal)
 		k.front = frontOf(k.text)
 		k.static = staticIndex(k.text)

@@ -1,10 +1,10 @@
-package hpack
+package huffman
 
-// integerMax bounds every integer: lengths, indexes and sizes are far below.
-const integerMax = 1<<28 - 1
+// IntegerMax is the largest integer that ReadInteger takes: lengths, indexes and sizes are far below.
+const IntegerMax = 1<<28 - 1
 
-// readInteger reads an integer with a prefix of bits bits at block[at] (RFC 7541 §5.1) and returns what follows it.
-func readInteger(block []byte, at int, bits uint) (value, next int, err error) {
+// ReadInteger reads an integer with a prefix of bits bits at block[at] (RFC 7541 §5.1) and returns what follows it.
+func ReadInteger(block []byte, at int, bits uint) (value, next int, err error) {
 	if at >= len(block) {
 		return 0, at, ErrTruncated
 	}
@@ -26,7 +26,7 @@ func readInteger(block []byte, at int, bits uint) (value, next int, err error) {
 			return 0, at, ErrInteger
 		}
 		value += c & 0x7f << shift
-		if value > integerMax {
+		if value > IntegerMax {
 			return 0, at, ErrInteger
 		}
 		if c&0x80 == 0 {
@@ -35,8 +35,8 @@ func readInteger(block []byte, at int, bits uint) (value, next int, err error) {
 	}
 }
 
-// appendInteger appends value with a prefix of bits bits; high are the bits above it.
-func appendInteger(dst []byte, high byte, bits uint, value int) []byte {
+// AppendInteger appends value with a prefix of bits bits; high are the bits above it.
+func AppendInteger(dst []byte, high byte, bits uint, value int) []byte {
 	limit := 1<<bits - 1
 	if value < limit {
 		return append(dst, high|byte(value))
@@ -48,7 +48,7 @@ func appendInteger(dst []byte, high byte, bits uint, value int) []byte {
 	return append(dst, byte(value))
 }
 
-// integerLen is how many bytes appendInteger appends.
+// integerLen is how many bytes AppendInteger appends.
 func integerLen(value int, bits uint) int {
 	n := 1
 	if value -= 1<<bits - 1; value >= 0 {

@@ -1,4 +1,4 @@
-package hpack
+package huffman
 
 import (
 	"encoding/binary"
@@ -27,14 +27,16 @@ var codeLens = [257]uint8{
 	30,
 }
 
+// CodeMax is the length of the longest code, in bits.
+const CodeMax = 30
+
 const (
 	eos       = 256
-	codeMax   = 30 // bits
 	stepBits  = 12
 	stepBytes = 2 // at most so many symbols a step: the shortest code has five bits
 )
 
-// step is what stepBits bits of input, inverted, decode to. Zero when they begin with a longer code.
+// step is the decoding of stepBits bits of input, inverted. Zero when they begin with a longer code.
 //
 //	| symbol 1: 8 | symbol 0: 8 | symbols: 8 | bits: 8 |
 //
@@ -51,8 +53,8 @@ var (
 	codes = canonical()
 	steps = stepTable()
 
-	longFirst [codeMax + 1]uint32 // by length: the first code, left-aligned in 32 bits
-	longIndex [codeMax + 1]uint16 // by length: where its symbols begin in sorted
+	longFirst [CodeMax + 1]uint32 // by length: the first code, left-aligned in 32 bits
+	longIndex [CodeMax + 1]uint16 // by length: where its symbols begin in sorted
 	sorted    [257]uint16         // the symbols in the order of their codes
 )
 
@@ -60,7 +62,7 @@ var (
 // a shift takes its count from there.
 func canonical() (codes [256]uint64) {
 	code, k := uint32(0), 0
-	for size := uint8(1); size <= codeMax; size++ {
+	for size := uint8(1); size <= CodeMax; size++ {
 		code <<= 1
 		longFirst[size], longIndex[size] = code<<(32-size), uint16(k)
 		for symbol, n := range codeLens {
@@ -95,8 +97,8 @@ func stepTable() (steps [1 << stepBits]step) {
 
 // prefix returns the symbol whose code x, left-aligned, begins with, and the length of that code.
 func prefix(x uint32) (symbol uint16, size uint) {
-	size = codeMax
-	for n := uint(5); n < codeMax; n++ {
+	size = CodeMax
+	for n := uint(5); n < CodeMax; n++ {
 		// The codes of n bits end where the codes of n+1 bits begin.
 		if x < longFirst[n+1] {
 			size = n
@@ -106,43 +108,43 @@ func prefix(x uint32) (symbol uint16, size uint) {
 	return sorted[uint32(longIndex[size])+(x-longFirst[size])>>(32-size)], size
 }
 
-// huffmanRoom is how many bytes decodeHuffman may write for n bytes of code: a symbol for five bits, and what a step
-// stores beyond its symbols.
-func huffmanRoom(n int) int { return n*13>>3 + 8*stepBytes }
+// Room is how many bytes Decode may write for n bytes of code: a symbol for five bits, and the bytes that a step stores
+// beyond its symbols.
+func Room(n int) int { return n*13>>3 + 8*stepBytes }
 
-// decodeHuffman decodes what is left of r from block to dst, and returns where its symbols end. After r.at dst has
-// huffmanRoom for them. control says that a control character other than HTAB is among them.
-func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
-	if r.end < 8 { // no eight bytes to load
+// Decode decodes the rest of r from block to dst, and returns where its symbols end. After r.At dst has Room for them.
+// control says that a control character other than HTAB is among them. The error is ErrCode.
+func Decode(dst, block []byte, r Run) (at int, control bool, err error) {
+	if r.End < 8 { // no eight bytes to load
 		var whole [8]byte
-		copy(whole[8-r.end:], block[:r.end])
-		block, r = whole[:], run{r.at, r.p + (8-r.end)*8, 8}
+		copy(whole[8-r.End:], block[:r.End])
+		block, r = whole[:], Run{r.At, r.Bit + (8-r.End)*8, 8}
 	}
 	for {
-		left := r.end*8 - r.p
-		if left < 8 { // at the end, or within the padding; decodePair may have come so far
+		left := r.End*8 - r.Bit
+		if left < 8 { // at the end, or within the padding; DecodePair may have come so far
 			if left < 0 {
-				return 0, false, ErrHuffman // the padding is no prefix of EOS
+				return 0, false, ErrCode // the padding is no prefix of EOS
 			}
-			if ^block[r.end-1]&(1<<left-1) == 0 {
-				return r.at, control, nil // RFC 7541 §5.2: padding, the beginning of EOS
+			if ^block[r.End-1]&(1<<left-1) == 0 {
+				return r.At, control, nil // RFC 7541 §5.2: padding, the beginning of EOS
 			}
 		}
 		if left >= longMin*8 {
 			r = decodeLong(dst, block, r)
 		}
-		p := r.p
-		if r = decodeRun(dst, block, r); r.p != p {
+		p := r.Bit
+		if r = decodeRun(dst, block, r); r.Bit != p {
 			continue
 		}
-		symbol, size := prefix(^uint32(load(block, r.p, r.end) >> 32))
+		symbol, size := prefix(^uint32(load(block, r.Bit, r.End) >> 32))
 		if symbol == eos {
-			return 0, false, ErrHuffman // EOS itself, or padding of more than 7 bits
+			return 0, false, ErrCode // EOS itself, or padding of more than 7 bits
 		}
 		// All control characters have long codes.
 		control = control || symbol < ' ' && symbol != '\t' || symbol == 0x7f
-		dst[r.at] = byte(symbol)
-		r.at, r.p = r.at+1, r.p+int(size)
+		dst[r.At] = byte(symbol)
+		r.At, r.Bit = r.At+1, r.Bit+int(size)
 	}
 }
 
@@ -155,17 +157,17 @@ func load(block []byte, p, end int) uint64 {
 	return ^binary.BigEndian.Uint64(block[p>>3:]) << (p & 7)
 }
 
-// runMin is the length in bytes from which decodePair pays.
-const runMin = 8
+// RunMin is the length in bytes from which DecodePair pays.
+const RunMin = 8
 
 // longMin is that length for decodeLong.
 const longMin = 24
 
-// run is the progress of decoding one string.
-type run struct {
-	at  int // where its next symbol goes
-	p   int // its next bit, counted from the start of the block
-	end int // where it ends in the block
+// Run is the progress of decoding one string.
+type Run struct {
+	At  int // where its next symbol goes
+	Bit int // its next bit, counted from the start of the block
+	End int // where it ends in the block
 }
 
 // decodeStep decodes the next bits of y to what follows the symbols of sum, the steps since at. It is inlined.
@@ -176,18 +178,18 @@ func decodeStep(y uint64, sum step, out unsafe.Pointer, at uintptr) (uint64, ste
 	return y << (s & 63), s, sum + s&0xffff
 }
 
-// decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. After r.at dst has
-// huffmanRoom for what is left. 8 <= r.end.
+// decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. After r.At dst has Room
+// for the rest. 8 <= r.End.
 //
 // A step is a chain of a shift, a load and a shift, about seven cycles for less than two symbols, and everything else
-// happens beside it. That leaves room for another chain: see decodePair.
-func decodeRun(dst, block []byte, r run) run {
-	_, _ = block[:r.end], dst[r.at:]
-	// SAFETY: the eight bytes that are loaded begin at r.end-8 or before. No step gives more symbols than it takes bits
-	// divided by five, so that dst, which has huffmanRoom, holds them and the one more that a step stores, also when
+// happens beside it. That leaves room for another chain: see DecodePair.
+func decodeRun(dst, block []byte, r Run) Run {
+	_, _ = block[:r.End], dst[r.At:]
+	// SAFETY: the eight bytes that are loaded begin at r.End-8 or before. No step gives more symbols than it takes bits
+	// divided by five, so that dst, which has Room, holds them and the one more that a step stores, also when
 	// the last four go beyond the end.
 	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
-	p, last, at := r.p, r.end-8, uintptr(r.at)
+	p, last, at := r.Bit, r.End-8, uintptr(r.At)
 	var s, sum step
 	for p < last*8+64 {
 		from := min(p>>3, last)
@@ -201,24 +203,24 @@ func decodeRun(dst, block []byte, r run) run {
 			break
 		}
 	}
-	return run{int(at), p, r.end}
+	return Run{int(at), p, r.End}
 }
 
-// decodeLong is decodeRun up to the last eight bytes. The next bits come into y while the chain goes on: what is loaded
-// does not wait for how far the steps before have come, only where it goes to does.
+// decodeLong is decodeRun up to the last eight bytes. The next bits come into y while the chain goes on: the load does
+// not wait for how far the steps before have come, only the place of its bits does.
 //
 //	y    | have bits, the next one on top | bits that are right too, or zero |
 //	at least have bits are right, from the block before from
-func decodeLong(dst, block []byte, r run) run {
-	_, _ = block[:r.end], dst[r.at:]
+func decodeLong(dst, block []byte, r Run) Run {
+	_, _ = block[:r.End], dst[r.At:]
 	// SAFETY: as in decodeRun.
 	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
-	from, last, at := r.p>>3, r.end-8, uintptr(r.at)
+	from, last, at := r.Bit>>3, r.End-8, uintptr(r.At)
 	if from > last {
 		return r
 	}
-	y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << (r.p & 7)
-	have := 56 - uint(r.p&7)
+	y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << (r.Bit & 7)
+	have := 56 - uint(r.Bit&7)
 	from += 7
 	var s, sum step
 	for from <= last {
@@ -234,16 +236,16 @@ func decodeLong(dst, block []byte, r run) run {
 			break
 		}
 	}
-	return run{int(at), from*8 - int(have), r.end}
+	return Run{int(at), from*8 - int(have), r.End}
 }
 
-// decodePair is decodeRun for two codes at a time, until one of them comes to its end, its padding or a long code.
-func decodePair(dst, block []byte, r, t run) (run, run) {
-	_, _, _, _ = block[:r.end], block[:t.end], dst[r.at:], dst[t.at:]
+// DecodePair is decodeRun for two codes at a time, until one of them comes to its end, its padding or a long code.
+func DecodePair(dst, block []byte, r, t Run) (Run, Run) {
+	_, _, _, _ = block[:r.End], block[:t.End], dst[r.At:], dst[t.At:]
 	// SAFETY: as in decodeRun, for r and for t.
 	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
-	p, last, at := r.p, r.end-8, uintptr(r.at)
-	p2, last2, at2 := t.p, t.end-8, uintptr(t.at)
+	p, last, at := r.Bit, r.End-8, uintptr(r.At)
+	p2, last2, at2 := t.Bit, t.End-8, uintptr(t.At)
 	var s, sum step
 	for p < last*8+64 && p2 < last2*8+64 {
 		from := min(p>>3, last)
@@ -268,11 +270,11 @@ func decodePair(dst, block []byte, r, t run) (run, run) {
 			break
 		}
 	}
-	return run{int(at), p, r.end}, run{int(at2), p2, t.end}
+	return Run{int(at), p, r.End}, Run{int(at2), p2, t.End}
 }
 
-// appendString appends s, as Huffman code where that is shorter (RFC 7541 §5.2).
-func appendString(dst, s []byte) []byte {
+// AppendString appends s with its length before it, as Huffman code where that is shorter (RFC 7541 §5.2).
+func AppendString(dst, s []byte) []byte {
 	if len(s) == 0 {
 		return append(dst, 0)
 	}
@@ -280,30 +282,30 @@ func appendString(dst, s []byte) []byte {
 	at := len(dst)
 	// The length goes in front: its own length is guessed from s, and right but near 127 and 255 bytes.
 	front := integerLen(len(s)*3/4, 7)
-	n := encodeHuffman(dst[at+front:cap(dst)], s)
+	n := encode(dst[at+front:cap(dst)], s)
 	if n >= len(s) {
-		return append(appendInteger(dst, 0, 7, len(s)), s...)
+		return append(AppendInteger(dst, 0, 7, len(s)), s...)
 	}
 	if exact := integerLen(n, 7); exact != front {
 		copy(dst[at+exact:cap(dst)], dst[at+front:at+front+n])
 		front = exact
 	}
-	appendInteger(dst, 0x80, 7, n)
+	AppendInteger(dst, 0x80, 7, n)
 	return dst[:at+front+n]
 }
 
-// encodeRoom is how many bytes more than its input encodeHuffman may write.
+// encodeRoom is how many bytes more than its input encode may write.
 const encodeRoom = 16
 
-// encodeHuffman writes the code of s to the front of dst, which has encodeRoom more bytes than s, and returns its
-// length. It stops, and returns len(s) or more, when the code is not shorter than s.
+// encode writes the code of s to the front of dst, which has encodeRoom more bytes than s, and returns its length. It
+// stops, and returns len(s) or more, when the code is not shorter than s.
 //
 //	acc  | have bits to be written | zero |      have < 8 between the steps
 //
 // Where a code goes follows from the lengths alone, so that the shifts of a step wait for sums and not for each other.
 // The lengths that come with the codes stay in the lowest six bits, which a step leaves alone: 58 are its limit. One
 // with codes of more goes symbol by symbol.
-func encodeHuffman(dst, s []byte) (n int) {
+func encode(dst, s []byte) (n int) {
 	_ = dst[:len(s)+encodeRoom]
 	// SAFETY: eight bytes are stored at n < len(s), and four are loaded at i <= last.
 	in, out := unsafe.Pointer(unsafe.SliceData(s)), unsafe.Pointer(unsafe.SliceData(dst))
@@ -351,10 +353,13 @@ func encodeHuffman(dst, s []byte) (n int) {
 	return n
 }
 
+// roomMin is the least capacity that reserve makes.
+const roomMin = 512
+
 // reserve makes room for n bytes after dst.
 func reserve(dst []byte, n int) []byte {
 	if cap(dst)-len(dst) < n {
-		dst = append(make([]byte, 0, max(lineBytesMin, 2*cap(dst), len(dst)+n)), dst...)
+		dst = append(make([]byte, 0, max(roomMin, 2*cap(dst), len(dst)+n)), dst...)
 	}
 	return dst
 }
