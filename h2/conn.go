@@ -134,7 +134,7 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 }
 
 // listMax is the limit of a header list as HPACK counts it: a line has four bytes more than name and value, there 32.
-func (c *Conn) listMax() int { return c.o.headBytes() + 32*c.o.fieldCount() }
+func (c *Conn) listMax() int { return c.o.headBytes() + 32*c.o.limits().FieldCount }
 
 func (c *Conn) sendSettings() {
 	c.control()

@@ -1,6 +1,10 @@
 package h2
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/edge-proxy/edge/message/section"
+)
 
 // Code is an error code of RST_STREAM and GOAWAY (RFC 9113 §7).
 type Code uint32
@@ -48,6 +52,14 @@ type Error struct {
 func (e *Error) Error() string { return "h2: " + e.text }
 
 func fault(code Code, text string) *Error { return &Error{Code: code, text: text} }
+
+// faults are the errors of faults of sections.
+var faults [section.FaultCount]*Error
+
+func malformed(code Code, f section.Fault) *Error {
+	faults[f] = fault(code, f.String())
+	return faults[f]
+}
 
 // Faults of the connection: GOAWAY, and it is over.
 var (
@@ -97,35 +109,35 @@ var (
 
 // Faults of one stream: RST_STREAM, the others go on.
 var (
-	ErrUppercase        = fault(ProtocolError, "upper case in a field name")
-	ErrFieldName        = fault(ProtocolError, "malformed field name")
-	ErrFieldValue       = fault(ProtocolError, "malformed field value")
-	ErrPseudoOrder      = fault(ProtocolError, "pseudo-header field behind a field")
-	ErrPseudoTwice      = fault(ProtocolError, "pseudo-header field twice")
-	ErrPseudoUnknown    = fault(ProtocolError, "pseudo-header field that must not be there")
-	ErrPseudoMissing    = fault(ProtocolError, "pseudo-header field missing")
-	ErrConnectionField  = fault(ProtocolError, "connection-specific field")
-	ErrTE               = fault(ProtocolError, "TE other than trailers")
-	ErrMethod           = fault(ProtocolError, "malformed :method")
-	ErrScheme           = fault(ProtocolError, "malformed :scheme")
-	ErrPath             = fault(ProtocolError, "malformed :path")
-	ErrAuthority        = fault(ProtocolError, "malformed :authority or Host")
-	ErrHostMismatch     = fault(ProtocolError, "Host differs from :authority")
-	ErrNoAuthority      = fault(ProtocolError, "neither :authority nor Host")
-	ErrStatus           = fault(ProtocolError, "malformed :status")
-	ErrProtocol         = fault(ProtocolError, ":protocol without extended CONNECT")
-	ErrContentLength    = fault(ProtocolError, "malformed Content-Length")
-	ErrLengthMismatch   = fault(ProtocolError, "Content-Length differs from the data")
-	ErrConnectBody      = fault(ProtocolError, "CONNECT with a length")
-	ErrExpectation      = fault(ProtocolError, "expectation other than 100-continue")
+	ErrUppercase        = malformed(ProtocolError, section.FaultUppercase)
+	ErrFieldName        = malformed(ProtocolError, section.FaultFieldName)
+	ErrFieldValue       = malformed(ProtocolError, section.FaultFieldValue)
+	ErrPseudoOrder      = malformed(ProtocolError, section.FaultPseudoOrder)
+	ErrPseudoTwice      = malformed(ProtocolError, section.FaultPseudoTwice)
+	ErrPseudoUnknown    = malformed(ProtocolError, section.FaultPseudoUnknown)
+	ErrPseudoMissing    = malformed(ProtocolError, section.FaultPseudoMissing)
+	ErrConnectionField  = malformed(ProtocolError, section.FaultConnectionField)
+	ErrTE               = malformed(ProtocolError, section.FaultTE)
+	ErrMethod           = malformed(ProtocolError, section.FaultMethod)
+	ErrScheme           = malformed(ProtocolError, section.FaultScheme)
+	ErrPath             = malformed(ProtocolError, section.FaultPath)
+	ErrAuthority        = malformed(ProtocolError, section.FaultAuthority)
+	ErrHostMismatch     = malformed(ProtocolError, section.FaultHostMismatch)
+	ErrNoAuthority      = malformed(ProtocolError, section.FaultNoAuthority)
+	ErrStatus           = malformed(ProtocolError, section.FaultStatus)
+	ErrProtocol         = malformed(ProtocolError, section.FaultProtocol)
+	ErrContentLength    = malformed(ProtocolError, section.FaultContentLength)
+	ErrLengthMismatch   = malformed(ProtocolError, section.FaultLengthMismatch)
+	ErrConnectBody      = malformed(ProtocolError, section.FaultConnectBody)
+	ErrExpectation      = malformed(ProtocolError, section.FaultExpectation)
 	ErrTunnelHeaders    = fault(ProtocolError, "HEADERS on the stream of a tunnel")
 	ErrTrailersNoEnd    = fault(ProtocolError, "trailers that do not end the stream")
-	ErrInterimEnd       = fault(ProtocolError, "interim answer that ends the stream")
+	ErrInterimEnd       = malformed(ProtocolError, section.FaultInterimEnd)
 	ErrManyInterim      = fault(EnhanceYourCalm, "too many interim answers")
 	ErrDataFirst        = fault(ProtocolError, "data before the head")
-	ErrTargetTooLong    = fault(EnhanceYourCalm, "request line too long")
-	ErrHeadTooLarge     = fault(EnhanceYourCalm, "head too large")
-	ErrTooManyFields    = fault(EnhanceYourCalm, "too many fields")
+	ErrTargetTooLong    = malformed(EnhanceYourCalm, section.FaultTargetTooLong)
+	ErrHeadTooLarge     = malformed(EnhanceYourCalm, section.FaultHeadTooLarge)
+	ErrTooManyFields    = malformed(EnhanceYourCalm, section.FaultTooManyFields)
 	ErrHalfClosed       = fault(StreamClosed, "frame on a stream that the peer has ended")
 	ErrClosed           = fault(StreamClosed, "frame on a closed stream")
 	ErrStreamWindow     = fault(FlowControlError, "more data than the window of the stream allows")

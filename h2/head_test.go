@@ -427,7 +427,8 @@ func TestConn_tunnels(t *testing.T) {
 
 	s = scriptFor(t, Client, Options{})
 	ws := makeRequest("GET", "/", "h", "Sec-WebSocket-Key", "x", "Sec-WebSocket-Version", "13")
-	ws.Upgrade, ws.Protocol = true, put(ws, "websocket")
+	ws.Upgrade, ws.Protocol = true, message.Span{At: uint32(len(ws.Base)), Len: uint32(len("websocket"))}
+	ws.Base = append(ws.Base, "websocket"...)
 	st, _ := s.c.Open(1)
 	if _, err := s.c.AppendHead(nil, st, ws, false); err != ErrNoExtendedConnect {
 		t.Fatal(err)

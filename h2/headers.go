@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // onHeaders takes a HEADERS frame. A block that is whole is decoded where it lies.
@@ -74,22 +75,23 @@ func (c *Conn) onBlock(id uint32, end, selfDep bool, block []byte, h *message.He
 	if s.flag&recvHead != 0 || s.flag&recvEnd != 0 {
 		return c.onTrailers(s, end, block, h)
 	}
-	m, err := c.decode(block, h, response)
+	m, err := c.decode(block, h, section.Response)
 	if err != nil {
 		return ev, err
 	}
-	e := m.fault
-	if e == nil {
-		e = m.finishResponse(h, s, end)
-	}
-	if e != nil {
+	if e := faults[m.Response(h, s.asked, s.protocol, end)]; e != nil {
 		return c.malformed(s, id, e, end)
 	}
 	if h.Status < 200 && !h.Tunnel {
+		if s.interim >= maxInterim {
+			return c.malformed(s, id, ErrManyInterim, end)
+		}
 		s.interim++
 		return Event{Kind: HeadDone, Stream: s}, nil
 	}
-	s.flag |= recvHead
+	if s.flag |= recvHead; h.Tunnel {
+		s.flag |= tunnelled
+	}
 	return c.headDone(s, h, end), nil
 }
 
@@ -97,7 +99,7 @@ func (c *Conn) onBlock(id uint32, end, selfDep bool, block []byte, h *message.He
 func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.Head) (ev Event, err *Error) {
 	// §5.1.1: the first use of a new stream identifier implicitly closes all idle streams with a lower one.
 	c.lastPeer = id
-	m, err := c.decode(block, h, request)
+	m, err := c.decode(block, h, section.Request)
 	if err != nil {
 		return ev, err
 	}
@@ -106,15 +108,16 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 		c.arena.Stats.Refused++
 		return ev, c.spendStray()
 	}
-	e := m.fault
+	var e *Error
 	switch {
 	case c.open >= c.o.maxStreams():
 		e = ErrTooManyStreams // §5.1.2
 		c.arena.Stats.Refused++
 	case selfDep:
 		e = ErrSelfDependency
-	case e == nil:
-		e = m.finishRequest(h, end, c.o)
+	default:
+		limits := c.o.limits()
+		e = faults[m.Request(h, end, &limits)]
 	}
 	if e != nil {
 		return c.malformed(nil, id, e, end)
@@ -122,9 +125,10 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 	s := c.newStream()
 	s.ID = id
 	c.enter(s)
-	s.flag |= recvHead | asked(h)
-	if m.priority >= 0 {
-		s.prioritise(h.Value(m.priority))
+	s.flag |= recvHead
+	s.asked = section.AskedBy(h)
+	if i := m.Priority(); i >= 0 {
+		s.prioritise(h.Value(i))
 	}
 	return c.headDone(s, h, end), nil
 }
@@ -132,7 +136,7 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 // headDone is the event of a head that begins a message.
 func (c *Conn) headDone(s *Stream, h *message.Head, end bool) Event {
 	s.left = h.Length
-	if h.Tunnel || s.flag&(extended|connectAsked) != 0 && c.role == Server {
+	if h.Tunnel || s.asked.Tunnel() && c.role == Server {
 		s.left = message.LengthUnknown
 	}
 	if end {
@@ -143,15 +147,15 @@ func (c *Conn) headDone(s *Stream, h *message.Head, end bool) Event {
 
 // onTrailers takes a header block after the head of a message.
 func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (ev Event, err *Error) {
-	m, err := c.decode(block, h, trailers)
+	m, err := c.decode(block, h, section.Trailers)
 	if err != nil {
 		return ev, err
 	}
-	e := m.fault
+	e := faults[m.Fault()]
 	switch {
 	case s.flag&recvEnd != 0:
 		e = ErrHalfClosed
-	case s.flag&tunnelled != 0, c.role == Server && s.flag&(extended|connectAsked) != 0:
+	case s.flag&tunnelled != 0, c.role == Server && s.asked.Tunnel():
 		// §8.5: frame types other than DATA or stream management frames MUST NOT be sent on a connected stream.
 		e = ErrTunnelHeaders
 	case !end:
@@ -181,7 +185,7 @@ func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event,
 	if err != nil {
 		return ev, err
 	}
-	if _, err := c.decode(block, h, trailers); err != nil {
+	if _, err := c.decode(block, h, section.Trailers); err != nil {
 		return ev, err
 	}
 	if stray != nil {

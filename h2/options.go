@@ -1,6 +1,10 @@
 package h2
 
-import "time"
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/message/section"
+)
 
 // Role says which end of the connection a Conn is.
 type Role uint8
@@ -60,13 +64,17 @@ var defaultOptions Options
 
 func (o *Options) maxStreams() int   { return or(o.MaxStreams, 128) }
 func (o *Options) headBytes() int    { return min(or(o.HeadBytes, 32<<10), 1<<24) }
-func (o *Options) requestLine() int  { return or(o.RequestLine, 8<<10) }
-func (o *Options) fieldCount() int   { return or(o.FieldCount, 100) }
-func (o *Options) fieldBytes() int   { return or(o.FieldBytes, 16<<10) }
 func (o *Options) headerTable() int  { return max(or(o.HeaderTable, 4096), 0) }
 func (o *Options) streamWindow() int { return min(or(o.StreamWindow, defaultWindow), windowMax) }
 func (o *Options) streamWindowMax() int {
 	return min(max(or(o.StreamWindowMax, 512<<10), o.streamWindow()), windowMax)
+}
+func (o *Options) limits() section.Limits {
+	return section.Limits{
+		HeadBytes: o.headBytes(), RequestLine: or(o.RequestLine, 8<<10),
+		FieldCount: or(o.FieldCount, 100), FieldBytes: or(o.FieldBytes, 16<<10),
+		NoExtendedConnect: o.NoExtendedConnect,
+	}
 }
 func (o *Options) budget() int { return min(max(or(o.Budget, 2<<20), defaultWindow), windowMax) }
 

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // AppendHead appends a head to dst: a request of a client, an interim or final answer of a server. end says that
@@ -19,7 +20,7 @@ func (c *Conn) AppendHead(dst []byte, s *Stream, h *message.Head, end bool) ([]b
 	if c.role == Client {
 		return c.appendRequest(dst, s, h, end)
 	}
-	if err := c.fits(s, h, response); err != nil {
+	if err := c.fits(s, h, section.Response); err != nil {
 		return dst, err
 	}
 	return c.appendResponse(dst, s, h, end)
@@ -46,7 +47,7 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 	if c.lastOwn >= idMax-1 {
 		return dst, ErrNoRoom
 	}
-	if err := c.fits(s, h, request); err != nil {
+	if err := c.fits(s, h, section.Request); err != nil {
 		return dst, err
 	}
 	// RFC 9113 §5.1.1: numbers grow in the order in which the heads are sent, not in the order of Open.
@@ -56,14 +57,15 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 		s.ID = c.lastOwn + 2
 	}
 	c.lastOwn = s.ID
-	s.flag |= sentHead | asked(h)
+	s.flag |= sentHead
+	s.asked = section.AskedBy(h)
 	c.streams.put(s)
 	s.flag |= opened
 	dst = c.AppendControl(dst)
 	at := len(dst)
 	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
-	connect := s.flag&connectAsked != 0
-	if s.flag&extended != 0 {
+	connect := s.asked == section.ForTunnel
+	if s.asked == section.ForUpgrade {
 		dst = c.enc.AppendMethod(dst, methodConnect)
 		s.protocol = protocolName(h.Bytes(h.Protocol))
 	} else {
@@ -76,26 +78,17 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 	if !connect {
 		dst = c.enc.AppendPath(dst, h.Bytes(h.Target))
 	}
-	if s.flag&extended != 0 {
+	if s.asked == section.ForUpgrade {
 		dst = c.enc.AppendProtocol(dst, h.Bytes(h.Protocol))
 	}
 	dst = c.appendFields(dst, h)
 	if h.Trailers {
 		dst = c.enc.AppendField(dst, message.TE, nil, []byte(teTrailers), false)
 	}
-	return c.endBlock(c.appendLength(dst, requestLength(h)), at, s, end), nil
+	return c.endBlock(c.appendLength(dst, section.RequestLength(h)), at, s, end), nil
 }
 
 const teTrailers = "trailers"
-
-// requestLength returns what content-length of a request says, -1 where there is none.
-func requestLength(h *message.Head) int64 {
-	needs := h.Verb == message.VerbPost || h.Verb == message.VerbPut || h.Verb == message.VerbPatch
-	if asked(h)&(extended|connectAsked) != 0 || h.Chunked || h.Length == 0 && !needs {
-		return -1
-	}
-	return h.Length
-}
 
 // protocolName returns the name of a protocol as a string of its own.
 func protocolName(b []byte) string {
@@ -121,14 +114,14 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	switch {
 	case s.flag&recvHead == 0, interim && end:
 		return dst, ErrOrder
-	case status == 101 && s.flag&extended == 0, interim && status == 101:
+	case status == 101 && s.asked != section.ForUpgrade, interim && status == 101:
 		return dst, ErrNotSwitched
 	case h.Tunnel:
-		if s.flag&extended != 0 {
+		if s.asked == section.ForUpgrade {
 			status = 200
 		}
 		s.flag |= tunnelled
-	case s.flag&(extended|connectAsked) != 0 && status >= 200 && status < 300:
+	case s.asked.Tunnel() && status >= 200 && status < 300:
 		// RFC 8441 §5: 2xx means that the tunnel stands. An origin that answers so without switching has no tunnel.
 		return dst, ErrNotSwitched
 	}
@@ -141,26 +134,11 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
 	dst = c.enc.AppendStatus(dst, status)
 	dst = c.appendFields(dst, h)
-	n, v := s.answerLength(h)
+	n, v := section.AnswerLength(h, s.asked)
 	if v != nil {
 		dst = c.enc.AppendField(dst, message.ContentLength, nil, v, false)
 	}
 	return c.endBlock(c.appendLength(dst, n), at, s, end), nil
-}
-
-// answerLength returns what content-length of an answer says: a number, the field that came, or -1 and nil where there
-// is none.
-func (s *Stream) answerLength(h *message.Head) (n int64, v []byte) {
-	switch {
-	case h.Status < 200, h.Status == 204, h.Tunnel: // RFC 9110 §8.6
-	case h.Status == 304, s.flag&headAsked != 0:
-		if v = h.Peek(message.ContentLength); v == nil && h.Length > 0 && h.Status != 304 {
-			return h.Length, nil
-		}
-	case !h.Chunked:
-		return h.Length, nil
-	}
-	return -1, v
 }
 
 // appendStatusOnly appends a whole answer without fields on a stream that does not exist here.
@@ -180,7 +158,7 @@ func (c *Conn) AppendTrailers(dst []byte, s *Stream, h *message.Head) ([]byte, e
 	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
 		return dst, ErrOrder
 	}
-	if err := c.fits(s, h, trailers); err != nil {
+	if err := c.fits(s, h, section.Trailers); err != nil {
 		return dst, err
 	}
 	dst = c.AppendControl(dst)
@@ -205,19 +183,13 @@ func (c *Conn) appendEnd(dst []byte, s *Stream) []byte {
 func (c *Conn) appendFields(dst []byte, h *message.Head) []byte {
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if !carried(f) {
+		if !section.Carried(f) {
 			continue
 		}
 		// RFC 7541 §6.2.3: an intermediary MUST use the same representation. Which field it was is not kept: all are.
 		dst = c.enc.AppendField(dst, f.ID, h.Name(i), h.Value(i), h.Private)
 	}
 	return dst
-}
-
-// carried reports whether f goes into a header block.
-func carried(f *message.Field) bool {
-	return !f.Dropped() && !f.ID.Framing() &&
-		f.ID != message.SecWebSocketKey && f.ID != message.SecWebSocketAccept // RFC 8441 §5.1: not used
 }
 
 // appendLength appends content-length, unless n is below 0.
@@ -232,64 +204,18 @@ func (c *Conn) appendLength(dst []byte, n int64) []byte {
 // fits returns ErrListSize when h is larger than the peer accepts. RFC 9113 §6.5.2 calls the limit advisory, but some
 // servers end the connection, with all its streams, for a head above theirs. Before the settings of a server have come
 // there is no limit: ErrUnsettled is for a head that many servers would refuse, and that should wait for them.
-func (c *Conn) fits(s *Stream, h *message.Head, kind part) error {
+func (c *Conn) fits(s *Stream, h *message.Head, kind section.Kind) error {
 	most, err := uint64(c.peerList), ErrListSize
 	if c.flag&gotSettings == 0 && c.role == Client {
 		most, err = listUnsettled, ErrUnsettled
 	}
-	// Names and values lie in Base, each in a place of its own.
-	if uint64(len(h.Base)+fieldOverhead*len(h.Fields)+ownFields) <= most || uint64(c.listSize(s, h, kind)) <= most {
+	if section.Fits(h, kind, s.asked, c.scheme(h), most) {
 		return nil
 	}
 	if err == ErrListSize {
 		c.arena.Stats.PeerListSize++
 	}
 	return err
-}
-
-const (
-	fieldOverhead = 32  // RFC 9113 §6.5.2
-	ownFields     = 512 // above the size of all pseudo-fields and of what is written without a field
-)
-
-// listSize is the size of the field section that is made of h: RFC 9113 §6.5.2, the length of names and values,
-// uncompressed, with an overhead of 32 for each field.
-func (c *Conn) listSize(s *Stream, h *message.Head, kind part) (n int) {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; carried(f) {
-			n += fieldOverhead + int(f.NameLen) + int(f.ValueLen)
-		}
-	}
-	add := func(name string, value int) { n += fieldOverhead + len(name) + value }
-	length := int64(-1)
-	switch kind {
-	case request:
-		flags := asked(h)
-		if length = requestLength(h); flags&extended != 0 {
-			add(":method", len(methodConnect))
-			add(":protocol", int(h.Protocol.Len))
-		} else {
-			add(":method", int(h.Method.Len))
-		}
-		if flags&connectAsked == 0 {
-			add(":scheme", len(c.scheme(h)))
-			add(":path", int(h.Target.Len))
-		}
-		if add(":authority", int(h.Authority.Len)); h.Trailers {
-			add("te", len(teTrailers))
-		}
-	case response:
-		add(":status", len("200"))
-		var v []byte
-		if length, v = s.answerLength(h); v != nil {
-			add("content-length", len(v))
-		}
-	}
-	if length >= 0 {
-		var b [20]byte
-		add("content-length", len(strconv.AppendInt(b[:0], length, 10)))
-	}
-	return n
 }
 
 // endBlock ends the header block that begins with its frame at dst[at:].

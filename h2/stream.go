@@ -1,12 +1,15 @@
 package h2
 
+import "github.com/edge-proxy/edge/message/section"
+
 // Stream is one exchange of a Conn. Owned by its Conn, which uses it again: see Event for when it dies.
 type Stream struct {
 	ID    uint32 // 0 until a client has sent the head
 	Owner any    // the caller's; nil in a new stream
 
-	conn *Conn
-	flag streamFlags
+	conn  *Conn
+	flag  streamFlags
+	asked section.Asked // by the request
 
 	urgency uint8 // RFC 9218: 0 first, 7 last
 	serial  bool  // not incremental: sent before later streams of its urgency
@@ -36,17 +39,14 @@ type Stream struct {
 type streamFlags uint16
 
 const (
-	opened       streamFlags = 1 << iota // the stream is in the table
-	recvHead                             // the peer's final head came
-	recvEnd                              // the peer has ended
-	sentHead                             // our final head is sent
-	sentEnd                              // we have ended
-	headAsked                            // the request is HEAD
-	connectAsked                         // the request is CONNECT
-	extended                             // the request is an extended CONNECT
-	tunnelled                            // the answer made a tunnel
-	lingers                              // answered: the rest of the request is discarded
-	dead                                 // closed: kept until the next call
+	opened    streamFlags = 1 << iota // the stream is in the table
+	recvHead                          // the peer's final head came
+	recvEnd                           // the peer has ended
+	sentHead                          // our final head is sent
+	sentEnd                           // we have ended
+	tunnelled                         // the answer made a tunnel
+	lingers                           // answered: the rest of the request is discarded
+	dead                              // closed: kept until the next call
 )
 
 type queueState uint8

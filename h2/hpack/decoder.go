@@ -1,10 +1,9 @@
 package hpack
 
 import (
-	"encoding/binary"
-
 	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // DecoderOptions of a Decoder. The zero value sets no limit to the list.
@@ -66,7 +65,7 @@ func (d *Decoder) Begin() {
 
 // Next decodes the field at the front of block, which is the whole rest of a header block, and reports how many bytes
 // it took. f.Line is nil when they were nothing but updates of the table size. block and f are borrowed.
-func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
+func (d *Decoder) Next(block []byte) (n int, f section.Field, err error) {
 	if len(block) > 0 && d.ready {
 		// What is most frequent, an index of one byte, takes the shortest way.
 		if c := block[0]; c > 0x80 && c < 0xff {
@@ -79,7 +78,7 @@ func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
 			} else if t := &d.table; index-staticLen <= t.next-t.oldest {
 				if e := t.entry(t.next - (index - staticLen)); d.count(e.cost()) {
 					d.behind = true
-					return 1, Field{t.line(e), e.nameLen, e.traits}, nil
+					return 1, section.Field{Line: t.line(e), NameLen: e.nameLen, Traits: e.traits}, nil
 				}
 			}
 		} else if c < 0x80 && c&0xe0 != 0x20 {
@@ -94,9 +93,9 @@ func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
 }
 
 // next is Next for every kind of field.
-func (d *Decoder) next(block []byte) (n int, f Field, err error) {
+func (d *Decoder) next(block []byte) (n int, f section.Field, err error) {
 	if d.err != nil {
-		return 0, Field{}, d.err
+		return 0, section.Field{}, d.err
 	}
 	for n < len(block) && block[n]&0xe0 == 0x20 {
 		if n, err = d.update(block, n); err != nil {
@@ -104,7 +103,7 @@ func (d *Decoder) next(block []byte) (n int, f Field, err error) {
 		}
 	}
 	if n == len(block) {
-		return n, Field{}, nil
+		return n, section.Field{}, nil
 	}
 	if d.shrink {
 		return d.settle(0, ErrNoUpdate)
@@ -122,12 +121,12 @@ func (d *Decoder) next(block []byte) (n int, f Field, err error) {
 }
 
 // settle returns an error, which ends d unless it is ErrListSize.
-func (d *Decoder) settle(n int, err error) (int, Field, error) {
+func (d *Decoder) settle(n int, err error) (int, section.Field, error) {
 	if err != ErrListSize {
 		d.err, d.ready = err, false
 		n = 0
 	}
-	return n, Field{}, err
+	return n, section.Field{}, err
 }
 
 // update reads a change of the table size (RFC 7541 §6.3).
@@ -148,32 +147,32 @@ func (d *Decoder) update(block []byte, at int) (next int, err error) {
 }
 
 // indexed reads a field that a table holds (RFC 7541 §6.1).
-func (d *Decoder) indexed(block []byte, at int) (next int, f Field, err error) {
+func (d *Decoder) indexed(block []byte, at int) (next int, f section.Field, err error) {
 	index, next, err := huffman.ReadInteger(block, at, 7)
 	if err != nil {
-		return 0, Field{}, err
+		return 0, section.Field{}, err
 	}
 	f, ok := d.at(index)
 	if !ok {
-		return 0, Field{}, ErrIndex
+		return 0, section.Field{}, ErrIndex
 	}
 	if !d.count(len(f.Line) - lineOverhead + entryOverhead) {
-		return next, Field{}, ErrListSize
+		return next, section.Field{}, ErrListSize
 	}
 	return next, f, nil
 }
 
 // at returns the field that index names.
-func (d *Decoder) at(index int) (f Field, ok bool) {
+func (d *Decoder) at(index int) (f section.Field, ok bool) {
 	if uint(index) < uint(len(staticRendered)) {
 		return staticRendered[index], index > 0
 	}
 	n := uint32(index - staticLen)
 	if n > d.table.next-d.table.oldest {
-		return Field{}, false
+		return section.Field{}, false
 	}
 	e := d.table.entry(d.table.next - n)
-	return Field{d.table.line(e), e.nameLen, e.traits}, true
+	return section.Field{Line: d.table.line(e), NameLen: e.nameLen, Traits: e.traits}, true
 }
 
 func (d *Decoder) count(size int) bool {
@@ -186,7 +185,7 @@ func (d *Decoder) count(size int) bool {
 }
 
 // literal reads a field that is spelled out, its name perhaps taken from a table (RFC 7541 §6.2).
-func (d *Decoder) literal(block []byte, at int) (next int, f Field, err error) {
+func (d *Decoder) literal(block []byte, at int) (next int, f section.Field, err error) {
 	c, bits := block[at], uint(4)
 	if c&0x40 != 0 {
 		bits = 6
@@ -195,71 +194,70 @@ func (d *Decoder) literal(block []byte, at int) (next int, f Field, err error) {
 	index, next := int(c)&(1<<bits-1), at+1
 	if index == 1<<bits-1 {
 		if index, next, err = huffman.ReadInteger(block, at, bits); err != nil {
-			return 0, Field{}, err
+			return 0, section.Field{}, err
 		}
 	}
 	var nameLen uint32
-	var traits Traits
+	var traits section.Traits
 	if index > staticLen {
 		named, ok := d.at(index)
 		if !ok {
-			return 0, Field{}, ErrIndex
+			return 0, section.Field{}, ErrIndex
 		}
-		nameLen, traits = named.NameLen, Traits{ID: named.ID, Pseudo: named.Pseudo, Bad: named.Bad &^ BadValue}
+		nameLen, traits = named.NameLen, named.Traits
+		traits.Bad &^= section.BadValue
 		copy(d.room(start + int(nameLen) + 2)[start:], named.Line[:nameLen+2])
 	} else if index > 0 {
 		named := &staticRendered[index]
-		nameLen, traits = named.NameLen, Traits{ID: named.ID, Pseudo: named.Pseudo}
+		nameLen, traits = named.NameLen, section.Traits{ID: named.ID, Pseudo: named.Pseudo}
 		if d.ahead.left == 0 {
 			d.put(start, &staticFronts[index])
 		}
 	} else if nameLen, traits, next, err = d.name(block, next, start); err != nil && err != ErrListSize {
-		return 0, Field{}, err
+		return 0, section.Field{}, err
 	}
 	tooLong := err != nil
 	value := start + int(nameLen) + 2
 	end, next, control, err := d.text(block, next, value, true)
 	if err != nil && err != ErrListSize {
-		return 0, Field{}, err
+		return 0, section.Field{}, err
 	}
 	if tooLong || err != nil {
 		if c&0x40 != 0 {
 			d.table.evict(0) // the field is larger than the table, see stringMax
 		}
 		d.list = huffman.IntegerMax
-		return next, Field{}, ErrListSize
+		return next, section.Field{}, ErrListSize
 	}
 	buf := *d.scratch
-	if control || value < end && (blank(buf[value]) || blank(buf[end-1])) {
-		traits.Bad |= BadValue
-	}
+	traits.Bad |= section.CheckValue(buf[value:end], control)
 	buf[end], buf[end+1] = '\r', '\n'
 	line := buf[start : end+2]
 	if c&0x40 != 0 {
 		copy(d.table.insert(len(line), nameLen, traits), line)
 	}
 	if !d.count(len(line) - lineOverhead + entryOverhead) {
-		return next, Field{}, ErrListSize
+		return next, section.Field{}, ErrListSize
 	}
 	traits.Never = c&0xf0 == 0x10
-	return next, Field{line, nameLen, traits}, nil
+	return next, section.Field{Line: line, NameLen: nameLen, Traits: traits}, nil
 }
 
 // name reads a name that is spelled out to start in the scratch.
-func (d *Decoder) name(block []byte, at, start int) (nameLen uint32, traits Traits, next int, err error) {
+func (d *Decoder) name(block []byte, at, start int) (nameLen uint32, traits section.Traits, next int, err error) {
 	if id := codedName(block, at); id != message.Other {
 		k := &names[id]
 		if d.ahead.left == 0 {
 			d.put(start, &k.front)
 		}
-		return uint32(len(k.text)), Traits{ID: id}, at + len(k.literal), nil
+		return uint32(len(k.text)), section.Traits{ID: id}, at + len(k.literal), nil
 	}
 	end, next, _, err := d.text(block, at, start, false)
 	if err != nil {
-		return 0, Traits{}, next, err
+		return 0, section.Traits{}, next, err
 	}
 	buf := *d.scratch
-	traits = checkName(buf[start:end])
+	traits = section.CheckName(buf[start:end])
 	buf[end], buf[end+1] = ':', ' '
 	return uint32(end - start), traits, next, nil
 }
@@ -315,7 +313,7 @@ func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, con
 		end = to + size
 		buf := d.room(end + 2)
 		copy(buf[to:], block[at:next])
-		return end, next, hasControl(buf[to:end]), nil
+		return end, next, section.HasControl(buf[to:end]), nil
 	}
 	if longest := d.stringMax(); size > longest && size*8/huffman.CodeMax > longest {
 		return 0, next, false, ErrListSize
@@ -399,60 +397,3 @@ func (d *Decoder) pair(block []byte, r huffman.Run) huffman.Run {
 	d.ahead = ahead{left: len(block) - at, start: start, symbols: t.At - value, bits: len(block)*8 - t.Bit}
 	return r
 }
-
-// checkName tells what a name is and whether RFC 9113 §8.2.1 allows it.
-func checkName(name []byte) (t Traits) {
-	if t.Pseudo = lookupPseudo(name); t.Pseudo != Regular {
-		if t.Pseudo == PseudoUnknown && !message.ValidName(name[1:]) {
-			t.Bad = BadName
-		}
-		return t
-	}
-	t.ID = message.LookupBytes(name)
-	if t.ID == message.Other && !message.ValidName(name) || hasUpper(name) {
-		t.Bad = BadName
-	}
-	return t
-}
-
-func hasUpper(name []byte) bool {
-	for _, c := range name {
-		if c-'A' < 26 {
-			return true
-		}
-	}
-	return false
-}
-
-const each = 0x0101010101010101
-
-// hasControl reports whether a control character other than HTAB is in b, NUL, CR and LF among them.
-func hasControl(b []byte) bool {
-	if len(b) < 8 {
-		return control(b)
-	}
-	for i := 0; i+8 < len(b); i += 8 {
-		if suspect(binary.LittleEndian.Uint64(b[i:])) && control(b[i:i+8]) {
-			return true
-		}
-	}
-	last := b[len(b)-8:]
-	return suspect(binary.LittleEndian.Uint64(last)) && control(last)
-}
-
-// suspect reports whether a byte of x is below 0x20 or 0x7f. It may say so wrongly, when one is HTAB or above another.
-func suspect(x uint64) bool {
-	del := x ^ 0x7f*each
-	return ((x-0x20*each)&^x|(del-each)&^del)&(0x80*each) != 0
-}
-
-func control(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return true
-		}
-	}
-	return false
-}
-
-func blank(c byte) bool { return c == ' ' || c == '\t' }

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -135,35 +136,35 @@ func TestDecoder_refuses(t *testing.T) {
 func TestDecoder_tellsWhatIsBad(t *testing.T) {
 	for _, c := range []struct {
 		name, value string
-		want        Traits
+		want        section.Traits
 	}{
-		{"content-type", "text/html", Traits{ID: message.ContentType}},
-		{"x-custom", "", Traits{}},
-		{"x-custom", "a\tb \x80\xff", Traits{}},
-		{"", "empty", Traits{Bad: BadName}},
-		{"Content-Type", "upper", Traits{ID: message.ContentType, Bad: BadName}},
-		{"x-Custom", "upper", Traits{Bad: BadName}},
-		{"x custom", "blank", Traits{Bad: BadName}},
-		{"x-custom:", "colon", Traits{Bad: BadName}},
-		{"x\xff", "high", Traits{Bad: BadName}},
-		{"x\r\ny", "line end", Traits{Bad: BadName}},
-		{"host\x00", "nul", Traits{Bad: BadName}},
-		{strings.Repeat("x", 1<<16), "too long for message.Field", Traits{Bad: BadName}},
-		{"x", "a\r\nb: c", Traits{Bad: BadValue}},
-		{"x", "a\nb", Traits{Bad: BadValue}},
-		{"x", "a\x00", Traits{Bad: BadValue}},
-		{"x", "0123456789\x7f0123456789", Traits{Bad: BadValue}},
-		{"x", "\x80\x80\x80\x80\x80\x80\x80\x1f", Traits{Bad: BadValue}},
-		{"x", " a", Traits{Bad: BadValue}},
-		{"x", "a\t", Traits{Bad: BadValue}},
-		{"x", " ", Traits{Bad: BadValue}},
-		{"X", "a\rb", Traits{Bad: BadName | BadValue}},
-		{":method", "GET", Traits{Pseudo: Method}},
-		{":path", "/a b\n", Traits{Pseudo: Path, Bad: BadValue}},
-		{":Method", "GET", Traits{Pseudo: PseudoUnknown}},
-		{":protocol", "websocket", Traits{Pseudo: Protocol}},
-		{":", "", Traits{Pseudo: PseudoUnknown, Bad: BadName}},
-		{":a\nb", "", Traits{Pseudo: PseudoUnknown, Bad: BadName}},
+		{"content-type", "text/html", section.Traits{ID: message.ContentType}},
+		{"x-custom", "", section.Traits{}},
+		{"x-custom", "a\tb \x80\xff", section.Traits{}},
+		{"", "empty", section.Traits{Bad: section.BadName}},
+		{"Content-Type", "upper", section.Traits{ID: message.ContentType, Bad: section.BadName}},
+		{"x-Custom", "upper", section.Traits{Bad: section.BadName}},
+		{"x custom", "blank", section.Traits{Bad: section.BadName}},
+		{"x-custom:", "colon", section.Traits{Bad: section.BadName}},
+		{"x\xff", "high", section.Traits{Bad: section.BadName}},
+		{"x\r\ny", "line end", section.Traits{Bad: section.BadName}},
+		{"host\x00", "nul", section.Traits{Bad: section.BadName}},
+		{strings.Repeat("x", 1<<16), "too long for message.Field", section.Traits{Bad: section.BadName}},
+		{"x", "a\r\nb: c", section.Traits{Bad: section.BadValue}},
+		{"x", "a\nb", section.Traits{Bad: section.BadValue}},
+		{"x", "a\x00", section.Traits{Bad: section.BadValue}},
+		{"x", "0123456789\x7f0123456789", section.Traits{Bad: section.BadValue}},
+		{"x", "\x80\x80\x80\x80\x80\x80\x80\x1f", section.Traits{Bad: section.BadValue}},
+		{"x", " a", section.Traits{Bad: section.BadValue}},
+		{"x", "a\t", section.Traits{Bad: section.BadValue}},
+		{"x", " ", section.Traits{Bad: section.BadValue}},
+		{"X", "a\rb", section.Traits{Bad: section.BadName | section.BadValue}},
+		{":method", "GET", section.Traits{Pseudo: section.Method}},
+		{":path", "/a b\n", section.Traits{Pseudo: section.Path, Bad: section.BadValue}},
+		{":Method", "GET", section.Traits{Pseudo: section.PseudoUnknown}},
+		{":protocol", "websocket", section.Traits{Pseudo: section.Protocol}},
+		{":", "", section.Traits{Pseudo: section.PseudoUnknown, Bad: section.BadName}},
+		{":a\nb", "", section.Traits{Pseudo: section.PseudoUnknown, Bad: section.BadName}},
 	} {
 		plain := func(s string) []byte { return append(huffman.AppendInteger(nil, 0, 7, len(s)), s...) }
 		coded := func(s string) []byte {
@@ -177,8 +178,8 @@ func TestDecoder_tellsWhatIsBad(t *testing.T) {
 			block := append([]byte{0x3f, 0xe1, 0xff, 0x3f, 0x40}, append(how(c.name), how(c.value)...)...)
 			block = append(block, 0x80|62) // the same from the table
 			block = append(append(block, 0x40|63), plain("good")...)
-			want := []Traits{c.want, c.want, c.want}
-			want[2].Bad &^= BadValue
+			want := []section.Traits{c.want, c.want, c.want}
+			want[2].Bad &^= section.BadValue
 			d.Begin()
 			for i, line := range []string{c.value, c.value, "good"} {
 				n, f, err := d.Next(block)

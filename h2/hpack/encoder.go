@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // EncoderOptions of an Encoder. The zero value is good.
@@ -70,7 +71,7 @@ func (e *Encoder) AppendMethod(dst, method []byte) []byte {
 	case "POST":
 		return append(dst, 0x83)
 	}
-	return e.field(dst, pseudoAt(Method), nil, method, indexed)
+	return e.field(dst, pseudoAt(section.Method), nil, method, indexed)
 }
 
 // AppendScheme appends :scheme.
@@ -81,12 +82,12 @@ func (e *Encoder) AppendScheme(dst, scheme []byte) []byte {
 	case "https":
 		return append(dst, 0x87)
 	}
-	return e.field(dst, pseudoAt(Scheme), nil, scheme, indexed)
+	return e.field(dst, pseudoAt(section.Scheme), nil, scheme, indexed)
 }
 
 // AppendAuthority appends :authority.
 func (e *Encoder) AppendAuthority(dst, host []byte) []byte {
-	return e.field(dst, pseudoAt(Authority), nil, host, indexed)
+	return e.field(dst, pseudoAt(section.Authority), nil, host, indexed)
 }
 
 // AppendPath appends :path. One with a query never enters the table: it seldom comes again, and may hold
@@ -102,12 +103,12 @@ func (e *Encoder) AppendPath(dst, target []byte) []byte {
 	if bytes.IndexByte(target, '?') >= 0 {
 		p = plain
 	}
-	return e.field(dst, pseudoAt(Path), nil, target, p)
+	return e.field(dst, pseudoAt(section.Path), nil, target, p)
 }
 
 // AppendProtocol appends :protocol (RFC 8441).
 func (e *Encoder) AppendProtocol(dst, protocol []byte) []byte {
-	return e.field(dst, pseudoAt(Protocol), nil, protocol, indexed)
+	return e.field(dst, pseudoAt(section.Protocol), nil, protocol, indexed)
 }
 
 // AppendStatus appends :status. status is one of 100..999.
@@ -129,7 +130,7 @@ func (e *Encoder) AppendStatus(dst []byte, status int) []byte {
 		return append(dst, 0x8e)
 	}
 	digits := [3]byte{byte('0' + status/100), byte('0' + status/10%10), byte('0' + status%10)}
-	return e.field(dst, pseudoAt(Status), nil, digits[:], indexed)
+	return e.field(dst, pseudoAt(section.Status), nil, digits[:], indexed)
 }
 
 // AppendField appends a field. id is the number of name; name, which may be in any case and is written in lower case,
@@ -224,11 +225,11 @@ const nameRoom = 64
 // insert puts a field into the table, as the decoder of the peer will.
 func (e *Encoder) insert(l *label, value []byte, whole uint32) {
 	n := l.len()
-	var traits Traits
+	var traits section.Traits
 	if l.at < int(message.NameCount) {
 		traits.ID = message.Name(l.at)
 	} else {
-		traits.Pseudo = Pseudo(l.at - int(message.NameCount))
+		traits.Pseudo = section.Pseudo(l.at - int(message.NameCount))
 	}
 	line := e.table.insert(n+len(value)+lineOverhead, uint32(n), traits)
 	if l.at != 0 {
@@ -252,5 +253,5 @@ func (l *label) names(t *table, e *entry) bool {
 	if l.at != 0 {
 		return l.at == int(e.traits.ID) || l.at == pseudoAt(e.traits.Pseudo)
 	}
-	return e.traits == Traits{} && message.EqualFoldBytes(t.name(e), l.name)
+	return e.traits == section.Traits{} && message.EqualFoldBytes(t.name(e), l.name)
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // FuzzDecoder decodes two blocks of any bytes: nothing panics, what comes out is bounded, and the reference agrees
@@ -80,10 +81,10 @@ func checkBounded(t *testing.T, d *Decoder, block []byte, listMax int) {
 		}
 		if f.Line != nil {
 			sum += len(f.Name()) + len(f.Value()) + entryOverhead
-			if good := message.ValidValue(f.Value()); good != (f.Bad&BadValue == 0) {
+			if good := message.ValidValue(f.Value()); good != (f.Bad&section.BadValue == 0) {
 				t.Fatalf("%q: %+v", f.Line, f.Traits)
 			}
-			if f.Pseudo == Regular && f.ID != message.LookupBytes(f.Name()) {
+			if f.Pseudo == section.Regular && f.ID != message.LookupBytes(f.Name()) {
 				t.Fatalf("%q: %+v", f.Line, f.Traits)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // policy says how a field is represented when no table holds it.
@@ -35,16 +36,16 @@ type known struct {
 var names = knownNames()
 
 // pseudoAt is the place in names of a pseudo-field.
-func pseudoAt(p Pseudo) int { return int(message.NameCount) + int(p) }
+func pseudoAt(p section.Pseudo) int { return int(message.NameCount) + int(p) }
 
-func knownNames() (names [int(message.NameCount) + len(pseudoNames)]known) {
+func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]known) {
 	var literal []byte
 	for i := range names {
 		k := &names[i]
 		if i < int(message.NameCount) {
 			k.text = strings.ToLower(message.Name(i).String())
 		} else {
-			k.text = Pseudo(i - int(message.NameCount)).String()
+			k.text = section.Pseudo(i - int(message.NameCount)).String()
 		}
 		literal = huffman.AppendString(literal[:0], []byte(k.text))
 		k.literal = string(literal)

@@ -1,11 +1,14 @@
 package hpack
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
+)
 
 const staticLen = 61
 
 // staticRendered is the table of RFC 7541 appendix A. Entry 0 is none.
-var staticRendered [staticLen + 1]Field
+var staticRendered [staticLen + 1]section.Field
 
 // staticFronts are the beginnings of its lines.
 var staticFronts [staticLen + 1]front
@@ -48,35 +51,13 @@ func init() {
 		at := len(lines)
 		lines = appendLine(lines, name, value)
 		staticFronts[i] = frontOf(name)
-		staticRendered[i] = Field{
+		staticRendered[i] = section.Field{
 			Line: lines[at:len(lines):len(lines)], NameLen: uint32(len(name)),
-			Traits: Traits{ID: message.Lookup(name), Pseudo: lookupPseudo([]byte(name))},
+			Traits: section.Traits{ID: message.Lookup(name), Pseudo: section.LookupPseudo([]byte(name))},
 		}
 	}
 }
 
 func appendLine(dst []byte, name, value string) []byte {
 	return append(append(append(append(dst, name...), ": "...), value...), "\r\n"...)
-}
-
-// lookupPseudo returns the number of a name that begins with a colon, Regular for any other.
-func lookupPseudo(name []byte) Pseudo {
-	if len(name) == 0 || name[0] != ':' {
-		return Regular
-	}
-	switch string(name) {
-	case ":authority":
-		return Authority
-	case ":method":
-		return Method
-	case ":path":
-		return Path
-	case ":scheme":
-		return Scheme
-	case ":status":
-		return Status
-	case ":protocol":
-		return Protocol
-	}
-	return PseudoUnknown
 }

@@ -1,6 +1,9 @@
 package hpack
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import (
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message/section"
+)
 
 const (
 	defaultTableSize = 4096 // RFC 9113 §6.5.2, SETTINGS_HEADER_TABLE_SIZE
@@ -15,7 +18,7 @@ type entry struct {
 	at      uint32 // where its line begins
 	size    uint32 // of the line
 	nameLen uint32
-	traits  Traits // but Never: no table holds such a field
+	traits  section.Traits // but Never: no table holds such a field
 }
 
 // cost is the size of an entry as RFC 7541 §4.1 counts it.
@@ -76,7 +79,7 @@ func (t *table) value(e *entry) []byte { return t.lines[e.at+e.nameLen+2 : e.at+
 
 // insert makes room for a line of size bytes by RFC 7541 §4.4 and returns where it goes. It returns nil when that is
 // larger than the table, which is empty then.
-func (t *table) insert(size int, nameLen uint32, traits Traits) []byte {
+func (t *table) insert(size int, nameLen uint32, traits section.Traits) []byte {
 	cost := size - lineOverhead + entryOverhead
 	if cost > t.max {
 		t.evict(0) // RFC 7541 §4.4: not an error

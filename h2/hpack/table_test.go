@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/message/section"
 )
 
 func TestEntry_size(t *testing.T) {
@@ -12,7 +14,7 @@ func TestEntry_size(t *testing.T) {
 		t.Errorf("an entry has %d bytes: four to a cache line, none astride two", n)
 	}
 	// Larger ones travel through memory, which made an indexed field take five times as long.
-	if n := unsafe.Sizeof(Field{}); n != 32 {
+	if n := unsafe.Sizeof(section.Field{}); n != 32 {
 		t.Errorf("a Field has %d bytes, the compiler keeps 32 in registers", n)
 	}
 }
@@ -62,7 +64,7 @@ func TestTable_isAQueue(t *testing.T) {
 			}
 			line := bytes.Repeat([]byte{byte(k)}, lineOverhead+r.IntN(1+r.IntN(1+r.IntN(3000))))
 			e := entry{size: uint32(len(line))}
-			at := tab.insert(len(line), 0, Traits{})
+			at := tab.insert(len(line), 0, section.Traits{})
 			if (at != nil) != (e.cost() <= size) {
 				t.Fatalf("a line of %d bytes, %d allowed", e.cost(), size)
 			}
