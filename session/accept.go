@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -127,7 +128,7 @@ func ActivityOf(h engine.Handler, f func(r Receiver, tunnel bool)) Activity {
 	case *sniffer:
 		return Activity{Kind: KindNew, Idle: true}
 	case *h1Server:
-		tunnel := h.tunnel == tunnelOpen
+		tunnel := h.tunnel == stream.TunnelOpen
 		if h.receiver != nil && f != nil {
 			f(h.receiver, tunnel)
 		}
@@ -135,7 +136,7 @@ func ActivityOf(h engine.Handler, f func(r Receiver, tunnel bool)) Activity {
 	case *h2Server:
 		for _, s := range h.live {
 			if s.receiver != nil && f != nil {
-				f(s.receiver, s.tunnel == tunnelOpen)
+				f(s.receiver, s.tunnel == stream.TunnelOpen)
 			}
 		}
 		return Activity{Kind: KindH2, Requests: h2.Opened(&h.codec), Streams: len(h.live), Idle: h.Idle()}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // ClientOptions bound what an origin may do. The zero value is good. Immutable once used.
@@ -42,7 +43,7 @@ func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
 	streams := cmp.Or(o.StreamsMax, streamsMaxDefault)
 	return h2.Options{
 		Arena: a, MaxStreams: streams, HeaderTable: o.HeaderTable, StreamWindow: o.StreamWindow,
-		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: orDefault(o.BetweenBytes),
+		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: stream.OrDefault(o.BetweenBytes),
 	}
 }
 
@@ -51,47 +52,4 @@ func (o *MuxOptions) pingAfter() time.Duration {
 		return pingAfterDefault
 	}
 	return o.PingAfter
-}
-
-func orDefault(d time.Duration) time.Duration {
-	if d == 0 {
-		return time.Minute
-	}
-	return d
-}
-
-func orTunnelIdle(d time.Duration) time.Duration {
-	if d == 0 {
-		return time.Hour
-	}
-	return d
-}
-
-// Patient is a Stream to an origin whose exchange can have times of its own.
-type Patient interface {
-	// SetPatience sets what ClientOptions or MuxOptions say of FirstByte and BetweenBytes, for this exchange. 0: as
-	// they say. Before SendHead.
-	SetPatience(firstByte, between time.Duration)
-}
-
-// patience makes a stream a Patient. Owned by its stream.
-type patience struct{ firstByte, between time.Duration }
-
-// SetPatience is the method of Patient.
-func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
-
-// toFirstByte returns the time to the first byte of the answer, where the options say d.
-func (p *patience) toFirstByte(d time.Duration) time.Duration {
-	if p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
-		return p.firstByte
-	}
-	return orDefault(d)
-}
-
-// betweenBytes returns the time between two reads, where the options say d.
-func (p *patience) betweenBytes(d time.Duration) time.Duration {
-	if p.between > 0 {
-		return p.between
-	}
-	return orDefault(d)
 }

@@ -6,42 +6,31 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
-)
-
-// framing is how the body of a message that is being sent is delimited.
-type framing uint8
-
-const (
-	noHead     framing = iota // the head was not sent yet
-	noBody                    // no byte of a body may follow: HEAD, 204, 304, Content-Length: 0
-	counted                   // Content-Length: left bytes to come
-	chunked                   // Transfer-Encoding: chunked
-	untilClose                // ended by the end of the connection; in a tunnel by FIN
-	ended                     // all was sent
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // bodyWriter sends one body after another on an h1 connection.
 // Owned by its session.
 //
-//	left > 0 => framing == counted
+//	left > 0 => framing == Counted
 //	counted, and left is 0: all bytes were sent, and the end was not said
 type bodyWriter struct {
 	left    int64
-	framing framing
+	framing stream.Framing
 }
 
 // begin is called with the head of the message.
-func (b *bodyWriter) begin(f framing, length int64) {
+func (b *bodyWriter) begin(f stream.Framing, length int64) {
 	b.framing, b.left = f, length
-	if f == counted && length == 0 {
-		b.framing = noBody
+	if f == stream.Counted && length == 0 {
+		b.framing = stream.NoBody
 	}
 }
 
 // data sends as much of p as the queue has room for. If that is not all, the connection is congested, and the
 // caller waits for OnSendable with the rest.
 func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error) {
-	if b.framing == noHead || b.framing == ended {
+	if b.framing == stream.NoHead || b.framing == stream.Ended {
 		return 0, ErrOrder
 	}
 	for {
@@ -50,7 +39,7 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error)
 		switch {
 		case !c.Open():
 			return n, ErrDead
-		case len(p) <= room || b.framing == noBody:
+		case len(p) <= room || b.framing == stream.NoBody:
 			return n + len(p), b.sendFitting(c, p, end)
 		case room == 0:
 			return n, nil
@@ -65,9 +54,9 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error)
 // sendFitting sends p, for which there is room.
 func (b *bodyWriter) sendFitting(c *engine.Conn, p []byte, end bool) (err error) {
 	switch b.framing {
-	case noBody:
+	case stream.NoBody:
 		// The answer to HEAD, or one whose status forbids a body: body bytes are not sent.
-	case counted:
+	case stream.Counted:
 		if int64(len(p)) > b.left {
 			return ErrTooMuch
 		}
@@ -75,13 +64,13 @@ func (b *bodyWriter) sendFitting(c *engine.Conn, p []byte, end bool) (err error)
 			return ErrTooLittle
 		}
 		err = c.Write(p)
-	case untilClose:
+	case stream.UntilClose:
 		err = c.Write(p)
-	case chunked:
+	case stream.Chunked:
 		err = b.chunk(c, p, end)
 	}
 	if err == nil && end {
-		b.framing = ended
+		b.framing = stream.Ended
 	}
 	return err
 }
@@ -115,12 +104,12 @@ func (b *bodyWriter) chunk(c *engine.Conn, p []byte, end bool) error {
 
 // trailers ends the body with h where it is chunked, else without.
 func (b *bodyWriter) trailers(c *engine.Conn, h *message.Head) error {
-	if b.framing != chunked {
+	if b.framing != stream.Chunked {
 		_, err := b.data(c, nil, true)
 		return err
 	}
 	c.Commit(h1.AppendLastChunk(c.Reserve(len(h.Base)+chunkRoom), h))
-	b.framing = ended
+	b.framing = stream.Ended
 	return nil
 }
 
@@ -130,9 +119,9 @@ const headRoom = 256
 // toSplice is how many bytes of the body may be sent as they are.
 func (b *bodyWriter) toSplice(tunnel bool) int64 {
 	switch {
-	case b.framing == counted:
+	case b.framing == stream.Counted:
 		return b.left
-	case b.framing == untilClose && tunnel:
+	case b.framing == stream.UntilClose && tunnel:
 		return math.MaxInt64
 	}
 	return 0
@@ -140,7 +129,7 @@ func (b *bodyWriter) toSplice(tunnel bool) int64 {
 
 // spliced notes that the kernel sent n bytes of the body.
 func (b *bodyWriter) spliced(n int) {
-	if b.framing == counted {
+	if b.framing == stream.Counted {
 		b.left -= int64(n)
 	}
 	b.check()

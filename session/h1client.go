@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -50,7 +51,7 @@ type Client struct {
 	splice      *splice       // of answers; nil until there was one
 	connectedAt int64         // see ConnectedAt
 	keepAlive   time.Duration // what the origin promises for an idle connection; 0: nothing
-	patience
+	stream.Patience
 	answer answerState
 
 	connected   bool // the connection was established
@@ -157,7 +158,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.answer, c.closeAfter, c.awaits100, c.spliceWaits = noAnswer, false, false, false
 	c.owed = 0
 	c.keepAlive = 0
-	c.patience = patience{}
+	c.Patience = stream.Patience{}
 	if c.connected {
 		c.conn.SetTimeout(c.between())
 	}
@@ -193,11 +194,11 @@ func (c *Client) setDeadline() {
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
-	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
+		c.conn.SetTimeout(c.ToFirstByte(c.opts.FirstByte))
+	case c.owed > 0, c.answer == answerDone, c.body.framing != stream.Ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
+		c.conn.SetTimeout(c.ToFirstByte(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
 	}
@@ -207,10 +208,10 @@ func (c *Client) between() time.Duration {
 	if c.tunnel {
 		return c.tunnelIdle()
 	}
-	return c.betweenBytes(c.opts.BetweenBytes)
+	return c.BetweenBytes(c.opts.BetweenBytes)
 }
 
-func (c *Client) tunnelIdle() time.Duration { return orTunnelIdle(c.opts.TunnelIdle) }
+func (c *Client) tunnelIdle() time.Duration { return stream.OrTunnelIdle(c.opts.TunnelIdle) }
 
 // OnData decodes an answer. Bytes that answer no request end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
@@ -321,14 +322,14 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 // openTunnel turns the connection into a tunnel. RFC 9110 §7.8: a server MUST NOT switch protocols before it has
 // received the entire request.
 func (c *Client) openTunnel() bool {
-	if c.body.framing != ended {
+	if c.body.framing != stream.Ended {
 		c.fail(Malformed, h1.ErrSwitchedProtocols)
 		c.conn.Close(h1.ErrSwitchedProtocols)
 		c.inCallback = false
 		return false
 	}
 	c.tunnel, c.answer, c.closeAfter, c.head.Close = true, answerBegun, true, false
-	c.body.begin(untilClose, 0)
+	c.body.begin(stream.UntilClose, 0)
 	return true
 }
 
@@ -369,7 +370,7 @@ func (c *Client) finish() {
 	if c.receiver == nil || c.answer != answerDone || c.inCallback {
 		return
 	}
-	if c.body.framing != ended { // an early answer: the rest of the request still has to be sent
+	if c.body.framing != stream.Ended { // an early answer: the rest of the request still has to be sent
 		return
 	}
 	c.receiver = nil

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -16,19 +17,19 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	if c.receiver == nil {
 		return ErrDead
 	}
-	if c.body.framing != noHead {
+	if c.body.framing != stream.NoHead {
 		return ErrOrder
 	}
 	h.Chunked, h.Close = false, false // the head said so of the client's connection
 	switch {
 	case end:
 		h.Length = 0
-		c.body.begin(noBody, 0)
+		c.body.begin(stream.NoBody, 0)
 	case h.Length >= 0:
-		c.body.begin(counted, h.Length)
+		c.body.begin(stream.Counted, h.Length)
 	default:
 		h.Chunked = true
-		c.body.begin(chunked, 0)
+		c.body.begin(stream.Chunked, 0)
 	}
 	c.dec.Expect(h.Verb)
 	if h.Upgrade || h.Verb == message.VerbConnect {
@@ -36,7 +37,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	}
 	c.conn.Commit(h1.AppendRequest(c.conn.Reserve(len(h.Base)+headRoom), h))
 	if end {
-		c.body.framing = ended
+		c.body.framing = stream.Ended
 	}
 	c.awaits100 = h.Continue && !end
 	c.setDeadline()
@@ -74,10 +75,10 @@ func (c *Client) onRequestSent() {
 		c.sentTunnel()
 		return
 	}
-	if c.body.framing == ended || c.conn.Congested() {
+	if c.body.framing == stream.Ended || c.conn.Congested() {
 		c.setDeadline()
 	}
-	if c.body.framing == ended {
+	if c.body.framing == stream.Ended {
 		c.finish()
 	}
 }
@@ -85,7 +86,7 @@ func (c *Client) onRequestSent() {
 // sentTunnel follows up on bytes for the origin: their end is a FIN.
 func (c *Client) sentTunnel() {
 	c.setDeadline()
-	if c.body.framing == ended {
+	if c.body.framing == stream.Ended {
 		c.conn.CloseWrite()
 		c.finish()
 	}
@@ -122,26 +123,20 @@ func (c *Client) Reset(Code) {
 	c.conn.Close(engine.ErrClosed)
 }
 
-// Discarder is a Stream to an origin on which an answer can be given up without the connection being lost.
-type Discarder interface {
-	// Discard gives the answer up whose head has come. Up to limit bytes of its body are read and thrown away, for a
-	// second; then the connection can serve again. Otherwise it is Reset. No callback follows.
-	Discard(limit int)
-}
-
 // Discard makes c a Discarder. A request that is not sent whole cannot be taken back but with its connection.
 func (c *Client) Discard(limit int) {
 	c.mustOwn()
 	if c.receiver == nil {
 		return
 	}
-	if c.body.framing != ended || c.answer == noAnswer || c.tunnel {
+	if c.body.framing != stream.Ended || c.answer == noAnswer || c.tunnel {
 		c.Reset(Cancelled)
 		return
 	}
 	owed := c.owed
 	c.receiver, c.discardLeft = discarded{}, limit
-	c.patience.between, c.discardTill = discardTime, c.conn.Reactor().Now()+int64(discardTime)
+	c.SetPatience(0, discardTime)
+	c.discardTill = c.conn.Reactor().Now() + int64(discardTime)
 	c.Release(owed)
 }
 

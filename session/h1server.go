@@ -7,17 +7,18 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // h1Server is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.
 // Owned by its reactor.
 //
 //	receiver   tunnel       flags                        the connection
-//	nil        noTunnel     none, headBegun, backlog     is idle, reads a head, or makes the client take its answers
-//	nil        noTunnel     discarding                   has sent an answer early and reads the rest of its request
+//	nil        NoTunnel     none, headBegun, backlog     is idle, reads a head, or makes the client take its answers
+//	nil        NoTunnel     discarding                   has sent an answer early and reads the rest of its request
 //	set        not open     none                         has an exchange whose request is still coming
 //	set        not open     requestDone                  has an exchange whose request came whole
-//	set        tunnelOpen   none, requestDone            is a tunnel until both ends have ended; then it closes
+//	set        TunnelOpen   none, requestDone            is a tunnel until both ends have ended; then it closes
 //
 //	receiver is set from Accept to the end of both messages, or OnReset
 //	requestDone: what follows is the next request, which is not looked at before the answer was sent
@@ -28,14 +29,14 @@ type h1Server struct {
 	receiver   Receiver
 	dec        h1.Decoder
 	body       bodyWriter
-	bodyPace   pace    // of the request's body
-	answerPace pace    // of the answer, once the client did not take it at once
-	splice     *splice // of request bodies; nil until there was one
+	bodyPace   stream.Pace // of the request's body
+	answerPace stream.Pace // of the answer, once the client did not take it at once
+	splice     *splice     // of request bodies; nil until there was one
 	owed       int32
 	requests   uint32
 	verb       message.Verb
 	proto      message.Proto
-	tunnel     tunnelState
+	tunnel     stream.TunnelState
 
 	requestDone     bool // the request was delivered whole
 	discarding      bool // the answer was sent; the rest of its request is read and thrown away
@@ -66,7 +67,7 @@ func (s *h1Server) finish() {
 	if s.receiver == nil && !s.conn.Open() {
 		return
 	}
-	if s.tunnel == tunnelOpen {
+	if s.tunnel == stream.TunnelOpen {
 		s.tunnelOver()
 		return
 	}
@@ -117,12 +118,12 @@ func (s *h1Server) discard(n int) {
 // body are owed it has to do nothing.
 func (s *h1Server) setDeadline() {
 	switch {
-	case s.tunnel == tunnelOpen:
+	case s.tunnel == stream.TunnelOpen:
 	case s.conn.Congested():
 		s.awaitTaken()
 	case !s.requestDone && s.owed <= 0:
 		s.awaitBody()
-	case s.peerFIN && s.body.framing == noHead: // HalfCloseWait runs
+	case s.peerFIN && s.body.framing == stream.NoHead: // HalfCloseWait runs
 	default:
 		s.conn.SetTimeout(0)
 	}
@@ -130,7 +131,7 @@ func (s *h1Server) setDeadline() {
 
 // owesBody reports whether the exchange waits for the client's body.
 func (s *h1Server) owesBody() bool {
-	return s.tunnel != tunnelOpen && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
+	return s.tunnel != stream.TunnelOpen && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
 }
 
 // awaitBody sets the deadline of a client that has to send its body: for the next read, or by the least rate.
@@ -141,7 +142,7 @@ func (s *h1Server) awaitBody() {
 	}
 	d := s.server.opts.BodyTimeout
 	if s.server.perByte > 0 {
-		d = min(d, s.bodyPace.shrink(s.conn.Reactor().Now()))
+		d = min(d, s.bodyPace.Shrink(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
 }
@@ -149,7 +150,7 @@ func (s *h1Server) awaitBody() {
 // noteBodyReceived notes that n bytes of the body have come.
 func (s *h1Server) noteBodyReceived(n int) {
 	if b := s.server.perByte; b > 0 {
-		s.bodyPace.earn(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
+		s.bodyPace.Earn(n, b, int64(max(stream.BodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
 	}
 }
 
@@ -160,23 +161,23 @@ func (s *h1Server) awaitTaken() {
 
 // timeToTake returns how long the client may still take to take more of its answer.
 func (s *h1Server) timeToTake() time.Duration {
-	return s.answerPace.timeToTake(s.server.opts.SendTimeout, s.conn.Reactor().Now())
+	return s.answerPace.TimeToTake(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 }
 
 // noteAnswerTaken notes that n bytes of the answer were queued or sent.
 func (s *h1Server) noteAnswerTaken(n int) {
-	if s.answerPace.started() && n > 0 {
-		s.answerPace.addTaken(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
+	if s.answerPace.Started() && n > 0 {
+		s.answerPace.AddTaken(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }
 
 // answerMoves notes that a part of the answer was sent, and renews the credit of the body. A client may be busy
 // with the answer, or have seen that its body is not wanted (RFC 9112 §9.5): an early answer is delivered whole.
 func (s *h1Server) answerMoves() {
-	if s.requestDone || s.tunnel == tunnelOpen {
+	if s.requestDone || s.tunnel == stream.TunnelOpen {
 		return
 	}
-	s.bodyPace.renew(s.conn.Reactor().Now())
+	s.bodyPace.Renew(s.conn.Reactor().Now())
 	if !s.inCallback {
 		s.setDeadline()
 	}
@@ -192,7 +193,7 @@ func (s *h1Server) fail(code Code, cause error) {
 // cutOff closes the connection amid an exchange. Where the end of the connection would mean the end of the answer,
 // it is reset instead; in a tunnel it would not.
 func (s *h1Server) cutOff(cause error) {
-	if s.body.framing == untilClose && s.tunnel != tunnelOpen {
+	if s.body.framing == stream.UntilClose && s.tunnel != stream.TunnelOpen {
 		s.conn.Reset(cause)
 		return
 	}
@@ -213,7 +214,7 @@ func (s *h1Server) tunnelEOF() {
 
 // tunnelOver ends the exchange when both sides have ended.
 func (s *h1Server) tunnelOver() {
-	if s.receiver != nil && s.requestDone && s.body.framing == ended {
+	if s.receiver != nil && s.requestDone && s.body.framing == stream.Ended {
 		s.receiver = nil
 		s.conn.Close(nil)
 	}
@@ -223,16 +224,16 @@ func (s *h1Server) toReceive() int64 {
 	switch {
 	case s.receiver == nil || s.requestDone || s.owed > 0 || s.peerFIN:
 		return 0
-	case s.tunnel == tunnelOpen:
+	case s.tunnel == stream.TunnelOpen:
 		return math.MaxInt64
 	}
 	return s.dec.Counted()
 }
 
-func (s *h1Server) toSend() int64 { return s.body.toSplice(s.tunnel == tunnelOpen) }
+func (s *h1Server) toSend() int64 { return s.body.toSplice(s.tunnel == stream.TunnelOpen) }
 
 func (s *h1Server) splicedIn(n int, waits bool) {
-	if s.tunnel == tunnelOpen {
+	if s.tunnel == stream.TunnelOpen {
 		return
 	}
 	s.dec.Skip(n)
@@ -252,13 +253,13 @@ func (s *h1Server) splicedOut(n int, waits bool) {
 		s.answerMoves()
 	}
 	switch {
-	case s.tunnel == tunnelOpen && waits:
+	case s.tunnel == stream.TunnelOpen && waits:
 		s.timeToTake()
 	case waits:
 		s.awaitTaken()
 	default:
-		s.answerPace.pause(s.conn.Reactor().Now())
-		if s.tunnel != tunnelOpen {
+		s.answerPace.Pause(s.conn.Reactor().Now())
+		if s.tunnel != stream.TunnelOpen {
 			s.setDeadline()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // OnOpen starts the deadline of the first head.
@@ -44,7 +45,7 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	local := &s.server.local[c.Reactor().Index()]
 	for events := 0; used < len(in); events++ {
 		switch {
-		case s.tunnel == tunnelOpen:
+		case s.tunnel == stream.TunnelOpen:
 			return used + s.tunnelData(c, in[used:])
 		case s.requestDone || !c.Open():
 			c.PauseRead()
@@ -133,7 +134,7 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 		s.setDeadline()
 	}
 	s.inCallback = false
-	if s.body.framing == ended {
+	if s.body.framing == stream.Ended {
 		s.finish()
 	}
 }
@@ -145,13 +146,13 @@ func (s *h1Server) begin(h *message.Head, end bool) {
 	s.clientWillClose, s.awaits100 = h.Close, h.Continue
 	s.closeAfter = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
-	s.answerPace = pace{}
+	s.answerPace = stream.Pace{}
 	s.owed = 0
 	s.headBegun = false
-	s.tunnel = asksForTunnel(h)
+	s.tunnel = stream.AsksForTunnel(h)
 	switch {
 	case !end:
-		s.bodyPace.reset()
+		s.bodyPace.Reset()
 		s.awaitBody()
 	case s.peerFIN:
 		s.conn.SetTimeout(s.server.opts.HalfCloseWait)
@@ -192,7 +193,7 @@ func (s *h1Server) refuse(err error, head bool) {
 	told := s.receiver != nil
 	if told {
 		s.fail(Malformed, err)
-		if s.body.framing != noHead {
+		if s.body.framing != stream.NoHead {
 			s.cutOff(err)
 			return
 		}
@@ -232,7 +233,7 @@ func (s *h1Server) slowHead() {
 func (s *h1Server) slowBody() {
 	s.server.local[s.conn.Reactor().Index()].stats.SlowBodies++
 	s.fail(Timeout, ErrSlowBody)
-	if s.body.framing != noHead {
+	if s.body.framing != stream.NoHead {
 		s.cutOff(ErrSlowBody)
 		return
 	}
@@ -252,7 +253,7 @@ func (s *h1Server) OnSendable(*engine.Conn) {
 	if s.receiver == nil {
 		return
 	}
-	s.answerPace.pause(s.conn.Reactor().Now())
+	s.answerPace.Pause(s.conn.Reactor().Now())
 	s.setDeadline()
 	s.receiver.OnSendable(s)
 }
@@ -264,7 +265,7 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 	}
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
-	case s.tunnel == tunnelOpen: // see OnDrain
+	case s.tunnel == stream.TunnelOpen: // see OnDrain
 		stats.DrainedTunnels++
 		closeTunnel(s)
 		s.fail(Cancelled, nil)
@@ -305,7 +306,7 @@ func (s *h1Server) OnEOF(c *engine.Conn) {
 	}
 	s.peerFIN = true
 	switch {
-	case s.tunnel == tunnelOpen:
+	case s.tunnel == stream.TunnelOpen:
 		s.tunnelEOF()
 	case s.receiver == nil:
 		c.Close(nil)
@@ -321,7 +322,9 @@ func (s *h1Server) OnEOF(c *engine.Conn) {
 }
 
 // halfClosed reports whether the client sent FIN after its request, and the answer has not begun.
-func (s *h1Server) halfClosed() bool { return s.peerFIN && s.requestDone && s.body.framing == noHead }
+func (s *h1Server) halfClosed() bool {
+	return s.peerFIN && s.requestDone && s.body.framing == stream.NoHead
+}
 
 // giveUpHalfClosed gives up a client that sent FIN.
 func (s *h1Server) giveUpHalfClosed() {
@@ -333,7 +336,7 @@ func (s *h1Server) giveUpHalfClosed() {
 // OnDrain gives a tunnel a random part of the time that is left: the clients of many tunnels should not all come
 // back at once.
 func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
-	if s.tunnel == tunnelOpen {
+	if s.tunnel == stream.TunnelOpen {
 		c.SetTimeout(1 + rand.N(left-left/8+1))
 	}
 }
@@ -344,7 +347,7 @@ func (s *h1Server) Relieve(c *engine.Conn, age time.Duration) {
 		return
 	}
 	s.server.local[c.Reactor().Index()].stats.GivenUp++
-	if s.tunnel == tunnelOpen { // it has no deadline
+	if s.tunnel == stream.TunnelOpen { // it has no deadline
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
 		return
@@ -358,9 +361,9 @@ func (s *h1Server) waited() (time.Duration, bool) {
 	now := s.conn.Reactor().Now()
 	switch {
 	case s.receiver != nil && s.conn.Congested():
-		return s.answerPace.waitedFor(o.SendTimeout, now), true
+		return s.answerPace.WaitedFor(o.SendTimeout, now), true
 	case s.receiver != nil && s.owesBody() && !s.awaits100:
-		return s.bodyPace.owedFor(o.BodyTimeout-s.timeLeft(), now), true
+		return s.bodyPace.OwedFor(o.BodyTimeout-s.timeLeft(), now), true
 	case s.backlog:
 		return o.SendTimeout - s.timeLeft(), true
 	case s.receiver == nil && s.headBegun && !s.dec.Idle():

@@ -5,6 +5,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -14,7 +15,7 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 	if s.receiver == nil {
 		return ErrDead
 	}
-	if s.body.framing != noHead {
+	if s.body.framing != stream.NoHead {
 		return ErrOrder
 	}
 	if h.Tunnel {
@@ -33,7 +34,7 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 	s.frame(h, end)
 	s.closeAfter = s.closeAfter || h.Close ||
 		s.conn.Reactor().Engine().Draining() && !engine.Gives(s.conn) || !s.requestDone && s.closesEarly(h, end) ||
-		s.tunnel != noTunnel && mustCloseAfterRefusal(s)
+		s.tunnel != stream.NoTunnel && mustCloseAfterRefusal(s)
 	if s.peerFIN {
 		s.conn.SetTimeout(0)
 	}
@@ -45,7 +46,7 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 		s.answerMoves()
 		return nil
 	}
-	s.body.framing = ended
+	s.body.framing = stream.Ended
 	if !s.inCallback {
 		s.finish()
 	}
@@ -70,30 +71,30 @@ func (s *h1Server) frame(h *message.Head, end bool) {
 	h.Chunked = false
 	switch {
 	case s.verb == message.VerbHead || h.Status == 204 || h.Status == 304:
-		s.body.begin(noBody, 0)
+		s.body.begin(stream.NoBody, 0)
 	case end:
 		h.Length = 0
-		s.body.begin(noBody, 0)
+		s.body.begin(stream.NoBody, 0)
 	case h.Length >= 0:
-		s.body.begin(counted, h.Length)
+		s.body.begin(stream.Counted, h.Length)
 	case s.proto >= message.HTTP11:
 		h.Chunked = true
-		s.body.begin(chunked, 0)
+		s.body.begin(stream.Chunked, 0)
 	default:
 		s.closeAfter = true
-		s.body.begin(untilClose, 0)
+		s.body.begin(stream.UntilClose, 0)
 		h.DelID(message.Trailer) // none can follow
 	}
 }
 
 // openTunnel sends the head of an answer that makes a tunnel of the connection.
 func (s *h1Server) openTunnel(h *message.Head) error {
-	if s.tunnel == noTunnel || !s.requestDone {
+	if s.tunnel == stream.NoTunnel || !s.requestDone {
 		return ErrOrder
 	}
 	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{Close: true}))
-	s.tunnel, s.closeAfter, s.requestDone = tunnelOpen, true, false
-	s.body.begin(untilClose, 0)
+	s.tunnel, s.closeAfter, s.requestDone = stream.TunnelOpen, true, false
+	s.body.begin(stream.UntilClose, 0)
 	s.owed = 0
 	s.conn.SetTimeout(0)
 	s.server.local[s.conn.Reactor().Index()].stats.Tunnels++
@@ -135,9 +136,9 @@ func (s *h1Server) SendTrailers(h *message.Head) error {
 // sent follows up on body bytes: it ends the exchange, or sets the deadline of a client that takes nothing.
 func (s *h1Server) sent() {
 	switch {
-	case s.tunnel == tunnelOpen:
+	case s.tunnel == stream.TunnelOpen:
 		s.tunnelSent()
-	case s.body.framing == ended:
+	case s.body.framing == stream.Ended:
 		if !s.inCallback {
 			s.finish()
 		}
@@ -151,7 +152,7 @@ func (s *h1Server) sent() {
 // tunnelSent follows up on bytes for the client: their end is a FIN.
 func (s *h1Server) tunnelSent() {
 	switch {
-	case s.body.framing == ended:
+	case s.body.framing == stream.Ended:
 		s.conn.CloseWrite()
 		if !s.inCallback {
 			s.tunnelOver()
@@ -189,7 +190,8 @@ func (s *h1Server) Reset(Code) {
 	}
 	s.receiver = nil
 	f := s.body.framing
-	if (f == counted || f == chunked) && s.conn.Queued() > 0 || s.tunnel == tunnelOpen && f == ended {
+	unfinished := (f == stream.Counted || f == stream.Chunked) && s.conn.Queued() > 0
+	if unfinished || s.tunnel == stream.TunnelOpen && f == stream.Ended {
 		s.conn.Close(nil)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // linkEnd is what the two ends of an HTTP/2 connection do differently.
@@ -72,32 +73,32 @@ type link struct {
 //	receiver is set      from its start to the end of both messages, or OnReset; then it is in link.live
 //	codec == nil         once both directions are closed on the wire, or none was opened
 //	endReceived          END_STREAM came; endDelivered: the receiver was told
-//	endSent              END_STREAM left; framing == ended: our side said so
+//	endSent              END_STREAM left; framing == Ended: our side said so
 //	endDelivered => endReceived, but for a request that asks for a tunnel: to the receiver it ends with its head
 //	blocked == byQueue   it counts in link.queueBlocked
 //	pendingHead != nil   the head waits for the connection or for SETTINGS, and so does what comes after it
 type h2Stream struct {
-	link        *link
-	codec       *h2.Stream
-	receiver    Receiver
-	next        *h2Stream     // in a streamPool
-	earlyBytes  []byte        // of a server: arrived before the tunnel opened
-	pendingHead *message.Head // of a client: waits for the connection, or for SETTINGS
-	cause       error         // for todo == toFail
-	deadline    int64         // time of the reactor, 0: none
-	blockedAt   int64         // when it was blocked last
-	bodyPace    pace          // of a server: for the request's body
-	answerPace  pace          // of a server: for the answer, once the client did not take it at once
-	patience                  // of a client
-	left        int64         // for framing == counted: bytes to come
-	owed        int
-	index       int32 // in link.live
-	framing     framing
-	verb        message.Verb
-	tunnel      tunnelState
-	blocked     blocking
-	todo        todo
-	code        Code // for todo == toFail
+	link            *link
+	codec           *h2.Stream
+	receiver        Receiver
+	next            *h2Stream     // in a streamPool
+	earlyBytes      []byte        // of a server: arrived before the tunnel opened
+	pendingHead     *message.Head // of a client: waits for the connection, or for SETTINGS
+	cause           error         // for todo == toFail
+	deadline        int64         // time of the reactor, 0: none
+	blockedAt       int64         // when it was blocked last
+	bodyPace        stream.Pace   // of a server: for the request's body
+	answerPace      stream.Pace   // of a server: for the answer, once the client did not take it at once
+	stream.Patience               // of a client
+	left            int64         // for framing == stream.Counted: bytes to come
+	owed            int
+	index           int32 // in link.live
+	framing         stream.Framing
+	verb            message.Verb
+	tunnel          stream.TunnelState
+	blocked         blocking
+	todo            todo
+	code            Code // for todo == toFail
 
 	endReceived  bool // the peer ended its message
 	endDelivered bool // the receiver was given the end

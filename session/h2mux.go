@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -252,20 +253,20 @@ func (m *Mux) newStream(cs *h2.Stream, _ bool) *h2Stream {
 func (m *Mux) setDeadline(s *h2Stream) {
 	switch {
 	case !m.connected: // the dial has a timeout of its own
-	case s.tunnel == tunnelOpen:
-		s.setDeadlineIn(orTunnelIdle(m.opts.TunnelIdle))
+	case s.tunnel == stream.TunnelOpen:
+		s.setDeadlineIn(stream.OrTunnelIdle(m.opts.TunnelIdle))
 	case s.blocked != unblocked:
-		s.setDeadlineAt(s.blockedAt + int64(s.betweenBytes(m.opts.BetweenBytes)))
+		s.setDeadlineAt(s.blockedAt + int64(s.BetweenBytes(m.opts.BetweenBytes)))
 	case s.awaits100, s.pendingHead != nil:
-		s.setDeadlineIn(s.toFirstByte(m.opts.FirstByte))
-	case s.owed > 0, s.endDelivered, s.framing != ended && !s.finalHead:
+		s.setDeadlineIn(s.ToFirstByte(m.opts.FirstByte))
+	case s.owed > 0, s.endDelivered, s.framing != stream.Ended && !s.finalHead:
 		s.setDeadlineIn(0)
 	case !s.finalHead:
-		s.setDeadlineIn(s.toFirstByte(m.opts.FirstByte))
+		s.setDeadlineIn(s.ToFirstByte(m.opts.FirstByte))
 	case s.unhurried: // a stream of messages may be silent
-		s.setDeadlineIn(orTunnelIdle(m.opts.TunnelIdle))
+		s.setDeadlineIn(stream.OrTunnelIdle(m.opts.TunnelIdle))
 	default:
-		s.setDeadlineIn(s.betweenBytes(m.opts.BetweenBytes))
+		s.setDeadlineIn(s.BetweenBytes(m.opts.BetweenBytes))
 	}
 }
 
@@ -273,7 +274,7 @@ func (m *Mux) setDeadline(s *h2Stream) {
 // further exchanges are opened: the connection may be broken unseen.
 func (m *Mux) onDeadline(s *h2Stream) {
 	silence := m.conn.Reactor().Now() - m.codec.Heard()
-	if silence >= int64(min(orDefault(m.opts.FirstByte), orDefault(m.opts.BetweenBytes))) && !m.draining {
+	if silence >= int64(min(stream.OrDefault(m.opts.FirstByte), stream.OrDefault(m.opts.BetweenBytes))) && !m.draining {
 		m.draining = true
 		m.owner.OnDraining(m)
 	}

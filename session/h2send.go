@@ -3,6 +3,7 @@ package session
 import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // Sizes of what is queued in one piece.
@@ -17,7 +18,7 @@ func (s *h2Stream) SendHead(h *message.Head, end bool) error {
 	switch {
 	case s.receiver == nil:
 		return ErrDead
-	case s.framing != noHead:
+	case s.framing != stream.NoHead:
 		return ErrOrder
 	case s.link.server:
 		return s.answer(h, end)
@@ -62,16 +63,16 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 	bare := end
 	switch {
 	case s.verb == message.VerbHead || h.Status == 204 || h.Status == 304:
-		s.framing, bare = noBody, true
+		s.framing, bare = stream.NoBody, true
 	case end:
-		h.Length, s.framing = 0, noBody
+		h.Length, s.framing = 0, stream.NoBody
 	case h.Length >= 0:
-		s.framing, s.left = counted, h.Length
+		s.framing, s.left = stream.Counted, h.Length
 	default:
-		s.framing = untilClose
+		s.framing = stream.UntilClose
 	}
 	if err := s.queueHead(h, bare); err != nil {
-		s.framing = noHead
+		s.framing = stream.NoHead
 		return err
 	}
 	if end {
@@ -88,13 +89,13 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 
 // openTunnel sends the head of an answer that makes a tunnel of the stream.
 func (s *h2Stream) openTunnel(h *message.Head) error {
-	if s.tunnel == noTunnel {
+	if s.tunnel == stream.NoTunnel {
 		return ErrOrder
 	}
 	if err := s.queueHead(h, false); err != nil {
 		return err
 	}
-	s.tunnel, s.endDelivered, s.framing, s.owed = tunnelOpen, false, untilClose, 0
+	s.tunnel, s.endDelivered, s.framing, s.owed = stream.TunnelOpen, false, stream.UntilClose, 0
 	s.setDeadlineIn(0)
 	s.link.end.onTunnel()
 	if len(s.earlyBytes) > 0 || s.endReceived {
@@ -108,15 +109,15 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	h.Chunked, h.Close = false, false // the head said so of the client's connection
 	// An extended CONNECT has no content, and stands for GET only.
 	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
-	s.tunnel = asksForTunnel(h)
+	s.tunnel = stream.AsksForTunnel(h)
 	s.verb = h.Verb
 	switch {
 	case end:
-		h.Length, s.framing = 0, ended
+		h.Length, s.framing = 0, stream.Ended
 	case h.Length >= 0:
-		s.framing, s.left = counted, h.Length
+		s.framing, s.left = stream.Counted, h.Length
 	default:
-		s.framing = untilClose
+		s.framing = stream.UntilClose
 	}
 	s.awaits100 = h.Continue && !end
 	// What is queued before the connection stands leaves when it does, a request that was taken back by then, too.
@@ -148,7 +149,7 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 	if s.todo == toFail {
 		return
 	}
-	switch err := s.queueHead(h, end && s.tunnel == noTunnel); err {
+	switch err := s.queueHead(h, end && s.tunnel == stream.NoTunnel); err {
 	case nil:
 		if !s.inCallback {
 			s.link.end.setDeadline(s)
@@ -173,7 +174,7 @@ func (s *h2Stream) sendPending() {
 		return // the connection stands, and SETTINGS have not come
 	}
 	s.pendingHead = nil
-	if s.send(h, s.framing == ended); s.todo == nothing && s.framing != ended {
+	if s.send(h, s.framing == stream.Ended); s.todo == nothing && s.framing != stream.Ended {
 		s.unblock()
 	}
 }
@@ -185,11 +186,11 @@ func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 		return 0, ErrDead
 	}
 	switch s.framing {
-	case noHead, ended:
+	case stream.NoHead, stream.Ended:
 		return 0, ErrOrder
-	case noBody: // to HEAD, or with a status that forbids a body: body bytes are not sent
+	case stream.NoBody: // to HEAD, or with a status that forbids a body: body bytes are not sent
 		n = len(p)
-	case counted:
+	case stream.Counted:
 		if int64(len(p)) > s.left {
 			return 0, ErrTooMuch
 		}
@@ -246,7 +247,7 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 // sent follows up on n bytes of data, and on the end. s may be another exchange's after it.
 func (s *h2Stream) sent(end bool, n int) {
 	if end {
-		s.framing = ended
+		s.framing = stream.Ended
 		s.clearBlock()
 		if s.finish() {
 			return
@@ -256,12 +257,12 @@ func (s *h2Stream) sent(end bool, n int) {
 		s.awaits100 = false
 	}
 	if n > 0 {
-		if s.answerPace.started() {
+		if s.answerPace.Started() {
 			s.link.end.onBodySent(s, n)
 		}
 		s.answerMoves()
 	}
-	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.unhurried) {
+	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == stream.TunnelOpen || s.unhurried) {
 		s.link.end.setDeadline(s)
 	}
 }
@@ -272,11 +273,11 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 	switch {
 	case s.receiver == nil:
 		return ErrDead
-	case s.framing == noHead, s.framing == ended:
+	case s.framing == stream.NoHead, s.framing == stream.Ended:
 		return ErrOrder
-	case s.framing == counted && s.left > 0:
+	case s.framing == stream.Counted && s.left > 0:
 		return ErrTooLittle
-	case s.framing != noBody && s.codec != nil:
+	case s.framing != stream.NoBody && s.codec != nil:
 		l := s.link
 		b, err := l.codec.AppendTrailers(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h)
 		l.conn.Commit(b)
@@ -301,7 +302,7 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 func (s *h2Stream) Congested() bool {
 	s.mustOwn()
 	switch {
-	case s.receiver == nil || s.framing == ended:
+	case s.receiver == nil || s.framing == stream.Ended:
 		return false
 	case s.blocked != unblocked, s.pendingHead != nil:
 		return true

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -86,9 +87,9 @@ func (h *h2Server) newStream(cs *h2.Stream, end bool) *h2Stream {
 	h.idleUntil = 0
 	s := h.add(cs)
 	s.verb, s.awaits100 = h.head.Verb, h.head.Continue
-	s.tunnel = asksForTunnel(h.head)
+	s.tunnel = stream.AsksForTunnel(h.head)
 	if !end {
-		s.bodyPace.reset()
+		s.bodyPace.Reset()
 	}
 	s.receiver = h.owner.service.Accept(r, s)
 	return s
@@ -99,18 +100,18 @@ func (h *h2Server) newStream(cs *h2.Stream, end bool) *h2Stream {
 func (h *h2Server) setDeadline(s *h2Stream) {
 	switch {
 	case s.drainEnds: // the end of the drain is sooner than any other deadline
-	case s.tunnel == tunnelOpen && s.blocked == unblocked:
+	case s.tunnel == stream.TunnelOpen && s.blocked == unblocked:
 		s.setDeadlineIn(0)
 	case s.blocked != unblocked:
-		s.setDeadlineIn(s.answerPace.timeToTake(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
+		s.setDeadlineIn(s.answerPace.TimeToTake(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
 	case s.endReceived || s.endDelivered || s.owed > 0 || s.awaits100, s.mayBeSilent():
 		s.setDeadlineIn(0)
 	case s.unhurried:
-		s.setDeadlineIn(orTunnelIdle(0))
+		s.setDeadlineIn(stream.OrTunnelIdle(0))
 	default:
 		d := h.owner.opts.BodyTimeout
 		if h.owner.perByte > 0 {
-			d = min(d, s.bodyPace.shrink(h.conn.Reactor().Now()))
+			d = min(d, s.bodyPace.Shrink(h.conn.Reactor().Now()))
 		}
 		s.setDeadlineIn(d)
 	}
@@ -130,7 +131,7 @@ func (h *h2Server) onDeadline(s *h2Stream) {
 	default:
 		stats.Timeouts++
 		stats.SlowBodies++
-		if s.framing == noHead {
+		if s.framing == stream.NoHead {
 			answer := message.Head{Status: 408, Length: 0}
 			_ = s.queueHead(&answer, true) // the stream is reset in any case
 		}
@@ -140,18 +141,18 @@ func (h *h2Server) onDeadline(s *h2Stream) {
 
 // onBodyReceived notes that n bytes of a body have come.
 func (h *h2Server) onBodyReceived(s *h2Stream, n int) {
-	if b := h.owner.perByte; b > 0 && s.tunnel != tunnelOpen {
-		s.bodyPace.earn(n, b, int64(max(bodyGrace, h.owner.opts.BodyTimeout)), h.conn.Reactor().Now())
+	if b := h.owner.perByte; b > 0 && s.tunnel != stream.TunnelOpen {
+		s.bodyPace.Earn(n, b, int64(max(stream.BodyGrace, h.owner.opts.BodyTimeout)), h.conn.Reactor().Now())
 	}
 }
 
 // onBodySent notes that n bytes of an answer were sent that the client did not take at once.
 func (h *h2Server) onBodySent(s *h2Stream, n int) {
 	perByte := h.owner.perByte
-	if s.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
+	if s.unhurried || s.tunnel == stream.TunnelOpen { // a client may work on a message before it reads on
 		perByte = 0
 	}
-	s.answerPace.addTaken(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
+	s.answerPace.AddTaken(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
 }
 
 // Relieve resets the exchanges that the client has kept waiting for age.
@@ -180,13 +181,13 @@ func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
 	now := h.conn.Reactor().Now()
 	switch {
 	case s.blocked != unblocked:
-		return s.answerPace.waitedFor(o.SendTimeout, now), true
+		return s.answerPace.WaitedFor(o.SendTimeout, now), true
 	case s.deadline == 0 || !s.owesBody() || s.awaits100:
 		return 0, false
-	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.unhurried:
+	case s.tunnel == stream.TunnelOpen || s.mayBeSilent() || s.unhurried:
 		return 0, false
 	}
-	return s.bodyPace.owedFor(o.BodyTimeout-time.Duration(s.deadline-now), now), true
+	return s.bodyPace.OwedFor(o.BodyTimeout-time.Duration(s.deadline-now), now), true
 }
 
 // onTunnel counts the tunnel.
@@ -299,7 +300,7 @@ func (h *h2Server) OnDrainBegin(*engine.Conn) { h.runEmptyBatch() }
 // OnDrain gives each tunnel a random part of the time that is left: their clients should not all come back at once.
 func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 	for _, s := range h.live {
-		if s.tunnel == tunnelOpen {
+		if s.tunnel == stream.TunnelOpen {
 			s.drainEnds = true
 			s.setDeadlineIn(1 + rand.N(left-left/8+1))
 		}

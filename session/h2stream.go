@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -33,7 +34,7 @@ func (s *h2Stream) gotHead(h *message.Head, end bool) {
 		return
 	}
 	s.gotEnd(end)
-	s.endDelivered = end || s.tunnel != noTunnel && h.Status == 0
+	s.endDelivered = end || s.tunnel != stream.NoTunnel && h.Status == 0
 	if h.Status >= 200 {
 		s.finalHead = true
 		s.noContent = s.verb == message.VerbHead || h.Status == 204 || h.Status == 304
@@ -48,7 +49,7 @@ func (s *h2Stream) gotHead(h *message.Head, end bool) {
 
 func (s *h2Stream) gotData(p []byte, end bool) {
 	s.gotEnd(end)
-	if s.tunnel == tunnelAsked && s.link.server {
+	if s.tunnel == stream.TunnelAsked && s.link.server {
 		s.earlyBytes = append(s.earlyBytes, p...)
 		s.link.conn.Reactor().Account(len(p))
 		return
@@ -71,7 +72,7 @@ func (s *h2Stream) deliver(p []byte, end bool) {
 
 func (s *h2Stream) gotTrailers(h *message.Head) {
 	s.gotEnd(true)
-	if s.tunnel == tunnelAsked && s.link.server {
+	if s.tunnel == stream.TunnelAsked && s.link.server {
 		return
 	}
 	s.endDelivered = true
@@ -82,12 +83,12 @@ func (s *h2Stream) gotTrailers(h *message.Head) {
 
 // tunnelHead delivers the answer that makes a tunnel of a client's stream.
 func (s *h2Stream) tunnelHead(h *message.Head, end bool) {
-	if s.framing != ended || s.tunnel == noTunnel {
+	if s.framing != stream.Ended || s.tunnel == stream.NoTunnel {
 		s.fail(Malformed, h1.ErrSwitchedProtocols)
 		return
 	}
 	s.gotEnd(end)
-	s.tunnel, s.finalHead, s.framing = tunnelOpen, true, untilClose
+	s.tunnel, s.finalHead, s.framing = stream.TunnelOpen, true, stream.UntilClose
 	s.enter()
 	s.receiver.OnHead(s, h, false)
 	alive := s.receiver != nil
@@ -122,7 +123,8 @@ func (s *h2Stream) forgetCodec() {
 // finish ends the exchange when both messages are complete, and reports whether they are: s must not be used then.
 // On a server the end of the answer is enough: the rest of the request is thrown away.
 func (s *h2Stream) finish() bool {
-	if s.inCallback || s.framing != ended || !s.endDelivered && (!s.link.server || s.tunnel == tunnelOpen) {
+	peerMustEnd := !s.link.server || s.tunnel == stream.TunnelOpen
+	if s.inCallback || s.framing != stream.Ended || !s.endDelivered && peerMustEnd {
 		return false
 	}
 	s.linger()
@@ -156,9 +158,9 @@ func (s *h2Stream) lastCode(code Code) h2.Code {
 	case !s.link.server:
 	case s.endSent:
 		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
-	case s.tunnel == tunnelOpen && s.verb == message.VerbConnect:
+	case s.tunnel == stream.TunnelOpen && s.verb == message.VerbConnect:
 		return h2.ConnectError // §8.5: any error in the TCP connection
-	case s.tunnel == tunnelOpen:
+	case s.tunnel == stream.TunnelOpen:
 		return h2.Cancel // RFC 8441 §5: what a RST would be
 	}
 	return resetCode(code, !s.link.server)
@@ -169,9 +171,9 @@ func (s *h2Stream) lastCode(code Code) h2.Code {
 func (s *h2Stream) linger() {
 	l, cs := s.link, s.codec
 	switch {
-	case cs == nil || !l.server || !s.endSent || s.tunnel == tunnelOpen:
+	case cs == nil || !l.server || !s.endSent || s.tunnel == stream.TunnelOpen:
 		return
-	case s.tunnel != noTunnel:
+	case s.tunnel != stream.NoTunnel:
 		s.resetWire(h2.NoError)
 		return
 	}
@@ -252,7 +254,7 @@ func (s *h2Stream) postpone(t todo) {
 // unblock gives s its turn to send.
 func (s *h2Stream) unblock() {
 	s.clearBlock()
-	s.answerPace.pause(s.link.conn.Reactor().Now())
+	s.answerPace.Pause(s.link.conn.Reactor().Now())
 	s.enter()
 	s.receiver.OnSendable(s)
 	s.leave()
@@ -328,15 +330,15 @@ func (s *h2Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) 
 func (s *h2Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
 
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
-func (s *h2Stream) mayBeSilent() bool { return s.unhurried && s.framing != noHead }
+func (s *h2Stream) mayBeSilent() bool { return s.unhurried && s.framing != stream.NoHead }
 
 // answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
 // h1Server.answerMoves.
 func (s *h2Stream) answerMoves() {
-	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == tunnelOpen {
+	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == stream.TunnelOpen {
 		return
 	}
-	s.bodyPace.renew(s.link.conn.Reactor().Now())
+	s.bodyPace.Renew(s.link.conn.Reactor().Now())
 	if !s.inCallback {
 		s.link.end.setDeadline(s)
 	}

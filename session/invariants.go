@@ -2,7 +2,10 @@
 
 package session
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import (
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/session/stream"
+)
 
 func (s *h1Server) mustOwn() { s.conn.Reactor().MustOwn() }
 func (c *Client) mustOwn()   { c.conn.Reactor().MustOwn() }
@@ -20,9 +23,9 @@ func (s *h1Server) check() {
 	invariant.That(s.owed <= 0 || s.discarding || !s.conn.Reading(), "reading while %d bytes are owed", s.owed)
 	invariant.That(!s.discarding || !exchange && !s.requestDone, "discards what belongs to an exchange")
 	invariant.That(!s.requestDone || exchange, "a whole request without an exchange")
-	invariant.That(!s.requestDone || s.body.framing != ended, "an exchange that is over")
+	invariant.That(!s.requestDone || s.body.framing != stream.Ended, "an exchange that is over")
 	invariant.That(!exchange || !s.headBegun && !s.backlog, "reads a head amid an exchange")
-	invariant.That(s.tunnel != tunnelOpen || exchange && s.closeAfter, "a tunnel without an exchange")
+	invariant.That(s.tunnel != stream.TunnelOpen || exchange && s.closeAfter, "a tunnel without an exchange")
 	s.body.check()
 }
 
@@ -35,7 +38,8 @@ func (c *Client) check() {
 	invariant.That(c.owed == 0 || !c.conn.Reading(), "reading while %d bytes are owed", c.owed)
 	invariant.That(c.receiver != nil || c.owed == 0, "%d bytes are owed by nobody", c.owed)
 	invariant.That(!c.tunnel || c.answer != noAnswer, "a tunnel before the answer")
-	invariant.That(c.receiver == nil || c.answer != answerDone || c.body.framing != ended, "an exchange that is over")
+	over := c.answer == answerDone && c.body.framing == stream.Ended
+	invariant.That(c.receiver == nil || !over, "an exchange that is over")
 	invariant.That(c.connected || c.answer == noAnswer, "an answer without a connection")
 	c.body.check()
 }
@@ -43,7 +47,7 @@ func (c *Client) check() {
 // check panics when the invariants of bodyWriter do not hold.
 func (b *bodyWriter) check() {
 	invariant.That(b.left >= 0, "%d bytes of a body are to come", b.left)
-	invariant.That(b.left == 0 || b.framing == counted, "%d bytes of a body are to come: %d", b.left, b.framing)
+	invariant.That(b.left == 0 || b.framing == stream.Counted, "%d bytes of a body are to come: %d", b.left, b.framing)
 }
 
 // check panics when the invariants of link, of its end, a Mux or an h2Server, and of its streams do not hold at the end
@@ -81,11 +85,11 @@ func (s *h2Stream) check() {
 	l := s.link
 	invariant.That(s.receiver != nil && !s.inCallback, "a stream without a receiver")
 	invariant.That(s.owed >= 0, "%d bytes are owed", s.owed)
-	invariant.That(!s.endDelivered || s.endReceived || s.tunnel == tunnelAsked, "an end that did not come")
-	invariant.That(!s.endSent || s.framing == ended || s.framing == noBody, "an end that was not said")
+	invariant.That(!s.endDelivered || s.endReceived || s.tunnel == stream.TunnelAsked, "an end that did not come")
+	invariant.That(!s.endSent || s.framing == stream.Ended || s.framing == stream.NoBody, "an end that was not said")
 	invariant.That(!s.endSent || !s.endReceived || s.codec == nil, "a dead stream of the codec")
-	invariant.That(s.framing != ended || !s.endDelivered, "an exchange that is over")
+	invariant.That(s.framing != stream.Ended || !s.endDelivered, "an exchange that is over")
 	invariant.That(s.pendingHead == nil || !l.server, "a server waits with a head")
-	invariant.That(len(s.earlyBytes) == 0 || l.server && s.tunnel != noTunnel, "early bytes without a tunnel")
+	invariant.That(len(s.earlyBytes) == 0 || l.server && s.tunnel != stream.NoTunnel, "early bytes without a tunnel")
 	invariant.That(s.deadline == 0 || !l.connected || l.armed != 0 && l.armed <= s.deadline, "a lost deadline")
 }

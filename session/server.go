@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/stream"
 )
 
 // ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
@@ -76,7 +77,7 @@ func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
 		FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
 		StreamWindow: o.H2.StreamWindow, StreamWindowMax: o.H2.StreamWindow, Budget: o.H2.Budget,
 		HeadTimeout: o.HeaderTimeout, StallTimeout: o.SendTimeout, PingInterval: o.H2.PingInterval,
-		LingerTime:        min(o.BodyTimeout, bodyGrace),
+		LingerTime:        min(o.BodyTimeout, stream.BodyGrace),
 		NoExtendedConnect: o.H2.Connectless,
 	}
 }
