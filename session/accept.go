@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/session/shared"
 	"github.com/edge-proxy/edge/session/stream"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -134,12 +135,10 @@ func ActivityOf(h engine.Handler, f func(r Receiver, tunnel bool)) Activity {
 		}
 		return Activity{Kind: KindH1, Requests: int(h.requests), Idle: h.Idle(), Tunnel: tunnel}
 	case *h2Server:
-		for _, s := range h.live {
-			if s.receiver != nil && f != nil {
-				f(s.receiver, s.tunnel == stream.TunnelOpen)
-			}
+		if f != nil {
+			h.Each(f)
 		}
-		return Activity{Kind: KindH2, Requests: h2.Opened(&h.codec), Streams: len(h.live), Idle: h.Idle()}
+		return Activity{Kind: KindH2, Requests: h2.Opened(&h.codec), Streams: h.Streams(), Idle: h.Idle()}
 	}
 	return Activity{}
 }
@@ -154,8 +153,8 @@ func PeerIP(s Stream) netip.AddrPort {
 
 // peerIP is PeerIP of all streams but streams of HTTP/1. It is apart so that PeerIP needs little stack.
 func peerIP(s Stream) netip.AddrPort {
-	if c, ok := s.(*h2Stream); ok {
-		return engine.PeerIP(c.link.conn)
+	if c, ok := s.(*shared.Stream); ok {
+		return engine.PeerIP(c.Conn())
 	}
 	return s.Peer().IP
 }
@@ -166,8 +165,8 @@ func SocketIP(s Stream) netip.Addr {
 	switch s := s.(type) {
 	case *h1Server:
 		return s.conn.Socket().IP.Addr()
-	case *h2Stream:
-		return s.link.conn.Socket().IP.Addr()
+	case *shared.Stream:
+		return s.Conn().Socket().IP.Addr()
 	case interface{ SocketIP() netip.Addr }: // of a stream that outlives the connection
 		return s.SocketIP()
 	}

@@ -1,6 +1,9 @@
 package session
 
-import "github.com/edge-proxy/edge/h2"
+import (
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/session/shared"
+)
 
 // frameHead is the size of the head of a frame: RFC 9113 §4.1.
 const frameHead = 9
@@ -39,16 +42,8 @@ func codeOfReset(ev *h2.Event, goAwayError bool) Code {
 	return Aborted
 }
 
-// resetCode is what the peer is told when we end a stream. A server that cuts an answer off has failed; a client that
-// does so has lost interest.
-func resetCode(code Code, client bool) h2.Code {
-	switch {
-	case code == Refused:
-		return h2.RefusedStream
-	case code == Malformed:
-		return h2.ProtocolError
-	case client, code == Timeout:
-		return h2.Cancel
-	}
-	return h2.InternalError
+// reasonCode is what the peer is told.
+var reasonCode = [...]h2.Code{
+	shared.Done: h2.NoError, shared.Cancel: h2.Cancel, shared.Refuse: h2.RefusedStream,
+	shared.Protocol: h2.ProtocolError, shared.Internal: h2.InternalError, shared.ConnectBroken: h2.ConnectError,
 }

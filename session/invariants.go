@@ -9,8 +9,7 @@ import (
 
 func (s *h1Server) mustOwn() { s.conn.Reactor().MustOwn() }
 func (c *Client) mustOwn()   { c.conn.Reactor().MustOwn() }
-func (l *link) mustOwn()     { l.conn.Reactor().MustOwn() }
-func (s *h2Stream) mustOwn() { s.link.mustOwn() }
+func (l *link) mustOwn()     { l.Conn().Reactor().MustOwn() }
 
 // check panics when the invariants of h1Server do not hold at the end of a callback. After a panic of the receiver, and
 // while the connection closes, nothing is promised.
@@ -50,46 +49,17 @@ func (b *bodyWriter) check() {
 	invariant.That(b.left == 0 || b.framing == stream.Counted, "%d bytes of a body are to come: %d", b.left, b.framing)
 }
 
-// check panics when the invariants of link, of its end, a Mux or an h2Server, and of its streams do not hold at the end
-// of a batch.
+// check panics when the invariants of link, and of its end, a Mux or an h2Server, do not hold at the end of a batch.
 func (l *link) check() {
-	if !l.conn.Open() {
+	if !l.Conn().Open() {
 		return
 	}
-	invariant.That(l.inCallback == nil && !l.inBatch && !l.inTurn, "a batch inside another one")
-	todos, queueBlocked := 0, 0
-	for i, s := range l.live {
-		invariant.That(int(s.index) == i && s.link == l, "stream %d is at %d", i, s.index)
-		if s.todo != nothing {
-			todos++
-		}
-		if s.blocked == byQueue {
-			queueBlocked++
-		}
-		s.check()
-	}
-	invariant.That(todos == l.todos, "%d streams have something to be told, %d counted", todos, l.todos)
-	invariant.That(queueBlocked == l.queueBlocked, "%d streams wait for the queue, %d counted",
-		queueBlocked, l.queueBlocked)
-	idle := len(l.live) == 0
+	l.Check()
+	idle := l.Streams() == 0
 	switch end := l.end.(type) {
 	case *h2Server:
-		invariant.That((end.idleUntil != 0) == idle, "%d streams, idle until %d", len(l.live), end.idleUntil)
-	case *Mux:
-		invariant.That((end.idleSince != 0) == idle, "%d streams, idle since %d", len(l.live), end.idleSince)
+		invariant.That((end.idleUntil != 0) == idle, "%d streams, idle until %d", l.Streams(), end.idleUntil)
+	case *muxEnd:
+		invariant.That((end.m.idleSince != 0) == idle, "%d streams, idle since %d", l.Streams(), end.m.idleSince)
 	}
-}
-
-// check panics when the invariants of h2Stream do not hold at the end of a batch.
-func (s *h2Stream) check() {
-	l := s.link
-	invariant.That(s.receiver != nil && !s.inCallback, "a stream without a receiver")
-	invariant.That(s.owed >= 0, "%d bytes are owed", s.owed)
-	invariant.That(!s.endDelivered || s.endReceived || s.tunnel == stream.TunnelAsked, "an end that did not come")
-	invariant.That(!s.endSent || s.framing == stream.Ended || s.framing == stream.NoBody, "an end that was not said")
-	invariant.That(!s.endSent || !s.endReceived || s.codec == nil, "a dead stream of the codec")
-	invariant.That(s.framing != stream.Ended || !s.endDelivered, "an exchange that is over")
-	invariant.That(s.pendingHead == nil || !l.server, "a server waits with a head")
-	invariant.That(len(s.earlyBytes) == 0 || l.server && s.tunnel != stream.NoTunnel, "early bytes without a tunnel")
-	invariant.That(s.deadline == 0 || !l.connected || l.armed != 0 && l.armed <= s.deadline, "a lost deadline")
 }

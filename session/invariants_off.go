@@ -12,4 +12,3 @@ func (b *bodyWriter) check() {}
 func (s *h1Server) mustOwn() {}
 func (c *Client) mustOwn()   {}
 func (l *link) mustOwn()     {}
-func (s *h2Stream) mustOwn() {}

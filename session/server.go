@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session/shared"
 	"github.com/edge-proxy/edge/session/stream"
 )
 
@@ -111,6 +112,7 @@ type Server struct {
 	service Service
 	refuser Refuser       // service, if it is one
 	perByte int64         // time that a byte of a body is worth, ns; 0: no least rate
+	terms   shared.Terms  // the times of streams that share a connection
 	local   []serverLocal // by Reactor.Index
 }
 
@@ -120,7 +122,7 @@ type serverLocal struct {
 	head    message.Head // lent to the decoder
 	repeats h1.Repeats
 	stats   ServerStats
-	streams streamPool
+	streams shared.Pool
 	arena   h2.Arena
 	codec   h2.Options
 	scarce  h2.Options // for connections that come while memory is short
@@ -132,6 +134,7 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
 	s := &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
 	s.refuser, _ = service.(Refuser)
+	s.terms = shared.Terms{BodyTimeout: o.BodyTimeout, SendTimeout: o.SendTimeout, PerByte: s.perByte}
 	for i := range s.local {
 		l := &s.local[i]
 		l.codec = o.codec(&l.arena)

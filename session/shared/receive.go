@@ -1,10 +1,7 @@
-package session
+package shared
 
 import (
-	"time"
-
 	"github.com/edge-proxy/edge/h1"
-	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session/stream"
@@ -12,23 +9,24 @@ import (
 )
 
 // enter and leave are called around each callback.
-func (s *h2Stream) enter() {
+func (s *Stream) enter() {
 	s.inCallback = true
 	s.link.inCallback = s
 }
 
-func (s *h2Stream) leave() {
+func (s *Stream) leave() {
 	s.inCallback = false
 	s.link.inCallback = nil
 	switch {
 	case s.receiver == nil:
 		s.link.pool.park(s)
 	case !s.finish():
-		s.link.end.setDeadline(s)
+		s.link.end.SetDeadline(s)
 	}
 }
 
-func (s *h2Stream) gotHead(h *message.Head, end bool) {
+// GotHead delivers the head of a message, or an interim one. h is borrowed.
+func (s *Stream) GotHead(h *message.Head, end bool) {
 	if h.Tunnel {
 		s.tunnelHead(h, end)
 		return
@@ -47,7 +45,8 @@ func (s *h2Stream) gotHead(h *message.Head, end bool) {
 	s.leave()
 }
 
-func (s *h2Stream) gotData(p []byte, end bool) {
+// GotData delivers body bytes, and maybe the end. p is borrowed.
+func (s *Stream) GotData(p []byte, end bool) {
 	s.gotEnd(end)
 	if s.tunnel == stream.TunnelAsked && s.link.server {
 		s.earlyBytes = append(s.earlyBytes, p...)
@@ -57,20 +56,21 @@ func (s *h2Stream) gotData(p []byte, end bool) {
 	s.deliver(p, end)
 }
 
-func (s *h2Stream) deliver(p []byte, end bool) {
+func (s *Stream) deliver(p []byte, end bool) {
 	if len(p) == 0 && !end {
 		return
 	}
 	s.endDelivered = end
 	s.owed += len(p)
 	s.awaits100 = s.awaits100 && !s.link.server
-	s.link.end.onBodyReceived(s, len(p))
+	s.link.end.OnBodyReceived(s, len(p))
 	s.enter()
 	s.receiver.OnData(s, p, end)
 	s.leave()
 }
 
-func (s *h2Stream) gotTrailers(h *message.Head) {
+// GotTrailers delivers trailer fields, and with them the end. h is borrowed.
+func (s *Stream) GotTrailers(h *message.Head) {
 	s.gotEnd(true)
 	if s.tunnel == stream.TunnelAsked && s.link.server {
 		return
@@ -82,9 +82,9 @@ func (s *h2Stream) gotTrailers(h *message.Head) {
 }
 
 // tunnelHead delivers the answer that makes a tunnel of a client's stream.
-func (s *h2Stream) tunnelHead(h *message.Head, end bool) {
+func (s *Stream) tunnelHead(h *message.Head, end bool) {
 	if s.framing != stream.Ended || s.tunnel == stream.NoTunnel {
-		s.fail(Malformed, h1.ErrSwitchedProtocols)
+		s.Fail(stream.Malformed, h1.ErrSwitchedProtocols)
 		return
 	}
 	s.gotEnd(end)
@@ -99,113 +99,99 @@ func (s *h2Stream) tunnelHead(h *message.Head, end bool) {
 }
 
 // deliverEarly gives the receiver the bytes that came before the tunnel opened.
-func (s *h2Stream) deliverEarly() {
+func (s *Stream) deliverEarly() {
 	early := s.earlyBytes
 	s.earlyBytes = nil
 	s.link.conn.Reactor().Account(-len(early))
 	s.deliver(early, s.endReceived)
 }
 
-func (s *h2Stream) gotEnd(end bool) {
+func (s *Stream) gotEnd(end bool) {
 	if end {
 		s.endReceived = true
-		s.forgetCodec()
+		s.forgetHandle()
 	}
 }
 
-// forgetCodec forgets the codec's stream once both directions are closed.
-func (s *h2Stream) forgetCodec() {
+// forgetHandle forgets the codec's stream once both directions are closed.
+func (s *Stream) forgetHandle() {
 	if s.endReceived && s.endSent {
-		s.codec = nil
+		s.handle = nil
 	}
 }
 
 // finish ends the exchange when both messages are complete, and reports whether they are: s must not be used then.
 // On a server the end of the answer is enough: the rest of the request is thrown away.
-func (s *h2Stream) finish() bool {
+func (s *Stream) finish() bool {
 	peerMustEnd := !s.link.server || s.tunnel == stream.TunnelOpen
 	if s.inCallback || s.framing != stream.Ended || !s.endDelivered && peerMustEnd {
 		return false
 	}
 	s.linger()
-	s.resetAndFree(h2.Cancel)
+	s.resetAndFree(Cancel)
 	return true
 }
 
 // resetAndFree resets s on the wire and frees it. It may be another exchange's afterwards.
-func (s *h2Stream) resetAndFree(code h2.Code) {
+func (s *Stream) resetAndFree(why Reason) {
 	l := s.link
 	s.receiver = nil
-	s.resetWire(code)
+	s.resetWire(why)
 	l.remove(s)
-	l.end.streamEnded(s)
+	l.end.OnEnded(s)
 	if !s.inCallback {
 		l.pool.park(s)
 	}
 }
 
-func (s *h2Stream) resetWire(code h2.Code) {
-	if cs := s.codec; cs != nil {
-		s.codec = nil
-		s.link.codec.Reset(cs, code)
-		s.link.sendControlSoon()
+func (s *Stream) resetWire(why Reason) {
+	if s.handle != nil {
+		s.link.wire.Reset(s, why)
+		s.handle = nil
 	}
 }
 
-// lastCode is what the peer is told when s ends early.
-func (s *h2Stream) lastCode(code Code) h2.Code {
+// linger has the rest of a request thrown away whose answer was sent whole. The rest of a refused tunnel may have no
+// end: it is reset.
+func (s *Stream) linger() {
 	switch {
-	case !s.link.server:
-	case s.endSent:
-		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
-	case s.tunnel == stream.TunnelOpen && s.verb == message.VerbConnect:
-		return h2.ConnectError // §8.5: any error in the TCP connection
-	case s.tunnel == stream.TunnelOpen:
-		return h2.Cancel // RFC 8441 §5: what a RST would be
-	}
-	return resetCode(code, !s.link.server)
-}
-
-// linger lets the codec throw away the rest of a request whose answer was sent whole. The rest of a refused tunnel
-// may have no end: it is reset.
-func (s *h2Stream) linger() {
-	l, cs := s.link, s.codec
-	switch {
-	case cs == nil || !l.server || !s.endSent || s.tunnel == stream.TunnelOpen:
-		return
+	case s.handle == nil || !s.link.server || !s.endSent || s.tunnel == stream.TunnelOpen:
 	case s.tunnel != stream.NoTunnel:
-		s.resetWire(h2.NoError)
-		return
+		s.resetWire(Done)
+	default:
+		s.link.wire.Discard(s)
+		s.handle = nil
 	}
-	s.codec = nil
-	l.codec.Tick(l.conn.Reactor().Now())
-	l.codec.Linger(cs)
-	l.armTimer(l.codec.Deadline())
-	l.sendControlSoon()
 }
 
-// fail resets the exchange. Not inside a callback of s.
-func (s *h2Stream) fail(code Code, cause error) {
+// GotReset resets the exchange, whose stream of the codec is gone.
+func (s *Stream) GotReset(code stream.Code, cause error) {
+	s.handle = nil
+	s.Fail(code, cause)
+}
+
+// Fail resets the exchange. Not inside a callback of s.
+func (s *Stream) Fail(code stream.Code, cause error) {
 	if s.noContent && !s.endDelivered && s.endWithHead(code) {
 		return
 	}
 	l, r := s.link, s.receiver
 	s.receiver = nil
 	s.linger()
-	s.resetWire(s.lastCode(code))
+	s.resetWire(s.reason(code))
 	l.remove(s)
 	s.inCallback = true
 	s.callOnReset(r, code, cause)
-	l.end.streamEnded(s)
+	l.end.OnEnded(s)
 	l.pool.park(s)
 }
 
 // endWithHead gives the receiver the end of an answer that ends with its head (RFC 9110 §6.4.1): what the origin
 // did after the head is no part of the answer. It reports whether the exchange is over; the request may still be on
 // its way.
-func (s *h2Stream) endWithHead(code Code) bool {
+func (s *Stream) endWithHead(code stream.Code) bool {
 	s.endDelivered, s.endReceived = true, true
-	s.resetWire(resetCode(code, true))
+	s.resetWire(reasonOf(code, true))
 	s.inCallback = true
 	told := s.deliverEnd()
 	s.inCallback = false
@@ -217,7 +203,7 @@ func (s *h2Stream) endWithHead(code Code) bool {
 }
 
 // deliverEnd gives the receiver the end of the answer and reports whether it returned without a panic.
-func (s *h2Stream) deliverEnd() (told bool) {
+func (s *Stream) deliverEnd() (told bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.link.conn.Reactor().Panicked(p)
@@ -228,7 +214,7 @@ func (s *h2Stream) deliverEnd() (told bool) {
 }
 
 // callOnReset calls OnReset and recovers a panic of it: the other exchanges have to be told as well.
-func (s *h2Stream) callOnReset(r Receiver, code Code, cause error) {
+func (s *Stream) callOnReset(r stream.Receiver, code stream.Code, cause error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.link.conn.Reactor().Panicked(p)
@@ -237,117 +223,112 @@ func (s *h2Stream) callOnReset(r Receiver, code Code, cause error) {
 	r.OnReset(s, code, cause)
 }
 
-// failLater makes the task fail s: methods make no callbacks.
-func (s *h2Stream) failLater(code Code, cause error) {
+// FailLater makes the task fail s: methods make no callbacks.
+func (s *Stream) FailLater(code stream.Code, cause error) {
 	s.code, s.cause = code, cause
 	s.postpone(toFail)
 }
 
-func (s *h2Stream) postpone(t todo) {
+func (s *Stream) postpone(t todo) {
 	if s.todo == nothing {
 		s.link.todos++
 	}
 	s.todo = t
-	s.link.sendControlSoon()
+	s.link.FlushSoon(false)
 }
 
 // unblock gives s its turn to send.
-func (s *h2Stream) unblock() {
+func (s *Stream) unblock() {
 	s.clearBlock()
-	s.answerPace.Pause(s.link.conn.Reactor().Now())
+	s.answerPace.Pause(s.now())
 	s.enter()
 	s.receiver.OnSendable(s)
 	s.leave()
 }
 
 // drainTunnel lets the receiver of a tunnel send what it sends last, and ends it.
-func (s *h2Stream) drainTunnel() {
-	if p, ok := s.receiver.(TunnelDrainer); ok {
+func (s *Stream) drainTunnel() {
+	if p, ok := s.receiver.(stream.TunnelDrainer); ok {
 		s.enter()
 		p.OnTunnelDrain(s)
 		s.leave()
 	}
 	if s.receiver != nil {
-		s.fail(Cancelled, nil)
+		s.Fail(stream.Cancelled, nil)
 	}
 }
 
 // Queued returns the bytes of the connection that have not left.
-func (s *h2Stream) Queued() int { return s.link.conn.Queued() }
+func (s *Stream) Queued() int { return s.link.conn.Queued() }
 
 // Release opens the window by n bytes.
-func (s *h2Stream) Release(n int) {
+func (s *Stream) Release(n int) {
 	s.mustOwn()
 	if s.receiver == nil {
 		return
 	}
 	s.owed = max(s.owed-n, 0)
-	if s.codec != nil {
-		l := s.link
-		l.codec.Tick(l.conn.Reactor().Now())
-		l.codec.Release(s.codec, n)
-		l.sendControlSoon()
+	if s.handle != nil {
+		s.link.wire.Release(s, n)
 	}
 	if s.owed == 0 && !s.inCallback {
-		s.link.end.setDeadline(s)
+		s.link.end.SetDeadline(s)
 	}
 }
 
 // Reset ends the exchange. The others on the connection go on.
-func (s *h2Stream) Reset(code Code) {
+func (s *Stream) Reset(code stream.Code) {
 	s.mustOwn()
 	if s.receiver != nil {
-		s.resetAndFree(s.lastCode(code))
+		s.resetAndFree(s.reason(code))
 	}
 }
 
 // Peer is the address of the other end of the connection.
-func (s *h2Stream) Peer() poller.Addr { return s.link.conn.Peer() }
+func (s *Stream) Peer() poller.Addr { return s.link.conn.Peer() }
 
 // Local is the address of our end.
-func (s *h2Stream) Local() poller.Addr { return s.link.conn.Local() }
-
-// setDeadlineIn sets the deadline of s to d from now; 0 for none. The connection's timer is touched only when it would
-// fire later.
-func (s *h2Stream) setDeadlineIn(d time.Duration) {
-	if d <= 0 {
-		s.deadline = 0
-		return
-	}
-	s.setDeadlineAt(s.link.conn.Reactor().Now() + int64(d))
-}
-
-// setDeadlineAt sets the deadline of s.
-func (s *h2Stream) setDeadlineAt(at int64) {
-	s.deadline = at
-	s.link.armTimer(at)
-}
+func (s *Stream) Local() poller.Addr { return s.link.conn.Local() }
 
 // TLS is what is known of a TLS connection.
-func (s *h2Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }
+func (s *Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }
 
 // owesBody reports whether the exchange waits for the client's body.
-func (s *h2Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
+func (s *Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
 
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
-func (s *h2Stream) mayBeSilent() bool { return s.unhurried && s.framing != stream.NoHead }
+func (s *Stream) mayBeSilent() bool { return s.unhurried && s.framing != stream.NoHead }
 
 // answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
 // h1Server.answerMoves.
-func (s *h2Stream) answerMoves() {
+func (s *Stream) answerMoves() {
 	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == stream.TunnelOpen {
 		return
 	}
-	s.bodyPace.Renew(s.link.conn.Reactor().Now())
+	s.bodyPace.Renew(s.now())
 	if !s.inCallback {
-		s.link.end.setDeadline(s)
+		s.link.end.SetDeadline(s)
 	}
 }
 
 // Unhurry lifts the least rate of a request body, and the bound on the time between two pieces of an answer.
-func (s *h2Stream) Unhurry() {
+func (s *Stream) Unhurry() {
 	s.unhurried = true
 	if !s.inCallback && s.receiver != nil {
-		s.link.end.setDeadline(s)
+		s.link.end.SetDeadline(s)
 	}
+}
+
+// reason is what the peer is told when s ends early.
+func (s *Stream) reason(code stream.Code) Reason {
+	switch {
+	case !s.link.server:
+	case s.endSent:
+		return Done // RFC 9113 §8.1, RFC 9114 §4.1
+	case s.tunnel == stream.TunnelOpen && s.verb == message.VerbConnect:
+		return ConnectBroken // RFC 9113 §8.5: any error in the TCP connection
+	case s.tunnel == stream.TunnelOpen:
+		return Cancel // RFC 8441 §5: what a RST would be
+	}
+	return reasonOf(code, !s.link.server)
 }

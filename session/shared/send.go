@@ -1,62 +1,50 @@
-package session
+package shared
 
 import (
-	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session/stream"
 )
 
-// Sizes of what is queued in one piece.
-const (
-	quantum   = 16<<10 - frameHead // bytes of data in a turn: with its frame head it fills a quarter of a large Buf
-	frameRoom = 64                 // more than the heads of two frames
-)
-
 // SendHead sends a head: of the request or of an answer.
-func (s *h2Stream) SendHead(h *message.Head, end bool) error {
+func (s *Stream) SendHead(h *message.Head, end bool) error {
 	s.mustOwn()
 	switch {
 	case s.receiver == nil:
-		return ErrDead
+		return stream.ErrDead
 	case s.framing != stream.NoHead:
-		return ErrOrder
+		return stream.ErrOrder
 	case s.link.server:
 		return s.answer(h, end)
 	}
 	return s.request(h, end)
 }
 
-// queueHead encodes h into the connection's queue.
-func (s *h2Stream) queueHead(h *message.Head, end bool) error {
-	l := s.link
-	if s.codec == nil {
-		return ErrDead
+// queueHead queues h.
+func (s *Stream) queueHead(h *message.Head, end bool) error {
+	if s.handle == nil {
+		return stream.ErrDead
 	}
-	b, err := l.codec.AppendHead(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h, end)
-	l.conn.Commit(b)
-	switch {
-	case err == h2.ErrListSize:
-		return ErrHeadSize
-	case err == nil && end:
+	err := s.link.wire.SendHead(s, h, end)
+	if err == nil && end {
 		s.endSent = true
-		s.forgetCodec()
+		s.forgetHandle()
 	}
 	return err
 }
 
 // answer sends the head of an answer, or an interim one. RFC 9110 §6.4.1 says which have no content.
-func (s *h2Stream) answer(h *message.Head, end bool) error {
+func (s *Stream) answer(h *message.Head, end bool) error {
 	h.Chunked = false
 	switch {
 	case h.Tunnel:
 		return s.openTunnel(h)
 	case h.Status < 200:
 		s.awaits100 = s.awaits100 && h.Status != 100
-		if err := s.queueHead(h, false); err != nil && err != ErrHeadSize {
+		if err := s.queueHead(h, false); err != nil && err != stream.ErrHeadSize {
 			return err
 		}
 		if !s.inCallback {
-			s.link.end.setDeadline(s)
+			s.link.end.SetDeadline(s)
 		}
 		return nil
 	}
@@ -83,21 +71,21 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 	return nil
 }
 
-// A tunnel over HTTP/2 is one stream: CONNECT, or extended CONNECT (RFC 8441), which the codec shows as a request with
+// A tunnel is one stream: CONNECT, or extended CONNECT (RFC 8441, RFC 9220), which the codec shows as a request with
 // Upgrade. To a receiver both look as over HTTP/1: the request ends with its head, and the tunnel begins with an answer
-// whose head has Tunnel. On the wire the stream stays open both ways, and END_STREAM is the half close.
+// whose head has Tunnel. On the wire the stream stays open both ways, and the end of one is the half close.
 
 // openTunnel sends the head of an answer that makes a tunnel of the stream.
-func (s *h2Stream) openTunnel(h *message.Head) error {
+func (s *Stream) openTunnel(h *message.Head) error {
 	if s.tunnel == stream.NoTunnel {
-		return ErrOrder
+		return stream.ErrOrder
 	}
 	if err := s.queueHead(h, false); err != nil {
 		return err
 	}
 	s.tunnel, s.endDelivered, s.framing, s.owed = stream.TunnelOpen, false, stream.UntilClose, 0
 	s.setDeadlineIn(0)
-	s.link.end.onTunnel()
+	s.link.end.OnTunnel()
 	if len(s.earlyBytes) > 0 || s.endReceived {
 		s.postpone(toDeliver)
 	}
@@ -105,7 +93,7 @@ func (s *h2Stream) openTunnel(h *message.Head) error {
 }
 
 // request sends the head of a request.
-func (s *h2Stream) request(h *message.Head, end bool) error {
+func (s *Stream) request(h *message.Head, end bool) error {
 	h.Chunked, h.Close = false, false // the head said so of the client's connection
 	// An extended CONNECT has no content, and stands for GET only.
 	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
@@ -121,7 +109,7 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	}
 	s.awaits100 = h.Continue && !end
 	// What is queued before the connection stands leaves when it does, a request that was taken back by then, too.
-	unsettled := h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown()
+	unsettled := h.Upgrade && !s.link.wire.Settled()
 	if unsettled || !s.link.connected {
 		s.postponeHead(h)
 		return nil
@@ -130,10 +118,10 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	return nil
 }
 
-// postponeHead keeps the head of a request until the connection stands, or SETTINGS come.
-func (s *h2Stream) postponeHead(h *message.Head) {
+// postponeHead keeps the head of a request until the connection stands, or the settings of the peer come.
+func (s *Stream) postponeHead(h *message.Head) {
 	s.pendingHead = copyHead(h)
-	s.link.end.setDeadline(s)
+	s.link.end.SetDeadline(s)
 }
 
 // copyHead returns a copy of h that shares nothing with it.
@@ -145,33 +133,29 @@ func copyHead(h *message.Head) *message.Head {
 }
 
 // send queues the head of a request. A failure is told by OnReset.
-func (s *h2Stream) send(h *message.Head, end bool) {
+func (s *Stream) send(h *message.Head, end bool) {
 	if s.todo == toFail {
 		return
 	}
 	switch err := s.queueHead(h, end && s.tunnel == stream.NoTunnel); err {
 	case nil:
 		if !s.inCallback {
-			s.link.end.setDeadline(s)
+			s.link.end.SetDeadline(s)
 		}
-	case h2.ErrUnsettled:
+	case ErrUnsettled:
 		s.postponeHead(h)
-	case ErrHeadSize:
-		s.failLater(HeadSize, err)
-	case h2.ErrNoExtendedConnect:
-		s.failLater(NoUpgrade, err)
-	case h2.ErrGoingAway, h2.ErrNoRoom:
-		s.failLater(Refused, err)
+	case stream.ErrHeadSize:
+		s.FailLater(stream.HeadSize, err)
 	default:
-		s.failLater(ConnectionLost, err)
+		s.FailLater(s.link.wire.CodeOf(err), err)
 	}
 }
 
 // sendPending sends a head that waited, and asks for the body.
-func (s *h2Stream) sendPending() {
+func (s *Stream) sendPending() {
 	h := s.pendingHead
-	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown() {
-		return // the connection stands, and SETTINGS have not come
+	if h.Upgrade && !s.link.wire.Settled() {
+		return // the connection stands, and the settings have not come
 	}
 	s.pendingHead = nil
 	if s.send(h, s.framing == stream.Ended); s.todo == nothing && s.framing != stream.Ended {
@@ -180,22 +164,22 @@ func (s *h2Stream) sendPending() {
 }
 
 // SendData sends body bytes: as many as the windows, the queue and the turns of other streams allow.
-func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
+func (s *Stream) SendData(p []byte, end bool) (n int, err error) {
 	s.mustOwn()
 	if s.receiver == nil {
-		return 0, ErrDead
+		return 0, stream.ErrDead
 	}
 	switch s.framing {
 	case stream.NoHead, stream.Ended:
-		return 0, ErrOrder
+		return 0, stream.ErrOrder
 	case stream.NoBody: // to HEAD, or with a status that forbids a body: body bytes are not sent
 		n = len(p)
 	case stream.Counted:
 		if int64(len(p)) > s.left {
-			return 0, ErrTooMuch
+			return 0, stream.ErrTooMuch
 		}
 		if end && int64(len(p)) < s.left {
-			return 0, ErrTooLittle
+			return 0, stream.ErrTooLittle
 		}
 		fallthrough
 	default:
@@ -206,46 +190,31 @@ func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 	return n, err
 }
 
-// write queues p in DATA frames.
-func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
-	l := s.link
-	if s.codec == nil {
+// write queues p.
+func (s *Stream) write(p []byte, end bool) (n int, err error) {
+	if s.handle == nil {
 		return 0, nil // OnReset comes
 	}
-	if s.pendingHead != nil || s.blocked != unblocked && len(p) > 0 {
+	if s.pendingHead != nil || s.blocked != Unblocked && len(p) > 0 {
 		return 0, nil // only an end without data leaves with the head
 	}
-	l.codec.Tick(l.conn.Reactor().Now())
-	for len(p) > 0 || end {
-		room := l.conn.Room() - frameRoom
-		if len(p) > 0 && (room <= 0 || l.conn.Congested() || l.queueBlocked > 0 && (n > 0 || !l.inTurn)) {
-			s.blockByQueue()
-			break
-		}
-		piece := p[:min(len(p), quantum, max(room, 0))]
-		last := end && len(piece) == len(p)
-		b, k, err := l.codec.AppendData(l.conn.Reserve(len(piece)+frameRoom), s.codec, piece, last)
-		l.conn.Commit(b)
-		if err != nil {
-			l.sendControlSoon() // a fault that AppendData found is told by the task
-			return n, ErrDead
-		}
-		n, p = n+k, p[k:]
-		if k < len(piece) {
-			s.block(byWindow)
-			break
-		}
-		if last {
-			s.endSent = true
-			s.forgetCodec()
-			break
-		}
+	n, why, err := s.link.wire.SendData(s, p, end)
+	switch {
+	case err != nil:
+		return n, stream.ErrDead
+	case why == ByQueue:
+		s.blockByQueue()
+	case why == ByWindow:
+		s.block(ByWindow)
+	case end:
+		s.endSent = true
+		s.forgetHandle()
 	}
 	return n, nil
 }
 
 // sent follows up on n bytes of data, and on the end. s may be another exchange's after it.
-func (s *h2Stream) sent(end bool, n int) {
+func (s *Stream) sent(end bool, n int) {
 	if end {
 		s.framing = stream.Ended
 		s.clearBlock()
@@ -258,40 +227,38 @@ func (s *h2Stream) sent(end bool, n int) {
 	}
 	if n > 0 {
 		if s.answerPace.Started() {
-			s.link.end.onBodySent(s, n)
+			s.link.end.OnBodySent(s, n)
 		}
 		s.answerMoves()
 	}
-	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == stream.TunnelOpen || s.unhurried) {
-		s.link.end.setDeadline(s)
+	if !s.inCallback && (end || s.blocked != Unblocked || s.tunnel == stream.TunnelOpen || s.unhurried) {
+		s.link.end.SetDeadline(s)
 	}
 }
 
 // SendTrailers ends the message with h.
-func (s *h2Stream) SendTrailers(h *message.Head) error {
+func (s *Stream) SendTrailers(h *message.Head) error {
 	s.mustOwn()
 	switch {
 	case s.receiver == nil:
-		return ErrDead
+		return stream.ErrDead
 	case s.framing == stream.NoHead, s.framing == stream.Ended:
-		return ErrOrder
+		return stream.ErrOrder
 	case s.framing == stream.Counted && s.left > 0:
-		return ErrTooLittle
-	case s.framing != stream.NoBody && s.codec != nil:
-		l := s.link
-		b, err := l.codec.AppendTrailers(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h)
-		l.conn.Commit(b)
+		return stream.ErrTooLittle
+	case s.framing != stream.NoBody && s.handle != nil:
+		err := s.link.wire.SendTrailers(s, h)
 		switch {
-		case err == h2.ErrListSize && l.server:
-			return ErrHeadSize
-		case err == h2.ErrListSize:
-			s.failLater(HeadSize, err)
-			return ErrDead
+		case err == stream.ErrHeadSize && s.link.server:
+			return err
+		case err == stream.ErrHeadSize:
+			s.FailLater(stream.HeadSize, err)
+			return stream.ErrDead
 		case err != nil:
-			return ErrDead
+			return stream.ErrDead
 		}
 		s.endSent = true
-		s.forgetCodec()
+		s.forgetHandle()
 	}
 	s.sent(true, 0)
 	return nil
@@ -299,14 +266,14 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 
 // Congested reports whether a window or the connection's queue is full, the connection is not established yet, or
 // the head waits. Where the queue is full it blocks s, so that OnSendable comes.
-func (s *h2Stream) Congested() bool {
+func (s *Stream) Congested() bool {
 	s.mustOwn()
 	switch {
 	case s.receiver == nil || s.framing == stream.Ended:
 		return false
-	case s.blocked != unblocked, s.pendingHead != nil:
+	case s.blocked != Unblocked, s.pendingHead != nil:
 		return true
-	case s.codec == nil || s.link.connected && !s.link.conn.Congested():
+	case s.handle == nil || s.link.connected && !s.link.wire.Congested():
 		return false
 	}
 	s.blockByQueue()
