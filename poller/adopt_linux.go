@@ -24,10 +24,7 @@ func (k *Epoll) Adopt(fd FD, o *ListenOptions) (Addr, error) {
 
 func (k *Epoll) adopt(fd FD, o *ListenOptions) (Addr, error) {
 	s := int(fd)
-	if err := unix.SetNonblock(s, true); err != nil {
-		return Addr{}, err
-	}
-	if _, err := unix.FcntlInt(uintptr(s), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+	if err := own(s); err != nil {
 		return Addr{}, err
 	}
 	if o == nil {
@@ -48,6 +45,15 @@ func (k *Epoll) adopt(fd FD, o *ListenOptions) (Addr, error) {
 		return Addr{}, err
 	}
 	return a, nil
+}
+
+// own makes s non-blocking, and closed on exec.
+func own(s int) error {
+	if err := unix.SetNonblock(s, true); err != nil {
+		return err
+	}
+	_, err := unix.FcntlInt(uintptr(s), unix.F_SETFD, unix.FD_CLOEXEC)
+	return err
 }
 
 // tune sets the options of a listening TCP socket again. Its former owner may have been about to close it: see

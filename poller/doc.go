@@ -25,7 +25,15 @@
 //
 // A descriptor is registered once, for both directions, edge-triggered, and never modified. A short read means that
 // the socket was drained at that moment; whatever arrives later is a new edge. Only after PeerClosed or Broken must a
-// reader go on until 0 or an error.
+// reader go on until 0 or an error. A UDP socket is different in the direction of writing: see port in
+// datagram_linux.go.
+//
+// # Datagrams
+//
+// A UDP socket of ListenDatagrams serves many peers. ReadBatch takes up to BatchMax messages by one call, WriteBatch
+// sends as many from a SendBatch, and a message may be a run of datagrams that the kernel takes and gives in one piece:
+// UDP_SEGMENT and UDP_GRO. Each message knows the address of this machine that it came to, so that the answer leaves by
+// it. A datagram is never cut into fragments, and a peer that refuses datagrams is not reported.
 //
 // # Threads and ownership
 //
@@ -35,5 +43,6 @@
 //
 // # Limits
 //
-// Events per wait: the length of the slice given to Wait, at most EventsMax. Buffers per Writev: IOVMax.
+// Events per wait: the length of the slice given to Wait, at most EventsMax. Buffers per Writev: IOVMax. Messages per
+// batch: BatchMax; bytes of them that leave at once: SendBytes.
 package poller

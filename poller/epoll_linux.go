@@ -56,6 +56,9 @@ type Epoll struct {
 	want int
 	nap  nap
 
+	ports     map[FD]*port // the UDP sockets
+	datagrams *datagrams   // nil until there is one
+
 	events [EventsMax]unix.EpollEvent
 	iov    [IOVMax]unix.Iovec
 	msg    unix.Msghdr
@@ -265,15 +268,23 @@ func (k *Epoll) Wake() {
 	k.waking.Add(-1)
 }
 
-// Add registers fd for both directions, edge-triggered, for its whole life.
+// Add registers fd, edge-triggered, for its whole life: for both directions, but a UDP socket for reading alone.
 func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
+	if p := k.ports[fd]; p != nil {
+		p.token = t
+		return k.add(fd, t, p.events())
+	}
 	return k.add(fd, t, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 func (k *Epoll) add(fd FD, t Token, events uint32) syscall.Errno {
 	k.nap.short = 0
+	return k.control(unix.EPOLL_CTL_ADD, fd, t, events)
+}
+
+func (k *Epoll) control(op int, fd FD, t Token, events uint32) syscall.Errno {
 	k.ctl = unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
-	return rawEpollCtl(k.epfd, unix.EPOLL_CTL_ADD, fd, &k.ctl)
+	return rawEpollCtl(k.epfd, op, fd, &k.ctl)
 }
 
 // Del takes fd out of the set.
@@ -352,12 +363,15 @@ func (k *Epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {
 func (k *Epoll) CloseWrite(fd FD) syscall.Errno { return rawShutdown(fd, unix.SHUT_WR) }
 
 // Close closes fd, which leaves the set with it.
-func (k *Epoll) Close(fd FD) { rawClose(fd) }
+func (k *Epoll) Close(fd FD) {
+	delete(k.ports, fd)
+	rawClose(fd)
+}
 
 // Reset closes fd with RST.
 func (k *Epoll) Reset(fd FD) {
 	unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) //nolint:errcheck
-	rawClose(fd)
+	k.Close(fd)
 }
 
 // Shut closes what the Epoll itself holds. Called by its reactor, after its last Wait.

@@ -88,6 +88,13 @@ type ListenOptions struct {
 	UserTimeout time.Duration
 }
 
+// DatagramOptions are set on a UDP socket when it is bound. The zero value is good.
+type DatagramOptions struct {
+	ReusePort bool // several sockets on one address, the kernel spreads peers
+	Exclusive bool // although there is ReusePort, the address must have no socket yet: EADDRINUSE
+	V6Only    bool // an IPv6 socket that takes no IPv4
+}
+
 // Intake says which connections a listening socket takes.
 type Intake uint8
 
@@ -179,7 +186,21 @@ type Kernel interface {
 	// place stays. The socket sends what the file holds when a segment leaves, so these bytes must not change any more.
 	// 0 bytes without an error: the file ends there. EINVAL and the like are as with Splice.
 	SendFile(to FD, from File, at int64, n int) (int, syscall.Errno)
-	// Add registers fd once for its life, for reading and writing, edge-triggered.
+	// ListenDatagrams opens a UDP socket for many peers. The address it got (port 0 has been replaced) is returned. The
+	// error is ErrNoReusePort where the system refuses ReusePort. That a peer refuses datagrams (ICMP) is no error of
+	// the socket, and not reported.
+	ListenDatagrams(a Addr, o *DatagramOptions) (FD, Addr, error)
+	// AdoptDatagrams is Adopt for a UDP socket. Its DatagramOptions were settled when it was bound.
+	AdoptDatagrams(fd FD) (Addr, error)
+	// ReadBatch replaces the messages of b by those that have come. Fewer than BatchMax: the socket is drained. With an
+	// error there are none.
+	ReadBatch(fd FD, b *Batch) (n int, e syscall.Errno)
+	// WriteBatch sends the messages of b from number from on, and returns how many have left. An error is about message
+	// from, and n is 0. EAGAIN says that the socket is full.
+	WriteBatch(fd FD, b *SendBatch, from int) (n int, e syscall.Errno)
+
+	// Add registers fd once for its life, for reading and writing, edge-triggered. A UDP socket reports CanWrite only
+	// after WriteBatch has said EAGAIN.
 	Add(fd FD, t Token) syscall.Errno
 	// Del takes fd out again, before it goes to another reactor. Close does so by itself.
 	Del(fd FD) syscall.Errno

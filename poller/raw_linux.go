@@ -91,6 +91,33 @@ func rawSendmsg(fd FD, m *unix.Msghdr) (int, syscall.Errno) {
 	}
 }
 
+// rawRecvmmsg has no time-out and the socket is non-blocking: it ends where nothing is left.
+func rawRecvmmsg(fd FD, m []unix.Mmsghdr) (int, syscall.Errno) {
+	for {
+		// SAFETY: m and what its headers point to are fields of the Epoll, but for the memory of the caller's Batch,
+		// which lives until the call returns. The kernel fills at most as much as their lengths say.
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m[0])),
+			uintptr(len(m)), 0, 0, 0)
+		if e != unix.EINTR {
+			return max(count(n, e), 0), e
+		}
+	}
+}
+
+func rawSendmmsg(fd FD, m []unix.Mmsghdr) (int, syscall.Errno) {
+	if len(m) == 0 {
+		return 0, 0
+	}
+	for {
+		// SAFETY: as above; the kernel reads what the headers point to, and writes their lengths.
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m[0])),
+			uintptr(len(m)), unix.MSG_NOSIGNAL, 0, 0)
+		if e != unix.EINTR {
+			return max(count(n, e), 0), e
+		}
+	}
+}
+
 func rawAccept(l FD, sa *unix.RawSockaddrAny, size *uint32) (FD, syscall.Errno) {
 	for {
 		*size = uint32(unsafe.Sizeof(*sa))

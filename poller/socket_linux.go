@@ -74,7 +74,7 @@ func (k *Epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
 		return NoFD, a, fmt.Errorf("listen %s: %w", a, errAddr)
 	}
 	if o.Exclusive && o.ReusePort && !a.IsUnix() && a.IP.Port() != 0 {
-		if err := vacant(a, family, o.V6Only); err != nil {
+		if err := vacant(a, family, unix.SOCK_STREAM, o.V6Only); err != nil {
 			return NoFD, a, fmt.Errorf("listen %s: %w", a, err)
 		}
 	}
@@ -141,16 +141,16 @@ func (o *ListenOptions) backlog() int {
 	return o.Backlog
 }
 
-// vacant returns an error where a socket listens on a. With SO_REUSEPORT the kernel would let another process of the
-// same user join in; it refuses a socket without that option.
-func vacant(a Addr, family int, v6only bool) error {
-	s, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// vacant returns an error where a socket of that kind listens on a. With SO_REUSEPORT the kernel would let another
+// process of the same user join in; it refuses a socket without that option.
+func vacant(a Addr, family, kind int, v6only bool) error {
+	s, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer rawClose(FD(s))
-	// Connections that a listener of the past accepted do not count.
-	if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+	// Connections that a listener of the past accepted do not count. UDP has none, and would share the address.
+	if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, flag(kind == unix.SOCK_STREAM)); err != nil {
 		return err
 	}
 	if family == unix.AF_INET6 {

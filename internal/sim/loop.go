@@ -359,6 +359,22 @@ func (l *Loop) SendFile(_ poller.FD, _ poller.File, _ int64, _ int) (int, syscal
 	return -1, syscall.ENOSYS
 }
 
+// ListenDatagrams says that there are none.
+func (l *Loop) ListenDatagrams(a poller.Addr, _ *poller.DatagramOptions) (poller.FD, poller.Addr, error) {
+	return poller.NoFD, a, syscall.ENOSYS
+}
+
+// AdoptDatagrams says that there are none.
+func (l *Loop) AdoptDatagrams(poller.FD) (poller.Addr, error) { return poller.Addr{}, syscall.ENOSYS }
+
+// ReadBatch says that there is no such call.
+func (l *Loop) ReadBatch(poller.FD, *poller.Batch) (int, syscall.Errno) { return 0, syscall.ENOSYS }
+
+// WriteBatch says that there is no such call.
+func (l *Loop) WriteBatch(poller.FD, *poller.SendBatch, int) (int, syscall.Errno) {
+	return 0, syscall.ENOSYS
+}
+
 func (l *Loop) nextPort() uint16 {
 	l.port++
 	return l.port
