@@ -265,7 +265,12 @@ func TestEpoll_datagramTooLong(t *testing.T) {
 // Nobody is at an address: that is not for the socket, which serves others.
 func TestEpoll_datagramsRefused(t *testing.T) {
 	u := listenUDP(t, "127.0.0.1:0", poller.DatagramOptions{})
-	nobody := netip.MustParseAddrPort(testutil.FreeAddr(t))
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}) // others have other addresses
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := addressOf(c)
+	c.Close() //nolint:errcheck
 	for range 3 {
 		u.commit([]byte("x"), nobody, u.at.IP.Addr())
 		u.write()
@@ -337,16 +342,24 @@ func TestEpoll_datagramsGroup(t *testing.T) {
 
 func TestEpoll_datagramsV6Only(t *testing.T) {
 	needIPv6(t)
-	u := listenUDP(t, "[::]:0", poller.DatagramOptions{V6Only: true})
-	v := listenUDP(t, u.to("0.0.0.0").String(), poller.DatagramOptions{})
-	for ip, s := range map[string]*udp{"::1": u, "127.0.0.1": v} {
-		if _, err := dialUDP(t, u.to(ip)).Write([]byte(ip)); err != nil {
+	k, o := newEpoll(t, poller.ParkRuntime), &poller.DatagramOptions{V6Only: true}
+	for range 100 { // tries: another process may have the port of IPv4
+		six, at, err := k.ListenDatagrams(anyPort6, o)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := s.read(1); string(got[0].Data) != ip {
-			t.Fatalf("%q", got[0].Data)
+		defer k.Close(six)
+		any4 := poller.Addr{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), at.IP.Port())}
+		four, _, err := k.ListenDatagrams(any4, o)
+		if err == nil {
+			k.Close(four)
+			return
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
 		}
 	}
+	t.Fatal("an IPv6 socket takes the port of IPv4")
 }
 
 // A socket of another process has the options set again, and what has come is not lost.
