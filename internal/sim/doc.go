@@ -12,6 +12,10 @@
 // the test drives: [World.Dial] gives a client as a [Peer], [World.Serve] an origin as a [Listener]. Bytes travel in
 // segments of seeded size after seeded delays, in order within a connection and in no order between connections.
 //
+// Datagrams travel one by one, from address to address: Net says how many are lost, doubled, changed or too long, how
+// late they come, and how many a link carries. [World.DialDatagrams] gives a far side as a [DatagramPeer], and
+// [World.Rebind] changes its address. Sockets of reactors reach each other as well.
+//
 //	reactor 0 ── Kernel 0 ─┐                        ┌─ Peer (World.Dial: a client)
 //	reactor 1 ── Kernel 1 ─┤  descriptors ── ends ══╪═ Peer (World.Serve: an origin)
 //	                       └─ events, clock, seed ──┘
@@ -32,8 +36,9 @@
 // that arrive report CanWrite too. What does not hold any more when Wait looks is not reported. A read that gives
 // less than asked has drained the socket; a write that takes less than offered has filled it. After FIN unread bytes
 // come first, then 0. After RST unread bytes come first, then ECONNRESET once, then 0; writes say ECONNRESET once,
-// then EPIPE. Closing with unread bytes sends RST, and so does a closed socket to whom bytes come. The conformance
-// test runs one table against this package and against the real kernel.
+// then EPIPE. Closing with unread bytes sends RST, and so does a closed socket to whom bytes come. A UDP socket says
+// EAGAIN while too much has not left, and reports CanWrite after that alone. Datagrams of one peer may come as a run.
+// The conformance tests run one table for streams and one for datagrams against this package and the real kernel.
 //
 // EINTR does not exist: it is hidden below the seam, by poller.Epoll as well.
 //

@@ -129,7 +129,7 @@ func (k *Kernel) Adopt(fd poller.FD, o *poller.ListenOptions) (poller.Addr, erro
 		return poller.Addr{}, os.NewSyscallError("adopt", syscall.EBADF)
 	case f.watcher != nil:
 		k.w.misuse("fd %d is adopted while a reactor watches it", fd)
-	case (f.door != nil) != (o != nil):
+	case (f.door != nil) != (o != nil) || f.door != nil && f.door.port != nil:
 		return poller.Addr{}, os.NewSyscallError("adopt", syscall.EINVAL)
 	}
 	if f.door == nil {
@@ -146,7 +146,7 @@ func (k *Kernel) Adopt(fd poller.FD, o *poller.ListenOptions) (poller.Addr, erro
 	return d.addr, nil
 }
 
-// Duplicate returns a second descriptor of a listening socket.
+// Duplicate returns a second descriptor of a listening socket, or a UDP socket.
 func (k *Kernel) Duplicate(fd poller.FD) (poller.FD, syscall.Errno) {
 	k.calls.Duplicate++
 	f := k.file(fd, "dup")
@@ -197,7 +197,7 @@ func (k *Kernel) SetIntake(l poller.FD, i poller.Intake) {
 	k.calls.SetIntake++
 	k.w.trace.add(k, "intake", l, int(i), 0)
 	f := k.file(l, "intake")
-	if f == nil || f.door == nil {
+	if f == nil || f.door == nil || f.door.port != nil {
 		k.w.misuse("intake of fd %d, which is no listening socket", l)
 		return
 	}
@@ -550,6 +550,8 @@ func (f *file) poll() poller.Ready {
 		return f.end.poll()
 	case f.pipe != nil:
 		return 0
+	case f.door.port != nil:
+		return f.door.port.poll()
 	}
 	if len(f.door.waiting) > 0 {
 		return poller.CanRead
@@ -564,6 +566,11 @@ func (f *file) describe() string {
 	}
 	if f.pipe != nil {
 		return fmt.Sprintf("a pipe with %d/%d", f.pipe.len(), f.pipe.max)
+	}
+	if f.door != nil && f.door.port != nil {
+		p := f.door.port
+		return fmt.Sprintf("UDP %s, %d unread, out %d/%d, full %v, %s",
+			f.door.addr, len(p.in), p.out, p.outMax, p.full, owner)
 	}
 	if f.door != nil {
 		return fmt.Sprintf("listens on %s, %d waiting, %s", f.door.addr, len(f.door.waiting), owner)

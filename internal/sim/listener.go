@@ -49,7 +49,7 @@ const backlogDefault = 4096
 // deferTime is after how long a deferred connection is handed over although nothing came.
 const deferTime = time.Second
 
-// door is a listening socket, of reactors (files) or of the test (origin).
+// door is a listening socket, of reactors (files) or of the test (origin), or a UDP socket of reactors.
 type door struct {
 	w       *World
 	addr    poller.Addr
@@ -58,7 +58,8 @@ type door struct {
 	origin  *Listener
 	waiting []*end
 	refuses bool
-	mute    bool // a connect is not answered
+	mute    bool  // a connect is not answered
+	port    *port // nil: it is no UDP socket
 }
 
 // offer lets a connection that just came into being wait, or gives it to the test.
@@ -84,6 +85,11 @@ func (d *door) queue(s *end) {
 		return
 	}
 	d.waiting = append(d.waiting, s)
+	d.edge()
+}
+
+// edge tells the reactors that something happened.
+func (d *door) edge() {
 	for _, f := range d.files {
 		f.edge()
 	}
@@ -137,7 +143,10 @@ func (w *World) bind(d *door) syscall.Errno {
 		d.addr.IP = addrPort(d.addr.IP.Addr(), w.port)
 	}
 	for _, o := range w.doors {
-		if o.addr == d.addr && (d.opts.Exclusive || !o.opts.ReusePort || !d.opts.ReusePort) {
+		if o.addr != d.addr || (o.port == nil) != (d.port == nil) {
+			continue
+		}
+		if d.opts.Exclusive || !o.opts.ReusePort || !d.opts.ReusePort {
 			return syscall.EADDRINUSE
 		}
 	}
@@ -145,13 +154,19 @@ func (w *World) bind(d *door) syscall.Errno {
 	return 0
 }
 
-// doorAt finds who takes a connect to a, by chance when several do, nil when it is refused. An exact address goes
-// before a wildcard.
+// doorAt finds who takes a connect to a, by chance when several do, nil when it is refused.
 func (w *World) doorAt(a poller.Addr) *door {
-	var found *door
-	exact, n := false, 0
+	if group := w.doorsAt(a, false); len(group) > 0 {
+		return group[w.rng.IntN(len(group))]
+	}
+	return nil
+}
+
+// doorsAt lists who takes what comes to a, datagrams or connects. An exact address goes before a wildcard.
+func (w *World) doorsAt(a poller.Addr, datagrams bool) (group []*door) {
+	exact := false
 	for _, d := range w.doors {
-		if d.refuses || !d.covers(a) {
+		if d.refuses || (d.port != nil) != datagrams || !d.covers(a) {
 			continue
 		}
 		is := d.addr.IsUnix() || !d.addr.IP.Addr().IsUnspecified()
@@ -159,13 +174,11 @@ func (w *World) doorAt(a poller.Addr) *door {
 			continue
 		}
 		if is && !exact {
-			exact, n = true, 0
+			exact, group = true, nil
 		}
-		if n++; w.rng.IntN(n) == 0 {
-			found = d
-		}
+		group = append(group, d)
 	}
-	return found
+	return group
 }
 
 // connectUnix connects e in one go, as Unix sockets do.
@@ -189,11 +202,15 @@ func (w *World) ephemeral(a poller.Addr) poller.Addr {
 		return poller.Addr{}
 	}
 	w.port++
-	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if a.IP.Addr().Is6() && !a.IP.Addr().Is4In6() {
-		local = netip.IPv6Loopback()
+	return poller.Addr{IP: addrPort(loopback(a.IP.Addr()), w.port)}
+}
+
+// loopback is the address of this machine for what goes to ip.
+func loopback(ip netip.Addr) netip.Addr {
+	if ip.Is6() && !ip.Is4In6() {
+		return netip.IPv6Loopback()
 	}
-	return poller.Addr{IP: addrPort(local, w.port)}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 func addrPort(ip netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(ip, port) }

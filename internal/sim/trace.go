@@ -14,6 +14,7 @@ type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
 	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
 	Pipe, Splice, SendFile, SetIntake, Adopt, Duplicate, AckNow    int
+	ReadBatch, WriteBatch                                          int
 }
 
 // Minus returns what was called since before.
@@ -28,11 +29,14 @@ func (c Calls) Minus(before Calls) Calls {
 		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice, SendFile: c.SendFile - before.SendFile,
 		SetIntake: c.SetIntake - before.SetIntake, Adopt: c.Adopt - before.Adopt,
 		Duplicate: c.Duplicate - before.Duplicate, AckNow: c.AckNow - before.AckNow,
+		ReadBatch: c.ReadBatch - before.ReadBatch, WriteBatch: c.WriteBatch - before.WriteBatch,
 	}
 }
 
 // IO is the number of calls that moved bytes, or tried to.
-func (c Calls) IO() int { return c.Read + c.Write + c.Writev + c.Splice + c.SendFile }
+func (c Calls) IO() int {
+	return c.Read + c.Write + c.Writev + c.Splice + c.SendFile + c.ReadBatch + c.WriteBatch
+}
 
 // trace keeps the latest calls, for Dump.
 type trace struct {

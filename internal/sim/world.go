@@ -21,6 +21,14 @@ type Net struct {
 	TickCost               time.Duration // at most so much time passes in each Wait
 	ConnectNow             float64       // how often a TCP connect stands at once
 	Stall                  float64       // how often a Peer stops reading for up to DelayMax after a segment
+
+	// How datagrams travel from one address to another.
+	Latency         time.Duration // a datagram takes so long at least
+	Spread          time.Duration // and up to so much more, mostly far less: later ones overtake it; 0: none do
+	Loss, Duplicate float64       // how often one is lost, or comes twice
+	Corrupt         float64       // how often one bit of it changes
+	MTU             int           // longer packets are lost, with their headers of 28 or 48 bytes; 0: none
+	Rate, Queue     int           // bytes a second that get through, and bytes that wait; 0: as many as there are
 }
 
 // Faults are the probabilities of what goes wrong. The zero value: nothing does.
@@ -35,6 +43,8 @@ type Faults struct {
 	Reset              float64 // a segment is lost and both ends see RST
 	NoPipe             float64 // pipe says EMFILE, ENOMEM or EPERM
 	ShortSplice        float64 // a splice moves only some of what it could
+	RunInvalid         float64 // a run of datagrams does not leave: EIO or EINVAL
+	DatagramRefused    float64 // a message does not leave: ENETUNREACH, EPERM and the like
 	SpliceInvalid      float64 // splice says EINVAL, or as those say that filter system calls: EPERM and kin
 }
 
@@ -64,6 +74,8 @@ type World struct {
 	kernels []*Kernel
 	doors   []*door
 	peers   []*Peer
+	dialled []*DatagramPeer
+	links   map[link]int64 // until when a datagram takes each
 	port    uint16
 	tickers []Ticker
 	turns   []int
@@ -82,10 +94,10 @@ func NewWorld(seed uint64) *World {
 			BufferMin: 256, BufferMax: 256 << 10,
 			SegmentMin: 16, SegmentMax: 64 << 10,
 			DelayMax: 5 * time.Millisecond, TickCost: 10 * time.Microsecond,
-			ConnectNow: 0.125, Stall: 0.01,
+			ConnectNow: 0.125, Stall: 0.01, Spread: 5 * time.Millisecond,
 		},
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x65646765)), now: clockStart,
-		files: make([]*file, firstFD), port: 40000,
+		files: make([]*file, firstFD), port: 40000, links: map[link]int64{},
 	}
 }
 
@@ -213,6 +225,9 @@ func (w *World) Dump() string {
 		}
 		fmt.Fprintf(&b, "  %s\n", p)
 	}
+	for _, p := range w.dialled[:min(len(w.dialled), dumpPeersMax)] {
+		fmt.Fprintf(&b, "  %s\n", p)
+	}
 	w.trace.dump(&b)
 	return b.String()
 }
@@ -278,9 +293,12 @@ func (w *World) oneOf(errnos ...syscall.Errno) syscall.Errno { return errnos[w.r
 
 func (w *World) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
-// delay draws how long a segment travels: mostly next to nothing, now and then up to DelayMax.
-func (w *World) delay() int64 {
-	limit := int64(w.Net.DelayMax)
+// delay draws how long a segment travels.
+func (w *World) delay() int64 { return w.draw(w.Net.DelayMax) }
+
+// draw draws a time: mostly next to nothing, now and then up to most.
+func (w *World) draw(most time.Duration) int64 {
+	limit := int64(most)
 	switch d := w.rng.IntN(16); {
 	case d < 8:
 		limit = min(limit, int64(2*time.Microsecond))
