@@ -18,6 +18,9 @@ func (r *Reactor) acceptAll() {
 // acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on:
 // none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
+	if a.port != nil {
+		return a.port.read()
+	}
 	for range r.accepts {
 		if g := a.listener.opts.Gate; !a.end.begun && (r.Pressure() >= PressureAccept || g != nil && g.Full(r)) {
 			r.pauseAccept()

@@ -55,6 +55,10 @@ func (c *Conn) CloseWrite() {
 
 // onQueueEmpty is called when a closing Conn has an empty queue.
 func (c *Conn) onQueueEmpty() {
+	if c.layer.isCarried() {
+		c.drop(nil)
+		return
+	}
 	over := c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0
 	// Where it is over close(2) sends the FIN. But if bytes are unread it drops a segment that waits for the FIN.
 	if c.flags&finSent == 0 && (!over || c.flags&finAwaited != 0) {
@@ -213,6 +217,9 @@ func (c *Conn) release() {
 		c.dialing = nil
 	}
 	c.releaseKept()
+	if c.layer.isCarried() {
+		c.layer.carried.drop()
+	}
 	if c.fd != poller.NoFD {
 		if c.flags&resetting != 0 {
 			r.kernel.Reset(c.fd)

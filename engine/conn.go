@@ -102,7 +102,7 @@ const (
 //	queued == bytes in out, with those that its layer sealed; in == nil or it holds bytes
 //	can without CanRead => the next read would have said EAGAIN when we last looked
 //	state == closed <=> on the dead list or reaped
-//	connecting <=> dialing != nil; from open on fd is a descriptor
+//	connecting <=> dialing != nil; from open on fd is a descriptor, unless c is carried
 //	at the end of a tick: want AND can => on the ready or the dirty list
 type Conn struct {
 	reactor  *Reactor
@@ -119,7 +119,7 @@ type Conn struct {
 	peer     poller.Addr
 	queued   int
 	lingered int32     // bytes thrown away while closing
-	fd       poller.FD // NoFD while a dial waits to be tried again
+	fd       poller.FD // NoFD while a dial waits to be tried again, and for a Carried
 	slot     uint32
 	gen      uint32
 	flags    flags
@@ -197,6 +197,9 @@ func (c *Conn) Local() poller.Addr {
 	c.mustOwn()
 	if c.flags&told != 0 {
 		return c.extra.local
+	}
+	if c.layer.isCarried() {
+		return c.layer.carried.local
 	}
 	if c.fd == poller.NoFD {
 		return poller.Addr{}
@@ -280,8 +283,10 @@ func (c *Conn) Connecting() bool { return c.state == connecting }
 // EOF reports whether the peer sent FIN and all that came before it was read.
 func (c *Conn) EOF() bool { return c.flags&eof != 0 }
 
-// writeClosed reports whether nothing more can be queued: c closes, or FIN was asked for.
-func (c *Conn) writeClosed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
+// writeClosed reports whether nothing more can be queued: c closes, FIN was asked for, or c has no socket.
+func (c *Conn) writeClosed() bool {
+	return c.state > open || c.flags&(finDue|finSent) != 0 || c.layer.isCarried()
+}
 
 // SetTimeout arranges for OnTimeout in d from now; 0 or less for no OnTimeout. It replaces the time set before.
 // Moving it later costs a few nanoseconds: the wheel is not touched. While c connects it replaces the time to connect,

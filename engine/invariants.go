@@ -45,6 +45,11 @@ func (r *Reactor) check() {
 		invariant.That(false, "share %d, floor %d", r.share, r.engine.budget.floor)
 	}
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
+	for _, a := range r.acceptors {
+		if a.port != nil {
+			a.port.check()
+		}
+	}
 	for _, c := range r.ready[r.readyAt:] {
 		invariant.That(c.flags&onReady != 0, "on the ready list without the flag")
 	}
@@ -54,7 +59,7 @@ func (r *Reactor) check() {
 func (c *Conn) check() {
 	n, _ := c.out.check()
 	n += c.checkLayer()
-	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
+	invariant.That(n == c.queued || c.layer.isCarried(), "queued %d, in the queue %d", c.queued, n)
 	if c.in != nil {
 		c.in.check()
 		invariant.That(c.in.r < c.in.w, "kept bytes that are none")
@@ -65,9 +70,16 @@ func (c *Conn) check() {
 		invariant.That(c.dialing != nil, "connecting without a dial")
 		return
 	}
-	invariant.That(c.dialing == nil && c.fd != poller.NoFD, "%d without a descriptor", c.state)
+	invariant.That(c.dialing == nil && (c.fd != poller.NoFD || c.layer.isCarried()), "%d without a descriptor", c.state)
 	invariant.That(c.out.head == nil || n > 0, "an idle conn holds a buf")
 	c.checkEdges()
+}
+
+// check panics when the invariants of Port do not hold at the end of a tick.
+func (p *Port) check() {
+	invariant.That(p.from == 0 || p.blocked, "%d messages have left, and the rest does not wait", p.from)
+	invariant.That(p.blocked || p.out.Len() == 0, "%d messages wait for nothing", p.out.Len())
+	invariant.That(p.blocked || len(p.waiting) == 0, "%d conns wait for nothing", len(p.waiting))
 }
 
 // checkEdges panics when something could be done and no list has c for it: a lost edge.

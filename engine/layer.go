@@ -21,12 +21,14 @@ type Layer interface {
 //	OnData ◄─ Conn.in ◄──────── Open ◄──────── wire ◄─ socket
 //
 //	sealed == bytes in out; wire == nil or it holds bytes
-//	layer == nil => a handshake is going on: its handler is the Conn's and reads the wire itself, so that wire == nil
+//	layer == nil => the Conn is carried, or a handshake is going on; its handler is the Conn's and reads the wire
+//	                itself, so that wire == nil
 //	layer != nil => next == nil: the handler that waited has the Conn
 //	undecoded => wire != nil: it is what the handshake left; else it is a part of a record
 type layered struct {
 	layer     Layer
-	next      Handler // of the Conn, after the handshake
+	carried   *Carried // nil: it has a socket
+	next      Handler  // of the Conn, after the handshake
 	wire      *Buf
 	out       bufChain
 	sealed    int   // bytes in out
@@ -60,11 +62,13 @@ func (c *Conn) Truncated() bool {
 }
 
 // inHandshake reports whether c is between Hold and Secure.
-func (c *Conn) inHandshake() bool { return c.layer != nil && c.layer.layer == nil }
+func (c *Conn) inHandshake() bool {
+	return c.layer != nil && c.layer.layer == nil && c.layer.carried == nil
+}
 
 // allDelivered reports whether nothing has come that was not delivered.
 func (ly *layered) allDelivered() bool {
-	return ly.wire == nil && !ly.ended && ly.err == nil && ly.layer != nil
+	return ly.wire == nil && !ly.ended && ly.err == nil && (ly.layer != nil || ly.carried != nil)
 }
 
 // deliverable reports whether something can be delivered without reading.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/poller"
@@ -118,16 +119,23 @@ func (r *Reactor) run() {
 // closeAll closes everything r holds.
 func (r *Reactor) closeAll() {
 	r.stopping = true
-	for _, a := range r.acceptors {
+	r.acceptors = slices.DeleteFunc(r.acceptors, func(a *acceptor) bool {
+		if a.port != nil {
+			return false // connections tell their ends by it
+		}
 		r.closeAcceptor(a)
-	}
-	r.acceptors = nil
+		return true
+	})
 	for i := range r.slots {
 		if c := r.slots[i].conn; c != nil {
 			c.drop(ErrStopped)
 		}
 	}
 	r.finish()
+	for _, a := range r.acceptors {
+		r.closeAcceptor(a)
+	}
+	r.acceptors = nil
 	r.closePipes()
 	r.kernel.Shut()
 }

@@ -58,7 +58,8 @@ type Listener struct {
 	opts     ListenOptions
 	addr     poller.Addr
 	accept   func(*Conn) Handler
-	shared   bool // each reactor has a socket; set by Listen
+	ports    func(*Port) PortHandler // of UDP sockets; nil: they are of TCP, or Unix
+	shared   bool                    // each reactor has a socket; set by Listen
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called
 	paused   atomic.Bool  // Suspend was called: another process may accept by the same sockets
@@ -78,6 +79,7 @@ type acceptor struct {
 	fd         poller.FD
 	slot       uint32
 	index      int      // in the group of the listener's sockets
+	port       *Port    // of a UDP socket, nil for others
 	suspended  bool     // the kernel does not watch fd: see Engine.Suspend
 	ready      bool     // connections may be waiting
 	searching  bool     // an idleSearch has not come back
@@ -117,10 +119,19 @@ func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() ==
 // reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := e.newListener(o, accept)
-	l.shared = (len(e.reactors) > 1 || o.Share) && !o.Addr.IsUnix()
-	exclusive, err := e.checkAddress(&o)
-	if err != nil {
+	if err := e.listen(l); err != nil {
 		return nil, err
+	}
+	return l, nil
+}
+
+// listen opens the sockets of l.
+func (e *Engine) listen(l *Listener) error {
+	o := &l.opts
+	l.shared = (len(e.reactors) > 1 || o.Share) && !o.Addr.IsUnix()
+	exclusive, err := e.checkAddress(l)
+	if err != nil {
+		return err
 	}
 	err = e.reactors[0].runOn(func() error { return e.reactors[0].listen(l, exclusive) })
 	if l.shared && errors.Is(err, poller.ErrNoReusePort) {
@@ -129,16 +140,16 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 		err = e.reactors[0].runOn(func() error { return e.reactors[0].listen(l, exclusive) })
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range l.socketReactors()[1:] {
 		if err := r.runOn(func() error { return r.listen(l, false) }); err != nil {
 			l.Close()
-			return nil, err
+			return err
 		}
 	}
 	e.addListener(l)
-	return l, nil
+	return nil
 }
 
 // Adopt is Listen for sockets that listen on one address already: sockets of another process, or of systemd. It takes
@@ -148,6 +159,14 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 // the others open one each: see Join. After an error the sockets are closed. Safe for any goroutine but a reactor's.
 func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := e.newListener(o, accept)
+	if err := e.adopt(l, sockets); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// adopt makes sockets the sockets of l.
+func (e *Engine) adopt(l *Listener, sockets []poller.FD) error {
 	l.adopted = true
 	for i, fd := range sockets {
 		r := e.reactors[i%len(e.reactors)]
@@ -159,18 +178,18 @@ func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) 
 				return nil
 			})
 			e.Abandon(l)
-			return nil, err
+			return err
 		}
 	}
 	if len(sockets) == 0 {
-		return nil, fmt.Errorf("listen %s: %w", o.Addr, errNoSockets)
+		return fmt.Errorf("listen %s: %w", l.opts.Addr, errNoSockets)
 	}
 	l.shared = len(e.reactors) > 1 && !l.addr.IsUnix()
 	e.addListener(l)
-	if !o.Suspended {
+	if !l.opts.Suspended {
 		e.Join(l)
 	}
-	return l, nil
+	return nil
 }
 
 // Join opens a socket on each reactor that has none of an open listener of all. It is for
@@ -212,21 +231,22 @@ func (e *Engine) addListener(l *Listener) {
 	e.mu.Unlock()
 }
 
-// checkAddress returns an error where a Listener of e is open on the address of o. exclusive says that nobody
+// checkAddress returns an error where a Listener of e like l is open on the address of l. exclusive says that nobody
 // else may have it: where e itself has another address with the same port, the kernel decides what goes together.
-func (e *Engine) checkAddress(o *ListenOptions) (exclusive bool, err error) {
+func (e *Engine) checkAddress(l *Listener) (exclusive bool, err error) {
+	o := &l.opts
 	if o.Share || o.Addr.IsUnix() || o.Addr.IP.Port() == 0 {
 		return false, nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	exclusive = true
-	for _, l := range e.listeners {
+	for _, other := range e.listeners {
 		switch {
-		case l.Closed():
-		case l.addr == o.Addr && !l.closed.Load():
+		case other.Closed() || (other.ports == nil) != (l.ports == nil):
+		case other.addr == o.Addr && !other.closed.Load():
 			return false, fmt.Errorf("listen %s: %w", o.Addr, syscall.EADDRINUSE)
-		case l.addr.IP.Port() == o.Addr.IP.Port():
+		case other.addr.IP.Port() == o.Addr.IP.Port():
 			exclusive = false
 		}
 	}
@@ -249,9 +269,26 @@ func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 	}
 }
 
+// openBy has k open a socket of l.
+func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Addr, error) {
+	if l.ports != nil {
+		o := poller.DatagramOptions{ReusePort: l.shared, Exclusive: exclusive, V6Only: l.opts.V6Only}
+		return k.ListenDatagrams(l.addr, &o)
+	}
+	return k.Listen(l.addr, l.kernelOptions(exclusive))
+}
+
+// adoptBy has k take over fd as a socket of l.
+func (l *Listener) adoptBy(k poller.Kernel, fd poller.FD) (poller.Addr, error) {
+	if l.ports != nil {
+		return k.AdoptDatagrams(fd)
+	}
+	return k.Adopt(fd, l.kernelOptions(false))
+}
+
 // listen opens r's socket of l. exclusive says that nobody may have its address yet.
 func (r *Reactor) listen(l *Listener, exclusive bool) error {
-	fd, addr, err := r.kernel.Listen(l.addr, l.kernelOptions(exclusive))
+	fd, addr, err := l.openBy(r.kernel, exclusive)
 	if err != nil {
 		return err
 	}
@@ -263,7 +300,7 @@ func (r *Reactor) listen(l *Listener, exclusive bool) error {
 
 // adopt makes fd, which listens already, a socket of l on r.
 func (l *Listener) adopt(r *Reactor, fd poller.FD) error {
-	addr, err := r.kernel.Adopt(fd, l.kernelOptions(false))
+	addr, err := l.adoptBy(r.kernel, fd)
 	if err != nil {
 		return err
 	}
@@ -280,6 +317,10 @@ func (l *Listener) acceptBy(r *Reactor, fd poller.FD) error {
 	i, gen := r.takeSlot()
 	a := &acceptor{listener: l, fd: fd, slot: i, index: int(l.opened.Add(1)), suspended: l.paused.Load()}
 	r.slots[i].accept = a
+	if l.ports != nil {
+		a.port = &Port{reactor: r, socket: a}
+		a.port.handler = l.ports(a.port)
+	}
 	if !a.suspended {
 		if e := r.kernel.Add(fd, poller.MakeToken(gen, i)); e != 0 {
 			r.freeSlot(i)

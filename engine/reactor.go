@@ -57,6 +57,7 @@ type Reactor struct {
 	relief    relief
 	giver     *connGiver // nil: connections stay
 	acceptors []*acceptor
+	ports     ports
 	acceptAny bool // an acceptor may have connections waiting
 	walked    int  // the slot at which longestIdle goes on
 	yielding  bool // yieldTask was deferred and has not begun
@@ -67,10 +68,8 @@ type Reactor struct {
 	wire     []byte // the scratch of Conns with a Layer; nil until there is one
 	gather   []byte // for Conns with a Layer: plaintext of a record that lay in several places
 	probed   [1]byte
-	reserved *Buf   // returned by Reserve and not committed yet
-	pipes    []pipe // empty ones; see takePipe
-	pipesOut int
-	noPipes  bool // the kernel refused to open a pipe
+	reserved *Buf // returned by Reserve and not committed yet
+	pipes    pipes
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event
 

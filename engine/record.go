@@ -292,6 +292,10 @@ func (c *Conn) writeSealed() {
 
 // flushSealed writes what is queued as far as the socket takes it.
 func (c *Conn) flushSealed() {
+	if c.layer.isCarried() {
+		c.layer.carried.by.OnFlush()
+		return
+	}
 	if c.queued == 0 {
 		c.sealCloseNotify()
 	}

@@ -65,7 +65,7 @@ type pipe struct {
 func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	c.mustOwn()
 	r := c.reactor
-	if n < r.opts.SpliceMin || r.noPipes || s.active || c.flags&(bulk|wantRead|eof|noSplice) != bulk|wantRead {
+	if n < r.opts.SpliceMin || r.pipes.refused || s.active || c.flags&(bulk|wantRead|eof|noSplice) != bulk|wantRead {
 		return false
 	}
 	if c.state != open || c.layer != nil || c.in != nil {
@@ -292,27 +292,34 @@ func (s *Splice) check() {
 	invariant.That(!s.waits || s.inPipe > 0 && s.from.flags&wantRead == 0, "a splice waits with %d bytes", s.inPipe)
 }
 
+// pipes are the pipes of one reactor. Owned by it.
+type pipes struct {
+	free    []pipe // empty ones
+	out     int    // lent
+	refused bool   // the kernel refused to open one
+}
+
 // takePipe lends an empty pipe, unless there is none.
 func (r *Reactor) takePipe(p *pipe) bool {
-	if n := len(r.pipes); n > 0 {
-		*p = r.pipes[n-1]
-		r.pipes = r.pipes[:n-1]
-		r.pipesOut++
+	if n := len(r.pipes.free); n > 0 {
+		*p = r.pipes.free[n-1]
+		r.pipes.free = r.pipes.free[:n-1]
+		r.pipes.out++
 		r.Account(p.size)
 		return true
 	}
-	if r.pipesOut >= pipesMax || r.Pressure() >= PressureAccept {
+	if r.pipes.out >= pipesMax || r.Pressure() >= PressureAccept {
 		r.stats.PipesRefused++
 		return false
 	}
 	out, in, size, e := r.kernel.Pipe(pipeSize)
 	if e != 0 {
 		r.stats.PipesRefused++
-		r.noPipes = r.noPipes || cannotSplice(e)
+		r.pipes.refused = r.pipes.refused || cannotSplice(e)
 		return false
 	}
 	*p = pipe{r: out, w: in, size: size}
-	r.pipesOut++
+	r.pipes.out++
 	r.Account(size) // the pipe's bytes are kernel memory, which the cgroup counts as well
 	return true
 }
@@ -322,15 +329,15 @@ func (r *Reactor) givePipe(p *pipe) {
 	switch {
 	case p.size == 0:
 		return
-	case len(r.pipes) >= pipesFree:
+	case len(r.pipes.free) >= pipesFree:
 		r.breakPipe(p)
 		return
 	}
-	r.pipes = append(r.pipes, *p)
+	r.pipes.free = append(r.pipes.free, *p)
 	r.Account(-p.size)
 	*p = pipe{}
-	r.pipesOut--
-	invariant.That(r.pipesOut >= 0, "%d pipes are out", r.pipesOut)
+	r.pipes.out--
+	invariant.That(r.pipes.out >= 0, "%d pipes are out", r.pipes.out)
 }
 
 // breakPipe closes a pipe that holds bytes: its next user must not find what another connection left.
@@ -339,15 +346,15 @@ func (r *Reactor) breakPipe(p *pipe) {
 	r.kernel.Close(p.w)
 	r.Account(-p.size)
 	*p = pipe{}
-	r.pipesOut--
+	r.pipes.out--
 }
 
 // closePipes closes the empty pipes.
 func (r *Reactor) closePipes() {
-	for i := range r.pipes {
-		r.pipesOut++
-		r.Account(r.pipes[i].size)
-		r.breakPipe(&r.pipes[i])
+	for i := range r.pipes.free {
+		r.pipes.out++
+		r.Account(r.pipes.free[i].size)
+		r.breakPipe(&r.pipes.free[i])
 	}
-	r.pipes = nil
+	r.pipes.free = nil
 }

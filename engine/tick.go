@@ -102,7 +102,8 @@ func (r *Reactor) idle() bool {
 
 // tickDone reports whether the steps after the turns have nothing to do.
 func (r *Reactor) tickDone() bool {
-	return r.later == nil && r.deferred == nil && r.dirtyAt == len(r.dirty) && r.deadAt == len(r.dead)
+	return r.later == nil && r.deferred == nil && r.dirtyAt == len(r.dirty) && r.deadAt == len(r.dead) &&
+		len(r.ports.unsent) == 0
 }
 
 func (r *Reactor) deliver(ev poller.Event) {
@@ -115,6 +116,9 @@ func (r *Reactor) deliver(ev poller.Event) {
 		c.can |= ev.Ready
 		r.makeReady(c)
 	} else if a := r.slots[i].accept; a != nil {
+		if a.port != nil && ev.Ready&poller.CanWrite != 0 {
+			a.port.unblock()
+		}
 		a.ready = true
 		r.acceptAny = true
 	}
@@ -243,6 +247,10 @@ func (r *Reactor) flushAll() {
 		c.flush()
 	}
 	r.dirty, r.dirtyAt = removeFirst(r.dirty, r.dirtyAt)
+	if len(r.ports.unsent) > 0 {
+		r.current = nil
+		r.ports.flush()
+	}
 }
 
 // reapAll tells the handlers of dead connections that they are closed, and gives their descriptors and slots back.

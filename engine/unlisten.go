@@ -29,7 +29,8 @@ const (
 // Close ends l so that each connected client is served: l accepts for a while longer, above ConnsMax and under
 // pressure as well, and then the sockets are closed. That takes 1.2 s with DeferAccept and 200 ms without. A Unix
 // socket is closed at once; its file stays until the next Listen replaces it. Close does not wait, see Closed. Open
-// connections are not touched. Suspended listeners are abandoned.
+// connections are not touched. Suspended listeners are abandoned. Ports take no connections any more, and close
+// after their last connection.
 // Safe for any goroutine but a reactor's.
 func (l *Listener) Close() { l.close(unlistenTime, false) }
 
@@ -50,7 +51,7 @@ func (l *Listener) stopConnects(r *Reactor) bool {
 	var sockets []poller.FD
 	r.runOn(func() error { //nolint:errcheck // ErrStopped: there is none
 		for _, a := range r.acceptorsOf(l) {
-			if !a.suspended && !l.opts.Held && !l.addr.IsUnix() {
+			if a.port == nil && !a.suspended && !l.opts.Held && !l.addr.IsUnix() {
 				r.kernel.SetIntake(a.fd, poller.IntakeBegun)
 				sockets = append(sockets, a.fd)
 			}
@@ -93,6 +94,11 @@ func (a *acceptor) unlisten(r *Reactor, within time.Duration, hasty bool) {
 	now := r.kernel.Now() // where a simulation drives the reactor r.now may be old
 	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
 	a.ready, r.acceptAny = true, true // accepting may have been paused
+	if a.port != nil {
+		a.end.timer.Run = func(*Reactor) { a.port.close() }
+		a.port.close()
+		return
+	}
 	a.end.timer.Run = a.refuseNewClients
 	if hasty && !a.listener.addr.IsUnix() {
 		a.close(r)
@@ -112,6 +118,9 @@ func (r *Reactor) relisten(l *Listener) bool {
 	for _, a := range of {
 		r.Disarm(&a.end.timer)
 		a.end.begun = false
+		if a.port != nil {
+			continue
+		}
 		if l.opts.DeferAccept {
 			r.kernel.SetIntake(a.fd, poller.IntakeSpeaking)
 		} else {
@@ -158,6 +167,9 @@ func (r *Reactor) closeAcceptor(a *acceptor) {
 	if a.pending != nil {
 		r.kernel.Close(a.pending.fd)
 		a.pending = nil
+	}
+	if a.port != nil {
+		a.port.closed = true
 	}
 	r.kernel.Del(a.fd)
 	r.kernel.Close(a.fd)
@@ -275,7 +287,7 @@ func (a *acceptor) resume(r *Reactor) error {
 	if !a.suspended {
 		return nil
 	}
-	_, err := r.kernel.Adopt(a.fd, a.listener.kernelOptions(false))
+	_, err := a.listener.adoptBy(r.kernel, a.fd)
 	if err == nil {
 		if e := r.kernel.Add(a.fd, poller.MakeToken(r.slots[a.slot].gen, a.slot)); e != 0 {
 			err = e

@@ -16,6 +16,7 @@
 //	ssh           a server that blocks, on connections of event loops
 //	traces        a proxy whose requests are spans in an OpenTelemetry collector
 //	subrequest    two answers that a filter joins into one
+//	udpecho       a UDP server on package engine
 //	upgrade       handlers of net/http that stream, and a handler that takes over its connection
 //	edge.toml     a configuration of the edge program to start from; docs/configuration.md has every key
 //	https.toml    a configuration for HTTPS, HTTP/2, gRPC and WebSockets

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Carrier is what carries a Conn without a socket: QUIC is one. Its methods run on the reactor of the Conn.
+type Carrier interface {
+	// OnFlush sends what there is to send, in the flush step of a tick: see Carried.AskFlush.
+	OnFlush()
+	// OnDrop says that the Conn is over, after OnClose of its handler. It may send what tells the peer.
+	OnDrop()
+}
+
+// Carried is a Conn without a socket, as its Carrier sees it. The Conn's handler has its callbacks, times and limits as
+// for any other; it sends and receives by the Carrier, since the Conn itself takes no bytes.
+// Owned by its reactor.
+type Carried struct {
+	conn  *Conn
+	port  *Port
+	by    Carrier
+	local poller.Addr
+	waits bool // in Port.waiting
+}
+
+// Accept makes a connection that by carries, between p's address local and peer. It is counted and limited as any
+// connection of p's Listener; h has OnOpen in this tick. It reports false when no connection is taken: the listener
+// closes, memory is short, or there are as many connections as may be.
+func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, by Carrier, h Handler) (*Carried, bool) {
+	r, l := p.reactor, p.socket.listener
+	r.MustOwn()
+	full := r.Pressure() >= PressureAccept || l.opts.Gate != nil && l.opts.Gate.Full(r)
+	if full || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
+		r.stats.AcceptPaused++
+		return nil, false
+	}
+	r.stats.Accepted++
+	r.load.Add(1)
+	c := r.newConn(poller.NoFD, poller.Addr{IP: peer})
+	c.listener, c.handler, c.state = l, h, open
+	at := poller.Addr{IP: netip.AddrPortFrom(local, l.addr.IP.Port())}
+	k := &Carried{conn: c, port: p, by: by, local: at}
+	c.layer = &layered{carried: k}
+	r.makeReady(c)
+	return k, true
+}
+
+// isCarried reports whether the Conn of ly has no socket of its own.
+func (ly *layered) isCarried() bool { return ly != nil && ly.carried != nil }
+
+// Conn is the connection.
+func (k *Carried) Conn() *Conn { return k.conn }
+
+// AskFlush has OnFlush called in the flush step of this tick.
+func (k *Carried) AskFlush() {
+	if c := k.conn; c.state < closed {
+		c.makeDirty()
+	}
+}
+
+// AwaitRoom has OnFlush called once the kernel takes more: Reserve of its Port has returned nil.
+func (k *Carried) AwaitRoom() {
+	if !k.waits && !k.port.closed {
+		k.waits = true
+		k.port.waiting = append(k.port.waiting, k)
+	}
+}
+
+// SetHeld says how many bytes the Carrier keeps that the handler has sent and the peer has not taken: Queued and
+// Congested of the Conn tell them. A connection that closes is over when there are none.
+func (k *Carried) SetHeld(n int) {
+	c := k.conn
+	c.mustOwn()
+	if c.state == closed {
+		return
+	}
+	if c.queued = n; n > c.reactor.opts.SendLow {
+		c.flags |= congested
+	}
+	if c.flags&congested != 0 || c.state == closing {
+		c.makeDirty()
+	}
+}
+
+// drop tells the Carrier that the Conn is over; a second call, after a panic of the first, does nothing.
+func (k *Carried) drop() {
+	if by := k.by; by != nil {
+		k.by = nil
+		by.OnDrop()
+	}
+}

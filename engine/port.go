@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"log/slog"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// PortHandler receives the datagrams of one Port.
+type PortHandler interface {
+	// OnDatagrams delivers datagrams in the order in which they came, before connections have their turns. b is
+	// borrowed until return. Runs on p's reactor, never nested in another callback.
+	OnDatagrams(p *Port, b *poller.Batch)
+}
+
+// Port is one of a Listener's UDP sockets, on its reactor. The datagrams of a tick leave together at its flush step. A
+// datagram that the kernel does not send for a reason of the path (ENETUNREACH, EPERM, EMSGSIZE, ENOBUFS) is lost, as
+// it may be on the way: it is counted.
+// Owned by its reactor.
+//
+//	from > 0 => blocked: the messages before it have left
+//	unsent => in ports.unsent; blocked: the kernel says when it takes more
+type Port struct {
+	reactor *Reactor
+	handler PortHandler
+	socket  *acceptor
+	out     poller.SendBatch
+	from    int
+	waiting []*Carried // have something to send, for which out has no room
+	lost    uint64
+	unsent  bool
+	blocked bool
+	closed  bool
+}
+
+// ports is what the ports of one reactor share. Owned by it.
+type ports struct {
+	batch  poller.Batch // what one of them reads
+	unsent []*Port      // have messages to send
+}
+
+// batchesPerTick bounds what is read by one port in a tick.
+const batchesPerTick = 4
+
+// ListenDatagrams is Listen for UDP: each reactor has a socket, with a Port whose handler h makes; h runs on the
+// reactor. Of o it uses Addr, V6Only, ConnsMax, Gate, Share and Suspended. The connections of the Listener are those
+// that Port.Accept makes. Safe for any goroutine but a reactor's.
+func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
+	l := e.newListener(o, nil)
+	l.ports = h
+	if err := e.listen(l); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams.
+func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
+	l := e.newListener(o, nil)
+	l.ports = h
+	if err := e.adopt(l, sockets); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Reactor returns the reactor that owns p. Safe for any goroutine.
+func (p *Port) Reactor() *Reactor { return p.reactor }
+
+// Listener returns the Listener that p belongs to. Safe for any goroutine.
+func (p *Port) Listener() *Listener { return p.socket.listener }
+
+// Lost returns how many messages did not leave: datagrams, or runs of them.
+func (p *Port) Lost() uint64 { return p.lost }
+
+// Reserve returns an empty slice with room for a datagram of n bytes, at most poller.DatagramMax; nil where the kernel
+// takes no more now: see Carried.AwaitRoom. Append to it and hand the result to Commit before any other method of p is
+// called.
+func (p *Port) Reserve(n int) []byte {
+	p.reactor.MustOwn()
+	if p.closed {
+		return nil
+	}
+	b := p.out.Reserve(n)
+	if b == nil && !p.blocked {
+		p.send()
+		b = p.out.Reserve(n)
+	}
+	return b
+}
+
+// Commit sends b, the slice of Reserve with bytes appended, at the flush step of this tick. by is the address that it
+// leaves by; where it is not valid, the kernel chooses. Datagrams of one length that follow each other to one address
+// leave as one message.
+func (p *Port) Commit(b []byte, to netip.AddrPort, by netip.Addr) {
+	p.out.Commit(b, to, by)
+	if !p.unsent && !p.blocked {
+		p.unsent = true
+		p.reactor.ports.unsent = append(p.reactor.ports.unsent, p)
+	}
+}
+
+// read delivers what has come, as much as one tick may. It reports true when nothing more has.
+func (p *Port) read() (drained bool) {
+	r := p.reactor
+	for range batchesPerTick {
+		n, e := r.kernel.ReadBatch(p.socket.fd, &r.ports.batch)
+		if n > 0 {
+			p.deliver()
+		}
+		switch {
+		case e == syscall.EAGAIN, e == 0 && n < poller.BatchMax:
+			p.socket.ready = false
+			return true
+		case e != 0: // ENOMEM and the like
+			r.pauseAccept()
+			return true
+		}
+	}
+	return false
+}
+
+// deliver hands the batch of the reactor to the handler. A panic costs these datagrams only.
+func (p *Port) deliver() {
+	defer func() {
+		if v := recover(); v != nil {
+			p.reactor.Panicked(v)
+		}
+	}()
+	p.handler.OnDatagrams(p, &p.reactor.ports.batch)
+}
+
+// flush sends what the ports have.
+func (s *ports) flush() {
+	for len(s.unsent) > 0 {
+		last := len(s.unsent) - 1
+		p := s.unsent[last]
+		s.unsent[last] = nil
+		s.unsent = s.unsent[:last]
+		p.flush()
+	}
+}
+
+// flush sends what was committed, and has the connections that wait for room flushed.
+func (p *Port) flush() {
+	p.unsent = false
+	if !p.blocked {
+		p.send()
+	}
+	if p.blocked {
+		return
+	}
+	for i, c := range p.waiting {
+		p.waiting[i] = nil
+		c.waits = false
+		c.AskFlush()
+	}
+	p.waiting = p.waiting[:0]
+}
+
+// send sends what was committed, as far as the kernel takes it.
+func (p *Port) send() {
+	for p.from < p.out.Len() && !p.closed {
+		n, e := p.reactor.kernel.WriteBatch(p.socket.fd, &p.out, p.from)
+		p.from += n
+		switch {
+		case e == 0:
+		case e == syscall.EAGAIN:
+			p.blocked = true
+			return
+		case (e == syscall.EIO || e == syscall.EINVAL) && p.out.At(p.from).Segment > 0:
+			slog.Warn("UDP segmentation is off: the network device refuses it",
+				"address", p.socket.listener.addr.String(), "error", e.Error())
+			p.out.Split(p.from)
+		default:
+			p.from++
+			p.lost++
+		}
+	}
+	p.out.Reset()
+	p.from = 0
+}
+
+// unblock notes that the kernel takes messages again.
+func (p *Port) unblock() {
+	if p.blocked {
+		p.blocked, p.unsent = false, true
+		p.reactor.ports.unsent = append(p.reactor.ports.unsent, p)
+	}
+}
+
+// close closes p once the last connection of its listener is over.
+func (p *Port) close() {
+	a, r := p.socket, p.reactor
+	if a.listener.conns.Load() > 0 && !r.stopping {
+		r.Arm(&a.end.timer, r.kernel.Now()+int64(portLook))
+		return
+	}
+	p.flush()
+	a.remove(r)
+}
+
+// portLook is how often a port that closes looks whether connections are left.
+const portLook = 50 * time.Millisecond

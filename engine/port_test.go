@@ -1,0 +1,670 @@
+package engine_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+)
+
+var atUDP = poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:443")}
+
+// echoPort sends each datagram back.
+type echoPort struct {
+	refused int // had no room
+	batches int
+}
+
+func (h *echoPort) OnDatagrams(p *engine.Port, b *poller.Batch) {
+	h.batches++
+	for i := range b.Len() {
+		d := b.At(i)
+		for s := range d.Segments() {
+			if out := p.Reserve(len(s)); out != nil {
+				p.Commit(append(out, s...), d.Peer, d.Local)
+			} else {
+				h.refused++
+			}
+		}
+	}
+}
+
+// simulated makes an engine of n reactors in w.
+func simulated(t testing.TB, w *sim.World, n int, o engine.Options) *engine.Engine {
+	t.Helper()
+	o.Reactors, o.Kernel = n, func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range e.Reactors() {
+		w.Add(r)
+	}
+	t.Cleanup(e.Stop)
+	return e
+}
+
+// Every datagram comes back once, whatever the kernel does with batches and runs.
+func TestPort_echo(t *testing.T) {
+	seeds := 300
+	if soak() {
+		seeds = 30_000
+	}
+	for seed := range uint64(seeds) {
+		w := sim.NewWorld(seed)
+		w.Net.Spread = 0
+		if seed%2 == 0 {
+			w.Faults = sim.Faults{ShortWrite: 0.3, RunInvalid: 0.1}
+		}
+		e := simulated(t, w, 1+int(seed%3), engine.Options{})
+		h := &echoPort{}
+		_, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP},
+			func(*engine.Port) engine.PortHandler { return h })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, got := map[string]int{}, map[string]int{}
+		for i := range 8 {
+			p := w.DialDatagrams(atUDP)
+			p.Handle = func(p *sim.DatagramPeer) {
+				for _, d := range p.Take() {
+					if d.Peer != atUDP.IP {
+						t.Fatalf("seed %d: from %v", seed, d.Peer)
+					}
+					got[string(d.Data)]++
+				}
+			}
+			for k := range 1 + seed%100 {
+				s := fmt.Sprintf("%d-%d-%s", i, k, strings.Repeat("x", int(seed%700)))
+				sent[s]++
+				w.After(time.Duration(k%5)*time.Millisecond, func() { p.Send([]byte(s)) })
+			}
+		}
+		all := func() bool { return len(got) == len(sent)-h.refused }
+		if err := w.Run(all, 1_000_000); err != nil {
+			t.Fatalf("seed %d: %v; %d of %d came back", seed, err, len(got), len(sent))
+		}
+		for s, n := range got {
+			if n != sent[s] {
+				t.Fatalf("seed %d: %q came %d times", seed, s, n)
+			}
+		}
+	}
+}
+
+// What the network refuses is counted, and the rest leaves.
+func TestPort_refusedDatagramsAreLost(t *testing.T) {
+	w := sim.NewWorld(1)
+	w.Net.Spread = 0
+	w.Faults.DatagramRefused = 0.5
+	e := simulated(t, w, 1, engine.Options{})
+	h := &echoPort{}
+	var port *engine.Port
+	_, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP}, func(p *engine.Port) engine.PortHandler {
+		port = p
+		return h
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.DialDatagrams(atUDP)
+	const n = 200
+	for i := range n {
+		p.Send([]byte{byte(i), byte(i >> 8), byte(i % 3)}[:2+i%2]) // of two lengths: a run is one message
+	}
+	got := 0
+	p.Handle = func(p *sim.DatagramPeer) { got += len(p.Take()) }
+	both := func() bool { return port.Lost() > 0 && got > 0 && got+int(port.Lost()) >= n/2 }
+	if err := w.Run(both, 100_000); err != nil {
+		t.Fatalf("%v: %d came, %d did not leave", err, got, port.Lost())
+	}
+	if got == n {
+		t.Fatal("all came")
+	}
+}
+
+// wires is a protocol of a test over ports: each peer is a connection from its first datagram on; "bye" of the peer
+// ends it. It keeps what was sent until the peer says "ack".
+type wires struct {
+	port    *engine.Port
+	by      map[netip.AddrPort]*wire
+	refused int
+	make    func(w *wire) engine.Handler
+}
+
+func newWires(make func(w *wire) engine.Handler) func(p *engine.Port) engine.PortHandler {
+	return func(p *engine.Port) engine.PortHandler {
+		return &wires{port: p, by: map[netip.AddrPort]*wire{}, make: make}
+	}
+}
+
+func (x *wires) OnDatagrams(p *engine.Port, b *poller.Batch) {
+	for i := range b.Len() {
+		d := b.At(i)
+		for s := range d.Segments() {
+			x.take(p, d, string(s))
+		}
+	}
+}
+
+func (x *wires) take(p *engine.Port, d *poller.Datagram, s string) {
+	l := x.by[d.Peer]
+	if l == nil {
+		l = &wire{of: x, peer: d.Peer, local: d.Local}
+		k, ok := p.Accept(d.Peer, d.Local, l, x.make(l))
+		if !ok {
+			x.refused++
+			p.Commit(append(p.Reserve(7), "refused"...), d.Peer, d.Local)
+			return
+		}
+		l.carried, l.conn, x.by[d.Peer] = k, k.Conn(), l
+	}
+	switch s {
+	case "bye":
+		l.conn.Close(errBye)
+	case "ack":
+		l.held = 0
+		l.carried.SetHeld(0)
+	default:
+		l.got = append(l.got, s)
+	}
+}
+
+var errBye = errors.New("the peer said bye")
+
+// wire is a connection of wires, and its Carrier.
+type wire struct {
+	of          *wires
+	carried     *engine.Carried
+	conn        *engine.Conn
+	peer        netip.AddrPort
+	local       netip.Addr
+	queue       []string
+	held        int
+	got, events []string
+}
+
+// send queues s.
+func (l *wire) send(s string) {
+	l.queue = append(l.queue, s)
+	l.held += len(s)
+	l.carried.SetHeld(l.held)
+	l.carried.AskFlush()
+}
+
+func (l *wire) OnFlush() {
+	for len(l.queue) > 0 {
+		b := l.of.port.Reserve(len(l.queue[0]))
+		if b == nil {
+			l.carried.AwaitRoom()
+			return
+		}
+		l.of.port.Commit(append(b, l.queue[0]...), l.peer, l.local)
+		l.queue = l.queue[1:]
+	}
+}
+
+func (l *wire) OnDrop() {
+	l.events = append(l.events, "drop")
+	delete(l.of.by, l.peer)
+	if b := l.of.port.Reserve(3); b != nil {
+		l.of.port.Commit(append(b, "end"...), l.peer, l.local)
+	}
+}
+
+// wireHandler notes its events.
+type wireHandler struct {
+	engine.NopHandler
+	l         *wire
+	idle      int64
+	onOpen    func(c *engine.Conn)
+	onTimeout func(c *engine.Conn)
+}
+
+func (h *wireHandler) note(s string) { h.l.events = append(h.l.events, s) }
+func (h *wireHandler) OnOpen(c *engine.Conn) {
+	h.note("open")
+	if h.onOpen != nil {
+		h.onOpen(c)
+	}
+}
+func (h *wireHandler) OnSendable(*engine.Conn) { h.note("sendable") }
+func (h *wireHandler) OnTimeout(c *engine.Conn) {
+	h.note("timeout")
+	if h.onTimeout != nil {
+		h.onTimeout(c)
+	}
+}
+func (h *wireHandler) OnClose(_ *engine.Conn, cause error) { h.note(fmt.Sprint("close ", cause)) }
+func (h *wireHandler) Idle() bool                          { return h.l.held == 0 }
+func (h *wireHandler) IdleSince(c *engine.Conn) int64      { return h.idle }
+func (h *wireHandler) OnYield(c *engine.Conn)              { h.note("yield"); c.Finish() }
+func (h *wireHandler) OnDrainBegin(*engine.Conn)           { h.note("draining") }
+func (h *wireHandler) OnDrain(*engine.Conn, time.Duration) { h.note("cut soon") }
+func (h *wireHandler) Relieve(*engine.Conn, time.Duration) { h.note("relieve") }
+func (h *wireHandler) want(t *testing.T, events ...string) {
+	t.Helper()
+	if !slices.Equal(h.l.events, events) {
+		t.Fatalf("%q, want %q", h.l.events, events)
+	}
+}
+
+// wireRig is an engine of one reactor with wires.
+type wireRig struct {
+	t        *testing.T
+	w        *sim.World
+	e        *engine.Engine
+	l        *engine.Listener
+	handlers []*wireHandler
+	setUp    func(h *wireHandler)
+}
+
+func newWireRig(t *testing.T, o engine.ListenOptions) *wireRig {
+	g := &wireRig{t: t, w: sim.NewWorld(1)}
+	g.w.Net.Spread = 0
+	g.e = simulated(t, g.w, 1, engine.Options{SendLow: 1000, SendTimeout: time.Second})
+	o.Addr = atUDP
+	l, err := g.e.ListenDatagrams(o, newWires(func(l *wire) engine.Handler {
+		h := &wireHandler{l: l}
+		g.handlers = append(g.handlers, h)
+		if g.setUp != nil {
+			g.setUp(h)
+		}
+		return h
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.l = l
+	return g
+}
+
+func (g *wireRig) run(until func() bool) {
+	g.t.Helper()
+	if err := g.w.Run(until, 1_000_000); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// on runs f on the reactor.
+func (g *wireRig) on(f func()) {
+	g.t.Helper()
+	done := false
+	g.e.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) { f(); done = true }})
+	g.run(func() bool { return done })
+}
+
+// connect makes a connection by a first datagram.
+func (g *wireRig) connect() (*sim.DatagramPeer, *wireHandler) {
+	g.t.Helper()
+	p, n := g.w.DialDatagrams(atUDP), len(g.handlers)
+	p.Send([]byte("hello"))
+	g.run(func() bool { return len(g.handlers) > n && len(g.handlers[n].l.events) > 0 })
+	return p, g.handlers[n]
+}
+
+func takeAll(p *sim.DatagramPeer) (s string) {
+	for _, d := range p.Take() {
+		s += string(d.Data) + " "
+	}
+	return s
+}
+
+func TestConn_withoutSocket(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	g.setUp = func(h *wireHandler) {
+		h.onOpen = func(c *engine.Conn) { c.SetTimeout(3 * time.Second) }
+	}
+	p, h := g.connect()
+	c := h.l.conn
+	h.want(t, "open")
+	var facts string
+	g.on(func() {
+		facts = fmt.Sprint(c.Peer(), c.Socket(), c.Local(), c.Quiet(), c.Open(), c.Room(), c.Ref().Conn() == c)
+	})
+	if want := fmt.Sprintf("%v %v %v true true 0 true", p.Addr(), p.Addr(), atUDP); facts != want {
+		t.Fatalf("%s, want %s", facts, want)
+	}
+	if g.l.Conns() != 1 || g.e.Conns() != 1 {
+		t.Fatalf("%d connections of the listener, %d of all", g.l.Conns(), g.e.Conns())
+	}
+	g.on(func() {
+		if err := c.Write([]byte("x")); err != engine.ErrClosed {
+			t.Errorf("Write: %v", err)
+		}
+		c.Commit(append(c.Reserve(1), 'x'))
+	})
+	g.on(func() { h.l.send(strings.Repeat("a", 900)) })
+	g.on(func() {
+		if c.Congested() || c.Queued() != 900 {
+			t.Errorf("%d queued", c.Queued())
+		}
+		h.l.send(strings.Repeat("b", 200))
+		if !c.Congested() || c.Queued() != 1100 {
+			t.Errorf("%d queued", c.Queued())
+		}
+	})
+	p.Send([]byte("ack"))
+	g.run(func() bool { return len(h.l.events) > 1 })
+	h.want(t, "open", "sendable")
+	g.run(func() bool { return len(h.l.events) > 2 })
+	h.want(t, "open", "sendable", "timeout")
+	p.Send([]byte("bye"))
+	g.run(func() bool { return len(h.l.events) > 4 })
+	h.want(t, "open", "sendable", "timeout", "close the peer said bye", "drop")
+	g.run(func() bool { return strings.HasSuffix(takeAll(p), "end ") })
+	if g.l.Conns() != 0 || g.e.Conns() != 0 {
+		t.Fatalf("%d connections of the listener, %d of all", g.l.Conns(), g.e.Conns())
+	}
+}
+
+// Close(nil) waits until the peer has taken what was sent, and no longer than SendTimeout.
+func TestConn_withoutSocketCloses(t *testing.T) {
+	for _, acked := range []bool{true, false} {
+		g := newWireRig(t, engine.ListenOptions{})
+		p, h := g.connect()
+		began := g.w.Now()
+		p.Handle = func(p *sim.DatagramPeer) {
+			if strings.Contains(takeAll(p), "answer") && acked {
+				p.Send([]byte("ack"))
+			}
+		}
+		g.on(func() { h.l.send("answer"); h.l.conn.Close(nil); h.want(t, "open") })
+		g.run(func() bool { return len(h.l.events) > 1 })
+		if acked {
+			h.want(t, "open", "close <nil>", "drop")
+		} else {
+			h.want(t, "open", "close timed out", "drop")
+		}
+		if waited := time.Duration(g.w.Now() - began); acked != (waited < time.Second/2) {
+			t.Fatalf("acknowledged %v: %v", acked, waited)
+		}
+	}
+}
+
+// A connection without a socket counts as any other: limits refuse it, and idle ones make room.
+func TestConn_withoutSocketIsLimited(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{ConnsMax: 2})
+	_, a := g.connect()
+	_, b := g.connect()
+	g.on(func() { a.l.send("busy"); b.l.send("busy") })
+	third := g.w.DialDatagrams(atUDP)
+	third.Send([]byte("hello"))
+	g.run(func() bool { return takeAll(third) == "refused " })
+	if g.l.Conns() != 2 {
+		t.Fatal(g.l.Conns())
+	}
+	g.on(func() { a.l.held = 0; a.l.carried.SetHeld(0); a.idle = 1 })
+	g.w.After(2*time.Second, func() { third.Send([]byte("hello")) })
+	g.run(func() bool { return len(g.handlers) == 4 && len(g.handlers[3].l.events) > 0 })
+	a.want(t, "open", "yield", "close <nil>", "drop")
+	g.handlers[3].want(t, "open")
+	if n := g.l.Conns(); n != 2 {
+		t.Fatal(n)
+	}
+}
+
+// Another connection's panic, or that of the port's handler, ends nothing else.
+func TestConn_withoutSocketPanics(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	g.setUp = func(h *wireHandler) {
+		if len(g.handlers) == 2 {
+			h.onOpen = func(*engine.Conn) { panic(errors.New("of a test")) }
+		}
+	}
+	p, a := g.connect()
+	_, b := g.connect()
+	g.run(func() bool { return len(b.l.events) == 3 })
+	b.want(t, "open", "close handler panicked", "drop")
+	g.on(func() { a.l.send("alive") })
+	g.run(func() bool { return takeAll(p) == "alive " })
+	if e := g.e.Stats(); e.Panics != 1 {
+		t.Fatal(e.Panics)
+	}
+}
+
+// A port that closes takes no connections, serves those that it has, and is closed after the last one.
+func TestListener_closesPortsAfterTheirConnections(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	p, h := g.connect()
+	g.l.Close()
+	other := g.w.DialDatagrams(atUDP)
+	other.Send([]byte("hello"))
+	g.run(func() bool { return takeAll(other) == "refused " })
+	if g.l.Closed() || g.l.Sockets() != 1 {
+		t.Fatal("it is closed")
+	}
+	if !g.l.Reopen() {
+		t.Fatal("not open again")
+	}
+	other.Send([]byte("hello"))
+	g.run(func() bool { return g.l.Conns() == 2 })
+	g.l.Close()
+	other.Send([]byte("bye"))
+	p.Send([]byte("bye"))
+	g.run(g.l.Closed)
+	h.want(t, "open", "close the peer said bye", "drop")
+	if g.l.Conns() != 0 || g.l.Reopen() {
+		t.Fatal("open again")
+	}
+}
+
+// Stop tells each peer, by ports that are closed after it.
+func TestEngine_stopTellsPeersOfPorts(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	p, h := g.connect()
+	g.e.Stop()
+	h.want(t, "open", "close engine is stopped", "drop")
+	if err := g.w.Run(func() bool { return takeAll(p) == "end " }, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if fds := g.w.OpenFDs(); len(fds) > 0 {
+		t.Fatal(fds)
+	}
+}
+
+// A full socket keeps what was committed, and those that wait go on when it takes more.
+func TestPort_waitsForRoom(t *testing.T) {
+	for seed := range uint64(50) {
+		w := sim.NewWorld(seed)
+		w.Net.Spread, w.Net.BufferMin, w.Net.BufferMax = 0, 3000, 20_000
+		e := simulated(t, w, 1, engine.Options{})
+		const peers, each = 20, 40
+		_, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP}, newWires(func(l *wire) engine.Handler {
+			h := &wireHandler{l: l}
+			h.onOpen = func(*engine.Conn) {
+				for i := range each {
+					l.send(string(bytes.Repeat([]byte{byte('a' + i%26)}, 700+i)))
+				}
+			}
+			return h
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for range peers {
+			p, next := w.DialDatagrams(atUDP), 0
+			p.Handle = func(p *sim.DatagramPeer) {
+				for _, d := range p.Take() {
+					if want := byte('a' + next%26); len(d.Data) != 700+next || d.Data[0] != want {
+						t.Fatalf("seed %d: %d of %q, want %d", seed, len(d.Data), d.Data[:1], 700+next)
+					}
+					next++
+					got++
+				}
+			}
+			p.Send([]byte("hello"))
+		}
+		if err := w.Run(func() bool { return got == peers*each }, 1_000_000); err != nil {
+			t.Fatalf("seed %d: %v, %d came", seed, err, got)
+		}
+	}
+}
+
+// TCP and UDP have an address each, and UDP has it once.
+func TestEngine_listenDatagramsBesideTCP(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	tcp := serve(t, e, engine.ListenOptions{Addr: loopback}, echoes)
+	ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
+	udp, err := e.ListenDatagrams(engine.ListenOptions{Addr: tcp.Addr()}, ports)
+	if err != nil || udp.Addr() != tcp.Addr() || udp.Sockets() != 2 {
+		t.Fatal(udp, err)
+	}
+	if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: tcp.Addr()}, ports); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatal(err)
+	}
+	if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: poller.Addr{Path: "/nowhere"}}, ports); err == nil {
+		t.Fatal("a Unix socket")
+	}
+}
+
+// ask sends s until it comes back, and returns how often it was sent.
+func ask(t testing.TB, c net.Conn, s string) (sent int) {
+	t.Helper()
+	buf := make([]byte, poller.DatagramMax)
+	for deadline := time.Now().Add(testutil.Patience); time.Now().Before(deadline); {
+		sent++
+		if _, err := c.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(testutil.Patience / 4)) //nolint:errcheck
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				break
+			}
+			if string(buf[:n]) == s {
+				return sent
+			}
+		}
+	}
+	t.Fatalf("%d bytes did not come back", len(s))
+	return 0
+}
+
+func TestPort_echoOverSockets(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: loopback},
+		func(*engine.Port) engine.PortHandler { return &echoPort{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			c, err := net.Dial("udp", l.Addr().IP.String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close() //nolint:errcheck
+			for i := range 50 {
+				ask(t, c, strings.Repeat("x", i*i*i/2%9000))
+			}
+		})
+	}
+	clients.Wait()
+}
+
+// Sockets go from engine to engine: what waits in them is answered by the other one.
+func TestEngine_adoptDatagrams(t *testing.T) {
+	old := start(t, engine.Options{Reactors: 2})
+	ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
+	was, err := old.ListenDatagrams(engine.ListenOptions{Addr: loopback}, ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp", was.Addr().IP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck
+	for i, reactors := range []int{1, 3, 2} {
+		ask(t, c, fmt.Sprint("before ", i))
+		sockets, err := old.Duplicate(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := start(t, engine.Options{Reactors: reactors})
+		is, err := next.AdoptDatagrams(sockets[0], engine.ListenOptions{Suspended: true}, ports)
+		if err != nil || is.Addr() != was.Addr() {
+			t.Fatal(is, err)
+		}
+		ask(t, c, fmt.Sprint("both ", i))
+		old.Suspend(was)
+		if _, err := c.Write([]byte("between")); err != nil {
+			t.Fatal(err)
+		}
+		if err := next.Resume(is); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 20)
+		c.SetReadDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck
+		if n, err := c.Read(got); err != nil || string(got[:n]) != "between" {
+			t.Fatalf("%q, %v", got[:n], err)
+		}
+		old.Abandon(was)
+		ask(t, c, fmt.Sprint("after ", i))
+		old.Stop()
+		old, was = next, is
+	}
+	old.Stop()
+	if _, err := old.AdoptDatagrams(nil, engine.ListenOptions{}, ports); err == nil {
+		t.Fatal("adopts nothing")
+	}
+}
+
+// A drain has idle connections end, and tells the others how long they have.
+func TestEngine_drainsPorts(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	var made []*wireHandler
+	var mu sync.Mutex
+	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: loopback}, newWires(func(l *wire) engine.Handler {
+		mu.Lock()
+		defer mu.Unlock()
+		h := &wireHandler{l: l}
+		made = append(made, h)
+		h.onOpen = func(*engine.Conn) {
+			l.send("hello")
+			if len(made) == 1 {
+				l.held = 0
+				l.carried.SetHeld(0)
+			}
+		}
+		return h
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c, err := net.Dial("udp", l.Addr().IP.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()                                      //nolint:errcheck
+		c.Write([]byte("hi"))                                //nolint:errcheck
+		c.SetReadDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck
+		if n, err := c.Read(make([]byte, 9)); n != 5 {
+			t.Fatal(n, err)
+		}
+	}
+	if e.Drain(600 * time.Millisecond) {
+		t.Fatal("a busy connection is over")
+	}
+	e.Stop()
+	made[0].want(t, "open", "draining", "cut soon", "close <nil>", "drop")
+	made[1].want(t, "open", "draining", "cut soon", "close engine is stopped", "drop")
+}
