@@ -233,7 +233,11 @@ type wireHandler struct {
 	onTimeout func(c *engine.Conn)
 }
 
-func (h *wireHandler) note(s string) { h.l.events = append(h.l.events, s) }
+func (h *wireHandler) note(s string) {
+	if !slices.Contains(h.l.events, s) { // OnDrain may come again
+		h.l.events = append(h.l.events, s)
+	}
+}
 func (h *wireHandler) OnOpen(c *engine.Conn) {
 	h.note("open")
 	if h.onOpen != nil {
