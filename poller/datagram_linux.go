@@ -147,7 +147,9 @@ func (k *Epoll) takePort(fd FD) Addr {
 		k.datagrams.in.init()
 		k.datagrams.out.init()
 	}
-	k.ports[fd] = &port{}
+	if k.ports[fd] == nil { // else it was suspended, and may be full
+		k.ports[fd] = &port{}
+	}
 	return k.LocalAddr(fd)
 }
 

@@ -100,6 +100,39 @@ func TestEpoll_datagramsFull(t *testing.T) {
 	}
 }
 
+// A full socket that is taken out of the set and adopted again, as by Suspend and Resume of an engine, still reports room.
+func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
+	ownNetwork(t)
+	tap(t, "192.0.2.1")
+	u := listenUDP(t, "192.0.2.1:0", poller.DatagramOptions{})
+	if err := unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var e syscall.Errno
+		for sent := 0; e == 0 && sent < 1000; sent++ {
+			u.out.Reset()
+			u.commit([]byte("hello"), netip.MustParseAddrPort("192.0.2.2:99"), u.at.IP.Addr())
+			_, e = u.k.WriteBatch(u.fd, &u.out, 0)
+		}
+		if e != syscall.EAGAIN {
+			t.Fatal(e)
+		}
+		if e := u.k.Del(u.fd); e != 0 {
+			t.Fatal(e)
+		}
+		if _, err := u.k.AdoptDatagrams(u.fd); err != nil {
+			t.Fatal(err)
+		}
+		if e := u.k.Add(u.fd, 2); e != 0 {
+			t.Fatal(e)
+		}
+		if r := u.wait(u.k.Now() + int64(testutil.Patience)); r&poller.CanWrite == 0 {
+			t.Fatalf("ready is %04b", r)
+		}
+	}
+}
+
 // A run of datagrams that are longer than the device allows is refused as a run, and then each of them.
 func TestEpoll_datagramsAboveMTU(t *testing.T) {
 	ownNetwork(t)
