@@ -29,7 +29,8 @@ type Port struct {
 	socket  *acceptor
 	out     poller.SendBatch
 	from    int
-	waiting []*Carried // have something to send, for which out has no room
+	refusal syscall.Errno // of a run that was split: the next call tells whether its datagrams are refused as well
+	waiting []*Carried    // have something to send, for which out has no room
 	lost    uint64
 	unsent  bool
 	blocked bool
@@ -168,14 +169,22 @@ func (p *Port) send() {
 		p.from += n
 		switch {
 		case e == 0:
+			if p.refusal != 0 {
+				slog.Warn("UDP segmentation is off: the network device refuses it",
+					"address", p.socket.listener.addr.String(), "error", p.refusal.Error())
+				p.refusal = 0
+			}
 		case e == syscall.EAGAIN:
 			p.blocked = true
 			return
 		case (e == syscall.EIO || e == syscall.EINVAL) && p.out.At(p.from).Segment > 0:
-			slog.Warn("UDP segmentation is off: the network device refuses it",
-				"address", p.socket.listener.addr.String(), "error", e.Error())
+			p.refusal = e
 			p.out.Split(p.from)
 		default:
+			if p.refusal != 0 { // it was not the run: any peer could turn runs off by its port 0
+				p.refusal = 0
+				p.out.Join()
+			}
 			p.from++
 			p.lost++
 		}

@@ -518,6 +518,76 @@ func TestPort_waitsForRoom(t *testing.T) {
 	}
 }
 
+// runsKernel notes whether runs leave it, and refuses messages to port 0 as Linux does.
+type runsKernel struct {
+	poller.Kernel
+	runs, refused int
+}
+
+func (k *runsKernel) WriteBatch(fd poller.FD, b *poller.SendBatch, from int) (int, syscall.Errno) {
+	if b.At(from).Peer.Port() == 0 {
+		k.refused++
+		return 0, syscall.EINVAL
+	}
+	n, e := k.Kernel.WriteBatch(fd, b, from)
+	for i := range n {
+		if b.At(from+i).Segment > 0 {
+			k.runs++
+		}
+	}
+	return n, e
+}
+
+// A peer that nothing can be sent to, with port 0 for instance, costs other peers nothing: they get runs.
+func TestPort_runsGoOnAfterAnImpossiblePeer(t *testing.T) {
+	for _, device := range []float64{0, 1} { // refuses no runs; refuses each
+		w := sim.NewWorld(1)
+		w.Net.Spread, w.Faults.RunInvalid = 0, device
+		k := &runsKernel{Kernel: w.Kernel(0)}
+		e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return k, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Add(e.Reactors()[0])
+		t.Cleanup(e.Stop)
+		var port *engine.Port
+		if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP}, func(p *engine.Port) engine.PortHandler {
+			port = p
+			return &echoPort{}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		p, got := w.DialDatagrams(atUDP), 0
+		p.Handle = func(p *sim.DatagramPeer) { got += len(p.Take()) }
+		send := func(to netip.AddrPort) {
+			e.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) {
+				for range 3 {
+					port.Commit(append(port.Reserve(5), "equal"...), to, netip.Addr{})
+				}
+			}})
+		}
+		send(netip.AddrPortFrom(p.Addr().Addr(), 0))
+		send(p.Addr())
+		if err := w.Run(func() bool { return got == 3 }, 1000); err != nil {
+			t.Fatal(err, got)
+		}
+		if k.refused != 4 || port.Lost() != 3 {
+			t.Fatalf("%d refused, %d lost", k.refused, port.Lost())
+		}
+		k.runs = 0
+		for range 2 {
+			send(p.Addr())
+			if err := w.Run(func() bool { return got >= 6 }, 1000); err != nil {
+				t.Fatal(err, got)
+			}
+			got -= 3
+		}
+		if want := 2 * int(1-device); k.runs != want {
+			t.Fatalf("a device that refuses runs (%v): %d left, want %d", device, k.runs, want)
+		}
+	}
+}
+
 // TCP and UDP have an address each, and UDP has it once.
 func TestEngine_listenDatagramsBesideTCP(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})

@@ -129,7 +129,8 @@ func (b *SendBatch) Commit(d []byte, peer netip.AddrPort, local netip.Addr) {
 }
 
 // Split makes a message of each datagram of the runs, and there are no runs from now on. It is for EIO and EINVAL, by
-// which the kernel says that a network device takes no runs. Messages before number from stay as they are.
+// which the kernel says that a network device takes no runs; where the datagrams get an error as well, it was not that,
+// see Join. Messages before number from stay as they are.
 func (b *SendBatch) Split(from int) {
 	b.split = true
 	runs := b.messages[from:]
@@ -140,6 +141,9 @@ func (b *SendBatch) Split(from int) {
 		}
 	}
 }
+
+// Join takes Split back for what is committed from now on.
+func (b *SendBatch) Join() { b.split = false }
 
 // Len is how many messages there are.
 func (b *SendBatch) Len() int { return len(b.messages) }

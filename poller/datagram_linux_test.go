@@ -286,6 +286,43 @@ func TestEpoll_datagramsRefused(t *testing.T) {
 	}
 }
 
+// What no datagram can be sent to refuses a run as a device does that takes none, and then each datagram.
+func TestEpoll_runsToImpossiblePeers(t *testing.T) {
+	u := listenUDP(t, "127.0.0.1:0", poller.DatagramOptions{})
+	for name, c := range map[string]struct {
+		peer  netip.AddrPort
+		local netip.Addr
+	}{
+		"port 0":                 {netip.MustParseAddrPort("127.0.0.1:0"), netip.Addr{}},
+		"an address of another":  {u.at.IP, netip.MustParseAddr("192.0.2.77")},
+		"IPv6 by an IPv4 socket": {netip.MustParseAddrPort("[2001:db8::1]:9"), netip.Addr{}},
+	} {
+		u.out.Reset()
+		for range 2 {
+			u.commit([]byte("equal"), c.peer, c.local)
+		}
+		n, run := u.k.WriteBatch(u.fd, &u.out, 0)
+		if n != 0 || run == 0 || u.out.Len() != 1 {
+			t.Errorf("%s: %d, %v", name, n, run)
+		}
+		u.out.Split(0)
+		if n, one := u.k.WriteBatch(u.fd, &u.out, 0); n != 0 || one != run {
+			t.Errorf("%s: %d, %v as a run, %v alone", name, n, run, one)
+		}
+		u.out.Join()
+		t.Log(name, run)
+	}
+	u.out.Reset()
+	for range 2 {
+		u.commit([]byte("equal"), u.at.IP, u.at.IP.Addr())
+	}
+	if u.out.Len() != 1 {
+		t.Fatal("no run after Join")
+	}
+	u.write()
+	u.read(2)
+}
+
 func TestEpoll_datagramsGroup(t *testing.T) {
 	u := listenUDP(t, "127.0.0.1:0", poller.DatagramOptions{ReusePort: true})
 	at := u.at.IP.String()
