@@ -76,11 +76,12 @@ func (k *Carried) SetHeld(n int) {
 	if c.state == closed {
 		return
 	}
-	if c.queued = n; n > c.reactor.opts.SendLow {
+	c.queued = n
+	switch low := c.reactor.opts.SendLow; {
+	case n > low:
 		c.flags |= congested
-	}
-	if c.flags&congested != 0 || c.state == closing {
-		c.makeDirty()
+	case c.flags&congested != 0, c.state == closing && n == 0:
+		c.makeDirty() // it goes on, also where OnFlush tells this
 	}
 }
 

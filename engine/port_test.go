@@ -271,6 +271,7 @@ type wireRig struct {
 	w        *sim.World
 	e        *engine.Engine
 	l        *engine.Listener
+	ports    []*engine.Port
 	handlers []*wireHandler
 	setUp    func(h *wireHandler)
 }
@@ -280,7 +281,7 @@ func newWireRig(t *testing.T, o engine.ListenOptions) *wireRig {
 	g.w.Net.Spread = 0
 	g.e = simulated(t, g.w, 1, engine.Options{SendLow: 1000, SendTimeout: time.Second})
 	o.Addr = atUDP
-	l, err := g.e.ListenDatagrams(o, newWires(func(l *wire) engine.Handler {
+	l, err := g.e.ListenDatagrams(o, g.newWires(func(l *wire) engine.Handler {
 		h := &wireHandler{l: l}
 		g.handlers = append(g.handlers, h)
 		if g.setUp != nil {
@@ -294,6 +295,17 @@ func newWireRig(t *testing.T, o engine.ListenOptions) *wireRig {
 	g.l = l
 	return g
 }
+
+// newWires is newWires, and notes the port.
+func (g *wireRig) newWires(make func(w *wire) engine.Handler) func(p *engine.Port) engine.PortHandler {
+	wires := newWires(make)
+	return func(p *engine.Port) engine.PortHandler {
+		g.ports = append(g.ports, p)
+		return wires(p)
+	}
+}
+
+func (g *wireRig) port() *engine.Port { return g.ports[len(g.ports)-1] }
 
 func (g *wireRig) run(until func() bool) {
 	g.t.Helper()
@@ -395,6 +407,74 @@ func TestConn_withoutSocketCloses(t *testing.T) {
 		if waited := time.Duration(g.w.Now() - began); acked != (waited < time.Second/2) {
 			t.Fatalf("acknowledged %v: %v", acked, waited)
 		}
+	}
+}
+
+// flushes is a Carrier that tells at each flush what it keeps.
+type flushes struct {
+	carried *engine.Carried
+	n, held int
+	drops   int
+	onDrop  func()
+}
+
+func (f *flushes) OnFlush() {
+	if f.n++; f.n < 100 {
+		f.carried.SetHeld(f.held)
+	}
+}
+
+func (f *flushes) OnDrop() {
+	f.drops++
+	if f.onDrop != nil {
+		f.onDrop()
+	}
+}
+
+// carry makes a connection that f carries, with h.
+func (g *wireRig) carry(f *flushes, h engine.Handler) (c *engine.Conn) {
+	g.t.Helper()
+	g.on(func() {
+		k, ok := g.port().Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), f, h)
+		if !ok {
+			g.t.Error("refused")
+			return
+		}
+		f.carried, c = k, k.Conn()
+	})
+	return c
+}
+
+// A Carrier may tell what it keeps while it flushes: that asks for no further flush, unless the connection has to go on.
+func TestCarried_setHeldInOnFlush(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	f := &flushes{held: 2000}
+	h := &wireHandler{l: &wire{}}
+	c := g.carry(f, h)
+	g.on(func() { f.carried.SetHeld(f.held) })
+	if !c.Congested() {
+		t.Fatal("not congested")
+	}
+	for _, held := range []int{2000, 1500, 1000, 900} {
+		f.n, f.held = 0, held
+		g.on(f.carried.AskFlush)
+		if f.n > 2 || c.Queued() != held {
+			t.Fatalf("%d flushes with %d bytes, %d queued", f.n, held, c.Queued())
+		}
+	}
+	h.want(t, "open", "sendable")
+	g.on(func() { c.Close(nil) })
+	for _, held := range []int{900, 100, 0} {
+		h.want(t, "open", "sendable")
+		f.n, f.held = 0, held
+		g.on(f.carried.AskFlush)
+		if f.n > 2 {
+			t.Fatalf("%d flushes with %d bytes", f.n, held)
+		}
+	}
+	h.want(t, "open", "sendable", "close <nil>")
+	if f.drops != 1 {
+		t.Fatal(f.drops)
 	}
 }
 
