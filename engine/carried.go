@@ -32,7 +32,7 @@ func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, by Carrier, h Handl
 	r, l := p.reactor, p.socket.listener
 	r.MustOwn()
 	full := r.Pressure() >= PressureAccept || l.opts.Gate != nil && l.opts.Gate.Full(r)
-	if full || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
+	if full || p.closed || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
 		r.stats.AcceptPaused++
 		return nil, false
 	}
@@ -60,11 +60,16 @@ func (k *Carried) AskFlush() {
 	}
 }
 
-// AwaitRoom has OnFlush called once the kernel takes more: Reserve of its Port has returned nil.
+// AwaitRoom has OnFlush called once the kernel takes more: Reserve of its Port has returned nil. Where the Port is
+// closed, it never takes more.
 func (k *Carried) AwaitRoom() {
-	if !k.waits && !k.port.closed {
+	switch p := k.port; {
+	case p.closed || k.waits:
+	case p.blocked:
 		k.waits = true
-		k.port.waiting = append(k.port.waiting, k)
+		p.waiting = append(p.waiting, k)
+	default:
+		k.AskFlush()
 	}
 }
 
@@ -85,10 +90,12 @@ func (k *Carried) SetHeld(n int) {
 	}
 }
 
-// drop tells the Carrier that the Conn is over; a second call, after a panic of the first, does nothing.
+// drop tells the Carrier that the Conn is over. A panic ends nothing else: OnClose may have panicked before.
 func (k *Carried) drop() {
-	if by := k.by; by != nil {
-		k.by = nil
-		by.OnDrop()
-	}
+	defer func() {
+		if v := recover(); v != nil {
+			k.conn.reactor.Panicked(v)
+		}
+	}()
+	k.by.OnDrop()
 }

@@ -33,7 +33,7 @@ func (c *Conn) WriteWire(p []byte) error {
 	if c.layer == nil {
 		return c.Write(p)
 	}
-	if c.state > open || c.flags&finSent != 0 {
+	if c.state > open || c.flags&finSent != 0 || c.layer.isCarried() {
 		return ErrClosed
 	}
 	c.queueSealed(p)

@@ -18,11 +18,11 @@ type Moved struct {
 }
 
 // Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and
-// leaves c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its
-// methods and OnClose does not come. Events that are on their way find its slot empty.
+// leaves c as it is, when c is not idle: not quiet, or with bytes queued. So it does when c has no socket. Afterwards c
+// is closed for all its methods and OnClose does not come. Events that are on their way find its slot empty.
 func (c *Conn) Leave() (m Moved, ok bool) {
 	c.mustOwn()
-	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|openDue) != 0 {
+	if !c.Quiet() || c.fd == poller.NoFD || c.queued > 0 || c.flags&(timedOut|sendable|openDue) != 0 {
 		return Moved{fd: poller.NoFD}, false
 	}
 	m = Moved{fd: c.fd, peer: c.peer, layer: c.layer}

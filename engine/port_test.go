@@ -277,9 +277,25 @@ type wireRig struct {
 }
 
 func newWireRig(t *testing.T, o engine.ListenOptions) *wireRig {
+	t.Helper()
+	return newWireRigOn(t, o, func(k poller.Kernel) poller.Kernel { return k })
+}
+
+// newWireRigOn is newWireRig with a kernel around that of the World.
+func newWireRigOn(t *testing.T, o engine.ListenOptions, around func(poller.Kernel) poller.Kernel) *wireRig {
+	t.Helper()
 	g := &wireRig{t: t, w: sim.NewWorld(1)}
 	g.w.Net.Spread = 0
-	g.e = simulated(t, g.w, 1, engine.Options{SendLow: 1000, SendTimeout: time.Second})
+	e, err := engine.New(engine.Options{
+		Reactors: 1, SendLow: 1000, SendTimeout: time.Second,
+		Kernel: func(i int) (poller.Kernel, error) { return around(g.w.Kernel(i)), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.w.Add(e.Reactors()[0])
+	t.Cleanup(e.Stop)
+	g.e = e
 	o.Addr = atUDP
 	l, err := g.e.ListenDatagrams(o, g.newWires(func(l *wire) engine.Handler {
 		h := &wireHandler{l: l}
@@ -445,7 +461,7 @@ func (g *wireRig) carry(f *flushes, h engine.Handler) (c *engine.Conn) {
 	return c
 }
 
-// A Carrier may tell what it keeps while it flushes: that asks for no further flush, unless the connection has to go on.
+// A Carrier may tell what it keeps while it flushes: that asks for no further flush, unless the Conn has to go on.
 func TestCarried_setHeldInOnFlush(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
 	f := &flushes{held: 2000}
@@ -475,6 +491,170 @@ func TestCarried_setHeldInOnFlush(t *testing.T) {
 	h.want(t, "open", "sendable", "close <nil>")
 	if f.drops != 1 {
 		t.Fatal(f.drops)
+	}
+}
+
+// noDescriptors is a kernel that has none left.
+type noDescriptors struct{ poller.Kernel }
+
+func (noDescriptors) Connect(poller.Addr, *poller.ConnectOptions) (poller.FD, syscall.Errno) {
+	return poller.NoFD, syscall.EMFILE
+}
+
+// Where descriptors are short, idle connections end that have one: others give none back.
+func TestConn_withoutSocketYieldsNoDescriptor(t *testing.T) {
+	g := newWireRigOn(t, engine.ListenOptions{}, func(k poller.Kernel) poller.Kernel { return noDescriptors{k} })
+	f := &flushes{}
+	h := &wireHandler{l: &wire{}, idle: 1}
+	g.carry(f, h)
+	g.on(func() {
+		if _, err := g.e.Reactors()[0].Dial(loopback, engine.NopHandler{}, nil); err != engine.ErrNoDescriptors {
+			t.Error(err)
+		}
+	})
+	later := false
+	g.w.After(2*time.Second, func() { later = true })
+	g.run(func() bool { return later })
+	g.on(func() {
+		if _, err := g.e.Reactors()[0].Dial(loopback, engine.NopHandler{}, nil); err != engine.ErrNoDescriptors {
+			t.Error(err)
+		}
+	})
+	g.on(func() {})
+	h.want(t, "open")
+}
+
+// endPanics panics when its connection closes.
+type endPanics struct{ engine.NopHandler }
+
+func (endPanics) OnClose(*engine.Conn, error) { panic(errors.New("of a test")) }
+
+// A panic at the end of a connection, of the handler, of the carrier or of both, ends nothing else.
+func TestConn_withoutSocketPanicsAtItsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		h      engine.Handler
+		onDrop func()
+		panics uint64
+	}{
+		"handler": {endPanics{}, nil, 1},
+		"carrier": {engine.NopHandler{}, func() { panic(errors.New("of a test")) }, 1},
+		"both":    {endPanics{}, func() { panic(errors.New("of a test")) }, 2},
+	} {
+		g := newWireRig(t, engine.ListenOptions{})
+		f := &flushes{onDrop: c.onDrop}
+		conn := g.carry(f, c.h)
+		g.on(func() { conn.Close(nil) })
+		g.on(func() {})
+		if f.drops != 1 || g.l.Conns() != 0 || g.e.Conns() != 0 {
+			t.Fatalf("%s: %d drops, %d connections", name, f.drops, g.l.Conns())
+		}
+		if s := g.e.Stats(); s.Panics != c.panics || s.Closed != 1 {
+			t.Fatalf("%s: %d panics, %d closed", name, s.Panics, s.Closed)
+		}
+		_, h := g.connect()
+		h.want(t, "open")
+	}
+}
+
+// What needs a socket does nothing to a connection without one.
+func TestConn_withoutSocketRefuses(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	f := &flushes{}
+	h := &wireHandler{l: &wire{}}
+	c := g.carry(f, h)
+	r := g.e.Reactors()[0]
+	for name, do := range map[string]func(){
+		"AckNow": c.AckNow,
+		"Leave": func() {
+			if _, ok := c.Leave(); ok {
+				t.Error("it left")
+			}
+		},
+		"WriteWire": func() {
+			if err := c.WriteWire([]byte("x")); err != engine.ErrClosed {
+				t.Error("WriteWire: ", err)
+			}
+		},
+		"SendFile": func() {
+			if _, ok := engine.SendFile(c, 0, 0, 9); ok {
+				t.Error("a file was sent")
+			}
+		},
+		"Splice": func() {
+			if c.Splice(new(engine.Splice), c, 1<<30, nil) {
+				t.Error("a splice began")
+			}
+		},
+		"others": func() {
+			c.CloseWrite()
+			c.Unhold()
+			c.ReadWire(false)
+			c.ReadWire(true)
+			c.PauseRead()
+			c.ResumeRead()
+			c.SetHandler(h)
+			c.OfferLater()
+			if c.Truncated() || c.Held() != nil || c.Layer() != nil || c.Unread() || engine.Gives(c) {
+				t.Error("it has what it cannot have")
+			}
+		},
+	} {
+		g.on(do)
+		g.on(func() {})
+		if !c.Open() || c.Queued() != 0 || g.w.Err() != nil {
+			t.Fatalf("%s: open %v, %d queued, %v", name, c.Open(), c.Queued(), g.w.Err())
+		}
+	}
+	ended := false
+	g.on(func() {
+		c.AtEnd(func() { ended = f.drops == 0 })
+		c.Told(loopback, loopback)
+		if c.Local() != loopback || c.Socket().IP.Port() != 9 {
+			t.Error(c.Local(), c.Socket())
+		}
+		c.Begin(h)
+	})
+	g.on(func() { c.Reset(errBye) })
+	g.on(func() {})
+	h.want(t, "open", "open", "close the peer said bye")
+	if !ended || f.drops != 1 || r.Engine().Conns() != 0 {
+		t.Fatal(ended, f.drops)
+	}
+}
+
+// A port that was abandoned takes no connection, and those that it has go on without it until they end.
+func TestEngine_abandonsPorts(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	_, h := g.connect()
+	port := g.port()
+	g.on(func() { h.l.send("answer") })
+	g.e.Abandon(g.l)
+	g.on(func() {
+		if b := port.Reserve(1); b != nil {
+			t.Error("room in a closed port")
+		}
+		if _, ok := port.Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), &flushes{}, h); ok {
+			t.Error("a closed port takes a connection")
+		}
+		h.l.send("more")
+		h.l.carried.AwaitRoom()
+	})
+	g.on(func() { h.l.conn.Close(nil) })
+	g.run(func() bool { return g.l.Conns() == 0 })
+	h.want(t, "open", "close timed out", "drop")
+	if !g.l.Closed() {
+		t.Fatal("not closed")
+	}
+}
+
+// A Carrier that waits for room is flushed where there is room.
+func TestCarried_awaitsRoomThatThereIs(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	f := &flushes{}
+	g.carry(f, engine.NopHandler{})
+	g.on(f.carried.AwaitRoom)
+	if f.n != 1 {
+		t.Fatalf("%d flushes", f.n)
 	}
 }
 

@@ -18,7 +18,7 @@ const readLeast = 1 << 10
 // late. It is for OnData.
 func (c *Conn) AckNow() {
 	c.mustOwn()
-	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() {
+	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() && c.fd != poller.NoFD {
 		c.reactor.kernel.AckNow(c.fd)
 	}
 }

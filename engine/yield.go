@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+)
 
 // Bounds of making room for newcomers.
 const (
@@ -85,6 +89,9 @@ func (r *Reactor) longestIdle(l *Listener) (found *Conn) {
 		}
 		c := r.slots[r.walked].conn
 		if c == nil || c.listener == nil || l != nil && c.listener != l || c.queued > 0 || !c.Quiet() {
+			continue
+		}
+		if l == nil && c.fd == poller.NoFD { // descriptors are short, and it has none
 			continue
 		}
 		if h, ok := c.handler.(Yielder); ok && h.Idle() {

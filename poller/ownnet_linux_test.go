@@ -100,7 +100,7 @@ func TestEpoll_datagramsFull(t *testing.T) {
 	}
 }
 
-// A full socket that is taken out of the set and adopted again, as by Suspend and Resume of an engine, still reports room.
+// A full socket that is taken out of the set and adopted again, as Suspend and Resume do, still reports room.
 func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
 	ownNetwork(t)
 	tap(t, "192.0.2.1")
