@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -131,7 +132,11 @@ func (p *Port) deliver() {
 			p.reactor.Panicked(v)
 		}
 	}()
-	p.handler.OnDatagrams(p, &p.reactor.ports.batch)
+	b := &p.reactor.ports.batch
+	p.handler.OnDatagrams(p, b)
+	for i := 0; invariant.On && i < b.Len(); i++ {
+		poison(b.At(i).Data)
+	}
 }
 
 // flush sends what the ports have.

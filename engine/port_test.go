@@ -166,7 +166,9 @@ func (x *wires) take(p *engine.Port, d *poller.Datagram, s string) {
 		k, ok := p.Accept(d.Peer, d.Local, l, x.make(l))
 		if !ok {
 			x.refused++
-			p.Commit(append(p.Reserve(7), "refused"...), d.Peer, d.Local)
+			if b := p.Reserve(7); b != nil {
+				p.Commit(append(b, "refused"...), d.Peer, d.Local)
+			}
 			return
 		}
 		l.carried, l.conn, x.by[d.Peer] = k, k.Conn(), l
@@ -1002,3 +1004,136 @@ func TestEngine_drainsPorts(t *testing.T) {
 	made[0].want(t, "open", "draining", "cut soon", "close <nil>", "drop")
 	made[1].want(t, "open", "draining", "cut soon", "close engine is stopped", "drop")
 }
+
+// Whatever is done to listeners of ports in two engines that share their sockets, with connections alive, each
+// connection ends once, each datagram is read by one of them, and no descriptor is left.
+func TestListener_portsInAnyOrder(t *testing.T) {
+	seeds := 300
+	if soak() {
+		seeds = 30_000
+	}
+	for seed := range uint64(seeds) {
+		portsInAnyOrder(t, seed)
+	}
+}
+
+func portsInAnyOrder(t *testing.T, seed uint64) {
+	w := sim.NewWorld(seed)
+	w.Net.Spread, w.Net.BufferMin, w.Net.BufferMax = 0, 3000, 20_000
+	rng := w.Rand()
+	if seed%2 == 0 {
+		w.Faults = sim.Faults{ShortWrite: 0.3, RunInvalid: 0.1, DatagramRefused: 0.1}
+	}
+	var ended, accepted int
+	newPorts := newWires(func(l *wire) engine.Handler {
+		h := &wireHandler{l: l}
+		h.onOpen = func(*engine.Conn) {
+			for range rng.IntN(30) {
+				l.send(strings.Repeat("x", rng.IntN(900)))
+			}
+		}
+		return &countsEnd{h, &ended}
+	})
+	type side struct {
+		e *engine.Engine
+		l *engine.Listener
+	}
+	reactors, sides := 0, []side{}
+	newEngine := func() *engine.Engine {
+		base := reactors
+		o := engine.Options{Reactors: 1 + rng.IntN(2), SendLow: 1000, SendTimeout: time.Second}
+		reactors += o.Reactors
+		o.Kernel = func(i int) (poller.Kernel, error) { return w.Kernel(base + i), nil }
+		e, err := engine.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range e.Reactors() {
+			w.Add(r)
+		}
+		return e
+	}
+	e := newEngine()
+	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP, ConnsMax: 6 * rng.IntN(2)}, newPorts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sides = append(sides, side{e, l})
+	var peers []*sim.DatagramPeer
+	ops := []string{}
+	for range 40 {
+		s := sides[rng.IntN(len(sides))]
+		op := rng.IntN(12)
+		switch op {
+		case 0:
+			s.l.Close()
+		case 1:
+			s.l.Reopen()
+		case 2:
+			s.e.Suspend(s.l)
+		case 3:
+			if err := s.e.Resume(s.l); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		case 4:
+			if rng.IntN(4) == 0 {
+				s.e.Abandon(s.l)
+			}
+		case 5:
+			if len(sides) > 1 {
+				break
+			}
+			sockets, err := s.e.Duplicate(s.l)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if len(sockets[0]) == 0 {
+				break
+			}
+			next := newEngine()
+			o := engine.ListenOptions{Suspended: rng.IntN(2) == 0}
+			is, err := next.AdoptDatagrams(sockets[0], o, newPorts)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			sides = append(sides, side{next, is})
+		case 6:
+			s.e.Join(s.l)
+		default:
+			if len(peers) == 0 || rng.IntN(3) == 0 {
+				peers = append(peers, w.DialDatagrams(atUDP))
+			}
+			p := peers[rng.IntN(len(peers))]
+			for range 1 + rng.IntN(200) {
+				p.Send([]byte([]string{"hello", "ack", "bye", "hello", ""}[rng.IntN(5)]))
+			}
+		}
+		ops = append(ops, fmt.Sprint(op))
+		later := false
+		w.After(time.Duration(rng.IntN(80))*time.Millisecond, func() { later = true })
+		if err := w.Run(func() bool { return later }, 1_000_000); err != nil {
+			t.Fatalf("seed %d: %v: %v", seed, ops, err)
+		}
+	}
+	for _, s := range sides {
+		accepted += int(s.e.Stats().Accepted)
+		s.e.Stop()
+		if n := s.e.Conns(); n != 0 || s.l.Conns() != 0 {
+			t.Fatalf("seed %d: %v: %d connections are left, of the listener %d", seed, ops, n, s.l.Conns())
+		}
+	}
+	if accepted != ended || w.Err() != nil {
+		t.Fatalf("seed %d: %v: %d were accepted, %d ended; %v", seed, ops, accepted, ended, w.Err())
+	}
+	if fds := w.OpenFDs(); len(fds) > 0 {
+		t.Fatalf("seed %d: %v: %v", seed, ops, fds)
+	}
+}
+
+// countsEnd counts the ends of connections.
+type countsEnd struct {
+	*wireHandler
+	ended *int
+}
+
+func (h *countsEnd) OnClose(c *engine.Conn, cause error) { *h.ended++ }

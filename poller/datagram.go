@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"iter"
 	"net/netip"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 const (
@@ -120,6 +122,9 @@ func (b *SendBatch) Reserve(n int) []byte {
 // Commit adds d, the slice of Reserve with bytes appended. It joins the last message where peer, local and length allow
 // that, so the last message must not have left yet.
 func (b *SendBatch) Commit(d []byte, peer netip.AddrPort, local netip.Addr) {
+	if invariant.On && len(d) > 0 {
+		invariant.That(b.used < len(b.buf) && &d[0] == &b.buf[b.used], "a datagram lies elsewhere than Reserve said")
+	}
 	b.used += len(d)
 	last := len(b.messages) - 1
 	if b.split || last < 0 || !b.messages[last].extend(len(d), peer, local) {

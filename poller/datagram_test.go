@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
@@ -148,6 +149,29 @@ func TestSendBatch_full(t *testing.T) {
 	b.Reset()
 	if d := b.Reserve(1200); len(d) != 0 || cap(d) != 1200 {
 		t.Fatalf("%d bytes of %d", len(d), cap(d))
+	}
+}
+
+// Bytes that are not where they leave from would be those of another datagram, for another peer.
+func TestSendBatch_takesNoBytesFromElsewhere(t *testing.T) {
+	if !invariant.On {
+		t.Skip("only a checked build looks")
+	}
+	for name, commit := range map[string]func(b *poller.SendBatch){
+		"outgrown": func(b *poller.SendBatch) {
+			b.Commit(append(b.Reserve(3), "four"...), peerA, localA)
+		},
+		"no room":   func(b *poller.SendBatch) { b.Commit([]byte("x"), peerA, localA) },
+		"the front": func(b *poller.SendBatch) { b.Commit(append(b.Reserve(3), "abc"...)[1:], peerA, localA) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error(name, " is taken")
+				}
+			}()
+			commit(&poller.SendBatch{})
+		}()
 	}
 }
 
