@@ -38,7 +38,7 @@ type ListenOptions struct {
 	// Suspended begins without accepting: see Engine.Resume.
 	Suspended bool
 	// Held is for sockets of Adopt that another process keeps for as long as it likes, as systemd does: Close does no
-	// more than Abandon, and Join opens no further sockets.
+	// more than Abandon but for ports, which have connections, and Join opens no further sockets.
 	Held bool
 }
 

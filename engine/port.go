@@ -59,7 +59,7 @@ func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*L
 	return l, nil
 }
 
-// AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams.
+// AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams. Of o it uses Held as well.
 func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
 	l := e.newListener(o, nil)
 	l.ports = h

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -727,6 +728,32 @@ func TestListener_closesPortsAfterTheirConnections(t *testing.T) {
 	}
 }
 
+// A supervisor keeps its sockets, but nobody else has the connections of their ports: Close waits for them.
+func TestListener_closesHeldPortsAfterTheirConnections(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	sockets, err := g.e.Duplicate(g.l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.e.Abandon(g.l)
+	held := engine.ListenOptions{Held: true}
+	g.l, err = g.e.AdoptDatagrams(sockets[0], held, g.newWires(func(l *wire) engine.Handler {
+		h := &wireHandler{l: l}
+		g.handlers = append(g.handlers, h)
+		return h
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, h := g.connect()
+	g.l.Close()
+	p.Send([]byte("question"))
+	g.run(func() bool { return len(h.l.got) == 2 })
+	p.Send([]byte("bye"))
+	g.run(g.l.Closed)
+	h.want(t, "open", "close the peer said bye", "drop")
+}
+
 // Stop tells each peer, by ports that are closed after it.
 func TestEngine_stopTellsPeersOfPorts(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
@@ -1017,117 +1044,134 @@ func TestListener_portsInAnyOrder(t *testing.T) {
 	}
 }
 
+// portTown is a World with engines that have the sockets of one address.
+type portTown struct {
+	t        *testing.T
+	w        *sim.World
+	seed     uint64
+	rng      *rand.Rand
+	reactors int
+	sides    []portSide
+	peers    []*sim.DatagramPeer
+	ops      []int
+	ended    int
+}
+
+type portSide struct {
+	e *engine.Engine
+	l *engine.Listener
+}
+
 func portsInAnyOrder(t *testing.T, seed uint64) {
-	w := sim.NewWorld(seed)
-	w.Net.Spread, w.Net.BufferMin, w.Net.BufferMax = 0, 3000, 20_000
-	rng := w.Rand()
+	v := &portTown{t: t, w: sim.NewWorld(seed), seed: seed}
+	v.rng = v.w.Rand()
+	v.w.Net.Spread, v.w.Net.BufferMin, v.w.Net.BufferMax = 0, 3000, 20_000
 	if seed%2 == 0 {
-		w.Faults = sim.Faults{ShortWrite: 0.3, RunInvalid: 0.1, DatagramRefused: 0.1}
+		v.w.Faults = sim.Faults{ShortWrite: 0.3, RunInvalid: 0.1, DatagramRefused: 0.1}
 	}
-	var ended, accepted int
-	newPorts := newWires(func(l *wire) engine.Handler {
-		h := &wireHandler{l: l}
-		h.onOpen = func(*engine.Conn) {
-			for range rng.IntN(30) {
-				l.send(strings.Repeat("x", rng.IntN(900)))
-			}
-		}
-		return &countsEnd{h, &ended}
-	})
-	type side struct {
-		e *engine.Engine
-		l *engine.Listener
-	}
-	reactors, sides := 0, []side{}
-	newEngine := func() *engine.Engine {
-		base := reactors
-		o := engine.Options{Reactors: 1 + rng.IntN(2), SendLow: 1000, SendTimeout: time.Second}
-		reactors += o.Reactors
-		o.Kernel = func(i int) (poller.Kernel, error) { return w.Kernel(base + i), nil }
-		e, err := engine.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range e.Reactors() {
-			w.Add(r)
-		}
-		return e
-	}
-	e := newEngine()
-	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP, ConnsMax: 6 * rng.IntN(2)}, newPorts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sides = append(sides, side{e, l})
-	var peers []*sim.DatagramPeer
-	ops := []string{}
+	e := v.newEngine()
+	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP, ConnsMax: 6 * v.rng.IntN(2)}, v.ports())
+	v.must(err)
+	v.sides = append(v.sides, portSide{e, l})
 	for range 40 {
-		s := sides[rng.IntN(len(sides))]
-		op := rng.IntN(12)
-		switch op {
-		case 0:
-			s.l.Close()
-		case 1:
-			s.l.Reopen()
-		case 2:
-			s.e.Suspend(s.l)
-		case 3:
-			if err := s.e.Resume(s.l); err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-		case 4:
-			if rng.IntN(4) == 0 {
-				s.e.Abandon(s.l)
-			}
-		case 5:
-			if len(sides) > 1 {
-				break
-			}
-			sockets, err := s.e.Duplicate(s.l)
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			if len(sockets[0]) == 0 {
-				break
-			}
-			next := newEngine()
-			o := engine.ListenOptions{Suspended: rng.IntN(2) == 0}
-			is, err := next.AdoptDatagrams(sockets[0], o, newPorts)
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			sides = append(sides, side{next, is})
-		case 6:
-			s.e.Join(s.l)
-		default:
-			if len(peers) == 0 || rng.IntN(3) == 0 {
-				peers = append(peers, w.DialDatagrams(atUDP))
-			}
-			p := peers[rng.IntN(len(peers))]
-			for range 1 + rng.IntN(200) {
-				p.Send([]byte([]string{"hello", "ack", "bye", "hello", ""}[rng.IntN(5)]))
-			}
-		}
-		ops = append(ops, fmt.Sprint(op))
-		later := false
-		w.After(time.Duration(rng.IntN(80))*time.Millisecond, func() { later = true })
-		if err := w.Run(func() bool { return later }, 1_000_000); err != nil {
-			t.Fatalf("seed %d: %v: %v", seed, ops, err)
-		}
+		v.step()
 	}
-	for _, s := range sides {
+	accepted := 0
+	for _, s := range v.sides {
 		accepted += int(s.e.Stats().Accepted)
 		s.e.Stop()
-		if n := s.e.Conns(); n != 0 || s.l.Conns() != 0 {
-			t.Fatalf("seed %d: %v: %d connections are left, of the listener %d", seed, ops, n, s.l.Conns())
+		if s.e.Conns() != 0 || s.l.Conns() != 0 {
+			v.must(fmt.Errorf("%d connections are left, %d of the listener", s.e.Conns(), s.l.Conns()))
 		}
 	}
-	if accepted != ended || w.Err() != nil {
-		t.Fatalf("seed %d: %v: %d were accepted, %d ended; %v", seed, ops, accepted, ended, w.Err())
+	v.must(v.w.Err())
+	if fds := v.w.OpenFDs(); accepted != v.ended || len(fds) > 0 {
+		v.must(fmt.Errorf("%d were accepted, %d ended, descriptors %v", accepted, v.ended, fds))
 	}
-	if fds := w.OpenFDs(); len(fds) > 0 {
-		t.Fatalf("seed %d: %v: %v", seed, ops, fds)
+}
+
+func (v *portTown) must(err error) {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatalf("seed %d: %v: %v", v.seed, v.ops, err)
 	}
+}
+
+func (v *portTown) newEngine() *engine.Engine {
+	base := v.reactors
+	o := engine.Options{Reactors: 1 + v.rng.IntN(2), SendLow: 1000, SendTimeout: time.Second}
+	v.reactors += o.Reactors
+	o.Kernel = func(i int) (poller.Kernel, error) { return v.w.Kernel(base + i), nil }
+	e, err := engine.New(o)
+	v.must(err)
+	for _, r := range e.Reactors() {
+		v.w.Add(r)
+	}
+	return e
+}
+
+// ports makes connections that begin with sending much.
+func (v *portTown) ports() func(*engine.Port) engine.PortHandler {
+	return newWires(func(l *wire) engine.Handler {
+		h := &wireHandler{l: l}
+		h.onOpen = func(*engine.Conn) {
+			for range v.rng.IntN(30) {
+				l.send(strings.Repeat("x", v.rng.IntN(900)))
+			}
+		}
+		return &countsEnd{h, &v.ended}
+	})
+}
+
+// step does something to a listener, or has a peer send, and passes a while.
+func (v *portTown) step() {
+	s, op := v.sides[v.rng.IntN(len(v.sides))], v.rng.IntN(12)
+	v.ops = append(v.ops, op)
+	switch op {
+	case 0:
+		s.l.Close()
+	case 1:
+		s.l.Reopen()
+	case 2:
+		s.e.Suspend(s.l)
+	case 3:
+		v.must(s.e.Resume(s.l))
+	case 4:
+		if v.rng.IntN(4) == 0 {
+			s.e.Abandon(s.l)
+		}
+	case 5:
+		v.share(s)
+	case 6:
+		s.e.Join(s.l)
+	default:
+		if len(v.peers) == 0 || v.rng.IntN(3) == 0 {
+			v.peers = append(v.peers, v.w.DialDatagrams(atUDP))
+		}
+		p := v.peers[v.rng.IntN(len(v.peers))]
+		for range 1 + v.rng.IntN(200) {
+			p.Send([]byte([]string{"hello", "ack", "bye", "hello", ""}[v.rng.IntN(5)]))
+		}
+	}
+	later := false
+	v.w.After(time.Duration(v.rng.IntN(80))*time.Millisecond, func() { later = true })
+	v.must(v.w.Run(func() bool { return later }, 1_000_000))
+}
+
+// share has a second engine take the sockets of s as well.
+func (v *portTown) share(s portSide) {
+	if len(v.sides) > 1 {
+		return
+	}
+	sockets, err := s.e.Duplicate(s.l)
+	v.must(err)
+	if len(sockets[0]) == 0 {
+		return
+	}
+	next := v.newEngine()
+	l, err := next.AdoptDatagrams(sockets[0], engine.ListenOptions{Suspended: v.rng.IntN(2) == 0}, v.ports())
+	v.must(err)
+	v.sides = append(v.sides, portSide{next, l})
 }
 
 // countsEnd counts the ends of connections.

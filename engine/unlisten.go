@@ -81,7 +81,7 @@ func (l *Listener) Reopen() (ok bool) {
 // unlisten begins to close the sockets of l.
 func (r *Reactor) unlisten(l *Listener, within time.Duration, hasty bool) {
 	for _, a := range r.acceptorsOf(l) {
-		if a.suspended || l.opts.Held { // another process has it: its clients are not to notice
+		if a.suspended || l.opts.Held && a.port == nil { // another process has it: its clients are not to notice
 			a.abandon(r)
 		} else {
 			a.unlisten(r, within, hasty)
