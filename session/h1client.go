@@ -51,8 +51,8 @@ type Client struct {
 	splice      *splice       // of answers; nil until there was one
 	connectedAt int64         // see ConnectedAt
 	keepAlive   time.Duration // what the origin promises for an idle connection; 0: nothing
-	stream.Patience
-	answer answerState
+	patience    stream.Patience
+	answer      answerState
 
 	connected   bool // the connection was established
 	tunnel      bool // the answer made a tunnel of it
@@ -158,7 +158,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.answer, c.closeAfter, c.awaits100, c.spliceWaits = noAnswer, false, false, false
 	c.owed = 0
 	c.keepAlive = 0
-	c.Patience = stream.Patience{}
+	c.patience = stream.Patience{}
 	if c.connected {
 		c.conn.SetTimeout(c.between())
 	}
@@ -194,11 +194,11 @@ func (c *Client) setDeadline() {
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
-		c.conn.SetTimeout(c.ToFirstByte(c.opts.FirstByte))
+		c.conn.SetTimeout(c.patience.ToFirstByte(c.opts.FirstByte))
 	case c.owed > 0, c.answer == answerDone, c.body.framing != stream.Ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
-		c.conn.SetTimeout(c.ToFirstByte(c.opts.FirstByte))
+		c.conn.SetTimeout(c.patience.ToFirstByte(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
 	}
@@ -208,7 +208,7 @@ func (c *Client) between() time.Duration {
 	if c.tunnel {
 		return c.tunnelIdle()
 	}
-	return c.BetweenBytes(c.opts.BetweenBytes)
+	return c.patience.BetweenBytes(c.opts.BetweenBytes)
 }
 
 func (c *Client) tunnelIdle() time.Duration { return stream.OrTunnelIdle(c.opts.TunnelIdle) }

@@ -123,6 +123,11 @@ func (c *Client) Reset(Code) {
 	c.conn.Close(engine.ErrClosed)
 }
 
+// SetPatience makes c a Patient.
+func (c *Client) SetPatience(firstByte, between time.Duration) {
+	c.patience.SetPatience(firstByte, between)
+}
+
 // Discard makes c a Discarder. A request that is not sent whole cannot be taken back but with its connection.
 func (c *Client) Discard(limit int) {
 	c.mustOwn()
