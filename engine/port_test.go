@@ -237,9 +237,10 @@ type wireHandler struct {
 }
 
 func (h *wireHandler) note(s string) {
-	if !slices.Contains(h.l.events, s) { // OnDrain may come again
-		h.l.events = append(h.l.events, s)
+	if s == "cut soon" && slices.Contains(h.l.events, s) {
+		return // OnDrain may come again
 	}
+	h.l.events = append(h.l.events, s)
 }
 func (h *wireHandler) OnOpen(c *engine.Conn) {
 	h.note("open")
