@@ -808,6 +808,80 @@ func TestPort_waitsForRoom(t *testing.T) {
 	}
 }
 
+// shortKernel has no memory for the next few reads.
+type shortKernel struct {
+	poller.Kernel
+	short int
+}
+
+func (k *shortKernel) ReadBatch(fd poller.FD, b *poller.Batch) (int, syscall.Errno) {
+	if k.short > 0 {
+		k.short--
+		b.Reset()
+		return 0, syscall.ENOMEM
+	}
+	return k.Kernel.ReadBatch(fd, b)
+}
+
+// A read that fails for want of memory is tried again, although no further event comes.
+func TestPort_readsAgainAfterAnError(t *testing.T) {
+	k := &shortKernel{short: 3}
+	g := newWireRigOn(t, engine.ListenOptions{}, func(of poller.Kernel) poller.Kernel { k.Kernel = of; return k })
+	p := g.w.DialDatagrams(atUDP)
+	for range 400 { // more than one tick reads
+		p.Send([]byte("hello"))
+		p.Send([]byte("of another length"))
+	}
+	g.run(func() bool { return len(g.handlers) == 1 && len(g.handlers[0].l.got) == 800 })
+	if k.short > 0 {
+		t.Fatalf("%d errors are left", k.short)
+	}
+}
+
+// At ConnsMax a connection that is idle on another reactor makes room, for the next attempt.
+func TestPort_idleOnAnotherReactorMakesRoom(t *testing.T) {
+	w := sim.NewWorld(1)
+	w.Net.Spread = 0
+	e := simulated(t, w, 2, engine.Options{})
+	var ports []*engine.Port
+	o := engine.ListenOptions{Addr: atUDP, ConnsMax: 1}
+	l, err := e.ListenDatagrams(o, func(p *engine.Port) engine.PortHandler {
+		ports = append(ports, p)
+		return &echoPort{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := 0
+	accept := func(i int, peer string) {
+		done := false
+		e.Reactors()[i].Post(&engine.Task{Run: func(*engine.Reactor) {
+			f := &flushes{}
+			h := &wireHandler{l: &wire{}, idle: 1}
+			if _, ok := ports[i].Accept(netip.MustParseAddrPort(peer), atUDP.IP.Addr(), f, h); ok {
+				accepted++
+			}
+			done = true
+		}})
+		if err := w.Run(func() bool { return done }, 10_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept(0, "192.0.2.8:1")
+	later := false
+	w.After(2*time.Second, func() { later = true })
+	if err := w.Run(func() bool { return later }, 10_000); err != nil {
+		t.Fatal(err)
+	}
+	for accept(1, "192.0.2.9:1"); accepted == 1 && l.Conns() == 1; {
+		w.Step()
+	}
+	accept(1, "192.0.2.9:1")
+	if accepted != 2 || l.Conns() != 1 {
+		t.Fatalf("%d accepted, %d open", accepted, l.Conns())
+	}
+}
+
 // runsKernel notes whether runs leave it, and refuses messages to port 0 as Linux does.
 type runsKernel struct {
 	poller.Kernel
