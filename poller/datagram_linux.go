@@ -45,10 +45,11 @@ type headers struct {
 	control [BatchMax]control
 }
 
-// control has room for the two control messages of a datagram: its local address and the length of its segments.
+// control has room for the two control messages of a datagram, its local address and the length of its segments, and for
+// what others may have asked of an adopted socket: times, and a mark.
 type control struct {
 	_     [0]uint64 // aligned for unix.Cmsghdr
-	bytes [64]byte
+	bytes [128]byte
 }
 
 func (h *headers) init() {

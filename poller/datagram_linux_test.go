@@ -449,6 +449,32 @@ func TestEpoll_adoptDatagrams(t *testing.T) {
 	}
 }
 
+// What others asked of a socket, as systemd does by Timestamping=, takes nothing from what we ask.
+func TestEpoll_adoptDatagramsWithTimes(t *testing.T) {
+	for at, asked := range map[string]string{"0.0.0.0:0": "127.0.0.1", "[::]:0": "::1"} {
+		if asked == "::1" {
+			needIPv6(t)
+		}
+		a, b := listenUDP(t, at, poller.DatagramOptions{}), listenUDP(t, at, poller.DatagramOptions{})
+		for _, o := range []int{unix.SO_TIMESTAMPNS, unix.SO_RCVMARK} {
+			if err := unix.SetsockoptInt(int(b.fd), unix.SOL_SOCKET, o, 1); err != nil {
+				t.Logf("option %d: %v", o, err)
+			}
+		}
+		to := netip.AddrPortFrom(netip.MustParseAddr(asked), b.at.IP.Port())
+		for range 4 {
+			a.commit([]byte("hello"), to, netip.Addr{})
+		}
+		a.write()
+		got, _ := b.read(4)
+		for _, d := range got {
+			if string(d.Data) != "hello" || d.Local != to.Addr() {
+				t.Fatalf("%q, to %v", d.Data, d.Local)
+			}
+		}
+	}
+}
+
 func TestEpoll_adoptDatagramsRefuses(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
 	l, _, err := k.Listen(anyPort, &poller.ListenOptions{})
