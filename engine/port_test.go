@@ -560,6 +560,59 @@ func TestConn_withoutSocketPanicsAtItsEnd(t *testing.T) {
 	}
 }
 
+// A panic of a Carrier ends its connection, and one of a port's handler the datagrams of its batch.
+func TestPort_panicsOfItsHandlers(t *testing.T) {
+	w := sim.NewWorld(1)
+	w.Net.Spread = 0
+	e := simulated(t, w, 1, engine.Options{})
+	var port *engine.Port
+	h := &moody{}
+	_, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP}, func(p *engine.Port) engine.PortHandler {
+		port = p
+		return h
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, got := w.DialDatagrams(atUDP), ""
+	p.Handle = func(p *sim.DatagramPeer) { got += takeAll(p) }
+	run := func(until func() bool) {
+		t.Helper()
+		if err := w.Run(until, 100_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Send([]byte("panic"))
+	run(func() bool { return e.Stats().Panics == 1 })
+	p.Send([]byte("a"))
+	run(func() bool { return got == "a " })
+	l := &wireHandler{l: &wire{}}
+	f := &flushes{onDrop: func() { port.Commit(append(port.Reserve(1), 'b'), p.Addr(), netip.Addr{}) }}
+	e.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) {
+		f.carried, _ = port.Accept(p.Addr(), atUDP.IP.Addr(), panicsInFlush{f}, l)
+		f.carried.AskFlush()
+	}})
+	run(func() bool { return got == "a b " })
+	l.want(t, "open", "close handler panicked")
+	if s := e.Stats(); s.Panics != 2 || e.Conns() != 0 {
+		t.Fatalf("%d panics, %d connections", s.Panics, e.Conns())
+	}
+}
+
+// moody is an echo that panics when it is told so.
+type moody struct{ echoPort }
+
+func (h *moody) OnDatagrams(p *engine.Port, b *poller.Batch) {
+	if string(b.At(0).Data) == "panic" {
+		panic(errors.New("of a test"))
+	}
+	h.echoPort.OnDatagrams(p, b)
+}
+
+type panicsInFlush struct{ *flushes }
+
+func (panicsInFlush) OnFlush() { panic(errors.New("of a test")) }
+
 // What needs a socket does nothing to a connection without one.
 func TestConn_withoutSocketRefuses(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})

@@ -45,8 +45,8 @@ type headers struct {
 	control [BatchMax]control
 }
 
-// control has room for the two control messages of a datagram, its local address and the length of its segments, and for
-// what others may have asked of an adopted socket: times, and a mark.
+// control has room for the two control messages of a datagram, its local address and the length of its segments, and
+// for those that others may have asked of an adopted socket: times, and a mark.
 type control struct {
 	_     [0]uint64 // aligned for unix.Cmsghdr
 	bytes [128]byte
