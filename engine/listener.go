@@ -58,7 +58,7 @@ type Listener struct {
 	opts     ListenOptions
 	addr     poller.Addr
 	accept   func(*Conn) Handler
-	ports    func(*Port) PortHandler // of UDP sockets; nil: they are of TCP, or Unix
+	ports    func(*Port) PortHandler // makes the handlers of UDP sockets; nil: its sockets are of TCP, or Unix
 	shared   bool                    // each reactor has a socket; set by Listen
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called

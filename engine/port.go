@@ -22,8 +22,9 @@ type PortHandler interface {
 // it may be on the way: it is counted.
 // Owned by its reactor.
 //
-//	from > 0 => blocked: the messages before it have left
+//	messages of out before from have left
 //	unsent => in ports.unsent; blocked: the kernel says when it takes more
+//	at the end of a tick: out holds messages, or a Carried waits => blocked
 type Port struct {
 	reactor *Reactor
 	handler PortHandler

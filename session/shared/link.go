@@ -116,8 +116,8 @@ func (l *Link) remove(s *Stream) {
 	s.deadline = 0
 }
 
-// HasTurn reports whether a stream that has sent something, or nothing, in its call may go on sending: others may wait
-// for room in the queue.
+// HasTurn reports whether a stream may send more, although others may wait for room in the queue. sent says that it has
+// sent something in this call.
 func (l *Link) HasTurn(sent bool) bool { return l.queueBlocked == 0 || !sent && l.inTurn }
 
 // FlushSoon makes sure that a batch ends in this tick: frames are pending, or streams have something to be told.

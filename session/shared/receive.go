@@ -299,8 +299,8 @@ func (s *Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
 func (s *Stream) mayBeSilent() bool { return s.unhurried && s.framing != stream.NoHead }
 
-// answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
-// h1Server.answerMoves.
+// answerMoves notes that a part of the answer was sent, and renews the credit of the body: a client may be busy with
+// the answer.
 func (s *Stream) answerMoves() {
 	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == stream.TunnelOpen {
 		return

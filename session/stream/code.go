@@ -15,9 +15,9 @@ const (
 	Malformed                  // what the peer sent breaks the protocol
 	Truncated                  // the peer ended before its message did
 	ConnectionLost             // the connection broke
-	Aborted                    // the peer reset it for a reason of its own; HTTP/2 only
-	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; HTTP/2 only
-	HeadSize                   // the peer takes no head, or trailers, of that size, and was not sent it; HTTP/2 only
+	Aborted                    // the peer reset it for a reason of its own; not HTTP/1
+	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; not HTTP/1
+	HeadSize                   // the peer takes no head, or trailers, of that size, and was not sent it; not HTTP/1
 	WentAway                   // the peer ended the connection by GOAWAY with an error, maybe about this exchange
 )
 
