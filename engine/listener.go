@@ -244,7 +244,7 @@ func (e *Engine) checkAddress(l *Listener) (exclusive bool, err error) {
 	for _, other := range e.listeners {
 		switch {
 		case other.Closed() || (other.ports == nil) != (l.ports == nil):
-		case other.addr == o.Addr && !other.closed.Load():
+		case other.addr == o.Addr && (l.ports != nil || !other.closed.Load()): // ports that close would get a share
 			return false, fmt.Errorf("listen %s: %w", o.Addr, syscall.EADDRINUSE)
 		case other.addr.IP.Port() == o.Addr.IP.Port():
 			exclusive = false

@@ -782,6 +782,37 @@ func TestListener_closesPortsAfterTheirConnections(t *testing.T) {
 	}
 }
 
+// As long as ports of an address close, no others are opened: the kernel would give each of them a share of what comes.
+func TestEngine_listenDatagramsWhilePortsClose(t *testing.T) {
+	for reactors := range 2 {
+		w := sim.NewWorld(1)
+		w.Net.Spread = 0
+		e := simulated(t, w, reactors+1, engine.Options{})
+		o := engine.ListenOptions{Addr: atUDP}
+		ports := newWires(func(l *wire) engine.Handler { return &wireHandler{l: l} })
+		l, err := e.ListenDatagrams(o, ports)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := w.DialDatagrams(atUDP)
+		p.Send([]byte("hello"))
+		if err := w.Run(func() bool { return l.Conns() == 1 }, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if _, err := e.ListenDatagrams(o, ports); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		p.Send([]byte("bye"))
+		if err := w.Run(l.Closed, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.ListenDatagrams(o, ports); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A supervisor keeps its sockets, but nobody else has the connections of their ports: Close waits for them.
 func TestListener_closesHeldPortsAfterTheirConnections(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
