@@ -54,18 +54,18 @@ type Gate interface {
 // the others their share.
 // Safe for any goroutine.
 type Listener struct {
-	engine   *Engine
-	opts     ListenOptions
-	addr     poller.Addr
-	accept   func(*Conn) Handler
-	ports    func(*Port) PortHandler // makes the handlers of UDP sockets; nil: its sockets are of TCP, or Unix
-	shared   bool                    // each reactor has a socket; set by Listen
-	connsMax atomic.Int64
-	closed   atomic.Bool  // Close was called
-	paused   atomic.Bool  // Suspend was called: another process may accept by the same sockets
-	adopted  bool         // its sockets are of another process; set by Adopt
-	sockets  atomic.Int32 // that listen; those that are about to close count
-	opened   atomic.Int32 // sockets so far
+	engine         *Engine
+	opts           ListenOptions
+	addr           poller.Addr
+	accept         func(*Conn) Handler
+	newPortHandler func(*Port) PortHandler // makes the handlers of UDP sockets; nil: its sockets are of TCP, or Unix
+	shared         bool                    // each reactor has a socket; set by Listen
+	connsMax       atomic.Int64
+	closed         atomic.Bool  // Close was called
+	paused         atomic.Bool  // Suspend was called: another process may accept by the same sockets
+	adopted        bool         // its sockets are of another process; set by Adopt
+	sockets        atomic.Int32 // that listen; those that are about to close count
+	opened         atomic.Int32 // sockets so far
 
 	_     [128]byte // every reactor writes conns and reads the rest; processors fetch cache lines by twos
 	conns atomic.Int64
@@ -243,8 +243,9 @@ func (e *Engine) checkAddress(l *Listener) (exclusive bool, err error) {
 	exclusive = true
 	for _, other := range e.listeners {
 		switch {
-		case other.Closed() || (other.ports == nil) != (l.ports == nil):
-		case other.addr == o.Addr && (l.ports != nil || !other.closed.Load()): // ports that close would get a share
+		case other.Closed() || (other.newPortHandler == nil) != (l.newPortHandler == nil):
+		// Ports that close would get a share of the datagrams.
+		case other.addr == o.Addr && (l.newPortHandler != nil || !other.closed.Load()):
 			return false, fmt.Errorf("listen %s: %w", o.Addr, syscall.EADDRINUSE)
 		case other.addr.IP.Port() == o.Addr.IP.Port():
 			exclusive = false
@@ -271,7 +272,7 @@ func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 
 // openBy has k open a socket of l.
 func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Addr, error) {
-	if l.ports != nil {
+	if l.newPortHandler != nil {
 		o := poller.DatagramOptions{ReusePort: l.shared, Exclusive: exclusive, V6Only: l.opts.V6Only}
 		return k.ListenDatagrams(l.addr, &o)
 	}
@@ -280,7 +281,7 @@ func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Ad
 
 // adoptBy has k take over fd as a socket of l.
 func (l *Listener) adoptBy(k poller.Kernel, fd poller.FD) (poller.Addr, error) {
-	if l.ports != nil {
+	if l.newPortHandler != nil {
 		return k.AdoptDatagrams(fd)
 	}
 	return k.Adopt(fd, l.kernelOptions(false))
@@ -317,9 +318,9 @@ func (l *Listener) acceptBy(r *Reactor, fd poller.FD) error {
 	i, gen := r.takeSlot()
 	a := &acceptor{listener: l, fd: fd, slot: i, index: int(l.opened.Add(1)), suspended: l.paused.Load()}
 	r.slots[i].accept = a
-	if l.ports != nil {
+	if l.newPortHandler != nil {
 		a.port = &Port{reactor: r, socket: a}
-		a.port.handler = l.ports(a.port)
+		a.port.handler = l.newPortHandler(a.port)
 	}
 	if !a.suspended {
 		if e := r.kernel.Add(fd, poller.MakeToken(gen, i)); e != 0 {

@@ -54,7 +54,7 @@ const batchesPerTick = 4
 // see Reopen. Safe for any goroutine but a reactor's.
 func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
 	l := e.newListener(o, nil)
-	l.ports = h
+	l.newPortHandler = h
 	if err := e.listen(l); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*L
 // AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams. Of o it uses Held as well.
 func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
 	l := e.newListener(o, nil)
-	l.ports = h
+	l.newPortHandler = h
 	if err := e.adopt(l, sockets); err != nil {
 		return nil, err
 	}
@@ -212,12 +212,12 @@ func (p *Port) unblock() {
 func (p *Port) close() {
 	a, r := p.socket, p.reactor
 	if a.listener.conns.Load() > 0 && !r.stopping {
-		r.Arm(&a.end.timer, r.kernel.Now()+int64(portLook))
+		r.Arm(&a.end.timer, r.kernel.Now()+int64(portCheckEvery))
 		return
 	}
 	p.flush()
 	a.remove(r)
 }
 
-// portLook is how often a port that closes looks whether connections are left.
-const portLook = 50 * time.Millisecond
+// portCheckEvery is how often a port that closes looks whether connections are left.
+const portCheckEvery = 50 * time.Millisecond

@@ -44,6 +44,7 @@ func codeOfReset(ev *h2.Event, goAwayError bool) Code {
 
 // reasonCode is what the peer is told.
 var reasonCode = [...]h2.Code{
-	shared.Done: h2.NoError, shared.Cancel: h2.Cancel, shared.Refuse: h2.RefusedStream,
-	shared.Protocol: h2.ProtocolError, shared.Internal: h2.InternalError, shared.ConnectBroken: h2.ConnectError,
+	shared.ReasonDone: h2.NoError, shared.ReasonCancel: h2.Cancel, shared.ReasonRefuse: h2.RefusedStream,
+	shared.ReasonProtocol: h2.ProtocolError, shared.ReasonInternal: h2.InternalError,
+	shared.ReasonConnectBroken: h2.ConnectError,
 }

@@ -224,7 +224,7 @@ func (m *Mux) OnClose(_ *engine.Conn, cause error) {
 	if m.link.cause != nil {
 		cause = m.link.cause
 	}
-	m.link.Cut(m.codeAtEnd(cause), cause)
+	m.link.FailLost(m.codeAtEnd(cause), cause)
 	m.owner.OnGone(m, cause)
 }
 

@@ -175,7 +175,7 @@ type Asked uint8
 
 // The kinds of requests.
 const (
-	ForContent Asked = iota // any that is none of these
+	ForContent Asked = iota // any other request
 	ForHead                 // HEAD
 	ForTunnel               // CONNECT
 	ForUpgrade              // an extended CONNECT

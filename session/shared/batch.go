@@ -59,8 +59,8 @@ func (l *Link) FailAll(code stream.Code, cause error) {
 	}
 }
 
-// Cut resets every exchange of a connection that is lost: as Truncated if its answer has begun, else by code.
-func (l *Link) Cut(code stream.Code, cause error) {
+// FailLost resets every exchange of a connection that is lost: as Truncated if its answer has begun, else by code.
+func (l *Link) FailLost(code stream.Code, cause error) {
 	for len(l.live) > 0 {
 		if s := l.live[len(l.live)-1]; s.finalHead {
 			s.Fail(stream.Truncated, cause)

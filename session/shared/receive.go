@@ -128,7 +128,7 @@ func (s *Stream) finish() bool {
 		return false
 	}
 	s.linger()
-	s.resetAndFree(Cancel)
+	s.resetAndFree(ReasonCancel)
 	return true
 }
 
@@ -157,7 +157,7 @@ func (s *Stream) linger() {
 	switch {
 	case s.handle == nil || !s.link.server || !s.endSent || s.tunnel == stream.TunnelOpen:
 	case s.tunnel != stream.NoTunnel:
-		s.resetWire(Done)
+		s.resetWire(ReasonDone)
 	default:
 		s.link.wire.Discard(s)
 		s.handle = nil
@@ -324,11 +324,11 @@ func (s *Stream) reason(code stream.Code) Reason {
 	switch {
 	case !s.link.server:
 	case s.endSent:
-		return Done // RFC 9113 §8.1, RFC 9114 §4.1
+		return ReasonDone // RFC 9113 §8.1, RFC 9114 §4.1
 	case s.tunnel == stream.TunnelOpen && s.verb == message.VerbConnect:
-		return ConnectBroken // RFC 9113 §8.5: any error in the TCP connection
+		return ReasonConnectBroken // RFC 9113 §8.5: any error in the TCP connection
 	case s.tunnel == stream.TunnelOpen:
-		return Cancel // RFC 8441 §5: what a RST would be
+		return ReasonCancel // RFC 8441 §5: what a RST would be
 	}
 	return reasonOf(code, !s.link.server)
 }

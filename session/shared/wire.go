@@ -27,7 +27,7 @@ type Wire interface {
 	// Await puts s among the streams that wait for room in the queue.
 	Await(s *Stream)
 	// NextSendable returns the next stream that may send, in the order of their priorities; false when there is none,
-	// or no room. The stream is nil when nobody listens to it any more.
+	// or no room. The stream is nil when its exchange is over.
 	NextSendable() (*Stream, bool)
 	// Congested reports whether senders should wait for room in the queue.
 	Congested() bool
@@ -64,12 +64,12 @@ type Reason uint8
 
 // The reasons.
 const (
-	Done          Reason = iota // the answer was sent whole, nothing is wrong with it
-	Cancel                      // our side has lost interest
-	Refuse                      // nothing of the request was processed
-	Protocol                    // the peer broke the protocol
-	Internal                    // our side has failed
-	ConnectBroken               // the connection that a CONNECT asked for broke
+	ReasonDone          Reason = iota // the answer was sent whole, nothing is wrong with it
+	ReasonCancel                      // our side has lost interest
+	ReasonRefuse                      // nothing of the request was processed
+	ReasonProtocol                    // the peer broke the protocol
+	ReasonInternal                    // our side has failed
+	ReasonConnectBroken               // the connection that a CONNECT asked for broke
 )
 
 // reasonOf is what the peer is told when we end a stream. A server that cuts an answer off has failed; a client that
@@ -77,11 +77,11 @@ const (
 func reasonOf(code stream.Code, client bool) Reason {
 	switch {
 	case code == stream.Refused:
-		return Refuse
+		return ReasonRefuse
 	case code == stream.Malformed:
-		return Protocol
+		return ReasonProtocol
 	case client, code == stream.Timeout:
-		return Cancel
+		return ReasonCancel
 	}
-	return Internal
+	return ReasonInternal
 }
