@@ -22,7 +22,7 @@ var layers = []struct{ name, folders string }{
 	{"backends", "upstream backend balance"},
 	{"sessions", "session session/shared session/stream tlsconn"},
 	{"engine", "engine internal/sim poller"},
-	{"codecs", "h1 h2 proxyproto"},
+	{"codecs", "h1 h2 quic proxyproto"},
 	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +
 		"timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
@@ -33,6 +33,9 @@ var layers = []struct{ name, folders string }{
 // ours stands for every package of this module in closed.
 const ours = "*"
 
+// public stands for every package of this module outside of internal.
+const public = "!internal/*"
+
 // closed says which imports a package must not have although they lie below it.
 var closed = []struct {
 	from   string
@@ -40,6 +43,7 @@ var closed = []struct {
 	reason string
 }{
 	{"engine", []string{"message", "h1", "h2", "net/http"}, "the engine knows no HTTP"},
+	{"quic", []string{public}, "a codec of datagrams knows no HTTP and no part of the proxy"},
 	{"timerwheel", []string{ours}, "a data structure is usable alone"},
 	{"pool", []string{ours}, "a data structure is usable alone"},
 	{"ketama", []string{ours}, "a data structure is usable alone"},
@@ -86,7 +90,8 @@ func arrow(s *source, imported string) string {
 	if !s.test {
 		for _, c := range closed {
 			for _, no := range c.to {
-				if within(s.dir, c.from) && (within(to, no) || no == ours && own && to != s.dir) {
+				foreign := own && to != s.dir && (no == ours || no == public && !within(to, "internal"))
+				if within(s.dir, c.from) && (foreign || within(to, no)) {
 					return fmt.Sprintf("%s imports %s: %s", s.dir, to, c.reason)
 				}
 			}
@@ -167,8 +172,8 @@ func inStandardLibrary(p string) bool {
 }
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "internal/huffman", "timerwheel", "pool", "ketama", "tinyufo", "limits",
-	"lang", "cache/policy"}
+var codecs = []string{"message", "h1", "h2", "quic", "internal/huffman", "timerwheel", "pool", "ketama", "tinyufo",
+	"limits", "lang", "cache/policy"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}

@@ -22,6 +22,8 @@ func TestArrows_fires(t *testing.T) {
 		"within":   {files{"bench/a.go", "package bench\n" + own + `bench/floor"`}, nil},
 		"hpack":    {files{"h2/a.go", "package h2\n" + own + `h2/hpack"`}, nil},
 		"closed":   {files{"engine/a.go", "package engine\n" + own + `h1"`}, []string{"engine/a.go:2 h1"}},
+		"public":   {files{"quic/a.go", "package quic\n" + own + `pool"`}, []string{"quic/a.go:2 pool"}},
+		"internal": {files{"quic/a.go", "package quic\n" + own + `internal/tally"`}, nil},
 		"net/http": {files{"engine/a.go", "package engine\nimport \"net/http\""}, []string{"engine/a.go:2 net/http"}},
 		"shipped":  {files{"h1/a.go", "package h1\n" + own + `internal/sim"`}, []string{"h1/a.go:2 internal/sim"}},
 		"tested":   {files{"engine/a_test.go", "package engine\n" + own + `internal/sim"`}, nil},

@@ -12,7 +12,7 @@ var moduleHomes = map[string][]string{
 	"golang.org/x/sys": {"admin", "cache/disk", "certs/issue", "internal/fdpass", "internal/socketfile",
 		"internal/warm", "backend/discovery", "poller", "engine", "server", "internal/sim", "bench",
 		"cmd/edge-bench", "cmd/edge"},
-	"golang.org/x/crypto":                     {"examples/ssh", "filter/basicauth"},
+	"golang.org/x/crypto":                     {"examples/ssh", "filter/basicauth", "quic"},
 	"golang.org/x/net":                        {"backend/discovery/dns", "bench", "internal/testutil/dnsserver"},
 	"golang.org/x/time":                       {"bench"},
 	"github.com/pelletier/go-toml/v2":         {"config/syntax"},
