@@ -171,8 +171,7 @@ func (f *frame) parse(b []byte) (n int, err *Error) {
 	return len(b) - len(r.b), err
 }
 
-// unknownFrame says what is wrong with a frame whose first octet is no type. RFC 9000 §12.4: a type has its shortest
-// form.
+// unknownFrame returns the fault of a frame whose first octet is no type. RFC 9000 §12.4: a type has its shortest form.
 func unknownFrame(b []byte) *Error {
 	r := reader{b: b}
 	kind := r.integer()

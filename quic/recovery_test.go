@@ -1,0 +1,175 @@
+package quic
+
+import (
+	"math"
+	"testing"
+)
+
+const ms = int64(1e6)
+
+func TestRTT_ofRFC9002(t *testing.T) {
+	var r rtt
+	r.reset()
+	if got := r.probeAfter(0); got != 999*ms {
+		t.Errorf("PTO before a sample: %d", got)
+	}
+	for i, c := range []struct{ latest, delay, smoothed, variance, least float64 }{
+		{100, 50, 100, 50, 100},                    // the first has no delay
+		{180, 0, 110, 57.5, 100},                   // (7×100+180)/8, (3×50+80)/4
+		{180, 80, 108.75, 45.625, 100},             // adjusted to 100
+		{150, 80, 113.90625, 44.53125, 100},        // adjusted it would be below the least one: it stays
+		{20, 0, 102.167968, 56.875, 20},            // a better path
+		{102.167968, 0, 102.167968, 42.656250, 20}, // as expected
+	} {
+		ns := func(f float64) int64 { return int64(math.Round(f * 1e6)) }
+		r.sample(ns(c.latest), ns(c.delay))
+		if r.smoothed != ns(c.smoothed) || r.least != ns(c.least) || r.variance != ns(c.variance) {
+			t.Errorf("sample %d: %+v", i, r)
+		}
+	}
+	r.forgetLeast()
+	if r.sample(200*ms, 0); r.least != 200*ms {
+		t.Errorf("least %d", r.least)
+	}
+}
+
+func TestRTT_times(t *testing.T) {
+	var r rtt
+	r.reset()
+	r.sample(80*ms, 0)
+	if r.probeAfter(25*ms) != 80*ms+160*ms+25*ms || r.outageAfter(25*ms) != 3*265*ms || r.lostAfter() != 90*ms {
+		t.Errorf("%d, %d, %d", r.probeAfter(25*ms), r.outageAfter(25*ms), r.lostAfter())
+	}
+	for range 100 {
+		r.sample(1000, 0)
+	}
+	if r.lostAfter() != granularity || r.probeAfter(0) < granularity {
+		t.Errorf("below the granularity: %d, %d", r.lostAfter(), r.probeAfter(0))
+	}
+}
+
+// fill sends full datagrams until the window is full, and returns how many.
+func fill(w *window) (n int) {
+	for w.room() >= w.datagram {
+		w.sent(w.datagram)
+		n++
+	}
+	return n
+}
+
+func TestWindow_slowStartAndRecovery(t *testing.T) {
+	var w window
+	w.reset(1200)
+	if n := fill(&w); n != 10 || w.room() != 0 {
+		t.Fatalf("%d datagrams at first", n)
+	}
+	for range 10 {
+		w.acked(1200, 5)
+	}
+	if w.size != 24000 || w.flight != 0 {
+		t.Fatalf("after a round trip: %+v", w)
+	}
+	fill(&w)
+	w.lost(1200, 10, 20)
+	if w.size != 12000 || w.threshold != 12000 || w.recovery != 20 {
+		t.Fatalf("after a loss: %+v", w)
+	}
+	for range 5 {
+		w.lost(1200, 11, 21) // of the same round trip
+		w.acked(1200, 12)
+	}
+	if w.size != 12000 || w.flight != 24000-11*1200 {
+		t.Fatalf("in recovery: %+v", w)
+	}
+	for range 9 {
+		w.acked(1200, 13)
+	}
+	for trip := range int64(3) { // congestion avoidance: one datagram more each round trip
+		n := fill(&w)
+		if n != 10+int(trip) {
+			t.Fatalf("trip %d: %d datagrams", trip, n)
+		}
+		for range n {
+			w.acked(1200, 30+trip)
+		}
+	}
+	fill(&w)
+	w.lost(1200, 40, 50)
+	if w.size != 15600/2 {
+		t.Errorf("after another loss: %+v", w)
+	}
+}
+
+func TestWindow_leastAndPersistentCongestion(t *testing.T) {
+	var w window
+	w.reset(1200)
+	for i := range int64(10) {
+		w.sent(1200)
+		w.lost(1200, 10*i+1, 10*i+2)
+	}
+	if w.size != 2400 || w.threshold != 2400 || w.flight != 0 {
+		t.Fatalf("%+v", w)
+	}
+	w.setDatagram(1452)
+	if w.size != 2904 {
+		t.Errorf("after a larger datagram: %d", w.size)
+	}
+	w.size, w.threshold = 50_000, 40_000
+	w.collapse()
+	fill(&w)
+	w.acked(1452, 0)
+	if w.size != 3*1452 || w.threshold != 40_000 {
+		t.Errorf("slow start begins again: %+v", w)
+	}
+	w.dropped(1452)
+	if w.flight != 0 {
+		t.Errorf("%+v", w)
+	}
+}
+
+// RFC 9002 §7.8: an application that sends little proves nothing about the path.
+func TestWindow_ofLittleDataDoesNotGrow(t *testing.T) {
+	var w window
+	w.reset(1200)
+	for trip := range int64(100) {
+		for range 4 {
+			w.sent(1200)
+		}
+		for range 4 {
+			w.acked(1200, trip+1)
+		}
+	}
+	if w.size != 12000 {
+		t.Errorf("slow start: %d", w.size)
+	}
+	w.threshold = 6000
+	for trip := range int64(100) {
+		for range 8 {
+			w.sent(1200)
+		}
+		for range 8 {
+			w.acked(1200, trip+1)
+		}
+	}
+	if w.size != 12000 {
+		t.Errorf("congestion avoidance: %d", w.size)
+	}
+}
+
+func TestOutage_length(t *testing.T) {
+	var o outage
+	for i, c := range []struct {
+		number, sentAt int64
+		eliciting      bool
+		want           int64
+	}{
+		{5, 100, false, 0}, {6, 200, true, 0}, {7, 300, false, 0}, {8, 450, true, 250},
+		{9, 500, false, 250}, // an ACK of ours is no proof
+		{11, 900, true, 0},   // 10 came through
+		{12, 950, true, 50},
+	} {
+		if got := o.lost(c.number, c.sentAt, c.eliciting); got != c.want {
+			t.Errorf("case %d: %d, want %d", i, got, c.want)
+		}
+	}
+}
