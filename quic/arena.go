@@ -1,0 +1,89 @@
+package quic
+
+import "github.com/edge-proxy/edge/internal/tally"
+
+// Arena is the memory that the connections of one reactor share: pages that are unused, and counters. Owned by its
+// reactor. The zero value is good.
+//
+// A connection that has nothing on its way holds none of this memory.
+type Arena struct {
+	Stats Stats
+
+	free   *page // linked by next
+	spare  int   // how many pages are in free
+	tables []*table
+}
+
+// Bounds of what an Arena keeps.
+const (
+	sparePages  = 1024
+	spareTables = 64
+)
+
+// Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.
+type Stats struct {
+	Pages uint64 // of 4 KiB, in use now
+
+	IdleFrames uint64 // CVE-2026-26081 and kin: frames without effect
+	KeyUpdates uint64
+}
+
+// Add adds what o has counted.
+func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
+
+// page is 4 KiB of the data of a stream, with its place.
+type page struct {
+	next *page
+	at   int64 // the offset of data[0]
+	data [pageData]byte
+}
+
+const (
+	pageSize = 4096
+	pageData = pageSize - 16
+)
+
+// table is a page of spans.
+type table [pageSize / 16]span
+
+func (a *Arena) takePage(at int64) *page {
+	a.Stats.Pages++
+	p := a.free
+	if p == nil {
+		p = new(page)
+	} else {
+		a.free = p.next
+		a.spare--
+	}
+	p.next, p.at = nil, at
+	return p
+}
+
+// putPage takes p back and returns the page after it.
+func (a *Arena) putPage(p *page) (next *page) {
+	a.Stats.Pages--
+	next = p.next
+	p.poison()
+	if a.spare < sparePages {
+		p.next, a.free = a.free, p
+		a.spare++
+	}
+	return next
+}
+
+func (a *Arena) takeTable() *table {
+	a.Stats.Pages++
+	if n := len(a.tables); n > 0 {
+		t := a.tables[n-1]
+		a.tables = a.tables[:n-1]
+		return t
+	}
+	return new(table)
+}
+
+func (a *Arena) putTable(t *table) {
+	a.Stats.Pages--
+	if len(a.tables) < spareTables {
+		a.tables = append(a.tables, t)
+	}
+}

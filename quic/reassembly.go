@@ -1,0 +1,159 @@
+package quic
+
+// assembly puts the data of a stream in order. Data that comes in order is passed on where it lies; other data is
+// copied into pages. The zero value is a new stream. Owned by its Conn.
+//
+//	     next              gaps[0]         gaps[1]            high      size
+//	delivered │             │▒▒▒▒▒▒▒│       │▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒│         │
+//	 page at 0 … not kept       │ page at 4080      │ page at 8160     │
+//
+// A page is charged whole, and so is the table of spans: the memory that a peer makes us keep by tiny pieces is never
+// more than what is charged (RUSTSEC-2026-0185).
+type assembly struct {
+	next  int64 // all below was delivered
+	high  int64 // where the highest data that came ends
+	size  int64 // final size, when sized
+	sized bool
+
+	gaps        spans // what is kept; backed by a table of the Arena
+	first, last *page // in order; each begins at a multiple of pageData
+	pages       int
+}
+
+// gapLimit bounds how many pieces of data are kept, and says what happens beyond.
+type gapLimit struct {
+	most  int
+	fault *Error
+}
+
+var (
+	streamGaps = gapLimit{256, errGaps}
+	cryptoGaps = gapLimit{32, errCryptoGaps}
+)
+
+// take takes data that came, the last of the stream with end, and returns what can be passed on now, borrowed from b.
+// more has what follows it. A fault of gaps leaves s as it was, but for high and size: the packet may count as lost.
+func (s *assembly) take(a *Arena, offset uint64, b []byte, end bool, limit gapLimit) (now []byte, err *Error) {
+	from, to := int64(offset), int64(offset)+int64(len(b))
+	if err := s.reach(to, end); err != nil {
+		return nil, err
+	}
+	switch {
+	case to <= s.next || len(b) == 0:
+		return nil, nil
+	case from > s.next:
+		err = s.keep(a, from, b, limit)
+	default:
+		now = b[s.next-from:]
+		s.next = to
+		s.gaps.remove(0, to)
+		s.release(a)
+	}
+	s.check()
+	return now, err
+}
+
+// reach says that the data of the stream reaches to, and ends there with end: by a frame, or by RESET_STREAM. RFC 9000
+// §4.5: what was final stays so.
+func (s *assembly) reach(to int64, end bool) *Error {
+	if s.sized && (to > s.size || end && to != s.size) || end && to < s.high {
+		return errFinalSize
+	}
+	s.high = max(s.high, to)
+	if end {
+		s.sized, s.size = true, to
+	}
+	return nil
+}
+
+// more returns data that was kept and is in order now, nil when there is none. Borrowed until the next call.
+func (s *assembly) more(a *Arena) []byte {
+	s.release(a)
+	if len(s.gaps) == 0 || s.gaps[0].from > s.next {
+		return nil
+	}
+	p := s.first // release has left no page before it
+	to := min(s.gaps[0].to, p.at+pageData)
+	b := p.data[s.next-p.at : to-p.at]
+	s.next = to
+	s.gaps.remove(0, to)
+	return b
+}
+
+// ended reports whether all data was delivered.
+func (s *assembly) ended() bool { return s.sized && s.next == s.size }
+
+// charged returns how many bytes of memory s holds.
+func (s *assembly) charged() int {
+	if s.gaps == nil {
+		return 0
+	}
+	return (s.pages + 1) * pageSize
+}
+
+// drop gives up what is kept: the stream is reset, or its data is unwanted.
+func (s *assembly) drop(a *Arena) {
+	s.gaps = s.gaps[:0]
+	s.release(a)
+}
+
+// keep copies b, which begins at from, beyond a gap. Bytes that are kept already are overwritten. RFC 9000 §2.2: a peer
+// never sends others at the same offset; where it does it harms its own stream alone.
+func (s *assembly) keep(a *Arena, from int64, b []byte, limit gapLimit) *Error {
+	to := from + int64(len(b))
+	if len(s.gaps) >= limit.most {
+		if i := s.gaps.endingAt(from); i == len(s.gaps) || s.gaps[i].from > to {
+			return limit.fault
+		}
+	}
+	if s.gaps == nil {
+		s.gaps = a.takeTable()[:0]
+	}
+	s.gaps.add(from, to)
+	for len(b) > 0 {
+		p := s.pageAt(a, from-from%pageData)
+		n := copy(p.data[from-p.at:], b)
+		from, b = from+int64(n), b[n:]
+	}
+	return nil
+}
+
+// pageAt returns the page that begins at the offset at.
+func (s *assembly) pageAt(a *Arena, at int64) *page {
+	before := s.last
+	if before != nil && before.at > at {
+		before = nil
+		for p := s.first; p != nil && p.at <= at; p = p.next {
+			before = p
+		}
+	}
+	if before != nil && before.at == at {
+		return before
+	}
+	p := a.takePage(at)
+	s.pages++
+	if before == nil {
+		p.next, s.first = s.first, p
+	} else {
+		p.next, before.next = before.next, p
+	}
+	if p.next == nil {
+		s.last = p
+	}
+	return p
+}
+
+// release gives back the pages whose data was delivered, and all with the table when nothing is kept.
+func (s *assembly) release(a *Arena) {
+	if s.gaps == nil {
+		return
+	}
+	for s.first != nil && (len(s.gaps) == 0 || s.first.at+pageData <= s.next) {
+		s.first = a.putPage(s.first)
+		s.pages--
+	}
+	if len(s.gaps) == 0 {
+		a.putTable((*table)(s.gaps[:cap(s.gaps)]))
+		s.gaps, s.last = nil, nil
+	}
+}

@@ -1,0 +1,249 @@
+package quic
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestPage_isFourKiB(t *testing.T) {
+	if unsafe.Sizeof(page{}) != pageSize || unsafe.Sizeof(table{}) != pageSize {
+		t.Errorf("%d, %d: charges are made by 4 KiB", unsafe.Sizeof(page{}), unsafe.Sizeof(table{}))
+	}
+	if len(table{}) < streamGaps.most {
+		t.Error("a stream may have more gaps than a table")
+	}
+}
+
+// pattern returns the bytes of a stream from from to below to: each place has another neighbourhood.
+func pattern(from, to int64) []byte {
+	b := make([]byte, to-from)
+	for i := range b {
+		at := from + int64(i)
+		b[i] = byte(at ^ at>>8*7 ^ at>>16*3)
+	}
+	return b
+}
+
+// reading is a stream that is put together, and what came out of it.
+type reading struct {
+	assembly
+	arena Arena
+	out   []byte
+}
+
+func (r *reading) frame(from, to int64, end bool, limit gapLimit) *Error {
+	now, err := r.take(&r.arena, uint64(from), pattern(from, to), end, limit)
+	r.out = append(r.out, now...)
+	for more := r.more(&r.arena); more != nil; more = r.more(&r.arena) {
+		r.out = append(r.out, more...)
+	}
+	return err
+}
+
+// checkPages checks that the Arena has got all back that is not charged.
+func (r *reading) checkPages(t *testing.T) {
+	t.Helper()
+	if r.charged() != int(r.arena.Stats.Pages)*pageSize {
+		t.Fatalf("%d charged, %d pages in use", r.charged(), r.arena.Stats.Pages)
+	}
+	if len(r.gaps) == 0 && r.charged() != 0 {
+		t.Fatalf("%d charged for nothing", r.charged())
+	}
+}
+
+func TestAssembly_deliversOnceAndInOrder(t *testing.T) {
+	for seed := range uint64(400) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		var r reading
+		size := 1 + rnd.Int64N(60_000)
+		came := make([]bool, size)
+		inOrder := int64(0)
+		for steps := 0; !r.ended(); steps++ {
+			from := rnd.Int64N(size + 1)
+			if steps > 60 {
+				from = inOrder // so that it comes to an end
+			}
+			to := min(from+rnd.Int64N(1+rnd.Int64N(6000)), size)
+			if err := r.frame(from, to, to == size, streamGaps); err != nil {
+				t.Fatal(err)
+			}
+			for i := from; i < to; i++ {
+				came[i] = true
+			}
+			for inOrder < size && came[inOrder] {
+				inOrder++
+			}
+			if int64(len(r.out)) != inOrder || !bytes.Equal(r.out, pattern(0, inOrder)) {
+				t.Fatalf("seed %d: %d bytes came out, want %d", seed, len(r.out), inOrder)
+			}
+			if most := (int(size-inOrder)/pageData + 3) * pageSize; r.charged() > most {
+				t.Fatalf("%d charged for a window of %d", r.charged(), size-inOrder)
+			}
+			r.checkPages(t)
+		}
+		if inOrder != size || r.charged() != 0 {
+			t.Fatalf("%d of %d, %d charged", inOrder, size, r.charged())
+		}
+	}
+}
+
+func TestAssembly_passesOnWhatComesInOrder(t *testing.T) {
+	var s assembly
+	var a Arena
+	b := pattern(0, 100)
+	now, err := s.take(&a, 0, b, false, streamGaps)
+	if err != nil || &now[0] != &b[0] || len(now) != 100 || s.more(&a) != nil || s.charged() != 0 {
+		t.Errorf("%v, %d bytes", err, len(now))
+	}
+	now, err = s.take(&a, 90, pattern(90, 120), true, streamGaps)
+	if err != nil || !bytes.Equal(now, pattern(100, 120)) || !s.ended() {
+		t.Errorf("%v, %d bytes", err, len(now))
+	}
+}
+
+func TestAssembly_differingBytes(t *testing.T) {
+	var r reading
+	if _, err := r.take(&r.arena, 5, []byte("first"), false, streamGaps); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.take(&r.arena, 8, []byte("other"), false, streamGaps); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := r.take(&r.arena, 0, []byte("01234F"), false, streamGaps)
+	if string(now) != "01234F" || string(r.more(&r.arena)) != "irother" || r.more(&r.arena) != nil {
+		t.Errorf("%q: each offset comes out once", now)
+	}
+	if now, _ := r.take(&r.arena, 0, []byte("delivered"), false, streamGaps); now != nil {
+		t.Errorf("%q came out again", now)
+	}
+}
+
+func TestAssembly_finalSize(t *testing.T) {
+	type step struct {
+		from, to int64
+		end      bool
+		want     *Error
+	}
+	for name, steps := range map[string][]step{
+		"moves":            {{0, 10, true, nil}, {0, 11, true, errFinalSize}, {0, 9, true, errFinalSize}},
+		"data beyond it":   {{5, 10, true, nil}, {10, 11, false, errFinalSize}, {0, 10, false, nil}},
+		"below what came":  {{5, 10, false, nil}, {0, 9, true, errFinalSize}, {10, 10, true, nil}},
+		"an end alone":     {{0, 10, false, nil}, {10, 10, true, nil}},
+		"an end far ahead": {{1e9, 1e9, true, nil}, {1e9, 1e9 + 1, false, errFinalSize}},
+		"nothing":          {{0, 0, true, nil}, {0, 1, false, errFinalSize}},
+	} {
+		var r reading
+		for i, s := range steps {
+			if err := r.frame(s.from, s.to, s.end, streamGaps); err != s.want {
+				t.Errorf("%s, step %d: %v", name, i, err)
+			}
+			r.checkPages(t)
+		}
+	}
+	var s assembly
+	if s.reach(100, true) != nil || s.reach(99, true) != errFinalSize || s.reach(100, true) != nil || s.ended() {
+		t.Error("by RESET_STREAM")
+	}
+}
+
+// Tiny pieces: what they cost is charged, and their number is bounded (RUSTSEC-2026-0185).
+func TestAssembly_boundsGaps(t *testing.T) {
+	for _, limit := range []gapLimit{streamGaps, cryptoGaps} {
+		for _, distance := range []int64{2, 5000} {
+			var r reading
+			for i := range int64(limit.most) {
+				if err := r.frame(10+i*distance, 11+i*distance, false, limit); err != nil {
+					t.Fatalf("%d gaps: %v", i, err)
+				}
+			}
+			beyond := 10 + int64(limit.most)*distance
+			if err := r.frame(beyond, beyond+1, false, limit); err != limit.fault {
+				t.Errorf("%v", err)
+			}
+			if err := r.frame(1, 2, false, limit); err != limit.fault {
+				t.Errorf("before the others: %v", err)
+			}
+			if err := r.frame(11, 12, false, limit); err != nil {
+				t.Errorf("a piece that joins another is no gap more: %v", err)
+			}
+			r.checkPages(t)
+			if most := (2 + int(int64(limit.most)*distance/pageData) + 1) * pageSize; r.charged() > most {
+				t.Errorf("%d charged, want at most %d", r.charged(), most)
+			}
+			if err := r.frame(0, beyond, false, limit); err != nil || r.charged() != 0 {
+				t.Errorf("%v, %d charged", err, r.charged())
+			}
+		}
+	}
+}
+
+func TestAssembly_dropGivesPagesBack(t *testing.T) {
+	var r reading
+	for i := range int64(20) {
+		if err := r.frame(1000+i*3000, 2000+i*3000, false, streamGaps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.drop(&r.arena)
+	if r.charged() != 0 || r.arena.Stats.Pages != 0 {
+		t.Errorf("%d charged", r.charged())
+	}
+}
+
+func TestAssembly_allocatesNothing(t *testing.T) {
+	var s assembly
+	var a Arena
+	b, at := make([]byte, 1100), uint64(0)
+	if n := testutil.Allocs(200, func() {
+		_, _ = s.take(&a, at+1100, b, false, streamGaps) // two frames change places
+		_, _ = s.take(&a, at, b, false, streamGaps)
+		for s.more(&a) != nil {
+		}
+		at += 2200
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzReassembly(f *testing.F) {
+	f.Add([]byte{0, 10, 20, 1, 0, 10, 0, 5, 5})
+	f.Add([]byte{1, 200, 100, 0, 0, 255, 2, 200, 3, 4, 4, 4})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		var r reading
+		var model []bool
+		for ; len(script) >= 3; script = script[3:] {
+			from := int64(script[0])<<6 | int64(script[1]&63)
+			to := from + int64(script[2])*13
+			end := script[1] >= 240
+			sized, size, high := r.sized, r.size, r.high
+			err := r.frame(from, to, end, streamGaps)
+			wrong := sized && (to > size || end && to != size) || end && to < high
+			if wrong != (err == errFinalSize) {
+				t.Fatalf("%d-%d, end %v: %v", from, to, end, err)
+			}
+			r.checkPages(t)
+			if err != nil {
+				continue
+			}
+			for int64(len(model)) < to {
+				model = append(model, false)
+			}
+			for i := from; i < to; i++ {
+				model[i] = true
+			}
+			n := 0
+			for n < len(model) && model[n] {
+				n++
+			}
+			if !bytes.Equal(r.out, pattern(0, int64(n))) {
+				t.Fatalf("%d bytes came out, want %d", len(r.out), n)
+			}
+		}
+		r.drop(&r.arena)
+		r.checkPages(t)
+	})
+}
