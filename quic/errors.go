@@ -67,6 +67,7 @@ var (
 	errFrameTypeLong  = fault(ProtocolViolation, "frame type that is not in its shortest form")
 	errFrameForbidden = fault(ProtocolViolation, "frame that packets of this kind, or of this end, must not have")
 	errNoFrames       = fault(ProtocolViolation, "packet without frames")
+	errReserved       = fault(ProtocolViolation, "packet with reserved bits")
 	errAckRange       = fault(FrameEncodingError, "ACK with a range below number 0")
 	errOffset         = fault(FrameEncodingError, "data beyond offset 2^62-1")
 	errStreamCount    = fault(FrameEncodingError, "number of streams above 2^60")

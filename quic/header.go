@@ -77,14 +77,14 @@ type Header struct {
 // be opened, or breaks RFC 8999 or RFC 9000 §17 in a part that has no protection.
 func Parse(d []byte) (h Header, ok bool) {
 	h.size = len(d)
-	if len(d) < resetLeast {
-		return h, len(d) > 0 && d[0]&0x80 != 0 && h.parseLong(d)
-	}
-	if d[0]&0x80 != 0 {
+	if len(d) > 0 && d[0]&0x80 != 0 {
 		return h, h.parseLong(d)
 	}
+	if len(d) < resetLeast || d[0]&0x40 == 0 { // RFC 9000 §17.3.1: the fixed bit
+		return h, false
+	}
 	h.Kind, h.Dest, h.number = OneRTTPacket, d[1:1+IDLen], 1+IDLen
-	return h, d[0]&0x40 != 0 // RFC 9000 §17.3.1: the fixed bit
+	return h, true
 }
 
 func (h *Header) parseLong(d []byte) (ok bool) {
@@ -160,6 +160,15 @@ func appendShort(dst []byte, dest *ID, phase bool) []byte {
 
 // phaseBit of the first octet of a short header says which keys were used (RFC 9001 §6).
 const phaseBit = 0x04
+
+// reservedSet reports whether reserved bits are set in the first octet of a packet that was opened (RFC 9000 §17.2):
+// the fault errReserved.
+func reservedSet(first byte) bool {
+	if first&0x80 != 0 {
+		return first&0x0c != 0
+	}
+	return first&0x18 != 0
+}
 
 // AppendVersions appends the Version Negotiation that answers a packet of an unknown version (RFC 8999 §6).
 func AppendVersions(dst []byte, h *Header) []byte {

@@ -93,6 +93,19 @@ func TestParse_unknownVersionIsAnswered(t *testing.T) {
 	}
 }
 
+// Reserved bits have protection, so they are judged after the packet was opened.
+func TestReservedSet(t *testing.T) {
+	for first := range 256 {
+		mask := 0x18
+		if first >= 0x80 {
+			mask = 0x0c
+		}
+		if got := reservedSet(byte(first)); got != (first&mask != 0) {
+			t.Errorf("%x: %v", first, got)
+		}
+	}
+}
+
 func TestParse_refuses(t *testing.T) {
 	long := bytes.Repeat([]byte{1}, 21)
 	for name, d := range map[string][]byte{
