@@ -58,6 +58,20 @@ func TestKeys_sealAndOpenAndUpdate(t *testing.T) {
 	}
 }
 
+// RFC 9001 has no vector with SHA-384. This packet and this secret are what golang.org/x/net/quic makes.
+func TestKeys_ofAES256(t *testing.T) {
+	k := makeKeys(t, aes256GCM)
+	next := k.updated()
+	got := k.seal(append([]byte{0x42, 0, 0xbf, 0xf4}, "some frames"...), 0, 1, 4, 654360564)
+	if want := unhex(t, "5c5dba9a15960d6a395b7d48dfa009ec1149f1099bbf4e0562a55718ecfea3"); !bytes.Equal(got, want) {
+		t.Errorf("packet %x", got)
+	}
+	if want := unhex(t, "2ec2588d51c4069b3571db06e18c3a0560205fa2d5d4b8a921fac78747c84999"+
+		"948396cf4619834f93cc219b1cbfaf50"); !bytes.Equal(next.secret[:], want) {
+		t.Errorf("next secret %x", next.secret)
+	}
+}
+
 func TestKeys_whatChangedIsNotOpened(t *testing.T) {
 	for _, suite := range allSuites {
 		k := makeKeys(t, suite)
