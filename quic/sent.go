@@ -52,7 +52,9 @@ func (o *outgoing) acknowledge(a *Arena, from int64, n int, end bool) {
 		return
 	}
 	o.lost.remove(from, to)
-	if o.acked.add(max(from, o.base), to); o.acked[0].from == o.base {
+	if from <= o.base && len(o.acked) == 0 { // in order: a new stream has no room for spans yet, and needs none
+		o.forget(a, to)
+	} else if o.acked.add(max(from, o.base), to); o.acked[0].from == o.base {
 		o.forget(a, o.acked[0].to)
 		o.acked.remove(0, o.base)
 	}

@@ -184,14 +184,21 @@ func TestOutgoing_allocatesNothing(t *testing.T) {
 	var a Arena
 	var o outgoing
 	b, out := make([]byte, 1100), make([]byte, 0, 1500)
-	if n := testutil.Allocs(200, func() {
-		o.write(&a, b)
-		from, n, end, _ := o.pick(1200, 1<<40)
-		out = o.appendTo(out[:0], from, n)
-		o.sent(from, n, end)
-		o.lose(from, n/2, false)
-		o.acknowledge(&a, from, n, end)
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
+	for name, loss := range map[string]bool{"a new stream": false, "a stream with losses": true} {
+		if n := testutil.Allocs(200, func() {
+			if !loss {
+				o = outgoing{}
+			}
+			o.write(&a, b)
+			from, n, end, _ := o.pick(1200, 1<<40)
+			out = o.appendTo(out[:0], from, n)
+			o.sent(from, n, end)
+			if loss {
+				o.lose(from, n/2, false)
+			}
+			o.acknowledge(&a, from, n, end)
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
