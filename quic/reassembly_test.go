@@ -225,9 +225,9 @@ func FuzzReassembly(f *testing.F) {
 		var r reading
 		var model []bool
 		inOrder := 0
-		for script = script[:min(len(script), 900)]; len(script) >= 3; script = script[3:] {
+		for script = script[:min(len(script), 600)]; len(script) >= 3; script = script[3:] {
 			from := int64(script[0])<<6 | int64(script[1]&63)
-			to := from + int64(script[2])*13
+			to := from + int64(script[2])*3
 			end := script[1] >= 240
 			sized, size, high := r.sized, r.size, r.high
 			err := r.frame(from, to, end, streamGaps)
