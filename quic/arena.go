@@ -9,20 +9,24 @@ import "github.com/edge-proxy/edge/internal/tally"
 type Arena struct {
 	Stats Stats
 
-	free   *page // linked by next
-	spare  int   // how many pages are in free
-	tables []*table
+	free    *page // linked by next
+	spare   int   // how many pages are in free
+	tables  []*table
+	streams *Stream // linked by free
+	idle    int     // how many streams are in streams
 }
 
 // Bounds of what an Arena keeps.
 const (
-	sparePages  = 1024
-	spareTables = 64
+	sparePages   = 1024
+	spareTables  = 64
+	spareStreams = 1024
 )
 
 // Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.
 type Stats struct {
 	Pages uint64 // of 4 KiB, in use now
+	Lost  uint64 // packets that were sent and did not arrive
 
 	IdleFrames uint64 // CVE-2026-26081 and kin: frames without effect
 	KeyUpdates uint64
@@ -85,5 +89,25 @@ func (a *Arena) putTable(t *table) {
 	a.Stats.Pages--
 	if len(a.tables) < spareTables {
 		a.tables = append(a.tables, t)
+	}
+}
+
+func (a *Arena) takeStream() *Stream {
+	s := a.streams
+	if s == nil {
+		return new(Stream)
+	}
+	a.streams, s.free = s.free, nil
+	a.idle--
+	return s
+}
+
+func (a *Arena) putStream(s *Stream) {
+	lost, acked := s.out.lost[:0], s.out.acked[:0]
+	*s = Stream{}
+	s.out.lost, s.out.acked = lost, acked
+	if a.idle < spareStreams {
+		s.free, a.streams = a.streams, s
+		a.idle++
 	}
 }

@@ -1,6 +1,9 @@
 package quic
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+)
 
 // Code is an error code of CONNECTION_CLOSE of the transport (RFC 9000 §20.1).
 type Code uint64
@@ -83,6 +86,22 @@ var (
 	errParameterID        = fault(TransportParameterError, "connection ids of the handshake are not confirmed")
 )
 
+// Faults of what frames say.
+var (
+	errAckUnsent    = fault(ProtocolViolation, "ACK of a packet that was not sent")
+	errData         = fault(FlowControlError, "more data than allowed")
+	errStreamLimit  = fault(StreamLimitError, "more streams than allowed")
+	errStreamState  = fault(StreamStateError, "frame of a stream that does not exist, or of the wrong direction")
+	errHello        = fault(CryptoBufferExceeded, "more bytes of the handshake than are taken")
+	errIDLimit      = fault(ConnectionIDLimitError, "more connection ids than allowed")
+	errIDChanged    = fault(ProtocolViolation, "connection id that differs from the one of its number")
+	errRetire       = fault(ProtocolViolation, "retirement of a connection id that does not exist, or is in use")
+	errRetireFlood  = fault(ProtocolViolation, "too many retired connection ids")
+	errSuite        = fault(InternalError, "unknown cipher suite")
+	errSealLimit    = fault(AEADLimitReached, "keys were used too often")
+	errNoParameters = fault(TransportParameterError, "handshake without transport parameters")
+)
+
 // Faults of data.
 var (
 	errFinalSize  = fault(FinalSizeError, "final size that changes, or data beyond it")
@@ -94,4 +113,19 @@ var (
 var (
 	errIdleFrames = fault(ProtocolViolation, "too many frames without effect")
 	errKeyUpdates = fault(KeyUpdateError, "too many key updates")
+)
+
+// The reasons for which a connection ends that are no fault of the peer.
+var (
+	ErrIdle             = errors.New("quic: nothing came for too long")
+	ErrHandshakeTimeout = errors.New("quic: the handshake took too long")
+	ErrReset            = errors.New("quic: stateless reset by the peer")
+	ErrPeer             = errors.New("quic: closed by the peer")
+	ErrVersion          = errors.New("quic: the peer does not speak version 1")
+)
+
+// The errors of methods.
+var (
+	ErrNoRoom = errors.New("quic: the peer allows no more streams")
+	ErrOver   = errors.New("quic: the connection is over")
 )

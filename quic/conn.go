@@ -1,0 +1,237 @@
+package quic
+
+// Conn is one end of a QUIC connection. Owned by its reactor; Init before use.
+//
+//	Receive ─► Next, Next … ─► None       datagrams come; events say what they brought
+//	Send, Reset, Release …                the caller acts, also between two events
+//	AppendDatagram until nothing leaves   at the end of a tick, and after Expire
+//	Deadline ─► Expire                    time passes
+//
+//	spaces[l] is nil once its keys were dropped; OneRTT has one always
+//	state != open => no frame takes effect any more
+type Conn struct {
+	o     *Options
+	arena *Arena
+	role  Role
+	state connState
+	flag  connFlags
+	level Level // of the space that is worked on
+	now   int64
+	path  Path
+
+	spaces [levels]*space
+	local  parameters // ours
+	peer   parameters // those of the peer; defaults until they came
+	rand   uint64
+
+	in arriving
+
+	// addresses and ids
+	bytesIn, bytesOut int64 // of an address that is not validated
+	original          ID    // the id that the client chose for the server
+	source            ID    // our first id
+	own               ownIDs
+	theirs            peerIDs
+	answer            [8]byte // of PATH_RESPONSE
+
+	// streams and windows
+	streams streamTable
+	opened  [streamTypes]uint64 // how many were opened, by type: the number of the next one
+	limit   [streamTypes]uint64 // how many may be opened
+	sending list                // have data to send
+	waiting list                // Send had no room for them
+	control list                // have frames other than STREAM to send
+	flow    flow
+	sent    recovery
+	buckets buckets
+	life    life
+}
+
+// arriving is the datagram that is read.
+type arriving struct {
+	rest     []byte   // of it
+	lead     ID       // the id of its first packet
+	frames   []byte   // of the packet that is read
+	number   int64    // of that packet
+	elicits  bool     // it asks for an acknowledgement
+	working  bool     // frames belongs to a packet
+	ordered  *Stream  // has more data in order
+	early    [][]byte // packets that wait for keys
+	earlyLen int      // bytes of these
+	failed   int64    // packets that could not be opened
+}
+
+// flow is what both ends may send (RFC 9000 §4), in bytes of all streams.
+type flow struct {
+	dataMax  int64 // the peer takes so many
+	dataSent int64
+	held     int64 // sent, or about to be, and not acknowledged
+
+	takeMax  int64 // we take so many, as announced
+	taken    int64 // came, counted by the highest offsets
+	credited int64 // of these, bytes that have made room for others
+	owed     int64 // delivered and not released
+	withheld int64 // of owed, not credited
+}
+
+// recovery finds what was lost, and how much may be on its way (RFC 9002).
+type recovery struct {
+	rtt       rtt
+	window    window
+	sampledAt int64 // when the first sample of the round trip was taken
+	ptoCount  int
+	skipped   int64 // the last number that was left out
+	skipAt    int64 // the next one
+}
+
+// life is the times of a connection, and its end.
+type life struct {
+	startedAt  int64
+	heardAt    int64 // when a packet came, or the first was sent after one that came
+	overAt     int64 // when closing ends
+	closure    Closure
+	frame      frameKind // that was at fault
+	answerIn   int       // datagrams until the next answer while closing
+	answerStep int
+}
+
+type connState uint8
+
+const (
+	open     connState = iota
+	closing            // we said CONNECTION_CLOSE, and say it again
+	draining           // the peer said it, or nothing can be said
+	over
+)
+
+type connFlags uint16
+
+const (
+	validated     connFlags = 1 << iota // the peer's address is
+	complete                            // the handshake is
+	confirmed                           // RFC 9001 §4.1.2
+	heardPeer                           // a packet of the peer was opened
+	gotParameters                       // of the peer
+	eliciting                           // a packet that asks for an acknowledgement was sent since one came
+	tellClosed                          // the event is due
+	tellDone                            // Established is due
+	tellRoom                            // Room is due
+	closeDue                            // CONNECTION_CLOSE is to be sent
+	dataDue                             // MAX_DATA is to be sent
+	streamsDue                          // MAX_STREAMS of two-way streams
+	oneWaysDue                          // and of one-way streams
+	doneDue                             // HANDSHAKE_DONE
+	answerDue                           // PATH_RESPONSE
+)
+
+// controlFlags ask for frames of the connection.
+const controlFlags = dataDue | streamsDue | oneWaysDue | doneDue | answerDue
+
+// InitServer begins a connection with the first Initial of a client, whose header is h. The datagram itself is given to
+// Receive. o is kept.
+func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
+	c.init(o, Server, p, now)
+	c.original, _ = MakeID(h.Dest)
+	c.theirs.take(h.Source)
+	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
+	c.local.original = c.original
+	return c.initialKeys(c.original.Bytes())
+}
+
+// InitClient begins a connection to a server at p.Peer. o is kept.
+func (c *Conn) InitClient(o *Options, p Path, now int64) error {
+	c.init(o, Client, p, now)
+	for i := 0; i < IDLen; i += 8 { // an id that nobody else can guess is a key of the Initial packets
+		v := c.random()
+		for k := range 8 {
+			c.original.b[i+k] = byte(v >> (8 * k))
+		}
+	}
+	c.original.n = IDLen
+	c.theirs.take(c.original.Bytes())
+	c.flag |= validated
+	return c.initialKeys(c.original.Bytes())
+}
+
+func (c *Conn) init(o *Options, role Role, p Path, now int64) {
+	if o == nil {
+		o = &defaultOptions
+	}
+	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: o.Seed | 1}
+	c.life.startedAt, c.life.heardAt = now, now
+	if c.arena == nil {
+		c.arena = &Arena{}
+	}
+	for l := range c.spaces {
+		c.spaces[l] = newSpace()
+	}
+	c.sending.which, c.waiting.which, c.control.which = sendingLinks, waitingLinks, controlLinks
+	c.sent.rtt.reset()
+	c.sent.window.reset(datagramSize)
+	c.sent.skipped = none
+	c.chooseSkip(0)
+	id, token := o.NewID()
+	c.own.add(id)
+	c.source = id
+	c.peer = defaultParameters
+	c.flow.takeMax = int64(o.budget())
+	c.local = defaultParameters
+	c.local.present = 1 << paramInitialSource
+	c.local.initialSource, c.local.resetToken = id, token
+	c.local.idle = uint64(o.idle() / 1e6)
+	c.local.data = uint64(c.flow.takeMax)
+	w := uint64(o.streamWindow())
+	c.local.streamLocal, c.local.streamRemote, c.local.streamOneWay = w, w, w
+	c.local.streams, c.local.streamsOneWay = uint64(o.streams()), uint64(o.oneWayStreams())
+	c.local.ids = idsKept
+	c.limit[c.theirType(TwoWay)], c.limit[c.theirType(OneWay)] = c.local.streams, c.local.streamsOneWay
+}
+
+// initialKeys makes the keys of Initial packets by the id that the client chose.
+func (c *Conn) initialKeys(id []byte) error {
+	client, server := initialSecrets(id)
+	s := c.spaces[Initial]
+	read, write := client, server
+	if c.role == Client {
+		read, write = server, client
+	}
+	if client == nil || !s.read.init(aes128GCM, read) || !s.write.init(aes128GCM, write) {
+		return errSuite
+	}
+	return nil
+}
+
+// random returns a number of a xorshift generator.
+func (c *Conn) random() uint64 {
+	c.rand ^= c.rand << 13
+	c.rand ^= c.rand >> 7
+	c.rand ^= c.rand << 17
+	return c.rand
+}
+
+// chooseSkip chooses the next number that is left out: a peer that acknowledges it lies.
+func (c *Conn) chooseSkip(after int64) { c.sent.skipAt = after + 1 + int64(c.random()%(2*skipMean)) }
+
+// Held returns how many bytes of streams are kept until the peer acknowledges them.
+func (c *Conn) Held() int { return int(c.flow.held) }
+
+// Path returns the addresses that are in use.
+func (c *Conn) Path() Path { return c.path }
+
+// Closed returns how the connection ended, after the event Closed.
+func (c *Conn) Closed() Closure { return c.life.closure }
+
+// Over reports whether nothing is left to be done: no datagram is answered any more.
+func (c *Conn) Over() bool { return c.state == over }
+
+// ourType is the type of the streams of kind that this side opens: the lowest bits of their IDs.
+func (c *Conn) ourType(k StreamKind) int {
+	t := int(k) * oneWayBit
+	if c.role == Server {
+		t |= byServerBit
+	}
+	return t
+}
+
+// theirType is the type of those that the peer opens.
+func (c *Conn) theirType(k StreamKind) int { return c.ourType(k) ^ byServerBit }

@@ -1,0 +1,162 @@
+package quic
+
+import "crypto/subtle"
+
+// ownIDs are the connection ids by which the peer reaches this side, by sequence number.
+type ownIDs struct {
+	ids    [idsKept]ownID
+	count  int
+	next   uint64 // sequence number of the next one
+	retire []ID   // IDRetired is due for them
+}
+
+type ownID struct {
+	id       ID
+	token    [16]byte
+	sequence uint64
+	due      bool // NEW_CONNECTION_ID is to be sent
+}
+
+func (o *ownIDs) add(id ID) *ownID {
+	o.ids[o.count] = ownID{id: id, sequence: o.next}
+	o.count++
+	o.next++
+	return &o.ids[o.count-1]
+}
+
+// issueIDs gives the peer as many ids as it keeps.
+func (c *Conn) issueIDs() {
+	for most := int(min(c.peer.ids, idsKept)); c.own.count < most; {
+		id, token := c.o.NewID()
+		n := c.own.add(id)
+		n.token, n.due = token, true
+	}
+}
+
+// idDue returns an id of which NEW_CONNECTION_ID is to be sent.
+func (o *ownIDs) idDue() *ownID {
+	for i := range o.count {
+		if o.ids[i].due {
+			return &o.ids[i]
+		}
+	}
+	return nil
+}
+
+// bySequence returns the id with a sequence number, nil when it is retired.
+func (o *ownIDs) bySequence(n uint64) *ownID {
+	for i := range o.count {
+		if o.ids[i].sequence == n {
+			return &o.ids[i]
+		}
+	}
+	return nil
+}
+
+// onRetireID takes RETIRE_CONNECTION_ID.
+func (c *Conn) onRetireID(n uint64) *Error {
+	if n >= c.own.next {
+		return errRetire
+	}
+	id := c.own.bySequence(n)
+	if id == nil {
+		return c.useless() // again
+	}
+	if id.id == c.in.lead { // RFC 9000 §19.16: not the id of the packet that carries it
+		return errRetire
+	}
+	c.own.retire = append(c.own.retire, id.id)
+	c.own.count--
+	*id = c.own.ids[c.own.count]
+	c.issueIDs()
+	return nil
+}
+
+// peerIDs are the connection ids by which this side reaches the peer. The first one is in use.
+type peerIDs struct {
+	ids     [idsKept]peerID
+	count   int
+	below   uint64   // ids of lower numbers are retired
+	retired []uint64 // sequence numbers for RETIRE_CONNECTION_ID
+	flying  int      // of these, sent and not acknowledged
+}
+
+type peerID struct {
+	id       ID
+	token    [16]byte
+	hasToken bool
+	sequence uint64
+}
+
+// take sets the id that a long header of the peer named.
+func (p *peerIDs) take(b []byte) {
+	p.ids[0].id, _ = MakeID(b)
+	p.count = max(p.count, 1)
+}
+
+func (p *peerIDs) current() *ID { return &p.ids[0].id }
+
+// onNewID takes NEW_CONNECTION_ID.
+func (c *Conn) onNewID(f *frame) *Error {
+	p := &c.theirs
+	id, _ := MakeID(f.body)
+	for i := range p.count {
+		if known := &p.ids[i]; known.sequence == f.value {
+			if known.id != id {
+				return errIDChanged
+			}
+			return c.useless()
+		} else if known.id == id {
+			return errIDChanged
+		}
+	}
+	p.below = max(p.below, f.before)
+	if f.value < p.below {
+		return p.dropID(f.value)
+	}
+	kept := 0
+	for i := range p.count {
+		if p.ids[i].sequence >= p.below {
+			p.ids[kept] = p.ids[i]
+			kept++
+		} else if err := p.dropID(p.ids[i].sequence); err != nil {
+			return err
+		}
+	}
+	if p.count = kept; kept == idsKept {
+		return errIDLimit
+	}
+	n := peerID{id: id, hasToken: true, sequence: f.value}
+	copy(n.token[:], f.token)
+	p.ids[kept] = n
+	p.count++
+	return nil
+}
+
+// dropID has the peer told that an id is not used any more.
+func (p *peerIDs) dropID(sequence uint64) *Error {
+	if len(p.retired)+p.flying >= retiredMax {
+		return errRetireFlood
+	}
+	for _, n := range p.retired {
+		if n == sequence {
+			return nil
+		}
+	}
+	p.retired = append(p.retired, sequence)
+	return nil
+}
+
+// isReset reports whether a packet that cannot be opened is a stateless reset: it ends with a token of an id in use.
+func (p *peerIDs) isReset(packet []byte) bool {
+	if len(packet) < resetLeast {
+		return false
+	}
+	tail, found := packet[len(packet)-16:], 0
+	for i := range p.count {
+		if n := &p.ids[i]; n.hasToken {
+			found |= subtle.ConstantTimeCompare(tail, n.token[:])
+		}
+	}
+	return found == 1
+}

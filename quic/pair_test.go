@@ -1,0 +1,430 @@
+package quic
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+var testPath = Path{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.2:1000")}
+
+// certificate is for all tests: it costs as much as a handshake.
+var certificate = func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"},
+		NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}()
+
+// end is one end of a pair, with its TLS.
+type end struct {
+	t       testing.TB
+	name    string
+	conn    Conn
+	tls     *tls.QUICConn
+	arena   Arena
+	opts    Options
+	other   *end
+	events  []string
+	got     map[uint64][]byte // data of streams
+	ended   map[uint64]bool
+	hold    bool // data is not released
+	owed    map[*Stream]int
+	onEvent func(ev *Event)
+	begun   bool
+}
+
+// pair is two ends with a network between them.
+type pair struct {
+	t              testing.TB
+	now            int64
+	client, server *end
+	wire           []flight
+	latency        int64
+	// pass decides what happens to datagram number n of an end: how often it arrives, and how late.
+	pass   func(from *end, n int, d []byte) (copies int, late int64)
+	counts map[*end]int
+	sent   int64 // bytes of the server
+	came   int64 // bytes that it got
+}
+
+type flight struct {
+	to *end
+	d  []byte
+	at int64
+}
+
+func newPair(t testing.TB, client, server Options) *pair {
+	p := &pair{t: t, now: 1e9, latency: 10e6, counts: map[*end]int{}}
+	p.client = p.newEnd("client", client)
+	p.server = p.newEnd("server", server)
+	p.client.other, p.server.other = p.server, p.client
+	p.client.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: &tls.Config{
+		InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{"h3"}, MinVersion: tls.VersionTLS13,
+		CipherSuites: nil,
+	}})
+	p.server.tls = tls.QUICServer(&tls.QUICConfig{TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h3"}, MinVersion: tls.VersionTLS13,
+	}})
+	if err := p.client.conn.InitClient(&p.client.opts, testPath, p.now); err != nil {
+		t.Fatal(err)
+	}
+	p.client.begin()
+	t.Cleanup(func() { p.client.tls.Close(); p.server.tls.Close() }) //nolint:errcheck
+	return p
+}
+
+var ids uint64
+
+func (p *pair) newEnd(name string, o Options) *end {
+	e := &end{t: p.t, name: name, opts: o, got: map[uint64][]byte{}, ended: map[uint64]bool{}, owed: map[*Stream]int{}}
+	e.opts.Arena = &e.arena
+	e.opts.Seed = uint64(len(name)) * 77
+	e.opts.NewID = func() (id ID, token [16]byte) {
+		ids++
+		id, _ = MakeID(binary.BigEndian.AppendUint64(nil, ids))
+		binary.BigEndian.PutUint64(token[:], ids)
+		return id, token
+	}
+	return e
+}
+
+func (e *end) begin() {
+	e.begun = true
+	e.tls.SetTransportParameters(e.conn.AppendParameters(nil))
+	if err := e.tls.Start(context.Background()); err != nil {
+		e.t.Fatal(err)
+	}
+	e.drainTLS()
+}
+
+func levelOf(l tls.QUICEncryptionLevel) Level {
+	switch l {
+	case tls.QUICEncryptionLevelInitial:
+		return Initial
+	case tls.QUICEncryptionLevelHandshake:
+		return Handshake
+	}
+	return OneRTT
+}
+
+func (e *end) drainTLS() {
+	for {
+		ev := e.tls.NextEvent()
+		switch ev.Kind {
+		case tls.QUICNoEvent:
+			return
+		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
+			if err := e.conn.SetSecret(levelOf(ev.Level), ev.Kind == tls.QUICSetWriteSecret, ev.Suite, ev.Data); err != nil {
+				e.t.Fatal(err)
+			}
+		case tls.QUICWriteData:
+			e.conn.SendCrypto(levelOf(ev.Level), ev.Data)
+		case tls.QUICTransportParameters:
+			e.conn.SetParameters(ev.Data) //nolint:errcheck // the event Closed tells
+		case tls.QUICHandshakeDone:
+			e.conn.HandshakeDone()
+			if e.conn.role == Server {
+				if err := e.tls.SendSessionTicket(tls.QUICSessionTicketOptions{}); err != nil {
+					e.t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+var tlsLevel = [levels]tls.QUICEncryptionLevel{
+	tls.QUICEncryptionLevelInitial, tls.QUICEncryptionLevelHandshake, tls.QUICEncryptionLevelApplication,
+}
+
+// read takes events until None.
+func (e *end) read() {
+	for {
+		ev := e.conn.Next()
+		switch ev.Kind {
+		case None:
+			return
+		case Crypto:
+			if err := e.tls.HandleData(tlsLevel[ev.Level], ev.Body); err != nil {
+				e.conn.FailHandshake(80)
+			}
+			e.drainTLS()
+		case Data:
+			e.got[ev.Stream.ID] = append(e.got[ev.Stream.ID], ev.Body...)
+			if ev.End {
+				if e.ended[ev.Stream.ID] {
+					e.t.Fatalf("%s: stream %d ends twice", e.name, ev.Stream.ID)
+				}
+				e.ended[ev.Stream.ID] = true
+			}
+			if e.hold {
+				e.owed[ev.Stream] += len(ev.Body)
+			} else {
+				e.conn.Release(ev.Stream, len(ev.Body))
+			}
+		case Closed:
+			k := e.conn.Closed()
+			e.events = append(e.events, fmt.Sprintf("Closed %v %d app %v peer %v", k.Err, k.Code, k.App, k.ByPeer))
+		case Reset, Stopped:
+			e.events = append(e.events, fmt.Sprintf("%s %d code %d", map[EventKind]string{Reset: "Reset",
+				Stopped: "Stopped"}[ev.Kind], ev.Stream.ID, ev.Code))
+		case Established:
+			e.events = append(e.events, "Established")
+		}
+		if e.onEvent != nil {
+			e.onEvent(&ev)
+		}
+	}
+}
+
+// flush sends what an end has.
+func (p *pair) flush(e *end) {
+	buf := make([]byte, 0, 2048)
+	for range 1000 {
+		e.read()
+		d, path := e.conn.AppendDatagram(buf[:0], p.now)
+		if len(d) == 0 {
+			if e.conn.Pending() {
+				p.t.Fatalf("%s: pending, and nothing leaves", e.name)
+			}
+			return
+		}
+		if path != testPath || len(d) > datagramSize {
+			p.t.Fatal(path, len(d))
+		}
+		if e == p.server {
+			if p.sent += int64(len(d)); e.conn.flag&validated == 0 && p.sent > 3*p.came {
+				p.t.Fatalf("%d bytes sent for %d", p.sent, p.came)
+			}
+		}
+		n := p.counts[e]
+		p.counts[e]++
+		copies, late := 1, int64(0)
+		if p.pass != nil {
+			copies, late = p.pass(e, n, d)
+		}
+		for range copies {
+			p.wire = append(p.wire, flight{e.other, slices.Clone(d), p.now + p.latency + late})
+		}
+	}
+	p.t.Fatalf("%s does not stop sending", e.name)
+}
+
+// step moves time to the next thing that happens, and reports false when nothing will.
+func (p *pair) step() bool {
+	p.flush(p.client)
+	if p.server.begun {
+		p.flush(p.server)
+	}
+	next, at := -1, int64(0)
+	for i, f := range p.wire {
+		if next < 0 || f.at < at {
+			next, at = i, f.at
+		}
+	}
+	for _, e := range []*end{p.client, p.server} {
+		if !e.begun {
+			continue
+		}
+		if d := e.conn.Deadline(); d != 0 && (next < 0 && at == 0 || d < at) {
+			next, at = -1, d
+		}
+	}
+	if at == 0 {
+		return false
+	}
+	p.now = max(p.now, at)
+	if next >= 0 {
+		f := p.wire[next]
+		p.wire = slices.Delete(p.wire, next, next+1)
+		p.arrive(f.to, f.d)
+		return true
+	}
+	for _, e := range []*end{p.client, p.server} {
+		if e.begun && e.conn.Deadline() != 0 && e.conn.Deadline() <= p.now {
+			e.conn.Expire(p.now)
+			e.read()
+		}
+	}
+	return true
+}
+
+func (p *pair) arrive(e *end, d []byte) {
+	if !e.begun {
+		h, ok := Parse(d)
+		if !ok || h.Kind != InitialPacket {
+			return
+		}
+		if err := e.conn.InitServer(&e.opts, &h, testPath, p.now); err != nil {
+			p.t.Fatal(err)
+		}
+		e.begin()
+	}
+	if e == p.server {
+		p.came += int64(len(d))
+	}
+	e.conn.Receive(d, testPath, p.now)
+	e.read()
+}
+
+func (p *pair) run(what string, until func() bool) {
+	p.t.Helper()
+	for range 200_000 {
+		if until() {
+			return
+		}
+		if !p.step() {
+			break
+		}
+	}
+	p.t.Fatalf("%s did not happen; client %q, server %q at %v", what, p.client.events, p.server.events,
+		time.Duration(p.now))
+}
+
+func (p *pair) establish() {
+	p.t.Helper()
+	p.run("the handshake", func() bool {
+		return p.client.conn.flag&confirmed != 0 && p.server.begun && p.server.conn.flag&confirmed != 0
+	})
+}
+
+// sender sends a body on a stream, as windows allow.
+type sender struct {
+	e    *end
+	s    *Stream
+	left []byte
+}
+
+func (x *sender) send() {
+	n := x.e.conn.Send(x.s, x.left, true)
+	x.left = x.left[n:]
+}
+
+func (e *end) sendOn(s *Stream, body []byte) {
+	x := &sender{e, s, body}
+	s.Owner = x
+	x.send()
+}
+
+// sends has an end go on with senders.
+func (e *end) sends() {
+	e.onEvent = func(ev *Event) {
+		if ev.Kind == Sendable {
+			ev.Stream.Owner.(*sender).send()
+		}
+	}
+}
+
+func body(seed uint64, n int) []byte {
+	r := mathrand.New(mathrand.NewPCG(seed, 9))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func TestPair_handshake(t *testing.T) {
+	p := newPair(t, Options{}, Options{})
+	p.establish()
+	if !slices.Equal(p.client.events, []string{"Established"}) || !slices.Equal(p.server.events, []string{"Established"}) {
+		t.Fatal(p.client.events, p.server.events)
+	}
+	if p.client.conn.spaces[Initial] != nil || p.server.conn.spaces[Handshake] != nil {
+		t.Fatal("keys of the handshake are kept")
+	}
+}
+
+// Bodies both ways over many streams, on a network that does what it likes.
+func TestPair_bodies(t *testing.T) {
+	for name, pass := range map[string]func(r *mathrand.Rand) (int, int64){
+		"clean":   func(*mathrand.Rand) (int, int64) { return 1, 0 },
+		"loss":    func(r *mathrand.Rand) (int, int64) { return min(r.IntN(10), 1), 0 },
+		"reorder": func(r *mathrand.Rand) (int, int64) { return 1, r.Int64N(20e6) },
+		"double":  func(r *mathrand.Rand) (int, int64) { return 1 + r.IntN(2), r.Int64N(3e6) },
+		"all":     func(r *mathrand.Rand) (int, int64) { return min(r.IntN(8), 1+r.IntN(2)), r.Int64N(15e6) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(20) {
+				r := mathrand.New(mathrand.NewPCG(seed, 1))
+				p := newPair(t, Options{}, Options{})
+				p.pass = func(*end, int, []byte) (int, int64) { return pass(r) }
+				p.client.sends()
+				want := map[uint64][]byte{}
+				p.server.onEvent = func(ev *Event) {
+					switch ev.Kind {
+					case Sendable:
+						ev.Stream.Owner.(*sender).send()
+					case Data:
+						if ev.End {
+							p.server.sendOn(ev.Stream, p.server.got[ev.Stream.ID])
+						}
+					}
+				}
+				p.establish()
+				for i := range 12 {
+					s, err := p.client.conn.Open(TwoWay)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want[s.ID] = body(seed, []int{0, 1, 1000, 20_000, 300_000}[(int(seed)+i)%5])
+					p.client.sendOn(s, want[s.ID])
+				}
+				p.run("all answers", func() bool { return len(p.client.ended) == len(want) })
+				for id, b := range want {
+					if !bytes.Equal(p.client.got[id], b) {
+						t.Fatalf("seed %d: stream %d has %d bytes, want %d", seed, id, len(p.client.got[id]), len(b))
+					}
+				}
+				p.settle()
+			}
+		})
+	}
+}
+
+// settle has all streams end, and checks that nothing is kept.
+func (p *pair) settle() {
+	p.t.Helper()
+	for _, e := range []*end{p.client, p.server} {
+		var open []*Stream
+		for _, s := range e.conn.streams.slots {
+			if s != nil {
+				open = append(open, s)
+			}
+		}
+		for _, s := range open {
+			e.conn.Done(s)
+		}
+	}
+	p.run("the end of all streams", func() bool {
+		return p.client.conn.streams.used == 0 && p.server.conn.streams.used == 0
+	})
+	for _, e := range []*end{p.client, p.server} {
+		c := &e.conn
+		if e.arena.Stats.Pages != 0 || c.flow.held != 0 || c.flow.owed != 0 || c.flow.withheld != 0 {
+			p.t.Fatalf("%s: %d pages, %d held, %d owed, %d withheld", e.name, e.arena.Stats.Pages, c.flow.held, c.flow.owed, c.flow.withheld)
+		}
+		if c.flow.credited != c.flow.taken {
+			p.t.Fatalf("%s: %d bytes came, %d made room for others", e.name, c.flow.taken, c.flow.credited)
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package quic
+
+// Receive takes a datagram that came by p. It is opened in place and borrowed until Next returns None.
+func (c *Conn) Receive(d []byte, p Path, now int64) {
+	c.now = now
+	switch {
+	case c.state == closing:
+		c.answerClosing()
+		return
+	case c.state != open:
+		return
+	}
+	c.bytesIn += int64(len(d))
+	c.in.rest, c.in.lead = d, ID{}
+}
+
+// Next returns the next event, None when there is none.
+func (c *Conn) Next() Event {
+	for {
+		if c.flag&(tellClosed|tellDone|tellRoom) != 0 || len(c.own.retire) > 0 {
+			return c.tell()
+		}
+		if c.state != open {
+			c.in.rest, c.in.frames, c.in.working = nil, nil, false
+			return Event{}
+		}
+		if ev, ok := c.nextInOrder(); ok {
+			return ev
+		}
+		if s := c.nextSendable(); s != nil {
+			return Event{Kind: Sendable, Stream: s}
+		}
+		switch {
+		case c.in.working && len(c.in.frames) > 0:
+			if ev := c.nextFrame(); ev.Kind != None {
+				return ev
+			}
+		case c.in.working:
+			c.endPacket()
+		case !c.nextPacket():
+			return Event{}
+		}
+	}
+}
+
+// tell returns an event that something before has made due.
+func (c *Conn) tell() Event {
+	switch {
+	case c.flag&tellClosed != 0:
+		c.flag &^= tellClosed | tellDone | tellRoom
+		return Event{Kind: Closed}
+	case c.flag&tellDone != 0:
+		c.flag &^= tellDone
+		return Event{Kind: Established}
+	case c.flag&tellRoom != 0:
+		c.flag &^= tellRoom
+		return Event{Kind: Room}
+	}
+	last := len(c.own.retire) - 1
+	id := c.own.retire[last]
+	c.own.retire = c.own.retire[:last]
+	return Event{Kind: IDRetired, ID: id}
+}
+
+// nextInOrder returns data that was kept and has come in order by the last frame.
+func (c *Conn) nextInOrder() (ev Event, ok bool) {
+	if s := c.in.ordered; s != nil {
+		if b := s.in.more(c.arena); b != nil {
+			return c.deliver(s, b)
+		}
+		c.in.ordered = nil
+	}
+	if !c.in.working {
+		return ev, false
+	}
+	if s := c.spaces[c.level]; s != nil {
+		if b := s.cryptoIn.more(c.arena); b != nil {
+			return Event{Kind: Crypto, Level: c.level, Body: b}, true
+		}
+	}
+	return ev, false
+}
+
+// nextPacket opens the next packet, and reports false when there is none.
+func (c *Conn) nextPacket() bool {
+	if len(c.in.rest) == 0 && !c.takeEarly() {
+		return false
+	}
+	h, ok := Parse(c.in.rest)
+	packet := c.in.rest[:h.size]
+	c.in.rest = c.in.rest[h.size:]
+	if !ok {
+		c.in.rest = nil
+		return true
+	}
+	id, _ := MakeID(h.Dest)
+	if c.in.lead == (ID{}) {
+		c.in.lead = id
+	} else if id != c.in.lead {
+		return true // RFC 9000 §12.2: packets of other ids are not of this datagram; CVE-2025-54939
+	}
+	switch h.Kind {
+	case InitialPacket:
+		c.level = Initial
+	case HandshakePacket:
+		c.level = Handshake
+	case OneRTTPacket:
+		c.level = OneRTT
+	case VersionsPacket:
+		c.onVersions(&h)
+		return true
+	default:
+		return true
+	}
+	c.open(packet, &h)
+	return true
+}
+
+// onVersions ends a client's connection when the server speaks other versions (RFC 9000 §6.2).
+func (c *Conn) onVersions(h *Header) {
+	if c.role != Client || c.flag&heardPeer != 0 {
+		return
+	}
+	for v := h.Versions; len(v) >= 4; v = v[4:] {
+		if v[0]|v[1]|v[2] == 0 && v[3] == Version1 {
+			return // it does speak ours: somebody else has made this
+		}
+	}
+	c.finish(ErrVersion)
+}
+
+// open opens a packet and makes its frames the ones that are read.
+func (c *Conn) open(packet []byte, h *Header) {
+	s := c.spaces[c.level]
+	switch {
+	case s == nil:
+		return
+	case !s.read.have():
+		c.keepEarly(packet)
+		return
+	case c.level == OneRTT && c.role == Server && c.flag&complete == 0:
+		c.keepEarly(packet) // RFC 9001 §5.7: not before the client is who it says
+		return
+	}
+	octets, ok := s.read.unprotect(packet, h.number)
+	if !ok {
+		return
+	}
+	body := h.number + octets
+	n := decodeNumber(s.recv.highest(), packet[h.number:body])
+	frames, ok := s.read.open(packet, body, n)
+	if !ok {
+		c.cannotOpen(packet, s)
+		return
+	}
+	if s.recv.has(n) {
+		return
+	}
+	c.heard(h)
+	if reservedSet(packet[0]) {
+		c.fail(errReserved, 0)
+		return
+	}
+	if len(frames) == 0 {
+		c.fail(errNoFrames, 0)
+		return
+	}
+	c.in.frames, c.in.number, c.in.elicits, c.in.working = frames, n, false, true
+}
+
+// heard notes what follows from having opened a packet.
+func (c *Conn) heard(h *Header) {
+	c.life.heardAt = c.now
+	c.flag &^= eliciting
+	if c.level != OneRTT && c.flag&heardPeer == 0 {
+		c.theirs.take(h.Source)
+	}
+	c.flag |= heardPeer
+	if c.role == Server && c.level == Handshake {
+		c.flag |= validated
+		c.dropSpace(Initial)
+	}
+}
+
+// cannotOpen counts a packet that could not be opened, and looks whether it is a stateless reset.
+func (c *Conn) cannotOpen(packet []byte, s *space) {
+	if packet[0]&0x80 == 0 && c.theirs.isReset(packet) {
+		c.finish(ErrReset)
+		return
+	}
+	if c.in.failed++; c.in.failed >= s.read.suite.failMax {
+		c.fail(errSealLimit, 0)
+	}
+}
+
+// keepEarly keeps a packet whose keys are not there yet.
+func (c *Conn) keepEarly(packet []byte) {
+	if len(c.in.early) < earlyMax && c.in.earlyLen+len(packet) <= earlyBytes && c.flag&confirmed == 0 {
+		c.in.early = append(c.in.early, append([]byte(nil), packet...))
+		c.in.earlyLen += len(packet)
+	}
+}
+
+// takeEarly makes a packet that waited for keys the one that is read, if it can be opened now.
+func (c *Conn) takeEarly() bool {
+	for i, d := range c.in.early {
+		s := c.spaces[OneRTT]
+		if d[0]&0x80 != 0 {
+			if s = c.spaces[Handshake]; s == nil {
+				s = &space{} // dropped: it cannot be opened any more
+			}
+		}
+		ready := s.read.have() && (d[0]&0x80 != 0 || c.role == Client || c.flag&complete != 0)
+		if !ready && (d[0]&0x80 == 0 || c.spaces[Handshake] != nil) {
+			continue
+		}
+		c.in.early = append(c.in.early[:i], c.in.early[i+1:]...)
+		c.in.earlyLen -= len(d)
+		c.in.rest, c.in.lead = d, ID{}
+		return true
+	}
+	return false
+}
+
+// endPacket notes a packet whose frames were all taken: only now it may be acknowledged.
+func (c *Conn) endPacket() {
+	c.in.working = false
+	s := c.spaces[c.level]
+	if s == nil {
+		return
+	}
+	high := s.recv.highest()
+	s.recv.add(c.in.number)
+	if c.in.number > high {
+		s.highAt = c.now
+	}
+	if !c.in.elicits {
+		return
+	}
+	s.unacked++
+	switch {
+	case c.level != OneRTT, s.unacked >= ackEvery, c.in.number != high+1:
+		s.ackAt = c.now // RFC 9000 §13.2.1: a gap is told at once
+	case s.ackAt == 0:
+		s.ackAt = c.now + ackDelay
+	}
+}
+
+// nextFrame takes the next frame of the packet.
+func (c *Conn) nextFrame() (ev Event) {
+	var f frame
+	n, err := f.parse(c.in.frames)
+	if err == nil && !f.kind.allowed(levelPackets[c.level], c.role == Server) {
+		err = errFrameForbidden
+	}
+	if err == nil {
+		c.in.frames = c.in.frames[n:]
+		c.in.elicits = c.in.elicits || f.kind.eliciting()
+		ev, err = c.take(&f)
+	}
+	switch err {
+	case nil:
+	case errGaps: // not a fault, but more than we keep: the packet counts as lost
+		c.in.frames, c.in.working = nil, false
+	default:
+		c.fail(err, f.kind)
+	}
+	return ev
+}
+
+// take acts on one frame.
+func (c *Conn) take(f *frame) (ev Event, err *Error) {
+	switch f.kind {
+	case framePadding, frameDataBlocked, frameStreamsBlocked, frameNewToken:
+		err = c.useless()
+	case framePing:
+		err = c.useless()
+	case frameAck:
+		err = c.onAck(f)
+	case frameCrypto:
+		return c.onCrypto(f)
+	case frameStream:
+		return c.onStream(f)
+	case frameResetStream:
+		return c.onReset(f)
+	case frameStopSending:
+		return c.onStop(f)
+	case frameMaxData:
+		err = c.onMaxData(int64(f.value))
+	case frameMaxStreamData:
+		err = c.onMaxStreamData(f)
+	case frameMaxStreams:
+		err = c.onMaxStreams(f)
+	case frameStreamDataBlocked:
+		if _, err = c.streamOf(f.stream, true); err == nil {
+			err = c.useless()
+		}
+	case frameNewID:
+		err = c.onNewID(f)
+	case frameRetireID:
+		err = c.onRetireID(f.value)
+	case framePathChallenge:
+		copy(c.answer[:], f.body)
+		c.flag |= answerDue
+		err = c.useless()
+	case framePathResponse:
+		err = c.useless()
+	case frameHandshakeDone:
+		c.flag |= complete
+		c.confirm()
+	case frameClose, frameCloseApp:
+		c.onClose(f)
+	}
+	return ev, err
+}
+
+// useless spends the budget for frames without effect.
+func (c *Conn) useless() *Error { return c.buckets.spend(idleFrames, 1, c.now, &c.arena.Stats) }

@@ -1,0 +1,326 @@
+package quic
+
+// Pending reports whether AppendDatagram may have something to write now: it has not, after it wrote nothing.
+func (c *Conn) Pending() bool {
+	switch {
+	case c.state == closing:
+		return c.flag&closeDue != 0
+	case c.state != open || c.blocked():
+		return false
+	}
+	for l, s := range c.spaces {
+		if s != nil && s.write.have() && (s.ackDue(c.now) || s.probes > 0 || c.sent.window.room() > 0 && c.wants(Level(l), s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// wants reports whether a space has frames to send that ask for an acknowledgement.
+func (c *Conn) wants(l Level, s *space) bool {
+	if _, _, _, ok := s.cryptoOut.pick(1, integerMax); ok {
+		return true
+	}
+	return l == OneRTT && c.mayRun() && (c.flag&controlFlags != 0 || c.control.first != nil || c.sending.first != nil ||
+		c.own.idDue() != nil || len(c.theirs.retired) > 0)
+}
+
+// mayRun reports whether 1-RTT packets may carry more than the handshake: a server's may before the client's Finished.
+func (c *Conn) mayRun() bool { return c.flag&gotParameters != 0 }
+
+// blocked reports whether the address is not validated and has had its share (RFC 9000 §8.1).
+func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+tagLen+64 > 3*c.bytesIn }
+
+// AppendDatagram appends the next datagram to dst, which has room for datagramSize bytes more, and tells its path. When
+// nothing may leave out has the length of dst. It is called until then.
+func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
+	c.now = now
+	at := len(dst)
+	limit := at + datagramSize
+	if c.flag&validated == 0 {
+		if c.blocked() {
+			return dst, c.path
+		}
+		limit = int(min(int64(limit), int64(at)+3*c.bytesIn-c.bytesOut))
+	}
+	switch {
+	case c.state == closing && c.flag&closeDue != 0:
+		dst = c.appendClosing(dst, limit)
+	case c.state == open:
+		dst = c.appendPackets(dst, limit)
+	}
+	c.bytesOut += int64(len(dst) - at)
+	return dst, c.path
+}
+
+// packet is one that is written and not sealed yet: another one may follow it in the datagram, or padding.
+type packet struct {
+	space               *space
+	level               Level
+	start, number, body int
+	frames              int // of sentFrames that it has
+	elicits             bool
+}
+
+// appendPackets writes packets of all levels that have something to send.
+func (c *Conn) appendPackets(dst []byte, limit int) []byte {
+	var last packet
+	at, pad := len(dst), false
+	for l, s := range c.spaces {
+		if s == nil || !s.write.have() {
+			continue
+		}
+		gap := 0
+		if last.space != nil {
+			gap = tagLen // of the packet before
+		}
+		next, out := c.writePacket(dst, gap, Level(l), s, limit)
+		if next.space == nil {
+			continue
+		}
+		if last.space != nil {
+			c.seal(out[:len(dst)], &last)
+		}
+		// RFC 9000 §14.1: a datagram with an Initial is large, so that the path is known to take such.
+		pad = pad || Level(l) == Initial && (c.role == Client || next.elicits)
+		dst, last = out, next
+	}
+	if last.space == nil {
+		return dst
+	}
+	if pad {
+		for len(dst) < min(at+datagramSize, limit)-tagLen {
+			dst = append(dst, 0)
+		}
+	}
+	return c.seal(dst, &last)
+}
+
+// writePacket writes a packet after a gap, or nothing.
+func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p packet, out []byte) {
+	begin := len(dst)
+	if limit-begin-gap < 2*idMax+64 {
+		return p, dst
+	}
+	dst = dst[:begin+gap]
+	p = packet{space: s, level: l, start: len(dst)}
+	if l == OneRTT && s.next == c.sent.skipAt {
+		c.sent.skipped = s.next
+		s.next++
+		c.chooseSkip(s.next)
+	}
+	if l == OneRTT {
+		dst = appendShort(dst, c.theirs.current(), false)
+	} else {
+		dst = appendLong(dst, levelPackets[l], c.theirs.current(), &c.source, nil)
+	}
+	p.number = len(dst)
+	dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))
+	p.body = len(dst)
+	dst = c.writeFrames(dst, &p, limit-tagLen)
+	if len(dst) == p.body {
+		return packet{}, dst[:begin]
+	}
+	for len(dst) < p.number+sampleAt { // the sample of header protection
+		dst = append(dst, 0)
+	}
+	return p, dst
+}
+
+// seal seals the last packet of d, and notes that it was sent.
+func (c *Conn) seal(d []byte, p *packet) []byte {
+	s, n := p.space, p.space.next
+	if p.level != OneRTT {
+		setLength(d, p.number, len(d)-p.number+tagLen)
+	}
+	d = s.write.seal(d, p.start, p.number, p.body, n)
+	s.next++
+	if p.elicits {
+		size := len(d) - p.start
+		s.sent.push(sentPacket{number: n, at: c.now, size: uint16(size), count: uint8(p.frames),
+			frames: s.frames.place + uint32(s.frames.n-p.frames)})
+		s.flying++
+		s.lastAt = c.now
+		c.sent.window.sent(size)
+		if c.flag&eliciting == 0 {
+			c.flag |= eliciting
+			c.life.heardAt = c.now // RFC 9000 §10.1: the idle time begins anew
+		}
+	}
+	if p.level == Handshake && c.role == Client {
+		c.dropSpace(Initial) // RFC 9001 §4.9.1
+	}
+	if n >= s.write.suite.sealMax {
+		c.fail(errSealLimit, 0)
+	}
+	return d
+}
+
+// framesMax is how many frames of a packet are noted.
+const framesMax = 64
+
+// sentOf notes a frame of p.
+func (p *packet) sentOf(f sentFrame) {
+	p.elicits = true
+	p.frames++
+	p.space.frames.push(f)
+	if f.stream != nil {
+		f.stream.refs++
+	}
+}
+
+// writeFrames writes frames up to the length limit.
+func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
+	s := p.space
+	probe := s.probes > 0
+	wants := (probe || c.sent.window.room() > 0) && c.wants(p.level, s)
+	if s.ackAt != 0 && (s.ackAt <= c.now || wants || probe) {
+		dst = c.writeAck(dst, p, limit)
+	}
+	if wants {
+		dst = c.writeCrypto(dst, p, limit)
+		if p.level == OneRTT && c.mayRun() {
+			dst = c.writeControl(dst, p, limit)
+			dst = c.writeStreams(dst, p, limit)
+		}
+	}
+	if probe {
+		if s.probes--; !p.elicits {
+			dst = append(dst, byte(framePing))
+			p.sentOf(sentFrame{kind: framePing})
+		}
+	}
+	return dst
+}
+
+// writeAck writes ACK.
+func (c *Conn) writeAck(dst []byte, p *packet, limit int) []byte {
+	s := p.space
+	delay := uint64(0)
+	if p.level == OneRTT {
+		delay = uint64(max(c.now-s.highAt, 0)) / 1e3 >> exponentDefault
+	}
+	before := len(dst)
+	dst = s.recv.appendAck(dst, delay, limit-len(dst))
+	if len(dst) > before || s.recv.count == 0 { // none: all of them were forgotten
+		s.ackAt, s.unacked = 0, 0
+	}
+	return dst
+}
+
+// writeCrypto writes CRYPTO.
+func (c *Conn) writeCrypto(dst []byte, p *packet, limit int) []byte {
+	o := &p.space.cryptoOut
+	for p.frames < framesMax {
+		from, _, _, ok := o.pick(1, integerMax)
+		room := cryptoRoom(limit-len(dst), uint64(from))
+		if !ok || room <= 0 {
+			break
+		}
+		_, n, _, _ := o.pick(room, integerMax)
+		dst = appendCrypto(dst, uint64(from), n)
+		dst = o.appendTo(dst, from, n)
+		o.sent(from, n, false)
+		p.sentOf(sentFrame{kind: frameCrypto, from: from, n: int32(n)})
+	}
+	return dst
+}
+
+// controlRoom is more than any frame of control takes.
+const controlRoom = 64
+
+// writeControl writes the frames that are neither of the handshake nor data.
+func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
+	room := func() bool { return limit-len(dst) >= controlRoom && p.frames < framesMax }
+	if !room() {
+		return dst
+	}
+	if c.flag&answerDue != 0 { // one for each flush: CVE-2023-49295
+		c.flag &^= answerDue
+		dst = appendPath(dst, framePathResponse, &c.answer)
+		p.sentOf(sentFrame{kind: framePathResponse})
+	}
+	if c.flag&doneDue != 0 {
+		c.flag &^= doneDue
+		dst = appendFrame(dst, frameHandshakeDone)
+		p.sentOf(sentFrame{kind: frameHandshakeDone})
+	}
+	if c.flag&dataDue != 0 && room() {
+		c.flag &^= dataDue
+		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+int64(c.o.budget()))
+		dst = appendFrame(dst, frameMaxData, uint64(c.flow.takeMax))
+		p.sentOf(sentFrame{kind: frameMaxData})
+	}
+	if c.flag&streamsDue != 0 && room() {
+		c.flag &^= streamsDue
+		dst = appendFrame(dst, frameMaxStreams, c.limit[c.theirType(TwoWay)])
+		p.sentOf(sentFrame{kind: frameMaxStreams})
+	}
+	if c.flag&oneWaysDue != 0 && room() {
+		c.flag &^= oneWaysDue
+		dst = appendFrame(dst, frameMaxStreams|1, c.limit[c.theirType(OneWay)])
+		p.sentOf(sentFrame{kind: frameMaxStreams | 1})
+	}
+	for id := c.own.idDue(); id != nil && room(); id = c.own.idDue() {
+		id.due = false
+		dst = appendNewID(dst, id.sequence, 0, &id.id, &id.token)
+		p.sentOf(sentFrame{kind: frameNewID, from: int64(id.sequence)})
+	}
+	for len(c.theirs.retired) > 0 && room() {
+		last := len(c.theirs.retired) - 1
+		n := c.theirs.retired[last]
+		c.theirs.retired = c.theirs.retired[:last]
+		c.theirs.flying++
+		dst = appendFrame(dst, frameRetireID, n)
+		p.sentOf(sentFrame{kind: frameRetireID, from: int64(n)})
+	}
+	for t := c.control.first; t != nil && room(); t = c.control.first {
+		dst = c.writeStreamControl(dst, p, t)
+		c.control.remove(t)
+	}
+	return dst
+}
+
+// writeStreamControl writes what is due for a stream beside its data.
+func (c *Conn) writeStreamControl(dst []byte, p *packet, t *Stream) []byte {
+	if t.flag&resetDue != 0 {
+		dst = appendFrame(dst, frameResetStream, t.ID, t.resetTo, uint64(t.out.size))
+		p.sentOf(sentFrame{kind: frameResetStream, stream: t})
+	}
+	if t.flag&stopDue != 0 {
+		dst = appendFrame(dst, frameStopSending, t.ID, t.stopCode)
+		p.sentOf(sentFrame{kind: frameStopSending, stream: t})
+	}
+	if t.flag&windowDue != 0 {
+		t.recvMax = max(t.recvMax, t.released+t.window)
+		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
+		p.sentOf(sentFrame{kind: frameMaxStreamData, stream: t})
+	}
+	t.flag &^= controlDue
+	return dst
+}
+
+// writeStreams writes data of the streams in turns: each has a packet's rest, then the next one's turn comes.
+func (c *Conn) writeStreams(dst []byte, p *packet, limit int) []byte {
+	for t := c.sending.first; t != nil && p.frames < framesMax; t = c.sending.first {
+		from, _, _, ok := t.out.pick(1, integerMax)
+		if !ok {
+			c.sending.remove(t)
+			continue
+		}
+		room := streamRoom(limit-len(dst), t.ID, uint64(from))
+		if room <= 0 {
+			break
+		}
+		_, n, end, ok := t.out.pick(room, integerMax)
+		dst = appendStream(dst, t.ID, uint64(from), n, end)
+		dst = t.out.appendTo(dst, from, n)
+		t.out.sent(from, n, end)
+		p.sentOf(sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
+		c.sending.remove(t)
+		if _, _, _, more := t.out.pick(1, integerMax); ok && more {
+			c.sending.push(t)
+		}
+	}
+	return dst
+}

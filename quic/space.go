@@ -1,0 +1,110 @@
+package quic
+
+// space is a packet number space (RFC 9000 §12.3) with its keys. Owned by its Conn.
+//
+//	sent holds the packets that ask for an acknowledgement and are neither acknowledged nor lost, by number,
+//	and gone ones between them; frames holds what these packets carry, in the same order
+type space struct {
+	read, write keys
+	recv        ranges
+	cryptoIn    assembly
+	cryptoOut   outgoing
+
+	sent   ring[sentPacket]
+	frames ring[sentFrame]
+	next   int64 // number of the next packet
+	acked  int64 // the highest number that was acknowledged, or none
+	flying int   // packets of sent that are not gone
+
+	lastAt  int64 // when the last packet was sent that asks for an acknowledgement
+	lossAt  int64 // when the next packet counts as lost by time, 0: none
+	ackAt   int64 // when an acknowledgement is due, 0: never
+	highAt  int64 // when the highest packet came
+	unacked int   // packets that ask for an acknowledgement, since the last one was sent
+	probes  int   // packets that have to be sent, whatever the window says
+	outage  outage
+}
+
+func newSpace() *space { return &space{acked: none, recv: ranges{}} }
+
+// sentPacket is a packet on its way.
+type sentPacket struct {
+	number int64
+	at     int64
+	frames uint32 // the place of its first frame, counted from the beginning
+	size   uint16
+	count  uint8 // frames
+	gone   bool  // acknowledged or lost
+}
+
+// sentFrame is what has to be known of a frame when its packet is acknowledged or lost.
+type sentFrame struct {
+	stream *Stream // of frames of a stream
+	from   int64   // offset; highest number of an ACK; sequence number of an id
+	n      int32
+	kind   frameKind
+	end    bool
+}
+
+// ring is a queue in memory that is used again. place counts what was ever taken from the front.
+type ring[T any] struct {
+	items []T
+	head  int
+	n     int
+	place uint32
+}
+
+const ringLeast = 32
+
+func (r *ring[T]) at(i int) *T { return &r.items[(r.head+i)&(len(r.items)-1)] }
+
+func (r *ring[T]) push(v T) {
+	if r.n == len(r.items) {
+		items := make([]T, max(ringLeast, 2*r.n))
+		for i := range r.n {
+			items[i] = *r.at(i)
+		}
+		r.items, r.head = items, 0
+	}
+	r.n++
+	*r.at(r.n - 1) = v
+}
+
+func (r *ring[T]) pop() {
+	var zero T
+	*r.at(0) = zero
+	r.head = (r.head + 1) & (len(r.items) - 1)
+	r.n--
+	r.place++
+}
+
+// find returns the index in sent of the first packet whose number is n or higher.
+func (s *space) find(n int64) int {
+	low, high := 0, s.sent.n
+	for low < high {
+		if mid := (low + high) / 2; s.sent.at(mid).number < n {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low
+}
+
+// frame returns frame i of p.
+func (s *space) frame(p *sentPacket, i int) *sentFrame {
+	return s.frames.at(int(p.frames-s.frames.place) + i)
+}
+
+// trim drops packets from the front that are gone.
+func (s *space) trim() {
+	for s.sent.n > 0 && s.sent.at(0).gone {
+		for range s.sent.at(0).count {
+			s.frames.pop()
+		}
+		s.sent.pop()
+	}
+}
+
+// ackDue reports whether an acknowledgement has to be sent now.
+func (s *space) ackDue(now int64) bool { return s.ackAt != 0 && s.ackAt <= now }

@@ -1,0 +1,165 @@
+package quic
+
+// StreamKind says which ends of a stream may send.
+type StreamKind uint8
+
+// The kinds of streams.
+const (
+	TwoWay StreamKind = iota
+	OneWay
+)
+
+// Stream is one stream of a Conn. Owned by its Conn, which uses it again after Done.
+//
+//	refs == the number of its frames in packets that are on their way
+//	freed once it is done, recvOver and sendOver hold, and refs is 0
+type Stream struct {
+	ID    uint64
+	Owner any // the caller's; nil in a stream that the peer has opened
+
+	conn *Conn
+	in   assembly
+	out  outgoing
+	flag streamFlags
+	refs int32
+
+	sendMax   int64 // up to here the peer takes bytes
+	recvMax   int64 // up to here we take bytes, as announced
+	window    int64 // how far ahead of released recvMax is announced
+	delivered int64 // bytes that the caller was given
+	released  int64 // of these, bytes that it is done with; and bytes that nobody will read
+	openedAt  int64 // when recvMax was announced last
+	resetTo   uint64
+	stopCode  uint64
+
+	sending, waiting, control links // in the lists of these names
+	free                      *Stream
+}
+
+type streamFlags uint16
+
+const (
+	recvOver   streamFlags = 1 << iota // its end or a reset was told; or it is of our side alone
+	sendOver                           // all that we sent, or our reset, was acknowledged; or it is of the peer's side alone
+	sendReset                          // RESET_STREAM was asked for
+	resetDue                           // RESET_STREAM is to be sent
+	stopDue                            // STOP_SENDING is to be sent
+	windowDue                          // MAX_STREAM_DATA is to be sent
+	discarding                         // what comes is thrown away
+	streamDone                         // Done was called
+	controlDue = resetDue | stopDue | windowDue
+)
+
+// links are the place of a stream in a list.
+type links struct {
+	next, prev *Stream
+	in         bool
+}
+
+// list is a queue of streams. which names the links that it uses.
+type list struct {
+	first, last *Stream
+	which       func(*Stream) *links
+}
+
+func (l *list) push(s *Stream) {
+	k := l.which(s)
+	if k.in {
+		return
+	}
+	*k = links{prev: l.last, in: true}
+	if l.last == nil {
+		l.first = s
+	} else {
+		l.which(l.last).next = s
+	}
+	l.last = s
+}
+
+func (l *list) remove(s *Stream) {
+	k := l.which(s)
+	if !k.in {
+		return
+	}
+	if k.prev == nil {
+		l.first = k.next
+	} else {
+		l.which(k.prev).next = k.next
+	}
+	if k.next == nil {
+		l.last = k.prev
+	} else {
+		l.which(k.next).prev = k.prev
+	}
+	*k = links{}
+}
+
+func sendingLinks(s *Stream) *links { return &s.sending }
+func waitingLinks(s *Stream) *links { return &s.waiting }
+func controlLinks(s *Stream) *links { return &s.control }
+
+// byClient and oneWay are the bits of a stream's ID that say who opened it, and its kind (RFC 9000 §2.1).
+const (
+	byServerBit = 1
+	oneWayBit   = 2
+)
+
+// streamTable finds open streams by their ID. Open addressing; at most three quarters are used.
+type streamTable struct {
+	slots []*Stream
+	used  int
+}
+
+func (t *streamTable) at(id uint64) int { return int(id*0x9e3779b97f4a7c15>>32) & (len(t.slots) - 1) }
+
+func (t *streamTable) get(id uint64) *Stream {
+	if t.used == 0 {
+		return nil
+	}
+	for i := t.at(id); t.slots[i] != nil; i = (i + 1) & (len(t.slots) - 1) {
+		if t.slots[i].ID == id {
+			return t.slots[i]
+		}
+	}
+	return nil
+}
+
+const tableLeast = 8
+
+func (t *streamTable) put(s *Stream) {
+	if 4*(t.used+1) > 3*len(t.slots) {
+		old := t.slots
+		t.slots, t.used = make([]*Stream, max(tableLeast, 2*len(old))), 0
+		for _, s := range old {
+			if s != nil {
+				t.put(s)
+			}
+		}
+	}
+	i := t.at(s.ID)
+	for t.slots[i] != nil {
+		i = (i + 1) & (len(t.slots) - 1)
+	}
+	t.slots[i] = s
+	t.used++
+}
+
+func (t *streamTable) remove(id uint64) {
+	mask := len(t.slots) - 1
+	i := t.at(id)
+	for t.slots[i].ID != id {
+		i = (i + 1) & mask
+	}
+	t.used--
+	for hole := i; ; { // streams after it move up, unless they are at home between
+		i = (i + 1) & mask
+		s := t.slots[i]
+		if s == nil {
+			t.slots[hole] = nil
+			return
+		}
+		if home := t.at(s.ID); (i-home)&mask >= (i-hole)&mask {
+			t.slots[hole], hole = s, i
+		}
+	}
+}
