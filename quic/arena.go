@@ -13,7 +13,9 @@ type Arena struct {
 	spare   int   // how many pages are in free
 	tables  []*table
 	streams *Stream // linked by free
-	idle    int     // how many streams are in streams
+	sent    [][]sentPacket
+	frames  [][]sentFrame
+	idle    int // how many streams are in streams
 }
 
 // Bounds of what an Arena keeps.

@@ -29,7 +29,7 @@ func BenchmarkPacket_warm(b *testing.B) {
 		if now, err := s.take(&a, f.offset, f.body, f.end, streamGaps); err != nil || len(now) != len(f.body) {
 			b.Fatal(err)
 		}
-		came.add(number)
+		came.add(&a, number)
 		d = came.appendAck(d[:0], 0, 100)
 
 		if _, err := f.parse(d); err != nil {

@@ -116,6 +116,7 @@ const (
 	tellClosed                          // the event is due
 	tellDone                            // Established is due
 	tellRoom                            // Room is due
+	roomMade                            // streams of waiting may be able to send
 	closeDue                            // CONNECTION_CLOSE is to be sent
 	dataDue                             // MAX_DATA is to be sent
 	streamsDue                          // MAX_STREAMS of two-way streams

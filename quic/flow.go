@@ -46,6 +46,7 @@ func (c *Conn) onMaxData(n int64) *Error {
 		return c.useless()
 	}
 	c.flow.dataMax = n
+	c.flag |= roomMade
 	return nil
 }
 
@@ -59,6 +60,7 @@ func (c *Conn) onMaxStreamData(f *frame) *Error {
 		return c.useless()
 	}
 	s.sendMax = int64(f.value)
+	c.flag |= roomMade
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (c *Conn) setParameters(b []byte) *Error {
 	if p.has(paramResetToken) {
 		c.theirs.ids[0].token, c.theirs.ids[0].hasToken = p.resetToken, true
 	}
-	c.flag |= tellRoom
+	c.flag |= tellRoom | roomMade
 	return nil
 }
 
@@ -102,8 +102,7 @@ func (c *Conn) dropSpace(l Level) {
 			c.sent.window.dropped(int(p.size))
 		}
 	}
-	s.cryptoIn.drop(c.arena)
-	s.cryptoOut.drop(c.arena)
+	s.drop(c.arena)
 	c.spaces[l] = nil
 	c.sent.ptoCount = 0
 }

@@ -40,3 +40,60 @@ func (o *outgoing) check() {
 	}
 	invariant.That((o.first == nil) == (o.base == o.size), "pages that hold nothing, or bytes without a page")
 }
+
+// check panics when the invariants of Conn do not hold: after a datagram was read, and before one leaves.
+func (c *Conn) check() {
+	f := &c.flow
+	invariant.That(c.spaces[OneRTT] != nil, "no space of 1-RTT packets")
+	invariant.That(c.sent.window.flight >= 0, "%d bytes on their way", c.sent.window.flight)
+	invariant.That(f.owed >= 0 && f.withheld >= 0 && f.withheld <= f.owed, "%d owed, %d withheld", f.owed, f.withheld)
+	invariant.That(f.credited <= f.taken && f.taken <= f.takeMax, "%d credited, %d came of %d", f.credited, f.taken,
+		f.takeMax)
+	held, refs := int64(0), int32(0)
+	for _, s := range c.streams.slots {
+		if s != nil {
+			s.check(c)
+			held += int64(s.out.held())
+			refs += s.refs
+		}
+	}
+	if c.state == open {
+		invariant.That(held == f.held, "%d bytes are held, %d counted", held, f.held)
+	}
+	for _, s := range c.spaces {
+		if s != nil {
+			refs -= s.check()
+		}
+	}
+	invariant.That(refs == 0, "%d frames of streams are not on their way", refs)
+}
+
+// check panics when the invariants of Stream do not hold.
+func (s *Stream) check(c *Conn) {
+	invariant.That(s.conn == c && s.refs >= 0, "stream %d has %d frames on their way", s.ID, s.refs)
+	freed := s.flag&(streamDone|recvOver|sendOver) == streamDone|recvOver|sendOver && s.refs == 0
+	invariant.That(!freed, "stream %d is over and kept", s.ID)
+	invariant.That(s.released <= s.delivered, "stream %d: %d released of %d", s.ID, s.released, s.delivered)
+}
+
+// check panics when the invariants of space do not hold, and returns how many frames of streams are on their way.
+func (s *space) check() (streams int32) {
+	flying, frames, last := 0, 0, none
+	for i := range s.sent.n {
+		p := s.sent.at(i)
+		invariant.That(p.number > last && p.number < s.next, "packet %d after %d, before %d", p.number, last, s.next)
+		last = p.number
+		if !p.gone {
+			flying++
+		}
+		for k := range int(p.count) {
+			if s.frame(p, k).stream != nil {
+				streams++
+			}
+		}
+		frames += int(p.count)
+	}
+	invariant.That(flying == s.flying, "%d packets on their way, %d counted", flying, s.flying)
+	invariant.That(frames == s.frames.n, "%d frames of packets, %d kept", frames, s.frames.n)
+	return streams
+}

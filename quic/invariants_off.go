@@ -5,3 +5,5 @@ package quic
 func (p *page) poison()    {}
 func (s *assembly) check() {}
 func (o *outgoing) check() {}
+
+func (c *Conn) check() {}

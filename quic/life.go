@@ -53,8 +53,12 @@ func (c *Conn) forgetAll() {
 	c.flow.held = 0
 	for _, s := range c.spaces {
 		if s != nil {
-			s.cryptoIn.drop(c.arena)
-			s.cryptoOut.drop(c.arena)
+			for i := range s.frames.n {
+				if f := s.frames.at(i); f.stream != nil {
+					f.stream.refs--
+				}
+			}
+			s.drop(c.arena)
 		}
 	}
 }
@@ -82,7 +86,7 @@ func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 		if limit-len(dst) < 2*idMax+64+len(text)+tagLen {
 			break
 		}
-		p := packet{space: s, level: Level(l), start: len(dst)}
+		p := packet{space: s, level: Level(l), start: len(dst), acks: none}
 		if Level(l) == OneRTT {
 			dst = appendShort(dst, c.theirs.current(), false)
 		} else {
@@ -96,7 +100,7 @@ func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 		} else {
 			dst = appendClose(dst, c.life.closure.App, c.life.closure.Code, c.life.frame, text)
 		}
-		if Level(l) == Initial && c.role == Client {
+		if next := c.spaces[Handshake]; Level(l) == Initial && c.role == Client && !next.write.have() {
 			for len(dst) < limit-tagLen {
 				dst = append(dst, 0)
 			}
@@ -166,7 +170,7 @@ func (c *Conn) Expire(now int64) {
 	for _, s := range c.spaces {
 		if s != nil && s.lossAt != 0 && s.lossAt <= now {
 			c.detectLost(s)
-			s.trim()
+			s.trim(c.arena)
 		}
 	}
 	if at, l := c.probeAt(); at != 0 && at <= now {

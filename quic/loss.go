@@ -34,11 +34,12 @@ func (c *Conn) onAck(f *frame) *Error {
 		c.sample(c.now-newest.at, f.delay)
 	}
 	c.detectLost(s)
-	s.trim()
+	s.trim(c.arena)
 	if c.role == Server || c.flag&confirmed != 0 || c.level == Handshake {
 		c.sent.ptoCount = 0 // RFC 9002 §6.2.1: a client keeps it until the server has validated its address
 	}
 	s.probes = 0
+	c.flag |= roomMade
 	return nil
 }
 
@@ -69,7 +70,7 @@ func (c *Conn) ackedPacket(s *space, p *sentPacket) {
 func (c *Conn) ackedFrame(s *space, f *sentFrame) {
 	switch f.kind {
 	case frameAck:
-		s.recv.forget(f.from)
+		s.recv.forget(c.arena, f.from)
 	case frameCrypto:
 		s.cryptoOut.acknowledge(c.arena, f.from, int(f.n), false)
 	case frameRetireID:

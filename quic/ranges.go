@@ -5,26 +5,39 @@ const rangesMax = 64
 
 // ranges are the numbers of the packets of one space that came and whose frames were taken. The zero value has none.
 //
-//	forgotten, so never taken again │ room[0] … room[count-1]
+//	forgotten, so never taken again │ set()[0] … set()[count-1]
 //	0                            below
+//
+//	many == nil => count <= len(few)
 type ranges struct {
 	below int64
 	count int
-	room  [rangesMax + 1]span // one more than is kept, between two statements of add
+	few   [4]span
+	many  *table // where few does not suffice
 }
 
-func (r *ranges) set() spans { return r.room[:r.count] }
+func (r *ranges) set() spans {
+	if r.many != nil {
+		return r.many[:r.count]
+	}
+	return r.few[:r.count]
+}
 
 // has reports whether the packet n has come, or is so old that this is not known any more. It is a duplicate then.
 func (r *ranges) has(n int64) bool { return n < r.below || r.set().has(n) }
 
 // add says that the packet n came, and was no duplicate. When there are too many ranges the oldest is forgotten.
-func (r *ranges) add(n int64) {
+func (r *ranges) add(a *Arena, n int64) {
+	if r.many == nil && r.count == len(r.few) { // there may be one more
+		r.many = a.takeTable()
+		copy(r.many[:], r.few[:])
+	}
 	s := r.set()
 	s.add(n, n+1)
 	if r.count = len(s); r.count > rangesMax {
-		r.forget(s[0].to - 1)
+		r.forget(a, s[0].to-1)
 	}
+	r.shrink(a)
 }
 
 // highest returns the highest number, or none.
@@ -32,16 +45,29 @@ func (r *ranges) highest() int64 {
 	if r.count == 0 {
 		return r.below - 1
 	}
-	return r.room[r.count-1].to - 1
+	return r.set()[r.count-1].to - 1
 }
 
 // forget drops the numbers up to n, and takes no packet of them any more. It is called for the highest number of an ACK
 // that the peer has acknowledged (RFC 9000 §13.2.4).
-func (r *ranges) forget(n int64) {
+func (r *ranges) forget(a *Arena, n int64) {
 	s := r.set()
 	s.remove(0, n+1)
 	r.count, r.below = len(s), max(r.below, n+1)
+	r.shrink(a)
 }
+
+// shrink gives the table back when few suffices.
+func (r *ranges) shrink(a *Arena) {
+	if r.many != nil && r.count < len(r.few) {
+		copy(r.few[:], r.many[:r.count])
+		a.putTable(r.many)
+		r.many = nil
+	}
+}
+
+// drop forgets all numbers.
+func (r *ranges) drop(a *Arena) { r.forget(a, r.highest()) }
 
 // appendAck appends an ACK of as many of the newest ranges as fit into room octets: nothing where not even one does, or
 // where there is none. delay is scaled.

@@ -38,6 +38,7 @@ func (c *Conn) Next() Event {
 		case c.in.working:
 			c.endPacket()
 		case !c.nextPacket():
+			c.check()
 			return Event{}
 		}
 	}
@@ -230,7 +231,7 @@ func (c *Conn) endPacket() {
 		return
 	}
 	high := s.recv.highest()
-	s.recv.add(c.in.number)
+	s.recv.add(c.arena, c.in.number)
 	if c.in.number > high {
 		s.highAt = c.now
 	}

@@ -34,6 +34,7 @@ func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+tagLe
 // AppendDatagram appends the next datagram to dst, which has room for datagramSize bytes more, and tells its path. When
 // nothing may leave out has the length of dst. It is called until then.
 func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
+	c.check()
 	c.now = now
 	at := len(dst)
 	limit := at + datagramSize
@@ -58,7 +59,8 @@ type packet struct {
 	space               *space
 	level               Level
 	start, number, body int
-	frames              int // of sentFrames that it has
+	frames              int   // of sentFrames that it has
+	acks                int64 // the highest number that its ACK has, or none
 	elicits             bool
 }
 
@@ -103,7 +105,7 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 		return p, dst
 	}
 	dst = dst[:begin+gap]
-	p = packet{space: s, level: l, start: len(dst)}
+	p = packet{space: s, level: l, start: len(dst), acks: none}
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
 		s.next++
@@ -136,9 +138,12 @@ func (c *Conn) seal(d []byte, p *packet) []byte {
 	d = s.write.seal(d, p.start, p.number, p.body, n)
 	s.next++
 	if p.elicits {
+		if p.acks != none {
+			p.note(c.arena, sentFrame{kind: frameAck, from: p.acks})
+		}
 		size := len(d) - p.start
 		s.sent.push(sentPacket{number: n, at: c.now, size: uint16(size), count: uint8(p.frames),
-			frames: s.frames.place + uint32(s.frames.n-p.frames)})
+			frames: s.frames.place + uint32(s.frames.n-p.frames)}, &c.arena.sent)
 		s.flying++
 		s.lastAt = c.now
 		c.sent.window.sent(size)
@@ -159,11 +164,11 @@ func (c *Conn) seal(d []byte, p *packet) []byte {
 // framesMax is how many frames of a packet are noted.
 const framesMax = 64
 
-// sentOf notes a frame of p.
-func (p *packet) sentOf(f sentFrame) {
+// note has a frame of p be known when p is acknowledged or lost.
+func (p *packet) note(a *Arena, f sentFrame) {
 	p.elicits = true
 	p.frames++
-	p.space.frames.push(f)
+	p.space.frames.push(f, &a.frames)
 	if f.stream != nil {
 		f.stream.refs++
 	}
@@ -187,7 +192,7 @@ func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
 	if probe {
 		if s.probes--; !p.elicits {
 			dst = append(dst, byte(framePing))
-			p.sentOf(sentFrame{kind: framePing})
+			p.note(c.arena, sentFrame{kind: framePing})
 		}
 	}
 	return dst
@@ -202,6 +207,9 @@ func (c *Conn) writeAck(dst []byte, p *packet, limit int) []byte {
 	}
 	before := len(dst)
 	dst = s.recv.appendAck(dst, delay, limit-len(dst))
+	if len(dst) > before {
+		p.acks = s.recv.highest()
+	}
 	if len(dst) > before || s.recv.count == 0 { // none: all of them were forgotten
 		s.ackAt, s.unacked = 0, 0
 	}
@@ -221,7 +229,7 @@ func (c *Conn) writeCrypto(dst []byte, p *packet, limit int) []byte {
 		dst = appendCrypto(dst, uint64(from), n)
 		dst = o.appendTo(dst, from, n)
 		o.sent(from, n, false)
-		p.sentOf(sentFrame{kind: frameCrypto, from: from, n: int32(n)})
+		p.note(c.arena, sentFrame{kind: frameCrypto, from: from, n: int32(n)})
 	}
 	return dst
 }
@@ -238,33 +246,33 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 	if c.flag&answerDue != 0 { // one for each flush: CVE-2023-49295
 		c.flag &^= answerDue
 		dst = appendPath(dst, framePathResponse, &c.answer)
-		p.sentOf(sentFrame{kind: framePathResponse})
+		p.note(c.arena, sentFrame{kind: framePathResponse})
 	}
 	if c.flag&doneDue != 0 {
 		c.flag &^= doneDue
 		dst = appendFrame(dst, frameHandshakeDone)
-		p.sentOf(sentFrame{kind: frameHandshakeDone})
+		p.note(c.arena, sentFrame{kind: frameHandshakeDone})
 	}
 	if c.flag&dataDue != 0 && room() {
 		c.flag &^= dataDue
 		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+int64(c.o.budget()))
 		dst = appendFrame(dst, frameMaxData, uint64(c.flow.takeMax))
-		p.sentOf(sentFrame{kind: frameMaxData})
+		p.note(c.arena, sentFrame{kind: frameMaxData})
 	}
 	if c.flag&streamsDue != 0 && room() {
 		c.flag &^= streamsDue
 		dst = appendFrame(dst, frameMaxStreams, c.limit[c.theirType(TwoWay)])
-		p.sentOf(sentFrame{kind: frameMaxStreams})
+		p.note(c.arena, sentFrame{kind: frameMaxStreams})
 	}
 	if c.flag&oneWaysDue != 0 && room() {
 		c.flag &^= oneWaysDue
 		dst = appendFrame(dst, frameMaxStreams|1, c.limit[c.theirType(OneWay)])
-		p.sentOf(sentFrame{kind: frameMaxStreams | 1})
+		p.note(c.arena, sentFrame{kind: frameMaxStreams | 1})
 	}
 	for id := c.own.idDue(); id != nil && room(); id = c.own.idDue() {
 		id.due = false
 		dst = appendNewID(dst, id.sequence, 0, &id.id, &id.token)
-		p.sentOf(sentFrame{kind: frameNewID, from: int64(id.sequence)})
+		p.note(c.arena, sentFrame{kind: frameNewID, from: int64(id.sequence)})
 	}
 	for len(c.theirs.retired) > 0 && room() {
 		last := len(c.theirs.retired) - 1
@@ -272,7 +280,7 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 		c.theirs.retired = c.theirs.retired[:last]
 		c.theirs.flying++
 		dst = appendFrame(dst, frameRetireID, n)
-		p.sentOf(sentFrame{kind: frameRetireID, from: int64(n)})
+		p.note(c.arena, sentFrame{kind: frameRetireID, from: int64(n)})
 	}
 	for t := c.control.first; t != nil && room(); t = c.control.first {
 		dst = c.writeStreamControl(dst, p, t)
@@ -285,16 +293,16 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 func (c *Conn) writeStreamControl(dst []byte, p *packet, t *Stream) []byte {
 	if t.flag&resetDue != 0 {
 		dst = appendFrame(dst, frameResetStream, t.ID, t.resetTo, uint64(t.out.size))
-		p.sentOf(sentFrame{kind: frameResetStream, stream: t})
+		p.note(c.arena, sentFrame{kind: frameResetStream, stream: t})
 	}
 	if t.flag&stopDue != 0 {
 		dst = appendFrame(dst, frameStopSending, t.ID, t.stopCode)
-		p.sentOf(sentFrame{kind: frameStopSending, stream: t})
+		p.note(c.arena, sentFrame{kind: frameStopSending, stream: t})
 	}
 	if t.flag&windowDue != 0 {
 		t.recvMax = max(t.recvMax, t.released+t.window)
 		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
-		p.sentOf(sentFrame{kind: frameMaxStreamData, stream: t})
+		p.note(c.arena, sentFrame{kind: frameMaxStreamData, stream: t})
 	}
 	t.flag &^= controlDue
 	return dst
@@ -316,7 +324,7 @@ func (c *Conn) writeStreams(dst []byte, p *packet, limit int) []byte {
 		dst = appendStream(dst, t.ID, uint64(from), n, end)
 		dst = t.out.appendTo(dst, from, n)
 		t.out.sent(from, n, end)
-		p.sentOf(sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
+		p.note(c.arena, sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
 		c.sending.remove(t)
 		if _, _, _, more := t.out.pick(1, integerMax); ok && more {
 			c.sending.push(t)

@@ -46,7 +46,7 @@ type sentFrame struct {
 	end    bool
 }
 
-// ring is a queue in memory that is used again. place counts what was ever taken from the front.
+// ring is a queue. place counts what was ever taken from the front. An empty ring has no memory of its own.
 type ring[T any] struct {
 	items []T
 	head  int
@@ -54,13 +54,22 @@ type ring[T any] struct {
 	place uint32
 }
 
-const ringLeast = 32
+const (
+	ringLeast  = 32
+	spareRings = 256 // of each kind, in an Arena
+)
 
 func (r *ring[T]) at(i int) *T { return &r.items[(r.head+i)&(len(r.items)-1)] }
 
-func (r *ring[T]) push(v T) {
+// push appends v; spare has the memory of empty rings.
+func (r *ring[T]) push(v T, spare *[][]T) {
 	if r.n == len(r.items) {
-		items := make([]T, max(ringLeast, 2*r.n))
+		var items []T
+		if n := len(*spare); r.n == 0 && n > 0 {
+			items, *spare = (*spare)[n-1], (*spare)[:n-1]
+		} else {
+			items = make([]T, max(ringLeast, 2*r.n))
+		}
 		for i := range r.n {
 			items[i] = *r.at(i)
 		}
@@ -76,6 +85,17 @@ func (r *ring[T]) pop() {
 	r.head = (r.head + 1) & (len(r.items) - 1)
 	r.n--
 	r.place++
+}
+
+// release gives the memory of an empty ring back.
+func (r *ring[T]) release(spare *[][]T) {
+	if r.n > 0 || r.items == nil {
+		return
+	}
+	if len(r.items) == ringLeast && len(*spare) < spareRings {
+		*spare = append(*spare, r.items)
+	}
+	r.items, r.head = nil, 0
 }
 
 // find returns the index in sent of the first packet whose number is n or higher.
@@ -97,13 +117,27 @@ func (s *space) frame(p *sentPacket, i int) *sentFrame {
 }
 
 // trim drops packets from the front that are gone.
-func (s *space) trim() {
+func (s *space) trim(a *Arena) {
 	for s.sent.n > 0 && s.sent.at(0).gone {
 		for range s.sent.at(0).count {
 			s.frames.pop()
 		}
 		s.sent.pop()
 	}
+	s.sent.release(&a.sent)
+	s.frames.release(&a.frames)
+}
+
+// drop gives all memory back: nothing is sent or taken any more.
+func (s *space) drop(a *Arena) {
+	for s.sent.n > 0 {
+		s.sent.at(0).gone = true
+		s.trim(a)
+	}
+	s.cryptoIn.drop(a)
+	s.cryptoOut.drop(a)
+	s.recv.drop(a)
+	s.flying, s.lossAt, s.ackAt = 0, 0, 0
 }
 
 // ackDue reports whether an acknowledgement has to be sent now.

@@ -52,6 +52,7 @@ func TestRanges_areASetThatForgets(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		var got ranges
+		var arena Arena
 		model := make([]bool, 1000) // what must not be taken again
 		taken := make([]bool, 1000)
 		top := int64(0)
@@ -59,7 +60,7 @@ func TestRanges_areASetThatForgets(t *testing.T) {
 			n := min(max(top+r.Int64N(9)-5, 0), 999)
 			if r.IntN(50) == 0 && top > 20 {
 				n = top - r.Int64N(20)
-				got.forget(n)
+				got.forget(&arena, n)
 				for i := range n + 1 {
 					model[i], taken[i] = true, false
 				}
@@ -74,7 +75,7 @@ func TestRanges_areASetThatForgets(t *testing.T) {
 			if model[n] {
 				t.Fatalf("%d came before", n)
 			}
-			got.add(n)
+			got.add(&arena, n)
 			model[n], taken[n], top = true, true, max(top, n)
 			if got.highest() != top || got.count > rangesMax {
 				t.Fatalf("highest %d, want %d, %d ranges", got.highest(), top, got.count)
@@ -116,14 +117,15 @@ func checkAck(t *testing.T, r *ranges, taken []bool) {
 
 func TestRanges_remembersTheNewest(t *testing.T) {
 	var r ranges
+	var arena Arena
 	for n := int64(0); n < 1000; n += 2 {
-		r.add(n)
+		r.add(&arena, n)
 	}
 	if r.count != rangesMax || r.highest() != 998 || !r.has(1) || !r.has(998-2*rangesMax) || r.has(997) ||
 		r.has(1001-2*rangesMax) {
 		t.Errorf("%d ranges, below %d", r.count, r.below)
 	}
-	r.add(999 - 2*rangesMax + 2) // a late packet joins two of them
+	r.add(&arena, 999-2*rangesMax+2) // a late packet joins two of them
 	if r.count != rangesMax-1 {
 		t.Errorf("%d ranges", r.count)
 	}
@@ -131,11 +133,12 @@ func TestRanges_remembersTheNewest(t *testing.T) {
 
 func TestRanges_ackFitsTheRoom(t *testing.T) {
 	var r ranges
+	var arena Arena
 	if len(r.appendAck(nil, 0, 100)) != 0 || r.highest() != none {
 		t.Error("nothing came")
 	}
 	for n := int64(0); n < 100_000; n += 999 {
-		r.add(n)
+		r.add(&arena, n)
 	}
 	last := 0
 	for room := range 400 {
@@ -160,10 +163,11 @@ func TestRanges_ackFitsTheRoom(t *testing.T) {
 
 func TestRanges_allocateNothing(t *testing.T) {
 	var r ranges
+	var arena Arena
 	n, out := int64(0), make([]byte, 0, 1500)
 	if n := testutil.Allocs(1000, func() {
 		if n += 1 + n%2; !r.has(n) {
-			r.add(n)
+			r.add(&arena, n)
 		}
 		out = r.appendAck(out[:0], 1, 1000)
 	}); n != 0 {

@@ -223,17 +223,21 @@ func (c *Conn) sendRoom(s *Stream) int {
 	return int(max(min(most-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
 }
 
-// nextSendable returns a stream that waits and may send again, each once between two datagrams.
+// nextSendable returns a stream that waits and may send again.
 func (c *Conn) nextSendable() *Stream {
+	if c.flag&roomMade == 0 {
+		return nil
+	}
 	for s := c.waiting.first; s != nil; s = s.waiting.next {
 		if s.sendMax > s.out.size {
 			if c.sendRoom(s) == 0 {
-				return nil // the connection has no room for any
+				break // the connection has no room for any
 			}
 			c.waiting.remove(s)
 			return s
 		}
 	}
+	c.flag &^= roomMade
 	return nil
 }
 
@@ -241,7 +245,10 @@ func (c *Conn) nextSendable() *Stream {
 func (c *Conn) Congested(s *Stream) bool { return c.sendRoom(s) == 0 }
 
 // Await has Sendable come for s once Send takes something.
-func (c *Conn) Await(s *Stream) { c.waiting.push(s) }
+func (c *Conn) Await(s *Stream) {
+	c.waiting.push(s)
+	c.flag |= roomMade
+}
 
 // Reset gives up what is sent on s: RESET_STREAM.
 func (c *Conn) Reset(s *Stream, code uint64) {
