@@ -21,7 +21,7 @@ type Conn struct {
 
 	spaces [levels]*space
 	local  parameters // ours
-	peer   parameters // those of the peer; defaults until they came
+	peer   parameters // the defaults until they came
 	rand   uint64
 
 	in arriving
@@ -87,7 +87,7 @@ type recovery struct {
 // life is the times of a connection, and its end.
 type life struct {
 	startedAt  int64
-	heardAt    int64 // when a packet came, or the first was sent after one that came
+	heardAt    int64 // when a packet came, or the first one after it was sent
 	overAt     int64 // when closing ends
 	closure    Closure
 	frame      frameKind // that was at fault

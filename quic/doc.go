@@ -1,27 +1,36 @@
-// Package quic holds the parts of a codec of QUIC version 1 (RFC 8999, 9000, 9001, 9002), for both ends.
+// Package quic is a codec of QUIC version 1 (RFC 8999, 9000, 9001, 9002), both ends: datagrams and the time in, events
+// and datagrams out.
 //
-// It does no I/O, holds no socket, reads no clock and makes no handshake: datagrams, secrets and the time are
-// parameters. Routing by connection id and sockets belong to the program around it.
+// It does no I/O, holds no socket, reads no clock and knows no TLS and no HTTP. The program around it has the sockets,
+// finds the Conn of a datagram by its connection id, and drives crypto/tls as the other side of the handshake.
 //
-// # Without a connection
+// # Life of a connection
 //
-// Parse reads the header of the first packet of a datagram. AppendVersions, AppendRetry and AppendReset make the
-// answers that need no keys. What Parse does not accept is dropped: the header has no protection, so a fault in it
-// proves nothing about the peer.
+// Parse reads the header of a datagram that belongs to no connection; InitServer makes one of a client's first Initial,
+// InitClient begins one to a server. Then, whenever a datagram comes, Receive and Next until None; at the end of a tick
+// AppendDatagram until nothing leaves; at Deadline, Expire. After the event Closed the connection answers what still
+// comes for a while, until Over.
 //
-// # The parts, from the bottom up
+//	        SendCrypto, SetSecret, SetParameters, HandshakeDone
+//	TLS ◄─────────────────── Crypto ────────────────────┐
+//	                                                    │
+//	datagram ─► Receive ─► packets ─► frames ─► Next ───┼─► Data, Reset, Sendable … ─► the caller
+//	datagram ◄─ AppendDatagram ◄─ packets ◄─ frames ◄───┴── Send, Release, Reset, Done
 //
-//	integer, number      how values are written
-//	header, keys         a packet: what can be read of it, and how it is opened and sealed, in place
-//	frames, parameters   what is in it; all rules that need no state
-//	spans, ranges        sets of numbers in fixed memory: offsets, and packets that came
-//	reassembly           data that comes out of order, in pages of the Arena
-//	chunks, sent         data that is kept until it is acknowledged, in pages of the Arena
-//	rtt, window          round trips, and how much may be on its way
-//	budget               how much useless work a peer may make
+// # Back-pressure
 //
-// # Ownership and limits
+// Data of the peer is owed until Release: the window of its stream opens by that alone. The window of the connection is
+// a budget of memory, which opens as data is delivered as long as less than half of it is owed: a stream that is not
+// read does not stop the others. Send copies as much as windows and memory allow, once, and keeps it until the peer has
+// acknowledged it; Sendable says that more may be sent.
 //
-// All values belong to one reactor, as does its Arena. Parsed slices are borrowed from the datagram. Nothing that a
-// peer sends makes a panic; what it can make this package keep is bounded, and charged by pages of 4 KiB.
+// # Ownership
+//
+// A Conn, its Streams and their Arena belong to one reactor. A datagram is opened in place and borrowed until Next
+// returns None; the Body of an Event is borrowed until the next call of Next. A Stream is alive until Done was called.
+//
+// # Limits
+//
+// All that a peer can make this package keep or do has a bound: see Options, the constants beside them, and budget.go.
+// Data out of order is charged by pages of 4 KiB. Nothing that a peer sends makes a panic.
 package quic

@@ -96,23 +96,22 @@ func (p *peerIDs) take(b []byte) {
 
 func (p *peerIDs) current() *ID { return &p.ids[0].id }
 
-// onNewID takes NEW_CONNECTION_ID.
-func (c *Conn) onNewID(f *frame) *Error {
-	p := &c.theirs
+// onNewID takes NEW_CONNECTION_ID, and reports whether it said something new.
+func (p *peerIDs) onNewID(f *frame) (fresh bool, err *Error) {
 	id, _ := MakeID(f.body)
 	for i := range p.count {
 		if known := &p.ids[i]; known.sequence == f.value {
 			if known.id != id {
-				return errIDChanged
+				return false, errIDChanged
 			}
-			return c.useless()
+			return false, nil
 		} else if known.id == id {
-			return errIDChanged
+			return false, errIDChanged
 		}
 	}
 	p.below = max(p.below, f.before)
 	if f.value < p.below {
-		return p.dropID(f.value)
+		return true, p.dropID(f.value)
 	}
 	kept := 0
 	for i := range p.count {
@@ -120,17 +119,17 @@ func (c *Conn) onNewID(f *frame) *Error {
 			p.ids[kept] = p.ids[i]
 			kept++
 		} else if err := p.dropID(p.ids[i].sequence); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if p.count = kept; kept == idsKept {
-		return errIDLimit
+		return false, errIDLimit
 	}
 	n := peerID{id: id, hasToken: true, sequence: f.value}
 	copy(n.token[:], f.token)
 	p.ids[kept] = n
 	p.count++
-	return nil
+	return true, nil
 }
 
 // dropID has the peer told that an id is not used any more.

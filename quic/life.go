@@ -86,16 +86,9 @@ func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 		if limit-len(dst) < 2*idMax+64+len(text)+tagLen {
 			break
 		}
-		p := packet{space: s, level: Level(l), start: len(dst), acks: none}
-		if Level(l) == OneRTT {
-			dst = appendShort(dst, c.theirs.current(), false)
-		} else {
-			dst = appendLong(dst, levelPackets[l], c.theirs.current(), &c.source, nil)
-		}
-		p.number = len(dst)
-		dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))
-		p.body = len(dst)
-		if c.life.closure.App && Level(l) != OneRTT { // §10.2.3: what it is about is not told before the handshake is over
+		var p packet
+		p, dst = c.beginPacket(dst, Level(l), s)
+		if c.life.closure.App && Level(l) != OneRTT { // §10.2.3: its reason is not told before the handshake is over
 			dst = appendClose(dst, false, uint64(ApplicationError), 0, "")
 		} else {
 			dst = appendClose(dst, c.life.closure.App, c.life.closure.Code, c.life.frame, text)

@@ -227,7 +227,7 @@ func (c *Conn) onProbeTimeout(l Level) {
 	if s.flying == 0 {
 		c.life.heardAt = c.now // of a client that has nothing on its way: the next probe counts from now
 	}
-	// What is on its way longest is sent again; it may arrive all the same.
+	// The oldest packets are sent again; they may arrive all the same.
 	for i, again := 0, 0; i < s.sent.n && again < probesOfPTO; i++ {
 		p := s.sent.at(i)
 		if p.gone {

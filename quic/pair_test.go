@@ -134,7 +134,8 @@ func (e *end) drainTLS() {
 		case tls.QUICNoEvent:
 			return
 		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
-			if err := e.conn.SetSecret(levelOf(ev.Level), ev.Kind == tls.QUICSetWriteSecret, ev.Suite, ev.Data); err != nil {
+			write := ev.Kind == tls.QUICSetWriteSecret
+			if err := e.conn.SetSecret(levelOf(ev.Level), write, ev.Suite, ev.Data); err != nil {
 				e.t.Fatal(err)
 			}
 		case tls.QUICWriteData:
@@ -346,7 +347,7 @@ func body(seed uint64, n int) []byte {
 func TestPair_handshake(t *testing.T) {
 	p := newPair(t, Options{}, Options{})
 	p.establish()
-	if !slices.Equal(p.client.events, []string{"Established"}) || !slices.Equal(p.server.events, []string{"Established"}) {
+	if want := []string{"Established"}; !slices.Equal(p.client.events, want) || !slices.Equal(p.server.events, want) {
 		t.Fatal(p.client.events, p.server.events)
 	}
 	if p.client.conn.spaces[Initial] != nil || p.server.conn.spaces[Handshake] != nil {
@@ -425,7 +426,8 @@ func (p *pair) settle() {
 			kept = 1
 		}
 		if e.arena.Stats.Pages != kept || c.flow.held != 0 || c.flow.owed != 0 || c.flow.withheld != 0 {
-			p.t.Fatalf("%s: %d pages, %d held, %d owed, %d withheld", e.name, e.arena.Stats.Pages, c.flow.held, c.flow.owed, c.flow.withheld)
+			p.t.Fatalf("%s: %d pages, %d held, %d owed, %d withheld", e.name, e.arena.Stats.Pages, c.flow.held,
+				c.flow.owed, c.flow.withheld)
 		}
 		if c.flow.credited != c.flow.taken {
 			p.t.Fatalf("%s: %d bytes came, %d made room for others", e.name, c.flow.taken, c.flow.credited)

@@ -202,7 +202,7 @@ func (c *Conn) keepEarly(packet []byte) {
 	}
 }
 
-// takeEarly makes a packet that waited for keys the one that is read, if it can be opened now.
+// takeEarly begins to read a packet that waited for keys, if it can be opened now.
 func (c *Conn) takeEarly() bool {
 	for i, d := range c.in.early {
 		s := c.spaces[OneRTT]
@@ -297,7 +297,10 @@ func (c *Conn) take(f *frame) (ev Event, err *Error) {
 			err = c.useless()
 		}
 	case frameNewID:
-		err = c.onNewID(f)
+		fresh := false
+		if fresh, err = c.theirs.onNewID(f); !fresh && err == nil {
+			err = c.useless()
+		}
 	case frameRetireID:
 		err = c.onRetireID(f.value)
 	case framePathChallenge:

@@ -9,7 +9,10 @@ func (c *Conn) Pending() bool {
 		return false
 	}
 	for l, s := range c.spaces {
-		if s != nil && s.write.have() && (s.ackDue(c.now) || s.probes > 0 || c.sent.window.room() > 0 && c.wants(Level(l), s)) {
+		if s == nil || !s.write.have() {
+			continue
+		}
+		if s.ackDue(c.now) || s.probes > 0 || c.sent.window.room() > 0 && c.wants(Level(l), s) {
 			return true
 		}
 	}
@@ -54,7 +57,7 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 	return dst, c.path
 }
 
-// packet is one that is written and not sealed yet: another one may follow it in the datagram, or padding.
+// packet is a packet before it is sealed: another one may follow it in the datagram, or padding.
 type packet struct {
 	space               *space
 	level               Level
@@ -104,7 +107,19 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 	if limit-begin-gap < 2*idMax+64 {
 		return p, dst
 	}
-	dst = dst[:begin+gap]
+	p, dst = c.beginPacket(dst[:begin+gap], l, s)
+	dst = c.writeFrames(dst, &p, limit-tagLen)
+	if len(dst) == p.body {
+		return packet{}, dst[:begin]
+	}
+	for len(dst) < p.number+sampleAt { // the sample of header protection
+		dst = append(dst, 0)
+	}
+	return p, dst
+}
+
+// beginPacket writes the header of a packet.
+func (c *Conn) beginPacket(dst []byte, l Level, s *space) (p packet, out []byte) {
 	p = packet{space: s, level: l, start: len(dst), acks: none}
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
@@ -119,13 +134,6 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 	p.number = len(dst)
 	dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))
 	p.body = len(dst)
-	dst = c.writeFrames(dst, &p, limit-tagLen)
-	if len(dst) == p.body {
-		return packet{}, dst[:begin]
-	}
-	for len(dst) < p.number+sampleAt { // the sample of header protection
-		dst = append(dst, 0)
-	}
 	return p, dst
 }
 

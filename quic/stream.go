@@ -40,7 +40,7 @@ type streamFlags uint16
 
 const (
 	recvOver   streamFlags = 1 << iota // its end or a reset was told; or it is of our side alone
-	sendOver                           // all that we sent, or our reset, was acknowledged; or it is of the peer's side alone
+	sendOver                           // our data, or our reset, was acknowledged; or it is of the peer alone
 	sendReset                          // RESET_STREAM was asked for
 	resetDue                           // RESET_STREAM is to be sent
 	stopDue                            // STOP_SENDING is to be sent

@@ -62,8 +62,8 @@ func (c *Conn) newStream(id uint64) *Stream {
 	return s
 }
 
-// Done says that the caller is done with s, whose events end. What is not over of it is reset, and what still comes is
-// thrown away. A stream that the peer has opened makes room for another one.
+// Done says that the caller is done with s, whose events end. A direction that is not over is reset, and data that
+// still comes is thrown away. A stream that the peer has opened makes room for another one.
 func (c *Conn) Done(s *Stream) {
 	if s.flag&streamDone != 0 {
 		return
