@@ -434,3 +434,31 @@ func (p *pair) settle() {
 		}
 	}
 }
+
+// A stream that is stopped in the middle of its data costs the data that follows it nothing.
+func TestPair_stoppedStream(t *testing.T) {
+	p := newPair(t, Options{}, Options{})
+	r := mathrand.New(mathrand.NewPCG(3, 3))
+	p.pass = func(*end, int, []byte) (int, int64) { return min(r.IntN(6), 1), r.Int64N(8e6) }
+	p.client.sends()
+	stopped := uint64(1 << 60)
+	p.server.onEvent = func(ev *Event) {
+		if ev.Kind == Data && stopped == 1<<60 {
+			stopped = ev.Stream.ID
+			p.server.conn.Stop(ev.Stream, 77)
+		}
+	}
+	p.establish()
+	for range 3 {
+		s, err := p.client.conn.Open(OneWay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.client.sendOn(s, body(s.ID, 200_000))
+	}
+	p.run("the others", func() bool { return len(p.server.ended) == 2 })
+	if want := fmt.Sprintf("Stopped %d code 77", stopped); !slices.Contains(p.client.events, want) {
+		t.Fatalf("%q, not %q", p.client.events, want)
+	}
+	p.settle()
+}

@@ -25,6 +25,9 @@ func (c *Conn) Next() Event {
 			return Event{}
 		}
 		if ev, ok := c.nextInOrder(); ok {
+			if ev.Kind == None {
+				continue // data that nobody wants
+			}
 			return ev
 		}
 		if s := c.nextSendable(); s != nil {

@@ -4,7 +4,7 @@ package quic
 func (c *Conn) Pending() bool {
 	switch {
 	case c.state == closing:
-		return c.flag&closeDue != 0
+		return c.flag&closeDue != 0 && !c.blocked()
 	case c.state != open || c.blocked():
 		return false
 	}
