@@ -27,7 +27,7 @@ type Stream struct {
 	recvMax   int64 // up to here we take bytes, as announced
 	window    int64 // how far ahead of released recvMax is announced
 	delivered int64 // bytes that the caller was given
-	released  int64 // of these, bytes that it is done with; and bytes that nobody will read
+	released  int64 // of these, bytes that it is done with
 	openedAt  int64 // when recvMax was announced last
 	resetTo   uint64
 	stopCode  uint64

@@ -143,7 +143,6 @@ func (c *Conn) deliver(s *Stream, b []byte) (Event, bool) {
 	}
 	if s.flag&discarding != 0 {
 		c.credit(len(b))
-		s.released += int64(len(b))
 		if end {
 			c.free(s)
 		}
