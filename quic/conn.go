@@ -43,6 +43,7 @@ type Conn struct {
 	control list                // have frames other than STREAM to send
 	flow    flow
 	sent    recovery
+	phase   phases
 	buckets buckets
 	life    life
 }

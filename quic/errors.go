@@ -98,6 +98,7 @@ var (
 	errRetire       = fault(ProtocolViolation, "retirement of a connection id that does not exist, or is in use")
 	errRetireFlood  = fault(ProtocolViolation, "too many retired connection ids")
 	errSuite        = fault(InternalError, "unknown cipher suite")
+	errKeyUpdate    = fault(KeyUpdateError, "key update before the handshake was complete")
 	errSealLimit    = fault(AEADLimitReached, "keys were used too often")
 	errNoParameters = fault(TransportParameterError, "handshake without transport parameters")
 )

@@ -462,3 +462,35 @@ func TestPair_stoppedStream(t *testing.T) {
 	}
 	p.settle()
 }
+
+// Both ends update their keys, and packets of the phase before that come late are still read.
+func TestPair_keyUpdates(t *testing.T) {
+	p := newPair(t, Options{}, Options{})
+	r := mathrand.New(mathrand.NewPCG(5, 5))
+	p.pass = func(*end, int, []byte) (int, int64) { return min(r.IntN(20), 1), r.Int64N(9e6) }
+	p.client.sends()
+	p.establish()
+	s, err := p.client.conn.Open(OneWay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := body(1, 2_000_000)
+	p.client.sendOn(s, want)
+	for updates := range 6 {
+		e := []*end{p.client, p.server}[updates%2]
+		was := e.other.conn.phase.read
+		p.run("a packet of the present phase arrives", func() bool {
+			return e.conn.spaces[OneRTT].acked >= e.conn.phase.writeFirst && e.conn.phase.read == e.conn.phase.write
+		})
+		e.conn.phase.update(e.conn.spaces[OneRTT])
+		p.run("the other end follows", func() bool {
+			o := &e.other.conn
+			return o.phase.read != was && o.phase.write == o.phase.read && e.conn.phase.read == e.conn.phase.write
+		})
+	}
+	p.run("the end", func() bool { return p.server.ended[s.ID] })
+	if !bytes.Equal(p.server.got[s.ID], want) {
+		t.Fatal("other data")
+	}
+	p.settle()
+}

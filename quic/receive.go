@@ -152,13 +152,27 @@ func (c *Conn) open(packet []byte, h *Header) {
 	}
 	body := h.number + octets
 	n := decodeNumber(s.recv.highest(), packet[h.number:body])
-	frames, ok := s.read.open(packet, body, n)
+	k := &s.read
+	if c.level == OneRTT {
+		k = c.phase.readKeys(s, packet[0], n)
+	}
+	frames, ok := k.open(packet, body, n)
 	if !ok {
 		c.cannotOpen(packet, s)
 		return
 	}
 	if s.recv.has(n) {
 		return
+	}
+	if k == c.phase.next && c.phase.advance(s, n, c.now+closingPTOs*c.sent.rtt.probeAfter(ackDelay)) {
+		err := c.buckets.spend(keyUpdates, 1, c.now, &c.arena.Stats)
+		if c.flag&complete == 0 {
+			err = errKeyUpdate
+		}
+		if err != nil {
+			c.fail(err, 0)
+			return
+		}
 	}
 	c.heard(h)
 	if reservedSet(packet[0]) {

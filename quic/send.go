@@ -51,6 +51,9 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 	case c.state == closing && c.flag&closeDue != 0:
 		dst = c.appendClosing(dst, limit)
 	case c.state == open:
+		if c.flag&confirmed != 0 {
+			c.phase.tend(c.spaces[OneRTT], now)
+		}
 		dst = c.appendPackets(dst, limit)
 	}
 	c.bytesOut += int64(len(dst) - at)
@@ -127,7 +130,7 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space) (p packet, out []byte)
 		c.chooseSkip(s.next)
 	}
 	if l == OneRTT {
-		dst = appendShort(dst, c.theirs.current(), false)
+		dst = appendShort(dst, c.theirs.current(), c.phase.write)
 	} else {
 		dst = appendLong(dst, levelPackets[l], c.theirs.current(), &c.source, nil)
 	}
@@ -163,7 +166,7 @@ func (c *Conn) seal(d []byte, p *packet) []byte {
 	if p.level == Handshake && c.role == Client {
 		c.dropSpace(Initial) // RFC 9001 §4.9.1
 	}
-	if n >= s.write.suite.sealMax {
+	if n-c.phase.writeFirst >= s.write.suite.sealMax {
 		c.fail(errSealLimit, 0)
 	}
 	return d
