@@ -169,7 +169,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	}
 	c.sending.which, c.waiting.which, c.control.which = sendingLinks, waitingLinks, controlLinks
 	c.sent.rtt.reset()
-	c.sent.window.reset(datagramSize)
+	c.sent.window.reset(DatagramSize)
 	c.sent.skipped = none
 	c.chooseSkip(0)
 	id, token := o.NewID()

@@ -53,9 +53,11 @@ type Options struct {
 	HandshakeTimeout time.Duration // until the handshake is confirmed; default 10 s
 }
 
+// DatagramSize is the length of the longest datagram that is sent: every path takes it (RFC 9000 §14).
+const DatagramSize = payloadLeast
+
 // Bounds that are not options.
 const (
-	datagramSize = payloadLeast                  // of what is sent; every path takes it
 	ackDelay     = int64(ackDelayDefault * 1e6)  // RFC 9000 §13.2.1: how late an acknowledgement may be, ns
 	growWithin   = int64(250 * time.Millisecond) // a window drained faster than this doubles
 	heldLeast    = 128 << 10                     // bytes that are kept for the peer, however small the window

@@ -34,13 +34,13 @@ func (c *Conn) mayRun() bool { return c.flag&gotParameters != 0 }
 // blocked reports whether the address is not validated and has had its share (RFC 9000 §8.1).
 func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+tagLen+64 > 3*c.bytesIn }
 
-// AppendDatagram appends the next datagram to dst, which has room for datagramSize bytes more, and tells its path. When
+// AppendDatagram appends the next datagram to dst, which has room for DatagramSize bytes more, and tells its path. When
 // nothing may leave out has the length of dst. It is called until then.
 func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 	c.check()
 	c.now = now
 	at := len(dst)
-	limit := at + datagramSize
+	limit := at + DatagramSize
 	if c.flag&validated == 0 {
 		if c.blocked() {
 			return dst, c.path
@@ -97,7 +97,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 		return dst
 	}
 	if pad {
-		for len(dst) < min(at+datagramSize, limit)-tagLen {
+		for len(dst) < min(at+DatagramSize, limit)-tagLen {
 			dst = append(dst, 0)
 		}
 	}
