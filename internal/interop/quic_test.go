@@ -518,7 +518,7 @@ func TestQUIC_keepAlive(t *testing.T) {
 		select {
 		case <-c.link.closed:
 			t.Fatalf("%+v", c.link.closure)
-		case <-time.After(700 * time.Millisecond):
+		case <-time.After(500 * time.Millisecond):
 		}
 		c.both(1, 10)
 	})
@@ -702,8 +702,8 @@ func TestQUIC_lossy(t *testing.T) {
 	}
 	for seed := range seeds {
 		eachQUICRole(t, quicSetup{lossy: 1 + seed}, func(t *testing.T, c *quicCase) {
-			c.both(30, 0, 1, 1000, 20_000, 200_000)
-			c.both(1, 1<<20)
+			c.both(30, 0, 1, 1000, 20_000, 100_000)
+			c.both(1, 400_000)
 			c.settled()
 		})
 	}
