@@ -104,6 +104,9 @@ func (c *Conn) dropSpace(l Level) {
 	}
 	s.drop(c.arena)
 	c.spaces[l] = nil
+	if l == c.level { // frames after the CRYPTO that completes the handshake
+		c.in.frames, c.in.working = nil, false
+	}
 	c.sent.ptoCount = 0
 }
 

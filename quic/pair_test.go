@@ -494,3 +494,27 @@ func TestPair_keyUpdates(t *testing.T) {
 	}
 	p.settle()
 }
+
+// A client may have frames after the CRYPTO that completes the handshake, in a packet whose keys are dropped by then.
+func TestPair_framesAfterFinished(t *testing.T) {
+	for name, after := range map[string][]byte{
+		"ACK":    appendFrame(nil, frameAck, 0, 0, 0, 0),
+		"CRYPTO": appendFrame(nil, frameCrypto, 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, Options{}, Options{})
+			c := &p.client.conn
+			p.run("the client's Finished", func() bool { return c.flag&complete != 0 })
+			s := c.spaces[Handshake]
+			from, n, _, _ := s.cryptoOut.pick(1000, integerMax)
+			d := appendLong(nil, HandshakePacket, c.theirs.current(), &c.source, nil)
+			number := len(d)
+			d = appendNumber(d, s.next, numberLen(s.next, s.acked))
+			body := len(d)
+			d = append(s.cryptoOut.appendTo(appendCrypto(d, uint64(from), n), from, n), after...)
+			setLength(d, number, len(d)-number+tagLen)
+			p.arrive(p.server, s.write.seal(d, 0, number, body, s.next))
+			p.establish()
+		})
+	}
+}
