@@ -97,6 +97,9 @@ func (c *Conn) dropSpace(l Level) {
 	if s == nil {
 		return
 	}
+	if c.in.working && c.level == l {
+		c.in.frames, c.in.working = nil, false // the rest of the packet with which the handshake ended
+	}
 	for i := range s.sent.n {
 		if p := s.sent.at(i); !p.gone {
 			c.sent.window.dropped(int(p.size))
