@@ -52,6 +52,7 @@ type Conn struct {
 type arriving struct {
 	rest     []byte   // of it
 	lead     ID       // the id of its first packet
+	small    bool     // it is too small for an Initial of a client
 	frames   []byte   // of the packet that is read
 	number   int64    // of that packet
 	elicits  bool     // it asks for an acknowledgement

@@ -21,7 +21,7 @@ func (c *Conn) setParameters(b []byte) *Error {
 	if c.role == Server {
 		original = nil
 	}
-	if err := p.confirm(c.theirs.current(), original, nil); err != nil {
+	if err := p.confirm(&c.theirs.first, original, nil); err != nil {
 		return err
 	}
 	c.peer = p

@@ -76,6 +76,7 @@ func (c *Conn) onRetireID(n uint64) *Error {
 type peerIDs struct {
 	ids     [idsKept]peerID
 	count   int
+	first   ID       // that long headers of the peer name
 	below   uint64   // ids of lower numbers are retired
 	retired []uint64 // sequence numbers for RETIRE_CONNECTION_ID
 	flying  int      // of these, sent and not acknowledged
@@ -90,7 +91,8 @@ type peerID struct {
 
 // take sets the id that a long header of the peer named.
 func (p *peerIDs) take(b []byte) {
-	p.ids[0].id, _ = MakeID(b)
+	p.first, _ = MakeID(b)
+	p.ids[0].id = p.first
 	p.count = max(p.count, 1)
 }
 

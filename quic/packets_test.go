@@ -31,3 +31,46 @@ func TestPackets_framesAfterTheKeysWereDropped(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9000 §17.2.2: a client's Initial has no token from the server; one that has is dropped.
+func TestPackets_initialOfAServerWithAToken(t *testing.T) {
+	r := newRig(t, Client, Options{})
+	d := appendLong(nil, InitialPacket, &r.first, &r.ours, []byte("token"))
+	number := len(d)
+	d = appendNumber(d, 0, 4)
+	body := len(d)
+	d = append(append(d, cryptoFrame(0, 5)...), make([]byte, 20)...)
+	setLength(d, number, len(d)-number+tagLen)
+	r.datagram(r.write[Initial].seal(d, 0, number, body, 0))
+	if len(r.events) != 0 && r.conn.state == open {
+		t.Errorf("%q", r.events)
+	}
+}
+
+// RFC 9000 §14.1: a server drops Initial packets in datagrams that are smaller than 1200 octets.
+func TestPackets_initialInASmallDatagram(t *testing.T) {
+	r := newRig(t, Server, Options{})
+	r.in(Initial, cryptoFrame(0, 5))
+	r.events = nil
+	d := r.sealed(Initial, cryptoFrame(5, 9), make([]byte, 1000))
+	r.datagram(d)
+	if len(r.events) != 0 {
+		t.Errorf("%q", r.events)
+	}
+}
+
+// RFC 9000 §7.2: once a packet of the server has named its id, packets that name another are dropped.
+func TestPackets_anotherSourceIDInTheHandshake(t *testing.T) {
+	for _, role := range []Role{Server, Client} {
+		r := newRig(t, role, Options{})
+		r.in(Initial, cryptoFrame(0, 5))
+		r.ours, _ = MakeID([]byte("somebody"))
+		r.in(Initial, cryptoFrame(5, 9))
+		if len(r.events) != 1 {
+			t.Errorf("role %d: %q", role, r.events)
+		}
+		if id := r.conn.theirs.current(); string(id.Bytes()) != "the-peer" {
+			t.Errorf("role %d: the id is %q", role, id.Bytes())
+		}
+	}
+}

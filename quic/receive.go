@@ -11,7 +11,7 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 		return
 	}
 	c.bytesIn += int64(len(d))
-	c.in.rest, c.in.lead = d, ID{}
+	c.in.rest, c.in.lead, c.in.small = d, ID{}, len(d) < payloadLeast
 }
 
 // Next returns the next event, None when there is none.
@@ -103,6 +103,9 @@ func (c *Conn) nextPacket() bool {
 	} else if id != c.in.lead {
 		return true // RFC 9000 §12.2: packets of other ids are not of this datagram; CVE-2025-54939
 	}
+	if c.dropped(&h) {
+		return true
+	}
 	switch h.Kind {
 	case InitialPacket:
 		c.level = Initial
@@ -118,6 +121,17 @@ func (c *Conn) nextPacket() bool {
 	}
 	c.open(packet, &h)
 	return true
+}
+
+// dropped reports whether a packet of the handshake is not to be opened.
+func (c *Conn) dropped(h *Header) bool {
+	if h.Kind == InitialPacket && (c.role == Server && c.in.small || c.role == Client && len(h.Token) > 0) {
+		return true // RFC 9000 §14.1, and §17.2.2: a server sends no token
+	}
+	if h.Kind != InitialPacket && h.Kind != HandshakePacket || c.flag&heardPeer == 0 {
+		return false
+	}
+	return string(h.Source) != string(c.theirs.first.Bytes()) // §7.2: the first one that was opened has named the id
 }
 
 // onVersions ends a client's connection when the server speaks other versions (RFC 9000 §6.2).
