@@ -5,8 +5,6 @@ import (
 	"testing"
 )
 
-var _ = binary.BigEndian
-
 // A Handshake packet may carry more than the last bytes of TLS, with which its keys are dropped.
 func TestPackets_framesAfterTheKeysWereDropped(t *testing.T) {
 	for _, rest := range [][]byte{appendFrame(nil, frameAck, 0, 0, 0, 0), cryptoFrame(5, 9), ping, {0, 0}} {
@@ -73,4 +71,33 @@ func TestPackets_anotherSourceIDInTheHandshake(t *testing.T) {
 			t.Errorf("role %d: the id is %q", role, id.Bytes())
 		}
 	}
+}
+
+// RFC 9000 §6.2: Version Negotiation ends a connection that has heard nothing else, when ours is not in it.
+func TestVersions_endTheHandshake(t *testing.T) {
+	answer := func(r *rig, versions ...uint32) []byte {
+		d := appendIDs([]byte{0xc0, 0, 0, 0, 0}, r.first.Bytes(), r.conn.original.Bytes())
+		for _, v := range versions {
+			d = binary.BigEndian.AppendUint32(d, v)
+		}
+		return d
+	}
+	r := newRig(t, Client, Options{})
+	r.datagram(answer(r, 0x6b3343cf, Version1))
+	r.wantOpen()
+	forged := answer(r, 0x6b3343cf)
+	copy(forged[15:], "not ours")
+	r.datagram(forged) // RFC 9000 §17.2.1: the ids prove that the server has got our packet
+	r.wantOpen()
+	r.datagram(answer(r, 0x6b3343cf))
+	if !r.conn.Over() || r.conn.Closed().Err != ErrVersion || len(r.out()) != 0 {
+		t.Errorf("%+v", r.conn.Closed())
+	}
+	r = newRig(t, Client, Options{})
+	r.in(Initial, ping)
+	r.datagram(answer(r, 0x6b3343cf)) // §6.2: a client that has got any other packet ignores it
+	r.wantOpen()
+	r = newRig(t, Server, Options{})
+	r.datagram(answer(r, 0x6b3343cf))
+	r.wantOpen()
 }

@@ -139,6 +139,9 @@ func (c *Conn) onVersions(h *Header) {
 	if c.role != Client || c.flag&heardPeer != 0 {
 		return
 	}
+	if string(h.Source) != string(c.original.Bytes()) || string(h.Dest) != string(c.source.Bytes()) {
+		return // §17.2.1: its sender has not got our packet
+	}
 	for v := h.Versions; len(v) >= 4; v = v[4:] {
 		if v[0]|v[1]|v[2] == 0 && v[3] == Version1 {
 			return // it does speak ours: somebody else has made this
