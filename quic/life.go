@@ -123,7 +123,9 @@ func (c *Conn) Deadline() (at int64) {
 	for _, s := range c.spaces {
 		if s != nil {
 			first(s.lossAt)
-			first(s.ackAt)
+			if !c.blocked() {
+				first(s.ackAt)
+			}
 		}
 	}
 	probe, _ := c.probeAt()

@@ -31,8 +31,9 @@ func (c *Conn) wants(l Level, s *space) bool {
 // mayRun reports whether 1-RTT packets may carry more than the handshake: a server's may before the client's Finished.
 func (c *Conn) mayRun() bool { return c.flag&gotParameters != 0 }
 
-// blocked reports whether the address is not validated and has had its share (RFC 9000 §8.1).
-func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+tagLen+64 > 3*c.bytesIn }
+// blocked reports whether the address is not validated and a full datagram would be more than its share (RFC 9000
+// §8.1). A smaller one does not leave either: it may have no Initial that asks for an acknowledgement (§14.1).
+func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+DatagramSize > 3*c.bytesIn }
 
 // AppendDatagram appends the next datagram to dst, which has room for DatagramSize bytes more, and tells its path. When
 // nothing may leave out has the length of dst. It is called until then.
@@ -41,13 +42,8 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 	c.now = now
 	at := len(dst)
 	limit := at + DatagramSize
-	if c.flag&validated == 0 {
-		if c.blocked() {
-			return dst, c.path
-		}
-		limit = int(min(int64(limit), int64(at)+3*c.bytesIn-c.bytesOut))
-	}
 	switch {
+	case c.blocked():
 	case c.state == closing && c.flag&closeDue != 0:
 		dst = c.appendClosing(dst, limit)
 	case c.state == open:
@@ -73,7 +69,7 @@ type packet struct {
 // appendPackets writes packets of all levels that have something to send.
 func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 	var last packet
-	at, pad := len(dst), false
+	pad := false
 	for l, s := range c.spaces {
 		if s == nil || !s.write.have() {
 			continue
@@ -97,7 +93,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 		return dst
 	}
 	if pad {
-		for len(dst) < min(at+DatagramSize, limit)-tagLen {
+		for len(dst) < limit-tagLen {
 			dst = append(dst, 0)
 		}
 	}
