@@ -148,16 +148,9 @@ func (p *peerIDs) dropID(sequence uint64) *Error {
 	return nil
 }
 
-// isReset reports whether a packet that cannot be opened is a stateless reset: it ends with a token of an id in use.
+// isReset reports whether a packet that cannot be opened is a stateless reset: it ends with the
+// token of the id in use.
 func (p *peerIDs) isReset(packet []byte) bool {
-	if len(packet) < resetLeast {
-		return false
-	}
-	tail, found := packet[len(packet)-16:], 0
-	for i := range p.count {
-		if n := &p.ids[i]; n.hasToken {
-			found |= subtle.ConstantTimeCompare(tail, n.token[:])
-		}
-	}
-	return found == 1
+	used := &p.ids[0] // RFC 9000 §10.3.1: not those that are spare or retired
+	return used.hasToken && subtle.ConstantTimeCompare(packet[len(packet)-16:], used.token[:]) == 1
 }

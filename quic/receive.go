@@ -165,6 +165,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 	}
 	octets, ok := s.read.unprotect(packet, h.number)
 	if !ok {
+		c.cannotOpen(packet, s) // RFC 9000 §10.3: a reset may have fewer octets than a sample needs
 		return
 	}
 	body := h.number + octets
