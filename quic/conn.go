@@ -175,6 +175,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	c.chooseSkip(0)
 	id, token := o.NewID()
 	c.own.add(id)
+	c.own.told = c.own.next
 	c.source = id
 	c.peer = defaultParameters
 	c.flow.takeMax = int64(o.budget())

@@ -95,6 +95,7 @@ var (
 	errHello        = fault(CryptoBufferExceeded, "more bytes of the handshake than are taken")
 	errIDLimit      = fault(ConnectionIDLimitError, "more connection ids than allowed")
 	errIDChanged    = fault(ProtocolViolation, "connection id that differs from the one of its number")
+	errIDEmpty      = fault(ProtocolViolation, "connection id of a peer whose first one has no octets")
 	errRetire       = fault(ProtocolViolation, "retirement of a connection id that does not exist, or is in use")
 	errRetireFlood  = fault(ProtocolViolation, "too many retired connection ids")
 	errSuite        = fault(InternalError, "unknown cipher suite")

@@ -7,6 +7,7 @@ type ownIDs struct {
 	ids    [idsKept]ownID
 	count  int
 	next   uint64 // sequence number of the next one
+	told   uint64 // the peer knows the numbers below
 	retire []ID   // IDRetired is due for them
 }
 
@@ -55,7 +56,7 @@ func (o *ownIDs) bySequence(n uint64) *ownID {
 
 // onRetireID takes RETIRE_CONNECTION_ID.
 func (c *Conn) onRetireID(n uint64) *Error {
-	if n >= c.own.next {
+	if n >= c.own.told { // RFC 9000 §19.16; else a packet could retire ids without end, each made for the one before
 		return errRetire
 	}
 	id := c.own.bySequence(n)
@@ -100,6 +101,9 @@ func (p *peerIDs) current() *ID { return &p.ids[0].id }
 
 // onNewID takes NEW_CONNECTION_ID, and reports whether it said something new.
 func (p *peerIDs) onNewID(f *frame) (fresh bool, err *Error) {
+	if p.current().n == 0 {
+		return false, errIDEmpty // RFC 9000 §19.15
+	}
 	id, _ := MakeID(f.body)
 	for i := range p.count {
 		if known := &p.ids[i]; known.sequence == f.value {

@@ -277,7 +277,7 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 		p.note(c.arena, sentFrame{kind: frameMaxStreams | 1})
 	}
 	for id := c.own.idDue(); id != nil && room(); id = c.own.idDue() {
-		id.due = false
+		id.due, c.own.told = false, max(c.own.told, id.sequence+1)
 		dst = appendNewID(dst, id.sequence, 0, &id.id, &id.token)
 		p.note(c.arena, sentFrame{kind: frameNewID, from: int64(id.sequence)})
 	}
