@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // rig is a Conn whose peer is the test: it has the keys of all levels, so it can send whatever it wants. There is no
@@ -435,3 +436,19 @@ func TestRig_establishes(t *testing.T) {
 		}
 	})
 }
+
+// oldStream has conn open a stream that is over at once.
+func (r *rig) oldStream() {
+	r.t.Helper()
+	s := r.open(TwoWay)
+	r.conn.Send(s, nil, true)
+	r.conn.Done(s)
+	r.in(OneRTT, streamFrame(s.ID, 0, 0, true))
+	r.out()
+	r.ack()
+	if r.conn.streams.used != 0 {
+		r.t.Fatal("the stream is not over")
+	}
+}
+
+func timeOf(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }

@@ -1,0 +1,267 @@
+package quic
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+)
+
+// RFC 9000 §10.2.1: while closing, CONNECTION_CLOSE answers ever fewer datagrams; after three PTO there is nothing.
+func TestClosing_answersEverMoreRarely(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		s := r.open(TwoWay)
+		r.conn.Send(s, pattern(0, 9000), false)
+		r.conn.Close(77)
+		r.drive()
+		all := r.out()
+		if n, f := count(all, frameCloseApp); n != 1 || f.code != 77 || len(all) != 1 {
+			t.Fatalf("%d frames: %+v", n, all)
+		}
+		if !slices.Equal(r.events, []string{"Closed <nil> 77 app true peer false"}) {
+			t.Fatalf("%q", r.events)
+		}
+		r.wantNothingKept()
+		var answered []int
+		for n := 1; n <= 64; n++ {
+			r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 0, 10, false))
+			if all := r.out(); len(all) > 0 {
+				answered = append(answered, n)
+				if len(all) != 1 || all[0].kind != frameCloseApp {
+					t.Fatalf("%+v", all)
+				}
+			}
+		}
+		if !slices.Equal(answered, []int{1, 3, 7, 15, 31, 63}) {
+			t.Errorf("%d are answered", answered)
+		}
+		least := r.now + 3*r.conn.sent.rtt.probeAfter(0)
+		if at := r.conn.Deadline(); at < least || r.conn.Over() {
+			t.Errorf("closing ends at %d, want %d", at, least)
+		}
+		r.pass(20e9)
+		r.in(OneRTT, ping)
+		if !r.conn.Over() || len(r.out()) != 0 || r.conn.Deadline() != 0 || len(r.events) != 1 || len(r.got) != 0 {
+			t.Errorf("it goes on: %q", r.events)
+		}
+		if _, err := r.conn.Open(TwoWay); err != ErrOver {
+			t.Error(err)
+		}
+	})
+}
+
+// RFC 9000 §10.2.2: after CONNECTION_CLOSE of the peer nothing is sent.
+func TestDraining_sendsNothing(t *testing.T) {
+	for _, app := range []bool{false, true} {
+		both(t, func(t *testing.T, r *rig) {
+			s := r.open(TwoWay)
+			r.conn.Send(s, pattern(0, 100_000), false)
+			r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 9, false), appendClose(nil, app, 9, frameStream, "so long"),
+				streamFrame(r.theirs(TwoWay, 0), 0, 5, false))
+			want := "Closed quic: closed by the peer 9 app false peer true"
+			if app {
+				want = "Closed quic: closed by the peer 9 app true peer true"
+			}
+			if !slices.Equal(r.events, []string{want}) || len(r.got) != 0 {
+				t.Fatalf("%q, %d", r.events, len(r.got))
+			}
+			r.wantNothingKept()
+			for range 20 {
+				r.in(OneRTT, ping)
+				if len(r.out()) > 0 || r.conn.Pending() {
+					t.Fatal("an answer while draining")
+				}
+			}
+			r.conn.Close(1)
+			r.conn.Reset(s, 1)
+			r.conn.Stop(s, 1)
+			r.conn.Done(s)
+			if r.drive(); len(r.events) != 1 || len(r.out()) > 0 {
+				t.Errorf("%q", r.events)
+			}
+			if r.pass(20e9); !r.conn.Over() {
+				t.Error("it does not end")
+			}
+		})
+	}
+}
+
+// RFC 9000 §10.2.3: before the handshake is confirmed a fault is told at all levels that the peer may read, and an
+// application's code and reason at none of Initial and Handshake.
+func TestClosing_inTheHandshake(t *testing.T) {
+	r := newRig(t, Server, Options{})
+	r.in(Initial, ping)
+	r.keysOf(Handshake)
+	r.conn.Close(0x1234)
+	r.drive()
+	levels := map[Level]bool{}
+	for _, f := range r.out() {
+		if f.kind != frameClose || f.code != uint64(ApplicationError) || len(f.body) != 0 {
+			t.Errorf("%+v", f)
+		}
+		levels[f.level] = true
+	}
+	if !levels[Initial] || !levels[Handshake] {
+		t.Errorf("levels %v", levels)
+	}
+	r = newRig(t, Client, Options{})
+	r.conn.FailHandshake(42)
+	r.drive()
+	if n, f := count(r.out(), frameClose); n != 1 || f.code != 0x100+42 || f.value != uint64(frameCrypto) {
+		t.Errorf("%d, %+v", n, f)
+	}
+	if r.sizes[0] != DatagramSize {
+		t.Errorf("an Initial of a client in %d octets", r.sizes[0])
+	}
+}
+
+// RFC 9000 §10.1: the lesser of both times counts, 3 PTO at least; what comes, and the first packet sent after it that
+// asks for an acknowledgement, begin it anew.
+func TestIdle_ends(t *testing.T) {
+	for _, c := range []struct{ ours, peers, want int64 }{
+		{30, 0, 30}, {30, 20, 20}, {30, 40, 30}, {0, 0, 60},
+	} {
+		for _, role := range []Role{Server, Client} {
+			r := newRig(t, role, Options{IdleTimeout: timeOf(c.ours)})
+			r.peer.idle = uint64(c.peers * 1000)
+			r.establish()
+			r.pass(1e9) // with the last acknowledgement
+			r.in(OneRTT, ping)
+			r.in(OneRTT, ping)
+			r.out()
+			heard := r.now
+			r.pass(c.want*1e9 - 1)
+			r.wantOpen()
+			all := r.pass(1)
+			if !r.conn.Over() || r.conn.Closed().Err != ErrIdle || len(all) != 0 || r.now-heard != c.want*1e9 {
+				t.Errorf("%+v, role %d: %+v", c, role, r.conn.Closed())
+			}
+			r.wantNothingKept()
+		}
+	}
+}
+
+func TestIdle_beginsAnewWithTheFirstPacketSent(t *testing.T) {
+	r := newRig(t, Server, Options{IdleTimeout: timeOf(10)})
+	r.establish()
+	r.pass(9e9)
+	s := r.open(TwoWay)
+	r.conn.Send(s, []byte("a"), false)
+	r.out()
+	r.pass(5e9)
+	r.wantOpen()
+	r.conn.Send(s, []byte("b"), false) // not the first one since a packet came
+	r.out()
+	if r.pass(6e9); r.conn.Closed().Err != ErrIdle {
+		t.Errorf("state %d", r.conn.state)
+	}
+}
+
+func TestHandshake_takesTooLong(t *testing.T) {
+	for _, role := range []Role{Server, Client} {
+		r := newRig(t, role, Options{})
+		r.in(Initial, ping)
+		r.pass(10e9 - 1)
+		r.wantOpen()
+		if r.pass(1); r.conn.Closed().Err != ErrHandshakeTimeout {
+			t.Errorf("%+v", r.conn.Closed())
+		}
+	}
+}
+
+// Early packets wait for keys: 10, and 16 KiB of them (CVE-2025-59530). They are taken once the handshake is done, and
+// a server takes none before (RFC 9001 §5.7).
+func TestEarly_waitForKeys(t *testing.T) {
+	for _, c := range []struct{ size, sent, want int }{{10, 4, 4}, {10, 10, 10}, {10, 300, 10}, {1100, 300, 10}, {2000, 30, 8}} {
+		for _, role := range []Role{Server, Client} {
+			r := newRig(t, role, Options{})
+			r.in(Initial, ping)
+			r.out()
+			r.write[OneRTT].init(aes128GCM, rigSecret[OneRTT][0])
+			for n := range c.sent {
+				r.datagram(r.sealed(OneRTT, streamFrame(r.theirs(TwoWay, uint64(n)), 0, int64(c.size), true)))
+			}
+			if len(r.conn.in.early) != c.want || r.conn.in.earlyLen > earlyBytes {
+				t.Fatalf("%d of %+v wait", len(r.conn.in.early), c)
+			}
+			r.keysOf(Handshake)
+			r.in(Handshake, ping)
+			r.keysOf(OneRTT)
+			if err := r.conn.SetParameters(r.parameters()); err != nil {
+				t.Fatal(err)
+			}
+			if r.drive(); role == Server && len(r.got) != 0 {
+				t.Fatal("data before the handshake is done")
+			}
+			r.conn.HandshakeDone()
+			r.drive()
+			if len(r.got) != c.want || len(r.conn.in.early) != 0 || r.conn.in.earlyLen != 0 {
+				t.Fatalf("%d streams of %+v", len(r.got), c)
+			}
+			for n := range c.want {
+				if id := r.theirs(TwoWay, uint64(n)); !bytes.Equal(r.got[id], pattern(0, int64(c.size))) {
+					t.Fatalf("stream %d: %d bytes", id, len(r.got[id]))
+				}
+			}
+			if n, _ := count(r.out(), frameAck); n == 0 {
+				t.Error("no acknowledgement")
+			}
+			r.wantOpen()
+		}
+	}
+}
+
+// Handshake packets that come before the ServerHello wait as well.
+func TestEarly_handshakePackets(t *testing.T) {
+	r := newRig(t, Client, Options{})
+	r.write[Handshake].init(aes128GCM, rigSecret[Handshake][0])
+	d := r.sealed(Handshake, cryptoFrame(0, 8))
+	r.datagram(d)
+	r.in(Initial, ping)
+	r.keysOf(Handshake)
+	if r.drive(); !slices.Equal(r.events, []string{"Crypto 1 8"}) {
+		t.Errorf("%q", r.events)
+	}
+}
+
+// CRYPTO: 16 KiB ahead, and 32 gaps.
+func TestCrypto_limits(t *testing.T) {
+	for _, l := range []Level{Initial, Handshake} {
+		for _, role := range []Role{Server, Client} {
+			fresh := func() *rig {
+				r := newRig(t, role, Options{})
+				r.in(Initial, ping)
+				r.keysOf(Handshake)
+				if r.out(); l == Handshake {
+					r.in(Handshake, ping)
+					r.out()
+				}
+				return r
+			}
+			r := fresh()
+			r.in(l, cryptoFrame(helloMax-1, helloMax))
+			r.in(l, cryptoFrame(0, 10))
+			r.in(l, cryptoFrame(helloMax, helloMax+10))
+			r.wantOpen()
+			r.in(l, cryptoFrame(helloMax+10, helloMax+11))
+			r.wantFault(CryptoBufferExceeded)
+
+			r = fresh()
+			for i := range int64(cryptoGaps.most) {
+				r.in(l, cryptoFrame(2+2*i, 3+2*i))
+			}
+			r.wantOpen()
+			if pages := r.arena.Stats.Pages; pages > helloMax/pageData+2 {
+				t.Errorf("%d pages", pages)
+			}
+			r.in(l, cryptoFrame(1000, 1001))
+			r.wantFault(CryptoBufferExceeded)
+		}
+	}
+	r := established(t, Client, Options{}) // after the handshake: tickets, without end but never far ahead
+	for i := range int64(100) {
+		r.in(OneRTT, cryptoFrame(1000*i, 1000*i+1000))
+	}
+	r.wantOpen()
+	r.in(OneRTT, cryptoFrame(100_000+helloMax, 100_001+helloMax))
+	r.wantFault(CryptoBufferExceeded)
+}
