@@ -265,3 +265,23 @@ func TestCrypto_limits(t *testing.T) {
 	r.in(OneRTT, cryptoFrame(100_000+helloMax, 100_001+helloMax))
 	r.wantFault(CryptoBufferExceeded)
 }
+
+// A PATH_CHALLENGE is answered with its octets, one a flush (CVE-2023-49295), in a datagram of 1200 octets (RFC 9000
+// §8.2.2).
+func TestPathChallenge_isAnswered(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.sizes = nil
+		for n := byte(1); n < 50; n++ {
+			r.in(OneRTT, appendPath(nil, framePathChallenge, &[8]byte{n}))
+		}
+		n, f := count(r.out(), framePathResponse)
+		if n != 1 || f.body[0] != 49 {
+			t.Errorf("%d answers, %v", n, f.body)
+		}
+		if r.sizes[0] != DatagramSize {
+			t.Errorf("in %d octets", r.sizes[0])
+		}
+		r.in(OneRTT, appendPath(nil, framePathResponse, &[8]byte{1}))
+		r.wantOpen()
+	})
+}

@@ -64,6 +64,7 @@ type packet struct {
 	frames              int   // of sentFrames that it has
 	acks                int64 // the highest number that its ACK has, or none
 	elicits             bool
+	full                bool // its datagram is padded
 }
 
 // appendPackets writes packets of all levels that have something to send.
@@ -86,7 +87,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 			c.seal(out[:len(dst)], &last)
 		}
 		// RFC 9000 §14.1: a datagram with an Initial is large, so that the path is known to take such.
-		pad = pad || Level(l) == Initial && (c.role == Client || next.elicits)
+		pad = pad || next.full || Level(l) == Initial && (c.role == Client || next.elicits)
 		dst, last = out, next
 	}
 	if last.space == nil {
@@ -252,6 +253,7 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 	}
 	if c.flag&answerDue != 0 { // one for each flush: CVE-2023-49295
 		c.flag &^= answerDue
+		p.full = true // RFC 9000 §8.2.2: the path is known to take such datagrams
 		dst = appendPath(dst, framePathResponse, &c.answer)
 		p.note(c.arena, sentFrame{kind: framePathResponse})
 	}
