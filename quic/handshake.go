@@ -119,6 +119,9 @@ func (c *Conn) onCrypto(f *frame) (ev Event, err *Error) {
 	if f.offset+uint64(len(f.body)) > uint64(s.cryptoIn.next)+helloMax {
 		return ev, errHello
 	}
+	if len(f.body) == 0 {
+		return ev, c.useless()
+	}
 	b, err := s.cryptoIn.take(c.arena, f.offset, f.body, false, cryptoGaps)
 	if len(b) == 0 {
 		return ev, err

@@ -285,3 +285,60 @@ func TestPathChallenge_isAnswered(t *testing.T) {
 		r.wantOpen()
 	})
 }
+
+// Frames without effect have a budget.
+func TestBudget_idleFrames(t *testing.T) {
+	for name, f := range map[string]func(r *rig) []byte{
+		"PING":                 raw(1),
+		"PADDING":              raw(0, 0, 0),
+		"MAX_DATA":             integers(frameMaxData, 5),
+		"MAX_STREAM_DATA":      func(r *rig) []byte { return appendFrame(nil, frameMaxStreamData, r.theirs(TwoWay, 0), 1) },
+		"MAX_STREAMS":          integers(frameMaxStreams, 1),
+		"DATA_BLOCKED":         integers(frameDataBlocked, 1),
+		"STREAM_DATA_BLOCKED":  func(r *rig) []byte { return appendFrame(nil, frameStreamDataBlocked, r.theirs(TwoWay, 0), 1) },
+		"STREAMS_BLOCKED":      integers(frameStreamsBlocked, 1),
+		"PATH_CHALLENGE":       func(r *rig) []byte { return appendPath(nil, framePathChallenge, &[8]byte{}) },
+		"PATH_RESPONSE":        func(r *rig) []byte { return appendPath(nil, framePathResponse, &[8]byte{}) },
+		"NEW_CONNECTION_ID":    func(r *rig) []byte { return newIDFrame(1, 0) },
+		"RETIRE":               integers(frameRetireID, 1),
+		"an empty STREAM":      func(r *rig) []byte { return streamFrame(r.theirs(TwoWay, 0), 0, 0, false) },
+		"STREAM of an old one": func(r *rig) []byte { return streamFrame(r.mine(TwoWay, 0), 0, 0, false) },
+		"RESET_STREAM again":   func(r *rig) []byte { return appendFrame(nil, frameResetStream, r.theirs(TwoWay, 0), 1, 0) },
+		"STOP_SENDING again":   func(r *rig) []byte { return appendFrame(nil, frameStopSending, r.theirs(TwoWay, 0), 1) },
+		"CRYPTO of nothing":    func(r *rig) []byte { return cryptoFrame(0, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := established(t, Server, Options{})
+			r.oldStream()
+			for n := 0; n < 11_000; {
+				if r.conn.state != open {
+					break
+				}
+				r.out()
+				most := 1000
+				if name == "PADDING" {
+					most = 1 // a run of it counts as one
+				}
+				var all [][]byte
+				for size := 0; size < most; n++ {
+					b := f(r)
+					all = append(all, b)
+					size += len(b)
+				}
+				r.in(OneRTT, all...)
+			}
+			r.wantFault(ProtocolViolation)
+			if r.arena.Stats.IdleFrames != 1 {
+				t.Error("it is not counted")
+			}
+		})
+	}
+	r := established(t, Server, Options{}) // a thousand a second are allowed, for ever
+	for range 60 {
+		for range 990 {
+			r.in(OneRTT, ping)
+		}
+		r.pass(1e9)
+	}
+	r.wantOpen()
+}

@@ -109,6 +109,12 @@ func (c *Conn) free(s *Stream) {
 // onStream takes data of a stream.
 func (c *Conn) onStream(f *frame) (ev Event, err *Error) {
 	s, err := c.streamOf(f.stream, true)
+	if err != nil {
+		return ev, err
+	}
+	if len(f.body) == 0 && (s == nil || !f.end || s.in.sized) {
+		err = c.useless()
+	}
 	if s == nil || err != nil {
 		return ev, err
 	}
@@ -163,8 +169,11 @@ func (c *Conn) onReset(f *frame) (ev Event, err *Error) {
 	if err := c.count(s, int64(f.value)); err != nil {
 		return ev, err
 	}
-	if err := s.in.reach(int64(f.value), true); err != nil || s.flag&recvOver != 0 {
+	if err := s.in.reach(int64(f.value), true); err != nil {
 		return ev, err
+	}
+	if s.flag&recvOver != 0 {
+		return ev, c.useless()
 	}
 	// RFC 9000 §4.5: the final size counts for the windows, or both ends would see other ones.
 	c.credit(int(s.in.size - before))
