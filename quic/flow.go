@@ -31,13 +31,21 @@ func (c *Conn) Release(s *Stream, n int) {
 		c.flow.withheld = 0
 	}
 	if s.flag&(recvOver|windowDue) == 0 && !s.in.sized && s.recvMax-s.released <= s.window/2 {
+		s.flag |= windowDue
+		c.control.push(s)
+	}
+}
+
+// openWindow moves the window of s on by what was released. It is called when MAX_STREAM_DATA leaves: Release has no
+// time of its own.
+func (c *Conn) openWindow(s *Stream) {
+	if s.recvMax-s.released <= s.window/2 { // else the frame was lost
 		if c.now-s.openedAt < growWithin {
 			s.window = min(2*s.window, int64(c.o.streamWindowMax()))
 		}
 		s.openedAt = c.now
-		s.flag |= windowDue
-		c.control.push(s)
 	}
+	s.recvMax = max(s.recvMax, s.released+s.window)
 }
 
 // onMaxData takes MAX_DATA.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -452,3 +453,5 @@ func (r *rig) oldStream() {
 }
 
 func timeOf(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

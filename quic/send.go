@@ -309,7 +309,7 @@ func (c *Conn) writeStreamControl(dst []byte, p *packet, t *Stream) []byte {
 		p.note(c.arena, sentFrame{kind: frameStopSending, stream: t})
 	}
 	if t.flag&windowDue != 0 {
-		t.recvMax = max(t.recvMax, t.released+t.window)
+		c.openWindow(t)
 		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
 		p.note(c.arena, sentFrame{kind: frameMaxStreamData, stream: t})
 	}
