@@ -75,6 +75,9 @@ func (c *Conn) answerClosing() {
 // appendClosing writes CONNECTION_CLOSE at each level that the peer may be able to read (§10.2.3).
 func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 	c.flag &^= closeDue
+	if c.life.answerStep == 1 { // the first: Close has no time
+		c.life.overAt = c.now + closingPTOs*c.sent.rtt.probeAfter(ackDelay)
+	}
 	text := ""
 	if e, ok := c.life.closure.Err.(*Error); ok {
 		text = e.text

@@ -342,3 +342,25 @@ func TestBudget_idleFrames(t *testing.T) {
 	}
 	r.wantOpen()
 }
+
+// Closing lasts three PTO from the first CONNECTION_CLOSE, however long ago the last datagram came.
+func TestClosing_lastsThreeProbesAfterSilence(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.pass(1e9)
+		r.now += 20e9
+		r.conn.Close(1)
+		r.drive()
+		if n, _ := count(r.out(), frameCloseApp); n != 1 || r.conn.Deadline() < r.now+3*r.conn.sent.rtt.probeAfter(0) {
+			t.Fatalf("%d frames; closing ends at %d, now is %d", n, r.conn.Deadline(), r.now)
+		}
+		at := r.conn.Deadline()
+		for range 7 {
+			r.now += 1e3
+			r.in(OneRTT, ping)
+			r.out()
+		}
+		if r.conn.Deadline() != at {
+			t.Errorf("answers prolong it by %d", r.conn.Deadline()-at)
+		}
+	})
+}
