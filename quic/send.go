@@ -12,7 +12,7 @@ func (c *Conn) Pending() bool {
 		if s == nil || !s.write.have() {
 			continue
 		}
-		if s.ackDue(c.now) || s.probes > 0 || c.sent.window.room() > 0 && c.wants(Level(l), s) {
+		if s.ackDue(c.now) || s.probes > 0 || c.sent.window.fits() && c.wants(Level(l), s) {
 			return true
 		}
 	}
@@ -186,7 +186,7 @@ func (p *packet) note(a *Arena, f sentFrame) {
 func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
 	s := p.space
 	probe := s.probes > 0
-	wants := (probe || c.sent.window.room() > 0) && c.wants(p.level, s)
+	wants := (probe || c.sent.window.fits()) && c.wants(p.level, s)
 	if s.ackAt != 0 && (s.ackAt <= c.now || wants || probe) {
 		dst = c.writeAck(dst, p, limit)
 	}

@@ -38,6 +38,9 @@ func (w *window) least() int { return datagramsLeast * w.datagram }
 // room returns how many bytes may be sent.
 func (w *window) room() int { return max(w.size-w.flight, 0) }
 
+// fits reports whether a full datagram may be sent (§7): a smaller one waits as well, since its size is not known.
+func (w *window) fits() bool { return w.room() >= w.datagram }
+
 // sent says that a packet of n bytes left.
 func (w *window) sent(n int) {
 	w.flight += n
