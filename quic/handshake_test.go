@@ -1,0 +1,123 @@
+package quic
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// mishap is what happens to datagram n of an end.
+type mishap struct {
+	server bool
+	n      int
+	what   string
+}
+
+var mishaps = []string{"lost", "doubled", "late", "later", "cut", "forged"}
+
+// wholeExchange has a handshake and one request with its answer on a network with mishaps, and returns how long it took.
+func wholeExchange(t *testing.T, all ...mishap) (took int64) {
+	t.Helper()
+	p := newPair(t, Options{}, Options{})
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", all)
+		}
+	}()
+	p.pass = func(from *end, n int, d []byte) (copies int, late int64) {
+		copies = 1
+		for _, m := range all {
+			if m.server != (from == p.server) || m.n != n {
+				continue
+			}
+			switch m.what {
+			case "lost":
+				copies = 0
+			case "doubled":
+				copies = 2
+			case "late":
+				late = 25e6
+			case "later":
+				late = 900e6
+			case "forged":
+				d[len(d)/2] ^= 0x10
+			case "cut":
+				copies = 0
+				to := from.other
+				p.wire = append(p.wire, flight{to, bytes.Clone(d[:len(d)*2/3]), p.now + p.latency})
+			}
+		}
+		return copies, late
+	}
+	request, answer, opened := body(1, 100), body(2, 5000), false
+	p.client.onEvent = func(ev *Event) {
+		switch ev.Kind {
+		case Room:
+			if !opened {
+				opened = true
+				s, err := p.client.conn.Open(TwoWay)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.client.sendOn(s, request)
+			}
+		case Sendable:
+			ev.Stream.Owner.(*sender).send()
+		}
+	}
+	p.server.onEvent = func(ev *Event) {
+		switch {
+		case ev.Kind == Sendable:
+			ev.Stream.Owner.(*sender).send()
+		case ev.Kind == Data && ev.End:
+			p.server.sendOn(ev.Stream, answer)
+		}
+	}
+	begin := p.now
+	p.run(fmt.Sprintf("the answer with %+v", all), func() bool { return p.client.ended[0] })
+	took = p.now - begin
+	p.establish()
+	if !bytes.Equal(p.server.got[0], request) || !bytes.Equal(p.client.got[0], answer) {
+		t.Fatalf("%+v: other bytes", all)
+	}
+	for _, e := range []*end{p.client, p.server} {
+		if n := len(slices.DeleteFunc(e.events, func(s string) bool { return s != "Established" })); n != 1 {
+			t.Fatalf("%+v: %s: %q", all, e.name, e.events)
+		}
+	}
+	p.settle()
+	return took
+}
+
+// The handshake and a request take three round trips of 20 ms, and whatever happens to one or two of the first
+// datagrams of each end they come to an end.
+func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
+	if took := wholeExchange(t); took > 60e6 {
+		t.Errorf("without a mishap: %d ms", took/1e6)
+	}
+	const first = 5 // datagrams of each end
+	var single []mishap
+	for n := range 2 * first {
+		for _, what := range mishaps {
+			single = append(single, mishap{n >= first, n % first, what})
+		}
+	}
+	worst := int64(0)
+	for _, m := range single {
+		if took := wholeExchange(t, m); took > 700e6 {
+			t.Errorf("%+v: %d ms", m, took/1e6)
+		}
+	}
+	for i, a := range single {
+		for k, b := range single[:i] {
+			if a.n == b.n && a.server == b.server || testing.Short() || (i*7+k)%4 != 0 {
+				continue
+			}
+			worst = max(worst, wholeExchange(t, a, b))
+		}
+	}
+	if worst > 3500e6 {
+		t.Errorf("the worst pair took %d ms", worst/1e6)
+	}
+}
