@@ -101,7 +101,7 @@ var (
 	errSuite        = fault(InternalError, "unknown cipher suite")
 	errKeyUpdate    = fault(KeyUpdateError, "key update before the handshake was complete")
 	errSealLimit    = fault(AEADLimitReached, "keys were used too often")
-	errNoParameters = fault(TransportParameterError, "handshake without transport parameters")
+	errNoParameters = fault(CryptoError(109), "handshake without transport parameters")
 )
 
 // Faults of data.
