@@ -364,3 +364,17 @@ func TestClosing_lastsThreeProbesAfterSilence(t *testing.T) {
 		}
 	})
 }
+
+// RFC 9001 §6.6: too many packets that cannot be opened end the connection.
+func TestBudget_packetsThatCannotBeOpened(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.conn.in.failed = r.read[OneRTT].suite.failMax - 2
+		for range 2 {
+			r.wantOpen()
+			d := r.sealed(OneRTT, ping, make([]byte, 30))
+			d[len(d)-1] ^= 1
+			r.datagram(d)
+		}
+		r.wantFault(AEADLimitReached)
+	})
+}
