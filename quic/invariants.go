@@ -43,6 +43,9 @@ func (o *outgoing) check() {
 
 // check panics when the invariants of Conn do not hold: after a datagram was read, and before one leaves.
 func (c *Conn) check() {
+	if c.state != open {
+		return // a fault was found halfway
+	}
 	f := &c.flow
 	invariant.That(c.spaces[OneRTT] != nil, "no space of 1-RTT packets")
 	invariant.That(c.sent.window.flight >= 0, "%d bytes on their way", c.sent.window.flight)
@@ -57,9 +60,7 @@ func (c *Conn) check() {
 			refs += s.refs
 		}
 	}
-	if c.state == open {
-		invariant.That(held == f.held, "%d bytes are held, %d counted", held, f.held)
-	}
+	invariant.That(held == f.held, "%d bytes are held, %d counted", held, f.held)
 	for _, s := range c.spaces {
 		if s != nil {
 			refs -= s.check()
