@@ -36,14 +36,14 @@ func (c *Conn) Release(s *Stream, n int) {
 	}
 }
 
-// openWindow moves the window of s on by what was released. It is called when MAX_STREAM_DATA leaves: Release has no
-// time of its own.
-func (c *Conn) openWindow(s *Stream) {
+// openWindow moves the window of s on by what was released, and doubles it, up to most, where it was drained fast. It is
+// called when MAX_STREAM_DATA leaves: Release has no time of its own.
+func (s *Stream) openWindow(now, most int64) {
 	if s.recvMax-s.released <= s.window/2 { // else the frame was lost
-		if c.now-s.openedAt < growWithin {
-			s.window = min(2*s.window, int64(c.o.streamWindowMax()))
+		if now-s.openedAt < growWithin {
+			s.window = min(2*s.window, most)
 		}
-		s.openedAt = c.now
+		s.openedAt = now
 	}
 	s.recvMax = max(s.recvMax, s.released+s.window)
 }

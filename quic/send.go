@@ -188,10 +188,10 @@ func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
 	probe := s.probes > 0
 	wants := (probe || c.sent.window.fits()) && c.wants(p.level, s)
 	if s.ackAt != 0 && (s.ackAt <= c.now || wants || probe) {
-		dst = c.writeAck(dst, p, limit)
+		dst = p.writeAck(dst, c.now, limit)
 	}
 	if wants {
-		dst = c.writeCrypto(dst, p, limit)
+		dst = p.writeCrypto(dst, c.arena, limit)
 		if p.level == OneRTT && c.mayRun() {
 			dst = c.writeControl(dst, p, limit)
 			dst = c.writeStreams(dst, p, limit)
@@ -207,11 +207,11 @@ func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
 }
 
 // writeAck writes ACK.
-func (c *Conn) writeAck(dst []byte, p *packet, limit int) []byte {
+func (p *packet) writeAck(dst []byte, now int64, limit int) []byte {
 	s := p.space
 	delay := uint64(0)
 	if p.level == OneRTT {
-		delay = uint64(max(c.now-s.highAt, 0)) / 1e3 >> exponentDefault
+		delay = uint64(max(now-s.highAt, 0)) / 1e3 >> exponentDefault
 	}
 	before := len(dst)
 	dst = s.recv.appendAck(dst, delay, limit-len(dst))
@@ -225,7 +225,7 @@ func (c *Conn) writeAck(dst []byte, p *packet, limit int) []byte {
 }
 
 // writeCrypto writes CRYPTO.
-func (c *Conn) writeCrypto(dst []byte, p *packet, limit int) []byte {
+func (p *packet) writeCrypto(dst []byte, a *Arena, limit int) []byte {
 	o := &p.space.cryptoOut
 	for p.frames < framesMax {
 		from, _, _, ok := o.pick(1, integerMax)
@@ -237,7 +237,7 @@ func (c *Conn) writeCrypto(dst []byte, p *packet, limit int) []byte {
 		dst = appendCrypto(dst, uint64(from), n)
 		dst = o.appendTo(dst, from, n)
 		o.sent(from, n, false)
-		p.note(c.arena, sentFrame{kind: frameCrypto, from: from, n: int32(n)})
+		p.note(a, sentFrame{kind: frameCrypto, from: from, n: int32(n)})
 	}
 	return dst
 }
@@ -309,7 +309,7 @@ func (c *Conn) writeStreamControl(dst []byte, p *packet, t *Stream) []byte {
 		p.note(c.arena, sentFrame{kind: frameStopSending, stream: t})
 	}
 	if t.flag&windowDue != 0 {
-		c.openWindow(t)
+		t.openWindow(c.now, int64(c.o.streamWindowMax()))
 		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
 		p.note(c.arena, sentFrame{kind: frameMaxStreamData, stream: t})
 	}
