@@ -227,14 +227,26 @@ func (c *quicCase) both(n int, sizes ...int) {
 	c.all(fs...)
 }
 
-// settled waits until nothing of our streams is left.
+// settled waits until nothing of our streams is left. The numbers of packets that came may take a page.
 func (c *quicCase) settled() {
 	c.t.Helper()
-	testutil.Eventually(c.t, testutil.Patience, func() (ok bool) {
-		c.port.call(func() { ok = c.link.conn.Held() == 0 && c.port.opts.Arena.Stats.Pages == 0 && len(c.link.lanes) == 0 })
-		return ok
-	}, "all streams are over")
+	left := func() (what string) {
+		c.port.call(func() {
+			if l := c.link; l.conn.Held() != 0 || l.opts.Arena.Stats.Pages > 1 || len(l.lanes) != 0 {
+				what = fmt.Sprintf("%d bytes held, %d pages, streams:", l.conn.Held(), l.opts.Arena.Stats.Pages)
+				for s, x := range l.lanes {
+					what += fmt.Sprintf(" %d(%d to be sent, %d came)", s.ID, len(x.out), len(x.got))
+				}
+			}
+		})
+		return what
+	}
+	testutil.Eventually(c.t, testutil.Patience, func() bool { return left() == "" }, "all streams are over: %s", stringer(left))
 }
+
+type stringer func() string
+
+func (s stringer) String() string { return s() }
 
 func quicBody(seed uint64, n int) []byte {
 	b := make([]byte, n)
