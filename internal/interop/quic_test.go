@@ -241,7 +241,8 @@ func (c *quicCase) settled() {
 		})
 		return what
 	}
-	testutil.Eventually(c.t, testutil.Patience, func() bool { return left() == "" }, "all streams are over: %s", stringer(left))
+	testutil.Eventually(c.t, testutil.Patience, func() bool { return left() == "" },
+		"all streams are over: %s", stringer(left))
 }
 
 type stringer func() string
@@ -318,7 +319,7 @@ func TestQUIC_handshakeFails(t *testing.T) {
 
 func TestQUIC_streams(t *testing.T) {
 	eachQUICRole(t, quicSetup{}, func(t *testing.T, c *quicCase) {
-		c.both(100, 0, 1, 1000, 20_000, 100_000, 1<<20)
+		c.both(100, 0, 1, 1000, 20_000, 100_000, 10, 5000, 0, 2000, 1<<20)
 		c.settled()
 	})
 }

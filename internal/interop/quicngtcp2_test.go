@@ -89,7 +89,8 @@ func TestQUIC_ngtcp2Server(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at := freePort(t)
 			var out testutil.Output
-			c := exec.Command(program, append(args, "-q", "127.0.0.1", fmt.Sprint(at.Port()), base+".key", base+".pem")...)
+			c := exec.Command(program, append(args, "-q", "127.0.0.1", fmt.Sprint(at.Port()),
+				base+".key", base+".pem")...)
 			c.Stdout, c.Stderr = &out, &out
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
