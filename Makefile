@@ -363,7 +363,8 @@ bench-deps: ## install nginx, haproxy, h2o, wrk and h2load (Debian) for bench-pr
 # with a C compiler.
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian)
-	$(call apt,curl:curl openssl:openssl ssh:openssh-client certutil:libnss3-tools redis-benchmark:redis-tools gcc:gcc gcc:libc6-dev,)
+	$(call apt,curl:curl openssl:openssl ssh:openssh-client certutil:libnss3-tools redis-benchmark:redis-tools gcc:gcc gcc:libc6-dev \
+		gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server,ngtcp2d)
 	@# As packages rsyslog and syslog-ng exclude each other, so a machine with syslog-ng keeps it.
 	@if ! command -v syslog-ng >/dev/null; then $(MAKE) --no-print-directory deps-syslog; fi
 
