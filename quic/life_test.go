@@ -176,7 +176,7 @@ func TestEarly_waitForKeys(t *testing.T) {
 			r := newRig(t, role, Options{})
 			r.in(Initial, ping)
 			r.out()
-			r.write[OneRTT].init(aes128GCM, rigSecret[OneRTT][0])
+			r.write[OneRTT].init(aes128GCM, rigSecret[OneRTT][0][:32])
 			for n := range c.sent {
 				r.datagram(r.sealed(OneRTT, streamFrame(r.theirs(TwoWay, uint64(n)), 0, int64(c.size), true)))
 			}
@@ -213,7 +213,7 @@ func TestEarly_waitForKeys(t *testing.T) {
 // Handshake packets that come before the ServerHello wait as well.
 func TestEarly_handshakePackets(t *testing.T) {
 	r := newRig(t, Client, Options{})
-	r.write[Handshake].init(aes128GCM, rigSecret[Handshake][0])
+	r.write[Handshake].init(aes128GCM, rigSecret[Handshake][0][:32])
 	d := r.sealed(Handshake, cryptoFrame(0, 8))
 	r.datagram(d)
 	r.in(Initial, ping)

@@ -101,3 +101,30 @@ func TestVersions_endTheHandshake(t *testing.T) {
 	r.datagram(answer(r, 0x6b3343cf))
 	r.wantOpen()
 }
+
+// All suites of TLS 1.3 that QUIC has; others end the connection.
+func TestConn_suites(t *testing.T) {
+	for _, suite := range []uint16{aes128GCM, aes256GCM, chaCha20} {
+		for _, role := range []Role{Server, Client} {
+			r := newRig(t, role, Options{})
+			r.suite = suite
+			r.establish()
+			s := r.open(TwoWay)
+			r.conn.Send(s, pattern(0, 5000), true)
+			if n, f := count(r.out(), frameStream); n != 5 || !f.end {
+				t.Errorf("suite %x: %d frames", suite, n)
+			}
+			r.in(OneRTT, streamFrame(s.ID, 0, 900, true))
+			if len(r.got[s.ID]) != 900 {
+				t.Errorf("suite %x: %d bytes", suite, len(r.got[s.ID]))
+			}
+		}
+	}
+	r := newRig(t, Server, Options{})
+	r.in(Initial, ping)
+	if err := r.conn.SetSecret(Handshake, true, 0x1304, make([]byte, 32)); err == nil {
+		t.Error("a suite that QUIC does not have")
+	}
+	r.drive()
+	r.wantFault(InternalError)
+}

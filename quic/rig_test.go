@@ -17,6 +17,7 @@ type rig struct {
 	arena Arena
 	opts  Options
 	now   int64
+	suite uint16
 	ours  ID // of the test
 	first ID // of conn
 
@@ -38,13 +39,13 @@ type rig struct {
 }
 
 var rigSecret = [levels][2][]byte{
-	Handshake: {makePattern(10, 42), makePattern(110, 142)},
-	OneRTT:    {makePattern(210, 242), makePattern(310, 342)},
+	Handshake: {makePattern(10, 58), makePattern(110, 158)},
+	OneRTT:    {makePattern(210, 258), makePattern(310, 358)},
 }
 
 // newRig returns a Conn of a role that has got nothing yet.
 func newRig(t testing.TB, role Role, o Options) *rig {
-	r := &rig{t: t, opts: o, now: 1e9, got: map[uint64][]byte{}, ended: map[uint64]bool{}, owed: map[*Stream]int{},
+	r := &rig{t: t, opts: o, now: 1e9, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{}, owed: map[*Stream]int{},
 		streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
 	r.opts.Arena = &r.arena
 	if r.opts.Seed == 0 {
@@ -86,10 +87,14 @@ func newRig(t testing.TB, role Role, o Options) *rig {
 // keysOf gives both sides the keys of a level.
 func (r *rig) keysOf(l Level) {
 	r.t.Helper()
-	mine, its := rigSecret[l][0], rigSecret[l][1]
-	r.read[l].init(aes128GCM, its)
-	r.write[l].init(aes128GCM, mine)
-	if r.conn.SetSecret(l, true, aes128GCM, its) != nil || r.conn.SetSecret(l, false, aes128GCM, mine) != nil {
+	n := 32
+	if r.suite == aes256GCM {
+		n = 48
+	}
+	mine, its := rigSecret[l][0][:n], rigSecret[l][1][:n]
+	r.read[l].init(r.suite, its)
+	r.write[l].init(r.suite, mine)
+	if r.conn.SetSecret(l, true, r.suite, its) != nil || r.conn.SetSecret(l, false, r.suite, mine) != nil {
 		r.t.Fatal("keys are not taken")
 	}
 }
