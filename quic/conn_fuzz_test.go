@@ -237,7 +237,8 @@ func (s *script) check() {
 	for _, st := range c.streams.slots {
 		if st != nil {
 			held += st.out.held()
-			if st.in.high > st.recvMax && st.flag&recvOver == 0 || st.out.size > st.sendMax || st.delivered < st.released {
+			if st.in.high > st.recvMax && st.flag&recvOver == 0 ||
+				st.out.size > st.sendMax || st.delivered < st.released {
 				s.t.Fatalf("stream %d: %+v", st.ID, st)
 			}
 			refs[st] = st.refs

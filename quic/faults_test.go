@@ -71,7 +71,8 @@ func frameOn(k frameKind, ofTest bool, kind StreamKind, n uint64, opened bool, v
 	}
 }
 
-// RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13: frames of streams of the wrong direction, or that do not exist yet.
+// RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13: frames of streams of the wrong direction, or of those that do not
+// exist yet.
 func TestFault_ofStreamStates(t *testing.T) {
 	var cases []faultCase
 	for _, k := range []struct {
@@ -111,7 +112,8 @@ func TestFault_ofStreamStates(t *testing.T) {
 		}
 		cases = append(cases,
 			faultCase{k.name + " its own, one-way", its, frameOn(k.kind, true, OneWay, 0, false, k.values...)},
-			faultCase{k.name + " one-way beyond the limit", limit, frameOn(k.kind, true, OneWay, 8, false, k.values...)},
+			faultCase{k.name + " one-way beyond the limit", limit,
+				frameOn(k.kind, true, OneWay, 8, false, k.values...)},
 			faultCase{k.name + " ours, one-way", ours, frameOn(k.kind, false, OneWay, 0, true, k.values...)})
 	}
 	checkFaults(t, cases, Server, Client)
@@ -237,19 +239,24 @@ func TestFault_ofEncodings(t *testing.T) {
 
 // RFC 9000 §12.5, table 3: frames by packet kinds.
 func TestFault_ofFramesInPackets(t *testing.T) {
-	handshakeToo := map[frameKind]bool{framePadding: true, framePing: true, frameAck: true, frameCrypto: true, frameClose: true}
+	handshakeToo := map[frameKind]bool{framePadding: true, framePing: true, frameAck: true, frameCrypto: true,
+		frameClose: true}
 	frames := map[frameKind][]byte{
 		framePadding: {0}, framePing: ping, frameAck: appendFrame(nil, frameAck, 0, 0, 0, 0),
 		frameAck | 1: appendFrame(nil, frameAck|1, 0, 0, 0, 0, 0, 0, 0), frameCrypto: cryptoFrame(0, 4),
 		frameClose: appendClose(nil, false, 0, 0, ""), frameCloseApp: appendClose(nil, true, 0, 0, ""),
-		frameResetStream: appendFrame(nil, frameResetStream, 0, 0, 0), frameStopSending: appendFrame(nil, frameStopSending, 0, 0),
-		frameNewToken: append(appendFrame(nil, frameNewToken, 1), 9), frameStream: streamFrame(0, 0, 1, false),
+		frameResetStream: appendFrame(nil, frameResetStream, 0, 0, 0),
+		frameStopSending: appendFrame(nil, frameStopSending, 0, 0),
+		frameNewToken:    append(appendFrame(nil, frameNewToken, 1), 9), frameStream: streamFrame(0, 0, 1, false),
 		frameMaxData: appendFrame(nil, frameMaxData, 9), frameMaxStreamData: appendFrame(nil, frameMaxStreamData, 0, 9),
-		frameMaxStreams: appendFrame(nil, frameMaxStreams, 9), frameMaxStreams | 1: appendFrame(nil, frameMaxStreams|1, 9),
-		frameDataBlocked: appendFrame(nil, frameDataBlocked, 9), frameStreamDataBlocked: appendFrame(nil, frameStreamDataBlocked, 0, 9),
-		frameStreamsBlocked: appendFrame(nil, frameStreamsBlocked, 9), frameNewID: newIDFrame(1, 0),
-		frameRetireID: appendFrame(nil, frameRetireID, 0), framePathChallenge: appendPath(nil, framePathChallenge, &[8]byte{}),
-		framePathResponse: appendPath(nil, framePathResponse, &[8]byte{}), frameHandshakeDone: {0x1e},
+		frameMaxStreams:        appendFrame(nil, frameMaxStreams, 9),
+		frameMaxStreams | 1:    appendFrame(nil, frameMaxStreams|1, 9),
+		frameDataBlocked:       appendFrame(nil, frameDataBlocked, 9),
+		frameStreamDataBlocked: appendFrame(nil, frameStreamDataBlocked, 0, 9),
+		frameStreamsBlocked:    appendFrame(nil, frameStreamsBlocked, 9), frameNewID: newIDFrame(1, 0),
+		frameRetireID:      appendFrame(nil, frameRetireID, 0),
+		framePathChallenge: appendPath(nil, framePathChallenge, &[8]byte{}),
+		framePathResponse:  appendPath(nil, framePathResponse, &[8]byte{}), frameHandshakeDone: {0x1e},
 	}
 	for _, role := range []Role{Server, Client} {
 		for _, l := range []Level{Initial, Handshake} {
@@ -324,7 +331,8 @@ func TestPackets_doubledAreDropped(t *testing.T) {
 		for range 3 {
 			r.datagram(bytes.Clone(d))
 		}
-		r.datagram(r.sealedAs(OneRTT, 0, r.next[OneRTT]+1000, &r.first, streamFrame(r.theirs(TwoWay, 0), 100, 200, true)))
+		r.datagram(r.sealedAs(OneRTT, 0, r.next[OneRTT]+1000, &r.first,
+			streamFrame(r.theirs(TwoWay, 0), 100, 200, true)))
 		if id := r.theirs(TwoWay, 0); !bytes.Equal(r.got[id], pattern(0, 200)) || !r.ended[id] {
 			t.Errorf("%d bytes", len(r.got[id]))
 		}

@@ -281,7 +281,9 @@ func TestSend_waitsForWindows(t *testing.T) {
 		stream, data uint64
 		open         func(s *Stream) []byte
 	}{
-		"stream":     {1000, 1 << 20, func(s *Stream) []byte { return appendFrame(nil, frameMaxStreamData, s.ID, 3000) }},
+		"stream": {1000, 1 << 20, func(s *Stream) []byte {
+			return appendFrame(nil, frameMaxStreamData, s.ID, 3000)
+		}},
 		"connection": {1 << 20, 1000, func(*Stream) []byte { return appendFrame(nil, frameMaxData, 3000) }},
 	} {
 		for _, role := range []Role{Server, Client} {

@@ -84,7 +84,8 @@ func TestFault_ofIDs(t *testing.T) {
 		{"retirement", NoError, integers(frameRetireID, 1)},
 		{"retirement twice", NoError, joined(integers(frameRetireID, 1), integers(frameRetireID, 1))},
 		{"retirement of one that is made for it", ProtocolViolation,
-			joined(integers(frameRetireID, 1), integers(frameRetireID, 2), integers(frameRetireID, 3), integers(frameRetireID, 4))},
+			joined(integers(frameRetireID, 1), integers(frameRetireID, 2), integers(frameRetireID, 3),
+				integers(frameRetireID, 4))},
 	}, Server, Client)
 }
 

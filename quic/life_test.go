@@ -55,7 +55,8 @@ func TestDraining_sendsNothing(t *testing.T) {
 		both(t, func(t *testing.T, r *rig) {
 			s := r.open(TwoWay)
 			r.conn.Send(s, pattern(0, 100_000), false)
-			r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 9, false), appendClose(nil, app, 9, frameStream, "so long"),
+			r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 9, false),
+				appendClose(nil, app, 9, frameStream, "so long"),
 				streamFrame(r.theirs(TwoWay, 0), 0, 5, false))
 			want := "Closed quic: closed by the peer 9 app false peer true"
 			if app {
@@ -171,7 +172,9 @@ func TestHandshake_takesTooLong(t *testing.T) {
 // Early packets wait for keys: 10, and 16 KiB of them (CVE-2025-59530). They are taken once the handshake is done, and
 // a server takes none before (RFC 9001 §5.7).
 func TestEarly_waitForKeys(t *testing.T) {
-	for _, c := range []struct{ size, sent, want int }{{10, 4, 4}, {10, 10, 10}, {10, 300, 10}, {1100, 300, 10}, {2000, 30, 8}} {
+	for _, c := range []struct{ size, sent, want int }{
+		{10, 4, 4}, {10, 10, 10}, {10, 300, 10}, {1100, 300, 10}, {2000, 30, 8},
+	} {
 		for _, role := range []Role{Server, Client} {
 			r := newRig(t, role, Options{})
 			r.in(Initial, ping)
@@ -292,10 +295,10 @@ func TestBudget_idleFrames(t *testing.T) {
 		"PING":                 raw(1),
 		"PADDING":              raw(0, 0, 0),
 		"MAX_DATA":             integers(frameMaxData, 5),
-		"MAX_STREAM_DATA":      func(r *rig) []byte { return appendFrame(nil, frameMaxStreamData, r.theirs(TwoWay, 0), 1) },
+		"MAX_STREAM_DATA":      frameOn(frameMaxStreamData, true, TwoWay, 0, false, 1),
 		"MAX_STREAMS":          integers(frameMaxStreams, 1),
 		"DATA_BLOCKED":         integers(frameDataBlocked, 1),
-		"STREAM_DATA_BLOCKED":  func(r *rig) []byte { return appendFrame(nil, frameStreamDataBlocked, r.theirs(TwoWay, 0), 1) },
+		"STREAM_DATA_BLOCKED":  frameOn(frameStreamDataBlocked, true, TwoWay, 0, false, 1),
 		"STREAMS_BLOCKED":      integers(frameStreamsBlocked, 1),
 		"PATH_CHALLENGE":       func(r *rig) []byte { return appendPath(nil, framePathChallenge, &[8]byte{}) },
 		"PATH_RESPONSE":        func(r *rig) []byte { return appendPath(nil, framePathResponse, &[8]byte{}) },
@@ -303,8 +306,8 @@ func TestBudget_idleFrames(t *testing.T) {
 		"RETIRE":               integers(frameRetireID, 1),
 		"an empty STREAM":      func(r *rig) []byte { return streamFrame(r.theirs(TwoWay, 0), 0, 0, false) },
 		"STREAM of an old one": func(r *rig) []byte { return streamFrame(r.mine(TwoWay, 0), 0, 0, false) },
-		"RESET_STREAM again":   func(r *rig) []byte { return appendFrame(nil, frameResetStream, r.theirs(TwoWay, 0), 1, 0) },
-		"STOP_SENDING again":   func(r *rig) []byte { return appendFrame(nil, frameStopSending, r.theirs(TwoWay, 0), 1) },
+		"RESET_STREAM again":   frameOn(frameResetStream, true, TwoWay, 0, false, 1, 0),
+		"STOP_SENDING again":   frameOn(frameStopSending, true, TwoWay, 0, false, 1),
 		"CRYPTO of nothing":    func(r *rig) []byte { return cryptoFrame(0, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,8 +98,8 @@ func TestLoss_byTime(t *testing.T) {
 	})
 }
 
-// RFC 9002 §6.2.1: PTO = smoothed + max(4 × variance, granularity) + max_ack_delay, doubled each time, and anew with an
-// acknowledgement. §6.2.4: two packets at most.
+// RFC 9002 §6.2.1: PTO = smoothed + max(4 × variance, granularity) + max_ack_delay, doubled each time, and anew with
+// an acknowledgement. §6.2.4: two packets at most.
 func TestProbe_times(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {
 		s := r.calm()
@@ -158,8 +158,8 @@ func TestLoss_persistent(t *testing.T) {
 	}
 }
 
-// RFC 9000 §13.2.1, §13.2.2: each second packet is acknowledged at once, one alone within 25 ms, a gap at once; packets
-// that ask for none never alone.
+// RFC 9000 §13.2.1, §13.2.2: each second packet is acknowledged at once, one alone within 25 ms, a gap at
+// once; packets that ask for none never alone.
 func TestAck_times(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {
 		r.pass(1e9)

@@ -45,8 +45,8 @@ var rigSecret = [levels][2][]byte{
 
 // newRig returns a Conn of a role that has got nothing yet.
 func newRig(t testing.TB, role Role, o Options) *rig {
-	r := &rig{t: t, opts: o, now: 1e9, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{}, owed: map[*Stream]int{},
-		streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
+	r := &rig{t: t, opts: o, now: 1e9, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{},
+		owed: map[*Stream]int{}, streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
 	r.opts.Arena = &r.arena
 	if r.opts.Seed == 0 {
 		r.opts.Seed = 5
@@ -214,7 +214,7 @@ func (r *rig) datagram(packets ...[]byte) {
 	d := slices.Concat(packets...)
 	r.conn.Receive(d, testPath, r.now)
 	r.drive()
-	clear(d) // whoever has kept borrowed bytes has others now
+	clear(d) // borrowed bytes that were kept are others now
 }
 
 // drive takes events until None.
@@ -362,7 +362,7 @@ func (r *rig) ack() {
 // wantFault checks that conn ends with a code, and says so.
 func (r *rig) wantFault(code Code) {
 	r.t.Helper()
-	if r.conn.state != closing || r.conn.Closed().Code != uint64(code) || r.conn.Closed().App || r.conn.Closed().ByPeer {
+	if k := r.conn.Closed(); r.conn.state != closing || k.Code != uint64(code) || k.App || k.ByPeer {
 		r.t.Fatalf("state %d, %+v, want %v; events %q", r.conn.state, r.conn.Closed(), code, r.events)
 	}
 	all := r.out()
