@@ -134,9 +134,11 @@ func (c *Conn) count(s *Stream, to int64) *Error {
 	if to <= s.in.high || s.flag&recvOver != 0 {
 		return nil
 	}
-	if c.flow.taken += to - s.in.high; to > s.recvMax || c.flow.taken > c.flow.takeMax {
+	taken := c.flow.taken + to - s.in.high
+	if to > s.recvMax || taken > c.flow.takeMax {
 		return errData
 	}
+	c.flow.taken = taken
 	return nil
 }
 
