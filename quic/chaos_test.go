@@ -4,6 +4,8 @@ import (
 	"bytes"
 	mathrand "math/rand/v2"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // chaos is two honest ends that open, send, reset, stop, stall and end as they like.
@@ -108,7 +110,7 @@ func (c *chaos) done(e *end) {
 func TestPair_chaos(t *testing.T) {
 	o := Options{Budget: 100_000, StreamWindow: 8000, StreamWindowMax: 50_000, SendMax: 40_000,
 		Streams: 10, OneWayStreams: 3}
-	for seed := range uint64(40) {
+	for seed := range uint64(testutil.RaceRounds(40)) {
 		r := mathrand.New(mathrand.NewPCG(seed, 2))
 		p := newPair(t, o, o)
 		c := &chaos{pair: p, r: r, mixed: map[uint64]bool{}, alive: map[*end][]*Stream{},

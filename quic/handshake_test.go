@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // mishap is what happens to datagram n of an end.
@@ -94,6 +96,7 @@ func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
 	if took := wholeExchange(t); took > 60e6 {
 		t.Errorf("without a mishap: %d ms", took/1e6)
 	}
+	testutil.OnlyPlain(t)
 	const first = 5 // datagrams of each end
 	var single []mishap
 	for n := range 2 * first {
@@ -109,7 +112,7 @@ func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
 	}
 	for i, a := range single {
 		for k, b := range single[:i] {
-			if a.n == b.n && a.server == b.server || testing.Short() || (i*7+k)%4 != 0 {
+			if a.n == b.n && a.server == b.server || (i*7+k)%4 != 0 {
 				continue
 			}
 			worst = max(worst, wholeExchange(t, a, b))

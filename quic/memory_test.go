@@ -4,10 +4,13 @@ import (
 	"runtime"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // An idle connection after its handshake and an exchange. TLS is not in it, nor what the Arena has in reserve.
 func TestConn_idleMemory(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const conns, bar = 1000, 6 << 10
 	for _, role := range []Role{Server, Client} {
 		t.Run([]string{"server", "client"}[role], func(t *testing.T) {
