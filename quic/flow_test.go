@@ -444,3 +444,47 @@ func TestDone_givesUpTheRest(t *testing.T) {
 		r.wantNothingKept()
 	})
 }
+
+// A peer that acknowledges nothing cannot have streams pile up that this side is done with.
+func TestStreams_thatAreNotAcknowledgedAreBounded(t *testing.T) {
+	r := established(t, Server, Options{})
+	most := 0
+	r.onEvent = func(ev *Event) {
+		if ev.Kind == Reset {
+			r.conn.Done(ev.Stream)
+			most = max(most, r.conn.streams.used)
+		}
+	}
+	for n := uint64(0); n < 20_000 && r.conn.state == open; n += 100 {
+		var frames [][]byte
+		for i := range uint64(100) {
+			frames = append(frames, appendFrame(nil, frameResetStream, r.theirs(TwoWay, n+i), 1, 0))
+		}
+		if r.in(OneRTT, frames...); r.conn.state == open {
+			r.out()
+		}
+	}
+	r.events = nil
+	if most > 3*128 {
+		t.Errorf("%d streams are kept", most)
+	}
+	r.wantFault(StreamLimitError)
+
+	r = established(t, Server, Options{}) // one that does may go on
+	r.onEvent = func(ev *Event) {
+		if ev.Kind == Reset {
+			r.conn.Done(ev.Stream)
+		}
+	}
+	for n := range uint64(20_000) {
+		r.in(OneRTT, appendFrame(nil, frameResetStream, r.theirs(TwoWay, n), 1, 0))
+		if r.out(); n%50 == 0 {
+			r.ack()
+		}
+	}
+	r.ack()
+	r.wantOpen()
+	if r.conn.limit[r.conn.theirType(TwoWay)] != 20_000+128 || r.conn.streams.used != 0 {
+		t.Errorf("up to %d, %d streams", r.conn.limit[r.conn.theirType(TwoWay)], r.conn.streams.used)
+	}
+}

@@ -47,6 +47,7 @@ const (
 	windowDue                          // MAX_STREAM_DATA is to be sent
 	discarding                         // what comes is thrown away
 	streamDone                         // Done was called
+	roomLater                          // it makes room for another one when it is freed
 	controlDue = resetDue | stopDue | windowDue
 )
 

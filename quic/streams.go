@@ -78,14 +78,23 @@ func (c *Conn) Done(s *Stream) {
 	}
 	c.waiting.remove(s)
 	if t := int(s.ID & (streamTypes - 1)); t == c.theirType(TwoWay) || t == c.theirType(OneWay) {
-		c.limit[t]++
-		if t&oneWayBit == 0 {
-			c.flag |= streamsDue
+		// A peer that acknowledges nothing gets no more than twice its streams: it would have us keep all of them.
+		if c.ending++; c.ending > c.o.streams()+c.o.oneWayStreams() {
+			s.flag |= roomLater
 		} else {
-			c.flag |= oneWaysDue
+			c.limit[t]++
+			c.flag |= dueFor(t)
 		}
 	}
 	c.free(s)
+}
+
+// dueFor returns the flag of MAX_STREAMS for streams of a type.
+func dueFor(t int) connFlags {
+	if t&oneWayBit == 0 {
+		return streamsDue
+	}
+	return oneWaysDue
 }
 
 // free gives s back once nothing refers to it.
@@ -102,6 +111,12 @@ func (c *Conn) free(s *Stream) {
 	c.flow.held -= int64(s.out.held())
 	s.in.drop(c.arena)
 	s.out.drop(c.arena)
+	if t := int(s.ID & (streamTypes - 1)); t == c.theirType(TwoWay) || t == c.theirType(OneWay) {
+		if c.ending--; s.flag&roomLater != 0 {
+			c.limit[t]++
+			c.flag |= dueFor(t)
+		}
+	}
 	c.streams.remove(s.ID)
 	c.arena.putStream(s)
 }
