@@ -488,3 +488,26 @@ func TestStreams_thatAreNotAcknowledgedAreBounded(t *testing.T) {
 		t.Errorf("up to %d, %d streams", r.conn.limit[r.conn.theirType(TwoWay)], r.conn.streams.used)
 	}
 }
+
+// The last bytes of a stream are readable until the next call of Next, also after Done.
+func TestDone_leavesTheBodyOfTheEvent(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		id := r.theirs(OneWay, 0)
+		r.in(OneRTT, streamFrame(id, 100, 3000-1900, true))
+		d := r.sealed(OneRTT, streamFrame(id, 0, 100, false))
+		r.conn.Receive(d, testPath, r.now)
+		var got []byte
+		for ev := r.conn.Next(); ev.Kind != None; ev = r.conn.Next() {
+			if ev.Kind == Data {
+				if ev.End {
+					r.conn.Done(ev.Stream)
+					r.conn.Send(r.open(TwoWay), bytes.Repeat([]byte{1}, 4000), false)
+				}
+				got = append(got, ev.Body...)
+			}
+		}
+		if !bytes.Equal(got, pattern(0, 1100)) {
+			t.Errorf("%d bytes, the last are %x", len(got), got[len(got)-9:])
+		}
+	})
+}

@@ -73,6 +73,7 @@ func (c *Conn) nextInOrder() (ev Event, ok bool) {
 			return c.deliver(s, b)
 		}
 		c.in.ordered = nil
+		c.free(s)
 	}
 	if !c.in.working {
 		return ev, false

@@ -97,17 +97,14 @@ func dueFor(t int) connFlags {
 	return oneWaysDue
 }
 
-// free gives s back once nothing refers to it.
+// free gives s back once nothing refers to it: the body of an event neither.
 func (c *Conn) free(s *Stream) {
-	if s.flag&(streamDone|recvOver|sendOver) != streamDone|recvOver|sendOver || s.refs > 0 {
+	if s.flag&(streamDone|recvOver|sendOver) != streamDone|recvOver|sendOver || s.refs > 0 || c.in.ordered == s {
 		return
 	}
 	c.sending.remove(s)
 	c.waiting.remove(s)
 	c.control.remove(s)
-	if c.in.ordered == s {
-		c.in.ordered = nil
-	}
 	c.flow.held -= int64(s.out.held())
 	s.in.drop(c.arena)
 	s.out.drop(c.arena)
