@@ -478,7 +478,7 @@ func TestStreams_thatAreNotAcknowledgedAreBounded(t *testing.T) {
 	}
 	for n := range uint64(20_000) {
 		r.in(OneRTT, appendFrame(nil, frameResetStream, r.theirs(TwoWay, n), 1, 0))
-		if r.out(); n%50 == 0 {
+		if r.out(); n%200 == 0 {
 			r.ack()
 		}
 	}
