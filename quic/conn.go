@@ -162,7 +162,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 		o = &defaultOptions
 	}
 	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: o.Seed | 1}
-	c.life.startedAt, c.life.heardAt = now, now
+	c.life.startedAt, c.life.heardAt, c.buckets.leakedAt = now, now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
 	}

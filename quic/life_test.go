@@ -313,7 +313,7 @@ func TestBudget_idleFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := established(t, Server, Options{})
 			r.oldStream()
-			for n := 0; n < 11_000; {
+			for n := 0; n < 10_400; {
 				if r.conn.state != open {
 					break
 				}
