@@ -16,11 +16,11 @@ type phases struct {
 const updateEvery = 1 << 22
 
 // readKeys returns the keys of packet n of s, whose header has no protection any more.
-func (p *phases) readKeys(s *space, first byte, n int64) *keys {
+func (p *phases) readKeys(s *space, first byte, n, now int64) *keys {
 	switch {
 	case first&phaseBit != 0 == p.read:
 		return &s.read
-	case p.old != nil && n < p.readFirst:
+	case p.old != nil && n < p.readFirst && now < p.oldUntil:
 		return p.old
 	case p.next == nil: // made once: forged packets cost us one derivation
 		next := s.read.updated()

@@ -173,7 +173,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 	n := decodeNumber(s.recv.highest(), packet[h.number:body])
 	k := &s.read
 	if c.level == OneRTT {
-		k = c.phase.readKeys(s, packet[0], n)
+		k = c.phase.readKeys(s, packet[0], n, c.now)
 	}
 	frames, ok := k.open(packet, body, n)
 	if !ok {

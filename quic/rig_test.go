@@ -18,8 +18,9 @@ type rig struct {
 	opts  Options
 	now   int64
 	suite uint16
-	ours  ID // of the test
-	first ID // of conn
+	phase byte // the bit of 1-RTT packets
+	ours  ID   // of the test
+	first ID   // of conn
 
 	read, write [levels]keys // of the test
 	next        [levels]int64
@@ -178,7 +179,7 @@ func (r *rig) sealedAs(l Level, bits byte, n int64, dest *ID, frames ...[]byte) 
 	r.next[l] = max(r.next[l], n+1)
 	d := make([]byte, 0, 2*DatagramSize)
 	if l == OneRTT {
-		d = appendShort(d, dest, false)
+		d = appendShort(d, dest, r.phase != 0)
 	} else {
 		d = appendLong(d, levelPackets[l], dest, &r.ours, nil)
 	}
