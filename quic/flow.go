@@ -36,18 +36,6 @@ func (c *Conn) Release(s *Stream, n int) {
 	}
 }
 
-// openWindow moves the window of s on by what was released, and doubles it, up to most, where it was drained fast. It is
-// called when MAX_STREAM_DATA leaves: Release has no time of its own.
-func (s *Stream) openWindow(now, most int64) {
-	if s.recvMax-s.released <= s.window/2 { // else the frame was lost
-		if now-s.openedAt < growWithin {
-			s.window = min(2*s.window, most)
-		}
-		s.openedAt = now
-	}
-	s.recvMax = max(s.recvMax, s.released+s.window)
-}
-
 // onMaxData takes MAX_DATA.
 func (c *Conn) onMaxData(n int64) *Error {
 	if n <= c.flow.dataMax {

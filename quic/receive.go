@@ -132,7 +132,7 @@ func (c *Conn) dropped(h *Header) bool {
 	if h.Kind != InitialPacket && h.Kind != HandshakePacket || c.flag&heardPeer == 0 {
 		return false
 	}
-	return string(h.Source) != string(c.theirs.first.Bytes()) // §7.2: the first one that was opened has named the id
+	return string(h.Source) != string(c.theirs.first.Bytes()) // §7.2: the first packet has named the id
 }
 
 // onVersions ends a client's connection when the server speaks other versions (RFC 9000 §6.2).

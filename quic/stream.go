@@ -51,6 +51,18 @@ const (
 	controlDue = resetDue | stopDue | windowDue
 )
 
+// openWindow moves the window of s on by what was released, and doubles it, up to most, where it was drained fast. It
+// is called when MAX_STREAM_DATA leaves: Release has no time of its own.
+func (s *Stream) openWindow(now, most int64) {
+	if s.recvMax-s.released <= s.window/2 { // else the frame was lost
+		if now-s.openedAt < growWithin {
+			s.window = min(2*s.window, most)
+		}
+		s.openedAt = now
+	}
+	s.recvMax = max(s.recvMax, s.released+s.window)
+}
+
 // links are the place of a stream in a list.
 type links struct {
 	next, prev *Stream
