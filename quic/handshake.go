@@ -91,14 +91,11 @@ func (c *Conn) confirm() {
 	}
 }
 
-// dropSpace drops the keys of a level. What is on its way there counts no more (RFC 9002 §6.4).
+// dropSpace drops the keys of a level. Packets on their way there count no more (RFC 9002 §6.4).
 func (c *Conn) dropSpace(l Level) {
 	s := c.spaces[l]
 	if s == nil {
 		return
-	}
-	if c.in.working && c.level == l {
-		c.in.frames, c.in.working = nil, false // the rest of the packet with which the handshake ended
 	}
 	for i := range s.sent.n {
 		if p := s.sent.at(i); !p.gone {
@@ -107,7 +104,7 @@ func (c *Conn) dropSpace(l Level) {
 	}
 	s.drop(c.arena)
 	c.spaces[l] = nil
-	if l == c.level { // frames after the CRYPTO that completes the handshake
+	if l == c.level { // the rest of the packet whose CRYPTO completed the handshake
 		c.in.frames, c.in.working = nil, false
 	}
 	c.sent.ptoCount = 0

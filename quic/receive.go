@@ -21,7 +21,6 @@ func (c *Conn) Next() Event {
 			return c.tell()
 		}
 		if c.state != open {
-			c.in.rest, c.in.frames, c.in.working = nil, nil, false
 			return Event{}
 		}
 		if ev, ok := c.nextInOrder(); ok {

@@ -141,7 +141,7 @@ func (s *h1Server) awaitBody() {
 		return
 	}
 	d := s.server.opts.BodyTimeout
-	if s.server.perByte > 0 {
+	if s.server.terms.PerByte > 0 {
 		d = min(d, s.bodyPace.Shrink(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
@@ -149,7 +149,7 @@ func (s *h1Server) awaitBody() {
 
 // noteBodyReceived notes that n bytes of the body have come.
 func (s *h1Server) noteBodyReceived(n int) {
-	if b := s.server.perByte; b > 0 {
+	if b := s.server.terms.PerByte; b > 0 {
 		s.bodyPace.Earn(n, b, int64(max(stream.BodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
 	}
 }
@@ -167,7 +167,7 @@ func (s *h1Server) timeToTake() time.Duration {
 // noteAnswerTaken notes that n bytes of the answer were queued or sent.
 func (s *h1Server) noteAnswerTaken(n int) {
 	if s.answerPace.Started() && n > 0 {
-		s.answerPace.AddTaken(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
+		s.answerPace.AddTaken(n, s.server.terms.PerByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }
 

@@ -111,7 +111,6 @@ type Server struct {
 	opts    ServerOptions
 	service Service
 	refuser Refuser       // service, if it is one
-	perByte int64         // time that a byte of a body is worth, ns; 0: no least rate
 	terms   shared.Terms  // the times of streams that share a connection
 	local   []serverLocal // by Reactor.Index
 }
@@ -132,9 +131,9 @@ type serverLocal struct {
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
 func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
-	s := &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
+	s := &Server{opts: o, service: service, local: make([]serverLocal, len(e.Reactors()))}
 	s.refuser, _ = service.(Refuser)
-	s.terms = shared.Terms{BodyTimeout: o.BodyTimeout, SendTimeout: o.SendTimeout, PerByte: s.perByte}
+	s.terms = shared.Terms{BodyTimeout: o.BodyTimeout, SendTimeout: o.SendTimeout, PerByte: o.perByte()}
 	for i := range s.local {
 		l := &s.local[i]
 		l.codec = o.codec(&l.arena)
