@@ -285,7 +285,7 @@ func newWireRig(t *testing.T, o engine.ListenOptions) *wireRig {
 	return newWireRigOn(t, o, func(k poller.Kernel) poller.Kernel { return k })
 }
 
-// newWireRigOn is newWireRig with a kernel around that of the World.
+// newWireRigOn is newWireRig with a kernel around the World's.
 func newWireRigOn(t *testing.T, o engine.ListenOptions, around func(poller.Kernel) poller.Kernel) *wireRig {
 	t.Helper()
 	g := &wireRig{t: t, w: sim.NewWorld(1)}
@@ -737,7 +737,7 @@ func TestConn_withoutSocketIsLimited(t *testing.T) {
 	}
 }
 
-// Another connection's panic, or that of the port's handler, ends nothing else.
+// A panic of one connection, or of the port's handler, ends nothing else.
 func TestConn_withoutSocketPanics(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
 	g.setUp = func(h *wireHandler) {
@@ -782,7 +782,8 @@ func TestListener_closesPortsAfterTheirConnections(t *testing.T) {
 	}
 }
 
-// As long as ports of an address close, no others are opened: the kernel would give each of them a share of what comes.
+// As long as ports of an address close, no others are opened: the kernel would give each of them a share of the
+// datagrams.
 func TestEngine_listenDatagramsWhilePortsClose(t *testing.T) {
 	for reactors := range 2 {
 		w := sim.NewWorld(1)

@@ -152,7 +152,7 @@ func TestSendBatch_full(t *testing.T) {
 	}
 }
 
-// Bytes that are not where they leave from would be those of another datagram, for another peer.
+// Bytes that lie elsewhere than Reserve said would leave as another datagram, to another peer.
 func TestSendBatch_takesNoBytesFromElsewhere(t *testing.T) {
 	if !invariant.On {
 		t.Skip("only a checked build looks")

@@ -18,7 +18,7 @@ type Arena struct {
 	idle    int // how many streams are in streams
 }
 
-// Bounds of what an Arena keeps.
+// Bounds of the memory that an Arena keeps.
 const (
 	sparePages   = 1024
 	spareTables  = 64

@@ -7,7 +7,7 @@ package huffman
 
 import "errors"
 
-// The errors of what cannot be decoded.
+// The errors of strings and integers that cannot be decoded.
 var (
 	ErrCode      = errors.New("malformed Huffman code")
 	ErrTruncated = errors.New("the block ends within a field")

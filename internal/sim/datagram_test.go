@@ -191,7 +191,7 @@ func far(w *World, n Net) (from, to *DatagramPeer) {
 	return w.DialDatagrams(poller.Addr{IP: to.Addr()}), to
 }
 
-// arrivals steps until nothing moves, and returns the numbers of what came, each with its time.
+// arrivals steps until nothing moves, and returns the numbers of the datagrams that came, each with its time.
 func arrivals(w *World, to *DatagramPeer) (numbers []int, at []int64) {
 	for {
 		if _, more := w.next(); !more {

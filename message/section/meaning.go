@@ -78,8 +78,8 @@ func (s *Section) target(h *message.Head) Fault {
 
 // authority makes :authority and Host one. A request that two parties route to two places is refused.
 func (s *Section) authority(h *message.Head, port string) Fault {
-	// §8.3.1: :authority MUST NOT include the deprecated userinfo subcomponent for http or https. That no "@" is in it
-	// is a part of what SplitAuthority checks.
+	// §8.3.1: :authority MUST NOT include the deprecated userinfo subcomponent for http or https. SplitAuthority
+	// refuses its "@".
 	if s.has(Authority) {
 		if _, _, ok := message.SplitAuthority(h.Bytes(h.Authority)); !ok {
 			return FaultAuthority
