@@ -212,11 +212,11 @@ func (e *Encoder) literal(dst []byte, l *label, value []byte, p policy) []byte {
 		dst = append(dst, l.literal...)
 	case len(l.name) <= nameRoom:
 		var room [nameRoom]byte
-		dst = huffman.AppendString(dst, message.AppendLower(room[:0], l.name))
+		dst = huffman.AppendString(dst, message.AppendLower(room[:0], l.name), 0, 7)
 	default:
 		dst = message.AppendLower(huffman.AppendInteger(dst, 0, 7, len(l.name)), l.name)
 	}
-	return huffman.AppendString(dst, value)
+	return huffman.AppendString(dst, value, 0, 7)
 }
 
 // nameRoom is the longest name without a number that is Huffman coded.

@@ -47,7 +47,7 @@ func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]know
 		} else {
 			k.text = section.Pseudo(i - int(message.NameCount)).String()
 		}
-		literal = huffman.AppendString(literal[:0], []byte(k.text))
+		literal = huffman.AppendString(literal[:0], []byte(k.text), 0, 7)
 		k.literal = string(literal)
 		k.front = frontOf(k.text)
 		k.static = staticIndex(k.text)

@@ -273,24 +273,26 @@ func DecodePair(dst, block []byte, r, t Run) (Run, Run) {
 	return Run{int(at), p, r.End}, Run{int(at2), p2, t.End}
 }
 
-// AppendString appends s with its length before it, as Huffman code where that is shorter (RFC 7541 §5.2).
-func AppendString(dst, s []byte) []byte {
+// AppendString appends s with its length before it, as Huffman code where that is shorter (RFC 7541 §5.2). The length
+// has a prefix of bits bits, and the bit above it says that it is a code; high are the bits above that one. In HPACK
+// they are 0 and 7.
+func AppendString(dst, s []byte, high byte, bits uint) []byte {
 	if len(s) == 0 {
-		return append(dst, 0)
+		return append(dst, high)
 	}
 	dst = reserve(dst, len(s)+2*encodeRoom)
 	at := len(dst)
 	// The length goes in front: its own length is guessed from s, and right but near 127 and 255 bytes.
-	front := integerLen(len(s)*3/4, 7)
+	front := integerLen(len(s)*3/4, bits)
 	n := encode(dst[at+front:cap(dst)], s)
 	if n >= len(s) {
-		return append(AppendInteger(dst, 0, 7, len(s)), s...)
+		return append(AppendInteger(dst, high, bits, len(s)), s...)
 	}
-	if exact := integerLen(n, 7); exact != front {
+	if exact := integerLen(n, bits); exact != front {
 		copy(dst[at+exact:cap(dst)], dst[at+front:at+front+n])
 		front = exact
 	}
-	AppendInteger(dst, 0x80, 7, n)
+	AppendInteger(dst, high|1<<bits, bits, n)
 	return dst[:at+front+n]
 }
 

@@ -46,7 +46,8 @@ func TestHuffman_encodesWhatGetsShorter(t *testing.T) {
 			} else {
 				want = append(AppendInteger(nil, 0, 7, len(s)), s...)
 			}
-			if got := AppendString([]byte("front"), s); !bytes.Equal(got[5:], want) || string(got[:5]) != "front" {
+			got := AppendString([]byte("front"), s, 0, 7)
+			if !bytes.Equal(got[5:], want) || string(got[:5]) != "front" {
 				t.Fatalf("%q\n%x, want\n%x", s, got, want)
 			}
 		}
@@ -119,7 +120,7 @@ func FuzzHuffman(f *testing.F) {
 			t.Fatalf("%x: %q, %v, want %q", code, got, err, p)
 		}
 		if len(code) < len(p) {
-			if got := AppendString(nil, p); !bytes.HasSuffix(got, code) {
+			if got := AppendString(nil, p, 0, 7); !bytes.HasSuffix(got, code) {
 				t.Fatalf("%q: %x, want %x", p, got, code)
 			}
 		}

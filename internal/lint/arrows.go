@@ -22,7 +22,7 @@ var layers = []struct{ name, folders string }{
 	{"backends", "upstream backend balance"},
 	{"sessions", "session session/shared session/stream tlsconn"},
 	{"engine", "engine internal/sim poller"},
-	{"codecs", "h1 h2 quic proxyproto"},
+	{"codecs", "h3 h1 h2 quic proxyproto"},
 	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +
 		"timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
@@ -172,8 +172,8 @@ func inStandardLibrary(p string) bool {
 }
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "quic", "internal/huffman", "timerwheel", "pool", "ketama", "tinyufo",
-	"limits", "lang", "cache/policy"}
+var codecs = []string{"message", "h1", "h2", "h3", "quic", "internal/huffman", "timerwheel", "pool", "ketama",
+	"tinyufo", "limits", "lang", "cache/policy"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}

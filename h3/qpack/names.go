@@ -1,0 +1,33 @@
+package qpack
+
+import (
+	"strings"
+
+	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
+)
+
+// known is a name whose representation is at hand.
+type known struct {
+	literal string // the beginning of a field with it in full (RFC 9204 §4.5.6)
+	static  uint8  // the first entry of the static table that has the name, or noIndex
+}
+
+// names holds the names that message has numbers for, and after them the pseudo-fields.
+var names = knownNames()
+
+// pseudoAt is the place in names of a pseudo-field.
+func pseudoAt(p section.Pseudo) int { return int(message.NameCount) + int(p) }
+
+func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]known) {
+	for i := range names {
+		text := section.Pseudo(max(i-int(message.NameCount), 0)).String()
+		if i < int(message.NameCount) {
+			text = strings.ToLower(message.Name(i).String())
+		}
+		literal := huffman.AppendString(nil, []byte(text), literalName, nameBits)
+		names[i] = known{string(literal), staticIndex(text, 0)}
+	}
+	return names
+}
