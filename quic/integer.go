@@ -31,6 +31,19 @@ func appendInteger(dst []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(dst, v|3<<62)
 }
 
+// AppendInteger appends v, which is at most 1<<62-1, in its shortest form: HTTP/3 has the same integers.
+func AppendInteger(dst []byte, v uint64) []byte { return appendInteger(dst, v) }
+
+// ReadInteger reads the integer at the front of b, and returns how many octets it has: 0 when it is cut off.
+func ReadInteger(b []byte) (v uint64, n int) {
+	r := reader{b: b}
+	v = r.integer()
+	if r.cut {
+		return 0, 0
+	}
+	return v, len(b) - len(r.b)
+}
+
 // reader takes fields off the front of b. Once one was cut off, all that follow are zero. Its slices are borrowed.
 type reader struct {
 	b   []byte
