@@ -73,6 +73,7 @@ const (
 	HTTP10 Proto = 10
 	HTTP11 Proto = 11
 	HTTP20 Proto = 20
+	HTTP30 Proto = 30
 )
 
 // Reset empties h and keeps its memory.

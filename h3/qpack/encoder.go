@@ -6,8 +6,8 @@ import (
 	"github.com/edge-proxy/edge/message/section"
 )
 
-// Encoder encodes field sections. It has no state, since the static table has none: safe for any goroutine. Its methods
-// are those of hpack.Encoder.
+// Encoder encodes field sections. It has no state, since the static table has none: safe for any goroutine. It has
+// the methods of hpack.Encoder.
 type Encoder struct{}
 
 // Begin starts a section: it appends the prefix, which says that the dynamic table is not used.
