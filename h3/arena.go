@@ -1,0 +1,91 @@
+package h3
+
+import (
+	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Arena is the memory that the connections of one reactor share: free streams, the buffers that heads are rendered and
+// encoded in, buffers for frames that come in parts, and counters. Owned by its reactor.
+//
+// An idle connection holds none of this memory but its control streams.
+type Arena struct {
+	Stats Stats
+
+	free    *Stream  // unused streams, linked by Stream.free
+	spare   int      // how many streams are in free
+	bufs    [][]byte // for frames in parts, and heads that wait for a window
+	render  []byte   // Head.Base of the head that Next returned last
+	literal []byte   // where literals are decoded
+	out     []byte   // where frames are encoded
+}
+
+// Bounds of what an Arena keeps.
+const (
+	spareStreams = 1024
+	spareBufs    = 16
+	spareBytes   = 64 << 10
+	bufLeast     = 4 << 10
+)
+
+// Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.
+type Stats struct {
+	Streams      uint64 // requests, opened by either side
+	ResetsIn     uint64 // streams that peers gave up
+	ResetsOut    uint64 // streams that we gave up
+	Malformed    uint64 // heads that broke RFC 9114 §4 and never reached the caller
+	Refused      uint64 // streams above our GOAWAY
+	HeadTooLarge uint64 // heads above HeadBytes, RequestLine, FieldCount or FieldBytes
+	HeadTimeout  uint64 // heads that did not come to their end in time
+	PeerListSize uint64 // heads and trailers of ours above what the peer takes: not sent
+	Faults       uint64 // connections ended for a fault, abuse among them
+
+	RapidReset    uint64 // CVE-2023-44487
+	MadeYouReset  uint64 // CVE-2025-8671
+	HeaderBomb    uint64 // CVE-2025-64702
+	UnknownFlood  uint64
+	PriorityFlood uint64
+	EmptyFlood    uint64
+}
+
+// Add adds what o has counted.
+func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
+
+func (a *Arena) takeStream() *Stream {
+	s := a.free
+	if s == nil {
+		return new(Stream)
+	}
+	a.free, s.free = s.free, nil
+	a.spare--
+	return s
+}
+
+func (a *Arena) putStream(s *Stream) {
+	*s = Stream{flag: dead}
+	if a.spare < spareStreams {
+		s.free, a.free = a.free, s
+		a.spare++
+	}
+}
+
+func (a *Arena) takeBuf() []byte {
+	if n := len(a.bufs); n > 0 {
+		b := a.bufs[n-1]
+		a.bufs = a.bufs[:n-1]
+		return b
+	}
+	return make([]byte, 0, bufLeast)
+}
+
+func (a *Arena) putBuf(b []byte) {
+	if cap(b) > 0 && cap(b) <= spareBytes && len(a.bufs) < spareBufs {
+		a.bufs = append(a.bufs, b[:0])
+	}
+}
+
+// borrow points h at the render buffer with nothing in it.
+func (a *Arena) borrow(h *message.Head) {
+	h.Reset()
+	h.Base = a.render[:0]
+}

@@ -1,0 +1,177 @@
+package h3
+
+import (
+	"math"
+
+	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/quic"
+)
+
+// Conn is HTTP/3 on one connection of QUIC: the state machine of RFC 9114, without I/O and without a clock. Init it
+// before use. Owned by its reactor.
+//
+//	current != nil <=> the event of QUIC is about this stream; until NeedMore it stays alive
+//	spent => nothing is left of that event
+//	open == exchanges that are not dead; unsent == those of a client whose head is not sent
+type Conn struct {
+	o     *Options
+	arena *Arena
+	q     *quic.Conn
+	now   int64
+
+	role    Role
+	flag    connFlags
+	current *quic.Stream
+
+	own      *Stream // our control stream; nil until the peer lets us open it
+	nextPeer uint64  // the lowest number of a request that the peer has not opened
+	sentLast uint64  // requests from this number on are rejected, as our GOAWAY says
+	peerLast uint64  // the same of the peer's GOAWAY
+	pushMax  uint64  // MAX_PUSH_ID
+	peerList uint64  // SETTINGS_MAX_FIELD_SECTION_SIZE: what the peer takes of a head or of trailers, see fits
+
+	streams list // the exchanges that QUIC knows
+	heads   list // those of a server whose head has not come; longest first
+	open    int
+	unsent  int
+
+	dying    *Stream
+	fault    *Error
+	goAwayBy int64 // when the last GOAWAY is due; 0: never
+
+	buckets buckets
+	dec     qpack.Decoder
+	enc     qpack.Encoder
+}
+
+type connFlags uint16
+
+const (
+	spent        connFlags = 1 << iota // nothing is left of the current event
+	doneDue                            // the current stream is over: QUIC is told when the event is used up
+	gotControl                         // the peer's control stream came
+	gotEncoder                         // and these
+	gotDecoder                         //
+	gotSettings                        // the first frame of it
+	sentGoAway                         // the first GOAWAY of a graceful end, or the only one
+	sentLastCall                       // the last GOAWAY was sent
+	gotGoAway                          // the peer's GOAWAY came
+	sweeping                           // streams from peerLast on are being reset
+	peerExtended                       // the peer takes extended CONNECT
+	faultTold                          // the Fault event was returned
+	closedByUs                         // Close was called
+)
+
+// Init begins HTTP/3 on q, whose handshake may still be in progress. o may be nil; it must not change while c is in use.
+func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
+	if o == nil {
+		o = &defaultOptions
+	}
+	*c = Conn{o: o, arena: o.Arena, q: q, role: role, sentLast: idMax, peerLast: idMax, peerList: math.MaxUint64}
+	if c.arena == nil {
+		c.arena = new(Arena)
+	}
+	c.heads.kind = byHead
+	c.dec.Init(qpack.DecoderOptions{ListMax: o.listMax(), Scratch: &c.arena.literal})
+}
+
+// Next consumes bytes from the front of in.Body, up to the first event, and reports how many. Every event of QUIC is
+// given to it, None too: until NeedMore, each time without the bytes that were used. h is scratch: its Base is the
+// Arena's and is valid until Next is called on any Conn of that Arena.
+func (c *Conn) Next(in *quic.Event, h *message.Head, now int64) (n int, ev Event) {
+	c.now = now
+	c.reap()
+	if c.fault == nil {
+		var err *Error
+		if n, ev, err = c.take(in, h); err != nil {
+			c.fail(err)
+		} else if ev.Kind != NeedMore {
+			c.check()
+			return n, ev
+		}
+	}
+	if c.fault == nil && c.flag&sweeping != 0 {
+		if ev := c.sweep(); ev.Kind != NeedMore {
+			return n, ev
+		}
+	}
+	if c.flag&doneDue != 0 {
+		c.q.Done(c.current)
+	}
+	c.current = nil
+	c.flag &^= spent | doneDue
+	if c.fault != nil {
+		return len(in.Body), c.tellFault()
+	}
+	return n, Event{}
+}
+
+// take acts on an event of QUIC.
+func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Error) {
+	if c.own == nil {
+		c.openControl()
+	}
+	if c.flag&spent != 0 {
+		return len(in.Body), ev, nil
+	}
+	c.current = in.Stream
+	switch in.Kind {
+	case quic.Data:
+		if n, ev, err = c.onData(in, h); err == nil {
+			c.q.Release(in.Stream, n-len(ev.Body))
+		}
+		return n, ev, err
+	case quic.Reset:
+		ev, err = c.onReset(in)
+	case quic.Stopped:
+		ev, err = c.onStopped(in)
+	case quic.Sendable:
+		if s, ok := in.Stream.Owner.(*Stream); ok {
+			ev = c.onSendable(s)
+		}
+	case quic.Room:
+		if c.role == Client {
+			ev.Kind = Settings
+		}
+	case quic.Closed:
+		err = ErrQUIC
+	default:
+		return 0, ev, nil
+	}
+	c.flag |= spent
+	return 0, ev, err
+}
+
+// sweep resets the next stream that the peer's GOAWAY says was not processed.
+func (c *Conn) sweep() Event {
+	for s := c.streams.first; s != nil; s = s.links[byOpening].next {
+		if s.ID >= c.peerLast {
+			c.giveUp(s, RequestCancelled)
+			return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: ErrPeerGoAway}
+		}
+	}
+	c.flag &^= sweeping
+	return Event{}
+}
+
+// fail ends the connection.
+func (c *Conn) fail(e *Error) {
+	if c.fault == nil {
+		if c.fault = e; e != ErrQUIC {
+			c.arena.Stats.Faults++
+		}
+		c.q.Close(uint64(e.Code))
+	}
+}
+
+func (c *Conn) tellFault() Event {
+	if c.flag&(faultTold|closedByUs) != 0 {
+		return Event{}
+	}
+	c.flag |= faultTold
+	return Event{Kind: Fault, Code: c.fault.Code, Err: c.fault}
+}
+
+// Opened returns how many streams the peer of a server has opened so far.
+func Opened(c *Conn) int { return int(c.nextPeer / 4) }

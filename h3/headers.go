@@ -1,0 +1,130 @@
+package h3
+
+import (
+	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
+)
+
+// decode renders a field section into h. err ends the connection, a fault of the section only the stream.
+func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s section.Section, err *Error) {
+	c.arena.borrow(h)
+	h.Proto = message.HTTP30
+	limits := c.o.limits()
+	s.Begin(kind)
+	n, e := c.dec.Begin(block)
+	if e != nil {
+		return s, ErrDecompression
+	}
+	for count := 1; n < len(block); count++ {
+		k, f, e := c.dec.Next(block[n:])
+		n += k
+		if count > headerBomb*limits.FieldCount {
+			// Many tiny references: each takes a byte and makes a field.
+			c.arena.Stats.HeaderBomb++
+			return s, ErrHeaderBomb
+		}
+		switch e {
+		case nil:
+			s.Add(h, &f, &limits)
+		case qpack.ErrListSize:
+			s.Refuse(section.FaultHeadTooLarge)
+		default:
+			return s, ErrDecompression
+		}
+	}
+	c.arena.render = h.Base[:0]
+	return s, nil
+}
+
+// onHeaders takes a field section. end says that nothing follows it.
+func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev Event, err *Error) {
+	kind := section.Trailers
+	if s.flag&recvHead == 0 {
+		kind = section.Request
+		if c.role == Client {
+			kind = section.Response
+		}
+	}
+	m, err := c.decode(block, h, kind)
+	if err != nil {
+		return ev, err
+	}
+	switch kind {
+	case section.Request:
+		limits := c.o.limits()
+		if e := faults[m.Request(h, end, &limits)]; e != nil {
+			return c.malformed(s, e)
+		}
+		c.heads.remove(s)
+		s.asked = section.AskedBy(h)
+		if i := m.Priority(); i >= 0 {
+			s.urgency, s.serial = section.ReadPriority(h.Value(i))
+		}
+	case section.Response:
+		e := faults[m.Response(h, s.asked, s.protocol, end)]
+		if interim := h.Status < 200 && !h.Tunnel; e == nil && interim {
+			if s.interim++; s.interim <= maxInterim {
+				return Event{Kind: HeadDone, Stream: s}, nil
+			}
+			e = ErrManyInterim
+		}
+		if e != nil {
+			return c.malformed(s, e)
+		}
+	default:
+		e := faults[m.Fault()]
+		if e == nil && s.left > 0 {
+			e = ErrLengthMismatch
+		}
+		if e != nil {
+			return c.malformed(s, e)
+		}
+		h.Length = 0
+		c.peerEnded(s) // FIN may still come: nothing else may
+		return Event{Kind: Trailers, Stream: s, End: true}, nil
+	}
+	s.flag |= recvHead
+	s.left = h.Length
+	if h.Tunnel {
+		s.flag |= tunnelled
+	}
+	if h.Tunnel || c.role == Server && s.asked.Tunnel() {
+		s.left = message.LengthUnknown
+	}
+	if end {
+		c.peerEnded(s)
+	}
+	return Event{Kind: HeadDone, Stream: s, End: end}, nil
+}
+
+// malformed ends a stream for a fault of the peer. A head that is merely too large (RFC 6585 §5), or expects what we do
+// not do (RFC 9110 §10.1.1), is answered where that can be done. CVE-2025-8671: what makes us reset costs the peer as
+// much as if it did.
+func (c *Conn) malformed(s *Stream, e *Error) (Event, *Error) {
+	ev := Event{Kind: Reset, Code: e.Code, Stream: s, Err: e}
+	status := 0
+	switch e {
+	case ErrHeadTooLarge, ErrTooManyFields:
+		c.arena.Stats.HeadTooLarge++
+		status = 431
+	case ErrTargetTooLong: // RFC 9110 §15.5.15
+		c.arena.Stats.HeadTooLarge++
+		status = 414
+	case ErrExpectation:
+		c.arena.Stats.Malformed++
+		status = 417
+	default:
+		c.arena.Stats.Malformed++
+	}
+	if c.role == Server && s.flag&recvHead == 0 {
+		ev.Stream = nil // the caller has not heard of it
+		if status != 0 {
+			ev.Code = NoError // §4.1: so a server that has answered asks for the rest not to be sent
+			b := c.enc.AppendStatus(c.beginSection(), status)
+			c.endSection(s, b, true)
+		}
+	}
+	c.giveUp(s, ev.Code)
+	return ev, c.spend(madeYouReset)
+}

@@ -1,0 +1,22 @@
+//go:build invariants
+
+package h3
+
+import "github.com/edge-proxy/edge/internal/invariant"
+
+// check panics when the invariants of Conn do not hold.
+func (c *Conn) check() {
+	known := 0
+	for s := c.streams.first; s != nil; s = s.links[byOpening].next {
+		known++
+		invariant.That(s.flag&dead == 0 && s.conn == c && s.qs.Owner == s, "stream %d is dead, or another's", s.ID)
+		invariant.That(s.flag&(recvEnd|sentEnd) != recvEnd|sentEnd, "stream %d has ended twice and is open", s.ID)
+		invariant.That(s.state == atHead || s.rest > 0, "stream %d has a payload without bytes", s.ID)
+		invariant.That(len(s.block) <= c.o.headBytes() && s.promised >= 0, "stream %d holds too much", s.ID)
+	}
+	invariant.That(known+c.unsent == c.open, "%d streams and %d unsent, %d counted", known, c.unsent, c.open)
+	for s := c.heads.first; s != nil; s = s.links[byHead].next {
+		invariant.That(s.flag&(dead|recvHead) == 0, "stream %d waits for no head", s.ID)
+	}
+	invariant.That(c.flag&spent == 0 || c.current != nil || c.flag&doneDue == 0, "a stream is over without an event")
+}

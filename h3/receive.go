@@ -1,0 +1,314 @@
+package h3
+
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/quic"
+)
+
+// The types of frames (RFC 9114 §7.2, RFC 9218 §7.2).
+const (
+	frameData           = 0x0
+	frameHeaders        = 0x1
+	frameCancelPush     = 0x3
+	frameSettings       = 0x4
+	framePushPromise    = 0x5
+	frameGoAway         = 0x7
+	frameMaxPushID      = 0xd
+	framePriorityUpdate = 0xf0700
+	framePriorityPush   = 0xf0701
+
+	// RFC 9114 §7.2.8: the types that HTTP/2 alone has MUST NOT be sent.
+	framesOfHTTP2 = 1<<0x2 | 1<<0x6 | 1<<0x8 | 1<<0x9
+)
+
+// headMax is the longest head of a frame: two integers.
+const headMax = 16
+
+// onData reads what came on a stream, up to the first event.
+func (c *Conn) onData(in *quic.Event, h *message.Head) (n int, ev Event, err *Error) {
+	s, err := c.streamOf(in.Stream)
+	if err != nil {
+		return 0, ev, err
+	}
+	for n < len(in.Body) && c.flag&spent == 0 {
+		used := 0
+		if s.role == request {
+			used, ev, err = c.readRequest(s, in.Body[n:], in.End, h)
+		} else {
+			used, ev, err = c.readOneWay(s, in.Body[n:])
+		}
+		if n += used; err != nil || ev.Kind != NeedMore {
+			return n, ev, err
+		}
+	}
+	if c.flag&spent != 0 {
+		return len(in.Body), ev, nil
+	}
+	if c.flag |= spent; in.End {
+		ev, err = c.onEnd(s)
+	}
+	return n, ev, err
+}
+
+// streamOf returns the stream of qs, which comes into being with its first bytes. It is nil when nobody wants it.
+func (c *Conn) streamOf(qs *quic.Stream) (*Stream, *Error) {
+	if s, ok := qs.Owner.(*Stream); ok {
+		return s, nil
+	}
+	if qs.ID&2 != 0 { // RFC 9000 §2.1: one way
+		s := c.newStream(untyped)
+		c.bind(s, qs)
+		return s, nil
+	}
+	if c.role == Client {
+		return nil, ErrStreamCreation // RFC 9114 §6.1
+	}
+	c.nextPeer = max(c.nextPeer, qs.ID+4)
+	s := c.newStream(request)
+	c.bind(s, qs)
+	if qs.ID >= c.sentLast {
+		c.arena.Stats.Refused++
+		c.giveUp(s, RequestRejected) // §5.2: the client may ask elsewhere
+		return s, nil
+	}
+	c.heads.push(s)
+	return s, nil
+}
+
+// readFrameHead reads the head of a frame, which may come in pieces: ok says that it is whole.
+func (s *Stream) readFrameHead(b []byte) (n int, kind, length uint64, ok bool) {
+	if s.partLen == 0 {
+		if kind, length, n = parseHead(b); n > 0 {
+			return n, kind, length, true
+		}
+	}
+	n = copy(s.part[s.partLen:], b)
+	kind, length, size := parseHead(s.part[:int(s.partLen)+n])
+	if size == 0 {
+		s.partLen += uint8(n)
+		return n, 0, 0, false
+	}
+	n, s.partLen = size-int(s.partLen), 0
+	return n, kind, length, true
+}
+
+// parseHead reads two integers; n is 0 when they are cut off.
+func parseHead(b []byte) (kind, length uint64, n int) {
+	kind, n = quic.ReadInteger(b)
+	if n == 0 {
+		return 0, 0, 0
+	}
+	length, m := quic.ReadInteger(b[n:])
+	if m == 0 {
+		return 0, 0, 0
+	}
+	return kind, length, n + m
+}
+
+// readRequest takes one step on the stream of an exchange. end says that b has the last bytes of it.
+func (c *Conn) readRequest(s *Stream, b []byte, end bool, h *message.Head) (n int, ev Event, err *Error) {
+	switch s.state {
+	case inData:
+		return c.readData(s, b, end)
+	case inBlock:
+		n, block, whole := c.gather(s, b)
+		if !whole {
+			return n, ev, nil
+		}
+		ev, err = c.onHeaders(s, block, end && n == len(b), h)
+		c.dropBlock(s)
+		return n, ev, err
+	case inSkip:
+		return s.skip(b), ev, nil
+	}
+	n, kind, length, ok := s.readFrameHead(b)
+	if !ok {
+		return n, ev, nil
+	}
+	switch kind {
+	case frameData:
+		ev, err = c.beginData(s, length)
+	case frameHeaders:
+		switch {
+		case s.flag&(recvEnd|tunnelled) != 0, c.role == Server && s.flag&recvHead != 0 && s.asked.Tunnel():
+			err = ErrFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
+		case length > uint64(c.o.headBytes()):
+			ev, err = c.malformed(s, ErrHeadTooLarge)
+		case length == 0:
+			err = ErrDecompression // a field section has a prefix
+		default:
+			s.begin(inBlock, kind, length)
+		}
+	default:
+		err = c.beginOther(s, kind, length)
+	}
+	return n, ev, err
+}
+
+func (s *Stream) begin(state frameState, kind, length uint64) {
+	if s.kind, s.rest = kind, length; length > 0 {
+		s.state = state
+	}
+}
+
+// beginOther takes the head of a frame that is not for the stream of an exchange, or of an unknown type.
+func (c *Conn) beginOther(s *Stream, kind, length uint64) *Error {
+	switch kind {
+	case framePushPromise:
+		if c.role == Client && s.role == request {
+			return ErrPush // §7.2.5: we have sent no MAX_PUSH_ID
+		}
+		return ErrFrameUnexpected
+	case frameData, frameHeaders, frameCancelPush, frameSettings, frameGoAway, frameMaxPushID, framePriorityUpdate,
+		framePriorityPush:
+		return ErrFrameUnexpected
+	}
+	if kind < 64 && framesOfHTTP2>>kind&1 != 0 {
+		return ErrFrameUnexpected
+	}
+	s.begin(inSkip, kind, length) // §9: implementations MUST discard data on unknown types
+	return c.spend(unknownFlood)
+}
+
+// skip throws away what is there of a payload.
+func (s *Stream) skip(b []byte) int {
+	n := min(uint64(len(b)), s.rest)
+	if s.rest -= n; s.rest == 0 {
+		s.state = atHead
+	}
+	return int(n)
+}
+
+// gather takes what is there of a payload that is read as a whole. A payload that comes at once is read where it lies;
+// another one is joined, and dropBlock has to follow.
+func (c *Conn) gather(s *Stream, b []byte) (n int, block []byte, whole bool) {
+	b = b[:min(uint64(len(b)), s.rest)]
+	if s.rest -= uint64(len(b)); s.rest == 0 {
+		s.state = atHead
+		if s.block == nil {
+			return len(b), b, true
+		}
+	} else if s.block == nil {
+		s.block = c.arena.takeBuf()
+	}
+	s.block = append(s.block, b...)
+	return len(b), s.block, s.rest == 0
+}
+
+func (c *Conn) dropBlock(s *Stream) {
+	c.arena.putBuf(s.block)
+	s.block = nil
+}
+
+// beginData takes the head of a DATA frame.
+func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
+	if s.flag&(recvHead|recvEnd) != recvHead {
+		return ev, ErrFrameUnexpected // §4.1: before the head, or after the trailers
+	}
+	if length == 0 {
+		return ev, c.spend(emptyFlood)
+	}
+	c.earn(emptyFlood)
+	if s.left >= 0 {
+		// §4.1.2: malformed if the value of Content-Length does not equal the sum of the DATA frame lengths. Tolerated,
+		// it would be a request smuggled into HTTP/1.
+		if length > uint64(s.left) {
+			return c.malformed(s, ErrLengthMismatch)
+		}
+		s.left -= int64(length)
+	}
+	s.begin(inData, frameData, length)
+	return ev, nil
+}
+
+// readData passes on what is there of a DATA frame.
+func (c *Conn) readData(s *Stream, b []byte, end bool) (n int, ev Event, err *Error) {
+	n = s.skip(b)
+	if end = end && n == len(b) && s.rest == 0; end {
+		if s.left > 0 {
+			ev, err = c.malformed(s, ErrLengthMismatch)
+			return n, ev, err
+		}
+		c.peerEnded(s)
+	}
+	return n, Event{Kind: Data, Stream: s, Body: b[:n:n], End: end}, nil
+}
+
+// onEnd is told that the peer has ended a stream, all bytes of which were read.
+func (c *Conn) onEnd(s *Stream) (ev Event, err *Error) {
+	switch {
+	case s.role == untyped:
+		c.finish(s)
+	case s.role != request:
+		err = ErrClosedCritical
+	case s.state != atHead || s.partLen > 0:
+		err = ErrFrameCut // §7.1
+	case s.flag&recvEnd != 0: // told with the last bytes
+	case s.flag&recvHead == 0 && c.role == Server:
+		return c.malformed(s, ErrIncomplete) // §4.1
+	case s.flag&recvHead == 0:
+		return c.malformed(s, ErrNoHead)
+	case s.left > 0:
+		return c.malformed(s, ErrLengthMismatch)
+	default:
+		c.peerEnded(s)
+		ev = Event{Kind: Data, Stream: s, End: true}
+	}
+	return ev, err
+}
+
+// onReset takes RESET_STREAM of the peer.
+func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
+	s, err := c.streamOf(in.Stream)
+	if err != nil || c.flag&spent != 0 {
+		return ev, err
+	}
+	switch {
+	case s.role == untyped:
+		c.finish(s)
+	case s.role != request:
+		err = ErrClosedCritical
+	case s.flag&recvEnd == 0: // else its end had come without FIN
+		return c.peerReset(s, Code(in.Code))
+	}
+	return ev, err
+}
+
+// peerReset ends an exchange that the peer has given up.
+func (c *Conn) peerReset(s *Stream, code Code) (ev Event, err *Error) {
+	c.arena.Stats.ResetsIn++
+	ev = Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}
+	if c.role == Server && s.flag&recvHead == 0 {
+		ev = Event{} // the caller has not heard of it
+	}
+	c.giveUp(s, RequestCancelled)
+	// A stream whose answer has begun spends nothing: browsers stop downloads so. One that has lasted for a while
+	// counted against the limit of streams.
+	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.openedAt < rapidWithin {
+		err = c.spend(rapidReset)
+	}
+	return ev, err
+}
+
+// onStopped takes STOP_SENDING: QUIC has dropped what we were sending.
+func (c *Conn) onStopped(in *quic.Event) (ev Event, err *Error) {
+	s, err := c.streamOf(in.Stream)
+	if err != nil || c.flag&spent != 0 {
+		return ev, err
+	}
+	if s.role != request {
+		return ev, ErrClosedCritical
+	}
+	if c.role == Server || Code(in.Code) != NoError {
+		return c.peerReset(s, Code(in.Code))
+	}
+	// RFC 9114 §4.1: the server needs no more of the request, and its answer is not to be thrown away for that.
+	s.flag |= muted
+	if s.flag&blocked != 0 {
+		s.flag &^= blocked
+		ev = Event{Kind: Sendable, Stream: s}
+	}
+	c.dropQueue(s)
+	c.ownEnded(s)
+	return ev, nil
+}

@@ -1,0 +1,129 @@
+package h3
+
+import (
+	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/quic"
+)
+
+// Stream is one exchange of a Conn; within the package, also a one-way stream. Owned by its Conn, which uses it again:
+// see Event for when it dies.
+type Stream struct {
+	ID    uint64 // of QUIC, once a client has sent the head
+	Owner any    // the caller's; nil in a new stream
+
+	conn  *Conn
+	qs    *quic.Stream // nil until a client has sent the head
+	flag  streamFlags
+	role  streamRole
+	asked section.Asked // by the request
+
+	urgency uint8 // RFC 9218: 0 first, 7 last
+	serial  bool  // not incremental: sent before later streams of its urgency
+	interim uint8
+
+	// the frame that is read
+	state   frameState
+	partLen uint8
+	part    [headMax]byte // its head, as far as it has come
+	kind    uint64
+	rest    uint64 // of its payload
+	block   []byte // its payload, where that comes in parts
+
+	left     int64 // bytes of the body still to come, -1 without Content-Length
+	openedAt int64
+	promised int    // bytes of our DATA frame that the caller has yet to give
+	queue    []byte // of ours, waits for a window
+	protocol string // :protocol of an extended CONNECT
+
+	links [listKinds]links
+	free  *Stream // the next stream that is free, or dead
+}
+
+type streamFlags uint16
+
+const (
+	recvHead  streamFlags = 1 << iota // the peer's final head came
+	recvEnd                           // the peer has ended
+	sentHead                          // our final head is sent, or queued
+	sentEnd                           // QUIC has all that we send
+	endDue                            // we end with what is queued
+	muted                             // the peer wants no more of us: what we send is thrown away
+	blocked                           // the caller waits for Sendable
+	tunnelled                         // the answer made a tunnel
+	dead                              // closed: kept until the next call
+)
+
+// streamRole says what a stream is for.
+type streamRole uint8
+
+const (
+	request    streamRole = iota
+	untyped               // a one-way stream of the peer, whose type did not come yet
+	control               // the peer's
+	encoder               // QPACK's, of the peer
+	decoder               // the same
+	ownControl            // ours
+)
+
+// frameState says what comes next on a stream.
+type frameState uint8
+
+const (
+	atHead  frameState = iota // the head of a frame
+	inData                    // DATA, passed on as it comes
+	inBlock                   // a payload that is read as a whole
+	inSkip                    // a payload that is thrown away
+)
+
+// Dead reports whether the exchange is over on this connection.
+func (s *Stream) Dead() bool { return s.flag&dead != 0 }
+
+// Ended reports whether we have ended ours.
+func (s *Stream) Ended() bool { return s.flag&(sentEnd|endDue) != 0 }
+
+// list is a doubly linked list of streams. A stream is in one list of each kind at most.
+type list struct {
+	first, last *Stream
+	kind        listKind
+}
+
+// listKind says which of a stream's links a list uses.
+type listKind uint8
+
+const (
+	byOpening listKind = iota // all exchanges
+	byHead                    // those whose head has not come
+	listKinds
+)
+
+// links are the neighbours of a stream.
+type links struct{ prev, next *Stream }
+
+func (l *list) push(s *Stream) {
+	s.links[l.kind] = links{prev: l.last}
+	if l.last == nil {
+		l.first = s
+	} else {
+		l.last.links[l.kind].next = s
+	}
+	l.last = s
+}
+
+// remove takes s out, if it is in.
+func (l *list) remove(s *Stream) {
+	k := s.links[l.kind]
+	if k.prev == nil && l.first != s {
+		return
+	}
+	if k.prev != nil {
+		k.prev.links[l.kind].next = k.next
+	} else {
+		l.first = k.next
+	}
+	if k.next != nil {
+		k.next.links[l.kind].prev = k.prev
+	} else {
+		l.last = k.prev
+	}
+	s.links[l.kind] = links{}
+}
