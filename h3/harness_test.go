@@ -29,6 +29,7 @@ type end struct {
 	arena quic.Arena
 	opts  quic.Options
 	on    func(ev *quic.Event) // events that are not about the handshake
+	ev    quic.Event
 	begun bool
 	queue [][]byte // datagrams that came
 	ids   uint64
@@ -105,13 +106,13 @@ func (e *end) crypto(l quic.Level) {
 
 func (e *end) read() {
 	for {
-		ev := e.q.Next()
-		if ev.Kind == quic.Crypto {
-			e.crypto(ev.Level)
+		e.ev = e.q.Next()
+		if e.ev.Kind == quic.Crypto {
+			e.crypto(e.ev.Level)
 			continue
 		}
-		e.on(&ev)
-		if ev.Kind == quic.None {
+		kind := e.ev.Kind
+		if e.on(&e.ev); kind == quic.None {
 			return
 		}
 	}

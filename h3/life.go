@@ -61,7 +61,7 @@ func (c *Conn) giveUp(s *Stream, code Code) {
 		if s.flag&sentEnd == 0 {
 			c.q.Reset(s.qs, uint64(code))
 		}
-		c.q.Stop(s.qs, uint64(code)) // nothing, where all has come
+		c.q.Stop(s.qs, uint64(code))
 	}
 	c.finish(s)
 }
@@ -85,6 +85,7 @@ func (c *Conn) finish(s *Stream) {
 		c.flag |= spent | doneDue
 	default:
 		c.streams.remove(s)
+		c.q.Stop(s.qs, uint64(NoError)) // nothing, where all has come
 		c.q.Done(s.qs)
 	}
 	s.flag |= dead
@@ -122,6 +123,7 @@ func (c *Conn) StopRequest(s *Stream) {
 		c.giveUp(s, NoError)
 	default:
 		s.Owner = nil
+		s.flag |= muted
 		c.q.Stop(s.qs, uint64(NoError))
 		c.peerEnded(s)
 	}

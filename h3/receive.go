@@ -278,8 +278,8 @@ func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
 func (c *Conn) peerReset(s *Stream, code Code) (ev Event, err *Error) {
 	c.arena.Stats.ResetsIn++
 	ev = Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}
-	if c.role == Server && s.flag&recvHead == 0 {
-		ev = Event{} // the caller has not heard of it
+	if c.role == Server && (s.flag&recvHead == 0 || s.flag&muted != 0) {
+		ev = Event{} // the caller has not heard of it, or is done with it
 	}
 	c.giveUp(s, RequestCancelled)
 	// A stream whose answer has begun spends nothing: browsers stop downloads so. One that has lasted for a while

@@ -27,12 +27,12 @@ type script struct {
 	last      Event
 	stream    map[uint64]*Stream
 
-	peer   map[uint64]*quic.Stream // streams of the far end
-	got    map[uint64][]byte       // what came on them, not yet read
-	typed  map[uint64]bool
-	ended  map[uint64]bool
-	said   []string
-	onBody func(ev Event)
+	peer    map[uint64]*quic.Stream // streams of the far end
+	got     map[uint64][]byte       // what came on them, not yet read
+	typed   map[uint64]bool
+	ended   map[uint64]bool
+	said    []string
+	onEvent func(ev Event)
 }
 
 // scriptFor begins a dialogue whose handshake is done. The control stream of the peer, with SETTINGS, is stream 2 or 3.
@@ -92,6 +92,9 @@ func (s *script) onMine(ev *quic.Event) {
 		if len(body) == 0 {
 			return
 		}
+		if st, ok := ev.Stream.Owner.(*Stream); !ok || st.flag&dead != 0 {
+			return // no more events of it would come
+		}
 	}
 }
 
@@ -146,8 +149,8 @@ func (s *script) note(ev Event) {
 		text += " end"
 	}
 	s.events = append(s.events, text)
-	if s.onBody != nil && ev.Kind == Data {
-		s.onBody(ev)
+	if s.onEvent != nil {
+		s.onEvent(ev)
 	}
 }
 

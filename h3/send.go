@@ -233,36 +233,31 @@ func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 	if muted, err := c.sendable(s); err != nil || muted {
 		return len(p), err
 	}
-	for len(p) > n || end && len(p) == 0 {
-		if s.promised == 0 && len(p) > 0 {
+	if end && s.promised > len(p) {
+		return 0, ErrOrder // the frame that has begun would not be whole
+	}
+	for n < len(p) {
+		if s.promised == 0 {
 			var room [headMax]byte
 			s.promised = len(p) - n
 			c.emit(s, quic.AppendInteger(append(room[:0], frameData), uint64(s.promised)), false)
 		}
-		if s.promised > 0 && len(p) == 0 {
-			return n, ErrOrder // the frame that has begun is not whole
-		}
-		if len(s.queue) > 0 && len(p) > 0 {
-			break // heads of before wait for a window
-		}
-		piece := p[n:min(len(p), n+s.promised)]
+		piece, k := p[n:min(len(p), n+s.promised)], 0
 		last := end && n+len(piece) == len(p)
-		if len(piece) == 0 {
-			c.emit(s, nil, true)
-			return n, nil
+		if len(s.queue) == 0 { // else the head of the frame waits for a window
+			k = c.q.Send(s.qs, piece, last)
 		}
-		k := c.q.Send(s.qs, piece, last && s.promised == len(piece))
 		n, s.promised = n+k, s.promised-k
-		if k < len(piece) {
-			break
-		}
-		if last {
-			c.ownEnded(s)
+		switch {
+		case k < len(piece):
+			s.flag |= blocked
 			return n, nil
+		case last:
+			c.ownEnded(s)
 		}
 	}
-	if n < len(p) {
-		s.flag |= blocked
+	if end && len(p) == 0 {
+		c.emit(s, nil, true)
 	}
 	return n, nil
 }
