@@ -83,7 +83,8 @@ func TestServer_budgets(t *testing.T) {
 			}
 			s.w.now += 1e9 + 50e6
 			n := taken(c.burst)
-			if n != c.burst/10+1 || !errors.Is(s.last.Err, c.fault) || c.count(s.c.Stats()) != 1 || s.c.Stats().Faults != 1 {
+			if n != c.burst/10+1 || !errors.Is(s.last.Err, c.fault) || c.count(s.c.Stats()) != 1 ||
+				s.c.Stats().Faults != 1 {
 				t.Errorf("%v after %d, %+v", s.last.Err, n, *s.c.Stats())
 			}
 		})
@@ -121,7 +122,7 @@ func TestServer_headsInParts(t *testing.T) {
 	}
 	s.recv()
 	for i := range 10 {
-		if st := s.c.streams.first; len(st.block) > 8<<10 {
+		if st := s.c.streams.First(); len(st.block) > 8<<10 {
 			t.Errorf("stream %d keeps %d bytes", i, len(st.block))
 		}
 	}

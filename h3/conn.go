@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -13,7 +14,7 @@ import (
 //
 //	current != nil <=> the event of QUIC is about this stream; until NeedMore it stays alive
 //	spent => nothing is left of that event
-//	open == exchanges that are not dead; unsent == those of a client whose head is not sent
+//	open == exchanges that are not dead; unsent == exchanges of a client whose head is not sent
 type Conn struct {
 	o     *Options
 	arena *Arena
@@ -31,8 +32,8 @@ type Conn struct {
 	pushMax  uint64  // MAX_PUSH_ID
 	peerList uint64  // SETTINGS_MAX_FIELD_SECTION_SIZE: what the peer takes of a head or of trailers, see fits
 
-	streams list // the exchanges that QUIC knows
-	heads   list // those of a server whose head has not come; longest first
+	streams list.List[Stream] // the exchanges that QUIC knows, oldest first
+	heads   list.List[Stream] // exchanges of a server whose head has not come, oldest first
 	open    int
 	unsent  int
 
@@ -63,7 +64,8 @@ const (
 	closedByUs                         // Close was called
 )
 
-// Init begins HTTP/3 on q, whose handshake may still be in progress. o may be nil; it must not change while c is in use.
+// Init begins HTTP/3 on q, whose handshake may still be in progress. o may be nil; it must not change while c is in
+// use.
 func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
 	if o == nil {
 		o = &defaultOptions
@@ -72,7 +74,6 @@ func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
 	if c.arena == nil {
 		c.arena = new(Arena)
 	}
-	c.heads.kind = byHead
 	c.dec.Init(qpack.DecoderOptions{ListMax: o.listMax(), Scratch: &c.arena.literal})
 }
 
@@ -145,7 +146,7 @@ func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Erro
 
 // sweep resets the next stream that the peer's GOAWAY says was not processed.
 func (c *Conn) sweep() Event {
-	for s := c.streams.first; s != nil; s = s.links[byOpening].next {
+	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		if s.ID >= c.peerLast {
 			c.giveUp(s, RequestCancelled)
 			return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: ErrPeerGoAway}

@@ -251,7 +251,7 @@ func (c *Conn) onPriorityUpdate(kind, id uint64, n int, p []byte) *Error {
 		return ErrPriorityID
 	}
 	// For a stream that is yet to come the update is not kept: the request can say it itself.
-	for s := c.streams.first; s != nil; s = s.links[byOpening].next {
+	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		if s.ID == id {
 			s.urgency, s.serial = section.ReadPriority(p[n:])
 		}

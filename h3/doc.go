@@ -29,8 +29,8 @@
 //
 // # Ownership and limits
 //
-// A Conn, its streams and its Arena belong to the reactor of the quic.Conn. A Stream is dead after Reset, and after both
-// ends; it is another exchange's from the next Next or Expire on. Windows and the number of streams are limited by QUIC;
-// Options bound heads; each abuse has a budget and a counter in Stats. An idle connection holds two streams: the control
-// streams of both ends.
+// A Conn, its streams and its Arena belong to the reactor of the quic.Conn. A Stream is dead after Reset, and after
+// both ends; it is another exchange's from the next Next or Expire on. QUIC limits windows and the number of streams,
+// Options limit heads, and each abuse has a budget and a counter in Stats. An idle connection holds two streams: the
+// control streams of both ends.
 package h3

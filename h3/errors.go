@@ -56,8 +56,8 @@ func (c Code) String() string {
 	return "code 0x" + strconv.FormatUint(uint64(c), 16)
 }
 
-// Error is a fault of the peer. The values are the Err variables of this package, and those of sections: compare with
-// errors.Is or ==. Immutable.
+// Error is a fault of the peer. The values are the Err variables of this package, and errors of malformed sections:
+// compare with errors.Is or ==. Immutable.
 type Error struct {
 	Code Code // what the peer is told
 	text string
@@ -110,7 +110,7 @@ var (
 	ErrControlSize   = fault(ExcessiveLoad, "frame of the control stream that is too large")
 )
 
-// Faults of one stream: it is reset, the others go on. Those of sections that are answered have names here.
+// Faults of one stream: it is reset, the others go on. Faults of sections that are answered have names here.
 var (
 	ErrTargetTooLong  = faults[section.FaultTargetTooLong]
 	ErrHeadTooLarge   = faults[section.FaultHeadTooLarge]

@@ -26,8 +26,8 @@ func (k Kind) String() string { return kindText[k] }
 // Event is what Conn.Next and Conn.Expire return. Body is borrowed from the event of QUIC.
 //
 // Stream is dead once Reset is returned, and once both ends have passed: it is still there, with its Owner, until the
-// next call of Next or Expire, and another exchange's afterwards. It is nil where the stream never reached the caller: a
-// malformed request is a Reset without one, only for the log.
+// next call of Next or Expire, and another exchange's afterwards. It is nil where the stream never reached the caller:
+// a malformed request is a Reset without one, only for the log.
 type Event struct {
 	Kind   Kind
 	End    bool // HeadDone, Data, Trailers: the peer's last on this stream

@@ -56,7 +56,7 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 		if e := faults[m.Request(h, end, &limits)]; e != nil {
 			return c.malformed(s, e)
 		}
-		c.heads.remove(s)
+		s.heading.Remove()
 		s.asked = section.AskedBy(h)
 		if i := m.Priority(); i >= 0 {
 			s.urgency, s.serial = section.ReadPriority(h.Value(i))

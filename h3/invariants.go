@@ -7,7 +7,7 @@ import "github.com/edge-proxy/edge/internal/invariant"
 // check panics when the invariants of Conn do not hold.
 func (c *Conn) check() {
 	known := 0
-	for s := c.streams.first; s != nil; s = s.links[byOpening].next {
+	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		known++
 		invariant.That(s.flag&dead == 0 && s.conn == c && s.qs.Owner == s, "stream %d is dead, or another's", s.ID)
 		invariant.That(s.flag&(recvEnd|sentEnd) != recvEnd|sentEnd, "stream %d has ended twice and is open", s.ID)
@@ -15,7 +15,7 @@ func (c *Conn) check() {
 		invariant.That(len(s.block) <= c.o.headBytes() && s.promised >= 0, "stream %d holds too much", s.ID)
 	}
 	invariant.That(known+c.unsent == c.open, "%d streams and %d unsent, %d counted", known, c.unsent, c.open)
-	for s := c.heads.first; s != nil; s = s.links[byHead].next {
+	for s := c.heads.First(); s != nil; s = s.heading.Next() {
 		invariant.That(s.flag&(dead|recvHead) == 0, "stream %d waits for no head", s.ID)
 	}
 	invariant.That(c.flag&spent == 0 || c.current != nil || c.flag&doneDue == 0, "a stream is over without an event")

@@ -34,7 +34,7 @@ const urgencyDefault = 3
 func (c *Conn) bind(s *Stream, qs *quic.Stream) {
 	s.qs, s.ID, qs.Owner = qs, qs.ID, s
 	if s.role == request {
-		c.streams.push(s)
+		c.streams.PushBack(&s.opening, s)
 	}
 }
 
@@ -74,18 +74,19 @@ func (c *Conn) finish(s *Stream) {
 	c.dropBlock(s)
 	c.dropQueue(s)
 	if s.role == request {
-		c.heads.remove(s)
+		s.heading.Remove()
+		s.opening.Remove()
 		c.open--
+	}
+	if s.qs != nil {
+		c.q.Stop(s.qs, uint64(NoError)) // nothing, where all has come
 	}
 	switch {
 	case s.qs == nil:
 		c.unsent--
 	case s.qs == c.current: // QUIC must not use it again before the event about it is used up
-		c.streams.remove(s)
 		c.flag |= spent | doneDue
 	default:
-		c.streams.remove(s)
-		c.q.Stop(s.qs, uint64(NoError)) // nothing, where all has come
 		c.q.Done(s.qs)
 	}
 	s.flag |= dead
@@ -199,7 +200,7 @@ func (c *Conn) Deadline() int64 {
 		return c.now
 	}
 	at := c.goAwayBy
-	if s := c.heads.first; s != nil {
+	if s := c.heads.First(); s != nil {
 		if t := s.openedAt + c.o.headTimeout(); at == 0 || t < at {
 			at = t
 		}
@@ -207,7 +208,7 @@ func (c *Conn) Deadline() int64 {
 	return at
 }
 
-// Expire does what is due at now. Call it until the event is NeedMore.
+// Expire acts on the times that have come. Call it until the event is NeedMore.
 func (c *Conn) Expire(now int64) Event {
 	c.now = now
 	c.reap()
@@ -217,7 +218,7 @@ func (c *Conn) Expire(now int64) Event {
 	if c.goAwayBy != 0 && c.goAwayBy <= now {
 		c.lastCall()
 	}
-	if s := c.heads.first; s != nil && s.openedAt+c.o.headTimeout() <= now {
+	if s := c.heads.First(); s != nil && s.openedAt+c.o.headTimeout() <= now {
 		c.arena.Stats.HeadTimeout++
 		ev, err := c.malformed(s, ErrHeadTimeout)
 		if err != nil {

@@ -15,8 +15,8 @@ const (
 	Client
 )
 
-// Options of a Conn. The zero value is good. Immutable while a Conn uses it. How many streams the peer may open, and the
-// windows, are options of QUIC.
+// Options of a Conn. The zero value is good. Immutable while a Conn uses it. The windows, and how many streams the peer
+// may open, are options of QUIC.
 type Options struct {
 	Arena *Arena // what the connections of one reactor share; nil: one of its own
 

@@ -71,7 +71,7 @@ func (c *Conn) streamOf(qs *quic.Stream) (*Stream, *Error) {
 		c.giveUp(s, RequestRejected) // §5.2: the client may ask elsewhere
 		return s, nil
 	}
-	c.heads.push(s)
+	c.heads.PushBack(&s.heading, s)
 	return s, nil
 }
 
@@ -170,7 +170,7 @@ func (c *Conn) beginOther(s *Stream, kind, length uint64) *Error {
 	return c.spend(unknownFlood)
 }
 
-// skip throws away what is there of a payload.
+// skip throws away the bytes of a payload that have come.
 func (s *Stream) skip(b []byte) int {
 	n := min(uint64(len(b)), s.rest)
 	if s.rest -= n; s.rest == 0 {
@@ -179,8 +179,8 @@ func (s *Stream) skip(b []byte) int {
 	return int(n)
 }
 
-// gather takes what is there of a payload that is read as a whole. A payload that comes at once is read where it lies;
-// another one is joined, and dropBlock has to follow.
+// gather takes the bytes that have come of a payload that is read as a whole. A payload that comes at once is read
+// where it lies; another one is joined, and dropBlock has to follow.
 func (c *Conn) gather(s *Stream, b []byte) (n int, block []byte, whole bool) {
 	b = b[:min(uint64(len(b)), s.rest)]
 	if s.rest -= uint64(len(b)); s.rest == 0 {
@@ -221,7 +221,7 @@ func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
 	return ev, nil
 }
 
-// readData passes on what is there of a DATA frame.
+// readData passes on the bytes of a DATA frame that have come.
 func (c *Conn) readData(s *Stream, b []byte, end bool) (n int, ev Event, err *Error) {
 	n = s.skip(b)
 	if end = end && n == len(b) && s.rest == 0; end {
@@ -282,8 +282,8 @@ func (c *Conn) peerReset(s *Stream, code Code) (ev Event, err *Error) {
 		ev = Event{} // the caller has not heard of it, or is done with it
 	}
 	c.giveUp(s, RequestCancelled)
-	// A stream whose answer has begun spends nothing: browsers stop downloads so. One that has lasted for a while
-	// counted against the limit of streams.
+	// A stream whose answer has begun spends nothing: browsers stop downloads so. A stream that has lasted for a
+	// while counted against the limit of streams.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.openedAt < rapidWithin {
 		err = c.spend(rapidReset)
 	}

@@ -211,7 +211,7 @@ func (c *Conn) SendTrailers(s *Stream, h *message.Head) error {
 	return nil
 }
 
-// sendable reports why nothing can be sent on s after its head; muted: what is sent is thrown away.
+// sendable reports why nothing can be sent on s after its head; mute: the bytes are thrown away.
 func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 	switch {
 	case s.flag&dead != 0 || s.conn != c:
@@ -227,7 +227,7 @@ func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 }
 
 // SendData copies p, as far as windows and memory allow, and reports how much that was. With n < len(p) the stream is
-// blocked: the event Sendable tells when it goes on, and what is left of p has to come first then. end goes out with the
+// blocked: the event Sendable tells when it goes on, and the rest of p has to come first then. end goes out with the
 // last byte of p only.
 func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 	if muted, err := c.sendable(s); err != nil || muted {
@@ -283,7 +283,7 @@ func (c *Conn) appendLength(b []byte, n int64) []byte {
 }
 
 // fits returns ErrListSize when h is larger than the peer accepts (RFC 9114 §4.2.2). Before the settings of a server
-// have come there is no limit: ErrUnsettled is for a head that many servers would refuse, and that should wait for them.
+// have come there is no limit: ErrUnsettled is for a head that many servers would refuse, which should wait for them.
 func (c *Conn) fits(s *Stream, h *message.Head, kind section.Kind) error {
 	most, err := c.peerList, ErrListSize
 	if c.flag&gotSettings == 0 && c.role == Client {

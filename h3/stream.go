@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/message/section"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -35,8 +36,9 @@ type Stream struct {
 	queue    []byte // of ours, waits for a window
 	protocol string // :protocol of an extended CONNECT
 
-	links [listKinds]links
-	free  *Stream // the next stream that is free, or dead
+	opening list.Node[Stream] // in Conn.streams
+	heading list.Node[Stream] // in Conn.heads
+	free    *Stream           // the next stream that is free, or dead
 }
 
 type streamFlags uint16
@@ -46,7 +48,7 @@ const (
 	recvEnd                           // the peer has ended
 	sentHead                          // our final head is sent, or queued
 	sentEnd                           // QUIC has all that we send
-	endDue                            // we end with what is queued
+	endDue                            // our end is queued
 	muted                             // the peer wants no more of us: what we send is thrown away
 	blocked                           // the caller waits for Sendable
 	tunnelled                         // the answer made a tunnel
@@ -80,50 +82,3 @@ func (s *Stream) Dead() bool { return s.flag&dead != 0 }
 
 // Ended reports whether we have ended ours.
 func (s *Stream) Ended() bool { return s.flag&(sentEnd|endDue) != 0 }
-
-// list is a doubly linked list of streams. A stream is in one list of each kind at most.
-type list struct {
-	first, last *Stream
-	kind        listKind
-}
-
-// listKind says which of a stream's links a list uses.
-type listKind uint8
-
-const (
-	byOpening listKind = iota // all exchanges
-	byHead                    // those whose head has not come
-	listKinds
-)
-
-// links are the neighbours of a stream.
-type links struct{ prev, next *Stream }
-
-func (l *list) push(s *Stream) {
-	s.links[l.kind] = links{prev: l.last}
-	if l.last == nil {
-		l.first = s
-	} else {
-		l.last.links[l.kind].next = s
-	}
-	l.last = s
-}
-
-// remove takes s out, if it is in.
-func (l *list) remove(s *Stream) {
-	k := s.links[l.kind]
-	if k.prev == nil && l.first != s {
-		return
-	}
-	if k.prev != nil {
-		k.prev.links[l.kind].next = k.next
-	} else {
-		l.first = k.next
-	}
-	if k.next != nil {
-		k.next.links[l.kind].prev = k.prev
-	} else {
-		l.last = k.prev
-	}
-	s.links[l.kind] = links{}
-}
