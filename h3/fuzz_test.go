@@ -60,6 +60,10 @@ func fuzzOnce(t *testing.T, role Role, control, other, request []byte, end bool,
 				s.events = append(s.events, fmt.Sprint("end of data ", ev.Stream.ID))
 			}
 			s.c.Release(ev.Stream, len(ev.Body))
+		case Reset: // how much came before is chance
+			if ev.Stream != nil {
+				delete(bodies, ev.Stream.ID)
+			}
 		}
 		s.c.check()
 	}
