@@ -85,15 +85,13 @@ func (c *Conn) Next(in *quic.Event, h *message.Head, now int64) (n int, ev Event
 	c.reap()
 	if c.fault == nil {
 		var err *Error
+		if ev = c.sweep(); ev.Kind != NeedMore {
+			return 0, ev
+		}
 		if n, ev, err = c.take(in, h); err != nil {
 			c.fail(err)
 		} else if ev.Kind != NeedMore {
 			c.check()
-			return n, ev
-		}
-	}
-	if c.fault == nil && c.flag&sweeping != 0 {
-		if ev := c.sweep(); ev.Kind != NeedMore {
 			return n, ev
 		}
 	}
@@ -146,6 +144,9 @@ func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Erro
 
 // sweep resets the next stream that the peer's GOAWAY says was not processed.
 func (c *Conn) sweep() Event {
+	if c.flag&sweeping == 0 {
+		return Event{}
+	}
 	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		if s.ID >= c.peerLast {
 			c.giveUp(s, RequestCancelled)
